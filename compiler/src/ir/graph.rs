@@ -1,0 +1,138 @@
+//! The graph itself. petgraph is private to this file.
+
+use petgraph::Direction;
+use petgraph::stable_graph::{NodeIndex, StableDiGraph};
+use petgraph::visit::EdgeRef;
+
+use super::{Node, Param, ParamId};
+
+/// Names a node; stays valid while other nodes come and go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(NodeIndex);
+
+impl NodeId {
+    pub fn index(self) -> usize {
+        self.0.index()
+    }
+}
+
+/// A directed acyclic graph of nodes; an edge carries the input slot that it feeds.
+#[derive(Debug, Clone, Default)]
+pub struct Graph {
+    nodes: StableDiGraph<Node, usize>,
+    params: Vec<Param>,
+}
+
+impl Graph {
+    pub fn add(&mut self, node: Node, inputs: &[NodeId]) -> NodeId {
+        let id = self.nodes.add_node(node);
+        for (slot, input) in inputs.iter().enumerate() {
+            self.nodes.add_edge(input.0, id, slot);
+        }
+        NodeId(id)
+    }
+
+    /// # Panics
+    /// If the node has been removed.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0]
+    }
+
+    pub fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        &mut self.nodes[id.0]
+    }
+
+    /// What the node reads, by slot.
+    pub fn inputs(&self, id: NodeId) -> Vec<NodeId> {
+        let mut edges: Vec<_> =
+            self.nodes.edges_directed(id.0, Direction::Incoming).map(|e| (*e.weight(), NodeId(e.source()))).collect();
+        edges.sort();
+        edges.into_iter().map(|(_, source)| source).collect()
+    }
+
+    /// Who reads the node's value, once per reading slot, in order of node.
+    pub fn readers(&self, id: NodeId) -> Vec<NodeId> {
+        let mut readers: Vec<_> = self.nodes.neighbors_directed(id.0, Direction::Outgoing).map(NodeId).collect();
+        readers.sort();
+        readers
+    }
+
+    /// Lets `reader` read `new` wherever it read `old`.
+    pub fn redirect(&mut self, reader: NodeId, old: NodeId, new: NodeId) {
+        let edges: Vec<_> = self.nodes.edges_connecting(old.0, reader.0).map(|e| (e.id(), *e.weight())).collect();
+        for (edge, slot) in edges {
+            self.nodes.remove_edge(edge);
+            self.nodes.add_edge(new.0, reader.0, slot);
+        }
+    }
+
+    /// Lets every reader of `old` read `new` instead, and removes `old`.
+    pub fn replace(&mut self, old: NodeId, new: NodeId) {
+        for reader in self.readers(old) {
+            if reader != new {
+                self.redirect(reader, old, new);
+            }
+        }
+        self.nodes.remove_node(old.0);
+    }
+
+    /// Adds `input` as the last input of `id`.
+    pub fn push_input(&mut self, id: NodeId, input: NodeId) {
+        let slot = self.inputs(id).len();
+        self.nodes.add_edge(input.0, id.0, slot);
+    }
+
+    pub fn remove(&mut self, id: NodeId) {
+        self.nodes.remove_node(id.0);
+    }
+
+    pub fn len(&self) -> usize {
+        self.nodes.node_count()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Nodes in order of execution; the same for the same graph. `None` if there is a cycle.
+    pub fn order(&self) -> Option<Vec<NodeId>> {
+        let mut pending: Vec<(NodeIndex, usize)> = self
+            .nodes
+            .node_indices()
+            .map(|id| (id, self.nodes.edges_directed(id, Direction::Incoming).count()))
+            .collect();
+        let mut order = Vec::with_capacity(pending.len());
+        // Step first, then age: a node that a pass made anew takes the place of those it replaced.
+        while !pending.is_empty() {
+            let ready = pending
+                .iter()
+                .enumerate()
+                .filter(|(_, (_, missing))| *missing == 0)
+                .min_by_key(|(_, (id, _))| (self.nodes[*id].origin.step, *id))
+                .map(|(at, _)| at)?;
+            let (id, _) = pending.swap_remove(ready);
+            order.push(NodeId(id));
+            for reader in self.nodes.neighbors_directed(id, Direction::Outgoing) {
+                if let Some(entry) = pending.iter_mut().find(|(other, _)| *other == reader) {
+                    entry.1 -= 1;
+                }
+            }
+        }
+        Some(order)
+    }
+
+    pub fn add_param(&mut self, param: Param) -> ParamId {
+        self.params.push(param);
+        ParamId(self.params.len() - 1)
+    }
+
+    /// # Panics
+    /// If the parameter is of another graph.
+    pub fn param(&self, id: ParamId) -> &Param {
+        &self.params[id.0]
+    }
+
+    pub fn params(&self) -> impl Iterator<Item = (ParamId, &Param)> {
+        self.params.iter().enumerate().map(|(at, param)| (ParamId(at), param))
+    }
+}

@@ -1,0 +1,89 @@
+//! Where the elements of a value lie in memory.
+
+use super::{Padding, Shape};
+
+/// `[group][row][column][channel in group]`, rows and columns counting a zero border.
+///
+/// Plain NHWC is one group of all the channels without a border. A ring holds `rows` rows at a time:
+/// row `y` of the bordered image lies in slot `y % rows`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Layout {
+    /// Channels stored per pixel and group; channels past the shape's are zero.
+    pub group: usize,
+    /// Zero pixels stored around each image row and column.
+    pub border: Padding,
+    /// `Some(rows)` for a ring, `None` where every row is held.
+    pub ring: Option<usize>,
+}
+
+impl Layout {
+    pub const fn nhwc(channels: usize) -> Self {
+        Self { group: channels, border: Padding { top: 0, left: 0, bottom: 0, right: 0 }, ring: None }
+    }
+
+    pub fn is_nhwc(&self, shape: Shape) -> bool {
+        *self == Self::nhwc(shape.channels)
+    }
+
+    pub fn groups(&self, shape: Shape) -> usize {
+        shape.channels.div_ceil(self.group)
+    }
+
+    /// Elements from one pixel to the next.
+    pub fn pixel_stride(&self) -> usize {
+        self.group
+    }
+
+    /// Elements from one row to the next.
+    pub fn row_stride(&self, shape: Shape) -> usize {
+        (self.border.left + shape.width + self.border.right) * self.group
+    }
+
+    /// Rows that are held at a time.
+    pub fn stored_rows(&self, shape: Shape) -> usize {
+        self.ring.unwrap_or(self.border.top + shape.height + self.border.bottom)
+    }
+
+    /// Elements from one channel group to the next.
+    pub fn group_stride(&self, shape: Shape) -> usize {
+        self.row_stride(shape) * self.stored_rows(shape)
+    }
+
+    /// Elements that the value occupies.
+    pub fn elements(&self, shape: Shape) -> usize {
+        self.group_stride(shape) * self.groups(shape)
+    }
+
+    /// Element offset of `(y, x, c)`.
+    pub fn offset(&self, shape: Shape, y: usize, x: usize, c: usize) -> usize {
+        let row = (y + self.border.top) % self.stored_rows(shape);
+        c / self.group * self.group_stride(shape)
+            + row * self.row_stride(shape)
+            + (x + self.border.left) * self.group
+            + c % self.group
+    }
+}
+
+/// The type of a value. All values are float32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Tensor {
+    pub shape: Shape,
+    pub layout: Layout,
+}
+
+impl Tensor {
+    pub fn nhwc(shape: Shape) -> Self {
+        Self { shape, layout: Layout::nhwc(shape.channels) }
+    }
+
+    pub fn elements(&self) -> usize {
+        self.layout.elements(self.shape)
+    }
+}
+
+/// A byte range of the scratch, given by `plan_scratch`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Place {
+    pub offset: usize,
+    pub bytes: usize,
+}

@@ -1,0 +1,16 @@
+//! The graph that passes rewrite: closed-enum operations over typed values.
+
+mod graph;
+mod layout;
+mod op;
+mod param;
+mod shape;
+
+pub use graph::{Graph, NodeId};
+pub use layout::{Layout, Place, Tensor};
+pub use op::{
+    Activation, BatchNorm, Conv2d, Dense, DepthwiseConv2d, DepthwiseTile, Epilogue, Fused, GemmTile, Node, Op, Origin,
+    Stage, Tile,
+};
+pub use param::{Param, ParamId, ParamSource};
+pub use shape::{Padding, Shape, Window};

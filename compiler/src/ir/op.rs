@@ -1,0 +1,134 @@
+//! The closed set of operations, and the nodes that carry them.
+
+use super::{ParamId, Place, Tensor, Window};
+
+/// A node of the graph; it makes exactly one value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    pub op: Op,
+    pub origin: Origin,
+    /// The value that the node makes.
+    pub tensor: Tensor,
+    /// Set by `assign_tiles`.
+    pub tile: Option<Tile>,
+    /// Set by `plan_scratch`; the network's input and output have none.
+    pub place: Option<Place>,
+}
+
+/// Where a node comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// Line of the spec, from 1.
+    pub line: usize,
+    /// Index of the step (stem, block, head, classifier) that the node belongs to.
+    pub step: usize,
+    /// Number in the published layer table, from 1, for the 53 convolutions.
+    pub layer: Option<usize>,
+    /// `block2.expand`, `block2.expand.bn`, `block2.expand.relu6`, `block2.add`, `head.pool`.
+    pub name: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Op {
+    /// The image, `[height, width, 3]`.
+    Input,
+    /// Inputs: image, and the residual if the epilogue adds one.
+    Conv2d(Conv2d),
+    DepthwiseConv2d(DepthwiseConv2d),
+    BatchNorm(BatchNorm),
+    Activation(Activation),
+    /// Inputs: the convolution's result, the residual.
+    Add,
+    GlobalAvgPool,
+    Dense(Dense),
+    /// Copies a value into the layout of the node's tensor.
+    Repack,
+    /// Streamed stages; inputs: image, and the residual if the last stage adds one.
+    Fused(Fused),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Conv2d {
+    pub window: Window,
+    pub weight: ParamId,
+    pub bias: Option<ParamId>,
+    pub epilogue: Epilogue,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct DepthwiseConv2d {
+    pub window: Window,
+    pub weight: ParamId,
+    pub bias: Option<ParamId>,
+    pub epilogue: Epilogue,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchNorm {
+    pub gamma: ParamId,
+    pub beta: ParamId,
+    pub mean: ParamId,
+    pub variance: ParamId,
+    pub epsilon: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Activation {
+    Relu,
+    Relu6,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dense {
+    pub weight: ParamId,
+    pub bias: ParamId,
+}
+
+/// What a convolution does with its accumulators before storing them: activation, then residual add.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Epilogue {
+    pub activation: Option<Activation>,
+    pub residual: bool,
+}
+
+/// A chain of stages streamed over tiles of output rows: an optional producer of the depthwise
+/// input (convolution or repack), the depthwise, the projection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fused {
+    pub stages: Vec<Stage>,
+    /// Output rows per tile; set by `assign_tiles`, 0 before.
+    pub rows: usize,
+}
+
+/// One operation inside a fused node; it reads the stage before it, the first reads the node's input.
+/// The last stage's value is the node's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stage {
+    pub op: Op,
+    pub origin: Origin,
+    pub tensor: Tensor,
+    pub tile: Option<Tile>,
+    pub place: Option<Place>,
+}
+
+/// Register tile of a kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tile {
+    Gemm(GemmTile),
+    Depthwise(DepthwiseTile),
+}
+
+/// `mr` pixels by `nv` vectors of output channels; `chunk` pixel rows share one pass over the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct GemmTile {
+    pub mr: usize,
+    pub nv: usize,
+    pub chunk: usize,
+}
+
+/// `rows` by `cols` output pixels of one vector of channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DepthwiseTile {
+    pub rows: usize,
+    pub cols: usize,
+}

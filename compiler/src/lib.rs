@@ -1,0 +1,4 @@
+//! The mbvc compiler.
+
+pub mod ir;
+pub mod spec;
