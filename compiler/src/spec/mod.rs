@@ -1,5 +1,9 @@
 //! The network specification: what a YAML table says, checked and resolved.
 
+mod resolve;
+
+pub use resolve::{Resolved, ResolvedBlock, make_divisible};
+
 /// A checked specification of one member of the MobileNetV2 family
 /// (Sandler et al. 2018, arXiv:1801.04381, table 2).
 ///
