@@ -1,1 +1,4 @@
+mod error;
+mod image;
+mod ui;
 fn main() {}

@@ -1,0 +1,98 @@
+//! Photographs to pixels: decoding, orientation, and the resize that Pillow does.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use fast_image_resize as fir;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+
+use crate::error::{CliError, Result};
+
+/// Images of more pixels are refused, as Pillow refuses them: a small file can unpack to terabytes.
+const MAX_PIXELS: u64 = 178_956_970;
+
+/// Bytes that a decoder may allocate: the largest image above with four 16-bit samples a pixel.
+const MAX_BYTES: u64 = MAX_PIXELS * 8;
+
+/// Endings of the file names that a folder is searched for.
+pub const EXTENSIONS: [&str; 5] = ["bmp", "jpeg", "jpg", "png", "webp"];
+
+/// Decodes `path` and squashes it to `size` (`[height, width]`): RGB bytes, row by row.
+///
+/// The same steps as Pillow's `ImageOps.exif_transpose(image).convert("RGB").resize((width, height), BILINEAR)`:
+/// orientation applied, alpha dropped, a triangle filter as wide as the reduction.
+///
+/// # Errors
+/// If the file cannot be read, is no BMP, JPEG, PNG or WebP image, is damaged, or is absurdly large.
+pub fn load(path: &Path, size: [usize; 2]) -> Result<Vec<u8>> {
+    resize(decode(path)?, size).map_err(|cause| CliError::new(format!("cannot resize {}: {cause}", path.display())))
+}
+
+fn decode(path: &Path) -> Result<DynamicImage> {
+    let file = File::open(path).map_err(|cause| CliError::io("read", path, &cause))?;
+    if file.metadata().is_ok_and(|meta| meta.is_dir()) {
+        return Err(CliError::new(format!("cannot read {}: it is a folder", path.display())));
+    }
+    let mut reader = ImageReader::new(BufReader::new(file))
+        .with_guessed_format()
+        .map_err(|cause| CliError::io("read", path, &cause))?;
+    // The content decides, not the name: `with_guessed_format` looks at the first bytes.
+    match reader.format() {
+        Some(ImageFormat::Bmp | ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::WebP) => {}
+        _ => {
+            return Err(CliError::new(format!("{} is not an image that can be read", path.display()))
+                .help("JPEG, PNG, BMP and WebP images are read, whatever the file is called"));
+        }
+    }
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_BYTES);
+    reader.limits(limits);
+
+    let damaged = |cause: image::ImageError| match cause {
+        image::ImageError::Limits(_) => too_large(path, None),
+        cause => CliError::new(format!("cannot decode {}: {cause}", path.display()))
+            .help("the file may be cut off or damaged; does an image viewer open it?"),
+    };
+    let mut decoder = reader.into_decoder().map_err(damaged)?;
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > MAX_PIXELS {
+        return Err(too_large(path, Some((width, height))));
+    }
+    if width == 0 || height == 0 {
+        return Err(CliError::new(format!("{} has no pixels ({width}x{height})", path.display())));
+    }
+    // An orientation that cannot be read is no reason to refuse the picture.
+    let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
+    let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
+    image.apply_orientation(orientation);
+    Ok(image)
+}
+
+fn too_large(path: &Path, size: Option<(u32, u32)>) -> CliError {
+    let shown = size.map_or_else(|| "too large".to_owned(), |(width, height)| format!("{width}x{height} pixels"));
+    CliError::new(format!("{} is {shown}; at most {MAX_PIXELS} pixels are read", path.display()))
+        .help("shrink it with an image editor first; the network sees a few hundred pixels a side only")
+}
+
+fn resize(image: DynamicImage, [height, width]: [usize; 2]) -> std::result::Result<Vec<u8>, String> {
+    let rgb = image.into_rgb8();
+    let (from_width, from_height) = rgb.dimensions();
+    let (to_width, to_height) = match (u32::try_from(width), u32::try_from(height)) {
+        (Ok(width), Ok(height)) => (width, height),
+        _ => return Err(format!("{height}x{width} is not a size of an image")),
+    };
+    if (from_width, from_height) == (to_width, to_height) {
+        return Ok(rgb.into_raw());
+    }
+    let source = fir::images::Image::from_vec_u8(from_width, from_height, rgb.into_raw(), fir::PixelType::U8x3)
+        .map_err(|cause| cause.to_string())?;
+    let mut target = fir::images::Image::new(to_width, to_height, fir::PixelType::U8x3);
+    let options = fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Bilinear));
+    fir::Resizer::new().resize(&source, &mut target, &options).map_err(|cause| cause.to_string())?;
+    Ok(target.into_vec())
+}
+
+#[cfg(test)]
+#[path = "image_tests.rs"]
+mod tests;

@@ -1,0 +1,158 @@
+//! Against Pillow, where a Python with Pillow is at hand, and by construction where not.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use image::{ImageBuffer, Rgb, RgbImage, Rgba};
+
+use super::*;
+
+/// Writes the pixels that Pillow makes of a file: `python3 -c SCRIPT FILE WIDTH HEIGHT`.
+const PILLOW: &str = "
+import sys
+from PIL import Image, ImageOps
+path, width, height = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+image = ImageOps.exif_transpose(Image.open(path)).convert('RGB')
+sys.stdout.buffer.write(image.resize((width, height), Image.BILINEAR).tobytes())
+";
+
+fn required() -> bool {
+    std::env::var_os("MBVC_REQUIRE_SHARED").is_some_and(|value| value == "1")
+}
+
+/// `None`, with a note, where this machine has no Pillow; a failure where the tests must not skip.
+fn pillow(path: &Path, [height, width]: [usize; 2]) -> Option<Vec<u8>> {
+    let ran =
+        Command::new("python3").args(["-c", PILLOW]).arg(path).args([width.to_string(), height.to_string()]).output();
+    match ran {
+        Ok(output) if output.status.success() => Some(output.stdout),
+        other => {
+            assert!(!required(), "Pillow is required here: {other:?}");
+            println!("skipped: python3 with Pillow is not installed");
+            None
+        }
+    }
+}
+
+fn photographs() -> Vec<PathBuf> {
+    let shared = std::env::var_os("MBVC_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
+    let Ok(entries) = std::fs::read_dir(shared.join("images")) else {
+        assert!(!required(), "{} is required here", shared.display());
+        println!("skipped: no {}", shared.display());
+        return Vec::new();
+    };
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// Share of the samples that differ by more than `by`, and the greatest difference.
+fn difference(ours: &[u8], theirs: &[u8], by: u8) -> (f64, u8) {
+    assert_eq!(ours.len(), theirs.len());
+    let deltas = ours.iter().zip(theirs).map(|(a, b)| a.abs_diff(*b));
+    let beyond = deltas.clone().filter(|delta| *delta > by).count();
+    (beyond as f64 / ours.len() as f64, deltas.max().unwrap_or(0))
+}
+
+#[test]
+fn photographs_equal_pillows() {
+    for path in photographs() {
+        for size in [[224, 224], [96, 160]] {
+            let Some(theirs) = pillow(&path, size) else { return };
+            let ours = load(&path, size).unwrap();
+            let (beyond, greatest) = difference(&ours, &theirs, 1);
+            println!("{} {size:?}: {:.4} % beyond 1, greatest {greatest}", path.display(), beyond * 100.0);
+            // JPEG decoders may round differently; bitmaps leave the resize nothing to differ by.
+            let (share, bound) = if path.extension().is_some_and(|e| e == "bmp") { (0.0, 1) } else { (0.005, 6) };
+            assert!(beyond <= share && greatest <= bound, "{}: {beyond} {greatest}", path.display());
+        }
+    }
+}
+
+/// A picture with edges and a gradient: a wrong filter or a shift by half a pixel shows.
+fn picture(width: u32, height: u32) -> RgbImage {
+    ImageBuffer::from_fn(width, height, |x, y| {
+        Rgb([(x * 255 / width) as u8, (y * 255 / height) as u8, if (x / 7 + y / 5) % 2 == 0 { 250 } else { 5 }])
+    })
+}
+
+#[test]
+fn any_size_equals_pillows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("picture.png");
+    for (from, to) in [((61, 47), [224, 224]), ((500, 3), [17, 31]), ((1, 1), [5, 5]), ((300, 200), [1, 1])] {
+        picture(from.0, from.1).save(&path).unwrap();
+        let Some(theirs) = pillow(&path, to) else { return };
+        let (_, greatest) = difference(&load(&path, to).unwrap(), &theirs, 1);
+        assert!(greatest <= 1, "{from:?} to {to:?}: {greatest}");
+    }
+}
+
+#[test]
+fn the_content_decides_not_the_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("really-a.jpg");
+    picture(8, 8).save_with_format(&path, ImageFormat::Png).unwrap();
+    assert_eq!(load(&path, [8, 8]).unwrap(), picture(8, 8).into_raw());
+}
+
+#[test]
+fn alpha_is_dropped_not_composited() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("glass.webp");
+    let glass: ImageBuffer<Rgba<u8>, _> = ImageBuffer::from_pixel(4, 4, Rgba([200, 100, 50, 3]));
+    glass.save(&path).unwrap();
+    assert_eq!(load(&path, [2, 2]).unwrap(), [200, 100, 50].repeat(4));
+}
+
+#[test]
+fn orientation_is_applied() {
+    // A JPEG whose Exif block says "rotate by a quarter turn": APP1 put in right behind the start marker.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("turned.jpg");
+    let mut jpeg = std::io::Cursor::new(Vec::new());
+    let half = ImageBuffer::from_fn(16, 8, |x, _| if x < 8 { Rgb([255_u8, 255, 255]) } else { Rgb([0, 0, 0]) });
+    half.write_to(&mut jpeg, ImageFormat::Jpeg).unwrap();
+    let jpeg = jpeg.into_inner();
+    let mut exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01".to_vec();
+    exif.extend(b"\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0");
+    let length = u16::try_from(exif.len() + 2).unwrap().to_be_bytes();
+    let turned = [&jpeg[..2], &[0xff, 0xe1], &length, &exif, &jpeg[2..]].concat();
+    std::fs::write(&path, turned).unwrap();
+
+    // Turned clockwise: the white left half comes to lie on top.
+    let pixels = load(&path, [16, 8]).unwrap();
+    assert!(pixels[..8 * 7 * 3].iter().all(|sample| *sample > 200), "{pixels:?}");
+    assert!(pixels[8 * 9 * 3..].iter().all(|sample| *sample < 55), "{pixels:?}");
+}
+
+#[test]
+fn absurd_sizes_are_refused_before_they_are_unpacked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bomb.bmp");
+    // A bitmap header alone, for 60000 x 60000 pixels.
+    let mut header = b"BM\0\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0".to_vec();
+    header.extend(60_000_i32.to_le_bytes());
+    header.extend(60_000_i32.to_le_bytes());
+    header.extend(b"\x01\0\x18\0");
+    header.extend([0; 24]);
+    std::fs::write(&path, header).unwrap();
+    let message = load(&path, [224, 224]).unwrap_err().to_string();
+    assert!(message.contains("bomb.bmp is 60000x60000 pixels; at most 178956970"), "{message}");
+}
+
+#[test]
+fn what_is_no_image_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.png");
+    for content in [&b"just text"[..], b"", b"\x89PNG\r\n\x1a\n"] {
+        std::fs::write(&path, content).unwrap();
+        let message = load(&path, [8, 8]).unwrap_err().to_string();
+        assert!(message.contains("notes.png"), "{message}");
+    }
+    let message = load(&folder.path().join("absent.png"), [8, 8]).unwrap_err().to_string();
+    assert!(message.contains("there is no such file"), "{message}");
+    let message = load(folder.path(), [8, 8]).unwrap_err().to_string();
+    assert!(message.contains("is a folder"), "{message}");
+}
