@@ -1,0 +1,178 @@
+//! From logits to named guesses: softmax and the best few.
+
+/// Turns logits into probabilities in place: `exp(x - max) / sum`.
+///
+/// Classes at +infinity share the whole probability, a NaN makes every result NaN, and where all are -infinity each
+/// gets the same. Nothing traps.
+pub fn softmax(scores: &mut [f32]) {
+    let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    if scores.iter().any(|x| x.is_nan()) {
+        scores.fill(f32::NAN);
+        return;
+    }
+    let mut sum = 0.0f64;
+    for x in scores.iter_mut() {
+        // At an infinite maximum the difference would be NaN for the very classes that reach it.
+        *x = if *x == max { 1.0 } else { exp(*x - max) };
+        sum += f64::from(*x);
+    }
+    for x in scores.iter_mut() {
+        *x = (f64::from(*x) / sum) as f32;
+    }
+}
+
+/// Writes the `out.len()` largest scores with their indices, best first, and returns how many there are.
+/// Equal scores keep the order of their indices; NaN comes after every number.
+pub fn top_k(scores: &[f32], out: &mut [(usize, f32)]) -> usize {
+    let mut found = 0;
+    for (index, &score) in scores.iter().enumerate() {
+        let better = |than: f32| score > than || (than.is_nan() && !score.is_nan());
+        let place = out.iter().take(found).take_while(|entry| !better(entry.1)).count();
+        if place == out.len() {
+            continue;
+        }
+        found = out.len().min(found + 1);
+        if let Some(tail) = out.get_mut(place..found) {
+            tail.rotate_right(1);
+            if let Some(slot) = tail.first_mut() {
+                *slot = (index, score);
+            }
+        }
+    }
+    found
+}
+
+/// e^x within 1 ulp for results in the normal range, because core has no `exp`.
+///
+/// x = k ln 2 + r with |r| <= ln 2 / 2, and a polynomial for e^r; constants and polynomial from Cephes' `expf`
+/// (S. Moshier, 1989).
+fn exp(x: f32) -> f32 {
+    const LN2_HIGH: f32 = 0.693_359_4; // few bits, so that k * LN2_HIGH is exact
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    const COEFFICIENTS: [f32; 6] =
+        [1.987_569_2e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
+    if x.is_nan() {
+        return x;
+    }
+    if x > 88.722_84 {
+        return f32::INFINITY;
+    }
+    if x < -103.972_08 {
+        return 0.0;
+    }
+    let scaled = x * core::f32::consts::LOG2_E;
+    let k = (if scaled < 0.0 { scaled - 0.5 } else { scaled + 0.5 }) as i32;
+    let r = x - k as f32 * LN2_HIGH - k as f32 * LN2_LOW;
+    let polynomial = COEFFICIENTS.iter().fold(0.0, |sum, c| sum * r + c);
+    let power = polynomial * (r * r) + r + 1.0;
+    // 2^k in two factors: k = 128 and the subnormal results are out of reach of one.
+    let half = k / 2;
+    power * power_of_two(half) * power_of_two(k - half)
+}
+
+/// 2^k for k in -126..=127.
+fn power_of_two(k: i32) -> f32 {
+    f32::from_bits(((k.clamp(-126, 127) + 127) as u32) << 23)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    fn ulps(got: f32, exact: f64) -> f64 {
+        let exponent = exact.log2().floor().max(-126.0) as i32;
+        (f64::from(got) - exact).abs() / 2f64.powi(exponent - 23)
+    }
+
+    #[test]
+    fn exp_is_within_one_ulp() {
+        let worst = (-87_000_000..88_700_000).step_by(997).map(|i| i as f32 * 1e-6);
+        let worst = worst.map(|x| ulps(exp(x), f64::from(x).exp())).fold(0.0, f64::max);
+        assert!(worst <= 1.0, "{worst} ulp");
+    }
+
+    #[test]
+    fn exp_at_the_ends() {
+        assert_eq!(exp(0.0), 1.0);
+        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+        assert_eq!(exp(-104.0), 0.0);
+        assert_eq!(exp(f32::INFINITY), f32::INFINITY);
+        assert_eq!(exp(88.73), f32::INFINITY);
+        assert!(exp(88.722).is_finite());
+        assert!(exp(f32::NAN).is_nan());
+        // Subnormal: to within one step of the subnormal grid.
+        assert!((f64::from(exp(-100.0)) - (-100f64).exp()).abs() <= 2f64.powi(-149));
+    }
+
+    #[test]
+    fn softmax_of_extremes() {
+        let run = |scores: &[f32]| {
+            let mut scores = scores.to_vec();
+            softmax(&mut scores);
+            scores
+        };
+        let (inf, nan) = (f32::INFINITY, f32::NAN);
+        assert!(run(&[]).is_empty());
+        assert_eq!(run(&[1e30]), [1.0]);
+        assert_eq!(run(&[3.0, inf, inf]), [0.0, 0.5, 0.5]);
+        assert_eq!(run(&[-inf, -inf]), [0.5, 0.5]);
+        assert_eq!(run(&[-inf, 2.0]), [0.0, 1.0]);
+        assert!(run(&[nan, 1.0]).iter().all(|x| x.is_nan()));
+        assert!(run(&[nan, inf]).iter().all(|x| x.is_nan()));
+    }
+
+    #[test]
+    fn top_k_breaks_ties_by_index_and_puts_nan_last() {
+        let scores = [0.5, f32::NAN, 2.0, 0.5, f32::INFINITY, 2.0];
+        let mut out = [(0, 0.0); 4];
+        assert_eq!(top_k(&scores, &mut out), 4);
+        assert_eq!(out, [(4, f32::INFINITY), (2, 2.0), (5, 2.0), (0, 0.5)]);
+        let mut all = [(9, 9.0); 8];
+        assert_eq!(top_k(&scores, &mut all), 6);
+        assert_eq!(all[5].0, 1);
+        assert!(all[5].1.is_nan());
+        assert_eq!(all[6], (9, 9.0));
+        assert_eq!(top_k(&scores, &mut []), 0);
+        assert_eq!(top_k(&[], &mut all), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn softmax_agrees_with_f64(scores in proptest::collection::vec(-40f32..40.0, 1..1100)) {
+            let max = scores.iter().copied().map(f64::from).fold(f64::MIN, f64::max);
+            let sum: f64 = scores.iter().map(|&x| (f64::from(x) - max).exp()).sum();
+            let mut ours = scores.clone();
+            softmax(&mut ours);
+            for (x, p) in scores.iter().zip(&ours) {
+                let exact = (f64::from(*x) - max).exp() / sum;
+                // The subtraction from the maximum rounds once in f32: up to |x - max| / 2 ulp in the result.
+                let tolerance = exact * (f64::from(f32::EPSILON) * (2.0 + (max - f64::from(*x)))) + 1e-44;
+                prop_assert!((f64::from(*p) - exact).abs() <= tolerance, "{x}: {p} {exact}");
+            }
+        }
+
+        #[test]
+        fn softmax_never_traps(bits in proptest::collection::vec(any::<u32>(), 0..40)) {
+            let mut scores: Vec<f32> = bits.into_iter().map(f32::from_bits).collect();
+            softmax(&mut scores);
+            let nan = scores.iter().any(|p| p.is_nan());
+            let sound = scores.iter().all(|p| if nan { p.is_nan() } else { (0.0..=1.0).contains(p) });
+            prop_assert!(sound, "{:?}", scores);
+        }
+
+        #[test]
+        fn top_k_is_the_head_of_a_stable_sort(small in proptest::collection::vec(-3i8..3, 0..30), k in 0usize..12) {
+            let scores: Vec<f32> = small.iter().map(|&x| if x == -3 { f32::NAN } else { f32::from(x) }).collect();
+            let mut order: Vec<usize> = (0..scores.len()).collect();
+            order.sort_by_key(|&i| core::cmp::Reverse(small[i]));
+            order.truncate(k);
+            let mut out = vec![(0, 0.0); k];
+            let found = top_k(&scores, &mut out);
+            prop_assert_eq!(out[..found].iter().map(|e| e.0).collect::<Vec<_>>(), order);
+        }
+    }
+}

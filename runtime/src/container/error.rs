@@ -1,0 +1,126 @@
+//! Why bytes are no container: the rule that is broken, where, and what to do.
+
+use core::fmt;
+
+use super::{MAX_HEADER_BYTES, MAX_RANK};
+use crate::json::{JsonRule, JsonStr};
+
+/// Why bytes are not a valid container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ContainerError<'a> {
+    /// Too short to hold even the header's length.
+    NoHeader { file_bytes: usize },
+    /// The declared length is above [`MAX_HEADER_BYTES`].
+    HeaderTooLong { header_bytes: u64 },
+    /// The file ends within the declared header.
+    HeaderCut { header_bytes: u64, file_bytes: usize },
+    /// The header is not the JSON that safetensors asks for; `at` is an offset in the file.
+    Header { at: usize, rule: JsonRule },
+    /// `__metadata__` stands twice; `at` is an offset in the file.
+    TwoMetadata { at: usize },
+    /// More tensors or metadata entries than one network has.
+    TooMany { what: &'static str, limit: usize },
+    /// A key of `__metadata__` stands twice.
+    DuplicateMetadata { key: JsonStr<'a> },
+    /// One tensor breaks a rule.
+    Tensor { name: JsonStr<'a>, rule: TensorRule<'a> },
+    /// The tensors leave bytes of the data unused.
+    NotCovered { tensor_bytes: usize, data_bytes: usize },
+}
+
+/// The rule that a tensor of the header breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TensorRule<'a> {
+    /// An element type that safetensors does not have, or that takes no whole bytes.
+    Dtype { found: JsonStr<'a> },
+    /// More than [`MAX_RANK`] dimensions.
+    Rank,
+    /// `dtype`, `shape` or `data_offsets` is missing or is not what it must be.
+    Member { key: &'static str },
+    /// A member that safetensors does not know.
+    Unknown { key: JsonStr<'a> },
+    /// A member stands twice.
+    Repeated { key: JsonStr<'a> },
+    /// Shape and type ask for more bytes than this machine can count.
+    TooLarge,
+    /// The byte range does not lie within the data.
+    Range { begin: usize, end: usize, data_bytes: usize },
+    /// The byte range is not as long as shape and type ask.
+    Size { expected: usize, found: usize },
+    /// Two tensors have this name.
+    Duplicate,
+    /// Two tensors share bytes.
+    Overlaps { other: JsonStr<'a> },
+}
+
+impl fmt::Display for ContainerError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoHeader { file_bytes } => write!(
+                f,
+                "not a weight container: {file_bytes} bytes cannot hold a safetensors header; \
+                 make one from ONNX or TFLite with `mbvc import`"
+            ),
+            Self::HeaderTooLong { header_bytes } => write!(
+                f,
+                "not a weight container: its first eight bytes declare a safetensors header of {header_bytes} bytes, \
+                 and at most {MAX_HEADER_BYTES} are allowed; make one from ONNX or TFLite with `mbvc import`"
+            ),
+            Self::HeaderCut { header_bytes, file_bytes } => write!(
+                f,
+                "the file ends within its safetensors header: {header_bytes} bytes of header declared, \
+                 {file_bytes} bytes in all; copy or import it again"
+            ),
+            Self::Header { at, rule } => {
+                write!(f, "the safetensors header is broken at byte {at}: {rule}; copy or import the file again")
+            }
+            Self::TwoMetadata { at } => {
+                write!(f, "the safetensors header has a second `__metadata__` at byte {at}; keep one")
+            }
+            Self::TooMany { what, limit } => {
+                write!(f, "more than {limit} {what}; a container holds one network of the MobileNetV2 family")
+            }
+            Self::DuplicateMetadata { key } => {
+                write!(f, "metadata `{key}` stands twice; keep one, or import the file again")
+            }
+            Self::Tensor { name, rule } => write!(f, "tensor `{name}`: {rule}"),
+            Self::NotCovered { tensor_bytes, data_bytes } => write!(
+                f,
+                "the tensors take {tensor_bytes} of {data_bytes} bytes of data, and no byte may be left over; \
+                 copy or import the file again"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for TensorRule<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dtype { found } => write!(f, "unknown element type `{found}`; a container holds F32"),
+            Self::Rank => write!(f, "more than {MAX_RANK} dimensions; import the file again"),
+            Self::Member { key } => write!(f, "`{key}` is missing or malformed; import the file again"),
+            Self::Unknown { key } => {
+                write!(f, "unknown member `{key}`; only dtype, shape and data_offsets may stand here")
+            }
+            Self::Repeated { key } => write!(f, "`{key}` stands twice; keep one"),
+            Self::TooLarge => f.write_str("its shape asks for more bytes than this machine can address"),
+            Self::Range { begin, end, data_bytes } => write!(
+                f,
+                "bytes {begin}..{end} do not lie within the {data_bytes} bytes of data; \
+                 the file may be cut short: copy or import it again"
+            ),
+            Self::Size { expected, found } => write!(
+                f,
+                "its shape and element type ask for {expected} bytes, data_offsets give {found}; import the file again"
+            ),
+            Self::Duplicate => f.write_str("two tensors have this name; import the file again"),
+            Self::Overlaps { other } => {
+                write!(f, "shares bytes with `{other}`; import the file again")
+            }
+        }
+    }
+}
+
+impl core::error::Error for ContainerError<'_> {}

@@ -1,0 +1,147 @@
+//! What a container's metadata says of the network that its weights belong to.
+
+use core::fmt;
+
+use crate::container::Container;
+use crate::preprocess::Preprocess;
+
+/// The version of the container's metadata that this crate writes and reads.
+pub const FORMAT: &str = "1";
+
+/// Conventions that weights were trained under and that the network has to share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conventions {
+    pub activation: Activation,
+    pub padding: Padding,
+    pub precision: Precision,
+    /// Length of the logits, a background class included.
+    pub classes: usize,
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+
+        impl $name {
+            const WORDS: &'static str = concat!("one of" $(, " `", $word, "`")+);
+
+            /// The word in specs and metadata.
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+
+            fn from_word(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.word())
+            }
+        }
+    };
+}
+
+words! {
+    /// What follows every convolution but the linear ones.
+    Activation {
+        /// `min(max(x, 0), 6)`
+        Relu6 = "relu6",
+        /// `max(x, 0)`
+        Relu = "relu",
+    }
+}
+
+words! {
+    /// Where the padding of a 3x3 convolution goes.
+    Padding {
+        /// TensorFlow's SAME: as much as the output size asks for, the odd row below and the odd column on the right.
+        Same = "same",
+        /// One on all four sides.
+        Symmetric = "symmetric",
+    }
+}
+
+words! {
+    /// The arithmetic that the weights are stored for.
+    Precision {
+        /// IEEE 754 single precision.
+        F32 = "f32",
+    }
+}
+
+/// Metadata that is missing, or that this version cannot read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConventionError {
+    /// No `mbvc.format`: another program wrote the file.
+    NotOurs,
+    /// Written by another version of the format.
+    Format,
+    /// The key is missing.
+    Missing { key: &'static str },
+    /// The key's value is not among those that are known.
+    Value { key: &'static str, expected: &'static str },
+}
+
+impl fmt::Display for ConventionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotOurs => f.write_str(
+                "a safetensors file without `mbvc.format` in its metadata, so not a weight container; \
+                 make one from the ONNX or TFLite model with `mbvc import`",
+            ),
+            Self::Format => write!(
+                f,
+                "`mbvc.format` is not {FORMAT}, the only one that this version reads; \
+                 import the model again with the `mbvc` command of this version"
+            ),
+            Self::Missing { key } => write!(f, "metadata `{key}` is missing; import the model again"),
+            Self::Value { key, expected } => {
+                write!(f, "metadata `{key}` must be {expected}; import the model again")
+            }
+        }
+    }
+}
+
+impl core::error::Error for ConventionError {}
+
+impl Conventions {
+    /// Reads `mbvc.format`, `mbvc.activation`, `mbvc.padding`, `mbvc.precision` and `mbvc.classes`.
+    pub fn of(container: &Container<'_>) -> Result<Self, ConventionError> {
+        match container.metadata("mbvc.format") {
+            None => return Err(ConventionError::NotOurs),
+            Some(format) if format != FORMAT => return Err(ConventionError::Format),
+            Some(_) => {}
+        }
+        let classes = |text: &str| text.parse().ok().filter(|&n: &usize| n > 0);
+        Ok(Self {
+            activation: read(container, "mbvc.activation", Activation::WORDS, Activation::from_word)?,
+            padding: read(container, "mbvc.padding", Padding::WORDS, Padding::from_word)?,
+            precision: read(container, "mbvc.precision", Precision::WORDS, Precision::from_word)?,
+            classes: read(container, "mbvc.classes", "a whole number from 1", classes)?,
+        })
+    }
+}
+
+impl Preprocess {
+    /// Reads `mbvc.preprocessing`.
+    pub fn of(container: &Container<'_>) -> Result<Self, ConventionError> {
+        let expected = "`scale R G B offset R G B` with six finite numbers";
+        read(container, "mbvc.preprocessing", expected, |text| Self::parse(text).ok())
+    }
+}
+
+/// None of these values needs a JSON escape, so one that has any is none of the known ones.
+fn read<T>(
+    container: &Container<'_>,
+    key: &'static str,
+    expected: &'static str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, ConventionError> {
+    let text = container.metadata(key).ok_or(ConventionError::Missing { key })?;
+    text.as_plain().and_then(parse).ok_or(ConventionError::Value { key, expected })
+}

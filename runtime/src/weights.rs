@@ -1,0 +1,148 @@
+//! Weights in memory, checked once when they are opened.
+
+mod random;
+
+use alloc::borrow::Cow;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::container::{Container, Span};
+use crate::conventions::Conventions;
+use crate::preprocess::Preprocess;
+
+/// A weight container with its bytes: valid safetensors, known format, readable conventions.
+///
+/// Whether the tensors are those of a certain network is checked where a network is built from them.
+#[derive(Clone)]
+pub struct Weights {
+    bytes: Cow<'static, [u8]>,
+    metadata: Option<Span>,
+    conventions: Conventions,
+    preprocess: Preprocess,
+    /// Where the bytes come from, for messages.
+    source: Option<String>,
+}
+
+impl Weights {
+    /// Reads and checks a file.
+    #[cfg(feature = "std")]
+    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self, WeightsError> {
+        let path = path.as_ref();
+        let source = Some(path.display().to_string());
+        match std::fs::read(path) {
+            Ok(bytes) => Self::check(Cow::Owned(bytes), source),
+            Err(error) => Err(WeightsError { source, problem: Problem::Io(error) }),
+        }
+    }
+
+    /// Checks a container that was read into memory.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, WeightsError> {
+        Self::check(Cow::Owned(bytes), None)
+    }
+
+    /// Checks a container that is part of the program, and keeps borrowing it.
+    pub fn from_static(bytes: &'static [u8]) -> Result<Self, WeightsError> {
+        Self::check(Cow::Borrowed(bytes), None)
+    }
+
+    fn check(bytes: Cow<'static, [u8]>, source: Option<String>) -> Result<Self, WeightsError> {
+        let fail = |source, message: String| Err(WeightsError { source, problem: Problem::Invalid(message) });
+        let container = match Container::parse(&bytes) {
+            Ok(container) => container,
+            Err(error) => return fail(source, error.to_string()),
+        };
+        match (Conventions::of(&container), Preprocess::of(&container)) {
+            (Ok(conventions), Ok(preprocess)) => {
+                let metadata = container.metadata_span();
+                Ok(Self { bytes, metadata, conventions, preprocess, source })
+            }
+            (Err(error), _) | (_, Err(error)) => fail(source, error.to_string()),
+        }
+    }
+
+    /// The tensors and the metadata.
+    pub fn container(&self) -> Container<'_> {
+        Container::parsed_before(&self.bytes, self.metadata)
+    }
+
+    pub fn conventions(&self) -> Conventions {
+        self.conventions
+    }
+
+    /// How pixels become the input that these weights were trained on.
+    pub fn preprocessing(&self) -> Preprocess {
+        self.preprocess
+    }
+
+    /// Names of the classes in the order of the logits, if the container has any.
+    pub fn labels(&self) -> Option<Vec<String>> {
+        let text = self.container().metadata("mbvc.labels")?.to_string();
+        Some(text.lines().map(String::from).collect())
+    }
+
+    /// The path that [`Weights::open`] was given, for messages.
+    pub fn source(&self) -> Option<&str> {
+        self.source.as_deref()
+    }
+
+    /// The whole container as it stands in the file.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl fmt::Debug for Weights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Weights")
+            .field("source", &self.source)
+            .field("bytes", &self.bytes.len())
+            .field("conventions", &self.conventions)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why weights could not be opened. The message names the file, the rule and the remedy.
+#[derive(Debug)]
+pub struct WeightsError {
+    source: Option<String>,
+    problem: Problem,
+}
+
+#[derive(Debug)]
+enum Problem {
+    #[cfg(feature = "std")]
+    Io(std::io::Error),
+    Invalid(String),
+}
+
+impl fmt::Display for WeightsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(source) = &self.source {
+            write!(f, "{source}: ")?;
+        }
+        match &self.problem {
+            #[cfg(feature = "std")]
+            Problem::Io(error) if error.kind() == std::io::ErrorKind::NotFound => f.write_str(
+                "no such file; make a weight container from an ONNX or TFLite model with \
+                 `mbvc import MODEL --output WEIGHTS.safetensors`",
+            ),
+            #[cfg(feature = "std")]
+            Problem::Io(error) => write!(f, "cannot be read: {error}"),
+            Problem::Invalid(message) => f.write_str(message),
+        }
+    }
+}
+
+impl core::error::Error for WeightsError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match &self.problem {
+            #[cfg(feature = "std")]
+            Problem::Io(error) => Some(error),
+            Problem::Invalid(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! Random weights, to run and to measure a network without a trained model.
+
+use alloc::borrow::Cow;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write;
+
+use super::Weights;
+use crate::conventions::{Conventions, FORMAT};
+use crate::preprocess::Preprocess;
+
+impl Weights {
+    /// Weights that keep activations in a sane range, the same for the same seed on every machine.
+    ///
+    /// `tensors` gives each canonical name with its shape. Weights are uniform with He's variance, 2 / fan-in (He et
+    /// al. 2015, arXiv:1502.01852), or 1 / fan-in where no activation follows (`*.project.weight`,
+    /// `classifier.weight`); biases are uniform in -0.1..0.1.
+    ///
+    /// # Errors
+    /// Names that stand twice, or more of them than a container may have.
+    pub fn random<'a>(
+        tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>,
+        conventions: Conventions,
+        seed: u64,
+    ) -> Result<Self, super::WeightsError> {
+        let preprocess = Preprocess { scale: [1.0 / 127.5; 3], offset: [-1.0; 3] };
+        let mut header = format!(
+            "{{\"__metadata__\":{{\"mbvc.format\":\"{FORMAT}\",\"mbvc.source\":\"random, seed {seed}\",\
+             \"mbvc.activation\":\"{}\",\"mbvc.padding\":\"{}\",\"mbvc.precision\":\"{}\",\"mbvc.classes\":\"{}\",\
+             \"mbvc.preprocessing\":\"{preprocess}\"}}",
+            conventions.activation, conventions.padding, conventions.precision, conventions.classes
+        );
+        let mut data = Vec::new();
+        let mut random = SplitMix64(seed);
+        for (name, shape) in tensors {
+            let begin = data.len();
+            let bound = bound(name, shape);
+            let count: usize = shape.iter().product();
+            data.reserve(count * 4);
+            data.extend((0..count).flat_map(|_| (random.unit() * bound).to_le_bytes()));
+            header.push_str(",\"");
+            push_escaped(&mut header, name);
+            let _ = write!(
+                header,
+                "\":{{\"dtype\":\"F32\",\"shape\":{shape:?},\"data_offsets\":[{begin},{}]}}",
+                data.len()
+            );
+        }
+        header.push('}');
+        // Data starts at a multiple of eight bytes, as the format asks of writers.
+        while header.len() % 8 != 0 {
+            header.push(' ');
+        }
+        let mut bytes = Vec::with_capacity(8 + header.len() + data.len());
+        bytes.extend((header.len() as u64).to_le_bytes());
+        bytes.extend(header.into_bytes());
+        bytes.append(&mut data);
+        Self::check(Cow::Owned(bytes), None)
+    }
+}
+
+/// Half the width of the uniform distribution; its variance is a third of the square.
+fn bound(name: &str, shape: &[usize]) -> f32 {
+    // [kh, kw, in, out], [kh, kw, c], [in, out]: what one output sums over.
+    let fan_in: usize = match shape {
+        [height, width, input, _] => height * width * input,
+        [height, width, _] => height * width,
+        [input, _] => *input,
+        _ => return 0.1,
+    };
+    let linear = name.ends_with("project.weight") || name == "classifier.weight";
+    let gain = if linear { 1.0 } else { 2.0 };
+    sqrt(3.0 * gain / fan_in.max(1) as f32)
+}
+
+fn push_escaped(header: &mut String, name: &str) {
+    for c in name.chars() {
+        match c {
+            '"' | '\\' => header.extend(['\\', c]),
+            '\0'..'\x20' => {
+                let _ = write!(header, "\\u{:04x}", c as u32);
+            }
+            _ => header.push(c),
+        }
+    }
+}
+
+/// Square root by Newton's method, since core has none; exact to an ulp or so, which is ample here.
+fn sqrt(x: f32) -> f32 {
+    // Halving the exponent gives a start within a few percent; each step doubles the correct digits.
+    let mut root = f32::from_bits((x.to_bits() >> 1) + 0x1fc0_0000);
+    for _ in 0..4 {
+        root = 0.5 * (root + x / root);
+    }
+    root
+}
+
+/// Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
+struct SplitMix64(u64);
+
+impl SplitMix64 {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Uniform in -1..1, on a grid that f32 holds exactly.
+    fn unit(&mut self) -> f32 {
+        let bits = (self.next() >> 40) as i32; // 24 bits
+        (bits - (1 << 23)) as f32 / (1 << 23) as f32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sqrt_is_close() {
+        for x in [1e-6f32, 0.003, 0.5, 1.0, 2.0, 3.0, 1000.0] {
+            assert!((sqrt(x) - x.sqrt()).abs() <= x.sqrt() * 2e-7, "{x}");
+        }
+    }
+
+    #[test]
+    fn variance_is_hes() {
+        let shape = [1usize, 1, 24, 500];
+        let conventions = super::super::tests::CONVENTIONS;
+        let weights = Weights::random([("block2.expand.weight", &shape[..])], conventions, 7).unwrap();
+        let values = weights.container().tensor("block2.expand.weight").unwrap().f32s().unwrap();
+        assert_eq!(values.len(), 12000);
+        let mean = values.iter().sum::<f32>() / 12000.0;
+        let variance = values.iter().map(|v| v * v).sum::<f32>() / 12000.0;
+        assert!(mean.abs() < 0.01, "{mean}");
+        assert!((variance * 24.0 / 2.0 - 1.0).abs() < 0.03, "{variance}");
+    }
+
+    #[test]
+    fn the_seed_decides() {
+        let make = |seed| Weights::random([("a", &[9usize][..])], super::super::tests::CONVENTIONS, seed).unwrap();
+        assert_eq!(make(1).as_bytes(), make(1).as_bytes());
+        assert_ne!(make(1).as_bytes(), make(2).as_bytes());
+    }
+
+    #[test]
+    fn any_name_is_escaped() {
+        let name = "a\"b\\c\n\u{1}é";
+        let weights = Weights::random([(name, &[2usize][..])], super::super::tests::CONVENTIONS, 0).unwrap();
+        assert!(weights.container().tensor(name).is_some());
+        let twice = Weights::random([("a", &[1usize][..]), ("a", &[1][..])], super::super::tests::CONVENTIONS, 0);
+        assert!(std::string::ToString::to_string(&twice.unwrap_err()).contains("two tensors have this name"));
+    }
+}
