@@ -49,8 +49,7 @@ pub fn top_k(scores: &[f32], out: &mut [(usize, f32)]) -> usize {
 fn exp(x: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4; // few bits, so that k * LN2_HIGH is exact
     const LN2_LOW: f32 = -2.121_944_4e-4;
-    const COEFFICIENTS: [f32; 6] =
-        [1.987_569_2e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
+    const COEFFICIENTS: [f32; 6] = [1.987_569_2e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
     if x.is_nan() {
         return x;
     }
