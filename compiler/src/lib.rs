@@ -1,4 +1,6 @@
 //! The mbvc compiler.
 
+pub mod codegen;
+pub mod diagnostic;
 pub mod ir;
 pub mod spec;

@@ -1,0 +1,100 @@
+//! How an image of output pixels is covered by register tiles.
+
+/// Parts of nearly the same size: `(size, count)`, the larger first.
+///
+/// 49 pixels in tiles of at most 14 are one of 13 and three of 12: no tile is left nearly empty.
+pub fn near_equal(total: usize, at_most: usize) -> Vec<(usize, usize)> {
+    if total == 0 {
+        return Vec::new();
+    }
+    let parts = total.div_ceil(at_most.max(1));
+    let (size, larger) = (total / parts, total % parts);
+    [(size + 1, larger), (size, parts - larger)].into_iter().filter(|(_, count)| *count > 0).collect()
+}
+
+/// Tiles of one form: `rows` x `cols` pixels, repeated `across` times in each of `down` bands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tiles {
+    pub first_row: usize,
+    pub first_col: usize,
+    pub rows: usize,
+    pub cols: usize,
+    pub down: usize,
+    pub across: usize,
+}
+
+impl Tiles {
+    pub fn pixels(&self) -> usize {
+        self.rows * self.cols
+    }
+
+    pub fn count(&self) -> usize {
+        self.down * self.across
+    }
+}
+
+/// Covers `rows` x `cols` pixels with tiles of at most `mr`.
+///
+/// A `flat` image, whose rows follow each other without a gap on both sides, is one long row. Narrow
+/// rows share a tile; wide ones are split into nearly equal parts.
+pub fn cover(rows: usize, cols: usize, mr: usize, flat: bool) -> Vec<Tiles> {
+    if flat && rows > 1 {
+        return cover(1, rows * cols, mr, true);
+    }
+    if cols * 2 <= mr && rows > 1 {
+        let mut first_row = 0;
+        return near_equal(rows, mr / cols)
+            .into_iter()
+            .map(|(rows, down)| {
+                let tiles = Tiles { first_row, first_col: 0, rows, cols, down, across: 1 };
+                first_row += rows * down;
+                tiles
+            })
+            .collect();
+    }
+    let mut first_col = 0;
+    near_equal(cols, mr)
+        .into_iter()
+        .map(|(cols, across)| {
+            let tiles = Tiles { first_row: 0, first_col, rows: 1, cols, down: rows, across };
+            first_col += cols * across;
+            tiles
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_differ_by_at_most_one_and_cover_everything() {
+        assert_eq!(near_equal(49, 14), [(13, 1), (12, 3)]);
+        assert_eq!(near_equal(112, 14), [(14, 8)]);
+        assert_eq!(near_equal(5, 7), [(5, 1)]);
+        for total in 1..200 {
+            for at_most in 1..30 {
+                let parts = near_equal(total, at_most);
+                assert_eq!(parts.iter().map(|(size, count)| size * count).sum::<usize>(), total);
+                assert!(parts.iter().all(|(size, _)| *size <= at_most), "{total} in {at_most}: {parts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_pixel_is_covered_once() {
+        for (rows, cols, mr, flat) in [(7, 7, 14, false), (7, 7, 14, true), (3, 112, 14, false), (5, 1, 14, false), (4, 15, 6, false)] {
+            let mut seen = vec![0; rows * cols];
+            for tiles in cover(rows, cols, mr, flat) {
+                assert!(tiles.pixels() <= mr);
+                for (band, tile) in (0..tiles.down).flat_map(|band| (0..tiles.across).map(move |tile| (band, tile))) {
+                    for (row, col) in (0..tiles.rows).flat_map(|row| (0..tiles.cols).map(move |col| (row, col))) {
+                        let row = tiles.first_row + band * tiles.rows + row;
+                        seen[row * cols + tiles.first_col + tile * tiles.cols + col] += 1;
+                    }
+                }
+            }
+            assert!(seen.iter().all(|times| *times == 1), "{rows}x{cols} by {mr}: {seen:?}");
+        }
+    }
+}

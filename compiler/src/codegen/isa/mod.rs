@@ -1,0 +1,107 @@
+//! What the passes and the loop nests need to know of an instruction set: facts, no mnemonics.
+//!
+//! The intrinsics themselves are spelled in the runtime's `simd` modules, one vocabulary for all.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+
+/// An instruction set that kernels are generated for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Isa {
+    Portable,
+    Neon,
+    Avx2,
+    Avx512,
+}
+
+/// How one float of the activations meets a vector of weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broadcast {
+    /// Each use loads the float into every lane (x86, portable).
+    Memory,
+    /// Four consecutive floats are loaded as a vector, and multiplied lane by lane (NEON).
+    Lane,
+}
+
+impl Isa {
+    pub const ALL: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Neon => "neon",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|isa| isa.name() == name)
+    }
+
+    /// Floats in a vector.
+    pub const fn lanes(self) -> usize {
+        match self {
+            Self::Portable | Self::Neon => 4,
+            Self::Avx2 => 8,
+            Self::Avx512 => 16,
+        }
+    }
+
+    /// Architectural vector registers.
+    pub const fn registers(self) -> usize {
+        match self {
+            Self::Portable | Self::Avx2 => 16,
+            Self::Neon | Self::Avx512 => 32,
+        }
+    }
+
+    pub const fn broadcast(self) -> Broadcast {
+        match self {
+            Self::Neon => Broadcast::Lane,
+            Self::Portable | Self::Avx2 | Self::Avx512 => Broadcast::Memory,
+        }
+    }
+
+    /// Vectors that can be loaded in the time of two multiply-adds.
+    pub const fn loads_per_cycle(self) -> usize {
+        match self {
+            Self::Avx512 => 1,
+            Self::Portable | Self::Neon | Self::Avx2 => 2,
+        }
+    }
+
+    /// Whether a product is rounded before it is added.
+    pub const fn has_fma(self) -> bool {
+        !matches!(self, Self::Portable)
+    }
+
+    /// The attribute that functions of this set carry.
+    pub fn target_feature(self) -> TokenStream {
+        match self {
+            Self::Portable => quote!(),
+            Self::Neon => quote!(#[target_feature(enable = "neon")]),
+            Self::Avx2 => quote!(#[target_feature(enable = "avx2,fma")]),
+            Self::Avx512 => quote!(#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]),
+        }
+    }
+
+    /// The `cfg` predicate of targets that can have it.
+    pub fn target(self) -> TokenStream {
+        match self {
+            Self::Portable => quote!(all()),
+            Self::Neon => quote!(target_arch = "aarch64"),
+            Self::Avx2 | Self::Avx512 => quote!(target_arch = "x86_64"),
+        }
+    }
+
+    /// The variant of the runtime's `Isa`.
+    pub fn variant(self) -> proc_macro2::Ident {
+        format_ident!("{self:?}")
+    }
+
+    /// The module of the runtime's `simd`, and of the generated code.
+    pub fn module(self) -> proc_macro2::Ident {
+        format_ident!("{}", self.name())
+    }
+}

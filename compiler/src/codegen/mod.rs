@@ -1,0 +1,122 @@
+//! From the graph to Rust: `quote!` templates that look like the loop nests they make.
+
+mod conv;
+pub mod cost;
+mod cover;
+pub mod isa;
+mod kernel;
+mod network;
+mod pack;
+mod step;
+
+use proc_macro2::{Ident, TokenStream};
+use quote::format_ident;
+
+use crate::ir::{Graph, NodeId, Op};
+use crate::spec::NetworkSpec;
+use isa::Isa;
+use kernel::Kernels;
+use pack::PackPlan;
+use step::{Context, StepFn};
+
+/// The code of one network for one instruction set.
+pub struct Program {
+    pub isa: Isa,
+    /// The graph after `plan_scratch`.
+    pub graph: Graph,
+    pub scratch_bytes: usize,
+    pub steps: Vec<StepFn>,
+    pub kernels: Kernels,
+    pub packs: PackPlan,
+    /// Place of the vector before the classifier, in floats of the scratch.
+    pub embedding: std::ops::Range<usize>,
+    /// Floats of the longest row that can lie outside an image.
+    pub zeros: usize,
+}
+
+/// How the generated items are called and found.
+pub struct Naming {
+    pub name: Ident,
+    /// Path of the crate that re-exports the runtime's items.
+    pub runtime: TokenStream,
+    pub attributes: TokenStream,
+    pub visibility: TokenStream,
+}
+
+impl Program {
+    /// Generates steps and kernels from a graph that the passes have finished for `isa`.
+    pub fn new(graph: Graph, isa: Isa, scratch_bytes: usize) -> Self {
+        let order = graph.order().unwrap_or_default();
+        let packs = PackPlan::new(&graph, &order, isa);
+        let context = Context { graph: &graph, isa, packs: &packs };
+        let steps: Vec<StepFn> = step_nodes(&graph, &order)
+            .into_iter()
+            .map(|(index, nodes)| step::step(&context, index, &step_name(&graph, &nodes), &nodes))
+            .collect();
+        let kernels =
+            steps.iter().flat_map(|step| &step.kernels).map(|k| (k.name.clone(), k.item.clone())).collect();
+        let embedding = order
+            .iter()
+            .find(|id| matches!(graph.node(**id).op, Op::Dense(_)))
+            .and_then(|id| graph.inputs(*id).first().copied())
+            .and_then(|id| graph.node(id).place.map(|place| (place.offset / 4, graph.node(id).tensor.shape.elements())))
+            .map_or(0..0, |(at, len)| at..at + len);
+        let zeros = order.iter().map(|id| longest_ring_row(&graph, *id)).max().unwrap_or(0);
+        Self { isa, scratch_bytes, steps, kernels, packs, embedding, zeros, graph }
+    }
+}
+
+/// The nodes of each step, in order of execution.
+fn step_nodes(graph: &Graph, order: &[NodeId]) -> Vec<(usize, Vec<NodeId>)> {
+    let mut steps: Vec<(usize, Vec<NodeId>)> = Vec::new();
+    for id in order.iter().copied().filter(|id| !matches!(graph.node(*id).op, Op::Input)) {
+        let step = graph.node(id).origin.step;
+        match steps.last_mut() {
+            Some((last, nodes)) if *last == step => nodes.push(id),
+            _ => steps.push((step, vec![id])),
+        }
+    }
+    steps
+}
+
+/// `stem+block1`, `block2`, `head`: the first parts of the names of a step's operations.
+fn step_name(graph: &Graph, nodes: &[NodeId]) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for id in nodes {
+        let node = graph.node(*id);
+        let stages: Vec<&str> = match &node.op {
+            Op::Fused(fused) => fused.stages.iter().map(|stage| &*stage.origin.name).collect(),
+            _ => vec![&*node.origin.name],
+        };
+        for name in stages {
+            let part = name.split('.').next().unwrap_or(name);
+            if !parts.contains(&part) {
+                parts.push(part);
+            }
+        }
+    }
+    parts.join("+")
+}
+
+fn longest_ring_row(graph: &Graph, id: NodeId) -> usize {
+    match &graph.node(id).op {
+        Op::Fused(fused) => fused
+            .stages
+            .iter()
+            .filter(|stage| stage.tensor.layout.ring.is_some())
+            .map(|stage| stage.tensor.layout.row_stride(stage.tensor.shape))
+            .max()
+            .unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// The whole expansion: one module of kernels per instruction set, and the type that chooses among them.
+pub fn network(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenStream {
+    network::items(spec, programs, naming)
+}
+
+/// The private module that holds a network's items.
+fn module_name(name: &Ident) -> Ident {
+    format_ident!("__mbvc_{}", name)
+}

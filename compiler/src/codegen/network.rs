@@ -1,0 +1,383 @@
+//! The items of a network: its type, its facts, and the choice of kernels at its entry.
+
+use std::collections::BTreeMap;
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+
+use super::kernel::lit;
+use super::{Naming, Program, module_name};
+use crate::ir::{Graph, Op, Origin, Shape};
+use crate::spec::{ActivationKind, Fusion, NetworkSpec, PaddingConvention};
+
+/// Everything that `mobilenet_v2!` expands to.
+pub fn items(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenStream {
+    let Naming { name, runtime, attributes, visibility } = naming;
+    let module = module_name(name);
+    let modules = programs.iter().map(isa_module);
+    let network = network_type(spec, programs, naming);
+    let info = info(spec, programs, naming);
+    quote! {
+        #attributes
+        #[doc(inline)]
+        #visibility use #module::#name;
+
+        #[doc(hidden)]
+        #[allow(non_snake_case, unused, clippy::all, clippy::pedantic, missing_docs, unreachable_pub)]
+        mod #module {
+            use #runtime as rt;
+            #network
+            #info
+            #(#modules)*
+        }
+    }
+}
+
+/// Kernels and steps for one instruction set, entered through `run`.
+fn isa_module(program: &Program) -> TokenStream {
+    let (module, target, feature) = (program.isa.module(), program.isa.target(), program.isa.target_feature());
+    let doc = format!(" Kernels and steps for {}.", program.isa.name());
+    let kernels = program.kernels.values();
+    let steps = program.steps.iter().map(|step| &step.item);
+    let zeros = lit(program.zeros.max(1));
+    let plan = program.packs.tokens();
+    let call = |step: &super::step::StepFn| {
+        let function = format_ident!("{}", step.name);
+        let image = step.reads_image.then(|| quote!(image,));
+        let logits = step.writes_logits.then(|| quote!(logits,));
+        quote!(#function(w, scratch, #image #logits observer);)
+    };
+    let (last, body): (Vec<_>, Vec<_>) = program.steps.iter().partition(|step| step.writes_logits);
+    let (body, last) = (body.into_iter().map(call), last.into_iter().map(call));
+    let (from, to) = (lit(program.embedding.start), lit(program.embedding.end));
+    quote! {
+        #[doc = #doc]
+        #[cfg(#target)]
+        pub mod #module {
+            use super::rt;
+            use super::rt::{Dst, Src};
+            use super::rt::simd::#module::*;
+
+            /// What rows above and below an image hold.
+            static ZERO: rt::Zeros<#zeros> = rt::Zeros::NEW;
+            /// Where the weights go that the kernels below read.
+            pub const PLAN: rt::PackPlan = #plan;
+
+            /// All steps in order.
+            #feature
+            pub fn run<I: rt::Image, O: rt::Observer>(
+                w: Src<'_>, scratch: &mut [f32], image: &I, output: rt::Output<'_>, observer: &mut O,
+            ) {
+                #(#body)*
+                match output {
+                    rt::Output::Logits(logits) => { #(#last)* }
+                    rt::Output::Embedding(values) => values.copy_from_slice(&scratch[#from..#to]),
+                }
+            }
+
+            #(#steps)*
+            #(#kernels)*
+        }
+    }
+}
+
+fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenStream {
+    let name = &naming.name;
+    let [height, width] = spec.resolution;
+    let doc = format!(
+        " {} of width {}: `[{height}, {width}, 3]` to {} classes. Made by mbvc.",
+        spec.name, spec.width, spec.classes
+    );
+    let [input, classes, embedding] =
+        [height * width * 3, spec.classes, programs.first().map_or(0, |program| program.embedding.len())].map(lit);
+    let [height, width] = [height, width].map(lit);
+    let bytes = programs.iter().map(|program| program.scratch_bytes).max().unwrap_or(0);
+    let lines = lit(bytes.div_ceil(64));
+    let plans = programs.iter().map(|program| {
+        let (target, variant, module) = (program.isa.target(), program.isa.variant(), program.isa.module());
+        quote!(#[cfg(#target)] rt::Isa::#variant => ::core::option::Option::Some(#module::PLAN),)
+    });
+    let calls = programs.iter().map(|program| {
+        let (target, variant, module) = (program.isa.target(), program.isa.variant(), program.isa.module());
+        if program.isa.target_feature().is_empty() {
+            return quote!(#[cfg(#target)] rt::Isa::#variant => #module::run(w, scratch, image, output, observer),);
+        }
+        quote! {
+            #[cfg(#target)]
+            // SAFETY: a `Detected` exists only for instruction sets that this processor was seen to have.
+            rt::Isa::#variant => unsafe { #module::run(w, scratch, image, output, observer) },
+        }
+    });
+    quote! {
+        #[doc = #doc]
+        #[derive(Debug, Clone)]
+        pub struct #name(rt::Model);
+
+        impl #name {
+            /// Height, width and channels of the image.
+            pub const INPUT: [usize; 3] = [#height, #width, 3];
+            /// Length of the logits.
+            pub const CLASSES: usize = #classes;
+            /// Length of the vector before the classifier.
+            pub const EMBEDDING: usize = #embedding;
+            /// Bytes that a call writes between its input and its output.
+            pub const SCRATCH_BYTES: usize = #lines * 64;
+            /// The convolutions and the classifier, as the published table counts them.
+            pub const LAYERS: &'static [rt::Layer] = INFO.layers;
+            /// What runs, in order.
+            pub const STEPS: &'static [rt::Step] = INFO.steps;
+
+            /// A scratch for `run`; as a `static` where there is no heap.
+            pub const fn static_scratch() -> rt::Scratch<#lines> { rt::Scratch::new() }
+
+            /// From packed weights, which are used in place.
+            ///
+            /// # Errors
+            /// If the bytes were packed for something else.
+            pub fn from_packed(bytes: &'static [u8]) -> ::core::result::Result<Self, rt::PackedError> {
+                rt::from_packed(&INFO, plan, bytes).map(Self)
+            }
+
+            /// Bytes of [`pack`](Self::pack)'s result; `None` if the network was not compiled for `isa`.
+            pub fn packed_bytes_for(isa: rt::Isa) -> ::core::option::Option<usize> {
+                plan(isa).map(|plan| rt::packed_file_bytes(&plan))
+            }
+
+            /// Packs weights for `isa` into `file`, from which `from_packed` makes a model.
+            ///
+            /// # Errors
+            /// If a tensor is missing or of another size, or `file` is not of `packed_bytes_for(isa)` bytes.
+            pub fn pack(
+                weights: &rt::Container<'_>, isa: rt::Isa, file: &mut [u8],
+            ) -> ::core::result::Result<(), rt::PackError> {
+                rt::pack_file(&INFO, plan, weights, isa, file)
+            }
+
+            /// The instruction set whose kernels run.
+            pub fn isa(&self) -> rt::Isa { self.0.isa.isa() }
+
+            /// From the image `[height, width, 3]`, preprocessed, to the logits. Allocates nothing, cannot fail.
+            pub fn run(&self, scratch: &mut rt::Scratch<#lines>, input: &[f32; #input]) -> [f32; #classes] {
+                self.run_with(scratch, input, rt::Unobserved)
+            }
+
+            /// `run`, showing every step's value to `observer`.
+            pub fn run_with<O: rt::Observer>(
+                &self, scratch: &mut rt::Scratch<#lines>, input: &[f32; #input], mut observer: O,
+            ) -> [f32; #classes] {
+                let mut logits = [0.0; #classes];
+                let output = rt::Output::Logits(&mut logits);
+                self.dispatch(scratch.floats_mut(), &&input[..], output, &mut observer);
+                logits
+            }
+
+            /// `run` on the image's bytes, red, green, blue, with the preprocessing that the weights ask for.
+            pub fn run_pixels(&self, scratch: &mut rt::Scratch<#lines>, pixels: &[u8; #input]) -> [f32; #classes] {
+                let image = rt::Pixels { bytes: pixels, preprocess: self.0.preprocess };
+                let mut logits = [0.0; #classes];
+                let output = rt::Output::Logits(&mut logits);
+                self.dispatch(scratch.floats_mut(), &image, output, &mut rt::Unobserved);
+                logits
+            }
+
+            /// `run` on a slice.
+            ///
+            /// # Errors
+            /// If it has another length than the image.
+            pub fn run_slice(
+                &self, scratch: &mut rt::Scratch<#lines>, input: &[f32],
+            ) -> ::core::result::Result<[f32; #classes], rt::LengthError> {
+                rt::LengthError::check("input", #input, input.len())?;
+                let mut logits = [0.0; #classes];
+                let output = rt::Output::Logits(&mut logits);
+                self.dispatch(scratch.floats_mut(), &input, output, &mut rt::Unobserved);
+                ::core::result::Result::Ok(logits)
+            }
+
+            /// The vector before the classifier, for similarity and transfer learning.
+            pub fn embed(&self, scratch: &mut rt::Scratch<#lines>, input: &[f32; #input]) -> [f32; #embedding] {
+                let mut values = [0.0; #embedding];
+                let output = rt::Output::Embedding(&mut values);
+                self.dispatch(scratch.floats_mut(), &&input[..], output, &mut rt::Unobserved);
+                values
+            }
+
+            #[inline]
+            fn dispatch<I: rt::Image, O: rt::Observer>(
+                &self, scratch: &mut [f32], image: &I, output: rt::Output<'_>, observer: &mut O,
+            ) {
+                let w = rt::src(self.0.packed.floats(), 0);
+                match self.0.isa.isa() {
+                    #(#calls)*
+                    #[allow(unreachable_patterns)]
+                    other => ::core::unreachable!("{other} was not compiled in"),
+                }
+            }
+        }
+
+        rt::with_alloc! {
+            impl #name {
+                /// Checks every name, shape and convention of the weights, and packs them for this processor.
+                ///
+                /// # Errors
+                /// All differences between the weights and the network at once; an instruction set that `MBVC_ISA`
+                /// wants and that is not there.
+                pub fn new(weights: &rt::Weights) -> ::core::result::Result<Self, rt::ModelError> {
+                    rt::build(&INFO, plan, weights, ::core::option::Option::None).map(Self)
+                }
+
+                /// [`new`](Self::new) with the kernels of `isa`.
+                ///
+                /// # Errors
+                /// As `new`; and if this processor has no `isa`, or the network was compiled without it.
+                pub fn with_isa(weights: &rt::Weights, isa: rt::Isa) -> ::core::result::Result<Self, rt::ModelError> {
+                    rt::build(&INFO, plan, weights, ::core::option::Option::Some(isa)).map(Self)
+                }
+
+                /// A scratch for `run`, on the heap.
+                pub fn scratch() -> rt::Box<rt::Scratch<#lines>> { rt::Scratch::boxed() }
+            }
+        }
+
+        impl rt::Network for #name {
+            fn info(&self) -> &'static rt::NetworkInfo { &INFO }
+
+            fn isa(&self) -> rt::Isa { self.0.isa.isa() }
+
+            fn packed_bytes(&self) -> usize { self.0.packed.floats().len() * 4 }
+
+            fn run_into(
+                &self, scratch: &mut [f32], input: &[f32], logits: &mut [f32], observer: &mut dyn rt::Observer,
+            ) -> ::core::result::Result<(), rt::LengthError> {
+                rt::LengthError::check("scratch", #lines * 16, scratch.len())?;
+                rt::LengthError::check("input", #input, input.len())?;
+                rt::LengthError::check("logits", #classes, logits.len())?;
+                self.dispatch(scratch, &input, rt::Output::Logits(logits), &mut rt::Dynamic(observer));
+                ::core::result::Result::Ok(())
+            }
+        }
+
+        fn plan(isa: rt::Isa) -> ::core::option::Option<rt::PackPlan> {
+            match isa {
+                #(#plans)*
+                #[allow(unreachable_patterns)]
+                _ => ::core::option::Option::None,
+            }
+        }
+    }
+}
+
+/// The static facts.
+fn info(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenStream {
+    let name = naming.name.to_string();
+    let [height, width] = spec.resolution.map(lit);
+    let classes = lit(spec.classes);
+    let bytes = programs.iter().map(|program| program.scratch_bytes).max().unwrap_or(0);
+    let scratch = lit(bytes.next_multiple_of(64));
+    let embedding = lit(programs.first().map_or(0, |program| program.embedding.len()));
+    let fusion = match spec.fusion {
+        Fusion::None => "none",
+        Fusion::Relu6 => "relu6",
+        Fusion::Block => "block",
+    };
+    let activation = match spec.activation {
+        ActivationKind::Relu => quote!(Relu),
+        ActivationKind::Relu6 => quote!(Relu6),
+    };
+    let padding = match spec.padding {
+        PaddingConvention::Same => quote!(Same),
+        PaddingConvention::Symmetric => quote!(Symmetric),
+    };
+    let isas = programs.iter().map(|program| program.isa.variant());
+    let graph = programs.first().map(|program| &program.graph);
+    let parameters = graph.map(parameters).unwrap_or_default();
+    let layers = graph.map(layers).unwrap_or_default();
+    let steps = programs.first().into_iter().flat_map(|program| &program.steps).map(|step| {
+        let (name, output) = (step_title(&step.name), dims(step.output.shape));
+        let stages = step.stages.iter().map(|stage| {
+            let (name, macs, bytes) = (&stage.name, lit(stage.macs), lit(stage.bytes));
+            quote!(rt::Stage { name: #name, macs: #macs, bytes: #bytes })
+        });
+        quote!(rt::Step { name: #name, output: #output, stages: &[#(#stages),*] })
+    });
+    quote! {
+        static INFO: rt::NetworkInfo = rt::NetworkInfo {
+            name: #name,
+            input: [#height, #width, 3],
+            classes: #classes,
+            embedding: #embedding,
+            fusion: #fusion,
+            scratch_bytes: #scratch,
+            conventions: rt::Conventions {
+                activation: rt::Activation::#activation,
+                padding: rt::Padding::#padding,
+                precision: rt::Precision::F32,
+                classes: #classes,
+            },
+            isas: &[#(rt::Isa::#isas),*],
+            parameters: &[#parameters],
+            layers: &[#layers],
+            steps: &[#(#steps),*],
+        };
+    }
+}
+
+/// `block3` of `step_2_block3`; `stem+block1` of `step_0_stem_block1`.
+fn step_title(function: &str) -> String {
+    function.splitn(3, '_').nth(2).unwrap_or(function).replace('_', "+")
+}
+
+fn dims(shape: Shape) -> TokenStream {
+    let [height, width, channels] = [shape.height, shape.width, shape.channels].map(lit);
+    quote!([#height, #width, #channels])
+}
+
+/// The folded parameters that operations read, in order of execution.
+fn parameters(graph: &Graph) -> TokenStream {
+    let of = |op: &Op| match op {
+        Op::Conv2d(conv) => [Some(conv.weight), conv.bias],
+        Op::DepthwiseConv2d(conv) => [Some(conv.weight), conv.bias],
+        Op::Dense(dense) => [Some(dense.weight), Some(dense.bias)],
+        _ => [None, None],
+    };
+    let ids = operations(graph).into_iter().flat_map(|(_, op, _)| of(op)).flatten();
+    let parameters = ids.map(|id| graph.param(id)).map(|param| {
+        let (name, shape) = (&param.name, param.shape.iter().map(|dim| lit(*dim)));
+        quote!(rt::Parameter { name: #name, shape: &[#(#shape),*] })
+    });
+    quote!(#(#parameters),*)
+}
+
+/// Every operation, those inside fused nodes too.
+fn operations(graph: &Graph) -> Vec<(&Origin, &Op, Shape)> {
+    let nodes = graph.order().unwrap_or_default().into_iter().map(|id| graph.node(id));
+    nodes
+        .flat_map(|node| match &node.op {
+            Op::Fused(fused) => fused.stages.iter().map(|s| (&s.origin, &s.op, s.tensor.shape)).collect(),
+            op => vec![(&node.origin, op, node.tensor.shape)],
+        })
+        .collect()
+}
+
+/// The rows of the layer table, by number.
+fn layers(graph: &Graph) -> TokenStream {
+    let layers: BTreeMap<usize, _> = operations(graph)
+        .into_iter()
+        .filter_map(|(origin, op, shape)| {
+            let weight = match op {
+                Op::Conv2d(conv) => conv.weight,
+                Op::DepthwiseConv2d(conv) => conv.weight,
+                Op::Dense(dense) => dense.weight,
+                _ => return None,
+            };
+            let macs = shape.pixels() * graph.param(weight).shape.iter().product::<usize>();
+            Some((origin.layer?, (origin, shape, macs)))
+        })
+        .collect();
+    let rows = layers.iter().map(|(number, (origin, shape, macs))| {
+        let (name, output) = (&origin.name, dims(*shape));
+        let [number, step, line, macs] = [*number, origin.step, origin.line, *macs].map(lit);
+        quote!(rt::Layer { number: #number, name: #name, step: #step, line: #line, output: #output, macs: #macs })
+    });
+    quote!(#(#rows),*)
+}

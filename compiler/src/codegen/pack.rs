@@ -1,0 +1,192 @@
+//! The packed block: weights in the order in which the kernels read them.
+
+use std::collections::HashMap;
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::conv::Conv;
+use super::isa::Isa;
+use super::kernel::lit;
+use crate::ir::{DepthwiseConv2d, Fused, Graph, NodeId, Op, Tensor};
+
+/// Names a layer: a node, or a stage of a fused one.
+pub type LayerKey = (NodeId, usize);
+
+/// Where the weights of every layer lie, and how to put them there. All numbers count floats.
+#[derive(Debug, Default)]
+pub struct PackPlan {
+    at: HashMap<LayerKey, PackedLayer>,
+    ops: Vec<PackOp>,
+    floats: usize,
+}
+
+/// A layer's place in the block.
+#[derive(Debug, Clone)]
+pub struct PackedLayer {
+    /// Start of each run of panels, in the order of [`Conv::panels`].
+    pub at: Vec<usize>,
+    /// From a channel group to the next.
+    pub group_stride: usize,
+}
+
+/// One call of the runtime's packing; see `PackOp` there.
+#[derive(Debug, Clone)]
+struct PackOp {
+    weight: String,
+    bias: String,
+    k: usize,
+    n: usize,
+    first: usize,
+    last: usize,
+    panel: usize,
+    at: usize,
+    panel_stride: usize,
+    panels_per_group: usize,
+    group_stride: usize,
+}
+
+/// Floats of a cache line, to which every layer is aligned.
+const LINE: usize = 16;
+
+impl PackPlan {
+    pub fn new(graph: &Graph, order: &[NodeId], isa: Isa) -> Self {
+        let mut plan = Self::default();
+        for id in order {
+            let node = graph.node(*id);
+            let Some(input) = graph.inputs(*id).first().map(|input| graph.node(*input).tensor) else { continue };
+            match &node.op {
+                Op::Fused(fused) => plan.fused(graph, *id, fused, input, isa),
+                Op::DepthwiseConv2d(op) => plan.depthwise(graph, (*id, 0), op, node.tensor, isa, 0),
+                op => {
+                    if let Some(conv) = Conv::new(isa, op, input, node.tensor, node.tile) {
+                        plan.conv(graph, (*id, 0), &conv, 0);
+                    }
+                }
+            }
+        }
+        plan
+    }
+
+    pub fn layer(&self, key: LayerKey) -> Option<&PackedLayer> {
+        self.at.get(&key)
+    }
+
+    pub fn lines(&self) -> usize {
+        self.floats.div_ceil(LINE)
+    }
+
+    /// A fused node's groups each hold a panel of the producer and its depthwise; the projection follows.
+    fn fused(&mut self, graph: &Graph, id: NodeId, fused: &Fused, input: Tensor, isa: Isa) {
+        let Some(at) = fused.stages.iter().position(|stage| matches!(stage.op, Op::DepthwiseConv2d(_))) else { return };
+        let input_of = |stage: usize| stage.checked_sub(1).map_or(input, |before| fused.stages[before].tensor);
+        let (producer, stage) = (input_of(at), &fused.stages[at]);
+        let Op::DepthwiseConv2d(depthwise) = &stage.op else { return };
+        let conv = at.checked_sub(1).and_then(|before| {
+            let stage = &fused.stages[before];
+            Conv::new(isa, &stage.op, input_of(before), stage.tensor, stage.tile)
+        });
+        let taps: usize = depthwise.window.kernel.iter().product();
+        let group = producer.layout.group;
+        let conv_floats: usize = conv.iter().flat_map(|c| c.panels().into_iter().map(|p| p.count * c.panel_floats(&p))).sum();
+        let group_stride = conv_floats + (1 + taps) * group;
+        let groups = producer.layout.groups(producer.shape);
+        let start = self.floats;
+        if let Some(conv) = &conv {
+            self.conv(graph, (id, at - 1), conv, group_stride);
+            self.floats = start + conv_floats;
+        }
+        let grouped = Tensor { layout: producer.layout, ..stage.tensor };
+        self.depthwise(graph, (id, at), depthwise, grouped, isa, group_stride);
+        self.floats = (start + groups * group_stride).next_multiple_of(LINE);
+        for (index, stage) in fused.stages.iter().enumerate().skip(at + 1) {
+            if let Some(conv) = Conv::new(isa, &stage.op, input_of(index), stage.tensor, stage.tile) {
+                self.conv(graph, (id, index), &conv, 0);
+            }
+        }
+    }
+
+    fn conv(&mut self, graph: &Graph, key: LayerKey, conv: &Conv, group_stride: usize) {
+        let (weight, bias) = conv.names(graph);
+        let (lanes, n) = (conv.isa.lanes(), conv.output.shape.channels);
+        let grouped = group_stride > 0;
+        let mut starts = Vec::new();
+        for panels in conv.panels() {
+            let first = panels.first_vector * lanes;
+            let panel = panels.nv * lanes;
+            starts.push(self.floats);
+            self.ops.push(PackOp {
+                weight: weight.to_owned(),
+                bias: bias.to_owned(),
+                k: conv.k(),
+                n,
+                first,
+                last: if grouped { n } else { n.min(first + panels.count * panel) },
+                panel,
+                at: self.floats,
+                panel_stride: conv.panel_floats(&panels),
+                panels_per_group: panels.count,
+                group_stride,
+            });
+            self.floats += panels.count * conv.panel_floats(&panels);
+        }
+        self.at.insert(key, PackedLayer { at: starts, group_stride });
+        self.align(grouped);
+    }
+
+    /// `tensor`'s layout tells the channels of a group.
+    fn depthwise(
+        &mut self,
+        graph: &Graph,
+        key: LayerKey,
+        op: &DepthwiseConv2d,
+        tensor: Tensor,
+        isa: Isa,
+        group_stride: usize,
+    ) {
+        let Some(bias) = op.bias else { return };
+        let (lanes, n) = (isa.lanes(), tensor.shape.channels);
+        let taps: usize = op.window.kernel.iter().product();
+        let panel_stride = (1 + taps) * lanes;
+        let vectors = tensor.layout.group / lanes;
+        self.ops.push(PackOp {
+            weight: graph.param(op.weight).name.clone(),
+            bias: graph.param(bias).name.clone(),
+            k: taps,
+            n,
+            first: 0,
+            last: n,
+            panel: lanes,
+            at: self.floats,
+            panel_stride,
+            panels_per_group: vectors,
+            group_stride,
+        });
+        self.at.insert(key, PackedLayer { at: vec![self.floats], group_stride });
+        self.floats += vectors * panel_stride;
+        self.align(group_stride > 0);
+    }
+
+    /// Layers start at cache lines; groups need no gap, since panels are whole vectors.
+    fn align(&mut self, grouped: bool) {
+        if !grouped {
+            self.floats = self.floats.next_multiple_of(LINE);
+        }
+    }
+
+    /// The runtime's `PackPlan` as a constant expression.
+    pub fn tokens(&self) -> TokenStream {
+        let ops = self.ops.iter().map(|op| {
+            let PackOp { weight, bias, .. } = op;
+            let [k, n, first, last, panel, at] = [op.k, op.n, op.first, op.last, op.panel, op.at].map(lit);
+            let [panel_stride, panels_per_group, group_stride] =
+                [op.panel_stride, op.panels_per_group, op.group_stride].map(lit);
+            quote!(rt::PackOp {
+                weight: #weight, bias: #bias, k: #k, n: #n, first: #first, last: #last, panel: #panel, at: #at,
+                panel_stride: #panel_stride, panels_per_group: #panels_per_group, group_stride: #group_stride,
+            })
+        });
+        let lines = lit(self.lines());
+        quote!(rt::PackPlan { ops: &[#(#ops),*], lines: #lines })
+    }
+}

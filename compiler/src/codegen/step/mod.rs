@@ -1,0 +1,149 @@
+//! Steps: the functions that call kernels in order and hand each its memory.
+
+mod fused;
+mod whole;
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+
+use super::isa::Isa;
+use super::kernel::{Kernel, lit};
+use super::pack::PackPlan;
+use crate::ir::{Graph, Node, NodeId, Op, Place, Tensor};
+
+/// What statements are generated from.
+pub struct Context<'g> {
+    pub graph: &'g Graph,
+    pub isa: Isa,
+    pub packs: &'g PackPlan,
+}
+
+/// Statements, and the kernels that they call.
+#[derive(Default)]
+pub struct Code {
+    pub statements: TokenStream,
+    pub kernels: Vec<Kernel>,
+}
+
+/// A generated step function.
+pub struct StepFn {
+    pub name: String,
+    pub item: TokenStream,
+    pub kernels: Vec<Kernel>,
+    /// Whether it reads the image, or writes the logits.
+    pub reads_image: bool,
+    pub writes_logits: bool,
+    /// What `run_with` shows: the step's last value.
+    pub output: Tensor,
+    /// Names of its stages, in order.
+    pub stages: Vec<StageInfo>,
+}
+
+/// What a profile shows of a stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageInfo {
+    pub name: String,
+    pub macs: usize,
+    /// Bytes read and written at least once: input, output and weights.
+    pub bytes: usize,
+}
+
+/// Generates the function of the step that `nodes` make.
+pub fn step(context: &Context<'_>, index: usize, name: &str, nodes: &[NodeId]) -> StepFn {
+    let (graph, isa) = (context.graph, context.isa);
+    let mut code = Code::default();
+    let mut stages: Vec<StageInfo> = Vec::new();
+    for id in nodes {
+        let part = match &graph.node(*id).op {
+            Op::Input => continue,
+            Op::Fused(_) => fused::statements(context, *id, index, stages.len()),
+            _ => whole::statements(context, *id, index, stages.len()),
+        };
+        stages.extend(stage_infos(graph, *id));
+        code.statements.extend(part.statements);
+        code.kernels.extend(part.kernels);
+    }
+    let last = nodes.last().map(|id| graph.node(*id));
+    let output = last.map_or_else(|| Tensor::nhwc(crate::ir::Shape::new(0, 0, 0)), |node| node.tensor);
+    let reads_image = nodes.iter().any(|id| {
+        graph.inputs(*id).iter().any(|input| matches!(graph.node(*input).op, Op::Input))
+    });
+    let writes_logits = last.is_some_and(|node| node.place.is_none());
+    let shown = match last.and_then(|node| node.place) {
+        Some(place) => {
+            let (from, to) = (lit(place.offset / 4), lit(place.offset / 4 + output.shape.elements()));
+            quote!(&scratch[#from..#to])
+        }
+        None => quote!(logits),
+    };
+    let function = format!("step_{index}_{}", name.replace('+', "_"));
+    let doc = format!(" Step {index}, {name}: {} values.", output.shape);
+    let (ident, feature, index) = (format_ident!("{function}"), isa.target_feature(), lit(index));
+    let image_type = reads_image.then(|| quote!(I: rt::Image,));
+    let image = reads_image.then(|| quote!(image: &I,));
+    let logits = writes_logits.then(|| quote!(logits: &mut [f32],));
+    let statements = code.statements;
+    let item = quote! {
+        #[doc = #doc]
+        #feature
+        fn #ident<#image_type O: rt::Observer>(
+            w: Src<'_>, scratch: &mut [f32], #image #logits observer: &mut O,
+        ) {
+            #statements
+            observer.step(#index, #shown);
+        }
+    };
+    StepFn { name: function, item, kernels: code.kernels, reads_image, writes_logits, output, stages }
+}
+
+/// `let [names] = parts(scratch, [ranges])`.
+fn parts(names: &[&str], places: &[Place]) -> TokenStream {
+    if names.is_empty() {
+        return quote!();
+    }
+    let names = names.iter().map(|name| format_ident!("{name}"));
+    let (from, to): (Vec<_>, Vec<_>) =
+        places.iter().map(|place| (lit(place.offset / 4), lit((place.offset + place.bytes) / 4))).unzip();
+    quote!(let [#(#names),*] = rt::parts(scratch, [#(#from..#to),*]);)
+}
+
+/// The stages of a node, as a profile shows them.
+fn stage_infos(graph: &Graph, id: NodeId) -> Vec<StageInfo> {
+    let node = graph.node(id);
+    let input = graph.inputs(id).first().map(|input| graph.node(*input).tensor);
+    let info = |name: &str, op: &Op, input: Tensor, output: Tensor| {
+        let (macs, weights) = work(graph, op, output);
+        let moved = input.shape.elements() + output.shape.elements() + weights;
+        StageInfo { name: name.to_owned(), macs, bytes: moved * size_of::<f32>() }
+    };
+    match (&node.op, input) {
+        (Op::Fused(fused), Some(mut input)) => fused
+            .stages
+            .iter()
+            .map(|stage| {
+                let info = info(&stage.origin.name, &stage.op, input, stage.tensor);
+                input = stage.tensor;
+                info
+            })
+            .collect(),
+        (op, Some(input)) => vec![info(&node.origin.name, op, input, node.tensor)],
+        _ => Vec::new(),
+    }
+}
+
+/// Multiply-adds of an operation, and floats of its parameters.
+fn work(graph: &Graph, op: &Op, output: Tensor) -> (usize, usize) {
+    let elements = |param| graph.param(param).shape.iter().product::<usize>();
+    let (pixels, channels) = (output.shape.pixels(), output.shape.channels);
+    match op {
+        Op::Conv2d(conv) => (pixels * elements(conv.weight), elements(conv.weight) + channels),
+        Op::DepthwiseConv2d(conv) => (pixels * elements(conv.weight), elements(conv.weight) + channels),
+        Op::Dense(dense) => (elements(dense.weight), elements(dense.weight) + channels),
+        _ => (0, 0),
+    }
+}
+
+/// The place of a node's value, an empty one for those that have none.
+fn place(node: &Node) -> Place {
+    node.place.unwrap_or(Place { offset: 0, bytes: 0 })
+}

@@ -1,0 +1,157 @@
+//! Gives every value the layout that its readers want, for one instruction set.
+//!
+//! ```text
+//! before: every value is NHWC
+//! after:  what a depthwise (or the stem) reads carries its zero border, channels padded to whole vectors;
+//!         in a fused node it is a ring of channel groups: [group][row % slots][border + column][channel]
+//! ```
+//!
+//! Precondition: the rewriting passes ran. Postcondition: a windowed operation's input holds the border
+//! that its window reaches; a value that someone else reads too is copied by an explicit `Repack`.
+
+use crate::codegen::cost::{Product, best_tile};
+use crate::codegen::isa::Isa;
+use crate::ir::{Fused, Graph, Layout, Node, NodeId, Op, Padding, Shape, Stage, Tensor, Window};
+
+/// What stays in the first-level cache beside the weights of a panel.
+const RING_CACHE: usize = 32 << 10;
+/// What stays in the second-level cache beside everything else: half of a common megabyte.
+const TILE_CACHE: usize = 512 << 10;
+
+pub fn assign_layouts(graph: &mut Graph, isa: Isa) {
+    let Some(order) = graph.order() else { return };
+    for id in order {
+        let input = graph.inputs(id).first().copied();
+        let (Some(input), node) = (input, graph.node(id)) else { continue };
+        match &node.op {
+            Op::Fused(_) => stream(graph, id, input, isa),
+            op => {
+                let (window, depthwise) = (window_of(op), matches!(op, Op::DepthwiseConv2d(_)));
+                if let Some(window) = window {
+                    border_input(graph, id, input, window, isa);
+                }
+                if depthwise {
+                    let tensor = &mut graph.node_mut(id).tensor;
+                    tensor.layout = Layout::nhwc(tensor.shape.channels.next_multiple_of(isa.lanes()));
+                } else if matches!(op, Op::Activation(_)) {
+                    let layout = graph.node(input).tensor.layout;
+                    graph.node_mut(id).tensor.layout = layout;
+                }
+            }
+        }
+    }
+}
+
+/// The window of an operation that looks at more than one pixel.
+fn window_of(op: &Op) -> Option<Window> {
+    match op {
+        Op::Conv2d(conv) if !conv.window.is_point() => Some(conv.window),
+        Op::DepthwiseConv2d(depthwise) => Some(depthwise.window),
+        _ => None,
+    }
+}
+
+/// The zero pixels that `window` reaches around `input`.
+fn border(window: Window, input: Shape, output: Shape) -> Padding {
+    let reach = |size: usize, axis: usize| (size - 1) * window.stride[axis] + window.kernel[axis];
+    let Padding { top, left, .. } = window.padding;
+    Padding {
+        top,
+        left,
+        bottom: reach(output.height, 0).saturating_sub(top + input.height),
+        right: reach(output.width, 1).saturating_sub(left + input.width),
+    }
+}
+
+/// Lets `reader`'s input carry a border: in place where only elementwise operations lie between the
+/// maker and this sole reader, through a `Repack` elsewhere.
+fn border_input(graph: &mut Graph, reader: NodeId, input: NodeId, window: Window, isa: Isa) {
+    let node = graph.node(reader);
+    let shape = graph.node(input).tensor.shape;
+    // The stem reads pixels of three floats; everything else whole vectors.
+    let group = match node.op {
+        Op::DepthwiseConv2d(_) => shape.channels.next_multiple_of(isa.lanes()),
+        _ => shape.channels,
+    };
+    let layout = Layout { group, border: border(window, shape, node.tensor.shape), ring: None };
+    let mut chain = vec![input];
+    while let (Op::Activation(_), [before]) = (&graph.node(chain[chain.len() - 1]).op, &*graph.inputs(chain[chain.len() - 1])) {
+        chain.push(*before);
+    }
+    let maker = chain[chain.len() - 1];
+    let sole = chain.iter().all(|id| graph.readers(*id).len() == 1);
+    if sole && matches!(graph.node(maker).op, Op::Conv2d(_)) {
+        for id in chain {
+            graph.node_mut(id).tensor.layout = layout;
+        }
+        return;
+    }
+    let mut origin = graph.node(reader).origin.clone();
+    origin.name.push_str(".border");
+    origin.layer = None;
+    let tensor = Tensor { shape, layout };
+    let repack = graph.add(Node { op: Op::Repack, origin, tensor, tile: None, place: None }, &[input]);
+    graph.redirect(reader, input, repack);
+}
+
+/// Lays out the rings of a fused node, and sets the rows of its tiles.
+fn stream(graph: &mut Graph, id: NodeId, input: NodeId, isa: Isa) {
+    let input = graph.node(input).tensor;
+    let Op::Fused(fused) = &mut graph.node_mut(id).op else { return };
+    ring_before_window(fused, input);
+    let Some(at) = fused.stages.iter().position(|stage| matches!(stage.op, Op::DepthwiseConv2d(_))) else { return };
+    let (Some(window), Some(producer)) = (window_of(&fused.stages[at].op), at.checked_sub(1)) else { return };
+    let (shape, output) = (fused.stages[producer].tensor.shape, fused.stages[at].tensor.shape);
+    let sides = Padding { top: 0, bottom: 0, ..border(window, shape, output) };
+    let vectors = shape.channels.div_ceil(isa.lanes());
+    let group = group_vectors(&fused.stages[..at], shape, vectors, isa) * isa.lanes();
+    let padded = vectors * isa.lanes();
+
+    let row_bytes = (sides.left + shape.width + sides.right) * group * size_of::<f32>();
+    let whole =
+        row_bytes * shape.height <= RING_CACHE && output.pixels() * padded * size_of::<f32>() <= TILE_CACHE;
+    let rows = if whole { output.height } else { tile_rows(window, output, isa) };
+    let slots = ((rows - 1) * window.stride[0] + window.kernel[0]).min(shape.height);
+    // A ring that would hold every row anyway is filled once.
+    let rows = if slots == shape.height { output.height } else { rows };
+    fused.rows = rows;
+    fused.stages[producer].tensor.layout = Layout { group, border: sides, ring: Some(slots) };
+    fused.stages[at].tensor.layout = Layout { ring: Some(rows), ..Layout::nhwc(padded) };
+}
+
+/// Puts a ring of image rows before a first stage that is no pointwise convolution (the stem).
+fn ring_before_window(fused: &mut Fused, input: Tensor) {
+    let Some(first) = fused.stages.first() else { return };
+    let (Op::Conv2d(_), Some(window)) = (&first.op, window_of(&first.op)) else { return };
+    let sides = Padding { top: 0, bottom: 0, ..border(window, input.shape, first.tensor.shape) };
+    let ring = Some(window.kernel[0].min(input.shape.height));
+    let mut origin = first.origin.clone();
+    origin.name.push_str(".rows");
+    origin.layer = None;
+    let layout = Layout { group: input.shape.channels, border: sides, ring };
+    let tensor = Tensor { shape: input.shape, layout };
+    fused.stages.insert(0, Stage { op: Op::Repack, origin, tensor, tile: None, place: None });
+}
+
+/// Vectors of channels in a group of the ring: a panel of the producer's cheapest register tile.
+fn group_vectors(producers: &[Stage], shape: Shape, vectors: usize, isa: Isa) -> usize {
+    let divides = |nv: usize| vectors.is_multiple_of(nv);
+    match producers {
+        [Stage { op: Op::Conv2d(_), .. }] => {
+            let k = producers[0].tensor.shape.channels;
+            let product = Product { rows: 1, cols: shape.width, flat: true, vectors, k };
+            best_tile(isa, product, divides).1
+        }
+        // Image rows pass through their ring once, so that all channels of the stem are one group.
+        [_, _, ..] => vectors,
+        _ => (1..=4).rev().find(|nv| divides(*nv)).unwrap_or(1),
+    }
+}
+
+/// Output rows of a tile: two where the depthwise gains from sharing input rows, more where rows
+/// are shorter than the projection's register tile.
+fn tile_rows(window: Window, output: Shape, isa: Isa) -> usize {
+    let shared = if window.stride[0] == 1 { 2 } else { 1 };
+    let short = (isa.registers() / 2 - 2).div_ceil(output.width);
+    shared.max(short).min(output.height)
+}

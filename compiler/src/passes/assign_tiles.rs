@@ -1,0 +1,85 @@
+//! Chooses register tiles by the cost model, for one instruction set.
+//!
+//! ```text
+//! before: conv2d 1x1 : 28x28x192            after: conv2d 1x1 tile 14x2 : 28x28x192
+//! ```
+//!
+//! Precondition: `assign_layouts` ran. Postcondition: every convolution and the classifier has a tile.
+
+use crate::codegen::cost::{Product, best_tile};
+use crate::codegen::isa::Isa;
+use crate::ir::{DepthwiseTile, Fused, GemmTile, Graph, Op, Tensor, Tile, Window};
+
+/// Activations that share one pass over the weights while they stay in a near cache.
+const CHUNK_CACHE: usize = 64 << 10;
+
+pub fn assign_tiles(graph: &mut Graph, isa: Isa) {
+    let Some(order) = graph.order() else { return };
+    for id in order {
+        let Some(input) = graph.inputs(id).first().map(|input| graph.node(*input).tensor) else { continue };
+        let node = graph.node_mut(id);
+        let output = node.tensor;
+        match &mut node.op {
+            Op::Fused(fused) => stages(fused, input, isa),
+            op => {
+                let tile = match &*op {
+                    Op::Conv2d(conv) => Some(gemm(input, output, conv.window, output.shape.height, isa)),
+                    Op::Dense(_) => Some(gemm(input, output, Window::POINT, 1, isa)),
+                    Op::DepthwiseConv2d(op) => Some(depthwise(op.window, output.shape.height, output, isa)),
+                    _ => None,
+                };
+                node.tile = tile;
+            }
+        }
+    }
+}
+
+fn stages(fused: &mut Fused, input: Tensor, isa: Isa) {
+    let rows = fused.rows;
+    let mut input = input;
+    for stage in &mut fused.stages {
+        let output = stage.tensor;
+        stage.tile = match &stage.op {
+            // Into a ring row by row, out of the depthwise's buffer a tile of rows at a time.
+            Op::Conv2d(conv) => Some(match output.layout.ring {
+                Some(slots) if slots < output.shape.height => gemm(input, output, conv.window, 1, isa),
+                Some(_) => gemm(input, output, conv.window, output.shape.height, isa),
+                None => gemm(input, output, conv.window, rows, isa),
+            }),
+            Op::DepthwiseConv2d(op) => Some(depthwise(op.window, rows, output, isa)),
+            _ => None,
+        };
+        input = output;
+    }
+}
+
+/// The tile of a convolution that is called for `rows` output rows at a time.
+fn gemm(input: Tensor, output: Tensor, window: Window, rows: usize, isa: Isa) -> Tile {
+    let shape = output.shape;
+    let [kh, kw] = window.kernel;
+    let k = kh * kw * input.shape.channels;
+    let vectors = output.layout.group.div_ceil(isa.lanes());
+    let flat = window.is_point() && is_flat(input) && is_flat(output);
+    let whole_groups = output.layout.groups(shape) > 1 || output.layout.ring.is_some();
+    let product = Product { rows, cols: shape.width, flat, vectors, k };
+    let (mr, nv) = best_tile(isa, product, |nv| !whole_groups || vectors.is_multiple_of(nv));
+    let row_bytes = shape.width * window.stride[0] * input.layout.row_stride(input.shape) / input.shape.width.max(1)
+        * size_of::<f32>();
+    let chunk = (1..=rows)
+        .filter(|chunk| rows.is_multiple_of(*chunk) && (*chunk == 1 || chunk * row_bytes <= CHUNK_CACHE))
+        .max()
+        .unwrap_or(1);
+    Tile::Gemm(GemmTile { mr, nv, chunk })
+}
+
+fn is_flat(tensor: Tensor) -> bool {
+    tensor.layout.row_stride(tensor.shape) == tensor.shape.width * tensor.layout.pixel_stride()
+}
+
+/// Outputs that fit beside nine weights and the bias, or beside operands from memory where registers are few.
+fn depthwise(window: Window, rows: usize, output: Tensor, isa: Isa) -> Tile {
+    let room = isa.registers() / 2 - 2;
+    let rows = if window.stride[0] == 1 && rows.is_multiple_of(2) { 2 } else { 1 };
+    let cols = (room / rows).min(7).min(output.shape.width);
+    Tile::Depthwise(DepthwiseTile { rows, cols })
+}

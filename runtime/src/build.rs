@@ -1,0 +1,118 @@
+//! Building a model: the weights are checked against the network, the kernels chosen, the block packed.
+
+use alloc::borrow::ToOwned;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::container::Dtype;
+use crate::isa::{Isa, IsaError, choose};
+use crate::network::{Model, NetworkInfo};
+use crate::pack::{PackError, PackPlan};
+use crate::scratch::{Line, Packed};
+use crate::weights::Weights;
+
+/// Checks `weights` against the network, chooses the kernels and packs for them.
+///
+/// # Errors
+/// Everything in which the weights differ from what the network needs, or the instruction set that is missing.
+pub fn build(
+    info: &'static NetworkInfo,
+    plan: impl FnOnce(Isa) -> Option<PackPlan>,
+    weights: &Weights,
+    isa: Option<Isa>,
+) -> Result<Model, ModelError> {
+    let isa = choose(info.isas, isa).map_err(ModelError::Isa)?;
+    let mismatches = mismatches(info, weights);
+    if !mismatches.is_empty() {
+        let weights = weights.source().unwrap_or("the weights").to_owned();
+        return Err(ModelError::Mismatch { network: info.name, weights, mismatches });
+    }
+    let plan = plan(isa.isa()).ok_or(ModelError::Isa(IsaError::NoneCompiled { compiled: info.isas }))?;
+    let mut block = vec![Line::ZERO; plan.lines];
+    plan.pack(&weights.container(), &mut block).map_err(ModelError::Pack)?;
+    Ok(Model { packed: Packed::Owned(block), isa, preprocess: weights.preprocessing() })
+}
+
+fn mismatches(info: &NetworkInfo, weights: &Weights) -> Vec<Mismatch> {
+    let mut found = Vec::new();
+    let mut check = |field: &str, expected: String, value: String| {
+        if expected != value {
+            found.push(Mismatch { field: field.to_owned(), expected, found: value });
+        }
+    };
+    let (ours, theirs) = (info.conventions, weights.conventions());
+    check("activation", ours.activation.to_string(), theirs.activation.to_string());
+    check("padding", ours.padding.to_string(), theirs.padding.to_string());
+    check("precision", ours.precision.to_string(), theirs.precision.to_string());
+    check("classes", ours.classes.to_string(), theirs.classes.to_string());
+    let container = weights.container();
+    for parameter in info.parameters {
+        let expected = shape(Dtype::F32.name(), parameter.shape);
+        let value = match container.tensor(parameter.name) {
+            Some(tensor) => shape(tensor.dtype.name(), tensor.shape.dims()),
+            None => "nothing".to_owned(),
+        };
+        check(parameter.name, expected, value);
+    }
+    for tensor in container.tensors() {
+        let name = tensor.name.to_string();
+        if !info.parameters.iter().any(|parameter| parameter.name == name) {
+            check(&name, "nothing".to_owned(), shape(tensor.dtype.name(), tensor.shape.dims()));
+        }
+    }
+    found
+}
+
+fn shape(dtype: &str, dims: &[usize]) -> String {
+    let dims: Vec<String> = dims.iter().map(ToString::to_string).collect();
+    alloc::format!("{dtype} [{}]", dims.join(", "))
+}
+
+/// One thing in which weights differ from the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// A tensor's name or a convention.
+    pub field: String,
+    pub expected: String,
+    pub found: String,
+}
+
+/// Why a model could not be built.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum ModelError {
+    Isa(IsaError),
+    /// All differences at once.
+    Mismatch {
+        network: &'static str,
+        weights: String,
+        mismatches: Vec<Mismatch>,
+    },
+    Pack(PackError),
+}
+
+/// Differences that a message lists before it only counts them.
+const LISTED: usize = 12;
+
+impl fmt::Display for ModelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Isa(error) => error.fmt(f),
+            Self::Pack(error) => error.fmt(f),
+            Self::Mismatch { network, weights, mismatches } => {
+                write!(f, "{weights} does not fit the network {network}:")?;
+                for Mismatch { field, expected, found } in mismatches.iter().take(LISTED) {
+                    write!(f, "\n  {field}: the network needs {expected}, the file has {found}")?;
+                }
+                if let Some(more) = mismatches.len().checked_sub(LISTED).filter(|more| *more > 0) {
+                    write!(f, "\n  and {more} more")?;
+                }
+                write!(f, "\nuse the spec that the weights were imported with, or import the weights for this spec")
+            }
+        }
+    }
+}
+
+impl core::error::Error for ModelError {}

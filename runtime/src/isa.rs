@@ -1,0 +1,166 @@
+//! Instruction sets, and the proof that this processor has one.
+
+use core::fmt;
+
+/// An instruction set that kernels are generated for, from the plainest to the widest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Isa {
+    /// Plain Rust, for every target.
+    Portable,
+    /// 64-bit Arm's NEON.
+    Neon,
+    /// x86-64 with AVX2 and FMA.
+    Avx2,
+    /// x86-64 with AVX-512 F, BW, DQ and VL.
+    Avx512,
+}
+
+impl Isa {
+    pub const ALL: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
+
+    /// The name that specs, the command and `MBVC_ISA` use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Neon => "neon",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|isa| isa.name() == name)
+    }
+
+    /// Proves that this processor has the instruction set; `None` if it has not.
+    ///
+    /// Without `std` only what the target was compiled for is known.
+    pub fn detect(self) -> Option<Detected> {
+        present(self).then_some(Detected(self))
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// An instruction set that this processor was seen to have. Only [`Isa::detect`] makes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Detected(Isa);
+
+impl Detected {
+    pub const fn isa(self) -> Isa {
+        self.0
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn present(isa: Isa) -> bool {
+    macro_rules! has {
+        ($($feature:tt),*) => {{
+            #[cfg(feature = "std")]
+            { true $(&& std::is_x86_feature_detected!($feature))* }
+            #[cfg(not(feature = "std"))]
+            { true $(&& cfg!(target_feature = $feature))* }
+        }};
+    }
+    match isa {
+        Isa::Portable => true,
+        Isa::Neon => false,
+        Isa::Avx2 => has!("avx2", "fma"),
+        Isa::Avx512 => has!("avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn present(isa: Isa) -> bool {
+    match isa {
+        Isa::Portable => true,
+        // Part of every 64-bit Arm target that Rust compiles with floats.
+        Isa::Neon => cfg!(all(target_arch = "aarch64", target_feature = "neon")),
+        Isa::Avx2 | Isa::Avx512 => false,
+    }
+}
+
+/// Chooses among the instruction sets that a network was compiled for.
+///
+/// `wanted` fixes one; without it `MBVC_ISA` does (with `std`); without that the widest present one is taken.
+///
+/// # Errors
+/// If the wanted one is unknown, was not compiled in, or is absent from this processor.
+pub fn choose(compiled: &'static [Isa], wanted: Option<Isa>) -> Result<Detected, IsaError> {
+    let wanted = match wanted {
+        Some(isa) => Some(isa),
+        None => from_environment()?,
+    };
+    match wanted {
+        Some(isa) if !compiled.contains(&isa) => Err(IsaError::NotCompiled { isa, compiled }),
+        Some(isa) => isa.detect().ok_or(IsaError::Absent(isa)),
+        None => compiled
+            .iter()
+            .filter_map(|isa| isa.detect())
+            .max_by_key(|found| found.isa())
+            .ok_or(IsaError::NoneCompiled { compiled }),
+    }
+}
+
+#[cfg(feature = "std")]
+fn from_environment() -> Result<Option<Isa>, IsaError> {
+    match std::env::var("MBVC_ISA") {
+        Ok(name) if name.is_empty() => Ok(None),
+        Ok(name) => Isa::from_name(&name).map(Some).ok_or(IsaError::Unknown),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err(IsaError::Unknown),
+    }
+}
+
+#[cfg(not(feature = "std"))]
+fn from_environment() -> Result<Option<Isa>, IsaError> {
+    Ok(None)
+}
+
+/// Why no kernels could be chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IsaError {
+    /// `MBVC_ISA` names none.
+    Unknown,
+    /// The network was compiled without it.
+    NotCompiled { isa: Isa, compiled: &'static [Isa] },
+    /// This processor lacks it.
+    Absent(Isa),
+    /// This processor has none of those compiled in.
+    NoneCompiled { compiled: &'static [Isa] },
+}
+
+impl fmt::Display for IsaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => {
+                f.write_str("MBVC_ISA names no instruction set; use one of ")?;
+                list(f, &Isa::ALL)
+            }
+            Self::NotCompiled { isa, compiled } => {
+                write!(f, "the network was compiled without {isa}, for ")?;
+                list(f, compiled)?;
+                write!(f, "; add it to `isa` in the spec or the macro")
+            }
+            Self::Absent(isa) => write!(f, "this processor has no {isa}; unset MBVC_ISA to use the best it has"),
+            Self::NoneCompiled { compiled } => {
+                f.write_str("this processor has none of the instruction sets that the network was compiled for: ")?;
+                list(f, compiled)?;
+                f.write_str("; add `portable` to `isa` in the spec or the macro")
+            }
+        }
+    }
+}
+
+fn list(f: &mut fmt::Formatter<'_>, isas: &[Isa]) -> fmt::Result {
+    for (at, isa) in isas.iter().enumerate() {
+        write!(f, "{}{isa}", if at > 0 { ", " } else { "" })?;
+    }
+    Ok(())
+}
+
+impl core::error::Error for IsaError {}

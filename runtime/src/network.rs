@@ -1,0 +1,177 @@
+//! What every generated network is and tells about itself.
+
+use crate::conventions::Conventions;
+use crate::isa::{Detected, Isa};
+use crate::preprocess::Preprocess;
+use crate::scratch::Packed;
+
+/// Facts of a generated network, known at compile time.
+#[derive(Debug)]
+pub struct NetworkInfo {
+    pub name: &'static str,
+    /// `[height, width, 3]`.
+    pub input: [usize; 3],
+    pub classes: usize,
+    /// Length of the vector before the classifier.
+    pub embedding: usize,
+    /// `none`, `relu6` or `block`.
+    pub fusion: &'static str,
+    /// Bytes that a call writes between input and output.
+    pub scratch_bytes: usize,
+    pub conventions: Conventions,
+    /// The instruction sets that it was compiled for.
+    pub isas: &'static [Isa],
+    /// The tensors that it is made of.
+    pub parameters: &'static [Parameter],
+    pub layers: &'static [Layer],
+    pub steps: &'static [Step],
+}
+
+/// A tensor of the canonical container.
+#[derive(Debug, Clone, Copy)]
+pub struct Parameter {
+    pub name: &'static str,
+    pub shape: &'static [usize],
+}
+
+/// A row of the published layer table.
+#[derive(Debug, Clone, Copy)]
+pub struct Layer {
+    /// Number in the table, from 1.
+    pub number: usize,
+    pub name: &'static str,
+    /// Index of the step that runs it.
+    pub step: usize,
+    /// Line of the spec that made it, from 1.
+    pub line: usize,
+    /// `[height, width, channels]` of its output.
+    pub output: [usize; 3],
+    /// Multiplications with addition.
+    pub macs: usize,
+}
+
+/// A unit of execution: the stem, a block, the head, the classifier.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    pub name: &'static str,
+    /// `[height, width, channels]` of its output.
+    pub output: [usize; 3],
+    pub stages: &'static [Stage],
+}
+
+/// A part of a step that a profile tells apart.
+#[derive(Debug, Clone, Copy)]
+pub struct Stage {
+    pub name: &'static str,
+    /// Multiplications with addition.
+    pub macs: usize,
+    /// Bytes of input, output and weights.
+    pub bytes: usize,
+}
+
+/// Watches a run. The default methods do nothing and cost nothing.
+pub trait Observer {
+    /// `stage` of `step` did a part of its work; it may do more later.
+    #[inline(always)]
+    fn stage(&mut self, step: usize, stage: usize) {
+        let _ = (step, stage);
+    }
+
+    /// `step` is done; `output` is its value, `[height, width, channels]`.
+    #[inline(always)]
+    fn step(&mut self, step: usize, output: &[f32]) {
+        let _ = (step, output);
+    }
+}
+
+/// Watches nothing.
+pub struct Unobserved;
+
+impl Observer for Unobserved {}
+
+impl<F: FnMut(usize, &[f32])> Observer for F {
+    #[inline(always)]
+    fn step(&mut self, step: usize, output: &[f32]) {
+        self(step, output);
+    }
+}
+
+/// Hands on to an observer that is not known at compile time.
+pub struct Dynamic<'a>(pub &'a mut dyn Observer);
+
+impl Observer for Dynamic<'_> {
+    fn stage(&mut self, step: usize, stage: usize) {
+        self.0.stage(step, stage);
+    }
+
+    fn step(&mut self, step: usize, output: &[f32]) {
+        self.0.step(step, output);
+    }
+}
+
+/// A generated network behind one type: for tools that compare several.
+pub trait Network: Send + Sync {
+    fn info(&self) -> &'static NetworkInfo;
+
+    /// The instruction set whose kernels run.
+    fn isa(&self) -> Isa;
+
+    /// Bytes of the packed weights.
+    fn packed_bytes(&self) -> usize;
+
+    /// From the image `[height, width, 3]` to the logits.
+    ///
+    /// `scratch` holds [`NetworkInfo::scratch_bytes`], aligned to 64 bytes for speed.
+    ///
+    /// # Errors
+    /// If one of the slices has another length than the network's.
+    fn run_into(
+        &self,
+        scratch: &mut [f32],
+        input: &[f32],
+        logits: &mut [f32],
+        observer: &mut dyn Observer,
+    ) -> Result<(), LengthError>;
+}
+
+/// A slice has another length than the network needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LengthError {
+    /// `input`, `scratch` or `logits`.
+    pub what: &'static str,
+    pub expected: usize,
+    pub found: usize,
+}
+
+impl LengthError {
+    /// # Errors
+    /// If `found` is not `expected`.
+    #[inline]
+    pub fn check(what: &'static str, expected: usize, found: usize) -> Result<(), Self> {
+        if expected == found { Ok(()) } else { Err(Self { what, expected, found }) }
+    }
+}
+
+impl core::fmt::Display for LengthError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "the {} has {} values, the network needs {}", self.what, self.found, self.expected)
+    }
+}
+
+impl core::error::Error for LengthError {}
+
+/// What a model holds: packed weights, and what was decided when it was built.
+#[derive(Debug, Clone)]
+pub struct Model {
+    pub packed: Packed,
+    pub isa: Detected,
+    pub preprocess: Preprocess,
+}
+
+/// What a call is to produce.
+pub enum Output<'a> {
+    /// The classifier's values, one for each class.
+    Logits(&'a mut [f32]),
+    /// The pooled vector before the classifier.
+    Embedding(&'a mut [f32]),
+}

@@ -1,0 +1,110 @@
+//! Memory that a network works in: the scratch of a call, and the packed weights.
+
+#[cfg(feature = "alloc")]
+use alloc::boxed::Box;
+#[cfg(feature = "alloc")]
+use alloc::vec::Vec;
+
+/// A cache line of floats; what is packed is made of these, so that it is aligned.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(C, align(64))]
+pub struct Line([f32; Line::FLOATS]);
+
+impl Line {
+    pub const FLOATS: usize = 16;
+    pub const ZERO: Self = Self([0.0; Self::FLOATS]);
+}
+
+/// The floats of `lines`.
+pub fn floats(lines: &[Line]) -> &[f32] {
+    // SAFETY: a line is exactly `FLOATS` floats without padding (64 bytes, asserted below).
+    unsafe { core::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * Line::FLOATS) }
+}
+
+/// The floats of `lines`, to write.
+pub fn floats_mut(lines: &mut [Line]) -> &mut [f32] {
+    // SAFETY: as in `floats`.
+    unsafe { core::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * Line::FLOATS) }
+}
+
+const _: () = assert!(size_of::<Line>() == Line::FLOATS * size_of::<f32>());
+
+/// What one call of a network writes between its input and its output, `LINES` cache lines.
+///
+/// Make it a `static` with [`Scratch::new`], or on the heap with [`Scratch::boxed`]; by value it
+/// would overflow a small stack.
+#[repr(transparent)]
+pub struct Scratch<const LINES: usize>([Line; LINES]);
+
+impl<const LINES: usize> Scratch<LINES> {
+    #[expect(clippy::new_without_default, reason = "a default by value invites a stack overflow")]
+    pub const fn new() -> Self {
+        Self([Line::ZERO; LINES])
+    }
+
+    /// A scratch on the heap, never on the stack.
+    #[cfg(feature = "alloc")]
+    pub fn boxed() -> Box<Self> {
+        let layout = core::alloc::Layout::new::<Self>();
+        if layout.size() == 0 {
+            return Box::new(Self::new());
+        }
+        // SAFETY: the layout is not empty; a zeroed float is a float; the box frees with the same layout.
+        unsafe {
+            let memory = alloc::alloc::alloc_zeroed(layout).cast::<Self>();
+            if memory.is_null() {
+                alloc::alloc::handle_alloc_error(layout);
+            }
+            Box::from_raw(memory)
+        }
+    }
+
+    pub fn floats_mut(&mut self) -> &mut [f32] {
+        floats_mut(&mut self.0)
+    }
+}
+
+/// Disjoint parts of the scratch, which the compiler planned.
+///
+/// # Panics
+/// If they overlap or reach outside, which the verifier of the compiler excludes.
+#[inline]
+pub fn parts<const N: usize>(scratch: &mut [f32], ranges: [core::ops::Range<usize>; N]) -> [&mut [f32]; N] {
+    match scratch.get_disjoint_mut(ranges) {
+        Ok(parts) => parts,
+        Err(_) => panic!("the scratch plan of a network is broken"),
+    }
+}
+
+/// Packed weights: owned, or in place in a binary.
+#[derive(Debug, Clone)]
+pub enum Packed {
+    #[cfg(feature = "alloc")]
+    Owned(Vec<Line>),
+    Borrowed(&'static [Line]),
+}
+
+impl Packed {
+    #[inline]
+    pub fn floats(&self) -> &[f32] {
+        match self {
+            #[cfg(feature = "alloc")]
+            Self::Owned(lines) => floats(lines),
+            Self::Borrowed(lines) => floats(lines),
+        }
+    }
+}
+
+/// Views packed bytes as lines; `None` if they are not aligned to 64 or not whole lines.
+pub fn lines(bytes: &'static [u8]) -> Option<&'static [Line]> {
+    // SAFETY: every bit pattern is a float; `align_to` yields only aligned whole lines.
+    let (before, lines, after) = unsafe { bytes.align_to::<Line>() };
+    (before.is_empty() && after.is_empty()).then_some(lines)
+}
+
+/// Views bytes as lines to write; `None` if they are not aligned to 64 or not whole lines.
+pub fn lines_mut(bytes: &mut [u8]) -> Option<&mut [Line]> {
+    // SAFETY: as in `lines`; every float is a bit pattern of bytes.
+    let (before, lines, after) = unsafe { bytes.align_to_mut::<Line>() };
+    (before.is_empty() && after.is_empty()).then_some(lines)
+}

@@ -1,0 +1,104 @@
+//! AVX-512: sixteen floats, thirty-two registers.
+
+use core::arch::x86_64::*;
+
+use super::{Dst, Src};
+
+pub type Vector = __m512;
+/// Floats in a vector.
+pub const LANES: usize = 16;
+
+/// A mask of the first `N` lanes.
+const fn first<const N: usize>() -> __mmask16 {
+    const { assert!(N <= LANES) };
+    ((1u32 << N) - 1) as __mmask16
+}
+
+/// `LANES` floats from `at`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn load(from: Src<'_>, at: usize) -> Vector {
+    // SAFETY: `address` checks the range in debug builds; the planner proves it for generated code.
+    unsafe { _mm512_loadu_ps(from.address(at, LANES)) }
+}
+
+/// The first `N` floats from `at`, the other lanes zero.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn load_first<const N: usize>(from: Src<'_>, at: usize) -> Vector {
+    // SAFETY: masked lanes are not read; the rest as in `load`.
+    unsafe { _mm512_maskz_loadu_ps(first::<N>(), from.address(at, N)) }
+}
+
+/// The float at `at` in every lane.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn splat(from: Src<'_>, at: usize) -> Vector {
+    // SAFETY: as in `load`.
+    _mm512_set1_ps(unsafe { *from.address(at, 1) })
+}
+
+/// `value` in every lane.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn constant(value: f32) -> Vector {
+    _mm512_set1_ps(value)
+}
+
+/// Writes `LANES` floats from `at`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn store(to: &mut Dst<'_>, at: usize, value: Vector) {
+    // SAFETY: as in `load`.
+    unsafe { _mm512_storeu_ps(to.address(at, LANES), value) }
+}
+
+/// Writes the first `N` lanes from `at`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn store_first<const N: usize>(to: &mut Dst<'_>, at: usize, value: Vector) {
+    // SAFETY: masked lanes are not written; the rest as in `load`.
+    unsafe { _mm512_mask_storeu_ps(to.address(at, N), first::<N>(), value) }
+}
+
+/// `x * w + sum`, rounded once.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn fma(x: Vector, w: Vector, sum: Vector) -> Vector {
+    _mm512_fmadd_ps(x, w, sum)
+}
+
+/// `a + b`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn add(a: Vector, b: Vector) -> Vector {
+    _mm512_add_ps(a, b)
+}
+
+/// `a * b`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn mul(a: Vector, b: Vector) -> Vector {
+    _mm512_mul_ps(a, b)
+}
+
+/// `max(v, 0)`; NaN gives 0.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn relu(v: Vector) -> Vector {
+    _mm512_max_ps(v, _mm512_setzero_ps())
+}
+
+/// `min(max(v, 0), 6)`; NaN gives 0.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn relu6(v: Vector) -> Vector {
+    _mm512_min_ps(relu(v), _mm512_set1_ps(6.0))
+}
+
+/// Asks for the cache line at `at`, which may lie outside the view.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn prefetch(from: Src<'_>, at: usize) {
+    _mm_prefetch::<_MM_HINT_T1>(from.hint(at).cast())
+}

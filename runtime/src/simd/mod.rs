@@ -1,0 +1,16 @@
+//! Vectors of float32 under one vocabulary, a module for each instruction set.
+//!
+//! Generated kernels name nothing but what stands here, so that one loop nest serves every set:
+//! `load`, `load_first`, `splat`, `store`, `store_first`, `fma`, `fma_lane`, `add`, `mul`, `relu`, `relu6`.
+
+mod view;
+
+pub use view::{Dst, Src};
+
+#[cfg(target_arch = "x86_64")]
+pub mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub mod avx512;
+#[cfg(target_arch = "aarch64")]
+pub mod neon;
+pub mod portable;

@@ -1,0 +1,128 @@
+//! Where kernels read and write: slices whose bounds are checked in debug builds only.
+//!
+//! Generated code addresses memory with literal offsets that the compiler planned and verified;
+//! a release build carries the pointer alone, so that a view costs one register.
+
+use core::marker::PhantomData;
+
+/// A readable run of floats.
+#[derive(Clone, Copy)]
+pub struct Src<'a> {
+    pointer: *const f32,
+    #[cfg(debug_assertions)]
+    len: usize,
+    life: PhantomData<&'a [f32]>,
+}
+
+/// A writable run of floats.
+pub struct Dst<'a> {
+    pointer: *mut f32,
+    #[cfg(debug_assertions)]
+    len: usize,
+    life: PhantomData<&'a mut [f32]>,
+}
+
+impl<'a> Src<'a> {
+    #[inline(always)]
+    pub fn new(slice: &'a [f32]) -> Self {
+        Self {
+            pointer: slice.as_ptr(),
+            #[cfg(debug_assertions)]
+            len: slice.len(),
+            life: PhantomData,
+        }
+    }
+
+    /// The view without its first `offset` floats.
+    #[inline(always)]
+    pub fn at(self, offset: usize) -> Self {
+        Self {
+            pointer: self.pointer.wrapping_add(offset),
+            #[cfg(debug_assertions)]
+            len: checked_rest(self.len, offset),
+            life: PhantomData,
+        }
+    }
+
+    /// The address of `count` floats from `offset`.
+    #[inline(always)]
+    pub(super) fn address(self, offset: usize, count: usize) -> *const f32 {
+        #[cfg(debug_assertions)]
+        check(self.len, offset, count);
+        let _ = count;
+        self.pointer.wrapping_add(offset)
+    }
+
+    /// An address that may lie outside the view: for prefetching only.
+    #[inline(always)]
+    pub(super) fn hint(self, offset: usize) -> *const f32 {
+        self.pointer.wrapping_add(offset)
+    }
+}
+
+impl<'a> Dst<'a> {
+    #[inline(always)]
+    pub fn new(slice: &'a mut [f32]) -> Self {
+        Self {
+            pointer: slice.as_mut_ptr(),
+            #[cfg(debug_assertions)]
+            len: slice.len(),
+            life: PhantomData,
+        }
+    }
+
+    /// The view without its first `offset` floats.
+    #[inline(always)]
+    pub fn at(&mut self, offset: usize) -> Dst<'_> {
+        Dst {
+            pointer: self.pointer.wrapping_add(offset),
+            #[cfg(debug_assertions)]
+            len: checked_rest(self.len, offset),
+            life: PhantomData,
+        }
+    }
+
+    /// [`Dst::at`] for a view that is not needed any more.
+    #[inline(always)]
+    pub fn into_at(self, offset: usize) -> Dst<'a> {
+        Dst {
+            pointer: self.pointer.wrapping_add(offset),
+            #[cfg(debug_assertions)]
+            len: checked_rest(self.len, offset),
+            life: PhantomData,
+        }
+    }
+
+    /// What has been written, for reading.
+    #[inline(always)]
+    pub fn src(&self) -> Src<'_> {
+        Src {
+            pointer: self.pointer,
+            #[cfg(debug_assertions)]
+            len: self.len,
+            life: PhantomData,
+        }
+    }
+
+    /// The address of `count` floats from `offset`.
+    #[inline(always)]
+    pub(super) fn address(&mut self, offset: usize, count: usize) -> *mut f32 {
+        #[cfg(debug_assertions)]
+        check(self.len, offset, count);
+        let _ = count;
+        self.pointer.wrapping_add(offset)
+    }
+}
+
+#[cfg(debug_assertions)]
+fn check(len: usize, offset: usize, count: usize) {
+    assert!(
+        offset.checked_add(count).is_some_and(|end| end <= len),
+        "a kernel reaches {offset}..{offset}+{count} in a view of {len} floats"
+    );
+}
+
+#[cfg(debug_assertions)]
+fn checked_rest(len: usize, offset: usize) -> usize {
+    len.checked_sub(offset).unwrap_or_else(|| panic!("a kernel moves {offset} floats into a view of {len}"))
+}

@@ -1,0 +1,87 @@
+//! Rows of images on their way into rings, and the zero border around them.
+
+use crate::preprocess::Preprocess;
+use crate::simd::{Dst, Src};
+
+/// An image `[height, width, 3]` that is read row by row.
+pub trait Image {
+    /// Writes `FLOATS` floats: pixels `y * FLOATS ..` of the image.
+    fn row<const FLOATS: usize>(&self, y: usize, to: &mut [f32]);
+}
+
+/// Floats, as the network was trained on.
+impl Image for &[f32] {
+    #[inline]
+    fn row<const FLOATS: usize>(&self, y: usize, to: &mut [f32]) {
+        to[..FLOATS].copy_from_slice(&self[y * FLOATS..][..FLOATS]);
+    }
+}
+
+/// Bytes, `[height, width, 3]` red, green, blue, preprocessed on the way.
+pub struct Pixels<'a> {
+    pub bytes: &'a [u8],
+    pub preprocess: Preprocess,
+}
+
+impl Image for Pixels<'_> {
+    #[inline]
+    fn row<const FLOATS: usize>(&self, y: usize, to: &mut [f32]) {
+        self.preprocess.apply(&self.bytes[y * FLOATS..][..FLOATS], &mut to[..FLOATS]);
+    }
+}
+
+/// Row `y` of an image of `HEIGHT` rows with `TOP` zero rows above it, held in a ring of `SLOTS`
+/// rows of `STRIDE` floats; rows outside the image are `zero`.
+#[inline(always)]
+pub fn ring_row<'a, const TOP: usize, const HEIGHT: usize, const SLOTS: usize, const STRIDE: usize>(
+    ring: Src<'a>,
+    zero: Src<'a>,
+    y: usize,
+) -> Src<'a> {
+    if y < TOP || y >= TOP + HEIGHT { zero } else { ring.at((y - TOP) % SLOTS * STRIDE) }
+}
+
+/// Zeroes the first `LEFT` and the last `RIGHT` floats of `ROWS` rows of `STRIDE` floats.
+pub fn clear_sides<const ROWS: usize, const STRIDE: usize, const LEFT: usize, const RIGHT: usize>(to: &mut [f32]) {
+    for row in to[..ROWS * STRIDE].chunks_exact_mut(STRIDE) {
+        row[..LEFT].fill(0.0);
+        row[STRIDE - RIGHT..].fill(0.0);
+    }
+}
+
+/// Zeros that stand for the rows above and below an image.
+#[repr(align(64))]
+pub struct Zeros<const FLOATS: usize>(pub [f32; FLOATS]);
+
+impl<const FLOATS: usize> Zeros<FLOATS> {
+    pub const NEW: Self = Self([0.0; FLOATS]);
+
+    #[inline(always)]
+    pub fn src(&self) -> Src<'_> {
+        Src::new(&self.0)
+    }
+}
+
+/// Copies `channels` floats of each of `PIXELS` pixels, which lie `FROM` and `TO` floats apart.
+#[inline]
+pub fn copy_pixels<const PIXELS: usize, const FROM: usize, const TO: usize>(
+    from: &[f32],
+    to: &mut [f32],
+    channels: usize,
+) {
+    for pixel in 0..PIXELS {
+        to[pixel * TO..][..channels].copy_from_slice(&from[pixel * FROM..][..channels]);
+    }
+}
+
+/// A view of `from` from `offset`.
+#[inline(always)]
+pub fn src(from: &[f32], offset: usize) -> Src<'_> {
+    Src::new(from).at(offset)
+}
+
+/// A view of `to` from `offset`.
+#[inline(always)]
+pub fn dst(to: &mut [f32], offset: usize) -> Dst<'_> {
+    Dst::new(to).into_at(offset)
+}
