@@ -1,8 +1,68 @@
 //! The network specification: what a YAML table says, checked and resolved.
+//!
+//! ```text
+//! text -> locate (places) -> tree (values with places) -> walk (every value) -> network (what they make) -> NetworkSpec
+//! ```
+//!
+//! Every stage adds its mistakes to one list and goes on as far as it can.
 
+mod choices;
+mod compound;
+mod keys;
+mod load;
+mod locate;
+mod network;
+mod overrides;
 mod resolve;
+mod suggest;
+mod template;
+mod tree;
+mod values;
+mod walk;
 
+pub use load::{load, load_with, read};
+pub use overrides::{OVERRIDABLE, Overrides, Words};
 pub use resolve::{Resolved, ResolvedBlock, make_divisible};
+pub use template::{Template, template};
+
+use crate::diagnostic::{Diagnostic, Diagnostics, Origin, Place, SourceFile, catalogue};
+
+/// Longest spec that is read, in bytes: room for 128 rows and a page of comments on each.
+pub const MAX_BYTES: usize = 65_536;
+/// Largest height and width.
+pub const MAX_RESOLUTION: usize = 4096;
+pub const MAX_CLASSES: usize = 65_536;
+/// Most channels of any layer, in the table and after width and expansion.
+pub const MAX_CHANNELS: usize = 65_536;
+pub const MAX_EXPANSION: usize = 64;
+/// Most blocks of a network, and so most repetitions of a row.
+pub const MAX_BLOCKS: usize = 128;
+pub const MAX_WIDTH: f64 = 64.0;
+
+/// Checks a spec's text.
+///
+/// # Errors
+/// All mistakes of the spec.
+pub fn parse(source: &SourceFile) -> Result<NetworkSpec, Diagnostics> {
+    parse_with(source, &Overrides::none())
+}
+
+/// Checks a spec's text, with values given beside it in place of its own. What it says itself is checked all the same.
+///
+/// # Errors
+/// All mistakes of the spec and of the overrides.
+pub fn parse_with(source: &SourceFile, overrides: &Overrides) -> Result<NetworkSpec, Diagnostics> {
+    let mut mistakes = Vec::new();
+    let arguments = overrides.arguments(&mut mistakes);
+    let spec = load::root(source, &mut mistakes).and_then(|root| {
+        let mut checker = values::Checker::new(source, &arguments.source, &mut mistakes);
+        let draft = walk::walk(&mut checker, &root, &arguments)?;
+        network::check(&mut checker, draft)
+    });
+    let mut diagnostics = Diagnostics::new(source.clone()).with_arguments(arguments.source);
+    mistakes.into_iter().for_each(|mistake| diagnostics.push(mistake));
+    diagnostics.into_result(spec)
+}
 
 /// A checked specification of one member of the MobileNetV2 family
 /// (Sandler et al. 2018, arXiv:1801.04381, table 2).
@@ -27,8 +87,32 @@ pub struct NetworkSpec {
     pub preprocessing: Preprocessing,
     pub precision: Precision,
     pub numerics: Numerics,
+    pub rounding: Rounding,
     pub fusion: Fusion,
+    /// Instruction sets to generate kernels for, without repetition and in a fixed order; never empty.
+    pub isas: Vec<Isa>,
     pub threads: usize,
+    pub scratch_budget: Option<ScratchBudget>,
+}
+
+impl NetworkSpec {
+    /// The mistake of a network whose working memory exceeds the spec's budget, if it does.
+    pub fn check_scratch(&self, needed_bytes: usize) -> Option<Diagnostic> {
+        let budget = self.scratch_budget.filter(|budget| needed_bytes > budget.bytes)?;
+        let message = format!("a run needs {needed_bytes} bytes of scratch, the budget is {}", budget.bytes);
+        let mistake = Diagnostic::new(&catalogue::SCRATCH, message).help(format!(
+            "raise the budget to {needed_bytes}, or lower the resolution, the width or the expansion of the first rows"
+        ));
+        Some(if budget.place.origin == Origin::Spec { mistake.at(budget.place) } else { mistake })
+    }
+}
+
+/// Most working memory that a run may take.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ScratchBudget {
+    pub bytes: usize,
+    /// Where it was given.
+    pub place: Place,
 }
 
 /// The first convolution: 3x3.
@@ -99,6 +183,26 @@ pub enum Precision {
 pub enum Numerics {
     /// One FMA chain per output in a documented order: the same bits on every FMA target.
     Strict,
+}
+
+/// Where a result lies between two representable values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounding {
+    /// To the nearest, ties to even, as IEEE 754 rounds.
+    Even,
+}
+
+/// An instruction set that kernels are generated for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Isa {
+    Portable,
+    Neon,
+    Avx2,
+    Avx512,
+}
+
+impl Isa {
+    pub const ALL: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
 }
 
 /// How much is fused; see the passes.

@@ -1,0 +1,148 @@
+//! Mistakes of a user's input: the rule that was broken, the place, and the remedy.
+//!
+//! A front end pushes every mistake it finds into [`Diagnostics`] and goes on; only then are all rendered together.
+
+pub mod catalogue;
+mod render;
+mod source;
+
+pub use catalogue::Rule;
+pub use source::{Origin, Place, SourceFile};
+
+/// One mistake.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Diagnostic {
+    pub rule: &'static Rule,
+    /// What is wrong, in one line: `` `s` is 3 ``.
+    pub message: String,
+    /// `None`: the file as a whole.
+    pub place: Option<Place>,
+    /// Shown beside the caret; may be empty.
+    pub label: String,
+    /// Other places that explain the mistake.
+    pub related: Vec<(Place, String)>,
+    /// What to do about it.
+    pub help: String,
+}
+
+impl Diagnostic {
+    pub fn new(rule: &'static Rule, message: impl Into<String>) -> Self {
+        Self {
+            rule,
+            message: message.into(),
+            place: None,
+            label: String::new(),
+            related: Vec::new(),
+            help: String::new(),
+        }
+    }
+
+    pub fn at(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    pub fn related(mut self, place: Place, label: impl Into<String>) -> Self {
+        self.related.push((place, label.into()));
+        self
+    }
+
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = help.into();
+        self
+    }
+}
+
+/// All mistakes of one spec and of the arguments given beside it.
+///
+/// `Display` is the plain rendering; [`Diagnostics::render`] can colour it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Diagnostics {
+    spec: SourceFile,
+    arguments: Option<SourceFile>,
+    list: Vec<Diagnostic>,
+}
+
+impl Diagnostics {
+    /// No mistake yet.
+    pub fn new(spec: SourceFile) -> Self {
+        Self { spec, arguments: None, list: Vec::new() }
+    }
+
+    /// Adds the text that places with [`Origin::Arguments`] refer to.
+    pub fn with_arguments(mut self, arguments: SourceFile) -> Self {
+        self.arguments = Some(arguments);
+        self
+    }
+
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        self.list.push(diagnostic);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// The mistakes in the order in which they are rendered.
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.list.iter()
+    }
+
+    /// The text that a place refers to.
+    pub fn source(&self, origin: Origin) -> Option<&SourceFile> {
+        match origin {
+            Origin::Spec => Some(&self.spec),
+            Origin::Arguments => self.arguments.as_ref(),
+        }
+    }
+
+    /// Line and column of a diagnostic, from 1, the column in characters.
+    pub fn line_and_column(&self, diagnostic: &Diagnostic) -> Option<(usize, usize)> {
+        let place = diagnostic.place?;
+        Some(self.source(place.origin)?.line_and_column(place.start))
+    }
+
+    /// `Ok` where there is no mistake; otherwise all, those of the arguments first, then by place.
+    pub fn into_result<T>(mut self, value: Option<T>) -> Result<T, Self> {
+        self.sort();
+        match value {
+            Some(value) if self.list.is_empty() => Ok(value),
+            _ => {
+                // A front end that gives up has said why; were it ever silent, the user still gets an answer.
+                if self.list.is_empty() {
+                    self.push(Diagnostic::new(&catalogue::INTERNAL, "the spec was refused without a reason"));
+                }
+                Err(self)
+            }
+        }
+    }
+
+    fn sort(&mut self) {
+        self.list.sort_by_key(|diagnostic| match diagnostic.place {
+            Some(place) => (place.origin == Origin::Spec, place.start),
+            None => (true, 0),
+        });
+    }
+
+    /// Every mistake with its place, source line, rule and remedy.
+    pub fn render(&self, coloured: bool) -> String {
+        render::render(self, coloured)
+    }
+}
+
+impl std::fmt::Display for Diagnostics {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Diagnostics {}

@@ -1,0 +1,127 @@
+//! Diagnostics as text: place, source line, caret, rule, remedy.
+
+use std::ops::Range;
+
+use annotate_snippets::{
+    Annotation, AnnotationKind, Element, Group, Level, Origin as FileName, Renderer, Snippet, normalize_untrusted_str,
+};
+
+use super::{Diagnostic, Diagnostics, Origin, Place, SourceFile};
+
+/// A file can hold thousands of mistakes; nobody reads on after this many.
+const SHOWN: usize = 40;
+
+const PLAIN: Renderer = Renderer::plain();
+const STYLED: Renderer = Renderer::styled().hyperlink(false);
+
+pub(super) fn render(diagnostics: &Diagnostics, coloured: bool) -> String {
+    let renderer = if coloured { STYLED } else { PLAIN };
+    let mut reports: Vec<String> =
+        diagnostics.iter().take(SHOWN).map(|one| renderer.render(&[group(diagnostics, one)])).collect();
+    if diagnostics.len() > 1 {
+        let name = &diagnostics.spec.name;
+        let mut summary = format!("{} mistakes in {name}", diagnostics.len());
+        if diagnostics.len() > SHOWN {
+            summary += &format!(", of which the first {SHOWN} are shown");
+        }
+        reports.push(renderer.render(&[Group::with_title(Level::ERROR.primary_title(summary))]));
+    }
+    reports.join("\n\n")
+}
+
+fn group<'a>(all: &'a Diagnostics, one: &'a Diagnostic) -> Group<'a> {
+    let title = Level::ERROR.primary_title(one.message.as_str()).id(one.rule.code);
+    let mut group = Group::with_title(title).element(location(all, one));
+    group = group.element(Level::NOTE.with_name("rule").message(one.rule.text));
+    if !one.help.is_empty() {
+        group = group.element(Level::HELP.message(normalize_untrusted_str(&one.help)));
+    }
+    group
+}
+
+/// The annotated lines, or the file's name alone where there is no line to show.
+fn location<'a>(all: &'a Diagnostics, one: &'a Diagnostic) -> Element<'a> {
+    let Some(place) = one.place else { return FileName::path(all.spec.name.as_str()).into() };
+    let Some(source) = all.source(place.origin) else { return FileName::path(all.spec.name.as_str()).into() };
+    let (line, column) = source.line_and_column(place.start);
+    let related: Vec<_> = one.related.iter().filter(|(other, _)| other.origin == place.origin).collect();
+    let lines = enclosing_lines(source, place, related.iter().map(|(other, _)| *other));
+    let Some(shown) = source.text.get(lines.clone()).filter(|shown| !shown.trim().is_empty()) else {
+        return FileName::path(source.name.as_str()).line(line).char_column(column).into();
+    };
+    let mut snippet = Snippet::source(shown)
+        .path(source.name.as_str())
+        .line_start(source.line(lines.start))
+        // An argument has no line number that would tell its reader anything.
+        .line_numbering(place.origin == Origin::Spec)
+        .annotation(annotation(AnnotationKind::Primary, place, lines.start, &one.label));
+    for (other, label) in related {
+        snippet = snippet.annotation(annotation(AnnotationKind::Context, *other, lines.start, label));
+    }
+    snippet.into()
+}
+
+fn annotation<'a>(kind: AnnotationKind, place: Place, base: usize, label: &str) -> Annotation<'a> {
+    let label = (!label.is_empty()).then(|| normalize_untrusted_str(label));
+    kind.span(place.start - base..place.end.max(place.start) - base).label(label)
+}
+
+/// The bytes of the lines from the first place to the last, without a byte order mark or the last line break.
+fn enclosing_lines(source: &SourceFile, place: Place, others: impl Iterator<Item = Place>) -> Range<usize> {
+    let (first, last) =
+        others.fold((place.start, place.end), |(first, last), one| (first.min(one.start), last.max(one.end)));
+    let before = source.text.get(..first).unwrap_or_default();
+    let start = before
+        .rfind(['\n', super::source::BYTE_ORDER_MARK])
+        .map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8));
+    let end =
+        source.text.get(last..).and_then(|rest| rest.find(['\r', '\n'])).map_or(source.text.len(), |at| last + at);
+    start..end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Diagnostic, Diagnostics, Origin, Place, SourceFile, catalogue};
+
+    fn stride_of_three() -> Diagnostics {
+        let text = "blocks:\n  - { t: 1, c: 16, n: 1, s: 3 }\n";
+        let mut diagnostics = Diagnostics::new(SourceFile::new("specs/a.yaml", text));
+        let start = text.find('3').unwrap();
+        let place = Place { origin: Origin::Spec, start, end: start + 1 };
+        diagnostics.push(Diagnostic::new(&catalogue::STRIDE, "`s` is 3").at(place).help("write 1 or 2"));
+        diagnostics
+    }
+
+    #[test]
+    fn shows_place_line_caret_rule_and_remedy() {
+        insta::assert_snapshot!(stride_of_three(), @r"
+        error[stride]: `s` is 3
+         --> specs/a.yaml:2:29
+          |
+        2 |   - { t: 1, c: 16, n: 1, s: 3 }
+          |                             ^
+          |
+          = rule: a stride is 1 or 2
+          = help: write 1 or 2
+        ");
+    }
+
+    #[test]
+    fn colours_only_when_asked() {
+        assert!(!stride_of_three().render(false).contains('\x1b'));
+        let coloured = stride_of_three().render(true);
+        assert!(coloured.contains("\x1b[1m\x1b[91merror"), "{coloured:?}");
+    }
+
+    #[test]
+    fn a_mistake_without_a_place_names_the_file() {
+        let mut diagnostics = Diagnostics::new(SourceFile::new("specs/a.yaml", ""));
+        diagnostics.push(Diagnostic::new(&catalogue::FILE, "there is no file `specs/a.yaml`").help("run `mbvc init`"));
+        insta::assert_snapshot!(diagnostics, @r"
+        error[file]: there is no file `specs/a.yaml`
+        --> specs/a.yaml
+         = rule: a spec is a file that can be read
+         = help: run `mbvc init`
+        ");
+    }
+}

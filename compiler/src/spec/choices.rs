@@ -1,0 +1,47 @@
+//! The words of a spec, and what they mean.
+
+use super::{ActivationKind, Fusion, Isa, Numerics, PaddingConvention, Precision, Rounding};
+
+pub(super) const PADDING: &[(&str, PaddingConvention)] =
+    &[("same", PaddingConvention::Same), ("symmetric", PaddingConvention::Symmetric)];
+
+pub(super) const ACTIVATION: &[(&str, ActivationKind)] =
+    &[("relu6", ActivationKind::Relu6), ("relu", ActivationKind::Relu)];
+
+pub(super) const PRECISION: &[(&str, Precision)] = &[("f32", Precision::F32)];
+pub(super) const PLANNED_PRECISION: &[&str] = &["int8", "uint8"];
+
+pub(super) const NUMERICS: &[(&str, Numerics)] = &[("strict", Numerics::Strict)];
+pub(super) const PLANNED_NUMERICS: &[&str] = &["fast"];
+
+pub(super) const ROUNDING: &[(&str, Rounding)] = &[("even", Rounding::Even)];
+/// TensorFlow Lite's two ways of rounding the products of quantised layers.
+pub(super) const PLANNED_ROUNDING: &[&str] = &["away", "up"];
+
+pub(super) const FUSION: &[(&str, Fusion)] =
+    &[("none", Fusion::None), ("relu6", Fusion::Relu6), ("block", Fusion::Block)];
+
+pub(super) const ISA: &[(&str, Isa)] =
+    &[("avx512", Isa::Avx512), ("avx2", Isa::Avx2), ("neon", Isa::Neon), ("portable", Isa::Portable)];
+pub(super) const PLANNED_ISA: &[&str] = &["wasm"];
+
+macro_rules! names {
+    ($($type:ty: $words:ident),* $(,)?) => {
+        $(impl $type {
+            /// The word that stands for it in a spec.
+            pub fn name(self) -> &'static str {
+                $words.iter().find(|(_, value)| *value == self).map_or("", |(word, _)| word)
+            }
+        })*
+    };
+}
+
+names! {
+    PaddingConvention: PADDING,
+    ActivationKind: ACTIVATION,
+    Precision: PRECISION,
+    Numerics: NUMERICS,
+    Rounding: ROUNDING,
+    Fusion: FUSION,
+    Isa: ISA,
+}

@@ -1,0 +1,268 @@
+//! Checks of the settings that have parts: name, resolution, instruction sets, preprocessing, scratch budget.
+
+use super::keys::{Key, Shape};
+use super::tree::{Node, Value};
+use super::values::{Checker, Entry, Given, shortened};
+use super::{Isa, MAX_RESOLUTION, Preprocessing, ScratchBudget, choices};
+use crate::diagnostic::{Diagnostic, catalogue};
+
+/// Reserved by Rust, in any edition.
+const KEYWORDS: &[&str] = &[
+    "Self", "_", "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do",
+    "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro",
+    "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static", "struct", "super",
+    "trait", "true", "try", "type", "typeof", "union", "unsafe", "unsized", "use", "virtual", "where", "while",
+    "yield",
+];
+
+/// Longest name; file and function names are made from it.
+const MAX_NAME: usize = 64;
+
+const PREPROCESSING: Shape = Shape {
+    what: "`preprocessing`",
+    prefix: "preprocessing.",
+    keys: &[Key::optional("range"), Key::optional("mean"), Key::optional("std")],
+    remedy: PREPROCESSING_HELP,
+};
+
+const PREPROCESSING_HELP: &str =
+    "write `{ range: [-1, 1] }`, or `{ mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] }`";
+
+/// Beyond these, scale and offset lose their meaning in f32.
+const LARGEST: f64 = 1e6;
+const SMALLEST_STD: f64 = 1e-6;
+
+impl Preprocessing {
+    /// Maps the pixels 0..=255 to `low..=high`.
+    pub fn from_range(low: f64, high: f64) -> Self {
+        Self { scale: [((high - low) / 255.0) as f32; 3], offset: [low as f32; 3] }
+    }
+
+    /// `(pixel / 255 - mean) / std`, the convention of torchvision.
+    pub fn from_mean_and_std(mean: [f64; 3], std: [f64; 3]) -> Self {
+        Self {
+            scale: std.map(|std| (1.0 / (255.0 * std)) as f32),
+            offset: std::array::from_fn(|channel| (-mean[channel] / std[channel]) as f32),
+        }
+    }
+}
+
+impl Checker<'_> {
+    pub(super) fn name(&mut self, entry: &Entry<'_>) -> Option<String> {
+        let Value::Text(name) = &entry.value.value else {
+            return self.refuse(entry, &catalogue::NAME, "write a name such as `MobileNetV2`");
+        };
+        if KEYWORDS.contains(&name.as_str()) {
+            let message = format!("`{}` is `{name}`, a keyword of Rust", entry.name);
+            self.push(Diagnostic::new(&catalogue::NAME, message).at(entry.place()).help("choose another name"));
+            return None;
+        }
+        if is_type_name(name) {
+            return Some(name.clone());
+        }
+        let help = match camel_case(name) {
+            Some(better) => format!("write `{better}`"),
+            None => "write a name such as `MobileNetV2`".to_owned(),
+        };
+        self.refuse(entry, &catalogue::NAME, help)
+    }
+
+    /// One number, `[height, width]`, or on the command line `HEIGHTxWIDTH`.
+    pub(super) fn resolution(&mut self, entry: &Entry<'_>) -> Option<Given<[usize; 2]>> {
+        const HELP: &str = "write `224`, or `[192, 224]` for height and width";
+        let value = match &entry.value.value {
+            Value::List(items) => {
+                let [height, width] = items.as_slice() else {
+                    return self.refuse(entry, &catalogue::RESOLUTION, HELP);
+                };
+                // Both are checked before either is missed.
+                let both = [height, width].map(|node| self.side(entry, node));
+                [both[0]?, both[1]?]
+            }
+            Value::Text(text) => match text.split_once('x').map(|(h, w)| (h.parse(), w.parse())) {
+                Some((Ok(height), Ok(width))) if is_side(height) && is_side(width) => [height, width],
+                _ => return self.refuse(entry, &catalogue::RESOLUTION, HELP),
+            },
+            _ => [self.whole(entry, &catalogue::RESOLUTION, 1..=MAX_RESOLUTION)?; 2],
+        };
+        Some(Given { value, place: entry.place() })
+    }
+
+    fn side(&mut self, entry: &Entry<'_>, node: &Node) -> Option<usize> {
+        self.whole(&element(entry, node), &catalogue::RESOLUTION, 1..=MAX_RESOLUTION)
+    }
+
+    /// One name, a list of names, or a text of names between commas; put in the order of [`Isa::ALL`].
+    pub(super) fn isas(&mut self, entry: &Entry<'_>) -> Option<Vec<Isa>> {
+        const HELP: &str = "write avx512, avx2, neon or portable, or a list of them such as `[avx2, portable]`";
+        let named: Vec<_> = match &entry.value.value {
+            Value::Text(text) => text.split(',').map(|name| (name.trim(), entry.value.place)).collect(),
+            Value::List(items) if !items.is_empty() => {
+                let mut named = Vec::new();
+                for item in items {
+                    match &item.value {
+                        Value::Text(text) => named.push((text.as_str(), item.place)),
+                        _ => return self.refuse(&element(entry, item), &catalogue::ISA, HELP),
+                    }
+                }
+                named
+            }
+            _ => return self.refuse(entry, &catalogue::ISA, HELP),
+        };
+        let mut isas = Vec::new();
+        let mut clean = true;
+        for (name, place) in named {
+            match self.word(&entry.name, name, place, &catalogue::ISA, choices::ISA, choices::PLANNED_ISA) {
+                Some(isa) if isas.contains(&isa) => {
+                    let message = format!("`{name}` is listed twice");
+                    self.push(Diagnostic::new(&catalogue::ISA, message).at(place).help("remove one of the two"));
+                    clean = false;
+                }
+                Some(isa) => isas.push(isa),
+                None => clean = false,
+            }
+        }
+        isas.sort();
+        clean.then_some(isas)
+    }
+
+    pub(super) fn preprocessing(&mut self, entry: &Entry<'_>) -> Option<Preprocessing> {
+        let fields = self.fields(entry.value, &PREPROCESSING)?;
+        match (fields.get("range"), fields.get("mean"), fields.get("std")) {
+            (Some(range), None, None) => {
+                let [low, high] = self.numbers(range, -LARGEST)?;
+                if low >= high {
+                    return self.refuse(range, &catalogue::PREPROCESSING, "write the lower bound first");
+                }
+                Some(Preprocessing::from_range(low, high))
+            }
+            (None, Some(mean), Some(std)) => {
+                let (mean, std) = (self.numbers(mean, -LARGEST), self.numbers(std, SMALLEST_STD));
+                Some(Preprocessing::from_mean_and_std(mean?, std?))
+            }
+            (range, mean, std) => {
+                let message = match (range, mean, std) {
+                    (Some(_), ..) => "`preprocessing` has a range and a mean or std",
+                    (None, None, None) => "`preprocessing` has neither a range nor mean and std",
+                    (None, None, _) => "`preprocessing` has a std without a mean",
+                    (None, ..) => "`preprocessing` has a mean without a std",
+                };
+                let mistake = Diagnostic::new(&catalogue::PREPROCESSING, message).at(entry.place());
+                self.push(mistake.help(PREPROCESSING_HELP));
+                None
+            }
+        }
+    }
+
+    /// A list of `N` numbers from `low` to [`LARGEST`].
+    fn numbers<const N: usize>(&mut self, entry: &Entry<'_>, low: f64) -> Option<[f64; N]> {
+        let Value::List(items) = &entry.value.value else {
+            return self.refuse(entry, &catalogue::PREPROCESSING, PREPROCESSING_HELP);
+        };
+        if items.len() != N {
+            return self.refuse(entry, &catalogue::PREPROCESSING, format!("write {N} numbers in brackets"));
+        }
+        let mut numbers = [Some(0.0); N];
+        for (number, item) in numbers.iter_mut().zip(items) {
+            let help = format!("write a number from {low} to {LARGEST}");
+            let accepts = |value| (low..=LARGEST).contains(&value);
+            *number = self.number(&element(entry, item), &catalogue::PREPROCESSING, accepts, &help);
+        }
+        let found = numbers.map(Option::unwrap_or_default);
+        numbers.iter().all(Option::is_some).then_some(found)
+    }
+
+    /// `none`, bytes, or a number with a unit.
+    pub(super) fn scratch_budget(&mut self, entry: &Entry<'_>) -> Option<Option<ScratchBudget>> {
+        let bytes = match &entry.value.value {
+            Value::Integer(bytes) => usize::try_from(*bytes).ok(),
+            Value::Text(text) if text == "none" => return Some(None),
+            Value::Text(text) => size(text),
+            _ => None,
+        };
+        match bytes.filter(|bytes| *bytes > 0) {
+            Some(bytes) => Some(Some(ScratchBudget { bytes, place: entry.place() })),
+            None => self.refuse(entry, &catalogue::SCRATCH_BUDGET, "write `none`, or a size such as `512 KiB`"),
+        }
+    }
+}
+
+/// An element of a list, under the list's name.
+fn element<'a>(list: &'a Entry<'_>, node: &'a Node) -> Entry<'a> {
+    Entry { name: list.name.as_ref().into(), key: node.place, value: node }
+}
+
+fn is_side(pixels: usize) -> bool {
+    (1..=MAX_RESOLUTION).contains(&pixels)
+}
+
+/// Bytes of a text such as `1.3 MB`.
+fn size(text: &str) -> Option<usize> {
+    const UNITS: [(&str, f64); 5] = [("KiB", 1024.0), ("MiB", 1_048_576.0), ("kB", 1e3), ("KB", 1e3), ("MB", 1e6)];
+    let (number, factor) = UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)))?;
+    let bytes = number.trim().parse::<f64>().ok()? * factor;
+    // Below 2^53 the product is exact enough to be a number of bytes.
+    (bytes >= 1.0 && bytes < 9e15).then_some(bytes as usize)
+}
+
+/// Whether rustc takes a name for a type without a warning.
+fn is_type_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let underscores_between_digits = bytes.iter().enumerate().all(|(at, byte)| {
+        let digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
+        *byte != b'_' || (digit(at.checked_sub(1)) && digit(at.checked_add(1)))
+    });
+    bytes.len() <= MAX_NAME
+        && bytes.first().is_some_and(u8::is_ascii_uppercase)
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+        && underscores_between_digits
+}
+
+/// The nearest type name, if there is one.
+fn camel_case(name: &str) -> Option<String> {
+    let mut better = String::new();
+    for word in shortened(name).split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()) {
+        let digits_meet =
+            better.ends_with(|c: char| c.is_ascii_digit()) && word.starts_with(|c: char| c.is_ascii_digit());
+        if digits_meet {
+            better.push('_');
+        }
+        let mut letters = word.chars();
+        better.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        better.extend(letters);
+    }
+    (is_type_name(&better) && !KEYWORDS.contains(&better.as_str())).then_some(better)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{camel_case, is_type_name, size};
+
+    #[test]
+    fn type_names_raise_no_warning_of_rustc() {
+        for name in ["MobileNetV2", "M", "MobileNetV2_035_96", "X1"] {
+            assert!(is_type_name(name), "{name}");
+        }
+        for name in ["", "mobilenet", "2Net", "Net_A", "Net_0", "_Net", "N__1", "Net_", "Nét", "Net-1", "r#Net"] {
+            assert!(!is_type_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn proposes_the_nearest_type_name() {
+        assert_eq!(camel_case("mobilenet-v2").as_deref(), Some("MobilenetV2"));
+        assert_eq!(camel_case("mobilenet_v2_0.35_96").as_deref(), Some("MobilenetV2_0_35_96"));
+        assert_eq!(camel_case("224"), None);
+        assert_eq!(camel_case("self"), None);
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(size("512 KiB"), Some(524_288));
+        assert_eq!(size("1.3 MB"), Some(1_300_000));
+        assert_eq!(size("1.3MB"), Some(1_300_000));
+        for text in ["", "MB", "-1 MB", "nan MB", "inf MB", "1e300 MB", "5", "5 GB", "0.0001 kB"] {
+            assert_eq!(size(text), None, "{text}");
+        }
+    }
+}

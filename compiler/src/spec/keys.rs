@@ -1,0 +1,138 @@
+//! Mappings: which keys they have, which must be there, and what is wrong with the others.
+
+use std::borrow::Cow;
+
+use super::suggest::nearest;
+use super::tree::{Node, Value};
+use super::values::{Checker, Entry, shortened};
+use crate::diagnostic::{Diagnostic, catalogue};
+
+/// The keys of one kind of mapping.
+pub(super) struct Shape {
+    /// What the mapping is, for messages: "the spec", "a row of `blocks`".
+    pub what: &'static str,
+    /// Put before a key's name in messages: `stem.`.
+    pub prefix: &'static str,
+    pub keys: &'static [Key],
+    /// What to do where there is something else than a mapping.
+    pub remedy: &'static str,
+}
+
+pub(super) struct Key {
+    pub name: &'static str,
+    /// A longer name for the same.
+    pub synonym: Option<&'static str>,
+    /// What to write where the key is missing; `None` where there is a default.
+    pub required: Option<&'static str>,
+}
+
+impl Key {
+    pub const fn required(name: &'static str, example: &'static str) -> Self {
+        Self { name, synonym: None, required: Some(example) }
+    }
+
+    pub const fn optional(name: &'static str) -> Self {
+        Self { name, synonym: None, required: None }
+    }
+
+    pub const fn or(mut self, synonym: &'static str) -> Self {
+        self.synonym = Some(synonym);
+        self
+    }
+
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.name).chain(self.synonym)
+    }
+}
+
+/// The entries of a mapping under their canonical names.
+pub(super) struct Fields<'a> {
+    entries: Vec<(&'static str, Entry<'a>)>,
+}
+
+impl<'a> Fields<'a> {
+    pub fn get(&self, name: &str) -> Option<&Entry<'a>> {
+        self.entries.iter().find(|(known, _)| *known == name).map(|(_, entry)| entry)
+    }
+}
+
+impl Checker<'_> {
+    /// Sorts a mapping's entries under the keys of its shape; reports unknown, duplicate and missing ones.
+    pub fn fields<'n>(&mut self, node: &'n Node, shape: &Shape) -> Option<Fields<'n>> {
+        let Value::Map(pairs) = &node.value else {
+            let message = format!("{} is {}", shape.what, self.describe(node));
+            self.push(Diagnostic::new(&catalogue::MAPPING, message).at(node.place).help(shape.remedy));
+            return None;
+        };
+        let mut entries: Vec<(&'static str, Entry<'n>)> = Vec::new();
+        let mut meant = Vec::new();
+        for (key, value) in pairs {
+            let Some(known) = self.known_key(key, shape, &mut meant) else { continue };
+            let name = match &key.value {
+                Value::Text(text) => Cow::Owned(format!("{}{text}", shape.prefix)),
+                _ => Cow::Borrowed(known.name),
+            };
+            let entry = Entry { name, key: key.place, value };
+            match entries.iter().find(|(name, _)| *name == known.name) {
+                Some((_, first)) => self.duplicate(&entry, first),
+                None => entries.push((known.name, entry)),
+            }
+        }
+        for key in shape.keys {
+            let given = entries.iter().any(|(name, _)| *name == key.name);
+            // A misspelt key is told once, as unknown.
+            if let Some(example) = key.required.filter(|_| !given && !meant.contains(&key.name)) {
+                let message = format!("{} lacks `{}`", shape.what, key.name);
+                let help = format!("add `{example}`");
+                self.push(Diagnostic::new(&catalogue::MISSING_KEY, message).at(node.place).help(help));
+            }
+        }
+        Some(Fields { entries })
+    }
+
+    /// The key of the shape that a node names. `meant` gathers the keys that misspelt ones stand for.
+    fn known_key<'s>(&mut self, node: &Node, shape: &'s Shape, meant: &mut Vec<&'static str>) -> Option<&'s Key> {
+        let Value::Text(text) = &node.value else {
+            let message = format!("a key of {} is {}", shape.what.trim_start_matches("a "), self.describe(node));
+            self.push(Diagnostic::new(&catalogue::UNKNOWN_KEY, message).at(node.place).help(key_list(shape)));
+            return None;
+        };
+        if let Some(key) = shape.keys.iter().find(|key| key.names().any(|name| name == text)) {
+            return Some(key);
+        }
+        if text == "<<" {
+            let mistake = Diagnostic::new(&catalogue::PLAIN, "this is a YAML merge key").at(node.place);
+            self.push(mistake.help("write the keys out"));
+            return None;
+        }
+        let near = nearest(text, shape.keys.iter().flat_map(Key::names));
+        let help = match near {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => key_list(shape),
+        };
+        meant.extend(shape.keys.iter().find(|key| key.names().any(|name| Some(name) == near)).map(|key| key.name));
+        let message = format!("`{}{}` is no key of {}", shape.prefix, shortened(text), shape.what);
+        self.push(Diagnostic::new(&catalogue::UNKNOWN_KEY, message).at(node.place).help(help));
+        None
+    }
+
+    fn duplicate(&mut self, second: &Entry<'_>, first: &Entry<'_>) {
+        let message = if second.name == first.name {
+            format!("`{}` is given twice", second.name)
+        } else {
+            format!("`{}` and `{}` are two names for one thing", first.name, second.name)
+        };
+        self.push(
+            Diagnostic::new(&catalogue::DUPLICATE_KEY, message)
+                .at(second.key)
+                .label("again here")
+                .related(first.key, "first here")
+                .help("remove one of the two"),
+        );
+    }
+}
+
+fn key_list(shape: &Shape) -> String {
+    let names: Vec<_> = shape.keys.iter().map(|key| key.name).collect();
+    format!("the keys are {}", names.join(", "))
+}

@@ -1,0 +1,160 @@
+//! From a file to a tree of values: what can be wrong before a single value is looked at.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use super::locate::Excerpt;
+use super::suggest::nearest;
+use super::tree::{Node, Value, read as read_tree};
+use super::{MAX_BYTES, NetworkSpec, Overrides, parse_with};
+use crate::diagnostic::{Diagnostic, Diagnostics, Origin, Place, SourceFile, catalogue};
+
+/// Reads and checks a spec; messages name the path as given.
+///
+/// # Errors
+/// All mistakes of the file and the spec.
+pub fn load(path: impl AsRef<Path>) -> Result<(SourceFile, NetworkSpec), Diagnostics> {
+    load_with(path, &Overrides::none())
+}
+
+/// As [`load`], with values given beside the spec.
+///
+/// # Errors
+/// All mistakes of the file, the spec and the overrides.
+pub fn load_with(path: impl AsRef<Path>, overrides: &Overrides) -> Result<(SourceFile, NetworkSpec), Diagnostics> {
+    let path = path.as_ref();
+    let source = read(path, &path.to_string_lossy())?;
+    let spec = parse_with(&source, overrides)?;
+    Ok((source, spec))
+}
+
+/// Reads a spec's text. `name` is what messages call the file: where it is the end of `path`, what comes before is
+/// told as the folder that the name is relative to.
+///
+/// # Errors
+/// The file is missing, is a folder, cannot be read, is too long or is not UTF-8.
+pub fn read(path: &Path, name: &str) -> Result<SourceFile, Diagnostics> {
+    let refuse = |text: String, mistake: Diagnostic| {
+        let mut diagnostics = Diagnostics::new(SourceFile::new(name, text));
+        diagnostics.push(mistake);
+        Err(diagnostics)
+    };
+    let bytes = match read_bytes(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return refuse(String::new(), missing(path, name)),
+        Err(error) if path.is_dir() || error.kind() == ErrorKind::IsADirectory => {
+            let message = format!("`{name}` is a folder");
+            let mistake = Diagnostic::new(&catalogue::FILE, message).help("name the YAML file in it");
+            return refuse(String::new(), mistake);
+        }
+        Err(error) => {
+            let mistake = Diagnostic::new(&catalogue::FILE, format!("`{name}` cannot be read: {error}"));
+            return refuse(String::new(), mistake.help("check the file's permissions and its disk"));
+        }
+    };
+    if bytes.len() > MAX_BYTES {
+        let message = format!("`{name}` is longer than {MAX_BYTES} bytes");
+        let help = "name a spec, not a file of weights; in a spec, shorten the comments";
+        return refuse(String::new(), Diagnostic::new(&catalogue::LENGTH, message).help(help));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(SourceFile::new(name, text)),
+        Err(error) => {
+            let at = error.utf8_error().valid_up_to();
+            let bytes = error.into_bytes();
+            let mistake = not_utf8(&bytes, at);
+            refuse(String::from_utf8_lossy(&bytes).into_owned(), mistake)
+        }
+    }
+}
+
+/// One byte more than allowed tells a long file from the longest allowed one.
+fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn missing(path: &Path, name: &str) -> Diagnostic {
+    let mistake = Diagnostic::new(&catalogue::FILE, format!("there is no file `{name}`"));
+    let near = neighbour(path).map(|near| Path::new(name).with_file_name(near));
+    let meant = near.map(|near| format!("did you mean `{}`? ", near.display())).unwrap_or_default();
+    let folder = searched(path, name).map(|folder| format!("the path is relative to `{}`; ", folder.display()));
+    mistake.help(format!("{meant}{}`mbvc init {name}` writes a spec to start from", folder.unwrap_or_default()))
+}
+
+/// The folder that a relative name was looked for in.
+fn searched(path: &Path, name: &str) -> Option<PathBuf> {
+    if Path::new(name).is_absolute() {
+        return None;
+    }
+    let below = Path::new(name).components().count();
+    let folder = path.ancestors().nth(below)?;
+    if folder.as_os_str().is_empty() { std::env::current_dir().ok() } else { Some(folder.to_owned()) }
+}
+
+/// A YAML file in the same folder, of nearly the same name.
+fn neighbour(path: &Path) -> Option<String> {
+    let names: Vec<String> = std::fs::read_dir(path.parent().filter(|parent| !parent.as_os_str().is_empty())?)
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".yaml") || name.ends_with(".yml"))
+        .collect();
+    let wanted = path.file_name()?.to_str()?;
+    nearest(wanted, names.iter().map(String::as_str)).map(str::to_owned)
+}
+
+/// `at`: the first byte that is no UTF-8, which in the text shown is a replacement character.
+fn not_utf8(bytes: &[u8], at: usize) -> Diagnostic {
+    let place = Place { origin: Origin::Spec, start: at, end: at + char::REPLACEMENT_CHARACTER.len_utf8() };
+    let byte = bytes.get(at).copied().unwrap_or_default();
+    let help = if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        "this looks like UTF-16: save the file as UTF-8"
+    } else {
+        "save the file as UTF-8"
+    };
+    Diagnostic::new(&catalogue::ENCODING, format!("byte {} (0x{byte:02x}) is not UTF-8", at + 1)).at(place).help(help)
+}
+
+/// The values of a spec's text.
+pub(super) fn root(source: &SourceFile, mistakes: &mut Vec<Diagnostic>) -> Option<Node> {
+    let text = source.text.as_str();
+    if text.len() > MAX_BYTES {
+        let message = format!("the spec is {} bytes long", text.len());
+        mistakes.push(Diagnostic::new(&catalogue::LENGTH, message).at(Place::START).help("shorten its comments"));
+        return None;
+    }
+    let base = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 };
+    let excerpt = Excerpt { text: &text[base..], origin: Origin::Spec, base };
+    if let Some(mistake) = control_character(excerpt) {
+        mistakes.push(mistake);
+        return None;
+    }
+    let before = mistakes.len();
+    let root = read_tree(excerpt, mistakes);
+    match root {
+        Some(Node { value: Value::Null, .. }) | None if mistakes.len() == before => {
+            let what = if text.trim().is_empty() { "the spec is empty" } else { "the spec holds nothing but comments" };
+            let help = "`mbvc init` writes a spec to start from";
+            mistakes.push(Diagnostic::new(&catalogue::EMPTY, what).at(Place::START).help(help));
+            None
+        }
+        root => root,
+    }
+}
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// The first character that YAML forbids. The parsers would stop at some of them as at the end of the text.
+fn control_character(excerpt: Excerpt<'_>) -> Option<Diagnostic> {
+    let forbidden = |c: char| {
+        (c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}'))
+            || matches!(c, BYTE_ORDER_MARK | '\u{fffe}' | '\u{ffff}')
+    };
+    let (at, c) = excerpt.text.char_indices().find(|(_, c)| forbidden(*c))?;
+    let start = excerpt.base + at;
+    let place = Place { origin: excerpt.origin, start, end: start + c.len_utf8() };
+    let message = format!("this is not YAML: it contains the character U+{:04X}", u32::from(c));
+    Some(Diagnostic::new(&catalogue::SYNTAX, message).at(place).help("remove the character"))
+}

@@ -1,0 +1,241 @@
+//! Checks of the network that a spec's values make together: channels, residuals, sizes.
+
+use super::resolve::{Resolved, scaled};
+use super::values::{Checker, Given};
+use super::walk::{Draft, RowDraft};
+use super::{BlockRow, Head, MAX_BLOCKS, MAX_CHANNELS, NetworkSpec, ResidualRule, Stem};
+use crate::diagnostic::{Diagnostic, Place, catalogue};
+
+/// Elements of the largest tensor: 4 GiB in f32, and every offset in it fits 32 bits.
+const MAX_TENSOR: u64 = 1 << 30;
+/// 1 GiB in f32.
+const MAX_PARAMETERS: u64 = 1 << 28;
+/// Minutes of work for one core. The largest resolution at width 1.4 takes a twentieth of it.
+const MAX_WORK: u64 = 1 << 42;
+
+/// Checks what single values cannot show, and makes the spec. `None` where there is any mistake.
+pub(super) fn check(checker: &mut Checker<'_>, draft: Draft) -> Option<NetworkSpec> {
+    check_channels_left(checker, &draft);
+    check_block_count(checker, &draft);
+    check_blocks(checker, &draft);
+    let places = Places {
+        resolution: draft.resolution.as_ref().map(|given| given.place),
+        blocks: draft.rows.as_ref().map(|given| given.place),
+    };
+    let spec = assemble(checker, draft).filter(|_| checker.is_clean())?;
+    check_size(checker, &spec, &places);
+    checker.is_clean().then_some(spec)
+}
+
+/// Where mistakes about the whole network are told.
+struct Places {
+    resolution: Option<Place>,
+    blocks: Option<Place>,
+}
+
+/// The width may round no channel count of the table to nothing.
+fn check_channels_left(checker: &mut Checker<'_>, draft: &Draft) {
+    let Some(width) = &draft.width else { return };
+    let smallest = scaled_counts(draft).map(|given| given.value).min();
+    if let Some(smallest) = smallest.filter(|smallest| *smallest as f64 * width.value < 0.5) {
+        let least = 0.5 / smallest as f64;
+        let message = format!("width {} leaves {smallest} channels none", width.value);
+        let mistake = Diagnostic::new(&catalogue::CHANNELS_LEFT, message).at(width.place);
+        checker.push(mistake.help(format!("write a width of at least {least}, or more channels")));
+    }
+}
+
+/// The channel counts of the table that the width scales at any value: the head's is never scaled down.
+fn scaled_counts(draft: &Draft) -> impl Iterator<Item = &Given<usize>> {
+    let stem = draft.stem.iter().filter_map(|stem| stem.channels.as_ref());
+    stem.chain(rows(draft).iter().filter_map(|row| row.channels.as_ref()))
+}
+
+fn rows(draft: &Draft) -> &[RowDraft] {
+    draft.rows.as_ref().map_or(&[], |rows| &rows.value)
+}
+
+fn check_block_count(checker: &mut Checker<'_>, draft: &Draft) {
+    let mut blocks = 0;
+    for row in rows(draft) {
+        // A row that cannot be read counts as one block.
+        blocks += row.repeat.unwrap_or(1);
+        if blocks > MAX_BLOCKS {
+            let message = format!("with this row the network has {blocks} blocks");
+            let mistake = Diagnostic::new(&catalogue::BLOCK_COUNT, message).at(row.place);
+            return checker.push(mistake.help("repeat the rows less often, or remove some"));
+        }
+    }
+}
+
+/// Follows the channels through the network as far as they are known.
+fn check_blocks(checker: &mut Checker<'_>, draft: &Draft) {
+    let Some(width) = draft.width.as_ref().map(|given| given.value) else { return };
+    let stem = draft.stem.as_ref().and_then(|stem| stem.channels.as_ref());
+    let mut input = stem.and_then(|given| limited(checker, given, given.value, width));
+    for row in rows(draft) {
+        let output = row.channels.as_ref().and_then(|given| limited(checker, given, given.value, width));
+        check_expansion(checker, row, input, output);
+        check_residual(checker, row, input, output, width);
+        input = output;
+    }
+    if let Some(given) = draft.head.as_ref().and_then(|head| head.channels.as_ref()).filter(|_| width > 1.0) {
+        limited(checker, given, given.value, width);
+    }
+}
+
+/// A scaled channel count, unless it is above the limit.
+fn limited(checker: &mut Checker<'_>, given: &Given<usize>, channels: usize, width: f64) -> Option<usize> {
+    let scaled = scaled(channels, width);
+    if scaled <= MAX_CHANNELS {
+        return Some(scaled);
+    }
+    let message = format!("{channels} channels are {scaled} at width {width}");
+    let mistake = Diagnostic::new(&catalogue::LAYER_CHANNELS, message).at(given.place);
+    checker.push(mistake.help("write fewer channels, or a smaller width"));
+    None
+}
+
+fn check_expansion(checker: &mut Checker<'_>, row: &RowDraft, input: Option<usize>, output: Option<usize>) {
+    let (Some(expansion), Some(repeat)) = (&row.expansion, row.repeat) else { return };
+    let widest = if repeat > 1 { input.max(output) } else { input };
+    let Some(widest) = widest.filter(|widest| widest * expansion.value > MAX_CHANNELS) else { return };
+    let message = format!("{widest} channels are {} after expansion {}", widest * expansion.value, expansion.value);
+    let mistake = Diagnostic::new(&catalogue::LAYER_CHANNELS, message).at(expansion.place);
+    checker.push(mistake.help("write a smaller expansion, or fewer channels"));
+}
+
+/// A required residual. Only the first block of a row can lack one: the others keep size and channels.
+fn check_residual(checker: &mut Checker<'_>, row: &RowDraft, input: Option<usize>, output: Option<usize>, width: f64) {
+    let Some(residual) = row.residual.as_ref().filter(|given| given.value == ResidualRule::Required) else { return };
+    let channels = match (input, output) {
+        (Some(input), Some(output)) if input != output => {
+            Some(format!("reads {input} channels and makes {output} at width {width}"))
+        }
+        _ => None,
+    };
+    let stride = (row.stride == Some(2)).then(|| "halves height and width (stride 2)".to_owned());
+    let reasons: Vec<_> = stride.into_iter().chain(channels).collect();
+    if reasons.is_empty() {
+        return;
+    }
+    let message = format!("the first block of this row can have no residual: it {}", reasons.join(", and it "));
+    let repeated = row.repeat.is_some_and(|repeat| repeat > 1);
+    let help = if repeated {
+        "write `residual: auto`: it gives a residual to every further block of the row"
+    } else {
+        "write `residual: auto`, or stride 1 and the channels of the row above"
+    };
+    checker.push(Diagnostic::new(&catalogue::RESIDUAL_SHAPES, message).at(residual.place).help(help));
+}
+
+fn assemble(checker: &Checker<'_>, draft: Draft) -> Option<NetworkSpec> {
+    let stem = draft.stem?;
+    let head = draft.head?;
+    let blocks = draft.rows?.value.into_iter().map(|row| {
+        Some(BlockRow {
+            expansion: row.expansion?.value,
+            channels: row.channels?.value,
+            repeat: row.repeat?,
+            stride: row.stride?,
+            residual: row.residual?.value,
+            line: checker.line(row.place),
+        })
+    });
+    Some(NetworkSpec {
+        name: draft.name?,
+        width: draft.width?.value,
+        resolution: draft.resolution?.value,
+        padding: draft.padding?,
+        activation: draft.activation?,
+        batch_norm_epsilon: draft.batch_norm_epsilon?,
+        classes: draft.classes?,
+        stem: Stem { channels: stem.channels?.value, stride: stem.stride?, line: stem.line },
+        blocks: blocks.collect::<Option<_>>()?,
+        head: Head { channels: head.channels?.value, line: head.line },
+        preprocessing: draft.preprocessing?,
+        precision: draft.precision?,
+        numerics: draft.numerics?,
+        rounding: draft.rounding?,
+        fusion: draft.fusion?,
+        isas: draft.isas?,
+        threads: draft.threads?,
+        scratch_budget: draft.scratch_budget?,
+    })
+}
+
+fn check_size(checker: &mut Checker<'_>, spec: &NetworkSpec, places: &Places) {
+    let size = Size::of(spec, &spec.resolve());
+    let mistakes = [
+        (size.largest_tensor, MAX_TENSOR, &catalogue::TENSOR_SIZE, places.resolution, "elements in its largest tensor"),
+        (size.parameters, MAX_PARAMETERS, &catalogue::PARAMETER_COUNT, places.blocks, "parameters"),
+        (size.work, MAX_WORK, &catalogue::WORK, places.resolution, "multiply-accumulates a run"),
+    ];
+    for (found, limit, rule, place, what) in mistakes {
+        if let Some(place) = place.filter(|_| found > limit) {
+            let mistake = Diagnostic::new(rule, format!("the network has {found} {what}")).at(place);
+            checker.push(mistake.help("lower the resolution, the width, the channels or the expansions"));
+        }
+    }
+}
+
+/// How large a network is. With the limits on the single values, nothing here overflows.
+#[derive(Debug, PartialEq)]
+struct Size {
+    /// In elements.
+    largest_tensor: u64,
+    /// Weights and biases, folded.
+    parameters: u64,
+    /// Multiply-accumulates.
+    work: u64,
+    pixels: [u64; 2],
+}
+
+impl Size {
+    fn of(spec: &NetworkSpec, resolved: &Resolved) -> Self {
+        let pixels = spec.resolution.map(|side| side as u64);
+        let mut size = Self { largest_tensor: 3 * pixels[0] * pixels[1], parameters: 0, work: 0, pixels };
+        size.layer(9 * 3, resolved.stem_channels, spec.stem.stride);
+        for block in &resolved.blocks {
+            if block.expansion > 1 {
+                size.layer(block.in_channels, block.expanded_channels, 1);
+            }
+            size.layer(9, block.expanded_channels, block.stride);
+            size.layer(block.expanded_channels, block.out_channels, 1);
+        }
+        let features = resolved.blocks.last().map_or(resolved.stem_channels, |block| block.out_channels);
+        size.layer(features, resolved.head_channels, 1);
+        size.pixels = [1, 1];
+        size.layer(resolved.head_channels, spec.classes, 1);
+        size
+    }
+
+    /// Counts a convolution with as many products for each of its outputs. Both padding conventions halve upwards.
+    fn layer(&mut self, products: usize, channels: usize, stride: usize) {
+        self.pixels = self.pixels.map(|side| side.div_ceil(stride as u64));
+        let outputs = channels as u64 * self.pixels[0] * self.pixels[1];
+        self.largest_tensor = self.largest_tensor.max(outputs);
+        self.parameters += (products as u64 + 1) * channels as u64;
+        self.work = self.work.saturating_add(products as u64 * outputs);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Size;
+    use crate::diagnostic::SourceFile;
+
+    const V2: &str = "resolution: 224\nclasses: 1001\nstem: { channels: 32, stride: 2 }\nhead: { channels: 1280 }\n\
+        blocks:\n- {t: 1, c: 16, n: 1, s: 1}\n- {t: 6, c: 24, n: 2, s: 2}\n- {t: 6, c: 32, n: 3, s: 2}\n\
+        - {t: 6, c: 64, n: 4, s: 2}\n- {t: 6, c: 96, n: 3, s: 1}\n- {t: 6, c: 160, n: 3, s: 2}\n\
+        - {t: 6, c: 320, n: 1, s: 1}\n";
+
+    #[test]
+    fn counts_what_is_published_of_v2() {
+        let spec = super::super::parse(&SourceFile::new("v2", V2)).unwrap();
+        let size = Size::of(&spec, &spec.resolve());
+        assert_eq!(size.parameters, 3_489_097);
+        assert_eq!((size.work as f64 / 1e5).round(), 3008.0, "300.8 million, not {}", size.work);
+        assert_eq!(size.largest_tensor, 112 * 112 * 96);
+    }
+}

@@ -1,0 +1,159 @@
+//! Values given beside a spec, on the command line or in the macro call, which take the place of its own.
+
+use super::locate::Excerpt;
+use super::suggest::nearest;
+use super::tree::{Node, Value, read};
+use super::values::{Entry, shortened};
+use crate::diagnostic::{Diagnostic, Origin, Place, SourceFile, catalogue};
+
+/// The keys that can be given beside a spec.
+pub const OVERRIDABLE: &[&str] = &[
+    "name",
+    "width",
+    "resolution",
+    "classes",
+    "precision",
+    "numerics",
+    "rounding",
+    "fusion",
+    "isa",
+    "threads",
+    "scratch_budget",
+];
+
+/// How the caller spells an override, and so how mistakes repeat it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Words {
+    /// `width = 0.5`
+    #[default]
+    Macro,
+    /// `--width 0.5`
+    Command,
+}
+
+/// Keys and values to put in place of a spec's own.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Overrides {
+    words: Words,
+    given: Vec<(String, String)>,
+}
+
+impl Overrides {
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    pub fn new(words: Words) -> Self {
+        Self { words, given: Vec::new() }
+    }
+
+    /// Gives a value as it would stand in YAML: `0.5`, `avx2`, `"avx2"`, `[192, 224]`. It is checked with the spec.
+    /// A hyphen in the key is as good as an underscore.
+    pub fn set(&mut self, key: &str, value: &str) -> &mut Self {
+        self.given.push((key.replace('-', "_"), value.to_owned()));
+        self
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.given.is_empty()
+    }
+
+    /// Writes the overrides down as the caller did, and reads their values.
+    pub(super) fn arguments(&self, mistakes: &mut Vec<Diagnostic>) -> Arguments {
+        let mut arguments = Arguments { source: SourceFile::new(self.words.place(), ""), given: Vec::new() };
+        for (key, value) in &self.given {
+            let (key_place, value_place) = self.words.write(&mut arguments.source.text, key, value);
+            let name = self.words.name(key);
+            if !OVERRIDABLE.contains(&key.as_str()) {
+                mistakes.push(unknown(&name, key, key_place, self.words));
+            } else if arguments.get(key).is_some() {
+                mistakes.push(
+                    Diagnostic::new(&catalogue::DUPLICATE_KEY, format!("`{name}` is given twice"))
+                        .at(key_place)
+                        .help("remove one of the two"),
+                );
+            } else {
+                let value = node(value, value_place);
+                arguments.given.push(Argument { key: key.clone(), name, key_place, value });
+            }
+        }
+        arguments
+    }
+}
+
+/// Overrides with their places in the text that mistakes show.
+pub(super) struct Arguments {
+    pub source: SourceFile,
+    given: Vec<Argument>,
+}
+
+struct Argument {
+    key: String,
+    /// As the caller spells it.
+    name: String,
+    key_place: Place,
+    value: Node,
+}
+
+impl Arguments {
+    pub fn get(&self, key: &str) -> Option<Entry<'_>> {
+        let argument = self.given.iter().find(|argument| argument.key == key)?;
+        Some(Entry { name: argument.name.as_str().into(), key: argument.key_place, value: &argument.value })
+    }
+}
+
+impl Words {
+    /// What stands where a file's name would.
+    fn place(self) -> &'static str {
+        match self {
+            Self::Macro => "arguments of the macro",
+            Self::Command => "command line",
+        }
+    }
+
+    fn name(self, key: &str) -> String {
+        match self {
+            Self::Macro => key.to_owned(),
+            Self::Command => format!("--{}", key.replace('_', "-")),
+        }
+    }
+
+    /// Appends an override to the text; returns the places of key and value.
+    fn write(self, text: &mut String, key: &str, value: &str) -> (Place, Place) {
+        let (separator, equals) = match self {
+            Self::Macro => (", ", " = "),
+            Self::Command => (" ", " "),
+        };
+        if !text.is_empty() {
+            text.push_str(separator);
+        }
+        let mut append = |piece: &str| {
+            let start = text.len();
+            text.push_str(piece);
+            Place { origin: Origin::Arguments, start, end: text.len() }
+        };
+        let key = append(&self.name(key));
+        append(equals);
+        (key, append(value))
+    }
+}
+
+/// The value of an override. What is no plain YAML is taken for a text, so that the rule of its key answers.
+fn node(text: &str, place: Place) -> Node {
+    let mut mistakes = Vec::new();
+    let excerpt = Excerpt { text, origin: place.origin, base: place.start };
+    let readable = text.len() <= super::MAX_BYTES && !text.chars().any(char::is_control);
+    match readable.then(|| read(excerpt, &mut mistakes)) {
+        Some(Some(node)) if mistakes.is_empty() => node,
+        Some(None) if mistakes.is_empty() => Node { place, value: Value::Null },
+        _ => Node { place, value: Value::Text(text.to_owned()) },
+    }
+}
+
+fn unknown(name: &str, key: &str, place: Place, words: Words) -> Diagnostic {
+    let help = match nearest(key, OVERRIDABLE.iter().copied()) {
+        Some(near) => format!("did you mean `{}`?", words.name(near)),
+        None => "write it into the spec, or remove it".to_owned(),
+    };
+    Diagnostic::new(&catalogue::ARGUMENT, format!("`{}` cannot be given here", shortened(name))).at(place).help(help)
+}

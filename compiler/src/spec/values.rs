@@ -1,0 +1,198 @@
+//! Checks of single values: whole numbers, numbers, words.
+
+use std::borrow::Cow;
+use std::ops::RangeInclusive;
+
+use super::suggest::nearest;
+use super::tree::{Node, Value};
+use crate::diagnostic::{Diagnostic, Origin, Place, Rule, SourceFile};
+
+/// Longest piece of a user's text that a message repeats, in characters.
+const EXCERPT: usize = 40;
+
+/// A key and its value.
+#[derive(Debug, Clone)]
+pub(super) struct Entry<'a> {
+    /// As the user writes it: `s`, `stem.stride`, `--width`.
+    pub name: Cow<'a, str>,
+    pub key: Place,
+    pub value: &'a Node,
+}
+
+impl Entry<'_> {
+    /// Where to point: at the value, or at the key that lacks one.
+    pub fn place(&self) -> Place {
+        if matches!(self.value.value, Value::Null) { self.key } else { self.value.place }
+    }
+}
+
+/// A checked value, and what a later mistake about it needs.
+#[derive(Debug, Clone)]
+pub(super) struct Given<T> {
+    pub value: T,
+    pub place: Place,
+}
+
+/// Checks values and collects what is wrong with them. Every check returns `None` where it has pushed a mistake.
+pub(super) struct Checker<'a> {
+    spec: &'a SourceFile,
+    arguments: &'a SourceFile,
+    mistakes: &'a mut Vec<Diagnostic>,
+}
+
+impl<'a> Checker<'a> {
+    pub fn new(spec: &'a SourceFile, arguments: &'a SourceFile, mistakes: &'a mut Vec<Diagnostic>) -> Self {
+        Self { spec, arguments, mistakes }
+    }
+
+    pub fn push(&mut self, mistake: Diagnostic) {
+        self.mistakes.push(mistake);
+    }
+
+    /// Whether nothing is wrong so far.
+    pub fn is_clean(&self) -> bool {
+        self.mistakes.is_empty()
+    }
+
+    /// Line of a place in the spec, from 1.
+    pub fn line(&self, place: Place) -> usize {
+        self.spec.line(place.start)
+    }
+
+    /// Says that an entry is what it may not be.
+    pub fn refuse<T>(&mut self, entry: &Entry<'_>, rule: &'static Rule, help: impl Into<String>) -> Option<T> {
+        let message = match &entry.value.value {
+            Value::Null => format!("`{}` has no value", entry.name),
+            _ => format!("`{}` is {}", entry.name, self.describe(entry.value)),
+        };
+        self.push(Diagnostic::new(rule, message).at(entry.place()).help(help));
+        None
+    }
+
+    /// A value in a few words.
+    pub fn describe(&self, node: &Node) -> String {
+        match &node.value {
+            Value::Null => "empty".to_owned(),
+            Value::Bool(value) => value.to_string(),
+            Value::Integer(value) => value.to_string(),
+            Value::Float(value) => match shortened(self.excerpt(node.place)) {
+                written if written.is_empty() => value.to_string(),
+                written => written,
+            },
+            Value::Text(text) => format!("the text `{}`", shortened(text)),
+            Value::List(items) if items.is_empty() => "an empty list".to_owned(),
+            Value::List(items) => format!("a list of {}", items.len()),
+            Value::Map(_) => "a mapping".to_owned(),
+        }
+    }
+
+    /// A whole number from a range.
+    pub fn whole(&mut self, entry: &Entry<'_>, rule: &'static Rule, range: RangeInclusive<usize>) -> Option<usize> {
+        let found = match entry.value.value {
+            Value::Integer(value) => usize::try_from(value).ok().filter(|value| range.contains(value)),
+            _ => None,
+        };
+        found.or_else(|| self.refuse(entry, rule, whole_help(&entry.value.value, &range)))
+    }
+
+    /// A finite number that a condition accepts.
+    pub fn number(
+        &mut self,
+        entry: &Entry<'_>,
+        rule: &'static Rule,
+        accepts: impl Fn(f64) -> bool,
+        help: &str,
+    ) -> Option<f64> {
+        let found = match entry.value.value {
+            Value::Integer(value) => Some(value as f64),
+            Value::Float(value) => Some(value),
+            _ => None,
+        };
+        found.filter(|value| value.is_finite() && accepts(*value)).or_else(|| {
+            let help = match &entry.value.value {
+                Value::Text(text) if text.parse::<f64>().is_ok() => "write the number without quotes",
+                _ => help,
+            };
+            self.refuse(entry, rule, help)
+        })
+    }
+
+    /// One of a few words. Those `foreseen` mean something that is not built yet.
+    pub fn choice<T: Copy>(
+        &mut self,
+        entry: &Entry<'_>,
+        rule: &'static Rule,
+        words: &[(&str, T)],
+        foreseen: &[&str],
+    ) -> Option<T> {
+        let Value::Text(text) = &entry.value.value else {
+            return self.refuse(entry, rule, one_of(words));
+        };
+        self.word(&entry.name, text, entry.place(), rule, words, foreseen)
+    }
+
+    /// As [`Checker::choice`], of a word that stands at a place.
+    pub fn word<T: Copy>(
+        &mut self,
+        name: &str,
+        text: &str,
+        place: Place,
+        rule: &'static Rule,
+        words: &[(&str, T)],
+        foreseen: &[&str],
+    ) -> Option<T> {
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+            return Some(*value);
+        }
+        let (message, help) = if foreseen.contains(&text) {
+            (format!("`{name}: {text}` is planned, but not built yet"), one_of(words))
+        } else {
+            let help = match nearest(text, words.iter().map(|(word, _)| *word)) {
+                Some(word) => format!("did you mean `{word}`?"),
+                None => one_of(words),
+            };
+            (format!("`{name}` is the text `{}`", shortened(text)), help)
+        };
+        self.push(Diagnostic::new(rule, message).at(place).help(help));
+        None
+    }
+
+    fn excerpt(&self, place: Place) -> &str {
+        match place.origin {
+            Origin::Spec => self.spec.excerpt(place),
+            Origin::Arguments => self.arguments.excerpt(place),
+        }
+    }
+}
+
+fn whole_help(value: &Value, range: &RangeInclusive<usize>) -> String {
+    let (low, high) = (range.start(), range.end());
+    let in_range = |value: &f64| value.fract() == 0.0 && *value >= *low as f64 && *value <= *high as f64;
+    match value {
+        Value::Float(value) if in_range(value) => format!("write {value}"),
+        Value::Text(text) => match text.trim().parse::<f64>() {
+            Ok(value) if in_range(&value) => format!("write {value} without quotes"),
+            _ => format!("write a whole number from {low} to {high}"),
+        },
+        _ if low == high => format!("write {low}"),
+        _ => format!("write a whole number from {low} to {high}"),
+    }
+}
+
+fn one_of<T>(words: &[(&str, T)]) -> String {
+    let words: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+    match words.as_slice() {
+        [only] => format!("write {only}"),
+        [first @ .., last] => format!("write {} or {last}", first.join(", ")),
+        [] => String::new(),
+    }
+}
+
+/// The beginning of a text, fit for one line of a message.
+pub(super) fn shortened(text: &str) -> String {
+    let mut short: String = text.chars().take(EXCERPT).flat_map(char::escape_debug).collect();
+    if text.chars().nth(EXCERPT).is_some() {
+        short.push_str("...");
+    }
+    short.replace("\\'", "'").replace("\\\"", "\"")
+}

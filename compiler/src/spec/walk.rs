@@ -1,0 +1,310 @@
+//! The walk over a spec's values: each is checked by itself.
+
+use super::keys::{Fields, Key, Shape};
+use super::overrides::Arguments;
+use super::tree::{Node, Value};
+use super::values::{Checker, Entry, Given};
+use super::{
+    ActivationKind, Fusion, Isa, MAX_BLOCKS, MAX_CHANNELS, MAX_EXPANSION, Numerics, PaddingConvention, Precision,
+    Preprocessing, ResidualRule, Rounding, ScratchBudget, choices,
+};
+use crate::diagnostic::{Diagnostic, Place, catalogue};
+
+/// What the walk has found; `None` where there is a mistake instead.
+pub(super) struct Draft {
+    pub name: Option<String>,
+    pub width: Option<Given<f64>>,
+    pub resolution: Option<Given<[usize; 2]>>,
+    pub padding: Option<PaddingConvention>,
+    pub activation: Option<ActivationKind>,
+    pub batch_norm_epsilon: Option<f64>,
+    pub classes: Option<usize>,
+    pub stem: Option<StemDraft>,
+    /// Place: the key `blocks`.
+    pub rows: Option<Given<Vec<RowDraft>>>,
+    pub head: Option<HeadDraft>,
+    pub preprocessing: Option<Preprocessing>,
+    pub precision: Option<Precision>,
+    pub numerics: Option<Numerics>,
+    pub rounding: Option<Rounding>,
+    pub fusion: Option<Fusion>,
+    pub isas: Option<Vec<Isa>>,
+    pub threads: Option<usize>,
+    pub scratch_budget: Option<Option<ScratchBudget>>,
+}
+
+pub(super) struct StemDraft {
+    pub channels: Option<Given<usize>>,
+    pub stride: Option<usize>,
+    pub line: usize,
+}
+
+pub(super) struct HeadDraft {
+    pub channels: Option<Given<usize>>,
+    pub line: usize,
+}
+
+/// A row of the table; a row that is no mapping has nothing but a place.
+pub(super) struct RowDraft {
+    pub expansion: Option<Given<usize>>,
+    pub channels: Option<Given<usize>>,
+    pub repeat: Option<usize>,
+    pub stride: Option<usize>,
+    pub residual: Option<Given<ResidualRule>>,
+    pub place: Place,
+}
+
+const SPEC: Shape = Shape {
+    what: "the spec",
+    prefix: "",
+    keys: &[
+        Key::optional("name"),
+        Key::optional("width"),
+        Key::required("resolution", "resolution: 224"),
+        Key::optional("padding"),
+        Key::optional("activation"),
+        Key::optional("batch_norm_epsilon"),
+        Key::required("classes", "classes: 1000"),
+        Key::required("stem", "stem: { channels: 32, stride: 2 }"),
+        Key::required("blocks", "blocks: [{ t: 1, c: 16, n: 1, s: 1 }]"),
+        Key::required("head", "head: { channels: 1280 }"),
+        Key::optional("preprocessing"),
+        Key::optional("precision"),
+        Key::optional("numerics"),
+        Key::optional("rounding"),
+        Key::optional("fusion"),
+        Key::optional("isa"),
+        Key::optional("threads"),
+        Key::optional("scratch_budget"),
+    ],
+    remedy: "`mbvc init` writes a spec to start from",
+};
+
+const STEM: Shape = Shape {
+    what: "`stem`",
+    prefix: "stem.",
+    keys: &[Key::required("channels", "channels: 32"), Key::required("stride", "stride: 2")],
+    remedy: "write `stem: { channels: 32, stride: 2 }`",
+};
+
+const ROW: Shape = Shape {
+    what: "a row of `blocks`",
+    prefix: "",
+    keys: &[
+        Key::required("t", "t: 6").or("expansion"),
+        Key::required("c", "c: 24").or("channels"),
+        Key::required("n", "n: 1").or("repeat"),
+        Key::required("s", "s: 1").or("stride"),
+        Key::optional("residual"),
+    ],
+    remedy: "write `{ t: 6, c: 24, n: 2, s: 2 }`: expansion, channels, repeat, stride",
+};
+
+const HEAD: Shape = Shape {
+    what: "`head`",
+    prefix: "head.",
+    keys: &[Key::required("channels", "channels: 1280")],
+    remedy: "write `head: { channels: 1280 }`",
+};
+
+/// Checks every value of a spec, and those given beside it.
+pub(super) fn walk(checker: &mut Checker<'_>, root: &Node, arguments: &Arguments) -> Option<Draft> {
+    let fields = checker.fields(root, &SPEC)?;
+    let mut settings = Settings { checker, fields: &fields, arguments };
+    Some(Draft {
+        name: settings.or("name", "MobileNetV2".to_owned(), Checker::name),
+        width: settings.or("width", Given { value: 1.0, place: root.place }, Checker::width),
+        resolution: settings.required("resolution", Checker::resolution),
+        padding: settings.or("padding", PaddingConvention::Same, Checker::padding),
+        activation: settings.or("activation", ActivationKind::Relu6, Checker::activation),
+        batch_norm_epsilon: settings.or("batch_norm_epsilon", 1e-3, Checker::epsilon),
+        classes: settings.required("classes", Checker::classes),
+        stem: settings.required("stem", stem),
+        rows: settings.required("blocks", rows),
+        head: settings.required("head", head),
+        preprocessing: settings.or("preprocessing", Preprocessing::from_range(-1.0, 1.0), Checker::preprocessing),
+        precision: settings.or("precision", Precision::F32, Checker::precision),
+        numerics: settings.or("numerics", Numerics::Strict, Checker::numerics),
+        rounding: settings.or("rounding", Rounding::Even, Checker::rounding),
+        fusion: settings.or("fusion", Fusion::Block, Checker::fusion),
+        isas: settings.or("isa", Isa::ALL.to_vec(), Checker::isas),
+        threads: settings.or("threads", 1, Checker::threads),
+        scratch_budget: settings.or("scratch_budget", None, Checker::scratch_budget),
+    })
+}
+
+/// The top-level values: the spec's, and in their place those given beside it.
+struct Settings<'c, 'k, 'n> {
+    checker: &'c mut Checker<'k>,
+    fields: &'c Fields<'n>,
+    arguments: &'c Arguments,
+}
+
+impl<'k> Settings<'_, 'k, '_> {
+    fn or<T>(&mut self, key: &str, default: T, check: fn(&mut Checker<'k>, &Entry<'_>) -> Option<T>) -> Option<T> {
+        if self.fields.get(key).is_none() && self.arguments.get(key).is_none() {
+            return Some(default);
+        }
+        self.required(key, check)
+    }
+
+    fn required<T>(&mut self, key: &str, check: fn(&mut Checker<'k>, &Entry<'_>) -> Option<T>) -> Option<T> {
+        // Both are checked: an override excuses no mistake of the spec.
+        let own = self.fields.get(key).and_then(|entry| check(self.checker, entry));
+        match self.arguments.get(key) {
+            Some(entry) => check(self.checker, &entry),
+            None => own,
+        }
+    }
+}
+
+fn stem(checker: &mut Checker<'_>, entry: &Entry<'_>) -> Option<StemDraft> {
+    let fields = checker.fields(entry.value, &STEM)?;
+    Some(StemDraft {
+        channels: fields.get("channels").and_then(|entry| checker.channels(entry)),
+        stride: fields.get("stride").and_then(|entry| checker.stride(entry)),
+        line: checker.line(entry.key),
+    })
+}
+
+fn head(checker: &mut Checker<'_>, entry: &Entry<'_>) -> Option<HeadDraft> {
+    let fields = checker.fields(entry.value, &HEAD)?;
+    Some(HeadDraft {
+        channels: fields.get("channels").and_then(|entry| checker.channels(entry)),
+        line: checker.line(entry.key),
+    })
+}
+
+fn rows(checker: &mut Checker<'_>, entry: &Entry<'_>) -> Option<Given<Vec<RowDraft>>> {
+    match &entry.value.value {
+        Value::List(rows) if !rows.is_empty() => {
+            let value = rows.iter().map(|node| row(checker, node)).collect();
+            Some(Given { value, place: entry.key })
+        }
+        _ => checker.refuse(entry, &catalogue::BLOCKS, "write rows such as `- { t: 6, c: 24, n: 2, s: 2 }`"),
+    }
+}
+
+fn row(checker: &mut Checker<'_>, node: &Node) -> RowDraft {
+    let Some(fields) = checker.fields(node, &ROW) else {
+        return RowDraft {
+            expansion: None,
+            channels: None,
+            repeat: None,
+            stride: None,
+            residual: None,
+            place: node.place,
+        };
+    };
+    let auto = Given { value: ResidualRule::Auto, place: node.place };
+    RowDraft {
+        expansion: fields.get("t").and_then(|entry| checker.expansion(entry)),
+        channels: fields.get("c").and_then(|entry| checker.channels(entry)),
+        repeat: fields.get("n").and_then(|entry| checker.repeat(entry)),
+        stride: fields.get("s").and_then(|entry| checker.stride(entry)),
+        residual: fields.get("residual").map_or(Some(auto), |entry| checker.residual(entry)),
+        place: node.place,
+    }
+}
+
+/// The values of the table.
+impl Checker<'_> {
+    fn channels(&mut self, entry: &Entry<'_>) -> Option<Given<usize>> {
+        let value = self.whole(entry, &catalogue::CHANNELS, 1..=MAX_CHANNELS)?;
+        Some(Given { value, place: entry.place() })
+    }
+
+    fn expansion(&mut self, entry: &Entry<'_>) -> Option<Given<usize>> {
+        let value = self.whole(entry, &catalogue::EXPANSION, 1..=MAX_EXPANSION)?;
+        Some(Given { value, place: entry.place() })
+    }
+
+    fn repeat(&mut self, entry: &Entry<'_>) -> Option<usize> {
+        if matches!(entry.value.value, Value::Integer(0)) {
+            return self.refuse(entry, &catalogue::REPEAT, "remove the row, or write how often it is repeated");
+        }
+        self.whole(entry, &catalogue::REPEAT, 1..=MAX_BLOCKS)
+    }
+
+    fn stride(&mut self, entry: &Entry<'_>) -> Option<usize> {
+        match entry.value.value {
+            Value::Integer(value @ (1 | 2)) => Some(value as usize),
+            Value::Integer(3..) => {
+                let help = "write 2 to halve height and width; several strides of 2 in a row make a larger one";
+                self.refuse(entry, &catalogue::STRIDE, help)
+            }
+            _ => self.refuse(entry, &catalogue::STRIDE, "write 1, or 2 to halve height and width"),
+        }
+    }
+
+    fn residual(&mut self, entry: &Entry<'_>) -> Option<Given<ResidualRule>> {
+        let value = match entry.value.value {
+            Value::Bool(true) => ResidualRule::Required,
+            Value::Bool(false) => ResidualRule::Never,
+            _ => {
+                let Value::Text(text) = &entry.value.value else {
+                    return self.refuse(entry, &catalogue::RESIDUAL, "write auto, true or false");
+                };
+                if text != "auto" {
+                    return self.refuse(entry, &catalogue::RESIDUAL, "write auto, true or false");
+                }
+                ResidualRule::Auto
+            }
+        };
+        Some(Given { value, place: entry.place() })
+    }
+}
+
+/// The settings that are one word or one number.
+impl Checker<'_> {
+    fn padding(&mut self, entry: &Entry<'_>) -> Option<PaddingConvention> {
+        self.choice(entry, &catalogue::PADDING, choices::PADDING, &[])
+    }
+
+    fn activation(&mut self, entry: &Entry<'_>) -> Option<ActivationKind> {
+        self.choice(entry, &catalogue::ACTIVATION, choices::ACTIVATION, &[])
+    }
+
+    fn precision(&mut self, entry: &Entry<'_>) -> Option<Precision> {
+        self.choice(entry, &catalogue::PRECISION, choices::PRECISION, choices::PLANNED_PRECISION)
+    }
+
+    fn numerics(&mut self, entry: &Entry<'_>) -> Option<Numerics> {
+        self.choice(entry, &catalogue::NUMERICS, choices::NUMERICS, choices::PLANNED_NUMERICS)
+    }
+
+    fn rounding(&mut self, entry: &Entry<'_>) -> Option<Rounding> {
+        self.choice(entry, &catalogue::ROUNDING, choices::ROUNDING, choices::PLANNED_ROUNDING)
+    }
+
+    fn fusion(&mut self, entry: &Entry<'_>) -> Option<Fusion> {
+        self.choice(entry, &catalogue::FUSION, choices::FUSION, &[])
+    }
+
+    fn classes(&mut self, entry: &Entry<'_>) -> Option<usize> {
+        self.whole(entry, &catalogue::CLASSES, 1..=super::MAX_CLASSES)
+    }
+
+    fn epsilon(&mut self, entry: &Entry<'_>) -> Option<f64> {
+        let help = "write 0.001 (TensorFlow, Keras) or 0.00001 (PyTorch)";
+        self.number(entry, &catalogue::EPSILON, |value| value > 0.0 && value < 1.0, help)
+    }
+
+    fn width(&mut self, entry: &Entry<'_>) -> Option<Given<f64>> {
+        let help = "write a number such as 0.35, 0.5, 0.75, 1.0 or 1.4";
+        let value = self.number(entry, &catalogue::WIDTH, |value| value > 0.0 && value <= super::MAX_WIDTH, help)?;
+        Some(Given { value, place: entry.place() })
+    }
+
+    fn threads(&mut self, entry: &Entry<'_>) -> Option<usize> {
+        match entry.value.value {
+            Value::Integer(1) => Some(1),
+            Value::Integer(2..) => {
+                let message = format!("`{}: {}` is planned, but not built yet", entry.name, self.describe(entry.value));
+                self.push(Diagnostic::new(&catalogue::THREADS, message).at(entry.place()).help("write 1"));
+                None
+            }
+            _ => self.refuse(entry, &catalogue::THREADS, "write 1"),
+        }
+    }
+}
