@@ -33,10 +33,10 @@ catalogue! {
     UNKNOWN_KEY = "unknown-key": "only the keys of a spec are allowed, so that no misspelt one is passed over";
     MISSING_KEY = "missing-key": "what has no default must be given";
     DUPLICATE_KEY = "duplicate-key": "a key is given once";
-    MAPPING = "mapping": "this is a mapping from keys to values";
+    MAPPING = "mapping": "the spec, its stem, head and preprocessing, and every row of its blocks are mappings { key: value, ... }";
 
     // Values.
-    NAME = "name": "a name is a Rust type name in CamelCase: ASCII letters, digits and single underscores between digits, first a capital, no keyword";
+    NAME = "name": "a name is a Rust type name in CamelCase: a capital first, then ASCII letters and digits, no keyword";
     WIDTH = "width": "the width multiplier is a number above 0 and at most 64";
     RESOLUTION = "resolution": "the resolution is a whole number from 1 to 4096, or [height, width]";
     PADDING = "padding": "the padding is same (TensorFlow) or symmetric (PyTorch)";

@@ -22,6 +22,7 @@ const PREPROCESSING: Shape = Shape {
     what: "`preprocessing`",
     prefix: "preprocessing.",
     keys: &[Key::optional("range"), Key::optional("mean"), Key::optional("std")],
+    begins: "",
     remedy: PREPROCESSING_HELP,
 };
 
@@ -60,7 +61,7 @@ impl Checker<'_> {
         if is_type_name(name) {
             return Some(name.clone());
         }
-        let help = match camel_case(name) {
+        let help = match camel_case(name).filter(|_| name.is_ascii()) {
             Some(better) => format!("write `{better}`"),
             None => "write a name such as `MobileNetV2`".to_owned(),
         };
@@ -202,7 +203,7 @@ fn size(text: &str) -> Option<usize> {
     let (number, factor) = UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)))?;
     let bytes = number.trim().parse::<f64>().ok()? * factor;
     // Below 2^53 the product is exact enough to be a number of bytes.
-    (bytes >= 1.0 && bytes < 9e15).then_some(bytes as usize)
+    (1.0..9e15).contains(&bytes).then_some(bytes as usize)
 }
 
 /// Whether rustc takes a name for a type without a warning.

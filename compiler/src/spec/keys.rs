@@ -14,6 +14,8 @@ pub(super) struct Shape {
     /// Put before a key's name in messages: `stem.`.
     pub prefix: &'static str,
     pub keys: &'static [Key],
+    /// Shown at the mapping's first line where a key is missing; needless where that line is all of it.
+    pub begins: &'static str,
     /// What to do where there is something else than a mapping.
     pub remedy: &'static str,
 }
@@ -83,8 +85,8 @@ impl Checker<'_> {
             // A misspelt key is told once, as unknown.
             if let Some(example) = key.required.filter(|_| !given && !meant.contains(&key.name)) {
                 let message = format!("{} lacks `{}`", shape.what, key.name);
-                let help = format!("add `{example}`");
-                self.push(Diagnostic::new(&catalogue::MISSING_KEY, message).at(node.place).help(help));
+                let mistake = Diagnostic::new(&catalogue::MISSING_KEY, message).at(node.place);
+                self.push(mistake.label(shape.begins).help(format!("add `{example}`")));
             }
         }
         Some(Fields { entries })
@@ -111,7 +113,7 @@ impl Checker<'_> {
             None => key_list(shape),
         };
         meant.extend(shape.keys.iter().find(|key| key.names().any(|name| Some(name) == near)).map(|key| key.name));
-        let message = format!("`{}{}` is no key of {}", shape.prefix, shortened(text), shape.what);
+        let message = format!("`{}` is no key of {}", shortened(text), shape.what);
         self.push(Diagnostic::new(&catalogue::UNKNOWN_KEY, message).at(node.place).help(help));
         None
     }

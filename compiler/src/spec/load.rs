@@ -135,7 +135,12 @@ pub(super) fn root(source: &SourceFile, mistakes: &mut Vec<Diagnostic>) -> Optio
     let root = read_tree(excerpt, mistakes);
     match root {
         Some(Node { value: Value::Null, .. }) | None if mistakes.len() == before => {
-            let what = if text.trim().is_empty() { "the spec is empty" } else { "the spec holds nothing but comments" };
+            let commented = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
+            let what = match excerpt.text {
+                text if text.trim().is_empty() => "the spec is empty",
+                text if text.lines().all(commented) => "the spec holds nothing but comments",
+                _ => "the spec holds no values",
+            };
             let help = "`mbvc init` writes a spec to start from";
             mistakes.push(Diagnostic::new(&catalogue::EMPTY, what).at(Place::START).help(help));
             None

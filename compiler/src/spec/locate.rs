@@ -5,6 +5,7 @@
 
 use saphyr_parser::{Event, Marker, Parser, ScanError, Span};
 
+use super::syntax::syntax;
 use crate::diagnostic::{Diagnostic, Origin, Place, catalogue};
 
 /// A spec needs four levels.
@@ -82,7 +83,7 @@ impl Locator<'_> {
                 }
             }
             Event::Alias(_) => {
-                self.not_plain("alias", place, "write the value out");
+                self.not_plain("is a YAML alias", place, "write the value out");
                 self.scan.readable = false;
                 self.close(Located { place, children: Vec::new() });
             }
@@ -124,16 +125,15 @@ impl Locator<'_> {
 
     fn refuse_anchor_and_tag(&mut self, anchor: usize, tagged: bool, place: Place) {
         if anchor != 0 {
-            self.not_plain("anchor", place, "remove the `&name` before it");
+            self.not_plain("has a YAML anchor", place, "remove the `&name` before it");
         }
         if tagged {
-            self.not_plain("tag", place, "remove the `!tag` before it");
+            self.not_plain("has a YAML tag", place, "remove the `!tag` before it");
         }
     }
 
     fn not_plain(&mut self, what: &str, place: Place, help: &str) {
-        let message = format!("this has {} YAML {what}", if what == "tag" { "a" } else { "an" });
-        let message = if what == "alias" { "this is a YAML alias".to_owned() } else { message };
+        let message = format!("this {what}");
         self.scan.mistakes.push(Diagnostic::new(&catalogue::PLAIN, message).at(place).help(help));
     }
 
@@ -143,22 +143,6 @@ impl Locator<'_> {
         self.scan.readable = false;
         false
     }
-}
-
-/// A syntax error with the remedy that its place suggests.
-pub(super) fn syntax(place: Place, message: &str, excerpt: Excerpt<'_>) -> Diagnostic {
-    let at = place.start.saturating_sub(excerpt.base);
-    let line_start = excerpt.text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
-    let line = excerpt.text.get(line_start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
-    let indentation = &line[..line.len() - line.trim_start().len()];
-    let help = if indentation.contains('\t') {
-        "indent with spaces; YAML forbids tabs there"
-    } else if line.contains('`') || line.contains('@') {
-        "put quotes around the text"
-    } else {
-        "check the indentation, the brackets and the `key: value` pairs of this line and the one above"
-    };
-    Diagnostic::new(&catalogue::SYNTAX, format!("this is not YAML: {message}")).at(place).help(help)
 }
 
 /// Turns the parser's marks, which count characters, into bytes of the source.

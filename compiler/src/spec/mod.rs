@@ -15,6 +15,7 @@ mod network;
 mod overrides;
 mod resolve;
 mod suggest;
+mod syntax;
 mod template;
 mod tree;
 mod values;

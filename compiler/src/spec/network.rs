@@ -166,15 +166,17 @@ fn assemble(checker: &Checker<'_>, draft: Draft) -> Option<NetworkSpec> {
 
 fn check_size(checker: &mut Checker<'_>, spec: &NetworkSpec, places: &Places) {
     let size = Size::of(spec, &spec.resolve());
+    let Places { resolution, blocks } = *places;
+    let tensor = "elements in its largest tensor";
     let mistakes = [
-        (size.largest_tensor, MAX_TENSOR, &catalogue::TENSOR_SIZE, places.resolution, "elements in its largest tensor"),
-        (size.parameters, MAX_PARAMETERS, &catalogue::PARAMETER_COUNT, places.blocks, "parameters"),
-        (size.work, MAX_WORK, &catalogue::WORK, places.resolution, "multiply-accumulates a run"),
+        (&catalogue::TENSOR_SIZE, size.largest_tensor, MAX_TENSOR, tensor, resolution, "the resolution, the width"),
+        (&catalogue::PARAMETER_COUNT, size.parameters, MAX_PARAMETERS, "parameters", blocks, "the width"),
+        (&catalogue::WORK, size.work, MAX_WORK, "multiply-accumulates a run", resolution, "the resolution, the width"),
     ];
-    for (found, limit, rule, place, what) in mistakes {
+    for (rule, found, limit, what, place, remedy) in mistakes {
         if let Some(place) = place.filter(|_| found > limit) {
             let mistake = Diagnostic::new(rule, format!("the network has {found} {what}")).at(place);
-            checker.push(mistake.help("lower the resolution, the width, the channels or the expansions"));
+            checker.push(mistake.help(format!("lower {remedy}, the channels or the expansions")));
         }
     }
 }

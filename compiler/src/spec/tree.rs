@@ -2,7 +2,8 @@
 
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor};
 
-use super::locate::{Excerpt, Located, Scan, locate, syntax};
+use super::locate::{Excerpt, Located, Scan, locate};
+use super::syntax::syntax;
 use crate::diagnostic::{Diagnostic, Place};
 
 /// A value and its place.
@@ -35,7 +36,8 @@ pub(super) fn read(excerpt: Excerpt<'_>, mistakes: &mut Vec<Diagnostic>) -> Opti
         Ok(node) => Some(node),
         Err(error) => {
             // The two parsers disagree on little, and then this one's word counts: it gives the values.
-            let at = error.location().map_or(0, |location| location.index().min(excerpt.text.len()));
+            let mark = error.location().map_or(0, |location| location.index());
+            let at = excerpt.text.char_indices().nth(mark).map_or(excerpt.text.len(), |(byte, _)| byte);
             let start = excerpt.base + at;
             let place = Place { origin: excerpt.origin, start, end: start };
             mistakes.push(syntax(place, &error.to_string(), excerpt));

@@ -74,9 +74,8 @@ impl<'a> Checker<'a> {
         match &node.value {
             Value::Null => "empty".to_owned(),
             Value::Bool(value) => value.to_string(),
-            Value::Integer(value) => value.to_string(),
-            Value::Float(value) => match shortened(self.excerpt(node.place)) {
-                written if written.is_empty() => value.to_string(),
+            Value::Integer(_) | Value::Float(_) => match shortened(self.excerpt(node.place)) {
+                written if written.is_empty() => "a number".to_owned(),
                 written => written,
             },
             Value::Text(text) => format!("the text `{}`", shortened(text)),
@@ -92,7 +91,9 @@ impl<'a> Checker<'a> {
             Value::Integer(value) => usize::try_from(value).ok().filter(|value| range.contains(value)),
             _ => None,
         };
-        found.or_else(|| self.refuse(entry, rule, whole_help(&entry.value.value, &range)))
+        // YAML reads 0x20 as 32; whoever writes it here means something else.
+        let decimal = self.excerpt(entry.value.place).bytes().all(|byte| byte.is_ascii_digit() || byte == b'+');
+        found.filter(|_| decimal).or_else(|| self.refuse(entry, rule, whole_help(&entry.value.value, &range)))
     }
 
     /// A finite number that a condition accepts.
@@ -110,7 +111,9 @@ impl<'a> Checker<'a> {
         };
         found.filter(|value| value.is_finite() && accepts(*value)).or_else(|| {
             let help = match &entry.value.value {
-                Value::Text(text) if text.parse::<f64>().is_ok() => "write the number without quotes",
+                Value::Text(text) if text.parse().is_ok_and(|value: f64| value.is_finite() && accepts(value)) => {
+                    "write the number without quotes"
+                }
                 _ => help,
             };
             self.refuse(entry, rule, help)
@@ -145,7 +148,7 @@ impl<'a> Checker<'a> {
             return Some(*value);
         }
         let (message, help) = if foreseen.contains(&text) {
-            (format!("`{name}: {text}` is planned, but not built yet"), one_of(words))
+            (planned(name, &format!("`{text}`")), one_of(words))
         } else {
             let help = match nearest(text, words.iter().map(|(word, _)| *word)) {
                 Some(word) => format!("did you mean `{word}`?"),
@@ -163,6 +166,11 @@ impl<'a> Checker<'a> {
             Origin::Arguments => self.arguments.excerpt(place),
         }
     }
+}
+
+/// Says that a value means something that is not built yet.
+pub(super) fn planned(name: &str, value: &str) -> String {
+    format!("`{name}` is {value}, which is planned, but not built yet")
 }
 
 fn whole_help(value: &Value, range: &RangeInclusive<usize>) -> String {

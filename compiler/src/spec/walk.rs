@@ -3,7 +3,7 @@
 use super::keys::{Fields, Key, Shape};
 use super::overrides::Arguments;
 use super::tree::{Node, Value};
-use super::values::{Checker, Entry, Given};
+use super::values::{Checker, Entry, Given, planned};
 use super::{
     ActivationKind, Fusion, Isa, MAX_BLOCKS, MAX_CHANNELS, MAX_EXPANSION, Numerics, PaddingConvention, Precision,
     Preprocessing, ResidualRule, Rounding, ScratchBudget, choices,
@@ -77,6 +77,7 @@ const SPEC: Shape = Shape {
         Key::optional("threads"),
         Key::optional("scratch_budget"),
     ],
+    begins: "the spec begins here",
     remedy: "`mbvc init` writes a spec to start from",
 };
 
@@ -84,6 +85,7 @@ const STEM: Shape = Shape {
     what: "`stem`",
     prefix: "stem.",
     keys: &[Key::required("channels", "channels: 32"), Key::required("stride", "stride: 2")],
+    begins: "",
     remedy: "write `stem: { channels: 32, stride: 2 }`",
 };
 
@@ -97,6 +99,7 @@ const ROW: Shape = Shape {
         Key::required("s", "s: 1").or("stride"),
         Key::optional("residual"),
     ],
+    begins: "",
     remedy: "write `{ t: 6, c: 24, n: 2, s: 2 }`: expansion, channels, repeat, stride",
 };
 
@@ -104,6 +107,7 @@ const HEAD: Shape = Shape {
     what: "`head`",
     prefix: "head.",
     keys: &[Key::required("channels", "channels: 1280")],
+    begins: "",
     remedy: "write `head: { channels: 1280 }`",
 };
 
@@ -300,7 +304,7 @@ impl Checker<'_> {
         match entry.value.value {
             Value::Integer(1) => Some(1),
             Value::Integer(2..) => {
-                let message = format!("`{}: {}` is planned, but not built yet", entry.name, self.describe(entry.value));
+                let message = planned(&entry.name, &self.describe(entry.value));
                 self.push(Diagnostic::new(&catalogue::THREADS, message).at(entry.place()).help("write 1"));
                 None
             }

@@ -1,0 +1,210 @@
+//! Texts made to hurt: none makes the parser panic, hang or take much memory.
+
+use std::time::{Duration, Instant};
+
+use mbvc_compiler::diagnostic::SourceFile;
+use mbvc_compiler::spec::{MAX_BYTES, NetworkSpec, Overrides, Words, parse, parse_with};
+use proptest::prelude::*;
+
+const GOOD: &str = include_str!("good.yaml");
+
+/// Parses, renders what is wrong, and checks that every place lies in the text.
+fn survive(text: &str) -> Option<NetworkSpec> {
+    match parse(&SourceFile::new("hostile.yaml", text)) {
+        Ok(spec) => {
+            let resolved = spec.resolve();
+            assert!(resolved.blocks.iter().all(|block| block.out_channels > 0));
+            Some(spec)
+        }
+        Err(mistakes) => {
+            for mistake in mistakes.iter().take(50) {
+                assert_ne!(mistake.rule.code, "internal", "{text:?}");
+                assert!(!mistake.help.is_empty());
+                if let Some(place) = mistake.place {
+                    assert!(place.start <= place.end && place.end <= text.len());
+                    let (line, column) = mistakes.line_and_column(mistake).unwrap();
+                    let header = format!("hostile.yaml:{line}:{column}");
+                    // Only so many are shown.
+                    assert!(mistakes.len() > 40 || mistakes.to_string().contains(&header), "{header}\n{mistakes}");
+                }
+            }
+            assert!(!mistakes.render(true).is_empty());
+            None
+        }
+    }
+}
+
+fn full(unit: &str) -> String {
+    unit.repeat(MAX_BYTES / unit.len())
+}
+
+#[test]
+fn large_and_deep_texts_take_little_time() {
+    let bomb = format!("a: &a [{}]\nb: [{}]\n", "0, ".repeat(9000), "*a, ".repeat(9000));
+    let billion_laughs = "a: &a [x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nd: [*c, *c]\n".to_owned();
+    let many_rows = format!("blocks:\n{}", "  - { t: 6, c: 24, n: 2, s: 9 }\n".repeat(2000));
+    let texts = [
+        full("["),
+        full("{"),
+        full("- "),
+        full("? "),
+        full("a: "),
+        full(": "),
+        full("{a: "),
+        full("[]"),
+        full("!"),
+        full("&a "),
+        full("*a "),
+        full("'"),
+        full("\""),
+        full("|\n"),
+        full("#"),
+        full("\n"),
+        full("\t"),
+        full("a\n"),
+        full("a: 1\n"),
+        full("---\n"),
+        full("é"),
+        full("\r"),
+        full("\u{85}"),
+        full("\u{2028}"),
+        full("%YAML 1.2\n"),
+        full("9"),
+        format!("width: {}", full("9").split_off(10)),
+        format!("name: {}", full("A").split_off(10)),
+        format!("{}: 1", full("k").split_off(10)),
+        bomb,
+        billion_laughs,
+        many_rows,
+    ];
+    for text in &texts {
+        let started = Instant::now();
+        survive(text);
+        let took = started.elapsed();
+        let beginning: String = text.chars().take(30).collect();
+        println!("{took:?} {beginning:?}");
+        assert!(took < Duration::from_secs(5), "{beginning:?} took {took:?}");
+    }
+}
+
+#[test]
+fn a_text_beyond_the_limit_is_refused_at_once() {
+    let started = Instant::now();
+    assert!(survive(&"a: 1\n".repeat(2_000_000)).is_none());
+    assert!(started.elapsed() < Duration::from_secs(1));
+}
+
+/// Pieces that mean something to YAML or to a spec.
+fn piece() -> impl Strategy<Value = String> {
+    let words = [
+        "blocks",
+        "stem",
+        "head",
+        "t",
+        "c",
+        "n",
+        "s",
+        "width",
+        "resolution",
+        "residual",
+        "true",
+        "null",
+        "~",
+        ".nan",
+        "-.inf",
+        "1e999",
+        "0x1F",
+        "0o17",
+        "- ",
+        ": ",
+        "? ",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        "\n",
+        "\n  ",
+        "\r\n",
+        "\r",
+        "\t",
+        " ",
+        "#",
+        "&a ",
+        "*a",
+        "<<: ",
+        "!t ",
+        "!!int ",
+        "|",
+        ">",
+        "|2-\n",
+        "'",
+        "\"",
+        "\\",
+        "%YAML 1.2",
+        "---",
+        "...",
+        "@",
+        "`",
+        "\u{feff}",
+        "\u{85}",
+        "\u{2028}",
+        "\0",
+        "é",
+        "😀",
+        "18446744073709551616",
+        "-9223372036854775809",
+    ];
+    prop_oneof![8 => proptest::sample::select(words.to_vec()).prop_map(str::to_owned), 1 => ".{0,4}"]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        survive(&String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn any_pieces(pieces in proptest::collection::vec(piece(), 0..60)) {
+        survive(&pieces.concat());
+    }
+
+    /// A good spec with some ranges of it replaced.
+    #[test]
+    fn mutated_specs(edits in proptest::collection::vec((0usize..400, 0usize..12, piece()), 1..4)) {
+        let mut text: Vec<char> = GOOD.chars().collect();
+        for (at, removed, piece) in edits {
+            let start = at.min(text.len());
+            let end = (start + removed).min(text.len());
+            text.splice(start..end, piece.chars());
+        }
+        survive(&text.into_iter().collect::<String>());
+    }
+
+    #[test]
+    fn any_argument(key in "[a-z_-]{0,10}|width|isa|name|resolution|classes", value in prop_oneof![piece(), ".*"]) {
+        for words in [Words::Macro, Words::Command] {
+            let mut overrides = Overrides::new(words);
+            overrides.set(&key, &value);
+            if let Err(mistakes) = parse_with(&SourceFile::new("good.yaml", GOOD), &overrides) {
+                prop_assert!(!mistakes.render(false).is_empty());
+            }
+        }
+    }
+
+    /// Whatever numbers are accepted, nothing overflows, and the channels are what the arithmetic says.
+    #[test]
+    fn any_numbers(width in 0.0f64..70.0, c in 0usize..70_000, t in 0usize..70, n in 0usize..140, side in 0usize..5000) {
+        let text = GOOD
+            .replace("width: 1.0", &format!("width: {width:?}"))
+            .replace("t: 6, c: 24, n: 2", &format!("t: {t}, c: {c}, n: {n}"))
+            .replace("resolution: 32", &format!("resolution: [{side}, 32]"));
+        if let Some(spec) = survive(&text) {
+            let resolved = spec.resolve();
+            prop_assert!(resolved.blocks.iter().all(|block| block.expanded_channels <= 65_536));
+            prop_assert_eq!(resolved.blocks.len(), n + 2);
+        }
+    }
+}
