@@ -1,0 +1,37 @@
+//! Weight readers for mbvc: ONNX and TFLite to the canonical container.
+//!
+//! ```text
+//! bytes --onnx/tflite--> SourceGraph --recognise--> Chain --fold--> tensors --recover--> Imported
+//! ```
+//! A reader only translates: it turns a file into a [`source::SourceGraph`], whose operations are those
+//! of the MobileNetV2 family plus `Other`. One recogniser for all formats matches that graph to the family,
+//! so that conventions (padding, activation, residuals) are found in one place.
+//!
+//! Input files are untrusted. Nothing is allocated by a size that was not compared with the file's,
+//! no arithmetic on sizes is unchecked, and every failure is an [`ImportError`].
+
+#![forbid(unsafe_code)]
+
+mod container;
+mod error;
+mod fold;
+mod format;
+mod imported;
+mod inspect;
+mod labels;
+mod mismatch;
+mod onnx;
+mod recognise;
+mod recover;
+mod source;
+mod spec_yaml;
+mod tflite;
+
+pub use container::{Container, Tensor};
+pub use error::{ErrorKind, ImportError};
+pub use format::Format;
+pub use imported::{Imported, read, read_bytes};
+pub use inspect::{Inspection, TensorSummary, inspect, inspect_bytes};
+pub use labels::Labels;
+pub use mismatch::{Mismatch, Mismatches};
+pub use recover::{Fact, Recovered, Row};

@@ -1,0 +1,239 @@
+//! The canonical container: a safetensors file with canonical names, folded float32 weights and string metadata.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use safetensors::{Dtype, SafeTensors};
+use serde::Serialize;
+
+use crate::error::{ErrorKind, ImportError, Result};
+use crate::source::{display_shape, elements};
+
+/// Version of the container's conventions, in `mbvc.format`.
+pub const FORMAT_VERSION: &str = "1";
+
+/// A named float32 tensor, row-major.
+///
+/// Convolutions are `[kh, kw, in, out]`, depthwise ones `[kh, kw, channels]`, the classifier `[in, out]`, biases `[out]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub data: Vec<f32>,
+}
+
+/// What a container holds.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Container {
+    /// In order of execution.
+    pub tensors: Vec<Tensor>,
+    /// The `mbvc.` entries of the header.
+    pub metadata: BTreeMap<String, String>,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    dtype: &'static str,
+    shape: &'a [usize],
+    data_offsets: [usize; 2],
+}
+
+impl Container {
+    /// Reads and validates a container: format, version, float32, finite shapes.
+    ///
+    /// # Errors
+    /// Where the bytes are no container of this version.
+    pub fn from_bytes(bytes: &[u8], name: &str) -> Result<Self> {
+        Self::parse(bytes).map_err(|error| error.file(name))
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let damaged = |error: safetensors::SafeTensorError| {
+            ImportError::malformed(format!("not a sound safetensors file: {error}"))
+                .help("the file may be truncated; make it again with `mbvc import`")
+        };
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
+        let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
+        let metadata: BTreeMap<String, String> = header.metadata().clone().unwrap_or_default().into_iter().collect();
+        match metadata.get("mbvc.format").map(String::as_str) {
+            Some(FORMAT_VERSION) => {}
+            Some(other) => {
+                return Err(ImportError::unsupported("a container of another version")
+                    .expected(format!("mbvc.format = {FORMAT_VERSION}"))
+                    .found(format!("mbvc.format = {}", crate::source::shorten(other)))
+                    .help("make it again with this version's `mbvc import`"));
+            }
+            None => {
+                return Err(ImportError::new(ErrorKind::NotAModel, "a safetensors file, but no mbvc container")
+                    .expected("the metadata entry mbvc.format")
+                    .help("make one with `mbvc import MODEL.onnx --output FILE` (or a .tflite)"));
+            }
+        }
+        // Order of data is order of execution.
+        let mut tensors = Vec::with_capacity(file.len());
+        for name in header.offset_keys() {
+            let view = file.tensor(&name).map_err(damaged)?;
+            if view.dtype() != Dtype::F32 {
+                return Err(ImportError::malformed(format!(
+                    "tensor '{}' is {:?}",
+                    crate::source::shorten(&name),
+                    view.dtype()
+                ))
+                .expected("F32"));
+            }
+            let (chunks, _) = view.data().as_chunks::<4>();
+            let data: Vec<f32> = chunks.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+            if elements(view.shape())? != data.len() {
+                return Err(ImportError::malformed(format!(
+                    "tensor '{}' has {} values for the shape {}",
+                    crate::source::shorten(&name),
+                    data.len(),
+                    display_shape(view.shape())
+                )));
+            }
+            tensors.push(Tensor { name, shape: view.shape().to_vec(), data });
+        }
+        Ok(Self { tensors, metadata })
+    }
+
+    /// # Errors
+    /// Where the file cannot be read, or is no container of this version.
+    pub fn open(path: &Path) -> Result<Self> {
+        let bytes = crate::imported::read_file(path)?;
+        Self::from_bytes(&bytes, &path.display().to_string())
+    }
+
+    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.iter().find(|tensor| tensor.name == name)
+    }
+
+    /// Number of weights and biases.
+    pub fn parameters(&self) -> usize {
+        self.tensors.iter().map(|tensor| tensor.data.len()).sum()
+    }
+
+    /// The file's bytes, the same for the same content.
+    ///
+    /// The header is written here because `safetensors::serialize` takes the metadata as a `HashMap`,
+    /// whose order differs from run to run.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut header = serde_json::Map::new();
+        if let Ok(metadata) = serde_json::to_value(&self.metadata) {
+            header.insert("__metadata__".into(), metadata);
+        }
+        let mut offset = 0;
+        for tensor in &self.tensors {
+            let end = offset + tensor.data.len() * size_of::<f32>();
+            let entry = Entry { dtype: "F32", shape: &tensor.shape, data_offsets: [offset, end] };
+            if let Ok(entry) = serde_json::to_value(entry) {
+                header.insert(tensor.name.clone(), entry);
+            }
+            offset = end;
+        }
+        let mut header = serde_json::Value::Object(header).to_string().into_bytes();
+        // The data begins at a multiple of 64 bytes, so that a mapped file can be read by vectors.
+        header.resize((header.len() + 8).next_multiple_of(64) - 8, b' ');
+        let mut bytes = Vec::with_capacity(8 + header.len() + offset);
+        bytes.extend_from_slice(&(header.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(&header);
+        for tensor in &self.tensors {
+            for value in &tensor.data {
+                bytes.extend_from_slice(&value.to_le_bytes());
+            }
+        }
+        bytes
+    }
+
+    /// Writes the container to a temporary file beside `path`, then renames it.
+    ///
+    /// # Errors
+    /// Where the folder or the file cannot be written; `path` is then as it was.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let failed = |what: &str, error: &std::io::Error| {
+            ImportError::new(ErrorKind::Io, format!("cannot {what}: {error}")).file(&path.display().to_string())
+        };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut file = tempfile::Builder::new()
+            .prefix(".mbvc-")
+            .suffix(".part")
+            .tempfile_in(folder)
+            .map_err(|error| failed("write into the folder", &error))?;
+        file.write_all(&self.to_bytes()).map_err(|error| failed("write the file", &error))?;
+        file.as_file().sync_all().map_err(|error| failed("write the file", &error))?;
+        readable_by_all(file.path());
+        file.persist(path).map_err(|error| failed("rename the written file", &error.error))?;
+        Ok(())
+    }
+}
+
+/// Temporary files are private to their owner; weights need not be.
+#[cfg(unix)]
+fn readable_by_all(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o644));
+}
+
+#[cfg(not(unix))]
+fn readable_by_all(_: &Path) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small() -> Container {
+        let tensor = |name: &str, shape: &[usize], data: &[f32]| Tensor {
+            name: name.into(),
+            shape: shape.to_vec(),
+            data: data.to_vec(),
+        };
+        let metadata = [("mbvc.format", "1"), ("mbvc.width", "1"), ("mbvc.labels", "a\n\"b\"\u{e9}")];
+        Container {
+            tensors: vec![tensor("z.weight", &[1, 2], &[1.5, -0.0]), tensor("a.bias", &[1], &[f32::MIN_POSITIVE])],
+            metadata: metadata.map(|(key, value)| (key.into(), value.into())).into(),
+        }
+    }
+
+    #[test]
+    fn comes_back_as_it_was() {
+        let bytes = small().to_bytes();
+        assert_eq!(bytes, small().to_bytes());
+        let again = Container::from_bytes(&bytes, "x").unwrap();
+        assert_eq!(again, small());
+        assert_eq!(again.parameters(), 3);
+        let length = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+        assert_eq!((length + 8) % 64, 0);
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        let bytes = small().to_bytes();
+        for end in 0..bytes.len() {
+            assert!(Container::from_bytes(&bytes[..end], "x").is_err(), "{end} bytes");
+        }
+    }
+
+    #[test]
+    fn other_versions_and_foreign_files_are_told() {
+        let mut other = small();
+        other.metadata.insert("mbvc.format".into(), "2".into());
+        let error = Container::from_bytes(&other.to_bytes(), "x").unwrap_err();
+        assert!(error.to_string().contains("mbvc.format = 2"), "{error}");
+        other.metadata.clear();
+        let error = Container::from_bytes(&other.to_bytes(), "w.safetensors").unwrap_err();
+        assert!(error.to_string().starts_with("w.safetensors: a safetensors file, but no mbvc container"), "{error}");
+    }
+
+    #[test]
+    fn writing_replaces_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        small().write(&path).unwrap();
+        small().write(&path).unwrap();
+        assert_eq!(Container::open(&path).unwrap(), small());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let error = small().write(&folder.path().join("absent/w.safetensors")).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Io);
+    }
+}

@@ -1,0 +1,207 @@
+//! From a file to an [`Imported`]: the one pipeline of this crate.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+
+use mbvc_compiler::diagnostic::SourceFile;
+use mbvc_compiler::spec::{self, NetworkSpec};
+
+use crate::container::{Container, FORMAT_VERSION};
+use crate::error::{ErrorKind, ImportError, Result};
+use crate::fold::fold;
+use crate::format::{self, Format};
+use crate::labels::Labels;
+use crate::mismatch::{Mismatch, Mismatches};
+use crate::recognise::recognise;
+use crate::recover::{self, Fact, Recovered, recover};
+use crate::source::SourceGraph;
+use crate::{onnx, spec_yaml, tflite};
+
+/// Largest file that is read. Width 4 in double precision has 450 MB.
+const MAX_FILE: u64 = 1 << 30;
+
+/// A network that was read from a file.
+#[derive(Debug, Clone)]
+pub struct Imported {
+    /// Canonical tensors and metadata.
+    pub container: Container,
+    pub format: Format,
+    /// The network in the terms of a spec.
+    pub recovered: Recovered,
+    /// How each part of `recovered` was found.
+    pub facts: Vec<Fact>,
+    /// What the user should know.
+    pub notes: Vec<String>,
+    spec: NetworkSpec,
+}
+
+/// Reads an ONNX or TFLite file. The content tells which; `hint` decides where it does not.
+///
+/// # Errors
+/// Where the file cannot be read, is damaged, or holds no network of the MobileNetV2 family.
+pub fn read(path: &Path, hint: Option<Format>) -> Result<Imported> {
+    read_bytes(&read_file(path)?, &path.display().to_string(), hint)
+}
+
+/// As [`read`], from memory; `name` is for messages and, without its folders, for the metadata.
+///
+/// # Errors
+/// As [`read`], but for those of reading the file.
+pub fn read_bytes(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Imported> {
+    let format = format::detect(bytes, name, hint)?;
+    let imported = match format {
+        Format::Onnx => onnx::decode(bytes).and_then(|model| import(&onnx::read(&model)?, name)),
+        Format::TfLite => tflite::read(bytes).and_then(|graph| import(&graph, name)),
+        Format::Container => {
+            Err(ImportError::new(ErrorKind::NotAModel, "this is a safetensors file; there is nothing to import")
+                .expected("an ONNX or TFLite model")
+                .help("if `mbvc import` wrote it, use it as it is"))
+        }
+    };
+    let mut imported = imported.map_err(|error| error.file(name))?;
+    let extension = Path::new(name).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    if matches!((format, extension), (Format::TfLite, "onnx") | (Format::Onnx, "tflite" | "safetensors")) {
+        imported.notes.push(format!("the file is {format}, though its name ends in .{extension}"));
+    }
+    Ok(imported)
+}
+
+fn import(graph: &SourceGraph<'_>, name: &str) -> Result<Imported> {
+    let chain = recognise(graph)?;
+    let (recovered, facts, mut notes) = recover(&chain, graph)?;
+    notes.extend(graph.notes.iter().cloned());
+    let mut tensors = Vec::new();
+    for layer in chain.layers() {
+        tensors.extend(fold(layer)?);
+    }
+    let file = Path::new(name).file_name().map_or(name.into(), |file| file.to_string_lossy());
+    let source = match graph.producer.as_str() {
+        "" => format!("{} {file}", graph.format),
+        producer => format!("{} {file} ({producer})", graph.format),
+    };
+    let spec = parsed(&spec_yaml::render(&recovered, &source))?;
+    let container = Container { tensors, metadata: metadata(&recovered, source) };
+    let imported = Imported { container, format: graph.format, recovered, facts, notes, spec };
+    // The recovered table must come to the very layers that were read.
+    imported.container.check_against(&imported.spec).map_err(|mismatches| {
+        ImportError::unsupported(format!("the network cannot be written as a table: {mismatches}"))
+    })?;
+    Ok(imported)
+}
+
+fn parsed(yaml: &str) -> Result<NetworkSpec> {
+    spec::parse(&SourceFile::new("recovered.yaml", yaml))
+        .map_err(|diagnostics| ImportError::unsupported(format!("the network breaks a rule of specs:\n{diagnostics}")))
+}
+
+fn metadata(network: &Recovered, source: String) -> BTreeMap<String, String> {
+    let [height, width] = network.resolution;
+    [
+        ("format", FORMAT_VERSION.to_owned()),
+        ("source", source),
+        ("activation", network.activation.name().to_owned()),
+        ("padding", network.padding.name().to_owned()),
+        ("precision", "f32".to_owned()),
+        ("classes", network.classes.to_string()),
+        ("width", network.width.to_string()),
+        ("resolution", format!("{height}x{width}")),
+        ("preprocessing", recover::describe(&network.preprocessing)),
+    ]
+    .map(|(key, value)| (format!("mbvc.{key}"), value))
+    .into()
+}
+
+impl Imported {
+    /// The network as a spec; its lines are those of [`Imported::spec_yaml`].
+    pub fn spec(&self) -> &NetworkSpec {
+        &self.spec
+    }
+
+    /// A spec that describes the network.
+    pub fn spec_yaml(&self) -> String {
+        let source = self.container.metadata.get("mbvc.source").map_or("a model", String::as_str);
+        spec_yaml::render(&self.recovered, source)
+    }
+
+    /// Puts class names into the metadata.
+    ///
+    /// # Errors
+    /// Where there is not one for each class.
+    pub fn set_labels(&mut self, labels: &Labels) -> Result<()> {
+        labels.check(self.recovered.classes)?;
+        self.container.metadata.insert("mbvc.labels".into(), labels.names().join("\n"));
+        Ok(())
+    }
+
+    /// Takes preprocessing from a spec, for sources that do not tell theirs.
+    pub fn set_preprocessing(&mut self, preprocessing: spec::Preprocessing) {
+        self.recovered.preprocessing = preprocessing;
+        self.spec.preprocessing = preprocessing;
+        let text = recover::describe(&preprocessing);
+        self.facts.iter_mut().filter(|fact| fact.key == "preprocessing").for_each(|fact| {
+            fact.value.clone_from(&text);
+            fact.how = "the spec".into();
+        });
+        self.container.metadata.insert("mbvc.preprocessing".into(), text);
+    }
+
+    /// Compares conventions, shapes, strides and residuals with those of `spec`.
+    /// Resolution, preprocessing and the epsilon (folded in already) may differ.
+    ///
+    /// # Errors
+    /// All differences, in order of execution.
+    pub fn check_against(&self, spec: &NetworkSpec) -> std::result::Result<(), Mismatches> {
+        let mut found = match self.container.check_against(spec) {
+            Ok(()) => Vec::new(),
+            Err(Mismatches(found)) => found,
+        };
+        let mut differ = |place: String, what, expected: String, has: String| {
+            if expected != has {
+                found.push(Mismatch { place, what, expected, found: has });
+            }
+        };
+        let (own, asked) = (self.spec.resolve(), spec.resolve());
+        differ("stem".into(), "stride", spec.stem.stride.to_string(), self.spec.stem.stride.to_string());
+        for (asked, own) in asked.blocks.iter().zip(&own.blocks) {
+            let residual = |residual: bool| if residual { "residual" } else { "no residual" }.to_owned();
+            differ(format!("block{}", asked.index), "stride", asked.stride.to_string(), own.stride.to_string());
+            differ(format!("block{}", asked.index), "skip", residual(asked.residual), residual(own.residual));
+        }
+        if found.is_empty() { Ok(()) } else { Err(Mismatches(found)) }
+    }
+
+    /// Writes the container, whole or not at all.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        self.container.write(path)
+    }
+}
+
+/// Reads a whole file, with errors that say what it is instead of a file.
+pub fn read_file(path: &Path) -> Result<Vec<u8>> {
+    let failed = |problem: String| ImportError::new(ErrorKind::Io, problem).file(&path.display().to_string());
+    let about = fs::metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => failed("there is no such file".into()),
+        _ => failed(format!("cannot read the file: {error}")),
+    })?;
+    if about.is_dir() {
+        let error = failed("this is a directory".into());
+        return Err(if path.join("saved_model.pb").exists() {
+            error.help("convert the SavedModel first: `tf.lite.TFLiteConverter.from_saved_model`, or tf2onnx")
+        } else {
+            error.help("give the model file in it")
+        });
+    }
+    if about.len() > MAX_FILE {
+        return Err(failed(format!("the file has {} bytes", about.len())).expected(format!("at most {MAX_FILE}")));
+    }
+    // Not by the size that the file system tells: a device or a growing file has another.
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(|error| failed(format!("cannot read the file: {error}")))?;
+    file.take(MAX_FILE).read_to_end(&mut bytes).map_err(|error| failed(format!("cannot read the file: {error}")))?;
+    Ok(bytes)
+}

@@ -1,0 +1,137 @@
+//! What is in a file: for people and as data.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::container::{Container, Tensor};
+use crate::error::Result;
+use crate::format::{Format, detect};
+use crate::imported::{read_bytes, read_file};
+use crate::recover::Fact;
+use crate::source::display_shape;
+
+/// A tensor, without its values.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TensorSummary {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub parameters: usize,
+    pub min: f32,
+    pub max: f32,
+}
+
+/// What a container or a model file holds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Inspection {
+    pub file: String,
+    /// `safetensors`, `ONNX` or `TFLite`.
+    pub format: String,
+    pub file_bytes: usize,
+    /// Weights and biases, folded.
+    pub parameters: usize,
+    /// The container's entries; for a model those that an import would write.
+    pub metadata: BTreeMap<String, String>,
+    /// For a model: what was found, and how.
+    pub facts: Vec<Fact>,
+    pub notes: Vec<String>,
+    /// In order of execution, canonical names and layouts.
+    pub tensors: Vec<TensorSummary>,
+}
+
+/// Looks into a container, or into a model as it would be imported.
+///
+/// # Errors
+/// As for reading the file.
+pub fn inspect(path: &Path) -> Result<Inspection> {
+    inspect_bytes(&read_file(path)?, &path.display().to_string())
+}
+
+/// As [`inspect`], from memory.
+///
+/// # Errors
+/// As for reading the file.
+pub fn inspect_bytes(bytes: &[u8], name: &str) -> Result<Inspection> {
+    let format = detect(bytes, name, None)?;
+    let (container, facts, notes) = if format == Format::Container {
+        (Container::from_bytes(bytes, name)?, Vec::new(), Vec::new())
+    } else {
+        let imported = read_bytes(bytes, name, Some(format))?;
+        (imported.container, imported.facts, imported.notes)
+    };
+    Ok(Inspection {
+        file: name.to_owned(),
+        format: format.to_string(),
+        file_bytes: bytes.len(),
+        parameters: container.parameters(),
+        tensors: container.tensors.iter().map(summary).collect(),
+        metadata: container.metadata,
+        facts,
+        notes,
+    })
+}
+
+fn summary(tensor: &Tensor) -> TensorSummary {
+    TensorSummary {
+        name: tensor.name.clone(),
+        shape: tensor.shape.clone(),
+        parameters: tensor.data.len(),
+        min: tensor.data.iter().copied().fold(f32::INFINITY, f32::min),
+        max: tensor.data.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+    }
+}
+
+impl fmt::Display for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: {}, {} bytes", self.file, self.format, grouped(self.file_bytes))?;
+        writeln!(f, "  {} parameters in {} tensors", grouped(self.parameters), self.tensors.len())?;
+        writeln!(f, "\nmetadata")?;
+        for (key, value) in &self.metadata {
+            let key = crate::source::shorten(key);
+            match key.as_str() {
+                // A thousand lines that the file itself has.
+                "mbvc.labels" => {
+                    let mut labels = value.lines();
+                    let shown: Vec<_> = labels.by_ref().take(3).map(crate::source::shorten).collect();
+                    writeln!(f, "  {key:20} {} and {} more", shown.join(" | "), labels.count())?;
+                }
+                _ => writeln!(f, "  {key:20} {}", crate::source::shorten(value))?,
+            }
+        }
+        if !self.facts.is_empty() {
+            writeln!(f, "\nfound")?;
+            for Fact { key, value, how } in &self.facts {
+                writeln!(f, "  {key:20} {value}  ({how})")?;
+            }
+        }
+        for note in &self.notes {
+            writeln!(f, "\nnote: {note}")?;
+        }
+        writeln!(f, "\n{:26} {:>14} {:>12}   range", "tensor", "shape", "parameters")?;
+        for TensorSummary { name, shape, parameters, min, max } in &self.tensors {
+            let (name, shape) = (crate::source::shorten(name), display_shape(shape));
+            writeln!(f, "{name:26} {shape:>14} {:>12}   {min:.4} to {max:.4}", grouped(*parameters))?;
+        }
+        Ok(())
+    }
+}
+
+/// `3 489 097`.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    groups.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn groups_digits() {
+        assert_eq!(grouped(3_489_097), "3 489 097");
+        assert_eq!(grouped(12), "12");
+    }
+}

@@ -1,0 +1,147 @@
+//! Class names: one a line, or JSON.
+
+use std::path::Path;
+
+use crate::error::{ErrorKind, ImportError, Result};
+use crate::imported::read_file;
+use crate::source::shorten;
+
+/// Names by class index; none is empty or spans lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labels {
+    names: Vec<String>,
+    file: String,
+}
+
+impl Labels {
+    /// Reads a file of one label a line, a JSON list of labels, or Keras' JSON object
+    /// `{"0": ["n01440764", "tench"], ...}`.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, is not UTF-8, or holds no labels.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::parse(&read_file(path)?, &path.display().to_string())
+    }
+
+    /// # Errors
+    /// Where the bytes are not UTF-8, or hold no labels.
+    pub fn parse(bytes: &[u8], file: &str) -> Result<Self> {
+        let wrong = |problem: String| ImportError::new(ErrorKind::Labels, problem).file(file);
+        let text = std::str::from_utf8(bytes).map_err(|error| {
+            wrong(format!("not UTF-8 (at byte {})", error.valid_up_to())).help("save the file as UTF-8 text")
+        })?;
+        let text = text.trim_start_matches('\u{feff}');
+        let names = if text.trim_start().starts_with(['[', '{']) {
+            from_json(text).map_err(|problem| wrong(problem).help("write a list of strings, or one label a line"))?
+        } else {
+            from_lines(text)
+        };
+        if names.is_empty() {
+            return Err(wrong("there are no labels in the file".into()).help("write one label a line"));
+        }
+        if let Some(at) = names.iter().position(|name| name.is_empty() || name.contains(['\n', '\r'])) {
+            return Err(wrong(format!("label {at} is empty or spans lines")).help("give every class one line of text"));
+        }
+        Ok(Self { names, file: file.to_owned() })
+    }
+
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// # Errors
+    /// Where there is not one label for each of `classes`; the usual reason is the background class.
+    pub fn check(&self, classes: usize) -> Result<()> {
+        let count = self.names.len();
+        if count == classes {
+            return Ok(());
+        }
+        let error = ImportError::new(ErrorKind::Labels, format!("{count} labels for a network of {classes} classes"))
+            .file(&self.file);
+        Err(if count + 1 == classes {
+            error.help("class 0 of this network is the background: put a line `background` before the first label")
+        } else if count == classes + 1 {
+            let first = self.names.first().map(|name| shorten(name)).unwrap_or_default();
+            error.help(format!("this network has no background class: remove the first line, `{first}`"))
+        } else {
+            error.help("give one label a class, in order of index")
+        })
+    }
+}
+
+fn from_lines(text: &str) -> Vec<String> {
+    text.trim_end().lines().map(|line| line.trim().to_owned()).filter(|_| !text.trim().is_empty()).collect()
+}
+
+fn from_json(text: &str) -> std::result::Result<Vec<String>, String> {
+    use serde_json::Value;
+    match serde_json::from_str(text).map_err(|error| format!("not sound JSON: {error}"))? {
+        Value::Array(items) => items
+            .into_iter()
+            .enumerate()
+            .map(|(at, item)| match item {
+                Value::String(name) => Ok(name.trim().to_owned()),
+                _ => Err(format!("element {at} is no string")),
+            })
+            .collect(),
+        Value::Object(map) => (0..map.len())
+            .map(|at| match map.get(&at.to_string()) {
+                Some(Value::String(name)) => Ok(name.trim().to_owned()),
+                Some(Value::Array(pair)) => match pair.last() {
+                    Some(Value::String(name)) => Ok(name.trim().to_owned()),
+                    _ => Err(format!("entry \"{at}\" holds no name")),
+                },
+                _ => Err(format!("there is no entry \"{at}\", though there are {}", map.len())),
+            })
+            .collect(),
+        _ => Err("the JSON is no list".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(text: &str) -> Vec<String> {
+        Labels::parse(text.as_bytes(), "labels.txt").unwrap().names
+    }
+
+    #[test]
+    fn reads_lines_and_json_alike() {
+        for text in [
+            "cat\ndog, hound\n",
+            "\u{feff}cat\r\ndog, hound\r\n\r\n",
+            r#"["cat", "dog, hound"]"#,
+            r#"{"1": ["n02", "dog, hound"], "0": ["n01", "cat"]}"#,
+            r#"{"0": "cat", "1": "dog, hound"}"#,
+        ] {
+            assert_eq!(names(text), ["cat", "dog, hound"], "{text}");
+        }
+    }
+
+    #[test]
+    fn bad_files_say_what_is_wrong() {
+        let problem = |bytes: &[u8]| Labels::parse(bytes, "l").unwrap_err().to_string();
+        assert!(problem(b"").contains("no labels"));
+        assert!(problem(b"\n \n").contains("no labels"));
+        assert!(problem(b"a\n\nb").contains("label 1 is empty"));
+        assert!(problem(b"a\xff").contains("byte 1"));
+        assert!(problem(b"[1]").contains("element 0"));
+        assert!(problem(b"[\"a\\nb\"]").contains("spans lines"));
+        assert!(problem(b"{\"1\": \"a\"}").contains("no entry \"0\""));
+        assert!(problem(b"[\"a\"").contains("not sound JSON"));
+    }
+
+    #[test]
+    fn the_background_class_explains_a_difference_of_one() {
+        let labels = |count: usize| Labels { names: vec!["x".into(); count], file: "l.txt".into() };
+        assert!(labels(1001).check(1001).is_ok());
+        let error = labels(1000).check(1001).unwrap_err().to_string();
+        assert!(
+            error.contains("1000 labels for a network of 1001 classes") && error.contains("`background`"),
+            "{error}"
+        );
+        assert!(labels(1001).check(1000).unwrap_err().to_string().contains("remove the first line"));
+        assert!(labels(5).check(1000).unwrap_err().to_string().contains("one label a class"));
+    }
+}

@@ -1,0 +1,113 @@
+//! Weights against a spec, layer by layer, all differences at once.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use mbvc_compiler::spec::NetworkSpec;
+use serde::Serialize;
+
+use crate::container::Container;
+use crate::source::display_shape;
+
+/// One difference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mismatch {
+    /// Layer or setting, such as `block2.expand` or `padding`.
+    pub place: String,
+    /// What differs: `weight`, `bias`, `stride`, `residual`, `value`.
+    pub what: &'static str,
+    /// What the spec asks for.
+    pub expected: String,
+    /// What the weights have.
+    pub found: String,
+}
+
+/// All differences between weights and a spec.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
+pub struct Mismatches(pub Vec<Mismatch>);
+
+impl fmt::Display for Mismatches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.0.iter().map(|mismatch| format!("{} {}", mismatch.place, mismatch.what)).collect();
+        let widest = |texts: &mut dyn Iterator<Item = usize>, least: usize| texts.fold(least, usize::max);
+        let first = widest(&mut names.iter().map(String::len), 5);
+        let second = widest(&mut self.0.iter().map(|mismatch| mismatch.expected.len()), 8);
+        let differences = if self.0.len() == 1 { "1 difference" } else { &format!("{} differences", self.0.len()) };
+        writeln!(f, "the weights do not fit the spec: {differences}")?;
+        write!(f, "  {:first$}  {:second$}  found", "place", "expected")?;
+        for (name, Mismatch { expected, found, .. }) in names.iter().zip(&self.0) {
+            write!(f, "\n  {name:first$}  {expected:second$}  {found}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The tensors that `spec` asks for, in order of execution: layer, kind, shape.
+pub fn expected_tensors(spec: &NetworkSpec) -> Vec<(String, &'static str, Vec<usize>)> {
+    let resolved = spec.resolve();
+    let mut tensors = Vec::new();
+    let mut layer = |name: String, weight: Vec<usize>| {
+        let bias = weight.last().copied().unwrap_or(0);
+        tensors.push((name.clone(), "weight", weight));
+        tensors.push((name, "bias", vec![bias]));
+    };
+    layer("stem".into(), vec![3, 3, 3, resolved.stem_channels]);
+    for block in &resolved.blocks {
+        let name = format!("block{}", block.index);
+        if block.expansion > 1 {
+            layer(format!("{name}.expand"), vec![1, 1, block.in_channels, block.expanded_channels]);
+        }
+        layer(format!("{name}.depthwise"), vec![3, 3, block.expanded_channels]);
+        layer(format!("{name}.project"), vec![1, 1, block.expanded_channels, block.out_channels]);
+    }
+    let features = resolved.blocks.last().map_or(resolved.stem_channels, |block| block.out_channels);
+    layer("head".into(), vec![1, 1, features, resolved.head_channels]);
+    layer("classifier".into(), vec![resolved.head_channels, spec.classes]);
+    tensors
+}
+
+impl Container {
+    /// Compares conventions and the shapes of all tensors. Strides and residuals are not in a container.
+    ///
+    /// # Errors
+    /// All differences, in order of execution.
+    pub fn check_against(&self, spec: &NetworkSpec) -> Result<(), Mismatches> {
+        let mut found = Vec::new();
+        for (key, expected) in [
+            ("activation", spec.activation.name()),
+            ("padding", spec.padding.name()),
+            ("precision", spec.precision.name()),
+        ] {
+            let value = self.metadata.get(&format!("mbvc.{key}")).map_or("absent", String::as_str);
+            if value != expected {
+                let (expected, found_value) = (expected.to_owned(), crate::source::shorten(value));
+                found.push(Mismatch { place: key.into(), what: "value", expected, found: found_value });
+            }
+        }
+        let mut wanted = BTreeSet::new();
+        let mut weight_differs = false;
+        for (layer, what, shape) in expected_tensors(spec) {
+            let name = format!("{layer}.{what}");
+            let tensor = self.tensor(&name);
+            wanted.insert(name);
+            let agrees = tensor.is_some_and(|tensor| tensor.shape == shape);
+            // A bias follows from its weight, and is told only where it alone is wrong.
+            if !agrees && !(what == "bias" && weight_differs) {
+                let has = tensor.map_or("absent".into(), |tensor| display_shape(&tensor.shape));
+                found.push(Mismatch { place: layer, what, expected: display_shape(&shape), found: has });
+            }
+            weight_differs = what == "weight" && !agrees;
+        }
+        for tensor in self.tensors.iter().filter(|tensor| !wanted.contains(&tensor.name)) {
+            let (layer, what) = match tensor.name.rsplit_once('.') {
+                Some((layer, "weight")) => (layer, "weight"),
+                // Told with its weight.
+                Some((layer, "bias")) if self.tensor(&format!("{layer}.weight")).is_some() => continue,
+                _ => (tensor.name.as_str(), "tensor"),
+            };
+            let (place, has) = (crate::source::shorten(layer), display_shape(&tensor.shape));
+            found.push(Mismatch { place, what, expected: "absent".into(), found: has });
+        }
+        if found.is_empty() { Ok(()) } else { Err(Mismatches(found)) }
+    }
+}

@@ -1,0 +1,140 @@
+//! What the names of the graph stand for while it is read from front to back.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::rc::Rc;
+
+use super::proto;
+use super::tensor;
+use crate::error::{ImportError, Result};
+use crate::recognise::MAX_PARAMETERS;
+use crate::source::{Constant, Node, Op, Place, Value, shorten};
+
+/// Order of the axes of an activation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    Nchw,
+    Nhwc,
+    /// A vector, in whatever shape: the image has one pixel.
+    Flat,
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone)]
+pub enum Slot<'a> {
+    Data {
+        value: Value,
+        layout: Layout,
+    },
+    /// An initialiser that nobody has looked at yet, so that an odd one that is never used does no harm.
+    Stored(&'a proto::Tensor),
+    Constant(Rc<Constant<'a>>),
+    /// Computed from shapes or constants alone, such as the target of a Reshape.
+    Computed,
+}
+
+/// Names, and the nodes made so far.
+pub struct Scope<'a> {
+    pub opset: i64,
+    pub nodes: Vec<Node<'a>>,
+    pub notes: Vec<String>,
+    names: HashMap<&'a str, Slot<'a>>,
+    values: Value,
+    /// Elements of constants made by reading, to bound them.
+    made: usize,
+}
+
+impl<'a> Scope<'a> {
+    pub fn new(opset: i64) -> Self {
+        Self { opset, nodes: Vec::new(), notes: Vec::new(), names: HashMap::new(), values: 0, made: 0 }
+    }
+
+    pub fn fresh(&mut self) -> Value {
+        self.values += 1;
+        self.values - 1
+    }
+
+    /// # Errors
+    /// If the name is taken: names are assigned once.
+    pub fn bind(&mut self, name: &'a str, slot: Slot<'a>) -> Result<()> {
+        match self.names.entry(name) {
+            Entry::Vacant(entry) => {
+                entry.insert(slot);
+                Ok(())
+            }
+            Entry::Occupied(_) => Err(ImportError::malformed(format!("the name '{}' is made twice", shorten(name)))),
+        }
+    }
+
+    /// What input `at` of the node is; `None` if it is left out.
+    pub fn slot(&self, node: &'a proto::Node, at: usize) -> Result<Option<Slot<'a>>> {
+        let Some(name) = node.input.get(at).filter(|name| !name.is_empty()) else { return Ok(None) };
+        self.names.get(name.as_str()).cloned().map(Some).ok_or_else(|| {
+            ImportError::malformed(format!("input {at} is '{}', which nothing before it makes", shorten(name)))
+        })
+    }
+
+    /// The constant at input `at`; `None` if the input is left out.
+    pub fn constant(&self, node: &'a proto::Node, at: usize) -> Result<Option<Rc<Constant<'a>>>> {
+        match self.slot(node, at)? {
+            None => Ok(None),
+            Some(Slot::Constant(constant)) => Ok(Some(constant)),
+            Some(Slot::Stored(stored)) => Ok(Some(Rc::new(tensor::constant(stored)?))),
+            Some(Slot::Data { .. } | Slot::Computed) => {
+                Err(ImportError::unsupported(format!("input {at} is computed by the graph"))
+                    .expected("a stored constant")
+                    .help("fold constants first, for instance with onnxsim or onnxruntime's offline optimisation"))
+            }
+        }
+    }
+
+    pub fn required(&self, node: &'a proto::Node, at: usize) -> Result<Rc<Constant<'a>>> {
+        self.constant(node, at)?.ok_or_else(|| ImportError::malformed(format!("input {at} is missing")))
+    }
+
+    /// The activation at input `at`.
+    pub fn data(&self, node: &'a proto::Node, at: usize) -> Result<(Value, Layout)> {
+        match self.slot(node, at)? {
+            Some(Slot::Data { value, layout }) => Ok((value, layout)),
+            Some(_) => Err(ImportError::unsupported(format!("input {at} is a constant")).expected("an activation")),
+            None => Err(ImportError::malformed(format!("input {at} is missing"))),
+        }
+    }
+
+    /// Adds an operation without naming its value.
+    pub fn push(&mut self, node: &'a proto::Node, op: Op<'a>, inputs: Vec<Value>) -> Value {
+        let output = self.fresh();
+        self.nodes.push(Node { place: place(node), op, inputs, output });
+        output
+    }
+
+    /// Adds an operation; its value is the node's first output.
+    pub fn emit(&mut self, node: &'a proto::Node, op: Op<'a>, inputs: Vec<Value>, layout: Layout) -> Result<()> {
+        let value = self.push(node, op, inputs);
+        self.name(node, Slot::Data { value, layout })
+    }
+
+    /// Lets the node's first output stand for `slot`.
+    pub fn name(&mut self, node: &'a proto::Node, slot: Slot<'a>) -> Result<()> {
+        match node.output.first() {
+            Some(name) => self.bind(name, slot),
+            None => Err(ImportError::malformed("the node has no output")),
+        }
+    }
+
+    /// Counts the elements of a constant that is about to be made.
+    pub fn spend(&mut self, elements: usize) -> Result<()> {
+        self.made = self.made.saturating_add(elements);
+        if self.made > MAX_PARAMETERS {
+            return Err(ImportError::unsupported("the graph computes too many constants")
+                .help("fold constants first, for instance with onnxsim"));
+        }
+        Ok(())
+    }
+}
+
+/// The node's own name, or its output's where it has none.
+pub fn place(node: &proto::Node) -> Place<'_> {
+    let name = if node.name.is_empty() { node.output.first().unwrap_or(&node.name) } else { &node.name };
+    Place { name: name.as_str().into(), operator: node.op_type.as_str().into() }
+}

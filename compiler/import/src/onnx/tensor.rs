@@ -1,0 +1,143 @@
+//! Tensors of the file as constants; attributes of nodes.
+
+use std::borrow::Cow;
+
+use super::proto;
+use crate::error::{ImportError, Result};
+use crate::source::{Constant, DType, Values, shorten};
+
+/// `TensorProto.DataType` names, by number, for messages.
+const TYPE_NAMES: [&str; 17] = [
+    "undefined",
+    "float",
+    "uint8",
+    "int8",
+    "uint16",
+    "int16",
+    "int32",
+    "int64",
+    "string",
+    "bool",
+    "float16",
+    "double",
+    "uint32",
+    "uint64",
+    "complex64",
+    "complex128",
+    "bfloat16",
+];
+
+/// Borrows the data of a tensor.
+pub fn constant(tensor: &proto::Tensor) -> Result<Constant<'_>> {
+    read(tensor).map_err(|error| error.at(format!("tensor '{}'", shorten(&tensor.name))))
+}
+
+fn read(tensor: &proto::Tensor) -> Result<Constant<'_>> {
+    const EXTERNAL: i32 = 1;
+    if tensor.data_location == EXTERNAL {
+        let file = tensor.external_data.iter().find(|entry| entry.key == "location");
+        let file = file.map_or("?".into(), |entry| shorten(&entry.value));
+        return Err(ImportError::unsupported(format!("the data lies in another file, '{file}'"))
+            .help("save the model as one file: `onnx.save(onnx.load(path), path, save_as_external_data=False)`"));
+    }
+    let shape = tensor
+        .dims
+        .iter()
+        .map(|&size| usize::try_from(size).map_err(|_| ImportError::malformed(format!("a dimension of size {size}"))))
+        .collect::<Result<Vec<_>>>()?;
+    Constant::new(shape, values(tensor)?)
+}
+
+fn values(tensor: &proto::Tensor) -> Result<Values<'_>> {
+    let dtype = match tensor.data_type {
+        1 => DType::F32,
+        2 => DType::U8,
+        3 => DType::I8,
+        5 => DType::I16,
+        6 => DType::I32,
+        7 => DType::I64,
+        9 => DType::U8,
+        10 => DType::F16,
+        11 => DType::F64,
+        16 => DType::Bf16,
+        other => {
+            let name = usize::try_from(other).ok().and_then(|at| TYPE_NAMES.get(at)).copied().unwrap_or("unknown");
+            return Err(ImportError::unsupported(format!("element type {name} ({other}) is not read"))
+                .expected("float, double, float16, bfloat16, int8, uint8, int32 or int64"));
+        }
+    };
+    if !tensor.raw_data.is_empty() {
+        return Ok(Values::Bytes(dtype, Cow::Borrowed(&tensor.raw_data)));
+    }
+    // Without raw data the elements stand in the field of their type; the small types share `int32_data`.
+    Ok(match dtype {
+        DType::F32 => Values::F32(Cow::Borrowed(&tensor.float_data)),
+        DType::F64 => Values::F64(Cow::Borrowed(&tensor.double_data)),
+        DType::I64 => Values::I64(Cow::Borrowed(&tensor.int64_data)),
+        DType::F16 | DType::Bf16 => {
+            Values::Bytes(dtype, tensor.int32_data.iter().flat_map(|&bits| (bits as u16).to_le_bytes()).collect())
+        }
+        DType::I8 | DType::U8 | DType::I16 | DType::I32 => {
+            Values::I64(tensor.int32_data.iter().map(|&value| i64::from(value)).collect())
+        }
+    })
+}
+
+/// The attributes of a node, by name.
+#[derive(Clone, Copy)]
+pub struct Attributes<'a>(pub &'a [proto::Attribute]);
+
+impl<'a> Attributes<'a> {
+    pub fn get(self, name: &str) -> Option<&'a proto::Attribute> {
+        self.0.iter().find(|attribute| attribute.name == name)
+    }
+
+    pub fn int(self, name: &str, default: i64) -> i64 {
+        self.get(name).map_or(default, |attribute| attribute.i)
+    }
+
+    pub fn float(self, name: &str, default: f32) -> f32 {
+        self.get(name).map_or(default, |attribute| attribute.f)
+    }
+
+    pub fn ints(self, name: &str) -> Option<&'a [i64]> {
+        self.get(name).map(|attribute| attribute.ints.as_slice())
+    }
+
+    pub fn string(self, name: &str) -> Option<Cow<'a, str>> {
+        self.get(name).map(|attribute| String::from_utf8_lossy(&attribute.s))
+    }
+
+    /// Two positive sizes, such as strides; `[1, 1]` where absent.
+    pub fn pair(self, name: &str) -> Result<[usize; 2]> {
+        let Some(values) = self.ints(name) else { return Ok([1, 1]) };
+        let [first, second] = non_negative(values, name)?;
+        if first == 0 || second == 0 {
+            return Err(ImportError::malformed(format!("attribute {name} holds a zero")));
+        }
+        Ok([first, second])
+    }
+
+    /// Paddings in the order top, left, bottom, right, as ONNX has them; zeros where absent.
+    pub fn pads(self) -> Result<[usize; 4]> {
+        self.ints("pads").map_or(Ok([0; 4]), |values| non_negative(values, "pads"))
+    }
+}
+
+/// Exactly `N` values, none negative.
+pub fn non_negative<const N: usize>(values: &[i64], name: &str) -> Result<[usize; N]> {
+    let bad = || ImportError::unsupported(format!("{name} is not as expected")).found(display(values));
+    let sizes: Vec<usize> = values.iter().filter_map(|&value| usize::try_from(value).ok()).collect();
+    <[usize; N]>::try_from(sizes)
+        .ok()
+        .filter(|_| values.len() == N)
+        .ok_or_else(|| bad().expected(format!("{N} values that are not negative")))
+}
+
+/// `[1, 2, 3]`, cut short where long.
+pub fn display(values: &[i64]) -> String {
+    const SHOWN: usize = 12;
+    let dots = if values.len() > SHOWN { ", …" } else { "" };
+    let shown: Vec<_> = values.iter().take(SHOWN).map(ToString::to_string).collect();
+    format!("[{}{dots}]", shown.join(", "))
+}

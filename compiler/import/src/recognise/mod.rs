@@ -1,0 +1,129 @@
+//! Matches a source graph to the MobileNetV2 family: stem, inverted residual blocks, head, pool, classifier
+//! (Sandler et al. 2018, arXiv:1801.04381, section 3).
+
+mod layer;
+mod padding;
+mod walk;
+
+use mbvc_compiler::spec::{ActivationKind, PaddingConvention};
+
+use crate::error::{ImportError, Result};
+use crate::source::{Node, Op, SourceGraph, Value};
+
+use layer::Want;
+pub use layer::{Layer, Norm};
+use walk::Walk;
+
+/// More than width 4 has (56 million); bounds the work on a hostile file whose layers share one tensor.
+pub const MAX_PARAMETERS: usize = 1 << 26;
+
+/// A network of the family, its weights still in the file.
+#[derive(Debug)]
+pub struct Chain<'g> {
+    pub stem: Layer<'g>,
+    pub blocks: Vec<Block<'g>>,
+    pub head: Layer<'g>,
+    pub classifier: Layer<'g>,
+    pub activation: ActivationKind,
+    /// `None` where the geometry allows both conventions.
+    pub padding: Option<PaddingConvention>,
+    /// The layer whose geometry decided.
+    pub padding_seen_at: Option<String>,
+    /// `[height, width]` of the image, where the file fixes them.
+    pub resolution: Option<[usize; 2]>,
+    /// What the graph itself does to its input before the stem, `x * scale + offset` per channel.
+    pub front: Option<[[f64; 3]; 2]>,
+}
+
+/// One inverted residual block.
+#[derive(Debug)]
+pub struct Block<'g> {
+    /// Absent where the expansion is 1.
+    pub expand: Option<Layer<'g>>,
+    pub depthwise: Layer<'g>,
+    pub project: Layer<'g>,
+    pub residual: bool,
+    pub in_channels: usize,
+}
+
+impl Chain<'_> {
+    /// All convolutions in order of execution, the classifier last.
+    pub fn layers(&self) -> impl Iterator<Item = &Layer<'_>> {
+        let blocks = self.blocks.iter();
+        let of_blocks = blocks.flat_map(|block| block.expand.iter().chain([&block.depthwise, &block.project]));
+        [&self.stem].into_iter().chain(of_blocks).chain([&self.head, &self.classifier])
+    }
+}
+
+/// Walks `graph` from its input to its end.
+pub fn recognise<'g>(graph: &'g SourceGraph<'_>) -> Result<Chain<'g>> {
+    let mut walk = Walk::new(graph);
+    let (front, mut value) = walk.front(graph.input)?;
+    let stem;
+    (stem, value) = walk.layer(value, "stem", Want::Stem)?;
+    let mut blocks = Vec::new();
+    let head = loop {
+        let number = blocks.len() + 1;
+        let input = value;
+        let in_channels = walk.channels;
+        let mut expand = None;
+        if !walk.reads_depthwise(value) {
+            let (layer, after) =
+                walk.layer(value, &format!("block{number}.expand or head"), Want::Pointwise { activated: true })?;
+            if walk.is_pooled(after) {
+                value = after;
+                break Layer { role: "head".into(), ..layer };
+            }
+            expand = Some(expansion(Layer { role: format!("block{number}.expand"), ..layer }, in_channels)?);
+            value = after;
+        }
+        let (depthwise, project, residual);
+        (depthwise, value) = walk.layer(value, &format!("block{number}.depthwise"), Want::Depthwise)?;
+        (project, value) =
+            walk.layer(value, &format!("block{number}.project"), Want::Pointwise { activated: false })?;
+        (residual, value) = walk.residual(input, value, number)?;
+        blocks.push(Block { expand, depthwise, project, residual, in_channels });
+    };
+    let classifier;
+    value = walk.pool(value)?;
+    (classifier, value) = walk.classifier(value)?;
+    walk.end(value)?;
+    let activation = walk.activation()?;
+    let (padding, padding_seen_at) = walk.padding.outcome();
+    Ok(Chain {
+        stem,
+        blocks,
+        head,
+        classifier,
+        activation,
+        padding,
+        padding_seen_at,
+        resolution: walk.resolution,
+        front,
+    })
+}
+
+/// The expansion factor must be whole, and more than 1.
+fn expansion(layer: Layer<'_>, in_channels: usize) -> Result<Layer<'_>> {
+    let out = layer.shape.last().copied().unwrap_or(0);
+    let wrong = |problem: &str| {
+        ImportError::unsupported(problem)
+            .at(layer.place.clone())
+            .role(layer.role.clone())
+            .found(format!("{in_channels} channels expanded to {out}"))
+    };
+    if out == in_channels {
+        return Err(wrong("this block has an expansion convolution though its factor is 1")
+            .expected("no expansion convolution, as in the paper's first block")
+            .help("the compiler's blocks of factor 1 have none; export from an implementation that leaves it out"));
+    }
+    if !out.is_multiple_of(in_channels) {
+        return Err(wrong("the expansion factor is not whole").expected(format!("a multiple of {in_channels}")));
+    }
+    Ok(layer)
+}
+
+/// Whether `node` adds `one` and `other`, in either order.
+fn adds(node: &Node<'_>, one: Value, other: Value) -> bool {
+    matches!(node.op, Op::Add) && matches!(*node.inputs, [a, b] if (a, b) == (one, other) || (a, b) == (other, one))
+}

@@ -1,0 +1,141 @@
+//! Which padding convention do the windows of a network follow?
+//!
+//! The two differ only where a window with stride 2 meets an even size: `same` pads one pixel below and on the
+//! right, `symmetric` one on every side. The output has the same size, and other values.
+
+use mbvc_compiler::spec::PaddingConvention;
+
+use crate::source::Pads;
+
+/// What all windows seen so far allow.
+#[derive(Debug)]
+pub struct Evidence {
+    same: bool,
+    symmetric: bool,
+    decided_at: Option<String>,
+}
+
+/// Padding of TensorFlow's SAME for a 3-wide window: before and after.
+pub fn same(size: usize, stride: usize) -> [usize; 2] {
+    let total = (size.div_ceil(stride).saturating_sub(1).saturating_mul(stride).saturating_add(3)).saturating_sub(size);
+    [total / 2, total - total / 2]
+}
+
+/// Top, left, bottom, right of a 3x3 window; `None` where it depends on a size that is not known.
+pub fn literal(pads: Pads, image: Option<[usize; 2]>, stride: usize) -> Option<[usize; 4]> {
+    let unknown_size = || (stride == 1).then_some([1; 4]);
+    match pads {
+        Pads::Explicit(sides) => Some(sides),
+        Pads::Same | Pads::SameLower => {
+            let Some([height, width]) = image else { return unknown_size() };
+            let ([top, bottom], [left, right]) = (same(height, stride), same(width, stride));
+            Some(if pads == Pads::Same { [top, left, bottom, right] } else { [bottom, right, top, left] })
+        }
+    }
+}
+
+impl Evidence {
+    pub fn new() -> Self {
+        Self { same: true, symmetric: true, decided_at: None }
+    }
+
+    /// Takes the 3x3 window of layer `role` into account.
+    ///
+    /// # Errors
+    /// What was expected and found, where the window follows neither convention, or another one than those before.
+    pub fn add(&mut self, role: &str, pads: Pads, image: Option<[usize; 2]>, stride: usize) -> Result<(), [String; 2]> {
+        let same_here = image.map_or_else(
+            // Which side an odd pixel goes to shows in the numbers; a size that was exported as dynamic was even.
+            || if stride == 1 { [1; 4] } else { [0, 0, 1, 1] },
+            |[height, width]| {
+                let ([top, bottom], [left, right]) = (same(height, stride), same(width, stride));
+                [top, left, bottom, right]
+            },
+        );
+        let found = literal(pads, image, stride);
+        let fits_same = if pads == Pads::Same { true } else { found == Some(same_here) };
+        let fits_symmetric = found == Some([1; 4]);
+        let (same, symmetric) = (self.same && fits_same, self.symmetric && fits_symmetric);
+        if !same && !symmetric {
+            let mut expected = Vec::new();
+            if self.same {
+                expected.push(format!("{} (same)", sides(same_here)));
+            }
+            if self.symmetric {
+                expected.push(format!("{} (symmetric)", sides([1; 4])));
+            }
+            let as_before = self.decided_at.as_ref().map(|role| format!(", as {role} has")).unwrap_or_default();
+            let found = found.map_or_else(|| format!("{pads:?}"), sides);
+            return Err([format!("{}{as_before}", expected.join(" or ")), found]);
+        }
+        if (same, symmetric) != (self.same, self.symmetric) {
+            self.decided_at = Some(role.to_owned());
+        }
+        (self.same, self.symmetric) = (same, symmetric);
+        Ok(())
+    }
+
+    /// The convention and the layer that decided; nothing where all windows allow both.
+    pub fn outcome(&self) -> (Option<PaddingConvention>, Option<String>) {
+        let convention = match (self.same, self.symmetric) {
+            (true, false) => Some(PaddingConvention::Same),
+            (false, true) => Some(PaddingConvention::Symmetric),
+            _ => None,
+        };
+        (convention, self.decided_at.clone())
+    }
+}
+
+fn sides([top, left, bottom, right]: [usize; 4]) -> String {
+    format!("padding {top} above, {left} left, {bottom} below, {right} right")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn same_follows_tensorflow() {
+        assert_eq!(same(224, 2), [0, 1]);
+        assert_eq!(same(225, 2), [1, 1]);
+        assert_eq!(same(7, 1), [1, 1]);
+        assert_eq!(same(1, 2), [1, 1]);
+        assert_eq!(same(2, 2), [0, 1]);
+    }
+
+    #[test]
+    fn decides_at_the_first_even_size_with_stride_2() {
+        let mut evidence = Evidence::new();
+        evidence.add("a", Pads::Explicit([1; 4]), Some([33, 33]), 2).unwrap();
+        assert_eq!(evidence.outcome(), (None, None));
+        evidence.add("b", Pads::Explicit([1, 0, 1, 1]), Some([17, 16]), 2).unwrap();
+        assert_eq!(evidence.outcome(), (Some(PaddingConvention::Same), Some("b".into())));
+        let [expected, found] = evidence.add("c", Pads::Explicit([1; 4]), Some([8, 8]), 2).unwrap_err();
+        assert!(expected.contains("as b has"), "{expected}");
+        assert!(found.contains("1 above"), "{found}");
+    }
+
+    #[test]
+    fn dynamic_sizes_decide_by_the_numbers() {
+        for (pads, convention) in [
+            (Pads::Explicit([1; 4]), PaddingConvention::Symmetric),
+            (Pads::Explicit([0, 0, 1, 1]), PaddingConvention::Same),
+            (Pads::Same, PaddingConvention::Same),
+        ] {
+            let mut evidence = Evidence::new();
+            evidence.add("stem", pads, None, 2).unwrap();
+            assert_eq!(evidence.outcome().0, Some(convention));
+        }
+    }
+
+    #[test]
+    fn other_paddings_are_errors() {
+        for (pads, image, stride) in [
+            (Pads::SameLower, Some([224, 224]), 2),
+            (Pads::Explicit([0; 4]), Some([224, 224]), 1),
+            (Pads::Explicit([1, 1, 0, 0]), None, 2),
+        ] {
+            assert!(Evidence::new().add("stem", pads, image, stride).is_err());
+        }
+    }
+}

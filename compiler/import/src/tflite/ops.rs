@@ -1,0 +1,323 @@
+//! One operator of the file -> operations of the source graph. Activations are NHWC throughout.
+
+use super::operators as code;
+use super::schema::{self, Model, Operator};
+use super::tensors::{Input, Tensors};
+use crate::error::{ImportError, Result};
+use crate::source::{Affine, Constant, Conv, Dense, Kernel, Op, Pads, Place, Value, display_shape};
+
+/// Names for what one operator reads and makes.
+struct Call<'a> {
+    operator: Operator<'a>,
+    code: i32,
+    place: Place<'a>,
+    inputs: Vec<i32>,
+    output: i32,
+}
+
+/// Reads `operator` into `tensors`.
+pub fn read<'a>(tensors: &mut Tensors<'a>, model: Model<'a>, operator: Operator<'a>) -> Result<()> {
+    /// No operator that is read has more; bounds what is copied of a hostile vector.
+    const MAX_OPERANDS: usize = 64;
+    let code = schema::operator_code(model.operator_codes()?.table(operator.code_index()? as usize, "operator code")?)?;
+    let inputs: Vec<i32> = operator.inputs()?.i32s().take(MAX_OPERANDS).collect();
+    let outputs: Vec<i32> = operator.outputs()?.i32s().take(MAX_OPERANDS).collect();
+    let Some((&output, others)) = outputs.split_first() else { return Ok(()) };
+    let place = Place { name: tensors.name(output), operator: code::name(code).into() };
+    let call = Call { operator, code, place, inputs, output };
+    let translated = (|| {
+        let mut has_data = false;
+        for &input in &call.inputs {
+            has_data |= matches!(tensors.input(input)?, Input::Data(_));
+        }
+        if has_data { operation(tensors, &call) } else { constant(tensors, &call) }?;
+        others.iter().try_for_each(|&output| tensors.computed(output))
+    })();
+    translated.map_err(|error: Box<ImportError>| error.at(call.place.text()))
+}
+
+/// Of the operators over constants, only the one that widens half floats or integers matters.
+fn constant<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
+    match (call.code, call.inputs.as_slice()) {
+        (code::DEQUANTIZE, &[input]) => tensors.alias(call.output, input),
+        _ => tensors.computed(call.output),
+    }
+}
+
+fn operation<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
+    match call.code {
+        code::CONV_2D => conv(tensors, call),
+        code::DEPTHWISE_CONV_2D => depthwise(tensors, call),
+        code::FULLY_CONNECTED => dense(tensors, call),
+        code::ADD => binary(tensors, call, schema::ADD_OPTIONS),
+        code::SUB => binary(tensors, call, schema::SUB_OPTIONS),
+        code::MUL => binary(tensors, call, schema::MUL_OPTIONS),
+        code::DIV => binary(tensors, call, schema::DIV_OPTIONS),
+        code::MINIMUM | code::MAXIMUM => binary(tensors, call, 0),
+        code::RELU => unary(tensors, call, Op::Clamp { low: 0.0, high: f64::INFINITY }),
+        code::RELU6 => unary(tensors, call, Op::Clamp { low: 0.0, high: 6.0 }),
+        code::RELU_N1_TO_1 => unary(tensors, call, Op::Clamp { low: -1.0, high: 1.0 }),
+        code::PAD | code::PADV2 => pad(tensors, call),
+        code::AVERAGE_POOL_2D => average_pool(tensors, call),
+        code::MEAN => mean(tensors, call),
+        code::RESHAPE | code::SQUEEZE | code::EXPAND_DIMS => unary(tensors, call, Op::Flatten),
+        code::SOFTMAX | code::LOG_SOFTMAX => unary(tensors, call, Op::Softmax),
+        code::ARG_MAX | code::TOPK_V2 => unary(tensors, call, Op::Ranking),
+        code::QUANTIZE | code::DEQUANTIZE => tensors.alias(call.output, first(call)?),
+        code::TRANSPOSE => transpose(tensors, call),
+        code::SHAPE => tensors.computed(call.output),
+        _ => other(tensors, call),
+    }
+}
+
+fn first(call: &Call<'_>) -> Result<i32> {
+    call.inputs.first().copied().ok_or_else(|| ImportError::malformed("the operator has no input"))
+}
+
+fn data(tensors: &Tensors<'_>, index: i32) -> Result<Value> {
+    match tensors.input(index)? {
+        Input::Data(value) => Ok(value),
+        _ => Err(ImportError::unsupported("the first input is no activation")),
+    }
+}
+
+fn unary<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>, op: Op<'a>) -> Result<()> {
+    let value = data(tensors, first(call)?)?;
+    let value = tensors.push(&call.place, op, vec![value]);
+    tensors.stand_for(call.output, value)
+}
+
+fn other<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
+    let mut values = Vec::new();
+    for &input in &call.inputs {
+        if let Input::Data(value) = tensors.input(input)? {
+            values.push(value);
+        }
+    }
+    let value = tensors.push(&call.place, Op::Other, values);
+    tensors.stand_for(call.output, value)
+}
+
+/// Adds `op` and the activation that is fused into it.
+fn fused<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>, op: Op<'a>, inputs: Vec<Value>, code: i8) -> Result<()> {
+    let mut value = tensors.push(&call.place, op, inputs);
+    let bounds = match code {
+        0 => None,
+        1 => Some((0.0, f64::INFINITY)),
+        2 => Some((-1.0, 1.0)),
+        3 => Some((0.0, 6.0)),
+        other => {
+            return Err(
+                ImportError::unsupported(format!("fused activation {other} is not read")).expected("RELU6 or RELU")
+            );
+        }
+    };
+    if let Some((low, high)) = bounds {
+        value = tensors.push(&call.place, Op::Clamp { low, high }, vec![value]);
+    }
+    tensors.stand_for(call.output, value)
+}
+
+/// Input, kernel and bias of a layer with weights. A bias without a scale of its own has input scale * weight scale.
+fn operands(inputs: &[i32]) -> Result<(i32, i32, i32)> {
+    match *inputs {
+        [input, weight, bias] => Ok((input, weight, bias)),
+        [input, weight] => Ok((input, weight, -1)),
+        _ => Err(ImportError::malformed(format!("the operator has {} inputs", inputs.len())).expected("2 or 3")),
+    }
+}
+
+fn bias_scale(tensors: &Tensors<'_>, input: i32, weight: i32) -> Result<Option<f64>> {
+    Ok(tensors.scale(input)?.zip(tensors.scale(weight)?).map(|(input, weight)| input * weight))
+}
+
+fn size(value: i32, what: &str) -> Result<usize> {
+    usize::try_from(value)
+        .ok()
+        .filter(|&size| size > 0)
+        .ok_or_else(|| ImportError::malformed(format!("{what} is {value}")).expected("a positive number"))
+}
+
+fn pads(padding: i8) -> Result<Pads> {
+    match padding {
+        0 => Ok(Pads::Same),
+        1 => Ok(Pads::Explicit([0; 4])),
+        other => Err(ImportError::malformed(format!("padding {other} is neither SAME (0) nor VALID (1)"))),
+    }
+}
+
+/// Weights are `[out, height, width, in]`.
+fn conv<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
+    let options = call.operator.options(schema::CONV_OPTIONS)?;
+    let (input, weight, bias) = operands(&call.inputs)?;
+    let constant = required(tensors, weight)?;
+    rank_4(&constant, "[out, height, width, in]")?;
+    let op = Op::Conv(Conv {
+        kernel: Kernel { constant, order: vec![1, 2, 3, 0], scale: 1.0 },
+        bias: tensors.constant(bias, bias_scale(tensors, input, weight)?)?,
+        groups: 1,
+        stride: [size(options.i32(8, 0)?, "the vertical stride")?, size(options.i32(6, 0)?, "the horizontal stride")?],
+        dilation: [size(options.i32(14, 1)?, "the dilation")?, size(options.i32(12, 1)?, "the dilation")?],
+        pads: pads(options.i8(4)?)?,
+    });
+    let value = data(tensors, input)?;
+    fused(tensors, call, op, vec![value], options.i8(10)?)
+}
+
+/// Weights are `[1, height, width, channels]`.
+fn depthwise<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
+    let options = call.operator.options(schema::DEPTHWISE_OPTIONS)?;
+    let (input, weight, bias) = operands(&call.inputs)?;
+    let constant = required(tensors, weight)?;
+    rank_4(&constant, "[1, height, width, channels]")?;
+    let &[1, _, _, channels] = constant.shape() else {
+        return Err(
+            ImportError::malformed("the first dimension of the weight is not 1").found(display_shape(constant.shape()))
+        );
+    };
+    // 0 in files of converters that leave the deprecated field out.
+    let multiplier = options.i32(10, 0)?;
+    if !matches!(multiplier, 0 | 1) {
+        return Err(ImportError::unsupported(format!("the depth multiplier is {multiplier}")).expected("1"));
+    }
+    let op = Op::Conv(Conv {
+        kernel: Kernel { constant, order: vec![1, 2, 0, 3], scale: 1.0 },
+        bias: tensors.constant(bias, bias_scale(tensors, input, weight)?)?,
+        groups: channels,
+        stride: [size(options.i32(8, 0)?, "the vertical stride")?, size(options.i32(6, 0)?, "the horizontal stride")?],
+        dilation: [size(options.i32(16, 1)?, "the dilation")?, size(options.i32(14, 1)?, "the dilation")?],
+        pads: pads(options.i8(4)?)?,
+    });
+    let value = data(tensors, input)?;
+    fused(tensors, call, op, vec![value], options.i8(12)?)
+}
+
+/// Weights are `[out, in]`.
+fn dense<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
+    let options = call.operator.options(schema::FULLY_CONNECTED_OPTIONS)?;
+    let (input, weight, bias) = operands(&call.inputs)?;
+    let constant = required(tensors, weight)?;
+    if constant.shape().len() != 2 || options.i8(6)? != 0 {
+        return Err(ImportError::unsupported("the weight is no plain matrix")
+            .expected("2 dimensions, [out, in], in the default format")
+            .found(display_shape(constant.shape())));
+    }
+    let bias = tensors.constant(bias, bias_scale(tensors, input, weight)?)?;
+    let op = Op::Dense(Dense { kernel: Kernel { constant, order: vec![1, 0], scale: 1.0 }, bias });
+    let value = data(tensors, input)?;
+    fused(tensors, call, op, vec![value], options.i8(4)?)
+}
+
+fn required<'a>(tensors: &Tensors<'a>, index: i32) -> Result<std::rc::Rc<Constant<'a>>> {
+    let constant =
+        tensors.constant(index, None)?.ok_or_else(|| ImportError::malformed("the operator has no weights"))?;
+    if constant.is_real() {
+        Ok(constant)
+    } else {
+        Err(ImportError::unsupported("integer weights without a scale").help("convert the model again"))
+    }
+}
+
+fn rank_4(constant: &Constant<'_>, expected: &str) -> Result<()> {
+    if constant.shape().len() == 4 {
+        return Ok(());
+    }
+    Err(ImportError::malformed("the weight has not 4 dimensions")
+        .expected(expected)
+        .found(display_shape(constant.shape())))
+}
+
+/// Arithmetic of two values, or of a value and a constant of one number a channel (the last axis).
+fn binary<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>, options: i8) -> Result<()> {
+    let activation = call.operator.options(options)?.i8(4)?;
+    let &[left, right] = call.inputs.as_slice() else { return other(tensors, call) };
+    let (value, constant, swapped) = match (tensors.input(left)?, tensors.input(right)?, call.code) {
+        (Input::Data(left), Input::Data(right), code::ADD) => {
+            return fused(tensors, call, Op::Add, vec![left, right], activation);
+        }
+        (Input::Data(value), Input::Constant, _) => (value, right, false),
+        (Input::Constant, Input::Data(value), code) if code != code::DIV => (value, left, true),
+        _ => return other(tensors, call),
+    };
+    let numbers = per_channel(&*required(tensors, constant)?)?;
+    let op = match (call.code, numbers.as_slice()) {
+        (code::MINIMUM, &[high]) => Op::Clamp { low: f64::NEG_INFINITY, high },
+        (code::MAXIMUM, &[low]) => Op::Clamp { low, high: f64::INFINITY },
+        (code::ADD, _) => Op::Affine(Affine::shifting(numbers)),
+        (code::SUB, _) if swapped => Op::Affine(Affine::negating(numbers)),
+        (code::SUB, _) => Op::Affine(Affine::shifting(numbers.iter().map(|x| -x).collect())),
+        (code::MUL, _) => Op::Affine(Affine::scaling(numbers)),
+        (code::DIV, _) => Op::Affine(Affine::scaling(numbers.iter().map(|x| 1.0 / x).collect())),
+        _ => Op::Other,
+    };
+    fused(tensors, call, op, vec![value], activation)
+}
+
+fn per_channel(constant: &Constant<'_>) -> Result<Vec<f64>> {
+    let leading = constant.shape().iter().take_while(|&&size| size == 1).count();
+    if constant.shape().len() - leading > 1 {
+        return Err(ImportError::unsupported("the constant operand is not one number a channel")
+            .found(display_shape(constant.shape())));
+    }
+    Ok(constant.to_f64())
+}
+
+fn integers(tensors: &Tensors<'_>, call: &Call<'_>, at: usize) -> Result<Vec<i64>> {
+    let index = call.inputs.get(at).copied().unwrap_or(-1);
+    let constant = tensors.constant(index, None)?;
+    Ok(constant.map(|constant| constant.to_i64()).unwrap_or_default())
+}
+
+/// Paddings are `[4, 2]`: before and after each axis of NHWC.
+fn pad<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
+    if let Some(&fill) = call.inputs.get(2)
+        && let Some(fill) = tensors.constant(fill, None)?
+        && fill.scalar() != Some(0.0)
+    {
+        return Err(ImportError::unsupported("the image is padded with another value than zero"));
+    }
+    let paddings = integers(tensors, call, 1)?;
+    let sides = match *paddings.as_slice() {
+        [0, 0, top, bottom, left, right, 0, 0] => [top, left, bottom, right].map(|side| usize::try_from(side).ok()),
+        _ => [None; 4],
+    };
+    let [Some(top), Some(left), Some(bottom), Some(right)] = sides else {
+        return Err(ImportError::unsupported("the padding is not of height and width alone")
+            .found(format!("{:?}", paddings.iter().take(8).collect::<Vec<_>>())));
+    };
+    unary(tensors, call, Op::Pad([top, left, bottom, right]))
+}
+
+fn average_pool<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
+    let options = call.operator.options(schema::POOL_OPTIONS)?;
+    let window = [size(options.i32(12, 0)?, "the filter height")?, size(options.i32(10, 0)?, "the filter width")?];
+    let stride = [size(options.i32(8, 0)?, "the vertical stride")?, size(options.i32(6, 0)?, "the horizontal stride")?];
+    // SAME pads nothing where the windows tile the image.
+    if pads(options.i8(4)?)? == Pads::Same && stride != window {
+        return Err(ImportError::unsupported("the average pool is padded").expected("VALID padding"));
+    }
+    let value = data(tensors, first(call)?)?;
+    fused(tensors, call, Op::Pool { window: Some(window) }, vec![value], options.i8(14)?)
+}
+
+fn mean<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
+    let axes = integers(tensors, call, 1)?;
+    let mut spatial: Vec<i64> = axes.iter().map(|&axis| if axis < 0 { axis.saturating_add(4) } else { axis }).collect();
+    spatial.sort_unstable();
+    if spatial != [1, 2] {
+        return Err(ImportError::unsupported("the mean is not over height and width")
+            .expected("axes [1, 2]")
+            .found(format!("axes {:?}", axes.iter().take(8).collect::<Vec<_>>())));
+    }
+    unary(tensors, call, Op::Pool { window: None })
+}
+
+/// Converters from PyTorch keep an NCHW input, and transpose it once.
+fn transpose<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
+    let to_nhwc = integers(tensors, call, 1)? == [0, 2, 3, 1];
+    if !to_nhwc || !tensors.nodes.is_empty() || tensors.channels_first {
+        return other(tensors, call);
+    }
+    tensors.channels_first = true;
+    tensors.alias(call.output, first(call)?)
+}
