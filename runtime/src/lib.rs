@@ -19,6 +19,7 @@ mod packed;
 mod preprocess;
 mod scratch;
 pub mod simd;
+pub use simd::{Dst, Src};
 mod stream;
 #[cfg(feature = "alloc")]
 mod weights;

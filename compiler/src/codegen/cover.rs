@@ -83,7 +83,9 @@ mod tests {
 
     #[test]
     fn every_pixel_is_covered_once() {
-        for (rows, cols, mr, flat) in [(7, 7, 14, false), (7, 7, 14, true), (3, 112, 14, false), (5, 1, 14, false), (4, 15, 6, false)] {
+        for (rows, cols, mr, flat) in
+            [(7, 7, 14, false), (7, 7, 14, true), (3, 112, 14, false), (5, 1, 14, false), (4, 15, 6, false)]
+        {
             let mut seen = vec![0; rows * cols];
             for tiles in cover(rows, cols, mr, flat) {
                 assert!(tiles.pixels() <= mr);

@@ -53,8 +53,7 @@ impl Program {
             .into_iter()
             .map(|(index, nodes)| step::step(&context, index, &step_name(&graph, &nodes), &nodes))
             .collect();
-        let kernels =
-            steps.iter().flat_map(|step| &step.kernels).map(|k| (k.name.clone(), k.item.clone())).collect();
+        let kernels = steps.iter().flat_map(|step| &step.kernels).map(|k| (k.name.clone(), k.item.clone())).collect();
         let embedding = order
             .iter()
             .find(|id| matches!(graph.node(**id).op, Op::Dense(_)))

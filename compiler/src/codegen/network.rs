@@ -8,7 +8,7 @@ use quote::{format_ident, quote};
 use super::kernel::lit;
 use super::{Naming, Program, module_name};
 use crate::ir::{Graph, Op, Origin, Shape};
-use crate::spec::{ActivationKind, Fusion, NetworkSpec, PaddingConvention};
+use crate::spec::{ActivationKind, NetworkSpec, PaddingConvention};
 
 /// Everything that `mobilenet_v2!` expands to.
 pub fn items(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenStream {
@@ -275,11 +275,7 @@ fn info(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenStrea
     let bytes = programs.iter().map(|program| program.scratch_bytes).max().unwrap_or(0);
     let scratch = lit(bytes.next_multiple_of(64));
     let embedding = lit(programs.first().map_or(0, |program| program.embedding.len()));
-    let fusion = match spec.fusion {
-        Fusion::None => "none",
-        Fusion::Relu6 => "relu6",
-        Fusion::Block => "block",
-    };
+    let fusion = spec.fusion.name();
     let activation = match spec.activation {
         ActivationKind::Relu => quote!(Relu),
         ActivationKind::Relu6 => quote!(Relu6),

@@ -88,7 +88,8 @@ impl PackPlan {
         });
         let taps: usize = depthwise.window.kernel.iter().product();
         let group = producer.layout.group;
-        let conv_floats: usize = conv.iter().flat_map(|c| c.panels().into_iter().map(|p| p.count * c.panel_floats(&p))).sum();
+        let conv_floats: usize =
+            conv.iter().flat_map(|c| c.panels().into_iter().map(|p| p.count * c.panel_floats(&p))).sum();
         let group_stride = conv_floats + (1 + taps) * group;
         let groups = producer.layout.groups(producer.shape);
         let start = self.floats;

@@ -5,7 +5,8 @@ use super::{Padding, Shape};
 /// `[group][row][column][channel in group]`, rows and columns counting a zero border.
 ///
 /// Plain NHWC is one group of all the channels without a border. A ring holds `rows` rows at a time:
-/// row `y` of the bordered image lies in slot `y % rows`.
+/// row `y` of the bordered image lies in slot `y % rows`. A ring that holds every row of the image serves
+/// one channel group after the other, and so holds a single one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Layout {
     /// Channels stored per pixel and group; channels past the shape's are zero.
@@ -49,9 +50,14 @@ impl Layout {
         self.row_stride(shape) * self.stored_rows(shape)
     }
 
+    /// Channel groups that are held at a time.
+    pub fn held_groups(&self, shape: Shape) -> usize {
+        if self.ring.is_some_and(|rows| rows >= shape.height) { 1 } else { self.groups(shape) }
+    }
+
     /// Elements that the value occupies.
     pub fn elements(&self, shape: Shape) -> usize {
-        self.group_stride(shape) * self.groups(shape)
+        self.group_stride(shape) * self.held_groups(shape)
     }
 
     /// Element offset of `(y, x, c)`.

@@ -96,7 +96,7 @@ pub struct Epilogue {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fused {
     pub stages: Vec<Stage>,
-    /// Output rows per tile; set by `assign_tiles`, 0 before.
+    /// Output rows per tile; set by `assign_layouts`, 0 before.
     pub rows: usize,
 }
 

@@ -21,23 +21,21 @@ const TILE_CACHE: usize = 512 << 10;
 pub fn assign_layouts(graph: &mut Graph, isa: Isa) {
     let Some(order) = graph.order() else { return };
     for id in order {
-        let input = graph.inputs(id).first().copied();
-        let (Some(input), node) = (input, graph.node(id)) else { continue };
-        match &node.op {
-            Op::Fused(_) => stream(graph, id, input, isa),
-            op => {
-                let (window, depthwise) = (window_of(op), matches!(op, Op::DepthwiseConv2d(_)));
-                if let Some(window) = window {
-                    border_input(graph, id, input, window, isa);
-                }
-                if depthwise {
-                    let tensor = &mut graph.node_mut(id).tensor;
-                    tensor.layout = Layout::nhwc(tensor.shape.channels.next_multiple_of(isa.lanes()));
-                } else if matches!(op, Op::Activation(_)) {
-                    let layout = graph.node(input).tensor.layout;
-                    graph.node_mut(id).tensor.layout = layout;
-                }
+        let Some(input) = graph.inputs(id).first().copied() else { continue };
+        let op = &graph.node(id).op;
+        match (op, window_of(op)) {
+            (Op::Fused(_), _) => stream(graph, id, input, isa),
+            (Op::Activation(_), _) => {
+                let layout = graph.node(input).tensor.layout;
+                graph.node_mut(id).tensor.layout = layout;
             }
+            (Op::DepthwiseConv2d(_), Some(window)) => {
+                border_input(graph, id, input, window, isa);
+                let tensor = &mut graph.node_mut(id).tensor;
+                tensor.layout = Layout::nhwc(tensor.shape.channels.next_multiple_of(isa.lanes()));
+            }
+            (_, Some(window)) => border_input(graph, id, input, window, isa),
+            _ => {}
         }
     }
 }
@@ -75,7 +73,9 @@ fn border_input(graph: &mut Graph, reader: NodeId, input: NodeId, window: Window
     };
     let layout = Layout { group, border: border(window, shape, node.tensor.shape), ring: None };
     let mut chain = vec![input];
-    while let (Op::Activation(_), [before]) = (&graph.node(chain[chain.len() - 1]).op, &*graph.inputs(chain[chain.len() - 1])) {
+    while let (Op::Activation(_), [before]) =
+        (&graph.node(chain[chain.len() - 1]).op, &*graph.inputs(chain[chain.len() - 1]))
+    {
         chain.push(*before);
     }
     let maker = chain[chain.len() - 1];
@@ -108,8 +108,7 @@ fn stream(graph: &mut Graph, id: NodeId, input: NodeId, isa: Isa) {
     let padded = vectors * isa.lanes();
 
     let row_bytes = (sides.left + shape.width + sides.right) * group * size_of::<f32>();
-    let whole =
-        row_bytes * shape.height <= RING_CACHE && output.pixels() * padded * size_of::<f32>() <= TILE_CACHE;
+    let whole = row_bytes * shape.height <= RING_CACHE && output.pixels() * padded * size_of::<f32>() <= TILE_CACHE;
     let rows = if whole { output.height } else { tile_rows(window, output, isa) };
     let slots = ((rows - 1) * window.stride[0] + window.kernel[0]).min(shape.height);
     // A ring that would hold every row anyway is filled once.

@@ -5,14 +5,7 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-/// An instruction set that kernels are generated for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Isa {
-    Portable,
-    Neon,
-    Avx2,
-    Avx512,
-}
+pub use crate::spec::Isa;
 
 /// How one float of the activations meets a vector of weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,21 +17,6 @@ pub enum Broadcast {
 }
 
 impl Isa {
-    pub const ALL: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Portable => "portable",
-            Self::Neon => "neon",
-            Self::Avx2 => "avx2",
-            Self::Avx512 => "avx512",
-        }
-    }
-
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|isa| isa.name() == name)
-    }
-
     /// Floats in a vector.
     pub const fn lanes(self) -> usize {
         match self {

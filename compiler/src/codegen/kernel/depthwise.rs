@@ -42,7 +42,9 @@ impl Depthwise {
         let (epilogue, isa) = (epilogue_name(self.epilogue), self.isa.name());
         let channels = vectors * self.isa.lanes();
         let tile = tile.min(cols);
-        format!("f32_dw{kh}x{kw}s{s}{epilogue}_{rows}x{tile}_ch{channels}_px{cols}_a{a_pixel}_c{c_pixel}r{c_row}__{isa}")
+        format!(
+            "f32_dw{kh}x{kw}s{s}{epilogue}_{rows}x{tile}_ch{channels}_px{cols}_a{a_pixel}_c{c_pixel}r{c_row}__{isa}"
+        )
     }
 
     pub fn kernel(&self) -> Kernel {
@@ -95,9 +97,8 @@ impl Depthwise {
     /// `count` tiles of `cols` columns from column `first`.
     fn nest(&self, first: usize, cols: usize, count: usize, weights: &[Ident]) -> TokenStream {
         let lanes = self.isa.lanes();
-        let offset = |pixel: usize| {
-            affine(first * pixel, &[("vector", lanes, self.vectors), ("tile", cols * pixel, count)])
-        };
+        let offset =
+            |pixel: usize| affine(first * pixel, &[("vector", lanes, self.vectors), ("tile", cols * pixel, count)]);
         let (from, to) = (offset(self.stride[1] * self.a_pixel), offset(self.c_pixel));
         let rows = idents("a", self.input_rows());
         let index = (0..rows.len()).map(lit);

@@ -166,9 +166,10 @@ impl Gemm {
                     let lane_lit = lit(lane);
                     let panel_lit = lit(panel * lanes);
                     let at = (0..self.nv).map(|j| lit(first + lane * panel + j * lanes));
-                    let pixels = x.iter().zip(sums).map(|(x, sums)| {
-                        quote!(#(#sums = fma_lane::<#lane_lit>(#x, #weights, #sums);)*)
-                    });
+                    let pixels = x
+                        .iter()
+                        .zip(sums)
+                        .map(|(x, sums)| quote!(#(#sums = fma_lane::<#lane_lit>(#x, #weights, #sums);)*));
                     quote! {
                         #(let #weights = load(w, quad * #panel_lit + #at);)*
                         #(#pixels)*

@@ -100,9 +100,5 @@ fn load(isa: Isa, from: TokenStream, at: TokenStream, channels: usize) -> TokenS
 /// Stores a vector of which `channels` lanes exist.
 fn store(isa: Isa, to: TokenStream, at: TokenStream, value: TokenStream, channels: usize) -> TokenStream {
     let n = lit(channels);
-    if channels < isa.lanes() {
-        quote!(store_first::<#n>(#to, #at, #value);)
-    } else {
-        quote!(store(#to, #at, #value);)
-    }
+    if channels < isa.lanes() { quote!(store_first::<#n>(#to, #at, #value);) } else { quote!(store(#to, #at, #value);) }
 }

@@ -49,8 +49,20 @@ pub fn statements(context: &Context<'_>, id: NodeId, step: usize, first_stage: u
     let producer_layer = layer(at - 1);
     let input = context.graph.node(input);
     let block = Block {
-        context, input, node, rows: *rows, producers, ring, depthwise, op, project, producer_layer, depthwise_layer,
-        project_layer, step, first_stage,
+        context,
+        input,
+        node,
+        rows: *rows,
+        producers,
+        ring,
+        depthwise,
+        op,
+        project,
+        producer_layer,
+        depthwise_layer,
+        project_layer,
+        step,
+        first_stage,
     };
     block.code()
 }
@@ -61,11 +73,10 @@ impl Block<'_> {
         let height = self.node.tensor.shape.height;
         let (full, rest) = (height / self.rows, height % self.rows);
         let reads_image = matches!(self.input.op, Op::Input);
-        let (mut names, mut places) = (vec!["out", "ring", "spatial"], vec![
-            place(self.node),
-            stage_place(self.ring),
-            stage_place(self.depthwise),
-        ]);
+        let (mut names, mut places) = (
+            vec!["out", "ring", "spatial"],
+            vec![place(self.node), stage_place(self.ring), stage_place(self.depthwise)],
+        );
         if reads_image {
             names.push("rows");
             places.push(stage_place(&self.producers[0]));
@@ -77,7 +88,9 @@ impl Block<'_> {
         let notes = self.producers.iter().chain([self.depthwise, self.project]).map(|stage| {
             let line = stage.origin.line;
             let text = match stage.origin.layer {
-                Some(layer) => format!("layer {layer}, {}: {} (spec line {line})", stage.origin.name, stage.tensor.shape),
+                Some(layer) => {
+                    format!("layer {layer}, {}: {} (spec line {line})", stage.origin.name, stage.tensor.shape)
+                }
                 None => format!("{}: {}", stage.origin.name, stage.tensor.shape),
             };
             quote!(rt::note!(#text);)
@@ -92,14 +105,14 @@ impl Block<'_> {
         let body = self.tile(self.rows, &mut kernels);
         let main = quote! {
             for tile in 0..#full_lit {
-                let y = tile * #rows;
+                let y: usize = tile * #rows;
                 #body
             }
         };
         let tail = (rest > 0).then(|| {
             let body = self.tile(rest, &mut kernels);
             let y = lit(full * self.rows);
-            quote!({ let y = #y; #body })
+            quote!({ let y: usize = #y; #body })
         });
         let statements = quote! {
             {
@@ -245,13 +258,15 @@ impl Block<'_> {
             let ident = kernel.ident();
             kernels.push(kernel);
             let (at, stride, width) = (lit(*at), lit(conv.panel_floats(&panels)), lit(panels.nv * lanes));
-            let first = (panels.first_vector > 0).then(|| lit(panels.first_vector * lanes)).map(|first| quote!(+ #first));
+            let first =
+                (panels.first_vector > 0).then(|| lit(panels.first_vector * lanes)).map(|first| quote!(+ #first));
             let (panel_w, panel_c) = match panels.count {
                 1 => (quote!(), quote!()),
                 _ => (quote!(+ panel * #stride), quote!(+ panel * #width)),
             };
             let residual = conv.epilogue.residual.then(|| quote!(, rt::src(x, #to #first #panel_c)));
-            let call = quote!(#ident(#windows, w.at(#at #group #panel_w), rt::dst(#out, #to #first #panel_c) #residual););
+            let call =
+                quote!(#ident(#windows, w.at(#at #group #panel_w), rt::dst(#out, #to #first #panel_c) #residual););
             match panels.count {
                 1 => call,
                 count => {

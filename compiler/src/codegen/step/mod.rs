@@ -65,9 +65,8 @@ pub fn step(context: &Context<'_>, index: usize, name: &str, nodes: &[NodeId]) -
     }
     let last = nodes.last().map(|id| graph.node(*id));
     let output = last.map_or_else(|| Tensor::nhwc(crate::ir::Shape::new(0, 0, 0)), |node| node.tensor);
-    let reads_image = nodes.iter().any(|id| {
-        graph.inputs(*id).iter().any(|input| matches!(graph.node(*input).op, Op::Input))
-    });
+    let reads_image =
+        nodes.iter().any(|id| graph.inputs(*id).iter().any(|input| matches!(graph.node(*input).op, Op::Input)));
     let writes_logits = last.is_some_and(|node| node.place.is_none());
     let shown = match last.and_then(|node| node.place) {
         Some(place) => {

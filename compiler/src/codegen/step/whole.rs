@@ -35,7 +35,9 @@ pub fn statements(context: &Context<'_>, id: NodeId, step: usize, stage: usize) 
 /// What a reader is told about a node.
 fn note(node: &Node) -> String {
     match node.origin.layer {
-        Some(layer) => format!("layer {layer}, {}: {} (spec line {})", node.origin.name, node.tensor.shape, node.origin.line),
+        Some(layer) => {
+            format!("layer {layer}, {}: {} (spec line {})", node.origin.name, node.tensor.shape, node.origin.line)
+        }
         None => format!("{}: {}", node.origin.name, node.tensor.shape),
     }
 }
@@ -43,10 +45,9 @@ fn note(node: &Node) -> String {
 /// Panels of output channels, over chunks of rows that stay in a near cache.
 fn conv(context: &Context<'_>, id: NodeId, input: &Node, residual: Option<&Node>) -> (TokenStream, Vec<Kernel>) {
     let node = context.graph.node(id);
-    let (Some(conv), Some(layer)) = (
-        Conv::new(context.isa, &node.op, input.tensor, node.tensor, node.tile),
-        context.packs.layer((id, 0)),
-    ) else {
+    let (Some(conv), Some(layer)) =
+        (Conv::new(context.isa, &node.op, input.tensor, node.tensor, node.tile), context.packs.layer((id, 0)))
+    else {
         return (quote!(), Vec::new());
     };
     let mut names = vec!["x"];

@@ -1,0 +1,95 @@
+//! The call: its grammar, and from a spec's path to the items.
+
+use std::path::Path;
+
+use mbvc_compiler::spec::{Overrides, Words};
+use mbvc_compiler::{Diagnostics, Naming, compile_file};
+use proc_macro2::{Ident, TokenStream, TokenTree};
+use quote::{format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::parse::{Parse, ParseStream};
+use syn::{Attribute, LitStr, Token, Visibility};
+
+/// `[attributes] [visibility] "path", key = value, ...`
+pub struct Call {
+    attributes: Vec<Attribute>,
+    visibility: Visibility,
+    path: LitStr,
+    overrides: Overrides,
+    /// Path of the crate `mbvc`.
+    root: TokenStream,
+}
+
+impl Parse for Call {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let attributes = input.call(Attribute::parse_outer)?;
+        let visibility = input.parse()?;
+        let path = input.parse()?;
+        let mut overrides = Overrides::new(Words::Macro);
+        let mut root = quote!(::mbvc);
+        while !input.is_empty() {
+            input.parse::<Token![,]>()?;
+            if input.is_empty() {
+                break;
+            }
+            let key = input.call(Ident::parse_any)?;
+            input.parse::<Token![=]>()?;
+            let value = value(input)?;
+            if value.is_empty() {
+                return Err(syn::Error::new(key.span(), format!("`{key}` has no value; write `{key} = value`")));
+            }
+            match key.to_string().as_str() {
+                "crate" => root = value,
+                name => {
+                    overrides.set(name, &yaml(value));
+                }
+            }
+        }
+        Ok(Self { attributes, visibility, path, overrides, root })
+    }
+}
+
+/// All tokens up to the next comma.
+fn value(input: ParseStream<'_>) -> syn::Result<TokenStream> {
+    let mut tokens = TokenStream::new();
+    while !input.is_empty() && !input.peek(Token![,]) {
+        tokens.extend([input.parse::<TokenTree>()?]);
+    }
+    Ok(tokens)
+}
+
+/// A value as it would stand in the spec: a string literal stands for its text.
+fn yaml(value: TokenStream) -> String {
+    match syn::parse2::<LitStr>(value.clone()) {
+        Ok(text) => text.value(),
+        Err(_) => value.to_string(),
+    }
+}
+
+impl Call {
+    pub fn expand(self) -> TokenStream {
+        let Self { attributes, visibility, path, overrides, root } = self;
+        let name = path.value();
+        let folder = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
+        let naming = |network: &str| Naming {
+            name: format_ident!("{network}", span = path.span()),
+            runtime: quote!(#root::__runtime),
+            attributes: quote!(#(#attributes)*),
+            visibility: quote!(#visibility),
+        };
+        // The path is the caller's own, so that no folder of this machine ends up in the code.
+        let tracked = quote! {
+            const _: &[u8] = ::core::include_bytes!(::core::concat!(::core::env!("CARGO_MANIFEST_DIR"), "/", #name));
+        };
+        match compile_file(&Path::new(&folder).join(&name), &name, &overrides, naming) {
+            Ok(items) => quote!(#tracked #items),
+            Err(error) => refuse(&path, &error),
+        }
+    }
+}
+
+/// All mistakes as one compile error at the path.
+fn refuse(path: &LitStr, mistakes: &Diagnostics) -> TokenStream {
+    let text = format!("the network cannot be compiled\n{}", mistakes.render(false));
+    quote_spanned!(path.span()=> ::core::compile_error!(#text);)
+}
