@@ -151,11 +151,12 @@ pub(super) fn root(source: &SourceFile, mistakes: &mut Vec<Diagnostic>) -> Optio
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// The first character that YAML forbids. The parsers would stop at some of them as at the end of the text.
+/// The first character that YAML forbids, or that ends a line in YAML 1.1 only. The two parsers take some of them for
+/// the end of the text, or for different things.
 fn control_character(excerpt: Excerpt<'_>) -> Option<Diagnostic> {
     let forbidden = |c: char| {
-        (c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}'))
-            || matches!(c, BYTE_ORDER_MARK | '\u{fffe}' | '\u{ffff}')
+        (c.is_control() && !matches!(c, '\t' | '\n' | '\r'))
+            || matches!(c, BYTE_ORDER_MARK | '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}')
     };
     let (at, c) = excerpt.text.char_indices().find(|(_, c)| forbidden(*c))?;
     let start = excerpt.base + at;

@@ -106,7 +106,7 @@ impl Locator<'_> {
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(mut located) = self.open.pop() {
-                    located.place = self.places.extend(located.place, span.end);
+                    located.place = self.places.extend(located.place, span.start);
                     self.close(located);
                 }
             }
@@ -177,9 +177,11 @@ impl<'a> Places<'a> {
         self.clip(start, start)
     }
 
-    /// A collection's place, from its first mark to its last.
+    /// A collection's place, from its first mark to where its end is noticed: at the bracket, or behind a block.
     fn extend(&self, first: Place, last: Marker) -> Place {
-        self.clip(first.start - self.excerpt.base, self.byte(last))
+        let end = self.byte(last);
+        let bracket = self.excerpt.text.get(end..).is_some_and(|rest| rest.starts_with([']', '}']));
+        self.clip(first.start - self.excerpt.base, end + usize::from(bracket))
     }
 
     /// A range without what lies behind its first line and without trailing blanks.

@@ -139,3 +139,70 @@ impl<'de> Visitor<'de> for Reader<'_> {
         content.newtype_variant_seed(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Node, Value, read};
+    use crate::diagnostic::{Origin, SourceFile};
+    use crate::spec::locate::Excerpt;
+
+    /// Every value in a tree with the text at its place.
+    fn places<'a>(source: &'a SourceFile, node: &Node, found: &mut Vec<(String, &'a str)>) {
+        let value = match &node.value {
+            Value::List(items) => {
+                items.iter().for_each(|item| places(source, item, found));
+                "list".to_owned()
+            }
+            Value::Map(entries) => {
+                entries.iter().flat_map(|(key, value)| [key, value]).for_each(|node| places(source, node, found));
+                "map".to_owned()
+            }
+            Value::Text(text) => text.clone(),
+            other => format!("{other:?}"),
+        };
+        found.push((value, source.excerpt(node.place)));
+    }
+
+    fn tree(text: &str) -> Vec<(String, String)> {
+        let source = SourceFile::new("test.yaml", text);
+        let mut mistakes = Vec::new();
+        let root = read(Excerpt { text, origin: Origin::Spec, base: 0 }, &mut mistakes);
+        assert!(mistakes.is_empty(), "{mistakes:?}");
+        let mut found = Vec::new();
+        root.iter().for_each(|root| places(&source, root, &mut found));
+        found.into_iter().map(|(value, place)| (value, place.to_owned())).collect()
+    }
+
+    fn is(value: &str, place: &str) -> (String, String) {
+        (value.to_owned(), place.to_owned())
+    }
+
+    #[test]
+    fn every_value_stands_at_its_place() {
+        let found = tree("a: [1, 2.5]  # comment\r\nü:\r\n  - 'x y'\r\n  - { k: , z: null }\r\nb: true\r\n");
+        let wanted = [
+            is("a", "a"),
+            is("Integer(1)", "1"),
+            is("Float(2.5)", "2.5"),
+            is("list", "[1, 2.5]"),
+            is("ü", "ü"),
+            is("x y", "'x y'"),
+            is("k", "k"),
+            is("Null", ""),
+            is("z", "z"),
+            is("Null", "null"),
+            is("map", "{ k: , z: null }"),
+            is("list", "- 'x y'"),
+            is("b", "b"),
+            is("Bool(true)", "true"),
+            is("map", "a: [1, 2.5]  # comment"),
+        ];
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn duplicate_keys_survive() {
+        let keys = tree("a: 1\na: 2\n");
+        assert_eq!(keys[..4], [is("a", "a"), is("Integer(1)", "1"), is("a", "a"), is("Integer(2)", "2")]);
+    }
+}
