@@ -3,6 +3,8 @@
 
 mod layer;
 mod padding;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use mbvc_compiler::spec::{ActivationKind, PaddingConvention};

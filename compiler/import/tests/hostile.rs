@@ -1,0 +1,165 @@
+//! Damaged files of every kind: an error or an import, never a panic, never much memory.
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use common::fixture;
+use mbvc_import::{Format, inspect_bytes, read, read_bytes};
+use proptest::prelude::*;
+
+/// Counts the bytes that are allocated.
+struct Counting;
+
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to the system's allocator as it is; only counters are added.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        MOST.fetch_max(now, Ordering::Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The files that are damaged, and a container; together under 200 KB.
+fn files() -> &'static [(String, Vec<u8>)] {
+    static FILES: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
+    FILES.get_or_init(|| {
+        let names = [
+            "same_plain_op13.onnx",
+            "same_old_op10.onnx",
+            "same_tensorflow_op13.onnx",
+            "symmetric_torchvision_op17.onnx",
+            "symmetric_dynamic_op18.onnx",
+            "same_fused.tflite",
+            "same_explicit.tflite",
+            "same_f16.tflite",
+            "same_int8.tflite",
+        ];
+        let mut files: Vec<_> =
+            names.iter().map(|name| (name.to_string(), std::fs::read(fixture(name)).unwrap())).collect();
+        let container = read(&fixture("same_fused.tflite"), None).unwrap().container.to_bytes();
+        files.push(("tiny.safetensors".into(), container));
+        files
+    })
+}
+
+/// Every way in; what comes out is of no interest, only that something does.
+fn feed(bytes: &[u8], name: &str) {
+    for hint in [None, Some(Format::Onnx), Some(Format::TfLite)] {
+        if let Err(error) = read_bytes(bytes, name, hint) {
+            assert!(error.to_string().starts_with(name), "{error}");
+        }
+    }
+    let _ = inspect_bytes(bytes, name).map(|inspection| inspection.to_string());
+}
+
+/// A file of 20 KB may take some megabytes, whatever sizes it names.
+fn assert_little_memory() {
+    const LIMIT: usize = 256 << 20;
+    let most = MOST.load(Ordering::Relaxed);
+    assert!(most < LIMIT, "{most} bytes were allocated at once");
+}
+
+#[derive(Debug, Clone)]
+enum Damage {
+    Byte(usize, u8),
+    Word(usize, u32),
+    Cut(usize),
+    Remove(usize, usize),
+    Repeat(usize, usize),
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let words = prop_oneof![Just(0), Just(1), Just(u32::MAX), Just(1 << 31), Just(0x7fff_ffff), 0u32..64, any::<u32>()];
+    prop_oneof![
+        4 => (any::<usize>(), any::<u8>()).prop_map(|(at, value)| Damage::Byte(at, value)),
+        3 => (any::<usize>(), words).prop_map(|(at, value)| Damage::Word(at, value)),
+        1 => any::<usize>().prop_map(Damage::Cut),
+        1 => (any::<usize>(), 1usize..64).prop_map(|(at, count)| Damage::Remove(at, count)),
+        1 => (any::<usize>(), 1usize..64).prop_map(|(at, count)| Damage::Repeat(at, count)),
+    ]
+}
+
+fn apply(bytes: &mut Vec<u8>, damage: &Damage) {
+    if bytes.is_empty() {
+        return;
+    }
+    let length = bytes.len();
+    match *damage {
+        Damage::Byte(at, value) => bytes[at % length] = value,
+        Damage::Word(at, value) => {
+            let at = at % length / 4 * 4;
+            for (byte, new) in bytes[at..].iter_mut().zip(value.to_le_bytes()) {
+                *byte = new;
+            }
+        }
+        Damage::Cut(at) => bytes.truncate(at % length),
+        Damage::Remove(at, count) => {
+            let at = at % length;
+            bytes.drain(at..(at + count).min(length));
+        }
+        Damage::Repeat(at, count) => {
+            let at = at % length;
+            let piece = bytes[at..(at + count).min(length)].to_vec();
+            bytes.splice(at..at, piece);
+        }
+    }
+}
+
+proptest! {
+    // 256 cases, or PROPTEST_CASES.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_damage_makes_a_panic(file in 0usize..10, damages in prop::collection::vec(damage(), 1..6)) {
+        let (name, bytes) = &files()[file];
+        let mut bytes = bytes.clone();
+        damages.iter().for_each(|damage| apply(&mut bytes, damage));
+        feed(&bytes, name);
+        assert_little_memory();
+    }
+
+    #[test]
+    fn no_noise_makes_a_panic(noise in prop::collection::vec(any::<u8>(), 0..200), kind in 0usize..4) {
+        let head: &[u8] = [&b""[..], b"\x14\0\0\0TFL3", b"\x08\x08\x3a", b"\x40\0\0\0\0\0\0\0{"][kind];
+        feed(&[head, &noise].concat(), "noise");
+        assert_little_memory();
+    }
+}
+
+/// Offsets, counts and sizes of a flatbuffer are words: every word of the file, once.
+#[test]
+fn no_word_of_a_tflite_file_makes_a_panic() {
+    const VALUES: [u32; 4] = [0, 7, 0x8000_0000, u32::MAX];
+    let (name, bytes) = files().iter().find(|(name, _)| name.contains("int8")).unwrap();
+    for (at, value) in (0..bytes.len() / 4).zip(VALUES.into_iter().cycle()) {
+        let mut damaged = bytes.clone();
+        damaged[at * 4..at * 4 + 4].copy_from_slice(&value.to_le_bytes());
+        let _ = read_bytes(&damaged, name, None);
+    }
+    assert_little_memory();
+}
+
+#[test]
+fn every_truncation_is_an_error() {
+    for (name, bytes) in files() {
+        for end in (0..bytes.len()).step_by(97).chain(bytes.len().saturating_sub(3)..bytes.len()) {
+            assert!(inspect_bytes(&bytes[..end], name).is_err(), "{name} cut to {end} bytes");
+        }
+    }
+}
