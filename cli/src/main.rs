@@ -1,4 +1,99 @@
+//! The command `mbvc`: compile, import, classify, bench and profile networks of the MobileNetV2 family.
+
+mod cache;
+mod commands;
+mod engine;
 mod error;
+mod files;
+mod foreign;
 mod image;
+mod measure;
+mod networks;
+mod options;
+mod peak;
+mod picture;
+mod source_text;
+mod standalone;
 mod ui;
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use commands::{bench, check, classify, dump, emit, import, init, inspect, profile};
+
+/// Compiles networks of the MobileNetV2 family from a YAML table into specialised SIMD Rust.
+///
+/// A spec names the table; weights come from ONNX or TFLite models. The network of the paper, width 1.0 at 224x224
+/// with 1001 classes, is built in: commands that take a spec use it where none is given.
+#[derive(Parser)]
+#[command(name = "mbvc", version, styles = ui::CLAP, max_term_width = 100, after_help = options::examples!(
+    "mbvc init network.yaml                               write a spec to start from",
+    "mbvc check network.yaml                              tell every mistake in it",
+    "mbvc import model.onnx --output weights.safetensors  take over trained weights",
+    "mbvc classify cat.jpg --weights weights.safetensors  what is in the picture?",
+))]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    color: colorchoice_clap::Color,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Init(init::Args),
+    Check(check::Args),
+    Dump(dump::Args),
+    Emit(emit::Args),
+    Import(import::Args),
+    Inspect(inspect::Args),
+    Classify(classify::Args),
+    Bench(bench::Args),
+    Profile(profile::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    cli.color.write_global();
+    let done = match cli.command {
+        None => {
+            start();
+            Ok(())
+        }
+        Some(Command::Init(args)) => init::run(&args),
+        Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Dump(args)) => dump::run(&args),
+        Some(Command::Emit(args)) => emit::run(&args),
+        Some(Command::Import(args)) => import::run(&args),
+        Some(Command::Inspect(args)) => inspect::run(&args),
+        Some(Command::Classify(args)) => classify::run(&args),
+        Some(Command::Bench(args)) => bench::run(&args),
+        Some(Command::Profile(args)) => profile::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            ExitCode::from(error::FAILURE)
+        }
+    }
+}
+
+/// What `mbvc` alone prints.
+fn start() {
+    use ui::{ACCENT, BOLD, DIM};
+    let about = Cli::command().get_about().map(ToString::to_string).unwrap_or_default();
+    outln!("{BOLD}mbvc {}{BOLD:#}  {about}\n", env!("CARGO_PKG_VERSION"));
+    for (what, command) in [
+        ("Write a spec, and check it", "mbvc init network.yaml && mbvc check network.yaml"),
+        ("Look at the compiler's work", "mbvc dump --svg network.svg"),
+        ("Read the code it generates", "mbvc emit --block 2"),
+        ("Take over trained weights", "mbvc import model.onnx --output weights.safetensors --labels labels.txt"),
+        ("Classify photographs", "mbvc classify photos/ --weights weights.safetensors"),
+        ("Measure", "mbvc bench"),
+    ] {
+        outln!("  {what:<30}{ACCENT}{command}{ACCENT:#}");
+    }
+    outln!("\n{DIM}mbvc --help lists all commands, mbvc COMMAND --help explains one{DIM:#}");
+}

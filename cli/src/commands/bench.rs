@@ -1,0 +1,172 @@
+//! `mbvc bench`: variants against each other, call by call.
+
+use std::path::PathBuf;
+
+use mbvc::{Isa, Network};
+use serde::Serialize;
+
+use crate::error::{CliError, Result};
+use crate::measure::{Measured, Variant, interleaved, quantile_ms};
+use crate::options::{FusionArg, IsaArg, SpecOption, examples};
+use crate::ui::{BOLD, DIM};
+use crate::{engine, outln, ui};
+
+/// Measure fusion levels and instruction sets against each other
+///
+/// All variants run in one process, call by call in turn, so that a slow moment of the machine falls on each of them.
+/// With several threads as many callers share one model; the times are those of single calls.
+#[derive(clap::Args)]
+#[command(after_help = examples!(
+    "mbvc bench                                    all fusion levels, random weights",
+    "mbvc bench --fusion block --isa avx2,avx512   instruction sets",
+    "mbvc bench --fusion block --threads 1,2       callers at once",
+    "mbvc bench --weights weights.safetensors --runs 200 --json",
+))]
+pub struct Args {
+    /// Weights, as `mbvc import` writes them [default: random ones]
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// Fusion levels, separated by commas
+    #[arg(long, value_enum, value_name = "LEVEL", value_delimiter = ',', default_value = "none,relu6,block")]
+    fusion: Vec<FusionArg>,
+    /// Instruction sets, separated by commas [default: the widest that this processor has]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    isa: Vec<IsaArg>,
+    /// Callers at once that share a model; several numbers are compared
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1",
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Vec<u16>,
+    /// Calls of each variant and thread
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    runs: u32,
+    /// One line of JSON for each variant
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    spec: SpecOption,
+}
+
+#[derive(Serialize)]
+struct Row {
+    network: &'static str,
+    resolution: [usize; 2],
+    fusion: &'static str,
+    isa: &'static str,
+    threads: usize,
+    runs: u32,
+    min_ms: f64,
+    median_ms: f64,
+    p90_ms: f64,
+    images_per_s: f64,
+    gflops: f64,
+    weights: String,
+}
+
+pub fn run(args: &Args) -> Result {
+    let source = engine::source(args.spec.spec.as_deref(), args.spec.overrides.overrides())?;
+    let mut isas: Vec<Option<Isa>> = args.isa.iter().map(|isa| Some(Isa::from(*isa))).collect();
+    if isas.is_empty() {
+        isas.push(None);
+    }
+    let mut fusions = args.fusion.clone();
+    fusions.dedup();
+    let weights = match &args.weights {
+        Some(path) => engine::weights(Some(path))?,
+        None => engine::random_weights(&source)?,
+    };
+    let label = args.weights.as_ref().map_or_else(|| "random".to_owned(), |path| path.display().to_string());
+    let mut networks: Vec<Box<dyn Network>> = Vec::new();
+    for fusion in fusions {
+        for isa in &isas {
+            networks.push(engine::program(&source, fusion, *isa)?.build(&weights, *isa)?);
+        }
+    }
+    let variants: Vec<Variant<'_>> = networks
+        .iter()
+        .flat_map(|network| {
+            args.threads.iter().map(|threads| Variant { network: &**network, threads: usize::from(*threads) })
+        })
+        .collect();
+    if !args.json && args.weights.is_none() {
+        ui::note("random weights; the time does not depend on the values (--weights FILE for trained ones)");
+    }
+    let bar = ui::progress(args.runs as usize, "measuring");
+    let measured = interleaved(&variants, args.runs as usize, || bar.inc(1));
+    bar.finish_and_clear();
+    let rows: Vec<Row> =
+        variants.iter().zip(&measured).map(|(variant, measured)| row(variant, measured, args.runs, &label)).collect();
+    if args.json {
+        rows.iter().for_each(|row| ui::json(row));
+        return Ok(());
+    }
+    show(&rows)
+}
+
+fn row(variant: &Variant<'_>, measured: &Measured, runs: u32, weights: &str) -> Row {
+    let info = variant.network.info();
+    let [height, width, _] = info.input;
+    let at = |share| (quantile_ms(&measured.latencies, share) * 1e4).round() / 1e4;
+    let median_ms = at(0.5);
+    let macs: usize = info.layers.iter().map(|layer| layer.macs).sum();
+    let busy = measured.busy.as_secs_f64();
+    Row {
+        network: info.name,
+        resolution: [height, width],
+        fusion: info.fusion,
+        isa: variant.network.isa().name(),
+        threads: variant.threads,
+        runs,
+        min_ms: at(0.0),
+        median_ms,
+        p90_ms: at(0.9),
+        images_per_s: per(measured.latencies.len() as f64, busy),
+        gflops: per(2e-6 * macs as f64, median_ms),
+        weights: weights.to_owned(),
+    }
+}
+
+/// A quotient to one decimal, 0 where nothing was measured.
+fn per(amount: f64, time: f64) -> f64 {
+    if time > 0.0 { (amount / time * 10.0).round() / 10.0 } else { 0.0 }
+}
+
+fn show(rows: &[Row]) -> Result {
+    let Some(first) = rows.first() else { return Err(CliError::new("there is nothing to measure")) };
+    let slowest = rows.iter().map(|row| row.median_ms).fold(0.0, f64::max);
+    let [height, width] = first.resolution;
+    let (runs, weights) = (first.runs, &first.weights);
+    outln!("{BOLD}{}{BOLD:#} {height}x{width}, {runs} calls each, {weights} weights\n", source_name(rows));
+    let header = ["fusion", "isa", "threads", "min ms", "median ms", "p90 ms", "images/s", "GFLOP/s", "speed"];
+    let table = ui::table(
+        &header,
+        "<<>>>>>>>",
+        rows.iter().map(|row| {
+            vec![
+                row.fusion.to_owned(),
+                row.isa.to_owned(),
+                row.threads.to_string(),
+                format!("{:.3}", row.min_ms),
+                format!("{:.3}", row.median_ms),
+                format!("{:.3}", row.p90_ms),
+                format!("{:.1}", row.images_per_s),
+                format!("{:.1}", row.gflops),
+                format!("{:.2}x", if row.median_ms > 0.0 { slowest / row.median_ms } else { 0.0 }),
+            ]
+        }),
+    );
+    outln!("{table}");
+    if rows.len() > 1 {
+        outln!("\n{DIM}speed: the slowest median over this one; GFLOP/s of a call at its median{DIM:#}");
+    }
+    Ok(())
+}
+
+/// The built-in levels are types of their own, V2None, V2Relu6, V2Block: they share the table's name.
+fn source_name(rows: &[Row]) -> String {
+    let name = rows.first().map_or("", |row| row.network);
+    if rows.iter().all(|row| row.network == name) && !name.starts_with("V2") {
+        name.to_owned()
+    } else {
+        "MobileNetV2".to_owned()
+    }
+}

@@ -1,0 +1,156 @@
+//! `mbvc check`: all mistakes of a spec, or what its network costs.
+
+use std::path::PathBuf;
+
+use mbvc_compiler::diagnostic::Diagnostics;
+use mbvc_compiler::{Compiled, ir::Op};
+use serde::Serialize;
+
+use crate::engine::{self, Source};
+use crate::error::{CliError, Result};
+use crate::options::{OverrideArgs, examples};
+use crate::ui::{BOLD, Bytes, Count, DIM, GOOD, grouped, plural};
+use crate::{outln, ui};
+
+/// Check specs: tell every mistake at once, or what the network costs
+#[derive(clap::Args)]
+#[command(after_help = examples!(
+    "mbvc check network.yaml",
+    "mbvc check specs/*.yaml --json",
+    "mbvc check network.yaml --width 0.5 --resolution 160",
+))]
+pub struct Args {
+    /// Specs to check
+    #[arg(value_name = "SPEC", required = true)]
+    specs: Vec<PathBuf>,
+    /// One line of JSON for each spec
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    overrides: OverrideArgs,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Report {
+    Good {
+        spec: String,
+        ok: bool,
+        name: String,
+        resolution: [usize; 2],
+        classes: usize,
+        layers: usize,
+        steps: usize,
+        macs: usize,
+        parameters: usize,
+        fusion: &'static str,
+        scratch_bytes: usize,
+    },
+    Bad {
+        spec: String,
+        ok: bool,
+        mistakes: Vec<Mistake>,
+    },
+}
+
+#[derive(Serialize)]
+struct Mistake {
+    code: &'static str,
+    rule: &'static str,
+    message: String,
+    line: Option<usize>,
+    column: Option<usize>,
+    help: String,
+}
+
+pub fn run(args: &Args) -> Result {
+    let mut failed = 0;
+    for path in &args.specs {
+        let checked = engine::source(Some(path), args.overrides.overrides())
+            .and_then(|source| Ok((source.compile(source.spec.fusion.into(), &[])?, source)));
+        let name = path.display().to_string();
+        match checked {
+            Ok((compiled, source)) if args.json => ui::json(&good(name, &compiled, &source)),
+            Ok((compiled, source)) => show(&good(name, &compiled, &source), &source),
+            Err(CliError::Diagnostics(mistakes)) if args.json => {
+                failed += 1;
+                ui::json(&bad(name, &mistakes));
+            }
+            Err(cause) => {
+                failed += 1;
+                cause.print();
+            }
+        }
+    }
+    match (failed, args.specs.len()) {
+        (0, _) => Ok(()),
+        // The mistakes say it all.
+        (_, 1) => Err(CliError::Reported),
+        _ if args.json => Err(CliError::Reported),
+        (failed, all) => Err(CliError::new(format!("{failed} of {} have mistakes", plural(all, "spec")))),
+    }
+}
+
+fn good(spec: String, compiled: &Compiled, source: &Source) -> Report {
+    let graph = &compiled.graph;
+    let nodes = graph.order().unwrap_or_default().into_iter().map(|id| graph.node(id));
+    let layers = nodes
+        .flat_map(|node| match &node.op {
+            Op::Fused(fused) => fused.stages.iter().map(|stage| stage.origin.layer).collect(),
+            _ => vec![node.origin.layer],
+        })
+        .flatten()
+        .count();
+    let parameters = engine::parameters(graph).iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+    let first = compiled.programs.first();
+    let macs =
+        first.map_or(0, |program| program.steps.iter().flat_map(|step| &step.stages).map(|stage| stage.macs).sum());
+    Report::Good {
+        spec,
+        ok: true,
+        name: source.spec.name.clone(),
+        resolution: source.spec.resolution,
+        classes: source.spec.classes,
+        layers,
+        steps: first.map_or(0, |program| program.steps.len()),
+        macs,
+        parameters,
+        fusion: crate::options::FusionArg::from(source.spec.fusion).name(),
+        scratch_bytes: compiled.programs.iter().map(|program| program.scratch_bytes).max().unwrap_or(0),
+    }
+}
+
+fn bad(spec: String, mistakes: &Diagnostics) -> Report {
+    let mistakes = mistakes
+        .iter()
+        .map(|one| {
+            let place = mistakes.line_and_column(one);
+            Mistake {
+                code: one.rule.code,
+                rule: one.rule.text,
+                message: one.message.clone(),
+                line: place.map(|(line, _)| line),
+                column: place.map(|(_, column)| column),
+                help: one.help.clone(),
+            }
+        })
+        .collect();
+    Report::Bad { spec, ok: false, mistakes }
+}
+
+fn show(report: &Report, source: &Source) {
+    let Report::Good { spec, name, resolution: [height, width], classes, layers, steps, macs, parameters, .. } = report
+    else {
+        return;
+    };
+    let Report::Good { fusion, scratch_bytes, .. } = report else { return };
+    outln!("{GOOD}ok{GOOD:#}  {BOLD}{spec}{BOLD:#}");
+    outln!("    {name}, width {}, {height}x{width}, {classes} classes", source.spec.width);
+    outln!(
+        "    {layers} layers in {steps} steps, {} MACs, {} parameters {DIM}({}){DIM:#}",
+        Count(*macs as f64),
+        grouped(*parameters),
+        Bytes(*parameters * 4)
+    );
+    outln!("    {} of scratch with fusion {fusion}", Bytes(*scratch_bytes));
+}

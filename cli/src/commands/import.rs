@@ -1,0 +1,129 @@
+//! `mbvc import`: trained weights from other formats.
+
+use std::path::{Path, PathBuf};
+
+use mbvc_import::{ImportError, Imported, Labels};
+use serde::Serialize;
+
+use crate::error::{CliError, Result};
+use crate::options::examples;
+use crate::ui::{ACCENT, BOLD, Bytes, DIM, GOOD, grouped};
+use crate::{engine, files, outln, ui};
+
+/// Take over trained weights from an ONNX or TFLite model
+///
+/// Float and quantised models are read, BatchNorm is folded in double precision, and width, classes, padding and
+/// other conventions are found where the file tells. The result is a safetensors file that fits every resolution,
+/// fusion level and instruction set.
+#[derive(clap::Args)]
+#[command(after_help = examples!(
+    "mbvc import model.onnx --output weights.safetensors --labels imagenet_labels.txt",
+    "mbvc import model.tflite --output weights.safetensors --spec network.yaml   must fit this spec",
+    "mbvc import model.onnx --output weights.safetensors --write-spec network.yaml",
+))]
+pub struct Args {
+    /// The model: .onnx or .tflite, float or quantised
+    #[arg(value_name = "FILE")]
+    model: PathBuf,
+    /// Where to write the weights
+    #[arg(long, short, value_name = "W.safetensors")]
+    output: PathBuf,
+    /// Spec that the weights have to fit; its preprocessing is taken over
+    #[arg(long, value_name = "FILE")]
+    spec: Option<PathBuf>,
+    /// Names of the classes: one a line in the order of the outputs, or JSON
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// Also write a spec that describes the model
+    #[arg(long, value_name = "FILE", conflicts_with = "spec")]
+    write_spec: Option<PathBuf>,
+    /// What was found, as one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    output: String,
+    format: String,
+    parameters: usize,
+    metadata: std::collections::BTreeMap<&'a str, &'a str>,
+    facts: &'a [mbvc_import::Fact],
+    notes: &'a [String],
+}
+
+impl From<Box<ImportError>> for CliError {
+    fn from(cause: Box<ImportError>) -> Self {
+        Self::new(cause.to_string())
+    }
+}
+
+pub fn run(args: &Args) -> Result {
+    if same_file(&args.model, &args.output) {
+        return Err(CliError::new(format!("{} would be overwritten by its own weights", args.model.display()))
+            .help("give --output another name"));
+    }
+    let source = match &args.spec {
+        Some(path) => Some(engine::source(Some(path), mbvc_compiler::spec::Overrides::none())?),
+        None => None,
+    };
+    let labels = args.labels.as_deref().map(Labels::open).transpose()?;
+    let mut imported = mbvc_import::read(&args.model, None)?;
+    if let Some(source) = &source {
+        imported.check_against(&source.spec).map_err(|mismatches| {
+            CliError::new(format!("{}: {mismatches}", args.model.display()))
+                .help("without --spec the model is imported as it is; --write-spec FILE writes the spec that it fits")
+        })?;
+        imported.set_preprocessing(source.spec.preprocessing);
+    }
+    if let Some(labels) = &labels {
+        imported.set_labels(labels)?;
+    }
+    imported.write(&args.output)?;
+    if let Some(path) = &args.write_spec {
+        files::write(path, imported.spec_yaml().as_bytes())?;
+    }
+    if args.json {
+        ui::json(&Report {
+            output: args.output.display().to_string(),
+            format: imported.format.to_string(),
+            parameters: imported.container.parameters(),
+            metadata: imported.container.metadata.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
+            facts: &imported.facts,
+            notes: &imported.notes,
+        });
+        return Ok(());
+    }
+    show(args, &imported);
+    Ok(())
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
+fn show(args: &Args, imported: &Imported) {
+    let (output, parameters) = (args.output.display(), imported.container.parameters());
+    let bytes = std::fs::metadata(&args.output).map_or(0, |meta| meta.len() as usize);
+    outln!("{GOOD}wrote{GOOD:#} {output}: {} parameters, {}", grouped(parameters), Bytes(bytes));
+    outln!("\n{BOLD}found in {}{BOLD:#} ({})", args.model.display(), imported.format);
+    let widest = imported.facts.iter().map(|fact| fact.key.len()).max().unwrap_or(0);
+    for fact in &imported.facts {
+        outln!("  {:widest$}  {}  {DIM}{}{DIM:#}", fact.key, fact.value, fact.how);
+    }
+    if let Some(labels) = imported.container.metadata.get("mbvc.labels") {
+        outln!("  {:widest$}  {}  {DIM}from --labels{DIM:#}", "labels", labels.lines().count());
+    }
+    for note in &imported.notes {
+        ui::note(note);
+    }
+    if !imported.container.metadata.contains_key("mbvc.labels") {
+        ui::note("without --labels FILE classes are told by number");
+    }
+    if let Some(path) = &args.write_spec {
+        outln!("\n{GOOD}wrote{GOOD:#} {}", path.display());
+    }
+    let spec = args.spec.as_ref().or(args.write_spec.as_ref());
+    let option = spec.map_or_else(String::new, |path| format!(" --spec {}", path.display()));
+    outln!("\nNow classify a photograph:\n  {ACCENT}mbvc classify IMAGE --weights {output}{option}{ACCENT:#}");
+}

@@ -1,0 +1,97 @@
+//! `mbvc init`: a commented spec to start from.
+
+use std::path::PathBuf;
+
+use mbvc_compiler::diagnostic::SourceFile;
+use mbvc_compiler::spec::{self, PaddingConvention, Template};
+
+use crate::error::{CliError, Result};
+use crate::options::{examples, parse_resolution};
+use crate::ui::{ACCENT, GOOD};
+use crate::{files, outln};
+
+/// Write a commented spec to start from
+#[derive(clap::Args)]
+#[command(after_help = examples!(
+    "mbvc init                                         MobileNetV2 1.0 at 224x224 as TensorFlow trains it",
+    "mbvc init small.yaml --width 0.35 --resolution 96",
+    "mbvc init torch.yaml --padding symmetric --classes 1000",
+))]
+pub struct Args {
+    /// Where to write it; `-` for standard output
+    #[arg(value_name = "PATH", default_value = "mobilenet_v2.yaml")]
+    path: PathBuf,
+    /// Name of the Rust type that the macro will define
+    #[arg(long, default_value = "MobileNetV2")]
+    name: String,
+    /// Width multiplier
+    #[arg(long, default_value_t = 1.0)]
+    width: f64,
+    /// Height and width in pixels, one number or HxW
+    #[arg(long, value_name = "PIXELS", default_value = "224", value_parser = parse_resolution)]
+    resolution: [usize; 2],
+    /// Number of classes
+    #[arg(long, value_name = "N", default_value_t = 1001)]
+    classes: usize,
+    /// Padding convention of the framework that trained the weights
+    #[arg(long, value_enum, default_value_t = Padding::Same)]
+    padding: Padding,
+    /// Replace the file if there is one
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Padding {
+    /// TensorFlow, Keras
+    Same,
+    /// PyTorch
+    Symmetric,
+}
+
+pub fn run(args: &Args) -> Result {
+    let padding = match args.padding {
+        Padding::Same => PaddingConvention::Same,
+        Padding::Symmetric => PaddingConvention::Symmetric,
+    };
+    let options = Template {
+        name: args.name.clone(),
+        width: args.width,
+        resolution: args.resolution,
+        classes: args.classes,
+        padding,
+    };
+    let text = spec::template(&options);
+    let stdout = args.path.as_os_str() == "-";
+    let shown = if stdout { "the new spec".to_owned() } else { args.path.display().to_string() };
+    // What is asked for may be out of range: then nothing is written.
+    let checked = spec::parse(&SourceFile::new(shown.as_str(), text.as_str()))?;
+    if stdout {
+        crate::ui::print(format_args!("{text}"));
+        return Ok(());
+    }
+    if args.path.exists() && !args.force {
+        return Err(CliError::new(format!("{shown} exists already"))
+            .help("name another file, or replace this one with --force"));
+    }
+    if let Some(folder) = args.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(|cause| CliError::io("create", folder, &cause))?;
+    }
+    files::write(&args.path, text.as_bytes())?;
+    let [height, width] = checked.resolution;
+    outln!(
+        "{GOOD}wrote{GOOD:#} {shown}: {} of width {} at {height}x{width}, {} classes",
+        checked.name,
+        checked.width,
+        checked.classes
+    );
+    outln!("\nEdit it, then");
+    for (command, what) in [
+        (format!("mbvc check {shown}"), "tells every mistake, and what the network costs"),
+        (format!("mbvc dump {shown} --svg network.svg"), "draws what the compiler makes of it"),
+        (format!("mbvc::mobilenet_v2!(\"{shown}\");"), "in Rust code compiles it into your crate"),
+    ] {
+        outln!("  {ACCENT}{command}{ACCENT:#}  {what}");
+    }
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! One command a file.
+
+pub mod bench;
+pub mod check;
+pub mod classify;
+pub mod dump;
+pub mod emit;
+pub mod import;
+pub mod init;
+pub mod inspect;
+pub mod profile;

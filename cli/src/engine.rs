@@ -1,0 +1,192 @@
+//! The compiler as the commands use it: specs, code, and networks that run.
+
+use std::path::Path;
+
+use mbvc::{Activation, Conventions, Isa, Network, Padding, Precision, Weights};
+use mbvc_compiler::diagnostic::SourceFile;
+use mbvc_compiler::ir::{Graph, Op};
+use mbvc_compiler::spec::{self, ActivationKind, NetworkSpec, Overrides, PaddingConvention};
+use mbvc_compiler::{Compiled, Naming, compile};
+use quote::{format_ident, quote};
+
+use crate::error::{CliError, Result};
+use crate::options::FusionArg;
+use crate::{cache, foreign, networks};
+
+/// A checked spec, its text, and what was given beside it.
+pub struct Source {
+    pub file: SourceFile,
+    pub spec: NetworkSpec,
+    pub overrides: Overrides,
+}
+
+impl Source {
+    /// Compiles the network with `fusion`, and for `isas` where some are named.
+    ///
+    /// # Errors
+    /// What only shows in the compiled network: a scratch beyond the budget.
+    pub fn compile(&self, fusion: FusionArg, isas: &[Isa]) -> Result<Compiled> {
+        let mut overrides = self.overrides.clone();
+        overrides.set("fusion", fusion.name());
+        if !isas.is_empty() {
+            let names: Vec<&str> = isas.iter().map(|isa| isa.name()).collect();
+            overrides.set("isa", &format!("[{}]", names.join(", ")));
+        }
+        Ok(compile(&self.file, &overrides)?)
+    }
+
+    /// Whether the network is the built-in one, whatever its text looks like.
+    fn is_built_in(&self) -> bool {
+        let built_in = spec::parse(&SourceFile::new(networks::SPEC_NAME, networks::SPEC));
+        built_in.is_ok_and(|built_in| essence(&built_in) == essence(&self.spec))
+    }
+}
+
+/// A spec without what the generated kernels do not depend on: names, lines, and what commands choose.
+fn essence(spec: &NetworkSpec) -> NetworkSpec {
+    let mut spec = spec.clone();
+    spec.name.clear();
+    spec.stem.line = 0;
+    spec.head.line = 0;
+    spec.blocks.iter_mut().for_each(|row| row.line = 0);
+    spec.fusion = mbvc_compiler::spec::Fusion::Block;
+    spec.isas.clear();
+    spec.scratch_budget = None;
+    spec.threads = 1;
+    spec
+}
+
+/// Reads and checks a spec; without a path the built-in one.
+///
+/// # Errors
+/// All mistakes of the file, the spec and the overrides.
+pub fn source(path: Option<&Path>, overrides: Overrides) -> Result<Source> {
+    let file = match path {
+        Some(path) => spec::read(path, &path.to_string_lossy())?,
+        None => SourceFile::new(networks::SPEC_NAME, networks::SPEC),
+    };
+    let spec = spec::parse_with(&file, &overrides)?;
+    Ok(Source { file, spec, overrides })
+}
+
+/// A network that weights can be bound to.
+pub enum Program {
+    BuiltIn(FusionArg),
+    Foreign(foreign::Program),
+}
+
+/// Finds the network among the built-in ones, or compiles it for `isa` (the processor's best without one).
+///
+/// # Errors
+/// If it has to be compiled and cannot be.
+pub fn program(source: &Source, fusion: FusionArg, isa: Option<Isa>) -> Result<Program> {
+    if source.is_built_in() {
+        return Ok(Program::BuiltIn(fusion));
+    }
+    let isa = match isa {
+        Some(isa) => isa,
+        None => mbvc::choose(&Isa::ALL, None).map_err(|cause| CliError::new(cause.to_string()))?.isa(),
+    };
+    let compiled = source.compile(fusion, &[isa])?;
+    let naming = Naming {
+        name: format_ident!("Generated"),
+        runtime: quote!(::mbvc_runtime),
+        attributes: quote!(),
+        visibility: quote!(pub),
+    };
+    let [height, width] = compiled.spec.resolution;
+    let what = format!("{} {height}x{width}, fusion {}", compiled.spec.name, fusion.name());
+    let library = cache::library(&compiled.tokens(&naming).to_string(), &what)?;
+    foreign::Program::load(&library)
+        .map(Program::Foreign)
+        .map_err(|cause| CliError::new(cause).help("delete the file, and it will be compiled anew"))
+}
+
+impl Program {
+    /// Binds weights to the network.
+    ///
+    /// # Errors
+    /// All differences between the weights and the network, or the instruction set that is missing.
+    pub fn build(&self, weights: &Weights, isa: Option<Isa>) -> Result<Box<dyn Network>> {
+        match self {
+            Self::BuiltIn(fusion) => networks::build(*fusion, weights, isa).map_err(|cause| {
+                let mismatch = matches!(cause, mbvc::ModelError::Mismatch { .. });
+                let error = CliError::new(cause.to_string());
+                if mismatch { error.help("name the spec of the weights with --spec FILE") } else { error }
+            }),
+            Self::Foreign(program) => match program.build(weights, isa) {
+                Ok(model) => Ok(Box::new(model)),
+                Err(cause) => Err(CliError::new(cause)),
+            },
+        }
+    }
+}
+
+/// Opens a container.
+///
+/// # Errors
+/// If there is none, which is told with how to get one, or it is none.
+pub fn weights(path: Option<&Path>) -> Result<Weights> {
+    let Some(path) = path else {
+        return Err(CliError::new("this needs trained weights, and no --weights FILE was given")
+            .help(
+                "make them from an ONNX or TFLite model of the network:\n\
+                   mbvc import MODEL.onnx --output weights.safetensors --labels LABELS.txt",
+            )
+            .help("pretrained models are published with TensorFlow Lite, Keras, torchvision and the ONNX model zoo"));
+    };
+    Weights::open(path).map_err(|cause| {
+        let text = cause.to_string();
+        let model = path.extension().is_some_and(|end| end == "onnx" || end == "tflite");
+        let error = CliError::new(text);
+        if model {
+            error.help(format!(
+                "this looks like a model; take its weights over first:\n\
+                                mbvc import {} --output weights.safetensors",
+                path.display()
+            ))
+        } else {
+            error
+        }
+    })
+}
+
+/// Weights to run a network without trained ones, the same every time.
+///
+/// # Errors
+/// If the network cannot be compiled.
+pub fn random_weights(source: &Source) -> Result<Weights> {
+    let spec = &source.spec;
+    let graph = source.compile(FusionArg::None, &[Isa::Portable])?.graph;
+    let conventions = Conventions {
+        activation: match spec.activation {
+            ActivationKind::Relu6 => Activation::Relu6,
+            ActivationKind::Relu => Activation::Relu,
+        },
+        padding: match spec.padding {
+            PaddingConvention::Same => Padding::Same,
+            PaddingConvention::Symmetric => Padding::Symmetric,
+        },
+        precision: Precision::F32,
+        classes: spec.classes,
+    };
+    let parameters = parameters(&graph);
+    let tensors = parameters.iter().map(|(name, shape)| (name.as_str(), shape.as_slice()));
+    Weights::random(tensors, conventions, 1).map_err(|cause| CliError::new(cause.to_string()))
+}
+
+/// The folded parameters of a graph: canonical names and shapes.
+pub fn parameters(graph: &Graph) -> Vec<(String, Vec<usize>)> {
+    let of = |op: &Op| match op {
+        Op::Conv2d(conv) => [Some(conv.weight), conv.bias],
+        Op::DepthwiseConv2d(conv) => [Some(conv.weight), conv.bias],
+        Op::Dense(dense) => [Some(dense.weight), Some(dense.bias)],
+        _ => [None, None],
+    };
+    let nodes = graph.order().unwrap_or_default().into_iter().map(|id| graph.node(id));
+    let ids = nodes.flat_map(|node| match &node.op {
+        Op::Fused(fused) => fused.stages.iter().flat_map(|stage| of(&stage.op)).collect(),
+        op => of(op).to_vec(),
+    });
+    ids.flatten().map(|id| graph.param(id)).map(|param| (param.name.clone(), param.shape.clone())).collect()
+}

@@ -1,0 +1,110 @@
+//! Files: whole or not at all.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::error::{CliError, Result};
+use crate::image::EXTENSIONS;
+
+/// Writes a file under a temporary name beside it, then renames: a reader never sees half of it.
+pub fn write(path: &Path, content: &[u8]) -> Result {
+    let failed = |cause: &std::io::Error| CliError::io("write", path, cause);
+    if path.is_dir() {
+        return Err(CliError::new(format!("cannot write {}: it is a folder", path.display())));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".mbvc-");
+    // A temporary file is private by default; the finished one is as any other.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder).map_err(|cause| failed(&cause))?;
+    file.write_all(content).map_err(|cause| failed(&cause))?;
+    file.persist(path).map_err(|cause| failed(&cause.error))?;
+    Ok(())
+}
+
+/// Images to read: files as they are named, folders by what is in them, in order of name.
+///
+/// # Errors
+/// If a folder cannot be read or holds no image.
+pub fn images(paths: &[PathBuf], recursive: bool) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            found.push(path.clone());
+            continue;
+        }
+        let before = found.len();
+        collect(path, recursive, &mut found)?;
+        if found.len() == before {
+            let help = if recursive { "" } else { "; folders in it are searched with --recursive" };
+            return Err(CliError::new(format!("there is no image in the folder {}", path.display()))
+                .help(format!("files ending in {} are read{help}", EXTENSIONS.join(", "))));
+        }
+    }
+    Ok(found)
+}
+
+fn collect(folder: &Path, recursive: bool, found: &mut Vec<PathBuf>) -> Result {
+    let entries = std::fs::read_dir(folder).map_err(|cause| CliError::io("read", folder, &cause))?;
+    let mut entries: Vec<_> = entries.flatten().collect();
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let path = entry.path();
+        // A link to a folder is not followed: it may lead back here.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if recursive {
+                collect(&path, recursive, found)?;
+            }
+        } else if path.extension().is_some_and(|end| EXTENSIONS.iter().any(|known| end.eq_ignore_ascii_case(known)))
+            && path.is_file()
+        {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_searched_flat_or_deep() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("deep")).unwrap();
+        for name in ["b.PNG", "a.jpg", "notes.txt", "deep/c.webp"] {
+            std::fs::write(at(name), "").unwrap();
+        }
+        let flat = images(&[folder.path().to_owned()], false).unwrap();
+        assert_eq!(flat, [at("a.jpg"), at("b.PNG")]);
+        let deep = images(&[folder.path().to_owned()], true).unwrap();
+        assert_eq!(deep, [at("a.jpg"), at("b.PNG"), at("deep/c.webp")]);
+        let named = images(&[at("notes.txt")], false).unwrap();
+        assert_eq!(named, [at("notes.txt")], "a file that is named is tried whatever its ending");
+        std::fs::create_dir(at("empty")).unwrap();
+        assert!(images(&[at("empty")], false).unwrap_err().to_string().contains("no image in the folder"));
+    }
+
+    #[test]
+    fn files_are_whole_and_readable() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.txt");
+        write(&path, b"one").unwrap();
+        write(&path, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o400, 0o400);
+            assert_eq!(mode & 0o111, 0);
+        }
+        let message = write(&folder.path().join("no/such/folder"), b"").unwrap_err().to_string();
+        assert!(message.contains("its folder does not exist"), "{message}");
+        assert!(write(folder.path(), b"").unwrap_err().to_string().contains("it is a folder"));
+    }
+}

@@ -1,0 +1,167 @@
+//! Arguments that several commands take.
+
+use std::path::PathBuf;
+
+use mbvc::Isa;
+use mbvc_compiler::spec::{Fusion, Overrides, Words};
+
+/// The EXAMPLES section of a command's help.
+macro_rules! examples {
+    ($($line:literal),+ $(,)?) => {
+        concat!("\x1b[1mExamples:\x1b[0m" $(, "\n  ", $line)+)
+    };
+}
+pub(crate) use examples;
+
+/// A spec by position.
+#[derive(clap::Args)]
+pub struct SpecArgs {
+    /// Spec of the network [default: the built-in MobileNetV2 1.0 at 224x224, 1001 classes]
+    #[arg(value_name = "SPEC")]
+    pub spec: Option<PathBuf>,
+    #[command(flatten)]
+    pub overrides: OverrideArgs,
+}
+
+/// A spec by option, for commands whose positions are other files.
+#[derive(clap::Args)]
+pub struct SpecOption {
+    /// Spec of the network [default: the built-in MobileNetV2 1.0 at 224x224, 1001 classes]
+    #[arg(long, value_name = "FILE")]
+    pub spec: Option<PathBuf>,
+    #[command(flatten)]
+    pub overrides: OverrideArgs,
+}
+
+/// Values in place of the spec's own.
+#[derive(clap::Args)]
+#[command(next_help_heading = "In place of the spec's values")]
+pub struct OverrideArgs {
+    /// Width multiplier
+    #[arg(long)]
+    pub width: Option<String>,
+    /// Height and width in pixels, one number or HxW
+    #[arg(long, value_name = "PIXELS")]
+    pub resolution: Option<String>,
+    /// Number of classes
+    #[arg(long, value_name = "N")]
+    pub classes: Option<String>,
+}
+
+impl OverrideArgs {
+    /// The compiler checks them together with the spec.
+    pub fn overrides(&self) -> Overrides {
+        let mut overrides = Overrides::new(Words::Command);
+        if let Some(width) = &self.width {
+            overrides.set("width", width);
+        }
+        if let Some(resolution) = &self.resolution {
+            overrides.set("resolution", &pair(resolution));
+        }
+        if let Some(classes) = &self.classes {
+            overrides.set("classes", classes);
+        }
+        overrides
+    }
+}
+
+/// `192x224` as YAML spells it; everything else as it is, for the compiler to judge.
+fn pair(text: &str) -> String {
+    match text.split_once(['x', 'X', '×']) {
+        Some((height, width)) => format!("[{height}, {width}]"),
+        None => text.to_owned(),
+    }
+}
+
+/// `224` or `192x224`.
+pub fn parse_resolution(text: &str) -> Result<[usize; 2], String> {
+    let number = |text: &str| {
+        text.trim()
+            .parse()
+            .map_err(|_| format!("`{text}` is not a number of pixels; write 224, or 192x224 (height x width)"))
+    };
+    match text.split_once(['x', 'X', '×']) {
+        Some((height, width)) => Ok([number(height)?, number(width)?]),
+        None => number(text).map(|size| [size, size]),
+    }
+}
+
+/// How much is fused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum FusionArg {
+    /// Convolution, activation and residual add, each over whole tensors
+    None,
+    /// Activation and residual add in the convolutions' epilogues
+    Relu6,
+    /// Streamed inverted residual blocks
+    Block,
+}
+
+impl FusionArg {
+    pub const ALL: [Self; 3] = [Self::None, Self::Relu6, Self::Block];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Relu6 => "relu6",
+            Self::Block => "block",
+        }
+    }
+}
+
+impl From<FusionArg> for Fusion {
+    fn from(arg: FusionArg) -> Self {
+        match arg {
+            FusionArg::None => Self::None,
+            FusionArg::Relu6 => Self::Relu6,
+            FusionArg::Block => Self::Block,
+        }
+    }
+}
+
+impl From<Fusion> for FusionArg {
+    fn from(fusion: Fusion) -> Self {
+        match fusion {
+            Fusion::None => Self::None,
+            Fusion::Relu6 => Self::Relu6,
+            Fusion::Block => Self::Block,
+        }
+    }
+}
+
+/// An instruction set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum IsaArg {
+    /// Plain Rust
+    Portable,
+    /// 64-bit Arm
+    Neon,
+    /// x86-64 with AVX2 and FMA
+    Avx2,
+    /// x86-64 with AVX-512
+    Avx512,
+}
+
+impl From<IsaArg> for Isa {
+    fn from(arg: IsaArg) -> Self {
+        match arg {
+            IsaArg::Portable => Self::Portable,
+            IsaArg::Neon => Self::Neon,
+            IsaArg::Avx2 => Self::Avx2,
+            IsaArg::Avx512 => Self::Avx512,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resolutions() {
+        assert_eq!(parse_resolution("224"), Ok([224, 224]));
+        assert_eq!(parse_resolution("192x224"), Ok([192, 224]));
+        assert!(parse_resolution("192x").is_err_and(|text| text.contains("height x width")));
+        assert_eq!(pair("192x224"), "[192, 224]");
+    }
+}

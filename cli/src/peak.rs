@@ -1,0 +1,121 @@
+//! What the processor can do at most: multiply-adds from registers, and bytes from memory.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use mbvc::{Isa, Src, src};
+
+/// Chains that do not wait for each other: enough for four cycles of latency on two units, few enough for sixteen
+/// registers.
+const CHAINS: usize = 12;
+const STEPS: usize = 100_000;
+/// Vectors of the widest set: where the chains start, and the two factors.
+const FLOATS: usize = (CHAINS + 2) * 16;
+
+/// GFLOP/s of multiply-add chains that never leave the registers, for one thread; 0 where the processor lacks the
+/// instruction set.
+pub fn gflops(isa: Isa) -> f64 {
+    if isa.detect().is_none() {
+        return 0.0;
+    }
+    // Different for each chain, and unknown to the optimiser, which could compute equal chains once.
+    let values: Vec<f32> = (0..FLOATS).map(|at| 1.0 + at as f32).collect();
+    let values = black_box(values);
+    let mut best = 0.0_f64;
+    // The best of some: an interruption only ever makes it slower.
+    for _ in 0..5 {
+        let start = Instant::now();
+        let lanes = chains(isa, src(&values, 0));
+        let seconds = start.elapsed().as_secs_f64();
+        best = best.max((2 * lanes * CHAINS * STEPS) as f64 / seconds / 1e9);
+    }
+    best
+}
+
+macro_rules! loops {
+    ($($(#[$attribute:meta])* $isa:ident;)+) => {$(
+        $(#[$attribute])*
+        fn $isa(values: Src<'_>) -> usize {
+            use mbvc::simd::$isa::{LANES, fma, load};
+            let (x, w) = (load(values, 0), load(values, LANES));
+            let mut sums: [_; CHAINS] = [load(values, 0); CHAINS];
+            let mut at = 0;
+            // `map` and closures would lose the target feature.
+            while at < CHAINS {
+                sums[at] = load(values, (at + 2) * LANES);
+                at += 1;
+            }
+            for _ in 0..STEPS {
+                let mut at = 0;
+                while at < CHAINS {
+                    sums[at] = fma(x, w, sums[at]);
+                    at += 1;
+                }
+            }
+            black_box(sums);
+            LANES
+        }
+    )+};
+}
+
+loops! {
+    portable;
+    #[cfg(target_arch = "aarch64")]
+    #[target_feature(enable = "neon")]
+    neon;
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    avx2;
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    avx512;
+}
+
+/// Runs the chains; returns the lanes of a vector.
+fn chains(isa: Isa, values: Src<'_>) -> usize {
+    match isa {
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: `gflops` has seen that the processor has it.
+        Isa::Neon => unsafe { neon(values) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::Avx2 => unsafe { avx2(values) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::Avx512 => unsafe { avx512(values) },
+        _ => portable(values),
+    }
+}
+
+/// GB/s at which one thread reads a block of so many bytes over and over, as a network reads its weights.
+pub fn bandwidth(bytes: usize) -> f64 {
+    let words = vec![1_u64; (bytes / 8).max(1024)];
+    let mut best = 0.0_f64;
+    for _ in 0..5 {
+        let start = Instant::now();
+        // Eight sums: one would wait for itself.
+        let mut sums = [0_u64; 8];
+        for block in black_box(&words).chunks_exact(8) {
+            for (sum, word) in sums.iter_mut().zip(block) {
+                *sum = sum.wrapping_add(*word);
+            }
+        }
+        black_box(sums);
+        best = best.max((words.len() * 8) as f64 / start.elapsed().as_secs_f64() / 1e9);
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn present_sets_have_a_peak_and_absent_ones_none() {
+        for isa in Isa::ALL {
+            let peak = gflops(isa);
+            assert_eq!(peak > 0.0, isa.detect().is_some(), "{isa}: {peak}");
+        }
+        assert!(bandwidth(1 << 20) > 0.0);
+    }
+}
