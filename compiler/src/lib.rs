@@ -1,6 +1,90 @@
-//! The mbvc compiler.
+//! The compiler of mbvc: from a YAML table to specialised Rust.
+//!
+//! ```text
+//! spec  ->  lower  ->  passes  ->  per instruction set: layouts, tiles, scratch  ->  codegen
+//! ```
 
 pub mod codegen;
 pub mod diagnostic;
 pub mod ir;
+pub mod lower;
+pub mod passes;
 pub mod spec;
+
+use std::path::Path;
+
+use proc_macro2::TokenStream;
+
+pub use codegen::{Naming, Program};
+use diagnostic::{Diagnostic, catalogue};
+pub use diagnostic::{Diagnostics, SourceFile};
+use ir::Graph;
+use ir::verify::VerifyErrors;
+use passes::Remark;
+use spec::{NetworkSpec, Overrides};
+
+/// A network on every level of the pipeline.
+pub struct Compiled {
+    pub spec: NetworkSpec,
+    /// After the rewriting passes, before anything is known of an instruction set.
+    pub graph: Graph,
+    pub remarks: Vec<Remark>,
+    /// One for each instruction set that the spec names.
+    pub programs: Vec<Program>,
+}
+
+/// Compiles a spec's text; `overrides` take the place of its own values.
+///
+/// # Errors
+/// All mistakes of the spec and the overrides.
+pub fn compile(source: &SourceFile, overrides: &Overrides) -> Result<Compiled, Diagnostics> {
+    let spec = spec::parse_with(source, overrides)?;
+    let internal = |broken: VerifyErrors| {
+        let mut mistakes = Diagnostics::new(source.clone());
+        mistakes.push(Diagnostic::new(&catalogue::INTERNAL, broken.to_string()));
+        mistakes
+    };
+    let mut graph = lower::lower(&spec);
+    let remarks = passes::run(&mut graph, spec.fusion, None, &mut |_, _| {}).map_err(internal)?;
+    let programs: Vec<Program> = spec
+        .isas
+        .iter()
+        .map(|isa| {
+            let mut graph = graph.clone();
+            let scratch = passes::schedule(&mut graph, spec.fusion, *isa, None, &mut |_, _| {})?;
+            Ok(Program::new(graph, *isa, scratch))
+        })
+        .collect::<Result<_, _>>()
+        .map_err(internal)?;
+    let needed = programs.iter().map(|program| program.scratch_bytes).max().unwrap_or(0);
+    match spec.check_scratch(needed) {
+        Some(mistake) => {
+            let mut mistakes = Diagnostics::new(source.clone());
+            mistakes.push(mistake);
+            Err(mistakes)
+        }
+        None => Ok(Compiled { spec, graph, remarks, programs }),
+    }
+}
+
+impl Compiled {
+    /// The items that the macro expands to.
+    pub fn tokens(&self, naming: &Naming) -> TokenStream {
+        codegen::network(&self.spec, &self.programs, naming)
+    }
+}
+
+/// Compiles the spec at `path`, which messages call `name`.
+///
+/// # Errors
+/// All mistakes of the file, the spec and the overrides.
+pub fn compile_file(
+    path: &Path,
+    name: &str,
+    overrides: &Overrides,
+    naming: impl FnOnce(&str) -> Naming,
+) -> Result<TokenStream, Diagnostics> {
+    let source = spec::read(path, name)?;
+    let compiled = compile(&source, overrides)?;
+    Ok(compiled.tokens(&naming(&compiled.spec.name)))
+}

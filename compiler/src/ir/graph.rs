@@ -44,10 +44,20 @@ impl Graph {
 
     /// What the node reads, by slot.
     pub fn inputs(&self, id: NodeId) -> Vec<NodeId> {
-        let mut edges: Vec<_> =
+        self.slots(id).into_iter().map(|(_, source)| source).collect()
+    }
+
+    /// What the node reads, with the slots as they are: in a broken graph some are missing or taken twice.
+    pub(crate) fn slots(&self, id: NodeId) -> Vec<(usize, NodeId)> {
+        let mut slots: Vec<_> =
             self.nodes.edges_directed(id.0, Direction::Incoming).map(|e| (*e.weight(), NodeId(e.source()))).collect();
-        edges.sort();
-        edges.into_iter().map(|(_, source)| source).collect()
+        slots.sort();
+        slots
+    }
+
+    /// All nodes by age, in no order of execution: for graphs that may have none.
+    pub fn ids(&self) -> impl Iterator<Item = NodeId> {
+        self.nodes.node_indices().map(NodeId)
     }
 
     /// Who reads the node's value, once per reading slot, in order of node.
@@ -130,6 +140,23 @@ impl Graph {
     /// If the parameter is of another graph.
     pub fn param(&self, id: ParamId) -> &Param {
         &self.params[id.0]
+    }
+
+    /// The parameter, if the graph has it.
+    pub fn get_param(&self, id: ParamId) -> Option<&Param> {
+        self.params.get(id.0)
+    }
+
+    /// The parameters that operations read, each once, in order of execution; not those that others are folded from.
+    pub fn used_params(&self) -> Vec<ParamId> {
+        let order = self.order().unwrap_or_else(|| self.ids().collect());
+        let mut used = Vec::new();
+        for id in order.into_iter().flat_map(|id| self.node(id).op.params()) {
+            if !used.contains(&id) {
+                used.push(id);
+            }
+        }
+        used
     }
 
     pub fn params(&self) -> impl Iterator<Item = (ParamId, &Param)> {

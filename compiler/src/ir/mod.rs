@@ -1,10 +1,14 @@
 //! The graph that passes rewrite: closed-enum operations over typed values.
 
+mod display;
+pub mod dot;
 mod graph;
+pub mod infer;
 mod layout;
 mod op;
 mod param;
 mod shape;
+pub mod verify;
 
 pub use graph::{Graph, NodeId};
 pub use layout::{Layout, Place, Tensor};

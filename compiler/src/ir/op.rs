@@ -47,6 +47,70 @@ pub enum Op {
     Fused(Fused),
 }
 
+impl Op {
+    /// The operation's name in dumps.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::Conv2d(_) => "conv2d",
+            Self::DepthwiseConv2d(_) => "depthwise",
+            Self::BatchNorm(_) => "batch_norm",
+            Self::Activation(activation) => activation.name(),
+            Self::Add => "add",
+            Self::GlobalAvgPool => "global_avg_pool",
+            Self::Dense(_) => "dense",
+            Self::Repack => "repack",
+            Self::Fused(_) => "fused",
+        }
+    }
+
+    /// The sliding window of a convolution; `None` for all else, fused nodes included.
+    pub const fn window(&self) -> Option<Window> {
+        match self {
+            Self::Conv2d(conv) => Some(conv.window),
+            Self::DepthwiseConv2d(conv) => Some(conv.window),
+            _ => None,
+        }
+    }
+
+    /// What is done to the accumulators; for a fused node, those of its last stage.
+    pub fn epilogue(&self) -> Epilogue {
+        match self {
+            Self::Conv2d(conv) => conv.epilogue,
+            Self::DepthwiseConv2d(conv) => conv.epilogue,
+            Self::Fused(fused) => fused.stages.last().map_or(Epilogue::default(), |stage| stage.op.epilogue()),
+            _ => Epilogue::default(),
+        }
+    }
+
+    /// Whether each element of the result depends on the same element of the inputs alone.
+    pub const fn is_elementwise(&self) -> bool {
+        matches!(self, Self::BatchNorm(_) | Self::Activation(_) | Self::Add)
+    }
+
+    /// The parameters that the operation reads, those of stages included, in order of execution.
+    pub fn params(&self) -> Vec<ParamId> {
+        let with = |weight, bias: Option<ParamId>| std::iter::once(weight).chain(bias).collect();
+        match self {
+            Self::Conv2d(conv) => with(conv.weight, conv.bias),
+            Self::DepthwiseConv2d(conv) => with(conv.weight, conv.bias),
+            Self::Dense(dense) => with(dense.weight, Some(dense.bias)),
+            Self::BatchNorm(norm) => vec![norm.gamma, norm.beta, norm.mean, norm.variance],
+            Self::Fused(fused) => fused.stages.iter().flat_map(|stage| stage.op.params()).collect(),
+            Self::Input | Self::Activation(_) | Self::Add | Self::GlobalAvgPool | Self::Repack => Vec::new(),
+        }
+    }
+}
+
+impl Activation {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Relu => "relu",
+            Self::Relu6 => "relu6",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conv2d {
     pub window: Window,

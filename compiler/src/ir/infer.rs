@@ -1,0 +1,116 @@
+//! The one place that says what shape an operation makes, and what parameters it wants for that.
+
+use super::{Graph, Op, ParamId, Shape, Stage};
+
+/// The shape that `op` makes from `inputs`.
+///
+/// # Errors
+/// Why it can make none, as a predicate of the operation: "wants 1 input, has 2".
+pub fn output_shape(graph: &Graph, op: &Op, inputs: &[Shape]) -> Result<Shape, String> {
+    let (wanted, found) = (arity(op), inputs.len());
+    if wanted != found {
+        return Err(format!("wants {wanted} {}, has {found}", if wanted == 1 { "input" } else { "inputs" }));
+    }
+    match (op, inputs) {
+        (Op::Conv2d(conv), [input, rest @ ..]) => {
+            let channels = last_axis(graph, conv.weight)?;
+            let [height, width] = conv
+                .window
+                .output([input.height, input.width])
+                .ok_or_else(|| format!("has a window that does not fit {input}"))?;
+            residual(Shape::new(height, width, channels), rest)
+        }
+        (Op::DepthwiseConv2d(conv), [input, rest @ ..]) => {
+            let [height, width] = conv
+                .window
+                .output([input.height, input.width])
+                .ok_or_else(|| format!("has a window that does not fit {input}"))?;
+            residual(Shape::new(height, width, input.channels), rest)
+        }
+        (Op::Add, [value, other]) => residual(*value, &[*other]),
+        (Op::BatchNorm(_) | Op::Activation(_) | Op::Repack, [input]) => Ok(*input),
+        (Op::GlobalAvgPool, [input]) => Ok(Shape::new(1, 1, input.channels)),
+        (Op::Dense(dense), [_]) => Ok(Shape::new(1, 1, last_axis(graph, dense.weight)?)),
+        (Op::Fused(fused), [input, rest @ ..]) => stages(graph, &fused.stages, *input, rest),
+        _ => Err("has a shape of its own".to_owned()),
+    }
+}
+
+/// How many values `op` reads.
+pub fn arity(op: &Op) -> usize {
+    match op {
+        Op::Input => 0,
+        Op::Add => 2,
+        Op::Conv2d(_) | Op::DepthwiseConv2d(_) | Op::Fused(_) => 1 + usize::from(op.epilogue().residual),
+        Op::BatchNorm(_) | Op::Activation(_) | Op::GlobalAvgPool | Op::Dense(_) | Op::Repack => 1,
+    }
+}
+
+/// The shapes that the parameters of `op` must have, for `input` to become `output`.
+pub fn param_shapes(op: &Op, input: Shape, output: Shape) -> Vec<(ParamId, Vec<usize>)> {
+    let vector = vec![output.channels];
+    let with = |weight, shape, bias: Option<ParamId>| {
+        std::iter::once((weight, shape)).chain(bias.map(|bias| (bias, vec![output.channels]))).collect()
+    };
+    match op {
+        Op::Conv2d(conv) => {
+            let [kh, kw] = conv.window.kernel;
+            with(conv.weight, vec![kh, kw, input.channels, output.channels], conv.bias)
+        }
+        Op::DepthwiseConv2d(conv) => {
+            let [kh, kw] = conv.window.kernel;
+            with(conv.weight, vec![kh, kw, output.channels], conv.bias)
+        }
+        Op::Dense(dense) => with(dense.weight, vec![input.elements(), output.channels], Some(dense.bias)),
+        Op::BatchNorm(norm) => {
+            [norm.gamma, norm.beta, norm.mean, norm.variance].map(|param| (param, vector.clone())).to_vec()
+        }
+        // Those of a fused node are those of its stages.
+        Op::Input | Op::Activation(_) | Op::Add | Op::GlobalAvgPool | Op::Repack | Op::Fused(_) => Vec::new(),
+    }
+}
+
+/// Multiply-accumulates that make `output` from `input`; padding counts, as it does in the published figures.
+pub fn macs(op: &Op, input: Shape, output: Shape) -> usize {
+    match op {
+        Op::Conv2d(conv) => {
+            let [kh, kw] = conv.window.kernel;
+            kh * kw * input.channels * output.elements()
+        }
+        Op::DepthwiseConv2d(conv) => {
+            let [kh, kw] = conv.window.kernel;
+            kh * kw * output.elements()
+        }
+        Op::Dense(_) => input.elements() * output.elements(),
+        Op::Fused(fused) => {
+            let inputs = std::iter::once(input).chain(fused.stages.iter().map(|stage| stage.tensor.shape));
+            fused.stages.iter().zip(inputs).map(|(stage, input)| macs(&stage.op, input, stage.tensor.shape)).sum()
+        }
+        Op::Input | Op::BatchNorm(_) | Op::Activation(_) | Op::Add | Op::GlobalAvgPool | Op::Repack => 0,
+    }
+}
+
+/// The result's shape, if what is added to it has the same.
+fn residual(output: Shape, added: &[Shape]) -> Result<Shape, String> {
+    match added.iter().find(|added| **added != output) {
+        Some(other) => Err(format!("adds {other} to {output}")),
+        None => Ok(output),
+    }
+}
+
+fn last_axis(graph: &Graph, param: ParamId) -> Result<usize, String> {
+    let param = graph.get_param(param).ok_or("names a parameter that the graph does not have")?;
+    param.shape.last().copied().ok_or_else(|| format!("has a scalar for {}", param.name))
+}
+
+/// Each stage reads the one before it; what is added goes to the last.
+fn stages(graph: &Graph, stages: &[Stage], input: Shape, added: &[Shape]) -> Result<Shape, String> {
+    let Some((last, before)) = stages.split_last() else { return Err("has no stage".to_owned()) };
+    let inside = |stage: &Stage, why: String| format!("{why}, in stage {}", stage.origin.name);
+    let mut shape = input;
+    for stage in before {
+        shape = output_shape(graph, &stage.op, &[shape]).map_err(|why| inside(stage, why))?;
+    }
+    let inputs: Vec<Shape> = std::iter::once(shape).chain(added.iter().copied()).collect();
+    output_shape(graph, &last.op, &inputs).map_err(|why| inside(last, why))
+}

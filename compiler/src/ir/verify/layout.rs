@@ -1,0 +1,144 @@
+//! Values lie as their readers accept them.
+//!
+//! | reader                          | accepts                                                             |
+//! |---------------------------------|---------------------------------------------------------------------|
+//! | batch norm, activation, add     | what it makes, element by element                                   |
+//! | convolution                     | all channels of a pixel side by side; what it adds lies like its result |
+//! | depthwise                       | any groups; it makes the same channels side by side                 |
+//! | pool, dense, repack             | pixels without gap: one group, no border                            |
+//! | anything with a window, once laid out | a zero border as wide as the window reaches                   |
+
+use super::site::{self, Site};
+use super::{Findings, Invariant};
+use crate::ir::{Graph, Layout, Op, Padding, Tensor, Window};
+
+/// Checks all layouts; borders only where `assigned`, since windows have none to read before.
+pub fn check(graph: &Graph, assigned: bool, found: &mut Findings) {
+    for id in graph.ids() {
+        let end = matches!(graph.node(id).op, Op::Input) || graph.readers(id).is_empty();
+        let tensor = graph.node(id).tensor;
+        if end && !tensor.layout.is_nhwc(tensor.shape) {
+            found.at(Invariant::Layout, graph, id, "is not plain NHWC, as what the user gives and gets is");
+        }
+    }
+    for site in site::all(graph) {
+        let mut broken = Vec::new();
+        own(&site, &mut broken);
+        if let Some(input) = site.inputs.first() {
+            accepted(&site, *input, &mut broken);
+            if assigned {
+                streamed(&site, &mut broken);
+                window(&site, *input, &mut broken);
+            }
+        }
+        for message in broken {
+            found.named(Invariant::Layout, &site.origin.name, Some(site.origin.line), message);
+        }
+    }
+}
+
+/// The layout of the value itself.
+fn own(site: &Site<'_>, broken: &mut Vec<String>) {
+    let Tensor { layout, .. } = site.output;
+    if layout.group == 0 || layout.ring == Some(0) {
+        broken.push("has a layout that holds nothing".to_owned());
+    }
+    if layout.ring.is_some() && !site.is_inner() {
+        broken.push("makes a ring, which only a stage can read".to_owned());
+    }
+}
+
+fn accepted(site: &Site<'_>, input: Tensor, broken: &mut Vec<String>) {
+    let output = site.output;
+    let side_by_side = groups(input) == 1;
+    match site.op {
+        op if op.is_elementwise() => {
+            if site.inputs.iter().any(|input| input.layout != output.layout) {
+                broken.push("reads a value that lies unlike what it makes".to_owned());
+            }
+        }
+        Op::Conv2d(_) if !side_by_side => broken.push("reads channels in groups".to_owned()),
+        Op::DepthwiseConv2d(_) if groups(output) != 1 || output.layout.group != groups(input) * input.layout.group => {
+            broken.push(format!(
+                "stores {} channels a pixel, from {} groups of {}",
+                output.layout.group,
+                groups(input),
+                input.layout.group
+            ));
+        }
+        Op::GlobalAvgPool | Op::Dense(_) | Op::Repack
+            if !side_by_side || input.layout.border != Padding::default() || input.layout.ring.is_some() =>
+        {
+            broken.push("reads pixels with gaps between them".to_owned());
+        }
+        _ => {}
+    }
+    if site.op.epilogue().residual && site.inputs.iter().skip(1).any(|added| added.layout != output.layout) {
+        broken.push("adds a value that lies unlike what it makes".to_owned());
+    }
+}
+
+/// The rings of a stage, against the rows of a tile.
+fn streamed(site: &Site<'_>, broken: &mut Vec<String>) {
+    let Some((fused, _)) = site.stage else { return };
+    let Tensor { shape, layout } = site.output;
+    let height = fused.stages.last().map_or(0, |last| last.tensor.shape.height);
+    if !(1..=height).contains(&fused.rows) {
+        broken.push(format!("is streamed in tiles of {} rows of {height}", fused.rows));
+    }
+    if layout.ring.is_some() && layout.held_groups(shape) < groups(site.output) && fused.rows < height {
+        broken.push("keeps one channel group at a time, but is read a tile at a time".to_owned());
+    }
+    if let (Op::DepthwiseConv2d(_), Some(rows)) = (site.op, layout.ring)
+        && rows < fused.rows
+    {
+        broken.push(format!("holds {rows} rows of tiles of {}", fused.rows));
+    }
+}
+
+/// The border that a window reads, and the rows that a ring must hold for it.
+fn window(site: &Site<'_>, input: Tensor, broken: &mut Vec<String>) {
+    let Some(window) = site.op.window().filter(|window| !window.is_point()) else { return };
+    let reach = reach(window, input, site.output);
+    let Layout { border, ring, .. } = input.layout;
+    if border.left != reach.left || border.right < reach.right {
+        broken.push(format!(
+            "reaches {} columns left and {} right of its input, which has {} and {}",
+            reach.left, reach.right, border.left, border.right
+        ));
+    }
+    match (ring, site.stage) {
+        (Some(slots), Some((fused, _))) => {
+            // The stem fills its ring row by row, the depthwise filters a tile at a time.
+            let rows = if matches!(site.op, Op::DepthwiseConv2d(_)) { fused.rows.max(1) } else { 1 };
+            let wanted = ((rows - 1) * window.stride[0] + window.kernel[0]).min(input.shape.height);
+            if slots < wanted {
+                broken.push(format!("looks at {wanted} rows of a ring of {slots}"));
+            }
+            if border.top + border.bottom > 0 {
+                broken.push("reads a ring with rows that lie outside the image".to_owned());
+            }
+        }
+        _ if border.top != reach.top || border.bottom < reach.bottom => broken.push(format!(
+            "reaches {} rows above and {} below its input, which has {} and {}",
+            reach.top, reach.bottom, border.top, border.bottom
+        )),
+        _ => {}
+    }
+}
+
+/// How far `window` looks beyond `input` to make `output`.
+fn reach(window: Window, input: Tensor, output: Tensor) -> Padding {
+    let Padding { top, left, .. } = window.padding;
+    let end = |size: usize, axis: usize| size.saturating_sub(1) * window.stride[axis] + window.kernel[axis];
+    Padding {
+        top,
+        left,
+        bottom: end(output.shape.height, 0).saturating_sub(top + input.shape.height),
+        right: end(output.shape.width, 1).saturating_sub(left + input.shape.width),
+    }
+}
+
+fn groups(tensor: Tensor) -> usize {
+    tensor.shape.channels.div_ceil(tensor.layout.group.max(1))
+}

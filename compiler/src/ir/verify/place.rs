@@ -1,0 +1,100 @@
+//! Places in the scratch: no two values that live at the same time share a byte.
+
+use std::collections::BTreeMap;
+
+use super::{Findings, Invariant};
+use crate::ir::{Graph, NodeId, Op, Place, Tensor};
+
+/// Alignment of places in bytes, a cache line.
+pub const ALIGN: usize = 64;
+
+/// A value with a place, and the first and last position of execution at which it is needed.
+struct Value<'g> {
+    id: NodeId,
+    name: &'g str,
+    tensor: Tensor,
+    place: Place,
+    live: [usize; 2],
+    /// Inside a fused node.
+    inner: bool,
+}
+
+/// Checks the places that there are; who must have one is for the postcondition.
+pub fn check(graph: &Graph, order: &[NodeId], found: &mut Findings) {
+    let values = values(graph, order);
+    for value in &values {
+        let Place { offset, bytes } = value.place;
+        if offset % ALIGN != 0 {
+            found.named(
+                Invariant::Place,
+                value.name,
+                line(graph, value),
+                format!("lies at {offset}, off a cache line"),
+            );
+        }
+        if value.tensor.layout.group > 0 && bytes < value.tensor.elements() * size_of::<f32>() {
+            let message = format!("has {bytes} bytes for {} elements", value.tensor.elements());
+            found.named(Invariant::Place, value.name, line(graph, value), message);
+        }
+    }
+    for (at, a) in values.iter().enumerate() {
+        for b in &values[at + 1..] {
+            if together(a, b) && overlap(a.place, b.place) && !in_place(graph, a, b) {
+                let message = format!("lies over {}, which is needed at the same time", a.name);
+                found.named(Invariant::Place, b.name, line(graph, b), message);
+            }
+        }
+    }
+    for id in order {
+        let end = matches!(graph.node(*id).op, Op::Input) || graph.readers(*id).is_empty();
+        if end && graph.node(*id).place.is_some() {
+            found.at(Invariant::Place, graph, *id, "has a place, but belongs to the caller");
+        }
+    }
+}
+
+fn line(graph: &Graph, value: &Value<'_>) -> Option<usize> {
+    Some(graph.node(value.id).origin.line)
+}
+
+/// In order of execution.
+fn values<'g>(graph: &'g Graph, order: &[NodeId]) -> Vec<Value<'g>> {
+    let positions: BTreeMap<NodeId, usize> = order.iter().enumerate().map(|(at, id)| (*id, at)).collect();
+    let mut values = Vec::new();
+    for (at, id) in order.iter().copied().enumerate() {
+        let node = graph.node(id);
+        if let Op::Fused(fused) = &node.op {
+            for stage in &fused.stages[..fused.stages.len().saturating_sub(1)] {
+                if let Some(place) = stage.place {
+                    let (name, tensor) = (&*stage.origin.name, stage.tensor);
+                    values.push(Value { id, name, tensor, place, live: [at, at], inner: true });
+                }
+            }
+        }
+        if let Some(place) = node.place {
+            let last = graph.readers(id).iter().filter_map(|reader| positions.get(reader)).max();
+            let live = [at, last.copied().unwrap_or(at)];
+            values.push(Value { id, name: &node.origin.name, tensor: node.tensor, place, live, inner: false });
+        }
+    }
+    values
+}
+
+fn together(a: &Value<'_>, b: &Value<'_>) -> bool {
+    a.live[0] <= b.live[1] && b.live[0] <= a.live[1]
+}
+
+fn overlap(a: Place, b: Place) -> bool {
+    a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes
+}
+
+/// Whether `later` takes the place of an input that nobody needs any more, element by element.
+fn in_place(graph: &Graph, earlier: &Value<'_>, later: &Value<'_>) -> bool {
+    !earlier.inner
+        && !later.inner
+        && graph.node(later.id).op.is_elementwise()
+        && graph.inputs(later.id).contains(&earlier.id)
+        && earlier.live[1] == later.live[0]
+        && earlier.place == later.place
+        && earlier.tensor.layout == later.tensor.layout
+}

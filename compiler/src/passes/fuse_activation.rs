@@ -1,0 +1,48 @@
+//! Moves activations into the epilogue of the convolution before them.
+//!
+//! ```text
+//! before: %2 = conv2d %1           after: %2 = conv2d %1 relu6
+//!         %3 = relu6 %2
+//! ```
+//!
+//! Precondition: batch normalisation is folded. Postcondition: no activation reads a convolution that could
+//! apply it. The result keeps its bits: the epilogue does to an accumulator what the pass did to its memory.
+
+use super::{Remark, remark, sole_input};
+use crate::ir::verify::Postcondition;
+use crate::ir::{Graph, NodeId, Op};
+
+pub fn fuse_activation(graph: &mut Graph) -> Vec<Remark> {
+    let mut remarks = Vec::new();
+    for id in graph.order().unwrap_or_default() {
+        let Op::Activation(activation) = graph.node(id).op else { continue };
+        match fusable(graph, id) {
+            Ok(conv) => {
+                match &mut graph.node_mut(conv).op {
+                    Op::Conv2d(op) => op.epilogue.activation = Some(activation),
+                    Op::DepthwiseConv2d(op) => op.epilogue.activation = Some(activation),
+                    _ => {}
+                }
+                graph.replace(id, conv);
+            }
+            Err(why) => remarks.push(remark(graph, Postcondition::ActivationFused, id, format!("not fused: {why}"))),
+        }
+    }
+    remarks
+}
+
+/// The convolution that can apply the activation `id`.
+fn fusable(graph: &Graph, id: NodeId) -> Result<NodeId, String> {
+    let input = sole_input(graph, id, 0)?;
+    let node = graph.node(input);
+    let name = &node.origin.name;
+    if node.op.window().is_none() {
+        return Err(format!("{name} is no convolution"));
+    }
+    let epilogue = node.op.epilogue();
+    match (epilogue.activation, epilogue.residual) {
+        (_, true) => Err(format!("{name} adds a residual, and an epilogue activates before it adds")),
+        (Some(activation), _) => Err(format!("{name} applies {} already", activation.name())),
+        (None, false) => Ok(input),
+    }
+}

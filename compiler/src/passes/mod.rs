@@ -1,0 +1,170 @@
+//! The passes: fixed order, each once, the verifier between all of them.
+//!
+//! ```text
+//! fold_batch_norm         every fusion level        bias and weights take over what batch normalisation does
+//! fuse_activation         relu6, block              before the residual: nothing may follow the add
+//! fuse_residual_add       relu6, block              the projection must be complete when it is streamed
+//! fuse_inverted_residual  block
+//! assign_layouts          per instruction set       layouts decide which shapes the kernels see
+//! assign_tiles            per instruction set
+//! plan_scratch            per instruction set       sizes are known only now
+//! ```
+//!
+//! A rewrite is "match, then rewrite"; what could have been rewritten and was not leaves a [`Remark`].
+
+mod assign_layouts;
+mod assign_tiles;
+mod fold_batch_norm;
+mod fuse_activation;
+mod fuse_inverted_residual;
+mod fuse_residual_add;
+mod plan_scratch;
+
+pub use fold_batch_norm::fold_batch_norm;
+pub use fuse_activation::fuse_activation;
+pub use fuse_inverted_residual::fuse_inverted_residual;
+pub use fuse_residual_add::fuse_residual_add;
+
+use std::fmt;
+
+use crate::ir::verify::{Postcondition, VerifyErrors, verify};
+use crate::ir::{Graph, NodeId};
+use crate::spec::{Fusion, Isa};
+
+/// The name under which the graph is shown before any pass.
+pub const LOWERED: &str = "lower";
+
+/// All passes, in order.
+pub const PASSES: [&str; 7] = [
+    "fold_batch_norm",
+    "fuse_activation",
+    "fuse_residual_add",
+    "fuse_inverted_residual",
+    "assign_layouts",
+    "assign_tiles",
+    "plan_scratch",
+];
+
+/// What could have been fused and was not, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    pub pass: &'static str,
+    /// Name of the node that stayed.
+    pub node: String,
+    /// Line of the spec that made it, from 1.
+    pub line: usize,
+    pub message: String,
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (spec line {}): {} [{}]", self.node, self.line, self.message, self.pass)
+    }
+}
+
+/// A pass that rewrites the graph the same for every instruction set.
+struct Rewrite {
+    postcondition: Postcondition,
+    /// The least fusion level that runs it.
+    from: Fusion,
+    apply: fn(&mut Graph) -> Vec<Remark>,
+}
+
+const REWRITES: [Rewrite; 4] = [
+    Rewrite { postcondition: Postcondition::BatchNormFolded, from: Fusion::None, apply: fold_batch_norm },
+    Rewrite { postcondition: Postcondition::ActivationFused, from: Fusion::Relu6, apply: fuse_activation },
+    Rewrite { postcondition: Postcondition::ResidualFused, from: Fusion::Relu6, apply: fuse_residual_add },
+    Rewrite { postcondition: Postcondition::InvertedResidualFused, from: Fusion::Block, apply: fuse_inverted_residual },
+];
+
+fn rewrites(fusion: Fusion) -> impl Iterator<Item = &'static Rewrite> {
+    REWRITES.iter().filter(move |rewrite| rewrite.from <= fusion)
+}
+
+/// Runs the rewriting passes of a fusion level on a lowered graph.
+///
+/// Stops after the pass named `up_to`, or after the last. `observe` sees the graph as lowered (under the name
+/// [`LOWERED`]) and after each pass.
+///
+/// # Errors
+/// If the compiler broke the graph.
+pub fn run(
+    graph: &mut Graph,
+    fusion: Fusion,
+    up_to: Option<&str>,
+    observe: &mut dyn FnMut(&str, &Graph),
+) -> Result<Vec<Remark>, VerifyErrors> {
+    let mut since = Vec::new();
+    let mut remarks = Vec::new();
+    verify(graph, LOWERED, &since)?;
+    observe(LOWERED, graph);
+    if up_to == Some(LOWERED) {
+        return Ok(remarks);
+    }
+    for rewrite in rewrites(fusion) {
+        let pass = rewrite.postcondition.pass();
+        remarks.extend((rewrite.apply)(graph));
+        since.push(rewrite.postcondition);
+        verify(graph, pass, &since)?;
+        observe(pass, graph);
+        if up_to == Some(pass) {
+            break;
+        }
+    }
+    Ok(remarks)
+}
+
+/// Runs the passes for one instruction set on a graph that [`run`] has rewritten for `fusion`; the bytes of the scratch.
+///
+/// Stops after the pass named `up_to` (with a scratch of 0 bytes), or after the last.
+///
+/// # Errors
+/// If the compiler broke the graph.
+pub fn schedule(
+    graph: &mut Graph,
+    fusion: Fusion,
+    isa: Isa,
+    up_to: Option<&str>,
+    observe: &mut dyn FnMut(&str, &Graph),
+) -> Result<usize, VerifyErrors> {
+    let mut since: Vec<Postcondition> = rewrites(fusion).map(|rewrite| rewrite.postcondition).collect();
+    let mut scratch = 0;
+    for postcondition in [Postcondition::LayoutsAssigned, Postcondition::TilesAssigned, Postcondition::ScratchPlanned] {
+        match postcondition {
+            Postcondition::LayoutsAssigned => assign_layouts::assign_layouts(graph, isa),
+            Postcondition::TilesAssigned => assign_tiles::assign_tiles(graph, isa),
+            _ => scratch = plan_scratch::plan_scratch(graph),
+        }
+        let pass = postcondition.pass();
+        since.push(postcondition);
+        verify(graph, pass, &since)?;
+        observe(pass, graph);
+        if up_to == Some(pass) {
+            break;
+        }
+    }
+    Ok(scratch)
+}
+
+/// The value that `reader` reads at `slot`, if nobody else does; otherwise why not.
+fn sole_input(graph: &Graph, reader: NodeId, slot: usize) -> Result<NodeId, String> {
+    let input = graph.inputs(reader).get(slot).copied().ok_or("it reads nothing")?;
+    let others: Vec<&str> = graph
+        .readers(input)
+        .into_iter()
+        .filter(|other| *other != reader)
+        .map(|other| &*graph.node(other).origin.name)
+        .collect();
+    let name = &graph.node(input).origin.name;
+    match &*others {
+        [] if graph.readers(input).len() == 1 => Ok(input),
+        [] => Err(format!("it reads {name} twice")),
+        others => Err(format!("{name} is also read by {}", others.join(" and "))),
+    }
+}
+
+/// The remark of `pass` that node `id` stayed.
+fn remark(graph: &Graph, pass: Postcondition, id: NodeId, message: String) -> Remark {
+    let origin = &graph.node(id).origin;
+    Remark { pass: pass.pass(), node: origin.name.clone(), line: origin.line, message }
+}
