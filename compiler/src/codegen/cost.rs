@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn tiles_fill_the_register_file() {
         assert_eq!(best(Isa::Avx512, 28, 28, 2, 192), (14, 2));
-        assert_eq!(best(Isa::Avx512, 1, 1, 63, 1280).1, 9);
+        assert!(best(Isa::Avx512, 1, 1, 63, 1280).1 >= 8, "one pixel needs enough sums to hide the latency");
         let (mr, nv) = best(Isa::Avx2, 28, 28, 4, 192);
         assert!(mr * nv >= 12, "{mr}x{nv}");
         for isa in Isa::ALL {

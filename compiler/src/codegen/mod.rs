@@ -8,6 +8,8 @@ mod kernel;
 mod network;
 mod pack;
 mod step;
+#[cfg(test)]
+mod tests;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::format_ident;

@@ -89,6 +89,7 @@ impl Depthwise {
         let item = quote! {
             #[doc = #doc]
             #feature
+            #[inline(never)]
             fn #ident(a: [Src<'_>; #rows], w: Src<'_>, mut c: Dst<'_>) { #body }
         };
         Kernel { name, item }
@@ -103,15 +104,13 @@ impl Depthwise {
         let rows = idents("a", self.input_rows());
         let index = (0..rows.len()).map(lit);
         let tile = self.tile(cols, &rows, weights);
-        repeat(
-            "tile",
-            count,
-            quote! {
-                #(let #rows = a[#index].at(#from);)*
-                let mut c = c.at(#to);
-                #tile
-            },
-        )
+        let body = quote! {
+            #(let #rows = a[#index].at(#from);)*
+            let mut c = c.at(#to);
+            #tile
+        };
+        let nest = repeat("tile", count, body);
+        quote!({ #nest })
     }
 
     /// One register tile, column by column of the input; an output is stored when its last column is in.

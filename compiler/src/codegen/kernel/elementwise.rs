@@ -32,6 +32,7 @@ impl Elementwise {
         let item = quote! {
             #[doc = #doc]
             #feature
+            #[inline(never)]
             fn #ident(mut c: Dst<'_> #params) {
                 for at in 0..#vectors {
                     let v = load(c.src(), at * #lanes);

@@ -83,6 +83,7 @@ impl Gemm {
         let item = quote! {
             #[doc = #doc]
             #feature
+            #[inline(never)]
             fn #ident(a: [Src<'_>; #runs], w: Src<'_>, mut c: Dst<'_> #residual) {
                 #(#nests)*
             }
@@ -108,7 +109,8 @@ impl Gemm {
             let mut c = c.at(#to);
             #tile
         };
-        repeat("band", down, repeat("tile", across, body))
+        let nest = repeat("band", down, repeat("tile", across, body));
+        quote!({ #nest })
     }
 
     /// One register tile, unrolled over pixels and vectors.
@@ -150,9 +152,9 @@ impl Gemm {
             Broadcast::Memory => {
                 let loads = step(quote!(k), 0);
                 let pixels = windows.iter().zip(sums).map(|(window, sums)| {
-                    let at = affine(*window, &[]);
+                    let at = (*window > 0).then(|| lit(*window)).map(|window| quote!(#window +));
                     quote! {
-                        let x = splat(#a, #at + k);
+                        let x = splat(#a, #at k);
                         #(#sums = fma(x, #weights, #sums);)*
                     }
                 });

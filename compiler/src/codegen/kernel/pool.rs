@@ -36,6 +36,7 @@ impl Pool {
         let item = quote! {
             #[doc = #doc]
             #feature
+            #[inline(never)]
             fn #ident(a: Src<'_>, mut c: Dst<'_>) { #main #tail }
         };
         Kernel { name, item }

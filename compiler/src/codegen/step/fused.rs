@@ -137,24 +137,19 @@ impl Block<'_> {
         let produce = self.produce(kernels);
         let depthwise = self.depthwise(rows, kernels);
         let project = self.project(rows, kernels);
-        let [step, produced, filtered, projected] = [
-            self.step,
-            self.first_stage + self.producers.len() - 1,
-            self.first_stage + self.producers.len(),
-            self.first_stage + self.producers.len() + 1,
-        ]
-        .map(lit);
+        let ring = self.producers.len() - 1;
+        let [produced, filtered, projected] = [ring, ring + 1, ring + 2].map(|stage| self.observe(stage));
         quote! {
             let needed = (y * #stride + #reach).saturating_sub(#top).min(#height);
             for group in 0..#groups {
                 #produce
-                observer.stage(#step, #produced);
+                #produced
                 #depthwise
-                observer.stage(#step, #filtered);
+                #filtered
             }
             made = needed;
             #project
-            observer.stage(#step, #projected);
+            #projected
         }
     }
 
@@ -201,10 +196,12 @@ impl Block<'_> {
                     self.image_rows(&conv)
                 };
                 let calls = self.panels(&conv, layer, 1, &windows, &to, kernels);
+                let made = before.map(|_| self.observe(self.producers.len() - 1));
                 quote! {
                     for row in made..needed {
                         #load
                         #calls
+                        #made
                     }
                 }
             }
@@ -221,13 +218,13 @@ impl Block<'_> {
         let [floats, stride, left, slots_lit] =
             [shape.width * shape.channels, row_stride, layout.border.left * layout.group, slots].map(lit);
         let [sh_lit, kh_lit, top, height] = [sh, kh, padding.top, shape.height].map(lit);
-        let (step, stage) = (lit(self.step), lit(self.first_stage));
+        let read = self.observe(0);
         let load = quote! {
             while read < (row * #sh_lit + #kh_lit).saturating_sub(#top).min(#height) {
                 image.row::<#floats>(read, &mut rows[read % #slots_lit * #stride + #left..]);
                 read += 1;
             }
-            observer.stage(#step, #stage);
+            #read
         };
         let windows = (0..kh).map(|ky| {
             let ky = lit(ky);
@@ -351,6 +348,12 @@ impl Block<'_> {
         };
         let row = lit(output.layout.row_stride(output.shape));
         self.panels(&conv, self.project_layer, rows, &quote!([rt::src(spatial, 0)]), &quote!(y * #row), kernels)
+    }
+
+    /// Tells the observer that `stage` of the block did a part of its work.
+    fn observe(&self, stage: usize) -> TokenStream {
+        let (step, stage) = (lit(self.step), lit(self.first_stage + stage));
+        quote!(observer.stage(#step, #stage);)
     }
 
     fn groups(&self) -> usize {
