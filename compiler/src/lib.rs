@@ -16,8 +16,8 @@ use std::path::Path;
 use proc_macro2::TokenStream;
 
 pub use codegen::{Naming, Program};
-use diagnostic::{Diagnostic, catalogue};
 pub use diagnostic::{Diagnostics, SourceFile};
+use diagnostic::{Diagnostic, catalogue};
 use ir::Graph;
 use ir::verify::VerifyErrors;
 use passes::Remark;
@@ -39,32 +39,34 @@ pub struct Compiled {
 /// All mistakes of the spec and the overrides.
 pub fn compile(source: &SourceFile, overrides: &Overrides) -> Result<Compiled, Diagnostics> {
     let spec = spec::parse_with(source, overrides)?;
-    let internal = |broken: VerifyErrors| {
+    let refuse = |mistake: Diagnostic| {
         let mut mistakes = Diagnostics::new(source.clone());
-        mistakes.push(Diagnostic::new(&catalogue::INTERNAL, broken.to_string()));
+        mistakes.push(mistake);
         mistakes
     };
-    let mut graph = lower::lower(&spec);
-    let remarks = passes::run(&mut graph, spec.fusion, None, &mut |_, _| {}).map_err(internal)?;
-    let programs: Vec<Program> = spec
-        .isas
-        .iter()
-        .map(|isa| {
-            let mut graph = graph.clone();
-            let scratch = passes::schedule(&mut graph, spec.fusion, *isa, None, &mut |_, _| {})?;
-            Ok(Program::new(graph, *isa, scratch))
-        })
-        .collect::<Result<_, _>>()
-        .map_err(internal)?;
+    let (graph, remarks, programs) = generate(&spec).map_err(|broken| refuse(internal(&broken)))?;
     let needed = programs.iter().map(|program| program.scratch_bytes).max().unwrap_or(0);
     match spec.check_scratch(needed) {
-        Some(mistake) => {
-            let mut mistakes = Diagnostics::new(source.clone());
-            mistakes.push(mistake);
-            Err(mistakes)
-        }
+        Some(mistake) => Err(refuse(mistake)),
         None => Ok(Compiled { spec, graph, remarks, programs }),
     }
+}
+
+fn generate(spec: &NetworkSpec) -> Result<(Graph, Vec<Remark>, Vec<Program>), VerifyErrors> {
+    let mut graph = lower::lower(spec);
+    let remarks = passes::run(&mut graph, spec.fusion, None, &mut |_, _| {})?;
+    let program = |isa: &spec::Isa| {
+        let mut graph = graph.clone();
+        let scratch = passes::schedule(&mut graph, spec.fusion, *isa, None, &mut |_, _| {})?;
+        Ok(Program::new(graph, *isa, scratch))
+    };
+    let programs = spec.isas.iter().map(program).collect::<Result<_, _>>()?;
+    Ok((graph, remarks, programs))
+}
+
+/// A pass broke the graph: a mistake of the compiler, told like any other.
+fn internal(broken: &VerifyErrors) -> Diagnostic {
+    Diagnostic::new(&catalogue::INTERNAL, broken.to_string()).help("please report this, with the spec")
 }
 
 impl Compiled {
