@@ -135,15 +135,21 @@ impl Imported {
         Ok(())
     }
 
-    /// Takes preprocessing from a spec, for sources that do not tell theirs.
+    /// Takes preprocessing from a spec where the file does not tell its own; a note says so where they differ.
     pub fn set_preprocessing(&mut self, preprocessing: spec::Preprocessing) {
+        if self.recovered.preprocessing_told {
+            if self.recovered.preprocessing != preprocessing {
+                self.notes.push("the preprocessing is the file's own; that of the spec is not used".into());
+            }
+            return;
+        }
         self.recovered.preprocessing = preprocessing;
         self.spec.preprocessing = preprocessing;
         let text = recover::describe(&preprocessing);
-        self.facts.iter_mut().filter(|fact| fact.key == "preprocessing").for_each(|fact| {
+        for fact in self.facts.iter_mut().filter(|fact| fact.key == "preprocessing") {
             fact.value.clone_from(&text);
             fact.how = "the spec".into();
-        });
+        }
         self.container.metadata.insert("mbvc.preprocessing".into(), text);
     }
 

@@ -92,7 +92,8 @@ impl Container {
             wanted.insert(name);
             let agrees = tensor.is_some_and(|tensor| tensor.shape == shape);
             // A bias follows from its weight, and is told only where it alone is wrong.
-            if !agrees && !(what == "bias" && weight_differs) {
+            let told = what == "bias" && weight_differs;
+            if !agrees && !told {
                 let has = tensor.map_or("absent".into(), |tensor| display_shape(&tensor.shape));
                 found.push(Mismatch { place: layer, what, expected: display_shape(&shape), found: has });
             }

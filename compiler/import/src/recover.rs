@@ -36,6 +36,8 @@ pub struct Recovered {
     /// Channels before the width multiplier.
     pub head: usize,
     pub preprocessing: Preprocessing,
+    /// Whether the file tells its preprocessing, rather than its framework's usual one being taken.
+    pub preprocessing_told: bool,
 }
 
 /// A row of the table, its channels before the width multiplier.
@@ -98,6 +100,7 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
     fact("batch_norm_epsilon", epsilon.to_string(), how);
     let (preprocessing, how) = preprocessing(chain, graph, padding, &mut notes);
     fact("preprocessing", describe(&preprocessing), how);
+    let preprocessing_told = chain.front.is_some() || graph.input_quantization.is_some();
     let recovered = Recovered {
         width,
         resolution,
@@ -109,6 +112,7 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
         rows,
         head,
         preprocessing,
+        preprocessing_told,
     };
     Ok((recovered, facts, notes))
 }

@@ -178,6 +178,19 @@ fn another_number_of_blocks_is_told() {
 }
 
 #[test]
+fn a_spec_gives_the_preprocessing_that_a_file_does_not_tell() {
+    let raw = Preprocessing::from_range(0.0, 255.0);
+    let mut plain = import("same_plain_op13.onnx");
+    plain.set_preprocessing(raw);
+    assert_eq!(plain.container.metadata["mbvc.preprocessing"], "scale 1 1 1 offset 0 0 0");
+    assert!(plain.spec_yaml().contains("range: [0, 255]"));
+    let mut quantised = import("same_int8.tflite");
+    quantised.set_preprocessing(raw);
+    assert!(quantised.container.metadata["mbvc.preprocessing"].ends_with("offset -1 -1 -1"));
+    assert!(quantised.notes.iter().any(|note| note.contains("the file's own")), "{:?}", quantised.notes);
+}
+
+#[test]
 fn inspection_reads_models_and_containers() {
     let model = mbvc_import::inspect(&fixture("same_fused.tflite")).unwrap();
     assert_eq!(model.format, "TFLite");

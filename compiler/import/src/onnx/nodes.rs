@@ -299,10 +299,10 @@ fn binary<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
 /// A constant that broadcasts over the channels of an activation: one number, or one a channel.
 fn per_channel(constant: &Constant<'_>, layout: Layout) -> Result<Vec<f64>> {
     let leading = constant.shape().iter().take_while(|&&size| size == 1).count();
-    let fits = match (&constant.shape()[leading..], layout) {
-        ([], _) | ([_, 1, 1], Layout::Nchw) | ([_], Layout::Nhwc) | ([_] | [_, 1, 1], Layout::Flat) => true,
-        _ => false,
-    };
+    let fits = matches!(
+        (&constant.shape()[leading..], layout),
+        ([], _) | ([_, 1, 1], Layout::Nchw) | ([_], Layout::Nhwc) | ([_] | [_, 1, 1], Layout::Flat)
+    );
     if !fits {
         return Err(ImportError::unsupported("the constant operand is not one number a channel")
             .found(crate::source::display_shape(constant.shape())));

@@ -43,13 +43,12 @@ pub fn read(bytes: &[u8]) -> Result<SourceGraph<'_>> {
     for index in 0..operators.len {
         ops::read(&mut tensors, model, schema::Operator(operators.table(index, "operator")?))?;
     }
-    let (input_shape, input_quantization) = tensors.image(input)?;
     Ok(SourceGraph {
         format: Format::TfLite,
         producer: shorten(&String::from_utf8_lossy(model.description()?)),
         input: value,
-        input_shape,
-        input_quantization,
+        input_shape: tensors.image(input)?,
+        input_quantization: tensors.pixels(input)?,
         nodes: tensors.nodes,
         notes: tensors.notes,
     })

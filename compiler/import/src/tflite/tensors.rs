@@ -230,20 +230,26 @@ impl<'a> Tensors<'a> {
         }))
     }
 
-    /// Height, width and channels of an image tensor, and scale and zero point if it is 8-bit unsigned.
-    pub fn image(&self, index: i32) -> Result<([Option<usize>; 3], Option<(f64, i64)>)> {
-        const UINT8: i8 = 3;
-        let tensor = self.tensor(index)?;
-        let sizes: Vec<_> = tensor.shape()?.i32s().take(5).map(|size| usize::try_from(size).ok()).collect();
+    /// Height, width and channels of an image tensor.
+    pub fn image(&self, index: i32) -> Result<[Option<usize>; 3]> {
+        let shape = self.tensor(index)?.shape()?;
+        let sizes: Vec<_> = shape.i32s().take(5).map(|size| usize::try_from(size).ok()).collect();
         let &[_, second, third, fourth] = sizes.as_slice() else {
             return Err(ImportError::unsupported("the input is no batch of images")
                 .at(format!("input '{}'", shorten(&self.name(index))))
                 .expected("4 dimensions, [N, height, width, 3]")
-                .found(format!("{} dimensions", tensor.shape()?.len)));
+                .found(format!("{} dimensions", shape.len)));
         };
-        let shape = if self.channels_first { [third, fourth, second] } else { [second, third, fourth] };
-        let parameters = self.parameters(tensor)?.filter(|_| matches!(tensor.element_type(), Ok(UINT8)));
-        let pair = parameters.and_then(|found| Some((*found.scales.first()?, *found.zeros.first()?)));
-        Ok((shape, pair))
+        Ok(if self.channels_first { [third, fourth, second] } else { [second, third, fourth] })
+    }
+
+    /// Scale and zero point of a tensor of 8-bit unsigned numbers.
+    pub fn pixels(&self, index: i32) -> Result<Option<(f64, i64)>> {
+        const UINT8: i8 = 3;
+        let tensor = self.tensor(index)?;
+        if tensor.element_type()? != UINT8 {
+            return Ok(None);
+        }
+        Ok(self.parameters(tensor)?.and_then(|found| Some((*found.scales.first()?, *found.zeros.first()?))))
     }
 }
