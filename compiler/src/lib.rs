@@ -6,6 +6,7 @@
 
 pub mod codegen;
 pub mod diagnostic;
+pub mod interp;
 pub mod ir;
 pub mod lower;
 pub mod passes;
@@ -16,8 +17,8 @@ use std::path::Path;
 use proc_macro2::TokenStream;
 
 pub use codegen::{Naming, Program};
-pub use diagnostic::{Diagnostics, SourceFile};
 use diagnostic::{Diagnostic, catalogue};
+pub use diagnostic::{Diagnostics, SourceFile};
 use ir::Graph;
 use ir::verify::VerifyErrors;
 use passes::Remark;

@@ -52,10 +52,8 @@ fn accepted(site: &Site<'_>, input: Tensor, broken: &mut Vec<String>) {
     let output = site.output;
     let side_by_side = groups(input) == 1;
     match site.op {
-        op if op.is_elementwise() => {
-            if site.inputs.iter().any(|input| input.layout != output.layout) {
-                broken.push("reads a value that lies unlike what it makes".to_owned());
-            }
+        op if op.is_elementwise() && site.inputs.iter().any(|input| input.layout != output.layout) => {
+            broken.push("reads a value that lies unlike what it makes".to_owned());
         }
         Op::Conv2d(_) if !side_by_side => broken.push("reads channels in groups".to_owned()),
         Op::DepthwiseConv2d(_) if groups(output) != 1 || output.layout.group != groups(input) * input.layout.group => {

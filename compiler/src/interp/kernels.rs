@@ -1,0 +1,144 @@
+//! The arithmetic of each operation. The order of every chain is part of the definition; see [`super::Mode::Strict`].
+
+use super::real::Real;
+use crate::ir::{Activation, Epilogue, Padding, Shape, Window};
+
+/// An NHWC value.
+#[derive(Clone, Copy)]
+pub struct Image<'v, T> {
+    pub shape: Shape,
+    pub values: &'v [T],
+}
+
+pub struct Convolution<'v, T> {
+    pub window: Window,
+    pub weight: &'v [T],
+    pub bias: Vec<T>,
+    pub epilogue: Epilogue,
+    pub residual: Option<&'v [T]>,
+}
+
+impl<T: Real> Convolution<'_, T> {
+    /// Weights `[kh, kw, in, out]`; a chain takes the taps in raster order, the channels inner.
+    pub fn dense(&self, input: Image<'_, T>, output: Shape) -> Vec<T> {
+        let ([kh, kw], [sh, sw]) = (self.window.kernel, self.window.stride);
+        let (padded, row) = padded(input, self.window.padding);
+        let channels = input.shape.channels;
+        let mut out = vec![T::ZERO; output.elements()];
+        for (pixel, out) in out.chunks_exact_mut(output.channels).enumerate() {
+            let (y, x) = (pixel / output.width, pixel % output.width);
+            out.copy_from_slice(&self.bias);
+            for ky in 0..kh {
+                // The taps of a kernel row lie side by side, and so do their weights.
+                let from = (y * sh + ky) * row + x * sw * channels;
+                let taps = &padded[from..from + kw * channels];
+                let weights = &self.weight[ky * kw * channels * output.channels..];
+                for (tap, weights) in taps.iter().zip(weights.chunks_exact(output.channels)) {
+                    accumulate(out, *tap, weights);
+                }
+            }
+        }
+        self.finish(&mut out);
+        out
+    }
+
+    /// Weights `[kh, kw, channels]`; a chain takes the taps column by column.
+    pub fn depthwise(&self, input: Image<'_, T>, output: Shape) -> Vec<T> {
+        let ([kh, kw], [sh, sw]) = (self.window.kernel, self.window.stride);
+        let (padded, row) = padded(input, self.window.padding);
+        let channels = output.channels;
+        let mut out = vec![T::ZERO; output.elements()];
+        for (pixel, out) in out.chunks_exact_mut(channels).enumerate() {
+            let (y, x) = (pixel / output.width, pixel % output.width);
+            out.copy_from_slice(&self.bias);
+            for kx in 0..kw {
+                for ky in 0..kh {
+                    let from = (y * sh + ky) * row + (x * sw + kx) * channels;
+                    let taps = &padded[from..from + channels];
+                    let weights = &self.weight[(ky * kw + kx) * channels..];
+                    for ((sum, tap), weight) in out.iter_mut().zip(taps).zip(weights) {
+                        *sum = tap.fma(*weight, *sum);
+                    }
+                }
+            }
+        }
+        self.finish(&mut out);
+        out
+    }
+
+    fn finish(&self, out: &mut [T]) {
+        if let Some(activation) = self.epilogue.activation {
+            out.iter_mut().for_each(|value| *value = activate(*value, activation));
+        }
+        if let (true, Some(residual)) = (self.epilogue.residual, self.residual) {
+            out.iter_mut().zip(residual).for_each(|(value, residual)| *value = value.add(*residual));
+        }
+    }
+}
+
+/// Adds `tap * weights` to the sums of all output channels.
+#[inline(always)]
+fn accumulate<T: Real>(sums: &mut [T], tap: T, weights: &[T]) {
+    for (sum, weight) in sums.iter_mut().zip(weights) {
+        *sum = tap.fma(*weight, *sum);
+    }
+}
+
+/// The image with zeros around it, and the elements of its rows.
+fn padded<T: Real>(image: Image<'_, T>, padding: Padding) -> (Vec<T>, usize) {
+    let Shape { height, width, channels } = image.shape;
+    let row = (padding.left + width + padding.right) * channels;
+    let mut padded = vec![T::ZERO; (padding.top + height + padding.bottom) * row];
+    for (y, values) in image.values.chunks_exact(width * channels).enumerate() {
+        let from = (padding.top + y) * row + padding.left * channels;
+        padded[from..from + values.len()].copy_from_slice(values);
+    }
+    (padded, row)
+}
+
+/// NaN becomes 0, as it does in the comparisons of vector instructions.
+pub fn activate<T: Real>(value: T, activation: Activation) -> T {
+    let positive = if value > T::ZERO { value } else { T::ZERO };
+    match activation {
+        Activation::Relu => positive,
+        Activation::Relu6 => {
+            if positive < T::SIX {
+                positive
+            } else {
+                T::SIX
+            }
+        }
+    }
+}
+
+/// In f64, rounded once: no network runs it, since it is folded first.
+pub fn batch_norm<T: Real>(values: &[T], gamma: &[T], beta: &[T], mean: &[T], variance: &[T], epsilon: f64) -> Vec<T> {
+    let deviation: Vec<f64> = variance.iter().map(|variance| (variance.to_f64() + epsilon).sqrt()).collect();
+    let channels = values.chunks(gamma.len().max(1));
+    channels
+        .flat_map(|pixel| {
+            pixel.iter().enumerate().map(|(c, value)| {
+                let centred = value.to_f64() - mean[c].to_f64();
+                T::of_f64(centred * gamma[c].to_f64() / deviation[c] + beta[c].to_f64())
+            })
+        })
+        .collect()
+}
+
+/// The mean over all pixels, added in raster order.
+pub fn pool<T: Real>(input: Image<'_, T>) -> Vec<T> {
+    let mut sums = vec![T::ZERO; input.shape.channels];
+    for pixel in input.values.chunks_exact(input.shape.channels) {
+        sums.iter_mut().zip(pixel).for_each(|(sum, value)| *sum = sum.add(*value));
+    }
+    sums.into_iter().map(|sum| T::mean(sum, input.shape.pixels())).collect()
+}
+
+/// Weights `[in, out]`, inputs in order.
+pub fn dense<T: Real>(input: &[T], weight: &[T], bias: &[T]) -> Vec<T> {
+    let mut out = bias.to_vec();
+    for (value, weights) in input.iter().zip(weight.chunks_exact(bias.len())) {
+        accumulate(&mut out, *value, weights);
+    }
+    out
+}

@@ -1,0 +1,85 @@
+//! Where values are kept: in the scratch those that have a place, in memory of their own the others.
+
+use std::collections::BTreeMap;
+
+use super::real::Real;
+use crate::ir::{Fused, Graph, NodeId, Op, Place};
+
+pub struct Memory<'g, T> {
+    graph: &'g Graph,
+    scratch: Vec<T>,
+    own: BTreeMap<NodeId, Vec<T>>,
+    /// How often each value will still be read; those in memory of their own are dropped at 0.
+    unread: BTreeMap<NodeId, usize>,
+}
+
+impl<'g, T: Real> Memory<'g, T> {
+    pub fn new(graph: &'g Graph) -> Self {
+        let inner = |op: &'g Op| match op {
+            Op::Fused(fused) => &*fused.stages,
+            _ => &[],
+        };
+        let places = graph.ids().flat_map(|id| {
+            let node = graph.node(id);
+            inner(&node.op).iter().filter_map(|stage| stage.place).chain(node.place)
+        });
+        let floats = places.map(|place| elements(place).end).max().unwrap_or(0);
+        let unread = graph.ids().map(|id| (id, graph.readers(id).len())).collect();
+        Self { graph, scratch: vec![T::POISON; floats], own: BTreeMap::new(), unread }
+    }
+
+    /// Keeps the NHWC `values` of node `id`, and drops what nobody will read any more.
+    pub fn write(&mut self, id: NodeId, values: Vec<T>) {
+        let node = self.graph.node(id);
+        match node.place {
+            Some(place) => {
+                // Nothing of what lay here may be read, except by whoever works in place and has read it.
+                self.scratch[elements(place)].fill(T::POISON);
+                let (shape, layout) = (node.tensor.shape, node.tensor.layout);
+                for (pixel, values) in values.chunks_exact(shape.channels).enumerate() {
+                    for (c, value) in values.iter().enumerate() {
+                        let offset = layout.offset(shape, pixel / shape.width, pixel % shape.width, c);
+                        self.scratch[place.offset / size_of::<f32>() + offset] = *value;
+                    }
+                }
+            }
+            None => {
+                self.own.insert(id, values);
+            }
+        }
+        for input in self.graph.inputs(id) {
+            let left = self.unread.get(&input).map_or(0, |left| left.saturating_sub(1));
+            self.unread.insert(input, left);
+            if left == 0 {
+                self.own.remove(&input);
+            }
+        }
+    }
+
+    /// The NHWC values of node `id`.
+    pub fn read(&self, id: NodeId) -> Vec<T> {
+        let node = self.graph.node(id);
+        let Some(place) = node.place else { return self.own.get(&id).cloned().unwrap_or_default() };
+        let (shape, layout) = (node.tensor.shape, node.tensor.layout);
+        let mut values = Vec::with_capacity(shape.elements());
+        for pixel in 0..shape.pixels() {
+            for c in 0..shape.channels {
+                let offset = layout.offset(shape, pixel / shape.width, pixel % shape.width, c);
+                values.push(self.scratch[place.offset / size_of::<f32>() + offset]);
+            }
+        }
+        values
+    }
+
+    /// Overwrites the places of the stages, as streaming would.
+    pub fn poison(&mut self, fused: &Fused) {
+        for place in fused.stages.iter().filter_map(|stage| stage.place) {
+            self.scratch[elements(place)].fill(T::POISON);
+        }
+    }
+}
+
+/// The elements of the scratch that a place holds.
+fn elements(place: Place) -> std::ops::Range<usize> {
+    place.offset / size_of::<f32>()..(place.offset + place.bytes) / size_of::<f32>()
+}
