@@ -80,7 +80,8 @@ fn border_input(graph: &mut Graph, reader: NodeId, input: NodeId, window: Window
     }
     let maker = chain[chain.len() - 1];
     let sole = chain.iter().all(|id| graph.readers(*id).len() == 1);
-    if sole && matches!(graph.node(maker).op, Op::Conv2d(_)) {
+    // A residual is read where the sum is written, so both lie alike.
+    if sole && matches!(&graph.node(maker).op, Op::Conv2d(conv) if !conv.epilogue.residual) {
         for id in chain {
             graph.node_mut(id).tensor.layout = layout;
         }

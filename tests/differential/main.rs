@@ -1,0 +1,132 @@
+//! Generated code against the reference interpreter, step by step and bit by bit.
+//!
+//! Each network runs with every instruction set of this processor, in a scratch and an output that are full of NaN
+//! before, so that nothing can be right by what was left there.
+
+use mbvc::{Isa, Network, Observer, Weights};
+use mbvc_compiler::interp::{Mode, random_input, run};
+use mbvc_compiler::ir::{Graph, Op, Shape};
+use mbvc_compiler::spec::Overrides;
+
+/// A network built with the kernels of one instruction set.
+type Build = fn(&Weights, Isa) -> Result<Box<dyn Network>, mbvc::ModelError>;
+
+/// How far a target without fused multiply-add may be from the interpreter: each of the chain's products is rounded
+/// once more, relative to the largest value of the tensor.
+const TOLERANCE: f32 = 2e-5;
+
+/// Keeps every step's value.
+#[derive(Default)]
+struct Steps(Vec<Vec<f32>>);
+
+impl Observer for Steps {
+    fn step(&mut self, step: usize, output: &[f32]) {
+        assert_eq!(step, self.0.len(), "steps come in order");
+        self.0.push(output.to_vec());
+    }
+}
+
+/// The last value of each step, by the interpreter on the unfused graph.
+fn expected(graph: &Graph, weights: &Weights, input: &[f32]) -> Vec<Vec<f32>> {
+    let container = weights.container();
+    let bindings: std::collections::BTreeMap<String, Vec<f32>> = container
+        .tensors()
+        .map(|tensor| (tensor.name.to_string(), tensor.f32s().expect("float32").iter().collect()))
+        .collect();
+    let mut steps: Vec<Vec<f32>> = Vec::new();
+    let mut last = None;
+    run(graph, &bindings, input, Mode::Strict, &mut |origin, _, values| {
+        if origin.name == "input" {
+            return;
+        }
+        if last != Some(origin.step) {
+            steps.push(Vec::new());
+            last = Some(origin.step);
+        }
+        *steps.last_mut().expect("pushed above") = values.to_vec();
+    })
+    .expect("the interpreter runs what was lowered");
+    steps
+}
+
+fn check(spec: &str, resolution: [usize; 2], fusion: &str, build: Build) {
+    let path = format!("{}/tests/differential/specs/{spec}.yaml", env!("CARGO_MANIFEST_DIR"));
+    let source = mbvc_compiler::spec::read(path.as_ref(), &path).expect("a spec of this folder");
+    let mut overrides = Overrides::none();
+    let [height, width] = resolution;
+    overrides.set("resolution", &format!("[{height}, {width}]")).set("fusion", "none").set("isa", "portable");
+    let compiled = mbvc_compiler::compile(&source, &overrides).unwrap_or_else(|error| panic!("{error}"));
+    let graph = &compiled.graph;
+    let params: Vec<_> = graph.used_params().into_iter().map(|id| graph.param(id)).collect();
+    let tensors = params.iter().map(|param| (&*param.name, &*param.shape));
+    let padding = if spec == "symmetric" { mbvc::Padding::Symmetric } else { mbvc::Padding::Same };
+    let conventions = mbvc::Conventions {
+        activation: mbvc::Activation::Relu6,
+        padding,
+        precision: mbvc::Precision::F32,
+        classes: compiled.spec.classes,
+    };
+    let weights = Weights::random(tensors, conventions, 7).expect("names stand once");
+    let input = random_input(Shape::new(height, width, 3), 11);
+    let expected = expected(graph, &weights, &input);
+    let adds = graph.order().expect("acyclic").into_iter().filter(|id| matches!(graph.node(*id).op, Op::Add)).count();
+    assert!(adds > 0, "{spec}: a residual is among what is tested");
+
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.detect().is_some()) {
+        let network = build(&weights, isa).unwrap_or_else(|error| panic!("{error}"));
+        let info = network.info();
+        assert_eq!((info.input, info.fusion, network.isa()), ([height, width, 3], fusion, isa));
+        let mut scratch = vec![f32::NAN; info.scratch_bytes / 4];
+        let mut logits = vec![f32::NAN; info.classes];
+        let mut steps = Steps::default();
+        network.run_into(&mut scratch, &input, &mut logits, &mut steps).expect("the lengths are the network's");
+        assert_eq!(steps.0.len(), expected.len(), "{spec} {fusion}: steps");
+        for (at, (found, expected)) in steps.0.iter().zip(&expected).enumerate() {
+            let what = format!("{spec} {height}x{width} {fusion} {isa}, step {}", info.steps[at].name);
+            compare(&what, found, expected, isa);
+        }
+        assert_eq!(steps.0.last(), Some(&logits), "the last step makes the logits");
+    }
+}
+
+/// The same bits where products are not rounded, close values elsewhere.
+fn compare(what: &str, found: &[f32], expected: &[f32], isa: Isa) {
+    assert_eq!(found.len(), expected.len(), "{what}: length");
+    let largest = expected.iter().fold(1.0_f32, |largest, value| largest.max(value.abs()));
+    for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let equal = match isa {
+            Isa::Portable => (found - expected).abs() <= TOLERANCE * largest,
+            _ => found.to_bits() == expected.to_bits(),
+        };
+        assert!(equal, "{what}: element {at} is {found:e}, not {expected:e}");
+    }
+}
+
+/// A test for each spec and size, over the three fusion levels.
+macro_rules! differential {
+    ($($test:ident: $spec:literal at $path:literal, [$height:literal, $width:literal];)*) => { $(
+        #[test]
+        fn $test() {
+            mbvc::mobilenet_v2!($path, name = Unfused, fusion = "none", resolution = [$height, $width]);
+            mbvc::mobilenet_v2!($path, name = Epilogues, fusion = "relu6", resolution = [$height, $width]);
+            mbvc::mobilenet_v2!($path, name = Blocks, fusion = "block", resolution = [$height, $width]);
+            let size = [$height, $width];
+            check($spec, size, "none", |weights, isa| Ok(Box::new(Unfused::with_isa(weights, isa)?)));
+            check($spec, size, "relu6", |weights, isa| Ok(Box::new(Epilogues::with_isa(weights, isa)?)));
+            check($spec, size, "block", |weights, isa| Ok(Box::new(Blocks::with_isa(weights, isa)?)));
+        }
+    )* };
+}
+
+differential! {
+    same_even: "same" at "tests/differential/specs/same.yaml", [32, 32];
+    same_odd: "same" at "tests/differential/specs/same.yaml", [33, 27];
+    same_one_pixel: "same" at "tests/differential/specs/same.yaml", [1, 1];
+    same_wide_is_streamed: "same" at "tests/differential/specs/same.yaml", [60, 225];
+    same_tall: "same" at "tests/differential/specs/same.yaml", [71, 6];
+    symmetric_even: "symmetric" at "tests/differential/specs/symmetric.yaml", [32, 32];
+    symmetric_odd: "symmetric" at "tests/differential/specs/symmetric.yaml", [33, 27];
+    symmetric_wide_is_streamed: "symmetric" at "tests/differential/specs/symmetric.yaml", [61, 226];
+    narrow_even: "narrow" at "tests/differential/specs/narrow.yaml", [24, 24];
+    narrow_odd_is_streamed: "narrow" at "tests/differential/specs/narrow.yaml", [25, 129];
+}
