@@ -14,5 +14,5 @@ if dpkg --print-foreign-architectures | grep -qx arm64 && dpkg -s "${packages[@]
     exit 0
 fi
 dpkg --add-architecture arm64
-apt-get update -q
-apt-get install -y -q --no-install-recommends "${packages[@]}"
+apt-get -o Acquire::Retries=3 update -q
+apt-get -o Acquire::Retries=3 install -y -q --no-install-recommends "${packages[@]}"

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Formatting, lints, documentation and all tests of the workspace. Stops at the first failure.
+#
+# Tests against other engines need `pip install -r scripts/requirements.txt`, and tests on real weights the shared
+# data (MBVC_SHARED, by default ../shared); without them they say that they are skipped.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cargo fmt --all --check
+cargo fmt --manifest-path tests/embedded/Cargo.toml --check
+cargo clippy --workspace --all-targets -- -D warnings
+# The features that no default build has.
+cargo clippy -p mbvc-runtime --no-default-features -- -D warnings
+cargo clippy -p mbvc-runtime --no-default-features --features alloc -- -D warnings
+# Only libraries: the command's documentation would overwrite that of the crate with the same name.
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --lib --no-deps
+cargo test --workspace
