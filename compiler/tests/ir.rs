@@ -1,0 +1,16 @@
+//! Graph, passes, verifier and interpreter.
+
+#[path = "ir/dump.rs"]
+mod dump;
+#[path = "ir/interp.rs"]
+mod interp;
+#[path = "ir/lower.rs"]
+mod lower;
+#[path = "ir/passes.rs"]
+mod passes;
+#[path = "ir/random.rs"]
+mod random;
+#[path = "ir/support.rs"]
+mod support;
+#[path = "ir/verify.rs"]
+mod verify;

@@ -1,0 +1,91 @@
+//! The graph as text and as a drawing, after each pass.
+
+use insta::assert_snapshot;
+use mbvc_compiler::ir::dot::dot;
+use mbvc_compiler::ir::verify::{Postcondition, verify};
+use mbvc_compiler::lower::lower;
+use mbvc_compiler::passes::{self, LOWERED, PASSES};
+use mbvc_compiler::spec::{Fusion, Isa};
+
+use crate::support::{SMALL, parsed, rewritten, scheduled};
+
+/// The lines of nodes and stages, without the parameters below them.
+fn nodes(text: &str) -> &str {
+    text.split("parameters:").next().unwrap_or(text)
+}
+
+#[test]
+fn lowered() {
+    assert_snapshot!(lower(&parsed(SMALL)));
+}
+
+#[test]
+fn after_fold_batch_norm() {
+    assert_snapshot!(rewritten(&parsed(SMALL), Fusion::Block, Some("fold_batch_norm")));
+}
+
+#[test]
+fn after_fuse_activation() {
+    assert_snapshot!(nodes(&rewritten(&parsed(SMALL), Fusion::Block, Some("fuse_activation")).to_string()));
+}
+
+#[test]
+fn after_fuse_residual_add() {
+    assert_snapshot!(nodes(&rewritten(&parsed(SMALL), Fusion::Block, Some("fuse_residual_add")).to_string()));
+}
+
+#[test]
+fn after_fuse_inverted_residual() {
+    assert_snapshot!(nodes(&rewritten(&parsed(SMALL), Fusion::Block, Some("fuse_inverted_residual")).to_string()));
+}
+
+#[test]
+fn as_a_drawing() {
+    assert_snapshot!(dot(&rewritten(&parsed(SMALL), Fusion::Relu6, None)));
+    assert_snapshot!(dot(&rewritten(&parsed(SMALL), Fusion::Block, None)));
+}
+
+/// The per-instruction-set passes have snapshots of their own; here every form of what they set is shown.
+#[test]
+fn what_instruction_sets_decide_is_shown() {
+    let text = scheduled(&parsed(SMALL), Fusion::Block, Isa::Avx2).to_string();
+    for shown in
+        [" rows ", "[group ", " border ", " ring ", " copies ", " tile ", " chunk ", " at 0..", "#1 {stem.weight"]
+    {
+        assert!(text.contains(shown), "no `{shown}` in\n{text}");
+    }
+}
+
+#[test]
+fn the_same_graph_has_the_same_text() {
+    let texts = [(); 2].map(|()| scheduled(&parsed(SMALL), Fusion::Block, Isa::Avx512).to_string());
+    assert_eq!(texts[0], texts[1]);
+}
+
+#[test]
+fn passes_run_in_their_order_and_stop_where_they_are_told() {
+    let spec = parsed(SMALL);
+    let run = |fusion, up_to| {
+        let mut seen = Vec::new();
+        let mut graph = lower(&spec);
+        passes::run(&mut graph, fusion, up_to, &mut |pass, _| seen.push(pass.to_owned())).unwrap();
+        if up_to.is_none_or(|pass| PASSES[4..].contains(&pass)) {
+            passes::schedule(&mut graph, fusion, Isa::Neon, up_to, &mut |pass, _| seen.push(pass.to_owned())).unwrap();
+        }
+        seen
+    };
+    let all: Vec<&str> = std::iter::once(LOWERED).chain(PASSES).collect();
+    assert_eq!(run(Fusion::Block, None), all);
+    assert_eq!(run(Fusion::Relu6, None), [&all[..4], &all[5..]].concat());
+    assert_eq!(run(Fusion::None, None), [&all[..2], &all[5..]].concat());
+    assert_eq!(run(Fusion::Block, Some(LOWERED)), all[..1]);
+    assert_eq!(run(Fusion::Block, Some("fuse_activation")), all[..3]);
+    assert_eq!(run(Fusion::Block, Some("assign_tiles")), all[..7]);
+}
+
+#[test]
+fn a_broken_graph_is_told_with_pass_node_and_line() {
+    let graph = lower(&parsed(SMALL));
+    let broken = verify(&graph, "fold_batch_norm", &[Postcondition::BatchNormFolded]).unwrap_err();
+    assert_snapshot!(broken.to_string().lines().take(4).collect::<Vec<_>>().join("\n"));
+}
