@@ -2,6 +2,7 @@
 //!
 //! Names of tensors and nodes are never relied on: the graph's edges say what a weight is for.
 
+mod evaluate;
 mod nodes;
 mod proto;
 mod scope;

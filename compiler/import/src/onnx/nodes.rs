@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use super::evaluate::{Small, evaluate};
 use super::proto;
 use super::scope::{Layout, Scope, Slot, place};
 use super::tensor::{self, Attributes, display, non_negative};
@@ -32,13 +33,36 @@ fn constant<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
         "Cast" if is_float(attributes.int("to", 0)) => scope.slot(node, 0)?.unwrap_or(Slot::Computed),
         "Transpose" if !matches!(scope.slot(node, 0)?, Some(Slot::Computed)) => transposed(scope, node, attributes)?,
         "DequantizeLinear" => dequantized(scope, node, attributes)?,
-        _ => Slot::Computed,
+        "Shape" => match scope.slot(node, 0)? {
+            Some(Slot::Constant(_) | Slot::Stored(_)) => shape_of(&*scope.required(node, 0)?)?,
+            _ => Slot::Computed,
+        },
+        _ => evaluated(scope, node)?,
     };
     scope.name(node, slot)?;
     for name in node.output.iter().skip(1).filter(|name| !name.is_empty()) {
         scope.bind(name, Slot::Computed)?;
     }
     Ok(())
+}
+
+fn shape_of<'a>(constant: &Constant<'_>) -> Result<Slot<'a>> {
+    let sizes: Vec<i64> = constant.shape().iter().filter_map(|&size| i64::try_from(size).ok()).collect();
+    Ok(Slot::Constant(Rc::new(Constant::new(vec![sizes.len()], Values::I64(sizes.into()))?)))
+}
+
+fn evaluated<'a>(scope: &Scope<'a>, node: &'a proto::Node) -> Result<Slot<'a>> {
+    let mut inputs = Vec::with_capacity(node.input.len().min(64));
+    for at in 0..node.input.len().min(64) {
+        inputs.push(match scope.slot(node, at)? {
+            Some(Slot::Constant(_) | Slot::Stored(_)) => scope.constant(node, at)?.and_then(|c| Small::of(&c)),
+            _ => None,
+        });
+    }
+    Ok(match evaluate(node, &inputs) {
+        Some(Small { shape, values }) => Slot::Constant(Rc::new(Constant::new(shape, Values::I64(values.into()))?)),
+        None => Slot::Computed,
+    })
 }
 
 fn constant_attribute(attributes: Attributes<'_>) -> Result<Slot<'_>> {
