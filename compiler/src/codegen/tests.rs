@@ -56,9 +56,48 @@ fn walk(tokens: TokenStream, visit: &mut impl FnMut(&TokenTree)) {
 #[test]
 fn kernels_know_nothing_at_run_time_but_their_views() {
     let vocabulary: BTreeSet<&str> = [
-        "doc", "target_feature", "enable", "inline", "never", "fn", "let", "mut", "for", "in", "Src", "Dst", "_", "at",
-        "src", "load", "load_first", "splat", "store", "store_first", "fma", "fma_lane", "add", "mul", "relu", "relu6",
-        "constant", "a", "w", "c", "r", "x", "v", "b", "sum", "band", "tile", "vector", "k", "quad", "pixel",
+        "doc",
+        "target_feature",
+        "enable",
+        "inline",
+        "never",
+        "fn",
+        "let",
+        "mut",
+        "for",
+        "in",
+        "Src",
+        "Dst",
+        "_",
+        "at",
+        "src",
+        "load",
+        "load_first",
+        "splat",
+        "store",
+        "store_first",
+        "fma",
+        "fma_lane",
+        "prefetch",
+        "add",
+        "mul",
+        "relu",
+        "relu6",
+        "constant",
+        "a",
+        "w",
+        "c",
+        "r",
+        "x",
+        "v",
+        "b",
+        "sum",
+        "band",
+        "tile",
+        "vector",
+        "k",
+        "quad",
+        "pixel",
     ]
     .into();
     let numbered = |name: &str| {
@@ -123,7 +162,10 @@ fn every_pass_leaves_its_mark_on_the_code() {
         programs.iter().flat_map(|program| program.kernels.keys().cloned()).collect()
     };
     let (none, relu6, block) = (names("none"), names("relu6"), names("block"));
-    assert!(none.iter().any(|name| name.starts_with("f32_relu6_n")) && none.iter().any(|name| name.starts_with("f32_add_n")));
+    assert!(
+        none.iter().any(|name| name.starts_with("f32_relu6_n"))
+            && none.iter().any(|name| name.starts_with("f32_add_n"))
+    );
     assert!(!none.iter().any(|name| name.contains("pw_relu6") || name.contains("pw_add")));
     assert!(relu6.iter().any(|name| name.contains("pw_relu6")) && relu6.iter().any(|name| name.contains("pw_add")));
     assert!(!relu6.iter().any(|name| name.starts_with("f32_relu6_n") || name.starts_with("f32_add_n")));
@@ -149,16 +191,47 @@ fn one_kernel_of_each_family_and_set() {
     for isa in Isa::ALL {
         let lanes = isa.lanes();
         let pointwise = Gemm {
-            isa, runs: 1, run: 6, rows: 1, cols: 5, a_pixel: 6, a_row: 30, c_pixel: lanes + 3, c_row: 5 * (lanes + 3),
-            mr: 3, nv: 2, last: 3, epilogue: Epilogue { activation: None, residual: true },
+            isa,
+            runs: 1,
+            run: 6,
+            rows: 1,
+            cols: 5,
+            a_pixel: 6,
+            a_row: 30,
+            c_pixel: lanes + 3,
+            c_row: 5 * (lanes + 3),
+            mr: 3,
+            nv: 2,
+            last: 3,
+            epilogue: Epilogue { activation: None, residual: true },
         };
         let stem = Gemm {
-            isa, runs: 3, run: 9, rows: 1, cols: 2, a_pixel: 6, a_row: 24, c_pixel: lanes, c_row: 2 * lanes, mr: 2,
-            nv: 1, last: lanes, epilogue: relu6,
+            isa,
+            runs: 3,
+            run: 9,
+            rows: 1,
+            cols: 2,
+            a_pixel: 6,
+            a_row: 24,
+            c_pixel: lanes,
+            c_row: 2 * lanes,
+            mr: 2,
+            nv: 1,
+            last: lanes,
+            epilogue: relu6,
         };
         let depthwise = Depthwise {
-            isa, kernel: [3, 3], stride: [1, 1], rows: 2, cols: 3, tile: 2, a_pixel: lanes, c_pixel: lanes,
-            c_row: 3 * lanes, vectors: 1, epilogue: relu6,
+            isa,
+            kernel: [3, 3],
+            stride: [1, 1],
+            rows: 2,
+            cols: 3,
+            tile: 2,
+            a_pixel: lanes,
+            c_pixel: lanes,
+            c_row: 3 * lanes,
+            vectors: 1,
+            epilogue: relu6,
         };
         let kernels = [
             pointwise.kernel(),

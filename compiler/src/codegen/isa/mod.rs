@@ -49,7 +49,12 @@ impl Isa {
         }
     }
 
-    /// Whether a product is rounded before it is added.
+    /// Whether a cache line can be asked for ahead of its use.
+    pub const fn has_prefetch(self) -> bool {
+        matches!(self, Self::Avx2 | Self::Avx512)
+    }
+
+    /// Whether multiplication and addition are rounded once, together.
     pub const fn has_fma(self) -> bool {
         !matches!(self, Self::Portable)
     }

@@ -66,6 +66,7 @@ impl Gemm {
 
     pub fn kernel(&self) -> Kernel {
         let tiles = cover(self.rows, self.cols, self.mr, self.flat());
+        let count = tiles.iter().map(Tiles::count).sum();
         let widest = tiles.iter().map(Tiles::pixels).max().unwrap_or(1);
         let name = self.name(widest);
         let doc = format!(
@@ -79,7 +80,12 @@ impl Gemm {
         let ident = format_ident!("{name}");
         let runs = lit(self.runs);
         let residual = self.epilogue.residual.then(|| quote!(, r: Src<'_>));
-        let nests = tiles.iter().map(|tiles| self.nest(tiles));
+        let mut first = 0;
+        let nests = tiles.iter().map(|tiles| {
+            let nest = self.nest(tiles, self.ahead(count, first, tiles));
+            first += tiles.count();
+            nest
+        });
         let item = quote! {
             #[doc = #doc]
             #feature
@@ -91,8 +97,30 @@ impl Gemm {
         Kernel { name, item }
     }
 
+    /// Prefetches of weights at the head of a step of the K loop, for tiles from the `first` of `count`.
+    ///
+    /// Where few tiles share a panel, its weights come and go faster than the processor finds out by itself: each
+    /// step asks for a line of what follows the panel in the packed block. A single tile asks for its own rows, some
+    /// steps ahead.
+    fn ahead(&self, count: usize, first: usize, tiles: &Tiles) -> Option<TokenStream> {
+        const STEPS_AHEAD: usize = 8;
+        const LINE: usize = 16;
+        let k = self.runs * self.run;
+        if !self.isa.has_prefetch() || self.runs > 1 || count > 2 * self.nv {
+            return None;
+        }
+        let panel = lit(self.panel());
+        if count == 1 {
+            let at = (0..self.panel()).step_by(LINE).map(|at| lit((1 + STEPS_AHEAD) * self.panel() + at));
+            return Some(quote!(#(prefetch(w, k * #panel + #at);)*));
+        }
+        let (base, line) = ((1 + k) * self.panel() + first * k * LINE, lit(LINE));
+        let at = affine(base, &[("band", tiles.across * k * LINE, tiles.down), ("tile", k * LINE, tiles.across)]);
+        Some(quote!(prefetch(w, k * #line + #at);))
+    }
+
     /// All tiles of one form.
-    fn nest(&self, tiles: &Tiles) -> TokenStream {
+    fn nest(&self, tiles: &Tiles, ahead: Option<TokenStream>) -> TokenStream {
         let Tiles { first_row, first_col, rows, cols, down, across } = *tiles;
         let offset = |row: usize, pixel: usize| {
             let terms = [("band", rows * row, down), ("tile", cols * pixel, across)];
@@ -102,7 +130,7 @@ impl Gemm {
         let residual = self.epilogue.residual.then(|| quote!(let r = r.at(#to);));
         let windows = idents("a", self.runs);
         let index = (0..self.runs).map(lit);
-        let tile = self.tile(tiles);
+        let tile = self.tile(tiles, ahead);
         let body = quote! {
             #(let #windows = a[#index].at(#from);)*
             #residual
@@ -114,7 +142,7 @@ impl Gemm {
     }
 
     /// One register tile, unrolled over pixels and vectors.
-    fn tile(&self, tiles: &Tiles) -> TokenStream {
+    fn tile(&self, tiles: &Tiles, ahead: Option<TokenStream>) -> TokenStream {
         let pixels: Vec<(usize, usize)> =
             (0..tiles.rows).flat_map(|row| (0..tiles.cols).map(move |col| (row, col))).collect();
         let lanes = self.isa.lanes();
@@ -123,7 +151,7 @@ impl Gemm {
         let at: Vec<_> = (0..self.nv).map(|j| lit(j * lanes)).collect();
         let starts = sums.iter().map(|sums| quote!(#(let mut #sums = #bias;)*));
         let windows: Vec<_> = pixels.iter().map(|(row, col)| row * self.a_row + col * self.a_pixel).collect();
-        let products = (0..self.runs).map(|run| self.products(run, &windows, &sums));
+        let products = (0..self.runs).map(|run| self.products(run, &windows, &sums, &ahead));
         let stores = pixels.iter().zip(&sums).map(|((row, col), sums)| {
             let pixel = row * self.c_row + col * self.c_pixel;
             let stores = sums.iter().enumerate().map(|(j, sum)| self.finish(pixel + j * lanes, j, quote!(#sum)));
@@ -138,7 +166,13 @@ impl Gemm {
     }
 
     /// The multiply-adds of one run of the window.
-    fn products(&self, run: usize, windows: &[usize], sums: &[Vec<proc_macro2::Ident>]) -> TokenStream {
+    fn products(
+        &self,
+        run: usize,
+        windows: &[usize],
+        sums: &[Vec<proc_macro2::Ident>],
+        ahead: &Option<TokenStream>,
+    ) -> TokenStream {
         let (lanes, panel) = (self.isa.lanes(), self.panel());
         let a = format_ident!("a{run}");
         let first = (1 + run * self.run) * panel;
@@ -159,7 +193,7 @@ impl Gemm {
                     }
                 });
                 let run = lit(self.run);
-                quote!(for k in 0..#run { #loads #(#pixels)* })
+                quote!(for k in 0..#run { #ahead #loads #(#pixels)* })
             }
             Broadcast::Lane => {
                 let x = idents("x", windows.len());
