@@ -385,11 +385,9 @@ fn places() {
         let over = place(&graph, name);
         let ring = &mut stages(&mut graph, "block3")[0];
         ring.place = Some(Place { offset: over.offset, bytes: ring.place.unwrap().bytes });
-        assert!(
-            violations(&graph, &[]).iter().any(|v| v.invariant == Invariant::Place && v.message.contains(name)
-                || v.invariant == Invariant::Place && v.node == name),
-            "{name}"
-        );
+        let violations = violations(&graph, &[]);
+        let told = |v: &Violation| v.node == name || v.message.contains(name);
+        assert!(violations.iter().any(|v| v.invariant == Invariant::Place && told(v)), "{name}: {violations:#?}");
     }
     let mut graph = planned(Fusion::Block);
     let stages = stages(&mut graph, "block3");
