@@ -75,6 +75,27 @@ pub enum Program {
     Foreign(foreign::Program),
 }
 
+/// The instruction set that was asked for, or the widest that this processor has.
+///
+/// # Errors
+/// If `MBVC_ISA` names none.
+pub fn isa(wanted: Option<Isa>) -> Result<Isa> {
+    match wanted {
+        Some(isa) => Ok(isa),
+        None => Ok(mbvc::choose(&Isa::ALL, None).map_err(|cause| CliError::new(cause.to_string()))?.isa()),
+    }
+}
+
+/// The compiler's name of an instruction set.
+pub fn spec_isa(isa: Isa) -> spec::Isa {
+    match isa {
+        Isa::Portable => spec::Isa::Portable,
+        Isa::Neon => spec::Isa::Neon,
+        Isa::Avx2 => spec::Isa::Avx2,
+        Isa::Avx512 => spec::Isa::Avx512,
+    }
+}
+
 /// Finds the network among the built-in ones, or compiles it for `isa` (the processor's best without one).
 ///
 /// # Errors
@@ -83,20 +104,20 @@ pub fn program(source: &Source, fusion: FusionArg, isa: Option<Isa>) -> Result<P
     if source.is_built_in() {
         return Ok(Program::BuiltIn(fusion));
     }
-    let isa = match isa {
-        Some(isa) => isa,
-        None => mbvc::choose(&Isa::ALL, None).map_err(|cause| CliError::new(cause.to_string()))?.isa(),
-    };
+    let isa = self::isa(isa)?;
     let compiled = source.compile(fusion, &[isa])?;
     let naming = Naming {
-        name: format_ident!("Generated"),
+        name: format_ident!("{}", compiled.spec.name),
         runtime: quote!(::mbvc_runtime),
         attributes: quote!(),
         visibility: quote!(pub),
     };
+    let (name, items) = (&naming.name, compiled.tokens(&naming));
+    // A module of its own: the network may be called as something in the driver.
+    let code = quote!(mod network { #items } use network::#name as Generated;);
     let [height, width] = compiled.spec.resolution;
     let what = format!("{} {height}x{width}, fusion {}", compiled.spec.name, fusion.name());
-    let library = cache::library(&compiled.tokens(&naming).to_string(), &what)?;
+    let library = cache::library(&code.to_string(), &what)?;
     foreign::Program::load(&library)
         .map(Program::Foreign)
         .map_err(|cause| CliError::new(cause).help("delete the file, and it will be compiled anew"))
@@ -110,9 +131,15 @@ impl Program {
     pub fn build(&self, weights: &Weights, isa: Option<Isa>) -> Result<Box<dyn Network>> {
         match self {
             Self::BuiltIn(fusion) => networks::build(*fusion, weights, isa).map_err(|cause| {
-                let mismatch = matches!(cause, mbvc::ModelError::Mismatch { .. });
-                let error = CliError::new(cause.to_string());
-                if mismatch { error.help("name the spec of the weights with --spec FILE") } else { error }
+                let text = cause.to_string();
+                match cause {
+                    // The types of the three levels have names of their own, which users need not know.
+                    mbvc::ModelError::Mismatch { network, .. } => {
+                        CliError::new(text.replacen(network, "MobileNetV2 of width 1.0 (built in)", 1))
+                            .help("name the spec of the weights with --spec FILE")
+                    }
+                    _ => CliError::new(text),
+                }
             }),
             Self::Foreign(program) => match program.build(weights, isa) {
                 Ok(model) => Ok(Box::new(model)),

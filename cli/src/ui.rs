@@ -68,6 +68,15 @@ pub fn warning(text: &str) {
     say(WARNING, "warning", text);
 }
 
+/// Warns where a measurement would tell of the build, not of the network.
+pub fn unoptimised() {
+    if cfg!(debug_assertions) {
+        warning(
+            "this command is built without optimisation: the times are not those of users; use cargo run --release",
+        );
+    }
+}
+
 pub fn note(text: &str) {
     say(ACCENT, "note", text);
 }

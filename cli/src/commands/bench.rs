@@ -48,7 +48,7 @@ pub struct Args {
 
 #[derive(Serialize)]
 struct Row {
-    network: &'static str,
+    network: String,
     resolution: [usize; 2],
     fusion: &'static str,
     isa: &'static str,
@@ -63,6 +63,7 @@ struct Row {
 }
 
 pub fn run(args: &Args) -> Result {
+    ui::unoptimised();
     let source = engine::source(args.spec.spec.as_deref(), args.spec.overrides.overrides())?;
     let mut isas: Vec<Option<Isa>> = args.isa.iter().map(|isa| Some(Isa::from(*isa))).collect();
     if isas.is_empty() {
@@ -93,8 +94,11 @@ pub fn run(args: &Args) -> Result {
     let bar = ui::progress(args.runs as usize, "measuring");
     let measured = interleaved(&variants, args.runs as usize, || bar.inc(1));
     bar.finish_and_clear();
-    let rows: Vec<Row> =
-        variants.iter().zip(&measured).map(|(variant, measured)| row(variant, measured, args.runs, &label)).collect();
+    let rows: Vec<Row> = variants
+        .iter()
+        .zip(&measured)
+        .map(|(variant, measured)| row(&source.spec.name, variant, measured, args.runs, &label))
+        .collect();
     if args.json {
         rows.iter().for_each(|row| ui::json(row));
         return Ok(());
@@ -102,7 +106,7 @@ pub fn run(args: &Args) -> Result {
     show(&rows)
 }
 
-fn row(variant: &Variant<'_>, measured: &Measured, runs: u32, weights: &str) -> Row {
+fn row(name: &str, variant: &Variant<'_>, measured: &Measured, runs: u32, weights: &str) -> Row {
     let info = variant.network.info();
     let [height, width, _] = info.input;
     let at = |share| (quantile_ms(&measured.latencies, share) * 1e4).round() / 1e4;
@@ -110,7 +114,7 @@ fn row(variant: &Variant<'_>, measured: &Measured, runs: u32, weights: &str) -> 
     let macs: usize = info.layers.iter().map(|layer| layer.macs).sum();
     let busy = measured.busy.as_secs_f64();
     Row {
-        network: info.name,
+        network: name.to_owned(),
         resolution: [height, width],
         fusion: info.fusion,
         isa: variant.network.isa().name(),
@@ -132,10 +136,12 @@ fn per(amount: f64, time: f64) -> f64 {
 
 fn show(rows: &[Row]) -> Result {
     let Some(first) = rows.first() else { return Err(CliError::new("there is nothing to measure")) };
-    let slowest = rows.iter().map(|row| row.median_ms).fold(0.0, f64::max);
+    // Calls in a second, by the median.
+    let rate = |row: &Row| if row.median_ms > 0.0 { row.threads as f64 / row.median_ms } else { 0.0 };
+    let slowest = rows.iter().map(rate).fold(f64::INFINITY, f64::min);
     let [height, width] = first.resolution;
     let (runs, weights) = (first.runs, &first.weights);
-    outln!("{BOLD}{}{BOLD:#} {height}x{width}, {runs} calls each, {weights} weights\n", source_name(rows));
+    outln!("{BOLD}{}{BOLD:#} {height}x{width}, {runs} calls each, {weights} weights\n", first.network);
     let header = ["fusion", "isa", "threads", "min ms", "median ms", "p90 ms", "images/s", "GFLOP/s", "speed"];
     let table = ui::table(
         &header,
@@ -150,23 +156,15 @@ fn show(rows: &[Row]) -> Result {
                 format!("{:.3}", row.p90_ms),
                 format!("{:.1}", row.images_per_s),
                 format!("{:.1}", row.gflops),
-                format!("{:.2}x", if row.median_ms > 0.0 { slowest / row.median_ms } else { 0.0 }),
+                format!("{:.2}x", if slowest > 0.0 { rate(row) / slowest } else { 0.0 }),
             ]
         }),
     );
     outln!("{table}");
     if rows.len() > 1 {
-        outln!("\n{DIM}speed: the slowest median over this one; GFLOP/s of a call at its median{DIM:#}");
+        outln!(
+            "\n{DIM}speed: threads / median ms, against the slowest variant; GFLOP/s of one call at its median{DIM:#}"
+        );
     }
     Ok(())
-}
-
-/// The built-in levels are types of their own, V2None, V2Relu6, V2Block: they share the table's name.
-fn source_name(rows: &[Row]) -> String {
-    let name = rows.first().map_or("", |row| row.network);
-    if rows.iter().all(|row| row.network == name) && !name.starts_with("V2") {
-        name.to_owned()
-    } else {
-        "MobileNetV2".to_owned()
-    }
 }

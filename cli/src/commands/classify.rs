@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 
-use mbvc::{Isa, Network, Preprocess, Unobserved, softmax, top_k};
+use mbvc::{Isa, Network, Unobserved, Weights, softmax, top_k};
 use serde::Serialize;
 
 use crate::error::{CliError, Result};
@@ -71,8 +71,7 @@ pub fn run(args: &Args) -> Result {
     let paths = files::images(&args.images, args.recursive)?;
     let isa = args.isa.map(Isa::from);
     let network = engine::program(&source, fusion, isa)?.build(&weights, isa)?;
-    let labels = weights.labels().unwrap_or_default();
-    let skipped = classify(args, &*network, weights.preprocessing(), &labels, &paths);
+    let skipped = classify(args, &*network, &source.spec.name, &weights, &paths);
     match skipped {
         0 => Ok(()),
         skipped if paths.len() == 1 && skipped == 1 => Err(CliError::Reported),
@@ -81,7 +80,8 @@ pub fn run(args: &Args) -> Result {
 }
 
 /// Classifies the images in order; returns how many could not be read.
-fn classify(args: &Args, network: &dyn Network, preprocess: Preprocess, labels: &[String], paths: &[PathBuf]) -> usize {
+fn classify(args: &Args, network: &dyn Network, name: &str, weights: &Weights, paths: &[PathBuf]) -> usize {
+    let (labels, preprocess) = (weights.labels().unwrap_or_default(), weights.preprocessing());
     let [height, width, _] = network.info().input;
     let mut caller = Caller::new(network.info());
     let mut times = Vec::new();
@@ -111,7 +111,7 @@ fn classify(args: &Args, network: &dyn Network, preprocess: Preprocess, labels: 
                     let took = caller.call(network, &mut Unobserved);
                     times.push(took);
                     softmax(&mut caller.logits);
-                    let predictions = best(&caller.logits, labels, args.top);
+                    let predictions = best(&caller.logits, &labels, args.top);
                     bar.suspend(|| show(args, path, predictions, took.as_secs_f64() * 1e3));
                 }
             }
@@ -120,8 +120,7 @@ fn classify(args: &Args, network: &dyn Network, preprocess: Preprocess, labels: 
     });
     bar.finish_and_clear();
     if !args.json && times.len() > 1 {
-        let (info, median) = (network.info(), quantile_ms(&times, 0.5));
-        let (name, isa) = (info.name, network.isa());
+        let (median, isa) = (quantile_ms(&times, 0.5), network.isa());
         outln!(
             "{DIM}{}, {median:.2} ms each (median), {name} {height}x{width} on {isa}{DIM:#}",
             plural(times.len(), "image")

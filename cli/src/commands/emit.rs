@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> Result {
     let mut isas: Vec<Isa> = args.isa.iter().map(|isa| Isa::from(*isa)).collect();
     let part = args.layer.is_some() || args.block.is_some();
     if isas.is_empty() && part {
-        isas.push(mbvc::choose(&Isa::ALL, None).map_err(|cause| CliError::new(cause.to_string()))?.isa());
+        isas.push(engine::isa(None)?);
     }
     let compiled = source.compile(fusion, &isas)?;
     if part {

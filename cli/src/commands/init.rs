@@ -86,12 +86,14 @@ pub fn run(args: &Args) -> Result {
         checked.classes
     );
     outln!("\nEdit it, then");
-    for (command, what) in [
+    let next = [
         (format!("mbvc check {shown}"), "tells every mistake, and what the network costs"),
         (format!("mbvc dump {shown} --svg network.svg"), "draws what the compiler makes of it"),
         (format!("mbvc::mobilenet_v2!(\"{shown}\");"), "in Rust code compiles it into your crate"),
-    ] {
-        outln!("  {ACCENT}{command}{ACCENT:#}  {what}");
+    ];
+    let widest = next.iter().map(|(command, _)| command.len()).max().unwrap_or(0);
+    for (command, what) in &next {
+        outln!("  {ACCENT}{command:widest$}{ACCENT:#}  {what}");
     }
     Ok(())
 }

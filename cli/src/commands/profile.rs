@@ -70,7 +70,7 @@ struct StageRow {
 
 #[derive(Serialize)]
 struct Total {
-    network: &'static str,
+    network: String,
     fusion: &'static str,
     isa: &'static str,
     us: f64,
@@ -83,6 +83,7 @@ struct Total {
 }
 
 pub fn run(args: &Args) -> Result {
+    ui::unoptimised();
     let source = engine::source(args.spec.spec.as_deref(), args.spec.overrides.overrides())?;
     let fusion = args.fusion.unwrap_or_else(|| source.spec.fusion.into());
     let isa = args.isa.map(Isa::from);
@@ -91,7 +92,7 @@ pub fn run(args: &Args) -> Result {
         None => engine::random_weights(&source)?,
     };
     let network = engine::program(&source, fusion, isa)?.build(&weights, isa)?;
-    let (rows, total) = measure(&*network, args.runs);
+    let (rows, total) = measure(&source.spec.name, &*network, args.runs);
     if args.json {
         rows.iter().for_each(|row| ui::json(row));
         ui::json(&total);
@@ -123,7 +124,7 @@ pub fn run(args: &Args) -> Result {
     Ok(())
 }
 
-fn measure(network: &dyn Network, runs: u32) -> (Vec<StepRow>, Total) {
+fn measure(name: &str, network: &dyn Network, runs: u32) -> (Vec<StepRow>, Total) {
     let info = network.info();
     let mut caller = Caller::new(info);
     noise(&mut caller.input);
@@ -157,7 +158,7 @@ fn measure(network: &dyn Network, runs: u32) -> (Vec<StepRow>, Total) {
     let macs: usize = rows.iter().map(|row| row.macs).sum();
     let gflops = gflops(macs, seconds);
     let total = Total {
-        network: info.name,
+        network: name.to_owned(),
         fusion: info.fusion,
         isa: network.isa().name(),
         us: round(seconds * 1e6, 2),
@@ -258,9 +259,9 @@ fn show(name: &str, network: &dyn Network, rows: &[StepRow], total: &Total) {
             step,
             format!("{us:.1}"),
             format!("{:.1} %", if total.us > 0.0 { of / total.us * 100.0 } else { 0.0 }),
-            format!("{gflops:.1}"),
-            format!("{:.0} %", share * 100.0),
-            Count(macs as f64).to_string(),
+            if macs > 0 { format!("{gflops:.1}") } else { "-".to_owned() },
+            if macs > 0 { format!("{:.0} %", share * 100.0) } else { "-".to_owned() },
+            if macs > 0 { Count(macs as f64).to_string() } else { "-".to_owned() },
             Bytes(bytes).to_string(),
         ]
     };
@@ -269,7 +270,9 @@ fn show(name: &str, network: &dyn Network, rows: &[StepRow], total: &Total) {
         lines.push(line(row.step.to_owned(), row.us, row.us, row.gflops, row.peak_share, row.macs, row.bytes));
         if row.stages.len() > 1 {
             for part in &row.stages {
-                let name = format!("  {}", part.stage);
+                // The step's line says which block it is.
+                let name = part.stage.strip_prefix(&format!("{}.", row.step)).unwrap_or(part.stage);
+                let name = format!("  {name}");
                 lines.push(line(name, part.us, part.us, part.gflops, part.peak_share, part.macs, part.bytes));
             }
         }

@@ -11,7 +11,7 @@ const LABEL: f64 = 168.0;
 const BETWEEN: f64 = 56.0;
 const TOP: f64 = 150.0;
 const BOX: f64 = 40.0;
-const BAND_HEIGHT: f64 = 88.0;
+const BAND_HEIGHT: f64 = 90.0;
 const BAND_GAP: f64 = 6.0;
 const GAP: f64 = 13.0;
 
@@ -79,6 +79,8 @@ struct Drawn {
     id: NodeId,
     glyphs: Vec<Glyph>,
     streamed: Option<usize>,
+    /// Rows of its value.
+    rows: usize,
     /// The node whose value is added at the end, if it is not the one right before.
     residual_from: Option<NodeId>,
 }
@@ -149,7 +151,7 @@ fn panel(sheet: &mut Sheet, x: f64, right: f64, steps: &[Step]) {
     let mut previous: Option<(f64, f64)> = None;
     for (at, step) in steps.iter().enumerate() {
         let band = TOP + at as f64 * (BAND_HEIGHT + BAND_GAP);
-        let middle = band + BAND_HEIGHT / 2.0 + 6.0;
+        let middle = band + BAND_HEIGHT / 2.0 + 3.0;
         if let Some((from_x, from_y)) = previous {
             let gutter = band - BAND_GAP / 2.0;
             let out = (from_x + 9.0).min(right);
@@ -186,8 +188,10 @@ fn row(sheet: &mut Sheet, start: f64, middle: f64, step: &Step) -> f64 {
 fn arc(sheet: &mut Sheet, from: f64, area: Area, drawn: &Drawn, middle: f64) {
     let last = drawn.glyphs.last().map_or(0.0, glyph_width);
     let inset = if drawn.streamed.is_some() { PAD } else { 0.0 };
-    let to = area.right() - inset - last.min(24.0) / 2.0 - if last > 30.0 { 3.0 } else { 0.0 };
-    let rim = if last > 30.0 { BOX / 2.0 } else { 13.0 };
+    // Into the circle of an add, or above the stripe that stands for it in a box.
+    let circle = last < 30.0;
+    let to = area.right() - inset - if circle { last / 2.0 } else { 6.0 };
+    let rim = if circle { 13.0 } else { BOX / 2.0 };
     let above = middle - BOX / 2.0 - if drawn.streamed.is_some() { 18.0 } else { 13.0 };
     let points = [(from, middle), (from, above), (to, above), (to, middle - rim)];
     sheet.route(&points, 9.0, RESIDUAL, 1.6, Some("residual"));
@@ -204,6 +208,8 @@ fn node(sheet: &mut Sheet, area: Area, drawn: &Drawn) {
         let how = match rows {
             0 => "streamed".to_owned(),
             1 => "streamed, one row at a time".to_owned(),
+            // All the rows: then it is the channels that come in groups.
+            rows if rows >= drawn.rows => "streamed, a group of channels at a time".to_owned(),
             rows => format!("streamed, {rows} rows at a time"),
         };
         sheet.text(area.x + PAD, frame.bottom() - 4.5, Type::new(9.0).fill(FAINT), how);
@@ -336,9 +342,11 @@ fn name(graph: &Graph, nodes: &[Drawn]) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for drawn in nodes {
         let node = graph.node(drawn.id);
-        let stages =
-            if let Op::Fused(fused) = &node.op { fused.stages.iter().map(|s| &s.origin).collect() } else { Vec::new() };
-        for origin in std::iter::once(&node.origin).chain(stages) {
+        let origins = match &node.op {
+            Op::Fused(fused) => fused.stages.iter().map(|stage| &stage.origin).collect(),
+            _ => vec![&node.origin],
+        };
+        for origin in origins {
             let part = origin.name.split(['.', '+']).next().unwrap_or_default();
             if !part.is_empty() && part != "input" && !parts.contains(&part) {
                 parts.push(part);
@@ -352,7 +360,7 @@ fn drawn(id: NodeId, node: &Node, source: Option<Shape>, inputs: &[NodeId]) -> D
     let residual_from = inputs.get(1).copied();
     let Op::Fused(fused) = &node.op else {
         let glyph = glyph(&node.op, &node.origin, source, node.tensor.shape, node.tensor.elements());
-        return Drawn { id, glyphs: vec![glyph], streamed: None, residual_from };
+        return Drawn { id, glyphs: vec![glyph], streamed: None, rows: node.tensor.shape.height, residual_from };
     };
     let mut glyphs = Vec::new();
     let mut source = source;
@@ -360,7 +368,7 @@ fn drawn(id: NodeId, node: &Node, source: Option<Shape>, inputs: &[NodeId]) -> D
         glyphs.push(glyph(&stage.op, &stage.origin, source, stage.tensor.shape, stage.tensor.elements()));
         source = Some(stage.tensor.shape);
     }
-    Drawn { id, glyphs, streamed: Some(fused.rows), residual_from }
+    Drawn { id, glyphs, streamed: Some(fused.rows), rows: node.tensor.shape.height, residual_from }
 }
 
 fn glyph(op: &Op, origin: &Origin, source: Option<Shape>, shape: Shape, elements: usize) -> Glyph {

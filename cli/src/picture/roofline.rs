@@ -40,13 +40,18 @@ const TOP: f64 = 136.0;
 const REACHED: &str = "#1971c2";
 const BOUND: &str = "#0c8599";
 
-/// A colour for each kind of stage, by the word that its name has.
-const STAGES: [(&str, &str, &str); 6] = [
-    ("conv", "convolution 3×3", "#5f3dc4"),
+/// A colour for each kind of stage: the first whose word is in the stage's name.
+const STAGES: [(&str, &str, &str); 11] = [
+    ("relu", "activation", "#2f9e44"),
+    ("add", "residual add", "#d6336c"),
+    ("rows", "rows of the image", "#b08900"),
     ("expand", "expand", "#1971c2"),
     ("depthwise", "depthwise", "#e8590c"),
     ("project", "project", "#4dabf7"),
     ("pool", "pool", "#ae3ec9"),
+    ("stem", "stem", "#5f3dc4"),
+    ("head", "head", "#845ef7"),
+    ("classifier", "classifier", "#0c8599"),
     ("", "other", "#868e96"),
 ];
 

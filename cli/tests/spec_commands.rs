@@ -1,0 +1,199 @@
+//! `init`, `check`, `dump` and `emit`.
+
+mod common;
+
+use common::{TINY, bad, good, json_lines, mbvc};
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tiny.yaml"), TINY).unwrap();
+    std::fs::write(
+        folder.path().join("bad.yaml"),
+        TINY.replace("s: 2 }\nhead", "s: 3 }\nhead").replace("t: 6", "u: 6"),
+    )
+    .unwrap();
+    folder
+}
+
+#[test]
+fn init_writes_a_spec_that_check_accepts() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = good(folder.path(), &["init"]);
+    assert!(said.contains("wrote mobilenet_v2.yaml") && said.contains("mbvc check mobilenet_v2.yaml"), "{said}");
+    let said = good(folder.path(), &["check", "mobilenet_v2.yaml"]);
+    assert!(said.contains("53 layers in 19 steps, 300.8 M MACs, 3 489 097 parameters"), "{said}");
+
+    let text = std::fs::read_to_string(folder.path().join("mobilenet_v2.yaml")).unwrap();
+    let (_, said) = bad(folder.path(), &["init", "--width", "0.5"], 1);
+    assert!(said.contains("exists already") && said.contains("--force"), "{said}");
+    assert_eq!(std::fs::read_to_string(folder.path().join("mobilenet_v2.yaml")).unwrap(), text);
+    good(folder.path(), &["init", "--width", "0.5", "--force"]);
+    assert_ne!(std::fs::read_to_string(folder.path().join("mobilenet_v2.yaml")).unwrap(), text);
+}
+
+#[test]
+fn init_takes_its_values_from_options() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = ["--width", "0.35", "--resolution", "96x128", "--classes", "1000", "--padding", "symmetric"];
+    good(folder.path(), &[&["init", "specs/small.yaml", "--name", "Small"], &options[..]].concat());
+    let report = &json_lines(&good(folder.path(), &["check", "specs/small.yaml", "--json"]))[0];
+    assert_eq!(report["ok"], true);
+    assert_eq!(report["name"], "Small");
+    assert_eq!(report["resolution"], serde_json::json!([96, 128]));
+    assert_eq!(report["classes"], 1000);
+    assert!(good(folder.path(), &["init", "-"]).contains("blocks:"), "a dash is standard output");
+}
+
+#[test]
+fn init_writes_nothing_that_check_would_refuse() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, said) = bad(folder.path(), &["init", "--resolution", "99999", "--classes", "0"], 1);
+    assert!(said.contains("resolution") && said.contains("classes"), "all mistakes at once: {said}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    bad(folder.path(), &["init", "--resolution", "wide"], 2);
+}
+
+#[test]
+fn check_tells_all_mistakes_with_their_places() {
+    let folder = folder();
+    let (out, said) = bad(folder.path(), &["check", "bad.yaml"], 1);
+    assert_eq!(out, "");
+    assert!(said.contains("--> bad.yaml:9:"), "{said}");
+    assert!(said.contains("`u`"), "{said}");
+
+    let (out, said) = bad(folder.path(), &["check", "tiny.yaml", "bad.yaml", "absent.yaml", "--json"], 1);
+    let reports = json_lines(&out);
+    assert_eq!(said, "");
+    assert_eq!(reports.iter().map(|one| one["ok"].as_bool().unwrap()).collect::<Vec<_>>(), [true, false, false]);
+    let mistakes = reports[1]["mistakes"].as_array().unwrap();
+    assert!(!mistakes.is_empty());
+    for mistake in mistakes {
+        assert!(mistake["line"].as_u64().unwrap() > 0 && mistake["column"].as_u64().unwrap() > 0, "{mistake}");
+        assert!(!mistake["rule"].as_str().unwrap().is_empty() && !mistake["message"].as_str().unwrap().is_empty());
+    }
+    let (out, said) = bad(folder.path(), &["check", "tiny.yaml", "bad.yaml"], 1);
+    assert!(out.contains("ok  tiny.yaml") && said.contains("1 of 2 specs have mistakes"), "{said}");
+}
+
+#[test]
+fn values_given_beside_a_spec_are_checked_with_it() {
+    let folder = folder();
+    let said = good(folder.path(), &["check", "tiny.yaml", "--resolution", "40x64", "--classes", "7"]);
+    assert!(said.contains("40x64, 7 classes"), "{said}");
+    let (_, said) = bad(folder.path(), &["check", "tiny.yaml", "--width", "zero"], 1);
+    assert!(said.contains("--width"), "{said}");
+}
+
+#[test]
+fn dump_shows_the_graph_after_each_pass() {
+    let folder = folder();
+    let lowered = good(folder.path(), &["dump", "tiny.yaml", "--after", "lower"]);
+    assert!(lowered.contains("batch_norm") && lowered.contains("block2.expand.relu6"), "{lowered}");
+    let folded = good(folder.path(), &["dump", "tiny.yaml", "--after", "fold_batch_norm"]);
+    assert!(!folded.contains("= batch_norm") && folded.contains("= relu6"), "{folded}");
+    let last = good(folder.path(), &["dump", "tiny.yaml"]);
+    assert!(last.contains("= fused") && last.contains("tile"), "{last}");
+    let unfused = good(folder.path(), &["dump", "tiny.yaml", "--fusion", "none"]);
+    assert!(!unfused.contains("= fused") && unfused.contains("= relu6") && unfused.contains("tile"), "{unfused}");
+
+    let all = good(folder.path(), &["dump", "tiny.yaml", "--all"]);
+    let passes = ["lower", "fold_batch_norm", "fuse_activation", "fuse_residual_add", "fuse_inverted_residual"];
+    let passes = passes.into_iter().chain(["assign_layouts", "assign_tiles", "plan_scratch"]);
+    let places: Vec<_> = passes.map(|pass| all.find(&format!("after {pass}\n")).unwrap()).collect();
+    assert!(places.is_sorted());
+}
+
+#[test]
+fn dump_refuses_what_it_cannot_show() {
+    let folder = folder();
+    let (_, said) = bad(folder.path(), &["dump", "tiny.yaml", "--fusion", "none", "--after", "fuse_activation"], 1);
+    assert!(said.contains("does not run fuse_activation") && said.contains("--fusion block"), "{said}");
+    let (_, said) = bad(folder.path(), &["dump", "tiny.yaml", "--after", "magic"], 2);
+    assert!(said.contains("fold_batch_norm"), "the passes are listed: {said}");
+    let (_, said) = bad(folder.path(), &["dump", "absent.yaml"], 1);
+    assert!(said.contains("absent.yaml") && said.contains("mbvc init"), "{said}");
+}
+
+#[test]
+fn dump_draws() {
+    let folder = folder();
+    let dot = good(folder.path(), &["dump", "tiny.yaml", "--dot"]);
+    assert!(dot.starts_with("digraph") && dot.trim_end().ends_with('}'), "{dot}");
+    good(folder.path(), &["dump", "tiny.yaml", "--svg", "tiny.svg"]);
+    let svg = std::fs::read_to_string(folder.path().join("tiny.svg")).unwrap();
+    assert!(svg.trim_end().ends_with("</svg>") && !svg.contains("NaN"));
+    for text in ["Tiny 32×32", "as written", "after fusion", "stem + block1", "block3", "classifier"] {
+        assert!(svg.contains(text), "{text}");
+    }
+    // Two residuals on both sides: at this width the first block has as many channels as the stem.
+    assert_eq!(svg.matches("url(#residual)").count(), 4);
+    let (_, said) = bad(folder.path(), &["dump", "tiny.yaml", "--svg", "no/such/folder.svg"], 1);
+    assert!(said.contains("its folder does not exist"), "{said}");
+}
+
+#[test]
+fn emit_prints_what_was_asked_for() {
+    let folder = folder();
+    let isa = ["--isa", "portable"];
+    let emit = |arguments: &[&str]| good(folder.path(), &[&["emit", "tiny.yaml"], arguments, &isa].concat());
+    let block = emit(&["--block", "2"]);
+    assert!(block.contains("fn step_1_block2") && !block.contains("note!"), "{block}");
+    assert!(block.contains("// layer 5, block2.depthwise"), "notes are comments: {block}");
+    let layer = emit(&["--layer", "5"]);
+    assert!(layer.contains("_dw3x3s2_") && layer.len() < block.len(), "{layer}");
+    let kernels = |text: &str| text.lines().filter(|line| line.starts_with("fn f32_")).count();
+    assert_eq!((kernels(&layer), kernels(&block)), (1, 3), "the layer's kernel, and the three of the block");
+    let all = emit(&["--all"]);
+    assert!(all.contains("pub struct Tiny") && all.contains("pub mod portable") && !all.contains("pub mod avx2"));
+    syn::parse_file(&all).unwrap();
+    assert_eq!(all, emit(&["--all"]), "the same input gives the same bytes");
+}
+
+#[test]
+fn emit_tells_what_there_is() {
+    let folder = folder();
+    let (_, said) = bad(folder.path(), &["emit", "tiny.yaml", "--layer", "12"], 1);
+    assert!(said.contains("there is no layer 12") && said.contains("from 1 to 11"), "{said}");
+    let (_, said) = bad(folder.path(), &["emit", "tiny.yaml", "--block", "0"], 1);
+    assert!(said.contains("from 1 to 3"), "{said}");
+    bad(folder.path(), &["emit", "tiny.yaml"], 2);
+    bad(folder.path(), &["emit", "tiny.yaml", "--all", "--layer", "1"], 2);
+}
+
+#[test]
+fn a_standalone_crate_builds_offline_and_warns_of_nothing() {
+    let folder = folder();
+    let said = good(folder.path(), &["emit", "tiny.yaml", "--standalone", "crate"]);
+    assert!(said.contains("cargo build --release --offline"), "{said}");
+    let (_, said) = bad(folder.path(), &["emit", "tiny.yaml", "--standalone", "crate"], 1);
+    assert!(said.contains("is not empty") && said.contains("--force"), "{said}");
+    let build = |arguments: &[&str]| {
+        let built = std::process::Command::new(env!("CARGO"))
+            .current_dir(folder.path().join("crate"))
+            .args(["build", "--offline", "--quiet"])
+            .args(arguments)
+            .env("CARGO_TARGET_DIR", folder.path().join("target"))
+            .env("RUSTFLAGS", "-Dwarnings")
+            .output()
+            .unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    };
+    build(&["--examples"]);
+    build(&["--no-default-features"]);
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_command_quietly() {
+    let folder = folder();
+    let binary = mbvc(folder.path(), &[]).get_program().to_owned();
+    let mut child = std::process::Command::new(binary)
+        .args(["emit", "--all"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{:?}", output.status);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}

@@ -1,0 +1,174 @@
+//! `import`, `inspect` and `classify`.
+
+mod common;
+
+use common::{bad, good, json_lines, mbvc, picture, shared, tiny};
+
+#[test]
+fn commands_that_need_weights_say_how_to_get_some() {
+    let folder = tiny();
+    picture(&folder.path().join("a.png"), 1);
+    let (_, said) = bad(folder.path(), &["classify", "a.png"], 1);
+    assert!(said.contains("--weights") && said.contains("mbvc import"), "{said}");
+    let (_, said) = bad(folder.path(), &["classify", "a.png", "--weights", "absent.safetensors"], 1);
+    assert!(said.contains("absent.safetensors") && said.contains("mbvc import"), "{said}");
+    std::fs::write(folder.path().join("model.onnx"), b"\x08\x07").unwrap();
+    let (_, said) = bad(folder.path(), &["classify", "a.png", "--weights", "model.onnx"], 1);
+    assert!(said.contains("mbvc import model.onnx"), "{said}");
+}
+
+#[test]
+fn weights_of_another_network_are_refused_by_name() {
+    let folder = tiny();
+    picture(&folder.path().join("a.png"), 1);
+    let (_, said) = bad(folder.path(), &["classify", "a.png", "--weights", "tiny.safetensors"], 1);
+    assert!(said.contains("tiny.safetensors does not fit the network MobileNetV2 of width 1.0 (built in)"), "{said}");
+    assert!(said.contains("classes: the network needs 1001, the file has 10"), "{said}");
+    assert!(said.contains("--spec"), "{said}");
+    let arguments = ["classify", "a.png", "--weights", "tiny.safetensors", "--spec", "tiny.yaml", "--width", "0.5"];
+    let (_, said) = bad(folder.path(), &arguments, 1);
+    assert!(said.contains("tiny.safetensors does not fit the network Tiny"), "{said}");
+}
+
+#[test]
+fn a_spec_of_the_users_own_is_compiled_once_and_classifies() {
+    let folder = tiny();
+    for (name, seed) in [("a.png", 1), ("b.png", 2)] {
+        picture(&folder.path().join(name), seed);
+    }
+    let arguments = ["classify", ".", "--weights", "tiny.safetensors", "--spec", "tiny.yaml", "--json", "--top", "3"];
+    let cache = folder.path().join("cache");
+    let run = |fusion: &str| {
+        let output = mbvc(folder.path(), &arguments).args(["--fusion", fusion]).env("MBVC_CACHE", &cache).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        json_lines(&String::from_utf8(output.stdout).unwrap())
+    };
+    let files = || std::fs::read_dir(&cache).unwrap().count();
+    let answers = run("block");
+    assert_eq!(files(), 2, "the runtime and the network, and nothing else");
+    assert_eq!(answers.len(), 2);
+    for (answer, image) in answers.iter().zip(["./a.png", "./b.png"]) {
+        assert_eq!(answer["image"], image);
+        assert!(answer["ms"].as_f64().unwrap() > 0.0);
+        let scores: Vec<f64> =
+            answer["predictions"].as_array().unwrap().iter().map(|one| one["score"].as_f64().unwrap()).collect();
+        assert_eq!(scores.len(), 3);
+        assert!(scores.is_sorted_by(|a, b| a >= b) && scores[0] <= 1.0 && scores[2] > 0.0, "{scores:?}");
+    }
+    assert_ne!(answers[0]["predictions"], answers[1]["predictions"]);
+    let again = run("block");
+    assert_eq!(files(), 2, "compiled once");
+    assert_eq!(again[0]["predictions"], answers[0]["predictions"]);
+    // Every level computes the same bits.
+    assert_eq!(run("none")[0]["predictions"], answers[0]["predictions"]);
+    assert_eq!(files(), 3);
+}
+
+#[test]
+fn an_unreadable_image_is_left_out_and_told_at_the_end() {
+    let folder = tiny();
+    let photos = folder.path().join("photos");
+    std::fs::create_dir_all(photos.join("more")).unwrap();
+    picture(&photos.join("a.png"), 1);
+    std::fs::write(photos.join("b.jpg"), "no picture").unwrap();
+    picture(&photos.join("c.png"), 2);
+    picture(&photos.join("more/d.png"), 3);
+    let arguments = ["classify", "photos", "--weights", "tiny.safetensors", "--spec", "tiny.yaml", "--json"];
+    let (out, said) = bad(folder.path(), &arguments, 1);
+    assert_eq!(json_lines(&out).len(), 2);
+    assert!(said.contains("b.jpg is not an image") && said.contains("one image of 3 could not be read"), "{said}");
+    let (out, _) = bad(folder.path(), &[&arguments[..], &["--recursive"]].concat(), 1);
+    assert_eq!(json_lines(&out).len(), 3);
+
+    let people = ["classify", "photos/a.png", "--weights", "tiny.safetensors", "--spec", "tiny.yaml"];
+    let said = good(folder.path(), &people);
+    assert!(said.contains("photos/a.png") && said.contains("class "), "without labels, by number: {said}");
+    std::fs::create_dir(folder.path().join("empty")).unwrap();
+    let (_, said) =
+        bad(folder.path(), &["classify", "empty", "--weights", "tiny.safetensors", "--spec", "tiny.yaml"], 1);
+    assert!(said.contains("there is no image in the folder empty"), "{said}");
+    bad(folder.path(), &["classify"], 2);
+}
+
+#[test]
+fn an_instruction_set_that_is_absent_is_an_error() {
+    let folder = tiny();
+    picture(&folder.path().join("a.png"), 1);
+    let absent = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };
+    let arguments = ["classify", "a.png", "--weights", "tiny.safetensors", "--spec", "tiny.yaml", "--isa", absent];
+    let (_, said) = bad(folder.path(), &arguments, 1);
+    assert!(said.contains(absent), "{said}");
+}
+
+#[test]
+fn inspect_shows_a_container() {
+    let folder = tiny();
+    let said = good(folder.path(), &["inspect", "tiny.safetensors"]);
+    assert!(said.contains("block2.expand.weight") && said.contains("mbvc.classes"), "{said}");
+    let value = &json_lines(&good(folder.path(), &["inspect", "tiny.safetensors", "--json"]))[0];
+    assert_eq!(value["metadata"]["mbvc.classes"], "10");
+    assert_eq!(value["tensors"][0]["name"], "stem.weight");
+    let (_, said) = bad(folder.path(), &["inspect", "tiny.yaml"], 1);
+    assert!(said.contains("tiny.yaml"), "{said}");
+    bad(folder.path(), &["inspect", "absent"], 1);
+}
+
+#[test]
+fn import_refuses_what_is_no_model() {
+    let folder = tiny();
+    let (_, said) = bad(folder.path(), &["import", "tiny.yaml", "--output", "w.safetensors"], 1);
+    assert!(said.contains("tiny.yaml"), "{said}");
+    let (_, said) = bad(folder.path(), &["import", "tiny.safetensors", "--output", "tiny.safetensors"], 1);
+    assert!(said.contains("overwritten"), "{said}");
+    bad(folder.path(), &["import", "absent.onnx", "--output", "w.safetensors"], 1);
+    bad(folder.path(), &["import", "absent.onnx"], 2);
+    assert!(!folder.path().join("w.safetensors").exists());
+}
+
+/// The README's main job: a real model, a real photograph.
+#[test]
+fn the_cat_is_an_egyptian_cat() {
+    let (Some(model), Some(labels), Some(images)) =
+        (shared("models/mobilenet_v2_1.0_224_f32.onnx"), shared("models/imagenet_labels_1001.txt"), shared("images"))
+    else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (model, labels) = (model.to_str().unwrap(), labels.to_str().unwrap());
+    let said = good(folder.path(), &["import", model, "--output", "w.safetensors", "--labels", labels]);
+    assert!(said.contains("3 489 097 parameters") && said.contains("mbvc classify"), "{said}");
+
+    let cat = images.join("cat.bmp");
+    let said = good(folder.path(), &["classify", cat.to_str().unwrap(), "--weights", "w.safetensors"]);
+    let first = said.lines().nth(1).unwrap();
+    assert!(first.contains("Egyptian cat") && first.trim_start().starts_with("67."), "{said}");
+    let said = good(folder.path(), &["classify", images.to_str().unwrap(), "--weights", "w.safetensors", "--json"]);
+    let answers = json_lines(&said);
+    assert_eq!(answers.len(), 6);
+    let cat = answers.iter().find(|one| one["image"].as_str().unwrap().ends_with("cat.bmp")).unwrap();
+    let best = &cat["predictions"][0];
+    assert_eq!((&best["label"], &best["index"]), (&"Egyptian cat".into(), &286.into()));
+    assert!((best["score"].as_f64().unwrap() - 0.672).abs() <= 0.003, "{best}");
+    assert_eq!(cat["predictions"].as_array().unwrap().len(), 5);
+}
+
+#[test]
+fn import_compares_with_a_spec() {
+    let Some(model) = shared("models/mobilenet_v2_1.0_224_f32.tflite") else { return };
+    let model = model.to_str().unwrap();
+    let folder = tiny();
+    let import = ["import", model, "--output", "w.safetensors"];
+    let (_, said) = bad(folder.path(), &[&import[..], &["--spec", "tiny.yaml"]].concat(), 1);
+    assert!(said.contains("stem") && said.contains("expected") && said.contains("--write-spec"), "{said}");
+    assert!(!folder.path().join("w.safetensors").exists());
+    let out = good(folder.path(), &[&import[..], &["--write-spec", "found.yaml", "--json"]].concat());
+    let report = &json_lines(&out)[0];
+    assert_eq!((&report["parameters"], &report["format"]), (&3_489_097.into(), &"TFLite".into()));
+    let said = good(folder.path(), &["check", "found.yaml"]);
+    assert!(said.contains("300.8 M MACs"), "{said}");
+    good(folder.path(), &[&import[..], &["--spec", "found.yaml"]].concat());
+    std::fs::write(folder.path().join("labels.txt"), "cat\ndog\n").unwrap();
+    let (_, said) = bad(folder.path(), &[&import[..], &["--labels", "labels.txt"]].concat(), 1);
+    assert!(said.contains("labels.txt") && said.contains("1001"), "{said}");
+}
