@@ -3,6 +3,7 @@
 //! Names of tensors and nodes are never relied on: the graph's edges say what a weight is for.
 
 mod evaluate;
+mod guard;
 mod nodes;
 mod proto;
 mod scope;
@@ -22,6 +23,7 @@ pub use proto::Model;
 
 /// Decodes the protobuf. The file's bytes are copied once; tensors refer into that copy.
 pub fn decode(bytes: &[u8]) -> Result<Model> {
+    guard::check(bytes)?;
     Model::decode(Bytes::copy_from_slice(bytes)).map_err(|error| {
         ImportError::malformed(format!("not a sound ONNX file: {error}"))
             .help("the file may be truncated, or of another kind; `onnx.checker.check_model` tells more")

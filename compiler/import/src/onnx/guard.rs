@@ -1,0 +1,134 @@
+//! Bounds what decoding a file can allocate, before it does.
+//!
+//! An empty message takes 2 bytes of a file and some hundred of memory once decoded, so that a hostile file
+//! of a gigabyte could ask for a hundred. Counting the messages costs one walk over their headers.
+
+use crate::error::{ImportError, Result};
+
+/// Ten times as many as the largest known export of a MobileNetV2 has.
+const MAX_MESSAGES: usize = 1 << 18;
+
+/// The messages of `proto.rs` that hold others.
+#[derive(Clone, Copy)]
+enum Kind {
+    Model,
+    Graph,
+    Node,
+    Attribute,
+    Tensor,
+    ValueInfo,
+    Type,
+    TensorType,
+    Shape,
+    /// Holds no messages.
+    Leaf,
+}
+
+impl Kind {
+    /// The message in the field with number `tag`, if it is one that is decoded.
+    fn child(self, tag: u64) -> Option<Self> {
+        Some(match (self, tag) {
+            (Self::Model, 7) => Self::Graph,
+            (Self::Model, 8) => Self::Leaf,
+            (Self::Graph, 1) => Self::Node,
+            (Self::Graph, 5) | (Self::Attribute, 5) => Self::Tensor,
+            (Self::Graph, 11) => Self::ValueInfo,
+            (Self::Node, 5) => Self::Attribute,
+            (Self::Tensor, 13) => Self::Leaf,
+            (Self::ValueInfo, 2) => Self::Type,
+            (Self::Type, 1) => Self::TensorType,
+            (Self::TensorType, 2) => Self::Shape,
+            (Self::Shape, 1) => Self::Leaf,
+            _ => return None,
+        })
+    }
+}
+
+/// Counts the messages of an ONNX file.
+///
+/// Every field that the decoder would read is walked here first, groups excepted: no ONNX file has them.
+pub fn check(bytes: &[u8]) -> Result<()> {
+    let mut left = MAX_MESSAGES;
+    match count(bytes, Kind::Model, &mut left) {
+        Some(()) => Ok(()),
+        None if left == 0 => Err(ImportError::unsupported("the file holds too many nodes, attributes or tensors")
+            .expected(format!("at most {MAX_MESSAGES}"))),
+        None => Err(ImportError::malformed("not a sound ONNX file: its fields do not add up")
+            .help("the file may be truncated, or of another kind; `onnx.checker.check_model` tells more")),
+    }
+}
+
+/// `None` where the bytes are damaged, or more messages than `left`. Recursion ends, for `Kind::child` has no cycle.
+fn count(mut bytes: &[u8], kind: Kind, left: &mut usize) -> Option<()> {
+    while !bytes.is_empty() {
+        let key = varint(&mut bytes)?;
+        match key & 7 {
+            0 => drop(varint(&mut bytes)?),
+            1 => bytes = bytes.get(8..)?,
+            2 => {
+                let length = usize::try_from(varint(&mut bytes)?).ok()?;
+                let (inner, rest) = bytes.split_at_checked(length)?;
+                bytes = rest;
+                if let Some(child) = kind.child(key >> 3) {
+                    *left = left.checked_sub(1)?;
+                    count(inner, child, left)?;
+                }
+            }
+            5 => bytes = bytes.get(4..)?,
+            _ => return None,
+        }
+    }
+    Some(())
+}
+
+/// A base-128 number, as protobuf has them.
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A model whose graph is these bytes.
+    fn model(graph: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0x3a];
+        let mut length = graph.len();
+        while length >= 0x80 {
+            bytes.push((length & 0x7f) as u8 | 0x80);
+            length >>= 7;
+        }
+        bytes.push(length as u8);
+        bytes.extend_from_slice(graph);
+        bytes
+    }
+
+    #[test]
+    fn counts_messages_and_not_bytes() {
+        // Empty nodes; then one tensor of as many raw bytes.
+        assert!(check(&model(&[0x0a, 0x00].repeat(1000))).is_ok());
+        let error = check(&model(&[0x0a, 0x00].repeat(MAX_MESSAGES + 1))).unwrap_err();
+        assert!(error.problem.contains("too many"), "{error}");
+        let raw = [&[0x2a, 0x84, 0x80, 0x20, 0x4a, 0x80, 0x80, 0x20][..], &vec![0; 1 << 19]].concat();
+        assert!(check(&model(&raw)).is_ok());
+    }
+
+    #[test]
+    fn damage_and_groups_are_told() {
+        for bytes in
+            [&b"\x3a"[..], b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", b"\x3b\x3c", b"\x39\0", b"\x3a\x05\x0a"]
+        {
+            let error = check(bytes).unwrap_err();
+            assert!(error.problem.contains("not a sound ONNX file"), "{error}");
+        }
+    }
+}
