@@ -43,7 +43,7 @@ pub use pack::{PackError, PackOp, PackPlan};
 pub use packed::{PackedError, from_packed, pack_file, packed_file_bytes};
 pub use preprocess::{Preprocess, PreprocessError};
 pub use scratch::{Line, Packed, Scratch, parts};
-pub use stream::{Image, Pixels, Zeros, clear_sides, copy_pixels, dst, ring_row, src};
+pub use stream::{Image, Pixels, Zeros, clear_sides, copy_pixels, dst, ring_rows, src};
 #[cfg(feature = "alloc")]
 pub use weights::{Weights, WeightsError};
 

@@ -30,15 +30,25 @@ impl Image for Pixels<'_> {
     }
 }
 
-/// Row `y` of an image of `HEIGHT` rows with `TOP` zero rows above it, held in a ring of `SLOTS`
+/// `ROWS` rows from row `first` of an image of `HEIGHT` rows with `TOP` zero rows above it, held in a ring of `SLOTS`
 /// rows of `STRIDE` floats; rows outside the image are `zero`.
 #[inline(always)]
-pub fn ring_row<'a, const TOP: usize, const HEIGHT: usize, const SLOTS: usize, const STRIDE: usize>(
+pub fn ring_rows<
+    'a,
+    const ROWS: usize,
+    const TOP: usize,
+    const HEIGHT: usize,
+    const SLOTS: usize,
+    const STRIDE: usize,
+>(
     ring: Src<'a>,
     zero: Src<'a>,
-    y: usize,
-) -> Src<'a> {
-    if y < TOP || y >= TOP + HEIGHT { zero } else { ring.at((y - TOP) % SLOTS * STRIDE) }
+    first: usize,
+) -> [Src<'a>; ROWS] {
+    core::array::from_fn(|row| match (first + row).checked_sub(TOP) {
+        Some(y) if y < HEIGHT => ring.at(y % SLOTS * STRIDE),
+        _ => zero,
+    })
 }
 
 /// Zeroes the first `LEFT` and the last `RIGHT` floats of `ROWS` rows of `STRIDE` floats.

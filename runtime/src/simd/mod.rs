@@ -3,6 +3,8 @@
 //! Generated kernels name nothing but what stands here, so that one loop nest serves every set:
 //! `load`, `load_first`, `splat`, `store`, `store_first`, `fma`, `fma_lane`, `add`, `mul`, `relu`, `relu6`.
 
+#![allow(clippy::missing_safety_doc, reason = "clippy takes functions with a target feature for unsafe ones")]
+
 mod view;
 
 pub use view::{Dst, Src};

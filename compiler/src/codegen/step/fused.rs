@@ -103,16 +103,20 @@ impl Block<'_> {
         let rows = lit(self.rows);
         let full_lit = lit(full);
         let body = self.tile(self.rows, &mut kernels);
-        let main = quote! {
-            for tile in 0..#full_lit {
-                let y: usize = tile * #rows;
-                #body
-            }
+        let main = match self.row() {
+            None => body,
+            Some(_) => quote! {
+                let mut made = 0;
+                for tile in 0..#full_lit {
+                    let y = tile * #rows;
+                    #body
+                }
+            },
         };
         let tail = (rest > 0).then(|| {
             let body = self.tile(rest, &mut kernels);
             let y = lit(full * self.rows);
-            quote!({ let y: usize = #y; #body })
+            quote!({ let y = #y; #body })
         });
         let statements = quote! {
             {
@@ -120,7 +124,6 @@ impl Block<'_> {
                 #parts
                 #(#clear)*
                 #read
-                let mut made = 0;
                 #main
                 #tail
             }
@@ -139,21 +142,38 @@ impl Block<'_> {
         let project = self.project(rows, kernels);
         let ring = self.producers.len() - 1;
         let [produced, filtered, projected] = [ring, ring + 1, ring + 2].map(|stage| self.observe(stage));
-        quote! {
-            let needed = (y * #stride + #reach).saturating_sub(#top).min(#height);
+        let groups = quote! {
             for group in 0..#groups {
                 #produce
                 #produced
                 #depthwise
                 #filtered
             }
-            made = needed;
-            #project
-            #projected
+        };
+        match self.row() {
+            None => quote!(#groups #project #projected),
+            Some(y) => quote! {
+                let needed = usize::min(usize::saturating_sub(#y * #stride + #reach, #top), #height);
+                #groups
+                made = needed;
+                #project
+                #projected
+            },
         }
     }
 
-    /// Fills the group's ring with rows `made..needed`.
+    /// First output row of the tile; `None` where one tile is the whole image.
+    fn row(&self) -> Option<TokenStream> {
+        (self.rows < self.node.tensor.shape.height).then(|| quote!(y))
+    }
+
+    /// The rows that are new to the ring.
+    fn new_rows(&self) -> TokenStream {
+        let height = lit(self.ring.tensor.shape.height);
+        self.row().map_or_else(|| quote!(0..#height), |_| quote!(made..needed))
+    }
+
+    /// Fills the group's ring with the rows that are new to it.
     fn produce(&self, kernels: &mut Vec<Kernel>) -> TokenStream {
         let ring = self.ring.tensor;
         let slots = ring.layout.stored_rows(ring.shape);
@@ -163,12 +183,13 @@ impl Block<'_> {
         let left = ring.layout.border.left * ring.layout.group;
         let (slots_lit, row_lit, left_lit) = (lit(slots), lit(row), lit(left));
         let to = quote!(#group + row % #slots_lit * #row_lit + #left_lit);
+        let new = self.new_rows();
         match self.producers {
             [Stage { op: Op::Repack, .. }] => {
                 let [width, channels, stored] = [ring.shape.width, ring.shape.channels, ring.layout.group].map(lit);
                 let floats = lit(ring.shape.width * ring.shape.channels);
                 quote! {
-                    for row in made..needed {
+                    for row in #new {
                         let first = group * #stored;
                         rt::copy_pixels::<#width, #channels, #stored>(
                             &x[row * #floats + first..], &mut ring[#to..], (#channels - first).min(#stored),
@@ -186,8 +207,7 @@ impl Block<'_> {
                 };
                 if whole && conv.window.is_point() {
                     let x = quote!([rt::src(x, 0)]);
-                    let calls = self.panels(&conv, layer, ring.shape.height, &x, &quote!(#group + #left_lit), kernels);
-                    return calls;
+                    return self.panels(&conv, layer, ring.shape.height, &x, &quote!(#group + #left_lit), kernels);
                 }
                 let (load, windows) = if conv.window.is_point() {
                     let from = lit(input.layout.row_stride(input.shape));
@@ -198,7 +218,7 @@ impl Block<'_> {
                 let calls = self.panels(&conv, layer, 1, &windows, &to, kernels);
                 let made = before.map(|_| self.observe(self.producers.len() - 1));
                 quote! {
-                    for row in made..needed {
+                    for row in #new {
                         #load
                         #calls
                         #made
@@ -220,17 +240,14 @@ impl Block<'_> {
         let [sh_lit, kh_lit, top, height] = [sh, kh, padding.top, shape.height].map(lit);
         let read = self.observe(0);
         let load = quote! {
-            while read < (row * #sh_lit + #kh_lit).saturating_sub(#top).min(#height) {
+            while read < usize::min(usize::saturating_sub(row * #sh_lit + #kh_lit, #top), #height) {
                 image.row::<#floats>(read, &mut rows[read % #slots_lit * #stride + #left..]);
                 read += 1;
             }
             #read
         };
-        let windows = (0..kh).map(|ky| {
-            let ky = lit(ky);
-            quote!(rt::ring_row::<#top, #height, #slots_lit, #stride>(rt::src(rows, 0), ZERO.src(), row * #sh_lit + #ky))
-        });
-        (load, quote!([#(#windows),*]))
+        let rows = ring_rows(kh, padding.top, conv.input);
+        (load, quote!(#rows(rt::src(rows, 0), ZERO.src(), row * #sh_lit)))
     }
 
     /// Calls that make every panel of `rows` rows.
@@ -292,9 +309,9 @@ impl Block<'_> {
             vectors: ring.layout.group / self.context.isa.lanes(),
             epilogue: self.op.epilogue,
         };
-        let mut call = |first: TokenStream, rows: usize| {
+        let mut call = |first: Option<TokenStream>, rows: usize| {
             let kernel = kernel(rows);
-            let windows = (0..kernel.input_rows()).map(|ky| self.ring_row(&first, ky));
+            let windows = self.ring_rows(first.clone(), kernel.input_rows());
             let (c_row, stored) = (lit(kernel.c_row), lit(ring.layout.group));
             let at = lit(self.depthwise_layer.at[0]);
             let (weights, column) = match self.groups() {
@@ -307,37 +324,34 @@ impl Block<'_> {
             let made = kernel.kernel();
             let ident = made.ident();
             kernels.push(made);
-            quote!(#ident([#(#windows),*], w.at(#weights), rt::dst(spatial, (#first) * #c_row #column));)
+            let to = first.map(|first| quote!((#first) * #c_row)).unwrap_or_else(|| quote!(0));
+            quote!(#ident(#windows, w.at(#weights), rt::dst(spatial, #to #column));)
         };
         let (count, rest) = (rows / tile.rows, rows % tile.rows);
         let main = (count > 0).then(|| {
             let (count_lit, height) = (lit(count), lit(tile.rows));
-            let call = call(if count > 1 { quote!(strip * #height) } else { quote!(0) }, tile.rows);
+            let call = call((count > 1).then(|| quote!(strip * #height)), tile.rows);
             if count > 1 { quote!(for strip in 0..#count_lit { #call }) } else { call }
         });
         // Rows that are left over are filtered one by one.
         let tail = (rest > 0).then(|| {
             let (from, to) = (lit(count * tile.rows), lit(rows));
-            let call = call(quote!(single), 1);
+            let call = call(Some(quote!(single)), 1);
             quote!(for single in #from..#to { #call })
         });
         quote!(#main #tail)
     }
 
-    /// Row `ky` of the window of the tile's output row `first`.
-    fn ring_row(&self, first: &TokenStream, ky: usize) -> TokenStream {
-        let ring = self.ring.tensor;
-        let [top, height, slots, stride, sh, ky] = [
-            self.op.window.padding.top,
-            ring.shape.height,
-            ring.layout.stored_rows(ring.shape),
-            ring.layout.row_stride(ring.shape),
-            self.op.window.stride[0],
-            ky,
-        ]
-        .map(lit);
-        let group = self.group_offset();
-        quote!(rt::ring_row::<#top, #height, #slots, #stride>(rt::src(ring, #group), ZERO.src(), (y + #first) * #sh + #ky))
+    /// The ring's rows under `count` rows of windows, the first that of the tile's output row `first`.
+    fn ring_rows(&self, first: Option<TokenStream>, count: usize) -> TokenStream {
+        let stride = self.op.window.stride[0];
+        let first = match (self.row(), first) {
+            (Some(y), Some(first)) => quote!((#y + #first)),
+            (y, first) => y.or(first).unwrap_or_else(|| quote!(0)),
+        };
+        let first = if stride == 1 { first } else { times(first, stride) };
+        let (rows, group) = (ring_rows(count, self.op.window.padding.top, self.ring.tensor), self.group_offset());
+        quote!(#rows(rt::src(ring, #group), ZERO.src(), #first))
     }
 
     /// Makes the tile's output rows.
@@ -346,8 +360,8 @@ impl Block<'_> {
         let Some(conv) = Conv::new(self.context.isa, &self.project.op, input, output, self.project.tile) else {
             return quote!();
         };
-        let row = lit(output.layout.row_stride(output.shape));
-        self.panels(&conv, self.project_layer, rows, &quote!([rt::src(spatial, 0)]), &quote!(y * #row), kernels)
+        let to = self.row().map_or_else(|| quote!(0), |y| times(y, output.layout.row_stride(output.shape)));
+        self.panels(&conv, self.project_layer, rows, &quote!([rt::src(spatial, 0)]), &to, kernels)
     }
 
     /// Tells the observer that `stage` of the block did a part of its work.
@@ -385,4 +399,17 @@ fn clear_sides(name: &TokenStream, tensor: Tensor) -> TokenStream {
     let [rows, stride, left, right] =
         [rows, layout.row_stride(shape), border.left * layout.group, border.right * layout.group].map(lit);
     quote!(rt::clear_sides::<#rows, #stride, #left, #right>(#name);)
+}
+
+/// `rt::ring_rows` for `rows` rows of a ring under `top` zero rows.
+fn ring_rows(rows: usize, top: usize, ring: Tensor) -> TokenStream {
+    let Tensor { shape, layout } = ring;
+    let [rows, top, height, slots, stride] =
+        [rows, top, shape.height, layout.stored_rows(shape), layout.row_stride(shape)].map(lit);
+    quote!(rt::ring_rows::<#rows, #top, #height, #slots, #stride>)
+}
+
+fn times(value: TokenStream, factor: usize) -> TokenStream {
+    let factor = lit(factor);
+    quote!(#value * #factor)
 }
