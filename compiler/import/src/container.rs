@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
+use mbvc_compiler::interp::Bindings;
 use safetensors::{Dtype, SafeTensors};
 use serde::Serialize;
 
@@ -165,6 +166,13 @@ impl Container {
         readable_by_all(file.path());
         file.persist(path).map_err(|error| failed("rename the written file", &error.error))?;
         Ok(())
+    }
+}
+
+/// Lets the reference interpreter run on the container's weights.
+impl Bindings for Container {
+    fn get(&self, name: &str) -> Option<&[f32]> {
+        self.tensor(name).map(|tensor| tensor.data.as_slice())
     }
 }
 

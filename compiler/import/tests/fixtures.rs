@@ -5,17 +5,22 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::fixture;
-use mbvc_compiler::spec::{ActivationKind, PaddingConvention, Preprocessing, ResidualRule};
+use mbvc_compiler::interp::{self, Mode};
+use mbvc_compiler::passes;
+use mbvc_compiler::spec::{ActivationKind, Fusion, PaddingConvention, Preprocessing, ResidualRule};
 use mbvc_import::{Imported, Tensor, read};
 
 fn import(name: &str) -> Imported {
     read(&fixture(name), None).unwrap_or_else(|error| panic!("{error}"))
 }
 
+fn expected_json() -> serde_json::Value {
+    serde_json::from_str(&std::fs::read_to_string(fixture("expected.json")).unwrap()).unwrap()
+}
+
 /// What numpy makes of the weights, by canonical name.
 fn expected(network: &str) -> BTreeMap<String, Tensor> {
-    let file = std::fs::read_to_string(fixture("expected.json")).unwrap();
-    let all: serde_json::Value = serde_json::from_str(&file).unwrap();
+    let all = expected_json();
     let tensors = all[network].as_object().unwrap().iter().map(|(name, tensor)| {
         let shape = tensor["shape"].as_array().unwrap().iter().map(|size| size.as_u64().unwrap() as usize).collect();
         let bytes = base64(tensor["f32"].as_str().unwrap());
@@ -65,6 +70,46 @@ fn every_exporter_gives_the_same_weights() {
         ("symmetric_dynamic_op18.onnx", "symmetric"),
     ] {
         assert_same_bits(&import(file), network, file);
+    }
+}
+
+/// The recipe of `fold_batch_norm`, executed by the interpreter, and the importer come to the same bits.
+#[test]
+fn folding_is_the_compilers_recipe() {
+    let imported = import("symmetric_torchvision_op17.onnx");
+    let raw: BTreeMap<String, Vec<f32>> =
+        expected("raw").into_iter().map(|(name, tensor)| (name, tensor.data)).collect();
+    let mut graph = mbvc_compiler::lower::lower(imported.spec());
+    passes::run(&mut graph, Fusion::None, None, &mut |_, _| {}).unwrap();
+    let folded = interp::parameters(&graph, &raw).unwrap();
+    assert_eq!(folded.len(), imported.container.tensors.len());
+    for tensor in &imported.container.tensors {
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&tensor.data), bits(&folded[&tensor.name]), "{}", tensor.name);
+    }
+}
+
+/// Weights, table, strides, residuals and padding together: the logits that numpy computes.
+#[test]
+fn imported_networks_compute_what_numpy_does() {
+    let image: Vec<f32> = (0..32 * 32 * 3)
+        .map(|at| (at / 96 * 7 + at / 3 % 32 * 3 + at % 3 * 5) % 17)
+        .map(|value| value as f32 / 8.0 - 1.0)
+        .collect();
+    for (file, network) in [
+        ("same_tensorflow_op13.onnx", "same"),
+        ("same_explicit.tflite", "same"),
+        ("symmetric_torchvision_op17.onnx", "symmetric"),
+    ] {
+        let imported = import(file);
+        let mut graph = mbvc_compiler::lower::lower(imported.spec());
+        passes::run(&mut graph, Fusion::None, None, &mut |_, _| {}).unwrap();
+        let logits = interp::run(&graph, &imported.container, &image, Mode::F64, &mut |_, _, _| {}).unwrap();
+        let wanted: Vec<f64> = serde_json::from_value(expected_json()["logits"][network].clone()).unwrap();
+        assert_eq!(logits.len(), wanted.len());
+        for (found, wanted) in logits.iter().zip(&wanted) {
+            assert!((f64::from(*found) - wanted).abs() < 1e-5, "{file}: {logits:?} for {wanted:?}");
+        }
     }
 }
 
