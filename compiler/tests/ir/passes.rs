@@ -232,6 +232,15 @@ fn a_producer_that_cannot_be_streamed_is_copied_from() {
         "b.expand is not activated",
     );
     copied(
+        &|hand, expand, _| {
+            let Op::Conv2d(op) = &mut hand.0.node_mut(expand).op else { panic!() };
+            op.epilogue.residual = true;
+            let input = hand.0.inputs(expand)[0];
+            hand.0.push_input(expand, input);
+        },
+        "b.expand adds a residual",
+    );
+    copied(
         &|hand, expand, project| {
             let depthwise = hand.0.readers(expand)[0];
             for id in [depthwise, project] {

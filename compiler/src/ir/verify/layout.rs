@@ -64,9 +64,7 @@ fn accepted(site: &Site<'_>, input: Tensor, broken: &mut Vec<String>) {
                 input.layout.group
             ));
         }
-        Op::GlobalAvgPool | Op::Dense(_) | Op::Repack
-            if !side_by_side || input.layout.border != Padding::default() || input.layout.ring.is_some() =>
-        {
+        Op::GlobalAvgPool | Op::Dense(_) | Op::Repack if !side_by_side || input.layout.border != Padding::default() => {
             broken.push("reads pixels with gaps between them".to_owned());
         }
         _ => {}
