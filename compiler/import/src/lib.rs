@@ -3,7 +3,7 @@
 //! ```text
 //! bytes --onnx/tflite--> SourceGraph --recognise--> Chain --fold--> tensors --recover--> Imported
 //! ```
-//! A reader only translates: it turns a file into a [`source::SourceGraph`], whose operations are those
+//! A reader only translates: it turns a file into a `SourceGraph`, whose operations are those
 //! of the MobileNetV2 family plus `Other`. One recogniser for all formats matches that graph to the family,
 //! so that conventions (padding, activation, residuals) are found in one place.
 //!
