@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use fast_image_resize as fir;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use crate::error::{CliError, Result};
+use crate::resample;
 
 /// Images of more pixels are refused, as Pillow refuses them: a small file can unpack to terabytes.
 const MAX_PIXELS: u64 = 178_956_970;
@@ -26,7 +26,9 @@ pub const EXTENSIONS: [&str; 5] = ["bmp", "jpeg", "jpg", "png", "webp"];
 /// # Errors
 /// If the file cannot be read, is no BMP, JPEG, PNG or WebP image, is damaged, or is absurdly large.
 pub fn load(path: &Path, size: [usize; 2]) -> Result<Vec<u8>> {
-    resize(decode(path)?, size).map_err(|cause| CliError::new(format!("cannot resize {}: {cause}", path.display())))
+    let rgb = decode(path)?.into_rgb8();
+    let from = [rgb.height(), rgb.width()].map(|side| side as usize);
+    Ok(resample::bilinear(rgb.into_raw(), from, size))
 }
 
 fn decode(path: &Path) -> Result<DynamicImage> {
@@ -73,24 +75,6 @@ fn too_large(path: &Path, size: Option<(u32, u32)>) -> CliError {
     let shown = size.map_or_else(|| "too large".to_owned(), |(width, height)| format!("{width}x{height} pixels"));
     CliError::new(format!("{} is {shown}; at most {MAX_PIXELS} pixels are read", path.display()))
         .help("shrink it with an image editor first; the network sees a few hundred pixels a side only")
-}
-
-fn resize(image: DynamicImage, [height, width]: [usize; 2]) -> std::result::Result<Vec<u8>, String> {
-    let rgb = image.into_rgb8();
-    let (from_width, from_height) = rgb.dimensions();
-    let (to_width, to_height) = match (u32::try_from(width), u32::try_from(height)) {
-        (Ok(width), Ok(height)) => (width, height),
-        _ => return Err(format!("{height}x{width} is not a size of an image")),
-    };
-    if (from_width, from_height) == (to_width, to_height) {
-        return Ok(rgb.into_raw());
-    }
-    let source = fir::images::Image::from_vec_u8(from_width, from_height, rgb.into_raw(), fir::PixelType::U8x3)
-        .map_err(|cause| cause.to_string())?;
-    let mut target = fir::images::Image::new(to_width, to_height, fir::PixelType::U8x3);
-    let options = fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Bilinear));
-    fir::Resizer::new().resize(&source, &mut target, &options).map_err(|cause| cause.to_string())?;
-    Ok(target.into_vec())
 }
 
 #[cfg(test)]

@@ -47,12 +47,10 @@ fn photographs() -> Vec<PathBuf> {
     files
 }
 
-/// Share of the samples that differ by more than `by`, and the greatest difference.
-fn difference(ours: &[u8], theirs: &[u8], by: u8) -> (f64, u8) {
+/// The share of the samples that differ by more than `by`.
+fn beyond(ours: &[u8], theirs: &[u8], by: u8) -> f64 {
     assert_eq!(ours.len(), theirs.len());
-    let deltas = ours.iter().zip(theirs).map(|(a, b)| a.abs_diff(*b));
-    let beyond = deltas.clone().filter(|delta| *delta > by).count();
-    (beyond as f64 / ours.len() as f64, deltas.max().unwrap_or(0))
+    ours.iter().zip(theirs).filter(|(a, b)| a.abs_diff(**b) > by).count() as f64 / ours.len() as f64
 }
 
 #[test]
@@ -61,11 +59,14 @@ fn photographs_equal_pillows() {
         for size in [[224, 224], [96, 160]] {
             let Some(theirs) = pillow(&path, size) else { return };
             let ours = load(&path, size).unwrap();
-            let (beyond, greatest) = difference(&ours, &theirs, 1);
-            println!("{} {size:?}: {:.4} % beyond 1, greatest {greatest}", path.display(), beyond * 100.0);
-            // JPEG decoders may round differently; bitmaps leave the resize nothing to differ by.
-            let (share, bound) = if path.extension().is_some_and(|e| e == "bmp") { (0.0, 1) } else { (0.005, 6) };
-            assert!(beyond <= share && greatest <= bound, "{}: {beyond} {greatest}", path.display());
+            let (unequal, far) = (beyond(&ours, &theirs, 0), beyond(&ours, &theirs, 1));
+            println!("{} {size:?}: {:.3} % unequal, {far} by more than 1", path.display(), unequal * 100.0);
+            // Bitmaps leave nothing to differ by. JPEG decoders may round differently, and Pillow from 13 on takes
+            // the rows of tall images first.
+            if path.extension().is_some_and(|end| end == "bmp") {
+                assert_eq!(unequal, 0.0, "{}", path.display());
+            }
+            assert!(far <= 0.001, "{}: {far}", path.display());
         }
     }
 }
@@ -84,8 +85,7 @@ fn any_size_equals_pillows() {
     for (from, to) in [((61, 47), [224, 224]), ((500, 3), [17, 31]), ((1, 1), [5, 5]), ((300, 200), [1, 1])] {
         picture(from.0, from.1).save(&path).unwrap();
         let Some(theirs) = pillow(&path, to) else { return };
-        let (_, greatest) = difference(&load(&path, to).unwrap(), &theirs, 1);
-        assert!(greatest <= 1, "{from:?} to {to:?}: {greatest}");
+        assert_eq!(load(&path, to).unwrap(), theirs, "{from:?} to {to:?}");
     }
 }
 

@@ -12,6 +12,7 @@ mod networks;
 mod options;
 mod peak;
 mod picture;
+mod resample;
 mod source_text;
 mod standalone;
 mod ui;

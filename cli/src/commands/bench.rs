@@ -100,7 +100,7 @@ pub fn run(args: &Args) -> Result {
         .map(|(variant, measured)| row(&source.spec.name, variant, measured, args.runs, &label))
         .collect();
     if args.json {
-        rows.iter().for_each(|row| ui::json(row));
+        rows.iter().for_each(ui::json);
         return Ok(());
     }
     show(&rows)

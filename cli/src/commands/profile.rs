@@ -94,7 +94,7 @@ pub fn run(args: &Args) -> Result {
     let network = engine::program(&source, fusion, isa)?.build(&weights, isa)?;
     let (rows, total) = measure(&source.spec.name, &*network, args.runs);
     if args.json {
-        rows.iter().for_each(|row| ui::json(row));
+        rows.iter().for_each(ui::json);
         ui::json(&total);
     } else {
         show(&source.spec.name, &*network, &rows, &total);
