@@ -285,6 +285,8 @@ fn layouts_that_readers_do_not_accept() {
         "stores 48 channels",
     );
     found(&with(&whole, "head.relu6", bordered(5)), &[], Invariant::Layout, "head.pool", "reads pixels with gaps");
+    let grouped = with(&whole, "head.relu6", Layout::nhwc(4));
+    found(&grouped, &[], Invariant::Layout, "head.pool", "reads pixels with gaps");
     found(&with(&whole, "head.pool", bordered(5)), &[], Invariant::Layout, "classifier", "reads pixels with gaps");
     found(&with(&whole, "input", bordered(3)), &[], Invariant::Layout, "input", "is not plain NHWC");
     found(&with(&whole, "classifier", bordered(3)), &[], Invariant::Layout, "classifier", "is not plain NHWC");
