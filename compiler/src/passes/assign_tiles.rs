@@ -76,10 +76,12 @@ fn is_flat(tensor: Tensor) -> bool {
     tensor.layout.row_stride(tensor.shape) == tensor.shape.width * tensor.layout.pixel_stride()
 }
 
-/// Outputs that fit beside nine weights and the bias, or beside operands from memory where registers are few.
+/// Outputs that fit beside the weights, a loaded value and a spare register. Two rows share the input rows between
+/// them where there is room for a good number of columns.
 fn depthwise(window: Window, rows: usize, output: Tensor, isa: Isa) -> Tile {
-    let room = isa.registers() / 2 - 2;
-    let rows = if window.stride[0] == 1 && rows.is_multiple_of(2) { 2 } else { 1 };
-    let cols = (room / rows).min(7).min(output.shape.width);
-    Tile::Depthwise(DepthwiseTile { rows, cols })
+    const COLUMNS: usize = 7;
+    let [kh, kw] = window.kernel;
+    let room = isa.registers().saturating_sub(kh * kw + 2).max(1);
+    let rows = if window.stride[0] == 1 && rows.is_multiple_of(2) && room >= 2 * COLUMNS { 2 } else { 1 };
+    Tile::Depthwise(DepthwiseTile { rows, cols: (room / rows).min(COLUMNS).min(output.shape.width) })
 }
