@@ -64,7 +64,14 @@ fn after_assign_tiles() {
 
 #[test]
 fn after_plan_scratch() {
-    assert_snapshot!(scheduled_up_to("plan_scratch"));
+    // Without the tiles, which have their snapshot above and change with the cost model.
+    let text = scheduled_up_to("plan_scratch");
+    let tile = |line: &str| Some((line.find(" tile ")?, line.find(" at ").or_else(|| line.find(" @line "))?));
+    let lines = text.lines().map(|line| match tile(line) {
+        Some((from, to)) => format!("{}{}", &line[..from], &line[to..]),
+        None => line.to_owned(),
+    });
+    assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
 }
 
 #[test]
