@@ -28,11 +28,17 @@ use commands::{bench, check, classify, dump, emit, import, init, inspect, profil
 /// A spec names the table; weights come from ONNX or TFLite models. The network of the paper, width 1.0 at 224x224
 /// with 1001 classes, is built in: commands that take a spec use it where none is given.
 #[derive(Parser)]
-#[command(name = "mbvc", version, styles = ui::CLAP, max_term_width = 100, after_help = options::examples!(
-    "mbvc init network.yaml                               write a spec to start from",
-    "mbvc check network.yaml                              tell every mistake in it",
-    "mbvc import model.onnx --output weights.safetensors  take over trained weights",
-    "mbvc classify cat.jpg --weights weights.safetensors  what is in the picture?",
+#[command(name = "mbvc", version, styles = ui::CLAP, max_term_width = 100, after_help = concat!(
+    options::examples!(
+        "mbvc init network.yaml                               write a spec to start from",
+        "mbvc check network.yaml                              tell every mistake in it",
+        "mbvc import model.onnx --output weights.safetensors  take over trained weights",
+        "mbvc classify cat.jpg --weights weights.safetensors  what is in the picture?",
+    ),
+    "\n\n\x1b[1mEnvironment:\x1b[0m",
+    "\n  MBVC_ISA    instruction set to use: portable, neon, avx2, avx512",
+    "\n  MBVC_CACHE  folder that networks other than the built-in one are kept in once compiled",
+    "\n  RUSTC       compiler to use for them",
 ))]
 struct Cli {
     #[command(subcommand)]

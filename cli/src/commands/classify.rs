@@ -84,6 +84,8 @@ fn classify(args: &Args, network: &dyn Network, name: &str, weights: &Weights, p
     let (labels, preprocess) = (weights.labels().unwrap_or_default(), weights.preprocessing());
     let [height, width, _] = network.info().input;
     let mut caller = Caller::new(network.info());
+    // The first call finds cold caches and new pages: it is nobody's time.
+    caller.call(network, &mut Unobserved);
     let mut times = Vec::new();
     let mut skipped = 0;
     let bar = ui::progress(if paths.len() > 1 { paths.len() } else { 0 }, "classifying");

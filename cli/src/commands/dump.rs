@@ -29,8 +29,6 @@ use crate::{files, outln, ui};
     "mbvc dump network.yaml --svg network.svg        before and after fusion, as a picture",
 ))]
 pub struct Args {
-    #[command(flatten)]
-    spec: SpecArgs,
     /// The pass to stop after
     #[arg(long, value_name = "PASS", value_parser = pass_names(), conflicts_with_all = ["all", "svg"])]
     after: Option<String>,
@@ -49,6 +47,8 @@ pub struct Args {
     /// Instruction set, for layouts and tiles [default: the widest that this processor has]
     #[arg(long, value_enum)]
     isa: Option<IsaArg>,
+    #[command(flatten)]
+    spec: SpecArgs,
 }
 
 fn pass_names() -> PossibleValuesParser {

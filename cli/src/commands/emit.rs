@@ -25,8 +25,6 @@ use crate::{engine, outln, source_text, ui};
 ))]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["layer", "block", "all", "standalone"]))]
 pub struct Args {
-    #[command(flatten)]
-    spec: SpecArgs,
     /// The step that runs a layer, and that layer's kernel; layers count from 1 as in the published table
     #[arg(long, value_name = "N")]
     layer: Option<usize>,
@@ -49,6 +47,8 @@ pub struct Args {
     /// otherwise as the spec says]
     #[arg(long, value_enum, value_delimiter = ',')]
     isa: Vec<IsaArg>,
+    #[command(flatten)]
+    spec: SpecArgs,
 }
 
 pub fn run(args: &Args) -> Result {

@@ -93,12 +93,7 @@ pub fn run(args: &Args) -> Result {
     };
     let network = engine::program(&source, fusion, isa)?.build(&weights, isa)?;
     let (rows, total) = measure(&source.spec.name, &*network, args.runs);
-    if args.json {
-        rows.iter().for_each(ui::json);
-        ui::json(&total);
-    } else {
-        show(&source.spec.name, &*network, &rows, &total);
-    }
+    // The picture first: a reader of the table may go away.
     if let Some(path) = &args.svg {
         let [height, width, _] = network.info().input;
         let picture = Roofline {
@@ -117,7 +112,13 @@ pub fn run(args: &Args) -> Result {
             bars: rows.iter().map(bar).collect(),
         };
         files::write(path, roofline::draw(&picture).as_bytes())?;
-        if !args.json {
+    }
+    if args.json {
+        rows.iter().for_each(ui::json);
+        ui::json(&total);
+    } else {
+        show(&source.spec.name, &*network, &rows, &total);
+        if let Some(path) = &args.svg {
             outln!("\nthe picture is in {ACCENT}{}{ACCENT:#}", path.display());
         }
     }
