@@ -65,6 +65,15 @@ impl OverrideArgs {
     }
 }
 
+impl OverrideArgs {
+    /// The options as they were given: `--width 0.5`.
+    pub fn given(&self) -> String {
+        let options = [("width", &self.width), ("resolution", &self.resolution), ("classes", &self.classes)];
+        let given = options.iter().filter_map(|(name, value)| Some(format!("--{name} {}", value.as_deref()?)));
+        given.collect::<Vec<_>>().join(" ")
+    }
+}
+
 /// `192x224` as YAML spells it; everything else as it is, for the compiler to judge.
 fn pair(text: &str) -> String {
     match text.split_once(['x', 'X', '×']) {

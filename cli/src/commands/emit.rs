@@ -85,10 +85,12 @@ pub fn run(args: &Args) -> Result {
         ui::print(format_args!("{code}"));
         return Ok(());
     };
+    let given = args.spec.overrides.given();
+    let given = if given.is_empty() { given } else { format!(" {given}") };
     let content = Standalone {
         network: &compiled.spec.name,
         code: &code,
-        spec: &source.file.text,
+        spec: &format!("# Compiled with --fusion {}{given}.\n{}", fusion.name(), source.file.text),
         resolution: compiled.spec.resolution,
         classes: compiled.spec.classes,
     };
