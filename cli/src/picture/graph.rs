@@ -95,7 +95,7 @@ struct Step {
 /// `None` if one of them has a cycle.
 pub fn draw(title: &str, subtitle: &str, before: &Graph, after: &Graph) -> Option<String> {
     let (left, right) = (steps(before)?, steps(after)?);
-    let total: f64 = right.iter().map(macs).sum();
+    let work = Work { total: right.iter().map(macs).sum(), most: right.iter().map(macs).fold(0.0, f64::max) };
     let width_of = |steps: &[Step]| steps.iter().map(|step| row_width(&step.nodes)).fold(320.0, f64::max) + 36.0;
     let (left_width, right_width) = (width_of(&left), width_of(&right));
     let left_x = MARGIN + LABEL;
@@ -115,7 +115,7 @@ pub fn draw(title: &str, subtitle: &str, before: &Graph, after: &Graph) -> Optio
             sheet.fill(Area { x, y, width, height: BAND_HEIGHT }, 10.0, BAND, 1.0);
         }
         if let Some(step) = right.get(at).or_else(|| left.get(at)) {
-            label(&mut sheet, y, step, total);
+            label(&mut sheet, y, step, &work);
         }
     }
     panel(&mut sheet, left_x + 20.0, left_x + left_width - 4.0, &left);
@@ -134,17 +134,27 @@ fn heading(sheet: &mut Sheet, x: f64, title: &str, steps: &[Step]) {
     sheet.text(x, TOP - 14.0, Type::new(12.5).fill(FAINT), text);
 }
 
-/// Name, output and share of the work of a step, at the left of its band.
-fn label(sheet: &mut Sheet, y: f64, step: &Step, total: f64) {
+/// Multiply-accumulates of all steps, and of the one with most.
+struct Work {
+    total: f64,
+    most: f64,
+}
+
+/// Name and share of the work of a step, at the left of its band.
+fn label(sheet: &mut Sheet, y: f64, step: &Step, work: &Work) {
     let x = MARGIN + 14.0;
     sheet.text(x, y + 31.0, Type::new(14.0).bold(), step.name.as_str());
     let macs = macs(step);
-    let share = if total > 0.0 { macs / total } else { 0.0 };
-    sheet.text(x, y + 49.0, Type::new(11.0).fill(FAINT), format!("{} MACs, {:.1} %", Count(macs), share * 100.0));
+    let of = |whole: f64| if whole > 0.0 { macs / whole } else { 0.0 };
+    sheet.text(
+        x,
+        y + 49.0,
+        Type::new(11.0).fill(FAINT),
+        format!("{} MACs, {:.1} %", Count(macs), of(work.total) * 100.0),
+    );
     let room = LABEL - 40.0;
     sheet.fill(Area { x, y: y + 59.0, width: room, height: 5.0 }, 2.5, RULE, 1.0);
-    // A quarter of all the work fills the bar: no step of the family has more.
-    sheet.fill(Area { x, y: y + 59.0, width: room * (share * 4.0).min(1.0), height: 5.0 }, 2.5, "#495057", 1.0);
+    sheet.fill(Area { x, y: y + 59.0, width: room * of(work.most), height: 5.0 }, 2.5, "#495057", 1.0);
 }
 
 fn panel(sheet: &mut Sheet, x: f64, right: f64, steps: &[Step]) {

@@ -51,7 +51,7 @@ const STAGES: [(&str, &str, &str); 11] = [
     ("pool", "pool", "#ae3ec9"),
     ("stem", "stem", "#5f3dc4"),
     ("head", "head", "#845ef7"),
-    ("classifier", "classifier", "#0c8599"),
+    ("classifier", "classifier", "#087f5b"),
     ("", "other", "#868e96"),
 ];
 
@@ -62,7 +62,7 @@ fn stage(name: &str) -> &'static (&'static str, &'static str, &'static str) {
 pub fn draw(roofline: &Roofline) -> String {
     let bottom = TOP + roofline.bars.len() as f64 * ROW;
     let width = MARGIN * 2.0 + NAME + TIME + TIME_TEXT + SPEED + SPEED_TEXT;
-    let mut sheet = Sheet::new(width, bottom + 96.0);
+    let mut sheet = Sheet::new(width, bottom + 118.0);
     sheet.text(MARGIN, 50.0, Type::new(24.0).bold(), roofline.title.as_str());
     sheet.text(MARGIN, 75.0, Type::new(13.0).fill(FAINT), roofline.subtitle.as_str());
 
@@ -139,7 +139,8 @@ fn legend(sheet: &mut Sheet, y: f64, roofline: &Roofline) {
         sheet.text(x + 20.0, y, Type::new(11.5), *name);
         x += 38.0 + name.chars().count() as f64 * 6.2;
     }
-    let mut x = MARGIN + NAME + TIME + TIME_TEXT;
+    let y = y + 24.0;
+    let mut x = MARGIN + NAME;
     for (colour, name) in
         [(REACHED, "reached, arithmetic is the bound"), (BOUND, "reached, memory is the bound"), (RULE, "the roof")]
     {
