@@ -172,3 +172,34 @@ fn import_compares_with_a_spec() {
     let (_, said) = bad(folder.path(), &[&import[..], &["--labels", "labels.txt"]].concat(), 1);
     assert!(said.contains("labels.txt") && said.contains("1001"), "{said}");
 }
+
+#[test]
+fn a_missing_compiler_and_a_broken_cache_are_told() {
+    let folder = tiny();
+    picture(&folder.path().join("a.png"), 1);
+    let cache = folder.path().join("cache");
+    let arguments = ["classify", "a.png", "--weights", "tiny.safetensors", "--spec", "tiny.yaml"];
+    let run = |compiler: Option<&str>| {
+        let mut command = mbvc(folder.path(), &arguments);
+        command.env("MBVC_CACHE", &cache);
+        if let Some(compiler) = compiler {
+            command.env("RUSTC", compiler);
+        }
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = run(Some("no-such-rustc"));
+    assert_eq!(code, Some(1));
+    assert!(said.contains("needs a Rust compiler") && said.contains("rustup.rs"), "{said}");
+    assert!(!cache.exists(), "nothing is left behind");
+
+    assert_eq!(run(None).0, Some(0));
+    let library = std::fs::read_dir(&cache)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.to_string_lossy().ends_with(std::env::consts::DLL_SUFFIX));
+    std::fs::write(library.unwrap(), "no library").unwrap();
+    let (code, said) = run(None);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("cannot load") && said.contains("delete the file"), "{said}");
+}
