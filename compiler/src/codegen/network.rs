@@ -122,6 +122,8 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
             pub const EMBEDDING: usize = #embedding;
             /// Bytes that a call writes between its input and its output.
             pub const SCRATCH_BYTES: usize = #lines * 64;
+            /// All facts in one, as `Network::info` tells them of a model.
+            pub const INFO: &'static rt::NetworkInfo = &INFO;
             /// The convolutions and the classifier, as the published table counts them.
             pub const LAYERS: &'static [rt::Layer] = INFO.layers;
             /// What runs, in order.
