@@ -1,0 +1,203 @@
+//! Weights that do not fit are told in full; packed ones run in place and are refused where they are not this
+//! network's.
+
+mod common;
+
+use common::{bits, isas, random_image, random_weights};
+use mbvc::{Conventions, Isa, IsaError, ModelError, PackError, PackedError, Padding, Weights};
+
+mbvc::mobilenet_v2!("specs/tiny.yaml");
+mbvc::mobilenet_v2!("specs/tiny.yaml", name = OtherFusion, fusion = "none");
+mbvc::mobilenet_v2!("specs/tiny.yaml", name = OtherClasses, classes = 11);
+mbvc::mobilenet_v2!("specs/tiny.yaml", name = Narrow, isa = [portable]);
+
+const N: usize = 32 * 32 * 3;
+
+/// The network's tensors, but for what `change` does to each; `None` leaves it out.
+fn changed(
+    conventions: Conventions,
+    change: impl Fn(&'static str, Vec<usize>) -> Option<(&'static str, Vec<usize>)>,
+) -> Weights {
+    let tensors = TinyNet::INFO.parameters.iter().filter_map(|p| change(p.name, p.shape.to_vec())).collect::<Vec<_>>();
+    let tensors = tensors.iter().map(|(name, shape)| (*name, &shape[..]));
+    Weights::random(tensors, conventions, 1).expect("names stand once")
+}
+
+fn mismatches(weights: &Weights) -> Vec<(String, String, String)> {
+    match TinyNet::new(weights) {
+        Err(ModelError::Mismatch { mismatches, .. }) => {
+            mismatches.into_iter().map(|one| (one.field, one.expected, one.found)).collect()
+        }
+        other => panic!("weights that do not fit gave {other:?}"),
+    }
+}
+
+fn told(lines: &[[&str; 3]]) -> Vec<(String, String, String)> {
+    lines.iter().map(|[field, expected, found]| (field.to_string(), expected.to_string(), found.to_string())).collect()
+}
+
+#[test]
+fn every_mismatch_is_told_at_once() {
+    let conventions = Conventions { padding: Padding::Symmetric, ..TinyNet::INFO.conventions };
+    let weights = changed(conventions, |name, mut shape| match name {
+        "stem.bias" => None,
+        "block2.expand.weight" => {
+            shape[3] += 8;
+            Some((name, shape))
+        }
+        "classifier.bias" => Some(("classifier.offset", shape)),
+        _ => Some((name, shape)),
+    });
+    let expected = told(&[
+        ["padding", "same", "symmetric"],
+        ["stem.bias", "F32 [8]", "nothing"],
+        ["block2.expand.weight", "F32 [1, 1, 8, 48]", "F32 [1, 1, 8, 56]"],
+        ["classifier.bias", "F32 [10]", "nothing"],
+        ["classifier.offset", "nothing", "F32 [10]"],
+    ]);
+    assert_eq!(mismatches(&weights), expected);
+
+    let message = TinyNet::new(&weights).expect_err("they do not fit").to_string();
+    for line in [
+        "the container does not fit the network TinyNet:",
+        "  padding: the network needs same, the file has symmetric",
+        "  stem.bias: the network needs F32 [8], the file has nothing",
+        "use the spec that the weights were imported with, or import the weights for this spec",
+    ] {
+        assert!(message.lines().any(|found| found == line), "no line `{line}` in\n{message}");
+    }
+}
+
+#[test]
+fn long_lists_are_cut_in_the_message_only() {
+    let weights = changed(TinyNet::INFO.conventions, |_, _| None);
+    let missing = mismatches(&weights);
+    assert_eq!(missing.len(), TinyNet::INFO.parameters.len());
+    let message = TinyNet::new(&weights).expect_err("they do not fit").to_string();
+    assert!(message.contains(&format!("and {} more", missing.len() - 12)), "{message}");
+}
+
+#[test]
+fn the_class_count_is_a_convention_too() {
+    let weights = random_weights(OtherClasses::INFO, 1);
+    let expected = told(&[
+        ["classes", "10", "11"],
+        ["classifier.weight", "F32 [64, 10]", "F32 [64, 11]"],
+        ["classifier.bias", "F32 [10]", "F32 [11]"],
+    ]);
+    assert_eq!(mismatches(&weights), expected);
+}
+
+/// Memory that lives as long as the program and starts at a multiple of 64 bytes, and `shift` bytes after that.
+fn leaked(len: usize, shift: usize) -> &'static mut [u8] {
+    let memory: &'static mut [u8] = vec![0; len + shift + 64].leak();
+    let start = memory.as_ptr().align_offset(64) + shift;
+    &mut memory[start..start + len]
+}
+
+fn packed(weights: &Weights, isa: Isa) -> &'static mut [u8] {
+    let file = leaked(TinyNet::packed_bytes_for(isa).expect("compiled for all"), 0);
+    file.fill(0xa5);
+    TinyNet::pack(&weights.container(), isa, file).expect("the weights are the network's");
+    file
+}
+
+#[test]
+fn packed_weights_give_the_same_bits() {
+    let weights = random_weights(TinyNet::INFO, 2);
+    let (image, mut scratch) = (random_image::<N>(3), TinyNet::scratch());
+    for isa in isas(TinyNet::INFO) {
+        let expected = TinyNet::with_isa(&weights, isa).expect("they fit").run(&mut scratch, &image);
+        let model = TinyNet::from_packed(packed(&weights, isa)).expect("just packed");
+        assert_eq!(model.isa(), isa);
+        assert_eq!(bits(&model.run(&mut scratch, &image)), bits(&expected), "{isa}");
+
+        let pixels = common::random_bytes::<N>(4);
+        let expected = TinyNet::with_isa(&weights, isa).expect("they fit").run_pixels(&mut scratch, &pixels);
+        assert_eq!(bits(&model.run_pixels(&mut scratch, &pixels)), bits(&expected), "preprocessing travels, {isa}");
+    }
+}
+
+#[test]
+fn packing_leaves_no_byte_to_chance() {
+    let weights = random_weights(TinyNet::INFO, 2);
+    for isa in [Isa::Portable, Isa::Avx512].into_iter().filter(|isa| TinyNet::packed_bytes_for(*isa).is_some()) {
+        let file = packed(&weights, isa).to_vec();
+        let again = leaked(file.len(), 0);
+        again.fill(0x5a);
+        TinyNet::pack(&weights.container(), isa, again).expect("the weights are the network's");
+        assert_eq!(file, again, "{isa}");
+    }
+}
+
+#[test]
+fn packing_refuses_what_does_not_fit() {
+    let weights = random_weights(TinyNet::INFO, 2);
+    let bytes = TinyNet::packed_bytes_for(Isa::Portable).expect("portable is for every target");
+    let pack = |file: &mut [u8]| TinyNet::pack(&weights.container(), Isa::Portable, file);
+    assert_eq!(pack(leaked(bytes - 1, 0)), Err(PackError::FileSize { expected: bytes, found: bytes - 1 }));
+    assert_eq!(pack(&mut []), Err(PackError::FileSize { expected: bytes, found: 0 }));
+    assert_eq!(pack(leaked(bytes, 4)), Err(PackError::Alignment));
+    assert_eq!(Narrow::packed_bytes_for(Isa::Avx2), None);
+    let refused = Narrow::pack(&weights.container(), Isa::Avx2, leaked(bytes, 0));
+    assert_eq!(refused, Err(PackError::NotCompiled(Isa::Avx2)));
+
+    let incomplete = changed(TinyNet::INFO.conventions, |name, shape| (name != "head.bias").then_some((name, shape)));
+    let refused = TinyNet::pack(&incomplete.container(), Isa::Portable, leaked(bytes, 0));
+    assert_eq!(refused, Err(PackError::Missing("head.bias")));
+    let other = random_weights(OtherClasses::INFO, 1);
+    let refused = TinyNet::pack(&other.container(), Isa::Portable, leaked(bytes, 0));
+    assert_eq!(refused, Err(PackError::Size { name: "classifier.weight", expected: 640, found: 704 }));
+}
+
+#[test]
+fn hostile_packed_files_are_refused() {
+    let weights = random_weights(TinyNet::INFO, 2);
+    let good: &'static [u8] = packed(&weights, Isa::Portable);
+    assert!(TinyNet::from_packed(good).is_ok());
+    let refusal = |file: &'static [u8]| TinyNet::from_packed(file).expect_err("it was made unusable");
+    let with = |at: usize, bytes: &[u8]| {
+        let file = leaked(good.len(), 0);
+        file.copy_from_slice(good);
+        file[at..at + bytes.len()].copy_from_slice(bytes);
+        refusal(file)
+    };
+
+    for len in [0, 1, 8, 63] {
+        assert_eq!(refusal(&good[..len]), PackedError::NotPacked, "{len} bytes");
+    }
+    for len in [64, 128, good.len() - 64] {
+        assert_eq!(refusal(&good[..len]), PackedError::Cut, "{len} bytes");
+    }
+    for len in [65, good.len() - 1] {
+        assert!(matches!(refusal(&good[..len]), PackedError::Cut | PackedError::Alignment), "{len} bytes");
+    }
+    let longer = leaked(good.len() + 64, 0);
+    longer[..good.len()].copy_from_slice(good);
+    assert_eq!(refusal(longer), PackedError::Cut);
+
+    for shift in [1, 4, 16, 32] {
+        let moved = leaked(good.len(), shift);
+        moved.copy_from_slice(good);
+        assert_eq!(refusal(moved), PackedError::Alignment, "{shift} bytes off");
+    }
+
+    assert_eq!(with(0, b"mbvcpack"), PackedError::NotPacked);
+    assert_eq!(with(8, &2u32.to_le_bytes()), PackedError::Version(2));
+    assert_eq!(with(8, &u32::MAX.to_le_bytes()), PackedError::Version(u32::MAX));
+    assert_eq!(with(12, &77u32.to_le_bytes()), PackedError::NotPacked, "no such instruction set");
+    for absent in Isa::ALL.into_iter().filter(|isa| isa.detect().is_none()) {
+        assert_eq!(with(12, &(absent as u32).to_le_bytes()), PackedError::Isa(IsaError::Absent(absent)));
+    }
+    for present in isas(TinyNet::INFO).into_iter().filter(|isa| *isa != Isa::Portable) {
+        let refused = with(12, &(present as u32).to_le_bytes());
+        assert_eq!(refused, PackedError::OtherNetwork, "portable weights under the name of {present}");
+    }
+    assert_eq!(with(16, &[good[16] ^ 1]), PackedError::OtherNetwork);
+    for lines in [0, 1, u64::MAX, u64::MAX / 64 + 1] {
+        assert_eq!(with(24, &lines.to_le_bytes()), PackedError::OtherNetwork, "{lines} lines");
+    }
+
+    assert_eq!(OtherClasses::from_packed(good).expect_err("11 classes"), PackedError::OtherNetwork);
+    assert_eq!(OtherFusion::from_packed(good).expect_err("another plan"), PackedError::OtherNetwork);
+}
