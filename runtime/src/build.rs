@@ -26,7 +26,7 @@ pub fn build(
     let isa = choose(info.isas, isa).map_err(ModelError::Isa)?;
     let mismatches = mismatches(info, weights);
     if !mismatches.is_empty() {
-        let weights = weights.source().unwrap_or("the weights").to_owned();
+        let weights = weights.source().unwrap_or("the container").to_owned();
         return Err(ModelError::Mismatch { network: info.name, weights, mismatches });
     }
     let plan = plan(isa.isa()).ok_or(ModelError::Isa(IsaError::NoneCompiled { compiled: info.isas }))?;
