@@ -15,7 +15,7 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER=qemu-aarch64-static
 
 if [ $# = 0 ]; then
-    set -- -p mbvc-runtime --lib
+    set -- -p mbvc-runtime -p mbvc --lib --test differential
 fi
 # Another compiler than the workspace's: sharing its folder would rebuild everything back and forth. No doc tests:
 # the toolchain's rustdoc cannot read what Debian's rustc made.

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::Path;
 use std::{env, fs};
 
-use mbvc::{Activation, Conventions, Isa, ModelError, Padding, Precision, Weights};
+use mbvc::{Isa, Weights};
 
 #[path = "src/image.rs"]
 mod image;
@@ -12,7 +12,8 @@ mod image;
 mbvc::mobilenet_v2!("../../specs/tiny.yaml");
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let weights = weights()?;
+    let parameters = TinyNet::INFO.parameters.iter().map(|parameter| (parameter.name, parameter.shape));
+    let weights = Weights::random(parameters, TinyNet::INFO.conventions, 7)?;
     let bytes = TinyNet::packed_bytes_for(Isa::Portable).ok_or("the network has no portable kernels")?;
     let mut memory = vec![0u8; bytes + 63];
     let start = memory.as_ptr().align_offset(64);
@@ -37,25 +38,4 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/image.rs");
     Ok(())
-}
-
-/// Random weights of the shapes that the network asks for when it is given none.
-fn weights() -> Result<Weights, Box<dyn Error>> {
-    let conventions = Conventions {
-        activation: Activation::Relu6,
-        padding: Padding::Same,
-        precision: Precision::F32,
-        classes: TinyNet::CLASSES,
-    };
-    let nothing = Weights::random([], conventions, 0)?;
-    let Err(ModelError::Mismatch { mismatches, .. }) = TinyNet::new(&nothing) else {
-        return Err("a network without weights should not be built".into());
-    };
-    let mut tensors = Vec::new();
-    for mismatch in &mismatches {
-        let dims = mismatch.expected.strip_prefix("F32 [").and_then(|text| text.strip_suffix(']'));
-        let dims: Result<Vec<usize>, _> = dims.ok_or("no shape")?.split(", ").map(str::parse).collect();
-        tensors.push((mismatch.field.as_str(), dims?));
-    }
-    Ok(Weights::random(tensors.iter().map(|(name, shape)| (*name, shape.as_slice())), conventions, 7)?)
 }
