@@ -54,10 +54,8 @@ fn layers_are_those_of_the_published_table() {
 fn steps_are_what_runs() {
     let names: Vec<&str> = MobileNetV2::STEPS.iter().map(|step| step.name).collect();
     let blocks: Vec<String> = (2..=17).map(|block| format!("block{block}")).collect();
-    let expected: Vec<&str> = std::iter::once("stem+block1")
-        .chain(blocks.iter().map(String::as_str))
-        .chain(["head", "classifier"])
-        .collect();
+    let expected: Vec<&str> =
+        std::iter::once("stem+block1").chain(blocks.iter().map(String::as_str)).chain(["head", "classifier"]).collect();
     assert_eq!(names, expected);
     for layer in MobileNetV2::LAYERS {
         let step = MobileNetV2::STEPS[layer.step].name;

@@ -10,6 +10,8 @@ use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::{Attribute, LitStr, Token, Visibility};
 
+const NO_PATH: &str = "here stands the path of a spec, in quotes: `mobilenet_v2!(\"specs/v2.yaml\")`";
+
 /// `[attributes] [visibility] "path", key = value, ...`
 pub struct Call {
     attributes: Vec<Attribute>,
@@ -24,7 +26,7 @@ impl Parse for Call {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let attributes = input.call(Attribute::parse_outer)?;
         let visibility = input.parse()?;
-        let path = input.parse()?;
+        let path = input.parse().map_err(|error| syn::Error::new(error.span(), NO_PATH))?;
         let mut overrides = Overrides::new(Words::Macro);
         let mut root = quote!(::mbvc);
         while !input.is_empty() {
@@ -62,7 +64,8 @@ fn value(input: ParseStream<'_>) -> syn::Result<TokenStream> {
 fn yaml(value: TokenStream) -> String {
     match syn::parse2::<LitStr>(value.clone()) {
         Ok(text) => text.value(),
-        Err(_) => value.to_string(),
+        // A sign is a token of its own, and would be the bullet of a list.
+        Err(_) => value.to_string().replace("- ", "-"),
     }
 }
 

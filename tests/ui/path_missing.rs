@@ -1,0 +1,3 @@
+mbvc::mobilenet_v2!();
+
+fn main() {}

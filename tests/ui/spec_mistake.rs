@@ -1,0 +1,3 @@
+mbvc::mobilenet_v2!("specs/stride.yaml");
+
+fn main() {}
