@@ -94,7 +94,8 @@ fn take<const N: usize>(header: &[u8], at: &mut usize) -> [u8; N] {
     bytes
 }
 
-/// A hash (FNV-1a, 64 bits) of names, shapes, conventions and the plan: what a packed block depends on.
+/// A hash (FNV-1a, 64 bits) of names, shapes, conventions and the plan: what a packed block depends on. Numbers count
+/// as 64 bits on every target, since a file is packed on one and used on another.
 fn identity(info: &NetworkInfo, plan: &PackPlan) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325;
     let mut add = |bytes: &[u8]| {
@@ -109,13 +110,13 @@ fn identity(info: &NetworkInfo, plan: &PackPlan) -> u64 {
     }
     for parameter in info.parameters {
         add(parameter.name.as_bytes());
-        parameter.shape.iter().for_each(|dim| add(&dim.to_le_bytes()));
+        parameter.shape.iter().for_each(|dim| add(&(*dim as u64).to_le_bytes()));
     }
     for op in plan.ops {
         add(op.weight.as_bytes());
         let numbers =
             [op.k, op.n, op.first, op.last, op.panel, op.at, op.panel_stride, op.panels_per_group, op.group_stride];
-        numbers.iter().for_each(|number| add(&number.to_le_bytes()));
+        numbers.iter().for_each(|number| add(&(*number as u64).to_le_bytes()));
     }
     hash
 }

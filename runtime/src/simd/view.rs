@@ -54,6 +54,7 @@ impl<'a> Src<'a> {
     }
 
     /// An address that may lie outside the view: for prefetching only.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub(super) fn hint(self, offset: usize) -> *const f32 {
         self.pointer.wrapping_add(offset)
