@@ -49,25 +49,39 @@ pub unsafe extern "C" fn mbvc_describe(model: *const Generated, sink: Sink, cont
     say(sink, context, &text);
 }
 
-/// A model of the weights in `weights`; null, and the reason in `sink`, if there is none. `isa` is a name, or empty
-/// for the best.
+/// Bytes that the caller lends for one call.
+#[repr(C)]
+pub struct Bytes {
+    start: *const u8,
+    length: usize,
+}
+
+impl Bytes {
+    /// # Safety
+    /// `start` must be readable for `length` bytes as long as the slice is used.
+    unsafe fn get(&self) -> &[u8] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.start, self.length) }
+    }
+}
+
+/// A model of the container in `weights`; null, and the reason in `sink`, if there is none. `source` says where the
+/// weights come from; `isa` is a name, or empty for the best.
 ///
 /// # Safety
-/// Both pointers must be readable for their lengths.
+/// All bytes must be readable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mbvc_build(
-    weights: *const u8,
-    weights_length: usize,
-    isa: *const u8,
-    isa_length: usize,
+    weights: Bytes,
+    source: Bytes,
+    isa: Bytes,
     sink: Sink,
     context: *mut c_void,
 ) -> *mut Generated {
     // SAFETY: the caller's promise.
-    let (weights, isa) = unsafe {
-        (std::slice::from_raw_parts(weights, weights_length), std::slice::from_raw_parts(isa, isa_length))
-    };
-    let built = rt::Weights::from_bytes(weights.to_vec()).map_err(|error| error.to_string()).and_then(|weights| {
+    let (weights, source, isa) = unsafe { (weights.get().to_vec(), source.get(), isa.get()) };
+    let built = rt::Weights::from_bytes(weights).map_err(|error| error.to_string()).and_then(|weights| {
+        let weights = weights.with_source(&String::from_utf8_lossy(source));
         let isa = std::str::from_utf8(isa).ok().and_then(rt::Isa::from_name);
         let built = match isa {
             Some(isa) => Generated::with_isa(&weights, isa),

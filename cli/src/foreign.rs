@@ -19,11 +19,24 @@ type Sink = extern "C" fn(Context, *const u8, usize);
 type OnStage = extern "C" fn(Context, usize, usize);
 type OnStep = extern "C" fn(Context, usize, *const f32, usize);
 
+/// Bytes that are lent to the library for one call.
+#[repr(C)]
+struct Bytes {
+    start: *const u8,
+    length: usize,
+}
+
+impl Bytes {
+    fn new(bytes: &[u8]) -> Self {
+        Self { start: bytes.as_ptr(), length: bytes.len() }
+    }
+}
+
 /// A model in the library's memory.
 enum Opaque {}
 
 type Describe = unsafe extern "C" fn(*const Opaque, Sink, Context);
-type Build = unsafe extern "C" fn(*const u8, usize, *const u8, usize, Sink, Context) -> *mut Opaque;
+type Build = unsafe extern "C" fn(weights: Bytes, source: Bytes, isa: Bytes, Sink, Context) -> *mut Opaque;
 type Free = unsafe extern "C" fn(*mut Opaque);
 #[rustfmt::skip]
 type Run = unsafe extern "C" fn(
@@ -64,16 +77,16 @@ impl Program {
     /// # Errors
     /// If they do not fit, or the instruction set is missing.
     pub fn build(&self, weights: &Weights, isa: Option<Isa>) -> Result<Model, String> {
-        let (bytes, isa) = (weights.as_bytes(), isa.map_or("", Isa::name));
+        let lent = [
+            weights.as_bytes(),
+            weights.source().unwrap_or("the container").as_bytes(),
+            isa.map_or("", Isa::name).as_bytes(),
+        ];
+        let [bytes, source, isa] = lent.map(Bytes::new);
         let mut text = String::new();
-        // SAFETY: both slices live through the call; the sink's context is a `String`.
-        let model = unsafe {
-            (self.build)(bytes.as_ptr(), bytes.len(), isa.as_ptr(), isa.len(), collect, (&raw mut text).cast())
-        };
-        let Some(model) = NonNull::new(model) else {
-            // The library sees bytes, not a file.
-            return Err(text.replacen("the weights", weights.source().unwrap_or("the weights"), 1));
-        };
+        // SAFETY: the three slices live through the call; the sink's context is a `String`.
+        let model = unsafe { (self.build)(bytes, source, isa, collect, (&raw mut text).cast()) };
+        let Some(model) = NonNull::new(model) else { return Err(text) };
         let mut text = String::new();
         // SAFETY: the model is alive; the sink's context is a `String`.
         unsafe { (self.describe)(model.as_ptr(), collect, (&raw mut text).cast()) };

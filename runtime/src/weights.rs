@@ -2,7 +2,7 @@
 
 mod random;
 
-use alloc::borrow::Cow;
+use alloc::borrow::{Cow, ToOwned};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
@@ -81,7 +81,14 @@ impl Weights {
         Some(text.lines().map(String::from).collect())
     }
 
-    /// The path that [`Weights::open`] was given, for messages.
+    /// Names the place that the bytes come from, for messages: [`Weights::open`] does so by itself.
+    #[must_use]
+    pub fn with_source(mut self, name: &str) -> Self {
+        self.source = Some(name.to_owned());
+        self
+    }
+
+    /// The path that [`Weights::open`] was given, or the name of [`Weights::with_source`], for messages.
     pub fn source(&self) -> Option<&str> {
         self.source.as_deref()
     }
