@@ -62,7 +62,8 @@ fn border(window: Window, input: Shape, output: Shape) -> Padding {
 }
 
 /// Lets `reader`'s input carry a border: in place where only elementwise operations lie between the
-/// maker and this sole reader, through a `Repack` elsewhere.
+/// maker and this sole reader, through a `Repack` elsewhere. What a step leaves to the next is dense, because observers
+/// see it.
 fn border_input(graph: &mut Graph, reader: NodeId, input: NodeId, window: Window, isa: Isa) {
     let node = graph.node(reader);
     let shape = graph.node(input).tensor.shape;
@@ -80,8 +81,9 @@ fn border_input(graph: &mut Graph, reader: NodeId, input: NodeId, window: Window
     }
     let maker = chain[chain.len() - 1];
     let sole = chain.iter().all(|id| graph.readers(*id).len() == 1);
+    let inner = graph.node(maker).origin.step == graph.node(reader).origin.step;
     // A residual is read where the sum is written, so both lie alike.
-    if sole && matches!(&graph.node(maker).op, Op::Conv2d(conv) if !conv.epilogue.residual) {
+    if sole && inner && matches!(&graph.node(maker).op, Op::Conv2d(conv) if !conv.epilogue.residual) {
         for id in chain {
             graph.node_mut(id).tensor.layout = layout;
         }
