@@ -2,8 +2,14 @@
 #![no_std]
 
 pub use mbvc_macros::mobilenet_v2;
-pub use mbvc_runtime::*;
+pub use mbvc_runtime::{
+    Activation, Container, ContainerError, ConventionError, Conventions, Dtype, F32s, Isa, IsaError, JsonRule, JsonStr,
+    Layer, LengthError, Network, NetworkInfo, Observer, PackError, PackedError, Padding, Parameter, Precision,
+    Preprocess, PreprocessError, Scratch, Shape, Stage, Step, TensorRule, TensorView, Unobserved, softmax, top_k,
+};
+#[cfg(feature = "alloc")]
+pub use mbvc_runtime::{Mismatch, ModelError, Weights, WeightsError};
 
-/// What generated code names.
+/// What generated code names, and nobody else: a release build does not check what these functions read and write.
 #[doc(hidden)]
 pub use mbvc_runtime as __runtime;

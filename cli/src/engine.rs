@@ -82,7 +82,7 @@ pub enum Program {
 pub fn isa(wanted: Option<Isa>) -> Result<Isa> {
     match wanted {
         Some(isa) => Ok(isa),
-        None => Ok(mbvc::choose(&Isa::ALL, None).map_err(|cause| CliError::new(cause.to_string()))?.isa()),
+        None => Ok(mbvc::__runtime::choose(&Isa::ALL, None).map_err(|cause| CliError::new(cause.to_string()))?.isa()),
     }
 }
 

@@ -3,7 +3,8 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use mbvc::{Isa, Src, src};
+use mbvc::__runtime::{Src, src};
+use mbvc::Isa;
 
 /// Chains that do not wait for each other: enough for four cycles of latency on two units, few enough for sixteen
 /// registers.
@@ -36,7 +37,7 @@ macro_rules! loops {
     ($($(#[$attribute:meta])* $isa:ident;)+) => {$(
         $(#[$attribute])*
         fn $isa(values: Src<'_>) -> usize {
-            use mbvc::simd::$isa::{LANES, fma, load};
+            use mbvc::__runtime::simd::$isa::{LANES, fma, load};
             let (x, w) = (load(values, 0), load(values, LANES));
             let mut sums: [_; CHAINS] = [load(values, 0); CHAINS];
             let mut at = 0;

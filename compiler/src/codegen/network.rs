@@ -53,7 +53,7 @@ fn isa_module(program: &Program) -> TokenStream {
     quote! {
         #[doc = #doc]
         #[cfg(#target)]
-        pub mod #module {
+        mod #module {
             use super::rt;
             use super::rt::{Dst, Src};
             use super::rt::simd::#module::*;
