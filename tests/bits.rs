@@ -15,9 +15,9 @@ type Build = fn(&Weights, Isa) -> [Box<dyn Network>; 3];
 macro_rules! levels {
     ($name:ident, $path:literal $(, $key:ident = $value:tt)*) => {
         mod $name {
-            mbvc::mobilenet_v2!(pub $path, name = Unfused, fusion = "none" $(, $key = $value)*);
-            mbvc::mobilenet_v2!(pub $path, name = Epilogues, fusion = "relu6" $(, $key = $value)*);
-            mbvc::mobilenet_v2!(pub $path, name = Blocks, fusion = "block" $(, $key = $value)*);
+            mbvc::mobilenet_v2!(pub $path, name = Unfused, fusion = "none", numerics = "strict" $(, $key = $value)*);
+            mbvc::mobilenet_v2!(pub $path, name = Epilogues, fusion = "relu6", numerics = "strict" $(, $key = $value)*);
+            mbvc::mobilenet_v2!(pub $path, name = Blocks, fusion = "block", numerics = "strict" $(, $key = $value)*);
 
             pub fn build(weights: &mbvc::Weights, isa: mbvc::Isa) -> [Box<dyn mbvc::Network>; 3] {
                 [

@@ -267,7 +267,7 @@ fn build(folder: &Path, networks: usize) -> PathBuf {
         for level in LEVELS {
             let _ = writeln!(
                 code,
-                "    pub mod {level} {{ mbvc::mobilenet_v2!(pub \"specs/{index}.yaml\", fusion = \"{level}\"); }}"
+                "    pub mod {level} {{ mbvc::mobilenet_v2!(pub \"specs/{index}.yaml\", fusion = \"{level}\", numerics = \"strict\"); }}"
             );
             let _ = write!(table, "(\"{level}\", |w, isa| Ok(Box::new(n{index}::{level}::Net::with_isa(w, isa)?))), ");
         }

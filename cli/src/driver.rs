@@ -24,13 +24,18 @@ pub unsafe extern "C" fn mbvc_describe(model: *const Generated, sink: Sink, cont
     let info = model.info();
     let conventions = info.conventions;
     let mut text = format!(
-        "network {} {} {} {} {} {} {} {} {} {}\n",
-        info.input[0], info.input[1], info.classes, info.embedding, info.scratch_bytes, info.fusion,
+        "network {} {} {} {} {} {} {} {} {} {} {}\n",
+        info.input[0], info.input[1], info.classes, info.embedding, info.scratch_bytes, info.fusion, info.numerics,
         conventions.activation, conventions.padding, conventions.precision, info.name
     );
     text += &format!("runs {} {}\n", model.packed_bytes(), model.isa());
     for isa in info.isas {
         text += &format!("isa {isa}\n");
+    }
+    for index in 0..info.layers.len() {
+        if let Some(fast) = model.is_fast(index) {
+            text += &format!("fast {index} {fast}\n");
+        }
     }
     let dims = |dims: &[usize]| dims.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
     for parameter in info.parameters {

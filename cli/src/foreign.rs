@@ -10,8 +10,8 @@ use std::ptr::NonNull;
 
 use libloading::{Library, Symbol};
 use mbvc::{
-    Activation, Conventions, Isa, Layer, LengthError, Network, NetworkInfo, Observer, Padding, Parameter, Precision,
-    Stage, Step, Weights,
+    Activation, Conventions, Isa, Layer, LengthError, Network, NetworkInfo, Numerics, Observer, Padding, Parameter,
+    Precision, Stage, Step, Weights,
 };
 
 type Context = *mut c_void;
@@ -91,8 +91,8 @@ impl Program {
         // SAFETY: the model is alive; the sink's context is a `String`.
         unsafe { (self.describe)(model.as_ptr(), collect, (&raw mut text).cast()) };
         match parse(&text) {
-            Some(Facts { info, isa, packed_bytes }) => {
-                Ok(Model { program: *self, model, info: Box::leak(Box::new(info)), isa, packed_bytes })
+            Some(Facts { info, isa, fast, packed_bytes }) => {
+                Ok(Model { program: *self, model, info: Box::leak(Box::new(info)), isa, fast, packed_bytes })
             }
             None => {
                 // SAFETY: the model comes from `build` and is not used after.
@@ -109,6 +109,7 @@ pub struct Model {
     model: NonNull<Opaque>,
     info: &'static NetworkInfo,
     isa: Isa,
+    fast: Vec<(usize, bool)>,
     packed_bytes: usize,
 }
 
@@ -135,6 +136,10 @@ impl Network for Model {
 
     fn packed_bytes(&self) -> usize {
         self.packed_bytes
+    }
+
+    fn is_fast(&self, index: usize) -> Option<bool> {
+        self.fast.iter().find(|(layer, _)| *layer == index).map(|(_, fast)| *fast)
     }
 
     fn run_into(
@@ -194,19 +199,25 @@ extern "C" fn on_step(context: Context, step: usize, output: *const f32, length:
 struct Facts {
     info: NetworkInfo,
     isa: Isa,
+    /// Index of a layer, and whether it takes the fast inner product.
+    fast: Vec<(usize, bool)>,
     packed_bytes: usize,
 }
 
 /// Reads what `mbvc_describe` writes. Its texts and lists live as long as the process: a few kilobytes a network.
 fn parse(text: &str) -> Option<Facts> {
     let (mut network, mut runs) = (None, None);
-    let (mut isas, mut parameters, mut layers) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut isas, mut fast, mut parameters, mut layers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut steps: Vec<(Step, Vec<Stage>)> = Vec::new();
     for line in text.lines() {
         let (kind, rest) = line.split_once(' ')?;
         match kind {
             "network" => network = Some(rest),
             "runs" => runs = Some(rest),
+            "fast" => {
+                let [layer, is_fast] = fields(rest)?;
+                fast.push((layer.parse().ok()?, is_fast.parse().ok()?));
+            }
             "isa" => isas.push(Isa::from_name(rest)?),
             "parameter" => {
                 let [shape, name] = fields(rest)?;
@@ -236,7 +247,8 @@ fn parse(text: &str) -> Option<Facts> {
             _ => return None,
         }
     }
-    let [height, width, classes, embedding, scratch, fusion, activation, padding, precision, name] = fields(network?)?;
+    let [height, width, classes, embedding, scratch, fusion, numerics, activation, padding, precision, name] =
+        fields(network?)?;
     let classes = classes.parse().ok()?;
     let [packed_bytes, isa] = fields(runs?)?;
     let info = NetworkInfo {
@@ -252,6 +264,7 @@ fn parse(text: &str) -> Option<Facts> {
             precision: [Precision::F32].into_iter().find(|one| one.word() == precision)?,
             classes,
         },
+        numerics: Numerics::from_name(numerics)?,
         isas: isas.leak(),
         parameters: parameters.leak(),
         layers: layers.leak(),
@@ -261,7 +274,7 @@ fn parse(text: &str) -> Option<Facts> {
             .collect::<Vec<_>>()
             .leak(),
     };
-    Some(Facts { info, isa: Isa::from_name(isa)?, packed_bytes: packed_bytes.parse().ok()? })
+    Some(Facts { info, isa: Isa::from_name(isa)?, fast, packed_bytes: packed_bytes.parse().ok()? })
 }
 
 /// Words between single spaces; the last takes the rest of the line.
@@ -281,14 +294,14 @@ fn leak(text: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "network 96 128 10 1280 4096 block relu6 same f32 My Net\n\
-        runs 640 avx2\nisa avx2\nparameter 3,3,3,32 stem.weight\nlayer 1 0 20 48,64,32 123 stem\n\
+    const TEXT: &str = "network 96 128 10 1280 4096 block fast relu6 same f32 My Net\n\
+        runs 640 avx2\nfast 0 true\nisa avx2\nparameter 3,3,3,32 stem.weight\nlayer 1 0 20 48,64,32 123 stem\n\
         step 48,64,32 stem+block1\nstage 5 6 conv\nstage 7 8 project\nstep 1,1,10 classifier\n";
 
     #[test]
     fn descriptions_are_read() {
-        let Facts { info, isa, packed_bytes } = parse(TEXT).unwrap();
-        assert_eq!((isa, packed_bytes), (Isa::Avx2, 640));
+        let Facts { info, isa, fast, packed_bytes } = parse(TEXT).unwrap();
+        assert_eq!((isa, fast, packed_bytes), (Isa::Avx2, vec![(0, true)], 640));
         assert_eq!((info.name, info.input, info.classes), ("My Net", [96, 128, 3], 10));
         assert_eq!(info.parameters[0].shape, [3, 3, 3, 32]);
         assert_eq!(info.layers[0].output, [48, 64, 32]);

@@ -58,7 +58,7 @@ fn generate(spec: &NetworkSpec) -> Result<(Graph, Vec<Remark>, Vec<Program>), Ve
     let remarks = passes::run(&mut graph, spec.fusion, None, &mut |_, _| {})?;
     let program = |isa: &spec::Isa| {
         let mut graph = graph.clone();
-        let scratch = passes::schedule(&mut graph, spec.fusion, *isa, None, &mut |_, _| {})?;
+        let scratch = passes::schedule(&mut graph, spec.fusion, spec.numerics, *isa, None, &mut |_, _| {})?;
         Ok(Program::new(graph, *isa, scratch))
     };
     let programs = spec.isas.iter().map(program).collect::<Result<_, _>>()?;

@@ -169,6 +169,7 @@ impl Lowering<'_> {
 
     fn node(&mut self, name: String, layer: Option<usize>, op: Op, shape: Shape, inputs: &[NodeId]) -> NodeId {
         let origin = Origin { line: self.line, step: self.step, layer, name };
-        self.graph.add(Node { op, origin, tensor: Tensor::nhwc(shape), tile: None, place: None }, inputs)
+        self.graph
+            .add(Node { op, origin, tensor: Tensor::nhwc(shape), tile: None, place: None, workspace: None }, inputs)
     }
 }

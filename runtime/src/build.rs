@@ -9,6 +9,7 @@ use core::fmt;
 use crate::container::Dtype;
 use crate::isa::{Isa, IsaError, choose};
 use crate::network::{Model, NetworkInfo};
+use crate::numerics::NumericsError;
 use crate::pack::{PackError, PackPlan};
 use crate::scratch::{Line, Packed};
 use crate::weights::Weights;
@@ -30,9 +31,10 @@ pub fn build(
         return Err(ModelError::Mismatch { network: info.name, weights, mismatches });
     }
     let plan = plan(isa.isa()).ok_or(ModelError::Isa(IsaError::NoneCompiled { compiled: info.isas }))?;
+    let (numerics, preprocess) = (info.numerics.choose().map_err(ModelError::Numerics)?, weights.preprocessing());
     let mut block = vec![Line::ZERO; plan.lines];
-    plan.pack(&weights.container(), &mut block).map_err(ModelError::Pack)?;
-    Ok(Model { packed: Packed::Owned(block), isa, preprocess: weights.preprocessing() })
+    plan.pack(&weights.container(), &preprocess, numerics, &mut block).map_err(ModelError::Pack)?;
+    Ok(Model { packed: Packed::Owned(block), isa, preprocess })
 }
 
 fn mismatches(info: &NetworkInfo, weights: &Weights) -> Vec<Mismatch> {
@@ -84,6 +86,7 @@ pub struct Mismatch {
 #[non_exhaustive]
 pub enum ModelError {
     Isa(IsaError),
+    Numerics(NumericsError),
     /// All differences at once.
     Mismatch {
         network: &'static str,
@@ -100,6 +103,7 @@ impl fmt::Display for ModelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Isa(error) => error.fmt(f),
+            Self::Numerics(error) => error.fmt(f),
             Self::Pack(error) => error.fmt(f),
             Self::Mismatch { network, weights, mismatches } => {
                 write!(f, "{weights} does not fit the network {network}:")?;

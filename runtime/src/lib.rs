@@ -14,6 +14,7 @@ mod conventions;
 mod isa;
 mod json;
 mod network;
+mod numerics;
 mod pack;
 mod packed;
 mod preprocess;
@@ -39,11 +40,12 @@ pub use json::{JsonRule, JsonStr};
 pub use network::{
     Dynamic, Layer, LengthError, Model, Network, NetworkInfo, Observer, Output, Parameter, Stage, Step, Unobserved,
 };
-pub use pack::{PackError, PackOp, PackPlan};
+pub use numerics::{Numerics, NumericsError};
+pub use pack::{PackError, PackLayer, PackPanels, PackPlan, Product, Range};
 pub use packed::{PackedError, from_packed, pack_file, packed_file_bytes};
 pub use preprocess::{Preprocess, PreprocessError};
 pub use scratch::{Line, Packed, Scratch, parts};
-pub use stream::{Image, Pixels, Zeros, clear_sides, copy_pixels, dst, ring_rows, src};
+pub use stream::{Image, Pixels, Zeros, clear_sides, copy_pixels, dst, is_fast, ring_rows, src};
 #[cfg(feature = "alloc")]
 pub use weights::{Weights, WeightsError};
 
@@ -51,6 +53,64 @@ pub use weights::{Weights, WeightsError};
 #[macro_export]
 macro_rules! note {
     ($text:literal) => {};
+}
+
+/// The statements four times, with `LANE` and `ROW` standing for 0 to 3: instructions that name a lane take
+/// it as a constant.
+#[macro_export]
+macro_rules! each_lane {
+    ($($statements:tt)*) => {
+        { const LANE: i32 = 0; const ROW: usize = 0; $($statements)* }
+        { const LANE: i32 = 1; const ROW: usize = 1; $($statements)* }
+        { const LANE: i32 = 2; const ROW: usize = 2; $($statements)* }
+        { const LANE: i32 = 3; const ROW: usize = 3; $($statements)* }
+    };
+}
+
+/// The statements once for each index, which is a constant in them: an array that is indexed so lives in registers,
+/// whatever the optimiser thinks of loops.
+#[macro_export]
+#[rustfmt::skip]
+macro_rules! unroll {
+    ($index:ident in 0..1 $body:tt) => { $crate::each!($index [0] $body) };
+    ($index:ident in 0..2 $body:tt) => { $crate::each!($index [0 1] $body) };
+    ($index:ident in 0..3 $body:tt) => { $crate::each!($index [0 1 2] $body) };
+    ($index:ident in 0..4 $body:tt) => { $crate::each!($index [0 1 2 3] $body) };
+    ($index:ident in 0..5 $body:tt) => { $crate::each!($index [0 1 2 3 4] $body) };
+    ($index:ident in 0..6 $body:tt) => { $crate::each!($index [0 1 2 3 4 5] $body) };
+    ($index:ident in 0..7 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6] $body) };
+    ($index:ident in 0..8 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7] $body) };
+    ($index:ident in 0..9 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7 8] $body) };
+    ($index:ident in 0..10 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7 8 9] $body) };
+    ($index:ident in 0..11 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7 8 9 10] $body) };
+    ($index:ident in 0..12 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7 8 9 10 11] $body) };
+    ($index:ident in 0..13 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7 8 9 10 11 12] $body) };
+    ($index:ident in 0..14 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7 8 9 10 11 12 13] $body) };
+    ($index:ident in 0..15 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14] $body) };
+    ($index:ident in 0..16 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15] $body) };
+    ($index:ident in 0..17 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16] $body) };
+    ($index:ident in 0..18 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17] $body) };
+    ($index:ident in 0..19 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18] $body) };
+    ($index:ident in 0..20 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19] $body) };
+    ($index:ident in 0..21 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20] $body) };
+    ($index:ident in 0..22 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21] $body) };
+    ($index:ident in 0..23 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22] $body) };
+    ($index:ident in 0..24 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23] $body) };
+    ($index:ident in 0..25 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24] $body) };
+    ($index:ident in 0..26 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25] $body) };
+    ($index:ident in 0..27 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26] $body) };
+    ($index:ident in 0..28 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27] $body) };
+    ($index:ident in 0..29 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28] $body) };
+    ($index:ident in 0..30 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29] $body) };
+    ($index:ident in 0..31 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30] $body) };
+    ($index:ident in 0..32 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31] $body) };
+}
+
+/// The block once for each of the listed indices.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! each {
+    ($index:ident [$($value:literal)*] $body:tt) => { $({ const $index: usize = $value; $body })* };
 }
 
 /// Items of generated code that need a heap.

@@ -2,6 +2,7 @@
 
 use crate::conventions::Conventions;
 use crate::isa::{Detected, Isa};
+use crate::numerics::Numerics;
 use crate::preprocess::Preprocess;
 use crate::scratch::Packed;
 
@@ -19,6 +20,8 @@ pub struct NetworkInfo {
     /// Bytes that a call writes between input and output.
     pub scratch_bytes: usize,
     pub conventions: Conventions,
+    /// What it was compiled for; what a model is packed for depends on the processor too.
+    pub numerics: Numerics,
     /// The instruction sets that it was compiled for.
     pub isas: &'static [Isa],
     /// The tensors that it is made of.
@@ -118,6 +121,9 @@ pub trait Network: Send + Sync {
 
     /// Bytes of the packed weights.
     fn packed_bytes(&self) -> usize;
+
+    /// Whether layer `index` of [`NetworkInfo::layers`] takes the fast inner product; `None` if it never does.
+    fn is_fast(&self, index: usize) -> Option<bool>;
 
     /// From the image `[height, width, 3]` to the logits.
     ///

@@ -2,29 +2,65 @@
 //!
 //! The compiler emits the plan; values are looked at here, once, when a model is built.
 
+mod error;
+mod fast;
+
 use crate::container::{Container, TensorView};
-use crate::conventions::ConventionError;
-use crate::isa::Isa;
+use crate::numerics::Numerics;
+use crate::preprocess::Preprocess;
 use crate::scratch::{Line, floats_mut};
 
-/// A static plan: where each layer's weights go.
+pub use error::PackError;
+use fast::Estimate;
+
+/// A static plan: where each layer's weights go, in order of execution.
 #[derive(Debug, Clone, Copy)]
 pub struct PackPlan {
-    pub ops: &'static [PackOp],
+    pub layers: &'static [PackLayer],
     /// Cache lines of the whole block.
     pub lines: usize,
 }
 
-/// One layer's weights; all offsets and strides are in floats.
+/// One layer's weights.
 #[derive(Debug, Clone, Copy)]
-pub struct PackOp {
+pub struct PackLayer {
     pub weight: &'static str,
     pub bias: &'static str,
     /// Rows of the kernel: products that are summed for one output.
     pub k: usize,
     /// Columns: output channels of the layer.
     pub n: usize,
-    /// Output channels `first..last` are packed by this operation.
+    pub product: Product,
+    /// What follows the sums.
+    pub range: Range,
+    /// A later layer adds this one's input to its own output.
+    pub begins_residual: bool,
+    /// This is that later layer.
+    pub adds_residual: bool,
+    pub panels: &'static [PackPanels],
+}
+
+/// What the kernels of a layer can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Product {
+    /// One multiply-add for each product.
+    Plain,
+    /// That, or the fast inner product: panels begin with a row of `1 / s`, zeros where the panel is plain.
+    Fast,
+}
+
+/// The values that a layer can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Range {
+    Linear,
+    Relu,
+    Relu6,
+}
+
+/// Panels of one form; all offsets and strides are in floats.
+#[derive(Debug, Clone, Copy)]
+pub struct PackPanels {
+    /// Output channels `first..last` are packed here.
     pub first: usize,
     pub last: usize,
     /// Channels of a panel; columns past `n` are zero.
@@ -42,38 +78,95 @@ impl PackPlan {
     ///
     /// # Errors
     /// The name of a tensor that is missing, or of another type or size than the plan's.
-    pub fn pack(&self, weights: &Container<'_>, block: &mut [Line]) -> Result<(), PackError> {
+    pub fn pack(
+        &self,
+        weights: &Container<'_>,
+        preprocess: &Preprocess,
+        numerics: Numerics,
+        block: &mut [Line],
+    ) -> Result<(), PackError> {
         if block.len() != self.lines {
             return Err(PackError::BlockSize { expected: self.lines, found: block.len() });
         }
         let block = floats_mut(block);
-        block.fill(0.0);
-        for op in self.ops {
-            let weight = floats_of(weights, op.weight, op.k * op.n)?;
-            let bias = floats_of(weights, op.bias, op.n)?;
-            op.pack(weight, bias, block);
+        let mut estimate = Estimate::of_image(preprocess);
+        for layer in self.layers {
+            let values = Values::new(layer, weights)?;
+            let fast = numerics == Numerics::Fast && layer.product == Product::Fast && estimate.allows(&values);
+            for panels in layer.panels {
+                panels.pack(&values, fast.then_some(&estimate), block);
+            }
+            estimate.follow(&values);
         }
         Ok(())
     }
+
+    /// Whether the layer of this name takes the fast inner product in a packed block; `None` if it never does.
+    pub fn is_fast(&self, name: &str, block: &[f32]) -> Option<bool> {
+        let named = |layer: &&PackLayer| layer.weight.strip_suffix(".weight") == Some(name);
+        let layer = self.layers.iter().find(named).filter(|layer| layer.product == Product::Fast)?;
+        let panels = layer.panels.first()?;
+        Some(*block.get(panels.at)? != 0.0)
+    }
 }
 
-impl PackOp {
-    fn pack(&self, weight: &[[u8; 4]], bias: &[[u8; 4]], block: &mut [f32]) {
+/// A layer with its values.
+struct Values<'a> {
+    layer: &'a PackLayer,
+    /// `[k][n]`
+    weight: &'a [[u8; 4]],
+    bias: &'a [[u8; 4]],
+}
+
+impl<'a> Values<'a> {
+    fn new(layer: &'a PackLayer, weights: &Container<'a>) -> Result<Self, PackError> {
+        Ok(Self {
+            layer,
+            weight: floats_of(weights, layer.weight, layer.k * layer.n)?,
+            bias: floats_of(weights, layer.bias, layer.n)?,
+        })
+    }
+
+    fn weight(&self, k: usize, column: usize) -> f32 {
+        f32::from_le_bytes(self.weight[k * self.layer.n + column])
+    }
+
+    fn bias(&self, column: usize) -> f32 {
+        f32::from_le_bytes(self.bias[column])
+    }
+}
+
+impl PackPanels {
+    /// Packs all panels, for the fast inner product if there is an estimate of the input.
+    fn pack(&self, values: &Values<'_>, fast: Option<&Estimate>, block: &mut [f32]) {
+        let PackLayer { k, n, product, .. } = *values.layer;
         for (index, first) in (self.first..self.last).step_by(self.panel).enumerate() {
             let group = index / self.panels_per_group * self.group_stride;
             let start = self.at + group + index % self.panels_per_group * self.panel_stride;
-            let columns = first..self.n.min(first + self.panel).min(self.last);
-            for row in 0..=self.k {
-                let from = match row.checked_sub(1) {
-                    None => &bias[columns.clone()],
-                    Some(k) => &weight[k * self.n..][columns.clone()],
-                };
-                let to = &mut block[start + row * self.panel..][..from.len()];
-                for (to, from) in to.iter_mut().zip(from) {
-                    *to = f32::from_le_bytes(*from);
+            let columns = first..n.min(first + self.panel).min(self.last);
+            let panel = &mut block[start..][..self.panel_stride];
+            match (product, fast) {
+                (Product::Fast, Some(estimate)) => estimate.pack(values, columns, self.panel, panel),
+                (Product::Fast, None) => {
+                    let (scales, panel) = panel.split_at_mut(self.panel);
+                    scales.fill(0.0);
+                    plain(values, columns, self.panel, panel);
                 }
+                (Product::Plain, _) => plain(values, columns, self.panel, &mut panel[..(1 + k) * self.panel]),
             }
         }
+    }
+}
+
+/// `[1 + k][width]`: the bias row, then the kernel's rows.
+fn plain(values: &Values<'_>, columns: core::ops::Range<usize>, width: usize, panel: &mut [f32]) {
+    let rows = core::iter::once(values.bias).chain(values.weight.chunks_exact(values.layer.n));
+    for (to, from) in panel.chunks_exact_mut(width).zip(rows) {
+        let (used, rest) = to.split_at_mut(columns.len());
+        for (to, from) in used.iter_mut().zip(&from[columns.clone()]) {
+            *to = f32::from_le_bytes(*from);
+        }
+        rest.fill(0.0);
     }
 }
 
@@ -85,46 +178,3 @@ fn floats_of<'a>(weights: &Container<'a>, name: &'static str, len: usize) -> Res
     }
     Ok(floats)
 }
-
-/// Why weights could not be packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PackError {
-    Missing(&'static str),
-    Size {
-        name: &'static str,
-        expected: usize,
-        found: usize,
-    },
-    BlockSize {
-        expected: usize,
-        found: usize,
-    },
-    FileSize {
-        expected: usize,
-        found: usize,
-    },
-    /// The file does not lie at a multiple of 64 bytes.
-    Alignment,
-    NotCompiled(Isa),
-    Convention(ConventionError),
-}
-
-impl core::fmt::Display for PackError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Missing(name) => write!(f, "the weights have no tensor `{name}`"),
-            Self::Size { name, expected, found } => write!(f, "`{name}` holds {found} floats, not {expected}"),
-            Self::FileSize { expected, found } => write!(f, "the packed file has {expected} bytes, not {found}"),
-            Self::Alignment => f.write_str("the packed file must lie at an address that is a multiple of 64"),
-            Self::NotCompiled(isa) => {
-                write!(f, "the network was compiled without {isa}; add it to `isa` in the spec or the macro")
-            }
-            Self::Convention(error) => error.fmt(f),
-            Self::BlockSize { expected, found } => {
-                write!(f, "packing needs a block of {expected} cache lines, not {found}")
-            }
-        }
-    }
-}
-
-impl core::error::Error for PackError {}

@@ -8,12 +8,12 @@ use core::fmt;
 use crate::container::Container;
 use crate::isa::{Detected, Isa, IsaError, choose};
 use crate::network::{Model, NetworkInfo};
-use crate::pack::{PackError, PackPlan};
+use crate::pack::{PackError, PackPanels, PackPlan};
 use crate::preprocess::Preprocess;
 use crate::scratch::{Line, Packed, lines, lines_mut};
 
 const MAGIC: [u8; 8] = *b"MBVCPACK";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER: usize = size_of::<Line>();
 
 /// Bytes of the packed file that `plan` makes.
@@ -21,7 +21,7 @@ pub fn packed_file_bytes(plan: &PackPlan) -> usize {
     HEADER + plan.lines * size_of::<Line>()
 }
 
-/// Packs `weights` into `file`, which is aligned to 64 bytes.
+/// Packs `weights` into `file`, which is aligned to 64 bytes, in the numerics that this processor gains from.
 ///
 /// # Errors
 /// If `isa` was not compiled in, `file` has another size or alignment, or a tensor does not fit.
@@ -38,9 +38,10 @@ pub fn pack_file(
         return Err(PackError::FileSize { expected, found: file.len() });
     }
     let preprocess = Preprocess::of(weights).map_err(PackError::Convention)?;
+    let numerics = info.numerics.choose().map_err(PackError::Numerics)?;
+    file.fill(0);
     let (header, block) = file.split_at_mut(HEADER);
-    plan.pack(weights, lines_mut(block).ok_or(PackError::Alignment)?)?;
-    header.fill(0);
+    plan.pack(weights, &preprocess, numerics, lines_mut(block).ok_or(PackError::Alignment)?)?;
     let words = [VERSION, isa as u32].map(u32::to_le_bytes);
     let longs = [identity(info, &plan), plan.lines as u64].map(u64::to_le_bytes);
     let floats = [preprocess.scale, preprocess.offset].map(|triple| triple.map(f32::to_le_bytes));
@@ -112,11 +113,14 @@ fn identity(info: &NetworkInfo, plan: &PackPlan) -> u64 {
         add(parameter.name.as_bytes());
         parameter.shape.iter().for_each(|dim| add(&(*dim as u64).to_le_bytes()));
     }
-    for op in plan.ops {
-        add(op.weight.as_bytes());
-        let numbers =
-            [op.k, op.n, op.first, op.last, op.panel, op.at, op.panel_stride, op.panels_per_group, op.group_stride];
-        numbers.iter().for_each(|number| add(&(*number as u64).to_le_bytes()));
+    for layer in plan.layers {
+        add(layer.weight.as_bytes());
+        add(&[layer.product as u8]);
+        for panels in layer.panels {
+            let PackPanels { first, last, panel, at, panel_stride, panels_per_group, group_stride } = *panels;
+            let numbers = [layer.k, layer.n, first, last, panel, at, panel_stride, panels_per_group, group_stride];
+            numbers.iter().for_each(|number| add(&(*number as u64).to_le_bytes()));
+        }
     }
     hash
 }

@@ -95,3 +95,9 @@ pub fn src(from: &[f32], offset: usize) -> Src<'_> {
 pub fn dst(to: &mut [f32], offset: usize) -> Dst<'_> {
     Dst::new(to).into_at(offset)
 }
+
+/// Whether the panels from `at` are packed for the fast inner product: they begin with scales, which are not zero.
+#[inline]
+pub fn is_fast(w: Src<'_>, at: usize) -> bool {
+    w.get(at) != 0.0
+}

@@ -107,9 +107,9 @@ macro_rules! differential {
     ($($test:ident: $spec:literal at $path:literal, [$height:literal, $width:literal];)*) => { $(
         #[test]
         fn $test() {
-            mbvc::mobilenet_v2!($path, name = Unfused, fusion = "none", resolution = [$height, $width]);
-            mbvc::mobilenet_v2!($path, name = Epilogues, fusion = "relu6", resolution = [$height, $width]);
-            mbvc::mobilenet_v2!($path, name = Blocks, fusion = "block", resolution = [$height, $width]);
+            mbvc::mobilenet_v2!($path, name = Unfused, fusion = "none", numerics = "strict", resolution = [$height, $width]);
+            mbvc::mobilenet_v2!($path, name = Epilogues, fusion = "relu6", numerics = "strict", resolution = [$height, $width]);
+            mbvc::mobilenet_v2!($path, name = Blocks, fusion = "block", numerics = "strict", resolution = [$height, $width]);
             let size = [$height, $width];
             check($spec, size, "none", |weights, isa| Ok(Box::new(Unfused::with_isa(weights, isa)?)));
             check($spec, size, "relu6", |weights, isa| Ok(Box::new(Epilogues::with_isa(weights, isa)?)));

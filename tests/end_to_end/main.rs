@@ -6,12 +6,13 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{bits, isas, shared, skip};
+use common::{bits, isas, run_filled, shared, skip};
 use mbvc::{Isa, Network, Unobserved, Weights, softmax, top_k};
 
-mbvc::mobilenet_v2!("specs/v2.yaml", name = Unfused, fusion = "none");
-mbvc::mobilenet_v2!("specs/v2.yaml", name = Epilogues, fusion = "relu6");
-mbvc::mobilenet_v2!("specs/v2.yaml", name = Blocks, fusion = "block");
+mbvc::mobilenet_v2!("specs/v2.yaml", name = Unfused, fusion = "none", numerics = "strict");
+mbvc::mobilenet_v2!("specs/v2.yaml", name = Epilogues, fusion = "relu6", numerics = "strict");
+mbvc::mobilenet_v2!("specs/v2.yaml", name = Blocks, fusion = "block", numerics = "strict");
+mbvc::mobilenet_v2!("specs/v2.yaml", name = Fast);
 
 const PIXELS: usize = 224 * 224 * 3;
 
@@ -155,6 +156,17 @@ fn logits_are_those_of_other_engines() {
             );
         }
     }
+
+    let fast = Fast::new(&weights).expect("the imported weights are those of the spec");
+    let mut worst = 0.0_f32;
+    for case in &cases {
+        let logits = run_filled(&fast, &case.input, f32::NAN);
+        let largest = case.onnx_logits.iter().fold(0.0_f32, |largest, logit| largest.max(logit.abs()));
+        let distance = furthest(&logits, &case.onnx_logits) / largest;
+        assert!(distance <= LOGITS, "fast, {}: {distance} of the largest logit from ONNX Runtime's", case.name);
+        worst = worst.max(distance);
+    }
+    println!("fast {}: {worst:e} of the largest logit from ONNX Runtime's", fast.isa());
 
     let cat = cases.iter().find(|case| case.name == "cat.bmp").expect("the shared cat");
     let labels = std::fs::read_to_string(shared("models/imagenet_labels_1001.txt").expect("beside the model"));

@@ -102,7 +102,8 @@ fn snapshots(source: &Source, fusion: FusionArg, isa: Isa) -> Result<Snapshots> 
     let mut graph = mbvc_compiler::lower::lower(&source.spec);
     let mut keep = |pass: &str, graph: &Graph| graphs.push((pass.to_owned(), graph.clone()));
     let remarks = passes::run(&mut graph, fusion.into(), None, &mut keep).map_err(broken)?;
-    passes::schedule(&mut graph, fusion.into(), engine::spec_isa(isa), None, &mut keep).map_err(broken)?;
+    passes::schedule(&mut graph, fusion.into(), source.spec.numerics, engine::spec_isa(isa), None, &mut keep)
+        .map_err(broken)?;
     Ok(Snapshots { graphs, remarks })
 }
 

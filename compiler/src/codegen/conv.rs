@@ -1,8 +1,9 @@
 //! A convolution as matrix products: its panels of output channels, and the kernels that make them.
 
+use super::cost;
 use super::isa::Isa;
-use super::kernel::Gemm;
-use crate::ir::{Epilogue, GemmTile, Graph, Op, ParamId, Shape, Tensor, Tile, Window};
+use super::kernel::{Dots, Gemm};
+use crate::ir::{Epilogue, GemmTile, Op, ParamId, Product, Shape, Tensor, Tile, Window};
 
 /// A convolution (or the classifier) with everything that its code depends on.
 #[derive(Debug, Clone, Copy)]
@@ -20,13 +21,22 @@ pub struct Conv {
 /// Panels of one form, side by side in a channel group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Panels {
-    /// First vector of the group that they make.
-    pub first_vector: usize,
+    /// First channel of the group that they make.
+    pub first: usize,
+    /// Whose vectors they are made of: the instruction set's, or its half's for a few last channels.
+    pub vector: Isa,
     /// Vectors of a panel.
     pub nv: usize,
     pub count: usize,
     /// Channels in the last vector of a panel.
     pub last: usize,
+}
+
+impl Panels {
+    /// Channels of a panel, those past the last counted in.
+    pub fn width(&self) -> usize {
+        self.nv * self.vector.lanes()
+    }
 }
 
 impl Conv {
@@ -53,41 +63,47 @@ impl Conv {
 
     /// The panels of one channel group of the output.
     pub fn panels(&self) -> Vec<Panels> {
-        let (lanes, nv) = (self.isa.lanes(), self.tile.nv);
-        let stored = self.output.layout.group;
-        let vectors = stored.div_ceil(lanes);
-        let last = stored - (vectors - 1) * lanes;
+        let (isa, lanes, nv) = (self.isa, self.isa.lanes(), self.tile.nv);
+        let (vectors, tail) = split(isa, self.output.layout.group);
         let (count, rest) = (vectors / nv, vectors % nv);
         let mut panels = Vec::new();
-        let mut push = |first_vector, nv, count, last| {
+        let mut push = |first, vector: Isa, nv, count, last| {
             if count > 0 {
-                panels.push(Panels { first_vector, nv, count, last });
+                panels.push(Panels { first, vector, nv, count, last });
             }
         };
-        if rest > 0 {
-            push(0, nv, count, lanes);
-            push(count * nv, rest, 1, last);
-        } else if last < lanes {
-            push(0, nv, count - 1, lanes);
-            push((count - 1) * nv, nv, 1, last);
-        } else {
-            push(0, nv, count, lanes);
+        push(0, isa, nv, count, lanes);
+        let at = count * nv * lanes;
+        match tail {
+            Tail::Masked(last) => push(at, isa, rest + 1, 1, last),
+            Tail::None | Tail::Half(..) if rest > 0 => push(at, isa, rest, 1, lanes),
+            _ => {}
+        }
+        if let Tail::Half(half, last) = tail {
+            push(vectors * lanes, half, 1, 1, last);
         }
         panels
     }
 
-    /// Floats of one packed panel.
+    /// Floats of one packed panel: a row of biases, K rows, and before them one of scales for the fast inner product.
     pub fn panel_floats(&self, panels: &Panels) -> usize {
-        (1 + self.k()) * panels.nv * self.isa.lanes()
+        (usize::from(self.is_fast()) + 1 + self.k()) * panels.width()
+    }
+
+    pub fn is_fast(&self) -> bool {
+        self.tile.product == Product::Fast
     }
 
     /// The kernel that makes a panel of `rows` output rows.
-    pub fn gemm(&self, panels: &Panels, rows: usize) -> Gemm {
+    pub fn gemm(&self, panels: &Panels, rows: usize, product: Product) -> Gemm {
         let [kh, kw] = self.window.kernel;
         let [sh, sw] = self.window.stride;
         let (from, to) = (self.input.layout, self.output.layout);
+        let whole = panels.nv == self.tile.nv && panels.vector == self.isa;
         Gemm {
             isa: self.isa,
+            vector: panels.vector,
+            product,
             runs: kh,
             run: kw * self.channels_in(),
             rows,
@@ -96,10 +112,24 @@ impl Conv {
             a_row: sh * from.row_stride(self.input.shape),
             c_pixel: to.pixel_stride(),
             c_row: to.row_stride(self.output.shape),
-            mr: self.tile.mr,
+            mr: if whole || self.is_fast() { self.tile.mr } else { cost::widest(self.isa, panels.nv) },
             nv: panels.nv,
             last: panels.last,
             epilogue: self.epilogue,
+            streams: rows == self.output.shape.height,
+        }
+    }
+
+    /// The kernel that makes the numbers which the fast inner product subtracts, for `rows` output rows.
+    pub fn dots(&self, rows: usize) -> Dots {
+        let [_, sw] = self.window.stride;
+        let [kh, kw] = self.window.kernel;
+        let k = kw * self.channels_in();
+        Dots {
+            isa: self.isa,
+            len: if kh == 1 { k / 3 } else { k },
+            pixels: rows * self.output.shape.width,
+            stride: sw * self.input.layout.pixel_stride(),
         }
     }
 
@@ -108,9 +138,25 @@ impl Conv {
         let Shape { height, .. } = tensor.shape;
         if height == 0 { 0 } else { tensor.layout.offset(tensor.shape, 0, 0, 0) }
     }
+}
 
-    /// Names of kernel and bias.
-    pub fn names<'g>(&self, graph: &'g Graph) -> (&'g str, &'g str) {
-        (&graph.param(self.weight).name, &graph.param(self.bias).name)
-    }
+/// What is left of a channel group after its whole vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tail {
+    None,
+    /// So few channels that they fit half a vector.
+    Half(Isa, usize),
+    /// A vector of which some lanes are not used.
+    Masked(usize),
+}
+
+/// Whole vectors of a group of `channels`, and what is left.
+pub fn split(isa: Isa, channels: usize) -> (usize, Tail) {
+    let (vectors, rest) = (channels / isa.lanes(), channels % isa.lanes());
+    let tail = match isa.half() {
+        _ if rest == 0 => Tail::None,
+        Some(half) if rest <= half.lanes() => Tail::Half(half, rest),
+        _ => Tail::Masked(rest),
+    };
+    (vectors, tail)
 }

@@ -24,6 +24,15 @@ fn registers(isa: Isa, mr: usize, nv: usize) -> usize {
     mr * nv + nv + broadcast + 1
 }
 
+/// The most pixels of a tile of the fast inner product: sums, and as many pairs on their way; three weights.
+pub const WIDEST_FAST: usize = 14;
+
+/// Whether the fast inner product gains more than its dots cost: a sixth of a cycle for each product of a vector,
+/// against a multiply-add for each sixteen pairs and a share of a transposition.
+pub fn pays(p: Product) -> bool {
+    p.vectors * p.k / 6 > p.k / 48 + 4
+}
+
 /// The most pixels that a tile of `nv` vectors can hold; 0 if none fits.
 pub fn widest(isa: Isa, nv: usize) -> usize {
     (1..=isa.registers()).take_while(|mr| registers(isa, *mr, nv) <= isa.registers()).last().unwrap_or(0)

@@ -1,5 +1,10 @@
 //! How an image of output pixels is covered by register tiles.
 
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::kernel::lit;
+
 /// Parts of nearly the same size: `(size, count)`, the larger first.
 ///
 /// 49 pixels in tiles of at most 14 are one of 13 and three of 12: no tile is left nearly empty.
@@ -30,6 +35,12 @@ impl Tiles {
 
     pub fn count(&self) -> usize {
         self.down * self.across
+    }
+
+    /// Where pixel `P` of a tile lies.
+    pub fn pixel(&self, row: usize, pixel: usize) -> TokenStream {
+        let [cols, row, pixel] = [self.cols, row, pixel].map(lit);
+        if self.rows == 1 { quote!(P * #pixel) } else { quote!(P / #cols * #row + P % #cols * #pixel) }
     }
 }
 

@@ -1,12 +1,13 @@
 //! From the graph to Rust: `quote!` templates that look like the loop nests they make.
 
-mod conv;
+pub mod conv;
 pub mod cost;
 mod cover;
 pub mod isa;
 mod kernel;
 mod network;
 mod pack;
+mod ranges;
 mod step;
 #[cfg(test)]
 mod tests;

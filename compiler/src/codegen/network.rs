@@ -248,6 +248,10 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
 
             fn packed_bytes(&self) -> usize { self.0.packed.floats().len() * 4 }
 
+            fn is_fast(&self, index: usize) -> ::core::option::Option<bool> {
+                plan(self.0.isa.isa())?.is_fast(INFO.layers.get(index)?.name, self.0.packed.floats())
+            }
+
             fn run_into(
                 &self, scratch: &mut [f32], input: &[f32], logits: &mut [f32], observer: &mut dyn rt::Observer,
             ) -> ::core::result::Result<(), rt::LengthError> {
@@ -277,7 +281,7 @@ fn info(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenStrea
     let bytes = programs.iter().map(|program| program.scratch_bytes).max().unwrap_or(0);
     let scratch = lit(bytes.next_multiple_of(64));
     let embedding = lit(programs.first().map_or(0, |program| program.embedding.len()));
-    let fusion = spec.fusion.name();
+    let (fusion, numerics) = (spec.fusion.name(), format_ident!("{}", format!("{:?}", spec.numerics)));
     let activation = match spec.activation {
         ActivationKind::Relu => quote!(Relu),
         ActivationKind::Relu6 => quote!(Relu6),
@@ -312,6 +316,7 @@ fn info(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenStrea
                 precision: rt::Precision::F32,
                 classes: #classes,
             },
+            numerics: rt::Numerics::#numerics,
             isas: &[#(rt::Isa::#isas),*],
             parameters: &[#parameters],
             layers: &[#layers],

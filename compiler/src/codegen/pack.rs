@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{format_ident, quote};
 
 use super::conv::Conv;
 use super::isa::Isa;
 use super::kernel::lit;
-use crate::ir::{DepthwiseConv2d, Fused, Graph, NodeId, Op, Tensor};
+use super::ranges::{Range, ranges};
+use crate::ir::{DepthwiseConv2d, Fused, Graph, NodeId, Op, ParamId, Product, Tensor};
 
 /// Names a layer: a node, or a stage of a fused one.
 pub type LayerKey = (NodeId, usize);
@@ -17,8 +18,10 @@ pub type LayerKey = (NodeId, usize);
 #[derive(Debug, Default)]
 pub struct PackPlan {
     at: HashMap<LayerKey, PackedLayer>,
-    ops: Vec<PackOp>,
+    layers: Vec<PackLayer>,
     floats: usize,
+    /// By the name of the layer's kernel.
+    ranges: HashMap<String, Range>,
 }
 
 /// A layer's place in the block.
@@ -30,13 +33,21 @@ pub struct PackedLayer {
     pub group_stride: usize,
 }
 
-/// One call of the runtime's packing; see `PackOp` there.
+/// What the runtime's packing does for one layer; see `PackLayer` there.
 #[derive(Debug, Clone)]
-struct PackOp {
+struct PackLayer {
     weight: String,
     bias: String,
     k: usize,
     n: usize,
+    product: Product,
+    range: Range,
+    panels: Vec<PackPanels>,
+}
+
+/// See `PackPanels` of the runtime.
+#[derive(Debug, Clone)]
+struct PackPanels {
     first: usize,
     last: usize,
     panel: usize,
@@ -51,7 +62,7 @@ const LINE: usize = 16;
 
 impl PackPlan {
     pub fn new(graph: &Graph, order: &[NodeId], isa: Isa) -> Self {
-        let mut plan = Self::default();
+        let mut plan = Self { ranges: ranges(graph, order), ..Self::default() };
         for id in order {
             let node = graph.node(*id);
             let Some(input) = graph.inputs(*id).first().map(|input| graph.node(*input).tensor) else { continue };
@@ -108,30 +119,26 @@ impl PackPlan {
     }
 
     fn conv(&mut self, graph: &Graph, key: LayerKey, conv: &Conv, group_stride: usize) {
-        let (weight, bias) = conv.names(graph);
-        let (lanes, n) = (conv.isa.lanes(), conv.output.shape.channels);
+        let n = conv.output.shape.channels;
         let grouped = group_stride > 0;
         let mut starts = Vec::new();
-        for panels in conv.panels() {
-            let first = panels.first_vector * lanes;
-            let panel = panels.nv * lanes;
-            starts.push(self.floats);
-            self.ops.push(PackOp {
-                weight: weight.to_owned(),
-                bias: bias.to_owned(),
-                k: conv.k(),
-                n,
-                first,
-                last: if grouped { n } else { n.min(first + panels.count * panel) },
-                panel,
-                at: self.floats,
-                panel_stride: conv.panel_floats(&panels),
+        let panels = conv.panels().into_iter().map(|panels| {
+            let (at, stride) = (self.floats, conv.panel_floats(&panels));
+            starts.push(at);
+            self.floats += panels.count * stride;
+            PackPanels {
+                first: panels.first,
+                last: if grouped { n } else { n.min(panels.first + panels.count * panels.width()) },
+                panel: panels.width(),
+                at,
+                panel_stride: stride,
                 panels_per_group: panels.count,
                 group_stride,
-            });
-            self.floats += panels.count * conv.panel_floats(&panels);
-        }
+            }
+        });
+        let panels = panels.collect();
         self.at.insert(key, PackedLayer { at: starts, group_stride });
+        self.layer_of(graph, [conv.weight, conv.bias], conv.k(), n, conv.tile.product, panels);
         self.align(grouped);
     }
 
@@ -150,22 +157,27 @@ impl PackPlan {
         let taps: usize = op.window.kernel.iter().product();
         let panel_stride = (1 + taps) * lanes;
         let vectors = tensor.layout.group / lanes;
-        self.ops.push(PackOp {
-            weight: graph.param(op.weight).name.clone(),
-            bias: graph.param(bias).name.clone(),
-            k: taps,
-            n,
-            first: 0,
-            last: n,
-            panel: lanes,
-            at: self.floats,
-            panel_stride,
-            panels_per_group: vectors,
-            group_stride,
-        });
-        self.at.insert(key, PackedLayer { at: vec![self.floats], group_stride });
+        let at = self.floats;
+        let panels =
+            PackPanels { first: 0, last: n, panel: lanes, at, panel_stride, panels_per_group: vectors, group_stride };
+        self.at.insert(key, PackedLayer { at: vec![at], group_stride });
+        self.layer_of(graph, [op.weight, bias], taps, n, Product::Plain, vec![panels]);
         self.floats += vectors * panel_stride;
         self.align(group_stride > 0);
+    }
+
+    fn layer_of(
+        &mut self,
+        graph: &Graph,
+        [weight, bias]: [ParamId; 2],
+        k: usize,
+        n: usize,
+        product: Product,
+        panels: Vec<PackPanels>,
+    ) {
+        let [weight, bias] = [weight, bias].map(|param| graph.param(param).name.clone());
+        let range = self.ranges.get(&weight).copied().unwrap_or_default();
+        self.layers.push(PackLayer { weight, bias, k, n, product, range, panels });
     }
 
     /// Layers start at cache lines; groups need no gap, since panels are whole vectors.
@@ -177,17 +189,28 @@ impl PackPlan {
 
     /// The runtime's `PackPlan` as a constant expression.
     pub fn tokens(&self) -> TokenStream {
-        let ops = self.ops.iter().map(|op| {
-            let PackOp { weight, bias, .. } = op;
-            let [k, n, first, last, panel, at] = [op.k, op.n, op.first, op.last, op.panel, op.at].map(lit);
-            let [panel_stride, panels_per_group, group_stride] =
-                [op.panel_stride, op.panels_per_group, op.group_stride].map(lit);
-            quote!(rt::PackOp {
-                weight: #weight, bias: #bias, k: #k, n: #n, first: #first, last: #last, panel: #panel, at: #at,
-                panel_stride: #panel_stride, panels_per_group: #panels_per_group, group_stride: #group_stride,
+        let layers = self.layers.iter().map(|layer| {
+            let PackLayer { weight, bias, product, range, .. } = layer;
+            let [k, n] = [layer.k, layer.n].map(lit);
+            let [product, values] =
+                [format!("{product:?}"), format!("{:?}", range.values)].map(|name| format_ident!("{name}"));
+            let Range { begins_residual, adds_residual, .. } = range;
+            let panels = layer.panels.iter().map(|panels| {
+                let [first, last, panel, at] = [panels.first, panels.last, panels.panel, panels.at].map(lit);
+                let [panel_stride, panels_per_group, group_stride] =
+                    [panels.panel_stride, panels.panels_per_group, panels.group_stride].map(lit);
+                quote!(rt::PackPanels {
+                    first: #first, last: #last, panel: #panel, at: #at, panel_stride: #panel_stride,
+                    panels_per_group: #panels_per_group, group_stride: #group_stride,
+                })
+            });
+            quote!(rt::PackLayer {
+                weight: #weight, bias: #bias, k: #k, n: #n, product: rt::Product::#product,
+                range: rt::Range::#values, begins_residual: #begins_residual, adds_residual: #adds_residual,
+                panels: &[#(#panels),*],
             })
         });
         let lines = lit(self.lines());
-        quote!(rt::PackPlan { ops: &[#(#ops),*], lines: #lines })
+        quote!(rt::PackPlan { layers: &[#(#layers),*], lines: #lines })
     }
 }

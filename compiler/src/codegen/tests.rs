@@ -6,9 +6,9 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 use super::Program;
 use super::isa::Isa;
-use super::kernel::{Depthwise, Elementwise, Gemm, Kernel, Pool};
+use super::kernel::{Depthwise, Dots, Elementwise, Gemm, Kernel, Pool};
 use crate::diagnostic::SourceFile;
-use crate::ir::{Activation, Epilogue};
+use crate::ir::{Activation, Epilogue, Product};
 use crate::spec::Overrides;
 
 const TABLE: &str = "
@@ -84,6 +84,21 @@ fn kernels_know_nothing_at_run_time_but_their_views() {
         "relu",
         "relu6",
         "constant",
+        "sub",
+        "sums",
+        "pair",
+        "unroll",
+        "P",
+        "dots",
+        "t",
+        "each_lane",
+        "LANE",
+        "ROW",
+        "zero",
+        "use",
+        "rt",
+        "simd",
+        "avx2",
         "a",
         "w",
         "c",
@@ -91,6 +106,12 @@ fn kernels_know_nothing_at_run_time_but_their_views() {
         "x",
         "v",
         "b",
+        "d",
+        "s",
+        "u",
+        "y",
+        "batch",
+        "line",
         "sum",
         "band",
         "tile",
@@ -101,7 +122,7 @@ fn kernels_know_nothing_at_run_time_but_their_views() {
     ]
     .into();
     let numbered = |name: &str| {
-        let rest = name.strip_prefix(['a', 'b', 'c', 'w', 'x']).unwrap_or("?");
+        let rest = name.strip_prefix(['a', 'b', 'c', 'd', 'w', 'x']).unwrap_or("?");
         rest.chars().all(|c| c.is_ascii_digit() || c == '_')
     };
     for program in all_programs() {
@@ -192,6 +213,8 @@ fn one_kernel_of_each_family_and_set() {
         let lanes = isa.lanes();
         let pointwise = Gemm {
             isa,
+            vector: isa,
+            product: Product::Plain,
             runs: 1,
             run: 6,
             rows: 1,
@@ -204,9 +227,12 @@ fn one_kernel_of_each_family_and_set() {
             nv: 2,
             last: 3,
             epilogue: Epilogue { activation: None, residual: true },
+            streams: false,
         };
         let stem = Gemm {
             isa,
+            vector: isa,
+            product: Product::Plain,
             runs: 3,
             run: 9,
             rows: 1,
@@ -219,6 +245,7 @@ fn one_kernel_of_each_family_and_set() {
             nv: 1,
             last: lanes,
             epilogue: relu6,
+            streams: false,
         };
         let depthwise = Depthwise {
             isa,
@@ -233,7 +260,7 @@ fn one_kernel_of_each_family_and_set() {
             vectors: 1,
             epilogue: relu6,
         };
-        let kernels = [
+        let mut kernels = vec![
             pointwise.kernel(),
             stem.kernel(),
             depthwise.kernel(),
@@ -241,6 +268,15 @@ fn one_kernel_of_each_family_and_set() {
             Elementwise { isa, op: Some(Activation::Relu6), vectors: 4 }.kernel(),
             Pool { isa, pixels: 4, channels: lanes + 1, a_pixel: lanes + 1 }.kernel(),
         ];
+        if let Some(half) = isa.half() {
+            kernels.push(Gemm { vector: half, nv: 1, last: 3, streams: true, ..pointwise }.kernel());
+        }
+        if isa.has_fast_product() {
+            let fast = Gemm { product: Product::Fast, nv: 1, run: 7, ..pointwise };
+            kernels.push(fast.kernel());
+            kernels.push(Gemm { product: Product::Fast, ..stem }.kernel());
+            kernels.push(Dots { isa, len: lanes + 2, pixels: lanes + 1, stride: 40 }.kernel());
+        }
         let text: Vec<String> = kernels.iter().map(formatted).collect();
         insta::assert_snapshot!(format!("kernels_{}", isa.name()), text.join("\n"));
     }

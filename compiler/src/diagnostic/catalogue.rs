@@ -51,7 +51,7 @@ catalogue! {
     RESIDUAL = "residual": "a residual is auto, true or false";
     PREPROCESSING = "preprocessing": "preprocessing is { range: [low, high] } with low below high, or { mean: [r, g, b], std: [r, g, b] } with every std above 0";
     PRECISION = "precision": "the precision is f32";
-    NUMERICS = "numerics": "the numerics are strict: the same bits on every machine";
+    NUMERICS = "numerics": "the numerics are fast (the fast inner product where the processor gains from it) or strict (the same bits on every machine)";
     ROUNDING = "rounding": "the rounding is even: to the nearest value, ties to the even one";
     FUSION = "fusion": "the fusion is none, relu6 or block";
     ISA = "isa": "an instruction set is avx512, avx2, neon or portable; give one, or a list without repetition";

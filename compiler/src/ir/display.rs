@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{
-    BatchNorm, Epilogue, Fused, Graph, NodeId, Op, Origin, Padding, Param, ParamId, ParamSource, Place, Tensor, Tile,
-    Window,
+    BatchNorm, Epilogue, Fused, Graph, NodeId, Op, Origin, Padding, Param, ParamId, ParamSource, Place, Product,
+    Tensor, Tile, Window,
 };
 
 impl fmt::Display for Graph {
@@ -133,7 +133,10 @@ impl fmt::Display for Line<'_> {
             write!(f, " copies {} bytes", shape.elements() * size_of::<f32>())?;
         }
         match self.tile {
-            Some(Tile::Gemm(tile)) => write!(f, " tile {}x{} chunk {}", tile.mr, tile.nv, tile.chunk)?,
+            Some(Tile::Gemm(tile)) => {
+                let product = if tile.product == Product::Fast { " fast" } else { "" };
+                write!(f, " tile {}x{} chunk {}{product}", tile.mr, tile.nv, tile.chunk)?;
+            }
             Some(Tile::Depthwise(tile)) => write!(f, " tile {}x{}", tile.rows, tile.cols)?,
             None => {}
         }

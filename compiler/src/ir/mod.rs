@@ -9,12 +9,13 @@ mod op;
 mod param;
 mod shape;
 pub mod verify;
+mod workspace;
 
 pub use graph::{Graph, NodeId};
 pub use layout::{Layout, Place, Tensor};
 pub use op::{
     Activation, BatchNorm, Conv2d, Dense, DepthwiseConv2d, DepthwiseTile, Epilogue, Fused, GemmTile, Node, Op, Origin,
-    Stage, Tile,
+    Product, Stage, Tile,
 };
 pub use param::{Param, ParamId, ParamSource};
 pub use shape::{Padding, Shape, Window};

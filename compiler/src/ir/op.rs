@@ -13,6 +13,8 @@ pub struct Node {
     pub tile: Option<Tile>,
     /// Set by `plan_scratch`; the network's input and output have none.
     pub place: Option<Place>,
+    /// What the operation needs beside its value; set by `plan_scratch`.
+    pub workspace: Option<Place>,
 }
 
 /// Where a node comes from.
@@ -173,6 +175,7 @@ pub struct Stage {
     pub tensor: Tensor,
     pub tile: Option<Tile>,
     pub place: Option<Place>,
+    pub workspace: Option<Place>,
 }
 
 /// Register tile of a kernel.
@@ -188,6 +191,16 @@ pub struct GemmTile {
     pub mr: usize,
     pub nv: usize,
     pub chunk: usize,
+    pub product: Product,
+}
+
+/// How the products of a convolution are summed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Product {
+    /// A multiply-add for each.
+    Plain,
+    /// The fast inner product, or the plain one: the packed weights say which.
+    Fast,
 }
 
 /// `rows` by `cols` output pixels of one vector of channels.

@@ -93,7 +93,7 @@ fn border_input(graph: &mut Graph, reader: NodeId, input: NodeId, window: Window
     origin.name.push_str(".border");
     origin.layer = None;
     let tensor = Tensor { shape, layout };
-    let repack = graph.add(Node { op: Op::Repack, origin, tensor, tile: None, place: None }, &[input]);
+    let repack = graph.add(Node { op: Op::Repack, origin, tensor, tile: None, place: None, workspace: None }, &[input]);
     graph.redirect(reader, input, repack);
 }
 
@@ -132,7 +132,7 @@ fn ring_before_window(fused: &mut Fused, input: Tensor) {
     origin.layer = None;
     let layout = Layout { group: input.shape.channels, border: sides, ring };
     let tensor = Tensor { shape: input.shape, layout };
-    fused.stages.insert(0, Stage { op: Op::Repack, origin, tensor, tile: None, place: None });
+    fused.stages.insert(0, Stage { op: Op::Repack, origin, tensor, tile: None, place: None, workspace: None });
 }
 
 /// Vectors of channels in a group of the ring: a panel of the producer's cheapest register tile.

@@ -6,25 +6,28 @@
 //!
 //! Precondition: `assign_layouts` ran. Postcondition: every convolution and the classifier has a tile.
 
-use crate::codegen::cost::{Product, best_tile};
+use crate::codegen::conv::{Tail, split};
+use crate::codegen::cost::{self, best_tile};
 use crate::codegen::isa::Isa;
-use crate::ir::{DepthwiseTile, Fused, GemmTile, Graph, Op, Tensor, Tile, Window};
+use crate::ir::{DepthwiseTile, Fused, GemmTile, Graph, Op, Product, Tensor, Tile, Window};
+use crate::spec::Numerics;
 
 /// Activations that share one pass over the weights while they stay in a near cache.
 const CHUNK_CACHE: usize = 64 << 10;
 
-pub fn assign_tiles(graph: &mut Graph, isa: Isa) {
+pub fn assign_tiles(graph: &mut Graph, numerics: Numerics, isa: Isa) {
+    let fast = numerics == Numerics::Fast && isa.has_fast_product();
     let Some(order) = graph.order() else { return };
     for id in order {
         let Some(input) = graph.inputs(id).first().map(|input| graph.node(*input).tensor) else { continue };
         let node = graph.node_mut(id);
         let output = node.tensor;
         match &mut node.op {
-            Op::Fused(fused) => stages(fused, input, isa),
+            Op::Fused(fused) => stages(fused, input, fast, isa),
             op => {
                 let tile = match &*op {
-                    Op::Conv2d(conv) => Some(gemm(input, output, conv.window, output.shape.height, isa)),
-                    Op::Dense(_) => Some(gemm(input, output, Window::POINT, 1, isa)),
+                    Op::Conv2d(conv) => Some(gemm(input, output, conv.window, output.shape.height, fast, isa)),
+                    Op::Dense(_) => Some(gemm(input, output, Window::POINT, 1, false, isa)),
                     Op::DepthwiseConv2d(op) => Some(depthwise(op.window, output.shape.height, output, isa)),
                     _ => None,
                 };
@@ -34,7 +37,7 @@ pub fn assign_tiles(graph: &mut Graph, isa: Isa) {
     }
 }
 
-fn stages(fused: &mut Fused, input: Tensor, isa: Isa) {
+fn stages(fused: &mut Fused, input: Tensor, fast: bool, isa: Isa) {
     let rows = fused.rows;
     let mut input = input;
     for stage in &mut fused.stages {
@@ -42,9 +45,9 @@ fn stages(fused: &mut Fused, input: Tensor, isa: Isa) {
         stage.tile = match &stage.op {
             // Into a ring row by row, out of the depthwise's buffer a tile of rows at a time.
             Op::Conv2d(conv) => Some(match output.layout.ring {
-                Some(slots) if slots < output.shape.height => gemm(input, output, conv.window, 1, isa),
-                Some(_) => gemm(input, output, conv.window, output.shape.height, isa),
-                None => gemm(input, output, conv.window, rows, isa),
+                Some(slots) if slots < output.shape.height => gemm(input, output, conv.window, 1, fast, isa),
+                Some(_) => gemm(input, output, conv.window, output.shape.height, fast, isa),
+                None => gemm(input, output, conv.window, rows, fast, isa),
             }),
             Op::DepthwiseConv2d(op) => Some(depthwise(op.window, rows, output, isa)),
             _ => None,
@@ -53,23 +56,32 @@ fn stages(fused: &mut Fused, input: Tensor, isa: Isa) {
     }
 }
 
-/// The tile of a convolution that is called for `rows` output rows at a time.
-fn gemm(input: Tensor, output: Tensor, window: Window, rows: usize, isa: Isa) -> Tile {
+/// The tile of a convolution that is called for `rows` output rows at a time; `fast` where the fast inner product may
+/// serve it.
+fn gemm(input: Tensor, output: Tensor, window: Window, rows: usize, fast: bool, isa: Isa) -> Tile {
     let shape = output.shape;
     let [kh, kw] = window.kernel;
     let k = kh * kw * input.shape.channels;
-    let vectors = output.layout.group.div_ceil(isa.lanes());
+    let (whole, tail) = split(isa, output.layout.group);
+    let vectors = whole + usize::from(matches!(tail, Tail::Masked(_)));
     let flat = window.is_point() && is_flat(input) && is_flat(output);
     let whole_groups = output.layout.groups(shape) > 1 || output.layout.ring.is_some();
-    let product = Product { rows, cols: shape.width, flat, vectors, k };
-    let (mr, nv) = best_tile(isa, product, |nv| !whole_groups || vectors.is_multiple_of(nv));
+    let product = cost::Product { rows, cols: shape.width, flat, vectors, k };
+    let fast = fast && cost::pays(product);
+    let (mr, nv, product) = match fast {
+        true => (cost::WIDEST_FAST.min(rows * shape.width), 1, Product::Fast),
+        false => {
+            let (mr, nv) = best_tile(isa, product, |nv| !whole_groups || vectors.is_multiple_of(nv));
+            (mr, nv, Product::Plain)
+        }
+    };
     let row_bytes = shape.width * window.stride[0] * input.layout.row_stride(input.shape) / input.shape.width.max(1)
         * size_of::<f32>();
     let chunk = (1..=rows)
         .filter(|chunk| rows.is_multiple_of(*chunk) && (*chunk == 1 || chunk * row_bytes <= CHUNK_CACHE))
         .max()
         .unwrap_or(1);
-    Tile::Gemm(GemmTile { mr, nv, chunk })
+    Tile::Gemm(GemmTile { mr, nv, chunk, product })
 }
 
 fn is_flat(tensor: Tensor) -> bool {

@@ -94,7 +94,7 @@ fn fuse(graph: &mut Graph, producer: Option<NodeId>, depthwise: NodeId, project:
     let Node { origin, tensor, .. } = graph.node(project);
     let origin = Origin { name: name(&stages), layer: None, ..origin.clone() };
     let op = Op::Fused(Fused { stages, rows: 0 });
-    let fused = Node { op, origin, tensor: *tensor, tile: None, place: None };
+    let fused = Node { op, origin, tensor: *tensor, tile: None, place: None, workspace: None };
     let inputs: Vec<NodeId> = std::iter::once(source).chain(graph.inputs(project).into_iter().skip(1)).collect();
     let fused = graph.add(fused, &inputs);
     graph.replace(project, fused);
@@ -105,14 +105,21 @@ fn fuse(graph: &mut Graph, producer: Option<NodeId>, depthwise: NodeId, project:
 }
 
 fn stage(node: &Node) -> Stage {
-    Stage { op: node.op.clone(), origin: node.origin.clone(), tensor: node.tensor, tile: node.tile, place: node.place }
+    Stage {
+        op: node.op.clone(),
+        origin: node.origin.clone(),
+        tensor: node.tensor,
+        tile: node.tile,
+        place: None,
+        workspace: None,
+    }
 }
 
 /// The stage that copies `read` into the ring of `depthwise`.
 fn copy(depthwise: &Node, read: &Node) -> Stage {
     let origin = &depthwise.origin;
     let origin = Origin { name: format!("{}.rows", origin.name), layer: None, ..origin.clone() };
-    Stage { op: Op::Repack, origin, tensor: read.tensor, tile: None, place: None }
+    Stage { op: Op::Repack, origin, tensor: read.tensor, tile: None, place: None, workspace: None }
 }
 
 /// `block2`, or `stem+block1` where the stages are of two parts of the network.

@@ -29,7 +29,7 @@ use std::fmt;
 
 use crate::ir::verify::{Postcondition, VerifyErrors, verify};
 use crate::ir::{Graph, NodeId};
-use crate::spec::{Fusion, Isa};
+use crate::spec::{Fusion, Isa, Numerics};
 
 /// The name under which the graph is shown before any pass.
 pub const LOWERED: &str = "lower";
@@ -123,6 +123,7 @@ pub fn run(
 pub fn schedule(
     graph: &mut Graph,
     fusion: Fusion,
+    numerics: Numerics,
     isa: Isa,
     up_to: Option<&str>,
     observe: &mut dyn FnMut(&str, &Graph),
@@ -132,7 +133,7 @@ pub fn schedule(
     for postcondition in [Postcondition::LayoutsAssigned, Postcondition::TilesAssigned, Postcondition::ScratchPlanned] {
         match postcondition {
             Postcondition::LayoutsAssigned => assign_layouts::assign_layouts(graph, isa),
-            Postcondition::TilesAssigned => assign_tiles::assign_tiles(graph, isa),
+            Postcondition::TilesAssigned => assign_tiles::assign_tiles(graph, numerics, isa),
             _ => scratch = plan_scratch::plan_scratch(graph),
         }
         let pass = postcondition.pass();

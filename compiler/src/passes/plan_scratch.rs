@@ -10,7 +10,7 @@
 
 use std::ops::Range;
 
-use crate::ir::{Graph, NodeId, Op, Place, Tensor};
+use crate::ir::{Graph, Node, NodeId, Op, Place};
 
 /// Alignment of every place, a cache line.
 const ALIGN: usize = 64;
@@ -26,6 +26,8 @@ struct Value {
 enum Owner {
     Node(NodeId),
     Stage(NodeId, usize),
+    Workspace(NodeId),
+    StageWorkspace(NodeId, usize),
 }
 
 /// Sets the places and returns the bytes of the scratch.
@@ -36,14 +38,7 @@ pub fn plan_scratch(graph: &mut Graph) -> usize {
     let mut in_place: Vec<(NodeId, NodeId)> = Vec::new();
     for (at, id) in order.iter().copied().enumerate() {
         let node = graph.node(id);
-        if let Op::Fused(fused) = &node.op {
-            let inner = &fused.stages[..fused.stages.len().saturating_sub(1)];
-            values.extend(inner.iter().enumerate().map(|(stage, inner)| Value {
-                owner: Owner::Stage(id, stage),
-                bytes: bytes(inner.tensor),
-                live: at..at + 1,
-            }));
-        }
+        values.extend(inner_values(node, id).map(|(owner, bytes)| Value { owner, bytes, live: at..at + 1 }));
         let last = graph.readers(id).into_iter().map(position).max();
         let (Some(last), false) = (last, matches!(node.op, Op::Input)) else { continue };
         match reusable_input(graph, id) {
@@ -54,7 +49,9 @@ pub fn plan_scratch(graph: &mut Graph) -> usize {
                     value.live.end = value.live.end.max(last + 1);
                 }
             }
-            None => values.push(Value { owner: Owner::Node(id), bytes: bytes(node.tensor), live: at..last + 1 }),
+            None => {
+                values.push(Value { owner: Owner::Node(id), bytes: bytes(node.tensor.elements()), live: at..last + 1 })
+            }
         }
     }
     // The largest first: what is placed later fills the gaps.
@@ -65,9 +62,13 @@ pub fn plan_scratch(graph: &mut Graph) -> usize {
         placed.push((place, value.live.clone()));
         match value.owner {
             Owner::Node(id) => graph.node_mut(id).place = Some(place),
-            Owner::Stage(id, stage) => {
-                if let Op::Fused(fused) = &mut graph.node_mut(id).op {
-                    fused.stages[stage].place = Some(place);
+            Owner::Workspace(id) => graph.node_mut(id).workspace = Some(place),
+            Owner::Stage(id, at) | Owner::StageWorkspace(id, at) => {
+                let Op::Fused(fused) = &mut graph.node_mut(id).op else { continue };
+                let stage = &mut fused.stages[at];
+                match value.owner {
+                    Owner::StageWorkspace(..) => stage.workspace = Some(place),
+                    _ => stage.place = Some(place),
                 }
             }
         }
@@ -79,8 +80,24 @@ pub fn plan_scratch(graph: &mut Graph) -> usize {
 }
 
 /// Whole vectors may be read and written past the last element: sizes are whole cache lines.
-fn bytes(tensor: Tensor) -> usize {
-    (tensor.elements() * size_of::<f32>()).next_multiple_of(ALIGN)
+fn bytes(elements: usize) -> usize {
+    (elements * size_of::<f32>()).next_multiple_of(ALIGN)
+}
+
+/// What lives during the node alone: workspaces, and what stages hand to each other.
+fn inner_values(node: &Node, id: NodeId) -> impl Iterator<Item = (Owner, usize)> {
+    let stages = match &node.op {
+        Op::Fused(fused) => &*fused.stages,
+        _ => &[],
+    };
+    let handed = stages.iter().enumerate().take(stages.len().saturating_sub(1));
+    let handed = handed.map(move |(at, stage)| (Owner::Stage(id, at), bytes(stage.tensor.elements())));
+    let own = std::iter::once((Owner::Workspace(id), bytes(node.workspace_floats())));
+    let theirs = stages.iter().enumerate().map(move |(at, stage)| {
+        let floats = if let Op::Fused(fused) = &node.op { fused.workspace_floats(stage) } else { 0 };
+        (Owner::StageWorkspace(id, at), bytes(floats))
+    });
+    handed.chain(own).chain(theirs).filter(|(owner, bytes)| *bytes > 0 || matches!(owner, Owner::Stage(..)))
 }
 
 /// The first input of an elementwise operation that nobody reads afterwards.

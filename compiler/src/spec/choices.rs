@@ -11,8 +11,7 @@ pub(super) const ACTIVATION: &[(&str, ActivationKind)] =
 pub(super) const PRECISION: &[(&str, Precision)] = &[("f32", Precision::F32)];
 pub(super) const PLANNED_PRECISION: &[&str] = &["int8", "uint8"];
 
-pub(super) const NUMERICS: &[(&str, Numerics)] = &[("strict", Numerics::Strict)];
-pub(super) const PLANNED_NUMERICS: &[&str] = &["fast"];
+pub(super) const NUMERICS: &[(&str, Numerics)] = &[("fast", Numerics::Fast), ("strict", Numerics::Strict)];
 
 pub(super) const ROUNDING: &[(&str, Rounding)] = &[("even", Rounding::Even)];
 /// TensorFlow Lite's two ways of rounding the products of quantised layers.

@@ -184,6 +184,8 @@ pub enum Precision {
 pub enum Numerics {
     /// One FMA chain per output in a documented order: the same bits on every FMA target.
     Strict,
+    /// The fast inner product where instruction set and processor gain from it, and a layer's weights allow it.
+    Fast,
 }
 
 /// Where a result lies between two representable values.

@@ -75,7 +75,7 @@ head: {{ channels: 1280 }}  # scaled by widths above 1 only
 
 # The code that is generated. None of it changes which weights fit.
 precision: f32
-numerics: strict  # the same bits on every machine, instruction set and fusion level
+numerics: fast  # or strict: the same bits on every machine, instruction set and fusion level
 rounding: even  # to the nearest value, ties to the even one
 fusion: block  # block: streamed inverted residuals; relu6: fused epilogues; none: layer by layer
 isa: [avx512, avx2, neon, portable]  # what to generate kernels for; the machine's best is taken

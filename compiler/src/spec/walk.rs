@@ -128,7 +128,7 @@ pub(super) fn walk(checker: &mut Checker<'_>, root: &Node, arguments: &Arguments
         head: settings.required("head", head),
         preprocessing: settings.or("preprocessing", Preprocessing::from_range(-1.0, 1.0), Checker::preprocessing),
         precision: settings.or("precision", Precision::F32, Checker::precision),
-        numerics: settings.or("numerics", Numerics::Strict, Checker::numerics),
+        numerics: settings.or("numerics", Numerics::Fast, Checker::numerics),
         rounding: settings.or("rounding", Rounding::Even, Checker::rounding),
         fusion: settings.or("fusion", Fusion::Block, Checker::fusion),
         isas: settings.or("isa", Isa::ALL.to_vec(), Checker::isas),
@@ -274,7 +274,7 @@ impl Checker<'_> {
     }
 
     fn numerics(&mut self, entry: &Entry<'_>) -> Option<Numerics> {
-        self.choice(entry, &catalogue::NUMERICS, choices::NUMERICS, choices::PLANNED_NUMERICS)
+        self.choice(entry, &catalogue::NUMERICS, choices::NUMERICS, &[])
     }
 
     fn rounding(&mut self, entry: &Entry<'_>) -> Option<Rounding> {

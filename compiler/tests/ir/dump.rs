@@ -5,7 +5,7 @@ use mbvc_compiler::ir::dot::dot;
 use mbvc_compiler::ir::verify::{Postcondition, verify};
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::passes::{self, LOWERED, PASSES};
-use mbvc_compiler::spec::{Fusion, Isa};
+use mbvc_compiler::spec::{Fusion, Isa, Numerics};
 
 use crate::support::{SMALL, parsed, rewritten, scheduled};
 
@@ -48,7 +48,7 @@ fn as_a_drawing() {
 /// The graph after one of the passes for an instruction set.
 fn scheduled_up_to(pass: &str) -> String {
     let mut graph = rewritten(&parsed(SMALL), Fusion::Block, None);
-    passes::schedule(&mut graph, Fusion::Block, Isa::Avx2, Some(pass), &mut |_, _| {}).unwrap();
+    passes::schedule(&mut graph, Fusion::Block, Numerics::Strict, Isa::Avx2, Some(pass), &mut |_, _| {}).unwrap();
     nodes(&graph.to_string()).to_owned()
 }
 
@@ -88,7 +88,10 @@ fn passes_run_in_their_order_and_stop_where_they_are_told() {
         let mut graph = lower(&spec);
         passes::run(&mut graph, fusion, up_to, &mut |pass, _| seen.push(pass.to_owned())).unwrap();
         if up_to.is_none_or(|pass| PASSES[4..].contains(&pass)) {
-            passes::schedule(&mut graph, fusion, Isa::Neon, up_to, &mut |pass, _| seen.push(pass.to_owned())).unwrap();
+            passes::schedule(&mut graph, fusion, Numerics::Strict, Isa::Neon, up_to, &mut |pass, _| {
+                seen.push(pass.to_owned())
+            })
+            .unwrap();
         }
         seen
     };

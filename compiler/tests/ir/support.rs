@@ -7,7 +7,7 @@ use mbvc_compiler::ir::{
 };
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::passes;
-use mbvc_compiler::spec::{self, Fusion, Isa, NetworkSpec};
+use mbvc_compiler::spec::{self, Fusion, Isa, NetworkSpec, Numerics};
 
 /// Table 2 of the paper.
 pub const V2: &str = "\
@@ -52,7 +52,7 @@ pub fn rewritten(spec: &NetworkSpec, fusion: Fusion, up_to: Option<&str>) -> Gra
 /// The graph that code is generated from.
 pub fn scheduled(spec: &NetworkSpec, fusion: Fusion, isa: Isa) -> Graph {
     let mut graph = rewritten(spec, fusion, None);
-    passes::schedule(&mut graph, fusion, isa, None, &mut |_, _| {})
+    passes::schedule(&mut graph, fusion, Numerics::Fast, isa, None, &mut |_, _| {})
         .unwrap_or_else(|broken| panic!("{broken}\n{graph}"));
     graph
 }
@@ -103,6 +103,6 @@ impl Hand {
 
     fn node(&mut self, name: &str, op: Op, shape: Shape, inputs: &[NodeId]) -> NodeId {
         let origin = Origin { line: 1, step: 0, layer: None, name: name.to_owned() };
-        self.0.add(Node { op, origin, tensor: Tensor::nhwc(shape), tile: None, place: None }, inputs)
+        self.0.add(Node { op, origin, tensor: Tensor::nhwc(shape), tile: None, place: None, workspace: None }, inputs)
     }
 }

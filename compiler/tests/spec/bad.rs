@@ -81,7 +81,7 @@ const VALUES: &[Case] = &[
     ("name_is_a_number", &[("name: Small", "name: 224")]),
     ("name_is_not_ascii", &[("name: Small", "name: Größe")]),
     ("int8_is_planned", &[("width: 1.0", "precision: int8")]),
-    ("fast_is_planned", &[("width: 1.0", "numerics: fast")]),
+    ("unknown_numerics", &[("width: 1.0", "numerics: fst")]),
     ("other_rounding_is_planned", &[("width: 1.0", "rounding: away")]),
     ("threads_are_planned", &[("width: 1.0", "threads: 2")]),
     ("no_threads", &[("width: 1.0", "threads: 0")]),

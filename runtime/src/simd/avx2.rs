@@ -70,11 +70,25 @@ pub fn fma(x: Vector, w: Vector, sum: Vector) -> Vector {
     _mm256_fmadd_ps(x, w, sum)
 }
 
+/// `(a[x] + v) * (b[y] + u) + sum`: a pair of the fast inner product.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub fn pair(a: Src<'_>, x: usize, b: Src<'_>, y: usize, v: Vector, u: Vector, sum: Vector) -> Vector {
+    fma(add(splat(a, x), v), add(splat(b, y), u), sum)
+}
+
 /// `a + b`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub fn add(a: Vector, b: Vector) -> Vector {
     _mm256_add_ps(a, b)
+}
+
+/// `a - b`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub fn sub(a: Vector, b: Vector) -> Vector {
+    _mm256_sub_ps(a, b)
 }
 
 /// `a * b`.

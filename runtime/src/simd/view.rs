@@ -53,6 +53,13 @@ impl<'a> Src<'a> {
         self.pointer.wrapping_add(offset)
     }
 
+    /// The float at `at`.
+    #[inline(always)]
+    pub fn get(self, at: usize) -> f32 {
+        // SAFETY: `address` checks the range in debug builds; the planner proves it for generated code.
+        unsafe { *self.address(at, 1) }
+    }
+
     /// An address that may lie outside the view: for prefetching only.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]

@@ -54,6 +54,21 @@ impl Isa {
         matches!(self, Self::Avx2 | Self::Avx512)
     }
 
+    /// An instruction set of half the width, whose vocabulary serves the functions of this one too.
+    pub const fn half(self) -> Option<Self> {
+        match self {
+            Self::Avx512 => Some(Self::Avx2),
+            Self::Portable | Self::Neon | Self::Avx2 => None,
+        }
+    }
+
+    /// Whether there are kernels for the fast inner product. It takes two broadcasts for each product, which are free
+    /// only where an addition reads its operand from memory into every lane, and as many registers as pixels beside
+    /// the sums.
+    pub const fn has_fast_product(self) -> bool {
+        matches!(self, Self::Avx512)
+    }
+
     /// Whether multiplication and addition are rounded once, together.
     pub const fn has_fma(self) -> bool {
         !matches!(self, Self::Portable)

@@ -3,11 +3,13 @@
 //! Kernels are never inlined: each has the register file to itself, and a profiler shows it by name.
 
 mod depthwise;
+mod dots;
 mod elementwise;
 mod gemm;
 mod pool;
 
 pub use depthwise::Depthwise;
+pub use dots::Dots;
 pub use elementwise::Elementwise;
 pub use gemm::Gemm;
 pub use pool::Pool;
@@ -70,6 +72,12 @@ fn repeat(index: &str, count: usize, body: TokenStream) -> TokenStream {
         1 => body,
         _ => quote!(for #index in 0..#count_lit { #body }),
     }
+}
+
+/// The statements `count` times, with `P` standing for 0, 1, ...: constants, so that arrays are registers.
+fn unroll(count: usize, statements: TokenStream) -> TokenStream {
+    let count = lit(count);
+    quote!(rt::unroll! { P in 0..#count { #statements } })
 }
 
 /// The suffix of a kernel's name that tells its epilogue.

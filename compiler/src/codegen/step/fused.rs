@@ -7,6 +7,7 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
+use super::panels::{Fast, PanelCalls, dots, wanted, wanted_name};
 use super::{Code, Context, parts, place};
 use crate::codegen::conv::Conv;
 use crate::codegen::kernel::{Depthwise, Kernel, lit};
@@ -84,7 +85,14 @@ impl Block<'_> {
             names.push("x");
             places.push(place(self.input));
         }
+        for (stage, name) in [(self.ring, "produce_dots"), (self.project, "project_dots")] {
+            if let Some(place) = stage.workspace {
+                names.push(name);
+                places.push(place);
+            }
+        }
         let parts = parts(&names, &places);
+        let wanted = self.wanted();
         let notes = self.producers.iter().chain([self.depthwise, self.project]).map(|stage| {
             let line = stage.origin.line;
             let text = match stage.origin.layer {
@@ -122,6 +130,7 @@ impl Block<'_> {
             {
                 #(#notes)*
                 #parts
+                #wanted
                 #(#clear)*
                 #read
                 #main
@@ -137,12 +146,13 @@ impl Block<'_> {
         let Window { kernel: [kh, _], stride: [sh, _], padding } = self.op.window;
         let [stride, reach, top, height] = [sh, (rows - 1) * sh + kh, padding.top, input.shape.height].map(lit);
         let groups = lit(input.layout.groups(input.shape));
-        let produce = self.produce(kernels);
+        let (dots, produce) = (self.produce_dots(kernels), self.produce(kernels));
         let depthwise = self.depthwise(rows, kernels);
         let project = self.project(rows, kernels);
         let ring = self.producers.len() - 1;
         let [produced, filtered, projected] = [ring, ring + 1, ring + 2].map(|stage| self.observe(stage));
         let groups = quote! {
+            #dots
             for group in 0..#groups {
                 #produce
                 #produced
@@ -205,17 +215,33 @@ impl Block<'_> {
                 else {
                     return quote!();
                 };
-                if whole && conv.window.is_point() {
-                    let x = quote!([rt::src(x, 0)]);
-                    return self.panels(&conv, layer, ring.shape.height, &x, &quote!(#group + #left_lit), kernels);
-                }
-                let (load, windows) = if conv.window.is_point() {
-                    let from = lit(input.layout.row_stride(input.shape));
-                    (quote!(), quote!([rt::src(x, row * #from)]))
-                } else {
-                    self.image_rows(&conv)
+                let group_weights = (self.groups() > 1).then(|| {
+                    let stride = lit(layer.group_stride);
+                    quote!(group * #stride)
+                });
+                let calls = |rows, windows, to, dots, kernels: &mut Vec<Kernel>| {
+                    let fast = conv.is_fast().then(|| Fast { wanted: wanted_name("produce"), dots });
+                    let (weights, out) = (group_weights.clone(), quote!(ring));
+                    PanelCalls { conv: &conv, layer, rows, windows, weights, out, to, residual: None, fast }
+                        .code(kernels)
                 };
-                let calls = self.panels(&conv, layer, 1, &windows, &to, kernels);
+                if whole && conv.window.is_point() {
+                    let (x, to) = (quote!([rt::src(x, 0)]), quote!(#group + #left_lit));
+                    return calls(ring.shape.height, x, to, quote!(rt::src(produce_dots, 0)), kernels);
+                }
+                let (load, windows, dots) = if conv.window.is_point() {
+                    let from = lit(input.layout.row_stride(input.shape));
+                    let at = self.dots_row();
+                    (quote!(), quote!([rt::src(x, row * #from)]), quote!(rt::src(produce_dots, #at)))
+                } else {
+                    let (load, windows) = self.image_rows(&conv);
+                    let dots = conv.is_fast().then(|| {
+                        let dots = dots(&conv, 1, &windows, &quote!(rt::dst(produce_dots, 0)), kernels);
+                        quote!(if produce_fast { #dots })
+                    });
+                    (quote!(#load #dots), windows, quote!(rt::src(produce_dots, 0)))
+                };
+                let calls = calls(1, windows, to, dots, kernels);
                 let made = before.map(|_| self.observe(self.producers.len() - 1));
                 quote! {
                     for row in #new {
@@ -250,46 +276,38 @@ impl Block<'_> {
         (load, quote!(#rows(rt::src(rows, 0), ZERO.src(), row * #sh_lit)))
     }
 
-    /// Calls that make every panel of `rows` rows.
-    fn panels(
-        &self,
-        conv: &Conv,
-        layer: &PackedLayer,
-        rows: usize,
-        windows: &TokenStream,
-        to: &TokenStream,
-        kernels: &mut Vec<Kernel>,
-    ) -> TokenStream {
-        let lanes = self.context.isa.lanes();
-        let grouped = layer.group_stride > 0;
-        let group = (grouped && self.groups() > 1).then(|| {
-            let stride = lit(layer.group_stride);
-            quote!(+ group * #stride)
+    /// Tells for producer and projection whether they take the fast inner product.
+    fn wanted(&self) -> TokenStream {
+        let roles = [("produce", self.ring, self.producer_layer), ("project", self.project, Some(self.project_layer))];
+        let lets = roles.into_iter().filter_map(|(role, stage, layer)| {
+            let layer = layer.filter(|_| stage.workspace.is_some())?;
+            Some(wanted(&wanted_name(role), layer))
         });
-        let out = if grouped { quote!(ring) } else { quote!(out) };
-        let calls = conv.panels().into_iter().zip(&layer.at).map(|(panels, at)| {
-            let kernel = conv.gemm(&panels, rows).kernel();
-            let ident = kernel.ident();
-            kernels.push(kernel);
-            let (at, stride, width) = (lit(*at), lit(conv.panel_floats(&panels)), lit(panels.nv * lanes));
-            let first =
-                (panels.first_vector > 0).then(|| lit(panels.first_vector * lanes)).map(|first| quote!(+ #first));
-            let (panel_w, panel_c) = match panels.count {
-                1 => (quote!(), quote!()),
-                _ => (quote!(+ panel * #stride), quote!(+ panel * #width)),
-            };
-            let residual = conv.epilogue.residual.then(|| quote!(, rt::src(x, #to #first #panel_c)));
-            let call =
-                quote!(#ident(#windows, w.at(#at #group #panel_w), rt::dst(#out, #to #first #panel_c) #residual););
-            match panels.count {
-                1 => call,
-                count => {
-                    let count = lit(count);
-                    quote!(for panel in 0..#count { #call })
-                }
-            }
-        });
-        quote!(#(#calls)*)
+        quote!(#(#lets)*)
+    }
+
+    /// The dots of the rows that are new to the ring, which all channel groups share; those of the stem are made row by
+    /// row.
+    fn produce_dots(&self, kernels: &mut Vec<Kernel>) -> TokenStream {
+        let stage = self.ring;
+        let conv = Conv::new(self.context.isa, &stage.op, self.input.tensor, stage.tensor, stage.tile);
+        let Some(conv) = conv.filter(|conv| conv.is_fast() && conv.window.is_point()) else { return quote!() };
+        let ring = stage.tensor;
+        if ring.layout.stored_rows(ring.shape) >= ring.shape.height && self.row().is_none() {
+            let to = quote!(rt::dst(produce_dots, 0));
+            let dots = dots(&conv, ring.shape.height, &quote!([rt::src(x, 0)]), &to, kernels);
+            return quote!(if produce_fast { #dots });
+        }
+        let (from, new, at) = (lit(conv.input.layout.row_stride(conv.input.shape)), self.new_rows(), self.dots_row());
+        let to = quote!(rt::dst(produce_dots, #at));
+        let dots = dots(&conv, 1, &quote!([rt::src(x, row * #from)]), &to, kernels);
+        quote!(if produce_fast { for row in #new { #dots } })
+    }
+
+    /// Where the dots of row `row` lie.
+    fn dots_row(&self) -> TokenStream {
+        let width = lit(self.ring.tensor.shape.width);
+        self.row().map_or_else(|| quote!(row * #width), |_| quote!((row - made) * #width))
     }
 
     /// Filters the tile's rows from the ring into `[pixel][channels]`.
@@ -361,7 +379,18 @@ impl Block<'_> {
             return quote!();
         };
         let to = self.row().map_or_else(|| quote!(0), |y| times(y, output.layout.row_stride(output.shape)));
-        self.panels(&conv, self.project_layer, rows, &quote!([rt::src(spatial, 0)]), &to, kernels)
+        let windows = quote!([rt::src(spatial, 0)]);
+        let dots = conv.is_fast().then(|| {
+            let dots = dots(&conv, rows, &windows, &quote!(rt::dst(project_dots, 0)), kernels);
+            quote!(if project_fast { #dots })
+        });
+        let fast =
+            conv.is_fast().then(|| Fast { wanted: wanted_name("project"), dots: quote!(rt::src(project_dots, 0)) });
+        let residual = conv.epilogue.residual.then(|| (quote!(x), to.clone()));
+        let (layer, out) = (self.project_layer, quote!(out));
+        let calls = PanelCalls { conv: &conv, layer, rows, windows, weights: None, out, to, residual, fast };
+        let calls = calls.code(kernels);
+        quote!(#dots #calls)
     }
 
     /// Tells the observer that `stage` of the block did a part of its work.

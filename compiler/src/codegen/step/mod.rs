@@ -1,6 +1,7 @@
 //! Steps: the functions that call kernels in order and hand each its memory.
 
 mod fused;
+mod panels;
 mod whole;
 
 use proc_macro2::TokenStream;

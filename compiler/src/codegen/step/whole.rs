@@ -3,6 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
+use super::panels::{Fast, PanelCalls, dots, wanted, wanted_name};
 use super::{Code, Context, parts, place};
 use crate::codegen::conv::Conv;
 use crate::codegen::kernel::{Depthwise, Elementwise, Kernel, Pool, lit};
@@ -61,6 +62,10 @@ fn conv(context: &Context<'_>, id: NodeId, input: &Node, residual: Option<&Node>
         names.push("out");
         places.push(place(node));
     }
+    if let Some(place) = node.workspace {
+        names.push("dots");
+        places.push(place);
+    }
     let parts = parts(&names, &places);
     let out = if logits { quote!(let out = &mut *logits;) } else { quote!() };
     let chunk = conv.tile.chunk;
@@ -70,38 +75,42 @@ fn conv(context: &Context<'_>, id: NodeId, input: &Node, residual: Option<&Node>
     // A windowed convolution starts in the border, a pointwise one at the first pixel.
     let from = if conv.window.is_point() { Conv::interior(input.tensor) } else { 0 };
     let (x_step, c_step) = (lit(chunk * sh * row), lit(chunk * node.tensor.layout.row_stride(node.tensor.shape)));
-    let to = Conv::interior(node.tensor);
+    let to = lit(Conv::interior(node.tensor));
     let mut kernels = Vec::new();
     let clear = clear_border(node.tensor);
-    let calls: Vec<_> = conv
-        .panels()
-        .iter()
-        .zip(&layer.at)
-        .map(|(panels, at)| {
-            let kernel = conv.gemm(panels, chunk).kernel();
-            let ident = kernel.ident();
-            kernels.push(kernel);
-            let windows = (0..conv.window.kernel[0]).map(|ky| {
-                let at = lit(from + ky * row);
-                quote!(rt::src(x, chunk * #x_step + #at))
-            });
-            let first = lit(to + panels.first_vector * context.isa.lanes());
-            let width = lit(panels.nv * context.isa.lanes());
-            let (at, stride, count) = (lit(*at), lit(conv.panel_floats(panels)), lit(panels.count));
-            let residual = residual.map(|_| quote!(, rt::src(residual, chunk * #c_step + #first + panel * #width)));
-            quote! {
-                for panel in 0..#count {
-                    #ident(
-                        [#(#windows),*],
-                        w.at(#at + panel * #stride),
-                        rt::dst(out, chunk * #c_step + #first + panel * #width)
-                        #residual
-                    );
-                }
-            }
-        })
-        .collect();
-    (quote! { #parts #out #clear for chunk in 0..#chunks { #(#calls)* } }, kernels)
+    let windows = |first: TokenStream| {
+        let windows = (0..conv.window.kernel[0]).map(|ky| {
+            let at = lit(from + ky * row);
+            quote!(rt::src(x, #first + #at))
+        });
+        quote!([#(#windows),*])
+    };
+    let fast = conv.is_fast().then(|| Fast { wanted: wanted_name("conv"), dots: quote!(rt::src(dots, 0)) });
+    let (wanted, dots) = match &fast {
+        None => (quote!(), quote!()),
+        Some(fast) => {
+            // Row by row, since rows may lie apart.
+            let (row_step, width, rows) = (lit(sh * row), lit(node.tensor.shape.width), lit(chunk));
+            let windows = windows(quote!(chunk * #x_step + row * #row_step));
+            let dots = dots(&conv, 1, &windows, &quote!(rt::dst(dots, row * #width)), &mut kernels);
+            let name = &fast.wanted;
+            (wanted(name, layer), quote!(if #name { for row in 0..#rows { #dots } }))
+        }
+    };
+    let residual = residual.map(|_| (quote!(residual), quote!(chunk * #c_step)));
+    let calls = PanelCalls {
+        conv: &conv,
+        layer,
+        rows: chunk,
+        windows: windows(quote!(chunk * #x_step)),
+        weights: None,
+        out: quote!(out),
+        to: quote!(chunk * #c_step + #to),
+        residual,
+        fast,
+    };
+    let calls = calls.code(&mut kernels);
+    (quote! { #parts #out #wanted #clear for chunk in 0..#chunks { #dots #calls } }, kernels)
 }
 
 /// Rows of outputs, over all channels.

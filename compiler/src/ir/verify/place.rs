@@ -12,7 +12,7 @@ pub const ALIGN: usize = 64;
 struct Value<'g> {
     id: NodeId,
     name: &'g str,
-    tensor: Tensor,
+    elements: usize,
     place: Place,
     live: [usize; 2],
     /// Inside a fused node.
@@ -32,8 +32,8 @@ pub fn check(graph: &Graph, order: &[NodeId], found: &mut Findings) {
                 format!("lies at {offset}, off a cache line"),
             );
         }
-        if value.tensor.layout.group > 0 && bytes < value.tensor.elements() * size_of::<f32>() {
-            let message = format!("has {bytes} bytes for {} elements", value.tensor.elements());
+        if bytes < value.elements * size_of::<f32>() {
+            let message = format!("has {bytes} bytes for {} elements", value.elements);
             found.named(Invariant::Place, value.name, line(graph, value), message);
         }
     }
@@ -63,21 +63,32 @@ fn values<'g>(graph: &'g Graph, order: &[NodeId]) -> Vec<Value<'g>> {
     let mut values = Vec::new();
     for (at, id) in order.iter().copied().enumerate() {
         let node = graph.node(id);
+        let mut inner = |name, elements, place: Option<Place>| {
+            values.extend(place.map(|place| Value { id, name, elements, place, live: [at, at], inner: true }));
+        };
+        inner(&*node.origin.name, node.workspace_floats(), node.workspace);
         if let Op::Fused(fused) = &node.op {
-            for stage in &fused.stages[..fused.stages.len().saturating_sub(1)] {
-                if let Some(place) = stage.place {
-                    let (name, tensor) = (&*stage.origin.name, stage.tensor);
-                    values.push(Value { id, name, tensor, place, live: [at, at], inner: true });
+            for (index, stage) in fused.stages.iter().enumerate() {
+                inner(&*stage.origin.name, fused.workspace_floats(stage), stage.workspace);
+                // The last stage's value is the node's.
+                if index + 1 < fused.stages.len() {
+                    inner(&*stage.origin.name, elements(stage.tensor), stage.place);
                 }
             }
         }
         if let Some(place) = node.place {
             let last = graph.readers(id).iter().filter_map(|reader| positions.get(reader)).max();
             let live = [at, last.copied().unwrap_or(at)];
-            values.push(Value { id, name: &node.origin.name, tensor: node.tensor, place, live, inner: false });
+            let (name, elements) = (&*node.origin.name, elements(node.tensor));
+            values.push(Value { id, name, elements, place, live, inner: false });
         }
     }
     values
+}
+
+/// A layout without channels is another rule's to tell.
+fn elements(tensor: Tensor) -> usize {
+    if tensor.layout.group == 0 { 0 } else { tensor.elements() }
 }
 
 fn together(a: &Value<'_>, b: &Value<'_>) -> bool {

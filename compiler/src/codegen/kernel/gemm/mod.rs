@@ -1,0 +1,202 @@
+//! Dense products: pointwise convolutions, the stem's windows, the classifier.
+//!
+//! One call makes one panel of output channels for `rows` x `cols` pixels. The window of a pixel is `runs`
+//! rows of `run` contiguous floats (one run of K floats where the convolution is pointwise).
+//!
+//! Weights: `[1 + runs * run][nv * lanes]`, the bias row first. Plain, each output is one chain of fused
+//! multiply-adds from the bias, in the order of the rows: the same bits for every tile. The fast inner product has
+//! panels of one vector, with a row of scales before the bias.
+
+mod fast;
+mod plain;
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+
+use super::{Kernel, activate, affine, epilogue_name, idents, lit, load, repeat, store};
+use crate::codegen::cover::{Tiles, cover};
+use crate::codegen::isa::Isa;
+use crate::ir::{Epilogue, Product};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gemm {
+    pub isa: Isa,
+    /// Whose vectors it works in: `isa`, or its half for a few last channels.
+    pub vector: Isa,
+    pub product: Product,
+    pub runs: usize,
+    pub run: usize,
+    /// Output pixels of a call.
+    pub rows: usize,
+    pub cols: usize,
+    /// Floats from an output pixel's window to the next pixel's, and to the next row's.
+    pub a_pixel: usize,
+    pub a_row: usize,
+    /// Floats from an output pixel to the next, and to the next row's.
+    pub c_pixel: usize,
+    pub c_row: usize,
+    /// The most pixels of a register tile.
+    pub mr: usize,
+    /// Vectors of output channels.
+    pub nv: usize,
+    /// Channels in the last of them.
+    pub last: usize,
+    pub epilogue: Epilogue,
+    /// A call of the network reads the panel once.
+    pub streams: bool,
+}
+
+/// Prefetches before a tile, and at the head of each step of its K loop.
+#[derive(Default)]
+struct Ahead {
+    tile: Option<TokenStream>,
+    step: Option<TokenStream>,
+}
+
+impl Gemm {
+    /// Floats of a row of the packed panel.
+    pub fn panel(&self) -> usize {
+        self.nv * self.vector.lanes()
+    }
+
+    /// Rows of the packed panel.
+    fn panel_rows(&self) -> usize {
+        usize::from(self.is_fast()) + 1 + self.runs * self.run
+    }
+
+    fn flat(&self) -> bool {
+        self.runs == 1 && self.a_row == self.cols * self.a_pixel && self.c_row == self.cols * self.c_pixel
+    }
+
+    fn channels(&self) -> usize {
+        (self.nv - 1) * self.vector.lanes() + self.last
+    }
+
+    fn name(&self, widest: usize) -> String {
+        let Self { runs, run, rows, cols, a_pixel, a_row, c_pixel, c_row, .. } = *self;
+        let family = if runs == 1 { "pw".to_owned() } else { format!("conv{runs}x{runs}") };
+        let product = if self.is_fast() { "_fast" } else { "" };
+        let epilogue = epilogue_name(self.epilogue);
+        let strides = if self.flat() || rows == 1 {
+            format!("a{a_pixel}_c{c_pixel}")
+        } else {
+            format!("a{a_pixel}r{a_row}_c{c_pixel}r{c_row}")
+        };
+        let (channels, k, isa) = (self.channels(), runs * run, self.isa.name());
+        format!("f32_{family}{product}{epilogue}_{widest}x{channels}_k{k}_px{rows}x{cols}_{strides}__{isa}")
+    }
+
+    pub fn kernel(&self) -> Kernel {
+        let tiles = cover(self.rows, self.cols, self.mr, self.flat());
+        let count = tiles.iter().map(Tiles::count).sum();
+        let widest = tiles.iter().map(Tiles::pixels).max().unwrap_or(1);
+        let name = self.name(widest);
+        let (pixels, k) = (self.rows * self.cols, self.runs * self.run);
+        let how = if self.is_fast() { " by the fast inner product" } else { "" };
+        let doc = format!(
+            " {pixels} pixels to {} channels of K = {k}{how}, in register tiles of {widest} pixels x {} vectors.",
+            self.channels(),
+            self.nv,
+        );
+        let feature = self.isa.target_feature();
+        let ident = format_ident!("{name}");
+        let runs = lit(self.runs);
+        let vectors = (self.vector != self.isa).then(|| {
+            let half = self.vector.module();
+            quote!(use rt::simd::#half::*;)
+        });
+        let dots = self.is_fast().then(|| quote!(d: Src<'_>,));
+        let residual = self.epilogue.residual.then(|| quote!(, r: Src<'_>));
+        let mut first = 0;
+        let nests = tiles.iter().map(|tiles| {
+            let nest = self.nest(tiles, &self.ahead(count, first, tiles));
+            first += tiles.count();
+            nest
+        });
+        let item = quote! {
+            #[doc = #doc]
+            #feature
+            #[inline(never)]
+            fn #ident(a: [Src<'_>; #runs], #dots w: Src<'_>, mut c: Dst<'_> #residual) {
+                #vectors
+                #(#nests)*
+            }
+        };
+        Kernel { name, item }
+    }
+
+    /// Prefetches of weights for tiles from the `first` of `count`.
+    ///
+    /// Weights that each call of a network reads once come and go faster than the processor finds out by itself, so
+    /// the tiles of a panel share in asking for the lines that follow it in the packed block: one at each step of
+    /// the K loop where there are about as many steps as lines, else some before each tile. A single tile asks for
+    /// its own rows, some steps ahead. At the end of a step they would cost registers; they stand at its head.
+    fn ahead(&self, count: usize, first: usize, tiles: &Tiles) -> Ahead {
+        const STEPS_AHEAD: usize = 8;
+        const LINE: usize = 16;
+        let steps = if self.is_fast() { self.triples() } else { self.runs * self.run };
+        let size = self.panel_rows() * self.panel();
+        if !self.isa.has_prefetch() || self.runs > 1 || !self.streams || steps == 0 {
+            return Ahead::default();
+        }
+        let line = lit(LINE);
+        if count == 1 {
+            let (step, lead) = (size / steps, lit(size / steps));
+            let at = (0..step).step_by(LINE).map(|at| lit(STEPS_AHEAD * step + at));
+            return Ahead { tile: None, step: Some(quote!(#(prefetch(w, k * #lead + #at);)*)) };
+        }
+        let share = size.div_ceil(LINE).div_ceil(count);
+        let of_tile = |lines: usize| {
+            let terms = [("band", tiles.across * lines * LINE, tiles.down), ("tile", lines * LINE, tiles.across)];
+            affine(size + first * lines * LINE, &terms)
+        };
+        if 2 * share >= steps {
+            let at = of_tile(steps);
+            return Ahead { tile: None, step: Some(quote!(prefetch(w, k * #line + #at);)) };
+        }
+        let (at, share) = (of_tile(share), lit(share));
+        Ahead { tile: Some(quote!(for line in 0..#share { prefetch(w, line * #line + #at); })), step: None }
+    }
+
+    /// All tiles of one form.
+    fn nest(&self, tiles: &Tiles, ahead: &Ahead) -> TokenStream {
+        let Tiles { first_row, first_col, rows, cols, down, across } = *tiles;
+        let offset = |row: usize, pixel: usize| {
+            let terms = [("band", rows * row, down), ("tile", cols * pixel, across)];
+            affine(first_row * row + first_col * pixel, &terms)
+        };
+        let (from, to) = (offset(self.a_row, self.a_pixel), offset(self.c_row, self.c_pixel));
+        let residual = self.epilogue.residual.then(|| quote!(let r = r.at(#to);));
+        let windows = idents("a", self.runs);
+        let index = (0..self.runs).map(lit);
+        let dots = self.is_fast().then(|| {
+            let at = offset(self.cols, 1);
+            quote!(let d = d.at(#at);)
+        });
+        let Ahead { tile: before, step } = ahead;
+        let tile = if self.is_fast() { self.fast_tile(tiles, step) } else { self.plain_tile(tiles, step) };
+        let body = quote! {
+            #before
+            #(let #windows = a[#index].at(#from);)*
+            #dots
+            #residual
+            let mut c = c.at(#to);
+            #tile
+        };
+        let nest = repeat("band", down, repeat("tile", across, body));
+        quote!({ #nest })
+    }
+
+    /// Activation, residual and store of one vector.
+    fn finish(&self, at: TokenStream, vector: usize, sum: TokenStream) -> TokenStream {
+        let channels = if vector + 1 == self.nv { self.last } else { self.vector.lanes() };
+        let value = activate(self.epilogue.activation, sum);
+        let value = if self.epilogue.residual {
+            let residual = load(self.vector, quote!(r), at.clone(), channels);
+            quote!(add(#value, #residual))
+        } else {
+            value
+        };
+        store(self.vector, quote!(&mut c), at, value, channels)
+    }
+}

@@ -1,0 +1,35 @@
+//! Memory that an operation needs beside its value.
+
+use super::{Fused, Node, Product, Stage, Tensor, Tile};
+
+/// What a vector store may write past the last number.
+const SLACK: usize = 15;
+
+impl Node {
+    /// Floats of workspace.
+    pub fn workspace_floats(&self) -> usize {
+        match self.tile {
+            Some(Tile::Gemm(tile)) => dots(tile.product, tile.chunk, self.tensor),
+            _ => 0,
+        }
+    }
+}
+
+impl Fused {
+    /// Floats of workspace that one of the stages needs.
+    pub fn workspace_floats(&self, stage: &Stage) -> usize {
+        match stage.tile {
+            // Rows that are new to a ring, or those of a tile.
+            Some(Tile::Gemm(tile)) => dots(tile.product, stage.tensor.layout.ring.unwrap_or(self.rows), stage.tensor),
+            _ => 0,
+        }
+    }
+}
+
+/// The fast inner product subtracts a number for each pixel.
+fn dots(product: Product, rows: usize, output: Tensor) -> usize {
+    match product {
+        Product::Plain => 0,
+        Product::Fast => rows * output.shape.width + SLACK,
+    }
+}

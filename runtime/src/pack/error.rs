@@ -1,0 +1,50 @@
+//! Why weights could not be packed.
+
+use crate::conventions::ConventionError;
+use crate::isa::Isa;
+use crate::numerics::NumericsError;
+
+/// Why weights could not be packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PackError {
+    Missing(&'static str),
+    Size {
+        name: &'static str,
+        expected: usize,
+        found: usize,
+    },
+    BlockSize {
+        expected: usize,
+        found: usize,
+    },
+    FileSize {
+        expected: usize,
+        found: usize,
+    },
+    /// The file does not lie at a multiple of 64 bytes.
+    Alignment,
+    NotCompiled(Isa),
+    Convention(ConventionError),
+    Numerics(NumericsError),
+}
+
+impl core::fmt::Display for PackError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Missing(name) => write!(f, "the weights have no tensor `{name}`"),
+            Self::Size { name, expected, found } => write!(f, "`{name}` holds {found} floats, not {expected}"),
+            Self::FileSize { expected, found } => write!(f, "the packed file has {expected} bytes, not {found}"),
+            Self::Alignment => f.write_str("the packed file must lie at an address that is a multiple of 64"),
+            Self::NotCompiled(isa) => {
+                write!(f, "the network was compiled without {isa}; add it to `isa` in the spec or the macro")
+            }
+            Self::Convention(error) => error.fmt(f),
+            Self::Numerics(error) => error.fmt(f),
+            Self::BlockSize { expected, found } => {
+                write!(f, "packing needs a block of {expected} cache lines, not {found}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for PackError {}
