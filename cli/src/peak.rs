@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use mbvc::__runtime::{Src, src};
+use mbvc::__runtime::Src;
 use mbvc::Isa;
 
 /// Chains that do not wait for each other: enough for four cycles of latency on two units, few enough for sixteen
@@ -26,7 +26,7 @@ pub fn gflops(isa: Isa) -> f64 {
     // The best of some: an interruption only ever makes it slower.
     for _ in 0..5 {
         let start = Instant::now();
-        let lanes = chains(isa, src(&values, 0));
+        let lanes = chains(isa, Src::new(&values));
         let seconds = start.elapsed().as_secs_f64();
         best = best.max((2 * lanes * CHAINS * STEPS) as f64 / seconds / 1e9);
     }

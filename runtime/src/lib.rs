@@ -20,7 +20,7 @@ mod packed;
 mod preprocess;
 mod scratch;
 pub mod simd;
-pub use simd::{Dst, Src};
+pub use simd::{Area, Dst, Src, parts};
 mod stream;
 #[cfg(feature = "alloc")]
 mod weights;
@@ -44,8 +44,10 @@ pub use numerics::{Numerics, NumericsError};
 pub use pack::{PackError, PackLayer, PackPanels, PackPlan, Product, Range};
 pub use packed::{PackedError, from_packed, pack_file, packed_file_bytes};
 pub use preprocess::{Preprocess, PreprocessError};
-pub use scratch::{Line, Packed, Scratch, parts};
-pub use stream::{Image, Pixels, Zeros, clear_sides, copy_pixels, dst, is_fast, ring_rows, src};
+pub use scratch::{Line, Packed, Scratch};
+pub use stream::{
+    Image, Pixels, Zeros, clear_sides, copy_pixels, dst, image_row, is_fast, ring_rows, src,
+};
 #[cfg(feature = "alloc")]
 pub use weights::{Weights, WeightsError};
 

@@ -5,6 +5,7 @@ use crate::isa::{Detected, Isa};
 use crate::numerics::Numerics;
 use crate::preprocess::Preprocess;
 use crate::scratch::Packed;
+use crate::simd::Area;
 
 /// Facts of a generated network, known at compile time.
 #[derive(Debug)]
@@ -175,9 +176,10 @@ pub struct Model {
 }
 
 /// What a call is to produce.
+#[derive(Clone, Copy)]
 pub enum Output<'a> {
     /// The classifier's values, one for each class.
-    Logits(&'a mut [f32]),
+    Logits(Area<'a>),
     /// The pooled vector before the classifier.
-    Embedding(&'a mut [f32]),
+    Embedding(Area<'a>),
 }

@@ -64,18 +64,6 @@ impl<const LINES: usize> Scratch<LINES> {
     }
 }
 
-/// Disjoint parts of the scratch, which the compiler planned.
-///
-/// # Panics
-/// If they overlap or reach outside, which the verifier of the compiler excludes.
-#[inline]
-pub fn parts<const N: usize>(scratch: &mut [f32], ranges: [core::ops::Range<usize>; N]) -> [&mut [f32]; N] {
-    match scratch.get_disjoint_mut(ranges) {
-        Ok(parts) => parts,
-        Err(_) => panic!("the scratch plan of a network is broken"),
-    }
-}
-
 /// Packed weights: owned, or in place in a binary.
 #[derive(Debug, Clone)]
 pub enum Packed {

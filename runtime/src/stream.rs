@@ -1,10 +1,10 @@
 //! Rows of images on their way into rings, and the zero border around them.
 
 use crate::preprocess::Preprocess;
-use crate::simd::{Dst, Src};
+use crate::simd::{Area, Dst, Src};
 
 /// An image `[height, width, 3]` that is read row by row.
-pub trait Image {
+pub trait Image: Sync {
     /// Writes `FLOATS` floats: pixels `y * FLOATS ..` of the image.
     fn row<const FLOATS: usize>(&self, y: usize, to: &mut [f32]);
 }
@@ -51,11 +51,18 @@ pub fn ring_rows<
     })
 }
 
+/// Writes row `y` of an image to the first `FLOATS` floats of `to`.
+#[inline]
+pub fn image_row<const FLOATS: usize>(image: &impl Image, y: usize, to: Area<'_>) {
+    to.write(0..FLOATS, |to| image.row::<FLOATS>(y, to));
+}
+
 /// Zeroes the first `LEFT` and the last `RIGHT` floats of `ROWS` rows of `STRIDE` floats.
-pub fn clear_sides<const ROWS: usize, const STRIDE: usize, const LEFT: usize, const RIGHT: usize>(to: &mut [f32]) {
-    for row in to[..ROWS * STRIDE].chunks_exact_mut(STRIDE) {
-        row[..LEFT].fill(0.0);
-        row[STRIDE - RIGHT..].fill(0.0);
+pub fn clear_sides<const ROWS: usize, const STRIDE: usize, const LEFT: usize, const RIGHT: usize>(to: Area<'_>) {
+    for row in 0..ROWS {
+        let row = to.at(row * STRIDE);
+        row.clear(0..LEFT);
+        row.clear(STRIDE - RIGHT..STRIDE);
     }
 }
 
@@ -75,25 +82,25 @@ impl<const FLOATS: usize> Zeros<FLOATS> {
 /// Copies `channels` floats of each of `PIXELS` pixels, which lie `FROM` and `TO` floats apart.
 #[inline]
 pub fn copy_pixels<const PIXELS: usize, const FROM: usize, const TO: usize>(
-    from: &[f32],
-    to: &mut [f32],
+    from: Area<'_>,
+    to: Area<'_>,
     channels: usize,
 ) {
     for pixel in 0..PIXELS {
-        to[pixel * TO..][..channels].copy_from_slice(&from[pixel * FROM..][..channels]);
+        to.at(pixel * TO).copy(from.at(pixel * FROM), channels);
     }
 }
 
 /// A view of `from` from `offset`.
 #[inline(always)]
-pub fn src(from: &[f32], offset: usize) -> Src<'_> {
-    Src::new(from).at(offset)
+pub fn src(from: Area<'_>, offset: usize) -> Src<'_> {
+    from.src(offset)
 }
 
 /// A view of `to` from `offset`.
 #[inline(always)]
-pub fn dst(to: &mut [f32], offset: usize) -> Dst<'_> {
-    Dst::new(to).into_at(offset)
+pub fn dst(to: Area<'_>, offset: usize) -> Dst<'_> {
+    to.dst(offset)
 }
 
 /// Whether the panels from `at` are packed for the fast inner product: they begin with scales, which are not zero.

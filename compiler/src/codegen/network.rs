@@ -49,7 +49,7 @@ fn isa_module(program: &Program) -> TokenStream {
     };
     let (last, body): (Vec<_>, Vec<_>) = program.steps.iter().partition(|step| step.writes_logits);
     let (body, last) = (body.into_iter().map(call), last.into_iter().map(call));
-    let (from, to) = (lit(program.embedding.start), lit(program.embedding.end));
+    let (from, len) = (lit(program.embedding.start), lit(program.embedding.len()));
     quote! {
         #[doc = #doc]
         #[cfg(#target)]
@@ -66,12 +66,12 @@ fn isa_module(program: &Program) -> TokenStream {
             /// All steps in order.
             #feature
             pub fn run<I: rt::Image, O: rt::Observer>(
-                w: Src<'_>, scratch: &mut [f32], image: &I, output: rt::Output<'_>, observer: &mut O,
+                w: Src<'_>, scratch: rt::Area<'_>, image: &I, output: rt::Output<'_>, observer: &mut O,
             ) {
                 #(#body)*
                 match output {
                     rt::Output::Logits(logits) => { #(#last)* }
-                    rt::Output::Embedding(values) => values.copy_from_slice(&scratch[#from..#to]),
+                    rt::Output::Embedding(values) => values.copy(scratch.at(#from), #len),
                 }
             }
 
@@ -168,7 +168,7 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
                 &self, scratch: &mut rt::Scratch<#lines>, input: &[f32; #input], mut observer: O,
             ) -> [f32; #classes] {
                 let mut logits = [0.0; #classes];
-                let output = rt::Output::Logits(&mut logits);
+                let output = rt::Output::Logits(rt::Area::new(&mut logits));
                 self.dispatch(scratch.floats_mut(), &&input[..], output, &mut observer);
                 logits
             }
@@ -177,7 +177,7 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
             pub fn run_pixels(&self, scratch: &mut rt::Scratch<#lines>, pixels: &[u8; #input]) -> [f32; #classes] {
                 let image = rt::Pixels { bytes: pixels, preprocess: self.0.preprocess };
                 let mut logits = [0.0; #classes];
-                let output = rt::Output::Logits(&mut logits);
+                let output = rt::Output::Logits(rt::Area::new(&mut logits));
                 self.dispatch(scratch.floats_mut(), &image, output, &mut rt::Unobserved);
                 logits
             }
@@ -191,7 +191,7 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
             ) -> ::core::result::Result<[f32; #classes], rt::LengthError> {
                 rt::LengthError::check("input", #input, input.len())?;
                 let mut logits = [0.0; #classes];
-                let output = rt::Output::Logits(&mut logits);
+                let output = rt::Output::Logits(rt::Area::new(&mut logits));
                 self.dispatch(scratch.floats_mut(), &input, output, &mut rt::Unobserved);
                 ::core::result::Result::Ok(logits)
             }
@@ -199,7 +199,7 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
             /// The vector before the classifier, for similarity and transfer learning.
             pub fn embed(&self, scratch: &mut rt::Scratch<#lines>, input: &[f32; #input]) -> [f32; #embedding] {
                 let mut values = [0.0; #embedding];
-                let output = rt::Output::Embedding(&mut values);
+                let output = rt::Output::Embedding(rt::Area::new(&mut values));
                 self.dispatch(scratch.floats_mut(), &&input[..], output, &mut rt::Unobserved);
                 values
             }
@@ -208,7 +208,7 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
             fn dispatch<I: rt::Image, O: rt::Observer>(
                 &self, scratch: &mut [f32], image: &I, output: rt::Output<'_>, observer: &mut O,
             ) {
-                let w = rt::src(self.0.packed.floats(), 0);
+                let (w, scratch) = (rt::Src::new(self.0.packed.floats()), rt::Area::new(scratch));
                 match self.0.isa.isa() {
                     #(#calls)*
                     #[allow(unreachable_patterns)]
@@ -258,7 +258,8 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
                 rt::LengthError::check("scratch", #lines * 16, scratch.len())?;
                 rt::LengthError::check("input", #input, input.len())?;
                 rt::LengthError::check("logits", #classes, logits.len())?;
-                self.dispatch(scratch, &input, rt::Output::Logits(logits), &mut rt::Dynamic(observer));
+                let output = rt::Output::Logits(rt::Area::new(logits));
+                self.dispatch(scratch, &input, output, &mut rt::Dynamic(observer));
                 ::core::result::Result::Ok(())
             }
         }

@@ -5,8 +5,10 @@
 
 #![allow(clippy::missing_safety_doc, reason = "clippy takes functions with a target feature for unsafe ones")]
 
+mod area;
 mod view;
 
+pub use area::{Area, parts};
 pub use view::{Dst, Src};
 
 #[cfg(target_arch = "x86_64")]

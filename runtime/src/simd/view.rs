@@ -22,6 +22,11 @@ pub struct Dst<'a> {
     life: PhantomData<&'a mut [f32]>,
 }
 
+// SAFETY: floats that are only read, as a shared slice of them.
+unsafe impl Send for Src<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Src<'_> {}
+
 impl<'a> Src<'a> {
     #[inline(always)]
     pub fn new(slice: &'a [f32]) -> Self {
@@ -29,6 +34,17 @@ impl<'a> Src<'a> {
             pointer: slice.as_ptr(),
             #[cfg(debug_assertions)]
             len: slice.len(),
+            life: PhantomData,
+        }
+    }
+
+    /// A view of what an area holds; the caller has checked the length.
+    #[inline(always)]
+    pub(super) fn from_raw(pointer: *const f32, #[cfg(debug_assertions)] len: usize) -> Self {
+        Self {
+            pointer,
+            #[cfg(debug_assertions)]
+            len,
             life: PhantomData,
         }
     }
@@ -79,20 +95,20 @@ impl<'a> Dst<'a> {
         }
     }
 
-    /// The view without its first `offset` floats.
+    /// As [`Src::from_raw`].
     #[inline(always)]
-    pub fn at(&mut self, offset: usize) -> Dst<'_> {
-        Dst {
-            pointer: self.pointer.wrapping_add(offset),
+    pub(super) fn from_raw(pointer: *mut f32, #[cfg(debug_assertions)] len: usize) -> Self {
+        Self {
+            pointer,
             #[cfg(debug_assertions)]
-            len: checked_rest(self.len, offset),
+            len,
             life: PhantomData,
         }
     }
 
-    /// [`Dst::at`] for a view that is not needed any more.
+    /// The view without its first `offset` floats.
     #[inline(always)]
-    pub fn into_at(self, offset: usize) -> Dst<'a> {
+    pub fn at(&mut self, offset: usize) -> Dst<'_> {
         Dst {
             pointer: self.pointer.wrapping_add(offset),
             #[cfg(debug_assertions)]
@@ -123,7 +139,7 @@ impl<'a> Dst<'a> {
 }
 
 #[cfg(debug_assertions)]
-fn check(len: usize, offset: usize, count: usize) {
+pub(super) fn check(len: usize, offset: usize, count: usize) {
     assert!(
         offset.checked_add(count).is_some_and(|end| end <= len),
         "a kernel reaches {offset}..{offset}+{count} in a view of {len} floats"

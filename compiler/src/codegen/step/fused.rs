@@ -202,7 +202,7 @@ impl Block<'_> {
                     for row in #new {
                         let first = group * #stored;
                         rt::copy_pixels::<#width, #channels, #stored>(
-                            &x[row * #floats + first..], &mut ring[#to..], (#channels - first).min(#stored),
+                            x.at(row * #floats + first), ring.at(#to), (#channels - first).min(#stored),
                         );
                     }
                 }
@@ -267,7 +267,7 @@ impl Block<'_> {
         let read = self.observe(0);
         let load = quote! {
             while read < usize::min(usize::saturating_sub(row * #sh_lit + #kh_lit, #top), #height) {
-                image.row::<#floats>(read, &mut rows[read % #slots_lit * #stride + #left..]);
+                rt::image_row::<#floats>(image, read, rows.at(read % #slots_lit * #stride + #left));
                 read += 1;
             }
             #read

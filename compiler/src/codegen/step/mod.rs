@@ -72,22 +72,25 @@ pub fn step(context: &Context<'_>, index: usize, name: &str, nodes: &[NodeId]) -
     let shown = match last.and_then(|node| node.place) {
         Some(place) => {
             let (from, to) = (lit(place.offset / 4), lit(place.offset / 4 + output.shape.elements()));
-            quote!(&scratch[#from..#to])
+            quote!(scratch.read(#from..#to))
         }
-        None => quote!(logits),
+        None => {
+            let classes = lit(output.shape.elements());
+            quote!(logits.read(0..#classes))
+        }
     };
     let function = format!("step_{index}_{}", name.replace('+', "_"));
     let doc = format!(" Step {index}, {name}: {} values.", output.shape);
     let (ident, feature, index) = (format_ident!("{function}"), isa.target_feature(), lit(index));
     let image_type = reads_image.then(|| quote!(I: rt::Image,));
     let image = reads_image.then(|| quote!(image: &I,));
-    let logits = writes_logits.then(|| quote!(logits: &mut [f32],));
+    let logits = writes_logits.then(|| quote!(logits: rt::Area<'_>,));
     let statements = code.statements;
     let item = quote! {
         #[doc = #doc]
         #feature
         fn #ident<#image_type O: rt::Observer>(
-            w: Src<'_>, scratch: &mut [f32], #image #logits observer: &mut O,
+            w: Src<'_>, scratch: rt::Area<'_>, #image #logits observer: &mut O,
         ) {
             #statements
             observer.step(#index, #shown);

@@ -67,7 +67,7 @@ fn conv(context: &Context<'_>, id: NodeId, input: &Node, residual: Option<&Node>
         places.push(place);
     }
     let parts = parts(&names, &places);
-    let out = if logits { quote!(let out = &mut *logits;) } else { quote!() };
+    let out = if logits { quote!(let out = logits;) } else { quote!() };
     let chunk = conv.tile.chunk;
     let chunks = lit(node.tensor.shape.height / chunk);
     let [sh, _] = conv.window.stride;
@@ -166,7 +166,8 @@ fn elementwise(
     let copy = (from != to).then(|| {
         names.push("x");
         places.push(from);
-        quote!(out.copy_from_slice(x);)
+        let floats = lit(node.tensor.elements());
+        quote!(out.copy(x, #floats);)
     });
     let argument = residual.map(|residual| {
         names.push("residual");
@@ -193,22 +194,22 @@ fn pool(context: &Context<'_>, node: &Node, input: &Node) -> (TokenStream, Vec<K
 fn repack(node: &Node, input: &Node) -> (TokenStream, Vec<Kernel>) {
     let Tensor { shape, layout } = node.tensor;
     let (height, stride, at) = (lit(shape.height), lit(layout.row_stride(shape)), lit(Conv::interior(node.tensor)));
-    let floats = lit(shape.width * shape.channels);
+    let (floats, all) = (lit(shape.width * shape.channels), lit(node.tensor.elements()));
     let body = if matches!(input.op, Op::Input) {
         let parts = parts(&["out"], &[place(node)]);
         quote! {
             #parts
-            out.fill(0.0);
-            for y in 0..#height { image.row::<#floats>(y, &mut out[#at + y * #stride..]); }
+            out.clear(0..#all);
+            for y in 0..#height { rt::image_row::<#floats>(image, y, out.at(#at + y * #stride)); }
         }
     } else {
         let parts = parts(&["x", "out"], &[place(input), place(node)]);
         let (width, channels, group) = (lit(shape.width), lit(shape.channels), lit(layout.group));
         quote! {
             #parts
-            out.fill(0.0);
+            out.clear(0..#all);
             for y in 0..#height {
-                rt::copy_pixels::<#width, #channels, #group>(&x[y * #floats..], &mut out[#at + y * #stride..], #channels);
+                rt::copy_pixels::<#width, #channels, #group>(x.at(y * #floats), out.at(#at + y * #stride), #channels);
             }
         }
     };
@@ -228,8 +229,8 @@ fn clear_border(tensor: Tensor) -> TokenStream {
         [shape.height, stride, border.left * layout.group, border.right * layout.group].map(lit);
     let [top, below, end] = [top, top + image, top + image + border.bottom * layout.row_stride(shape)].map(lit);
     quote! {
-        out[..#top].fill(0.0);
-        rt::clear_sides::<#rows, #stride, #left, #right>(&mut out[#top..]);
-        out[#below..#end].fill(0.0);
+        out.clear(0..#top);
+        rt::clear_sides::<#rows, #stride, #left, #right>(out.at(#top));
+        out.clear(#below..#end);
     }
 }
