@@ -17,11 +17,14 @@ mod network;
 mod numerics;
 mod pack;
 mod packed;
+#[cfg(feature = "std")]
+mod pool;
 mod preprocess;
 mod scratch;
 pub mod simd;
 pub use simd::{Area, Dst, Src, parts};
 mod stream;
+mod team;
 #[cfg(feature = "alloc")]
 mod weights;
 
@@ -43,11 +46,14 @@ pub use network::{
 pub use numerics::{Numerics, NumericsError};
 pub use pack::{PackError, PackLayer, PackPanels, PackPlan, Product, Range};
 pub use packed::{PackedError, from_packed, pack_file, packed_file_bytes};
+#[cfg(feature = "std")]
+pub use pool::{Crew, MOST_WORKERS, set_processors, start_workers, together};
 pub use preprocess::{Preprocess, PreprocessError};
 pub use scratch::{Line, Packed, Scratch};
-pub use stream::{
-    Image, Pixels, Zeros, clear_sides, copy_pixels, dst, image_row, is_fast, ring_rows, src,
-};
+pub use stream::{Image, Pixels, Zeros, clear_sides, copy_pixels, dst, image_row, is_fast, ring_rows, src};
+pub use team::{Solo, Team, within};
+#[cfg(not(feature = "std"))]
+pub use team::{start_workers, together};
 #[cfg(feature = "alloc")]
 pub use weights::{Weights, WeightsError};
 
