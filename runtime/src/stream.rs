@@ -1,7 +1,7 @@
 //! Rows of images on their way into rings, and the zero border around them.
 
 use crate::preprocess::Preprocess;
-use crate::simd::{Area, Dst, Src};
+use crate::simd::{Area, Dst, Src, ask};
 
 /// An image `[height, width, 3]` that is read row by row.
 pub trait Image: Sync {
@@ -9,11 +9,23 @@ pub trait Image: Sync {
     fn row<const FLOATS: usize>(&self, y: usize, to: &mut [f32]);
 }
 
+/// Rows of the image that are on their way while one is worked on: it comes from far away, and nobody else asks for it.
+const ROWS_AHEAD: usize = 4;
+
 /// Floats, as the network was trained on.
 impl Image for &[f32] {
     #[inline]
     fn row<const FLOATS: usize>(&self, y: usize, to: &mut [f32]) {
-        to[..FLOATS].copy_from_slice(&self[y * FLOATS..][..FLOATS]);
+        // In short pieces: a library's copy takes long to start on rows that lie off the cache lines.
+        const PIECE: usize = 16;
+        let ahead = self.as_ptr().wrapping_add((y + ROWS_AHEAD) * FLOATS);
+        let (to, to_rest) = to[..FLOATS].as_chunks_mut::<PIECE>();
+        let (from, from_rest) = self[y * FLOATS..][..FLOATS].as_chunks::<PIECE>();
+        for (piece, (to, from)) in to.iter_mut().zip(from).enumerate() {
+            ask(ahead.wrapping_add(piece * PIECE));
+            *to = *from;
+        }
+        to_rest.copy_from_slice(from_rest);
     }
 }
 

@@ -9,7 +9,7 @@ mod area;
 mod view;
 
 pub use area::{Area, parts};
-pub use view::{Dst, Src};
+pub use view::{Dst, Src, ask};
 
 #[cfg(target_arch = "x86_64")]
 pub mod avx2;

@@ -150,3 +150,17 @@ pub(super) fn check(len: usize, offset: usize, count: usize) {
 fn checked_rest(len: usize, offset: usize) -> usize {
     len.checked_sub(offset).unwrap_or_else(|| panic!("a kernel moves {offset} floats into a view of {len}"))
 }
+
+/// Asks for the cache line at `address`, which need not be readable; a no-operation where processors find out by
+/// themselves.
+#[inline(always)]
+pub fn ask(address: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: prefetching an address that is not readable does nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
