@@ -109,6 +109,13 @@ fn inspect_shows_a_container() {
     let value = &json_lines(&good(folder.path(), &["inspect", "tiny.safetensors", "--json"]))[0];
     assert_eq!(value["metadata"]["mbvc.classes"], "10");
     assert_eq!(value["tensors"][0]["name"], "stem.weight");
+    assert!(value.get("numerics").is_none(), "the weights are not those of the built-in network");
+    let arguments = ["inspect", "tiny.safetensors", "--spec", "tiny.yaml", "--json"];
+    let output = mbvc(folder.path(), &arguments).env("MBVC_NUMERICS", "strict").output().unwrap();
+    let numerics = &json_lines(&String::from_utf8(output.stdout).unwrap())[0]["numerics"];
+    assert_eq!(numerics["fast"], serde_json::json!([]), "strict was asked for");
+    let plain = numerics["plain"].as_array().unwrap();
+    assert!(numerics["isa"] != "avx512" || plain.contains(&"head".into()), "{numerics}");
     let (_, said) = bad(folder.path(), &["inspect", "tiny.yaml"], 1);
     assert!(said.contains("tiny.yaml"), "{said}");
     bad(folder.path(), &["inspect", "absent"], 1);

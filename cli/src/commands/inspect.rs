@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
+use mbvc::Weights;
 use mbvc_import::Inspection;
+use serde::Serialize;
 
+use crate::engine;
 use crate::error::Result;
-use crate::options::examples;
+use crate::options::{FusionArg, SpecOption, examples};
 use crate::ui::{BOLD, Bytes, DIM, grouped};
 use crate::{outln, ui};
 
@@ -13,25 +16,72 @@ use crate::{outln, ui};
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc inspect weights.safetensors",
+    "mbvc inspect weights.safetensors --spec specs/v2_0.5_128.yaml",
     "mbvc inspect model.tflite --json",
 ))]
 pub struct Args {
     /// A container that `mbvc import` wrote, or a model: .safetensors, .onnx, .tflite
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    #[command(flatten)]
+    spec: SpecOption,
     /// One JSON object
     #[arg(long)]
     json: bool,
 }
 
+/// How the layers of a network sum their products on this processor.
+#[derive(Serialize)]
+struct Numerics {
+    isa: &'static str,
+    /// By the fast inner product.
+    fast: Vec<&'static str>,
+    /// With kernels for the fast inner product, but not by it: the processor does not gain, or the layer's values
+    /// would cost accuracy.
+    plain: Vec<&'static str>,
+}
+
+/// What is shown as JSON.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    inspection: &'a Inspection,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    numerics: Option<Numerics>,
+}
+
 pub fn run(args: &Args) -> Result {
     let inspection = mbvc_import::inspect(&args.file)?;
+    let numerics = numerics(args)?;
     if args.json {
-        ui::json(&inspection)
-    } else {
-        show(&inspection)
+        ui::json(&Shown { inspection: &inspection, numerics });
+        return Ok(());
+    }
+    show(&inspection);
+    if let Some(Numerics { isa, fast, plain }) = numerics {
+        outln!("{BOLD}on this processor{BOLD:#} ({isa}): {} layers by the fast inner product", fast.len());
+        if !plain.is_empty() {
+            outln!("  plain though they need not be: {}", plain.join(", "));
+        }
     }
     Ok(())
+}
+
+/// Packs the weights and looks; `None` for models, and for weights that fit no network that was named.
+fn numerics(args: &Args) -> Result<Option<Numerics>> {
+    let Ok(weights) = Weights::open(&args.file) else { return Ok(None) };
+    let source = engine::source(args.spec.spec.as_deref(), args.spec.overrides.overrides())?;
+    let built = engine::program(&source, FusionArg::Block, None).and_then(|program| program.build(&weights, None));
+    let network = match built {
+        Ok(network) => network,
+        Err(_) if args.spec.spec.is_none() => return Ok(None),
+        Err(mistake) => return Err(mistake),
+    };
+    let those = |wanted| -> Vec<&'static str> {
+        let layers = network.info().layers.iter().enumerate();
+        layers.filter(|(at, _)| network.is_fast(*at) == Some(wanted)).map(|(_, layer)| layer.name).collect()
+    };
+    Ok(Some(Numerics { isa: network.isa().name(), fast: those(true), plain: those(false) }))
 }
 
 fn show(found: &Inspection) {
