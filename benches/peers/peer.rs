@@ -1,63 +1,34 @@
-//! The three fusion levels behind a C interface, so that `compare.py` runs them in the process of the peers.
+//! The variants of `v2.yaml` behind a C interface, so that `run.py` runs them in the process of the peers.
 
-use std::ffi::{CStr, c_char};
+mod interface;
 
-use mbvc::{Isa, Network, NetworkInfo, Unobserved, Weights};
+use std::ffi::CStr;
 
-mbvc::mobilenet_v2!("specs/v2.yaml", name = Unfused, fusion = "none");
-mbvc::mobilenet_v2!("specs/v2.yaml", name = Epilogues, fusion = "relu6");
-mbvc::mobilenet_v2!("specs/v2.yaml", name = Blocks, fusion = "block");
+use mbvc::{Isa, Network, Weights};
 
-/// A model and the scratch that its calls share.
-pub struct Peer {
-    network: Box<dyn Network>,
-    scratch: Vec<f32>,
-    offset: usize,
-}
+/// `numerics = "fast"` where the name says nothing else.
+macro_rules! variants {
+    ($($type:ident $name:literal { $($key:ident = $value:tt),* })*) => {
+        $(mbvc::mobilenet_v2!("specs/v2.yaml", name = $type $(, $key = $value)*);)*
 
-fn open(fusion: &str, isa: &str, weights: &str) -> Result<Peer, String> {
-    let weights = Weights::open(weights).map_err(|error| error.to_string())?;
-    let isa = Isa::from_name(isa).ok_or_else(|| format!("no instruction set is called {isa}"))?;
-    let network: Result<Box<dyn Network>, _> = match fusion {
-        "none" => Unfused::with_isa(&weights, isa).map(|network| Box::new(network) as _),
-        "relu6" => Epilogues::with_isa(&weights, isa).map(|network| Box::new(network) as _),
-        _ => Blocks::with_isa(&weights, isa).map(|network| Box::new(network) as _),
-    };
-    let network = network.map_err(|error| error.to_string())?;
-    let NetworkInfo { scratch_bytes, .. } = network.info();
-    let scratch = vec![0.0; scratch_bytes / 4 + 16];
-    let offset = scratch.as_ptr().align_offset(64);
-    Ok(Peer { network, scratch, offset })
-}
+        pub const VARIANTS: &CStr = match CStr::from_bytes_with_nul(concat!($($name, ","),*, "\0").as_bytes()) {
+            Ok(names) => names,
+            Err(_) => panic!("a name has a null"),
+        };
 
-/// Null if the model cannot be built; the reason goes to standard error.
-///
-/// # Safety
-/// The three arguments are null-terminated strings.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn mbvc_open(fusion: *const c_char, isa: *const c_char, weights: *const c_char) -> *mut Peer {
-    // SAFETY: the caller passes three null-terminated strings.
-    let [fusion, isa, weights] = [fusion, isa, weights].map(|text| unsafe { CStr::from_ptr(text) }.to_string_lossy());
-    match open(&fusion, &isa, &weights) {
-        Ok(peer) => Box::into_raw(Box::new(peer)),
-        Err(error) => {
-            eprintln!("{error}");
-            std::ptr::null_mut()
+        pub fn build(variant: &str, weights: &Weights, isa: Isa) -> Result<Box<dyn Network>, String> {
+            match variant {
+                $($name => Ok(Box::new($type::with_isa(weights, isa).map_err(|error| error.to_string())?)),)*
+                _ => Err(format!("there is no variant {variant}")),
+            }
         }
-    }
+    };
 }
 
-/// # Safety
-/// `peer` came from `mbvc_open`; `input` and `logits` are of the network's lengths.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn mbvc_run(peer: *mut Peer, input: *const f32, logits: *mut f32) -> bool {
-    // SAFETY: the caller passes a live peer and arrays of the network's lengths.
-    unsafe {
-        let Peer { network, scratch, offset } = &mut *peer;
-        let NetworkInfo { input: [height, width, channels], classes, scratch_bytes, .. } = network.info();
-        let input = std::slice::from_raw_parts(input, height * width * channels);
-        let logits = std::slice::from_raw_parts_mut(logits, *classes);
-        let scratch = &mut scratch[*offset..][..scratch_bytes / 4];
-        network.run_into(scratch, input, logits, &mut Unobserved).is_ok()
-    }
+variants! {
+    Blocks "block" { fusion = "block", numerics = "fast", isa = ["avx512", "avx2"] }
+    Epilogues "relu6" { fusion = "relu6", numerics = "fast", isa = ["avx512", "avx2"] }
+    Unfused "none" { fusion = "none", numerics = "fast", isa = ["avx512", "avx2"] }
+    BlocksStrict "block-strict" { fusion = "block", numerics = "strict", isa = ["avx512", "avx2"] }
+    UnfusedStrict "none-strict" { fusion = "none", numerics = "strict", isa = ["avx512", "avx2"] }
 }

@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Writes Keras MobileNetV2 networks with random weights as float TFLite files, with random BatchNorm statistics.
+
+    python benches/peers/keras_models.py target/peers/tflite --widths 0.35,1.0 --sizes 96,224
+
+Needs `pip install tensorflow-cpu`; `run.py --grid` starts it in its own environment. Files that are there already are
+left alone. Each is named mobilenet_v2_WIDTH_SIZE.tflite and ends with the logits of 1000 classes.
+"""
+import argparse
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+
+def name(width: float, size: int) -> str:
+    return f"mobilenet_v2_{width}_{size}.tflite"
+
+
+def shake(model, seed: int) -> None:
+    """Gives weights and statistics values under which activations neither vanish nor all reach 6."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    for layer in model.layers:
+        shapes = [value.shape for value in layer.get_weights()]
+        if not shapes:
+            continue
+        if layer.__class__.__name__ == "BatchNormalization":
+            (channels,) = shapes[0]
+            values = [
+                rng.uniform(0.8, 1.2, channels),  # gamma
+                rng.normal(0.3, 0.3, channels),  # beta
+                rng.normal(0.0, 0.3, channels),  # mean
+                rng.uniform(0.5, 1.5, channels),  # variance
+            ]
+        else:
+            kernel = shapes[0]
+            depthwise = layer.__class__.__name__ == "DepthwiseConv2D"
+            inputs = np.prod(kernel[:2]) if depthwise else np.prod(kernel[:-1])
+            values = [rng.normal(0.0, (1.5 / inputs) ** 0.5, kernel)]
+            values += [rng.normal(0.0, 0.1, shape) for shape in shapes[1:]]
+        layer.set_weights([value.astype(np.float32) for value in values])
+
+
+def write(path: Path, width: float, size: int) -> None:
+    import tensorflow as tf
+
+    tf.keras.backend.clear_session()
+    model = tf.keras.applications.MobileNetV2(
+        input_shape=(size, size, 3), alpha=width, weights=None, classes=1000, classifier_activation=None
+    )
+    shake(model, seed=size + round(1000 * width))
+    # A batch of one, so that every shape of the file is known.
+    image = tf.keras.Input((size, size, 3), batch_size=1)
+    whole = tf.keras.Model(image, model(image, training=False))
+    content = tf.lite.TFLiteConverter.from_keras_model(whole).convert()
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--widths", default="0.35,0.5,0.75,1.0,1.4")
+    parser.add_argument("--sizes", default="96,128,160,192,224")
+    args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    for width in map(float, args.widths.split(",")):
+        for size in map(int, args.sizes.split(",")):
+            path = args.folder / name(width, size)
+            if not path.exists():
+                write(path, width, size)
+                print(path.name, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,265 @@
+#!/usr/bin/env python3
+"""mbvc against the engines a user would pick instead: same weights, same image, call by call in one process.
+
+    python3 benches/peers/run.py                       everything, one and two threads
+    python3 benches/peers/run.py --threads 1 --runs 50 --engines mbvc,LiteRT
+    python3 benches/peers/run.py --json target/peers/results.json --readme --chart docs/peers.svg
+    python3 benches/peers/run.py --grid                25 widths and sizes against LiteRT
+
+Everything is made first: a virtual environment with the engines from PyPI, the release build, the imported weights,
+all below the target folder. Every measured call follows one of the same engine that is not measured: it refills the
+caches that the others emptied. An engine that cannot be had is named with the reason. `--readme` writes the tables
+between their markers in README.md.
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+WORK = TARGET / "peers"
+PACKAGES = ["numpy", "pillow", "matplotlib", "ai-edge-litert", "onnxruntime", "openvino", "MNN", "tract"]
+
+
+def step(text: str) -> None:
+    print(f"== {text}", file=sys.stderr, flush=True)
+
+
+def enter_environment(packages: list[str]) -> None:
+    """Installs what is missing, and goes on in the environment's own Python."""
+    venv = WORK / "venv"
+    python = venv / "bin/python"
+    if Path(sys.prefix) == venv:
+        return
+    if not python.exists():
+        step(f"virtual environment in {venv}")
+        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+    listed = subprocess.run([python, "-m", "pip", "list", "--format=json"], capture_output=True, text=True, check=True)
+    there = {package["name"].lower().replace("_", "-") for package in json.loads(listed.stdout)}
+    for package in packages:
+        if package.lower() not in there:
+            step(f"install {package}")
+            # One at a time: those that cannot be installed are named, the others run.
+            if subprocess.run([python, "-m", "pip", "install", "-q", package]).returncode:
+                step(f"{package} cannot be installed")
+    os.execv(python, [str(python), *sys.argv])
+
+
+def cargo(*arguments: str) -> None:
+    step("cargo " + " ".join(arguments))
+    subprocess.run(["cargo", *arguments], cwd=ROOT, check=True)
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def between_markers(path: Path, marker: str, text: str) -> None:
+    begin, end = f"<!-- {marker}:begin -->", f"<!-- {marker}:end -->"
+    whole = path.read_text()
+    if begin not in whole or end not in whole:
+        raise SystemExit(f"{path}: no {begin} and {end}")
+    before, rest = whole.split(begin, 1)
+    write(path, f"{before}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}")
+
+
+def interleaved(engines: dict, runs: int, label: str) -> dict:
+    """Milliseconds of each engine's calls."""
+    samples = {name: [] for name in engines}
+    for number in range(runs + 3):
+        for name, (run, _) in engines.items():
+            run()
+            start = time.perf_counter_ns()
+            run()
+            if number >= 3:
+                samples[name].append((time.perf_counter_ns() - start) / 1e6)
+        if sys.stderr.isatty():
+            done = 30 * (number + 1) // (runs + 3)
+            print(f"\r{label} [{'#' * done:30}] {number + 1}/{runs + 3}", end="", file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    return samples
+
+
+def statistics_of(samples: list[float]) -> dict:
+    import numpy as np
+
+    low, median, high = np.percentile(samples, [0, 50, 90])
+    return {"min_ms": round(low, 3), "median_ms": round(median, 3), "p90_ms": round(high, 3)}
+
+
+def scores_of(output):
+    """Probabilities: mbvc gives logits, the files end with a softmax."""
+    import numpy as np
+
+    values = np.asarray(output, np.float64).ravel()
+    if abs(values.sum() - 1) < 1e-3 and values.min() >= 0:
+        return values
+    values = np.exp(values - values.max())
+    return values / values.sum()
+
+
+def makers(args, threads: int, nhwc, nchw, failed: list) -> dict:
+    import engines
+    import numpy as np
+
+    models = args.shared / "models"
+    onnx, tflite = (models / f"mobilenet_v2_1.0_224_f32.{kind}" for kind in ("onnx", "tflite"))
+    library = engines.Library(TARGET / "release/examples/libpeer.so")
+    made = {}
+    for variant in library.variants():
+        name, two = (variant.removesuffix("-2t"), variant.endswith("-2t"))
+        if two != (threads == 2):
+            continue
+        for isa in args.isa.split(","):
+            made[f"mbvc {isa} {name}"] = lambda v=variant, i=isa: library.engine(v, i, args.weights, nhwc, 1001)
+    made |= {
+        "LiteRT": lambda: engines.litert(tflite, nhwc, threads),
+        "ONNX Runtime": lambda: engines.onnxruntime(onnx, nchw, threads),
+        "OpenVINO": lambda: engines.openvino(onnx, nchw, threads),
+        "MNN": lambda: engines.mnn(onnx, nchw, threads, WORK),
+        "tract": lambda: engines.tract(onnx, nchw, threads),
+    }
+    wanted = [word.lower() for word in args.engines.split(",") if word]
+    running = {}
+    for name, maker in made.items():
+        if wanted and not any(word in name.lower() for word in wanted):
+            continue
+        try:
+            running[name] = maker()
+            running[name][0]()
+            np.asarray(running[name][1]())
+        except Exception as error:  # named in the report, never dropped without a word
+            running.pop(name, None)
+            failed.append({"engine": name, "threads": threads, "error": f"{type(error).__name__}: {error}"[:200]})
+            step(f"{name}, {threads} threads: {failed[-1]['error']}")
+    return running
+
+
+def compare(args) -> tuple[list, list]:
+    import numpy as np
+    from PIL import Image
+
+    image = Image.open(args.shared / "images/cat.bmp").convert("RGB").resize((224, 224), Image.BILINEAR)
+    nhwc = np.ascontiguousarray(np.asarray(image)[None].astype(np.float32) / 127.5 - 1)
+    nchw = np.ascontiguousarray(nhwc.transpose(0, 3, 1, 2))
+    rows, failed = [], []
+    for threads in args.threads:
+        running = makers(args, threads, nhwc, nchw, failed)
+        samples = interleaved(running, args.runs, f"{threads} threads")
+        base = statistics_of(samples["LiteRT"]) if "LiteRT" in samples else None
+        for name, (_, output) in running.items():
+            scores = scores_of(output())
+            row = {"engine": name, "threads": threads, **statistics_of(samples[name])}
+            if base:
+                for what in ("min", "median"):
+                    row[f"times_litert_{what}"] = round(base[f"{what}_ms"] / row[f"{what}_ms"], 3)
+            rows.append(row | {"top1": int(scores.argmax()), "score": round(float(scores.max()), 5)})
+    differing = [row for row in rows if row["top1"] != rows[0]["top1"] or abs(row["score"] - rows[0]["score"]) > 1e-3]
+    if differing:
+        raise SystemExit(f"engines disagree: {rows[0]} and {differing}")
+    return rows, failed
+
+
+def markdown(rows: list, failed: list) -> str:
+    lines = ["| engine | threads | min ms | median ms | p90 ms | times as fast as LiteRT (min / median) |"]
+    lines.append("|---|---|---|---|---|---|")
+    for row in rows:
+        times = "/".join(f" {row.get(f'times_litert_{what}', float('nan')):.2f} " for what in ("min", "median")).strip()
+        lines.append(
+            f"| {row['engine']} | {row['threads']} | {row['min_ms']:.2f} | {row['median_ms']:.2f} "
+            f"| {row['p90_ms']:.2f} | {times} |"
+        )
+    lines += [f"\n{one['engine']}, {one['threads']} threads: {one['error']}." for one in failed]
+    return "\n".join(lines)
+
+
+def chart(rows: list, path: Path) -> None:
+    """Bars of minima with ticks at the medians; grey, so that it can be read on white and on black."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plot
+
+    grey = "#808080"
+    plot.rcParams.update({"svg.fonttype": "none", "font.size": 10, "svg.hashsalt": "mbvc"})
+    for key in ("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor"):
+        plot.rcParams[key] = grey
+    groups = sorted({row["threads"] for row in rows})
+    figure, axes = plot.subplots(
+        len(groups), 1, squeeze=False, figsize=(8, 0.8 + 0.32 * len(rows)), layout="constrained",
+        height_ratios=[sum(row["threads"] == threads for row in rows) for threads in groups],
+    )
+    for axis, threads in zip(axes[:, 0], groups):
+        of_group = sorted((row for row in rows if row["threads"] == threads), key=lambda row: -row["min_ms"])
+        colours = ["#2f81c7" if row["engine"].startswith("mbvc") else "#c77d2f" for row in of_group]
+        places = range(len(of_group))
+        axis.barh(places, [row["min_ms"] for row in of_group], color=colours, height=0.7)
+        axis.plot([row["median_ms"] for row in of_group], places, "|", color=grey, markersize=12, markeredgewidth=2)
+        axis.set_yticks(places, [row["engine"] for row in of_group])
+        for place, row in zip(places, of_group):
+            axis.text(row["min_ms"], place, f" {row['min_ms']:.2f} ", va="center", ha="right", color="white", fontsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.set_title(f"{threads} thread{'s' if threads > 1 else ''}", loc="left", fontsize=10)
+        axis.set_xlabel("milliseconds a call: bar to the minimum, tick at the median")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    figure.savefig(temporary, format="svg", transparent=True, metadata={"Date": None})
+    temporary.replace(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shared", type=Path, default=Path(os.environ.get("MBVC_SHARED", ROOT.parent / "shared")))
+    parser.add_argument("--weights", type=Path, help="imported weights [default: import the shared ONNX file]")
+    parser.add_argument("--isa", default="avx512,avx2", help="of mbvc, separated by commas")
+    parser.add_argument("--threads", type=lambda text: [int(n) for n in text.split(",")], default=[1, 2])
+    parser.add_argument("--engines", default="", help="parts of names, separated by commas [default: all]")
+    parser.add_argument("--runs", type=int, default=150)
+    parser.add_argument("--no-build", action="store_true", help="measure what was built before")
+    parser.add_argument("--json", type=Path, default=WORK / "results.json")
+    parser.add_argument("--readme", action="store_true", help="write the table into README.md")
+    parser.add_argument("--chart", type=Path, help="draw an SVG")
+    parser.add_argument("--grid", action="store_true", help="widths and sizes against LiteRT instead")
+    parser.add_argument("--widths", default="0.35,0.5,0.75,1.0,1.4", help="of the grid")
+    parser.add_argument("--sizes", default="96,128,160,192,224", help="of the grid")
+    args = parser.parse_args()
+    enter_environment(PACKAGES + ["tensorflow-cpu"] * args.grid)
+    if not args.no_build:
+        cargo("build", "--release", "-p", "mbvc-cli")
+    if args.grid:
+        import grid
+
+        results = grid.measure(args)
+        text = grid.markdown(results)
+        write(args.json.with_name("grid.json"), json.dumps(results, indent=1) + "\n")
+        print(text)
+        if args.readme:
+            between_markers(ROOT / "README.md", "grid", text)
+        return
+    if not args.no_build:
+        cargo("build", "--release", "--example", "peer")
+    if args.weights is None:
+        args.weights = WORK / "v2.safetensors"
+        model = args.shared / "models/mobilenet_v2_1.0_224_f32.onnx"
+        command = [TARGET / "release/mbvc", "import", model, "--output", args.weights]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    rows, failed = compare(args)
+    write(args.json, json.dumps({"results": rows, "failed": failed}, indent=1) + "\n")
+    text = markdown(rows, failed)
+    print(text)
+    if args.readme:
+        between_markers(ROOT / "README.md", "peers", text)
+    if args.chart:
+        chart(rows, args.chart)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
