@@ -101,7 +101,6 @@ def mnn(path: Path, tensor, threads: int, folder: Path) -> Engine:
     session = interpreter.createSession({"numThread": threads, "backend": "CPU", "precision": "high"})
     given = interpreter.getSessionInput(session)
     host = MNN.Tensor(tensor.shape, MNN.Halide_Type_Float, tensor, MNN.Tensor_DimensionType_Caffe)
-    given.copyFrom(host)
     out = interpreter.getSessionOutput(session)
 
     def scores():
@@ -111,4 +110,9 @@ def mnn(path: Path, tensor, threads: int, folder: Path) -> Engine:
         out.copyToHostTensor(target)
         return np.array(target.getData(), np.float32).ravel()
 
-    return lambda: interpreter.runSession(session), scores
+    def run():
+        # Each time: a session may use its input's memory for something else.
+        given.copyFrom(host)
+        interpreter.runSession(session)
+
+    return run, scores

@@ -91,7 +91,7 @@ def interleaved(engines: dict, runs: int, label: str) -> dict:
 def statistics_of(samples: list[float]) -> dict:
     import numpy as np
 
-    low, median, high = np.percentile(samples, [0, 50, 90])
+    low, median, high = map(float, np.percentile(samples, [0, 50, 90]))
     return {"min_ms": round(low, 3), "median_ms": round(median, 3), "p90_ms": round(high, 3)}
 
 
