@@ -1,5 +1,7 @@
 //! Generated tokens as text that people read.
 
+mod unrolled;
+
 use proc_macro2::TokenStream;
 
 /// Formats items; remarks of the generator, `note!("...")`, become comments.
@@ -7,8 +9,9 @@ use proc_macro2::TokenStream;
 /// # Errors
 /// If the tokens are no items.
 pub fn format(items: TokenStream) -> Result<String, String> {
-    let file: syn::File = syn::parse2(items).map_err(|cause| format!("the generated code does not parse: {cause}"))?;
-    Ok(comments(&prettyplease::unparse(&file)))
+    let file: syn::File = syn::parse2(unrolled::as_loops(items))
+        .map_err(|cause| format!("the generated code does not parse: {cause}"))?;
+    Ok(comments(&unrolled::as_macros(&prettyplease::unparse(&file))))
 }
 
 /// Turns the lines of `note!("...")` into comments.
@@ -73,6 +76,25 @@ mod tests {
                  let denote = a;\n    a + 1.0\n}}\n"
             )
         );
+    }
+
+    #[test]
+    fn unrolled_statements_are_formatted_like_loops() {
+        let items = quote! {
+            fn sums(a: f32) {
+                for k in 0..7 {
+                    rt::unroll! { P in 0..3 { let x = P; rt::each_lane! { add(&mut x[P], LANE); } } }
+                }
+                rt::unroll! { P in 0..2 { done(P); } }
+            }
+        };
+        let expected = "fn sums(a: f32) {\n    for k in 0..7 {\n        rt::unroll! { P in 0..3 {\n            let x = P;\n            \
+            rt::each_lane! {\n                add(&mut x[P], LANE);\n            }\n        }}\n    }\n    \
+            rt::unroll! { P in 0..2 {\n        done(P);\n    }}\n}\n";
+        let text = format(items.clone()).unwrap();
+        assert_eq!(text, expected);
+        let parsed: TokenStream = text.parse().unwrap();
+        assert_eq!(parsed.to_string(), items.to_string(), "the same code");
     }
 
     #[test]

@@ -39,8 +39,12 @@ impl Tiles {
 
     /// Where pixel `P` of a tile lies.
     pub fn pixel(&self, row: usize, pixel: usize) -> TokenStream {
-        let [cols, row, pixel] = [self.cols, row, pixel].map(lit);
-        if self.rows == 1 { quote!(P * #pixel) } else { quote!(P / #cols * #row + P % #cols * #pixel) }
+        let [cols, row_lit, pixel_lit] = [self.cols, row, pixel].map(lit);
+        match (self.rows, pixel) {
+            (1, 1) => quote!(P),
+            (1, _) => quote!(P * #pixel_lit),
+            _ => quote!(P / #cols * #row_lit + P % #cols * #pixel_lit),
+        }
     }
 }
 

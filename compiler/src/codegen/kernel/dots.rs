@@ -64,14 +64,15 @@ impl Dots {
     fn batch(&self, pixels: usize) -> TokenStream {
         let lanes = self.isa.lanes();
         let (whole, rest) = (self.len / lanes, self.len % lanes);
-        let [stride, all, whole_lit, rest_lit, done] = [self.stride, lanes, whole, rest, whole * lanes].map(lit);
+        let [stride, all, whole_lit, rest_lit] = [self.stride, lanes, whole, rest].map(lit);
+        let done = (whole > 0).then(|| lit(whole * lanes)).map(|done| quote!(+ #done));
         let main = (whole > 0).then(|| {
             let (x, y) = (quote!(load(x, P * #stride + k * #all)), quote!(load(y, P * #stride + k * #all)));
             let multiply = unroll(pixels, quote!(dots[P] = fma(#x, #y, dots[P]);));
             quote!(for k in 0..#whole_lit { #multiply })
         });
         let tail = (rest > 0).then(|| {
-            let [x, y] = [quote!(x), quote!(y)].map(|from| quote!(load_first::<#rest_lit>(#from, P * #stride + #done)));
+            let [x, y] = [quote!(x), quote!(y)].map(|from| quote!(load_first::<#rest_lit>(#from, P * #stride #done)));
             unroll(pixels, quote!(dots[P] = fma(#x, #y, dots[P]);))
         });
         quote! {

@@ -74,6 +74,12 @@ fn repeat(index: &str, count: usize, body: TokenStream) -> TokenStream {
     }
 }
 
+/// `value + more`, without what is zero.
+fn plus(value: &TokenStream, more: usize) -> TokenStream {
+    let literal = lit(more);
+    if more == 0 { value.clone() } else { quote!(#value + #literal) }
+}
+
 /// The statements `count` times, with `P` standing for 0, 1, ...: constants, so that arrays are registers.
 fn unroll(count: usize, statements: TokenStream) -> TokenStream {
     let count = lit(count);

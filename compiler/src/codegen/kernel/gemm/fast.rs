@@ -8,7 +8,7 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use super::super::{activate, lit, load, store, unroll};
+use super::super::{activate, lit, load, plus, store, unroll};
 use super::Gemm;
 use crate::codegen::cover::Tiles;
 use crate::ir::Product;
@@ -55,8 +55,8 @@ impl Gemm {
         let window = tiles.pixel(self.a_row, self.a_pixel);
         match self.runs {
             1 => {
-                let skipped = lit(stream * self.triples());
-                quote!(a0, #window + #skipped + k)
+                let at = plus(&window, stream * self.triples());
+                quote!(a0, #at + k)
             }
             _ => {
                 let row = format_ident!("a{stream}");

@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use super::super::{lit, unroll};
+use super::super::{lit, plus, unroll};
 use super::Gemm;
 use crate::codegen::cover::Tiles;
 use crate::codegen::isa::Broadcast;
@@ -19,8 +19,8 @@ impl Gemm {
             pixels,
             (0..self.nv)
                 .map(|j| {
-                    let (at, index) = (lit(j * lanes), lit(j));
-                    self.finish(quote!(#to + #at), j, quote!(sums[P][#index]))
+                    let (at, index) = (plus(&to, j * lanes), lit(j));
+                    self.finish(at, j, quote!(sums[P][#index]))
                 })
                 .collect(),
         );
