@@ -5,6 +5,8 @@
 mod error;
 mod fast;
 
+use core::cell::Cell;
+
 use crate::container::{Container, TensorView};
 use crate::numerics::Numerics;
 use crate::preprocess::Preprocess;
@@ -96,7 +98,9 @@ impl PackPlan {
             for panels in layer.panels {
                 panels.pack(&values, fast.then_some(&estimate), block);
             }
-            estimate.follow(&values);
+            if numerics == Numerics::Fast {
+                estimate.follow(&values);
+            }
         }
         Ok(())
     }
@@ -116,6 +120,8 @@ struct Values<'a> {
     /// `[k][n]`
     weight: &'a [[u8; 4]],
     bias: &'a [[u8; 4]],
+    /// The sum of the weights' squares, once it was needed.
+    squares: Cell<Option<f64>>,
 }
 
 impl<'a> Values<'a> {
@@ -124,11 +130,14 @@ impl<'a> Values<'a> {
             layer,
             weight: floats_of(weights, layer.weight, layer.k * layer.n)?,
             bias: floats_of(weights, layer.bias, layer.n)?,
+            squares: Cell::new(None),
         })
     }
 
-    fn weight(&self, k: usize, column: usize) -> f32 {
-        f32::from_le_bytes(self.weight[k * self.layer.n + column])
+    fn squares(&self) -> f64 {
+        let squares = self.squares.get().unwrap_or_else(|| fast::squares(self.weight));
+        self.squares.set(Some(squares));
+        squares
     }
 
     fn bias(&self, column: usize) -> f32 {

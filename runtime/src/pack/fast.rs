@@ -70,10 +70,7 @@ impl Estimate {
 
     /// The mean square of the layer's sums: those of independent products.
     fn sums(&self, values: &Values<'_>) -> f64 {
-        let squares = |floats: &[[u8; 4]]| -> f64 {
-            floats.iter().map(|float| f64::from(f32::from_le_bytes(*float))).map(|value| value * value).sum()
-        };
-        (squares(values.bias) + self.square * squares(values.weight)) / values.layer.n as f64
+        (squares(values.bias) + self.square * values.squares()) / values.layer.n as f64
     }
 
     /// Whether the expected rounding error is small beside what the layer makes.
@@ -88,9 +85,7 @@ impl Estimate {
             Made::Relu6 => f64::min(sums, 36.0),
             Made::Linear | Made::Relu => sums,
         };
-        let weights: f64 =
-            values.weight.iter().map(|float| f64::from(f32::from_le_bytes(*float))).map(|w| w * w).sum::<f64>()
-                / values.weight.len().max(1) as f64;
+        let weights = values.squares() / values.weight.len().max(1) as f64;
         let climb = 2.0 * k / 3.0;
         let error = climb * climb * self.square * weights * (ROUNDOFF * ROUNDOFF / 3.0) * climb;
         error.is_finite() && error <= TOLERANCE * TOLERANCE * made
@@ -99,35 +94,64 @@ impl Estimate {
     /// Packs the columns of one panel: `[1 + 1 + k][width]`, a row of `1 / s`, the bias row, then for each triple the
     /// second of the pair, the first, the third; then the rest.
     pub fn pack(&self, values: &Values<'_>, columns: Range<usize>, width: usize, panel: &mut [f32]) {
-        let k = values.layer.k;
+        let (k, n, used) = (values.layer.k, values.layer.n, columns.len());
         let third = k / 3;
-        for (lane, column) in columns.enumerate() {
-            let s = self.scale(values, column);
-            let scaled = |k: usize| s * values.weight(k, column);
-            let pairs: f64 = (0..third).map(|k| f64::from(scaled(k)) * f64::from(scaled(k + third))).sum();
-            let mut row = 0;
-            let mut put = |value: f32| {
-                panel[row * width + lane] = value;
-                row += 1;
-            };
-            put(1.0 / s);
-            put((f64::from(s) * f64::from(values.bias(column)) - pairs) as f32);
-            for k in 0..third {
-                put(scaled(k + third));
-                put(scaled(k));
-                put(scaled(k + 2 * third));
+        let row = |k: usize| &values.weight[k * n..][columns.clone()];
+        // Row by row, as the weights lie.
+        let (mut sums, mut pairs) = ([0.0_f64; WIDEST], [0.0_f64; WIDEST]);
+        for k in 0..k {
+            for (sum, weight) in sums.iter_mut().zip(row(k)) {
+                let weight = f64::from(f32::from_le_bytes(*weight));
+                *sum += weight * weight;
             }
-            (3 * third..k).for_each(|k| put(scaled(k)));
+        }
+        let scales = sums.map(|sum| self.scale(sum / k as f64));
+        let (head, rows) = panel.split_at_mut(2 * width);
+        let (triples, rest) = rows.split_at_mut(3 * third * width);
+        let scaled = |to: &mut [f32], k: usize| {
+            for ((to, weight), scale) in to.iter_mut().zip(row(k)).zip(scales) {
+                *to = scale * f32::from_le_bytes(*weight);
+            }
+        };
+        for (k, triple) in triples.chunks_exact_mut(3 * width).enumerate() {
+            let (second, others) = triple.split_at_mut(width);
+            let (first, other) = others.split_at_mut(width);
+            scaled(second, k + third);
+            scaled(first, k);
+            scaled(other, k + 2 * third);
+            for ((pair, first), second) in pairs.iter_mut().zip(&*first).zip(&*second) {
+                *pair += f64::from(*first) * f64::from(*second);
+            }
+        }
+        for (at, row) in rest.chunks_exact_mut(width).take(k - 3 * third).enumerate() {
+            scaled(row, 3 * third + at);
+        }
+        for (lane, column) in columns.clone().enumerate().take(used) {
+            head[lane] = 1.0 / scales[lane];
+            head[width + lane] = (f64::from(scales[lane]) * f64::from(values.bias(column)) - pairs[lane]) as f32;
         }
     }
 
-    /// The power of two next to the ratio of root mean squares of input and column.
-    fn scale(&self, values: &Values<'_>, column: usize) -> f32 {
-        let k = values.layer.k;
-        let squares: f64 = (0..k).map(|k| f64::from(values.weight(k, column))).map(|w| w * w).sum();
-        let ratio = self.square * k as f64 / squares;
+    /// The power of two next to the ratio of root mean squares of input and column, of which `square` is the mean.
+    fn scale(&self, square: f64) -> f32 {
+        let ratio = self.square / square;
         if ratio.is_normal() { power_of_two(half_log2(ratio).clamp(-LIMIT, LIMIT)) } else { 1.0 }
     }
+}
+
+/// Channels of the widest panel: a vector.
+const WIDEST: usize = 16;
+
+/// The sum of squares, in lanes that the processor can add side by side.
+pub(super) fn squares(floats: &[[u8; 4]]) -> f64 {
+    let mut lanes = [0.0_f64; WIDEST];
+    for floats in floats.chunks(WIDEST) {
+        for (lane, float) in lanes.iter_mut().zip(floats) {
+            let value = f64::from(f32::from_le_bytes(*float));
+            *lane += value * value;
+        }
+    }
+    lanes.iter().sum()
 }
 
 /// Scales beyond `2^LIMIT` serve weights that are as good as zero.
