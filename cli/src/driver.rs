@@ -24,8 +24,8 @@ pub unsafe extern "C" fn mbvc_describe(model: *const Generated, sink: Sink, cont
     let info = model.info();
     let conventions = info.conventions;
     let mut text = format!(
-        "network {} {} {} {} {} {} {} {} {} {} {}\n",
-        info.input[0], info.input[1], info.classes, info.embedding, info.scratch_bytes, info.fusion, info.numerics,
+        "network {} {} {} {} {} {} {} {} {} {} {} {}\n",
+        info.input[0], info.input[1], info.classes, info.embedding, info.scratch_bytes, info.threads, info.fusion, info.numerics,
         conventions.activation, conventions.padding, conventions.precision, info.name
     );
     text += &format!("runs {} {}\n", model.packed_bytes(), model.isa());

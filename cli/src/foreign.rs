@@ -247,7 +247,7 @@ fn parse(text: &str) -> Option<Facts> {
             _ => return None,
         }
     }
-    let [height, width, classes, embedding, scratch, fusion, numerics, activation, padding, precision, name] =
+    let [height, width, classes, embedding, scratch, threads, fusion, numerics, activation, padding, precision, name] =
         fields(network?)?;
     let classes = classes.parse().ok()?;
     let [packed_bytes, isa] = fields(runs?)?;
@@ -258,6 +258,7 @@ fn parse(text: &str) -> Option<Facts> {
         embedding: embedding.parse().ok()?,
         fusion: leak(fusion),
         scratch_bytes: scratch.parse().ok()?,
+        threads: threads.parse().ok()?,
         conventions: Conventions {
             activation: [Activation::Relu6, Activation::Relu].into_iter().find(|one| one.word() == activation)?,
             padding: [Padding::Same, Padding::Symmetric].into_iter().find(|one| one.word() == padding)?,
@@ -294,7 +295,7 @@ fn leak(text: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "network 96 128 10 1280 4096 block fast relu6 same f32 My Net\n\
+    const TEXT: &str = "network 96 128 10 1280 4096 2 block fast relu6 same f32 My Net\n\
         runs 640 avx2\nfast 0 true\nisa avx2\nparameter 3,3,3,32 stem.weight\nlayer 1 0 20 48,64,32 123 stem\n\
         step 48,64,32 stem+block1\nstage 5 6 conv\nstage 7 8 project\nstep 1,1,10 classifier\n";
 
@@ -302,7 +303,7 @@ mod tests {
     fn descriptions_are_read() {
         let Facts { info, isa, fast, packed_bytes } = parse(TEXT).unwrap();
         assert_eq!((isa, fast, packed_bytes), (Isa::Avx2, vec![(0, true)], 640));
-        assert_eq!((info.name, info.input, info.classes), ("My Net", [96, 128, 3], 10));
+        assert_eq!((info.name, info.input, info.classes, info.threads), ("My Net", [96, 128, 3], 10, 2));
         assert_eq!(info.parameters[0].shape, [3, 3, 3, 32]);
         assert_eq!(info.layers[0].output, [48, 64, 32]);
         let stages: Vec<_> = info.steps.iter().map(|step| step.stages.len()).collect();

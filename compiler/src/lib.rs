@@ -21,7 +21,7 @@ use diagnostic::{Diagnostic, catalogue};
 pub use diagnostic::{Diagnostics, SourceFile};
 use ir::Graph;
 use ir::verify::VerifyErrors;
-use passes::Remark;
+use passes::{Remark, Target};
 use spec::{NetworkSpec, Overrides};
 
 /// A network on every level of the pipeline.
@@ -58,8 +58,8 @@ fn generate(spec: &NetworkSpec) -> Result<(Graph, Vec<Remark>, Vec<Program>), Ve
     let remarks = passes::run(&mut graph, spec.fusion, None, &mut |_, _| {})?;
     let program = |isa: &spec::Isa| {
         let mut graph = graph.clone();
-        let scratch = passes::schedule(&mut graph, spec.fusion, spec.numerics, *isa, None, &mut |_, _| {})?;
-        Ok(Program::new(graph, *isa, scratch))
+        let scratch = passes::schedule(&mut graph, Target::new(spec, *isa), None, &mut |_, _| {})?;
+        Ok(Program::new(graph, *isa, spec.threads, scratch))
     };
     let programs = spec.isas.iter().map(program).collect::<Result<_, _>>()?;
     Ok((graph, remarks, programs))

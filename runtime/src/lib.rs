@@ -47,7 +47,7 @@ pub use numerics::{Numerics, NumericsError};
 pub use pack::{PackError, PackLayer, PackPanels, PackPlan, Product, Range};
 pub use packed::{PackedError, from_packed, pack_file, packed_file_bytes};
 #[cfg(feature = "std")]
-pub use pool::{Crew, MOST_WORKERS, set_processors, start_workers, together};
+pub use pool::{Crew, MOST_WORKERS, helped_calls, set_processors, start_workers, together};
 pub use preprocess::{Preprocess, PreprocessError};
 pub use scratch::{Line, Packed, Scratch};
 pub use stream::{Image, Pixels, Zeros, clear_sides, copy_pixels, dst, image_row, is_fast, ring_rows, src};

@@ -20,6 +20,8 @@ pub struct NetworkInfo {
     pub fusion: &'static str,
     /// Bytes that a call writes between input and output.
     pub scratch_bytes: usize,
+    /// Most threads that work on a call together; the scratch has room for each.
+    pub threads: usize,
     pub conventions: Conventions,
     /// What it was compiled for; what a model is packed for depends on the processor too.
     pub numerics: Numerics,

@@ -173,6 +173,8 @@ struct Pool {
     working: AtomicUsize,
     /// Calls that shall run alone; see [`CALM`].
     crowded: AtomicUsize,
+    /// Calls that had help.
+    helped: AtomicUsize,
 }
 
 // SAFETY: `job` is the only part that is not `Sync`. It is written by the holder of `busy` before it calls workers,
@@ -191,6 +193,7 @@ static POOL: Pool = Pool {
     processors: AtomicUsize::new(0),
     working: AtomicUsize::new(0),
     crowded: AtomicUsize::new(0),
+    helped: AtomicUsize::new(0),
 };
 
 /// Runs `caller` in this thread, and `helper` in up to `threads - 1` others if the pool and processors are free.
@@ -212,6 +215,11 @@ pub fn start_workers(wanted: usize) {
 /// Lets calls use as many processors together, instead of as many as the system says there are: for tests.
 pub fn set_processors(processors: usize) {
     POOL.processors.store(processors, Ordering::Relaxed);
+}
+
+/// Calls of this process that workers have helped, for tests.
+pub fn helped_calls() -> usize {
+    POOL.helped.load(Ordering::Relaxed)
 }
 
 /// A caller at work, until it is dropped.
@@ -259,6 +267,7 @@ impl Pool {
             return None;
         }
         self.working.fetch_add(helpers, Ordering::Relaxed);
+        self.helped.fetch_add(1, Ordering::Relaxed);
         Some(Enlisted(helpers))
     }
 

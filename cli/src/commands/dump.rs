@@ -7,7 +7,7 @@ use mbvc::Isa;
 use mbvc_compiler::ir::Graph;
 use mbvc_compiler::ir::dot::dot;
 use mbvc_compiler::ir::verify::VerifyErrors;
-use mbvc_compiler::passes::{self, LOWERED, Remark};
+use mbvc_compiler::passes::{self, LOWERED, Remark, Target};
 
 use crate::engine::{self, Source};
 use crate::error::{CliError, Result};
@@ -102,8 +102,8 @@ fn snapshots(source: &Source, fusion: FusionArg, isa: Isa) -> Result<Snapshots> 
     let mut graph = mbvc_compiler::lower::lower(&source.spec);
     let mut keep = |pass: &str, graph: &Graph| graphs.push((pass.to_owned(), graph.clone()));
     let remarks = passes::run(&mut graph, fusion.into(), None, &mut keep).map_err(broken)?;
-    passes::schedule(&mut graph, fusion.into(), source.spec.numerics, engine::spec_isa(isa), None, &mut keep)
-        .map_err(broken)?;
+    let target = Target { fusion: fusion.into(), ..Target::new(&source.spec, engine::spec_isa(isa)) };
+    passes::schedule(&mut graph, target, None, &mut keep).map_err(broken)?;
     Ok(Snapshots { graphs, remarks })
 }
 

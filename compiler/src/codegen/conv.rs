@@ -133,11 +133,38 @@ impl Conv {
         }
     }
 
+    /// How `rows` output rows can be cut: at any pixel where they follow each other without a gap, else between rows.
+    pub fn cut(&self, rows: usize) -> Cut {
+        let Shape { width, .. } = self.output.shape;
+        let [sh, sw] = self.window.stride;
+        let (from, to) = (self.input.layout, self.output.layout);
+        let (a_row, c_row) = (sh * from.row_stride(self.input.shape), to.row_stride(self.output.shape));
+        let (a_pixel, c_pixel) = (sw * from.pixel_stride(), to.pixel_stride());
+        if self.window.is_point() && a_row == width * a_pixel && c_row == width * c_pixel {
+            Cut { flat: true, total: rows * width, pixels: 1, input: a_pixel, output: c_pixel }
+        } else {
+            Cut { flat: false, total: rows, pixels: width, input: a_row, output: c_row }
+        }
+    }
+
     /// Where the first pixel of the image lies in a value that is held whole.
     pub fn interior(tensor: Tensor) -> usize {
         let Shape { height, .. } = tensor.shape;
         if height == 0 { 0 } else { tensor.layout.offset(tensor.shape, 0, 0, 0) }
     }
+}
+
+/// The pixels of a call, in pieces that different members can make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// Pieces are pixels, not rows.
+    pub flat: bool,
+    /// Pieces of the call.
+    pub total: usize,
+    /// Output pixels of a piece, and floats from one to the next in input and output.
+    pub pixels: usize,
+    pub input: usize,
+    pub output: usize,
 }
 
 /// What is left of a channel group after its whole vectors.

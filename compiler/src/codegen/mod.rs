@@ -20,11 +20,13 @@ use crate::spec::NetworkSpec;
 use isa::Isa;
 use kernel::Kernels;
 use pack::PackPlan;
-use step::{Context, StepFn};
+use step::{Context, Members, StepFn};
 
 /// The code of one network for one instruction set.
 pub struct Program {
     pub isa: Isa,
+    /// Most members of a team that runs it.
+    pub threads: usize,
     /// The graph after `plan_scratch`.
     pub graph: Graph,
     pub scratch_bytes: usize,
@@ -47,11 +49,11 @@ pub struct Naming {
 }
 
 impl Program {
-    /// Generates steps and kernels from a graph that the passes have finished for `isa`.
-    pub fn new(graph: Graph, isa: Isa, scratch_bytes: usize) -> Self {
+    /// Generates steps and kernels from a graph that the passes have finished for `isa` and `threads`.
+    pub fn new(graph: Graph, isa: Isa, threads: usize, scratch_bytes: usize) -> Self {
         let order = graph.order().unwrap_or_default();
         let packs = PackPlan::new(&graph, &order, isa);
-        let context = Context { graph: &graph, isa, packs: &packs };
+        let context = Context { graph: &graph, isa, packs: &packs, team: Members(threads) };
         let steps: Vec<StepFn> = step_nodes(&graph, &order)
             .into_iter()
             .map(|(index, nodes)| step::step(&context, index, &step_name(&graph, &nodes), &nodes))
@@ -64,7 +66,7 @@ impl Program {
             .and_then(|id| graph.node(id).place.map(|place| (place.offset / 4, graph.node(id).tensor.shape.elements())))
             .map_or(0..0, |(at, len)| at..at + len);
         let zeros = order.iter().map(|id| longest_ring_row(&graph, *id)).max().unwrap_or(0);
-        Self { isa, scratch_bytes, steps, kernels, packs, embedding, zeros, graph }
+        Self { isa, threads, scratch_bytes, steps, kernels, packs, embedding, zeros, graph }
     }
 }
 

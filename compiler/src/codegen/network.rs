@@ -40,12 +40,16 @@ fn isa_module(program: &Program) -> TokenStream {
     let kernels = program.kernels.values();
     let steps = program.steps.iter().map(|step| &step.item);
     let zeros = lit(program.zeros.max(1));
+    let many = program.threads > 1;
+    let (team_type, team) = (many.then(|| quote!(T: rt::Team,)), many.then(|| quote!(team: T,)));
+    let once = many.then(|| quote!(if team.index() == 0));
     let plan = program.packs.tokens();
     let call = |step: &super::step::StepFn| {
         let function = format_ident!("{}", step.name);
         let image = step.reads_image.then(|| quote!(image,));
         let logits = step.writes_logits.then(|| quote!(logits,));
-        quote!(#function(w, scratch, #image #logits observer);)
+        let team = many.then(|| quote!(team,));
+        quote!(#function(#team w, scratch, #image #logits observer);)
     };
     let (last, body): (Vec<_>, Vec<_>) = program.steps.iter().partition(|step| step.writes_logits);
     let (body, last) = (body.into_iter().map(call), last.into_iter().map(call));
@@ -65,13 +69,13 @@ fn isa_module(program: &Program) -> TokenStream {
 
             /// All steps in order.
             #feature
-            pub fn run<I: rt::Image, O: rt::Observer>(
-                w: Src<'_>, scratch: rt::Area<'_>, image: &I, output: rt::Output<'_>, observer: &mut O,
+            pub fn run<#team_type I: rt::Image, O: rt::Observer>(
+                #team w: Src<'_>, scratch: rt::Area<'_>, image: &I, output: rt::Output<'_>, observer: &mut O,
             ) {
                 #(#body)*
                 match output {
                     rt::Output::Logits(logits) => { #(#last)* }
-                    rt::Output::Embedding(values) => values.copy(scratch.at(#from), #len),
+                    rt::Output::Embedding(values) => #once { values.copy(scratch.at(#from), #len) },
                 }
             }
 
@@ -97,15 +101,19 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
         let (target, variant, module) = (program.isa.target(), program.isa.variant(), program.isa.module());
         quote!(#[cfg(#target)] rt::Isa::#variant => ::core::option::Option::Some(#module::PLAN),)
     });
+    let many = spec.threads > 1;
+    let team = many.then(|| quote!(team,));
+    let (team_type, team_parameter) = (many.then(|| quote!(T: rt::Team,)), many.then(|| quote!(team: T,)));
+    let (enter, ready) = (enter(spec.threads), ready(spec.threads));
     let calls = programs.iter().map(|program| {
         let (target, variant, module) = (program.isa.target(), program.isa.variant(), program.isa.module());
         if program.isa.target_feature().is_empty() {
-            return quote!(#[cfg(#target)] rt::Isa::#variant => #module::run(w, scratch, image, output, observer),);
+            return quote!(#[cfg(#target)] rt::Isa::#variant => #module::run(#team w, scratch, image, output, observer),);
         }
         quote! {
             #[cfg(#target)]
             // SAFETY: a `Detected` exists only for instruction sets that this processor was seen to have.
-            rt::Isa::#variant => unsafe { #module::run(w, scratch, image, output, observer) },
+            rt::Isa::#variant => unsafe { #module::run(#team w, scratch, image, output, observer) },
         }
     });
     quote! {
@@ -137,7 +145,7 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
             /// # Errors
             /// If the bytes were packed for something else.
             pub fn from_packed(bytes: &'static [u8]) -> ::core::result::Result<Self, rt::PackedError> {
-                rt::from_packed(&INFO, plan, bytes).map(Self)
+                rt::from_packed(&INFO, plan, bytes).map(#ready)
             }
 
             /// Bytes of [`pack`](Self::pack)'s result; `None` if the network was not compiled for `isa`.
@@ -209,7 +217,16 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
                 &self, scratch: &mut [f32], image: &I, output: rt::Output<'_>, observer: &mut O,
             ) {
                 let (w, scratch) = (rt::Src::new(self.0.packed.floats()), rt::Area::new(scratch));
-                match self.0.isa.isa() {
+                let isa = self.0.isa;
+                #enter
+            }
+
+            #[inline]
+            fn enter<#team_type I: rt::Image, O: rt::Observer>(
+                isa: rt::Detected, #team_parameter w: rt::Src<'_>, scratch: rt::Area<'_>,
+                image: &I, output: rt::Output<'_>, observer: &mut O,
+            ) {
+                match isa.isa() {
                     #(#calls)*
                     #[allow(unreachable_patterns)]
                     other => ::core::unreachable!("{other} was not compiled in"),
@@ -225,7 +242,7 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
                 /// All differences between the weights and the network at once; an instruction set that `MBVC_ISA`
                 /// wants and that is not there.
                 pub fn new(weights: &rt::Weights) -> ::core::result::Result<Self, rt::ModelError> {
-                    rt::build(&INFO, plan, weights, ::core::option::Option::None).map(Self)
+                    rt::build(&INFO, plan, weights, ::core::option::Option::None).map(#ready)
                 }
 
                 /// [`new`](Self::new) with the kernels of `isa`.
@@ -233,7 +250,7 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
                 /// # Errors
                 /// As `new`; and if this processor has no `isa`, or the network was compiled without it.
                 pub fn with_isa(weights: &rt::Weights, isa: rt::Isa) -> ::core::result::Result<Self, rt::ModelError> {
-                    rt::build(&INFO, plan, weights, ::core::option::Option::Some(isa)).map(Self)
+                    rt::build(&INFO, plan, weights, ::core::option::Option::Some(isa)).map(#ready)
                 }
 
                 /// A scratch for `run`, on the heap.
@@ -274,11 +291,32 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
     }
 }
 
+/// The call of the kernels: by a team, where the network was made for one. Only the caller has an observer.
+fn enter(threads: usize) -> TokenStream {
+    if threads == 1 {
+        return quote!(Self::enter(isa, w, scratch, image, output, observer));
+    }
+    let threads = lit(threads);
+    quote! {
+        rt::together(
+            #threads,
+            |member| Self::enter(isa, member, w, scratch, image, output, &mut rt::Unobserved),
+            |member| Self::enter(isa, member, w, scratch, image, output, observer),
+        );
+    }
+}
+
+/// Makes a network of a model, and sees that it finds its helpers awake.
+fn ready(threads: usize) -> TokenStream {
+    let helpers = lit(threads - 1);
+    if threads > 1 { quote!(|model| { rt::start_workers(#helpers); Self(model) }) } else { quote!(Self) }
+}
+
 /// The static facts.
 fn info(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenStream {
     let name = naming.name.to_string();
     let [height, width] = spec.resolution.map(lit);
-    let classes = lit(spec.classes);
+    let (classes, threads) = (lit(spec.classes), lit(spec.threads));
     let bytes = programs.iter().map(|program| program.scratch_bytes).max().unwrap_or(0);
     let scratch = lit(bytes.next_multiple_of(64));
     let embedding = lit(programs.first().map_or(0, |program| program.embedding.len()));
@@ -311,6 +349,7 @@ fn info(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenStrea
             embedding: #embedding,
             fusion: #fusion,
             scratch_bytes: #scratch,
+            threads: #threads,
             conventions: rt::Conventions {
                 activation: rt::Activation::#activation,
                 padding: rt::Padding::#padding,

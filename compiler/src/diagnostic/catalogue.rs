@@ -55,7 +55,7 @@ catalogue! {
     ROUNDING = "rounding": "the rounding is even: to the nearest value, ties to the even one";
     FUSION = "fusion": "the fusion is none, relu6 or block";
     ISA = "isa": "an instruction set is avx512, avx2, neon or portable; give one, or a list without repetition";
-    THREADS = "threads": "the number of threads is 1";
+    THREADS = "threads": "the number of threads that share a call is a whole number from 1 to 64";
     SCRATCH_BUDGET = "scratch-budget": "the scratch budget is none, or a number of bytes from 1, or a size such as 512 KiB or 1.3 MB";
 
     // The network that the values make.

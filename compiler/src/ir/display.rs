@@ -140,8 +140,11 @@ impl fmt::Display for Line<'_> {
             Some(Tile::Depthwise(tile)) => write!(f, " tile {}x{}", tile.rows, tile.cols)?,
             None => {}
         }
-        if let Some(Place { offset, bytes }) = self.place {
+        if let Some(Place { offset, bytes, arenas }) = self.place {
             write!(f, " at {offset}..{}", offset + bytes)?;
+            if let Some(arenas) = arenas {
+                write!(f, " and in {} more arenas of {}", arenas.count - 1, arenas.bytes)?;
+            }
         }
         write!(f, " @line {} {}", self.origin.line, self.origin.name)?;
         if let Some(layer) = self.origin.layer {

@@ -92,4 +92,21 @@ impl Tensor {
 pub struct Place {
     pub offset: usize,
     pub bytes: usize,
+    /// Where each member of a team has a copy of its own; the offset is the first one's.
+    pub arenas: Option<Arenas>,
+}
+
+/// Memory that is one member's alone, for each member of a team: it stays in the caches of that member's processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Arenas {
+    /// Where the first begins; the others follow it.
+    pub offset: usize,
+    /// Of one.
+    pub bytes: usize,
+    pub count: usize,
+}
+
+impl Place {
+    /// The place of what needs none.
+    pub const NONE: Self = Self { offset: 0, bytes: 0, arenas: None };
 }

@@ -12,7 +12,7 @@ pub mod verify;
 mod workspace;
 
 pub use graph::{Graph, NodeId};
-pub use layout::{Layout, Place, Tensor};
+pub use layout::{Arenas, Layout, Place, Tensor};
 pub use op::{
     Activation, BatchNorm, Conv2d, Dense, DepthwiseConv2d, DepthwiseTile, Epilogue, Fused, GemmTile, Node, Op, Origin,
     Product, Stage, Tile,

@@ -17,14 +17,18 @@ use crate::ir::{Fused, Graph, Layout, Node, NodeId, Op, Padding, Shape, Stage, T
 const RING_CACHE: usize = 32 << 10;
 /// What stays in the second-level cache beside everything else: half of a common megabyte.
 const TILE_CACHE: usize = 512 << 10;
+/// Rows from which on a member of a team makes its own of a small image, from the first stage to the last: nothing goes
+/// from one processor's caches to another's but the rows around, which both expand. Fewer rows would be mostly that;
+/// there the members share channel groups, and then panels.
+const SLAB_ROWS: usize = 6;
 
-pub fn assign_layouts(graph: &mut Graph, isa: Isa) {
+pub fn assign_layouts(graph: &mut Graph, isa: Isa, threads: usize) {
     let Some(order) = graph.order() else { return };
     for id in order {
         let Some(input) = graph.inputs(id).first().copied() else { continue };
         let op = &graph.node(id).op;
         match (op, window_of(op)) {
-            (Op::Fused(_), _) => stream(graph, id, input, isa),
+            (Op::Fused(_), _) => stream(graph, id, input, isa, threads),
             (Op::Activation(_), _) => {
                 let layout = graph.node(input).tensor.layout;
                 graph.node_mut(id).tensor.layout = layout;
@@ -98,7 +102,7 @@ fn border_input(graph: &mut Graph, reader: NodeId, input: NodeId, window: Window
 }
 
 /// Lays out the rings of a fused node, and sets the rows of its tiles.
-fn stream(graph: &mut Graph, id: NodeId, input: NodeId, isa: Isa) {
+fn stream(graph: &mut Graph, id: NodeId, input: NodeId, isa: Isa, threads: usize) {
     let input = graph.node(input).tensor;
     let Op::Fused(fused) = &mut graph.node_mut(id).op else { return };
     ring_before_window(fused, input);
@@ -107,12 +111,27 @@ fn stream(graph: &mut Graph, id: NodeId, input: NodeId, isa: Isa) {
     let (shape, output) = (fused.stages[producer].tensor.shape, fused.stages[at].tensor.shape);
     let sides = Padding { top: 0, bottom: 0, ..border(window, shape, output) };
     let vectors = shape.channels.div_ceil(isa.lanes());
-    let group = group_vectors(&fused.stages[..at], shape, vectors, isa) * isa.lanes();
     let padded = vectors * isa.lanes();
-
-    let row_bytes = (sides.left + shape.width + sides.right) * group * size_of::<f32>();
-    let whole = row_bytes * shape.height <= RING_CACHE && output.pixels() * padded * size_of::<f32>() <= TILE_CACHE;
-    let rows = if whole { output.height } else { tile_rows(window, output, isa) };
+    let row_bytes = |group| (sides.left + shape.width + sides.right) * group * size_of::<f32>();
+    let fits = |group: usize| {
+        row_bytes(group) * shape.height <= RING_CACHE && output.pixels() * padded * size_of::<f32>() <= TILE_CACHE
+    };
+    let group_of = |allowed: &dyn Fn(usize) -> bool| {
+        group_vectors(&fused.stages[..at], shape, vectors, isa, allowed) * isa.lanes()
+    };
+    let mut group = group_of(&|_| true);
+    let slab = output.height.div_ceil(threads);
+    let rows = match fits(group) {
+        false => tile_rows(window, output, isa),
+        true if threads > 1 && slab >= SLAB_ROWS => slab,
+        true => {
+            if threads > 1 {
+                // The members of a team share the groups.
+                group = group_of(&|nv| fits(nv * isa.lanes()) && goes_round(vectors / nv, threads));
+            }
+            output.height
+        }
+    };
     let slots = ((rows - 1) * window.stride[0] + window.kernel[0]).min(shape.height);
     // A ring that would hold every row anyway is filled once.
     let rows = if slots == shape.height { output.height } else { rows };
@@ -136,8 +155,14 @@ fn ring_before_window(fused: &mut Fused, input: Tensor) {
 }
 
 /// Vectors of channels in a group of the ring: a panel of the producer's cheapest register tile.
-fn group_vectors(producers: &[Stage], shape: Shape, vectors: usize, isa: Isa) -> usize {
-    let divides = |nv: usize| vectors.is_multiple_of(nv);
+fn group_vectors(
+    producers: &[Stage],
+    shape: Shape,
+    vectors: usize,
+    isa: Isa,
+    allowed: &dyn Fn(usize) -> bool,
+) -> usize {
+    let divides = |nv: usize| vectors.is_multiple_of(nv) && allowed(nv);
     match producers {
         [Stage { op: Op::Conv2d(_), .. }] => {
             let k = producers[0].tensor.shape.channels;
@@ -148,6 +173,11 @@ fn group_vectors(producers: &[Stage], shape: Shape, vectors: usize, isa: Isa) ->
         [_, _, ..] => vectors,
         _ => (1..=4).rev().find(|nv| divides(*nv)).unwrap_or(1),
     }
+}
+
+/// Whether `count` groups keep all of `threads` members at work for nine tenths of the time, or are single vectors'.
+fn goes_round(count: usize, threads: usize) -> bool {
+    count.div_ceil(threads) * threads * 9 <= count * 10
 }
 
 /// Output rows of a tile: two where the depthwise gains from sharing input rows, more where rows

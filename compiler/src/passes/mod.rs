@@ -29,7 +29,7 @@ use std::fmt;
 
 use crate::ir::verify::{Postcondition, VerifyErrors, verify};
 use crate::ir::{Graph, NodeId};
-use crate::spec::{Fusion, Isa, Numerics};
+use crate::spec::{Fusion, Isa, NetworkSpec, Numerics};
 
 /// The name under which the graph is shown before any pass.
 pub const LOWERED: &str = "lower";
@@ -114,7 +114,25 @@ pub fn run(
     Ok(remarks)
 }
 
-/// Runs the passes for one instruction set on a graph that [`run`] has rewritten for `fusion`; the bytes of the scratch.
+/// What a network's code is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    pub fusion: Fusion,
+    pub numerics: Numerics,
+    pub isa: Isa,
+    /// Most members of a team that runs it.
+    pub threads: usize,
+}
+
+impl Target {
+    /// What `spec` says of it, for one of its instruction sets.
+    pub fn new(spec: &NetworkSpec, isa: Isa) -> Self {
+        Self { fusion: spec.fusion, numerics: spec.numerics, isa, threads: spec.threads }
+    }
+}
+
+/// Runs the passes for one instruction set on a graph that [`run`] has rewritten for its fusion; the bytes of the
+/// scratch.
 ///
 /// Stops after the pass named `up_to` (with a scratch of 0 bytes), or after the last.
 ///
@@ -122,19 +140,18 @@ pub fn run(
 /// If the compiler broke the graph.
 pub fn schedule(
     graph: &mut Graph,
-    fusion: Fusion,
-    numerics: Numerics,
-    isa: Isa,
+    target: Target,
     up_to: Option<&str>,
     observe: &mut dyn FnMut(&str, &Graph),
 ) -> Result<usize, VerifyErrors> {
+    let Target { fusion, numerics, isa, threads } = target;
     let mut since: Vec<Postcondition> = rewrites(fusion).map(|rewrite| rewrite.postcondition).collect();
     let mut scratch = 0;
     for postcondition in [Postcondition::LayoutsAssigned, Postcondition::TilesAssigned, Postcondition::ScratchPlanned] {
         match postcondition {
-            Postcondition::LayoutsAssigned => assign_layouts::assign_layouts(graph, isa),
+            Postcondition::LayoutsAssigned => assign_layouts::assign_layouts(graph, isa, threads),
             Postcondition::TilesAssigned => assign_tiles::assign_tiles(graph, numerics, isa),
-            _ => scratch = plan_scratch::plan_scratch(graph),
+            _ => scratch = plan_scratch::plan_scratch(graph, threads),
         }
         let pass = postcondition.pass();
         since.push(postcondition);

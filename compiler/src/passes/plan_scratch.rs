@@ -6,11 +6,12 @@
 //!
 //! Precondition: layouts are assigned. Postcondition: every value but the network's input and output has a
 //! place, 64-byte aligned, and no two values that live at the same time overlap; an elementwise operation
-//! that is the last reader of its first input works in place.
+//! that is the last reader of its first input works in place. What the members of a team do not write together lies
+//! in arenas behind, one for each member.
 
 use std::ops::Range;
 
-use crate::ir::{Graph, Node, NodeId, Op, Place};
+use crate::ir::{Arenas, Graph, Node, NodeId, Op, Place};
 
 /// Alignment of every place, a cache line.
 const ALIGN: usize = 64;
@@ -19,6 +20,8 @@ const ALIGN: usize = 64;
 struct Value {
     owner: Owner,
     bytes: usize,
+    /// Whether each member of a team has its own.
+    own: bool,
     live: Range<usize>,
 }
 
@@ -31,14 +34,17 @@ enum Owner {
 }
 
 /// Sets the places and returns the bytes of the scratch.
-pub fn plan_scratch(graph: &mut Graph) -> usize {
+pub fn plan_scratch(graph: &mut Graph, threads: usize) -> usize {
     let Some(order) = graph.order() else { return 0 };
     let position = |id: NodeId| order.iter().position(|other| *other == id).unwrap_or(usize::MAX);
     let mut values: Vec<Value> = Vec::new();
     let mut in_place: Vec<(NodeId, NodeId)> = Vec::new();
     for (at, id) in order.iter().copied().enumerate() {
         let node = graph.node(id);
-        values.extend(inner_values(node, id).map(|(owner, bytes)| Value { owner, bytes, live: at..at + 1 }));
+        values.extend(inner_values(node, id).map(|(owner, bytes)| {
+            let own = threads > 1 && !is_shared(node, owner);
+            Value { owner, bytes, own, live: at..at + 1 }
+        }));
         let last = graph.readers(id).into_iter().map(position).max();
         let (Some(last), false) = (last, matches!(node.op, Op::Input)) else { continue };
         match reusable_input(graph, id) {
@@ -50,23 +56,29 @@ pub fn plan_scratch(graph: &mut Graph) -> usize {
                 }
             }
             None => {
-                values.push(Value { owner: Owner::Node(id), bytes: bytes(node.tensor.elements()), live: at..last + 1 })
+                let bytes = bytes(node.tensor.elements());
+                values.push(Value { owner: Owner::Node(id), bytes, own: false, live: at..last + 1 });
             }
         }
     }
     // The largest first: what is placed later fills the gaps.
     values.sort_by_key(|value| (std::cmp::Reverse(value.bytes), value.live.start));
-    let mut placed: Vec<(Place, Range<usize>)> = Vec::new();
-    for value in &values {
-        let place = first_fit(value, &placed);
-        placed.push((place, value.live.clone()));
-        match value.owner {
+    let (own, shared): (Vec<Value>, Vec<Value>) = values.into_iter().partition(|value| value.own);
+    let shared = arrange(&shared);
+    let own = arrange(&own);
+    let arenas = Arenas { offset: end(&shared), bytes: end(&own), count: threads };
+    let own = own
+        .into_iter()
+        .map(|(owner, place)| (owner, Place { offset: arenas.offset + place.offset, arenas: Some(arenas), ..place }));
+    let bytes = arenas.offset + arenas.bytes * arenas.count;
+    for (owner, place) in shared.into_iter().chain(own) {
+        match owner {
             Owner::Node(id) => graph.node_mut(id).place = Some(place),
             Owner::Workspace(id) => graph.node_mut(id).workspace = Some(place),
             Owner::Stage(id, at) | Owner::StageWorkspace(id, at) => {
                 let Op::Fused(fused) = &mut graph.node_mut(id).op else { continue };
                 let stage = &mut fused.stages[at];
-                match value.owner {
+                match owner {
                     Owner::StageWorkspace(..) => stage.workspace = Some(place),
                     _ => stage.place = Some(place),
                 }
@@ -76,7 +88,25 @@ pub fn plan_scratch(graph: &mut Graph) -> usize {
     for (id, root) in in_place {
         graph.node_mut(id).place = graph.node(root).place;
     }
-    placed.iter().map(|(place, _)| place.offset + place.bytes).max().unwrap_or(0)
+    bytes
+}
+
+/// Finds a place for every value, from offset 0.
+fn arrange(values: &[Value]) -> Vec<(Owner, Place)> {
+    let mut placed: Vec<(Place, Range<usize>)> = Vec::new();
+    values
+        .iter()
+        .map(|value| {
+            let place = first_fit(value, &placed);
+            placed.push((place, value.live.clone()));
+            (value.owner, place)
+        })
+        .collect()
+}
+
+/// The end of what was placed.
+fn end(placed: &[(Owner, Place)]) -> usize {
+    placed.iter().map(|(_, place)| place.offset + place.bytes).max().unwrap_or(0)
 }
 
 /// Whole vectors may be read and written past the last element: sizes are whole cache lines.
@@ -98,6 +128,17 @@ fn inner_values(node: &Node, id: NodeId) -> impl Iterator<Item = (Owner, usize)>
         (Owner::StageWorkspace(id, at), bytes(floats))
     });
     handed.chain(own).chain(theirs).filter(|(owner, bytes)| *bytes > 0 || matches!(owner, Owner::Stage(..)))
+}
+
+/// Whether the members of a team write the value together: a block that is one tile is shared out by channels until the
+/// projection reads them all.
+fn is_shared(node: &Node, owner: Owner) -> bool {
+    match (&node.op, owner) {
+        (Op::Fused(fused), Owner::Stage(_, at)) => {
+            matches!(fused.stages[at].op, Op::DepthwiseConv2d(_)) && fused.rows == node.tensor.shape.height
+        }
+        _ => false,
+    }
 }
 
 /// The first input of an elementwise operation that nobody reads afterwards.
@@ -125,5 +166,5 @@ fn first_fit(value: &Value, placed: &[(Place, Range<usize>)]) -> Place {
         }
         offset = offset.max(place.offset + place.bytes);
     }
-    Place { offset, bytes: value.bytes }
+    Place { offset, bytes: value.bytes, arenas: None }
 }

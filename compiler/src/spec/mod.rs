@@ -38,6 +38,8 @@ pub const MAX_CHANNELS: usize = 65_536;
 pub const MAX_EXPANSION: usize = 64;
 /// Most blocks of a network, and so most repetitions of a row.
 pub const MAX_BLOCKS: usize = 128;
+/// Most threads that share a call.
+pub const MAX_THREADS: usize = 64;
 pub const MAX_WIDTH: f64 = 64.0;
 
 /// Checks a spec's text.
@@ -92,6 +94,7 @@ pub struct NetworkSpec {
     pub fusion: Fusion,
     /// Instruction sets to generate kernels for, without repetition and in a fixed order; never empty.
     pub isas: Vec<Isa>,
+    /// Threads that share the work of a call, if the processor has so many free.
     pub threads: usize,
     pub scratch_budget: Option<ScratchBudget>,
 }

@@ -3,12 +3,12 @@
 use super::keys::{Fields, Key, Shape};
 use super::overrides::Arguments;
 use super::tree::{Node, Value};
-use super::values::{Checker, Entry, Given, planned};
+use super::values::{Checker, Entry, Given};
 use super::{
-    ActivationKind, Fusion, Isa, MAX_BLOCKS, MAX_CHANNELS, MAX_EXPANSION, Numerics, PaddingConvention, Precision,
-    Preprocessing, ResidualRule, Rounding, ScratchBudget, choices,
+    ActivationKind, Fusion, Isa, MAX_BLOCKS, MAX_CHANNELS, MAX_EXPANSION, MAX_THREADS, Numerics, PaddingConvention,
+    Precision, Preprocessing, ResidualRule, Rounding, ScratchBudget, choices,
 };
-use crate::diagnostic::{Diagnostic, Place, catalogue};
+use crate::diagnostic::{Place, catalogue};
 
 /// What the walk has found; `None` where there is a mistake instead.
 pub(super) struct Draft {
@@ -301,14 +301,6 @@ impl Checker<'_> {
     }
 
     fn threads(&mut self, entry: &Entry<'_>) -> Option<usize> {
-        match entry.value.value {
-            Value::Integer(1) => Some(1),
-            Value::Integer(2..) => {
-                let message = planned(&entry.name, &self.describe(entry.value));
-                self.push(Diagnostic::new(&catalogue::THREADS, message).at(entry.place()).help("write 1"));
-                None
-            }
-            _ => self.refuse(entry, &catalogue::THREADS, "write 1"),
-        }
+        self.whole(entry, &catalogue::THREADS, 1..=MAX_THREADS)
     }
 }

@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 use mbvc_compiler::ir::dot::dot;
 use mbvc_compiler::ir::verify::{Postcondition, verify};
 use mbvc_compiler::lower::lower;
-use mbvc_compiler::passes::{self, LOWERED, PASSES};
+use mbvc_compiler::passes::{self, LOWERED, PASSES, Target};
 use mbvc_compiler::spec::{Fusion, Isa, Numerics};
 
 use crate::support::{SMALL, parsed, rewritten, scheduled};
@@ -48,7 +48,8 @@ fn as_a_drawing() {
 /// The graph after one of the passes for an instruction set.
 fn scheduled_up_to(pass: &str) -> String {
     let mut graph = rewritten(&parsed(SMALL), Fusion::Block, None);
-    passes::schedule(&mut graph, Fusion::Block, Numerics::Strict, Isa::Avx2, Some(pass), &mut |_, _| {}).unwrap();
+    let target = Target { fusion: Fusion::Block, numerics: Numerics::Strict, isa: Isa::Avx2, threads: 1 };
+    passes::schedule(&mut graph, target, Some(pass), &mut |_, _| {}).unwrap();
     nodes(&graph.to_string()).to_owned()
 }
 
@@ -88,10 +89,8 @@ fn passes_run_in_their_order_and_stop_where_they_are_told() {
         let mut graph = lower(&spec);
         passes::run(&mut graph, fusion, up_to, &mut |pass, _| seen.push(pass.to_owned())).unwrap();
         if up_to.is_none_or(|pass| PASSES[4..].contains(&pass)) {
-            passes::schedule(&mut graph, fusion, Numerics::Strict, Isa::Neon, up_to, &mut |pass, _| {
-                seen.push(pass.to_owned())
-            })
-            .unwrap();
+            let target = Target { fusion, numerics: Numerics::Strict, isa: Isa::Neon, threads: 1 };
+            passes::schedule(&mut graph, target, up_to, &mut |pass, _| seen.push(pass.to_owned())).unwrap();
         }
         seen
     };

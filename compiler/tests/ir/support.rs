@@ -6,7 +6,7 @@ use mbvc_compiler::ir::{
     Tensor, Window, infer,
 };
 use mbvc_compiler::lower::lower;
-use mbvc_compiler::passes;
+use mbvc_compiler::passes::{self, Target};
 use mbvc_compiler::spec::{self, Fusion, Isa, NetworkSpec, Numerics};
 
 /// Table 2 of the paper.
@@ -52,8 +52,8 @@ pub fn rewritten(spec: &NetworkSpec, fusion: Fusion, up_to: Option<&str>) -> Gra
 /// The graph that code is generated from.
 pub fn scheduled(spec: &NetworkSpec, fusion: Fusion, isa: Isa) -> Graph {
     let mut graph = rewritten(spec, fusion, None);
-    passes::schedule(&mut graph, fusion, Numerics::Fast, isa, None, &mut |_, _| {})
-        .unwrap_or_else(|broken| panic!("{broken}\n{graph}"));
+    let target = Target { fusion, numerics: Numerics::Fast, isa, threads: 1 };
+    passes::schedule(&mut graph, target, None, &mut |_, _| {}).unwrap_or_else(|broken| panic!("{broken}\n{graph}"));
     graph
 }
 

@@ -372,7 +372,7 @@ fn places() {
     let over = place(&graph, "stem.border");
     let stem = find(&graph, "stem");
     let bytes = graph.node(stem).place.unwrap().bytes;
-    graph.node_mut(stem).place = Some(Place { offset: over.offset, bytes });
+    graph.node_mut(stem).place = Some(Place { offset: over.offset, bytes, arenas: None });
     found(&graph, &[], Invariant::Place, "stem", "lies over stem.border");
 
     // A residual lives until it has been added.
@@ -380,7 +380,7 @@ fn places() {
     let over = place(&graph, "block2.project");
     let depthwise = find(&graph, "block3.depthwise");
     let bytes = graph.node(depthwise).place.unwrap().bytes;
-    graph.node_mut(depthwise).place = Some(Place { offset: over.offset, bytes });
+    graph.node_mut(depthwise).place = Some(Place { offset: over.offset, bytes, arenas: None });
     found(&graph, &[], Invariant::Place, "block3.depthwise", "lies over block2.project");
 
     // A ring lives while its node runs: beside the node's input and output, and the other stages.
@@ -388,7 +388,7 @@ fn places() {
         let mut graph = planned(Fusion::Block);
         let over = place(&graph, name);
         let ring = &mut stages(&mut graph, "block3")[0];
-        ring.place = Some(Place { offset: over.offset, bytes: ring.place.unwrap().bytes });
+        ring.place = Some(Place { offset: over.offset, bytes: ring.place.unwrap().bytes, arenas: None });
         let violations = violations(&graph, &[]);
         let told = |v: &Violation| v.node == name || v.message.contains(name);
         assert!(violations.iter().any(|v| v.invariant == Invariant::Place && told(v)), "{name}: {violations:#?}");
@@ -400,7 +400,7 @@ fn places() {
 
     let mut graph = planned(Fusion::Block);
     let input = find(&graph, "input");
-    graph.node_mut(input).place = Some(Place { offset: 1 << 20, bytes: 4096 });
+    graph.node_mut(input).place = Some(Place { offset: 1 << 20, bytes: 4096, arenas: None });
     found(&graph, &[], Invariant::Place, "input", "belongs to the caller");
 }
 
@@ -418,16 +418,16 @@ fn in_place() {
     let add = hand.op("add", Op::Add, &[relu, conv]);
     hand.op("pool", Op::GlobalAvgPool, &[add]);
     let mut graph = hand.0;
-    let here = Some(Place { offset: 0, bytes: 256 });
+    let here = Some(Place { offset: 0, bytes: 256, arenas: None });
     graph.node_mut(conv).place = here;
     graph.node_mut(relu).place = here;
     found(&graph, &[], Invariant::Place, "relu", "lies over conv");
-    graph.node_mut(relu).place = Some(Place { offset: 256, bytes: 256 });
+    graph.node_mut(relu).place = Some(Place { offset: 256, bytes: 256, arenas: None });
     // The add is the last to read either of its operands.
     graph.node_mut(add).place = here;
     assert_eq!(violations(&graph, &[]), []);
     // Half over it is no working in place, nor is what is not done element by element.
-    graph.node_mut(add).place = Some(Place { offset: 64, bytes: 256 });
+    graph.node_mut(add).place = Some(Place { offset: 64, bytes: 256, arenas: None });
     found(&graph, &[], Invariant::Place, "add", "lies over conv");
 
     // Nor is anything that looks at other channels or pixels.

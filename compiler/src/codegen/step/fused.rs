@@ -3,12 +3,16 @@
 //! For each tile of output rows, for each channel group: the producer (expand, the stem, or a copy) fills
 //! the group's ring with the input rows that are new; the depthwise reads the ring and writes its rows of
 //! the tile. Then the projection makes the tile's output. Nothing is computed twice.
+//!
+//! Each member of a team makes tiles that follow each other, in a ring of its own, and computes twice only the input
+//! rows that its neighbour needs too. A block of one tile is shared out by channel groups, and then by panels.
 
 use proc_macro2::TokenStream;
 use quote::quote;
 
+use super::members::{Members, parts};
 use super::panels::{Fast, PanelCalls, dots, wanted, wanted_name};
-use super::{Code, Context, parts, place};
+use super::{Code, Context, place};
 use crate::codegen::conv::Conv;
 use crate::codegen::kernel::{Depthwise, Kernel, lit};
 use crate::codegen::pack::PackedLayer;
@@ -107,24 +111,23 @@ impl Block<'_> {
             let name = if index + 1 == self.producers.len() { quote!(ring) } else { quote!(rows) };
             clear_sides(&name, stage.tensor)
         });
-        let read = (self.producers.len() > 1).then(|| quote!(let mut read = 0;));
+        let begin = self.begin(full + usize::from(rest > 0));
         let rows = lit(self.rows);
-        let full_lit = lit(full);
         let body = self.tile(self.rows, &mut kernels);
         let main = match self.row() {
             None => body,
-            Some(_) => quote! {
-                let mut made = 0;
-                for tile in 0..#full_lit {
-                    let y = tile * #rows;
-                    #body
-                }
-            },
+            Some(_) => {
+                let tiles = self.tiles(0, full);
+                quote!(for tile in #tiles { let y = tile * #rows; #body })
+            }
         };
         let tail = (rest > 0).then(|| {
             let body = self.tile(rest, &mut kernels);
-            let y = lit(full * self.rows);
-            quote!({ let y = #y; #body })
+            let (y, tiles) = (lit(full * self.rows), self.tiles(full, 1));
+            match self.context.team.are_many() {
+                true => quote!(for _ in #tiles { let y = #y; #body }),
+                false => quote!({ let y = #y; #body }),
+            }
         });
         let statements = quote! {
             {
@@ -132,7 +135,7 @@ impl Block<'_> {
                 #parts
                 #wanted
                 #(#clear)*
-                #read
+                #begin
                 #main
                 #tail
             }
@@ -140,12 +143,48 @@ impl Block<'_> {
         Code { statements, kernels }
     }
 
+    /// Where a member begins: with the first of its `tiles`, and so with the rows that this one needs. Rows on both
+    /// sides of a border between members are made twice.
+    fn begin(&self, tiles: usize) -> TokenStream {
+        let stem = (self.producers.len() > 1).then_some(&self.ring.op);
+        if self.row().is_none() || !self.context.team.are_many() {
+            let made = self.row().map(|_| quote!(let mut made = 0;));
+            let read = stem.map(|_| quote!(let mut read = 0;));
+            return quote!(#made #read);
+        }
+        let Window { stride: [sh, _], padding, .. } = self.op.window;
+        let (share, step, top) = (self.context.team.share(tiles), lit(self.rows * sh), lit(padding.top));
+        let read = match stem {
+            Some(Op::Conv2d(stem)) => {
+                let [step, top] = [stem.window.stride[0], stem.window.padding.top].map(lit);
+                quote!(let mut read = usize::saturating_sub(made * #step, #top);)
+            }
+            _ => quote!(),
+        };
+        quote! {
+            let mine = #share;
+            let mut made = usize::saturating_sub(mine.start * #step, #top);
+            #read
+        }
+    }
+
+    /// What this member makes of `count` tiles from the `first`.
+    fn tiles(&self, first: usize, count: usize) -> TokenStream {
+        let (first, count) = (lit(first), lit(count));
+        if self.context.team.are_many() { quote!(rt::within(&mine, #first, #count)) } else { quote!(0..#count) }
+    }
+
     /// One tile of `rows` output rows from row `y`.
     fn tile(&self, rows: usize, kernels: &mut Vec<Kernel>) -> TokenStream {
         let input = self.ring.tensor;
         let Window { kernel: [kh, _], stride: [sh, _], padding } = self.op.window;
         let [stride, reach, top, height] = [sh, (rows - 1) * sh + kh, padding.top, input.shape.height].map(lit);
-        let groups = lit(input.layout.groups(input.shape));
+        let groups = input.layout.groups(input.shape);
+        // One tile is shared out by channel groups, and its projection by panels; of several, each is a member's own.
+        let groups = match self.row() {
+            None => self.context.team.share(groups),
+            Some(_) => Members::ONE.share(groups),
+        };
         let (dots, produce) = (self.produce_dots(kernels), self.produce(kernels));
         let depthwise = self.depthwise(rows, kernels);
         let project = self.project(rows, kernels);
@@ -153,7 +192,7 @@ impl Block<'_> {
         let [produced, filtered, projected] = [ring, ring + 1, ring + 2].map(|stage| self.observe(stage));
         let groups = quote! {
             #dots
-            for group in 0..#groups {
+            for group in #groups {
                 #produce
                 #produced
                 #depthwise
@@ -161,7 +200,10 @@ impl Block<'_> {
             }
         };
         match self.row() {
-            None => quote!(#groups #project #projected),
+            None => {
+                let wait = self.context.team.wait();
+                quote!(#groups #wait #project #projected)
+            }
             Some(y) => quote! {
                 let needed = usize::min(usize::saturating_sub(#y * #stride + #reach, #top), #height);
                 #groups
@@ -222,7 +264,8 @@ impl Block<'_> {
                 let calls = |rows, windows, to, dots, kernels: &mut Vec<Kernel>| {
                     let fast = conv.is_fast().then(|| Fast { wanted: wanted_name("produce"), dots });
                     let (weights, out) = (group_weights.clone(), quote!(ring));
-                    PanelCalls { conv: &conv, layer, rows, windows, weights, out, to, residual: None, fast }
+                    let members = Members::ONE;
+                    PanelCalls { conv: &conv, layer, rows, windows, weights, out, to, residual: None, fast, members }
                         .code(kernels)
                 };
                 if whole && conv.window.is_point() {
@@ -388,7 +431,8 @@ impl Block<'_> {
             conv.is_fast().then(|| Fast { wanted: wanted_name("project"), dots: quote!(rt::src(project_dots, 0)) });
         let residual = conv.epilogue.residual.then(|| (quote!(x), to.clone()));
         let (layer, out) = (self.project_layer, quote!(out));
-        let calls = PanelCalls { conv: &conv, layer, rows, windows, weights: None, out, to, residual, fast };
+        let members = if self.row().is_none() { self.context.team } else { Members::ONE };
+        let calls = PanelCalls { conv: &conv, layer, rows, windows, weights: None, out, to, residual, fast, members };
         let calls = calls.code(kernels);
         quote!(#dots #calls)
     }
@@ -417,7 +461,7 @@ impl Block<'_> {
 }
 
 fn stage_place(stage: &Stage) -> Place {
-    stage.place.unwrap_or(Place { offset: 0, bytes: 0 })
+    stage.place.unwrap_or(Place::NONE)
 }
 
 /// Zeroes the columns beside the image in every row of a ring; the scratch holds what other steps left.

@@ -1,6 +1,7 @@
 //! Steps: the functions that call kernels in order and hand each its memory.
 
 mod fused;
+mod members;
 mod panels;
 mod whole;
 
@@ -11,12 +12,14 @@ use super::isa::Isa;
 use super::kernel::{Kernel, lit};
 use super::pack::PackPlan;
 use crate::ir::{Graph, Node, NodeId, Op, Place, Tensor};
+pub use members::Members;
 
 /// What statements are generated from.
 pub struct Context<'g> {
     pub graph: &'g Graph,
     pub isa: Isa,
     pub packs: &'g PackPlan,
+    pub team: Members,
 }
 
 /// Statements, and the kernels that they call.
@@ -62,6 +65,7 @@ pub fn step(context: &Context<'_>, index: usize, name: &str, nodes: &[NodeId]) -
         };
         stages.extend(stage_infos(graph, *id));
         code.statements.extend(part.statements);
+        code.statements.extend(context.team.wait());
         code.kernels.extend(part.kernels);
     }
     let last = nodes.last().map(|id| graph.node(*id));
@@ -83,31 +87,21 @@ pub fn step(context: &Context<'_>, index: usize, name: &str, nodes: &[NodeId]) -
     let doc = format!(" Step {index}, {name}: {} values.", output.shape);
     let (ident, feature, index) = (format_ident!("{function}"), isa.target_feature(), lit(index));
     let image_type = reads_image.then(|| quote!(I: rt::Image,));
+    let (team_type, team) = (context.team.many(quote!(T: rt::Team,)), context.team.many(quote!(team: T,)));
     let image = reads_image.then(|| quote!(image: &I,));
     let logits = writes_logits.then(|| quote!(logits: rt::Area<'_>,));
     let statements = code.statements;
     let item = quote! {
         #[doc = #doc]
         #feature
-        fn #ident<#image_type O: rt::Observer>(
-            w: Src<'_>, scratch: rt::Area<'_>, #image #logits observer: &mut O,
+        fn #ident<#team_type #image_type O: rt::Observer>(
+            #team w: Src<'_>, scratch: rt::Area<'_>, #image #logits observer: &mut O,
         ) {
             #statements
             observer.step(#index, #shown);
         }
     };
     StepFn { name: function, item, kernels: code.kernels, reads_image, writes_logits, output, stages }
-}
-
-/// `let [names] = parts(scratch, [ranges])`.
-fn parts(names: &[&str], places: &[Place]) -> TokenStream {
-    if names.is_empty() {
-        return quote!();
-    }
-    let names = names.iter().map(|name| format_ident!("{name}"));
-    let (from, to): (Vec<_>, Vec<_>) =
-        places.iter().map(|place| (lit(place.offset / 4), lit((place.offset + place.bytes) / 4))).unzip();
-    quote!(let [#(#names),*] = rt::parts(scratch, [#(#from..#to),*]);)
 }
 
 /// The stages of a node, as a profile shows them.
@@ -148,5 +142,5 @@ fn work(graph: &Graph, op: &Op, output: Tensor) -> (usize, usize) {
 
 /// The place of a node's value, an empty one for those that have none.
 fn place(node: &Node) -> Place {
-    node.place.unwrap_or(Place { offset: 0, bytes: 0 })
+    node.place.unwrap_or(Place::NONE)
 }

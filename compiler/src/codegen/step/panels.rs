@@ -3,7 +3,9 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 
+use super::members::{Members, by_size};
 use crate::codegen::conv::{Conv, Panels};
+use crate::codegen::cover::near_equal;
 use crate::codegen::kernel::{Kernel, lit};
 use crate::codegen::pack::PackedLayer;
 use crate::ir::Product;
@@ -25,6 +27,8 @@ pub struct PanelCalls<'a> {
     pub residual: Option<(TokenStream, TokenStream)>,
     /// For the fast inner product.
     pub fast: Option<Fast>,
+    /// Those among whom the panels are shared out.
+    pub members: Members,
 }
 
 /// What the fast inner product needs beside weights.
@@ -37,16 +41,11 @@ pub struct Fast {
 
 impl PanelCalls<'_> {
     pub fn code(&self, kernels: &mut Vec<Kernel>) -> TokenStream {
-        let calls = self.conv.panels().into_iter().zip(&self.layer.at).map(|(panels, at)| {
-            let plain = self.call(&panels, *at, None, kernels);
-            let call = match &self.fast {
-                None => plain,
-                Some(fast) => {
-                    let wanted = &fast.wanted;
-                    let fast = self.call(&panels, *at, Some(fast), kernels);
-                    quote!(if #wanted { #fast } else { #plain })
-                }
-            };
+        if self.members.are_many() {
+            return self.shared(kernels);
+        }
+        let calls = self.forms().into_iter().map(|(panels, at)| {
+            let call = self.either(&panels, at, None, kernels);
             match panels.count {
                 1 => call,
                 count => {
@@ -58,9 +57,103 @@ impl PanelCalls<'_> {
         quote!(#(#calls)*)
     }
 
-    fn call(&self, panels: &Panels, at: usize, fast: Option<&Fast>, kernels: &mut Vec<Kernel>) -> TokenStream {
+    /// The panels, and where the weights of each form begin.
+    fn forms(&self) -> Vec<(Panels, usize)> {
+        self.conv.panels().into_iter().zip(self.layer.at.iter().copied()).collect()
+    }
+
+    /// A loop over this member's share of all panels; where these do not go round evenly, of parts of the pixels too.
+    fn shared(&self, kernels: &mut Vec<Kernel>) -> TokenStream {
+        let forms = self.forms();
+        let count: usize = forms.iter().map(|(panels, _)| panels.count).sum();
+        let cuts = self.cuts(&forms);
+        if let [(_, 1)] = *cuts {
+            let (range, calls) = (self.members.share(count), self.any(&forms, None, kernels));
+            return quote!(for panel in #range { #calls });
+        }
+        let parts: usize = cuts.iter().map(|(_, parts)| parts).sum();
+        let (range, count) = (self.members.share(parts * count), lit(count));
+        let calls = by_size(&cuts, |size| self.any(&forms, Some(size), kernels));
+        quote! {
+            for unit in #range {
+                let (part, panel) = (unit / #count, unit % #count);
+                #calls
+            }
+        }
+    }
+
+    /// Sizes and numbers of the parts of the pixels: as many as let all members end at nearly the same time.
+    fn cuts(&self, forms: &[(Panels, usize)]) -> Vec<(usize, usize)> {
+        let Members(members) = self.members;
+        let total = self.conv.cut(self.rows).total;
+        let longest = |cuts: &[(usize, usize)]| {
+            let parts = cuts.iter().flat_map(|(size, parts)| std::iter::repeat_n(*size, *parts));
+            let units: Vec<usize> = parts
+                .flat_map(|size| forms.iter().flat_map(move |(p, _)| std::iter::repeat_n(size * p.width(), p.count)))
+                .collect();
+            let share = |member| &units[member * units.len() / members..(member + 1) * units.len() / members];
+            (0..members).map(|member| share(member).iter().sum::<usize>()).max().unwrap_or(0)
+        };
+        let mut best = near_equal(total, total);
+        for parts in 2..=members.min(total) {
+            let cuts = near_equal(total, total.div_ceil(parts));
+            // Weights that are read once more, and smaller register tiles.
+            if longest(&cuts) * 20 < longest(&best) * 19 {
+                best = cuts;
+            }
+        }
+        best
+    }
+
+    /// Makes panel `panel`, whichever its form.
+    fn any(&self, forms: &[(Panels, usize)], part: Option<usize>, kernels: &mut Vec<Kernel>) -> TokenStream {
+        let [(panels, at), rest @ ..] = forms else { return quote!() };
+        let call = self.either(panels, *at, part, kernels);
+        if rest.is_empty() {
+            return call;
+        }
+        let (count, rest) = (lit(panels.count), self.any(rest, part, kernels));
+        quote! {
+            if panel < #count {
+                #call
+            } else {
+                let panel = panel - #count;
+                #rest
+            }
+        }
+    }
+
+    /// The plain kernel, or the fast one where the weights are packed for it.
+    fn either(&self, panels: &Panels, at: usize, part: Option<usize>, kernels: &mut Vec<Kernel>) -> TokenStream {
+        let plain = self.call(panels, at, part, None, kernels);
+        match &self.fast {
+            None => plain,
+            Some(fast) => {
+                let wanted = &fast.wanted;
+                let fast = self.call(panels, at, part, Some(fast), kernels);
+                quote!(if #wanted { #fast } else { #plain })
+            }
+        }
+    }
+
+    /// Of `part` pixels from pixel `first`, or of all.
+    fn call(
+        &self,
+        panels: &Panels,
+        at: usize,
+        part: Option<usize>,
+        fast: Option<&Fast>,
+        kernels: &mut Vec<Kernel>,
+    ) -> TokenStream {
         let product = if fast.is_some() { Product::Fast } else { Product::Plain };
-        let kernel = self.conv.gemm(panels, self.rows, product).kernel();
+        let mut gemm = self.conv.gemm(panels, self.rows, product);
+        let cut = self.conv.cut(self.rows);
+        if let Some(part) = part {
+            (gemm.rows, gemm.cols) = if cut.flat { (1, part) } else { (part, gemm.cols) };
+        }
+        let from = |floats: usize| part.map(|_| lit(floats)).map(|floats| quote!(first * #floats));
+        let (from_a, from_d, from_c) = (from(cut.input), from(cut.pixels), from(cut.output));
+        let kernel = gemm.kernel();
         let ident = kernel.ident();
         kernels.push(kernel);
         // A plain kernel does not see the row of scales that begins a panel for both.
@@ -72,10 +165,13 @@ impl PanelCalls<'_> {
             _ => (quote!(+ panel * #stride), quote!(+ panel * #width)),
         };
         let Self { windows, weights, out, to, .. } = self;
+        let windows = from_a.map_or_else(|| windows.clone(), |at| quote!(#windows.map(|a| a.at(#at))));
+        let at_c = from_c.map(|at| quote!(+ #at));
         let weights = weights.as_ref().map(|group| quote!(+ #group));
-        let dots = fast.map(|fast| &fast.dots).map(|dots| quote!(#dots,));
-        let residual = self.residual.as_ref().map(|(from, at)| quote!(, rt::src(#from, #at #first #panel_c)));
-        quote!(#ident(#windows, #dots w.at(#at #weights #panel_w), rt::dst(#out, #to #first #panel_c) #residual);)
+        let at_d = from_d.map(|at| quote!(.at(#at)));
+        let dots = fast.map(|fast| &fast.dots).map(|dots| quote!(#dots #at_d,));
+        let residual = self.residual.as_ref().map(|(from, at)| quote!(, rt::src(#from, #at #at_c #first #panel_c)));
+        quote!(#ident(#windows, #dots w.at(#at #weights #panel_w), rt::dst(#out, #to #at_c #first #panel_c) #residual);)
     }
 }
 

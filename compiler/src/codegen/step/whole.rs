@@ -3,8 +3,9 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
+use super::members::{Members, parts};
 use super::panels::{Fast, PanelCalls, dots, wanted, wanted_name};
-use super::{Code, Context, parts, place};
+use super::{Code, Context, place};
 use crate::codegen::conv::Conv;
 use crate::codegen::kernel::{Depthwise, Elementwise, Kernel, Pool, lit};
 use crate::ir::{Activation, DepthwiseConv2d, Node, NodeId, Op, Shape, Tensor, Tile};
@@ -19,7 +20,7 @@ pub fn statements(context: &Context<'_>, id: NodeId, step: usize, stage: usize) 
         (Op::Activation(op), [input]) => elementwise(context, node, input, Some(*op), None),
         (Op::Add, [input, residual]) => elementwise(context, node, input, None, Some(residual)),
         (Op::GlobalAvgPool, [input]) => pool(context, node, input),
-        (Op::Repack, [input]) => repack(node, input),
+        (Op::Repack, [input]) => repack(context, node, input),
         _ => (quote!(), Vec::new()),
     };
     let (name, step, stage) = (note(node), lit(step), lit(stage));
@@ -69,7 +70,7 @@ fn conv(context: &Context<'_>, id: NodeId, input: &Node, residual: Option<&Node>
     let parts = parts(&names, &places);
     let out = if logits { quote!(let out = logits;) } else { quote!() };
     let chunk = conv.tile.chunk;
-    let chunks = lit(node.tensor.shape.height / chunk);
+    let (chunks, members) = share_of_chunks(context.team, node.tensor.shape.height / chunk);
     let [sh, _] = conv.window.stride;
     let row = input.tensor.layout.row_stride(input.tensor.shape);
     // A windowed convolution starts in the border, a pointwise one at the first pixel.
@@ -77,7 +78,7 @@ fn conv(context: &Context<'_>, id: NodeId, input: &Node, residual: Option<&Node>
     let (x_step, c_step) = (lit(chunk * sh * row), lit(chunk * node.tensor.layout.row_stride(node.tensor.shape)));
     let to = lit(Conv::interior(node.tensor));
     let mut kernels = Vec::new();
-    let clear = clear_border(node.tensor);
+    let clear = clear_border(context.team, node.tensor);
     let windows = |first: TokenStream| {
         let windows = (0..conv.window.kernel[0]).map(|ky| {
             let at = lit(from + ky * row);
@@ -108,9 +109,18 @@ fn conv(context: &Context<'_>, id: NodeId, input: &Node, residual: Option<&Node>
         to: quote!(chunk * #c_step + #to),
         residual,
         fast,
+        members,
     };
     let calls = calls.code(&mut kernels);
-    (quote! { #parts #out #wanted #clear for chunk in 0..#chunks { #dots #calls } }, kernels)
+    (quote! { #parts #out #wanted #clear for chunk in #chunks { #dots #calls } }, kernels)
+}
+
+/// Who makes which of `count` chunks, and those who share out each one's panels: chunks go to one member each where they
+/// go round nearly evenly.
+fn share_of_chunks(team: Members, count: usize) -> (TokenStream, Members) {
+    let Members(members) = team;
+    let whole = count.div_ceil(members) * members;
+    if whole * 9 <= count * 10 { (team.share(count), Members::ONE) } else { (Members::ONE.share(count), team) }
 }
 
 /// Rows of outputs, over all channels.
@@ -140,12 +150,12 @@ fn depthwise(context: &Context<'_>, id: NodeId, op: &DepthwiseConv2d, input: &No
         let at = lit(y * row);
         quote!(rt::src(x, rows * #x_step + #at))
     });
-    let (at, count) = (lit(layer.at[0]), lit(to.shape.height / tile.rows));
+    let (at, count) = (lit(layer.at[0]), context.team.share(to.shape.height / tile.rows));
     let kernel = kernel.kernel();
     let ident = kernel.ident();
     let body = quote! {
         #parts
-        for rows in 0..#count {
+        for rows in #count {
             #ident([#(#rows),*], w.at(#at), rt::dst(out, rows * #c_step));
         }
     };
@@ -163,61 +173,90 @@ fn elementwise(
     let (from, to) = (place(input), place(node));
     let mut names = vec!["out"];
     let mut places = vec![to];
-    let copy = (from != to).then(|| {
+    if from != to {
         names.push("x");
         places.push(from);
-        let floats = lit(node.tensor.elements());
-        quote!(out.copy(x, #floats);)
-    });
-    let argument = residual.map(|residual| {
+    }
+    if let Some(residual) = residual {
         names.push("residual");
         places.push(place(residual));
-        quote!(, rt::src(residual, 0))
-    });
+    }
     let parts = parts(&names, &places);
-    let vectors = node.tensor.elements().div_ceil(context.isa.lanes());
-    let kernel = Elementwise { isa: context.isa, op, vectors }.kernel();
-    let ident = kernel.ident();
-    (quote! { #parts #copy #ident(rt::dst(out, 0) #argument); }, vec![kernel])
+    let lanes = context.isa.lanes();
+    let mut kernels = Vec::new();
+    let calls = context.team.parts(node.tensor.elements().div_ceil(lanes), |first, vectors| {
+        let (at, floats) = (first(lanes), lit(vectors * lanes));
+        let copy = (from != to).then(|| quote!(out.at(#at).copy(x.at(#at), #floats);));
+        let argument = residual.map(|_| quote!(, rt::src(residual, #at)));
+        let kernel = Elementwise { isa: context.isa, op, vectors }.kernel();
+        let ident = kernel.ident();
+        kernels.push(kernel);
+        quote!(#copy #ident(rt::dst(out, #at) #argument);)
+    });
+    (quote!(#parts #calls), kernels)
 }
 
 fn pool(context: &Context<'_>, node: &Node, input: &Node) -> (TokenStream, Vec<Kernel>) {
     let Shape { channels, .. } = node.tensor.shape;
     let pixels = input.tensor.shape.pixels();
-    let kernel = Pool { isa: context.isa, pixels, channels, a_pixel: input.tensor.layout.pixel_stride() }.kernel();
-    let ident = kernel.ident();
+    let (isa, a_pixel, lanes) = (context.isa, input.tensor.layout.pixel_stride(), context.isa.lanes());
+    let mut kernels = Vec::new();
+    let mut call = |at: &TokenStream, channels: usize| {
+        let kernel = Pool { isa, pixels, channels, a_pixel }.kernel();
+        let ident = kernel.ident();
+        kernels.push(kernel);
+        quote!(#ident(rt::src(x, #at), rt::dst(out, #at));)
+    };
+    let calls = if context.team.are_many() {
+        let (vectors, rest) = (channels / lanes, channels % lanes);
+        let main = context.team.parts(vectors, |first, vectors| call(&first(lanes), vectors * lanes));
+        let tail = (rest > 0).then(|| {
+            let (at, range) = (lit(vectors * lanes), context.team.share(1));
+            let call = call(&quote!(#at), rest);
+            quote!(for _ in #range { #call })
+        });
+        quote!(#main #tail)
+    } else {
+        call(&quote!(0), channels)
+    };
     let parts = parts(&["x", "out"], &[place(input), place(node)]);
-    (quote! { #parts #ident(rt::src(x, 0), rt::dst(out, 0)); }, vec![kernel])
+    (quote!(#parts #calls), kernels)
 }
 
 /// Copies rows into a value with a border, which is cleared.
-fn repack(node: &Node, input: &Node) -> (TokenStream, Vec<Kernel>) {
+fn repack(context: &Context<'_>, node: &Node, input: &Node) -> (TokenStream, Vec<Kernel>) {
     let Tensor { shape, layout } = node.tensor;
-    let (height, stride, at) = (lit(shape.height), lit(layout.row_stride(shape)), lit(Conv::interior(node.tensor)));
-    let (floats, all) = (lit(shape.width * shape.channels), lit(node.tensor.elements()));
-    let body = if matches!(input.op, Op::Input) {
-        let parts = parts(&["out"], &[place(node)]);
-        quote! {
-            #parts
-            out.clear(0..#all);
-            for y in 0..#height { rt::image_row::<#floats>(image, y, out.at(#at + y * #stride)); }
-        }
+    let stored = context.team.share(layout.stored_rows(shape));
+    let [top, end, stride, left] = [
+        layout.border.top,
+        layout.border.top + shape.height,
+        layout.row_stride(shape),
+        layout.border.left * layout.group,
+    ]
+    .map(lit);
+    let floats = lit(shape.width * shape.channels);
+    let (names, places, copy): (&[&str], _, _) = if matches!(input.op, Op::Input) {
+        (&["out"], vec![place(node)], quote!(rt::image_row::<#floats>(image, row - #top, to.at(#left));))
     } else {
-        let parts = parts(&["x", "out"], &[place(input), place(node)]);
         let (width, channels, group) = (lit(shape.width), lit(shape.channels), lit(layout.group));
-        quote! {
-            #parts
-            out.clear(0..#all);
-            for y in 0..#height {
-                rt::copy_pixels::<#width, #channels, #group>(x.at(y * #floats), out.at(#at + y * #stride), #channels);
-            }
+        let from = quote!(x.at((row - #top) * #floats));
+        let copy = quote!(rt::copy_pixels::<#width, #channels, #group>(#from, to.at(#left), #channels););
+        (&["out", "x"], vec![place(node), place(input)], copy)
+    };
+    let parts = parts(names, &places);
+    let body = quote! {
+        #parts
+        for row in #stored {
+            let to = out.at(row * #stride);
+            to.clear(0..#stride);
+            if (#top..#end).contains(&row) { #copy }
         }
     };
     (body, Vec::new())
 }
 
 /// Zeroes the border of a value that is written in place.
-fn clear_border(tensor: Tensor) -> TokenStream {
+fn clear_border(team: Members, tensor: Tensor) -> TokenStream {
     let Tensor { shape, layout } = tensor;
     let border = layout.border;
     if layout.elements(shape) == layout.group * shape.pixels() {
@@ -225,12 +264,16 @@ fn clear_border(tensor: Tensor) -> TokenStream {
     }
     let stride = layout.row_stride(shape);
     let (top, image) = (border.top * stride, shape.height * stride);
-    let [rows, stride, left, right] =
-        [shape.height, stride, border.left * layout.group, border.right * layout.group].map(lit);
-    let [top, below, end] = [top, top + image, top + image + border.bottom * layout.row_stride(shape)].map(lit);
+    let [stride_lit, left, right] = [stride, border.left * layout.group, border.right * layout.group].map(lit);
+    let [top, below, end] = [top, top + image, top + image + border.bottom * stride].map(lit);
+    let (rows, once) = (team.share(shape.height), team.share(1));
     quote! {
-        out.clear(0..#top);
-        rt::clear_sides::<#rows, #stride, #left, #right>(out.at(#top));
-        out.clear(#below..#end);
+        for row in #rows {
+            rt::clear_sides::<1, #stride_lit, #left, #right>(out.at(#top + row * #stride_lit));
+        }
+        for _ in #once {
+            out.clear(0..#top);
+            out.clear(#below..#end);
+        }
     }
 }

@@ -23,7 +23,7 @@ struct Value<'g> {
 pub fn check(graph: &Graph, order: &[NodeId], found: &mut Findings) {
     let values = values(graph, order);
     for value in &values {
-        let Place { offset, bytes } = value.place;
+        let Place { offset, bytes, arenas } = value.place;
         if offset % ALIGN != 0 {
             found.named(
                 Invariant::Place,
@@ -34,6 +34,10 @@ pub fn check(graph: &Graph, order: &[NodeId], found: &mut Findings) {
         }
         if bytes < value.elements * size_of::<f32>() {
             let message = format!("has {bytes} bytes for {} elements", value.elements);
+            found.named(Invariant::Place, value.name, line(graph, value), message);
+        }
+        if arenas.is_some_and(|arena| offset < arena.offset || offset + bytes > arena.offset + arena.bytes) {
+            let message = format!("lies at {offset}..{}, outside of the member's arena", offset + bytes);
             found.named(Invariant::Place, value.name, line(graph, value), message);
         }
     }

@@ -1,0 +1,109 @@
+//! How those who run a network share a step's work. One thread runs plain loops over everything; a team of several runs
+//! the same code over its members' shares, and waits where one reads what another wrote.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+
+use crate::codegen::cover::near_equal;
+use crate::codegen::kernel::lit;
+use crate::ir::Place;
+
+/// The most members that a team of the network can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Members(pub usize);
+
+impl Members {
+    pub const ONE: Self = Self(1);
+
+    pub fn are_many(self) -> bool {
+        self.0 > 1
+    }
+
+    /// `tokens` where there is a team.
+    pub fn many(self, tokens: TokenStream) -> TokenStream {
+        if self.are_many() { tokens } else { quote!() }
+    }
+
+    /// The range of a loop over `count` items.
+    pub fn share(self, count: usize) -> TokenStream {
+        let count = lit(count);
+        if self.are_many() { quote!(team.share(#count)) } else { quote!(0..#count) }
+    }
+
+    /// Lets everybody come to an end with what stands before.
+    pub fn wait(self) -> TokenStream {
+        self.many(quote!(team.wait();))
+    }
+
+    /// Calls for consecutive parts of `total` items: `part` gets how many they are, and how to tell in units of which
+    /// an item has so many where the first one lies.
+    pub fn parts(
+        self,
+        total: usize,
+        mut part: impl FnMut(&dyn Fn(usize) -> TokenStream, usize) -> TokenStream,
+    ) -> TokenStream {
+        if !self.are_many() {
+            return part(&|_| quote!(0), total);
+        }
+        let first = |units: usize| {
+            let units = lit(units);
+            quote!(first * #units)
+        };
+        let sizes = near_equal(total, total.div_ceil(self.0).max(1));
+        let range = self.share(sizes.iter().map(|(_, count)| count).sum());
+        let body = by_size(&sizes, |size| part(&first, size));
+        quote!(for part in #range { #body })
+    }
+}
+
+/// What is done with part `part` of parts of the given `(size, count)`s, which begins with item `first`.
+pub fn by_size(sizes: &[(usize, usize)], mut body: impl FnMut(usize) -> TokenStream) -> TokenStream {
+    match *sizes {
+        [(size, _)] => {
+            let (size_lit, body) = (lit(size), body(size));
+            quote!(let first = part * #size_lit; #body)
+        }
+        [(large, count), (small, _)] => {
+            let (many, few) = (body(large), body(small));
+            let [begun, count, large, small] = [large * count, count, large, small].map(lit);
+            quote! {
+                if part < #count {
+                    let first = part * #large;
+                    #many
+                } else {
+                    let first = #begun + (part - #count) * #small;
+                    #few
+                }
+            }
+        }
+        _ => quote!(),
+    }
+}
+
+/// `let [names] = parts(scratch, [ranges])`; of what every member has a copy of, in the member's own arena.
+pub fn parts(names: &[&str], places: &[Place]) -> TokenStream {
+    let (own, shared): (Vec<_>, Vec<_>) = names.iter().zip(places).partition(|(_, place)| place.arenas.is_some());
+    let shared = bind(&quote!(scratch), &shared, 0);
+    let Some(arenas) = places.iter().find_map(|place| place.arenas) else { return shared };
+    let [from, to, floats] =
+        [arenas.offset, arenas.offset + arenas.count * arenas.bytes, arenas.bytes].map(|b| lit(b / 4));
+    let own = bind(&quote!(own), &own, arenas.offset);
+    quote! {
+        #shared
+        let own = team.own(scratch.part(#from..#to), #floats);
+        #own
+    }
+}
+
+/// Binds names to parts of `area`, which begins at byte `start`.
+fn bind(area: &TokenStream, parts: &[(&&str, &Place)], start: usize) -> TokenStream {
+    if parts.is_empty() {
+        return quote!();
+    }
+    let names = parts.iter().map(|(name, _)| format_ident!("{name}"));
+    let ranges = parts.iter().map(|(_, place)| {
+        let (from, to) = (lit((place.offset - start) / 4), lit((place.offset - start + place.bytes) / 4));
+        quote!(#from..#to)
+    });
+    quote!(let [#(#names),*] = rt::parts(#area, [#(#ranges),*]);)
+}
