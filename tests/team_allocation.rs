@@ -1,0 +1,56 @@
+//! Calls that threads share allocate nothing either, in the caller or in its helpers.
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use common::{random_image, random_weights};
+use mbvc::__runtime::{helped_calls, set_processors};
+
+mbvc::mobilenet_v2!("specs/tiny.yaml", threads = 3);
+
+/// The system's allocator, which counts what the whole process asks of it: this file has one test.
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is handed on to the system's allocator; counting touches no memory of the heap.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract of `GlobalAlloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: as in `alloc`.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+const CALLS: usize = 50;
+
+#[test]
+fn dispatch_allocates_nothing() {
+    set_processors(3);
+    let weights = random_weights(TinyNet::INFO, 1);
+    let model = TinyNet::new(&weights).expect("the weights are the network's");
+    let image = random_image::<{ 32 * 32 * 3 }>(2);
+    let mut scratch = TinyNet::scratch();
+    // Threads that start allocate; a first call is answered by all of them.
+    model.run(&mut scratch, &image);
+    let (allocations, helped) = (ALLOCATIONS.load(Ordering::Relaxed), helped_calls());
+    for call in 0..CALLS {
+        std::hint::black_box(model.run(&mut scratch, &image));
+        if call % 10 == 0 {
+            // Long enough for the helpers to fall asleep.
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    }
+    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed), allocations);
+    assert_eq!(helped_calls(), helped + CALLS);
+}

@@ -1,0 +1,176 @@
+//! However many threads share a call, it gives the same bits.
+
+mod common;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use common::{bits, isas, random_image, random_weights, run_filled};
+use mbvc::__runtime::{helped_calls, set_processors};
+use mbvc::{Isa, Network, NetworkInfo, Observer, Weights};
+
+/// More than any network here asks for: members outnumber this machine's processors, and are interrupted anywhere.
+const PROCESSORS: usize = 16;
+
+/// There is one pool: calls of two tests at once would run alone.
+fn pool() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    set_processors(PROCESSORS);
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+type Build = fn(&Weights, Isa) -> Vec<Box<dyn Network>>;
+
+/// A network for one thread, and for several, on one fusion level.
+macro_rules! teams {
+    ($($name:ident: $path:literal, $fusion:literal, $numerics:literal, [$height:literal, $width:literal], $by:literal;)*) => { $(
+        mod $name {
+            mbvc::mobilenet_v2!(pub $path, name = One, threads = 1, fusion = $fusion, numerics = $numerics,
+                resolution = [$height, $width], width = $by);
+            mbvc::mobilenet_v2!(pub $path, name = Two, threads = 2, fusion = $fusion, numerics = $numerics,
+                resolution = [$height, $width], width = $by);
+            // More than a small image has rows, or a layer panels; and nothing goes round evenly.
+            mbvc::mobilenet_v2!(pub $path, name = Seven, threads = 7, fusion = $fusion, numerics = $numerics,
+                resolution = [$height, $width], width = $by);
+
+            fn build(weights: &mbvc::Weights, isa: mbvc::Isa) -> Vec<Box<dyn mbvc::Network>> {
+                vec![
+                    Box::new(One::with_isa(weights, isa).expect("the weights are the network's")),
+                    Box::new(Two::with_isa(weights, isa).expect("the weights are the network's")),
+                    Box::new(Seven::with_isa(weights, isa).expect("the weights are the network's")),
+                ]
+            }
+
+            #[test]
+            fn same_bits() {
+                super::compare(One::INFO, build, &super::random_image::<{ $height * $width * 3 }>(5)[..]);
+            }
+        }
+    )* };
+}
+
+teams! {
+    unfused: "specs/tiny.yaml", "none", "fast", [37, 50], 0.75;
+    epilogues: "specs/tiny.yaml", "relu6", "strict", [37, 50], 0.75;
+    blocks: "specs/tiny.yaml", "block", "strict", [37, 50], 0.75;
+    streamed: "tests/differential/specs/same.yaml", "block", "strict", [60, 225], 1.0;
+    fast: "tests/differential/specs/symmetric.yaml", "block", "fast", [61, 113], 1.4;
+    one_pixel: "tests/differential/specs/same.yaml", "block", "strict", [1, 1], 1.0;
+}
+
+/// Every step's value, of calls in a scratch full of NaN.
+fn steps(network: &dyn Network, input: &[f32]) -> Vec<Vec<u32>> {
+    #[derive(Default)]
+    struct Steps(Vec<Vec<u32>>);
+    impl Observer for Steps {
+        fn step(&mut self, _: usize, output: &[f32]) {
+            self.0.push(bits(output));
+        }
+    }
+    let info = network.info();
+    let mut scratch = vec![f32::NAN; info.scratch_bytes / 4];
+    let mut logits = vec![f32::NAN; info.classes];
+    let mut steps = Steps::default();
+    network.run_into(&mut scratch, input, &mut logits, &mut steps).expect("the lengths are the network's");
+    steps.0.push(bits(&logits));
+    steps.0
+}
+
+fn compare(info: &'static NetworkInfo, build: Build, input: &[f32]) {
+    let _pool = pool();
+    let weights = random_weights(info, 23);
+    for isa in isas(info) {
+        let networks = build(&weights, isa);
+        let expected = steps(&*networks[0], input);
+        assert!(expected.iter().flatten().any(|bits| f32::from_bits(*bits) != 0.0), "{isa}: all is zero");
+        for network in &networks[1..] {
+            let info = network.info();
+            // Where the members are interrupted differs from call to call.
+            for call in 0..6 {
+                let before = helped_calls();
+                let found = steps(&**network, input);
+                assert_eq!(helped_calls(), before + 1, "the call ran alone");
+                for (step, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                    assert!(found == expected, "{isa}, {} threads, call {call}: step {step} differs", info.threads);
+                }
+                assert_eq!(found.len(), expected.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_team_of_fewer_than_the_network_was_made_for() {
+    let _pool = pool();
+    let weights = random_weights(blocks::One::INFO, 23);
+    let input = &random_image::<{ 37 * 50 * 3 }>(5)[..];
+    let expected = run_filled(&blocks::One::new(&weights).expect("the weights are the network's"), input, 0.0);
+    let network = blocks::Seven::new(&weights).expect("the weights are the network's");
+    for processors in [1, 2, 4, PROCESSORS] {
+        set_processors(processors);
+        // Calls that find too many at work let some more run alone.
+        for _ in 0..40 {
+            assert_eq!(bits(&run_filled(&network, input, f32::NAN)), bits(&expected), "{processors} processors");
+        }
+    }
+}
+
+#[test]
+fn callers_at_once_get_their_own_results() {
+    let _pool = pool();
+    set_processors(3);
+    let weights = random_weights(blocks::One::INFO, 23);
+    let one = blocks::One::new(&weights).expect("the weights are the network's");
+    let two = blocks::Two::new(&weights).expect("the weights are the network's");
+    std::thread::scope(|scope| {
+        for seed in 0..4 {
+            let (one, two) = (&one, &two);
+            scope.spawn(move || {
+                let input = random_image::<{ 37 * 50 * 3 }>(seed);
+                let expected = run_filled(one, &input[..], 0.0);
+                for _ in 0..30 {
+                    assert_eq!(bits(&run_filled(two, &input[..], f32::NAN)), bits(&expected));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn an_observer_may_panic_and_call_networks() {
+    let _pool = pool();
+    let weights = random_weights(blocks::One::INFO, 23);
+    let network = blocks::Seven::new(&weights).expect("the weights are the network's");
+    let input = random_image::<{ 37 * 50 * 3 }>(5);
+    let mut scratch = blocks::Seven::scratch();
+    let expected = network.run(&mut scratch, &input);
+    let last = blocks::Seven::STEPS.len() - 1;
+    for at in 0..=last {
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            network.run_with(&mut scratch, &input, |step, _: &[f32]| assert_ne!(step, at, "seen enough"))
+        }));
+        let cause = caught.expect_err("the observer's panic reaches the caller");
+        assert!(cause.downcast_ref::<String>().is_some_and(|text| text.contains("seen enough")));
+    }
+    let mut inner = blocks::Seven::scratch();
+    let mut nested = Vec::new();
+    let outer = network.run_with(&mut scratch, &input, |step, _: &[f32]| {
+        if step == 1 {
+            nested = network.run(&mut inner, &input).to_vec();
+        }
+    });
+    assert_eq!((bits(&outer), bits(&nested)), (bits(&expected), bits(&expected)));
+}
+
+#[test]
+fn other_ways_of_running_agree() {
+    let _pool = pool();
+    let weights = random_weights(epilogues::One::INFO, 23);
+    let input = random_image::<{ 37 * 50 * 3 }>(5);
+    let pixels = common::random_bytes::<{ 37 * 50 * 3 }>(6);
+    let one = epilogues::One::new(&weights).expect("the weights are the network's");
+    let seven = epilogues::Seven::new(&weights).expect("the weights are the network's");
+    let (mut a, mut b) = (epilogues::One::scratch(), epilogues::Seven::scratch());
+    assert_eq!(bits(&one.embed(&mut a, &input)), bits(&seven.embed(&mut b, &input)));
+    assert_eq!(bits(&one.run_pixels(&mut a, &pixels)), bits(&seven.run_pixels(&mut b, &pixels)));
+    assert_eq!((one.info().threads, seven.info().threads), (1, 7));
+}
