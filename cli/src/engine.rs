@@ -26,8 +26,16 @@ impl Source {
     /// # Errors
     /// What only shows in the compiled network: a scratch beyond the budget.
     pub fn compile(&self, fusion: FusionArg, isas: &[Isa]) -> Result<Compiled> {
+        self.compile_for(fusion, isas, None)
+    }
+
+    /// [`Source::compile`], for calls that `threads` share, where some number is given.
+    fn compile_for(&self, fusion: FusionArg, isas: &[Isa], threads: Option<usize>) -> Result<Compiled> {
         let mut overrides = self.overrides.clone();
         overrides.set("fusion", fusion.name());
+        if let Some(threads) = threads {
+            overrides.set("threads", &threads.to_string());
+        }
         if !isas.is_empty() {
             let names: Vec<&str> = isas.iter().map(|isa| isa.name()).collect();
             overrides.set("isa", &format!("[{}]", names.join(", ")));
@@ -101,11 +109,19 @@ pub fn spec_isa(isa: Isa) -> spec::Isa {
 /// # Errors
 /// If it has to be compiled and cannot be.
 pub fn program(source: &Source, fusion: FusionArg, isa: Option<Isa>) -> Result<Program> {
-    if source.is_built_in() {
+    program_for(source, fusion, isa, None)
+}
+
+/// [`program`], for calls that `threads` share instead of as many as the spec says. Those built in have one.
+///
+/// # Errors
+/// As `program`.
+pub fn program_for(source: &Source, fusion: FusionArg, isa: Option<Isa>, threads: Option<usize>) -> Result<Program> {
+    if source.is_built_in() && threads.unwrap_or(source.spec.threads) == 1 {
         return Ok(Program::BuiltIn(fusion));
     }
     let isa = self::isa(isa)?;
-    let compiled = source.compile(fusion, &[isa])?;
+    let compiled = source.compile_for(fusion, &[isa], threads)?;
     let naming = Naming {
         name: format_ident!("{}", compiled.spec.name),
         runtime: quote!(::mbvc_runtime),
@@ -116,7 +132,11 @@ pub fn program(source: &Source, fusion: FusionArg, isa: Option<Isa>) -> Result<P
     // A module of its own: the network may be called as something in the driver.
     let code = quote!(mod network { #items } use network::#name as Generated;);
     let [height, width] = compiled.spec.resolution;
-    let what = format!("{} {height}x{width}, fusion {}", compiled.spec.name, fusion.name());
+    let threads = match compiled.spec.threads {
+        1 => String::new(),
+        threads => format!(", {threads} threads"),
+    };
+    let what = format!("{} {height}x{width}, fusion {}{threads}", compiled.spec.name, fusion.name());
     let library = cache::library(&code.to_string(), &what)?;
     foreign::Program::load(&library)
         .map(Program::Foreign)

@@ -56,7 +56,7 @@ pub fn noise(values: &mut [f32]) {
 pub struct Variant<'a> {
     pub network: &'a dyn Network,
     /// Callers at once.
-    pub threads: usize,
+    pub callers: usize,
 }
 
 /// The calls of one variant.
@@ -70,7 +70,7 @@ pub struct Measured {
 
 /// Calls every variant `runs` times, one after the other and over again; `tick` is told of every finished round.
 pub fn interleaved(variants: &[Variant<'_>], runs: usize, mut tick: impl FnMut()) -> Vec<Measured> {
-    let most = variants.iter().map(|variant| variant.threads).max().unwrap_or(1).max(1);
+    let most = variants.iter().map(|variant| variant.callers).max().unwrap_or(1).max(1);
     let barrier = Barrier::new(most);
     let rounds = runs + WARM_UP;
     // Each thread's calls, by variant and run: start and end.
@@ -113,7 +113,7 @@ fn calls(
     for _ in 0..rounds {
         for ((variant, caller), spans) in variants.iter().zip(&mut callers).zip(&mut spans) {
             barrier.wait();
-            if thread < variant.threads {
+            if thread < variant.callers {
                 let start = Instant::now();
                 caller.call(variant.network, &mut Unobserved);
                 spans.push((start, Instant::now()));

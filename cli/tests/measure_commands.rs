@@ -7,10 +7,10 @@ use common::{bad, good, json_lines, tiny};
 #[test]
 fn bench_measures_every_variant() {
     let folder = tiny();
-    let arguments = ["bench", "--spec", "tiny.yaml", "--runs", "5", "--json", "--threads", "1,2"];
+    let arguments = ["bench", "--spec", "tiny.yaml", "--runs", "5", "--json", "--callers", "1,2"];
     let rows = json_lines(&good(folder.path(), &arguments));
     let variants: Vec<_> =
-        rows.iter().map(|row| (row["fusion"].as_str().unwrap(), row["threads"].as_u64().unwrap())).collect();
+        rows.iter().map(|row| (row["fusion"].as_str().unwrap(), row["callers"].as_u64().unwrap())).collect();
     assert_eq!(variants, [("none", 1), ("none", 2), ("relu6", 1), ("relu6", 2), ("block", 1), ("block", 2)]);
     for row in &rows {
         let [least, median, most] = ["min_ms", "median_ms", "p90_ms"].map(|key| row[key].as_f64().unwrap());
@@ -18,6 +18,14 @@ fn bench_measures_every_variant() {
         assert!(row["images_per_s"].as_f64().unwrap() > 0.0);
         assert_eq!((&row["network"], &row["weights"], &row["runs"]), (&"Tiny".into(), &"random".into(), &5.into()));
     }
+}
+
+#[test]
+fn bench_compares_threads_that_share_a_call() {
+    let folder = tiny();
+    let arguments = ["bench", "--spec", "tiny.yaml", "--fusion", "block", "--runs", "3", "--json", "--threads", "1,2"];
+    let rows = json_lines(&good(folder.path(), &arguments));
+    assert_eq!(rows.iter().map(|row| row["threads"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2]);
 }
 
 #[test]

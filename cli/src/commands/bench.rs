@@ -14,12 +14,14 @@ use crate::{engine, outln, ui};
 /// Measure fusion levels and instruction sets against each other
 ///
 /// All variants run in one process, call by call in turn, so that a slow moment of the machine falls on each of them.
-/// With several threads as many callers share one model; the times are those of single calls.
+/// With several threads, these share each call. With several callers, these share one model; the times are those of
+/// single calls.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc bench                                    all fusion levels, random weights",
     "mbvc bench --fusion block --isa avx2,avx512   instruction sets",
-    "mbvc bench --fusion block --threads 1,2       callers at once",
+    "mbvc bench --fusion block --threads 1,2       threads that share a call",
+    "mbvc bench --fusion block --callers 1,2       callers at once",
     "mbvc bench --weights weights.safetensors --runs 200 --json",
 ))]
 pub struct Args {
@@ -32,11 +34,14 @@ pub struct Args {
     /// Instruction sets, separated by commas [default: the widest that this processor has]
     #[arg(long, value_enum, value_delimiter = ',')]
     isa: Vec<IsaArg>,
+    /// Threads that share a call; the network is compiled for each number, once [default: the spec's]
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=64))]
+    threads: Vec<u16>,
     /// Callers at once that share a model; several numbers are compared
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1",
           value_parser = clap::value_parser!(u16).range(1..=256))]
-    threads: Vec<u16>,
-    /// Calls of each variant and thread
+    callers: Vec<u16>,
+    /// Calls of each variant and caller
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     runs: u32,
     /// One line of JSON for each variant
@@ -53,6 +58,7 @@ struct Row {
     fusion: &'static str,
     isa: &'static str,
     threads: usize,
+    callers: usize,
     runs: u32,
     min_ms: f64,
     median_ms: f64,
@@ -77,15 +83,21 @@ pub fn run(args: &Args) -> Result {
     };
     let label = args.weights.as_ref().map_or_else(|| "random".to_owned(), |path| path.display().to_string());
     let mut networks: Vec<Box<dyn Network>> = Vec::new();
+    let mut threads: Vec<Option<usize>> = args.threads.iter().map(|threads| Some(usize::from(*threads))).collect();
+    if threads.is_empty() {
+        threads.push(None);
+    }
     for fusion in fusions {
         for isa in &isas {
-            networks.push(engine::program(&source, fusion, *isa)?.build(&weights, *isa)?);
+            for threads in &threads {
+                networks.push(engine::program_for(&source, fusion, *isa, *threads)?.build(&weights, *isa)?);
+            }
         }
     }
     let variants: Vec<Variant<'_>> = networks
         .iter()
         .flat_map(|network| {
-            args.threads.iter().map(|threads| Variant { network: &**network, threads: usize::from(*threads) })
+            args.callers.iter().map(|callers| Variant { network: &**network, callers: usize::from(*callers) })
         })
         .collect();
     if !args.json && args.weights.is_none() {
@@ -118,7 +130,8 @@ fn row(name: &str, variant: &Variant<'_>, measured: &Measured, runs: u32, weight
         resolution: [height, width],
         fusion: info.fusion,
         isa: variant.network.isa().name(),
-        threads: variant.threads,
+        threads: info.threads,
+        callers: variant.callers,
         runs,
         min_ms: at(0.0),
         median_ms,
@@ -137,20 +150,22 @@ fn per(amount: f64, time: f64) -> f64 {
 fn show(rows: &[Row]) -> Result {
     let Some(first) = rows.first() else { return Err(CliError::new("there is nothing to measure")) };
     // Calls in a second, by the median.
-    let rate = |row: &Row| if row.median_ms > 0.0 { row.threads as f64 / row.median_ms } else { 0.0 };
+    let rate = |row: &Row| if row.median_ms > 0.0 { row.callers as f64 / row.median_ms } else { 0.0 };
     let slowest = rows.iter().map(rate).fold(f64::INFINITY, f64::min);
     let [height, width] = first.resolution;
     let (runs, weights) = (first.runs, &first.weights);
     outln!("{BOLD}{}{BOLD:#} {height}x{width}, {runs} calls each, {weights} weights\n", first.network);
-    let header = ["fusion", "isa", "threads", "min ms", "median ms", "p90 ms", "images/s", "GFLOP/s", "speed"];
+    let header =
+        ["fusion", "isa", "threads", "callers", "min ms", "median ms", "p90 ms", "images/s", "GFLOP/s", "speed"];
     let table = ui::table(
         &header,
-        "<<>>>>>>>",
+        "<<>>>>>>>>",
         rows.iter().map(|row| {
             vec![
                 row.fusion.to_owned(),
                 row.isa.to_owned(),
                 row.threads.to_string(),
+                row.callers.to_string(),
                 format!("{:.3}", row.min_ms),
                 format!("{:.3}", row.median_ms),
                 format!("{:.3}", row.p90_ms),
@@ -163,7 +178,7 @@ fn show(rows: &[Row]) -> Result {
     outln!("{table}");
     if rows.len() > 1 {
         outln!(
-            "\n{DIM}speed: threads / median ms, against the slowest variant; GFLOP/s of one call at its median{DIM:#}"
+            "\n{DIM}speed: callers / median ms, against the slowest variant; GFLOP/s of one call at its median{DIM:#}"
         );
     }
     Ok(())
