@@ -116,3 +116,56 @@ def mnn(path: Path, tensor, threads: int, folder: Path) -> Engine:
         interpreter.runSession(session)
 
     return run, scores
+
+
+def ncnn(path: Path, tensor, threads: int, folder: Path) -> Engine:
+    import shutil
+    import subprocess
+    import sys
+
+    import ncnn as engine
+
+    place = folder / "ncnn"
+    if not (place / "model.ncnn.bin").exists():
+        place.mkdir(parents=True, exist_ok=True)
+        # The converter writes beside its input.
+        shutil.copyfile(path, place / "model.onnx")
+        shape = ",".join(map(str, tensor.shape))
+        command = [Path(sys.executable).with_name("pnnx"), "model.onnx", f"inputshape=[{shape}]", "fp16=0"]
+        subprocess.run(command, cwd=place, check=True, capture_output=True)
+    net = engine.Net()
+    net.opt.num_threads = threads
+    for option in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
+        setattr(net.opt, f"use_{option}", False)
+    if net.load_param(str(place / "model.ncnn.param")) or net.load_model(str(place / "model.ncnn.bin")):
+        raise RuntimeError("ncnn cannot load the converted model")
+    last = [None]
+
+    def run():
+        with net.create_extractor() as extractor:
+            extractor.input("in0", engine.Mat(tensor[0]))
+            last[0] = extractor.extract("out0")[1]
+
+    return run, lambda: last[0]
+
+
+def rten(library: Path, path: Path, tensor, threads: int) -> Engine:
+    """RTen, from the crate `rust_engines`."""
+    import numpy as np
+
+    c = ctypes.CDLL(str(library))
+    c.rten_open.restype = ctypes.c_void_p
+    c.rten_open.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+    c.rten_run.restype = ctypes.c_bool
+    c.rten_run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_size_t]
+    model = c.rten_open(str(path).encode(), threads)
+    if not model:
+        raise RuntimeError("RTen cannot load the model")
+    scores = np.zeros(1001, np.float32)
+    arguments = (model, tensor.ctypes.data, tensor.shape[2], scores.ctypes.data, scores.size)
+
+    def run():
+        if not c.rten_run(*arguments):
+            raise RuntimeError("RTen cannot run the model")
+
+    return run, lambda: scores

@@ -30,5 +30,6 @@ variants! {
     Epilogues "relu6" { fusion = "relu6", numerics = "fast", isa = ["avx512", "avx2"] }
     Unfused "none" { fusion = "none", numerics = "fast", isa = ["avx512", "avx2"] }
     BlocksStrict "block-strict" { fusion = "block", numerics = "strict", isa = ["avx512", "avx2"] }
+    EpiloguesStrict "relu6-strict" { fusion = "relu6", numerics = "strict", isa = ["avx512", "avx2"] }
     UnfusedStrict "none-strict" { fusion = "none", numerics = "strict", isa = ["avx512", "avx2"] }
 }

@@ -22,7 +22,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
 WORK = TARGET / "peers"
-PACKAGES = ["numpy", "pillow", "matplotlib", "ai-edge-litert", "onnxruntime", "openvino", "MNN", "tract"]
+RUST_ENGINES = TARGET / "rust_engines"
+PACKAGES = ["numpy", "pillow", "matplotlib", "ai-edge-litert", "onnxruntime", "openvino", "MNN", "ncnn", "pnnx", "tract"]
 
 
 def step(text: str) -> None:
@@ -125,7 +126,9 @@ def makers(args, threads: int, nhwc, nchw, failed: list) -> dict:
         "ONNX Runtime": lambda: engines.onnxruntime(onnx, nchw, threads),
         "OpenVINO": lambda: engines.openvino(onnx, nchw, threads),
         "MNN": lambda: engines.mnn(onnx, nchw, threads, WORK),
+        "ncnn": lambda: engines.ncnn(onnx, nchw, threads, WORK),
         "tract": lambda: engines.tract(onnx, nchw, threads),
+        "RTen": lambda: engines.rten(RUST_ENGINES / "release/librust_engines.so", onnx, nchw, threads),
     }
     wanted = [word.lower() for word in args.engines.split(",") if word]
     running = {}
@@ -246,6 +249,12 @@ def main() -> None:
         return
     if not args.no_build:
         cargo("build", "--release", "--example", "peer")
+        try:
+            # A workspace of its own, and a folder of its own.
+            manifest = ROOT / "benches/peers/rust_engines/Cargo.toml"
+            cargo("build", "--release", "--locked", "--manifest-path", str(manifest), "--target-dir", str(RUST_ENGINES))
+        except subprocess.CalledProcessError:
+            step("RTen cannot be built")
     if args.weights is None:
         args.weights = WORK / "v2.safetensors"
         model = args.shared / "models/mobilenet_v2_1.0_224_f32.onnx"
