@@ -6,7 +6,7 @@ mod assembly;
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use assembly::spills;
@@ -58,7 +58,7 @@ fn assembly_of(numerics: &str) -> String {
     fs::read_to_string(output).expect("the compiler wrote it")
 }
 
-fn emit_to(path: &PathBuf) -> String {
+fn emit_to(path: &Path) -> String {
     format!("--emit=asm={}", path.display())
 }
 
