@@ -2,7 +2,6 @@
 
 use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
-use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -11,7 +10,7 @@ use crate::isa::{Isa, IsaError, choose};
 use crate::network::{Model, NetworkInfo};
 use crate::numerics::NumericsError;
 use crate::pack::{PackError, PackPlan};
-use crate::scratch::{Line, Packed};
+use crate::scratch::{Packed, Pages};
 use crate::weights::Weights;
 
 /// Checks `weights` against the network, chooses the kernels and packs for them.
@@ -32,7 +31,7 @@ pub fn build(
     }
     let plan = plan(isa.isa()).ok_or(ModelError::Isa(IsaError::NoneCompiled { compiled: info.isas }))?;
     let (numerics, preprocess) = (info.numerics.choose().map_err(ModelError::Numerics)?, weights.preprocessing());
-    let mut block = vec![Line::ZERO; plan.lines];
+    let mut block = Pages::zeroed(plan.lines);
     plan.pack(&weights.container(), &preprocess, numerics, &mut block).map_err(ModelError::Pack)?;
     Ok(Model { packed: Packed::Owned(block), isa, preprocess })
 }

@@ -1,9 +1,13 @@
 //! Memory that a network works in: the scratch of a call, and the packed weights.
 
 #[cfg(feature = "alloc")]
-use alloc::boxed::Box;
+mod pages;
+
 #[cfg(feature = "alloc")]
-use alloc::vec::Vec;
+use alloc::boxed::Box;
+
+#[cfg(feature = "alloc")]
+pub use pages::Pages;
 
 /// A cache line of floats; what is packed is made of these, so that it is aligned.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -68,7 +72,7 @@ impl<const LINES: usize> Scratch<LINES> {
 #[derive(Debug, Clone)]
 pub enum Packed {
     #[cfg(feature = "alloc")]
-    Owned(Vec<Line>),
+    Owned(Pages),
     Borrowed(&'static [Line]),
 }
 
