@@ -11,9 +11,9 @@ mod fast;
 mod plain;
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::{ToTokens, format_ident, quote};
 
-use super::{Kernel, activate, affine, epilogue_name, idents, lit, load, repeat, store};
+use super::{Kernel, activate, affine, epilogue_name, idents, lit, load, plus, repeat, store};
 use crate::codegen::cover::{Tiles, cover};
 use crate::codegen::isa::Isa;
 use crate::ir::{Epilogue, Product};
@@ -44,13 +44,6 @@ pub struct Gemm {
     pub epilogue: Epilogue,
     /// A call of the network reads the panel once.
     pub streams: bool,
-}
-
-/// Prefetches before a tile, and at the head of each step of its K loop.
-#[derive(Default)]
-struct Ahead {
-    tile: Option<TokenStream>,
-    step: Option<TokenStream>,
 }
 
 impl Gemm {
@@ -125,41 +118,34 @@ impl Gemm {
         Kernel { name, item }
     }
 
-    /// Prefetches of weights for tiles from the `first` of `count`.
+    /// Prefetches of weights at the head of a step of the K loop, for tiles from the `first` of `count`.
     ///
     /// Weights that each call of a network reads once come and go faster than the processor finds out by itself, so
-    /// the tiles of a panel share in asking for the lines that follow it in the packed block: one at each step of
-    /// the K loop where there are about as many steps as lines, else some before each tile. A single tile asks for
-    /// its own rows, some steps ahead. At the end of a step they would cost registers; they stand at its head.
-    fn ahead(&self, count: usize, first: usize, tiles: &Tiles) -> Ahead {
+    /// the tiles of a panel share in asking for the lines that follow it in the packed block. A single tile asks for
+    /// its own rows, some steps ahead. The steps of a tile ask in turn, if need be several for the same line: a burst
+    /// of requests would wait for the first to be answered. At the end of a step they would cost registers.
+    fn ahead(&self, count: usize, first: usize, tiles: &Tiles) -> Option<TokenStream> {
         const STEPS_AHEAD: usize = 8;
         const LINE: usize = 16;
         let steps = if self.is_fast() { self.triples() } else { self.runs * self.run };
         let size = self.panel_rows() * self.panel();
         if !self.isa.has_prefetch() || self.runs > 1 || !self.streams || steps == 0 {
-            return Ahead::default();
+            return None;
         }
-        let line = lit(LINE);
-        if count == 1 {
-            let (step, lead) = (size / steps, lit(size / steps));
-            let at = (0..step).step_by(LINE).map(|at| lit(STEPS_AHEAD * step + at));
-            return Ahead { tile: None, step: Some(quote!(#(prefetch(w, k * #lead + #at);)*)) };
-        }
-        let share = size.div_ceil(LINE).div_ceil(count);
-        let of_tile = |lines: usize| {
-            let terms = [("band", tiles.across * lines * LINE, tiles.down), ("tile", lines * LINE, tiles.across)];
-            affine(size + first * lines * LINE, &terms)
+        let (lead, start) = if count == 1 {
+            let lead = size / steps;
+            (lead, lit(STEPS_AHEAD * lead).to_token_stream())
+        } else {
+            let lead = size.div_ceil(count * steps);
+            let terms = [("band", tiles.across * steps * lead, tiles.down), ("tile", steps * lead, tiles.across)];
+            (lead, affine(size + first * steps * lead, &terms))
         };
-        if 2 * share >= steps {
-            let at = of_tile(steps);
-            return Ahead { tile: None, step: Some(quote!(prefetch(w, k * #line + #at);)) };
-        }
-        let (at, share) = (of_tile(share), lit(share));
-        Ahead { tile: Some(quote!(for line in 0..#share { prefetch(w, line * #line + #at); })), step: None }
+        let (lines, lead) = ((0..lead).step_by(LINE).map(|line| plus(&start, line)), lit(lead));
+        Some(quote!(#(prefetch(w, k * #lead + #lines);)*))
     }
 
     /// All tiles of one form.
-    fn nest(&self, tiles: &Tiles, ahead: &Ahead) -> TokenStream {
+    fn nest(&self, tiles: &Tiles, ahead: &Option<TokenStream>) -> TokenStream {
         let Tiles { first_row, first_col, rows, cols, down, across } = *tiles;
         let offset = |row: usize, pixel: usize| {
             let terms = [("band", rows * row, down), ("tile", cols * pixel, across)];
@@ -173,10 +159,8 @@ impl Gemm {
             let at = offset(self.cols, 1);
             quote!(let d = d.at(#at);)
         });
-        let Ahead { tile: before, step } = ahead;
-        let tile = if self.is_fast() { self.fast_tile(tiles, step) } else { self.plain_tile(tiles, step) };
+        let tile = if self.is_fast() { self.fast_tile(tiles, ahead) } else { self.plain_tile(tiles, ahead) };
         let body = quote! {
-            #before
             #(let #windows = a[#index].at(#from);)*
             #dots
             #residual
