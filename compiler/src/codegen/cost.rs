@@ -54,7 +54,7 @@ fn tile(isa: Isa, mr: usize, nv: usize, k: usize) -> usize {
 /// Quarter cycles of the whole product in tiles of at most `mr` pixels by `nv` vectors.
 pub fn product(isa: Isa, p: Product, mr: usize, nv: usize) -> usize {
     let panel = |nv| -> usize {
-        cover(p.rows, p.cols, mr, p.flat).iter().map(|t| t.count() * tile(isa, t.pixels(), nv, p.k)).sum()
+        cover(p.rows, p.cols, mr, nv, p.flat).iter().map(|t| t.count() * tile(isa, t.pixels(), nv, p.k)).sum()
     };
     let tail = p.vectors % nv;
     p.vectors / nv * panel(nv) + if tail > 0 { panel(tail) } else { 0 }

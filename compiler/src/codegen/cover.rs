@@ -48,34 +48,35 @@ impl Tiles {
     }
 }
 
-/// Covers `rows` x `cols` pixels with tiles of at most `mr`.
+/// Sums that a tile needs in work at once: two multiply-adds a cycle, four cycles until a sum can be added to again.
+const SUMS: usize = 8;
+
+/// Covers `rows` x `cols` pixels with tiles of at most `mr` pixels, each of `nv` sums.
 ///
-/// A `flat` image, whose rows follow each other without a gap on both sides, is one long row. Narrow
-/// rows share a tile; wide ones are split into nearly equal parts.
-pub fn cover(rows: usize, cols: usize, mr: usize, flat: bool) -> Vec<Tiles> {
+/// A `flat` image, whose rows follow each other without a gap on both sides, is one long row. Else columns are cut into
+/// parts of nearly equal width, and as many rows as fit share a tile, in the way that leaves the fewest small tiles.
+pub fn cover(rows: usize, cols: usize, mr: usize, nv: usize, flat: bool) -> Vec<Tiles> {
     if flat && rows > 1 {
-        return cover(1, rows * cols, mr, true);
+        return cover(1, rows * cols, mr, nv, true);
     }
-    if cols * 2 <= mr && rows > 1 {
-        let mut first_row = 0;
-        return near_equal(rows, mr / cols)
-            .into_iter()
-            .map(|(rows, down)| {
-                let tiles = Tiles { first_row, first_col: 0, rows, cols, down, across: 1 };
-                first_row += rows * down;
-                tiles
-            })
-            .collect();
-    }
+    let cost =
+        |tiles: &Vec<Tiles>| -> usize { tiles.iter().map(|t| t.count() * ((t.pixels() * nv).max(SUMS) + 1)).sum() };
+    (1..=mr.min(cols)).rev().map(|width| grid(rows, cols, width, mr)).min_by_key(cost).unwrap_or_default()
+}
+
+/// Tiles of at most `width` columns.
+fn grid(rows: usize, cols: usize, width: usize, mr: usize) -> Vec<Tiles> {
     let mut first_col = 0;
-    near_equal(cols, mr)
-        .into_iter()
-        .map(|(cols, across)| {
-            let tiles = Tiles { first_row: 0, first_col, rows: 1, cols, down: rows, across };
-            first_col += cols * across;
-            tiles
-        })
-        .collect()
+    let mut grid = Vec::new();
+    for (width, across) in near_equal(cols, width) {
+        let mut first_row = 0;
+        for (height, down) in near_equal(rows, mr / width) {
+            grid.push(Tiles { first_row, first_col, rows: height, cols: width, down, across });
+            first_row += height * down;
+        }
+        first_col += width * across;
+    }
+    grid
 }
 
 #[cfg(test)]
@@ -97,12 +98,28 @@ mod tests {
     }
 
     #[test]
+    fn rows_share_tiles_where_columns_leave_room() {
+        let sizes = |rows, cols, mr, nv| -> Vec<_> {
+            cover(rows, cols, mr, nv, false).iter().map(|t| (t.rows, t.cols, t.count())).collect()
+        };
+        assert_eq!(sizes(1, 112, 14, 2), [(1, 14, 8)]);
+        assert_eq!(sizes(7, 7, 14, 2), [(2, 7, 3), (1, 7, 1)]);
+        // A row of 7 is too long for a tile, and half of it alone has too few sums.
+        assert_eq!(sizes(7, 7, 6, 2), [(2, 3, 3), (1, 3, 1), (3, 2, 2), (2, 2, 4)]);
+    }
+
+    #[test]
     fn every_pixel_is_covered_once() {
-        for (rows, cols, mr, flat) in
-            [(7, 7, 14, false), (7, 7, 14, true), (3, 112, 14, false), (5, 1, 14, false), (4, 15, 6, false)]
-        {
+        for (rows, cols, mr, flat) in [
+            (7, 7, 14, false),
+            (7, 7, 14, true),
+            (7, 7, 6, false),
+            (3, 112, 14, false),
+            (5, 1, 14, false),
+            (4, 15, 6, false),
+        ] {
             let mut seen = vec![0; rows * cols];
-            for tiles in cover(rows, cols, mr, flat) {
+            for tiles in cover(rows, cols, mr, 2, flat) {
                 assert!(tiles.pixels() <= mr);
                 for (band, tile) in (0..tiles.down).flat_map(|band| (0..tiles.across).map(move |tile| (band, tile))) {
                     for (row, col) in (0..tiles.rows).flat_map(|row| (0..tiles.cols).map(move |col| (row, col))) {

@@ -80,7 +80,7 @@ impl Gemm {
     }
 
     pub fn kernel(&self) -> Kernel {
-        let tiles = cover(self.rows, self.cols, self.mr, self.flat());
+        let tiles = cover(self.rows, self.cols, self.mr, self.nv, self.flat());
         let count = tiles.iter().map(Tiles::count).sum();
         let widest = tiles.iter().map(Tiles::pixels).max().unwrap_or(1);
         let name = self.name(widest);
