@@ -116,20 +116,21 @@ fn stream(graph: &mut Graph, id: NodeId, input: NodeId, isa: Isa, threads: usize
     let fits = |group: usize| {
         row_bytes(group) * shape.height <= RING_CACHE && output.pixels() * padded * size_of::<f32>() <= TILE_CACHE
     };
-    let group_of = |allowed: &dyn Fn(usize) -> bool| {
-        group_vectors(&fused.stages[..at], shape, vectors, isa, allowed) * isa.lanes()
+    let group_of = |call: Call, allowed: &dyn Fn(usize) -> bool| {
+        let k = input.shape.channels;
+        group_vectors(&fused.stages[..at], k, call, vectors, isa, allowed) * isa.lanes()
     };
-    let mut group = group_of(&|_| true);
+    let row = Call { rows: 1, cols: shape.width, flat: true };
+    let image = Call { rows: shape.height, cols: shape.width, flat: sides.left + sides.right == 0 };
     let slab = output.height.div_ceil(threads);
-    let rows = match fits(group) {
-        false => tile_rows(window, output, isa),
-        true if threads > 1 && slab >= SLAB_ROWS => slab,
+    let streamed = group_of(row, &|_| true);
+    let (group, rows) = match fits(streamed) {
+        false => (streamed, tile_rows(window, output, isa)),
+        true if threads > 1 && slab >= SLAB_ROWS => (streamed, slab),
+        // The members of a team share the groups.
         true => {
-            if threads > 1 {
-                // The members of a team share the groups.
-                group = group_of(&|nv| fits(nv * isa.lanes()) && goes_round(vectors / nv, threads));
-            }
-            output.height
+            let allowed = |nv| fits(nv * isa.lanes()) && (threads == 1 || goes_round(vectors / nv, threads));
+            (group_of(image, &allowed), output.height)
         }
     };
     let slots = ((rows - 1) * window.stride[0] + window.kernel[0]).min(shape.height);
@@ -154,10 +155,19 @@ fn ring_before_window(fused: &mut Fused, input: Tensor) {
     fused.stages.insert(0, Stage { op: Op::Repack, origin, tensor, tile: None, place: None, workspace: None });
 }
 
+/// What a call of the producer makes: a row, or the whole image where the ring holds that.
+#[derive(Clone, Copy)]
+struct Call {
+    rows: usize,
+    cols: usize,
+    flat: bool,
+}
+
 /// Vectors of channels in a group of the ring: a panel of the producer's cheapest register tile.
 fn group_vectors(
     producers: &[Stage],
-    shape: Shape,
+    k: usize,
+    call: Call,
     vectors: usize,
     isa: Isa,
     allowed: &dyn Fn(usize) -> bool,
@@ -165,8 +175,8 @@ fn group_vectors(
     let divides = |nv: usize| vectors.is_multiple_of(nv) && allowed(nv);
     match producers {
         [Stage { op: Op::Conv2d(_), .. }] => {
-            let k = producers[0].tensor.shape.channels;
-            let product = Product { rows: 1, cols: shape.width, flat: true, vectors, k };
+            let Call { rows, cols, flat } = call;
+            let product = Product { rows, cols, flat, vectors, k };
             best_tile(isa, product, divides).1
         }
         // Image rows pass through their ring once, so that all channels of the stem are one group.
