@@ -121,6 +121,12 @@ macro_rules! each {
     ($index:ident [$($value:literal)*] $body:tt) => { $({ const $index: usize = $value; $body })* };
 }
 
+/// A trip count that the optimiser does not see.
+#[inline(always)]
+pub fn unseen(count: usize) -> usize {
+    core::hint::black_box(count)
+}
+
 /// Items of generated code that need a heap.
 #[cfg(feature = "alloc")]
 #[macro_export]

@@ -14,12 +14,6 @@ use mbvc_compiler::spec::{self, Overrides};
 use mbvc_compiler::{Naming, compile};
 use quote::{format_ident, quote};
 
-/// Kernels that are known to spill, by parts of their names; each must go on doing so, or leave this list.
-///
-/// The stem's window of 27 is unrolled whole, and with 16 registers the compiler orders its products by weight instead
-/// of by pixel.
-const KNOWN: &[[&str; 2]] = &[["f32_conv3x3_", "_avx2"]];
-
 /// Compiles the network to assembly, in a crate of its own that needs the runtime alone.
 fn assembly_of(numerics: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -62,7 +56,7 @@ fn emit_to(path: &Path) -> String {
     format!("--emit=asm={}", path.display())
 }
 
-/// Fails where a kernel spills that is not known to, and where a known one does not.
+/// Fails where a kernel spills.
 fn check(numerics: &str) {
     let text = assembly_of(numerics);
     let report = spills(&text);
@@ -71,14 +65,8 @@ fn check(numerics: &str) {
         let found = report.loops.iter().filter(|name| name.contains("f32_pw") && name.ends_with(isa)).count();
         assert!(found > 20, "{found} inner loops of pointwise kernels for {isa}, {numerics}");
     }
-    let known = |name: &str| KNOWN.iter().any(|parts| parts.iter().all(|part| name.contains(part)));
-    let new: Vec<String> =
-        report.spills.iter().filter(|spill| !known(&spill.kernel)).map(ToString::to_string).collect();
-    assert!(new.is_empty(), "{numerics}: vectors on the stack in inner loops:\n{}", new.join("\n"));
-    for parts in KNOWN {
-        let goes_on = report.spills.iter().any(|spill| parts.iter().all(|part| spill.kernel.contains(part)));
-        assert!(goes_on, "{numerics}: {parts:?} spills no more: take it out of the list of known ones");
-    }
+    let spills: Vec<String> = report.spills.iter().map(ToString::to_string).collect();
+    assert!(spills.is_empty(), "{numerics}: vectors on the stack in inner loops:\n{}", spills.join("\n"));
 }
 
 #[test]

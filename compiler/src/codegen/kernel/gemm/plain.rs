@@ -32,6 +32,12 @@ impl Gemm {
         }
     }
 
+    /// Whether the compiler shall not see how short the runs are: it would unroll them whole, and with few registers
+    /// order the products by weight instead of by pixel, with most sums on the stack.
+    fn hides_run(&self) -> bool {
+        self.runs > 1 && self.isa.registers() < 32
+    }
+
     /// The multiply-adds of one run of the window.
     fn products(&self, run: usize, tiles: &Tiles, ahead: &Option<TokenStream>) -> TokenStream {
         let (lanes, panel, pixels) = (self.vector.lanes(), self.panel(), tiles.pixels());
@@ -57,6 +63,7 @@ impl Gemm {
         match self.vector.broadcast() {
             Broadcast::Memory => {
                 let (run, step) = (lit(self.run), step(quote!(k)));
+                let run = if self.hides_run() { quote!(rt::unseen(#run)) } else { quote!(#run) };
                 quote!(for k in 0..#run { #ahead #step })
             }
             Broadcast::Lane => {
