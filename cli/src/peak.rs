@@ -13,12 +13,23 @@ const STEPS: usize = 100_000;
 /// Vectors of the widest set: where the chains start, and the two factors.
 const FLOATS: usize = (CHAINS + 2) * 16;
 
-/// GFLOP/s of multiply-add chains that never leave the registers, for one thread; 0 where the processor lacks the
+/// GFLOP/s of multiply-add chains that never leave the registers, of `threads` at once; 0 where the processor lacks the
 /// instruction set.
-pub fn gflops(isa: Isa) -> f64 {
-    if isa.detect().is_none() {
-        return 0.0;
-    }
+pub fn gflops(isa: Isa, threads: usize) -> f64 {
+    if isa.detect().is_none() { 0.0 } else { at_once(threads, || gflops_of_one(isa)) }
+}
+
+/// The sum of what `threads` measure at the same time, this one among them.
+fn at_once(threads: usize, measure: impl Fn() -> f64 + Sync) -> f64 {
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(&measure)).collect();
+        let mine = measure();
+        // One that failed measured nothing.
+        mine + others.into_iter().map(|other| other.join().unwrap_or(0.0)).sum::<f64>()
+    })
+}
+
+fn gflops_of_one(isa: Isa) -> f64 {
     // Different for each chain, and unknown to the optimiser, which could compute equal chains once.
     let values: Vec<f32> = (0..FLOATS).map(|at| 1.0 + at as f32).collect();
     let values = black_box(values);
@@ -88,8 +99,12 @@ fn chains(isa: Isa, values: Src<'_>) -> usize {
     }
 }
 
-/// GB/s at which one thread reads a block of so many bytes over and over, as a network reads its weights.
-pub fn bandwidth(bytes: usize) -> f64 {
+/// GB/s at which `threads` together read a block of so many bytes over and over, as a network reads its weights.
+pub fn bandwidth(bytes: usize, threads: usize) -> f64 {
+    at_once(threads, || bandwidth_of_one(bytes / threads.max(1)))
+}
+
+fn bandwidth_of_one(bytes: usize) -> f64 {
     let words = vec![1_u64; (bytes / 8).max(1024)];
     let mut best = 0.0_f64;
     for _ in 0..5 {
@@ -114,9 +129,9 @@ mod tests {
     #[test]
     fn present_sets_have_a_peak_and_absent_ones_none() {
         for isa in Isa::ALL {
-            let peak = gflops(isa);
+            let peak = gflops(isa, 1);
             assert_eq!(peak > 0.0, isa.detect().is_some(), "{isa}: {peak}");
         }
-        assert!(bandwidth(1 << 20) > 0.0);
+        assert!(bandwidth(1 << 20, 2) > 0.0);
     }
 }

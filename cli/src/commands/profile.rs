@@ -20,6 +20,7 @@ use crate::{engine, files, outln, peak, ui};
 #[command(after_help = examples!(
     "mbvc profile                                  the built-in network, random weights",
     "mbvc profile --fusion none --isa avx2",
+    "mbvc profile --threads 2                      two that share a call, against the peak of both",
     "mbvc profile --spec network.yaml --svg profile.svg",
 ))]
 pub struct Args {
@@ -32,6 +33,9 @@ pub struct Args {
     /// Instruction set [default: the widest that this processor has]
     #[arg(long, value_enum)]
     isa: Option<IsaArg>,
+    /// Threads that share each call [default: as the spec says]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    threads: Option<u16>,
     /// Calls to measure
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     runs: u32,
@@ -73,6 +77,8 @@ struct Total {
     network: String,
     fusion: &'static str,
     isa: &'static str,
+    numerics: String,
+    threads: usize,
     us: f64,
     gflops: f64,
     peak_share: f64,
@@ -80,6 +86,18 @@ struct Total {
     bytes: usize,
     peak_gflops: f64,
     read_gb_per_s: f64,
+}
+
+impl Total {
+    /// What was measured.
+    fn how(&self) -> String {
+        let Self { fusion, isa, numerics, threads, .. } = self;
+        let threads = match threads {
+            1 => "one thread".to_owned(),
+            _ => format!("{threads} threads that share a call"),
+        };
+        format!("fusion {fusion}, {isa}, {numerics}, {threads}")
+    }
 }
 
 pub fn run(args: &Args) -> Result {
@@ -91,7 +109,8 @@ pub fn run(args: &Args) -> Result {
         Some(path) => engine::weights(Some(path))?,
         None => engine::random_weights(&source)?,
     };
-    let network = engine::program(&source, fusion, isa)?.build(&weights, isa)?;
+    let threads = args.threads.map(usize::from);
+    let network = engine::program_for(&source, fusion, isa, threads)?.build(&weights, isa)?;
     let (rows, total) = measure(&source.spec.name, &*network, args.runs);
     // The picture first: a reader of the table may go away.
     if let Some(path) = &args.svg {
@@ -99,9 +118,8 @@ pub fn run(args: &Args) -> Result {
         let picture = Roofline {
             title: format!("{} {height}×{width}", source.spec.name),
             subtitle: format!(
-                "fusion {}, {}, one thread: {:.2} ms, {:.1} GFLOP/s, {:.0} % of the FMA peak (medians of {} calls)",
-                total.fusion,
-                total.isa,
+                "{}: {:.2} ms, {:.1} GFLOP/s, {:.0} % of the FMA peak (medians of {} calls)",
+                total.how(),
                 total.us / 1e3,
                 total.gflops,
                 total.peak_share * 100.0,
@@ -141,8 +159,8 @@ fn measure(name: &str, network: &dyn Network, runs: u32) -> (Vec<StepRow>, Total
         }
         // The clock of the processor wanders: the peak is taken all along the run.
         if run % 10 == 0 || run == WARM_UP {
-            peak = peak.max(peak::gflops(network.isa()));
-            bandwidth = bandwidth.max(peak::bandwidth(network.packed_bytes()));
+            peak = peak.max(peak::gflops(network.isa(), info.threads));
+            bandwidth = bandwidth.max(peak::bandwidth(network.packed_bytes(), info.threads));
         }
         steps.start();
         whole.push(caller.call(network, &mut steps).as_secs_f64());
@@ -162,6 +180,8 @@ fn measure(name: &str, network: &dyn Network, runs: u32) -> (Vec<StepRow>, Total
         network: name.to_owned(),
         fusion: info.fusion,
         isa: network.isa().name(),
+        numerics: info.numerics.to_string(),
+        threads: info.threads,
         us: round(seconds * 1e6, 2),
         gflops,
         peak_share: share(gflops, peak),
@@ -254,7 +274,7 @@ fn bar(row: &StepRow) -> Bar {
 
 fn show(name: &str, network: &dyn Network, rows: &[StepRow], total: &Total) {
     let [height, width, _] = network.info().input;
-    outln!("{BOLD}{name}{BOLD:#} {height}x{width}, fusion {}, {}, one thread\n", total.fusion, total.isa);
+    outln!("{BOLD}{name}{BOLD:#} {height}x{width}, {}\n", total.how());
     let line = |step: String, us: f64, of: f64, gflops: f64, share: f64, macs: usize, bytes: usize| {
         vec![
             step,
