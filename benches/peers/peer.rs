@@ -32,4 +32,6 @@ variants! {
     BlocksStrict "block-strict" { fusion = "block", numerics = "strict", isa = ["avx512", "avx2"] }
     EpiloguesStrict "relu6-strict" { fusion = "relu6", numerics = "strict", isa = ["avx512", "avx2"] }
     UnfusedStrict "none-strict" { fusion = "none", numerics = "strict", isa = ["avx512", "avx2"] }
+    BlocksOfTwo "block-2t" { fusion = "block", numerics = "fast", isa = ["avx512", "avx2"], threads = 2 }
+    BlocksStrictOfTwo "block-strict-2t" { fusion = "block", numerics = "strict", isa = ["avx512", "avx2"], threads = 2 }
 }

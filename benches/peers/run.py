@@ -116,11 +116,21 @@ def makers(args, threads: int, nhwc, nchw, failed: list) -> dict:
     library = engines.Library(TARGET / "release/examples/libpeer.so")
     made = {}
     for variant in library.variants():
-        name, two = (variant.removesuffix("-2t"), variant.endswith("-2t"))
-        if two != (threads == 2):
+        name, two = variant.removesuffix("-2t"), variant.endswith("-2t")
+        fusion, strict = name.removesuffix("-strict"), name.endswith("-strict")
+        if two and threads != 2:
             continue
+        if not two and threads == 2:
+            # What two threads gain is told in the same run.
+            if fusion != "block":
+                continue
         for isa in args.isa.split(","):
-            made[f"mbvc {isa} {name}"] = lambda v=variant, i=isa: library.engine(v, i, args.weights, nhwc, 1001)
+            # Without the fast inner product, fast is strict.
+            if not strict and isa != "avx512":
+                continue
+            numerics = "strict" if strict else "fast"
+            alone = ", one thread" if threads == 2 and not two else ""
+            made[f"mbvc {isa} {fusion} {numerics}{alone}"] = lambda v=variant, i=isa: library.engine(v, i, args.weights, nhwc, 1001)
     made |= {
         "LiteRT": lambda: engines.litert(tflite, nhwc, threads),
         "ONNX Runtime": lambda: engines.onnxruntime(onnx, nchw, threads),

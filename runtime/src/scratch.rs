@@ -87,6 +87,20 @@ impl Packed {
     }
 }
 
+/// The bytes of `lines`.
+#[cfg(feature = "std")]
+pub fn bytes(lines: &[Line]) -> &[u8] {
+    // SAFETY: a line has no padding, and every float is a bit pattern of bytes.
+    unsafe { core::slice::from_raw_parts(lines.as_ptr().cast(), size_of_val(lines)) }
+}
+
+/// The bytes of `lines`, to write.
+#[cfg(feature = "std")]
+pub fn bytes_mut(lines: &mut [Line]) -> &mut [u8] {
+    // SAFETY: as in `bytes`; every bit pattern is a float.
+    unsafe { core::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), size_of_val(lines)) }
+}
+
 /// Views packed bytes as lines; `None` if they are not aligned to 64 or not whole lines.
 pub fn lines(bytes: &'static [u8]) -> Option<&'static [Line]> {
     // SAFETY: every bit pattern is a float; `align_to` yields only aligned whole lines.

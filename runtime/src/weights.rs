@@ -1,8 +1,9 @@
 //! Weights in memory, checked once when they are opened.
 
+mod bytes;
 mod random;
 
-use alloc::borrow::{Cow, ToOwned};
+use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
@@ -10,13 +11,14 @@ use core::fmt;
 use crate::container::{Container, Span};
 use crate::conventions::Conventions;
 use crate::preprocess::Preprocess;
+use bytes::Bytes;
 
 /// A weight container with its bytes: valid safetensors, known format, readable conventions.
 ///
 /// Whether the tensors are those of a certain network is checked where a network is built from them.
 #[derive(Clone)]
 pub struct Weights {
-    bytes: Cow<'static, [u8]>,
+    bytes: Bytes,
     metadata: Option<Span>,
     conventions: Conventions,
     preprocess: Preprocess,
@@ -30,23 +32,23 @@ impl Weights {
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self, WeightsError> {
         let path = path.as_ref();
         let source = Some(path.display().to_string());
-        match std::fs::read(path) {
-            Ok(bytes) => Self::check(Cow::Owned(bytes), source),
+        match Bytes::read(path) {
+            Ok(bytes) => Self::check(bytes, source),
             Err(error) => Err(WeightsError { source, problem: Problem::Io(error) }),
         }
     }
 
     /// Checks a container that was read into memory.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, WeightsError> {
-        Self::check(Cow::Owned(bytes), None)
+        Self::check(Bytes::Vec(bytes), None)
     }
 
     /// Checks a container that is part of the program, and keeps borrowing it.
     pub fn from_static(bytes: &'static [u8]) -> Result<Self, WeightsError> {
-        Self::check(Cow::Borrowed(bytes), None)
+        Self::check(Bytes::Static(bytes), None)
     }
 
-    fn check(bytes: Cow<'static, [u8]>, source: Option<String>) -> Result<Self, WeightsError> {
+    fn check(bytes: Bytes, source: Option<String>) -> Result<Self, WeightsError> {
         let fail = |source, message: String| Err(WeightsError { source, problem: Problem::Invalid(message) });
         let container = match Container::parse(&bytes) {
             Ok(container) => container,

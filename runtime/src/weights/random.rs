@@ -1,12 +1,12 @@
 //! Random weights, to run and to measure a network without a trained model.
 
-use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 
 use super::Weights;
+use super::bytes::Bytes;
 use crate::conventions::{Conventions, FORMAT};
 use crate::preprocess::Preprocess;
 
@@ -56,7 +56,7 @@ impl Weights {
         bytes.extend((header.len() as u64).to_le_bytes());
         bytes.extend(header.into_bytes());
         bytes.append(&mut data);
-        Self::check(Cow::Owned(bytes), None)
+        Self::check(Bytes::Vec(bytes), None)
     }
 }
 

@@ -98,3 +98,19 @@ fn files_are_named_in_errors() {
     std::fs::write(&good, bytes(metadata())).unwrap();
     assert_eq!(Weights::open(&good).unwrap().source(), Some(&*good.display().to_string()));
 }
+
+/// A pipe says that it is empty, and then is not.
+#[test]
+#[cfg(all(feature = "std", unix))]
+fn pipes_can_be_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let good = bytes(metadata());
+    let writer = std::thread::spawn({
+        let (pipe, good) = (pipe.clone(), good.clone());
+        move || std::fs::write(pipe, good)
+    });
+    assert_eq!(Weights::open(&pipe).unwrap().as_bytes(), good);
+    writer.join().unwrap().unwrap();
+}
