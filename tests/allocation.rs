@@ -9,7 +9,7 @@ use common::{isas, random_bytes, random_image, random_weights};
 
 mbvc::mobilenet_v2!("specs/tiny.yaml", name = Unfused, fusion = "none");
 mbvc::mobilenet_v2!("specs/tiny.yaml", name = Epilogues, fusion = "relu6");
-mbvc::mobilenet_v2!("specs/tiny.yaml", name = Blocks, fusion = "block");
+mbvc::mobilenet_v2!("specs/tiny.yaml", name = Blocks, fusion = "block", batch = 2);
 
 /// The system's allocator, which counts what each thread asks of it: tests run beside one another.
 struct Counting;
@@ -80,7 +80,9 @@ macro_rules! never {
                     let seen = model.run_pixels(&mut scratch, &pixels);
                     let vector = model.embed(&mut scratch, &image);
                     let wrong = model.run_slice(&mut scratch, &image[1..]).is_err();
-                    std::hint::black_box((logits, observed, sliced, seen, vector, wrong));
+                    let mut batch = [[0.0; $network::CLASSES]; 3];
+                    let batched = model.run_batch(&mut scratch, &[&*image; 3], &mut batch).is_ok();
+                    std::hint::black_box((logits, observed, sliced, seen, vector, wrong, batch, batched));
                 });
                 assert_eq!(count, 0, "{isa}");
                 assert_eq!(steps, $network::STEPS.len());

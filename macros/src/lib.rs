@@ -8,7 +8,7 @@ use proc_macro::TokenStream;
 ///
 /// `mobilenet_v2!([attributes] [visibility] "path", key = value, ...)` defines a type named by the spec (or by
 /// `name = ...`). The path is relative to the folder of the calling crate's `Cargo.toml`. Keys take the place of
-/// the spec's own: `name`, `width`, `resolution`, `classes`, `fusion`, `isa`, `numerics`, `precision`, `threads`;
+/// the spec's own: `name`, `width`, `resolution`, `classes`, `fusion`, `isa`, `numerics`, `precision`, `threads`, `batch`;
 /// `crate = path` names this crate where it was renamed.
 #[proc_macro]
 pub fn mobilenet_v2(input: TokenStream) -> TokenStream {

@@ -184,4 +184,8 @@ pub enum Output<'a> {
     Logits(Area<'a>),
     /// The pooled vector before the classifier.
     Embedding(Area<'a>),
+    /// The pooled vector, kept in the scratch as that of this image of a batch.
+    Feature(usize),
+    /// The classifier's values for all images of a batch, from the vectors kept before; there is no image.
+    Batch(Area<'a>),
 }

@@ -1,5 +1,6 @@
 //! From the graph to Rust: `quote!` templates that look like the loop nests they make.
 
+mod batch;
 pub mod conv;
 pub mod cost;
 mod cover;
@@ -17,6 +18,7 @@ use quote::format_ident;
 
 use crate::ir::{Graph, NodeId, Op};
 use crate::spec::NetworkSpec;
+use batch::Batch;
 use isa::Isa;
 use kernel::Kernels;
 use pack::PackPlan;
@@ -31,6 +33,8 @@ pub struct Program {
     pub graph: Graph,
     pub scratch_bytes: usize,
     pub steps: Vec<StepFn>,
+    /// The classifier for the images of a batch together.
+    pub batch: Option<Batch>,
     pub kernels: Kernels,
     pub packs: PackPlan,
     /// Place of the vector before the classifier, in floats of the scratch.
@@ -58,7 +62,9 @@ impl Program {
             .into_iter()
             .map(|(index, nodes)| step::step(&context, index, &step_name(&graph, &nodes), &nodes))
             .collect();
-        let kernels = steps.iter().flat_map(|step| &step.kernels).map(|k| (k.name.clone(), k.item.clone())).collect();
+        let batch = Batch::new(&context, &order);
+        let all = steps.iter().chain(batch.as_ref().map(|batch| &batch.step));
+        let kernels = all.flat_map(|step| &step.kernels).map(|k| (k.name.clone(), k.item.clone())).collect();
         let embedding = order
             .iter()
             .find(|id| matches!(graph.node(**id).op, Op::Dense(_)))
@@ -66,7 +72,7 @@ impl Program {
             .and_then(|id| graph.node(id).place.map(|place| (place.offset / 4, graph.node(id).tensor.shape.elements())))
             .map_or(0..0, |(at, len)| at..at + len);
         let zeros = order.iter().map(|id| longest_ring_row(&graph, *id)).max().unwrap_or(0);
-        Self { isa, threads, scratch_bytes, steps, kernels, packs, embedding, zeros, graph }
+        Self { isa, threads, scratch_bytes, steps, batch, kernels, packs, embedding, zeros, graph }
     }
 }
 

@@ -6,7 +6,7 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
 use super::kernel::lit;
-use super::{Naming, Program, module_name};
+use super::{Naming, Program, batch, module_name};
 use crate::ir::{Graph, Op, Origin, Shape};
 use crate::spec::{ActivationKind, NetworkSpec, PaddingConvention};
 
@@ -54,6 +54,15 @@ fn isa_module(program: &Program) -> TokenStream {
     let (last, body): (Vec<_>, Vec<_>) = program.steps.iter().partition(|step| step.writes_logits);
     let (body, last) = (body.into_iter().map(call), last.into_iter().map(call));
     let (from, len) = (lit(program.embedding.start), lit(program.embedding.len()));
+    let together = program.batch.as_ref().map(|batch| {
+        let classify = call(&batch.step);
+        quote!(if let rt::Output::Batch(logits) = output { #classify return; })
+    });
+    let gather = program.batch.as_ref().map(|batch| {
+        let [features, stride] = [batch.features, batch.stride].map(lit);
+        quote!(rt::Output::Feature(image) => #once { scratch.at(#features + image * #stride).copy(scratch.at(#from), #len) })
+    });
+    let batch_step = program.batch.as_ref().map(|batch| &batch.step.item);
     quote! {
         #[doc = #doc]
         #[cfg(#target)]
@@ -72,14 +81,18 @@ fn isa_module(program: &Program) -> TokenStream {
             pub fn run<#team_type I: rt::Image, O: rt::Observer>(
                 #team w: Src<'_>, scratch: rt::Area<'_>, image: &I, output: rt::Output<'_>, observer: &mut O,
             ) {
+                #together
                 #(#body)*
                 match output {
                     rt::Output::Logits(logits) => { #(#last)* }
-                    rt::Output::Embedding(values) => #once { values.copy(scratch.at(#from), #len) },
+                    rt::Output::Embedding(values) => #once { values.copy(scratch.at(#from), #len) }
+                    #gather
+                    _ => {}
                 }
             }
 
             #(#steps)*
+            #batch_step
             #(#kernels)*
         }
     }
@@ -97,6 +110,7 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
     let [height, width] = [height, width].map(lit);
     let bytes = programs.iter().map(|program| program.scratch_bytes).max().unwrap_or(0);
     let lines = lit(bytes.div_ceil(64));
+    let batch = batch::methods(spec.batch, [&lines, &input, &classes]);
     let plans = programs.iter().map(|program| {
         let (target, variant, module) = (program.isa.target(), program.isa.variant(), program.isa.module());
         quote!(#[cfg(#target)] rt::Isa::#variant => ::core::option::Option::Some(#module::PLAN),)
@@ -211,6 +225,8 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
                 self.dispatch(scratch.floats_mut(), &&input[..], output, &mut rt::Unobserved);
                 values
             }
+
+            #batch
 
             #[inline]
             fn dispatch<I: rt::Image, O: rt::Observer>(

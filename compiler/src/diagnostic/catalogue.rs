@@ -56,6 +56,7 @@ catalogue! {
     FUSION = "fusion": "the fusion is none, relu6 or block";
     ISA = "isa": "an instruction set is avx512, avx2, neon or portable; give one, or a list without repetition";
     THREADS = "threads": "the number of threads that share a call is a whole number from 1 to 64";
+    BATCH = "batch": "the number of images that go through the classifier together is a whole number from 1 to 64";
     SCRATCH_BUDGET = "scratch-budget": "the scratch budget is none, or a number of bytes from 1, or a size such as 512 KiB or 1.3 MB";
 
     // The network that the values make.
@@ -69,7 +70,7 @@ catalogue! {
     SCRATCH = "scratch": "the working memory of a run fits the scratch budget";
 
     // The values given beside the spec.
-    ARGUMENT = "argument": "beside the spec these can be given: name, width, resolution, classes, precision, numerics, rounding, fusion, isa, threads, scratch_budget";
+    ARGUMENT = "argument": "beside the spec these can be given: name, width, resolution, classes, precision, numerics, rounding, fusion, isa, threads, batch, scratch_budget";
 
     INTERNAL = "internal": "no input makes the compiler fail by itself: this is a bug in mbvc";
 }

@@ -136,6 +136,9 @@ impl fmt::Display for Line<'_> {
             Some(Tile::Gemm(tile)) => {
                 let product = if tile.product == Product::Fast { " fast" } else { "" };
                 write!(f, " tile {}x{} chunk {}{product}", tile.mr, tile.nv, tile.chunk)?;
+                if tile.images > 1 {
+                    write!(f, " for {} images", tile.images)?;
+                }
             }
             Some(Tile::Depthwise(tile)) => write!(f, " tile {}x{}", tile.rows, tile.cols)?,
             None => {}

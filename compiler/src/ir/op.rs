@@ -185,12 +185,14 @@ pub enum Tile {
     Depthwise(DepthwiseTile),
 }
 
-/// `mr` pixels by `nv` vectors of output channels; `chunk` pixel rows share one pass over the weights.
+/// `mr` pixels by `nv` vectors of output channels; `chunk` pixel rows, or those of `images` in a batch, share one pass
+/// over the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct GemmTile {
     pub mr: usize,
     pub nv: usize,
     pub chunk: usize,
+    pub images: usize,
     pub product: Product,
 }
 

@@ -6,12 +6,19 @@ use super::{Fused, Node, Product, Stage, Tensor, Tile};
 const SLACK: usize = 15;
 
 impl Node {
-    /// Floats of workspace.
-    pub fn workspace_floats(&self) -> usize {
-        match self.tile {
-            Some(Tile::Gemm(tile)) => dots(tile.product, tile.chunk, self.tensor),
+    /// Floats of workspace, if it reads `input`.
+    pub fn workspace_floats(&self, input: Option<Tensor>) -> usize {
+        match (self.tile, input) {
+            // The inputs of all images of a batch.
+            (Some(Tile::Gemm(tile)), Some(input)) if tile.images > 1 => tile.images * input.elements(),
+            (Some(Tile::Gemm(tile)), _) => dots(tile.product, tile.chunk, self.tensor),
             _ => 0,
         }
+    }
+
+    /// Whether the workspace is written before the node's own turn, by what runs for each image of a batch.
+    pub fn gathers(&self) -> bool {
+        matches!(self.tile, Some(Tile::Gemm(tile)) if tile.images > 1)
     }
 }
 

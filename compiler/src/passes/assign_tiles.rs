@@ -15,7 +15,7 @@ use crate::spec::Numerics;
 /// Activations that share one pass over the weights while they stay in a near cache.
 const CHUNK_CACHE: usize = 64 << 10;
 
-pub fn assign_tiles(graph: &mut Graph, numerics: Numerics, isa: Isa) {
+pub fn assign_tiles(graph: &mut Graph, numerics: Numerics, batch: usize, isa: Isa) {
     let fast = numerics == Numerics::Fast && isa.has_fast_product();
     let Some(order) = graph.order() else { return };
     for id in order {
@@ -27,7 +27,7 @@ pub fn assign_tiles(graph: &mut Graph, numerics: Numerics, isa: Isa) {
             op => {
                 let tile = match &*op {
                     Op::Conv2d(conv) => Some(gemm(input, output, conv.window, output.shape.height, fast, isa)),
-                    Op::Dense(_) => Some(gemm(input, output, Window::POINT, 1, false, isa)),
+                    Op::Dense(_) => Some(dense(input, output, batch, isa)),
                     Op::DepthwiseConv2d(op) => Some(depthwise(op.window, output.shape.height, output, isa)),
                     _ => None,
                 };
@@ -81,7 +81,16 @@ fn gemm(input: Tensor, output: Tensor, window: Window, rows: usize, fast: bool, 
         .filter(|chunk| rows.is_multiple_of(*chunk) && (*chunk == 1 || chunk * row_bytes <= CHUNK_CACHE))
         .max()
         .unwrap_or(1);
-    Tile::Gemm(GemmTile { mr, nv, chunk, product })
+    Tile::Gemm(GemmTile { mr, nv, chunk, images: 1, product })
+}
+
+/// The classifier's tile: the images of a batch are to it what the pixels of a row are to a convolution.
+fn dense(input: Tensor, mut output: Tensor, batch: usize, isa: Isa) -> Tile {
+    output.shape.width = batch;
+    match gemm(input, output, Window::POINT, 1, false, isa) {
+        Tile::Gemm(tile) => Tile::Gemm(GemmTile { images: batch, ..tile }),
+        tile @ Tile::Depthwise(_) => tile,
+    }
 }
 
 fn is_flat(tensor: Tensor) -> bool {

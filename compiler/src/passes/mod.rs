@@ -122,12 +122,14 @@ pub struct Target {
     pub isa: Isa,
     /// Most members of a team that runs it.
     pub threads: usize,
+    /// Images that go through the classifier together.
+    pub batch: usize,
 }
 
 impl Target {
     /// What `spec` says of it, for one of its instruction sets.
     pub fn new(spec: &NetworkSpec, isa: Isa) -> Self {
-        Self { fusion: spec.fusion, numerics: spec.numerics, isa, threads: spec.threads }
+        Self { fusion: spec.fusion, numerics: spec.numerics, isa, threads: spec.threads, batch: spec.batch }
     }
 }
 
@@ -144,13 +146,13 @@ pub fn schedule(
     up_to: Option<&str>,
     observe: &mut dyn FnMut(&str, &Graph),
 ) -> Result<usize, VerifyErrors> {
-    let Target { fusion, numerics, isa, threads } = target;
+    let Target { fusion, numerics, isa, threads, batch } = target;
     let mut since: Vec<Postcondition> = rewrites(fusion).map(|rewrite| rewrite.postcondition).collect();
     let mut scratch = 0;
     for postcondition in [Postcondition::LayoutsAssigned, Postcondition::TilesAssigned, Postcondition::ScratchPlanned] {
         match postcondition {
             Postcondition::LayoutsAssigned => assign_layouts::assign_layouts(graph, isa, threads),
-            Postcondition::TilesAssigned => assign_tiles::assign_tiles(graph, numerics, isa),
+            Postcondition::TilesAssigned => assign_tiles::assign_tiles(graph, numerics, batch, isa),
             _ => scratch = plan_scratch::plan_scratch(graph, threads),
         }
         let pass = postcondition.pass();

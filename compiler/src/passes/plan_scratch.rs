@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 
-use crate::ir::{Arenas, Graph, Node, NodeId, Op, Place};
+use crate::ir::{Arenas, Graph, Node, NodeId, Op, Place, Tensor};
 
 /// Alignment of every place, a cache line.
 const ALIGN: usize = 64;
@@ -41,9 +41,11 @@ pub fn plan_scratch(graph: &mut Graph, threads: usize) -> usize {
     let mut in_place: Vec<(NodeId, NodeId)> = Vec::new();
     for (at, id) in order.iter().copied().enumerate() {
         let node = graph.node(id);
-        values.extend(inner_values(node, id).map(|(owner, bytes)| {
+        let input = graph.inputs(id).first().map(|input| graph.node(*input).tensor);
+        values.extend(inner_values(node, id, input).map(|(owner, bytes)| {
             let own = threads > 1 && !is_shared(node, owner);
-            Value { owner, bytes, own, live: at..at + 1 }
+            let first = if node.gathers() { 0 } else { at };
+            Value { owner, bytes, own, live: first..at + 1 }
         }));
         let last = graph.readers(id).into_iter().map(position).max();
         let (Some(last), false) = (last, matches!(node.op, Op::Input)) else { continue };
@@ -115,14 +117,14 @@ fn bytes(elements: usize) -> usize {
 }
 
 /// What lives during the node alone: workspaces, and what stages hand to each other.
-fn inner_values(node: &Node, id: NodeId) -> impl Iterator<Item = (Owner, usize)> {
+fn inner_values(node: &Node, id: NodeId, input: Option<Tensor>) -> impl Iterator<Item = (Owner, usize)> {
     let stages = match &node.op {
         Op::Fused(fused) => &*fused.stages,
         _ => &[],
     };
     let handed = stages.iter().enumerate().take(stages.len().saturating_sub(1));
     let handed = handed.map(move |(at, stage)| (Owner::Stage(id, at), bytes(stage.tensor.elements())));
-    let own = std::iter::once((Owner::Workspace(id), bytes(node.workspace_floats())));
+    let own = std::iter::once((Owner::Workspace(id), bytes(node.workspace_floats(input))));
     let theirs = stages.iter().enumerate().map(move |(at, stage)| {
         let floats = if let Op::Fused(fused) = &node.op { fused.workspace_floats(stage) } else { 0 };
         (Owner::StageWorkspace(id, at), bytes(floats))
@@ -134,6 +136,7 @@ fn inner_values(node: &Node, id: NodeId) -> impl Iterator<Item = (Owner, usize)>
 /// projection reads them all.
 fn is_shared(node: &Node, owner: Owner) -> bool {
     match (&node.op, owner) {
+        (_, Owner::Workspace(_)) => node.gathers(),
         (Op::Fused(fused), Owner::Stage(_, at)) => {
             matches!(fused.stages[at].op, Op::DepthwiseConv2d(_)) && fused.rows == node.tensor.shape.height
         }

@@ -40,6 +40,8 @@ pub const MAX_EXPANSION: usize = 64;
 pub const MAX_BLOCKS: usize = 128;
 /// Most threads that share a call.
 pub const MAX_THREADS: usize = 64;
+/// Most images of a batch that share the classifier's weights.
+pub const MAX_BATCH: usize = 64;
 pub const MAX_WIDTH: f64 = 64.0;
 
 /// Checks a spec's text.
@@ -96,6 +98,8 @@ pub struct NetworkSpec {
     pub isas: Vec<Isa>,
     /// Threads that share the work of a call, if the processor has so many free.
     pub threads: usize,
+    /// Images of a batch that go through the classifier together.
+    pub batch: usize,
     pub scratch_budget: Option<ScratchBudget>,
 }
 

@@ -160,6 +160,7 @@ fn assemble(checker: &Checker<'_>, draft: Draft) -> Option<NetworkSpec> {
         fusion: draft.fusion?,
         isas: draft.isas?,
         threads: draft.threads?,
+        batch: draft.batch?,
         scratch_budget: draft.scratch_budget?,
     })
 }

@@ -18,6 +18,7 @@ pub const OVERRIDABLE: &[&str] = &[
     "fusion",
     "isa",
     "threads",
+    "batch",
     "scratch_budget",
 ];
 

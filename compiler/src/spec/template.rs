@@ -80,6 +80,7 @@ rounding: even  # to the nearest value, ties to the even one
 fusion: block  # block: streamed inverted residuals; relu6: fused epilogues; none: layer by layer
 isa: [avx512, avx2, neon, portable]  # what to generate kernels for; the machine's best is taken
 threads: 1  # cores that share the work of one call
+batch: 1  # images that share one pass over the classifier's weights, in run_batch
 scratch_budget: none  # or a limit on the working memory, such as 1.3 MB: an error if it is exceeded
 "
     )

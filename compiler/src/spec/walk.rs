@@ -5,8 +5,8 @@ use super::overrides::Arguments;
 use super::tree::{Node, Value};
 use super::values::{Checker, Entry, Given};
 use super::{
-    ActivationKind, Fusion, Isa, MAX_BLOCKS, MAX_CHANNELS, MAX_EXPANSION, MAX_THREADS, Numerics, PaddingConvention,
-    Precision, Preprocessing, ResidualRule, Rounding, ScratchBudget, choices,
+    ActivationKind, Fusion, Isa, MAX_BATCH, MAX_BLOCKS, MAX_CHANNELS, MAX_EXPANSION, MAX_THREADS, Numerics,
+    PaddingConvention, Precision, Preprocessing, ResidualRule, Rounding, ScratchBudget, choices,
 };
 use crate::diagnostic::{Place, catalogue};
 
@@ -30,6 +30,7 @@ pub(super) struct Draft {
     pub fusion: Option<Fusion>,
     pub isas: Option<Vec<Isa>>,
     pub threads: Option<usize>,
+    pub batch: Option<usize>,
     pub scratch_budget: Option<Option<ScratchBudget>>,
 }
 
@@ -75,6 +76,7 @@ const SPEC: Shape = Shape {
         Key::optional("fusion"),
         Key::optional("isa"),
         Key::optional("threads"),
+        Key::optional("batch"),
         Key::optional("scratch_budget"),
     ],
     begins: "the spec begins here",
@@ -133,6 +135,7 @@ pub(super) fn walk(checker: &mut Checker<'_>, root: &Node, arguments: &Arguments
         fusion: settings.or("fusion", Fusion::Block, Checker::fusion),
         isas: settings.or("isa", Isa::ALL.to_vec(), Checker::isas),
         threads: settings.or("threads", 1, Checker::threads),
+        batch: settings.or("batch", 1, Checker::batch),
         scratch_budget: settings.or("scratch_budget", None, Checker::scratch_budget),
     })
 }
@@ -302,5 +305,9 @@ impl Checker<'_> {
 
     fn threads(&mut self, entry: &Entry<'_>) -> Option<usize> {
         self.whole(entry, &catalogue::THREADS, 1..=MAX_THREADS)
+    }
+
+    fn batch(&mut self, entry: &Entry<'_>) -> Option<usize> {
+        self.whole(entry, &catalogue::BATCH, 1..=MAX_BATCH)
     }
 }

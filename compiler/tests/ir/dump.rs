@@ -48,7 +48,7 @@ fn as_a_drawing() {
 /// The graph after one of the passes for an instruction set.
 fn scheduled_up_to(pass: &str) -> String {
     let mut graph = rewritten(&parsed(SMALL), Fusion::Block, None);
-    let target = Target { fusion: Fusion::Block, numerics: Numerics::Strict, isa: Isa::Avx2, threads: 1 };
+    let target = Target { fusion: Fusion::Block, numerics: Numerics::Strict, isa: Isa::Avx2, threads: 1, batch: 1 };
     passes::schedule(&mut graph, target, Some(pass), &mut |_, _| {}).unwrap();
     nodes(&graph.to_string()).to_owned()
 }
@@ -89,7 +89,7 @@ fn passes_run_in_their_order_and_stop_where_they_are_told() {
         let mut graph = lower(&spec);
         passes::run(&mut graph, fusion, up_to, &mut |pass, _| seen.push(pass.to_owned())).unwrap();
         if up_to.is_none_or(|pass| PASSES[4..].contains(&pass)) {
-            let target = Target { fusion, numerics: Numerics::Strict, isa: Isa::Neon, threads: 1 };
+            let target = Target { fusion, numerics: Numerics::Strict, isa: Isa::Neon, threads: 1, batch: 1 };
             passes::schedule(&mut graph, target, up_to, &mut |pass, _| seen.push(pass.to_owned())).unwrap();
         }
         seen

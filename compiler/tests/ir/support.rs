@@ -52,7 +52,7 @@ pub fn rewritten(spec: &NetworkSpec, fusion: Fusion, up_to: Option<&str>) -> Gra
 /// The graph that code is generated from.
 pub fn scheduled(spec: &NetworkSpec, fusion: Fusion, isa: Isa) -> Graph {
     let mut graph = rewritten(spec, fusion, None);
-    let target = Target { fusion, numerics: Numerics::Fast, isa, threads: 1 };
+    let target = Target { fusion, numerics: Numerics::Fast, isa, threads: 1, batch: 1 };
     passes::schedule(&mut graph, target, None, &mut |_, _| {}).unwrap_or_else(|broken| panic!("{broken}\n{graph}"));
     graph
 }

@@ -85,6 +85,8 @@ const VALUES: &[Case] = &[
     ("other_rounding_is_planned", &[("width: 1.0", "rounding: away")]),
     ("too_many_threads", &[("width: 1.0", "threads: 65")]),
     ("no_threads", &[("width: 1.0", "threads: 0")]),
+    ("too_large_a_batch", &[("width: 1.0", "batch: 65")]),
+    ("no_batch", &[("width: 1.0", "batch: 0")]),
     ("misspelt_fusion", &[("width: 1.0", "fusion: blok")]),
     ("unknown_isa", &[("width: 1.0", "isa: [avx2, sse9]")]),
     ("isa_twice", &[("width: 1.0", "isa: [avx2, avx2]")]),

@@ -164,6 +164,7 @@ fn every_override_takes_the_place_of_the_specs_value() {
         ("fusion", "\"none\""),
         ("isa", "portable,avx2"),
         ("threads", "64"),
+        ("batch", "64"),
         ("scratch-budget", "64 KiB"),
     ];
     let keys: Vec<_> = values.iter().map(|(key, _)| key.replace('-', "_")).collect();

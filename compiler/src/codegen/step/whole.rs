@@ -63,7 +63,7 @@ fn conv(context: &Context<'_>, id: NodeId, input: &Node, residual: Option<&Node>
         names.push("out");
         places.push(place(node));
     }
-    if let Some(place) = node.workspace {
+    if let Some(place) = node.workspace.filter(|_| conv.is_fast()) {
         names.push("dots");
         places.push(place);
     }

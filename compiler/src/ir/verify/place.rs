@@ -67,10 +67,15 @@ fn values<'g>(graph: &'g Graph, order: &[NodeId]) -> Vec<Value<'g>> {
     let mut values = Vec::new();
     for (at, id) in order.iter().copied().enumerate() {
         let node = graph.node(id);
+        let input = graph.inputs(id).first().map(|input| graph.node(*input).tensor);
+        if let Some(place) = node.workspace {
+            let first = if node.gathers() { 0 } else { at };
+            let (name, elements) = (&*node.origin.name, node.workspace_floats(input));
+            values.push(Value { id, name, elements, place, live: [first, at], inner: true });
+        }
         let mut inner = |name, elements, place: Option<Place>| {
             values.extend(place.map(|place| Value { id, name, elements, place, live: [at, at], inner: true }));
         };
-        inner(&*node.origin.name, node.workspace_floats(), node.workspace);
         if let Op::Fused(fused) = &node.op {
             for (index, stage) in fused.stages.iter().enumerate() {
                 inner(&*stage.origin.name, fused.workspace_floats(stage), stage.workspace);
