@@ -19,7 +19,7 @@ fn assembly_of(numerics: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let source = spec::read(&root.join("specs/v2.yaml"), "specs/v2.yaml").expect("the spec of the crate");
     let mut overrides = Overrides::none();
-    overrides.set("isa", "[avx512, avx2]").set("numerics", numerics);
+    overrides.set("isa", "[avx512, avx2]").set("numerics", numerics).set("batch", "8");
     let compiled = compile(&source, &overrides).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let naming = Naming {
         name: format_ident!("Network"),

@@ -6,7 +6,8 @@ use mbvc_compiler::ir::{
     Activation, Epilogue, Fused, Graph, Layout, Op, Padding, Param, ParamId, ParamSource, Place, Shape, Stage,
 };
 use mbvc_compiler::lower::lower;
-use mbvc_compiler::spec::{Fusion, Isa};
+use mbvc_compiler::passes::{self, Target};
+use mbvc_compiler::spec::{Fusion, Isa, Numerics};
 
 use crate::support::{Hand, SMALL, find, parsed, rewritten, scheduled};
 
@@ -351,6 +352,27 @@ fn rings_that_hold_too_little() {
         fused.stages[2].tensor.layout.group = 8;
     });
     found(&grouped, since, Invariant::Layout, "stem", "keeps one channel group at a time");
+}
+
+#[test]
+fn vectors_of_a_batch_outlive_every_call() {
+    let mut graph = fused();
+    let target = Target { fusion: Fusion::Block, numerics: Numerics::Strict, isa: Isa::Avx2, threads: 1, batch: 4 };
+    passes::schedule(&mut graph, target, None, &mut |_, _| {}).unwrap();
+    let classifier = find(&graph, "classifier");
+    let place = graph.node(classifier).workspace.unwrap();
+    let pooled = graph.node(graph.inputs(classifier)[0]).tensor;
+    assert!(place.bytes >= 4 * pooled.elements() * 4, "{place:?}");
+
+    // The first value of all is dead long before the classifier's turn, but not before the batch's next image.
+    let over = stages(&mut graph, "stem+block1")[0].place.unwrap();
+    graph.node_mut(classifier).workspace = Some(Place { offset: over.offset, ..place });
+    let told = violations(&graph, &[]);
+    assert!(told.iter().any(|v| v.invariant == Invariant::Place && v.message.contains("lies over")), "{told:#?}");
+
+    graph.node_mut(classifier).workspace = None;
+    let planned = Postcondition::ScratchPlanned;
+    found(&graph, &[planned], Invariant::Postcondition(planned), "classifier", "images of a batch");
 }
 
 #[test]

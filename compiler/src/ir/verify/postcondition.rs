@@ -77,6 +77,10 @@ impl Postcondition {
                     let inside = !matches!(node.op, Op::Input) && !graph.readers(id).is_empty();
                     (inside && node.place.is_none()).then_some("has no place")
                 });
+                nodes(graph, found, invariant, |id| {
+                    let node = graph.node(id);
+                    (node.gathers() && node.workspace.is_none()).then_some("has no place for the images of a batch")
+                });
                 sites(graph, found, invariant, |site| {
                     (site.is_inner() && site.place.is_none()).then_some("has no place")
                 });
