@@ -98,7 +98,7 @@ fn dump_shows_the_graph_after_each_pass() {
 
     let all = good(folder.path(), &["dump", "tiny.yaml", "--all"]);
     let passes = ["lower", "fold_batch_norm", "fuse_activation", "fuse_residual_add", "fuse_inverted_residual"];
-    let passes = passes.into_iter().chain(["assign_layouts", "assign_tiles", "plan_scratch"]);
+    let passes = passes.into_iter().chain(["fuse_pool", "assign_layouts", "assign_tiles", "plan_scratch"]);
     let places: Vec<_> = passes.map(|pass| all.find(&format!("after {pass}\n")).unwrap()).collect();
     assert!(places.is_sorted());
 }

@@ -394,7 +394,9 @@ fn glyph(op: &Op, origin: &Origin, source: Option<Shape>, shape: Shape, elements
         Op::Input => (Kind::Input, "image".to_owned(), 0, none),
         Op::Conv2d(conv) => {
             let kind = if conv.window.is_point() { Kind::Pointwise } else { Kind::Conv };
-            (kind, windowed(role, &conv.window), shape.elements() * taps(&conv.window) * channels, conv.epilogue)
+            let macs = conv.epilogue.unpooled(shape).elements() * taps(&conv.window) * channels;
+            let pool = if conv.epilogue.pool.is_some() { ", pool" } else { "" };
+            (kind, windowed(role, &conv.window) + pool, macs, conv.epilogue)
         }
         Op::DepthwiseConv2d(conv) => {
             (Kind::Depthwise, windowed(role, &conv.window), shape.elements() * taps(&conv.window), conv.epilogue)

@@ -10,6 +10,7 @@ use crate::ir::{Epilogue, GemmTile, Op, ParamId, Product, Shape, Tensor, Tile, W
 pub struct Conv {
     pub isa: Isa,
     pub input: Tensor,
+    /// Before a pool.
     pub output: Tensor,
     pub window: Window,
     pub epilogue: Epilogue,
@@ -48,6 +49,7 @@ impl Conv {
             Op::Dense(dense) => (Window::POINT, Epilogue::default(), dense.weight, dense.bias),
             _ => return None,
         };
+        let output = Tensor { shape: epilogue.unpooled(output.shape), ..output };
         Some(Self { isa, input, output, window, epilogue, weight, bias, tile })
     }
 

@@ -429,6 +429,7 @@ fn layers(graph: &Graph) -> TokenStream {
                 Op::Dense(dense) => dense.weight,
                 _ => return None,
             };
+            let shape = op.epilogue().unpooled(shape);
             let macs = shape.pixels() * graph.param(weight).shape.iter().product::<usize>();
             Some((origin.layer?, (origin, shape, macs)))
         })

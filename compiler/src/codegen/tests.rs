@@ -120,6 +120,7 @@ fn kernels_know_nothing_at_run_time_but_their_views() {
         "quad",
         "pixel",
         "unseen",
+        "pooled",
     ]
     .into();
     let numbered = |name: &str| {
@@ -211,7 +212,7 @@ fn formatted(kernel: &Kernel) -> String {
 
 #[test]
 fn one_kernel_of_each_family_and_set() {
-    let relu6 = Epilogue { activation: Some(Activation::Relu6), residual: false };
+    let relu6 = Epilogue { activation: Some(Activation::Relu6), residual: false, pool: None };
     for isa in Isa::ALL {
         let lanes = isa.lanes();
         let pointwise = Gemm {
@@ -229,7 +230,7 @@ fn one_kernel_of_each_family_and_set() {
             mr: 3,
             nv: 2,
             last: 3,
-            epilogue: Epilogue { activation: None, residual: true },
+            epilogue: Epilogue { activation: None, residual: true, pool: None },
             streams: false,
         };
         let stem = Gemm {
@@ -274,7 +275,11 @@ fn one_kernel_of_each_family_and_set() {
         if let Some(half) = isa.half() {
             kernels.push(Gemm { vector: half, nv: 1, last: 3, streams: true, ..pointwise }.kernel());
         }
+        let pooling = Epilogue { activation: Some(Activation::Relu6), residual: false, pool: Some([1, 5]) };
+        let pooled = Gemm { epilogue: pooling, c_row: 0, ..pointwise };
+        kernels.push(pooled.kernel());
         if isa.has_fast_product() {
+            kernels.push(Gemm { product: Product::Fast, nv: 1, run: 7, ..pooled }.kernel());
             let fast = Gemm { product: Product::Fast, nv: 1, run: 7, ..pointwise };
             kernels.push(fast.kernel());
             kernels.push(Gemm { product: Product::Fast, ..stem }.kernel());

@@ -21,6 +21,7 @@ pub struct Convolution<'v, T> {
 impl<T: Real> Convolution<'_, T> {
     /// Weights `[kh, kw, in, out]`; a chain takes the taps in raster order, the channels inner.
     pub fn dense(&self, input: Image<'_, T>, output: Shape) -> Vec<T> {
+        let output = self.epilogue.unpooled(output);
         let ([kh, kw], [sh, sw]) = (self.window.kernel, self.window.stride);
         let (padded, row) = padded(input, self.window.padding);
         let channels = input.shape.channels;
@@ -39,7 +40,10 @@ impl<T: Real> Convolution<'_, T> {
             }
         }
         self.finish(&mut out);
-        out
+        match self.epilogue.pool {
+            Some(_) => pool(Image { shape: output, values: &out }),
+            None => out,
+        }
     }
 
     /// Weights `[kh, kw, channels]`; a chain takes the taps column by column.

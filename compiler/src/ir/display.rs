@@ -114,6 +114,7 @@ impl fmt::Display for Line<'_> {
         if self.inputs.is_empty() && epilogue.residual {
             f.write_str(" add")?;
         }
+        f.write_str(&pool(self.op))?;
         if let Op::Fused(Fused { rows: rows @ 1.., .. }) = self.op {
             write!(f, " rows {rows}")?;
         }
@@ -185,6 +186,14 @@ pub(super) fn activation(op: &Op) -> String {
         (Op::Fused(_), _) => String::new(),
         (_, Epilogue { activation: Some(activation), .. }) => format!(" {}", activation.name()),
         _ => String::new(),
+    }
+}
+
+/// ` pool 7x7`, or nothing.
+pub(super) fn pool(op: &Op) -> String {
+    match (op, op.epilogue().pool) {
+        (Op::Fused(_), _) | (_, None) => String::new(),
+        (_, Some([height, width])) => format!(" pool {height}x{width}"),
     }
 }
 

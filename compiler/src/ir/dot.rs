@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::display::{activation, numbered, operation};
+use super::display::{activation, numbered, operation, pool};
 use super::{Graph, NodeId, Op, Origin, Tensor};
 
 /// The graph in the DOT language; the same text for the same graph.
@@ -48,7 +48,7 @@ pub fn dot(graph: &Graph) -> String {
 
 fn label(op: &Op, origin: &Origin, tensor: Tensor) -> String {
     let added = if op.epilogue().residual { " add" } else { "" };
-    let text = format!("{}: {}{}{added} : {}", origin.name, operation(op), activation(op), tensor.shape);
+    let text = format!("{}: {}{}{added}{} : {}", origin.name, operation(op), activation(op), pool(op), tensor.shape);
     text.replace('\\', "\\\\").replace('"', "\\\"")
 }
 

@@ -1,6 +1,6 @@
 //! The one place that says what shape an operation makes, and what parameters it wants for that.
 
-use super::{Graph, Op, ParamId, Shape, Stage};
+use super::{Conv2d, Graph, Op, ParamId, Shape, Stage};
 
 /// The shape that `op` makes from `inputs`.
 ///
@@ -18,7 +18,11 @@ pub fn output_shape(graph: &Graph, op: &Op, inputs: &[Shape]) -> Result<Shape, S
                 .window
                 .output([input.height, input.width])
                 .ok_or_else(|| format!("has a window that does not fit {input}"))?;
-            residual(Shape::new(height, width, channels), rest)
+            let shape = residual(Shape::new(height, width, channels), rest)?;
+            pooled(shape, conv)
+        }
+        (Op::DepthwiseConv2d(conv), _) if conv.epilogue.pool.is_some() => {
+            Err("averages, which a depthwise convolution does not".to_owned())
         }
         (Op::DepthwiseConv2d(conv), [input, rest @ ..]) => {
             let [height, width] = conv
@@ -75,7 +79,7 @@ pub fn macs(op: &Op, input: Shape, output: Shape) -> usize {
     match op {
         Op::Conv2d(conv) => {
             let [kh, kw] = conv.window.kernel;
-            kh * kw * input.channels * output.elements()
+            kh * kw * input.channels * conv.epilogue.unpooled(output).elements()
         }
         Op::DepthwiseConv2d(conv) => {
             let [kh, kw] = conv.window.kernel;
@@ -95,6 +99,20 @@ fn residual(output: Shape, added: &[Shape]) -> Result<Shape, String> {
     match added.iter().find(|added| **added != output) {
         Some(other) => Err(format!("adds {other} to {output}")),
         None => Ok(output),
+    }
+}
+
+/// One pixel, where the convolution averages what it makes: its tiles then go over the pixels in raster order, and each
+/// pixel is made once.
+fn pooled(shape: Shape, conv: &Conv2d) -> Result<Shape, String> {
+    match conv.epilogue.pool {
+        Some(_) if !conv.window.is_point() => Err("averages, but looks at more than one pixel".to_owned()),
+        Some(_) if conv.epilogue.residual => Err("averages, but adds a residual".to_owned()),
+        Some([height, width]) if [height, width] != [shape.height, shape.width] => {
+            Err(format!("averages {height}x{width} pixels of {shape}"))
+        }
+        Some(_) => Ok(Shape::new(1, 1, shape.channels)),
+        None => Ok(shape),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The closed set of operations, and the nodes that carry them.
 
-use super::{ParamId, Place, Tensor, Window};
+use super::{ParamId, Place, Shape, Tensor, Window};
 
 /// A node of the graph; it makes exactly one value.
 #[derive(Debug, Clone, PartialEq)]
@@ -150,11 +150,21 @@ pub struct Dense {
     pub bias: ParamId,
 }
 
-/// What a convolution does with its accumulators before storing them: activation, then residual add.
+/// What a convolution does with its accumulators before storing them: activation, then residual add, or the average of
+/// all pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Epilogue {
     pub activation: Option<Activation>,
     pub residual: bool,
+    /// Height and width of what is averaged to one pixel.
+    pub pool: Option<[usize; 2]>,
+}
+
+impl Epilogue {
+    /// The shape of what is computed, if `output` is left of it.
+    pub fn unpooled(&self, output: Shape) -> Shape {
+        self.pool.map_or(output, |[height, width]| Shape { height, width, ..output })
+    }
 }
 
 /// A chain of stages streamed over tiles of output rows: an optional producer of the depthwise

@@ -1,6 +1,6 @@
 //! Memory that an operation needs beside its value.
 
-use super::{Fused, Node, Product, Stage, Tensor, Tile};
+use super::{Fused, Node, Product, Shape, Stage, Tensor, Tile};
 
 /// What a vector store may write past the last number.
 const SLACK: usize = 15;
@@ -11,7 +11,9 @@ impl Node {
         match (self.tile, input) {
             // The inputs of all images of a batch.
             (Some(Tile::Gemm(tile)), Some(input)) if tile.images > 1 => tile.images * input.elements(),
-            (Some(Tile::Gemm(tile)), _) => dots(tile.product, tile.chunk, self.tensor),
+            (Some(Tile::Gemm(tile)), _) => {
+                dots(tile.product, tile.chunk, self.op.epilogue().unpooled(self.tensor.shape))
+            }
             _ => 0,
         }
     }
@@ -27,16 +29,18 @@ impl Fused {
     pub fn workspace_floats(&self, stage: &Stage) -> usize {
         match stage.tile {
             // Rows that are new to a ring, or those of a tile.
-            Some(Tile::Gemm(tile)) => dots(tile.product, stage.tensor.layout.ring.unwrap_or(self.rows), stage.tensor),
+            Some(Tile::Gemm(tile)) => {
+                dots(tile.product, stage.tensor.layout.ring.unwrap_or(self.rows), stage.tensor.shape)
+            }
             _ => 0,
         }
     }
 }
 
 /// The fast inner product subtracts a number for each pixel.
-fn dots(product: Product, rows: usize, output: Tensor) -> usize {
+fn dots(product: Product, rows: usize, output: Shape) -> usize {
     match product {
         Product::Plain => 0,
-        Product::Fast => rows * output.shape.width + SLACK,
+        Product::Fast => rows * output.width + SLACK,
     }
 }

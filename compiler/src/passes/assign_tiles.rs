@@ -9,7 +9,7 @@
 use crate::codegen::conv::{Tail, split};
 use crate::codegen::cost::{self, best_tile};
 use crate::codegen::isa::Isa;
-use crate::ir::{DepthwiseTile, Fused, GemmTile, Graph, Op, Product, Tensor, Tile, Window};
+use crate::ir::{Conv2d, DepthwiseTile, Fused, GemmTile, Graph, Op, Product, Tensor, Tile, Window};
 use crate::spec::Numerics;
 
 /// Activations that share one pass over the weights while they stay in a near cache.
@@ -26,7 +26,7 @@ pub fn assign_tiles(graph: &mut Graph, numerics: Numerics, batch: usize, isa: Is
             Op::Fused(fused) => stages(fused, input, fast, isa),
             op => {
                 let tile = match &*op {
-                    Op::Conv2d(conv) => Some(gemm(input, output, conv.window, output.shape.height, fast, isa)),
+                    Op::Conv2d(conv) => Some(conv2d(input, output, conv, fast, isa)),
                     Op::Dense(_) => Some(dense(input, output, batch, isa)),
                     Op::DepthwiseConv2d(op) => Some(depthwise(op.window, output.shape.height, output, isa)),
                     _ => None,
@@ -82,6 +82,16 @@ fn gemm(input: Tensor, output: Tensor, window: Window, rows: usize, fast: bool, 
         .max()
         .unwrap_or(1);
     Tile::Gemm(GemmTile { mr, nv, chunk, images: 1, product })
+}
+
+/// The tile of a convolution over a whole tensor. One that pools its result makes it in one go.
+fn conv2d(input: Tensor, output: Tensor, conv: &Conv2d, fast: bool, isa: Isa) -> Tile {
+    let shape = conv.epilogue.unpooled(output.shape);
+    let tile = gemm(input, Tensor { shape, ..output }, conv.window, shape.height, fast, isa);
+    match tile {
+        Tile::Gemm(tile) if conv.epilogue.pool.is_some() => Tile::Gemm(GemmTile { chunk: shape.height, ..tile }),
+        tile => tile,
+    }
 }
 
 /// The classifier's tile: the images of a batch are to it what the pixels of a row are to a convolution.

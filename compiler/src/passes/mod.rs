@@ -5,6 +5,7 @@
 //! fuse_activation         relu6, block              before the residual: nothing may follow the add
 //! fuse_residual_add       relu6, block              the projection must be complete when it is streamed
 //! fuse_inverted_residual  block
+//! fuse_pool               block                     before layouts: the image that it averages is never a value
 //! assign_layouts          per instruction set       layouts decide which shapes the kernels see
 //! assign_tiles            per instruction set
 //! plan_scratch            per instruction set       sizes are known only now
@@ -17,12 +18,14 @@ mod assign_tiles;
 mod fold_batch_norm;
 mod fuse_activation;
 mod fuse_inverted_residual;
+mod fuse_pool;
 mod fuse_residual_add;
 mod plan_scratch;
 
 pub use fold_batch_norm::fold_batch_norm;
 pub use fuse_activation::fuse_activation;
 pub use fuse_inverted_residual::fuse_inverted_residual;
+pub use fuse_pool::fuse_pool;
 pub use fuse_residual_add::fuse_residual_add;
 
 use std::fmt;
@@ -35,11 +38,12 @@ use crate::spec::{Fusion, Isa, NetworkSpec, Numerics};
 pub const LOWERED: &str = "lower";
 
 /// All passes, in order.
-pub const PASSES: [&str; 7] = [
+pub const PASSES: [&str; 8] = [
     "fold_batch_norm",
     "fuse_activation",
     "fuse_residual_add",
     "fuse_inverted_residual",
+    "fuse_pool",
     "assign_layouts",
     "assign_tiles",
     "plan_scratch",
@@ -70,11 +74,12 @@ struct Rewrite {
     apply: fn(&mut Graph) -> Vec<Remark>,
 }
 
-const REWRITES: [Rewrite; 4] = [
+const REWRITES: [Rewrite; 5] = [
     Rewrite { postcondition: Postcondition::BatchNormFolded, from: Fusion::None, apply: fold_batch_norm },
     Rewrite { postcondition: Postcondition::ActivationFused, from: Fusion::Relu6, apply: fuse_activation },
     Rewrite { postcondition: Postcondition::ResidualFused, from: Fusion::Relu6, apply: fuse_residual_add },
     Rewrite { postcondition: Postcondition::InvertedResidualFused, from: Fusion::Block, apply: fuse_inverted_residual },
+    Rewrite { postcondition: Postcondition::PoolFused, from: Fusion::Block, apply: fuse_pool },
 ];
 
 fn rewrites(fusion: Fusion) -> impl Iterator<Item = &'static Rewrite> {

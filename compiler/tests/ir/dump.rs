@@ -40,6 +40,11 @@ fn after_fuse_inverted_residual() {
 }
 
 #[test]
+fn after_fuse_pool() {
+    assert_snapshot!(nodes(&rewritten(&parsed(SMALL), Fusion::Block, Some("fuse_pool")).to_string()));
+}
+
+#[test]
 fn as_a_drawing() {
     assert_snapshot!(dot(&rewritten(&parsed(SMALL), Fusion::Relu6, None)));
     assert_snapshot!(dot(&rewritten(&parsed(SMALL), Fusion::Block, None)));
@@ -88,7 +93,7 @@ fn passes_run_in_their_order_and_stop_where_they_are_told() {
         let mut seen = Vec::new();
         let mut graph = lower(&spec);
         passes::run(&mut graph, fusion, up_to, &mut |pass, _| seen.push(pass.to_owned())).unwrap();
-        if up_to.is_none_or(|pass| PASSES[4..].contains(&pass)) {
+        if up_to.is_none_or(|pass| PASSES[5..].contains(&pass)) {
             let target = Target { fusion, numerics: Numerics::Strict, isa: Isa::Neon, threads: 1, batch: 1 };
             passes::schedule(&mut graph, target, up_to, &mut |pass, _| seen.push(pass.to_owned())).unwrap();
         }
@@ -96,11 +101,11 @@ fn passes_run_in_their_order_and_stop_where_they_are_told() {
     };
     let all: Vec<&str> = std::iter::once(LOWERED).chain(PASSES).collect();
     assert_eq!(run(Fusion::Block, None), all);
-    assert_eq!(run(Fusion::Relu6, None), [&all[..4], &all[5..]].concat());
-    assert_eq!(run(Fusion::None, None), [&all[..2], &all[5..]].concat());
+    assert_eq!(run(Fusion::Relu6, None), [&all[..4], &all[6..]].concat());
+    assert_eq!(run(Fusion::None, None), [&all[..2], &all[6..]].concat());
     assert_eq!(run(Fusion::Block, Some(LOWERED)), all[..1]);
     assert_eq!(run(Fusion::Block, Some("fuse_activation")), all[..3]);
-    assert_eq!(run(Fusion::Block, Some("assign_tiles")), all[..7]);
+    assert_eq!(run(Fusion::Block, Some("assign_tiles")), all[..8]);
 }
 
 #[test]

@@ -160,7 +160,7 @@ fn an_epilogue_activates_and_then_adds() {
     let input = hand.input(Shape::new(1, 1, 1));
     let conv = hand.point("conv", input, 1, Epilogue::default());
     let Op::Conv2d(op) = &mut hand.0.node_mut(conv).op else { panic!() };
-    op.epilogue = Epilogue { activation: Some(Activation::Relu6), residual: true };
+    op.epilogue = Epilogue { activation: Some(Activation::Relu6), residual: true, pool: None };
     hand.0.push_input(conv, input);
     let bindings = BTreeMap::from([("conv.weight".to_owned(), vec![-2.0]), ("conv.bias".to_owned(), vec![-1.0])]);
     assert_eq!(result(&hand.0, &bindings, &[3.0], Mode::Strict), [3.0]);

@@ -4,14 +4,14 @@ use mbvc_compiler::interp::{Mode, random_bindings, random_input, run};
 use mbvc_compiler::ir::{Activation, BatchNorm, Epilogue, Graph, NodeId, Op, Shape};
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::passes::{
-    self, Remark, fold_batch_norm, fuse_activation, fuse_inverted_residual, fuse_residual_add,
+    self, Remark, fold_batch_norm, fuse_activation, fuse_inverted_residual, fuse_pool, fuse_residual_add,
 };
 use mbvc_compiler::spec::Fusion;
 
 use crate::support::{Hand, SMALL, V2, find, parsed};
 
-const PLAIN: Epilogue = Epilogue { activation: None, residual: false };
-const RELU6: Epilogue = Epilogue { activation: Some(Activation::Relu6), residual: false };
+const PLAIN: Epilogue = Epilogue { activation: None, residual: false, pool: None };
+const RELU6: Epilogue = Epilogue { activation: Some(Activation::Relu6), residual: false, pool: None };
 const RELU: Op = Op::Activation(Activation::Relu);
 
 /// Runs `pass`, and sees to it that the result keeps its bits.
@@ -62,8 +62,8 @@ fn everything_in_the_published_network_fuses() {
     }
     let mut graph = lower(&parsed(V2));
     passes::run(&mut graph, Fusion::Block, None, &mut |_, _| {}).unwrap_or_else(|broken| panic!("{broken}"));
-    // Image, 17 blocks (the stem in the first), head, pool, classifier.
-    assert_eq!(graph.len(), 1 + 17 + 3);
+    // Image, 17 blocks (the stem in the first), head with the pool, classifier.
+    assert_eq!(graph.len(), 1 + 17 + 2);
     assert!(graph.ids().all(|id| match &graph.node(id).op {
         Op::Fused(fused) => fused.stages.len() == 3 && fused.stages.iter().all(|s| !matches!(s.op, Op::Repack)),
         _ => true,
@@ -184,6 +184,47 @@ fn adds_fuse_into_the_projection_that_nobody_else_reads() {
     let conv = hand.depthwise("conv", input, PLAIN);
     hand.op("add", Op::Add, &[conv, input]);
     untouched(&hand, fuse_residual_add, "add: not fused: conv is no dense convolution");
+}
+
+#[test]
+fn pools_fuse_into_the_convolution_that_nobody_else_reads() {
+    let (mut hand, input) = start();
+    let conv = hand.point("conv", input, 8, RELU6);
+    let [height, width] = {
+        let shape = hand.0.node(conv).tensor.shape;
+        [shape.height, shape.width]
+    };
+    hand.op("pool", Op::GlobalAvgPool, &[conv]);
+    let (graph, remarks) = after(&hand, fuse_pool);
+    assert_eq!((graph.len(), remarks.len()), (2, 0));
+    let (op, shape) = (&graph.node(conv).op, graph.node(conv).tensor.shape);
+    assert_eq!((op.epilogue().pool, shape), (Some([height, width]), Shape::new(1, 1, 8)));
+    assert_eq!(op.epilogue().unpooled(shape), Shape::new(height, width, 8));
+
+    let (mut hand, input) = start();
+    let conv = hand.point("conv", input, 8, RELU6);
+    let pools = ["one", "other"].map(|name| hand.op(name, Op::GlobalAvgPool, &[conv]));
+    hand.op("add", Op::Add, &pools);
+    let (_, remarks) = after(&hand, fuse_pool);
+    assert_eq!(remarks, ["one: not fused: conv is also read by other", "other: not fused: conv is also read by one"]);
+
+    let (mut hand, input) = start();
+    let conv = hand.point("conv", input, 8, PLAIN);
+    let pool = hand.op("pool", Op::GlobalAvgPool, &[conv]);
+    hand.0.node_mut(pool).origin.step = 1;
+    untouched(&hand, fuse_pool, "pool: not fused: conv is of another step");
+
+    let (mut hand, input) = start();
+    let conv = hand.depthwise("conv", input, PLAIN);
+    hand.op("pool", Op::GlobalAvgPool, &[conv]);
+    untouched(&hand, fuse_pool, "pool: not fused: conv is no dense convolution");
+
+    let (mut hand, input) = start();
+    let conv = hand.point("conv", input, 8, PLAIN);
+    let add = hand.op("add", Op::Add, &[conv, input]);
+    hand.op("pool", Op::GlobalAvgPool, &[add]);
+    fuse_residual_add(&mut hand.0);
+    untouched(&hand, fuse_pool, "pool: not fused: conv adds a residual");
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn rewrites_keep_what_is_computed(text: &str) {
         }
     }
     let wanted = bits(&steps(&folded, &spec, Mode::Strict));
-    for pass in ["fuse_activation", "fuse_residual_add", "fuse_inverted_residual"] {
+    for pass in ["fuse_activation", "fuse_residual_add", "fuse_inverted_residual", "fuse_pool"] {
         let graph = rewritten(&spec, Fusion::Block, Some(pass));
         assert_eq!(bits(&steps(&graph, &spec, Mode::Strict)), wanted, "{pass}\n{graph}");
     }

@@ -11,17 +11,19 @@ use mbvc_compiler::spec::{Fusion, Isa, Numerics};
 
 use crate::support::{Hand, SMALL, find, parsed, rewritten, scheduled};
 
-const REWRITTEN: [Postcondition; 4] = [
+const REWRITTEN: [Postcondition; 5] = [
     Postcondition::BatchNormFolded,
     Postcondition::ActivationFused,
     Postcondition::ResidualFused,
     Postcondition::InvertedResidualFused,
+    Postcondition::PoolFused,
 ];
-const SCHEDULED: [Postcondition; 7] = [
+const SCHEDULED: [Postcondition; 8] = [
     Postcondition::BatchNormFolded,
     Postcondition::ActivationFused,
     Postcondition::ResidualFused,
     Postcondition::InvertedResidualFused,
+    Postcondition::PoolFused,
     Postcondition::LayoutsAssigned,
     Postcondition::TilesAssigned,
     Postcondition::ScratchPlanned,
@@ -65,7 +67,7 @@ fn nothing_is_wrong_with_what_the_passes_make() {
     assert_eq!(violations(&fused(), &REWRITTEN), []);
     assert_eq!(violations(&planned(Fusion::Block), &SCHEDULED), []);
     for fusion in [Fusion::None, Fusion::Relu6] {
-        assert_eq!(violations(&planned(fusion), &SCHEDULED[4..]), []);
+        assert_eq!(violations(&planned(fusion), &SCHEDULED[5..]), []);
     }
 }
 
@@ -229,6 +231,11 @@ fn stages_of_fused_nodes() {
     found(&graph, &[], Stages, "block3.expand", "adds a residual, which only the last stage can");
 
     let mut graph = fused();
+    let Op::Conv2d(project) = &mut stages(&mut graph, "block3")[2].op else { panic!() };
+    project.epilogue.pool = Some([3, 3]);
+    found(&graph, &[], Stages, "block3.project", "averages, which no stage can");
+
+    let mut graph = fused();
     stages(&mut graph, "block3")[1].origin.step = 7;
     found(&graph, &[], Stages, "block3", "has a stage of another step");
 
@@ -298,30 +305,58 @@ fn layouts_that_readers_do_not_accept() {
 }
 
 #[test]
+fn averages_that_no_kernel_makes() {
+    let with = |fusion, name: &str, change: &dyn Fn(&mut Op)| {
+        let mut graph = rewritten(&parsed(SMALL), fusion, None);
+        let id = find(&graph, name);
+        change(&mut graph.node_mut(id).op);
+        graph
+    };
+    let average = |op: &mut Op| match op {
+        Op::Conv2d(conv) => conv.epilogue.pool = Some([6, 5]),
+        Op::DepthwiseConv2d(conv) => conv.epilogue.pool = Some([6, 5]),
+        op => panic!("{}", op.name()),
+    };
+    let stem = with(Fusion::Relu6, "stem", &average);
+    found(&stem, &[], Type, "stem", "averages, but looks at more than one pixel");
+    let residual = with(Fusion::Relu6, "block3.project", &average);
+    found(&residual, &[], Type, "block3.project", "averages, but adds a residual");
+    let depthwise = with(Fusion::Relu6, "block3.depthwise", &average);
+    found(&depthwise, &[], Type, "block3.depthwise", "averages, which a depthwise convolution does not");
+    let head = with(Fusion::Block, "head", &average);
+    found(&head, &[], Type, "head", "averages 6x5 pixels of 3x3x5");
+
+    let mut graph = fused();
+    let block = find(&graph, "block4");
+    graph.node_mut(block).tensor.layout.border.left = 1;
+    found(&graph, &[], Invariant::Layout, "head", "reads pixels with gaps between them");
+}
+
+#[test]
 fn borders_that_windows_do_not_find() {
     let mut graph = planned(Fusion::Relu6);
     let border = find(&graph, "stem.border");
     graph.node_mut(border).tensor.layout.border.left = 0;
     found(
         &graph,
-        &SCHEDULED[4..],
+        &SCHEDULED[5..],
         Invariant::Layout,
         "stem",
         "reaches 1 columns left and 1 right of its input, which has 0 and 1",
     );
     graph.node_mut(border).tensor.layout.border = Padding { top: 1, left: 1, bottom: 1, right: 0 };
-    found(&graph, &SCHEDULED[4..], Invariant::Layout, "stem", "of its input, which has 1 and 0");
+    found(&graph, &SCHEDULED[5..], Invariant::Layout, "stem", "of its input, which has 1 and 0");
     graph.node_mut(border).tensor.layout.border = Padding { top: 1, left: 1, bottom: 0, right: 1 };
     found(
         &graph,
-        &SCHEDULED[4..],
+        &SCHEDULED[5..],
         Invariant::Layout,
         "stem",
         "reaches 1 rows above and 1 below its input, which has 1 and 0",
     );
     // More below than needed does no harm, and before layouts are assigned there is none at all.
     graph.node_mut(border).tensor.layout.border.bottom = 5;
-    assert!(violations(&graph, &SCHEDULED[4..]).iter().all(|v| v.invariant != Invariant::Layout));
+    assert!(violations(&graph, &SCHEDULED[5..]).iter().all(|v| v.invariant != Invariant::Layout));
     assert_eq!(violations(&rewritten(&parsed(SMALL), Fusion::Relu6, None), &SCHEDULED[..3]), []);
 }
 
@@ -479,6 +514,7 @@ fn postconditions() {
     unmet(&activated, Postcondition::ResidualFused, "block3.add", "is apart from its convolution");
     let epilogues = rewritten(&spec, Fusion::Relu6, None);
     unmet(&epilogues, Postcondition::InvertedResidualFused, "block3.project", "is apart from its depthwise");
+    unmet(&epilogues, Postcondition::PoolFused, "head.pool", "is apart from its convolution");
     // What the layouts must be is a rule of its own.
     found(&epilogues, &[Postcondition::LayoutsAssigned], Invariant::Layout, "stem", "reaches 1 rows above");
 

@@ -87,15 +87,17 @@ fn unroll(count: usize, statements: TokenStream) -> TokenStream {
 }
 
 /// The suffix of a kernel's name that tells its epilogue.
-fn epilogue_name(epilogue: Epilogue) -> &'static str {
-    match (epilogue.activation, epilogue.residual) {
+fn epilogue_name(epilogue: Epilogue) -> String {
+    let pool = if epilogue.pool.is_some() { "_pool" } else { "" };
+    let name = match (epilogue.activation, epilogue.residual) {
         (None, false) => "",
         (Some(Activation::Relu), false) => "_relu",
         (Some(Activation::Relu6), false) => "_relu6",
         (None, true) => "_add",
         (Some(Activation::Relu), true) => "_relu_add",
         (Some(Activation::Relu6), true) => "_relu6_add",
-    }
+    };
+    format!("{name}{pool}")
 }
 
 /// `sum` after the activation.

@@ -131,7 +131,7 @@ fn stage_infos(graph: &Graph, id: NodeId) -> Vec<StageInfo> {
 /// Multiply-adds of an operation, and floats of its parameters.
 fn work(graph: &Graph, op: &Op, output: Tensor) -> (usize, usize) {
     let elements = |param| graph.param(param).shape.iter().product::<usize>();
-    let (pixels, channels) = (output.shape.pixels(), output.shape.channels);
+    let (pixels, channels) = (op.epilogue().unpooled(output.shape).pixels(), output.shape.channels);
     match op {
         Op::Conv2d(conv) => (pixels * elements(conv.weight), elements(conv.weight) + channels),
         Op::DepthwiseConv2d(conv) => (pixels * elements(conv.weight), elements(conv.weight) + channels),

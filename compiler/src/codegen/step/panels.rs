@@ -95,7 +95,9 @@ impl PanelCalls<'_> {
             (0..members).map(|member| share(member).iter().sum::<usize>()).max().unwrap_or(0)
         };
         let mut best = near_equal(total, total);
-        for parts in 2..=members.min(total) {
+        // A pool adds all pixels, one after the other.
+        let most = if self.conv.epilogue.pool.is_some() { 1 } else { members.min(total) };
+        for parts in 2..=most {
             let cuts = near_equal(total, total.div_ceil(parts));
             // Weights that are read once more, and smaller register tiles.
             if longest(&cuts) * 20 < longest(&best) * 19 {

@@ -70,7 +70,7 @@ fn conv(context: &Context<'_>, id: NodeId, input: &Node, residual: Option<&Node>
     let parts = parts(&names, &places);
     let out = if logits { quote!(let out = logits;) } else { quote!() };
     let chunk = conv.tile.chunk;
-    let (chunks, members) = share_of_chunks(context.team, node.tensor.shape.height / chunk);
+    let (chunks, members) = share_of_chunks(context.team, conv.output.shape.height / chunk);
     let [sh, _] = conv.window.stride;
     let row = input.tensor.layout.row_stride(input.tensor.shape);
     // A windowed convolution starts in the border, a pointwise one at the first pixel.
@@ -91,7 +91,7 @@ fn conv(context: &Context<'_>, id: NodeId, input: &Node, residual: Option<&Node>
         None => (quote!(), quote!()),
         Some(fast) => {
             // Row by row, since rows may lie apart.
-            let (row_step, width, rows) = (lit(sh * row), lit(node.tensor.shape.width), lit(chunk));
+            let (row_step, width, rows) = (lit(sh * row), lit(conv.output.shape.width), lit(chunk));
             let windows = windows(quote!(chunk * #x_step + row * #row_step));
             let dots = dots(&conv, 1, &windows, &quote!(rt::dst(dots, row * #width)), &mut kernels);
             let name = &fast.wanted;

@@ -5,7 +5,7 @@
 //! | batch norm, activation, add     | what it makes, element by element                                   |
 //! | convolution                     | all channels of a pixel side by side; what it adds lies like its result |
 //! | depthwise                       | any groups; it makes the same channels side by side                 |
-//! | pool, dense, repack             | pixels without gap: one group, no border                            |
+//! | pool, even in an epilogue, dense, repack | pixels without gap: one group, no border                            |
 //! | anything with a window, once laid out | a zero border as wide as the window reaches                   |
 
 use super::site::{self, Site};
@@ -63,6 +63,10 @@ fn accepted(site: &Site<'_>, input: Tensor, broken: &mut Vec<String>) {
                 groups(input),
                 input.layout.group
             ));
+        }
+        // Pixels are summed in raster order by tiles that do not care for rows.
+        Op::Conv2d(conv) if conv.epilogue.pool.is_some() && input.layout.border != Padding::default() => {
+            broken.push("reads pixels with gaps between them".to_owned());
         }
         Op::GlobalAvgPool | Op::Dense(_) | Op::Repack if !side_by_side || input.layout.border != Padding::default() => {
             broken.push("reads pixels with gaps between them".to_owned());

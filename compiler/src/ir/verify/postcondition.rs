@@ -15,6 +15,8 @@ pub enum Postcondition {
     ResidualFused,
     /// No depthwise and projection are left that could be streamed.
     InvertedResidualFused,
+    /// Pools are in epilogues.
+    PoolFused,
     /// What a window reads has the border that it reaches; checked with the layouts.
     LayoutsAssigned,
     /// Every convolution and the classifier has a register tile.
@@ -31,6 +33,7 @@ impl Postcondition {
             Self::ActivationFused => "fuse_activation",
             Self::ResidualFused => "fuse_residual_add",
             Self::InvertedResidualFused => "fuse_inverted_residual",
+            Self::PoolFused => "fuse_pool",
             Self::LayoutsAssigned => "assign_layouts",
             Self::TilesAssigned => "assign_tiles",
             Self::ScratchPlanned => "plan_scratch",
@@ -65,6 +68,13 @@ impl Postcondition {
                 let linear = matches!(&graph.node(id).op,
                     Op::Conv2d(conv) if conv.window.is_point() && conv.epilogue.activation.is_none());
                 (streams && linear).then_some("is apart from its depthwise")
+            }),
+            Self::PoolFused => nodes(graph, found, invariant, |id| {
+                let conv = sole_input(graph, id, 0)?;
+                let free = matches!(&graph.node(conv).op,
+                    Op::Conv2d(conv) if conv.window.is_point() && !conv.epilogue.residual)
+                    && graph.node(conv).origin.step == graph.node(id).origin.step;
+                (free && matches!(graph.node(id).op, Op::GlobalAvgPool)).then_some("is apart from its convolution")
             }),
             Self::LayoutsAssigned => {}
             Self::TilesAssigned => sites(graph, found, invariant, |site| {

@@ -132,6 +132,9 @@ fn stage(graph: &Graph, site: &Site<'_>, found: &mut Findings) {
             report(Invariant::Stages, "adds a residual, which only the last stage can".to_owned());
         }
     }
+    if site.op.epilogue().pool.is_some() {
+        report(Invariant::Stages, "averages, which no stage can".to_owned());
+    }
     let stages = fused.stages.len();
     let expected = match stages - at {
         1 => {

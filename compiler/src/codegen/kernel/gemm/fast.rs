@@ -8,7 +8,7 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use super::super::{activate, lit, load, plus, store, unroll};
+use super::super::{activate, lit, load, plus, unroll};
 use super::Gemm;
 use crate::codegen::cover::Tiles;
 use crate::ir::Product;
@@ -28,6 +28,7 @@ impl Gemm {
         let pairs = unroll(pixels, quote!(sums[P] = pair(#x, #y, v, u, sums[P]);));
         let thirds = unroll(pixels, quote!(sums[P] = fma(splat(#z), t, sums[P]);));
         let end = unroll(pixels, self.fast_finish(tiles.pixel(self.c_row, self.c_pixel)));
+        let end = if self.pools() { self.add_to_pool(end) } else { end };
         let rest = (3 * triples..self.runs * self.run).map(|k| {
             let (row, k, window) = (lit((2 + k) * lanes), lit(k), tiles.pixel(self.a_row, self.a_pixel));
             let multiply = unroll(pixels, quote!(sums[P] = fma(splat(a0, #window + #k), t, sums[P]);));
@@ -76,7 +77,7 @@ impl Gemm {
                 quote!(add(#value, #residual))
             }
         };
-        store(self.vector, quote!(&mut c), at, value, self.last)
+        self.put(at, 0, value)
     }
 
     pub(super) fn is_fast(&self) -> bool {

@@ -5,10 +5,11 @@
 //!
 //! Weights: `[1 + runs * run][nv * lanes]`, the bias row first. Plain, each output is one chain of fused
 //! multiply-adds from the bias, in the order of the rows: the same bits for every tile. The fast inner product has
-//! panels of one vector, with a row of scales before the bias.
+//! panels of one vector, with a row of scales before the bias. A product that pools its result leaves one pixel.
 
 mod fast;
 mod plain;
+mod pool;
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
@@ -61,6 +62,11 @@ impl Gemm {
         self.runs == 1 && self.a_row == self.cols * self.a_pixel && self.c_row == self.cols * self.c_pixel
     }
 
+    /// Channels of a vector of the panel.
+    fn channels_of(&self, vector: usize) -> usize {
+        if vector + 1 == self.nv { self.last } else { self.vector.lanes() }
+    }
+
     fn channels(&self) -> usize {
         (self.nv - 1) * self.vector.lanes() + self.last
     }
@@ -86,6 +92,7 @@ impl Gemm {
         let name = self.name(widest);
         let (pixels, k) = (self.rows * self.cols, self.runs * self.run);
         let how = if self.is_fast() { " by the fast inner product" } else { "" };
+        let pixels = if self.pools() { format!("The average of {pixels}") } else { pixels.to_string() };
         let doc = format!(
             " {pixels} pixels to {} channels of K = {k}{how}, in register tiles of {widest} pixels x {} vectors.",
             self.channels(),
@@ -100,6 +107,7 @@ impl Gemm {
         });
         let dots = self.is_fast().then(|| quote!(d: Src<'_>,));
         let residual = self.epilogue.residual.then(|| quote!(, r: Src<'_>));
+        let (begin, end) = (self.begin_pool(), self.end_pool());
         let mut first = 0;
         let nests = tiles.iter().map(|tiles| {
             let nest = self.nest(tiles, &self.ahead(count, first, tiles));
@@ -112,7 +120,9 @@ impl Gemm {
             #[inline(never)]
             fn #ident(a: [Src<'_>; #runs], #dots w: Src<'_>, mut c: Dst<'_> #residual) {
                 #vectors
+                #begin
                 #(#nests)*
+                #end
             }
         };
         Kernel { name, item }
@@ -152,6 +162,8 @@ impl Gemm {
             affine(first_row * row + first_col * pixel, &terms)
         };
         let (from, to) = (offset(self.a_row, self.a_pixel), offset(self.c_row, self.c_pixel));
+        // A pool has one output, whichever the tile.
+        let out = (!self.pools()).then(|| quote!(let mut c = c.at(#to);));
         let residual = self.epilogue.residual.then(|| quote!(let r = r.at(#to);));
         let windows = idents("a", self.runs);
         let index = (0..self.runs).map(lit);
@@ -164,16 +176,16 @@ impl Gemm {
             #(let #windows = a[#index].at(#from);)*
             #dots
             #residual
-            let mut c = c.at(#to);
+            #out
             #tile
         };
         let nest = repeat("band", down, repeat("tile", across, body));
         quote!({ #nest })
     }
 
-    /// Activation, residual and store of one vector.
+    /// Activation, residual and store of one vector, or its part of the pool.
     fn finish(&self, at: TokenStream, vector: usize, sum: TokenStream) -> TokenStream {
-        let channels = if vector + 1 == self.nv { self.last } else { self.vector.lanes() };
+        let channels = self.channels_of(vector);
         let value = activate(self.epilogue.activation, sum);
         let value = if self.epilogue.residual {
             let residual = load(self.vector, quote!(r), at.clone(), channels);
@@ -181,6 +193,14 @@ impl Gemm {
         } else {
             value
         };
-        store(self.vector, quote!(&mut c), at, value, channels)
+        self.put(at, vector, value)
+    }
+
+    fn put(&self, at: TokenStream, vector: usize, value: TokenStream) -> TokenStream {
+        if self.pools() {
+            let index = lit(vector);
+            return quote!(pooled[#index] = add(pooled[#index], #value););
+        }
+        store(self.vector, quote!(&mut c), at, value, self.channels_of(vector))
     }
 }

@@ -24,6 +24,7 @@ impl Gemm {
                 })
                 .collect(),
         );
+        let stores = if self.pools() { self.add_to_pool(stores) } else { stores };
         let count = lit(pixels);
         quote! {
             let mut sums = [[#(load(w, #at)),*]; #count];
