@@ -8,7 +8,8 @@
 
 Everything is made first: a virtual environment with the engines from PyPI, the release build, the imported weights,
 all below the target folder. Every measured call follows one of the same engine that is not measured: it refills the
-caches that the others emptied. An engine that cannot be had is named with the reason. `--readme` writes the tables
+caches that the others emptied. With several threads only mbvc and LiteRT take turns, and the others run by
+themselves: threads that spin while they wait for work slow down whoever comes next. An engine that cannot be had is named with the reason. `--readme` writes the tables
 between their markers in README.md.
 """
 import argparse
@@ -107,9 +108,9 @@ def scores_of(output):
     return values / values.sum()
 
 
-def makers(args, threads: int, nhwc, nchw, failed: list) -> dict:
+def makers(args, threads: int, nhwc, nchw) -> dict:
+    """Functions that make the wanted engines, by their names."""
     import engines
-    import numpy as np
 
     models = args.shared / "models"
     onnx, tflite = (models / f"mobilenet_v2_1.0_224_f32.{kind}" for kind in ("onnx", "tflite"))
@@ -141,12 +142,17 @@ def makers(args, threads: int, nhwc, nchw, failed: list) -> dict:
         "RTen": lambda: engines.rten(RUST_ENGINES / "release/librust_engines.so", onnx, nchw, threads),
     }
     wanted = [word.lower() for word in args.engines.split(",") if word]
+    return {name: make for name, make in made.items() if not wanted or any(word in name.lower() for word in wanted)}
+
+
+def start(makers: dict, threads: int, failed: list) -> dict:
+    """The engines, those that cannot be had named in `failed`."""
+    import numpy as np
+
     running = {}
-    for name, maker in made.items():
-        if wanted and not any(word in name.lower() for word in wanted):
-            continue
+    for name, make in makers.items():
         try:
-            running[name] = maker()
+            running[name] = make()
             running[name][0]()
             np.asarray(running[name][1]())
         except Exception as error:  # named in the report, never dropped without a word
@@ -154,6 +160,14 @@ def makers(args, threads: int, nhwc, nchw, failed: list) -> dict:
             failed.append({"engine": name, "threads": threads, "error": f"{type(error).__name__}: {error}"[:200]})
             step(f"{name}, {threads} threads: {failed[-1]['error']}")
     return running
+
+
+def groups(names: list[str], threads: int) -> list[list[str]]:
+    """Engines that take turns: with several threads only mbvc and LiteRT, the others each by themselves."""
+    if threads == 1:
+        return [names]
+    together = [name for name in names if name.startswith("mbvc") or name == "LiteRT"]
+    return [group for group in [together, *([name] for name in names if name not in together)] if group]
 
 
 def compare(args) -> tuple[list, list]:
@@ -164,17 +178,22 @@ def compare(args) -> tuple[list, list]:
     nhwc = np.ascontiguousarray(np.asarray(image)[None].astype(np.float32) / 127.5 - 1)
     nchw = np.ascontiguousarray(nhwc.transpose(0, 3, 1, 2))
     rows, failed = [], []
-    for threads in args.threads:
-        running = makers(args, threads, nhwc, nchw, failed)
-        samples = interleaved(running, args.runs, f"{threads} threads")
-        base = statistics_of(samples["LiteRT"]) if "LiteRT" in samples else None
-        for name, (_, output) in running.items():
-            scores = scores_of(output())
-            row = {"engine": name, "threads": threads, **statistics_of(samples[name])}
-            if base:
-                for what in ("min", "median"):
-                    row[f"times_litert_{what}"] = round(base[f"{what}_ms"] / row[f"{what}_ms"], 3)
-            rows.append(row | {"top1": int(scores.argmax()), "score": round(float(scores.max()), 5)})
+    # Several threads first: before other engines have started theirs.
+    for threads in sorted(args.threads, reverse=True):
+        made = makers(args, threads, nhwc, nchw)
+        base = None
+        for group in groups(list(made), threads):
+            running = start({name: made[name] for name in group}, threads, failed)
+            samples = interleaved(running, args.runs, f"{threads} threads")
+            base = statistics_of(samples["LiteRT"]) if "LiteRT" in samples else base
+            for name in running:
+                scores = scores_of(running[name][1]())
+                row = {"engine": name, "threads": threads, **statistics_of(samples[name])}
+                if base:
+                    for what in ("min", "median"):
+                        row[f"times_litert_{what}"] = round(base[f"{what}_ms"] / row[f"{what}_ms"], 3)
+                rows.append(row | {"top1": int(scores.argmax()), "score": round(float(scores.max()), 5)})
+    rows.sort(key=lambda row: row["threads"])
     differing = [row for row in rows if row["top1"] != rows[0]["top1"] or abs(row["score"] - rows[0]["score"]) > 1e-3]
     if differing:
         raise SystemExit(f"engines disagree: {rows[0]} and {differing}")
