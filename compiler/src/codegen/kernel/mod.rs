@@ -51,7 +51,7 @@ fn idents(prefix: &str, count: usize) -> Vec<Ident> {
 }
 
 /// `first + index * step`, without what is zero.
-fn affine(first: usize, terms: &[(&str, usize, usize)]) -> TokenStream {
+pub fn affine(first: usize, terms: &[(&str, usize, usize)]) -> TokenStream {
     let mut sum = (first > 0).then(|| lit(first)).map(|first| quote!(#first));
     for (index, step, count) in terms {
         if *count > 1 && *step > 0 {
@@ -66,12 +66,18 @@ fn affine(first: usize, terms: &[(&str, usize, usize)]) -> TokenStream {
 }
 
 /// `for index in 0..count { body }`; the body alone if it runs once.
-fn repeat(index: &str, count: usize, body: TokenStream) -> TokenStream {
+pub fn repeat(index: &str, count: usize, body: TokenStream) -> TokenStream {
     let (index, count_lit) = (format_ident!("{index}"), lit(count));
     match count {
         1 => body,
         _ => quote!(for #index in 0..#count_lit { #body }),
     }
+}
+
+/// The sum of `terms`, without those that are zero or nothing.
+pub fn sum(terms: &[TokenStream]) -> TokenStream {
+    let terms: Vec<_> = terms.iter().filter(|term| !matches!(&*term.to_string(), "" | "0")).collect();
+    if terms.is_empty() { quote!(0) } else { quote!(#(#terms)+*) }
 }
 
 /// `value + more`, without what is zero.

@@ -14,7 +14,7 @@ use super::members::{Members, parts};
 use super::panels::{Fast, PanelCalls, dots, wanted, wanted_name};
 use super::{Code, Context, place};
 use crate::codegen::conv::Conv;
-use crate::codegen::kernel::{Depthwise, Kernel, lit};
+use crate::codegen::kernel::{Depthwise, Kernel, affine, lit, repeat, sum};
 use crate::codegen::pack::PackedLayer;
 use crate::ir::{DepthwiseConv2d, Fused, Node, NodeId, Op, Place, Stage, Tensor, Tile, Window};
 
@@ -234,7 +234,7 @@ impl Block<'_> {
         let group = self.group_offset();
         let left = ring.layout.border.left * ring.layout.group;
         let (slots_lit, row_lit, left_lit) = (lit(slots), lit(row), lit(left));
-        let to = quote!(#group + row % #slots_lit * #row_lit + #left_lit);
+        let to = sum(&[group.clone(), quote!(row % #slots_lit * #row_lit), quote!(#left_lit)]);
         let new = self.new_rows();
         match self.producers {
             [Stage { op: Op::Repack, .. }] => {
@@ -269,7 +269,7 @@ impl Block<'_> {
                         .code(kernels)
                 };
                 if whole && conv.window.is_point() {
-                    let (x, to) = (quote!([rt::src(x, 0)]), quote!(#group + #left_lit));
+                    let (x, to) = (quote!([rt::src(x, 0)]), sum(&[group, quote!(#left_lit)]));
                     return calls(ring.shape.height, x, to, quote!(rt::src(produce_dots, 0)), kernels);
                 }
                 let (load, windows, dots) = if conv.window.is_point() {
@@ -370,34 +370,29 @@ impl Block<'_> {
             vectors: ring.layout.group / self.context.isa.lanes(),
             epilogue: self.op.epilogue,
         };
-        let mut call = |first: Option<TokenStream>, rows: usize| {
+        // From the row that an index counts in so many rows, or from the tile's first.
+        let mut call = |first: Option<(&str, usize)>, rows: usize| {
             let kernel = kernel(rows);
-            let windows = self.ring_rows(first.clone(), kernel.input_rows());
-            let (c_row, stored) = (lit(kernel.c_row), lit(ring.layout.group));
-            let at = lit(self.depthwise_layer.at[0]);
-            let (weights, column) = match self.groups() {
-                1 => (quote!(#at), quote!()),
-                _ => {
-                    let stride = lit(self.depthwise_layer.group_stride);
-                    (quote!(#at + group * #stride), quote!(+ group * #stored))
-                }
-            };
+            let row = |unit: usize| first.map(|(index, step)| affine(0, &[(index, step * unit, 2)]));
+            let windows = self.ring_rows(row(1), kernel.input_rows());
+            let groups = self.groups();
+            let weights = affine(self.depthwise_layer.at[0], &[("group", self.depthwise_layer.group_stride, groups)]);
+            let column = affine(0, &[("group", ring.layout.group, groups)]);
             let made = kernel.kernel();
             let ident = made.ident();
             kernels.push(made);
-            let to = first.map(|first| quote!((#first) * #c_row)).unwrap_or_else(|| quote!(0));
-            quote!(#ident(#windows, w.at(#weights), rt::dst(spatial, #to #column));)
+            let to = sum(&[row(kernel.c_row).unwrap_or_default(), column]);
+            quote!(#ident(#windows, w.at(#weights), rt::dst(spatial, #to));)
         };
         let (count, rest) = (rows / tile.rows, rows % tile.rows);
         let main = (count > 0).then(|| {
-            let (count_lit, height) = (lit(count), lit(tile.rows));
-            let call = call((count > 1).then(|| quote!(strip * #height)), tile.rows);
-            if count > 1 { quote!(for strip in 0..#count_lit { #call }) } else { call }
+            let call = call((count > 1).then_some(("strip", tile.rows)), tile.rows);
+            repeat("strip", count, call)
         });
         // Rows that are left over are filtered one by one.
         let tail = (rest > 0).then(|| {
             let (from, to) = (lit(count * tile.rows), lit(rows));
-            let call = call(Some(quote!(single)), 1);
+            let call = call(Some(("single", 1)), 1);
             quote!(for single in #from..#to { #call })
         });
         quote!(#main #tail)

@@ -6,7 +6,7 @@ use quote::{format_ident, quote};
 use super::members::{Members, by_size};
 use crate::codegen::conv::{Conv, Panels};
 use crate::codegen::cover::near_equal;
-use crate::codegen::kernel::{Kernel, lit};
+use crate::codegen::kernel::{Kernel, lit, sum};
 use crate::codegen::pack::PackedLayer;
 use crate::ir::Product;
 
@@ -161,19 +161,24 @@ impl PanelCalls<'_> {
         // A plain kernel does not see the row of scales that begins a panel for both.
         let skipped = if self.conv.is_fast() && fast.is_none() { panels.width() } else { 0 };
         let (at, stride, width) = (lit(at + skipped), lit(self.conv.panel_floats(panels)), lit(panels.width()));
-        let first = (panels.first > 0).then(|| lit(panels.first)).map(|first| quote!(+ #first));
         let (panel_w, panel_c) = match panels.count {
             1 => (quote!(), quote!()),
-            _ => (quote!(+ panel * #stride), quote!(+ panel * #width)),
+            _ => (quote!(panel * #stride), quote!(panel * #width)),
         };
         let Self { windows, weights, out, to, .. } = self;
         let windows = from_a.map_or_else(|| windows.clone(), |at| quote!(#windows.map(|a| a.at(#at))));
-        let at_c = from_c.map(|at| quote!(+ #at));
-        let weights = weights.as_ref().map(|group| quote!(+ #group));
+        let weights = sum(&[quote!(#at), weights.clone().unwrap_or_default(), panel_w]);
+        let first = lit(panels.first);
+        let place =
+            |to: &TokenStream| sum(&[to.clone(), from_c.clone().unwrap_or_default(), quote!(#first), panel_c.clone()]);
         let at_d = from_d.map(|at| quote!(.at(#at)));
         let dots = fast.map(|fast| &fast.dots).map(|dots| quote!(#dots #at_d,));
-        let residual = self.residual.as_ref().map(|(from, at)| quote!(, rt::src(#from, #at #at_c #first #panel_c)));
-        quote!(#ident(#windows, #dots w.at(#at #weights #panel_w), rt::dst(#out, #to #at_c #first #panel_c) #residual);)
+        let residual = self.residual.as_ref().map(|(from, at)| {
+            let at = place(at);
+            quote!(, rt::src(#from, #at))
+        });
+        let to = place(to);
+        quote!(#ident(#windows, #dots w.at(#weights), rt::dst(#out, #to) #residual);)
     }
 }
 

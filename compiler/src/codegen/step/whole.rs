@@ -7,7 +7,7 @@ use super::members::{Members, parts};
 use super::panels::{Fast, PanelCalls, dots, wanted, wanted_name};
 use super::{Code, Context, place};
 use crate::codegen::conv::Conv;
-use crate::codegen::kernel::{Depthwise, Elementwise, Kernel, Pool, lit};
+use crate::codegen::kernel::{Depthwise, Elementwise, Kernel, Pool, affine, lit, repeat};
 use crate::ir::{Activation, DepthwiseConv2d, Node, NodeId, Op, Shape, Tensor, Tile};
 
 /// The statements of node `id`, stage `stage` of step `step`.
@@ -36,11 +36,12 @@ pub fn statements(context: &Context<'_>, id: NodeId, step: usize, stage: usize) 
 
 /// What a reader is told about a node.
 fn note(node: &Node) -> String {
+    let epilogue = node.op.epilogue();
+    let averaged = if epilogue.pool.is_some() { ", averaged" } else { "" };
+    let (name, shape) = (&node.origin.name, epilogue.unpooled(node.tensor.shape));
     match node.origin.layer {
-        Some(layer) => {
-            format!("layer {layer}, {}: {} (spec line {})", node.origin.name, node.tensor.shape, node.origin.line)
-        }
-        None => format!("{}: {}", node.origin.name, node.tensor.shape),
+        Some(layer) => format!("layer {layer}, {name}: {shape}{averaged} (spec line {})", node.origin.line),
+        None => format!("{name}: {shape}{averaged}"),
     }
 }
 
@@ -70,19 +71,20 @@ fn conv(context: &Context<'_>, id: NodeId, input: &Node, residual: Option<&Node>
     let parts = parts(&names, &places);
     let out = if logits { quote!(let out = logits;) } else { quote!() };
     let chunk = conv.tile.chunk;
-    let (chunks, members) = share_of_chunks(context.team, conv.output.shape.height / chunk);
+    let count = conv.output.shape.height / chunk;
+    let (chunks, members) = share_of_chunks(context.team, count);
     let [sh, _] = conv.window.stride;
     let row = input.tensor.layout.row_stride(input.tensor.shape);
     // A windowed convolution starts in the border, a pointwise one at the first pixel.
     let from = if conv.window.is_point() { Conv::interior(input.tensor) } else { 0 };
-    let (x_step, c_step) = (lit(chunk * sh * row), lit(chunk * node.tensor.layout.row_stride(node.tensor.shape)));
-    let to = lit(Conv::interior(node.tensor));
+    let of_chunk = |first: usize, step: usize| affine(first, &[("chunk", chunk * step, count)]);
+    let c_row = node.tensor.layout.row_stride(node.tensor.shape);
     let mut kernels = Vec::new();
     let clear = clear_border(context.team, node.tensor);
-    let windows = |first: TokenStream| {
+    let windows = |rows: usize| {
         let windows = (0..conv.window.kernel[0]).map(|ky| {
-            let at = lit(from + ky * row);
-            quote!(rt::src(x, #first + #at))
+            let at = affine(from + ky * row, &[("chunk", chunk * sh * row, count), ("row", sh * row, rows)]);
+            quote!(rt::src(x, #at))
         });
         quote!([#(#windows),*])
     };
@@ -91,28 +93,28 @@ fn conv(context: &Context<'_>, id: NodeId, input: &Node, residual: Option<&Node>
         None => (quote!(), quote!()),
         Some(fast) => {
             // Row by row, since rows may lie apart.
-            let (row_step, width, rows) = (lit(sh * row), lit(conv.output.shape.width), lit(chunk));
-            let windows = windows(quote!(chunk * #x_step + row * #row_step));
-            let dots = dots(&conv, 1, &windows, &quote!(rt::dst(dots, row * #width)), &mut kernels);
+            let to = affine(0, &[("row", conv.output.shape.width, chunk)]);
+            let dots = repeat("row", chunk, dots(&conv, 1, &windows(chunk), &quote!(rt::dst(dots, #to)), &mut kernels));
             let name = &fast.wanted;
-            (wanted(name, layer), quote!(if #name { for row in 0..#rows { #dots } }))
+            (wanted(name, layer), quote!(if #name { #dots }))
         }
     };
-    let residual = residual.map(|_| (quote!(residual), quote!(chunk * #c_step)));
+    let residual = residual.map(|_| (quote!(residual), of_chunk(0, c_row)));
     let calls = PanelCalls {
         conv: &conv,
         layer,
         rows: chunk,
-        windows: windows(quote!(chunk * #x_step)),
+        windows: windows(1),
         weights: None,
         out: quote!(out),
-        to: quote!(chunk * #c_step + #to),
+        to: of_chunk(Conv::interior(node.tensor), c_row),
         residual,
         fast,
         members,
     };
     let calls = calls.code(&mut kernels);
-    (quote! { #parts #out #wanted #clear for chunk in #chunks { #dots #calls } }, kernels)
+    let work = if count == 1 { quote!(#dots #calls) } else { quote!(for chunk in #chunks { #dots #calls }) };
+    (quote!(#parts #out #wanted #clear #work), kernels)
 }
 
 /// Who makes which of `count` chunks, and those who share out each one's panels: chunks go to one member each where they
