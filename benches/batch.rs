@@ -3,10 +3,10 @@
 //! `cargo bench --bench batch`, with `MBVC_WEIGHTS=W.safetensors` on trained weights instead of random ones. Single
 //! calls and batches take turns, since a machine's clock drifts over a benchmark more than they differ.
 
+mod common;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
-
-use mbvc::Weights;
 
 mbvc::mobilenet_v2!("specs/v2.yaml", name = One, batch = 1);
 mbvc::mobilenet_v2!("specs/v2.yaml", name = Eight, batch = 8);
@@ -14,17 +14,6 @@ mbvc::mobilenet_v2!("specs/v2.yaml", name = Eight, batch = 8);
 const PIXELS: usize = 224 * 224 * 3;
 const IMAGES: usize = 8;
 const ROUNDS: usize = 60;
-
-fn weights() -> Weights {
-    match std::env::var_os("MBVC_WEIGHTS") {
-        Some(path) => Weights::open(path).unwrap_or_else(|error| panic!("{error}")),
-        None => {
-            let info = One::INFO;
-            let tensors = info.parameters.iter().map(|parameter| (parameter.name, parameter.shape));
-            Weights::random(tensors, info.conventions, 1).unwrap_or_else(|error| panic!("{error}"))
-        }
-    }
-}
 
 fn timed(work: impl FnOnce()) -> Duration {
     let start = Instant::now();
@@ -36,7 +25,7 @@ fn main() {
     if std::env::args().any(|argument| argument == "--list" || argument == "--test") {
         return;
     }
-    let weights = weights();
+    let weights = common::weights(One::INFO);
     let (one, eight) = (One::new(&weights).expect("weights that fit"), Eight::new(&weights).expect("weights that fit"));
     let (mut one_scratch, mut eight_scratch) = (One::scratch(), Eight::scratch());
     let images: Vec<Box<[f32; PIXELS]>> = (0..IMAGES)

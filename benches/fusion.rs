@@ -4,12 +4,14 @@
 //! of times and ratios stands at the end. The levels take turns within every measurement, since a machine's clock
 //! drifts over a benchmark more than they differ.
 
+mod common;
+
 use std::cell::RefCell;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use mbvc::{Network, Observer, Unobserved, Weights};
+use mbvc::{Network, Observer, Unobserved};
 
 mbvc::mobilenet_v2!("specs/v2.yaml", name = Unfused, fusion = "none");
 mbvc::mobilenet_v2!("specs/v2.yaml", name = Epilogues, fusion = "relu6");
@@ -80,19 +82,8 @@ impl Level {
     }
 }
 
-fn weights() -> Weights {
-    match std::env::var_os("MBVC_WEIGHTS") {
-        Some(path) => Weights::open(path).unwrap_or_else(|error| panic!("{error}")),
-        None => {
-            let info = Blocks::INFO;
-            let tensors = info.parameters.iter().map(|parameter| (parameter.name, parameter.shape));
-            Weights::random(tensors, info.conventions, 1).unwrap_or_else(|error| panic!("{error}"))
-        }
-    }
-}
-
 fn levels() -> [Level; 3] {
-    let weights = weights();
+    let weights = common::weights(Blocks::INFO);
     let [unfused, epilogues, blocks]: [Result<Box<dyn Network>, _>; 3] = [
         Unfused::new(&weights).map(|network| Box::new(network) as _),
         Epilogues::new(&weights).map(|network| Box::new(network) as _),

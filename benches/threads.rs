@@ -3,11 +3,13 @@
 //! `cargo bench --bench threads`, with `MBVC_WEIGHTS=W.safetensors` on trained weights instead of random ones. One
 //! thread and two take turns, call by call, since a machine's clock drifts over a benchmark more than they differ.
 
+mod common;
+
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use mbvc::{Network, Observer, Unobserved, Weights};
+use mbvc::{Network, Observer, Unobserved};
 
 mbvc::mobilenet_v2!("specs/v2.yaml", name = One, threads = 1);
 mbvc::mobilenet_v2!("specs/v2.yaml", name = Two, threads = 2);
@@ -60,17 +62,6 @@ impl Observer for Steps {
     }
 }
 
-fn weights() -> Weights {
-    match std::env::var_os("MBVC_WEIGHTS") {
-        Some(path) => Weights::open(path).unwrap_or_else(|error| panic!("{error}")),
-        None => {
-            let info = One::INFO;
-            let tensors = info.parameters.iter().map(|parameter| (parameter.name, parameter.shape));
-            Weights::random(tensors, info.conventions, 1).unwrap_or_else(|error| panic!("{error}"))
-        }
-    }
-}
-
 /// Calls in a second of `callers` threads, each with a model and a scratch of its own.
 fn served(networks: &[&dyn Network], callers: usize, input: &[f32]) -> f64 {
     let start = Barrier::new(callers);
@@ -105,7 +96,7 @@ fn main() {
     if std::env::args().any(|argument| argument == "--list" || argument == "--test") {
         return;
     }
-    let weights = weights();
+    let weights = common::weights(One::INFO);
     let one = One::new(&weights).unwrap_or_else(|error| panic!("{error}"));
     let two = Two::new(&weights).unwrap_or_else(|error| panic!("{error}"));
     let input: Vec<f32> = (0..PIXELS).map(|at| (at * 7919 % 511) as f32 / 255.0 - 1.0).collect();

@@ -1,0 +1,14 @@
+//! What the benchmarks share.
+
+use mbvc::{NetworkInfo, Weights};
+
+/// The file that `MBVC_WEIGHTS` names, or random weights of the tensors that the network needs.
+pub fn weights(info: &NetworkInfo) -> Weights {
+    match std::env::var_os("MBVC_WEIGHTS") {
+        Some(path) => Weights::open(path).unwrap_or_else(|error| panic!("{error}")),
+        None => {
+            let tensors = info.parameters.iter().map(|parameter| (parameter.name, parameter.shape));
+            Weights::random(tensors, info.conventions, 1).unwrap_or_else(|error| panic!("{error}"))
+        }
+    }
+}
