@@ -11,7 +11,6 @@ use crate::ir::{NodeId, Op, Tile};
 
 pub struct Batch {
     pub step: StepFn,
-    pub images: usize,
     /// Where the vectors gather, in floats of the scratch, and from one to the next.
     pub features: usize,
     pub stride: usize,
@@ -33,7 +32,7 @@ impl Batch {
         let name = format!("{}_batch", node.origin.name);
         let step = step::step(&Context { graph: &row, ..*context }, node.origin.step, &name, &[id]);
         let stride = graph.node(input).tensor.layout.pixel_stride();
-        Some(Self { step, images: tile.images, features: gathered.offset / size_of::<f32>(), stride })
+        Some(Self { step, features: gathered.offset / size_of::<f32>(), stride })
     }
 }
 

@@ -8,7 +8,7 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use super::super::{activate, lit, load, plus, unroll};
+use super::super::{lit, load, plus, unroll};
 use super::Gemm;
 use crate::codegen::cover::Tiles;
 use crate::ir::Product;
@@ -68,16 +68,11 @@ impl Gemm {
 
     /// Scale, activation, residual and store of one vector.
     fn fast_finish(&self, at: TokenStream) -> TokenStream {
-        let residual = self.epilogue.residual.then(|| load(self.vector, quote!(r), at.clone(), self.last));
-        let value = match (self.epilogue.activation, residual) {
-            (None, Some(residual)) => quote!(fma(sums[P], s, #residual)),
-            (activation, None) => activate(activation, quote!(mul(sums[P], s))),
-            (activation, Some(residual)) => {
-                let value = activate(activation, quote!(mul(sums[P], s)));
-                quote!(add(#value, #residual))
-            }
-        };
-        self.put(at, 0, value)
+        if self.epilogue.residual && self.epilogue.activation.is_none() {
+            let residual = load(self.vector, quote!(r), at.clone(), self.last);
+            return self.put(at, 0, quote!(fma(sums[P], s, #residual)));
+        }
+        self.finish(at, 0, quote!(mul(sums[P], s)))
     }
 
     pub(super) fn is_fast(&self) -> bool {
