@@ -20,6 +20,7 @@ mod packed;
 #[cfg(feature = "std")]
 mod pool;
 mod preprocess;
+pub mod quant;
 mod scratch;
 pub mod simd;
 pub use simd::{Area, Dst, Src, parts};

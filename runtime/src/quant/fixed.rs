@@ -1,0 +1,59 @@
+//! gemmlowp's fixed-point multiplication, as TensorFlow Lite's reference kernels use it
+//! (`QuantizeMultiplier` and `MultiplyByQuantizedMultiplier` of `tflite/kernels/internal`, gemmlowp's
+//! `SaturatingRoundingDoublingHighMul` and `RoundingDivideByPOT`).
+
+/// A real factor: `multiplier * 2^(exponent - 31)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fixed {
+    pub multiplier: i32,
+    pub exponent: i32,
+}
+
+impl Fixed {
+    /// The nearest to a positive normal number. What is below 2^-32 becomes 0.
+    pub fn new(factor: f64) -> Self {
+        const FRACTION: u64 = (1 << 52) - 1;
+        let bits = factor.to_bits();
+        // The fraction is of 0.5..1, as `frexp` gives it.
+        let mut exponent = (bits >> 52 & 0x7ff) as i32 - 1022;
+        let fraction = f64::from_bits(bits & FRACTION | 1022 << 52);
+        let mut multiplier = (fraction * 2_147_483_648.0 + 0.5) as i64;
+        if multiplier == 1 << 31 {
+            multiplier >>= 1;
+            exponent += 1;
+        }
+        if exponent < -31 {
+            return Self { multiplier: 0, exponent: 0 };
+        }
+        if exponent > 30 {
+            return Self { multiplier: i32::MAX, exponent: 30 };
+        }
+        Self { multiplier: multiplier as i32, exponent }
+    }
+
+    /// `value` times the factor, rounded after the product and again after the shift.
+    #[inline(always)]
+    pub fn apply(self, value: i32) -> i32 {
+        let shifted = value.wrapping_shl(self.exponent.max(0) as u32);
+        divide_by_power(high_mul(shifted, self.multiplier), (-self.exponent).max(0))
+    }
+}
+
+/// `2 * a * b / 2^32`, rounded to the nearest, halves up; saturating.
+#[inline(always)]
+fn high_mul(a: i32, b: i32) -> i32 {
+    if a == i32::MIN && b == i32::MIN {
+        return i32::MAX;
+    }
+    let product = i64::from(a) * i64::from(b);
+    let nudge = if product >= 0 { 1 << 30 } else { 1 - (1 << 30) };
+    ((product + nudge) / (1 << 31)) as i32
+}
+
+/// `value / 2^exponent`, rounded half away from zero; the exponent is of 0..=31.
+#[inline(always)]
+fn divide_by_power(value: i32, exponent: i32) -> i32 {
+    let mask = ((1_i64 << exponent) - 1) as i32;
+    let threshold = (mask >> 1) + i32::from(value < 0);
+    (value >> exponent) + i32::from(value & mask > threshold)
+}
