@@ -17,7 +17,7 @@ use std::path::Path;
 use proc_macro2::TokenStream;
 
 pub use codegen::{Naming, Program};
-use diagnostic::{Diagnostic, catalogue};
+use diagnostic::{Diagnostic, Origin, catalogue};
 pub use diagnostic::{Diagnostics, SourceFile};
 use ir::Graph;
 use ir::verify::VerifyErrors;
@@ -45,12 +45,24 @@ pub fn compile(source: &SourceFile, overrides: &Overrides) -> Result<Compiled, D
         mistakes.push(mistake);
         mistakes
     };
+    if let Some(mistake) = without_kernels(&spec) {
+        return Err(refuse(mistake));
+    }
     let (graph, remarks, programs) = generate(&spec).map_err(|broken| refuse(internal(&broken)))?;
     let needed = programs.iter().map(|program| program.scratch_bytes).max().unwrap_or(0);
     match spec.check_scratch(needed) {
         Some(mistake) => Err(refuse(mistake)),
         None => Ok(Compiled { spec, graph, remarks, programs }),
     }
+}
+
+/// The mistake of a spec that can be checked, lowered and interpreted, but for which there is no code generator yet.
+fn without_kernels(spec: &NetworkSpec) -> Option<Diagnostic> {
+    let message = format!("kernels for `precision: {}` are not generated yet", spec.precision.name());
+    let mistake = Diagnostic::new(&catalogue::KERNELS, message)
+        .help("write `precision: f32`; `mbvc import --dequantize` makes float32 weights of a quantised model");
+    let place = spec.precision_place?;
+    Some(if place.origin == Origin::Spec { mistake.at(place) } else { mistake })
 }
 
 fn generate(spec: &NetworkSpec) -> Result<(Graph, Vec<Remark>, Vec<Program>), VerifyErrors> {

@@ -5,15 +5,18 @@
 //!                           project: conv2d 1x1, batch_norm;  add
 //! ```
 //!
+//! Quantised layers come without batch normalisation, which was folded before they were quantised; they requantise
+//! their sums themselves, since nobody would keep those as values.
+//!
 //! Nothing is fused and every value is plain NHWC. Padding becomes four literal numbers here, and every
 //! node keeps the line of the spec that made it.
 
 use crate::ir::infer::output_shape;
 use crate::ir::{
-    Activation, BatchNorm, Conv2d, Dense, DepthwiseConv2d, Epilogue, Graph, Node, NodeId, Op, Origin, Padding, Param,
-    ParamId, ParamSource, Shape, Tensor, Window,
+    Activation, BatchNorm, Conv2d, Dense, DepthwiseConv2d, ElementType, Epilogue, Graph, Node, NodeId, Op, Origin,
+    Padding, Param, ParamId, ParamSource, Quant, Requantize, Shape, Tensor, Window,
 };
-use crate::spec::{ActivationKind, NetworkSpec, PaddingConvention, ResolvedBlock};
+use crate::spec::{ActivationKind, NetworkSpec, PaddingConvention, Precision, ResolvedBlock};
 
 /// Kernel of the stem and of every depthwise convolution.
 const KERNEL: usize = 3;
@@ -23,9 +26,16 @@ const IMAGE_CHANNELS: usize = 3;
 /// The network of `spec`, unfused.
 pub fn lower(spec: &NetworkSpec) -> Graph {
     let resolved = spec.resolve();
-    let mut lowering = Lowering { spec, graph: Graph::default(), line: spec.stem.line, step: 0, layer: 0 };
+    let element = match spec.precision {
+        Precision::F32 => ElementType::F32,
+        Precision::Int8 => ElementType::I8,
+        Precision::Uint8 => ElementType::U8,
+    };
+    let mut lowering = Lowering { spec, element, graph: Graph::default(), line: spec.stem.line, step: 0, layer: 0 };
     let [height, width] = spec.resolution;
-    let image = lowering.node("input".to_owned(), None, Op::Input, Shape::new(height, width, IMAGE_CHANNELS), &[]);
+    let quant = lowering.quant("input");
+    let shape = Shape::new(height, width, IMAGE_CHANNELS);
+    let image = lowering.node("input".to_owned(), None, Op::Input, shape, quant, &[]);
     let stem = Convolution { channels: resolved.stem_channels, stride: spec.stem.stride, ..Convolution::WINDOW };
     let mut value = lowering.conv("stem", image, stem);
     for block in &resolved.blocks {
@@ -40,7 +50,7 @@ pub fn lower(spec: &NetworkSpec) -> Graph {
     lowering.step += 1;
     let head = Convolution { channels: resolved.head_channels, ..Convolution::POINT };
     value = lowering.conv("head", value, head);
-    value = lowering.op("head.pool".to_owned(), Op::GlobalAvgPool, &[value]);
+    value = lowering.combined("head.pool".to_owned(), Op::GlobalAvgPool, &[value]);
     lowering.step += 1;
     lowering.classifier(value, spec.classes);
     lowering.graph
@@ -78,6 +88,8 @@ impl Convolution {
 
 struct Lowering<'s> {
     spec: &'s NetworkSpec,
+    /// Of all values.
+    element: ElementType,
     graph: Graph,
     /// What the next node belongs to.
     line: usize,
@@ -100,7 +112,7 @@ impl Lowering<'_> {
         // The projection is linear: information would be lost in so few channels (paper, section 3.2).
         let project = Convolution { channels: block.out_channels, activated: false, ..Convolution::POINT };
         value = self.conv(&name("project"), value, project);
-        if block.residual { self.op(name("add"), Op::Add, &[value, input]) } else { value }
+        if block.residual { self.combined(name("add"), Op::Add, &[value, input]) } else { value }
     }
 
     /// Convolution, batch normalisation and, where it has one, activation.
@@ -109,25 +121,22 @@ impl Lowering<'_> {
         let Convolution { kernel, stride, .. } = wanted;
         let padding = padding(self.spec.padding, kernel, stride, [height, width]);
         let window = Window { kernel: [kernel; 2], stride: [stride; 2], padding };
-        let (bias, epilogue) = (None, Epilogue::default());
-        let raw_weight = format!("{name}.raw_weight");
-        let op = if wanted.depthwise {
-            let weight = self.param(raw_weight, vec![kernel, kernel, wanted.channels]);
-            Op::DepthwiseConv2d(DepthwiseConv2d { window, weight, bias, epilogue })
+        let epilogue = Epilogue::default();
+        let shape = if wanted.depthwise {
+            vec![kernel, kernel, wanted.channels]
         } else {
-            let weight = self.param(raw_weight, vec![kernel, kernel, channels, wanted.channels]);
-            Op::Conv2d(Conv2d { window, weight, bias, epilogue })
+            vec![kernel, kernel, channels, wanted.channels]
+        };
+        let (weight, bias, requantize) = self.weights(name, shape);
+        let op = if wanted.depthwise {
+            Op::DepthwiseConv2d(DepthwiseConv2d { window, weight, bias, requantize, epilogue })
+        } else {
+            Op::Conv2d(Conv2d { window, weight, bias, requantize, epilogue })
         };
         let mut value = self.layer(name.to_owned(), op, input);
-        let mut statistic = |part: &str| self.param(format!("{name}.bn.{part}"), vec![wanted.channels]);
-        let norm = BatchNorm {
-            gamma: statistic("gamma"),
-            beta: statistic("beta"),
-            mean: statistic("mean"),
-            variance: statistic("variance"),
-            epsilon: self.spec.batch_norm_epsilon,
-        };
-        value = self.op(format!("{name}.bn"), Op::BatchNorm(norm), &[value]);
+        if !self.element.is_quantised() {
+            value = self.batch_norm(name, value);
+        }
         if wanted.activated {
             let activation = match self.spec.activation {
                 ActivationKind::Relu => Activation::Relu,
@@ -138,27 +147,89 @@ impl Lowering<'_> {
         value
     }
 
+    /// Weight, bias and requantisation of a layer: a raw weight alone where batch normalisation follows.
+    fn weights(&mut self, name: &str, shape: Vec<usize>) -> (ParamId, Option<ParamId>, Option<Requantize>) {
+        if !self.element.is_quantised() {
+            return (self.param(format!("{name}.raw_weight"), shape), None, None);
+        }
+        let channels = shape.last().copied().unwrap_or(0);
+        let weight = self.typed(format!("{name}.weight"), shape, self.element);
+        let (scales, zero_point) = match self.element {
+            ElementType::U8 => (1, Some(self.typed(format!("{name}.weight.zero_point"), vec![1], ElementType::I32))),
+            _ => (channels, None),
+        };
+        let weight_scale = self.param(format!("{name}.weight.scale"), vec![scales]);
+        let bias = self.typed(format!("{name}.bias"), vec![channels], ElementType::I32);
+        // Made here, since the element type is quantised.
+        let requantize =
+            self.quant(name).map(|output| Requantize { weight_scale, weight_zero_point: zero_point, output });
+        (weight, Some(bias), requantize)
+    }
+
+    fn batch_norm(&mut self, name: &str, input: NodeId) -> NodeId {
+        let channels = self.graph.node(input).tensor.shape.channels;
+        let mut statistic = |part: &str| self.param(format!("{name}.bn.{part}"), vec![channels]);
+        let norm = BatchNorm {
+            gamma: statistic("gamma"),
+            beta: statistic("beta"),
+            mean: statistic("mean"),
+            variance: statistic("variance"),
+            epsilon: self.spec.batch_norm_epsilon,
+        };
+        self.op(format!("{name}.bn"), Op::BatchNorm(norm), &[input])
+    }
+
     fn classifier(&mut self, input: NodeId, classes: usize) -> NodeId {
         let channels = self.graph.node(input).tensor.shape.channels;
-        let weight = self.param("classifier.weight".to_owned(), vec![channels, classes]);
-        let bias = self.param("classifier.bias".to_owned(), vec![classes]);
-        self.layer("classifier".to_owned(), Op::Dense(Dense { weight, bias }), input)
+        let name = "classifier";
+        if self.element.is_quantised()
+            && let (weight, Some(bias), requantize) = self.weights(name, vec![channels, classes])
+        {
+            return self.layer(name.to_owned(), Op::Dense(Dense { weight, bias, requantize }), input);
+        }
+        // It has no batch normalisation.
+        let weight = self.param(format!("{name}.weight"), vec![channels, classes]);
+        let bias = self.param(format!("{name}.bias"), vec![classes]);
+        let requantize = None;
+        self.layer(name.to_owned(), Op::Dense(Dense { weight, bias, requantize }), input)
     }
 
     fn param(&mut self, name: String, shape: Vec<usize>) -> ParamId {
-        self.graph.add_param(Param { name, shape, source: ParamSource::Stored })
+        self.typed(name, shape, ElementType::F32)
+    }
+
+    fn typed(&mut self, name: String, shape: Vec<usize>, element: ElementType) -> ParamId {
+        self.graph.add_param(Param { name, shape, element, source: ParamSource::Stored })
+    }
+
+    /// The scale and zero point of the value `name`; `None` for float32.
+    fn quant(&mut self, name: &str) -> Option<Quant> {
+        self.element.is_quantised().then(|| Quant {
+            scale: self.param(format!("{name}.scale"), vec![1]),
+            zero_point: self.typed(format!("{name}.zero_point"), vec![1], ElementType::I32),
+        })
     }
 
     /// A node that the published table counts.
     fn layer(&mut self, name: String, op: Op, input: NodeId) -> NodeId {
         self.layer += 1;
         let shape = self.infer(&op, &[input]);
-        self.node(name, Some(self.layer), op, shape, &[input])
+        let quant = op.requantize().map(|requantize| requantize.output);
+        self.node(name, Some(self.layer), op, shape, quant, &[input])
     }
 
+    /// An operation whose result is quantised like its input.
     fn op(&mut self, name: String, op: Op, inputs: &[NodeId]) -> NodeId {
         let shape = self.infer(&op, inputs);
-        self.node(name, None, op, shape, inputs)
+        let quant = inputs.first().and_then(|input| self.graph.node(*input).tensor.quant);
+        self.node(name, None, op, shape, quant, inputs)
+    }
+
+    /// An operation whose result has a quantisation of its own.
+    fn combined(&mut self, name: String, op: Op, inputs: &[NodeId]) -> NodeId {
+        let shape = self.infer(&op, inputs);
+        let quant = self.quant(&name);
+        self.node(name, None, op, shape, quant, inputs)
     }
 
     fn infer(&self, op: &Op, inputs: &[NodeId]) -> Shape {
@@ -167,9 +238,20 @@ impl Lowering<'_> {
         output_shape(&self.graph, op, &inputs).unwrap_or(Shape::new(0, 0, 0))
     }
 
-    fn node(&mut self, name: String, layer: Option<usize>, op: Op, shape: Shape, inputs: &[NodeId]) -> NodeId {
+    fn node(
+        &mut self,
+        name: String,
+        layer: Option<usize>,
+        op: Op,
+        shape: Shape,
+        quant: Option<Quant>,
+        inputs: &[NodeId],
+    ) -> NodeId {
         let origin = Origin { line: self.line, step: self.step, layer, name };
-        self.graph
-            .add(Node { op, origin, tensor: Tensor::nhwc(shape), tile: None, place: None, workspace: None }, inputs)
+        let tensor = match quant {
+            Some(quant) => Tensor::quantised(shape, self.element, quant),
+            None => Tensor::nhwc(shape),
+        };
+        self.graph.add(Node { op, origin, tensor, tile: None, place: None, workspace: None }, inputs)
     }
 }

@@ -50,9 +50,10 @@ catalogue! {
     STRIDE = "stride": "a stride is 1 or 2";
     RESIDUAL = "residual": "a residual is auto, true or false";
     PREPROCESSING = "preprocessing": "preprocessing is { range: [low, high] } with low below high, or { mean: [r, g, b], std: [r, g, b] } with every std above 0";
-    PRECISION = "precision": "the precision is f32";
+    PRECISION = "precision": "the precision is f32, int8 or uint8";
+    KERNELS = "kernels": "code is generated for networks of precision f32";
     NUMERICS = "numerics": "the numerics are fast (the fast inner product where the processor gains from it) or strict (the same bits on every machine)";
-    ROUNDING = "rounding": "the rounding is even: to the nearest value, ties to the even one";
+    ROUNDING = "rounding": "the rounding is even for f32, and for int8 and uint8 xnnpack or tflite-reference";
     FUSION = "fusion": "the fusion is none, relu6 or block";
     ISA = "isa": "an instruction set is avx512, avx2, neon or portable; give one, or a list without repetition";
     THREADS = "threads": "the number of threads that share a call is a whole number from 1 to 64";

@@ -1,12 +1,13 @@
 //! The arithmetic of each operation. The order of every chain is part of the definition; see [`super::Mode::Strict`].
 
-use super::real::Real;
-use crate::ir::{Activation, Epilogue, Padding, Shape, Window};
+use super::real::{Number, Real};
+use crate::ir::{Activation, Epilogue, Padding, Quant, Shape, Window};
 
 /// An NHWC value.
 #[derive(Clone, Copy)]
 pub struct Image<'v, T> {
     pub shape: Shape,
+    pub quant: Option<Quant>,
     pub values: &'v [T],
 }
 
@@ -14,14 +15,11 @@ pub struct Convolution<'v, T> {
     pub window: Window,
     pub weight: &'v [T],
     pub bias: Vec<T>,
-    pub epilogue: Epilogue,
-    pub residual: Option<&'v [T]>,
 }
 
-impl<T: Real> Convolution<'_, T> {
+impl<T: Number> Convolution<'_, T> {
     /// Weights `[kh, kw, in, out]`; a chain takes the taps in raster order, the channels inner.
     pub fn dense(&self, input: Image<'_, T>, output: Shape) -> Vec<T> {
-        let output = self.epilogue.unpooled(output);
         let ([kh, kw], [sh, sw]) = (self.window.kernel, self.window.stride);
         let (padded, row) = padded(input, self.window.padding);
         let channels = input.shape.channels;
@@ -39,11 +37,7 @@ impl<T: Real> Convolution<'_, T> {
                 }
             }
         }
-        self.finish(&mut out);
-        match self.epilogue.pool {
-            Some(_) => pool(Image { shape: output, values: &out }),
-            None => out,
-        }
+        out
     }
 
     /// Weights `[kh, kw, channels]`; a chain takes the taps column by column.
@@ -66,30 +60,31 @@ impl<T: Real> Convolution<'_, T> {
                 }
             }
         }
-        self.finish(&mut out);
         out
     }
+}
 
-    fn finish(&self, out: &mut [T]) {
-        if let Some(activation) = self.epilogue.activation {
-            out.iter_mut().for_each(|value| *value = activate(*value, activation));
-        }
-        if let (true, Some(residual)) = (self.epilogue.residual, self.residual) {
-            out.iter_mut().zip(residual).for_each(|(value, residual)| *value = value.add(*residual));
-        }
+/// Activation, then residual.
+pub fn finish<T: Real>(mut out: Vec<T>, epilogue: Epilogue, residual: Option<&[T]>) -> Vec<T> {
+    if let Some(activation) = epilogue.activation {
+        out.iter_mut().for_each(|value| *value = activate(*value, activation));
     }
+    if let (true, Some(residual)) = (epilogue.residual, residual) {
+        out.iter_mut().zip(residual).for_each(|(value, residual)| *value = value.add(*residual));
+    }
+    out
 }
 
 /// Adds `tap * weights` to the sums of all output channels.
 #[inline(always)]
-fn accumulate<T: Real>(sums: &mut [T], tap: T, weights: &[T]) {
+fn accumulate<T: Number>(sums: &mut [T], tap: T, weights: &[T]) {
     for (sum, weight) in sums.iter_mut().zip(weights) {
         *sum = tap.fma(*weight, *sum);
     }
 }
 
 /// The image with zeros around it, and the elements of its rows.
-fn padded<T: Real>(image: Image<'_, T>, padding: Padding) -> (Vec<T>, usize) {
+fn padded<T: Number>(image: Image<'_, T>, padding: Padding) -> (Vec<T>, usize) {
     let Shape { height, width, channels } = image.shape;
     let row = (padding.left + width + padding.right) * channels;
     let mut padded = vec![T::ZERO; (padding.top + height + padding.bottom) * row];
@@ -139,7 +134,7 @@ pub fn pool<T: Real>(input: Image<'_, T>) -> Vec<T> {
 }
 
 /// Weights `[in, out]`, inputs in order.
-pub fn dense<T: Real>(input: &[T], weight: &[T], bias: &[T]) -> Vec<T> {
+pub fn dense<T: Number>(input: &[T], weight: &[T], bias: &[T]) -> Vec<T> {
     let mut out = bias.to_vec();
     for (value, weights) in input.iter().zip(weight.chunks_exact(bias.len())) {
         accumulate(&mut out, *value, weights);

@@ -2,19 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use super::real::Real;
+use super::real::Number;
 use crate::ir::{Fused, Graph, NodeId, Op, Place};
 
 pub struct Memory<'g, T> {
     graph: &'g Graph,
+    /// Of an element in the scratch.
+    bytes: usize,
     scratch: Vec<T>,
     own: BTreeMap<NodeId, Vec<T>>,
     /// How often each value will still be read; those in memory of their own are dropped at 0.
     unread: BTreeMap<NodeId, usize>,
 }
 
-impl<'g, T: Real> Memory<'g, T> {
+impl<'g, T: Number> Memory<'g, T> {
     pub fn new(graph: &'g Graph) -> Self {
+        // Values are all of one type.
+        let bytes = graph.ids().next().map_or(1, |id| graph.node(id).tensor.element.bytes());
         let inner = |op: &'g Op| match op {
             Op::Fused(fused) => &*fused.stages,
             _ => &[],
@@ -23,9 +27,9 @@ impl<'g, T: Real> Memory<'g, T> {
             let node = graph.node(id);
             inner(&node.op).iter().filter_map(|stage| stage.place).chain(node.place)
         });
-        let floats = places.map(|place| elements(place).end).max().unwrap_or(0);
+        let room = places.map(|place| elements(place, bytes).end).max().unwrap_or(0);
         let unread = graph.ids().map(|id| (id, graph.readers(id).len())).collect();
-        Self { graph, scratch: vec![T::POISON; floats], own: BTreeMap::new(), unread }
+        Self { graph, bytes, scratch: vec![T::POISON; room], own: BTreeMap::new(), unread }
     }
 
     /// Keeps the NHWC `values` of node `id`, and drops what nobody will read any more.
@@ -34,12 +38,12 @@ impl<'g, T: Real> Memory<'g, T> {
         match node.place {
             Some(place) => {
                 // Nothing of what lay here may be read, except by whoever works in place and has read it.
-                self.scratch[elements(place)].fill(T::POISON);
+                self.scratch[elements(place, self.bytes)].fill(T::POISON);
                 let (shape, layout) = (node.tensor.shape, node.tensor.layout);
                 for (pixel, values) in values.chunks_exact(shape.channels).enumerate() {
                     for (c, value) in values.iter().enumerate() {
                         let offset = layout.offset(shape, pixel / shape.width, pixel % shape.width, c);
-                        self.scratch[place.offset / size_of::<f32>() + offset] = *value;
+                        self.scratch[place.offset / self.bytes + offset] = *value;
                     }
                 }
             }
@@ -65,7 +69,7 @@ impl<'g, T: Real> Memory<'g, T> {
         for pixel in 0..shape.pixels() {
             for c in 0..shape.channels {
                 let offset = layout.offset(shape, pixel / shape.width, pixel % shape.width, c);
-                values.push(self.scratch[place.offset / size_of::<f32>() + offset]);
+                values.push(self.scratch[place.offset / self.bytes + offset]);
             }
         }
         values
@@ -74,12 +78,12 @@ impl<'g, T: Real> Memory<'g, T> {
     /// Overwrites the places of the stages, as streaming would.
     pub fn poison(&mut self, fused: &Fused) {
         for place in fused.stages.iter().filter_map(|stage| stage.place) {
-            self.scratch[elements(place)].fill(T::POISON);
+            self.scratch[elements(place, self.bytes)].fill(T::POISON);
         }
     }
 }
 
 /// The elements of the scratch that a place holds.
-fn elements(place: Place) -> std::ops::Range<usize> {
-    place.offset / size_of::<f32>()..(place.offset + place.bytes) / size_of::<f32>()
+fn elements(place: Place, bytes: usize) -> std::ops::Range<usize> {
+    place.offset / bytes..(place.offset + place.bytes) / bytes
 }

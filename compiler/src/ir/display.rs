@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{
-    BatchNorm, Epilogue, Fused, Graph, NodeId, Op, Origin, Padding, Param, ParamId, ParamSource, Place, Product,
-    Tensor, Tile, Window,
+    Activation, BatchNorm, ElementType, Fused, Graph, NodeId, Op, Origin, Padding, Param, ParamId, ParamSource, Place,
+    Product, Tensor, Tile, Window,
 };
 
 impl fmt::Display for Graph {
@@ -67,6 +67,9 @@ fn params(f: &mut fmt::Formatter<'_>, graph: &Graph) -> fmt::Result {
     }
     for param in used.into_iter().filter_map(|id| graph.get_param(id)) {
         write!(f, "  {} {:?}", param.name, param.shape)?;
+        if param.element != ElementType::F32 {
+            write!(f, " {}", param.element.name())?;
+        }
         let names = |ids: &[ParamId]| ids.iter().map(|id| name(graph, *id)).collect::<Vec<_>>().join(", ");
         match &param.source {
             ParamSource::Stored => {}
@@ -118,8 +121,14 @@ impl fmt::Display for Line<'_> {
         if let Op::Fused(Fused { rows: rows @ 1.., .. }) = self.op {
             write!(f, " rows {rows}")?;
         }
-        let Tensor { shape, layout } = self.tensor;
+        let Tensor { shape, layout, element, quant } = self.tensor;
         write!(f, " : {shape}")?;
+        if element != ElementType::F32 {
+            write!(f, " {}", element.name())?;
+        }
+        if let Some(quant) = quant {
+            write!(f, " by {}", name(self.graph, quant.scale))?;
+        }
         if !layout.is_nhwc(shape) {
             write!(f, " [group {}", layout.group)?;
             if layout.border != Padding::default() {
@@ -131,7 +140,7 @@ impl fmt::Display for Line<'_> {
             f.write_str("]")?;
         }
         if matches!(self.op, Op::Repack) {
-            write!(f, " copies {} bytes", shape.elements() * size_of::<f32>())?;
+            write!(f, " copies {} bytes", shape.elements() * element.bytes())?;
         }
         match self.tile {
             Some(Tile::Gemm(tile)) => {
@@ -179,14 +188,15 @@ pub(super) fn operation(op: &Op) -> String {
     }
 }
 
-/// ` relu6`, or nothing.
+/// ` requantize relu6`, or either, or nothing.
 pub(super) fn activation(op: &Op) -> String {
-    match (op, op.epilogue()) {
-        // It belongs to a stage.
-        (Op::Fused(_), _) => String::new(),
-        (_, Epilogue { activation: Some(activation), .. }) => format!(" {}", activation.name()),
-        _ => String::new(),
+    // Those of a fused node belong to a stage.
+    if matches!(op, Op::Fused(_)) {
+        return String::new();
     }
+    let requantize = if op.requantize().is_some() { " requantize" } else { "" };
+    let activation = op.epilogue().activation.map_or("", Activation::name);
+    if activation.is_empty() { requantize.to_owned() } else { format!("{requantize} {activation}") }
 }
 
 /// ` pool 7x7`, or nothing.

@@ -4,7 +4,7 @@ use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
 
-use super::{Node, Param, ParamId};
+use super::{Node, Op, Param, ParamId, Quant};
 
 /// Names a node; stays valid while other nodes come and go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -151,7 +151,17 @@ impl Graph {
     pub fn used_params(&self) -> Vec<ParamId> {
         let order = self.order().unwrap_or_else(|| self.ids().collect());
         let mut used = Vec::new();
-        for id in order.into_iter().flat_map(|id| self.node(id).op.params()) {
+        let of_node = |id| {
+            let Node { op, tensor, .. } = self.node(id);
+            let stages = match op {
+                Op::Fused(fused) => &*fused.stages,
+                _ => &[],
+            };
+            let values = stages.iter().map(|stage| stage.tensor).chain([*tensor]);
+            let quants = values.filter_map(|tensor| tensor.quant).flat_map(Quant::params);
+            op.params().into_iter().chain(quants).collect::<Vec<_>>()
+        };
+        for id in order.into_iter().flat_map(of_node) {
             if !used.contains(&id) {
                 used.push(id);
             }

@@ -1,6 +1,6 @@
 //! The one place that says what shape an operation makes, and what parameters it wants for that.
 
-use super::{Conv2d, Graph, Op, ParamId, Shape, Stage};
+use super::{Conv2d, ElementType, Graph, Op, ParamId, Requantize, Shape, Stage};
 
 /// The shape that `op` makes from `inputs`.
 ///
@@ -72,6 +72,19 @@ pub fn param_shapes(op: &Op, input: Shape, output: Shape) -> Vec<(ParamId, Vec<u
         // Those of a fused node are those of its stages.
         Op::Input | Op::Activation(_) | Op::Add | Op::GlobalAvgPool | Op::Repack | Op::Fused(_) => Vec::new(),
     }
+}
+
+/// The types and shapes of the scales and zero points that a requantisation to `channels` reads.
+pub fn quant_params(requantize: Requantize, channels: usize) -> Vec<(ParamId, ElementType, Vec<usize>)> {
+    let Requantize { weight_scale, weight_zero_point, output } = requantize;
+    let scales = if weight_zero_point.is_some() { 1 } else { channels };
+    let mut wanted = vec![
+        (weight_scale, ElementType::F32, vec![scales]),
+        (output.scale, ElementType::F32, vec![1]),
+        (output.zero_point, ElementType::I32, vec![1]),
+    ];
+    wanted.extend(weight_zero_point.map(|zero_point| (zero_point, ElementType::I32, vec![1])));
+    wanted
 }
 
 /// Multiply-accumulates that make `output` from `input`; padding counts, as it does in the published figures.

@@ -1,6 +1,6 @@
 //! Where the elements of a value lie in memory.
 
-use super::{Padding, Shape};
+use super::{ElementType, Padding, Quant, Shape};
 
 /// `[group][row][column][channel in group]`, rows and columns counting a zero border.
 ///
@@ -70,16 +70,24 @@ impl Layout {
     }
 }
 
-/// The type of a value. All values are float32.
+/// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tensor {
     pub shape: Shape,
     pub layout: Layout,
+    pub element: ElementType,
+    /// What its numbers stand for, where they are quantised.
+    pub quant: Option<Quant>,
 }
 
 impl Tensor {
+    /// A float32 value.
     pub fn nhwc(shape: Shape) -> Self {
-        Self { shape, layout: Layout::nhwc(shape.channels) }
+        Self { shape, layout: Layout::nhwc(shape.channels), element: ElementType::F32, quant: None }
+    }
+
+    pub fn quantised(shape: Shape, element: ElementType, quant: Quant) -> Self {
+        Self { element, quant: Some(quant), ..Self::nhwc(shape) }
     }
 
     pub fn elements(&self) -> usize {

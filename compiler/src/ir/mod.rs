@@ -7,6 +7,7 @@ pub mod infer;
 mod layout;
 mod op;
 mod param;
+mod quant;
 mod shape;
 pub mod verify;
 mod workspace;
@@ -18,4 +19,5 @@ pub use op::{
     Product, Stage, Tile,
 };
 pub use param::{Param, ParamId, ParamSource};
+pub use quant::{ElementType, Quant, Requantize};
 pub use shape::{Padding, Shape, Window};

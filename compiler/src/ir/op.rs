@@ -1,6 +1,6 @@
 //! The closed set of operations, and the nodes that carry them.
 
-use super::{ParamId, Place, Shape, Tensor, Window};
+use super::{ParamId, Place, Requantize, Shape, Tensor, Window};
 
 /// A node of the graph; it makes exactly one value.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,6 +75,16 @@ impl Op {
         }
     }
 
+    /// How the sums of a layer become quantised values; `None` for float32, and for fused nodes, whose stages tell.
+    pub const fn requantize(&self) -> Option<Requantize> {
+        match self {
+            Self::Conv2d(conv) => conv.requantize,
+            Self::DepthwiseConv2d(conv) => conv.requantize,
+            Self::Dense(dense) => dense.requantize,
+            _ => None,
+        }
+    }
+
     /// What is done to the accumulators; for a fused node, those of its last stage.
     pub fn epilogue(&self) -> Epilogue {
         match self {
@@ -92,11 +102,14 @@ impl Op {
 
     /// The parameters that the operation reads, those of stages included, in order of execution.
     pub fn params(&self) -> Vec<ParamId> {
-        let with = |weight, bias: Option<ParamId>| std::iter::once(weight).chain(bias).collect();
+        let with = |weight, bias: Option<ParamId>, requantize: Option<Requantize>| {
+            let requantize = requantize.into_iter().flat_map(Requantize::params);
+            std::iter::once(weight).chain(bias).chain(requantize).collect()
+        };
         match self {
-            Self::Conv2d(conv) => with(conv.weight, conv.bias),
-            Self::DepthwiseConv2d(conv) => with(conv.weight, conv.bias),
-            Self::Dense(dense) => with(dense.weight, Some(dense.bias)),
+            Self::Conv2d(conv) => with(conv.weight, conv.bias, conv.requantize),
+            Self::DepthwiseConv2d(conv) => with(conv.weight, conv.bias, conv.requantize),
+            Self::Dense(dense) => with(dense.weight, Some(dense.bias), dense.requantize),
             Self::BatchNorm(norm) => vec![norm.gamma, norm.beta, norm.mean, norm.variance],
             Self::Fused(fused) => fused.stages.iter().flat_map(|stage| stage.op.params()).collect(),
             Self::Input | Self::Activation(_) | Self::Add | Self::GlobalAvgPool | Self::Repack => Vec::new(),
@@ -118,6 +131,8 @@ pub struct Conv2d {
     pub window: Window,
     pub weight: ParamId,
     pub bias: Option<ParamId>,
+    /// What precedes the epilogue where values are quantised.
+    pub requantize: Option<Requantize>,
     pub epilogue: Epilogue,
 }
 
@@ -126,6 +141,8 @@ pub struct DepthwiseConv2d {
     pub window: Window,
     pub weight: ParamId,
     pub bias: Option<ParamId>,
+    /// What precedes the epilogue where values are quantised.
+    pub requantize: Option<Requantize>,
     pub epilogue: Epilogue,
 }
 
@@ -148,6 +165,7 @@ pub enum Activation {
 pub struct Dense {
     pub weight: ParamId,
     pub bias: ParamId,
+    pub requantize: Option<Requantize>,
 }
 
 /// What a convolution does with its accumulators before storing them: activation, then residual add, or the average of

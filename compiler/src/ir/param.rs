@@ -1,5 +1,7 @@
 //! Symbolic parameters: the graph knows names and shapes, never values.
 
+use super::ElementType;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ParamId(pub usize);
 
@@ -9,6 +11,7 @@ pub struct Param {
     pub name: String,
     /// Convolution `[kh, kw, in, out]`, depthwise `[kh, kw, channels]`, dense `[in, out]`, vectors `[channels]`.
     pub shape: Vec<usize>,
+    pub element: ElementType,
     pub source: ParamSource,
 }
 

@@ -96,7 +96,7 @@ fn border_input(graph: &mut Graph, reader: NodeId, input: NodeId, window: Window
     let mut origin = graph.node(reader).origin.clone();
     origin.name.push_str(".border");
     origin.layer = None;
-    let tensor = Tensor { shape, layout };
+    let tensor = Tensor { layout, ..graph.node(input).tensor };
     let repack = graph.add(Node { op: Op::Repack, origin, tensor, tile: None, place: None, workspace: None }, &[input]);
     graph.redirect(reader, input, repack);
 }
@@ -151,7 +151,7 @@ fn ring_before_window(fused: &mut Fused, input: Tensor) {
     origin.name.push_str(".rows");
     origin.layer = None;
     let layout = Layout { group: input.shape.channels, border: sides, ring };
-    let tensor = Tensor { shape: input.shape, layout };
+    let tensor = Tensor { layout, ..input };
     fused.stages.insert(0, Stage { op: Op::Repack, origin, tensor, tile: None, place: None, workspace: None });
 }
 

@@ -10,7 +10,7 @@
 
 use super::{Remark, remark, sole_input};
 use crate::ir::verify::Postcondition;
-use crate::ir::{BatchNorm, Graph, NodeId, Op, Param, ParamId, ParamSource};
+use crate::ir::{BatchNorm, ElementType, Graph, NodeId, Op, Param, ParamId, ParamSource};
 
 /// What the names of weights that are still to be folded end in.
 const RAW: &str = ".raw_weight";
@@ -52,9 +52,14 @@ fn fold(graph: &mut Graph, id: NodeId, norm: &BatchNorm, conv: NodeId, raw: Para
     let base = name.strip_suffix(RAW).unwrap_or(&name);
     let channels = graph.node(conv).tensor.shape.channels;
     let source = ParamSource::FoldedWeight { weight: raw, gamma, variance, epsilon };
-    let weight = graph.add_param(Param { name: format!("{base}.weight"), shape, source });
+    let weight = graph.add_param(Param { name: format!("{base}.weight"), shape, element: ElementType::F32, source });
     let source = ParamSource::FoldedBias { gamma, beta, mean, variance, epsilon };
-    let bias = graph.add_param(Param { name: format!("{base}.bias"), shape: vec![channels], source });
+    let bias = graph.add_param(Param {
+        name: format!("{base}.bias"),
+        shape: vec![channels],
+        element: ElementType::F32,
+        source,
+    });
     match &mut graph.node_mut(conv).op {
         Op::Conv2d(op) => (op.weight, op.bias) = (weight, Some(bias)),
         Op::DepthwiseConv2d(op) => (op.weight, op.bias) = (weight, Some(bias)),

@@ -8,14 +8,13 @@ pub(super) const PADDING: &[(&str, PaddingConvention)] =
 pub(super) const ACTIVATION: &[(&str, ActivationKind)] =
     &[("relu6", ActivationKind::Relu6), ("relu", ActivationKind::Relu)];
 
-pub(super) const PRECISION: &[(&str, Precision)] = &[("f32", Precision::F32)];
-pub(super) const PLANNED_PRECISION: &[&str] = &["int8", "uint8"];
+pub(super) const PRECISION: &[(&str, Precision)] =
+    &[("f32", Precision::F32), ("int8", Precision::Int8), ("uint8", Precision::Uint8)];
 
 pub(super) const NUMERICS: &[(&str, Numerics)] = &[("fast", Numerics::Fast), ("strict", Numerics::Strict)];
 
-pub(super) const ROUNDING: &[(&str, Rounding)] = &[("even", Rounding::Even)];
-/// TensorFlow Lite's two ways of rounding the products of quantised layers.
-pub(super) const PLANNED_ROUNDING: &[&str] = &["away", "up"];
+pub(super) const ROUNDING: &[(&str, Rounding)] =
+    &[("even", Rounding::Even), ("xnnpack", Rounding::Xnnpack), ("tflite-reference", Rounding::TfliteReference)];
 
 pub(super) const FUSION: &[(&str, Fusion)] =
     &[("none", Fusion::None), ("relu6", Fusion::Relu6), ("block", Fusion::Block)];

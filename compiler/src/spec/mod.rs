@@ -91,6 +91,8 @@ pub struct NetworkSpec {
     pub head: Head,
     pub preprocessing: Preprocessing,
     pub precision: Precision,
+    /// Where a quantised precision was given; `None` for float32.
+    pub precision_place: Option<Place>,
     pub numerics: Numerics,
     pub rounding: Rounding,
     pub fusion: Fusion,
@@ -182,9 +184,21 @@ pub struct Preprocessing {
     pub offset: [f32; 3],
 }
 
+/// The type of weights and values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
     F32,
+    /// Weights of a scale for each output channel, values of a scale and a zero point for each tensor.
+    Int8,
+    /// Weights and values alike of one scale and one zero point for each tensor.
+    Uint8,
+}
+
+impl Precision {
+    /// Whether values stand for `scale * (q - zero_point)`.
+    pub fn is_quantised(self) -> bool {
+        self != Self::F32
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,11 +209,22 @@ pub enum Numerics {
     Fast,
 }
 
-/// Where a result lies between two representable values.
+/// What becomes of a result that lies between two representable values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rounding {
-    /// To the nearest, ties to even, as IEEE 754 rounds.
+    /// To the nearest, ties to even, as IEEE 754 rounds: float32 knows no other.
     Even,
+    /// Quantised values as XNNPACK computes them, which LiteRT runs by default.
+    Xnnpack,
+    /// Quantised values as TensorFlow Lite's reference kernels compute them, in gemmlowp's fixed point.
+    TfliteReference,
+}
+
+impl Rounding {
+    /// The rounding where a spec names none.
+    pub fn of(precision: Precision) -> Self {
+        if precision.is_quantised() { Self::Xnnpack } else { Self::Even }
+    }
 }
 
 /// An instruction set that kernels are generated for.

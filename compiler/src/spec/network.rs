@@ -3,7 +3,7 @@
 use super::resolve::{Resolved, scaled};
 use super::values::{Checker, Given};
 use super::walk::{Draft, RowDraft};
-use super::{BlockRow, Head, MAX_BLOCKS, MAX_CHANNELS, NetworkSpec, ResidualRule, Stem};
+use super::{BlockRow, Head, MAX_BLOCKS, MAX_CHANNELS, NetworkSpec, ResidualRule, Rounding, Stem};
 use crate::diagnostic::{Diagnostic, Place, catalogue};
 
 /// Elements of the largest tensor: 4 GiB in f32, and every offset in it fits 32 bits.
@@ -18,6 +18,7 @@ pub(super) fn check(checker: &mut Checker<'_>, draft: Draft) -> Option<NetworkSp
     check_channels_left(checker, &draft);
     check_block_count(checker, &draft);
     check_blocks(checker, &draft);
+    check_rounding(checker, &draft);
     let places = Places {
         resolution: draft.resolution.as_ref().map(|given| given.place),
         blocks: draft.rows.as_ref().map(|given| given.place),
@@ -129,9 +130,25 @@ fn check_residual(checker: &mut Checker<'_>, row: &RowDraft, input: Option<usize
     checker.push(Diagnostic::new(&catalogue::RESIDUAL_SHAPES, message).at(residual.place).help(help));
 }
 
+/// Each precision has roundings of its own. With an unreadable precision there is nothing to compare.
+fn check_rounding(checker: &mut Checker<'_>, draft: &Draft) {
+    let (Some(precision), Some(Some(rounding))) = (&draft.precision, &draft.rounding) else { return };
+    if precision.value.is_quantised() == (rounding.value != Rounding::Even) {
+        return;
+    }
+    let (precision, word) = (precision.value, rounding.value.name());
+    let help = match Rounding::of(precision) {
+        Rounding::Even => "leave `rounding` out, or write `precision: int8` or `precision: uint8`",
+        _ => "write `rounding: xnnpack` or `rounding: tflite-reference`",
+    };
+    let message = format!("`rounding` is `{word}`, which values of {} do not have", precision.name());
+    checker.push(Diagnostic::new(&catalogue::ROUNDING, message).at(rounding.place).help(help));
+}
+
 fn assemble(checker: &Checker<'_>, draft: Draft) -> Option<NetworkSpec> {
     let stem = draft.stem?;
     let head = draft.head?;
+    let precision = draft.precision?;
     let blocks = draft.rows?.value.into_iter().map(|row| {
         Some(BlockRow {
             expansion: row.expansion?.value,
@@ -154,9 +171,10 @@ fn assemble(checker: &Checker<'_>, draft: Draft) -> Option<NetworkSpec> {
         blocks: blocks.collect::<Option<_>>()?,
         head: Head { channels: head.channels?.value, line: head.line },
         preprocessing: draft.preprocessing?,
-        precision: draft.precision?,
+        precision: precision.value,
+        precision_place: precision.value.is_quantised().then_some(precision.place),
         numerics: draft.numerics?,
-        rounding: draft.rounding?,
+        rounding: draft.rounding?.map_or(Rounding::of(precision.value), |given| given.value),
         fusion: draft.fusion?,
         isas: draft.isas?,
         threads: draft.threads?,

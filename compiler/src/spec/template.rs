@@ -74,9 +74,9 @@ blocks:
 head: {{ channels: 1280 }}  # scaled by widths above 1 only
 
 # The code that is generated. None of it changes which weights fit.
-precision: f32
+precision: f32  # or int8, uint8: of weights that were quantised
 numerics: fast  # or strict: the same bits on every machine, instruction set and fusion level
-rounding: even  # to the nearest value, ties to the even one
+rounding: even  # for int8 and uint8: xnnpack, as LiteRT computes, or tflite-reference
 fusion: block  # block: streamed inverted residuals; relu6: fused epilogues; none: layer by layer
 isa: [avx512, avx2, neon, portable]  # what to generate kernels for; the machine's best is taken
 threads: 1  # cores that share the work of one call

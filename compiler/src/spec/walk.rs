@@ -24,9 +24,10 @@ pub(super) struct Draft {
     pub rows: Option<Given<Vec<RowDraft>>>,
     pub head: Option<HeadDraft>,
     pub preprocessing: Option<Preprocessing>,
-    pub precision: Option<Precision>,
+    pub precision: Option<Given<Precision>>,
     pub numerics: Option<Numerics>,
-    pub rounding: Option<Rounding>,
+    /// `None` within where it is left to the precision.
+    pub rounding: Option<Option<Given<Rounding>>>,
     pub fusion: Option<Fusion>,
     pub isas: Option<Vec<Isa>>,
     pub threads: Option<usize>,
@@ -129,9 +130,9 @@ pub(super) fn walk(checker: &mut Checker<'_>, root: &Node, arguments: &Arguments
         rows: settings.required("blocks", rows),
         head: settings.required("head", head),
         preprocessing: settings.or("preprocessing", Preprocessing::from_range(-1.0, 1.0), Checker::preprocessing),
-        precision: settings.or("precision", Precision::F32, Checker::precision),
+        precision: settings.or("precision", Given { value: Precision::F32, place: root.place }, Checker::precision),
         numerics: settings.or("numerics", Numerics::Fast, Checker::numerics),
-        rounding: settings.or("rounding", Rounding::Even, Checker::rounding),
+        rounding: settings.or("rounding", None, Checker::rounding),
         fusion: settings.or("fusion", Fusion::Block, Checker::fusion),
         isas: settings.or("isa", Isa::ALL.to_vec(), Checker::isas),
         threads: settings.or("threads", 1, Checker::threads),
@@ -272,16 +273,18 @@ impl Checker<'_> {
         self.choice(entry, &catalogue::ACTIVATION, choices::ACTIVATION, &[])
     }
 
-    fn precision(&mut self, entry: &Entry<'_>) -> Option<Precision> {
-        self.choice(entry, &catalogue::PRECISION, choices::PRECISION, choices::PLANNED_PRECISION)
+    fn precision(&mut self, entry: &Entry<'_>) -> Option<Given<Precision>> {
+        let value = self.choice(entry, &catalogue::PRECISION, choices::PRECISION, &[])?;
+        Some(Given { value, place: entry.place() })
     }
 
     fn numerics(&mut self, entry: &Entry<'_>) -> Option<Numerics> {
         self.choice(entry, &catalogue::NUMERICS, choices::NUMERICS, &[])
     }
 
-    fn rounding(&mut self, entry: &Entry<'_>) -> Option<Rounding> {
-        self.choice(entry, &catalogue::ROUNDING, choices::ROUNDING, choices::PLANNED_ROUNDING)
+    fn rounding(&mut self, entry: &Entry<'_>) -> Option<Option<Given<Rounding>>> {
+        let value = self.choice(entry, &catalogue::ROUNDING, choices::ROUNDING, &[])?;
+        Some(Some(Given { value, place: entry.place() }))
     }
 
     fn fusion(&mut self, entry: &Entry<'_>) -> Option<Fusion> {

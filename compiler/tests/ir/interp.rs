@@ -64,7 +64,8 @@ fn strict_dense_convolutions_take_taps_in_raster_order() {
     let input = hand.input(shape);
     let (weight, bias) = (hand.param("w", &[3, 3, 3, channels]), Some(hand.param("b", &[channels])));
     let epilogue = Epilogue::default();
-    let conv = hand.op("conv", Op::Conv2d(Conv2d { window: WINDOW, weight, bias, epilogue }), &[input]);
+    let conv =
+        hand.op("conv", Op::Conv2d(Conv2d { window: WINDOW, weight, bias, requantize: None, epilogue }), &[input]);
     let output = hand.0.node(conv).tensor.shape;
     assert_eq!(output, Shape::new(3, 4, 4));
     let (bindings, image) = (random_bindings(&hand.0, 1), random_input(shape, 2));
@@ -88,7 +89,7 @@ fn strict_depthwise_convolutions_take_taps_column_by_column() {
     let input = hand.input(shape);
     let (weight, bias) = (hand.param("w", &[3, 3, 6]), Some(hand.param("b", &[6])));
     let epilogue = Epilogue::default();
-    let op = Op::DepthwiseConv2d(DepthwiseConv2d { window: WINDOW, weight, bias, epilogue });
+    let op = Op::DepthwiseConv2d(DepthwiseConv2d { window: WINDOW, weight, bias, requantize: None, epilogue });
     let conv = hand.op("conv", op, &[input]);
     let output = hand.0.node(conv).tensor.shape;
     let (bindings, image) = (random_bindings(&hand.0, 1), random_input(shape, 2));
@@ -127,7 +128,7 @@ fn strict_pool_and_dense() {
     let input = hand.input(shape);
     let pool = hand.op("pool", Op::GlobalAvgPool, &[input]);
     let (weight, bias) = (hand.param("w", &[5, 2]), hand.param("b", &[2]));
-    hand.op("dense", Op::Dense(Dense { weight, bias }), &[pool]);
+    hand.op("dense", Op::Dense(Dense { weight, bias, requantize: None }), &[pool]);
     let (bindings, image) = (random_bindings(&hand.0, 1), random_input(shape, 2));
     let found = result(&hand.0, &bindings, &image, Mode::Strict);
     let means: Vec<f32> =

@@ -2,8 +2,8 @@
 
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::ir::{
-    Conv2d, DepthwiseConv2d, Epilogue, Graph, Node, NodeId, Op, Origin, Padding, Param, ParamId, ParamSource, Shape,
-    Tensor, Window, infer,
+    Conv2d, DepthwiseConv2d, ElementType, Epilogue, Graph, Node, NodeId, Op, Origin, Padding, Param, ParamId,
+    ParamSource, Shape, Tensor, Window, infer,
 };
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::passes::{self, Target};
@@ -68,7 +68,12 @@ pub struct Hand(pub Graph);
 
 impl Hand {
     pub fn param(&mut self, name: &str, shape: &[usize]) -> ParamId {
-        self.0.add_param(Param { name: name.to_owned(), shape: shape.to_vec(), source: ParamSource::Stored })
+        self.0.add_param(Param {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+            element: ElementType::F32,
+            source: ParamSource::Stored,
+        })
     }
 
     pub fn input(&mut self, shape: Shape) -> NodeId {
@@ -86,7 +91,7 @@ impl Hand {
         let wanted = [1, 1, self.0.node(input).tensor.shape.channels, channels];
         let (weight, bias) =
             (self.param(&format!("{name}.weight"), &wanted), Some(self.param(&format!("{name}.bias"), &[channels])));
-        self.op(name, Op::Conv2d(Conv2d { window: Window::POINT, weight, bias, epilogue }), &[input])
+        self.op(name, Op::Conv2d(Conv2d { window: Window::POINT, weight, bias, requantize: None, epilogue }), &[input])
     }
 
     /// 3x3 with stride 1, a border of one pixel and a bias.
@@ -98,7 +103,11 @@ impl Hand {
         );
         let padding = Padding { top: 1, left: 1, bottom: 1, right: 1 };
         let window = Window { kernel: [3, 3], stride: [1, 1], padding };
-        self.op(name, Op::DepthwiseConv2d(DepthwiseConv2d { window, weight, bias, epilogue }), &[input])
+        self.op(
+            name,
+            Op::DepthwiseConv2d(DepthwiseConv2d { window, weight, bias, requantize: None, epilogue }),
+            &[input],
+        )
     }
 
     fn node(&mut self, name: &str, op: Op, shape: Shape, inputs: &[NodeId]) -> NodeId {

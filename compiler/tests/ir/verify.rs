@@ -3,7 +3,8 @@
 use mbvc_compiler::ir::verify::Invariant::{self, Acyclic, Ends, Inputs, Layers, Params, Stages, Steps, Type};
 use mbvc_compiler::ir::verify::{Postcondition, Violation, verify};
 use mbvc_compiler::ir::{
-    Activation, Epilogue, Fused, Graph, Layout, Op, Padding, Param, ParamId, ParamSource, Place, Shape, Stage,
+    Activation, ElementType, Epilogue, Fused, Graph, Layout, Op, Padding, Param, ParamId, ParamSource, Place, Shape,
+    Stage,
 };
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::passes::{self, Target};
@@ -157,7 +158,12 @@ fn types() {
 #[test]
 fn params() {
     let mut graph = unfused();
-    let twin = Param { name: "stem.bn.mean".to_owned(), shape: vec![8], source: ParamSource::Stored };
+    let twin = Param {
+        name: "stem.bn.mean".to_owned(),
+        shape: vec![8],
+        element: ElementType::F32,
+        source: ParamSource::Stored,
+    };
     graph.add_param(twin);
     found(&graph, &[], Params, "stem.bn.mean", "is the name of two parameters");
 
@@ -187,7 +193,7 @@ fn recipes_of_params() {
     let [gamma, short] = [hand.param("gamma", &[4]), hand.param("short", &[3])];
     let mut fold = |name: &str, weight, gamma, variance| {
         let source = ParamSource::FoldedWeight { weight, gamma, variance, epsilon: 1e-3 };
-        hand.0.add_param(Param { name: name.to_owned(), shape: vec![1, 1, 2, 4], source })
+        hand.0.add_param(Param { name: name.to_owned(), shape: vec![1, 1, 2, 4], element: ElementType::F32, source })
     };
     let folded = fold("right", weight, gamma, gamma);
     fold("unequal", weight, gamma, short);

@@ -80,9 +80,11 @@ const VALUES: &[Case] = &[
     ("name_with_a_space", &[("name: Small", "name: Mobile Net")]),
     ("name_is_a_number", &[("name: Small", "name: 224")]),
     ("name_is_not_ascii", &[("name: Small", "name: Größe")]),
-    ("int8_is_planned", &[("width: 1.0", "precision: int8")]),
+    ("unknown_precision", &[("width: 1.0", "precision: int4")]),
+    ("rounding_of_float", &[("width: 1.0", "rounding: xnnpack")]),
+    ("rounding_of_integers", &[("width: 1.0", "precision: uint8\nrounding: even")]),
     ("unknown_numerics", &[("width: 1.0", "numerics: fst")]),
-    ("other_rounding_is_planned", &[("width: 1.0", "rounding: away")]),
+    ("unknown_rounding", &[("width: 1.0", "rounding: away")]),
     ("too_many_threads", &[("width: 1.0", "threads: 65")]),
     ("no_threads", &[("width: 1.0", "threads: 0")]),
     ("too_large_a_batch", &[("width: 1.0", "batch: 65")]),
@@ -273,10 +275,22 @@ fn scratch_beyond_the_budget() {
 }
 
 #[test]
+fn a_precision_without_kernels_is_told_before_code_is_generated() {
+    let told: String = ["int8", "uint8"]
+        .map(|precision| {
+            let source = SourceFile::new("net.yaml", GOOD.replace("width: 1.0", &format!("precision: {precision}")));
+            assert!(parse(&source).is_ok());
+            mbvc_compiler::compile(&source, &Overrides::none()).err().expect("no kernels").to_string()
+        })
+        .join("\n");
+    insta::assert_snapshot!(told);
+}
+
+#[test]
 fn every_rule_is_broken_somewhere() {
     let mut broken: BTreeSet<_> = [YAML, KEYS, VALUES, NETWORK].into_iter().flat_map(|table| told(table).1).collect();
     // Broken by the other tests of this file.
-    broken.extend(["file", "length", "encoding", "empty", "argument", "scratch"]);
+    broken.extend(["file", "length", "encoding", "empty", "argument", "scratch", "kernels"]);
     let missing: Vec<_> = catalogue::ALL.iter().map(|rule| rule.code).filter(|code| !broken.contains(code)).collect();
     assert_eq!(missing, ["internal"]);
 }

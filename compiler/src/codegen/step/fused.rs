@@ -300,7 +300,7 @@ impl Block<'_> {
 
     /// Reads the image rows that output row `row` of the stem needs, and the windows over them.
     fn image_rows(&self, conv: &Conv) -> (TokenStream, TokenStream) {
-        let Tensor { shape, layout } = conv.input;
+        let Tensor { shape, layout, .. } = conv.input;
         let Window { kernel: [kh, _], stride: [sh, _], padding } = conv.window;
         let slots = layout.stored_rows(shape);
         let row_stride = layout.row_stride(shape);
@@ -444,7 +444,7 @@ impl Block<'_> {
 
     /// Where the group's ring starts.
     fn group_offset(&self) -> TokenStream {
-        let Tensor { shape, layout } = self.ring.tensor;
+        let Tensor { shape, layout, .. } = self.ring.tensor;
         match layout.held_groups(shape) {
             1 => quote!(0),
             _ => {
@@ -461,7 +461,7 @@ fn stage_place(stage: &Stage) -> Place {
 
 /// Zeroes the columns beside the image in every row of a ring; the scratch holds what other steps left.
 fn clear_sides(name: &TokenStream, tensor: Tensor) -> TokenStream {
-    let Tensor { shape, layout } = tensor;
+    let Tensor { shape, layout, .. } = tensor;
     let rows = layout.stored_rows(shape) * layout.held_groups(shape);
     let border = layout.border;
     let [rows, stride, left, right] =
@@ -471,7 +471,7 @@ fn clear_sides(name: &TokenStream, tensor: Tensor) -> TokenStream {
 
 /// `rt::ring_rows` for `rows` rows of a ring under `top` zero rows.
 fn ring_rows(rows: usize, top: usize, ring: Tensor) -> TokenStream {
-    let Tensor { shape, layout } = ring;
+    let Tensor { shape, layout, .. } = ring;
     let [rows, top, height, slots, stride] =
         [rows, top, shape.height, layout.stored_rows(shape), layout.row_stride(shape)].map(lit);
     quote!(rt::ring_rows::<#rows, #top, #height, #slots, #stride>)

@@ -227,7 +227,7 @@ fn pool(context: &Context<'_>, node: &Node, input: &Node) -> (TokenStream, Vec<K
 
 /// Copies rows into a value with a border, which is cleared.
 fn repack(context: &Context<'_>, node: &Node, input: &Node) -> (TokenStream, Vec<Kernel>) {
-    let Tensor { shape, layout } = node.tensor;
+    let Tensor { shape, layout, .. } = node.tensor;
     let stored = context.team.share(layout.stored_rows(shape));
     let [top, end, stride, left] = [
         layout.border.top,
@@ -259,7 +259,7 @@ fn repack(context: &Context<'_>, node: &Node, input: &Node) -> (TokenStream, Vec
 
 /// Zeroes the border of a value that is written in place.
 fn clear_border(team: Members, tensor: Tensor) -> TokenStream {
-    let Tensor { shape, layout } = tensor;
+    let Tensor { shape, layout, .. } = tensor;
     let border = layout.border;
     if layout.elements(shape) == layout.group * shape.pixels() {
         return quote!();

@@ -81,7 +81,7 @@ fn accepted(site: &Site<'_>, input: Tensor, broken: &mut Vec<String>) {
 /// The rings of a stage, against the rows of a tile.
 fn streamed(site: &Site<'_>, broken: &mut Vec<String>) {
     let Some((fused, _)) = site.stage else { return };
-    let Tensor { shape, layout } = site.output;
+    let Tensor { shape, layout, .. } = site.output;
     let height = fused.stages.last().map_or(0, |last| last.tensor.shape.height);
     if !(1..=height).contains(&fused.rows) {
         broken.push(format!("is streamed in tiles of {} rows of {height}", fused.rows));

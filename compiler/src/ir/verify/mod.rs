@@ -5,6 +5,7 @@
 mod layout;
 mod place;
 mod postcondition;
+mod quant;
 mod site;
 mod structure;
 
@@ -32,6 +33,8 @@ pub enum Invariant {
     Params,
     /// Stages are a chain that ends in depthwise and projection, and make the node's value.
     Stages,
+    /// Element types agree, and quantised values say what they stand for.
+    Quantisation,
     /// A value lies as its readers accept it.
     Layout,
     /// A place is aligned, holds its value, and is shared with no other value that lives at the same time.
@@ -51,6 +54,7 @@ impl fmt::Display for Invariant {
             Self::Type => "type",
             Self::Params => "params",
             Self::Stages => "stages",
+            Self::Quantisation => "quantisation",
             Self::Layout => "layout",
             Self::Place => "place",
             Self::Postcondition(postcondition) => return write!(f, "after {}", postcondition.pass()),
@@ -98,6 +102,7 @@ impl fmt::Display for VerifyErrors {
 pub fn verify(graph: &Graph, pass: &str, since: &[Postcondition]) -> Result<(), VerifyErrors> {
     let mut found = Findings::default();
     let order = structure::check(graph, &mut found);
+    quant::check(graph, &mut found);
     layout::check(graph, since.contains(&Postcondition::LayoutsAssigned), &mut found);
     if let Some(order) = order {
         place::check(graph, &order, &mut found);

@@ -1,0 +1,71 @@
+//! Element types, and what the numbers of quantised values stand for.
+//!
+//! A quantised number `q` stands for `scale * (q - zero_point)`. Scales and zero points are parameters: the graph knows
+//! their names, and their values come with the weights.
+
+use super::ParamId;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ElementType {
+    F32,
+    I8,
+    U8,
+    /// Biases and zero points.
+    I32,
+}
+
+impl ElementType {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::I8 => "i8",
+            Self::U8 => "u8",
+            Self::I32 => "i32",
+        }
+    }
+
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::I8 | Self::U8 => 1,
+            Self::F32 | Self::I32 => 4,
+        }
+    }
+
+    /// Whether values of this type stand for others.
+    pub const fn is_quantised(self) -> bool {
+        matches!(self, Self::I8 | Self::U8)
+    }
+}
+
+/// One scale (float32) and one zero point (int32) for all elements of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Quant {
+    pub scale: ParamId,
+    pub zero_point: ParamId,
+}
+
+/// What becomes of the 32-bit sums of a layer, before its activation: `round(sum * input scale * weight scale / scale) +
+/// zero point`, saturated. How that is rounded is the spec's `rounding`.
+///
+/// The bias counts in steps of `input scale * weight scale`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Requantize {
+    /// Float32: one for each output channel, or a single one where the weights have a zero point.
+    pub weight_scale: ParamId,
+    /// Int32. Without one the weights are symmetric: their zero point is 0.
+    pub weight_zero_point: Option<ParamId>,
+    /// Of the layer's own result; where its epilogue adds a residual, the sum has another.
+    pub output: Quant,
+}
+
+impl Quant {
+    pub fn params(self) -> [ParamId; 2] {
+        [self.scale, self.zero_point]
+    }
+}
+
+impl Requantize {
+    pub fn params(self) -> impl Iterator<Item = ParamId> {
+        std::iter::once(self.weight_scale).chain(self.weight_zero_point).chain(self.output.params())
+    }
+}

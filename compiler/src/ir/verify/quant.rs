@@ -1,0 +1,95 @@
+//! Element types and quantisation parameters.
+//!
+//! | operation                  | rule                                                                                 |
+//! |----------------------------|--------------------------------------------------------------------------------------|
+//! | any                        | reads and makes one element type; a quantised value has a scale and a zero point      |
+//! | convolution, dense         | requantises if and only if quantised: weights of the values' type, bias int32         |
+//! | without residual or pool   | makes the quantisation that it requantises to                                         |
+//! | activation, repack         | keeps the quantisation                                                                |
+//! | batch normalisation        | is float32                                                                            |
+
+use super::site::{self, Site};
+use super::{Findings, Invariant};
+use crate::ir::infer::quant_params;
+use crate::ir::{ElementType, Graph, Op, ParamId, Tensor};
+
+pub fn check(graph: &Graph, found: &mut Findings) {
+    for id in graph.ids().filter(|id| matches!(graph.node(*id).op, Op::Input)) {
+        for message in value(graph, graph.node(id).tensor) {
+            found.at(Invariant::Quantisation, graph, id, message);
+        }
+    }
+    for site in site::all(graph).into_iter().filter(|site| !matches!(site.op, Op::Input)) {
+        let messages = value(graph, site.output).into_iter().chain(types(&site)).chain(operation(graph, &site));
+        for message in messages {
+            found.named(Invariant::Quantisation, &site.origin.name, Some(site.origin.line), message);
+        }
+    }
+}
+
+/// A value by itself.
+fn value(graph: &Graph, Tensor { element, quant, .. }: Tensor) -> Vec<String> {
+    match (element.is_quantised(), quant) {
+        (true, None) => vec![format!("makes {} without a scale", element.name())],
+        (false, Some(_)) => vec![format!("makes {} with a scale", element.name())],
+        (false, None) if element != ElementType::F32 => vec![format!("makes {}, which no value is", element.name())],
+        (false, None) => Vec::new(),
+        (true, Some(quant)) => {
+            let wanted = [(quant.scale, ElementType::F32), (quant.zero_point, ElementType::I32)];
+            wanted.into_iter().filter_map(|(id, element)| param(graph, id, element, Some(&[1]))).collect()
+        }
+    }
+}
+
+fn types(site: &Site<'_>) -> Option<String> {
+    let element = site.output.element;
+    let other = site.inputs.iter().find(|input| input.element != element)?;
+    Some(format!("makes {} of {}", element.name(), other.element.name()))
+}
+
+fn operation(graph: &Graph, site: &Site<'_>) -> Vec<String> {
+    let Tensor { element, quant, shape, .. } = site.output;
+    let layer = match site.op {
+        Op::Conv2d(conv) => Some((conv.weight, conv.bias)),
+        Op::DepthwiseConv2d(conv) => Some((conv.weight, conv.bias)),
+        Op::Dense(dense) => Some((dense.weight, Some(dense.bias))),
+        Op::Activation(_) | Op::Repack if site.inputs.iter().any(|input| input.quant != quant) => {
+            return vec!["makes another quantisation than it reads".to_owned()];
+        }
+        Op::BatchNorm(_) if element.is_quantised() => return vec!["normalises quantised values".to_owned()],
+        _ => None,
+    };
+    let Some((weight, bias)) = layer else { return Vec::new() };
+    let mut broken: Vec<String> = param(graph, weight, element, None).into_iter().collect();
+    let sums = if element.is_quantised() { ElementType::I32 } else { ElementType::F32 };
+    broken.extend(bias.and_then(|bias| param(graph, bias, sums, None)));
+    match site.op.requantize() {
+        None if element.is_quantised() => broken.push("does not requantise its sums".to_owned()),
+        Some(_) if !element.is_quantised() => broken.push("requantises float32".to_owned()),
+        None => {}
+        Some(requantize) => {
+            if bias.is_none() {
+                broken.push("has no bias".to_owned());
+            }
+            let further = site.op.epilogue().residual || site.op.epilogue().pool.is_some();
+            if !further && quant != Some(requantize.output) {
+                broken.push("makes another quantisation than it requantises to".to_owned());
+            }
+            let wanted = quant_params(requantize, shape.channels);
+            broken.extend(wanted.iter().filter_map(|(id, element, shape)| param(graph, *id, *element, Some(shape))));
+        }
+    }
+    broken
+}
+
+/// What is wrong with a parameter; that it is absent is told elsewhere, unless nothing else looks at it.
+fn param(graph: &Graph, id: ParamId, element: ElementType, shape: Option<&[usize]>) -> Option<String> {
+    let Some(param) = graph.get_param(id) else {
+        return shape.map(|_| format!("names parameter {}, which the graph does not have", id.0));
+    };
+    if param.element != element {
+        return Some(format!("wants {} for {}, which is {}", element.name(), param.name, param.element.name()));
+    }
+    let shape = shape.filter(|shape| **shape != *param.shape)?;
+    Some(format!("wants {shape:?} of {}, which is {:?}", param.name, param.shape))
+}
