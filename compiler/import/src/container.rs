@@ -1,4 +1,21 @@
-//! The canonical container: a safetensors file with canonical names, folded float32 weights and string metadata.
+//! The canonical container: a safetensors file with canonical names, folded weights and string metadata.
+//!
+//! With `mbvc.precision` = `f32` all tensors are F32. With `int8` and `uint8`, for every layer `L` and every value `V` that
+//! layers, adds and the pool make (`input`, `stem`, `block2.expand`, `block3.add`, `head.pool`, `classifier`; a layer's value
+//! has the layer's name and is what it makes after its activation, before a residual):
+//!
+//! | tensor                | int8                       | uint8             |
+//! |-----------------------|----------------------------|-------------------|
+//! | `L.weight`            | I8, symmetric              | U8                |
+//! | `L.weight.scale`      | F32 `[out]`                | F32 `[1]`         |
+//! | `L.weight.zero_point` |                            | I32 `[1]`, 0..=255|
+//! | `L.bias`              | I32 `[out]`, in steps of input scale * weight scale | the same |
+//! | `V.scale`             | F32 `[1]`                  | F32 `[1]`         |
+//! | `V.zero_point`        | I32 `[1]`, -128..=127      | I32 `[1]`, 0..=255|
+//!
+//! A number `q` stands for `scale * (q - zero_point)`; every scale is a normal number above 0. `mbvc.pool` says how the
+//! model averages: `mean` (TFLite's MEAN, whose result has a scale of its own) or `average` (AVERAGE_POOL_2D, whose result
+//! has its input's).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,23 +23,105 @@ use std::io::Write as _;
 use std::path::Path;
 
 use mbvc_compiler::interp::Bindings;
+use mbvc_compiler::ir::ElementType;
 use safetensors::{Dtype, SafeTensors};
 use serde::Serialize;
 
 use crate::error::{ErrorKind, ImportError, Result};
+use crate::quantised;
 use crate::source::{display_shape, elements};
 
 /// Version of the container's conventions, in `mbvc.format`.
 pub const FORMAT_VERSION: &str = "1";
 
-/// A named float32 tensor, row-major.
+/// The elements of a tensor.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Data {
+    F32(Vec<f32>),
+    I8(Vec<i8>),
+    U8(Vec<u8>),
+    I32(Vec<i32>),
+}
+
+impl Data {
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::I8(values) => values.len(),
+            Self::U8(values) => values.len(),
+            Self::I32(values) => values.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The values, where they are floats.
+    pub fn f32s(&self) -> Option<&[f32]> {
+        match self {
+            Self::F32(values) => Some(values),
+            _ => None,
+        }
+    }
+
+    pub fn element(&self) -> ElementType {
+        match self {
+            Self::F32(_) => ElementType::F32,
+            Self::I8(_) => ElementType::I8,
+            Self::U8(_) => ElementType::U8,
+            Self::I32(_) => ElementType::I32,
+        }
+    }
+
+    /// The values, exact.
+    pub fn to_f64(&self) -> Vec<f64> {
+        match self {
+            Self::F32(values) => values.iter().map(|value| f64::from(*value)).collect(),
+            Self::I8(values) => values.iter().map(|value| f64::from(*value)).collect(),
+            Self::U8(values) => values.iter().map(|value| f64::from(*value)).collect(),
+            Self::I32(values) => values.iter().map(|value| f64::from(*value)).collect(),
+        }
+    }
+
+    fn read(dtype: Dtype, bytes: &[u8]) -> Option<Self> {
+        let words = bytes.as_chunks::<4>().0;
+        Some(match dtype {
+            Dtype::F32 => Self::F32(words.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()),
+            Dtype::I32 => Self::I32(words.iter().map(|bytes| i32::from_le_bytes(*bytes)).collect()),
+            Dtype::I8 => Self::I8(bytes.iter().map(|byte| byte.cast_signed()).collect()),
+            Dtype::U8 => Self::U8(bytes.to_vec()),
+            _ => return None,
+        })
+    }
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::F32(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+            Self::I32(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+            Self::I8(values) => bytes.extend(values.iter().map(|value| value.cast_unsigned())),
+            Self::U8(values) => bytes.extend_from_slice(values),
+        }
+    }
+
+    fn dtype(&self) -> &'static str {
+        match self {
+            Self::F32(_) => "F32",
+            Self::I8(_) => "I8",
+            Self::U8(_) => "U8",
+            Self::I32(_) => "I32",
+        }
+    }
+}
+
+/// A named tensor, row-major.
 ///
 /// Convolutions are `[kh, kw, in, out]`, depthwise ones `[kh, kw, channels]`, the classifier `[in, out]`, biases `[out]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tensor {
     pub name: String,
     pub shape: Vec<usize>,
-    pub data: Vec<f32>,
+    pub data: Data,
 }
 
 /// What a container holds.
@@ -76,16 +175,10 @@ impl Container {
         let mut tensors = Vec::with_capacity(file.len());
         for name in header.offset_keys() {
             let view = file.tensor(&name).map_err(damaged)?;
-            if view.dtype() != Dtype::F32 {
-                return Err(ImportError::malformed(format!(
-                    "tensor '{}' is {:?}",
-                    crate::source::shorten(&name),
-                    view.dtype()
-                ))
-                .expected("F32"));
-            }
-            let (chunks, _) = view.data().as_chunks::<4>();
-            let data: Vec<f32> = chunks.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+            let data = Data::read(view.dtype(), view.data()).ok_or_else(|| {
+                ImportError::malformed(format!("tensor '{}' is {:?}", crate::source::shorten(&name), view.dtype()))
+                    .expected("F32, and in a quantised container I8, U8 or I32")
+            })?;
             if elements(view.shape())? != data.len() {
                 return Err(ImportError::malformed(format!(
                     "tensor '{}' has {} values for the shape {}",
@@ -96,7 +189,9 @@ impl Container {
             }
             tensors.push(Tensor { name, shape: view.shape().to_vec(), data });
         }
-        Ok(Self { tensors, metadata })
+        let container = Self { tensors, metadata };
+        quantised::check(&container)?;
+        Ok(container)
     }
 
     /// # Errors
@@ -110,9 +205,10 @@ impl Container {
         self.tensors.iter().find(|tensor| tensor.name == name)
     }
 
-    /// Number of weights and biases.
+    /// Number of weights and biases; scales and zero points are not counted.
     pub fn parameters(&self) -> usize {
-        self.tensors.iter().map(|tensor| tensor.data.len()).sum()
+        let counted = self.tensors.iter().filter(|tensor| !quantised::is_parameter_of(&tensor.name));
+        counted.map(|tensor| tensor.data.len()).sum()
     }
 
     /// The file's bytes, the same for the same content.
@@ -126,8 +222,8 @@ impl Container {
         }
         let mut offset = 0;
         for tensor in &self.tensors {
-            let end = offset + tensor.data.len() * size_of::<f32>();
-            let entry = Entry { dtype: "F32", shape: &tensor.shape, data_offsets: [offset, end] };
+            let end = offset + tensor.data.len() * tensor.data.element().bytes();
+            let entry = Entry { dtype: tensor.data.dtype(), shape: &tensor.shape, data_offsets: [offset, end] };
             if let Ok(entry) = serde_json::to_value(entry) {
                 header.insert(tensor.name.clone(), entry);
             }
@@ -140,9 +236,7 @@ impl Container {
         bytes.extend_from_slice(&(header.len() as u64).to_le_bytes());
         bytes.extend_from_slice(&header);
         for tensor in &self.tensors {
-            for value in &tensor.data {
-                bytes.extend_from_slice(&value.to_le_bytes());
-            }
+            tensor.data.write(&mut bytes);
         }
         bytes
     }
@@ -172,7 +266,7 @@ impl Container {
 /// Lets the reference interpreter run on the container's weights.
 impl Bindings for Container {
     fn get(&self, name: &str) -> Option<&[f32]> {
-        self.tensor(name).map(|tensor| tensor.data.as_slice())
+        self.tensor(name)?.data.f32s()
     }
 }
 
@@ -194,7 +288,7 @@ mod tests {
         let tensor = |name: &str, shape: &[usize], data: &[f32]| Tensor {
             name: name.into(),
             shape: shape.to_vec(),
-            data: data.to_vec(),
+            data: Data::F32(data.to_vec()),
         };
         let metadata = [("mbvc.format", "1"), ("mbvc.width", "1"), ("mbvc.labels", "a\n\"b\"\u{e9}")];
         Container {

@@ -1,7 +1,7 @@
 //! Folds normalisation into weights and biases: all in f64, rounded to f32 once
 //! (`ParamSource::FoldedWeight` and `FoldedBias` of the compiler are this recipe).
 
-use crate::container::Tensor;
+use crate::container::{Data, Tensor};
 use crate::error::{ImportError, Result};
 use crate::recognise::{Layer, Norm};
 use crate::source::Constant;
@@ -88,5 +88,5 @@ fn rounded(layer: &Layer<'_>, kind: &str, shape: &[usize], values: Vec<f64>) -> 
             .expected("numbers within the range of float32")
             .help("the file is damaged, or its training diverged"));
     }
-    Ok(Tensor { name: format!("{}.{kind}", layer.role), shape: shape.to_vec(), data })
+    Ok(Tensor { name: format!("{}.{kind}", layer.role), shape: shape.to_vec(), data: Data::F32(data) })
 }

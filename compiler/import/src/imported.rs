@@ -17,7 +17,7 @@ use crate::mismatch::{Mismatch, Mismatches};
 use crate::recognise::recognise;
 use crate::recover::{self, Fact, Recovered, recover};
 use crate::source::SourceGraph;
-use crate::{onnx, spec_yaml, tflite};
+use crate::{onnx, quantised, spec_yaml, tflite};
 
 /// Largest file that is read. Width 4 in double precision has 450 MB.
 const MAX_FILE: u64 = 1 << 30;
@@ -37,12 +37,29 @@ pub struct Imported {
     spec: NetworkSpec,
 }
 
-/// Reads an ONNX or TFLite file. The content tells which; `hint` decides where it does not.
+/// What becomes of a quantised model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantisation {
+    /// It stays what it is: integers, scales and zero points.
+    Keep,
+    /// Its weights become the float32 numbers that they stand for; the quantisation of values is dropped.
+    Dequantise,
+}
+
+/// Reads an ONNX or TFLite file, in float32. The content tells which; `hint` decides where it does not.
 ///
 /// # Errors
 /// Where the file cannot be read, is damaged, or holds no network of the MobileNetV2 family.
 pub fn read(path: &Path, hint: Option<Format>) -> Result<Imported> {
-    read_bytes(&read_file(path)?, &path.display().to_string(), hint)
+    read_with(path, hint, Quantisation::Dequantise)
+}
+
+/// As [`read`], with a choice of what becomes of quantised models.
+///
+/// # Errors
+/// As [`read`], and where a quantisation cannot be kept.
+pub fn read_with(path: &Path, hint: Option<Format>, quantisation: Quantisation) -> Result<Imported> {
+    read_bytes_with(&read_file(path)?, &path.display().to_string(), hint, quantisation)
 }
 
 /// As [`read`], from memory; `name` is for messages and, without its folders, for the metadata.
@@ -50,10 +67,18 @@ pub fn read(path: &Path, hint: Option<Format>) -> Result<Imported> {
 /// # Errors
 /// As [`read`], but for those of reading the file.
 pub fn read_bytes(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Imported> {
+    read_bytes_with(bytes, name, hint, Quantisation::Dequantise)
+}
+
+/// As [`read_with`], from memory.
+///
+/// # Errors
+/// As [`read_with`], but for those of reading the file.
+pub fn read_bytes_with(bytes: &[u8], name: &str, hint: Option<Format>, quantisation: Quantisation) -> Result<Imported> {
     let format = format::detect(bytes, name, hint)?;
     let imported = match format {
-        Format::Onnx => onnx::decode(bytes).and_then(|model| import(&onnx::read(&model)?, name)),
-        Format::TfLite => tflite::read(bytes).and_then(|graph| import(&graph, name)),
+        Format::Onnx => onnx::decode(bytes).and_then(|model| import(&onnx::read(&model)?, name, quantisation)),
+        Format::TfLite => tflite::read(bytes).and_then(|graph| import(&graph, name, quantisation)),
         Format::Container => {
             Err(ImportError::new(ErrorKind::NotAModel, "this is a safetensors file; there is nothing to import")
                 .expected("an ONNX or TFLite model")
@@ -68,13 +93,27 @@ pub fn read_bytes(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Impo
     Ok(imported)
 }
 
-fn import(graph: &SourceGraph<'_>, name: &str) -> Result<Imported> {
+fn import(graph: &SourceGraph<'_>, name: &str, quantisation: Quantisation) -> Result<Imported> {
     let chain = recognise(graph)?;
-    let (recovered, facts, mut notes) = recover(&chain, graph)?;
+    let (mut recovered, mut facts, mut notes) = recover(&chain, graph)?;
     notes.extend(graph.notes.iter().cloned());
+    let kept = match quantisation {
+        Quantisation::Keep => quantised::keep(&chain, graph)?,
+        Quantisation::Dequantise => None,
+    };
     let mut tensors = Vec::new();
-    for layer in chain.layers() {
-        tensors.extend(fold(layer)?);
+    let mut pool = None;
+    match kept {
+        Some(kept) => {
+            recovered.precision = kept.precision;
+            facts.push(Fact { key: "precision", value: kept.precision.name().into(), how: kept.how.into() });
+            (tensors, pool) = (kept.tensors, Some(kept.pool));
+        }
+        None => {
+            for layer in chain.layers() {
+                tensors.extend(fold(layer)?);
+            }
+        }
     }
     let file = Path::new(name).file_name().map_or(name.into(), |file| file.to_string_lossy());
     let source = match graph.producer.as_str() {
@@ -82,7 +121,7 @@ fn import(graph: &SourceGraph<'_>, name: &str) -> Result<Imported> {
         producer => format!("{} {file} ({producer})", graph.format),
     };
     let spec = parsed(&spec_yaml::render(&recovered, &source))?;
-    let container = Container { tensors, metadata: metadata(&recovered, source) };
+    let container = Container { tensors, metadata: metadata(&recovered, source, pool) };
     let imported = Imported { container, format: graph.format, recovered, facts, notes, spec };
     // The recovered table must come to the very layers that were read.
     imported.container.check_against(&imported.spec).map_err(|mismatches| {
@@ -96,21 +135,21 @@ fn parsed(yaml: &str) -> Result<NetworkSpec> {
         .map_err(|diagnostics| ImportError::unsupported(format!("the network breaks a rule of specs:\n{diagnostics}")))
 }
 
-fn metadata(network: &Recovered, source: String) -> BTreeMap<String, String> {
+fn metadata(network: &Recovered, source: String, pool: Option<&str>) -> BTreeMap<String, String> {
     let [height, width] = network.resolution;
-    [
+    let known = [
         ("format", FORMAT_VERSION.to_owned()),
         ("source", source),
         ("activation", network.activation.name().to_owned()),
         ("padding", network.padding.name().to_owned()),
-        ("precision", "f32".to_owned()),
+        ("precision", network.precision.name().to_owned()),
         ("classes", network.classes.to_string()),
         ("width", network.width.to_string()),
         ("resolution", format!("{height}x{width}")),
         ("preprocessing", recover::describe(&network.preprocessing)),
-    ]
-    .map(|(key, value)| (format!("mbvc.{key}"), value))
-    .into()
+    ];
+    let pool = pool.map(|kind| ("pool", kind.to_owned()));
+    known.into_iter().chain(pool).map(|(key, value)| (format!("mbvc.{key}"), value)).collect()
 }
 
 impl Imported {

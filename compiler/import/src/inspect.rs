@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::container::{Container, Tensor};
 use crate::error::Result;
 use crate::format::{Format, detect};
-use crate::imported::{read_bytes, read_file};
+use crate::imported::{Quantisation, read_bytes_with, read_file};
 use crate::recover::Fact;
 use crate::source::display_shape;
 
@@ -19,8 +19,10 @@ pub struct TensorSummary {
     pub name: String,
     pub shape: Vec<usize>,
     pub parameters: usize,
-    pub min: f32,
-    pub max: f32,
+    /// Of the elements: `f32`, `i8`, `u8` or `i32`.
+    pub element: &'static str,
+    pub min: f64,
+    pub max: f64,
 }
 
 /// What a container or a model file holds.
@@ -58,7 +60,7 @@ pub fn inspect_bytes(bytes: &[u8], name: &str) -> Result<Inspection> {
     let (container, facts, notes) = if format == Format::Container {
         (Container::from_bytes(bytes, name)?, Vec::new(), Vec::new())
     } else {
-        let imported = read_bytes(bytes, name, Some(format))?;
+        let imported = read_bytes_with(bytes, name, Some(format), Quantisation::Keep)?;
         (imported.container, imported.facts, imported.notes)
     };
     Ok(Inspection {
@@ -74,12 +76,14 @@ pub fn inspect_bytes(bytes: &[u8], name: &str) -> Result<Inspection> {
 }
 
 fn summary(tensor: &Tensor) -> TensorSummary {
+    let values = tensor.data.to_f64();
     TensorSummary {
         name: tensor.name.clone(),
         shape: tensor.shape.clone(),
         parameters: tensor.data.len(),
-        min: tensor.data.iter().copied().fold(f32::INFINITY, f32::min),
-        max: tensor.data.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+        element: tensor.data.element().name(),
+        min: values.iter().copied().fold(f64::INFINITY, f64::min),
+        max: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
     }
 }
 
@@ -109,10 +113,10 @@ impl fmt::Display for Inspection {
         for note in &self.notes {
             writeln!(f, "\nnote: {note}")?;
         }
-        writeln!(f, "\n{:26} {:>14} {:>12}   range", "tensor", "shape", "parameters")?;
-        for TensorSummary { name, shape, parameters, min, max } in &self.tensors {
+        writeln!(f, "\n{:30} {:>5} {:>14} {:>12}   range", "tensor", "type", "shape", "elements")?;
+        for TensorSummary { name, shape, parameters, element, min, max } in &self.tensors {
             let (name, shape) = (crate::source::shorten(name), display_shape(shape));
-            writeln!(f, "{name:26} {shape:>14} {:>12}   {min:.4} to {max:.4}", grouped(*parameters))?;
+            writeln!(f, "{name:30} {element:>5} {shape:>14} {:>12}   {min:.4} to {max:.4}", grouped(*parameters))?;
         }
         Ok(())
     }

@@ -42,8 +42,25 @@ impl fmt::Display for Mismatches {
     }
 }
 
+/// What tensors are to their layer or value, the longer endings first.
+const KINDS: [&str; 6] = ["weight.scale", "weight.zero_point", "weight", "bias", "scale", "zero_point"];
+
+/// The tensors of a quantised network: those that its graph reads.
+fn quantised_tensors(spec: &NetworkSpec) -> Vec<(String, &'static str, Vec<usize>)> {
+    let graph = mbvc_compiler::lower::lower(spec);
+    let named = graph.used_params().into_iter().filter_map(|id| {
+        let param = graph.get_param(id)?;
+        let (kind, layer) = KINDS.into_iter().find_map(|kind| Some((kind, param.name.strip_suffix(kind)?)))?;
+        Some((layer.trim_end_matches('.').to_owned(), kind, param.shape.clone()))
+    });
+    named.collect()
+}
+
 /// The tensors that `spec` asks for, in order of execution: layer, kind, shape.
 pub fn expected_tensors(spec: &NetworkSpec) -> Vec<(String, &'static str, Vec<usize>)> {
+    if spec.precision.is_quantised() {
+        return quantised_tensors(spec);
+    }
     let resolved = spec.resolve();
     let mut tensors = Vec::new();
     let mut layer = |name: String, weight: Vec<usize>| {

@@ -1,6 +1,8 @@
 //! What network is it? From the recognised layers to the table, the width and the conventions of a spec.
 
-use mbvc_compiler::spec::{ActivationKind, MAX_BLOCKS, PaddingConvention, Preprocessing, ResidualRule, make_divisible};
+use mbvc_compiler::spec::{
+    ActivationKind, MAX_BLOCKS, PaddingConvention, Precision, Preprocessing, ResidualRule, make_divisible,
+};
 use serde::Serialize;
 
 use crate::error::{ImportError, Result};
@@ -29,6 +31,7 @@ pub struct Recovered {
     pub padding: PaddingConvention,
     pub activation: ActivationKind,
     pub batch_norm_epsilon: f64,
+    pub precision: Precision,
     pub classes: usize,
     /// Channels before the width multiplier, and stride.
     pub stem: [usize; 2],
@@ -107,6 +110,7 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
         padding,
         activation: chain.activation,
         batch_norm_epsilon: epsilon,
+        precision: Precision::F32,
         classes,
         stem: [stem, chain.stem.stride],
         rows,

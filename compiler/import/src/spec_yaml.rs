@@ -44,6 +44,9 @@ blocks:
         let _ = writeln!(text, "  - {{ t: {expansion}, c: {channels}, n: {repeat}, s: {stride}{residual} }}");
     }
     let _ = writeln!(text, "head: {{ channels: {} }}", network.head);
+    if network.precision.is_quantised() {
+        let _ = writeln!(text, "\nprecision: {}", network.precision.name());
+    }
     text
 }
 

@@ -79,7 +79,7 @@ fn a_wrong_extension_is_a_note_not_an_error() {
 fn a_damaged_weight_is_told_with_its_layer() {
     let bytes = fs::read(fixture("same_plain_op13.onnx")).unwrap();
     let weight = mbvc_import::read(&fixture("same_plain_op13.onnx"), None).unwrap();
-    let first = weight.container.tensor("head.bias").unwrap().data[0].to_le_bytes();
+    let first = weight.container.tensor("head.bias").unwrap().data.f32s().unwrap()[0].to_le_bytes();
     let at = bytes.windows(4).position(|window| window == first).unwrap();
     let mut damaged = bytes.clone();
     damaged[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());

@@ -9,6 +9,8 @@ mod proto;
 mod scope;
 mod tensor;
 
+use std::collections::HashMap;
+
 use std::collections::HashSet;
 
 use bytes::Bytes;
@@ -64,6 +66,7 @@ pub fn read(model: &Model) -> Result<SourceGraph<'_>> {
     }
     let producer = format!("{} {}", shorten(&model.producer_name), shorten(&model.producer_version));
     Ok(SourceGraph {
+        quants: HashMap::new(),
         format: Format::Onnx,
         producer: producer.trim().to_owned(),
         input: value,

@@ -1,7 +1,7 @@
 //! A convolution with what follows it up to its activation, checked against what the family has at its place.
 
 use crate::error::{ImportError, Result};
-use crate::source::{Affine, BatchNorm, Constant, Conv, Dense, Kernel, Node, Op, Pads, display_shape};
+use crate::source::{Affine, BatchNorm, Constant, Conv, Dense, Kernel, Node, Op, Pads, Value, display_shape};
 
 /// What the family has at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub struct Layer<'g> {
     /// `[kh, kw, in, out]`, depthwise `[kh, kw, channels]`, classifier `[in, out]`.
     pub shape: Vec<usize>,
     pub stride: usize,
+    /// What it makes, activated.
+    pub output: Value,
 }
 
 impl Layer<'_> {

@@ -25,6 +25,7 @@ pub struct Chain<'g> {
     pub stem: Layer<'g>,
     pub blocks: Vec<Block<'g>>,
     pub head: Layer<'g>,
+    pub pool: Pool,
     pub classifier: Layer<'g>,
     pub activation: ActivationKind,
     /// `None` where the geometry allows both conventions.
@@ -37,6 +38,14 @@ pub struct Chain<'g> {
     pub front: Option<[[f64; 3]; 2]>,
 }
 
+/// The global average.
+#[derive(Debug, Clone, Copy)]
+pub struct Pool {
+    /// A pool of a window that covers the image, rather than a mean.
+    pub windowed: bool,
+    pub output: Value,
+}
+
 /// One inverted residual block.
 #[derive(Debug)]
 pub struct Block<'g> {
@@ -45,6 +54,8 @@ pub struct Block<'g> {
     pub depthwise: Layer<'g>,
     pub project: Layer<'g>,
     pub residual: bool,
+    /// What the block makes: the sum where it has a residual, else its projection's.
+    pub output: Value,
     pub in_channels: usize,
 }
 
@@ -84,10 +95,12 @@ pub fn recognise<'g>(graph: &'g SourceGraph<'_>) -> Result<Chain<'g>> {
         (project, value) =
             walk.layer(value, &format!("block{number}.project"), Want::Pointwise { activated: false })?;
         (residual, value) = walk.residual(input, value, number)?;
-        blocks.push(Block { expand, depthwise, project, residual, in_channels });
+        blocks.push(Block { expand, depthwise, project, residual, output: value, in_channels });
     };
     let classifier;
-    value = walk.pool(value)?;
+    let pooled;
+    (pooled, value) = walk.pool(value)?;
+    let pool = Pool { windowed: pooled, output: value };
     (classifier, value) = walk.classifier(value)?;
     walk.end(value)?;
     let activation = walk.activation()?;
@@ -96,6 +109,7 @@ pub fn recognise<'g>(graph: &'g SourceGraph<'_>) -> Result<Chain<'g>> {
         stem,
         blocks,
         head,
+        pool,
         classifier,
         activation,
         padding,

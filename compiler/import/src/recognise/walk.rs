@@ -145,7 +145,10 @@ impl<'g> Walk<'g> {
         let value = self.clamps(node, value, role, want)?;
         let bias = conv.bias.as_deref();
         let place = node.place.text();
-        Ok((Layer { role: role.to_owned(), place, kernel: &conv.kernel, bias, norms, shape, stride }, value))
+        Ok((
+            Layer { role: role.to_owned(), place, kernel: &conv.kernel, bias, norms, shape, stride, output: value },
+            value,
+        ))
     }
 
     /// Joins explicit padding and the convolution's own, and moves on to the output's size.
@@ -278,7 +281,9 @@ impl<'g> Walk<'g> {
     }
 
     /// The average over the whole image, and the reshapes after it.
-    pub fn pool(&mut self, value: Value) -> Result<Value> {
+    ///
+    /// Whether it is a windowed pool, and the average.
+    pub fn pool(&mut self, value: Value) -> Result<(bool, Value)> {
         const WANT: &str = "an average pool over the whole image";
         let node = self.next(value, "head.pool", WANT, false)?;
         let Op::Pool { window } = node.op else { return Err(Self::unexpected(node, "head.pool", WANT)) };
@@ -291,7 +296,7 @@ impl<'g> Walk<'g> {
                 .expected(format!("a window of {}x{}", image[0], image[1]))
                 .found(format!("{}x{}", window[0], window[1])));
         }
-        Ok(self.flattened(node.output))
+        Ok((window.is_some(), self.flattened(node.output)))
     }
 
     fn flattened(&self, mut value: Value) -> Value {
@@ -331,7 +336,7 @@ impl<'g> Walk<'g> {
         let value = self.flattened(node.output);
         let (norms, value) = self.norms(value).map_err(|error| error.role(ROLE))?;
         let (role, place, bias) = (ROLE.to_owned(), node.place.text(), bias.as_deref());
-        Ok((Layer { role, place, kernel, bias, norms, shape: vec![inputs, classes], stride: 1 }, value))
+        Ok((Layer { role, place, kernel, bias, norms, shape: vec![inputs, classes], stride: 1, output: value }, value))
     }
 
     /// Nothing with weights may follow the scores.

@@ -184,6 +184,27 @@ impl<'a> Constant<'a> {
     /// The values with axis `i` of the result being axis `order[i]` of the tensor.
     /// Axes that `order` leaves out must be of size 1.
     pub fn permuted(&self, order: &[usize]) -> Vec<f64> {
+        self.gathered(order, |raw, channel| self.dequantized(raw, channel))
+    }
+
+    /// The integers as they are stored, axes as in [`Constant::permuted`]; `None` for floats.
+    pub fn stored(&self, order: &[usize]) -> Option<(DType, Vec<i64>)> {
+        match self.values {
+            Values::Bytes(dtype, _) if !dtype.is_float() => {
+                let values = self.gathered(order, |raw, _| raw);
+                Some((dtype, values.into_iter().map(|value| value as i64).collect()))
+            }
+            _ => None,
+        }
+    }
+
+    /// What the stored integers stand for, where they are quantised.
+    pub fn quantization(&self) -> Option<&Quantization> {
+        self.quantization.as_ref()
+    }
+
+    /// The values that `read` makes of stored ones and their channel.
+    fn gathered(&self, order: &[usize], read: impl Fn(f64, usize) -> f64) -> Vec<f64> {
         let count = self.len();
         let strides = self.strides();
         let axes: Vec<(usize, usize)> = order
@@ -198,7 +219,7 @@ impl<'a> Constant<'a> {
         for _ in 0..count {
             let raw = self.values.get(offset).unwrap_or(f64::NAN);
             let channel = channel_axis.and_then(|axis| index.get(axis)).copied().unwrap_or(0);
-            values.push(self.dequantized(raw, channel));
+            values.push(read(raw, channel));
             // An odometer: the last axis runs fastest.
             for (position, &(size, stride)) in index.iter_mut().zip(&axes).rev() {
                 *position += 1;

@@ -50,6 +50,7 @@ pub fn read(bytes: &[u8]) -> Result<SourceGraph<'_>> {
         input_shape: tensors.image(input)?,
         input_quantization: tensors.pixels(input)?,
         nodes: tensors.nodes,
+        quants: tensors.quants,
         notes: tensors.notes,
     })
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::schema::{Model, Subgraph, Tensor};
 use super::table::Vector;
 use crate::error::{ImportError, Result};
-use crate::source::{Constant, DType, Node, Op, Place, Quantization, Value, Values, shorten};
+use crate::source::{Constant, DType, Node, Op, Place, Quantization, Value, ValueQuant, Values, shorten};
 
 /// What a tensor of the subgraph stands for once something has made it.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +31,7 @@ pub enum Input {
 pub struct Tensors<'a> {
     pub nodes: Vec<Node<'a>>,
     pub notes: Vec<String>,
+    pub quants: HashMap<Value, ValueQuant>,
     bytes: &'a [u8],
     tensors: Vector<'a>,
     buffers: Vector<'a>,
@@ -45,6 +46,7 @@ impl<'a> Tensors<'a> {
         Ok(Self {
             nodes: Vec::new(),
             notes: Vec::new(),
+            quants: HashMap::new(),
             bytes,
             tensors: subgraph.tensors()?,
             buffers: model.buffers()?,
@@ -65,7 +67,10 @@ impl<'a> Tensors<'a> {
     }
 
     fn bind(&mut self, index: i32, made: Made) -> Result<()> {
-        self.tensor(index)?;
+        if let (Made::Data(value), Some(quant)) = (made, self.quant(self.tensor(index)?)?) {
+            // Of several tensors that hold one value, the last has the type that is computed with.
+            self.quants.insert(value, quant);
+        }
         match self.made.insert(index, made) {
             None => Ok(()),
             Some(_) => Err(ImportError::malformed(format!("tensor '{}' is made twice", shorten(&self.name(index))))),
@@ -219,6 +224,20 @@ impl<'a> Tensors<'a> {
         let axis = usize::try_from(parameters.dimension()?)
             .map_err(|_| ImportError::malformed("the quantised dimension is negative"))?;
         Ok(Some(Quantization { scales, zeros, axis }))
+    }
+
+    /// Of a tensor of 8-bit numbers with one scale.
+    fn quant(&self, tensor: Tensor<'a>) -> Result<Option<ValueQuant>> {
+        let dtype = match tensor.element_type()? {
+            3 => DType::U8,
+            9 => DType::I8,
+            _ => return Ok(None),
+        };
+        let Some(parameters) = self.parameters(tensor)? else { return Ok(None) };
+        Ok(match (parameters.scales.as_slice(), parameters.zeros.as_slice()) {
+            (&[scale], &[zero_point]) => Some(ValueQuant { dtype, scale: scale as f32, zero_point }),
+            _ => None,
+        })
     }
 
     /// The scale of a tensor that has one for all of its values.
