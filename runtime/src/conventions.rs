@@ -70,6 +70,10 @@ words! {
     Precision {
         /// IEEE 754 single precision.
         F32 = "f32",
+        /// 8 bits with sign: symmetric weights with a scale for each output channel.
+        Int8 = "int8",
+        /// 8 bits without sign: one scale and one zero point for all weights of a layer.
+        Uint8 = "uint8",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mbvc_import::{ImportError, Imported, Labels};
+use mbvc_import::{ImportError, Imported, Labels, Quantisation};
 use serde::Serialize;
 
 use crate::error::{CliError, Result};
@@ -12,7 +12,7 @@ use crate::{engine, files, outln, ui};
 
 /// Take over trained weights from an ONNX or TFLite model
 ///
-/// Float and quantised models are read, BatchNorm is folded in double precision, and width, classes, padding and
+/// Float models are read, and quantised ones as they are or, with --dequantize, as float32. BatchNorm is folded in double precision, and width, classes, padding and
 /// other conventions are found where the file tells. The result is a safetensors file that fits every resolution,
 /// fusion level and instruction set.
 #[derive(clap::Args)]
@@ -20,6 +20,7 @@ use crate::{engine, files, outln, ui};
     "mbvc import model.onnx --output weights.safetensors --labels imagenet_labels.txt",
     "mbvc import model.tflite --output weights.safetensors --spec network.yaml   must fit this spec",
     "mbvc import model.onnx --output weights.safetensors --write-spec network.yaml",
+    "mbvc import quantised.tflite --output weights.safetensors --dequantize",
 ))]
 pub struct Args {
     /// The model: .onnx or .tflite, float or quantised
@@ -34,6 +35,9 @@ pub struct Args {
     /// Names of the classes: one a line in the order of the outputs, or JSON
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
+    /// Take the weights of a quantised model as the float32 numbers that they stand for
+    #[arg(long)]
+    dequantize: bool,
     /// Also write a spec that describes the model
     #[arg(long, value_name = "FILE", conflicts_with = "spec")]
     write_spec: Option<PathBuf>,
@@ -68,7 +72,8 @@ pub fn run(args: &Args) -> Result {
         None => None,
     };
     let labels = args.labels.as_deref().map(Labels::open).transpose()?;
-    let mut imported = mbvc_import::read(&args.model, None)?;
+    let quantisation = if args.dequantize { Quantisation::Dequantise } else { Quantisation::Keep };
+    let mut imported = mbvc_import::read_with(&args.model, None, quantisation)?;
     if let Some(source) = &source {
         imported.check_against(&source.spec).map_err(|mismatches| {
             CliError::new(format!("{}: {mismatches}", args.model.display()))

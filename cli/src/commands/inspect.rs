@@ -111,13 +111,14 @@ fn show(found: &Inspection) {
         let shape: Vec<String> = tensor.shape.iter().map(usize::to_string).collect();
         vec![
             tensor.name.clone(),
+            tensor.element.to_owned(),
             shape.join("x"),
             grouped(tensor.parameters),
             format!("{:.4}", tensor.min),
             format!("{:.4}", tensor.max),
         ]
     });
-    outln!("\n{}", ui::table(&["tensor", "shape", "parameters", "least", "greatest"], "<>>>>", rows));
+    outln!("\n{}", ui::table(&["tensor", "type", "shape", "parameters", "least", "greatest"], "<<>>>>", rows));
 }
 
 /// One line of printable characters, with a count where it had more lines: a file may hold anything.

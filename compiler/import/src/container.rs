@@ -338,4 +338,55 @@ mod tests {
         let error = small().write(&folder.path().join("absent/w.safetensors")).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Io);
     }
+
+    fn quantised(metadata: &[(&str, &str)], tensors: Vec<(&str, Data)>) -> Result<Container> {
+        let known = [("mbvc.format", "1")];
+        let container = Container {
+            tensors: tensors
+                .into_iter()
+                .map(|(name, data)| Tensor { name: name.into(), shape: vec![data.len()], data })
+                .collect(),
+            metadata: known.iter().chain(metadata).map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+        };
+        Container::from_bytes(&container.to_bytes(), "x")
+    }
+
+    #[test]
+    fn quantised_tensors_come_back_and_odd_ones_are_told() {
+        let int8 = [("mbvc.precision", "int8"), ("mbvc.pool", "mean")];
+        let sound = || {
+            vec![
+                ("a.weight", Data::I8(vec![-128, 127])),
+                ("a.bias", Data::I32(vec![i32::MIN])),
+                ("a.scale", Data::F32(vec![0.5])),
+                ("a.zero_point", Data::I32(vec![-128])),
+            ]
+        };
+        let container = quantised(&int8, sound()).unwrap();
+        assert_eq!(container.tensors.iter().map(|tensor| tensor.data.clone()).collect::<Vec<_>>()[0], sound()[0].1);
+        assert_eq!(container.parameters(), 3);
+        for (name, data) in [
+            ("a.scale", Data::F32(vec![0.0])),
+            ("a.scale", Data::F32(vec![-1.0])),
+            ("a.scale", Data::F32(vec![f32::NAN])),
+            ("a.scale", Data::F32(vec![f32::INFINITY])),
+            ("a.scale", Data::F32(vec![f32::MIN_POSITIVE / 2.0])),
+            ("a.scale", Data::I32(vec![1])),
+            ("a.zero_point", Data::I32(vec![128])),
+            ("a.zero_point", Data::F32(vec![0.0])),
+            ("a.bias", Data::F32(vec![0.0])),
+            ("a.weight", Data::U8(vec![0])),
+            ("a.weight", Data::F32(vec![0.0])),
+        ] {
+            let mut tensors = sound();
+            tensors.retain(|(other, _)| *other != name);
+            tensors.push((name, data));
+            let error = quantised(&int8, tensors).unwrap_err().to_string();
+            assert!(error.contains(&format!("tensor '{name}'")), "{error}");
+        }
+        let error = quantised(&[("mbvc.precision", "f32")], sound()).unwrap_err().to_string();
+        assert!(error.contains("tensor 'a.weight'"), "{error}");
+        let error = quantised(&int8[..1], sound()).unwrap_err().to_string();
+        assert!(error.contains("mbvc.pool"), "{error}");
+    }
 }

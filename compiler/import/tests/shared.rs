@@ -100,6 +100,33 @@ fn quantised_inputs_say_their_range() {
 }
 
 #[test]
+fn a_quantised_model_keeps_its_quantisation() {
+    for (model, precision, pool, tensors) in
+        [(INT8, "int8", "mean", 53 * 5 + 12 * 2), (UINT8, "uint8", "average", 53 * 6 + 12 * 2)]
+    {
+        let Some(path) = shared(model) else { continue };
+        let kept = mbvc_import::read_with(&path, None, mbvc_import::Quantisation::Keep).unwrap();
+        assert_eq!(kept.container.metadata["mbvc.precision"], precision);
+        assert_eq!(kept.container.metadata["mbvc.pool"], pool);
+        assert_eq!((kept.container.parameters(), kept.container.tensors.len()), (3_489_097, tensors), "{model}");
+        assert_eq!(kept.spec().precision.name(), precision);
+        assert!(kept.spec_yaml().contains(&format!("precision: {precision}")));
+        // The float weights are what the integers stand for.
+        let float = import(model).unwrap();
+        let values = |name: &str| kept.container.tensor(name).unwrap().data.to_f64();
+        for layer in ["stem", "block2.depthwise", "block17.project", "classifier"] {
+            let scales = values(&format!("{layer}.weight.scale"));
+            let zero = if precision == "uint8" { values(&format!("{layer}.weight.zero_point"))[0] } else { 0.0 };
+            let found = values(&format!("{layer}.weight"));
+            let wanted = float.container.tensor(&format!("{layer}.weight")).unwrap().data.f32s().unwrap();
+            for (at, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+                assert_eq!(((found - zero) * scales[at % scales.len()]) as f32, *wanted, "{layer} {at}");
+            }
+        }
+    }
+}
+
+#[test]
 fn labels_must_be_as_many_as_classes() {
     let (Some(imported), Some(path)) = (import(FLOAT), shared("models/imagenet_labels_1001.txt")) else { return };
     let labels = Labels::open(&path).unwrap();

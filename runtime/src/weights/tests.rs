@@ -60,7 +60,7 @@ fn foreign_and_future_metadata_is_refused_with_the_reason() {
         ("mbvc.activation", Some("swish"), "metadata `mbvc.activation` must be one of `relu6` `relu`"),
         ("mbvc.padding", None, "metadata `mbvc.padding` is missing"),
         ("mbvc.padding", Some("valid"), "`mbvc.padding` must be one of `same` `symmetric`"),
-        ("mbvc.precision", Some("f16"), "`mbvc.precision` must be one of `f32`"),
+        ("mbvc.precision", Some("f16"), "`mbvc.precision` must be one of `f32` `int8` `uint8`"),
         ("mbvc.classes", Some("0"), "`mbvc.classes` must be a whole number from 1"),
         ("mbvc.classes", Some("a\"b"), "`mbvc.classes` must be a whole number from 1"),
         ("mbvc.preprocessing", Some("caffe"), "`mbvc.preprocessing` must be `scale R G B offset R G B`"),
