@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::fixture;
-use mbvc_import::{Format, inspect_bytes, read, read_bytes};
+use mbvc_import::{Format, Quantisation, inspect_bytes, read, read_bytes, read_bytes_with};
 use proptest::prelude::*;
 
 /// Counts the bytes that are allocated.
@@ -61,6 +61,7 @@ fn files() -> &'static [(String, Vec<u8>)] {
 /// Every way in; what comes out is of no interest, only that something does.
 fn feed(bytes: &[u8], name: &str) {
     for hint in [None, Some(Format::Onnx), Some(Format::TfLite)] {
+        let _ = read_bytes_with(bytes, name, hint, Quantisation::Keep);
         if let Err(error) = read_bytes(bytes, name, hint) {
             assert!(error.to_string().starts_with(name), "{error}");
         }
@@ -151,6 +152,7 @@ fn no_word_of_a_tflite_file_makes_a_panic() {
         let mut damaged = bytes.clone();
         damaged[at * 4..at * 4 + 4].copy_from_slice(&value.to_le_bytes());
         let _ = read_bytes(&damaged, name, None);
+        let _ = read_bytes_with(&damaged, name, None, Quantisation::Keep);
     }
     assert_little_memory();
 }

@@ -20,8 +20,8 @@ pub fn exp(x: f64) -> f64 {
     if x < -104.0 {
         return 0.0;
     }
-    const LN2_HIGH: f64 = 6.931_471_803_691_238_164_9e-1;
-    const LN2_LOW: f64 = 1.908_214_929_270_587_700_02e-10;
+    const LN2_HIGH: f64 = 6.931_471_803_691_238e-1;
+    const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
     let k = (x * core::f64::consts::LOG2_E - 0.5) as i32;
     let r = (x - f64::from(k) * LN2_HIGH) - f64::from(k) * LN2_LOW;
     // |r| <= ln 2 / 2: the terms left out are below 2^-57.
