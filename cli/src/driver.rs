@@ -39,7 +39,7 @@ pub unsafe extern "C" fn mbvc_describe(model: *const Generated, sink: Sink, cont
     }
     let dims = |dims: &[usize]| dims.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
     for parameter in info.parameters {
-        text += &format!("parameter {} {}\n", dims(parameter.shape), parameter.name);
+        text += &format!("parameter {} {} {}\n", dims(parameter.shape), parameter.dtype.name(), parameter.name);
     }
     for layer in info.layers {
         let output = dims(&layer.output);
@@ -130,7 +130,8 @@ impl rt::Observer for Caller {
     }
 }
 
-/// One call. Whether the lengths are the network's is checked by the caller; `false` if they are not after all.
+/// One call on an image of floats. Whether the lengths are the network's is checked by the caller; `false` if they are
+/// not after all.
 ///
 /// # Safety
 /// `model` must come from `mbvc_build`; the slices must be valid for their lengths and disjoint.
@@ -157,4 +158,33 @@ pub unsafe extern "C" fn mbvc_run(
         )
     };
     rt::Network::run_into(model, scratch, input, logits, &mut Caller { context, stage, step }).is_ok()
+}
+
+/// [`mbvc_run`] on an image of pixels.
+///
+/// # Safety
+/// As `mbvc_run`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mbvc_run_pixels(
+    model: *const Generated,
+    scratch: *mut f32,
+    scratch_length: usize,
+    pixels: *const u8,
+    pixels_length: usize,
+    logits: *mut f32,
+    logits_length: usize,
+    stage: OnStage,
+    step: OnStep,
+    context: *mut c_void,
+) -> bool {
+    // SAFETY: the caller's promise.
+    let (model, scratch, pixels, logits) = unsafe {
+        (
+            &*model,
+            std::slice::from_raw_parts_mut(scratch, scratch_length),
+            std::slice::from_raw_parts(pixels, pixels_length),
+            std::slice::from_raw_parts_mut(logits, logits_length),
+        )
+    };
+    rt::Network::run_pixels_into(model, scratch, pixels, logits, &mut Caller { context, stage, step }).is_ok()
 }

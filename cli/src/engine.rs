@@ -101,6 +101,8 @@ pub fn spec_isa(isa: Isa) -> spec::Isa {
         Isa::Neon => spec::Isa::Neon,
         Isa::Avx2 => spec::Isa::Avx2,
         Isa::Avx512 => spec::Isa::Avx512,
+        Isa::AvxVnni => spec::Isa::AvxVnni,
+        Isa::Avx512Vnni => spec::Isa::Avx512Vnni,
     }
 }
 

@@ -10,8 +10,8 @@ use std::ptr::NonNull;
 
 use libloading::{Library, Symbol};
 use mbvc::{
-    Activation, Conventions, Isa, Layer, LengthError, Network, NetworkInfo, Numerics, Observer, Padding, Parameter,
-    Precision, Stage, Step, Weights,
+    Activation, Conventions, Dtype, Isa, Layer, LengthError, Network, NetworkInfo, Numerics, Observer, Padding,
+    Parameter, Precision, Stage, Step, Weights,
 };
 
 type Context = *mut c_void;
@@ -38,9 +38,10 @@ enum Opaque {}
 type Describe = unsafe extern "C" fn(*const Opaque, Sink, Context);
 type Build = unsafe extern "C" fn(weights: Bytes, source: Bytes, isa: Bytes, Sink, Context) -> *mut Opaque;
 type Free = unsafe extern "C" fn(*mut Opaque);
+/// Of an image of floats, or of pixels.
 #[rustfmt::skip]
-type Run = unsafe extern "C" fn(
-    *const Opaque, *mut f32, usize, *const f32, usize, *mut f32, usize, OnStage, OnStep, Context,
+type Run<T> = unsafe extern "C" fn(
+    *const Opaque, *mut f32, usize, *const T, usize, *mut f32, usize, OnStage, OnStep, Context,
 ) -> bool;
 
 /// A loaded network without weights. It stays loaded until the process ends.
@@ -49,7 +50,8 @@ pub struct Program {
     describe: Describe,
     build: Build,
     free: Free,
-    run: Run,
+    run: Run<f32>,
+    run_pixels: Run<u8>,
 }
 
 impl Program {
@@ -62,14 +64,15 @@ impl Program {
         // SAFETY: the command compiled this file itself, from code that has no initialisers.
         let library = Box::leak(Box::new(unsafe { Library::new(path) }.map_err(fail)?));
         // SAFETY: the types are those of `driver.rs`; the file's name is a hash of that file too.
-        let (describe, build, free, run) = unsafe {
+        let (describe, build, free, run, run_pixels) = unsafe {
             let describe: Symbol<Describe> = library.get(b"mbvc_describe\0").map_err(fail)?;
             let build: Symbol<Build> = library.get(b"mbvc_build\0").map_err(fail)?;
             let free: Symbol<Free> = library.get(b"mbvc_free\0").map_err(fail)?;
-            let run: Symbol<Run> = library.get(b"mbvc_run\0").map_err(fail)?;
-            (*describe, *build, *free, *run)
+            let run: Symbol<Run<f32>> = library.get(b"mbvc_run\0").map_err(fail)?;
+            let run_pixels: Symbol<Run<u8>> = library.get(b"mbvc_run_pixels\0").map_err(fail)?;
+            (*describe, *build, *free, *run, *run_pixels)
         };
-        Ok(Self { describe, build, free, run })
+        Ok(Self { describe, build, free, run, run_pixels })
     }
 
     /// Binds weights to the network.
@@ -149,6 +152,29 @@ impl Network for Model {
         logits: &mut [f32],
         observer: &mut dyn Observer,
     ) -> Result<(), LengthError> {
+        self.call(self.program.run, scratch, input, logits, observer)
+    }
+
+    fn run_pixels_into(
+        &self,
+        scratch: &mut [f32],
+        pixels: &[u8],
+        logits: &mut [f32],
+        observer: &mut dyn Observer,
+    ) -> Result<(), LengthError> {
+        self.call(self.program.run_pixels, scratch, pixels, logits, observer)
+    }
+}
+
+impl Model {
+    fn call<T>(
+        &self,
+        run: Run<T>,
+        scratch: &mut [f32],
+        input: &[T],
+        logits: &mut [f32],
+        observer: &mut dyn Observer,
+    ) -> Result<(), LengthError> {
         let info = self.info;
         LengthError::check("scratch", info.scratch_bytes / size_of::<f32>(), scratch.len())?;
         LengthError::check("input", info.input.iter().product(), input.len())?;
@@ -157,7 +183,7 @@ impl Network for Model {
         // SAFETY: the model is alive, the slices are exclusive or shared as the other side takes them, and the
         // callbacks' context is the observer above, which outlives the call.
         let ran = unsafe {
-            (self.program.run)(
+            run(
                 self.model.as_ptr(),
                 scratch.as_mut_ptr(),
                 scratch.len(),
@@ -220,8 +246,9 @@ fn parse(text: &str) -> Option<Facts> {
             }
             "isa" => isas.push(Isa::from_name(rest)?),
             "parameter" => {
-                let [shape, name] = fields(rest)?;
-                parameters.push(Parameter { name: leak(name), shape: dims(shape)?.leak() });
+                let [shape, dtype, name] = fields(rest)?;
+                let dtype = Dtype::from_name(dtype)?;
+                parameters.push(Parameter { name: leak(name), dtype, shape: dims(shape)?.leak() });
             }
             "layer" => {
                 let [number, step, line, output, macs, name] = fields(rest)?;
@@ -262,7 +289,9 @@ fn parse(text: &str) -> Option<Facts> {
         conventions: Conventions {
             activation: [Activation::Relu6, Activation::Relu].into_iter().find(|one| one.word() == activation)?,
             padding: [Padding::Same, Padding::Symmetric].into_iter().find(|one| one.word() == padding)?,
-            precision: [Precision::F32].into_iter().find(|one| one.word() == precision)?,
+            precision: [Precision::F32, Precision::Int8, Precision::Uint8]
+                .into_iter()
+                .find(|one| one.word() == precision)?,
             classes,
         },
         numerics: Numerics::from_name(numerics)?,
@@ -296,7 +325,7 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "network 96 128 10 1280 4096 2 block fast relu6 same f32 My Net\n\
-        runs 640 avx2\nfast 0 true\nisa avx2\nparameter 3,3,3,32 stem.weight\nlayer 1 0 20 48,64,32 123 stem\n\
+        runs 640 avx2\nfast 0 true\nisa avx2\nparameter 3,3,3,32 F32 stem.weight\nlayer 1 0 20 48,64,32 123 stem\n\
         step 48,64,32 stem+block1\nstage 5 6 conv\nstage 7 8 project\nstep 1,1,10 classifier\n";
 
     #[test]

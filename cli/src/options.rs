@@ -149,6 +149,10 @@ pub enum IsaArg {
     Avx2,
     /// x86-64 with AVX-512
     Avx512,
+    /// x86-64 with AVX2 and AVX-VNNI, for quantised networks
+    Avxvnni,
+    /// x86-64 with AVX-512 and VNNI, for quantised networks
+    Avx512vnni,
 }
 
 impl From<IsaArg> for Isa {
@@ -158,6 +162,8 @@ impl From<IsaArg> for Isa {
             IsaArg::Neon => Self::Neon,
             IsaArg::Avx2 => Self::Avx2,
             IsaArg::Avx512 => Self::Avx512,
+            IsaArg::Avxvnni => Self::AvxVnni,
+            IsaArg::Avx512vnni => Self::Avx512Vnni,
         }
     }
 }

@@ -22,7 +22,7 @@ pub use diagnostic::{Diagnostics, SourceFile};
 use ir::Graph;
 use ir::verify::VerifyErrors;
 use passes::{Remark, Target};
-use spec::{NetworkSpec, Overrides};
+use spec::{Fusion, NetworkSpec, Overrides, Rounding};
 
 /// A network on every level of the pipeline.
 pub struct Compiled {
@@ -58,10 +58,20 @@ pub fn compile(source: &SourceFile, overrides: &Overrides) -> Result<Compiled, D
 
 /// The mistake of a spec that can be checked, lowered and interpreted, but for which there is no code generator yet.
 fn without_kernels(spec: &NetworkSpec) -> Option<Diagnostic> {
-    let message = format!("kernels for `precision: {}` are not generated yet", spec.precision.name());
-    let mistake = Diagnostic::new(&catalogue::KERNELS, message)
-        .help("write `precision: f32`; `mbvc import --dequantize` makes float32 weights of a quantised model");
     let place = spec.precision_place?;
+    let (what, help) = if spec.rounding == Rounding::TfliteReference {
+        ("`rounding: tflite-reference`", "write `rounding: xnnpack`")
+    } else if spec.fusion != Fusion::Block {
+        ("less fusion than `block`", "write `fusion: block`")
+    } else if spec.threads > 1 {
+        ("several threads", "write `threads: 1`")
+    } else if spec.batch > 1 {
+        ("batches", "write `batch: 1`")
+    } else {
+        return None;
+    };
+    let message = format!("kernels of precision {} are not generated for {what} yet", spec.precision.name());
+    let mistake = Diagnostic::new(&catalogue::KERNELS, message).help(help);
     Some(if place.origin == Origin::Spec { mistake.at(place) } else { mistake })
 }
 
@@ -71,7 +81,7 @@ fn generate(spec: &NetworkSpec) -> Result<(Graph, Vec<Remark>, Vec<Program>), Ve
     let program = |isa: &spec::Isa| {
         let mut graph = graph.clone();
         let scratch = passes::schedule(&mut graph, Target::new(spec, *isa), None, &mut |_, _| {})?;
-        Ok(Program::new(graph, *isa, spec.threads, scratch))
+        Ok(Program::new(graph, spec, *isa, scratch))
     };
     let programs = spec.isas.iter().map(program).collect::<Result<_, _>>()?;
     Ok((graph, remarks, programs))

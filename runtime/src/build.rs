@@ -5,11 +5,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::container::Dtype;
 use crate::isa::{Isa, IsaError, choose};
 use crate::network::{Model, NetworkInfo};
 use crate::numerics::NumericsError;
-use crate::pack::{PackError, PackPlan};
+use crate::pack::{PackError, Plan};
 use crate::scratch::{Packed, Pages};
 use crate::weights::Weights;
 
@@ -17,9 +16,9 @@ use crate::weights::Weights;
 ///
 /// # Errors
 /// Everything in which the weights differ from what the network needs, or the instruction set that is missing.
-pub fn build(
+pub fn build<P: Plan>(
     info: &'static NetworkInfo,
-    plan: impl FnOnce(Isa) -> Option<PackPlan>,
+    plan: impl FnOnce(Isa) -> Option<P>,
     weights: &Weights,
     isa: Option<Isa>,
 ) -> Result<Model, ModelError> {
@@ -31,7 +30,7 @@ pub fn build(
     }
     let plan = plan(isa.isa()).ok_or(ModelError::Isa(IsaError::NoneCompiled { compiled: info.isas }))?;
     let (numerics, preprocess) = (info.numerics.choose().map_err(ModelError::Numerics)?, weights.preprocessing());
-    let mut block = Pages::zeroed(plan.lines);
+    let mut block = Pages::zeroed(plan.lines());
     plan.pack(&weights.container(), &preprocess, numerics, &mut block).map_err(ModelError::Pack)?;
     Ok(Model { packed: Packed::Owned(block), isa, preprocess })
 }
@@ -50,7 +49,7 @@ fn mismatches(info: &NetworkInfo, weights: &Weights) -> Vec<Mismatch> {
     check("classes", ours.classes.to_string(), theirs.classes.to_string());
     let container = weights.container();
     for parameter in info.parameters {
-        let expected = shape(Dtype::F32.name(), parameter.shape);
+        let expected = shape(parameter.dtype.name(), parameter.shape);
         let value = match container.tensor(parameter.name) {
             Some(tensor) => shape(tensor.dtype.name(), tensor.shape.dims()),
             None => "nothing".to_owned(),

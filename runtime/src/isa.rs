@@ -13,10 +13,14 @@ pub enum Isa {
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ and VL.
     Avx512,
+    /// x86-64 with AVX2, FMA and AVX-VNNI: products of bytes. For quantised networks.
+    AvxVnni,
+    /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI. For quantised networks.
+    Avx512Vnni,
 }
 
 impl Isa {
-    pub const ALL: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 6] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512, Self::AvxVnni, Self::Avx512Vnni];
 
     /// The name that specs, the command and `MBVC_ISA` use.
     pub const fn name(self) -> &'static str {
@@ -25,6 +29,8 @@ impl Isa {
             Self::Neon => "neon",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::AvxVnni => "avxvnni",
+            Self::Avx512Vnni => "avx512vnni",
         }
     }
 
@@ -71,6 +77,8 @@ fn present(isa: Isa) -> bool {
         Isa::Neon => false,
         Isa::Avx2 => has!("avx2", "fma"),
         Isa::Avx512 => has!("avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
+        Isa::AvxVnni => has!("avx2", "fma", "avxvnni"),
+        Isa::Avx512Vnni => has!("avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni"),
     }
 }
 
@@ -80,7 +88,7 @@ fn present(isa: Isa) -> bool {
         Isa::Portable => true,
         // Part of every 64-bit Arm target that Rust compiles with floats.
         Isa::Neon => cfg!(all(target_arch = "aarch64", target_feature = "neon")),
-        Isa::Avx2 | Isa::Avx512 => false,
+        Isa::Avx2 | Isa::Avx512 | Isa::AvxVnni | Isa::Avx512Vnni => false,
     }
 }
 

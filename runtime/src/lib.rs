@@ -21,6 +21,7 @@ mod packed;
 mod pool;
 mod preprocess;
 pub mod quant;
+pub mod quantised;
 mod scratch;
 pub mod simd;
 pub use simd::{Area, Dst, Src, parts};
@@ -45,12 +46,12 @@ pub use network::{
     Dynamic, Layer, LengthError, Model, Network, NetworkInfo, Observer, Output, Parameter, Stage, Step, Unobserved,
 };
 pub use numerics::{Numerics, NumericsError};
-pub use pack::{PackError, PackLayer, PackPanels, PackPlan, Product, Range};
+pub use pack::{PackError, PackLayer, PackPanels, PackPlan, Plan, Product, Range};
 pub use packed::{PackedError, from_packed, pack_file, packed_file_bytes};
 #[cfg(feature = "std")]
 pub use pool::{Crew, MOST_WORKERS, helped_calls, set_processors, start_workers, together};
 pub use preprocess::{Preprocess, PreprocessError};
-pub use scratch::{Line, Packed, Scratch};
+pub use scratch::{Line, Packed, Scratch, bytes_of_floats};
 pub use stream::{Image, Pixels, Zeros, clear_sides, copy_pixels, dst, image_row, is_fast, ring_rows, src};
 pub use team::{Solo, Team, within};
 #[cfg(not(feature = "std"))]

@@ -1,5 +1,6 @@
 //! What every generated network is and tells about itself.
 
+use crate::container::Dtype;
 use crate::conventions::Conventions;
 use crate::isa::{Detected, Isa};
 use crate::numerics::Numerics;
@@ -37,6 +38,7 @@ pub struct NetworkInfo {
 #[derive(Debug, Clone, Copy)]
 pub struct Parameter {
     pub name: &'static str,
+    pub dtype: Dtype,
     pub shape: &'static [usize],
 }
 
@@ -88,6 +90,12 @@ pub trait Observer {
     fn step(&mut self, step: usize, output: &[f32]) {
         let _ = (step, output);
     }
+
+    /// `step` of a quantised network; the numbers as bytes, those of int8 with 128 added.
+    #[inline(always)]
+    fn bytes(&mut self, step: usize, output: &[u8]) {
+        let _ = (step, output);
+    }
 }
 
 /// Watches nothing.
@@ -113,6 +121,10 @@ impl Observer for Dynamic<'_> {
     fn step(&mut self, step: usize, output: &[f32]) {
         self.0.step(step, output);
     }
+
+    fn bytes(&mut self, step: usize, output: &[u8]) {
+        self.0.bytes(step, output);
+    }
 }
 
 /// A generated network behind one type: for tools that compare several.
@@ -128,7 +140,8 @@ pub trait Network: Send + Sync {
     /// Whether layer `index` of [`NetworkInfo::layers`] takes the fast inner product; `None` if it never does.
     fn is_fast(&self, index: usize) -> Option<bool>;
 
-    /// From the image `[height, width, 3]` to the logits.
+    /// From the image `[height, width, 3]` to the logits; quantised networks round the image, and give the real numbers
+    /// that their logits stand for.
     ///
     /// `scratch` holds [`NetworkInfo::scratch_bytes`], aligned to 64 bytes for speed.
     ///
@@ -138,6 +151,18 @@ pub trait Network: Send + Sync {
         &self,
         scratch: &mut [f32],
         input: &[f32],
+        logits: &mut [f32],
+        observer: &mut dyn Observer,
+    ) -> Result<(), LengthError>;
+
+    /// [`run_into`](Self::run_into) on the image's bytes, red, green, blue, preprocessed as the weights ask for.
+    ///
+    /// # Errors
+    /// As `run_into`.
+    fn run_pixels_into(
+        &self,
+        scratch: &mut [f32],
+        pixels: &[u8],
         logits: &mut [f32],
         observer: &mut dyn Observer,
     ) -> Result<(), LengthError>;
@@ -179,13 +204,13 @@ pub struct Model {
 
 /// What a call is to produce.
 #[derive(Clone, Copy)]
-pub enum Output<'a> {
+pub enum Output<'a, T = f32> {
     /// The classifier's values, one for each class.
-    Logits(Area<'a>),
+    Logits(Area<'a, T>),
     /// The pooled vector before the classifier.
-    Embedding(Area<'a>),
+    Embedding(Area<'a, T>),
     /// The pooled vector, kept in the scratch as that of this image of a batch.
     Feature(usize),
     /// The classifier's values for all images of a batch, from the vectors kept before; there is no image.
-    Batch(Area<'a>),
+    Batch(Area<'a, T>),
 }

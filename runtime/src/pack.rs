@@ -15,6 +15,27 @@ use crate::scratch::{Line, floats_mut};
 pub use error::PackError;
 use fast::Estimate;
 
+/// How the weights of a network are packed for one instruction set.
+pub trait Plan {
+    /// Cache lines of the packed block.
+    fn lines(&self) -> usize;
+
+    /// Packs `weights` into `block`, allocating nothing.
+    ///
+    /// # Errors
+    /// The name of a tensor that is missing, or of another type or size than the plan's.
+    fn pack(
+        &self,
+        weights: &Container<'_>,
+        preprocess: &Preprocess,
+        numerics: Numerics,
+        block: &mut [Line],
+    ) -> Result<(), PackError>;
+
+    /// Tells `add` everything that a packed block depends on.
+    fn identify(&self, add: &mut dyn FnMut(&[u8]));
+}
+
 /// A static plan: where each layer's weights go, in order of execution.
 #[derive(Debug, Clone, Copy)]
 pub struct PackPlan {
@@ -75,12 +96,12 @@ pub struct PackPanels {
     pub group_stride: usize,
 }
 
-impl PackPlan {
-    /// Packs `weights` into `block`, allocating nothing.
-    ///
-    /// # Errors
-    /// The name of a tensor that is missing, or of another type or size than the plan's.
-    pub fn pack(
+impl Plan for PackPlan {
+    fn lines(&self) -> usize {
+        self.lines
+    }
+
+    fn pack(
         &self,
         weights: &Container<'_>,
         preprocess: &Preprocess,
@@ -105,6 +126,20 @@ impl PackPlan {
         Ok(())
     }
 
+    fn identify(&self, add: &mut dyn FnMut(&[u8])) {
+        for layer in self.layers {
+            add(layer.weight.as_bytes());
+            add(&[layer.product as u8]);
+            for panels in layer.panels {
+                let PackPanels { first, last, panel, at, panel_stride, panels_per_group, group_stride } = *panels;
+                let numbers = [layer.k, layer.n, first, last, panel, at, panel_stride, panels_per_group, group_stride];
+                numbers.iter().for_each(|number| add(&(*number as u64).to_le_bytes()));
+            }
+        }
+    }
+}
+
+impl PackPlan {
     /// Whether the layer of this name takes the fast inner product in a packed block; `None` if it never does.
     pub fn is_fast(&self, name: &str, block: &[f32]) -> Option<bool> {
         let named = |layer: &&PackLayer| layer.weight.strip_suffix(".weight") == Some(name);

@@ -8,26 +8,26 @@ use core::fmt;
 use crate::container::Container;
 use crate::isa::{Detected, Isa, IsaError, choose};
 use crate::network::{Model, NetworkInfo};
-use crate::pack::{PackError, PackPanels, PackPlan};
+use crate::pack::{PackError, Plan};
 use crate::preprocess::Preprocess;
 use crate::scratch::{Line, Packed, lines, lines_mut};
 
 const MAGIC: [u8; 8] = *b"MBVCPACK";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const HEADER: usize = size_of::<Line>();
 
 /// Bytes of the packed file that `plan` makes.
-pub fn packed_file_bytes(plan: &PackPlan) -> usize {
-    HEADER + plan.lines * size_of::<Line>()
+pub fn packed_file_bytes(plan: &impl Plan) -> usize {
+    HEADER + plan.lines() * size_of::<Line>()
 }
 
 /// Packs `weights` into `file`, which is aligned to 64 bytes, in the numerics that this processor gains from.
 ///
 /// # Errors
 /// If `isa` was not compiled in, `file` has another size or alignment, or a tensor does not fit.
-pub fn pack_file(
+pub fn pack_file<P: Plan>(
     info: &NetworkInfo,
-    plan: impl FnOnce(Isa) -> Option<PackPlan>,
+    plan: impl FnOnce(Isa) -> Option<P>,
     weights: &Container<'_>,
     isa: Isa,
     file: &mut [u8],
@@ -43,7 +43,7 @@ pub fn pack_file(
     let (header, block) = file.split_at_mut(HEADER);
     plan.pack(weights, &preprocess, numerics, lines_mut(block).ok_or(PackError::Alignment)?)?;
     let words = [VERSION, isa as u32].map(u32::to_le_bytes);
-    let longs = [identity(info, &plan), plan.lines as u64].map(u64::to_le_bytes);
+    let longs = [identity(info, &plan), plan.lines() as u64].map(u64::to_le_bytes);
     let floats = [preprocess.scale, preprocess.offset].map(|triple| triple.map(f32::to_le_bytes));
     let bytes = MAGIC.iter().chain(words.as_flattened()).chain(longs.as_flattened());
     for (to, from) in header.iter_mut().zip(bytes.chain(floats.as_flattened().as_flattened())) {
@@ -56,9 +56,9 @@ pub fn pack_file(
 ///
 /// # Errors
 /// If the file is not aligned to 64 bytes, or was packed for another network, instruction set or version.
-pub fn from_packed(
+pub fn from_packed<P: Plan>(
     info: &'static NetworkInfo,
-    plan: impl FnOnce(Isa) -> Option<PackPlan>,
+    plan: impl FnOnce(Isa) -> Option<P>,
     file: &'static [u8],
 ) -> Result<Model, PackedError> {
     let header = file.get(..HEADER).ok_or(PackedError::NotPacked)?;
@@ -76,11 +76,11 @@ pub fn from_packed(
     let plan = plan(isa).ok_or(PackedError::Isa(IsaError::NoneCompiled { compiled: info.isas }))?;
     let id = u64::from_le_bytes(take(header, &mut at));
     let found_lines = u64::from_le_bytes(take(header, &mut at));
-    if id != identity(info, &plan) || found_lines != plan.lines as u64 {
+    if id != identity(info, &plan) || found_lines != plan.lines() as u64 {
         return Err(PackedError::OtherNetwork);
     }
     let block = lines(&file[HEADER..]).ok_or(PackedError::Alignment)?;
-    if block.len() != plan.lines {
+    if block.len() != plan.lines() {
         return Err(PackedError::Cut);
     }
     let mut triple = || core::array::from_fn(|_| f32::from_le_bytes(take(header, &mut at)));
@@ -97,7 +97,7 @@ fn take<const N: usize>(header: &[u8], at: &mut usize) -> [u8; N] {
 
 /// A hash (FNV-1a, 64 bits) of names, shapes, conventions and the plan: what a packed block depends on. Numbers count
 /// as 64 bits on every target, since a file is packed on one and used on another.
-fn identity(info: &NetworkInfo, plan: &PackPlan) -> u64 {
+fn identity(info: &NetworkInfo, plan: &impl Plan) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325;
     let mut add = |bytes: &[u8]| {
         for byte in bytes {
@@ -113,15 +113,7 @@ fn identity(info: &NetworkInfo, plan: &PackPlan) -> u64 {
         add(parameter.name.as_bytes());
         parameter.shape.iter().for_each(|dim| add(&(*dim as u64).to_le_bytes()));
     }
-    for layer in plan.layers {
-        add(layer.weight.as_bytes());
-        add(&[layer.product as u8]);
-        for panels in layer.panels {
-            let PackPanels { first, last, panel, at, panel_stride, panels_per_group, group_stride } = *panels;
-            let numbers = [layer.k, layer.n, first, last, panel, at, panel_stride, panels_per_group, group_stride];
-            numbers.iter().for_each(|number| add(&(*number as u64).to_le_bytes()));
-        }
-    }
+    plan.identify(&mut add);
     hash
 }
 

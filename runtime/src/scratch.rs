@@ -66,6 +66,10 @@ impl<const LINES: usize> Scratch<LINES> {
     pub fn floats_mut(&mut self) -> &mut [f32] {
         floats_mut(&mut self.0)
     }
+
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        bytes_mut(&mut self.0)
+    }
 }
 
 /// Packed weights: owned, or in place in a binary.
@@ -78,27 +82,36 @@ pub enum Packed {
 
 impl Packed {
     #[inline]
-    pub fn floats(&self) -> &[f32] {
+    pub fn lines(&self) -> &[Line] {
         match self {
             #[cfg(feature = "alloc")]
-            Self::Owned(lines) => floats(lines),
-            Self::Borrowed(lines) => floats(lines),
+            Self::Owned(lines) => lines,
+            Self::Borrowed(lines) => lines,
         }
+    }
+
+    #[inline]
+    pub fn floats(&self) -> &[f32] {
+        floats(self.lines())
     }
 }
 
 /// The bytes of `lines`.
-#[cfg(feature = "std")]
 pub fn bytes(lines: &[Line]) -> &[u8] {
     // SAFETY: a line has no padding, and every float is a bit pattern of bytes.
     unsafe { core::slice::from_raw_parts(lines.as_ptr().cast(), size_of_val(lines)) }
 }
 
 /// The bytes of `lines`, to write.
-#[cfg(feature = "std")]
 pub fn bytes_mut(lines: &mut [Line]) -> &mut [u8] {
     // SAFETY: as in `bytes`; every bit pattern is a float.
     unsafe { core::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), size_of_val(lines)) }
+}
+
+/// The bytes of `floats`, to write.
+pub fn bytes_of_floats(floats: &mut [f32]) -> &mut [u8] {
+    // SAFETY: floats have no padding, and every bit pattern is one.
+    unsafe { core::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), size_of_val(floats)) }
 }
 
 /// Views packed bytes as lines; `None` if they are not aligned to 64 or not whole lines.

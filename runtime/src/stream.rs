@@ -52,11 +52,12 @@ pub fn ring_rows<
     const HEIGHT: usize,
     const SLOTS: usize,
     const STRIDE: usize,
+    T: Copy,
 >(
-    ring: Src<'a>,
-    zero: Src<'a>,
+    ring: Src<'a, T>,
+    zero: Src<'a, T>,
     first: usize,
-) -> [Src<'a>; ROWS] {
+) -> [Src<'a, T>; ROWS] {
     core::array::from_fn(|row| match (first + row).checked_sub(TOP) {
         Some(y) if y < HEIGHT => ring.at(y % SLOTS * STRIDE),
         _ => zero,
@@ -105,13 +106,13 @@ pub fn copy_pixels<const PIXELS: usize, const FROM: usize, const TO: usize>(
 
 /// A view of `from` from `offset`.
 #[inline(always)]
-pub fn src(from: Area<'_>, offset: usize) -> Src<'_> {
+pub fn src<T: Copy + Default>(from: Area<'_, T>, offset: usize) -> Src<'_, T> {
     from.src(offset)
 }
 
 /// A view of `to` from `offset`.
 #[inline(always)]
-pub fn dst(to: Area<'_>, offset: usize) -> Dst<'_> {
+pub fn dst<T: Copy + Default>(to: Area<'_, T>, offset: usize) -> Dst<'_, T> {
     to.dst(offset)
 }
 

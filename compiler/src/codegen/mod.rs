@@ -8,6 +8,7 @@ pub mod isa;
 mod kernel;
 mod network;
 mod pack;
+pub mod quantised;
 mod ranges;
 mod step;
 #[cfg(test)]
@@ -21,7 +22,7 @@ use crate::spec::NetworkSpec;
 use batch::Batch;
 use isa::Isa;
 use kernel::Kernels;
-use pack::PackPlan;
+use pack::{PackPlan, Packs};
 use step::{Context, Members, StepFn};
 
 /// The code of one network for one instruction set.
@@ -29,6 +30,8 @@ pub struct Program {
     pub isa: Isa,
     /// Most members of a team that runs it.
     pub threads: usize,
+    /// Whether its values are bytes.
+    pub quantised: bool,
     /// The graph after `plan_scratch`.
     pub graph: Graph,
     pub scratch_bytes: usize,
@@ -36,8 +39,8 @@ pub struct Program {
     /// The classifier for the images of a batch together.
     pub batch: Option<Batch>,
     pub kernels: Kernels,
-    pub packs: PackPlan,
-    /// Place of the vector before the classifier, in floats of the scratch.
+    pub packs: Packs,
+    /// Place of the vector before the classifier, in elements of the scratch.
     pub embedding: std::ops::Range<usize>,
     /// Floats of the longest row that can lie outside an image.
     pub zeros: usize,
@@ -53,10 +56,14 @@ pub struct Naming {
 }
 
 impl Program {
-    /// Generates steps and kernels from a graph that the passes have finished for `isa` and `threads`.
-    pub fn new(graph: Graph, isa: Isa, threads: usize, scratch_bytes: usize) -> Self {
+    /// Generates steps and kernels of `spec`'s network from a graph that the passes have finished for `isa`.
+    pub fn new(graph: Graph, spec: &NetworkSpec, isa: Isa, scratch_bytes: usize) -> Self {
+        let threads = spec.threads;
         let order = graph.order().unwrap_or_default();
-        let packs = PackPlan::new(&graph, &order, isa);
+        let packs = match spec.precision.is_quantised() {
+            false => Packs::Floats(PackPlan::new(&graph, &order, isa)),
+            true => Packs::Bytes(quantised::Plan::new(&graph, &order, isa, spec.precision, spec.rounding)),
+        };
         let context = Context { graph: &graph, isa, packs: &packs, team: Members(threads) };
         let steps: Vec<StepFn> = step_nodes(&graph, &order)
             .into_iter()
@@ -69,10 +76,14 @@ impl Program {
             .iter()
             .find(|id| matches!(graph.node(**id).op, Op::Dense(_)))
             .and_then(|id| graph.inputs(*id).first().copied())
-            .and_then(|id| graph.node(id).place.map(|place| (place.offset / 4, graph.node(id).tensor.shape.elements())))
+            .and_then(|id| {
+                let tensor = graph.node(id).tensor;
+                graph.node(id).place.map(|place| (place.offset / tensor.element.bytes(), tensor.shape.elements()))
+            })
             .map_or(0..0, |(at, len)| at..at + len);
         let zeros = order.iter().map(|id| longest_ring_row(&graph, *id)).max().unwrap_or(0);
-        Self { isa, threads, scratch_bytes, steps, batch, kernels, packs, embedding, zeros, graph }
+        let quantised = spec.precision.is_quantised();
+        Self { isa, threads, quantised, scratch_bytes, steps, batch, kernels, packs, embedding, zeros, graph }
     }
 }
 

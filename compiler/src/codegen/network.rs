@@ -6,7 +6,7 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
 use super::kernel::lit;
-use super::{Naming, Program, batch, module_name};
+use super::{Naming, Program, batch, module_name, quantised};
 use crate::ir::{Graph, Op, Origin, Shape};
 use crate::spec::{ActivationKind, NetworkSpec, PaddingConvention};
 
@@ -15,7 +15,10 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> Token
     let Naming { name, runtime, attributes, visibility } = naming;
     let module = module_name(name);
     let modules = programs.iter().map(isa_module);
-    let network = network_type(spec, programs, naming);
+    let network = match spec.precision.is_quantised() {
+        false => network_type(spec, programs, naming),
+        true => quantised::network_type(spec, programs, naming),
+    };
     let info = info(spec, programs, naming);
     quote! {
         #attributes
@@ -63,23 +66,30 @@ fn isa_module(program: &Program) -> TokenStream {
         quote!(rt::Output::Feature(image) => #once { scratch.at(#features + image * #stride).copy(scratch.at(#from), #len) })
     });
     let batch_step = program.batch.as_ref().map(|batch| &batch.step.item);
+    let (element, image, plan_type, vectors) = match program.quantised {
+        false => (quote!(f32), quote!(rt::Image), quote!(rt::PackPlan), quote!()),
+        true => (quote!(u8), quote!(rt::quantised::Quantised), quote!(rt::quantised::QuantPlan), quote!(bytes::)),
+    };
     quote! {
         #[doc = #doc]
         #[cfg(#target)]
         mod #module {
             use super::rt;
-            use super::rt::{Dst, Src};
-            use super::rt::simd::#module::*;
+            use super::rt::simd::#vectors #module::*;
+
+            type Src<'a> = rt::Src<'a, #element>;
+            type Dst<'a> = rt::Dst<'a, #element>;
+            type Area<'a> = rt::Area<'a, #element>;
 
             /// What rows above and below an image hold.
             static ZERO: rt::Zeros<#zeros> = rt::Zeros::NEW;
             /// Where the weights go that the kernels below read.
-            pub const PLAN: rt::PackPlan = #plan;
+            pub const PLAN: #plan_type = #plan;
 
             /// All steps in order.
             #feature
-            pub fn run<#team_type I: rt::Image, O: rt::Observer>(
-                #team w: Src<'_>, scratch: rt::Area<'_>, image: &I, output: rt::Output<'_>, observer: &mut O,
+            pub fn run<#team_type I: #image, O: rt::Observer>(
+                #team w: Src<'_>, scratch: Area<'_>, image: &I, output: rt::Output<'_, #element>, observer: &mut O,
             ) {
                 #together
                 #(#body)*
@@ -111,25 +121,8 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
     let bytes = programs.iter().map(|program| program.scratch_bytes).max().unwrap_or(0);
     let lines = lit(bytes.div_ceil(64));
     let batch = batch::methods(spec.batch, [&lines, &input, &classes]);
-    let plans = programs.iter().map(|program| {
-        let (target, variant, module) = (program.isa.target(), program.isa.variant(), program.isa.module());
-        quote!(#[cfg(#target)] rt::Isa::#variant => ::core::option::Option::Some(#module::PLAN),)
-    });
-    let many = spec.threads > 1;
-    let team = many.then(|| quote!(team,));
-    let (team_type, team_parameter) = (many.then(|| quote!(T: rt::Team,)), many.then(|| quote!(team: T,)));
-    let (enter, ready) = (enter(spec.threads), ready(spec.threads));
-    let calls = programs.iter().map(|program| {
-        let (target, variant, module) = (program.isa.target(), program.isa.variant(), program.isa.module());
-        if program.isa.target_feature().is_empty() {
-            return quote!(#[cfg(#target)] rt::Isa::#variant => #module::run(#team w, scratch, image, output, observer),);
-        }
-        quote! {
-            #[cfg(#target)]
-            // SAFETY: a `Detected` exists only for instruction sets that this processor was seen to have.
-            rt::Isa::#variant => unsafe { #module::run(#team w, scratch, image, output, observer) },
-        }
-    });
+    let (plan, dispatch) = (plan(programs), dispatch(spec, programs));
+    let ready = ready(spec.threads);
     quote! {
         #[doc = #doc]
         #[derive(Debug, Clone)]
@@ -228,26 +221,7 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
 
             #batch
 
-            #[inline]
-            fn dispatch<I: rt::Image, O: rt::Observer>(
-                &self, scratch: &mut [f32], image: &I, output: rt::Output<'_>, observer: &mut O,
-            ) {
-                let (w, scratch) = (rt::Src::new(self.0.packed.floats()), rt::Area::new(scratch));
-                let isa = self.0.isa;
-                #enter
-            }
-
-            #[inline]
-            fn enter<#team_type I: rt::Image, O: rt::Observer>(
-                isa: rt::Detected, #team_parameter w: rt::Src<'_>, scratch: rt::Area<'_>,
-                image: &I, output: rt::Output<'_>, observer: &mut O,
-            ) {
-                match isa.isa() {
-                    #(#calls)*
-                    #[allow(unreachable_patterns)]
-                    other => ::core::unreachable!("{other} was not compiled in"),
-                }
-            }
+            #dispatch
         }
 
         rt::with_alloc! {
@@ -295,9 +269,81 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
                 self.dispatch(scratch, &input, output, &mut rt::Dynamic(observer));
                 ::core::result::Result::Ok(())
             }
+
+            fn run_pixels_into(
+                &self, scratch: &mut [f32], pixels: &[u8], logits: &mut [f32], observer: &mut dyn rt::Observer,
+            ) -> ::core::result::Result<(), rt::LengthError> {
+                rt::LengthError::check("scratch", #lines * 16, scratch.len())?;
+                rt::LengthError::check("input", #input, pixels.len())?;
+                rt::LengthError::check("logits", #classes, logits.len())?;
+                let image = rt::Pixels { bytes: pixels, preprocess: self.0.preprocess };
+                let output = rt::Output::Logits(rt::Area::new(logits));
+                self.dispatch(scratch, &image, output, &mut rt::Dynamic(observer));
+                ::core::result::Result::Ok(())
+            }
         }
 
-        fn plan(isa: rt::Isa) -> ::core::option::Option<rt::PackPlan> {
+        #plan
+    }
+}
+
+/// The functions that choose among the instruction sets: `dispatch` takes the scratch, `enter` is one member's part.
+pub fn dispatch(spec: &NetworkSpec, programs: &[Program]) -> TokenStream {
+    let many = spec.threads > 1;
+    let team = many.then(|| quote!(team,));
+    let (team_type, team_parameter) = (many.then(|| quote!(T: rt::Team,)), many.then(|| quote!(team: T,)));
+    let enter = enter(spec.threads);
+    let calls = programs.iter().map(|program| {
+        let (target, variant, module) = (program.isa.target(), program.isa.variant(), program.isa.module());
+        if program.isa.target_feature().is_empty() {
+            return quote!(#[cfg(#target)] rt::Isa::#variant => #module::run(#team w, scratch, image, output, observer),);
+        }
+        quote! {
+            #[cfg(#target)]
+            // SAFETY: a `Detected` exists only for instruction sets that this processor was seen to have.
+            rt::Isa::#variant => unsafe { #module::run(#team w, scratch, image, output, observer) },
+        }
+    });
+    let (element, image, block, isa) = match spec.precision.is_quantised() {
+        false => (quote!(f32), quote!(rt::Image), quote!(rt::Src::new(self.0.packed.floats())), quote!(self.0.isa)),
+        true => (quote!(u8), quote!(rt::quantised::Quantised), quote!(self.0.block()), quote!(self.0.isa())),
+    };
+    quote! {
+        #[inline]
+        fn dispatch<I: #image, O: rt::Observer>(
+            &self, scratch: &mut [#element], image: &I, output: rt::Output<'_, #element>, observer: &mut O,
+        ) {
+            let (w, scratch) = (#block, rt::Area::new(scratch));
+            let isa = #isa;
+            #enter
+        }
+
+        #[inline]
+        fn enter<#team_type I: #image, O: rt::Observer>(
+            isa: rt::Detected, #team_parameter w: rt::Src<'_, #element>, scratch: rt::Area<'_, #element>,
+            image: &I, output: rt::Output<'_, #element>, observer: &mut O,
+        ) {
+            match isa.isa() {
+                #(#calls)*
+                #[allow(unreachable_patterns)]
+                other => ::core::unreachable!("{other} was not compiled in"),
+            }
+        }
+    }
+}
+
+/// The function that finds the plan of an instruction set.
+pub fn plan(programs: &[Program]) -> TokenStream {
+    let plans = programs.iter().map(|program| {
+        let (target, variant, module) = (program.isa.target(), program.isa.variant(), program.isa.module());
+        quote!(#[cfg(#target)] rt::Isa::#variant => ::core::option::Option::Some(#module::PLAN),)
+    });
+    let plan_type = match programs.first().is_some_and(|program| program.quantised) {
+        false => quote!(rt::PackPlan),
+        true => quote!(rt::quantised::QuantPlan),
+    };
+    quote! {
+        fn plan(isa: rt::Isa) -> ::core::option::Option<#plan_type> {
             match isa {
                 #(#plans)*
                 #[allow(unreachable_patterns)]
@@ -345,6 +391,7 @@ fn info(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenStrea
         PaddingConvention::Same => quote!(Same),
         PaddingConvention::Symmetric => quote!(Symmetric),
     };
+    let precision = format_ident!("{}", format!("{:?}", spec.precision));
     let isas = programs.iter().map(|program| program.isa.variant());
     let graph = programs.first().map(|program| &program.graph);
     let parameters = graph.map(parameters).unwrap_or_default();
@@ -369,7 +416,7 @@ fn info(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenStrea
             conventions: rt::Conventions {
                 activation: rt::Activation::#activation,
                 padding: rt::Padding::#padding,
-                precision: rt::Precision::F32,
+                precision: rt::Precision::#precision,
                 classes: #classes,
             },
             numerics: rt::Numerics::#numerics,
@@ -393,16 +440,10 @@ fn dims(shape: Shape) -> TokenStream {
 
 /// The folded parameters that operations read, in order of execution.
 fn parameters(graph: &Graph) -> TokenStream {
-    let of = |op: &Op| match op {
-        Op::Conv2d(conv) => [Some(conv.weight), conv.bias],
-        Op::DepthwiseConv2d(conv) => [Some(conv.weight), conv.bias],
-        Op::Dense(dense) => [Some(dense.weight), Some(dense.bias)],
-        _ => [None, None],
-    };
-    let ids = operations(graph).into_iter().flat_map(|(_, op, _)| of(op)).flatten();
-    let parameters = ids.map(|id| graph.param(id)).map(|param| {
+    let parameters = graph.used_params().into_iter().map(|id| graph.param(id)).map(|param| {
         let (name, shape) = (&param.name, param.shape.iter().map(|dim| lit(*dim)));
-        quote!(rt::Parameter { name: #name, shape: &[#(#shape),*] })
+        let dtype = format_ident!("{}", format!("{:?}", param.element));
+        quote!(rt::Parameter { name: #name, dtype: rt::Dtype::#dtype, shape: &[#(#shape),*] })
     });
     quote!(#(#parameters),*)
 }

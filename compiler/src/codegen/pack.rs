@@ -8,8 +8,33 @@ use quote::{format_ident, quote};
 use super::conv::Conv;
 use super::isa::Isa;
 use super::kernel::lit;
+use super::quantised;
 use super::ranges::{Range, ranges};
 use crate::ir::{DepthwiseConv2d, Fused, Graph, NodeId, Op, ParamId, Product, Tensor};
+
+/// The packed block of a network, of floats or of bytes.
+#[derive(Debug)]
+pub enum Packs {
+    Floats(PackPlan),
+    Bytes(quantised::Plan),
+}
+
+impl Packs {
+    pub fn lines(&self) -> usize {
+        match self {
+            Self::Floats(plan) => plan.lines(),
+            Self::Bytes(plan) => plan.lines(),
+        }
+    }
+
+    /// The runtime's plan as a constant expression.
+    pub fn tokens(&self) -> TokenStream {
+        match self {
+            Self::Floats(plan) => plan.tokens(),
+            Self::Bytes(plan) => plan.tokens(),
+        }
+    }
+}
 
 /// Names a layer: a node, or a stage of a fused one.
 pub type LayerKey = (NodeId, usize);

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{
-    Activation, BatchNorm, ElementType, Fused, Graph, NodeId, Op, Origin, Padding, Param, ParamId, ParamSource, Place,
-    Product, Tensor, Tile, Window,
+    Activation, BatchNorm, ElementType, Fused, Graph, NodeId, Op, Order, Origin, Padding, Param, ParamId, ParamSource,
+    Place, Product, Tensor, Tile, Window,
 };
 
 impl fmt::Display for Graph {
@@ -136,6 +136,11 @@ impl fmt::Display for Line<'_> {
             }
             if let Some(rows) = layout.ring {
                 write!(f, " ring {rows}")?;
+            }
+            match layout.order {
+                Order::Pixels => {}
+                Order::RowQuads { .. } => f.write_str(" row quads")?,
+                Order::ChannelQuads => f.write_str(" channel quads")?,
             }
             f.write_str("]")?;
         }

@@ -15,11 +15,33 @@ pub struct Layout {
     pub border: Padding,
     /// `Some(rows)` for a ring, `None` where every row is held.
     pub ring: Option<usize>,
+    pub order: Order,
 }
+
+/// How the elements of a channel group lie. What is not in the order of pixels is quantised, and lies as the dot
+/// products of its reader take it: four numbers that are multiplied and summed are neighbours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// `[row][column][channel]`.
+    Pixels,
+    /// `[row / 4][vector of channels][column][lane][row % 4]`, rows of the border counted; for a depthwise convolution.
+    RowQuads {
+        /// Channels of a vector.
+        lanes: usize,
+        /// Channel groups that are held at a time.
+        groups: usize,
+    },
+    /// `[channel / 4][row][column][channel % 4]`, with room for three more pixels; for a pointwise convolution.
+    ChannelQuads,
+}
+
+/// Neighbours in the orders of quads.
+const QUAD: usize = 4;
 
 impl Layout {
     pub const fn nhwc(channels: usize) -> Self {
-        Self { group: channels, border: Padding { top: 0, left: 0, bottom: 0, right: 0 }, ring: None }
+        let border = Padding { top: 0, left: 0, bottom: 0, right: 0 };
+        Self { group: channels, border, ring: None, order: Order::Pixels }
     }
 
     pub fn is_nhwc(&self, shape: Shape) -> bool {
@@ -47,12 +69,29 @@ impl Layout {
 
     /// Elements from one channel group to the next.
     pub fn group_stride(&self, shape: Shape) -> usize {
-        self.row_stride(shape) * self.stored_rows(shape)
+        match self.order {
+            Order::Pixels | Order::RowQuads { .. } => self.row_stride(shape) * self.stored_rows(shape),
+            Order::ChannelQuads => self.plane(shape) * self.group / QUAD,
+        }
+    }
+
+    /// Elements from four channels to the next four, in the order of channel quads.
+    pub fn plane(&self, shape: Shape) -> usize {
+        self.row_stride(shape) / self.group.max(1) * self.stored_rows(shape) * QUAD + (QUAD - 1) * QUAD
+    }
+
+    /// Elements from one column to the next, and from one vector of channels to the next, in the order of row quads.
+    pub fn column_strides(&self, shape: Shape, lanes: usize) -> [usize; 2] {
+        [lanes * QUAD, (self.border.left + shape.width + self.border.right) * lanes * QUAD]
     }
 
     /// Channel groups that are held at a time.
     pub fn held_groups(&self, shape: Shape) -> usize {
-        if self.ring.is_some_and(|rows| rows >= shape.height) { 1 } else { self.groups(shape) }
+        match self.order {
+            Order::RowQuads { groups, .. } => groups,
+            _ if self.ring.is_some_and(|rows| rows >= shape.height) => 1,
+            _ => self.groups(shape),
+        }
     }
 
     /// Elements that the value occupies.
@@ -63,10 +102,23 @@ impl Layout {
     /// Element offset of `(y, x, c)`.
     pub fn offset(&self, shape: Shape, y: usize, x: usize, c: usize) -> usize {
         let row = (y + self.border.top) % self.stored_rows(shape);
+        let (column, channel) = (x + self.border.left, c % self.group);
         c / self.group * self.group_stride(shape)
-            + row * self.row_stride(shape)
-            + (x + self.border.left) * self.group
-            + c % self.group
+            + match self.order {
+                Order::Pixels => row * self.row_stride(shape) + column * self.group + channel,
+                Order::RowQuads { lanes, .. } => {
+                    let [next, vector] = self.column_strides(shape, lanes);
+                    row / QUAD * QUAD * self.row_stride(shape)
+                        + channel / lanes * vector
+                        + column * next
+                        + channel % lanes * QUAD
+                        + row % QUAD
+                }
+                Order::ChannelQuads => {
+                    let pixel = row * (self.row_stride(shape) / self.group) + column;
+                    channel / QUAD * self.plane(shape) + pixel * QUAD + channel % QUAD
+                }
+            }
     }
 }
 
@@ -92,6 +144,11 @@ impl Tensor {
 
     pub fn elements(&self) -> usize {
         self.layout.elements(self.shape)
+    }
+
+    /// Bytes that the value occupies.
+    pub fn bytes(&self) -> usize {
+        self.elements() * self.element.bytes()
     }
 }
 

@@ -13,7 +13,7 @@ pub mod verify;
 mod workspace;
 
 pub use graph::{Graph, NodeId};
-pub use layout::{Arenas, Layout, Place, Tensor};
+pub use layout::{Arenas, Layout, Order, Place, Tensor};
 pub use op::{
     Activation, BatchNorm, Conv2d, Dense, DepthwiseConv2d, DepthwiseTile, Epilogue, Fused, GemmTile, Node, Op, Origin,
     Product, Stage, Tile,

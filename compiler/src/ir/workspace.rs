@@ -6,11 +6,15 @@ use super::{Fused, Node, Product, Shape, Stage, Tensor, Tile};
 const SLACK: usize = 15;
 
 impl Node {
-    /// Floats of workspace, if it reads `input`.
-    pub fn workspace_floats(&self, input: Option<Tensor>) -> usize {
+    /// Bytes of workspace, if it reads `input`.
+    pub fn workspace_bytes(&self, input: Option<Tensor>) -> usize {
         match (self.tile, input) {
             // The inputs of all images of a batch.
-            (Some(Tile::Gemm(tile)), Some(input)) if tile.images > 1 => tile.images * input.elements(),
+            (Some(Tile::Gemm(tile)), Some(input)) if tile.images > 1 => tile.images * input.bytes(),
+            // The sums over all pixels, and what a vector store may write past them.
+            _ if self.tensor.element.is_quantised() && self.op.epilogue().pool.is_some() => {
+                (self.tensor.shape.channels + SLACK) * size_of::<i32>()
+            }
             (Some(Tile::Gemm(tile)), _) => {
                 dots(tile.product, tile.chunk, self.op.epilogue().unpooled(self.tensor.shape))
             }
@@ -25,8 +29,8 @@ impl Node {
 }
 
 impl Fused {
-    /// Floats of workspace that one of the stages needs.
-    pub fn workspace_floats(&self, stage: &Stage) -> usize {
+    /// Bytes of workspace that one of the stages needs.
+    pub fn workspace_bytes(&self, stage: &Stage) -> usize {
         match stage.tile {
             // Rows that are new to a ring, or those of a tile.
             Some(Tile::Gemm(tile)) => {
@@ -41,6 +45,6 @@ impl Fused {
 fn dots(product: Product, rows: usize, output: Shape) -> usize {
     match product {
         Product::Plain => 0,
-        Product::Fast => rows * output.width + SLACK,
+        Product::Fast => (rows * output.width + SLACK) * size_of::<f32>(),
     }
 }

@@ -9,8 +9,10 @@
 //! Precondition: the rewriting passes ran. Postcondition: a windowed operation's input holds the border
 //! that its window reaches; a value that someone else reads too is copied by an explicit `Repack`.
 
+use super::stream_quads::stream_quads;
 use crate::codegen::cost::{Product, best_tile};
 use crate::codegen::isa::Isa;
+use crate::codegen::quantised::cost::QUAD;
 use crate::ir::{Fused, Graph, Layout, Node, NodeId, Op, Padding, Shape, Stage, Tensor, Window};
 
 /// What stays in the first-level cache beside the weights of a panel.
@@ -28,6 +30,12 @@ pub fn assign_layouts(graph: &mut Graph, isa: Isa, threads: usize) {
         let Some(input) = graph.inputs(id).first().copied() else { continue };
         let op = &graph.node(id).op;
         match (op, window_of(op)) {
+            (Op::Fused(_), _) if graph.node(id).tensor.element.is_quantised() => {
+                let input = graph.node(input).tensor;
+                if let Op::Fused(fused) = &mut graph.node_mut(id).op {
+                    stream_quads(fused, input, isa);
+                }
+            }
             (Op::Fused(_), _) => stream(graph, id, input, isa, threads),
             (Op::Activation(_), _) => {
                 let layout = graph.node(input).tensor.layout;
@@ -54,7 +62,7 @@ fn window_of(op: &Op) -> Option<Window> {
 }
 
 /// The zero pixels that `window` reaches around `input`.
-fn border(window: Window, input: Shape, output: Shape) -> Padding {
+pub(super) fn border(window: Window, input: Shape, output: Shape) -> Padding {
     let reach = |size: usize, axis: usize| (size - 1) * window.stride[axis] + window.kernel[axis];
     let Padding { top, left, .. } = window.padding;
     Padding {
@@ -76,7 +84,7 @@ fn border_input(graph: &mut Graph, reader: NodeId, input: NodeId, window: Window
         Op::DepthwiseConv2d(_) => shape.channels.next_multiple_of(isa.lanes()),
         _ => shape.channels,
     };
-    let layout = Layout { group, border: border(window, shape, node.tensor.shape), ring: None };
+    let layout = Layout { border: border(window, shape, node.tensor.shape), ..Layout::nhwc(group) };
     let mut chain = vec![input];
     while let (Op::Activation(_), [before]) =
         (&graph.node(chain[chain.len() - 1]).op, &*graph.inputs(chain[chain.len() - 1]))
@@ -137,20 +145,28 @@ fn stream(graph: &mut Graph, id: NodeId, input: NodeId, isa: Isa, threads: usize
     // A ring that would hold every row anyway is filled once.
     let rows = if slots == shape.height { output.height } else { rows };
     fused.rows = rows;
-    fused.stages[producer].tensor.layout = Layout { group, border: sides, ring: Some(slots) };
+    fused.stages[producer].tensor.layout = Layout { border: sides, ring: Some(slots), ..Layout::nhwc(group) };
     fused.stages[at].tensor.layout = Layout { ring: Some(rows), ..Layout::nhwc(padded) };
 }
 
 /// Puts a ring of image rows before a first stage that is no pointwise convolution (the stem).
-fn ring_before_window(fused: &mut Fused, input: Tensor) {
+pub(super) fn ring_before_window(fused: &mut Fused, input: Tensor) {
     let Some(first) = fused.stages.first() else { return };
     let (Op::Conv2d(_), Some(window)) = (&first.op, window_of(&first.op)) else { return };
-    let sides = Padding { top: 0, bottom: 0, ..border(window, input.shape, first.tensor.shape) };
-    let ring = Some(window.kernel[0].min(input.shape.height));
+    let mut sides = Padding { top: 0, bottom: 0, ..border(window, input.shape, first.tensor.shape) };
+    let reach = |rows: usize| ((rows - 1) * window.stride[0] + window.kernel[0]).min(input.shape.height);
+    let ring = Some(if input.element.is_quantised() {
+        // A window's row is read in whole quads, into the next pixel. Four rows are made at once; beside what they reach
+        // lies a row of padding, which is not zero.
+        sides.right += 1;
+        reach(QUAD) + 1
+    } else {
+        reach(1)
+    });
     let mut origin = first.origin.clone();
     origin.name.push_str(".rows");
     origin.layer = None;
-    let layout = Layout { group: input.shape.channels, border: sides, ring };
+    let layout = Layout { border: sides, ring, ..Layout::nhwc(input.shape.channels) };
     let tensor = Tensor { layout, ..input };
     fused.stages.insert(0, Stage { op: Op::Repack, origin, tensor, tile: None, place: None, workspace: None });
 }

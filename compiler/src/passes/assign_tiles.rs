@@ -6,6 +6,7 @@
 //!
 //! Precondition: `assign_layouts` ran. Postcondition: every convolution and the classifier has a tile.
 
+use super::stream_quads;
 use crate::codegen::conv::{Tail, split};
 use crate::codegen::cost::{self, best_tile};
 use crate::codegen::isa::Isa;
@@ -23,6 +24,13 @@ pub fn assign_tiles(graph: &mut Graph, numerics: Numerics, batch: usize, isa: Is
         let node = graph.node_mut(id);
         let output = node.tensor;
         match &mut node.op {
+            // Their layouts depend on their tiles, which were set together.
+            Op::Fused(_) if output.element.is_quantised() => {}
+            op if output.element.is_quantised() => {
+                let pixels = op.epilogue().unpooled(output.shape).pixels();
+                node.tile =
+                    Some(stream_quads::product(isa, pixels, output.shape.channels, stream_quads::quads(op, input)));
+            }
             Op::Fused(fused) => stages(fused, input, fast, isa),
             op => {
                 let tile = match &*op {

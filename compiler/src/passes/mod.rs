@@ -21,6 +21,7 @@ mod fuse_inverted_residual;
 mod fuse_pool;
 mod fuse_residual_add;
 mod plan_scratch;
+mod stream_quads;
 
 pub use fold_batch_norm::fold_batch_norm;
 pub use fuse_activation::fuse_activation;

@@ -58,7 +58,7 @@ pub fn plan_scratch(graph: &mut Graph, threads: usize) -> usize {
                 }
             }
             None => {
-                let bytes = bytes(node.tensor.elements());
+                let bytes = whole_lines(node.tensor.bytes());
                 values.push(Value { owner: Owner::Node(id), bytes, own: false, live: at..last + 1 });
             }
         }
@@ -112,8 +112,8 @@ fn end(placed: &[(Owner, Place)]) -> usize {
 }
 
 /// Whole vectors may be read and written past the last element: sizes are whole cache lines.
-fn bytes(elements: usize) -> usize {
-    (elements * size_of::<f32>()).next_multiple_of(ALIGN)
+fn whole_lines(bytes: usize) -> usize {
+    bytes.next_multiple_of(ALIGN)
 }
 
 /// What lives during the node alone: workspaces, and what stages hand to each other.
@@ -123,11 +123,11 @@ fn inner_values(node: &Node, id: NodeId, input: Option<Tensor>) -> impl Iterator
         _ => &[],
     };
     let handed = stages.iter().enumerate().take(stages.len().saturating_sub(1));
-    let handed = handed.map(move |(at, stage)| (Owner::Stage(id, at), bytes(stage.tensor.elements())));
-    let own = std::iter::once((Owner::Workspace(id), bytes(node.workspace_floats(input))));
+    let handed = handed.map(move |(at, stage)| (Owner::Stage(id, at), whole_lines(stage.tensor.bytes())));
+    let own = std::iter::once((Owner::Workspace(id), whole_lines(node.workspace_bytes(input))));
     let theirs = stages.iter().enumerate().map(move |(at, stage)| {
-        let floats = if let Op::Fused(fused) = &node.op { fused.workspace_floats(stage) } else { 0 };
-        (Owner::StageWorkspace(id, at), bytes(floats))
+        let bytes = if let Op::Fused(fused) = &node.op { fused.workspace_bytes(stage) } else { 0 };
+        (Owner::StageWorkspace(id, at), whole_lines(bytes))
     });
     handed.chain(own).chain(theirs).filter(|(owner, bytes)| *bytes > 0 || matches!(owner, Owner::Stage(..)))
 }

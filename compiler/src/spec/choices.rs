@@ -19,8 +19,14 @@ pub(super) const ROUNDING: &[(&str, Rounding)] =
 pub(super) const FUSION: &[(&str, Fusion)] =
     &[("none", Fusion::None), ("relu6", Fusion::Relu6), ("block", Fusion::Block)];
 
-pub(super) const ISA: &[(&str, Isa)] =
-    &[("avx512", Isa::Avx512), ("avx2", Isa::Avx2), ("neon", Isa::Neon), ("portable", Isa::Portable)];
+pub(super) const ISA: &[(&str, Isa)] = &[
+    ("avx512vnni", Isa::Avx512Vnni),
+    ("avxvnni", Isa::AvxVnni),
+    ("avx512", Isa::Avx512),
+    ("avx2", Isa::Avx2),
+    ("neon", Isa::Neon),
+    ("portable", Isa::Portable),
+];
 pub(super) const PLANNED_ISA: &[&str] = &["wasm"];
 
 macro_rules! names {

@@ -4,7 +4,7 @@ use super::keys::{Key, Shape};
 use super::tree::{Node, Value};
 use super::values::{Checker, Entry, Given, shortened};
 use super::{Isa, MAX_RESOLUTION, Preprocessing, ScratchBudget, choices};
-use crate::diagnostic::{Diagnostic, catalogue};
+use crate::diagnostic::{Diagnostic, Place, catalogue};
 
 /// Reserved by Rust, in any edition.
 const KEYWORDS: &[&str] = &[
@@ -94,8 +94,9 @@ impl Checker<'_> {
     }
 
     /// One name, a list of names, or a text of names between commas; put in the order of [`Isa::ALL`].
-    pub(super) fn isas(&mut self, entry: &Entry<'_>) -> Option<Vec<Isa>> {
-        const HELP: &str = "write avx512, avx2, neon or portable, or a list of them such as `[avx2, portable]`";
+    pub(super) fn isas(&mut self, entry: &Entry<'_>) -> Option<Vec<(Isa, Place)>> {
+        const HELP: &str =
+            "write avx512vnni, avxvnni, avx512, avx2, neon or portable, or a list of them such as `[avx2, portable]`";
         let named: Vec<_> = match &entry.value.value {
             Value::Text(text) => text.split(',').map(|name| (name.trim(), entry.value.place)).collect(),
             Value::List(items) if !items.is_empty() => {
@@ -110,20 +111,20 @@ impl Checker<'_> {
             }
             _ => return self.refuse(entry, &catalogue::ISA, HELP),
         };
-        let mut isas = Vec::new();
+        let mut isas: Vec<(Isa, Place)> = Vec::new();
         let mut clean = true;
         for (name, place) in named {
             match self.word(&entry.name, name, place, &catalogue::ISA, choices::ISA, choices::PLANNED_ISA) {
-                Some(isa) if isas.contains(&isa) => {
+                Some(isa) if isas.iter().any(|(other, _)| *other == isa) => {
                     let message = format!("`{name}` is listed twice");
                     self.push(Diagnostic::new(&catalogue::ISA, message).at(place).help("remove one of the two"));
                     clean = false;
                 }
-                Some(isa) => isas.push(isa),
+                Some(isa) => isas.push((isa, place)),
                 None => clean = false,
             }
         }
-        isas.sort();
+        isas.sort_by_key(|(isa, _)| *isa);
         clean.then_some(isas)
     }
 

@@ -234,10 +234,22 @@ pub enum Isa {
     Neon,
     Avx2,
     Avx512,
+    AvxVnni,
+    Avx512Vnni,
 }
 
 impl Isa {
-    pub const ALL: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 6] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512, Self::AvxVnni, Self::Avx512Vnni];
+
+    /// Those that there are kernels of a precision for.
+    pub const fn of(precision: Precision) -> &'static [Self] {
+        match precision {
+            Precision::F32 => &[Self::Portable, Self::Neon, Self::Avx2, Self::Avx512],
+            Precision::Int8 | Precision::Uint8 => {
+                &[Self::Portable, Self::Avx2, Self::Avx512, Self::AvxVnni, Self::Avx512Vnni]
+            }
+        }
+    }
 }
 
 /// How much is fused; see the passes.

@@ -3,7 +3,7 @@
 use super::resolve::{Resolved, scaled};
 use super::values::{Checker, Given};
 use super::walk::{Draft, RowDraft};
-use super::{BlockRow, Head, MAX_BLOCKS, MAX_CHANNELS, NetworkSpec, ResidualRule, Rounding, Stem};
+use super::{BlockRow, Head, Isa, MAX_BLOCKS, MAX_CHANNELS, NetworkSpec, ResidualRule, Rounding, Stem};
 use crate::diagnostic::{Diagnostic, Place, catalogue};
 
 /// Elements of the largest tensor: 4 GiB in f32, and every offset in it fits 32 bits.
@@ -19,6 +19,7 @@ pub(super) fn check(checker: &mut Checker<'_>, draft: Draft) -> Option<NetworkSp
     check_block_count(checker, &draft);
     check_blocks(checker, &draft);
     check_rounding(checker, &draft);
+    check_isas(checker, &draft);
     let places = Places {
         resolution: draft.resolution.as_ref().map(|given| given.place),
         blocks: draft.rows.as_ref().map(|given| given.place),
@@ -145,6 +146,20 @@ fn check_rounding(checker: &mut Checker<'_>, draft: &Draft) {
     checker.push(Diagnostic::new(&catalogue::ROUNDING, message).at(rounding.place).help(help));
 }
 
+/// Each precision has instruction sets of its own.
+fn check_isas(checker: &mut Checker<'_>, draft: &Draft) {
+    let (Some(precision), Some(isas)) = (draft.precision.as_ref().map(|given| given.value), &draft.isas) else {
+        return;
+    };
+    let served = Isa::of(precision);
+    for (isa, place) in isas.iter().filter(|(isa, _)| !served.contains(isa)) {
+        let message = format!("there are no kernels of precision {} for {}", precision.name(), isa.name());
+        let names: Vec<&str> = served.iter().rev().map(|isa| isa.name()).collect();
+        let help = format!("leave it out, or choose among {}", names.join(", "));
+        checker.push(Diagnostic::new(&catalogue::ISA, message).at(*place).help(help));
+    }
+}
+
 fn assemble(checker: &Checker<'_>, draft: Draft) -> Option<NetworkSpec> {
     let stem = draft.stem?;
     let head = draft.head?;
@@ -176,7 +191,10 @@ fn assemble(checker: &Checker<'_>, draft: Draft) -> Option<NetworkSpec> {
         numerics: draft.numerics?,
         rounding: draft.rounding?.map_or(Rounding::of(precision.value), |given| given.value),
         fusion: draft.fusion?,
-        isas: draft.isas?,
+        isas: match draft.isas? {
+            none if none.is_empty() => Isa::of(precision.value).to_vec(),
+            given => given.into_iter().map(|(isa, _)| isa).collect(),
+        },
         threads: draft.threads?,
         batch: draft.batch?,
         scratch_budget: draft.scratch_budget?,

@@ -29,7 +29,7 @@ pub(super) struct Draft {
     /// `None` within where it is left to the precision.
     pub rounding: Option<Option<Given<Rounding>>>,
     pub fusion: Option<Fusion>,
-    pub isas: Option<Vec<Isa>>,
+    pub isas: Option<Vec<(Isa, Place)>>,
     pub threads: Option<usize>,
     pub batch: Option<usize>,
     pub scratch_budget: Option<Option<ScratchBudget>>,
@@ -134,7 +134,7 @@ pub(super) fn walk(checker: &mut Checker<'_>, root: &Node, arguments: &Arguments
         numerics: settings.or("numerics", Numerics::Fast, Checker::numerics),
         rounding: settings.or("rounding", None, Checker::rounding),
         fusion: settings.or("fusion", Fusion::Block, Checker::fusion),
-        isas: settings.or("isa", Isa::ALL.to_vec(), Checker::isas),
+        isas: settings.or("isa", Vec::new(), Checker::isas),
         threads: settings.or("threads", 1, Checker::threads),
         batch: settings.or("batch", 1, Checker::batch),
         scratch_budget: settings.or("scratch_budget", None, Checker::scratch_budget),

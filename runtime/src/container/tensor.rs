@@ -120,6 +120,11 @@ impl Dtype {
         Self::NAMES.iter().find(|(text, ..)| name == *text).map(|&(_, dtype, _)| dtype)
     }
 
+    /// The type that [`name`](Self::name) names.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(text, ..)| name == *text).map(|&(_, dtype, _)| dtype)
+    }
+
     fn entry(self) -> (&'static str, usize) {
         Self::NAMES.iter().find(|(_, dtype, _)| *dtype == self).map_or(("", 0), |&(text, _, bytes)| (text, bytes))
     }

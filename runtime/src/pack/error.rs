@@ -13,6 +13,8 @@ pub enum PackError {
         expected: usize,
         found: usize,
     },
+    /// A scale, or what follows from it, is beyond what the arithmetic of quantised networks takes.
+    OutOfRange(&'static str),
     BlockSize {
         expected: usize,
         found: usize,
@@ -33,6 +35,11 @@ impl core::fmt::Display for PackError {
         match self {
             Self::Missing(name) => write!(f, "the weights have no tensor `{name}`"),
             Self::Size { name, expected, found } => write!(f, "`{name}` holds {found} floats, not {expected}"),
+            Self::OutOfRange(name) => write!(
+                f,
+                "the scales around `{name}` are out of range: that of a sum must be from 2^-32 to 256 times the result's, \
+                 those of what is added from 2^-10 to 256 times; quantise the model anew"
+            ),
             Self::FileSize { expected, found } => write!(f, "the packed file has {expected} bytes, not {found}"),
             Self::Alignment => f.write_str("the packed file must lie at an address that is a multiple of 64"),
             Self::NotCompiled(isa) => {

@@ -53,6 +53,15 @@ impl Add {
         Some(Self { kind, zero_point: output.zero_point(), limits })
     }
 
+    /// The multipliers of both operands and the shift, for kernels that apply them to vectors; `None` where operands are
+    /// scaled another way.
+    pub fn multipliers(self) -> Option<(i32, i32, u32)> {
+        match self.kind {
+            Kind::Shift { left, right, shift, .. } => Some((left, right, shift)),
+            Kind::Fixed { .. } => None,
+        }
+    }
+
     /// The sum of two values.
     #[inline(always)]
     pub fn apply(self, a: i32, b: i32) -> i32 {

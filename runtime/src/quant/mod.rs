@@ -17,6 +17,7 @@ mod softmax;
 mod tests;
 
 pub use add::Add;
+pub(crate) use float::round_ties_even;
 pub use pool::{Pool, PoolKind};
 pub use requantize::Requantize;
 pub use softmax::Softmax;

@@ -2,7 +2,7 @@
 //!
 //! No member can hold it as an exclusive slice, so that it is a pointer that all of them copy. As with `Src` and
 //! `Dst`, offsets are literals that the compiler planned and verified, and bounds are checked in debug builds only. No
-//! float is written by one member while another one reads or writes it: the compiler gives what is written at the same
+//! number is written by one member while another one reads or writes it: the compiler gives what is written at the same
 //! time places of its own, and lets the members wait for each other before one reads what another wrote.
 
 use core::marker::PhantomData;
@@ -10,24 +10,24 @@ use core::ops::Range;
 
 use super::{Dst, Src};
 
-/// A run of floats that a team shares.
+/// A run of numbers that a team shares: numbers, or the bytes of quantised networks.
 #[derive(Clone, Copy)]
-pub struct Area<'a> {
-    pointer: *mut f32,
+pub struct Area<'a, T = f32> {
+    pointer: *mut T,
     #[cfg(debug_assertions)]
     len: usize,
-    life: PhantomData<&'a mut [f32]>,
+    life: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: an area stands for an exclusive slice of floats, which may go to another thread; what its holders may do at
+// SAFETY: an area stands for an exclusive slice of numbers, which may go to another thread; what its holders may do at
 // the same time stands above.
-unsafe impl Send for Area<'_> {}
+unsafe impl<T: Send> Send for Area<'_, T> {}
 // SAFETY: as above; an area has no state of its own.
-unsafe impl Sync for Area<'_> {}
+unsafe impl<T: Send> Sync for Area<'_, T> {}
 
-impl<'a> Area<'a> {
+impl<'a, T: Copy + Default> Area<'a, T> {
     #[inline(always)]
-    pub fn new(slice: &'a mut [f32]) -> Self {
+    pub fn new(slice: &'a mut [T]) -> Self {
         Self {
             pointer: slice.as_mut_ptr(),
             #[cfg(debug_assertions)]
@@ -36,7 +36,7 @@ impl<'a> Area<'a> {
         }
     }
 
-    /// The floats of `range`.
+    /// The numbers of `range`.
     #[inline(always)]
     pub fn part(self, range: Range<usize>) -> Self {
         Self {
@@ -47,7 +47,7 @@ impl<'a> Area<'a> {
         }
     }
 
-    /// The area without its first `offset` floats.
+    /// The area without its first `offset` numbers.
     #[inline(always)]
     pub fn at(self, offset: usize) -> Self {
         Self {
@@ -60,7 +60,7 @@ impl<'a> Area<'a> {
 
     /// A view to read from `offset`.
     #[inline(always)]
-    pub fn src(self, offset: usize) -> Src<'a> {
+    pub fn src(self, offset: usize) -> Src<'a, T> {
         let area = self.at(offset);
         Src::from_raw(
             area.pointer,
@@ -71,7 +71,7 @@ impl<'a> Area<'a> {
 
     /// A view to write from `offset`.
     #[inline(always)]
-    pub fn dst(self, offset: usize) -> Dst<'a> {
+    pub fn dst(self, offset: usize) -> Dst<'a, T> {
         let area = self.at(offset);
         Dst::from_raw(
             area.pointer,
@@ -80,35 +80,35 @@ impl<'a> Area<'a> {
         )
     }
 
-    /// The floats of `range`, for reading while nobody writes them.
+    /// The numbers of `range`, for reading while nobody writes them.
     #[inline(always)]
-    pub fn read(self, range: Range<usize>) -> &'a [f32] {
+    pub fn read(self, range: Range<usize>) -> &'a [T] {
         // SAFETY: `address` checks the range in debug builds, the planner proves it for generated code; nobody writes.
         unsafe { core::slice::from_raw_parts(self.address(range.start, range.len()), range.len()) }
     }
 
-    /// Lets `write` write the floats of `range`, which no one else may use meanwhile.
+    /// Lets `write` write the numbers of `range`, which no one else may use meanwhile.
     #[inline(always)]
-    pub fn write(self, range: Range<usize>, write: impl FnOnce(&mut [f32])) {
-        // SAFETY: as in `read`; the slice ends with the call, and nobody else uses its floats.
+    pub fn write(self, range: Range<usize>, write: impl FnOnce(&mut [T])) {
+        // SAFETY: as in `read`; the slice ends with the call, and nobody else uses its numbers.
         write(unsafe { core::slice::from_raw_parts_mut(self.address(range.start, range.len()), range.len()) });
     }
 
-    /// Zeroes the floats of `range`.
+    /// Zeroes the numbers of `range`.
     #[inline]
     pub fn clear(self, range: Range<usize>) {
-        self.write(range, |floats| floats.fill(0.0));
+        self.write(range, |numbers| numbers.fill(T::default()));
     }
 
-    /// Copies the first `len` floats of another area.
+    /// Copies the first `len` numbers of another area.
     #[inline]
-    pub fn copy(self, from: Area<'_>, len: usize) {
-        self.write(0..len, |floats| floats.copy_from_slice(from.read(0..len)));
+    pub fn copy(self, from: Area<'_, T>, len: usize) {
+        self.write(0..len, |numbers| numbers.copy_from_slice(from.read(0..len)));
     }
 
-    /// The address of `count` floats from `offset`.
+    /// The address of `count` numbers from `offset`.
     #[inline(always)]
-    fn address(self, offset: usize, count: usize) -> *mut f32 {
+    fn address(self, offset: usize, count: usize) -> *mut T {
         #[cfg(debug_assertions)]
         super::view::check(self.len, offset, count);
         let _ = count;
@@ -121,7 +121,7 @@ impl<'a> Area<'a> {
 /// # Panics
 /// In debug builds, if they overlap or reach outside, which the verifier of the compiler excludes.
 #[inline(always)]
-pub fn parts<'a, const N: usize>(area: Area<'a>, ranges: [Range<usize>; N]) -> [Area<'a>; N] {
+pub fn parts<T: Copy + Default, const N: usize>(area: Area<'_, T>, ranges: [Range<usize>; N]) -> [Area<'_, T>; N] {
     if cfg!(debug_assertions) {
         let overlap = |at: usize| ranges[..at].iter().any(|r| r.start < ranges[at].end && ranges[at].start < r.end);
         assert!(!(0..N).any(overlap), "the scratch plan of a network is broken: {ranges:?}");

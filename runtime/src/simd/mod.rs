@@ -6,6 +6,7 @@
 #![allow(clippy::missing_safety_doc, reason = "clippy takes functions with a target feature for unsafe ones")]
 
 mod area;
+pub mod bytes;
 mod view;
 
 pub use area::{Area, parts};

@@ -5,31 +5,31 @@
 
 use core::marker::PhantomData;
 
-/// A readable run of floats.
+/// A readable run of numbers: floats, or the bytes of quantised networks.
 #[derive(Clone, Copy)]
-pub struct Src<'a> {
-    pointer: *const f32,
+pub struct Src<'a, T = f32> {
+    pointer: *const T,
     #[cfg(debug_assertions)]
     len: usize,
-    life: PhantomData<&'a [f32]>,
+    life: PhantomData<&'a [T]>,
 }
 
-/// A writable run of floats.
-pub struct Dst<'a> {
-    pointer: *mut f32,
+/// A writable run of numbers.
+pub struct Dst<'a, T = f32> {
+    pointer: *mut T,
     #[cfg(debug_assertions)]
     len: usize,
-    life: PhantomData<&'a mut [f32]>,
+    life: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: floats that are only read, as a shared slice of them.
-unsafe impl Send for Src<'_> {}
+// SAFETY: numbers that are only read, as a shared slice of them.
+unsafe impl<T: Sync> Send for Src<'_, T> {}
 // SAFETY: as above.
-unsafe impl Sync for Src<'_> {}
+unsafe impl<T: Sync> Sync for Src<'_, T> {}
 
-impl<'a> Src<'a> {
+impl<'a, T: Copy> Src<'a, T> {
     #[inline(always)]
-    pub fn new(slice: &'a [f32]) -> Self {
+    pub fn new(slice: &'a [T]) -> Self {
         Self {
             pointer: slice.as_ptr(),
             #[cfg(debug_assertions)]
@@ -40,7 +40,7 @@ impl<'a> Src<'a> {
 
     /// A view of what an area holds; the caller has checked the length.
     #[inline(always)]
-    pub(super) fn from_raw(pointer: *const f32, #[cfg(debug_assertions)] len: usize) -> Self {
+    pub(super) fn from_raw(pointer: *const T, #[cfg(debug_assertions)] len: usize) -> Self {
         Self {
             pointer,
             #[cfg(debug_assertions)]
@@ -49,7 +49,7 @@ impl<'a> Src<'a> {
         }
     }
 
-    /// The view without its first `offset` floats.
+    /// The view without its first `offset` numbers.
     #[inline(always)]
     pub fn at(self, offset: usize) -> Self {
         Self {
@@ -60,18 +60,18 @@ impl<'a> Src<'a> {
         }
     }
 
-    /// The address of `count` floats from `offset`.
+    /// The address of `count` numbers from `offset`.
     #[inline(always)]
-    pub(super) fn address(self, offset: usize, count: usize) -> *const f32 {
+    pub(super) fn address(self, offset: usize, count: usize) -> *const T {
         #[cfg(debug_assertions)]
         check(self.len, offset, count);
         let _ = count;
         self.pointer.wrapping_add(offset)
     }
 
-    /// The float at `at`.
+    /// The number at `at`.
     #[inline(always)]
-    pub fn get(self, at: usize) -> f32 {
+    pub fn get(self, at: usize) -> T {
         // SAFETY: `address` checks the range in debug builds; the planner proves it for generated code.
         unsafe { *self.address(at, 1) }
     }
@@ -79,14 +79,14 @@ impl<'a> Src<'a> {
     /// An address that may lie outside the view: for prefetching only.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    pub(super) fn hint(self, offset: usize) -> *const f32 {
+    pub(super) fn hint(self, offset: usize) -> *const T {
         self.pointer.wrapping_add(offset)
     }
 }
 
-impl<'a> Dst<'a> {
+impl<'a, T: Copy> Dst<'a, T> {
     #[inline(always)]
-    pub fn new(slice: &'a mut [f32]) -> Self {
+    pub fn new(slice: &'a mut [T]) -> Self {
         Self {
             pointer: slice.as_mut_ptr(),
             #[cfg(debug_assertions)]
@@ -97,7 +97,7 @@ impl<'a> Dst<'a> {
 
     /// As [`Src::from_raw`].
     #[inline(always)]
-    pub(super) fn from_raw(pointer: *mut f32, #[cfg(debug_assertions)] len: usize) -> Self {
+    pub(super) fn from_raw(pointer: *mut T, #[cfg(debug_assertions)] len: usize) -> Self {
         Self {
             pointer,
             #[cfg(debug_assertions)]
@@ -106,9 +106,9 @@ impl<'a> Dst<'a> {
         }
     }
 
-    /// The view without its first `offset` floats.
+    /// The view without its first `offset` numbers.
     #[inline(always)]
-    pub fn at(&mut self, offset: usize) -> Dst<'_> {
+    pub fn at(&mut self, offset: usize) -> Dst<'_, T> {
         Dst {
             pointer: self.pointer.wrapping_add(offset),
             #[cfg(debug_assertions)]
@@ -119,7 +119,7 @@ impl<'a> Dst<'a> {
 
     /// What has been written, for reading.
     #[inline(always)]
-    pub fn src(&self) -> Src<'_> {
+    pub fn src(&self) -> Src<'_, T> {
         Src {
             pointer: self.pointer,
             #[cfg(debug_assertions)]
@@ -128,9 +128,9 @@ impl<'a> Dst<'a> {
         }
     }
 
-    /// The address of `count` floats from `offset`.
+    /// The address of `count` numbers from `offset`.
     #[inline(always)]
-    pub(super) fn address(&mut self, offset: usize, count: usize) -> *mut f32 {
+    pub(super) fn address(&mut self, offset: usize, count: usize) -> *mut T {
         #[cfg(debug_assertions)]
         check(self.len, offset, count);
         let _ = count;
@@ -142,19 +142,19 @@ impl<'a> Dst<'a> {
 pub(super) fn check(len: usize, offset: usize, count: usize) {
     assert!(
         offset.checked_add(count).is_some_and(|end| end <= len),
-        "a kernel reaches {offset}..{offset}+{count} in a view of {len} floats"
+        "a kernel reaches {offset}..{offset}+{count} in a view of {len}"
     );
 }
 
 #[cfg(debug_assertions)]
 fn checked_rest(len: usize, offset: usize) -> usize {
-    len.checked_sub(offset).unwrap_or_else(|| panic!("a kernel moves {offset} floats into a view of {len}"))
+    len.checked_sub(offset).unwrap_or_else(|| panic!("a kernel moves {offset} into a view of {len}"))
 }
 
 /// Asks for the cache line at `address`, which need not be readable; a no-operation where processors find out by
 /// themselves.
 #[inline(always)]
-pub fn ask(address: *const f32) {
+pub fn ask<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

@@ -21,44 +21,44 @@ impl Isa {
     pub const fn lanes(self) -> usize {
         match self {
             Self::Portable | Self::Neon => 4,
-            Self::Avx2 => 8,
-            Self::Avx512 => 16,
+            Self::Avx2 | Self::AvxVnni => 8,
+            Self::Avx512 | Self::Avx512Vnni => 16,
         }
     }
 
     /// Architectural vector registers.
     pub const fn registers(self) -> usize {
         match self {
-            Self::Portable | Self::Avx2 => 16,
-            Self::Neon | Self::Avx512 => 32,
+            Self::Portable | Self::Avx2 | Self::AvxVnni => 16,
+            Self::Neon | Self::Avx512 | Self::Avx512Vnni => 32,
         }
     }
 
     pub const fn broadcast(self) -> Broadcast {
         match self {
             Self::Neon => Broadcast::Lane,
-            Self::Portable | Self::Avx2 | Self::Avx512 => Broadcast::Memory,
+            Self::Portable | Self::Avx2 | Self::Avx512 | Self::AvxVnni | Self::Avx512Vnni => Broadcast::Memory,
         }
     }
 
     /// Vectors that can be loaded in the time of two multiply-adds.
     pub const fn loads_per_cycle(self) -> usize {
         match self {
-            Self::Avx512 => 1,
-            Self::Portable | Self::Neon | Self::Avx2 => 2,
+            Self::Avx512 | Self::Avx512Vnni => 1,
+            Self::Portable | Self::Neon | Self::Avx2 | Self::AvxVnni => 2,
         }
     }
 
     /// Whether a cache line can be asked for ahead of its use.
     pub const fn has_prefetch(self) -> bool {
-        matches!(self, Self::Avx2 | Self::Avx512)
+        !matches!(self, Self::Portable | Self::Neon)
     }
 
     /// An instruction set of half the width, whose vocabulary serves the functions of this one too.
     pub const fn half(self) -> Option<Self> {
         match self {
             Self::Avx512 => Some(Self::Avx2),
-            Self::Portable | Self::Neon | Self::Avx2 => None,
+            Self::Portable | Self::Neon | Self::Avx2 | Self::AvxVnni | Self::Avx512Vnni => None,
         }
     }
 
@@ -67,6 +67,26 @@ impl Isa {
     /// the sums.
     pub const fn has_fast_product(self) -> bool {
         matches!(self, Self::Avx512)
+    }
+
+    /// Whether quantised kernels can let sums carry the bias that one multiply-add takes off again.
+    pub const fn has_biased_sums(self) -> bool {
+        !matches!(self, Self::Portable | Self::Neon)
+    }
+
+    /// Whether there is a vocabulary for bytes in vectors of half the width.
+    pub const fn has_half_bytes(self) -> bool {
+        matches!(self, Self::Avx512 | Self::Avx512Vnni)
+    }
+
+    /// Whether weights meet activations as bytes, four at a time; else as 16-bit numbers.
+    pub const fn multiplies_bytes(self) -> bool {
+        matches!(self, Self::Portable | Self::AvxVnni | Self::Avx512Vnni)
+    }
+
+    /// Bytes of the quads of weights of a vector of so many lanes.
+    pub const fn dot_weights(self, lanes: usize) -> usize {
+        if self.multiplies_bytes() { lanes * 4 } else { lanes * 8 }
     }
 
     /// Whether multiplication and addition are rounded once, together.
@@ -81,6 +101,10 @@ impl Isa {
             Self::Neon => quote!(#[target_feature(enable = "neon")]),
             Self::Avx2 => quote!(#[target_feature(enable = "avx2,fma")]),
             Self::Avx512 => quote!(#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]),
+            Self::AvxVnni => quote!(#[target_feature(enable = "avx2,fma,avxvnni")]),
+            Self::Avx512Vnni => {
+                quote!(#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")])
+            }
         }
     }
 
@@ -89,7 +113,7 @@ impl Isa {
         match self {
             Self::Portable => quote!(all()),
             Self::Neon => quote!(target_arch = "aarch64"),
-            Self::Avx2 | Self::Avx512 => quote!(target_arch = "x86_64"),
+            Self::Avx2 | Self::Avx512 | Self::AvxVnni | Self::Avx512Vnni => quote!(target_arch = "x86_64"),
         }
     }
 

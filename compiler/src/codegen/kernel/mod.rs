@@ -87,7 +87,7 @@ fn plus(value: &TokenStream, more: usize) -> TokenStream {
 }
 
 /// The statements `count` times, with `P` standing for 0, 1, ...: constants, so that arrays are registers.
-fn unroll(count: usize, statements: TokenStream) -> TokenStream {
+pub fn unroll(count: usize, statements: TokenStream) -> TokenStream {
     let count = lit(count);
     quote!(rt::unroll! { P in 0..#count { #statements } })
 }

@@ -15,7 +15,7 @@ use super::panels::{Fast, PanelCalls, dots, wanted, wanted_name};
 use super::{Code, Context, place};
 use crate::codegen::conv::Conv;
 use crate::codegen::kernel::{Depthwise, Kernel, affine, lit, repeat, sum};
-use crate::codegen::pack::PackedLayer;
+use crate::codegen::pack::{PackPlan, PackedLayer};
 use crate::ir::{DepthwiseConv2d, Fused, Node, NodeId, Op, Place, Stage, Tensor, Tile, Window};
 
 /// The parts of a fused node.
@@ -39,12 +39,12 @@ struct Block<'g> {
 }
 
 /// The statements of the fused node `id`, whose stages count from `first_stage` in step `step`.
-pub fn statements(context: &Context<'_>, id: NodeId, step: usize, first_stage: usize) -> Code {
+pub fn statements(context: &Context<'_>, packs: &PackPlan, id: NodeId, step: usize, first_stage: usize) -> Code {
     let node = context.graph.node(id);
     let input = context.graph.inputs(id)[0];
     let Op::Fused(Fused { stages, rows }) = &node.op else { return Code::default() };
     let [producers @ .., depthwise, project] = &**stages else { return Code::default() };
-    let layer = |stage: usize| context.packs.layer((id, stage));
+    let layer = |stage: usize| packs.layer((id, stage));
     let at = producers.len();
     let (Op::DepthwiseConv2d(op), Some(ring), Some(depthwise_layer), Some(project_layer)) =
         (&depthwise.op, producers.last(), layer(at), layer(at + 1))
@@ -474,7 +474,7 @@ fn ring_rows(rows: usize, top: usize, ring: Tensor) -> TokenStream {
     let Tensor { shape, layout, .. } = ring;
     let [rows, top, height, slots, stride] =
         [rows, top, shape.height, layout.stored_rows(shape), layout.row_stride(shape)].map(lit);
-    quote!(rt::ring_rows::<#rows, #top, #height, #slots, #stride>)
+    quote!(rt::ring_rows::<#rows, #top, #height, #slots, #stride, _>)
 }
 
 fn times(value: TokenStream, factor: usize) -> TokenStream {

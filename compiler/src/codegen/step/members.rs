@@ -80,29 +80,35 @@ pub fn by_size(sizes: &[(usize, usize)], mut body: impl FnMut(usize) -> TokenStr
     }
 }
 
-/// `let [names] = parts(scratch, [ranges])`; of what every member has a copy of, in the member's own arena.
+/// [`parts_of`] a scratch of floats.
 pub fn parts(names: &[&str], places: &[Place]) -> TokenStream {
+    parts_of(names, places, size_of::<f32>())
+}
+
+/// `let [names] = parts(scratch, [ranges])`, in elements of so many bytes; of what every member has a copy of, in the
+/// member's own arena.
+pub fn parts_of(names: &[&str], places: &[Place], element: usize) -> TokenStream {
     let (own, shared): (Vec<_>, Vec<_>) = names.iter().zip(places).partition(|(_, place)| place.arenas.is_some());
-    let shared = bind(&quote!(scratch), &shared, 0);
+    let shared = bind(&quote!(scratch), &shared, 0, element);
     let Some(arenas) = places.iter().find_map(|place| place.arenas) else { return shared };
-    let [from, to, floats] =
-        [arenas.offset, arenas.offset + arenas.count * arenas.bytes, arenas.bytes].map(|b| lit(b / 4));
-    let own = bind(&quote!(own), &own, arenas.offset);
+    let [from, to, size] =
+        [arenas.offset, arenas.offset + arenas.count * arenas.bytes, arenas.bytes].map(|b| lit(b / element));
+    let own = bind(&quote!(own), &own, arenas.offset, element);
     quote! {
         #shared
-        let own = team.own(scratch.part(#from..#to), #floats);
+        let own = team.own(scratch.part(#from..#to), #size);
         #own
     }
 }
 
 /// Binds names to parts of `area`, which begins at byte `start`.
-fn bind(area: &TokenStream, parts: &[(&&str, &Place)], start: usize) -> TokenStream {
+fn bind(area: &TokenStream, parts: &[(&&str, &Place)], start: usize, element: usize) -> TokenStream {
     if parts.is_empty() {
         return quote!();
     }
     let names = parts.iter().map(|(name, _)| format_ident!("{name}"));
     let ranges = parts.iter().map(|(_, place)| {
-        let (from, to) = (lit((place.offset - start) / 4), lit((place.offset - start + place.bytes) / 4));
+        let [from, to] = [place.offset - start, place.offset - start + place.bytes].map(|bytes| lit(bytes / element));
         quote!(#from..#to)
     });
     quote!(let [#(#names),*] = rt::parts(#area, [#(#ranges),*]);)

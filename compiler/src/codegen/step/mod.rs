@@ -10,15 +10,17 @@ use quote::{format_ident, quote};
 
 use super::isa::Isa;
 use super::kernel::{Kernel, lit};
-use super::pack::PackPlan;
+use super::pack::Packs;
+use super::quantised;
 use crate::ir::{Graph, Node, NodeId, Op, Place, Tensor};
-pub use members::Members;
+pub use members::{Members, parts_of};
+pub use whole::note;
 
 /// What statements are generated from.
 pub struct Context<'g> {
     pub graph: &'g Graph,
     pub isa: Isa,
-    pub packs: &'g PackPlan,
+    pub packs: &'g Packs,
     pub team: Members,
 }
 
@@ -60,8 +62,14 @@ pub fn step(context: &Context<'_>, index: usize, name: &str, nodes: &[NodeId]) -
     for id in nodes {
         let part = match &graph.node(*id).op {
             Op::Input => continue,
-            Op::Fused(_) => fused::statements(context, *id, index, stages.len()),
-            _ => whole::statements(context, *id, index, stages.len()),
+            Op::Fused(_) => match context.packs {
+                Packs::Floats(packs) => fused::statements(context, packs, *id, index, stages.len()),
+                Packs::Bytes(plan) => quantised::block(context, plan, *id, index, stages.len()),
+            },
+            _ => match context.packs {
+                Packs::Floats(packs) => whole::statements(context, packs, *id, index, stages.len()),
+                Packs::Bytes(plan) => quantised::whole(context, plan, *id, index, stages.len()),
+            },
         };
         stages.extend(stage_infos(graph, *id));
         code.statements.extend(part.statements);
@@ -73,9 +81,11 @@ pub fn step(context: &Context<'_>, index: usize, name: &str, nodes: &[NodeId]) -
     let reads_image =
         nodes.iter().any(|id| graph.inputs(*id).iter().any(|input| matches!(graph.node(*input).op, Op::Input)));
     let writes_logits = last.is_some_and(|node| node.place.is_none());
+    let element = output.element.bytes();
     let shown = match last.and_then(|node| node.place) {
         Some(place) => {
-            let (from, to) = (lit(place.offset / 4), lit(place.offset / 4 + output.shape.elements()));
+            let from = place.offset / element;
+            let [from, to] = [from, from + output.shape.elements()].map(lit);
             quote!(scratch.read(#from..#to))
         }
         None => {
@@ -86,19 +96,21 @@ pub fn step(context: &Context<'_>, index: usize, name: &str, nodes: &[NodeId]) -
     let function = format!("step_{index}_{}", name.replace('+', "_"));
     let doc = format!(" Step {index}, {name}: {} values.", output.shape);
     let (ident, feature, index) = (format_ident!("{function}"), isa.target_feature(), lit(index));
-    let image_type = reads_image.then(|| quote!(I: rt::Image,));
+    let image = if output.element.is_quantised() { quote!(rt::quantised::Quantised) } else { quote!(rt::Image) };
+    let show = if output.element.is_quantised() { quote!(bytes) } else { quote!(step) };
+    let image_type = reads_image.then(|| quote!(I: #image,));
     let (team_type, team) = (context.team.many(quote!(T: rt::Team,)), context.team.many(quote!(team: T,)));
     let image = reads_image.then(|| quote!(image: &I,));
-    let logits = writes_logits.then(|| quote!(logits: rt::Area<'_>,));
+    let logits = writes_logits.then(|| quote!(logits: Area<'_>,));
     let statements = code.statements;
     let item = quote! {
         #[doc = #doc]
         #feature
         fn #ident<#team_type #image_type O: rt::Observer>(
-            #team w: Src<'_>, scratch: rt::Area<'_>, #image #logits observer: &mut O,
+            #team w: Src<'_>, scratch: Area<'_>, #image #logits observer: &mut O,
         ) {
             #statements
-            observer.step(#index, #shown);
+            observer.#show(#index, #shown);
         }
     };
     StepFn { name: function, item, kernels: code.kernels, reads_image, writes_logits, output, stages }
@@ -111,7 +123,7 @@ fn stage_infos(graph: &Graph, id: NodeId) -> Vec<StageInfo> {
     let info = |name: &str, op: &Op, input: Tensor, output: Tensor| {
         let (macs, weights) = work(graph, op, output);
         let moved = input.shape.elements() + output.shape.elements() + weights;
-        StageInfo { name: name.to_owned(), macs, bytes: moved * size_of::<f32>() }
+        StageInfo { name: name.to_owned(), macs, bytes: moved * output.element.bytes() }
     };
     match (&node.op, input) {
         (Op::Fused(fused), Some(mut input)) => fused
@@ -128,7 +140,7 @@ fn stage_infos(graph: &Graph, id: NodeId) -> Vec<StageInfo> {
     }
 }
 
-/// Multiply-adds of an operation, and floats of its parameters.
+/// Multiply-adds of an operation, and elements of its parameters.
 fn work(graph: &Graph, op: &Op, output: Tensor) -> (usize, usize) {
     let elements = |param| graph.param(param).shape.iter().product::<usize>();
     let (pixels, channels) = (op.epilogue().unpooled(output.shape).pixels(), output.shape.channels);
@@ -141,6 +153,6 @@ fn work(graph: &Graph, op: &Op, output: Tensor) -> (usize, usize) {
 }
 
 /// The place of a node's value, an empty one for those that have none.
-fn place(node: &Node) -> Place {
+pub fn place(node: &Node) -> Place {
     node.place.unwrap_or(Place::NONE)
 }

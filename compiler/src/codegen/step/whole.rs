@@ -8,15 +8,16 @@ use super::panels::{Fast, PanelCalls, dots, wanted, wanted_name};
 use super::{Code, Context, place};
 use crate::codegen::conv::Conv;
 use crate::codegen::kernel::{Depthwise, Elementwise, Kernel, Pool, affine, lit, repeat};
+use crate::codegen::pack::PackPlan;
 use crate::ir::{Activation, DepthwiseConv2d, Node, NodeId, Op, Shape, Tensor, Tile};
 
 /// The statements of node `id`, stage `stage` of step `step`.
-pub fn statements(context: &Context<'_>, id: NodeId, step: usize, stage: usize) -> Code {
+pub fn statements(context: &Context<'_>, packs: &PackPlan, id: NodeId, step: usize, stage: usize) -> Code {
     let node = context.graph.node(id);
     let inputs: Vec<&Node> = context.graph.inputs(id).into_iter().map(|input| context.graph.node(input)).collect();
     let (body, kernels) = match (&node.op, &*inputs) {
-        (Op::Conv2d(_) | Op::Dense(_), [input, rest @ ..]) => conv(context, id, input, rest.first().copied()),
-        (Op::DepthwiseConv2d(op), [input]) => depthwise(context, id, op, input),
+        (Op::Conv2d(_) | Op::Dense(_), [input, rest @ ..]) => conv(context, packs, id, input, rest.first().copied()),
+        (Op::DepthwiseConv2d(op), [input]) => depthwise(context, packs, id, op, input),
         (Op::Activation(op), [input]) => elementwise(context, node, input, Some(*op), None),
         (Op::Add, [input, residual]) => elementwise(context, node, input, None, Some(residual)),
         (Op::GlobalAvgPool, [input]) => pool(context, node, input),
@@ -35,7 +36,7 @@ pub fn statements(context: &Context<'_>, id: NodeId, step: usize, stage: usize) 
 }
 
 /// What a reader is told about a node.
-fn note(node: &Node) -> String {
+pub fn note(node: &Node) -> String {
     let epilogue = node.op.epilogue();
     let averaged = if epilogue.pool.is_some() { ", averaged" } else { "" };
     let (name, shape) = (&node.origin.name, epilogue.unpooled(node.tensor.shape));
@@ -46,10 +47,16 @@ fn note(node: &Node) -> String {
 }
 
 /// Panels of output channels, over chunks of rows that stay in a near cache.
-fn conv(context: &Context<'_>, id: NodeId, input: &Node, residual: Option<&Node>) -> (TokenStream, Vec<Kernel>) {
+fn conv(
+    context: &Context<'_>,
+    packs: &PackPlan,
+    id: NodeId,
+    input: &Node,
+    residual: Option<&Node>,
+) -> (TokenStream, Vec<Kernel>) {
     let node = context.graph.node(id);
     let (Some(conv), Some(layer)) =
-        (Conv::new(context.isa, &node.op, input.tensor, node.tensor, node.tile), context.packs.layer((id, 0)))
+        (Conv::new(context.isa, &node.op, input.tensor, node.tensor, node.tile), packs.layer((id, 0)))
     else {
         return (quote!(), Vec::new());
     };
@@ -126,9 +133,15 @@ fn share_of_chunks(team: Members, count: usize) -> (TokenStream, Members) {
 }
 
 /// Rows of outputs, over all channels.
-fn depthwise(context: &Context<'_>, id: NodeId, op: &DepthwiseConv2d, input: &Node) -> (TokenStream, Vec<Kernel>) {
+fn depthwise(
+    context: &Context<'_>,
+    packs: &PackPlan,
+    id: NodeId,
+    op: &DepthwiseConv2d,
+    input: &Node,
+) -> (TokenStream, Vec<Kernel>) {
     let node = context.graph.node(id);
-    let (Some(Tile::Depthwise(tile)), Some(layer)) = (node.tile, context.packs.layer((id, 0))) else {
+    let (Some(Tile::Depthwise(tile)), Some(layer)) = (node.tile, packs.layer((id, 0))) else {
         return (quote!(), Vec::new());
     };
     let (from, to) = (input.tensor, node.tensor);

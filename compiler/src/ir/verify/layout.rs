@@ -10,7 +10,7 @@
 
 use super::site::{self, Site};
 use super::{Findings, Invariant};
-use crate::ir::{Graph, Layout, Op, Padding, Tensor, Window};
+use crate::ir::{Graph, Layout, Op, Order, Padding, Tensor, Window};
 
 /// Checks all layouts; borders only where `assigned`, since windows have none to read before.
 pub fn check(graph: &Graph, assigned: bool, found: &mut Findings) {
@@ -109,13 +109,23 @@ fn window(site: &Site<'_>, input: Tensor, broken: &mut Vec<String>) {
     }
     match (ring, site.stage) {
         (Some(slots), Some((fused, _))) => {
-            // The stem fills its ring row by row, the depthwise filters a tile at a time.
-            let rows = if matches!(site.op, Op::DepthwiseConv2d(_)) { fused.rows.max(1) } else { 1 };
+            // The stem fills its ring row by row or four rows at once, the depthwise filters a tile at a time, or what
+            // two quads of rows yield.
+            let rows = match (site.op, site.output.layout.order) {
+                (Op::DepthwiseConv2d(_), _) => fused.rows.max(1),
+                (_, Order::RowQuads { .. }) => 4,
+                _ => 1,
+            };
+            let quads = matches!(input.layout.order, Order::RowQuads { .. });
             let wanted = ((rows - 1) * window.stride[0] + window.kernel[0]).min(input.shape.height);
-            if slots < wanted {
+            let wanted = if quads { 8 } else { wanted };
+            if slots < wanted || quads && slots % 4 != 0 {
                 broken.push(format!("looks at {wanted} rows of a ring of {slots}"));
             }
-            if border.top + border.bottom > 0 {
+            if quads && border.top != reach.top {
+                broken.push(format!("reaches {} rows above its input, which has {}", reach.top, border.top));
+            }
+            if !quads && border.top + border.bottom > 0 {
                 broken.push("reads a ring with rows that lie outside the image".to_owned());
             }
         }

@@ -12,7 +12,7 @@ pub const ALIGN: usize = 64;
 struct Value<'g> {
     id: NodeId,
     name: &'g str,
-    elements: usize,
+    bytes: usize,
     place: Place,
     live: [usize; 2],
     /// Inside a fused node.
@@ -32,8 +32,8 @@ pub fn check(graph: &Graph, order: &[NodeId], found: &mut Findings) {
                 format!("lies at {offset}, off a cache line"),
             );
         }
-        if bytes < value.elements * size_of::<f32>() {
-            let message = format!("has {bytes} bytes for {} elements", value.elements);
+        if bytes < value.bytes {
+            let message = format!("has {bytes} bytes for {}", value.bytes);
             found.named(Invariant::Place, value.name, line(graph, value), message);
         }
         if arenas.is_some_and(|arena| offset < arena.offset || offset + bytes > arena.offset + arena.bytes) {
@@ -70,34 +70,34 @@ fn values<'g>(graph: &'g Graph, order: &[NodeId]) -> Vec<Value<'g>> {
         let input = graph.inputs(id).first().map(|input| graph.node(*input).tensor);
         if let Some(place) = node.workspace {
             let first = if node.gathers() { 0 } else { at };
-            let (name, elements) = (&*node.origin.name, node.workspace_floats(input));
-            values.push(Value { id, name, elements, place, live: [first, at], inner: true });
+            let (name, bytes) = (&*node.origin.name, node.workspace_bytes(input));
+            values.push(Value { id, name, bytes, place, live: [first, at], inner: true });
         }
-        let mut inner = |name, elements, place: Option<Place>| {
-            values.extend(place.map(|place| Value { id, name, elements, place, live: [at, at], inner: true }));
+        let mut inner = |name, bytes, place: Option<Place>| {
+            values.extend(place.map(|place| Value { id, name, bytes, place, live: [at, at], inner: true }));
         };
         if let Op::Fused(fused) = &node.op {
             for (index, stage) in fused.stages.iter().enumerate() {
-                inner(&*stage.origin.name, fused.workspace_floats(stage), stage.workspace);
+                inner(&*stage.origin.name, fused.workspace_bytes(stage), stage.workspace);
                 // The last stage's value is the node's.
                 if index + 1 < fused.stages.len() {
-                    inner(&*stage.origin.name, elements(stage.tensor), stage.place);
+                    inner(&*stage.origin.name, bytes(stage.tensor), stage.place);
                 }
             }
         }
         if let Some(place) = node.place {
             let last = graph.readers(id).iter().filter_map(|reader| positions.get(reader)).max();
             let live = [at, last.copied().unwrap_or(at)];
-            let (name, elements) = (&*node.origin.name, elements(node.tensor));
-            values.push(Value { id, name, elements, place, live, inner: false });
+            let (name, bytes) = (&*node.origin.name, bytes(node.tensor));
+            values.push(Value { id, name, bytes, place, live, inner: false });
         }
     }
     values
 }
 
 /// A layout without channels is another rule's to tell.
-fn elements(tensor: Tensor) -> usize {
-    if tensor.layout.group == 0 { 0 } else { tensor.elements() }
+fn bytes(tensor: Tensor) -> usize {
+    if tensor.layout.group == 0 { 0 } else { tensor.bytes() }
 }
 
 fn together(a: &Value<'_>, b: &Value<'_>) -> bool {

@@ -1,0 +1,82 @@
+//! A model of the loops over dot products, enough to choose between register tiles by rule.
+
+use crate::codegen::cover::near_equal;
+use crate::codegen::isa::Isa;
+
+/// Rows that a producer of row quads makes at once.
+pub const QUAD: usize = 4;
+
+/// Registers that a tile of `sums` and `nv` vectors of weights needs: beside them the activation on its way, and one for
+/// the register allocator.
+fn registers(isa: Isa, sums: usize, nv: usize) -> usize {
+    let (weights, activation) = if isa.multiplies_bytes() { (1, 1) } else { (2, 2) };
+    sums + nv * weights + activation + 1
+}
+
+/// Eighths of cycles of a tile of `broadcasts` activations by `nv` vectors, `k` quads deep: a dot product and a load a
+/// cycle, four cycles until a sum can be added to again; a half dozen instructions to finish each sum. Loads cost a
+/// little where they do not decide: now and then one is late.
+fn tile(broadcasts: usize, nv: usize, k: usize) -> usize {
+    const LATENCY: usize = 4;
+    let (sums, loads) = (broadcasts * nv, broadcasts + nv);
+    k * (8 * sums.max(LATENCY).max(loads) + loads) + 48 * sums + 32
+}
+
+/// The most pixels of a tile of `nv` vectors.
+pub fn widest(isa: Isa, nv: usize) -> usize {
+    (1..=isa.registers()).take_while(|mr| registers(isa, mr * nv, nv) <= isa.registers()).last().unwrap_or(1)
+}
+
+/// The cheapest `(mr, nv)` for `pixels` pixels in a row by `vectors` of channels, where `rows` rows are made at once.
+fn best(
+    isa: Isa,
+    rows: usize,
+    pixels: usize,
+    vectors: usize,
+    k: usize,
+    allowed: impl Fn(usize) -> bool,
+) -> (usize, usize) {
+    (1..=vectors.min(isa.registers() / 2))
+        .filter(|nv| allowed(*nv))
+        .filter_map(|nv| {
+            let mr = (1..=pixels).take_while(|mr| registers(isa, rows * mr * nv, nv) <= isa.registers()).last()?;
+            let panel =
+                |nv| -> usize { near_equal(pixels, mr).iter().map(|(mr, count)| count * tile(rows * mr, nv, k)).sum() };
+            let rest = vectors % nv;
+            let cost = vectors / nv * panel(nv) + if rest > 0 { panel(rest) } else { 0 };
+            Some((cost, nv, mr))
+        })
+        .min()
+        .map_or((1, 1), |(_, nv, mr)| (mr, nv))
+}
+
+/// The tile of a product whose pixels follow each other: `mr` pixels by `nv` vectors; `k` quads deep.
+pub fn product_tile(isa: Isa, pixels: usize, vectors: usize, k: usize) -> (usize, usize) {
+    best(isa, 1, pixels, vectors, k, |_| true)
+}
+
+/// The tile of a product that makes row quads, `width` pixels wide: `mr` pixels of four rows by `nv` vectors, which are
+/// a channel group.
+pub fn quad_tile(isa: Isa, width: usize, vectors: usize, k: usize) -> (usize, usize) {
+    best(isa, QUAD, width, vectors, k, |nv| vectors.is_multiple_of(nv))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_fill_the_register_file() {
+        assert_eq!(quad_tile(Isa::Avx512Vnni, 28, 12, 8), (2, 3));
+        assert_eq!(product_tile(Isa::Avx512Vnni, 56, 2, 36), (14, 2));
+        assert!(product_tile(Isa::Avx512Vnni, 1, 63, 320).1 >= 4, "one pixel needs enough sums to hide the latency");
+        for isa in Isa::ALL {
+            for vectors in 1..20 {
+                let (mr, nv) = product_tile(isa, 49, vectors, 64);
+                assert!(registers(isa, mr * nv, nv) <= isa.registers());
+                let (mr, nv) = quad_tile(isa, 14, vectors, 16);
+                assert!(vectors.is_multiple_of(nv) && registers(isa, QUAD * mr * nv, nv) <= isa.registers().max(7));
+            }
+        }
+    }
+}

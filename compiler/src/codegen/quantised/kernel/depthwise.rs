@@ -1,0 +1,155 @@
+//! Depthwise 3x3 convolution from row quads to channel quads.
+//!
+//! Three rows of a column and a zero are one dot product. The rows of a window begin in the first or second row of a
+//! quad, or in its third or fourth and end in the quad below: then a blend takes the place of a load, and the weights
+//! come in another order. One call makes the one or two output rows that begin in a quad's first half, or in its second.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+
+use super::Finish;
+use crate::codegen::isa::Isa;
+use crate::codegen::kernel::{Kernel, affine, lit, repeat};
+use crate::codegen::quantised::cost::QUAD;
+
+/// Columns of a window.
+const COLUMNS: usize = 3;
+/// Places that the first row of a window can have in a quad.
+pub const PLACES: usize = 4;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depthwise {
+    pub isa: Isa,
+    /// Columns from a window to the next.
+    pub stride: usize,
+    /// Whether windows begin in the second half of the quad above.
+    pub between: bool,
+    /// Output rows of a call, and columns of a row.
+    pub rows: usize,
+    pub cols: usize,
+    /// Vectors of channels.
+    pub vectors: usize,
+    /// Bytes from a vector to the next, and from four channels of the output to the next four.
+    pub a_vector: usize,
+    pub c_plane: usize,
+    pub finish: Finish,
+}
+
+impl Depthwise {
+    /// Bytes of the packed parameters of a vector.
+    pub fn packed(isa: Isa) -> usize {
+        isa.lanes() * 8 + PLACES * COLUMNS * isa.dot_weights(isa.lanes())
+    }
+
+    fn name(&self) -> String {
+        let Self { stride, rows, cols, vectors, a_vector, c_plane, .. } = *self;
+        let (channels, finish, isa) = (vectors * self.isa.lanes(), self.finish.name(), self.isa.name());
+        let place = if self.between { "_between" } else { "" };
+        format!("u8_dw3x3s{stride}{finish}{place}_{rows}x{QUAD}_ch{channels}_px{cols}_a{a_vector}_c{c_plane}__{isa}")
+    }
+
+    pub fn kernel(&self) -> Kernel {
+        let name = self.name();
+        let doc = format!(
+            " Depthwise 3x3, stride {}: {} rows of {} pixels, {} vectors of channels.",
+            self.stride, self.rows, self.cols, self.vectors
+        );
+        let (ident, feature) = (format_ident!("{name}"), self.isa.target_feature());
+        let lanes = self.isa.lanes();
+        let packed = |first: usize| affine(first, &[("vector", Self::packed(self.isa), self.vectors)]);
+        let (bias, scale) = (packed(0), packed(lanes * 4));
+        let weights = (0..self.rows * COLUMNS).map(|index| {
+            let (row, column) = (index / COLUMNS, index % COLUMNS);
+            let place = if self.between { 2 + row } else { row };
+            let at = packed(lanes * 8 + (place * COLUMNS + column) * self.isa.dot_weights(lanes));
+            let weight = weight(row, column);
+            quote!(let #weight = weights(w, #at);)
+        });
+        // What is left of a row comes first: its store reaches into the row below, which is stored after.
+        let rest = self.cols % QUAD;
+        let nests: Vec<_> = [(self.cols - rest, rest, 1), (0, QUAD, self.cols / QUAD)]
+            .into_iter()
+            .filter(|(_, cols, count)| cols * count > 0)
+            .map(|(first, cols, count)| self.nest(first, cols, count))
+            .collect();
+        let range = self.finish.range();
+        let body = repeat(
+            "vector",
+            self.vectors,
+            quote! {
+                let b = load_sums(w, #bias);
+                let s = load_scales(w, #scale);
+                #(#weights)*
+                #(#nests)*
+            },
+        );
+        let above = self.between.then(|| quote!(above: Src<'_>,));
+        let item = quote! {
+            #[doc = #doc]
+            #feature
+            #[inline(never)]
+            fn #ident(#above here: Src<'_>, w: Src<'_>, h: Src<'_>, mut c: Dst<'_>) {
+                #range
+                #body
+            }
+        };
+        Kernel { name, item }
+    }
+
+    /// `count` tiles of `cols` columns from column `first`.
+    fn nest(&self, first: usize, cols: usize, count: usize) -> TokenStream {
+        let column = self.isa.lanes() * QUAD;
+        let offset = |vector: usize, pixel: usize| {
+            affine(first * pixel, &[("vector", vector, self.vectors), ("tile", cols * pixel, count)])
+        };
+        let from = offset(self.a_vector, self.stride * column);
+        let to = offset(self.c_plane * self.isa.lanes() / QUAD, QUAD);
+        let above = self.between.then(|| quote!(let above = above.at(#from);));
+        let tile = self.tile(cols);
+        let body = quote! {
+            #above
+            let here = here.at(#from);
+            let mut c = c.at(#to);
+            #tile
+        };
+        let nest = repeat("tile", count, body);
+        quote!({ #nest })
+    }
+
+    /// One register tile.
+    fn tile(&self, cols: usize) -> TokenStream {
+        let column = self.isa.lanes() * QUAD;
+        let inputs = (0..(cols - 1) * self.stride + COLUMNS).map(|at| {
+            let (input, at) = (input(at), lit(at * column));
+            match self.between {
+                true => quote!(let #input = between(above, here, #at);),
+                false => quote!(let #input = column(here, #at);),
+            }
+        });
+        let rows = (0..self.rows).map(|row| {
+            let steps: Vec<_> = (0..QUAD)
+                .map(|pixel| {
+                    if pixel >= cols {
+                        return quote!(none());
+                    }
+                    let sums = (0..COLUMNS).fold(quote!(b), |sums, column| {
+                        let (x, w) = (input(pixel * self.stride + column), weight(row, column));
+                        quote!(dot(#x, #w, #sums))
+                    });
+                    self.finish.steps(sums, quote!(s))
+                })
+                .collect();
+            let (at, plane, packed) = (lit(row * self.cols * QUAD), lit(self.c_plane), self.finish.pack(&steps));
+            quote!(store_planes(&mut c, #at, #plane, #packed);)
+        });
+        quote!(#(#inputs)* #(#rows)*)
+    }
+}
+
+fn weight(row: usize, column: usize) -> proc_macro2::Ident {
+    format_ident!("w{row}_{column}")
+}
+
+fn input(column: usize) -> proc_macro2::Ident {
+    format_ident!("x{column}")
+}

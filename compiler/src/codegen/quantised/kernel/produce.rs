@@ -1,0 +1,153 @@
+//! Dense products that fill row quads: the expansion's pixels, the stem's windows.
+//!
+//! One call makes one panel of channels for a row quad, of which the rows outside of the image hold the zero point. The
+//! window of a pixel is `runs` rows of `run` contiguous bytes, read in quads.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+
+use super::Finish;
+use crate::codegen::cover::near_equal;
+use crate::codegen::isa::Isa;
+use crate::codegen::kernel::{Kernel, affine, lit, repeat, unroll};
+use crate::codegen::quantised::cost::QUAD;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Produce {
+    pub isa: Isa,
+    pub runs: usize,
+    /// Quads of a run.
+    pub quads: usize,
+    /// Rows between the windows of a pixel and the one below.
+    pub stride: usize,
+    /// Rows of the quad that lie in the image: from the first, so many.
+    pub first: usize,
+    pub rows: usize,
+    /// Output pixels of a row.
+    pub cols: usize,
+    /// Bytes from an output pixel's window to the next pixel's.
+    pub a_pixel: usize,
+    /// Bytes from a vector of channels to the next.
+    pub c_vector: usize,
+    /// Pixels of a register tile, and vectors of channels.
+    pub mr: usize,
+    pub nv: usize,
+    pub finish: Finish,
+}
+
+impl Produce {
+    /// Input rows that a call reads.
+    pub fn input_rows(&self) -> usize {
+        (self.rows - 1) * self.stride + self.runs
+    }
+
+    fn name(&self) -> String {
+        let Self { runs, quads, first, rows, cols, a_pixel, c_vector, mr, nv, .. } = *self;
+        let family = if runs == 1 { "pw".to_owned() } else { format!("conv{runs}x{runs}") };
+        let (channels, k) = (nv * self.isa.lanes(), runs * quads * QUAD);
+        let (finish, isa) = (self.finish.name(), self.isa.name());
+        let end = first + rows;
+        format!(
+            "u8_{family}_quads{finish}_{mr}x{channels}_k{k}_rows{first}to{end}_px{cols}_a{a_pixel}_c{c_vector}__{isa}"
+        )
+    }
+
+    pub fn kernel(&self) -> Kernel {
+        let name = self.name();
+        let doc = format!(
+            " Rows {}..{} of a row quad of {} pixels, {} channels of K = {}, in register tiles of {} pixels x {} vectors.",
+            self.first,
+            self.first + self.rows,
+            self.cols,
+            self.nv * self.isa.lanes(),
+            self.runs * self.quads * QUAD,
+            self.mr,
+            self.nv,
+        );
+        let (ident, feature, rows) = (format_ident!("{name}"), self.isa.target_feature(), lit(self.input_rows()));
+        let (range, mut first) = (self.finish.range(), 0);
+        let nests = near_equal(self.cols, self.mr).into_iter().map(|(pixels, count)| {
+            let nest = self.nest(first, pixels, count);
+            first += pixels * count;
+            nest
+        });
+        let item = quote! {
+            #[doc = #doc]
+            #feature
+            #[inline(never)]
+            fn #ident(a: [Src<'_>; #rows], w: Src<'_>, h: Src<'_>, mut c: Dst<'_>) {
+                #range
+                #(#nests)*
+            }
+        };
+        Kernel { name, item }
+    }
+
+    /// `count` tiles of `pixels` pixels from pixel `first`.
+    fn nest(&self, first: usize, pixels: usize, count: usize) -> TokenStream {
+        let offset = |pixel: usize| affine(first * pixel, &[("tile", pixels * pixel, count)]);
+        let column = self.isa.lanes() * QUAD;
+        let (from, to) = (offset(self.a_pixel), offset(column));
+        let rows = (0..self.input_rows()).map(lit);
+        let tile = self.tile(pixels);
+        let body = quote! {
+            let a = [#(a[#rows].at(#from)),*];
+            let mut c = c.at(#to);
+            #tile
+        };
+        let nest = repeat("tile", count, body);
+        quote!({ #nest })
+    }
+
+    /// One register tile: sums of `rows * pixels` pixels, row by row.
+    fn tile(&self, pixels: usize) -> TokenStream {
+        let (lanes, width) = (self.isa.lanes(), self.nv * self.isa.lanes());
+        let vector = self.isa.dot_weights(lanes);
+        let index: Vec<_> = (0..self.nv).map(lit).collect();
+        let bias = (0..self.nv).map(|n| lit(n * lanes * 4));
+        let sums = lit(self.rows * pixels);
+        let products = (0..self.runs).map(|run| {
+            let first = width * 8 + run * self.quads * self.nv * vector;
+            let weights = (0..self.nv).map(|n| affine(first + n * vector, &[("k", self.nv * vector, self.quads)]));
+            let [pixels_lit, stride, run_lit, a_pixel] = [pixels, self.stride, run, self.a_pixel].map(lit);
+            let at = affine(0, &[("k", QUAD, self.quads)]);
+            let dots = unroll(
+                self.rows * pixels,
+                quote! {
+                    let x = broadcast(a[P / #pixels_lit * #stride + #run_lit], P % #pixels_lit * #a_pixel + #at);
+                    #(sums[P][#index] = dot(x, v[#index], sums[P][#index]);)*
+                },
+            );
+            repeat(
+                "k",
+                self.quads,
+                quote! {
+                    let v = [#(weights(w, #weights)),*];
+                    #dots
+                },
+            )
+        });
+        let columns = (0..self.nv).map(|n| {
+            let (scale, n_lit) = (lit(width * 4 + n * lanes * 4), lit(n));
+            let [at, column, pixels_lit] = [n * self.c_vector, lanes * QUAD, pixels].map(lit);
+            let steps: Vec<_> = (0..QUAD)
+                .map(|row| match row.checked_sub(self.first).filter(|row| *row < self.rows) {
+                    Some(row) => {
+                        let row = lit(row);
+                        self.finish.steps(quote!(sums[#row * #pixels_lit + P][#n_lit]), quote!(s))
+                    }
+                    // No steps from the zero point.
+                    None => quote!(none()),
+                })
+                .collect();
+            let packed = self.finish.pack(&steps);
+            let stores = unroll(pixels, quote!(store_quads(&mut c, #at + P * #column, #packed);));
+            quote!({ let s = load_scales(w, #scale); #stores })
+        });
+        quote! {
+            let mut sums = [[#(load_sums(w, #bias)),*]; #sums];
+            #(#products)*
+            #(#columns)*
+        }
+    }
+}

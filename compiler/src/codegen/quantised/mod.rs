@@ -1,0 +1,17 @@
+//! Code of quantised networks: bytes between the image and the logits, dot products of four.
+//!
+//! A fused block is streamed by row quads ([`block`]); head and classifier go over whole values ([`whole`]). What depends
+//! on parameters' values was decided when they were packed ([`plan`]).
+
+mod block;
+pub mod cost;
+mod kernel;
+mod network;
+mod phases;
+mod plan;
+mod whole;
+
+pub use block::statements as block;
+pub use network::network_type;
+pub use plan::{Plan, split};
+pub use whole::statements as whole;

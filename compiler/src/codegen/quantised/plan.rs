@@ -1,0 +1,258 @@
+//! The packed block of a quantised network: where each layer's header, biases, scales and weights lie, in bytes.
+
+use std::collections::HashMap;
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+
+use super::kernel::Depthwise;
+use crate::codegen::isa::Isa;
+use crate::codegen::kernel::lit;
+use crate::codegen::pack::LayerKey;
+use crate::ir::{Activation, Graph, Node, NodeId, Op, Order, ParamId, Quant, Requantize, Tensor, Tile};
+use crate::spec::{Precision, Rounding};
+
+/// Bytes of a cache line, to which every layer is aligned, of what tells the quantisations at both ends, and of a layer's
+/// header.
+const LINE: usize = 64;
+const EDGES: usize = 64;
+const HEADER: usize = 128;
+
+/// Where the parameters of every layer lie, and how to put them there.
+#[derive(Debug)]
+pub struct Plan {
+    isa: Isa,
+    precision: Precision,
+    rounding: Rounding,
+    at: HashMap<LayerKey, PackedLayer>,
+    layers: Vec<TokenStream>,
+    /// Input, vector before the classifier, logits.
+    edges: [TokenStream; 3],
+    bytes: usize,
+}
+
+/// A layer's place in the block.
+#[derive(Debug, Clone)]
+pub struct PackedLayer {
+    pub header: usize,
+    /// A depthwise layer's vectors begin here.
+    pub at: usize,
+    /// A dense layer's panels, side by side.
+    pub panels: Vec<Panels>,
+}
+
+/// Panels of one form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Panels {
+    /// First channel.
+    pub first: usize,
+    /// Of half the width.
+    pub half: bool,
+    pub vectors: usize,
+    pub count: usize,
+    /// Channels in the last vector of the last panel.
+    pub last: usize,
+    pub at: usize,
+    /// From one panel to the next.
+    pub stride: usize,
+}
+
+/// The runs of contiguous activations that a dense sum goes over.
+#[derive(Debug, Clone, Copy)]
+struct Taps {
+    runs: usize,
+    run: usize,
+    quads: usize,
+}
+
+/// A layer as it is found in the graph.
+struct Layer<'g> {
+    key: LayerKey,
+    op: &'g Op,
+    input: Tensor,
+    output: Tensor,
+    tile: Option<Tile>,
+    /// What is added.
+    residual: Option<Tensor>,
+}
+
+impl Plan {
+    pub fn new(graph: &Graph, order: &[NodeId], isa: Isa, precision: Precision, rounding: Rounding) -> Self {
+        let layers = order.iter().flat_map(|id| layers(graph, *id)).collect::<Vec<_>>();
+        let tensor = |id: &NodeId| graph.node(*id).tensor;
+        let first = order.first().map(tensor);
+        let last = order.last().map(tensor);
+        let embedding = order.iter().rev().nth(1).map(tensor);
+        let edges = [first, embedding, last].map(|tensor| named(graph, tensor.and_then(|tensor| tensor.quant)));
+        let mut plan = Self { isa, precision, rounding, at: HashMap::new(), layers: Vec::new(), edges, bytes: EDGES };
+        for layer in &layers {
+            plan.layer_of(graph, layer);
+        }
+        plan
+    }
+
+    pub fn layer(&self, key: LayerKey) -> Option<&PackedLayer> {
+        self.at.get(&key)
+    }
+
+    fn layer_of(&mut self, graph: &Graph, layer: &Layer<'_>) {
+        let header = self.bytes;
+        self.bytes += HEADER;
+        let (weight, bias, requantize, activation, packed) = match (layer.op, layer.tile) {
+            (Op::DepthwiseConv2d(conv), _) => {
+                let at = self.depthwise(layer);
+                (conv.weight, conv.bias, conv.requantize, conv.epilogue.activation, at)
+            }
+            (Op::Conv2d(conv), Some(Tile::Gemm(tile))) => {
+                let [runs, kw] = conv.window.kernel;
+                let run = kw * layer.input.shape.channels;
+                let quads = match layer.input.layout.order {
+                    Order::ChannelQuads => layer.input.layout.group / 4,
+                    _ => run.div_ceil(4),
+                };
+                let at = self.dense(layer, Taps { runs, run, quads }, tile.nv);
+                (conv.weight, conv.bias, conv.requantize, conv.epilogue.activation, at)
+            }
+            (Op::Dense(dense), Some(Tile::Gemm(tile))) => {
+                let run = layer.input.shape.channels;
+                let at = self.dense(layer, Taps { runs: 1, run, quads: run.div_ceil(4) }, tile.nv);
+                (dense.weight, Some(dense.bias), dense.requantize, None, at)
+            }
+            _ => return,
+        };
+        let (Some(bias), Some(requantize)) = (bias, requantize) else { return };
+        let (packed, matrix) = packed;
+        self.at.insert(layer.key, PackedLayer { header, ..packed });
+        self.bytes = self.bytes.next_multiple_of(LINE);
+        let name = |param: ParamId| &graph.param(param).name;
+        let Requantize { weight_scale, weight_zero_point, output } = requantize;
+        let [weight, bias, weight_scale] = [weight, bias, weight_scale].map(name);
+        let weight_zero_point = option(weight_zero_point.map(name).map(|name| quote!(#name)));
+        let (input, made) = (named(graph, layer.input.quant), named(graph, Some(output)));
+        let activation = match activation {
+            None => quote!(Linear),
+            Some(Activation::Relu) => quote!(Relu),
+            Some(Activation::Relu6) => quote!(Relu6),
+        };
+        let add = option(layer.residual.map(|added| {
+            let (added, sum) = (named(graph, added.quant), named(graph, layer.output.quant));
+            quote!([#added, #sum])
+        }));
+        let pool = option(layer.op.epilogue().pool.map(|[height, width]| {
+            let (pixels, average) = (lit(height * width), named(graph, layer.output.quant));
+            quote!((#pixels, #average))
+        }));
+        let [channels, header] = [layer.output.shape.channels, header].map(lit);
+        self.layers.push(quote!(rt::quantised::QuantLayer {
+            weight: #weight, bias: #bias, weight_scale: #weight_scale, weight_zero_point: #weight_zero_point,
+            input: #input, output: #made, activation: rt::Range::#activation, add: #add, pool: #pool,
+            channels: #channels, header: #header, matrix: #matrix,
+        }));
+    }
+
+    fn depthwise(&mut self, layer: &Layer<'_>) -> (PackedLayer, TokenStream) {
+        let (at, lanes) = (self.bytes, self.isa.lanes());
+        let vectors = layer.output.shape.channels.div_ceil(lanes);
+        self.bytes += vectors * Depthwise::packed(self.isa);
+        let [at_lit, lanes, vectors] = [at, lanes, vectors].map(lit);
+        let matrix = quote!(rt::quantised::Matrix::Depthwise { at: #at_lit, lanes: #lanes, vectors: #vectors });
+        (PackedLayer { header: 0, at, panels: Vec::new() }, matrix)
+    }
+
+    fn dense(&mut self, layer: &Layer<'_>, taps: Taps, nv: usize) -> (PackedLayer, TokenStream) {
+        let lanes = self.isa.lanes();
+        let channels = layer.output.shape.channels;
+        let (vectors, half) = split(self.isa, channels);
+        let (whole, rest) = (vectors / nv, vectors % nv);
+        let forms = [
+            (0, false, nv, whole),
+            (whole * nv * lanes, false, rest, 1),
+            (vectors * lanes, true, usize::from(half), 1),
+        ];
+        let mut panels = Vec::new();
+        let mut runs = Vec::new();
+        for (first, half, vectors, count) in forms {
+            if vectors * count == 0 {
+                continue;
+            }
+            let lanes = if half { lanes / 2 } else { lanes };
+            let stride = vectors * lanes * 8 + taps.runs * taps.quads * vectors * self.isa.dot_weights(lanes);
+            let end = channels.min(first + vectors * count * lanes);
+            let last = (end - 1) % lanes + 1;
+            panels.push(Panels { first, half, vectors, count, last, at: self.bytes, stride });
+            let [first, end, lanes, vectors, at, stride_lit] =
+                [first, end, lanes, vectors, self.bytes, stride].map(lit);
+            runs.push(quote!(rt::quantised::PanelRun {
+                first: #first, last: #end, lanes: #lanes, vectors: #vectors, at: #at, stride: #stride_lit,
+            }));
+            self.bytes += count * stride;
+        }
+        let Taps { runs: rows, run, quads } = taps;
+        let [rows, run, quads] = [rows, run, quads].map(lit);
+        let matrix = quote!(rt::quantised::Matrix::Dense(rt::quantised::Taps {
+            runs: #rows, run: #run, quads: #quads, panels: &[#(#runs),*],
+        }));
+        (PackedLayer { header: 0, at: 0, panels }, matrix)
+    }
+
+    pub fn lines(&self) -> usize {
+        self.bytes.div_ceil(LINE)
+    }
+
+    /// The runtime's `QuantPlan` as a constant expression.
+    pub fn tokens(&self) -> TokenStream {
+        let integer = format_ident!("{}", format!("{:?}", self.precision));
+        let rounding = format_ident!("{}", format!("{:?}", self.rounding));
+        let form = if self.isa.multiplies_bytes() { quote!(Bytes) } else { quote!(Words) };
+        let (biased, lines) = (self.isa.has_biased_sums(), lit(self.lines()));
+        let ([input, embedding, logits], layers) = (&self.edges, &self.layers);
+        quote!(rt::quantised::QuantPlan {
+            integer: rt::quant::Integer::#integer, rounding: rt::quant::Rounding::#rounding,
+            form: rt::quantised::DotForm::#form, biased: #biased,
+            input: #input, embedding: #embedding, logits: #logits, layers: &[#(#layers),*], lines: #lines,
+        })
+    }
+}
+
+/// Whole vectors of so many channels, the last perhaps in part; and whether what is left fits half of one.
+pub fn split(isa: Isa, channels: usize) -> (usize, bool) {
+    let (whole, rest) = (channels / isa.lanes(), channels % isa.lanes());
+    let half = isa.has_half_bytes() && (1..=isa.lanes() / 2).contains(&rest);
+    (whole + usize::from(rest > 0 && !half), half)
+}
+
+/// The layers of a node, in order.
+fn layers(graph: &Graph, id: NodeId) -> Vec<Layer<'_>> {
+    let node: &Node = graph.node(id);
+    let inputs: Vec<Tensor> = graph.inputs(id).into_iter().map(|input| graph.node(input).tensor).collect();
+    let Some(mut input) = inputs.first().copied() else { return Vec::new() };
+    let residual = |op: &Op| inputs.get(1).copied().filter(|_| op.epilogue().residual);
+    match &node.op {
+        Op::Fused(fused) => fused
+            .stages
+            .iter()
+            .enumerate()
+            .map(|(at, stage)| {
+                let (op, output, tile) = (&stage.op, stage.tensor, stage.tile);
+                let layer = Layer { key: (id, at), op, input, output, tile, residual: residual(op) };
+                input = output;
+                layer
+            })
+            .collect(),
+        op => vec![Layer { key: (id, 0), op, input, output: node.tensor, tile: node.tile, residual: residual(op) }],
+    }
+}
+
+fn named(graph: &Graph, quant: Option<Quant>) -> TokenStream {
+    let name = |param: ParamId| graph.param(param).name.clone();
+    // The verifier has seen that every quantised value has both.
+    let (scale, zero_point) = quant.map(|quant| (name(quant.scale), name(quant.zero_point))).unwrap_or_default();
+    quote!(rt::quantised::Named { scale: #scale, zero_point: #zero_point })
+}
+
+fn option(value: Option<TokenStream>) -> TokenStream {
+    match value {
+        Some(value) => quote!(::core::option::Option::Some(#value)),
+        None => quote!(::core::option::Option::None),
+    }
+}

@@ -1,0 +1,18 @@
+//! Quantised networks: where their parameters lie in the packed block, and how the image gets in.
+//!
+//! Numbers are bytes from 0 to 255 everywhere between the image and the logits: those of int8 networks have 128 added.
+
+mod average;
+mod edges;
+mod header;
+mod image;
+mod model;
+mod pack;
+mod proof;
+
+pub use average::average;
+pub use edges::{Edges, Integral, dequantize};
+pub use header::{HEADER, is_general, pad};
+pub use image::{Pixels, Quantised, Table, Values, image_bytes};
+pub use model::{Model, numbers};
+pub use pack::{DotForm, Matrix, Named, PanelRun, QuantLayer, QuantPlan, Taps};

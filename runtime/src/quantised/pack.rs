@@ -1,0 +1,419 @@
+//! Packing quantised weights: canonical tensors into the order and the form in which kernels read them.
+//!
+//! The compiler emits the plan; values are looked at here, once, when a model is built. Zero points vanish into biases:
+//! a sum of bytes times weights, with the bias that is packed, is the sum that TensorFlow Lite defines.
+
+use super::edges::{self, Edges};
+use super::header::{HEADER, Header};
+use super::proof::Bounds;
+use crate::container::{Container, Dtype};
+use crate::conventions::ConventionError;
+use crate::numerics::Numerics;
+use crate::pack::{PackError, Plan, Range};
+use crate::preprocess::Preprocess;
+use crate::quant::{Add, Integer, Limits, Pool, PoolKind, Quant, Requantize, Rounding};
+use crate::scratch::{Line, bytes_mut};
+use crate::simd::bytes::BIAS;
+
+/// A static plan: where each layer's parameters go. All places and strides are in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct QuantPlan {
+    pub integer: Integer,
+    pub rounding: Rounding,
+    pub form: DotForm,
+    /// Whether there are kernels for sums that carry `BIAS`.
+    pub biased: bool,
+    pub input: Named,
+    pub embedding: Named,
+    pub logits: Named,
+    pub layers: &'static [QuantLayer],
+    /// Cache lines of the whole block.
+    pub lines: usize,
+}
+
+/// The tensors that tell what a value's numbers stand for.
+#[derive(Debug, Clone, Copy)]
+pub struct Named {
+    pub scale: &'static str,
+    pub zero_point: &'static str,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct QuantLayer {
+    pub weight: &'static str,
+    pub bias: &'static str,
+    pub weight_scale: &'static str,
+    /// Where the weights have a zero point, one scale serves all channels.
+    pub weight_zero_point: Option<&'static str>,
+    pub input: Named,
+    /// What the sums are requantised to.
+    pub output: Named,
+    pub activation: Range,
+    /// What is added, and the sum.
+    pub add: Option<[Named; 2]>,
+    /// Pixels that are averaged, and the average.
+    pub pool: Option<(usize, Named)>,
+    /// Output channels.
+    pub channels: usize,
+    /// Where the header goes.
+    pub header: usize,
+    pub matrix: Matrix,
+}
+
+/// How four weights that meet four activations lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DotForm {
+    /// As bytes, `[lane][4]`.
+    Bytes,
+    /// As 16-bit numbers, the even and the odd ones apart: `[lane][w0, w2]`, then `[lane][w1, w3]`.
+    Words,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Matrix {
+    /// `[runs * run][channels]`, in quads of weights along the runs.
+    Dense(Taps),
+    /// 3x3, a vector of channels after the other: bias, scale, and for each of the four places that three rows can have
+    /// in or between row quads, the weights of the three columns.
+    Depthwise { at: usize, lanes: usize, vectors: usize },
+}
+
+/// The runs of contiguous activations that a dense sum goes over.
+#[derive(Debug, Clone, Copy)]
+pub struct Taps {
+    pub runs: usize,
+    /// Weights of a run.
+    pub run: usize,
+    /// Quads that a run is read in; those past its end are zero.
+    pub quads: usize,
+    pub panels: &'static [PanelRun],
+}
+
+/// Panels of one form: biases, scales, then quads of weights.
+#[derive(Debug, Clone, Copy)]
+pub struct PanelRun {
+    /// Output channels `first..last` are packed here.
+    pub first: usize,
+    pub last: usize,
+    pub lanes: usize,
+    /// Vectors of a panel.
+    pub vectors: usize,
+    pub at: usize,
+    pub stride: usize,
+}
+
+impl Plan for QuantPlan {
+    fn lines(&self) -> usize {
+        self.lines
+    }
+
+    fn pack(&self, weights: &Container<'_>, _: &Preprocess, _: Numerics, block: &mut [Line]) -> Result<(), PackError> {
+        if block.len() != self.lines {
+            return Err(PackError::BlockSize { expected: self.lines, found: block.len() });
+        }
+        let block = bytes_mut(block);
+        let quant = |named| quant_of(weights, named, self.integer);
+        let edges = Edges { input: quant(self.input)?, embedding: quant(self.embedding)?, logits: quant(self.logits)? };
+        edges.write(&mut block[..edges::BYTES]);
+        self.layers.iter().try_for_each(|layer| Packing::new(self, layer, weights)?.pack(block))
+    }
+
+    fn identify(&self, add: &mut dyn FnMut(&[u8])) {
+        add(&[self.integer as u8, self.rounding as u8, self.form as u8, self.biased.into()]);
+        let mut numbers = |numbers: &[usize]| numbers.iter().for_each(|number| add(&(*number as u64).to_le_bytes()));
+        for layer in self.layers {
+            numbers(&[layer.header, layer.channels]);
+            match layer.matrix {
+                Matrix::Depthwise { at, lanes, vectors } => numbers(&[at, lanes, vectors]),
+                Matrix::Dense(Taps { runs, run, quads, panels }) => {
+                    numbers(&[runs, run, quads]);
+                    for PanelRun { first, last, lanes, vectors, at, stride } in panels {
+                        numbers(&[*first, *last, *lanes, *vectors, *at, *stride]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A layer with its values.
+struct Packing<'a> {
+    plan: &'a QuantPlan,
+    layer: &'a QuantLayer,
+    /// `[k][channels]`
+    weight: &'a [u8],
+    zero_point: i32,
+    bias: &'a [[u8; 4]],
+    scales: &'a [[u8; 4]],
+    input: Quant,
+    output: Quant,
+    limits: Limits,
+    add: Option<(Add, Quant, Quant)>,
+    pool: Option<(PoolKind, Quant)>,
+    /// What is added to the network's numbers to make them bytes.
+    offset: i32,
+}
+
+impl<'a> Packing<'a> {
+    fn new(plan: &'a QuantPlan, layer: &'a QuantLayer, weights: &Container<'a>) -> Result<Self, PackError> {
+        let quant = |named| quant_of(weights, named, plan.integer);
+        let (dtype, k) = (if plan.integer == Integer::Int8 { Dtype::I8 } else { Dtype::U8 }, layer.matrix.k());
+        let zero_point = match layer.weight_zero_point {
+            Some(name) => word(weights, name, Dtype::I32).map(i32::from_le_bytes)?,
+            None => 0,
+        };
+        let (input, output) = (quant(layer.input)?, quant(layer.output)?);
+        let all = plan.integer.limits();
+        let limits = match layer.activation {
+            Range::Linear => all,
+            Range::Relu => Limits::activated(plan.integer, output, false, plan.rounding),
+            Range::Relu6 => Limits::activated(plan.integer, output, true, plan.rounding),
+        };
+        let add = match layer.add {
+            None => None,
+            Some([added, sum]) => {
+                let (added, sum) = (quant(added)?, quant(sum)?);
+                let add = Add::new(plan.rounding, output, added, sum, all);
+                Some((add.ok_or(PackError::OutOfRange(layer.weight))?, added, sum))
+            }
+        };
+        let pool = match layer.pool {
+            None => None,
+            Some((pixels, average)) => {
+                let (kind, average) = (pool_kind(weights)?, quant(average)?);
+                let pool = Pool::new(plan.rounding, kind, pixels, output, average, all);
+                pool.ok_or(PackError::OutOfRange(layer.weight))?;
+                Some((kind, average))
+            }
+        };
+        let scales = if layer.weight_zero_point.is_some() { 1 } else { layer.channels };
+        Ok(Self {
+            plan,
+            layer,
+            weight: data(weights, layer.weight, dtype, k * layer.channels)?,
+            zero_point,
+            bias: data(weights, layer.bias, Dtype::I32, layer.channels * 4)?.as_chunks().0,
+            scales: data(weights, layer.weight_scale, Dtype::F32, scales * 4)?.as_chunks().0,
+            input,
+            output,
+            limits,
+            add,
+            pool,
+            offset: -all.low,
+        })
+    }
+
+    fn pack(&self, block: &mut [u8]) -> Result<(), PackError> {
+        let biased = self.is_biased()?;
+        match self.layer.matrix {
+            Matrix::Dense(taps) => taps.panels.iter().try_for_each(|panels| self.dense(taps, *panels, biased, block)),
+            Matrix::Depthwise { at, lanes, vectors } => self.depthwise(at, lanes, vectors, biased, block),
+        }?;
+        let mut header = Header(&mut block[self.layer.header..][..HEADER]);
+        header.general(!biased);
+        if let Some((kind, average)) = self.pool {
+            header.pool(kind, [self.output, average]);
+        }
+        header.padding(self.input.zero_point(), self.offset);
+        match self.add {
+            None => header.range(self.output.zero_point(), self.limits, self.offset),
+            Some((add, added, sum)) => {
+                header.range(sum.zero_point(), self.limits, self.offset);
+                header
+                    .addends(add, [self.output, added], self.limits, self.offset)
+                    .ok_or(PackError::OutOfRange(self.layer.weight))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The weight that product `k` of a channel is made with.
+    fn weight(&self, k: usize, channel: usize) -> i32 {
+        let byte = self.weight[k * self.layer.channels + channel];
+        match self.plan.integer {
+            Integer::Int8 => byte.cast_signed().into(),
+            Integer::Uint8 => i32::from(byte) - self.zero_point,
+        }
+    }
+
+    /// The bias with all that zero points add to it.
+    fn bias(&self, channel: usize) -> i32 {
+        let weights = (0..self.layer.matrix.k()).map(|k| self.weight(k, channel)).fold(0, i32::wrapping_add);
+        let zero = self.input.zero_point() + self.offset;
+        i32::from_le_bytes(self.bias[channel]).wrapping_sub(weights.wrapping_mul(zero))
+    }
+
+    /// What a sum is multiplied by; XNNPACK's limits.
+    fn scale(&self, channel: usize) -> Result<f32, PackError> {
+        let weight_scale = f32::from_le_bytes(self.scales[channel % self.scales.len()]);
+        let per_tensor = self.layer.weight_zero_point.is_some();
+        let made =
+            Requantize::new(self.plan.rounding, self.input.scale(), weight_scale, per_tensor, self.output, self.limits);
+        made.scale()
+            .filter(|scale| (1.0 / 4_294_967_296.0..256.0).contains(scale))
+            .ok_or(PackError::OutOfRange(self.layer.weight_scale))
+    }
+
+    fn bounds(&self, channel: usize, bias: i32) -> Bounds {
+        Bounds::new(bias, (0..self.layer.matrix.k()).map(|k| self.weight(k, channel)))
+    }
+
+    /// Whether all sums can carry `BIAS`, and the limits are those that 8 bits have anyway.
+    fn is_biased(&self) -> Result<bool, PackError> {
+        let (zero, whole) = (self.output.zero_point() + self.offset, self.plan.integer.limits());
+        if !self.plan.biased || self.layer.activation == Range::Linear || zero != 0 || self.limits != whole {
+            return Ok(false);
+        }
+        for channel in 0..self.layer.channels {
+            if self.bounds(channel, self.bias(channel)).biased(self.scale(channel)?).is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What is packed for a channel: bias and scale.
+    fn finish(&self, channel: usize, biased: bool) -> Result<(i32, f32), PackError> {
+        let (bias, scale) = (self.bias(channel), self.scale(channel)?);
+        Ok(match self.bounds(channel, bias).biased(scale).filter(|_| biased) {
+            None => (bias, scale),
+            Some((0, scale)) => (bias.wrapping_add(BIAS), scale),
+            Some(constant) => constant,
+        })
+    }
+
+    fn dense(&self, taps: Taps, panels: PanelRun, biased: bool, block: &mut [u8]) -> Result<(), PackError> {
+        let (lanes, width) = (panels.lanes, panels.lanes * panels.vectors);
+        for (index, first) in (panels.first..panels.last).step_by(width).enumerate() {
+            let panel = &mut block[panels.at + index * panels.stride..][..panels.stride];
+            let (finish, weights) = panel.split_at_mut(width * 8);
+            self.finishes(first, width, biased, finish)?;
+            let vector = self.plan.form.bytes(lanes);
+            for (step, weights) in weights.chunks_exact_mut(vector * panels.vectors).enumerate() {
+                let (run, quad) = (step / taps.quads, step % taps.quads);
+                for (at, weights) in weights.chunks_exact_mut(vector).enumerate() {
+                    for lane in 0..lanes {
+                        let channel = first + at * lanes + lane;
+                        self.plan.form.put(
+                            weights,
+                            lane,
+                            core::array::from_fn(|index| {
+                                let tap = quad * 4 + index;
+                                let used = tap < taps.run && channel < self.layer.channels.min(panels.last);
+                                if used { self.weight(run * taps.run + tap, channel) } else { 0 }
+                            }),
+                        );
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn depthwise(
+        &self,
+        at: usize,
+        lanes: usize,
+        vectors: usize,
+        biased: bool,
+        block: &mut [u8],
+    ) -> Result<(), PackError> {
+        // Which of the window's rows meets which byte: rows that begin a quad, or its second row, or its third and
+        // fourth with the next quad's first rows in place of this one's.
+        const PLACES: [[Option<usize>; 4]; 4] = [
+            [Some(0), Some(1), Some(2), None],
+            [None, Some(0), Some(1), Some(2)],
+            [Some(2), None, Some(0), Some(1)],
+            [Some(1), Some(2), None, Some(0)],
+        ];
+        let vector = self.plan.form.bytes(lanes);
+        let stride = lanes * 8 + PLACES.len() * 3 * vector;
+        for (index, block) in block[at..].chunks_exact_mut(stride).take(vectors).enumerate() {
+            let (finish, weights) = block.split_at_mut(lanes * 8);
+            self.finishes(index * lanes, lanes, biased, finish)?;
+            for (step, weights) in weights.chunks_exact_mut(vector).enumerate() {
+                let (place, column) = (PLACES[step / 3], step % 3);
+                for lane in 0..lanes {
+                    let channel = index * lanes + lane;
+                    let weight = |row: Option<usize>| match row {
+                        Some(row) if channel < self.layer.channels => self.weight(row * 3 + column, channel),
+                        _ => 0,
+                    };
+                    self.plan.form.put(weights, lane, place.map(weight));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Biases and scales of `width` channels from the `first`; those that do not exist make 0.
+    fn finishes(&self, first: usize, width: usize, biased: bool, to: &mut [u8]) -> Result<(), PackError> {
+        let (biases, scales) = to.split_at_mut(width * 4);
+        for (at, (bias, scale)) in biases.chunks_exact_mut(4).zip(scales.chunks_exact_mut(4)).enumerate() {
+            let made = if first + at < self.layer.channels { self.finish(first + at, biased)? } else { (0, 0.0) };
+            bias.copy_from_slice(&made.0.to_le_bytes());
+            scale.copy_from_slice(&made.1.to_le_bytes());
+        }
+        Ok(())
+    }
+}
+
+impl Matrix {
+    /// Products that are summed for one output.
+    fn k(&self) -> usize {
+        match self {
+            Self::Dense(taps) => taps.runs * taps.run,
+            Self::Depthwise { .. } => 9,
+        }
+    }
+}
+
+impl DotForm {
+    /// Bytes of a vector's quads of weights.
+    fn bytes(self, lanes: usize) -> usize {
+        match self {
+            Self::Bytes => lanes * 4,
+            Self::Words => lanes * 8,
+        }
+    }
+
+    /// Writes the quad of a lane.
+    fn put(self, vector: &mut [u8], lane: usize, quad: [i32; 4]) {
+        match self {
+            Self::Bytes => vector[lane * 4..][..4].copy_from_slice(&quad.map(|weight| weight as u8)),
+            Self::Words => {
+                let words = quad.map(|weight| (weight as i16).to_le_bytes());
+                let (even, odd) = vector.split_at_mut(vector.len() / 2);
+                even[lane * 4..][..4].copy_from_slice([words[0], words[2]].as_flattened());
+                odd[lane * 4..][..4].copy_from_slice([words[1], words[3]].as_flattened());
+            }
+        }
+    }
+}
+
+fn data<'a>(weights: &Container<'a>, name: &'static str, dtype: Dtype, bytes: usize) -> Result<&'a [u8], PackError> {
+    let tensor = weights.tensor(name).ok_or(PackError::Missing(name))?;
+    if tensor.dtype != dtype || tensor.data.len() != bytes {
+        return Err(PackError::Size { name, expected: bytes, found: tensor.data.len() });
+    }
+    Ok(tensor.data)
+}
+
+fn word(weights: &Container<'_>, name: &'static str, dtype: Dtype) -> Result<[u8; 4], PackError> {
+    data(weights, name, dtype, 4)?.first_chunk().copied().ok_or(PackError::Missing(name))
+}
+
+/// Reads `mbvc.pool`.
+fn pool_kind(weights: &Container<'_>) -> Result<PoolKind, PackError> {
+    match weights.metadata("mbvc.pool").and_then(|text| text.as_plain()) {
+        Some("mean") => Ok(PoolKind::Mean),
+        Some("average") => Ok(PoolKind::Average),
+        _ => Err(PackError::Convention(ConventionError::Value { key: "mbvc.pool", expected: "`mean` or `average`" })),
+    }
+}
+
+fn quant_of(weights: &Container<'_>, named: Named, integer: Integer) -> Result<Quant, PackError> {
+    let scale = word(weights, named.scale, Dtype::F32).map(f32::from_le_bytes)?;
+    let zero_point = word(weights, named.zero_point, Dtype::I32).map(i32::from_le_bytes)?;
+    Quant::new(scale, zero_point, integer).ok_or(PackError::OutOfRange(named.scale))
+}

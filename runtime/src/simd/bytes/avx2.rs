@@ -1,0 +1,52 @@
+//! AVX2: activations widened to 16 bits, two products in one instruction, never saturated.
+
+super::ymm::ymm!("avx2,fma");
+
+/// The even and the odd bytes of each lane, as 16-bit numbers.
+pub type Quads = [__m256i; 2];
+pub type Weights = [__m256i; 2];
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn split(bytes: __m256i) -> Quads {
+    [_mm256_and_si256(bytes, _mm256_set1_epi16(0xff)), _mm256_srli_epi16::<8>(bytes)]
+}
+
+/// The four bytes at `at` in every lane.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
+    split(_mm256_set1_epi32(word(from, at)))
+}
+
+/// Four bytes for each lane.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub fn column(from: Src<'_, u8>, at: usize) -> Quads {
+    split(vector(from, at))
+}
+
+/// The first two bytes of each lane from `below`, the last two from `above`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub fn between(above: Src<'_, u8>, below: Src<'_, u8>, at: usize) -> Quads {
+    split(_mm256_blend_epi16::<0x55>(vector(above, at), vector(below, at)))
+}
+
+/// Bytes that [`weights`] reads: two vectors of 16-bit numbers, `[lane][w0, w2]` and `[lane][w1, w3]`.
+pub const WEIGHTS: usize = 64;
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub fn weights(from: Src<'_, u8>, at: usize) -> Weights {
+    [vector(from, at), vector(from, at + 32)]
+}
+
+/// Adds four products to each sum.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub fn dot(quads: Quads, weights: Weights, sums: Sums) -> Sums {
+    let even = _mm256_madd_epi16(quads[0], weights[0]);
+    let odd = _mm256_madd_epi16(quads[1], weights[1]);
+    _mm256_add_epi32(_mm256_add_epi32(sums, even), odd)
+}

@@ -1,0 +1,55 @@
+//! AVX-512 without VNNI: activations widened to 16 bits, two products in one instruction, never saturated.
+
+super::zmm::zmm!("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl");
+
+/// The even and the odd bytes of each lane, as 16-bit numbers.
+pub type Quads = [__m512i; 2];
+pub type Weights = [__m512i; 2];
+
+#[inline]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+fn split(bytes: __m512i) -> Quads {
+    [_mm512_and_si512(bytes, _mm512_set1_epi16(0xff)), _mm512_srli_epi16::<8>(bytes)]
+}
+
+/// The four bytes at `at` in every lane.
+#[inline]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
+    split(_mm512_set1_epi32(word(from, at)))
+}
+
+/// Four bytes for each lane.
+#[inline]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+pub fn column(from: Src<'_, u8>, at: usize) -> Quads {
+    split(vector(from, at))
+}
+
+/// The first two bytes of each lane from `below`, the last two from `above`.
+#[inline]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+pub fn between(above: Src<'_, u8>, below: Src<'_, u8>, at: usize) -> Quads {
+    split(_mm512_mask_blend_epi16(0x5555_5555, vector(above, at), vector(below, at)))
+}
+
+/// Bytes that [`weights`] reads: two vectors of 16-bit numbers, `[lane][w0, w2]` and `[lane][w1, w3]`.
+pub const WEIGHTS: usize = 128;
+
+#[inline]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+pub fn weights(from: Src<'_, u8>, at: usize) -> Weights {
+    [vector(from, at), vector(from, at + 64)]
+}
+
+/// Adds four products to each sum.
+#[inline]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+pub fn dot(quads: Quads, weights: Weights, sums: Sums) -> Sums {
+    let even = _mm512_madd_epi16(quads[0], weights[0]);
+    let odd = _mm512_madd_epi16(quads[1], weights[1]);
+    _mm512_add_epi32(_mm512_add_epi32(sums, even), odd)
+}
+
+/// Vectors of half the width, for a few last channels.
+pub use super::avx2 as half;

@@ -1,0 +1,53 @@
+//! Vectors for quantised kernels under one vocabulary, a module for each instruction set.
+//!
+//! Activations are bytes from 0 to 255, `Src<'_, u8>`: those of int8 networks are stored with 128 added, so that one
+//! kernel serves both kinds and products are of bytes without and weights with sign. Sums are exact 32-bit integers
+//! whatever the instruction set; `steps` turns them into results as `quant::Requantize` does.
+//!
+//! | type      | holds, for each lane                                                          |
+//! |-----------|-------------------------------------------------------------------------------|
+//! | `Sums`    | an i32                                                                        |
+//! | `Scales`  | an f32                                                                        |
+//! | `Quads`   | four activations, ready for `dot`                                             |
+//! | `Weights` | the four weights that they are multiplied by; `WEIGHTS` bytes where they lie  |
+//! | `Packed`  | four results, from four `Sums`: `[lanes / 4][which of the four][4 lanes]`     |
+
+/// What kernels of bytes see: the numbers that a layer's results are moved and limited by, as [`crate::bytes::Header`] has
+/// them.
+#[derive(Debug, Clone, Copy)]
+pub struct Range<V> {
+    pub zero: V,
+    pub low: V,
+    pub high: V,
+}
+
+/// The numbers of a residual add: `(bias + left * a + right * b) >> shift`.
+#[derive(Debug, Clone, Copy)]
+pub struct Addends<V> {
+    pub left: V,
+    pub right: V,
+    pub bias: V,
+    pub shift: i32,
+    /// What `b`, a projection's result less its zero point, is limited to.
+    pub low: V,
+    pub high: V,
+}
+
+/// Added to the sums of layers whose results are never negative: the integer is then the bit pattern of the float
+/// 2^23 + sum, which one multiply-add scales. Packing proves for each channel that no sum leaves the range in which
+/// this is exact.
+pub const BIAS: i32 = 0x4b00_0000;
+
+#[cfg(target_arch = "x86_64")]
+pub mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub mod avx512;
+#[cfg(target_arch = "x86_64")]
+pub mod avx512vnni;
+#[cfg(target_arch = "x86_64")]
+pub mod avxvnni;
+pub mod portable;
+#[cfg(target_arch = "x86_64")]
+mod ymm;
+#[cfg(target_arch = "x86_64")]
+mod zmm;

@@ -1,0 +1,191 @@
+//! Plain Rust: four lanes. The definition of the vocabulary.
+
+use super::{Addends, Range as Limits};
+use crate::quant::round_ties_even;
+use crate::simd::{Dst, Src};
+
+/// Lanes of a vector.
+pub const LANES: usize = 4;
+
+#[derive(Clone, Copy)]
+pub struct Sums([i32; LANES]);
+#[derive(Clone, Copy)]
+pub struct Scales([f32; LANES]);
+#[derive(Clone, Copy)]
+pub struct Quads([[u8; 4]; LANES]);
+#[derive(Clone, Copy)]
+pub struct Weights([[i8; 4]; LANES]);
+#[derive(Clone, Copy)]
+pub struct Packed([[u8; LANES]; 4]);
+pub type Range = Limits<i32>;
+
+/// `N` bytes from `at`.
+#[inline(always)]
+fn read<const N: usize>(from: Src<'_, u8>, at: usize) -> [u8; N] {
+    // SAFETY: `address` checks the range in debug builds; the planner proves it for generated code.
+    unsafe { from.address(at, N).cast::<[u8; N]>().read_unaligned() }
+}
+
+#[inline(always)]
+fn write<const N: usize>(to: &mut Dst<'_, u8>, at: usize, bytes: [u8; N]) {
+    // SAFETY: as in `read`.
+    unsafe { to.address(at, N).cast::<[u8; N]>().write_unaligned(bytes) }
+}
+
+#[inline(always)]
+fn word(from: Src<'_, u8>, at: usize) -> i32 {
+    i32::from_le_bytes(read(from, at))
+}
+
+/// Zeros.
+#[inline(always)]
+pub fn none() -> Sums {
+    Sums([0; LANES])
+}
+
+/// `LANES` integers from byte `at`.
+#[inline(always)]
+pub fn load_sums(from: Src<'_, u8>, at: usize) -> Sums {
+    Sums(core::array::from_fn(|lane| word(from, at + lane * 4)))
+}
+
+/// Writes `LANES` integers from byte `at`.
+#[inline(always)]
+pub fn store_sums(to: &mut Dst<'_, u8>, at: usize, sums: Sums) {
+    for (lane, sum) in sums.0.into_iter().enumerate() {
+        write(to, at + lane * 4, sum.to_ne_bytes());
+    }
+}
+
+/// `LANES` floats from byte `at`.
+#[inline(always)]
+pub fn load_scales(from: Src<'_, u8>, at: usize) -> Scales {
+    Scales(core::array::from_fn(|lane| f32::from_le_bytes(read(from, at + lane * 4))))
+}
+
+/// The four bytes at `at` in every lane.
+#[inline(always)]
+pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
+    Quads([read(from, at); LANES])
+}
+
+/// Four bytes for each lane.
+#[inline(always)]
+pub fn column(from: Src<'_, u8>, at: usize) -> Quads {
+    Quads(core::array::from_fn(|lane| read(from, at + lane * 4)))
+}
+
+/// The first two bytes of each lane from `below`, the last two from `above`.
+#[inline(always)]
+pub fn between(above: Src<'_, u8>, below: Src<'_, u8>, at: usize) -> Quads {
+    let (above, below) = (column(above, at).0, column(below, at).0);
+    Quads(core::array::from_fn(|lane| [below[lane][0], below[lane][1], above[lane][2], above[lane][3]]))
+}
+
+/// Bytes that [`weights`] reads.
+pub const WEIGHTS: usize = LANES * 4;
+
+#[inline(always)]
+pub fn weights(from: Src<'_, u8>, at: usize) -> Weights {
+    Weights(core::array::from_fn(|lane| read(from, at + lane * 4).map(u8::cast_signed)))
+}
+
+/// Adds four products to each sum.
+#[inline(always)]
+pub fn dot(quads: Quads, weights: Weights, sums: Sums) -> Sums {
+    Sums(core::array::from_fn(|lane| {
+        let products = quads.0[lane].iter().zip(weights.0[lane]).map(|(a, w)| i32::from(*a) * i32::from(w));
+        products.fold(sums.0[lane], i32::wrapping_add)
+    }))
+}
+
+/// Sums in steps of the result's scale, saturated to 16 bits: XNNPACK's arithmetic.
+#[inline(always)]
+pub fn steps(sums: Sums, scales: Scales) -> Sums {
+    Sums(core::array::from_fn(|lane| round_ties_even((sums.0[lane] as f32 * scales.0[lane]).clamp(-32768.0, 32767.0))))
+}
+
+/// Four vectors of steps as results, with the zero point added.
+#[inline(always)]
+pub fn pack(steps: [Sums; 4], range: Range) -> Packed {
+    Packed(steps.map(|steps| to_range(steps, range).0.map(|value| value as u8)))
+}
+
+/// Steps as results that are still 32 bits wide.
+#[inline(always)]
+pub fn to_range(steps: Sums, Limits { zero, low, high }: Range) -> Sums {
+    Sums(steps.0.map(|steps| steps.saturating_add(zero).clamp(low, high)))
+}
+
+/// The zero point and the limits that a header holds.
+#[inline(always)]
+pub fn range(header: Src<'_, u8>) -> Range {
+    Limits { zero: word(header, 0), low: word(header, 4), high: word(header, 8) }
+}
+
+/// Writes a column of row quads: lane by lane, its four results.
+#[inline(always)]
+pub fn store_quads(to: &mut Dst<'_, u8>, at: usize, packed: Packed) {
+    for lane in 0..LANES {
+        write(to, at + lane * 4, core::array::from_fn::<u8, 4, _>(|row| packed.0[row][lane]));
+    }
+}
+
+/// Writes four pixels of channel quads: the `LANES / 4` planes lie `plane` bytes apart.
+#[inline(always)]
+pub fn store_planes(to: &mut Dst<'_, u8>, at: usize, plane: usize, packed: Packed) {
+    let _ = plane;
+    for (pixel, channels) in packed.0.into_iter().enumerate() {
+        write(to, at + pixel * 4, channels);
+    }
+}
+
+/// Writes the first `CHANNELS` lanes of the first `PIXELS` pixels, which lie `pixel` bytes apart.
+#[inline(always)]
+pub fn store_pixels<const PIXELS: usize, const CHANNELS: usize>(
+    to: &mut Dst<'_, u8>,
+    at: usize,
+    pixel: usize,
+    packed: Packed,
+) {
+    for (index, channels) in packed.0.into_iter().enumerate().take(PIXELS) {
+        for (lane, value) in channels.into_iter().enumerate().take(CHANNELS) {
+            write(to, at + index * pixel + lane, [value]);
+        }
+    }
+}
+
+/// The numbers of a residual add that a header holds.
+#[inline(always)]
+pub fn addends(header: Src<'_, u8>) -> Addends<i32> {
+    let [left, right, bias, shift, low, high] = core::array::from_fn(|index| word(header, 16 + index * 4));
+    Addends { left, right, bias, shift, low, high }
+}
+
+/// The sum of a projection's steps and the first `CHANNELS` bytes at `at`, in steps of its own scale.
+#[inline(always)]
+pub fn add<const CHANNELS: usize>(steps: Sums, residual: Src<'_, u8>, at: usize, add: Addends<i32>) -> Sums {
+    Sums(core::array::from_fn(|lane| {
+        let a = if lane < CHANNELS { i32::from(residual.get(at + lane)) } else { 0 };
+        let b = steps.0[lane].clamp(add.low, add.high);
+        add.bias.wrapping_add(add.left.wrapping_mul(a)).wrapping_add(add.right.wrapping_mul(b)) >> add.shift
+    }))
+}
+
+/// Adds lane by lane.
+#[inline(always)]
+pub fn plus(a: Sums, b: Sums) -> Sums {
+    Sums(core::array::from_fn(|lane| a.0[lane].wrapping_add(b.0[lane])))
+}
+
+/// What padding holds, as a zero point, and the limits of bytes.
+#[inline(always)]
+pub fn padding(header: Src<'_, u8>) -> Range {
+    Limits { zero: word(header, 40), low: 0, high: 255 }
+}
+
+/// The first `CHANNELS` bytes at `at`, less the zero point.
+#[inline(always)]
+pub fn centred<const CHANNELS: usize>(from: Src<'_, u8>, at: usize, range: Range) -> Sums {
+    Sums(core::array::from_fn(|lane| if lane < CHANNELS { i32::from(from.get(at + lane)) - range.zero } else { 0 }))
+}
