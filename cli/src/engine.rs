@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use mbvc::{Activation, Conventions, Isa, Network, Padding, Precision, Weights};
+use mbvc::{Activation, Conventions, Dtype, Isa, Network, Padding, Precision, Weights};
 use mbvc_compiler::diagnostic::SourceFile;
-use mbvc_compiler::ir::{Graph, Op};
+use mbvc_compiler::ir::{ElementType, Graph, Op};
 use mbvc_compiler::spec::{self, ActivationKind, NetworkSpec, Overrides, PaddingConvention};
 use mbvc_compiler::{Compiled, Naming, compile};
 use quote::{format_ident, quote};
@@ -83,14 +83,15 @@ pub enum Program {
     Foreign(foreign::Program),
 }
 
-/// The instruction set that was asked for, or the widest that this processor has.
+/// The instruction set that was asked for, or the best that this processor has for a network of `source`'s precision.
 ///
 /// # Errors
 /// If `MBVC_ISA` names none.
-pub fn isa(wanted: Option<Isa>) -> Result<Isa> {
+pub fn isa(source: &Source, wanted: Option<Isa>) -> Result<Isa> {
+    let isas: &[Isa] = if source.spec.precision.is_quantised() { &Isa::BYTES } else { &Isa::FLOATS };
     match wanted {
         Some(isa) => Ok(isa),
-        None => Ok(mbvc::__runtime::choose(&Isa::ALL, None).map_err(|cause| CliError::new(cause.to_string()))?.isa()),
+        None => Ok(mbvc::__runtime::choose(isas, None).map_err(|cause| CliError::new(cause.to_string()))?.isa()),
     }
 }
 
@@ -122,7 +123,7 @@ pub fn program_for(source: &Source, fusion: FusionArg, isa: Option<Isa>, threads
     if source.is_built_in() && threads.unwrap_or(source.spec.threads) == 1 {
         return Ok(Program::BuiltIn(fusion));
     }
-    let isa = self::isa(isa)?;
+    let isa = self::isa(source, isa)?;
     let compiled = source.compile_for(fusion, &[isa], threads)?;
     let naming = Naming {
         name: format_ident!("{}", compiled.spec.name),
@@ -206,7 +207,7 @@ pub fn weights(path: Option<&Path>) -> Result<Weights> {
 /// If the network cannot be compiled.
 pub fn random_weights(source: &Source) -> Result<Weights> {
     let spec = &source.spec;
-    let graph = source.compile(FusionArg::None, &[Isa::Portable])?.graph;
+    let graph = source.compile(spec.fusion.into(), &[Isa::Portable])?.graph;
     let conventions = Conventions {
         activation: match spec.activation {
             ActivationKind::Relu6 => Activation::Relu6,
@@ -216,12 +217,25 @@ pub fn random_weights(source: &Source) -> Result<Weights> {
             PaddingConvention::Same => Padding::Same,
             PaddingConvention::Symmetric => Padding::Symmetric,
         },
-        precision: Precision::F32,
+        precision: match spec.precision {
+            spec::Precision::F32 => Precision::F32,
+            spec::Precision::Int8 => Precision::Int8,
+            spec::Precision::Uint8 => Precision::Uint8,
+        },
         classes: spec.classes,
     };
-    let parameters = parameters(&graph);
-    let tensors = parameters.iter().map(|(name, shape)| (name.as_str(), shape.as_slice()));
+    let parameters: Vec<_> = graph.used_params().into_iter().map(|id| graph.param(id)).collect();
+    let tensors = parameters.iter().map(|param| (&*param.name, dtype(param.element), &*param.shape));
     Weights::random(tensors, conventions, 1).map_err(|cause| CliError::new(cause.to_string()))
+}
+
+fn dtype(element: ElementType) -> Dtype {
+    match element {
+        ElementType::F32 => Dtype::F32,
+        ElementType::I8 => Dtype::I8,
+        ElementType::U8 => Dtype::U8,
+        ElementType::I32 => Dtype::I32,
+    }
 }
 
 /// The folded parameters of a graph: canonical names and shapes.

@@ -3,7 +3,7 @@
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use mbvc::{Network, NetworkInfo, Observer, Unobserved};
+use mbvc::{Network, NetworkInfo, Observer, Precision, Preprocess, Unobserved};
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
@@ -13,7 +13,11 @@ pub struct Caller {
     /// With room to start at a cache line.
     scratch: Vec<f32>,
     floats: usize,
-    pub input: Vec<f32>,
+    /// The image of a float network.
+    input: Vec<f32>,
+    /// That of a quantised one.
+    pixels: Vec<u8>,
+    quantised: bool,
     pub logits: Vec<f32>,
 }
 
@@ -23,17 +27,39 @@ impl Caller {
             scratch: vec![0.0; info.scratch_bytes / size_of::<f32>() + LINE / size_of::<f32>()],
             floats: info.scratch_bytes / size_of::<f32>(),
             input: vec![0.0; info.input.iter().product()],
+            pixels: vec![0; info.input.iter().product()],
+            quantised: info.conventions.precision != Precision::F32,
             logits: vec![0.0; info.classes],
         }
     }
 
-    /// One call and how long it took.
+    /// Takes the pixels of an image, which float networks are preprocessed for.
+    pub fn show(&mut self, pixels: &[u8], preprocess: &Preprocess) {
+        if self.quantised {
+            self.pixels.copy_from_slice(pixels);
+        } else {
+            preprocess.apply(pixels, &mut self.input);
+        }
+    }
+
+    /// Takes noise for an image, the same on every run.
+    pub fn noise(&mut self) {
+        noise(&mut self.input);
+        for (pixel, value) in self.pixels.iter_mut().zip(&self.input) {
+            *pixel = (value * 127.5 + 127.5) as u8;
+        }
+    }
+
+    /// One call and how long it took. A quantised network gets its image as bytes, as it would in a program.
     pub fn call(&mut self, network: &dyn Network, observer: &mut dyn Observer) -> Duration {
         // An unaligned scratch would only be slow.
         let at = self.scratch.as_ptr().align_offset(LINE).min(self.scratch.len() - self.floats);
         let scratch = &mut self.scratch[at..][..self.floats];
         let start = Instant::now();
-        let ran = network.run_into(scratch, &self.input, &mut self.logits, observer);
+        let ran = match self.quantised {
+            false => network.run_into(scratch, &self.input, &mut self.logits, observer),
+            true => network.run_pixels_into(scratch, &self.pixels, &mut self.logits, observer),
+        };
         let took = start.elapsed();
         // The lengths are those of the network's own facts.
         debug_assert!(ran.is_ok(), "{ran:?}");
@@ -42,7 +68,7 @@ impl Caller {
 }
 
 /// Uniform in -1..1, the same on every run.
-pub fn noise(values: &mut [f32]) {
+fn noise(values: &mut [f32]) {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     for value in values {
         state ^= state << 13;
@@ -108,7 +134,7 @@ fn calls(
     mut tick: impl FnMut(),
 ) -> Vec<Vec<(Instant, Instant)>> {
     let mut callers: Vec<Caller> = variants.iter().map(|variant| Caller::new(variant.network.info())).collect();
-    callers.iter_mut().for_each(|caller| noise(&mut caller.input));
+    callers.iter_mut().for_each(Caller::noise);
     let mut spans = vec![Vec::with_capacity(rounds); variants.len()];
     for _ in 0..rounds {
         for ((variant, caller), spans) in variants.iter().zip(&mut callers).zip(&mut spans) {

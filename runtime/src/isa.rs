@@ -22,6 +22,12 @@ pub enum Isa {
 impl Isa {
     pub const ALL: [Self; 6] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512, Self::AvxVnni, Self::Avx512Vnni];
 
+    /// Those that there are kernels of floats for.
+    pub const FLOATS: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
+
+    /// Those that there are kernels of bytes for.
+    pub const BYTES: [Self; 5] = [Self::Portable, Self::Avx2, Self::Avx512, Self::AvxVnni, Self::Avx512Vnni];
+
     /// The name that specs, the command and `MBVC_ISA` use.
     pub const fn name(self) -> &'static str {
         match self {

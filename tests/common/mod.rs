@@ -11,7 +11,7 @@ pub type Build = fn(&Weights, Isa) -> Box<dyn Network>;
 
 /// Random weights of the tensors and conventions that a network needs.
 pub fn random_weights(info: &NetworkInfo, seed: u64) -> Weights {
-    let tensors = info.parameters.iter().map(|parameter| (parameter.name, parameter.shape));
+    let tensors = info.parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
     Weights::random(tensors, info.conventions, seed).expect("no two parameters have the same name")
 }
 

@@ -109,7 +109,7 @@ fn classify(args: &Args, network: &dyn Network, name: &str, weights: &Weights, p
                     bar.suspend(|| cause.print());
                 }
                 Ok(pixels) => {
-                    preprocess.apply(&pixels, &mut caller.input);
+                    caller.show(&pixels, &preprocess);
                     let took = caller.call(network, &mut Unobserved);
                     times.push(took);
                     softmax(&mut caller.logits);

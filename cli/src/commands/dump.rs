@@ -64,7 +64,7 @@ struct Snapshots {
 pub fn run(args: &Args) -> Result {
     let source = engine::source(args.spec.spec.as_deref(), args.spec.overrides.overrides())?;
     let fusion = args.fusion.unwrap_or_else(|| source.spec.fusion.into());
-    let isa = engine::isa(args.isa.map(Isa::from))?;
+    let isa = engine::isa(&source, args.isa.map(Isa::from))?;
     let Snapshots { graphs, remarks } = snapshots(&source, fusion, isa)?;
     if let Some(path) = &args.svg {
         return picture(&source, &graphs, path);

@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> Result {
     let mut isas: Vec<Isa> = args.isa.iter().map(|isa| Isa::from(*isa)).collect();
     let part = args.layer.is_some() || args.block.is_some();
     if isas.is_empty() && part {
-        isas.push(engine::isa(None)?);
+        isas.push(engine::isa(&source, None)?);
     }
     let compiled = source.compile(fusion, &isas)?;
     if part {

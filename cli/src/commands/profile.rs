@@ -6,7 +6,7 @@ use mbvc::{Isa, Network, NetworkInfo};
 use serde::Serialize;
 
 use crate::error::Result;
-use crate::measure::{Caller, Stopwatch, median, noise};
+use crate::measure::{Caller, Stopwatch, median};
 use crate::options::{FusionArg, IsaArg, SpecOption, examples};
 use crate::picture::roofline::{self, Bar, Part, Roofline};
 use crate::ui::{ACCENT, BOLD, Bytes, Count, DIM};
@@ -146,7 +146,7 @@ pub fn run(args: &Args) -> Result {
 fn measure(name: &str, network: &dyn Network, runs: u32) -> (Vec<StepRow>, Total) {
     let info = network.info();
     let mut caller = Caller::new(info);
-    noise(&mut caller.input);
+    caller.noise();
     let (mut steps, mut stages) = (Stopwatch::new(info, false), Stopwatch::new(info, true));
     let (mut peak, mut bandwidth) = (0.0_f64, 0.0_f64);
     let bar = ui::progress(runs as usize, "measuring");
@@ -159,7 +159,7 @@ fn measure(name: &str, network: &dyn Network, runs: u32) -> (Vec<StepRow>, Total
         }
         // The clock of the processor wanders: the peak is taken all along the run.
         if run % 10 == 0 || run == WARM_UP {
-            peak = peak.max(peak::gflops(network.isa(), info.threads));
+            peak = peak.max(peak::gflops(network.isa(), info.conventions.precision, info.threads));
             bandwidth = bandwidth.max(peak::bandwidth(network.packed_bytes(), info.threads));
         }
         steps.start();

@@ -60,7 +60,7 @@ pub fn tiny() -> tempfile::TempDir {
     overrides.set("fusion", "none").set("isa", "[portable]");
     let graph = mbvc_compiler::compile(&source, &overrides).unwrap().graph;
     let parameters = parameters(&graph);
-    let tensors = parameters.iter().map(|(name, shape)| (name.as_str(), shape.as_slice()));
+    let tensors = parameters.iter().map(|(name, shape)| (name.as_str(), mbvc::Dtype::F32, shape.as_slice()));
     let conventions = mbvc::Conventions {
         activation: mbvc::Activation::Relu6,
         padding: mbvc::Padding::Same,

@@ -84,7 +84,12 @@ fn border_input(graph: &mut Graph, reader: NodeId, input: NodeId, window: Window
         Op::DepthwiseConv2d(_) => shape.channels.next_multiple_of(isa.lanes()),
         _ => shape.channels,
     };
-    let layout = Layout { border: border(window, shape, node.tensor.shape), ..Layout::nhwc(group) };
+    let mut border = border(window, shape, node.tensor.shape);
+    if node.tensor.element.is_quantised() {
+        // A window's row is read in whole quads, into the next pixel.
+        border.right += 1;
+    }
+    let layout = Layout { border, ..Layout::nhwc(group) };
     let mut chain = vec![input];
     while let (Op::Activation(_), [before]) =
         (&graph.node(chain[chain.len() - 1]).op, &*graph.inputs(chain[chain.len() - 1]))

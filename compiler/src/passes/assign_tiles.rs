@@ -27,7 +27,10 @@ pub fn assign_tiles(graph: &mut Graph, numerics: Numerics, batch: usize, isa: Is
             // Their layouts depend on their tiles, which were set together.
             Op::Fused(_) if output.element.is_quantised() => {}
             op if output.element.is_quantised() => {
-                let pixels = op.epilogue().unpooled(output.shape).pixels();
+                let shape = op.epilogue().unpooled(output.shape);
+                // A convolution that looks around makes row by row.
+                let looks = op.window().is_some_and(|window| !window.is_point());
+                let pixels = if looks { shape.width } else { shape.pixels() };
                 node.tile =
                     Some(stream_quads::product(isa, pixels, output.shape.channels, stream_quads::quads(op, input)));
             }

@@ -91,7 +91,7 @@ fn what_is_not_given_has_a_default() {
     assert_eq!(spec.padding, PaddingConvention::Same);
     assert_eq!((spec.batch_norm_epsilon, spec.threads), (1e-3, 1));
     assert_eq!(spec.fusion, Fusion::Block);
-    assert_eq!(spec.isas, Isa::ALL);
+    assert_eq!(spec.isas, Isa::of(Precision::F32));
     assert_eq!(spec.preprocessing, Preprocessing::from_range(-1.0, 1.0));
     assert_eq!(spec.scratch_budget, None);
 }

@@ -9,6 +9,7 @@ mod image;
 mod model;
 mod pack;
 mod proof;
+pub mod rest;
 
 pub use average::average;
 pub use edges::{Edges, Integral, dequantize};

@@ -6,6 +6,7 @@
 use super::edges::{self, Edges};
 use super::header::{HEADER, Header};
 use super::proof::Bounds;
+use super::rest;
 use crate::container::{Container, Dtype};
 use crate::conventions::ConventionError;
 use crate::numerics::Numerics;
@@ -21,6 +22,8 @@ pub struct QuantPlan {
     pub integer: Integer,
     pub rounding: Rounding,
     pub form: DotForm,
+    /// Whether what of a weight does not fit a byte with sign has rows of its own.
+    pub rest: bool,
     /// Whether there are kernels for sums that carry `BIAS`.
     pub biased: bool,
     pub input: Named,
@@ -119,7 +122,7 @@ impl Plan for QuantPlan {
     }
 
     fn identify(&self, add: &mut dyn FnMut(&[u8])) {
-        add(&[self.integer as u8, self.rounding as u8, self.form as u8, self.biased.into()]);
+        add(&[self.integer as u8, self.rounding as u8, self.form as u8, self.rest.into(), self.biased.into()]);
         let mut numbers = |numbers: &[usize]| numbers.iter().for_each(|number| add(&(*number as u64).to_le_bytes()));
         for layer in self.layers {
             numbers(&[layer.header, layer.channels]);
@@ -288,26 +291,63 @@ impl<'a> Packing<'a> {
             let panel = &mut block[panels.at + index * panels.stride..][..panels.stride];
             let (finish, weights) = panel.split_at_mut(width * 8);
             self.finishes(first, width, biased, finish)?;
-            let vector = self.plan.form.bytes(lanes);
-            for (step, weights) in weights.chunks_exact_mut(vector * panels.vectors).enumerate() {
-                let (run, quad) = (step / taps.quads, step % taps.quads);
-                for (at, weights) in weights.chunks_exact_mut(vector).enumerate() {
-                    for lane in 0..lanes {
-                        let channel = first + at * lanes + lane;
-                        self.plan.form.put(
-                            weights,
-                            lane,
-                            core::array::from_fn(|index| {
-                                let tap = quad * 4 + index;
-                                let used = tap < taps.run && channel < self.layer.channels.min(panels.last);
-                                if used { self.weight(run * taps.run + tap, channel) } else { 0 }
-                            }),
-                        );
+            let row = self.plan.form.bytes(lanes) * panels.vectors;
+            let (weights, mut rest) = weights.split_at_mut(row * taps.runs * taps.quads);
+            let channels = first..self.layer.channels.min(panels.last);
+            for (step, weights) in weights.chunks_exact_mut(row).enumerate() {
+                self.row(taps, step, channels.clone(), lanes, 0, weights);
+            }
+            for run in 0..if self.plan.rest { taps.runs } else { 0 } {
+                let (list, others) = rest.split_at_mut(rest::list_bytes(taps.quads));
+                let (rows, others) = others.split_at_mut(rest::ROWS * taps.quads * row);
+                let mut rows = rows.chunks_exact_mut(row);
+                let mut count = 0;
+                for (quad, part) in (0..taps.quads).flat_map(|quad| (1..=rest::ROWS).map(move |part| (quad, part))) {
+                    let step = run * taps.quads + quad;
+                    if self.reaches(taps, step, channels.clone(), part)
+                        && let Some(weights) = rows.next()
+                    {
+                        self.row(taps, step, channels.clone(), lanes, part, weights);
+                        count += 1;
+                        list[count * 4..][..4].copy_from_slice(&(quad as u32).to_le_bytes());
                     }
                 }
+                list[..4].copy_from_slice(&(count as u32).to_le_bytes());
+                rest = others;
             }
         }
         Ok(())
+    }
+
+    /// The weight of a channel that meets activation `index` of quad `step`; 0 past the end of a run.
+    fn tap(&self, taps: Taps, step: usize, index: usize, channel: usize) -> i32 {
+        let (run, tap) = (step / taps.quads, step % taps.quads * 4 + index);
+        if tap < taps.run { self.weight(run * taps.run + tap, channel) } else { 0 }
+    }
+
+    /// Whether a weight of quad `step` has such a part.
+    fn reaches(&self, taps: Taps, step: usize, mut channels: core::ops::Range<usize>, part: usize) -> bool {
+        channels.any(|channel| (0..4).any(|index| rest::part(self.tap(taps, step, index, channel), part) != 0))
+    }
+
+    /// Packs a part of the weights of quad `step` of all channels of a panel; of what fits 16 bits, all is one part.
+    fn row(
+        &self,
+        taps: Taps,
+        step: usize,
+        channels: core::ops::Range<usize>,
+        lanes: usize,
+        part: usize,
+        to: &mut [u8],
+    ) {
+        let form = self.plan.form;
+        for (at, vector) in to.chunks_exact_mut(form.bytes(lanes)).enumerate() {
+            for lane in 0..lanes {
+                let channel = channels.start + at * lanes + lane;
+                let weight = |index| if channel < channels.end { self.tap(taps, step, index, channel) } else { 0 };
+                form.put(vector, lane, core::array::from_fn(|index| form.part(weight(index), part)));
+            }
+        }
     }
 
     fn depthwise(
@@ -326,21 +366,37 @@ impl<'a> Packing<'a> {
             [Some(2), None, Some(0), Some(1)],
             [Some(1), Some(2), None, Some(0)],
         ];
-        let vector = self.plan.form.bytes(lanes);
-        let stride = lanes * 8 + PLACES.len() * 3 * vector;
+        let form = self.plan.form;
+        let all = PLACES.len() * 3 * form.bytes(lanes);
+        let stride = lanes * 8 + all + if self.plan.rest { 64 + rest::ROWS * all } else { 0 };
         for (index, block) in block[at..].chunks_exact_mut(stride).take(vectors).enumerate() {
             let (finish, weights) = block.split_at_mut(lanes * 8);
             self.finishes(index * lanes, lanes, biased, finish)?;
-            for (step, weights) in weights.chunks_exact_mut(vector).enumerate() {
-                let (place, column) = (PLACES[step / 3], step % 3);
-                for lane in 0..lanes {
-                    let channel = index * lanes + lane;
-                    let weight = |row: Option<usize>| match row {
-                        Some(row) if channel < self.layer.channels => self.weight(row * 3 + column, channel),
-                        _ => 0,
-                    };
-                    self.plan.form.put(weights, lane, place.map(weight));
+            let pack = |part: usize, weights: &mut [u8]| {
+                let mut used = false;
+                for (step, weights) in weights.chunks_exact_mut(form.bytes(lanes)).enumerate() {
+                    let (place, column) = (PLACES[step / 3], step % 3);
+                    for lane in 0..lanes {
+                        let channel = index * lanes + lane;
+                        let weight = |row: Option<usize>| match row {
+                            Some(row) if channel < self.layer.channels => {
+                                form.part(self.weight(row * 3 + column, channel), part)
+                            }
+                            _ => 0,
+                        };
+                        let quad = place.map(weight);
+                        used |= quad != [0; 4];
+                        form.put(weights, lane, quad);
+                    }
                 }
+                used
+            };
+            let (first, rest) = weights.split_at_mut(all);
+            pack(0, first);
+            if let Some((count, rest)) = rest.split_at_mut_checked(64) {
+                let parts = rest.chunks_exact_mut(all).enumerate();
+                let used = parts.filter_map(|(at, weights)| pack(at + 1, weights).then_some(at + 1)).last();
+                count[..4].copy_from_slice(&(used.unwrap_or(0) as u32).to_le_bytes());
             }
         }
         Ok(())
@@ -374,6 +430,14 @@ impl DotForm {
         match self {
             Self::Bytes => lanes * 4,
             Self::Words => lanes * 8,
+        }
+    }
+
+    /// A part of a weight: of 16-bit numbers the first is all.
+    fn part(self, weight: i32, part: usize) -> i32 {
+        match self {
+            Self::Bytes => rest::part(weight, part),
+            Self::Words => weight,
         }
     }
 

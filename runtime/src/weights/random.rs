@@ -7,20 +7,22 @@ use core::fmt::Write;
 
 use super::Weights;
 use super::bytes::Bytes;
-use crate::conventions::{Conventions, FORMAT};
+use crate::container::Dtype;
+use crate::conventions::{Conventions, FORMAT, Precision};
 use crate::preprocess::Preprocess;
 
 impl Weights {
     /// Weights that keep activations in a sane range, the same for the same seed on every machine.
     ///
-    /// `tensors` gives each canonical name with its shape. Weights are uniform with He's variance, 2 / fan-in (He et
+    /// `tensors` gives each canonical name with its type and shape, weights before their scales. Weights are uniform with He's variance, 2 / fan-in (He et
     /// al. 2015, arXiv:1502.01852), or 1 / fan-in where no activation follows (`*.project.weight`,
-    /// `classifier.weight`); biases are uniform in -0.1..0.1.
+    /// `classifier.weight`); biases are uniform in -0.1..0.1. Quantised ones are the same in steps of their scales, and the
+    /// scales of activated values reach from 0 to 6.
     ///
     /// # Errors
     /// Names that stand twice, or more of them than a container may have.
     pub fn random<'a>(
-        tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>,
+        tensors: impl IntoIterator<Item = (&'a str, Dtype, &'a [usize])>,
         conventions: Conventions,
         seed: u64,
     ) -> Result<Self, super::WeightsError> {
@@ -28,22 +30,39 @@ impl Weights {
         let mut header = format!(
             "{{\"__metadata__\":{{\"mbvc.format\":\"{FORMAT}\",\"mbvc.source\":\"random, seed {seed}\",\
              \"mbvc.activation\":\"{}\",\"mbvc.padding\":\"{}\",\"mbvc.precision\":\"{}\",\"mbvc.classes\":\"{}\",\
-             \"mbvc.preprocessing\":\"{preprocess}\"}}",
+             \"mbvc.pool\":\"mean\",\"mbvc.preprocessing\":\"{preprocess}\"}}",
             conventions.activation, conventions.padding, conventions.precision, conventions.classes
         );
         let mut data = Vec::new();
         let mut random = SplitMix64(seed);
-        for (name, shape) in tensors {
+        let mut quantised = Quantised { precision: conventions.precision, weights: 1.0 };
+        for (name, dtype, shape) in tensors {
             let begin = data.len();
             let bound = bound(name, shape);
             let count: usize = shape.iter().product();
-            data.reserve(count * 4);
-            data.extend((0..count).flat_map(|_| (random.unit() * bound).to_le_bytes()));
+            data.reserve(count * dtype.bytes());
+            match (dtype, conventions.precision) {
+                (Dtype::F32, Precision::F32) => {
+                    data.extend((0..count).flat_map(|_| (random.unit() * bound).to_le_bytes()));
+                }
+                (Dtype::F32, _) => {
+                    let scale = quantised.scale(name);
+                    data.extend((0..count).flat_map(|_| scale.to_le_bytes()));
+                }
+                (Dtype::I32, _) => {
+                    data.extend((0..count).flat_map(|_| quantised.number(name, &mut random).to_le_bytes()))
+                }
+                _ => {
+                    quantised.weights = bound;
+                    data.extend((0..count).map(|_| (random.next() >> 56) as u8));
+                }
+            }
             header.push_str(",\"");
             push_escaped(&mut header, name);
             let _ = write!(
                 header,
-                "\":{{\"dtype\":\"F32\",\"shape\":{shape:?},\"data_offsets\":[{begin},{}]}}",
+                "\":{{\"dtype\":\"{}\",\"shape\":{shape:?},\"data_offsets\":[{begin},{}]}}",
+                dtype.name(),
                 data.len()
             );
         }
@@ -72,6 +91,46 @@ fn bound(name: &str, shape: &[usize]) -> f32 {
     let linear = name.ends_with("project.weight") || name == "classifier.weight";
     let gain = if linear { 1.0 } else { 2.0 };
     sqrt(3.0 * gain / fan_in.max(1) as f32)
+}
+
+/// What the numbers of a quantised network are chosen by.
+struct Quantised {
+    precision: Precision,
+    /// The largest weight of the layer whose turn it is.
+    weights: f32,
+}
+
+impl Quantised {
+    /// A scale, by what the value is that it belongs to.
+    fn scale(&self, name: &str) -> f32 {
+        if name.ends_with(".weight.scale") {
+            return self.weights / 128.0;
+        }
+        match name {
+            "input.scale" => 1.0 / 128.0,
+            _ if is_linear(name) => 4.0 / 128.0,
+            _ => 6.0 / 255.0,
+        }
+    }
+
+    /// A zero point or a bias.
+    fn number(&self, name: &str, random: &mut SplitMix64) -> i32 {
+        let (least, middle) = if self.precision == Precision::Uint8 { (0, 128) } else { (-128, 0) };
+        let around = |random: &mut SplitMix64, most: f32| (random.unit() * most) as i32;
+        match name {
+            "input.zero_point" => middle,
+            _ if name.ends_with(".weight.zero_point") => middle + around(random, 8.0),
+            _ if name.ends_with(".zero_point") && is_linear(name) => middle + around(random, 20.0),
+            _ if name.ends_with(".zero_point") => least,
+            // 0.1, in steps of an activated value's scale and of the weights'.
+            _ => around(random, 0.1 * 128.0 * 255.0 / 6.0 / self.weights),
+        }
+    }
+}
+
+/// Whether a value, of which this is a scale or a zero point, can be less than 0.
+fn is_linear(name: &str) -> bool {
+    [".project.", ".add."].iter().any(|part| name.contains(part)) || name.starts_with("classifier.")
 }
 
 fn push_escaped(header: &mut String, name: &str) {
@@ -130,7 +189,7 @@ mod tests {
     fn variance_is_hes() {
         let shape = [1usize, 1, 24, 500];
         let conventions = super::super::tests::CONVENTIONS;
-        let weights = Weights::random([("block2.expand.weight", &shape[..])], conventions, 7).unwrap();
+        let weights = Weights::random([("block2.expand.weight", Dtype::F32, &shape[..])], conventions, 7).unwrap();
         let values = weights.container().tensor("block2.expand.weight").unwrap().f32s().unwrap();
         assert_eq!(values.len(), 12000);
         let mean = values.iter().sum::<f32>() / 12000.0;
@@ -141,7 +200,8 @@ mod tests {
 
     #[test]
     fn the_seed_decides() {
-        let make = |seed| Weights::random([("a", &[9usize][..])], super::super::tests::CONVENTIONS, seed).unwrap();
+        let make =
+            |seed| Weights::random([("a", Dtype::F32, &[9usize][..])], super::super::tests::CONVENTIONS, seed).unwrap();
         assert_eq!(make(1).as_bytes(), make(1).as_bytes());
         assert_ne!(make(1).as_bytes(), make(2).as_bytes());
     }
@@ -149,9 +209,14 @@ mod tests {
     #[test]
     fn any_name_is_escaped() {
         let name = "a\"b\\c\n\u{1}é";
-        let weights = Weights::random([(name, &[2usize][..])], super::super::tests::CONVENTIONS, 0).unwrap();
+        let weights =
+            Weights::random([(name, Dtype::F32, &[2usize][..])], super::super::tests::CONVENTIONS, 0).unwrap();
         assert!(weights.container().tensor(name).is_some());
-        let twice = Weights::random([("a", &[1usize][..]), ("a", &[1][..])], super::super::tests::CONVENTIONS, 0);
+        let twice = Weights::random(
+            [("a", Dtype::F32, &[1usize][..]), ("a", Dtype::F32, &[1][..])],
+            super::super::tests::CONVENTIONS,
+            0,
+        );
         assert!(std::string::ToString::to_string(&twice.unwrap_err()).contains("two tensors have this name"));
     }
 }

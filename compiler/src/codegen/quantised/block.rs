@@ -33,6 +33,8 @@ struct Block<'g> {
     depthwise_layer: &'g PackedLayer,
     project_layer: &'g PackedLayer,
     lanes: usize,
+    /// Whether weights have rests.
+    rest: bool,
     step: usize,
     first_stage: usize,
 }
@@ -67,6 +69,7 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, f
         depthwise_layer,
         project_layer,
         lanes,
+        rest: plan.has_rests(),
         step,
         first_stage,
     };
@@ -279,6 +282,7 @@ impl Block<'_> {
             mr: tile.mr,
             nv: tile.nv,
             finish,
+            rest: self.rest,
         };
         let inputs = kernel(Finish::General).input_rows();
         let windows = match self.image() {
@@ -358,7 +362,7 @@ impl Block<'_> {
         let [_, vector] = layout.column_strides(shape, self.lanes);
         let vectors = layout.group / self.lanes;
         let plane = out.layout.plane(out.shape);
-        let packed = Depthwise::packed(self.isa);
+        let packed = Depthwise::packed(self.isa, self.rest);
         let [at, stride, header] = [self.depthwise_layer.at, vectors * packed, self.depthwise_layer.header].map(lit);
         let group = lit(layout.group / QUAD * plane);
         let row = lit(out.shape.width * QUAD);
@@ -381,6 +385,7 @@ impl Block<'_> {
                     a_vector: vector,
                     c_plane: plane,
                     finish,
+                    rest: self.rest,
                 }
                 .kernel();
                 let ident = kernel.ident();
@@ -417,6 +422,7 @@ impl Block<'_> {
         let calls = self.project_layer.panels.iter().map(|panels| {
             let base = Product {
                 isa: self.isa,
+                runs: 1,
                 k: input.layout.group / QUAD,
                 pixels: rows * output.shape.width,
                 a_pixel: QUAD,
@@ -428,11 +434,12 @@ impl Block<'_> {
                 last: 0,
                 finish: Finish::General,
                 ending: if residual { Ending::Add } else { Ending::Store },
+                rest: self.rest,
             };
             product_calls(&base, panels, kernels, &|kernel: &Ident, weights, channel| {
                 let to = quote!((#first) * #row + #channel);
                 let residual = residual.then(|| quote!(, rt::src(x, #to)));
-                quote!(#kernel(rt::src(spatial, 0), w.at(#weights), w.at(#header), rt::dst(out, #to) #residual);)
+                quote!(#kernel([rt::src(spatial, 0)], w.at(#weights), w.at(#header), rt::dst(out, #to) #residual);)
             })
         });
         let projected = self.observe(self.producers.len() + 1);

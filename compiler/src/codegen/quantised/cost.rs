@@ -64,13 +64,14 @@ pub fn quad_tile(isa: Isa, width: usize, vectors: usize, k: usize) -> (usize, us
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::Precision;
 
     #[test]
     fn tiles_fill_the_register_file() {
         assert_eq!(quad_tile(Isa::Avx512Vnni, 28, 12, 8), (2, 3));
         assert_eq!(product_tile(Isa::Avx512Vnni, 56, 2, 36), (14, 2));
         assert!(product_tile(Isa::Avx512Vnni, 1, 63, 320).1 >= 4, "one pixel needs enough sums to hide the latency");
-        for isa in Isa::ALL {
+        for isa in Isa::of(Precision::Int8).iter().copied() {
             for vectors in 1..20 {
                 let (mr, nv) = product_tile(isa, 49, vectors, 64);
                 assert!(registers(isa, mr * nv, nv) <= isa.registers());

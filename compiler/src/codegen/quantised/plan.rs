@@ -6,6 +6,8 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
 use super::kernel::Depthwise;
+use mbvc_runtime::quantised::rest::{ROWS, list_bytes};
+
 use crate::codegen::isa::Isa;
 use crate::codegen::kernel::lit;
 use crate::codegen::pack::LayerKey;
@@ -23,6 +25,7 @@ const HEADER: usize = 128;
 pub struct Plan {
     isa: Isa,
     precision: Precision,
+    rest: bool,
     rounding: Rounding,
     at: HashMap<LayerKey, PackedLayer>,
     layers: Vec<TokenStream>,
@@ -77,6 +80,11 @@ struct Layer<'g> {
 }
 
 impl Plan {
+    /// Whether weights have rests, which kernels must add.
+    pub fn has_rests(&self) -> bool {
+        self.rest
+    }
+
     pub fn new(graph: &Graph, order: &[NodeId], isa: Isa, precision: Precision, rounding: Rounding) -> Self {
         let layers = order.iter().flat_map(|id| layers(graph, *id)).collect::<Vec<_>>();
         let tensor = |id: &NodeId| graph.node(*id).tensor;
@@ -84,7 +92,16 @@ impl Plan {
         let last = order.last().map(tensor);
         let embedding = order.iter().rev().nth(1).map(tensor);
         let edges = [first, embedding, last].map(|tensor| named(graph, tensor.and_then(|tensor| tensor.quant)));
-        let mut plan = Self { isa, precision, rounding, at: HashMap::new(), layers: Vec::new(), edges, bytes: EDGES };
+        let mut plan = Self {
+            isa,
+            precision,
+            rest: rest(isa, precision),
+            rounding,
+            at: HashMap::new(),
+            layers: Vec::new(),
+            edges,
+            bytes: EDGES,
+        };
         for layer in &layers {
             plan.layer_of(graph, layer);
         }
@@ -153,7 +170,7 @@ impl Plan {
     fn depthwise(&mut self, layer: &Layer<'_>) -> (PackedLayer, TokenStream) {
         let (at, lanes) = (self.bytes, self.isa.lanes());
         let vectors = layer.output.shape.channels.div_ceil(lanes);
-        self.bytes += vectors * Depthwise::packed(self.isa);
+        self.bytes += vectors * Depthwise::packed(self.isa, self.rest);
         let [at_lit, lanes, vectors] = [at, lanes, vectors].map(lit);
         let matrix = quote!(rt::quantised::Matrix::Depthwise { at: #at_lit, lanes: #lanes, vectors: #vectors });
         (PackedLayer { header: 0, at, panels: Vec::new() }, matrix)
@@ -162,7 +179,11 @@ impl Plan {
     fn dense(&mut self, layer: &Layer<'_>, taps: Taps, nv: usize) -> (PackedLayer, TokenStream) {
         let lanes = self.isa.lanes();
         let channels = layer.output.shape.channels;
-        let (vectors, half) = split(self.isa, channels);
+        // Row quads are of whole vectors.
+        let (vectors, half) = match layer.output.layout.order {
+            Order::RowQuads { .. } => (channels.div_ceil(lanes), false),
+            _ => split(self.isa, channels),
+        };
         let (whole, rest) = (vectors / nv, vectors % nv);
         let forms = [
             (0, false, nv, whole),
@@ -176,7 +197,8 @@ impl Plan {
                 continue;
             }
             let lanes = if half { lanes / 2 } else { lanes };
-            let stride = vectors * lanes * 8 + taps.runs * taps.quads * vectors * self.isa.dot_weights(lanes);
+            let row = vectors * self.isa.dot_weights(lanes);
+            let stride = vectors * lanes * 8 + taps.runs * (taps.quads * row + rest_bytes(self.rest, taps.quads, row));
             let end = channels.min(first + vectors * count * lanes);
             let last = (end - 1) % lanes + 1;
             panels.push(Panels { first, half, vectors, count, last, at: self.bytes, stride });
@@ -204,14 +226,24 @@ impl Plan {
         let integer = format_ident!("{}", format!("{:?}", self.precision));
         let rounding = format_ident!("{}", format!("{:?}", self.rounding));
         let form = if self.isa.multiplies_bytes() { quote!(Bytes) } else { quote!(Words) };
-        let (biased, lines) = (self.isa.has_biased_sums(), lit(self.lines()));
+        let (rest, biased, lines) = (self.rest, self.isa.has_biased_sums(), lit(self.lines()));
         let ([input, embedding, logits], layers) = (&self.edges, &self.layers);
         quote!(rt::quantised::QuantPlan {
             integer: rt::quant::Integer::#integer, rounding: rt::quant::Rounding::#rounding,
-            form: rt::quantised::DotForm::#form, biased: #biased,
+            form: rt::quantised::DotForm::#form, rest: #rest, biased: #biased,
             input: #input, embedding: #embedding, logits: #logits, layers: &[#(#layers),*], lines: #lines,
         })
     }
+}
+
+/// Whether weights have rests that do not fit where they are multiplied.
+fn rest(isa: Isa, precision: Precision) -> bool {
+    isa.multiplies_bytes() && precision == Precision::Uint8
+}
+
+/// Bytes of the list and the rows of what is left of a run's weights.
+pub fn rest_bytes(rest: bool, quads: usize, row: usize) -> usize {
+    if rest { list_bytes(quads) + ROWS * quads * row } else { 0 }
 }
 
 /// Whole vectors of so many channels, the last perhaps in part; and whether what is left fits half of one.

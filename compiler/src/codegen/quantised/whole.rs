@@ -1,4 +1,4 @@
-//! Head and classifier: products over whole values.
+//! Head and classifier, and a stem that is no part of a block: products over whole values.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
@@ -7,14 +7,17 @@ use super::block::product_calls;
 use super::cost::QUAD;
 use super::kernel::{Ending, Finish, Product};
 use super::plan::Plan;
-use crate::codegen::kernel::{Kernel, lit};
+use crate::codegen::kernel::{Kernel, affine, lit, repeat, sum};
 use crate::codegen::step::{Code, Context, note, parts_of, place};
-use crate::ir::{NodeId, Tile};
+use crate::ir::{NodeId, Op, Tensor, Tile, Window};
 
 /// The statements of node `id`, stage `stage` of step `step`.
 pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, stage: usize) -> Code {
     let (graph, isa) = (context.graph, context.isa);
     let node = graph.node(id);
+    if matches!(node.op, Op::Repack) {
+        return image(context, plan, id, step, stage);
+    }
     let (Some(layer), Some(Tile::Gemm(tile)), Some(input)) =
         (plan.layer((id, 0)), node.tile, graph.inputs(id).first().map(|input| graph.node(*input)))
     else {
@@ -22,7 +25,13 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
     };
     let epilogue = node.op.epilogue();
     let shape = epilogue.unpooled(node.tensor.shape);
-    let (channels, k) = (shape.channels, input.tensor.shape.channels);
+    let channels = shape.channels;
+    let window = node.op.window().unwrap_or(Window::POINT);
+    let Tensor { shape: from, layout, .. } = input.tensor;
+    let [kh, kw] = window.kernel;
+    // A window's pixels lie in rows that are not its own alone; points follow each other.
+    let (pixels, count) = if window.is_point() { (shape.pixels(), 1) } else { (shape.width, shape.height) };
+    let row = layout.row_stride(from);
     let logits = node.place.is_none();
     let (mut names, mut places) = (vec!["x"], vec![place(input)]);
     if !logits {
@@ -36,16 +45,16 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
     let parts = parts_of(&names, &places, 1);
     let out = logits.then(|| quote!(let out = logits;));
     let pools = epilogue.pool.is_some();
-    let (to, size) = if pools { (quote!(sums), 4) } else { (quote!(out), 1) };
+    let (to_area, size) = if pools { (quote!(sums), size_of::<i32>()) } else { (quote!(out), 1) };
     let header = lit(layer.header);
-    let size = lit(size);
     let calls = |finish: Finish, kernels: &mut Vec<Kernel>| -> TokenStream {
         let calls = layer.panels.iter().map(|panels| {
             let base = Product {
                 isa,
-                k: k.div_ceil(QUAD),
-                pixels: shape.pixels(),
-                a_pixel: k,
+                runs: kh,
+                k: (kw * from.channels).div_ceil(QUAD),
+                pixels,
+                a_pixel: window.stride[1] * from.channels,
                 a_quad: QUAD,
                 c_pixel: channels,
                 mr: tile.mr,
@@ -54,9 +63,13 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
                 last: 0,
                 finish,
                 ending: if pools { Ending::Pool } else { Ending::Store },
+                rest: plan.has_rests(),
             };
             product_calls(&base, panels, kernels, &|kernel: &Ident, weights, channel| {
-                quote!(#kernel(rt::src(x, 0), w.at(#weights), w.at(#header), rt::dst(#to, (#channel) * #size));)
+                let windows = (0..kh).map(|ky| affine(ky * row, &[("row", window.stride[0] * row, count)]));
+                let at = affine(0, &[("row", shape.width * channels, count)]);
+                let to = sum(&[at, times(channel, size)]);
+                quote!(#kernel([#(rt::src(x, #windows)),*], w.at(#weights), w.at(#header), rt::dst(#to_area, #to));)
             })
         });
         quote!(#(#calls)*)
@@ -69,6 +82,7 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
         }
         false => calls(Finish::General, &mut kernels),
     };
+    let work = repeat("row", count, work);
     let average = pools.then(|| {
         let (pixels, channels) = (lit(shape.pixels()), lit(channels));
         quote!(rt::quantised::average::<#pixels, #channels>(PLAN, w.at(#header), sums, out);)
@@ -85,4 +99,42 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
         observer.stage(#step, #stage);
     };
     Code { statements, kernels }
+}
+
+/// The image in a frame of padding, as the stem reads it.
+fn image(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, stage: usize) -> Code {
+    let node = context.graph.node(id);
+    let Tensor { shape, layout, .. } = node.tensor;
+    let reader = context.graph.readers(id).first().and_then(|reader| plan.layer((*reader, 0)));
+    let Some(reader) = reader else { return Code::default() };
+    let parts = parts_of(&["out"], &[place(node)], 1);
+    let first = layout.offset(shape, 0, 0, 0);
+    let [header, all, height, bytes, first, stride] = [
+        reader.header,
+        node.tensor.bytes(),
+        shape.height,
+        shape.width * shape.channels,
+        first,
+        layout.row_stride(shape),
+    ]
+    .map(lit);
+    let (note, step, stage) = (note(node), lit(step), lit(stage));
+    let statements = quote! {
+        {
+            rt::note!(#note);
+            #parts
+            rt::quantised::pad(w, #header, out, 0..#all);
+            for row in 0..#height {
+                rt::quantised::image_bytes::<#bytes>(image, row, out.at(#first + row * #stride));
+            }
+        }
+        observer.stage(#step, #stage);
+    };
+    Code { statements, kernels: Vec::new() }
+}
+
+/// A place in units of so many bytes.
+fn times(place: TokenStream, bytes: usize) -> TokenStream {
+    let bytes_lit = lit(bytes);
+    if bytes == 1 { place } else { quote!((#place) * #bytes_lit) }
 }

@@ -8,12 +8,16 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
 use super::Finish;
+use mbvc_runtime::quantised::rest::ROWS;
+
 use crate::codegen::isa::Isa;
 use crate::codegen::kernel::{Kernel, affine, lit, repeat};
 use crate::codegen::quantised::cost::QUAD;
 
 /// Columns of a window.
 const COLUMNS: usize = 3;
+/// Bytes before the parts of weights that are left, which tell how many there are.
+const REST_COUNT: usize = 64;
 /// Places that the first row of a window can have in a quad.
 pub const PLACES: usize = 4;
 
@@ -33,12 +37,25 @@ pub struct Depthwise {
     pub a_vector: usize,
     pub c_plane: usize,
     pub finish: Finish,
+    /// Whether weights have rests.
+    pub rest: bool,
 }
 
 impl Depthwise {
-    /// Bytes of the packed parameters of a vector.
-    pub fn packed(isa: Isa) -> usize {
-        isa.lanes() * 8 + PLACES * COLUMNS * isa.dot_weights(isa.lanes())
+    /// Bytes of the packed parameters of a vector: weights, how many parts of them are left, and these.
+    pub fn packed(isa: Isa, rest: bool) -> usize {
+        let all = Self::all_weights(isa);
+        isa.lanes() * 8 + all + if rest { REST_COUNT + ROWS * all } else { 0 }
+    }
+
+    fn all_weights(isa: Isa) -> usize {
+        PLACES * COLUMNS * isa.dot_weights(isa.lanes())
+    }
+
+    /// Where the weights of row `row` and column `column` of a window lie among all of a vector.
+    fn weight_at(&self, row: usize, column: usize) -> usize {
+        let place = if self.between { 2 + row } else { row };
+        (place * COLUMNS + column) * self.isa.dot_weights(self.isa.lanes())
     }
 
     fn name(&self) -> String {
@@ -56,12 +73,11 @@ impl Depthwise {
         );
         let (ident, feature) = (format_ident!("{name}"), self.isa.target_feature());
         let lanes = self.isa.lanes();
-        let packed = |first: usize| affine(first, &[("vector", Self::packed(self.isa), self.vectors)]);
+        let packed = |first: usize| affine(first, &[("vector", Self::packed(self.isa, self.rest), self.vectors)]);
         let (bias, scale) = (packed(0), packed(lanes * 4));
         let weights = (0..self.rows * COLUMNS).map(|index| {
             let (row, column) = (index / COLUMNS, index % COLUMNS);
-            let place = if self.between { 2 + row } else { row };
-            let at = packed(lanes * 8 + (place * COLUMNS + column) * self.isa.dot_weights(lanes));
+            let at = packed(lanes * 8 + self.weight_at(row, column));
             let weight = weight(row, column);
             quote!(let #weight = weights(w, #at);)
         });
@@ -126,24 +142,57 @@ impl Depthwise {
                 false => quote!(let #input = column(here, #at);),
             }
         });
+        let mutable = self.rest.then(|| quote!(mut));
+        let sums = (0..self.rows).flat_map(|row| (0..cols).map(move |pixel| (row, pixel)));
+        let sums = sums.map(|(row, pixel)| {
+            let (name, value) = (sum(row, pixel), self.window(row, pixel, quote!(b)));
+            quote!(let #mutable #name = #value;)
+        });
+        let rest = self.rest.then(|| self.rests(cols));
         let rows = (0..self.rows).map(|row| {
             let steps: Vec<_> = (0..QUAD)
                 .map(|pixel| {
-                    if pixel >= cols {
-                        return quote!(none());
-                    }
-                    let sums = (0..COLUMNS).fold(quote!(b), |sums, column| {
-                        let (x, w) = (input(pixel * self.stride + column), weight(row, column));
-                        quote!(dot(#x, #w, #sums))
-                    });
-                    self.finish.steps(sums, quote!(s))
+                    let sum = sum(row, pixel);
+                    if pixel < cols { self.finish.steps(quote!(#sum), quote!(s)) } else { quote!(none()) }
                 })
                 .collect();
             let (at, plane, packed) = (lit(row * self.cols * QUAD), lit(self.c_plane), self.finish.pack(&steps));
             quote!(store_planes(&mut c, #at, #plane, #packed);)
         });
-        quote!(#(#inputs)* #(#rows)*)
+        quote!(#(#inputs)* #(#sums)* #rest #(#rows)*)
     }
+
+    /// `sums` with the products of a window added.
+    fn window(&self, row: usize, pixel: usize, sums: TokenStream) -> TokenStream {
+        (0..COLUMNS).fold(sums, |sums, column| {
+            let (x, w) = (input(pixel * self.stride + column), weight(row, column));
+            quote!(dot(#x, #w, #sums))
+        })
+    }
+
+    /// Adds the products of what is left of the weights.
+    fn rests(&self, cols: usize) -> TokenStream {
+        let all = Self::all_weights(self.isa);
+        let packed = |first: usize| affine(first, &[("vector", Self::packed(self.isa, self.rest), self.vectors)]);
+        let (count, all_lit) = (packed(self.isa.lanes() * 8 + all), lit(all));
+        let first = self.isa.lanes() * 8 + all + REST_COUNT;
+        let weights = (0..self.rows * COLUMNS).map(|index| {
+            let (row, column) = (index / COLUMNS, index % COLUMNS);
+            let (name, at) = (weight(row, column), packed(first + self.weight_at(row, column)));
+            quote!(let #name = weights(w, #at + row * #all_lit);)
+        });
+        let sums = (0..self.rows).flat_map(|row| (0..cols).map(move |pixel| (row, pixel)));
+        let sums = sums.map(|(row, pixel)| {
+            let name = sum(row, pixel);
+            let value = self.window(row, pixel, quote!(#name));
+            quote!(#name = #value;)
+        });
+        quote!(for row in 0..rt::quantised::rest::rows(w, #count) { #(#weights)* #(#sums)* })
+    }
+}
+
+fn sum(row: usize, pixel: usize) -> proc_macro2::Ident {
+    format_ident!("c{row}_{pixel}")
 }
 
 fn weight(row: usize, column: usize) -> proc_macro2::Ident {

@@ -10,8 +10,11 @@ pub use interleave::Interleave;
 pub use produce::Produce;
 pub use product::{Ending, Product};
 
+use mbvc_runtime::quantised::rest::list_bytes;
 use proc_macro2::TokenStream;
 use quote::quote;
+
+use crate::codegen::kernel::lit;
 
 /// How sums become results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +55,21 @@ impl Finish {
         match self {
             Self::Biased => quote!(pack_unlimited([#(#steps),*])),
             Self::General => quote!(pack([#(#steps),*], range)),
+        }
+    }
+}
+
+/// Adds the products of what is left of the weights of a run: `dots` are those of quad `k` with a row of `nv` vectors.
+/// The list lies at `list`, rows of `row` bytes behind.
+fn rests(list: usize, quads: usize, row: usize, nv: usize, dots: TokenStream) -> TokenStream {
+    let first = list + list_bytes(quads);
+    let at = (0..nv).map(|n| lit(first + n * (row / nv)));
+    let [list, row] = [list, row].map(lit);
+    quote! {
+        for row in 0..rt::quantised::rest::rows(w, #list) {
+            let k = rt::quantised::rest::quad(w, #list, row);
+            let v = [#(weights(w, #at + row * #row)),*];
+            #dots
         }
     }
 }

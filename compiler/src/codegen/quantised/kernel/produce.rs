@@ -6,11 +6,12 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use super::Finish;
+use super::{Finish, rests};
 use crate::codegen::cover::near_equal;
 use crate::codegen::isa::Isa;
 use crate::codegen::kernel::{Kernel, affine, lit, repeat, unroll};
 use crate::codegen::quantised::cost::QUAD;
+use crate::codegen::quantised::plan::rest_bytes;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Produce {
@@ -33,6 +34,8 @@ pub struct Produce {
     pub mr: usize,
     pub nv: usize,
     pub finish: Finish,
+    /// Whether weights have rests.
+    pub rest: bool,
 }
 
 impl Produce {
@@ -111,21 +114,32 @@ impl Produce {
             let weights = (0..self.nv).map(|n| affine(first + n * vector, &[("k", self.nv * vector, self.quads)]));
             let [pixels_lit, stride, run_lit, a_pixel] = [pixels, self.stride, run, self.a_pixel].map(lit);
             let at = affine(0, &[("k", QUAD, self.quads)]);
-            let dots = unroll(
-                self.rows * pixels,
-                quote! {
-                    let x = broadcast(a[P / #pixels_lit * #stride + #run_lit], P % #pixels_lit * #a_pixel + #at);
-                    #(sums[P][#index] = dot(x, v[#index], sums[P][#index]);)*
-                },
-            );
-            repeat(
+            let dots = |at: TokenStream| {
+                let a = quote!(a[P / #pixels_lit * #stride + #run_lit]);
+                unroll(
+                    self.rows * pixels,
+                    quote! {
+                        let x = broadcast(#a, P % #pixels_lit * #a_pixel + #at);
+                        #(sums[P][#index] = dot(x, v[#index], sums[P][#index]);)*
+                    },
+                )
+            };
+            let rest = self.rest.then(|| {
+                let row = self.nv * vector;
+                let all = width * 8 + self.runs * self.quads * row;
+                let list = all + run * rest_bytes(true, self.quads, row);
+                rests(list, self.quads, row, self.nv, dots(quote!(k * 4)))
+            });
+            let dots = dots(at);
+            let products = repeat(
                 "k",
                 self.quads,
                 quote! {
                     let v = [#(weights(w, #weights)),*];
                     #dots
                 },
-            )
+            );
+            quote!(#products #rest)
         });
         let columns = (0..self.nv).map(|n| {
             let (scale, n_lit) = (lit(width * 4 + n * lanes * 4), lit(n));

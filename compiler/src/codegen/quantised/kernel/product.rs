@@ -5,16 +5,18 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use super::Finish;
+use super::{Finish, rests};
 use crate::codegen::cover::near_equal;
 use crate::codegen::isa::Isa;
 use crate::codegen::kernel::{Kernel, affine, lit, repeat, unroll};
 use crate::codegen::quantised::cost::QUAD;
+use crate::codegen::quantised::plan::rest_bytes;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Product {
     pub isa: Isa,
-    /// Quads of activations that a sum goes over.
+    /// Rows of a pixel's window, and quads of activations of each.
+    pub runs: usize,
     pub k: usize,
     pub pixels: usize,
     /// Bytes from a pixel to the next, and from a quad to the next.
@@ -31,6 +33,8 @@ pub struct Product {
     pub last: usize,
     pub finish: Finish,
     pub ending: Ending,
+    /// Whether weights have rests.
+    pub rest: bool,
 }
 
 /// What becomes of results.
@@ -56,9 +60,10 @@ impl Product {
             Ending::Add => "_add",
             Ending::Pool => "_pool",
         };
-        let (channels, k) = ((nv - 1) * self.lanes() + self.last, self.k * QUAD);
+        let (channels, k) = ((nv - 1) * self.lanes() + self.last, self.runs * self.k * QUAD);
+        let family = if self.runs == 1 { "pw".to_owned() } else { format!("conv{0}x{0}", self.runs) };
         let (finish, isa) = (self.finish.name(), self.isa.name());
-        format!("u8_pw{finish}{ending}_{mr}x{channels}_k{k}_px{pixels}_a{a_pixel}q{a_quad}_c{c_pixel}__{isa}")
+        format!("u8_{family}{finish}{ending}_{mr}x{channels}_k{k}_px{pixels}_a{a_pixel}q{a_quad}_c{c_pixel}__{isa}")
     }
 
     pub fn kernel(&self) -> Kernel {
@@ -67,7 +72,7 @@ impl Product {
             " {} pixels to {} channels of K = {}, in register tiles of {} pixels x {} vectors.",
             self.pixels,
             (self.nv - 1) * self.lanes() + self.last,
-            self.k * QUAD,
+            self.runs * self.k * QUAD,
             self.mr,
             self.nv,
         );
@@ -83,7 +88,7 @@ impl Product {
             nest
         });
         let nests: Vec<_> = nests.collect();
-        let nv = lit(self.nv);
+        let (nv, runs) = (lit(self.nv), lit(self.runs));
         let (residual, begin, end) = match self.ending {
             Ending::Store => (quote!(), quote!(), quote!()),
             Ending::Add => (quote!(, r: Src<'_>), quote!(let addends = addends(h);), quote!()),
@@ -98,7 +103,7 @@ impl Product {
             #[doc = #doc]
             #feature
             #[inline(never)]
-            fn #ident(a: Src<'_>, w: Src<'_>, h: Src<'_>, mut c: Dst<'_> #residual) {
+            fn #ident(a: [Src<'_>; #runs], w: Src<'_>, h: Src<'_>, mut c: Dst<'_> #residual) {
                 #vectors
                 let range = range(h);
                 #begin
@@ -113,14 +118,14 @@ impl Product {
     fn nest(&self, first: usize, pixels: usize, count: usize) -> TokenStream {
         let offset = |pixel: usize| affine(first * pixel, &[("tile", pixels * pixel, count)]);
         let (from, to) = (offset(self.a_pixel), offset(self.c_pixel));
-        let tile = self.tile(pixels);
+        let (tile, runs) = (self.tile(pixels), (0..self.runs).map(lit));
         let out = (self.ending != Ending::Pool).then(|| quote!(let mut c = c.at(#to);));
         let residual = (self.ending == Ending::Add).then(|| quote!(let r = r.at(#to);));
         let nest = repeat(
             "tile",
             count,
             quote! {
-                let a = a.at(#from);
+                let a = [#(a[#runs].at(#from)),*];
                 #out
                 #residual
                 #tile
@@ -135,28 +140,41 @@ impl Product {
         let vector = self.isa.dot_weights(lanes);
         let index: Vec<_> = (0..self.nv).map(lit).collect();
         let bias = (0..self.nv).map(|n| lit(n * lanes * 4));
-        let weights = (0..self.nv).map(|n| affine(width * 8 + n * vector, &[("k", self.nv * vector, self.k)]));
-        let (a_pixel, a_quad) = (lit(self.a_pixel), affine(0, &[("k", self.a_quad, self.k)]));
-        let dots = unroll(
-            pixels,
-            quote! {
-                let x = broadcast(a, P * #a_pixel + #a_quad);
-                #(sums[P][#index] = dot(x, v[#index], sums[P][#index]);)*
-            },
-        );
-        let products = repeat(
-            "k",
-            self.k,
-            quote! {
-                let v = [#(weights(w, #weights)),*];
-                #dots
-            },
-        );
+        let (a_pixel, row) = (lit(self.a_pixel), self.nv * vector);
+        let products = (0..self.runs).map(|run| {
+            let run_lit = lit(run);
+            let dots = |at: TokenStream| {
+                unroll(
+                    pixels,
+                    quote! {
+                        let x = broadcast(a[#run_lit], P * #a_pixel + #at);
+                        #(sums[P][#index] = dot(x, v[#index], sums[P][#index]);)*
+                    },
+                )
+            };
+            let first = width * 8 + run * self.k * row;
+            let weights = (0..self.nv).map(|n| affine(first + n * vector, &[("k", row, self.k)]));
+            let rest = self.rest.then(|| {
+                let list = width * 8 + self.runs * self.k * row + run * rest_bytes(true, self.k, row);
+                let quad = lit(self.a_quad);
+                rests(list, self.k, row, self.nv, dots(quote!(k * #quad)))
+            });
+            let dots = dots(affine(0, &[("k", self.a_quad, self.k)]));
+            let products = repeat(
+                "k",
+                self.k,
+                quote! {
+                    let v = [#(weights(w, #weights)),*];
+                    #dots
+                },
+            );
+            quote!(#products #rest)
+        });
         let ends = (0..self.nv).map(|n| self.end(n, pixels));
         let count = lit(pixels);
         quote! {
             let mut sums = [[#(load_sums(w, #bias)),*]; #count];
-            #products
+            #(#products)*
             #(#ends)*
         }
     }

@@ -1,0 +1,201 @@
+//! Quantised code against the exact interpreter, step by step and bit by bit, on every instruction set of this processor,
+//! with weights that lead through every way of finishing a sum.
+
+use std::collections::BTreeMap;
+
+use mbvc::__runtime::quant::PoolKind;
+use mbvc::__runtime::quantised::Integral;
+use mbvc::{Conventions, Dtype, Isa, NetworkInfo, Observer, Weights};
+use mbvc_compiler::interp::{QuantBindings, Values, run_quantised};
+use mbvc_compiler::ir::{Graph, Op};
+use mbvc_compiler::lower::lower;
+use mbvc_compiler::spec::{self, Overrides, Rounding};
+
+/// A call of a network built with the kernels of one instruction set, on an image of bytes.
+type Call = fn(&Weights, Isa, &[u8], &mut Steps);
+
+/// Keeps every step's value.
+#[derive(Default)]
+struct Steps(Vec<Vec<u8>>);
+
+impl Observer for &mut Steps {
+    fn bytes(&mut self, step: usize, output: &[u8]) {
+        assert_eq!(step, self.0.len(), "steps come in order");
+        self.0.push(output.to_vec());
+    }
+}
+
+/// The tensors of a container, as the interpreter takes them.
+struct Bound(BTreeMap<String, Stored>);
+
+enum Stored {
+    F32(Vec<f32>),
+    I8(Vec<i8>),
+    U8(Vec<u8>),
+    I32(Vec<i32>),
+}
+
+impl Bound {
+    fn new(weights: &Weights) -> Self {
+        let tensors = weights.container().tensors().map(|tensor| {
+            let words = tensor.data.as_chunks::<4>().0;
+            let stored = match tensor.dtype {
+                Dtype::F32 => Stored::F32(words.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()),
+                Dtype::I32 => Stored::I32(words.iter().map(|bytes| i32::from_le_bytes(*bytes)).collect()),
+                Dtype::I8 => Stored::I8(tensor.data.iter().map(|byte| byte.cast_signed()).collect()),
+                _ => Stored::U8(tensor.data.to_vec()),
+            };
+            (tensor.name.to_string(), stored)
+        });
+        Self(tensors.collect())
+    }
+}
+
+impl QuantBindings for Bound {
+    fn values(&self, name: &str) -> Option<Values<'_>> {
+        Some(match self.0.get(name)? {
+            Stored::F32(values) => Values::F32(values),
+            Stored::I8(values) => Values::I8(values),
+            Stored::U8(values) => Values::U8(values),
+            Stored::I32(values) => Values::I32(values),
+        })
+    }
+
+    fn pool(&self) -> PoolKind {
+        PoolKind::Mean
+    }
+}
+
+/// The last value of each step as bytes, by the interpreter on the unfused graph.
+fn expected(graph: &Graph, weights: &Weights, image: &[u8], low: i32) -> Vec<Vec<u8>> {
+    let image: Vec<i32> = image.iter().map(|byte| i32::from(*byte) + low).collect();
+    let mut steps: Vec<Vec<u8>> = Vec::new();
+    run_quantised(graph, &Bound::new(weights), Rounding::Xnnpack, &image, &mut |origin, _, values| {
+        steps.resize(origin.step + 1, Vec::new());
+        steps[origin.step] = values.iter().map(|value| (value - low) as u8).collect();
+    })
+    .expect("the interpreter runs what was lowered");
+    steps
+}
+
+/// Overwrites the numbers of every tensor whose name ends so; `change` gets the name, the index and the number's bytes.
+fn altered(weights: &Weights, end: &str, change: impl Fn(&str, usize, &mut [u8])) -> Weights {
+    let mut bytes = weights.as_bytes().to_vec();
+    let container = weights.container();
+    for tensor in container.tensors().filter(|tensor| tensor.name.to_string().ends_with(end)) {
+        let start = tensor.data.as_ptr() as usize - weights.as_bytes().as_ptr() as usize;
+        let name = tensor.name.to_string();
+        let numbers = bytes[start..start + tensor.data.len()].chunks_exact_mut(tensor.dtype.bytes());
+        numbers.enumerate().for_each(|(index, number)| change(&name, index, number));
+    }
+    Weights::from_bytes(bytes).expect("the numbers alone were changed")
+}
+
+/// Weights that lead through every kind of kernel, each with the reason.
+fn cases(weights: Weights, low: i32) -> Vec<(&'static str, Weights)> {
+    let is_activated = |name: &str| {
+        ![".project.", ".add.", "input.", "classifier.", ".weight."].iter().any(|part| name.contains(part))
+            && !name.starts_with("classifier.")
+    };
+    let padded = altered(&weights, ".zero_point", |name, _, number| {
+        if is_activated(name) {
+            number.copy_from_slice(&(low + 37).to_le_bytes());
+        }
+    });
+    let far = altered(&weights, ".bias", |_, index, number| {
+        if index % 5 == 0 {
+            number.copy_from_slice(&(if index % 2 == 0 { i32::MIN + 9 } else { i32::MAX - 9 }).to_le_bytes());
+        }
+    });
+    let low_ceiling = altered(&weights, ".scale", |name, _, number| {
+        if is_activated(name) {
+            number.copy_from_slice(&(6.0_f32 / 150.0).to_le_bytes());
+        }
+    });
+    let dead = altered(&weights, "depthwise.weight", |_, _, number| number.fill(if low < 0 { 0 } else { 128 }));
+    vec![
+        ("sums that carry a bias", weights),
+        ("activated values with a zero point amid their range", padded),
+        ("sums beyond 2^23 on both sides", far),
+        ("six below the largest number", low_ceiling),
+        ("channels that see nothing of their input", dead),
+    ]
+}
+
+fn check(path: &str, precision: &str, resolution: [usize; 2], info: &NetworkInfo, call: Call) {
+    let file = format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
+    let source = spec::read(file.as_ref(), path).expect("a spec of this folder");
+    let mut overrides = Overrides::none();
+    let [height, width] = resolution;
+    overrides.set("resolution", &format!("[{height}, {width}]")).set("precision", precision);
+    let spec = spec::parse_with(&source, &overrides).unwrap_or_else(|error| panic!("{error}"));
+    let graph = lower(&spec);
+    let adds = graph.order().expect("acyclic").into_iter().filter(|id| matches!(graph.node(*id).op, Op::Add)).count();
+    assert!(adds > 0, "a residual is among what is tested");
+    let conventions: Conventions = info.conventions;
+    let tensors = info.parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
+    let weights = Weights::random(tensors, conventions, 7).expect("names stand once");
+    let low = if precision == "int8" { -128 } else { 0 };
+    let mut state = 11_u32;
+    let noise = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    let noise: Vec<u8> = (0..height * width * 3).map(noise).collect();
+    for (case, weights) in cases(weights, low) {
+        for (kind, image) in
+            [("noise", noise.clone()), ("black", vec![0; noise.len()]), ("white", vec![255; noise.len()])]
+        {
+            let expected = expected(&graph, &weights, &image, low);
+            for isa in Isa::BYTES.into_iter().filter(|isa| isa.detect().is_some()) {
+                let mut steps = Steps::default();
+                call(&weights, isa, &image, &mut steps);
+                assert_eq!(steps.0.len(), expected.len());
+                for (at, (found, expected)) in steps.0.iter().zip(&expected).enumerate() {
+                    let differing = found.iter().zip(expected).filter(|(a, b)| a != b).count();
+                    let step = info.steps[at].name;
+                    assert!(
+                        found == expected,
+                        "{path} {precision} {isa}, {case}, {kind}, {step}: {differing} of {} differ",
+                        expected.len()
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// A test for each spec and size, in both precisions.
+macro_rules! quantised {
+    ($($test:ident: $path:literal, [$height:literal, $width:literal];)*) => { $(
+        #[test]
+        fn $test() {
+            mbvc::mobilenet_v2!($path, name = Signed, precision = "int8", resolution = [$height, $width]);
+            mbvc::mobilenet_v2!($path, name = Unsigned, precision = "uint8", resolution = [$height, $width]);
+            check($path, "int8", [$height, $width], Signed::INFO, |weights, isa, image, steps| {
+                let image: [u8; $height * $width * 3] = image.try_into().expect("the network's size");
+                let model = Signed::with_isa(weights, isa).unwrap_or_else(|error| panic!("{error}"));
+                let logits = model.run_with(&mut Signed::scratch(), &image.map(i8::from_byte), &mut *steps);
+                assert_eq!(steps.0.last().map(Vec::as_slice), Some(&logits.map(Integral::to_byte)[..]));
+            });
+            check($path, "uint8", [$height, $width], Unsigned::INFO, |weights, isa, image, steps| {
+                let image: [u8; $height * $width * 3] = image.try_into().expect("the network's size");
+                let model = Unsigned::with_isa(weights, isa).unwrap_or_else(|error| panic!("{error}"));
+                let logits = model.run_with(&mut Unsigned::scratch(), &image, &mut *steps);
+                assert_eq!(steps.0.last().map(Vec::as_slice), Some(&logits[..]));
+            });
+        }
+    )* };
+}
+
+quantised! {
+    same_even: "tests/differential/specs/same.yaml", [32, 32];
+    same_odd: "tests/differential/specs/same.yaml", [33, 27];
+    same_one_pixel: "tests/differential/specs/same.yaml", [1, 1];
+    same_wide: "tests/differential/specs/same.yaml", [60, 225];
+    same_tall: "tests/differential/specs/same.yaml", [71, 6];
+    symmetric_even: "tests/differential/specs/symmetric.yaml", [32, 32];
+    symmetric_odd: "tests/differential/specs/symmetric.yaml", [33, 27];
+    narrow_even: "tests/differential/specs/narrow.yaml", [24, 24];
+    narrow_odd: "tests/differential/specs/narrow.yaml", [25, 129];
+}
