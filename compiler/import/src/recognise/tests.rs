@@ -73,7 +73,7 @@ impl Builder {
 
     fn finish(&mut self) -> SourceGraph<'static> {
         SourceGraph {
-            quants: std::collections::HashMap::new(),
+            quants: crate::source::Quants::default(),
             format: Format::Onnx,
             producer: String::new(),
             input: 0,

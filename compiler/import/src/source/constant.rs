@@ -15,6 +15,7 @@ pub enum DType {
     I8,
     U8,
     I16,
+    U16,
     I32,
     I64,
 }
@@ -23,7 +24,7 @@ impl DType {
     pub const fn size(self) -> usize {
         match self {
             Self::I8 | Self::U8 => 1,
-            Self::F16 | Self::Bf16 | Self::I16 => 2,
+            Self::F16 | Self::Bf16 | Self::I16 | Self::U16 => 2,
             Self::F32 | Self::I32 => 4,
             Self::F64 | Self::I64 => 8,
         }
@@ -78,6 +79,7 @@ fn decode(dtype: DType, bytes: &[u8]) -> Option<f64> {
         DType::I8 => f64::from(i8::from_le_bytes(bytes.try_into().ok()?)),
         DType::U8 => f64::from(u8::from_le_bytes(bytes.try_into().ok()?)),
         DType::I16 => f64::from(i16::from_le_bytes(bytes.try_into().ok()?)),
+        DType::U16 => f64::from(u16::from_le_bytes(bytes.try_into().ok()?)),
         DType::I32 => f64::from(i32::from_le_bytes(bytes.try_into().ok()?)),
         DType::I64 => i64::from_le_bytes(bytes.try_into().ok()?) as f64,
     })
@@ -96,7 +98,7 @@ fn half(bits: u16) -> f64 {
 }
 
 /// `real = (stored - zero) * scale`, for the whole tensor or per index of an axis.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Quantization {
     /// One, or one per index of `axis`.
     pub scales: Vec<f64>,
@@ -146,6 +148,14 @@ impl<'a> Constant<'a> {
         }
         self.quantization = Some(quantization);
         Ok(self)
+    }
+
+    /// The type of little-endian elements.
+    pub fn dtype(&self) -> Option<DType> {
+        match self.values {
+            Values::Bytes(dtype, _) => Some(dtype),
+            _ => None,
+        }
     }
 
     pub fn shape(&self) -> &[usize] {
@@ -203,8 +213,8 @@ impl<'a> Constant<'a> {
         self.quantization.as_ref()
     }
 
-    /// The values that `read` makes of stored ones and their channel.
-    fn gathered(&self, order: &[usize], read: impl Fn(f64, usize) -> f64) -> Vec<f64> {
+    /// What `read` makes of stored values and their channel, axes as in [`Constant::permuted`].
+    pub fn gathered<T>(&self, order: &[usize], read: impl Fn(f64, usize) -> T) -> Vec<T> {
         let count = self.len();
         let strides = self.strides();
         let axes: Vec<(usize, usize)> = order
