@@ -21,6 +21,8 @@ use crate::source::{DType, MAX_NODES, SourceGraph, shorten};
 use scope::{Layout, Scope, Slot};
 
 pub use proto::Model;
+#[cfg(test)]
+pub use proto::{Node, Tensor};
 
 /// Decodes the protobuf. The file's bytes are copied once; tensors refer into that copy.
 pub fn decode(bytes: &[u8]) -> Result<Model> {

@@ -95,8 +95,7 @@ fn transposed<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attr
         return Err(ImportError::malformed(format!("perm is no permutation of {rank} axes")));
     }
     scope.spend(input.len())?;
-    let shape = order.iter().filter_map(|&axis| input.shape().get(axis).copied()).collect();
-    Ok(Slot::Constant(Rc::new(Constant::new(shape, Values::F64(input.permuted(&order).into()))?)))
+    Ok(Slot::Constant(Rc::new(input.transposed(&order)?)))
 }
 
 fn operation<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {

@@ -73,8 +73,11 @@ pub fn quantize<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> 
 
 /// Of an activation.
 pub fn dequantize<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
-    let Some(Slot::Integers { value, layout, dtype, stands_for }) = scope.slot(node, 0)? else {
-        return Err(ImportError::unsupported("input 0 is not quantised").expected("integers of QuantizeLinear"));
+    let (value, layout, dtype, stands_for) = match scope.slot(node, 0)? {
+        Some(Slot::Integers { value, layout, dtype, stands_for }) => (value, layout, dtype, stands_for),
+        // Of what an unknown operator makes nothing is known; that operator is told later.
+        Some(slot @ Slot::Data { value, .. }) if scope.is_of_other(value) => return scope.name(node, slot),
+        _ => return Err(ImportError::unsupported("input 0 is not quantised").expected("integers of QuantizeLinear")),
     };
     let parameters = Parameters::read(scope, node, None)?;
     if parameters.dtype.is_some_and(|of_zero| of_zero != dtype) {

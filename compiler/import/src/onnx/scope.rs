@@ -142,6 +142,11 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// Whether an operator that is not known makes `value`.
+    pub fn is_of_other(&self, value: Value) -> bool {
+        self.nodes.iter().any(|node| node.output == value && matches!(node.op, Op::Other))
+    }
+
     /// Adds an operation without naming its value.
     pub fn push(&mut self, node: &'a proto::Node, op: Op<'a>, inputs: Vec<Value>) -> Value {
         let output = self.fresh();

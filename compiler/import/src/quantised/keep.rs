@@ -82,10 +82,10 @@ fn form(chain: &Chain<'_>) -> Result<(Integer, &'static str)> {
         (_, None) if unsigned => Ok((Integer::Uint8, "values and weights of 8 bits without sign")),
         (None, _) => Ok((Integer::Int8, "weights of 8 bits around 0")),
         (Some(_), None) => Ok((Integer::Uint8, "one scale and zero point for the weights of each layer")),
-        (Some((layer, _)), Some((other, _))) => {
-            let found = match layer.role == other.role {
-                true => "zero points and a scale for each channel".to_owned(),
-                false => format!("zero points here, and a scale for each channel in {}", other.role),
+        (Some((layer, (_, quantization))), Some((other, _))) => {
+            let found = match quantization.scales.len() {
+                1 => format!("zero points here, and a scale for each channel in {}", other.role),
+                _ => "zero points and a scale for each channel".to_owned(),
             };
             Err(unsupported("the weights of the network are neither symmetric, nor have they one scale for each layer")
                 .at(layer.place.clone())
@@ -105,8 +105,9 @@ fn of_weights<'l>(layer: &'l Layer<'_>) -> Result<(DType, &'l Quantization)> {
     let dtype = match kernel.constant.dtype() {
         Some(dtype @ (DType::I8 | DType::U8)) => dtype,
         other => {
-            let error = unsupported("the weights are no integers of 8 bits").expected("int8 or uint8");
-            return Err(other.map_or(error.clone(), |dtype| error.found(format!("{dtype:?}"))));
+            return Err(unsupported("the weights are no integers of 8 bits")
+                .expected("int8 or uint8")
+                .found(other.map_or("64-bit numbers".into(), |dtype| format!("{dtype:?}"))));
         }
     };
     if quantization.scales.len() > 1 && kernel.order.last() != Some(&quantization.axis) {

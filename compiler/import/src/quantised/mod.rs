@@ -1,6 +1,8 @@
 //! Quantised networks in containers: written by `keep`, checked here when they are read.
 
 mod keep;
+#[cfg(test)]
+mod tests;
 
 use mbvc_compiler::interp::{QuantBindings, Values};
 use mbvc_runtime::quant::{Integer, PoolKind, is_scale};

@@ -86,11 +86,16 @@ impl<'g> Walk<'g> {
     }
 
     fn unexpected(node: &Node<'_>, role: &str, want: &str) -> Box<ImportError> {
-        ImportError::unsupported("not the operation that MobileNetV2 has here")
+        let error = ImportError::unsupported("not the operation that MobileNetV2 has here")
             .at(node.place.text())
             .role(role)
             .expected(want)
-            .found(describe(node))
+            .found(describe(node));
+        if node.place.operator.starts_with("QLinear") {
+            return error
+                .help("quantise with `quant_format=QuantFormat.QDQ`: pairs around operators of floats are read");
+        }
+        error
     }
 
     /// Arithmetic that the graph does to its input: `x * scale + offset` per channel.

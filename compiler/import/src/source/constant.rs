@@ -197,6 +197,21 @@ impl<'a> Constant<'a> {
         self.gathered(order, |raw, channel| self.dequantized(raw, channel))
     }
 
+    /// The same tensor with axis `i` being axis `order[i]` of this one; `order` is a permutation.
+    /// Quantised bytes stay what they are.
+    pub fn transposed(&self, order: &[usize]) -> Result<Constant<'static>> {
+        let shape = order.iter().filter_map(|&axis| self.shape.get(axis).copied()).collect();
+        if let (Values::Bytes(dtype @ (DType::I8 | DType::U8), _), Some(quantization)) =
+            (&self.values, &self.quantization)
+        {
+            let bytes = self.gathered(order, |stored, _| stored as i16 as u8);
+            let axis = order.iter().position(|&axis| axis == quantization.axis).unwrap_or(0);
+            let quantization = Quantization { axis, ..quantization.clone() };
+            return Constant::new(shape, Values::Bytes(*dtype, Cow::Owned(bytes)))?.quantized(quantization);
+        }
+        Constant::new(shape, Values::F64(self.permuted(order).into()))
+    }
+
     /// The integers as they are stored, axes as in [`Constant::permuted`]; `None` for floats.
     pub fn stored(&self, order: &[usize]) -> Option<(DType, Vec<i64>)> {
         match self.values {
@@ -284,6 +299,19 @@ mod tests {
             .unwrap();
         assert_eq!(tensor.to_f64(), [0.0, 0.5, 6.0, -2.0]);
         assert_eq!(tensor.permuted(&[1, 0]), [0.0, 6.0, 0.5, -2.0]);
+    }
+
+    #[test]
+    fn transposing_keeps_what_is_quantised() {
+        let bytes = Values::Bytes(DType::I8, Cow::Owned(vec![1, 2, 3, 0xff, 5, 6]));
+        let quantization = Quantization { scales: vec![0.5, 2.0], zeros: vec![1, 0], axis: 0 };
+        let tensor = Constant::new(vec![2, 3], bytes).unwrap().quantized(quantization).unwrap();
+        let turned = tensor.transposed(&[1, 0]).unwrap();
+        assert_eq!((turned.shape(), turned.dtype()), (&[3, 2][..], Some(DType::I8)));
+        assert_eq!(turned.stored(&[0, 1]).unwrap().1, [1, -1, 2, 5, 3, 6]);
+        assert_eq!(turned.to_f64(), tensor.permuted(&[1, 0]));
+        assert_eq!(turned.quantization().unwrap().axis, 1);
+        assert_eq!(counting(&[2, 2]).transposed(&[1, 0]).unwrap().to_f64(), [0.0, 2.0, 1.0, 3.0]);
     }
 
     #[test]
