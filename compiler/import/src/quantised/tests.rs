@@ -208,6 +208,9 @@ fn zero_points_of_channels_are_refused() {
     zeros.raw_data = bytes.into();
     let error = file.refused();
     assert!(error.contains("block1.project") && error.contains("neither symmetric"), "{error}");
+    let seen = crate::inspect_bytes(&file.0.encode_to_vec(), "m.onnx").unwrap();
+    assert!(seen.notes.iter().any(|note| note.contains("cannot be kept") && note.contains("neither symmetric")));
+    assert_eq!(seen.metadata["mbvc.precision"], "f32");
     assert!(error.contains("found: zero points and a scale for each channel"), "{error}");
 }
 
