@@ -23,7 +23,7 @@ struct Parameters {
 
 impl Parameters {
     /// `rank` is that of the tensor, where it is known.
-    fn read<'a>(scope: &Scope<'a>, node: &'a proto::Node, rank: Option<usize>) -> Result<Self> {
+    fn read<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, rank: Option<usize>) -> Result<Self> {
         let stored = scope.required(node, 1)?;
         if stored.shape().len() > 1 {
             return Err(ImportError::unsupported("blocks of the tensor have scales of their own")
@@ -34,6 +34,8 @@ impl Parameters {
         if zeros.as_ref().is_some_and(|zeros| zeros.is_real()) {
             return Err(ImportError::unsupported("the zero point is no integer").expected("int8 or uint8"));
         }
+        // Many nodes may share one long tensor; each keeps a scale and a zero point of each of its channels.
+        scope.spend(stored.len().saturating_mul(2))?;
         let scales = stored.to_f64();
         let zeros = zeros.map_or_else(|| vec![0; scales.len()], |zeros| zeros.to_i64());
         let axis = axis_of(Attributes(&node.attribute).int("axis", 1), rank.unwrap_or(4)).unwrap_or(0);
