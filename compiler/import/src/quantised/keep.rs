@@ -137,7 +137,7 @@ impl Keeper<'_> {
             Some(Quantised::PerChannel) => return Err(wrong("the value has a scale for each channel".into())),
             None => return Err(wrong("the value is not quantised, though others are".into())),
         };
-        if quant.least().is_none() {
+        if !quant.is_byte() {
             return Err(wrong(format!("the value is {:?}", quant.dtype)).expected("int8 or uint8"));
         }
         let zero = quant.above_least().and_then(|above| i32::try_from(above).ok());
@@ -174,8 +174,9 @@ impl Keeper<'_> {
             _ => true,
         });
         if rounds_again {
-            return Err(unsupported("values have another quantisation before the activation than after it")
-                .expected("one quantisation, as ONNX Runtime's quantiser gives both"));
+            return Err(unsupported("values have another quantisation before the activation than after it").expected(
+                "one quantisation, as ONNX Runtime's quantiser gives both where the activation is one Relu or Clip",
+            ));
         }
         Ok(())
     }

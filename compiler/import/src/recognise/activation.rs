@@ -33,11 +33,9 @@ impl Evidence {
     /// Whether `quant` leaves nothing for an activation to do, for no value of `role` is below 0; takes it into account.
     /// Quantisers leave such activations out.
     pub fn absorb(&mut self, quant: ValueQuant, role: &str) -> bool {
-        if quant.above_least() != Some(0) {
-            return false;
-        }
+        let Some(steps) = quant.steps_above_zero() else { return false };
         // In whole steps, as a clamp to 6 is computed.
-        let six_at_the_end = (6.0 / f64::from(quant.scale)).round() >= 255.0;
+        let six_at_the_end = (6.0 / f64::from(quant.scale)).round() >= f64::from(steps);
         let first = if six_at_the_end { &mut self.up_to_six } else { &mut self.above_six };
         first.get_or_insert_with(|| role.to_owned());
         true

@@ -245,6 +245,14 @@ impl<'g> Walk<'g> {
             steps.push(value);
             last = node;
         }
+        // A quantiser may leave out the lower half of an activation in two steps.
+        let from_zero =
+            |value: &Value| self.quants.once(*value).is_some_and(|quant| quant.steps_above_zero().is_some());
+        if let Some([low @ f64::NEG_INFINITY, _]) = &mut bounds
+            && steps.iter().any(from_zero)
+        {
+            *low = 0.0;
+        }
         let wrong = |found: String| {
             ImportError::unsupported("the activation is none that MobileNetV2 has here")
                 .at(last.place.text())

@@ -14,13 +14,25 @@ pub struct ValueQuant {
 }
 
 impl ValueQuant {
-    /// The least number of its type; `None` where that is none of 8 bits.
-    pub fn least(self) -> Option<i64> {
+    /// The least number of its type; `None` where that is none of 8 or 16 bits.
+    fn least(self) -> Option<i64> {
         match self.dtype {
             DType::I8 => Some(-128),
-            DType::U8 => Some(0),
+            DType::I16 => Some(-32768),
+            DType::U8 | DType::U16 => Some(0),
             _ => None,
         }
+    }
+
+    /// Whether its type is int8 or uint8.
+    pub fn is_byte(self) -> bool {
+        matches!(self.dtype, DType::I8 | DType::U8)
+    }
+
+    /// Whether it holds no number below 0, and how many steps above 0.
+    pub fn steps_above_zero(self) -> Option<u32> {
+        let steps = if self.is_byte() { 255 } else { 65535 };
+        (self.above_least() == Some(0)).then_some(steps)
     }
 
     /// How far the zero point lies above the least number, which is the same for int8 and uint8 that stand for the same:
@@ -31,7 +43,8 @@ impl ValueQuant {
 
     /// Whether numbers of both, read as one type, stand for the same.
     pub fn is_same(self, other: Self) -> bool {
-        self.scale == other.scale && self.above_least().is_some() && self.above_least() == other.above_least()
+        let bytes = self.is_byte() && other.is_byte();
+        self == other || (bytes && self.scale == other.scale && self.above_least() == other.above_least())
     }
 }
 
@@ -73,7 +86,7 @@ impl Quants {
             Entry::Vacant(entry) => drop(entry.insert(quantised)),
             Entry::Occupied(mut entry) => {
                 let same = match (*entry.get(), quantised) {
-                    (Quantised::Once(before), Quantised::Once(after)) => before == after || before.is_same(after),
+                    (Quantised::Once(before), Quantised::Once(after)) => before.is_same(after),
                     _ => false,
                 };
                 entry.insert(if same { quantised } else { Quantised::Differently });
@@ -107,7 +120,6 @@ mod tests {
         assert_eq!(quants.get(0), Some(Quantised::Differently));
         quants.add(0, quant(DType::I8, 0));
         assert_eq!((quants.get(0), quants.once(0)), (Some(Quantised::Differently), None));
-        // Of other types nothing is known, but that they are equal.
         quants.add(1, quant(DType::I16, 0));
         quants.add(1, quant(DType::I16, 0));
         assert_eq!(quants.get(1), Some(quant(DType::I16, 0)));
