@@ -4,7 +4,7 @@
 mod common;
 
 use common::{bits, isas, random_image, random_weights};
-use mbvc::{Conventions, Isa, IsaError, ModelError, PackError, PackedError, Padding, Weights};
+use mbvc::{Conventions, Isa, IsaError, ModelError, PackError, PackedError, Padding, Precision, Weights};
 
 mbvc::mobilenet_v2!("specs/tiny.yaml");
 mbvc::mobilenet_v2!("specs/tiny.yaml", name = OtherFusion, fusion = "none");
@@ -66,6 +66,19 @@ fn every_mismatch_is_told_at_once() {
     ] {
         assert!(message.lines().any(|found| found == line), "no line `{line}` in\n{message}");
     }
+}
+
+/// One line and its remedy, not one line a tensor.
+#[test]
+fn another_precision_is_told_with_its_remedy() {
+    let weights = changed(Conventions { precision: Precision::Int8, ..TinyNet::INFO.conventions }, |name, shape| {
+        (name != "stem.bias").then_some((name, shape))
+    });
+    assert_eq!(mismatches(&weights), told(&[["precision", "f32", "int8"]]));
+    let message = TinyNet::new(&weights).expect_err("they do not fit").to_string();
+    let remedy = "write `precision: int8` into the spec (in the macro: `precision = \"int8\"`), or import the weights again \
+                  with `mbvc import --dequantize`";
+    assert_eq!(message.lines().last(), Some(remedy), "{message}");
 }
 
 #[test]

@@ -210,3 +210,34 @@ fn a_missing_compiler_and_a_broken_cache_are_told() {
     assert_eq!(code, Some(1));
     assert!(said.contains("cannot load") && said.contains("delete the file"), "{said}");
 }
+
+/// The precision that the file has is kept, unless `--dequantize` asks for floats, and a spec of the other is told so.
+#[test]
+fn import_keeps_a_quantisation_or_drops_it() {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../compiler/import/tests/fixtures/qdq_channels.onnx");
+    let folder = tempfile::tempdir().unwrap();
+    let import = |output: &'static str, further: &[&'static str]| -> Vec<&'static str> {
+        [&["import", model, "--output", output], further].concat()
+    };
+    let good = |arguments: &[&str]| good(folder.path(), arguments);
+    let kept = json_lines(&good(&import("int8.safetensors", &["--write-spec", "int8.yaml", "--json"])));
+    assert_eq!(kept[0]["metadata"]["mbvc.precision"], "int8");
+    let float = json_lines(&good(&import("f32.safetensors", &["--dequantize", "--write-spec", "f32.yaml", "--json"])));
+    assert_eq!(float[0]["metadata"]["mbvc.precision"], "f32");
+    assert_eq!(float[0]["parameters"], kept[0]["parameters"]);
+    good(&import("again.safetensors", &["--spec", "int8.yaml"]));
+    good(&import("again.safetensors", &["--spec", "f32.yaml", "--dequantize"]));
+    for (further, remedy) in [
+        (&["--spec", "f32.yaml"][..], "`precision: int8` in the spec, or `mbvc import --dequantize`"),
+        (&["--spec", "int8.yaml", "--dequantize"], "`precision: f32` in the spec"),
+    ] {
+        let (_, said) = bad(folder.path(), &import("never.safetensors", further), 1);
+        assert!(said.contains("1 difference") && said.contains(remedy), "{said}");
+        assert!(!folder.path().join("never.safetensors").exists());
+    }
+    let shown = good(&["inspect", "int8.safetensors"]);
+    let value = &json_lines(&good(&["inspect", "int8.safetensors", "--json"]))[0];
+    let scale = value["tensors"].as_array().unwrap().iter().find(|tensor| tensor["name"] == "input.scale").unwrap();
+    let digits = (scale["min"].as_f64().unwrap() as f32).to_string();
+    assert!(digits.len() > 8 && shown.contains(&digits), "{digits} is not in\n{shown}");
+}

@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::conventions::Precision;
 use crate::isa::{Isa, IsaError, choose};
 use crate::network::{Model, NetworkInfo};
 use crate::numerics::NumericsError;
@@ -47,6 +48,10 @@ fn mismatches(info: &NetworkInfo, weights: &Weights) -> Vec<Mismatch> {
     check("padding", ours.padding.to_string(), theirs.padding.to_string());
     check("precision", ours.precision.to_string(), theirs.precision.to_string());
     check("classes", ours.classes.to_string(), theirs.classes.to_string());
+    if ours.precision != theirs.precision {
+        // Every tensor has another type then.
+        return found;
+    }
     let container = weights.container();
     for parameter in info.parameters {
         let expected = shape(parameter.dtype.name(), parameter.shape);
@@ -110,6 +115,17 @@ impl fmt::Display for ModelError {
                 }
                 if let Some(more) = mismatches.len().checked_sub(LISTED).filter(|more| *more > 0) {
                     write!(f, "\n  and {more} more")?;
+                }
+                let precision = mismatches.iter().find(|mismatch| mismatch.field == "precision");
+                if let Some(Mismatch { expected, found, .. }) = precision {
+                    write!(
+                        f,
+                        "\nwrite `precision: {found}` into the spec (in the macro: `precision = \"{found}\"`), or "
+                    )?;
+                    return match expected == Precision::F32.word() {
+                        true => f.write_str("import the weights again with `mbvc import --dequantize`"),
+                        false => write!(f, "import the weights of a model that is quantised to {expected}"),
+                    };
                 }
                 write!(f, "\nuse the spec that the weights were imported with, or import the weights for this spec")
             }

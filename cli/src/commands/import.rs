@@ -12,9 +12,10 @@ use crate::{engine, files, outln, ui};
 
 /// Take over trained weights from an ONNX or TFLite model
 ///
-/// Float models are read, and quantised ones as they are or, with --dequantize, as float32. BatchNorm is folded in double precision, and width, classes, padding and
-/// other conventions are found where the file tells. The result is a safetensors file that fits every resolution,
-/// fusion level and instruction set.
+/// Quantised models (TFLite's of int8 and uint8, ONNX's with QuantizeLinear and DequantizeLinear) are taken as they are
+/// or, with --dequantize, as float32. BatchNorm is folded in double precision, and width, classes, padding and other
+/// conventions are found where the file tells. The result is a safetensors file that fits every resolution, fusion level
+/// and instruction set.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc import model.onnx --output weights.safetensors --labels imagenet_labels.txt",

@@ -114,8 +114,8 @@ fn show(found: &Inspection) {
             tensor.element.to_owned(),
             shape.join("x"),
             grouped(tensor.parameters),
-            format!("{:.4}", tensor.min),
-            format!("{:.4}", tensor.max),
+            mbvc_import::number(tensor.min),
+            mbvc_import::number(tensor.max),
         ]
     });
     outln!("\n{}", ui::table(&["tensor", "type", "shape", "parameters", "least", "greatest"], "<<>>>>", rows));

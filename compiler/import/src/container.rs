@@ -14,8 +14,11 @@
 //! | `V.zero_point`        | I32 `[1]`, -128..=127      | I32 `[1]`, 0..=255|
 //!
 //! A number `q` stands for `scale * (q - zero_point)`; every scale is a normal number above 0. `mbvc.pool` says how the
-//! model averages: `mean` (TFLite's MEAN, whose result has a scale of its own) or `average` (AVERAGE_POOL_2D, whose result
-//! has its input's).
+//! model averages: `mean` (TFLite's MEAN and ONNX's pools, whose result has a scale of its own) or `average`
+//! (AVERAGE_POOL_2D, whose result has its input's).
+//!
+//! Adding 128 to a number and its zero point turns int8 into uint8, and changes nothing that it stands for. Models whose
+//! values and weights are of different types, as ONNX's usually are, are so brought to the form that their weights ask for.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -141,7 +144,7 @@ struct Entry<'a> {
 }
 
 impl Container {
-    /// Reads and validates a container: format, version, float32, finite shapes.
+    /// Reads and validates a container: format, version, shapes, and the types that its precision asks for.
     ///
     /// # Errors
     /// Where the bytes are no container of this version.

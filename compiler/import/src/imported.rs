@@ -110,6 +110,9 @@ fn import(graph: &SourceGraph<'_>, name: &str, quantisation: Quantisation) -> Re
             (tensors, pool) = (kept.tensors, Some(kept.pool));
         }
         None => {
+            if !graph.quants.is_empty() {
+                notes.push("the quantisation of values is left out; weights are dequantised".into());
+            }
             for layer in chain.layers() {
                 tensors.extend(fold(layer)?);
             }

@@ -60,7 +60,18 @@ pub fn inspect_bytes(bytes: &[u8], name: &str) -> Result<Inspection> {
     let (container, facts, notes) = if format == Format::Container {
         (Container::from_bytes(bytes, name)?, Vec::new(), Vec::new())
     } else {
-        let imported = read_bytes_with(bytes, name, Some(format), Quantisation::Keep)?;
+        let imported = match read_bytes_with(bytes, name, Some(format), Quantisation::Keep) {
+            Ok(imported) => imported,
+            // What cannot be kept can still be looked at.
+            Err(reason) => {
+                let mut imported =
+                    read_bytes_with(bytes, name, Some(format), Quantisation::Dequantise).map_err(|_| reason.clone())?;
+                imported.notes.push(format!(
+                    "as `mbvc import --dequantize` takes it, for its quantisation cannot be kept: {reason}"
+                ));
+                imported
+            }
+        };
         (imported.container, imported.facts, imported.notes)
     };
     Ok(Inspection {
@@ -116,10 +127,23 @@ impl fmt::Display for Inspection {
         writeln!(f, "\n{:30} {:>5} {:>14} {:>12}   range", "tensor", "type", "shape", "elements")?;
         for TensorSummary { name, shape, parameters, element, min, max } in &self.tensors {
             let (name, shape) = (crate::source::shorten(name), display_shape(shape));
-            writeln!(f, "{name:30} {element:>5} {shape:>14} {:>12}   {min:.4} to {max:.4}", grouped(*parameters))?;
+            let (min, max) = (number(*min), number(*max));
+            writeln!(f, "{name:30} {element:>5} {shape:>14} {:>12}   {min} to {max}", grouped(*parameters))?;
         }
         Ok(())
     }
+}
+
+/// A number of a tensor, integers in full and floats in as few digits as tell a float32 from its neighbours:
+/// `-128`, `0.007843138`, `1.5e-12`.
+pub fn number(value: f64) -> String {
+    const LARGE: f64 = 1e10;
+    if value.fract() == 0.0 && value.abs() < LARGE {
+        return value.to_string();
+    }
+    let value = value as f32;
+    let usual = !value.is_finite() || (1e-5..LARGE as f32).contains(&value.abs());
+    if usual { value.to_string() } else { format!("{value:e}") }
 }
 
 /// `3 489 097`.
@@ -131,7 +155,23 @@ fn grouped(number: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::grouped;
+    use super::{grouped, number};
+
+    #[test]
+    fn numbers_have_all_their_digits() {
+        for (value, text) in [
+            (f64::from(1.0f32 / 127.5), "0.007843138"),
+            (f64::from(1.7e-6f32), "1.7e-6"),
+            (-128.0, "-128"),
+            (0.0, "0"),
+            (f64::from(1.5e-12f32), "1.5e-12"),
+            (f64::INFINITY, "inf"),
+            (f64::from(i32::MIN), "-2147483648"),
+            (1e30, "1e30"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
 
     #[test]
     fn groups_digits() {

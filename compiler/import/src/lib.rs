@@ -32,7 +32,7 @@ pub use container::{Container, Data, Tensor};
 pub use error::{ErrorKind, ImportError};
 pub use format::Format;
 pub use imported::{Imported, Quantisation, read, read_bytes, read_bytes_with, read_with};
-pub use inspect::{Inspection, TensorSummary, inspect, inspect_bytes};
+pub use inspect::{Inspection, TensorSummary, inspect, inspect_bytes, number};
 pub use labels::Labels;
 pub use mismatch::{Mismatch, Mismatches};
 pub use recover::{Fact, Recovered, Row};

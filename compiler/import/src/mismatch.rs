@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use mbvc_compiler::spec::NetworkSpec;
+use mbvc_compiler::ir::ElementType;
+use mbvc_compiler::spec::{NetworkSpec, Precision};
 use serde::Serialize;
 
 use crate::container::Container;
+use crate::quantised::is_parameter_of;
 use crate::source::display_shape;
 
 /// One difference.
@@ -38,26 +40,47 @@ impl fmt::Display for Mismatches {
         for (name, Mismatch { expected, found, .. }) in names.iter().zip(&self.0) {
             write!(f, "\n  {name:first$}  {expected:second$}  {found}")?;
         }
-        Ok(())
+        let precision = self.0.iter().find(|mismatch| mismatch.place == PRECISION);
+        let Some(Mismatch { expected, found, .. }) = precision else { return Ok(()) };
+        let floats = Precision::F32.name();
+        let (expected, found) = (expected.as_str(), found.as_str());
+        if found == floats {
+            write!(
+                f,
+                "\n  remedy: `precision: {floats}` in the spec, or weights of a model that is quantised to {expected}"
+            )
+        } else if expected == floats {
+            write!(
+                f,
+                "\n  remedy: `precision: {found}` in the spec, or `mbvc import --dequantize` for {floats} weights"
+            )
+        } else {
+            write!(f, "\n  remedy: `precision: {found}` in the spec")
+        }
     }
 }
+
+const PRECISION: &str = "precision";
 
 /// What tensors are to their layer or value, the longer endings first.
 const KINDS: [&str; 6] = ["weight.scale", "weight.zero_point", "weight", "bias", "scale", "zero_point"];
 
+/// A tensor that a spec asks for: layer, kind, shape, element type.
+type Wanted = (String, &'static str, Vec<usize>, ElementType);
+
 /// The tensors of a quantised network: those that its graph reads.
-fn quantised_tensors(spec: &NetworkSpec) -> Vec<(String, &'static str, Vec<usize>)> {
+fn quantised_tensors(spec: &NetworkSpec) -> Vec<Wanted> {
     let graph = mbvc_compiler::lower::lower(spec);
     let named = graph.used_params().into_iter().filter_map(|id| {
         let param = graph.get_param(id)?;
         let (kind, layer) = KINDS.into_iter().find_map(|kind| Some((kind, param.name.strip_suffix(kind)?)))?;
-        Some((layer.trim_end_matches('.').to_owned(), kind, param.shape.clone()))
+        Some((layer.trim_end_matches('.').to_owned(), kind, param.shape.clone(), param.element))
     });
     named.collect()
 }
 
-/// The tensors that `spec` asks for, in order of execution: layer, kind, shape.
-pub fn expected_tensors(spec: &NetworkSpec) -> Vec<(String, &'static str, Vec<usize>)> {
+/// The tensors that `spec` asks for, in order of execution.
+fn expected_tensors(spec: &NetworkSpec) -> Vec<Wanted> {
     if spec.precision.is_quantised() {
         return quantised_tensors(spec);
     }
@@ -65,8 +88,8 @@ pub fn expected_tensors(spec: &NetworkSpec) -> Vec<(String, &'static str, Vec<us
     let mut tensors = Vec::new();
     let mut layer = |name: String, weight: Vec<usize>| {
         let bias = weight.last().copied().unwrap_or(0);
-        tensors.push((name.clone(), "weight", weight));
-        tensors.push((name, "bias", vec![bias]));
+        tensors.push((name.clone(), "weight", weight, ElementType::F32));
+        tensors.push((name, "bias", vec![bias], ElementType::F32));
     };
     layer("stem".into(), vec![3, 3, 3, resolved.stem_channels]);
     for block in &resolved.blocks {
@@ -84,7 +107,8 @@ pub fn expected_tensors(spec: &NetworkSpec) -> Vec<(String, &'static str, Vec<us
 }
 
 impl Container {
-    /// Compares conventions and the shapes of all tensors. Strides and residuals are not in a container.
+    /// Compares conventions, and the shapes and element types of all tensors. Where the precisions differ, that alone
+    /// is told of types, scales and zero points. Strides and residuals are not in a container.
     ///
     /// # Errors
     /// All differences, in order of execution.
@@ -93,7 +117,7 @@ impl Container {
         for (key, expected) in [
             ("activation", spec.activation.name()),
             ("padding", spec.padding.name()),
-            ("precision", spec.precision.name()),
+            (PRECISION, spec.precision.name()),
         ] {
             let value = self.metadata.get(&format!("mbvc.{key}")).map_or("absent", String::as_str);
             if value != expected {
@@ -101,22 +125,32 @@ impl Container {
                 found.push(Mismatch { place: key.into(), what: "value", expected, found: found_value });
             }
         }
+        let same_precision = found.iter().all(|mismatch: &Mismatch| mismatch.place != PRECISION);
         let mut wanted = BTreeSet::new();
         let mut weight_differs = false;
-        for (layer, what, shape) in expected_tensors(spec) {
+        for (layer, what, shape, element) in expected_tensors(spec) {
             let name = format!("{layer}.{what}");
             let tensor = self.tensor(&name);
+            if !same_precision && is_parameter_of(&name) {
+                continue;
+            }
             wanted.insert(name);
-            let agrees = tensor.is_some_and(|tensor| tensor.shape == shape);
+            let other_type = same_precision && tensor.is_some_and(|tensor| tensor.data.element() != element);
+            let agrees = !other_type && tensor.is_some_and(|tensor| tensor.shape == shape);
+            let text = |element: ElementType, shape: &[usize]| match other_type {
+                true => format!("{} {}", element.name(), display_shape(shape)),
+                false => display_shape(shape),
+            };
             // A bias follows from its weight, and is told only where it alone is wrong.
             let told = what == "bias" && weight_differs;
             if !agrees && !told {
-                let has = tensor.map_or("absent".into(), |tensor| display_shape(&tensor.shape));
-                found.push(Mismatch { place: layer, what, expected: display_shape(&shape), found: has });
+                let has = tensor.map_or("absent".into(), |tensor| text(tensor.data.element(), &tensor.shape));
+                found.push(Mismatch { place: layer, what, expected: text(element, &shape), found: has });
             }
             weight_differs = what == "weight" && !agrees;
         }
-        for tensor in self.tensors.iter().filter(|tensor| !wanted.contains(&tensor.name)) {
+        let further = self.tensors.iter().filter(|tensor| !wanted.contains(&tensor.name));
+        for tensor in further.filter(|tensor| same_precision || !is_parameter_of(&tensor.name)) {
             let (layer, what) = match tensor.name.rsplit_once('.') {
                 Some((layer, "weight")) => (layer, "weight"),
                 // Told with its weight.

@@ -98,7 +98,11 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
     );
     let (padding, how) = padding(chain, graph);
     fact("padding", padding.name().into(), how);
-    fact("activation", chain.activation.name().into(), "bounds of the activations".into());
+    let how = match chain.activation_absorbed {
+        true => "ranges of the quantised values, which have absorbed it",
+        false => "bounds of the activations",
+    };
+    fact("activation", chain.activation.name().into(), how.into());
     let (epsilon, how) = epsilon(chain, padding, &mut notes);
     fact("batch_norm_epsilon", epsilon.to_string(), how);
     let (preprocessing, how) = preprocessing(chain, graph, padding, &mut notes);

@@ -212,6 +212,41 @@ fn differences_from_a_spec_are_told_layer_by_layer() {
     assert!(text.contains("\n  block4.expand weight     1x1x8x32     1x1x8x24\n"), "{text}");
 }
 
+/// One line for the precision, not one for each tensor; what differs besides is told as ever.
+#[test]
+fn another_precision_is_told_with_its_remedy() {
+    use mbvc_import::{Quantisation, read_with};
+    let spec =
+        |yaml: String| mbvc_compiler::spec::parse(&mbvc_compiler::diagnostic::SourceFile::new("s.yaml", yaml)).unwrap();
+    let keep = |name: &str| read_with(&fixture(name), None, Quantisation::Keep).unwrap();
+    let (float, quantised) = (import("same_int8.tflite"), keep("same_int8.tflite"));
+    let found = quantised.check_against(&spec(float.spec_yaml())).unwrap_err();
+    assert_eq!(found.0.len(), 1, "{found}");
+    let text = found.to_string();
+    assert!(text.contains("precision value  f32       int8"), "{text}");
+    assert!(
+        text.ends_with("remedy: `precision: int8` in the spec, or `mbvc import --dequantize` for f32 weights"),
+        "{text}"
+    );
+
+    let other = spec(quantised.spec_yaml().replace("classes: 5", "classes: 7"));
+    let found = float.check_against(&other).unwrap_err();
+    let places: Vec<_> = found.0.iter().map(|one| format!("{} {}", one.place, one.what)).collect();
+    assert_eq!(places, ["precision value", "classifier weight"], "{found}");
+    assert!(found.to_string().contains("remedy: `precision: f32` in the spec"), "{found}");
+
+    let unsigned = keep("qdq_unsigned.onnx").check_against(&spec(keep("qdq_channels.onnx").spec_yaml())).unwrap_err();
+    assert_eq!(unsigned.0.len(), 1, "{unsigned}");
+    assert!(unsigned.to_string().ends_with("remedy: `precision: uint8` in the spec"), "{unsigned}");
+
+    // A tensor of another type than its container's others.
+    let mut broken = quantised.container.clone();
+    let bias = broken.tensors.iter_mut().find(|tensor| tensor.name == "head.bias").unwrap();
+    bias.data = Data::F32(vec![0.0; 16]);
+    let found = broken.check_against(quantised.spec()).unwrap_err().to_string();
+    assert!(found.contains("head bias  i32 16    f32 16"), "{found}");
+}
+
 #[test]
 fn another_number_of_blocks_is_told() {
     let imported = import("same_plain_op13.onnx");
@@ -250,6 +285,9 @@ fn inspection_reads_models_and_containers() {
     assert_eq!(json["tensors"][0]["name"], "stem.weight");
     assert_eq!(json["metadata"]["mbvc.classes"], "5");
     assert!(container.to_string().contains("stem.weight"), "{container}");
+    // Scales are small numbers, whose digits count.
+    let quantised = mbvc_import::inspect(&fixture("same_int8.tflite")).unwrap().to_string();
+    assert!(quantised.contains("0.007843138 to 0.007843138"), "{quantised}");
 }
 
 fn floats(tensor: &Tensor) -> &[f32] {

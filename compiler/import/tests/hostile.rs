@@ -35,7 +35,9 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The files that are damaged, and a container; together under 200 KB.
+const COUNT: usize = 13;
+
+/// The files that are damaged, and a container; together under 250 KB.
 fn files() -> &'static [(String, Vec<u8>)] {
     static FILES: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
     FILES.get_or_init(|| {
@@ -49,11 +51,15 @@ fn files() -> &'static [(String, Vec<u8>)] {
             "same_explicit.tflite",
             "same_f16.tflite",
             "same_int8.tflite",
+            "qdq_channels.onnx",
+            "qdq_symmetric.onnx",
+            "qdq_asymmetric.onnx",
         ];
         let mut files: Vec<_> =
             names.iter().map(|name| (name.to_string(), std::fs::read(fixture(name)).unwrap())).collect();
         let container = read(&fixture("same_fused.tflite"), None).unwrap().container.to_bytes();
         files.push(("tiny.safetensors".into(), container));
+        assert_eq!(files.len(), COUNT);
         files
     })
 }
@@ -127,7 +133,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_damage_makes_a_panic(file in 0usize..10, damages in prop::collection::vec(damage(), 1..6)) {
+    fn no_damage_makes_a_panic(file in 0..COUNT, damages in prop::collection::vec(damage(), 1..6)) {
         let (name, bytes) = &files()[file];
         let mut bytes = bytes.clone();
         damages.iter().for_each(|damage| apply(&mut bytes, damage));
@@ -154,6 +160,26 @@ fn no_word_of_a_tflite_file_makes_a_panic() {
         let _ = read_bytes(&damaged, name, None);
         let _ = read_bytes_with(&damaged, name, None, Quantisation::Keep);
     }
+    assert_little_memory();
+}
+
+/// Bytes all over a quantised ONNX file, one at a time: types, scales, zero points, names and the edges between nodes.
+#[test]
+fn no_byte_of_a_quantised_onnx_file_makes_a_panic() {
+    const CHANGES: [u8; 4] = [0x01, 0x80, 0xff, 0x07];
+    let (name, bytes) = files().iter().find(|(name, _)| name == "qdq_asymmetric.onnx").unwrap();
+    // No common factor with the lengths of fields, so that these are met at all of their bytes.
+    const STEP: usize = 11;
+    let (mut damages, mut refused) = (0, 0);
+    for (at, change) in (0..bytes.len()).step_by(STEP).zip(CHANGES.into_iter().cycle()) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= change;
+        damages += 1;
+        let _ = read_bytes(&damaged, name, None);
+        refused += usize::from(read_bytes_with(&damaged, name, None, Quantisation::Keep).is_err());
+    }
+    // Weights are most of the file, and any byte is one.
+    assert!((damages / 4..damages).contains(&refused), "{refused} of {damages} were refused");
     assert_little_memory();
 }
 

@@ -6,10 +6,9 @@ mod evaluate;
 mod guard;
 mod nodes;
 mod proto;
+mod quantise;
 mod scope;
 mod tensor;
-
-use std::collections::HashMap;
 
 use std::collections::HashSet;
 
@@ -18,10 +17,12 @@ use prost::Message;
 
 use crate::error::{ImportError, Result};
 use crate::format::Format;
-use crate::source::{MAX_NODES, SourceGraph, shorten};
+use crate::source::{DType, MAX_NODES, SourceGraph, shorten};
 use scope::{Layout, Scope, Slot};
 
 pub use proto::Model;
+#[cfg(test)]
+pub use proto::{Node, Tensor};
 
 /// Decodes the protobuf. The file's bytes are copied once; tensors refer into that copy.
 pub fn decode(bytes: &[u8]) -> Result<Model> {
@@ -60,19 +61,29 @@ pub fn read(model: &Model) -> Result<SourceGraph<'_>> {
         scope.bind(&tensor.name, Slot::Stored(tensor))?;
     }
     let value = scope.fresh();
-    scope.bind(&input.name, Slot::Data { value, layout })?;
+    let kind = input.r#type.as_ref().and_then(|r#type| r#type.tensor_type.as_ref()).map(|tensor| tensor.elem_type);
+    let dtype = match kind {
+        Some(2) => Some(DType::U8),
+        Some(3) => Some(DType::I8),
+        _ => None,
+    };
+    let slot = match dtype {
+        Some(dtype) => Slot::Integers { value, layout, dtype, stands_for: None },
+        None => Slot::Data { value, layout },
+    };
+    scope.bind(&input.name, slot)?;
     for node in &graph.node {
         nodes::read(&mut scope, node)?;
     }
     let producer = format!("{} {}", shorten(&model.producer_name), shorten(&model.producer_version));
     Ok(SourceGraph {
-        quants: HashMap::new(),
         format: Format::Onnx,
         producer: producer.trim().to_owned(),
         input: value,
         input_shape,
-        input_quantization: None,
+        input_quantization: scope.pixels,
         nodes: scope.nodes,
+        quants: scope.quants,
         notes: scope.notes,
     })
 }

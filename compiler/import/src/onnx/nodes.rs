@@ -5,10 +5,11 @@ use std::rc::Rc;
 
 use super::evaluate::{Small, evaluate};
 use super::proto;
+use super::quantise;
 use super::scope::{Layout, Scope, Slot, place};
 use super::tensor::{self, Attributes, display, non_negative};
 use crate::error::{ImportError, Result};
-use crate::source::{Affine, BatchNorm, Constant, Conv, Dense, Kernel, Op, Pads, Quantization, Values, decimal};
+use crate::source::{Affine, BatchNorm, Constant, Conv, Dense, Kernel, Op, Pads, Values, decimal};
 
 /// Reads `node` into `scope`.
 pub fn read<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
@@ -32,7 +33,8 @@ fn constant<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
         "Identity" => scope.slot(node, 0)?.unwrap_or(Slot::Computed),
         "Cast" if is_float(attributes.int("to", 0)) => scope.slot(node, 0)?.unwrap_or(Slot::Computed),
         "Transpose" if !matches!(scope.slot(node, 0)?, Some(Slot::Computed)) => transposed(scope, node, attributes)?,
-        "DequantizeLinear" => dequantized(scope, node, attributes)?,
+        "QuantizeLinear" => quantise::quantized_constant(scope, node)?,
+        "DequantizeLinear" => quantise::dequantized_constant(scope, node)?,
         "Shape" => match scope.slot(node, 0)? {
             Some(Slot::Constant(_) | Slot::Stored(_)) => shape_of(&*scope.required(node, 0)?)?,
             _ => Slot::Computed,
@@ -93,19 +95,7 @@ fn transposed<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attr
         return Err(ImportError::malformed(format!("perm is no permutation of {rank} axes")));
     }
     scope.spend(input.len())?;
-    let shape = order.iter().filter_map(|&axis| input.shape().get(axis).copied()).collect();
-    Ok(Slot::Constant(Rc::new(Constant::new(shape, Values::F64(input.permuted(&order).into()))?)))
-}
-
-fn dequantized<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>) -> Result<Slot<'a>> {
-    let input = scope.required(node, 0)?;
-    let scales = scope.required(node, 1)?.to_f64();
-    let zeros = scope.constant(node, 2)?.map_or_else(|| vec![0; scales.len()], |zeros| zeros.to_i64());
-    let rank = input.shape().len();
-    let axis = axis_of(attributes.int("axis", 1), rank).unwrap_or(0);
-    scope.spend(input.len())?;
-    let constant = Constant::clone(&input).quantized(Quantization { scales, zeros, axis })?;
-    Ok(Slot::Constant(Rc::new(constant)))
+    Ok(Slot::Constant(Rc::new(input.transposed(&order)?)))
 }
 
 fn operation<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
@@ -114,6 +104,9 @@ fn operation<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
     match node.op_type.as_str() {
         "Relu6" => clamp(scope, node, 0.0, 6.0),
         "FusedConv" if node.domain == "com.microsoft" => fused_conv(scope, node, attributes),
+        // Also of com.microsoft, which had them for 16 bits first.
+        "QuantizeLinear" => quantise::quantize(scope, node),
+        "DequantizeLinear" => quantise::dequantize(scope, node),
         _ if !standard => other(scope, node, Op::Other),
         "Conv" => {
             let op = conv(scope, node, attributes)?;
@@ -135,20 +128,15 @@ fn operation<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
         "ReduceMean" => reduce_mean(scope, node, attributes),
         "Gemm" | "MatMul" => dense(scope, node, attributes),
         "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => {
-            let (value, _) = scope.data(node, 0)?;
-            scope.emit(node, Op::Flatten, vec![value], Layout::Flat)
+            let (value, _, numbers) = scope.moved(node)?;
+            let flat = scope.push(node, Op::Flatten, vec![value]);
+            scope.quants.inherit(flat, value);
+            scope.name(node, numbers.of(flat, Layout::Flat))
         }
         "Softmax" | "LogSoftmax" => unary(scope, node, Op::Softmax),
         "ArgMax" | "TopK" => other(scope, node, Op::Ranking),
         "Identity" | "Dropout" => alias(scope, node),
-        "Cast" if is_float(attributes.int("to", 0)) => alias(scope, node),
-        "QuantizeLinear" | "DequantizeLinear" => {
-            let note = "the quantisation of activations is left out; weights are dequantised";
-            if !scope.notes.iter().any(|known| known == note) {
-                scope.notes.push(note.into());
-            }
-            alias(scope, node)
-        }
+        "Cast" if is_float(attributes.int("to", 0)) => cast(scope, node),
         "Transpose" => transpose(scope, node, attributes),
         "Shape" | "Size" => scope.name(node, Slot::Computed),
         _ => other(scope, node, Op::Other),
@@ -160,7 +148,7 @@ fn is_float(data_type: i64) -> bool {
     matches!(data_type, 1 | 10 | 11 | 16)
 }
 
-fn axis_of(axis: i64, rank: usize) -> Option<usize> {
+pub fn axis_of(axis: i64, rank: usize) -> Option<usize> {
     let axis = if axis < 0 { axis.checked_add(i64::try_from(rank).ok()?)? } else { axis };
     usize::try_from(axis).ok().filter(|&axis| axis < rank)
 }
@@ -176,8 +164,8 @@ fn unary<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, op: Op<'a>) -> Result
 }
 
 fn alias<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
-    let (value, layout) = scope.data(node, 0)?;
-    scope.name(node, Slot::Data { value, layout })?;
+    let (_, _, numbers) = scope.moved(node)?;
+    scope.name(node, numbers)?;
     // The mask of a Dropout.
     for name in node.output.iter().skip(1).filter(|name| !name.is_empty()) {
         scope.bind(name, Slot::Computed)?;
@@ -185,12 +173,22 @@ fn alias<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
     Ok(())
 }
 
+/// To floats; of integers only the model's input, whose numbers are pixels.
+fn cast<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
+    if let Some(Slot::Integers { value, layout, stands_for: None, .. }) = scope.slot(node, 0)? {
+        return scope.name(node, Slot::Data { value, layout });
+    }
+    alias(scope, node)
+}
+
 /// An operation that is known only by what it reads.
 fn other<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, op: Op<'a>) -> Result<()> {
     let mut inputs = Vec::new();
     let mut layout = Layout::Nchw;
     for at in 0..node.input.len() {
-        if let Some(Slot::Data { value, layout: of_input }) = scope.slot(node, at)? {
+        if let Some(Slot::Data { value, layout: of_input } | Slot::Integers { value, layout: of_input, .. }) =
+            scope.slot(node, at)?
+        {
             inputs.push(value);
             layout = of_input;
         }
@@ -427,12 +425,12 @@ fn dense<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attribute
 }
 
 fn transpose<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>) -> Result<()> {
-    let (value, layout) = scope.data(node, 0)?;
+    let (value, layout, numbers) = scope.moved(node)?;
     let layout = match (layout, attributes.ints("perm")) {
         (Layout::Nhwc, Some([0, 3, 1, 2])) => Layout::Nchw,
         (Layout::Nchw, Some([0, 2, 3, 1])) => Layout::Nhwc,
         (Layout::Flat, Some([0, ..])) => Layout::Flat,
         _ => return other(scope, node, Op::Other),
     };
-    scope.name(node, Slot::Data { value, layout })
+    scope.name(node, numbers.of(value, layout))
 }

@@ -118,6 +118,8 @@ pub struct Type {
 
 #[derive(Clone, PartialEq, Message)]
 pub struct TensorType {
+    #[prost(int32, tag = "1")]
+    pub elem_type: i32,
     #[prost(message, optional, tag = "2")]
     pub shape: Option<TensorShape>,
 }

@@ -8,7 +8,7 @@ use super::proto;
 use super::tensor;
 use crate::error::{ImportError, Result};
 use crate::recognise::MAX_PARAMETERS;
-use crate::source::{Constant, Node, Op, Place, Value, shorten};
+use crate::source::{Constant, DType, Node, Op, Place, Quantization, Quants, Value, shorten};
 
 /// Order of the axes of an activation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,14 @@ pub enum Slot<'a> {
         value: Value,
         layout: Layout,
     },
+    /// Integers that stand for a value's numbers.
+    Integers {
+        value: Value,
+        layout: Layout,
+        dtype: DType,
+        /// Unknown for the model's input, until a node dequantises it.
+        stands_for: Option<Rc<Quantization>>,
+    },
     /// An initialiser that nobody has looked at yet, so that an odd one that is never used does no harm.
     Stored(&'a proto::Tensor),
     Constant(Rc<Constant<'a>>),
@@ -33,11 +41,24 @@ pub enum Slot<'a> {
     Computed,
 }
 
+impl Slot<'_> {
+    /// The same kind of numbers as another value, or in another layout.
+    pub fn of(self, value: Value, layout: Layout) -> Self {
+        match self {
+            Self::Integers { dtype, stands_for, .. } => Self::Integers { value, layout, dtype, stands_for },
+            _ => Self::Data { value, layout },
+        }
+    }
+}
+
 /// Names, and the nodes made so far.
 pub struct Scope<'a> {
     pub opset: i64,
     pub nodes: Vec<Node<'a>>,
     pub notes: Vec<String>,
+    pub quants: Quants,
+    /// Scale and zero point of an input of pixels.
+    pub pixels: Option<(f64, i64)>,
     names: HashMap<&'a str, Slot<'a>>,
     values: Value,
     /// Elements of constants made by reading, to bound them.
@@ -46,7 +67,16 @@ pub struct Scope<'a> {
 
 impl<'a> Scope<'a> {
     pub fn new(opset: i64) -> Self {
-        Self { opset, nodes: Vec::new(), notes: Vec::new(), names: HashMap::new(), values: 0, made: 0 }
+        Self {
+            opset,
+            nodes: Vec::new(),
+            notes: Vec::new(),
+            quants: Quants::default(),
+            pixels: None,
+            names: HashMap::new(),
+            values: 0,
+            made: 0,
+        }
     }
 
     pub fn fresh(&mut self) -> Value {
@@ -80,7 +110,7 @@ impl<'a> Scope<'a> {
             None => Ok(None),
             Some(Slot::Constant(constant)) => Ok(Some(constant)),
             Some(Slot::Stored(stored)) => Ok(Some(Rc::new(tensor::constant(stored)?))),
-            Some(Slot::Data { .. } | Slot::Computed) => {
+            Some(Slot::Data { .. } | Slot::Integers { .. } | Slot::Computed) => {
                 Err(ImportError::unsupported(format!("input {at} is computed by the graph"))
                     .expected("a stored constant")
                     .help("fold constants first, for instance with onnxsim or onnxruntime's offline optimisation"))
@@ -96,9 +126,25 @@ impl<'a> Scope<'a> {
     pub fn data(&self, node: &'a proto::Node, at: usize) -> Result<(Value, Layout)> {
         match self.slot(node, at)? {
             Some(Slot::Data { value, layout }) => Ok((value, layout)),
+            Some(Slot::Integers { .. }) => {
+                Err(ImportError::unsupported(format!("input {at} is quantised")).expected("floats of DequantizeLinear"))
+            }
             Some(_) => Err(ImportError::unsupported(format!("input {at} is a constant")).expected("an activation")),
             None => Err(ImportError::malformed(format!("input {at} is missing"))),
         }
+    }
+
+    /// The activation at input 0 of a node that moves numbers without reading them: floats, or integers.
+    pub fn moved(&self, node: &'a proto::Node) -> Result<(Value, Layout, Slot<'a>)> {
+        match self.slot(node, 0)? {
+            Some(slot @ Slot::Integers { value, layout, .. }) => Ok((value, layout, slot)),
+            _ => self.data(node, 0).map(|(value, layout)| (value, layout, Slot::Data { value, layout })),
+        }
+    }
+
+    /// Whether an operator that is not known makes `value`.
+    pub fn is_of_other(&self, value: Value) -> bool {
+        self.nodes.iter().any(|node| node.output == value && matches!(node.op, Op::Other))
     }
 
     /// Adds an operation without naming its value.

@@ -53,6 +53,7 @@ fn values(tensor: &proto::Tensor) -> Result<Values<'_>> {
         1 => DType::F32,
         2 => DType::U8,
         3 => DType::I8,
+        4 => DType::U16,
         5 => DType::I16,
         6 => DType::I32,
         7 => DType::I64,
@@ -63,7 +64,7 @@ fn values(tensor: &proto::Tensor) -> Result<Values<'_>> {
         other => {
             let name = usize::try_from(other).ok().and_then(|at| TYPE_NAMES.get(at)).copied().unwrap_or("unknown");
             return Err(ImportError::unsupported(format!("element type {name} ({other}) is not read"))
-                .expected("float, double, float16, bfloat16, int8, uint8, int32 or int64"));
+                .expected("float, double, float16, bfloat16, int8, uint8, int16, uint16, int32 or int64"));
         }
     };
     if !tensor.raw_data.is_empty() {
@@ -74,12 +75,11 @@ fn values(tensor: &proto::Tensor) -> Result<Values<'_>> {
         DType::F32 => Values::F32(Cow::Borrowed(&tensor.float_data)),
         DType::F64 => Values::F64(Cow::Borrowed(&tensor.double_data)),
         DType::I64 => Values::I64(Cow::Borrowed(&tensor.int64_data)),
-        DType::F16 | DType::Bf16 => {
-            Values::Bytes(dtype, tensor.int32_data.iter().flat_map(|&bits| (bits as u16).to_le_bytes()).collect())
+        DType::F16 | DType::Bf16 | DType::I16 | DType::U16 => {
+            Values::Bytes(dtype, tensor.int32_data.iter().flat_map(|&value| (value as u16).to_le_bytes()).collect())
         }
-        DType::I8 | DType::U8 | DType::I16 | DType::I32 => {
-            Values::I64(tensor.int32_data.iter().map(|&value| i64::from(value)).collect())
-        }
+        DType::I8 | DType::U8 => Values::Bytes(dtype, tensor.int32_data.iter().map(|&value| value as u8).collect()),
+        DType::I32 => Values::Bytes(dtype, tensor.int32_data.iter().flat_map(|&value| value.to_le_bytes()).collect()),
     })
 }
 

@@ -50,11 +50,16 @@ pub struct Layer<'g> {
     /// `[kh, kw, in, out]`, depthwise `[kh, kw, channels]`, classifier `[in, out]`.
     pub shape: Vec<usize>,
     pub stride: usize,
-    /// What it makes, activated.
-    pub output: Value,
+    /// What the convolution, each normalisation and each step of the activation makes, in this order.
+    pub steps: Vec<Value>,
 }
 
 impl Layer<'_> {
+    /// What it makes, activated.
+    pub fn output(&self) -> Option<Value> {
+        self.steps.last().copied()
+    }
+
     pub fn out_channels(&self) -> usize {
         self.shape.last().copied().unwrap_or(0)
     }

@@ -1,6 +1,7 @@
 //! Matches a source graph to the MobileNetV2 family: stem, inverted residual blocks, head, pool, classifier
 //! (Sandler et al. 2018, arXiv:1801.04381, section 3).
 
+mod activation;
 mod layer;
 mod padding;
 #[cfg(test)]
@@ -28,6 +29,8 @@ pub struct Chain<'g> {
     pub pool: Pool,
     pub classifier: Layer<'g>,
     pub activation: ActivationKind,
+    /// Whether some layers have no activation but the range of their quantised values.
+    pub activation_absorbed: bool,
     /// `None` where the geometry allows both conventions.
     pub padding: Option<PaddingConvention>,
     /// The layer whose geometry decided.
@@ -103,7 +106,8 @@ pub fn recognise<'g>(graph: &'g SourceGraph<'_>) -> Result<Chain<'g>> {
     let pool = Pool { windowed: pooled, output: value };
     (classifier, value) = walk.classifier(value)?;
     walk.end(value)?;
-    let activation = walk.activation()?;
+    let activation_absorbed = walk.activation.is_absorbed();
+    let activation = walk.activation.outcome()?;
     let (padding, padding_seen_at) = walk.padding.outcome();
     Ok(Chain {
         stem,
@@ -112,6 +116,7 @@ pub fn recognise<'g>(graph: &'g SourceGraph<'_>) -> Result<Chain<'g>> {
         pool,
         classifier,
         activation,
+        activation_absorbed,
         padding,
         padding_seen_at,
         resolution: walk.resolution,

@@ -3,12 +3,15 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use mbvc_compiler::spec::PaddingConvention;
+use mbvc_compiler::spec::{ActivationKind, PaddingConvention};
 
 use super::{Chain, recognise};
 use crate::error::ImportError;
 use crate::format::Format;
-use crate::source::{Affine, Constant, Conv, Dense, Kernel, Node, Op, Pads, Place, SourceGraph, Value, Values};
+use crate::source::{
+    Affine, Constant, Conv, DType, Dense, Kernel, Node, Op, Pads, Place, Quantised, SourceGraph, Value, ValueQuant,
+    Values,
+};
 
 /// Makes a network node by node; the last value is the one to go on from.
 struct Builder {
@@ -73,7 +76,7 @@ impl Builder {
 
     fn finish(&mut self) -> SourceGraph<'static> {
         SourceGraph {
-            quants: std::collections::HashMap::new(),
+            quants: crate::source::Quants::default(),
             format: Format::Onnx,
             producer: String::new(),
             input: 0,
@@ -177,6 +180,23 @@ fn an_activation_in_two_steps_is_one() {
     b.op("min", Op::Clamp { low: f64::NEG_INFINITY, high: 6.0 });
     b.depthwise(8, 1, [1; 4]).point("project", 8, 8).tail();
     check(&b.finish(), |chain| assert_eq!(chain.blocks.len(), 1));
+}
+
+/// A quantiser takes a `max(x, 0)` for done where no number is below 0, and leaves the `min(x, 6)` after it.
+#[test]
+fn the_range_of_quantised_values_completes_an_activation() {
+    let graph = |zero_point| {
+        let mut b = Builder::new(32);
+        b.op("stem", Op::Conv(conv([3, 3, 3, 8], 1, 2, [0, 0, 1, 1])));
+        let convolved = b.last;
+        b.op("min", Op::Clamp { low: f64::NEG_INFINITY, high: 6.0 });
+        let mut graph = b.depthwise(8, 1, [1; 4]).point("project", 8, 8).tail().finish();
+        graph.quants.add(convolved, Quantised::Once(ValueQuant { dtype: DType::U8, scale: 0.1, zero_point }));
+        graph
+    };
+    check(&graph(0), |chain| assert_eq!(chain.activation, ActivationKind::Relu6));
+    let error = recognise(&graph(1)).map(|chain| chain.activation).unwrap_err().to_string();
+    assert!(error.contains("an activation that clamps to [-inf, 6]"), "{error}");
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 use mbvc_compiler::spec::ActivationKind;
 
+use super::activation;
 use super::layer::{Layer, Norm, Want, check, describe};
-use super::padding::{Evidence, literal};
+use super::padding::{self, literal};
 use super::{MAX_PARAMETERS, adds};
 use crate::error::{ImportError, Result};
-use crate::source::{Conv, Node, Op, Pads, SourceGraph, Value, elements};
+use crate::source::{Conv, Node, Op, Pads, Quants, SourceGraph, Value, elements};
 
 /// Where the walk is, and what it has learnt.
 pub struct Walk<'g> {
@@ -19,9 +20,9 @@ pub struct Walk<'g> {
     image: Option<[usize; 2]>,
     /// Height and width of the input.
     pub resolution: Option<[usize; 2]>,
-    pub padding: Evidence,
-    /// The activation, and the layer that had it first.
-    activation: Option<(ActivationKind, String)>,
+    pub padding: padding::Evidence,
+    pub activation: activation::Evidence,
+    quants: &'g Quants,
     parameters: usize,
 }
 
@@ -46,8 +47,9 @@ impl<'g> Walk<'g> {
             channels: channels.unwrap_or(3),
             image: resolution,
             resolution,
-            padding: Evidence::new(),
-            activation: None,
+            padding: padding::Evidence::new(),
+            activation: activation::Evidence::default(),
+            quants: &graph.quants,
             parameters: 0,
         }
     }
@@ -84,11 +86,16 @@ impl<'g> Walk<'g> {
     }
 
     fn unexpected(node: &Node<'_>, role: &str, want: &str) -> Box<ImportError> {
-        ImportError::unsupported("not the operation that MobileNetV2 has here")
+        let error = ImportError::unsupported("not the operation that MobileNetV2 has here")
             .at(node.place.text())
             .role(role)
             .expected(want)
-            .found(describe(node))
+            .found(describe(node));
+        if node.place.operator.starts_with("QLinear") {
+            return error
+                .help("quantise with `quant_format=QuantFormat.QDQ`: pairs around operators of floats are read");
+        }
+        error
     }
 
     /// Arithmetic that the graph does to its input: `x * scale + offset` per channel.
@@ -141,14 +148,13 @@ impl<'g> Walk<'g> {
         self.window(node, conv, padded, role, stride)?;
         self.spend(&shape)?;
         self.channels = conv.kernel.shape().last().copied().unwrap_or(0);
-        let (norms, value) = self.norms(node.output)?;
-        let value = self.clamps(node, value, role, want)?;
+        let mut steps = vec![node.output];
+        let norms = self.norms(&mut steps)?;
+        self.clamps(node, &mut steps, role, want)?;
+        let value = steps.last().copied().unwrap_or(node.output);
         let bias = conv.bias.as_deref();
         let place = node.place.text();
-        Ok((
-            Layer { role: role.to_owned(), place, kernel: &conv.kernel, bias, norms, shape, stride, output: value },
-            value,
-        ))
+        Ok((Layer { role: role.to_owned(), place, kernel: &conv.kernel, bias, norms, shape, stride, steps }, value))
     }
 
     /// Joins explicit padding and the convolution's own, and moves on to the output's size.
@@ -201,9 +207,10 @@ impl<'g> Walk<'g> {
     }
 
     /// Batch normalisation and arithmetic that fold into the layer before.
-    fn norms(&self, mut value: Value) -> Result<(Vec<Norm<'g>>, Value)> {
+    /// They follow the last of `steps`, to which what they make is added.
+    fn norms(&self, steps: &mut Vec<Value>) -> Result<Vec<Norm<'g>>> {
         let mut norms = Vec::new();
-        while let Some(node) = self.only(value) {
+        while let Some(node) = steps.last().and_then(|value| self.only(*value)) {
             match &node.op {
                 Op::BatchNorm(norm) => {
                     for constant in [&norm.gamma, &norm.beta, &norm.mean, &norm.variance] {
@@ -219,22 +226,32 @@ impl<'g> Walk<'g> {
                 Op::Affine(affine) if affine.fits(self.channels) => norms.push(Norm::Affine(affine)),
                 _ => break,
             }
-            value = node.output;
+            steps.push(node.output);
         }
-        Ok((norms, value))
+        Ok(norms)
     }
 
-    /// The activation, in however many steps the source takes it.
-    fn clamps(&mut self, conv: &Node<'_>, mut value: Value, role: &str, want: Want) -> Result<Value> {
+    /// The activation, in however many steps the source takes it; what they make is added to `steps`.
+    fn clamps(&mut self, conv: &Node<'_>, steps: &mut Vec<Value>, role: &str, want: Want) -> Result<()> {
         let mut bounds: Option<[f64; 2]> = None;
         let mut last = conv;
+        let mut value = steps.last().copied().unwrap_or(conv.output);
         while let Some(node) = self.only(value)
             && let Op::Clamp { low, high } = node.op
         {
             let through = |bound: f64| if bound > low { bound.min(high) } else { low.min(high) };
             bounds = Some(bounds.map_or([low, high], |[a, b]| [through(a), through(b)]));
             value = node.output;
+            steps.push(value);
             last = node;
+        }
+        // A quantiser may leave out the lower half of an activation in two steps.
+        let from_zero =
+            |value: &Value| self.quants.once(*value).is_some_and(|quant| quant.steps_above_zero().is_some());
+        if let Some([low @ f64::NEG_INFINITY, _]) = &mut bounds
+            && steps.iter().any(from_zero)
+        {
+            *low = 0.0;
         }
         let wrong = |found: String| {
             ImportError::unsupported("the activation is none that MobileNetV2 has here")
@@ -243,23 +260,21 @@ impl<'g> Walk<'g> {
                 .found(found)
         };
         let kind = match (bounds, want.activated()) {
-            (None, false) => return Ok(value),
+            (None, false) => return Ok(()),
             (Some([0.0, 6.0]), true) => ActivationKind::Relu6,
             (Some([0.0, f64::INFINITY]), true) => ActivationKind::Relu,
             (Some([low, high]), _) => return Err(wrong(format!("an activation that clamps to [{low}, {high}]"))),
+            (None, true) if self.quants.once(value).is_some_and(|quant| self.activation.absorb(quant, role)) => {
+                return Ok(());
+            }
             (None, true) => {
                 let next = self.readers(value).next().map_or("the end of the network".into(), describe);
                 return Err(wrong(format!("no activation, but {next}")));
             }
         };
-        match &self.activation {
-            None => self.activation = Some((kind, role.to_owned())),
-            Some((known, at)) if *known != kind => {
-                return Err(wrong(format!("{kind:?}")).expected(format!("{known:?}, as {at} has")));
-            }
-            Some(_) => {}
-        }
-        Ok(value)
+        self.activation
+            .add(kind, role)
+            .map_err(|(known, at)| wrong(format!("{kind:?}")).expected(format!("{known:?}, as {at} has")))
     }
 
     /// The addition of a block's input to its output, where there is one.
@@ -333,10 +348,11 @@ impl<'g> Walk<'g> {
         }
         self.spend(&shape)?;
         self.channels = classes;
-        let value = self.flattened(node.output);
-        let (norms, value) = self.norms(value).map_err(|error| error.role(ROLE))?;
+        let mut steps = vec![self.flattened(node.output)];
+        let norms = self.norms(&mut steps).map_err(|error| error.role(ROLE))?;
+        let value = steps.last().copied().unwrap_or(node.output);
         let (role, place, bias) = (ROLE.to_owned(), node.place.text(), bias.as_deref());
-        Ok((Layer { role, place, kernel, bias, norms, shape: vec![inputs, classes], stride: 1, output: value }, value))
+        Ok((Layer { role, place, kernel, bias, norms, shape: vec![inputs, classes], stride: 1, steps }, value))
     }
 
     /// Nothing with weights may follow the scores.
@@ -349,10 +365,5 @@ impl<'g> Walk<'g> {
                 _ => return Err(Self::unexpected(node, "output", "the end of the network, or a softmax")),
             }
         }
-    }
-
-    pub fn activation(&self) -> Result<ActivationKind> {
-        let none = || ImportError::unsupported("the network has no activation");
-        self.activation.as_ref().map(|(kind, _)| *kind).ok_or_else(none)
     }
 }

@@ -15,6 +15,7 @@ pub enum DType {
     I8,
     U8,
     I16,
+    U16,
     I32,
     I64,
 }
@@ -23,7 +24,7 @@ impl DType {
     pub const fn size(self) -> usize {
         match self {
             Self::I8 | Self::U8 => 1,
-            Self::F16 | Self::Bf16 | Self::I16 => 2,
+            Self::F16 | Self::Bf16 | Self::I16 | Self::U16 => 2,
             Self::F32 | Self::I32 => 4,
             Self::F64 | Self::I64 => 8,
         }
@@ -78,6 +79,7 @@ fn decode(dtype: DType, bytes: &[u8]) -> Option<f64> {
         DType::I8 => f64::from(i8::from_le_bytes(bytes.try_into().ok()?)),
         DType::U8 => f64::from(u8::from_le_bytes(bytes.try_into().ok()?)),
         DType::I16 => f64::from(i16::from_le_bytes(bytes.try_into().ok()?)),
+        DType::U16 => f64::from(u16::from_le_bytes(bytes.try_into().ok()?)),
         DType::I32 => f64::from(i32::from_le_bytes(bytes.try_into().ok()?)),
         DType::I64 => i64::from_le_bytes(bytes.try_into().ok()?) as f64,
     })
@@ -96,7 +98,7 @@ fn half(bits: u16) -> f64 {
 }
 
 /// `real = (stored - zero) * scale`, for the whole tensor or per index of an axis.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Quantization {
     /// One, or one per index of `axis`.
     pub scales: Vec<f64>,
@@ -148,6 +150,14 @@ impl<'a> Constant<'a> {
         Ok(self)
     }
 
+    /// The type of little-endian elements.
+    pub fn dtype(&self) -> Option<DType> {
+        match self.values {
+            Values::Bytes(dtype, _) => Some(dtype),
+            _ => None,
+        }
+    }
+
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
@@ -187,6 +197,21 @@ impl<'a> Constant<'a> {
         self.gathered(order, |raw, channel| self.dequantized(raw, channel))
     }
 
+    /// The same tensor with axis `i` being axis `order[i]` of this one; `order` is a permutation.
+    /// Quantised bytes stay what they are.
+    pub fn transposed(&self, order: &[usize]) -> Result<Constant<'static>> {
+        let shape = order.iter().filter_map(|&axis| self.shape.get(axis).copied()).collect();
+        if let (Values::Bytes(dtype @ (DType::I8 | DType::U8), _), Some(quantization)) =
+            (&self.values, &self.quantization)
+        {
+            let bytes = self.gathered(order, |stored, _| stored as i16 as u8);
+            let axis = order.iter().position(|&axis| axis == quantization.axis).unwrap_or(0);
+            let quantization = Quantization { axis, ..quantization.clone() };
+            return Constant::new(shape, Values::Bytes(*dtype, Cow::Owned(bytes)))?.quantized(quantization);
+        }
+        Constant::new(shape, Values::F64(self.permuted(order).into()))
+    }
+
     /// The integers as they are stored, axes as in [`Constant::permuted`]; `None` for floats.
     pub fn stored(&self, order: &[usize]) -> Option<(DType, Vec<i64>)> {
         match self.values {
@@ -203,8 +228,8 @@ impl<'a> Constant<'a> {
         self.quantization.as_ref()
     }
 
-    /// The values that `read` makes of stored ones and their channel.
-    fn gathered(&self, order: &[usize], read: impl Fn(f64, usize) -> f64) -> Vec<f64> {
+    /// What `read` makes of stored values and their channel, axes as in [`Constant::permuted`].
+    pub fn gathered<T>(&self, order: &[usize], read: impl Fn(f64, usize) -> T) -> Vec<T> {
         let count = self.len();
         let strides = self.strides();
         let axes: Vec<(usize, usize)> = order
@@ -274,6 +299,19 @@ mod tests {
             .unwrap();
         assert_eq!(tensor.to_f64(), [0.0, 0.5, 6.0, -2.0]);
         assert_eq!(tensor.permuted(&[1, 0]), [0.0, 6.0, 0.5, -2.0]);
+    }
+
+    #[test]
+    fn transposing_keeps_what_is_quantised() {
+        let bytes = Values::Bytes(DType::I8, Cow::Owned(vec![1, 2, 3, 0xff, 5, 6]));
+        let quantization = Quantization { scales: vec![0.5, 2.0], zeros: vec![1, 0], axis: 0 };
+        let tensor = Constant::new(vec![2, 3], bytes).unwrap().quantized(quantization).unwrap();
+        let turned = tensor.transposed(&[1, 0]).unwrap();
+        assert_eq!((turned.shape(), turned.dtype()), (&[3, 2][..], Some(DType::I8)));
+        assert_eq!(turned.stored(&[0, 1]).unwrap().1, [1, -1, 2, 5, 3, 6]);
+        assert_eq!(turned.to_f64(), tensor.permuted(&[1, 0]));
+        assert_eq!(turned.quantization().unwrap().axis, 1);
+        assert_eq!(counting(&[2, 2]).transposed(&[1, 0]).unwrap().to_f64(), [0.0, 2.0, 1.0, 3.0]);
     }
 
     #[test]

@@ -4,12 +4,13 @@
 //! (readers check both), so that following readers always ends.
 
 mod constant;
+mod quant;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 pub use constant::{Constant, DType, Quantization, Values};
+pub use quant::{Quantised, Quants, ValueQuant};
 
 use crate::error::{ImportError, Result};
 use crate::format::Format;
@@ -32,18 +33,9 @@ pub struct SourceGraph<'a> {
     /// Scale and zero point of a quantised 8-bit unsigned input.
     pub input_quantization: Option<(f64, i64)>,
     pub nodes: Vec<Node<'a>>,
-    /// What the numbers of quantised values stand for.
-    pub quants: HashMap<Value, ValueQuant>,
+    pub quants: Quants,
     /// What the user should know about the reading.
     pub notes: Vec<String>,
-}
-
-/// Type, scale and zero point of a value.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ValueQuant {
-    pub dtype: DType,
-    pub scale: f32,
-    pub zero_point: i64,
 }
 
 /// One operation; it makes one value.

@@ -7,7 +7,9 @@ use std::rc::Rc;
 use super::schema::{Model, Subgraph, Tensor};
 use super::table::Vector;
 use crate::error::{ImportError, Result};
-use crate::source::{Constant, DType, Node, Op, Place, Quantization, Value, ValueQuant, Values, shorten};
+use crate::source::{
+    Constant, DType, Node, Op, Place, Quantised, Quantization, Quants, Value, ValueQuant, Values, shorten,
+};
 
 /// What a tensor of the subgraph stands for once something has made it.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +33,7 @@ pub enum Input {
 pub struct Tensors<'a> {
     pub nodes: Vec<Node<'a>>,
     pub notes: Vec<String>,
-    pub quants: HashMap<Value, ValueQuant>,
+    pub quants: Quants,
     bytes: &'a [u8],
     tensors: Vector<'a>,
     buffers: Vector<'a>,
@@ -46,7 +48,7 @@ impl<'a> Tensors<'a> {
         Ok(Self {
             nodes: Vec::new(),
             notes: Vec::new(),
-            quants: HashMap::new(),
+            quants: Quants::default(),
             bytes,
             tensors: subgraph.tensors()?,
             buffers: model.buffers()?,
@@ -68,8 +70,7 @@ impl<'a> Tensors<'a> {
 
     fn bind(&mut self, index: i32, made: Made) -> Result<()> {
         if let (Made::Data(value), Some(quant)) = (made, self.quant(self.tensor(index)?)?) {
-            // Of several tensors that hold one value, the last has the type that is computed with.
-            self.quants.insert(value, quant);
+            self.quants.add(value, quant);
         }
         match self.made.insert(index, made) {
             None => Ok(()),
@@ -226,18 +227,18 @@ impl<'a> Tensors<'a> {
         Ok(Some(Quantization { scales, zeros, axis }))
     }
 
-    /// Of a tensor of 8-bit numbers with one scale.
-    fn quant(&self, tensor: Tensor<'a>) -> Result<Option<ValueQuant>> {
+    /// Of a tensor of 8-bit numbers.
+    fn quant(&self, tensor: Tensor<'a>) -> Result<Option<Quantised>> {
         let dtype = match tensor.element_type()? {
             3 => DType::U8,
             9 => DType::I8,
             _ => return Ok(None),
         };
         let Some(parameters) = self.parameters(tensor)? else { return Ok(None) };
-        Ok(match (parameters.scales.as_slice(), parameters.zeros.as_slice()) {
-            (&[scale], &[zero_point]) => Some(ValueQuant { dtype, scale: scale as f32, zero_point }),
-            _ => None,
-        })
+        Ok(Some(match (parameters.scales.as_slice(), parameters.zeros.as_slice()) {
+            (&[scale], &[zero_point]) => Quantised::Once(ValueQuant { dtype, scale: scale as f32, zero_point }),
+            _ => Quantised::PerChannel,
+        }))
     }
 
     /// The scale of a tensor that has one for all of its values.
