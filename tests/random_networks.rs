@@ -165,7 +165,7 @@ impl Case {
             precision: Precision::F32,
             classes: spec.classes,
         };
-        let tensors = params.iter().map(|param| (&*param.name, &*param.shape));
+        let tensors = params.iter().map(|param| (&*param.name, mbvc::Dtype::F32, &*param.shape));
         let weights = Weights::random(tensors, conventions, index as u64).expect("names stand once");
         fs::write(folder.join(format!("{index}.safetensors")), weights.as_bytes()).expect("written");
         let [height, width] = spec.resolution;

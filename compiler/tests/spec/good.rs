@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::spec::{
-    Fusion, Isa, NetworkSpec, OVERRIDABLE, Overrides, PaddingConvention, Preprocessing, ResidualRule, Template, Words,
-    load, parse, parse_with, template,
+    Fusion, Isa, NetworkSpec, OVERRIDABLE, Overrides, PaddingConvention, Precision, Preprocessing, ResidualRule,
+    Template, Words, load, parse, parse_with, template,
 };
 
 fn parsed(text: &str) -> NetworkSpec {

@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn ranges_that_do_not_fit_are_refused() {
-        let symmetric = |most| Bounds { least: -most, most };
+        let symmetric = |most: i64| Bounds { least: -most, most };
         // Sums beyond 2^23 that would not saturate.
         assert_eq!(symmetric((1 << 23) + 1).biased(1e-6), None);
         // Sums so far below that the sign would change.

@@ -39,7 +39,10 @@ fn best(
     (1..=vectors.min(isa.registers() / 2))
         .filter(|nv| allowed(*nv))
         .filter_map(|nv| {
-            let mr = (1..=pixels).take_while(|mr| registers(isa, rows * mr * nv, nv) <= isa.registers()).last()?;
+            // Rows are packed together, which takes a register more.
+            let spare = usize::from(rows > 1);
+            let fits = |mr: &usize| registers(isa, rows * mr * nv, nv) + spare <= isa.registers();
+            let mr = (1..=pixels).take_while(fits).last()?;
             let panel =
                 |nv| -> usize { near_equal(pixels, mr).iter().map(|(mr, count)| count * tile(rows * mr, nv, k)).sum() };
             let rest = vectors % nv;
