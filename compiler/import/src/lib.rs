@@ -21,6 +21,7 @@ mod inspect;
 mod labels;
 mod mismatch;
 mod onnx;
+pub mod quantise;
 mod quantised;
 mod recognise;
 mod recover;

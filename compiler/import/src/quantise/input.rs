@@ -1,0 +1,106 @@
+//! The quantisation of images: of known range, whatever was observed.
+
+use mbvc_runtime::Preprocess;
+use mbvc_runtime::quant::{Integer, Quant};
+
+use super::range::STEPS;
+use crate::error::{ImportError, Result};
+
+const PIXELS: usize = 256;
+const LEAST: f64 = -128.0;
+
+/// How pixels become the numbers that a quantised network reads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Input {
+    quant: Quant,
+    numbers: [[i32; PIXELS]; 3],
+    shift: [f64; 3],
+}
+
+impl Input {
+    /// Where red, green and blue are preprocessed alike, the scale is that of the pixels, so that pixel `p` is the
+    /// number `p - 128` without rounding; all pixels are then off by the same part of a step, which the first layer's
+    /// bias can make up for. Otherwise the range is that of all channels together.
+    ///
+    /// # Errors
+    /// Where the preprocessing leaves all pixels the same, or takes them out of any scale.
+    pub fn new(preprocess: &Preprocess) -> Result<Self> {
+        let &Preprocess { scale, offset } = preprocess;
+        let alike = scale.iter().all(|other| *other == scale[0]) && offset.iter().all(|other| *other == offset[0]);
+        let zero_point = (LEAST - f64::from(offset[0]) / f64::from(scale[0])).round();
+        let exact = alike && scale[0] > 0.0 && (LEAST..=-LEAST - 1.0).contains(&zero_point);
+        let (step, zero_point) = if exact {
+            (scale[0], zero_point)
+        } else {
+            let ends = (0..3).flat_map(|channel| [0, 255].map(|pixel| f64::from(preprocess.value(channel, pixel))));
+            let (low, high) = ends.fold((0.0_f64, 0.0_f64), |(low, high), end| (low.min(end), high.max(end)));
+            let step = (high - low) / STEPS;
+            (step as f32, (LEAST - low / step).round())
+        };
+        let quant = Quant::new(step, zero_point as i32, Integer::Int8).ok_or_else(|| {
+            ImportError::unsupported("the preprocessing makes no range of values that can be quantised")
+                .found(preprocess.to_string())
+                .help("give the preprocessing that the network was trained with in the spec, and import it again")
+        })?;
+        let number = |channel: usize, pixel: u8| {
+            if exact {
+                return i32::from(pixel) - 128;
+            }
+            let steps = (f64::from(preprocess.value(channel, pixel)) / f64::from(step)).round();
+            Integer::Int8.limits().clamp(steps as i32 + zero_point as i32)
+        };
+        let numbers = std::array::from_fn(|channel| std::array::from_fn(|pixel| number(channel, pixel as u8)));
+        let shift = if exact { f64::from(step) * (LEAST - zero_point) - f64::from(offset[0]) } else { 0.0 };
+        Ok(Self { quant, numbers, shift: [shift; 3] })
+    }
+
+    pub fn quant(&self) -> Quant {
+        self.quant
+    }
+
+    /// Interleaved RGB pixels as numbers.
+    pub fn quantise(&self, pixels: &[u8]) -> Vec<i32> {
+        let channels = self.numbers.iter().cycle();
+        pixels.iter().zip(channels).map(|(pixel, numbers)| numbers[usize::from(*pixel)]).collect()
+    }
+
+    /// What all numbers of a channel stand for in excess of their pixels.
+    pub(super) fn shift(&self) -> [f64; 3] {
+        self.shift
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pixels_are_taken_as_they_are() {
+        let input = Input::new(&Preprocess { scale: [1.0 / 127.5; 3], offset: [-1.0; 3] }).unwrap();
+        assert_eq!((input.quant().scale(), input.quant().zero_point()), (1.0 / 127.5, -1));
+        assert_eq!(input.quantise(&[0, 1, 255, 128]), [-128, -127, 127, 0]);
+        // -128 stands for -127 steps, which is half a step above -1.
+        assert!((input.shift()[0] - 0.5 / 127.5).abs() < 1e-7, "{:?}", input.shift());
+        let unit = Input::new(&Preprocess { scale: [1.0 / 255.0; 3], offset: [0.0; 3] }).unwrap();
+        assert_eq!((unit.quant().zero_point(), unit.shift()[1]), (-128, 0.0));
+    }
+
+    #[test]
+    fn channels_of_their_own_share_one_range() {
+        let preprocess = Preprocess { scale: [0.0171, 0.0175, 0.0174], offset: [-2.118, -2.036, -1.804] };
+        let input = Input::new(&preprocess).unwrap();
+        let (scale, zero) = (input.quant().scale(), input.quant().zero_point());
+        for (channel, pixel) in [(0, 0), (1, 77), (2, 255)] {
+            let mut pixels = [0; 3];
+            pixels[channel] = pixel;
+            let stood_for = f64::from(scale) * f64::from(input.quantise(&pixels)[channel] - zero);
+            let exact = f64::from(preprocess.value(channel, pixel));
+            assert!((stood_for - exact).abs() <= 0.51 * f64::from(scale), "{channel} {pixel}: {stood_for} {exact}");
+        }
+        assert_eq!(input.shift(), [0.0; 3]);
+        // All above 0: the range is stretched to hold it.
+        let above = Input::new(&Preprocess { scale: [0.01; 3], offset: [5.0; 3] }).unwrap();
+        assert_eq!(above.quant().zero_point(), -128);
+        assert!(Input::new(&Preprocess { scale: [0.0; 3], offset: [0.0; 3] }).is_err());
+    }
+}
