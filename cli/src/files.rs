@@ -24,6 +24,11 @@ pub fn write(path: &Path, content: &[u8]) -> Result {
     Ok(())
 }
 
+/// Whether two paths lead to one file that exists.
+pub fn same(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
 /// Images to read: files as they are named, folders by what is in them, in order of name.
 ///
 /// # Errors

@@ -58,7 +58,7 @@ pub struct Args {
     #[arg(long, value_name = "P", value_parser = parse_percentile)]
     percentile: Option<f64>,
     /// How the scale of a channel's weights follows from them
-    #[arg(long, value_enum, default_value = "max")]
+    #[arg(long, value_enum, default_value = "mse")]
     weight_scales: WeightScalesArg,
     /// Leave biases as they are, though rounded weights move the means of results
     #[arg(long)]
@@ -104,6 +104,10 @@ fn parse_percentile(text: &str) -> std::result::Result<f64, String> {
 
 pub fn run(args: &Args) -> Result {
     let options = args.options()?;
+    if files::same(&args.weights, &args.output) {
+        return Err(CliError::new(format!("{} would be overwritten by its int8 numbers", args.weights.display()))
+            .help("give --output another name"));
+    }
     let task = Task::new(args)?;
     let calibration = files::images(&args.calibrate, args.recursive)?;
     let comparison = match args.evaluate.as_slice() {

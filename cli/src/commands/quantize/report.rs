@@ -183,7 +183,7 @@ impl Report {
                     "calibrate with more images (100 or more) of the kind that the network will see, or --crops 8",
                 );
             }
-            ui::help("try the other methods: --method minmax, --percentile 99.99, --weight-scales mse");
+            ui::help("try the other methods: --method minmax, --percentile 99.99, --weight-scales max");
             ui::help("train with quantisation, and take the model over with `mbvc import`");
         }
         if !self.comparison.held_out {

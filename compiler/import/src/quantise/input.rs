@@ -13,14 +13,18 @@ const LEAST: f64 = -128.0;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Input {
     quant: Quant,
+    preprocess: Preprocess,
     numbers: [[i32; PIXELS]; 3],
-    shift: [f64; 3],
+    shift: f64,
 }
 
 impl Input {
+    /// For a network whose images go through `preprocess` in float32.
+    ///
     /// Where red, green and blue are preprocessed alike, the scale is that of the pixels, so that pixel `p` is the
-    /// number `p - 128` without rounding; all pixels are then off by the same part of a step, which the first layer's
-    /// bias can make up for. Otherwise the range is that of all channels together.
+    /// number `p - 128` without rounding. For the zero point to be whole, all pixels then stand for the same part of a
+    /// step more than they should, which the first layer's bias makes up for. Otherwise the range is that of all
+    /// channels together.
     ///
     /// # Errors
     /// Where the preprocessing leaves all pixels the same, or takes them out of any scale.
@@ -29,33 +33,36 @@ impl Input {
         let alike = scale.iter().all(|other| *other == scale[0]) && offset.iter().all(|other| *other == offset[0]);
         let zero_point = (LEAST - f64::from(offset[0]) / f64::from(scale[0])).round();
         let exact = alike && scale[0] > 0.0 && (LEAST..=-LEAST - 1.0).contains(&zero_point);
-        let (step, zero_point) = if exact {
-            (scale[0], zero_point)
+        let (step, zero_point, moved) = if exact {
+            (scale[0], zero_point, [scale[0] * (LEAST - zero_point) as f32; 3])
         } else {
             let ends = (0..3).flat_map(|channel| [0, 255].map(|pixel| f64::from(preprocess.value(channel, pixel))));
             let (low, high) = ends.fold((0.0_f64, 0.0_f64), |(low, high), end| (low.min(end), high.max(end)));
             let step = (high - low) / STEPS;
-            (step as f32, (LEAST - low / step).round())
+            (step as f32, (LEAST - low / step).round(), offset)
         };
         let quant = Quant::new(step, zero_point as i32, Integer::Int8).ok_or_else(|| {
             ImportError::unsupported("the preprocessing makes no range of values that can be quantised")
                 .found(preprocess.to_string())
                 .help("give the preprocessing that the network was trained with in the spec, and import it again")
         })?;
+        let preprocess = Preprocess { scale, offset: moved };
+        // As the runtime quantises an image of floats.
         let number = |channel: usize, pixel: u8| {
-            if exact {
-                return i32::from(pixel) - 128;
-            }
-            let steps = (f64::from(preprocess.value(channel, pixel)) / f64::from(step)).round();
-            Integer::Int8.limits().clamp(steps as i32 + zero_point as i32)
+            let steps = (preprocess.value(channel, pixel) / step).round_ties_even();
+            Integer::Int8.limits().clamp(steps as i32 + quant.zero_point())
         };
         let numbers = std::array::from_fn(|channel| std::array::from_fn(|pixel| number(channel, pixel as u8)));
-        let shift = if exact { f64::from(step) * (LEAST - zero_point) - f64::from(offset[0]) } else { 0.0 };
-        Ok(Self { quant, numbers, shift: [shift; 3] })
+        Ok(Self { quant, preprocess, numbers, shift: f64::from(moved[0]) - f64::from(offset[0]) })
     }
 
     pub fn quant(&self) -> Quant {
         self.quant
+    }
+
+    /// What images go through on the way to the quantised network: the preprocessing given, or that with the shift.
+    pub fn preprocess(&self) -> &Preprocess {
+        &self.preprocess
     }
 
     /// Interleaved RGB pixels as numbers.
@@ -64,8 +71,8 @@ impl Input {
         pixels.iter().zip(channels).map(|(pixel, numbers)| numbers[usize::from(*pixel)]).collect()
     }
 
-    /// What all numbers of a channel stand for in excess of their pixels.
-    pub(super) fn shift(&self) -> [f64; 3] {
+    /// What all pixels stand for in excess of what they are in float32.
+    pub(super) fn shift(&self) -> f64 {
         self.shift
     }
 }
@@ -76,13 +83,17 @@ mod tests {
 
     #[test]
     fn pixels_are_taken_as_they_are() {
-        let input = Input::new(&Preprocess { scale: [1.0 / 127.5; 3], offset: [-1.0; 3] }).unwrap();
-        assert_eq!((input.quant().scale(), input.quant().zero_point()), (1.0 / 127.5, -1));
-        assert_eq!(input.quantise(&[0, 1, 255, 128]), [-128, -127, 127, 0]);
-        // -128 stands for -127 steps, which is half a step above -1.
-        assert!((input.shift()[0] - 0.5 / 127.5).abs() < 1e-7, "{:?}", input.shift());
-        let unit = Input::new(&Preprocess { scale: [1.0 / 255.0; 3], offset: [0.0; 3] }).unwrap();
-        assert_eq!((unit.quant().zero_point(), unit.shift()[1]), (-128, 0.0));
+        for (scale, offset, zero_point) in
+            [(1.0 / 127.5, -1.0, -1), (0.007_843_138, -1.0, -1), (1.0 / 255.0, 0.0, -128), (0.017, -2.0, -10)]
+        {
+            let input = Input::new(&Preprocess { scale: [scale; 3], offset: [offset; 3] }).unwrap();
+            assert_eq!((input.quant().scale(), input.quant().zero_point()), (scale, zero_point));
+            let pixels: Vec<u8> = (0..=255).flat_map(|pixel| [pixel; 3]).collect();
+            let found = input.quantise(&pixels);
+            assert!(found.iter().zip(&pixels).all(|(number, pixel)| *number == i32::from(*pixel) - 128), "{scale}");
+            let excess = f64::from(input.preprocess().value(0, 9)) - f64::from(scale * 9.0 + offset);
+            assert!((input.shift() - excess).abs() < 1e-6 && input.shift().abs() <= 0.501 * f64::from(scale));
+        }
     }
 
     #[test]
@@ -97,7 +108,7 @@ mod tests {
             let exact = f64::from(preprocess.value(channel, pixel));
             assert!((stood_for - exact).abs() <= 0.51 * f64::from(scale), "{channel} {pixel}: {stood_for} {exact}");
         }
-        assert_eq!(input.shift(), [0.0; 3]);
+        assert_eq!((input.shift(), input.preprocess()), (0.0, &preprocess));
         // All above 0: the range is stretched to hold it.
         let above = Input::new(&Preprocess { scale: [0.01; 3], offset: [5.0; 3] }).unwrap();
         assert_eq!(above.quant().zero_point(), -128);

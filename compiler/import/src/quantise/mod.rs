@@ -48,7 +48,8 @@ pub struct Options {
 
 /// Quantises the weights of `network` by what was observed of its values.
 ///
-/// `weights` is a float32 container that fits the network, `preprocess` what its images go through.
+/// `weights` is a float32 container that fits the network, `preprocess` what its images go through. The result has a
+/// preprocessing of its own, by which pixels are the numbers that it reads: see [`Input::new`].
 ///
 /// # Errors
 /// Where nothing was observed, or a layer's numbers cannot be held by the integers of the format.
@@ -75,7 +76,7 @@ pub fn quantise(
                 input: quants[layer.input],
                 output: *quant,
                 means: options.correct_bias.then(|| statistics.means(layer.input)),
-                shift: if options.correct_bias && of_input { input.shift() } else { [0.0; 3] },
+                shift: if of_input { input.shift() } else { 0.0 },
             };
             let made = weights::quantise(layer, weights, &around, options.weight_scales)
                 .map_err(|error| error.role(value.name.clone()))?;
@@ -90,6 +91,7 @@ pub fn quantise(
     let mut metadata = weights.metadata.clone();
     metadata.insert("mbvc.precision".into(), "int8".into());
     metadata.insert("mbvc.pool".into(), "mean".into());
+    metadata.insert("mbvc.preprocessing".into(), input.preprocess().to_string());
     let pictures = statistics.pictures();
     let calibration = format!("{} over {pictures} picture{}", options.method, if pictures == 1 { "" } else { "s" });
     metadata.insert("mbvc.calibration".into(), calibration);
@@ -122,3 +124,6 @@ pub fn check_float(weights: &Container) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

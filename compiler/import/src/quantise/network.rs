@@ -169,6 +169,7 @@ impl Network {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::container::{Container, Data, Tensor};
     use mbvc_compiler::SourceFile;
     use mbvc_compiler::spec::parse;
 
@@ -178,6 +179,32 @@ pub(super) mod tests {
              - {{ t: 1, c: 8, n: 1, s: 1 }}\n- {{ t: 2, c: 16, n: 2, s: 2 }}\nhead: {{ channels: 24 }}\n{more}"
         );
         parse(&SourceFile::new("test.yaml", text)).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+    }
+
+    /// Weights without pattern for the network's float32 graph, in its metadata's terms.
+    pub fn float_weights(network: &Network) -> Container {
+        let graph = &network.float;
+        let mut state = 7_u32;
+        let tensors = graph.used_params().into_iter().map(|id| {
+            let param = graph.param(id);
+            let count: usize = param.shape.iter().product();
+            let products = count / param.shape.last().copied().unwrap_or(1).max(1);
+            let spread = if param.name.ends_with(".bias") { 0.5 } else { 2.0 / (products as f32).sqrt() };
+            let values = (0..count).map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                ((state >> 8) as f32 / 8_388_608.0 - 1.0) * spread
+            });
+            Tensor { name: param.name.clone(), shape: param.shape.clone(), data: Data::F32(values.collect()) }
+        });
+        let metadata = [
+            ("mbvc.format", "1"),
+            ("mbvc.activation", "relu6"),
+            ("mbvc.padding", "same"),
+            ("mbvc.precision", "f32"),
+            ("mbvc.classes", "5"),
+        ];
+        let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        Container { tensors: tensors.collect(), metadata }
     }
 
     #[test]

@@ -103,3 +103,51 @@ pub(super) fn float_values(
 pub(super) fn not_run(error: &InterpError) -> Box<ImportError> {
     ImportError::unsupported(format!("the network cannot be run: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::network::tests::{float_weights, spec};
+    use super::*;
+
+    fn picture(seed: u32) -> Vec<f32> {
+        (0..16 * 16 * 3_u32).map(|n| ((n + seed).wrapping_mul(2_654_435_761) >> 24) as f32 / 127.5 - 1.0).collect()
+    }
+
+    #[test]
+    fn every_value_is_counted_after_its_activation() {
+        let network = Network::new(&spec("")).unwrap();
+        let weights = float_weights(&network);
+        let mut both = Statistics::of(&network, &weights, &picture(1)).unwrap();
+        both.merge(&Statistics::of(&network, &weights, &picture(2)).unwrap());
+        assert_eq!(both.pictures(), 2);
+        let counts: BTreeMap<_, _> = network
+            .values()
+            .iter()
+            .enumerate()
+            .map(|(at, value)| (value.name.as_str(), both.histogram(at).count()))
+            .collect();
+        assert_eq!((counts["input"], counts["stem"], counts["classifier"]), (2 * 16 * 16 * 3, 2 * 8 * 8 * 8, 2 * 5));
+        assert!(counts.values().all(|count| *count > 0));
+        let at = |name: &str| network.values().iter().position(|value| value.name == name).unwrap();
+        let (least, greatest) = both.histogram(at("stem")).ends().unwrap();
+        assert!(least >= 0.0 && (0.1..=6.0).contains(&greatest), "after ReLU6: {least} to {greatest}");
+        // Means against those of the picture itself.
+        let whole: f64 = [1, 2].iter().flat_map(|seed| picture(*seed)).map(f64::from).sum();
+        let means = both.means(at("input"));
+        assert!((means.iter().sum::<f64>() / 3.0 - whole / (2.0 * 768.0)).abs() < 1e-9, "{means:?}");
+    }
+
+    #[test]
+    fn values_that_overflow_are_told_with_their_place() {
+        let network = Network::new(&spec("")).unwrap();
+        let mut weights = float_weights(&network);
+        let stem = weights.tensors.iter_mut().find(|tensor| tensor.name == "block1.project.weight").unwrap();
+        stem.data = crate::Data::F32(vec![f32::MAX; stem.data.len()]);
+        let error = Statistics::of(&network, &weights, &picture(1)).unwrap_err();
+        assert!(error.to_string().starts_with("block1.project: a value is NaN or infinite"), "{error}");
+        let error = Statistics::of(&network, &weights, &[0.0]).unwrap_err();
+        assert!(error.to_string().contains("768 values; 1 were given"), "{error}");
+    }
+}
