@@ -107,7 +107,7 @@ fn people_read_how_near_it_comes() {
     for part in [
         "wrote int8.safetensors: int8",
         "6 images, with crops 18 by percentile 99.9",
-        "on one image others",
+        "on one other image",
         "cosine of the logits",
     ] {
         assert!(said.contains(part), "{said}");

@@ -48,7 +48,7 @@ pub fn draw(picture: &Picture) -> String {
         sheet.line((x, TOP - 4.0), (x, bottom + 4.0), RULE, 1.0, None);
         sheet.text(x, TOP - 10.0, Type::new(11.0).fill(FAINT).align(Align::Middle), format!("{cosine:.3}"));
     }
-    sheet.text(left - 12.0, TOP - 10.0, Type::new(12.0).bold().align(Align::End), "cosine");
+    sheet.text(left - 32.0, TOP - 10.0, Type::new(12.0).bold().align(Align::End), "cosine");
     for (at, bar) in picture.bars.iter().enumerate() {
         let y = TOP + at as f64 * ROW;
         if at % 2 == 0 {

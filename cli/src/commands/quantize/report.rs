@@ -142,8 +142,8 @@ impl Report {
         let Agreement { images, same_first, among_first_five, held_out, .. } = self.comparison;
         outln!("{GOOD}wrote{GOOD:#} {}: int8, {}", self.output, Bytes(self.bytes));
         outln!("  calibrated on {} by {}", self.calibration.words(), self.method);
-        let whose = if held_out { "others" } else { "of them" };
-        outln!("\n{BOLD}int8 beside float32{BOLD:#}, on {} {whose}", plural(images, "image"));
+        let on = if held_out { plural(images, "other image") } else { format!("{images} of them") };
+        outln!("\n{BOLD}int8 beside float32{BOLD:#}, on {on}");
         let share = |count: usize| count as f64 / images.max(1) as f64 * 100.0;
         outln!("  same class first            {same_first} of {images}  {:.1} %", share(same_first));
         outln!("  float32's among first five  {among_first_five} of {images}  {:.1} %", share(among_first_five));
