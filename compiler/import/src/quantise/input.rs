@@ -2,6 +2,7 @@
 
 use mbvc_runtime::Preprocess;
 use mbvc_runtime::quant::{Integer, Quant};
+use mbvc_runtime::quantised::{self, Quantised as _, Table};
 
 use super::range::STEPS;
 use crate::error::{ImportError, Result};
@@ -14,7 +15,8 @@ const LEAST: f64 = -128.0;
 pub struct Input {
     quant: Quant,
     preprocess: Preprocess,
-    numbers: [[i32; PIXELS]; 3],
+    /// Of each pixel in each channel, `[pixel][channel]`.
+    numbers: [[i32; 3]; PIXELS],
     shift: f64,
 }
 
@@ -47,12 +49,7 @@ impl Input {
                 .help("give the preprocessing that the network was trained with in the spec, and import it again")
         })?;
         let preprocess = Preprocess { scale, offset: moved };
-        // As the runtime quantises an image of floats.
-        let number = |channel: usize, pixel: u8| {
-            let steps = (preprocess.value(channel, pixel) / step).round_ties_even();
-            Integer::Int8.limits().clamp(steps as i32 + quant.zero_point())
-        };
-        let numbers = std::array::from_fn(|channel| std::array::from_fn(|pixel| number(channel, pixel as u8)));
+        let numbers = numbers(&Table::new(&preprocess, quant, Integer::Int8));
         Ok(Self { quant, preprocess, numbers, shift: f64::from(moved[0]) - f64::from(offset[0]) })
     }
 
@@ -67,14 +64,24 @@ impl Input {
 
     /// Interleaved RGB pixels as numbers.
     pub fn quantise(&self, pixels: &[u8]) -> Vec<i32> {
-        let channels = self.numbers.iter().cycle();
-        pixels.iter().zip(channels).map(|(pixel, numbers)| numbers[usize::from(*pixel)]).collect()
+        let channels = (0..3).cycle();
+        pixels.iter().zip(channels).map(|(pixel, channel)| self.numbers[usize::from(*pixel)][channel]).collect()
     }
 
     /// What all pixels stand for in excess of what they are in float32.
     pub(super) fn shift(&self) -> f64 {
         self.shift
     }
+}
+
+/// What the runtime makes of every pixel.
+fn numbers(table: &Table) -> [[i32; 3]; PIXELS] {
+    const BYTES: usize = PIXELS * 3;
+    let bytes: [u8; BYTES] = std::array::from_fn(|at| (at / 3) as u8);
+    let mut found = [0; BYTES];
+    quantised::Pixels { bytes: &bytes, table }.row::<BYTES>(0, &mut found);
+    let number = |pixel: usize, channel: usize| i32::from(found[pixel * 3 + channel]) + LEAST as i32;
+    std::array::from_fn(|pixel| std::array::from_fn(|channel| number(pixel, channel)))
 }
 
 #[cfg(test)]

@@ -20,26 +20,31 @@ fn picture(seed: usize) -> Vec<u8> {
 }
 
 struct Case {
+    preprocess: Preprocess,
     network: Network,
     weights: Container,
     statistics: Statistics,
 }
 
 fn case() -> Case {
-    let network = Network::new(&spec("")).unwrap();
+    of(&spec(""), PREPROCESS)
+}
+
+fn of(spec: &NetworkSpec, preprocess: Preprocess) -> Case {
+    let network = Network::new(spec).unwrap();
     let weights = float_weights(&network);
     let mut statistics = Statistics::new(&network);
     for seed in 0..8 {
         let mut input = vec![0.0; 16 * 16 * 3];
-        PREPROCESS.apply(&picture(seed), &mut input);
+        preprocess.apply(&picture(seed), &mut input);
         statistics.merge(&Statistics::of(&network, &weights, &input).unwrap());
     }
-    Case { network, weights, statistics }
+    Case { preprocess, network, weights, statistics }
 }
 
 impl Case {
     fn quantised(&self, options: Options) -> Container {
-        let made = quantise(&self.network, &self.weights, &self.statistics, &PREPROCESS, options).unwrap();
+        let made = quantise(&self.network, &self.weights, &self.statistics, &self.preprocess, options).unwrap();
         // As it will be read.
         Container::from_bytes(&made.to_bytes(), "int8").unwrap()
     }
@@ -47,7 +52,7 @@ impl Case {
     fn compared(&self, container: &Container, seeds: std::ops::Range<usize>) -> Comparison {
         let mut comparison = Comparison::new(&self.network);
         for seed in seeds {
-            let one = Comparison::of(&self.network, &self.weights, container, &PREPROCESS, &picture(seed));
+            let one = Comparison::of(&self.network, &self.weights, container, &self.preprocess, &picture(seed));
             comparison.merge(&one.unwrap());
         }
         comparison
@@ -74,6 +79,21 @@ fn every_method_comes_near_float32() {
         assert_eq!(comparison.pictures(), 10);
         for (value, fidelity) in case.network.values().iter().zip(comparison.values()) {
             assert!(fidelity.cosine > 0.99, "{options:?} {}: {fidelity:?}", value.name);
+        }
+    }
+}
+
+/// Other conventions: no upper bound of activations, PyTorch's padding and preprocessing, gemmlowp's arithmetic.
+#[test]
+fn other_conventions_come_near_float32_too() {
+    let torch = Preprocess { scale: [0.017_124_75, 0.017_507, 0.017_429_2], offset: [-2.117_9, -2.035_7, -1.804_4] };
+    let gemmlowp = "precision: int8\nrounding: tflite-reference\n";
+    for (more, preprocess) in [("activation: relu\npadding: symmetric\n", torch), (gemmlowp, PREPROCESS), ("", torch)] {
+        let case = of(&spec(more), preprocess);
+        let options = Options { method: Method::Mse, weight_scales: WeightScales::Mse, correct_bias: true };
+        let comparison = case.compared(&case.quantised(options), 20..30);
+        for (value, fidelity) in case.network.values().iter().zip(comparison.values()) {
+            assert!(fidelity.cosine > 0.99, "{more} {}: {fidelity:?}", value.name);
         }
     }
 }
@@ -113,7 +133,7 @@ fn corrected_biases_come_nearer() {
 
 #[test]
 fn what_cannot_be_quantised_is_told() {
-    let Case { network, mut weights, statistics } = case();
+    let Case { network, mut weights, statistics, .. } = case();
     let options = all_options()[0];
     let none = quantise(&network, &weights, &Statistics::new(&network), &PREPROCESS, options).unwrap_err();
     assert!(none.to_string().contains("no picture"), "{none}");
