@@ -186,6 +186,11 @@ fn weights_that_cannot_be_quantised_are_told() {
 
     let (_, said) = bad(folder.path(), &and(&["--method", "mse", "--percentile", "99"]), 1);
     assert!(said.contains("--percentile is for"), "{said}");
+    arguments[8] = "absent/int8.safetensors";
+    let (_, said) = bad(folder.path(), &arguments, 1);
+    assert!(said.contains("absent/int8.safetensors: its folder does not exist"), "{said}");
+    let (_, said) = bad(folder.path(), &and(&["--report", "photos"]), 1);
+    assert!(said.contains("cannot write photos: it is a folder"), "{said}");
     let (_, said) = bad(folder.path(), &and(&["--percentile", "12"]), 2);
     assert!(said.contains("50 to 100"), "{said}");
 }

@@ -108,6 +108,7 @@ pub fn run(args: &Args) -> Result {
         return Err(CliError::new(format!("{} would be overwritten by its int8 numbers", args.weights.display()))
             .help("give --output another name"));
     }
+    [Some(&args.output), args.report.as_ref()].into_iter().flatten().try_for_each(|path| files::has_place(path))?;
     let task = Task::new(args)?;
     let calibration = files::images(&args.calibrate, args.recursive)?;
     let comparison = match args.evaluate.as_slice() {

@@ -8,7 +8,7 @@ use super::{Args, Task};
 use crate::error::Result;
 use crate::picture::fidelity;
 use crate::stream::Seen;
-use crate::ui::{ACCENT, BOLD, Bytes, DIM, GOOD, grouped, plural};
+use crate::ui::{ACCENT, BOLD, Bytes, GOOD, grouped, plural};
 use crate::{files, outln, ui};
 
 /// Values that the table shows.
@@ -193,7 +193,9 @@ impl Report {
         if let Some(path) = &args.report {
             outln!("{GOOD}wrote{GOOD:#} {}", path.display());
         }
-        outln!("\n{DIM}what is in it:{DIM:#}  {ACCENT}mbvc inspect {}{ACCENT:#}", self.output);
+        let spec = args.spec.spec.as_ref().map_or_else(|| "SPEC".into(), |path| path.display().to_string());
+        outln!("\nWrite `precision: int8` into the spec, and classify with it:");
+        outln!("  {ACCENT}mbvc classify IMAGE --weights {} --spec {spec}{ACCENT:#}", self.output);
     }
 
     fn picture(&self) -> fidelity::Picture {
