@@ -9,9 +9,7 @@ use crate::image::EXTENSIONS;
 /// Writes a file under a temporary name beside it, then renames: a reader never sees half of it.
 pub fn write(path: &Path, content: &[u8]) -> Result {
     let failed = |cause: &std::io::Error| CliError::io("write", path, cause);
-    if path.is_dir() {
-        return Err(CliError::new(format!("cannot write {}: it is a folder", path.display())));
-    }
+    has_place(path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".mbvc-");
@@ -22,6 +20,25 @@ pub fn write(path: &Path, content: &[u8]) -> Result {
     file.write_all(content).map_err(|cause| failed(&cause))?;
     file.persist(path).map_err(|cause| failed(&cause.error))?;
     Ok(())
+}
+
+/// Finds out before long work that its result would have no place.
+///
+/// # Errors
+/// If `path` is a folder, or its folder does not exist.
+pub fn has_place(path: &Path) -> Result {
+    if path.is_dir() {
+        return Err(CliError::new(format!("cannot write {}: it is a folder", path.display())));
+    }
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+        Some(_) => Err(CliError::new(format!("cannot write {}: its folder does not exist", path.display()))),
+        None => Ok(()),
+    }
+}
+
+/// Whether two paths lead to one file that exists.
+pub fn same(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
 /// Images to read: files as they are named, folders by what is in them, in order of name.

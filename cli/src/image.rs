@@ -6,6 +6,7 @@ use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
+use crate::crops::Photo;
 use crate::error::{CliError, Result};
 use crate::resample;
 
@@ -26,9 +27,26 @@ pub const EXTENSIONS: [&str; 5] = ["bmp", "jpeg", "jpg", "png", "webp"];
 /// # Errors
 /// If the file cannot be read, is no BMP, JPEG, PNG or WebP image, is damaged, or is absurdly large.
 pub fn load(path: &Path, size: [usize; 2]) -> Result<Vec<u8>> {
+    let photo = photo(path)?;
+    Ok(resample::bilinear(photo.pixels, photo.size, size))
+}
+
+/// As [`load`], with `crops` parts of the photograph behind the whole.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_views(path: &Path, size: [usize; 2], crops: usize) -> Result<Vec<Vec<u8>>> {
+    let photo = photo(path)?;
+    let parts = (0..crops).map(|number| photo.crop(number));
+    let mut views: Vec<_> = parts.map(|part| resample::bilinear(part.pixels, part.size, size)).collect();
+    views.insert(0, resample::bilinear(photo.pixels, photo.size, size));
+    Ok(views)
+}
+
+fn photo(path: &Path) -> Result<Photo> {
     let rgb = decode(path)?.into_rgb8();
-    let from = [rgb.height(), rgb.width()].map(|side| side as usize);
-    Ok(resample::bilinear(rgb.into_raw(), from, size))
+    let size = [rgb.height(), rgb.width()].map(|side| side as usize);
+    Ok(Photo { pixels: rgb.into_raw(), size })
 }
 
 fn decode(path: &Path) -> Result<DynamicImage> {

@@ -2,6 +2,7 @@
 
 mod cache;
 mod commands;
+mod crops;
 mod engine;
 mod error;
 mod files;
@@ -15,13 +16,14 @@ mod picture;
 mod resample;
 mod source_text;
 mod standalone;
+mod stream;
 mod ui;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use commands::{bench, check, classify, dump, emit, import, init, inspect, profile};
+use commands::{bench, check, classify, dump, emit, import, init, inspect, profile, quantize};
 
 /// Compiles networks of the MobileNetV2 family from a YAML table into specialised SIMD Rust.
 ///
@@ -55,6 +57,7 @@ enum Command {
     Emit(emit::Args),
     Import(import::Args),
     Inspect(inspect::Args),
+    Quantize(quantize::Args),
     Classify(classify::Args),
     Bench(bench::Args),
     Profile(profile::Args),
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Some(Command::Emit(args)) => emit::run(&args),
         Some(Command::Import(args)) => import::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),
+        Some(Command::Quantize(args)) => quantize::run(&args),
         Some(Command::Classify(args)) => classify::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Profile(args)) => profile::run(&args),

@@ -4,7 +4,8 @@ mod common;
 
 use common::{bad, good};
 
-const COMMANDS: [&str; 9] = ["init", "check", "dump", "emit", "import", "inspect", "classify", "bench", "profile"];
+const COMMANDS: [&str; 10] =
+    ["init", "check", "dump", "emit", "import", "inspect", "quantize", "classify", "bench", "profile"];
 
 #[test]
 fn every_command_has_help_with_examples() {

@@ -1,6 +1,6 @@
 //! `mbvc import`: trained weights from other formats.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use mbvc_import::{ImportError, Imported, Labels, Quantisation};
 use serde::Serialize;
@@ -64,7 +64,7 @@ impl From<Box<ImportError>> for CliError {
 }
 
 pub fn run(args: &Args) -> Result {
-    if same_file(&args.model, &args.output) {
+    if files::same(&args.model, &args.output) {
         return Err(CliError::new(format!("{} would be overwritten by its own weights", args.model.display()))
             .help("give --output another name"));
     }
@@ -102,10 +102,6 @@ pub fn run(args: &Args) -> Result {
     }
     show(args, &imported);
     Ok(())
-}
-
-fn same_file(one: &Path, other: &Path) -> bool {
-    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
 fn show(args: &Args, imported: &Imported) {

@@ -1,5 +1,6 @@
-//! Pictures as SVG: the shared look, and the small shapes that both are drawn with.
+//! Pictures as SVG: the shared look, and the small shapes that all are drawn with.
 
+pub mod fidelity;
 pub mod graph;
 pub mod roofline;
 

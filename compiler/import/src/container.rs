@@ -15,7 +15,7 @@
 //!
 //! A number `q` stands for `scale * (q - zero_point)`; every scale is a normal number above 0. `mbvc.pool` says how the
 //! model averages: `mean` (TFLite's MEAN and ONNX's pools, whose result has a scale of its own) or `average`
-//! (AVERAGE_POOL_2D, whose result has its input's).
+//! (AVERAGE_POOL_2D, whose result has its input's). `mbvc.calibration` says how `mbvc quantize` found the scales.
 //!
 //! Adding 128 to a number and its zero point turns int8 into uint8, and changes nothing that it stands for. Models whose
 //! values and weights are of different types, as ONNX's usually are, are so brought to the form that their weights ask for.

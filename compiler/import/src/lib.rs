@@ -7,6 +7,8 @@
 //! of the MobileNetV2 family plus `Other`. One recogniser for all formats matches that graph to the family,
 //! so that conventions (padding, activation, residuals) are found in one place.
 //!
+//! [`quantise`] goes on from there, to int8.
+//!
 //! Input files are untrusted. Nothing is allocated by a size that was not compared with the file's,
 //! no arithmetic on sizes is unchecked, and every failure is an [`ImportError`].
 
@@ -21,6 +23,7 @@ mod inspect;
 mod labels;
 mod mismatch;
 mod onnx;
+pub mod quantise;
 mod quantised;
 mod recognise;
 mod recover;

@@ -1,0 +1,101 @@
+//! Photographs through a piece of work, on all processors and in order.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+
+use indicatif::ProgressBar;
+
+use crate::error::{CliError, Result};
+use crate::image;
+
+/// What is read.
+pub struct Pictures<'p> {
+    pub paths: &'p [PathBuf],
+    /// Height and width that pictures are squashed to.
+    pub size: [usize; 2],
+    /// Crops of each photograph, beside the whole.
+    pub crops: usize,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// Photographs that could be read.
+    pub images: usize,
+    /// Photographs that could not, each of which has been told.
+    pub skipped: usize,
+}
+
+/// Runs `work` on the RGB pixels of every picture, and gives the results to `take` in the order of the pictures, so
+/// that nothing depends on the number of processors. The next photographs are decoded meanwhile; no more of them are
+/// held than processors can work on.
+///
+/// # Errors
+/// The first failure of `work`, with the photograph's name.
+pub fn each<T: Send>(
+    pictures: &Pictures<'_>,
+    bar: &ProgressBar,
+    work: impl Fn(&[u8]) -> Result<T> + Sync,
+    mut take: impl FnMut(T),
+) -> Result<Seen> {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut seen = Seen::default();
+    std::thread::scope(|scope| {
+        let (send, decoded) = sync_channel(processors);
+        scope.spawn(move || {
+            for path in pictures.paths {
+                if send.send((path, image::load_views(path, pictures.size, pictures.crops))).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut waiting: Vec<(&Path, Vec<u8>)> = Vec::new();
+        for (path, views) in decoded {
+            match views {
+                Err(cause) => {
+                    seen.skipped += 1;
+                    bar.suspend(|| cause.print());
+                    bar.inc(pictures.crops as u64 + 1);
+                }
+                Ok(views) => {
+                    seen.images += 1;
+                    waiting.extend(views.into_iter().map(|view| (path.as_path(), view)));
+                }
+            }
+            let whole = waiting.len() / processors * processors;
+            let ready: Vec<_> = waiting.drain(..whole).collect();
+            for together in ready.chunks(processors) {
+                side_by_side(together, bar, &work, &mut take)?;
+            }
+        }
+        side_by_side(&waiting, bar, &work, &mut take)
+    })?;
+    Ok(seen)
+}
+
+/// One thread for each picture.
+fn side_by_side<T: Send>(
+    pictures: &[(&Path, Vec<u8>)],
+    bar: &ProgressBar,
+    work: &(impl Fn(&[u8]) -> Result<T> + Sync),
+    take: &mut impl FnMut(T),
+) -> Result {
+    std::thread::scope(|scope| {
+        let started: Vec<_> = pictures.iter().map(|(path, pixels)| (path, scope.spawn(move || work(pixels)))).collect();
+        for (path, thread) in started {
+            let made = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            take(made.map_err(|error| named(error, path))?);
+            bar.inc(1);
+        }
+        Ok(())
+    })
+}
+
+fn named(error: CliError, path: &Path) -> CliError {
+    match error {
+        CliError::Message { message, help } => {
+            CliError::Message { message: format!("{}: {message}", path.display()), help }
+        }
+        other => other,
+    }
+}
