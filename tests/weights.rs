@@ -4,7 +4,7 @@
 mod common;
 
 use common::{bits, isas, random_image, random_weights};
-use mbvc::{Conventions, Isa, IsaError, ModelError, PackError, PackedError, Padding, Precision, Weights};
+use mbvc::{Conventions, Dtype, Isa, IsaError, ModelError, PackError, PackedError, Padding, Precision, Weights};
 
 mbvc::mobilenet_v2!("specs/tiny.yaml");
 mbvc::mobilenet_v2!("specs/tiny.yaml", name = OtherFusion, fusion = "none");
@@ -19,7 +19,7 @@ fn changed(
     change: impl Fn(&'static str, Vec<usize>) -> Option<(&'static str, Vec<usize>)>,
 ) -> Weights {
     let tensors = TinyNet::INFO.parameters.iter().filter_map(|p| change(p.name, p.shape.to_vec())).collect::<Vec<_>>();
-    let tensors = tensors.iter().map(|(name, shape)| (*name, &shape[..]));
+    let tensors = tensors.iter().map(|(name, shape)| (*name, Dtype::F32, &shape[..]));
     Weights::random(tensors, conventions, 1).expect("names stand once")
 }
 
