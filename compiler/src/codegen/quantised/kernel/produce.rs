@@ -131,14 +131,16 @@ impl Produce {
                 rests(list, self.quads, row, self.nv, dots(quote!(k * 4)))
             });
             let dots = dots(at);
-            let products = repeat(
-                "k",
-                self.quads,
-                quote! {
-                    let v = [#(weights(w, #weights)),*];
-                    #dots
-                },
-            );
+            let step = quote! {
+                let v = [#(weights(w, #weights)),*];
+                #dots
+            };
+            let quads = lit(self.quads);
+            let products = match self.runs {
+                1 => repeat("k", self.quads, step),
+                // Short runs would be unrolled whole, their products ordered by weight, and sums kept on the stack.
+                _ => quote!(for k in 0..rt::unseen(#quads) { #step }),
+            };
             quote!(#products #rest)
         });
         let columns = (0..self.nv).map(|n| {
