@@ -141,6 +141,7 @@ impl fmt::Display for Line<'_> {
                 Order::Pixels => {}
                 Order::RowQuads { .. } => f.write_str(" row quads")?,
                 Order::ChannelQuads => f.write_str(" channel quads")?,
+                Order::PixelQuads { .. } => f.write_str(" pixel quads")?,
             }
             f.write_str("]")?;
         }

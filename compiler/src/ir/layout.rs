@@ -33,6 +33,12 @@ pub enum Order {
     },
     /// `[channel / 4][row][column][channel % 4]`, with room for three more pixels; for a pointwise convolution.
     ChannelQuads,
+    /// `[vector of channels][row][column / 4][channel / 4 in the vector][column % 4][channel % 4]`: the same, where rows are
+    /// of whole quads of pixels and so need no room between planes.
+    PixelQuads {
+        /// Channels of a vector.
+        lanes: usize,
+    },
 }
 
 /// Neighbours in the orders of quads.
@@ -70,7 +76,9 @@ impl Layout {
     /// Elements from one channel group to the next.
     pub fn group_stride(&self, shape: Shape) -> usize {
         match self.order {
-            Order::Pixels | Order::RowQuads { .. } => self.row_stride(shape) * self.stored_rows(shape),
+            Order::Pixels | Order::RowQuads { .. } | Order::PixelQuads { .. } => {
+                self.row_stride(shape) * self.stored_rows(shape)
+            }
             Order::ChannelQuads => self.plane(shape) * self.group / QUAD,
         }
     }
@@ -113,6 +121,12 @@ impl Layout {
                         + column * next
                         + channel % lanes * QUAD
                         + row % QUAD
+                }
+                Order::PixelQuads { lanes } => {
+                    let pixel = row * (self.row_stride(shape) / self.group) + column;
+                    let pixels = self.row_stride(shape) / self.group * self.stored_rows(shape);
+                    let quads = pixel / QUAD * QUAD * lanes + channel % lanes / QUAD * QUAD * QUAD;
+                    channel / lanes * pixels * lanes + quads + pixel % QUAD * QUAD + channel % QUAD
                 }
                 Order::ChannelQuads => {
                     let pixel = row * (self.row_stride(shape) / self.group) + column;

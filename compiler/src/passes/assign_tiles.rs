@@ -32,7 +32,7 @@ pub fn assign_tiles(graph: &mut Graph, numerics: Numerics, batch: usize, isa: Is
                 let looks = op.window().is_some_and(|window| !window.is_point());
                 let pixels = if looks { shape.width } else { shape.pixels() };
                 node.tile =
-                    Some(stream_quads::product(isa, pixels, output.shape.channels, stream_quads::quads(op, input)));
+                    Some(stream_quads::product(isa, pixels, 1, output.shape.channels, stream_quads::quads(op, input)));
             }
             Op::Fused(fused) => stages(fused, input, fast, isa),
             op => {

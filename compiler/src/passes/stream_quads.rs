@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! expand      -> [group][row / 4][vector][column][lane][row % 4]   a ring of two row quads
-//! depthwise   -> [channel / 4][row][column][channel % 4]           the rows that a new row quad completes
+//! depthwise   -> [channel / 4][row][column][channel % 4]           the rows that a new row quad completes; where these
+//!                                                                  are of whole quads, pixels come in quads too
 //! projection  -> NHWC
 //! ```
 //!
@@ -44,17 +45,21 @@ pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa) {
         ..Layout::nhwc(nv * lanes)
     };
     stages[producer].tile = Some(gemm(mr, nv));
-    stages[at].tensor.layout = Layout { ring: Some(rows), order: Order::ChannelQuads, ..Layout::nhwc(vectors * lanes) };
+    let in_quads = output.width.is_multiple_of(QUAD);
+    let order = if in_quads { Order::PixelQuads { lanes } } else { Order::ChannelQuads };
+    stages[at].tensor.layout = Layout { ring: Some(rows), order, ..Layout::nhwc(vectors * lanes) };
     stages[at].tile = Some(Tile::Depthwise(DepthwiseTile { rows: 2 / window.stride[0].min(2), cols: COLUMNS }));
     if let Some(project) = stages.get_mut(at + 1) {
         let channels = project.tensor.shape.channels;
-        project.tile = Some(product(isa, rows * output.width, channels, vectors * lanes / QUAD));
+        let unit = if in_quads { QUAD } else { 1 };
+        project.tile = Some(product(isa, rows * output.width, unit, channels, vectors * lanes / QUAD));
     }
 }
 
-/// The tile of a convolution of pixels that follow each other, or of the classifier.
-pub fn product(isa: Isa, pixels: usize, channels: usize, k: usize) -> Tile {
-    let (mr, nv) = cost::product_tile(isa, pixels, split(isa, channels).0.max(1), k);
+/// The tile of a convolution of pixels that follow each other, or of the classifier; its pixels are a multiple of
+/// `unit`.
+pub fn product(isa: Isa, pixels: usize, unit: usize, channels: usize, k: usize) -> Tile {
+    let (mr, nv) = cost::product_tile(isa, pixels, unit, split(isa, channels).0.max(1), k);
     gemm(mr, nv)
 }
 

@@ -8,7 +8,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 
 use super::cost::{QUAD, widest};
-use super::kernel::{Depthwise, Ending, Finish, Interleave, Produce, Product};
+use super::kernel::{Activations, Depthwise, Ending, Finish, Interleave, Produce, Product};
 use super::phases::{Phase, Work, phases};
 use super::plan::{PackedLayer, Plan};
 use crate::codegen::isa::Isa;
@@ -361,11 +361,12 @@ impl Block<'_> {
         let out = self.depthwise.tensor;
         let [_, vector] = layout.column_strides(shape, self.lanes);
         let vectors = layout.group / self.lanes;
-        let plane = out.layout.plane(out.shape);
+        let plane = matches!(out.layout.order, Order::ChannelQuads).then(|| out.layout.plane(out.shape));
+        let c_vector = self.spatial_vector();
         let packed = Depthwise::packed(self.isa, self.rest);
         let [at, stride, header] = [self.depthwise_layer.at, vectors * packed, self.depthwise_layer.header].map(lit);
-        let group = lit(layout.group / QUAD * plane);
-        let row = lit(out.shape.width * QUAD);
+        let group = lit(vectors * c_vector);
+        let row = lit(out.shape.width * if plane.is_some() { QUAD } else { self.lanes });
         let (here, above) = (self.slot(quote!(quad % 2)), self.slot(quote!((quad + 1) % 2)));
         let Work { between, within, .. } = phase.work;
         let base = if self.is_whole() { self.done(phase) } else { quote!(0) };
@@ -383,6 +384,7 @@ impl Block<'_> {
                     cols: out.shape.width,
                     vectors,
                     a_vector: vector,
+                    c_vector,
                     c_plane: plane,
                     finish,
                     rest: self.rest,
@@ -401,6 +403,12 @@ impl Block<'_> {
         quote!(#(#calls)*)
     }
 
+    /// Bytes from a vector of the depthwise's channels to the next.
+    fn spatial_vector(&self) -> usize {
+        let Tensor { shape, layout, .. } = self.depthwise.tensor;
+        layout.group_stride(shape) / (layout.group / self.lanes)
+    }
+
     /// The calls of one kind of kernels or the other, as the layer needs.
     fn either(&self, role: &str, calls: &mut dyn FnMut(Finish) -> TokenStream) -> TokenStream {
         let general = calls(Finish::General);
@@ -415,7 +423,12 @@ impl Block<'_> {
     fn project(&self, rows: usize, first: &TokenStream, kernels: &mut Vec<Kernel>) -> TokenStream {
         let (input, output) = (self.depthwise.tensor, self.project.tensor);
         let (Some(Tile::Gemm(tile)), true) = (self.project.tile, rows > 0) else { return quote!() };
-        let plane = input.layout.plane(input.shape);
+        let a = match input.layout.order {
+            Order::PixelQuads { lanes } => {
+                Activations::PixelQuads { vector: self.spatial_vector(), quads: lanes / QUAD }
+            }
+            _ => Activations::Apart { pixel: QUAD, quad: input.layout.plane(input.shape) },
+        };
         let residual = self.project.op.epilogue().residual;
         let row = lit(output.layout.row_stride(output.shape));
         let header = lit(self.project_layer.header);
@@ -425,8 +438,7 @@ impl Block<'_> {
                 runs: 1,
                 k: input.layout.group / QUAD,
                 pixels: rows * output.shape.width,
-                a_pixel: QUAD,
-                a_quad: plane,
+                a,
                 c_pixel: output.shape.channels,
                 mr: tile.mr,
                 half: panels.half,
@@ -497,7 +509,8 @@ pub fn product_calls(
     let lanes = base.lanes();
     let width = panels.vectors * lanes;
     // A form of few vectors can have more pixels.
-    let mr = base.mr.max(widest(base.isa, panels.vectors)).min(base.pixels);
+    let unit = base.a.unit();
+    let mr = base.mr.max(widest(base.isa, panels.vectors) / unit * unit).min(base.pixels);
     let mut one = |last: usize, weights: TokenStream, channel: TokenStream| {
         let kernel = Product { last, mr, ..*base }.kernel();
         let tokens = call(&kernel.ident(), weights, channel);

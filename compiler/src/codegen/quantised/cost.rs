@@ -27,41 +27,45 @@ pub fn widest(isa: Isa, nv: usize) -> usize {
     (1..=isa.registers()).take_while(|mr| registers(isa, mr * nv, nv) <= isa.registers()).last().unwrap_or(1)
 }
 
-/// The cheapest `(mr, nv)` for `pixels` pixels in a row by `vectors` of channels, where `rows` rows are made at once.
+/// The cheapest `(mr, nv)` for `pixels` pixels in a row by `vectors` of channels, where `rows` rows are made at once and
+/// pixels come in multiples of `unit`.
 fn best(
     isa: Isa,
-    rows: usize,
+    [rows, unit]: [usize; 2],
     pixels: usize,
     vectors: usize,
     k: usize,
     allowed: impl Fn(usize) -> bool,
 ) -> (usize, usize) {
+    // Rows are packed together, which takes a register more.
+    let spare = usize::from(rows > 1);
+    let fits = |mr: usize, nv| registers(isa, rows * mr * nv, nv) + spare <= isa.registers();
     (1..=vectors.min(isa.registers() / 2))
         .filter(|nv| allowed(*nv))
         .filter_map(|nv| {
-            // Rows are packed together, which takes a register more.
-            let spare = usize::from(rows > 1);
-            let fits = |mr: &usize| registers(isa, rows * mr * nv, nv) + spare <= isa.registers();
-            let mr = (1..=pixels).take_while(fits).last()?;
-            let panel =
-                |nv| -> usize { near_equal(pixels, mr).iter().map(|(mr, count)| count * tile(rows * mr, nv, k)).sum() };
+            let mr = (1..=pixels / unit).map(|units| units * unit).take_while(|mr| fits(*mr, nv)).last()?;
+            let panel = |nv| -> usize {
+                let tiles = near_equal(pixels / unit, mr / unit);
+                tiles.iter().map(|(units, count)| count * tile(rows * units * unit, nv, k)).sum()
+            };
             let rest = vectors % nv;
             let cost = vectors / nv * panel(nv) + if rest > 0 { panel(rest) } else { 0 };
             Some((cost, nv, mr))
         })
         .min()
-        .map_or((1, 1), |(_, nv, mr)| (mr, nv))
+        .map_or((unit, 1), |(_, nv, mr)| (mr, nv))
 }
 
-/// The tile of a product whose pixels follow each other: `mr` pixels by `nv` vectors; `k` quads deep.
-pub fn product_tile(isa: Isa, pixels: usize, vectors: usize, k: usize) -> (usize, usize) {
-    best(isa, 1, pixels, vectors, k, |_| true)
+/// The tile of a product whose pixels follow each other: `mr` pixels, a multiple of `unit`, by `nv` vectors; `k` quads
+/// deep.
+pub fn product_tile(isa: Isa, pixels: usize, unit: usize, vectors: usize, k: usize) -> (usize, usize) {
+    best(isa, [1, unit], pixels, vectors, k, |_| true)
 }
 
 /// The tile of a product that makes row quads, `width` pixels wide: `mr` pixels of four rows by `nv` vectors, which are
 /// a channel group.
 pub fn quad_tile(isa: Isa, width: usize, vectors: usize, k: usize) -> (usize, usize) {
-    best(isa, QUAD, width, vectors, k, |nv| vectors.is_multiple_of(nv))
+    best(isa, [QUAD, 1], width, vectors, k, |nv| vectors.is_multiple_of(nv))
 }
 
 #[cfg(test)]
@@ -72,11 +76,12 @@ mod tests {
     #[test]
     fn tiles_fill_the_register_file() {
         assert_eq!(quad_tile(Isa::Avx512Vnni, 28, 12, 8), (2, 3));
-        assert_eq!(product_tile(Isa::Avx512Vnni, 56, 2, 36), (14, 2));
-        assert!(product_tile(Isa::Avx512Vnni, 1, 63, 320).1 >= 4, "one pixel needs enough sums to hide the latency");
+        assert_eq!(product_tile(Isa::Avx512Vnni, 56, 1, 2, 36), (14, 2));
+        assert_eq!(product_tile(Isa::Avx512Vnni, 112, 4, 2, 48), (12, 2));
+        assert!(product_tile(Isa::Avx512Vnni, 1, 1, 63, 320).1 >= 4, "one pixel needs enough sums to hide the latency");
         for isa in Isa::of(Precision::Int8).iter().copied() {
             for vectors in 1..20 {
-                let (mr, nv) = product_tile(isa, 49, vectors, 64);
+                let (mr, nv) = product_tile(isa, 49, 1, vectors, 64);
                 assert!(registers(isa, mr * nv, nv) <= isa.registers());
                 let (mr, nv) = quad_tile(isa, 14, vectors, 16);
                 assert!(vectors.is_multiple_of(nv) && registers(isa, QUAD * mr * nv, nv) <= isa.registers().max(7));

@@ -124,7 +124,7 @@ impl Plan {
                 let [runs, kw] = conv.window.kernel;
                 let run = kw * layer.input.shape.channels;
                 let quads = match layer.input.layout.order {
-                    Order::ChannelQuads => layer.input.layout.group / 4,
+                    Order::ChannelQuads | Order::PixelQuads { .. } => layer.input.layout.group / 4,
                     _ => run.div_ceil(4),
                 };
                 let at = self.dense(layer, Taps { runs, run, quads }, tile.nv);

@@ -5,7 +5,7 @@ use quote::quote;
 
 use super::block::product_calls;
 use super::cost::QUAD;
-use super::kernel::{Ending, Finish, Product};
+use super::kernel::{Activations, Ending, Finish, Product};
 use super::plan::Plan;
 use crate::codegen::kernel::{Kernel, affine, lit, repeat, sum};
 use crate::codegen::step::{Code, Context, note, parts_of, place};
@@ -54,8 +54,7 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
                 runs: kh,
                 k: (kw * from.channels).div_ceil(QUAD),
                 pixels,
-                a_pixel: window.stride[1] * from.channels,
-                a_quad: QUAD,
+                a: Activations::Apart { pixel: window.stride[1] * from.channels, quad: QUAD },
                 c_pixel: channels,
                 mr: tile.mr,
                 half: panels.half,

@@ -140,6 +140,12 @@ pub fn store_planes(to: &mut Dst<'_, u8>, at: usize, plane: usize, packed: Packe
     }
 }
 
+/// Writes a quad of pixels: of all channels, four by four.
+#[inline(always)]
+pub fn store_packed(to: &mut Dst<'_, u8>, at: usize, packed: Packed) {
+    store_planes(to, at, 0, packed);
+}
+
 /// Writes the first `CHANNELS` lanes of the first `PIXELS` pixels, which lie `pixel` bytes apart.
 #[inline(always)]
 pub fn store_pixels<const PIXELS: usize, const CHANNELS: usize>(

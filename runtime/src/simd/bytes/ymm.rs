@@ -148,6 +148,14 @@ macro_rules! ymm {
             put(1, _mm256_extracti128_si256::<1>(packed));
         }
 
+        /// Writes a quad of pixels: of all channels, four by four.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn store_packed(to: &mut Dst<'_, u8>, at: usize, packed: Packed) {
+            // SAFETY: as in `vector`.
+            unsafe { _mm256_storeu_si256(to.address(at, 32).cast(), packed) }
+        }
+
         /// Writes the first `CHANNELS` lanes of the first `PIXELS` pixels, which lie `pixel` bytes apart.
         #[inline]
         #[target_feature(enable = $features)]

@@ -155,6 +155,14 @@ macro_rules! zmm {
             put(3, _mm512_extracti32x4_epi32::<3>(packed));
         }
 
+        /// Writes a quad of pixels: of all channels, four by four.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn store_packed(to: &mut Dst<'_, u8>, at: usize, packed: Packed) {
+            // SAFETY: as in `vector`.
+            unsafe { _mm512_storeu_si512(to.address(at, 64).cast(), packed) }
+        }
+
         /// Writes the first `CHANNELS` lanes of the first `PIXELS` pixels, which lie `pixel` bytes apart.
         #[inline]
         #[target_feature(enable = $features)]

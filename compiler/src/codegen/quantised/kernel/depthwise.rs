@@ -33,9 +33,12 @@ pub struct Depthwise {
     pub cols: usize,
     /// Vectors of channels.
     pub vectors: usize,
-    /// Bytes from a vector to the next, and from four channels of the output to the next four.
+    /// Bytes from a vector to the next, of input and output.
     pub a_vector: usize,
-    pub c_plane: usize,
+    pub c_vector: usize,
+    /// Bytes from four channels of the output to the next four; `None` where pixels come in quads, with all channels of
+    /// a vector.
+    pub c_plane: Option<usize>,
     pub finish: Finish,
     /// Whether weights have rests.
     pub rest: bool,
@@ -46,6 +49,11 @@ impl Depthwise {
     pub fn packed(isa: Isa, rest: bool) -> usize {
         let all = Self::all_weights(isa);
         isa.lanes() * 8 + all + if rest { REST_COUNT + ROWS * all } else { 0 }
+    }
+
+    /// Bytes from an output pixel to the next; of a quad of pixels, a quarter of it.
+    fn c_pixel(&self) -> usize {
+        if self.c_plane.is_some() { QUAD } else { self.isa.lanes() }
     }
 
     fn all_weights(isa: Isa) -> usize {
@@ -59,10 +67,13 @@ impl Depthwise {
     }
 
     fn name(&self) -> String {
-        let Self { stride, rows, cols, vectors, a_vector, c_plane, .. } = *self;
+        let Self { stride, rows, cols, vectors, a_vector, c_vector, .. } = *self;
+        let order = if self.c_plane.is_some() { "" } else { "q" };
         let (channels, finish, isa) = (vectors * self.isa.lanes(), self.finish.name(), self.isa.name());
         let place = if self.between { "_between" } else { "" };
-        format!("u8_dw3x3s{stride}{finish}{place}_{rows}x{QUAD}_ch{channels}_px{cols}_a{a_vector}_c{c_plane}__{isa}")
+        format!(
+            "u8_dw3x3s{stride}{finish}{place}_{rows}x{QUAD}_ch{channels}_px{cols}_a{a_vector}_c{c_vector}{order}__{isa}"
+        )
     }
 
     pub fn kernel(&self) -> Kernel {
@@ -119,7 +130,7 @@ impl Depthwise {
             affine(first * pixel, &[("vector", vector, self.vectors), ("tile", cols * pixel, count)])
         };
         let from = offset(self.a_vector, self.stride * column);
-        let to = offset(self.c_plane * self.isa.lanes() / QUAD, QUAD);
+        let to = offset(self.c_vector, self.c_pixel());
         let above = self.between.then(|| quote!(let above = above.at(#from);));
         let tile = self.tile(cols);
         let body = quote! {
@@ -156,8 +167,11 @@ impl Depthwise {
                     if pixel < cols { self.finish.steps(quote!(#sum), quote!(s)) } else { quote!(none()) }
                 })
                 .collect();
-            let (at, plane, packed) = (lit(row * self.cols * QUAD), lit(self.c_plane), self.finish.pack(&steps));
-            quote!(store_planes(&mut c, #at, #plane, #packed);)
+            let (at, packed) = (lit(row * self.cols * self.c_pixel()), self.finish.pack(&steps));
+            match self.c_plane.map(lit) {
+                Some(plane) => quote!(store_planes(&mut c, #at, #plane, #packed);),
+                None => quote!(store_packed(&mut c, #at, #packed);),
+            }
         });
         quote!(#(#inputs)* #(#sums)* #rest #(#rows)*)
     }

@@ -8,7 +8,7 @@ mod product;
 pub use depthwise::Depthwise;
 pub use interleave::Interleave;
 pub use produce::Produce;
-pub use product::{Ending, Product};
+pub use product::{Activations, Ending, Product};
 
 use mbvc_runtime::quantised::rest::list_bytes;
 use proc_macro2::TokenStream;

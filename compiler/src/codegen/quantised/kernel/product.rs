@@ -19,9 +19,7 @@ pub struct Product {
     pub runs: usize,
     pub k: usize,
     pub pixels: usize,
-    /// Bytes from a pixel to the next, and from a quad to the next.
-    pub a_pixel: usize,
-    pub a_quad: usize,
+    pub a: Activations,
     /// Bytes from an output pixel to the next.
     pub c_pixel: usize,
     /// Whether vectors are of half the width.
@@ -35,6 +33,62 @@ pub struct Product {
     pub ending: Ending,
     /// Whether weights have rests.
     pub rest: bool,
+}
+
+/// Where the activations of a product lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activations {
+    /// Bytes from a pixel to the next, and from a quad of channels to the next.
+    Apart { pixel: usize, quad: usize },
+    /// Pixels in quads: `[vector of channels][pixel / 4][quad of channels][pixel % 4]`, with so many bytes from a vector
+    /// to the next, and so many quads of channels in one.
+    PixelQuads { vector: usize, quads: usize },
+}
+
+impl Activations {
+    /// The fewest pixels that a tile can have.
+    pub fn unit(self) -> usize {
+        match self {
+            Self::Apart { .. } => 1,
+            Self::PixelQuads { .. } => QUAD,
+        }
+    }
+
+    /// Bytes from a tile's pixels to those of a tile a pixel further, which is a whole unit.
+    fn pixel(self) -> usize {
+        match self {
+            Self::Apart { pixel, .. } => pixel,
+            Self::PixelQuads { quads, .. } => quads * QUAD,
+        }
+    }
+
+    /// Where pixel `P` of a tile lies.
+    fn pixel_in_tile(self) -> TokenStream {
+        match self {
+            Self::Apart { pixel, .. } => {
+                let pixel = lit(pixel);
+                quote!(P * #pixel)
+            }
+            Self::PixelQuads { quads, .. } => {
+                let quad = lit(quads * QUAD * QUAD);
+                quote!(P / 4 * #quad + P % 4 * 4)
+            }
+        }
+    }
+
+    /// Where quad `k` of channels lies, one that is known only when the kernel runs.
+    fn any_quad(self) -> TokenStream {
+        match self {
+            Self::Apart { quad, .. } => {
+                let quad = lit(quad);
+                quote!(k * #quad)
+            }
+            Self::PixelQuads { vector, quads } => {
+                let [vector, quads, next] = [vector, quads, QUAD * QUAD].map(lit);
+                quote!(k / #quads * #vector + k % #quads * #next)
+            }
+        }
+    }
 }
 
 /// What becomes of results.
@@ -54,7 +108,11 @@ impl Product {
     }
 
     fn name(&self) -> String {
-        let Self { pixels, a_pixel, a_quad, c_pixel, mr, nv, .. } = *self;
+        let Self { pixels, c_pixel, mr, nv, .. } = *self;
+        let a = match self.a {
+            Activations::Apart { pixel, quad } => format!("a{pixel}q{quad}"),
+            Activations::PixelQuads { vector, .. } => format!("a{vector}q"),
+        };
         let ending = match self.ending {
             Ending::Store => "",
             Ending::Add => "_add",
@@ -63,7 +121,7 @@ impl Product {
         let (channels, k) = ((nv - 1) * self.lanes() + self.last, self.runs * self.k * QUAD);
         let family = if self.runs == 1 { "pw".to_owned() } else { format!("conv{0}x{0}", self.runs) };
         let (finish, isa) = (self.finish.name(), self.isa.name());
-        format!("u8_{family}{finish}{ending}_{mr}x{channels}_k{k}_px{pixels}_a{a_pixel}q{a_quad}_c{c_pixel}__{isa}")
+        format!("u8_{family}{finish}{ending}_{mr}x{channels}_k{k}_px{pixels}_{a}_c{c_pixel}__{isa}")
     }
 
     pub fn kernel(&self) -> Kernel {
@@ -82,7 +140,9 @@ impl Product {
             quote!(use rt::simd::bytes::#module::half::*;)
         });
         let mut first = 0;
-        let nests = near_equal(self.pixels, self.mr).into_iter().map(|(pixels, count)| {
+        let unit = self.a.unit();
+        let nests = near_equal(self.pixels / unit, self.mr / unit).into_iter().map(|(units, count)| {
+            let pixels = units * unit;
             let nest = self.nest(first, pixels, count);
             first += pixels * count;
             nest
@@ -117,7 +177,7 @@ impl Product {
     /// `count` tiles of `pixels` pixels from pixel `first`.
     fn nest(&self, first: usize, pixels: usize, count: usize) -> TokenStream {
         let offset = |pixel: usize| affine(first * pixel, &[("tile", pixels * pixel, count)]);
-        let (from, to) = (offset(self.a_pixel), offset(self.c_pixel));
+        let (from, to) = (offset(self.a.pixel()), offset(self.c_pixel));
         let (tile, runs) = (self.tile(pixels), (0..self.runs).map(lit));
         let out = (self.ending != Ending::Pool).then(|| quote!(let mut c = c.at(#to);));
         let residual = (self.ending == Ending::Add).then(|| quote!(let r = r.at(#to);));
@@ -140,34 +200,47 @@ impl Product {
         let vector = self.isa.dot_weights(lanes);
         let index: Vec<_> = (0..self.nv).map(lit).collect();
         let bias = (0..self.nv).map(|n| lit(n * lanes * 4));
-        let (a_pixel, row) = (lit(self.a_pixel), self.nv * vector);
+        let (pixel, row) = (self.a.pixel_in_tile(), self.nv * vector);
         let products = (0..self.runs).map(|run| {
             let run_lit = lit(run);
             let dots = |at: TokenStream| {
                 unroll(
                     pixels,
                     quote! {
-                        let x = broadcast(a[#run_lit], P * #a_pixel + #at);
+                        let x = broadcast(a[#run_lit], #pixel + #at);
                         #(sums[P][#index] = dot(x, v[#index], sums[P][#index]);)*
                     },
                 )
             };
             let first = width * 8 + run * self.k * row;
-            let weights = (0..self.nv).map(|n| affine(first + n * vector, &[("k", row, self.k)]));
             let rest = self.rest.then(|| {
                 let list = width * 8 + self.runs * self.k * row + run * rest_bytes(true, self.k, row);
-                let quad = lit(self.a_quad);
-                rests(list, self.k, row, self.nv, dots(quote!(k * #quad)))
+                rests(list, self.k, row, self.nv, dots(self.a.any_quad()))
             });
-            let dots = dots(affine(0, &[("k", self.a_quad, self.k)]));
-            let products = repeat(
-                "k",
-                self.k,
+            // Quad `inner` of the loop's turn: all of a vector's, or one.
+            let step = |inner: usize, turn: &str, inners: usize, turns: usize, at: TokenStream| {
+                let terms = [(turn, inners * row, turns)];
+                let weights = (0..self.nv).map(|n| affine(first + inner * row + n * vector, &terms));
+                let dots = dots(at);
                 quote! {
                     let v = [#(weights(w, #weights)),*];
                     #dots
-                },
-            );
+                }
+            };
+            let products = match self.a {
+                Activations::Apart { quad, .. } => {
+                    repeat("k", self.k, step(0, "k", 1, self.k, affine(0, &[("k", quad, self.k)])))
+                }
+                Activations::PixelQuads { vector, quads } => {
+                    let turns = self.k / quads;
+                    let steps = (0..quads).map(|inner| {
+                        let at = affine(inner * QUAD * QUAD, &[("vector", vector, turns)]);
+                        let step = step(inner, "vector", quads, turns, at);
+                        quote!({ #step })
+                    });
+                    repeat("vector", turns, quote!(#(#steps)*))
+                }
+            };
             quote!(#products #rest)
         });
         let ends = (0..self.nv).map(|n| self.end(n, pixels));
