@@ -12,7 +12,8 @@ mod image;
 mbvc::mobilenet_v2!("../../specs/tiny.yaml");
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let parameters = TinyNet::INFO.parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
+    let parameters =
+        TinyNet::INFO.parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
     let weights = Weights::random(parameters, TinyNet::INFO.conventions, 7)?;
     let bytes = TinyNet::packed_bytes_for(Isa::Portable).ok_or("the network has no portable kernels")?;
     let mut memory = vec![0u8; bytes + 63];
