@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use mbvc::{Activation, Conventions, Dtype, Isa, Network, Padding, Precision, Weights};
+use mbvc::{Activation, Conventions, Dtype, Isa, Network, Padding, Weights};
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::ir::{ElementType, Graph, Op};
-use mbvc_compiler::spec::{self, ActivationKind, NetworkSpec, Overrides, PaddingConvention};
+use mbvc_compiler::spec::{self, ActivationKind, NetworkSpec, Overrides, PaddingConvention, Precision, Rounding};
 use mbvc_compiler::{Compiled, Naming, compile};
 use quote::{format_ident, quote};
 
@@ -61,6 +61,12 @@ fn essence(spec: &NetworkSpec) -> NetworkSpec {
     spec.isas.clear();
     spec.scratch_budget = None;
     spec.threads = 1;
+    // There is one of each precision, rounded as is usual for it.
+    if spec.rounding == Rounding::of(spec.precision) {
+        spec.rounding = Rounding::of(Precision::F32);
+    }
+    spec.precision = Precision::F32;
+    spec.precision_place = None;
     spec
 }
 
@@ -79,7 +85,7 @@ pub fn source(path: Option<&Path>, overrides: Overrides) -> Result<Source> {
 
 /// A network that weights can be bound to.
 pub enum Program {
-    BuiltIn(FusionArg),
+    BuiltIn(Precision, FusionArg),
     Foreign(foreign::Program),
 }
 
@@ -107,6 +113,11 @@ pub fn spec_isa(isa: Isa) -> spec::Isa {
     }
 }
 
+/// The fusion levels that there are kernels for.
+pub fn fusion_levels(source: &Source) -> &'static [FusionArg] {
+    if source.spec.precision.is_quantised() { &[FusionArg::Block] } else { &FusionArg::ALL }
+}
+
 /// Finds the network among the built-in ones, or compiles it for `isa` (the processor's best without one).
 ///
 /// # Errors
@@ -120,8 +131,9 @@ pub fn program(source: &Source, fusion: FusionArg, isa: Option<Isa>) -> Result<P
 /// # Errors
 /// As `program`.
 pub fn program_for(source: &Source, fusion: FusionArg, isa: Option<Isa>, threads: Option<usize>) -> Result<Program> {
-    if source.is_built_in() && threads.unwrap_or(source.spec.threads) == 1 {
-        return Ok(Program::BuiltIn(fusion));
+    let precision = source.spec.precision;
+    if source.is_built_in() && fusion_levels(source).contains(&fusion) && threads.unwrap_or(source.spec.threads) == 1 {
+        return Ok(Program::BuiltIn(precision, fusion));
     }
     let isa = self::isa(source, isa)?;
     let compiled = source.compile_for(fusion, &[isa], threads)?;
@@ -153,10 +165,10 @@ impl Program {
     /// All differences between the weights and the network, or the instruction set that is missing.
     pub fn build(&self, weights: &Weights, isa: Option<Isa>) -> Result<Box<dyn Network>> {
         match self {
-            Self::BuiltIn(fusion) => networks::build(*fusion, weights, isa).map_err(|cause| {
+            Self::BuiltIn(precision, fusion) => networks::build(*precision, *fusion, weights, isa).map_err(|cause| {
                 let text = cause.to_string();
                 match cause {
-                    // The types of the three levels have names of their own, which users need not know.
+                    // The types of the levels have names of their own, which users need not know.
                     mbvc::ModelError::Mismatch { network, .. } => {
                         CliError::new(text.replacen(network, "MobileNetV2 of width 1.0 (built in)", 1))
                             .help("name the spec of the weights with --spec FILE")
@@ -218,9 +230,9 @@ pub fn random_weights(source: &Source) -> Result<Weights> {
             PaddingConvention::Symmetric => Padding::Symmetric,
         },
         precision: match spec.precision {
-            spec::Precision::F32 => Precision::F32,
-            spec::Precision::Int8 => Precision::Int8,
-            spec::Precision::Uint8 => Precision::Uint8,
+            Precision::F32 => mbvc::Precision::F32,
+            Precision::Int8 => mbvc::Precision::Int8,
+            Precision::Uint8 => mbvc::Precision::Uint8,
         },
         classes: spec.classes,
     };

@@ -1,6 +1,7 @@
-//! The networks that the command carries: `v2.yaml`, at each fusion level.
+//! The networks that the command carries: `v2.yaml`, at each fusion level, and quantised.
 
 use mbvc::{Isa, ModelError, Network, Weights};
+use mbvc_compiler::spec::Precision;
 
 use crate::options::FusionArg;
 
@@ -11,12 +12,19 @@ pub const SPEC_NAME: &str = "v2.yaml (built in)";
 mbvc::mobilenet_v2!("specs/v2.yaml", name = V2None, fusion = "none");
 mbvc::mobilenet_v2!("specs/v2.yaml", name = V2Relu6, fusion = "relu6");
 mbvc::mobilenet_v2!("specs/v2.yaml", name = V2Block, fusion = "block");
+mbvc::mobilenet_v2!("specs/v2.yaml", name = V2Int8, precision = "int8");
+mbvc::mobilenet_v2!("specs/v2.yaml", name = V2Uint8, precision = "uint8");
 
 /// Binds weights; `isa` names the kernels, `None` takes the processor's best.
 ///
 /// # Errors
 /// If the weights are of another network, or the instruction set is missing.
-pub fn build(fusion: FusionArg, weights: &Weights, isa: Option<Isa>) -> Result<Box<dyn Network>, ModelError> {
+pub fn build(
+    precision: Precision,
+    fusion: FusionArg,
+    weights: &Weights,
+    isa: Option<Isa>,
+) -> Result<Box<dyn Network>, ModelError> {
     macro_rules! build {
         ($network:ident) => {
             Box::new(match isa {
@@ -25,9 +33,11 @@ pub fn build(fusion: FusionArg, weights: &Weights, isa: Option<Isa>) -> Result<B
             })
         };
     }
-    Ok(match fusion {
-        FusionArg::None => build!(V2None),
-        FusionArg::Relu6 => build!(V2Relu6),
-        FusionArg::Block => build!(V2Block),
+    Ok(match (precision, fusion) {
+        (Precision::F32, FusionArg::None) => build!(V2None),
+        (Precision::F32, FusionArg::Relu6) => build!(V2Relu6),
+        (Precision::F32, FusionArg::Block) => build!(V2Block),
+        (Precision::Int8, _) => build!(V2Int8),
+        (Precision::Uint8, _) => build!(V2Uint8),
     })
 }

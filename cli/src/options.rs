@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mbvc::Isa;
+use mbvc::{Isa, Weights};
 use mbvc_compiler::spec::{Fusion, Overrides, Words};
 
 /// The EXAMPLES section of a command's help.
@@ -33,6 +33,18 @@ pub struct SpecOption {
     pub overrides: OverrideArgs,
 }
 
+impl SpecOption {
+    /// The values in place of the spec's. The built-in spec has the precision of the weights that it is to run, if no
+    /// other is asked for.
+    pub fn overrides_for(&self, weights: Option<&Weights>) -> Overrides {
+        let mut overrides = self.overrides.overrides();
+        if let Some(weights) = weights.filter(|_| self.spec.is_none() && self.overrides.precision.is_none()) {
+            overrides.set("precision", weights.conventions().precision.word());
+        }
+        overrides
+    }
+}
+
 /// Values in place of the spec's own.
 #[derive(clap::Args)]
 #[command(next_help_heading = "In place of the spec's values")]
@@ -46,6 +58,9 @@ pub struct OverrideArgs {
     /// Number of classes
     #[arg(long, value_name = "N")]
     pub classes: Option<String>,
+    /// Arithmetic: f32, int8 or uint8
+    #[arg(long)]
+    pub precision: Option<String>,
 }
 
 impl OverrideArgs {
@@ -61,6 +76,9 @@ impl OverrideArgs {
         if let Some(classes) = &self.classes {
             overrides.set("classes", classes);
         }
+        if let Some(precision) = &self.precision {
+            overrides.set("precision", precision);
+        }
         overrides
     }
 }
@@ -68,7 +86,12 @@ impl OverrideArgs {
 impl OverrideArgs {
     /// The options as they were given: `--width 0.5`.
     pub fn given(&self) -> String {
-        let options = [("width", &self.width), ("resolution", &self.resolution), ("classes", &self.classes)];
+        let options = [
+            ("width", &self.width),
+            ("resolution", &self.resolution),
+            ("classes", &self.classes),
+            ("precision", &self.precision),
+        ];
         let given = options.iter().filter_map(|(name, value)| Some(format!("--{name} {}", value.as_deref()?)));
         given.collect::<Vec<_>>().join(" ")
     }

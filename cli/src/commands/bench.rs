@@ -28,8 +28,8 @@ pub struct Args {
     /// Weights, as `mbvc import` writes them [default: random ones]
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// Fusion levels, separated by commas
-    #[arg(long, value_enum, value_name = "LEVEL", value_delimiter = ',', default_value = "none,relu6,block")]
+    /// Fusion levels, separated by commas [default: all that there are kernels for]
+    #[arg(long, value_enum, value_name = "LEVEL", value_delimiter = ',')]
     fusion: Vec<FusionArg>,
     /// Instruction sets, separated by commas [default: the widest that this processor has]
     #[arg(long, value_enum, value_delimiter = ',')]
@@ -70,15 +70,19 @@ struct Row {
 
 pub fn run(args: &Args) -> Result {
     ui::unoptimised();
-    let source = engine::source(args.spec.spec.as_deref(), args.spec.overrides.overrides())?;
+    let trained = args.weights.as_deref().map(|path| engine::weights(Some(path))).transpose()?;
+    let source = engine::source(args.spec.spec.as_deref(), args.spec.overrides_for(trained.as_ref()))?;
     let mut isas: Vec<Option<Isa>> = args.isa.iter().map(|isa| Some(Isa::from(*isa))).collect();
     if isas.is_empty() {
         isas.push(None);
     }
     let mut fusions = args.fusion.clone();
     fusions.dedup();
-    let weights = match &args.weights {
-        Some(path) => engine::weights(Some(path))?,
+    if fusions.is_empty() {
+        fusions = engine::fusion_levels(&source).to_vec();
+    }
+    let weights = match trained {
+        Some(weights) => weights,
         None => engine::random_weights(&source)?,
     };
     let label = args.weights.as_ref().map_or_else(|| "random".to_owned(), |path| path.display().to_string());

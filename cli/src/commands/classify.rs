@@ -66,7 +66,7 @@ struct Prediction<'a> {
 
 pub fn run(args: &Args) -> Result {
     let weights = engine::weights(args.weights.as_deref())?;
-    let source = engine::source(args.spec.spec.as_deref(), args.spec.overrides.overrides())?;
+    let source = engine::source(args.spec.spec.as_deref(), args.spec.overrides_for(Some(&weights)))?;
     let fusion = args.fusion.unwrap_or_else(|| source.spec.fusion.into());
     let paths = files::images(&args.images, args.recursive)?;
     let isa = args.isa.map(Isa::from);

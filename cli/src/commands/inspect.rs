@@ -70,7 +70,7 @@ pub fn run(args: &Args) -> Result {
 /// Packs the weights and looks; `None` for models, and for weights that fit no network that was named.
 fn numerics(args: &Args) -> Result<Option<Numerics>> {
     let Ok(weights) = Weights::open(&args.file) else { return Ok(None) };
-    let source = engine::source(args.spec.spec.as_deref(), args.spec.overrides.overrides())?;
+    let source = engine::source(args.spec.spec.as_deref(), args.spec.overrides_for(Some(&weights)))?;
     let built = engine::program(&source, FusionArg::Block, None).and_then(|program| program.build(&weights, None));
     let network = match built {
         Ok(network) => network,

@@ -102,11 +102,12 @@ impl Total {
 
 pub fn run(args: &Args) -> Result {
     ui::unoptimised();
-    let source = engine::source(args.spec.spec.as_deref(), args.spec.overrides.overrides())?;
+    let trained = args.weights.as_deref().map(|path| engine::weights(Some(path))).transpose()?;
+    let source = engine::source(args.spec.spec.as_deref(), args.spec.overrides_for(trained.as_ref()))?;
     let fusion = args.fusion.unwrap_or_else(|| source.spec.fusion.into());
     let isa = args.isa.map(Isa::from);
-    let weights = match &args.weights {
-        Some(path) => engine::weights(Some(path))?,
+    let weights = match trained {
+        Some(weights) => weights,
         None => engine::random_weights(&source)?,
     };
     let threads = args.threads.map(usize::from);
@@ -118,7 +119,7 @@ pub fn run(args: &Args) -> Result {
         let picture = Roofline {
             title: format!("{} {height}×{width}", source.spec.name),
             subtitle: format!(
-                "{}: {:.2} ms, {:.1} GFLOP/s, {:.0} % of the FMA peak (medians of {} calls)",
+                "{}: {:.2} ms, {:.1} GFLOP/s, {:.0} % of the peak (medians of {} calls)",
                 total.how(),
                 total.us / 1e3,
                 total.gflops,
@@ -302,7 +303,7 @@ fn show(name: &str, network: &dyn Network, rows: &[StepRow], total: &Total) {
     let header = ["step", "µs", "of all", "GFLOP/s", "of peak", "MACs", "bytes"];
     outln!("{}", ui::table(&header, "<>>>>>>", lines));
     outln!(
-        "\n{DIM}FMA peak {:.1} GFLOP/s, reading {} at {:.1} GB/s, both measured in this run{DIM:#}",
+        "\n{DIM}peak of multiply-adds {:.1} GFLOP/s, reading {} at {:.1} GB/s, both measured in this run{DIM:#}",
         total.peak_gflops,
         Bytes(network.packed_bytes()),
         total.read_gb_per_s

@@ -8,7 +8,7 @@ use quote::{format_ident, quote};
 use super::kernel::lit;
 use super::{Naming, Program, batch, module_name, quantised};
 use crate::ir::{Graph, Op, Origin, Shape};
-use crate::spec::{ActivationKind, NetworkSpec, PaddingConvention};
+use crate::spec::{ActivationKind, NetworkSpec, Numerics, PaddingConvention};
 
 /// Everything that `mobilenet_v2!` expands to.
 pub fn items(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenStream {
@@ -382,7 +382,9 @@ fn info(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenStrea
     let bytes = programs.iter().map(|program| program.scratch_bytes).max().unwrap_or(0);
     let scratch = lit(bytes.next_multiple_of(64));
     let embedding = lit(programs.first().map_or(0, |program| program.embedding.len()));
-    let (fusion, numerics) = (spec.fusion.name(), format_ident!("{}", format!("{:?}", spec.numerics)));
+    // Integers have no other.
+    let numerics = if spec.precision.is_quantised() { Numerics::Strict } else { spec.numerics };
+    let (fusion, numerics) = (spec.fusion.name(), format_ident!("{}", format!("{numerics:?}")));
     let activation = match spec.activation {
         ActivationKind::Relu => quote!(Relu),
         ActivationKind::Relu6 => quote!(Relu6),

@@ -76,9 +76,9 @@ head: {{ channels: 1280 }}  # scaled by widths above 1 only
 # The code that is generated. None of it changes which weights fit.
 precision: f32  # or int8, uint8: of weights that were quantised
 numerics: fast  # or strict: the same bits on every machine, instruction set and fusion level
-rounding: even  # for int8 and uint8: xnnpack, as LiteRT computes, or tflite-reference
+# rounding: xnnpack  # of int8 and uint8: as LiteRT computes; or tflite-reference
 fusion: block  # block: streamed inverted residuals; relu6: fused epilogues; none: layer by layer
-isa: [avx512, avx2, neon, portable]  # what to generate kernels for; the machine's best is taken
+isa: all  # what to generate kernels for, or a list such as [avx2, portable]; the machine's best is taken
 threads: 1  # cores that share the work of one call
 batch: 1  # images that share one pass over the classifier's weights, in run_batch
 scratch_budget: none  # or a limit on the working memory, such as 1.3 MB: an error if it is exceeded

@@ -1,7 +1,7 @@
 //! Code of quantised networks: bytes between the image and the logits, dot products of four.
 //!
-//! A fused block is streamed by row quads ([`block`]); head and classifier go over whole values ([`whole`]). What depends
-//! on parameters' values was decided when they were packed ([`plan`]).
+//! A fused block is streamed by row quads; head and classifier go over whole values. What depends
+//! on parameters' values was decided when they were packed.
 
 mod block;
 pub mod cost;
