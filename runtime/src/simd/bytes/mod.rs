@@ -12,8 +12,7 @@
 //! | `Weights` | the four weights that they are multiplied by; `WEIGHTS` bytes where they lie  |
 //! | `Packed`  | four results, from four `Sums`: `[lanes / 4][which of the four][4 lanes]`     |
 
-/// What kernels of bytes see: the numbers that a layer's results are moved and limited by, as [`crate::bytes::Header`] has
-/// them.
+/// The numbers that a layer's results are moved and limited by, as its packed header has them.
 #[derive(Debug, Clone, Copy)]
 pub struct Range<V> {
     pub zero: V,
