@@ -165,37 +165,30 @@ fn check(path: &str, precision: &str, resolution: [usize; 2], info: &NetworkInfo
     }
 }
 
-/// A test for each spec and size, in both precisions.
+/// A test for each spec, size and precision.
 macro_rules! quantised {
-    ($($test:ident: $path:literal, [$height:literal, $width:literal];)*) => { $(
+    ($($test:ident: $path:literal, [$height:literal, $width:literal] in $precision:literal, $number:ty;)*) => { $(
         #[test]
         fn $test() {
-            mbvc::mobilenet_v2!($path, name = Signed, precision = "int8", resolution = [$height, $width]);
-            mbvc::mobilenet_v2!($path, name = Unsigned, precision = "uint8", resolution = [$height, $width]);
-            check($path, "int8", [$height, $width], Signed::INFO, |weights, isa, image, steps| {
+            mbvc::mobilenet_v2!($path, name = Net, precision = $precision, resolution = [$height, $width]);
+            check($path, $precision, [$height, $width], Net::INFO, |weights, isa, image, steps| {
                 let image: [u8; $height * $width * 3] = image.try_into().expect("the network's size");
-                let model = Signed::with_isa(weights, isa).unwrap_or_else(|error| panic!("{error}"));
-                let logits = model.run_with(&mut Signed::scratch(), &image.map(i8::from_byte), &mut *steps);
+                let model = Net::with_isa(weights, isa).unwrap_or_else(|error| panic!("{error}"));
+                let logits = model.run_with(&mut Net::scratch(), &image.map(<$number>::from_byte), &mut *steps);
                 assert_eq!(steps.0.last().map(Vec::as_slice), Some(&logits.map(Integral::to_byte)[..]));
-            });
-            check($path, "uint8", [$height, $width], Unsigned::INFO, |weights, isa, image, steps| {
-                let image: [u8; $height * $width * 3] = image.try_into().expect("the network's size");
-                let model = Unsigned::with_isa(weights, isa).unwrap_or_else(|error| panic!("{error}"));
-                let logits = model.run_with(&mut Unsigned::scratch(), &image, &mut *steps);
-                assert_eq!(steps.0.last().map(Vec::as_slice), Some(&logits[..]));
             });
         }
     )* };
 }
 
 quantised! {
-    same_even: "tests/differential/specs/same.yaml", [32, 32];
-    same_odd: "tests/differential/specs/same.yaml", [33, 27];
-    same_one_pixel: "tests/differential/specs/same.yaml", [1, 1];
-    same_wide: "tests/differential/specs/same.yaml", [60, 225];
-    same_tall: "tests/differential/specs/same.yaml", [71, 6];
-    symmetric_even: "tests/differential/specs/symmetric.yaml", [32, 32];
-    symmetric_odd: "tests/differential/specs/symmetric.yaml", [33, 27];
-    narrow_even: "tests/differential/specs/narrow.yaml", [24, 24];
-    narrow_odd: "tests/differential/specs/narrow.yaml", [25, 129];
+    same_even: "tests/differential/specs/same.yaml", [32, 32] in "int8", i8;
+    same_odd: "tests/differential/specs/same.yaml", [33, 27] in "int8", i8;
+    same_one_pixel: "tests/differential/specs/same.yaml", [1, 1] in "int8", i8;
+    same_wide: "tests/differential/specs/same.yaml", [60, 225] in "int8", i8;
+    same_tall: "tests/differential/specs/same.yaml", [71, 6] in "uint8", u8;
+    symmetric_even: "tests/differential/specs/symmetric.yaml", [32, 32] in "uint8", u8;
+    symmetric_odd: "tests/differential/specs/symmetric.yaml", [33, 27] in "int8", i8;
+    narrow_even: "tests/differential/specs/narrow.yaml", [24, 24] in "uint8", u8;
+    narrow_odd: "tests/differential/specs/narrow.yaml", [25, 129] in "int8", i8;
 }

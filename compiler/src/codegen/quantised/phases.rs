@@ -3,7 +3,13 @@
 //! A row quad is four rows of the depthwise's input, those of its border above counted. When one is made, the windows
 //! that begin in the second half of the quad before it are complete, and those that begin in its own first half.
 
+use std::cmp::Ordering;
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
 use super::cost::QUAD;
+use crate::codegen::kernel::lit;
 use crate::ir::Window;
 
 /// What is done with a row quad.
@@ -32,6 +38,32 @@ pub struct Phase {
     pub work: Work,
     /// Output rows that are complete before.
     pub done: usize,
+}
+
+impl Phase {
+    /// The statements for each of its quads.
+    pub fn repeat(&self, statements: TokenStream) -> TokenStream {
+        let (first, end) = (lit(self.first), lit(self.first + self.count));
+        match self.count {
+            1 => quote!({ #statements }),
+            _ => quote!(for quad in #first..#end { #statements }),
+        }
+    }
+
+    /// What is `at_first` for its first quad, and grows by `step` from one to the next.
+    pub fn linear(&self, step: usize, at_first: usize) -> TokenStream {
+        let (step_lit, before) = (lit(step), step * self.first);
+        let (more, less) = (lit(at_first.saturating_sub(before)), lit(before.saturating_sub(at_first)));
+        match at_first.cmp(&before) {
+            _ if self.count == 1 => {
+                let value = lit(at_first);
+                quote!(#value)
+            }
+            Ordering::Equal => quote!(quad * #step_lit),
+            Ordering::Greater => quote!(quad * #step_lit + #more),
+            Ordering::Less => quote!(quad * #step_lit - #less),
+        }
+    }
 }
 
 /// The phases of a 3x3 depthwise convolution of `height` rows to `output` rows.
