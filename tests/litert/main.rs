@@ -1,0 +1,131 @@
+//! The code of the published quantised networks against LiteRT, run beside it: every block's output, the pool, the logits
+//! and the softmax, bit for bit.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{shared, skip};
+use mbvc::__runtime::quant::{Integer, Softmax};
+use mbvc::__runtime::quantised::Integral;
+use mbvc::{Isa, Observer, Weights};
+use mbvc_compiler::ir::Op;
+use mbvc_compiler::lower::lower;
+use mbvc_import::{Quantisation, read_with};
+
+mbvc::mobilenet_v2!("specs/v2.yaml", name = Signed, precision = "int8");
+mbvc::mobilenet_v2!("specs/v2.yaml", name = Unsigned, precision = "uint8");
+
+const INT8: &str = "models/mobilenet_v2_1.0_224_int8_ptq.tflite";
+const UINT8: &str = "models/mobilenet_v2_1.0_224_uint8_qat.tflite";
+const PIXELS: usize = 224 * 224 * 3;
+
+/// Keeps every step's value.
+#[derive(Default)]
+struct Steps(Vec<Vec<u8>>);
+
+impl Observer for &mut Steps {
+    fn bytes(&mut self, _: usize, output: &[u8]) {
+        self.0.push(output.to_vec());
+    }
+}
+
+/// A call on an image of bytes; the steps, and the softmax.
+type Call = fn(&Weights, Isa, &[u8; PIXELS]) -> (Steps, Vec<u8>);
+
+fn signed(weights: &Weights, isa: Isa, image: &[u8; PIXELS]) -> (Steps, Vec<u8>) {
+    let model = Signed::with_isa(weights, isa).unwrap_or_else(|error| panic!("{error}"));
+    let mut steps = Steps::default();
+    let logits = model.run_with(&mut Signed::scratch(), &image.map(i8::from_byte), &mut steps);
+    let mut softmax = vec![0; logits.len()];
+    let arithmetic = Softmax::new(Integer::Int8, model.edges().logits.scale());
+    arithmetic.apply(logits.iter().map(|logit| i32::from(*logit)), |at, value| softmax[at] = (value as i8).to_byte());
+    (steps, softmax)
+}
+
+fn unsigned(weights: &Weights, isa: Isa, image: &[u8; PIXELS]) -> (Steps, Vec<u8>) {
+    let model = Unsigned::with_isa(weights, isa).unwrap_or_else(|error| panic!("{error}"));
+    let mut steps = Steps::default();
+    let logits = model.run_with(&mut Unsigned::scratch(), image, &mut steps);
+    let mut softmax = vec![0; logits.len()];
+    let arithmetic = Softmax::new(Integer::Uint8, model.edges().logits.scale());
+    arithmetic.apply(logits.iter().map(|logit| i32::from(*logit)), |at, value| softmax[at] = value as u8);
+    (steps, softmax)
+}
+
+/// Compares all images: the photographs, noise, black and white.
+fn compare<T: Integral>(path: &str, call: Call, photographs: &[PathBuf], isas: &[Isa]) {
+    let Some(model) = shared(path) else { return };
+    let python = std::env::var("MBVC_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let imports = Command::new(&python).args(["-c", "import numpy, PIL, ai_edge_litert"]).output();
+    if !imports.is_ok_and(|output| output.status.success()) {
+        return skip(&format!("{python} lacks numpy, PIL or ai_edge_litert"));
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("steps-{}-{}", photographs.len(), path.len()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/compiler/import/tests/litert/reference.py");
+    let ran = Command::new(python)
+        .args([Path::new(script), &folder, Path::new("xnnpack"), &model])
+        .args(photographs)
+        .output();
+    let ran = ran.unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let imported = read_with(&model, None, Quantisation::Keep).unwrap_or_else(|error| panic!("{error}"));
+    let weights = Weights::from_bytes(imported.container.to_bytes()).unwrap();
+    // The values that LiteRT tells, in order: each with its step and its size.
+    let graph = lower(imported.spec());
+    let nodes = graph.order().unwrap().into_iter().map(|id| graph.node(id));
+    let told: Vec<(usize, usize)> = nodes
+        .filter(|node| !matches!(node.op, Op::Input | Op::Activation(_)))
+        .map(|node| (node.origin.step, node.tensor.shape.elements()))
+        .collect();
+    let (names, pixels) = (String::from_utf8(read("names")).unwrap(), read("pixels"));
+    assert_eq!(names.lines().count(), photographs.len() + 3);
+    for (at, (name, image)) in names.lines().zip(pixels.as_chunks::<PIXELS>().0).enumerate() {
+        let values: Vec<u8> = read(&at.to_string()).into_iter().map(|byte| byte ^ T::default().to_byte()).collect();
+        let mut expected: Vec<&[u8]> = Vec::new();
+        let mut rest = &values[..];
+        for (step, size) in &told {
+            let (value, after) = rest.split_at(*size);
+            expected.resize(step + 1, value);
+            expected[*step] = value;
+            rest = after;
+        }
+        for isa in isas.iter().copied().filter(|isa| isa.detect().is_some()) {
+            let (steps, softmax) = call(&weights, isa, image);
+            assert_eq!(steps.0.len(), expected.len());
+            for (step, (found, expected)) in steps.0.iter().zip(&expected).enumerate() {
+                let differing = found.iter().zip(*expected).filter(|(a, b)| a != b).count();
+                assert!(found == expected, "{path}, {isa}, {name}, step {step}: {differing} of {}", expected.len());
+            }
+            assert!(softmax == rest, "{path}, {isa}, {name}: softmax");
+        }
+    }
+}
+
+fn photographs() -> Option<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(shared("images")?).unwrap();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    Some(paths)
+}
+
+const VECTORS: [Isa; 4] = [Isa::Avx2, Isa::Avx512, Isa::AvxVnni, Isa::Avx512Vnni];
+
+#[test]
+fn steps_have_the_bits_of_litert() {
+    let Some(photographs) = photographs() else { return };
+    compare::<i8>(INT8, signed, &photographs[..1], &VECTORS);
+    compare::<u8>(UINT8, unsigned, &photographs[..1], &VECTORS);
+}
+
+#[test]
+#[ignore = "a minute"]
+fn steps_of_all_images_have_the_bits_of_litert() {
+    let Some(photographs) = photographs() else { return };
+    compare::<i8>(INT8, signed, &photographs, &Isa::BYTES);
+    compare::<u8>(UINT8, unsigned, &photographs, &Isa::BYTES);
+}
