@@ -22,14 +22,14 @@ type Build = fn(&Weights, Isa) -> Vec<Box<dyn Network>>;
 
 /// A network for one thread, and for several, on one fusion level.
 macro_rules! teams {
-    ($($name:ident: $path:literal, $fusion:literal, $numerics:literal, [$height:literal, $width:literal], $by:literal;)*) => { $(
+    ($($name:ident: $path:literal, $fusion:literal, $numerics:literal, $precision:literal, [$height:literal, $width:literal], $by:literal;)*) => { $(
         mod $name {
-            mbvc::mobilenet_v2!(pub $path, name = One, threads = 1, fusion = $fusion, numerics = $numerics,
+            mbvc::mobilenet_v2!(pub $path, name = One, threads = 1, fusion = $fusion, numerics = $numerics, precision = $precision,
                 resolution = [$height, $width], width = $by);
-            mbvc::mobilenet_v2!(pub $path, name = Two, threads = 2, fusion = $fusion, numerics = $numerics,
+            mbvc::mobilenet_v2!(pub $path, name = Two, threads = 2, fusion = $fusion, numerics = $numerics, precision = $precision,
                 resolution = [$height, $width], width = $by);
             // More than a small image has rows, or a layer panels; and nothing goes round evenly.
-            mbvc::mobilenet_v2!(pub $path, name = Seven, threads = 7, fusion = $fusion, numerics = $numerics,
+            mbvc::mobilenet_v2!(pub $path, name = Seven, threads = 7, fusion = $fusion, numerics = $numerics, precision = $precision,
                 resolution = [$height, $width], width = $by);
 
             fn build(weights: &mbvc::Weights, isa: mbvc::Isa) -> Vec<Box<dyn mbvc::Network>> {
@@ -49,12 +49,16 @@ macro_rules! teams {
 }
 
 teams! {
-    unfused: "specs/tiny.yaml", "none", "fast", [37, 50], 0.75;
-    epilogues: "specs/tiny.yaml", "relu6", "strict", [37, 50], 0.75;
-    blocks: "specs/tiny.yaml", "block", "strict", [37, 50], 0.75;
-    streamed: "tests/differential/specs/same.yaml", "block", "strict", [60, 225], 1.0;
-    fast: "tests/differential/specs/symmetric.yaml", "block", "fast", [61, 113], 1.4;
-    one_pixel: "tests/differential/specs/same.yaml", "block", "strict", [1, 1], 1.0;
+    unfused: "specs/tiny.yaml", "none", "fast", "f32", [37, 50], 0.75;
+    epilogues: "specs/tiny.yaml", "relu6", "strict", "f32", [37, 50], 0.75;
+    blocks: "specs/tiny.yaml", "block", "strict", "f32", [37, 50], 0.75;
+    streamed: "tests/differential/specs/same.yaml", "block", "strict", "f32", [60, 225], 1.0;
+    fast: "tests/differential/specs/symmetric.yaml", "block", "fast", "f32", [61, 113], 1.4;
+    one_pixel: "tests/differential/specs/same.yaml", "block", "strict", "f32", [1, 1], 1.0;
+    int8: "tests/differential/specs/same.yaml", "block", "strict", "int8", [60, 225], 1.0;
+    int8_padded: "tests/differential/specs/symmetric.yaml", "block", "strict", "int8", [61, 113], 1.4;
+    int8_one_pixel: "tests/differential/specs/same.yaml", "block", "strict", "int8", [1, 1], 1.0;
+    uint8_stem_apart: "tests/differential/specs/narrow.yaml", "block", "strict", "uint8", [45, 130], 1.0;
 }
 
 /// Every step's value, of calls in a scratch full of NaN.
@@ -64,6 +68,10 @@ fn steps(network: &dyn Network, input: &[f32]) -> Vec<Vec<u32>> {
     impl Observer for Steps {
         fn step(&mut self, _: usize, output: &[f32]) {
             self.0.push(bits(output));
+        }
+
+        fn bytes(&mut self, _: usize, output: &[u8]) {
+            self.0.push(output.iter().map(|byte| u32::from(*byte)).collect());
         }
     }
     let info = network.info();

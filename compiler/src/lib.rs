@@ -63,8 +63,6 @@ fn without_kernels(spec: &NetworkSpec) -> Option<Diagnostic> {
         ("`rounding: tflite-reference`", "write `rounding: xnnpack`")
     } else if spec.fusion != Fusion::Block {
         ("less fusion than `block`", "write `fusion: block`")
-    } else if spec.threads > 1 {
-        ("several threads", "write `threads: 1`")
     } else if spec.batch > 1 {
         ("batches", "write `batch: 1`")
     } else {

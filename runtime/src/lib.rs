@@ -53,7 +53,7 @@ pub use pool::{Crew, MOST_WORKERS, helped_calls, set_processors, start_workers, 
 pub use preprocess::{Preprocess, PreprocessError};
 pub use scratch::{Line, Packed, Scratch, bytes_of_floats};
 pub use stream::{Image, Pixels, Zeros, clear_sides, copy_pixels, dst, image_row, is_fast, ring_rows, src};
-pub use team::{Solo, Team, within};
+pub use team::{Solo, Team, clip, within};
 #[cfg(not(feature = "std"))]
 pub use team::{start_workers, together};
 #[cfg(feature = "alloc")]

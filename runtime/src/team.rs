@@ -25,10 +25,10 @@ pub trait Team: Copy {
         index * count / members..(index + 1) * count / members
     }
 
-    /// This member's own `floats` floats of an area that holds as many for each.
+    /// This member's own `count` numbers of an area that holds as many for each.
     #[inline(always)]
-    fn own(self, area: Area<'_>, floats: usize) -> Area<'_> {
-        area.part(self.index() * floats..(self.index() + 1) * floats)
+    fn own<T: Copy + Default>(self, area: Area<'_, T>, count: usize) -> Area<'_, T> {
+        area.part(self.index() * count..(self.index() + 1) * count)
     }
 }
 
@@ -56,6 +56,12 @@ impl Team for Solo {
 pub fn within(share: &Range<usize>, first: usize, count: usize) -> Range<usize> {
     let clip = |at: usize| usize::min(usize::saturating_sub(at, first), count);
     clip(share.start)..clip(share.end)
+}
+
+/// What of a member's `share` lies in `first..end`.
+#[inline(always)]
+pub fn clip(share: &Range<usize>, first: usize, end: usize) -> Range<usize> {
+    usize::max(share.start, first)..usize::min(share.end, end)
 }
 
 /// Without the standard library there are no threads: the caller works alone, whatever the network was compiled for.

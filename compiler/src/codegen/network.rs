@@ -369,7 +369,7 @@ fn enter(threads: usize) -> TokenStream {
 }
 
 /// Makes a network of a model, and sees that it finds its helpers awake.
-fn ready(threads: usize) -> TokenStream {
+pub fn ready(threads: usize) -> TokenStream {
     let helpers = lit(threads - 1);
     if threads > 1 { quote!(|model| { rt::start_workers(#helpers); Self(model) }) } else { quote!(Self) }
 }

@@ -33,7 +33,7 @@ pub fn assign_layouts(graph: &mut Graph, isa: Isa, threads: usize) {
             (Op::Fused(_), _) if graph.node(id).tensor.element.is_quantised() => {
                 let input = graph.node(input).tensor;
                 if let Op::Fused(fused) = &mut graph.node_mut(id).op {
-                    stream_quads(fused, input, isa);
+                    stream_quads(fused, input, isa, threads);
                 }
             }
             (Op::Fused(_), _) => stream(graph, id, input, isa, threads),

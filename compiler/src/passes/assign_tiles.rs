@@ -16,7 +16,7 @@ use crate::spec::Numerics;
 /// Activations that share one pass over the weights while they stay in a near cache.
 const CHUNK_CACHE: usize = 64 << 10;
 
-pub fn assign_tiles(graph: &mut Graph, numerics: Numerics, batch: usize, isa: Isa) {
+pub fn assign_tiles(graph: &mut Graph, numerics: Numerics, [batch, threads]: [usize; 2], isa: Isa) {
     let fast = numerics == Numerics::Fast && isa.has_fast_product();
     let Some(order) = graph.order() else { return };
     for id in order {
@@ -31,8 +31,13 @@ pub fn assign_tiles(graph: &mut Graph, numerics: Numerics, batch: usize, isa: Is
                 // A convolution that looks around makes row by row.
                 let looks = op.window().is_some_and(|window| !window.is_point());
                 let pixels = if looks { shape.width } else { shape.pixels() };
-                node.tile =
-                    Some(stream_quads::product(isa, pixels, 1, output.shape.channels, stream_quads::quads(op, input)));
+                node.tile = Some(stream_quads::product(
+                    isa,
+                    threads,
+                    [pixels, 1],
+                    output.shape.channels,
+                    stream_quads::quads(op, input),
+                ));
             }
             Op::Fused(fused) => stages(fused, input, fast, isa),
             op => {

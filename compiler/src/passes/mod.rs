@@ -158,7 +158,7 @@ pub fn schedule(
     for postcondition in [Postcondition::LayoutsAssigned, Postcondition::TilesAssigned, Postcondition::ScratchPlanned] {
         match postcondition {
             Postcondition::LayoutsAssigned => assign_layouts::assign_layouts(graph, isa, threads),
-            Postcondition::TilesAssigned => assign_tiles::assign_tiles(graph, numerics, batch, isa),
+            Postcondition::TilesAssigned => assign_tiles::assign_tiles(graph, numerics, [batch, threads], isa),
             _ => scratch = plan_scratch::plan_scratch(graph, threads),
         }
         let pass = postcondition.pass();

@@ -18,10 +18,13 @@ use crate::ir::{DepthwiseTile, Fused, GemmTile, Layout, Op, Order, Padding, Prod
 /// What the depthwise leaves of a whole image that the projection's weights can wait for, beside everything else in the
 /// second-level cache: then they are read once.
 const IMAGE_CACHE: usize = 64 << 10;
+/// The same for a team, whose members share channel groups and then panels of what is held whole: of few rows each would
+/// make many that another makes too.
+const TEAM_CACHE: usize = 192 << 10;
 /// Columns of a depthwise tile: four pixels of four channels are what one store takes.
 const COLUMNS: usize = 4;
 
-pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa) {
+pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa, threads: usize) {
     ring_before_window(fused, input);
     let Some(at) = fused.stages.iter().position(|stage| matches!(stage.op, Op::DepthwiseConv2d(_))) else { return };
     let (Some(window), Some(producer)) = (fused.stages[at].op.window(), at.checked_sub(1)) else { return };
@@ -30,10 +33,13 @@ pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa) {
     let vectors = shape.channels.div_ceil(lanes);
     let before = producer.checked_sub(1).map_or(input, |before| fused.stages[before].tensor);
     let k = quads(&fused.stages[producer].op, before);
-    let (mr, nv) = cost::quad_tile(isa, shape.width, vectors, k);
-    let whole = output.pixels() * vectors * lanes <= IMAGE_CACHE;
+    let cache = if threads > 1 { TEAM_CACHE } else { IMAGE_CACHE };
     // A new row quad completes as many rows of windows as it has rows.
-    let rows = if whole { output.height } else { QUAD.div_ceil(window.stride[0]) };
+    let streamed = QUAD.div_ceil(window.stride[0]);
+    let whole = output.pixels() * vectors * lanes <= cache || output.height <= streamed;
+    let rows = if whole { output.height } else { streamed };
+    let members = if whole { threads } else { 1 };
+    let (mr, nv) = cost::quad_tile(isa, shape.width, vectors, k, |nv| goes_round(vectors / nv, members));
     let groups = if whole { 1 } else { vectors / nv };
     let sides = Padding { bottom: 0, ..border(window, shape, output) };
     fused.rows = rows;
@@ -52,14 +58,15 @@ pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa) {
     if let Some(project) = stages.get_mut(at + 1) {
         let channels = project.tensor.shape.channels;
         let unit = if in_quads { QUAD } else { 1 };
-        project.tile = Some(product(isa, rows * output.width, unit, channels, vectors * lanes / QUAD));
+        project.tile = Some(product(isa, members, [rows * output.width, unit], channels, vectors * lanes / QUAD));
     }
 }
 
-/// The tile of a convolution of pixels that follow each other, or of the classifier; its pixels are a multiple of
-/// `unit`.
-pub fn product(isa: Isa, pixels: usize, unit: usize, channels: usize, k: usize) -> Tile {
-    let (mr, nv) = cost::product_tile(isa, pixels, unit, split(isa, channels).0.max(1), k);
+/// The tile of a convolution of `pixels` pixels that follow each other, or of the classifier; its pixels are a multiple
+/// of `unit`. The members of a team share its panels.
+pub fn product(isa: Isa, members: usize, [pixels, unit]: [usize; 2], channels: usize, k: usize) -> Tile {
+    let vectors = split(isa, channels).0.max(1);
+    let (mr, nv) = cost::product_tile(isa, [pixels, unit], vectors, k, |nv| goes_round(vectors.div_ceil(nv), members));
     gemm(mr, nv)
 }
 
@@ -72,6 +79,11 @@ pub fn quads(op: &Op, input: Tensor) -> usize {
         }
         _ => input.shape.channels.div_ceil(QUAD),
     }
+}
+
+/// Whether `count` groups or panels keep all members at work for nine tenths of the time.
+fn goes_round(count: usize, members: usize) -> bool {
+    count.div_ceil(members) * members * 9 <= count * 10
 }
 
 fn gemm(mr: usize, nv: usize) -> Tile {

@@ -276,7 +276,7 @@ fn scratch_beyond_the_budget() {
 
 #[test]
 fn a_precision_without_kernels_is_told_before_code_is_generated() {
-    let told: String = ["fusion: none", "rounding: tflite-reference", "threads: 2", "batch: 4"]
+    let told: String = ["fusion: none", "rounding: tflite-reference", "batch: 4"]
         .map(|key| {
             let source = SourceFile::new("net.yaml", GOOD.replace("width: 1.0", &format!("precision: int8\n{key}")));
             assert!(parse(&source).is_ok());

@@ -16,13 +16,14 @@ use super::kernel::Finish;
 use super::phases::{Phase, phases};
 use super::plan::{PackedLayer, Plan};
 use crate::codegen::isa::Isa;
-use crate::codegen::kernel::{affine, lit, repeat, sum};
-use crate::codegen::step::{Code, Context, parts_of, place};
+use crate::codegen::kernel::{Kernel, affine, lit, repeat, sum};
+use crate::codegen::step::{Code, Context, Members, parts_of, place};
 use crate::ir::{Fused, Node, NodeId, Op, Order, Place, Stage, Tensor, Window};
 
 /// The parts of a fused node.
 struct Block<'g> {
     isa: Isa,
+    team: Members,
     input: &'g Node,
     node: &'g Node,
     rows: usize,
@@ -59,6 +60,7 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, f
     let lanes = isa.lanes();
     let block = Block {
         isa,
+        team: context.team,
         input,
         node,
         rows: *rows,
@@ -96,29 +98,39 @@ impl Block<'_> {
         let pad = self.pad();
         let (height, output) = (self.ring.tensor.shape.height, self.depthwise.tensor.shape.height);
         let whole = self.is_whole();
-        let phases: Vec<_> = phases(self.window, height, output)
-            .into_iter()
+        let phases = phases(self.window, height, output);
+        let quads: usize = phases.iter().map(|phase| phase.count).sum();
+        let (begin, quads) = if whole { (quote!(), Members::ONE) } else { self.begin(&phases, quads, &mut kernels) };
+        let phases: Vec<_> = phases
+            .iter()
             .map(|phase| {
-                let rows = self.image_rows(&phase);
-                let (produce, depthwise) = (self.produce(&phase, &mut kernels), self.depthwise(&phase, &mut kernels));
+                let rows = self.image_rows(phase);
+                let (produce, depthwise) = (self.produce(phase, &mut kernels), self.depthwise(phase, &mut kernels));
                 let [produced, filtered] = [0, 1].map(|stage| self.observe(self.producers.len() - 1 + stage));
                 let made = quote!(#produce #produced #depthwise #filtered);
                 if whole {
-                    return phase.repeat(quote!(#rows #made));
+                    return phase.repeat(quads, quote!(#rows #made));
                 }
                 let groups = repeat("group", self.groups(), made);
                 let done = |unit| phase.linear(phase.work.made() * unit, phase.done * unit);
                 let project = self.project(phase.work.made(), &done, &mut kernels);
-                phase.repeat(quote!(#rows #groups #project))
+                phase.repeat(quads, quote!(#rows #groups #project))
             })
             .collect();
-        let read = (self.producers.len() > 1).then(|| quote!(let mut read = 0;));
         let work = if whole {
-            let groups = repeat("group", self.groups(), quote!(#read #(#phases)*));
+            let read = (self.producers.len() > 1).then(|| quote!(let mut read = 0;));
+            let groups = quote!(#read #(#phases)*);
+            let groups = match self.team.are_many() {
+                false => repeat("group", self.groups(), groups),
+                true => {
+                    let (share, wait) = (self.team.share(self.groups()), self.team.wait());
+                    quote!(for group in #share { #groups } #wait)
+                }
+            };
             let project = self.project(output, &|_| quote!(0), &mut kernels);
             quote!(#groups #project)
         } else {
-            quote!(#read #(#phases)*)
+            quote!(#begin #(#phases)*)
         };
         let statements = quote! {
             {
@@ -130,6 +142,29 @@ impl Block<'_> {
             }
         };
         Code { statements, kernels }
+    }
+
+    /// Where a member begins: at its share of `count` row quads, of which the one before it is made again, since the
+    /// first windows begin there. With it, who shares the quads of a phase.
+    fn begin(&self, phases: &[Phase], count: usize, kernels: &mut Vec<Kernel>) -> (TokenStream, Members) {
+        let reads_image = self.producers.len() > 1;
+        if !self.team.are_many() {
+            return (reads_image.then(|| quote!(let mut read = 0;)).unwrap_or_default(), Members::ONE);
+        }
+        let share = self.team.share(count);
+        let read = reads_image.then(|| self.first_image_row());
+        let again = phases.iter().map(|phase| {
+            let (rows, produce) = (self.image_rows(phase), self.produce(phase, kernels));
+            let groups = repeat("group", self.groups(), produce);
+            phase.repeat_of("again", quote!(#rows #groups))
+        });
+        let begin = quote! {
+            let mine = #share;
+            let again = usize::saturating_sub(mine.start, 1)..mine.start;
+            #read
+            #(#again)*
+        };
+        (begin, self.team)
     }
 
     fn parts(&self) -> TokenStream {

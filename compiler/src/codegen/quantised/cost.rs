@@ -40,9 +40,9 @@ fn best(
     // Rows are packed together, which takes a register more.
     let spare = usize::from(rows > 1);
     let fits = |mr: usize, nv| registers(isa, rows * mr * nv, nv) + spare <= isa.registers();
-    (1..=vectors.min(isa.registers() / 2))
-        .filter(|nv| allowed(*nv))
-        .filter_map(|nv| {
+    let cheapest = |allowed: &dyn Fn(usize) -> bool| {
+        let candidates = (1..=vectors.min(isa.registers() / 2)).filter(|nv| allowed(*nv));
+        let cost = |nv| {
             let mr = (1..=pixels / unit).map(|units| units * unit).take_while(|mr| fits(*mr, nv)).last()?;
             let panel = |nv| -> usize {
                 let tiles = near_equal(pixels / unit, mr / unit);
@@ -51,21 +51,29 @@ fn best(
             let rest = vectors % nv;
             let cost = vectors / nv * panel(nv) + if rest > 0 { panel(rest) } else { 0 };
             Some((cost, nv, mr))
-        })
-        .min()
-        .map_or((unit, 1), |(_, nv, mr)| (mr, nv))
+        };
+        candidates.filter_map(cost).min()
+    };
+    // Single vectors where nothing goes round.
+    cheapest(&allowed).or_else(|| cheapest(&|nv| nv == 1)).map_or((unit, 1), |(_, nv, mr)| (mr, nv))
 }
 
 /// The tile of a product whose pixels follow each other: `mr` pixels, a multiple of `unit`, by `nv` vectors; `k` quads
-/// deep.
-pub fn product_tile(isa: Isa, pixels: usize, unit: usize, vectors: usize, k: usize) -> (usize, usize) {
-    best(isa, [1, unit], pixels, vectors, k, |_| true)
+/// deep; among the `nv` that are `allowed`.
+pub fn product_tile(
+    isa: Isa,
+    [pixels, unit]: [usize; 2],
+    vectors: usize,
+    k: usize,
+    allowed: impl Fn(usize) -> bool,
+) -> (usize, usize) {
+    best(isa, [1, unit], pixels, vectors, k, allowed)
 }
 
 /// The tile of a product that makes row quads, `width` pixels wide: `mr` pixels of four rows by `nv` vectors, which are
-/// a channel group.
-pub fn quad_tile(isa: Isa, width: usize, vectors: usize, k: usize) -> (usize, usize) {
-    best(isa, [QUAD, 1], width, vectors, k, |nv| vectors.is_multiple_of(nv))
+/// a channel group, among those that are `allowed`.
+pub fn quad_tile(isa: Isa, width: usize, vectors: usize, k: usize, allowed: impl Fn(usize) -> bool) -> (usize, usize) {
+    best(isa, [QUAD, 1], width, vectors, k, |nv| vectors.is_multiple_of(nv) && allowed(nv))
 }
 
 #[cfg(test)]
@@ -75,15 +83,18 @@ mod tests {
 
     #[test]
     fn tiles_fill_the_register_file() {
-        assert_eq!(quad_tile(Isa::Avx512Vnni, 28, 12, 8), (2, 3));
-        assert_eq!(product_tile(Isa::Avx512Vnni, 56, 1, 2, 36), (14, 2));
-        assert_eq!(product_tile(Isa::Avx512Vnni, 112, 4, 2, 48), (12, 2));
-        assert!(product_tile(Isa::Avx512Vnni, 1, 1, 63, 320).1 >= 4, "one pixel needs enough sums to hide the latency");
+        assert_eq!(quad_tile(Isa::Avx512Vnni, 28, 12, 8, |_| true), (2, 3));
+        assert_eq!(product_tile(Isa::Avx512Vnni, [56, 1], 2, 36, |_| true), (14, 2));
+        assert_eq!(product_tile(Isa::Avx512Vnni, [112, 4], 2, 48, |_| true), (12, 2));
+        assert!(
+            product_tile(Isa::Avx512Vnni, [1, 1], 63, 320, |_| true).1 >= 4,
+            "one pixel needs enough sums to hide the latency"
+        );
         for isa in Isa::of(Precision::Int8).iter().copied() {
             for vectors in 1..20 {
-                let (mr, nv) = product_tile(isa, 49, 1, vectors, 64);
+                let (mr, nv) = product_tile(isa, [49, 1], vectors, 64, |_| true);
                 assert!(registers(isa, mr * nv, nv) <= isa.registers());
-                let (mr, nv) = quad_tile(isa, 14, vectors, 16);
+                let (mr, nv) = quad_tile(isa, 14, vectors, 16, |_| true);
                 assert!(vectors.is_multiple_of(nv) && registers(isa, QUAD * mr * nv, nv) <= isa.registers().max(7));
             }
         }

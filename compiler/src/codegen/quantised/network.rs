@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use crate::codegen::kernel::lit;
-use crate::codegen::network::{dispatch, plan};
+use crate::codegen::network::{dispatch, plan, ready};
 use crate::codegen::{Naming, Program};
 use crate::spec::{NetworkSpec, Precision};
 
@@ -25,7 +25,7 @@ pub fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -
     let [height, width] = [height, width].map(lit);
     let bytes = programs.iter().map(|program| program.scratch_bytes).max().unwrap_or(0);
     let lines = lit(bytes.div_ceil(64));
-    let (dispatch, plan) = (dispatch(spec, programs), plan(programs));
+    let (dispatch, plan, ready) = (dispatch(spec, programs), plan(programs), ready(spec.threads));
     quote! {
         #[doc = #doc]
         #[derive(Debug, Clone)]
@@ -55,7 +55,7 @@ pub fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -
             /// # Errors
             /// If the bytes were packed for something else.
             pub fn from_packed(bytes: &'static [u8]) -> ::core::result::Result<Self, rt::PackedError> {
-                rt::quantised::Model::from_packed(&INFO, plan, bytes).map(Self)
+                rt::quantised::Model::from_packed(&INFO, plan, bytes).map(#ready)
             }
 
             /// Bytes of [`pack`](Self::pack)'s result; `None` if the network was not compiled for `isa`.
@@ -144,7 +144,7 @@ pub fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -
                 /// All differences between the weights and the network at once; an instruction set that `MBVC_ISA`
                 /// wants and that is not there.
                 pub fn new(weights: &rt::Weights) -> ::core::result::Result<Self, rt::ModelError> {
-                    rt::quantised::Model::build(&INFO, plan, weights, ::core::option::Option::None).map(Self)
+                    rt::quantised::Model::build(&INFO, plan, weights, ::core::option::Option::None).map(#ready)
                 }
 
                 /// [`new`](Self::new) with the kernels of `isa`.
@@ -152,7 +152,7 @@ pub fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -
                 /// # Errors
                 /// As `new`; and if this processor has no `isa`, or the network was compiled without it.
                 pub fn with_isa(weights: &rt::Weights, isa: rt::Isa) -> ::core::result::Result<Self, rt::ModelError> {
-                    rt::quantised::Model::build(&INFO, plan, weights, ::core::option::Option::Some(isa)).map(Self)
+                    rt::quantised::Model::build(&INFO, plan, weights, ::core::option::Option::Some(isa)).map(#ready)
                 }
 
                 /// A scratch for `run`, on the heap.

@@ -6,10 +6,11 @@
 use std::cmp::Ordering;
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{format_ident, quote};
 
 use super::cost::QUAD;
 use crate::codegen::kernel::lit;
+use crate::codegen::step::Members;
 use crate::ir::Window;
 
 /// What is done with a row quad.
@@ -41,13 +42,20 @@ pub struct Phase {
 }
 
 impl Phase {
-    /// The statements for each of its quads.
-    pub fn repeat(&self, statements: TokenStream) -> TokenStream {
+    /// The statements for each of its quads, or for those that are this member's.
+    pub fn repeat(&self, members: Members, statements: TokenStream) -> TokenStream {
         let (first, end) = (lit(self.first), lit(self.first + self.count));
         match self.count {
+            _ if members.are_many() => self.repeat_of("mine", statements),
             1 => quote!({ #statements }),
             _ => quote!(for quad in #first..#end { #statements }),
         }
+    }
+
+    /// The statements for each of its quads in the range of that name.
+    pub fn repeat_of(&self, range: &str, statements: TokenStream) -> TokenStream {
+        let (range, first, end) = (format_ident!("{range}"), lit(self.first), lit(self.first + self.count));
+        quote!(for quad in rt::clip(&#range, #first, #end) { #statements })
     }
 
     /// What is `at_first` for its first quad, and grows by `step` from one to the next.

@@ -64,7 +64,7 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
                 ending: if pools { Ending::Pool } else { Ending::Store },
                 rest: plan.has_rests(),
             };
-            product_calls(&base, panels, kernels, &|kernel: &Ident, weights, channel| {
+            product_calls(&base, panels, context.team, kernels, &|kernel: &Ident, weights, channel| {
                 let windows = (0..kh).map(|ky| affine(ky * row, &[("row", window.stride[0] * row, count)]));
                 let at = affine(0, &[("row", shape.width * channels, count)]);
                 let to = sum(&[at, times(channel, size)]);
@@ -84,7 +84,10 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
     let work = repeat("row", count, work);
     let average = pools.then(|| {
         let (pixels, channels) = (lit(shape.pixels()), lit(channels));
-        quote!(rt::quantised::average::<#pixels, #channels>(PLAN, w.at(#header), sums, out);)
+        let average = quote!(rt::quantised::average::<#pixels, #channels>(PLAN, w.at(#header), sums, out););
+        let wait = context.team.wait();
+        let once = context.team.once(average);
+        quote!(#wait #once)
     });
     let (note, step, stage) = (note(node), lit(step), lit(stage));
     let statements = quote! {
@@ -117,15 +120,18 @@ fn image(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, stage: usi
         layout.row_stride(shape),
     ]
     .map(lit);
+    let copy = context.team.once(quote! {
+        rt::quantised::pad(w, #header, out, 0..#all);
+        for row in 0..#height {
+            rt::quantised::image_bytes::<#bytes>(image, row, out.at(#first + row * #stride));
+        }
+    });
     let (note, step, stage) = (note(node), lit(step), lit(stage));
     let statements = quote! {
         {
             rt::note!(#note);
             #parts
-            rt::quantised::pad(w, #header, out, 0..#all);
-            for row in 0..#height {
-                rt::quantised::image_bytes::<#bytes>(image, row, out.at(#first + row * #stride));
-            }
+            #copy
         }
         observer.stage(#step, #stage);
     };

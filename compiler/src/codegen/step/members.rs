@@ -30,6 +30,11 @@ impl Members {
         if self.are_many() { quote!(team.share(#count)) } else { quote!(0..#count) }
     }
 
+    /// Lets one of them do it.
+    pub fn once(self, statements: TokenStream) -> TokenStream {
+        if self.are_many() { quote!(if team.index() == 0 { #statements }) } else { statements }
+    }
+
     /// Lets everybody come to an end with what stands before.
     pub fn wait(self) -> TokenStream {
         self.many(quote!(team.wait();))

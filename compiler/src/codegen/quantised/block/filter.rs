@@ -9,6 +9,7 @@ use crate::codegen::quantised::cost::{QUAD, widest};
 use crate::codegen::quantised::kernel::{Activations, Depthwise, Ending, Finish, Product};
 use crate::codegen::quantised::phases::{Phase, Work};
 use crate::codegen::quantised::plan::Panels;
+use crate::codegen::step::Members;
 use crate::ir::{Order, Tensor, Tile};
 
 impl Block<'_> {
@@ -75,6 +76,7 @@ impl Block<'_> {
         let residual = self.project.op.epilogue().residual;
         let first = first(output.layout.row_stride(output.shape));
         let header = lit(self.project_layer.header);
+        let members = if self.is_whole() { self.team } else { Members::ONE };
         let calls = self.project_layer.panels.iter().map(|panels| {
             let base = Product {
                 isa: self.isa,
@@ -91,7 +93,7 @@ impl Block<'_> {
                 ending: if residual { Ending::Add } else { Ending::Store },
                 rest: self.rest,
             };
-            product_calls(&base, panels, kernels, &|kernel: &Ident, weights, channel| {
+            product_calls(&base, panels, members, kernels, &|kernel: &Ident, weights, channel| {
                 let to = sum(&[first.clone(), channel]);
                 let residual = residual.then(|| quote!(, rt::src(x, #to)));
                 quote!(#kernel([rt::src(spatial, 0)], w.at(#weights), w.at(#header), rt::dst(out, #to) #residual);)
@@ -103,10 +105,11 @@ impl Block<'_> {
 }
 
 /// Calls over panels of one form; the last of them may have fewer channels. `call` gets the kernel, the place of its
-/// weights and its first channel.
+/// weights and its first channel. `members` share the panels.
 pub fn product_calls(
     base: &Product,
     panels: &Panels,
+    members: Members,
     kernels: &mut Vec<Kernel>,
     call: &dyn Fn(&Ident, TokenStream, TokenStream) -> TokenStream,
 ) -> TokenStream {
@@ -124,13 +127,20 @@ pub fn product_calls(
     let split = panels.last < lanes;
     let whole = panels.count - usize::from(split);
     let place = |first: usize, step: usize| affine(first, &[("panel", step, whole)]);
-    let main = match whole {
-        0 => quote!(),
-        _ => repeat("panel", whole, one(lanes, place(panels.at, panels.stride), place(panels.first, width))),
+    let shared = |count: usize, call: TokenStream| match members.are_many() {
+        false => repeat("panel", count, call),
+        true => {
+            let share = members.share(count);
+            quote!(for panel in #share { #call })
+        }
     };
+    let main = (whole > 0).then(|| {
+        let call = one(lanes, place(panels.at, panels.stride), place(panels.first, width));
+        shared(whole, call)
+    });
     let tail = split.then(|| {
         let [at, channel] = [panels.at + whole * panels.stride, panels.first + whole * width].map(lit);
-        one(panels.last, quote!(#at), quote!(#channel))
+        shared(1, one(panels.last, quote!(#at), quote!(#channel)))
     });
     quote!(#main #tail)
 }

@@ -35,6 +35,14 @@ impl Block<'_> {
         }
     }
 
+    /// Where a member begins to read the image: with the rows that the first quad which it makes looks at.
+    pub fn first_image_row(&self) -> TokenStream {
+        let Some(window) = self.ring.op.window() else { return quote!() };
+        let stride = window.stride[0];
+        let [quad, above] = [QUAD * stride, self.window.padding.top * stride + window.padding.top].map(lit);
+        quote!(let mut read = usize::saturating_sub(again.start * #quad, #above);)
+    }
+
     /// The first of the producer's rows that a phase's quad holds, in units of which a row has so many, and more of them.
     fn row(&self, phase: &Phase, unit: usize, more: usize) -> TokenStream {
         let first = phase.first * QUAD + phase.work.first - self.window.padding.top;
