@@ -71,7 +71,7 @@ fn profile_draws() {
     let arguments = ["profile", "--spec", "tiny.yaml", "--runs", "2", "--fusion", "none", "--threads", "2"];
     let said = good(folder.path(), &[&arguments[..], &["--svg", "p.svg"]].concat());
     assert!(said.contains("2 threads"), "{said}");
-    assert!(said.contains("FMA peak") && said.contains("p.svg") && said.contains("whole"), "{said}");
+    assert!(said.contains("peak of multiply-adds") && said.contains("p.svg") && said.contains("whole"), "{said}");
     let svg = std::fs::read_to_string(folder.path().join("p.svg")).unwrap();
     assert!(svg.trim_end().ends_with("</svg>") && !svg.contains("NaN") && svg.contains("stem + block1"));
 }

@@ -149,7 +149,8 @@ impl Block<'_> {
     fn begin(&self, phases: &[Phase], count: usize, kernels: &mut Vec<Kernel>) -> (TokenStream, Members) {
         let reads_image = self.producers.len() > 1;
         if !self.team.are_many() {
-            return (reads_image.then(|| quote!(let mut read = 0;)).unwrap_or_default(), Members::ONE);
+            let read = reads_image.then(|| quote!(let mut read = 0;));
+            return (quote!(#read), Members::ONE);
         }
         let share = self.team.share(count);
         let read = reads_image.then(|| self.first_image_row());
