@@ -10,6 +10,7 @@ use super::stream_quads;
 use crate::codegen::conv::{Tail, split};
 use crate::codegen::cost::{self, best_tile};
 use crate::codegen::isa::Isa;
+use crate::codegen::quantised::taps::Taps;
 use crate::ir::{Conv2d, DepthwiseTile, Fused, GemmTile, Graph, Op, Product, Tensor, Tile, Window};
 use crate::spec::Numerics;
 
@@ -36,7 +37,7 @@ pub fn assign_tiles(graph: &mut Graph, numerics: Numerics, [batch, threads]: [us
                     threads,
                     [pixels, 1],
                     output.shape.channels,
-                    stream_quads::quads(op, input),
+                    Taps::of(op, input).steps(),
                 ));
             }
             Op::Fused(fused) => stages(fused, input, fast, isa),

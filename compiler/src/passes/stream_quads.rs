@@ -13,8 +13,11 @@ use super::assign_layouts::{border, ring_before_window};
 use crate::codegen::isa::Isa;
 use crate::codegen::quantised::cost::{self, QUAD};
 use crate::codegen::quantised::split;
+use crate::codegen::quantised::taps::Taps;
 use crate::ir::{DepthwiseTile, Fused, GemmTile, Layout, Op, Order, Padding, Product, Tensor, Tile};
 
+/// The ring of a channel group that stays in the first-level cache until the depthwise has read it.
+const RING_CACHE: usize = 32 << 10;
 /// What the depthwise leaves of a whole image that the projection's weights can wait for, beside everything else in the
 /// second-level cache: then they are read once.
 const IMAGE_CACHE: usize = 64 << 10;
@@ -32,14 +35,16 @@ pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa, threads: usize) 
     let lanes = isa.lanes();
     let vectors = shape.channels.div_ceil(lanes);
     let before = producer.checked_sub(1).map_or(input, |before| fused.stages[before].tensor);
-    let k = quads(&fused.stages[producer].op, before);
+    let k = Taps::of_producer(&fused.stages[producer].op, before, shape.width).steps();
     let cache = if threads > 1 { TEAM_CACHE } else { IMAGE_CACHE };
     // A new row quad completes as many rows of windows as it has rows.
     let streamed = QUAD.div_ceil(window.stride[0]);
     let whole = output.pixels() * vectors * lanes <= cache || output.height <= streamed;
     let rows = if whole { output.height } else { streamed };
     let members = if whole { threads } else { 1 };
-    let (mr, nv) = cost::quad_tile(isa, shape.width, vectors, k, |nv| goes_round(vectors / nv, members));
+    let ring = |nv| 2 * QUAD * shape.width * nv * lanes;
+    let allowed = |nv| ring(nv) <= RING_CACHE && goes_round(vectors / nv, members);
+    let (mr, nv) = cost::quad_tile(isa, shape.width, vectors, k, allowed);
     let groups = if whole { 1 } else { vectors / nv };
     let sides = Padding { bottom: 0, ..border(window, shape, output) };
     fused.rows = rows;
@@ -68,17 +73,6 @@ pub fn product(isa: Isa, members: usize, [pixels, unit]: [usize; 2], channels: u
     let vectors = split(isa, channels).0.max(1);
     let (mr, nv) = cost::product_tile(isa, [pixels, unit], vectors, k, |nv| goes_round(vectors.div_ceil(nv), members));
     gemm(mr, nv)
-}
-
-/// Quads of activations that a sum of `op` goes over.
-pub fn quads(op: &Op, input: Tensor) -> usize {
-    match op {
-        Op::Conv2d(conv) => {
-            let [kh, kw] = conv.window.kernel;
-            kh * (kw * input.shape.channels).div_ceil(QUAD)
-        }
-        _ => input.shape.channels.div_ceil(QUAD),
-    }
 }
 
 /// Whether `count` groups or panels keep all members at work for nine tenths of the time.

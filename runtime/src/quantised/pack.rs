@@ -89,6 +89,8 @@ pub struct Taps {
     pub run: usize,
     /// Quads that a run is read in; those past its end are zero.
     pub quads: usize,
+    /// Whether each run has one weight more, and these last ones of all runs make one quad.
+    pub ends: bool,
     pub panels: &'static [PanelRun],
 }
 
@@ -128,8 +130,8 @@ impl Plan for QuantPlan {
             numbers(&[layer.header, layer.channels]);
             match layer.matrix {
                 Matrix::Depthwise { at, lanes, vectors } => numbers(&[at, lanes, vectors]),
-                Matrix::Dense(Taps { runs, run, quads, panels }) => {
-                    numbers(&[runs, run, quads]);
+                Matrix::Dense(Taps { runs, run, quads, ends, panels }) => {
+                    numbers(&[runs, run, quads, ends.into()]);
                     for PanelRun { first, last, lanes, vectors, at, stride } in panels {
                         numbers(&[*first, *last, *lanes, *vectors, *at, *stride]);
                     }
@@ -292,18 +294,18 @@ impl<'a> Packing<'a> {
             let (finish, weights) = panel.split_at_mut(width * 8);
             self.finishes(first, width, biased, finish)?;
             let row = self.plan.form.bytes(lanes) * panels.vectors;
-            let (weights, mut rest) = weights.split_at_mut(row * taps.runs * taps.quads);
+            let (weights, mut rest) = weights.split_at_mut(row * taps.steps());
             let channels = first..self.layer.channels.min(panels.last);
             for (step, weights) in weights.chunks_exact_mut(row).enumerate() {
                 self.row(taps, step, channels.clone(), lanes, 0, weights);
             }
-            for run in 0..if self.plan.rest { taps.runs } else { 0 } {
-                let (list, others) = rest.split_at_mut(rest::list_bytes(taps.quads));
-                let (rows, others) = others.split_at_mut(rest::ROWS * taps.quads * row);
+            for steps in taps.parts().filter(|_| self.plan.rest) {
+                let (list, others) = rest.split_at_mut(rest::list_bytes(steps.len()));
+                let (rows, others) = others.split_at_mut(rest::ROWS * steps.len() * row);
                 let mut rows = rows.chunks_exact_mut(row);
                 let mut count = 0;
-                for (quad, part) in (0..taps.quads).flat_map(|quad| (1..=rest::ROWS).map(move |part| (quad, part))) {
-                    let step = run * taps.quads + quad;
+                for (quad, part) in (0..steps.len()).flat_map(|quad| (1..=rest::ROWS).map(move |part| (quad, part))) {
+                    let step = steps.start + quad;
                     if self.reaches(taps, step, channels.clone(), part)
                         && let Some(weights) = rows.next()
                     {
@@ -321,8 +323,11 @@ impl<'a> Packing<'a> {
 
     /// The weight of a channel that meets activation `index` of quad `step`; 0 past the end of a run.
     fn tap(&self, taps: Taps, step: usize, index: usize, channel: usize) -> i32 {
-        let (run, tap) = (step / taps.quads, step % taps.quads * 4 + index);
-        if tap < taps.run { self.weight(run * taps.run + tap, channel) } else { 0 }
+        let (run, tap) = match step < taps.runs * taps.quads {
+            true => (step / taps.quads, step % taps.quads * 4 + index),
+            false => (index, taps.run - 1),
+        };
+        if run < taps.runs && tap < taps.run { self.weight(run * taps.run + tap, channel) } else { 0 }
     }
 
     /// Whether a weight of quad `step` has such a part.
@@ -411,6 +416,19 @@ impl<'a> Packing<'a> {
             scale.copy_from_slice(&made.1.to_le_bytes());
         }
         Ok(())
+    }
+}
+
+impl Taps {
+    /// Quads of weights in all.
+    fn steps(&self) -> usize {
+        self.runs * self.quads + usize::from(self.ends)
+    }
+
+    /// Those of each run, and that of their ends.
+    fn parts(&self) -> impl Iterator<Item = core::ops::Range<usize>> {
+        let (quads, steps) = (self.quads, self.steps());
+        (0..self.runs + usize::from(self.ends)).map(move |run| run * quads..steps.min((run + 1) * quads))
     }
 }
 

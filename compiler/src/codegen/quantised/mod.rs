@@ -9,6 +9,7 @@ mod kernel;
 mod network;
 mod phases;
 mod plan;
+pub mod taps;
 mod whole;
 
 pub use block::statements as block;

@@ -6,6 +6,7 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
 use super::kernel::Depthwise;
+use super::taps::Taps;
 use mbvc_runtime::quantised::rest::{ROWS, list_bytes};
 
 use crate::codegen::isa::Isa;
@@ -58,14 +59,6 @@ pub struct Panels {
     pub at: usize,
     /// From one panel to the next.
     pub stride: usize,
-}
-
-/// The runs of contiguous activations that a dense sum goes over.
-#[derive(Debug, Clone, Copy)]
-struct Taps {
-    runs: usize,
-    run: usize,
-    quads: usize,
 }
 
 /// A layer as it is found in the graph.
@@ -121,18 +114,18 @@ impl Plan {
                 (conv.weight, conv.bias, conv.requantize, conv.epilogue.activation, at)
             }
             (Op::Conv2d(conv), Some(Tile::Gemm(tile))) => {
-                let [runs, kw] = conv.window.kernel;
-                let run = kw * layer.input.shape.channels;
-                let quads = match layer.input.layout.order {
-                    Order::ChannelQuads | Order::PixelQuads { .. } => layer.input.layout.group / 4,
-                    _ => run.div_ceil(4),
+                let taps = match (layer.input.layout.order, layer.output.layout.order) {
+                    (Order::ChannelQuads | Order::PixelQuads { .. }, _) => {
+                        Taps { quads: layer.input.layout.group / 4, ..Taps::of(layer.op, layer.input) }
+                    }
+                    (_, Order::RowQuads { .. }) => Taps::of_producer(layer.op, layer.input, layer.output.shape.width),
+                    _ => Taps::of(layer.op, layer.input),
                 };
-                let at = self.dense(layer, Taps { runs, run, quads }, tile.nv);
+                let at = self.dense(layer, taps, tile.nv);
                 (conv.weight, conv.bias, conv.requantize, conv.epilogue.activation, at)
             }
             (Op::Dense(dense), Some(Tile::Gemm(tile))) => {
-                let run = layer.input.shape.channels;
-                let at = self.dense(layer, Taps { runs: 1, run, quads: run.div_ceil(4) }, tile.nv);
+                let at = self.dense(layer, Taps::of(layer.op, layer.input), tile.nv);
                 (dense.weight, Some(dense.bias), dense.requantize, None, at)
             }
             _ => return,
@@ -198,7 +191,9 @@ impl Plan {
             }
             let lanes = if half { lanes / 2 } else { lanes };
             let row = vectors * self.isa.dot_weights(lanes);
-            let stride = vectors * lanes * 8 + taps.runs * (taps.quads * row + rest_bytes(self.rest, taps.quads, row));
+            let rests = taps.runs * rest_bytes(self.rest, taps.quads, row)
+                + if taps.ends { rest_bytes(self.rest, 1, row) } else { 0 };
+            let stride = vectors * lanes * 8 + taps.steps() * row + rests;
             let end = channels.min(first + vectors * count * lanes);
             let last = (end - 1) % lanes + 1;
             panels.push(Panels { first, half, vectors, count, last, at: self.bytes, stride });
@@ -209,10 +204,10 @@ impl Plan {
             }));
             self.bytes += count * stride;
         }
-        let Taps { runs: rows, run, quads } = taps;
+        let Taps { runs: rows, run, quads, ends } = taps;
         let [rows, run, quads] = [rows, run, quads].map(lit);
         let matrix = quote!(rt::quantised::Matrix::Dense(rt::quantised::Taps {
-            runs: #rows, run: #run, quads: #quads, panels: &[#(#runs),*],
+            runs: #rows, run: #run, quads: #quads, ends: #ends, panels: &[#(#runs),*],
         }));
         (PackedLayer { header: 0, at: 0, panels }, matrix)
     }

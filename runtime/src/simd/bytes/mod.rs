@@ -47,6 +47,8 @@ pub mod avx512vnni;
 pub mod avxvnni;
 pub mod portable;
 #[cfg(target_arch = "x86_64")]
+mod xmm;
+#[cfg(target_arch = "x86_64")]
 mod ymm;
 #[cfg(target_arch = "x86_64")]
 mod zmm;

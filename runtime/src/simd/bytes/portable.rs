@@ -37,6 +37,17 @@ fn word(from: Src<'_, u8>, at: usize) -> i32 {
     i32::from_le_bytes(read(from, at))
 }
 
+/// For each pixel, the byte at `at` of the three rows and a zero; pixels lie `PIXEL` bytes apart. Writes four.
+///
+/// Nothing is read beyond the last pixel's byte.
+#[inline(always)]
+pub fn store_ends<const PIXEL: usize>(rows: [Src<'_, u8>; 3], at: usize, to: &mut Dst<'_, u8>, to_at: usize) {
+    for pixel in 0..4 {
+        let [a, b, c] = rows.map(|row| row.get(at + pixel * PIXEL));
+        write(to, to_at + pixel * 4, [a, b, c, 0]);
+    }
+}
+
 /// Zeros.
 #[inline(always)]
 pub fn none() -> Sums {

@@ -5,6 +5,7 @@ macro_rules! ymm {
     ($features:literal) => {
         use core::arch::x86_64::*;
 
+        pub use $crate::simd::bytes::xmm::store_ends;
         use $crate::simd::bytes::{Addends as AddendsOf, Range as RangeOf};
         use $crate::simd::{Dst, Src};
 

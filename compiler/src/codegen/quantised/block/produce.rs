@@ -8,6 +8,7 @@ use crate::codegen::kernel::{Kernel, affine, lit, sum};
 use crate::codegen::quantised::cost::QUAD;
 use crate::codegen::quantised::kernel::{Finish, Interleave, Produce};
 use crate::codegen::quantised::phases::Phase;
+use crate::codegen::quantised::taps::Taps;
 use crate::ir::{Op, Stage, Tensor, Tile};
 
 impl Block<'_> {
@@ -70,11 +71,9 @@ impl Block<'_> {
         };
         let Some(panels) = layer.panels.first() else { return quote!() };
         let before = self.producers.len().checked_sub(2).map_or(self.input.tensor, |at| self.producers[at].tensor);
-        let [runs, kw] = window.kernel;
         let kernel = |finish| Produce {
             isa: self.isa,
-            runs,
-            quads: (kw * before.shape.channels).div_ceil(QUAD),
+            taps: Taps::of_producer(&self.ring.op, before, shape.width),
             stride: window.stride[0],
             first: phase.work.first,
             rows: phase.work.rows,

@@ -1,7 +1,8 @@
 //! Dense products that fill row quads: the expansion's pixels, the stem's windows.
 //!
 //! One call makes one panel of channels for a row quad, of which the rows outside of the image hold the zero point. The
-//! window of a pixel is `runs` rows of `run` contiguous bytes, read in quads.
+//! window of a pixel is some rows of contiguous bytes, read in quads. Where it is one byte longer than whole quads, these
+//! bytes are gathered first: of each pixel its rows' ends, which are one quad.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -12,13 +13,12 @@ use crate::codegen::isa::Isa;
 use crate::codegen::kernel::{Kernel, affine, lit, repeat, unroll};
 use crate::codegen::quantised::cost::QUAD;
 use crate::codegen::quantised::plan::rest_bytes;
+use crate::codegen::quantised::taps::Taps;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Produce {
     pub isa: Isa,
-    pub runs: usize,
-    /// Quads of a run.
-    pub quads: usize,
+    pub taps: Taps,
     /// Rows between the windows of a pixel and the one below.
     pub stride: usize,
     /// Rows of the quad that lie in the image: from the first, so many.
@@ -41,13 +41,13 @@ pub struct Produce {
 impl Produce {
     /// Input rows that a call reads.
     pub fn input_rows(&self) -> usize {
-        (self.rows - 1) * self.stride + self.runs
+        (self.rows - 1) * self.stride + self.taps.runs
     }
 
     fn name(&self) -> String {
-        let Self { runs, quads, first, rows, cols, a_pixel, c_vector, mr, nv, .. } = *self;
-        let family = if runs == 1 { "pw".to_owned() } else { format!("conv{runs}x{runs}") };
-        let (channels, k) = (nv * self.isa.lanes(), runs * quads * QUAD);
+        let Self { taps, first, rows, cols, a_pixel, c_vector, mr, nv, .. } = *self;
+        let family = if taps.runs == 1 { "pw".to_owned() } else { format!("conv{0}x{0}", taps.runs) };
+        let (channels, k) = (nv * self.isa.lanes(), taps.steps() * QUAD);
         let (finish, isa) = (self.finish.name(), self.isa.name());
         let end = first + rows;
         format!(
@@ -63,7 +63,7 @@ impl Produce {
             self.first + self.rows,
             self.cols,
             self.nv * self.isa.lanes(),
-            self.runs * self.quads * QUAD,
+            self.taps.steps() * QUAD,
             self.mr,
             self.nv,
         );
@@ -74,16 +74,51 @@ impl Produce {
             first += pixels * count;
             nest
         });
+        let ends = self.taps.ends.then(|| self.ends());
         let item = quote! {
             #[doc = #doc]
             #feature
             #[inline(never)]
             fn #ident(a: [Src<'_>; #rows], w: Src<'_>, h: Src<'_>, mut c: Dst<'_>) {
                 #range
+                #ends
                 #(#nests)*
             }
         };
         Kernel { name, item }
+    }
+
+    /// Gathers the ends of all pixels' runs: `[row][pixel][run]`.
+    fn ends(&self) -> TokenStream {
+        let Self { taps, rows, cols, stride, a_pixel, .. } = *self;
+        let at = |pixel: usize, count: usize| {
+            let from = affine(taps.run - 1 + pixel * a_pixel, &[("four", QUAD * a_pixel, count)]);
+            (from, affine(pixel * QUAD, &[("four", QUAD * QUAD, count)]))
+        };
+        let whole = cols / QUAD;
+        // What is left of a row is gathered with some before it.
+        let parts = [(0, whole), (cols - QUAD, usize::from(cols % QUAD > 0))];
+        let parts = parts.into_iter().filter(|(_, count)| *count > 0);
+        let gathers: Vec<_> = parts
+            .map(|(pixel, count)| {
+                let (from, to) = at(pixel, count);
+                let a_pixel = lit(a_pixel);
+                let stores = (0..rows).map(|row| {
+                    let [row, a, b, c] = [row * cols * QUAD, row * stride, row * stride + 1, row * stride + 2].map(lit);
+                    quote!(store_ends::<#a_pixel>([a[#a], a[#b], a[#c]], #from, &mut to, #row + #to);)
+                });
+                repeat("four", count, quote!(#(#stores)*))
+            })
+            .collect();
+        let bytes = lit(rows * cols * QUAD);
+        quote! {
+            let mut ends = [0; #bytes];
+            {
+                let mut to = Dst::new(&mut ends);
+                #(#gathers)*
+            }
+            let ends = Src::new(&ends);
+        }
     }
 
     /// `count` tiles of `pixels` pixels from pixel `first`.
@@ -93,8 +128,13 @@ impl Produce {
         let (from, to) = (offset(self.a_pixel), offset(column));
         let rows = (0..self.input_rows()).map(lit);
         let tile = self.tile(pixels);
+        let ends = self.taps.ends.then(|| {
+            let from = offset(QUAD);
+            quote!(let ends = ends.at(#from);)
+        });
         let body = quote! {
             let a = [#(a[#rows].at(#from)),*];
+            #ends
             let mut c = c.at(#to);
             #tile
         };
@@ -109,11 +149,17 @@ impl Produce {
         let index: Vec<_> = (0..self.nv).map(lit).collect();
         let bias = (0..self.nv).map(|n| lit(n * lanes * 4));
         let sums = lit(self.rows * pixels);
-        let products = (0..self.runs).map(|run| {
-            let first = width * 8 + run * self.quads * self.nv * vector;
-            let weights = (0..self.nv).map(|n| affine(first + n * vector, &[("k", self.nv * vector, self.quads)]));
+        let Taps { runs, quads, ends, .. } = self.taps;
+        let row = self.nv * vector;
+        let lists = width * 8 + self.taps.steps() * row;
+        let weights_at = |first: usize, count: usize| {
+            let at = (0..self.nv).map(|n| affine(first + n * vector, &[("k", row, count)]));
+            quote!(let v = [#(weights(w, #at)),*];)
+        };
+        let products = (0..runs).map(|run| {
+            let weights = weights_at(width * 8 + run * quads * row, quads);
             let [pixels_lit, stride, run_lit, a_pixel] = [pixels, self.stride, run, self.a_pixel].map(lit);
-            let at = affine(0, &[("k", QUAD, self.quads)]);
+            let at = affine(0, &[("k", QUAD, quads)]);
             let dots = |at: TokenStream| {
                 let a = quote!(a[P / #pixels_lit * #stride + #run_lit]);
                 unroll(
@@ -125,23 +171,39 @@ impl Produce {
                 )
             };
             let rest = self.rest.then(|| {
-                let row = self.nv * vector;
-                let all = width * 8 + self.runs * self.quads * row;
-                let list = all + run * rest_bytes(true, self.quads, row);
-                rests(list, self.quads, row, self.nv, dots(quote!(k * 4)))
+                let list = lists + run * rest_bytes(true, quads, row);
+                rests(list, quads, row, self.nv, dots(quote!(k * 4)))
             });
             let dots = dots(at);
             let step = quote! {
-                let v = [#(weights(w, #weights)),*];
+                #weights
                 #dots
             };
-            let quads = lit(self.quads);
-            let products = match self.runs {
-                1 => repeat("k", self.quads, step),
+            let products = match runs {
+                1 => repeat("k", quads, step),
                 // Short runs would be unrolled whole, their products ordered by weight, and sums kept on the stack.
-                _ => quote!(for k in 0..rt::unseen(#quads) { #step }),
+                _ => {
+                    let quads = lit(quads);
+                    quote!(for k in 0..rt::unseen(#quads) { #step })
+                }
             };
             quote!(#products #rest)
+        });
+        let ends = ends.then(|| {
+            let weights = weights_at(width * 8 + runs * quads * row, 1);
+            let [pixels_lit, ends_row] = [pixels, self.cols * QUAD].map(lit);
+            let dots = unroll(
+                self.rows * pixels,
+                quote! {
+                    let x = broadcast(ends, P / #pixels_lit * #ends_row + P % #pixels_lit * 4);
+                    #(sums[P][#index] = dot(x, v[#index], sums[P][#index]);)*
+                },
+            );
+            let rest = self.rest.then(|| {
+                let list = lists + runs * rest_bytes(true, quads, row);
+                rests(list, 1, row, self.nv, dots.clone())
+            });
+            quote!({ #weights #dots } #rest)
         });
         let columns = (0..self.nv).map(|n| {
             let (scale, n_lit) = (lit(width * 4 + n * lanes * 4), lit(n));
@@ -163,6 +225,7 @@ impl Produce {
         quote! {
             let mut sums = [[#(load_sums(w, #bias)),*]; #sums];
             #(#products)*
+            #ends
             #(#columns)*
         }
     }

@@ -1,0 +1,64 @@
+//! What the vocabularies of x86-64 share in vectors of 128 bits.
+
+use core::arch::x86_64::*;
+
+use crate::simd::{Dst, Src};
+
+/// Pixels of [`store_ends`].
+const PIXELS: usize = 4;
+/// The last byte of a vector.
+const LAST: usize = 15;
+
+/// For each pixel, the byte at `at` of the three rows and a zero; pixels lie `PIXEL` bytes apart. Writes four.
+///
+/// Nothing is read beyond the last pixel's byte.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub fn store_ends<const PIXEL: usize>(rows: [Src<'_, u8>; 3], at: usize, to: &mut Dst<'_, u8>, to_at: usize) {
+    let vector = |row: Src<'_, u8>, at: usize| {
+        // SAFETY: `address` checks the range in debug builds; the planner proves it for generated code.
+        unsafe { _mm_loadu_si128(row.address(at, 16).cast()) }
+    };
+    // The vector that ends with the last pixel's byte; the first pixels may lie before it.
+    let end = at + (PIXELS - 1) * PIXEL;
+    let mut quads = _mm_setzero_si128();
+    for (index, row) in rows.into_iter().enumerate() {
+        let ends = const { orders::<PIXEL>(true) }[index];
+        quads = _mm_or_si128(quads, _mm_shuffle_epi8(vector(row, end - LAST), bytes(ends)));
+        if (PIXELS - 1) * PIXEL > LAST {
+            let begins = const { orders::<PIXEL>(false) }[index];
+            quads = _mm_or_si128(quads, _mm_shuffle_epi8(vector(row, at), bytes(begins)));
+        }
+    }
+    // SAFETY: as above.
+    unsafe { _mm_storeu_si128(to.address(to_at, 16).cast(), quads) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn bytes(order: [i8; 16]) -> __m128i {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = order;
+    _mm_setr_epi8(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p)
+}
+
+/// For each of the three rows, the bytes that it takes from the vector at its end, or from the one at its beginning: the
+/// row's number is their place in each quad. What is negative makes 0.
+const fn orders<const PIXEL: usize>(at_end: bool) -> [[i8; 16]; 3] {
+    let span = (PIXELS - 1) * PIXEL;
+    assert!(span <= 2 * LAST, "two vectors reach all pixels");
+    let mut orders = [[-1; 16]; 3];
+    let mut pixel = 0;
+    while pixel < PIXELS {
+        let is_at_end = span - pixel * PIXEL <= LAST;
+        if is_at_end == at_end {
+            let from = if at_end { LAST - (span - pixel * PIXEL) } else { pixel * PIXEL };
+            let mut row = 0;
+            while row < orders.len() {
+                orders[row][pixel * 4 + row] = from as i8;
+                row += 1;
+            }
+        }
+        pixel += 1;
+    }
+    orders
+}
