@@ -33,8 +33,8 @@ pub enum Order {
     },
     /// `[channel / 4][row][column][channel % 4]`, with room for three more pixels; for a pointwise convolution.
     ChannelQuads,
-    /// `[vector of channels][row][column / 4][channel / 4 in the vector][column % 4][channel % 4]`: the same, where rows are
-    /// of whole quads of pixels and so need no room between planes.
+    /// `[vector of channels][pixel / 4][channel / 4 in the vector][pixel % 4][channel % 4]`: the same, where the rows that
+    /// are made at once are of whole quads of pixels and so need no room between planes.
     PixelQuads {
         /// Channels of a vector.
         lanes: usize,

@@ -3,7 +3,8 @@
 //! ```text
 //! expand      -> [group][row / 4][vector][column][lane][row % 4]   a ring of two row quads
 //! depthwise   -> [channel / 4][row][column][channel % 4]           the rows that a new row quad completes; where these
-//!                                                                  are of whole quads, pixels come in quads too
+//!                                                                  are of whole quads, or two of them are, pixels come
+//!                                                                  in quads too
 //! projection  -> NHWC
 //! ```
 //!
@@ -56,7 +57,9 @@ pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa, threads: usize) 
         ..Layout::nhwc(nv * lanes)
     };
     stages[producer].tile = Some(gemm(mr, nv));
-    let in_quads = output.width.is_multiple_of(QUAD);
+    // Windows are complete two rows at a time where none is left out, and the rows are many by two.
+    let in_pairs = window.stride[0] == 1 && output.height.is_multiple_of(2) && output.width.is_multiple_of(2);
+    let in_quads = output.width.is_multiple_of(QUAD) || in_pairs;
     let order = if in_quads { Order::PixelQuads { lanes } } else { Order::ChannelQuads };
     stages[at].tensor.layout = Layout { ring: Some(rows), order, ..Layout::nhwc(vectors * lanes) };
     stages[at].tile = Some(Tile::Depthwise(DepthwiseTile { rows: 2 / window.stride[0].min(2), cols: COLUMNS }));

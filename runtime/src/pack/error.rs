@@ -37,7 +37,8 @@ impl core::fmt::Display for PackError {
             Self::Size { name, expected, found } => write!(f, "`{name}` holds {found} floats, not {expected}"),
             Self::OutOfRange(name) => write!(
                 f,
-                "the scales around `{name}` are out of range: that of a sum must be from 2^-32 to 256 times the result's, \
+                "the scales around `{name}` are out of range: that of a sum must be from 2^-32 to 256 times the result's \
+                 and no sum beyond 2^30 steps of it, \
                  those of what is added from 2^-10 to 256 times; quantise the model anew"
             ),
             Self::FileSize { expected, found } => write!(f, "the packed file has {expected} bytes, not {found}"),

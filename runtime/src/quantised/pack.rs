@@ -280,7 +280,11 @@ impl<'a> Packing<'a> {
     /// What is packed for a channel: bias and scale.
     fn finish(&self, channel: usize, biased: bool) -> Result<(i32, f32), PackError> {
         let (bias, scale) = (self.bias(channel), self.scale(channel)?);
-        Ok(match self.bounds(channel, bias).biased(scale).filter(|_| biased) {
+        let bounds = self.bounds(channel, bias);
+        if !bounds.convert(scale) {
+            return Err(PackError::OutOfRange(self.layer.weight_scale));
+        }
+        Ok(match bounds.biased(scale).filter(|_| biased) {
             None => (bias, scale),
             Some((0, scale)) => (bias.wrapping_add(BIAS), scale),
             Some(constant) => constant,

@@ -23,6 +23,11 @@ impl Bounds {
         })
     }
 
+    /// Whether all sums are 32-bit integers in steps of the result's scale also: then conversions saturate none above.
+    pub fn convert(self, scale: f32) -> bool {
+        self.most as f32 * scale < (1 << 30) as f32
+    }
+
     /// What to pack, as `(bias, scale)`, so that biased sums give the results of plain ones; `None` if nothing does.
     pub fn biased(self, scale: f32) -> Option<(i32, f32)> {
         let bias = i64::from(BIAS);
@@ -64,6 +69,15 @@ mod tests {
                 assert_eq!(biased(sum as i32, scale), plain, "{sum} * {scale}");
             }
         }
+    }
+
+    #[test]
+    fn sums_convert_below_the_conversion_s_limit() {
+        let bounds = |most| Bounds { least: -most, most };
+        assert!(bounds(1 << 23).convert(100.0));
+        assert!(bounds(i64::from(i32::MAX)).convert(0.49));
+        assert!(!bounds(i64::from(i32::MAX)).convert(0.51));
+        assert!(!bounds(1 << 23).convert(128.0));
     }
 
     #[test]

@@ -63,13 +63,12 @@ macro_rules! ymm {
             _mm256_castsi256_ps(vector(from, at))
         }
 
-        /// Sums in steps of the result's scale, saturated to 16 bits: XNNPACK's arithmetic.
+        /// Sums in steps of the result's scale: XNNPACK's arithmetic. Packing proves that none is beyond 32 bits above; what is
+        /// too small converts to the least integer, which every use takes for as small as any.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn steps(sums: Sums, scales: Scales) -> Sums {
-            // What is too small converts to the least integer, which every use takes for as small as any.
-            let product = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), scales);
-            _mm256_cvtps_epi32(_mm256_min_ps(product, _mm256_set1_ps(32767.0)))
+            _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(sums), scales))
         }
 
         /// [`steps`] of sums that carry `BIAS`; what is below 0 stays below.

@@ -4,6 +4,9 @@
 //! quad, or in its third or fourth and end in the quad below: then a blend takes the place of a load, and the weights
 //! come in another order. One call makes the one or two output rows that begin in a quad's first half, or in its second.
 
+use std::array;
+use std::collections::BTreeSet;
+
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
@@ -16,6 +19,9 @@ use crate::codegen::quantised::cost::QUAD;
 
 /// Columns of a window.
 const COLUMNS: usize = 3;
+/// Pixels that are packed together, by row of the call and column.
+type Pack = [Option<(usize, usize)>; QUAD];
+
 /// Bytes before the parts of weights that are left, which tell how many there are.
 const REST_COUNT: usize = 64;
 /// Places that the first row of a window can have in a quad.
@@ -37,7 +43,7 @@ pub struct Depthwise {
     pub a_vector: usize,
     pub c_vector: usize,
     /// Bytes from four channels of the output to the next four; `None` where pixels come in quads, with all channels of
-    /// a vector.
+    /// a vector: then rows are of whole quads, or two of them are, which follow each other.
     pub c_plane: Option<usize>,
     pub finish: Finish,
     /// Whether weights have rests.
@@ -92,13 +98,8 @@ impl Depthwise {
             let weight = weight(row, column);
             quote!(let #weight = weights(w, #at);)
         });
-        // What is left of a row comes first: its store reaches into the row below, which is stored after.
-        let rest = self.cols % QUAD;
-        let nests: Vec<_> = [(self.cols - rest, rest, 1), (0, QUAD, self.cols / QUAD)]
-            .into_iter()
-            .filter(|(_, cols, count)| cols * count > 0)
-            .map(|(first, cols, count)| self.nest(first, cols, count))
-            .collect();
+        let nests = self.tiles().into_iter().filter(|(_, count)| *count > 0);
+        let nests: Vec<_> = nests.map(|(packs, count)| self.nest(&packs, count)).collect();
         let range = self.finish.range();
         let body = repeat(
             "vector",
@@ -123,16 +124,30 @@ impl Depthwise {
         Kernel { name, item }
     }
 
-    /// `count` tiles of `cols` columns from column `first`.
-    fn nest(&self, first: usize, cols: usize, count: usize) -> TokenStream {
+    /// Register tiles, as what is packed in the first, and how many follow each other.
+    fn tiles(&self) -> Vec<(Vec<Pack>, usize)> {
+        let (whole, rest) = (self.cols / QUAD, self.cols % QUAD);
+        let of_row = |row: usize, first: usize| array::from_fn(|pixel| Some((row, first + pixel)));
+        let rows = |pack: &dyn Fn(usize) -> Pack| (0..self.rows).map(pack).collect();
+        if rest > 0 && self.c_plane.is_none() {
+            // Two rows follow each other, and a quad has the first's last pixels and the second's first ones.
+            let turn = [(0, self.cols - 2), (0, self.cols - 1), (1, 0), (1, 1)].map(Some);
+            return vec![(vec![of_row(0, 0), of_row(1, QUAD - rest)], whole), (vec![turn], 1)];
+        }
+        // What is left of a row comes first: its store reaches into the row below, which is stored after.
+        let left = |row: usize| array::from_fn(|pixel| (pixel < rest).then_some((row, whole * QUAD + pixel)));
+        vec![(rows(&left), usize::from(rest > 0)), (rows(&|row| of_row(row, 0)), whole)]
+    }
+
+    /// `count` tiles, of which the first has these packs.
+    fn nest(&self, packs: &[Pack], count: usize) -> TokenStream {
         let column = self.isa.lanes() * QUAD;
-        let offset = |vector: usize, pixel: usize| {
-            affine(first * pixel, &[("vector", vector, self.vectors), ("tile", cols * pixel, count)])
-        };
+        let offset =
+            |vector: usize, pixel: usize| affine(0, &[("vector", vector, self.vectors), ("tile", QUAD * pixel, count)]);
         let from = offset(self.a_vector, self.stride * column);
         let to = offset(self.c_vector, self.c_pixel());
         let above = self.between.then(|| quote!(let above = above.at(#from);));
-        let tile = self.tile(cols);
+        let tile = self.tile(packs);
         let body = quote! {
             #above
             let here = here.at(#from);
@@ -144,9 +159,11 @@ impl Depthwise {
     }
 
     /// One register tile.
-    fn tile(&self, cols: usize) -> TokenStream {
+    fn tile(&self, packs: &[Pack]) -> TokenStream {
         let column = self.isa.lanes() * QUAD;
-        let inputs = (0..(cols - 1) * self.stride + COLUMNS).map(|at| {
+        let mut pixels: Vec<_> = packs.iter().flatten().flatten().copied().collect();
+        let inputs = pixels.iter().flat_map(|(_, pixel)| pixel * self.stride..pixel * self.stride + COLUMNS);
+        let inputs = BTreeSet::from_iter(inputs).into_iter().map(|at| {
             let (input, at) = (input(at), lit(at * column));
             match self.between {
                 true => quote!(let #input = between(above, here, #at);),
@@ -154,26 +171,28 @@ impl Depthwise {
             }
         });
         let mutable = self.rest.then(|| quote!(mut));
-        let sums = (0..self.rows).flat_map(|row| (0..cols).map(move |pixel| (row, pixel)));
-        let sums = sums.map(|(row, pixel)| {
-            let (name, value) = (sum(row, pixel), self.window(row, pixel, quote!(b)));
+        pixels.sort_unstable();
+        let sums = pixels.iter().map(|(row, pixel)| {
+            let (name, value) = (sum(*row, *pixel), self.window(*row, *pixel, quote!(b)));
             quote!(let #mutable #name = #value;)
         });
-        let rest = self.rest.then(|| self.rests(cols));
-        let rows = (0..self.rows).map(|row| {
-            let steps: Vec<_> = (0..QUAD)
-                .map(|pixel| {
+        let rest = self.rest.then(|| self.rests(&pixels));
+        let stores = packs.iter().map(|pack| {
+            let steps = pack.map(|pixel| match pixel {
+                None => quote!(none()),
+                Some((row, pixel)) => {
                     let sum = sum(row, pixel);
-                    if pixel < cols { self.finish.steps(quote!(#sum), quote!(s)) } else { quote!(none()) }
-                })
-                .collect();
-            let (at, packed) = (lit(row * self.cols * self.c_pixel()), self.finish.pack(&steps));
+                    self.finish.steps(quote!(#sum), quote!(s))
+                }
+            });
+            let first = pack[0].map_or(0, |(row, pixel)| row * self.cols + pixel);
+            let (at, packed) = (lit(first * self.c_pixel()), self.finish.pack(&steps));
             match self.c_plane.map(lit) {
                 Some(plane) => quote!(store_planes(&mut c, #at, #plane, #packed);),
                 None => quote!(store_packed(&mut c, #at, #packed);),
             }
         });
-        quote!(#(#inputs)* #(#sums)* #rest #(#rows)*)
+        quote!(#(#inputs)* #(#sums)* #rest #(#stores)*)
     }
 
     /// `sums` with the products of a window added.
@@ -185,7 +204,7 @@ impl Depthwise {
     }
 
     /// Adds the products of what is left of the weights.
-    fn rests(&self, cols: usize) -> TokenStream {
+    fn rests(&self, pixels: &[(usize, usize)]) -> TokenStream {
         let all = Self::all_weights(self.isa);
         let packed = |first: usize| affine(first, &[("vector", Self::packed(self.isa, self.rest), self.vectors)]);
         let (count, all_lit) = (packed(self.isa.lanes() * 8 + all), lit(all));
@@ -195,10 +214,9 @@ impl Depthwise {
             let (name, at) = (weight(row, column), packed(first + self.weight_at(row, column)));
             quote!(let #name = weights(w, #at + row * #all_lit);)
         });
-        let sums = (0..self.rows).flat_map(|row| (0..cols).map(move |pixel| (row, pixel)));
-        let sums = sums.map(|(row, pixel)| {
-            let name = sum(row, pixel);
-            let value = self.window(row, pixel, quote!(#name));
+        let sums = pixels.iter().map(|(row, pixel)| {
+            let name = sum(*row, *pixel);
+            let value = self.window(*row, *pixel, quote!(#name));
             quote!(#name = #value;)
         });
         quote!(for row in 0..rt::quantised::rest::rows(w, #count) { #(#weights)* #(#sums)* })
