@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn sums_convert_below_the_conversion_s_limit() {
-        let bounds = |most| Bounds { least: -most, most };
+        let bounds = |most: i64| Bounds { least: -most, most };
         assert!(bounds(1 << 23).convert(100.0));
         assert!(bounds(i64::from(i32::MAX)).convert(0.49));
         assert!(!bounds(i64::from(i32::MAX)).convert(0.51));
