@@ -106,6 +106,7 @@ fn import(graph: &SourceGraph<'_>, name: &str, quantisation: Quantisation) -> Re
     match kept {
         Some(kept) => {
             recovered.precision = kept.precision;
+            recover::keep_pixels(&mut recovered, &mut facts, graph);
             facts.push(Fact { key: "precision", value: kept.precision.name().into(), how: kept.how.into() });
             (tensors, pool) = (kept.tensors, Some(kept.pool));
         }
@@ -187,12 +188,8 @@ impl Imported {
         }
         self.recovered.preprocessing = preprocessing;
         self.spec.preprocessing = preprocessing;
-        let text = recover::describe(&preprocessing);
-        for fact in self.facts.iter_mut().filter(|fact| fact.key == "preprocessing") {
-            fact.value.clone_from(&text);
-            fact.how = "the spec".into();
-        }
-        self.container.metadata.insert("mbvc.preprocessing".into(), text);
+        recover::retell(&mut self.facts, &preprocessing, "the spec");
+        self.container.metadata.insert("mbvc.preprocessing".into(), recover::describe(&preprocessing));
     }
 
     /// Compares conventions, shapes, strides and residuals with those of `spec`.

@@ -307,6 +307,23 @@ fn preprocessing(
     }
 }
 
+/// Of a network that keeps its quantisation: pixels are the numbers that the file takes them for. Around -1 to 1 a whole
+/// zero point is half a step off, so that rounding from there would move every other pixel.
+pub fn keep_pixels(recovered: &mut Recovered, facts: &mut [Fact], graph: &SourceGraph<'_>) {
+    let Some((scale, zero)) = graph.input_quantization else { return };
+    let [low, high] = [0.0, 255.0].map(|pixel| (pixel - zero as f64) * scale);
+    recovered.preprocessing = Preprocessing::from_range(low, high);
+    retell(facts, &recovered.preprocessing, "quantisation of the input");
+}
+
+/// Tells another preprocessing in place of the first.
+pub fn retell(facts: &mut [Fact], preprocessing: &Preprocessing, how: &str) {
+    for fact in facts.iter_mut().filter(|fact| fact.key == "preprocessing") {
+        fact.value = describe(preprocessing);
+        fact.how = how.into();
+    }
+}
+
 /// `scale R G B offset R G B`, as the container's metadata has it.
 pub fn describe(Preprocessing { scale, offset }: &Preprocessing) -> String {
     let list = |values: &[f32; 3]| values.map(|value| value.to_string()).join(" ");

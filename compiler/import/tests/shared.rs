@@ -7,6 +7,9 @@ use std::sync::OnceLock;
 use common::shared;
 use mbvc_compiler::spec::{ActivationKind, PaddingConvention};
 use mbvc_import::{Format, Imported, Labels, read};
+use mbvc_runtime::Preprocess;
+use mbvc_runtime::quant::{Integer, Quant};
+use mbvc_runtime::quantised::{Pixels, Quantised as _, Table};
 
 const ONNX: &str = "models/mobilenet_v2_1.0_224_f32.onnx";
 const FLOAT: &str = "models/mobilenet_v2_1.0_224_f32.tflite";
@@ -99,6 +102,17 @@ fn quantised_inputs_say_their_range() {
     }
 }
 
+/// A network that stays quantised takes the bytes that the file takes, whatever range they stand for.
+fn takes_pixels_as_they_are(kept: &Imported, integer: Integer) {
+    let number = |name: &str| kept.container.tensor(name).unwrap().data.to_f64()[0];
+    let quant = Quant::new(number("input.scale") as f32, number("input.zero_point") as i32, integer).unwrap();
+    let preprocess = Preprocess::parse(&kept.container.metadata["mbvc.preprocessing"]).unwrap();
+    let pixels: Vec<u8> = (0..=255).flat_map(|pixel| [pixel; 3]).collect();
+    let mut numbers = [0; 256 * 3];
+    Pixels { bytes: &pixels, table: &Table::new(&preprocess, quant, integer) }.row::<{ 256 * 3 }>(0, &mut numbers);
+    assert_eq!(numbers, *pixels, "{preprocess}");
+}
+
 #[test]
 fn a_quantised_model_keeps_its_quantisation() {
     for (model, precision, pool, tensors) in
@@ -108,6 +122,7 @@ fn a_quantised_model_keeps_its_quantisation() {
         let kept = mbvc_import::read_with(&path, None, mbvc_import::Quantisation::Keep).unwrap();
         assert_eq!(kept.container.metadata["mbvc.precision"], precision);
         assert_eq!(kept.container.metadata["mbvc.pool"], pool);
+        takes_pixels_as_they_are(&kept, if precision == "int8" { Integer::Int8 } else { Integer::Uint8 });
         assert_eq!((kept.container.parameters(), kept.container.tensors.len()), (3_489_097, tensors), "{model}");
         assert_eq!(kept.spec().precision.name(), precision);
         assert!(kept.spec_yaml().contains(&format!("precision: {precision}")));
