@@ -14,13 +14,15 @@ class Library:
         self.c.mbvc_variants.restype = ctypes.c_char_p
         self.c.mbvc_open.restype = ctypes.c_void_p
         self.c.mbvc_open.argtypes = [ctypes.c_char_p] * 3
-        self.c.mbvc_run.argtypes = [ctypes.c_void_p] * 3
-        self.c.mbvc_run.restype = ctypes.c_bool
+        for run in (self.c.mbvc_run, self.c.mbvc_run_pixels):
+            run.argtypes = [ctypes.c_void_p] * 3
+            run.restype = ctypes.c_bool
 
     def variants(self) -> list[str]:
         return [name for name in self.c.mbvc_variants().decode().split(",") if name]
 
     def engine(self, variant: str, isa: str, weights: Path, tensor, classes: int) -> Engine:
+        """Reads `tensor` anew in each call: real numbers, or pixels as uint8."""
         import numpy as np
 
         peer = self.c.mbvc_open(variant.encode(), isa.encode(), str(weights).encode())
@@ -28,18 +30,40 @@ class Library:
             raise RuntimeError(f"mbvc cannot build {variant} for {isa}")
         logits = np.zeros(classes, np.float32)
         arguments = (peer, tensor.ctypes.data, logits.ctypes.data)
-        run = self.c.mbvc_run
+        run = self.c.mbvc_run_pixels if tensor.dtype == np.uint8 else self.c.mbvc_run
         return lambda: run(*arguments), lambda: logits
 
 
-def litert(path: Path, tensor, threads: int) -> Engine:
+def litert(path: Path, tensor, threads: int, logits: bool = False) -> Engine:
+    """`logits`: what goes into the softmax, from an interpreter that keeps all values and is not to be timed."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(str(path), num_threads=threads)
+    interpreter = Interpreter(str(path), num_threads=threads, experimental_preserve_all_tensors=logits)
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], tensor)
-    out = interpreter.get_output_details()[0]["index"]
-    return interpreter.invoke, lambda: interpreter.get_tensor(out)[0]
+    out = logits_of(path) if logits else interpreter.get_output_details()[0]["index"]
+    [details] = [details for details in interpreter.get_tensor_details() if details["index"] == out]
+    return interpreter.invoke, lambda: real(interpreter.get_tensor(out)[0], *details["quantization"])
+
+
+def logits_of(path: Path) -> int:
+    """The tensor that the softmax of a TFLite file reads."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    # Only without a delegate are the operators told one by one.
+    plain = Interpreter(str(path), experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
+    plain.allocate_tensors()
+    [index] = [operator["inputs"][0] for operator in plain._get_ops_details() if operator["op_name"] == "SOFTMAX"]
+    return index
+
+
+def real(values, scale: float, zero_point: int):
+    """The numbers that quantised ones stand for, as float32 arithmetic has them."""
+    import numpy as np
+
+    if values.dtype.kind == "f":
+        return values
+    return (values.astype(np.int32) - zero_point).astype(np.float32) * np.float32(scale)
 
 
 def onnxruntime(path: Path, tensor, threads: int) -> Engine:

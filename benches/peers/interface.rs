@@ -1,9 +1,29 @@
-//! Models behind C functions, so that Python runs them in the process of their peers. The crate around this file gives
-//! `VARIANTS`, names separated by commas, and `build`.
+//! Models behind C functions, so that Python runs them in the process of their peers. The crate around this file makes
+//! them with `variants!`.
 
 use std::ffi::{CStr, c_char};
 
-use mbvc::{Isa, Network, NetworkInfo, Unobserved, Weights};
+use mbvc::{Isa, LengthError, Network, NetworkInfo, Unobserved, Weights};
+
+/// Networks and the names by which `mbvc_open` knows them: `VARIANTS` and `build` of the crate.
+macro_rules! variants {
+    ($spec:literal; $($type:ident $name:literal { $($key:ident = $value:tt),* })*) => {
+        $(mbvc::mobilenet_v2!($spec, name = $type $(, $key = $value)*);)*
+
+        pub const VARIANTS: &core::ffi::CStr =
+            match core::ffi::CStr::from_bytes_with_nul(concat!($($name, ","),*, "\0").as_bytes()) {
+                Ok(names) => names,
+                Err(_) => panic!("a name has a null"),
+            };
+
+        pub fn build(variant: &str, weights: &mbvc::Weights, isa: mbvc::Isa) -> Result<Box<dyn mbvc::Network>, String> {
+            match variant {
+                $($name => Ok(Box::new($type::with_isa(weights, isa).map_err(|error| error.to_string())?)),)*
+                _ => Err(format!("there is no variant {variant}")),
+            }
+        }
+    };
+}
 
 /// A model and the scratch that its calls share.
 pub struct Peer {
@@ -45,10 +65,16 @@ pub unsafe extern "C" fn mbvc_open(variant: *const c_char, isa: *const c_char, w
     }
 }
 
+/// `call` on the scratch, the image and the logits.
+///
 /// # Safety
 /// `peer` came from `mbvc_open`; `input` and `logits` are of the network's lengths.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn mbvc_run(peer: *mut Peer, input: *const f32, logits: *mut f32) -> bool {
+unsafe fn run<T>(
+    peer: *mut Peer,
+    input: *const T,
+    logits: *mut f32,
+    call: impl FnOnce(&dyn Network, &mut [f32], &[T], &mut [f32]) -> Result<(), LengthError>,
+) -> bool {
     // SAFETY: the caller passes a live peer and arrays of the network's lengths.
     unsafe {
         let Peer { network, scratch, offset } = &mut *peer;
@@ -56,7 +82,35 @@ pub unsafe extern "C" fn mbvc_run(peer: *mut Peer, input: *const f32, logits: *m
         let input = std::slice::from_raw_parts(input, height * width * channels);
         let logits = std::slice::from_raw_parts_mut(logits, *classes);
         let scratch = &mut scratch[*offset..][..scratch_bytes / 4];
-        network.run_into(scratch, input, logits, &mut Unobserved).is_ok()
+        call(&**network, scratch, input, logits).is_ok()
+    }
+}
+
+/// On an image of real numbers.
+///
+/// # Safety
+/// As [`run`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mbvc_run(peer: *mut Peer, input: *const f32, logits: *mut f32) -> bool {
+    // SAFETY: as the caller promises.
+    unsafe {
+        run(peer, input, logits, |network, scratch, input, logits| {
+            network.run_into(scratch, input, logits, &mut Unobserved)
+        })
+    }
+}
+
+/// On an image of pixels, as the weights ask for.
+///
+/// # Safety
+/// As [`run`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mbvc_run_pixels(peer: *mut Peer, pixels: *const u8, logits: *mut f32) -> bool {
+    // SAFETY: as the caller promises.
+    unsafe {
+        run(peer, pixels, logits, |network, scratch, pixels, logits| {
+            network.run_pixels_into(scratch, pixels, logits, &mut Unobserved)
+        })
     }
 }
 

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Writes Keras MobileNetV2 networks with random weights as float TFLite files, with random BatchNorm statistics.
+"""Writes Keras MobileNetV2 networks with random weights as TFLite files, with random BatchNorm statistics.
 
     python benches/peers/keras_models.py target/peers/tflite --widths 0.35,1.0 --sizes 96,224
+    python benches/peers/keras_models.py target/peers/tflite --precision int8
 
 Needs `pip install tensorflow-cpu`; `run.py --grid` starts it in its own environment. Files that are there already are
-left alone. Each is named mobilenet_v2_WIDTH_SIZE.tflite and ends with the logits of 1000 classes.
+left alone. Each is named mobilenet_v2_WIDTH_SIZE_PRECISION.tflite and ends with the logits of 1000 classes. Those of
+int8 are quantised throughout by the converter, with a scale for each channel, and take pixels as uint8.
 """
 import argparse
 import os
@@ -15,8 +17,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 
-def name(width: float, size: int) -> str:
-    return f"mobilenet_v2_{width}_{size}.tflite"
+def name(width: float, size: int, precision: str) -> str:
+    return f"mobilenet_v2_{width}_{size}_{precision}.tflite"
 
 
 def shake(model, seed: int) -> None:
@@ -45,7 +47,30 @@ def shake(model, seed: int) -> None:
         layer.set_weights([value.astype(np.float32) for value in values])
 
 
-def write(path: Path, width: float, size: int) -> None:
+def pictures(size: int):
+    """Random images from which the converter learns the ranges of values: noise of several sizes of grain, flat ones."""
+    import numpy as np
+
+    rng = np.random.default_rng(size)
+    for grain in (1, 2, 4, 8, 16, size):
+        cells = -(-size // grain)
+        image = rng.uniform(-1, 1, (1, cells, cells, 3)).repeat(grain, 1).repeat(grain, 2)
+        yield [image[:, :size, :size].astype(np.float32)]
+    # The input's range is that of all pixels.
+    yield [np.stack([np.full((size, size // 2, 3), end, np.float32) for end in (-1, 1)]).reshape(1, size, size, 3)]
+
+
+def quantise(converter, size: int) -> None:
+    import tensorflow as tf
+
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: pictures(size)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = tf.uint8
+    converter.inference_output_type = tf.int8
+
+
+def write(path: Path, width: float, size: int, precision: str) -> None:
     import tensorflow as tf
 
     tf.keras.backend.clear_session()
@@ -56,7 +81,10 @@ def write(path: Path, width: float, size: int) -> None:
     # A batch of one, so that every shape of the file is known.
     image = tf.keras.Input((size, size, 3), batch_size=1)
     whole = tf.keras.Model(image, model(image, training=False))
-    content = tf.lite.TFLiteConverter.from_keras_model(whole).convert()
+    converter = tf.lite.TFLiteConverter.from_keras_model(whole)
+    if precision == "int8":
+        quantise(converter, size)
+    content = converter.convert()
     temporary = path.with_suffix(".tmp")
     temporary.write_bytes(content)
     temporary.replace(path)
@@ -67,13 +95,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--widths", default="0.35,0.5,0.75,1.0,1.4")
     parser.add_argument("--sizes", default="96,128,160,192,224")
+    parser.add_argument("--precision", choices=["f32", "int8"], default="f32")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     for width in map(float, args.widths.split(",")):
         for size in map(int, args.sizes.split(",")):
-            path = args.folder / name(width, size)
+            path = args.folder / name(width, size, args.precision)
             if not path.exists():
-                write(path, width, size)
+                write(path, width, size, args.precision)
                 print(path.name, flush=True)
 
 

@@ -1,31 +1,11 @@
 //! The variants of `v2.yaml` behind a C interface, so that `run.py` runs them in the process of the peers.
 
+#[macro_use]
 mod interface;
 
-use std::ffi::CStr;
-
-use mbvc::{Isa, Network, Weights};
-
-/// `numerics = "fast"` where the name says nothing else.
-macro_rules! variants {
-    ($($type:ident $name:literal { $($key:ident = $value:tt),* })*) => {
-        $(mbvc::mobilenet_v2!("specs/v2.yaml", name = $type $(, $key = $value)*);)*
-
-        pub const VARIANTS: &CStr = match CStr::from_bytes_with_nul(concat!($($name, ","),*, "\0").as_bytes()) {
-            Ok(names) => names,
-            Err(_) => panic!("a name has a null"),
-        };
-
-        pub fn build(variant: &str, weights: &Weights, isa: Isa) -> Result<Box<dyn Network>, String> {
-            match variant {
-                $($name => Ok(Box::new($type::with_isa(weights, isa).map_err(|error| error.to_string())?)),)*
-                _ => Err(format!("there is no variant {variant}")),
-            }
-        }
-    };
-}
-
+// `numerics = "fast"` where the name says nothing else.
 variants! {
+    "specs/v2.yaml";
     Blocks "block" { fusion = "block", numerics = "fast", isa = ["avx512", "avx2"] }
     Epilogues "relu6" { fusion = "relu6", numerics = "fast", isa = ["avx512", "avx2"] }
     Unfused "none" { fusion = "none", numerics = "fast", isa = ["avx512", "avx2"] }

@@ -5,12 +5,14 @@
     python3 benches/peers/run.py --threads 1 --runs 50 --engines mbvc,LiteRT
     python3 benches/peers/run.py --json target/peers/results.json --readme --chart docs/peers.svg
     python3 benches/peers/run.py --grid                25 widths and sizes against LiteRT
+    python3 benches/peers/run.py --precision int8      the quantised networks; also with --grid, and uint8
 
 Everything is made first: a virtual environment with the engines from PyPI, the release build, the imported weights,
 all below the target folder. Every measured call follows one of the same engine that is not measured: it refills the
 caches that the others emptied. With several threads only mbvc and LiteRT take turns, and the others run by
-themselves: threads that spin while they wait for work slow down whoever comes next. An engine that cannot be had is named with the reason. `--readme` writes the tables
-between their markers in README.md.
+themselves: threads that spin while they wait for work slow down whoever comes next. An engine that cannot be had is
+named with the reason. All have to agree: quantised mbvc with LiteRT to the bit. `--readme` writes the tables between
+their markers in README.md.
 """
 import argparse
 import json
@@ -23,8 +25,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
 WORK = TARGET / "peers"
-RUST_ENGINES = TARGET / "rust_engines"
-PACKAGES = ["numpy", "pillow", "matplotlib", "ai-edge-litert", "onnxruntime", "openvino", "MNN", "ncnn", "pnnx", "tract"]
+QUANTISED = ["numpy", "pillow", "matplotlib", "ai-edge-litert", "openvino"]
+FLOATS = QUANTISED + ["onnxruntime", "MNN", "ncnn", "pnnx", "tract"]
+PACKAGES = {"f32": FLOATS, "int8": QUANTISED, "uint8": QUANTISED}
 
 
 def step(text: str) -> None:
@@ -108,43 +111,6 @@ def scores_of(output):
     return values / values.sum()
 
 
-def makers(args, threads: int, nhwc, nchw) -> dict:
-    """Functions that make the wanted engines, by their names."""
-    import engines
-
-    models = args.shared / "models"
-    onnx, tflite = (models / f"mobilenet_v2_1.0_224_f32.{kind}" for kind in ("onnx", "tflite"))
-    library = engines.Library(TARGET / "release/examples/libpeer.so")
-    made = {}
-    for variant in library.variants():
-        name, two = variant.removesuffix("-2t"), variant.endswith("-2t")
-        fusion, strict = name.removesuffix("-strict"), name.endswith("-strict")
-        if two and threads != 2:
-            continue
-        if not two and threads == 2:
-            # What two threads gain is told in the same run.
-            if fusion != "block":
-                continue
-        for isa in args.isa.split(","):
-            # Without the fast inner product, fast is strict.
-            if not strict and isa != "avx512":
-                continue
-            numerics = "strict" if strict else "fast"
-            alone = ", one thread" if threads == 2 and not two else ""
-            made[f"mbvc {isa} {fusion} {numerics}{alone}"] = lambda v=variant, i=isa: library.engine(v, i, args.weights, nhwc, 1001)
-    made |= {
-        "LiteRT": lambda: engines.litert(tflite, nhwc, threads),
-        "ONNX Runtime": lambda: engines.onnxruntime(onnx, nchw, threads),
-        "OpenVINO": lambda: engines.openvino(onnx, nchw, threads),
-        "MNN": lambda: engines.mnn(onnx, nchw, threads, WORK),
-        "ncnn": lambda: engines.ncnn(onnx, nchw, threads, WORK),
-        "tract": lambda: engines.tract(onnx, nchw, threads),
-        "RTen": lambda: engines.rten(RUST_ENGINES / "release/librust_engines.so", onnx, nchw, threads),
-    }
-    wanted = [word.lower() for word in args.engines.split(",") if word]
-    return {name: make for name, make in made.items() if not wanted or any(word in name.lower() for word in wanted)}
-
-
 def start(makers: dict, threads: int, failed: list) -> dict:
     """The engines, those that cannot be had named in `failed`."""
     import numpy as np
@@ -174,13 +140,14 @@ def compare(args) -> tuple[list, list]:
     import numpy as np
     from PIL import Image
 
+    import contenders
+
     image = Image.open(args.shared / "images/cat.bmp").convert("RGB").resize((224, 224), Image.BILINEAR)
-    nhwc = np.ascontiguousarray(np.asarray(image)[None].astype(np.float32) / 127.5 - 1)
-    nchw = np.ascontiguousarray(nhwc.transpose(0, 3, 1, 2))
+    pixels = np.ascontiguousarray(np.asarray(image)[None])
     rows, failed = [], []
     # Several threads first: before other engines have started theirs.
     for threads in sorted(args.threads, reverse=True):
-        made = makers(args, threads, nhwc, nchw)
+        made = contenders.makers(args, threads, pixels)
         base = None
         for group in groups(list(made), threads):
             running = start({name: made[name] for name in group}, threads, failed)
@@ -194,7 +161,9 @@ def compare(args) -> tuple[list, list]:
                         row[f"times_litert_{what}"] = round(base[f"{what}_ms"] / row[f"{what}_ms"], 3)
                 rows.append(row | {"top1": int(scores.argmax()), "score": round(float(scores.max()), 5)})
     rows.sort(key=lambda row: row["threads"])
-    differing = [row for row in rows if row["top1"] != rows[0]["top1"] or abs(row["score"] - rows[0]["score"]) > 1e-3]
+    # A step of the quantised scores is 1/256, and engines round in other ways.
+    tolerance = 1e-3 if args.precision == "f32" else 0.03
+    differing = [row for row in rows if row["top1"] != rows[0]["top1"] or abs(row["score"] - rows[0]["score"]) > tolerance]
     if differing:
         raise SystemExit(f"engines disagree: {rows[0]} and {differing}")
     return rows, failed
@@ -250,51 +219,49 @@ def chart(rows: list, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path(os.environ.get("MBVC_SHARED", ROOT.parent / "shared")))
-    parser.add_argument("--weights", type=Path, help="imported weights [default: import the shared ONNX file]")
-    parser.add_argument("--isa", default="avx512,avx2", help="of mbvc, separated by commas")
+    parser.add_argument("--weights", type=Path, help="imported weights [default: import the shared TFLite file]")
+    parser.add_argument("--precision", choices=["f32", "int8", "uint8"], default="f32")
+    parser.add_argument("--isa", help="of mbvc, separated by commas [default: those of AVX-512 and AVX2]")
     parser.add_argument("--threads", type=lambda text: [int(n) for n in text.split(",")], default=[1, 2])
     parser.add_argument("--engines", default="", help="parts of names, separated by commas [default: all]")
     parser.add_argument("--runs", type=int, default=150)
     parser.add_argument("--no-build", action="store_true", help="measure what was built before")
-    parser.add_argument("--json", type=Path, default=WORK / "results.json")
+    parser.add_argument("--json", type=Path, help="where results go [default: below the target folder]")
     parser.add_argument("--readme", action="store_true", help="write the table into README.md")
     parser.add_argument("--chart", type=Path, help="draw an SVG")
     parser.add_argument("--grid", action="store_true", help="widths and sizes against LiteRT instead")
     parser.add_argument("--widths", default="0.35,0.5,0.75,1.0,1.4", help="of the grid")
     parser.add_argument("--sizes", default="96,128,160,192,224", help="of the grid")
+    parser.add_argument("--resume", action="store_true", help="measure what the grid's results do not have yet")
     args = parser.parse_args()
-    enter_environment(PACKAGES + ["tensorflow-cpu"] * args.grid)
+    enter_environment(PACKAGES[args.precision] + ["tensorflow-cpu"] * args.grid)
+    if args.grid and args.precision == "uint8":
+        parser.error("the converter quantises to int8 only: --grid goes with f32 and int8")
+    # Not before: numpy is in the environment only.
+    import contenders
+
+    args.isa = args.isa.split(",") if args.isa else contenders.ISAS[args.precision]
     if not args.no_build:
         cargo("build", "--release", "-p", "mbvc-cli")
     if args.grid:
         import grid
 
-        results = grid.measure(args)
-        text = grid.markdown(results)
-        write(args.json.with_name("grid.json"), json.dumps(results, indent=1) + "\n")
+        name = f"grid-{args.precision}"
+        text = grid.markdown(grid.measure(args, args.json or WORK / f"{name}.json"))
         print(text)
         if args.readme:
-            between_markers(ROOT / "README.md", "grid", text)
+            between_markers(ROOT / "README.md", name, text)
         return
     if not args.no_build:
-        cargo("build", "--release", "--example", "peer")
-        try:
-            # A workspace of its own, and a folder of its own.
-            manifest = ROOT / "benches/peers/rust_engines/Cargo.toml"
-            cargo("build", "--release", "--locked", "--manifest-path", str(manifest), "--target-dir", str(RUST_ENGINES))
-        except subprocess.CalledProcessError:
-            step("RTen cannot be built")
+        contenders.build(args)
     if args.weights is None:
-        args.weights = WORK / "v2.safetensors"
-        model = args.shared / "models/mobilenet_v2_1.0_224_f32.onnx"
-        command = [TARGET / "release/mbvc", "import", model, "--output", args.weights]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        args.weights = contenders.import_weights(args)
     rows, failed = compare(args)
-    write(args.json, json.dumps({"results": rows, "failed": failed}, indent=1) + "\n")
+    write(args.json or WORK / f"peers-{args.precision}.json", json.dumps({"results": rows, "failed": failed}, indent=1) + "\n")
     text = markdown(rows, failed)
     print(text)
     if args.readme:
-        between_markers(ROOT / "README.md", "peers", text)
+        between_markers(ROOT / "README.md", f"peers-{args.precision}", text)
     if args.chart:
         chart(rows, args.chart)
 
