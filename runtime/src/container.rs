@@ -4,9 +4,12 @@
 //! `__metadata__`), then the tensors' bytes. <https://huggingface.co/docs/safetensors>
 
 mod error;
+mod index;
 mod tensor;
 
 pub use error::{ContainerError, TensorRule};
+#[cfg(feature = "alloc")]
+pub(crate) use index::Index;
 pub use tensor::{Dtype, F32s, MAX_RANK, Shape, TensorView};
 
 use crate::json::{Cursor, Inside, JsonError, JsonStr};
@@ -23,7 +26,8 @@ const PAIR_BATCH: usize = 32;
 const LENGTH_BYTES: usize = 8;
 const METADATA: &str = "__metadata__";
 
-/// A validated safetensors file in memory. Allocates nothing: look-ups scan the header.
+/// A validated safetensors file in memory. Allocates nothing: look-ups scan the header, or use the index of
+/// [`Weights`](crate::Weights).
 ///
 /// ```
 /// # fn main() -> Result<(), mbvc_runtime::ContainerError<'static>> {
@@ -39,6 +43,7 @@ pub struct Container<'a> {
     header: &'a [u8],
     data: &'a [u8],
     metadata: Option<Span>,
+    index: Option<&'a [index::Slot]>,
 }
 
 /// Where the metadata's object starts and ends in the header. Look-ups of tensors jump over it: labels make it long.
@@ -59,12 +64,12 @@ impl<'a> Container<'a> {
 
     /// Finds header and data again in bytes that [`Container::parse`] has accepted, with the metadata it found.
     #[cfg(feature = "alloc")]
-    pub(crate) fn parsed_before(file: &'a [u8], metadata: Option<Span>) -> Self {
+    pub(crate) fn parsed_before(file: &'a [u8], metadata: Option<Span>, index: &'a Index) -> Self {
         let (header, data) = match Self::split(file) {
             Ok(found) => (found.header, found.data),
             Err(_) => (&b"{}"[..], &[][..]),
         };
-        Self { header, data, metadata }
+        Self { header, data, metadata, index: Some(index.slots()) }
     }
 
     #[cfg(feature = "alloc")]
@@ -81,7 +86,7 @@ impl<'a> Container<'a> {
             return Err(ContainerError::HeaderTooLong { header_bytes });
         };
         match rest.split_at_checked(length) {
-            Some((header, data)) => Ok(Self { header, data, metadata: None }),
+            Some((header, data)) => Ok(Self { header, data, metadata: None, index: None }),
             None => Err(ContainerError::HeaderCut { header_bytes, file_bytes: file.len() }),
         }
     }
@@ -166,7 +171,9 @@ impl<'a> Container<'a> {
 
     /// The tensor of that name.
     pub fn tensor(&self, name: &str) -> Option<TensorView<'a>> {
-        self.tensors().find(|tensor| tensor.name == *name)
+        let Some(index) = self.index else { return self.tensors().find(|tensor| tensor.name == *name) };
+        let entries = index::places(index, name).filter_map(|at| self.entry_at(at));
+        entries.filter_map(|entry| entry.view(self.data).ok()).find(|tensor| tensor.name == *name)
     }
 
     /// All tensors in the header's order.
@@ -189,6 +196,13 @@ impl<'a> Container<'a> {
         let mut cursor = Cursor::new(self.header);
         let inside = cursor.open(b'{')?;
         Ok(Scan { header: self.header, cursor, inside, metadata: self.metadata })
+    }
+
+    /// The tensor whose name stands at that place of the header.
+    fn entry_at(&self, at: usize) -> Option<Entry<'a>> {
+        let mut cursor = Cursor::starting(self.header, at);
+        let name = cursor.key().ok()?;
+        entry(&mut cursor, at, name).ok()?.ok()
     }
 
     fn entries(&self) -> Entries<'a> {
@@ -220,6 +234,7 @@ impl<'a> Scan<'a> {
         if !self.cursor.another(&mut self.inside)? {
             return Ok(None);
         }
+        let at = self.cursor.at();
         let name = self.cursor.key()?;
         if name == *METADATA {
             let start = self.cursor.at();
@@ -234,64 +249,69 @@ impl<'a> Scan<'a> {
             self.cursor = Cursor::starting(self.header, span.end);
             return Ok(Some(Item::Metadata(span)));
         }
-        self.entry(name).map(Item::Tensor).map(Some)
-    }
-
-    /// `{"dtype": "F32", "shape": [1, 2], "data_offsets": [0, 8]}`, the members in any order.
-    fn entry(&mut self, name: JsonStr<'a>) -> Result<Result<Entry<'a>, ContainerError<'a>>, JsonError> {
-        let cursor = &mut self.cursor;
-        let fail = |rule| Ok(Err(ContainerError::Tensor { name, rule }));
-        let (mut dtype, mut shape, mut offsets) = (None, None, None);
-        let mut members = cursor.open(b'{')?;
-        while cursor.another(&mut members)? {
-            let key = cursor.key()?;
-            let again = if key == *"dtype" {
-                let text = cursor.string()?;
-                let Some(known) = Dtype::parse(text) else {
-                    return fail(TensorRule::Dtype { found: text });
-                };
-                dtype.replace(known).is_some()
-            } else if key == *"shape" {
-                let mut list = cursor.open(b'[')?;
-                let mut dims = Shape::default();
-                while cursor.another(&mut list)? {
-                    if !dims.push(cursor.unsigned()?) {
-                        return fail(TensorRule::Rank);
-                    }
-                }
-                shape.replace(dims).is_some()
-            } else if key == *"data_offsets" {
-                let mut list = cursor.open(b'[')?;
-                let mut pair = [0; 2];
-                for end in &mut pair {
-                    if !cursor.another(&mut list)? {
-                        return fail(TensorRule::Member { key: "data_offsets" });
-                    }
-                    *end = cursor.unsigned()?;
-                }
-                if cursor.another(&mut list)? {
-                    return fail(TensorRule::Member { key: "data_offsets" });
-                }
-                offsets.replace(pair).is_some()
-            } else {
-                return fail(TensorRule::Unknown { key });
-            };
-            if again {
-                return fail(TensorRule::Repeated { key });
-            }
-        }
-        Ok(match (dtype, shape, offsets) {
-            (Some(dtype), Some(shape), Some([begin, end])) => Ok(Entry { name, dtype, shape, begin, end }),
-            (None, _, _) => Err(ContainerError::Tensor { name, rule: TensorRule::Member { key: "dtype" } }),
-            (_, None, _) => Err(ContainerError::Tensor { name, rule: TensorRule::Member { key: "shape" } }),
-            _ => Err(ContainerError::Tensor { name, rule: TensorRule::Member { key: "data_offsets" } }),
-        })
+        entry(&mut self.cursor, at, name).map(Item::Tensor).map(Some)
     }
 }
 
-/// A tensor as the header declares it; `begin` and `end` are offsets in the data.
+/// `{"dtype": "F32", "shape": [1, 2], "data_offsets": [0, 8]}`, the members in any order.
+fn entry<'a>(
+    cursor: &mut Cursor<'a>,
+    at: usize,
+    name: JsonStr<'a>,
+) -> Result<Result<Entry<'a>, ContainerError<'a>>, JsonError> {
+    let fail = |rule| Ok(Err(ContainerError::Tensor { name, rule }));
+    let (mut dtype, mut shape, mut offsets) = (None, None, None);
+    let mut members = cursor.open(b'{')?;
+    while cursor.another(&mut members)? {
+        let key = cursor.key()?;
+        let again = if key == *"dtype" {
+            let text = cursor.string()?;
+            let Some(known) = Dtype::parse(text) else {
+                return fail(TensorRule::Dtype { found: text });
+            };
+            dtype.replace(known).is_some()
+        } else if key == *"shape" {
+            let mut list = cursor.open(b'[')?;
+            let mut dims = Shape::default();
+            while cursor.another(&mut list)? {
+                if !dims.push(cursor.unsigned()?) {
+                    return fail(TensorRule::Rank);
+                }
+            }
+            shape.replace(dims).is_some()
+        } else if key == *"data_offsets" {
+            let mut list = cursor.open(b'[')?;
+            let mut pair = [0; 2];
+            for end in &mut pair {
+                if !cursor.another(&mut list)? {
+                    return fail(TensorRule::Member { key: "data_offsets" });
+                }
+                *end = cursor.unsigned()?;
+            }
+            if cursor.another(&mut list)? {
+                return fail(TensorRule::Member { key: "data_offsets" });
+            }
+            offsets.replace(pair).is_some()
+        } else {
+            return fail(TensorRule::Unknown { key });
+        };
+        if again {
+            return fail(TensorRule::Repeated { key });
+        }
+    }
+    Ok(match (dtype, shape, offsets) {
+        (Some(dtype), Some(shape), Some([begin, end])) => Ok(Entry { at, name, dtype, shape, begin, end }),
+        (None, _, _) => Err(ContainerError::Tensor { name, rule: TensorRule::Member { key: "dtype" } }),
+        (_, None, _) => Err(ContainerError::Tensor { name, rule: TensorRule::Member { key: "shape" } }),
+        _ => Err(ContainerError::Tensor { name, rule: TensorRule::Member { key: "data_offsets" } }),
+    })
+}
+
+/// A tensor as the header declares it; `at` is its name's offset in the header, `begin` and `end` are offsets in the data.
 #[derive(Debug, Clone, Copy)]
 struct Entry<'a> {
+    #[cfg_attr(not(feature = "alloc"), expect(dead_code, reason = "only the index wants it"))]
+    at: usize,
     name: JsonStr<'a>,
     dtype: Dtype,
     shape: Shape,
@@ -313,7 +333,7 @@ impl<'a> Entry<'a> {
     }
 
     fn view(&self, data: &'a [u8]) -> Result<TensorView<'a>, ContainerError<'a>> {
-        let Self { name, dtype, shape, begin, end } = *self;
+        let Self { name, dtype, shape, begin, end, .. } = *self;
         let fail = |rule| Err(ContainerError::Tensor { name, rule });
         let Some(expected) = shape.elements().and_then(|n| n.checked_mul(dtype.bytes())) else {
             return fail(TensorRule::TooLarge);

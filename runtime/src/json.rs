@@ -127,13 +127,17 @@ impl<'a> Cursor<'a> {
     pub fn string(&mut self) -> Result<JsonStr<'a>, JsonError> {
         self.expect(b'"')?;
         let start = self.at;
+        let mut escapes = false;
         loop {
             match self.text.get(self.at) {
                 None => return self.fail(JsonRule::Ends),
                 Some(b'"') => break,
                 Some(0..0x20) => return self.fail(JsonRule::BadString),
                 // The escaped character is skipped so that `\"` does not end the string.
-                Some(b'\\') => self.at += 2,
+                Some(b'\\') => {
+                    escapes = true;
+                    self.at += 2;
+                }
                 Some(_) => self.at += 1,
             }
         }
@@ -141,7 +145,7 @@ impl<'a> Cursor<'a> {
         let Ok(raw) = core::str::from_utf8(raw) else {
             return Err(JsonError { at: start, rule: JsonRule::NotUtf8 });
         };
-        let mut chars = Unescape { rest: raw };
+        let mut chars = Unescape { rest: if escapes { raw } else { "" } };
         while let Some(next) = chars.advance() {
             if let Err(rule) = next {
                 return Err(JsonError { at: self.at - chars.rest.len(), rule });

@@ -8,7 +8,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::container::{Container, Span};
+use crate::container::{Container, Index, Span};
 use crate::conventions::Conventions;
 use crate::preprocess::Preprocess;
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use bytes::Bytes;
 pub struct Weights {
     bytes: Bytes,
     metadata: Option<Span>,
+    index: Index,
     conventions: Conventions,
     preprocess: Preprocess,
     /// Where the bytes come from, for messages.
@@ -56,8 +57,8 @@ impl Weights {
         };
         match (Conventions::of(&container), Preprocess::of(&container)) {
             (Ok(conventions), Ok(preprocess)) => {
-                let metadata = container.metadata_span();
-                Ok(Self { bytes, metadata, conventions, preprocess, source })
+                let (metadata, index) = (container.metadata_span(), Index::new(&container));
+                Ok(Self { bytes, metadata, index, conventions, preprocess, source })
             }
             (Err(error), _) | (_, Err(error)) => fail(source, error.to_string()),
         }
@@ -65,7 +66,7 @@ impl Weights {
 
     /// The tensors and the metadata.
     pub fn container(&self) -> Container<'_> {
-        Container::parsed_before(&self.bytes, self.metadata)
+        Container::parsed_before(&self.bytes, self.metadata, &self.index)
     }
 
     pub fn conventions(&self) -> Conventions {

@@ -220,3 +220,24 @@ proptest! {
         agree(&file(&format!("{{{}}}", list.join(",")), data))?;
     }
 }
+
+/// Names with escapes, one that has the hash of another, and names that no tensor has.
+#[cfg(feature = "alloc")]
+#[test]
+fn an_index_finds_what_a_scan_finds() {
+    let names = [r"\u0061", "b", r"costarring\/", "stem.weight", "declinate", "macallums"];
+    let header: Vec<String> =
+        names.iter().enumerate().map(|(at, name)| tensor(name, "U8", "[1]", at, at + 1)).collect();
+    let header = format!(r#"{{"__metadata__":{{"stem.bias":"no tensor"}}, {} }}"#, header.join(" , "));
+    let bytes = file(&header, names.len());
+    let plain = Container::parse(&bytes).unwrap();
+    let index = Index::new(&plain);
+    let indexed = Container::parsed_before(&bytes, plain.metadata_span(), &index);
+    for (at, name) in ["a", "b", "costarring/", "stem.weight", "declinate", "macallums"].into_iter().enumerate() {
+        assert_eq!(indexed.tensor(name).unwrap().data, [at as u8], "{name}");
+        assert_eq!(plain.tensor(name).unwrap().data, [at as u8], "{name}");
+    }
+    for name in ["", "stem.bias", "__metadata__", r"\u0061", "liquid"] {
+        assert!(indexed.tensor(name).is_none() && plain.tensor(name).is_none(), "{name}");
+    }
+}

@@ -1,0 +1,40 @@
+//! Where the tensors of a container are, for look-ups that do not read all of its header.
+
+/// Hash of a tensor's name, and the name's place in the header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Slot {
+    hash: u32,
+    at: u32,
+}
+
+/// The tensors of a container by the hashes of their names.
+#[cfg(feature = "alloc")]
+#[derive(Debug, Clone)]
+pub(crate) struct Index(alloc::vec::Vec<Slot>);
+
+#[cfg(feature = "alloc")]
+impl Index {
+    pub fn new(container: &super::Container<'_>) -> Self {
+        // Headers are no longer than `MAX_HEADER_BYTES`.
+        let slot = |entry: super::Entry<'_>| Slot { hash: hash(entry.name.chars()), at: entry.at as u32 };
+        let mut slots: alloc::vec::Vec<Slot> = container.entries().map(slot).collect();
+        slots.sort_unstable();
+        Self(slots)
+    }
+
+    pub(super) fn slots(&self) -> &[Slot] {
+        &self.0
+    }
+}
+
+/// The places where a tensor of that name can be.
+pub(super) fn places(slots: &[Slot], name: &str) -> impl Iterator<Item = usize> {
+    let hash = hash(name.chars());
+    let first = slots.partition_point(|slot| slot.hash < hash);
+    slots[first..].iter().take_while(move |slot| slot.hash == hash).map(|slot| slot.at as usize)
+}
+
+/// FNV-1a over characters.
+fn hash(name: impl Iterator<Item = char>) -> u32 {
+    name.fold(0x811c_9dc5, |hash, next| (hash ^ u32::from(next)).wrapping_mul(0x0100_0193))
+}
