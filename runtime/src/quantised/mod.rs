@@ -10,6 +10,7 @@ mod model;
 mod pack;
 mod proof;
 pub mod rest;
+mod sums;
 
 pub use average::average;
 pub use edges::{Edges, Integral, dequantize};

@@ -7,6 +7,7 @@ use super::edges::{self, Edges};
 use super::header::{HEADER, Header};
 use super::proof::Bounds;
 use super::rest;
+use super::sums::{Reach, Sums};
 use crate::container::{Container, Dtype};
 use crate::conventions::ConventionError;
 use crate::numerics::Numerics;
@@ -141,13 +142,20 @@ impl Plan for QuantPlan {
     }
 }
 
+/// Numbers of 32 bits in the widest vector.
+const MOST_LANES: usize = 16;
+
 /// A layer with its values.
 struct Packing<'a> {
     plan: &'a QuantPlan,
     layer: &'a QuantLayer,
     /// `[k][channels]`
     weight: &'a [u8],
-    zero_point: i32,
+    /// What turns the bytes of weights into those without sign, with the zero point `zero_point`.
+    flipped: u8,
+    zero_point: u8,
+    /// Weights that stand for 0, as many as a vector has lanes.
+    zeros: [u8; MOST_LANES],
     bias: &'a [[u8; 4]],
     scales: &'a [[u8; 4]],
     input: Quant,
@@ -162,10 +170,16 @@ struct Packing<'a> {
 impl<'a> Packing<'a> {
     fn new(plan: &'a QuantPlan, layer: &'a QuantLayer, weights: &Container<'a>) -> Result<Self, PackError> {
         let quant = |named| quant_of(weights, named, plan.integer);
-        let (dtype, k) = (if plan.integer == Integer::Int8 { Dtype::I8 } else { Dtype::U8 }, layer.matrix.k());
+        let (dtype, flipped) = match plan.integer {
+            Integer::Int8 => (Dtype::I8, 0x80),
+            Integer::Uint8 => (Dtype::U8, 0),
+        };
         let zero_point = match layer.weight_zero_point {
-            Some(name) => word(weights, name, Dtype::I32).map(i32::from_le_bytes)?,
-            None => 0,
+            Some(name) => {
+                let zero = word(weights, name, Dtype::I32).map(i32::from_le_bytes)?;
+                u8::try_from(zero).map_err(|_| PackError::OutOfRange(name))?
+            }
+            None => flipped,
         };
         let (input, output) = (quant(layer.input)?, quant(layer.output)?);
         let all = plan.integer.limits();
@@ -195,8 +209,10 @@ impl<'a> Packing<'a> {
         Ok(Self {
             plan,
             layer,
-            weight: data(weights, layer.weight, dtype, k * layer.channels)?,
+            weight: data(weights, layer.weight, dtype, layer.matrix.k() * layer.channels)?,
+            flipped,
             zero_point,
+            zeros: [zero_point ^ flipped; MOST_LANES],
             bias: data(weights, layer.bias, Dtype::I32, layer.channels * 4)?.as_chunks().0,
             scales: data(weights, layer.weight_scale, Dtype::F32, scales * 4)?.as_chunks().0,
             input,
@@ -232,20 +248,28 @@ impl<'a> Packing<'a> {
         Ok(())
     }
 
-    /// The weight that product `k` of a channel is made with.
-    fn weight(&self, k: usize, channel: usize) -> i32 {
-        let byte = self.weight[k * self.layer.channels + channel];
-        match self.plan.integer {
-            Integer::Int8 => byte.cast_signed().into(),
-            Integer::Uint8 => i32::from(byte) - self.zero_point,
-        }
+    /// The weights of product `k`, as they are stored, of some channels.
+    fn weights(&self, k: usize, channels: core::ops::Range<usize>) -> &'a [u8] {
+        &self.weight[k * self.layer.channels..][channels]
+    }
+
+    /// The number that a stored weight stands for.
+    #[inline(always)]
+    fn number(&self, byte: u8) -> i16 {
+        i16::from(byte ^ self.flipped) - i16::from(self.zero_point)
+    }
+
+    /// Sums of the weights of the channels from `first` on, as many as fit.
+    fn sums(&self, first: usize) -> Sums {
+        let channels = first..self.layer.channels.min(first + Sums::CHANNELS);
+        let rows = (0..self.layer.matrix.k()).map(|k| self.weights(k, channels.clone()));
+        Sums::new(rows, |byte| self.number(byte))
     }
 
     /// The bias with all that zero points add to it.
-    fn bias(&self, channel: usize) -> i32 {
-        let weights = (0..self.layer.matrix.k()).map(|k| self.weight(k, channel)).fold(0, i32::wrapping_add);
+    fn bias(&self, channel: usize, reach: Reach) -> i32 {
         let zero = self.input.zero_point() + self.offset;
-        i32::from_le_bytes(self.bias[channel]).wrapping_sub(weights.wrapping_mul(zero))
+        i32::from_le_bytes(self.bias[channel]).wrapping_sub(reach.sum().wrapping_mul(zero))
     }
 
     /// What a sum is multiplied by; XNNPACK's limits.
@@ -259,28 +283,26 @@ impl<'a> Packing<'a> {
             .ok_or(PackError::OutOfRange(self.layer.weight_scale))
     }
 
-    fn bounds(&self, channel: usize, bias: i32) -> Bounds {
-        Bounds::new(bias, (0..self.layer.matrix.k()).map(|k| self.weight(k, channel)))
-    }
-
     /// Whether all sums can carry `BIAS`, and the limits are those that 8 bits have anyway.
     fn is_biased(&self) -> Result<bool, PackError> {
         let (zero, whole) = (self.output.zero_point() + self.offset, self.plan.integer.limits());
         if !self.plan.biased || self.layer.activation == Range::Linear || zero != 0 || self.limits != whole {
             return Ok(false);
         }
-        for channel in 0..self.layer.channels {
-            if self.bounds(channel, self.bias(channel)).biased(self.scale(channel)?).is_none() {
-                return Ok(false);
+        for first in (0..self.layer.channels).step_by(Sums::CHANNELS) {
+            for (channel, reach) in (first..self.layer.channels).zip(self.sums(first).channels()) {
+                if Bounds::new(self.bias(channel, reach), reach).biased(self.scale(channel)?).is_none() {
+                    return Ok(false);
+                }
             }
         }
         Ok(true)
     }
 
     /// What is packed for a channel: bias and scale.
-    fn finish(&self, channel: usize, biased: bool) -> Result<(i32, f32), PackError> {
-        let (bias, scale) = (self.bias(channel), self.scale(channel)?);
-        let bounds = self.bounds(channel, bias);
+    fn finish(&self, channel: usize, reach: Reach, biased: bool) -> Result<(i32, f32), PackError> {
+        let (bias, scale) = (self.bias(channel, reach), self.scale(channel)?);
+        let bounds = Bounds::new(bias, reach);
         if !bounds.convert(scale) {
             return Err(PackError::OutOfRange(self.layer.weight_scale));
         }
@@ -325,18 +347,24 @@ impl<'a> Packing<'a> {
         Ok(())
     }
 
-    /// The weight of a channel that meets activation `index` of quad `step`; 0 past the end of a run.
-    fn tap(&self, taps: Taps, step: usize, index: usize, channel: usize) -> i32 {
-        let (run, tap) = match step < taps.runs * taps.quads {
-            true => (step / taps.quads, step % taps.quads * 4 + index),
-            false => (index, taps.run - 1),
+    /// The weights of the quad of those products, of some channels; those of products that there are none of are 0.
+    #[inline(always)]
+    fn quad(&self, [a, b, c, d]: [Option<usize>; 4], channels: core::ops::Range<usize>) -> [&[u8]; 4] {
+        let row = |k| match k {
+            Some(k) => self.weights(k, channels.clone()),
+            None => &self.zeros[..channels.len()],
         };
-        if run < taps.runs && tap < taps.run { self.weight(run * taps.run + tap, channel) } else { 0 }
+        // `map` of arrays would be a call for each.
+        [row(a), row(b), row(c), row(d)]
     }
 
     /// Whether a weight of quad `step` has such a part.
-    fn reaches(&self, taps: Taps, step: usize, mut channels: core::ops::Range<usize>, part: usize) -> bool {
-        channels.any(|channel| (0..4).any(|index| rest::part(self.tap(taps, step, index, channel), part) != 0))
+    fn reaches(&self, taps: Taps, step: usize, channels: core::ops::Range<usize>, part: usize) -> bool {
+        let products = taps.products(step).into_iter().flatten();
+        let weights = products.flat_map(|k| self.weights(k, channels.clone()));
+        let (least, most) = weights.fold((u8::MAX, u8::MIN), |(least, most), byte| (least.min(*byte), most.max(*byte)));
+        // Where any weight has one, those that are farthest from 0 have.
+        [least, most].into_iter().any(|byte| rest::part(self.number(byte).into(), part) != 0)
     }
 
     /// Packs a part of the weights of quad `step` of all channels of a panel; of what fits 16 bits, all is one part.
@@ -349,13 +377,20 @@ impl<'a> Packing<'a> {
         part: usize,
         to: &mut [u8],
     ) {
+        let products = taps.products(step);
+        for (at, vector) in to.chunks_exact_mut(self.plan.form.bytes(lanes)).enumerate() {
+            let first = channels.end.min(channels.start + at * lanes);
+            self.vector(self.quad(products, first..channels.end.min(first + lanes)), part, vector);
+        }
+    }
+
+    /// Packs a part of a quad of rows of weights; lanes past their end are 0.
+    fn vector(&self, [a, b, c, d]: [&[u8]; 4], part: usize, to: &mut [u8]) {
         let form = self.plan.form;
-        for (at, vector) in to.chunks_exact_mut(form.bytes(lanes)).enumerate() {
-            for lane in 0..lanes {
-                let channel = channels.start + at * lanes + lane;
-                let weight = |index| if channel < channels.end { self.tap(taps, step, index, channel) } else { 0 };
-                form.put(vector, lane, core::array::from_fn(|index| form.part(weight(index), part)));
-            }
+        to.fill(0);
+        let weight = |byte: &u8| form.part(self.number(*byte).into(), part);
+        for (lane, (((a, b), c), d)) in a.iter().zip(b).zip(c).zip(d).enumerate() {
+            form.put(to, lane, [weight(a), weight(b), weight(c), weight(d)]);
         }
     }
 
@@ -381,22 +416,13 @@ impl<'a> Packing<'a> {
         for (index, block) in block[at..].chunks_exact_mut(stride).take(vectors).enumerate() {
             let (finish, weights) = block.split_at_mut(lanes * 8);
             self.finishes(index * lanes, lanes, biased, finish)?;
+            let channels = index * lanes..self.layer.channels.min((index + 1) * lanes);
             let pack = |part: usize, weights: &mut [u8]| {
                 let mut used = false;
                 for (step, weights) in weights.chunks_exact_mut(form.bytes(lanes)).enumerate() {
                     let (place, column) = (PLACES[step / 3], step % 3);
-                    for lane in 0..lanes {
-                        let channel = index * lanes + lane;
-                        let weight = |row: Option<usize>| match row {
-                            Some(row) if channel < self.layer.channels => {
-                                form.part(self.weight(row * 3 + column, channel), part)
-                            }
-                            _ => 0,
-                        };
-                        let quad = place.map(weight);
-                        used |= quad != [0; 4];
-                        form.put(weights, lane, quad);
-                    }
+                    self.vector(self.quad(place.map(|row| Some(row? * 3 + column)), channels.clone()), part, weights);
+                    used |= weights.iter().any(|byte| *byte != 0);
                 }
                 used
             };
@@ -414,10 +440,19 @@ impl<'a> Packing<'a> {
     /// Biases and scales of `width` channels from the `first`; those that do not exist make 0.
     fn finishes(&self, first: usize, width: usize, biased: bool, to: &mut [u8]) -> Result<(), PackError> {
         let (biases, scales) = to.split_at_mut(width * 4);
-        for (at, (bias, scale)) in biases.chunks_exact_mut(4).zip(scales.chunks_exact_mut(4)).enumerate() {
-            let made = if first + at < self.layer.channels { self.finish(first + at, biased)? } else { (0, 0.0) };
-            bias.copy_from_slice(&made.0.to_le_bytes());
-            scale.copy_from_slice(&made.1.to_le_bytes());
+        let mut places = biases.chunks_exact_mut(4).zip(scales.chunks_exact_mut(4));
+        for from in (first..first + width).step_by(Sums::CHANNELS) {
+            let (end, sums) = (self.layer.channels.min(first + width), self.sums(from.min(self.layer.channels)));
+            for (channel, reach) in (from..end).zip(sums.channels()) {
+                let Some((bias, scale)) = places.next() else { break };
+                let made = self.finish(channel, reach, biased)?;
+                bias.copy_from_slice(&made.0.to_le_bytes());
+                scale.copy_from_slice(&made.1.to_le_bytes());
+            }
+        }
+        for (bias, scale) in places {
+            bias.fill(0);
+            scale.fill(0);
         }
         Ok(())
     }
@@ -427,6 +462,17 @@ impl Taps {
     /// Quads of weights in all.
     fn steps(&self) -> usize {
         self.runs * self.quads + usize::from(self.ends)
+    }
+
+    /// The products that quad `step` makes; fewer than four past the end of a run.
+    fn products(&self, step: usize) -> [Option<usize>; 4] {
+        core::array::from_fn(|index| {
+            let (run, tap) = match step < self.runs * self.quads {
+                true => (step / self.quads, step % self.quads * 4 + index),
+                false => (index, self.run - 1),
+            };
+            (run < self.runs && tap < self.run).then_some(run * self.run + tap)
+        })
     }
 
     /// Those of each run, and that of their ends.
@@ -456,6 +502,7 @@ impl DotForm {
     }
 
     /// A part of a weight: of 16-bit numbers the first is all.
+    #[inline(always)]
     fn part(self, weight: i32, part: usize) -> i32 {
         match self {
             Self::Bytes => rest::part(weight, part),
@@ -464,6 +511,7 @@ impl DotForm {
     }
 
     /// Writes the quad of a lane.
+    #[inline(always)]
     fn put(self, vector: &mut [u8], lane: usize, quad: [i32; 4]) {
         match self {
             Self::Bytes => vector[lane * 4..][..4].copy_from_slice(&quad.map(|weight| weight as u8)),

@@ -4,6 +4,7 @@
 //! scale and `-2^23 * scale` rounds exactly what `f32(sum) * scale` rounds. Below 0 it is less than 2^23, and the result
 //! less than 0; above 2^23 it is more than the sum, and both results are beyond 255.
 
+use super::sums::Reach;
 use crate::simd::bytes::BIAS;
 
 /// The sums that a channel can have, whatever the image.
@@ -15,12 +16,9 @@ pub struct Bounds {
 
 impl Bounds {
     /// Those of a bias (zero points folded in) and weights that bytes are multiplied by.
-    pub fn new(bias: i32, weights: impl Iterator<Item = i32>) -> Self {
-        let start = i64::from(bias);
-        weights.fold(Self { least: start, most: start }, |bounds, weight| {
-            let reach = 255 * i64::from(weight);
-            Self { least: bounds.least + reach.min(0), most: bounds.most + reach.max(0) }
-        })
+    pub fn new(bias: i32, weights: Reach) -> Self {
+        let [least, most] = [weights.below, weights.above].map(|sum| i64::from(bias) + 255 * i64::from(sum));
+        Self { least, most }
     }
 
     /// Whether all sums are 32-bit integers in steps of the result's scale also: then conversions saturate none above.

@@ -9,9 +9,10 @@ use crate::simd::Src;
 pub const ROWS: usize = 2;
 
 /// Part `part` of a weight: the parts add up to it.
+#[inline(always)]
 pub fn part(weight: i32, part: usize) -> i32 {
-    let first = weight.clamp(-128, 127);
-    if part == 0 { first } else { self::part(weight - first, part - 1) }
+    let before = weight.clamp(-128 * part as i32, 127 * part as i32);
+    (weight - before).clamp(-128, 127)
 }
 
 /// Bytes of the list of a run of `quads` quads, before its rows: how many there are, and the quad of each.

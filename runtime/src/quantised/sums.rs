@@ -1,0 +1,70 @@
+//! Sums of the weights of each channel, from which follow its bias and the sums that it can have.
+
+/// The sums of a channel's weights below 0, and of those above. 32 bits hold 8 million weights.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reach {
+    pub below: i32,
+    pub above: i32,
+}
+
+impl Reach {
+    pub fn sum(self) -> i32 {
+        self.below.wrapping_add(self.above)
+    }
+}
+
+/// Those of some channels that lie side by side: weights are read row by row, as they are stored.
+pub struct Sums {
+    below: [i32; Self::CHANNELS],
+    above: [i32; Self::CHANNELS],
+}
+
+impl Sums {
+    /// A cache line of a row.
+    pub const CHANNELS: usize = 64;
+
+    /// Of rows with a weight for each channel, which `number` tells from its byte: from -255 to 255.
+    pub fn new<'a>(rows: impl Iterator<Item = &'a [u8]>, number: impl Fn(u8) -> i16) -> Self {
+        let mut sums = Self { below: [0; Self::CHANNELS], above: [0; Self::CHANNELS] };
+        // As many rows as 16 bits can sum, which are half of the work of 32.
+        const ROWS: usize = 128;
+        let mut rows = rows.peekable();
+        while rows.peek().is_some() {
+            let mut below = [0_i16; Self::CHANNELS];
+            let mut above = [0_i16; Self::CHANNELS];
+            for row in rows.by_ref().take(ROWS) {
+                for ((below, above), byte) in below.iter_mut().zip(&mut above).zip(row) {
+                    let weight = number(*byte);
+                    *below += weight.min(0);
+                    *above += weight.max(0);
+                }
+            }
+            for (sums, parts) in [(&mut sums.below, below), (&mut sums.above, above)] {
+                sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum = sum.wrapping_add(part.into()));
+            }
+        }
+        sums
+    }
+
+    pub fn channels(&self) -> impl Iterator<Item = Reach> {
+        self.below.iter().zip(&self.above).map(|(below, above)| Reach { below: *below, above: *above })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_those_of_all_rows() {
+        // More rows than 16 bits can sum, fewer channels than there is room for.
+        let rows: [[u8; 3]; 300] = core::array::from_fn(|row| [0, 255, (row % 251) as u8]);
+        let sums = Sums::new(rows.iter().map(|row| &row[..]), |byte| i16::from(byte) - 128);
+        let found: [Reach; 4] = core::array::from_fn(|at| sums.channels().nth(at).unwrap_or_default());
+        let last = (0..300).map(|row| row % 251 - 128);
+        let last = Reach { below: last.clone().map(|w| w.min(0)).sum(), above: last.map(|w| w.max(0)).sum() };
+        let first = Reach { below: -128 * 300, above: 0 };
+        assert_eq!(found, [first, Reach { below: 0, above: 127 * 300 }, last, Reach::default()]);
+        assert_eq!(first.sum(), -38_400);
+    }
+}
