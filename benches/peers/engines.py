@@ -92,7 +92,13 @@ def openvino(path: Path, tensor, threads: int) -> Engine:
     }
     request = core.compile_model(core.read_model(str(path)), "CPU", config).create_infer_request()
     request.set_input_tensor(ov.Tensor(tensor))
-    return request.infer, lambda: request.get_output_tensor().data[0]
+
+    def scores():
+        values = request.get_output_tensor().data[0]
+        # A quantised softmax counts in steps of 1/256.
+        return values if values.dtype.kind == "f" else values / 256
+
+    return request.infer, scores
 
 
 def tract(path: Path, tensor, threads: int) -> Engine:

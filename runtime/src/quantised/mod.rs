@@ -9,6 +9,7 @@ mod image;
 mod model;
 mod pack;
 mod proof;
+mod read;
 pub mod rest;
 mod sums;
 

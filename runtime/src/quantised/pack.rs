@@ -6,10 +6,10 @@
 use super::edges::{self, Edges};
 use super::header::{HEADER, Header};
 use super::proof::Bounds;
+use super::read::{data, pool_kind, quant_of, word};
 use super::rest;
 use super::sums::{Reach, Sums};
 use crate::container::{Container, Dtype};
-use crate::conventions::ConventionError;
 use crate::numerics::Numerics;
 use crate::pack::{PackError, Plan, Range};
 use crate::preprocess::Preprocess;
@@ -523,31 +523,4 @@ impl DotForm {
             }
         }
     }
-}
-
-fn data<'a>(weights: &Container<'a>, name: &'static str, dtype: Dtype, bytes: usize) -> Result<&'a [u8], PackError> {
-    let tensor = weights.tensor(name).ok_or(PackError::Missing(name))?;
-    if tensor.dtype != dtype || tensor.data.len() != bytes {
-        return Err(PackError::Size { name, expected: bytes, found: tensor.data.len() });
-    }
-    Ok(tensor.data)
-}
-
-fn word(weights: &Container<'_>, name: &'static str, dtype: Dtype) -> Result<[u8; 4], PackError> {
-    data(weights, name, dtype, 4)?.first_chunk().copied().ok_or(PackError::Missing(name))
-}
-
-/// Reads `mbvc.pool`.
-fn pool_kind(weights: &Container<'_>) -> Result<PoolKind, PackError> {
-    match weights.metadata("mbvc.pool").and_then(|text| text.as_plain()) {
-        Some("mean") => Ok(PoolKind::Mean),
-        Some("average") => Ok(PoolKind::Average),
-        _ => Err(PackError::Convention(ConventionError::Value { key: "mbvc.pool", expected: "`mean` or `average`" })),
-    }
-}
-
-fn quant_of(weights: &Container<'_>, named: Named, integer: Integer) -> Result<Quant, PackError> {
-    let scale = word(weights, named.scale, Dtype::F32).map(f32::from_le_bytes)?;
-    let zero_point = word(weights, named.zero_point, Dtype::I32).map(i32::from_le_bytes)?;
-    Quant::new(scale, zero_point, integer).ok_or(PackError::OutOfRange(named.scale))
 }
