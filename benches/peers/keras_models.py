@@ -47,24 +47,25 @@ def shake(model, seed: int) -> None:
         layer.set_weights([value.astype(np.float32) for value in values])
 
 
-def pictures(size: int):
-    """Random images from which the converter learns the ranges of values: noise of several sizes of grain, flat ones."""
+def pictures(height: int, width: int):
+    """Random images from which the converter learns the ranges of values: noise of several sizes of grain, black, white."""
     import numpy as np
 
-    rng = np.random.default_rng(size)
-    for grain in (1, 2, 4, 8, 16, size):
-        cells = -(-size // grain)
-        image = rng.uniform(-1, 1, (1, cells, cells, 3)).repeat(grain, 1).repeat(grain, 2)
-        yield [image[:, :size, :size].astype(np.float32)]
-    # The input's range is that of all pixels.
-    yield [np.stack([np.full((size, size // 2, 3), end, np.float32) for end in (-1, 1)]).reshape(1, size, size, 3)]
+    rng = np.random.default_rng(height)
+    for grain in (1, 2, 4, 8, 16, max(height, width)):
+        cells = [-(-size // grain) for size in (height, width)]
+        image = rng.uniform(-1, 1, (1, *cells, 3)).repeat(grain, 1).repeat(grain, 2)
+        yield [image[:, :height, :width].astype(np.float32)]
+    for pixel in (-1, 1):
+        yield [np.full((1, height, width, 3), pixel, np.float32)]
 
 
-def quantise(converter, size: int) -> None:
+def quantise(converter, height: int, width: int) -> None:
+    """Has the converter quantise all of a network of images of that size, from pixels as uint8."""
     import tensorflow as tf
 
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: pictures(size)
+    converter.representative_dataset = lambda: pictures(height, width)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.uint8
     converter.inference_output_type = tf.int8
@@ -83,7 +84,7 @@ def write(path: Path, width: float, size: int, precision: str) -> None:
     whole = tf.keras.Model(image, model(image, training=False))
     converter = tf.lite.TFLiteConverter.from_keras_model(whole)
     if precision == "int8":
-        quantise(converter, size)
+        quantise(converter, size, size)
     content = converter.convert()
     temporary = path.with_suffix(".tmp")
     temporary.write_bytes(content)
