@@ -106,6 +106,7 @@ pub fn spec_isa(isa: Isa) -> spec::Isa {
     match isa {
         Isa::Portable => spec::Isa::Portable,
         Isa::Neon => spec::Isa::Neon,
+        Isa::NeonDot => spec::Isa::NeonDot,
         Isa::Avx2 => spec::Isa::Avx2,
         Isa::Avx512 => spec::Isa::Avx512,
         Isa::AvxVnni => spec::Isa::AvxVnni,

@@ -9,6 +9,8 @@ pub enum Isa {
     Portable,
     /// 64-bit Arm's NEON.
     Neon,
+    /// 64-bit Arm's NEON with the dot-product extension: products of bytes. For quantised networks.
+    NeonDot,
     /// x86-64 with AVX2 and FMA.
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ and VL.
@@ -20,19 +22,21 @@ pub enum Isa {
 }
 
 impl Isa {
-    pub const ALL: [Self; 6] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512, Self::AvxVnni, Self::Avx512Vnni];
+    pub const ALL: [Self; 7] =
+        [Self::Portable, Self::Neon, Self::NeonDot, Self::Avx2, Self::Avx512, Self::AvxVnni, Self::Avx512Vnni];
 
     /// Those that there are kernels of floats for.
     pub const FLOATS: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
 
     /// Those that there are kernels of bytes for.
-    pub const BYTES: [Self; 5] = [Self::Portable, Self::Avx2, Self::Avx512, Self::AvxVnni, Self::Avx512Vnni];
+    pub const BYTES: [Self; 7] = Self::ALL;
 
     /// The name that specs, the command and `MBVC_ISA` use.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Portable => "portable",
             Self::Neon => "neon",
+            Self::NeonDot => "neondot",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
             Self::AvxVnni => "avxvnni",
@@ -80,7 +84,7 @@ fn present(isa: Isa) -> bool {
     }
     match isa {
         Isa::Portable => true,
-        Isa::Neon => false,
+        Isa::Neon | Isa::NeonDot => false,
         Isa::Avx2 => has!("avx2", "fma"),
         Isa::Avx512 => has!("avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
         Isa::AvxVnni => has!("avx2", "fma", "avxvnni"),
@@ -94,8 +98,19 @@ fn present(isa: Isa) -> bool {
         Isa::Portable => true,
         // Part of every 64-bit Arm target that Rust compiles with floats.
         Isa::Neon => cfg!(all(target_arch = "aarch64", target_feature = "neon")),
+        Isa::NeonDot => present(Isa::Neon) && has_dot_products(),
         Isa::Avx2 | Isa::Avx512 | Isa::AvxVnni | Isa::Avx512Vnni => false,
     }
+}
+
+#[cfg(all(target_arch = "aarch64", feature = "std"))]
+fn has_dot_products() -> bool {
+    std::arch::is_aarch64_feature_detected!("dotprod")
+}
+
+#[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", feature = "std"))))]
+fn has_dot_products() -> bool {
+    cfg!(target_feature = "dotprod")
 }
 
 /// Chooses among the instruction sets that a network was compiled for.

@@ -24,6 +24,7 @@ pub(super) const ISA: &[(&str, Isa)] = &[
     ("avxvnni", Isa::AvxVnni),
     ("avx512", Isa::Avx512),
     ("avx2", Isa::Avx2),
+    ("neondot", Isa::NeonDot),
     ("neon", Isa::Neon),
     ("portable", Isa::Portable),
 ];

@@ -232,6 +232,7 @@ impl Rounding {
 pub enum Isa {
     Portable,
     Neon,
+    NeonDot,
     Avx2,
     Avx512,
     AvxVnni,
@@ -239,15 +240,14 @@ pub enum Isa {
 }
 
 impl Isa {
-    pub const ALL: [Self; 6] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512, Self::AvxVnni, Self::Avx512Vnni];
+    pub const ALL: [Self; 7] =
+        [Self::Portable, Self::Neon, Self::NeonDot, Self::Avx2, Self::Avx512, Self::AvxVnni, Self::Avx512Vnni];
 
     /// Those that there are kernels of a precision for.
     pub const fn of(precision: Precision) -> &'static [Self] {
         match precision {
             Precision::F32 => &[Self::Portable, Self::Neon, Self::Avx2, Self::Avx512],
-            Precision::Int8 | Precision::Uint8 => {
-                &[Self::Portable, Self::Avx2, Self::Avx512, Self::AvxVnni, Self::Avx512Vnni]
-            }
+            Precision::Int8 | Precision::Uint8 => &Self::ALL,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod average;
 mod edges;
+mod form;
 mod header;
 mod image;
 mod model;
@@ -15,7 +16,8 @@ mod sums;
 
 pub use average::average;
 pub use edges::{Edges, Integral, dequantize};
+pub use form::DotForm;
 pub use header::{HEADER, is_general, pad};
 pub use image::{Pixels, Quantised, Table, Values, image_bytes};
 pub use model::{Model, numbers};
-pub use pack::{DotForm, Matrix, Named, PanelRun, QuantLayer, QuantPlan, Taps};
+pub use pack::{Matrix, Named, PanelRun, QuantLayer, QuantPlan, Taps};

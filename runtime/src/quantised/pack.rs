@@ -4,6 +4,7 @@
 //! a sum of bytes times weights, with the bias that is packed, is the sum that TensorFlow Lite defines.
 
 use super::edges::{self, Edges};
+use super::form::DotForm;
 use super::header::{HEADER, Header};
 use super::proof::Bounds;
 use super::read::{data, pool_kind, quant_of, word};
@@ -62,15 +63,6 @@ pub struct QuantLayer {
     /// Where the header goes.
     pub header: usize,
     pub matrix: Matrix,
-}
-
-/// How four weights that meet four activations lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DotForm {
-    /// As bytes, `[lane][4]`.
-    Bytes,
-    /// As 16-bit numbers, the even and the odd ones apart: `[lane][w0, w2]`, then `[lane][w1, w3]`.
-    Words,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -306,11 +298,14 @@ impl<'a> Packing<'a> {
         if !bounds.convert(scale) {
             return Err(PackError::OutOfRange(self.layer.weight_scale));
         }
-        Ok(match bounds.biased(scale).filter(|_| biased) {
+        let (bias, scale) = match bounds.biased(scale).filter(|_| biased) {
             None => (bias, scale),
             Some((0, scale)) => (bias.wrapping_add(BIAS), scale),
             Some(constant) => constant,
-        })
+        };
+        // Only now: bounds are those of the sums, which are the same whatever activations lose on their way into them.
+        let taken = self.plan.form.taken().wrapping_mul(reach.sum());
+        Ok((bias.wrapping_add(taken), scale))
     }
 
     fn dense(&self, taps: Taps, panels: PanelRun, biased: bool, block: &mut [u8]) -> Result<(), PackError> {
@@ -492,35 +487,3 @@ impl Matrix {
     }
 }
 
-impl DotForm {
-    /// Bytes of a vector's quads of weights.
-    fn bytes(self, lanes: usize) -> usize {
-        match self {
-            Self::Bytes => lanes * 4,
-            Self::Words => lanes * 8,
-        }
-    }
-
-    /// A part of a weight: of 16-bit numbers the first is all.
-    #[inline(always)]
-    fn part(self, weight: i32, part: usize) -> i32 {
-        match self {
-            Self::Bytes => rest::part(weight, part),
-            Self::Words => weight,
-        }
-    }
-
-    /// Writes the quad of a lane.
-    #[inline(always)]
-    fn put(self, vector: &mut [u8], lane: usize, quad: [i32; 4]) {
-        match self {
-            Self::Bytes => vector[lane * 4..][..4].copy_from_slice(&quad.map(|weight| weight as u8)),
-            Self::Words => {
-                let words = quad.map(|weight| (weight as i16).to_le_bytes());
-                let (even, odd) = vector.split_at_mut(vector.len() / 2);
-                even[lane * 4..][..4].copy_from_slice([words[0], words[2]].as_flattened());
-                odd[lane * 4..][..4].copy_from_slice([words[1], words[3]].as_flattened());
-            }
-        }
-    }
-}

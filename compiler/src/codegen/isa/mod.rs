@@ -2,6 +2,7 @@
 //!
 //! The intrinsics themselves are spelled in the runtime's `simd` modules, one vocabulary for all.
 
+use mbvc_runtime::quantised::DotForm;
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
@@ -20,7 +21,7 @@ impl Isa {
     /// Floats in a vector.
     pub const fn lanes(self) -> usize {
         match self {
-            Self::Portable | Self::Neon => 4,
+            Self::Portable | Self::Neon | Self::NeonDot => 4,
             Self::Avx2 | Self::AvxVnni => 8,
             Self::Avx512 | Self::Avx512Vnni => 16,
         }
@@ -30,13 +31,13 @@ impl Isa {
     pub const fn registers(self) -> usize {
         match self {
             Self::Portable | Self::Avx2 | Self::AvxVnni => 16,
-            Self::Neon | Self::Avx512 | Self::Avx512Vnni => 32,
+            Self::Neon | Self::NeonDot | Self::Avx512 | Self::Avx512Vnni => 32,
         }
     }
 
     pub const fn broadcast(self) -> Broadcast {
         match self {
-            Self::Neon => Broadcast::Lane,
+            Self::Neon | Self::NeonDot => Broadcast::Lane,
             Self::Portable | Self::Avx2 | Self::Avx512 | Self::AvxVnni | Self::Avx512Vnni => Broadcast::Memory,
         }
     }
@@ -45,20 +46,20 @@ impl Isa {
     pub const fn loads_per_cycle(self) -> usize {
         match self {
             Self::Avx512 | Self::Avx512Vnni => 1,
-            Self::Portable | Self::Neon | Self::Avx2 | Self::AvxVnni => 2,
+            Self::Portable | Self::Neon | Self::NeonDot | Self::Avx2 | Self::AvxVnni => 2,
         }
     }
 
     /// Whether a cache line can be asked for ahead of its use.
     pub const fn has_prefetch(self) -> bool {
-        !matches!(self, Self::Portable | Self::Neon)
+        !matches!(self, Self::Portable | Self::Neon | Self::NeonDot)
     }
 
     /// An instruction set of half the width, whose vocabulary serves the functions of this one too.
     pub const fn half(self) -> Option<Self> {
         match self {
             Self::Avx512 => Some(Self::Avx2),
-            Self::Portable | Self::Neon | Self::Avx2 | Self::AvxVnni | Self::Avx512Vnni => None,
+            Self::Portable | Self::Neon | Self::NeonDot | Self::Avx2 | Self::AvxVnni | Self::Avx512Vnni => None,
         }
     }
 
@@ -71,7 +72,7 @@ impl Isa {
 
     /// Whether quantised kernels can let sums carry the bias that one multiply-add takes off again.
     pub const fn has_biased_sums(self) -> bool {
-        !matches!(self, Self::Portable | Self::Neon)
+        !matches!(self, Self::Portable | Self::Neon | Self::NeonDot)
     }
 
     /// Whether there is a vocabulary for bytes in vectors of half the width.
@@ -79,9 +80,19 @@ impl Isa {
         matches!(self, Self::Avx512 | Self::Avx512Vnni)
     }
 
+    /// The form in which weights meet activations.
+    pub const fn dot_form(self) -> DotForm {
+        match self {
+            Self::Portable | Self::AvxVnni | Self::Avx512Vnni => DotForm::Bytes,
+            Self::Avx2 | Self::Avx512 => DotForm::Words,
+            Self::Neon => DotForm::SignedPairs,
+            Self::NeonDot => DotForm::SignedBytes,
+        }
+    }
+
     /// Whether weights meet activations as bytes, four at a time; else as 16-bit numbers.
     pub const fn multiplies_bytes(self) -> bool {
-        matches!(self, Self::Portable | Self::AvxVnni | Self::Avx512Vnni)
+        !matches!(self.dot_form(), DotForm::Words)
     }
 
     /// Bytes of the quads of weights of a vector of so many lanes.
@@ -99,6 +110,7 @@ impl Isa {
         match self {
             Self::Portable => quote!(),
             Self::Neon => quote!(#[target_feature(enable = "neon")]),
+            Self::NeonDot => quote!(#[target_feature(enable = "neon,dotprod")]),
             Self::Avx2 => quote!(#[target_feature(enable = "avx2,fma")]),
             Self::Avx512 => quote!(#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]),
             Self::AvxVnni => quote!(#[target_feature(enable = "avx2,fma,avxvnni")]),
@@ -112,7 +124,7 @@ impl Isa {
     pub fn target(self) -> TokenStream {
         match self {
             Self::Portable => quote!(all()),
-            Self::Neon => quote!(target_arch = "aarch64"),
+            Self::Neon | Self::NeonDot => quote!(target_arch = "aarch64"),
             Self::Avx2 | Self::Avx512 | Self::AvxVnni | Self::Avx512Vnni => quote!(target_arch = "x86_64"),
         }
     }

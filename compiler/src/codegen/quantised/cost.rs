@@ -1,5 +1,7 @@
 //! A model of the loops over dot products, enough to choose between register tiles by rule.
 
+use mbvc_runtime::quantised::DotForm;
+
 use crate::codegen::cover::near_equal;
 use crate::codegen::isa::Isa;
 
@@ -9,8 +11,14 @@ pub const QUAD: usize = 4;
 /// Registers that a tile of `sums` and `nv` vectors of weights needs: beside them the activation on its way, and one for
 /// the register allocator.
 fn registers(isa: Isa, sums: usize, nv: usize) -> usize {
-    let (weights, activation) = if isa.multiplies_bytes() { (1, 1) } else { (2, 2) };
-    sums + nv * weights + activation + 1
+    let (weights, others) = match isa.dot_form() {
+        DotForm::Bytes => (1, 1),
+        DotForm::Words => (2, 2),
+        // What activations lose 128 by; and their two pairs, and the products on their way to the sums.
+        DotForm::SignedBytes => (1, 2),
+        DotForm::SignedPairs => (1, 5),
+    };
+    sums + nv * weights + others + 1
 }
 
 /// Eighths of cycles of a tile of `broadcasts` activations by `nv` vectors, `k` quads deep: a dot product and a load a

@@ -220,7 +220,7 @@ impl Plan {
     pub fn tokens(&self) -> TokenStream {
         let integer = format_ident!("{}", format!("{:?}", self.precision));
         let rounding = format_ident!("{}", format!("{:?}", self.rounding));
-        let form = if self.isa.multiplies_bytes() { quote!(Bytes) } else { quote!(Words) };
+        let form = format_ident!("{}", format!("{:?}", self.isa.dot_form()));
         let (rest, biased, lines) = (self.rest, self.isa.has_biased_sums(), lit(self.lines()));
         let ([input, embedding, logits], layers) = (&self.edges, &self.layers);
         quote!(rt::quantised::QuantPlan {

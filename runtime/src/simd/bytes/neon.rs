@@ -1,0 +1,50 @@
+//! NEON without products of four bytes: eight products of bytes, added in pairs to the sums.
+//!
+//! Two products need more than 16 bits where both are 128 times 128, so that none are added before they are widened.
+
+super::arm::arm!("neon");
+
+/// The first two bytes of each quad, eight times or lane by lane, in both halves, and the last two.
+pub type Quads = [int8x16_t; 2];
+/// `[lane][w0, w1]`, then `[lane][w2, w3]`.
+pub type Weights = int8x16_t;
+
+/// Two bytes at `at` in every 16 bits.
+#[inline]
+#[target_feature(enable = "neon")]
+fn pair(from: Src<'_, u8>, at: usize) -> int8x16_t {
+    // SAFETY: as in `vector`.
+    let pair = unsafe { from.address(at, 2).cast::<u16>().read_unaligned() };
+    signed(vreinterpretq_u8_u16(vdupq_n_u16(pair)))
+}
+
+/// The four bytes at `at` in every lane.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
+    [pair(from, at), pair(from, at + 2)]
+}
+
+/// Four bytes for each lane.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn column(from: Src<'_, u8>, at: usize) -> Quads {
+    between(from, from, at)
+}
+
+/// The first two bytes of each lane from `below`, the last two from `above`.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn between(above: Src<'_, u8>, below: Src<'_, u8>, at: usize) -> Quads {
+    let pairs = |from| vreinterpretq_s16_s8(signed(vector(from, at)));
+    let (above, below) = (pairs(above), pairs(below));
+    [vreinterpretq_s8_s16(vuzp1q_s16(below, below)), vreinterpretq_s8_s16(vuzp2q_s16(above, above))]
+}
+
+/// Adds four products to each sum.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn dot(quads: Quads, weights: Weights, sums: Sums) -> Sums {
+    let sums = vpadalq_s16(sums, vmull_s8(vget_low_s8(quads[0]), vget_low_s8(weights)));
+    vpadalq_s16(sums, vmull_high_s8(quads[1], weights))
+}
