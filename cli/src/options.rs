@@ -168,6 +168,8 @@ pub enum IsaArg {
     Portable,
     /// 64-bit Arm
     Neon,
+    /// 64-bit Arm with dot products, for quantised networks
+    Neondot,
     /// x86-64 with AVX2 and FMA
     Avx2,
     /// x86-64 with AVX-512
@@ -183,6 +185,7 @@ impl From<IsaArg> for Isa {
         match arg {
             IsaArg::Portable => Self::Portable,
             IsaArg::Neon => Self::Neon,
+            IsaArg::Neondot => Self::NeonDot,
             IsaArg::Avx2 => Self::Avx2,
             IsaArg::Avx512 => Self::Avx512,
             IsaArg::Avxvnni => Self::AvxVnni,

@@ -115,6 +115,12 @@ macro_rules! dot_loops {
 
 dot_loops! {
     dots_portable: portable;
+    #[cfg(target_arch = "aarch64")]
+    #[target_feature(enable = "neon")]
+    dots_neon: neon;
+    #[cfg(target_arch = "aarch64")]
+    #[target_feature(enable = "neon,dotprod")]
+    dots_neondot: neondot;
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
     dots_avx2: avx2;
@@ -132,8 +138,14 @@ dot_loops! {
 /// As [`chains`], of dot products of four bytes.
 fn dot_chains(isa: Isa, values: Src<'_, u8>) -> usize {
     match isa {
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(target_arch = "aarch64")]
         // SAFETY: `gflops` has seen that the processor has it.
+        Isa::Neon => unsafe { dots_neon(values) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        Isa::NeonDot => unsafe { dots_neondot(values) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
         Isa::Avx2 => unsafe { dots_avx2(values) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.

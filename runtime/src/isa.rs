@@ -193,3 +193,30 @@ fn list(f: &mut fmt::Formatter<'_>, isas: &[Isa]) -> fmt::Result {
 }
 
 impl core::error::Error for IsaError {}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_that_is_present_is_chosen() {
+        let best = |compiled| choose(compiled, None).map(Detected::isa);
+        if std::env::var_os("MBVC_ISA").is_some() {
+            std::println!("skipped: MBVC_ISA chooses");
+            return;
+        }
+        assert_eq!(best(&Isa::BYTES), Ok(Isa::BYTES.into_iter().filter(|isa| isa.detect().is_some()).max().unwrap()));
+        assert_eq!(best(&[Isa::Portable]), Ok(Isa::Portable));
+        // What the machine is known to have.
+        if let Ok(name) = std::env::var("MBVC_TEST_BEST_ISA") {
+            assert_eq!(best(&Isa::BYTES), Ok(Isa::from_name(&name).unwrap()));
+        }
+    }
+
+    #[test]
+    fn names_stand_for_one_each() {
+        for isa in Isa::ALL {
+            assert_eq!(Isa::from_name(isa.name()), Some(isa));
+        }
+    }
+}
