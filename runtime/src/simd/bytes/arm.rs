@@ -51,7 +51,7 @@ macro_rules! arm {
         pub fn store_ends<const PIXEL: usize>(rows: [Src<'_, u8>; 3], at: usize, to: &mut Dst<'_, u8>, to_at: usize) {
             // Of the vector that ends with the last pixel's byte; the first pixels may lie before it.
             let last = at + 3 * PIXEL - 15;
-            let [mut quads, mut index] = [vdupq_n_u8(0), 0];
+            let (mut quads, mut index) = (vdupq_n_u8(0), 0);
             while index < rows.len() {
                 let (row, order) = (rows[index], const { super::arm::orders::<PIXEL>() }[index].as_ptr());
                 // SAFETY: the constant has 16 bytes.

@@ -97,14 +97,16 @@ macro_rules! vocabulary {
             /// Four vectors of steps, and what they are; halves and what no 16 or 32 bits hold among them.
             $(#[target_feature(enable = $feature)])?
             fn some_steps(noise: &mut Noise, scale: f32) -> ([Sums; 4], [[i32; L]; 4]) {
-                let sums: [[i32; L]; 4] = core::array::from_fn(|_| {
-                    core::array::from_fn(|_| match noise.next() & 15 {
-                        0 => i32::MIN,
-                        1 => i32::MAX,
-                        2 => 0,
-                        _ => noise.next() >> (noise.next() & 31),
-                    })
-                });
+                // Packing proves that products are 32-bit integers above.
+                let most = ((1 << 30) as f32 / scale) as i32;
+                let sum = |noise: &mut Noise| match noise.next() & 15 {
+                    0 => i32::MIN,
+                    1 => i32::MAX,
+                    2 => 0,
+                    _ => noise.next() >> (noise.next() & 31),
+                };
+                let sums: [[i32; L]; 4] =
+                    core::array::from_fn(|_| core::array::from_fn(|_| sum(noise).min(most)));
                 let scale_bytes = scale.to_le_bytes().repeat(L);
                 let scales = load_scales(Src::new(&scale_bytes), 0);
                 let [mut a, mut b, mut c, mut d] = [none(); 4];
@@ -175,6 +177,23 @@ macro_rules! vocabulary {
                 assert_eq!(bytes, expected, "{PIXELS} pixels of {CHANNELS} channels");
             }
 
+            /// Pixels apart by the bytes of the stem's, at stride 1 and 2.
+            $(#[target_feature(enable = $feature)])?
+            fn ends<const PIXEL: usize>() {
+                let mut noise = Noise(4);
+                for at in [8, 11, 29] {
+                    let rows: [Vec<u8>; 3] = core::array::from_fn(|_| noise.bytes(at + 3 * PIXEL + 1));
+                    let mut bytes = [1; 24];
+                    let [a, b, c] = &rows;
+                    store_ends::<PIXEL>([Src::new(a), Src::new(b), Src::new(c)], at, &mut Dst::new(&mut bytes), 4);
+                    for (pixel, quad) in bytes[4..20].chunks_exact(4).enumerate() {
+                        assert_eq!(quad[..3], rows.each_ref().map(|row| row[at + pixel * PIXEL]));
+                        assert_eq!(quad[3], 0);
+                    }
+                    assert_eq!((&bytes[..4], &bytes[20..]), (&[1; 4][..], &[1; 4][..]));
+                }
+            }
+
             $(#[target_feature(enable = $feature)])?
             fn residuals<const CHANNELS: usize>() {
                 let mut noise = Noise(3);
@@ -223,6 +242,15 @@ macro_rules! vocabulary {
             fn results_and_where_they_go() {
                 // SAFETY: as above.
                 all(|| unsafe { finishes() });
+            }
+
+            #[test]
+            fn ends_of_runs() {
+                // SAFETY: as above.
+                all(|| unsafe {
+                    ends::<3>();
+                    ends::<6>();
+                });
             }
 
             #[test]
