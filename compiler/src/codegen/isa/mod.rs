@@ -90,6 +90,11 @@ impl Isa {
         }
     }
 
+    /// Whether vectors of weights are multiplied by one of four quads of activations, all in one register.
+    pub const fn dots_by_lane(self) -> bool {
+        matches!(self, Self::Neon | Self::NeonDot)
+    }
+
     /// Whether weights meet activations as bytes, four at a time; else as 16-bit numbers.
     pub const fn multiplies_bytes(self) -> bool {
         !matches!(self.dot_form(), DotForm::Words)

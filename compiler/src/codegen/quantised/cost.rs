@@ -8,17 +8,22 @@ use crate::codegen::isa::Isa;
 /// Rows that a producer of row quads makes at once.
 pub const QUAD: usize = 4;
 
-/// Registers that a tile of `sums` and `nv` vectors of weights needs: beside them the activation on its way, and one for
-/// the register allocator.
-fn registers(isa: Isa, sums: usize, nv: usize) -> usize {
+/// Registers that a tile of `sums` and `nv` vectors of weights needs: beside them the activations, of which `held` vectors
+/// are multiplied by lane, or one is on its way; and one for the register allocator.
+fn registers(isa: Isa, sums: usize, nv: usize, held: usize) -> usize {
     let (weights, others) = match isa.dot_form() {
         DotForm::Bytes => (1, 1),
         DotForm::Words => (2, 2),
-        // What activations lose 128 by; and their two pairs, and the products on their way to the sums.
-        DotForm::SignedBytes => (1, 2),
-        DotForm::SignedPairs => (1, 5),
+        // What activations lose 128 by; and the pairs of a quad, and products on their way to the sums.
+        DotForm::SignedBytes => (1, held + 1),
+        DotForm::SignedPairs => (1, held + 5),
     };
     sums + nv * weights + others + 1
+}
+
+/// Vectors of activations that a tile of so many pixels multiplies by lane: of each four quads, or of four one each.
+fn held(pixels: usize, unit: usize) -> usize {
+    if unit == QUAD { pixels / QUAD } else { pixels }
 }
 
 /// Eighths of cycles of a tile of `broadcasts` activations by `nv` vectors, `k` quads deep: a dot product and a load a
@@ -32,7 +37,7 @@ fn tile(broadcasts: usize, nv: usize, k: usize) -> usize {
 
 /// The most pixels of a tile of `nv` vectors.
 pub fn widest(isa: Isa, nv: usize) -> usize {
-    (1..=isa.registers()).take_while(|mr| registers(isa, mr * nv, nv) <= isa.registers()).last().unwrap_or(1)
+    (1..=isa.registers()).take_while(|mr| registers(isa, mr * nv, nv, *mr) <= isa.registers()).last().unwrap_or(1)
 }
 
 /// The cheapest `(mr, nv)` for `pixels` pixels in a row by `vectors` of channels, where `rows` rows are made at once and
@@ -47,7 +52,7 @@ fn best(
 ) -> (usize, usize) {
     // Rows are packed together, which takes a register more.
     let spare = usize::from(rows > 1);
-    let fits = |mr: usize, nv| registers(isa, rows * mr * nv, nv) + spare <= isa.registers();
+    let fits = |mr: usize, nv| registers(isa, rows * mr * nv, nv, held(rows * mr, unit)) + spare <= isa.registers();
     let cheapest = |allowed: &dyn Fn(usize) -> bool| {
         let candidates = (1..=vectors.min(isa.registers() / 2)).filter(|nv| allowed(*nv));
         let cost = |nv| {
@@ -101,9 +106,12 @@ mod tests {
         for isa in Isa::of(Precision::Int8).iter().copied() {
             for vectors in 1..20 {
                 let (mr, nv) = product_tile(isa, [49, 1], vectors, 64, |_| true);
-                assert!(registers(isa, mr * nv, nv) <= isa.registers());
+                assert!(registers(isa, mr * nv, nv, mr) <= isa.registers());
                 let (mr, nv) = quad_tile(isa, 14, vectors, 16, |_| true);
-                assert!(vectors.is_multiple_of(nv) && registers(isa, QUAD * mr * nv, nv) <= isa.registers().max(7));
+                assert!(
+                    vectors.is_multiple_of(nv)
+                        && registers(isa, QUAD * mr * nv, nv, QUAD * mr) <= isa.registers().max(7)
+                );
             }
         }
     }

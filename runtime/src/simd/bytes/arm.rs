@@ -15,6 +15,7 @@ macro_rules! arm {
         pub const LANES: usize = 4;
 
         pub type Sums = int32x4_t;
+        pub type Sixteen = int8x16_t;
         pub type Scales = float32x4_t;
         pub type Packed = uint8x16_t;
         pub type Range = RangeOf<int32x4_t>;
@@ -90,6 +91,13 @@ macro_rules! arm {
         #[target_feature(enable = $features)]
         pub fn load_scales(from: Src<'_, u8>, at: usize) -> Scales {
             vreinterpretq_f32_u8(vector(from, at))
+        }
+
+        /// Sixteen activations: four quads for [`dot_lane`].
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn sixteen(from: Src<'_, u8>, at: usize) -> Sixteen {
+            signed(vector(from, at))
         }
 
         /// Bytes that [`weights`] reads.

@@ -48,3 +48,17 @@ pub fn dot(quads: Quads, weights: Weights, sums: Sums) -> Sums {
     let sums = vpadalq_s16(sums, vmull_s8(vget_low_s8(quads[0]), vget_low_s8(weights)));
     vpadalq_s16(sums, vmull_high_s8(quads[1], weights))
 }
+
+/// [`dot`] with quad `QUAD` of four in every lane.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn dot_lane<const QUAD: usize>(quads: Sixteen, weights: Weights, sums: Sums) -> Sums {
+    let pairs = vreinterpretq_s16_s8(quads);
+    let [first, last] = match QUAD {
+        0 => [vdupq_laneq_s16::<0>(pairs), vdupq_laneq_s16::<1>(pairs)],
+        1 => [vdupq_laneq_s16::<2>(pairs), vdupq_laneq_s16::<3>(pairs)],
+        2 => [vdupq_laneq_s16::<4>(pairs), vdupq_laneq_s16::<5>(pairs)],
+        _ => [vdupq_laneq_s16::<6>(pairs), vdupq_laneq_s16::<7>(pairs)],
+    };
+    dot([vreinterpretq_s8_s16(first), vreinterpretq_s8_s16(last)], weights, sums)
+}

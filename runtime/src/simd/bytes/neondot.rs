@@ -28,22 +28,39 @@ pub fn between(above: Src<'_, u8>, below: Src<'_, u8>, at: usize) -> Quads {
     signed(vbslq_u8(first, vector(below, at), vector(above, at)))
 }
 
+/// In place of `vdotq_s32` and `vdotq_laneq_s32`, which are stable from Rust 1.98.
+macro_rules! sdot {
+    ($form:literal, $sums:ident, $weights:ident, $quads:ident) => {
+        // SAFETY: the instruction reads and writes the registers that it names, and nothing else.
+        unsafe {
+            core::arch::asm!(
+                concat!("sdot {sums:v}.4s, {weights:v}.16b, {quads:v}.", $form),
+                sums = inout(vreg) $sums,
+                weights = in(vreg) $weights,
+                quads = in(vreg) $quads,
+                options(pure, nomem, nostack, preserves_flags),
+            )
+        }
+    };
+}
+
 /// Adds four products to each sum.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-pub fn dot(quads: Quads, weights: Weights, sums: Sums) -> Sums {
-    let mut sums = sums;
-    // In place of `vdotq_s32`, which is stable from Rust 1.98.
-    //
-    // SAFETY: the instruction reads and writes the registers that it names, and nothing else.
-    unsafe {
-        core::arch::asm!(
-            "sdot {sums:v}.4s, {quads:v}.16b, {weights:v}.16b",
-            sums = inout(vreg) sums,
-            quads = in(vreg) quads,
-            weights = in(vreg) weights,
-            options(pure, nomem, nostack, preserves_flags),
-        );
+pub fn dot(quads: Quads, weights: Weights, mut sums: Sums) -> Sums {
+    sdot!("16b", sums, weights, quads);
+    sums
+}
+
+/// [`dot`] with quad `QUAD` of four in every lane.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+pub fn dot_lane<const QUAD: usize>(quads: Sixteen, weights: Weights, mut sums: Sums) -> Sums {
+    match QUAD {
+        0 => sdot!("4b[0]", sums, weights, quads),
+        1 => sdot!("4b[1]", sums, weights, quads),
+        2 => sdot!("4b[2]", sums, weights, quads),
+        _ => sdot!("4b[3]", sums, weights, quads),
     }
     sums
 }

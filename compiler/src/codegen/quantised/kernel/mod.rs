@@ -2,6 +2,7 @@
 
 mod depthwise;
 mod interleave;
+mod lanes;
 mod produce;
 mod product;
 

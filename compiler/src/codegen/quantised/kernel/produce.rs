@@ -7,6 +7,7 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
+use super::lanes::Run;
 use super::{Finish, rests};
 use crate::codegen::cover::near_equal;
 use crate::codegen::isa::Isa;
@@ -180,6 +181,14 @@ impl Produce {
                 #dots
             };
             let products = match runs {
+                1 if self.isa.dots_by_lane() => {
+                    let places = (0..self.rows * pixels).map(|at| {
+                        let (row, pixel) = (lit(at / pixels * self.stride), at % pixels);
+                        (quote!(a[#row]), pixel * self.a_pixel)
+                    });
+                    let places: Vec<_> = places.collect();
+                    Run { pixels: &places, quads, first: width * 8, nv: self.nv, vector }.dots()
+                }
                 1 => repeat("k", quads, step),
                 // Short runs would be unrolled whole, their products ordered by weight, and sums kept on the stack.
                 _ => {

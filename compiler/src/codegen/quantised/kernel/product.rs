@@ -5,6 +5,7 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
+use super::lanes::{Run, four_pixels};
 use super::{Finish, rests};
 use crate::codegen::cover::near_equal;
 use crate::codegen::isa::Isa;
@@ -73,6 +74,14 @@ impl Activations {
                 let quad = lit(quads * QUAD * QUAD);
                 quote!(P / 4 * #quad + P % 4 * 4)
             }
+        }
+    }
+
+    /// Bytes from four pixels to the next four, where their quads follow each other.
+    fn four_pixels(self) -> Option<usize> {
+        match self {
+            Self::Apart { pixel, .. } => (pixel == QUAD).then_some(QUAD * QUAD),
+            Self::PixelQuads { quads, .. } => Some(quads * QUAD * QUAD),
         }
     }
 
@@ -203,14 +212,16 @@ impl Product {
         let (pixel, row) = (self.a.pixel_in_tile(), self.nv * vector);
         let products = (0..self.runs).map(|run| {
             let run_lit = lit(run);
-            let dots = |at: TokenStream| {
-                unroll(
+            let by_lane = self.isa.dots_by_lane();
+            let dots = |at: TokenStream| match self.a.four_pixels().filter(|_| by_lane) {
+                Some(four) => four_pixels(&quote!(a[#run_lit]), &at, pixels, four, self.nv),
+                None => unroll(
                     pixels,
                     quote! {
                         let x = broadcast(a[#run_lit], #pixel + #at);
                         #(sums[P][#index] = dot(x, v[#index], sums[P][#index]);)*
                     },
-                )
+                ),
             };
             let first = width * 8 + run * self.k * row;
             let rest = self.rest.then(|| {
@@ -228,6 +239,10 @@ impl Product {
                 }
             };
             let products = match self.a {
+                Activations::Apart { pixel, quad: QUAD } if by_lane && pixel != QUAD => {
+                    let places: Vec<_> = (0..pixels).map(|at| (quote!(a[#run_lit]), at * pixel)).collect();
+                    Run { pixels: &places, quads: self.k, first, nv: self.nv, vector }.dots()
+                }
                 Activations::Apart { quad, .. } => {
                     repeat("k", self.k, step(0, "k", 1, self.k, affine(0, &[("k", quad, self.k)])))
                 }

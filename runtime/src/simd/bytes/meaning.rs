@@ -276,6 +276,57 @@ vocabulary! {
     neondot: NeonDot, SignedBytes, "neon,dotprod";
 }
 
+/// Products by lane.
+#[cfg(target_arch = "aarch64")]
+macro_rules! by_lane {
+    ($($test:ident: $module:ident, $isa:ident, $form:ident, $feature:literal;)*) => {$(
+        #[test]
+        fn $test() {
+            use super::$module::*;
+
+            #[target_feature(enable = $feature)]
+            fn check<const QUAD: usize>() {
+                let (mut noise, form) = (Noise(5), DotForm::$form);
+                for _ in 0..50 {
+                    let (activations, bytes) = (noise.bytes(17), noise.bytes(WEIGHTS));
+                    let weight = |lane: usize, index: usize| i32::from(bytes[lane * 4 + index].cast_signed());
+                    let mut packed = [0; WEIGHTS];
+                    for lane in 0..LANES {
+                        form.put(&mut packed, lane, core::array::from_fn(|index| weight(lane, index)));
+                    }
+                    let quads = sixteen(Src::new(&activations), 1);
+                    let sums = dot_lane::<QUAD>(quads, weights(Src::new(&packed), 0), none());
+                    let mut found = [0; LANES * 4];
+                    store_sums(&mut Dst::new(&mut found), 0, sums);
+                    let expected: [i32; LANES] = core::array::from_fn(|lane| {
+                        let product = |index| {
+                            (i32::from(activations[1 + QUAD * 4 + index]) - form.taken()) * weight(lane, index)
+                        };
+                        (0..4).map(product).sum()
+                    });
+                    assert_eq!(found[..], words(&expected), "quad {QUAD}");
+                }
+            }
+
+            if Isa::$isa.detect().is_some() {
+                // SAFETY: only where the processor has the instruction set.
+                unsafe {
+                    check::<0>();
+                    check::<1>();
+                    check::<2>();
+                    check::<3>();
+                }
+            }
+        }
+    )*};
+}
+
+#[cfg(target_arch = "aarch64")]
+by_lane! {
+    neon_multiplies_by_lane: neon, Neon, SignedPairs, "neon";
+    neondot_multiplies_by_lane: neondot, NeonDot, SignedBytes, "neon,dotprod";
+}
+
 #[cfg(target_arch = "x86_64")]
 vocabulary! {
     avx2: Avx2, Words, "avx2,fma";
