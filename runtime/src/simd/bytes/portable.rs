@@ -12,9 +12,9 @@ pub struct Sums([i32; LANES]);
 #[derive(Clone, Copy)]
 pub struct Scales([f32; LANES]);
 #[derive(Clone, Copy)]
-pub struct Quads([[u8; 4]; LANES]);
+pub struct Quads([u32; LANES]);
 #[derive(Clone, Copy)]
-pub struct Weights([[i8; 4]; LANES]);
+pub struct Weights([i32; LANES]);
 #[derive(Clone, Copy)]
 pub struct Packed([[u8; LANES]; 4]);
 pub type Range = Limits<i32>;
@@ -77,20 +77,20 @@ pub fn load_scales(from: Src<'_, u8>, at: usize) -> Scales {
 /// The four bytes at `at` in every lane.
 #[inline(always)]
 pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
-    Quads([read(from, at); LANES])
+    Quads([u32::from_le_bytes(read(from, at)); LANES])
 }
 
 /// Four bytes for each lane.
 #[inline(always)]
 pub fn column(from: Src<'_, u8>, at: usize) -> Quads {
-    Quads(core::array::from_fn(|lane| read(from, at + lane * 4)))
+    Quads(core::array::from_fn(|lane| u32::from_le_bytes(read(from, at + lane * 4))))
 }
 
 /// The first two bytes of each lane from `below`, the last two from `above`.
 #[inline(always)]
 pub fn between(above: Src<'_, u8>, below: Src<'_, u8>, at: usize) -> Quads {
     let (above, below) = (column(above, at).0, column(below, at).0);
-    Quads(core::array::from_fn(|lane| [below[lane][0], below[lane][1], above[lane][2], above[lane][3]]))
+    Quads(core::array::from_fn(|lane| below[lane] & 0xffff | above[lane] & 0xffff_0000))
 }
 
 /// Bytes that [`weights`] reads.
@@ -98,16 +98,24 @@ pub const WEIGHTS: usize = LANES * 4;
 
 #[inline(always)]
 pub fn weights(from: Src<'_, u8>, at: usize) -> Weights {
-    Weights(core::array::from_fn(|lane| read(from, at + lane * 4).map(u8::cast_signed)))
+    Weights(core::array::from_fn(|lane| word(from, at + lane * 4)))
 }
 
 /// Adds four products to each sum.
 #[inline(always)]
 pub fn dot(quads: Quads, weights: Weights, sums: Sums) -> Sums {
-    Sums(core::array::from_fn(|lane| {
-        let products = quads.0[lane].iter().zip(weights.0[lane]).map(|(a, w)| i32::from(*a) * i32::from(w));
-        products.fold(sums.0[lane], i32::wrapping_add)
-    }))
+    let mut sums = sums.0;
+    let mut lane = 0;
+    while lane < LANES {
+        let (quad, weights) = (quads.0[lane], weights.0[lane]);
+        // Shifted out of their words, all bytes of all lanes alike, which compilers make vectors of; iterators over the
+        // bytes would keep their state in memory.
+        let product = |byte: u32| (quad >> (8 * byte) & 255).cast_signed() * (weights << (24 - 8 * byte) >> 24);
+        let products = product(0) + product(1) + (product(2) + product(3));
+        sums[lane] = sums[lane].wrapping_add(products);
+        lane += 1;
+    }
+    Sums(sums)
 }
 
 /// Sums in steps of the result's scale, saturated to 16 bits: XNNPACK's arithmetic.

@@ -158,7 +158,8 @@ impl Produce {
             quote!(let v = [#(weights(w, #at)),*];)
         };
         let products = (0..runs).map(|run| {
-            let weights = weights_at(width * 8 + run * quads * row, quads);
+            let first = width * 8 + run * quads * row;
+            let weights = weights_at(first, quads);
             let [pixels_lit, stride, run_lit, a_pixel] = [pixels, self.stride, run, self.a_pixel].map(lit);
             let at = affine(0, &[("k", QUAD, quads)]);
             let dots = |at: TokenStream| {
@@ -187,7 +188,7 @@ impl Produce {
                         (quote!(a[#row]), pixel * self.a_pixel)
                     });
                     let places: Vec<_> = places.collect();
-                    Run { pixels: &places, quads, first: width * 8, nv: self.nv, vector }.dots()
+                    Run { pixels: &places, quads, first, nv: self.nv, vector }.dots()
                 }
                 1 => repeat("k", quads, step),
                 // Short runs would be unrolled whole, their products ordered by weight, and sums kept on the stack.
