@@ -19,6 +19,18 @@ pub struct Weights([i32; LANES]);
 pub struct Packed([[u8; LANES]; 4]);
 pub type Range = Limits<i32>;
 
+/// `value` of each lane. A plain loop: compilers leave calls of closures where arrays are mapped or made from functions.
+#[inline(always)]
+fn lanes<T: Copy + Default>(value: impl Fn(usize) -> T) -> [T; LANES] {
+    let mut all = [T::default(); LANES];
+    let mut lane = 0;
+    while lane < LANES {
+        all[lane] = value(lane);
+        lane += 1;
+    }
+    all
+}
+
 /// `N` bytes from `at`.
 #[inline(always)]
 fn read<const N: usize>(from: Src<'_, u8>, at: usize) -> [u8; N] {
@@ -57,7 +69,7 @@ pub fn none() -> Sums {
 /// `LANES` integers from byte `at`.
 #[inline(always)]
 pub fn load_sums(from: Src<'_, u8>, at: usize) -> Sums {
-    Sums(core::array::from_fn(|lane| word(from, at + lane * 4)))
+    Sums(lanes(|lane| word(from, at + lane * 4)))
 }
 
 /// Writes `LANES` integers from byte `at`.
@@ -71,7 +83,7 @@ pub fn store_sums(to: &mut Dst<'_, u8>, at: usize, sums: Sums) {
 /// `LANES` floats from byte `at`.
 #[inline(always)]
 pub fn load_scales(from: Src<'_, u8>, at: usize) -> Scales {
-    Scales(core::array::from_fn(|lane| f32::from_le_bytes(read(from, at + lane * 4))))
+    Scales(lanes(|lane| f32::from_le_bytes(read(from, at + lane * 4))))
 }
 
 /// The four bytes at `at` in every lane.
@@ -83,14 +95,14 @@ pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
 /// Four bytes for each lane.
 #[inline(always)]
 pub fn column(from: Src<'_, u8>, at: usize) -> Quads {
-    Quads(core::array::from_fn(|lane| u32::from_le_bytes(read(from, at + lane * 4))))
+    Quads(lanes(|lane| u32::from_le_bytes(read(from, at + lane * 4))))
 }
 
 /// The first two bytes of each lane from `below`, the last two from `above`.
 #[inline(always)]
 pub fn between(above: Src<'_, u8>, below: Src<'_, u8>, at: usize) -> Quads {
     let (above, below) = (column(above, at).0, column(below, at).0);
-    Quads(core::array::from_fn(|lane| below[lane] & 0xffff | above[lane] & 0xffff_0000))
+    Quads(lanes(|lane| below[lane] & 0xffff | above[lane] & 0xffff_0000))
 }
 
 /// Bytes that [`weights`] reads.
@@ -98,7 +110,7 @@ pub const WEIGHTS: usize = LANES * 4;
 
 #[inline(always)]
 pub fn weights(from: Src<'_, u8>, at: usize) -> Weights {
-    Weights(core::array::from_fn(|lane| word(from, at + lane * 4)))
+    Weights(lanes(|lane| word(from, at + lane * 4)))
 }
 
 /// Adds four products to each sum.
@@ -121,19 +133,24 @@ pub fn dot(quads: Quads, weights: Weights, sums: Sums) -> Sums {
 /// Sums in steps of the result's scale, saturated to 16 bits: XNNPACK's arithmetic.
 #[inline(always)]
 pub fn steps(sums: Sums, scales: Scales) -> Sums {
-    Sums(core::array::from_fn(|lane| round_ties_even((sums.0[lane] as f32 * scales.0[lane]).clamp(-32768.0, 32767.0))))
+    Sums(lanes(|lane| round_ties_even((sums.0[lane] as f32 * scales.0[lane]).clamp(-32768.0, 32767.0))))
 }
 
 /// Four vectors of steps as results, with the zero point added.
 #[inline(always)]
 pub fn pack(steps: [Sums; 4], range: Range) -> Packed {
-    Packed(steps.map(|steps| to_range(steps, range).0.map(|value| value as u8)))
+    let [a, b, c, d] = steps;
+    let bytes = |steps| {
+        let results = to_range(steps, range).0;
+        lanes(|lane| results[lane] as u8)
+    };
+    Packed([bytes(a), bytes(b), bytes(c), bytes(d)])
 }
 
 /// Steps as results that are still 32 bits wide.
 #[inline(always)]
 pub fn to_range(steps: Sums, Limits { zero, low, high }: Range) -> Sums {
-    Sums(steps.0.map(|steps| steps.saturating_add(zero).clamp(low, high)))
+    Sums(lanes(|lane| steps.0[lane].saturating_add(zero).clamp(low, high)))
 }
 
 /// The zero point and the limits that a header holds.
@@ -146,7 +163,8 @@ pub fn range(header: Src<'_, u8>) -> Range {
 #[inline(always)]
 pub fn store_quads(to: &mut Dst<'_, u8>, at: usize, packed: Packed) {
     for lane in 0..LANES {
-        write(to, at + lane * 4, core::array::from_fn::<u8, 4, _>(|row| packed.0[row][lane]));
+        let [a, b, c, d] = packed.0;
+        write(to, at + lane * 4, [a[lane], b[lane], c[lane], d[lane]]);
     }
 }
 
@@ -190,7 +208,7 @@ pub fn addends(header: Src<'_, u8>) -> Addends<i32> {
 /// The sum of a projection's steps and the first `CHANNELS` bytes at `at`, in steps of its own scale.
 #[inline(always)]
 pub fn add<const CHANNELS: usize>(steps: Sums, residual: Src<'_, u8>, at: usize, add: Addends<i32>) -> Sums {
-    Sums(core::array::from_fn(|lane| {
+    Sums(lanes(|lane| {
         let a = if lane < CHANNELS { i32::from(residual.get(at + lane)) } else { 0 };
         let b = steps.0[lane].clamp(add.low, add.high);
         add.bias.wrapping_add(add.left.wrapping_mul(a)).wrapping_add(add.right.wrapping_mul(b)) >> add.shift
@@ -200,7 +218,7 @@ pub fn add<const CHANNELS: usize>(steps: Sums, residual: Src<'_, u8>, at: usize,
 /// Adds lane by lane.
 #[inline(always)]
 pub fn plus(a: Sums, b: Sums) -> Sums {
-    Sums(core::array::from_fn(|lane| a.0[lane].wrapping_add(b.0[lane])))
+    Sums(lanes(|lane| a.0[lane].wrapping_add(b.0[lane])))
 }
 
 /// What padding holds, as a zero point, and the limits of bytes.
@@ -212,5 +230,5 @@ pub fn padding(header: Src<'_, u8>) -> Range {
 /// The first `CHANNELS` bytes at `at`, less the zero point.
 #[inline(always)]
 pub fn centred<const CHANNELS: usize>(from: Src<'_, u8>, at: usize, range: Range) -> Sums {
-    Sums(core::array::from_fn(|lane| if lane < CHANNELS { i32::from(from.get(at + lane)) - range.zero } else { 0 }))
+    Sums(lanes(|lane| if lane < CHANNELS { i32::from(from.get(at + lane)) - range.zero } else { 0 }))
 }
