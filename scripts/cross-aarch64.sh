@@ -27,4 +27,4 @@ if [ $# != 0 ]; then
 fi
 MBVC_TEST_BEST_ISA=neondot tests -p mbvc-runtime -p mbvc --lib --test differential --test quantised
 # A processor without dot products.
-QEMU_CPU=cortex-a53 MBVC_TEST_BEST_ISA=neon tests -p mbvc-runtime -p mbvc --lib isa bytes
+QEMU_CPU=cortex-a53 MBVC_TEST_BEST_ISA=neon tests -p mbvc-runtime -p mbvc --lib -- isa bytes
