@@ -116,7 +116,7 @@ pub fn spec_isa(isa: Isa) -> spec::Isa {
 
 /// The fusion levels that there are kernels for.
 pub fn fusion_levels(source: &Source) -> &'static [FusionArg] {
-    if source.spec.precision.is_quantised() { &[FusionArg::Block] } else { &FusionArg::ALL }
+    if source.spec.precision.is_quantised() { &[FusionArg::Block] } else { &FusionArg::FLOATS }
 }
 
 /// Finds the network among the built-in ones, or compiles it for `isa` (the processor's best without one).

@@ -36,7 +36,7 @@ pub fn build(
     Ok(match (precision, fusion) {
         (Precision::F32, FusionArg::None) => build!(V2None),
         (Precision::F32, FusionArg::Relu6) => build!(V2Relu6),
-        (Precision::F32, FusionArg::Block) => build!(V2Block),
+        (Precision::F32, _) => build!(V2Block),
         (Precision::Int8, _) => build!(V2Int8),
         (Precision::Uint8, _) => build!(V2Uint8),
     })

@@ -127,16 +127,20 @@ pub enum FusionArg {
     Relu6,
     /// Streamed inverted residual blocks
     Block,
+    /// Streamed from block to block where that can be: less scratch, for quantised networks
+    Deep,
 }
 
 impl FusionArg {
-    pub const ALL: [Self; 3] = [Self::None, Self::Relu6, Self::Block];
+    /// Those that there are kernels of floats for.
+    pub const FLOATS: [Self; 3] = [Self::None, Self::Relu6, Self::Block];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Relu6 => "relu6",
             Self::Block => "block",
+            Self::Deep => "deep",
         }
     }
 }
@@ -147,6 +151,7 @@ impl From<FusionArg> for Fusion {
             FusionArg::None => Self::None,
             FusionArg::Relu6 => Self::Relu6,
             FusionArg::Block => Self::Block,
+            FusionArg::Deep => Self::Deep,
         }
     }
 }
@@ -157,6 +162,7 @@ impl From<Fusion> for FusionArg {
             Fusion::None => Self::None,
             Fusion::Relu6 => Self::Relu6,
             Fusion::Block => Self::Block,
+            Fusion::Deep => Self::Deep,
         }
     }
 }

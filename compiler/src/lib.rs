@@ -19,8 +19,8 @@ use proc_macro2::TokenStream;
 pub use codegen::{Naming, Program};
 use diagnostic::{Diagnostic, Origin, catalogue};
 pub use diagnostic::{Diagnostics, SourceFile};
-use ir::Graph;
 use ir::verify::VerifyErrors;
+use ir::{Graph, Peak};
 use passes::{Remark, Target};
 use spec::{Fusion, NetworkSpec, Overrides, Rounding};
 
@@ -49,8 +49,9 @@ pub fn compile(source: &SourceFile, overrides: &Overrides) -> Result<Compiled, D
         return Err(refuse(mistake));
     }
     let (graph, remarks, programs) = generate(&spec).map_err(|broken| refuse(internal(&broken)))?;
-    let needed = programs.iter().map(|program| program.scratch_bytes).max().unwrap_or(0);
-    match spec.check_scratch(needed) {
+    let largest = programs.iter().max_by_key(|program| program.scratch_bytes);
+    let needed = largest.map_or(0, |program| program.scratch_bytes);
+    match spec.check_scratch(needed, largest.and_then(|program| Peak::of(&program.graph)).as_ref()) {
         Some(mistake) => Err(refuse(mistake)),
         None => Ok(Compiled { spec, graph, remarks, programs }),
     }
@@ -58,10 +59,15 @@ pub fn compile(source: &SourceFile, overrides: &Overrides) -> Result<Compiled, D
 
 /// The mistake of a spec that can be checked, lowered and interpreted, but for which there is no code generator yet.
 fn without_kernels(spec: &NetworkSpec) -> Option<Diagnostic> {
+    let deep = spec.fusion == Fusion::Deep;
+    if deep && (!spec.precision.is_quantised() || spec.threads > 1) {
+        let message = "`fusion: deep` is for quantised networks on one thread".to_owned();
+        return Some(Diagnostic::new(&catalogue::KERNELS, message).help("write `fusion: block`"));
+    }
     let place = spec.precision_place?;
     let (what, help) = if spec.rounding == Rounding::TfliteReference {
         ("`rounding: tflite-reference`", "write `rounding: xnnpack`")
-    } else if spec.fusion != Fusion::Block {
+    } else if spec.fusion < Fusion::Block {
         ("less fusion than `block`", "write `fusion: block`")
     } else if spec.batch > 1 {
         ("batches", "write `batch: 1`")

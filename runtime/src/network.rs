@@ -17,7 +17,7 @@ pub struct NetworkInfo {
     pub classes: usize,
     /// Length of the vector before the classifier.
     pub embedding: usize,
-    /// `none`, `relu6` or `block`.
+    /// `none`, `relu6`, `block` or `deep`.
     pub fusion: &'static str,
     /// Bytes that a call writes between input and output.
     pub scratch_bytes: usize,

@@ -54,7 +54,7 @@ catalogue! {
     KERNELS = "kernels": "quantised networks are fused by blocks, in XNNPACK's rounding, image by image";
     NUMERICS = "numerics": "the numerics are fast (the fast inner product where the processor gains from it) or strict (the same bits on every machine)";
     ROUNDING = "rounding": "the rounding is even for f32, and for int8 and uint8 xnnpack or tflite-reference";
-    FUSION = "fusion": "the fusion is none, relu6 or block";
+    FUSION = "fusion": "the fusion is none, relu6, block or deep";
     ISA = "isa": "an instruction set is avx512vnni, avxvnni, avx512, avx2, neondot, neon or portable; give one, a list without repetition, or all";
     THREADS = "threads": "the number of threads that share a call is a whole number from 1 to 64";
     BATCH = "batch": "the number of images that go through the classifier together is a whole number from 1 to 64";

@@ -67,6 +67,14 @@ impl Graph {
         readers
     }
 
+    /// The node during whose turn `id` ends its work: itself, or the one for whom it makes its rows as they are wanted.
+    pub fn ends_with(&self, id: NodeId) -> NodeId {
+        match (self.node(id).tensor.layout.ring, &self.readers(id)[..]) {
+            (Some(_), [reader]) => *reader,
+            _ => id,
+        }
+    }
+
     /// Lets `reader` read `new` wherever it read `old`.
     pub fn redirect(&mut self, reader: NodeId, old: NodeId, new: NodeId) {
         let edges: Vec<_> = self.nodes.edges_connecting(old.0, reader.0).map(|e| (e.id(), *e.weight())).collect();

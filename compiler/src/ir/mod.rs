@@ -7,6 +7,7 @@ pub mod infer;
 mod layout;
 mod op;
 mod param;
+mod peak;
 mod quant;
 mod shape;
 pub mod verify;
@@ -19,5 +20,6 @@ pub use op::{
     Product, Stage, Tile,
 };
 pub use param::{Param, ParamId, ParamSource};
+pub use peak::Peak;
 pub use quant::{ElementType, Quant, Requantize};
 pub use shape::{Padding, Shape, Window};

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! fold_batch_norm         every fusion level        bias and weights take over what batch normalisation does
-//! fuse_activation         relu6, block              before the residual: nothing may follow the add
-//! fuse_residual_add       relu6, block              the projection must be complete when it is streamed
-//! fuse_inverted_residual  block
-//! fuse_pool               block                     before layouts: the image that it averages is never a value
-//! assign_layouts          per instruction set       layouts decide which shapes the kernels see
+//! fuse_activation         relu6, block, deep        before the residual: nothing may follow the add
+//! fuse_residual_add       relu6, block, deep        the projection must be complete when it is streamed
+//! fuse_inverted_residual  block, deep
+//! fuse_pool               block, deep               before layouts: the image that it averages is never a value
+//! assign_layouts          per instruction set       layouts decide which shapes the kernels see; deep chains blocks here
 //! assign_tiles            per instruction set
 //! plan_scratch            per instruction set       sizes are known only now
 //! ```
@@ -15,6 +15,7 @@
 
 mod assign_layouts;
 mod assign_tiles;
+mod chain_blocks;
 mod fold_batch_norm;
 mod fuse_activation;
 mod fuse_inverted_residual;
@@ -157,7 +158,12 @@ pub fn schedule(
     let mut scratch = 0;
     for postcondition in [Postcondition::LayoutsAssigned, Postcondition::TilesAssigned, Postcondition::ScratchPlanned] {
         match postcondition {
-            Postcondition::LayoutsAssigned => assign_layouts::assign_layouts(graph, isa, threads),
+            Postcondition::LayoutsAssigned => {
+                assign_layouts::assign_layouts(graph, isa, threads);
+                if fusion == Fusion::Deep {
+                    chain_blocks::chain_blocks(graph);
+                }
+            }
             Postcondition::TilesAssigned => assign_tiles::assign_tiles(graph, numerics, [batch, threads], isa),
             _ => scratch = plan_scratch::plan_scratch(graph, threads),
         }

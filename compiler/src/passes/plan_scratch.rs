@@ -37,6 +37,7 @@ enum Owner {
 pub fn plan_scratch(graph: &mut Graph, threads: usize) -> usize {
     let Some(order) = graph.order() else { return 0 };
     let position = |id: NodeId| order.iter().position(|other| *other == id).unwrap_or(usize::MAX);
+    let turn_ends = |id: NodeId| position(graph.ends_with(id));
     let mut values: Vec<Value> = Vec::new();
     let mut in_place: Vec<(NodeId, NodeId)> = Vec::new();
     for (at, id) in order.iter().copied().enumerate() {
@@ -45,9 +46,9 @@ pub fn plan_scratch(graph: &mut Graph, threads: usize) -> usize {
         values.extend(inner_values(node, id, input).map(|(owner, bytes)| {
             let own = threads > 1 && !is_shared(node, owner);
             let first = if node.gathers() { 0 } else { at };
-            Value { owner, bytes, own, live: first..at + 1 }
+            Value { owner, bytes, own, live: first..turn_ends(id) + 1 }
         }));
-        let last = graph.readers(id).into_iter().map(position).max();
+        let last = graph.readers(id).into_iter().map(turn_ends).max();
         let (Some(last), false) = (last, matches!(node.op, Op::Input)) else { continue };
         match reusable_input(graph, id) {
             Some(input) => {

@@ -17,7 +17,7 @@ pub(super) const ROUNDING: &[(&str, Rounding)] =
     &[("even", Rounding::Even), ("xnnpack", Rounding::Xnnpack), ("tflite-reference", Rounding::TfliteReference)];
 
 pub(super) const FUSION: &[(&str, Fusion)] =
-    &[("none", Fusion::None), ("relu6", Fusion::Relu6), ("block", Fusion::Block)];
+    &[("none", Fusion::None), ("relu6", Fusion::Relu6), ("block", Fusion::Block), ("deep", Fusion::Deep)];
 
 pub(super) const ISA: &[(&str, Isa)] = &[
     ("avx512vnni", Isa::Avx512Vnni),

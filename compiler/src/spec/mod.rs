@@ -27,6 +27,7 @@ pub use resolve::{Resolved, ResolvedBlock, make_divisible};
 pub use template::{Template, template};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Origin, Place, SourceFile, catalogue};
+use crate::ir::Peak;
 
 /// Longest spec that is read, in bytes: room for 128 rows and a page of comments on each.
 pub const MAX_BYTES: usize = 65_536;
@@ -106,12 +107,19 @@ pub struct NetworkSpec {
 }
 
 impl NetworkSpec {
-    /// The mistake of a network whose working memory exceeds the spec's budget, if it does.
-    pub fn check_scratch(&self, needed_bytes: usize) -> Option<Diagnostic> {
+    /// The mistake of a network whose working memory exceeds the spec's budget, if it does; `peak` is where it needs the
+    /// most.
+    pub fn check_scratch(&self, needed_bytes: usize, peak: Option<&Peak>) -> Option<Diagnostic> {
         let budget = self.scratch_budget.filter(|budget| needed_bytes > budget.bytes)?;
         let message = format!("a run needs {needed_bytes} bytes of scratch, the budget is {}", budget.bytes);
+        let deeper = match self.precision.is_quantised() && self.fusion == Fusion::Block && self.threads == 1 {
+            true => "write `fusion: deep`, ",
+            false => "",
+        };
+        let place = peak.map_or_else(String::new, |peak| format!("{peak}; "));
         let mistake = Diagnostic::new(&catalogue::SCRATCH, message).help(format!(
-            "raise the budget to {needed_bytes}, or lower the resolution, the width or the expansion of the first rows"
+            "{place}{deeper}raise the budget to {needed_bytes}, or lower the resolution, the width or the expansion of the \
+             first rows"
         ));
         Some(if budget.place.origin == Origin::Spec { mistake.at(budget.place) } else { mistake })
     }
@@ -261,4 +269,6 @@ pub enum Fusion {
     Relu6,
     /// Streamed inverted residual blocks.
     Block,
+    /// These, and blocks that make their rows as the next one wants them where that can be: less scratch.
+    Deep,
 }

@@ -77,7 +77,7 @@ head: {{ channels: 1280 }}  # scaled by widths above 1 only
 precision: f32  # or int8, uint8: of weights that were quantised
 numerics: fast  # or strict: the same bits on every machine, instruction set and fusion level
 # rounding: xnnpack  # of int8 and uint8: as LiteRT computes; or tflite-reference
-fusion: block  # block: streamed inverted residuals; relu6: fused epilogues; none: layer by layer
+fusion: block  # streamed inverted residuals; relu6: fused epilogues; none: layer by layer; deep: less scratch (int8)
 isa: all  # what to generate kernels for, or a list such as [avx2, portable]; the machine's best is taken
 threads: 1  # cores that share the work of one call
 batch: 1  # images that share one pass over the classifier's weights, in run_batch

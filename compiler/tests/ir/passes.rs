@@ -6,7 +6,7 @@ use mbvc_compiler::lower::lower;
 use mbvc_compiler::passes::{
     self, Remark, fold_batch_norm, fuse_activation, fuse_inverted_residual, fuse_pool, fuse_residual_add,
 };
-use mbvc_compiler::spec::Fusion;
+use mbvc_compiler::spec::{self, Fusion, Overrides};
 
 use crate::support::{Hand, SMALL, V2, find, parsed};
 
@@ -327,4 +327,19 @@ fn a_depthwise_without_linear_projection_is_not_streamed() {
         },
         "p is of another step",
     );
+}
+
+#[test]
+fn the_published_network_in_int8_runs_in_little_memory() {
+    let bytes = |fusion: &str| {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../specs/v2.yaml");
+        let source = spec::read(path.as_ref(), "v2.yaml").expect("the repository's spec");
+        let mut overrides = Overrides::none();
+        overrides.set("precision", "int8").set("fusion", fusion).set("isa", "avx512vnni");
+        let compiled = mbvc_compiler::compile(&source, &overrides).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        compiled.programs[0].scratch_bytes
+    };
+    let (block, deep) = (bytes("block"), bytes("deep"));
+    assert!(block <= 400_000, "{block} bytes");
+    assert!(deep < 280_000, "{deep} bytes");
 }

@@ -268,7 +268,7 @@ fn layouts_that_readers_do_not_accept() {
         &[],
         Invariant::Layout,
         "block3.expand",
-        "a ring, which only a stage can read",
+        "a ring, which only a stage or a block",
     );
     found(
         &with(&whole, "block3.expand", bordered(32)),

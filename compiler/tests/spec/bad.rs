@@ -222,7 +222,7 @@ const ARGUMENTS: &[(&str, &str)] = &[
     ("resolution", "0x224"),
     ("isa", "avx2,mmx"),
     ("threads", "two"),
-    ("fusion", "deep"),
+    ("fusion", "total"),
     ("classes", ""),
     ("numerics", "*"),
     ("precission", "f32"),
@@ -268,10 +268,19 @@ fn an_override_can_break_a_rule_of_the_network() {
 fn scratch_beyond_the_budget() {
     let source = edited(&[("width: 1.0", "scratch_budget: 1.3 MB")]);
     let spec = parse(&source).unwrap();
-    assert!(spec.check_scratch(1_300_000).is_none());
+    assert!(spec.check_scratch(1_300_000, None).is_none());
     let mut mistakes = Diagnostics::new(source);
-    mistakes.push(spec.check_scratch(1_300_001).unwrap());
+    mistakes.push(spec.check_scratch(1_300_001, None).unwrap());
     insta::assert_snapshot!(mistakes);
+}
+
+#[test]
+fn the_block_that_needs_too_much_scratch_is_told() {
+    let told = ["precision: int8", "numerics: fast"].map(|key| {
+        let source = SourceFile::new("net.yaml", GOOD.replace("width: 1.0", &format!("scratch_budget: 10 kB\n{key}")));
+        mbvc_compiler::compile(&source, &Overrides::none()).err().expect("more than the budget").to_string()
+    });
+    insta::assert_snapshot!(told.join("\n"));
 }
 
 #[test]

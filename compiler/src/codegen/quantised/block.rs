@@ -3,6 +3,8 @@
 //! For each row quad, for each channel group: the producer (expand, the stem, or a copy) fills the group's part of the
 //! ring; the depthwise makes the output rows whose windows are complete. Then the projection makes these rows. Where the
 //! whole image is small, groups come first, and the projection last, so that weights are read once.
+//!
+//! A block that is chained to the next one makes no loop, but a closure that makes rows as that one wants them.
 
 mod filter;
 mod produce;
@@ -18,7 +20,7 @@ use super::plan::{PackedLayer, Plan};
 use crate::codegen::isa::Isa;
 use crate::codegen::kernel::{Kernel, affine, lit, repeat, sum};
 use crate::codegen::step::{Code, Context, Members, parts_of, place};
-use crate::ir::{Fused, Node, NodeId, Op, Order, Place, Stage, Tensor, Window};
+use crate::ir::{Fused, Layout, Node, NodeId, Op, Order, Place, Stage, Tensor, Window};
 
 /// The parts of a fused node.
 struct Block<'g> {
@@ -101,22 +103,28 @@ impl Block<'_> {
         let phases = phases(self.window, height, output);
         let quads: usize = phases.iter().map(|phase| phase.count).sum();
         let (begin, quads) = if whole { (quote!(), Members::ONE) } else { self.begin(&phases, quads, &mut kernels) };
-        let phases: Vec<_> = phases
+        let bodies: Vec<_> = phases
             .iter()
             .map(|phase| {
                 let rows = self.image_rows(phase);
+                let advance = self.advance(phase);
                 let (produce, depthwise) = (self.produce(phase, &mut kernels), self.depthwise(phase, &mut kernels));
                 let [produced, filtered] = [0, 1].map(|stage| self.observe(self.producers.len() - 1 + stage));
                 let made = quote!(#produce #produced #depthwise #filtered);
                 if whole {
-                    return phase.repeat(quads, quote!(#rows #made));
+                    return quote!(#rows #made);
                 }
                 let groups = repeat("group", self.groups(), made);
-                let done = |unit| phase.linear(phase.work.made() * unit, phase.done * unit);
+                let done = |unit| self.first_row(phase, unit);
                 let project = self.project(phase.work.made(), &done, &mut kernels);
-                phase.repeat(quads, quote!(#rows #groups #project))
+                quote!(#advance #rows #groups #project)
             })
             .collect();
+        if self.node.tensor.layout.ring.is_some() {
+            let rows = self.closure(&phases, &bodies);
+            return Code { statements: quote!(#(#notes)* #parts #general #pad #begin #rows), kernels };
+        }
+        let phases: Vec<_> = phases.iter().zip(bodies).map(|(phase, body)| phase.repeat(quads, body)).collect();
         let work = if whole {
             let read = (self.producers.len() > 1).then(|| quote!(let mut read = 0;));
             let groups = quote!(#read #(#phases)*);
@@ -142,6 +150,41 @@ impl Block<'_> {
             }
         };
         Code { statements, kernels }
+    }
+
+    /// A closure that goes on until so many rows are made.
+    fn closure(&self, phases: &[Phase], bodies: &[TokenStream]) -> TokenStream {
+        let arms = phases.iter().zip(bodies).enumerate().map(|(at, (phase, body))| {
+            let [first, end, made] = [phase.first, phase.first + phase.count, phase.work.made()].map(lit);
+            let quads = if at + 1 == phases.len() { quote!(_) } else { quote!(#first..#end) };
+            quote!(#quads => { #body made += #made; })
+        });
+        quote! {
+            let (mut quad, mut made) = (0, 0);
+            let mut advance = |wanted: usize, observer: &mut O| {
+                while made < wanted {
+                    match quad { #(#arms)* }
+                    quad += 1;
+                }
+            };
+        }
+    }
+
+    /// Lets the block before make the rows that a phase's row quad is made of, where it is chained to this one.
+    fn advance(&self, phase: &Phase) -> TokenStream {
+        if self.input.tensor.layout.ring.is_none() || phase.work.rows == 0 {
+            return quote!();
+        }
+        let rows = self.row(phase, 1, phase.work.rows);
+        quote!(advance(#rows, observer);)
+    }
+
+    /// Where the first row lies that a phase's row quad completes, in units of which a row has so many.
+    fn first_row(&self, phase: &Phase, unit: usize) -> TokenStream {
+        let Layout { ring, border, .. } = self.node.tensor.layout;
+        let Some(slots) = ring else { return phase.linear(phase.work.made() * unit, phase.done * unit) };
+        let (row, slots, unit) = (phase.linear(phase.work.made(), phase.done + border.top), lit(slots), lit(unit));
+        quote!((#row) % #slots * #unit)
     }
 
     /// Where a member begins: at its share of `count` row quads, of which the one before it is made again, since the

@@ -7,7 +7,7 @@ mod block;
 pub mod cost;
 mod kernel;
 mod network;
-mod phases;
+pub mod phases;
 mod plan;
 pub mod taps;
 mod whole;

@@ -10,7 +10,7 @@
 
 use super::site::{self, Site};
 use super::{Findings, Invariant};
-use crate::ir::{Graph, Layout, Op, Order, Padding, Tensor, Window};
+use crate::ir::{Graph, Layout, NodeId, Op, Order, Padding, Tensor, Window};
 
 /// Checks all layouts; borders only where `assigned`, since windows have none to read before.
 pub fn check(graph: &Graph, assigned: bool, found: &mut Findings) {
@@ -19,6 +19,14 @@ pub fn check(graph: &Graph, assigned: bool, found: &mut Findings) {
         let tensor = graph.node(id).tensor;
         if end && !tensor.layout.is_nhwc(tensor.shape) {
             found.at(Invariant::Layout, graph, id, "is not plain NHWC, as what the user gives and gets is");
+        }
+        if tensor.layout.ring.is_some() && !is_chained(graph, id) {
+            found.at(
+                Invariant::Layout,
+                graph,
+                id,
+                "makes a ring, which only a stage or a block of the same step can read",
+            );
         }
     }
     for site in site::all(graph) {
@@ -37,14 +45,17 @@ pub fn check(graph: &Graph, assigned: bool, found: &mut Findings) {
     }
 }
 
+/// Whether the node makes its rows as the one that reads them wants them.
+fn is_chained(graph: &Graph, id: NodeId) -> bool {
+    let [reader] = graph.readers(id)[..] else { return false };
+    matches!(graph.node(reader).op, Op::Fused(_)) && graph.node(reader).origin.step == graph.node(id).origin.step
+}
+
 /// The layout of the value itself.
 fn own(site: &Site<'_>, broken: &mut Vec<String>) {
     let Tensor { layout, .. } = site.output;
     if layout.group == 0 || layout.ring == Some(0) {
         broken.push("has a layout that holds nothing".to_owned());
-    }
-    if layout.ring.is_some() && !site.is_inner() {
-        broken.push("makes a ring, which only a stage can read".to_owned());
     }
 }
 

@@ -67,14 +67,15 @@ fn values<'g>(graph: &'g Graph, order: &[NodeId]) -> Vec<Value<'g>> {
     let mut values = Vec::new();
     for (at, id) in order.iter().copied().enumerate() {
         let node = graph.node(id);
+        let turn_ends = |id| positions.get(&graph.ends_with(id)).copied().unwrap_or(at);
         let input = graph.inputs(id).first().map(|input| graph.node(*input).tensor);
         if let Some(place) = node.workspace {
             let first = if node.gathers() { 0 } else { at };
             let (name, bytes) = (&*node.origin.name, node.workspace_bytes(input));
-            values.push(Value { id, name, bytes, place, live: [first, at], inner: true });
+            values.push(Value { id, name, bytes, place, live: [first, turn_ends(id)], inner: true });
         }
         let mut inner = |name, bytes, place: Option<Place>| {
-            values.extend(place.map(|place| Value { id, name, bytes, place, live: [at, at], inner: true }));
+            values.extend(place.map(|place| Value { id, name, bytes, place, live: [at, turn_ends(id)], inner: true }));
         };
         if let Op::Fused(fused) = &node.op {
             for (index, stage) in fused.stages.iter().enumerate() {
@@ -86,8 +87,7 @@ fn values<'g>(graph: &'g Graph, order: &[NodeId]) -> Vec<Value<'g>> {
             }
         }
         if let Some(place) = node.place {
-            let last = graph.readers(id).iter().filter_map(|reader| positions.get(reader)).max();
-            let live = [at, last.copied().unwrap_or(at)];
+            let live = [at, graph.readers(id).into_iter().map(turn_ends).max().unwrap_or(at)];
             let (name, bytes) = (&*node.origin.name, bytes(node.tensor));
             values.push(Value { id, name, bytes, place, live, inner: false });
         }

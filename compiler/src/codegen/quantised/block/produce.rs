@@ -45,7 +45,7 @@ impl Block<'_> {
     }
 
     /// The first of the producer's rows that a phase's quad holds, in units of which a row has so many, and more of them.
-    fn row(&self, phase: &Phase, unit: usize, more: usize) -> TokenStream {
+    pub fn row(&self, phase: &Phase, unit: usize, more: usize) -> TokenStream {
         let first = phase.first * QUAD + phase.work.first - self.window.padding.top;
         phase.linear(QUAD * unit, first * unit + more)
     }
@@ -100,7 +100,14 @@ impl Block<'_> {
             None => {
                 let row = before.layout.row_stride(before.shape);
                 let rows = (0..inputs).map(|index| {
-                    let at = self.row(phase, row, index * row);
+                    let at = match before.layout.ring {
+                        None => self.row(phase, row, index * row),
+                        Some(slots) => {
+                            let at = self.row(phase, 1, index + before.layout.border.top);
+                            let [slots, row] = [slots, row].map(lit);
+                            quote!((#at) % #slots * #row)
+                        }
+                    };
                     quote!(rt::src(x, #at))
                 });
                 quote!([#(#rows),*])

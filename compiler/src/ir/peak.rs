@@ -1,0 +1,70 @@
+//! Where a network needs the most working memory.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::{Graph, NodeId, Op, Place};
+
+/// The operation during which the most bytes of the scratch are in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peak {
+    /// Its name, such as `block2`.
+    pub name: String,
+    /// Line of the spec that it comes from, from 1.
+    pub line: usize,
+    /// What it reads, or what waits for somebody else.
+    pub read: usize,
+    /// Its result, where that is not the user's.
+    pub made: usize,
+    /// What it needs between: rings of rows, sums.
+    pub between: usize,
+}
+
+impl Peak {
+    /// Of a graph whose values have places.
+    pub fn of(graph: &Graph) -> Option<Self> {
+        let order = graph.order()?;
+        let position: BTreeMap<NodeId, usize> = order.iter().enumerate().map(|(at, id)| (*id, at)).collect();
+        let ends = |id: NodeId| position.get(&graph.ends_with(id)).copied().unwrap_or(0);
+        let turn = |(at, id): (usize, &NodeId)| {
+            let node = graph.node(*id);
+            // Two may share a place, when one works in the place of the other.
+            let mut read: BTreeMap<usize, usize> = BTreeMap::new();
+            let mut between = 0;
+            for (before, other) in order.iter().enumerate().take(at + 1) {
+                let last = graph.readers(*other).into_iter().map(ends).max();
+                if let Some(place) = graph.node(*other).place.filter(|_| before < at && last >= Some(at)) {
+                    read.insert(place.offset, place.bytes);
+                }
+                if before == at || ends(*other) == at {
+                    between += inner(graph, *other);
+                }
+            }
+            let made = node.place.map_or(0, |place| place.bytes);
+            let read = read.values().sum();
+            Self { name: node.origin.name.clone(), line: node.origin.line, read, made, between }
+        };
+        order.iter().enumerate().map(turn).max_by_key(|peak| peak.read + peak.made + peak.between)
+    }
+}
+
+impl fmt::Display for Peak {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, line, read, made, between } = self;
+        write!(
+            f,
+            "{name} (line {line}) needs the most: {read} bytes of what it reads, {made} of what it makes, {between} between"
+        )
+    }
+}
+
+/// Bytes that nobody else sees, of all members of a team.
+fn inner(graph: &Graph, id: NodeId) -> usize {
+    let node = graph.node(id);
+    let stages = if let Op::Fused(fused) = &node.op { &*fused.stages } else { &[] };
+    // The last stage's value is the node's.
+    let handed = stages.iter().take(stages.len().saturating_sub(1)).map(|stage| stage.place);
+    let own = stages.iter().map(|stage| stage.workspace).chain([node.workspace]);
+    let bytes = |place: Place| place.bytes * place.arenas.map_or(1, |arenas| arenas.count);
+    handed.chain(own).flatten().map(bytes).sum()
+}
