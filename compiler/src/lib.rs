@@ -22,7 +22,7 @@ pub use diagnostic::{Diagnostics, SourceFile};
 use ir::verify::VerifyErrors;
 use ir::{Graph, Peak};
 use passes::{Remark, Target};
-use spec::{Fusion, NetworkSpec, Overrides, Rounding};
+use spec::{Fusion, NetworkSpec, Overrides};
 
 /// A network on every level of the pipeline.
 pub struct Compiled {
@@ -61,13 +61,11 @@ pub fn compile(source: &SourceFile, overrides: &Overrides) -> Result<Compiled, D
 fn without_kernels(spec: &NetworkSpec) -> Option<Diagnostic> {
     let deep = spec.fusion == Fusion::Deep;
     if deep && (!spec.precision.is_quantised() || spec.threads > 1) {
-        let message = "`fusion: deep` is for quantised networks on one thread".to_owned();
+        let message = "kernels for `fusion: deep` are generated for quantised networks on one thread alone".to_owned();
         return Some(Diagnostic::new(&catalogue::KERNELS, message).help("write `fusion: block`"));
     }
     let place = spec.precision_place?;
-    let (what, help) = if spec.rounding == Rounding::TfliteReference {
-        ("`rounding: tflite-reference`", "write `rounding: xnnpack`")
-    } else if spec.fusion < Fusion::Block {
+    let (what, help) = if spec.fusion < Fusion::Block {
         ("less fusion than `block`", "write `fusion: block`")
     } else if spec.batch > 1 {
         ("batches", "write `batch: 1`")

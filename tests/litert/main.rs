@@ -1,5 +1,5 @@
 //! The code of quantised networks against LiteRT, run beside it: every block's output, the pool, the logits and the
-//! softmax, bit for bit.
+//! softmax, bit for bit, with LiteRT's delegate as it comes and with its reference kernels.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -18,6 +18,19 @@ use mbvc_import::{Quantisation, read_with};
 mbvc::mobilenet_v2!("specs/v2.yaml", name = Signed, precision = "int8");
 mbvc::mobilenet_v2!("specs/v2.yaml", name = Unsigned, precision = "uint8");
 mbvc::mobilenet_v2!("tests/litert/converted.yaml");
+// One instruction set, but in the slow tests, which are optimised: the code takes long to compile.
+#[cfg(debug_assertions)]
+mbvc::mobilenet_v2!(
+    "specs/v2.yaml",
+    name = SignedReference,
+    precision = "int8",
+    rounding = "tflite-reference",
+    isa = "avx2"
+);
+#[cfg(not(debug_assertions))]
+mbvc::mobilenet_v2!("specs/v2.yaml", name = SignedReference, precision = "int8", rounding = "tflite-reference");
+#[cfg(not(debug_assertions))]
+mbvc::mobilenet_v2!("specs/v2.yaml", name = UnsignedReference, precision = "uint8", rounding = "tflite-reference");
 
 const INT8: &str = "models/mobilenet_v2_1.0_224_int8_ptq.tflite";
 const UINT8: &str = "models/mobilenet_v2_1.0_224_uint8_qat.tflite";
@@ -54,19 +67,19 @@ macro_rules! call {
     };
 }
 
-/// Compares all images: the photographs, noise, black and white.
-fn compare<T: Integral>(model: &Path, call: Call, photographs: &[PathBuf], isas: &[Isa]) {
+/// Compares all images: the photographs, noise, black and white. `mode` is that of the script.
+fn compare<T: Integral>(model: &Path, mode: &str, call: Call, photographs: &[PathBuf], isas: &[Isa]) {
     let path = model.file_stem().unwrap().to_string_lossy();
     let python = std::env::var("MBVC_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let imports = Command::new(&python).args(["-c", "import numpy, PIL, ai_edge_litert"]).output();
     if !imports.is_ok_and(|output| output.status.success()) {
         return skip(&format!("{python} lacks numpy, PIL or ai_edge_litert"));
     }
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("steps-{}-{path}", photographs.len()));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("steps-{mode}-{}-{path}", photographs.len()));
     std::fs::create_dir_all(&folder).unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/compiler/import/tests/litert/reference.py");
     let ran =
-        Command::new(python).args([Path::new(script), &folder, Path::new("xnnpack"), model]).args(photographs).output();
+        Command::new(python).args([Path::new(script), &folder, Path::new(mode), model]).args(photographs).output();
     let ran = ran.unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
@@ -97,9 +110,13 @@ fn compare<T: Integral>(model: &Path, call: Call, photographs: &[PathBuf], isas:
             assert_eq!(steps.0.len(), expected.len());
             for (step, (found, expected)) in steps.0.iter().zip(&expected).enumerate() {
                 let differing = found.iter().zip(*expected).filter(|(a, b)| a != b).count();
-                assert!(found == expected, "{path}, {isa}, {name}, step {step}: {differing} of {}", expected.len());
+                assert!(
+                    found == expected,
+                    "{path}, {mode}, {isa}, {name}, step {step}: {differing} of {}",
+                    expected.len()
+                );
             }
-            assert!(softmax == rest, "{path}, {isa}, {name}: softmax");
+            assert!(softmax == rest, "{path}, {mode}, {isa}, {name}: softmax");
         }
     }
 }
@@ -116,8 +133,8 @@ const VECTORS: [Isa; 4] = [Isa::Avx2, Isa::Avx512, Isa::AvxVnni, Isa::Avx512Vnni
 /// The published models.
 fn published(photographs: &[PathBuf], isas: &[Isa]) {
     let Some((int8, uint8)) = shared(INT8).zip(shared(UINT8)) else { return };
-    compare::<i8>(&int8, call!(Signed, i8), photographs, isas);
-    compare::<u8>(&uint8, call!(Unsigned, u8), photographs, isas);
+    compare::<i8>(&int8, "xnnpack", call!(Signed, i8), photographs, isas);
+    compare::<u8>(&uint8, "xnnpack", call!(Unsigned, u8), photographs, isas);
 }
 
 #[test]
@@ -129,7 +146,8 @@ fn steps_have_the_bits_of_litert() {
 /// Odd sizes and few channels, as TensorFlow's converter quantises them.
 #[test]
 fn steps_of_a_converted_network_have_the_bits_of_litert() {
-    compare::<i8>(&Path::new(env!("CARGO_MANIFEST_DIR")).join(CONVERTED), call!(Converted, i8), &[], &Isa::BYTES);
+    let converted = Path::new(env!("CARGO_MANIFEST_DIR")).join(CONVERTED);
+    compare::<i8>(&converted, "xnnpack", call!(Converted, i8), &[], &Isa::BYTES);
 }
 
 #[test]
@@ -137,4 +155,19 @@ fn steps_of_a_converted_network_have_the_bits_of_litert() {
 fn steps_of_all_images_have_the_bits_of_litert() {
     let Some(photographs) = photographs() else { return };
     published(&photographs, &Isa::BYTES);
+}
+
+#[test]
+fn steps_have_the_bits_of_the_reference_kernels() {
+    let (Some(photographs), Some(int8)) = (photographs(), shared(INT8)) else { return };
+    compare::<i8>(&int8, "reference", call!(SignedReference, i8), &photographs[..1], &[Isa::Avx2]);
+}
+
+#[test]
+#[cfg(not(debug_assertions))]
+#[ignore = "a minute"]
+fn steps_of_all_images_have_the_bits_of_the_reference_kernels() {
+    let (Some(photographs), Some(int8), Some(uint8)) = (photographs(), shared(INT8), shared(UINT8)) else { return };
+    compare::<i8>(&int8, "reference", call!(SignedReference, i8), &photographs, &Isa::BYTES);
+    compare::<u8>(&uint8, "reference", call!(UnsignedReference, u8), &photographs, &Isa::BYTES);
 }

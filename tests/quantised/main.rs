@@ -66,16 +66,16 @@ impl QuantBindings for Bound {
     }
 }
 
-/// The last value of each step as bytes, by the interpreter on the unfused graph.
-fn expected(graph: &Graph, weights: &Weights, image: &[u8], low: i32) -> Vec<Vec<u8>> {
+/// The last value of each part of the network, such as `block2`, as bytes, by the interpreter on the unfused graph.
+fn expected(graph: &Graph, weights: &Weights, rounding: Rounding, image: &[u8], low: i32) -> BTreeMap<String, Vec<u8>> {
     let image: Vec<i32> = image.iter().map(|byte| i32::from(*byte) + low).collect();
-    let mut steps: Vec<Vec<u8>> = Vec::new();
-    run_quantised(graph, &Bound::new(weights), Rounding::Xnnpack, &image, &mut |origin, _, values| {
-        steps.resize(origin.step + 1, Vec::new());
-        steps[origin.step] = values.iter().map(|value| (value - low) as u8).collect();
+    let mut parts = BTreeMap::new();
+    run_quantised(graph, &Bound::new(weights), rounding, &image, &mut |origin, _, values| {
+        let part = origin.name.split('.').next().unwrap_or_default().to_owned();
+        parts.insert(part, values.iter().map(|value| (value - low) as u8).collect());
     })
     .expect("the interpreter runs what was lowered");
-    steps
+    parts
 }
 
 /// Overwrites the numbers of every tensor whose name ends so; `change` gets the name, the index and the number's bytes.
@@ -113,8 +113,14 @@ fn cases(weights: Weights, low: i32) -> Vec<(&'static str, Weights)> {
         }
     });
     let dead = altered(&weights, "depthwise.weight", |_, _, number| number.fill(if low < 0 { 0 } else { 128 }));
+    let large = altered(&weights, ".weight.scale", |name, _, number| {
+        if name.contains("depthwise") {
+            number.copy_from_slice(&3.0_f32.to_le_bytes());
+        }
+    });
     vec![
         ("sums that carry a bias", weights),
+        ("factors above 1", large),
         ("activated values with a zero point amid their range", padded),
         ("sums beyond 2^23 on both sides", far),
         ("six below the largest number", low_ceiling),
@@ -122,12 +128,12 @@ fn cases(weights: Weights, low: i32) -> Vec<(&'static str, Weights)> {
     ]
 }
 
-fn check(path: &str, precision: &str, resolution: [usize; 2], info: &NetworkInfo, call: Call) {
+fn check(path: &str, [precision, rounding]: [&str; 2], resolution: [usize; 2], info: &NetworkInfo, call: Call) {
     let file = format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
     let source = spec::read(file.as_ref(), path).expect("a spec of this folder");
     let mut overrides = Overrides::none();
     let [height, width] = resolution;
-    overrides.set("resolution", &format!("[{height}, {width}]")).set("precision", precision);
+    overrides.set("resolution", &format!("[{height}, {width}]")).set("precision", precision).set("rounding", rounding);
     let spec = spec::parse_with(&source, &overrides).unwrap_or_else(|error| panic!("{error}"));
     let graph = lower(&spec);
     let adds = graph.order().expect("acyclic").into_iter().filter(|id| matches!(graph.node(*id).op, Op::Add)).count();
@@ -145,17 +151,18 @@ fn check(path: &str, precision: &str, resolution: [usize; 2], info: &NetworkInfo
     for (case, weights) in cases(weights, low) {
         let images = [("noise", noise.clone()), ("black", vec![0; noise.len()]), ("white", vec![255; noise.len()])];
         for (kind, image) in images.into_iter().take(if cfg!(emulated) { 1 } else { 3 }) {
-            let expected = expected(&graph, &weights, &image, low);
+            let expected = expected(&graph, &weights, spec.rounding, &image, low);
             for isa in Isa::BYTES.into_iter().filter(|isa| isa.detect().is_some()) {
                 let mut steps = Steps::default();
                 call(&weights, isa, &image, &mut steps);
-                assert_eq!(steps.0.len(), expected.len());
-                for (at, (found, expected)) in steps.0.iter().zip(&expected).enumerate() {
+                assert_eq!(steps.0.len(), info.steps.len());
+                for (found, step) in steps.0.iter().zip(info.steps) {
+                    let step = step.name;
+                    let expected = &expected[step.rsplit('+').next().unwrap_or_default()];
                     let differing = found.iter().zip(expected).filter(|(a, b)| a != b).count();
-                    let step = info.steps[at].name;
                     assert!(
                         found == expected,
-                        "{path} {precision} {isa}, {case}, {kind}, {step}: {differing} of {} differ",
+                        "{path} {precision} {rounding} {isa}, {case}, {kind}, {step}: {differing} of {} differ",
                         expected.len()
                     );
                 }
@@ -164,15 +171,17 @@ fn check(path: &str, precision: &str, resolution: [usize; 2], info: &NetworkInfo
     }
 }
 
-/// A test for each spec, size and precision.
+/// A test for each spec, size, precision and rounding.
 macro_rules! quantised {
     ($($(#[$attribute:meta])? $test:ident: $path:literal, [$height:literal, $width:literal] in $precision:literal,
-       $number:ty;)*) => { $(
+       $number:ty, $rounding:literal;)*) => { $(
         $(#[$attribute])?
         #[test]
         fn $test() {
-            mbvc::mobilenet_v2!($path, name = Net, precision = $precision, resolution = [$height, $width]);
-            check($path, $precision, [$height, $width], Net::INFO, |weights, isa, image, steps| {
+            mbvc::mobilenet_v2!(
+                $path, name = Net, precision = $precision, rounding = $rounding, resolution = [$height, $width]
+            );
+            check($path, [$precision, $rounding], [$height, $width], Net::INFO, |weights, isa, image, steps| {
                 let image: [u8; $height * $width * 3] = image.try_into().expect("the network's size");
                 let model = Net::with_isa(weights, isa).unwrap_or_else(|error| panic!("{error}"));
                 let logits = model.run_with(&mut Net::scratch(), &image.map(<$number>::from_byte), &mut *steps);
@@ -184,26 +193,32 @@ macro_rules! quantised {
 
 quantised! {
     #[cfg(not(emulated))]
-    same_even: "tests/differential/specs/same.yaml", [32, 32] in "int8", i8;
+    same_even: "tests/differential/specs/same.yaml", [32, 32] in "int8", i8, "xnnpack";
     #[cfg(not(emulated))]
-    same_odd: "tests/differential/specs/same.yaml", [33, 27] in "int8", i8;
+    same_odd: "tests/differential/specs/same.yaml", [33, 27] in "int8", i8, "xnnpack";
     #[cfg(not(emulated))]
-    same_one_pixel: "tests/differential/specs/same.yaml", [1, 1] in "int8", i8;
+    same_one_pixel: "tests/differential/specs/same.yaml", [1, 1] in "int8", i8, "xnnpack";
     #[cfg(not(emulated))]
-    same_wide: "tests/differential/specs/same.yaml", [60, 225] in "int8", i8;
+    same_wide: "tests/differential/specs/same.yaml", [60, 225] in "int8", i8, "xnnpack";
     #[cfg(not(emulated))]
-    same_tall: "tests/differential/specs/same.yaml", [71, 6] in "uint8", u8;
+    same_tall: "tests/differential/specs/same.yaml", [71, 6] in "uint8", u8, "xnnpack";
     #[cfg(not(emulated))]
-    symmetric_even: "tests/differential/specs/symmetric.yaml", [32, 32] in "uint8", u8;
+    symmetric_even: "tests/differential/specs/symmetric.yaml", [32, 32] in "uint8", u8, "xnnpack";
     #[cfg(not(emulated))]
-    symmetric_odd: "tests/differential/specs/symmetric.yaml", [33, 27] in "int8", i8;
+    symmetric_odd: "tests/differential/specs/symmetric.yaml", [33, 27] in "int8", i8, "xnnpack";
     #[cfg(not(emulated))]
-    narrow_even: "tests/differential/specs/narrow.yaml", [24, 24] in "uint8", u8;
+    narrow_even: "tests/differential/specs/narrow.yaml", [24, 24] in "uint8", u8, "xnnpack";
     #[cfg(not(emulated))]
-    narrow_odd: "tests/differential/specs/narrow.yaml", [25, 129] in "int8", i8;
+    narrow_odd: "tests/differential/specs/narrow.yaml", [25, 129] in "int8", i8, "xnnpack";
+    #[cfg(not(emulated))]
+    reference_same: "tests/differential/specs/same.yaml", [19, 18] in "int8", i8, "tflite-reference";
+    #[cfg(not(emulated))]
+    reference_narrow: "tests/differential/specs/narrow.yaml", [24, 24] in "uint8", u8, "tflite-reference";
+    #[cfg(not(emulated))]
+    chained: "tests/differential/specs/deep.yaml", [114, 118] in "int8", i8, "xnnpack";
     // Little, for emulated processors, that leads through most kernels.
     #[cfg(emulated)]
-    same_small: "tests/differential/specs/same.yaml", [17, 15] in "int8", i8;
+    same_small: "tests/differential/specs/same.yaml", [17, 15] in "int8", i8, "xnnpack";
     #[cfg(emulated)]
-    narrow_small: "tests/differential/specs/narrow.yaml", [12, 12] in "uint8", u8;
+    narrow_small: "tests/differential/specs/narrow.yaml", [12, 12] in "uint8", u8, "xnnpack";
 }

@@ -21,7 +21,7 @@ enum Kind {
 }
 
 /// Bits that the reference kernels shift operands by before they multiply.
-const LEFT_SHIFT: u32 = 20;
+pub const LEFT_SHIFT: u32 = 20;
 
 impl Add {
     /// `None` where the scales are further apart than XNNPACK takes: an operand's must be at least 2^-10 and less than
@@ -59,6 +59,15 @@ impl Add {
         match self.kind {
             Kind::Shift { left, right, shift, .. } => Some((left, right, shift)),
             Kind::Fixed { .. } => None,
+        }
+    }
+
+    /// The reference kernels' multipliers of both operands and of their sum, for kernels that apply them to vectors;
+    /// `None` where operands are scaled another way. All are below 1.
+    pub fn fixed(self) -> Option<[Fixed; 3]> {
+        match self.kind {
+            Kind::Shift { .. } => None,
+            Kind::Fixed { factors: [left, right], output, .. } => Some([left, right, output]),
         }
     }
 

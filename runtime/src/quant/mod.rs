@@ -17,6 +17,8 @@ mod softmax;
 mod tests;
 
 pub use add::Add;
+pub(crate) use add::LEFT_SHIFT;
+pub use fixed::Fixed;
 pub(crate) use float::round_ties_even;
 pub use pool::{Pool, PoolKind};
 pub use requantize::Requantize;

@@ -63,4 +63,12 @@ impl Requantize {
             Factor::Fixed(_) => None,
         }
     }
+
+    /// The reference kernels' multiplier, for kernels that apply it to vectors.
+    pub fn multiplier(self) -> Option<Fixed> {
+        match self.factor {
+            Factor::Float(_) => None,
+            Factor::Fixed(fixed) => Some(fixed),
+        }
+    }
 }

@@ -2,10 +2,11 @@
 
 use core::ops::Range;
 
-use crate::quant::{Add, Integer, Limits, Pool, PoolKind, Quant, Rounding};
+use crate::quant::{Add, Fixed, Integer, Limits, Pool, PoolKind, Quant, Rounding};
 use crate::simd::{Area, Src};
 
-/// Bytes of a header; offsets of its integers below. Kernels read it through `simd::bytes::range` and `addends`.
+/// Bytes of a header; offsets of its integers below. Kernels read it through `simd::bytes::range`, `addends`
+/// and `fixed_addends`.
 pub const HEADER: usize = 128;
 
 /// The layer's results: zero point and limits.
@@ -19,6 +20,9 @@ const ADDENDS: usize = 16;
 const PADDING: usize = 40;
 /// The average of the results: kind, scale and zero point of what is averaged, scale and zero point of the average.
 const POOL: usize = 44;
+/// The residual add of the reference kernels: zero point and factor of what is added, limits of the projection less its
+/// zero point, its factor, the factor of the sum; a factor is multiplier and exponent.
+const FIXED_ADDENDS: usize = 64;
 
 /// Writes into a header.
 pub struct Header<'a>(pub &'a mut [u8]);
@@ -51,9 +55,17 @@ impl Header<'_> {
 
     /// `made` is the quantisation of the projection's own result, `added` that of the residual.
     pub fn addends(&mut self, add: Add, [made, added]: [Quant; 2], limits: Limits, offset: i32) -> Option<()> {
-        let (left, right, shift) = add.multipliers()?;
-        let bias = (1 << (shift - 1)) - right * (added.zero_point() + offset);
+        let zero = added.zero_point() + offset;
         let (low, high) = (limits.low - made.zero_point(), limits.high - made.zero_point());
+        if let Some([left, right, sum]) = add.fixed() {
+            let numbers = |fixed: Fixed| [fixed.multiplier, fixed.exponent];
+            let [[left, left_exponent], [right, right_exponent], [sum, sum_exponent]] = [left, right, sum].map(numbers);
+            let numbers = [zero, right, right_exponent, low, high, left, left_exponent, sum, sum_exponent];
+            self.put(FIXED_ADDENDS, &numbers);
+            return Some(());
+        }
+        let (left, right, shift) = add.multipliers()?;
+        let bias = (1 << (shift - 1)) - right * zero;
         self.put(ADDENDS, &[right, left, bias, shift as i32, low, high]);
         Some(())
     }

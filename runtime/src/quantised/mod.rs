@@ -5,7 +5,7 @@
 mod average;
 mod edges;
 mod form;
-mod header;
+pub(crate) mod header;
 mod image;
 mod model;
 mod pack;
@@ -20,4 +20,4 @@ pub use form::DotForm;
 pub use header::{HEADER, is_general, pad};
 pub use image::{Pixels, Quantised, Table, Values, image_bytes};
 pub use model::{Model, numbers};
-pub use pack::{Matrix, Named, PanelRun, QuantLayer, QuantPlan, Taps};
+pub use pack::{Matrix, Named, PanelRun, QuantLayer, QuantPlan, Taps, finish_bytes};

@@ -14,7 +14,7 @@ use crate::container::{Container, Dtype};
 use crate::numerics::Numerics;
 use crate::pack::{PackError, Plan, Range};
 use crate::preprocess::Preprocess;
-use crate::quant::{Add, Integer, Limits, Pool, PoolKind, Quant, Requantize, Rounding};
+use crate::quant::{Add, Fixed, Integer, Limits, Pool, PoolKind, Quant, Requantize, Rounding};
 use crate::scratch::{Line, bytes_mut};
 use crate::simd::bytes::BIAS;
 
@@ -26,7 +26,7 @@ pub struct QuantPlan {
     pub form: DotForm,
     /// Whether what of a weight does not fit a byte with sign has rows of its own.
     pub rest: bool,
-    /// Whether there are kernels for sums that carry `BIAS`.
+    /// Whether there are kernels for sums that carry `BIAS`, or in the reference kernels' rounding for factors below one half.
     pub biased: bool,
     pub input: Named,
     pub embedding: Named,
@@ -65,11 +65,20 @@ pub struct QuantLayer {
     pub matrix: Matrix,
 }
 
+/// Bytes that kernels need of a channel to finish its sums: a bias and a scale, or a bias, a multiplier and its exponent.
+/// They lie in rows, of biases, then of scales or multipliers, then of exponents.
+pub const fn finish_bytes(rounding: Rounding) -> usize {
+    match rounding {
+        Rounding::Xnnpack => 8,
+        Rounding::TfliteReference => 12,
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 pub enum Matrix {
     /// `[runs * run][channels]`, in quads of weights along the runs.
     Dense(Taps),
-    /// 3x3, a vector of channels after the other: bias, scale, and for each of the four places that three rows can have
+    /// 3x3, a vector of channels after the other: what finishes its sums, and for each of the four places that three rows can have
     /// in or between row quads, the weights of the three columns.
     Depthwise { at: usize, lanes: usize, vectors: usize },
 }
@@ -87,7 +96,7 @@ pub struct Taps {
     pub panels: &'static [PanelRun],
 }
 
-/// Panels of one form: biases, scales, then quads of weights.
+/// Panels of one form: what finishes their sums ([`finish_bytes`]), then quads of weights.
 #[derive(Debug, Clone, Copy)]
 pub struct PanelRun {
     /// Output channels `first..last` are packed here.
@@ -264,18 +273,29 @@ impl<'a> Packing<'a> {
         i32::from_le_bytes(self.bias[channel]).wrapping_sub(reach.sum().wrapping_mul(zero))
     }
 
-    /// What a sum is multiplied by; XNNPACK's limits.
-    fn scale(&self, channel: usize) -> Result<f32, PackError> {
+    /// What becomes of a sum.
+    fn requantize(&self, channel: usize) -> Requantize {
         let weight_scale = f32::from_le_bytes(self.scales[channel % self.scales.len()]);
         let per_tensor = self.layer.weight_zero_point.is_some();
-        let made =
-            Requantize::new(self.plan.rounding, self.input.scale(), weight_scale, per_tensor, self.output, self.limits);
-        made.scale()
+        Requantize::new(self.plan.rounding, self.input.scale(), weight_scale, per_tensor, self.output, self.limits)
+    }
+
+    /// What the reference kernels multiply a sum by; `None` in another rounding.
+    fn multiplier(&self, channel: usize) -> Option<Fixed> {
+        let fixed = self.requantize(channel).multiplier()?;
+        // By 0, whatever the exponent: one that all kernels take.
+        Some(if fixed.multiplier == 0 { Fixed { exponent: -1, ..fixed } } else { fixed })
+    }
+
+    /// What a sum is multiplied by; XNNPACK's limits.
+    fn scale(&self, channel: usize) -> Result<f32, PackError> {
+        let scale = self.requantize(channel).scale();
+        scale
             .filter(|scale| (1.0 / 4_294_967_296.0..256.0).contains(scale))
             .ok_or(PackError::OutOfRange(self.layer.weight_scale))
     }
 
-    /// Whether all sums can carry `BIAS`, and the limits are those that 8 bits have anyway.
+    /// Whether all sums can carry `BIAS`, or all factors are below one half, and the limits are those that 8 bits have anyway.
     fn is_biased(&self) -> Result<bool, PackError> {
         let (zero, whole) = (self.output.zero_point() + self.offset, self.plan.integer.limits());
         if !self.plan.biased || self.layer.activation == Range::Linear || zero != 0 || self.limits != whole {
@@ -283,7 +303,12 @@ impl<'a> Packing<'a> {
         }
         for first in (0..self.layer.channels).step_by(Sums::CHANNELS) {
             for (channel, reach) in (first..self.layer.channels).zip(self.sums(first).channels()) {
-                if Bounds::new(self.bias(channel, reach), reach).biased(self.scale(channel)?).is_none() {
+                let fits = match self.multiplier(channel) {
+                    // No sum is shifted to the left before it is multiplied, and all are shifted to the right after it.
+                    Some(Fixed { exponent, .. }) => exponent < 0,
+                    None => Bounds::new(self.bias(channel, reach), reach).biased(self.scale(channel)?).is_some(),
+                };
+                if !fits {
                     return Ok(false);
                 }
             }
@@ -291,9 +316,15 @@ impl<'a> Packing<'a> {
         Ok(true)
     }
 
-    /// What is packed for a channel: bias and scale.
-    fn finish(&self, channel: usize, reach: Reach, biased: bool) -> Result<(i32, f32), PackError> {
-        let (bias, scale) = (self.bias(channel, reach), self.scale(channel)?);
+    /// What is packed for a channel: bias, then scale, or multiplier and exponent.
+    fn finish(&self, channel: usize, reach: Reach, biased: bool) -> Result<[i32; 3], PackError> {
+        let bias = self.bias(channel, reach);
+        // Only after the proof: bounds are those of the sums, the same whatever activations lose on their way into them.
+        let made_up = |bias: i32| bias.wrapping_add(self.plan.form.taken().wrapping_mul(reach.sum()));
+        if let Some(Fixed { multiplier, exponent }) = self.multiplier(channel) {
+            return Ok([made_up(bias), multiplier, exponent]);
+        }
+        let scale = self.scale(channel)?;
         let bounds = Bounds::new(bias, reach);
         if !bounds.convert(scale) {
             return Err(PackError::OutOfRange(self.layer.weight_scale));
@@ -303,16 +334,14 @@ impl<'a> Packing<'a> {
             Some((0, scale)) => (bias.wrapping_add(BIAS), scale),
             Some(constant) => constant,
         };
-        // Only now: bounds are those of the sums, which are the same whatever activations lose on their way into them.
-        let taken = self.plan.form.taken().wrapping_mul(reach.sum());
-        Ok((bias.wrapping_add(taken), scale))
+        Ok([made_up(bias), scale.to_bits().cast_signed(), 0])
     }
 
     fn dense(&self, taps: Taps, panels: PanelRun, biased: bool, block: &mut [u8]) -> Result<(), PackError> {
         let (lanes, width) = (panels.lanes, panels.lanes * panels.vectors);
         for (index, first) in (panels.first..panels.last).step_by(width).enumerate() {
             let panel = &mut block[panels.at + index * panels.stride..][..panels.stride];
-            let (finish, weights) = panel.split_at_mut(width * 8);
+            let (finish, weights) = panel.split_at_mut(width * finish_bytes(self.plan.rounding));
             self.finishes(first, width, biased, finish)?;
             let row = self.plan.form.bytes(lanes) * panels.vectors;
             let (weights, mut rest) = weights.split_at_mut(row * taps.steps());
@@ -407,9 +436,10 @@ impl<'a> Packing<'a> {
         ];
         let form = self.plan.form;
         let all = PLACES.len() * 3 * form.bytes(lanes);
-        let stride = lanes * 8 + all + if self.plan.rest { 64 + rest::ROWS * all } else { 0 };
+        let finish = lanes * finish_bytes(self.plan.rounding);
+        let stride = finish + all + if self.plan.rest { 64 + rest::ROWS * all } else { 0 };
         for (index, block) in block[at..].chunks_exact_mut(stride).take(vectors).enumerate() {
-            let (finish, weights) = block.split_at_mut(lanes * 8);
+            let (finish, weights) = block.split_at_mut(finish);
             self.finishes(index * lanes, lanes, biased, finish)?;
             let channels = index * lanes..self.layer.channels.min((index + 1) * lanes);
             let pack = |part: usize, weights: &mut [u8]| {
@@ -432,22 +462,21 @@ impl<'a> Packing<'a> {
         Ok(())
     }
 
-    /// Biases and scales of `width` channels from the `first`; those that do not exist make 0.
+    /// What finishes the sums of `width` channels from the `first`, in rows; those that do not exist make 0.
     fn finishes(&self, first: usize, width: usize, biased: bool, to: &mut [u8]) -> Result<(), PackError> {
-        let (biases, scales) = to.split_at_mut(width * 4);
-        let mut places = biases.chunks_exact_mut(4).zip(scales.chunks_exact_mut(4));
-        for from in (first..first + width).step_by(Sums::CHANNELS) {
-            let (end, sums) = (self.layer.channels.min(first + width), self.sums(from.min(self.layer.channels)));
-            for (channel, reach) in (from..end).zip(sums.channels()) {
-                let Some((bias, scale)) = places.next() else { break };
-                let made = self.finish(channel, reach, biased)?;
-                bias.copy_from_slice(&made.0.to_le_bytes());
-                scale.copy_from_slice(&made.1.to_le_bytes());
+        let mut put = |at: usize, made: [i32; 3]| {
+            for (row, number) in to.chunks_exact_mut(width * 4).zip(made) {
+                row[at * 4..][..4].copy_from_slice(&number.to_le_bytes());
+            }
+        };
+        let end = self.layer.channels.min(first + width);
+        for from in (first..end).step_by(Sums::CHANNELS) {
+            for (channel, reach) in (from..end).zip(self.sums(from).channels()) {
+                put(channel - first, self.finish(channel, reach, biased)?);
             }
         }
-        for (bias, scale) in places {
-            bias.fill(0);
-            scale.fill(0);
+        for channel in end.max(first)..first + width {
+            put(channel - first, [0; 3]);
         }
         Ok(())
     }
@@ -486,4 +515,3 @@ impl Matrix {
         }
     }
 }
-

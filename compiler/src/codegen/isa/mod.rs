@@ -70,7 +70,8 @@ impl Isa {
         matches!(self, Self::Avx512)
     }
 
-    /// Whether quantised kernels can let sums carry the bias that one multiply-add takes off again.
+    /// Whether quantised kernels can let sums carry the bias that one multiply-add takes off again, and in the reference
+    /// kernels' rounding have a short form for small factors.
     pub const fn has_biased_sums(self) -> bool {
         !matches!(self, Self::Portable | Self::Neon | Self::NeonDot)
     }

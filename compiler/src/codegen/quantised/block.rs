@@ -41,6 +41,9 @@ struct Block<'g> {
     lanes: usize,
     /// Whether weights have rests.
     rest: bool,
+    /// How sums become results: of any layer, and where its values allow it.
+    general: Finish,
+    fast: Finish,
     step: usize,
     first_stage: usize,
 }
@@ -76,6 +79,8 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, f
         project_layer,
         lanes,
         rest: plan.has_rests(),
+        general: plan.general(),
+        fast: plan.fast(),
         step,
         first_stage,
     };
@@ -292,11 +297,11 @@ impl Block<'_> {
 
     /// The calls of one kind of kernels or the other, as the layer needs.
     fn either(&self, role: &str, calls: &mut dyn FnMut(Finish) -> TokenStream) -> TokenStream {
-        let general = calls(Finish::General);
+        let general = calls(self.general);
         if !self.isa.has_biased_sums() {
             return general;
         }
-        let (name, biased) = (general_name(role), calls(Finish::Biased));
+        let (name, biased) = (general_name(role), calls(self.fast));
         quote!(if #name { #general } else { #biased })
     }
 

@@ -1,11 +1,11 @@
-//! The packed block of a quantised network: where each layer's header, biases, scales and weights lie, in bytes.
+//! The packed block of a quantised network: where each layer's header, biases, factors and weights lie, in bytes.
 
 use std::collections::HashMap;
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use super::kernel::Depthwise;
+use super::kernel::{Depthwise, Finish};
 use super::taps::Taps;
 use mbvc_runtime::quantised::rest::{ROWS, list_bytes};
 
@@ -76,6 +76,16 @@ impl Plan {
     /// Whether weights have rests, which kernels must add.
     pub fn has_rests(&self) -> bool {
         self.rest
+    }
+
+    /// How the sums of any layer become results.
+    pub fn general(&self) -> Finish {
+        Finish::general(self.rounding)
+    }
+
+    /// How those of layers with an activation do, where their values allow it.
+    pub fn fast(&self) -> Finish {
+        Finish::fast(self.rounding)
     }
 
     pub fn new(graph: &Graph, order: &[NodeId], isa: Isa, precision: Precision, rounding: Rounding) -> Self {
@@ -163,7 +173,7 @@ impl Plan {
     fn depthwise(&mut self, layer: &Layer<'_>) -> (PackedLayer, TokenStream) {
         let (at, lanes) = (self.bytes, self.isa.lanes());
         let vectors = layer.output.shape.channels.div_ceil(lanes);
-        self.bytes += vectors * Depthwise::packed(self.isa, self.rest);
+        self.bytes += vectors * Depthwise::packed(self.isa, self.general(), self.rest);
         let [at_lit, lanes, vectors] = [at, lanes, vectors].map(lit);
         let matrix = quote!(rt::quantised::Matrix::Depthwise { at: #at_lit, lanes: #lanes, vectors: #vectors });
         (PackedLayer { header: 0, at, panels: Vec::new() }, matrix)
@@ -193,7 +203,7 @@ impl Plan {
             let row = vectors * self.isa.dot_weights(lanes);
             let rests = taps.runs * rest_bytes(self.rest, taps.quads, row)
                 + if taps.ends { rest_bytes(self.rest, 1, row) } else { 0 };
-            let stride = vectors * lanes * 8 + taps.steps() * row + rests;
+            let stride = vectors * lanes * self.general().bytes() + taps.steps() * row + rests;
             let end = channels.min(first + vectors * count * lanes);
             let last = (end - 1) % lanes + 1;
             panels.push(Panels { first, half, vectors, count, last, at: self.bytes, stride });

@@ -76,10 +76,10 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
     let mut kernels = Vec::new();
     let work = match epilogue.activation.is_some() && isa.has_biased_sums() {
         true => {
-            let (general, biased) = (calls(Finish::General, &mut kernels), calls(Finish::Biased, &mut kernels));
+            let (general, biased) = (calls(plan.general(), &mut kernels), calls(plan.fast(), &mut kernels));
             quote!(if rt::quantised::is_general(w, #header) { #general } else { #biased })
         }
-        false => calls(Finish::General, &mut kernels),
+        false => calls(plan.general(), &mut kernels),
     };
     let work = repeat("row", count, work);
     let average = pools.then(|| {

@@ -2,12 +2,14 @@
 //!
 //! Activations are bytes from 0 to 255, `Src<'_, u8>`: those of int8 networks are stored with 128 added, so that one
 //! kernel serves both kinds and products are of bytes without and weights with sign. Sums are exact 32-bit integers
-//! whatever the instruction set; `steps` turns them into results as `quant::Requantize` does.
+//! whatever the instruction set; `steps` turns them into results as `quant::Requantize` does in XNNPACK's rounding, and
+//! `steps_by_multiplier` in that of TensorFlow Lite's reference kernels.
 //!
 //! | type      | holds, for each lane                                                          |
 //! |-----------|-------------------------------------------------------------------------------|
 //! | `Sums`    | an i32                                                                        |
 //! | `Scales`  | an f32                                                                        |
+//! | `Multipliers` | a `quant::Fixed`: multipliers and exponents, which lie in rows of their own |
 //! | `Quads`   | four activations, ready for `dot`                                             |
 //! | `Weights` | the four weights that they are multiplied by; `WEIGHTS` bytes where they lie  |
 //! | `Packed`  | four results, from four `Sums`: `[lanes / 4][which of the four][4 lanes]`     |
@@ -32,6 +34,20 @@ pub struct Addends<V> {
     pub high: V,
 }
 
+/// The numbers of a residual add of the reference kernels; `M` is a factor.
+#[derive(Debug, Clone, Copy)]
+pub struct FixedAddends<V, M> {
+    /// The zero point of `a`, the residual's byte, and its factor.
+    pub zero: V,
+    pub left: M,
+    /// What `b`, a projection's result less its zero point, is limited to, and its factor.
+    pub low: V,
+    pub high: V,
+    pub right: M,
+    /// The factor of the sum of both.
+    pub sum: M,
+}
+
 /// Added to the sums of layers whose results are never negative: the integer is then the bit pattern of the float
 /// 2^23 + sum, which one multiply-add scales. Packing proves for each channel that no sum leaves the range in which
 /// this is exact.
@@ -54,6 +70,8 @@ pub mod neon;
 #[cfg(target_arch = "aarch64")]
 pub mod neondot;
 pub mod portable;
+#[cfg(test)]
+mod tests;
 #[cfg(target_arch = "x86_64")]
 mod xmm;
 #[cfg(target_arch = "x86_64")]

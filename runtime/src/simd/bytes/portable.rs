@@ -1,7 +1,7 @@
 //! Plain Rust: four lanes. The definition of the vocabulary.
 
-use super::{Addends, Range as Limits};
-use crate::quant::round_ties_even;
+use super::{Addends, FixedAddends as FixedAddendsOf, Range as Limits};
+use crate::quant::{Fixed, LEFT_SHIFT, round_ties_even};
 use crate::simd::{Dst, Src};
 
 /// Lanes of a vector.
@@ -12,12 +12,15 @@ pub struct Sums([i32; LANES]);
 #[derive(Clone, Copy)]
 pub struct Scales([f32; LANES]);
 #[derive(Clone, Copy)]
+pub struct Multipliers([Fixed; LANES]);
+#[derive(Clone, Copy)]
 pub struct Quads([u32; LANES]);
 #[derive(Clone, Copy)]
 pub struct Weights([i32; LANES]);
 #[derive(Clone, Copy)]
 pub struct Packed([[u8; LANES]; 4]);
 pub type Range = Limits<i32>;
+pub type FixedAddends = FixedAddendsOf<i32, Fixed>;
 
 /// `value` of each lane. A plain loop: compilers leave calls of closures where arrays are mapped or made from functions.
 #[inline(always)]
@@ -86,6 +89,13 @@ pub fn load_scales(from: Src<'_, u8>, at: usize) -> Scales {
     Scales(lanes(|lane| f32::from_le_bytes(read(from, at + lane * 4))))
 }
 
+/// `LANES` multipliers from byte `at`, their exponents from byte `exponents`.
+#[inline(always)]
+pub fn load_multipliers(from: Src<'_, u8>, at: usize, exponents: usize) -> Multipliers {
+    let of = |at: usize, exponent: usize| Fixed { multiplier: word(from, at), exponent: word(from, exponent) };
+    Multipliers(core::array::from_fn(|lane| of(at + lane * 4, exponents + lane * 4)))
+}
+
 /// The four bytes at `at` in every lane.
 #[inline(always)]
 pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
@@ -134,6 +144,12 @@ pub fn dot(quads: Quads, weights: Weights, sums: Sums) -> Sums {
 #[inline(always)]
 pub fn steps(sums: Sums, scales: Scales) -> Sums {
     Sums(lanes(|lane| round_ties_even((sums.0[lane] as f32 * scales.0[lane]).clamp(-32768.0, 32767.0))))
+}
+
+/// Sums in steps of the result's scale: the reference kernels' arithmetic.
+#[inline(always)]
+pub fn steps_by_multiplier(sums: Sums, by: Multipliers) -> Sums {
+    Sums(core::array::from_fn(|lane| by.0[lane].apply(sums.0[lane])))
 }
 
 /// Four vectors of steps as results, with the zero point added.
@@ -212,6 +228,29 @@ pub fn add<const CHANNELS: usize>(steps: Sums, residual: Src<'_, u8>, at: usize,
         let a = if lane < CHANNELS { i32::from(residual.get(at + lane)) } else { 0 };
         let b = steps.0[lane].clamp(add.low, add.high);
         add.bias.wrapping_add(add.left.wrapping_mul(a)).wrapping_add(add.right.wrapping_mul(b)) >> add.shift
+    }))
+}
+
+/// The numbers of a residual add of the reference kernels that a header holds.
+#[inline(always)]
+pub fn fixed_addends(header: Src<'_, u8>) -> FixedAddends {
+    let number = |index: usize| word(header, 64 + index * 4);
+    let fixed = |index| Fixed { multiplier: number(index), exponent: number(index + 1) };
+    FixedAddendsOf { zero: number(0), left: fixed(1), low: number(3), high: number(4), right: fixed(5), sum: fixed(7) }
+}
+
+/// [`add`] as the reference kernels do it.
+#[inline(always)]
+pub fn add_by_multiplier<const CHANNELS: usize>(
+    steps: Sums,
+    residual: Src<'_, u8>,
+    at: usize,
+    add: FixedAddends,
+) -> Sums {
+    Sums(core::array::from_fn(|lane| {
+        let a = if lane < CHANNELS { i32::from(residual.get(at + lane)) - add.zero } else { 0 };
+        let b = steps.0[lane].clamp(add.low, add.high);
+        add.sum.apply(add.left.apply(a << LEFT_SHIFT) + add.right.apply(b << LEFT_SHIFT))
     }))
 }
 

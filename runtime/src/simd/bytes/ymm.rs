@@ -5,8 +5,9 @@ macro_rules! ymm {
     ($features:literal) => {
         use core::arch::x86_64::*;
 
+        use $crate::quant::LEFT_SHIFT;
         pub use $crate::simd::bytes::xmm::store_ends;
-        use $crate::simd::bytes::{Addends as AddendsOf, Range as RangeOf};
+        use $crate::simd::bytes::{Addends as AddendsOf, FixedAddends as FixedAddendsOf, Range as RangeOf};
         use $crate::simd::{Dst, Src};
 
         /// Lanes of a vector.
@@ -17,6 +18,28 @@ macro_rules! ymm {
         pub type Packed = __m256i;
         pub type Range = RangeOf<__m256i>;
         pub type Addends = AddendsOf<__m256i>;
+        pub type FixedAddends = FixedAddendsOf<__m256i, Multipliers>;
+
+        /// Multipliers, those of odd lanes also in the even ones; shifts before the product and after it; half of what
+        /// the latter divides by.
+        #[derive(Clone, Copy)]
+        pub struct Multipliers {
+            all: __m256i,
+            odd: __m256i,
+            left: __m256i,
+            right: __m256i,
+            half: __m256i,
+        }
+
+        /// Multipliers below one half, those of odd lanes also in the even ones; what is added to products, in 64-bit lanes,
+        /// of even and of odd lanes; the shift of a product's upper half.
+        #[derive(Clone, Copy)]
+        pub struct SmallMultipliers {
+            all: __m256i,
+            odd: __m256i,
+            nudges: [__m256i; 2],
+            shift: __m256i,
+        }
 
         /// The bytes of a vector from `at`.
         #[inline]
@@ -79,6 +102,83 @@ macro_rules! ymm {
             _mm256_cvtps_epi32(_mm256_fmadd_ps(_mm256_castsi256_ps(sums), scales, offset))
         }
 
+        /// `LANES` multipliers from byte `at`, their exponents from byte `exponents`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn load_multipliers(from: Src<'_, u8>, at: usize, exponents: usize) -> Multipliers {
+            multipliers(vector(from, at), vector(from, exponents))
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn multipliers(all: __m256i, exponents: __m256i) -> Multipliers {
+            let zero = _mm256_setzero_si256();
+            let right = _mm256_max_epi32(_mm256_sub_epi32(zero, exponents), zero);
+            Multipliers {
+                all,
+                odd: _mm256_srli_epi64::<32>(all),
+                left: _mm256_max_epi32(exponents, zero),
+                right,
+                half: _mm256_srli_epi32::<1>(_mm256_sllv_epi32(_mm256_set1_epi32(1), right)),
+            }
+        }
+
+        /// [`load_multipliers`] of factors whose exponents are below 0.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn load_small_multipliers(from: Src<'_, u8>, at: usize, exponents: usize) -> SmallMultipliers {
+            let all = vector(from, at);
+            let shift = _mm256_sub_epi32(_mm256_set1_epi32(-1), vector(from, exponents));
+            // Both roundings in one: half of 2^31, and half of what both shifts divide by.
+            let nudge = |shift| {
+                let half = _mm256_sllv_epi64(_mm256_set1_epi64x(1 << 31), shift);
+                _mm256_add_epi64(half, _mm256_set1_epi64x(1 << 30))
+            };
+            let even = _mm256_blend_epi32::<0xaa>(shift, _mm256_setzero_si256());
+            SmallMultipliers {
+                all,
+                odd: _mm256_srli_epi64::<32>(all),
+                nudges: [nudge(even), nudge(_mm256_srli_epi64::<32>(shift))],
+                shift,
+            }
+        }
+
+        /// `2 * value * multiplier / 2^32`, rounded to the nearest, halves up. No multiplier is negative.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn high_mul(values: __m256i, by: Multipliers) -> __m256i {
+            let nudge = _mm256_set1_epi64x(1 << 30);
+            let even = _mm256_add_epi64(_mm256_mul_epi32(values, by.all), nudge);
+            let odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64::<32>(values), by.odd), nudge);
+            _mm256_blend_epi32::<0xaa>(_mm256_srli_epi64::<31>(even), _mm256_add_epi64(odd, odd))
+        }
+
+        /// A product divided by its power of two, rounded half away from zero.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn divide(product: __m256i, by: Multipliers) -> __m256i {
+            // Without sign, so that the sum with half a step cannot overflow.
+            let shifted = _mm256_srlv_epi32(_mm256_add_epi32(_mm256_abs_epi32(product), by.half), by.right);
+            _mm256_sign_epi32(shifted, product)
+        }
+
+        /// Sums in steps of the result's scale: the reference kernels' arithmetic.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn steps_by_multiplier(sums: Sums, by: Multipliers) -> Sums {
+            divide(high_mul(_mm256_sllv_epi32(sums, by.left), by), by)
+        }
+
+        /// [`steps_by_multiplier`] for results that are limited to 0 and more: what is below 0 stays there, or becomes 0.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn steps_by_small_multiplier(sums: Sums, by: SmallMultipliers) -> Sums {
+            let even = _mm256_add_epi64(_mm256_mul_epi32(sums, by.all), by.nudges[0]);
+            let odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64::<32>(sums), by.odd), by.nudges[1]);
+            let upper = _mm256_blend_epi32::<0xaa>(_mm256_srli_epi64::<32>(even), odd);
+            _mm256_srav_epi32(upper, by.shift)
+        }
+
         /// Four vectors of steps as results, limited to 0..=255 alone.
         #[inline]
         #[target_feature(enable = $features)]
@@ -114,7 +214,10 @@ macro_rules! ymm {
         #[inline]
         #[target_feature(enable = $features)]
         pub fn to_range(steps: Sums, range: Range) -> Sums {
-            _mm256_min_epi32(_mm256_max_epi32(_mm256_add_epi32(steps, range.zero), range.low), range.high)
+            // Limited first: the sum of steps and zero point could overflow.
+            let least = _mm256_sub_epi32(range.low, range.zero);
+            let most = _mm256_sub_epi32(range.high, range.zero);
+            _mm256_add_epi32(_mm256_min_epi32(_mm256_max_epi32(steps, least), most), range.zero)
         }
 
         /// The zero point and the limits that a header holds.
@@ -231,6 +334,39 @@ macro_rules! ymm {
             let b = _mm256_min_epi32(_mm256_max_epi32(steps, add.low), add.high);
             let (a, b) = (_mm256_mullo_epi32(a, add.left), _mm256_mullo_epi32(b, add.right));
             _mm256_sra_epi32(_mm256_add_epi32(_mm256_add_epi32(a, add.bias), b), _mm_cvtsi32_si128(add.shift))
+        }
+
+        /// The numbers of a residual add of the reference kernels that a header holds.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn fixed_addends(header: Src<'_, u8>) -> FixedAddends {
+            let number = |index: usize| _mm256_set1_epi32(word(header, 64 + index * 4));
+            let fixed = |index| multipliers(number(index), number(index + 1));
+            FixedAddendsOf {
+                zero: number(0),
+                left: fixed(1),
+                low: number(3),
+                high: number(4),
+                right: fixed(5),
+                sum: fixed(7),
+            }
+        }
+
+        /// [`add`] as the reference kernels do it.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn add_by_multiplier<const CHANNELS: usize>(
+            steps: Sums,
+            residual: Src<'_, u8>,
+            at: usize,
+            add: FixedAddends,
+        ) -> Sums {
+            // All three factors are below 1.
+            let scaled = |value, by| divide(high_mul(_mm256_slli_epi32::<{ LEFT_SHIFT as i32 }>(value), by), by);
+            let a = _mm256_sub_epi32(_mm256_cvtepu8_epi32(some::<CHANNELS>(residual, at)), add.zero);
+            let b = _mm256_min_epi32(_mm256_max_epi32(steps, add.low), add.high);
+            let sum = _mm256_add_epi32(scaled(a, add.left), scaled(b, add.right));
+            divide(high_mul(sum, add.sum), add.sum)
         }
 
         /// Adds lane by lane.

@@ -6,7 +6,7 @@ use quote::quote;
 use super::Block;
 use crate::codegen::kernel::{Kernel, affine, lit, repeat, sum};
 use crate::codegen::quantised::cost::{QUAD, widest};
-use crate::codegen::quantised::kernel::{Activations, Depthwise, Ending, Finish, Product};
+use crate::codegen::quantised::kernel::{Activations, Depthwise, Ending, Product};
 use crate::codegen::quantised::phases::{Phase, Work};
 use crate::codegen::quantised::plan::Panels;
 use crate::codegen::step::Members;
@@ -22,7 +22,7 @@ impl Block<'_> {
         let plane = matches!(out.layout.order, Order::ChannelQuads).then(|| out.layout.plane(out.shape));
         let c_vector = self.spatial_vector();
         let groups = self.groups();
-        let packed = vectors * Depthwise::packed(self.isa, self.rest);
+        let packed = vectors * Depthwise::packed(self.isa, self.general, self.rest);
         let weights = affine(self.depthwise_layer.at, &[("group", packed, groups)]);
         let header = lit(self.depthwise_layer.header);
         let row = out.shape.width * if plane.is_some() { QUAD } else { self.lanes };
@@ -89,7 +89,7 @@ impl Block<'_> {
                 half: panels.half,
                 nv: panels.vectors,
                 last: 0,
-                finish: Finish::General,
+                finish: self.general,
                 ending: if residual { Ending::Add } else { Ending::Store },
                 rest: self.rest,
             };

@@ -6,7 +6,7 @@ use quote::quote;
 use super::Block;
 use crate::codegen::kernel::{Kernel, affine, lit, sum};
 use crate::codegen::quantised::cost::QUAD;
-use crate::codegen::quantised::kernel::{Finish, Interleave, Produce};
+use crate::codegen::quantised::kernel::{Interleave, Produce};
 use crate::codegen::quantised::phases::Phase;
 use crate::codegen::quantised::taps::Taps;
 use crate::ir::{Op, Stage, Tensor, Tile};
@@ -85,7 +85,7 @@ impl Block<'_> {
             finish,
             rest: self.rest,
         };
-        let inputs = kernel(Finish::General).input_rows();
+        let inputs = kernel(self.general).input_rows();
         let windows = match self.image() {
             Some((rows, _)) => {
                 let Tensor { shape, layout, .. } = rows.tensor;

@@ -51,10 +51,11 @@ pub struct Depthwise {
 }
 
 impl Depthwise {
-    /// Bytes of the packed parameters of a vector: weights, how many parts of them are left, and these.
-    pub fn packed(isa: Isa, rest: bool) -> usize {
+    /// Bytes of the packed parameters of a vector: what finishes sums, weights, how many parts of
+    /// them are left, and these.
+    pub fn packed(isa: Isa, finish: Finish, rest: bool) -> usize {
         let all = Self::all_weights(isa);
-        isa.lanes() * 8 + all + if rest { REST_COUNT + ROWS * all } else { 0 }
+        isa.lanes() * finish.bytes() + all + if rest { REST_COUNT + ROWS * all } else { 0 }
     }
 
     /// Bytes from an output pixel to the next; of a quad of pixels, a quarter of it.
@@ -90,11 +91,13 @@ impl Depthwise {
         );
         let (ident, feature) = (format_ident!("{name}"), self.isa.target_feature());
         let lanes = self.isa.lanes();
-        let packed = |first: usize| affine(first, &[("vector", Self::packed(self.isa, self.rest), self.vectors)]);
-        let (bias, scale) = (packed(0), packed(lanes * 4));
+        let packed =
+            |first: usize| affine(first, &[("vector", Self::packed(self.isa, self.finish, self.rest), self.vectors)]);
+        let (bias, factors) = (packed(0), self.finish.load(|row| packed(row * lanes * 4)));
+        let before_weights = lanes * self.finish.bytes();
         let weights = (0..self.rows * COLUMNS).map(|index| {
             let (row, column) = (index / COLUMNS, index % COLUMNS);
-            let at = packed(lanes * 8 + self.weight_at(row, column));
+            let at = packed(before_weights + self.weight_at(row, column));
             let weight = weight(row, column);
             quote!(let #weight = weights(w, #at);)
         });
@@ -106,7 +109,7 @@ impl Depthwise {
             self.vectors,
             quote! {
                 let b = load_sums(w, #bias);
-                let s = load_scales(w, #scale);
+                #factors
                 #(#weights)*
                 #(#nests)*
             },
@@ -206,9 +209,11 @@ impl Depthwise {
     /// Adds the products of what is left of the weights.
     fn rests(&self, pixels: &[(usize, usize)]) -> TokenStream {
         let all = Self::all_weights(self.isa);
-        let packed = |first: usize| affine(first, &[("vector", Self::packed(self.isa, self.rest), self.vectors)]);
-        let (count, all_lit) = (packed(self.isa.lanes() * 8 + all), lit(all));
-        let first = self.isa.lanes() * 8 + all + REST_COUNT;
+        let packed =
+            |first: usize| affine(first, &[("vector", Self::packed(self.isa, self.finish, self.rest), self.vectors)]);
+        let before_rests = self.isa.lanes() * self.finish.bytes() + all;
+        let (count, all_lit) = (packed(before_rests), lit(all));
+        let first = before_rests + REST_COUNT;
         let weights = (0..self.rows * COLUMNS).map(|index| {
             let (row, column) = (index / COLUMNS, index % COLUMNS);
             let (name, at) = (weight(row, column), packed(first + self.weight_at(row, column)));

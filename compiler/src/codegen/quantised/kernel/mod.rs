@@ -11,11 +11,13 @@ pub use interleave::Interleave;
 pub use produce::Produce;
 pub use product::{Activations, Ending, Product};
 
+use mbvc_runtime::quantised::finish_bytes;
 use mbvc_runtime::quantised::rest::list_bytes;
-use proc_macro2::TokenStream;
+use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
 use crate::codegen::kernel::lit;
+use crate::spec::Rounding;
 
 /// How sums become results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,14 +26,55 @@ pub enum Finish {
     Biased,
     /// Whatever they are.
     General,
+    /// The arithmetic of TensorFlow Lite's reference kernels, where factors are below one half and results have zero point
+    /// 0 and no limits but 8 bits'.
+    ReferenceSmall,
+    /// The same arithmetic, whatever factors and results are.
+    Reference,
 }
 
 impl Finish {
+    /// That of any layer.
+    pub fn general(rounding: Rounding) -> Self {
+        match rounding {
+            Rounding::TfliteReference => Self::Reference,
+            Rounding::Xnnpack | Rounding::Even => Self::General,
+        }
+    }
+
+    /// The fast one of layers with an activation, as far as their values allow it.
+    pub fn fast(rounding: Rounding) -> Self {
+        match rounding {
+            Rounding::TfliteReference => Self::ReferenceSmall,
+            Rounding::Xnnpack | Rounding::Even => Self::Biased,
+        }
+    }
+
     /// The suffix of a kernel's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Biased => "_biased",
             Self::General => "",
+            Self::ReferenceSmall => "_reference_small",
+            Self::Reference => "_reference",
+        }
+    }
+
+    /// Bytes of a channel that lie before its weights.
+    pub fn bytes(self) -> usize {
+        finish_bytes(match self {
+            Self::Biased | Self::General => mbvc_runtime::quant::Rounding::Xnnpack,
+            Self::ReferenceSmall | Self::Reference => mbvc_runtime::quant::Rounding::TfliteReference,
+        })
+    }
+
+    /// Loads the factors of a vector: `at` tells where row 1 or 2 of what lies before weights has its part of it.
+    fn load(self, at: impl Fn(usize) -> TokenStream) -> TokenStream {
+        let (scales, exponents) = (at(1), at(2));
+        match self {
+            Self::Biased | Self::General => quote!(let s = load_scales(w, #scales);),
+            Self::ReferenceSmall => quote!(let s = load_small_multipliers(w, #scales, #exponents);),
+            Self::Reference => quote!(let s = load_multipliers(w, #scales, #exponents);),
         }
     }
 
@@ -39,7 +82,24 @@ impl Finish {
     fn range(self) -> TokenStream {
         match self {
             Self::Biased => quote!(),
-            Self::General => quote!(let range = range(h);),
+            Self::ReferenceSmall => quote!(),
+            Self::General | Self::Reference => quote!(let range = range(h);),
+        }
+    }
+
+    /// Loads the numbers of a residual add.
+    fn addends(self) -> TokenStream {
+        match self {
+            Self::Biased | Self::General => quote!(let addends = addends(h);),
+            Self::ReferenceSmall | Self::Reference => quote!(let addends = fixed_addends(h);),
+        }
+    }
+
+    /// A residual of `channels` channels at `at` added to `steps`.
+    fn add(self, channels: Literal, steps: TokenStream, at: Literal) -> TokenStream {
+        match self {
+            Self::Biased | Self::General => quote!(add::<#channels>(#steps, r, #at, addends)),
+            Self::ReferenceSmall | Self::Reference => quote!(add_by_multiplier::<#channels>(#steps, r, #at, addends)),
         }
     }
 
@@ -48,14 +108,16 @@ impl Finish {
         match self {
             Self::Biased => quote!(steps_of_biased(#sums, #scales)),
             Self::General => quote!(steps(#sums, #scales)),
+            Self::ReferenceSmall => quote!(steps_by_small_multiplier(#sums, #scales)),
+            Self::Reference => quote!(steps_by_multiplier(#sums, #scales)),
         }
     }
 
     /// Four vectors of steps as bytes.
     fn pack(self, steps: &[TokenStream]) -> TokenStream {
         match self {
-            Self::Biased => quote!(pack_unlimited([#(#steps),*])),
-            Self::General => quote!(pack([#(#steps),*], range)),
+            Self::Biased | Self::ReferenceSmall => quote!(pack_unlimited([#(#steps),*])),
+            Self::General | Self::Reference => quote!(pack([#(#steps),*], range)),
         }
     }
 }

@@ -152,13 +152,13 @@ impl Produce {
         let sums = lit(self.rows * pixels);
         let Taps { runs, quads, ends, .. } = self.taps;
         let row = self.nv * vector;
-        let lists = width * 8 + self.taps.steps() * row;
+        let lists = width * self.finish.bytes() + self.taps.steps() * row;
         let weights_at = |first: usize, count: usize| {
             let at = (0..self.nv).map(|n| affine(first + n * vector, &[("k", row, count)]));
             quote!(let v = [#(weights(w, #at)),*];)
         };
         let products = (0..runs).map(|run| {
-            let first = width * 8 + run * quads * row;
+            let first = width * self.finish.bytes() + run * quads * row;
             let weights = weights_at(first, quads);
             let [pixels_lit, stride, run_lit, a_pixel] = [pixels, self.stride, run, self.a_pixel].map(lit);
             let at = affine(0, &[("k", QUAD, quads)]);
@@ -200,7 +200,7 @@ impl Produce {
             quote!(#products #rest)
         });
         let ends = ends.then(|| {
-            let weights = weights_at(width * 8 + runs * quads * row, 1);
+            let weights = weights_at(width * self.finish.bytes() + runs * quads * row, 1);
             let [pixels_lit, ends_row] = [pixels, self.cols * QUAD].map(lit);
             let dots = unroll(
                 self.rows * pixels,
@@ -216,7 +216,11 @@ impl Produce {
             quote!({ #weights #dots } #rest)
         });
         let columns = (0..self.nv).map(|n| {
-            let (scale, n_lit) = (lit(width * 4 + n * lanes * 4), lit(n));
+            let factors = self.finish.load(|row| {
+                let at = lit((row * self.nv + n) * lanes * 4);
+                quote!(#at)
+            });
+            let n_lit = lit(n);
             let [at, column, pixels_lit] = [n * self.c_vector, lanes * QUAD, pixels].map(lit);
             let steps: Vec<_> = (0..QUAD)
                 .map(|row| match row.checked_sub(self.first).filter(|row| *row < self.rows) {
@@ -230,7 +234,7 @@ impl Produce {
                 .collect();
             let packed = self.finish.pack(&steps);
             let stores = unroll(pixels, quote!(store_quads(&mut c, #at + P * #column, #packed);));
-            quote!({ let s = load_scales(w, #scale); #stores })
+            quote!({ #factors #stores })
         });
         quote! {
             let mut sums = [[#(load_sums(w, #bias)),*]; #sums];

@@ -160,7 +160,7 @@ impl Product {
         let (nv, runs) = (lit(self.nv), lit(self.runs));
         let (residual, begin, end) = match self.ending {
             Ending::Store => (quote!(), quote!(), quote!()),
-            Ending::Add => (quote!(, r: Src<'_>), quote!(let addends = addends(h);), quote!()),
+            Ending::Add => (quote!(, r: Src<'_>), self.finish.addends(), quote!()),
             Ending::Pool => {
                 let at = (0..self.nv).map(|n| lit(n * self.lanes() * 4));
                 let index = (0..self.nv).map(lit);
@@ -223,9 +223,9 @@ impl Product {
                     },
                 ),
             };
-            let first = width * 8 + run * self.k * row;
+            let first = width * self.finish.bytes() + run * self.k * row;
             let rest = self.rest.then(|| {
-                let list = width * 8 + self.runs * self.k * row + run * rest_bytes(true, self.k, row);
+                let list = width * self.finish.bytes() + self.runs * self.k * row + run * rest_bytes(true, self.k, row);
                 rests(list, self.k, row, self.nv, dots(self.a.any_quad()))
             });
             // Quad `inner` of the loop's turn: all of a vector's, or one.
@@ -270,7 +270,10 @@ impl Product {
     /// The results of vector `n` of a tile.
     fn end(&self, n: usize, pixels: usize) -> TokenStream {
         let (lanes, n_lit) = (self.lanes(), lit(n));
-        let scale = lit(self.nv * lanes * 4 + n * lanes * 4);
+        let factors = self.finish.load(|row| {
+            let at = lit((row * self.nv + n) * lanes * 4);
+            quote!(#at)
+        });
         let channels = if n + 1 == self.nv { self.last } else { lanes };
         let steps = |pixel: TokenStream| self.finish.steps(quote!(sums[#pixel][#n_lit]), quote!(s));
         let ends = if self.ending == Ending::Pool {
@@ -287,7 +290,7 @@ impl Product {
                             let (steps, residual) = (steps_at(&steps, first + index), lit(at + index * self.c_pixel));
                             let channels = lit(channels);
                             match self.ending {
-                                Ending::Add => quote!(add::<#channels>(#steps, r, #residual, addends)),
+                                Ending::Add => self.finish.add(channels, steps, residual),
                                 _ => steps,
                             }
                         }
@@ -298,7 +301,7 @@ impl Product {
             });
             quote!(#(#groups)*)
         };
-        quote!({ let s = load_scales(w, #scale); #ends })
+        quote!({ #factors #ends })
     }
 }
 
