@@ -18,15 +18,8 @@ use mbvc_import::{Quantisation, read_with};
 mbvc::mobilenet_v2!("specs/v2.yaml", name = Signed, precision = "int8");
 mbvc::mobilenet_v2!("specs/v2.yaml", name = Unsigned, precision = "uint8");
 mbvc::mobilenet_v2!("tests/litert/converted.yaml");
-// One instruction set, but in the slow tests, which are optimised: the code takes long to compile.
-#[cfg(debug_assertions)]
-mbvc::mobilenet_v2!(
-    "specs/v2.yaml",
-    name = SignedReference,
-    precision = "int8",
-    rounding = "tflite-reference",
-    isa = "avx2"
-);
+mbvc::mobilenet_v2!("tests/litert/converted.yaml", name = ConvertedReference, rounding = "tflite-reference");
+// For the slow tests alone, which are optimised: the code takes long to compile.
 #[cfg(not(debug_assertions))]
 mbvc::mobilenet_v2!("specs/v2.yaml", name = SignedReference, precision = "int8", rounding = "tflite-reference");
 #[cfg(not(debug_assertions))]
@@ -148,6 +141,7 @@ fn steps_have_the_bits_of_litert() {
 fn steps_of_a_converted_network_have_the_bits_of_litert() {
     let converted = Path::new(env!("CARGO_MANIFEST_DIR")).join(CONVERTED);
     compare::<i8>(&converted, "xnnpack", call!(Converted, i8), &[], &Isa::BYTES);
+    compare::<i8>(&converted, "reference", call!(ConvertedReference, i8), &[], &Isa::BYTES);
 }
 
 #[test]
@@ -155,12 +149,6 @@ fn steps_of_a_converted_network_have_the_bits_of_litert() {
 fn steps_of_all_images_have_the_bits_of_litert() {
     let Some(photographs) = photographs() else { return };
     published(&photographs, &Isa::BYTES);
-}
-
-#[test]
-fn steps_have_the_bits_of_the_reference_kernels() {
-    let (Some(photographs), Some(int8)) = (photographs(), shared(INT8)) else { return };
-    compare::<i8>(&int8, "reference", call!(SignedReference, i8), &photographs[..1], &[Isa::Avx2]);
 }
 
 #[test]

@@ -221,4 +221,6 @@ quantised! {
     same_small: "tests/differential/specs/same.yaml", [17, 15] in "int8", i8, "xnnpack";
     #[cfg(emulated)]
     narrow_small: "tests/differential/specs/narrow.yaml", [12, 12] in "uint8", u8, "xnnpack";
+    #[cfg(emulated)]
+    reference_small: "tests/differential/specs/same.yaml", [11, 10] in "int8", i8, "tflite-reference";
 }

@@ -26,7 +26,8 @@ pub struct QuantPlan {
     pub form: DotForm,
     /// Whether what of a weight does not fit a byte with sign has rows of its own.
     pub rest: bool,
-    /// Whether there are kernels for sums that carry `BIAS`, or in the reference kernels' rounding for factors below one half.
+    /// Whether there are kernels for sums that carry `BIAS`, or in the reference kernels' rounding for factors below one
+    /// half.
     pub biased: bool,
     pub input: Named,
     pub embedding: Named,
@@ -78,8 +79,8 @@ pub const fn finish_bytes(rounding: Rounding) -> usize {
 pub enum Matrix {
     /// `[runs * run][channels]`, in quads of weights along the runs.
     Dense(Taps),
-    /// 3x3, a vector of channels after the other: what finishes its sums, and for each of the four places that three rows can have
-    /// in or between row quads, the weights of the three columns.
+    /// 3x3, a vector of channels after the other: what finishes its sums ([`finish_bytes`]), and for each of the four
+    /// places that three rows can have in or between row quads, the weights of the three columns.
     Depthwise { at: usize, lanes: usize, vectors: usize },
 }
 
@@ -295,7 +296,8 @@ impl<'a> Packing<'a> {
             .ok_or(PackError::OutOfRange(self.layer.weight_scale))
     }
 
-    /// Whether all sums can carry `BIAS`, or all factors are below one half, and the limits are those that 8 bits have anyway.
+    /// Whether all sums can carry `BIAS`, or all factors are below one half, and the limits are those that 8 bits have
+    /// anyway.
     fn is_biased(&self) -> Result<bool, PackError> {
         let (zero, whole) = (self.output.zero_point() + self.offset, self.plan.integer.limits());
         if !self.plan.biased || self.layer.activation == Range::Linear || zero != 0 || self.limits != whole {

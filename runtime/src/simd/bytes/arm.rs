@@ -8,7 +8,8 @@ macro_rules! arm {
     ($features:literal) => {
         use core::arch::aarch64::*;
 
-        use $crate::simd::bytes::{Addends as AddendsOf, Range as RangeOf};
+        use $crate::quant::LEFT_SHIFT;
+        use $crate::simd::bytes::{Addends as AddendsOf, FixedAddends as FixedAddendsOf, Range as RangeOf};
         use $crate::simd::{Dst, Src};
 
         /// Lanes of a vector.
@@ -20,6 +21,15 @@ macro_rules! arm {
         pub type Packed = uint8x16_t;
         pub type Range = RangeOf<int32x4_t>;
         pub type Addends = AddendsOf<int32x4_t>;
+        pub type FixedAddends = FixedAddendsOf<int32x4_t, Multipliers>;
+
+        /// Multipliers; shifts to the left before the product and, none above 0, after it.
+        #[derive(Clone, Copy)]
+        pub struct Multipliers {
+            multipliers: int32x4_t,
+            before: int32x4_t,
+            after: int32x4_t,
+        }
 
         /// The bytes of a vector from `at`.
         #[inline]
@@ -93,6 +103,20 @@ macro_rules! arm {
             vreinterpretq_f32_u8(vector(from, at))
         }
 
+        /// `LANES` multipliers from byte `at`, their exponents from byte `exponents`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn load_multipliers(from: Src<'_, u8>, at: usize, exponents: usize) -> Multipliers {
+            multipliers(load_sums(from, at), load_sums(from, exponents))
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn multipliers(multipliers: int32x4_t, exponents: int32x4_t) -> Multipliers {
+            let zero = vdupq_n_s32(0);
+            Multipliers { multipliers, before: vmaxq_s32(exponents, zero), after: vminq_s32(exponents, zero) }
+        }
+
         /// Sixteen activations: four quads for [`dot_lane`].
         #[inline]
         #[target_feature(enable = $features)]
@@ -116,6 +140,23 @@ macro_rules! arm {
         pub fn steps(sums: Sums, scales: Scales) -> Sums {
             // Converts with saturation, halves to even.
             vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sums), scales))
+        }
+
+        /// Sums in steps of the result's scale: the reference kernels' arithmetic.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn steps_by_multiplier(sums: Sums, by: Multipliers) -> Sums {
+            scaled(vshlq_s32(sums, by.before), by)
+        }
+
+        /// Multiplied and shifted, each rounded.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn scaled(numbers: int32x4_t, by: Multipliers) -> int32x4_t {
+            let product = vqrdmulhq_s32(numbers, by.multipliers);
+            // The shift rounds halves up. Products below 0 lose one, so that theirs go down, where bits are shifted out.
+            let down = vshrq_n_s32::<31>(vandq_s32(product, by.after));
+            vrshlq_s32(vqaddq_s32(product, down), by.after)
         }
 
         /// Four vectors of steps as results, with the zero point added.
@@ -251,6 +292,38 @@ macro_rules! arm {
             let sum = vmlaq_s32(vmlaq_s32(add.bias, a, add.left), b, add.right);
             // To the right by shifting left by less than nothing.
             vshlq_s32(sum, vdupq_n_s32(-add.shift))
+        }
+
+        /// The numbers of a residual add of the reference kernels that a header holds.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn fixed_addends(header: Src<'_, u8>) -> FixedAddends {
+            let number = |index: usize| vdupq_n_s32(word(header, 64 + index * 4));
+            let fixed = |index| multipliers(number(index), number(index + 1));
+            FixedAddendsOf {
+                zero: number(0),
+                left: fixed(1),
+                low: number(3),
+                high: number(4),
+                right: fixed(5),
+                sum: fixed(7),
+            }
+        }
+
+        /// [`add`] as the reference kernels do it.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn add_by_multiplier<const CHANNELS: usize>(
+            steps: Sums,
+            residual: Src<'_, u8>,
+            at: usize,
+            add: FixedAddends,
+        ) -> Sums {
+            // All three factors are below 1.
+            let operand = |value, by| scaled(vshlq_n_s32::<{ LEFT_SHIFT as i32 }>(value), by);
+            let a = vsubq_s32(some::<CHANNELS>(residual, at), add.zero);
+            let b = vminq_s32(vmaxq_s32(steps, add.low), add.high);
+            scaled(vaddq_s32(operand(a, add.left), operand(b, add.right)), add.sum)
         }
 
         /// Adds lane by lane.

@@ -64,14 +64,14 @@ pub mod avx512vnni;
 #[cfg(target_arch = "x86_64")]
 pub mod avxvnni;
 #[cfg(test)]
+mod fixed;
+#[cfg(test)]
 mod meaning;
 #[cfg(target_arch = "aarch64")]
 pub mod neon;
 #[cfg(target_arch = "aarch64")]
 pub mod neondot;
 pub mod portable;
-#[cfg(test)]
-mod tests;
 #[cfg(target_arch = "x86_64")]
 mod xmm;
 #[cfg(target_arch = "x86_64")]

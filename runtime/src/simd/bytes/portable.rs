@@ -149,7 +149,7 @@ pub fn steps(sums: Sums, scales: Scales) -> Sums {
 /// Sums in steps of the result's scale: the reference kernels' arithmetic.
 #[inline(always)]
 pub fn steps_by_multiplier(sums: Sums, by: Multipliers) -> Sums {
-    Sums(core::array::from_fn(|lane| by.0[lane].apply(sums.0[lane])))
+    Sums(lanes(|lane| by.0[lane].apply(sums.0[lane])))
 }
 
 /// Four vectors of steps as results, with the zero point added.
@@ -247,7 +247,7 @@ pub fn add_by_multiplier<const CHANNELS: usize>(
     at: usize,
     add: FixedAddends,
 ) -> Sums {
-    Sums(core::array::from_fn(|lane| {
+    Sums(lanes(|lane| {
         let a = if lane < CHANNELS { i32::from(residual.get(at + lane)) - add.zero } else { 0 };
         let b = steps.0[lane].clamp(add.low, add.high);
         add.sum.apply(add.left.apply(a << LEFT_SHIFT) + add.right.apply(b << LEFT_SHIFT))

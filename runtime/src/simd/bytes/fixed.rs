@@ -8,24 +8,29 @@ use crate::quantised::HEADER;
 use crate::quantised::header::Header;
 use crate::simd::{Dst, Src};
 
+/// From rows of numbers to a vector of them; with what else is read between.
+type Steps = unsafe fn(&[u8], &mut [u8]);
+type Limited = unsafe fn(&[u8], &[u8], &mut [u8]);
+type Sum = unsafe fn(&[u8], &[u8], &[u8], &mut [u8]);
+
 /// Calls of one vocabulary. Vectors are bytes, `lanes * 4` each.
 struct Vocabulary {
     name: &'static str,
     isa: Isa,
     lanes: usize,
     /// Sums, multipliers and exponents to steps.
-    steps: unsafe fn(&[u8], &mut [u8]),
+    steps: Steps,
     /// The same where factors are below one half and results above 0.
-    small: Option<unsafe fn(&[u8], &mut [u8])>,
+    small: Option<Steps>,
     /// Steps and a header to sums of results, limited.
-    limited: unsafe fn(&[u8], &[u8], &mut [u8]),
+    limited: Limited,
     /// Steps, a residual and a header to their sum; and the same of three channels.
-    add: unsafe fn(&[u8], &[u8], &[u8], &mut [u8]),
-    add_some: unsafe fn(&[u8], &[u8], &[u8], &mut [u8]),
+    add: Sum,
+    add_some: Sum,
 }
 
 macro_rules! vocabulary {
-    ($module:path, $isa:ident $(, $features:literal)?) => {{
+    ($module:path, $isa:ident $(, $features:literal $($small:ident)?)?) => {{
         use $module as v;
 
         $(#[target_feature(enable = $features)])?
@@ -54,14 +59,14 @@ macro_rules! vocabulary {
             isa: Isa::$isa,
             lanes: v::LANES,
             steps,
-            small: vocabulary!(@small $module $(, $features)?),
+            small: vocabulary!(@small $module $($(, $features $small)?)?),
             limited,
             add: add::<{ v::LANES }>,
             add_some: add::<3>,
         }
     }};
     (@small $module:path) => { None };
-    (@small $module:path, $features:literal) => {{
+    (@small $module:path, $features:literal small) => {{
         use $module as v;
 
         #[target_feature(enable = $features)]
@@ -71,7 +76,7 @@ macro_rules! vocabulary {
             v::store_sums(&mut Dst::new(to), 0, v::steps_by_small_multiplier(v::load_sums(from, 0), by));
         }
 
-        Some(small as unsafe fn(&[u8], &mut [u8]))
+        Some(small as Steps)
     }};
 }
 
@@ -80,15 +85,19 @@ fn vocabularies() -> Vec<Vocabulary> {
     let all = std::vec![
         vocabulary!(super::portable, Portable),
         #[cfg(target_arch = "x86_64")]
-        vocabulary!(super::avx2, Avx2, "avx2,fma"),
+        vocabulary!(super::avx2, Avx2, "avx2,fma" small),
         #[cfg(target_arch = "x86_64")]
-        vocabulary!(super::avxvnni, AvxVnni, "avx2,fma,avxvnni"),
+        vocabulary!(super::avxvnni, AvxVnni, "avx2,fma,avxvnni" small),
         #[cfg(target_arch = "x86_64")]
-        vocabulary!(super::avx512, Avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"),
+        vocabulary!(super::avx512, Avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl" small),
         #[cfg(target_arch = "x86_64")]
-        vocabulary!(super::avx512vnni, Avx512Vnni, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"),
+        vocabulary!(super::avx512vnni, Avx512Vnni, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni" small),
         #[cfg(target_arch = "x86_64")]
-        vocabulary!(super::avx512vnni::half, Avx512Vnni, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"),
+        vocabulary!(super::avx512vnni::half, Avx512Vnni, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni" small),
+        #[cfg(target_arch = "aarch64")]
+        vocabulary!(super::neon, Neon, "neon"),
+        #[cfg(target_arch = "aarch64")]
+        vocabulary!(super::neondot, NeonDot, "neon,dotprod"),
     ];
     all.into_iter().filter(|vocabulary| vocabulary.isa.detect().is_some()).collect()
 }
@@ -130,12 +139,7 @@ fn factors(least: i32, most: i32) -> Vec<Fixed> {
 }
 
 /// Calls `check` with the sums, factors and what is made of them, in all combinations: factors differ from lane to lane.
-fn each(
-    vocabulary: &Vocabulary,
-    call: unsafe fn(&[u8], &mut [u8]),
-    factors: &[Fixed],
-    check: &dyn Fn(i32, Fixed, i32),
-) {
+fn each(vocabulary: &Vocabulary, call: Steps, factors: &[Fixed], check: &dyn Fn(i32, Fixed, i32)) {
     let lanes = vocabulary.lanes;
     let (mut sums, mut made) = (sums(), std::vec![0; lanes * 4]);
     sums.resize(sums.len().next_multiple_of(lanes), 0);
