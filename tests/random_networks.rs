@@ -4,25 +4,24 @@
 //! is checked against its buffer. `MBVC_RANDOM_SEED` and `MBVC_RANDOM_NETWORKS` choose others than the usual ones;
 //! a failure prints the spec and stays in the folder that the message names.
 
+mod random;
+
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 use std::process::Command;
-use std::{env, fs};
 
 use mbvc::{Activation, Conventions, Isa, Padding, Precision, Weights};
 use mbvc_compiler::interp::{Mode, random_input, run};
-use mbvc_compiler::ir::{Graph, Op, Shape};
+use mbvc_compiler::ir::{Graph, Shape};
 use mbvc_compiler::spec::{self, Overrides};
+use random::{MOST_MACS, Random, macs, number};
 
 const LEVELS: [&str; 3] = ["none", "relu6", "block"];
 
 /// How far portable code, which rounds products, may be from the interpreter, relative to a tensor's largest value.
 const TOLERANCE: f32 = 2e-5;
-
-/// Most multiply-adds of a network: unoptimised code takes a second for some millions.
-const MOST_MACS: usize = 4_000_000;
 
 /// The part of the generated crate that is the same for all networks: runs network `argv[2]` of folder `argv[1]` and
 /// writes what each step gave, as a length and as many floats (little endian), then the logits.
@@ -68,68 +67,6 @@ fn main() {
     }
 }
 "#;
-
-/// Uniform numbers, the same for the same seed on every machine (Steele, Lea and Flood 2014: SplitMix).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A whole number in `from..=to`.
-    fn within(&mut self, from: usize, to: usize) -> usize {
-        from + (self.next() % (to - from + 1) as u64) as usize
-    }
-
-    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.within(0, choices.len() - 1)]
-    }
-
-    /// Height and width: most are tiny, odd, very flat or very tall.
-    fn resolution(&mut self) -> [usize; 2] {
-        match self.within(0, 9) {
-            0..3 => [self.within(1, 9), self.within(1, 9)],
-            3..5 => [self.within(10, 40), self.within(10, 40)],
-            5..7 => [self.within(1, 7), self.within(50, 300)],
-            7 => [self.within(40, 80), self.within(1, 7)],
-            8 => [self.within(1, 40) * 2 - 1, self.within(1, 75) * 2 - 1],
-            _ => [self.within(1, 80), self.within(1, 300)],
-        }
-    }
-
-    fn spec(&mut self) -> String {
-        let [height, width] = self.resolution();
-        let multiplier = self.within(2, 40) as f64 / 20.0;
-        // Fewer would be rounded to none.
-        let least = (1.0 / multiplier).ceil() as usize;
-        let mut text = format!(
-            "name: Net\nwidth: {multiplier}\nresolution: [{height}, {width}]\npadding: {}\nactivation: {}\nclasses: {}\n\
-             stem: {{ channels: {}, stride: {} }}\nblocks:\n",
-            self.one_of(&["same", "symmetric"]),
-            self.one_of(&["relu6", "relu6", "relu"]),
-            self.within(1, 40),
-            self.within(least, 80),
-            self.within(1, 2),
-        );
-        let mut channels = self.within(least, 100);
-        for _ in 0..self.within(1, 4) {
-            // Rows of the same width make residuals in their first block too.
-            if self.within(0, 2) > 0 {
-                channels = self.within(least, 100);
-            }
-            let (t, n, s) = (self.within(1, 7), self.one_of(&[1, 1, 2, 3]), self.one_of(&[1, 1, 2]));
-            let residual = self.one_of(&["", "", "", ", residual: false"]);
-            let _ = writeln!(text, "  - {{ t: {t}, c: {channels}, n: {n}, s: {s}{residual} }}");
-        }
-        let _ = writeln!(text, "head: {{ channels: {} }}", self.within(least, 80));
-        text
-    }
-}
 
 /// A network with what the interpreter says of it.
 struct Case {
@@ -197,18 +134,6 @@ impl Case {
     }
 }
 
-fn macs(graph: &Graph) -> usize {
-    let elements = |id| graph.param(id).shape.iter().product::<usize>();
-    graph.order().expect("acyclic").into_iter().map(|id| graph.node(id)).fold(0, |sum, node| {
-        let weights = match &node.op {
-            Op::Conv2d(conv) => elements(conv.weight),
-            Op::DepthwiseConv2d(conv) => elements(conv.weight),
-            _ => 0,
-        };
-        sum + weights * node.tensor.shape.pixels()
-    })
-}
-
 /// The last value of each step, and the name of the operation that makes it.
 fn expected(graph: &Graph, weights: &Weights, input: &[f32]) -> (Vec<Vec<f32>>, Vec<String>) {
     let bindings: BTreeMap<String, Vec<f32>> = weights
@@ -251,14 +176,8 @@ fn differs(found: &[f32], expected: &[f32], isa: Isa) -> Option<String> {
     Some(format!("element {at} of {} is {:e}, not {:e}", found.len(), found[at], expected[at]))
 }
 
-/// Writes the crate of all networks and builds it; gives the path of its program.
-fn build(folder: &Path, networks: usize) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // A workspace of its own; the versions of dependencies are those of this one, so that nothing is downloaded.
-    let manifest = format!(
-        "[package]\nname = \"random-networks\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n\
-         mbvc = {{ path = {root:?} }}\n\n[profile.dev]\ndebug = false\nincremental = false\n"
-    );
+/// The code of all networks, and the table by which the runner finds them.
+fn code(networks: usize) -> String {
     let mut code = String::new();
     let mut table = String::new();
     for index in 0..networks {
@@ -275,24 +194,7 @@ fn build(folder: &Path, networks: usize) -> PathBuf {
         let _ = writeln!(table, "],");
     }
     let _ = write!(code, "\nstatic NETWORKS: [[(&str, Build); 3]; {networks}] = [\n{table}];\n{RUNNER}");
-    fs::create_dir_all(folder.join("src")).expect("a folder below the target folder");
-    fs::write(folder.join("Cargo.toml"), manifest).expect("written");
-    fs::write(folder.join("src/main.rs"), code).expect("written");
-    fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock")).expect("copied");
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("user_target");
-    let output = Command::new(env::var_os("CARGO").as_deref().unwrap_or(OsStr::new("cargo")))
-        .args(["build", "--offline", "--color=never"])
-        .current_dir(folder)
-        .env("CARGO_TARGET_DIR", &target)
-        .env_remove("RUSTFLAGS")
-        .output()
-        .expect("cargo runs this test too");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    target.join("debug/random-networks").with_extension(env::consts::EXE_EXTENSION)
-}
-
-fn number(variable: &str, usual: usize) -> usize {
-    env::var(variable).map_or(usual, |value| value.parse().expect("a whole number"))
+    code
 }
 
 #[test]
@@ -308,7 +210,7 @@ fn random_networks_compute_what_the_interpreter_does() {
     while cases.len() < networks {
         cases.extend(Case::new(random.spec(), cases.len(), &folder));
     }
-    let runner = build(&folder, networks);
+    let runner = random::build(&folder, "random-networks", &code(networks));
     let mut failures = String::new();
     for (index, case) in cases.iter().enumerate() {
         let output = Command::new(&runner).arg(&folder).arg(index.to_string()).output().expect("just built");

@@ -12,7 +12,7 @@ pub mod quantised;
 mod ranges;
 mod step;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::format_ident;

@@ -205,7 +205,7 @@ fn the_same_input_gives_the_same_tokens() {
     assert_eq!(text(programs("block", "same")), text(programs("block", "same")));
 }
 
-fn formatted(kernel: &Kernel) -> String {
+pub fn formatted(kernel: &Kernel) -> String {
     let file = syn::parse2(kernel.item.clone()).unwrap_or_else(|error| panic!("{}: {error}", kernel.name));
     prettyplease::unparse(&file)
 }

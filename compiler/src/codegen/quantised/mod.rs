@@ -10,6 +10,8 @@ mod network;
 pub mod phases;
 mod plan;
 pub mod taps;
+#[cfg(test)]
+mod tests;
 mod whole;
 
 pub use block::statements as block;
