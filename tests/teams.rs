@@ -22,15 +22,16 @@ type Build = fn(&Weights, Isa) -> Vec<Box<dyn Network>>;
 
 /// A network for one thread, and for several, on one fusion level.
 macro_rules! teams {
-    ($($name:ident: $path:literal, $fusion:literal, $numerics:literal, $precision:literal, [$height:literal, $width:literal], $by:literal;)*) => { $(
+    ($($name:ident: $path:literal, $fusion:literal, $numerics:literal, $precision:literal, $isa:tt,
+       [$height:literal, $width:literal], $by:literal;)*) => { $(
         mod $name {
             mbvc::mobilenet_v2!(pub $path, name = One, threads = 1, fusion = $fusion, numerics = $numerics, precision = $precision,
-                resolution = [$height, $width], width = $by);
+                isa = $isa, resolution = [$height, $width], width = $by);
             mbvc::mobilenet_v2!(pub $path, name = Two, threads = 2, fusion = $fusion, numerics = $numerics, precision = $precision,
-                resolution = [$height, $width], width = $by);
+                isa = $isa, resolution = [$height, $width], width = $by);
             // More than a small image has rows, or a layer panels; and nothing goes round evenly.
             mbvc::mobilenet_v2!(pub $path, name = Seven, threads = 7, fusion = $fusion, numerics = $numerics, precision = $precision,
-                resolution = [$height, $width], width = $by);
+                isa = $isa, resolution = [$height, $width], width = $by);
 
             fn build(weights: &mbvc::Weights, isa: mbvc::Isa) -> Vec<Box<dyn mbvc::Network>> {
                 vec![
@@ -49,15 +50,15 @@ macro_rules! teams {
 }
 
 teams! {
-    unfused: "specs/tiny.yaml", "none", "fast", "f32", [37, 50], 0.75;
-    epilogues: "specs/tiny.yaml", "relu6", "strict", "f32", [37, 50], 0.75;
-    blocks: "specs/tiny.yaml", "block", "strict", "f32", [37, 50], 0.75;
-    streamed: "tests/differential/specs/same.yaml", "block", "strict", "f32", [60, 225], 1.0;
-    fast: "tests/differential/specs/symmetric.yaml", "block", "fast", "f32", [61, 113], 1.4;
-    one_pixel: "tests/differential/specs/same.yaml", "block", "strict", "f32", [1, 1], 1.0;
-    int8: "tests/differential/specs/same.yaml", "block", "strict", "int8", [60, 225], 1.0;
-    int8_one_pixel: "tests/differential/specs/same.yaml", "block", "strict", "int8", [1, 1], 1.0;
-    uint8_stem_apart: "tests/differential/specs/narrow.yaml", "block", "strict", "uint8", [45, 130], 1.0;
+    unfused: "specs/tiny.yaml", "none", "fast", "f32", ["avx512", "avx2", "portable"], [37, 50], 0.75;
+    epilogues: "specs/tiny.yaml", "relu6", "strict", "f32", ["avx512", "avx2", "portable"], [37, 50], 0.75;
+    blocks: "specs/tiny.yaml", "block", "strict", "f32", ["avx512", "avx2", "portable"], [37, 50], 0.75;
+    streamed: "tests/differential/specs/same.yaml", "block", "strict", "f32", ["avx512", "avx2", "portable"], [60, 225], 1.0;
+    fast: "tests/differential/specs/symmetric.yaml", "block", "fast", "f32", ["avx512", "avx2", "portable"], [61, 113], 1.4;
+    one_pixel: "tests/differential/specs/same.yaml", "block", "strict", "f32", ["avx512", "avx2", "portable"], [1, 1], 1.0;
+    int8: "tests/differential/specs/same.yaml", "block", "strict", "int8", ["avx512vnni", "avx2", "neon"], [60, 225], 1.0;
+    int8_one_pixel: "tests/differential/specs/same.yaml", "block", "strict", "int8", ["avx512vnni", "avx2", "neon"], [1, 1], 1.0;
+    uint8_stem_apart: "tests/differential/specs/narrow.yaml", "block", "strict", "uint8", ["avx512vnni", "avx2", "neon"], [45, 130], 1.0;
 }
 
 /// Every step's value, of calls in a scratch full of NaN.

@@ -104,7 +104,8 @@ fn compare(what: &str, found: &[f32], expected: &[f32], isa: Isa) {
 
 /// A test for each spec and size, over the three fusion levels.
 macro_rules! differential {
-    ($($test:ident: $spec:literal at $path:literal, [$height:literal, $width:literal];)*) => { $(
+    ($($(#[$attribute:meta])* $test:ident: $spec:literal at $path:literal, [$height:literal, $width:literal];)*) => { $(
+        $(#[$attribute])*
         #[test]
         fn $test() {
             mbvc::mobilenet_v2!($path, name = Unfused, fusion = "none", numerics = "strict", resolution = [$height, $width]);
@@ -119,14 +120,21 @@ macro_rules! differential {
 }
 
 differential! {
+    // The slow tests have more.
+    #[cfg(not(debug_assertions))]
+    #[ignore = "takes long to compile"]
     same_even: "same" at "tests/differential/specs/same.yaml", [32, 32];
     same_odd: "same" at "tests/differential/specs/same.yaml", [33, 27];
     same_one_pixel: "same" at "tests/differential/specs/same.yaml", [1, 1];
     same_wide_is_streamed: "same" at "tests/differential/specs/same.yaml", [60, 225];
     same_tall: "same" at "tests/differential/specs/same.yaml", [71, 6];
+    #[cfg(not(debug_assertions))]
+    #[ignore = "takes long to compile"]
     symmetric_even: "symmetric" at "tests/differential/specs/symmetric.yaml", [32, 32];
     symmetric_odd: "symmetric" at "tests/differential/specs/symmetric.yaml", [33, 27];
     symmetric_wide_is_streamed: "symmetric" at "tests/differential/specs/symmetric.yaml", [61, 226];
+    #[cfg(not(debug_assertions))]
+    #[ignore = "takes long to compile"]
     narrow_even: "narrow" at "tests/differential/specs/narrow.yaml", [24, 24];
     narrow_odd_is_streamed: "narrow" at "tests/differential/specs/narrow.yaml", [25, 129];
 }
