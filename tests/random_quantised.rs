@@ -94,7 +94,7 @@ impl Case {
         if macs(&graph) > MOST_MACS {
             return None;
         }
-        let signed = spec.precision == Precision::Int8;
+        let signed = spec.precision == spec::Precision::Int8;
         let dtype = |element| match element {
             ElementType::F32 => Dtype::F32,
             ElementType::I8 => Dtype::I8,
@@ -110,7 +110,7 @@ impl Case {
                 spec::PaddingConvention::Same => Padding::Same,
                 spec::PaddingConvention::Symmetric => Padding::Symmetric,
             },
-            precision: spec.precision,
+            precision: if signed { Precision::Int8 } else { Precision::Uint8 },
             classes: spec.classes,
         };
         let params: Vec<_> = graph.used_params().into_iter().map(|id| graph.param(id)).collect();
