@@ -114,9 +114,9 @@ pub fn spec_isa(isa: Isa) -> spec::Isa {
     }
 }
 
-/// The fusion levels that there are kernels for.
+/// The fusion levels that differ in what is written between operations.
 pub fn fusion_levels(source: &Source) -> &'static [FusionArg] {
-    if source.spec.precision.is_quantised() { &[FusionArg::Block] } else { &FusionArg::FLOATS }
+    if source.spec.precision.is_quantised() { &FusionArg::INTEGERS } else { &FusionArg::FLOATS }
 }
 
 /// Finds the network among the built-in ones, or compiles it for `isa` (the processor's best without one).
@@ -133,7 +133,8 @@ pub fn program(source: &Source, fusion: FusionArg, isa: Option<Isa>) -> Result<P
 /// As `program`.
 pub fn program_for(source: &Source, fusion: FusionArg, isa: Option<Isa>, threads: Option<usize>) -> Result<Program> {
     let precision = source.spec.precision;
-    if source.is_built_in() && fusion_levels(source).contains(&fusion) && threads.unwrap_or(source.spec.threads) == 1 {
+    let carried = networks::has(precision, fusion) && source.is_built_in();
+    if carried && threads.unwrap_or(source.spec.threads) == 1 {
         return Ok(Program::BuiltIn(precision, fusion));
     }
     let isa = self::isa(source, isa)?;

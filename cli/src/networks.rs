@@ -1,4 +1,4 @@
-//! The networks that the command carries: `v2.yaml`, at each fusion level, and quantised.
+//! The networks that the command carries: `v2.yaml`, at each fusion level of floats, and quantised.
 
 use mbvc::{Isa, ModelError, Network, Weights};
 use mbvc_compiler::spec::Precision;
@@ -14,6 +14,14 @@ mbvc::mobilenet_v2!("specs/v2.yaml", name = V2Relu6, fusion = "relu6");
 mbvc::mobilenet_v2!("specs/v2.yaml", name = V2Block, fusion = "block");
 mbvc::mobilenet_v2!("specs/v2.yaml", name = V2Int8, precision = "int8");
 mbvc::mobilenet_v2!("specs/v2.yaml", name = V2Uint8, precision = "uint8");
+
+/// Whether the command carries the network at that level.
+pub fn has(precision: Precision, fusion: FusionArg) -> bool {
+    match precision {
+        Precision::F32 => FusionArg::FLOATS.contains(&fusion),
+        Precision::Int8 | Precision::Uint8 => fusion == FusionArg::Block,
+    }
+}
 
 /// Binds weights; `isa` names the kernels, `None` takes the processor's best.
 ///

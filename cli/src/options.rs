@@ -121,7 +121,7 @@ pub fn parse_resolution(text: &str) -> Result<[usize; 2], String> {
 /// How much is fused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum FusionArg {
-    /// Convolution, activation and residual add, each over whole tensors
+    /// Convolution, activation and residual add, each over whole tensors; of quantised networks the same as relu6
     None,
     /// Activation and residual add in the convolutions' epilogues
     Relu6,
@@ -132,8 +132,10 @@ pub enum FusionArg {
 }
 
 impl FusionArg {
-    /// Those that there are kernels of floats for.
+    /// Those that networks of floats have.
     pub const FLOATS: [Self; 3] = [Self::None, Self::Relu6, Self::Block];
+    /// Those of quantised networks, which activate and add where they round.
+    pub const INTEGERS: [Self; 2] = [Self::Relu6, Self::Block];
 
     pub fn name(self) -> &'static str {
         match self {

@@ -65,15 +65,11 @@ fn without_kernels(spec: &NetworkSpec) -> Option<Diagnostic> {
         return Some(Diagnostic::new(&catalogue::KERNELS, message).help("write `fusion: block`"));
     }
     let place = spec.precision_place?;
-    let (what, help) = if spec.fusion < Fusion::Block {
-        ("less fusion than `block`", "write `fusion: block`")
-    } else if spec.batch > 1 {
-        ("batches", "write `batch: 1`")
-    } else {
+    if spec.batch == 1 {
         return None;
-    };
-    let message = format!("kernels of precision {} are not generated for {what} yet", spec.precision.name());
-    let mistake = Diagnostic::new(&catalogue::KERNELS, message).help(help);
+    }
+    let message = format!("kernels of precision {} are not generated for batches yet", spec.precision.name());
+    let mistake = Diagnostic::new(&catalogue::KERNELS, message).help("write `batch: 1`");
     Some(if place.origin == Origin::Spec { mistake.at(place) } else { mistake })
 }
 

@@ -28,7 +28,7 @@ pub struct Args {
     /// Weights, as `mbvc import` writes them [default: random ones]
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// Fusion levels, separated by commas [default: all that there are kernels for]
+    /// Fusion levels, separated by commas [default: those that differ in speed]
     #[arg(long, value_enum, value_name = "LEVEL", value_delimiter = ',')]
     fusion: Vec<FusionArg>,
     /// Instruction sets, separated by commas [default: the widest that this processor has]

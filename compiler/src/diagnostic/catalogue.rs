@@ -51,7 +51,7 @@ catalogue! {
     RESIDUAL = "residual": "a residual is auto, true or false";
     PREPROCESSING = "preprocessing": "preprocessing is { range: [low, high] } with low below high, or { mean: [r, g, b], std: [r, g, b] } with every std above 0";
     PRECISION = "precision": "the precision is f32, int8 or uint8";
-    KERNELS = "kernels": "quantised networks are fused by blocks, image by image";
+    KERNELS = "kernels": "kernels for batches are of float32, those for deep fusion of quantised networks on one thread";
     NUMERICS = "numerics": "the numerics are fast (the fast inner product where the processor gains from it) or strict (the same bits on every machine)";
     ROUNDING = "rounding": "the rounding is even for f32, and for int8 and uint8 xnnpack or tflite-reference";
     FUSION = "fusion": "the fusion is none, relu6, block or deep";

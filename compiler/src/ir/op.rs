@@ -206,6 +206,20 @@ pub struct Stage {
     pub workspace: Option<Place>,
 }
 
+impl Stage {
+    /// A node as a stage, without a place.
+    pub fn of(node: &Node) -> Self {
+        Self {
+            op: node.op.clone(),
+            origin: node.origin.clone(),
+            tensor: node.tensor,
+            tile: node.tile,
+            place: None,
+            workspace: None,
+        }
+    }
+}
+
 /// Register tile of a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tile {

@@ -9,6 +9,7 @@
 //! Precondition: the rewriting passes ran. Postcondition: a windowed operation's input holds the border
 //! that its window reaches; a value that someone else reads too is copied by an explicit `Repack`.
 
+use super::store_quads::store_quads;
 use super::stream_quads::stream_quads;
 use crate::codegen::cost::{Product, best_tile};
 use crate::codegen::isa::Isa;
@@ -40,6 +41,9 @@ pub fn assign_layouts(graph: &mut Graph, isa: Isa, threads: usize) {
             (Op::Activation(_), _) => {
                 let layout = graph.node(input).tensor.layout;
                 graph.node_mut(id).tensor.layout = layout;
+            }
+            (Op::DepthwiseConv2d(_), Some(window)) if graph.node(id).tensor.element.is_quantised() => {
+                store_quads(graph, id, input, window, isa);
             }
             (Op::DepthwiseConv2d(_), Some(window)) => {
                 border_input(graph, id, input, window, isa);

@@ -10,8 +10,9 @@ use super::stream_quads;
 use crate::codegen::conv::{Tail, split};
 use crate::codegen::cost::{self, best_tile};
 use crate::codegen::isa::Isa;
+use crate::codegen::quantised::cost::QUAD;
 use crate::codegen::quantised::taps::Taps;
-use crate::ir::{Conv2d, DepthwiseTile, Fused, GemmTile, Graph, Op, Product, Tensor, Tile, Window};
+use crate::ir::{Conv2d, DepthwiseTile, Fused, GemmTile, Graph, Op, Order, Product, Tensor, Tile, Window};
 use crate::spec::Numerics;
 
 /// Activations that share one pass over the weights while they stay in a near cache.
@@ -27,18 +28,20 @@ pub fn assign_tiles(graph: &mut Graph, numerics: Numerics, [batch, threads]: [us
         match &mut node.op {
             // Their layouts depend on their tiles, which were set together.
             Op::Fused(_) if output.element.is_quantised() => {}
+            _ if output.element.is_quantised() && node.tile.is_some() => {}
             op if output.element.is_quantised() => {
                 let shape = op.epilogue().unpooled(output.shape);
                 // A convolution that looks around makes row by row.
                 let looks = op.window().is_some_and(|window| !window.is_point());
                 let pixels = if looks { shape.width } else { shape.pixels() };
-                node.tile = Some(stream_quads::product(
-                    isa,
-                    threads,
-                    [pixels, 1],
-                    output.shape.channels,
-                    Taps::of(op, input).steps(),
-                ));
+                let unit = stream_quads::unit(input.layout.order);
+                // Quads of channels are of whole vectors.
+                let (k, members) = match input.layout.order {
+                    Order::Pixels => (Taps::of(op, input).steps(), threads),
+                    _ => (input.layout.group / QUAD, 1),
+                };
+                let pixels = [pixels, unit];
+                node.tile = Some(stream_quads::product(isa, members, pixels, output.shape.channels, k));
             }
             Op::Fused(fused) => stages(fused, input, fast, isa),
             op => {

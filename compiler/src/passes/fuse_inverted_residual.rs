@@ -87,10 +87,10 @@ fn producer(graph: &Graph, depthwise: NodeId) -> Result<NodeId, String> {
 fn fuse(graph: &mut Graph, producer: Option<NodeId>, depthwise: NodeId, project: NodeId) {
     let Some(read) = graph.inputs(depthwise).first().copied() else { return };
     let (first, source) = match producer.and_then(|producer| Some((producer, *graph.inputs(producer).first()?))) {
-        Some((producer, source)) => (stage(graph.node(producer)), source),
+        Some((producer, source)) => (Stage::of(graph.node(producer)), source),
         None => (copy(graph.node(depthwise), graph.node(read)), read),
     };
-    let stages = vec![first, stage(graph.node(depthwise)), stage(graph.node(project))];
+    let stages = vec![first, Stage::of(graph.node(depthwise)), Stage::of(graph.node(project))];
     let Node { origin, tensor, .. } = graph.node(project);
     let origin = Origin { name: name(&stages), layer: None, ..origin.clone() };
     let op = Op::Fused(Fused { stages, rows: 0 });
@@ -101,17 +101,6 @@ fn fuse(graph: &mut Graph, producer: Option<NodeId>, depthwise: NodeId, project:
     graph.remove(depthwise);
     if let Some(producer) = producer {
         graph.remove(producer);
-    }
-}
-
-fn stage(node: &Node) -> Stage {
-    Stage {
-        op: node.op.clone(),
-        origin: node.origin.clone(),
-        tensor: node.tensor,
-        tile: node.tile,
-        place: None,
-        workspace: None,
     }
 }
 

@@ -11,6 +11,9 @@
 //! plan_scratch            per instruction set       sizes are known only now
 //! ```
 //!
+//! Epilogues of integers activate and add whatever the level is, since they limit what they round anyway, and the head
+//! averages: for these, `none` is as `relu6`, and `fuse_pool` runs at every level.
+//!
 //! A rewrite is "match, then rewrite"; what could have been rewritten and was not leaves a [`Remark`].
 
 mod assign_layouts;
@@ -22,6 +25,7 @@ mod fuse_inverted_residual;
 mod fuse_pool;
 mod fuse_residual_add;
 mod plan_scratch;
+mod store_quads;
 mod stream_quads;
 
 pub use fold_batch_norm::fold_batch_norm;
@@ -29,6 +33,7 @@ pub use fuse_activation::fuse_activation;
 pub use fuse_inverted_residual::fuse_inverted_residual;
 pub use fuse_pool::fuse_pool;
 pub use fuse_residual_add::fuse_residual_add;
+pub(crate) use stream_quads::goes_round;
 
 use std::fmt;
 
@@ -71,21 +76,35 @@ impl fmt::Display for Remark {
 /// A pass that rewrites the graph the same for every instruction set.
 struct Rewrite {
     postcondition: Postcondition,
-    /// The least fusion level that runs it.
+    /// The least fusion level that runs it, on floats and on integers.
     from: Fusion,
+    from_of_integers: Fusion,
     apply: fn(&mut Graph) -> Vec<Remark>,
 }
 
-const REWRITES: [Rewrite; 5] = [
-    Rewrite { postcondition: Postcondition::BatchNormFolded, from: Fusion::None, apply: fold_batch_norm },
-    Rewrite { postcondition: Postcondition::ActivationFused, from: Fusion::Relu6, apply: fuse_activation },
-    Rewrite { postcondition: Postcondition::ResidualFused, from: Fusion::Relu6, apply: fuse_residual_add },
-    Rewrite { postcondition: Postcondition::InvertedResidualFused, from: Fusion::Block, apply: fuse_inverted_residual },
-    Rewrite { postcondition: Postcondition::PoolFused, from: Fusion::Block, apply: fuse_pool },
-];
+const REWRITES: [Rewrite; 5] = {
+    use Fusion::{Block, None, Relu6};
+    use Postcondition::{ActivationFused, BatchNormFolded, InvertedResidualFused, PoolFused, ResidualFused};
+    const fn rewrite(
+        [from, from_of_integers]: [Fusion; 2],
+        postcondition: Postcondition,
+        apply: fn(&mut Graph) -> Vec<Remark>,
+    ) -> Rewrite {
+        Rewrite { postcondition, from, from_of_integers, apply }
+    }
+    [
+        rewrite([None, None], BatchNormFolded, fold_batch_norm),
+        rewrite([Relu6, None], ActivationFused, fuse_activation),
+        rewrite([Relu6, None], ResidualFused, fuse_residual_add),
+        rewrite([Block, Block], InvertedResidualFused, fuse_inverted_residual),
+        rewrite([Block, None], PoolFused, fuse_pool),
+    ]
+};
 
-fn rewrites(fusion: Fusion) -> impl Iterator<Item = &'static Rewrite> {
-    REWRITES.iter().filter(move |rewrite| rewrite.from <= fusion)
+/// The rewrites of a fusion level, for the kind of numbers that the graph is of.
+fn rewrites(graph: &Graph, fusion: Fusion) -> impl Iterator<Item = &'static Rewrite> + use<> {
+    let integers = graph.ids().any(|id| graph.node(id).tensor.element.is_quantised());
+    REWRITES.iter().filter(move |rewrite| fusion >= if integers { rewrite.from_of_integers } else { rewrite.from })
 }
 
 /// Runs the rewriting passes of a fusion level on a lowered graph.
@@ -108,7 +127,7 @@ pub fn run(
     if up_to == Some(LOWERED) {
         return Ok(remarks);
     }
-    for rewrite in rewrites(fusion) {
+    for rewrite in rewrites(graph, fusion) {
         let pass = rewrite.postcondition.pass();
         remarks.extend((rewrite.apply)(graph));
         since.push(rewrite.postcondition);
@@ -154,7 +173,7 @@ pub fn schedule(
     observe: &mut dyn FnMut(&str, &Graph),
 ) -> Result<usize, VerifyErrors> {
     let Target { fusion, numerics, isa, threads, batch } = target;
-    let mut since: Vec<Postcondition> = rewrites(fusion).map(|rewrite| rewrite.postcondition).collect();
+    let mut since: Vec<Postcondition> = rewrites(graph, fusion).map(|rewrite| rewrite.postcondition).collect();
     let mut scratch = 0;
     for postcondition in [Postcondition::LayoutsAssigned, Postcondition::TilesAssigned, Postcondition::ScratchPlanned] {
         match postcondition {

@@ -15,7 +15,7 @@ use crate::codegen::isa::Isa;
 use crate::codegen::quantised::cost::{self, QUAD};
 use crate::codegen::quantised::split;
 use crate::codegen::quantised::taps::Taps;
-use crate::ir::{DepthwiseTile, Fused, GemmTile, Layout, Op, Order, Padding, Product, Tensor, Tile};
+use crate::ir::{DepthwiseTile, Fused, GemmTile, Layout, Op, Order, Padding, Product, Shape, Tensor, Tile, Window};
 
 /// The ring of a channel group that stays in the first-level cache until the depthwise has read it.
 const RING_CACHE: usize = 32 << 10;
@@ -57,17 +57,33 @@ pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa, threads: usize) 
         ..Layout::nhwc(nv * lanes)
     };
     stages[producer].tile = Some(gemm(mr, nv));
+    let left = filtered(window, output, isa);
+    stages[at].tensor.layout = Layout { ring: Some(rows), ..left };
+    stages[at].tile = Some(depthwise(window));
+    if let Some(project) = stages.get_mut(at + 1) {
+        let channels = project.tensor.shape.channels;
+        let pixels = [rows * output.width, unit(left.order)];
+        project.tile = Some(product(isa, members, pixels, channels, vectors * lanes / QUAD));
+    }
+}
+
+/// What a depthwise convolution leaves of `output`, all rows held.
+pub fn filtered(window: Window, output: Shape, isa: Isa) -> Layout {
+    let lanes = isa.lanes();
     // Windows are complete two rows at a time where none is left out, and the rows are many by two.
     let in_pairs = window.stride[0] == 1 && output.height.is_multiple_of(2) && output.width.is_multiple_of(2);
     let in_quads = output.width.is_multiple_of(QUAD) || in_pairs;
     let order = if in_quads { Order::PixelQuads { lanes } } else { Order::ChannelQuads };
-    stages[at].tensor.layout = Layout { ring: Some(rows), order, ..Layout::nhwc(vectors * lanes) };
-    stages[at].tile = Some(Tile::Depthwise(DepthwiseTile { rows: 2 / window.stride[0].min(2), cols: COLUMNS }));
-    if let Some(project) = stages.get_mut(at + 1) {
-        let channels = project.tensor.shape.channels;
-        let unit = if in_quads { QUAD } else { 1 };
-        project.tile = Some(product(isa, members, [rows * output.width, unit], channels, vectors * lanes / QUAD));
-    }
+    Layout { order, ..Layout::nhwc(output.channels.next_multiple_of(lanes)) }
+}
+
+/// The fewest pixels of a tile of a product that reads them in this order.
+pub fn unit(order: Order) -> usize {
+    if matches!(order, Order::PixelQuads { .. }) { QUAD } else { 1 }
+}
+
+pub fn depthwise(window: Window) -> Tile {
+    Tile::Depthwise(DepthwiseTile { rows: 2 / window.stride[0].min(2), cols: COLUMNS })
 }
 
 /// The tile of a convolution of `pixels` pixels that follow each other, or of the classifier; its pixels are a multiple
@@ -79,10 +95,10 @@ pub fn product(isa: Isa, members: usize, [pixels, unit]: [usize; 2], channels: u
 }
 
 /// Whether `count` groups or panels keep all members at work for nine tenths of the time.
-fn goes_round(count: usize, members: usize) -> bool {
+pub fn goes_round(count: usize, members: usize) -> bool {
     count.div_ceil(members) * members * 9 <= count * 10
 }
 
-fn gemm(mr: usize, nv: usize) -> Tile {
+pub fn gemm(mr: usize, nv: usize) -> Tile {
     Tile::Gemm(GemmTile { mr, nv, chunk: 1, images: 1, product: Product::Plain })
 }

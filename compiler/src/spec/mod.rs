@@ -261,6 +261,9 @@ impl Isa {
 }
 
 /// How much is fused; see the passes.
+///
+/// Integers are activated and added where they are rounded, and averaged where they are made: for quantised networks
+/// `None` is the same as `Relu6`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fusion {
     /// Convolution, activation and residual add each over whole tensors.

@@ -6,10 +6,10 @@ use mbvc_compiler::interp::{InterpError, QuantBindings, Values, run_quantised};
 use mbvc_compiler::ir::verify::{Invariant, verify};
 use mbvc_compiler::ir::{Activation, ElementType, Graph, Op};
 use mbvc_compiler::lower::lower;
-use mbvc_compiler::spec::{Fusion, NetworkSpec, Rounding};
+use mbvc_compiler::spec::{Fusion, Isa, NetworkSpec, Rounding};
 use mbvc_runtime::quant::PoolKind;
 
-use crate::support::{SMALL, find, parsed, rewritten};
+use crate::support::{SMALL, find, parsed, rewritten, scheduled};
 
 enum Stored {
     F32(Vec<f32>),
@@ -97,8 +97,23 @@ fn no_pass_changes_a_number() {
             for fusion in [Fusion::None, Fusion::Relu6, Fusion::Block] {
                 let found = steps(&rewritten(&spec, fusion, None), &bound, rounding, &image(precision));
                 assert!(found == expected, "{precision} {rounding:?} {fusion:?}");
+                // Values in their layouts, at their places in the scratch.
+                for isa in [Isa::Portable, Isa::Neon, Isa::Avx2, Isa::Avx512Vnni] {
+                    let found = steps(&scheduled(&spec, fusion, isa), &bound, rounding, &image(precision));
+                    assert!(found == expected, "{precision} {rounding:?} {fusion:?} {isa:?}");
+                }
             }
         }
+    }
+}
+
+#[test]
+fn no_fusion_is_that_of_epilogues() {
+    let spec = small("int8");
+    let [none, relu6] = [Fusion::None, Fusion::Relu6].map(|fusion| rewritten(&spec, fusion, None).to_string());
+    assert_eq!(none, relu6);
+    for op in ["relu6 %", "add %", "global_avg_pool"] {
+        assert!(!none.lines().any(|line| line.contains(&format!("= {op}"))), "{none}");
     }
 }
 
@@ -171,10 +186,10 @@ fn broken_quantisations_are_told() {
     assert_eq!(silent, ["head does not requantise its sums"]);
 
     let other = told(|graph| {
-        let (stem, head) = (find(graph, "stem"), find(graph, "head"));
-        graph.node_mut(head).tensor.quant = graph.node(stem).tensor.quant;
+        let (stem, project) = (find(graph, "stem"), find(graph, "block1.project"));
+        graph.node_mut(project).tensor.quant = graph.node(stem).tensor.quant;
     });
-    assert_eq!(other, ["head makes another quantisation than it requantises to"]);
+    assert_eq!(other, ["block1.project makes another quantisation than it requantises to"]);
 
     let swapped = told(|graph| {
         let stem = find(graph, "stem");

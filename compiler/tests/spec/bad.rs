@@ -285,7 +285,7 @@ fn the_block_that_needs_too_much_scratch_is_told() {
 
 #[test]
 fn a_precision_without_kernels_is_told_before_code_is_generated() {
-    let told: String = ["fusion: none", "batch: 4", "fusion: deep\nthreads: 2"]
+    let told: String = ["batch: 4", "fusion: deep\nthreads: 2"]
         .map(|key| {
             let source = SourceFile::new("net.yaml", GOOD.replace("width: 1.0", &format!("precision: int8\n{key}")));
             assert!(parse(&source).is_ok());

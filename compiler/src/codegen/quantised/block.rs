@@ -6,21 +6,24 @@
 //!
 //! A block that is chained to the next one makes no loop, but a closure that makes rows as that one wants them.
 
+mod apart;
 mod filter;
 mod produce;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 
+pub use apart::statements as apart;
 pub use filter::product_calls;
 
+use super::cost::QUAD;
 use super::kernel::Finish;
 use super::phases::{Phase, phases};
 use super::plan::{PackedLayer, Plan};
 use crate::codegen::isa::Isa;
 use crate::codegen::kernel::{Kernel, affine, lit, repeat, sum};
 use crate::codegen::step::{Code, Context, Members, parts_of, place};
-use crate::ir::{Fused, Layout, Node, NodeId, Op, Order, Place, Stage, Tensor, Window};
+use crate::ir::{Fused, Layout, Node, NodeId, Op, Place, Stage, Tensor, Window};
 
 /// The parts of a fused node.
 struct Block<'g> {
@@ -102,7 +105,7 @@ impl Block<'_> {
             quote!(rt::note!(#text);)
         });
         let general = self.general();
-        let pad = self.pad();
+        let pad = self.pad(Members::ONE);
         let (height, output) = (self.ring.tensor.shape.height, self.depthwise.tensor.shape.height);
         let whole = self.is_whole();
         let phases = phases(self.window, height, output);
@@ -244,8 +247,8 @@ impl Block<'_> {
         quote!(#(#lets)*)
     }
 
-    /// Fills the columns beside the image: the scratch holds what other steps left.
-    fn pad(&self) -> TokenStream {
+    /// Fills the columns beside the image: the scratch holds what other steps left. `members` share them.
+    fn pad(&self, members: Members) -> TokenStream {
         let Tensor { shape, layout, .. } = self.ring.tensor;
         let [column, vector] = layout.column_strides(shape, self.lanes);
         let vectors = layout.elements(shape) / vector;
@@ -257,7 +260,14 @@ impl Block<'_> {
             let bytes = lit(to - from);
             quote!(rt::quantised::pad(w, #header, ring.at(#at), 0..#bytes);)
         });
-        let ring = repeat("vector", vectors, quote!(#(#sides)*));
+        let sides = quote!(#(#sides)*);
+        let ring = match members.are_many() {
+            false => repeat("vector", vectors, sides),
+            true => {
+                let share = members.share(vectors);
+                quote!(for vector in #share { #sides })
+            }
+        };
         let rows = self.image().map(|(rows, layer)| {
             let bytes = lit(rows.tensor.elements());
             let header = lit(layer.header);
@@ -277,8 +287,10 @@ impl Block<'_> {
     /// Where the group's part of the slot of a phase's quad begins, or of the quad above it.
     fn slot(&self, phase: &Phase, above: bool) -> TokenStream {
         let Tensor { shape, layout, .. } = self.ring.tensor;
-        let (bytes, odd) = (layout.group_stride(shape) / 2, usize::from(above));
-        let slot = if phase.count == 1 {
+        let (bytes, odd) = (self.quad_bytes(), usize::from(above));
+        let slot = if layout.ring.is_none() {
+            phase.linear(bytes, phase.first.saturating_sub(odd) * bytes)
+        } else if phase.count == 1 {
             let at = lit((phase.first + odd) % 2 * bytes);
             quote!(#at)
         } else {
@@ -287,6 +299,12 @@ impl Block<'_> {
         };
         let held = layout.held_groups(shape);
         sum(&[affine(0, &[("group", layout.group_stride(shape), held)]), slot])
+    }
+
+    /// Bytes of a group's part of a row quad.
+    fn quad_bytes(&self) -> usize {
+        let Tensor { shape, layout, .. } = self.ring.tensor;
+        layout.row_stride(shape) * QUAD
     }
 
     /// Bytes from a vector of the depthwise's channels to the next.
@@ -307,8 +325,7 @@ impl Block<'_> {
 
     /// Whether the projection waits for the whole image.
     fn is_whole(&self) -> bool {
-        matches!(self.ring.tensor.layout.order, Order::RowQuads { groups: 1, .. })
-            && self.rows == self.node.tensor.shape.height
+        self.rows == self.node.tensor.shape.height
     }
 
     fn groups(&self) -> usize {

@@ -56,7 +56,7 @@ impl Block<'_> {
         let [column, vector] = layout.column_strides(shape, self.lanes);
         let slot = self.slot(phase, false);
         if phase.work.rows == 0 {
-            let (header, bytes) = (lit(self.depthwise_layer.header), lit(layout.group_stride(shape) / 2));
+            let (header, bytes) = (lit(self.depthwise_layer.header), lit(self.quad_bytes()));
             return quote!(rt::quantised::pad(w, #header, ring.at(#slot), 0..#bytes););
         }
         let left = lit(layout.border.left * column);

@@ -56,7 +56,7 @@ impl Activations {
     }
 
     /// Bytes from a tile's pixels to those of a tile a pixel further, which is a whole unit.
-    fn pixel(self) -> usize {
+    pub fn pixel(self) -> usize {
         match self {
             Self::Apart { pixel, .. } => pixel,
             Self::PixelQuads { quads, .. } => quads * QUAD,
