@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::ops::RangeInclusive;
 
+/// What the products of floats, of bytes, and of 16-bit numbers are made by.
+const PRODUCTS: [&str; 3] = ["vfmadd", "vpdpbusd", "vpmaddwd"];
+
 /// An instruction of an inner loop that moves a vector to or from the stack, or takes one from there as an operand.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Spill {
@@ -11,6 +14,14 @@ pub struct Spill {
     /// Line of the assembly, from 1.
     pub line: usize,
     pub instruction: String,
+}
+
+impl Spill {
+    /// Whether a vector is written to the stack: what changes in the loop is, while one that does not is only read.
+    pub fn is_written(&self) -> bool {
+        let first = self.instruction.split(',').next().unwrap_or_default();
+        first.contains("[rsp") || first.contains("[rbp")
+    }
 }
 
 impl fmt::Display for Spill {
@@ -21,12 +32,12 @@ impl fmt::Display for Spill {
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// The function of each innermost loop with fused multiply-adds.
+    /// The function of each innermost loop with products.
     pub loops: Vec<String>,
     pub spills: Vec<Spill>,
 }
 
-/// The innermost loops with fused multiply-adds of all functions, and their spills.
+/// The innermost loops with products of all functions, and their spills.
 pub fn spills(text: &str) -> Report {
     let lines: Vec<&str> = text.lines().collect();
     let starts: Vec<(usize, &str)> = lines
@@ -43,7 +54,8 @@ pub fn spills(text: &str) -> Report {
         let frame = body.iter().any(|line| is_frame_setup(line));
         for range in inner_loops(body) {
             let inside = &body[range.clone()];
-            if !inside.iter().any(|line| line.trim_start().starts_with("vfmadd")) {
+            let multiplies = |line: &&str| PRODUCTS.iter().any(|product| line.trim_start().starts_with(product));
+            if !inside.iter().any(multiplies) {
                 continue;
             }
             report.loops.push(kernel.clone());
@@ -138,12 +150,25 @@ mod tests {
             "vfmadd231ps\tzmm3, zmm4, zmmword ptr [rsp + 64]",
             "vmovss\tdword ptr [rsp + 4], xmm9",
             "vfmadd231ps\tzmm3, zmm4, dword ptr [rsp + 4*rax]{1to16}",
+            "vpdpbusd\tzmm3, zmm4, zmmword ptr [rsp + 64]",
         ];
         for line in spilling {
             let report = spills(&sample("sub\trsp, 200", line));
             let [Spill { kernel, line: 8, instruction }] = &report.spills[..] else { panic!("{line}: {report:?}") };
             assert_eq!(kernel, "kernel");
             assert_eq!(*instruction, line.replace('\t', " "));
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_told_from_what_is_read() {
+        for (line, is_written) in [
+            ("vmovups\tymmword ptr [rsp - 128], ymm0", true),
+            ("vmovaps\tzmm3, zmmword ptr [rsp + 64]", false),
+            ("vpaddd\tymm3, ymm4, ymmword ptr [rsp + 64]", false),
+        ] {
+            let report = spills(&sample("sub\trsp, 200", line));
+            assert_eq!(report.spills.iter().map(Spill::is_written).collect::<Vec<_>>(), [is_written], "{line}");
         }
     }
 
@@ -172,7 +197,8 @@ mod tests {
 
     #[test]
     fn loops_without_products_and_the_lines_around_loops_are_not_looked_at() {
-        let text = sample("vmovups\tymm0, ymmword ptr [rsp]", "nop").replace("vfmadd231ps", "vaddps");
-        assert_eq!(spills(&text), Report::default());
+        let text = sample("vmovups\tymm0, ymmword ptr [rsp]", "nop");
+        assert_eq!(spills(&text.replace("vfmadd231ps", "vaddps")), Report::default());
+        assert_eq!(spills(&text.replace("vfmadd231ps", "vpdpbusd")).loops, ["kernel"]);
     }
 }

@@ -190,7 +190,7 @@ impl Produce {
                     let places: Vec<_> = places.collect();
                     Run { pixels: &places, quads, first, nv: self.nv, vector }.dots()
                 }
-                1 => repeat("k", quads, step),
+                1 if self.isa.multiplies_bytes() => repeat("k", quads, step),
                 // Short runs would be unrolled whole, their products ordered by weight, and sums kept on the stack.
                 _ => {
                     let quads = lit(quads);

@@ -246,6 +246,12 @@ impl Product {
                 Activations::Apart { quad, .. } => {
                     repeat("k", self.k, step(0, "k", 1, self.k, affine(0, &[("k", quad, self.k)])))
                 }
+                // Of several quads in straight code, products would be summed before sums are added, and kept on the stack.
+                Activations::PixelQuads { .. } if !self.isa.multiplies_bytes() => {
+                    let step = step(0, "k", 1, self.k, self.a.any_quad());
+                    let quads = lit(self.k);
+                    quote!(for k in 0..rt::unseen(#quads) { #step })
+                }
                 Activations::PixelQuads { vector, quads } => {
                     let turns = self.k / quads;
                     let steps = (0..quads).map(|inner| {
