@@ -77,7 +77,8 @@ struct Case {
 fn spec_of(random: &mut Random) -> String {
     let (precision, rounding) =
         (random.one_of(&["int8", "int8", "uint8"]), random.one_of(&["xnnpack", "xnnpack", "tflite-reference"]));
-    let (fusion, threads) = random.one_of(&[("block", 1), ("block", 2), ("deep", 1)]);
+    let (fusion, threads) =
+        random.one_of(&[("block", 1), ("block", 2), ("deep", 1), ("relu6", 1), ("relu6", 2), ("none", 1)]);
     let table = random.spec();
     format!("{table}precision: {precision}\nrounding: {rounding}\nfusion: {fusion}\nthreads: {threads}\nisa: all\n")
 }

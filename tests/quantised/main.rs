@@ -118,15 +118,16 @@ fn check(path: &str, [precision, rounding]: [&str; 2], resolution: [usize; 2], i
     }
 }
 
-/// A test for each spec, size, precision and rounding.
+/// A test for each spec, size, precision, rounding and fusion.
 macro_rules! quantised {
     ($($(#[$attribute:meta])* $test:ident: $path:literal, [$height:literal, $width:literal] in $precision:literal,
-       $number:ty, $rounding:literal;)*) => { $(
+       $number:ty, $rounding:literal, $fusion:literal;)*) => { $(
         $(#[$attribute])*
         #[test]
         fn $test() {
             mbvc::mobilenet_v2!(
-                $path, name = Net, precision = $precision, rounding = $rounding, resolution = [$height, $width]
+                $path, name = Net, precision = $precision, rounding = $rounding, fusion = $fusion,
+                resolution = [$height, $width]
             );
             check($path, [$precision, $rounding], [$height, $width], Net::INFO, |weights, isa, image, steps| {
                 let image: [u8; $height * $width * 3] = image.try_into().expect("the network's size");
@@ -140,42 +141,52 @@ macro_rules! quantised {
 
 quantised! {
     #[cfg(not(emulated))]
-    same_odd: "tests/differential/specs/same.yaml", [33, 27] in "int8", i8, "xnnpack";
+    same_odd: "tests/differential/specs/same.yaml", [33, 27] in "int8", i8, "xnnpack", "block";
     #[cfg(not(emulated))]
-    symmetric_even: "tests/differential/specs/symmetric.yaml", [32, 32] in "uint8", u8, "xnnpack";
+    symmetric_even: "tests/differential/specs/symmetric.yaml", [32, 32] in "uint8", u8, "xnnpack", "block";
     #[cfg(not(emulated))]
-    narrow_odd: "tests/differential/specs/narrow.yaml", [25, 129] in "int8", i8, "xnnpack";
+    narrow_odd: "tests/differential/specs/narrow.yaml", [25, 129] in "int8", i8, "xnnpack", "block";
     #[cfg(not(emulated))]
-    reference_narrow: "tests/differential/specs/narrow.yaml", [24, 24] in "uint8", u8, "tflite-reference";
+    reference_narrow: "tests/differential/specs/narrow.yaml", [24, 24] in "uint8", u8, "tflite-reference", "block";
     #[cfg(not(emulated))]
-    chained: "tests/differential/specs/deep.yaml", [114, 118] in "int8", i8, "xnnpack";
+    chained: "tests/differential/specs/deep.yaml", [114, 118] in "int8", i8, "xnnpack", "block";
+    #[cfg(not(emulated))]
+    apart_odd: "tests/differential/specs/same.yaml", [33, 27] in "int8", i8, "xnnpack", "relu6";
     // The slow tests, which are optimised, have more: the code takes long to compile.
     #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
-    same_even: "tests/differential/specs/same.yaml", [32, 32] in "int8", i8, "xnnpack";
+    same_even: "tests/differential/specs/same.yaml", [32, 32] in "int8", i8, "xnnpack", "block";
     #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
-    same_one_pixel: "tests/differential/specs/same.yaml", [1, 1] in "int8", i8, "xnnpack";
+    same_one_pixel: "tests/differential/specs/same.yaml", [1, 1] in "int8", i8, "xnnpack", "block";
     #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
-    same_wide: "tests/differential/specs/same.yaml", [60, 225] in "int8", i8, "xnnpack";
+    same_wide: "tests/differential/specs/same.yaml", [60, 225] in "int8", i8, "xnnpack", "block";
     #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
-    same_tall: "tests/differential/specs/same.yaml", [71, 6] in "uint8", u8, "xnnpack";
+    same_tall: "tests/differential/specs/same.yaml", [71, 6] in "uint8", u8, "xnnpack", "block";
     #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
-    symmetric_odd: "tests/differential/specs/symmetric.yaml", [33, 27] in "int8", i8, "xnnpack";
+    symmetric_odd: "tests/differential/specs/symmetric.yaml", [33, 27] in "int8", i8, "xnnpack", "block";
     #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
-    narrow_even: "tests/differential/specs/narrow.yaml", [24, 24] in "uint8", u8, "xnnpack";
+    narrow_even: "tests/differential/specs/narrow.yaml", [24, 24] in "uint8", u8, "xnnpack", "block";
     #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
-    reference_same: "tests/differential/specs/same.yaml", [19, 18] in "int8", i8, "tflite-reference";
+    apart_even: "tests/differential/specs/symmetric.yaml", [32, 32] in "uint8", u8, "xnnpack", "none";
+    #[cfg(not(any(emulated, debug_assertions)))]
+    #[ignore = "takes long to compile"]
+    reference_apart: "tests/differential/specs/narrow.yaml", [25, 129] in "int8", i8, "tflite-reference", "relu6";
+    #[cfg(not(any(emulated, debug_assertions)))]
+    #[ignore = "takes long to compile"]
+    reference_same: "tests/differential/specs/same.yaml", [19, 18] in "int8", i8, "tflite-reference", "block";
     // Little, for emulated processors, that leads through most kernels.
     #[cfg(emulated)]
-    same_small: "tests/differential/specs/same.yaml", [17, 15] in "int8", i8, "xnnpack";
+    same_small: "tests/differential/specs/same.yaml", [17, 15] in "int8", i8, "xnnpack", "block";
     #[cfg(emulated)]
-    narrow_small: "tests/differential/specs/narrow.yaml", [12, 12] in "uint8", u8, "xnnpack";
+    narrow_small: "tests/differential/specs/narrow.yaml", [12, 12] in "uint8", u8, "xnnpack", "block";
     #[cfg(emulated)]
-    reference_small: "tests/differential/specs/same.yaml", [11, 10] in "int8", i8, "tflite-reference";
+    apart_small: "tests/differential/specs/same.yaml", [13, 12] in "int8", i8, "xnnpack", "relu6";
+    #[cfg(emulated)]
+    reference_small: "tests/differential/specs/same.yaml", [11, 10] in "int8", i8, "tflite-reference", "block";
 }

@@ -23,8 +23,7 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
         return image(context, plan, id, step, stage);
     }
     let inputs: Vec<&Node> = graph.inputs(id).into_iter().map(|input| graph.node(input)).collect();
-    let (Some(layer), Some(Tile::Gemm(tile)), [input, added @ ..]) = (plan.layer((id, 0)), node.tile, &*inputs)
-    else {
+    let (Some(layer), Some(Tile::Gemm(tile)), [input, added @ ..]) = (plan.layer((id, 0)), node.tile, &*inputs) else {
         return Code::default();
     };
     let epilogue = node.op.epilogue();
