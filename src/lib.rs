@@ -9,7 +9,9 @@ pub use mbvc_runtime::{
     softmax, top_k,
 };
 #[cfg(feature = "alloc")]
-pub use mbvc_runtime::{Mismatch, ModelError, Weights, WeightsError};
+pub use mbvc_runtime::{
+    Filter, Fit, Framing, FramingError, Guess, Mismatch, ModelError, Picture, PictureError, Rgb, Weights, WeightsError,
+};
 
 /// What generated code names, and nobody else: a release build does not check what these functions read and write.
 #[doc(hidden)]

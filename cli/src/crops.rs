@@ -1,37 +1,30 @@
 //! Parts of a photograph, to calibrate with where there are few.
 
-/// A photograph and its size: RGB bytes, row by row.
-pub struct Photo {
-    pub pixels: Vec<u8>,
-    /// Height and width.
-    pub size: [usize; 2],
-}
+use mbvc::Rgb;
 
 /// Least part of a side that a crop keeps.
 const LEAST_SIDE: f64 = 0.5;
 
-impl Photo {
-    /// The crop of a number, the same every time; those of odd numbers are mirrored.
-    pub fn crop(&self, number: usize) -> Self {
-        let [height, width] = self.size;
-        let mut random = Random(number as u64);
-        let mut side = |whole: usize| {
-            let kept = ((LEAST_SIDE + (1.0 - LEAST_SIDE) * random.next()) * whole as f64).round() as usize;
-            let kept = kept.clamp(1, whole);
-            (((whole - kept) as f64 * random.next()).round() as usize, kept)
-        };
-        let ((top, rows), (left, columns)) = (side(height), side(width));
-        let mut pixels = Vec::with_capacity(rows * columns * 3);
-        for row in self.pixels.chunks_exact(width * 3).skip(top).take(rows) {
-            let kept = row.chunks_exact(3).skip(left).take(columns);
-            if number % 2 == 1 {
-                pixels.extend(kept.rev().flatten());
-            } else {
-                pixels.extend(kept.flatten());
-            }
+/// The crop of a number, the same every time; those of odd numbers are mirrored.
+pub fn crop(photo: &Rgb<'_>, number: usize) -> Rgb<'static> {
+    let [height, width] = photo.size();
+    let mut random = Random(number as u64);
+    let mut side = |whole: usize| {
+        let kept = ((LEAST_SIDE + (1.0 - LEAST_SIDE) * random.next()) * whole as f64).round() as usize;
+        let kept = kept.clamp(1, whole);
+        (((whole - kept) as f64 * random.next()).round() as usize, kept)
+    };
+    let ((top, rows), (left, columns)) = (side(height), side(width));
+    let mut pixels = Vec::with_capacity(rows * columns * 3);
+    for row in photo.pixels().chunks_exact(width * 3).skip(top).take(rows) {
+        let kept = row.chunks_exact(3).skip(left).take(columns);
+        if number % 2 == 1 {
+            pixels.extend(kept.rev().flatten());
+        } else {
+            pixels.extend(kept.flatten());
         }
-        Self { pixels, size: [rows, columns] }
     }
+    Rgb::new(pixels, [rows, columns]).expect("at least a pixel, three bytes each")
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): numbers from 0 to 1.
@@ -56,22 +49,22 @@ mod tests {
         let [height, width] = [40, 50];
         // Each pixel tells where it is.
         let pixels = (0..height * width).flat_map(|at| [(at / width) as u8, (at % width) as u8, 7]).collect();
-        let photo = Photo { pixels, size: [height, width] };
+        let photo = Rgb::new(pixels, [height, width]).unwrap();
         let mut sizes = std::collections::BTreeSet::new();
         for number in 0..20 {
-            let crop = photo.crop(number);
-            let [rows, columns] = crop.size;
+            let crop = super::crop(&photo, number);
+            let ([rows, columns], pixels) = (crop.size(), crop.pixels());
             assert!((20..=40).contains(&rows) && (25..=50).contains(&columns));
-            assert_eq!(crop.pixels.len(), rows * columns * 3);
-            sizes.insert(crop.size);
-            let at = |row: usize, column: usize| &crop.pixels[(row * columns + column) * 3..][..2];
+            assert_eq!(pixels.len(), rows * columns * 3);
+            sizes.insert(crop.size());
+            let at = |row: usize, column: usize| &pixels[(row * columns + column) * 3..][..2];
             let step = i32::from(at(0, 1)[1]) - i32::from(at(0, 0)[1]);
             assert_eq!(step, if number % 2 == 1 { -1 } else { 1 }, "crop {number}");
             assert_eq!(at(rows - 1, 0)[0] - at(0, 0)[0], rows as u8 - 1);
-            assert_eq!(photo.crop(number).pixels, crop.pixels, "the same every time");
+            assert_eq!(super::crop(&photo, number).pixels(), pixels, "the same every time");
         }
         assert!(sizes.len() > 15, "{sizes:?}");
-        let point = Photo { pixels: vec![1, 2, 3], size: [1, 1] };
-        assert_eq!(point.crop(3).pixels, [1, 2, 3]);
+        let point = Rgb::new(vec![1, 2, 3], [1, 1]).unwrap();
+        assert_eq!(crop(&point, 3).pixels(), [1, 2, 3]);
     }
 }

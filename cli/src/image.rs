@@ -1,4 +1,4 @@
-//! Photographs to pixels: decoding, orientation, and the resize that Pillow does.
+//! Photographs to pixels: decoding, orientation, and the part that a network sees.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -6,9 +6,10 @@ use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
-use crate::crops::Photo;
+use mbvc::{Framing, Rgb};
+
+use crate::crops::crop;
 use crate::error::{CliError, Result};
-use crate::resample;
 
 /// Images of more pixels are refused, as Pillow refuses them: a small file can unpack to terabytes.
 const MAX_PIXELS: u64 = 178_956_970;
@@ -19,34 +20,31 @@ const MAX_BYTES: u64 = MAX_PIXELS * 8;
 /// Endings of the file names that a folder is searched for.
 pub const EXTENSIONS: [&str; 5] = ["bmp", "jpeg", "jpg", "png", "webp"];
 
-/// Decodes `path` and squashes it to `size` (`[height, width]`): RGB bytes, row by row.
+/// Decodes `path` and frames it for a network of `size` (`[height, width]`): RGB bytes, row by row.
 ///
-/// The same steps as Pillow's `ImageOps.exif_transpose(image).convert("RGB").resize((width, height), BILINEAR)`:
-/// orientation applied, alpha dropped, a triangle filter as wide as the reduction.
+/// Orientation is applied and alpha dropped first, as Pillow's `ImageOps.exif_transpose(image).convert("RGB")` does.
 ///
 /// # Errors
 /// If the file cannot be read, is no BMP, JPEG, PNG or WebP image, is damaged, or is absurdly large.
-pub fn load(path: &Path, size: [usize; 2]) -> Result<Vec<u8>> {
-    let photo = photo(path)?;
-    Ok(resample::bilinear(photo.pixels, photo.size, size))
+pub fn load(path: &Path, framing: Framing, size: [usize; 2]) -> Result<Vec<u8>> {
+    Ok(framing.frame(&photo(path)?, size))
 }
 
 /// As [`load`], with `crops` parts of the photograph behind the whole.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_views(path: &Path, size: [usize; 2], crops: usize) -> Result<Vec<Vec<u8>>> {
+pub fn load_views(path: &Path, framing: Framing, size: [usize; 2], crops: usize) -> Result<Vec<Vec<u8>>> {
     let photo = photo(path)?;
-    let parts = (0..crops).map(|number| photo.crop(number));
-    let mut views: Vec<_> = parts.map(|part| resample::bilinear(part.pixels, part.size, size)).collect();
-    views.insert(0, resample::bilinear(photo.pixels, photo.size, size));
+    let mut views = vec![framing.frame(&photo, size)];
+    views.extend((0..crops).map(|number| framing.frame(&crop(&photo, number), size)));
     Ok(views)
 }
 
-fn photo(path: &Path) -> Result<Photo> {
+fn photo(path: &Path) -> Result<Rgb<'static>> {
     let rgb = decode(path)?.into_rgb8();
     let size = [rgb.height(), rgb.width()].map(|side| side as usize);
-    Ok(Photo { pixels: rgb.into_raw(), size })
+    Rgb::new(rgb.into_raw(), size).map_err(|cause| CliError::new(format!("{}: {cause}", path.display())))
 }
 
 fn decode(path: &Path) -> Result<DynamicImage> {

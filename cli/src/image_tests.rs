@@ -58,7 +58,7 @@ fn photographs_equal_pillows() {
     for path in photographs() {
         for size in [[224, 224], [96, 160]] {
             let Some(theirs) = pillow(&path, size) else { return };
-            let ours = load(&path, size).unwrap();
+            let ours = load(&path, Framing::default(), size).unwrap();
             let (unequal, far) = (beyond(&ours, &theirs, 0), beyond(&ours, &theirs, 1));
             println!("{} {size:?}: {:.3} % unequal, {far} by more than 1", path.display(), unequal * 100.0);
             // Bitmaps leave nothing to differ by. JPEG decoders may round differently, and Pillow from 13 on takes
@@ -85,7 +85,7 @@ fn any_size_equals_pillows() {
     for (from, to) in [((61, 47), [224, 224]), ((500, 3), [17, 31]), ((1, 1), [5, 5]), ((300, 200), [1, 1])] {
         picture(from.0, from.1).save(&path).unwrap();
         let Some(theirs) = pillow(&path, to) else { return };
-        assert_eq!(load(&path, to).unwrap(), theirs, "{from:?} to {to:?}");
+        assert_eq!(load(&path, Framing::default(), to).unwrap(), theirs, "{from:?} to {to:?}");
     }
 }
 
@@ -94,7 +94,7 @@ fn the_content_decides_not_the_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("really-a.jpg");
     picture(8, 8).save_with_format(&path, ImageFormat::Png).unwrap();
-    assert_eq!(load(&path, [8, 8]).unwrap(), picture(8, 8).into_raw());
+    assert_eq!(load(&path, Framing::default(), [8, 8]).unwrap(), picture(8, 8).into_raw());
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn alpha_is_dropped_not_composited() {
     let path = folder.path().join("glass.webp");
     let glass: ImageBuffer<Rgba<u8>, _> = ImageBuffer::from_pixel(4, 4, Rgba([200, 100, 50, 3]));
     glass.save(&path).unwrap();
-    assert_eq!(load(&path, [2, 2]).unwrap(), [200, 100, 50].repeat(4));
+    assert_eq!(load(&path, Framing::default(), [2, 2]).unwrap(), [200, 100, 50].repeat(4));
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn orientation_is_applied() {
     std::fs::write(&path, turned).unwrap();
 
     // Turned clockwise: the white left half comes to lie on top.
-    let pixels = load(&path, [16, 8]).unwrap();
+    let pixels = load(&path, Framing::default(), [16, 8]).unwrap();
     assert!(pixels[..8 * 7 * 3].iter().all(|sample| *sample > 200), "{pixels:?}");
     assert!(pixels[8 * 9 * 3..].iter().all(|sample| *sample < 55), "{pixels:?}");
 }
@@ -138,7 +138,7 @@ fn absurd_sizes_are_refused_before_they_are_unpacked() {
     header.extend(b"\x01\0\x18\0");
     header.extend([0; 24]);
     std::fs::write(&path, header).unwrap();
-    let message = load(&path, [224, 224]).unwrap_err().to_string();
+    let message = load(&path, Framing::default(), [224, 224]).unwrap_err().to_string();
     assert!(message.contains("bomb.bmp is 60000x60000 pixels; at most 178956970"), "{message}");
 }
 
@@ -148,11 +148,11 @@ fn what_is_no_image_is_told_so() {
     let path = folder.path().join("notes.png");
     for content in [&b"just text"[..], b"", b"\x89PNG\r\n\x1a\n"] {
         std::fs::write(&path, content).unwrap();
-        let message = load(&path, [8, 8]).unwrap_err().to_string();
+        let message = load(&path, Framing::default(), [8, 8]).unwrap_err().to_string();
         assert!(message.contains("notes.png"), "{message}");
     }
-    let message = load(&folder.path().join("absent.png"), [8, 8]).unwrap_err().to_string();
+    let message = load(&folder.path().join("absent.png"), Framing::default(), [8, 8]).unwrap_err().to_string();
     assert!(message.contains("there is no such file"), "{message}");
-    let message = load(folder.path(), [8, 8]).unwrap_err().to_string();
+    let message = load(folder.path(), Framing::default(), [8, 8]).unwrap_err().to_string();
     assert!(message.contains("is a folder"), "{message}");
 }

@@ -13,7 +13,6 @@ mod networks;
 mod options;
 mod peak;
 mod picture;
-mod resample;
 mod source_text;
 mod standalone;
 mod stream;

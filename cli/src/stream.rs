@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 
 use indicatif::ProgressBar;
+use mbvc::Framing;
 
 use crate::error::{CliError, Result};
 use crate::image;
@@ -11,7 +12,8 @@ use crate::image;
 /// What is read.
 pub struct Pictures<'p> {
     pub paths: &'p [PathBuf],
-    /// Height and width that pictures are squashed to.
+    pub framing: Framing,
+    /// Height and width of the network's image.
     pub size: [usize; 2],
     /// Crops of each photograph, beside the whole.
     pub crops: usize,
@@ -44,7 +46,8 @@ pub fn each<T: Send>(
         let (send, decoded) = sync_channel(processors);
         scope.spawn(move || {
             for path in pictures.paths {
-                if send.send((path, image::load_views(path, pictures.size, pictures.crops))).is_err() {
+                if send.send((path, image::load_views(path, pictures.framing, pictures.size, pictures.crops))).is_err()
+                {
                     return;
                 }
             }

@@ -2,6 +2,7 @@
 
 use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -33,7 +34,7 @@ pub fn build<P: Plan>(
     let (numerics, preprocess) = (info.numerics.choose().map_err(ModelError::Numerics)?, weights.preprocessing());
     let mut block = Pages::zeroed(plan.lines());
     plan.pack(&weights.container(), &preprocess, numerics, &mut block).map_err(ModelError::Pack)?;
-    Ok(Model { packed: Packed::Owned(block), isa, preprocess })
+    Ok(Model { packed: Packed::Owned(block), isa, preprocess, about: Arc::new(weights.about()) })
 }
 
 fn mismatches(info: &NetworkInfo, weights: &Weights) -> Vec<Mismatch> {

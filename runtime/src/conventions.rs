@@ -25,14 +25,14 @@ macro_rules! words {
         pub enum $name { $($(#[$variant_doc])* $variant),+ }
 
         impl $name {
-            const WORDS: &'static str = concat!("one of" $(, " `", $word, "`")+);
+            pub(crate) const WORDS: &'static str = concat!("one of" $(, " `", $word, "`")+);
 
             /// The word in specs and metadata.
             pub const fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
             }
 
-            fn from_word(word: &str) -> Option<Self> {
+            pub(crate) fn from_word(word: &str) -> Option<Self> {
                 match word { $($word => Some(Self::$variant),)+ _ => None }
             }
         }
@@ -44,6 +44,7 @@ macro_rules! words {
         }
     };
 }
+pub(crate) use words;
 
 words! {
     /// What follows every convolution but the linear ones.
@@ -140,7 +141,7 @@ impl Preprocess {
 }
 
 /// None of these values needs a JSON escape, so one that has any is none of the known ones.
-fn read<T>(
+pub(crate) fn read<T>(
     container: &Container<'_>,
     key: &'static str,
     expected: &'static str,

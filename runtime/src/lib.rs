@@ -17,6 +17,8 @@ mod network;
 mod numerics;
 mod pack;
 mod packed;
+#[cfg(feature = "alloc")]
+mod picture;
 #[cfg(feature = "std")]
 mod pool;
 mod preprocess;
@@ -33,6 +35,8 @@ mod weights;
 #[cfg(feature = "alloc")]
 pub use alloc::boxed::Box;
 #[cfg(feature = "alloc")]
+pub use alloc::{string::String, vec::Vec};
+#[cfg(feature = "alloc")]
 pub use build::{Mismatch, ModelError, build};
 pub use classify::{softmax, top_k};
 pub use container::{
@@ -48,6 +52,8 @@ pub use network::{
 pub use numerics::{Numerics, NumericsError};
 pub use pack::{PackError, PackLayer, PackPanels, PackPlan, Plan, Product, Range};
 pub use packed::{PackedError, from_packed, pack_file, packed_file_bytes};
+#[cfg(feature = "alloc")]
+pub use picture::{About, Filter, Fit, Framing, FramingError, Guess, Picture, PictureError, Rgb, classify};
 #[cfg(feature = "std")]
 pub use pool::{Crew, MOST_WORKERS, helped_calls, set_processors, start_workers, together};
 pub use preprocess::{Preprocess, PreprocessError};

@@ -200,6 +200,16 @@ pub struct Model {
     pub packed: Packed,
     pub isa: Detected,
     pub preprocess: Preprocess,
+    #[cfg(feature = "alloc")]
+    pub about: alloc::sync::Arc<crate::picture::About>,
+}
+
+#[cfg(feature = "alloc")]
+impl Model {
+    /// Labels, and how pictures are framed.
+    pub fn about(&self) -> &crate::picture::About {
+        &self.about
+    }
 }
 
 /// What a call is to produce.

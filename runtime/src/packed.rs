@@ -85,7 +85,13 @@ pub fn from_packed<P: Plan>(
     }
     let mut triple = || core::array::from_fn(|_| f32::from_le_bytes(take(header, &mut at)));
     let preprocess = Preprocess { scale: triple(), offset: triple() };
-    Ok(Model { packed: Packed::Borrowed(block), isa: detected, preprocess })
+    Ok(Model {
+        packed: Packed::Borrowed(block),
+        isa: detected,
+        preprocess,
+        #[cfg(feature = "alloc")]
+        about: Default::default(),
+    })
 }
 
 fn take<const N: usize>(header: &[u8], at: &mut usize) -> [u8; N] {

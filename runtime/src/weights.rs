@@ -10,6 +10,7 @@ use core::fmt;
 
 use crate::container::{Container, Index, Span};
 use crate::conventions::Conventions;
+use crate::picture::{About, Framing};
 use crate::preprocess::Preprocess;
 use bytes::Bytes;
 
@@ -23,6 +24,7 @@ pub struct Weights {
     index: Index,
     conventions: Conventions,
     preprocess: Preprocess,
+    framing: Framing,
     /// Where the bytes come from, for messages.
     source: Option<String>,
 }
@@ -55,12 +57,12 @@ impl Weights {
             Ok(container) => container,
             Err(error) => return fail(source, error.to_string()),
         };
-        match (Conventions::of(&container), Preprocess::of(&container)) {
-            (Ok(conventions), Ok(preprocess)) => {
+        match (Conventions::of(&container), Preprocess::of(&container), Framing::of(&container)) {
+            (Ok(conventions), Ok(preprocess), Ok(framing)) => {
                 let (metadata, index) = (container.metadata_span(), Index::new(&container));
-                Ok(Self { bytes, metadata, index, conventions, preprocess, source })
+                Ok(Self { bytes, metadata, index, conventions, preprocess, framing, source })
             }
-            (Err(error), _) | (_, Err(error)) => fail(source, error.to_string()),
+            (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => fail(source, error.to_string()),
         }
     }
 
@@ -76,6 +78,16 @@ impl Weights {
     /// How pixels become the input that these weights were trained on.
     pub fn preprocessing(&self) -> Preprocess {
         self.preprocess
+    }
+
+    /// How a picture of any size is brought to the network's, as these weights were trained.
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// What a model keeps to classify pictures of any size.
+    pub(crate) fn about(&self) -> About {
+        About { labels: self.labels().unwrap_or_default(), framing: self.framing }
     }
 
     /// Names of the classes in the order of the logits, if the container has any.

@@ -14,8 +14,8 @@ use crate::{engine, files, image, outln, ui};
 
 /// Classify photographs
 ///
-/// Reads JPEG, PNG, BMP and WebP. An image is turned upright, squashed to the network's size with a triangle filter,
-/// as Pillow's `resize(..., BILINEAR)`, and preprocessed as its weights ask for. The times are those of the network
+/// Reads JPEG, PNG, BMP and WebP. An image is turned upright, then squashed or cropped to the network's size with the
+/// filter that its weights were trained with, as Pillow does it, and preprocessed as they ask for. The times are those of the network
 /// alone. An image that cannot be read is reported and left out, and the command fails at the end.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
@@ -82,6 +82,7 @@ pub fn run(args: &Args) -> Result {
 /// Classifies the images in order; returns how many could not be read.
 fn classify(args: &Args, network: &dyn Network, name: &str, weights: &Weights, paths: &[PathBuf]) -> usize {
     let (labels, preprocess) = (weights.labels().unwrap_or_default(), weights.preprocessing());
+    let framing = weights.framing();
     let [height, width, _] = network.info().input;
     let mut caller = Caller::new(network.info());
     // The first call finds cold caches and new pages: it is nobody's time.
@@ -97,7 +98,7 @@ fn classify(args: &Args, network: &dyn Network, name: &str, weights: &Weights, p
         let (send, decoded) = sync_channel(2);
         scope.spawn(move || {
             for path in paths {
-                if send.send((path, image::load(path, [height, width]))).is_err() {
+                if send.send((path, image::load(path, framing, [height, width]))).is_err() {
                     return;
                 }
             }

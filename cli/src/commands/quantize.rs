@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mbvc::Preprocess;
+use mbvc::{Framing, Preprocess};
 use mbvc_import::Container;
 use mbvc_import::quantise::{self, Comparison, Method, Network, Options, Statistics, WeightScales};
 
@@ -146,6 +146,7 @@ struct Task {
     network: Network,
     weights: Container,
     preprocess: Preprocess,
+    framing: Framing,
     size: [usize; 2],
 }
 
@@ -155,7 +156,8 @@ impl Task {
         let network = Network::new(&source.spec)?;
         let shown = args.weights.display();
         // Tells what to do with a model that was not imported, too.
-        let preprocess = engine::weights(Some(&args.weights))?.preprocessing();
+        let checked = engine::weights(Some(&args.weights))?;
+        let (preprocess, framing) = (checked.preprocessing(), checked.framing());
         let weights = Container::open(&args.weights)?;
         quantise::check_float(&weights).map_err(|error| CliError::new(format!("{shown}: {error}")))?;
         weights.check_against(network.float_spec()).map_err(|mismatches| {
@@ -165,13 +167,13 @@ impl Task {
                 None => error.help("name the spec of the weights with --spec FILE"),
             }
         })?;
-        Ok(Self { network, weights, preprocess, size: source.spec.resolution })
+        Ok(Self { network, weights, preprocess, framing, size: source.spec.resolution })
     }
 
     /// What values are like on the images.
     fn observe(&self, paths: &[PathBuf], crops: usize) -> Result<(Statistics, Seen)> {
         let bar = ui::progress(paths.len() * (crops + 1), "calibrating");
-        let pictures = Pictures { paths, size: self.size, crops };
+        let pictures = Pictures { paths, framing: self.framing, size: self.size, crops };
         let mut statistics = Statistics::new(&self.network);
         let work = |pixels: &[u8]| {
             let mut picture = vec![0.0; pixels.len()];
@@ -186,7 +188,7 @@ impl Task {
     /// How near `quantised` comes to the float32 weights on the images.
     fn compare(&self, quantised: &Container, paths: &[PathBuf]) -> Result<(Comparison, Seen)> {
         let bar = ui::progress(paths.len(), "comparing");
-        let pictures = Pictures { paths, size: self.size, crops: 0 };
+        let pictures = Pictures { paths, framing: self.framing, size: self.size, crops: 0 };
         let mut comparison = Comparison::new(&self.network);
         let work =
             |pixels: &[u8]| Ok(Comparison::of(&self.network, &self.weights, quantised, &self.preprocess, pixels)?);

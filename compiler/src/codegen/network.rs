@@ -122,7 +122,7 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
     let lines = lit(bytes.div_ceil(64));
     let batch = batch::methods(spec.batch, [&lines, &input, &classes]);
     let (plan, dispatch) = (plan(programs), dispatch(spec, programs));
-    let ready = ready(spec.threads);
+    let (ready, classify) = (ready(spec.threads), classify());
     quote! {
         #[doc = #doc]
         #[derive(Debug, Clone)]
@@ -243,6 +243,8 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
                     rt::build(&INFO, plan, weights, ::core::option::Option::Some(isa)).map(#ready)
                 }
 
+                #classify
+
                 /// A scratch for `run`, on the heap.
                 pub fn scratch() -> rt::Box<rt::Scratch<#lines>> { rt::Scratch::boxed() }
             }
@@ -284,6 +286,25 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
         }
 
         #plan
+    }
+}
+
+/// What looks at pictures rather than pixels, and knows the names of the classes.
+pub fn classify() -> TokenStream {
+    quote! {
+        /// What a picture of any size shows: all classes, the likeliest first. The picture is framed and preprocessed as
+        /// the weights ask for. Works in memory that it allocates, unlike `run_pixels`.
+        ///
+        /// # Errors
+        /// If the picture has no pixels.
+        pub fn classify(
+            &self, picture: &impl rt::Picture,
+        ) -> ::core::result::Result<rt::Vec<rt::Guess<'_>>, rt::PictureError> {
+            rt::classify(self, self.0.about(), picture)
+        }
+
+        /// Names of the classes in the order of the logits; empty if the weights came without.
+        pub fn labels(&self) -> &[rt::String] { &self.0.about().labels }
     }
 }
 

@@ -70,6 +70,12 @@ impl<T: Integral> Model<T> {
         size_of_val(self.plain.packed.lines())
     }
 
+    /// Labels, and how pictures are framed.
+    #[cfg(feature = "alloc")]
+    pub fn about(&self) -> &crate::picture::About {
+        &self.plain.about
+    }
+
     /// What the numbers at both ends stand for.
     pub fn edges(&self) -> &Edges {
         &self.edges

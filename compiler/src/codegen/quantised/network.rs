@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use crate::codegen::kernel::lit;
-use crate::codegen::network::{dispatch, plan, ready};
+use crate::codegen::network::{classify, dispatch, plan, ready};
 use crate::codegen::{Naming, Program};
 use crate::spec::{NetworkSpec, Precision};
 
@@ -25,7 +25,7 @@ pub fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -
     let [height, width] = [height, width].map(lit);
     let bytes = programs.iter().map(|program| program.scratch_bytes).max().unwrap_or(0);
     let lines = lit(bytes.div_ceil(64));
-    let (dispatch, plan, ready) = (dispatch(spec, programs), plan(programs), ready(spec.threads));
+    let (dispatch, plan, ready, classify) = (dispatch(spec, programs), plan(programs), ready(spec.threads), classify());
     quote! {
         #[doc = #doc]
         #[derive(Debug, Clone)]
@@ -154,6 +154,8 @@ pub fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -
                 pub fn with_isa(weights: &rt::Weights, isa: rt::Isa) -> ::core::result::Result<Self, rt::ModelError> {
                     rt::quantised::Model::build(&INFO, plan, weights, ::core::option::Option::Some(isa)).map(#ready)
                 }
+
+                #classify
 
                 /// A scratch for `run`, on the heap.
                 pub fn scratch() -> rt::Box<rt::Scratch<#lines>> { rt::Scratch::boxed() }

@@ -1,0 +1,96 @@
+//! Pictures of any size, classified: framed, preprocessed and named as the weights ask for.
+
+mod common;
+
+use common::random_weights;
+use mbvc::{Framing, PictureError, Rgb, Weights, softmax};
+
+mbvc::mobilenet_v2!("specs/tiny.yaml", name = Tiny);
+mbvc::mobilenet_v2!("specs/tiny.yaml", name = TinyInt8, precision = "int8");
+
+const SIDE: usize = 32;
+
+/// The same weights with other metadata; the header is JSON text behind its length.
+fn with_metadata(weights: &Weights, more: &[(&str, String)]) -> Weights {
+    let bytes = weights.as_bytes();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header = std::str::from_utf8(&bytes[8..8 + length]).unwrap();
+    let added: String = more.iter().map(|(key, value)| format!("\"{key}\":\"{value}\",")).collect();
+    let mut header = header.replacen("\"__metadata__\":{", &format!("\"__metadata__\":{{{added}"), 1).into_bytes();
+    header.resize((header.len() + 8).next_multiple_of(64) - 8, b' ');
+    let mut changed = (header.len() as u64).to_le_bytes().to_vec();
+    changed.extend(header);
+    changed.extend(&bytes[8 + length..]);
+    Weights::from_bytes(changed).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A gradient with edges, `[height, width, 3]`.
+fn picture([height, width]: [usize; 2]) -> Vec<u8> {
+    let pixel = |at| {
+        let (y, x) = (at / width, at % width);
+        [(x * 255 / width) as u8, (y * 255 / height) as u8, if (x / 7 + y / 5) % 2 == 0 { 250 } else { 5 }]
+    };
+    (0..height * width).flat_map(pixel).collect()
+}
+
+#[test]
+fn a_picture_is_framed_and_named_as_the_weights_ask_for() {
+    let labels: Vec<String> = (0..Tiny::CLASSES).map(|class| format!("kind {class}")).collect();
+    let plain = random_weights(Tiny::INFO, 3);
+    for framing in ["squash bicubic", "crop 40/32 bilinear"] {
+        let told = [("mbvc.framing", framing.to_owned()), ("mbvc.labels", labels.join("\\n"))];
+        let model = Tiny::new(&with_metadata(&plain, &told)).unwrap();
+        assert_eq!(model.labels(), labels);
+        let size = [50, 70];
+        let picture = Rgb::new(picture(size), size).unwrap();
+        let guesses = model.classify(&picture).unwrap();
+
+        let pixels = Framing::parse(framing).unwrap().frame(&picture, [SIDE, SIDE]);
+        let mut expected = model.run_pixels(&mut Tiny::scratch(), pixels.as_slice().try_into().unwrap());
+        softmax(&mut expected);
+        assert_eq!(guesses.len(), Tiny::CLASSES);
+        assert!(guesses.is_sorted_by(|a, b| a.score >= b.score));
+        for guess in &guesses {
+            assert_eq!(guess.score.to_bits(), expected[guess.class].to_bits());
+            assert_eq!(guess.label, Some(&*labels[guess.class]));
+        }
+        let best = guesses[0];
+        assert_eq!(best.to_string(), format!("kind {} {:.1} %", best.class, best.score * 100.0));
+    }
+}
+
+#[test]
+fn weights_without_names_squash_and_count() {
+    let model = Tiny::new(&random_weights(Tiny::INFO, 4)).unwrap();
+    assert!(model.labels().is_empty());
+    let picture = Rgb::new(picture([SIDE, SIDE]), [SIDE, SIDE]).unwrap();
+    let best = model.classify(&picture).unwrap()[0];
+    assert_eq!(best.label, None);
+    assert!(best.to_string().starts_with(&format!("class {} ", best.class)));
+}
+
+#[test]
+fn quantised_networks_classify_too() {
+    let model = TinyInt8::new(&random_weights(TinyInt8::INFO, 5)).unwrap();
+    let picture = Rgb::new(picture([SIDE, SIDE]), [SIDE, SIDE]).unwrap();
+    let guesses = model.classify(&picture).unwrap();
+    let logits = model.run_pixels(&mut TinyInt8::scratch(), picture.pixels().try_into().unwrap());
+    let mut expected = model.dequantize(&logits);
+    softmax(&mut expected);
+    assert_eq!(guesses[0].score, expected.into_iter().fold(0.0, f32::max));
+}
+
+#[test]
+fn a_framing_of_another_version_is_told() {
+    let weights = random_weights(Tiny::INFO, 3);
+    let text = String::from_utf8_lossy(weights.as_bytes()).find("\"__metadata__\":{");
+    assert!(text.is_some(), "metadata stands in the header");
+    let result = std::panic::catch_unwind(|| with_metadata(&weights, &[("mbvc.framing", "stretch".into())]));
+    let message = *result.unwrap_err().downcast::<String>().unwrap();
+    assert!(message.contains("mbvc.framing") && message.contains("crop SCALED/KEPT"), "{message}");
+}
+
+#[test]
+fn empty_pictures_are_refused() {
+    assert_eq!(Rgb::new(Vec::new(), [0, 3]).unwrap_err(), PictureError { size: [0, 3], bytes: 0 });
+}
