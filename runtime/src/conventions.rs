@@ -44,6 +44,7 @@ macro_rules! words {
         }
     };
 }
+#[cfg(feature = "alloc")]
 pub(crate) use words;
 
 words! {
