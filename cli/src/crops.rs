@@ -48,7 +48,7 @@ mod tests {
     fn crops_are_parts_of_their_photograph() {
         let [height, width] = [40, 50];
         // Each pixel tells where it is.
-        let pixels = (0..height * width).flat_map(|at| [(at / width) as u8, (at % width) as u8, 7]).collect();
+        let pixels: Vec<u8> = (0..height * width).flat_map(|at| [(at / width) as u8, (at % width) as u8, 7]).collect();
         let photo = Rgb::new(pixels, [height, width]).unwrap();
         let mut sizes = std::collections::BTreeSet::new();
         for number in 0..20 {
