@@ -7,7 +7,12 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::fixture;
-use mbvc_import::{Format, Quantisation, inspect_bytes, read, read_bytes, read_bytes_with};
+use mbvc_compiler::diagnostic::SourceFile;
+use mbvc_compiler::spec::NetworkSpec;
+use mbvc_import::{
+    Format, ImportError, Imported, Quantisation, ReadOptions, inspect_bytes, read, read_bytes, read_bytes_as,
+    read_bytes_with,
+};
 use proptest::prelude::*;
 
 /// Counts the bytes that are allocated.
@@ -35,9 +40,9 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const COUNT: usize = 13;
+const COUNT: usize = 19;
 
-/// The files that are damaged, and a container; together under 250 KB.
+/// The files that are damaged, and a container; together under 450 KB.
 fn files() -> &'static [(String, Vec<u8>)] {
     static FILES: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
     FILES.get_or_init(|| {
@@ -54,6 +59,12 @@ fn files() -> &'static [(String, Vec<u8>)] {
             "qdq_channels.onnx",
             "qdq_symmetric.onnx",
             "qdq_asymmetric.onnx",
+            "torch/state_dict.pth",
+            "torch/whole_module.pt",
+            "torch/legacy.pth.tar",
+            "torch/ema.ckpt",
+            "torch/script.pt",
+            "torch/timm/model.safetensors",
         ];
         let mut files: Vec<_> =
             names.iter().map(|name| (name.to_string(), std::fs::read(fixture(name)).unwrap())).collect();
@@ -64,6 +75,20 @@ fn files() -> &'static [(String, Vec<u8>)] {
     })
 }
 
+/// Strides for the files that do not have them.
+fn spec() -> &'static NetworkSpec {
+    static SPEC: OnceLock<NetworkSpec> = OnceLock::new();
+    SPEC.get_or_init(|| {
+        let text = "classes: 5\npadding: symmetric\nstem: { channels: 8, stride: 2 }\nblocks:\n  - { t: 1, c: 8, n: 1, s: 1 }\n  \
+                    - { t: 2, c: 8, n: 2, s: 2 }\n  - { t: 3, c: 16, n: 1, s: 2 }\nhead: { channels: 16 }\n";
+        mbvc_compiler::spec::parse(&SourceFile::new("s.yaml", text)).unwrap_or_else(|error| panic!("{error}"))
+    })
+}
+
+fn read_with_spec(bytes: &[u8], name: &str) -> Result<Imported, Box<ImportError>> {
+    read_bytes_as(bytes, name, &ReadOptions { spec: Some(spec()), ..ReadOptions::default() })
+}
+
 /// Every way in; what comes out is of no interest, only that something does.
 fn feed(bytes: &[u8], name: &str) {
     for hint in [None, Some(Format::Onnx), Some(Format::TfLite)] {
@@ -72,6 +97,7 @@ fn feed(bytes: &[u8], name: &str) {
             assert!(error.to_string().starts_with(name), "{error}");
         }
     }
+    let _ = read_with_spec(bytes, name);
     let _ = inspect_bytes(bytes, name).map(|inspection| inspection.to_string());
 }
 
@@ -81,6 +107,9 @@ fn assert_little_memory() {
     let most = MOST.load(Ordering::Relaxed);
     assert!(most < LIMIT, "{most} bytes were allocated at once");
 }
+
+/// Magic number, version and facts of the machine, as PyTorch before 1.6 wrote them.
+const LEGACY_HEAD: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.";
 
 #[derive(Debug, Clone)]
 enum Damage {
@@ -142,8 +171,9 @@ proptest! {
     }
 
     #[test]
-    fn no_noise_makes_a_panic(noise in prop::collection::vec(any::<u8>(), 0..200), kind in 0usize..4) {
-        let head: &[u8] = [&b""[..], b"\x14\0\0\0TFL3", b"\x08\x08\x3a", b"\x40\0\0\0\0\0\0\0{"][kind];
+    fn no_noise_makes_a_panic(noise in prop::collection::vec(any::<u8>(), 0..200), kind in 0usize..6) {
+        let head: &[u8] =
+            [&b""[..], b"\x14\0\0\0TFL3", b"\x08\x08\x3a", b"\x40\0\0\0\0\0\0\0{", b"\x80\x02", LEGACY_HEAD][kind];
         feed(&[head, &noise].concat(), "noise");
         assert_little_memory();
     }
@@ -183,11 +213,31 @@ fn no_byte_of_a_quantised_onnx_file_makes_a_panic() {
     assert_little_memory();
 }
 
+/// The names, numbers and instructions of a pickle, byte by byte; no checksum hides what follows from them here.
+#[test]
+fn no_byte_of_a_pickle_makes_a_panic() {
+    const CHANGES: [u8; 5] = [0x01, 0x02, 0x80, 0xff, 0x10];
+    let (name, bytes) = files().iter().find(|(name, _)| name.contains("legacy")).unwrap();
+    assert!(read_with_spec(bytes, name).is_ok());
+    // The pickles come before the storages.
+    let pickles = bytes.len() / 2;
+    let mut refused = 0;
+    for (at, change) in (0..pickles).step_by(3).zip(CHANGES.into_iter().cycle()) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= change;
+        refused += usize::from(read_with_spec(&damaged, name).is_err());
+    }
+    // What an optimiser keeps may be damaged without harm.
+    assert!(refused > pickles / 3 / 10, "{refused} were refused");
+    assert_little_memory();
+}
+
 #[test]
 fn every_truncation_is_an_error() {
     for (name, bytes) in files() {
         for end in (0..bytes.len()).step_by(97).chain(bytes.len().saturating_sub(3)..bytes.len()) {
             assert!(inspect_bytes(&bytes[..end], name).is_err(), "{name} cut to {end} bytes");
+            assert!(read_with_spec(&bytes[..end], name).is_err(), "{name} cut to {end} bytes");
         }
     }
 }
