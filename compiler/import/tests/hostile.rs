@@ -79,7 +79,7 @@ fn files() -> &'static [(String, Vec<u8>)] {
 fn spec() -> &'static NetworkSpec {
     static SPEC: OnceLock<NetworkSpec> = OnceLock::new();
     SPEC.get_or_init(|| {
-        let text = "classes: 5\npadding: symmetric\nstem: { channels: 8, stride: 2 }\nblocks:\n  - { t: 1, c: 8, n: 1, s: 1 }\n  \
+        let text = "resolution: 32\nclasses: 5\npadding: symmetric\nstem: { channels: 8, stride: 2 }\nblocks:\n  - { t: 1, c: 8, n: 1, s: 1 }\n  \
                     - { t: 2, c: 8, n: 2, s: 2 }\n  - { t: 3, c: 16, n: 1, s: 2 }\nhead: { channels: 16 }\n";
         mbvc_compiler::spec::parse(&SourceFile::new("s.yaml", text)).unwrap_or_else(|error| panic!("{error}"))
     })

@@ -9,13 +9,28 @@ use crate::recover::{IMAGENET_MEAN, IMAGENET_STD};
 /// Names of a convolution and of the normalisation after it.
 pub type Names = [&'static str; 2];
 
+/// Where blocks are.
+#[derive(Debug)]
+pub struct Unit {
+    /// What the names of a block's layers begin with.
+    pub name: &'static str,
+    /// Whether their input is added to their output where shapes allow it.
+    pub has_residuals: bool,
+}
+
+impl Unit {
+    const fn new(name: &'static str) -> Self {
+        Self { name, has_residuals: true }
+    }
+}
+
 /// An implementation.
 #[derive(Debug)]
 pub struct Family {
     pub name: &'static str,
     pub stem: Names,
-    /// What the names of a block's layers begin with.
-    pub units: &'static [&'static str],
+    /// Blocks, in order.
+    pub units: &'static [Unit],
     /// The layers of a block, in order: expansion, depthwise and projection, or the latter two.
     pub blocks: &'static [&'static [Names]],
     /// One of these.
@@ -49,7 +64,7 @@ pub const FAMILIES: [Family; 5] = [
     Family {
         name: "torchvision",
         stem: ["features.0.0", "features.0.1"],
-        units: &["features.#.conv"],
+        units: &[Unit::new("features.#.conv")],
         blocks: &[
             &[["0.0", "0.1"], ["1.0", "1.1"], ["2", "3"]],
             &[["0.0", "0.1"], ["1", "2"]],
@@ -67,7 +82,7 @@ pub const FAMILIES: [Family; 5] = [
     Family {
         name: "timm",
         stem: ["conv_stem", "bn1"],
-        units: &["blocks.#.#"],
+        units: &[Unit::new("blocks.#.#")],
         blocks: &[
             &[["conv_pw", "bn1"], ["conv_dw", "bn2"], ["conv_pwl", "bn3"]],
             &[["conv_dw", "bn1"], ["conv_pw", "bn2"]],
@@ -82,7 +97,7 @@ pub const FAMILIES: [Family; 5] = [
     Family {
         name: "transformers",
         stem: ["conv_stem.first_conv.convolution", "conv_stem.first_conv.normalization"],
-        units: &["conv_stem", "layer.#"],
+        units: &[Unit { name: "conv_stem", has_residuals: false }, Unit::new("layer.#")],
         blocks: &[
             &[
                 ["expand_1x1.convolution", "expand_1x1.normalization"],
@@ -104,7 +119,7 @@ pub const FAMILIES: [Family; 5] = [
     Family {
         name: "mmpretrain",
         stem: ["conv1.conv", "conv1.bn"],
-        units: &["layer#.#.conv"],
+        units: &[Unit::new("layer#.#.conv")],
         blocks: &[
             &[["0.conv", "0.bn"], ["1.conv", "1.bn"], ["2.conv", "2.bn"]],
             &[["0.conv", "0.bn"], ["1.conv", "1.bn"]],
@@ -120,7 +135,7 @@ pub const FAMILIES: [Family; 5] = [
         // It expands and joins blocks as the family cannot; its names are known so that the error can say so.
         name: "kuangliu/pytorch-cifar",
         stem: ["conv1", "bn1"],
-        units: &["layers.#"],
+        units: &[Unit::new("layers.#")],
         blocks: &[&[["conv1", "bn1"], ["conv2", "bn2"], ["conv3", "bn3"]]],
         heads: &[["conv2", "bn2"]],
         padding: PaddingConvention::Symmetric,

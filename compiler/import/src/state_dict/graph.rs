@@ -58,8 +58,8 @@ pub fn read<'a>(
         if let Some([height, width]) = sidecar.resolution {
             input_shape = [Some(height), Some(width), Some(3)];
         }
-        notes.extend(sidecar.notes.iter().cloned());
     }
+    notes.extend(sidecar.notes.iter().cloned());
     let at = if layers.prefix.is_empty() { String::new() } else { format!(" at `{}`", shorten(&layers.prefix)) };
     told.facts.push(Fact {
         key: "names",
@@ -112,8 +112,8 @@ fn blocks(dict: &StateDict<'_>, layers: &Layers) -> Result<Vec<[usize; 2]>> {
     let mut channels = out_channels(dict, &layers.stem)?;
     let mut blocks = Vec::new();
     for block in &layers.blocks {
-        let [first, .., last] = block.as_slice() else { continue };
-        let expanded = if block.len() > 2 { out_channels(dict, first)? } else { channels };
+        let [first, .., last] = block.layers.as_slice() else { continue };
+        let expanded = if block.layers.len() > 2 { out_channels(dict, first)? } else { channels };
         let out = out_channels(dict, last)?;
         blocks.push([expanded / channels.max(1), out]);
         channels = out;
@@ -146,12 +146,12 @@ impl<'a> Builder<'_, 'a> {
         for (at, block) in layers.blocks.iter().enumerate() {
             let stride = strides.blocks.get(at).copied().unwrap_or([1; 2]);
             let (input, in_channels) = (self.value, self.channels);
-            for (number, layer) in block.iter().rev().enumerate().rev() {
+            for (number, layer) in block.layers.iter().rev().enumerate().rev() {
                 // Counted from the end: the projection, the depthwise convolution, the expansion.
                 self.layer(layer, if number == 1 { stride } else { [1; 2] }, number > 0)?;
             }
             let asked = strides.residuals.as_ref().and_then(|residuals| residuals.get(at)).copied();
-            if stride == [1; 2] && in_channels == self.channels && asked.unwrap_or(true) {
+            if stride == [1; 2] && in_channels == self.channels && block.has_residual && asked.unwrap_or(true) {
                 let inputs = vec![input, self.value];
                 self.push(&format!("block {}", at + 1), "add", Op::Add, inputs);
             }

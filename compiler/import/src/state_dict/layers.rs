@@ -14,12 +14,20 @@ pub struct Layers {
     /// What all names of the body begin with, such as `state_dict.module.`.
     pub prefix: String,
     pub stem: Named,
-    /// Expansion, where a block has one, depthwise, projection.
-    pub blocks: Vec<Vec<Named>>,
+    pub blocks: Vec<Block>,
     pub head: Named,
     /// A fully connected layer, or a 1x1 convolution.
     pub classifier: String,
     pub notes: Vec<String>,
+}
+
+/// An inverted residual block.
+#[derive(Debug)]
+pub struct Block {
+    /// Expansion, where there is one, depthwise, projection.
+    pub layers: Vec<Named>,
+    /// Whether its input is added to its output where shapes allow it.
+    pub has_residual: bool,
 }
 
 /// A convolution and its normalisation.
@@ -79,7 +87,7 @@ fn body(family: &'static Family, prefix: &str, convs: &Convs<'_>) -> Result<Opti
     let mut units: BTreeMap<(usize, Vec<u32>), (&str, BTreeSet<&str>)> = BTreeMap::new();
     let mut rest = Vec::new();
     for conv in own {
-        match family.units.iter().enumerate().find_map(|(rank, pattern)| unit(rank, pattern, conv)) {
+        match family.units.iter().enumerate().find_map(|(rank, known)| unit(rank, known.name, conv)) {
             Some((order, name, layer)) => drop(units.entry(order).or_insert((name, BTreeSet::new())).1.insert(layer)),
             None => rest.push(format!("{prefix}{conv}")),
         }
@@ -88,12 +96,13 @@ fn body(family: &'static Family, prefix: &str, convs: &Convs<'_>) -> Result<Opti
         return Ok(None);
     }
     let mut blocks = Vec::new();
-    for (unit, layers) in units.values() {
+    for ((rank, _), (unit, layers)) in &units {
         let form =
             family.blocks.iter().find(|form| form.iter().map(|[conv, _]| *conv).collect::<BTreeSet<_>>() == *layers);
         let Some(form) = form else { return Err(odd_block(family, prefix, unit, layers)) };
         let layer = |[conv, norm]: &[&str; 2]| named([&format!("{unit}.{conv}"), &format!("{unit}.{norm}")]);
-        blocks.push(form.iter().map(layer).collect());
+        let has_residual = family.units.get(*rank).is_some_and(|unit| unit.has_residuals);
+        blocks.push(Block { layers: form.iter().map(layer).collect(), has_residual });
     }
     let (stem, head) = (named(family.stem), named([head, &head_norm]));
     let (classifier, notes) = (String::new(), Vec::new());

@@ -11,7 +11,7 @@ use crate::published;
 pub struct Strides {
     pub stem: [usize; 2],
     pub blocks: Vec<[usize; 2]>,
-    /// Whether blocks whose shapes allow a residual have it; all do where it is not told.
+    /// Whether blocks whose shapes allow a residual have it; the implementation's do where it is not told.
     pub residuals: Option<Vec<bool>>,
     pub how: &'static str,
 }
@@ -42,7 +42,7 @@ pub fn find(
 
 fn of_modules(dict: &StateDict<'_>, layers: &Layers) -> Option<Strides> {
     let stride = |conv: &str| dict.modules.get(conv).and_then(|module| module.stride);
-    let depthwise = layers.blocks.iter().map(|block| block.iter().rev().nth(1));
+    let depthwise = layers.blocks.iter().map(|block| block.layers.iter().rev().nth(1));
     let blocks = depthwise.map(|layer| stride(&layer?.conv)).collect::<Option<_>>()?;
     Some(Strides { stem: stride(&layers.stem.conv)?, blocks, residuals: None, how: "attributes of the modules" })
 }

@@ -33,7 +33,7 @@ resolution: 48
 classes: 5
 stem: { channels: 8, stride: 2 }
 blocks:
-  - { t: 1, c: 8, n: 1, s: 1 }
+  - { t: 1, c: 8, n: 1, s: 1, residual: false }
   - { t: 2, c: 8, n: 2, s: 2 }
   - { t: 2, c: 8, n: 3, s: 2 }
   - { t: 2, c: 8, n: 4, s: 2 }
@@ -163,6 +163,9 @@ fn files_beside_the_weights_are_read() {
     assert_eq!(fact(&timm, "resize").0, "shorter side to 36, middle 32x32, bicubic");
 
     let transformers = import("transformers/model.safetensors", Some(LONG));
+    // Its first block has none, though the shapes allow it.
+    transformers.check_against(&spec(LONG)).unwrap();
+    assert!(transformers.check_against(&spec(&LONG.replace(", residual: false", ""))).is_err());
     assert_eq!(transformers.recovered.resolution, [48, 48]);
     assert_eq!(transformers.recovered.padding, PaddingConvention::Same);
     assert_eq!(transformers.recovered.batch_norm_epsilon, 1e-3);

@@ -25,14 +25,13 @@ def pattern(height, width):
     return (((y * 7 + x * 3 + c * 5) % 17) / 8 - 1).permute(2, 0, 1)[None].contiguous()
 
 
-def case(file, model, size, classes, as_stored=lambda model: model):
+def case(file, model, size, classes):
     with torch.no_grad():
-        found = as_stored(model).eval()(pattern(*size))
+        found = model.eval()(pattern(*size))
     found = found if isinstance(found, torch.Tensor) else found.logits
     assert found.shape == (1, classes), found.shape
-    # Logits of a usual range, whatever the weights: the comparison is of absolute differences.
     CASES.append({"file": file, "size": size, "classes": classes, "logits": found[0].tolist()})
-    print(file, found.abs().max().item(), flush=True)
+    print(file, flush=True)
 
 
 def export(file, model, size, **options):

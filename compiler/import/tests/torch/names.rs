@@ -5,6 +5,7 @@ use mbvc_import::{ImportError, Imported, ReadOptions, read_bytes_as};
 use super::{fact, spec};
 
 const ONE_BLOCK: &str = "
+resolution: 32
 classes: 3
 padding: symmetric
 stem: { channels: 8, stride: 2 }
