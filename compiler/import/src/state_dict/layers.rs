@@ -40,6 +40,9 @@ pub struct Named {
 /// Convolutions of a file: modules with a weight of 4 dimensions.
 type Convs<'d> = BTreeSet<&'d str>;
 
+/// Of blocks: the rank of their pattern, and the numbers in its place.
+type Order = (usize, Vec<u32>);
+
 /// Finds the one network of the family.
 pub fn find(dict: &StateDict<'_>) -> Result<Layers> {
     let convs: Convs<'_> =
@@ -84,11 +87,13 @@ fn body(family: &'static Family, prefix: &str, convs: &Convs<'_>) -> Result<Opti
     let (Some((head, head_norm)), None) = (heads.next(), heads.next()) else { return Ok(None) };
     drop(heads);
     own.remove(head);
-    let mut units: BTreeMap<(usize, Vec<u32>), (&str, BTreeSet<&str>)> = BTreeMap::new();
+    let mut units: BTreeMap<Order, (&str, BTreeSet<&str>)> = BTreeMap::new();
     let mut rest = Vec::new();
     for conv in own {
         match family.units.iter().enumerate().find_map(|(rank, known)| unit(rank, known.name, conv)) {
-            Some((order, name, layer)) => drop(units.entry(order).or_insert((name, BTreeSet::new())).1.insert(layer)),
+            Some((order, name, layer)) => {
+                units.entry(order).or_insert((name, BTreeSet::new())).1.insert(layer);
+            }
             None => rest.push(format!("{prefix}{conv}")),
         }
     }
@@ -123,7 +128,7 @@ fn filled(pattern: &str, numbers: &[u32]) -> String {
 }
 
 /// Order and name of the unit that `conv` is of, and its name in there.
-fn unit<'d>(rank: usize, pattern: &str, conv: &'d str) -> Option<((usize, Vec<u32>), &'d str, &'d str)> {
+fn unit<'d>(rank: usize, pattern: &str, conv: &'d str) -> Option<(Order, &'d str, &'d str)> {
     let components = pattern.split('.').count();
     let (end, _) = conv.match_indices('.').nth(components - 1)?;
     let (name, layer) = conv.split_at_checked(end)?;
