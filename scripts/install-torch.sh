@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs PyTorch and its model libraries, for the CPU alone, into the environment of a Python: install-torch.sh PYTHON
+# Installs PyTorch and its model libraries, for the CPU alone, beside requirements-slow.txt: install-torch.sh PYTHON
 set -euo pipefail
 cd "$(dirname "$0")"
 

@@ -80,7 +80,8 @@ pub fn run(args: &Args) -> Result {
     let labels = args.labels.as_deref().map(Labels::open).transpose()?;
     let quantisation = if args.dequantize { Quantisation::Dequantise } else { Quantisation::Keep };
     let spec = source.as_ref().map(|source| &source.spec);
-    let mut imported = mbvc_import::read_as(&args.model, &ReadOptions { quantisation, spec, ..ReadOptions::default() })?;
+    let mut imported =
+        mbvc_import::read_as(&args.model, &ReadOptions { quantisation, spec, ..ReadOptions::default() })?;
     if let Some(source) = &source {
         imported.check_against(&source.spec).map_err(|mismatches| {
             CliError::new(format!("{}: {mismatches}", args.model.display()))

@@ -235,7 +235,9 @@ fn no_byte_of_a_pickle_makes_a_panic() {
 #[test]
 fn every_truncation_is_an_error() {
     for (name, bytes) in files() {
-        for end in (0..bytes.len()).step_by(97).chain(bytes.len().saturating_sub(3)..bytes.len()) {
+        // Two hundred of a large file.
+        let step = (bytes.len() / 200).max(97);
+        for end in (0..bytes.len()).step_by(step).chain(bytes.len().saturating_sub(3)..bytes.len()) {
             assert!(inspect_bytes(&bytes[..end], name).is_err(), "{name} cut to {end} bytes");
             assert!(read_with_spec(&bytes[..end], name).is_err(), "{name} cut to {end} bytes");
         }

@@ -20,32 +20,27 @@ struct Case {
     logits: Vec<f64>,
 }
 
-fn python() -> String {
-    std::env::var("MBVC_PYTHON").unwrap_or_else(|_| "python3".to_owned())
-}
-
-/// Whether the frameworks are here; without them the test is skipped with a note, or fails where all must be there.
-fn has_frameworks() -> bool {
-    let ran = Command::new(python()).args(["-c", "import torch, torchvision, timm, transformers, onnxscript"]).output();
+/// A Python with the frameworks; without one the test is skipped with a note, or fails where one is named.
+fn python() -> Option<String> {
+    let named = std::env::var("MBVC_SLOW_PYTHON").ok();
+    let python = named.clone().unwrap_or_else(|| "python3".to_owned());
+    let ran = Command::new(&python).args(["-c", "import torch, torchvision, timm, transformers, onnxscript"]).output();
     if ran.is_ok_and(|output| output.status.success()) {
-        return true;
+        return Some(python);
     }
-    let required = std::env::var("MBVC_REQUIRE_SHARED").is_ok_and(|value| value == "1");
-    assert!(!required, "{} lacks torch, torchvision, timm, transformers or onnxscript", python());
-    eprintln!("skipped: {} lacks torch, torchvision, timm, transformers or onnxscript", python());
-    false
+    assert!(named.is_none(), "{python} lacks torch, torchvision, timm, transformers or onnxscript");
+    eprintln!("skipped: {python} lacks torch, torchvision, timm, transformers or onnxscript");
+    None
 }
 
 #[test]
-#[ignore = "minutes, and large packages: scripts/requirements-slow.txt"]
+#[ignore = "minutes, and the packages of `scripts/requirements-torch.txt`"]
 fn torch_models_compute_the_same() {
-    if !has_frameworks() {
-        return;
-    }
+    let Some(python) = python() else { return };
     let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join("torch-models");
     std::fs::create_dir_all(&output).unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torch/models.py");
-    let ran = Command::new(python()).args([Path::new(script), &output]).output().unwrap();
+    let ran = Command::new(python).args([Path::new(script), &output]).output().unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     let cases: Vec<Case> = serde_json::from_slice(&std::fs::read(output.join("cases.json")).unwrap()).unwrap();
     assert!(cases.len() >= 20);
