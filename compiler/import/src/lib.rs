@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+mod archive;
 mod container;
 mod error;
 mod fold;

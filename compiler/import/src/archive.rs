@@ -1,0 +1,147 @@
+//! Members of zip archives, read whole and within limits (APPNOTE.TXT, PKWARE, 6.3.10).
+//!
+//! What a member's header says of its size is compared with the archive's before anything is allocated, and no
+//! more than the header says is unpacked. Members that are stored, as frameworks do with weights, are not copied.
+
+use std::borrow::Cow;
+use std::io::{self, Cursor, Read as _};
+
+use zip::{CompressionMethod, ZipArchive};
+
+use crate::error::{ImportError, Result};
+use crate::source::shorten;
+
+/// How an archive begins.
+pub const MAGIC: &[u8] = b"PK\x03\x04";
+
+/// More members than any checkpoint of a MobileNetV2 has (a few hundred tensors and records).
+const MAX_MEMBERS: usize = 1 << 14;
+/// Deflate cannot shrink further.
+const MAX_RATIO: u64 = 1032;
+
+/// An archive in memory.
+pub struct Archive<'a> {
+    bytes: &'a [u8],
+    zip: ZipArchive<Cursor<&'a [u8]>>,
+}
+
+impl<'a> Archive<'a> {
+    /// # Errors
+    /// Where the directory at the end of the archive is damaged, or lists too many members.
+    pub fn open(bytes: &'a [u8]) -> Result<Self> {
+        // A record of the directory has 46 bytes at least, so that their number is bounded by the file's size.
+        let zip = ZipArchive::new(Cursor::new(bytes)).map_err(|error| {
+            ImportError::malformed(format!("not a sound zip archive: {error}")).help("the file may be truncated")
+        })?;
+        if zip.len() > MAX_MEMBERS {
+            return Err(ImportError::unsupported(format!("the archive has {} members", zip.len()))
+                .expected(format!("at most {MAX_MEMBERS}")));
+        }
+        Ok(Self { bytes, zip })
+    }
+
+    /// Names of all members, those that are no UTF-8 excepted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.zip.file_names_raw().filter_map(|name| str::from_utf8(name).ok())
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.zip.index_for_name(name).is_some()
+    }
+
+    /// The content of member `name`, which may have `limit` bytes at most.
+    ///
+    /// # Errors
+    /// Where there is no such member, it is larger, encrypted or damaged (its checksum is compared).
+    pub fn read(&mut self, name: &str, limit: usize) -> Result<Cow<'a, [u8]>> {
+        self.member(name, limit).map_err(|error| error.at(format!("member '{}' of the archive", shorten(name))))
+    }
+
+    fn member(&mut self, name: &str, limit: usize) -> Result<Cow<'a, [u8]>> {
+        let damaged = |problem: String| ImportError::malformed(problem).help("the file may be truncated");
+        let mut member = self.zip.by_name(name).map_err(|error| damaged(error.to_string()))?;
+        let (packed, size) = (member.compressed_size(), member.size());
+        if size > limit as u64 {
+            return Err(ImportError::unsupported(format!("it has {size} bytes")).expected(format!("at most {limit}")));
+        }
+        if packed > self.bytes.len() as u64 || size > packed.saturating_mul(MAX_RATIO) {
+            return Err(damaged(format!("it claims {size} bytes, packed to {packed}")));
+        }
+        let failed = |error: io::Error| damaged(format!("it cannot be unpacked: {error}"));
+        if member.compression() == CompressionMethod::Stored
+            && let Some(start) = member.data_start().and_then(|start| usize::try_from(start).ok())
+            && let Some(end) = usize::try_from(size).ok().and_then(|size| start.checked_add(size))
+            && let Some(content) = self.bytes.get(start..end)
+        {
+            // For its checksum, which the reader compares at the end.
+            io::copy(&mut member, &mut io::sink()).map_err(failed)?;
+            return Ok(Cow::Borrowed(content));
+        }
+        let mut content = Vec::new();
+        member.by_ref().take(size.saturating_add(1)).read_to_end(&mut content).map_err(failed)?;
+        if content.len() as u64 != size {
+            return Err(damaged(format!("it claims {size} bytes and has others")));
+        }
+        Ok(Cow::Owned(content))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use zip::ZipWriter;
+    use zip::write::SimpleFileOptions;
+
+    use super::*;
+
+    fn archive() -> Vec<u8> {
+        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        for (name, method) in [("stored", CompressionMethod::Stored), ("deflated", CompressionMethod::Deflated)] {
+            writer.start_file(name, SimpleFileOptions::default().compression_method(method)).unwrap();
+            writer.write_all(&[7; 5000]).unwrap();
+        }
+        writer.finish().unwrap().into_inner()
+    }
+
+    #[test]
+    fn reads_members_and_copies_none_that_is_stored() {
+        let bytes = archive();
+        let mut archive = Archive::open(&bytes).unwrap();
+        assert_eq!(archive.names().collect::<Vec<_>>(), ["stored", "deflated"]);
+        assert!(archive.has("stored") && !archive.has("absent"));
+        assert!(matches!(archive.read("stored", 5000).unwrap(), Cow::Borrowed(content) if content == [7; 5000]));
+        assert!(matches!(archive.read("deflated", 5000).unwrap(), Cow::Owned(content) if content == [7; 5000]));
+    }
+
+    #[test]
+    fn limits_and_names_are_kept() {
+        let bytes = archive();
+        let mut archive = Archive::open(&bytes).unwrap();
+        for name in ["stored", "deflated"] {
+            let error = archive.read(name, 4999).unwrap_err().to_string();
+            assert_eq!(error, format!("member '{name}' of the archive: it has 5000 bytes\n  expected: at most 4999"));
+        }
+        assert!(archive.read("absent", 1).is_err());
+    }
+
+    #[test]
+    fn a_size_beyond_what_deflate_can_do_is_no_reason_to_allocate() {
+        let mut bytes = archive();
+        // Uncompressed size of the second record of the directory.
+        let record = bytes.windows(4).rposition(|window| window == b"PK\x01\x02").unwrap();
+        bytes[record + 24..record + 28].copy_from_slice(&0x4000_0000u32.to_le_bytes());
+        let error = Archive::open(&bytes).unwrap().read("deflated", 1 << 30).unwrap_err().to_string();
+        assert!(error.contains("claims 1073741824 bytes"), "{error}");
+    }
+
+    #[test]
+    fn a_changed_byte_is_found_by_the_checksum() {
+        let mut bytes = archive();
+        bytes[100] ^= 1;
+        let error = Archive::open(&bytes).unwrap().read("stored", 5000).unwrap_err().to_string();
+        assert!(error.contains("cannot be unpacked"), "{error}");
+        bytes.truncate(bytes.len() - 3);
+        assert!(Archive::open(&bytes).is_err());
+    }
+}
