@@ -27,7 +27,7 @@ use commands::{bench, check, classify, dump, emit, import, init, inspect, profil
 
 /// Compiles networks of the MobileNetV2 family from a YAML table into specialised SIMD Rust.
 ///
-/// A spec names the table; weights come from ONNX or TFLite models. The network of the paper, width 1.0 at 224x224
+/// A spec names the table; weights come from ONNX, TFLite or Keras models. The network of the paper, width 1.0 at 224x224
 /// with 1001 classes, is built in: commands that take a spec use it where none is given.
 #[derive(Parser)]
 #[command(name = "mbvc", version, styles = ui::CLAP, max_term_width = 100, after_help = concat!(

@@ -3,13 +3,17 @@
 use std::fmt;
 use std::path::Path;
 
+use crate::archive::{self, Archive};
 use crate::error::{ErrorKind, ImportError, Result};
+use crate::{hdf5, keras};
 
 /// The kinds of file that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
     Onnx,
     TfLite,
+    /// `.keras` and `.h5`.
+    Keras,
     /// The canonical container (safetensors).
     Container,
 }
@@ -19,15 +23,18 @@ impl fmt::Display for Format {
         f.write_str(match self {
             Self::Onnx => "ONNX",
             Self::TfLite => "TFLite",
+            Self::Keras => "Keras",
             Self::Container => "safetensors",
         })
     }
 }
 
+/// What is read, in messages.
+const READ: &str = "ONNX, TFLite and Keras";
+
 /// Beginnings of files that people do hand to an importer, and what to do with them.
-const FOREIGN: [(&[u8], &str, &str); 9] = [
-    (b"\x89HDF", "a Keras HDF5 file", "convert it in Python with `tf.lite.TFLiteConverter.from_keras_model`"),
-    (b"PK\x03\x04", "a zip archive (a PyTorch or .keras file?)", "export it with `torch.onnx.export`, or to TFLite"),
+const FOREIGN: [(&[u8], &str, &str); 8] = [
+    (archive::MAGIC, "a zip archive (a PyTorch file?)", "export it with `torch.onnx.export`"),
     (b"\x80\x02", "a Python pickle (an old PyTorch file?)", "export the model with `torch.onnx.export`"),
     (b"\x89PNG", "a PNG image", "give a model file"),
     (b"\xff\xd8\xff", "a JPEG image", "give a model file"),
@@ -36,6 +43,13 @@ const FOREIGN: [(&[u8], &str, &str); 9] = [
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "fetch it with `git lfs pull`"),
     (b"<", "a text file (HTML or XML)", "download the model file itself"),
 ];
+
+/// What to do with a SavedModel.
+pub const SAVED_MODEL_HELP: &str = "convert the SavedModel first: `tf.lite.TFLiteConverter.from_saved_model(folder).convert()` gives a .tflite file, \
+     `python -m tf2onnx.convert --saved-model folder --output model.onnx` an ONNX file; \
+     or load it with Keras and `model.save(\"model.keras\")`";
+const FROZEN_GRAPH_HELP: &str = "convert it with `python -m tf2onnx.convert --graphdef model.pb --inputs input:0 --outputs output:0 --output \
+     model.onnx` (the names are those of the graph), or `tf.compat.v1.lite.TFLiteConverter.from_frozen_graph`";
 
 /// Decides by content, else by `hint`, else by the extension of `name`.
 pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> {
@@ -49,18 +63,16 @@ pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> 
     if is_safetensors(bytes) {
         return Ok(Format::Container);
     }
-    if let Some((_, what, remedy)) = FOREIGN.iter().find(|(magic, ..)| bytes.starts_with(magic)) {
-        return Err(not_a_model(format!("this is {what}; ONNX and TFLite models are read")).help(*remedy));
+    if bytes.starts_with(hdf5::MAGIC) || is_keras_archive(bytes) {
+        return Ok(Format::Keras);
     }
-    let by_extension = || {
-        let extension = Path::new(name).extension()?.to_str()?.to_ascii_lowercase();
-        match extension.as_str() {
-            "onnx" => Some(Format::Onnx),
-            "tflite" | "lite" => Some(Format::TfLite),
-            "safetensors" => Some(Format::Container),
-            _ => None,
-        }
-    };
+    if let Some((what, remedy)) = tensorflow_protobuf(bytes) {
+        return Err(not_a_model(format!("this is {what}; {READ} models are read")).help(remedy));
+    }
+    if let Some((_, what, remedy)) = FOREIGN.iter().find(|(magic, ..)| bytes.starts_with(magic)) {
+        return Err(not_a_model(format!("this is {what}; {READ} models are read")).help(*remedy));
+    }
+    let by_extension = || of_extension(Path::new(name).extension()?.to_str()?);
     // ONNX has no magic number: field 1 (`ir_version`, a small varint) comes first in what exporters write.
     let like_onnx = bytes.len() > 2 && bytes[0] == 0x08 && (1..=64).contains(&bytes[1]);
     match hint.or_else(by_extension) {
@@ -68,14 +80,66 @@ pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> 
             Err(not_a_model("not a TFLite model: the identifier `TFL3` is missing at byte 4".into())
                 .help("the file may be truncated or of another kind"))
         }
+        Some(Format::Keras) => Err(not_a_model("not a Keras model: neither an HDF5 file nor a zip archive".into())
+            .help(
+                "the file may be truncated; weights in TensorFlow's own format (`checkpoint`, `.index`) are not read: \
+                   load them in Python and `model.save(\"model.keras\")`",
+            )),
         Some(Format::Container) => Err(not_a_model("not a safetensors file: its header is damaged".into())
             .help("make it again with `mbvc import`")),
         Some(Format::Onnx) => Ok(Format::Onnx),
         None if like_onnx => Ok(Format::Onnx),
         None => Err(not_a_model("not recognised as a model file".into())
-            .expected("an ONNX or TFLite model, or an mbvc container (safetensors)")
+            .expected("an ONNX, TFLite or Keras model, or an mbvc container (safetensors)")
             .help("name it .onnx if it is an ONNX model")),
     }
+}
+
+/// The format that files with this extension usually have.
+pub fn of_extension(extension: &str) -> Option<Format> {
+    match extension.to_ascii_lowercase().as_str() {
+        "onnx" => Some(Format::Onnx),
+        "tflite" | "lite" => Some(Format::TfLite),
+        "keras" | "h5" | "hdf5" => Some(Format::Keras),
+        "safetensors" => Some(Format::Container),
+        _ => None,
+    }
+}
+
+/// A zip archive with the configuration of a Keras model.
+fn is_keras_archive(bytes: &[u8]) -> bool {
+    bytes.starts_with(archive::MAGIC) && Archive::open(bytes).is_ok_and(|archive| archive.has(keras::CONFIG))
+}
+
+/// TensorFlow's own files, told by the first fields of their protocol buffers, and what to do with them.
+///
+/// `saved_model.pb` begins with its version, 1, and a MetaGraphDef (field 2), whose first field is a message. ONNX files
+/// begin with a version from 3 on. A GraphDef begins with a NodeDef (field 1) of a name and an operator (fields 1 and 2).
+fn tensorflow_protobuf(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
+    const META_GRAPH: &[u8] = b"\x08\x01\x12";
+    if let Some(rest) = bytes.strip_prefix(META_GRAPH) {
+        let (_, graph) = varint(rest)?;
+        return (graph.first() == Some(&0x0a)).then_some(("a TensorFlow SavedModel", SAVED_MODEL_HELP));
+    }
+    let node = field(bytes, 0x0a)?.0;
+    let (name, rest) = field(node, 0x0a)?;
+    let (operator, _) = field(rest, 0x12)?;
+    let is_name = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_graphic);
+    let is_graph = is_name(name) && is_name(operator) && operator.first().is_some_and(u8::is_ascii_uppercase);
+    is_graph.then_some(("a frozen TensorFlow graph", FROZEN_GRAPH_HELP))
+}
+
+/// A length-delimited field with this key, and what follows it.
+fn field(bytes: &[u8], key: u8) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = varint(bytes.strip_prefix(&[key])?)?;
+    rest.split_at_checked(length)
+}
+
+fn varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    const LONGEST: usize = 5;
+    let last = bytes.iter().take(LONGEST).position(|byte| byte & 0x80 == 0)?;
+    let (digits, rest) = bytes.split_at_checked(last + 1)?;
+    Some((digits.iter().rev().fold(0, |value, digit| value << 7 | usize::from(digit & 0x7f)), rest))
 }
 
 /// An 8-byte length of a JSON header, and that header's first byte.
@@ -103,6 +167,16 @@ mod tests {
             assert_eq!(error.kind, ErrorKind::NotAModel);
             assert!(error.to_string().contains(what), "{error}");
         }
+    }
+
+    #[test]
+    fn tensorflow_files_are_told_with_their_conversion() {
+        let text = |bytes: &[u8], name| detect(bytes, name, None).unwrap_err().to_string();
+        let saved = text(b"\x08\x01\x12\x80\x04\x0a\x10....", "saved_model.pb");
+        assert!(saved.contains("a TensorFlow SavedModel") && saved.contains("from_saved_model"), "{saved}");
+        let frozen = text(b"\x0a\x14\x0a\x05input\x12\x0bPlaceholder", "graph.pb");
+        assert!(frozen.contains("a frozen TensorFlow graph") && frozen.contains("--graphdef"), "{frozen}");
+        assert!(text(b"hello", "m.h5").contains("not a Keras model"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::mismatch::{Mismatch, Mismatches};
 use crate::recognise::recognise;
 use crate::recover::{self, Fact, Recovered, recover};
 use crate::source::SourceGraph;
-use crate::{onnx, quantised, spec_yaml, tflite};
+use crate::{keras, onnx, quantised, spec_yaml, tflite};
 
 /// Largest file that is read. Width 4 in double precision has 450 MB.
 const MAX_FILE: u64 = 1 << 30;
@@ -46,7 +46,7 @@ pub enum Quantisation {
     Dequantise,
 }
 
-/// Reads an ONNX or TFLite file, in float32. The content tells which; `hint` decides where it does not.
+/// Reads an ONNX, TFLite or Keras file, in float32. The content tells which; `hint` decides where it does not.
 ///
 /// # Errors
 /// Where the file cannot be read, is damaged, or holds no network of the MobileNetV2 family.
@@ -79,15 +79,16 @@ pub fn read_bytes_with(bytes: &[u8], name: &str, hint: Option<Format>, quantisat
     let imported = match format {
         Format::Onnx => onnx::decode(bytes).and_then(|model| import(&onnx::read(&model)?, name, quantisation)),
         Format::TfLite => tflite::read(bytes).and_then(|graph| import(&graph, name, quantisation)),
+        Format::Keras => keras::open(bytes).and_then(|model| import(&keras::read(&model)?, name, quantisation)),
         Format::Container => {
             Err(ImportError::new(ErrorKind::NotAModel, "this is a safetensors file; there is nothing to import")
-                .expected("an ONNX or TFLite model")
+                .expected("an ONNX, TFLite or Keras model")
                 .help("if `mbvc import` wrote it, use it as it is"))
         }
     };
     let mut imported = imported.map_err(|error| error.file(name))?;
     let extension = Path::new(name).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    if matches!((format, extension), (Format::TfLite, "onnx") | (Format::Onnx, "tflite" | "safetensors")) {
+    if format::of_extension(extension).is_some_and(|named| named != format) {
         imported.notes.push(format!("the file is {format}, though its name ends in .{extension}"));
     }
     Ok(imported)
@@ -236,7 +237,7 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>> {
     if about.is_dir() {
         let error = failed("this is a directory".into());
         return Err(if path.join("saved_model.pb").exists() {
-            error.help("convert the SavedModel first: `tf.lite.TFLiteConverter.from_saved_model`, or tf2onnx")
+            error.help(format::SAVED_MODEL_HELP)
         } else {
             error.help("give the model file in it")
         });

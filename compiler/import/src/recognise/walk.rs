@@ -360,9 +360,16 @@ impl<'g> Walk<'g> {
         loop {
             let Some(node) = self.readers(value).next() else { return Ok(()) };
             match node.op {
-                Op::Flatten | Op::Softmax => value = node.output,
+                Op::Flatten | Op::Softmax | Op::Sigmoid => value = node.output,
                 Op::Ranking => return Ok(()),
-                _ => return Err(Self::unexpected(node, "output", "the end of the network, or a softmax")),
+                _ => {
+                    let error = Self::unexpected(node, "output", "the end of the network, or a softmax or sigmoid");
+                    return Err(match node.op {
+                        Op::Dense(_) | Op::Clamp { .. } | Op::BatchNorm(_) => error
+                            .help("the classifier is one fully connected layer after the pool: train a head of one"),
+                        _ => error,
+                    });
+                }
             }
         }
     }

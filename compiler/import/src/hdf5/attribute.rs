@@ -1,0 +1,116 @@
+//! Attributes that hold strings (FF IV.A.2.m), and the global heap where those of variable length lie (FF III.E).
+
+use std::borrow::Cow;
+
+use super::cursor::Cursor;
+use super::datatype::{Datatype, shape};
+use super::group::{dense, until_zero};
+use super::header::{Object, kind};
+use super::{Address, File};
+use crate::error::{ImportError, Result};
+use crate::source::{elements, shorten};
+
+impl<'a> File<'a> {
+    /// The one string of attribute `name`; `None` where it is absent.
+    pub fn string(&self, object: &Object<'a>, name: &str) -> Result<Option<Cow<'a, str>>> {
+        Ok(self.strings(object, name)?.and_then(|strings| strings.into_iter().next()))
+    }
+
+    /// The strings of attribute `name`; `None` where it is absent. Numbers, which stand for an empty list in files of
+    /// numpy, are no strings: then there are none.
+    pub fn strings(&self, object: &Object<'a>, name: &str) -> Result<Option<Vec<Cow<'a, str>>>> {
+        for message in object.messages(kind::ATTRIBUTE) {
+            self.step()?;
+            if let Some(attribute) = Attribute::named(message?, name)? {
+                let strings = self.strings_of(attribute);
+                return strings.map(Some).map_err(|error| error.at(format!("attribute '{}'", shorten(name))));
+            }
+        }
+        let Some(mut info) = object.message(kind::ATTRIBUTE_INFO)? else { return Ok(None) };
+        info.skip(1)?;
+        let order = info.u8()? & 1 != 0;
+        info.skip(if order { 2 } else { 0 })?;
+        if info.offset()?.is_some() { Err(dense("an attribute")) } else { Ok(None) }
+    }
+
+    fn strings_of(&self, Attribute { datatype, shape, mut data }: Attribute<'a>) -> Result<Vec<Cow<'a, str>>> {
+        // Every string takes some bytes of the file, so that their number is bounded by its size.
+        let count = elements(&shape)?;
+        let mut strings = Vec::new();
+        for _ in 0..count {
+            self.step()?;
+            let text = match datatype {
+                Datatype::FixedString(0) => b"",
+                Datatype::FixedString(size) => until_zero(data.take(size)?),
+                Datatype::String => {
+                    let length = data.size(4)?;
+                    let (collection, index) = (data.offset()?, data.u32()?);
+                    match collection {
+                        Some(collection) if length > 0 => self.heap_object(collection, index, length)?,
+                        _ => b"",
+                    }
+                }
+                Datatype::Number(_) | Datatype::Other(_) => return Ok(strings),
+            };
+            let text = str::from_utf8(text).map_err(|_| ImportError::malformed("the text is not UTF-8"))?;
+            strings.push(Cow::Borrowed(text));
+        }
+        Ok(strings)
+    }
+
+    /// The first `length` bytes of an object of a global heap collection.
+    fn heap_object(&self, collection: Address, wanted: u32, length: usize) -> Result<&'a [u8]> {
+        let mut cursor = self.at(collection)?;
+        cursor.expect(b"GCOL\x01\0\0\0", "a global heap")?;
+        let size = cursor.length()?;
+        let head = self.bytes.len().saturating_sub(collection).saturating_sub(cursor.rest().len());
+        let mut objects = cursor.part(size.saturating_sub(head))?;
+        loop {
+            self.step()?;
+            let index = objects.u16()?;
+            if index == 0 {
+                return Err(ImportError::malformed(format!("the global heap has no object {wanted}")));
+            }
+            objects.skip(2 + 4)?;
+            let size = objects.length()?;
+            if u32::from(index) == wanted {
+                let content = objects.take(size)?;
+                return content.get(..length).ok_or_else(|| ImportError::malformed("a text is longer than its object"));
+            }
+            objects.take_padded(size)?;
+        }
+    }
+}
+
+struct Attribute<'a> {
+    datatype: Datatype,
+    shape: Vec<usize>,
+    data: Cursor<'a>,
+}
+
+impl<'a> Attribute<'a> {
+    /// Reads the message, if it is that of `wanted`.
+    fn named(mut message: Cursor<'a>, wanted: &str) -> Result<Option<Self>> {
+        let version = message.u8()?;
+        let flags = message.u8()?;
+        let [name, datatype, dataspace] = [message.u16()?, message.u16()?, message.u16()?].map(usize::from);
+        if version == 3 {
+            // The character set of the name.
+            message.skip(1)?;
+        }
+        let mut part = |size| match version {
+            1 => message.padded_part(size),
+            2 | 3 => message.part(size),
+            other => Err(ImportError::malformed(format!("an attribute of version {other}")).expected("1 to 3")),
+        };
+        let [name, datatype, dataspace] = [part(name)?, part(datatype)?, part(dataspace)?];
+        if until_zero(name.rest()) != wanted.as_bytes() {
+            return Ok(None);
+        }
+        if version > 1 && flags & 3 != 0 {
+            return Err(ImportError::unsupported("the type of an attribute is shared")
+                .help("save the model again with Keras itself"));
+        }
+        Ok(Some(Self { datatype: Datatype::read(datatype)?, shape: shape(dataspace)?, data: message }))
+    }
+}
