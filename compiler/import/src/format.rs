@@ -108,7 +108,8 @@ pub fn of_extension(extension: &str) -> Option<Format> {
 
 /// A zip archive with the configuration of a Keras model.
 fn is_keras_archive(bytes: &[u8]) -> bool {
-    bytes.starts_with(archive::MAGIC) && Archive::open(bytes).is_ok_and(|archive| archive.has(keras::CONFIG))
+    bytes.starts_with(archive::MAGIC)
+        && Archive::open(bytes).is_ok_and(|archive| archive.names().any(|name| name == keras::CONFIG))
 }
 
 /// TensorFlow's own files, told by the first fields of their protocol buffers, and what to do with them.

@@ -102,32 +102,27 @@ fn inspection_reads_them_too() {
     assert_eq!(inspection.format, "Keras");
 }
 
-fn python() -> String {
-    std::env::var("MBVC_PYTHON").unwrap_or_else(|_| "python3".to_owned())
-}
-
-/// Whether both versions of Keras are here; without them the test is skipped with a note, or fails where all must be there.
-fn has_keras() -> bool {
-    let ran = Command::new(python()).args(["-c", "import tensorflow, keras, tf_keras, h5py"]).output();
+/// A Python with both versions of Keras; without one the test is skipped with a note, or fails where one is named.
+fn python() -> Option<String> {
+    let named = std::env::var("MBVC_SLOW_PYTHON").ok();
+    let python = named.clone().unwrap_or_else(|| "python3".to_owned());
+    let ran = Command::new(&python).args(["-c", "import tensorflow, keras, tf_keras, h5py"]).output();
     if ran.is_ok_and(|output| output.status.success()) {
-        return true;
+        return Some(python);
     }
-    let required = std::env::var("MBVC_REQUIRE_SHARED").is_ok_and(|value| value == "1");
-    assert!(!required, "{} lacks tensorflow, keras, tf_keras or h5py", python());
-    eprintln!("skipped: {} lacks tensorflow, keras, tf_keras or h5py", python());
-    false
+    assert!(named.is_none(), "{python} lacks tensorflow, keras, tf_keras or h5py");
+    eprintln!("skipped: {python} lacks tensorflow, keras, tf_keras or h5py");
+    None
 }
 
 #[test]
 #[ignore = "minutes, and TensorFlow from `scripts/requirements-slow.txt`"]
 fn the_networks_of_keras_applications_compute_what_keras_does() {
-    if !has_keras() {
-        return;
-    }
+    let Some(python) = python() else { return };
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("keras");
     std::fs::create_dir_all(&folder).unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keras/reference.py");
-    let ran = Command::new(python()).args([Path::new(script), &folder]).output().unwrap();
+    let ran = Command::new(python).args([Path::new(script), &folder]).output().unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     let models: serde_json::Map<String, Json> =
         serde_json::from_slice(&std::fs::read(folder.join("models.json")).unwrap()).unwrap();
