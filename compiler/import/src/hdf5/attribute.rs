@@ -1,7 +1,5 @@
 //! Attributes that hold strings (FF IV.A.2.m), and the global heap where those of variable length lie (FF III.E).
 
-use std::borrow::Cow;
-
 use super::cursor::Cursor;
 use super::datatype::{Datatype, shape};
 use super::group::{dense, until_zero};
@@ -11,19 +9,22 @@ use crate::error::{ImportError, Result};
 use crate::source::{elements, shorten};
 
 impl<'a> File<'a> {
-    /// The one string of attribute `name`; `None` where it is absent.
-    pub fn string(&self, object: &Object<'a>, name: &str) -> Result<Option<Cow<'a, str>>> {
-        Ok(self.strings(object, name)?.and_then(|strings| strings.into_iter().next()))
+    /// The string of attribute `name`, or the first of its list; `None` where it is absent, or holds no strings.
+    /// It may have `longest` bytes.
+    pub fn string(&self, object: &Object<'a>, name: &str, longest: usize) -> Result<Option<&'a str>> {
+        let Some(attribute) = self.attribute(object, name)? else { return Ok(None) };
+        self.first(attribute, longest).map_err(|error| error.at(format!("attribute '{}'", shorten(name))))
     }
 
-    /// The strings of attribute `name`; `None` where it is absent. Numbers, which stand for an empty list in files of
-    /// numpy, are no strings: then there are none.
-    pub fn strings(&self, object: &Object<'a>, name: &str) -> Result<Option<Vec<Cow<'a, str>>>> {
+    pub fn has_attribute(&self, object: &Object<'a>, name: &str) -> Result<bool> {
+        Ok(self.attribute(object, name)?.is_some())
+    }
+
+    fn attribute(&self, object: &Object<'a>, name: &str) -> Result<Option<Attribute<'a>>> {
         for message in object.messages(kind::ATTRIBUTE) {
             self.step()?;
             if let Some(attribute) = Attribute::named(message?, name)? {
-                let strings = self.strings_of(attribute);
-                return strings.map(Some).map_err(|error| error.at(format!("attribute '{}'", shorten(name))));
+                return Ok(Some(attribute));
             }
         }
         let Some(mut info) = object.message(kind::ATTRIBUTE_INFO)? else { return Ok(None) };
@@ -33,29 +34,30 @@ impl<'a> File<'a> {
         if info.offset()?.is_some() { Err(dense("an attribute")) } else { Ok(None) }
     }
 
-    fn strings_of(&self, Attribute { datatype, shape, mut data }: Attribute<'a>) -> Result<Vec<Cow<'a, str>>> {
-        // Every string takes some bytes of the file, so that their number is bounded by its size.
-        let count = elements(&shape)?;
-        let mut strings = Vec::new();
-        for _ in 0..count {
-            self.step()?;
-            let text = match datatype {
-                Datatype::FixedString(0) => b"",
-                Datatype::FixedString(size) => until_zero(data.take(size)?),
-                Datatype::String => {
-                    let length = data.size(4)?;
-                    let (collection, index) = (data.offset()?, data.u32()?);
-                    match collection {
-                        Some(collection) if length > 0 => self.heap_object(collection, index, length)?,
-                        _ => b"",
-                    }
-                }
-                Datatype::Number(_) | Datatype::Other(_) => return Ok(strings),
-            };
-            let text = str::from_utf8(text).map_err(|_| ImportError::malformed("the text is not UTF-8"))?;
-            strings.push(Cow::Borrowed(text));
+    fn first(&self, attribute: Attribute<'a>, longest: usize) -> Result<Option<&'a str>> {
+        let Attribute { datatype, shape, mut data } = attribute;
+        if elements(&shape)? == 0 {
+            return Ok(None);
         }
-        Ok(strings)
+        let fits =
+            |length| match length <= longest {
+                true => Ok(length),
+                false => Err(ImportError::unsupported(format!("the text has {length} bytes"))
+                    .expected(format!("at most {longest}"))),
+            };
+        let text = match datatype {
+            Datatype::FixedString(size) => until_zero(data.take(fits(size)?)?),
+            Datatype::String => {
+                let length = fits(data.size(4)?)?;
+                let (collection, index) = (data.offset()?, data.u32()?);
+                match collection {
+                    Some(collection) if length > 0 => self.heap_object(collection, index, length)?,
+                    _ => b"",
+                }
+            }
+            Datatype::Number(_) | Datatype::Other(_) => return Ok(None),
+        };
+        str::from_utf8(text).map(Some).map_err(|_| ImportError::malformed("the text is not UTF-8"))
     }
 
     /// The first `length` bytes of an object of a global heap collection.

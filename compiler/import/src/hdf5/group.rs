@@ -1,6 +1,5 @@
 //! Names and addresses of a group's members: symbol tables (FF III.A.1, III.B, III.D) and link messages (FF IV.A.2.g).
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::cursor::Cursor;
@@ -11,8 +10,11 @@ use crate::error::{ImportError, Result};
 /// Deeper than the tree of any group of less than billions of members.
 const MAX_DEPTH: usize = 16;
 
+/// Keras' own are under 100 bytes.
+const LONGEST_NAME: usize = 1 << 10;
+
 /// Members by name.
-pub type Members<'a> = BTreeMap<Cow<'a, str>, Address>;
+pub type Members<'a> = BTreeMap<&'a str, Address>;
 
 impl<'a> File<'a> {
     /// The members of a group; soft and external links are left out. A dataset has none.
@@ -83,10 +85,10 @@ impl<'a> File<'a> {
             let address = node.offset()?;
             let cached = node.u32()?;
             node.skip(4 + 16)?;
-            let name = names.get(name_at..).map(until_zero);
+            let name = names.get(name_at..).map(|names| names.get(..=LONGEST_NAME).unwrap_or(names)).map(until_zero);
             let name = name.ok_or_else(|| ImportError::malformed("a name lies outside of its heap"))?;
             if let (Some(address), true) = (address, cached != SOFT_LINK) {
-                members.insert(String::from_utf8_lossy(name), address);
+                members.insert(name_of(name)?, address);
             }
         }
         Ok(())
@@ -104,7 +106,14 @@ pub fn until_zero(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-fn link_of(mut link: Cursor<'_>) -> Result<Option<(Cow<'_, str>, Address)>> {
+fn name_of(bytes: &[u8]) -> Result<&str> {
+    str::from_utf8(bytes)
+        .ok()
+        .filter(|name| name.len() <= LONGEST_NAME)
+        .ok_or_else(|| ImportError::malformed("a name in the HDF5 file is too long, or no UTF-8"))
+}
+
+fn link_of(mut link: Cursor<'_>) -> Result<Option<(&str, Address)>> {
     link.expect(&[1], "a link of version 1")?;
     let flags = link.u8()?;
     let hard = flags & 8 == 0 || link.u8()? == 0;
@@ -112,6 +121,6 @@ fn link_of(mut link: Cursor<'_>) -> Result<Option<(Cow<'_, str>, Address)>> {
     link.skip(if flags & 4 != 0 { 8 } else { 0 })?;
     link.skip(if flags & 16 != 0 { 1 } else { 0 })?;
     let length = link.size(1 << (flags & 3))?;
-    let name = String::from_utf8_lossy(link.take(length)?);
+    let name = name_of(link.take(length)?)?;
     Ok(if hard { Some((name, link.address("a link")?)) } else { None })
 }

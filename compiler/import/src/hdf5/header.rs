@@ -1,5 +1,7 @@
 //! Object headers: the messages that describe a group or dataset (FF IV.A.1).
 
+use std::collections::VecDeque;
+
 use super::cursor::Cursor;
 use super::{Address, File};
 use crate::error::{ImportError, Result};
@@ -70,18 +72,20 @@ impl<'a> File<'a> {
         cursor.skip(4)?;
         let size = cursor.size(4)?;
         cursor.skip(4)?;
-        let mut blocks = vec![cursor.part(size)?];
+        let mut blocks = VecDeque::from([cursor.part(size)?]);
         let mut messages = Vec::new();
         for _ in 0..count {
             // Continuations lie in order: the first block that is not used up is the one to read on.
-            blocks.retain(|block| block.rest().len() >= 8);
-            let Some(block) = blocks.first_mut() else { break };
+            while blocks.front().is_some_and(|block| block.rest().len() < 8) {
+                blocks.pop_front();
+            }
+            let Some(block) = blocks.front_mut() else { break };
             self.step()?;
             let (kind, size, flags) = (block.u16()?, block.u16()?, block.u8()?);
             block.skip(3)?;
             let content = block.part(size.into())?;
             if kind == kind::CONTINUATION {
-                blocks.push(self.continuation(content)?);
+                blocks.push_back(self.continuation(content)?);
                 continue;
             }
             messages.push(Message { kind, shared: flags & 2 != 0, content });

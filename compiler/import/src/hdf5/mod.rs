@@ -119,7 +119,7 @@ impl<'a> File<'a> {
     }
 
     /// Counts bytes that are about to be allocated. All together may be what deflate could make of the file.
-    fn charge(&self, bytes: usize) -> Result<()> {
+    pub fn charge(&self, bytes: usize) -> Result<()> {
         let left = self.room.get().checked_sub(bytes).ok_or_else(|| {
             ImportError::malformed(format!("a dataset claims {bytes} bytes, which the file cannot hold"))
         })?;

@@ -54,11 +54,18 @@ fn attributes_of_strings_are_read() {
     for bytes in FILES {
         let file = File::open(bytes).unwrap();
         let root = file.root().unwrap();
-        assert_eq!(file.string(&root, "text").unwrap().unwrap(), "of variable length");
-        assert_eq!(file.strings(&root, "list").unwrap().unwrap(), ["one", "two", ""]);
-        assert_eq!(file.strings(&root, "fixed").unwrap().unwrap(), ["ab", "cde"]);
-        assert_eq!(file.strings(&root, "none").unwrap().unwrap().len(), 0);
-        assert_eq!(file.strings(&root, "absent").unwrap(), None);
+        for (name, text) in [
+            ("text", Some("of variable length")),
+            ("list", Some("one")),
+            ("fixed", Some("ab")),
+            ("none", None),
+            ("absent", None),
+        ] {
+            assert_eq!(file.string(&root, name, 18).unwrap(), text, "{name}");
+            assert_eq!(file.has_attribute(&root, name).unwrap(), name != "absent");
+        }
+        let error = file.string(&root, "text", 17).unwrap_err().to_string();
+        assert!(error.contains("attribute 'text': the text has 18 bytes"), "{error}");
     }
 }
 
@@ -73,7 +80,7 @@ fn weights_in_one_piece_are_not_copied() {
 fn no_word_makes_a_panic() {
     fn visit(file: &File<'_>, object: &Object<'_>, depth: usize) {
         for name in ["text", "list", "fixed"] {
-            let _ = file.strings(object, name);
+            let _ = file.string(object, name, 1000);
         }
         let _ = file.dataset(object).map(|dataset| assert!(dataset.bytes.len() <= MAX_UNPACKED));
         for address in file.members(object).into_iter().flat_map(|members| members.into_values()) {

@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(affine(&modern("Maximum"), &before), None);
         let old = json!({"class_name": "TensorFlowOpLayer",
                          "config": {"node_def": {"op": "RealDiv"}, "constants": {"1": 4.0}}});
-        assert_eq!(affine(&old, &[value.clone()]), Some([0.25, 0.0]));
+        assert_eq!(affine(&old, std::slice::from_ref(&value)), Some([0.25, 0.0]));
         let text = json!({"class_name": "TensorFlowOpLayer",
                           "config": {"node_def": "{\"name\": \"sub\", \"op\": \"Sub\"}", "constants": {"0": 4.0}}});
         assert_eq!(affine(&text, &[value]), Some([-1.0, 4.0]));

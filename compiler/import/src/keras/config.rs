@@ -5,6 +5,9 @@ use serde_json::Value as Json;
 use crate::error::{ImportError, Result};
 use crate::source::shorten;
 
+/// More constants than an operation has channels; bounds the memory of a hostile file.
+pub const MAX_NUMBERS: usize = 1 << 10;
+
 /// A layer, an operation, or a whole network used as a layer.
 #[derive(Debug, Clone, Copy)]
 pub struct Layer<'a> {
@@ -108,7 +111,8 @@ pub fn numbers(value: &Json) -> Option<Vec<f64>> {
     fn gather(value: &Json, found: &mut Vec<f64>) -> Option<()> {
         match value {
             Json::Array(items) => items.iter().try_for_each(|item| gather(item, found)),
-            one => one.as_f64().map(|number| found.push(number)),
+            one if found.len() < MAX_NUMBERS => one.as_f64().map(|number| found.push(number)),
+            _ => None,
         }
     }
     let mut found = Vec::new();

@@ -1,16 +1,13 @@
 //! One layer of Keras -> operations of the source graph. Images are NHWC throughout.
 
-use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::arithmetic::{self, Operation};
-use super::config::Layer;
+use super::config::{Layer, MAX_NUMBERS};
 use super::network::{Network, Operand, values};
 use super::weights::{Scope, Variables};
 use crate::error::{ImportError, Result};
-use crate::source::{
-    Affine, BatchNorm, Constant, Conv, Dense, Kernel, Op, Pads, Place, Value, Values, display_shape, shorten,
-};
+use crate::source::{Affine, BatchNorm, Constant, Conv, Dense, Kernel, Op, Pads, Place, Value, display_shape, shorten};
 
 /// What does nothing at inference.
 const TRAINING_ONLY: [&str; 9] = [
@@ -195,7 +192,7 @@ fn batch_norm<'a>(network: &mut Network<'a>, call: &Call<'_, 'a>) -> Result<Valu
     let statistics = usize::from(scaled) + usize::from(centred);
     let mean = network.weights.find(&variables, &["moving_mean"], statistics)?;
     let variance = network.weights.find(&variables, &["moving_variance"], statistics + 1)?;
-    let all = |value| Constant::new(vec![mean.len()], Values::F64(Cow::Owned(vec![value; mean.len()]))).map(Rc::new);
+    let all = |value| network.weights.repeated(value, mean.len());
     let gamma = if scaled { network.weights.find(&variables, &["gamma"], 0)? } else { all(1.0)? };
     let beta = if centred { network.weights.find(&variables, &["beta"], usize::from(scaled))? } else { all(0.0)? };
     let epsilon = call.layer.number("epsilon").unwrap_or(1e-3);
@@ -280,7 +277,14 @@ fn normalization<'a>(network: &mut Network<'a>, call: &Call<'_, 'a>) -> Result<V
         Some(given) => given,
         None => {
             let variables = call.variables(network)?;
-            let numbers = |name, number| network.weights.find(&variables, &[name], number).map(|found| found.to_f64());
+            let numbers = |name, number| {
+                let found = network.weights.find(&variables, &[name], number)?;
+                if found.len() > MAX_NUMBERS {
+                    return Err(ImportError::unsupported("the normalisation is not per channel")
+                        .found(display_shape(found.shape())));
+                }
+                Ok(found.to_f64())
+            };
             (numbers("mean", 0)?, numbers("variance", 1)?)
         }
     };

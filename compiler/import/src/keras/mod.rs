@@ -32,7 +32,8 @@ const METADATA: &str = "metadata.json";
 const WEIGHTS: &str = "model.weights.h5";
 
 /// Ten times as long as the configuration of a nested MobileNetV2.
-const MAX_CONFIG: usize = 4 << 20;
+const MAX_CONFIG: usize = 2 << 20;
+const LONGEST_VERSION: usize = 100;
 /// As large as a file may be.
 const MAX_WEIGHTS: usize = 1 << 30;
 
@@ -81,14 +82,14 @@ fn open_archive(bytes: &[u8]) -> Result<Model<'_>> {
 fn open_hdf5(bytes: &[u8]) -> Result<Model<'_>> {
     let file = File::open(bytes)?;
     let root = file.root()?;
-    let version = file.string(&root, "keras_version")?.unwrap_or_default();
-    let (producer, hdf5) = (producer(&version), Cow::Borrowed(bytes));
+    let version = file.string(&root, "keras_version", LONGEST_VERSION)?.unwrap_or_default();
+    let (producer, hdf5) = (producer(version), Cow::Borrowed(bytes));
     if let Some(config) = long_string(&file, &root, "model_config")? {
         let config = parse(config.as_bytes()).map_err(|error| error.at("attribute 'model_config'"))?;
         return Ok(Model { config, hdf5, order: Order::Named, producer, notes: Vec::new() });
     }
     let members = file.members(&root)?;
-    let order = if file.strings(&root, "layer_names")?.is_some() {
+    let order = if file.has_attribute(&root, "layer_names")? {
         Order::NamedAtRoot
     } else if weights::CONTAINERS.iter().any(|name| members.contains_key(*name)) {
         Order::Numbered
@@ -97,7 +98,7 @@ fn open_hdf5(bytes: &[u8]) -> Result<Model<'_>> {
             .expected("an attribute `model_config` at its root")
             .found(match members.len() {
                 0 => "an empty file".into(),
-                _ => members.keys().take(4).map(|name| shorten(name)).collect::<Vec<_>>().join(", "),
+                _ => members.keys().take(4).copied().map(shorten).collect::<Vec<_>>().join(", "),
             })
             .help("save the whole model: `model.save(\"model.keras\")`"));
     };
@@ -112,14 +113,14 @@ fn open_hdf5(bytes: &[u8]) -> Result<Model<'_>> {
 
 /// A string of an attribute, which Keras cuts into `NAME0`, `NAME1`, ... where it is long.
 fn long_string(file: &File<'_>, root: &crate::hdf5::Object<'_>, name: &str) -> Result<Option<String>> {
-    if let Some(whole) = file.string(root, name)? {
-        return Ok(Some(whole.into_owned()));
+    if let Some(whole) = file.string(root, name, MAX_CONFIG)? {
+        return Ok(Some(whole.to_owned()));
     }
     let mut whole: Option<String> = None;
     for number in 0.. {
-        match file.string(root, &format!("{name}{number}"))? {
+        match file.string(root, &format!("{name}{number}"), MAX_CONFIG)? {
             Some(part) if whole.as_ref().map_or(0, String::len) <= MAX_CONFIG => {
-                whole.get_or_insert_default().push_str(&part);
+                whole.get_or_insert_default().push_str(part);
             }
             _ => break,
         }

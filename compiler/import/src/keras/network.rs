@@ -33,7 +33,7 @@ pub struct Network<'a> {
     values: usize,
     /// What arithmetic alone has made of the image.
     front: Value,
-    /// Calls that were read, those of networks included; bounds the work on a hostile file.
+    /// Layers and calls that were read; bounds the work on a hostile file.
     calls: usize,
 }
 
@@ -48,7 +48,7 @@ impl<'a> Inside<'_, 'a> {
     pub fn place(&self, layer: &Layer<'a>) -> Place<'a> {
         let name = match self.path {
             "" => layer.name.into(),
-            path => format!("{path}/{}", layer.name).into(),
+            path => format!("{path}/{}", shorten(layer.name)).into(),
         };
         Place { name, operator: layer.class.into() }
     }
@@ -94,6 +94,15 @@ impl<'a> Network<'a> {
         }
         self.nodes.push(Node { place: place.clone(), op, inputs, output });
         Ok(output)
+    }
+
+    /// Counts layers and calls: networks that are called many times are read as often.
+    fn spend(&mut self, count: usize) -> Result<()> {
+        self.calls += count;
+        if self.calls > 2 * MAX_NODES {
+            return Err(ImportError::unsupported("the model has too many layers"));
+        }
+        Ok(())
     }
 
     /// Tells something once.
@@ -146,7 +155,7 @@ impl<'a> Network<'a> {
         for layer in layers {
             self.learn(value, layer);
             if layer.class != "InputLayer" {
-                let results = self.call(layer, &vec![Operand::Value(value)], inside)?;
+                let results = self.call(layer, &[Operand::Value(value)], inside)?;
                 let &[result] = results.as_slice() else {
                     return Err(ImportError::unsupported("a layer of a Sequential model has more than one result")
                         .at(inside.place(layer).text()));
@@ -178,11 +187,7 @@ impl<'a> Network<'a> {
         let mut waiting: VecDeque<(&Layer<'a>, Call<'a>)> = VecDeque::new();
         for layer in layers {
             for call in calls(layer.inbound).map_err(|error| error.at(inside.place(layer).text()))? {
-                self.calls += 1;
-                if self.calls > MAX_NODES {
-                    return Err(ImportError::unsupported("the model has too many layers")
-                        .expected(format!("at most {MAX_NODES}")));
-                }
+                self.spend(1)?;
                 waiting.push_back((layer, call));
             }
             if let Some(&value) = made.first(layer.name) {
@@ -218,7 +223,7 @@ impl<'a> Network<'a> {
     }
 
     /// The results of one call of a layer.
-    fn call(&mut self, layer: &Layer<'a>, operands: &Vec<Operand>, inside: &Inside<'_, 'a>) -> Result<Vec<Value>> {
+    fn call(&mut self, layer: &Layer<'a>, operands: &[Operand], inside: &Inside<'_, 'a>) -> Result<Vec<Value>> {
         if let Some(policy) = layer.policy().filter(|policy| policy.starts_with("mixed")) {
             self.note(format!("the model was trained in {}; here it is computed in float32", shorten(policy)));
         }
@@ -230,9 +235,10 @@ impl<'a> Network<'a> {
         if inside.depth == MAX_DEPTH {
             return Err(ImportError::unsupported("too many models in each other").at(inside.place(layer).text()));
         }
+        self.spend(layers.len())?;
         let inputs = values(operands);
         let scope = self.weights.nested(inside.scope, layer, &layers)?;
-        let path = inside.place(layer).name;
+        let path = shorten(&inside.place(layer).name);
         self.network(layer, &layers, &inputs, &Inside { scope: &scope, path: &path, depth: inside.depth + 1 })
     }
 }

@@ -8,13 +8,14 @@
 //! ```
 //! Newer `.keras` files name the layer in an attribute of `vars`, which then decides.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::Order;
 use super::config::Layer;
 use crate::error::{ImportError, Result};
-use crate::hdf5::{Address, Dataset, File};
+use crate::hdf5::{Address, Dataset, File, Members};
 use crate::source::{Constant, Values, shorten};
 
 /// More groups in each other than any name of a weight has scopes.
@@ -33,7 +34,7 @@ pub struct Weights<'a> {
 /// Where the layers of one network have their weights.
 pub enum Scope<'a> {
     /// The group of each layer.
-    Groups(HashMap<String, Address>),
+    Groups(Members<'a>),
     /// Weights of the layers of nested networks, all by their path.
     Paths(Rc<Vec<Path>>),
     /// The group of each layer, in which weights are numbered.
@@ -75,7 +76,7 @@ impl<'a> Weights<'a> {
                 members = self.file.members(&self.file.object(*address)?)?;
             }
         }
-        Ok(Scope::Groups(members.into_iter().map(|(name, address)| (name.into_owned(), address)).collect()))
+        Ok(Scope::Groups(members))
     }
 
     /// Whether the outermost network has a layer of this name, where the file tells names.
@@ -85,7 +86,7 @@ impl<'a> Weights<'a> {
             return Ok(members.contains_key(layer));
         };
         for group in self.file.members(&self.file.object(*container)?)?.values() {
-            if self.name_of(*group)?.as_deref() == Some(layer) {
+            if self.name_of(*group)? == Some(layer) {
                 return Ok(true);
             }
         }
@@ -105,7 +106,7 @@ impl<'a> Weights<'a> {
     }
 
     /// Counts the layers of each class, as Keras did.
-    fn numbered(&self, members: crate::hdf5::Members<'a>, layers: &[Layer<'a>]) -> Result<Scope<'a>> {
+    fn numbered(&self, members: Members<'a>, layers: &[Layer<'a>]) -> Result<Scope<'a>> {
         let Some(container) = CONTAINERS.iter().find_map(|name| members.get(*name)) else {
             return Ok(Scope::Numbered(HashMap::new()));
         };
@@ -131,11 +132,10 @@ impl<'a> Weights<'a> {
     }
 
     /// The name of the layer that a group is of, where it has one.
-    fn name_of(&self, group: Address) -> Result<Option<String>> {
+    fn name_of(&self, group: Address) -> Result<Option<&'a str>> {
         let members = self.file.members(&self.file.object(group)?)?;
         let Some(variables) = members.get("vars") else { return Ok(None) };
-        let name = self.file.string(&self.file.object(*variables)?, "name")?;
-        Ok(name.map(|name| name.into_owned()))
+        self.file.string(&self.file.object(*variables)?, "name", LONGEST_SCOPE)
     }
 
     /// All datasets in the group of layer `name`.
@@ -150,7 +150,7 @@ impl<'a> Weights<'a> {
     }
 
     /// A name with `/` in it is that of groups in each other.
-    fn group(&self, groups: &HashMap<String, Address>, name: &str) -> Result<Option<Address>> {
+    fn group(&self, groups: &Members<'a>, name: &str) -> Result<Option<Address>> {
         if let Some(group) = groups.get(name) {
             return Ok(Some(*group));
         }
@@ -173,7 +173,7 @@ impl<'a> Weights<'a> {
                 let name = name.split(':').next().unwrap_or_default().to_owned();
                 paths.push(Path { scope: scope.clone(), name, address });
             } else {
-                let scope = if scope.is_empty() { name.into_owned() } else { format!("{scope}/{name}") };
+                let scope = if scope.is_empty() { name.to_owned() } else { format!("{scope}/{name}") };
                 self.gather(address, scope, deeper, paths)?;
             }
         }
@@ -211,6 +211,12 @@ impl<'a> Weights<'a> {
         let members = self.file.members(&self.file.object(*variables)?)?;
         let numbers = members.iter().filter_map(|(name, address)| Some((name.parse().ok()?, *address)));
         Ok(Variables::Numbered(numbers.collect()))
+    }
+
+    /// `count` times the same number.
+    pub fn repeated(&self, value: f64, count: usize) -> Result<Rc<Constant<'a>>> {
+        self.file.charge(count.saturating_mul(size_of::<f64>()))?;
+        Constant::new(vec![count], Values::F64(Cow::Owned(vec![value; count]))).map(Rc::new)
     }
 
     /// The weight with one of `names`, number `number` of its layer.
