@@ -92,9 +92,9 @@ fn no_word_makes_a_panic() {
     const VALUES: [u32; 5] = [0, 1, 0xffff, 0x8000_0000, u32::MAX];
     let mut opened = 0;
     for bytes in FILES {
-        for at in (0..bytes.len().saturating_sub(4)).step_by(2) {
+        for at in (0..bytes.len().saturating_sub(4)).step_by(4) {
             let mut damaged = bytes.to_vec();
-            damaged[at..at + 4].copy_from_slice(&VALUES[at / 2 % VALUES.len()].to_le_bytes());
+            damaged[at..at + 4].copy_from_slice(&VALUES[at / 4 % VALUES.len()].to_le_bytes());
             if let Ok(file) = File::open(&damaged)
                 && let Ok(root) = file.root()
             {

@@ -32,8 +32,10 @@ pub fn config(weights: &Weights<'_>) -> Result<Json> {
             return Err(unknown());
         }
     }
+    // Older versions called it otherwise.
     // A residual goes around every block that keeps size and channels.
-    let plain = network(&[]);
+    let classifier = if weights.knows("Logits")? { "Logits" } else { "predictions" };
+    let plain = network(classifier, &[]);
     let layers: Vec<Layer<'_>> =
         plain["config"]["layers"].as_array().into_iter().flatten().map(Layer::new).collect::<Result<_>>()?;
     let scope = weights.root(&layers)?;
@@ -47,15 +49,15 @@ pub fn config(weights: &Weights<'_>) -> Result<Json> {
         }
         input = output;
     }
-    Ok(network(&residuals))
+    Ok(network(classifier, &residuals))
 }
 
 fn block(number: usize) -> String {
     if number == 0 { "expanded_conv".into() } else { format!("block_{number}") }
 }
 
-/// The network with its classifier, in the notation of Keras 2, with residuals around these blocks.
-fn network(residuals: &[usize]) -> Json {
+/// The network in the notation of Keras 2, with a classifier of this name and residuals around these blocks.
+fn network(classifier: &str, residuals: &[usize]) -> Json {
     let mut chain = Chain { layers: Vec::new(), last: "input".into() };
     chain.layers.push(json!({"class_name": "InputLayer", "name": "input", "inbound_nodes": [],
                              "config": {"batch_input_shape": [null, null, null, 3]}}));
@@ -75,10 +77,10 @@ fn network(residuals: &[usize]) -> Json {
     }
     chain.convolution("Conv2D", "Conv_1", "Conv_1_bn", 1, true);
     chain.follow("GlobalAveragePooling2D", "global_average_pooling2d", json!({}));
-    chain.follow("Dense", "predictions", json!({"activation": "softmax"}));
+    chain.follow("Dense", classifier, json!({"activation": "softmax"}));
     json!({"class_name": "Functional", "config": {
         "name": "mobilenetv2", "layers": chain.layers,
-        "input_layers": [["input", 0, 0]], "output_layers": [["predictions", 0, 0]],
+        "input_layers": [["input", 0, 0]], "output_layers": [[classifier, 0, 0]],
     }})
 }
 

@@ -127,6 +127,10 @@ impl<'g> Walk<'g> {
         matches!(next, Some(Node { op: Op::Conv(conv), .. }) if conv.groups > 1)
     }
 
+    pub fn is_end(&self, value: Value) -> bool {
+        self.readers(value).next().is_none()
+    }
+
     pub fn is_pooled(&self, value: Value) -> bool {
         self.readers(value).any(|node| matches!(node.op, Op::Pool { .. }))
     }

@@ -65,6 +65,23 @@ fn a_head_of_more_than_one_layer_is_told_with_the_remedy() {
     assert!(error.contains("one fully connected layer"), "{error}");
 }
 
+/// The output of the inner network is cut off, and what follows it is taken away.
+#[test]
+fn a_backbone_without_a_head_is_told() {
+    let error = changed(|config| {
+        let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+        let layers = config["config"]["layers"].as_array_mut().unwrap();
+        layers.truncate(3);
+        let backbone = &mut layers[2]["config"];
+        backbone["layers"].as_array_mut().unwrap().pop();
+        backbone["output_layers"] = serde_json::json!([["Conv_1_relu", 0, 0]]);
+        config.to_string()
+    });
+    let text = error.to_string();
+    assert!(text.contains("node 'narrow/Conv_1' (Conv2D): the network ends with its features"), "{text}");
+    assert!(text.contains("include_top=True"), "{text}");
+}
+
 #[test]
 fn damaged_configurations_are_told() {
     let malformed = |change: fn(String) -> String| {
@@ -78,9 +95,8 @@ fn damaged_configurations_are_told() {
     assert!(loose.contains("reads what no other layer makes"), "{loose}");
     let names = malformed(|config| config.replace("class_name", "class"));
     assert!(names.contains("no `class_name`"), "{names}");
-    // Its first convolution would have the weights of no layer.
-    let absent = malformed(|config| config.replacen("\"DepthwiseConv2D\"", "\"Conv2D\"", 1));
-    assert!(absent.contains("no weight `kernel`") || absent.contains("m.keras"), "{absent}");
+    let absent = malformed(|config| config.replacen("\"use_bias\": false", "\"use_bias\": true", 1));
+    assert!(absent.contains("node 'narrow/Conv1' (Conv2D): the file has no weight `bias`"), "{absent}");
 }
 
 #[test]
