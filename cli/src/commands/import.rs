@@ -10,26 +10,31 @@ use crate::options::examples;
 use crate::ui::{ACCENT, BOLD, Bytes, DIM, GOOD, grouped};
 use crate::{engine, files, outln, ui};
 
-/// Take over trained weights from an ONNX, TFLite or PyTorch model
-///
-/// Of PyTorch, state dicts, checkpoints and whole modules are read (.pth, .pt, .bin, .ckpt, .safetensors), with the names of
-/// torchvision, timm, transformers or mmpretrain; nothing in them is executed. They have weights alone: strides are those of
-/// the published table or, with --spec, of a spec, and config.json beside the file is read where it is timm's or transformers'.
+/// Take over trained weights from an ONNX, TFLite, Keras or PyTorch model
 ///
 /// Quantised models (TFLite's of int8 and uint8, ONNX's with QuantizeLinear and DequantizeLinear) are taken as they are
 /// or, with --dequantize, as float32. BatchNorm is folded in double precision, and width, classes, padding and other
 /// conventions are found where the file tells. The result is a safetensors file that fits every resolution, fusion level
 /// and instruction set.
+///
+/// Of Keras, whole models are taken (.keras, and .h5 of Keras 2 and 3): MobileNetV2 itself, and models that have it as a
+/// layer below a pool and one Dense layer. Augmentation and dropout are left out, scaling in front becomes the
+/// preprocessing. Keras files hold no names of classes: give them with --labels.
+///
+/// Of PyTorch, state dicts, checkpoints and whole modules are read (.pth, .pt, .bin, .ckpt, .safetensors), with the names of
+/// torchvision, timm, transformers or mmpretrain; nothing in them is executed. They have weights alone: strides are those of
+/// the published table or, with --spec, of a spec, and config.json beside the file is read where it is timm's or transformers'.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc import model.onnx --output weights.safetensors --labels imagenet_labels.txt",
+    "mbvc import model.keras --output weights.safetensors --labels classes.txt",
     "mbvc import model.tflite --output weights.safetensors --spec network.yaml   must fit this spec",
     "mbvc import model.onnx --output weights.safetensors --write-spec network.yaml",
     "mbvc import model.pth --output weights.safetensors --write-spec network.yaml",
     "mbvc import quantised.tflite --output weights.safetensors --dequantize",
 ))]
 pub struct Args {
-    /// The model: .onnx, .tflite, .pth, .pt, .bin, .ckpt or .safetensors
+    /// The model: .onnx, .tflite, .keras, .h5, .pth, .pt, .bin, .ckpt or .safetensors
     #[arg(value_name = "FILE")]
     model: PathBuf,
     /// Where to write the weights

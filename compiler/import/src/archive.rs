@@ -14,6 +14,9 @@ use crate::source::shorten;
 /// How an archive begins.
 pub const MAGIC: &[u8] = b"PK\x03\x04";
 
+/// How a record of the directory begins.
+const RECORD: &[u8] = b"PK\x01\x02";
+
 /// More members than any checkpoint of a MobileNetV2 has (a few hundred tensors and records).
 const MAX_MEMBERS: usize = 1 << 14;
 /// Deflate cannot shrink further.
@@ -29,14 +32,16 @@ impl<'a> Archive<'a> {
     /// # Errors
     /// Where the directory at the end of the archive is damaged, or lists too many members.
     pub fn open(bytes: &'a [u8]) -> Result<Self> {
-        // A record of the directory has 46 bytes at least, so that their number is bounded by the file's size.
+        // The directory is decoded as a whole, to several times its size.
+        let records = bytes.windows(RECORD.len()).filter(|window| *window == RECORD).take(MAX_MEMBERS + 1).count();
+        if records > MAX_MEMBERS {
+            return Err(
+                ImportError::unsupported("the archive has too many members").expected(format!("at most {MAX_MEMBERS}"))
+            );
+        }
         let zip = ZipArchive::new(Cursor::new(bytes)).map_err(|error| {
             ImportError::malformed(format!("not a sound zip archive: {error}")).help("the file may be truncated")
         })?;
-        if zip.len() > MAX_MEMBERS {
-            return Err(ImportError::unsupported(format!("the archive has {} members", zip.len()))
-                .expected(format!("at most {MAX_MEMBERS}")));
-        }
         Ok(Self { bytes, zip })
     }
 

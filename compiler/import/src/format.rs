@@ -3,15 +3,18 @@
 use std::fmt;
 use std::path::Path;
 
+use crate::archive::{self, Archive};
 use crate::error::{ErrorKind, ImportError, Result};
 use crate::state_dict::safetensors;
-use crate::{archive, torch};
+use crate::{hdf5, keras, torch};
 
 /// The kinds of file that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
     Onnx,
     TfLite,
+    /// `.keras` and `.h5`.
+    Keras,
     /// What `torch.save` writes: a zip archive or, before 1.6, pickles.
     PyTorch,
     /// Safetensors with the names of PyTorch's state dicts.
@@ -25,16 +28,19 @@ impl fmt::Display for Format {
         f.write_str(match self {
             Self::Onnx => "ONNX",
             Self::TfLite => "TFLite",
+            Self::Keras => "Keras",
             Self::PyTorch => "PyTorch",
             Self::SafeTensors | Self::Container => "safetensors",
         })
     }
 }
 
+/// What is read, in messages.
+const READ: &str = "ONNX, TFLite, Keras, PyTorch and safetensors";
+
 /// Beginnings of files that people do hand to an importer, and what to do with them.
-const FOREIGN: [(&[u8], &str, &str); 8] = [
-    (b"\x89HDF", "a Keras HDF5 file", "convert it in Python with `tf.lite.TFLiteConverter.from_keras_model`"),
-    (b"PK\x03\x04", "a zip archive (a .keras file?)", "export the model to ONNX or TFLite"),
+const FOREIGN: [(&[u8], &str, &str); 7] = [
+    (archive::MAGIC, "a zip archive, but no model's", "unpack it first"),
     (b"\x89PNG", "a PNG image", "give a model file"),
     (b"\xff\xd8\xff", "a JPEG image", "give a model file"),
     (b"BM", "a BMP image", "give a model file"),
@@ -43,7 +49,12 @@ const FOREIGN: [(&[u8], &str, &str); 8] = [
     (b"<", "a text file (HTML or XML)", "download the model file itself"),
 ];
 
-const READ: &str = "ONNX, TFLite, PyTorch and safetensors";
+/// What to do with a SavedModel.
+pub const SAVED_MODEL_HELP: &str = "convert the SavedModel first: `tf.lite.TFLiteConverter.from_saved_model(folder).convert()` gives a .tflite file, \
+     `python -m tf2onnx.convert --saved-model folder --output model.onnx` an ONNX file; \
+     or load it with Keras and `model.save(\"model.keras\")`";
+const FROZEN_GRAPH_HELP: &str = "convert it with `python -m tf2onnx.convert --graphdef model.pb --inputs input:0 --outputs output:0 --output \
+     model.onnx` (the names are those of the graph), or `tf.compat.v1.lite.TFLiteConverter.from_frozen_graph`";
 
 /// Decides by content, else by `hint`, else by the extension of `name`.
 pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> {
@@ -60,8 +71,14 @@ pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> 
     if is_pytorch(bytes, name) {
         return Ok(Format::PyTorch);
     }
+    if bytes.starts_with(hdf5::MAGIC) || is_keras_archive(bytes) {
+        return Ok(Format::Keras);
+    }
+    if let Some((what, remedy)) = tensorflow_protobuf(bytes) {
+        return Err(not_a_model(format!("this is {what}; {READ} models are read")).help(remedy));
+    }
     if let Some((_, what, remedy)) = FOREIGN.iter().find(|(magic, ..)| bytes.starts_with(magic)) {
-        return Err(not_a_model(format!("this is {what}; {READ} are read")).help(*remedy));
+        return Err(not_a_model(format!("this is {what}; {READ} models are read")).help(*remedy));
     }
     let by_extension = || of_extension(Path::new(name).extension()?.to_str()?);
     // ONNX has no magic number: field 1 (`ir_version`, a small varint) comes first in what exporters write.
@@ -71,11 +88,16 @@ pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> 
             Err(not_a_model("not a TFLite model: the identifier `TFL3` is missing at byte 4".into())
                 .help("the file may be truncated or of another kind"))
         }
-        Some(Format::Container | Format::SafeTensors) => {
-            Err(not_a_model("not a safetensors file: its header is damaged".into()).help("download or make it again"))
-        }
+        Some(Format::Keras) => Err(not_a_model("not a Keras model: neither an HDF5 file nor a zip archive".into())
+            .help(
+                "the file may be truncated; weights in TensorFlow's own format (`checkpoint`, `.index`) are not read: \
+                   load them in Python and `model.save(\"model.keras\")`",
+            )),
         Some(Format::PyTorch) => {
             Err(not_a_model("not a file that `torch.save` wrote".into()).expected("a zip archive, or pickles"))
+        }
+        Some(Format::Container | Format::SafeTensors) => {
+            Err(not_a_model("not a safetensors file: its header is damaged".into()).help("download or make it again"))
         }
         Some(Format::Onnx) => Ok(Format::Onnx),
         None if like_onnx => Ok(Format::Onnx),
@@ -90,6 +112,7 @@ pub fn of_extension(extension: &str) -> Option<Format> {
     match extension.to_ascii_lowercase().as_str() {
         "onnx" => Some(Format::Onnx),
         "tflite" | "lite" => Some(Format::TfLite),
+        "keras" | "h5" | "hdf5" => Some(Format::Keras),
         "pth" | "pt" | "ckpt" => Some(Format::PyTorch),
         "safetensors" => Some(Format::SafeTensors),
         _ => None,
@@ -103,6 +126,43 @@ fn is_pytorch(bytes: &[u8], name: &str) -> bool {
     let zipped = bytes.starts_with(archive::MAGIC) && (torch::is_archive(bytes) || named() == Some(true));
     let pickled = matches!(bytes, [0x80, 2..=5, ..]);
     zipped || pickled || bytes.get(257..262) == Some(b"ustar")
+}
+
+/// A zip archive with the configuration of a Keras model.
+fn is_keras_archive(bytes: &[u8]) -> bool {
+    bytes.starts_with(archive::MAGIC)
+        && Archive::open(bytes).is_ok_and(|archive| archive.names().any(|name| name == keras::CONFIG))
+}
+
+/// TensorFlow's own files, told by the first fields of their protocol buffers, and what to do with them.
+///
+/// `saved_model.pb` begins with its version, 1, and a MetaGraphDef (field 2), whose first field is a message. ONNX files
+/// begin with a version from 3 on. A GraphDef begins with a NodeDef (field 1) of a name and an operator (fields 1 and 2).
+fn tensorflow_protobuf(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
+    const META_GRAPH: &[u8] = b"\x08\x01\x12";
+    if let Some(rest) = bytes.strip_prefix(META_GRAPH) {
+        let (_, graph) = varint(rest)?;
+        return (graph.first() == Some(&0x0a)).then_some(("a TensorFlow SavedModel", SAVED_MODEL_HELP));
+    }
+    let node = field(bytes, 0x0a)?.0;
+    let (name, rest) = field(node, 0x0a)?;
+    let (operator, _) = field(rest, 0x12)?;
+    let is_name = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_graphic);
+    let is_graph = is_name(name) && is_name(operator) && operator.first().is_some_and(u8::is_ascii_uppercase);
+    is_graph.then_some(("a frozen TensorFlow graph", FROZEN_GRAPH_HELP))
+}
+
+/// A length-delimited field with this key, and what follows it.
+fn field(bytes: &[u8], key: u8) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = varint(bytes.strip_prefix(&[key])?)?;
+    rest.split_at_checked(length)
+}
+
+fn varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    const LONGEST: usize = 5;
+    let last = bytes.iter().take(LONGEST).position(|byte| byte & 0x80 == 0)?;
+    let (digits, rest) = bytes.split_at_checked(last + 1)?;
+    Some((digits.iter().rev().fold(0, |value, digit| value << 7 | usize::from(digit & 0x7f)), rest))
 }
 
 /// An 8-byte length of a JSON header, and that header's first byte.
@@ -134,6 +194,16 @@ mod tests {
             assert_eq!(error.kind, ErrorKind::NotAModel);
             assert!(error.to_string().contains(what), "{error}");
         }
+    }
+
+    #[test]
+    fn tensorflow_files_are_told_with_their_conversion() {
+        let text = |bytes: &[u8], name| detect(bytes, name, None).unwrap_err().to_string();
+        let saved = text(b"\x08\x01\x12\x80\x04\x0a\x10....", "saved_model.pb");
+        assert!(saved.contains("a TensorFlow SavedModel") && saved.contains("from_saved_model"), "{saved}");
+        let frozen = text(b"\x0a\x14\x0a\x05input\x12\x0bPlaceholder", "graph.pb");
+        assert!(frozen.contains("a frozen TensorFlow graph") && frozen.contains("--graphdef"), "{frozen}");
+        assert!(text(b"hello", "m.h5").contains("not a Keras model"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::recover::{self, Fact, Recovered, recover};
 use crate::sidecar::Sidecar;
 use crate::source::SourceGraph;
 use crate::state_dict::{self, StateDict};
-use crate::{onnx, quantised, spec_yaml, tflite, torch};
+use crate::{keras, onnx, quantised, spec_yaml, tflite, torch};
 
 /// Largest file that is read. Width 4 in double precision has 450 MB.
 const MAX_FILE: u64 = 1 << 30;
@@ -122,6 +122,7 @@ fn read_from(bytes: &[u8], name: &str, options: &ReadOptions<'_>, path: Option<&
     let imported = match format {
         Format::Onnx => onnx::decode(bytes).and_then(|model| import(&onnx::read(&model)?, name, quantisation)),
         Format::TfLite => tflite::read(bytes).and_then(|graph| import(&graph, name, quantisation)),
+        Format::Keras => keras::open(bytes).and_then(|model| import(&keras::read(&model)?, name, quantisation)),
         Format::PyTorch => torch::read(bytes).and_then(|(dict, variant)| weights(&dict, variant)),
         Format::SafeTensors => state_dict::safetensors::read(bytes).and_then(|dict| weights(&dict, "")),
         Format::Container => {
@@ -296,7 +297,7 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>> {
     if about.is_dir() {
         let error = failed("this is a directory".into());
         return Err(if path.join("saved_model.pb").exists() {
-            error.help("convert the SavedModel first: `tf.lite.TFLiteConverter.from_saved_model`, or tf2onnx")
+            error.help(format::SAVED_MODEL_HELP)
         } else {
             error.help("give the model file in it")
         });

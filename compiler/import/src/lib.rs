@@ -1,7 +1,7 @@
-//! Weight readers for mbvc: ONNX, TFLite, PyTorch and safetensors to the canonical container.
+//! Weight readers for mbvc: ONNX, TFLite, Keras, PyTorch and safetensors to the canonical container.
 //!
 //! ```text
-//! bytes --onnx/tflite/torch--> SourceGraph --recognise--> Chain --fold--> tensors --recover--> Imported
+//! bytes --onnx/tflite/keras/torch--> SourceGraph --recognise--> Chain --fold--> tensors --recover--> Imported
 //! ```
 //! A reader only translates: it turns a file into a `SourceGraph`, whose operations are those
 //! of the MobileNetV2 family plus `Other`. One recogniser for all formats matches that graph to the family,
@@ -19,8 +19,10 @@ mod container;
 mod error;
 mod fold;
 mod format;
+mod hdf5;
 mod imported;
 mod inspect;
+mod keras;
 mod labels;
 mod mismatch;
 mod onnx;

@@ -77,6 +77,12 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
     fact("blocks", format!("{count} in {} rows", rows.len()), "expansions and channels of the weights, strides".into());
     let classes = chain.classifier.out_channels();
     fact("classes", classes.to_string(), format!("outputs of {}", chain.classifier.place));
+    if classes == 1 {
+        notes.push(
+            "the network has one output, the logit of the second of two classes: above 0 it is that one, below the first"
+                .into(),
+        );
+    }
     let resolution = chain.resolution.unwrap_or([224, 224]);
     fact(
         "resolution",

@@ -40,9 +40,9 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const COUNT: usize = 19;
+const COUNT: usize = 23;
 
-/// The files that are damaged, and a container; together under 450 KB.
+/// The files that are damaged, and a container; together under 700 KB.
 fn files() -> &'static [(String, Vec<u8>)] {
     static FILES: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
     FILES.get_or_init(|| {
@@ -59,6 +59,10 @@ fn files() -> &'static [(String, Vec<u8>)] {
             "qdq_channels.onnx",
             "qdq_symmetric.onnx",
             "qdq_asymmetric.onnx",
+            "keras2_nested.h5",
+            "keras2_sequential.keras",
+            "keras3_nested.keras",
+            "keras3_flat.h5",
             "torch/state_dict.pth",
             "torch/whole_module.pt",
             "torch/legacy.pth.tar",
@@ -171,9 +175,18 @@ proptest! {
     }
 
     #[test]
-    fn no_noise_makes_a_panic(noise in prop::collection::vec(any::<u8>(), 0..200), kind in 0usize..6) {
-        let head: &[u8] =
-            [&b""[..], b"\x14\0\0\0TFL3", b"\x08\x08\x3a", b"\x40\0\0\0\0\0\0\0{", b"\x80\x02", LEGACY_HEAD][kind];
+    fn no_noise_makes_a_panic(noise in prop::collection::vec(any::<u8>(), 0..200), kind in 0usize..8) {
+        let heads: [&[u8]; 8] = [
+            b"",
+            b"\x14\0\0\0TFL3",
+            b"\x08\x08\x3a",
+            b"\x40\0\0\0\0\0\0\0{",
+            b"\x89HDF\r\n\x1a\n\0\0\0\0\0\x08\x08\0",
+            b"PK\x03\x04",
+            b"\x80\x02",
+            LEGACY_HEAD,
+        ];
+        let head = heads[kind];
         feed(&[head, &noise].concat(), "noise");
         assert_little_memory();
     }
@@ -229,6 +242,24 @@ fn no_byte_of_a_pickle_makes_a_panic() {
     }
     // What an optimiser keeps may be damaged without harm.
     assert!(refused > pickles / 3 / 10, "{refused} were refused");
+    assert_little_memory();
+}
+
+/// Addresses, sizes and the configuration of a Keras file, a byte at a time all over it: most of a small one is structure.
+#[test]
+fn no_byte_of_a_keras_file_makes_a_panic() {
+    const CHANGES: [u8; 5] = [0x01, 0x80, 0xff, 0x07, 0x20];
+    for (name, step) in [("keras2_nested.h5", 211), ("keras3_flat.h5", 199), ("keras3_nested.keras", 41)] {
+        let (_, bytes) = files().iter().find(|(file, _)| file == name).unwrap();
+        let (mut damages, mut refused) = (0, 0);
+        for (at, change) in (0..bytes.len()).step_by(step).zip(CHANGES.into_iter().cycle()) {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= change;
+            damages += 1;
+            refused += usize::from(read_bytes(&damaged, name, None).is_err());
+        }
+        assert!(refused > damages / 10, "{name}: {refused} of {damages} were refused");
+    }
     assert_little_memory();
 }
 

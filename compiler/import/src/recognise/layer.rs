@@ -114,6 +114,7 @@ pub fn describe(node: &Node<'_>) -> String {
         Op::Pool { .. } => "an average pool".into(),
         Op::Flatten => "a reshape".into(),
         Op::Softmax => "a softmax".into(),
+        Op::Sigmoid => "a sigmoid".into(),
         Op::Ranking => "a ranking of classes".into(),
         Op::Other => format!("{}, an operator that MobileNetV2 has not", crate::source::shorten(&node.place.operator)),
     }

@@ -86,6 +86,12 @@ pub fn recognise<'g>(graph: &'g SourceGraph<'_>) -> Result<Chain<'g>> {
         if !walk.reads_depthwise(value) {
             let (layer, after) =
                 walk.layer(value, &format!("block{number}.expand or head"), Want::Pointwise { activated: true })?;
+            if walk.is_end(after) {
+                return Err(ImportError::unsupported("the network ends with its features: it has no classifier")
+                    .at(layer.place)
+                    .expected("an average pool and a fully connected layer after the last convolution")
+                    .help("give the whole classifier, not the backbone alone (in Keras, `include_top=True` or a head of your own)"));
+            }
             if walk.is_pooled(after) {
                 value = after;
                 break Layer { role: "head".into(), ..layer };

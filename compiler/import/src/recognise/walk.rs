@@ -127,6 +127,10 @@ impl<'g> Walk<'g> {
         matches!(next, Some(Node { op: Op::Conv(conv), .. }) if conv.groups > 1)
     }
 
+    pub fn is_end(&self, value: Value) -> bool {
+        self.readers(value).next().is_none()
+    }
+
     pub fn is_pooled(&self, value: Value) -> bool {
         self.readers(value).any(|node| matches!(node.op, Op::Pool { .. }))
     }
@@ -360,9 +364,16 @@ impl<'g> Walk<'g> {
         loop {
             let Some(node) = self.readers(value).next() else { return Ok(()) };
             match node.op {
-                Op::Flatten | Op::Softmax => value = node.output,
+                Op::Flatten | Op::Softmax | Op::Sigmoid => value = node.output,
                 Op::Ranking => return Ok(()),
-                _ => return Err(Self::unexpected(node, "output", "the end of the network, or a softmax")),
+                _ => {
+                    let error = Self::unexpected(node, "output", "the end of the network, or a softmax or sigmoid");
+                    return Err(match node.op {
+                        Op::Dense(_) | Op::Clamp { .. } | Op::BatchNorm(_) => error
+                            .help("the classifier is one fully connected layer after the pool: train a head of one"),
+                        _ => error,
+                    });
+                }
             }
         }
     }

@@ -131,6 +131,8 @@ pub enum Op<'a> {
     /// Turns an image of one pixel into a vector, or back.
     Flatten,
     Softmax,
+    /// Each score for itself to 0..1; their order stays.
+    Sigmoid,
     /// Picks classes from the scores: nothing follows that has weights.
     Ranking,
     /// No operation of MobileNetV2.

@@ -1,0 +1,118 @@
+//! Attributes that hold strings (FF IV.A.2.m), and the global heap where those of variable length lie (FF III.E).
+
+use super::cursor::Cursor;
+use super::datatype::{Datatype, shape};
+use super::group::{dense, until_zero};
+use super::header::{Object, kind};
+use super::{Address, File};
+use crate::error::{ImportError, Result};
+use crate::source::{elements, shorten};
+
+impl<'a> File<'a> {
+    /// The string of attribute `name`, or the first of its list; `None` where it is absent, or holds no strings.
+    /// It may have `longest` bytes.
+    pub fn string(&self, object: &Object<'a>, name: &str, longest: usize) -> Result<Option<&'a str>> {
+        let Some(attribute) = self.attribute(object, name)? else { return Ok(None) };
+        self.first(attribute, longest).map_err(|error| error.at(format!("attribute '{}'", shorten(name))))
+    }
+
+    pub fn has_attribute(&self, object: &Object<'a>, name: &str) -> Result<bool> {
+        Ok(self.attribute(object, name)?.is_some())
+    }
+
+    fn attribute(&self, object: &Object<'a>, name: &str) -> Result<Option<Attribute<'a>>> {
+        for message in object.messages(kind::ATTRIBUTE) {
+            self.step()?;
+            if let Some(attribute) = Attribute::named(message?, name)? {
+                return Ok(Some(attribute));
+            }
+        }
+        let Some(mut info) = object.message(kind::ATTRIBUTE_INFO)? else { return Ok(None) };
+        info.skip(1)?;
+        let order = info.u8()? & 1 != 0;
+        info.skip(if order { 2 } else { 0 })?;
+        if info.offset()?.is_some() { Err(dense("an attribute")) } else { Ok(None) }
+    }
+
+    fn first(&self, attribute: Attribute<'a>, longest: usize) -> Result<Option<&'a str>> {
+        let Attribute { datatype, shape, mut data } = attribute;
+        if elements(&shape)? == 0 {
+            return Ok(None);
+        }
+        let fits =
+            |length| match length <= longest {
+                true => Ok(length),
+                false => Err(ImportError::unsupported(format!("the text has {length} bytes"))
+                    .expected(format!("at most {longest}"))),
+            };
+        let text = match datatype {
+            Datatype::FixedString(size) => until_zero(data.take(fits(size)?)?),
+            Datatype::String => {
+                let length = fits(data.size(4)?)?;
+                let (collection, index) = (data.offset()?, data.u32()?);
+                match collection {
+                    Some(collection) if length > 0 => self.heap_object(collection, index, length)?,
+                    _ => b"",
+                }
+            }
+            Datatype::Number(_) | Datatype::Other(_) => return Ok(None),
+        };
+        str::from_utf8(text).map(Some).map_err(|_| ImportError::malformed("the text is not UTF-8"))
+    }
+
+    /// The first `length` bytes of an object of a global heap collection.
+    fn heap_object(&self, collection: Address, wanted: u32, length: usize) -> Result<&'a [u8]> {
+        let mut cursor = self.at(collection)?;
+        cursor.expect(b"GCOL\x01\0\0\0", "a global heap")?;
+        let size = cursor.length()?;
+        let head = self.bytes.len().saturating_sub(collection).saturating_sub(cursor.rest().len());
+        let mut objects = cursor.part(size.saturating_sub(head))?;
+        loop {
+            self.step()?;
+            let index = objects.u16()?;
+            if index == 0 {
+                return Err(ImportError::malformed(format!("the global heap has no object {wanted}")));
+            }
+            objects.skip(2 + 4)?;
+            let size = objects.length()?;
+            if u32::from(index) == wanted {
+                let content = objects.take(size)?;
+                return content.get(..length).ok_or_else(|| ImportError::malformed("a text is longer than its object"));
+            }
+            objects.take_padded(size)?;
+        }
+    }
+}
+
+struct Attribute<'a> {
+    datatype: Datatype,
+    shape: Vec<usize>,
+    data: Cursor<'a>,
+}
+
+impl<'a> Attribute<'a> {
+    /// Reads the message, if it is that of `wanted`.
+    fn named(mut message: Cursor<'a>, wanted: &str) -> Result<Option<Self>> {
+        let version = message.u8()?;
+        let flags = message.u8()?;
+        let [name, datatype, dataspace] = [message.u16()?, message.u16()?, message.u16()?].map(usize::from);
+        if version == 3 {
+            // The character set of the name.
+            message.skip(1)?;
+        }
+        let mut part = |size| match version {
+            1 => message.padded_part(size),
+            2 | 3 => message.part(size),
+            other => Err(ImportError::malformed(format!("an attribute of version {other}")).expected("1 to 3")),
+        };
+        let [name, datatype, dataspace] = [part(name)?, part(datatype)?, part(dataspace)?];
+        if until_zero(name.rest()) != wanted.as_bytes() {
+            return Ok(None);
+        }
+        if version > 1 && flags & 3 != 0 {
+            return Err(ImportError::unsupported("the type of an attribute is shared")
+                .help("save the model again with Keras itself"));
+        }
+        Ok(Some(Self { datatype: Datatype::read(datatype)?, shape: shape(dataspace)?, data: message }))
+    }
+}

@@ -1,0 +1,87 @@
+//! Types of elements and shapes (FF IV.A.2.d and IV.A.2.b).
+
+use super::cursor::Cursor;
+use crate::error::{ImportError, Result};
+use crate::source::DType;
+
+/// What the elements of a dataset or attribute are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Datatype {
+    Number(DType),
+    /// Of this many bytes, filled up with zeros or spaces.
+    FixedString(usize),
+    /// In the global heap.
+    String,
+    /// Another type, of this class.
+    Other(u8),
+}
+
+impl Datatype {
+    pub fn read(mut cursor: Cursor<'_>) -> Result<Self> {
+        const FIXED_POINT: u8 = 0;
+        const FLOATING_POINT: u8 = 1;
+        const STRING: u8 = 3;
+        const VARIABLE_LENGTH: u8 = 9;
+        let class = cursor.u8()? & 15;
+        let bits = cursor.number(3)?;
+        let size = cursor.size(4)?;
+        // Little-endian, and no padding that matters.
+        let little = bits & 0x41 == 0;
+        Ok(match class {
+            STRING => Self::FixedString(size),
+            VARIABLE_LENGTH if bits & 15 == 1 => Self::String,
+            FIXED_POINT if little => Self::integer(size, bits & 8 != 0),
+            FLOATING_POINT if little => {
+                // Offset and precision in bits, the place of the exponent; its width.
+                cursor.skip(5)?;
+                Self::float(size, cursor.u8()?)
+            }
+            other => Self::Other(other),
+        })
+    }
+
+    fn integer(size: usize, signed: bool) -> Self {
+        Self::Number(match (size, signed) {
+            (1, true) => DType::I8,
+            (1, false) => DType::U8,
+            (2, true) => DType::I16,
+            (2, false) => DType::U16,
+            (4, true) => DType::I32,
+            (8, true) => DType::I64,
+            _ => return Self::Other(0),
+        })
+    }
+
+    fn float(size: usize, exponent: u8) -> Self {
+        Self::Number(match (size, exponent) {
+            (2, 5) => DType::F16,
+            (2, 8) => DType::Bf16,
+            (4, 8) => DType::F32,
+            (8, 11) => DType::F64,
+            _ => return Self::Other(1),
+        })
+    }
+}
+
+/// The shape in a dataspace message; a scalar has none, an empty dataspace no elements.
+pub fn shape(mut cursor: Cursor<'_>) -> Result<Vec<usize>> {
+    /// HDF5's own limit.
+    const MAX_RANK: u8 = 32;
+    const NULL: u8 = 2;
+    let (version, rank) = (cursor.u8()?, cursor.u8()?);
+    // Flags.
+    cursor.skip(1)?;
+    let space = cursor.u8()?;
+    match version {
+        1 => cursor.skip(4)?,
+        2 if space == NULL => return Ok(vec![0]),
+        2 => {}
+        other => {
+            return Err(ImportError::malformed(format!("a dataspace of version {other}")).expected("1 or 2"));
+        }
+    }
+    if rank > MAX_RANK {
+        return Err(ImportError::malformed(format!("a dataspace of {rank} dimensions")));
+    }
+    (0..rank).map(|_| cursor.length()).collect()
+}

@@ -1,0 +1,131 @@
+//! Operations that are no layers: Python arithmetic on tensors, as versions of Keras save it.
+//!
+//! ```text
+//! TensorFlow 2.3    TensorFlowOpLayer, {"node_def": {"op": "RealDiv"}, "constants": {"1": 127.5}}
+//! TensorFlow 2.4    TFOpLambda, {"function": "math.truediv"}, operands in `inbound_nodes`
+//! Keras 3           TrueDivide, operands in `inbound_nodes`
+//! ```
+
+use serde_json::Value as Json;
+
+use super::config::{Layer, numbers};
+use super::network::Operand;
+use crate::error::Result;
+use crate::source::{Affine, Op};
+
+/// What a layer does that has no weights.
+pub enum Operation<'a> {
+    Op(Op<'a>),
+    /// The activation of this name.
+    Activation(&'static str),
+    /// It hands its input on.
+    Nothing,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+}
+
+/// What an operation, or a layer that merges, does. What is not known is [`Op::Other`].
+pub fn operation<'a>(layer: &Layer<'a>, operands: &[Operand]) -> Result<Operation<'a>> {
+    let mut operands = operands.to_vec();
+    let name = match layer.class {
+        "TFOpLambda" => layer.text("function").unwrap_or_default(),
+        "TensorFlowOpLayer" => {
+            insert_constants(layer, &mut operands);
+            node_operator(layer)
+        }
+        class => class,
+    };
+    let kind = match name {
+        "math.add" | "__operators__.add" | "AddV2" | "BiasAdd" | "Add" => Kind::Add,
+        "math.subtract" | "Sub" | "Subtract" => Kind::Subtract,
+        "math.multiply" | "Mul" | "Multiply" => Kind::Multiply,
+        "math.truediv" | "math.divide" | "realdiv" | "RealDiv" | "Divide" | "TrueDivide" => Kind::Divide,
+        "nn.relu" | "Relu" => return Ok(Operation::Activation("relu")),
+        "nn.relu6" | "Relu6" => return Ok(Operation::Activation("relu6")),
+        "nn.softmax" => return Ok(Operation::Activation("softmax")),
+        "math.sigmoid" | "nn.sigmoid" | "Sigmoid" => return Ok(Operation::Activation("sigmoid")),
+        "cast" | "identity" => return Ok(Operation::Nothing),
+        "reshape" => return Ok(Operation::Op(Op::Flatten)),
+        _ => return Ok(Operation::Op(Op::Other)),
+    };
+    Ok(Operation::Op(binary(kind, &operands)))
+}
+
+fn binary<'a>(kind: Kind, operands: &[Operand]) -> Op<'a> {
+    use Kind::{Add, Divide, Multiply, Subtract};
+    use Operand::{Numbers, Value};
+    let affine = match (kind, operands) {
+        (Add, [Value(_), Value(_)]) => return Op::Add,
+        (Add, [Value(_), Numbers(numbers)] | [Numbers(numbers), Value(_)]) => Affine::shifting(numbers.clone()),
+        (Subtract, [Value(_), Numbers(numbers)]) => Affine::shifting(numbers.iter().map(|x| -x).collect()),
+        (Subtract, [Numbers(numbers), Value(_)]) => Affine::negating(numbers.clone()),
+        (Multiply, [Value(_), Numbers(numbers)] | [Numbers(numbers), Value(_)]) => Affine::scaling(numbers.clone()),
+        (Divide, [Value(_), Numbers(numbers)]) => Affine::scaling(numbers.iter().map(|x| 1.0 / x).collect()),
+        _ => return Op::Other,
+    };
+    Op::Affine(affine)
+}
+
+/// `node_def` is JSON, or JSON in a string.
+fn node_operator<'a>(layer: &Layer<'a>) -> &'a str {
+    let Some(node) = layer.config.get("node_def") else { return layer.class };
+    if let Some(operator) = node.get("op").and_then(Json::as_str) {
+        return operator;
+    }
+    let operators = ["RealDiv", "Sub", "Mul", "AddV2", "Relu6"];
+    let text = node.as_str().unwrap_or_default();
+    operators.into_iter().find(|operator| text.contains(&format!("\"op\": \"{operator}\""))).unwrap_or(layer.class)
+}
+
+/// Puts constants at their positions among the operands.
+fn insert_constants(layer: &Layer<'_>, operands: &mut Vec<Operand>) {
+    let constants = layer.config.get("constants").and_then(Json::as_object);
+    for (position, value) in constants.into_iter().flatten() {
+        if let (Ok(position), Some(numbers)) = (position.parse::<usize>(), numbers(value)) {
+            operands.insert(position.min(operands.len()), Operand::Numbers(numbers));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn affine(entry: &Json, operands: &[Operand]) -> Option<[f64; 2]> {
+        match operation(&Layer::new(entry).unwrap(), operands).unwrap() {
+            Operation::Op(Op::Affine(affine)) => affine.scale(0).zip(affine.offset(0)).map(<[f64; 2]>::from),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn all_notations_of_arithmetic_are_read() {
+        let (value, four) = (Operand::Value(3), Operand::Numbers(vec![4.0]));
+        let after = [value.clone(), four.clone()];
+        let before = [four, value.clone()];
+        let lambda = |function: &str| json!({"class_name": "TFOpLambda", "config": {"function": function}});
+        assert_eq!(affine(&lambda("math.truediv"), &after), Some([0.25, 0.0]));
+        assert_eq!(affine(&lambda("math.truediv"), &before), None);
+        assert_eq!(affine(&lambda("math.subtract"), &after), Some([1.0, -4.0]));
+        assert_eq!(affine(&lambda("math.subtract"), &before), Some([-1.0, 4.0]));
+        assert_eq!(affine(&lambda("__operators__.add"), &after), Some([1.0, 4.0]));
+        let modern = |class: &str| json!({"class_name": class, "config": {"name": "x"}});
+        assert_eq!(affine(&modern("TrueDivide"), &after), Some([0.25, 0.0]));
+        assert_eq!(affine(&modern("Multiply"), &before), Some([4.0, 0.0]));
+        assert_eq!(affine(&modern("Maximum"), &before), None);
+        let old = json!({"class_name": "TensorFlowOpLayer",
+                         "config": {"node_def": {"op": "RealDiv"}, "constants": {"1": 4.0}}});
+        assert_eq!(affine(&old, std::slice::from_ref(&value)), Some([0.25, 0.0]));
+        let text = json!({"class_name": "TensorFlowOpLayer",
+                          "config": {"node_def": "{\"name\": \"sub\", \"op\": \"Sub\"}", "constants": {"0": 4.0}}});
+        assert_eq!(affine(&text, &[value]), Some([-1.0, 4.0]));
+    }
+}

@@ -1,0 +1,161 @@
+//! Keras -> [`SourceGraph`]: `.keras` archives (Keras 2.12 and later) and whole models in `.h5` (Keras 2 and 3).
+//!
+//! A file holds the configuration of the model as JSON, and its weights in HDF5. Models are trees: a network that was
+//! made by hand has the backbone as one of its layers. [`network`] flattens them, [`layers`] translates one layer, and
+//! [`weights`] finds what a layer was trained to.
+//!
+//! Class names are in no Keras file.
+
+mod arithmetic;
+mod config;
+mod inbound;
+mod layers;
+mod network;
+mod published;
+mod weights;
+
+use std::borrow::Cow;
+
+use serde_json::Value as Json;
+
+use crate::archive::Archive;
+use crate::error::{ErrorKind, ImportError, Result};
+use crate::format::Format;
+use crate::hdf5::File;
+use crate::source::{SourceGraph, Told, shorten};
+use network::Network;
+use weights::Weights;
+
+/// Members of a `.keras` archive.
+pub const CONFIG: &str = "config.json";
+const METADATA: &str = "metadata.json";
+const WEIGHTS: &str = "model.weights.h5";
+
+/// Ten times as long as the configuration of a nested MobileNetV2.
+const MAX_CONFIG: usize = 2 << 20;
+const LONGEST_VERSION: usize = 100;
+/// As large as a file may be.
+const MAX_WEIGHTS: usize = 1 << 30;
+
+/// A file, taken apart.
+pub struct Model<'a> {
+    config: Json,
+    /// The HDF5 file with the weights.
+    hdf5: Cow<'a, [u8]>,
+    order: Order,
+    producer: String,
+    notes: Vec<String>,
+}
+
+/// How the weights of a layer are found in HDF5.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// `model_weights/LAYER/.../kernel`, by name.
+    Named,
+    /// `LAYER/.../kernel`, by name, in a file without a configuration.
+    NamedAtRoot,
+    /// `layers/conv2d_3/vars/0`, by class and number.
+    Numbered,
+}
+
+/// Takes a `.keras` or `.h5` file apart.
+pub fn open(bytes: &[u8]) -> Result<Model<'_>> {
+    if bytes.starts_with(crate::archive::MAGIC) { open_archive(bytes) } else { open_hdf5(bytes) }
+}
+
+fn open_archive(bytes: &[u8]) -> Result<Model<'_>> {
+    let mut archive = Archive::open(bytes)?;
+    let config = parse(&archive.read(CONFIG, MAX_CONFIG)?).map_err(|error| error.at(CONFIG))?;
+    let metadata = match archive.has(METADATA) {
+        true => parse(&archive.read(METADATA, MAX_CONFIG)?).map_err(|error| error.at(METADATA))?,
+        false => Json::Null,
+    };
+    let version = metadata.get("keras_version").and_then(Json::as_str).unwrap_or_default();
+    if !archive.has(WEIGHTS) {
+        return Err(ImportError::unsupported(format!("the archive has no {WEIGHTS}"))
+            .help("save the model in one file: `model.save(\"model.keras\")`"));
+    }
+    let hdf5 = archive.read(WEIGHTS, MAX_WEIGHTS)?;
+    Ok(Model { config, hdf5, order: Order::Numbered, producer: producer(version), notes: Vec::new() })
+}
+
+fn open_hdf5(bytes: &[u8]) -> Result<Model<'_>> {
+    let file = File::open(bytes)?;
+    let root = file.root()?;
+    let version = file.string(&root, "keras_version", LONGEST_VERSION)?.unwrap_or_default();
+    let (producer, hdf5) = (producer(version), Cow::Borrowed(bytes));
+    if let Some(config) = long_string(&file, &root, "model_config")? {
+        let config = parse(config.as_bytes()).map_err(|error| error.at("attribute 'model_config'"))?;
+        return Ok(Model { config, hdf5, order: Order::Named, producer, notes: Vec::new() });
+    }
+    let members = file.members(&root)?;
+    let order = if file.has_attribute(&root, "layer_names")? {
+        Order::NamedAtRoot
+    } else if weights::CONTAINERS.iter().any(|name| members.contains_key(*name)) {
+        Order::Numbered
+    } else {
+        return Err(ImportError::new(ErrorKind::NotAModel, "an HDF5 file without a Keras model")
+            .expected("an attribute `model_config` at its root")
+            .found(match members.len() {
+                0 => "an empty file".into(),
+                _ => members.keys().take(4).copied().map(shorten).collect::<Vec<_>>().join(", "),
+            })
+            .help("save the whole model: `model.save(\"model.keras\")`"));
+    };
+    Ok(Model {
+        config: published::config(&Weights::open(bytes, order)?)?,
+        hdf5,
+        order,
+        producer,
+        notes: vec![published::NOTE.into()],
+    })
+}
+
+/// A string of an attribute, which Keras cuts into `NAME0`, `NAME1`, ... where it is long.
+fn long_string(file: &File<'_>, root: &crate::hdf5::Object<'_>, name: &str) -> Result<Option<String>> {
+    if let Some(whole) = file.string(root, name, MAX_CONFIG)? {
+        return Ok(Some(whole.to_owned()));
+    }
+    let mut whole: Option<String> = None;
+    for number in 0.. {
+        match file.string(root, &format!("{name}{number}"), MAX_CONFIG)? {
+            Some(part) if whole.as_ref().map_or(0, String::len) <= MAX_CONFIG => {
+                whole.get_or_insert_default().push_str(part);
+            }
+            _ => break,
+        }
+    }
+    Ok(whole)
+}
+
+fn parse(text: &[u8]) -> Result<Json> {
+    if text.len() > MAX_CONFIG {
+        return Err(ImportError::unsupported(format!("the configuration has {} bytes", text.len()))
+            .expected(format!("at most {MAX_CONFIG}")));
+    }
+    serde_json::from_slice(text).map_err(|error| ImportError::malformed(format!("not sound JSON: {error}")))
+}
+
+fn producer(version: &str) -> String {
+    if version.is_empty() { String::new() } else { format!("Keras {}", shorten(version)) }
+}
+
+/// Translates the model.
+pub fn read<'a>(model: &'a Model<'_>) -> Result<SourceGraph<'a>> {
+    let weights = Weights::open(&model.hdf5, model.order)?;
+    let mut network = Network::new(weights);
+    network.read(&model.config)?;
+    let mut notes = model.notes.clone();
+    notes.extend(network.notes);
+    Ok(SourceGraph {
+        format: Format::Keras,
+        producer: model.producer.clone(),
+        input: network::INPUT,
+        input_shape: network.image,
+        input_quantization: None,
+        nodes: network.nodes,
+        quants: Default::default(),
+        told: Told::default(),
+        notes,
+    })
+}

@@ -1,0 +1,299 @@
+//! Flattens networks of networks: from calls of layers by name to values.
+
+use std::collections::{HashMap, VecDeque};
+
+use serde_json::Value as Json;
+
+use super::config::Layer;
+use super::inbound::{Argument, Call, Tensor, calls, tensors};
+use super::layers;
+use super::weights::{Scope, Weights};
+use crate::error::{ImportError, Result};
+use crate::source::{MAX_NODES, Node, Op, Place, Value, shorten};
+
+/// The image.
+pub const INPUT: Value = 0;
+/// Networks in each other: more than anyone nests.
+const MAX_DEPTH: usize = 8;
+
+/// An argument whose tensor has been made.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operand {
+    Value(Value),
+    Numbers(Vec<f64>),
+}
+
+/// The graph as far as it is read.
+pub struct Network<'a> {
+    pub weights: Weights<'a>,
+    pub nodes: Vec<Node<'a>>,
+    pub notes: Vec<String>,
+    /// Height, width and channels of the image, where something told them.
+    pub image: [Option<usize>; 3],
+    values: usize,
+    /// What arithmetic alone has made of the image.
+    front: Value,
+    /// Layers and calls that were read; bounds the work on a hostile file.
+    calls: usize,
+}
+
+/// Which network is read: where its weights are, and how its layers are named in messages.
+pub struct Inside<'n, 'a> {
+    pub scope: &'n Scope<'a>,
+    path: &'n str,
+    depth: usize,
+}
+
+impl<'a> Inside<'_, 'a> {
+    pub fn place(&self, layer: &Layer<'a>) -> Place<'a> {
+        let name = match self.path {
+            "" => layer.name.into(),
+            path => format!("{path}/{}", shorten(layer.name)).into(),
+        };
+        Place { name, operator: layer.class.into() }
+    }
+}
+
+impl<'a> Network<'a> {
+    pub fn new(weights: Weights<'a>) -> Self {
+        let (nodes, notes) = Default::default();
+        Self { weights, nodes, notes, image: [None; 3], values: 1, front: INPUT, calls: 0 }
+    }
+
+    /// Reads the whole model.
+    pub fn read(&mut self, config: &'a Json) -> Result<()> {
+        let model = Layer::new(config)?;
+        let layers = members(&model)?.ok_or_else(|| {
+            ImportError::unsupported(format!("the model is of the class '{}'", shorten(model.class)))
+                .expected("a Functional or Sequential model")
+                .help(
+                    "a subclassed model keeps its layers in Python code: rebuild it as a functional one and save that",
+                )
+        })?;
+        let scope = self.weights.root(&layers)?;
+        let inside = Inside { scope: &scope, path: "", depth: 0 };
+        let outputs = self.network(&model, &layers, &[INPUT], &inside)?;
+        if outputs.len() != 1 {
+            return Err(ImportError::unsupported(format!("the model has {} outputs", outputs.len()))
+                .expected("one, the scores of the classes"));
+        }
+        Ok(())
+    }
+
+    /// Adds an operation.
+    pub fn push(&mut self, place: &Place<'a>, op: Op<'a>, inputs: Vec<Value>) -> Result<Value> {
+        if self.nodes.len() >= MAX_NODES {
+            return Err(
+                ImportError::unsupported("the model has too many layers").expected(format!("at most {MAX_NODES}"))
+            );
+        }
+        let output = self.values;
+        self.values += 1;
+        if matches!(op, Op::Affine(_)) && inputs == [self.front] {
+            self.front = output;
+        }
+        self.nodes.push(Node { place: place.clone(), op, inputs, output });
+        Ok(output)
+    }
+
+    /// Counts layers and calls: networks that are called many times are read as often.
+    fn spend(&mut self, count: usize) -> Result<()> {
+        self.calls += count;
+        if self.calls > 2 * MAX_NODES {
+            return Err(ImportError::unsupported("the model has too many layers"));
+        }
+        Ok(())
+    }
+
+    /// Tells something once.
+    pub fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// Whether `value` is the image, but for arithmetic.
+    pub fn is_front(&self, value: Value) -> bool {
+        value == self.front
+    }
+
+    /// A layer that is called on `value` tells its shape, which is of interest for the image.
+    fn learn(&mut self, value: Value, layer: &Layer<'a>) {
+        if let Some(shape) = layer.image().filter(|_| self.is_front(value)) {
+            for (known, told) in self.image.iter_mut().zip(shape) {
+                *known = known.or(told);
+            }
+        }
+    }
+
+    fn network(
+        &mut self,
+        network: &Layer<'a>,
+        layers: &[Layer<'a>],
+        inputs: &[Value],
+        inside: &Inside<'_, 'a>,
+    ) -> Result<Vec<Value>> {
+        if network.class == "Sequential" {
+            return self.sequential(network, layers, inputs, inside);
+        }
+        self.functional(network, layers, inputs, inside)
+    }
+
+    fn sequential(
+        &mut self,
+        network: &Layer<'a>,
+        layers: &[Layer<'a>],
+        inputs: &[Value],
+        inside: &Inside<'_, 'a>,
+    ) -> Result<Vec<Value>> {
+        let &[mut value] = inputs else {
+            return Err(ImportError::unsupported(format!("the Sequential model has {} inputs", inputs.len()))
+                .at(inside.place(network).text())
+                .expected("one"));
+        };
+        self.learn(value, network);
+        for layer in layers {
+            self.learn(value, layer);
+            if layer.class != "InputLayer" {
+                let results = self.call(layer, &[Operand::Value(value)], inside)?;
+                let &[result] = results.as_slice() else {
+                    return Err(ImportError::unsupported("a layer of a Sequential model has more than one result")
+                        .at(inside.place(layer).text()));
+                };
+                value = result;
+            }
+        }
+        Ok(vec![value])
+    }
+
+    fn functional(
+        &mut self,
+        network: &Layer<'a>,
+        layers: &[Layer<'a>],
+        inputs: &[Value],
+        inside: &Inside<'_, 'a>,
+    ) -> Result<Vec<Value>> {
+        let places = |key| tensors(network.config.get(key).unwrap_or(&Json::Null));
+        let (entries, exits) = (places("input_layers")?, places("output_layers")?);
+        if entries.len() != inputs.len() {
+            return Err(ImportError::unsupported(format!("the model has {} inputs", entries.len()))
+                .expected("one image")
+                .at(inside.place(network).text()));
+        }
+        let mut made = Made::default();
+        for (entry, value) in entries.iter().zip(inputs) {
+            made.add(entry.layer, vec![*value]);
+        }
+        let mut waiting: VecDeque<(&Layer<'a>, Call<'a>)> = VecDeque::new();
+        for layer in layers {
+            for call in calls(layer.inbound).map_err(|error| error.at(inside.place(layer).text()))? {
+                self.spend(1)?;
+                waiting.push_back((layer, call));
+            }
+            if let Some(&value) = made.first(layer.name) {
+                self.learn(value, layer);
+            }
+        }
+        // Layers come in order of execution, so that nearly all find their inputs made at once.
+        let mut stuck = 0;
+        while let Some((layer, call)) = waiting.pop_front() {
+            match made.operands(&call) {
+                Some(operands) => {
+                    let results = self.call(layer, &operands, inside)?;
+                    made.add(layer.name, results);
+                    stuck = 0;
+                }
+                None if stuck > waiting.len() => {
+                    return Err(ImportError::malformed("the layer reads what no other layer makes")
+                        .at(inside.place(layer).text()));
+                }
+                None => {
+                    waiting.push_back((layer, call));
+                    stuck += 1;
+                }
+            }
+        }
+        let result = |exit: &Tensor<'a>| {
+            made.get(exit).ok_or_else(|| {
+                let name = shorten(exit.layer);
+                ImportError::malformed(format!("no layer makes the output '{name}'")).at(inside.place(network).text())
+            })
+        };
+        exits.iter().map(result).collect()
+    }
+
+    /// The results of one call of a layer.
+    fn call(&mut self, layer: &Layer<'a>, operands: &[Operand], inside: &Inside<'_, 'a>) -> Result<Vec<Value>> {
+        if let Some(policy) = layer.policy().filter(|policy| policy.starts_with("mixed")) {
+            self.note(format!("the model was trained in {}; here it is computed in float32", shorten(policy)));
+        }
+        let Some(layers) = members(layer)? else {
+            let place = inside.place(layer);
+            let translated = layers::translate(self, layer, &place, operands, inside.scope);
+            return translated.map(|value| vec![value]).map_err(|error| error.at(place.text()));
+        };
+        if inside.depth == MAX_DEPTH {
+            return Err(ImportError::unsupported("too many models in each other").at(inside.place(layer).text()));
+        }
+        self.spend(layers.len())?;
+        let inputs = values(operands);
+        let scope = self.weights.nested(inside.scope, layer, &layers)?;
+        let path = shorten(&inside.place(layer).name);
+        self.network(layer, &layers, &inputs, &Inside { scope: &scope, path: &path, depth: inside.depth + 1 })
+    }
+}
+
+/// The tensors among `operands`.
+pub fn values(operands: &[Operand]) -> Vec<Value> {
+    let values = operands.iter().filter_map(|operand| match operand {
+        Operand::Value(value) => Some(*value),
+        Operand::Numbers(_) => None,
+    });
+    values.collect()
+}
+
+/// The layers of a network; `None` for a layer that is none.
+fn members<'a>(layer: &Layer<'a>) -> Result<Option<Vec<Layer<'a>>>> {
+    const NETWORKS: [&str; 3] = ["Functional", "Model", "Sequential"];
+    let Some(entries) = layer.members().filter(|_| NETWORKS.contains(&layer.class)) else { return Ok(None) };
+    if entries.len() > MAX_NODES {
+        return Err(ImportError::unsupported("the model has too many layers").expected(format!("at most {MAX_NODES}")));
+    }
+    entries.iter().map(Layer::new).collect::<Result<Vec<_>>>().map(Some)
+}
+
+/// The results of all calls of a network's layers so far.
+#[derive(Default)]
+struct Made<'a> {
+    results: HashMap<&'a str, Vec<Vec<Value>>>,
+}
+
+impl<'a> Made<'a> {
+    fn add(&mut self, layer: &'a str, results: Vec<Value>) {
+        self.results.entry(layer).or_default().push(results);
+    }
+
+    fn first(&self, layer: &str) -> Option<&Value> {
+        self.results.get(layer)?.first()?.first()
+    }
+
+    /// Some versions of Keras count how a nested network was built as its call 0, so that its calls begin at 1:
+    /// a layer that was called once is meant by either number.
+    fn get(&self, tensor: &Tensor<'a>) -> Option<Value> {
+        let calls = self.results.get(tensor.layer)?;
+        let call = match calls.as_slice() {
+            [only] => only,
+            calls => calls.get(tensor.call)?,
+        };
+        call.get(tensor.index).copied()
+    }
+
+    /// `None` where some are not made yet.
+    fn operands(&self, call: &Call<'a>) -> Option<Vec<Operand>> {
+        let operand = |argument: &Argument<'a>| match argument {
+            Argument::Tensor(tensor) => self.get(tensor).map(Operand::Value),
+            Argument::Numbers(numbers) => Some(Operand::Numbers(numbers.clone())),
+        };
+        call.iter().map(operand).collect()
+    }
+}

@@ -1,0 +1,115 @@
+//! What a user reads whose Keras model is not what the compiler takes.
+
+use std::io::{Cursor, Read as _, Write as _};
+
+use mbvc_import::{ErrorKind, ImportError, read_bytes};
+use zip::write::SimpleFileOptions;
+use zip::{ZipArchive, ZipWriter};
+
+use super::fixture;
+
+fn archive() -> ZipArchive<Cursor<Vec<u8>>> {
+    ZipArchive::new(Cursor::new(std::fs::read(fixture("keras2_sequential.keras")).unwrap())).unwrap()
+}
+
+fn member(name: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    archive().by_name(name).unwrap().read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// The error of importing the sequential model with another configuration.
+fn changed(change: impl Fn(String) -> String) -> ImportError {
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    for name in ["config.json", "metadata.json", "model.weights.h5"] {
+        let mut content = member(name);
+        if name == "config.json" {
+            content = change(String::from_utf8(content).unwrap()).into_bytes();
+        }
+        writer.start_file(name, SimpleFileOptions::default()).unwrap();
+        writer.write_all(&content).unwrap();
+    }
+    let bytes = writer.finish().unwrap().into_inner();
+    *read_bytes(&bytes, "m.keras", None).expect_err("it is changed")
+}
+
+/// The error after all of `from` became `to`.
+fn replaced(from: &str, to: &str) -> String {
+    let error = changed(|config| {
+        assert!(config.contains(from), "{from}");
+        config.replace(from, to)
+    });
+    assert_eq!(error.kind, ErrorKind::Unsupported, "{error}");
+    error.to_string()
+}
+
+#[test]
+fn layers_that_cannot_be_taken_are_told_by_name() {
+    let lambda = replaced("\"Rescaling\"", "\"Lambda\"");
+    assert!(lambda.contains("node 'rescaling' (Lambda): a Lambda layer holds Python code"), "{lambda}");
+    let pool = replaced("\"GlobalAveragePooling2D\"", "\"GlobalMaxPooling2D\"");
+    assert!(pool.contains("GlobalMaxPooling2D, an operator that MobileNetV2 has not"), "{pool}");
+    let activation = replaced("\"ReLU\"", "\"PReLU\"");
+    assert!(activation.starts_with("m.keras: stem, node 'narrow/Conv1' (Conv2D)"), "{activation}");
+    let first = replaced("channels_last", "channels_first");
+    assert!(first.contains("channels first") && first.contains("image_data_format"), "{first}");
+    let axis = replaced("\"axis\": [3]", "\"axis\": [2]");
+    assert!(axis.contains("node 'narrow/Conv1_BN' (BatchNormalization)") && axis.contains("[2]"), "{axis}");
+    let model = replaced("\"class_name\": \"Sequential\"", "\"class_name\": \"MyModel\"");
+    assert!(model.contains("class 'MyModel'") && model.contains("subclassed"), "{model}");
+}
+
+#[test]
+fn a_head_of_more_than_one_layer_is_told_with_the_remedy() {
+    let error = replaced("\"activation\": \"sigmoid\"", "\"activation\": \"relu\"");
+    assert!(error.contains("one fully connected layer"), "{error}");
+}
+
+/// The output of the inner network is cut off, and what follows it is taken away.
+#[test]
+fn a_backbone_without_a_head_is_told() {
+    let error = changed(|config| {
+        let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+        let layers = config["config"]["layers"].as_array_mut().unwrap();
+        layers.truncate(3);
+        let backbone = &mut layers[2]["config"];
+        backbone["layers"].as_array_mut().unwrap().pop();
+        backbone["output_layers"] = serde_json::json!([["Conv_1_relu", 0, 0]]);
+        config.to_string()
+    });
+    let text = error.to_string();
+    assert!(text.contains("node 'narrow/Conv_1' (Conv2D): the network ends with its features"), "{text}");
+    assert!(text.contains("include_top=True"), "{text}");
+}
+
+#[test]
+fn damaged_configurations_are_told() {
+    let malformed = |change: fn(String) -> String| {
+        let error = changed(change);
+        assert_eq!(error.kind, ErrorKind::Malformed, "{error}");
+        error.to_string()
+    };
+    let cut = malformed(|config| config[..config.len() / 2].to_owned());
+    assert!(cut.starts_with("m.keras: config.json: not sound JSON"), "{cut}");
+    let loose = malformed(|config| config.replace("[[\"Conv1\", 0, 0", "[[\"Conv2\", 0, 0"));
+    assert!(loose.contains("reads what no other layer makes"), "{loose}");
+    let names = malformed(|config| config.replace("class_name", "class"));
+    assert!(names.contains("no `class_name`"), "{names}");
+    let absent = malformed(|config| config.replacen("\"use_bias\": false", "\"use_bias\": true", 1));
+    assert!(absent.contains("node 'narrow/Conv1' (Conv2D): the file has no weight `bias`"), "{absent}");
+}
+
+#[test]
+fn weights_without_a_network_are_told_with_the_remedy() {
+    let error = read_bytes(&member("model.weights.h5"), "m.weights.h5", None).unwrap_err().to_string();
+    assert!(error.contains("weights and no network") && error.contains("load_weights"), "{error}");
+}
+
+#[test]
+fn an_archive_without_weights_is_told() {
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    writer.start_file("config.json", SimpleFileOptions::default()).unwrap();
+    writer.write_all(b"{}").unwrap();
+    let error = read_bytes(&writer.finish().unwrap().into_inner(), "m.keras", None).unwrap_err().to_string();
+    assert!(error.contains("no model.weights.h5"), "{error}");
+}
