@@ -51,6 +51,9 @@ pub const SAVED_MODEL_HELP: &str = "convert the SavedModel first: `tf.lite.TFLit
 const FROZEN_GRAPH_HELP: &str = "convert it with `python -m tf2onnx.convert --graphdef model.pb --inputs input:0 --outputs output:0 --output \
      model.onnx` (the names are those of the graph), or `tf.compat.v1.lite.TFLiteConverter.from_frozen_graph`";
 
+const CHECKPOINT_HELP: &str = "a TensorFlow checkpoint holds weights alone: load it in Python into the model that it is \
+                               of, then `model.save(\"model.keras\")`";
+
 /// Decides by content, else by `hint`, else by the extension of `name`.
 pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> {
     let not_a_model = |problem: String| ImportError::new(ErrorKind::NotAModel, problem).file(name);
@@ -81,17 +84,14 @@ pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> 
                 .help("the file may be truncated or of another kind"))
         }
         Some(Format::Keras) => Err(not_a_model("not a Keras model: neither an HDF5 file nor a zip archive".into())
-            .help(
-                "the file may be truncated; weights in TensorFlow's own format (`checkpoint`, `.index`) are not read: \
-                   load them in Python and `model.save(\"model.keras\")`",
-            )),
+            .help("the file may be truncated, or of another kind")),
         Some(Format::Container) => Err(not_a_model("not a safetensors file: its header is damaged".into())
             .help("make it again with `mbvc import`")),
         Some(Format::Onnx) => Ok(Format::Onnx),
         None if like_onnx => Ok(Format::Onnx),
         None => Err(not_a_model("not recognised as a model file".into())
             .expected("an ONNX, TFLite or Keras model, or an mbvc container (safetensors)")
-            .help("name it .onnx if it is an ONNX model")),
+            .help(if is_of_tensorflow(name) { CHECKPOINT_HELP } else { "name it .onnx if it is an ONNX model" })),
     }
 }
 
@@ -104,6 +104,15 @@ pub fn of_extension(extension: &str) -> Option<Format> {
         "safetensors" => Some(Format::Container),
         _ => None,
     }
+}
+
+/// Parts of checkpoints and SavedModels, which have no magic numbers.
+fn is_of_tensorflow(name: &str) -> bool {
+    let path = Path::new(name);
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    matches!(extension, "pb" | "index" | "meta" | "ckpt")
+        || extension.starts_with("data-")
+        || path.file_name().is_some_and(|name| name == "checkpoint")
 }
 
 /// A zip archive with the configuration of a Keras model.
@@ -178,6 +187,9 @@ mod tests {
         let frozen = text(b"\x0a\x14\x0a\x05input\x12\x0bPlaceholder", "graph.pb");
         assert!(frozen.contains("a frozen TensorFlow graph") && frozen.contains("--graphdef"), "{frozen}");
         assert!(text(b"hello", "m.h5").contains("not a Keras model"));
+        for name in ["variables/variables.data-00000-of-00001", "model.ckpt.index", "a/checkpoint"] {
+            assert!(text(b"\0\0hello", name).contains("a TensorFlow checkpoint holds weights alone"), "{name}");
+        }
     }
 
     #[test]
