@@ -56,6 +56,9 @@ pub const SAVED_MODEL_HELP: &str = "convert the SavedModel first: `tf.lite.TFLit
 const FROZEN_GRAPH_HELP: &str = "convert it with `python -m tf2onnx.convert --graphdef model.pb --inputs input:0 --outputs output:0 --output \
      model.onnx` (the names are those of the graph), or `tf.compat.v1.lite.TFLiteConverter.from_frozen_graph`";
 
+const CHECKPOINT_HELP: &str = "a TensorFlow checkpoint holds weights alone: load it in Python into the model that it is \
+                               of, then `model.save(\"model.keras\")`";
+
 /// Decides by content, else by `hint`, else by the extension of `name`.
 pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> {
     let not_a_model = |problem: String| ImportError::new(ErrorKind::NotAModel, problem).file(name);
@@ -89,12 +92,10 @@ pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> 
                 .help("the file may be truncated or of another kind"))
         }
         Some(Format::Keras) => Err(not_a_model("not a Keras model: neither an HDF5 file nor a zip archive".into())
-            .help(
-                "the file may be truncated; weights in TensorFlow's own format (`checkpoint`, `.index`) are not read: \
-                   load them in Python and `model.save(\"model.keras\")`",
-            )),
+            .help("the file may be truncated, or of another kind")),
         Some(Format::PyTorch) => {
-            Err(not_a_model("not a file that `torch.save` wrote".into()).expected("a zip archive, or pickles"))
+            let error = not_a_model("not a file that `torch.save` wrote".into()).expected("a zip archive, or pickles");
+            Err(if is_of_tensorflow(name) { error.help(CHECKPOINT_HELP) } else { error })
         }
         Some(Format::Container | Format::SafeTensors) => {
             Err(not_a_model("not a safetensors file: its header is damaged".into()).help("download or make it again"))
@@ -103,7 +104,7 @@ pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> 
         None if like_onnx => Ok(Format::Onnx),
         None => Err(not_a_model("not recognised as a model file".into())
             .expected(format!("one of those that are read: {READ}, or an mbvc container"))
-            .help("name it .onnx if it is an ONNX model")),
+            .help(if is_of_tensorflow(name) { CHECKPOINT_HELP } else { "name it .onnx if it is an ONNX model" })),
     }
 }
 
@@ -126,6 +127,15 @@ fn is_pytorch(bytes: &[u8], name: &str) -> bool {
     let zipped = bytes.starts_with(archive::MAGIC) && (torch::is_archive(bytes) || named() == Some(true));
     let pickled = matches!(bytes, [0x80, 2..=5, ..]);
     zipped || pickled || bytes.get(257..262) == Some(b"ustar")
+}
+
+/// Parts of checkpoints and SavedModels, which have no magic numbers.
+fn is_of_tensorflow(name: &str) -> bool {
+    let path = Path::new(name);
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    matches!(extension, "pb" | "index" | "meta" | "ckpt")
+        || extension.starts_with("data-")
+        || path.file_name().is_some_and(|name| name == "checkpoint")
 }
 
 /// A zip archive with the configuration of a Keras model.
@@ -204,6 +214,9 @@ mod tests {
         let frozen = text(b"\x0a\x14\x0a\x05input\x12\x0bPlaceholder", "graph.pb");
         assert!(frozen.contains("a frozen TensorFlow graph") && frozen.contains("--graphdef"), "{frozen}");
         assert!(text(b"hello", "m.h5").contains("not a Keras model"));
+        for name in ["variables/variables.data-00000-of-00001", "model.ckpt.index", "a/checkpoint"] {
+            assert!(text(b"\0\0hello", name).contains("a TensorFlow checkpoint holds weights alone"), "{name}");
+        }
     }
 
     #[test]
