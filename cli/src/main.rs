@@ -26,8 +26,8 @@ use commands::{bench, check, classify, dump, emit, import, init, inspect, profil
 
 /// Compiles networks of the MobileNetV2 family from a YAML table into specialised SIMD Rust.
 ///
-/// A spec names the table; weights come from ONNX, TFLite or Keras models. The network of the paper, width 1.0 at 224x224
-/// with 1001 classes, is built in: commands that take a spec use it where none is given.
+/// A spec names the table; weights come from ONNX, TFLite, Keras or PyTorch models. The network of the paper, width 1.0 at
+/// 224x224 with 1001 classes, is built in: commands that take a spec use it where none is given.
 #[derive(Parser)]
 #[command(name = "mbvc", version, styles = ui::CLAP, max_term_width = 100, after_help = concat!(
     options::examples!(

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mbvc_import::{ImportError, Imported, Labels, Quantisation};
+use mbvc_import::{ImportError, Imported, Labels, Quantisation, ReadOptions};
 use serde::Serialize;
 
 use crate::error::{CliError, Result};
@@ -10,7 +10,7 @@ use crate::options::examples;
 use crate::ui::{ACCENT, BOLD, Bytes, DIM, GOOD, grouped};
 use crate::{engine, files, outln, ui};
 
-/// Take over trained weights from an ONNX, TFLite or Keras model
+/// Take over trained weights from an ONNX, TFLite, Keras or PyTorch model
 ///
 /// Quantised models (TFLite's of int8 and uint8, ONNX's with QuantizeLinear and DequantizeLinear) are taken as they are
 /// or, with --dequantize, as float32. BatchNorm is folded in double precision, and width, classes, padding and other
@@ -20,22 +20,27 @@ use crate::{engine, files, outln, ui};
 /// Of Keras, whole models are taken (.keras, and .h5 of Keras 2 and 3): MobileNetV2 itself, and models that have it as a
 /// layer below a pool and one Dense layer. Augmentation and dropout are left out, scaling in front becomes the
 /// preprocessing. Keras files hold no names of classes: give them with --labels.
+///
+/// Of PyTorch, state dicts, checkpoints and whole modules are read (.pth, .pt, .bin, .ckpt, .safetensors), with the names of
+/// torchvision, timm, transformers or mmpretrain; nothing in them is executed. They have weights alone: strides are those of
+/// the published table or, with --spec, of a spec, and config.json beside the file is read where it is timm's or transformers'.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc import model.onnx --output weights.safetensors --labels imagenet_labels.txt",
     "mbvc import model.keras --output weights.safetensors --labels classes.txt",
     "mbvc import model.tflite --output weights.safetensors --spec network.yaml   must fit this spec",
     "mbvc import model.onnx --output weights.safetensors --write-spec network.yaml",
+    "mbvc import model.pth --output weights.safetensors --write-spec network.yaml",
     "mbvc import quantised.tflite --output weights.safetensors --dequantize",
 ))]
 pub struct Args {
-    /// The model: .onnx or .tflite, float or quantised; .keras or .h5
+    /// The model: .onnx, .tflite, .keras, .h5, .pth, .pt, .bin, .ckpt or .safetensors
     #[arg(value_name = "FILE")]
     model: PathBuf,
     /// Where to write the weights
     #[arg(long, short, value_name = "W.safetensors")]
     output: PathBuf,
-    /// Spec that the weights have to fit; its preprocessing is taken over
+    /// Spec that the weights have to fit; its preprocessing is taken over, and strides where the file has none
     #[arg(long, value_name = "FILE")]
     spec: Option<PathBuf>,
     /// Names of the classes: one a line in the order of the outputs, or JSON
@@ -79,7 +84,9 @@ pub fn run(args: &Args) -> Result {
     };
     let labels = args.labels.as_deref().map(Labels::open).transpose()?;
     let quantisation = if args.dequantize { Quantisation::Dequantise } else { Quantisation::Keep };
-    let mut imported = mbvc_import::read_with(&args.model, None, quantisation)?;
+    let spec = source.as_ref().map(|source| &source.spec);
+    let mut imported =
+        mbvc_import::read_as(&args.model, &ReadOptions { quantisation, spec, ..ReadOptions::default() })?;
     if let Some(source) = &source {
         imported.check_against(&source.spec).map_err(|mismatches| {
             CliError::new(format!("{}: {mismatches}", args.model.display()))
@@ -118,7 +125,8 @@ fn show(args: &Args, imported: &Imported) {
     for fact in &imported.facts {
         outln!("  {:widest$}  {}  {DIM}{}{DIM:#}", fact.key, fact.value, fact.how);
     }
-    if let Some(labels) = imported.container.metadata.get("mbvc.labels") {
+    let found = imported.facts.iter().any(|fact| fact.key == "labels");
+    if let Some(labels) = imported.container.metadata.get("mbvc.labels").filter(|_| !found) {
         outln!("  {:widest$}  {}  {DIM}from --labels{DIM:#}", "labels", labels.lines().count());
     }
     for note in &imported.notes {

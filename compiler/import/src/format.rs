@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crate::archive::{self, Archive};
 use crate::error::{ErrorKind, ImportError, Result};
-use crate::{hdf5, keras};
+use crate::state_dict::safetensors;
+use crate::{hdf5, keras, torch};
 
 /// The kinds of file that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -14,6 +15,10 @@ pub enum Format {
     TfLite,
     /// `.keras` and `.h5`.
     Keras,
+    /// What `torch.save` writes: a zip archive or, before 1.6, pickles.
+    PyTorch,
+    /// Safetensors with the names of PyTorch's state dicts.
+    SafeTensors,
     /// The canonical container (safetensors).
     Container,
 }
@@ -24,18 +29,18 @@ impl fmt::Display for Format {
             Self::Onnx => "ONNX",
             Self::TfLite => "TFLite",
             Self::Keras => "Keras",
-            Self::Container => "safetensors",
+            Self::PyTorch => "PyTorch",
+            Self::SafeTensors | Self::Container => "safetensors",
         })
     }
 }
 
 /// What is read, in messages.
-const READ: &str = "ONNX, TFLite and Keras";
+const READ: &str = "ONNX, TFLite, Keras, PyTorch and safetensors";
 
 /// Beginnings of files that people do hand to an importer, and what to do with them.
-const FOREIGN: [(&[u8], &str, &str); 8] = [
-    (archive::MAGIC, "a zip archive (a PyTorch file?)", "export it with `torch.onnx.export`"),
-    (b"\x80\x02", "a Python pickle (an old PyTorch file?)", "export the model with `torch.onnx.export`"),
+const FOREIGN: [(&[u8], &str, &str); 7] = [
+    (archive::MAGIC, "a zip archive, but no model's", "unpack it first"),
     (b"\x89PNG", "a PNG image", "give a model file"),
     (b"\xff\xd8\xff", "a JPEG image", "give a model file"),
     (b"BM", "a BMP image", "give a model file"),
@@ -64,7 +69,10 @@ pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> 
         return Ok(Format::TfLite);
     }
     if is_safetensors(bytes) {
-        return Ok(Format::Container);
+        return Ok(if safetensors::is_container(bytes) { Format::Container } else { Format::SafeTensors });
+    }
+    if is_pytorch(bytes, name) {
+        return Ok(Format::PyTorch);
     }
     if bytes.starts_with(hdf5::MAGIC) || is_keras_archive(bytes) {
         return Ok(Format::Keras);
@@ -85,12 +93,17 @@ pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> 
         }
         Some(Format::Keras) => Err(not_a_model("not a Keras model: neither an HDF5 file nor a zip archive".into())
             .help("the file may be truncated, or of another kind")),
-        Some(Format::Container) => Err(not_a_model("not a safetensors file: its header is damaged".into())
-            .help("make it again with `mbvc import`")),
+        Some(Format::PyTorch) => {
+            let error = not_a_model("not a file that `torch.save` wrote".into()).expected("a zip archive, or pickles");
+            Err(if is_of_tensorflow(name) { error.help(CHECKPOINT_HELP) } else { error })
+        }
+        Some(Format::Container | Format::SafeTensors) => {
+            Err(not_a_model("not a safetensors file: its header is damaged".into()).help("download or make it again"))
+        }
         Some(Format::Onnx) => Ok(Format::Onnx),
         None if like_onnx => Ok(Format::Onnx),
         None => Err(not_a_model("not recognised as a model file".into())
-            .expected("an ONNX, TFLite or Keras model, or an mbvc container (safetensors)")
+            .expected(format!("one of those that are read: {READ}, or an mbvc container"))
             .help(if is_of_tensorflow(name) { CHECKPOINT_HELP } else { "name it .onnx if it is an ONNX model" })),
     }
 }
@@ -101,9 +114,19 @@ pub fn of_extension(extension: &str) -> Option<Format> {
         "onnx" => Some(Format::Onnx),
         "tflite" | "lite" => Some(Format::TfLite),
         "keras" | "h5" | "hdf5" => Some(Format::Keras),
-        "safetensors" => Some(Format::Container),
+        "pth" | "pt" | "ckpt" => Some(Format::PyTorch),
+        "safetensors" => Some(Format::SafeTensors),
         _ => None,
     }
+}
+
+/// An archive with a `data.pkl`, or a pickle; by its name, too, where the archive is damaged.
+fn is_pytorch(bytes: &[u8], name: &str) -> bool {
+    let named =
+        || Path::new(name).extension()?.to_str().map(|extension| of_extension(extension) == Some(Format::PyTorch));
+    let zipped = bytes.starts_with(archive::MAGIC) && (torch::is_archive(bytes) || named() == Some(true));
+    let pickled = matches!(bytes, [0x80, 2..=5, ..]);
+    zipped || pickled || bytes.get(257..262) == Some(b"ustar")
 }
 
 /// Parts of checkpoints and SavedModels, which have no magic numbers.
@@ -166,7 +189,11 @@ mod tests {
     #[test]
     fn content_wins_over_the_extension() {
         assert_eq!(detect(b"\x1c\0\0\0TFL3....", "model.onnx", None).unwrap(), Format::TfLite);
-        assert_eq!(detect(b"\x02\0\0\0\0\0\0\0{}", "model.onnx", None).unwrap(), Format::Container);
+        assert_eq!(detect(b"\x02\0\0\0\0\0\0\0{}", "model.onnx", None).unwrap(), Format::SafeTensors);
+        let container = br#"{"__metadata__":{"mbvc.format":"1"}}"#;
+        let container = [&(container.len() as u64).to_le_bytes()[..], container].concat();
+        assert_eq!(detect(&container, "model.bin", None).unwrap(), Format::Container);
+        assert_eq!(detect(torch::LEGACY_MAGIC, "model.onnx", None).unwrap(), Format::PyTorch);
         assert_eq!(detect(b"\x08\x08:\x01", "model.bin", None).unwrap(), Format::Onnx);
     }
 

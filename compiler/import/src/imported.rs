@@ -16,8 +16,10 @@ use crate::labels::Labels;
 use crate::mismatch::{Mismatch, Mismatches};
 use crate::recognise::recognise;
 use crate::recover::{self, Fact, Recovered, recover};
+use crate::sidecar::Sidecar;
 use crate::source::SourceGraph;
-use crate::{keras, onnx, quantised, spec_yaml, tflite};
+use crate::state_dict::{self, StateDict};
+use crate::{keras, onnx, quantised, spec_yaml, tflite, torch};
 
 /// Largest file that is read. Width 4 in double precision has 450 MB.
 const MAX_FILE: u64 = 1 << 30;
@@ -46,7 +48,23 @@ pub enum Quantisation {
     Dequantise,
 }
 
-/// Reads an ONNX, TFLite or Keras file, in float32. The content tells which; `hint` decides where it does not.
+/// How a file is read.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadOptions<'a> {
+    /// Decides where the content does not tell the format.
+    pub format: Option<Format>,
+    pub quantisation: Quantisation,
+    /// The network as the user knows it. Strides are taken from it where a file has weights alone.
+    pub spec: Option<&'a NetworkSpec>,
+}
+
+impl Default for ReadOptions<'_> {
+    fn default() -> Self {
+        Self { format: None, quantisation: Quantisation::Dequantise, spec: None }
+    }
+}
+
+/// Reads a model file, in float32. The content tells which; `hint` decides where it does not.
 ///
 /// # Errors
 /// Where the file cannot be read, is damaged, or holds no network of the MobileNetV2 family.
@@ -59,7 +77,15 @@ pub fn read(path: &Path, hint: Option<Format>) -> Result<Imported> {
 /// # Errors
 /// As [`read`], and where a quantisation cannot be kept.
 pub fn read_with(path: &Path, hint: Option<Format>, quantisation: Quantisation) -> Result<Imported> {
-    read_bytes_with(&read_file(path)?, &path.display().to_string(), hint, quantisation)
+    read_as(path, &ReadOptions { format: hint, quantisation, spec: None })
+}
+
+/// Reads a model file, and `config.json` or `preprocessor_config.json` beside it where it has weights alone.
+///
+/// # Errors
+/// As [`read_with`], and where strides are not known without a spec.
+pub fn read_as(path: &Path, options: &ReadOptions<'_>) -> Result<Imported> {
+    read_from(&read_file(path)?, &path.display().to_string(), options, Some(path))
 }
 
 /// As [`read`], from memory; `name` is for messages and, without its folders, for the metadata.
@@ -75,15 +101,34 @@ pub fn read_bytes(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Impo
 /// # Errors
 /// As [`read_with`], but for those of reading the file.
 pub fn read_bytes_with(bytes: &[u8], name: &str, hint: Option<Format>, quantisation: Quantisation) -> Result<Imported> {
-    let format = format::detect(bytes, name, hint)?;
+    read_bytes_as(bytes, name, &ReadOptions { format: hint, quantisation, spec: None })
+}
+
+/// As [`read_as`], from memory, without files beside it.
+///
+/// # Errors
+/// As [`read_as`], but for those of reading the file.
+pub fn read_bytes_as(bytes: &[u8], name: &str, options: &ReadOptions<'_>) -> Result<Imported> {
+    read_from(bytes, name, options, None)
+}
+
+fn read_from(bytes: &[u8], name: &str, options: &ReadOptions<'_>, path: Option<&Path>) -> Result<Imported> {
+    let quantisation = options.quantisation;
+    let format = format::detect(bytes, name, options.format)?;
+    let weights = |dict: &StateDict<'_>, variant: &str| {
+        let sidecar = path.map_or_else(|| Ok(Sidecar::none()), Sidecar::beside)?;
+        import(&state_dict::read(dict, format, variant, &sidecar, options.spec)?, name, quantisation)
+    };
     let imported = match format {
         Format::Onnx => onnx::decode(bytes).and_then(|model| import(&onnx::read(&model)?, name, quantisation)),
         Format::TfLite => tflite::read(bytes).and_then(|graph| import(&graph, name, quantisation)),
         Format::Keras => keras::open(bytes).and_then(|model| import(&keras::read(&model)?, name, quantisation)),
+        Format::PyTorch => torch::read(bytes).and_then(|(dict, variant)| weights(&dict, variant)),
+        Format::SafeTensors => state_dict::safetensors::read(bytes).and_then(|dict| weights(&dict, "")),
         Format::Container => {
-            Err(ImportError::new(ErrorKind::NotAModel, "this is a safetensors file; there is nothing to import")
-                .expected("an ONNX, TFLite or Keras model")
-                .help("if `mbvc import` wrote it, use it as it is"))
+            Err(ImportError::new(ErrorKind::NotAModel, "this is an mbvc container; there is nothing to import")
+                .expected("a model of another program")
+                .help("`mbvc import` wrote it: use it as it is"))
         }
     };
     let mut imported = imported.map_err(|error| error.file(name))?;
@@ -127,7 +172,10 @@ fn import(graph: &SourceGraph<'_>, name: &str, quantisation: Quantisation) -> Re
     };
     let spec = parsed(&spec_yaml::render(&recovered, &source))?;
     let container = Container { tensors, metadata: metadata(&recovered, source, pool) };
-    let imported = Imported { container, format: graph.format, recovered, facts, notes, spec };
+    let mut imported = Imported { container, format: graph.format, recovered, facts, notes, spec };
+    if let Some((labels, from)) = &graph.told.labels {
+        imported.take_labels(labels, from);
+    }
     // The recovered table must come to the very layers that were read.
     imported.container.check_against(&imported.spec).map_err(|mismatches| {
         ImportError::unsupported(format!("the network cannot be written as a table: {mismatches}"))
@@ -175,8 +223,20 @@ impl Imported {
     /// Where there is not one for each class.
     pub fn set_labels(&mut self, labels: &Labels) -> Result<()> {
         labels.check(self.recovered.classes)?;
+        self.facts.retain(|fact| fact.key != "labels");
         self.container.metadata.insert("mbvc.labels".into(), labels.names().join("\n"));
         Ok(())
+    }
+
+    /// Takes class names that were found, where there is one for each class.
+    fn take_labels(&mut self, labels: &[String], from: &str) {
+        let (count, classes) = (labels.len(), self.recovered.classes);
+        if count != classes {
+            self.notes.push(format!("{from} has {count} labels for {classes} classes; they are left out"));
+            return;
+        }
+        self.facts.push(Fact { key: "labels", value: count.to_string(), how: from.into() });
+        self.container.metadata.insert("mbvc.labels".into(), labels.join("\n"));
     }
 
     /// Takes preprocessing from a spec where the file does not tell its own; a note says so where they differ.

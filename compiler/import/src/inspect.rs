@@ -29,7 +29,7 @@ pub struct TensorSummary {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Inspection {
     pub file: String,
-    /// `safetensors`, `ONNX` or `TFLite`.
+    /// `safetensors`, `ONNX`, `TFLite` or `PyTorch`.
     pub format: String,
     pub file_bytes: usize,
     /// Weights and biases, folded.

@@ -1,7 +1,7 @@
-//! Weight readers for mbvc: ONNX, TFLite and Keras to the canonical container.
+//! Weight readers for mbvc: ONNX, TFLite, Keras, PyTorch and safetensors to the canonical container.
 //!
 //! ```text
-//! bytes --onnx/tflite/keras--> SourceGraph --recognise--> Chain --fold--> tensors --recover--> Imported
+//! bytes --onnx/tflite/keras/torch--> SourceGraph --recognise--> Chain --fold--> tensors --recover--> Imported
 //! ```
 //! A reader only translates: it turns a file into a `SourceGraph`, whose operations are those
 //! of the MobileNetV2 family plus `Other`. One recogniser for all formats matches that graph to the family,
@@ -26,18 +26,24 @@ mod keras;
 mod labels;
 mod mismatch;
 mod onnx;
+mod published;
 pub mod quantise;
 mod quantised;
 mod recognise;
 mod recover;
+mod sidecar;
 mod source;
 mod spec_yaml;
+mod state_dict;
 mod tflite;
+mod torch;
 
 pub use container::{Container, Data, Tensor};
 pub use error::{ErrorKind, ImportError};
 pub use format::Format;
-pub use imported::{Imported, Quantisation, read, read_bytes, read_bytes_with, read_with};
+pub use imported::{
+    Imported, Quantisation, ReadOptions, read, read_as, read_bytes, read_bytes_as, read_bytes_with, read_with,
+};
 pub use inspect::{Inspection, TensorSummary, inspect, inspect_bytes, number};
 pub use labels::Labels;
 pub use mismatch::{Mismatch, Mismatches};

@@ -7,16 +7,9 @@ use serde::Serialize;
 
 use crate::error::{ImportError, Result};
 use crate::format::Format;
+use crate::published;
 use crate::recognise::{Chain, Norm};
 use crate::source::SourceGraph;
-
-/// The published table (paper, table 2): expansion, channels, repeats, stride.
-const PUBLISHED: [[usize; 4]; 7] =
-    [[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 3, 2], [6, 64, 4, 2], [6, 96, 3, 1], [6, 160, 3, 2], [6, 320, 1, 1]];
-const PUBLISHED_STEM: usize = 32;
-const PUBLISHED_HEAD: usize = 1280;
-/// Tried first; other widths give the same channels near these.
-const PUBLISHED_WIDTHS: [f64; 8] = [1.0, 0.35, 0.5, 0.75, 1.4, 1.3, 0.25, 0.1];
 
 /// Of the red, green and blue values of ImageNet, as torchvision has them.
 pub const IMAGENET_MEAN: [f64; 3] = [0.485, 0.456, 0.406];
@@ -97,8 +90,13 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
         match chain.resolution {
             Some(_) => "shape of the input".into(),
             None => {
-                notes.push("the input has no fixed size; 224x224 is put down as the trained resolution".into());
-                "the usual one; the input has no fixed size".into()
+                let lacks = if graph.told.is_weights_alone() {
+                    "the file does not tell the size of its input"
+                } else {
+                    "the input has no fixed size"
+                };
+                notes.push(format!("{lacks}; 224x224 is put down as the trained resolution"));
+                format!("the usual one; {lacks}")
             }
         },
     );
@@ -113,7 +111,14 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
     fact("batch_norm_epsilon", epsilon.to_string(), how);
     let (preprocessing, how) = preprocessing(chain, graph, padding, &mut notes);
     fact("preprocessing", describe(&preprocessing), how);
-    let preprocessing_told = chain.front.is_some() || graph.input_quantization.is_some();
+    let own = matches!(graph.told.preprocessing, Some((_, true)));
+    let preprocessing_told = chain.front.is_some() || graph.input_quantization.is_some() || own;
+    for fact in &mut facts {
+        if let Some(how) = graph.told.how(fact.key) {
+            how.clone_into(&mut fact.how);
+        }
+    }
+    facts.extend(graph.told.facts.iter().cloned());
     let recovered = Recovered {
         width,
         resolution,
@@ -153,17 +158,16 @@ fn table(chain: &Chain<'_>) -> Result<Table> {
         .collect();
     let (stem, head) = (chain.stem.out_channels(), chain.head.out_channels());
     if let Some(width) = published_width(&blocks)
-        && let (Some(stem), Some(head)) = (unscaled(stem, width, PUBLISHED_STEM), unscaled_head(head, width))
+        && let (Some(stem), Some(head)) = (unscaled(stem, width, published::STEM), unscaled_head(head, width))
     {
-        let rows = PUBLISHED
-            .map(|[expansion, channels, repeat, stride]| Row {
-                expansion,
-                channels,
-                repeat,
-                stride,
-                residual: ResidualRule::Auto,
-            })
-            .to_vec();
+        let row = |[expansion, channels, repeat, stride]: [usize; 4]| Row {
+            expansion,
+            channels,
+            repeat,
+            stride,
+            residual: ResidualRule::Auto,
+        };
+        let rows = published::TABLE.map(row).to_vec();
         return Ok((width, stem, rows, head, format!("all blocks have the published channels at width {width}")));
     }
     let literal = |actual: usize, layer: &str, place: &str| {
@@ -188,24 +192,16 @@ fn table(chain: &Chain<'_>) -> Result<Table> {
 }
 
 /// The width whose published table comes to these blocks.
-fn published_width(blocks: &[Found]) -> Option<f64> {
-    let table: Vec<_> = PUBLISHED
-        .iter()
-        .flat_map(|&[expansion, channels, repeat, stride]| {
-            (0..repeat).map(move |at| (expansion, channels, if at == 0 { stride } else { 1 }))
-        })
-        .collect();
-    // Hundredths up to 4 after the published ones: the roundest that fits is the one that was meant.
-    let fives = (1..=80).map(|step| f64::from(step) / 20.0);
-    let hundredths = (1..=400).map(|step| f64::from(step) / 100.0);
-    PUBLISHED_WIDTHS.into_iter().chain(fives).chain(hundredths).find(|&width| {
-        blocks.len() == table.len()
-            && blocks.iter().zip(&table).all(|(block, &(expansion, channels, stride))| {
-                (block.expansion, block.stride) == (expansion, stride)
-                    && block.channels == make_divisible(channels as f64 * width)
-                    && block.residual == block.possible
-            })
-    })
+fn published_width(found: &[Found]) -> Option<f64> {
+    let is_published = |(found, [expansion, channels, stride]): (&Found, published::Block)| {
+        (found.expansion, found.channels, found.stride) == (expansion, channels, stride)
+            && found.residual == found.possible
+    };
+    let fits = |width: &f64| {
+        found.len() == published::blocks(*width).count()
+            && found.iter().zip(published::blocks(*width)).all(is_published)
+    };
+    published::widths().find(fits)
 }
 
 /// The channel count that scales to `actual`: `usual` if it does, else the one nearest to the exact quotient.
@@ -218,7 +214,7 @@ fn unscaled(actual: usize, width: f64, usual: usize) -> Option<usize> {
 
 /// Widths up to 1 leave the head as it is.
 fn unscaled_head(actual: usize, width: f64) -> Option<usize> {
-    if width > 1.0 { unscaled(actual, width, PUBLISHED_HEAD) } else { Some(actual) }
+    if width > 1.0 { unscaled(actual, width, published::HEAD) } else { Some(actual) }
 }
 
 /// Joins blocks to rows: the same expansion and channels, stride 1 after the first, one rule of residuals.
@@ -256,6 +252,9 @@ fn rows(blocks: &[Found]) -> Vec<Row> {
 fn padding(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> (PaddingConvention, String) {
     if let (Some(padding), Some(layer)) = (chain.padding, &chain.padding_seen_at) {
         return (padding, format!("padding of {layer}"));
+    }
+    if let Some(padding) = graph.told.padding {
+        return (padding, "the source's convention".into());
     }
     let pytorch = graph.format == Format::Onnx && graph.producer.to_ascii_lowercase().contains("torch");
     let padding = if pytorch { PaddingConvention::Symmetric } else { PaddingConvention::Same };
@@ -304,6 +303,9 @@ fn preprocessing(
         }
         return (symmetric_range, "quantisation of the input, to which -1 to 1 is nearest".into());
     }
+    if let Some((preprocessing, _)) = graph.told.preprocessing {
+        return (preprocessing, "the source's convention".into());
+    }
     match (graph.format, padding) {
         (Format::Onnx, PaddingConvention::Symmetric) => (
             Preprocessing::from_mean_and_std(IMAGENET_MEAN, IMAGENET_STD),
@@ -342,17 +344,12 @@ mod tests {
 
     fn published(width: f64) -> Vec<Found> {
         let mut input = make_divisible(32.0 * width);
-        let mut blocks = Vec::new();
-        for [expansion, channels, repeat, stride] in PUBLISHED {
-            for at in 0..repeat {
-                let stride = if at == 0 { stride } else { 1 };
-                let channels = make_divisible(channels as f64 * width);
-                let possible = stride == 1 && channels == input;
-                blocks.push(Found { expansion, channels, stride, residual: possible, possible });
-                input = channels;
-            }
-        }
-        blocks
+        let found = published::blocks(width).map(|[expansion, channels, stride]| {
+            let possible = stride == 1 && channels == input;
+            input = channels;
+            Found { expansion, channels, stride, residual: possible, possible }
+        });
+        found.collect()
     }
 
     #[test]
@@ -393,7 +390,7 @@ mod tests {
 
     #[test]
     fn a_fixed_stem_keeps_its_channels() {
-        let channels = unscaled(32, 1.2, PUBLISHED_STEM).unwrap();
+        let channels = unscaled(32, 1.2, published::STEM).unwrap();
         assert_eq!(make_divisible(channels as f64 * 1.2), 32);
         assert_eq!(unscaled(20, 1.0, 20), None);
     }

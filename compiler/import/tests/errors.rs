@@ -125,6 +125,9 @@ fn a_missing_tensor_is_told() {
 #[test]
 fn a_container_of_another_program_is_told() {
     let bytes = b"\x02\0\0\0\0\0\0\0{}";
-    let error = mbvc_import::inspect_bytes(bytes, "w.safetensors").unwrap_err().to_string();
+    let error = mbvc_import::Container::from_bytes(bytes, "w.safetensors").unwrap_err().to_string();
     assert!(error.contains("no mbvc container") && error.contains("mbvc import"), "{error}");
+    // Nor is it a model.
+    let error = mbvc_import::inspect_bytes(bytes, "w.safetensors").unwrap_err().to_string();
+    assert!(error.contains("no known MobileNetV2") && error.contains("no tensors"), "{error}");
 }

@@ -7,7 +7,12 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::fixture;
-use mbvc_import::{Format, Quantisation, inspect_bytes, read, read_bytes, read_bytes_with};
+use mbvc_compiler::diagnostic::SourceFile;
+use mbvc_compiler::spec::NetworkSpec;
+use mbvc_import::{
+    Format, ImportError, Imported, Quantisation, ReadOptions, inspect_bytes, read, read_bytes, read_bytes_as,
+    read_bytes_with,
+};
 use proptest::prelude::*;
 
 /// Counts the bytes that are allocated.
@@ -35,9 +40,9 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const COUNT: usize = 17;
+const COUNT: usize = 23;
 
-/// The files that are damaged, and a container; together under 500 KB.
+/// The files that are damaged, and a container; together under 700 KB.
 fn files() -> &'static [(String, Vec<u8>)] {
     static FILES: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
     FILES.get_or_init(|| {
@@ -58,6 +63,12 @@ fn files() -> &'static [(String, Vec<u8>)] {
             "keras2_sequential.keras",
             "keras3_nested.keras",
             "keras3_flat.h5",
+            "torch/state_dict.pth",
+            "torch/whole_module.pt",
+            "torch/legacy.pth.tar",
+            "torch/ema.ckpt",
+            "torch/script.pt",
+            "torch/timm/model.safetensors",
         ];
         let mut files: Vec<_> =
             names.iter().map(|name| (name.to_string(), std::fs::read(fixture(name)).unwrap())).collect();
@@ -68,6 +79,20 @@ fn files() -> &'static [(String, Vec<u8>)] {
     })
 }
 
+/// Strides for the files that do not have them.
+fn spec() -> &'static NetworkSpec {
+    static SPEC: OnceLock<NetworkSpec> = OnceLock::new();
+    SPEC.get_or_init(|| {
+        let text = "resolution: 32\nclasses: 5\npadding: symmetric\nstem: { channels: 8, stride: 2 }\nblocks:\n  - { t: 1, c: 8, n: 1, s: 1 }\n  \
+                    - { t: 2, c: 8, n: 2, s: 2 }\n  - { t: 3, c: 16, n: 1, s: 2 }\nhead: { channels: 16 }\n";
+        mbvc_compiler::spec::parse(&SourceFile::new("s.yaml", text)).unwrap_or_else(|error| panic!("{error}"))
+    })
+}
+
+fn read_with_spec(bytes: &[u8], name: &str) -> Result<Imported, Box<ImportError>> {
+    read_bytes_as(bytes, name, &ReadOptions { spec: Some(spec()), ..ReadOptions::default() })
+}
+
 /// Every way in; what comes out is of no interest, only that something does.
 fn feed(bytes: &[u8], name: &str) {
     for hint in [None, Some(Format::Onnx), Some(Format::TfLite)] {
@@ -76,6 +101,7 @@ fn feed(bytes: &[u8], name: &str) {
             assert!(error.to_string().starts_with(name), "{error}");
         }
     }
+    let _ = read_with_spec(bytes, name);
     let _ = inspect_bytes(bytes, name).map(|inspection| inspection.to_string());
 }
 
@@ -85,6 +111,9 @@ fn assert_little_memory() {
     let most = MOST.load(Ordering::Relaxed);
     assert!(most < LIMIT, "{most} bytes were allocated at once");
 }
+
+/// Magic number, version and facts of the machine, as PyTorch before 1.6 wrote them.
+const LEGACY_HEAD: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.";
 
 #[derive(Debug, Clone)]
 enum Damage {
@@ -146,14 +175,16 @@ proptest! {
     }
 
     #[test]
-    fn no_noise_makes_a_panic(noise in prop::collection::vec(any::<u8>(), 0..200), kind in 0usize..6) {
-        let heads: [&[u8]; 6] = [
+    fn no_noise_makes_a_panic(noise in prop::collection::vec(any::<u8>(), 0..200), kind in 0usize..8) {
+        let heads: [&[u8]; 8] = [
             b"",
             b"\x14\0\0\0TFL3",
             b"\x08\x08\x3a",
             b"\x40\0\0\0\0\0\0\0{",
             b"\x89HDF\r\n\x1a\n\0\0\0\0\0\x08\x08\0",
             b"PK\x03\x04",
+            b"\x80\x02",
+            LEGACY_HEAD,
         ];
         let head = heads[kind];
         feed(&[head, &noise].concat(), "noise");
@@ -195,6 +226,25 @@ fn no_byte_of_a_quantised_onnx_file_makes_a_panic() {
     assert_little_memory();
 }
 
+/// The names, numbers and instructions of a pickle, byte by byte; no checksum hides what follows from them here.
+#[test]
+fn no_byte_of_a_pickle_makes_a_panic() {
+    const CHANGES: [u8; 5] = [0x01, 0x02, 0x80, 0xff, 0x10];
+    let (name, bytes) = files().iter().find(|(name, _)| name.contains("legacy")).unwrap();
+    assert!(read_with_spec(bytes, name).is_ok());
+    // The pickles come before the storages.
+    let pickles = bytes.len() / 2;
+    let mut refused = 0;
+    for (at, change) in (0..pickles).step_by(3).zip(CHANGES.into_iter().cycle()) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= change;
+        refused += usize::from(read_with_spec(&damaged, name).is_err());
+    }
+    // What an optimiser keeps may be damaged without harm.
+    assert!(refused > pickles / 3 / 10, "{refused} were refused");
+    assert_little_memory();
+}
+
 /// Addresses, sizes and the configuration of a Keras file, a byte at a time all over it: most of a small one is structure.
 #[test]
 fn no_byte_of_a_keras_file_makes_a_panic() {
@@ -216,8 +266,11 @@ fn no_byte_of_a_keras_file_makes_a_panic() {
 #[test]
 fn every_truncation_is_an_error() {
     for (name, bytes) in files() {
-        for end in (0..bytes.len()).step_by(97).chain(bytes.len().saturating_sub(3)..bytes.len()) {
+        // Two hundred of a large file.
+        let step = (bytes.len() / 200).max(97);
+        for end in (0..bytes.len()).step_by(step).chain(bytes.len().saturating_sub(3)..bytes.len()) {
             assert!(inspect_bytes(&bytes[..end], name).is_err(), "{name} cut to {end} bytes");
+            assert!(read_with_spec(&bytes[..end], name).is_err(), "{name} cut to {end} bytes");
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::archive::Archive;
 use crate::error::{ErrorKind, ImportError, Result};
 use crate::format::Format;
 use crate::hdf5::File;
-use crate::source::{SourceGraph, shorten};
+use crate::source::{SourceGraph, Told, shorten};
 use network::Network;
 use weights::Weights;
 
@@ -155,6 +155,7 @@ pub fn read<'a>(model: &'a Model<'_>) -> Result<SourceGraph<'a>> {
         input_quantization: None,
         nodes: network.nodes,
         quants: Default::default(),
+        told: Told::default(),
         notes,
     })
 }

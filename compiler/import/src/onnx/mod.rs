@@ -17,7 +17,7 @@ use prost::Message;
 
 use crate::error::{ImportError, Result};
 use crate::format::Format;
-use crate::source::{DType, MAX_NODES, SourceGraph, shorten};
+use crate::source::{DType, MAX_NODES, SourceGraph, Told, shorten};
 use scope::{Layout, Scope, Slot};
 
 pub use proto::Model;
@@ -84,6 +84,7 @@ pub fn read(model: &Model) -> Result<SourceGraph<'_>> {
         input_quantization: scope.pixels,
         nodes: scope.nodes,
         quants: scope.quants,
+        told: Told::default(),
         notes: scope.notes,
     })
 }

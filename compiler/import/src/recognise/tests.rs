@@ -77,6 +77,7 @@ impl Builder {
     fn finish(&mut self) -> SourceGraph<'static> {
         SourceGraph {
             quants: crate::source::Quants::default(),
+            told: crate::source::Told::default(),
             format: Format::Onnx,
             producer: String::new(),
             input: 0,

@@ -12,8 +12,11 @@ use std::rc::Rc;
 pub use constant::{Constant, DType, Quantization, Values};
 pub use quant::{Quantised, Quants, ValueQuant};
 
+use mbvc_compiler::spec::{PaddingConvention, Preprocessing};
+
 use crate::error::{ImportError, Result};
 use crate::format::Format;
+use crate::recover::Fact;
 
 /// More nodes than any MobileNetV2 export has; bounds the work on a hostile file.
 pub const MAX_NODES: usize = 8192;
@@ -34,8 +37,42 @@ pub struct SourceGraph<'a> {
     pub input_quantization: Option<(f64, i64)>,
     pub nodes: Vec<Node<'a>>,
     pub quants: Quants,
+    pub told: Told,
     /// What the user should know about the reading.
     pub notes: Vec<String>,
+}
+
+/// What a reader knows otherwise than from operations: by convention, or from a file beside the model.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// How the facts with these keys are known, where it is not from operations.
+    pub how: Vec<(&'static str, String)>,
+    /// The convention, where the geometry allows both.
+    pub padding: Option<PaddingConvention>,
+    /// And whether it is the model's own rather than a usual one.
+    pub preprocessing: Option<(Preprocessing, bool)>,
+    /// And where they are from.
+    pub labels: Option<(Vec<String>, String)>,
+    /// Facts beside those of the network.
+    pub facts: Vec<Fact>,
+}
+
+impl Told {
+    /// Says how a fact is known, whatever was said before.
+    pub fn explain(&mut self, key: &'static str, how: String) {
+        self.how.retain(|(known, _)| *known != key);
+        self.how.push((key, how));
+    }
+
+    /// Whether the source has weights and no operations, so that conventions stand for these.
+    pub fn is_weights_alone(&self) -> bool {
+        self.padding.is_some()
+    }
+
+    /// How the fact is known, where it was said.
+    pub fn how(&self, key: &str) -> Option<&str> {
+        self.how.iter().find(|(known, _)| *known == key).map(|(_, how)| how.as_str())
+    }
 }
 
 /// One operation; it makes one value.

@@ -8,7 +8,7 @@ mod tensors;
 
 use crate::error::{ImportError, Result};
 use crate::format::Format;
-use crate::source::{MAX_NODES, SourceGraph, shorten};
+use crate::source::{MAX_NODES, SourceGraph, Told, shorten};
 use schema::{Model, Subgraph};
 use tensors::Tensors;
 
@@ -51,6 +51,7 @@ pub fn read(bytes: &[u8]) -> Result<SourceGraph<'_>> {
         input_quantization: tensors.pixels(input)?,
         nodes: tensors.nodes,
         quants: tensors.quants,
+        told: Told::default(),
         notes: tensors.notes,
     })
 }

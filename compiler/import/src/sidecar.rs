@@ -1,0 +1,323 @@
+//! What files beside the weights tell: `config.json` of a repository of timm or transformers, and the latter's
+//! `preprocessor_config.json`.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+
+use mbvc_compiler::spec::{ActivationKind, PaddingConvention, Preprocessing};
+use serde_json::Value;
+
+use crate::error::{ErrorKind, ImportError, Result};
+use crate::recover::Fact;
+use crate::source::{Told, shorten};
+use crate::state_dict::{Family, Sidecars};
+
+const CONFIG: &str = "config.json";
+const PREPROCESSOR: &str = "preprocessor_config.json";
+/// One with 21 841 labels has 2 MB.
+const MAX_BYTES: u64 = 1 << 24;
+
+/// What the files tell; each part may be missing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sidecar {
+    pub owner: Sidecars,
+    pub padding: Option<PaddingConvention>,
+    pub epsilon: Option<f64>,
+    pub activation: Option<ActivationKind>,
+    /// Height and width.
+    pub resolution: Option<[usize; 2]>,
+    preprocessing: Option<(Preprocessing, &'static str)>,
+    /// How pictures are brought to size.
+    resize: Option<(String, &'static str)>,
+    labels: Option<Vec<String>>,
+    pub notes: Vec<String>,
+}
+
+impl Sidecar {
+    pub const fn none() -> Self {
+        Self {
+            owner: Sidecars::None,
+            padding: None,
+            epsilon: None,
+            activation: None,
+            resolution: None,
+            preprocessing: None,
+            resize: None,
+            labels: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Reads the files in the folder of `weights`, as far as they are there and of these kinds.
+    ///
+    /// # Errors
+    /// Where they describe a network that is not of the family.
+    pub fn beside(weights: &Path) -> Result<Self> {
+        let folder = weights.parent().unwrap_or(Path::new(""));
+        let [config, preprocessor] = [CONFIG, PREPROCESSOR].map(|name| read(&folder.join(name)));
+        let mut notes = Vec::new();
+        let mut sound = |name: &str, read: std::result::Result<Option<Value>, String>| {
+            read.unwrap_or_else(|problem| {
+                notes.push(format!("{name} beside it is left out: {problem}"));
+                None
+            })
+        };
+        let (config, preprocessor) = (sound(CONFIG, config), sound(PREPROCESSOR, preprocessor));
+        let mut found = Self::parse(config.as_ref(), preprocessor.as_ref())
+            .map_err(|error| error.file(&folder.join(CONFIG).display().to_string()))?;
+        found.notes.splice(0..0, notes);
+        Ok(found)
+    }
+
+    fn parse(config: Option<&Value>, preprocessor: Option<&Value>) -> Result<Self> {
+        let mut found = Self::none();
+        let architecture = config.and_then(|config| config["architecture"].as_str());
+        match config {
+            Some(config) if config["model_type"] == "mobilenet_v2" => found.transformers(config)?,
+            Some(config) if architecture.is_some_and(|name| name.starts_with("mobilenetv2")) => found.timm(config),
+            // Another program's.
+            Some(_) => return Ok(found),
+            None if preprocessor.is_some() => found.owner = Sidecars::Transformers,
+            None => return Ok(found),
+        }
+        if let (Sidecars::Transformers, Some(preprocessor)) = (found.owner, preprocessor) {
+            found.preprocessor(preprocessor);
+        }
+        Ok(found)
+    }
+
+    /// Whether the files are those of `family`.
+    pub fn is_of(&self, family: &Family) -> bool {
+        self.owner != Sidecars::None && self.owner == family.sidecars
+    }
+
+    /// Tells how things are known; the graph has the conventions and the resolution already.
+    pub fn tell(&self, told: &mut Told) {
+        let beside = |name: &str| format!("{name} beside it");
+        told.explain("resolution", beside(if self.owner == Sidecars::Timm { CONFIG } else { "configuration" }));
+        if let Some((preprocessing, name)) = self.preprocessing {
+            told.preprocessing = Some((preprocessing, true));
+            told.explain("preprocessing", beside(name));
+        }
+        if let Some((resize, name)) = &self.resize {
+            told.facts.push(Fact { key: "resize", value: resize.clone(), how: beside(name) });
+        }
+        told.labels = self.labels.clone().map(|labels| (labels, beside(CONFIG)));
+    }
+
+    fn transformers(&mut self, config: &Value) -> Result<()> {
+        self.owner = Sidecars::Transformers;
+        let unread = |key: &str, expected: &str| {
+            ImportError::new(ErrorKind::Unsupported, format!("`{key}` is {}", shorten(&config[key].to_string())))
+                .expected(expected)
+                .help("export the model to ONNX: `optimum-cli export onnx`, or torch.onnx.export")
+        };
+        let padding = |tf| if tf { PaddingConvention::Same } else { PaddingConvention::Symmetric };
+        self.padding = config["tf_padding"].as_bool().map(padding);
+        self.epsilon = config["layer_norm_eps"].as_f64().filter(|epsilon| epsilon.is_finite() && *epsilon >= 0.0);
+        self.activation = match config["hidden_act"].as_str() {
+            None => None,
+            Some("relu6") => Some(ActivationKind::Relu6),
+            Some("relu") => Some(ActivationKind::Relu),
+            Some(_) => return Err(unread("hidden_act", "relu6 or relu")),
+        };
+        // Less makes the last blocks dilated.
+        if config["output_stride"].as_u64().is_some_and(|stride| stride != 32) {
+            return Err(unread("output_stride", "32, as a classifier has"));
+        }
+        self.resolution = size(&config["image_size"]);
+        self.labels = self.sound(by_index(&config["id2label"]));
+        Ok(())
+    }
+
+    fn timm(&mut self, config: &Value) {
+        self.owner = Sidecars::Timm;
+        // Older files have all in one.
+        let get = |key: &str| match &config["pretrained_cfg"][key] {
+            Value::Null => &config[key],
+            value => value,
+        };
+        self.resolution = match numbers::<3>(get("input_size")) {
+            Some([_, height, width]) => whole(height).zip(whole(width)).map(|(height, width)| [height, width]),
+            None => None,
+        };
+        if let (Some(mean), Some(std)) = (numbers(get("mean")), deviations(get("std"))) {
+            self.preprocessing = Some((Preprocessing::from_mean_and_std(mean, std), CONFIG));
+        }
+        let crop = get("crop_pct").as_f64().filter(|crop| *crop > 0.0 && *crop <= 1.0);
+        let interpolation = get("interpolation").as_str().map(shorten);
+        if let (Some(crop), Some([height, width])) = (crop, self.resolution) {
+            // timm resizes the shorter side and cuts the middle out.
+            let shorter = (height.min(width) as f64 / crop).floor();
+            let by = interpolation.map_or_else(String::new, |interpolation| format!(", {interpolation}"));
+            self.resize = Some((format!("shorter side to {shorter}, middle {height}x{width}{by}"), CONFIG));
+        }
+        self.labels = self.sound(match get("label_names") {
+            Value::Array(names) => names.iter().map(|name| Some(name.as_str()?.to_owned())).collect(),
+            names => by_index(names),
+        });
+    }
+
+    fn preprocessor(&mut self, config: &Value) {
+        let does = |key: &str| config[key].as_bool().unwrap_or(true);
+        let factor = match does("do_rescale") {
+            true => config["rescale_factor"].as_f64().unwrap_or(1.0 / 255.0),
+            false => 1.0,
+        };
+        let norm = match does("do_normalize") {
+            true => numbers(&config["image_mean"]).zip(deviations(&config["image_std"])),
+            false => Some(([0.0; 3], [1.0; 3])),
+        };
+        if let Some((mean, std)) = norm {
+            // In the same numbers as for other sources where it is the same.
+            let preprocessing = if (factor * 255.0 - 1.0).abs() < 1e-6 {
+                Preprocessing::from_mean_and_std(mean, std)
+            } else {
+                let scale = std.map(|std| (factor / std) as f32);
+                let offset = std::array::from_fn(|channel| (-mean[channel] / std[channel]) as f32);
+                Preprocessing { scale, offset }
+            };
+            self.preprocessing = Some((preprocessing, PREPROCESSOR));
+        }
+        let (resized, cropped) = (&config["size"], size(&config["crop_size"]).filter(|_| does("do_center_crop")));
+        let shorter =
+            resized["shortest_edge"].as_u64().or(resized.as_u64()).map(|edge| format!("shorter side to {edge}"));
+        let squashed = || size(resized).map(|[height, width]| format!("to {height}x{width}"));
+        let mut steps: Vec<String> = shorter.or_else(squashed).filter(|_| does("do_resize")).into_iter().collect();
+        steps.extend(cropped.map(|[height, width]| format!("middle {height}x{width}")));
+        let filters = ["nearest", "lanczos", "bilinear", "bicubic"];
+        let filter = config["resample"].as_u64().and_then(|filter| filters.get(usize::try_from(filter).ok()?));
+        steps.extend(filter.map(|filter| (*filter).to_owned()));
+        if !steps.is_empty() {
+            self.resize = Some((steps.join(", "), PREPROCESSOR));
+        }
+        self.resolution = cropped.or(self.resolution);
+    }
+
+    /// Labels of one line of text each; none where they only count.
+    fn sound(&mut self, labels: Option<Vec<String>>) -> Option<Vec<String>> {
+        let labels: Vec<String> = labels?.into_iter().map(|label| label.trim().to_owned()).collect();
+        let counts = labels.iter().enumerate().all(|(at, label)| *label == format!("LABEL_{at}"));
+        if labels.is_empty() || counts {
+            return None;
+        }
+        if labels.iter().any(|label| label.is_empty() || label.contains(['\n', '\r'])) {
+            self.notes.push(format!("the labels of {CONFIG} are left out: one is empty or spans lines"));
+            return None;
+        }
+        Some(labels)
+    }
+}
+
+/// The JSON in a file; `None` where there is no file.
+fn read(path: &Path) -> std::result::Result<Option<Value>, String> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(|error| error.to_string())?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(format!("it has more than {MAX_BYTES} bytes"));
+    }
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| error.to_string())
+}
+
+fn whole(number: f64) -> Option<usize> {
+    (number.fract() == 0.0 && (1.0..=65536.0).contains(&number)).then_some(number as usize)
+}
+
+/// `224`, `[224, 192]` or `{"height": 224, "width": 192}`, as height and width.
+fn size(value: &Value) -> Option<[usize; 2]> {
+    let of = |value: &Value| value.as_f64().and_then(whole);
+    match value {
+        Value::Array(pair) => match pair.as_slice() {
+            [height, width] => Some([of(height)?, of(width)?]),
+            _ => None,
+        },
+        Value::Object(_) => Some([of(&value["height"])?, of(&value["width"])?]),
+        _ => of(value).map(|edge| [edge; 2]),
+    }
+}
+
+fn numbers<const N: usize>(value: &Value) -> Option<[f64; N]> {
+    let values: Option<Vec<f64>> = value.as_array()?.iter().map(Value::as_f64).collect();
+    values?.try_into().ok()
+}
+
+fn deviations(value: &Value) -> Option<[f64; 3]> {
+    numbers::<3>(value).filter(|std| std.iter().all(|std| *std > 0.0))
+}
+
+/// `{"0": "tench", "1": "goldfish"}`, all numbers from 0.
+fn by_index(value: &Value) -> Option<Vec<String>> {
+    let map = value.as_object()?;
+    (0..map.len()).map(|at| Some(map.get(&at.to_string())?.as_str()?.to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn transformers_files_tell_conventions_labels_and_preprocessing() {
+        let config = json!({
+            "model_type": "mobilenet_v2", "tf_padding": false, "layer_norm_eps": 1e-4, "hidden_act": "relu",
+            "image_size": 96, "output_stride": 32, "id2label": {"1": "dog", "0": "cat"},
+        });
+        let preprocessor = json!({
+            "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "rescale_factor": 0.00392156862745098,
+            "size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 192}, "resample": 2,
+        });
+        let found = Sidecar::parse(Some(&config), Some(&preprocessor)).unwrap();
+        assert_eq!(found.padding, Some(PaddingConvention::Symmetric));
+        assert_eq!((found.epsilon, found.activation), (Some(1e-4), Some(ActivationKind::Relu)));
+        assert_eq!(found.resolution, Some([224, 192]));
+        assert_eq!(found.preprocessing, Some((Preprocessing::from_range(-1.0, 1.0), PREPROCESSOR)));
+        assert_eq!(found.resize.unwrap().0, "shorter side to 256, middle 224x192, bilinear");
+        assert_eq!(found.labels.unwrap(), ["cat", "dog"]);
+    }
+
+    #[test]
+    fn timm_files_tell_preprocessing_and_labels() {
+        let config = json!({
+            "architecture": "mobilenetv2_100", "num_classes": 2, "label_names": ["cat", "dog"],
+            "pretrained_cfg": {
+                "input_size": [3, 192, 160], "mean": [0.1, 0.2, 0.3], "std": [1, 0.5, 0.25],
+                "interpolation": "bicubic", "crop_pct": 0.875,
+            },
+        });
+        let found = Sidecar::parse(Some(&config), None).unwrap();
+        assert_eq!(found.resolution, Some([192, 160]));
+        let expected = Preprocessing::from_mean_and_std([0.1, 0.2, 0.3], [1.0, 0.5, 0.25]);
+        assert_eq!(found.preprocessing, Some((expected, CONFIG)));
+        assert_eq!(found.resize.unwrap().0, "shorter side to 182, middle 192x160, bicubic");
+        assert_eq!(found.labels.unwrap(), ["cat", "dog"]);
+    }
+
+    #[test]
+    fn other_files_and_odd_values_tell_nothing() {
+        for config in [
+            json!({"model_type": "bert", "hidden_act": "gelu"}),
+            json!({"architecture": "resnet50"}),
+            json!([1]),
+            json!({"model_type": "mobilenet_v2", "id2label": {"0": "LABEL_0", "1": "LABEL_1"}, "image_size": -1}),
+            json!({"architecture": "mobilenetv2_100", "pretrained_cfg": {"mean": [1], "std": [0, 0, 0], "input_size": "x"}}),
+        ] {
+            let found = Sidecar::parse(Some(&config), None).unwrap();
+            assert_eq!((found.labels, found.resolution, found.preprocessing), (None, None, None), "{config}");
+        }
+    }
+
+    #[test]
+    fn what_the_family_has_not_is_an_error() {
+        for (key, value) in [("hidden_act", json!("gelu")), ("output_stride", json!(8))] {
+            let config = json!({"model_type": "mobilenet_v2", key: value});
+            let error = Sidecar::parse(Some(&config), None).unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+        }
+    }
+}

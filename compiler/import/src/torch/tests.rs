@@ -1,0 +1,159 @@
+//! Pickles that are written by hand: hostile ones, and what PyTorch writes only now and then.
+
+use super::value::Value;
+use super::{names, pickle, read};
+use crate::error::Result;
+use crate::source::Constant;
+use crate::state_dict::StateDict;
+
+/// Four floats: 1, 2, 3, 4.
+fn storage() -> Vec<u8> {
+    [1f32, 2.0, 3.0, 4.0].iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+fn collected(program: &[u8]) -> Result<StateDict<'static>> {
+    let storage: &'static [u8] = storage().leak();
+    let (pickled, _) = pickle::read(program)?;
+    names::collect(&pickled, &|_| Ok(storage))
+}
+
+fn constant(dict: &StateDict<'_>, name: &str) -> Vec<f64> {
+    let stored = dict.tensors[name].clone().unwrap();
+    stored.constant(&mut 100).as_ref().map(Constant::to_f64).unwrap()
+}
+
+/// Pushes the tensor of all four floats.
+const TENSOR: &[u8] = b"ctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x04tQK\0K\x04\x85K\x01\x85\x89)tR";
+
+fn program(pieces: &[&[u8]]) -> Vec<u8> {
+    [&b"\x80\x02"[..], &pieces.concat(), b"."].concat()
+}
+
+#[test]
+fn a_call_is_written_down_and_not_made() {
+    let marker = std::env::temp_dir().join(format!("mbvc-pickle-{}", std::process::id()));
+    let command = format!("touch {}", marker.display());
+    let text = [&[b'U', command.len() as u8], command.as_bytes()].concat();
+    // {"a": os.system(command), "weight": tensor}
+    let bytes = program(&[b"}(U\x01acposix\nsystem\n", &text, b"\x85RU\x06weight", TENSOR, b"u"]);
+    let (pickled, length) = pickle::read(&bytes).unwrap();
+    assert_eq!(length, bytes.len());
+    let call = pickled.values.iter().find_map(|value| match value {
+        Value::Object(object) => pickled.global(object.callable).filter(|name| *name == ("posix", "system")),
+        _ => None,
+    });
+    assert!(call.is_some());
+    let dict = collected(&bytes).unwrap();
+    assert_eq!(dict.tensors.keys().collect::<Vec<_>>(), ["weight"]);
+    assert_eq!(constant(&dict, "weight"), [1.0, 2.0, 3.0, 4.0]);
+    assert!(!marker.exists());
+}
+
+#[test]
+fn parameters_and_ordered_dicts_are_looked_through() {
+    // OrderedDict(), filled; then as Python 2 wrote it, with its pairs as an argument.
+    let parameter = [b"ctorch._utils\n_rebuild_parameter\n", TENSOR, b"\x88)\x87R"].concat();
+    let filled = program(&[b"ccollections\nOrderedDict\n)R(U\x01w", &parameter, b"u}b"]);
+    let paired = program(&[b"ccollections\nOrderedDict\n](](U\x01w", &parameter, b"ee\x85R"]);
+    for bytes in [filled, paired] {
+        let dict = collected(&bytes).unwrap();
+        assert_eq!(constant(&dict, "w"), [1.0, 2.0, 3.0, 4.0]);
+    }
+}
+
+#[test]
+fn modules_give_their_parameters_by_name() {
+    // Outer(_modules={"layer": Inner(_parameters={"weight": tensor}, stride=(2, 1), eps=0.5)})
+    let inner = [
+        b"cmine\nInner\n)\x81}(U\x0b_parameters}U\x06weight",
+        TENSOR,
+        b"sU\x06strideK\x02K\x01\x86U\x03epsG\x3f\xe0\0\0\0\0\0\0ub",
+    ]
+    .concat();
+    let bytes = program(&[b"cmine\nOuter\n)\x81}U\x08_modules}U\x05layer", &inner, b"ssb"]);
+    let dict = collected(&bytes).unwrap();
+    assert_eq!(constant(&dict, "layer.weight"), [1.0, 2.0, 3.0, 4.0]);
+    let module = dict.modules["layer"];
+    assert_eq!((module.stride, module.epsilon, module.padding), (Some([2, 1]), Some(0.5), None));
+}
+
+#[test]
+fn cycles_and_shared_values_end() {
+    // a = []; a.append(a); {"x": a, "w": tensor}
+    let bytes = program(&[b"}(U\x01x]q\0h\0aU\x01w", TENSOR, b"u"]);
+    assert_eq!(collected(&bytes).unwrap().tensors.len(), 1);
+    // Thirty lists of twice the one before: a billion paths to one tensor, and thirty values.
+    let mut doubling = TENSOR.to_vec();
+    doubling.extend(b"q\0");
+    for level in 0..30u8 {
+        doubling.extend([b'0', b']', b'(', b'h', level, b'h', level, b'e', b'q', level + 1]);
+    }
+    assert!(collected(&program(&[&doubling])).unwrap().tensors.len() <= 2);
+}
+
+#[test]
+fn depth_is_bounded() {
+    let deep = [&b"]".repeat(200_000)[..], &b"a".repeat(199_999)].concat();
+    assert!(collected(&program(&[&deep])).unwrap().tensors.is_empty());
+    let tuples = [&b")"[..], &b"\x85".repeat(200_000)].concat();
+    assert!(collected(&program(&[&tuples])).unwrap().tensors.is_empty());
+}
+
+#[test]
+fn sizes_are_believed_only_as_far_as_bytes_go() {
+    for huge in [
+        &b"X\xff\xff\xff\xff"[..],
+        b"\x8d\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"B\xff\xff\xff\x7f",
+        b"\x8b\xff\xff\xff\xff",
+    ] {
+        let error = pickle::read(&program(&[huge])).unwrap_err().to_string();
+        assert!(error.contains("ends in the middle"), "{error}");
+    }
+    // A memo entry with the largest number is one entry.
+    let bytes = program(&[b"Nr\xff\xff\xff\xffj\xff\xff\xff\xff"]);
+    assert!(pickle::read(&bytes).is_ok());
+}
+
+#[test]
+fn unsound_programs_are_errors() {
+    for bytes in [
+        &b""[..],
+        b"\x80\x02",
+        b"\x80\x02.",
+        b"\x80\x09N.",
+        b"\x80\x02h\x07.",
+        b"\x80\x02Na.",
+        b"\x80\x02NNs.",
+        b"\x80\x02}(Nu.",
+        b"\x80\x02(\x85.",
+        b"\x80\x02N(R.",
+        b"\x80\x02t.",
+        b"\x80\x02cos\n",
+        b"\x80\x02NN\x93.",
+        b"\x80\x02\xff.",
+        b"\x80\x02I5\n.",
+    ] {
+        assert!(pickle::read(bytes).is_err(), "{bytes:?}");
+    }
+}
+
+#[test]
+fn more_instructions_than_any_checkpoint_has_are_too_many() {
+    let error = pickle::read(&program(&[&b"N0".repeat(3 << 20)])).unwrap_err().to_string();
+    assert!(error.contains("more than 4194304 instructions"), "{error}");
+}
+
+#[test]
+fn odd_files_say_what_to_do() {
+    let text = |bytes: &[u8]| read(bytes).unwrap_err().to_string();
+    assert!(text(b"\x80\x04N.").contains("none that `torch.save` wrote"));
+    let mut tar = vec![0; 512];
+    tar[257..262].copy_from_slice(b"ustar");
+    assert!(text(&tar).contains("the tar format"));
+    let next = [super::LEGACY_MAGIC, b"\x80\x02M\xe8\x03.\x80\x02N.\x80\x02N.\x80\x02].", b""].concat();
+    assert!(text(&next).contains("expected: 1001"));
+    let big =
+        [super::LEGACY_MAGIC, b"\x80\x02M\xe9\x03.\x80\x02}U\x0dlittle_endian\x89s.\x80\x02N.\x80\x02].", b""].concat();
+    assert!(text(&big).contains("big-endian"));
+}
