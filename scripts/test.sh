@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 cargo fmt --all --check
 cargo fmt --manifest-path tests/embedded/Cargo.toml --check
 cargo fmt --manifest-path benches/peers/rust_engines/Cargo.toml --check
-cargo clippy --workspace --all-targets -- -D warnings
+cargo clippy --workspace --all-targets --features mbvc/peers -- -D warnings
 # The features that no default build has.
 cargo clippy -p mbvc-runtime --no-default-features -- -D warnings
 cargo clippy -p mbvc-runtime --no-default-features --features alloc -- -D warnings

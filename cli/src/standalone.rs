@@ -98,7 +98,10 @@ pub fn write_crate(folder: &Path, content: &Standalone<'_>, force: bool) -> Resu
         &format!(
             "[package]\nname = \"mbvc-runtime\"\nversion = \"{}\"\nedition = \"2024\"\nlicense = \"MIT OR Apache-2.0\"\n\
          publish = false\n\n[lib]\ntest = false\ndoctest = false\n\n\
-         [features]\ndefault = [\"std\"]\nstd = [\"alloc\"]\nalloc = []\n",
+         [features]\ndefault = [\"std\"]\nstd = [\"alloc\"]\nalloc = []\n\n\
+         # Of the sources, what needs another crate is left out.\n\
+         [lints.rust]\n\
+         unexpected_cfgs = {{ level = \"warn\", check-cfg = ['cfg(feature, values(\"image\"))'] }}\n",
             env!("CARGO_PKG_VERSION")
         ),
     )?;

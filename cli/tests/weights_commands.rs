@@ -129,8 +129,49 @@ fn import_refuses_what_is_no_model() {
     let (_, said) = bad(folder.path(), &["import", "tiny.safetensors", "--output", "tiny.safetensors"], 1);
     assert!(said.contains("overwritten"), "{said}");
     bad(folder.path(), &["import", "absent.onnx", "--output", "w.safetensors"], 1);
-    bad(folder.path(), &["import", "absent.onnx"], 2);
+    let (_, said) = bad(folder.path(), &["import", "absent.onnx"], 1);
+    assert!(said.contains("absent.onnx"), "{said}");
+    let numbers = ["import", "absent.onnx", "--mean", "1,2", "--std", "1,1,0"];
+    let (_, said) = bad(folder.path(), &numbers, 2);
+    assert!(said.contains("`1,2` is not 3 numbers with commas"), "{said}");
+    let (_, said) = bad(folder.path(), &["import", "absent.onnx", "--framing", "crop"], 2);
+    assert!(said.contains("crop 256/224 bilinear"), "{said}");
     assert!(!folder.path().join("w.safetensors").exists());
+}
+
+/// A model alone is enough, and nothing that lies beside it is overwritten.
+#[test]
+fn import_writes_weights_and_spec_beside_the_model() {
+    let fixture =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../compiler/import/tests/fixtures/symmetric_torchvision_op17.onnx");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(fixture, folder.path().join("net.onnx")).unwrap();
+    let good = |arguments: &[&str]| good(folder.path(), arguments);
+    let said = good(&["import", "net.onnx"]);
+    assert!(said.contains("net.safetensors") && said.contains("--spec net.yaml"), "{said}");
+    assert!(said.contains("crop 256/224 bilinear"), "{said}");
+    good(&["check", "net.yaml"]);
+    let (_, again) = bad(folder.path(), &["import", "net.onnx"], 1);
+    assert!(again.contains("net.safetensors is there already") && again.contains("--output"), "{again}");
+
+    let given = ["--range=0,1", "--framing", "squash bicubic", "--bgr", "--json"];
+    let report = json_lines(&good(&[&["import", "net.onnx", "--output", "given.safetensors"][..], &given].concat()));
+    let metadata = &report[0]["metadata"];
+    assert_eq!(metadata["mbvc.framing"], "squash bicubic");
+    assert!(metadata["mbvc.preprocessing"].as_str().unwrap().ends_with("offset 0 0 0"), "{metadata}");
+    assert!(!folder.path().join("given.yaml").exists(), "no spec was asked for");
+
+    // The stem's weights, `[3, 3, 3, out]`: those of red and of blue have changed places.
+    let stem = |name: &str| {
+        let container = mbvc_import::Container::open(&folder.path().join(name)).unwrap();
+        let tensor = container.tensor("stem.weight").unwrap().clone();
+        (tensor.shape[3], tensor.data.f32s().unwrap().to_vec())
+    };
+    let ((outputs, rgb), (_, bgr)) = (stem("net.safetensors"), stem("given.safetensors"));
+    for (rgb, bgr) in rgb.chunks(3 * outputs).zip(bgr.chunks(3 * outputs)) {
+        let [red, green, blue] = [0, 1, 2].map(|channel| &rgb[channel * outputs..][..outputs]);
+        assert_eq!(bgr, [blue, green, red].concat());
+    }
 }
 
 /// The README's main job: a real model, a real photograph.

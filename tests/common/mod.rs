@@ -38,7 +38,7 @@ pub fn random_image<const N: usize>(seed: u64) -> Box<[f32; N]> {
 /// The instruction sets that both the network and this processor have.
 pub fn isas(info: &NetworkInfo) -> Vec<Isa> {
     let isas: Vec<Isa> = info.isas.iter().copied().filter(|isa| isa.detect().is_some()).collect();
-    assert!(isas.contains(&Isa::Portable), "the portable kernels run everywhere");
+    assert!(!isas.is_empty(), "the network has no kernels for this processor");
     isas
 }
 

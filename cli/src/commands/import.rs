@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use mbvc::Framing;
+use mbvc_compiler::spec::Preprocessing;
 use mbvc_import::{ImportError, Imported, Labels, Quantisation, ReadOptions};
 use serde::Serialize;
 
@@ -26,20 +28,22 @@ use crate::{engine, files, outln, ui};
 /// the published table or, with --spec, of a spec, and config.json beside the file is read where it is timm's or transformers'.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
+    "mbvc import model.h5   writes model.safetensors and model.yaml",
     "mbvc import model.onnx --output weights.safetensors --labels imagenet_labels.txt",
     "mbvc import model.keras --output weights.safetensors --labels classes.txt",
     "mbvc import model.tflite --output weights.safetensors --spec network.yaml   must fit this spec",
     "mbvc import model.onnx --output weights.safetensors --write-spec network.yaml",
     "mbvc import model.pth --output weights.safetensors --write-spec network.yaml",
     "mbvc import quantised.tflite --output weights.safetensors --dequantize",
+    "mbvc import model.onnx --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --framing 'crop 256/224 bilinear'",
 ))]
 pub struct Args {
     /// The model: .onnx, .tflite, .keras, .h5, .pth, .pt, .bin, .ckpt or .safetensors
     #[arg(value_name = "FILE")]
     model: PathBuf,
-    /// Where to write the weights
+    /// Where to write the weights [default: beside the model, with the ending .safetensors]
     #[arg(long, short, value_name = "W.safetensors")]
-    output: PathBuf,
+    output: Option<PathBuf>,
     /// Spec that the weights have to fit; its preprocessing is taken over, and strides where the file has none
     #[arg(long, value_name = "FILE")]
     spec: Option<PathBuf>,
@@ -49,17 +53,102 @@ pub struct Args {
     /// Take the weights of a quantised model as the float32 numbers that they stand for
     #[arg(long)]
     dequantize: bool,
-    /// Also write a spec that describes the model
+    /// Also write a spec that describes the model [default without --spec and --output: beside the model]
     #[arg(long, value_name = "FILE", conflicts_with = "spec")]
     write_spec: Option<PathBuf>,
+    #[command(flatten)]
+    pixels: PixelArgs,
     /// What was found, as one line of JSON
     #[arg(long)]
     json: bool,
 }
 
+/// What a file may not tell of pictures; where it does, that counts.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Pictures")]
+struct PixelArgs {
+    /// What the pixels 0 and 255 become
+    #[arg(long, value_name = "LOW,HIGH", value_parser = numbers::<2>, allow_hyphen_values = true, conflicts_with = "mean")]
+    range: Option<[f64; 2]>,
+    /// Mean of red, green and blue, of pixels from 0 to 1
+    #[arg(long, value_name = "R,G,B", value_parser = numbers::<3>, requires = "std")]
+    mean: Option<[f64; 3]>,
+    /// Deviation of red, green and blue, of pixels from 0 to 1
+    #[arg(long, value_name = "R,G,B", value_parser = deviations, requires = "mean")]
+    std: Option<[f64; 3]>,
+    /// How pictures are brought to size: `squash FILTER`, or `crop SCALED/KEPT FILTER` for the middle; filters are nearest,
+    /// bilinear, bicubic and bilinear-aliased
+    #[arg(long, value_name = "FRAMING", value_parser = framing)]
+    framing: Option<Framing>,
+    /// The model takes blue, green, red
+    #[arg(long)]
+    bgr: bool,
+}
+
+impl PixelArgs {
+    fn preprocessing(&self) -> Option<Preprocessing> {
+        match (self.range, self.mean.zip(self.std)) {
+            (Some([low, high]), _) => Some(Preprocessing::from_range(low, high)),
+            (None, Some((mean, std))) => Some(Preprocessing::from_mean_and_std(mean, std)),
+            (None, None) => None,
+        }
+    }
+}
+
+fn numbers<const N: usize>(text: &str) -> std::result::Result<[f64; N], String> {
+    let numbers: Option<Vec<f64>> =
+        text.split(',').map(|word| word.trim().parse().ok().filter(|number: &f64| number.is_finite())).collect();
+    numbers
+        .and_then(|numbers| numbers.try_into().ok())
+        .ok_or_else(|| format!("`{text}` is not {N} numbers with commas"))
+}
+
+fn deviations(text: &str) -> std::result::Result<[f64; 3], String> {
+    numbers(text).and_then(|std| match std.iter().all(|one| *one > 0.0) {
+        true => Ok(std),
+        false => Err("deviations are above 0".to_owned()),
+    })
+}
+
+fn framing(text: &str) -> std::result::Result<Framing, String> {
+    Framing::parse(text).map_err(|error| error.to_string())
+}
+
+/// Where things go.
+struct Places {
+    output: PathBuf,
+    spec: Option<PathBuf>,
+}
+
+impl Places {
+    fn new(args: &Args) -> Result<Self> {
+        let beside = |ending: &str| args.model.with_extension(ending);
+        let output = args.output.clone().unwrap_or_else(|| beside("safetensors"));
+        let is_default = args.output.is_none() && args.spec.is_none();
+        let spec = args.write_spec.clone().or_else(|| is_default.then(|| beside("yaml")));
+        if files::same(&args.model, &output) {
+            return Err(CliError::new(format!("{} would be overwritten by its own weights", args.model.display()))
+                .help("give --output another name"));
+        }
+        // Nothing is lost that nobody named.
+        let unnamed = [(&args.output, Some(&output), "--output"), (&args.write_spec, spec.as_ref(), "--write-spec")];
+        for (named, place, option) in unnamed {
+            if let (None, Some(place)) = (named, place)
+                && place.exists()
+            {
+                return Err(CliError::new(format!("{} is there already", place.display()))
+                    .help(format!("name it with {option} to overwrite it, or name another file")));
+            }
+        }
+        Ok(Self { output, spec })
+    }
+}
+
 #[derive(Serialize)]
 struct Report<'a> {
     output: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spec: Option<String>,
     format: String,
     parameters: usize,
     metadata: std::collections::BTreeMap<&'a str, &'a str>,
@@ -74,10 +163,7 @@ impl From<Box<ImportError>> for CliError {
 }
 
 pub fn run(args: &Args) -> Result {
-    if files::same(&args.model, &args.output) {
-        return Err(CliError::new(format!("{} would be overwritten by its own weights", args.model.display()))
-            .help("give --output another name"));
-    }
+    let places = Places::new(args)?;
     let source = match &args.spec {
         Some(path) => Some(engine::source(Some(path), mbvc_compiler::spec::Overrides::none())?),
         None => None,
@@ -92,18 +178,28 @@ pub fn run(args: &Args) -> Result {
             CliError::new(format!("{}: {mismatches}", args.model.display()))
                 .help("without --spec the model is imported as it is; --write-spec FILE writes the spec that it fits")
         })?;
-        imported.set_preprocessing(source.spec.preprocessing);
+        imported.set_preprocessing(source.spec.preprocessing, "the spec");
+    }
+    if args.pixels.bgr {
+        imported.swap_channels();
+    }
+    if let Some(preprocessing) = args.pixels.preprocessing() {
+        imported.set_preprocessing(preprocessing, "the command");
+    }
+    if let Some(framing) = args.pixels.framing {
+        imported.set_framing(framing, "the command");
     }
     if let Some(labels) = &labels {
         imported.set_labels(labels)?;
     }
-    imported.write(&args.output)?;
-    if let Some(path) = &args.write_spec {
+    imported.write(&places.output)?;
+    if let Some(path) = &places.spec {
         files::write(path, imported.spec_yaml().as_bytes())?;
     }
     if args.json {
         ui::json(&Report {
-            output: args.output.display().to_string(),
+            output: places.output.display().to_string(),
+            spec: places.spec.as_ref().map(|path| path.display().to_string()),
             format: imported.format.to_string(),
             parameters: imported.container.parameters(),
             metadata: imported.container.metadata.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
@@ -112,13 +208,13 @@ pub fn run(args: &Args) -> Result {
         });
         return Ok(());
     }
-    show(args, &imported);
+    show(args, &places, &imported);
     Ok(())
 }
 
-fn show(args: &Args, imported: &Imported) {
-    let (output, parameters) = (args.output.display(), imported.container.parameters());
-    let bytes = std::fs::metadata(&args.output).map_or(0, |meta| meta.len() as usize);
+fn show(args: &Args, places: &Places, imported: &Imported) {
+    let (output, parameters) = (places.output.display(), imported.container.parameters());
+    let bytes = std::fs::metadata(&places.output).map_or(0, |meta| meta.len() as usize);
     outln!("{GOOD}wrote{GOOD:#} {output}: {} parameters, {}", grouped(parameters), Bytes(bytes));
     outln!("\n{BOLD}found in {}{BOLD:#} ({})", args.model.display(), imported.format);
     let widest = imported.facts.iter().map(|fact| fact.key.len()).max().unwrap_or(0);
@@ -135,10 +231,10 @@ fn show(args: &Args, imported: &Imported) {
     if !imported.container.metadata.contains_key("mbvc.labels") {
         ui::note("without --labels FILE classes are told by number");
     }
-    if let Some(path) = &args.write_spec {
+    if let Some(path) = &places.spec {
         outln!("\n{GOOD}wrote{GOOD:#} {}", path.display());
     }
-    let spec = args.spec.as_ref().or(args.write_spec.as_ref());
+    let spec = args.spec.as_ref().or(places.spec.as_ref());
     let option = spec.map_or_else(String::new, |path| format!(" --spec {}", path.display()));
     outln!("\nNow classify a photograph:\n  {ACCENT}mbvc classify IMAGE --weights {output}{option}{ACCENT:#}");
 }

@@ -87,6 +87,22 @@ impl Data {
         }
     }
 
+    /// Reverses the order of every `count` groups of `size` values.
+    pub(crate) fn reverse_groups(&mut self, size: usize, count: usize) {
+        fn reverse<T: Copy>(values: &mut [T], size: usize, count: usize) {
+            for groups in values.chunks_exact_mut(size * count) {
+                groups.reverse();
+                groups.chunks_exact_mut(size).for_each(<[T]>::reverse);
+            }
+        }
+        match self {
+            Self::F32(values) => reverse(values, size, count),
+            Self::I8(values) => reverse(values, size, count),
+            Self::U8(values) => reverse(values, size, count),
+            Self::I32(values) => reverse(values, size, count),
+        }
+    }
+
     fn read(dtype: Dtype, bytes: &[u8]) -> Option<Self> {
         let words = bytes.as_chunks::<4>().0;
         Some(match dtype {

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::spec::{self, NetworkSpec};
+use mbvc_runtime::Framing;
 
 use crate::container::{Container, FORMAT_VERSION};
 use crate::error::{ErrorKind, ImportError, Result};
@@ -200,6 +201,7 @@ fn metadata(network: &Recovered, source: String, pool: Option<&str>) -> BTreeMap
         ("width", network.width.to_string()),
         ("resolution", format!("{height}x{width}")),
         ("preprocessing", recover::describe(&network.preprocessing)),
+        ("framing", network.framing.to_string()),
     ];
     let pool = pool.map(|kind| ("pool", kind.to_owned()));
     known.into_iter().chain(pool).map(|(key, value)| (format!("mbvc.{key}"), value)).collect()
@@ -239,18 +241,51 @@ impl Imported {
         self.container.metadata.insert("mbvc.labels".into(), labels.join("\n"));
     }
 
-    /// Takes preprocessing from a spec where the file does not tell its own; a note says so where they differ.
-    pub fn set_preprocessing(&mut self, preprocessing: spec::Preprocessing) {
+    /// Takes preprocessing from elsewhere, `from` says where, unless the file tells its own; a note says so where they
+    /// differ.
+    pub fn set_preprocessing(&mut self, preprocessing: spec::Preprocessing, from: &str) {
         if self.recovered.preprocessing_told {
             if self.recovered.preprocessing != preprocessing {
-                self.notes.push("the preprocessing is the file's own; that of the spec is not used".into());
+                self.notes.push(format!("the preprocessing is the file's own; that of {from} is not used"));
             }
             return;
         }
         self.recovered.preprocessing = preprocessing;
         self.spec.preprocessing = preprocessing;
-        recover::retell(&mut self.facts, &preprocessing, "the spec");
-        self.container.metadata.insert("mbvc.preprocessing".into(), recover::describe(&preprocessing));
+        self.tell("preprocessing", recover::describe(&preprocessing), from);
+    }
+
+    /// Takes another way of bringing pictures to size.
+    pub fn set_framing(&mut self, framing: Framing, from: &str) {
+        self.recovered.framing = framing;
+        self.tell("framing", framing.to_string(), from);
+    }
+
+    /// Lets a network of blue, green, red see red, green, blue, as all of ours do: its stem and its own preprocessing
+    /// change places.
+    pub fn swap_channels(&mut self) {
+        for tensor in self.container.tensors.iter_mut().filter(|tensor| tensor.name == "stem.weight") {
+            // `[kh, kw, 3, out]`.
+            let outputs = tensor.shape.last().copied().unwrap_or(1).max(1);
+            tensor.data.reverse_groups(outputs, 3);
+        }
+        if self.recovered.preprocessing_told {
+            let spec::Preprocessing { scale, offset } = &mut self.recovered.preprocessing;
+            scale.reverse();
+            offset.reverse();
+            self.spec.preprocessing = self.recovered.preprocessing;
+            self.tell(
+                "preprocessing",
+                recover::describe(&self.recovered.preprocessing),
+                "the file, in red, green, blue",
+            );
+        }
+    }
+
+    /// Puts what a fact says into the metadata too.
+    fn tell(&mut self, key: &str, value: String, from: &str) {
+        recover::retell(&mut self.facts, key, &value, from);
+        self.container.metadata.insert(format!("mbvc.{key}"), value);
     }
 
     /// Compares conventions, shapes, strides and residuals with those of `spec`.

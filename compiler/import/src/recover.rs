@@ -3,6 +3,7 @@
 use mbvc_compiler::spec::{
     ActivationKind, MAX_BLOCKS, PaddingConvention, Precision, Preprocessing, ResidualRule, make_divisible,
 };
+use mbvc_runtime::{Filter, Fit, Framing};
 use serde::Serialize;
 
 use crate::error::{ImportError, Result};
@@ -34,6 +35,8 @@ pub struct Recovered {
     pub preprocessing: Preprocessing,
     /// Whether the file tells its preprocessing, rather than its framework's usual one being taken.
     pub preprocessing_told: bool,
+    /// How pictures of any size are brought to the network's.
+    pub framing: Framing,
 }
 
 /// A row of the table, its channels before the width multiplier.
@@ -111,6 +114,8 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
     fact("batch_norm_epsilon", epsilon.to_string(), how);
     let (preprocessing, how) = preprocessing(chain, graph, padding, &mut notes);
     fact("preprocessing", describe(&preprocessing), how);
+    let (framing, how) = framing(graph, padding);
+    fact("framing", framing.to_string(), how);
     let own = matches!(graph.told.preprocessing, Some((_, true)));
     let preprocessing_told = chain.front.is_some() || graph.input_quantization.is_some() || own;
     for fact in &mut facts {
@@ -132,6 +137,7 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
         head,
         preprocessing,
         preprocessing_told,
+        framing,
     };
     Ok((recovered, facts, notes))
 }
@@ -315,19 +321,32 @@ fn preprocessing(
     }
 }
 
+/// How the framework's models usually see pictures, where nothing tells.
+fn framing(graph: &SourceGraph<'_>, padding: PaddingConvention) -> (Framing, String) {
+    if let Some((framing, how)) = &graph.told.framing {
+        return (*framing, how.clone());
+    }
+    let torch = matches!(graph.format, Format::PyTorch | Format::SafeTensors);
+    if torch || (graph.format == Format::Onnx && padding == PaddingConvention::Symmetric) {
+        let framing = Framing { fit: Fit::Crop { scaled: 256, kept: 224 }, filter: Filter::Bilinear };
+        return (framing, "usual with PyTorch's models; the file does not tell".into());
+    }
+    (Framing::default(), "usual with Keras' models; the file does not tell".into())
+}
+
 /// Of a network that keeps its quantisation: pixels are the numbers that the file takes them for. Around -1 to 1 a whole
 /// zero point is half a step off, so that rounding from there would move every other pixel.
 pub fn keep_pixels(recovered: &mut Recovered, facts: &mut [Fact], graph: &SourceGraph<'_>) {
     let Some((scale, zero)) = graph.input_quantization else { return };
     let [low, high] = [0.0, 255.0].map(|pixel| (pixel - zero as f64) * scale);
     recovered.preprocessing = Preprocessing::from_range(low, high);
-    retell(facts, &recovered.preprocessing, "quantisation of the input");
+    retell(facts, "preprocessing", &describe(&recovered.preprocessing), "quantisation of the input");
 }
 
-/// Tells another preprocessing in place of the first.
-pub fn retell(facts: &mut [Fact], preprocessing: &Preprocessing, how: &str) {
-    for fact in facts.iter_mut().filter(|fact| fact.key == "preprocessing") {
-        fact.value = describe(preprocessing);
+/// Tells another value in place of the first.
+pub fn retell(facts: &mut [Fact], key: &str, value: &str, how: &str) {
+    for fact in facts.iter_mut().filter(|fact| fact.key == key) {
+        fact.value = value.into();
         fact.how = how.into();
     }
 }

@@ -6,10 +6,10 @@ use std::io::Read as _;
 use std::path::Path;
 
 use mbvc_compiler::spec::{ActivationKind, PaddingConvention, Preprocessing};
+use mbvc_runtime::{Filter, Fit, Framing};
 use serde_json::Value;
 
 use crate::error::{ErrorKind, ImportError, Result};
-use crate::recover::Fact;
 use crate::source::{Told, shorten};
 use crate::state_dict::{Family, Sidecars};
 
@@ -28,8 +28,7 @@ pub struct Sidecar {
     /// Height and width.
     pub resolution: Option<[usize; 2]>,
     preprocessing: Option<(Preprocessing, &'static str)>,
-    /// How pictures are brought to size.
-    resize: Option<(String, &'static str)>,
+    framing: Option<(Framing, &'static str)>,
     labels: Option<Vec<String>>,
     pub notes: Vec<String>,
 }
@@ -43,7 +42,7 @@ impl Sidecar {
             activation: None,
             resolution: None,
             preprocessing: None,
-            resize: None,
+            framing: None,
             labels: None,
             notes: Vec::new(),
         }
@@ -100,9 +99,7 @@ impl Sidecar {
             told.preprocessing = Some((preprocessing, true));
             told.explain("preprocessing", beside(name));
         }
-        if let Some((resize, name)) = &self.resize {
-            told.facts.push(Fact { key: "resize", value: resize.clone(), how: beside(name) });
-        }
+        told.framing = self.framing.map(|(framing, name)| (framing, beside(name)));
         told.labels = self.labels.clone().map(|labels| (labels, beside(CONFIG)));
     }
 
@@ -146,13 +143,17 @@ impl Sidecar {
             self.preprocessing = Some((Preprocessing::from_mean_and_std(mean, std), CONFIG));
         }
         let crop = get("crop_pct").as_f64().filter(|crop| *crop > 0.0 && *crop <= 1.0);
-        let interpolation = get("interpolation").as_str().map(shorten);
-        if let (Some(crop), Some([height, width])) = (crop, self.resolution) {
+        let filter = self.filter(get("interpolation").as_str());
+        let fit = match (get("crop_mode").as_str(), crop, self.resolution) {
+            (Some("squash"), ..) => Some(Fit::Squash),
             // timm resizes the shorter side and cuts the middle out.
-            let shorter = (height.min(width) as f64 / crop).floor();
-            let by = interpolation.map_or_else(String::new, |interpolation| format!(", {interpolation}"));
-            self.resize = Some((format!("shorter side to {shorter}, middle {height}x{width}{by}"), CONFIG));
-        }
+            (_, Some(crop), Some([height, width])) => {
+                let shorter = height.min(width);
+                fit((shorter as f64 / crop).floor() as u64, shorter as u64)
+            }
+            _ => None,
+        };
+        self.framing = fit.map(|fit| (Framing { fit, filter }, CONFIG));
         self.labels = self.sound(match get("label_names") {
             Value::Array(names) => names.iter().map(|name| Some(name.as_str()?.to_owned())).collect(),
             names => by_index(names),
@@ -181,18 +182,31 @@ impl Sidecar {
             self.preprocessing = Some((preprocessing, PREPROCESSOR));
         }
         let (resized, cropped) = (&config["size"], size(&config["crop_size"]).filter(|_| does("do_center_crop")));
-        let shorter =
-            resized["shortest_edge"].as_u64().or(resized.as_u64()).map(|edge| format!("shorter side to {edge}"));
-        let squashed = || size(resized).map(|[height, width]| format!("to {height}x{width}"));
-        let mut steps: Vec<String> = shorter.or_else(squashed).filter(|_| does("do_resize")).into_iter().collect();
-        steps.extend(cropped.map(|[height, width]| format!("middle {height}x{width}")));
+        // Pillow's numbers.
         let filters = ["nearest", "lanczos", "bilinear", "bicubic"];
         let filter = config["resample"].as_u64().and_then(|filter| filters.get(usize::try_from(filter).ok()?));
-        steps.extend(filter.map(|filter| (*filter).to_owned()));
-        if !steps.is_empty() {
-            self.resize = Some((steps.join(", "), PREPROCESSOR));
-        }
+        let filter = self.filter(filter.copied());
+        let fit = match (resized["shortest_edge"].as_u64().or(resized.as_u64()), cropped) {
+            (Some(edge), Some([height, width])) => fit(edge, height.min(width) as u64),
+            (Some(_), None) => fit(1, 1),
+            (None, None) => size(resized).map(|_| Fit::Squash),
+            (None, Some(_)) => None,
+        };
+        self.framing = fit.filter(|_| does("do_resize")).map(|fit| (Framing { fit, filter }, PREPROCESSOR));
         self.resolution = cropped.or(self.resolution);
+    }
+
+    /// The filter of a name, or the nearest to it, with a note.
+    fn filter(&mut self, name: Option<&str>) -> Filter {
+        match name {
+            Some("nearest") => Filter::Nearest,
+            Some("bicubic") => Filter::Bicubic,
+            Some("bilinear") | None => Filter::Bilinear,
+            Some(other) => {
+                self.notes.push(format!("pictures are resized by `{}` there; bicubic is put down", shorten(other)));
+                Filter::Bicubic
+            }
+        }
     }
 
     /// Labels of one line of text each; none where they only count.
@@ -256,6 +270,12 @@ fn by_index(value: &Value) -> Option<Vec<String>> {
     (0..map.len()).map(|at| Some(map.get(&at.to_string())?.as_str()?.to_owned())).collect()
 }
 
+/// The middle, after the shorter side was brought to `scaled` pixels for `kept`; `None` where there is not so much.
+fn fit(scaled: u64, kept: u64) -> Option<Fit> {
+    let (scaled, kept) = (u16::try_from(scaled).ok()?, u16::try_from(kept).ok()?);
+    (kept > 0 && scaled >= kept).then_some(Fit::Crop { scaled, kept })
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -277,7 +297,7 @@ mod tests {
         assert_eq!((found.epsilon, found.activation), (Some(1e-4), Some(ActivationKind::Relu)));
         assert_eq!(found.resolution, Some([224, 192]));
         assert_eq!(found.preprocessing, Some((Preprocessing::from_range(-1.0, 1.0), PREPROCESSOR)));
-        assert_eq!(found.resize.unwrap().0, "shorter side to 256, middle 224x192, bilinear");
+        assert_eq!(found.framing.unwrap().0.to_string(), "crop 256/192 bilinear");
         assert_eq!(found.labels.unwrap(), ["cat", "dog"]);
     }
 
@@ -294,7 +314,7 @@ mod tests {
         assert_eq!(found.resolution, Some([192, 160]));
         let expected = Preprocessing::from_mean_and_std([0.1, 0.2, 0.3], [1.0, 0.5, 0.25]);
         assert_eq!(found.preprocessing, Some((expected, CONFIG)));
-        assert_eq!(found.resize.unwrap().0, "shorter side to 182, middle 192x160, bicubic");
+        assert_eq!(found.framing.unwrap().0.to_string(), "crop 182/160 bicubic");
         assert_eq!(found.labels.unwrap(), ["cat", "dog"]);
     }
 

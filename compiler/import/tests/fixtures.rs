@@ -261,11 +261,11 @@ fn another_number_of_blocks_is_told() {
 fn a_spec_gives_the_preprocessing_that_a_file_does_not_tell() {
     let raw = Preprocessing::from_range(0.0, 255.0);
     let mut plain = import("same_plain_op13.onnx");
-    plain.set_preprocessing(raw);
+    plain.set_preprocessing(raw, "the spec");
     assert_eq!(plain.container.metadata["mbvc.preprocessing"], "scale 1 1 1 offset 0 0 0");
     assert!(plain.spec_yaml().contains("range: [0, 255]"));
     let mut quantised = import("same_int8.tflite");
-    quantised.set_preprocessing(raw);
+    quantised.set_preprocessing(raw, "the spec");
     assert!(quantised.container.metadata["mbvc.preprocessing"].ends_with("offset -1 -1 -1"));
     assert!(quantised.notes.iter().any(|note| note.contains("the file's own")), "{:?}", quantised.notes);
 }

@@ -13,6 +13,7 @@ pub use constant::{Constant, DType, Quantization, Values};
 pub use quant::{Quantised, Quants, ValueQuant};
 
 use mbvc_compiler::spec::{PaddingConvention, Preprocessing};
+use mbvc_runtime::Framing;
 
 use crate::error::{ImportError, Result};
 use crate::format::Format;
@@ -51,6 +52,8 @@ pub struct Told {
     pub padding: Option<PaddingConvention>,
     /// And whether it is the model's own rather than a usual one.
     pub preprocessing: Option<(Preprocessing, bool)>,
+    /// How pictures are brought to size, and whence it is known.
+    pub framing: Option<(Framing, String)>,
     /// And where they are from.
     pub labels: Option<(Vec<String>, String)>,
     /// Facts beside those of the network.

@@ -9,8 +9,7 @@ use std::process::Command;
 use common::{fixture, shared};
 use mbvc_compiler::interp::run_quantised;
 use mbvc_compiler::lower::lower;
-use mbvc_compiler::passes;
-use mbvc_compiler::spec::{Fusion, Precision, Rounding};
+use mbvc_compiler::spec::{Precision, Rounding};
 use mbvc_import::{Container, Imported, Quantisation, read_with};
 use mbvc_runtime::quant::{Integer, Softmax};
 
@@ -50,8 +49,7 @@ fn photographs() -> Option<Vec<PathBuf>> {
 fn tensors(model: &Imported, container: &Container, rounding: Rounding, pixels: &[u8]) -> Vec<(String, Vec<i32>)> {
     let integer = if model.spec().precision == Precision::Int8 { Integer::Int8 } else { Integer::Uint8 };
     let image: Vec<i32> = pixels.iter().map(|pixel| i32::from(*pixel) + integer.limits().low).collect();
-    let mut graph = lower(model.spec());
-    passes::run(&mut graph, Fusion::None, None, &mut |_, _| {}).unwrap();
+    let graph = lower(model.spec());
     let mut found: Vec<(String, Vec<i32>)> = Vec::new();
     let logits = run_quantised(&graph, container, rounding, &image, &mut |origin, _, values| {
         if let Some(layer) = origin.name.strip_suffix(".relu6") {

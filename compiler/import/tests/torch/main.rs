@@ -160,7 +160,7 @@ fn files_beside_the_weights_are_read() {
     assert!(timm.recovered.preprocessing_told);
     assert_eq!(timm.container.metadata["mbvc.labels"], "ant\nbee\ncow\ndog\neel");
     assert_eq!(fact(&timm, "labels"), ("5", "config.json beside it"));
-    assert_eq!(fact(&timm, "resize").0, "shorter side to 36, middle 32x32, bicubic");
+    assert_eq!(fact(&timm, "framing").0, "crop 36/32 bicubic");
 
     let transformers = import("transformers/model.safetensors", Some(LONG));
     // Its first block has none, though the shapes allow it.
