@@ -21,7 +21,7 @@ def model(args, kind: str = "tflite") -> Path:
 
 def build(args) -> None:
     if args.precision == "f32":
-        cargo("build", "--release", "--example", "peer")
+        cargo("build", "--release", "--example", "peer", "--features", "peers")
         try:
             # A workspace of its own, and a folder of its own.
             manifest = ROOT / "benches/peers/rust_engines/Cargo.toml"

@@ -2,7 +2,7 @@
 """How long a program needs from its start to its first result, and in which parts.
 
     cargo run --release -- import ../shared/models/mobilenet_v2_1.0_224_f32.onnx --output target/v2.safetensors
-    cargo build --release --example startup
+    cargo build --release --example startup --features peers
     python benches/startup/run.py --weights target/v2.safetensors
 
 Each run is a process of its own that opens the weights (their file is in the cache), builds the model, and runs twice.
