@@ -186,6 +186,17 @@ fn the_cat_is_an_egyptian_cat() {
     let (model, labels) = (model.to_str().unwrap(), labels.to_str().unwrap());
     let said = good(folder.path(), &["import", model, "--output", "w.safetensors", "--labels", labels]);
     assert!(said.contains("3 489 097 parameters") && said.contains("mbvc classify"), "{said}");
+    // ImageNet's names are those of the file, asked for or not.
+    let listed = std::fs::read(folder.path().join("w.safetensors")).unwrap();
+    for more in [&[][..], &["--labels", "imagenet"]] {
+        let import = [&["import", model, "--output", "named.safetensors"], more].concat();
+        good(folder.path(), &import);
+        assert!(std::fs::read(folder.path().join("named.safetensors")).unwrap() == listed, "{more:?}");
+    }
+    good(folder.path(), &["import", model, "--output", "unnamed.safetensors", "--labels", "none"]);
+    let [named, unnamed] =
+        ["named", "unnamed"].map(|name| good(folder.path(), &["inspect", &format!("{name}.safetensors")]));
+    assert!(named.contains("mbvc.labels") && !unnamed.contains("mbvc.labels"), "{unnamed}");
 
     let cat = images.join("cat.bmp");
     let said = good(folder.path(), &["classify", cat.to_str().unwrap(), "--weights", "w.safetensors"]);

@@ -1,6 +1,6 @@
 //! `mbvc import`: trained weights from other formats.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mbvc::Framing;
 use mbvc_compiler::spec::Preprocessing;
@@ -47,8 +47,10 @@ pub struct Args {
     /// Spec that the weights have to fit; its preprocessing is taken over, and strides where the file has none
     #[arg(long, value_name = "FILE")]
     spec: Option<PathBuf>,
-    /// Names of the classes: one a line in the order of the outputs, or JSON
-    #[arg(long, value_name = "FILE")]
+    /// Names of the classes: a file of one a line in the order of the outputs, or of JSON; `imagenet` for the 1000 of
+    /// ImageNet in the order of Keras and torchvision; `none` [default: the model's own, else ImageNet's where there are
+    /// 1000 or 1001 classes]
+    #[arg(long, value_name = "FILE|imagenet|none")]
     labels: Option<PathBuf>,
     /// Take the weights of a quantised model as the float32 numbers that they stand for
     #[arg(long)]
@@ -114,6 +116,30 @@ fn framing(text: &str) -> std::result::Result<Framing, String> {
     Framing::parse(text).map_err(|error| error.to_string())
 }
 
+/// What `--labels` names.
+enum Names {
+    Listed(Labels),
+    ImageNet,
+    None,
+}
+
+impl Names {
+    fn of(named: &Path) -> Result<Self> {
+        match named.to_str() {
+            Some("imagenet") => Ok(Self::ImageNet),
+            Some("none") => Ok(Self::None),
+            _ => Ok(Self::Listed(Labels::open(named)?)),
+        }
+    }
+}
+
+fn imagenet(classes: usize) -> Result<Labels> {
+    Labels::imagenet(classes).ok_or_else(|| {
+        CliError::new(format!("the network has {classes} classes, ImageNet 1000, or 1001 with the background"))
+            .help("name the classes in a file: --labels FILE")
+    })
+}
+
 /// Where things go.
 struct Places {
     output: PathBuf,
@@ -168,7 +194,7 @@ pub fn run(args: &Args) -> Result {
         Some(path) => Some(engine::source(Some(path), mbvc_compiler::spec::Overrides::none())?),
         None => None,
     };
-    let labels = args.labels.as_deref().map(Labels::open).transpose()?;
+    let labels = args.labels.as_deref().map(Names::of).transpose()?;
     let quantisation = if args.dequantize { Quantisation::Dequantise } else { Quantisation::Keep };
     let spec = source.as_ref().map(|source| &source.spec);
     let mut imported =
@@ -189,8 +215,11 @@ pub fn run(args: &Args) -> Result {
     if let Some(framing) = args.pixels.framing {
         imported.set_framing(framing, "the command");
     }
-    if let Some(labels) = &labels {
-        imported.set_labels(labels)?;
+    match &labels {
+        Some(Names::Listed(labels)) => imported.set_labels(labels)?,
+        Some(Names::ImageNet) => imported.set_labels(&imagenet(imported.recovered.classes)?)?,
+        Some(Names::None) => imported.remove_labels(),
+        None => {}
     }
     imported.write(&places.output)?;
     if let Some(path) = &places.spec {

@@ -176,6 +176,8 @@ fn import(graph: &SourceGraph<'_>, name: &str, quantisation: Quantisation) -> Re
     let mut imported = Imported { container, format: graph.format, recovered, facts, notes, spec };
     if let Some((labels, from)) = &graph.told.labels {
         imported.take_labels(labels, from);
+    } else if let Some(labels) = Labels::imagenet(imported.recovered.classes) {
+        imported.take_labels(labels.names(), "the file names no classes; so many are ImageNet's");
     }
     // The recovered table must come to the very layers that were read.
     imported.container.check_against(&imported.spec).map_err(|mismatches| {
@@ -225,9 +227,15 @@ impl Imported {
     /// Where there is not one for each class.
     pub fn set_labels(&mut self, labels: &Labels) -> Result<()> {
         labels.check(self.recovered.classes)?;
-        self.facts.retain(|fact| fact.key != "labels");
+        self.remove_labels();
         self.container.metadata.insert("mbvc.labels".into(), labels.names().join("\n"));
         Ok(())
+    }
+
+    /// Leaves the classes without names, whatever was found.
+    pub fn remove_labels(&mut self) {
+        self.facts.retain(|fact| fact.key != "labels");
+        self.container.metadata.remove("mbvc.labels");
     }
 
     /// Takes class names that were found, where there is one for each class.

@@ -6,6 +6,13 @@ use crate::error::{ErrorKind, ImportError, Result};
 use crate::imported::read_file;
 use crate::source::shorten;
 
+/// The 1000 classes of ILSVRC 2012, sorted by the numbers of their WordNet synsets: the order of Keras, torchvision, timm
+/// and TensorFlow. Names as timm 1.0.31 lists them (Apache-2.0), from WordNet 3.0 (Princeton University).
+const IMAGENET: &str = include_str!("labels/imagenet.txt");
+
+/// Name of the class that TensorFlow's published networks have before ImageNet's.
+const BACKGROUND: &str = "background";
+
 /// Names by class index; none is empty or spans lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Labels {
@@ -45,6 +52,17 @@ impl Labels {
         Ok(Self { names, file: file.to_owned() })
     }
 
+    /// ImageNet's names for a network of 1000 classes, or of 1001 with the background first.
+    pub fn imagenet(classes: usize) -> Option<Self> {
+        let names = IMAGENET.lines().map(str::to_owned);
+        let names: Vec<_> = match classes {
+            1000 => names.collect(),
+            1001 => std::iter::once(BACKGROUND.to_owned()).chain(names).collect(),
+            _ => return None,
+        };
+        Some(Self { names, file: "ImageNet".to_owned() })
+    }
+
     pub fn names(&self) -> &[String] {
         &self.names
     }
@@ -59,7 +77,9 @@ impl Labels {
         let error = ImportError::new(ErrorKind::Labels, format!("{count} labels for a network of {classes} classes"))
             .file(&self.file);
         Err(if count + 1 == classes {
-            error.help("class 0 of this network is the background: put a line `background` before the first label")
+            error.help(format!(
+                "class 0 of this network is the background: put a line `{BACKGROUND}` before the first label"
+            ))
         } else if count == classes + 1 {
             let first = self.names.first().map(|name| shorten(name)).unwrap_or_default();
             error.help(format!("this network has no background class: remove the first line, `{first}`"))
@@ -117,6 +137,15 @@ mod tests {
         ] {
             assert_eq!(names(text), ["cat", "dog, hound"], "{text}");
         }
+    }
+
+    #[test]
+    fn imagenet_has_1000_classes_and_a_background() {
+        let (plain, with_background) = (Labels::imagenet(1000).unwrap(), Labels::imagenet(1001).unwrap());
+        assert!(plain.check(1000).is_ok() && with_background.check(1001).is_ok());
+        assert_eq!(with_background.names()[1..], plain.names);
+        assert_eq!(Labels::parse(IMAGENET.as_bytes(), "imagenet.txt").unwrap().names, plain.names);
+        assert_eq!(Labels::imagenet(10), None);
     }
 
     #[test]

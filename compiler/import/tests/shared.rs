@@ -147,6 +147,10 @@ fn labels_must_be_as_many_as_classes() {
     let (Some(imported), Some(path)) = (import(FLOAT), shared("models/imagenet_labels_1001.txt")) else { return };
     let labels = Labels::open(&path).unwrap();
     let mut imported = imported.clone();
+    // The published list and our own.
+    assert_eq!(imported.container.metadata["mbvc.labels"], labels.names().join("\n"));
+    imported.remove_labels();
+    assert_eq!(imported.container.metadata.get("mbvc.labels"), None);
     imported.set_labels(&labels).unwrap();
     let names: Vec<_> = imported.container.metadata["mbvc.labels"].split('\n').collect();
     assert_eq!(
