@@ -7,11 +7,12 @@ use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::ir::{ElementType, Graph, Op};
 use mbvc_compiler::spec::{self, ActivationKind, NetworkSpec, Overrides, PaddingConvention, Precision, Rounding};
 use mbvc_compiler::{Compiled, Naming, compile};
+use mbvc_networks as networks;
 use quote::{format_ident, quote};
 
 use crate::error::{CliError, Result};
 use crate::options::FusionArg;
-use crate::{cache, foreign, networks};
+use crate::{cache, foreign};
 
 /// A checked spec, its text, and what was given beside it.
 pub struct Source {
@@ -133,7 +134,7 @@ pub fn program(source: &Source, fusion: FusionArg, isa: Option<Isa>) -> Result<P
 /// As `program`.
 pub fn program_for(source: &Source, fusion: FusionArg, isa: Option<Isa>, threads: Option<usize>) -> Result<Program> {
     let precision = source.spec.precision;
-    let carried = networks::has(precision, fusion) && source.is_built_in();
+    let carried = networks::has(precision, fusion.into()) && source.is_built_in();
     if carried && threads.unwrap_or(source.spec.threads) == 1 {
         return Ok(Program::BuiltIn(precision, fusion));
     }
@@ -167,17 +168,19 @@ impl Program {
     /// All differences between the weights and the network, or the instruction set that is missing.
     pub fn build(&self, weights: &Weights, isa: Option<Isa>) -> Result<Box<dyn Network>> {
         match self {
-            Self::BuiltIn(precision, fusion) => networks::build(*precision, *fusion, weights, isa).map_err(|cause| {
-                let text = cause.to_string();
-                match cause {
-                    // The types of the levels have names of their own, which users need not know.
-                    mbvc::ModelError::Mismatch { network, .. } => {
-                        CliError::new(text.replacen(network, "MobileNetV2 of width 1.0 (built in)", 1))
-                            .help("name the spec of the weights with --spec FILE")
+            Self::BuiltIn(precision, fusion) => {
+                networks::build(*precision, (*fusion).into(), weights, isa).map_err(|cause| {
+                    let text = cause.to_string();
+                    match cause {
+                        // The types of the levels have names of their own, which users need not know.
+                        mbvc::ModelError::Mismatch { network, .. } => {
+                            CliError::new(text.replacen(network, "MobileNetV2 of width 1.0 (built in)", 1))
+                                .help("name the spec of the weights with --spec FILE")
+                        }
+                        _ => CliError::new(text),
                     }
-                    _ => CliError::new(text),
-                }
-            }),
+                })
+            }
             Self::Foreign(program) => match program.build(weights, isa) {
                 Ok(model) => Ok(Box::new(model)),
                 Err(cause) => Err(CliError::new(cause)),

@@ -9,7 +9,6 @@ mod files;
 mod foreign;
 mod image;
 mod measure;
-mod networks;
 mod options;
 mod peak;
 mod picture;

@@ -1,9 +1,9 @@
-//! The networks that the command carries: `v2.yaml`, at each fusion level of floats, and quantised.
+//! The networks that the command `mbvc` carries: `v2.yaml`, at each fusion level of floats, and quantised.
+//!
+//! A library, because these take minutes to compile: changes of the commands leave it alone.
 
 use mbvc::{Isa, ModelError, Network, Weights};
-use mbvc_compiler::spec::Precision;
-
-use crate::options::FusionArg;
+use mbvc_compiler::spec::{Fusion, Precision};
 
 /// The built-in spec; where it comes from is what its users see in messages.
 pub const SPEC: &str = include_str!("../specs/v2.yaml");
@@ -16,10 +16,10 @@ mbvc::mobilenet_v2!("specs/v2.yaml", name = V2Int8, precision = "int8");
 mbvc::mobilenet_v2!("specs/v2.yaml", name = V2Uint8, precision = "uint8");
 
 /// Whether the command carries the network at that level.
-pub fn has(precision: Precision, fusion: FusionArg) -> bool {
+pub fn has(precision: Precision, fusion: Fusion) -> bool {
     match precision {
-        Precision::F32 => FusionArg::FLOATS.contains(&fusion),
-        Precision::Int8 | Precision::Uint8 => fusion == FusionArg::Block,
+        Precision::F32 => fusion != Fusion::Deep,
+        Precision::Int8 | Precision::Uint8 => fusion == Fusion::Block,
     }
 }
 
@@ -29,7 +29,7 @@ pub fn has(precision: Precision, fusion: FusionArg) -> bool {
 /// If the weights are of another network, or the instruction set is missing.
 pub fn build(
     precision: Precision,
-    fusion: FusionArg,
+    fusion: Fusion,
     weights: &Weights,
     isa: Option<Isa>,
 ) -> Result<Box<dyn Network>, ModelError> {
@@ -42,8 +42,8 @@ pub fn build(
         };
     }
     Ok(match (precision, fusion) {
-        (Precision::F32, FusionArg::None) => build!(V2None),
-        (Precision::F32, FusionArg::Relu6) => build!(V2Relu6),
+        (Precision::F32, Fusion::None) => build!(V2None),
+        (Precision::F32, Fusion::Relu6) => build!(V2Relu6),
         (Precision::F32, _) => build!(V2Block),
         (Precision::Int8, _) => build!(V2Int8),
         (Precision::Uint8, _) => build!(V2Uint8),
