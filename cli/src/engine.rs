@@ -22,6 +22,15 @@ pub struct Source {
 }
 
 impl Source {
+    /// Checks the text of a spec.
+    ///
+    /// # Errors
+    /// All mistakes of the spec and the overrides.
+    pub fn new(file: SourceFile, overrides: Overrides) -> Result<Self> {
+        let spec = spec::parse_with(&file, &overrides)?;
+        Ok(Self { file, spec, overrides })
+    }
+
     /// Compiles the network with `fusion`, and for `isas` where some are named.
     ///
     /// # Errors
@@ -80,8 +89,7 @@ pub fn source(path: Option<&Path>, overrides: Overrides) -> Result<Source> {
         Some(path) => spec::read(path, &path.to_string_lossy())?,
         None => SourceFile::new(networks::SPEC_NAME, networks::SPEC),
     };
-    let spec = spec::parse_with(&file, &overrides)?;
-    Ok(Source { file, spec, overrides })
+    Source::new(file, overrides)
 }
 
 /// A network that weights can be bound to.

@@ -8,7 +8,9 @@ use mbvc_compiler::diagnostic::Diagnostics;
 use crate::ui;
 
 /// Exit status of a command that was understood and failed.
-pub const FAILURE: u8 = 1;
+const FAILURE: u8 = 1;
+/// Exit status of a comparison that was made, and whose sides differ; 2 is that of misuse.
+const DIFFERENT: u8 = 3;
 
 /// A failure of a command: what went wrong and, where there is one, the remedy.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub enum CliError {
     Diagnostics(Diagnostics),
     /// What went wrong has been printed already.
     Reported,
+    /// What was compared differs, as has been printed.
+    Different,
 }
 
 pub type Result<T = ()> = std::result::Result<T, CliError>;
@@ -53,6 +57,14 @@ impl CliError {
         }
     }
 
+    /// The process's exit status.
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::Different => DIFFERENT,
+            Self::Message { .. } | Self::Diagnostics(_) | Self::Reported => FAILURE,
+        }
+    }
+
     /// Prints the failure on standard error.
     pub fn print(&self) {
         match self {
@@ -63,7 +75,7 @@ impl CliError {
                 }
             }
             Self::Diagnostics(mistakes) => ui::diagnostics(mistakes),
-            Self::Reported => {}
+            Self::Reported | Self::Different => {}
         }
     }
 }
@@ -74,6 +86,7 @@ impl fmt::Display for CliError {
             Self::Message { message, .. } => f.write_str(message),
             Self::Diagnostics(_) => f.write_str("the spec has mistakes"),
             Self::Reported => f.write_str("the command failed"),
+            Self::Different => f.write_str("what was compared differs"),
         }
     }
 }

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use commands::{bench, check, classify, dump, emit, import, init, inspect, profile, quantize};
+use commands::{bench, check, classify, dump, emit, import, init, inspect, profile, quantize, verify};
 
 /// Compiles networks of the MobileNetV2 family from a YAML table into specialised SIMD Rust.
 ///
@@ -39,6 +39,7 @@ use commands::{bench, check, classify, dump, emit, import, init, inspect, profil
     "\n  MBVC_ISA    instruction set to use: portable, neon, avx2, avx512",
     "\n  MBVC_CACHE  folder that networks other than the built-in one are kept in once compiled",
     "\n  RUSTC       compiler to use for them",
+    "\n  MBVC_PYTHON Python that other engines run in",
 ))]
 struct Cli {
     #[command(subcommand)]
@@ -56,6 +57,7 @@ enum Command {
     Import(import::Args),
     Inspect(inspect::Args),
     Quantize(quantize::Args),
+    Verify(verify::Args),
     Classify(classify::Args),
     Bench(bench::Args),
     Profile(profile::Args),
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         Some(Command::Import(args)) => import::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Quantize(args)) => quantize::run(&args),
+        Some(Command::Verify(args)) => verify::run(&args),
         Some(Command::Classify(args)) => classify::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Profile(args)) => profile::run(&args),
@@ -84,7 +87,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.print();
-            ExitCode::from(error::FAILURE)
+            ExitCode::from(failure.status())
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Photographs through a piece of work, on all processors and in order.
+//! Photographs through a piece of work, in order: on all processors, or one at a time.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
@@ -74,6 +74,30 @@ pub fn each<T: Send>(
         side_by_side(&waiting, bar, &work, &mut take)
     })?;
     Ok(seen)
+}
+
+/// Gives each photograph's RGB pixels, or why it cannot be read, to `take`, one after the other; the next ones are
+/// decoded meanwhile.
+///
+/// # Errors
+/// The first failure of `take`.
+pub fn in_turn<'p>(
+    paths: impl Iterator<Item = &'p Path> + Send,
+    framing: Framing,
+    size: [usize; 2],
+    mut take: impl FnMut(&'p Path, Result<Vec<u8>>) -> Result,
+) -> Result {
+    std::thread::scope(|scope| {
+        let (send, decoded) = sync_channel(2);
+        scope.spawn(move || {
+            for path in paths {
+                if send.send((path, image::load(path, framing, size))).is_err() {
+                    return;
+                }
+            }
+        });
+        decoded.into_iter().try_for_each(|(path, pixels)| take(path, pixels))
+    })
 }
 
 /// One thread for each picture.

@@ -1,7 +1,6 @@
 //! `mbvc classify`: what is in photographs.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::sync_channel;
 
 use mbvc::{Isa, Network, Unobserved, Weights, softmax, top_k};
 use serde::Serialize;
@@ -10,7 +9,7 @@ use crate::error::{CliError, Result};
 use crate::measure::{Caller, quantile_ms};
 use crate::options::{FusionArg, IsaArg, SpecOption, examples};
 use crate::ui::{ACCENT, BOLD, DIM, plural};
-use crate::{engine, files, image, outln, ui};
+use crate::{engine, files, outln, stream, ui};
 
 /// Classify photographs
 ///
@@ -71,7 +70,7 @@ pub fn run(args: &Args) -> Result {
     let paths = files::images(&args.images, args.recursive)?;
     let isa = args.isa.map(Isa::from);
     let network = engine::program(&source, fusion, isa)?.build(&weights, isa)?;
-    let skipped = classify(args, &*network, &source.spec.name, &weights, &paths);
+    let skipped = classify(args, &*network, &source.spec.name, &weights, &paths)?;
     match skipped {
         0 => Ok(()),
         skipped if paths.len() == 1 && skipped == 1 => Err(CliError::Reported),
@@ -80,7 +79,7 @@ pub fn run(args: &Args) -> Result {
 }
 
 /// Classifies the images in order; returns how many could not be read.
-fn classify(args: &Args, network: &dyn Network, name: &str, weights: &Weights, paths: &[PathBuf]) -> usize {
+fn classify(args: &Args, network: &dyn Network, name: &str, weights: &Weights, paths: &[PathBuf]) -> Result<usize> {
     let (labels, preprocess) = (weights.labels().unwrap_or_default(), weights.preprocessing());
     let framing = weights.framing();
     let [height, width, _] = network.info().input;
@@ -93,35 +92,26 @@ fn classify(args: &Args, network: &dyn Network, name: &str, weights: &Weights, p
     if paths.len() < 2 {
         bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
     }
-    std::thread::scope(|scope| {
-        // The next image is decoded while this one is classified.
-        let (send, decoded) = sync_channel(2);
-        scope.spawn(move || {
-            for path in paths {
-                if send.send((path, image::load(path, framing, [height, width]))).is_err() {
-                    return;
-                }
+    let done = stream::in_turn(paths.iter().map(PathBuf::as_path), framing, [height, width], |path, pixels| {
+        match pixels {
+            Err(cause) => {
+                skipped += 1;
+                bar.suspend(|| cause.print());
             }
-        });
-        for (path, pixels) in decoded {
-            match pixels {
-                Err(cause) => {
-                    skipped += 1;
-                    bar.suspend(|| cause.print());
-                }
-                Ok(pixels) => {
-                    caller.show(&pixels, &preprocess);
-                    let took = caller.call(network, &mut Unobserved);
-                    times.push(took);
-                    softmax(&mut caller.logits);
-                    let predictions = best(&caller.logits, &labels, args.top);
-                    bar.suspend(|| show(args, path, predictions, took.as_secs_f64() * 1e3));
-                }
+            Ok(pixels) => {
+                caller.show(&pixels, &preprocess);
+                let took = caller.call(network, &mut Unobserved);
+                times.push(took);
+                softmax(&mut caller.logits);
+                let predictions = best(&caller.logits, &labels, args.top);
+                bar.suspend(|| show(args, path, predictions, took.as_secs_f64() * 1e3));
             }
-            bar.inc(1);
         }
+        bar.inc(1);
+        Ok(())
     });
     bar.finish_and_clear();
+    done?;
     if !args.json && times.len() > 1 {
         let (median, isa) = (quantile_ms(&times, 0.5), network.isa());
         outln!(
@@ -129,7 +119,7 @@ fn classify(args: &Args, network: &dyn Network, name: &str, weights: &Weights, p
             plural(times.len(), "image")
         );
     }
-    skipped
+    Ok(skipped)
 }
 
 fn best<'a>(scores: &[f32], labels: &'a [String], top: usize) -> Vec<Prediction<'a>> {

@@ -10,3 +10,4 @@ pub mod init;
 pub mod inspect;
 pub mod profile;
 pub mod quantize;
+pub mod verify;

@@ -20,6 +20,7 @@ use crate::recover::{self, Fact, Recovered, recover};
 use crate::sidecar::Sidecar;
 use crate::source::SourceGraph;
 use crate::state_dict::{self, StateDict};
+use crate::trace::{self, Trace};
 use crate::{keras, onnx, quantised, spec_yaml, tflite, torch};
 
 /// Largest file that is read. Width 4 in double precision has 450 MB.
@@ -37,6 +38,8 @@ pub struct Imported {
     pub facts: Vec<Fact>,
     /// What the user should know.
     pub notes: Vec<String>,
+    /// Where the file holds what the network computes; `None` of formats that no other engine runs.
+    pub trace: Option<Trace>,
     spec: NetworkSpec,
 }
 
@@ -148,6 +151,7 @@ fn import(graph: &SourceGraph<'_>, name: &str, quantisation: Quantisation) -> Re
         Quantisation::Keep => quantised::keep(&chain, graph)?,
         Quantisation::Dequantise => None,
     };
+    let trace = trace::trace(&chain, graph, kept.is_some());
     let mut tensors = Vec::new();
     let mut pool = None;
     match kept {
@@ -173,7 +177,7 @@ fn import(graph: &SourceGraph<'_>, name: &str, quantisation: Quantisation) -> Re
     };
     let spec = parsed(&spec_yaml::render(&recovered, &source))?;
     let container = Container { tensors, metadata: metadata(&recovered, source, pool) };
-    let mut imported = Imported { container, format: graph.format, recovered, facts, notes, spec };
+    let mut imported = Imported { container, format: graph.format, recovered, facts, notes, trace, spec };
     if let Some((labels, from)) = &graph.told.labels {
         imported.take_labels(labels, from);
     } else if let Some(labels) = Labels::imagenet(imported.recovered.classes) {
@@ -276,6 +280,9 @@ impl Imported {
             // `[kh, kw, 3, out]`.
             let outputs = tensor.shape.last().copied().unwrap_or(1).max(1);
             tensor.data.reverse_groups(outputs, 3);
+        }
+        if let Some(trace) = &mut self.trace {
+            trace.reversed = !trace.reversed;
         }
         if self.recovered.preprocessing_told {
             let spec::Preprocessing { scale, offset } = &mut self.recovered.preprocessing;

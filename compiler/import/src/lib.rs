@@ -37,6 +37,7 @@ mod spec_yaml;
 mod state_dict;
 mod tflite;
 mod torch;
+mod trace;
 
 pub use container::{Container, Data, Tensor};
 pub use error::{ErrorKind, ImportError};
@@ -48,3 +49,5 @@ pub use inspect::{Inspection, TensorSummary, inspect, inspect_bytes, number};
 pub use labels::Labels;
 pub use mismatch::{Mismatch, Mismatches};
 pub use recover::{Fact, Recovered, Row};
+pub use source::Layout;
+pub use trace::{SourceTensor, Trace, Traced};

@@ -30,16 +30,32 @@ pub struct Mismatches(pub Vec<Mismatch>);
 
 impl fmt::Display for Mismatches {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let differences = if self.0.len() == 1 { "1 difference" } else { &format!("{} differences", self.0.len()) };
+        writeln!(f, "the weights do not fit the spec: {differences}")?;
+        self.rows(f)?;
+        self.remedy(f)
+    }
+}
+
+impl Mismatches {
+    /// The differences alone, one a line below a header.
+    pub fn table(&self) -> String {
+        fmt::from_fn(|f| self.rows(f)).to_string()
+    }
+
+    fn rows(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.0.iter().map(|mismatch| format!("{} {}", mismatch.place, mismatch.what)).collect();
         let widest = |texts: &mut dyn Iterator<Item = usize>, least: usize| texts.fold(least, usize::max);
         let first = widest(&mut names.iter().map(String::len), 5);
         let second = widest(&mut self.0.iter().map(|mismatch| mismatch.expected.len()), 8);
-        let differences = if self.0.len() == 1 { "1 difference" } else { &format!("{} differences", self.0.len()) };
-        writeln!(f, "the weights do not fit the spec: {differences}")?;
         write!(f, "  {:first$}  {:second$}  found", "place", "expected")?;
         for (name, Mismatch { expected, found, .. }) in names.iter().zip(&self.0) {
             write!(f, "\n  {name:first$}  {expected:second$}  {found}")?;
         }
+        Ok(())
+    }
+
+    fn remedy(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let precision = self.0.iter().find(|mismatch| mismatch.place == PRECISION);
         let Some(Mismatch { expected, found, .. }) = precision else { return Ok(()) };
         let floats = Precision::F32.name();

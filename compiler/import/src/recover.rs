@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::error::{ImportError, Result};
 use crate::format::Format;
 use crate::published;
-use crate::recognise::{Chain, Norm};
+use crate::recognise::{Chain, Front, Norm};
 use crate::source::SourceGraph;
 
 /// Of the red, green and blue values of ImageNet, as torchvision has them.
@@ -289,9 +289,8 @@ fn preprocessing(
     padding: PaddingConvention,
     notes: &mut Vec<String>,
 ) -> (Preprocessing, String) {
-    if let Some([scale, offset]) = chain.front {
-        // A graph that takes 0..1 multiplies by around 2 to 5, one that takes 0..255 by around 0.01.
-        let takes_bytes = scale.iter().all(|scale| scale.abs() < 0.1);
+    if let Some(front @ Front { scale, offset, .. }) = chain.front {
+        let takes_bytes = front.takes_bytes();
         let per_pixel = scale.map(|scale| if takes_bytes { scale } else { scale / 255.0 } as f32);
         let range = if takes_bytes { "0..255" } else { "0..1" };
         notes.push(format!("the graph scales its input, taken to be {range}; that is now the preprocessing"));

@@ -155,6 +155,7 @@ pub fn read<'a>(model: &'a Model<'_>) -> Result<SourceGraph<'a>> {
         input_quantization: None,
         nodes: network.nodes,
         quants: Default::default(),
+        holders: Default::default(),
         told: Told::default(),
         notes,
     })

@@ -84,6 +84,7 @@ pub fn read(model: &Model) -> Result<SourceGraph<'_>> {
         input_quantization: scope.pixels,
         nodes: scope.nodes,
         quants: scope.quants,
+        holders: scope.holders,
         told: Told::default(),
         notes: scope.notes,
     })

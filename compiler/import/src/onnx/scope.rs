@@ -8,16 +8,9 @@ use super::proto;
 use super::tensor;
 use crate::error::{ImportError, Result};
 use crate::recognise::MAX_PARAMETERS;
-use crate::source::{Constant, DType, Node, Op, Place, Quantization, Quants, Value, shorten};
+use crate::source::{Constant, DType, Holder, Holders, Node, Op, Place, Quantization, Quants, Value, shorten};
 
-/// Order of the axes of an activation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    Nchw,
-    Nhwc,
-    /// A vector, in whatever shape: the image has one pixel.
-    Flat,
-}
+pub use crate::source::Layout;
 
 /// What a name stands for.
 #[derive(Debug, Clone)]
@@ -57,6 +50,7 @@ pub struct Scope<'a> {
     pub nodes: Vec<Node<'a>>,
     pub notes: Vec<String>,
     pub quants: Quants,
+    pub holders: Holders<'a>,
     /// Scale and zero point of an input of pixels.
     pub pixels: Option<(f64, i64)>,
     names: HashMap<&'a str, Slot<'a>>,
@@ -72,6 +66,7 @@ impl<'a> Scope<'a> {
             nodes: Vec::new(),
             notes: Vec::new(),
             quants: Quants::default(),
+            holders: Holders::default(),
             pixels: None,
             names: HashMap::new(),
             values: 0,
@@ -89,6 +84,10 @@ impl<'a> Scope<'a> {
     pub fn bind(&mut self, name: &'a str, slot: Slot<'a>) -> Result<()> {
         match self.names.entry(name) {
             Entry::Vacant(entry) => {
+                if let Slot::Data { value, layout } | Slot::Integers { value, layout, .. } = slot {
+                    let is_integers = matches!(slot, Slot::Integers { .. });
+                    self.holders.add(value, is_integers, Holder { name: name.into(), index: None, layout });
+                }
                 entry.insert(slot);
                 Ok(())
             }

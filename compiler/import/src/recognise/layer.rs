@@ -50,6 +50,8 @@ pub struct Layer<'g> {
     /// `[kh, kw, in, out]`, depthwise `[kh, kw, channels]`, classifier `[in, out]`.
     pub shape: Vec<usize>,
     pub stride: usize,
+    /// Whether it ends with an activation, be it the range of its quantised values.
+    pub activated: bool,
     /// What the convolution, each normalisation and each step of the activation makes, in this order.
     pub steps: Vec<Value>,
 }

@@ -37,8 +37,24 @@ pub struct Chain<'g> {
     pub padding_seen_at: Option<String>,
     /// `[height, width]` of the image, where the file fixes them.
     pub resolution: Option<[usize; 2]>,
-    /// What the graph itself does to its input before the stem, `x * scale + offset` per channel.
-    pub front: Option<[[f64; 3]; 2]>,
+    /// What the graph itself does to its input before the stem.
+    pub front: Option<Front>,
+}
+
+/// Arithmetic on the input: `x * scale + offset` per channel.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Front {
+    pub scale: [f64; 3],
+    pub offset: [f64; 3],
+    pub output: Value,
+}
+
+impl Front {
+    /// Whether it takes pixels of 0..255 rather than 0..1: a graph that takes 0..1 multiplies by around 2 to 5, one that
+    /// takes 0..255 by around 0.01.
+    pub fn takes_bytes(&self) -> bool {
+        self.scale.iter().all(|scale| scale.abs() < 0.1)
+    }
 }
 
 /// The global average.
@@ -74,7 +90,8 @@ impl Chain<'_> {
 /// Walks `graph` from its input to its end.
 pub fn recognise<'g>(graph: &'g SourceGraph<'_>) -> Result<Chain<'g>> {
     let mut walk = Walk::new(graph);
-    let (front, mut value) = walk.front(graph.input)?;
+    let front = walk.front(graph.input)?;
+    let mut value = front.map_or(graph.input, |front| front.output);
     let stem;
     (stem, value) = walk.layer(value, "stem", Want::Stem)?;
     let mut blocks = Vec::new();

@@ -5,7 +5,7 @@ use mbvc_compiler::spec::ActivationKind;
 use super::activation;
 use super::layer::{Layer, Norm, Want, check, describe};
 use super::padding::{self, literal};
-use super::{MAX_PARAMETERS, adds};
+use super::{Front, MAX_PARAMETERS, adds};
 use crate::error::{ImportError, Result};
 use crate::source::{Conv, Node, Op, Pads, Quants, SourceGraph, Value, elements};
 
@@ -98,13 +98,14 @@ impl<'g> Walk<'g> {
         error
     }
 
-    /// Arithmetic that the graph does to its input: `x * scale + offset` per channel.
-    pub fn front(&self, mut value: Value) -> Result<(Option<[[f64; 3]; 2]>, Value)> {
+    /// Arithmetic that the graph does to its input.
+    pub fn front(&self, mut value: Value) -> Result<Option<Front>> {
         let mut front = None;
         while let Some(node) = self.only(value)
             && let Op::Affine(affine) = &node.op
         {
-            let [scale, offset] = front.get_or_insert([[1.0; 3], [0.0; 3]]);
+            let Front { scale, offset, output } =
+                front.get_or_insert(Front { scale: [1.0; 3], offset: [0.0; 3], output: value });
             for channel in 0..3 {
                 let (Some(by), Some(plus)) = (affine.scale(channel), affine.offset(channel)) else {
                     return Err(Self::unexpected(node, "input", "one number for each of 3 channels"));
@@ -113,8 +114,9 @@ impl<'g> Walk<'g> {
                 offset[channel] = offset[channel] * by + plus;
             }
             value = node.output;
+            *output = value;
         }
-        Ok((front, value))
+        Ok(front)
     }
 
     /// Whether the next convolution is a depthwise one.
@@ -158,7 +160,8 @@ impl<'g> Walk<'g> {
         let value = steps.last().copied().unwrap_or(node.output);
         let bias = conv.bias.as_deref();
         let place = node.place.text();
-        Ok((Layer { role: role.to_owned(), place, kernel: &conv.kernel, bias, norms, shape, stride, steps }, value))
+        let (role, kernel, activated) = (role.to_owned(), &conv.kernel, want.activated());
+        Ok((Layer { role, place, kernel, bias, norms, shape, stride, activated, steps }, value))
     }
 
     /// Joins explicit padding and the convolution's own, and moves on to the output's size.
@@ -356,7 +359,8 @@ impl<'g> Walk<'g> {
         let norms = self.norms(&mut steps).map_err(|error| error.role(ROLE))?;
         let value = steps.last().copied().unwrap_or(node.output);
         let (role, place, bias) = (ROLE.to_owned(), node.place.text(), bias.as_deref());
-        Ok((Layer { role, place, kernel, bias, norms, shape: vec![inputs, classes], stride: 1, steps }, value))
+        let (shape, stride, activated) = (vec![inputs, classes], 1, false);
+        Ok((Layer { role, place, kernel, bias, norms, shape, stride, activated, steps }, value))
     }
 
     /// Nothing with weights may follow the scores.

@@ -4,12 +4,14 @@
 //! (readers check both), so that following readers always ends.
 
 mod constant;
+mod holder;
 mod quant;
 
 use std::borrow::Cow;
 use std::rc::Rc;
 
 pub use constant::{Constant, DType, Quantization, Values};
+pub use holder::{Holder, Holders, Layout};
 pub use quant::{Quantised, Quants, ValueQuant};
 
 use mbvc_compiler::spec::{PaddingConvention, Preprocessing};
@@ -38,6 +40,8 @@ pub struct SourceGraph<'a> {
     pub input_quantization: Option<(f64, i64)>,
     pub nodes: Vec<Node<'a>>,
     pub quants: Quants,
+    /// Of formats that other engines run.
+    pub holders: Holders<'a>,
     pub told: Told,
     /// What the user should know about the reading.
     pub notes: Vec<String>,

@@ -13,7 +13,7 @@ use crate::recognise::MAX_PARAMETERS;
 use crate::recover::Fact;
 use crate::sidecar::Sidecar;
 use crate::source::{
-    BatchNorm, Constant, Conv, Dense, Kernel, Node, Op, Pads, Place, Quants, SourceGraph, Told, Value, shorten,
+    BatchNorm, Constant, Conv, Dense, Holders, Kernel, Node, Op, Pads, Place, Quants, SourceGraph, Told, Value, shorten,
 };
 
 /// Where layers' canonical axes lie in PyTorch's `[out, in, height, width]` and `[out, in]`.
@@ -75,6 +75,7 @@ pub fn read<'a>(
         input_quantization: None,
         nodes,
         quants: Quants::default(),
+        holders: Holders::default(),
         told,
         notes,
     })

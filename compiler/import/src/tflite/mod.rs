@@ -51,6 +51,7 @@ pub fn read(bytes: &[u8]) -> Result<SourceGraph<'_>> {
         input_quantization: tensors.pixels(input)?,
         nodes: tensors.nodes,
         quants: tensors.quants,
+        holders: tensors.holders,
         told: Told::default(),
         notes: tensors.notes,
     })

@@ -4,7 +4,7 @@ use super::operators as code;
 use super::schema::{self, Model, Operator};
 use super::tensors::{Input, Tensors};
 use crate::error::{ImportError, Result};
-use crate::source::{Affine, Constant, Conv, Dense, Kernel, Op, Pads, Place, Value, display_shape};
+use crate::source::{Affine, Constant, Conv, Dense, Kernel, Layout, Op, Pads, Place, Value, display_shape};
 
 /// Names for what one operator reads and makes.
 struct Call<'a> {
@@ -319,5 +319,6 @@ fn transpose<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
         return other(tensors, call);
     }
     tensors.channels_first = true;
+    tensors.holders.lay_out(data(tensors, first(call)?)?, Layout::Nchw);
     tensors.alias(call.output, first(call)?)
 }

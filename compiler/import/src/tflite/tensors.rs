@@ -8,7 +8,8 @@ use super::schema::{Model, Subgraph, Tensor};
 use super::table::Vector;
 use crate::error::{ImportError, Result};
 use crate::source::{
-    Constant, DType, Node, Op, Place, Quantised, Quantization, Quants, Value, ValueQuant, Values, shorten,
+    Constant, DType, Holder, Holders, Layout, Node, Op, Place, Quantised, Quantization, Quants, Value, ValueQuant,
+    Values, shorten,
 };
 
 /// What a tensor of the subgraph stands for once something has made it.
@@ -34,6 +35,7 @@ pub struct Tensors<'a> {
     pub nodes: Vec<Node<'a>>,
     pub notes: Vec<String>,
     pub quants: Quants,
+    pub holders: Holders<'a>,
     bytes: &'a [u8],
     tensors: Vector<'a>,
     buffers: Vector<'a>,
@@ -49,6 +51,7 @@ impl<'a> Tensors<'a> {
             nodes: Vec::new(),
             notes: Vec::new(),
             quants: Quants::default(),
+            holders: Holders::default(),
             bytes,
             tensors: subgraph.tensors()?,
             buffers: model.buffers()?,
@@ -69,8 +72,13 @@ impl<'a> Tensors<'a> {
     }
 
     fn bind(&mut self, index: i32, made: Made) -> Result<()> {
-        if let (Made::Data(value), Some(quant)) = (made, self.quant(self.tensor(index)?)?) {
-            self.quants.add(value, quant);
+        if let Made::Data(value) = made {
+            let quant = self.quant(self.tensor(index)?)?;
+            let holder = Holder { name: self.name(index), index: usize::try_from(index).ok(), layout: Layout::Nhwc };
+            self.holders.add(value, quant.is_some(), holder);
+            if let Some(quant) = quant {
+                self.quants.add(value, quant);
+            }
         }
         match self.made.insert(index, made) {
             None => Ok(()),

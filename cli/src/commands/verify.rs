@@ -1,0 +1,285 @@
+//! `mbvc verify`: the compiled network beside ONNX Runtime or LiteRT, which run the model that it came from.
+
+use std::path::{Path, PathBuf};
+
+use mbvc::{Isa, Network, Unobserved, Weights};
+use mbvc_compiler::SourceFile;
+use mbvc_compiler::ir::Shape;
+use mbvc_compiler::spec::Rounding;
+use mbvc_import::{Container, Imported, Mismatches, Quantisation, ReadOptions, Trace};
+
+use crate::engine::Source;
+use crate::error::{CliError, Result};
+use crate::measure::Caller;
+use crate::options::{FusionArg, IsaArg, SpecOption, examples};
+use crate::ui::plural;
+use crate::{engine, files, stream, ui};
+
+mod difference;
+mod feed;
+mod layers;
+mod logits;
+mod peer;
+mod report;
+mod tell;
+
+use difference::{Tolerance, nhwc};
+use feed::Feed;
+use layers::Layers;
+use logits::Logits;
+use peer::Peer;
+use report::{Found, Report};
+
+/// Compare the network with the model that its weights came from, run by ONNX Runtime or LiteRT
+///
+/// Both sides get the same images, read and preprocessed as the weights ask for. The compiled network's logits are compared
+/// on all of them; then, on those that are furthest off, every layer in the reference interpreter with the model's own
+/// tensor, so that the first layer that differs is told by name. Of float32 networks a difference is tolerated that is a small
+/// share of the tensor's largest value, of int8 and uint8 ones none.
+///
+/// ONNX models need a Python with the packages numpy and onnxruntime, TFLite ones numpy and ai-edge-litert (or
+/// tflite-runtime, or tensorflow). Status 0 says that both sides agree, 3 that they differ, 1 that they could not be compared.
+#[derive(clap::Args)]
+#[command(after_help = examples!(
+    "mbvc verify --weights weights.safetensors --against model.onnx --images photos/",
+    "mbvc verify --weights int8.safetensors --against int8.tflite --images photos/ --json",
+    "mbvc verify --weights w.safetensors --against model.onnx --images cat.jpg --spec network.yaml --tolerance 1e-3",
+    "mbvc verify --weights w.safetensors --against model.tflite --images photos/ --python venv/bin/python",
+))]
+pub struct Args {
+    /// Weights, as `mbvc import` writes them
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// The model to compare with: .onnx or .tflite
+    #[arg(long, value_name = "MODEL")]
+    against: PathBuf,
+    /// Images, and folders of images
+    #[arg(long, value_name = "IMAGES", required = true, num_args = 1..)]
+    images: Vec<PathBuf>,
+    /// Search folders in folders too
+    #[arg(long, short)]
+    recursive: bool,
+    /// What is tolerated: of float32 a share of the largest value [default: 1e-4], of int8 and uint8 steps [default: 0]
+    #[arg(long, value_name = "T", value_parser = parse_tolerance)]
+    tolerance: Option<f64>,
+    /// Images on which all layers are compared: those whose logits are furthest off
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    layers: usize,
+    /// The model takes blue, green, red, as `mbvc import --bgr` was told
+    #[arg(long)]
+    bgr: bool,
+    /// Python to run the model in [default: MBVC_PYTHON, or python3]
+    #[arg(long, value_name = "PATH")]
+    python: Option<PathBuf>,
+    /// The report as one line of JSON
+    #[arg(long)]
+    json: bool,
+    /// How much is fused [default: as the spec says]
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    fusion: Option<FusionArg>,
+    /// Instruction set [default: the widest that this processor has]
+    #[arg(long, value_enum)]
+    isa: Option<IsaArg>,
+    #[command(flatten)]
+    spec: SpecOption,
+}
+
+/// Engines add in different orders, which moves the logits of a float32 network by 1e-6 to 1e-5 of the largest.
+const RELATIVE: f64 = 1e-4;
+
+fn parse_tolerance(text: &str) -> std::result::Result<f64, String> {
+    let wrong = || format!("`{text}` is no tolerance; write 1e-4, say, or 0");
+    text.parse().ok().filter(|tolerance: &f64| tolerance.is_finite() && *tolerance >= 0.0).ok_or_else(wrong)
+}
+
+pub fn run(args: &Args) -> Result {
+    let weights = engine::weights(args.weights.as_deref())?;
+    let container = Container::open(args.weights.as_deref().unwrap_or(Path::new("")))?;
+    let mut model = mbvc_import::read_as(
+        &args.against,
+        &ReadOptions { quantisation: Quantisation::Keep, ..ReadOptions::default() },
+    )?;
+    if args.bgr {
+        model.swap_channels();
+    }
+    let Some(trace) = model.trace.take() else { return Err(peer::not_run(&args.against, model.format)) };
+    let source = source(args, &weights, &container, &model, &trace)?;
+    same_network(args, &container, &model, &trace, &source)?;
+    let paths = files::images(&args.images, args.recursive)?;
+    let python = python(args.python.as_deref());
+    let reference = source.spec.rounding == Rounding::TfliteReference;
+    let mut peer = Peer::start(&python, &args.against, model.format, &trace, reference)?;
+    let integer = feed::integer(source.spec.precision);
+    let input = (args.against.as_path(), &peer.about.input);
+    let feed = Feed::new(&container, weights.preprocessing(), integer, &trace, input, source.spec.resolution)?;
+    let fusion = args.fusion.unwrap_or_else(|| source.spec.fusion.into());
+    let isa = args.isa.map(Isa::from);
+    let network = engine::program(&source, fusion, isa)?.build(&weights, isa)?;
+
+    let tolerance = match integer {
+        None => Tolerance::Relative(args.tolerance.unwrap_or(RELATIVE)),
+        Some(_) => Tolerance::Steps(args.tolerance.unwrap_or(0.0)),
+    };
+    let quant = integer.and_then(|integer| feed::quant(&container, "classifier", integer));
+    let logits = Logits::new(tolerance, quant);
+    let task = Task { weights: &weights, trace: &trace, feed, network: &*network, low: low(integer) };
+    let (logits, skipped) = task.logits(&mut peer, &paths, logits)?;
+    if logits.images().is_empty() {
+        return Err(CliError::new(format!("no image to compare on: {} could not be read", plural(skipped, "file"))));
+    }
+    let mut layers = Layers::new(&source.spec, &container, &trace, integer, tolerance)?;
+    task.layers(&mut peer, &logits.furthest(args.layers), &mut layers)?;
+    let (source, network, engine) = (&source, &*network, &peer.about);
+    let found = Found { source, network, engine, tolerance, logits: &logits, layers: &layers, skipped };
+    Report::new(args, &found).show(args)
+}
+
+fn low(integer: Option<mbvc::__runtime::quant::Integer>) -> i32 {
+    integer.map_or(0, |integer| integer.limits().low)
+}
+
+/// `--python`, `MBVC_PYTHON`, or the one on the path.
+fn python(given: Option<&Path>) -> PathBuf {
+    let variable = || std::env::var_os("MBVC_PYTHON").filter(|name| !name.is_empty()).map(PathBuf::from);
+    given.map(Path::to_owned).or_else(variable).unwrap_or_else(|| "python3".into())
+}
+
+/// The spec that was named, or the built-in one where the weights fit it, or else the one that the model tells.
+fn source(args: &Args, weights: &Weights, container: &Container, model: &Imported, trace: &Trace) -> Result<Source> {
+    let overrides = args.spec.overrides_for(Some(weights));
+    if args.spec.spec.is_some() || !args.spec.overrides.given().is_empty() {
+        return engine::source(args.spec.spec.as_deref(), overrides);
+    }
+    let built_in = engine::source(None, overrides)?;
+    let same_size = trace.resolution.is_none_or(|resolution| resolution == built_in.spec.resolution);
+    if same_size && container.check_against(&built_in.spec).is_ok() {
+        return Ok(built_in);
+    }
+    let name = format!("the spec of {}", args.against.display());
+    Source::new(SourceFile::new(name, model.spec_yaml()), args.spec.overrides.overrides())
+}
+
+/// Weights, model and spec have to be of one network.
+fn same_network(args: &Args, container: &Container, model: &Imported, trace: &Trace, source: &Source) -> Result {
+    let against = args.against.display();
+    let weights = args.weights.as_ref().map_or_else(String::new, |path| path.display().to_string());
+    let precision = container.metadata.get("mbvc.precision").map_or("f32", String::as_str);
+    let own = model.recovered.precision.name();
+    if precision != own {
+        let error = CliError::new(format!("{weights} is {precision}, and {against} computes in {own}"));
+        return Err(error.help("compare weights with the model that they were imported from, with the same precision").help(
+            "what quantising or dequantising changes is no mistake: `mbvc quantize` tells how near int8 comes to float32",
+        ));
+    }
+    let differences = |what: String, Mismatches(found): &Mismatches, table: String| {
+        CliError::new(format!("{what}: {}\n{table}", plural(found.len(), "difference")))
+    };
+    container.check_against(&source.spec).map_err(|found| {
+        let table = found.table();
+        let error = differences(format!("{weights} does not fit {}", source.file.name), &found, table);
+        match args.spec.spec {
+            Some(_) => error.help("name the spec that `mbvc import` wrote for these weights"),
+            None => {
+                error.help("the weights are of another network than the model, or of the spec that --spec FILE names")
+            }
+        }
+    })?;
+    model.check_against(&source.spec).map_err(|found| {
+        let what = format!("{against} is another network than that of {weights} and {}", source.file.name);
+        differences(what, &found, found.table()).help("give the model that the weights were imported from")
+    })?;
+    let [height, width] = source.spec.resolution;
+    match trace.resolution {
+        Some([rows, columns]) if [rows, columns] != [height, width] => {
+            Err(CliError::new(format!("{against} takes images of {rows}x{columns}, the network of {height}x{width}"))
+                .help(format!("--resolution {rows}x{columns} gives the network the model's size")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Both sides, ready to run.
+struct Task<'a> {
+    weights: &'a Weights,
+    trace: &'a Trace,
+    feed: Feed,
+    network: &'a dyn Network,
+    /// The least number of the network's type.
+    low: i32,
+}
+
+impl Task<'_> {
+    fn size(&self) -> [usize; 2] {
+        let [height, width, _] = self.network.info().input;
+        [height, width]
+    }
+
+    /// Compares the logits on all images, and tells how many could not be read.
+    fn logits(&self, peer: &mut Peer, paths: &[PathBuf], mut logits: Logits) -> Result<(Logits, usize)> {
+        const CLASSIFIER: &str = "classifier";
+        let Some(place) = self.trace.values.iter().position(|value| value.node == CLASSIFIER) else {
+            return Err(
+                CliError::new("the model keeps its logits in no tensor").help("export it without fusing the softmax")
+            );
+        };
+        let layout = self.trace.values[place].tensor.layout;
+        let shape = Shape::new(1, 1, self.network.info().classes);
+        let preprocess = self.weights.preprocessing();
+        let mut caller = Caller::new(self.network.info());
+        let mut skipped = 0;
+        let bar = ui::progress(paths.len(), "comparing");
+        let images = paths.iter().map(PathBuf::as_path);
+        let done = stream::in_turn(images, self.weights.framing(), self.size(), |path, pixels| {
+            bar.inc(1);
+            let pixels = match pixels {
+                Ok(pixels) => pixels,
+                Err(cause) => {
+                    skipped += 1;
+                    bar.suspend(|| cause.print());
+                    return Ok(());
+                }
+            };
+            let mut outputs = peer.run(&self.feed.theirs(&pixels), &[place])?;
+            let theirs = outputs.read(0)?;
+            let theirs = nhwc(&theirs, layout, shape, self.low).ok_or_else(|| {
+                CliError::new(format!("the model's logits are {:?}, the network has {}", theirs.shape, shape.channels))
+            })?;
+            caller.show(&pixels, &preprocess);
+            caller.call(self.network, &mut Unobserved);
+            logits.compare(path.to_owned(), &caller.logits, &theirs);
+            Ok(())
+        });
+        bar.finish_and_clear();
+        done.map(|()| (logits, skipped))
+    }
+
+    /// Compares all layers on the images.
+    fn layers(&self, peer: &mut Peer, paths: &[PathBuf], layers: &mut Layers<'_>) -> Result {
+        let all: Vec<usize> = (0..self.trace.values.len()).collect();
+        let bar = ui::progress(paths.len(), "layer by layer");
+        let images = paths.iter().map(PathBuf::as_path);
+        let done = stream::in_turn(images, self.weights.framing(), self.size(), |path, pixels| {
+            let pixels = pixels?;
+            let mut outputs = peer.run(&self.feed.theirs(&pixels), &all)?;
+            layers.compare(path, &self.feed.ours(&pixels), &mut outputs)?;
+            bar.inc(1);
+            Ok(())
+        });
+        bar.finish_and_clear();
+        done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tolerances() {
+        assert_eq!(parse_tolerance("1e-3"), Ok(1e-3));
+        assert_eq!(parse_tolerance("0"), Ok(0.0));
+        for text in ["-1", "nan", "inf", "x"] {
+            assert!(parse_tolerance(text).is_err_and(|message| message.contains("1e-4")), "{text}");
+        }
+    }
+}

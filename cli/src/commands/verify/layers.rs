@@ -1,0 +1,182 @@
+//! Every layer of the network in the reference interpreter, beside the tensors of the other engine.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use mbvc::__runtime::quant::Integer;
+use mbvc_compiler::interp::{self, InterpError, Mode, run_quantised};
+use mbvc_compiler::ir::{Graph, Origin, Shape};
+use mbvc_compiler::lower::lower;
+use mbvc_compiler::passes;
+use mbvc_compiler::spec::{Fusion, NetworkSpec, Rounding};
+use mbvc_import::{Container, Trace};
+
+use super::difference::{Difference, Tolerance, nhwc};
+use super::feed::Ours;
+use super::peer::Outputs;
+use crate::error::{CliError, Result};
+
+/// Compares layers, image by image.
+pub struct Layers<'a> {
+    graph: Graph,
+    container: &'a Container,
+    integer: Option<Integer>,
+    rounding: Rounding,
+    trace: &'a Trace,
+    tolerance: Tolerance,
+    /// By node: its place in the trace.
+    places: HashMap<&'a str, usize>,
+    /// By place in the trace: where it comes from, and the worst difference so far.
+    compared: Vec<Option<Compared>>,
+    images: usize,
+}
+
+/// A value of the network over all images.
+#[derive(Debug, Clone)]
+pub struct Compared {
+    pub origin: Origin,
+    pub shape: Shape,
+    /// The worst of all images, and which image that is.
+    pub worst: Difference,
+    pub image: PathBuf,
+    /// Images on which it differs.
+    pub differs_on: usize,
+}
+
+impl Compared {
+    /// The layer's canonical name: that of its weights, of an add or of the pool.
+    pub fn layer(&self) -> &str {
+        match self.origin.name.rsplit_once('.') {
+            Some((layer, "relu" | "relu6")) => layer,
+            _ => &self.origin.name,
+        }
+    }
+}
+
+impl<'a> Layers<'a> {
+    /// # Errors
+    /// If the compiler broke the graph.
+    pub fn new(
+        spec: &NetworkSpec,
+        container: &'a Container,
+        trace: &'a Trace,
+        integer: Option<Integer>,
+        tolerance: Tolerance,
+    ) -> Result<Self> {
+        let mut graph = lower(spec);
+        if integer.is_none() {
+            // Folded, as the container's weights are, and not fused, so that every value is seen.
+            passes::run(&mut graph, Fusion::None, None, &mut |_, _| {})
+                .map_err(|broken| CliError::new(broken.to_string()).help("please report this, with the spec"))?;
+        }
+        let places = trace.values.iter().enumerate().map(|(place, value)| (value.node.as_str(), place)).collect();
+        let compared = vec![None; trace.values.len()];
+        Ok(Self { graph, container, integer, rounding: spec.rounding, trace, tolerance, places, compared, images: 0 })
+    }
+
+    /// Compares all values of one image; `theirs` are those of the whole trace, in its order.
+    ///
+    /// # Errors
+    /// If the network cannot be run, or a tensor of the other side has another shape than the value.
+    pub fn compare(&mut self, image: &Path, ours: &Ours, theirs: &mut Outputs) -> Result {
+        self.images += 1;
+        let Self { graph, container, integer, rounding, trace, tolerance, places, compared, .. } = self;
+        let low = integer.map_or(0, |integer| integer.limits().low);
+        let mut failed = None;
+        let mut see = |origin: &Origin, shape: Shape, numbers: &mut dyn Iterator<Item = f64>| {
+            let Some(place) = places.get(origin.name.as_str()).copied().filter(|_| failed.is_none()) else { return };
+            let ours: Vec<f64> = numbers.collect();
+            match tensor(trace, place, theirs, shape, low) {
+                Ok(theirs) => {
+                    let found = Difference::of(shape, &ours, &theirs, *tolerance);
+                    note(&mut compared[place], (origin, shape), found, *tolerance, image);
+                }
+                Err(error) => failed = Some(error),
+            }
+        };
+        let ran = match ours {
+            Ours::Floats(values) => {
+                interp::run(graph, *container, values, Mode::Strict, &mut |origin, shape, values| {
+                    see(origin, shape, &mut values.iter().map(|value| f64::from(*value)));
+                })
+                .map(drop)
+            }
+            Ours::Integers(values) => {
+                run_quantised(graph, *container, *rounding, values, &mut |origin, shape, values| {
+                    see(origin, shape, &mut values.iter().map(|value| f64::from(*value)));
+                })
+                .map(drop)
+            }
+        };
+        ran.map_err(|cause| not_run(&cause))?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Images compared so far.
+    pub fn images(&self) -> usize {
+        self.images
+    }
+
+    /// In order of execution, each with its tensor's name.
+    pub fn values(&self) -> impl Iterator<Item = (&Compared, &str)> {
+        let named = self.compared.iter().zip(&self.trace.values);
+        named.filter_map(|(compared, value)| Some((compared.as_ref()?, value.tensor.name.as_str())))
+    }
+
+    /// The first value that differs on any image.
+    pub fn first(&self) -> Option<(&Compared, &str)> {
+        self.values().find(|(compared, _)| compared.differs_on > 0)
+    }
+
+    /// The number in the published table of each layer by its name.
+    pub fn numbers(&self) -> HashMap<&str, usize> {
+        let origins = self.graph.ids().map(|id| &self.graph.node(id).origin);
+        origins.filter_map(|origin| Some((origin.name.as_str(), origin.layer?))).collect()
+    }
+}
+
+/// Numbers of the other side's tensor at a place of the trace, in NHWC and red, green, blue.
+fn tensor(trace: &Trace, place: usize, theirs: &mut Outputs, shape: Shape, low: i32) -> Result<Vec<f64>> {
+    let values = theirs.read(place)?;
+    let value = &trace.values[place];
+    let mut numbers = nhwc(&values, value.tensor.layout, shape, low).ok_or_else(|| {
+        let found: Vec<String> = values.shape.iter().map(ToString::to_string).collect();
+        CliError::new(format!(
+            "{} is {shape}, and {} of the model is {}",
+            value.node,
+            value.tensor.name,
+            found.join("x")
+        ))
+        .help("the models are of other sizes; --resolution HxW gives the network another one")
+    })?;
+    if value.node == "input" && trace.reversed {
+        numbers.chunks_mut(shape.channels.max(1)).for_each(<[f64]>::reverse);
+    }
+    Ok(numbers)
+}
+
+fn note(
+    compared: &mut Option<Compared>,
+    (origin, shape): (&Origin, Shape),
+    found: Difference,
+    tolerance: Tolerance,
+    image: &Path,
+) {
+    let differs = usize::from(!found.agrees());
+    match compared {
+        None => {
+            let (origin, image) = (origin.clone(), image.to_owned());
+            *compared = Some(Compared { origin, shape, worst: found, image, differs_on: differs });
+        }
+        Some(compared) => {
+            compared.differs_on += differs;
+            if found.severity(tolerance) > compared.worst.severity(tolerance) {
+                (compared.worst, compared.image) = (found, image.to_owned());
+            }
+        }
+    }
+}
+
+fn not_run(cause: &InterpError) -> CliError {
+    CliError::new(format!("the network cannot be run: {cause}"))
+}

@@ -1,0 +1,142 @@
+//! The logits of both sides over all images.
+
+use std::path::PathBuf;
+
+use mbvc::__runtime::quant::Quant;
+use mbvc_compiler::ir::Shape;
+
+use super::difference::{Difference, Tolerance};
+
+/// Both sides' logits so far.
+pub struct Logits {
+    tolerance: Tolerance,
+    /// What the integers of a quantised network stand for.
+    quant: Option<Quant>,
+    images: Vec<One>,
+    /// Sum of the means of all images.
+    means: f64,
+    same_first: usize,
+    /// The largest absolute difference, and that of which the share of the largest logit is largest.
+    largest: f64,
+    worst: Option<(usize, Difference)>,
+}
+
+/// An image, and how far its logits are off.
+#[derive(Debug, Clone)]
+pub struct One {
+    pub path: PathBuf,
+    pub severity: f64,
+    pub agrees: bool,
+}
+
+impl Logits {
+    pub fn new(tolerance: Tolerance, quant: Option<Quant>) -> Self {
+        Self { tolerance, quant, images: Vec::new(), means: 0.0, same_first: 0, largest: 0.0, worst: None }
+    }
+
+    /// Compares the real logits of our network with the numbers of the other side's. Both are counted in whole steps from
+    /// the zero point where the network is quantised.
+    pub fn compare(&mut self, path: PathBuf, ours: &[f32], theirs: &[f64]) {
+        let (scale, zero) = self.quant.map_or((1.0, 0), |quant| (quant.scale(), quant.zero_point()));
+        let number = |real: &f32| match self.quant {
+            None => f64::from(*real),
+            Some(_) => f64::from(real / scale).round(),
+        };
+        let ours: Vec<f64> = ours.iter().map(number).collect();
+        let theirs: Vec<f64> = theirs.iter().map(|theirs| theirs - f64::from(zero)).collect();
+        self.note(path, &ours, &theirs);
+    }
+
+    fn note(&mut self, path: PathBuf, ours: &[f64], theirs: &[f64]) {
+        let found = Difference::of(Shape::new(1, 1, theirs.len()), ours, theirs, self.tolerance);
+        let severity = found.severity(self.tolerance);
+        self.images.push(One { path, severity, agrees: found.agrees() });
+        self.means += found.mean;
+        self.largest = self.largest.max(found.largest);
+        self.same_first += usize::from(first(ours) == first(theirs));
+        if self.worst.as_ref().is_none_or(|(_, worst)| severity > worst.severity(self.tolerance)) {
+            self.worst = Some((self.images.len() - 1, found));
+        }
+    }
+
+    pub fn images(&self) -> &[One] {
+        &self.images
+    }
+
+    /// Images of which both name the same class first.
+    pub fn same_first(&self) -> usize {
+        self.same_first
+    }
+
+    /// Images whose logits differ by more than is tolerated.
+    pub fn differing(&self) -> usize {
+        self.images.iter().filter(|one| !one.agrees).count()
+    }
+
+    pub fn largest(&self) -> f64 {
+        self.largest
+    }
+
+    pub fn mean(&self) -> f64 {
+        self.means / self.images.len().max(1) as f64
+    }
+
+    /// The image that is furthest off, with its difference.
+    pub fn worst(&self) -> Option<(&One, &Difference)> {
+        self.worst.as_ref().and_then(|(at, difference)| Some((self.images.get(*at)?, difference)))
+    }
+
+    /// At most `count` images, those that are furthest off first.
+    pub fn furthest(&self, count: usize) -> Vec<PathBuf> {
+        let mut order: Vec<&One> = self.images.iter().collect();
+        // Stable: of those that are as far off, the first.
+        order.sort_by(|a, b| b.severity.total_cmp(&a.severity));
+        order.into_iter().take(count).map(|one| one.path.clone()).collect()
+    }
+
+    /// A difference in steps as the real number that it stands for.
+    pub fn step(&self) -> Option<f64> {
+        self.quant.map(|quant| f64::from(quant.scale()))
+    }
+}
+
+/// The place of the greatest element, of equal ones the first, as `top_k` has it.
+fn first(logits: &[f64]) -> Option<usize> {
+    let pick = |best: (usize, f64), next: (usize, f64)| if next.1 > best.1 { next } else { best };
+    logits.iter().copied().enumerate().reduce(pick).map(|(at, _)| at)
+}
+
+#[cfg(test)]
+mod tests {
+    use mbvc::__runtime::quant::Integer;
+
+    use super::*;
+
+    #[test]
+    fn images_are_ranked_by_how_far_they_are_off() {
+        let mut logits = Logits::new(Tolerance::Relative(0.01), None);
+        for (name, ours) in [("a", [1.0, 10.0]), ("b", [3.0, 10.0]), ("c", [10.5, 10.0]), ("d", [1.0, 10.0])] {
+            logits.compare(name.into(), &ours, &[1.0, 10.0]);
+        }
+        assert_eq!((logits.same_first(), logits.differing(), logits.largest()), (3, 2, 9.5));
+        assert_eq!(logits.worst().unwrap().0.path, PathBuf::from("c"));
+        assert_eq!(logits.furthest(3), ["c", "b", "a"].map(PathBuf::from));
+        assert_eq!(logits.mean(), (1.0 + 4.75) / 4.0);
+    }
+
+    #[test]
+    fn real_logits_are_whole_steps() {
+        let quant = Quant::new(0.1, -7, Integer::Int8).unwrap();
+        let mut logits = Logits::new(Tolerance::Steps(0.0), Some(quant));
+        let real: Vec<f32> = (-128..=127).map(|number| (number - quant.zero_point()) as f32 * quant.scale()).collect();
+        let mut theirs: Vec<f64> = (-128..=127).map(f64::from).collect();
+        logits.compare("a".into(), &real, &theirs);
+        assert_eq!((logits.largest(), logits.differing()), (0.0, 0));
+        theirs[130] -= 3.0;
+        logits.compare("b".into(), &real, &theirs);
+        let (one, worst) = logits.worst().unwrap();
+        assert_eq!((one.path.to_str(), worst.largest, worst.at[2]), (Some("b"), 3.0, 130));
+        // 2 stands for 9 steps above the zero point, the largest for 134.
+        assert_eq!((worst.ours, worst.theirs, worst.magnitude), (9.0, 6.0, 134.0));
+    }
+}
