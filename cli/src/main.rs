@@ -1,6 +1,9 @@
 //! The command `mbvc`: compile, import, classify, bench and profile networks of the MobileNetV2 family.
 
+mod artifact;
 mod cache;
+#[cfg(test)]
+mod carried;
 mod commands;
 mod crops;
 mod engine;
@@ -13,6 +16,7 @@ mod networks;
 mod options;
 mod peak;
 mod picture;
+mod rustc;
 mod source_text;
 mod standalone;
 mod stream;
@@ -22,7 +26,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use commands::{bench, check, classify, dump, emit, import, init, inspect, profile, quantize};
+use commands::{bench, build, check, classify, dump, emit, import, init, inspect, profile, quantize};
 
 /// Compiles networks of the MobileNetV2 family from a YAML table into specialised SIMD Rust.
 ///
@@ -58,6 +62,7 @@ enum Command {
     Inspect(inspect::Args),
     Quantize(quantize::Args),
     Classify(classify::Args),
+    Build(build::Args),
     Bench(bench::Args),
     Profile(profile::Args),
 }
@@ -78,6 +83,7 @@ fn main() -> ExitCode {
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Quantize(args)) => quantize::run(&args),
         Some(Command::Classify(args)) => classify::run(&args),
+        Some(Command::Build(args)) => build::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Profile(args)) => profile::run(&args),
     };
@@ -101,6 +107,7 @@ fn start() {
         ("Read the code it generates", "mbvc emit --block 2"),
         ("Take over trained weights", "mbvc import model.onnx --output weights.safetensors --labels labels.txt"),
         ("Classify photographs", "mbvc classify photos/ --weights weights.safetensors"),
+        ("Make a program of it", "mbvc build --weights weights.safetensors --output whatsthis"),
         ("Measure", "mbvc bench"),
     ] {
         outln!("  {what:<30}{ACCENT}{command}{ACCENT:#}");
