@@ -1,18 +1,72 @@
 //! Networks compiled on demand, kept by a hash of all that goes into them.
 
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use sha2::{Digest, Sha256};
+use tempfile::TempDir;
 
 use crate::error::{CliError, Result};
+use crate::rustc::{Compiler, FLAGS, external};
 use crate::{standalone, ui};
 
 /// The functions that a library shows to the command, appended to the generated code.
-const DRIVER: &str = include_str!("driver.rs");
-/// As Cargo's release profile compiles, so that what is measured is what users get.
-const FLAGS: [&str; 5] = ["--edition=2024", "-Copt-level=3", "-Cdebuginfo=0", "--cap-lints=allow", "-Cstrip=debuginfo"];
+const DRIVER: &str = include_str!("carried/driver.rs");
+
+/// The folder of what was compiled before.
+pub struct Cache {
+    folder: PathBuf,
+}
+
+impl Cache {
+    /// `MBVC_CACHE`, or `mbvc` in the user's cache folder; made if it is not there.
+    ///
+    /// # Errors
+    /// If there is no such folder, or it cannot be made.
+    pub fn open() -> Result<Self> {
+        let folder = std::env::var_os("MBVC_CACHE")
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from)
+            .or_else(|| dirs::cache_dir().map(|folder| folder.join("mbvc")))
+            .map(|folder| std::path::absolute(&folder).unwrap_or(folder))
+            .ok_or_else(|| {
+                CliError::new("there is no cache folder to keep the compiled network in")
+                    .help("name one with MBVC_CACHE=FOLDER")
+            })?;
+        std::fs::create_dir_all(&folder).map_err(|cause| CliError::io("create", &folder, &cause))?;
+        Ok(Self { folder })
+    }
+
+    /// A folder to compile in, which vanishes. What is done is renamed out of it: two commands at once both end with a
+    /// whole file.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn work(&self) -> Result<TempDir> {
+        let mut builder = tempfile::Builder::new();
+        let made = builder.prefix(".building-").tempdir_in(&self.folder);
+        made.map_err(|cause| CliError::io("write into", &self.folder, &cause))
+    }
+
+    /// The runtime as a library for Rust, compiled now or before.
+    ///
+    /// # Errors
+    /// If it cannot be compiled or written.
+    pub fn runtime(&self, compiler: &Compiler) -> Result<PathBuf> {
+        const FEATURES: [&str; 2] = ["--cfg=feature=\"std\"", "--cfg=feature=\"alloc\""];
+        let runtime = self.folder.join(format!("libmbvc_runtime-{}.rlib", runtime_key(compiler)));
+        if !runtime.is_file() {
+            let work = self.work()?;
+            standalone::write_runtime_sources(work.path())?;
+            let output = work.path().join("libmbvc_runtime.rlib");
+            let flags = ["--crate-name=mbvc_runtime", "--crate-type=rlib"];
+            compiler.compile(work.path(), "lib.rs", &output, flags.into_iter().chain(FEATURES))?;
+            rename(&output, &runtime)?;
+        }
+        Ok(runtime)
+    }
+}
 
 /// Compiles generated code, which defines `Generated`, to a dynamic library, or finds the one compiled before.
 ///
@@ -21,88 +75,43 @@ const FLAGS: [&str; 5] = ["--edition=2024", "-Copt-level=3", "-Cdebuginfo=0", "-
 /// # Errors
 /// If there is no Rust compiler, it refuses the code, or the cache cannot be written.
 pub fn library(code: &str, what: &str) -> Result<PathBuf> {
-    let folder = folder()?;
-    let rustc = std::env::var_os("RUSTC").filter(|name| !name.is_empty()).unwrap_or_else(|| "rustc".into());
-    let version = version(Path::new(&rustc))?;
-    let sources = standalone::runtime_sources();
-    let texts = sources.iter().flat_map(|(name, text)| [*name, *text]);
-    let runtime_key = key(texts.chain(FLAGS).chain([version.as_str()]));
-    let library_key = key([runtime_key.as_str(), DRIVER, code]);
-    let library = folder.join(format!("{}{library_key}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX));
+    let compiler = Compiler::find("compiling this spec")
+        .map_err(|error| error.help("the built-in network (no spec, no overrides) needs none"))?;
+    let cache = Cache::open()?;
+    let (start, end) = (std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    let library = cache.folder.join(format!("{start}{}{end}", key([runtime_key(&compiler).as_str(), DRIVER, code])));
     if library.is_file() {
         return Ok(library);
     }
-    std::fs::create_dir_all(&folder).map_err(|cause| CliError::io("create", &folder, &cause))?;
-    // Compiled aside and renamed: two commands at once both end with a whole file.
-    let work = tempfile::Builder::new()
-        .prefix(".building-")
-        .tempdir_in(&folder)
-        .map_err(|cause| CliError::io("write into", &folder, &cause))?;
     let spinner = ui::spinner(format!("compiling {what} for this machine (once)"));
-    let runtime = folder.join(format!("libmbvc_runtime-{runtime_key}.rlib"));
-    if !runtime.is_file() {
-        let source = work.path().join("runtime");
-        standalone::write_runtime_sources(&source)?;
-        let mut command = Command::new(&rustc);
-        command.args([
-            "--crate-name=mbvc_runtime",
-            "--crate-type=rlib",
-            "--cfg=feature=\"std\"",
-            "--cfg=feature=\"alloc\"",
-        ]);
-        compile(command.arg(source.join("lib.rs")), &work.path().join("libmbvc_runtime.rlib"), &runtime)?;
-    }
+    let runtime = cache.runtime(&compiler)?;
+    let work = cache.work()?;
     let source = work.path().join("network.rs");
     std::fs::write(&source, format!("{code}\n{DRIVER}")).map_err(|cause| CliError::io("write", &source, &cause))?;
-    let mut command = Command::new(&rustc);
-    command.args(["--crate-name=mbvc_network", "--crate-type=cdylib"]).arg("--extern").arg({
-        let mut dependency = std::ffi::OsString::from("mbvc_runtime=");
-        dependency.push(&runtime);
-        dependency
-    });
-    compile(command.arg(&source), &work.path().join("network.out"), &library)?;
+    let output = work.path().join("network.out");
+    let flags = ["--crate-name=mbvc_network", "--crate-type=cdylib", "-Cstrip=debuginfo"].map(OsString::from);
+    compiler.compile(
+        work.path(),
+        "network.rs",
+        &output,
+        flags.into_iter().chain(external("mbvc_runtime", &runtime)),
+    )?;
+    rename(&output, &library)?;
     spinner.finish_and_clear();
     Ok(library)
 }
 
-fn compile(command: &mut Command, output: &Path, target: &Path) -> Result {
-    command.args(FLAGS).arg("-o").arg(output);
-    let ran = command.output().map_err(|cause| CliError::new(format!("cannot run the Rust compiler: {cause}")))?;
-    if !ran.status.success() {
-        let said = String::from_utf8_lossy(&ran.stderr);
-        let first: Vec<&str> = said.lines().take(20).collect();
-        return Err(CliError::new(format!("the Rust compiler refused the generated code:\n{}", first.join("\n")))
-            .help("Rust 1.95 or newer is needed; `rustup update` fetches the newest")
-            .help("if it is new enough this is a mistake of mbvc: please report it with the spec"));
-    }
-    std::fs::rename(output, target).map_err(|cause| CliError::io("write", target, &cause))
+fn runtime_key(compiler: &Compiler) -> String {
+    let texts = standalone::runtime_sources().iter().flat_map(|(name, text)| [*name, *text]);
+    key(texts.chain(FLAGS).chain(compiler.key()))
 }
 
-fn version(rustc: &Path) -> Result<String> {
-    let missing = || {
-        CliError::new("compiling this spec needs a Rust compiler, and `rustc` was not found")
-            .help("install Rust from https://rustup.rs, or name the compiler with RUSTC=/path/to/rustc")
-            .help("the built-in network (no spec, no overrides) needs none")
-    };
-    let ran = Command::new(rustc).arg("-vV").output().map_err(|_| missing())?;
-    if ran.status.success() { Ok(String::from_utf8_lossy(&ran.stdout).into_owned()) } else { Err(missing()) }
-}
-
-/// `MBVC_CACHE`, or `mbvc` in the user's cache folder.
-fn folder() -> Result<PathBuf> {
-    std::env::var_os("MBVC_CACHE")
-        .filter(|path| !path.is_empty())
-        .map(PathBuf::from)
-        .or_else(|| dirs::cache_dir().map(|folder| folder.join("mbvc")))
-        .map(|folder| std::path::absolute(&folder).unwrap_or(folder))
-        .ok_or_else(|| {
-            CliError::new("there is no cache folder to keep the compiled network in")
-                .help("name one with MBVC_CACHE=FOLDER")
-        })
+fn rename(from: &Path, to: &Path) -> Result {
+    std::fs::rename(from, to).map_err(|cause| CliError::io("write", to, &cause))
 }
 
 /// A hash of texts and of where each ends.
-fn key<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+pub fn key<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     let mut hash = Sha256::new();
     for text in texts {
         hash.update((text.len() as u64).to_le_bytes());

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mbvc::{Activation, Conventions, Dtype, Isa, Network, Padding, Weights};
+use mbvc::{Activation, Conventions, Dtype, Isa, Network, Padding, Parameter, Weights};
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::ir::{ElementType, Graph, Op};
 use mbvc_compiler::spec::{self, ActivationKind, NetworkSpec, Overrides, PaddingConvention, Precision, Rounding};
@@ -148,6 +148,20 @@ pub fn program_for(source: &Source, fusion: FusionArg, isa: Option<Isa>, threads
     }
     let isa = self::isa(source, isa)?;
     let compiled = source.compile_for(fusion, &[isa], threads)?;
+    let [height, width] = compiled.spec.resolution;
+    let threads = match compiled.spec.threads {
+        1 => String::new(),
+        threads => format!(", {threads} threads"),
+    };
+    let what = format!("{} {height}x{width}, fusion {}{threads}", compiled.spec.name, fusion.name());
+    let library = cache::library(&module(&compiled), &what)?;
+    foreign::Program::load(&library)
+        .map(Program::Foreign)
+        .map_err(|cause| CliError::new(cause).help("delete the file, and it will be compiled anew"))
+}
+
+/// A network's code for a crate that knows it as `Generated`.
+pub fn module(compiled: &Compiled) -> String {
     let naming = Naming {
         name: format_ident!("{}", compiled.spec.name),
         runtime: quote!(::mbvc_runtime),
@@ -155,19 +169,13 @@ pub fn program_for(source: &Source, fusion: FusionArg, isa: Option<Isa>, threads
         visibility: quote!(pub),
     };
     let (name, items) = (&naming.name, compiled.tokens(&naming));
-    // A module of its own: the network may be called as something in the driver.
-    let code = quote!(mod network { #items } use network::#name as Generated;);
-    let [height, width] = compiled.spec.resolution;
-    let threads = match compiled.spec.threads {
-        1 => String::new(),
-        threads => format!(", {threads} threads"),
-    };
-    let what = format!("{} {height}x{width}, fusion {}{threads}", compiled.spec.name, fusion.name());
-    let library = cache::library(&code.to_string(), &what)?;
-    foreign::Program::load(&library)
-        .map(Program::Foreign)
-        .map_err(|cause| CliError::new(cause).help("delete the file, and it will be compiled anew"))
+    // A module of its own: the network may be called as something in the crate.
+    quote!(mod network { #items } use network::#name as Generated;).to_string()
 }
+
+/// What the built-in network is called in messages: the types of its levels have names of their own, which users need
+/// not know.
+const BUILT_IN: &str = "MobileNetV2 of width 1.0 (built in)";
 
 impl Program {
     /// Binds weights to the network.
@@ -180,9 +188,8 @@ impl Program {
                 networks::build(*precision, (*fusion).into(), weights, isa).map_err(|cause| {
                     let text = cause.to_string();
                     match cause {
-                        // The types of the levels have names of their own, which users need not know.
                         mbvc::ModelError::Mismatch { network, .. } => {
-                            CliError::new(text.replacen(network, "MobileNetV2 of width 1.0 (built in)", 1))
+                            CliError::new(text.replacen(network, BUILT_IN, 1))
                                 .help("name the spec of the weights with --spec FILE")
                         }
                         _ => CliError::new(text),
@@ -226,14 +233,46 @@ pub fn weights(path: Option<&Path>) -> Result<Weights> {
     })
 }
 
+/// Compares weights with a network whose code is not compiled yet.
+///
+/// # Errors
+/// All differences, as binding the weights would tell them.
+pub fn check(source: &Source, compiled: &Compiled, weights: &Weights) -> Result {
+    let built_in = source.is_built_in();
+    // Lists of a few kilobytes, which the facts of a network hold for as long as the process lives.
+    let leak = |name: &str| -> &'static str { name.to_owned().leak() };
+    let tensors = tensors(&compiled.graph);
+    let parameters = tensors.iter().map(|(name, dtype, shape)| Parameter {
+        name: leak(name),
+        dtype: *dtype,
+        shape: shape.to_vec().leak(),
+    });
+    let parameters: Vec<Parameter> = parameters.collect();
+    let name = if built_in { BUILT_IN } else { leak(&compiled.spec.name) };
+    let checked = mbvc::__runtime::check(name, conventions(&compiled.spec), &parameters, weights);
+    checked.map_err(|cause| {
+        let error = CliError::new(cause.to_string());
+        if built_in { error.help("name the spec of the weights: mbvc build SPEC") } else { error }
+    })
+}
+
 /// Weights to run a network without trained ones, the same every time.
 ///
 /// # Errors
 /// If the network cannot be compiled.
 pub fn random_weights(source: &Source) -> Result<Weights> {
-    let spec = &source.spec;
-    let graph = source.compile(spec.fusion.into(), &[Isa::Portable])?.graph;
-    let conventions = Conventions {
+    let graph = source.compile(source.spec.fusion.into(), &[Isa::Portable])?.graph;
+    Weights::random(tensors(&graph), conventions(&source.spec), 1).map_err(|cause| CliError::new(cause.to_string()))
+}
+
+/// The tensors of a container for a network.
+fn tensors(graph: &Graph) -> Vec<(&str, Dtype, &[usize])> {
+    let parameters = graph.used_params().into_iter().map(|id| graph.param(id));
+    parameters.map(|param| (&*param.name, dtype(param.element), &*param.shape)).collect()
+}
+
+fn conventions(spec: &NetworkSpec) -> Conventions {
+    Conventions {
         activation: match spec.activation {
             ActivationKind::Relu6 => Activation::Relu6,
             ActivationKind::Relu => Activation::Relu,
@@ -248,10 +287,7 @@ pub fn random_weights(source: &Source) -> Result<Weights> {
             Precision::Uint8 => mbvc::Precision::Uint8,
         },
         classes: spec.classes,
-    };
-    let parameters: Vec<_> = graph.used_params().into_iter().map(|id| graph.param(id)).collect();
-    let tensors = parameters.iter().map(|param| (&*param.name, dtype(param.element), &*param.shape));
-    Weights::random(tensors, conventions, 1).map_err(|cause| CliError::new(cause.to_string()))
+    }
 }
 
 fn dtype(element: ElementType) -> Dtype {

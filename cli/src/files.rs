@@ -3,11 +3,42 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use tempfile::NamedTempFile;
+
 use crate::error::{CliError, Result};
 use crate::image::EXTENSIONS;
 
+/// A file to be written.
+pub struct NewFile {
+    pub path: PathBuf,
+    pub content: Vec<u8>,
+    pub executable: bool,
+}
+
+impl NewFile {
+    pub fn text(path: PathBuf, text: String) -> Self {
+        Self { path, content: text.into_bytes(), executable: false }
+    }
+}
+
 /// Writes a file under a temporary name beside it, then renames: a reader never sees half of it.
 pub fn write(path: &Path, content: &[u8]) -> Result {
+    let written = beside(path, content, false)?;
+    rename(written, path)
+}
+
+/// [`write`]s several files that belong together: none is renamed before all are written.
+///
+/// # Errors
+/// If one of them cannot be written.
+pub fn write_all(files: &[NewFile]) -> Result {
+    let written = files.iter().map(|NewFile { path, content, executable }| beside(path, content, *executable));
+    let written: Vec<_> = written.collect::<Result<_>>()?;
+    written.into_iter().zip(files).try_for_each(|(written, file)| rename(written, &file.path))
+}
+
+/// A temporary file in the folder of `path`, which vanishes unless it is renamed.
+fn beside(path: &Path, content: &[u8], executable: bool) -> Result<NamedTempFile> {
     let failed = |cause: &std::io::Error| CliError::io("write", path, cause);
     has_place(path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -15,10 +46,16 @@ pub fn write(path: &Path, content: &[u8]) -> Result {
     builder.prefix(".mbvc-");
     // A temporary file is private by default; the finished one is as any other.
     #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(if executable { 0o777 } else { 0o666 }));
+    #[cfg(not(unix))]
+    let _ = executable;
     let mut file = builder.tempfile_in(folder).map_err(|cause| failed(&cause))?;
     file.write_all(content).map_err(|cause| failed(&cause))?;
-    file.persist(path).map_err(|cause| failed(&cause.error))?;
+    Ok(file)
+}
+
+fn rename(written: NamedTempFile, path: &Path) -> Result {
+    written.persist(path).map_err(|cause| CliError::io("write", path, &cause.error))?;
     Ok(())
 }
 
@@ -120,6 +157,10 @@ mod tests {
             assert_eq!(mode & 0o400, 0o400);
             assert_eq!(mode & 0o111, 0);
         }
+        let files = ["new", "no/such/folder"].map(|name| NewFile::text(folder.path().join(name), "text".to_owned()));
+        assert!(write_all(&files).is_err() && !files[0].path.exists(), "all or none");
+        write_all(&files[..1]).unwrap();
+        assert_eq!(std::fs::read(&files[0].path).unwrap(), b"text");
         let message = write(&folder.path().join("no/such/folder"), b"").unwrap_err().to_string();
         assert!(message.contains("its folder does not exist"), "{message}");
         assert!(write(folder.path(), b"").unwrap_err().to_string().contains("it is a folder"));

@@ -2,7 +2,7 @@
 //!
 //! A library and not a child process, because variants are then measured call by call in one process, whole and stage
 //! by stage, exactly as the built-in ones are. It is of the command's own making, from the user's own cache folder.
-//! Only C types cross the border; `driver.rs` is the other side.
+//! Only C types cross the border; `carried/driver.rs` is the other side.
 
 use std::ffi::c_void;
 use std::path::Path;
@@ -63,7 +63,7 @@ impl Program {
         let fail = |cause: libloading::Error| format!("cannot load {}: {cause}", path.display());
         // SAFETY: the command compiled this file itself, from code that has no initialisers.
         let library = Box::leak(Box::new(unsafe { Library::new(path) }.map_err(fail)?));
-        // SAFETY: the types are those of `driver.rs`; the file's name is a hash of that file too.
+        // SAFETY: the types are those of `carried/driver.rs`; the file's name is a hash of that file too.
         let (describe, build, free, run, run_pixels) = unsafe {
             let describe: Symbol<Describe> = library.get(b"mbvc_describe\0").map_err(fail)?;
             let build: Symbol<Build> = library.get(b"mbvc_build\0").map_err(fail)?;

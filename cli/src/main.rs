@@ -1,6 +1,9 @@
 //! The command `mbvc`: compile, import, classify, bench and profile networks of the MobileNetV2 family.
 
+mod artifact;
 mod cache;
+#[cfg(test)]
+mod carried;
 mod commands;
 mod crops;
 mod engine;
@@ -12,6 +15,7 @@ mod measure;
 mod options;
 mod peak;
 mod picture;
+mod rustc;
 mod source_text;
 mod standalone;
 mod stream;
@@ -21,7 +25,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use commands::{bench, check, classify, dump, emit, import, init, inspect, profile, quantize, verify};
+use commands::{bench, build, check, classify, dump, emit, import, init, inspect, profile, quantize, verify};
 
 /// Compiles networks of the MobileNetV2 family from a YAML table into specialised SIMD Rust.
 ///
@@ -59,6 +63,7 @@ enum Command {
     Quantize(quantize::Args),
     Verify(verify::Args),
     Classify(classify::Args),
+    Build(build::Args),
     Bench(bench::Args),
     Profile(profile::Args),
 }
@@ -80,6 +85,7 @@ fn main() -> ExitCode {
         Some(Command::Quantize(args)) => quantize::run(&args),
         Some(Command::Verify(args)) => verify::run(&args),
         Some(Command::Classify(args)) => classify::run(&args),
+        Some(Command::Build(args)) => build::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Profile(args)) => profile::run(&args),
     };
@@ -103,6 +109,7 @@ fn start() {
         ("Read the code it generates", "mbvc emit --block 2"),
         ("Take over trained weights", "mbvc import model.onnx --output weights.safetensors --labels labels.txt"),
         ("Classify photographs", "mbvc classify photos/ --weights weights.safetensors"),
+        ("Make a program of it", "mbvc build --weights weights.safetensors --output whatsthis"),
         ("Measure", "mbvc bench"),
     ] {
         outln!("  {what:<30}{ACCENT}{command}{ACCENT:#}");

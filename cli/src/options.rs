@@ -33,16 +33,27 @@ pub struct SpecOption {
     pub overrides: OverrideArgs,
 }
 
+impl SpecArgs {
+    /// As [`SpecOption::overrides_for`].
+    pub fn overrides_for(&self, weights: &Weights) -> Overrides {
+        overrides_for(self.spec.is_none(), &self.overrides, Some(weights))
+    }
+}
+
 impl SpecOption {
     /// The values in place of the spec's. The built-in spec has the precision of the weights that it is to run, if no
     /// other is asked for.
     pub fn overrides_for(&self, weights: Option<&Weights>) -> Overrides {
-        let mut overrides = self.overrides.overrides();
-        if let Some(weights) = weights.filter(|_| self.spec.is_none() && self.overrides.precision.is_none()) {
-            overrides.set("precision", weights.conventions().precision.word());
-        }
-        overrides
+        overrides_for(self.spec.is_none(), &self.overrides, weights)
     }
+}
+
+fn overrides_for(built_in: bool, given: &OverrideArgs, weights: Option<&Weights>) -> Overrides {
+    let mut overrides = given.overrides();
+    if let Some(weights) = weights.filter(|_| built_in && given.precision.is_none()) {
+        overrides.set("precision", weights.conventions().precision.word());
+    }
+    overrides
 }
 
 /// Values in place of the spec's own.
@@ -165,6 +176,24 @@ impl From<Fusion> for FusionArg {
             Fusion::Relu6 => Self::Relu6,
             Fusion::Block => Self::Block,
             Fusion::Deep => Self::Deep,
+        }
+    }
+}
+
+/// How products are summed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum NumericsArg {
+    /// The same bits on every instruction set that multiplies and adds at once
+    Strict,
+    /// Faster on some processors, which round otherwise
+    Fast,
+}
+
+impl NumericsArg {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Fast => "fast",
         }
     }
 }

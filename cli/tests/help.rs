@@ -4,8 +4,9 @@ mod common;
 
 use common::{bad, good};
 
-const COMMANDS: [&str; 11] =
-    ["init", "check", "dump", "emit", "import", "inspect", "quantize", "verify", "classify", "bench", "profile"];
+const COMMANDS: [&str; 12] = [
+    "init", "check", "dump", "emit", "import", "inspect", "quantize", "verify", "classify", "build", "bench", "profile",
+];
 
 #[test]
 fn every_command_has_help_with_examples() {
@@ -31,6 +32,7 @@ fn alone_it_says_where_to_start() {
       Read the code it generates    mbvc emit --block 2
       Take over trained weights     mbvc import model.onnx --output weights.safetensors --labels labels.txt
       Classify photographs          mbvc classify photos/ --weights weights.safetensors
+      Make a program of it          mbvc build --weights weights.safetensors --output whatsthis
       Measure                       mbvc bench
 
     mbvc --help lists all commands, mbvc COMMAND --help explains one

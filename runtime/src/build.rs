@@ -6,9 +6,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::conventions::Precision;
+use crate::conventions::{Conventions, Precision};
 use crate::isa::{Isa, IsaError, choose};
-use crate::network::{Model, NetworkInfo};
+use crate::network::{Model, NetworkInfo, Parameter};
 use crate::numerics::NumericsError;
 use crate::pack::{PackError, Plan};
 use crate::scratch::{Packed, Pages};
@@ -25,11 +25,7 @@ pub fn build<P: Plan>(
     isa: Option<Isa>,
 ) -> Result<Model, ModelError> {
     let isa = choose(info.isas, isa).map_err(ModelError::Isa)?;
-    let mismatches = mismatches(info, weights);
-    if !mismatches.is_empty() {
-        let weights = weights.source().unwrap_or("the container").to_owned();
-        return Err(ModelError::Mismatch { network: info.name, weights, mismatches });
-    }
+    check(info.name, info.conventions, info.parameters, weights)?;
     let plan = plan(isa.isa()).ok_or(ModelError::Isa(IsaError::NoneCompiled { compiled: info.isas }))?;
     let (numerics, preprocess) = (info.numerics.choose().map_err(ModelError::Numerics)?, weights.preprocessing());
     let mut block = Pages::zeroed(plan.lines());
@@ -37,14 +33,32 @@ pub fn build<P: Plan>(
     Ok(Model { packed: Packed::Owned(block), isa, preprocess, about: Arc::new(weights.about()) })
 }
 
-fn mismatches(info: &NetworkInfo, weights: &Weights) -> Vec<Mismatch> {
+/// Compares `weights` with the conventions and the tensors of `network`.
+///
+/// # Errors
+/// Everything in which they differ.
+pub fn check(
+    network: &'static str,
+    conventions: Conventions,
+    parameters: &[Parameter],
+    weights: &Weights,
+) -> Result<(), ModelError> {
+    let mismatches = mismatches(conventions, parameters, weights);
+    if mismatches.is_empty() {
+        return Ok(());
+    }
+    let weights = weights.source().unwrap_or("the container").to_owned();
+    Err(ModelError::Mismatch { network, weights, mismatches })
+}
+
+fn mismatches(ours: Conventions, parameters: &[Parameter], weights: &Weights) -> Vec<Mismatch> {
     let mut found = Vec::new();
     let mut check = |field: &str, expected: String, value: String| {
         if expected != value {
             found.push(Mismatch { field: field.to_owned(), expected, found: value });
         }
     };
-    let (ours, theirs) = (info.conventions, weights.conventions());
+    let theirs = weights.conventions();
     check("activation", ours.activation.to_string(), theirs.activation.to_string());
     check("padding", ours.padding.to_string(), theirs.padding.to_string());
     check("precision", ours.precision.to_string(), theirs.precision.to_string());
@@ -54,7 +68,7 @@ fn mismatches(info: &NetworkInfo, weights: &Weights) -> Vec<Mismatch> {
         return found;
     }
     let container = weights.container();
-    for parameter in info.parameters {
+    for parameter in parameters {
         let expected = shape(parameter.dtype.name(), parameter.shape);
         let value = match container.tensor(parameter.name) {
             Some(tensor) => shape(tensor.dtype.name(), tensor.shape.dims()),
@@ -64,7 +78,7 @@ fn mismatches(info: &NetworkInfo, weights: &Weights) -> Vec<Mismatch> {
     }
     for tensor in container.tensors() {
         let name = tensor.name.to_string();
-        if !info.parameters.iter().any(|parameter| parameter.name == name) {
+        if !parameters.iter().any(|parameter| parameter.name == name) {
             check(&name, "nothing".to_owned(), shape(tensor.dtype.name(), tensor.shape.dims()));
         }
     }

@@ -37,7 +37,7 @@ pub use alloc::boxed::Box;
 #[cfg(feature = "alloc")]
 pub use alloc::{string::String, vec::Vec};
 #[cfg(feature = "alloc")]
-pub use build::{Mismatch, ModelError, build};
+pub use build::{Mismatch, ModelError, build, check};
 pub use classify::{softmax, top_k};
 pub use container::{
     Container, ContainerError, Dtype, F32s, MAX_HEADER_BYTES, MAX_METADATA, MAX_RANK, MAX_TENSORS, Shape, TensorRule,

@@ -1,6 +1,7 @@
 //! One command a file.
 
 pub mod bench;
+pub mod build;
 pub mod check;
 pub mod classify;
 pub mod dump;

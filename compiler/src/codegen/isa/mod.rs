@@ -126,12 +126,20 @@ impl Isa {
         }
     }
 
-    /// The `cfg` predicate of targets that can have it.
-    pub fn target(self) -> TokenStream {
+    /// The `target_arch` of the targets that can have it; `None` if all can.
+    pub const fn architecture(self) -> Option<&'static str> {
         match self {
-            Self::Portable => quote!(all()),
-            Self::Neon | Self::NeonDot => quote!(target_arch = "aarch64"),
-            Self::Avx2 | Self::Avx512 | Self::AvxVnni | Self::Avx512Vnni => quote!(target_arch = "x86_64"),
+            Self::Portable => None,
+            Self::Neon | Self::NeonDot => Some("aarch64"),
+            Self::Avx2 | Self::Avx512 | Self::AvxVnni | Self::Avx512Vnni => Some("x86_64"),
+        }
+    }
+
+    /// The `cfg` predicate of those targets.
+    pub fn target(self) -> TokenStream {
+        match self.architecture() {
+            None => quote!(all()),
+            Some(architecture) => quote!(target_arch = #architecture),
         }
     }
 

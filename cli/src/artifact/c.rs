@@ -1,0 +1,107 @@
+//! What C gets beside a library: the header, and an example.
+
+use mbvc::Weights;
+use mbvc_compiler::Compiled;
+
+use super::names::{Kind, Names};
+
+const HEADER: &str = include_str!("../carried/header.h");
+const EMBED: &str = include_str!("../carried/embed.h");
+const EXAMPLE: &str = include_str!("../carried/example.c");
+
+/// What the texts tell of.
+pub struct Library<'a> {
+    pub compiled: &'a Compiled,
+    pub weights: &'a Weights,
+    pub names: &'a Names,
+    pub target: &'a str,
+    /// How a program is compiled with it, where `@main@` stands for the program.
+    pub compile: &'a str,
+}
+
+/// How C programs that use a library are compiled and linked.
+pub struct Linking<'a> {
+    pub kind: Kind,
+    /// C compiler.
+    pub compiler: &'a str,
+    /// File name of the library.
+    pub library: &'a str,
+    /// Its `NAME`.
+    pub stem: &'a str,
+    /// The system's libraries that it needs, as the compiler takes them.
+    pub system: &'a str,
+    /// `target_os` and `target_env`, as Rust calls them.
+    pub platform: [&'a str; 2],
+}
+
+impl Linking<'_> {
+    /// The command, where `@main@` stands for the program.
+    pub fn command(&self) -> String {
+        let Self { kind, compiler, library, stem, system, platform } = self;
+        let line = match (kind, platform) {
+            (Kind::Shared, ["windows", "msvc"]) => format!("cl @main@.c {library}.lib"),
+            (_, ["windows", "msvc"]) => format!("cl @main@.c {library} {system}"),
+            (Kind::Shared, ["windows", _]) => format!("{compiler} @main@.c {library} -o @main@"),
+            (Kind::Shared, ["macos" | "ios", _]) => {
+                format!("{compiler} @main@.c -L. -l{stem} -Wl,-rpath,@loader_path -o @main@")
+            }
+            (Kind::Shared, _) => format!("{compiler} @main@.c -L. -l{stem} -Wl,-rpath,'$ORIGIN' -o @main@"),
+            _ => format!("{compiler} @main@.c {library} {system} -o @main@"),
+        };
+        line.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl Library<'_> {
+    pub fn header(&self) -> String {
+        self.fill(HEADER, "main")
+    }
+
+    pub fn example(&self) -> String {
+        self.fill(EXAMPLE, &self.names.stem)
+    }
+
+    /// Puts facts in place of `@words@`.
+    fn fill(&self, template: &str, main: &str) -> String {
+        let spec = &self.compiled.spec;
+        let quantised = spec.precision.is_quantised();
+        let [height, width] = spec.resolution.map(|side| side.to_string());
+        let programs = &self.compiled.programs;
+        let embedding = programs.first().map_or(0, |program| program.embedding.len());
+        let scratch = programs.iter().map(|program| program.scratch_bytes.next_multiple_of(64)).max().unwrap_or(0);
+        let threads = match spec.threads {
+            1 => String::new(),
+            threads => format!(
+                "\n * {threads} threads share a call where processors are free; the helpers stay for the next call, so that the library\n \
+                 * must not be unloaded."
+            ),
+        };
+        let rounds = if quantised {
+            " Its values are rounded to those that the\n * network counts with; the logits are the real numbers that its results stand for."
+        } else {
+            ""
+        };
+        let facts = [
+            // These hold words of their own.
+            ("embed", if quantised { "" } else { EMBED }),
+            ("compile", self.compile),
+            ("main", main),
+            ("name", &self.names.prefix),
+            ("NAME", &self.names.prefix.to_ascii_uppercase()),
+            ("file", &self.names.stem),
+            ("network", &spec.name),
+            ("height", &height),
+            ("width", &width),
+            ("classes", &spec.classes.to_string()),
+            ("embedding", &embedding.to_string()),
+            ("scratch", &scratch.to_string()),
+            ("precision", spec.precision.name()),
+            ("framing", &self.weights.framing().to_string()),
+            ("threads", &threads),
+            ("rounds", rounds),
+            ("target", self.target),
+            ("version", env!("CARGO_PKG_VERSION")),
+        ];
+        facts.iter().fold(template.to_owned(), |text, (word, fact)| text.replace(&format!("@{word}@"), fact))
+    }
+}
