@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use mbvc::{Activation, Conventions, Dtype, Isa, Network, Padding, Weights};
+use mbvc::{Isa, Network, Weights};
 use mbvc_compiler::diagnostic::SourceFile;
-use mbvc_compiler::ir::{ElementType, Graph, Op};
-use mbvc_compiler::spec::{self, ActivationKind, NetworkSpec, Overrides, PaddingConvention, Precision, Rounding};
+use mbvc_compiler::ir::{Graph, Op};
+use mbvc_compiler::spec::{self, NetworkSpec, Overrides, Precision, Rounding};
 use mbvc_compiler::{Compiled, Naming, compile};
 use quote::{format_ident, quote};
 
@@ -220,36 +220,10 @@ pub fn weights(path: Option<&Path>) -> Result<Weights> {
 /// # Errors
 /// If the network cannot be compiled.
 pub fn random_weights(source: &Source) -> Result<Weights> {
-    let spec = &source.spec;
-    let graph = source.compile(spec.fusion.into(), &[Isa::Portable])?.graph;
-    let conventions = Conventions {
-        activation: match spec.activation {
-            ActivationKind::Relu6 => Activation::Relu6,
-            ActivationKind::Relu => Activation::Relu,
-        },
-        padding: match spec.padding {
-            PaddingConvention::Same => Padding::Same,
-            PaddingConvention::Symmetric => Padding::Symmetric,
-        },
-        precision: match spec.precision {
-            Precision::F32 => mbvc::Precision::F32,
-            Precision::Int8 => mbvc::Precision::Int8,
-            Precision::Uint8 => mbvc::Precision::Uint8,
-        },
-        classes: spec.classes,
-    };
-    let parameters: Vec<_> = graph.used_params().into_iter().map(|id| graph.param(id)).collect();
-    let tensors = parameters.iter().map(|param| (&*param.name, dtype(param.element), &*param.shape));
-    Weights::random(tensors, conventions, 1).map_err(|cause| CliError::new(cause.to_string()))
-}
-
-fn dtype(element: ElementType) -> Dtype {
-    match element {
-        ElementType::F32 => Dtype::F32,
-        ElementType::I8 => Dtype::I8,
-        ElementType::U8 => Dtype::U8,
-        ElementType::I32 => Dtype::I32,
-    }
+    let compiled = source.compile(source.spec.fusion.into(), &[Isa::Portable])?;
+    let parameters = compiled.parameters();
+    let tensors = parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
+    Weights::random(tensors, compiled.conventions(), 1).map_err(|cause| CliError::new(cause.to_string()))
 }
 
 /// The folded parameters of a graph: canonical names and shapes.
