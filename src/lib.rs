@@ -3,10 +3,10 @@
 
 pub use mbvc_macros::mobilenet_v2;
 pub use mbvc_runtime::{
-    Activation, Container, ContainerError, ConventionError, Conventions, Dtype, F32s, Isa, IsaError, JsonRule, JsonStr,
-    Layer, LengthError, Network, NetworkInfo, Numerics, NumericsError, Observer, PackError, PackedError, Padding,
-    Parameter, Precision, Preprocess, PreprocessError, Scratch, Shape, Stage, Step, TensorRule, TensorView, Unobserved,
-    softmax, top_k,
+    Activation, Container, ContainerError, ConventionError, Conventions, Declared, Dtype, F32s, Header, Isa, IsaError,
+    JsonRule, JsonStr, Layer, LengthError, Network, NetworkInfo, Numerics, NumericsError, Observer, PackError,
+    PackedError, Padding, Parameter, Precision, Preprocess, PreprocessError, Scratch, Shape, Stage, Step, TensorRule,
+    TensorView, Unobserved, softmax, top_k,
 };
 #[cfg(feature = "alloc")]
 pub use mbvc_runtime::{

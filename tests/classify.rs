@@ -2,27 +2,13 @@
 
 mod common;
 
-use common::random_weights;
-use mbvc::{Framing, PictureError, Rgb, Weights, softmax};
+use common::{random_weights, with_metadata};
+use mbvc::{Framing, PictureError, Rgb, softmax};
 
 mbvc::mobilenet_v2!("specs/tiny.yaml", name = Tiny);
 mbvc::mobilenet_v2!("specs/tiny.yaml", name = TinyInt8, precision = "int8");
 
 const SIDE: usize = 32;
-
-/// The same weights with other metadata; the header is JSON text behind its length.
-fn with_metadata(weights: &Weights, more: &[(&str, String)]) -> Weights {
-    let bytes = weights.as_bytes();
-    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    let header = std::str::from_utf8(&bytes[8..8 + length]).unwrap();
-    let added: String = more.iter().map(|(key, value)| format!("\"{key}\":\"{value}\",")).collect();
-    let mut header = header.replacen("\"__metadata__\":{", &format!("\"__metadata__\":{{{added}"), 1).into_bytes();
-    header.resize((header.len() + 8).next_multiple_of(64) - 8, b' ');
-    let mut changed = (header.len() as u64).to_le_bytes().to_vec();
-    changed.extend(header);
-    changed.extend(&bytes[8 + length..]);
-    Weights::from_bytes(changed).unwrap_or_else(|error| panic!("{error}"))
-}
 
 /// A gradient with edges, `[height, width, 3]`.
 fn picture([height, width]: [usize; 2]) -> Vec<u8> {

@@ -22,15 +22,16 @@ fn count(tokens: TokenStream) -> usize {
 
 fn expand(fusion: &str, isa: &str) -> TokenStream {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/specs/v2.yaml");
-    let naming = |name: &str| Naming {
-        name: format_ident!("{name}"),
+    let mut overrides = Overrides::none();
+    overrides.set("fusion", fusion).set("isa", isa);
+    let compiled = compile_file(path.as_ref(), "specs/v2.yaml", &overrides).unwrap_or_else(|error| panic!("{error}"));
+    let naming = Naming {
+        name: format_ident!("{}", compiled.spec.name),
         runtime: quote!(::mbvc::__runtime),
         attributes: quote!(),
         visibility: quote!(pub),
     };
-    let mut overrides = Overrides::none();
-    overrides.set("fusion", fusion).set("isa", isa);
-    compile_file(path.as_ref(), "specs/v2.yaml", &overrides, naming).unwrap_or_else(|error| panic!("{error}"))
+    compiled.tokens(&naming)
 }
 
 const EVERY: &str = "[avx512, avx2, neon, portable]";

@@ -1,10 +1,20 @@
-//! A user's crate outside the workspace: nothing but a spec, one dependency under another name, and a strict library.
+//! A user's crate outside the workspace: nothing but a spec and weights, one dependency under another name, and a strict
+//! library.
+
+#[allow(unused)]
+mod common;
 
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
+
+use common::{leaked, random_weights, with_metadata};
+use mbvc::{Isa, Weights};
+
+mbvc::mobilenet_v2!("specs/tiny.yaml", name = Net);
+mbvc::mobilenet_v2!("specs/tiny.yaml", name = Int8, precision = "int8");
 
 const LIBRARY: &str = r#"//! A crate whose author wants to be told everything.
 #![forbid(unsafe_code)]
@@ -18,6 +28,40 @@ vision::mobilenet_v2!(
 /// Printed by the compiler if the network is not the spec's.
 pub const CHECK: () = assert!(Net::CLASSES == CLASSES);
 
+"#;
+
+/// Answers from weights that it carries, a line for each network.
+const PROGRAM: &str = r#"//! A program that needs no file.
+#![forbid(unsafe_code)]
+#![deny(warnings, missing_docs)]
+
+vision::mobilenet_v2!("specs/net.yaml", weights = "model.safetensors", crate = vision);
+vision::mobilenet_v2!("specs/net.yaml", name = Int8, precision = "int8", weights = "int8.safetensors", crate = vision);
+vision::mobilenet_v2!("specs/net.yaml", name = Packed, isa = portable, weights = "model.packed", crate = vision);
+vision::mobilenet_v2!("specs/net.yaml", name = Built, isa = portable, weights = "$OUT_DIR/built.packed", crate = vision);
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let pixels: [u8; 32 * 32 * 3] = std::array::from_fn(|at| (at * 37 % 251) as u8);
+    let model = Net::embedded()?;
+    println!("{:?} {:?}", model.run_pixels(&mut Net::scratch(), &pixels).map(f32::to_bits), model.labels());
+    let model = Int8::embedded()?;
+    println!("{:?} {:?}", model.run_pixels(&mut Int8::scratch(), &pixels), model.labels());
+    let model = Packed::embedded()?;
+    println!("{:?} {:?}", model.run_pixels(&mut Packed::scratch(), &pixels).map(f32::to_bits), model.labels());
+    let model = Built::embedded()?;
+    println!("{:?} {:?}", model.run_pixels(&mut Built::scratch(), &pixels).map(f32::to_bits), model.labels());
+    assert_eq!(std::thread::spawn(Net::embedded).join().expect("no panic")?.isa(), Net::embedded()?.isa());
+    Ok(())
+}
+"#;
+
+/// Hands the packed file on, as one that makes it would.
+const BUILD: &str = r#"//! Makes a packed file.
+fn main() {
+    let to = std::env::var("OUT_DIR").expect("Cargo gives it") + "/built.packed";
+    std::fs::copy("model.packed", to).expect("copied");
+    println!("cargo::rerun-if-changed=model.packed");
+}
 "#;
 
 /// The crate, in a folder of this test's own.
@@ -56,10 +100,10 @@ impl User {
     }
 
     /// Writes a file that is newer than anything that was built from the one before, whatever the clock's steps.
-    fn write(&self, path: &str, text: &str) {
+    fn write(&self, path: &str, content: impl AsRef<[u8]>) {
         let path = self.folder.join(path);
         let before = fs::metadata(&path).and_then(|about| about.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-        fs::write(&path, text).expect("written");
+        fs::write(&path, content).expect("written");
         let file = fs::File::options().append(true).open(&path).expect("just written");
         file.set_modified(SystemTime::now().max(before) + Duration::from_secs(2)).expect("a time can be set");
     }
@@ -114,4 +158,56 @@ fn a_missing_spec_is_told_with_the_folder_that_was_searched() {
         assert!(error.contains(&part), "no `{part}` in\n{error}");
     }
     assert_eq!(error.matches("error:").count(), 2, "the mistake and cargo's conclusion, nothing else:\n{error}");
+}
+
+/// Weights of the network of `specs/net.yaml`, with names.
+fn named_weights(seed: u64) -> [Weights; 2] {
+    let labels: Vec<String> = (0..Net::CLASSES).map(|class| format!("kind {class} of {seed}")).collect();
+    let told = [("mbvc.labels", labels.join("\\n"))];
+    [Net::INFO, Int8::INFO].map(|info| with_metadata(&random_weights(info, seed), &told))
+}
+
+/// What the program has to print, computed here, from weights that were opened.
+fn expected([float, int8]: &[Weights; 2]) -> String {
+    let pixels: [u8; 32 * 32 * 3] = std::array::from_fn(|at| (at * 37 % 251) as u8);
+    let net = |model: Net| {
+        format!("{:?} {:?}", model.run_pixels(&mut Net::scratch(), &pixels).map(f32::to_bits), model.labels())
+    };
+    let best = net(Net::new(float).expect("they fit"));
+    let portable = net(Net::with_isa(float, Isa::Portable).expect("they fit"));
+    let int8 = Int8::new(int8).expect("they fit");
+    let int8 = format!("{:?} {:?}", int8.run_pixels(&mut Int8::scratch(), &pixels), int8.labels());
+    [best, int8, portable.clone(), portable, String::new()].join("\n")
+}
+
+#[test]
+fn embedded_weights_give_the_bits_of_opened_ones_and_are_followed() {
+    let user = User::new("carries");
+    fs::remove_file(user.folder.join("src/lib.rs")).expect("written above");
+    user.write("src/main.rs", PROGRAM);
+    user.write("build.rs", BUILD);
+    for seed in [1, 2] {
+        let weights = named_weights(seed);
+        let [float, int8] = &weights;
+        let packed = leaked(Net::packed_bytes_for(&float.container(), Isa::Portable).expect("compiled in"), 0);
+        Net::pack(&float.container(), Isa::Portable, packed).expect("the network's own weights");
+        user.write("model.safetensors", float.as_bytes());
+        user.write("int8.safetensors", int8.as_bytes());
+        user.write("model.packed", packed);
+        let output = user.cargo(&["run", "--quiet", "--color=never"]);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected(&weights), "seed {seed}: {error}");
+    }
+
+    fs::remove_file(user.folder.join("int8.safetensors")).expect("written above");
+    let error = user.check().expect_err("the weights are gone");
+    for part in [
+        "the weights cannot be embedded",
+        "there is no file `int8.safetensors`",
+        "did you mean `model.safetensors`?",
+        &format!("the path is relative to `{}`", user.folder.canonicalize().expect("made above").display()),
+        "--> src/main.rs:6:",
+    ] {
+        assert!(error.contains(part), "no `{part}` in\n{error}");
+    }
 }

@@ -3,13 +3,17 @@
 
 mod common;
 
-use common::{bits, isas, random_image, random_weights};
-use mbvc::{Conventions, Dtype, Isa, IsaError, ModelError, PackError, PackedError, Padding, Precision, Weights};
+use common::{bits, isas, leaked, random_image, random_weights, with_metadata};
+use mbvc::{
+    Activation, Conventions, Dtype, Isa, IsaError, ModelError, PackError, PackedError, Padding, Precision, Weights,
+};
 
 mbvc::mobilenet_v2!("specs/tiny.yaml");
 mbvc::mobilenet_v2!("specs/tiny.yaml", name = OtherFusion, fusion = "none");
 mbvc::mobilenet_v2!("specs/tiny.yaml", name = OtherClasses, classes = 11);
 mbvc::mobilenet_v2!("specs/tiny.yaml", name = Narrow, isa = [portable]);
+
+mbvc::mobilenet_v2!("specs/tiny.yaml", name = Uint8, precision = "uint8");
 
 const N: usize = 32 * 32 * 3;
 
@@ -101,15 +105,8 @@ fn the_class_count_is_a_convention_too() {
     assert_eq!(mismatches(&weights), expected);
 }
 
-/// Memory that lives as long as the program and starts at a multiple of 64 bytes, and `shift` bytes after that.
-fn leaked(len: usize, shift: usize) -> &'static mut [u8] {
-    let memory: &'static mut [u8] = vec![0; len + shift + 64].leak();
-    let start = memory.as_ptr().align_offset(64) + shift;
-    &mut memory[start..start + len]
-}
-
 fn packed(weights: &Weights, isa: Isa) -> &'static mut [u8] {
-    let file = leaked(TinyNet::packed_bytes_for(isa).expect("compiled for all"), 0);
+    let file = leaked(TinyNet::packed_bytes_for(&weights.container(), isa).expect("compiled for all"), 0);
     file.fill(0xa5);
     TinyNet::pack(&weights.container(), isa, file).expect("the weights are the network's");
     file
@@ -131,10 +128,33 @@ fn packed_weights_give_the_same_bits() {
     }
 }
 
+/// What `classify` needs comes along, in whatever way JSON spells it.
+#[test]
+fn names_and_framing_travel_in_packed_files() {
+    let labels: Vec<String> = (0..TinyNet::CLASSES).map(|class| format!("\"kind\" {class} \u{e9}")).collect();
+    let escaped = labels.join("\\n").replace('"', "\\\"").replace('\u{e9}', "\\u00e9");
+    let told = [("mbvc.framing", "crop 40/32 bicubic".to_owned()), ("mbvc.labels", escaped)];
+    let weights = with_metadata(&random_weights(TinyNet::INFO, 2), &told);
+    let (new, packed) = (
+        TinyNet::with_isa(&weights, Isa::Portable).expect("they fit"),
+        TinyNet::from_packed(packed(&weights, Isa::Portable)).expect("just packed"),
+    );
+    assert_eq!(new.labels(), labels);
+    assert_eq!(packed.labels(), labels);
+    let pixels = common::random_bytes::<{ 50 * 60 * 3 }>(5);
+    let picture = mbvc::Rgb::new(&pixels[..], [50, 60]).expect("three bytes a pixel");
+    let shown = |model: &TinyNet| -> Vec<String> {
+        model.classify(&picture).expect("it has pixels").iter().map(|guess| format!("{guess:?}")).collect()
+    };
+    assert_eq!(shown(&packed), shown(&new));
+    assert_eq!(packed.clone().labels(), labels);
+}
+
 #[test]
 fn packing_leaves_no_byte_to_chance() {
     let weights = random_weights(TinyNet::INFO, 2);
-    for isa in [Isa::Portable, Isa::Avx512].into_iter().filter(|isa| TinyNet::packed_bytes_for(*isa).is_some()) {
+    let compiled = |isa: &Isa| TinyNet::packed_bytes_for(&weights.container(), *isa).is_some();
+    for isa in [Isa::Portable, Isa::Avx512].into_iter().filter(compiled) {
         let file = packed(&weights, isa).to_vec();
         let again = leaked(file.len(), 0);
         again.fill(0x5a);
@@ -146,18 +166,22 @@ fn packing_leaves_no_byte_to_chance() {
 #[test]
 fn packing_refuses_what_does_not_fit() {
     let weights = random_weights(TinyNet::INFO, 2);
-    let bytes = TinyNet::packed_bytes_for(Isa::Portable).expect("portable is for every target");
+    let bytes = TinyNet::packed_bytes_for(&weights.container(), Isa::Portable).expect("portable is for every target");
     let pack = |file: &mut [u8]| TinyNet::pack(&weights.container(), Isa::Portable, file);
     assert_eq!(pack(leaked(bytes - 1, 0)), Err(PackError::FileSize { expected: bytes, found: bytes - 1 }));
     assert_eq!(pack(&mut []), Err(PackError::FileSize { expected: bytes, found: 0 }));
     assert_eq!(pack(leaked(bytes, 4)), Err(PackError::Alignment));
-    assert_eq!(Narrow::packed_bytes_for(Isa::Avx2), None);
+    assert_eq!(Narrow::packed_bytes_for(&weights.container(), Isa::Avx2), None);
     let refused = Narrow::pack(&weights.container(), Isa::Avx2, leaked(bytes, 0));
     assert_eq!(refused, Err(PackError::NotCompiled(Isa::Avx2)));
 
     let incomplete = changed(TinyNet::INFO.conventions, |name, shape| (name != "head.bias").then_some((name, shape)));
     let refused = TinyNet::pack(&incomplete.container(), Isa::Portable, leaked(bytes, 0));
     assert_eq!(refused, Err(PackError::Missing("head.bias")));
+    let relu = Conventions { activation: Activation::Relu, ..TinyNet::INFO.conventions };
+    let relu = changed(relu, |name, shape| Some((name, shape)));
+    let refused = TinyNet::pack(&relu.container(), Isa::Portable, leaked(bytes, 0));
+    assert_eq!(refused, Err(PackError::Differs { field: "activation", needed: "relu6" }));
     let other = random_weights(OtherClasses::INFO, 1);
     let refused = TinyNet::pack(&other.container(), Isa::Portable, leaked(bytes, 0));
     assert_eq!(refused, Err(PackError::Size { name: "classifier.weight", expected: 640, found: 704 }));
@@ -176,18 +200,17 @@ fn hostile_packed_files_are_refused() {
         refusal(file)
     };
 
-    for len in [0, 1, 8, 63] {
+    for len in [0, 1, 7] {
         assert_eq!(refusal(&good[..len]), PackedError::NotPacked, "{len} bytes");
     }
-    for len in [64, 128, good.len() - 64] {
-        assert_eq!(refusal(&good[..len]), PackedError::Cut, "{len} bytes");
+    for len in [8, 63, 64, 65, 128, good.len() - 64, good.len() - 1] {
+        assert_eq!(refusal(&good[..len]), PackedError::Length, "{len} bytes");
     }
-    for len in [65, good.len() - 1] {
-        assert!(matches!(refusal(&good[..len]), PackedError::Cut | PackedError::Alignment), "{len} bytes");
+    for more in [1, 64] {
+        let longer = leaked(good.len() + more, 0);
+        longer[..good.len()].copy_from_slice(good);
+        assert_eq!(refusal(longer), PackedError::Length);
     }
-    let longer = leaked(good.len() + 64, 0);
-    longer[..good.len()].copy_from_slice(good);
-    assert_eq!(refusal(longer), PackedError::Cut);
 
     for shift in [1, 4, 16, 32] {
         let moved = leaked(good.len(), shift);
@@ -211,6 +234,69 @@ fn hostile_packed_files_are_refused() {
         assert_eq!(with(24, &lines.to_le_bytes()), PackedError::OtherNetwork, "{lines} lines");
     }
 
+    let text = u32::from_le_bytes([good[56], good[57], good[58], good[59]]);
+    assert_eq!(text as usize, "TinyNet\nsquash bilinear\n".len());
+    for length in [0, 65, 1 << 20, u32::MAX] {
+        assert_eq!(with(56, &length.to_le_bytes()), PackedError::Length, "a text of {length} bytes");
+    }
+    assert_eq!(with(56, &8u32.to_le_bytes()), PackedError::Text, "a text without a framing");
+    for text in [&b"TinyNet\nstretch it wide"[..], b"TinyNet squash bilinear\n", b"\xff"] {
+        assert_eq!(with(good.len() - 64, text), PackedError::Text, "{}", text.escape_ascii());
+    }
+
     assert_eq!(OtherClasses::from_packed(good).expect_err("11 classes"), PackedError::OtherNetwork);
     assert_eq!(OtherFusion::from_packed(good).expect_err("another plan"), PackedError::OtherNetwork);
+}
+
+/// `mbvc pack` packs by the plan as the compiler holds it, a program by the one that was compiled into it.
+#[test]
+fn the_compiler_packs_as_its_networks_do() {
+    use mbvc::__runtime::{Needs, Packing};
+    for (info, precision) in [(TinyNet::INFO, "f32"), (Uint8::INFO, "uint8")] {
+        let source = mbvc_compiler::SourceFile::new("tiny.yaml", include_str!("../specs/tiny.yaml"));
+        let mut overrides = mbvc_compiler::spec::Overrides::none();
+        overrides.set("precision", precision);
+        let compiled = mbvc_compiler::compile(&source, &overrides).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let weights = random_weights(info, 6);
+        let weights = weights.container();
+        let parameters = compiled.parameters();
+        let mut compared = 0;
+        for program in &compiled.programs {
+            let isa = Isa::from_name(program.isa.name()).expect("the names are the same");
+            let (bytes, pack): (_, fn(&mbvc::Container<'_>, Isa, &mut [u8]) -> _) = match precision {
+                "f32" => (TinyNet::packed_bytes_for(&weights, isa), TinyNet::pack),
+                _ => (Uint8::packed_bytes_for(&weights, isa), Uint8::pack),
+            };
+            let Some(bytes) = bytes else { continue };
+            let packing = Packing {
+                network: info.name,
+                needs: Needs { conventions: compiled.conventions(), parameters: &parameters },
+                plan: program.packs.leaked(),
+                isa,
+                numerics: info.numerics.choose().expect("MBVC_NUMERICS is none, or one of the names"),
+            };
+            assert_eq!(packing.file_bytes(&weights), bytes);
+            let [ours, theirs] = [leaked(bytes, 0), leaked(bytes, 0)];
+            packing.pack(&weights, ours).expect("they fit");
+            pack(&weights, isa, theirs).expect("they fit");
+            assert!(ours == theirs, "{precision}, {isa}");
+            compared += 1;
+        }
+        assert!(compared > 1, "portable, and what this target has");
+    }
+}
+
+/// What is left of weights beyond a byte has lists of where it belongs, which are checked.
+#[test]
+fn packed_uint8_weights_give_the_same_numbers() {
+    let weights = random_weights(Uint8::INFO, 2);
+    let container = weights.container();
+    let (image, mut scratch) = (common::random_bytes::<N>(3), Uint8::scratch());
+    for isa in isas(Uint8::INFO) {
+        let file = leaked(Uint8::packed_bytes_for(&container, isa).expect("compiled for all"), 0);
+        Uint8::pack(&container, isa, file).expect("the network's own weights");
+        let model = Uint8::from_packed(file).expect("just packed");
+        let expected = Uint8::with_isa(&weights, isa).expect("they fit").run(&mut scratch, &image);
+        assert_eq!(model.run(&mut scratch, &image), expected, "{isa}");
+    }
 }

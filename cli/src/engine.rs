@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use mbvc::{Activation, Conventions, Dtype, Isa, Network, Padding, Parameter, Weights};
+use mbvc::__runtime::Needs;
+use mbvc::{Isa, ModelError, Network, Weights};
 use mbvc_compiler::diagnostic::SourceFile;
-use mbvc_compiler::ir::{ElementType, Graph, Op};
-use mbvc_compiler::spec::{self, ActivationKind, NetworkSpec, Overrides, PaddingConvention, Precision, Rounding};
+use mbvc_compiler::ir::{Graph, Op};
+use mbvc_compiler::spec::{self, NetworkSpec, Overrides, Precision, Rounding};
 use mbvc_compiler::{Compiled, Naming, compile};
 use mbvc_networks as networks;
 use quote::{format_ident, quote};
@@ -238,22 +239,18 @@ pub fn weights(path: Option<&Path>) -> Result<Weights> {
 /// # Errors
 /// All differences, as binding the weights would tell them.
 pub fn check(source: &Source, compiled: &Compiled, weights: &Weights) -> Result {
+    let parameters = compiled.parameters();
+    let needs = Needs { conventions: compiled.conventions(), parameters: &parameters };
+    let mismatches = needs.mismatches(weights.conventions(), weights.container().header());
+    if mismatches.is_empty() {
+        return Ok(());
+    }
     let built_in = source.is_built_in();
-    // Lists of a few kilobytes, which the facts of a network hold for as long as the process lives.
-    let leak = |name: &str| -> &'static str { name.to_owned().leak() };
-    let tensors = tensors(&compiled.graph);
-    let parameters = tensors.iter().map(|(name, dtype, shape)| Parameter {
-        name: leak(name),
-        dtype: *dtype,
-        shape: shape.to_vec().leak(),
-    });
-    let parameters: Vec<Parameter> = parameters.collect();
-    let name = if built_in { BUILT_IN } else { leak(&compiled.spec.name) };
-    let checked = mbvc::__runtime::check(name, conventions(&compiled.spec), &parameters, weights);
-    checked.map_err(|cause| {
-        let error = CliError::new(cause.to_string());
-        if built_in { error.help("name the spec of the weights: mbvc build SPEC") } else { error }
-    })
+    // A few bytes, which the facts of a network hold for as long as the process lives.
+    let network = if built_in { BUILT_IN } else { compiled.spec.name.clone().leak() };
+    let weights = weights.source().unwrap_or("the container").to_owned();
+    let error = CliError::new(ModelError::Mismatch { network, weights, mismatches }.to_string());
+    Err(if built_in { error.help("name the spec of the weights: mbvc build SPEC") } else { error })
 }
 
 /// Weights to run a network without trained ones, the same every time.
@@ -261,42 +258,10 @@ pub fn check(source: &Source, compiled: &Compiled, weights: &Weights) -> Result 
 /// # Errors
 /// If the network cannot be compiled.
 pub fn random_weights(source: &Source) -> Result<Weights> {
-    let graph = source.compile(source.spec.fusion.into(), &[Isa::Portable])?.graph;
-    Weights::random(tensors(&graph), conventions(&source.spec), 1).map_err(|cause| CliError::new(cause.to_string()))
-}
-
-/// The tensors of a container for a network.
-fn tensors(graph: &Graph) -> Vec<(&str, Dtype, &[usize])> {
-    let parameters = graph.used_params().into_iter().map(|id| graph.param(id));
-    parameters.map(|param| (&*param.name, dtype(param.element), &*param.shape)).collect()
-}
-
-fn conventions(spec: &NetworkSpec) -> Conventions {
-    Conventions {
-        activation: match spec.activation {
-            ActivationKind::Relu6 => Activation::Relu6,
-            ActivationKind::Relu => Activation::Relu,
-        },
-        padding: match spec.padding {
-            PaddingConvention::Same => Padding::Same,
-            PaddingConvention::Symmetric => Padding::Symmetric,
-        },
-        precision: match spec.precision {
-            Precision::F32 => mbvc::Precision::F32,
-            Precision::Int8 => mbvc::Precision::Int8,
-            Precision::Uint8 => mbvc::Precision::Uint8,
-        },
-        classes: spec.classes,
-    }
-}
-
-fn dtype(element: ElementType) -> Dtype {
-    match element {
-        ElementType::F32 => Dtype::F32,
-        ElementType::I8 => Dtype::I8,
-        ElementType::U8 => Dtype::U8,
-        ElementType::I32 => Dtype::I32,
-    }
+    let compiled = source.compile(source.spec.fusion.into(), &[Isa::Portable])?;
+    let parameters = compiled.parameters();
+    let tensors = parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
+    Weights::random(tensors, compiled.conventions(), 1).map_err(|cause| CliError::new(cause.to_string()))
 }
 
 /// The folded parameters of a graph: canonical names and shapes.

@@ -2,10 +2,12 @@
 //!
 //! A front end pushes every mistake it finds into [`Diagnostics`] and goes on; only then are all rendered together.
 
+mod absent;
 pub mod catalogue;
 mod render;
 mod source;
 
+pub use absent::absent;
 pub use catalogue::Rule;
 pub use source::{Origin, Place, SourceFile};
 
@@ -21,6 +23,8 @@ pub struct Diagnostic {
     pub label: String,
     /// Other places that explain the mistake.
     pub related: Vec<(Place, String)>,
+    /// What the mistake consists of, where that is more than one thing: each with its name.
+    pub details: Vec<(String, String)>,
     /// What to do about it.
     pub help: String,
 }
@@ -33,6 +37,7 @@ impl Diagnostic {
             place: None,
             label: String::new(),
             related: Vec::new(),
+            details: Vec::new(),
             help: String::new(),
         }
     }
@@ -49,6 +54,11 @@ impl Diagnostic {
 
     pub fn related(mut self, place: Place, label: impl Into<String>) -> Self {
         self.related.push((place, label.into()));
+        self
+    }
+
+    pub fn detail(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
+        self.details.push((name.into(), text.into()));
         self
     }
 

@@ -14,9 +14,10 @@ pub mod spec;
 
 use std::path::Path;
 
+use mbvc_runtime::{Conventions, Parameter};
 use proc_macro2::TokenStream;
 
-pub use codegen::{Naming, Program};
+pub use codegen::{Embedded, Form, Naming, Program};
 use diagnostic::{Diagnostic, Origin, catalogue};
 pub use diagnostic::{Diagnostics, SourceFile};
 use ir::verify::VerifyErrors;
@@ -93,7 +94,22 @@ fn internal(broken: &VerifyErrors) -> Diagnostic {
 impl Compiled {
     /// The items that the macro expands to.
     pub fn tokens(&self, naming: &Naming) -> TokenStream {
-        codegen::network(&self.spec, &self.programs, naming)
+        codegen::network(&self.spec, &self.programs, naming, None)
+    }
+
+    /// [`tokens`](Self::tokens), with weights that become part of the program.
+    pub fn tokens_with(&self, naming: &Naming, weights: &Embedded) -> TokenStream {
+        codegen::network(&self.spec, &self.programs, naming, Some(weights))
+    }
+
+    /// What weights of the network have to share with it.
+    pub fn conventions(&self) -> Conventions {
+        codegen::facts::conventions(&self.spec)
+    }
+
+    /// The tensors that it is made of, in order of execution.
+    pub fn parameters(&self) -> Vec<Parameter<'_>> {
+        self.programs.first().map(|program| codegen::facts::parameters(&program.graph)).unwrap_or_default()
     }
 }
 
@@ -101,13 +117,6 @@ impl Compiled {
 ///
 /// # Errors
 /// All mistakes of the file, the spec and the overrides.
-pub fn compile_file(
-    path: &Path,
-    name: &str,
-    overrides: &Overrides,
-    naming: impl FnOnce(&str) -> Naming,
-) -> Result<TokenStream, Diagnostics> {
-    let source = spec::read(path, name)?;
-    let compiled = compile(&source, overrides)?;
-    Ok(compiled.tokens(&naming(&compiled.spec.name)))
+pub fn compile_file(path: &Path, name: &str, overrides: &Overrides) -> Result<Compiled, Diagnostics> {
+    compile(&spec::read(path, name)?, overrides)
 }

@@ -10,7 +10,11 @@ use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::{Attribute, LitStr, Token, Visibility};
 
+use crate::weights::embed;
+
 const NO_PATH: &str = "here stands the path of a spec, in quotes: `mobilenet_v2!(\"specs/v2.yaml\")`";
+
+const NO_WEIGHTS: &str = "`weights` is the path of a file, in quotes: `weights = \"model.safetensors\"`";
 
 /// `[attributes] [visibility] "path", key = value, ...`
 pub struct Call {
@@ -18,6 +22,8 @@ pub struct Call {
     visibility: Visibility,
     path: LitStr,
     overrides: Overrides,
+    /// Path of a file to embed.
+    weights: Option<LitStr>,
     /// Path of the crate `mbvc`.
     root: TokenStream,
 }
@@ -28,7 +34,7 @@ impl Parse for Call {
         let visibility = input.parse()?;
         let path = input.parse().map_err(|error| syn::Error::new(error.span(), NO_PATH))?;
         let mut overrides = Overrides::new(Words::Macro);
-        let mut root = quote!(::mbvc);
+        let (mut weights, mut root) = (None, quote!(::mbvc));
         while !input.is_empty() {
             input.parse::<Token![,]>()?;
             if input.is_empty() {
@@ -42,12 +48,17 @@ impl Parse for Call {
             }
             match key.to_string().as_str() {
                 "crate" => root = value,
+                "weights" if weights.is_some() => return Err(syn::Error::new(key.span(), "`weights` is given twice")),
+                "weights" => {
+                    let path = syn::parse2::<LitStr>(value).map_err(|_| syn::Error::new(key.span(), NO_WEIGHTS))?;
+                    weights = Some(path);
+                }
                 name => {
                     overrides.set(name, &yaml(value));
                 }
             }
         }
-        Ok(Self { attributes, visibility, path, overrides, root })
+        Ok(Self { attributes, visibility, path, overrides, weights, root })
     }
 }
 
@@ -71,28 +82,36 @@ fn yaml(value: TokenStream) -> String {
 
 impl Call {
     pub fn expand(self) -> TokenStream {
-        let Self { attributes, visibility, path, overrides, root } = self;
+        let Self { attributes, visibility, path, overrides, weights, root } = self;
         let name = path.value();
         let folder = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
-        let naming = |network: &str| Naming {
-            name: format_ident!("{network}", span = path.span()),
-            runtime: quote!(#root::__runtime),
-            attributes: quote!(#(#attributes)*),
-            visibility: quote!(#visibility),
-        };
         // The path is the caller's own, so that no folder of this machine ends up in the code.
         let tracked = quote! {
             const _: &[u8] = ::core::include_bytes!(::core::concat!(::core::env!("CARGO_MANIFEST_DIR"), "/", #name));
         };
-        match compile_file(&Path::new(&folder).join(&name), &name, &overrides, naming) {
-            Ok(items) => quote!(#tracked #items),
-            Err(error) => refuse(&path, &error),
-        }
+        let compiled = match compile_file(&Path::new(&folder).join(&name), &name, &overrides) {
+            Ok(compiled) => compiled,
+            Err(mistakes) => return refuse(&path, "the network cannot be compiled", &mistakes),
+        };
+        let naming = Naming {
+            name: format_ident!("{}", compiled.spec.name, span = path.span()),
+            runtime: quote!(#root::__runtime),
+            attributes: quote!(#(#attributes)*),
+            visibility: quote!(#visibility),
+        };
+        let items = match &weights {
+            None => compiled.tokens(&naming),
+            Some(file) => match embed(&file.value(), &compiled) {
+                Ok(embedded) => compiled.tokens_with(&naming, &embedded),
+                Err(mistakes) => return refuse(file, "the weights cannot be embedded", &mistakes),
+            },
+        };
+        quote!(#tracked #items)
     }
 }
 
-/// All mistakes as one compile error at the path.
-fn refuse(path: &LitStr, mistakes: &Diagnostics) -> TokenStream {
-    let text = format!("the network cannot be compiled\n{}", mistakes.render(false));
+/// All mistakes as one compile error at the path of the file that has them.
+fn refuse(path: &LitStr, what: &str, mistakes: &Diagnostics) -> TokenStream {
+    let text = format!("{what}\n{}", mistakes.render(false));
     quote_spanned!(path.span()=> ::core::compile_error!(#text);)
 }

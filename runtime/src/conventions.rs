@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::container::Container;
+use crate::container::Header;
 use crate::preprocess::Preprocess;
 
 /// The version of the container's metadata that this crate writes and reads.
@@ -117,37 +117,37 @@ impl core::error::Error for ConventionError {}
 
 impl Conventions {
     /// Reads `mbvc.format`, `mbvc.activation`, `mbvc.padding`, `mbvc.precision` and `mbvc.classes`.
-    pub fn of(container: &Container<'_>) -> Result<Self, ConventionError> {
-        match container.metadata("mbvc.format") {
+    pub fn of(header: &Header<'_>) -> Result<Self, ConventionError> {
+        match header.metadata("mbvc.format") {
             None => return Err(ConventionError::NotOurs),
             Some(format) if format != FORMAT => return Err(ConventionError::Format),
             Some(_) => {}
         }
         let classes = |text: &str| text.parse().ok().filter(|&n: &usize| n > 0);
         Ok(Self {
-            activation: read(container, "mbvc.activation", Activation::WORDS, Activation::from_word)?,
-            padding: read(container, "mbvc.padding", Padding::WORDS, Padding::from_word)?,
-            precision: read(container, "mbvc.precision", Precision::WORDS, Precision::from_word)?,
-            classes: read(container, "mbvc.classes", "a whole number from 1", classes)?,
+            activation: read(header, "mbvc.activation", Activation::WORDS, Activation::from_word)?,
+            padding: read(header, "mbvc.padding", Padding::WORDS, Padding::from_word)?,
+            precision: read(header, "mbvc.precision", Precision::WORDS, Precision::from_word)?,
+            classes: read(header, "mbvc.classes", "a whole number from 1", classes)?,
         })
     }
 }
 
 impl Preprocess {
     /// Reads `mbvc.preprocessing`.
-    pub fn of(container: &Container<'_>) -> Result<Self, ConventionError> {
+    pub fn of(header: &Header<'_>) -> Result<Self, ConventionError> {
         let expected = "`scale R G B offset R G B` with six finite numbers";
-        read(container, "mbvc.preprocessing", expected, |text| Self::parse(text).ok())
+        read(header, "mbvc.preprocessing", expected, |text| Self::parse(text).ok())
     }
 }
 
 /// None of these values needs a JSON escape, so one that has any is none of the known ones.
 pub(crate) fn read<T>(
-    container: &Container<'_>,
+    header: &Header<'_>,
     key: &'static str,
     expected: &'static str,
     parse: impl FnOnce(&str) -> Option<T>,
 ) -> Result<T, ConventionError> {
-    let text = container.metadata(key).ok_or(ConventionError::Missing { key })?;
+    let text = header.metadata(key).ok_or(ConventionError::Missing { key })?;
     text.as_plain().and_then(parse).ok_or(ConventionError::Value { key, expected })
 }

@@ -11,10 +11,13 @@ mod build;
 mod classify;
 mod container;
 mod conventions;
+#[cfg(feature = "alloc")]
+mod fit;
 mod isa;
 mod json;
 mod network;
 mod numerics;
+mod once;
 mod pack;
 mod packed;
 #[cfg(feature = "alloc")]
@@ -37,27 +40,31 @@ pub use alloc::boxed::Box;
 #[cfg(feature = "alloc")]
 pub use alloc::{string::String, vec::Vec};
 #[cfg(feature = "alloc")]
-pub use build::{Mismatch, ModelError, build, check};
+pub use build::{ModelError, build};
 pub use classify::{softmax, top_k};
 pub use container::{
-    Container, ContainerError, Dtype, F32s, MAX_HEADER_BYTES, MAX_METADATA, MAX_RANK, MAX_TENSORS, Shape, TensorRule,
-    TensorView,
+    Container, ContainerError, Declared, Dtype, F32s, Header, MAX_HEADER_BYTES, MAX_METADATA, MAX_RANK, MAX_TENSORS,
+    Shape, TensorRule, TensorView,
 };
 pub use conventions::{Activation, ConventionError, Conventions, FORMAT, Padding, Precision};
+#[cfg(feature = "alloc")]
+pub use fit::{Mismatch, Remedy, Told};
 pub use isa::{Detected, Isa, IsaError, choose};
 pub use json::{JsonRule, JsonStr};
 pub use network::{
-    Dynamic, Layer, LengthError, Model, Network, NetworkInfo, Observer, Output, Parameter, Stage, Step, Unobserved,
+    Dynamic, Layer, LengthError, Model, Needs, Network, NetworkInfo, Observer, Output, Parameter, Stage, Step,
+    Unobserved,
 };
 pub use numerics::{Numerics, NumericsError};
+pub use once::Once;
 pub use pack::{PackError, PackLayer, PackPanels, PackPlan, Plan, Product, Range};
-pub use packed::{PackedError, from_packed, pack_file, packed_file_bytes};
+pub use packed::{PackedError, PackedHeader, PackedText, Packing, from_packed, pack_file, packed_file_bytes};
 #[cfg(feature = "alloc")]
 pub use picture::{About, Filter, Fit, Framing, FramingError, Guess, Picture, PictureError, Rgb, classify};
 #[cfg(feature = "std")]
 pub use pool::{Crew, MOST_WORKERS, helped_calls, set_processors, start_workers, together};
 pub use preprocess::{Preprocess, PreprocessError};
-pub use scratch::{Line, Packed, Scratch, bytes_of_floats};
+pub use scratch::{Aligned, Line, Packed, Scratch, bytes_of_floats};
 pub use stream::{Image, Pixels, Zeros, clear_sides, copy_pixels, dst, image_row, is_fast, ring_rows, src};
 pub use team::{Solo, Team, clip, within};
 #[cfg(not(feature = "std"))]
@@ -127,6 +134,22 @@ macro_rules! unroll {
 #[macro_export]
 macro_rules! each {
     ($index:ident [$($value:literal)*] $body:tt) => { $({ const $index: usize = $value; $body })* };
+}
+
+/// Nothing where there is a heap.
+#[cfg(feature = "alloc")]
+#[macro_export]
+macro_rules! needs_alloc {
+    ($why:literal) => {};
+}
+
+/// A compile error: there is no heap.
+#[cfg(not(feature = "alloc"))]
+#[macro_export]
+macro_rules! needs_alloc {
+    ($why:literal) => {
+        ::core::compile_error!($why);
+    };
 }
 
 /// A trip count that the optimiser does not see.

@@ -29,17 +29,32 @@ pub struct NetworkInfo {
     /// The instruction sets that it was compiled for.
     pub isas: &'static [Isa],
     /// The tensors that it is made of.
-    pub parameters: &'static [Parameter],
+    pub parameters: &'static [Parameter<'static>],
     pub layers: &'static [Layer],
     pub steps: &'static [Step],
 }
 
+impl NetworkInfo {
+    /// What weights of the network must be.
+    pub fn needs(&self) -> Needs<'_> {
+        Needs { conventions: self.conventions, parameters: self.parameters }
+    }
+}
+
+/// What a network needs of its weights, whatever it was compiled for.
+#[derive(Debug, Clone, Copy)]
+pub struct Needs<'a> {
+    pub conventions: Conventions,
+    /// In order of execution.
+    pub parameters: &'a [Parameter<'a>],
+}
+
 /// A tensor of the canonical container.
 #[derive(Debug, Clone, Copy)]
-pub struct Parameter {
-    pub name: &'static str,
+pub struct Parameter<'a> {
+    pub name: &'a str,
     pub dtype: Dtype,
-    pub shape: &'static [usize],
+    pub shape: &'a [usize],
 }
 
 /// A row of the published layer table.

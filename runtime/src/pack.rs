@@ -32,6 +32,9 @@ pub trait Plan {
         block: &mut [Line],
     ) -> Result<(), PackError>;
 
+    /// Whether a block that was packed elsewhere keeps kernels within it, whatever else it makes them compute.
+    fn is_sound(&self, block: &[Line]) -> bool;
+
     /// Tells `add` everything that a packed block depends on.
     fn identify(&self, add: &mut dyn FnMut(&[u8]));
 }
@@ -73,8 +76,9 @@ pub enum Product {
 }
 
 /// The values that a layer can have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Range {
+    #[default]
     Linear,
     Relu,
     Relu6,
@@ -124,6 +128,11 @@ impl Plan for PackPlan {
             }
         }
         Ok(())
+    }
+
+    /// Kernels of floats take nothing but numbers from it.
+    fn is_sound(&self, _: &[Line]) -> bool {
+        true
     }
 
     fn identify(&self, add: &mut dyn FnMut(&[u8])) {

@@ -4,7 +4,7 @@
 mod pages;
 
 #[cfg(feature = "alloc")]
-use alloc::boxed::Box;
+use alloc::{boxed::Box, sync::Arc};
 
 #[cfg(feature = "alloc")]
 pub use pages::Pages;
@@ -18,6 +18,10 @@ impl Line {
     pub const FLOATS: usize = 16;
     pub const ZERO: Self = Self([0.0; Self::FLOATS]);
 }
+
+/// Bytes at a multiple of 64, as packed weights have to lie: `&Aligned(*include_bytes!(...))`.
+#[repr(C, align(64))]
+pub struct Aligned<T: ?Sized>(pub T);
 
 /// The floats of `lines`.
 pub fn floats(lines: &[Line]) -> &[f32] {
@@ -75,8 +79,9 @@ impl<const LINES: usize> Scratch<LINES> {
 /// Packed weights: owned, or in place in a binary.
 #[derive(Debug, Clone)]
 pub enum Packed {
+    /// Shared by the clones of a model.
     #[cfg(feature = "alloc")]
-    Owned(Pages),
+    Owned(Arc<Pages>),
     Borrowed(&'static [Line]),
 }
 

@@ -57,9 +57,10 @@ impl Weights {
             Ok(container) => container,
             Err(error) => return fail(source, error.to_string()),
         };
-        match (Conventions::of(&container), Preprocess::of(&container), Framing::of(&container)) {
+        let header = container.header();
+        match (Conventions::of(header), Preprocess::of(header), Framing::of(header)) {
             (Ok(conventions), Ok(preprocess), Ok(framing)) => {
-                let (metadata, index) = (container.metadata_span(), Index::new(&container));
+                let (metadata, index) = (container.metadata_span(), Index::new(header));
                 Ok(Self { bytes, metadata, index, conventions, preprocess, framing, source })
             }
             (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => fail(source, error.to_string()),

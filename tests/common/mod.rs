@@ -15,6 +15,27 @@ pub fn random_weights(info: &NetworkInfo, seed: u64) -> Weights {
     Weights::random(tensors, info.conventions, seed).expect("no two parameters have the same name")
 }
 
+/// The same weights with other metadata; the header is JSON text behind its length.
+pub fn with_metadata(weights: &Weights, more: &[(&str, String)]) -> Weights {
+    let bytes = weights.as_bytes();
+    let length = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
+    let header = std::str::from_utf8(&bytes[8..8 + length]).expect("JSON");
+    let added: String = more.iter().map(|(key, value)| format!("\"{key}\":\"{value}\",")).collect();
+    let mut header = header.replacen("\"__metadata__\":{", &format!("\"__metadata__\":{{{added}"), 1).into_bytes();
+    header.resize((header.len() + 8).next_multiple_of(64) - 8, b' ');
+    let mut changed = (header.len() as u64).to_le_bytes().to_vec();
+    changed.extend(header);
+    changed.extend(&bytes[8 + length..]);
+    Weights::from_bytes(changed).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Memory that lives as long as the program, of `bytes` from an address that is a multiple of 64, and `shift` after it.
+pub fn leaked(bytes: usize, shift: usize) -> &'static mut [u8] {
+    let memory: &'static mut [u8] = vec![0; bytes + shift + 64].leak();
+    let start = memory.as_ptr().align_offset(64) + shift;
+    &mut memory[start..start + bytes]
+}
+
 /// Random bytes, the same for the same seed (Marsaglia's xorshift).
 pub fn random_bytes<const N: usize>(seed: u64) -> Box<[u8; N]> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

@@ -15,7 +15,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let parameters =
         TinyNet::INFO.parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
     let weights = Weights::random(parameters, TinyNet::INFO.conventions, 7)?;
-    let bytes = TinyNet::packed_bytes_for(Isa::Portable).ok_or("the network has no portable kernels")?;
+    let bytes = TinyNet::packed_bytes_for(&weights.container(), Isa::Portable);
+    let bytes = bytes.ok_or("the network has no portable kernels")?;
     let mut memory = vec![0u8; bytes + 63];
     let start = memory.as_ptr().align_offset(64);
     let file = memory.get_mut(start..start + bytes).ok_or("no aligned memory")?;

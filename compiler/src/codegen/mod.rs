@@ -4,6 +4,8 @@ mod batch;
 pub mod conv;
 pub mod cost;
 mod cover;
+mod embed;
+pub mod facts;
 pub mod isa;
 mod kernel;
 mod network;
@@ -20,8 +22,10 @@ use quote::format_ident;
 use crate::ir::{Graph, NodeId, Op};
 use crate::spec::NetworkSpec;
 use batch::Batch;
+pub use embed::{Embedded, Form};
 use isa::Isa;
 use kernel::Kernels;
+pub use pack::StaticPlan;
 use pack::{PackPlan, Packs};
 use step::{Context, Members, StepFn};
 
@@ -133,8 +137,8 @@ fn longest_ring_row(graph: &Graph, id: NodeId) -> usize {
 }
 
 /// The whole expansion: one module of kernels per instruction set, and the type that chooses among them.
-pub fn network(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenStream {
-    network::items(spec, programs, naming)
+pub fn network(spec: &NetworkSpec, programs: &[Program], naming: &Naming, embedded: Option<&Embedded>) -> TokenStream {
+    network::items(spec, programs, naming, embedded)
 }
 
 /// The private module that holds a network's items.

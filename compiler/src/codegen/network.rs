@@ -1,17 +1,14 @@
 //! The items of a network: its type, its facts, and the choice of kernels at its entry.
 
-use std::collections::BTreeMap;
-
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
 use super::kernel::lit;
-use super::{Naming, Program, batch, module_name, quantised};
-use crate::ir::{Graph, Op, Origin, Shape};
-use crate::spec::{ActivationKind, NetworkSpec, Numerics, PaddingConvention};
+use super::{Embedded, Naming, Program, batch, embed, facts, module_name, quantised};
+use crate::spec::NetworkSpec;
 
 /// Everything that `mobilenet_v2!` expands to.
-pub fn items(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenStream {
+pub fn items(spec: &NetworkSpec, programs: &[Program], naming: &Naming, embedded: Option<&Embedded>) -> TokenStream {
     let Naming { name, runtime, attributes, visibility } = naming;
     let module = module_name(name);
     let modules = programs.iter().map(isa_module);
@@ -19,7 +16,8 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> Token
         false => network_type(spec, programs, naming),
         true => quantised::network_type(spec, programs, naming),
     };
-    let info = info(spec, programs, naming);
+    let info = facts::info(spec, programs, naming);
+    let embedded = embedded.map(|embedded| embed::items(embedded, name));
     quote! {
         #attributes
         #[doc(inline)]
@@ -30,6 +28,7 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> Token
         mod #module {
             use #runtime as rt;
             #network
+            #embedded
             #info
             #(#modules)*
         }
@@ -156,14 +155,17 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
             }
 
             /// Bytes of [`pack`](Self::pack)'s result; `None` if the network was not compiled for `isa`.
-            pub fn packed_bytes_for(isa: rt::Isa) -> ::core::option::Option<usize> {
-                plan(isa).map(|plan| rt::packed_file_bytes(&plan))
+            pub fn packed_bytes_for(
+                weights: &rt::Container<'_>, isa: rt::Isa,
+            ) -> ::core::option::Option<usize> {
+                rt::packed_file_bytes(&INFO, plan, weights, isa)
             }
 
             /// Packs weights for `isa` into `file`, from which `from_packed` makes a model.
             ///
             /// # Errors
-            /// If a tensor is missing or of another size, or `file` is not of `packed_bytes_for(isa)` bytes.
+            /// If a convention or a tensor is not the network's, or `file` is not of `packed_bytes_for` bytes, or lies at
+            /// no multiple of 64.
             pub fn pack(
                 weights: &rt::Container<'_>, isa: rt::Isa, file: &mut [u8],
             ) -> ::core::result::Result<(), rt::PackError> {
@@ -226,7 +228,8 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
 
         rt::with_alloc! {
             impl #name {
-                /// Checks every name, shape and convention of the weights, and packs them for this processor.
+                /// Checks every name, shape and convention of the weights, and packs them for this processor. Where the
+                /// macro was given `weights = "FILE"`, `embedded` does so with those, without a file.
                 ///
                 /// # Errors
                 /// All differences between the weights and the network at once; an instruction set that `MBVC_ISA`
@@ -393,115 +396,4 @@ fn enter(threads: usize) -> TokenStream {
 pub fn ready(threads: usize) -> TokenStream {
     let helpers = lit(threads - 1);
     if threads > 1 { quote!(|model| { rt::start_workers(#helpers); Self(model) }) } else { quote!(Self) }
-}
-
-/// The static facts.
-fn info(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenStream {
-    let name = naming.name.to_string();
-    let [height, width] = spec.resolution.map(lit);
-    let (classes, threads) = (lit(spec.classes), lit(spec.threads));
-    let bytes = programs.iter().map(|program| program.scratch_bytes).max().unwrap_or(0);
-    let scratch = lit(bytes.next_multiple_of(64));
-    let embedding = lit(programs.first().map_or(0, |program| program.embedding.len()));
-    // Integers have no other.
-    let numerics = if spec.precision.is_quantised() { Numerics::Strict } else { spec.numerics };
-    let (fusion, numerics) = (spec.fusion.name(), format_ident!("{}", format!("{numerics:?}")));
-    let activation = match spec.activation {
-        ActivationKind::Relu => quote!(Relu),
-        ActivationKind::Relu6 => quote!(Relu6),
-    };
-    let padding = match spec.padding {
-        PaddingConvention::Same => quote!(Same),
-        PaddingConvention::Symmetric => quote!(Symmetric),
-    };
-    let precision = format_ident!("{}", format!("{:?}", spec.precision));
-    let isas = programs.iter().map(|program| program.isa.variant());
-    let graph = programs.first().map(|program| &program.graph);
-    let parameters = graph.map(parameters).unwrap_or_default();
-    let layers = graph.map(layers).unwrap_or_default();
-    let steps = programs.first().into_iter().flat_map(|program| &program.steps).map(|step| {
-        let (name, output) = (step_title(&step.name), dims(step.output.shape));
-        let stages = step.stages.iter().map(|stage| {
-            let (name, macs, bytes) = (&stage.name, lit(stage.macs), lit(stage.bytes));
-            quote!(rt::Stage { name: #name, macs: #macs, bytes: #bytes })
-        });
-        quote!(rt::Step { name: #name, output: #output, stages: &[#(#stages),*] })
-    });
-    quote! {
-        static INFO: rt::NetworkInfo = rt::NetworkInfo {
-            name: #name,
-            input: [#height, #width, 3],
-            classes: #classes,
-            embedding: #embedding,
-            fusion: #fusion,
-            scratch_bytes: #scratch,
-            threads: #threads,
-            conventions: rt::Conventions {
-                activation: rt::Activation::#activation,
-                padding: rt::Padding::#padding,
-                precision: rt::Precision::#precision,
-                classes: #classes,
-            },
-            numerics: rt::Numerics::#numerics,
-            isas: &[#(rt::Isa::#isas),*],
-            parameters: &[#parameters],
-            layers: &[#layers],
-            steps: &[#(#steps),*],
-        };
-    }
-}
-
-/// `block3` of `step_2_block3`; `stem+block1` of `step_0_stem_block1`.
-fn step_title(function: &str) -> String {
-    function.splitn(3, '_').nth(2).unwrap_or(function).replace('_', "+")
-}
-
-fn dims(shape: Shape) -> TokenStream {
-    let [height, width, channels] = [shape.height, shape.width, shape.channels].map(lit);
-    quote!([#height, #width, #channels])
-}
-
-/// The folded parameters that operations read, in order of execution.
-fn parameters(graph: &Graph) -> TokenStream {
-    let parameters = graph.used_params().into_iter().map(|id| graph.param(id)).map(|param| {
-        let (name, shape) = (&param.name, param.shape.iter().map(|dim| lit(*dim)));
-        let dtype = format_ident!("{}", format!("{:?}", param.element));
-        quote!(rt::Parameter { name: #name, dtype: rt::Dtype::#dtype, shape: &[#(#shape),*] })
-    });
-    quote!(#(#parameters),*)
-}
-
-/// Every operation, those inside fused nodes too.
-fn operations(graph: &Graph) -> Vec<(&Origin, &Op, Shape)> {
-    let nodes = graph.order().unwrap_or_default().into_iter().map(|id| graph.node(id));
-    nodes
-        .flat_map(|node| match &node.op {
-            Op::Fused(fused) => fused.stages.iter().map(|s| (&s.origin, &s.op, s.tensor.shape)).collect(),
-            op => vec![(&node.origin, op, node.tensor.shape)],
-        })
-        .collect()
-}
-
-/// The rows of the layer table, by number.
-fn layers(graph: &Graph) -> TokenStream {
-    let layers: BTreeMap<usize, _> = operations(graph)
-        .into_iter()
-        .filter_map(|(origin, op, shape)| {
-            let weight = match op {
-                Op::Conv2d(conv) => conv.weight,
-                Op::DepthwiseConv2d(conv) => conv.weight,
-                Op::Dense(dense) => dense.weight,
-                _ => return None,
-            };
-            let shape = op.epilogue().unpooled(shape);
-            let macs = shape.pixels() * graph.param(weight).shape.iter().product::<usize>();
-            Some((origin.layer?, (origin, shape, macs)))
-        })
-        .collect();
-    let rows = layers.iter().map(|(number, (origin, shape, macs))| {
-        let (name, output) = (&origin.name, dims(*shape));
-        let [number, step, line, macs] = [*number, origin.step, origin.line, *macs].map(lit);
-        quote!(rt::Layer { number: #number, name: #name, step: #step, line: #line, output: #output, macs: #macs })
-    });
-    quote!(#(#rows),*)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use mbvc_runtime::{self as runtime, PackPanels};
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
@@ -34,6 +35,60 @@ impl Packs {
             Self::Bytes(plan) => plan.tokens(),
         }
     }
+
+    /// The same as a value, for commands that pack themselves: for any instruction set, since nothing of it runs. Names
+    /// and lists live as long as the process, some kilobytes a network.
+    pub fn leaked(&self) -> StaticPlan {
+        match self {
+            Self::Floats(plan) => StaticPlan::Floats(plan.leaked()),
+            Self::Bytes(plan) => StaticPlan::Bytes(plan.leaked()),
+        }
+    }
+}
+
+/// A plan of the runtime, of floats or of bytes.
+#[derive(Debug, Clone, Copy)]
+pub enum StaticPlan {
+    Floats(runtime::PackPlan),
+    Bytes(runtime::quantised::QuantPlan),
+}
+
+impl StaticPlan {
+    fn plan(&self) -> &dyn runtime::Plan {
+        match self {
+            Self::Floats(plan) => plan,
+            Self::Bytes(plan) => plan,
+        }
+    }
+}
+
+impl runtime::Plan for StaticPlan {
+    fn lines(&self) -> usize {
+        self.plan().lines()
+    }
+
+    fn pack(
+        &self,
+        weights: &runtime::Container<'_>,
+        preprocess: &runtime::Preprocess,
+        numerics: runtime::Numerics,
+        block: &mut [runtime::Line],
+    ) -> Result<(), runtime::PackError> {
+        self.plan().pack(weights, preprocess, numerics, block)
+    }
+
+    fn is_sound(&self, block: &[runtime::Line]) -> bool {
+        self.plan().is_sound(block)
+    }
+
+    fn identify(&self, add: &mut dyn FnMut(&[u8])) {
+        self.plan().identify(add);
+    }
+}
+
+/// A text that lives as long as the process.
+pub fn leak(text: &str) -> &'static str {
+    text.to_owned().leak()
 }
 
 /// Names a layer: a node, or a stage of a fused one.
@@ -68,18 +123,6 @@ struct PackLayer {
     product: Product,
     range: Range,
     panels: Vec<PackPanels>,
-}
-
-/// See `PackPanels` of the runtime.
-#[derive(Debug, Clone)]
-struct PackPanels {
-    first: usize,
-    last: usize,
-    panel: usize,
-    at: usize,
-    panel_stride: usize,
-    panels_per_group: usize,
-    group_stride: usize,
 }
 
 /// Floats of a cache line, to which every layer is aligned.
@@ -237,5 +280,23 @@ impl PackPlan {
         });
         let lines = lit(self.lines());
         quote!(rt::PackPlan { layers: &[#(#layers),*], lines: #lines })
+    }
+
+    fn leaked(&self) -> runtime::PackPlan {
+        let layers = self.layers.iter().map(|layer| runtime::PackLayer {
+            weight: leak(&layer.weight),
+            bias: leak(&layer.bias),
+            k: layer.k,
+            n: layer.n,
+            product: match layer.product {
+                Product::Plain => runtime::Product::Plain,
+                Product::Fast => runtime::Product::Fast,
+            },
+            range: layer.range.values,
+            begins_residual: layer.range.begins_residual,
+            adds_residual: layer.range.adds_residual,
+            panels: layer.panels.clone().leak(),
+        });
+        runtime::PackPlan { layers: layers.collect::<Vec<_>>().leak(), lines: self.lines() }
     }
 }

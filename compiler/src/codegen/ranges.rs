@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use mbvc_runtime::Range as Values;
+
 use crate::ir::{Activation, Epilogue, Graph, NodeId, Op};
 
 /// See `PackLayer` of the runtime.
@@ -11,15 +13,6 @@ pub struct Range {
     /// The layer's input is what a later layer adds.
     pub begins_residual: bool,
     pub adds_residual: bool,
-}
-
-/// Named as the runtime's `Range`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Values {
-    #[default]
-    Linear,
-    Relu,
-    Relu6,
 }
 
 /// The range of every layer, by the name of its kernel.
@@ -69,7 +62,8 @@ fn layers(graph: &Graph, op: &Op) -> Vec<(String, Epilogue)> {
     }
 }
 
-fn values(activation: Option<Activation>) -> Values {
+/// The values that an activation leaves.
+pub fn values(activation: Option<Activation>) -> Values {
     match activation {
         None => Values::Linear,
         Some(Activation::Relu) => Values::Relu,

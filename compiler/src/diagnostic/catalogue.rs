@@ -70,6 +70,12 @@ catalogue! {
     WORK = "work": "one run of a network takes at most 2^42 multiply-accumulates";
     SCRATCH = "scratch": "the working memory of a run fits the scratch budget";
 
+    // The weights given beside the spec.
+    WEIGHTS_FILE = "weights-file": "weights to embed are a file that can be read, named by its path in quotes";
+    WEIGHTS_FORM = "weights-form": "weights to embed are a container that `mbvc import` writes, or a packed file that `mbvc pack` writes";
+    WEIGHTS_FIT = "weights-fit": "weights have the activation, padding, precision and classes of their network, and its tensors with name, type and shape";
+    WEIGHTS_PACKED = "weights-packed": "packed weights are of this version of mbvc, and of this network with the same fusion, threads, batch and resolution";
+
     // The values given beside the spec.
     ARGUMENT = "argument": "beside the spec these can be given: name, width, resolution, classes, precision, numerics, rounding, fusion, isa, threads, batch, scratch_budget";
 

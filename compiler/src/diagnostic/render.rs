@@ -32,6 +32,13 @@ pub(super) fn render(diagnostics: &Diagnostics, coloured: bool) -> String {
 fn group<'a>(all: &'a Diagnostics, one: &'a Diagnostic) -> Group<'a> {
     let title = Level::ERROR.primary_title(one.message.as_str()).id(one.rule.code);
     let mut group = Group::with_title(title).element(location(all, one));
+    for (name, text) in one.details.iter().take(SHOWN) {
+        group =
+            group.element(Level::NOTE.with_name(normalize_untrusted_str(name)).message(normalize_untrusted_str(text)));
+    }
+    if let Some(more) = one.details.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        group = group.element(Level::NOTE.message(format!("and {more} more")));
+    }
     group = group.element(Level::NOTE.with_name("rule").message(one.rule.text));
     if !one.help.is_empty() {
         group = group.element(Level::HELP.message(normalize_untrusted_str(&one.help)));
@@ -104,6 +111,20 @@ mod tests {
           = rule: a stride is 1 or 2
           = help: write 1 or 2
         ");
+    }
+
+    #[test]
+    fn details_are_told_by_name_and_counted_where_there_are_many() {
+        let mut diagnostics = Diagnostics::new(SourceFile::new("w.safetensors", ""));
+        let mut mistake = Diagnostic::new(&catalogue::WEIGHTS_FIT, "the weights differ").help("import them again");
+        for at in 0..42 {
+            mistake = mistake.detail(format!("tensor{at}"), "is\x1b missing");
+        }
+        diagnostics.push(mistake);
+        let text = diagnostics.to_string();
+        let told: Vec<&str> = text.lines().filter(|line| line.contains("tensor")).collect();
+        assert_eq!((told.len(), told[39]), (40, " = tensor39: is\u{241b} missing"), "{text}");
+        assert!(text.contains(" = note: and 2 more\n = rule: "), "{text}");
     }
 
     #[test]

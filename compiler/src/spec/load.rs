@@ -2,13 +2,12 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::locate::Excerpt;
-use super::suggest::nearest;
 use super::tree::{Node, Value, read as read_tree};
 use super::{MAX_BYTES, NetworkSpec, Overrides, parse_with};
-use crate::diagnostic::{Diagnostic, Diagnostics, Origin, Place, SourceFile, catalogue};
+use crate::diagnostic::{Diagnostic, Diagnostics, Origin, Place, SourceFile, absent, catalogue};
 
 /// Reads and checks a spec; messages name the path as given.
 ///
@@ -77,32 +76,8 @@ fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 fn missing(path: &Path, name: &str) -> Diagnostic {
-    let mistake = Diagnostic::new(&catalogue::FILE, format!("there is no file `{name}`"));
-    let near = neighbour(path).map(|near| Path::new(name).with_file_name(near));
-    let meant = near.map(|near| format!("did you mean `{}`? ", near.display())).unwrap_or_default();
-    let folder = searched(path, name).map(|folder| format!("the path is relative to `{}`; ", folder.display()));
-    mistake.help(format!("{meant}{}`mbvc init {name}` writes a spec to start from", folder.unwrap_or_default()))
-}
-
-/// The folder that a relative name was looked for in.
-fn searched(path: &Path, name: &str) -> Option<PathBuf> {
-    if Path::new(name).is_absolute() {
-        return None;
-    }
-    let below = Path::new(name).components().count();
-    let folder = path.ancestors().nth(below)?;
-    if folder.as_os_str().is_empty() { std::env::current_dir().ok() } else { Some(folder.to_owned()) }
-}
-
-/// A YAML file in the same folder, of nearly the same name.
-fn neighbour(path: &Path) -> Option<String> {
-    let names: Vec<String> = std::fs::read_dir(path.parent().filter(|parent| !parent.as_os_str().is_empty())?)
-        .ok()?
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.ends_with(".yaml") || name.ends_with(".yml"))
-        .collect();
-    let wanted = path.file_name()?.to_str()?;
-    nearest(wanted, names.iter().map(String::as_str)).map(str::to_owned)
+    let remedy = format!("`mbvc init {name}` writes a spec to start from");
+    absent(&catalogue::FILE, path, name, &[".yaml", ".yml"], &remedy)
 }
 
 /// `at`: the first byte that is no UTF-8, which in the text shown is a replacement character.

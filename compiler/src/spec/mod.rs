@@ -24,6 +24,7 @@ mod walk;
 pub use load::{load, load_with, read};
 pub use overrides::{OVERRIDABLE, Overrides, Words};
 pub use resolve::{Resolved, ResolvedBlock, make_divisible};
+pub(crate) use suggest::nearest;
 pub use template::{Template, template};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Origin, Place, SourceFile, catalogue};

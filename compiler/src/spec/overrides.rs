@@ -112,6 +112,14 @@ impl Words {
         }
     }
 
+    /// What the caller takes beside values of the spec.
+    fn others(self) -> &'static [&'static str] {
+        match self {
+            Self::Macro => &["weights", "crate"],
+            Self::Command => &[],
+        }
+    }
+
     fn name(self, key: &str) -> String {
         match self {
             Self::Macro => key.to_owned(),
@@ -152,7 +160,8 @@ fn node(text: &str, place: Place) -> Node {
 }
 
 fn unknown(name: &str, key: &str, place: Place, words: Words) -> Diagnostic {
-    let help = match nearest(key, OVERRIDABLE.iter().copied()) {
+    let known = OVERRIDABLE.iter().chain(words.others()).copied();
+    let help = match nearest(key, known) {
         Some(near) => format!("did you mean `{}`?", words.name(near)),
         None => "write it into the spec, or remove it".to_owned(),
     };

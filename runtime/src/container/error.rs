@@ -11,6 +11,8 @@ use crate::json::{JsonRule, JsonStr};
 pub enum ContainerError<'a> {
     /// Too short to hold even the header's length.
     NoHeader { file_bytes: usize },
+    /// Weights that were packed already.
+    Packed,
     /// The declared length is above [`MAX_HEADER_BYTES`].
     HeaderTooLong { header_bytes: u64 },
     /// The file ends within the declared header.
@@ -62,6 +64,9 @@ impl fmt::Display for ContainerError<'_> {
                 f,
                 "not a weight container: {file_bytes} bytes cannot hold a safetensors header; \
                  make one from ONNX or TFLite with `mbvc import`"
+            ),
+            Self::Packed => f.write_str(
+                "these are packed weights, which `from_packed` takes; here goes the container that they were packed from",
             ),
             Self::HeaderTooLong { header_bytes } => write!(
                 f,

@@ -14,10 +14,10 @@ pub(crate) struct Index(alloc::vec::Vec<Slot>);
 
 #[cfg(feature = "alloc")]
 impl Index {
-    pub fn new(container: &super::Container<'_>) -> Self {
+    pub fn new(header: &super::Header<'_>) -> Self {
         // Headers are no longer than `MAX_HEADER_BYTES`.
-        let slot = |entry: super::Entry<'_>| Slot { hash: hash(entry.name.chars()), at: entry.at as u32 };
-        let mut slots: alloc::vec::Vec<Slot> = container.entries().map(slot).collect();
+        let slot = |entry: super::header::Entry<'_>| Slot { hash: hash(entry.name.chars()), at: entry.at as u32 };
+        let mut slots: alloc::vec::Vec<Slot> = header.entries().map(slot).collect();
         slots.sort_unstable();
         Self(slots)
     }

@@ -27,6 +27,13 @@ pub enum PackError {
     Alignment,
     NotCompiled(Isa),
     Convention(ConventionError),
+    /// The weights were made for another activation, padding or precision.
+    Differs {
+        field: &'static str,
+        needed: &'static str,
+    },
+    /// Names of classes that take more than 4 GiB.
+    Text,
     Numerics(NumericsError),
 }
 
@@ -47,6 +54,13 @@ impl core::fmt::Display for PackError {
                 write!(f, "the network was compiled without {isa}; add it to `isa` in the spec or the macro")
             }
             Self::Convention(error) => error.fmt(f),
+            Self::Differs { field, needed } => {
+                write!(
+                    f,
+                    "the network's {field} is {needed}, that of the weights is another; use the spec of the weights"
+                )
+            }
+            Self::Text => f.write_str("the names of the classes take more than 4 GiB; import the model again"),
             Self::Numerics(error) => error.fmt(f),
             Self::BlockSize { expected, found } => {
                 write!(f, "packing needs a block of {expected} cache lines, not {found}")

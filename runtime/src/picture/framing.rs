@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::Rgb;
 use super::resample::{Part, resample};
-use crate::container::Container;
+use crate::container::Header;
 use crate::conventions::{ConventionError, read, words};
 
 /// How a picture of any size is brought to the network's.
@@ -62,12 +62,12 @@ impl Framing {
     }
 
     /// Reads `mbvc.framing`; containers without it were made for squashed pictures.
-    pub(crate) fn of(container: &Container<'_>) -> Result<Self, ConventionError> {
-        if container.metadata("mbvc.framing").is_none() {
+    pub fn of(header: &Header<'_>) -> Result<Self, ConventionError> {
+        if header.metadata("mbvc.framing").is_none() {
             return Ok(Self::default());
         }
         let expected = "`squash FILTER`, or `crop SCALED/KEPT FILTER` with SCALED >= KEPT";
-        read(container, "mbvc.framing", expected, |text| Self::parse(text).ok())
+        read(header, "mbvc.framing", expected, |text| Self::parse(text).ok())
     }
 
     /// The `[height, width, 3]` pixels of `size` that the network sees of a picture.

@@ -7,6 +7,7 @@ mod edges;
 mod form;
 pub(crate) mod header;
 mod image;
+mod lists;
 mod model;
 mod pack;
 mod proof;

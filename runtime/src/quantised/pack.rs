@@ -15,7 +15,7 @@ use crate::numerics::Numerics;
 use crate::pack::{PackError, Plan, Range};
 use crate::preprocess::Preprocess;
 use crate::quant::{Add, Fixed, Integer, Limits, Pool, PoolKind, Quant, Requantize, Rounding};
-use crate::scratch::{Line, bytes_mut};
+use crate::scratch::{Line, bytes, bytes_mut};
 use crate::simd::bytes::BIAS;
 
 /// A static plan: where each layer's parameters go. All places and strides are in bytes.
@@ -126,6 +126,10 @@ impl Plan for QuantPlan {
         self.layers.iter().try_for_each(|layer| Packing::new(self, layer, weights)?.pack(block))
     }
 
+    fn is_sound(&self, block: &[Line]) -> bool {
+        self.lists_are_sound(bytes(block))
+    }
+
     fn identify(&self, add: &mut dyn FnMut(&[u8])) {
         add(&[self.integer as u8, self.rounding as u8, self.form as u8, self.rest.into(), self.biased.into()]);
         let mut numbers = |numbers: &[usize]| numbers.iter().for_each(|number| add(&(*number as u64).to_le_bytes()));
@@ -143,6 +147,20 @@ impl Plan for QuantPlan {
         }
     }
 }
+
+impl QuantPlan {
+    /// Where in a vector of a depthwise layer the number of its rests stands, and the bytes from a vector to the next.
+    pub(super) fn depthwise_places(&self, lanes: usize) -> (usize, usize) {
+        let all = DEPTHWISE_QUADS * self.form.bytes(lanes);
+        let count = lanes * finish_bytes(self.rounding) + all;
+        (count, count + if self.rest { REST_COUNT + rest::ROWS * all } else { 0 })
+    }
+}
+
+/// Quads of a vector of a depthwise layer: for each of four places of the rows those of three columns.
+const DEPTHWISE_QUADS: usize = 4 * 3;
+/// Bytes of the number of rests of a vector of a depthwise layer.
+const REST_COUNT: usize = 64;
 
 /// Numbers of 32 bits in the widest vector.
 const MOST_LANES: usize = 16;
@@ -430,16 +448,16 @@ impl<'a> Packing<'a> {
     ) -> Result<(), PackError> {
         // Which of the window's rows meets which byte: rows that begin a quad, or its second row, or its third and
         // fourth with the next quad's first rows in place of this one's.
-        const PLACES: [[Option<usize>; 4]; 4] = [
+        const PLACES: [[Option<usize>; 4]; DEPTHWISE_QUADS / 3] = [
             [Some(0), Some(1), Some(2), None],
             [None, Some(0), Some(1), Some(2)],
             [Some(2), None, Some(0), Some(1)],
             [Some(1), Some(2), None, Some(0)],
         ];
         let form = self.plan.form;
-        let all = PLACES.len() * 3 * form.bytes(lanes);
+        let all = DEPTHWISE_QUADS * form.bytes(lanes);
         let finish = lanes * finish_bytes(self.plan.rounding);
-        let stride = finish + all + if self.plan.rest { 64 + rest::ROWS * all } else { 0 };
+        let (_, stride) = self.plan.depthwise_places(lanes);
         for (index, block) in block[at..].chunks_exact_mut(stride).take(vectors).enumerate() {
             let (finish, weights) = block.split_at_mut(finish);
             self.finishes(index * lanes, lanes, biased, finish)?;
@@ -455,7 +473,7 @@ impl<'a> Packing<'a> {
             };
             let (first, rest) = weights.split_at_mut(all);
             pack(0, first);
-            if let Some((count, rest)) = rest.split_at_mut_checked(64) {
+            if let Some((count, rest)) = rest.split_at_mut_checked(REST_COUNT) {
                 let parts = rest.chunks_exact_mut(all).enumerate();
                 let used = parts.filter_map(|(at, weights)| pack(at + 1, weights).then_some(at + 1)).last();
                 count[..4].copy_from_slice(&(used.unwrap_or(0) as u32).to_le_bytes());
@@ -486,7 +504,7 @@ impl<'a> Packing<'a> {
 
 impl Taps {
     /// Quads of weights in all.
-    fn steps(&self) -> usize {
+    pub(super) fn steps(&self) -> usize {
         self.runs * self.quads + usize::from(self.ends)
     }
 
@@ -502,7 +520,7 @@ impl Taps {
     }
 
     /// Those of each run, and that of their ends.
-    fn parts(&self) -> impl Iterator<Item = core::ops::Range<usize>> {
+    pub(super) fn parts(&self) -> impl Iterator<Item = core::ops::Range<usize>> {
         let (quads, steps) = (self.quads, self.steps());
         (0..self.runs + usize::from(self.ends)).map(move |run| run * quads..steps.min((run + 1) * quads))
     }

@@ -6,13 +6,8 @@ mod image;
 
 use mbvc::PackedError;
 
-mbvc::mobilenet_v2!(pub "../../specs/tiny.yaml");
+mbvc::mobilenet_v2!(pub "../../specs/tiny.yaml", weights = "$OUT_DIR/tiny.packed");
 
-/// Read-only memory for the packed weights, aligned as the kernels read it.
-#[repr(C, align(64))]
-struct Aligned<T: ?Sized>(T);
-
-static WEIGHTS: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/tiny.packed")));
 static EXPECTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tiny.logits"));
 
 /// Memory that a call works in.
@@ -29,7 +24,7 @@ pub enum Failure {
 /// Runs the network on a fixed image. The portable kernels round every operation as IEEE 754 says, so that even a
 /// target without fused multiplication must answer with the host's bits.
 pub fn check(scratch: &mut Scratch) -> Result<(), Failure> {
-    let model = TinyNet::from_packed(&WEIGHTS.0).map_err(Failure::Weights)?;
+    let model = TinyNet::embedded().map_err(Failure::Weights)?;
     let logits = model.run_pixels(scratch, &image::pixels());
     let expected = EXPECTED.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
     for (index, (here, host)) in logits.iter().map(|logit| logit.to_bits()).zip(expected).enumerate() {

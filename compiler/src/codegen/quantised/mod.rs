@@ -6,6 +6,7 @@
 mod block;
 pub mod cost;
 mod kernel;
+mod layer;
 mod network;
 pub mod phases;
 mod plan;

@@ -59,14 +59,17 @@ pub fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -
             }
 
             /// Bytes of [`pack`](Self::pack)'s result; `None` if the network was not compiled for `isa`.
-            pub fn packed_bytes_for(isa: rt::Isa) -> ::core::option::Option<usize> {
-                plan(isa).map(|plan| rt::packed_file_bytes(&plan))
+            pub fn packed_bytes_for(
+                weights: &rt::Container<'_>, isa: rt::Isa,
+            ) -> ::core::option::Option<usize> {
+                rt::packed_file_bytes(&INFO, plan, weights, isa)
             }
 
             /// Packs weights for `isa` into `file`, from which `from_packed` makes a model.
             ///
             /// # Errors
-            /// If a tensor is missing or of another size, or `file` is not of `packed_bytes_for(isa)` bytes.
+            /// If a convention or a tensor is not the network's, or `file` is not of `packed_bytes_for` bytes, or lies at
+            /// no multiple of 64.
             pub fn pack(
                 weights: &rt::Container<'_>, isa: rt::Isa, file: &mut [u8],
             ) -> ::core::result::Result<(), rt::PackError> {
@@ -138,7 +141,8 @@ pub fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -
 
         rt::with_alloc! {
             impl #name {
-                /// Checks every name, shape and convention of the weights, and packs them for this processor.
+                /// Checks every name, shape and convention of the weights, and packs them for this processor. Where the
+                /// macro was given `weights = "FILE"`, `embedded` does so with those, without a file.
                 ///
                 /// # Errors
                 /// All differences between the weights and the network at once; an instruction set that `MBVC_ISA`

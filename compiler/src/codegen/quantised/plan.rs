@@ -5,14 +5,18 @@ use std::collections::HashMap;
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use super::kernel::{Depthwise, Finish};
-use super::taps::Taps;
+use mbvc_runtime::quant;
 use mbvc_runtime::quantised::rest::{ROWS, list_bytes};
+use mbvc_runtime::quantised::{self as runtime, PanelRun};
 
+use super::kernel::{Depthwise, Finish};
+use super::layer::{Matrix, Named, QuantLayer};
+use super::taps::Taps;
 use crate::codegen::isa::Isa;
 use crate::codegen::kernel::lit;
 use crate::codegen::pack::LayerKey;
-use crate::ir::{Activation, Graph, Node, NodeId, Op, Order, ParamId, Quant, Requantize, Tensor, Tile};
+use crate::codegen::ranges::values;
+use crate::ir::{Graph, Node, NodeId, Op, Order, ParamId, Quant, Requantize, Tensor, Tile};
 use crate::spec::{Precision, Rounding};
 
 /// Bytes of a cache line, to which every layer is aligned, of what tells the quantisations at both ends, and of a layer's
@@ -29,9 +33,9 @@ pub struct Plan {
     rest: bool,
     rounding: Rounding,
     at: HashMap<LayerKey, PackedLayer>,
-    layers: Vec<TokenStream>,
+    layers: Vec<QuantLayer>,
     /// Input, vector before the classifier, logits.
-    edges: [TokenStream; 3],
+    edges: [Named; 3],
     bytes: usize,
 }
 
@@ -144,42 +148,32 @@ impl Plan {
         let (packed, matrix) = packed;
         self.at.insert(layer.key, PackedLayer { header, ..packed });
         self.bytes = self.bytes.next_multiple_of(LINE);
-        let name = |param: ParamId| &graph.param(param).name;
+        let name = |param: ParamId| graph.param(param).name.clone();
         let Requantize { weight_scale, weight_zero_point, output } = requantize;
-        let [weight, bias, weight_scale] = [weight, bias, weight_scale].map(name);
-        let weight_zero_point = option(weight_zero_point.map(name).map(|name| quote!(#name)));
-        let (input, made) = (named(graph, layer.input.quant), named(graph, Some(output)));
-        let activation = match activation {
-            None => quote!(Linear),
-            Some(Activation::Relu) => quote!(Relu),
-            Some(Activation::Relu6) => quote!(Relu6),
-        };
-        let add = option(layer.residual.map(|added| {
-            let (added, sum) = (named(graph, added.quant), named(graph, layer.output.quant));
-            quote!([#added, #sum])
-        }));
-        let pool = option(layer.op.epilogue().pool.map(|[height, width]| {
-            let (pixels, average) = (lit(height * width), named(graph, layer.output.quant));
-            quote!((#pixels, #average))
-        }));
-        let [channels, header] = [layer.output.shape.channels, header].map(lit);
-        self.layers.push(quote!(rt::quantised::QuantLayer {
-            weight: #weight, bias: #bias, weight_scale: #weight_scale, weight_zero_point: #weight_zero_point,
-            input: #input, output: #made, activation: rt::Range::#activation, add: #add, pool: #pool,
-            channels: #channels, header: #header, matrix: #matrix,
-        }));
+        self.layers.push(QuantLayer {
+            weight: name(weight),
+            bias: name(bias),
+            weight_scale: name(weight_scale),
+            weight_zero_point: weight_zero_point.map(name),
+            input: named(graph, layer.input.quant),
+            output: named(graph, Some(output)),
+            activation: values(activation),
+            add: layer.residual.map(|added| [named(graph, added.quant), named(graph, layer.output.quant)]),
+            pool: layer.op.epilogue().pool.map(|[height, width]| (height * width, named(graph, layer.output.quant))),
+            channels: layer.output.shape.channels,
+            header,
+            matrix,
+        });
     }
 
-    fn depthwise(&mut self, layer: &Layer<'_>) -> (PackedLayer, TokenStream) {
+    fn depthwise(&mut self, layer: &Layer<'_>) -> (PackedLayer, Matrix) {
         let (at, lanes) = (self.bytes, self.isa.lanes());
         let vectors = layer.output.shape.channels.div_ceil(lanes);
         self.bytes += vectors * Depthwise::packed(self.isa, self.general(), self.rest);
-        let [at_lit, lanes, vectors] = [at, lanes, vectors].map(lit);
-        let matrix = quote!(rt::quantised::Matrix::Depthwise { at: #at_lit, lanes: #lanes, vectors: #vectors });
-        (PackedLayer { header: 0, at, panels: Vec::new() }, matrix)
+        (PackedLayer { header: 0, at, panels: Vec::new() }, Matrix::Depthwise { at, lanes, vectors })
     }
 
-    fn dense(&mut self, layer: &Layer<'_>, taps: Taps, nv: usize) -> (PackedLayer, TokenStream) {
+    fn dense(&mut self, layer: &Layer<'_>, taps: Taps, nv: usize) -> (PackedLayer, Matrix) {
         let lanes = self.isa.lanes();
         let channels = layer.output.shape.channels;
         // Row quads are of whole vectors.
@@ -207,19 +201,10 @@ impl Plan {
             let end = channels.min(first + vectors * count * lanes);
             let last = (end - 1) % lanes + 1;
             panels.push(Panels { first, half, vectors, count, last, at: self.bytes, stride });
-            let [first, end, lanes, vectors, at, stride_lit] =
-                [first, end, lanes, vectors, self.bytes, stride].map(lit);
-            runs.push(quote!(rt::quantised::PanelRun {
-                first: #first, last: #end, lanes: #lanes, vectors: #vectors, at: #at, stride: #stride_lit,
-            }));
+            runs.push(PanelRun { first, last: end, lanes, vectors, at: self.bytes, stride });
             self.bytes += count * stride;
         }
-        let Taps { runs: rows, run, quads, ends } = taps;
-        let [rows, run, quads] = [rows, run, quads].map(lit);
-        let matrix = quote!(rt::quantised::Matrix::Dense(rt::quantised::Taps {
-            runs: #rows, run: #run, quads: #quads, ends: #ends, panels: &[#(#runs),*],
-        }));
-        (PackedLayer { header: 0, at: 0, panels }, matrix)
+        (PackedLayer { header: 0, at: 0, panels }, Matrix::Dense { taps, panels: runs })
     }
 
     pub fn lines(&self) -> usize {
@@ -232,12 +217,36 @@ impl Plan {
         let rounding = format_ident!("{}", format!("{:?}", self.rounding));
         let form = format_ident!("{}", format!("{:?}", self.isa.dot_form()));
         let (rest, biased, lines) = (self.rest, self.isa.has_biased_sums(), lit(self.lines()));
-        let ([input, embedding, logits], layers) = (&self.edges, &self.layers);
+        let [input, embedding, logits] = self.edges.each_ref().map(Named::tokens);
+        let layers = self.layers.iter().map(QuantLayer::tokens);
         quote!(rt::quantised::QuantPlan {
             integer: rt::quant::Integer::#integer, rounding: rt::quant::Rounding::#rounding,
             form: rt::quantised::DotForm::#form, rest: #rest, biased: #biased,
             input: #input, embedding: #embedding, logits: #logits, layers: &[#(#layers),*], lines: #lines,
         })
+    }
+
+    /// The same as a value. Its names and lists are never freed.
+    pub fn leaked(&self) -> runtime::QuantPlan {
+        let [input, embedding, logits] = self.edges.each_ref().map(Named::leaked);
+        runtime::QuantPlan {
+            integer: match self.precision {
+                Precision::Uint8 => quant::Integer::Uint8,
+                Precision::Int8 | Precision::F32 => quant::Integer::Int8,
+            },
+            rounding: match self.rounding {
+                Rounding::TfliteReference => quant::Rounding::TfliteReference,
+                Rounding::Xnnpack | Rounding::Even => quant::Rounding::Xnnpack,
+            },
+            form: self.isa.dot_form(),
+            rest: self.rest,
+            biased: self.isa.has_biased_sums(),
+            input,
+            embedding,
+            logits,
+            layers: self.layers.iter().map(QuantLayer::leaked).collect::<Vec<_>>().leak(),
+            lines: self.lines(),
+        }
     }
 }
 
@@ -280,16 +289,8 @@ fn layers(graph: &Graph, id: NodeId) -> Vec<Layer<'_>> {
     }
 }
 
-fn named(graph: &Graph, quant: Option<Quant>) -> TokenStream {
+fn named(graph: &Graph, quant: Option<Quant>) -> Named {
     let name = |param: ParamId| graph.param(param).name.clone();
     // The verifier has seen that every quantised value has both.
-    let (scale, zero_point) = quant.map(|quant| (name(quant.scale), name(quant.zero_point))).unwrap_or_default();
-    quote!(rt::quantised::Named { scale: #scale, zero_point: #zero_point })
-}
-
-fn option(value: Option<TokenStream>) -> TokenStream {
-    match value {
-        Some(value) => quote!(::core::option::Option::Some(#value)),
-        None => quote!(::core::option::Option::None),
-    }
+    quant.map(|quant| Named { scale: name(quant.scale), zero_point: name(quant.zero_point) }).unwrap_or_default()
 }

@@ -1,0 +1,3 @@
+mbvc::mobilenet_v2!("specs/tiny.yaml", weights = "weights/other.safetensors");
+
+fn main() {}
