@@ -1,4 +1,5 @@
-#![doc = include_str!("../README.md")]
+// Nothing is compiled anew where the text has changed.
+#![cfg_attr(any(doc, doctest), doc = include_str!("../README.md"))]
 #![no_std]
 
 pub use mbvc_macros::mobilenet_v2;
@@ -12,6 +13,10 @@ pub use mbvc_runtime::{
 pub use mbvc_runtime::{
     Filter, Fit, Framing, FramingError, Guess, Mismatch, ModelError, Picture, PictureError, Rgb, Weights, WeightsError,
 };
+
+/// How the compiler works, and how to bring a model of one's own.
+#[cfg(any(doc, doctest))]
+pub mod guide;
 
 /// What generated code names, and nobody else: a release build does not check what these functions read and write.
 #[doc(hidden)]

@@ -64,13 +64,30 @@ fn check<'a>(case: &str, spills: impl Iterator<Item = &'a Spill>) {
 fn check_floats(numerics: &str) {
     let mut overrides = Overrides::none();
     overrides.set("isa", "[avx512, avx2]").set("numerics", numerics).set("batch", "8");
-    let report = spills(&assembly_of(numerics, &overrides));
+    let assembly = assembly_of(numerics, &overrides);
+    let report = spills(&assembly);
+    check_guide(&assembly);
     for isa in ["avx512", "avx2"] {
         // A guard against reading nothing: v2.yaml has 35 pointwise convolutions, of more than ten shapes.
         let found = report.loops.iter().filter(|name| name.contains("f32_pw") && name.ends_with(isa)).count();
         assert!(found > 20, "{found} inner loops of pointwise kernels for {isa}, {numerics}");
     }
     check(numerics, report.spills.iter());
+}
+
+/// The guide quotes the inner loop of one kernel, as it is compiled.
+fn check_guide(assembly: &str) {
+    const KERNEL: &str = "f32_pw_relu6_6x16_k64_px14x14_a64r896_c16r256__avx2";
+    let guide = include_str!("../../docs/guide/one_layer.md");
+    assert!(guide.contains(&format!("fn {KERNEL}(")));
+    let (_, quoted) = guide.split_once("```asm\n").expect("the guide quotes assembly");
+    let (quoted, _) = quoted.split_once("```").expect("which ends");
+    let quoted: Vec<&str> = quoted.lines().collect();
+    let is_start = |line: &&str| line.contains(KERNEL) && line.ends_with(':');
+    let body = assembly.lines().skip_while(|line| !is_start(line)).take_while(|line| !line.contains(".cfi_endproc"));
+    let body: Vec<String> = body.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let found = body.windows(quoted.len()).any(|window| window.iter().eq(&quoted));
+    assert!(found, "{KERNEL} is not compiled to what the guide quotes, but to\n{}", body.join("\n"));
 }
 
 #[test]

@@ -1,0 +1,24 @@
+//! The guide tells the truth: its commands print what it quotes, and its pictures are what the command draws.
+
+mod common;
+
+use std::path::Path;
+
+use common::good;
+
+/// `TRYCMD=overwrite cargo test -p mbvc-cli --test guide` takes over what the commands print now.
+#[test]
+fn commands_print_what_is_quoted() {
+    trycmd::TestCases::new().env("NO_COLOR", "1").case("../docs/guide/*.md");
+}
+
+#[test]
+fn pictures_are_those_that_the_command_draws() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = tempfile::tempdir().unwrap();
+    let drawing = folder.path().join("fusion.svg");
+    good(package, &["dump", "specs/tiny.yaml", "--isa", "avx2", "--svg", drawing.to_str().unwrap()]);
+    let shown = package.join("../docs/guide/fusion.svg");
+    let [drawn, shown] = [drawing, shown].map(|path| std::fs::read_to_string(path).unwrap());
+    assert!(drawn == shown, "draw it again, as the chapter on fusion says");
+}
