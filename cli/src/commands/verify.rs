@@ -60,7 +60,7 @@ pub struct Args {
     #[arg(long, short)]
     recursive: bool,
     /// What is tolerated: of float32 a share of the largest value [default: 1e-4], of int8 and uint8 steps [default: 0]
-    #[arg(long, value_name = "T", value_parser = parse_tolerance)]
+    #[arg(long, value_name = "T", value_parser = parse_tolerance, allow_negative_numbers = true)]
     tolerance: Option<f64>,
     /// Images on which all layers are compared: those whose logits are furthest off
     #[arg(long, value_name = "N", default_value_t = 8)]

@@ -136,7 +136,7 @@ fn quantised_layers_are_traced_in_integers() {
 
 #[test]
 fn formats_that_no_engine_runs_have_no_trace() {
-    for name in ["keras2_sequential.keras", "torch/timm/model.safetensors"] {
+    for name in ["keras2_sequential.keras", "torch/whole_module.pt"] {
         assert!(read(&fixture(name), None).unwrap().trace.is_none(), "{name}");
     }
 }

@@ -9,7 +9,7 @@ use mbvc_compiler::ir::{Graph, Origin, Shape};
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::passes;
 use mbvc_compiler::spec::{Fusion, NetworkSpec, Rounding};
-use mbvc_import::{Container, Trace};
+use mbvc_import::{Container, SourceTensor, Trace};
 
 use super::difference::{Difference, Tolerance, nhwc};
 use super::feed::Ours;
@@ -117,14 +117,14 @@ impl<'a> Layers<'a> {
         self.images
     }
 
-    /// In order of execution, each with its tensor's name.
-    pub fn values(&self) -> impl Iterator<Item = (&Compared, &str)> {
+    /// In order of execution, each with its tensor.
+    pub fn values(&self) -> impl Iterator<Item = (&Compared, &SourceTensor)> {
         let named = self.compared.iter().zip(&self.trace.values);
-        named.filter_map(|(compared, value)| Some((compared.as_ref()?, value.tensor.name.as_str())))
+        named.filter_map(|(compared, value)| Some((compared.as_ref()?, &value.tensor)))
     }
 
     /// The first value that differs on any image.
-    pub fn first(&self) -> Option<(&Compared, &str)> {
+    pub fn first(&self) -> Option<(&Compared, &SourceTensor)> {
         self.values().find(|(compared, _)| compared.differs_on > 0)
     }
 

@@ -2,6 +2,7 @@
 
 use mbvc::Network;
 use mbvc_compiler::ir::Shape;
+use mbvc_import::SourceTensor;
 use serde::Serialize;
 
 use super::Args;
@@ -134,7 +135,10 @@ pub struct First {
 pub struct ValueReport {
     /// The layer, or its activation.
     pub node: String,
+    /// The model's own name of it and, of TFLite files, its index.
     pub tensor: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<usize>,
     pub difference: f64,
     /// As a share of the largest value; of float32 networks.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -220,11 +224,12 @@ impl LogitsReport {
 }
 
 impl ValueReport {
-    fn new(compared: &Compared, tensor: &str, tolerance: Tolerance) -> Self {
+    fn new(compared: &Compared, tensor: &SourceTensor, tolerance: Tolerance) -> Self {
         let worst = &compared.worst;
         Self {
             node: compared.origin.name.clone(),
-            tensor: tensor.to_owned(),
+            tensor: tensor.name.clone(),
+            index: tensor.index,
             difference: worst.largest,
             relative: matches!(tolerance, Tolerance::Relative(_)).then(|| worst.relative()),
             differing: worst.beyond,
@@ -234,7 +239,7 @@ impl ValueReport {
 }
 
 impl First {
-    fn new(found: &Found<'_>, compared: &Compared, tensor: &str) -> Self {
+    fn new(found: &Found<'_>, compared: &Compared, tensor: &SourceTensor) -> Self {
         let Compared { origin, shape: Shape { height, width, channels }, worst, differs_on, .. } = compared;
         let (layer, file) = (compared.layer(), &found.source.file);
         let step = found.network.info().steps.get(origin.step).map_or("", |step| step.name);

@@ -56,7 +56,10 @@ impl Report {
         };
         let [ours, theirs] = [ours, theirs].map(|logit| number(logit * step.unwrap_or(1.0)));
         vec![
-            ("logits", format!("{} at most ({} of the largest)", self.amount(*largest_difference), brief(*relative))),
+            (
+                "logits",
+                format!("{} at most, {} of an image's largest", self.amount(*largest_difference), brief(*relative)),
+            ),
             ("on average", self.amount(*mean_difference)),
             top1,
             ("furthest off", format!("{image}, class {class}: {ours} here, {theirs} there")),
@@ -102,13 +105,14 @@ impl ValueReport {
 impl First {
     fn tell(&self, model: &str, quantised: bool) {
         const SHOWN: usize = 6;
-        let ValueReport { node, tensor, image, differing, .. } = &self.value;
+        let ValueReport { node, tensor, index, image, differing, .. } = &self.value;
+        let index = index.map_or_else(String::new, |index| format!("{index}, "));
         let number_of = self.number.map_or_else(String::new, |number| format!(", layer {number} of the table"));
         let after = node.strip_prefix(&self.layer).and_then(|after| after.strip_prefix('.'));
         let after = after.map_or_else(String::new, |activation| format!(" after {activation}"));
         outln!("\n{BOLD}first layer that differs: {}{BOLD:#}{after}{number_of}, step {}", self.layer, self.step);
         outln!("  {}:{}  {ACCENT}{}{ACCENT:#}", self.spec, self.line, self.text);
-        outln!("  tensor '{}' of {model}", tensor.escape_debug());
+        outln!("  tensor {index}'{}' of {model}", shorten(tensor));
         let [row, column, channel] = self.at;
         let (ours, theirs) = (number(self.ours), number(self.theirs));
         let amount = self.value.amount(quantised);
@@ -120,6 +124,13 @@ impl First {
         outln!("  in {} of {channels} channels: {listed}{more}", self.channels.len());
         outln!("  on {image}; it differs on {}", plural(self.images, "image"));
     }
+}
+
+/// A name of the file, fit for a line: TFLite's tell everything that was fused.
+fn shorten(name: &str) -> String {
+    const LONGEST: usize = 72;
+    let more = if name.chars().nth(LONGEST).is_some() { "…" } else { "" };
+    name.chars().take(LONGEST).flat_map(char::escape_debug).chain(more.chars()).collect()
 }
 
 /// A value without digits that float32 does not have.
@@ -151,6 +162,8 @@ mod tests {
     fn differences_read_well() {
         assert_eq!([0.0, 1.0, 12.0, 0.25].map(steps), ["0 steps", "1 step", "12 steps", "2.5e-1 steps"]);
         assert_eq!([0.0, 3.14e-6, f64::INFINITY].map(brief), ["0", "3.1e-6", "no number"]);
+        assert_eq!(shorten("a\nb"), "a\\nb");
+        assert_eq!(shorten(&"x".repeat(500)).chars().count(), 73);
         assert_eq!(number(f64::from(0.1_f32)), "0.1");
     }
 }
