@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use commands::{bench, check, classify, dump, emit, import, init, inspect, profile, quantize};
+use commands::{bench, check, classify, dump, emit, import, init, inspect, pack, profile, quantize};
 
 /// Compiles networks of the MobileNetV2 family from a YAML table into specialised SIMD Rust.
 ///
@@ -57,6 +57,7 @@ enum Command {
     Import(import::Args),
     Inspect(inspect::Args),
     Quantize(quantize::Args),
+    Pack(pack::Args),
     Classify(classify::Args),
     Bench(bench::Args),
     Profile(profile::Args),
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
         Some(Command::Import(args)) => import::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Quantize(args)) => quantize::run(&args),
+        Some(Command::Pack(args)) => pack::run(&args),
         Some(Command::Classify(args)) => classify::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Profile(args)) => profile::run(&args),

@@ -8,5 +8,6 @@ pub mod emit;
 pub mod import;
 pub mod init;
 pub mod inspect;
+pub mod pack;
 pub mod profile;
 pub mod quantize;
