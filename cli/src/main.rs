@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use commands::{bench, build, check, classify, dump, emit, import, init, inspect, profile, quantize, verify};
+use commands::{bench, build, check, classify, dump, emit, import, init, inspect, pack, profile, quantize, verify};
 
 /// Compiles networks of the MobileNetV2 family from a YAML table into specialised SIMD Rust.
 ///
@@ -62,6 +62,7 @@ enum Command {
     Inspect(inspect::Args),
     Quantize(quantize::Args),
     Verify(verify::Args),
+    Pack(pack::Args),
     Classify(classify::Args),
     Build(build::Args),
     Bench(bench::Args),
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Quantize(args)) => quantize::run(&args),
         Some(Command::Verify(args)) => verify::run(&args),
+        Some(Command::Pack(args)) => pack::run(&args),
         Some(Command::Classify(args)) => classify::run(&args),
         Some(Command::Build(args)) => build::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mbvc::{Isa, Weights};
+use mbvc::{Isa, Numerics, Weights};
 use mbvc_compiler::spec::{Fusion, Overrides, Words};
 
 /// The EXAMPLES section of a command's help.
@@ -227,6 +227,25 @@ impl From<IsaArg> for Isa {
             IsaArg::Avx512 => Self::Avx512,
             IsaArg::Avxvnni => Self::AvxVnni,
             IsaArg::Avx512vnni => Self::Avx512Vnni,
+        }
+    }
+}
+
+/// How products are summed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum NumericsArg {
+    /// One multiply-add for each product: the same bits on every instruction set that has them
+    Strict,
+    /// The fast inner product where the instruction set has kernels for it (avx512) and a layer's values allow it: faster
+    /// on AMD Zen 4
+    Fast,
+}
+
+impl From<NumericsArg> for Numerics {
+    fn from(arg: NumericsArg) -> Self {
+        match arg {
+            NumericsArg::Strict => Self::Strict,
+            NumericsArg::Fast => Self::Fast,
         }
     }
 }

@@ -4,8 +4,9 @@ mod common;
 
 use common::{bad, good};
 
-const COMMANDS: [&str; 12] = [
-    "init", "check", "dump", "emit", "import", "inspect", "quantize", "verify", "classify", "build", "bench", "profile",
+const COMMANDS: [&str; 13] = [
+    "init", "check", "dump", "emit", "import", "inspect", "quantize", "verify", "pack", "classify", "build", "bench",
+    "profile",
 ];
 
 #[test]

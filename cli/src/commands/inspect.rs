@@ -1,5 +1,7 @@
 //! `mbvc inspect`: what is in a file of weights.
 
+mod packed;
+
 use std::path::PathBuf;
 
 use mbvc::Weights;
@@ -13,14 +15,17 @@ use crate::ui::{BOLD, Bytes, DIM, grouped};
 use crate::{outln, ui};
 
 /// Show what is in a file of weights, or in a model as it would be imported
+///
+/// Of a packed file it tells for what instruction set and network it was packed, and whether it is one of the spec's.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc inspect weights.safetensors",
     "mbvc inspect weights.safetensors --spec specs/v2_0.5_128.yaml",
     "mbvc inspect model.tflite --json",
+    "mbvc inspect model.packed --spec network.yaml   is it this network's?",
 ))]
 pub struct Args {
-    /// A container that `mbvc import` wrote, or a model: .safetensors, .onnx, .tflite
+    /// A container that `mbvc import` wrote, a packed file, or a model: .safetensors, .onnx, .tflite
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
@@ -51,6 +56,9 @@ struct Shown<'a> {
 }
 
 pub fn run(args: &Args) -> Result {
+    if packed::show(args)? {
+        return Ok(());
+    }
     let inspection = mbvc_import::inspect(&args.file)?;
     let numerics = numerics(args)?;
     if args.json {

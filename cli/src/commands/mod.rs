@@ -9,6 +9,7 @@ pub mod emit;
 pub mod import;
 pub mod init;
 pub mod inspect;
+pub mod pack;
 pub mod profile;
 pub mod quantize;
 pub mod verify;

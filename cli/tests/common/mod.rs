@@ -9,17 +9,7 @@ use mbvc_compiler::spec::{Overrides, Words};
 use serde_json::Value;
 
 /// Width 0.25 at 32x32 with ten classes: compiles and runs in no time.
-pub const TINY: &str = "
-name: Tiny
-width: 0.25
-resolution: 32
-classes: 10
-stem: { channels: 32, stride: 2 }
-blocks:
-  - { t: 1, c: 16, n: 1, s: 1 }
-  - { t: 6, c: 24, n: 2, s: 2 }
-head: { channels: 64 }
-";
+pub const TINY: &str = include_str!("../tiny.yaml");
 
 /// The command, in `folder`, without colour, with the tests' own cache.
 pub fn mbvc(folder: &Path, arguments: &[&str]) -> Command {

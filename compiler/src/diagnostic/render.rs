@@ -122,7 +122,7 @@ mod tests {
         }
         diagnostics.push(mistake);
         let text = diagnostics.to_string();
-        let told: Vec<&str> = text.lines().filter(|line| line.contains("tensor")).collect();
+        let told: Vec<&str> = text.lines().filter(|line| line.contains(": is")).collect();
         assert_eq!((told.len(), told[39]), (40, " = tensor39: is\u{241b} missing"), "{text}");
         assert!(text.contains(" = note: and 2 more\n = rule: "), "{text}");
     }

@@ -63,6 +63,8 @@ mod tests {
         panels: &[PanelRun { first: 0, last: 7, lanes: 4, vectors: 1, at: 64, stride: 32 + 96 + 2 * (64 + 6 * 16) }],
     });
 
+    const LAYERS: &[QuantLayer] = &[layer(DENSE), layer(DEPTHWISE)];
+
     const fn layer(matrix: Matrix) -> QuantLayer {
         QuantLayer {
             weight: "",
@@ -90,7 +92,7 @@ mod tests {
             input: NONE,
             embedding: NONE,
             logits: NONE,
-            layers: &[layer(DENSE), layer(DEPTHWISE)],
+            layers: LAYERS,
             lines: 64,
         };
         let mut block = vec![0; plan.lines * 64];

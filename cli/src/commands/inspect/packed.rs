@@ -1,0 +1,168 @@
+//! What is in a packed file.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use mbvc::__runtime::{Needs, PackedHeader, PackedText};
+use mbvc::{Isa, PackedError};
+use mbvc_compiler::spec::Overrides;
+use serde::Serialize;
+
+use super::{Args, shortened};
+use crate::error::{CliError, Result};
+use crate::options::FusionArg;
+use crate::ui::{BOLD, Bytes, DIM, plural};
+use crate::{engine, networks, outln, ui};
+
+/// Longest text that is read: all that a container's header can hold.
+const MOST_TEXT: u32 = 1 << 20;
+
+/// What is shown as JSON.
+#[derive(Serialize)]
+struct Packed<'a> {
+    file: String,
+    format: &'static str,
+    version: u32,
+    network: &'a str,
+    isa: &'static str,
+    /// What the file was packed for, as a hash.
+    identity: String,
+    file_bytes: usize,
+    block_bytes: usize,
+    preprocessing: String,
+    framing: &'a str,
+    labels: Vec<&'a str>,
+    /// The network of a spec that takes the file; none where no spec was looked at, or none of its networks does.
+    fits: Option<Fits>,
+}
+
+#[derive(Serialize)]
+struct Fits {
+    spec: String,
+    precision: &'static str,
+    fusion: &'static str,
+}
+
+/// Shows the file, if it is a packed one; `false` if it is not.
+///
+/// # Errors
+/// If it is damaged or of another version, or the spec that was named has mistakes.
+pub fn show(args: &Args) -> Result<bool> {
+    let Ok(file) = File::open(&args.file) else { return Ok(false) };
+    let failed = |cause: std::io::Error| CliError::io("read", &args.file, &cause);
+    let length = file.metadata().map_err(failed)?.len();
+    let mut start = Vec::new();
+    (&file).take(PackedHeader::BYTES as u64).read_to_end(&mut start).map_err(failed)?;
+    if !PackedHeader::is_in(&start) {
+        return Ok(false);
+    }
+    let refused = |cause: PackedError| CliError::new(format!("{}: {cause}", args.file.display()));
+    let header = PackedHeader::parse(&start).map_err(refused)?;
+    let length = usize::try_from(length).map_err(|_| refused(PackedError::Length))?;
+    header.check_length(length).map_err(refused)?;
+    let text = text(&file, &header).map_err(failed)?.ok_or_else(|| refused(PackedError::Text))?;
+    let PackedText { network, framing, labels } = PackedText::parse(&text).map_err(refused)?;
+    let packed = Packed {
+        file: args.file.display().to_string(),
+        format: "packed",
+        version: PackedHeader::VERSION,
+        network,
+        isa: header.isa.name(),
+        identity: format!("{:016x}", header.identity),
+        file_bytes: length,
+        block_bytes: header.lines as usize * 64,
+        preprocessing: header.preprocess.to_string(),
+        framing,
+        labels: labels.lines().collect(),
+        fits: fits(args, &header, network, length)?,
+    };
+    match args.json {
+        true => ui::json(&packed),
+        false => print(&packed, args.spec.spec.as_deref()),
+    }
+    Ok(true)
+}
+
+/// What stands behind the block; `None` if that is no text, or more than there can be.
+fn text(mut file: &File, header: &PackedHeader) -> std::io::Result<Option<String>> {
+    if header.text_bytes > MOST_TEXT {
+        return Ok(None);
+    }
+    file.seek(SeekFrom::Start((header.lines + 1) * 64))?;
+    let mut bytes = Vec::new();
+    file.take(header.text_bytes.into()).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8(bytes).ok())
+}
+
+/// Looks for the network among those of the spec that was named, or of the built-in one if the file says that it is its.
+fn fits(args: &Args, header: &PackedHeader, network: &str, length: usize) -> Result<Option<Fits>> {
+    let spec = args.spec.spec.as_deref();
+    let given = engine::source(spec, args.spec.overrides.overrides())?;
+    if spec.is_none() && given.spec.name != network {
+        return Ok(None);
+    }
+    let any = ["f32", "int8", "uint8"].map(Some);
+    let precisions = if spec.is_none() && args.spec.overrides.precision.is_none() { &any[..] } else { &[None] };
+    for precision in precisions {
+        let mut overrides: Overrides = args.spec.overrides.overrides();
+        if let Some(precision) = precision {
+            overrides.set("precision", precision);
+        }
+        let source = engine::source(spec, overrides)?;
+        for fusion in [FusionArg::Block, FusionArg::Relu6, FusionArg::None, FusionArg::Deep] {
+            if takes(&source, fusion, header, length) {
+                let (spec, precision) = (source.file.name.clone(), source.spec.precision.name());
+                return Ok(Some(Fits { spec, precision, fusion: fusion.name() }));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the network takes the file. One that cannot be compiled so takes none.
+fn takes(source: &engine::Source, fusion: FusionArg, header: &PackedHeader, length: usize) -> bool {
+    let isa: Isa = header.isa;
+    let Ok(compiled) = source.compile(fusion, &[isa]) else { return false };
+    let parameters = compiled.parameters();
+    let needs = Needs { conventions: compiled.conventions(), parameters: &parameters };
+    compiled.programs.iter().any(|program| header.check(&needs, &program.packs.leaked(), length).is_ok())
+}
+
+fn print(packed: &Packed<'_>, spec: Option<&Path>) {
+    let Packed { file, version, network, isa, identity, .. } = packed;
+    outln!("{BOLD}{file}{BOLD:#}: packed weights, version {version}, {}\n", Bytes(packed.file_bytes));
+    let labels = match packed.labels.first() {
+        Some(first) => format!("{}: {}, ...", plural(packed.labels.len(), "name"), shortened(first)),
+        None => "none".to_owned(),
+    };
+    let network = match &packed.fits {
+        Some(Fits { spec, precision, fusion }) => {
+            format!("{}: {spec}, precision {precision}, fusion {fusion}", shortened(network))
+        }
+        None => format!("{}, as the file says", shortened(network)),
+    };
+    for (key, value) in [
+        ("network", &*network),
+        ("instruction set", isa),
+        ("identity", identity),
+        ("weights", &Bytes(packed.block_bytes).to_string()),
+        ("preprocessing", &packed.preprocessing),
+        ("framing", &shortened(packed.framing)),
+        ("labels", &labels),
+    ] {
+        outln!("  {DIM}{key:<15}{DIM:#}  {value}");
+    }
+    if packed.fits.is_none() {
+        match spec {
+            Some(spec) => ui::note(&format!(
+                "no network of {} takes it: it was packed for another, for other --threads or --batch, or by another version",
+                spec.display()
+            )),
+            None => ui::note(&format!(
+                "it is not of {}; --spec FILE tells whether it is of another spec's network",
+                networks::SPEC_NAME
+            )),
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! `mbvc pack`: weights as the kernels of a network read them, in a file.
+
+use std::path::{Path, PathBuf};
+
+use mbvc::__runtime::{Needs, PackedHeader, Packing, Told};
+use mbvc::{Isa, Numerics, Weights};
+use mbvc_compiler::{Compiled, Program};
+use serde::Serialize;
+
+use crate::engine::{self, Source};
+use crate::error::{CliError, Result};
+use crate::options::{FusionArg, IsaArg, NumericsArg, SpecOption, examples};
+use crate::ui::{ACCENT, Bytes, GOOD, plural};
+use crate::{files, outln, ui};
+
+/// Pack weights for an instruction set, to be used in place
+///
+/// A packed file holds weights as the kernels of one network read them with one instruction set. A program that carries it
+/// uses it where it lies: it needs no heap and no standard library, and no time to pack. Labels, preprocessing and framing
+/// come along. In the macro write `weights = "FILE"` and call `embedded()`; or give the bytes to `from_packed`.
+///
+/// Nothing of the network runs here, so that files for other processors are packed as well: `--isa portable` is for
+/// microcontrollers and WebAssembly. A file fits the network of its spec alone, with the same width, resolution, fusion,
+/// threads and batch; one that does not is refused where the program is compiled.
+#[derive(clap::Args)]
+#[command(after_help = examples!(
+    "mbvc pack weights.safetensors -o model.packed                  for this processor",
+    "mbvc pack tiny.safetensors --spec tiny.yaml --isa portable -o tiny.packed",
+    "                                  for a microcontroller; there, in src/main.rs:",
+    "                                  mobilenet_v2!(\"tiny.yaml\", weights = \"tiny.packed\");",
+    "mbvc pack weights.safetensors --isa avx2,neon -o model.packed  model.avx2.packed and model.neon.packed",
+    "mbvc pack weights.safetensors --isa avx512 --numerics fast -o zen4.packed",
+))]
+pub struct Args {
+    /// Weights, as `mbvc import` writes them
+    #[arg(value_name = "WEIGHTS")]
+    weights: PathBuf,
+    /// File to write; with several instruction sets their names go before its ending
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+    /// Instruction sets, separated by commas [default: the widest that this processor has]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    isa: Vec<IsaArg>,
+    /// How products are summed [default: strict; without --isa what this processor gains from]
+    #[arg(long, value_enum)]
+    numerics: Option<NumericsArg>,
+    /// How much is fused [default: as the spec says]
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    fusion: Option<FusionArg>,
+    /// Threads that share a call [default: as the spec says]
+    #[arg(long, value_name = "N")]
+    threads: Option<String>,
+    /// Images that go through the classifier together [default: as the spec says]
+    #[arg(long, value_name = "N")]
+    batch: Option<String>,
+    #[command(flatten)]
+    spec: SpecOption,
+    /// One line of JSON for each file
+    #[arg(long)]
+    json: bool,
+}
+
+/// A file that was written.
+#[derive(Serialize)]
+struct Packed<'a> {
+    file: String,
+    version: u32,
+    network: &'a str,
+    isa: &'static str,
+    numerics: &'static str,
+    fusion: &'static str,
+    bytes: usize,
+    labels: usize,
+}
+
+pub fn run(args: &Args) -> Result {
+    let weights = engine::weights(Some(&args.weights))?;
+    let mut overrides = args.spec.overrides_for(Some(&weights));
+    for (key, value) in [("threads", &args.threads), ("batch", &args.batch)] {
+        if let Some(value) = value {
+            overrides.set(key, value);
+        }
+    }
+    let source = engine::source(args.spec.spec.as_deref(), overrides)?;
+    let numerics = numerics(args, &source)?;
+    let fusion = args.fusion.unwrap_or_else(|| source.spec.fusion.into());
+    let mut isas: Vec<Isa> = args.isa.iter().map(|isa| Isa::from(*isa)).collect();
+    if isas.is_empty() {
+        isas.push(engine::isa(&source, None)?);
+    }
+    isas.sort_unstable();
+    isas.dedup();
+    let outputs: Vec<PathBuf> = isas.iter().map(|isa| output(&args.output, *isa, isas.len())).collect();
+    for path in &outputs {
+        files::has_place(path)?;
+        if files::same(path, &args.weights) {
+            return Err(CliError::new(format!("{} would be overwritten", path.display())).help("name another --output"));
+        }
+    }
+    let compiled = source.compile(fusion, &isas)?;
+    compiled_in(&source, &isas)?;
+    fits(&compiled, &weights)?;
+    let bar = ui::progress(isas.len(), "packing");
+    for (isa, path) in isas.into_iter().zip(outputs) {
+        let Some(program) = compiled.programs.iter().find(|program| program.isa == engine::spec_isa(isa)) else {
+            continue;
+        };
+        let numerics = if program.isa.has_fast_product() { numerics } else { Numerics::Strict };
+        let bytes = pack(&compiled, program, isa, numerics, &weights, &path)?;
+        bar.inc(1);
+        let packed = Packed {
+            file: path.display().to_string(),
+            version: PackedHeader::VERSION,
+            network: &compiled.spec.name,
+            isa: isa.name(),
+            numerics: numerics.name(),
+            fusion: fusion.name(),
+            bytes,
+            labels: weights.labels().map_or(0, |labels| labels.len()),
+        };
+        bar.suspend(|| show(args, &packed));
+    }
+    bar.finish_and_clear();
+    if !args.json {
+        let spec = args.spec.spec.as_deref().unwrap_or(Path::new("network.yaml")).display();
+        let (name, file) = (&compiled.spec.name, args.output.display());
+        outln!("\nIn a program, which needs the file only to be compiled:");
+        outln!("  {ACCENT}mbvc::mobilenet_v2!(\"{spec}\", weights = \"{file}\");{ACCENT:#}");
+        outln!("  {ACCENT}let model = {name}::embedded()?;{ACCENT:#}");
+    }
+    Ok(())
+}
+
+/// What was asked for, or the answer that depends on this processor where the file does so anyway.
+fn numerics(args: &Args, source: &Source) -> Result<Numerics> {
+    let only = match (source.spec.precision.is_quantised(), source.spec.numerics) {
+        (true, _) => Some(format!("{} networks sum integers, in one way", source.spec.precision.name())),
+        (false, mbvc_compiler::spec::Numerics::Strict) => Some("the spec says `numerics: strict`".to_owned()),
+        (false, mbvc_compiler::spec::Numerics::Fast) => None,
+    };
+    match (args.numerics.map(Numerics::from), only) {
+        (Some(Numerics::Fast), Some(only)) => {
+            Err(CliError::new(format!("--numerics fast is not to be had: {only}")).help("leave --numerics away"))
+        }
+        (_, Some(_)) => Ok(Numerics::Strict),
+        (Some(numerics), None) => Ok(numerics),
+        (None, None) if args.isa.is_empty() => {
+            Numerics::Fast.choose().map_err(|cause| CliError::new(cause.to_string()))
+        }
+        (None, None) => Ok(Numerics::Strict),
+    }
+}
+
+/// `model.packed`, or of several `model.avx2.packed`.
+fn output(path: &Path, isa: Isa, count: usize) -> PathBuf {
+    if count == 1 {
+        return path.to_owned();
+    }
+    match path.extension() {
+        Some(end) => {
+            let mut ending = std::ffi::OsString::from(isa.name());
+            ending.push(".");
+            ending.push(end);
+            path.with_extension(ending)
+        }
+        None => path.with_extension(isa.name()),
+    }
+}
+
+/// A network takes only files for what it was compiled for.
+fn compiled_in(source: &Source, isas: &[Isa]) -> Result {
+    let absent = isas.iter().find(|isa| !source.spec.isas.contains(&engine::spec_isa(**isa)));
+    absent.map_or(Ok(()), |isa| {
+        let message = format!("the network {} is compiled without {isa}, and would refuse the file", source.spec.name);
+        Err(CliError::new(message).help(format!("add `{isa}` to `isa` in {}", source.file.name)))
+    })
+}
+
+fn fits(compiled: &Compiled, weights: &Weights) -> Result {
+    let parameters = compiled.parameters();
+    let needs = Needs { conventions: compiled.conventions(), parameters: &parameters };
+    let mismatches = needs.mismatches(weights.conventions(), weights.container().header());
+    if mismatches.is_empty() {
+        return Ok(());
+    }
+    let file = weights.source().unwrap_or("the container");
+    Err(CliError::new(format!("{file} does not fit the network {}:{}", compiled.spec.name, Told(&mismatches)))
+        .help("name the spec of the weights with --spec FILE"))
+}
+
+/// Writes the file; returns its length.
+fn pack(
+    compiled: &Compiled,
+    program: &Program,
+    isa: Isa,
+    numerics: Numerics,
+    weights: &Weights,
+    path: &Path,
+) -> Result<usize> {
+    let parameters = compiled.parameters();
+    let packing = Packing {
+        network: &compiled.spec.name,
+        needs: Needs { conventions: compiled.conventions(), parameters: &parameters },
+        plan: program.packs.leaked(),
+        isa,
+        numerics,
+    };
+    let container = weights.container();
+    let bytes = packing.file_bytes(&container);
+    // The packing writes whole lines, which lie at multiples of 64.
+    let mut memory = vec![0; bytes + 64];
+    let start = memory.as_ptr().align_offset(64);
+    let file = memory.get_mut(start..start + bytes).unwrap_or_default();
+    packing.pack(&container, file).map_err(|cause| {
+        CliError::new(format!("{} cannot be packed: {cause}", weights.source().unwrap_or("the container")))
+    })?;
+    files::write(path, file)?;
+    Ok(bytes)
+}
+
+fn show(args: &Args, packed: &Packed<'_>) {
+    if args.json {
+        ui::json(packed);
+        return;
+    }
+    let Packed { file, network, isa, numerics, bytes, labels, .. } = packed;
+    let names = if *labels > 0 { format!(", {}", plural(*labels, "label")) } else { String::new() };
+    outln!("{GOOD}wrote{GOOD:#} {file}: {network} for {isa}, {numerics}, {}{names}", Bytes(*bytes));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_files_are_named_by_their_instruction_sets() {
+        let named = |path: &str, count| output(Path::new(path), Isa::Neon, count).display().to_string();
+        assert_eq!(named("a/model.packed", 1), "a/model.packed");
+        assert_eq!(named("a/model.packed", 2), "a/model.neon.packed");
+        assert_eq!(named("v1.0.packed", 2), "v1.0.neon.packed");
+        assert_eq!(named("a.b/model", 2), "a.b/model.neon");
+    }
+}

@@ -1,0 +1,184 @@
+//! `mbvc pack`, and what other commands say of its files.
+
+mod common;
+
+use std::path::Path;
+
+use common::{bad, good, json_lines, mbvc as command, tiny};
+use mbvc::{Isa, Numerics, Weights};
+
+mbvc::mobilenet_v2!("tests/tiny.yaml");
+
+const PACK: [&str; 6] = ["pack", "tiny.safetensors", "--spec", "tiny.yaml", "-o", "tiny.packed"];
+
+fn pack(folder: &Path, further: &[&str]) -> Vec<serde_json::Value> {
+    json_lines(&good(folder, &[&PACK[..], &["--json"], further].concat()))
+}
+
+fn bytes(folder: &Path, name: &str) -> Vec<u8> {
+    std::fs::read(folder.join(name)).unwrap()
+}
+
+/// At an address that is a multiple of 64, for good.
+fn aligned(bytes: &[u8]) -> &'static mut [u8] {
+    let memory = vec![0; bytes.len() + 64].leak();
+    let start = memory.as_ptr().align_offset(64);
+    let file = &mut memory[start..start + bytes.len()];
+    file.copy_from_slice(bytes);
+    file
+}
+
+/// The file that the network itself packs, from the plan that was compiled into it.
+fn by_the_network(weights: &Weights, isa: Isa) -> Vec<u8> {
+    let file = aligned(&vec![0; Tiny::packed_bytes_for(&weights.container(), isa).unwrap()]);
+    Tiny::pack(&weights.container(), isa, file).unwrap();
+    file.to_vec()
+}
+
+#[test]
+fn files_are_those_that_the_network_packs_itself() {
+    let folder = tiny();
+    let folder = folder.path();
+    let weights = Weights::open(folder.join("tiny.safetensors")).unwrap();
+    for isa in Isa::FLOATS.into_iter().filter(|isa| Tiny::packed_bytes_for(&weights.container(), *isa).is_some()) {
+        // On this processor the network takes one of the two.
+        let numerics = Numerics::Fast.choose().unwrap();
+        let told = &pack(folder, &["--isa", isa.name(), "--numerics", numerics.name()])[0];
+        let packed = bytes(folder, "tiny.packed");
+        assert!(packed == by_the_network(&weights, isa), "{isa}");
+        assert_eq!(told["isa"], isa.name());
+        assert_eq!((&told["bytes"], &told["network"]), (&packed.len().into(), &"Tiny".into()));
+        if isa.detect().is_none() {
+            continue;
+        }
+        let model = Tiny::from_packed(aligned(&packed)).unwrap();
+        let pixels: [u8; 32 * 32 * 3] = std::array::from_fn(|at| (at * 91 % 241) as u8);
+        let (packed, opened) = (
+            model.run_pixels(&mut Tiny::scratch(), &pixels),
+            Tiny::with_isa(&weights, isa).unwrap().run_pixels(&mut Tiny::scratch(), &pixels),
+        );
+        assert_eq!(packed.map(f32::to_bits), opened.map(f32::to_bits), "{isa}");
+    }
+}
+
+/// Named instruction sets are packed for in the same way everywhere; without one this processor decides.
+#[test]
+fn numerics_depend_on_this_processor_only_where_the_instruction_set_does() {
+    let folder = tiny();
+    let folder = folder.path();
+    let packed = |further: &[&str], numerics: &str| {
+        let output = command(folder, &[&PACK[..], further].concat()).env("MBVC_NUMERICS", numerics).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        bytes(folder, "tiny.packed")
+    };
+    let strict = packed(&["--isa", "avx512"], "fast");
+    assert_eq!(strict, packed(&["--isa", "avx512", "--numerics", "strict"], "fast"));
+    let fast = packed(&["--isa", "avx512", "--numerics", "fast"], "strict");
+    assert_ne!(strict, fast);
+    if Isa::Avx512.detect().is_some() {
+        assert_eq!(packed(&[], "strict"), strict);
+        assert_eq!(packed(&[], "fast"), fast);
+    }
+    let told = pack(folder, &["--isa", "neon,avx512", "--numerics", "fast"]);
+    let of = |at: usize| (told[at]["isa"].as_str().unwrap(), told[at]["numerics"].as_str().unwrap());
+    assert_eq!([of(0), of(1)], [("neon", "strict"), ("avx512", "fast")], "NEON has no kernels for it");
+    assert_eq!(bytes(folder, "tiny.avx512.packed"), fast);
+    assert_eq!(told[0]["file"], "tiny.neon.packed");
+}
+
+#[test]
+fn packing_refuses_what_no_network_would_take() {
+    let folder = tiny();
+    let folder = folder.path();
+    let refused = |further: &[&str]| bad(folder, &[&PACK[..], further].concat(), 1).1;
+    for (further, told) in [
+        (&["--classes", "11"][..], &["tiny.safetensors does not fit", "classes: the network needs 11", "--spec"][..]),
+        (&["--isa", "neondot"], &["neondot", "quantised"]),
+        (&["--isa", "portable", "--precision", "int8", "--numerics", "fast"], &["int8 networks sum integers"]),
+        (&["--threads", "0"], &["command line", "--threads 0"]),
+        (&["--precision", "uint8"], &["precision: the network needs uint8, the file has f32"]),
+    ] {
+        let said = refused(further);
+        for part in told {
+            assert!(said.contains(part), "{further:?}: no `{part}` in\n{said}");
+        }
+    }
+    assert!(!folder.join("tiny.packed").exists());
+
+    let spec = std::fs::read_to_string(folder.join("tiny.yaml")).unwrap();
+    std::fs::write(folder.join("tiny.yaml"), spec + "isa: avx2\nnumerics: strict\n").unwrap();
+    let said = refused(&["--isa", "portable"]);
+    assert!(
+        said.contains("compiled without portable") && said.contains("add `portable` to `isa` in tiny.yaml"),
+        "{said}"
+    );
+    let said = refused(&["--isa", "avx2", "--numerics", "fast"]);
+    assert!(said.contains("the spec says `numerics: strict`"), "{said}");
+
+    let (_, said) =
+        bad(folder, &["pack", "tiny.safetensors", "--output", "tiny.safetensors", "--spec", "tiny.yaml"], 1);
+    assert!(said.contains("would be overwritten"), "{said}");
+    let (_, said) = bad(folder, &["pack", "tiny.safetensors", "-o", "no/tiny.packed", "--spec", "tiny.yaml"], 1);
+    assert!(said.contains("its folder does not exist"), "{said}");
+    let (_, said) = bad(folder, &["pack", "tiny.yaml", "-o", "tiny.packed"], 1);
+    assert!(said.contains("not a weight container"), "{said}");
+}
+
+#[test]
+fn inspect_tells_what_a_file_was_packed_for() {
+    let folder = tiny();
+    let folder = folder.path();
+    let said = good(folder, &[&PACK[..], &["--isa", "neon"]].concat());
+    assert!(said.contains("wrote tiny.packed: Tiny for neon, strict"), "{said}");
+    assert!(said.contains("mobilenet_v2!(\"tiny.yaml\", weights = \"tiny.packed\")"), "{said}");
+
+    let spec = ["inspect", "tiny.packed", "--spec", "tiny.yaml"];
+    let said = good(folder, &spec);
+    for part in ["version 4", "Tiny: tiny.yaml, precision f32, fusion block", "neon", "squash bilinear", "none"] {
+        assert!(said.contains(part), "no `{part}` in\n{said}");
+    }
+    let value = &json_lines(&good(folder, &[&spec[..], &["--json"]].concat()))[0];
+    assert_eq!((&value["format"], &value["isa"]), (&"packed".into(), &"neon".into()));
+    assert_eq!(value["file_bytes"], bytes(folder, "tiny.packed").len());
+    assert_eq!(value["fits"]["fusion"], "block");
+    let value = &json_lines(&good(folder, &[&spec[..], &["--json", "--classes", "11"]].concat()))[0];
+    assert!(value["fits"].is_null(), "{value}");
+    pack(folder, &["--isa", "neon", "--fusion", "none"]);
+    let value = &json_lines(&good(folder, &[&spec[..], &["--json"]].concat()))[0];
+    assert_eq!(value["fits"]["fusion"], "none");
+    let value = &json_lines(&good(folder, &["inspect", "tiny.packed", "--json"]))[0];
+    assert!(value["fits"].is_null(), "another name than the built-in network's");
+}
+
+#[test]
+fn damaged_packed_files_are_told() {
+    let folder = tiny();
+    let folder = folder.path();
+    pack(folder, &["--isa", "portable"]);
+    let whole = bytes(folder, "tiny.packed");
+    let inspected = |content: &[u8]| {
+        std::fs::write(folder.join("bad.packed"), content).unwrap();
+        bad(folder, &["inspect", "bad.packed"], 1).1
+    };
+    let with = |at: usize, other: &[u8]| {
+        let mut content = whole.clone();
+        content[at..at + other.len()].copy_from_slice(other);
+        content
+    };
+    for (content, told) in [
+        (whole[..whole.len() - 1].to_vec(), "longer or shorter"),
+        (whole[..20].to_vec(), "longer or shorter"),
+        ([&whole[..], &[0; 64]].concat(), "longer or shorter"),
+        (with(8, &5u32.to_le_bytes()), "packed weights of version 5, and this one reads 4"),
+        (with(24, &u64::MAX.to_le_bytes()), "longer or shorter"),
+        (with(56, &u32::MAX.to_le_bytes()), "longer or shorter"),
+        (with(whole.len() - 64, b"\xff"), "are damaged"),
+    ] {
+        let said = inspected(&content);
+        assert!(said.contains(&format!("bad.packed: ")) && said.contains(told), "no `{told}` in\n{said}");
+    }
+    // What takes containers says what it was given.
+    std::fs::write(folder.join("bad.packed"), &whole).unwrap();
+    let (_, said) = bad(folder, &["classify", "a.png", "--weights", "bad.packed", "--spec", "tiny.yaml"], 1);
+    assert!(said.contains("these are packed weights"), "{said}");
+}
