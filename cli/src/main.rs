@@ -42,7 +42,7 @@ use commands::{bench, build, check, classify, dump, emit, import, init, inspect,
     "\n\n\x1b[1mEnvironment:\x1b[0m",
     "\n  MBVC_ISA    instruction set to use: portable, neon, avx2, avx512",
     "\n  MBVC_CACHE  folder that networks other than the built-in one are kept in once compiled",
-    "\n  RUSTC       compiler to use for them",
+    "\n  RUSTC       compiler to use for them, and for `mbvc build`",
     "\n  MBVC_PYTHON Python that other engines run in",
 ))]
 struct Cli {

@@ -180,24 +180,6 @@ impl From<Fusion> for FusionArg {
     }
 }
 
-/// How products are summed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum NumericsArg {
-    /// The same bits on every instruction set that multiplies and adds at once
-    Strict,
-    /// Faster on some processors, which round otherwise
-    Fast,
-}
-
-impl NumericsArg {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Strict => "strict",
-            Self::Fast => "fast",
-        }
-    }
-}
-
 /// An instruction set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum IsaArg {
@@ -239,6 +221,15 @@ pub enum NumericsArg {
     /// The fast inner product where the instruction set has kernels for it (avx512) and a layer's values allow it: faster
     /// on AMD Zen 4
     Fast,
+}
+
+impl NumericsArg {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Fast => "fast",
+        }
+    }
 }
 
 impl From<NumericsArg> for Numerics {

@@ -72,12 +72,13 @@ impl Library<'_> {
         let threads = match spec.threads {
             1 => String::new(),
             threads => format!(
-                "\n * {threads} threads share a call where processors are free; the helpers stay for the next call, so that the library\n \
-                 * must not be unloaded."
+                "\n *\n * {threads} threads share a call where processors are free. The helpers stay for the next call:\n \
+                 * the library must not be unloaded."
             ),
         };
         let rounds = if quantised {
-            " Its values are rounded to those that the\n * network counts with; the logits are the real numbers that its results stand for."
+            "\n * Its values are rounded to those that the network counts with; the logits are the real numbers\n \
+             * that its results stand for."
         } else {
             ""
         };

@@ -7,13 +7,14 @@ use std::path::Path;
 use mbvc::__runtime::{Needs, PackedHeader, PackedText};
 use mbvc::{Isa, PackedError};
 use mbvc_compiler::spec::Overrides;
+use mbvc_networks as networks;
 use serde::Serialize;
 
 use super::{Args, shortened};
 use crate::error::{CliError, Result};
 use crate::options::FusionArg;
 use crate::ui::{BOLD, Bytes, DIM, plural};
-use crate::{engine, networks, outln, ui};
+use crate::{engine, outln, ui};
 
 /// Longest text that is read: all that a container's header can hold.
 const MOST_TEXT: u32 = 1 << 20;
