@@ -465,7 +465,7 @@ fn other_platforms_are_built_for() {
     let build = |further: &[&str]| {
         let whole = ["build", SPEC, "--weights", "w.safetensors", "--json", "--target", TARGET];
         let linker = ["--linker", "aarch64-linux-gnu-gcc"];
-        let mut command = mbvc(folder, &[&whole, &linker, further].concat());
+        let mut command = mbvc(folder, &[&whole[..], &linker, further].concat());
         let output = command.env("RUSTC", COMPILER).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         json_lines(&String::from_utf8(output.stdout).unwrap()).remove(0)
