@@ -42,7 +42,8 @@ struct Packed<'a> {
 struct Fits {
     spec: String,
     precision: &'static str,
-    fusion: &'static str,
+    /// All levels that do.
+    fusion: Vec<&'static str>,
 }
 
 /// Shows the file, if it is a packed one; `false` if it is not.
@@ -111,11 +112,12 @@ fn fits(args: &Args, header: &PackedHeader, network: &str, length: usize) -> Res
             overrides.set("precision", precision);
         }
         let source = engine::source(spec, overrides)?;
-        for fusion in [FusionArg::Block, FusionArg::Relu6, FusionArg::None, FusionArg::Deep] {
-            if takes(&source, fusion, header, length) {
-                let (spec, precision) = (source.file.name.clone(), source.spec.precision.name());
-                return Ok(Some(Fits { spec, precision, fusion: fusion.name() }));
-            }
+        let levels = [FusionArg::None, FusionArg::Relu6, FusionArg::Block, FusionArg::Deep];
+        let fusion = levels.into_iter().filter(|fusion| takes(&source, *fusion, header, length));
+        let fusion: Vec<_> = fusion.map(FusionArg::name).collect();
+        if !fusion.is_empty() {
+            let (spec, precision) = (source.file.name.clone(), source.spec.precision.name());
+            return Ok(Some(Fits { spec, precision, fusion }));
         }
     }
     Ok(None)
@@ -139,7 +141,7 @@ fn print(packed: &Packed<'_>, spec: Option<&Path>) {
     };
     let network = match &packed.fits {
         Some(Fits { spec, precision, fusion }) => {
-            format!("{}: {spec}, precision {precision}, fusion {fusion}", shortened(network))
+            format!("{}: {spec}, precision {precision}, fusion {}", shortened(network), fusion.join(" or "))
         }
         None => format!("{}, as the file says", shortened(network)),
     };
