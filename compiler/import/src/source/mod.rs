@@ -9,7 +9,7 @@ mod quant;
 use std::borrow::Cow;
 use std::rc::Rc;
 
-pub use constant::{Constant, DType, Quantization, Values};
+pub use constant::{Constant, DType, MAX_RANK, Quantization, Values};
 pub use quant::{Quantised, Quants, ValueQuant};
 
 use mbvc_compiler::spec::{PaddingConvention, Preprocessing};
