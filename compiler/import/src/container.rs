@@ -25,14 +25,15 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
+use ::safetensors::{Dtype, SafeTensorError, SafeTensors};
 use mbvc_compiler::interp::Bindings;
 use mbvc_compiler::ir::ElementType;
-use safetensors::{Dtype, SafeTensors};
 use serde::Serialize;
 
 use crate::error::{ErrorKind, ImportError, Result};
 use crate::quantised;
 use crate::source::{display_shape, elements};
+use crate::state_dict::safetensors;
 
 /// Version of the container's conventions, in `mbvc.format`.
 pub const FORMAT_VERSION: &str = "1";
@@ -169,10 +170,11 @@ impl Container {
     }
 
     fn parse(bytes: &[u8]) -> Result<Self> {
-        let damaged = |error: safetensors::SafeTensorError| {
+        let damaged = |error: SafeTensorError| {
             ImportError::malformed(format!("not a sound safetensors file: {error}"))
                 .help("the file may be truncated; make it again with `mbvc import`")
         };
+        safetensors::check_header(bytes)?;
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
         let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
         let metadata: BTreeMap<String, String> = header.metadata().clone().unwrap_or_default().into_iter().collect();

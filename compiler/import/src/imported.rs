@@ -7,13 +7,14 @@ use std::path::Path;
 
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::spec::{self, NetworkSpec};
-use mbvc_runtime::Framing;
+use mbvc_runtime::{Framing, MAX_HEADER_BYTES, MAX_TENSORS};
 
 use crate::container::{Container, FORMAT_VERSION};
 use crate::error::{ErrorKind, ImportError, Result};
 use crate::fold::fold;
 use crate::format::{self, Format};
 use crate::labels::Labels;
+use crate::limits;
 use crate::mismatch::{Mismatch, Mismatches};
 use crate::recognise::recognise;
 use crate::recover::{self, Fact, Recovered, recover};
@@ -25,6 +26,9 @@ use crate::{keras, onnx, quantised, spec_yaml, tflite, torch};
 
 /// Largest file that is read. Width 4 in double precision has 450 MB.
 const MAX_FILE: u64 = 1 << 30;
+
+/// Bytes of labels in the header, which leave room for the tensors in what the runtime reads.
+const MAX_LABELS: usize = MAX_HEADER_BYTES / 4 * 3;
 
 /// A network that was read from a file.
 #[derive(Debug, Clone)]
@@ -60,12 +64,23 @@ pub struct ReadOptions<'a> {
     pub quantisation: Quantisation,
     /// The network as the user knows it. Strides are taken from it where a file has weights alone.
     pub spec: Option<&'a NetworkSpec>,
+    /// What stands beside a file of weights alone; a file's own folder is looked into where it is `None`.
+    pub beside: Beside<'a>,
 }
 
 impl Default for ReadOptions<'_> {
     fn default() -> Self {
-        Self { format: None, quantisation: Quantisation::Dequantise, spec: None }
+        Self { format: None, quantisation: Quantisation::Dequantise, spec: None, beside: Beside::default() }
     }
+}
+
+/// The content of the files that repositories of weights have beside them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Beside<'a> {
+    /// `config.json` of timm or transformers.
+    pub config: Option<&'a [u8]>,
+    /// `preprocessor_config.json` of transformers.
+    pub preprocessor: Option<&'a [u8]>,
 }
 
 /// Reads a model file, in float32. The content tells which; `hint` decides where it does not.
@@ -81,7 +96,7 @@ pub fn read(path: &Path, hint: Option<Format>) -> Result<Imported> {
 /// # Errors
 /// As [`read`], and where a quantisation cannot be kept.
 pub fn read_with(path: &Path, hint: Option<Format>, quantisation: Quantisation) -> Result<Imported> {
-    read_as(path, &ReadOptions { format: hint, quantisation, spec: None })
+    read_as(path, &ReadOptions { format: hint, quantisation, ..ReadOptions::default() })
 }
 
 /// Reads a model file, and `config.json` or `preprocessor_config.json` beside it where it has weights alone.
@@ -105,10 +120,10 @@ pub fn read_bytes(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Impo
 /// # Errors
 /// As [`read_with`], but for those of reading the file.
 pub fn read_bytes_with(bytes: &[u8], name: &str, hint: Option<Format>, quantisation: Quantisation) -> Result<Imported> {
-    read_bytes_as(bytes, name, &ReadOptions { format: hint, quantisation, spec: None })
+    read_bytes_as(bytes, name, &ReadOptions { format: hint, quantisation, ..ReadOptions::default() })
 }
 
-/// As [`read_as`], from memory, without files beside it.
+/// As [`read_as`], from memory, with no files beside it but those of the options.
 ///
 /// # Errors
 /// As [`read_as`], but for those of reading the file.
@@ -119,14 +134,19 @@ pub fn read_bytes_as(bytes: &[u8], name: &str, options: &ReadOptions<'_>) -> Res
 fn read_from(bytes: &[u8], name: &str, options: &ReadOptions<'_>, path: Option<&Path>) -> Result<Imported> {
     let quantisation = options.quantisation;
     let format = format::detect(bytes, name, options.format)?;
+    let most = limits::parameters(bytes.len());
+    let import = |graph: &SourceGraph<'_>| import(graph, name, quantisation, most);
     let weights = |dict: &StateDict<'_>, variant: &str| {
-        let sidecar = path.map_or_else(|| Ok(Sidecar::none()), Sidecar::beside)?;
-        import(&state_dict::read(dict, format, variant, &sidecar, options.spec)?, name, quantisation)
+        let sidecar = match (options.beside, path) {
+            (Beside { config: None, preprocessor: None }, Some(path)) => Sidecar::beside(path),
+            (beside, _) => Sidecar::of(beside),
+        }?;
+        import(&state_dict::read(dict, format, variant, &sidecar, options.spec, most)?)
     };
     let imported = match format {
-        Format::Onnx => onnx::decode(bytes).and_then(|model| import(&onnx::read(&model)?, name, quantisation)),
-        Format::TfLite => tflite::read(bytes).and_then(|graph| import(&graph, name, quantisation)),
-        Format::Keras => keras::open(bytes).and_then(|model| import(&keras::read(&model)?, name, quantisation)),
+        Format::Onnx => onnx::decode(bytes).and_then(|model| import(&onnx::read(&model, most)?)),
+        Format::TfLite => tflite::read(bytes).and_then(|graph| import(&graph)),
+        Format::Keras => keras::open(bytes).and_then(|model| import(&keras::read(&model)?)),
         Format::PyTorch => torch::read(bytes).and_then(|(dict, variant)| weights(&dict, variant)),
         Format::SafeTensors => state_dict::safetensors::read(bytes).and_then(|dict| weights(&dict, "")),
         Format::Container => {
@@ -143,8 +163,8 @@ fn read_from(bytes: &[u8], name: &str, options: &ReadOptions<'_>, path: Option<&
     Ok(imported)
 }
 
-fn import(graph: &SourceGraph<'_>, name: &str, quantisation: Quantisation) -> Result<Imported> {
-    let chain = recognise(graph)?;
+fn import(graph: &SourceGraph<'_>, name: &str, quantisation: Quantisation, most: usize) -> Result<Imported> {
+    let chain = recognise(graph, most)?;
     let (mut recovered, mut facts, mut notes) = recover(&chain, graph)?;
     notes.extend(graph.notes.iter().cloned());
     let kept = match quantisation {
@@ -170,6 +190,10 @@ fn import(graph: &SourceGraph<'_>, name: &str, quantisation: Quantisation) -> Re
             }
         }
     }
+    if tensors.len() > MAX_TENSORS {
+        return Err(ImportError::unsupported(format!("the network has {} tensors", tensors.len()))
+            .expected(format!("at most {MAX_TENSORS}, which a container may have")));
+    }
     let file = Path::new(name).file_name().map_or(name.into(), |file| file.to_string_lossy());
     let source = match graph.producer.as_str() {
         "" => format!("{} {file}", graph.format),
@@ -188,6 +212,11 @@ fn import(graph: &SourceGraph<'_>, name: &str, quantisation: Quantisation) -> Re
         ImportError::unsupported(format!("the network cannot be written as a table: {mismatches}"))
     })?;
     Ok(imported)
+}
+
+/// Bytes of labels in a header, where some characters are escaped.
+fn header_bytes(labels: &[String]) -> usize {
+    labels.iter().map(|label| serde_json::Value::from(label.as_str()).to_string().len()).sum()
 }
 
 fn parsed(yaml: &str) -> Result<NetworkSpec> {
@@ -228,9 +257,14 @@ impl Imported {
     /// Puts class names into the metadata.
     ///
     /// # Errors
-    /// Where there is not one for each class.
+    /// Where there is not one for each class, or they are too long together.
     pub fn set_labels(&mut self, labels: &Labels) -> Result<()> {
         labels.check(self.recovered.classes)?;
+        if header_bytes(labels.names()) > MAX_LABELS {
+            return Err(ImportError::new(ErrorKind::Labels, "the labels are too long for the header of a container")
+                .expected(format!("at most {MAX_LABELS} bytes together"))
+                .help("shorten them"));
+        }
         self.remove_labels();
         self.container.metadata.insert("mbvc.labels".into(), labels.names().join("\n"));
         Ok(())
@@ -247,6 +281,10 @@ impl Imported {
         let (count, classes) = (labels.len(), self.recovered.classes);
         if count != classes {
             self.notes.push(format!("{from} has {count} labels for {classes} classes; they are left out"));
+            return;
+        }
+        if header_bytes(labels) > MAX_LABELS {
+            self.notes.push(format!("the labels of {from} have more than {MAX_LABELS} bytes; they are left out"));
             return;
         }
         self.facts.push(Fact { key: "labels", value: count.to_string(), how: from.into() });

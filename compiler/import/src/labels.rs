@@ -13,6 +13,9 @@ const IMAGENET: &str = include_str!("labels/imagenet.txt");
 /// Name of the class that TensorFlow's published networks have before ImageNet's.
 const BACKGROUND: &str = "background";
 
+/// Longest file in bytes; one with 21 841 labels has 2 MB.
+const MAX_BYTES: usize = 1 << 22;
+
 /// Names by class index; none is empty or spans lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Labels {
@@ -34,6 +37,10 @@ impl Labels {
     /// Where the bytes are not UTF-8, or hold no labels.
     pub fn parse(bytes: &[u8], file: &str) -> Result<Self> {
         let wrong = |problem: String| ImportError::new(ErrorKind::Labels, problem).file(file);
+        if bytes.len() > MAX_BYTES {
+            let problem = format!("the file has {} bytes, which is more than labels have", bytes.len());
+            return Err(wrong(problem).expected(format!("at most {MAX_BYTES}")).help("write one label a line"));
+        }
         let text = std::str::from_utf8(bytes).map_err(|error| {
             wrong(format!("not UTF-8 (at byte {})", error.valid_up_to())).help("save the file as UTF-8 text")
         })?;
@@ -76,11 +83,11 @@ impl Labels {
         }
         let error = ImportError::new(ErrorKind::Labels, format!("{count} labels for a network of {classes} classes"))
             .file(&self.file);
-        Err(if count + 1 == classes {
+        Err(if count.checked_add(1) == Some(classes) {
             error.help(format!(
                 "class 0 of this network is the background: put a line `{BACKGROUND}` before the first label"
             ))
-        } else if count == classes + 1 {
+        } else if classes.checked_add(1) == Some(count) {
             let first = self.names.first().map(|name| shorten(name)).unwrap_or_default();
             error.help(format!("this network has no background class: remove the first line, `{first}`"))
         } else {
@@ -90,7 +97,7 @@ impl Labels {
 }
 
 fn from_lines(text: &str) -> Vec<String> {
-    text.trim_end().lines().map(|line| line.trim().to_owned()).filter(|_| !text.trim().is_empty()).collect()
+    text.trim_end().lines().map(|line| line.trim().to_owned()).collect()
 }
 
 fn from_json(text: &str) -> std::result::Result<Vec<String>, String> {

@@ -24,6 +24,7 @@ mod imported;
 mod inspect;
 mod keras;
 mod labels;
+mod limits;
 mod mismatch;
 mod onnx;
 mod published;
@@ -43,7 +44,7 @@ pub use container::{Container, Data, Tensor};
 pub use error::{ErrorKind, ImportError};
 pub use format::Format;
 pub use imported::{
-    Imported, Quantisation, ReadOptions, read, read_as, read_bytes, read_bytes_as, read_bytes_with, read_with,
+    Beside, Imported, Quantisation, ReadOptions, read, read_as, read_bytes, read_bytes_as, read_bytes_with, read_with,
 };
 pub use inspect::{Inspection, TensorSummary, inspect, inspect_bytes, number};
 pub use labels::Labels;

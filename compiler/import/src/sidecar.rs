@@ -10,13 +10,14 @@ use mbvc_runtime::{Filter, Fit, Framing};
 use serde_json::Value;
 
 use crate::error::{ErrorKind, ImportError, Result};
+use crate::imported::Beside;
 use crate::source::{Told, shorten};
 use crate::state_dict::{Family, Sidecars};
 
 const CONFIG: &str = "config.json";
 const PREPROCESSOR: &str = "preprocessor_config.json";
 /// One with 21 841 labels has 2 MB.
-const MAX_BYTES: u64 = 1 << 24;
+const MAX_BYTES: u64 = 1 << 22;
 
 /// What the files tell; each part may be missing.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +35,7 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    pub const fn none() -> Self {
+    const fn none() -> Self {
         Self {
             owner: Sidecars::None,
             padding: None,
@@ -55,16 +56,26 @@ impl Sidecar {
     pub fn beside(weights: &Path) -> Result<Self> {
         let folder = weights.parent().unwrap_or(Path::new(""));
         let [config, preprocessor] = [CONFIG, PREPROCESSOR].map(|name| read(&folder.join(name)));
+        Self::sound_of(config, preprocessor).map_err(|error| error.file(&folder.join(CONFIG).display().to_string()))
+    }
+
+    /// As [`Sidecar::beside`], of files in memory.
+    pub fn of(files: Beside<'_>) -> Result<Self> {
+        let [config, preprocessor] = [files.config, files.preprocessor].map(|file| file.map(parsed).transpose());
+        Self::sound_of(config, preprocessor).map_err(|error| error.at(CONFIG))
+    }
+
+    /// What cannot be read is left out, with a note.
+    fn sound_of(config: Read, preprocessor: Read) -> Result<Self> {
         let mut notes = Vec::new();
-        let mut sound = |name: &str, read: std::result::Result<Option<Value>, String>| {
+        let mut sound = |name: &str, read: Read| {
             read.unwrap_or_else(|problem| {
                 notes.push(format!("{name} beside it is left out: {problem}"));
                 None
             })
         };
         let (config, preprocessor) = (sound(CONFIG, config), sound(PREPROCESSOR, preprocessor));
-        let mut found = Self::parse(config.as_ref(), preprocessor.as_ref())
-            .map_err(|error| error.file(&folder.join(CONFIG).display().to_string()))?;
+        let mut found = Self::parse(config.as_ref(), preprocessor.as_ref())?;
         found.notes.splice(0..0, notes);
         Ok(found)
     }
@@ -224,18 +235,24 @@ impl Sidecar {
     }
 }
 
-/// The JSON in a file; `None` where there is no file.
-fn read(path: &Path) -> std::result::Result<Option<Value>, String> {
+/// The JSON in a file, `None` where there is no file; or why it cannot be read.
+type Read = std::result::Result<Option<Value>, String>;
+
+fn read(path: &Path) -> Read {
     if !path.is_file() {
         return Ok(None);
     }
     let mut bytes = Vec::new();
     let file = fs::File::open(path).map_err(|error| error.to_string())?;
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    parsed(&bytes).map(Some)
+}
+
+fn parsed(bytes: &[u8]) -> std::result::Result<Value, String> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(format!("it has more than {MAX_BYTES} bytes"));
     }
-    serde_json::from_slice(&bytes).map(Some).map_err(|error| error.to_string())
+    serde_json::from_slice(bytes).map_err(|error| error.to_string())
 }
 
 fn whole(number: f64) -> Option<usize> {

@@ -11,7 +11,7 @@ pub fn render(network: &Recovered, source: &str) -> String {
     let Recovered { width, resolution: [height, columns], padding, activation, batch_norm_epsilon, classes, .. } =
         network;
     let resolution = if height == columns { height.to_string() } else { format!("[{height}, {columns}]") };
-    let source: String = source.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let source: String = source.chars().map(|c| if ends_a_comment(c) { ' ' } else { c }).collect();
     let (padding, activation) = (padding.name(), activation.name());
     let preprocessing = preprocessing(&network.preprocessing);
     let [stem, stem_stride] = network.stem;
@@ -48,6 +48,11 @@ blocks:
         let _ = writeln!(text, "\nprecision: {}", network.precision.name());
     }
     text
+}
+
+/// Whether YAML forbids a character, or may take it for the end of a line: the name of a file has any.
+fn ends_a_comment(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
 /// A range where all channels share one, in the roundest numbers that give the same floats.

@@ -1,12 +1,13 @@
 //! Damaged files of every kind: an error or an import, never a panic, never much memory.
 
 mod common;
+#[path = "common/counting.rs"]
+mod counting;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::fixture;
+use counting::assert_little_memory;
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::spec::NetworkSpec;
 use mbvc_import::{
@@ -14,31 +15,6 @@ use mbvc_import::{
     read_bytes_with,
 };
 use proptest::prelude::*;
-
-/// Counts the bytes that are allocated.
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system's allocator as it is; only counters are added.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        MOST.fetch_max(now, Ordering::Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const COUNT: usize = 23;
 
@@ -103,13 +79,6 @@ fn feed(bytes: &[u8], name: &str) {
     }
     let _ = read_with_spec(bytes, name);
     let _ = inspect_bytes(bytes, name).map(|inspection| inspection.to_string());
-}
-
-/// A file of 20 KB may take some megabytes, whatever sizes it names.
-fn assert_little_memory() {
-    const LIMIT: usize = 256 << 20;
-    let most = MOST.load(Ordering::Relaxed);
-    assert!(most < LIMIT, "{most} bytes were allocated at once");
 }
 
 /// Magic number, version and facts of the machine, as PyTorch before 1.6 wrote them.

@@ -106,7 +106,8 @@ impl<'a> Attribute<'a> {
             other => Err(ImportError::malformed(format!("an attribute of version {other}")).expected("1 to 3")),
         };
         let [name, datatype, dataspace] = [part(name)?, part(datatype)?, part(dataspace)?];
-        if until_zero(name.rest()) != wanted.as_bytes() {
+        // Up to a zero, or all of it: looked at no further than the wanted name is long, for a hostile file has many.
+        if !matches!(name.rest().strip_prefix(wanted.as_bytes()), Some([] | [0, ..])) {
             return Ok(None);
         }
         if version > 1 && flags & 3 != 0 {

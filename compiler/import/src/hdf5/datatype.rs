@@ -65,8 +65,8 @@ impl Datatype {
 
 /// The shape in a dataspace message; a scalar has none, an empty dataspace no elements.
 pub fn shape(mut cursor: Cursor<'_>) -> Result<Vec<usize>> {
-    /// HDF5's own limit.
-    const MAX_RANK: u8 = 32;
+    /// Weights have 4 at most.
+    const MAX_RANK: u8 = 8;
     const NULL: u8 = 2;
     let (version, rank) = (cursor.u8()?, cursor.u8()?);
     // Flags.
@@ -81,7 +81,8 @@ pub fn shape(mut cursor: Cursor<'_>) -> Result<Vec<usize>> {
         }
     }
     if rank > MAX_RANK {
-        return Err(ImportError::malformed(format!("a dataspace of {rank} dimensions")));
+        return Err(ImportError::unsupported(format!("a dataspace of {rank} dimensions"))
+            .expected(format!("at most {MAX_RANK}")));
     }
     (0..rank).map(|_| cursor.length()).collect()
 }

@@ -16,7 +16,13 @@ pub enum Filter {
 
 /// The filters in the order in which they were applied.
 pub fn pipeline(mut message: Cursor<'_>) -> Result<Vec<Filter>> {
+    /// Each costs a pass over the data; nobody takes one of the two filters twice.
+    const MOST: u8 = 4;
     let (version, count) = (message.u8()?, message.u8()?);
+    if count > MOST {
+        return Err(ImportError::unsupported(format!("the dataset went through {count} filters"))
+            .expected(format!("at most {MOST}")));
+    }
     match version {
         1 => message.skip(6)?,
         2 => {}
@@ -94,7 +100,18 @@ fn unshuffled(bytes: &[u8], element: usize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cursor::Widths;
     use super::*;
+
+    #[test]
+    fn more_filters_than_anyone_takes_are_refused() {
+        let deflate = [1, 0, 0, 0, 0, 0];
+        let read = |count: u8| {
+            pipeline(Cursor::new(&[&[2, count][..], &deflate.repeat(count.into())].concat(), Widths::default()))
+        };
+        assert_eq!(read(2).unwrap(), [Filter::Deflate; 2]);
+        assert!(read(5).unwrap_err().to_string().contains("went through 5 filters"));
+    }
 
     #[test]
     fn shuffling_is_undone() {

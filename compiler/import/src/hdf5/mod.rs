@@ -21,6 +21,7 @@ mod tests;
 use std::cell::Cell;
 
 use crate::error::{ImportError, Result};
+use crate::limits;
 use cursor::{Cursor, Widths};
 
 pub use dataset::Dataset;
@@ -32,10 +33,6 @@ pub const MAGIC: &[u8] = b"\x89HDF\r\n\x1a\n";
 
 /// Nodes, messages and entries that are looked at: a hundred times as many as a nested MobileNetV2 has.
 const MAX_STEPS: usize = 1 << 21;
-/// More than all weights of width 4 in double precision.
-const MAX_UNPACKED: usize = 1 << 30;
-/// Deflate cannot shrink further.
-const MAX_RATIO: usize = 1032;
 
 /// A place in the file, in bytes from its beginning.
 pub type Address = usize;
@@ -93,7 +90,7 @@ impl<'a> File<'a> {
             cursor.offset()?;
         }
         let root = cursor.address("the root group")?;
-        let room = bytes.len().saturating_mul(MAX_RATIO).min(MAX_UNPACKED);
+        let room = limits::unpacked(bytes.len());
         Ok(Self { bytes, widths: cursor.widths, root, steps: Cell::new(MAX_STEPS), room: Cell::new(room) })
     }
 
@@ -118,7 +115,7 @@ impl<'a> File<'a> {
         Ok(())
     }
 
-    /// Counts bytes that are about to be allocated. All together may be what deflate could make of the file.
+    /// Counts bytes that are about to be allocated.
     pub fn charge(&self, bytes: usize) -> Result<()> {
         let left = self.room.get().checked_sub(bytes).ok_or_else(|| {
             ImportError::malformed(format!("a dataset claims {bytes} bytes, which the file cannot hold"))

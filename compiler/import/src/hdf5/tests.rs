@@ -1,6 +1,7 @@
 //! Files of h5py with every kind of object, in structures old and new; `tests/fixtures/keras_files.py` makes them.
 
 use super::*;
+use crate::limits::unpacked;
 use crate::source::{Constant, DType, Values};
 
 const FILES: [&[u8]; 2] = [
@@ -75,6 +76,15 @@ fn weights_in_one_piece_are_not_copied() {
     assert!(matches!(file.dataset(&find(&file, "scalar")).unwrap().bytes, std::borrow::Cow::Borrowed(_)));
 }
 
+/// A file of 20 KB has no gigabyte of numbers, though deflate could shrink so many zeros to it.
+#[test]
+fn little_is_unpacked_from_a_small_file() {
+    let file = File::open(FILES[0]).unwrap();
+    assert!(file.charge(1 << 25).is_ok());
+    let error = file.charge((1 << 25) + 1).unwrap_err().to_string();
+    assert!(error.contains("which the file cannot hold"), "{error}");
+}
+
 /// Every word of both files once: whatever it becomes, reading all there is ends, in little memory.
 #[test]
 fn no_word_makes_a_panic() {
@@ -82,7 +92,7 @@ fn no_word_makes_a_panic() {
         for name in ["text", "list", "fixed"] {
             let _ = file.string(object, name, 1000);
         }
-        let _ = file.dataset(object).map(|dataset| assert!(dataset.bytes.len() <= MAX_UNPACKED));
+        let _ = file.dataset(object).map(|dataset| assert!(dataset.bytes.len() <= unpacked(file.bytes.len())));
         for address in file.members(object).into_iter().flat_map(|members| members.into_values()) {
             if let (Ok(member), true) = (file.object(address), depth > 0) {
                 visit(file, &member, depth - 1);

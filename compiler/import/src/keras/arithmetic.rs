@@ -78,15 +78,18 @@ fn node_operator<'a>(layer: &Layer<'a>) -> &'a str {
     if let Some(operator) = node.get("op").and_then(Json::as_str) {
         return operator;
     }
+    /// TensorFlow's own have some hundred bytes.
+    const LONGEST: usize = 1 << 14;
     let operators = ["RealDiv", "Sub", "Mul", "AddV2", "Relu6"];
-    let text = node.as_str().unwrap_or_default();
+    let text = node.as_str().filter(|text| text.len() <= LONGEST).unwrap_or_default();
     operators.into_iter().find(|operator| text.contains(&format!("\"op\": \"{operator}\""))).unwrap_or(layer.class)
 }
 
 /// Puts constants at their positions among the operands.
 fn insert_constants(layer: &Layer<'_>, operands: &mut Vec<Operand>) {
     let constants = layer.config.get("constants").and_then(Json::as_object);
-    for (position, value) in constants.into_iter().flatten() {
+    // An operation has two operands.
+    for (position, value) in constants.into_iter().flatten().take(2) {
         if let (Ok(position), Some(numbers)) = (position.parse::<usize>(), numbers(value)) {
             operands.insert(position.min(operands.len()), Operand::Numbers(numbers));
         }

@@ -84,7 +84,7 @@ impl<'a> Layer<'a> {
     pub fn image(&self) -> Option<[Option<usize>; 3]> {
         const KEYS: [&str; 3] = ["batch_shape", "batch_input_shape", "build_input_shape"];
         let shape = KEYS.iter().find_map(|key| self.config.get(key)?.as_array())?;
-        let &[_, height, width, channels] = &shape.iter().collect::<Vec<_>>()[..] else { return None };
+        let [_, height, width, channels] = shape.as_slice() else { return None };
         Some([height, width, channels].map(size))
     }
 

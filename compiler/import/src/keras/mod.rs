@@ -22,6 +22,7 @@ use crate::archive::Archive;
 use crate::error::{ErrorKind, ImportError, Result};
 use crate::format::Format;
 use crate::hdf5::File;
+use crate::limits;
 use crate::source::{SourceGraph, Told, shorten};
 use network::Network;
 use weights::Weights;
@@ -34,8 +35,6 @@ const WEIGHTS: &str = "model.weights.h5";
 /// Ten times as long as the configuration of a nested MobileNetV2.
 const MAX_CONFIG: usize = 2 << 20;
 const LONGEST_VERSION: usize = 100;
-/// As large as a file may be.
-const MAX_WEIGHTS: usize = 1 << 30;
 
 /// A file, taken apart.
 pub struct Model<'a> {
@@ -75,7 +74,7 @@ fn open_archive(bytes: &[u8]) -> Result<Model<'_>> {
         return Err(ImportError::unsupported(format!("the archive has no {WEIGHTS}"))
             .help("save the model in one file: `model.save(\"model.keras\")`"));
     }
-    let hdf5 = archive.read(WEIGHTS, MAX_WEIGHTS)?;
+    let hdf5 = archive.read(WEIGHTS, limits::unpacked(bytes.len()))?;
     Ok(Model { config, hdf5, order: Order::Numbered, producer: producer(version), notes: Vec::new() })
 }
 

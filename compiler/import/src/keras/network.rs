@@ -15,6 +15,11 @@ use crate::source::{MAX_NODES, Node, Op, Place, Value, shorten};
 pub const INPUT: Value = 0;
 /// Networks in each other: more than anyone nests.
 const MAX_DEPTH: usize = 8;
+/// Calls of networks, each of which is read again, and of one layer. Keras' own call an activation some 35 times.
+const MAX_NETWORKS: usize = 64;
+const MAX_CALLS: usize = 256;
+/// How often a layer may come before what it reads, all layers together.
+const MAX_WAITS: usize = 1 << 20;
 
 /// An argument whose tensor has been made.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +40,10 @@ pub struct Network<'a> {
     front: Value,
     /// Layers and calls that were read; bounds the work on a hostile file.
     calls: usize,
+    /// Networks that were read.
+    networks: usize,
+    /// Times that a layer came before what it reads.
+    waits: usize,
 }
 
 /// Which network is read: where its weights are, and how its layers are named in messages.
@@ -57,7 +66,7 @@ impl<'a> Inside<'_, 'a> {
 impl<'a> Network<'a> {
     pub fn new(weights: Weights<'a>) -> Self {
         let (nodes, notes) = Default::default();
-        Self { weights, nodes, notes, image: [None; 3], values: 1, front: INPUT, calls: 0 }
+        Self { weights, nodes, notes, image: [None; 3], values: 1, front: INPUT, calls: 0, networks: 0, waits: 0 }
     }
 
     /// Reads the whole model.
@@ -186,7 +195,13 @@ impl<'a> Network<'a> {
         }
         let mut waiting: VecDeque<(&Layer<'a>, Call<'a>)> = VecDeque::new();
         for layer in layers {
-            for call in calls(layer.inbound).map_err(|error| error.at(inside.place(layer).text()))? {
+            let calls = calls(layer.inbound).map_err(|error| error.at(inside.place(layer).text()))?;
+            if calls.len() > MAX_CALLS {
+                return Err(ImportError::unsupported(format!("the layer is called {} times", calls.len()))
+                    .at(inside.place(layer).text())
+                    .expected(format!("at most {MAX_CALLS}")));
+            }
+            for call in calls {
                 self.spend(1)?;
                 waiting.push_back((layer, call));
             }
@@ -208,6 +223,11 @@ impl<'a> Network<'a> {
                         .at(inside.place(layer).text()));
                 }
                 None => {
+                    self.waits += 1;
+                    if self.waits > MAX_WAITS {
+                        return Err(ImportError::unsupported("the layers stand in no order of execution")
+                            .help("save the model with Keras itself"));
+                    }
                     waiting.push_back((layer, call));
                     stuck += 1;
                 }
@@ -232,8 +252,11 @@ impl<'a> Network<'a> {
             let translated = layers::translate(self, layer, &place, operands, inside.scope);
             return translated.map(|value| vec![value]).map_err(|error| error.at(place.text()));
         };
-        if inside.depth == MAX_DEPTH {
-            return Err(ImportError::unsupported("too many models in each other").at(inside.place(layer).text()));
+        self.networks += 1;
+        if inside.depth == MAX_DEPTH || self.networks > MAX_NETWORKS {
+            return Err(
+                ImportError::unsupported("too many models in each other, or called").at(inside.place(layer).text())
+            );
         }
         self.spend(layers.len())?;
         let inputs = values(operands);

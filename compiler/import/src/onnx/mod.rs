@@ -33,8 +33,8 @@ pub fn decode(bytes: &[u8]) -> Result<Model> {
     })
 }
 
-/// Translates the main graph.
-pub fn read(model: &Model) -> Result<SourceGraph<'_>> {
+/// Translates the main graph. Reading it may make `most` elements of constants.
+pub fn read(model: &Model, most: usize) -> Result<SourceGraph<'_>> {
     let graph = model.graph.as_ref().ok_or_else(|| {
         ImportError::malformed("not an ONNX model: there is no graph in it")
             .help("the file may be truncated, or of another kind")
@@ -56,9 +56,9 @@ pub fn read(model: &Model) -> Result<SourceGraph<'_>> {
     };
     let opset = model.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
     let (layout, input_shape) = image(graph, input)?;
-    let mut scope = Scope::new(opset.map_or(1, |set| set.version));
+    let mut scope = Scope::new(opset.map_or(1, |set| set.version), most);
     for tensor in &graph.initializer {
-        scope.bind(&tensor.name, Slot::Stored(tensor))?;
+        scope.bind(&tensor.name, Slot::stored(tensor))?;
     }
     let value = scope.fresh();
     let kind = input.r#type.as_ref().and_then(|r#type| r#type.tensor_type.as_ref()).map(|tensor| tensor.elem_type);

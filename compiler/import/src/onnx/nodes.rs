@@ -18,7 +18,7 @@ pub fn read<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
 }
 
 /// Whether any input is an activation. An unknown name counts as one, and is reported when it is read.
-fn reads_data(scope: &Scope<'_>, node: &proto::Node) -> bool {
+fn reads_data<'a>(scope: &Scope<'a>, node: &'a proto::Node) -> bool {
     node.input.iter().enumerate().any(|(at, name)| {
         !name.is_empty()
             && !matches!(scope.slot(node, at), Ok(Some(Slot::Stored(_) | Slot::Constant(_) | Slot::Computed)))
@@ -153,6 +153,16 @@ pub fn axis_of(axis: i64, rank: usize) -> Option<usize> {
     usize::try_from(axis).ok().filter(|&axis| axis < rank)
 }
 
+/// Axes, or numbers of two sides of each.
+fn axes_of(constant: &Constant<'_>) -> Result<Vec<i64>> {
+    const MOST: usize = 16;
+    if constant.len() > MOST {
+        return Err(ImportError::unsupported(format!("{} numbers of axes", constant.len()))
+            .expected("at most two for each of 4 axes"));
+    }
+    Ok(constant.to_i64())
+}
+
 /// An operation that keeps the layout of its first input.
 fn unary<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, op: Op<'a>) -> Result<()> {
     let (value, layout) = scope.data(node, 0)?;
@@ -276,7 +286,7 @@ fn bound(value: f32) -> f64 {
 }
 
 /// Attributes before opset 11, inputs since.
-fn clip_bounds(scope: &Scope<'_>, node: &proto::Node, attributes: Attributes<'_>) -> Result<[f64; 2]> {
+fn clip_bounds<'a>(scope: &Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>) -> Result<[f64; 2]> {
     if scope.opset < 11 {
         return Ok([bound(attributes.float("min", f32::MIN)), bound(attributes.float("max", f32::MAX))]);
     }
@@ -304,7 +314,10 @@ fn binary<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
         _ => return other(scope, node, Op::Other),
     };
     let (value, layout) = scope.data(node, data)?;
-    let numbers = per_channel(&*scope.required(node, constant_at)?, layout)?;
+    let constant = scope.required(node, constant_at)?;
+    // A factor and an offset.
+    scope.spend(constant.len().saturating_mul(2))?;
+    let numbers = per_channel(&constant, layout)?;
     let op = match (operator, numbers.as_slice()) {
         ("Min", &[high]) => Op::Clamp { low: f64::NEG_INFINITY, high },
         ("Max", &[low]) => Op::Clamp { low, high: f64::INFINITY },
@@ -341,13 +354,13 @@ fn pad<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attributes<
         (attributes.ints("pads").unwrap_or(&[]).to_vec(), f64::from(attributes.float("value", 0.0)))
     } else {
         let fill = scope.constant(node, 2)?.map_or(Some(0.0), |fill| fill.scalar());
-        (scope.required(node, 1)?.to_i64(), fill.unwrap_or(f64::NAN))
+        (axes_of(&*scope.required(node, 1)?)?, fill.unwrap_or(f64::NAN))
     };
     if fill != 0.0 {
         return Err(ImportError::unsupported(format!("the image is padded with {fill}")).expected("zeros"));
     }
     let axes = match scope.constant(node, 3)? {
-        Some(axes) => axes.to_i64(),
+        Some(axes) => axes_of(&axes)?,
         None => vec![0, 1, 2, 3],
     };
     // Beginnings of all axes, then ends.
@@ -384,7 +397,7 @@ fn reduce_mean<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Att
     let (value, layout) = scope.data(node, 0)?;
     let axes = match attributes.ints("axes") {
         Some(axes) => axes.to_vec(),
-        None => scope.constant(node, 1)?.map_or(vec![], |axes| axes.to_i64()),
+        None => scope.constant(node, 1)?.map_or(Ok(vec![]), |axes| axes_of(&axes))?,
     };
     let mut spatial: Vec<_> = axes.iter().filter_map(|&axis| axis_of(axis, 4)).collect();
     spatial.sort_unstable();

@@ -35,7 +35,7 @@ impl Parameters {
             return Err(ImportError::unsupported("the zero point is no integer").expected("int8 or uint8"));
         }
         // Many nodes may share one long tensor; each keeps a scale and a zero point of each of its channels.
-        scope.spend(stored.len().saturating_mul(2))?;
+        scope.spend(zeros.as_ref().map_or(stored.len(), |zeros| zeros.len()).saturating_add(stored.len()))?;
         let scales = stored.to_f64();
         let zeros = zeros.map_or_else(|| vec![0; scales.len()], |zeros| zeros.to_i64());
         let axis = axis_of(Attributes(&node.attribute).int("axis", 1), rank.unwrap_or(4)).unwrap_or(0);

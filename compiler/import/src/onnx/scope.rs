@@ -1,5 +1,6 @@
 //! What the names of the graph stand for while it is read from front to back.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::rc::Rc;
@@ -7,7 +8,6 @@ use std::rc::Rc;
 use super::proto;
 use super::tensor;
 use crate::error::{ImportError, Result};
-use crate::recognise::MAX_PARAMETERS;
 use crate::source::{Constant, DType, Holder, Holders, Node, Op, Place, Quantization, Quants, Value, shorten};
 
 pub use crate::source::Layout;
@@ -27,14 +27,36 @@ pub enum Slot<'a> {
         /// Unknown for the model's input, until a node dequantises it.
         stands_for: Option<Rc<Quantization>>,
     },
-    /// An initialiser that nobody has looked at yet, so that an odd one that is never used does no harm.
-    Stored(&'a proto::Tensor),
+    /// An initialiser, read when somebody looks at it, so that an odd one that is never used does no harm. It is read
+    /// once, for many nodes may share a tensor whose elements have to be copied.
+    Stored(Rc<Stored<'a>>),
     Constant(Rc<Constant<'a>>),
     /// Computed from shapes or constants alone, such as the target of a Reshape.
     Computed,
 }
 
-impl Slot<'_> {
+/// A tensor of the file, and the constant once it was read.
+#[derive(Debug)]
+pub struct Stored<'a> {
+    tensor: &'a proto::Tensor,
+    constant: OnceCell<Rc<Constant<'a>>>,
+}
+
+impl<'a> Stored<'a> {
+    fn read(&self) -> Result<Rc<Constant<'a>>> {
+        if let Some(constant) = self.constant.get() {
+            return Ok(constant.clone());
+        }
+        let constant = Rc::new(tensor::constant(self.tensor)?);
+        Ok(self.constant.get_or_init(|| constant).clone())
+    }
+}
+
+impl<'a> Slot<'a> {
+    pub fn stored(tensor: &'a proto::Tensor) -> Self {
+        Self::Stored(Rc::new(Stored { tensor, constant: OnceCell::new() }))
+    }
+
     /// The same kind of numbers as another value, or in another layout.
     pub fn of(self, value: Value, layout: Layout) -> Self {
         match self {
@@ -55,12 +77,12 @@ pub struct Scope<'a> {
     pub pixels: Option<(f64, i64)>,
     names: HashMap<&'a str, Slot<'a>>,
     values: Value,
-    /// Elements of constants made by reading, to bound them.
-    made: usize,
+    /// Elements of constants that reading may still make.
+    left: usize,
 }
 
 impl<'a> Scope<'a> {
-    pub fn new(opset: i64) -> Self {
+    pub fn new(opset: i64, most: usize) -> Self {
         Self {
             opset,
             nodes: Vec::new(),
@@ -70,7 +92,7 @@ impl<'a> Scope<'a> {
             pixels: None,
             names: HashMap::new(),
             values: 0,
-            made: 0,
+            left: most,
         }
     }
 
@@ -108,7 +130,7 @@ impl<'a> Scope<'a> {
         match self.slot(node, at)? {
             None => Ok(None),
             Some(Slot::Constant(constant)) => Ok(Some(constant)),
-            Some(Slot::Stored(stored)) => Ok(Some(Rc::new(tensor::constant(stored)?))),
+            Some(Slot::Stored(stored)) => stored.read().map(Some),
             Some(Slot::Data { .. } | Slot::Integers { .. } | Slot::Computed) => {
                 Err(ImportError::unsupported(format!("input {at} is computed by the graph"))
                     .expected("a stored constant")
@@ -169,11 +191,10 @@ impl<'a> Scope<'a> {
 
     /// Counts the elements of a constant that is about to be made.
     pub fn spend(&mut self, elements: usize) -> Result<()> {
-        self.made = self.made.saturating_add(elements);
-        if self.made > MAX_PARAMETERS {
-            return Err(ImportError::unsupported("the graph computes too many constants")
-                .help("fold constants first, for instance with onnxsim"));
-        }
+        self.left = self.left.checked_sub(elements).ok_or_else(|| {
+            ImportError::unsupported("the graph computes too many constants")
+                .help("fold constants first, for instance with onnxsim")
+        })?;
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! A convolution with what follows it up to its activation, checked against what the family has at its place.
 
+use mbvc_compiler::spec::MAX_CHANNELS;
+
 use crate::error::{ImportError, Result};
 use crate::source::{Affine, BatchNorm, Constant, Conv, Dense, Kernel, Node, Op, Pads, Value, display_shape};
 
@@ -98,6 +100,9 @@ pub fn check(node: &Node<'_>, conv: &Conv<'_>, want: Want, channels: usize) -> R
     }
     if out == 0 {
         return Err(wrong("a convolution without output channels"));
+    }
+    if out > MAX_CHANNELS {
+        return Err(wrong("a convolution with too many output channels").expected(format!("at most {MAX_CHANNELS}")));
     }
     let shape = if depthwise { vec![height, width, out] } else { shape };
     Ok((shape, stride))

@@ -17,9 +17,6 @@ use layer::Want;
 pub use layer::{Layer, Norm};
 use walk::Walk;
 
-/// More than width 4 has (56 million); bounds the work on a hostile file whose layers share one tensor.
-pub const MAX_PARAMETERS: usize = 1 << 26;
-
 /// A network of the family, its weights still in the file.
 #[derive(Debug)]
 pub struct Chain<'g> {
@@ -87,9 +84,9 @@ impl Chain<'_> {
     }
 }
 
-/// Walks `graph` from its input to its end.
-pub fn recognise<'g>(graph: &'g SourceGraph<'_>) -> Result<Chain<'g>> {
-    let mut walk = Walk::new(graph);
+/// Walks `graph` from its input to its end. The network may have `most` parameters.
+pub fn recognise<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g>> {
+    let mut walk = Walk::new(graph, most);
     let front = walk.front(graph.input)?;
     let mut value = front.map_or(graph.input, |front| front.output);
     let stem;

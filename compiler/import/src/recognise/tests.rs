@@ -8,6 +8,7 @@ use mbvc_compiler::spec::{ActivationKind, PaddingConvention};
 use super::{Chain, recognise};
 use crate::error::ImportError;
 use crate::format::Format;
+use crate::limits::MAX_PARAMETERS;
 use crate::source::{
     Affine, Constant, Conv, DType, Dense, Kernel, Node, Op, Pads, Place, Quantised, SourceGraph, Value, ValueQuant,
     Values,
@@ -90,7 +91,7 @@ impl Builder {
     }
 
     fn error(&mut self) -> ImportError {
-        *recognise(&self.finish()).map(|chain| chain.blocks.len()).unwrap_err()
+        *recognise(&self.finish(), MAX_PARAMETERS).map(|chain| chain.blocks.len()).unwrap_err()
     }
 }
 
@@ -102,7 +103,7 @@ fn block(size: usize) -> Builder {
 }
 
 fn check(graph: &SourceGraph<'_>, test: impl FnOnce(Chain<'_>)) {
-    test(recognise(graph).unwrap_or_else(|error| panic!("{error}")));
+    test(recognise(graph, MAX_PARAMETERS).unwrap_or_else(|error| panic!("{error}")));
 }
 
 #[test]
@@ -197,7 +198,7 @@ fn the_range_of_quantised_values_completes_an_activation() {
         graph
     };
     check(&graph(0), |chain| assert_eq!(chain.activation, ActivationKind::Relu6));
-    let error = recognise(&graph(1)).map(|chain| chain.activation).unwrap_err().to_string();
+    let error = recognise(&graph(1), MAX_PARAMETERS).map(|chain| chain.activation).unwrap_err().to_string();
     assert!(error.contains("an activation that clamps to [-inf, 6]"), "{error}");
 }
 
@@ -235,7 +236,7 @@ fn a_pool_covers_the_image() {
         let mut b = block(32);
         b.point("head", 8, 16).op("head.act", RELU6).op("pool", Op::Pool { window: Some(window) });
         b.op("fc", Op::Dense(Dense { kernel: kernel(&[16, 5]), bias: None }));
-        recognise(&b.finish()).map(|chain| chain.classifier.out_channels())
+        recognise(&b.finish(), MAX_PARAMETERS).map(|chain| chain.classifier.out_channels())
     };
     assert_eq!(pooled([16, 16]).unwrap(), 5);
     let error = pooled([7, 7]).unwrap_err().to_string();
@@ -301,5 +302,5 @@ fn shared_tensors_do_not_multiply() {
         b.op("project", Op::Conv(Conv { kernel, ..conv([1, 1, 1, 1], 1, 1, [0; 4]) }));
     }
     let error = b.error().to_string();
-    assert!(error.contains("more than 67108864 parameters"), "{error}");
+    assert!(error.contains("more parameters than a file of this size holds"), "{error}");
 }

@@ -5,7 +5,7 @@ use mbvc_compiler::spec::ActivationKind;
 use super::activation;
 use super::layer::{Layer, Norm, Want, check, describe};
 use super::padding::{self, literal};
-use super::{Front, MAX_PARAMETERS, adds};
+use super::{Front, adds};
 use crate::error::{ImportError, Result};
 use crate::source::{Conv, Node, Op, Pads, Quants, SourceGraph, Value, elements};
 
@@ -23,11 +23,12 @@ pub struct Walk<'g> {
     pub padding: padding::Evidence,
     pub activation: activation::Evidence,
     quants: &'g Quants,
-    parameters: usize,
+    /// Parameters that layers may still have.
+    left: usize,
 }
 
 impl<'g> Walk<'g> {
-    pub fn new(graph: &'g SourceGraph<'_>) -> Self {
+    pub fn new(graph: &'g SourceGraph<'_>, most: usize) -> Self {
         let values = graph.nodes.iter().map(|node| node.output + 1).max().unwrap_or(0).max(graph.input + 1);
         let mut readers = vec![Vec::new(); values];
         for (at, node) in graph.nodes.iter().enumerate() {
@@ -50,7 +51,7 @@ impl<'g> Walk<'g> {
             padding: padding::Evidence::new(),
             activation: activation::Evidence::default(),
             quants: &graph.quants,
-            parameters: 0,
+            left: most,
         }
     }
 
@@ -206,16 +207,19 @@ impl<'g> Walk<'g> {
     }
 
     fn spend(&mut self, shape: &[usize]) -> Result<()> {
-        self.parameters = self.parameters.saturating_add(elements(shape)?);
-        if self.parameters > MAX_PARAMETERS {
-            return Err(ImportError::unsupported(format!("the network has more than {MAX_PARAMETERS} parameters")));
-        }
+        self.left = self.left.checked_sub(elements(shape)?).ok_or_else(|| {
+            ImportError::unsupported(
+                "the network has more parameters than a file of this size holds, or than any of the family",
+            )
+        })?;
         Ok(())
     }
 
     /// Batch normalisation and arithmetic that fold into the layer before.
     /// They follow the last of `steps`, to which what they make is added.
     fn norms(&self, steps: &mut Vec<Value>) -> Result<Vec<Norm<'g>>> {
+        /// Exporters leave three at most: a bias, a factor, an offset. Each costs a pass over the weights.
+        const MOST: usize = 16;
         let mut norms = Vec::new();
         while let Some(node) = steps.last().and_then(|value| self.only(*value)) {
             match &node.op {
@@ -232,6 +236,12 @@ impl<'g> Walk<'g> {
                 }
                 Op::Affine(affine) if affine.fits(self.channels) => norms.push(Norm::Affine(affine)),
                 _ => break,
+            }
+            if norms.len() > MOST {
+                return Err(ImportError::unsupported("too much arithmetic follows one layer")
+                    .at(node.place.text())
+                    .expected(format!("at most {MOST} operations"))
+                    .help("fold constants first, for instance with onnxsim"));
             }
             steps.push(node.output);
         }

@@ -5,6 +5,9 @@ use std::borrow::Cow;
 use super::{display_shape, elements};
 use crate::error::{ImportError, Result};
 
+/// Most dimensions of a tensor; weights have 4.
+pub const MAX_RANK: usize = 8;
+
 /// Element types of little-endian bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DType {
@@ -119,7 +122,6 @@ impl<'a> Constant<'a> {
     /// # Errors
     /// Where `values` are not as many as `shape` says.
     pub fn new(shape: Vec<usize>, values: Values<'a>) -> Result<Self> {
-        const MAX_RANK: usize = 8;
         if shape.len() > MAX_RANK {
             return Err(ImportError::malformed(format!("a tensor of {} dimensions", shape.len()))
                 .expected(format!("at most {MAX_RANK} dimensions")));

@@ -10,7 +10,7 @@ mod quant;
 use std::borrow::Cow;
 use std::rc::Rc;
 
-pub use constant::{Constant, DType, Quantization, Values};
+pub use constant::{Constant, DType, MAX_RANK, Quantization, Values};
 pub use holder::{Holder, Holders, Layout};
 pub use quant::{Quantised, Quants, ValueQuant};
 

@@ -9,7 +9,6 @@ use super::strides::{self, Strides};
 use super::{Family, StateDict};
 use crate::error::{ImportError, Result};
 use crate::format::Format;
-use crate::recognise::MAX_PARAMETERS;
 use crate::recover::Fact;
 use crate::sidecar::Sidecar;
 use crate::source::{
@@ -20,13 +19,15 @@ use crate::source::{
 const CONV_ORDER: [usize; 4] = [2, 3, 1, 0];
 const DENSE_ORDER: [usize; 2] = [1, 0];
 
-/// Translates a state dict. `sidecar` is what files beside it tell, `spec` what the user says of it.
+/// Translates a state dict. `sidecar` is what files beside it tell, `spec` what the user says of it, `most` how many elements
+/// may be copied.
 pub fn read<'a>(
     dict: &StateDict<'a>,
     format: Format,
     variant: &str,
     sidecar: &Sidecar,
     spec: Option<&NetworkSpec>,
+    most: usize,
 ) -> Result<SourceGraph<'a>> {
     let layers = find(dict)?;
     let conventions = Conventions::of(layers.family, sidecar)?;
@@ -37,7 +38,7 @@ pub fn read<'a>(
         nodes: Vec::new(),
         value: 0,
         channels: 3,
-        budget: MAX_PARAMETERS,
+        budget: most,
         attributes: false,
     };
     let (nodes, attributes) = builder.network(&layers, &strides)?;

@@ -43,14 +43,23 @@ type Convs<'d> = BTreeSet<&'d str>;
 /// Of blocks: the rank of their pattern, and the numbers in its place.
 type Order = (usize, Vec<u32>);
 
+/// More tensors than a checkpoint has, and more networks than are looked for in one: each costs a pass over all names.
+const MAX_TENSORS: usize = 1 << 14;
+const MAX_CANDIDATES: usize = 1 << 8;
+
 /// Finds the one network of the family.
 pub fn find(dict: &StateDict<'_>) -> Result<Layers> {
+    if dict.tensors.len() > MAX_TENSORS {
+        return Err(ImportError::unsupported(format!("the file has {} tensors", dict.tensors.len()))
+            .expected(format!("at most {MAX_TENSORS}"))
+            .help("save the state dict alone: `torch.save(model.state_dict(), FILE)`"));
+    }
     let convs: Convs<'_> =
         weights(dict).filter(|(_, weight)| weight.shape().len() == 4).map(|(name, _)| name).collect();
     let mut found = Vec::new();
     let mut near = None;
     for family in &FAMILIES {
-        for prefix in convs.iter().filter_map(|conv| prefix_of(conv, family.stem[0])) {
+        for prefix in convs.iter().filter_map(|conv| prefix_of(conv, family.stem[0])).take(MAX_CANDIDATES) {
             match body(family, prefix, &convs) {
                 Ok(Some((layers, rest))) => found.push((layers, rest)),
                 Ok(None) => {}

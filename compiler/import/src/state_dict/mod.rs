@@ -16,7 +16,6 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::error::{ImportError, Result};
-use crate::recognise::MAX_PARAMETERS;
 use crate::source::{Constant, DType, Values, elements};
 
 use layers::Layers;
@@ -113,7 +112,8 @@ impl<'a> Stored<'a> {
             Elements::Contiguous(bytes) => Cow::Borrowed(*bytes),
             Elements::Strided { bytes, strides } => {
                 *budget = budget.checked_sub(elements(&self.shape)?).ok_or_else(|| {
-                    ImportError::unsupported(format!("the network has more than {MAX_PARAMETERS} parameters"))
+                    ImportError::unsupported("too many tensors whose elements do not lie in order")
+                        .help("save copies of them, `tensor.contiguous()`")
                 })?;
                 Cow::Owned(gather(bytes, &self.shape, strides, self.dtype.size()))
             }

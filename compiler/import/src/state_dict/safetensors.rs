@@ -6,14 +6,30 @@ use super::{StateDict, Stored};
 use crate::error::{ImportError, Result};
 use crate::source::DType;
 
+/// Longest header in bytes: a checkpoint with an optimiser has some 200 KB. It is decoded to several times its size.
+const MAX_HEADER: u64 = 1 << 23;
+
 /// Whether the header has a container's own entry, so that the file is one of `mbvc import`.
 pub fn is_container(bytes: &[u8]) -> bool {
-    SafeTensors::read_metadata(bytes)
-        .is_ok_and(|(_, header)| header.metadata().as_ref().is_some_and(|entries| entries.contains_key("mbvc.format")))
+    check_header(bytes).is_ok()
+        && SafeTensors::read_metadata(bytes).is_ok_and(|(_, header)| {
+            header.metadata().as_ref().is_some_and(|entries| entries.contains_key("mbvc.format"))
+        })
+}
+
+/// Refuses a header that is too long to be decoded.
+pub fn check_header(bytes: &[u8]) -> Result<()> {
+    let length = bytes.first_chunk::<8>().map_or(0, |length| u64::from_le_bytes(*length));
+    if length > MAX_HEADER {
+        return Err(ImportError::unsupported(format!("the safetensors header has {length} bytes"))
+            .expected(format!("at most {MAX_HEADER}")));
+    }
+    Ok(())
 }
 
 /// Names and tensors of a file.
 pub fn read(bytes: &[u8]) -> Result<StateDict<'_>> {
+    check_header(bytes)?;
     let file = SafeTensors::deserialize(bytes).map_err(|error| {
         ImportError::malformed(format!("not a sound safetensors file: {error}")).help("the file may be truncated")
     })?;

@@ -10,7 +10,7 @@ use crate::error::{ImportError, Result};
 use crate::format::Format;
 use crate::source::{MAX_NODES, SourceGraph, Told, shorten};
 use schema::{Model, Subgraph};
-use tensors::Tensors;
+use tensors::{Tensors, text};
 
 /// Translates the first subgraph.
 pub fn read(bytes: &[u8]) -> Result<SourceGraph<'_>> {
@@ -45,7 +45,7 @@ pub fn read(bytes: &[u8]) -> Result<SourceGraph<'_>> {
     }
     Ok(SourceGraph {
         format: Format::TfLite,
-        producer: shorten(&String::from_utf8_lossy(model.description()?)),
+        producer: shorten(&text(model.description()?)),
         input: value,
         input_shape: tensors.image(input)?,
         input_quantization: tensors.pixels(input)?,

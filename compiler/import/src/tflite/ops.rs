@@ -239,7 +239,10 @@ fn binary<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>, options: i8) -> Result
         (Input::Constant, Input::Data(value), code) if code != code::DIV => (value, left, true),
         _ => return other(tensors, call),
     };
-    let numbers = per_channel(&*required(tensors, constant)?)?;
+    let constant = required(tensors, constant)?;
+    // A factor and an offset.
+    tensors.spend(constant.len().saturating_mul(2))?;
+    let numbers = per_channel(&constant)?;
     let op = match (call.code, numbers.as_slice()) {
         (code::MINIMUM, &[high]) => Op::Clamp { low: f64::NEG_INFINITY, high },
         (code::MAXIMUM, &[low]) => Op::Clamp { low, high: f64::INFINITY },
@@ -262,9 +265,14 @@ fn per_channel(constant: &Constant<'_>) -> Result<Vec<f64>> {
     Ok(constant.to_f64())
 }
 
+/// Axes, or numbers of two sides of each.
 fn integers(tensors: &Tensors<'_>, call: &Call<'_>, at: usize) -> Result<Vec<i64>> {
+    const MOST: usize = 16;
     let index = call.inputs.get(at).copied().unwrap_or(-1);
     let constant = tensors.constant(index, None)?;
+    if constant.as_ref().is_some_and(|constant| constant.len() > MOST) {
+        return Err(ImportError::unsupported("too many numbers of axes").expected("at most two for each of 4 axes"));
+    }
     Ok(constant.map(|constant| constant.to_i64()).unwrap_or_default())
 }
 

@@ -1,6 +1,7 @@
 //! The tensors of a subgraph: which hold constants, which are made by operators, and the nodes made so far.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -8,9 +9,12 @@ use super::schema::{Model, Subgraph, Tensor};
 use super::table::Vector;
 use crate::error::{ImportError, Result};
 use crate::source::{
-    Constant, DType, Holder, Holders, Layout, Node, Op, Place, Quantised, Quantization, Quants, Value, ValueQuant,
-    Values, shorten,
+    Constant, DType, Holder, Holders, Layout, MAX_RANK, Node, Op, Place, Quantised, Quantization, Quants, Value,
+    ValueQuant, Values, shorten,
 };
+
+/// Ten times as many as the channels of width 4. Many tensors may share one long list.
+const MAX_NUMBERS: usize = 1 << 20;
 
 /// What a tensor of the subgraph stands for once something has made it.
 #[derive(Debug, Clone, Copy)]
@@ -41,8 +45,16 @@ pub struct Tensors<'a> {
     buffers: Vector<'a>,
     made: HashMap<i32, Made>,
     values: Value,
+    /// Numbers that may still be copied: scales and zero points, factors and offsets.
+    left: Cell<usize>,
     /// Whether the input image turned out to be `[N, 3, height, width]`, transposed by the graph.
     pub channels_first: bool,
+}
+
+/// A text of the file as far as messages show it: tables may share one that is as long as the file.
+pub fn text(bytes: &[u8]) -> Cow<'_, str> {
+    const LONGEST: usize = 1 << 10;
+    String::from_utf8_lossy(bytes.get(..LONGEST).unwrap_or(bytes))
 }
 
 impl<'a> Tensors<'a> {
@@ -57,6 +69,7 @@ impl<'a> Tensors<'a> {
             buffers: model.buffers()?,
             made: HashMap::new(),
             values: 0,
+            left: Cell::new(MAX_NUMBERS),
             channels_first: false,
         })
     }
@@ -68,7 +81,7 @@ impl<'a> Tensors<'a> {
     }
 
     pub fn name(&self, index: i32) -> Cow<'a, str> {
-        self.tensor(index).and_then(Tensor::name).map_or(Cow::Borrowed("?"), String::from_utf8_lossy)
+        self.tensor(index).and_then(Tensor::name).map_or(Cow::Borrowed("?"), text)
     }
 
     fn bind(&mut self, index: i32, made: Made) -> Result<()> {
@@ -201,9 +214,11 @@ impl<'a> Tensors<'a> {
                     .expected("float32, float64, float16, bfloat16, int8, uint8, int16, int32 or int64"));
             }
         };
+        // One more than tensors may have, which is then told.
         let shape = tensor
             .shape()?
             .i32s()
+            .take(MAX_RANK + 1)
             .map(|size| {
                 usize::try_from(size).map_err(|_| ImportError::malformed(format!("a dimension of size {size}")))
             })
@@ -220,18 +235,26 @@ impl<'a> Tensors<'a> {
         }
     }
 
+    /// Counts numbers that are about to be copied.
+    pub fn spend(&self, numbers: usize) -> Result<()> {
+        let left = self.left.get().checked_sub(numbers).ok_or_else(|| {
+            ImportError::unsupported("the tensors have too many scales, zero points or constant operands")
+                .expected(format!("at most {MAX_NUMBERS}"))
+        })?;
+        self.left.set(left);
+        Ok(())
+    }
+
     fn parameters(&self, tensor: Tensor<'a>) -> Result<Option<Quantization>> {
-        let Some(parameters) = tensor.quantization()? else { return Ok(None) };
-        let scales: Vec<f64> = parameters.scale()?.f32s().map(f64::from).collect();
-        if scales.is_empty() {
-            return Ok(None);
-        }
-        let mut zeros: Vec<i64> = parameters.zero_point()?.i64s().collect();
+        let Some(Stated { scales, zeros, dimension }) = Stated::of(tensor)? else { return Ok(None) };
+        self.spend(scales.len.saturating_mul(2).saturating_add(zeros.len))?;
+        let scales: Vec<f64> = scales.f32s().map(f64::from).collect();
+        let mut zeros: Vec<i64> = zeros.i64s().collect();
         if zeros.len() <= 1 {
             zeros = vec![zeros.first().copied().unwrap_or(0); scales.len()];
         }
-        let axis = usize::try_from(parameters.dimension()?)
-            .map_err(|_| ImportError::malformed("the quantised dimension is negative"))?;
+        let axis =
+            usize::try_from(dimension).map_err(|_| ImportError::malformed("the quantised dimension is negative"))?;
         Ok(Some(Quantization { scales, zeros, axis }))
     }
 
@@ -242,20 +265,17 @@ impl<'a> Tensors<'a> {
             9 => DType::I8,
             _ => return Ok(None),
         };
-        let Some(parameters) = self.parameters(tensor)? else { return Ok(None) };
-        Ok(Some(match (parameters.scales.as_slice(), parameters.zeros.as_slice()) {
-            (&[scale], &[zero_point]) => Quantised::Once(ValueQuant { dtype, scale: scale as f32, zero_point }),
-            _ => Quantised::PerChannel,
+        let Some(stated) = Stated::of(tensor)? else { return Ok(None) };
+        Ok(Some(match stated.once() {
+            Some((scale, zero_point)) => Quantised::Once(ValueQuant { dtype, scale, zero_point }),
+            None => Quantised::PerChannel,
         }))
     }
 
     /// The scale of a tensor that has one for all of its values.
     pub fn scale(&self, index: i32) -> Result<Option<f64>> {
-        let parameters = self.parameters(self.tensor(self.origin(index))?)?;
-        Ok(parameters.and_then(|parameters| match parameters.scales.as_slice() {
-            &[scale] => Some(scale),
-            _ => None,
-        }))
+        let stated = Stated::of(self.tensor(self.origin(index))?)?;
+        Ok(stated.filter(|stated| stated.scales.len == 1).and_then(|stated| stated.scales.f32s().next()).map(f64::from))
     }
 
     /// Height, width and channels of an image tensor.
@@ -278,6 +298,33 @@ impl<'a> Tensors<'a> {
         if tensor.element_type()? != UINT8 {
             return Ok(None);
         }
-        Ok(self.parameters(tensor)?.and_then(|found| Some((*found.scales.first()?, *found.zeros.first()?))))
+        let Some(Stated { scales, zeros, .. }) = Stated::of(tensor)? else { return Ok(None) };
+        Ok(scales.f32s().next().map(|scale| (f64::from(scale), zeros.i64s().next().unwrap_or(0))))
+    }
+}
+
+/// What the file says of a tensor's quantisation, where it says something.
+struct Stated<'a> {
+    /// At least one.
+    scales: Vector<'a>,
+    zeros: Vector<'a>,
+    dimension: i32,
+}
+
+impl<'a> Stated<'a> {
+    fn of(tensor: Tensor<'a>) -> Result<Option<Self>> {
+        let Some(parameters) = tensor.quantization()? else { return Ok(None) };
+        let (scales, zeros) = (parameters.scale()?, parameters.zero_point()?);
+        Ok((scales.len > 0).then_some(Self { scales, zeros, dimension: parameters.dimension()? }))
+    }
+
+    /// Scale and zero point, where there is one of each.
+    fn once(&self) -> Option<(f32, i64)> {
+        let zero = match self.zeros.len {
+            0 => 0,
+            1 => self.zeros.i64s().next()?,
+            _ => return None,
+        };
+        self.scales.f32s().next().filter(|_| self.scales.len == 1).map(|scale| (scale, zero))
     }
 }

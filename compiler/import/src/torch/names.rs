@@ -15,6 +15,8 @@ const MAX_DEPTH: usize = 48;
 const LONGEST_KEY: usize = 200;
 /// Bytes of all names together.
 const MAX_NAMES: usize = 1 << 25;
+/// Ten times as many as a checkpoint with an optimiser and averaged weights has.
+const MAX_TENSORS: usize = 1 << 14;
 
 /// Attributes of a module that are part of its name only in Python.
 const UNNAMED: [&str; 3] = ["_parameters", "_buffers", "_modules"];
@@ -44,6 +46,8 @@ struct Walk<'p, 'a, 's, 'v> {
     queue: VecDeque<Place>,
     entered: HashSet<(Ref, bool)>,
     budget: usize,
+    /// Names of tensors so far.
+    tensors: usize,
 }
 
 /// All tensors that are reached from the root.
@@ -51,7 +55,8 @@ struct Walk<'p, 'a, 's, 'v> {
 /// The nearest name of a shared value counts: everything is entered once, so that the work is that of the file's size.
 pub fn collect<'a>(pickled: &Pickled<'_>, storages: Storages<'_, 'a>) -> Result<StateDict<'a>> {
     let (queue, entered) = (VecDeque::new(), HashSet::new());
-    let mut walk = Walk { pickled, storages, found: StateDict::default(), queue, entered, budget: MAX_NAMES };
+    let found = StateDict::default();
+    let mut walk = Walk { pickled, storages, found, queue, entered, budget: MAX_NAMES, tensors: 0 };
     walk.child(pickled.root, String::new(), 0)?;
     while let Some(place) = walk.queue.pop_front() {
         walk.enter(&place)?;
@@ -149,6 +154,11 @@ impl Walk<'_, '_, '_, '_> {
     /// A tensor, or something that may hold some.
     fn child(&mut self, at: Ref, path: String, depth: usize) -> Result<()> {
         if let Some(tensor) = rebuild(self.pickled, at, self.storages) {
+            self.tensors += 1;
+            if self.tensors > MAX_TENSORS {
+                return Err(ImportError::unsupported(format!("the file has more than {MAX_TENSORS} tensors"))
+                    .help("save the state dict alone: `torch.save(model.state_dict(), FILE)`"));
+            }
             self.found.tensors.entry(path).or_insert(tensor);
             return Ok(());
         }

@@ -13,7 +13,7 @@ use crate::error::{ImportError, Result};
 
 /// Instructions of one pickle, each of which makes a value at most. A checkpoint of MobileNetV2 with its optimiser has
 /// some 50 000.
-const MAX_STEPS: usize = 1 << 22;
+const MAX_STEPS: usize = 1 << 20;
 /// Of a module, class or function.
 const LONGEST_NAME: usize = 1024;
 

@@ -42,8 +42,9 @@ pub fn rebuild<'a>(pickled: &Pickled<'_>, mut at: Ref, storages: Storages<'_, 'a
 fn view<'a>(pickled: &Pickled<'_>, arguments: &[Ref], storages: Storages<'_, 'a>) -> Result<Stored<'a>> {
     let odd = || ImportError::malformed("a tensor that is put together in another way than PyTorch does");
     let &[storage, offset, sizes, strides, ..] = arguments else { return Err(odd()) };
-    let rank = pickled.elements(sizes).map_or(0, <[Ref]>::len);
-    if rank > MAX_RANK {
+    // Before they are copied: many tensors may share one long list.
+    let rank = [sizes, strides].map(|list| pickled.elements(list).map_or(0, <[Ref]>::len));
+    if let Some(rank) = rank.into_iter().find(|rank| *rank > MAX_RANK) {
         return Err(ImportError::malformed(format!("a tensor of {rank} dimensions")));
     }
     let (dtype, key, base) = self::storage(pickled, storage)?;
