@@ -157,6 +157,33 @@ fn the_first_layer_that_differs_is_named() {
     }
 }
 
+/// Of a model of blue, green, red the stem alone tells.
+#[test]
+fn channels_may_come_in_the_other_order() {
+    if !has(ONNX) {
+        return;
+    }
+    let (folder, model) = imported("same_plain_op13.onnx");
+    good(folder.path(), &["import", &model, "--output", "w.safetensors", "--bgr"]);
+    good(folder.path(), &verify(&model, &["--bgr"]));
+    let (out, _) = bad(folder.path(), &verify(&model, &["--json"]), 3);
+    assert_eq!(json_lines(&out)[0]["layers"]["first_difference"]["layer"], "stem");
+}
+
+/// The spec says whose rounding the weights are for, and LiteRT has both.
+#[test]
+fn reference_kernels_are_compared_with_reference_kernels() {
+    if !has(TFLITE) {
+        return;
+    }
+    let (folder, model) = imported("converted_int8.tflite");
+    let path = folder.path().join("w.yaml");
+    let spec = std::fs::read_to_string(&path).unwrap() + "rounding: tflite-reference\n";
+    std::fs::write(path, spec).unwrap();
+    let report = json_lines(&good(folder.path(), &verify(&model, &["--spec", "w.yaml", "--json"]))).remove(0);
+    assert_eq!((&report["agree"], &report["logits"]["largest_difference"]), (&true.into(), &0.0.into()));
+}
+
 #[test]
 fn what_is_tolerated_can_be_said() {
     if !has(ONNX) {

@@ -3,12 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use mbvc::{Isa, Network, Unobserved, Weights};
-use mbvc_compiler::SourceFile;
 use mbvc_compiler::ir::Shape;
 use mbvc_compiler::spec::Rounding;
-use mbvc_import::{Container, Imported, Mismatches, Quantisation, ReadOptions, Trace};
+use mbvc_import::{Container, Quantisation, ReadOptions, Trace};
 
-use crate::engine::Source;
 use crate::error::{CliError, Result};
 use crate::measure::Caller;
 use crate::options::{FusionArg, IsaArg, SpecOption, examples};
@@ -17,6 +15,7 @@ use crate::{engine, files, stream, ui};
 
 mod difference;
 mod feed;
+mod fit;
 mod layers;
 mod logits;
 mod peer;
@@ -25,6 +24,7 @@ mod tell;
 
 use difference::{Tolerance, nhwc};
 use feed::Feed;
+use fit::Sides;
 use layers::Layers;
 use logits::Logits;
 use peer::Peer;
@@ -94,7 +94,7 @@ fn parse_tolerance(text: &str) -> std::result::Result<f64, String> {
 
 pub fn run(args: &Args) -> Result {
     let weights = engine::weights(args.weights.as_deref())?;
-    let container = Container::open(args.weights.as_deref().unwrap_or(Path::new("")))?;
+    let container = Container::from_bytes(weights.as_bytes(), weights.source().unwrap_or_default())?;
     let mut model = mbvc_import::read_as(
         &args.against,
         &ReadOptions { quantisation: Quantisation::Keep, ..ReadOptions::default() },
@@ -103,8 +103,9 @@ pub fn run(args: &Args) -> Result {
         model.swap_channels();
     }
     let Some(trace) = model.trace.take() else { return Err(peer::not_run(&args.against, model.format)) };
-    let source = source(args, &weights, &container, &model, &trace)?;
-    same_network(args, &container, &model, &trace, &source)?;
+    let sides = Sides { args, weights: &weights, container: &container, model: &model, trace: &trace };
+    let source = sides.source()?;
+    sides.fit(&source)?;
     let paths = files::images(&args.images, args.recursive)?;
     let python = python(args.python.as_deref());
     let reference = source.spec.rounding == Rounding::TfliteReference;
@@ -120,9 +121,15 @@ pub fn run(args: &Args) -> Result {
         None => Tolerance::Relative(args.tolerance.unwrap_or(RELATIVE)),
         Some(_) => Tolerance::Steps(args.tolerance.unwrap_or(0.0)),
     };
-    let quant = integer.and_then(|integer| feed::quant(&container, "classifier", integer));
+    let quant = integer.map(|integer| feed::quant(&container, "classifier", integer)).transpose()?;
     let logits = Logits::new(tolerance, quant);
-    let task = Task { weights: &weights, trace: &trace, feed, network: &*network, low: low(integer) };
+    let task = Task {
+        weights: &weights,
+        trace: &trace,
+        feed,
+        network: &*network,
+        low: integer.map_or(0, |integer| integer.limits().low),
+    };
     let (logits, skipped) = task.logits(&mut peer, &paths, logits)?;
     if logits.images().is_empty() {
         return Err(CliError::new(format!("no image to compare on: {} could not be read", plural(skipped, "file"))));
@@ -134,68 +141,10 @@ pub fn run(args: &Args) -> Result {
     Report::new(args, &found).show(args)
 }
 
-fn low(integer: Option<mbvc::__runtime::quant::Integer>) -> i32 {
-    integer.map_or(0, |integer| integer.limits().low)
-}
-
 /// `--python`, `MBVC_PYTHON`, or the one on the path.
 fn python(given: Option<&Path>) -> PathBuf {
     let variable = || std::env::var_os("MBVC_PYTHON").filter(|name| !name.is_empty()).map(PathBuf::from);
     given.map(Path::to_owned).or_else(variable).unwrap_or_else(|| "python3".into())
-}
-
-/// The spec that was named, or the built-in one where the weights fit it, or else the one that the model tells.
-fn source(args: &Args, weights: &Weights, container: &Container, model: &Imported, trace: &Trace) -> Result<Source> {
-    let overrides = args.spec.overrides_for(Some(weights));
-    if args.spec.spec.is_some() || !args.spec.overrides.given().is_empty() {
-        return engine::source(args.spec.spec.as_deref(), overrides);
-    }
-    let built_in = engine::source(None, overrides)?;
-    let same_size = trace.resolution.is_none_or(|resolution| resolution == built_in.spec.resolution);
-    if same_size && container.check_against(&built_in.spec).is_ok() {
-        return Ok(built_in);
-    }
-    let name = format!("the spec of {}", args.against.display());
-    Source::new(SourceFile::new(name, model.spec_yaml()), args.spec.overrides.overrides())
-}
-
-/// Weights, model and spec have to be of one network.
-fn same_network(args: &Args, container: &Container, model: &Imported, trace: &Trace, source: &Source) -> Result {
-    let against = args.against.display();
-    let weights = args.weights.as_ref().map_or_else(String::new, |path| path.display().to_string());
-    let precision = container.metadata.get("mbvc.precision").map_or("f32", String::as_str);
-    let own = model.recovered.precision.name();
-    if precision != own {
-        let error = CliError::new(format!("{weights} is {precision}, and {against} computes in {own}"));
-        return Err(error.help("compare weights with the model that they were imported from, with the same precision").help(
-            "what quantising or dequantising changes is no mistake: `mbvc quantize` tells how near int8 comes to float32",
-        ));
-    }
-    let differences = |what: String, Mismatches(found): &Mismatches, table: String| {
-        CliError::new(format!("{what}: {}\n{table}", plural(found.len(), "difference")))
-    };
-    container.check_against(&source.spec).map_err(|found| {
-        let table = found.table();
-        let error = differences(format!("{weights} does not fit {}", source.file.name), &found, table);
-        match args.spec.spec {
-            Some(_) => error.help("name the spec that `mbvc import` wrote for these weights"),
-            None => {
-                error.help("the weights are of another network than the model, or of the spec that --spec FILE names")
-            }
-        }
-    })?;
-    model.check_against(&source.spec).map_err(|found| {
-        let what = format!("{against} is another network than that of {weights} and {}", source.file.name);
-        differences(what, &found, found.table()).help("give the model that the weights were imported from")
-    })?;
-    let [height, width] = source.spec.resolution;
-    match trace.resolution {
-        Some([rows, columns]) if [rows, columns] != [height, width] => {
-            Err(CliError::new(format!("{against} takes images of {rows}x{columns}, the network of {height}x{width}"))
-                .help(format!("--resolution {rows}x{columns} gives the network the model's size")))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Both sides, ready to run.

@@ -48,15 +48,18 @@ pub fn integer(precision: Precision) -> Option<Integer> {
     }
 }
 
-/// What the integers of the value `name` stand for; `None` where the container lacks it.
-pub fn quant(container: &Container, name: &str, integer: Integer) -> Option<Quant> {
+/// What the integers of the value `name` stand for.
+///
+/// # Errors
+/// If the container does not tell.
+pub fn quant(container: &Container, name: &str, integer: Integer) -> Result<Quant> {
     let data = |kind: &str| container.tensor(&format!("{name}.{kind}")).map(|tensor| &tensor.data);
-    match (data("scale"), data("zero_point")) {
-        (Some(Data::F32(scale)), Some(Data::I32(zero_point))) => {
-            Quant::new(*scale.first()?, *zero_point.first()?, integer)
-        }
+    let found = match (data("scale"), data("zero_point")) {
+        (Some(Data::F32(scale)), Some(Data::I32(zero_point))) => scale.first().zip(zero_point.first()),
         _ => None,
-    }
+    };
+    let quant = found.and_then(|(scale, zero_point)| Quant::new(*scale, *zero_point, integer));
+    quant.ok_or_else(|| CliError::new(format!("the weights do not tell what the integers of {name} stand for")))
 }
 
 impl Feed {
@@ -78,8 +81,7 @@ impl Feed {
         let quantised = match integer {
             None => None,
             Some(integer) => {
-                let quant = quant(container, "input", integer)
-                    .ok_or_else(|| CliError::new("the weights do not tell what the numbers of the image stand for"))?;
+                let quant = quant(container, "input", integer)?;
                 Some(Input8 { quant, integer, table: Table::new(&preprocess, quant, integer) })
             }
         };

@@ -1,0 +1,83 @@
+//! Weights, model and spec have to be of one network.
+
+use mbvc::Weights;
+use mbvc_compiler::SourceFile;
+use mbvc_import::{Container, Imported, Mismatches, Trace};
+
+use super::Args;
+use crate::engine::{self, Source};
+use crate::error::{CliError, Result};
+use crate::ui::plural;
+
+/// What is compared, before it is known to be one network.
+pub struct Sides<'a> {
+    pub args: &'a Args,
+    pub weights: &'a Weights,
+    /// The same weights for the interpreter.
+    pub container: &'a Container,
+    pub model: &'a Imported,
+    pub trace: &'a Trace,
+}
+
+impl Sides<'_> {
+    /// The spec that was named, or the built-in one where the weights fit it, or else the one that the model tells.
+    ///
+    /// # Errors
+    /// All mistakes of the spec and of the values in its place.
+    pub fn source(&self) -> Result<Source> {
+        let Self { args, weights, container, model, trace } = *self;
+        let named = engine::source(args.spec.spec.as_deref(), args.spec.overrides_for(Some(weights)))?;
+        let size = args.spec.overrides.resolution.as_ref().map_or(trace.resolution, |_| None);
+        let same_size = size.is_none_or(|size| size == named.spec.resolution);
+        if args.spec.spec.is_some() || (same_size && container.check_against(&named.spec).is_ok()) {
+            return Ok(named);
+        }
+        let name = format!("the spec of {}", args.against.display());
+        Source::new(SourceFile::new(name, model.spec_yaml()), args.spec.overrides.overrides())
+    }
+
+    /// Checks that weights and model are of the network of `source`.
+    ///
+    /// # Errors
+    /// All differences, layer by layer.
+    pub fn fit(&self, source: &Source) -> Result {
+        let Self { args, container, model, .. } = *self;
+        let (weights, against) = (self.weights.source().unwrap_or_default(), args.against.display());
+        self.precision()?;
+        container.check_against(&source.spec).map_err(|found| {
+            let error = differences(&format!("{weights} does not fit {}", source.file.name), &found);
+            error.help(match args.spec.spec {
+                Some(_) => "name the spec that `mbvc import` wrote for these weights",
+                None => "the weights are of another network than the model, or of a spec that --spec FILE names",
+            })
+        })?;
+        model.check_against(&source.spec).map_err(|found| {
+            let what = format!("{against} is another network than that of {weights} and {}", source.file.name);
+            differences(&what, &found).help("give the model that the weights were imported from")
+        })?;
+        let [height, width] = source.spec.resolution;
+        match self.trace.resolution {
+            Some([rows, columns]) if [rows, columns] != [height, width] => Err(CliError::new(format!(
+                "{against} takes images of {rows}x{columns}, the network of {height}x{width}"
+            ))
+            .help(format!("--resolution {rows}x{columns} gives the network the model's size"))),
+            _ => Ok(()),
+        }
+    }
+
+    fn precision(&self) -> Result {
+        let own = self.weights.conventions().precision.word();
+        let models = self.model.recovered.precision.name();
+        if own == models {
+            return Ok(());
+        }
+        let (weights, against) = (self.weights.source().unwrap_or_default(), self.args.against.display());
+        Err(CliError::new(format!("{weights} is {own}, and {against} computes in {models}"))
+            .help("compare weights with the model that they were imported from, in the same precision")
+            .help("what quantising changes is no mistake: `mbvc quantize` tells how near int8 comes to float32"))
+    }
+}
+
+fn differences(what: &str, found: &Mismatches) -> CliError {
+    CliError::new(format!("{what}: {}\n{}", plural(found.0.len(), "difference"), found.table()))
+}
