@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use commands::{bench, check, classify, dump, emit, import, init, inspect, profile, quantize};
+use commands::{bench, check, classify, dump, emit, evaluate, import, init, inspect, profile, quantize};
 
 /// Compiles networks of the MobileNetV2 family from a YAML table into specialised SIMD Rust.
 ///
@@ -58,6 +58,7 @@ enum Command {
     Inspect(inspect::Args),
     Quantize(quantize::Args),
     Classify(classify::Args),
+    Evaluate(evaluate::Args),
     Bench(bench::Args),
     Profile(profile::Args),
 }
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Quantize(args)) => quantize::run(&args),
         Some(Command::Classify(args)) => classify::run(&args),
+        Some(Command::Evaluate(args)) => evaluate::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Profile(args)) => profile::run(&args),
     };

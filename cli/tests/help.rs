@@ -4,8 +4,8 @@ mod common;
 
 use common::{bad, good};
 
-const COMMANDS: [&str; 10] =
-    ["init", "check", "dump", "emit", "import", "inspect", "quantize", "classify", "bench", "profile"];
+const COMMANDS: [&str; 11] =
+    ["init", "check", "dump", "emit", "import", "inspect", "quantize", "classify", "evaluate", "bench", "profile"];
 
 #[test]
 fn every_command_has_help_with_examples() {
