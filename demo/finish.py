@@ -22,6 +22,13 @@ SPEC = ROOT / "specs" / "demo.yaml"
 FLOAT, INT8 = HERE / "model.safetensors", HERE / "model-int8.safetensors"
 # What the two files may take together.
 LIMIT = 2_500_000
+# Held-out drawings that are committed as samples: label, family, background. Chosen before they were shown to any network.
+SAMPLES = [
+    ("cat", "fluent-3d", "texture"), ("penguin", "fluent-3d", "plain"), ("elephant", "fluent-flat", "gradient"),
+    ("banana", "fluent-3d", "white"), ("pizza", "fluent-flat", "texture"), ("strawberry", "fluent-3d", "gradient"),
+    ("bicycle", "fluent-flat", "white"), ("rocket", "fluent-3d", "plain"), ("cactus", "fluent-flat", "plain"),
+    ("umbrella", "fluent-3d", "gradient"), ("guitar", "fluent-flat", "plain"), ("alarm clock", "fluent-3d", "white"),
+]  # fmt: skip
 # Pictures that int8's scales come from.
 CALIBRATION = 192
 
@@ -53,6 +60,7 @@ def pictures(folder: Path, family: str) -> Path:
 def finish(out: Path, command: list[str]) -> None:
     model = export(out)
     mbvc(command, "import", model, "--spec", SPEC, "--labels", out / "labels.txt", "--framing", "squash bilinear", "--output", FLOAT)
+    write_samples(HERE / "samples")
     folder = out / "pictures"
     sorted_pictures = {family: pictures(folder, family) for family in icons.TRAINING + icons.HELD_OUT}
     # Of the families that were learnt from, evenly.
@@ -76,6 +84,15 @@ def finish(out: Path, command: list[str]) -> None:
     show(results)
     draw_curve(out / "log.jsonl", HERE / "curve.svg")
     draw_confusion([results[family]["f32"] for family in icons.HELD_OUT], HERE / "confusion.svg")
+
+
+def write_samples(folder: Path) -> None:
+    for label, family, kind in SAMPLES:
+        drawn = icons.drawings(family)
+        point = next(point for point in icons.classes()[label] if point in drawn.point)
+        name = f"{family}-{point:x}"
+        picture = scenes.scene(drawn.pixels[list(drawn.point).index(point)], kind, name)
+        picture.save(folder / f"{label.replace(' ', '-')}.png", optimize=True)
 
 
 def show(results: dict) -> None:

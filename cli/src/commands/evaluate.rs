@@ -68,11 +68,9 @@ pub fn run(args: &Args) -> Result {
     }
     match seen {
         Seen { skipped: 0, .. } => Ok(()),
-        Seen { images, skipped } => Err(CliError::new(format!(
-            "{} of {} could not be read",
-            plural(skipped, "image"),
-            images + skipped
-        ))),
+        Seen { images, skipped } => {
+            Err(CliError::new(format!("{} of {} could not be read", plural(skipped, "image"), images + skipped)))
+        }
     }
 }
 

@@ -109,7 +109,7 @@ impl Report {
             outln!("\n{}", ui::table(&["class", "images", "right", "taken for"], "<>><", rows));
         }
         if of_all > wrong.len() && !wrong.is_empty() {
-            outln!("{DIM}and {} more that were wrong at times (--show N){DIM:#}", classes(of_all - wrong.len()));
+            outln!("{DIM}and {} more that went wrong at times (--show N){DIM:#}", classes(of_all - wrong.len()));
         }
     }
 
