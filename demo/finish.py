@@ -81,7 +81,7 @@ def finish(out: Path, command: list[str]) -> None:
             said = mbvc(command, "evaluate", path, "--spec", SPEC, "--weights", weights, "--precision", precision, "--json")
             results.setdefault(family, {})[precision] = json.loads(said)
     (out / "results.json").write_text(json.dumps(results))
-    show(results)
+    write_card(results, size, model)
     draw_curve(out / "log.jsonl", HERE / "curve.svg")
     draw_confusion([results[family]["f32"] for family in icons.HELD_OUT], HERE / "confusion.svg")
 
@@ -95,18 +95,54 @@ def write_samples(folder: Path) -> None:
         picture.save(folder / f"{label.replace(' ', '-')}.png", optimize=True)
 
 
-def show(results: dict) -> None:
-    """The table of the card."""
-    print("| family | pictures | float32 first | first five | int8 first | first five |\n|---|---|---|---|---|---|")
-    rows = [(family, [results[family]]) for family in results]
-    rows.append(("fluent, both", [results[family] for family in icons.HELD_OUT]))
+def write_card(results: dict, size: int, model: Path) -> None:
+    """Puts what was measured between the markers of README.md."""
+    card = HERE / "README.md"
+    text = card.read_text()
+    numbers = sum(tensor.numel() for tensor in torch.load(model, map_location="cpu").values())
+    parts = {
+        "size": f"{numbers:,} numbers before batch norms are folded; the float32 and the int8 file take {size / 1e6:.2f} MB together.",
+        "figures": table(results),
+        "confused": confused([results[family]["f32"] for family in icons.HELD_OUT]),
+    }
+    for name, part in parts.items():
+        begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
+        head, _, rest = text.partition(begin)
+        text = head + begin + part.rstrip("\n") + "\n" + end + rest.partition(end)[2]
+    card.write_text(text)
+    print(parts["figures"])
+
+
+def table(results: dict) -> str:
+    lines = ["| family | pictures | float32: first | first five | int8: first | first five |", "|---|---|---|---|---|---|"]
+    rows = [(f"{family}, learnt from" if family in icons.TRAINING else f"**{family}, held out**", [results[family]]) for family in results]
+    rows.append(("**fluent, both**", [results[family] for family in icons.HELD_OUT]))
     for family, parts in rows:
         cells = [family, str(sum(part["f32"]["images"] for part in parts))]
         for precision in ("f32", "int8"):
             images = sum(part[precision]["images"] for part in parts)
             for key in ("first", "among_first_five"):
                 cells.append(f"{100 * sum(part[precision][key] for part in parts) / images:.1f} %")
-        print("|", " | ".join(cells), "|")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def confused(results: list[dict]) -> str:
+    """The classes that are recognised least, and the pairs that are taken for each other most."""
+    right, seen, pairs = {}, {}, {}
+    for result in results:
+        for entry in result["classes"]:
+            right[entry["class"]] = right.get(entry["class"], 0) + entry["first"]
+            seen[entry["class"]] = seen.get(entry["class"], 0) + entry["images"]
+        for entry in result["mistakes"]:
+            pair = entry["class"], entry["taken_for"]
+            pairs[pair] = pairs.get(pair, 0) + entry["images"]
+    worst = sorted(seen, key=lambda label: right[label] / seen[label])[:8]
+    often = sorted(pairs.items(), key=lambda pair: -pair[1])[:8]
+    return (
+        f"Of the held-out drawings these are recognised least: {', '.join(f'{label} ({right[label]} of {seen[label]})' for label in worst)}.\n"
+        f"Most often taken for another: {', '.join(f'{shown} for {guess} ({count})' for (shown, guess), count in often)}."
+    )
 
 
 def draw_curve(log: Path, path: Path) -> None:
