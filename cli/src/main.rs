@@ -25,7 +25,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use commands::{bench, build, check, classify, dump, emit, import, init, inspect, pack, profile, quantize, verify};
+use commands::{
+    bench, build, check, classify, dump, emit, evaluate, import, init, inspect, pack, profile, quantize, verify,
+};
 
 /// Compiles networks of the MobileNetV2 family from a YAML table into specialised SIMD Rust.
 ///
@@ -64,6 +66,7 @@ enum Command {
     Verify(verify::Args),
     Pack(pack::Args),
     Classify(classify::Args),
+    Evaluate(evaluate::Args),
     Build(build::Args),
     Bench(bench::Args),
     Profile(profile::Args),
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         Some(Command::Verify(args)) => verify::run(&args),
         Some(Command::Pack(args)) => pack::run(&args),
         Some(Command::Classify(args)) => classify::run(&args),
+        Some(Command::Evaluate(args)) => evaluate::run(&args),
         Some(Command::Build(args)) => build::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Profile(args)) => profile::run(&args),

@@ -4,9 +4,9 @@ mod common;
 
 use common::{bad, good};
 
-const COMMANDS: [&str; 13] = [
-    "init", "check", "dump", "emit", "import", "inspect", "quantize", "verify", "pack", "classify", "build", "bench",
-    "profile",
+const COMMANDS: [&str; 14] = [
+    "init", "check", "dump", "emit", "import", "inspect", "quantize", "verify", "pack", "classify", "evaluate",
+    "build", "bench", "profile",
 ];
 
 #[test]

@@ -6,6 +6,7 @@ pub mod check;
 pub mod classify;
 pub mod dump;
 pub mod emit;
+pub mod evaluate;
 pub mod import;
 pub mod init;
 pub mod inspect;

@@ -1,0 +1,160 @@
+//! Photographs that are sorted into a folder for each class.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{CliError, Result};
+use crate::files;
+
+/// Folders that are named in a message.
+const NAMED: usize = 5;
+
+/// The images of a class.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Folder {
+    /// As the folder is called.
+    pub name: String,
+    /// The class; several where weights have one label more than once, as those of ImageNet have `crane`.
+    pub classes: Vec<usize>,
+    pub images: Vec<PathBuf>,
+}
+
+/// The folders in `root`, in the order of the classes.
+///
+/// # Errors
+/// If there is none, if one is called like no class, or if one holds no image.
+pub fn find(root: &Path, labels: &[String], classes: usize) -> Result<Vec<Folder>> {
+    let entries = std::fs::read_dir(root).map_err(|cause| CliError::io("read", root, &cause))?;
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|cause| CliError::io("read", root, &cause))?.path();
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if path.is_dir() && !hidden {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    if paths.is_empty() {
+        return Err(CliError::new(format!("there is no folder in {}", root.display()))
+            .help("sort the images into a folder for each class, called as the class is"));
+    }
+    let named = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let strangers: Vec<_> =
+        paths.iter().map(|path| named(path)).filter(|name| classes_of(name, labels, classes).is_empty()).collect();
+    if !strangers.is_empty() {
+        return Err(unknown(root, &strangers, labels, classes));
+    }
+    let folder = |path: PathBuf| {
+        let name = named(&path);
+        let images = files::images(&[path], true)?;
+        Ok(Folder { classes: classes_of(&name, labels, classes), name, images })
+    };
+    let mut folders = paths.into_iter().map(folder).collect::<Result<Vec<_>>>()?;
+    folders.sort_by_key(|folder| folder.classes.first().copied());
+    twice(root, &folders).map_or(Ok(folders), Err)
+}
+
+/// The classes that a folder's name stands for: those with this label, or else with this number.
+fn classes_of(name: &str, labels: &[String], classes: usize) -> Vec<usize> {
+    let same = |label: &String| file_name(label).eq_ignore_ascii_case(name);
+    let of_label: Vec<_> =
+        labels.iter().take(classes).enumerate().filter(|(_, label)| same(label)).map(|(index, _)| index).collect();
+    match name.parse() {
+        Ok(index) if of_label.is_empty() && index < classes => vec![index],
+        _ => of_label,
+    }
+}
+
+/// A label as a folder can be called.
+fn file_name(label: &str) -> String {
+    label.trim().replace(['/', '\\'], "_")
+}
+
+fn unknown(root: &Path, names: &[String], labels: &[String], classes: usize) -> CliError {
+    let shown: Vec<_> = names.iter().take(NAMED).map(|name| format!("`{name}`")).collect();
+    let more = match names.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let error = CliError::new(format!("{}: no class is called {}{more}", root.display(), shown.join(", ")));
+    match labels {
+        [] => error.help(format!(
+            "these weights have no labels: call folders by the classes' numbers, 0 to {}, or import with --labels FILE",
+            classes.saturating_sub(1)
+        )),
+        labels => {
+            let some: Vec<_> = labels.iter().take(NAMED).map(|label| format!("`{}`", file_name(label))).collect();
+            error
+                .help(format!("the {} classes of the weights are {}, ...", labels.len(), some.join(", ")))
+                .help("rename the folders, or move those of other classes away; `mbvc inspect --json` has all labels")
+        }
+    }
+}
+
+/// Two folders of one class would be told apart in the report, and nobody would know why.
+fn twice(root: &Path, folders: &[Folder]) -> Option<CliError> {
+    let pair = folders.windows(2).find_map(|pair| match pair {
+        [one, other] if one.classes == other.classes => Some((&one.name, &other.name)),
+        _ => None,
+    });
+    pair.map(|(one, other)| {
+        CliError::new(format!("{}: the folders `{one}` and `{other}` are of one class", root.display()))
+            .help("put their images together")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sorted(names: &[&str]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for name in names {
+            std::fs::create_dir_all(root.path().join(name)).unwrap();
+            std::fs::write(root.path().join(name).join("one.png"), "").unwrap();
+        }
+        root
+    }
+
+    fn labels() -> Vec<String> {
+        ["crane", "AC/DC", "dog", "crane", "7"].map(str::to_owned).to_vec()
+    }
+
+    #[test]
+    fn folders_are_called_by_label_or_number() {
+        let root = sorted(&["Dog", "crane", "ac_dc", "5", "7", ".git"]);
+        std::fs::write(root.path().join("notes.txt"), "").unwrap();
+        let found = find(root.path(), &labels(), 6).unwrap();
+        let found: Vec<_> = found.iter().map(|folder| (folder.name.as_str(), folder.classes.as_slice())).collect();
+        let expected: [(&str, &[usize]); 5] =
+            [("crane", &[0, 3]), ("ac_dc", &[1]), ("Dog", &[2]), ("7", &[4]), ("5", &[5])];
+        assert_eq!(found, expected, "in the order of the classes; a label that is a number is a label first");
+    }
+
+    #[test]
+    fn images_of_folders_within_belong_to_the_class() {
+        let root = sorted(&["dog", "dog/small"]);
+        assert_eq!(find(root.path(), &labels(), 5).unwrap()[0].images.len(), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_sorted_is_told() {
+        let refused = |root: &tempfile::TempDir, labels: &[String]| {
+            let CliError::Message { message, help } = find(root.path(), labels, 5).unwrap_err() else {
+                panic!("another error")
+            };
+            format!("{message}\n{}", help.join("\n"))
+        };
+        let said = refused(&sorted(&["cat", "dog", "a", "b", "c", "d", "e"]), &labels());
+        assert!(said.contains("no class is called `a`, `b`, `c`, `cat`, `d` and 1 more"), "{said}");
+        assert!(said.contains("the 5 classes of the weights are `crane`, `AC_DC`"), "{said}");
+        let said = refused(&sorted(&["cat"]), &[]);
+        assert!(said.contains("no labels") && said.contains("0 to 4"), "{said}");
+        assert!(refused(&sorted(&[]), &labels()).contains("there is no folder in"));
+        assert!(refused(&sorted(&["dog", "2"]), &labels()).contains("are of one class"));
+        let root = sorted(&["dog"]);
+        std::fs::remove_file(root.path().join("dog/one.png")).unwrap();
+        assert!(refused(&root, &labels()).contains("no image in the folder"));
+        let absent = find(Path::new("no/such"), &labels(), 5).unwrap_err();
+        assert!(absent.to_string().contains("cannot read no/such"), "{absent}");
+    }
+}
