@@ -18,7 +18,9 @@ pub struct Small {
 impl Small {
     fn new(shape: Vec<usize>, values: Vec<i64>) -> Option<Self> {
         let count = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size))?;
-        (count == values.len() && count <= MAX_ELEMENTS).then_some(Self { shape, values })
+        // A size of 0 lets the others be anything, and slices list the indices of each.
+        let listed = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size.max(1)))?;
+        (count == values.len() && listed <= MAX_ELEMENTS).then_some(Self { shape, values })
     }
 
     fn vector(values: Vec<i64>) -> Option<Self> {
@@ -198,6 +200,9 @@ mod tests {
         assert_eq!(run("Mul", &[data.clone(), small(&[], &[i64::MAX])]), None);
         assert_eq!(run("ConstantOfShape", &[small(&[2], &[1 << 40, 1 << 40])]), None);
         assert_eq!(run("ConstantOfShape", &[small(&[1], &[-1])]), None);
+        assert_eq!(run("ConstantOfShape", &[small(&[1], &[0])]), small(&[0], &[]));
+        assert_eq!(run("ConstantOfShape", &[small(&[2], &[0, 1 << 40])]), None);
+        assert_eq!(run("ConstantOfShape", &[small(&[4], &[256, 256, 256, 0])]), None);
         assert_eq!(run("Slice", &[data.clone(), small(&[1], &[0]), small(&[1], &[2]), None, small(&[1], &[0])]), None);
         assert_eq!(run("Slice", &[data]), None);
         assert_eq!(run("Add", &[]), None);

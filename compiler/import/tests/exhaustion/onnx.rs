@@ -85,6 +85,15 @@ fn paddings_of_a_million_axes() {
     assert!(error.contains("2097152 numbers of axes"), "{error}");
 }
 
+/// A constant of nothing, a trillion columns wide, whose columns were listed to be cut.
+#[test]
+fn a_slice_of_an_empty_constant() {
+    let wide = tensor("w", &[0, 1 << 40], INT64, (9, &[]));
+    let one = tensor("one", &[1], INT64, (9, &1i64.to_le_bytes()));
+    let error = refused(&model(&[wide, one], |at| node("Slice", &["w", "one", "one"], &format!("y{at}"))), "m.onnx");
+    assert!(error.contains("the network ends before this layer"), "{error}");
+}
+
 /// A name of no letters takes two bytes in the file, and twenty-four in memory.
 #[test]
 fn a_node_of_a_million_names() {

@@ -1,0 +1,110 @@
+//! Models of other programs, through the importer.
+
+use std::sync::OnceLock;
+
+use mbvc::Weights;
+use mbvc_compiler::diagnostic::SourceFile;
+use mbvc_compiler::spec::{self, NetworkSpec};
+use mbvc_import::{
+    Beside, Container, Format, ImportError, Imported, Quantisation, ReadOptions, inspect_bytes, read_bytes_as,
+};
+
+use crate::memory::bounded;
+use crate::sidecars;
+
+/// ONNX, in floats and quantised.
+pub fn onnx(bytes: &[u8]) {
+    read(bytes, "fuzz.onnx", Format::Onnx);
+}
+
+pub fn tflite(bytes: &[u8]) {
+    read(bytes, "fuzz.tflite", Format::TfLite);
+}
+
+/// Whole models and weights of Keras in HDF5.
+pub fn hdf5(bytes: &[u8]) {
+    read(bytes, "fuzz.h5", Format::Keras);
+}
+
+/// `.keras`: a zip archive of JSON and HDF5.
+pub fn keras(bytes: &[u8]) {
+    read(bytes, "fuzz.keras", Format::Keras);
+}
+
+/// Zip archives of a pickle and storages, and pickles from before 1.6.
+pub fn torch(bytes: &[u8]) {
+    read(bytes, "fuzz.pth", Format::PyTorch);
+}
+
+/// Safetensors with the names of state dicts, and the JSON files beside them.
+pub fn state_dict(bytes: &[u8]) {
+    let pieces = sidecars::split(bytes);
+    let beside = Beside { config: pieces.get(1).copied(), preprocessor: pieces.get(2).copied() };
+    let options = ReadOptions { beside, ..ReadOptions::default() };
+    all(pieces[0], "fuzz.safetensors", &options);
+}
+
+fn read(bytes: &[u8], name: &str, format: Format) {
+    all(bytes, name, &ReadOptions { format: Some(format), ..ReadOptions::default() });
+}
+
+/// Every way to read `bytes`.
+fn all(bytes: &[u8], name: &str, options: &ReadOptions<'_>) {
+    bounded(bytes.len(), || {
+        let floats = read_bytes_as(bytes, name, options);
+        check(&floats, name);
+        // Of files without quantised values both ways are one.
+        let quantised = |imported: &Imported| imported.notes.iter().any(|note| note.contains("quantisation of values"));
+        if floats.as_ref().is_ok_and(quantised) {
+            check(&read_bytes_as(bytes, name, &ReadOptions { quantisation: Quantisation::Keep, ..*options }), name);
+        }
+        if floats.as_ref().is_err_and(|error| error.to_string().contains("strides")) {
+            check(&read_bytes_as(bytes, name, &ReadOptions { spec: Some(strides()), ..*options }), name);
+        }
+        // It reads once more in the same way; now and then is enough.
+        if floats.is_ok() && options.beside.config.is_none() && bytes.last().is_some_and(|byte| byte % 8 == 0) {
+            let inspection = inspect_bytes(bytes, name).unwrap_or_else(|error| panic!("{error}"));
+            assert!(!inspection.to_string().is_empty());
+        }
+    });
+}
+
+/// A table for the files that have no strides.
+fn strides() -> &'static NetworkSpec {
+    static SPEC: OnceLock<NetworkSpec> = OnceLock::new();
+    SPEC.get_or_init(|| {
+        let text = "resolution: 32\nclasses: 5\npadding: symmetric\nstem: { channels: 8, stride: 2 }\nblocks:\n  \
+                    - { t: 1, c: 8, n: 1, s: 1 }\n  - { t: 2, c: 8, n: 2, s: 2 }\n  - { t: 3, c: 16, n: 1, s: 2 }\n\
+                    head: { channels: 16 }\n";
+        spec::parse(&SourceFile::new("strides.yaml", text)).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+    })
+}
+
+/// What was read can be written, opened again by importer and runtime, and compiled by its own spec.
+fn check(read: &Result<Imported, Box<ImportError>>, name: &str) {
+    let imported = match read {
+        Ok(imported) => imported,
+        Err(error) => {
+            let text = error.to_string();
+            assert!(text.starts_with(name), "{text}");
+            assert!(text.len() < 20_000, "an error of {} bytes", text.len());
+            return;
+        }
+    };
+    let bytes = imported.container.to_bytes();
+    let again = Container::from_bytes(&bytes, "again").unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(again, imported.container);
+    let yaml = imported.spec_yaml();
+    let parsed = spec::parse(&SourceFile::new("again.yaml", yaml.as_str()));
+    let parsed = parsed.unwrap_or_else(|mistakes| panic!("{mistakes}\n{yaml}"));
+    assert_eq!(parsed, *imported.spec(), "{yaml}");
+    imported.check_against(&parsed).unwrap_or_else(|mismatches| panic!("{mismatches}"));
+    let weights = Weights::from_bytes(bytes).unwrap_or_else(|error| panic!("{error}"));
+    if let Some(labels) = weights.labels() {
+        assert_eq!(labels.len(), imported.recovered.classes);
+    }
+    let mut swapped = imported.clone();
+    swapped.swap_channels();
+    swapped.swap_channels();
+    assert_eq!(swapped.container.tensors, imported.container.tensors);
+}

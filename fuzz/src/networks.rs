@@ -1,0 +1,168 @@
+//! Weight containers and packed files, up to running a small network on them.
+
+use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
+
+use mbvc::__runtime::Line;
+use mbvc::{Container, NetworkInfo, Rgb, Weights};
+
+use crate::memory::bounded;
+
+mbvc::mobilenet_v2!("specs/micro.yaml", name = Floats);
+mbvc::mobilenet_v2!("specs/micro.yaml", name = Strict, numerics = strict, fusion = none);
+mbvc::mobilenet_v2!("specs/micro.yaml", name = Int8, precision = int8);
+mbvc::mobilenet_v2!("specs/micro.yaml", name = Deep, precision = int8, fusion = deep, rounding = "tflite-reference");
+mbvc::mobilenet_v2!("specs/micro.yaml", name = Uint8, precision = uint8);
+
+const PIXELS: usize = 8 * 8 * 3;
+
+fn pixels() -> [u8; PIXELS] {
+    std::array::from_fn(|at| (at * at * 31 % 256) as u8)
+}
+
+/// Of floats and integers alike; numbers that are none are equal, too.
+fn bits<T: Copy + Into<f64>>(logits: &[T]) -> Vec<u64> {
+    logits.iter().map(|logit| (*logit).into().to_bits()).collect()
+}
+
+/// Does the same with each network.
+macro_rules! each {
+    ($macro:ident!($($argument:tt)*)) => {
+        $macro!(Floats, $($argument)*);
+        $macro!(Strict, $($argument)*);
+        $macro!(Int8, $($argument)*);
+        $macro!(Deep, $($argument)*);
+        $macro!(Uint8, $($argument)*);
+    };
+}
+
+/// Builds a network from weights, packs them, and compares the two.
+macro_rules! build {
+    ($network:ident, $weights:expr) => {
+        match $network::new($weights) {
+            Err(error) => assert!(!error.to_string().is_empty()),
+            Ok(model) => {
+                let logits = model.run_pixels(&mut $network::scratch(), &pixels());
+                let picture = Rgb::new([90, 0, 255].repeat(6), [2, 3]).expect("six pixels");
+                assert_eq!(model.classify(&picture).expect("a picture").len(), logits.len());
+                let isa = model.isa();
+                let mut file = Aligned::new($network::packed_bytes_for(isa).expect("it runs"));
+                $network::pack(&$weights.container(), isa, file.bytes()).expect("what is built can be packed");
+                file.lend(|file| {
+                    let packed = $network::from_packed(file).expect("what was packed is read");
+                    let again = packed.run_pixels(&mut $network::scratch(), &pixels());
+                    assert_eq!(bits(&again), bits(&logits));
+                });
+            }
+        }
+    };
+}
+
+/// Both readers of containers, and the networks.
+pub fn container(bytes: &[u8]) {
+    bounded(bytes.len(), || {
+        match Container::parse(bytes) {
+            Ok(container) => {
+                for tensor in container.tensors() {
+                    let name = tensor.name.to_string();
+                    assert!(container.tensor(&name).is_some_and(|found| found.data == tensor.data), "{name}");
+                }
+                for (key, value) in container.metadata_entries() {
+                    assert!(container.metadata(&key.to_string()) == Some(value), "{key}");
+                }
+            }
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+        if let Ok(container) = mbvc_import::Container::from_bytes(bytes, "fuzz.safetensors") {
+            let again = mbvc_import::Container::from_bytes(&container.to_bytes(), "again");
+            let again = again.unwrap_or_else(|error| panic!("{error}"));
+            // As bytes, for numbers that are none are equal to nothing.
+            assert_eq!(again.to_bytes(), container.to_bytes());
+        }
+        match Weights::from_bytes(bytes.to_vec()) {
+            Ok(weights) => {
+                each!(build!(&weights));
+            }
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    });
+}
+
+macro_rules! run_packed {
+    ($network:ident, $file:expr) => {
+        if let Ok(model) = $network::from_packed($file) {
+            model.run_pixels(&mut $network::scratch(), &pixels());
+            model.embed(&mut $network::scratch(), &[Default::default(); PIXELS]);
+        }
+    };
+}
+
+/// A packed file: whatever its numbers are, a run reads and writes within bounds, and ends.
+pub fn packed(bytes: &[u8]) {
+    let mut file = Aligned::new(bytes.len());
+    file.bytes().copy_from_slice(bytes);
+    file.lend(|file| {
+        each!(run_packed!(file));
+    });
+}
+
+/// Memory at a multiple of 64, as packed files need it.
+struct Aligned {
+    start: *mut u8,
+    layout: Layout,
+    length: usize,
+}
+
+impl Aligned {
+    fn new(length: usize) -> Self {
+        let layout = Layout::from_size_align(length.max(1), align_of::<Line>()).expect("a small file");
+        // SAFETY: the layout has at least a byte.
+        let start = unsafe { alloc_zeroed(layout) };
+        if start.is_null() {
+            handle_alloc_error(layout);
+        }
+        Self { start, layout, length }
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: `start` has `length` initialised bytes, and is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.start, self.length) }
+    }
+
+    /// Lends the bytes as if for ever: `work` must not keep them, nor a model that has them.
+    fn lend(&self, work: impl FnOnce(&'static [u8])) {
+        // SAFETY: `start` has `length` initialised bytes, and `work` drops all that has them before it returns.
+        work(unsafe { std::slice::from_raw_parts(self.start, self.length) });
+    }
+}
+
+impl Drop for Aligned {
+    fn drop(&mut self) {
+        // SAFETY: what `alloc_zeroed` gave for this layout, once.
+        unsafe { std::alloc::dealloc(self.start, self.layout) };
+    }
+}
+
+fn random(info: &NetworkInfo) -> Weights {
+    let tensors = info.parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
+    Weights::random(tensors, info.conventions, 7).expect("names stand once")
+}
+
+macro_rules! seed {
+    ($network:ident, $seeds:expr) => {
+        let weights = random($network::INFO);
+        $seeds.push(("container", format!("{}.safetensors", stringify!($network)), weights.as_bytes().to_vec()));
+        for isa in $network::INFO.isas.iter().copied().filter(|isa| isa.detect().is_some()) {
+            let mut file = Aligned::new($network::packed_bytes_for(isa).expect("it was compiled"));
+            $network::pack(&weights.container(), isa, file.bytes()).expect("they fit");
+            let name = format!("{}.{isa}", stringify!($network));
+            $seeds.push(("packed", name, file.bytes().to_vec()));
+        }
+    };
+}
+
+/// Files of these networks that are sound: target, name, bytes.
+pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
+    let mut seeds = Vec::new();
+    each!(seed!(seeds));
+    seeds
+}

@@ -1,0 +1,16 @@
+//! Several files in one input: weights, then `config.json` and `preprocessor_config.json`.
+
+/// What stands between them.
+pub const MARK: &[u8] = b"\n=====\n";
+
+/// The pieces between marks.
+pub fn split(bytes: &[u8]) -> Vec<&[u8]> {
+    let mut pieces = Vec::new();
+    let mut rest = bytes;
+    while let Some(at) = rest.windows(MARK.len()).position(|window| window == MARK) {
+        pieces.push(&rest[..at]);
+        rest = &rest[at + MARK.len()..];
+    }
+    pieces.push(rest);
+    pieces
+}

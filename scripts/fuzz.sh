@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# Fuzzes what reads files and texts: `scripts/fuzz.sh [SECONDS] [TARGET...]`, by default every target of fuzz/targets,
+# 240 seconds in all. A line for each says how many inputs ran and how much code they reached; the first input that
+# makes a target fail is kept, and told with the command that runs it again. Fails if there is one.
+#
+# Needs a C++ compiler, which it installs where there is none and it may. libFuzzer comes from crates.io; the stable
+# compiler can instrument for it. AddressSanitizer, which finds what `unsafe` code does wrong, is an unstable option
+# that RUSTC_BOOTSTRAP opens; where the toolchain has no such library, the targets run without it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+usage() {
+    sed -n '2,4s/^# //p' "$0"
+    echo "targets: ${all[*]}"
+}
+
+all=()
+for file in fuzz/targets/*.rs; do
+    all+=("$(basename "$file" .rs)")
+done
+seconds=240
+if [[ ${1-} =~ ^[0-9]+$ ]]; then
+    seconds=$1
+    shift
+fi
+targets=("${@:-}")
+if (($# == 0)); then
+    targets=("${all[@]}")
+fi
+for target in "${targets[@]}"; do
+    if [[ ! -f fuzz/targets/$target.rs ]]; then
+        usage >&2
+        exit 2
+    fi
+done
+
+if ! command -v c++ >/dev/null; then
+    DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 update -q
+    DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 install -y -q --no-install-recommends g++
+fi
+
+host=$(rustc -vV | sed -n 's/^host: //p')
+folder=${CARGO_TARGET_DIR:-$PWD/target}/fuzz
+instrumented=(
+    -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
+    -Cllvm-args=-sanitizer-coverage-trace-compares --cfg=fuzzing
+)
+if compgen -G "$(rustc --print sysroot)/lib/rustlib/$host/lib/librustc-*_rt.asan.a" >/dev/null; then
+    export RUSTC_BOOTSTRAP=1
+    instrumented+=(-Zsanitizer=address)
+else
+    echo "the toolchain has no AddressSanitizer for $host: without it"
+fi
+
+# The versions that the workspace is tested with.
+cp Cargo.lock fuzz/Cargo.lock
+bins=()
+for target in seeds "${targets[@]}"; do
+    bins+=(--bin "$target")
+done
+# With a target named, its flags do not reach build scripts and macros.
+RUSTFLAGS=${instrumented[*]} cargo build --release --quiet --manifest-path fuzz/Cargo.toml --target-dir "$folder" \
+    --target "$host" "${bins[@]}"
+programs=$folder/$host/release
+"$programs/seeds" "$folder/seeds"
+
+# As small as the stacks of threads, on which users read files, too.
+ulimit -s 2048
+# What a process leaves to the system at its end is no finding.
+export ASAN_OPTIONS=detect_leaks=0:abort_on_error=0 RUST_BACKTRACE=1
+
+each=$((seconds / ${#targets[@]}))
+each=$((each > 0 ? each : 1))
+failed=0
+for target in "${targets[@]}"; do
+    corpus=$folder/corpus/$target kept=$folder/findings/$target
+    mkdir -p "$corpus" "$kept"
+    inputs=("$corpus" "$folder/seeds/$target")
+    if [[ -d fuzz/corpus/$target ]]; then
+        inputs+=("fuzz/corpus/$target")
+    fi
+    case $target in
+    compile) dictionary=spec ;;
+    hdf5) dictionary=keras ;;
+    *) dictionary=$target ;;
+    esac
+    options=(-max_total_time="$each" -timeout=25 -rss_limit_mb=2560 -malloc_limit_mb=1024 -max_len=160000)
+    options+=(-artifact_prefix="$kept/" -print_final_stats=1)
+    if [[ -f fuzz/dictionaries/$dictionary.dict ]]; then
+        options+=(-dict="fuzz/dictionaries/$dictionary.dict")
+    fi
+    log=$folder/$target.log status=0
+    "$programs/$target" "${options[@]}" "${inputs[@]}" >"$log" 2>&1 || status=$?
+    executed=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+    covered=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -n 1)
+    printf '%-10s %9s executions, %6s places reached, ' "$target" "${executed:-?}" "${covered:-?}"
+    if ((status == 0)); then
+        echo "no finding"
+        continue
+    fi
+    failed=1
+    echo "FAILED"
+    grep -m 1 -A 3 -E "panicked at|ERROR: " "$log" | sed 's/^/    /' || tail -n 5 "$log"
+    found=$(sed -n "s/.*Test unit written to //p" "$log" | tail -n 1)
+    echo "    again: $programs/$target ${found:-"(see $log)"}"
+done
+exit "$failed"
