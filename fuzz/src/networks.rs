@@ -45,7 +45,7 @@ macro_rules! build {
                 let picture = Rgb::new([90, 0, 255].repeat(6), [2, 3]).expect("six pixels");
                 assert_eq!(model.classify(&picture).expect("a picture").len(), logits.len());
                 let isa = model.isa();
-                let mut file = Aligned::new($network::packed_bytes_for(isa).expect("it runs"));
+                let mut file = Aligned::new($network::packed_bytes_for(&$weights.container(), isa).expect("it runs"));
                 $network::pack(&$weights.container(), isa, file.bytes()).expect("what is built can be packed");
                 file.lend(|file| {
                     let packed = $network::from_packed(file).expect("what was packed is read");
@@ -152,7 +152,8 @@ macro_rules! seed {
         let weights = random($network::INFO);
         $seeds.push(("container", format!("{}.safetensors", stringify!($network)), weights.as_bytes().to_vec()));
         for isa in $network::INFO.isas.iter().copied().filter(|isa| isa.detect().is_some()) {
-            let mut file = Aligned::new($network::packed_bytes_for(isa).expect("it was compiled"));
+            let mut file =
+                Aligned::new($network::packed_bytes_for(&weights.container(), isa).expect("it was compiled"));
             $network::pack(&weights.container(), isa, file.bytes()).expect("they fit");
             let name = format!("{}.{isa}", stringify!($network));
             $seeds.push(("packed", name, file.bytes().to_vec()));
