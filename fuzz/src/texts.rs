@@ -14,8 +14,8 @@ pub fn labels(bytes: &[u8]) {
             let joined = names.join("\n");
             assert!(joined.lines().eq(names.iter().map(String::as_str)), "{names:?}");
             let lines = Labels::parse(joined.as_bytes(), "lines.txt");
-            // As text, a first label that opens a bracket looks like JSON.
-            if !joined.starts_with(['[', '{']) {
+            // As text, a first label may look like JSON or begin with a byte order mark.
+            if !joined.starts_with(['[', '{', '\u{feff}']) {
                 let lines = lines.unwrap_or_else(|error| panic!("{error}"));
                 assert_eq!(lines.names(), names);
             }
