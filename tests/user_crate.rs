@@ -92,11 +92,11 @@ impl User {
 
     fn spec(&self, classes: usize) {
         let spec = include_str!("../specs/tiny.yaml").replace("classes: 10", &format!("classes: {classes}"));
-        self.write("specs/net.yaml", &spec.replace("name: TinyNet", "name: Net"));
+        self.write("specs/net.yaml", spec.replace("name: TinyNet", "name: Net"));
     }
 
     fn library(&self, classes: usize) {
-        self.write("src/lib.rs", &format!("{LIBRARY}const CLASSES: usize = {classes};\n"));
+        self.write("src/lib.rs", format!("{LIBRARY}const CLASSES: usize = {classes};\n"));
     }
 
     /// Writes a file that is newer than anything that was built from the one before, whatever the clock's steps.

@@ -26,7 +26,7 @@ struct Named<'a> {
 }
 
 impl<'a> Named<'a> {
-    fn new(given: &'a str) -> Result<Self, Diagnostic> {
+    fn new(given: &'a str) -> Result<Self, Box<Diagnostic>> {
         let (variable, name) = match given.strip_prefix(BUILT) {
             Some(name) => ("OUT_DIR", name),
             None => ("CARGO_MANIFEST_DIR", given),
@@ -38,7 +38,8 @@ impl<'a> Named<'a> {
                 tokens: quote!(::core::concat!(::core::env!(#variable), "/", #name)),
             }),
             None => Err(Diagnostic::new(&catalogue::WEIGHTS_FILE, format!("there is no folder {variable}"))
-                .help("only a crate with a build script (`build.rs`) has an OUT_DIR")),
+                .help("only a crate with a build script (`build.rs`) has an OUT_DIR")
+                .into()),
         }
     }
 }
@@ -50,14 +51,14 @@ impl<'a> Named<'a> {
 pub fn embed(given: &str, compiled: &Compiled) -> Result<Embedded, Diagnostics> {
     look(given, compiled).map_err(|mistake| {
         let mut mistakes = Diagnostics::new(SourceFile::new(given, ""));
-        mistakes.push(mistake);
+        mistakes.push(*mistake);
         mistakes
     })
 }
 
-fn look(given: &str, compiled: &Compiled) -> Result<Embedded, Diagnostic> {
+fn look(given: &str, compiled: &Compiled) -> Result<Embedded, Box<Diagnostic>> {
     let file = Named::new(given)?;
-    let (start, bytes) = read(&file.path).map_err(|error| unreadable(&file, &error))?;
+    let (start, bytes) = read(&file.path).map_err(|error| Box::new(unreadable(&file, &error)))?;
     let parameters = compiled.parameters();
     let needs = Needs { conventions: compiled.conventions(), parameters: &parameters };
     let form = match PackedHeader::is_in(&start) {
@@ -99,7 +100,7 @@ fn container(
     bytes: usize,
     compiled: &Compiled,
     needs: &Needs<'_>,
-) -> Result<Form, Diagnostic> {
+) -> Result<Form, Box<Diagnostic>> {
     let refuse = |problem: &dyn std::fmt::Display| {
         let model = Path::new(name).extension().is_some_and(|end| MODELS.iter().any(|model| end == *model));
         let imported = Path::new(name).with_extension("safetensors");
@@ -110,7 +111,7 @@ fn container(
             ),
             false => REMEDY.to_owned(),
         };
-        Diagnostic::new(&catalogue::WEIGHTS_FORM, format!("`{name}`: {problem}")).help(help)
+        Box::new(Diagnostic::new(&catalogue::WEIGHTS_FORM, format!("`{name}`: {problem}")).help(help))
     };
     let header = Header::parse(start, bytes).map_err(|error| refuse(&error))?;
     let conventions = Conventions::of(&header).map_err(|error| refuse(&error))?;
@@ -122,12 +123,18 @@ fn container(
     }
     let message = format!("`{name}` does not fit the network {}", compiled.spec.name);
     let mistake = Diagnostic::new(&catalogue::WEIGHTS_FIT, message).help(Remedy(&mismatches).to_string());
-    Err(mismatches.iter().fold(mistake, |mistake, one| mistake.detail(&*one.field, one.to_string())))
+    Err(mismatches.iter().fold(mistake, |mistake, one| mistake.detail(&*one.field, one.to_string())).into())
 }
 
-fn packed(name: &str, start: &[u8], bytes: usize, compiled: &Compiled, needs: &Needs<'_>) -> Result<Form, Diagnostic> {
+fn packed(
+    name: &str,
+    start: &[u8],
+    bytes: usize,
+    compiled: &Compiled,
+    needs: &Needs<'_>,
+) -> Result<Form, Box<Diagnostic>> {
     let refuse = |problem: String, help: String| {
-        Err(Diagnostic::new(&catalogue::WEIGHTS_PACKED, format!("`{name}`: {problem}")).help(help))
+        Err(Diagnostic::new(&catalogue::WEIGHTS_PACKED, format!("`{name}`: {problem}")).help(help).into())
     };
     let again = "pack the weights for this spec: `mbvc pack WEIGHTS.safetensors --spec SPEC.yaml --isa ISA -o FILE`, with \
                  the same values in place of the spec's as in this call";
