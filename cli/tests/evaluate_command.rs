@@ -9,7 +9,8 @@ use mbvc_compiler::SourceFile;
 use mbvc_compiler::interp::{self, Mode};
 use mbvc_compiler::ir::Graph;
 use mbvc_compiler::lower::lower;
-use mbvc_compiler::spec;
+use mbvc_compiler::passes;
+use mbvc_compiler::spec::{self, Fusion};
 use mbvc_import::Container;
 
 const SIDE: u32 = 32;
@@ -49,7 +50,9 @@ fn ranking(graph: &Graph, weights: &Container, pixels: &[u8]) -> Vec<usize> {
 fn sorted() -> (tempfile::TempDir, Vec<Vec<usize>>) {
     let folder = tiny();
     let weights = Container::open(&folder.path().join("tiny.safetensors")).unwrap();
-    let graph = lower(&spec::parse(&SourceFile::new("tiny.yaml", TINY)).unwrap());
+    let mut graph = lower(&spec::parse(&SourceFile::new("tiny.yaml", TINY)).unwrap());
+    // The container holds folded weights.
+    passes::run(&mut graph, Fusion::None, None, &mut |_, _| {}).unwrap();
     let rankings = (0..12).map(|seed| {
         let pixels = pixels(seed);
         let ranking = ranking(&graph, &weights, &pixels);

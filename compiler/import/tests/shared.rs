@@ -86,7 +86,9 @@ fn the_metadata_says_what_the_network_is() {
         ("mbvc.source", "ONNX mobilenet_v2_1.0_224_f32.onnx"),
         ("mbvc.width", "1"),
     ];
-    let found: Vec<_> = imported.container.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let mut metadata = imported.container.metadata.clone();
+    assert_eq!(metadata.remove("mbvc.labels").map(|labels| labels.lines().count()), Some(1001));
+    let found: Vec<_> = metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     assert_eq!(found, expected);
 }
 

@@ -300,6 +300,8 @@ fn every_rule_is_broken_somewhere() {
     let mut broken: BTreeSet<_> = [YAML, KEYS, VALUES, NETWORK].into_iter().flat_map(|table| told(table).1).collect();
     // Broken by the other tests of this file.
     broken.extend(["file", "length", "encoding", "empty", "argument", "scratch", "kernels"]);
+    // Broken by the tests of the macro, which alone looks at weights.
+    broken.extend(["weights-file", "weights-form", "weights-fit", "weights-packed"]);
     let missing: Vec<_> = catalogue::ALL.iter().map(|rule| rule.code).filter(|code| !broken.contains(code)).collect();
     assert_eq!(missing, ["internal"]);
 }
