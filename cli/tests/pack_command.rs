@@ -176,7 +176,7 @@ fn damaged_packed_files_are_told() {
         (with(whole.len() - 64, b"\xff"), "are damaged"),
     ] {
         let said = inspected(&content);
-        assert!(said.contains(&"bad.packed: ") && said.contains(told), "no `{told}` in\n{said}");
+        assert!(said.contains("bad.packed: ") && said.contains(told), "no `{told}` in\n{said}");
     }
     // What takes containers says what it was given.
     std::fs::write(folder.join("bad.packed"), &whole).unwrap();
