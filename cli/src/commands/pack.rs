@@ -101,12 +101,12 @@ pub fn run(args: &Args) -> Result {
     compiled_in(&source, &isas)?;
     fits(&compiled, &weights)?;
     let bar = ui::progress(isas.len(), "packing");
-    for (isa, path) in isas.into_iter().zip(outputs) {
+    for (isa, path) in isas.into_iter().zip(&outputs) {
         let Some(program) = compiled.programs.iter().find(|program| program.isa == engine::spec_isa(isa)) else {
             continue;
         };
         let numerics = if program.isa.has_fast_product() { numerics } else { Numerics::Strict };
-        let bytes = pack(&compiled, program, isa, numerics, &weights, &path)?;
+        let bytes = pack(&compiled, program, isa, numerics, &weights, path)?;
         bar.inc(1);
         let packed = Packed {
             file: path.display().to_string(),
@@ -123,7 +123,7 @@ pub fn run(args: &Args) -> Result {
     bar.finish_and_clear();
     if !args.json {
         let spec = args.spec.spec.as_deref().unwrap_or(Path::new("network.yaml")).display();
-        let (name, file) = (&compiled.spec.name, args.output.display());
+        let (name, file) = (&compiled.spec.name, outputs.first().unwrap_or(&args.output).display());
         outln!("\nIn a program, which needs the file only to be compiled:");
         outln!("  {ACCENT}mbvc::mobilenet_v2!(\"{spec}\", weights = \"{file}\");{ACCENT:#}");
         outln!("  {ACCENT}let model = {name}::embedded()?;{ACCENT:#}");
