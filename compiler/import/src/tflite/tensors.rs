@@ -13,7 +13,7 @@ use crate::source::{
     ValueQuant, Values, shorten,
 };
 
-/// Ten times as many as the channels of width 4. Many tensors may share one long list.
+/// Twice as many as the weights and biases of width 4 have. Many tensors may share one long list.
 const MAX_NUMBERS: usize = 1 << 20;
 
 /// What a tensor of the subgraph stands for once something has made it.
