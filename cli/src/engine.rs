@@ -12,7 +12,7 @@ use mbvc_networks as networks;
 use quote::{format_ident, quote};
 
 use crate::error::{CliError, Result};
-use crate::options::FusionArg;
+use crate::options::{FusionArg, NetworkArgs};
 use crate::{cache, foreign};
 
 /// A checked spec, its text, and what was given beside it.
@@ -177,6 +177,16 @@ pub fn module(compiled: &Compiled) -> String {
 /// What the built-in network is called in messages: the types of its levels have names of their own, which users need
 /// not know.
 const BUILT_IN: &str = "MobileNetV2 of width 1.0 (built in)";
+
+/// The network of `source` with `weights`, at the fusion level and with the kernels that were asked for.
+///
+/// # Errors
+/// If it cannot be compiled, or the weights do not fit.
+pub fn network(source: &Source, args: &NetworkArgs, weights: &Weights) -> Result<Box<dyn Network>> {
+    let fusion = args.fusion.unwrap_or_else(|| source.spec.fusion.into());
+    let isa = args.isa.map(Isa::from);
+    program(source, fusion, isa)?.build(weights, isa)
+}
 
 impl Program {
     /// Binds weights to the network.

@@ -56,6 +56,19 @@ fn overrides_for(built_in: bool, given: &OverrideArgs, weights: Option<&Weights>
     overrides
 }
 
+/// The network that a command runs, and by which of its kernels.
+#[derive(clap::Args)]
+pub struct NetworkArgs {
+    /// How much is fused [default: as the spec says]
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    pub fusion: Option<FusionArg>,
+    /// Instruction set [default: the widest that this processor has]
+    #[arg(long, value_enum)]
+    pub isa: Option<IsaArg>,
+    #[command(flatten)]
+    pub spec: SpecOption,
+}
+
 /// Values in place of the spec's own.
 #[derive(clap::Args)]
 #[command(next_help_heading = "In place of the spec's values")]

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use mbvc::{Isa, Network, Unobserved, Weights, softmax, top_k};
+use mbvc::{Network, Unobserved, Weights, softmax, top_k};
 use serde::Serialize;
 
 use crate::error::{CliError, Result};
 use crate::measure::{Caller, quantile_ms};
-use crate::options::{FusionArg, IsaArg, SpecOption, examples};
+use crate::options::{NetworkArgs, examples};
 use crate::ui::{ACCENT, BOLD, DIM, plural};
 use crate::{engine, files, outln, stream, ui};
 
@@ -38,14 +38,8 @@ pub struct Args {
     /// One line of JSON for each image
     #[arg(long)]
     json: bool,
-    /// How much is fused [default: as the spec says]
-    #[arg(long, value_enum, value_name = "LEVEL")]
-    fusion: Option<FusionArg>,
-    /// Instruction set [default: the widest that this processor has]
-    #[arg(long, value_enum)]
-    isa: Option<IsaArg>,
     #[command(flatten)]
-    spec: SpecOption,
+    network: NetworkArgs,
 }
 
 #[derive(Serialize)]
@@ -65,11 +59,9 @@ struct Prediction<'a> {
 
 pub fn run(args: &Args) -> Result {
     let weights = engine::weights(args.weights.as_deref())?;
-    let source = engine::source(args.spec.spec.as_deref(), args.spec.overrides_for(Some(&weights)))?;
-    let fusion = args.fusion.unwrap_or_else(|| source.spec.fusion.into());
+    let source = engine::source(args.network.spec.spec.as_deref(), args.network.spec.overrides_for(Some(&weights)))?;
     let paths = files::images(&args.images, args.recursive)?;
-    let isa = args.isa.map(Isa::from);
-    let network = engine::program(&source, fusion, isa)?.build(&weights, isa)?;
+    let network = engine::network(&source, &args.network, &weights)?;
     let skipped = classify(args, &*network, &source.spec.name, &weights, &paths)?;
     match skipped {
         0 => Ok(()),

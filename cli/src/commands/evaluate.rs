@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use mbvc::{Isa, Network, Preprocess, Unobserved, Weights, top_k};
+use mbvc::{Network, Preprocess, Unobserved, Weights, top_k};
 
 use crate::error::{CliError, Result};
 use crate::measure::Caller;
-use crate::options::{FusionArg, IsaArg, SpecOption, examples};
+use crate::options::{NetworkArgs, examples};
 use crate::stream::{self, Pictures, Seen};
 use crate::ui::plural;
 use crate::{engine, ui};
@@ -43,25 +43,17 @@ pub struct Args {
     /// One line of JSON, with every class and all that it was taken for
     #[arg(long)]
     json: bool,
-    /// How much is fused [default: as the spec says]
-    #[arg(long, value_enum, value_name = "LEVEL")]
-    fusion: Option<FusionArg>,
-    /// Instruction set [default: the widest that this processor has]
-    #[arg(long, value_enum)]
-    isa: Option<IsaArg>,
     #[command(flatten)]
-    spec: SpecOption,
+    network: NetworkArgs,
 }
 
 pub fn run(args: &Args) -> Result {
     let weights = engine::weights(args.weights.as_deref())?;
-    let source = engine::source(args.spec.spec.as_deref(), args.spec.overrides_for(Some(&weights)))?;
+    let source = engine::source(args.network.spec.spec.as_deref(), args.network.spec.overrides_for(Some(&weights)))?;
     // Before a network is compiled: what is sorted otherwise needs none.
     let labels = weights.labels().unwrap_or_default();
     let folders = folders::find(&args.folder, &labels, weights.conventions().classes)?;
-    let fusion = args.fusion.unwrap_or_else(|| source.spec.fusion.into());
-    let isa = args.isa.map(Isa::from);
-    let network = engine::program(&source, fusion, isa)?.build(&weights, isa)?;
+    let network = engine::network(&source, &args.network, &weights)?;
     let (tally, seen) = evaluate(&*network, &weights, &folders)?;
     if seen.images > 0 {
         report::Report::new(&source.spec.name, &*network, &labels, &folders, &tally, seen).show(args);

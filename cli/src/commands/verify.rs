@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use mbvc::{Isa, Network, Unobserved, Weights};
+use mbvc::{Network, Unobserved, Weights};
 use mbvc_compiler::ir::Shape;
 use mbvc_compiler::spec::Rounding;
 use mbvc_import::{Container, Quantisation, ReadOptions, Trace};
 
 use crate::error::{CliError, Result};
 use crate::measure::Caller;
-use crate::options::{FusionArg, IsaArg, SpecOption, examples};
+use crate::options::{NetworkArgs, examples};
 use crate::ui::plural;
 use crate::{engine, files, stream, ui};
 
@@ -74,14 +74,8 @@ pub struct Args {
     /// The report as one line of JSON
     #[arg(long)]
     json: bool,
-    /// How much is fused [default: as the spec says]
-    #[arg(long, value_enum, value_name = "LEVEL")]
-    fusion: Option<FusionArg>,
-    /// Instruction set [default: the widest that this processor has]
-    #[arg(long, value_enum)]
-    isa: Option<IsaArg>,
     #[command(flatten)]
-    spec: SpecOption,
+    network: NetworkArgs,
 }
 
 /// Engines add in different orders, which moves the logits of a float32 network by 1e-6 to 1e-5 of the largest.
@@ -113,9 +107,7 @@ pub fn run(args: &Args) -> Result {
     let integer = feed::integer(source.spec.precision);
     let input = (args.against.as_path(), &peer.about.input);
     let feed = Feed::new(&container, weights.preprocessing(), integer, &trace, input, source.spec.resolution)?;
-    let fusion = args.fusion.unwrap_or_else(|| source.spec.fusion.into());
-    let isa = args.isa.map(Isa::from);
-    let network = engine::program(&source, fusion, isa)?.build(&weights, isa)?;
+    let network = engine::network(&source, &args.network, &weights)?;
 
     let tolerance = match integer {
         None => Tolerance::Relative(args.tolerance.unwrap_or(RELATIVE)),

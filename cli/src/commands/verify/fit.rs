@@ -26,14 +26,14 @@ impl Sides<'_> {
     /// All mistakes of the spec and of the values in its place.
     pub fn source(&self) -> Result<Source> {
         let Self { args, weights, container, model, trace } = *self;
-        let named = engine::source(args.spec.spec.as_deref(), args.spec.overrides_for(Some(weights)))?;
-        let size = args.spec.overrides.resolution.as_ref().map_or(trace.resolution, |_| None);
+        let named = engine::source(args.network.spec.spec.as_deref(), args.network.spec.overrides_for(Some(weights)))?;
+        let size = args.network.spec.overrides.resolution.as_ref().map_or(trace.resolution, |_| None);
         let same_size = size.is_none_or(|size| size == named.spec.resolution);
-        if args.spec.spec.is_some() || (same_size && container.check_against(&named.spec).is_ok()) {
+        if args.network.spec.spec.is_some() || (same_size && container.check_against(&named.spec).is_ok()) {
             return Ok(named);
         }
         let name = format!("the spec of {}", args.against.display());
-        Source::new(SourceFile::new(name, model.spec_yaml()), args.spec.overrides.overrides())
+        Source::new(SourceFile::new(name, model.spec_yaml()), args.network.spec.overrides.overrides())
     }
 
     /// Checks that weights and model are of the network of `source`.
@@ -46,7 +46,7 @@ impl Sides<'_> {
         self.precision()?;
         container.check_against(&source.spec).map_err(|found| {
             let error = differences(&format!("{weights} does not fit {}", source.file.name), &found);
-            error.help(match args.spec.spec {
+            error.help(match args.network.spec.spec {
                 Some(_) => "name the spec that `mbvc import` wrote for these weights",
                 None => "the weights are of another network than the model, or of a spec that --spec FILE names",
             })
