@@ -9,5 +9,8 @@ pub mod fusion {}
 #[doc = include_str!("../docs/guide/own_model.md")]
 pub mod own_model {}
 
+#[doc = include_str!("../docs/guide/profile.md")]
+pub mod profile {}
+
 #[doc = include_str!("../docs/guide/numerics.md")]
 pub mod numerics {}

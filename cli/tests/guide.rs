@@ -22,3 +22,19 @@ fn pictures_are_those_that_the_command_draws() {
     let [drawn, shown] = [drawing, shown].map(|path| std::fs::read_to_string(path).unwrap());
     assert!(drawn == shown, "draw it again, as the chapter on fusion says");
 }
+
+#[test]
+fn profiles_have_the_columns_that_are_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let printed = good(folder.path(), &["profile", "--runs", "1"]);
+    let guide =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide/profile.md")).unwrap();
+    let names = |text: &str| -> Vec<String> {
+        let table = text.lines().skip_while(|line| !line.starts_with("step "));
+        let header = table.clone().next().unwrap().split_whitespace().map(str::to_owned);
+        header.chain(table.skip(1).map_while(|line| line.split_whitespace().next().map(str::to_owned))).collect()
+    };
+    let (printed, quoted) = (names(&printed), names(&guide));
+    assert_eq!(printed[..12], quoted[..12], "the header, and the stages of the first step");
+    assert!(quoted.iter().all(|name| name == "..." || printed.contains(name)), "{quoted:?} {printed:?}");
+}
