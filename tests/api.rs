@@ -110,6 +110,8 @@ macro_rules! ways {
                 weights.preprocessing().apply(&pixels[..], &mut values);
                 let (seen, given) = (model.run_pixels(&mut scratch, &pixels), model.run(&mut scratch, &values));
                 assert_eq!(bits(&seen), bits(&given), "run_pixels, {isa}");
+                let (seen, given) = (model.embed_pixels(&mut scratch, &pixels), model.embed(&mut scratch, &values));
+                assert_eq!(bits(&seen), bits(&given), "embed_pixels, {isa}");
             }
         }
 

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{random_weights, with_metadata};
-use mbvc::{Framing, PictureError, Rgb, softmax};
+use mbvc::{Framing, Network, Observer, PictureError, Rgb, softmax};
 
 mbvc::mobilenet_v2!("specs/tiny.yaml", name = Tiny);
 mbvc::mobilenet_v2!("specs/tiny.yaml", name = TinyInt8, precision = "int8");
@@ -32,6 +32,7 @@ fn a_picture_is_framed_and_named_as_the_weights_ask_for() {
         let guesses = model.classify(&picture).unwrap();
 
         let pixels = Framing::parse(framing).unwrap().frame(&picture, [SIDE, SIDE]);
+        assert_eq!(model.frame(&picture).unwrap()[..], pixels);
         let mut expected = model.run_pixels(&mut Tiny::scratch(), pixels.as_slice().try_into().unwrap());
         softmax(&mut expected);
         assert_eq!(guesses.len(), Tiny::CLASSES);
@@ -64,6 +65,30 @@ fn quantised_networks_classify_too() {
     let mut expected = model.dequantize(&logits);
     softmax(&mut expected);
     assert_eq!(guesses[0].score, expected.into_iter().fold(0.0, f32::max));
+}
+
+/// The last value of each step, as bytes.
+#[derive(Default)]
+struct Steps(Vec<Vec<u8>>);
+
+impl Observer for &mut Steps {
+    fn bytes(&mut self, _: usize, output: &[u8]) {
+        self.0.push(output.to_vec());
+    }
+}
+
+#[test]
+fn quantised_networks_embed_what_they_classify() {
+    let model = TinyInt8::new(&random_weights(TinyInt8::INFO, 5)).unwrap();
+    let pixels = model.frame(&Rgb::new(picture([40, 30]), [40, 30]).unwrap()).unwrap();
+    let mut steps = Steps::default();
+    let mut scratch = TinyInt8::scratch();
+    let (mut logits, mut observer) = ([0.0; TinyInt8::CLASSES], &mut steps);
+    model.run_pixels_into(scratch.floats_mut(), &pixels[..], &mut logits, &mut observer).unwrap();
+    let [.., embedding, _] = &steps.0[..] else { panic!("{} steps", steps.0.len()) };
+    let found = model.embed_pixels(&mut scratch, &pixels).map(|number| (i16::from(number) + 128) as u8);
+    assert_eq!(found[..], embedding[..]);
+    assert!(found.iter().any(|byte| *byte != found[0]));
 }
 
 #[test]

@@ -1,4 +1,5 @@
 #![no_std]
+#![warn(missing_docs)]
 //! What code that mbvc generates needs at run time, without allocation and without dependencies.
 
 #[cfg(feature = "alloc")]
@@ -60,7 +61,7 @@ pub use once::Once;
 pub use pack::{PackError, PackLayer, PackPanels, PackPlan, Plan, Product, Range};
 pub use packed::{PackedError, PackedHeader, PackedText, Packing, from_packed, pack_file, packed_file_bytes};
 #[cfg(feature = "alloc")]
-pub use picture::{About, Filter, Fit, Framing, FramingError, Guess, Picture, PictureError, Rgb, classify};
+pub use picture::{About, Filter, Fit, Framing, FramingError, Guess, Picture, PictureError, Rgb, classify, frame};
 #[cfg(feature = "std")]
 pub use pool::{Crew, MOST_WORKERS, helped_calls, set_processors, start_workers, together};
 pub use preprocess::{Preprocess, PreprocessError};

@@ -1,6 +1,6 @@
 //! The items of a network: its type, its facts, and the choice of kernels at its entry.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 
 use super::kernel::lit;
@@ -121,7 +121,7 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
     let lines = lit(bytes.div_ceil(64));
     let batch = batch::methods(spec.batch, [&lines, &input, &classes]);
     let (plan, dispatch) = (plan(programs), dispatch(spec, programs));
-    let (ready, classify) = (ready(spec.threads), classify());
+    let (ready, pictures) = (ready(spec.threads), pictures(&input));
     quote! {
         #[doc = #doc]
         #[derive(Debug, Clone)]
@@ -221,6 +221,15 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
                 values
             }
 
+            /// `embed` of the image's bytes, red, green, blue, with the preprocessing that the weights ask for.
+            pub fn embed_pixels(&self, scratch: &mut rt::Scratch<#lines>, pixels: &[u8; #input]) -> [f32; #embedding] {
+                let image = rt::Pixels { bytes: pixels, preprocess: self.0.preprocess };
+                let mut values = [0.0; #embedding];
+                let output = rt::Output::Embedding(rt::Area::new(&mut values));
+                self.dispatch(scratch.floats_mut(), &image, output, &mut rt::Unobserved);
+                values
+            }
+
             #batch
 
             #dispatch
@@ -246,7 +255,7 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
                     rt::build(&INFO, plan, weights, ::core::option::Option::Some(isa)).map(#ready)
                 }
 
-                #classify
+                #pictures
 
                 /// A scratch for `run`, on the heap.
                 pub fn scratch() -> rt::Box<rt::Scratch<#lines>> { rt::Scratch::boxed() }
@@ -293,7 +302,7 @@ fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> To
 }
 
 /// What looks at pictures rather than pixels, and knows the names of the classes.
-pub fn classify() -> TokenStream {
+pub fn pictures(input: &Literal) -> TokenStream {
     quote! {
         /// What a picture of any size shows: all classes, the likeliest first. The picture is framed and preprocessed as
         /// the weights ask for. Works in memory that it allocates, unlike `run_pixels`.
@@ -304,6 +313,17 @@ pub fn classify() -> TokenStream {
             &self, picture: &impl rt::Picture,
         ) -> ::core::result::Result<rt::Vec<rt::Guess<'_>>, rt::PictureError> {
             rt::classify(self, self.0.about(), picture)
+        }
+
+        /// The pixels of a picture of any size that `run_pixels` and `embed_pixels` take: squashed or cropped as the
+        /// weights ask for.
+        ///
+        /// # Errors
+        /// If the picture has no pixels.
+        pub fn frame(
+            &self, picture: &impl rt::Picture,
+        ) -> ::core::result::Result<rt::Box<[u8; #input]>, rt::PictureError> {
+            rt::frame(&INFO, self.0.about(), picture)
         }
 
         /// Names of the classes in the order of the logits; empty if the weights came without.

@@ -1,5 +1,6 @@
 //! From a picture to named guesses: what `classify` of generated networks does.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -7,7 +8,7 @@ use core::fmt;
 
 use super::{Framing, Picture, PictureError};
 use crate::classify::softmax;
-use crate::network::{Network, Unobserved};
+use crate::network::{Network, NetworkInfo, Unobserved};
 use crate::scratch::Line;
 
 /// What weights tell of pictures and classes, beyond numbers.
@@ -15,6 +16,7 @@ use crate::scratch::Line;
 pub struct About {
     /// Names of the classes in the order of the logits; empty where the weights have none.
     pub labels: Vec<String>,
+    /// How a picture of any size is brought to the network's.
     pub framing: Framing,
 }
 
@@ -50,8 +52,7 @@ pub fn classify<'a>(
     picture: &impl Picture,
 ) -> Result<Vec<Guess<'a>>, PictureError> {
     let info = network.info();
-    let [height, width, _] = info.input;
-    let pixels = about.framing.frame(&picture.rgb()?, [height, width]);
+    let pixels = pixels(info, about, picture)?;
     let mut scratch = vec![Line::ZERO; info.scratch_bytes.div_ceil(size_of::<Line>())];
     let scratch = crate::scratch::floats_mut(&mut scratch);
     let mut scores = vec![0.0; info.classes];
@@ -63,4 +64,23 @@ pub fn classify<'a>(
     let mut guesses: Vec<_> = scores.into_iter().enumerate().map(guess).collect();
     guesses.sort_by(|a, b| b.score.total_cmp(&a.score));
     Ok(guesses)
+}
+
+/// The part of a picture that a network looks at, as it looks at it: `LENGTH` is that of its image.
+///
+/// # Errors
+/// If the picture has no pixels.
+pub fn frame<const LENGTH: usize>(
+    info: &NetworkInfo,
+    about: &About,
+    picture: &impl Picture,
+) -> Result<Box<[u8; LENGTH]>, PictureError> {
+    let pixels = pixels(info, about, picture)?;
+    let (size, bytes) = ([info.input[0], info.input[1]], pixels.len());
+    pixels.into_boxed_slice().try_into().map_err(|_| PictureError { size, bytes })
+}
+
+fn pixels(info: &NetworkInfo, about: &About, picture: &impl Picture) -> Result<Vec<u8>, PictureError> {
+    let [height, width, _] = info.input;
+    Ok(about.framing.frame(&picture.rgb()?, [height, width]))
 }

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 pub use framing::{Filter, Fit, Framing, FramingError};
-pub use guess::{About, Guess, classify};
+pub use guess::{About, Guess, classify, frame};
 
 /// Interleaved red, green and blue bytes, row by row: `[height, width, 3]`.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use crate::codegen::kernel::lit;
-use crate::codegen::network::{classify, dispatch, plan, ready};
+use crate::codegen::network::{dispatch, pictures, plan, ready};
 use crate::codegen::{Naming, Program};
 use crate::spec::{NetworkSpec, Precision};
 
@@ -25,7 +25,8 @@ pub fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -
     let [height, width] = [height, width].map(lit);
     let bytes = programs.iter().map(|program| program.scratch_bytes).max().unwrap_or(0);
     let lines = lit(bytes.div_ceil(64));
-    let (dispatch, plan, ready, classify) = (dispatch(spec, programs), plan(programs), ready(spec.threads), classify());
+    let (dispatch, plan) = (dispatch(spec, programs), plan(programs));
+    let (ready, pictures) = (ready(spec.threads), pictures(&input));
     quote! {
         #[doc = #doc]
         #[derive(Debug, Clone)]
@@ -129,6 +130,16 @@ pub fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -
                 rt::quantised::numbers(values)
             }
 
+            /// `embed` of the image's bytes, red, green, blue, with the preprocessing that the weights ask for.
+            pub fn embed_pixels(
+                &self, scratch: &mut rt::Scratch<#lines>, pixels: &[u8; #input],
+            ) -> [#number; #embedding] {
+                let mut values = [0; #embedding];
+                let output = rt::Output::Embedding(rt::Area::new(&mut values));
+                self.dispatch(scratch.bytes_mut(), &self.0.pixels(pixels), output, &mut rt::Unobserved);
+                rt::quantised::numbers(values)
+            }
+
             /// The real numbers that logits stand for.
             pub fn dequantize(&self, logits: &[#number; #classes]) -> [f32; #classes] {
                 let mut values = [0.0; #classes];
@@ -159,7 +170,7 @@ pub fn network_type(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -
                     rt::quantised::Model::build(&INFO, plan, weights, ::core::option::Option::Some(isa)).map(#ready)
                 }
 
-                #classify
+                #pictures
 
                 /// A scratch for `run`, on the heap.
                 pub fn scratch() -> rt::Box<rt::Scratch<#lines>> { rt::Scratch::boxed() }
