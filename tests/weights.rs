@@ -184,7 +184,7 @@ fn packing_refuses_what_does_not_fit() {
     assert_eq!(refused, Err(PackError::Differs { field: "activation", needed: "relu6" }));
     let other = random_weights(OtherClasses::INFO, 1);
     let refused = TinyNet::pack(&other.container(), Isa::Portable, leaked(bytes, 0));
-    assert_eq!(refused, Err(PackError::Size { name: "classifier.weight", expected: 640, found: 704 }));
+    assert_eq!(refused, Err(PackError::Size { name: "classifier.weight", expected: 2560, found: 2816 }));
 }
 
 #[test]

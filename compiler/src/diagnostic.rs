@@ -14,6 +14,7 @@ pub use source::{Origin, Place, SourceFile};
 /// One mistake.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Diagnostic {
+    /// What is broken: one of the [`catalogue`].
     pub rule: &'static Rule,
     /// What is wrong, in one line: `` `s` is 3 ``.
     pub message: String,
@@ -30,6 +31,7 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
+    /// A mistake of the file as a whole, without a word of help yet.
     pub fn new(rule: &'static Rule, message: impl Into<String>) -> Self {
         Self {
             rule,
@@ -42,26 +44,31 @@ impl Diagnostic {
         }
     }
 
+    /// Says where the mistake is.
     pub fn at(mut self, place: Place) -> Self {
         self.place = Some(place);
         self
     }
 
+    /// Says what stands beside the caret.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
+    /// Adds a place that explains the mistake, and what stands beside its caret.
     pub fn related(mut self, place: Place, label: impl Into<String>) -> Self {
         self.related.push((place, label.into()));
         self
     }
 
+    /// Adds one of the things that the mistake consists of.
     pub fn detail(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
         self.details.push((name.into(), text.into()));
         self
     }
 
+    /// Says what to do about it.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = help.into();
         self
@@ -90,14 +97,17 @@ impl Diagnostics {
         self
     }
 
+    /// Adds a mistake, in any order.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         self.list.push(diagnostic);
     }
 
+    /// Whether no mistake was found.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
+    /// How many mistakes were found.
     pub fn len(&self) -> usize {
         self.list.len()
     }

@@ -4,6 +4,8 @@
 //! spec  ->  lower  ->  passes  ->  per instruction set: layouts, tiles, scratch  ->  codegen
 //! ```
 
+#![warn(missing_docs)]
+
 pub mod codegen;
 pub mod diagnostic;
 pub mod interp;
@@ -27,9 +29,11 @@ use spec::{Fusion, NetworkSpec, Overrides};
 
 /// A network on every level of the pipeline.
 pub struct Compiled {
+    /// As it was read, with the overrides in it.
     pub spec: NetworkSpec,
     /// After the rewriting passes, before anything is known of an instruction set.
     pub graph: Graph,
+    /// What could have been fused and was not.
     pub remarks: Vec<Remark>,
     /// One for each instruction set that the spec names.
     pub programs: Vec<Program>,

@@ -1,5 +1,7 @@
 //! The macro of mbvc; see the crate `mbvc` for what it makes.
 
+#![warn(missing_docs)]
+
 mod call;
 mod weights;
 

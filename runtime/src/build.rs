@@ -41,16 +41,22 @@ pub fn build<P: Plan>(
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ModelError {
+    /// No kernels could be chosen.
     Isa(IsaError),
+    /// `MBVC_NUMERICS` is none of the names.
     Numerics(NumericsError),
     /// The bytes are no container.
     Weights(String),
     /// All differences at once.
     Mismatch {
+        /// The name of its type.
         network: &'static str,
+        /// Where they come from: [`Weights::source`], or `the container`.
         weights: String,
+        /// At least one.
         mismatches: Vec<Mismatch>,
     },
+    /// The weights have the right tensors, but some of their values cannot be packed.
     Pack(PackError),
 }
 

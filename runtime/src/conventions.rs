@@ -11,8 +11,11 @@ pub const FORMAT: &str = "1";
 /// Conventions that weights were trained under and that the network has to share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conventions {
+    /// After every convolution but the projections.
     pub activation: Activation,
+    /// Of the stem and of every depthwise convolution.
     pub padding: Padding,
+    /// Of weights and values.
     pub precision: Precision,
     /// Length of the logits, a background class included.
     pub classes: usize,
@@ -88,9 +91,17 @@ pub enum ConventionError {
     /// Written by another version of the format.
     Format,
     /// The key is missing.
-    Missing { key: &'static str },
+    Missing {
+        /// Such as `mbvc.padding`.
+        key: &'static str,
+    },
     /// The key's value is not among those that are known.
-    Value { key: &'static str, expected: &'static str },
+    Value {
+        /// Such as `mbvc.padding`.
+        key: &'static str,
+        /// What it must be, such as "a whole number from 1".
+        expected: &'static str,
+    },
 }
 
 impl fmt::Display for ConventionError {

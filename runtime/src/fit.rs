@@ -14,7 +14,9 @@ use crate::network::Needs;
 pub struct Mismatch {
     /// A tensor's name or a convention.
     pub field: String,
+    /// What the network needs: `F32 [3, 3, 3, 32]`, `relu6`; `nothing` of a tensor that it has not.
     pub expected: String,
+    /// What the weights have; `nothing` where the tensor is missing.
     pub found: String,
 }
 

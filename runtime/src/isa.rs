@@ -22,6 +22,7 @@ pub enum Isa {
 }
 
 impl Isa {
+    /// Every one, in the order of the enum.
     pub const ALL: [Self; 7] =
         [Self::Portable, Self::Neon, Self::NeonDot, Self::Avx2, Self::Avx512, Self::AvxVnni, Self::Avx512Vnni];
 
@@ -44,6 +45,7 @@ impl Isa {
         }
     }
 
+    /// The one that [`name`](Self::name) calls so; `None` if none is.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|isa| isa.name() == name)
     }
@@ -67,6 +69,7 @@ impl fmt::Display for Isa {
 pub struct Detected(Isa);
 
 impl Detected {
+    /// Which one it is.
     pub const fn isa(self) -> Isa {
         self.0
     }
@@ -156,11 +159,19 @@ pub enum IsaError {
     /// `MBVC_ISA` names none.
     Unknown,
     /// The network was compiled without it.
-    NotCompiled { isa: Isa, compiled: &'static [Isa] },
+    NotCompiled {
+        /// What the caller or `MBVC_ISA` asks for.
+        isa: Isa,
+        /// What the network was compiled for.
+        compiled: &'static [Isa],
+    },
     /// This processor lacks it.
     Absent(Isa),
     /// This processor has none of those compiled in.
-    NoneCompiled { compiled: &'static [Isa] },
+    NoneCompiled {
+        /// What the network was compiled for.
+        compiled: &'static [Isa],
+    },
 }
 
 impl fmt::Display for IsaError {

@@ -11,9 +11,11 @@ use crate::simd::Area;
 /// Facts of a generated network, known at compile time.
 #[derive(Debug)]
 pub struct NetworkInfo {
+    /// Of its type, `MobileNetV2`.
     pub name: &'static str,
     /// `[height, width, 3]`.
     pub input: [usize; 3],
+    /// Length of the logits.
     pub classes: usize,
     /// Length of the vector before the classifier.
     pub embedding: usize,
@@ -23,6 +25,7 @@ pub struct NetworkInfo {
     pub scratch_bytes: usize,
     /// Most threads that work on a call together; the scratch has room for each.
     pub threads: usize,
+    /// What its weights must have been trained under.
     pub conventions: Conventions,
     /// What it was compiled for; what a model is packed for depends on the processor too.
     pub numerics: Numerics,
@@ -30,7 +33,9 @@ pub struct NetworkInfo {
     pub isas: &'static [Isa],
     /// The tensors that it is made of.
     pub parameters: &'static [Parameter<'static>],
+    /// Convolutions and classifier, by their numbers in the table.
     pub layers: &'static [Layer],
+    /// In order of execution.
     pub steps: &'static [Step],
 }
 
@@ -44,6 +49,7 @@ impl NetworkInfo {
 /// What a network needs of its weights, whatever it was compiled for.
 #[derive(Debug, Clone, Copy)]
 pub struct Needs<'a> {
+    /// What the weights must have been trained under.
     pub conventions: Conventions,
     /// In order of execution.
     pub parameters: &'a [Parameter<'a>],
@@ -52,8 +58,12 @@ pub struct Needs<'a> {
 /// A tensor of the canonical container.
 #[derive(Debug, Clone, Copy)]
 pub struct Parameter<'a> {
+    /// `block2.expand.weight`, and in quantised networks also `block2.expand.scale` and the like.
     pub name: &'a str,
+    /// Of each element.
     pub dtype: Dtype,
+    /// Convolution `[kh, kw, in, out]`, depthwise `[kh, kw, channels]`, dense `[in, out]`, all others `[channels]` or
+    /// `[1]`.
     pub shape: &'a [usize],
 }
 
@@ -62,6 +72,7 @@ pub struct Parameter<'a> {
 pub struct Layer {
     /// Number in the table, from 1.
     pub number: usize,
+    /// `block2.expand`.
     pub name: &'static str,
     /// Index of the step that runs it.
     pub step: usize,
@@ -76,15 +87,18 @@ pub struct Layer {
 /// A unit of execution: the stem, a block, the head, the classifier.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
+    /// `stem+block1`, `block2`, `head`, `classifier`.
     pub name: &'static str,
     /// `[height, width, channels]` of its output.
     pub output: [usize; 3],
+    /// In order of execution.
     pub stages: &'static [Stage],
 }
 
 /// A part of a step that a profile tells apart.
 #[derive(Debug, Clone, Copy)]
 pub struct Stage {
+    /// `block2.expand`.
     pub name: &'static str,
     /// Multiplications with addition.
     pub macs: usize,
@@ -144,6 +158,7 @@ impl Observer for Dynamic<'_> {
 
 /// A generated network behind one type: for tools that compare several.
 pub trait Network: Send + Sync {
+    /// What is known of it at compile time.
     fn info(&self) -> &'static NetworkInfo;
 
     /// The instruction set whose kernels run.
@@ -188,11 +203,15 @@ pub trait Network: Send + Sync {
 pub struct LengthError {
     /// `input`, `scratch` or `logits`.
     pub what: &'static str,
+    /// Values that the network needs.
     pub expected: usize,
+    /// Values that were given.
     pub found: usize,
 }
 
 impl LengthError {
+    /// Whether a slice, called `what`, has the length that it needs.
+    ///
     /// # Errors
     /// If `found` is not `expected`.
     #[inline]
@@ -212,9 +231,13 @@ impl core::error::Error for LengthError {}
 /// What a model holds: packed weights, and what was decided when it was built.
 #[derive(Debug, Clone)]
 pub struct Model {
+    /// For the kernels of `isa`.
     pub packed: Packed,
+    /// Whose kernels run.
     pub isa: Detected,
+    /// From pixels to the input, as the weights ask for.
     pub preprocess: Preprocess,
+    /// What the weights tell of pictures and classes; clones of a model share it.
     #[cfg(feature = "alloc")]
     pub about: alloc::sync::Arc<crate::picture::About>,
 }

@@ -12,6 +12,7 @@ pub enum Numerics {
 }
 
 impl Numerics {
+    /// Both, the plainer first.
     pub const ALL: [Self; 2] = [Self::Strict, Self::Fast];
 
     /// The name that specs, the command and `MBVC_NUMERICS` use.
@@ -22,6 +23,7 @@ impl Numerics {
         }
     }
 
+    /// The one that [`name`](Self::name) calls so; `None` if none is.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|numerics| numerics.name() == name)
     }

@@ -16,6 +16,7 @@ pub struct Once<T, E> {
 }
 
 impl<T: Clone, E: Clone> Once<T, E> {
+    /// Nothing is built yet.
     #[expect(clippy::new_without_default, reason = "made for a static")]
     pub const fn new() -> Self {
         Self {

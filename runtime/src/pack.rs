@@ -7,7 +7,7 @@ mod fast;
 
 use core::cell::Cell;
 
-use crate::container::{Container, TensorView};
+use crate::container::{Container, Dtype, TensorView};
 use crate::numerics::Numerics;
 use crate::preprocess::Preprocess;
 use crate::scratch::{Line, floats_mut};
@@ -42,6 +42,7 @@ pub trait Plan {
 /// A static plan: where each layer's weights go, in order of execution.
 #[derive(Debug, Clone, Copy)]
 pub struct PackPlan {
+    /// In order of execution: what a layer makes is estimated from what those before it make.
     pub layers: &'static [PackLayer],
     /// Cache lines of the whole block.
     pub lines: usize,
@@ -50,12 +51,15 @@ pub struct PackPlan {
 /// One layer's weights.
 #[derive(Debug, Clone, Copy)]
 pub struct PackLayer {
+    /// Name of a float32 tensor, `[k][n]`.
     pub weight: &'static str,
+    /// Name of a float32 tensor, `[n]`.
     pub bias: &'static str,
     /// Rows of the kernel: products that are summed for one output.
     pub k: usize,
     /// Columns: output channels of the layer.
     pub n: usize,
+    /// What its kernels can do.
     pub product: Product,
     /// What follows the sums.
     pub range: Range,
@@ -63,6 +67,7 @@ pub struct PackLayer {
     pub begins_residual: bool,
     /// This is that later layer.
     pub adds_residual: bool,
+    /// Where its columns go.
     pub panels: &'static [PackPanels],
 }
 
@@ -78,9 +83,12 @@ pub enum Product {
 /// The values that a layer can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Range {
+    /// Any: nothing follows the sums.
     #[default]
     Linear,
+    /// From 0.
     Relu,
+    /// From 0 to 6.
     Relu6,
 }
 
@@ -89,14 +97,17 @@ pub enum Range {
 pub struct PackPanels {
     /// Output channels `first..last` are packed here.
     pub first: usize,
+    /// The channel after the last.
     pub last: usize,
     /// Channels of a panel; columns past `n` are zero.
     pub panel: usize,
     /// Where the first panel goes: `[1 + k][panel]`, the bias row and then the kernel's rows.
     pub at: usize,
-    /// From one panel to the next within a group, and from one group to the next.
+    /// From one panel to the next within a group.
     pub panel_stride: usize,
+    /// Panels that lie side by side before the next group begins.
     pub panels_per_group: usize,
+    /// From one group to the next; 0 where all panels are one group.
     pub group_stride: usize,
 }
 
@@ -225,9 +236,12 @@ fn plain(values: &Values<'_>, columns: core::ops::Range<usize>, width: usize, pa
 
 fn floats_of<'a>(weights: &Container<'a>, name: &'static str, len: usize) -> Result<&'a [[u8; 4]], PackError> {
     let tensor: TensorView<'a> = weights.tensor(name).ok_or(PackError::Missing(name))?;
+    if tensor.dtype != Dtype::F32 {
+        return Err(PackError::Type { name, expected: Dtype::F32, found: tensor.dtype });
+    }
     let (floats, rest) = tensor.data.as_chunks::<4>();
     if floats.len() != len || !rest.is_empty() {
-        return Err(PackError::Size { name, expected: len, found: floats.len() });
+        return Err(PackError::Size { name, expected: len * 4, found: tensor.data.len() });
     }
     Ok(floats)
 }

@@ -27,9 +27,13 @@ const FRAMING: &str = "squash bilinear";
 pub struct Packing<'a, P> {
     /// The network's name, for those who look into the file.
     pub network: &'a str,
+    /// What the weights are checked against, and a part of what identifies the file.
     pub needs: Needs<'a>,
+    /// Where everything goes, for `isa`.
     pub plan: P,
+    /// Whose kernels will read the file.
     pub isa: Isa,
+    /// How these sum products, where they leave a choice.
     pub numerics: Numerics,
 }
 
@@ -130,11 +134,13 @@ impl<'a> Text<'a> {
 /// What the first line of a packed file says.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PackedHeader {
+    /// Whose kernels read the block.
     pub isa: Isa,
     /// A hash of all that a packed block depends on but the values of the weights.
     pub identity: u64,
     /// Lines of 64 bytes that the block has.
     pub lines: u64,
+    /// From pixels to the network's input.
     pub preprocess: Preprocess,
     /// Bytes of the text behind the block.
     pub text_bytes: u32,
@@ -351,11 +357,17 @@ fn identity(needs: &Needs<'_>, plan: &impl Plan) -> u64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PackedError {
+    /// The bytes do not begin as packed files do, or what they say of themselves cannot be.
     NotPacked,
+    /// The file is of this version, not of [`PackedHeader::VERSION`].
     Version(u32),
+    /// Packed for an instruction set that the network or this processor lacks.
     Isa(IsaError),
+    /// Packed for another network, for other choices than this one's, or by another compiler.
     OtherNetwork,
+    /// The file does not lie at a multiple of 64 bytes.
     Alignment,
+    /// The file is longer or shorter than its header says.
     Length,
     /// The block holds numbers that no weights pack to.
     Damaged,

@@ -7,7 +7,9 @@ use core::fmt;
 /// The product is rounded before the sum, so every target computes the same bits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Preprocess {
+    /// What the input grows by from one pixel value to the next.
     pub scale: [f32; 3],
+    /// The input of a pixel of 0.
     pub offset: [f32; 3],
 }
 

@@ -15,7 +15,9 @@ pub use pages::Pages;
 pub struct Line([f32; Line::FLOATS]);
 
 impl Line {
+    /// Floats of a line: 64 bytes.
     pub const FLOATS: usize = 16;
+    /// Sixteen zeros.
     pub const ZERO: Self = Self([0.0; Self::FLOATS]);
 }
 
@@ -45,6 +47,7 @@ const _: () = assert!(size_of::<Line>() == Line::FLOATS * size_of::<f32>());
 pub struct Scratch<const LINES: usize>([Line; LINES]);
 
 impl<const LINES: usize> Scratch<LINES> {
+    /// All zeros; a `static` of them takes no room in the binary.
     #[expect(clippy::new_without_default, reason = "a default by value invites a stack overflow")]
     pub const fn new() -> Self {
         Self([Line::ZERO; LINES])
@@ -67,10 +70,12 @@ impl<const LINES: usize> Scratch<LINES> {
         }
     }
 
+    /// All of it, as networks of floats take it.
     pub fn floats_mut(&mut self) -> &mut [f32] {
         floats_mut(&mut self.0)
     }
 
+    /// All of it, as quantised networks take it.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         bytes_mut(&mut self.0)
     }
@@ -82,10 +87,12 @@ pub enum Packed {
     /// Shared by the clones of a model.
     #[cfg(feature = "alloc")]
     Owned(Arc<Pages>),
+    /// A packed file that lives as long as the program.
     Borrowed(&'static [Line]),
 }
 
 impl Packed {
+    /// The block, in cache lines.
     #[inline]
     pub fn lines(&self) -> &[Line] {
         match self {
@@ -95,6 +102,7 @@ impl Packed {
         }
     }
 
+    /// The block, as kernels of floats read it.
     #[inline]
     pub fn floats(&self) -> &[f32] {
         floats(self.lines())

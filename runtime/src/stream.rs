@@ -31,7 +31,9 @@ impl Image for &[f32] {
 
 /// Bytes, `[height, width, 3]` red, green, blue, preprocessed on the way.
 pub struct Pixels<'a> {
+    /// The image, row by row.
     pub bytes: &'a [u8],
+    /// Whose `scale` and `offset` make floats of them.
     pub preprocess: Preprocess,
 }
 
@@ -84,8 +86,10 @@ pub fn clear_sides<const ROWS: usize, const STRIDE: usize, const LEFT: usize, co
 pub struct Zeros<const FLOATS: usize>(pub [f32; FLOATS]);
 
 impl<const FLOATS: usize> Zeros<FLOATS> {
+    /// Zeros for a `static`.
     pub const NEW: Self = Self([0.0; FLOATS]);
 
+    /// All of them, to read.
     #[inline(always)]
     pub fn src(&self) -> Src<'_> {
         Src::new(&self.0)

@@ -72,6 +72,7 @@ impl Weights {
         Container::parsed_before(&self.bytes, self.metadata, &self.index)
     }
 
+    /// What the weights were trained under, as their metadata tells.
     pub fn conventions(&self) -> Conventions {
         self.conventions
     }

@@ -41,13 +41,18 @@ pub const FORMAT_VERSION: &str = "1";
 /// The elements of a tensor.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Data {
+    /// Everything in a float32 network; scales in a quantised one.
     F32(Vec<f32>),
+    /// Weights of an int8 network.
     I8(Vec<i8>),
+    /// Weights of a uint8 network.
     U8(Vec<u8>),
+    /// Biases and zero points of a quantised network.
     I32(Vec<i32>),
 }
 
 impl Data {
+    /// How many there are.
     pub fn len(&self) -> usize {
         match self {
             Self::F32(values) => values.len(),
@@ -57,6 +62,7 @@ impl Data {
         }
     }
 
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -69,6 +75,7 @@ impl Data {
         }
     }
 
+    /// Their type.
     pub fn element(&self) -> ElementType {
         match self {
             Self::F32(_) => ElementType::F32,
@@ -139,8 +146,11 @@ impl Data {
 /// Convolutions are `[kh, kw, in, out]`, depthwise ones `[kh, kw, channels]`, the classifier `[in, out]`, biases `[out]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tensor {
+    /// `block2.expand.weight`; no other tensor of the container has it.
     pub name: String,
+    /// Outermost dimension first.
     pub shape: Vec<usize>,
+    /// As many as the shape asks for.
     pub data: Data,
 }
 
@@ -215,6 +225,8 @@ impl Container {
         Ok(container)
     }
 
+    /// As [`from_bytes`](Self::from_bytes), of a file.
+    ///
     /// # Errors
     /// Where the file cannot be read, or is no container of this version.
     pub fn open(path: &Path) -> Result<Self> {
@@ -222,6 +234,7 @@ impl Container {
         Self::from_bytes(&bytes, &path.display().to_string())
     }
 
+    /// The tensor of that name.
     pub fn tensor(&self, name: &str) -> Option<&Tensor> {
         self.tensors.iter().find(|tensor| tensor.name == name)
     }

@@ -20,6 +20,7 @@ pub enum ErrorKind {
 /// Why a file was not imported. Displays as one line of problem and indented lines of detail.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ImportError {
+    /// For callers that tell troubles apart.
     pub kind: ErrorKind,
     /// Name of the file as the caller gave it.
     pub file: String,
@@ -27,9 +28,13 @@ pub struct ImportError {
     pub place: Option<String>,
     /// What the place should have been in the network, such as `block2.depthwise`.
     pub role: Option<String>,
+    /// What is wrong, in one line.
     pub problem: String,
+    /// What should be there.
     pub expected: Option<String>,
+    /// What is there instead.
     pub found: Option<String>,
+    /// What to do about it.
     pub help: Option<String>,
 }
 

@@ -11,7 +11,9 @@ use crate::{hdf5, keras, torch};
 /// The kinds of file that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
+    /// `.onnx`: a ModelProto.
     Onnx,
+    /// `.tflite`: a FlatBuffer with the identifier `TFL3`.
     TfLite,
     /// `.keras` and `.h5`.
     Keras,

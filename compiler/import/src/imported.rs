@@ -35,6 +35,7 @@ const MAX_LABELS: usize = MAX_HEADER_BYTES / 4 * 3;
 pub struct Imported {
     /// Canonical tensors and metadata.
     pub container: Container,
+    /// What the file was.
     pub format: Format,
     /// The network in the terms of a spec.
     pub recovered: Recovered,
@@ -61,6 +62,7 @@ pub enum Quantisation {
 pub struct ReadOptions<'a> {
     /// Decides where the content does not tell the format.
     pub format: Option<Format>,
+    /// What becomes of the model where it is quantised.
     pub quantisation: Quantisation,
     /// The network as the user knows it. Strides are taken from it where a file has weights alone.
     pub spec: Option<&'a NetworkSpec>,

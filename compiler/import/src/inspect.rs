@@ -16,21 +16,28 @@ use crate::source::display_shape;
 /// A tensor, without its values.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TensorSummary {
+    /// Canonical: `block2.expand.weight`.
     pub name: String,
+    /// Outermost dimension first.
     pub shape: Vec<usize>,
+    /// How many elements it has.
     pub parameters: usize,
     /// Of the elements: `f32`, `i8`, `u8` or `i32`.
     pub element: &'static str,
+    /// The least element; of integers the number itself, not what it stands for.
     pub min: f64,
+    /// The greatest element, likewise.
     pub max: f64,
 }
 
 /// What a container or a model file holds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Inspection {
+    /// Its name as the caller gave it.
     pub file: String,
-    /// `safetensors`, `ONNX`, `TFLite` or `PyTorch`.
+    /// `safetensors`, `ONNX`, `TFLite`, `Keras` or `PyTorch`.
     pub format: String,
+    /// The file's length.
     pub file_bytes: usize,
     /// Weights and biases, folded.
     pub parameters: usize,
@@ -38,6 +45,7 @@ pub struct Inspection {
     pub metadata: BTreeMap<String, String>,
     /// For a model: what was found, and how.
     pub facts: Vec<Fact>,
+    /// What the user should know; none of a container.
     pub notes: Vec<String>,
     /// In order of execution, canonical names and layouts.
     pub tensors: Vec<TensorSummary>,

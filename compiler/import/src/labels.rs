@@ -33,6 +33,8 @@ impl Labels {
         Self::parse(&read_file(path)?, &path.display().to_string())
     }
 
+    /// As [`open`](Self::open), of a file's bytes; messages call it `file`.
+    ///
     /// # Errors
     /// Where the bytes are not UTF-8, or hold no labels.
     pub fn parse(bytes: &[u8], file: &str) -> Result<Self> {
@@ -70,10 +72,13 @@ impl Labels {
         Some(Self { names, file: "ImageNet".to_owned() })
     }
 
+    /// In order of class.
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
+    /// Whether there are as many labels as the network has classes.
+    ///
     /// # Errors
     /// Where there is not one label for each of `classes`; the usual reason is the background class.
     pub fn check(&self, classes: usize) -> Result<()> {

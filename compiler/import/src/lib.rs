@@ -13,6 +13,7 @@
 //! no arithmetic on sizes is unchecked, and every failure is an [`ImportError`].
 
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 mod archive;
 mod container;

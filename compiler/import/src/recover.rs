@@ -19,19 +19,27 @@ pub const IMAGENET_STD: [f64; 3] = [0.229, 0.224, 0.225];
 /// The network that a file holds, in the terms of a spec.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recovered {
+    /// Width multiplier: that of a published table with the same channels, else 1.
     pub width: f64,
     /// Height and width.
     pub resolution: [usize; 2],
+    /// Where the padding of 3x3 convolutions goes; where that makes no difference, the framework's usual.
     pub padding: PaddingConvention,
+    /// After every convolution but the projections.
     pub activation: ActivationKind,
+    /// That of the first batch normalisation; where all are folded already, the framework's usual.
     pub batch_norm_epsilon: f64,
+    /// Float32, unless the model is quantised and stays so.
     pub precision: Precision,
+    /// Length of the output, counting a background class if there is one.
     pub classes: usize,
     /// Channels before the width multiplier, and stride.
     pub stem: [usize; 2],
+    /// In order of execution.
     pub rows: Vec<Row>,
     /// Channels before the width multiplier.
     pub head: usize,
+    /// From pixels to the network's input.
     pub preprocessing: Preprocessing,
     /// Whether the file tells its preprocessing, rather than its framework's usual one being taken.
     pub preprocessing_told: bool,
@@ -42,10 +50,15 @@ pub struct Recovered {
 /// A row of the table, its channels before the width multiplier.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
+    /// Channels of the depthwise convolution for each of the input; 1: there is no expand.
     pub expansion: usize,
+    /// Of each block's output.
     pub channels: usize,
+    /// How many blocks, from 1.
     pub repeat: usize,
+    /// Of the first block, 1 or 2; the others have 1.
     pub stride: usize,
+    /// Never `Required`: `Auto` wherever that gives what the file has.
     pub residual: ResidualRule,
 }
 
@@ -54,7 +67,9 @@ pub struct Row {
 pub struct Fact {
     /// Key of the spec, such as `padding`.
     pub key: &'static str,
+    /// As the spec would have it, or for people: `17 in 7 rows`.
     pub value: String,
+    /// What it was seen by, or why it was assumed.
     pub how: String,
 }
 

@@ -30,6 +30,7 @@ pub struct Traced {
     /// The node of the unfused graph that makes the value, as [`mbvc_compiler::lower`] names it: `stem`, `stem.relu6`,
     /// `block3.add`, `head.pool`, `classifier`; `input` where the graph preprocesses pixels.
     pub node: String,
+    /// What holds it.
     pub tensor: SourceTensor,
 }
 
@@ -40,6 +41,7 @@ pub struct SourceTensor {
     pub name: String,
     /// Its index among the tensors of a TFLite file, whose names need not differ.
     pub index: Option<usize>,
+    /// Order of its axes.
     pub layout: Layout,
 }
 

@@ -8,14 +8,21 @@ use crate::ir::{Epilogue, GemmTile, Op, ParamId, Product, Shape, Tensor, Tile, W
 /// A convolution (or the classifier) with everything that its code depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Conv {
+    /// Whose vectors its kernels are made of.
     pub isa: Isa,
+    /// The value that it reads.
     pub input: Tensor,
     /// Before a pool.
     pub output: Tensor,
+    /// That of a classifier is [`Window::POINT`].
     pub window: Window,
+    /// What is done to its sums.
     pub epilogue: Epilogue,
+    /// `[kh, kw, in, out]`; of a classifier `[in, out]`.
     pub weight: ParamId,
+    /// `[out]`.
     pub bias: ParamId,
+    /// That of whole panels.
     pub tile: GemmTile,
 }
 
@@ -28,6 +35,7 @@ pub struct Panels {
     pub vector: Isa,
     /// Vectors of a panel.
     pub nv: usize,
+    /// How many there are, side by side.
     pub count: usize,
     /// Channels in the last vector of a panel.
     pub last: usize,
@@ -92,6 +100,7 @@ impl Conv {
         (usize::from(self.is_fast()) + 1 + self.k()) * panels.width()
     }
 
+    /// Whether its kernels can take the fast inner product.
     pub fn is_fast(&self) -> bool {
         self.tile.product == Product::Fast
     }
@@ -163,15 +172,18 @@ pub struct Cut {
     pub flat: bool,
     /// Pieces of the call.
     pub total: usize,
-    /// Output pixels of a piece, and floats from one to the next in input and output.
+    /// Output pixels of a piece.
     pub pixels: usize,
+    /// Floats of the input from one piece to the next.
     pub input: usize,
+    /// Floats of the output from one piece to the next.
     pub output: usize,
 }
 
 /// What is left of a channel group after its whole vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tail {
+    /// Nothing.
     None,
     /// So few channels that they fit half a vector.
     Half(Isa, usize),

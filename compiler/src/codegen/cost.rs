@@ -6,11 +6,15 @@ use super::isa::{Broadcast, Isa};
 /// A matrix product to be tiled: `rows` x `cols` pixels by `vectors` of output channels, `k` products each.
 #[derive(Debug, Clone, Copy)]
 pub struct Product {
+    /// Rows of pixels.
     pub rows: usize,
+    /// Pixels of a row.
     pub cols: usize,
     /// The pixels' rows follow each other without a gap.
     pub flat: bool,
+    /// Vectors of output channels.
     pub vectors: usize,
+    /// Products that are summed for one output.
     pub k: usize,
 }
 

@@ -7,6 +7,7 @@ use super::isa::Isa;
 
 /// A file of weights that the program includes.
 pub struct Embedded {
+    /// What the file holds; the method that is made depends on it.
     pub form: Form,
     /// The file as its user names it, for documentation and messages.
     pub name: String,

@@ -1,16 +1,16 @@
 //! From the graph to Rust: `quote!` templates that look like the loop nests they make.
 
 mod batch;
-pub mod conv;
-pub mod cost;
+pub(crate) mod conv;
+pub(crate) mod cost;
 mod cover;
 mod embed;
-pub mod facts;
+pub(crate) mod facts;
 pub mod isa;
 mod kernel;
 mod network;
 mod pack;
-pub mod quantised;
+pub(crate) mod quantised;
 mod ranges;
 mod step;
 #[cfg(test)]
@@ -31,6 +31,7 @@ use step::{Context, Members, StepFn};
 
 /// The code of one network for one instruction set.
 pub struct Program {
+    /// What its kernels are made for.
     pub isa: Isa,
     /// Most members of a team that runs it.
     pub threads: usize,
@@ -38,11 +39,15 @@ pub struct Program {
     pub quantised: bool,
     /// The graph after `plan_scratch`.
     pub graph: Graph,
+    /// Bytes of the scratch.
     pub scratch_bytes: usize,
+    /// Their functions, in order of execution.
     pub steps: Vec<StepFn>,
     /// The classifier for the images of a batch together.
     pub batch: Option<Batch>,
+    /// Every kernel that a step or the batch calls, once.
     pub kernels: Kernels,
+    /// Where the weights lie in the packed block.
     pub packs: Packs,
     /// Place of the vector before the classifier, in elements of the scratch.
     pub embedding: std::ops::Range<usize>,
@@ -52,10 +57,13 @@ pub struct Program {
 
 /// How the generated items are called and found.
 pub struct Naming {
+    /// Of the type.
     pub name: Ident,
     /// Path of the crate that re-exports the runtime's items.
     pub runtime: TokenStream,
+    /// Before the type, such as its user's own documentation.
     pub attributes: TokenStream,
+    /// Of the type; nothing for a private one.
     pub visibility: TokenStream,
 }
 

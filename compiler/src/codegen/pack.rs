@@ -49,7 +49,9 @@ impl Packs {
 /// A plan of the runtime, of floats or of bytes.
 #[derive(Debug, Clone, Copy)]
 pub enum StaticPlan {
+    /// Of a network of float32.
     Floats(runtime::PackPlan),
+    /// Of a quantised network.
     Bytes(runtime::quantised::QuantPlan),
 }
 

@@ -3,7 +3,9 @@
 /// A rule: a short code for `error[code]`, and the sentence that is shown as `rule:`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rule {
+    /// Lower case with hyphens; no other rule has it.
     pub code: &'static str,
+    /// What holds of sound input; without a full stop.
     pub text: &'static str,
 }
 

@@ -5,6 +5,7 @@
 pub struct SourceFile {
     /// As the user gave it, for messages: a relative path, never an absolute one that the user did not write.
     pub name: String,
+    /// The whole content.
     pub text: String,
 }
 
@@ -20,8 +21,11 @@ pub enum Origin {
 /// A range of bytes within one line of a text; `start == end` is a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
+    /// Which text the bytes are of.
     pub origin: Origin,
+    /// First byte.
     pub start: usize,
+    /// The byte after the last.
     pub end: usize,
 }
 
@@ -31,6 +35,7 @@ impl Place {
 }
 
 impl SourceFile {
+    /// A text that messages call `name`.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         Self { name: name.into(), text: text.into() }
     }

@@ -44,19 +44,49 @@ pub enum InterpError {
     /// A parameter has no values under its name, nor can it be folded from others.
     #[error("no values for parameter `{0}`")]
     Unbound(String),
+    /// A parameter has more or fewer values than its shape asks for.
     #[error("parameter `{name}` has {expected} values, {found} were given")]
-    Length { name: String, expected: usize, found: usize },
+    Length {
+        /// The parameter's.
+        name: String,
+        /// Values by its shape.
+        expected: usize,
+        /// Values that were bound.
+        found: usize,
+    },
+    /// The image has another size than the network reads.
     #[error("the network reads {shape}, which is {} values; {found} were given", shape.elements())]
-    Input { shape: Shape, found: usize },
+    Input {
+        /// What the network reads.
+        shape: Shape,
+        /// Values that were given.
+        found: usize,
+    },
+    /// A parameter was bound to values of another type.
     #[error("parameter `{name}` is {found}, the network wants {expected}")]
-    Type { name: String, expected: &'static str, found: &'static str },
+    Type {
+        /// The parameter's.
+        name: String,
+        /// `f32`, `i8`, `u8` or `i32`, as the graph has it.
+        expected: &'static str,
+        /// As it was bound.
+        found: &'static str,
+    },
     /// No scale that is finite and above 0, or a number outside of its type.
     #[error("{name} holds {value}, which is out of range")]
-    Range { name: String, value: String },
+    Range {
+        /// The parameter's; `the image` or `a zero point` where it has no name.
+        name: String,
+        /// The first number that is out of range.
+        value: String,
+    },
+    /// [`run`] was given a quantised graph, or [`run_quantised`] one of floats.
     #[error("a float32 network cannot be executed in integers, nor a quantised one in floats")]
     NotQuantised,
+    /// An operand of a residual add has a scale too far from the sum's.
     #[error("a residual add's scales are too far apart: an operand's must be from 1/1024 to 256 times the result's")]
     ScalesApart,
+    /// The average asks for another scale or zero point, or for more pixels, than the kernels that are followed take.
     #[error("the average pool must keep scale and zero point, of at most 4194304 pixels")]
     Pool,
     /// A mistake of the compiler.

@@ -8,6 +8,7 @@ use crate::ir::{Graph, ParamId, ParamSource};
 
 /// Gives parameters their values: canonical names, canonical layouts.
 pub trait Bindings {
+    /// The values of the parameter of that name; `None` where it is not bound.
     fn get(&self, name: &str) -> Option<&[f32]>;
 }
 

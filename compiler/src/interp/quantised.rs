@@ -14,9 +14,13 @@ use crate::{ir, spec};
 /// The values of a parameter as they are stored.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Values<'v> {
+    /// Scales.
     F32(&'v [f32]),
+    /// Weights of an int8 network.
     I8(&'v [i8]),
+    /// Weights of a uint8 network.
     U8(&'v [u8]),
+    /// Biases and zero points.
     I32(&'v [i32]),
 }
 
@@ -42,6 +46,7 @@ impl Values<'_> {
 
 /// Gives the parameters of a quantised graph their values: canonical names, canonical layouts.
 pub trait QuantBindings {
+    /// The values of the parameter of that name; `None` where it is not bound.
     fn values(&self, name: &str) -> Option<Values<'_>>;
     /// How the model averages; it is a property of the weights' model, as scales are.
     fn pool(&self) -> PoolKind;

@@ -11,6 +11,7 @@ use super::{Node, Op, Param, ParamId, Quant};
 pub struct NodeId(NodeIndex);
 
 impl NodeId {
+    /// A number that no other node of the graph has; numbers of removed nodes may be given again.
     pub fn index(self) -> usize {
         self.0.index()
     }
@@ -24,6 +25,7 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// Adds a node that reads `inputs`, by slot, and names it.
     pub fn add(&mut self, node: Node, inputs: &[NodeId]) -> NodeId {
         let id = self.nodes.add_node(node);
         for (slot, input) in inputs.iter().enumerate() {
@@ -32,12 +34,18 @@ impl Graph {
         NodeId(id)
     }
 
+    /// The node of that name.
+    ///
     /// # Panics
     /// If the node has been removed.
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.0]
     }
 
+    /// The node of that name, to change.
+    ///
+    /// # Panics
+    /// If the node has been removed.
     pub fn node_mut(&mut self, id: NodeId) -> &mut Node {
         &mut self.nodes[id.0]
     }
@@ -100,14 +108,17 @@ impl Graph {
         self.nodes.add_edge(input.0, id.0, slot);
     }
 
+    /// Removes a node and the edges to and from it.
     pub fn remove(&mut self, id: NodeId) {
         self.nodes.remove_node(id.0);
     }
 
+    /// How many nodes there are, stages of fused nodes not counted.
     pub fn len(&self) -> usize {
         self.nodes.node_count()
     }
 
+    /// Whether there is no node.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -139,11 +150,14 @@ impl Graph {
         Some(order)
     }
 
+    /// Adds a parameter, and names it. Parameters are never removed.
     pub fn add_param(&mut self, param: Param) -> ParamId {
         self.params.push(param);
         ParamId(self.params.len() - 1)
     }
 
+    /// The parameter of that name.
+    ///
     /// # Panics
     /// If the parameter is of another graph.
     pub fn param(&self, id: ParamId) -> &Param {
@@ -177,6 +191,7 @@ impl Graph {
         used
     }
 
+    /// All parameters in the order in which they were added, those that no operation reads included.
     pub fn params(&self) -> impl Iterator<Item = (ParamId, &Param)> {
         self.params.iter().enumerate().map(|(at, param)| (ParamId(at), param))
     }

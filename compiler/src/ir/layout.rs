@@ -15,6 +15,7 @@ pub struct Layout {
     pub border: Padding,
     /// `Some(rows)` for a ring, `None` where every row is held.
     pub ring: Option<usize>,
+    /// How the elements of a group lie.
     pub order: Order,
 }
 
@@ -45,15 +46,18 @@ pub enum Order {
 const QUAD: usize = 4;
 
 impl Layout {
+    /// `[row][column][channel]`: one group of all `channels`, without border, every row held.
     pub const fn nhwc(channels: usize) -> Self {
         let border = Padding { top: 0, left: 0, bottom: 0, right: 0 };
         Self { group: channels, border, ring: None, order: Order::Pixels }
     }
 
+    /// Whether it is [`nhwc`](Self::nhwc) for values of that shape.
     pub fn is_nhwc(&self, shape: Shape) -> bool {
         *self == Self::nhwc(shape.channels)
     }
 
+    /// Channel groups of a value; the last may be only partly filled.
     pub fn groups(&self, shape: Shape) -> usize {
         shape.channels.div_ceil(self.group)
     }
@@ -139,8 +143,11 @@ impl Layout {
 /// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tensor {
+    /// Of the image, without border.
     pub shape: Shape,
+    /// Where its elements lie.
     pub layout: Layout,
+    /// The type of each.
     pub element: ElementType,
     /// What its numbers stand for, where they are quantised.
     pub quant: Option<Quant>,
@@ -152,10 +159,12 @@ impl Tensor {
         Self { shape, layout: Layout::nhwc(shape.channels), element: ElementType::F32, quant: None }
     }
 
+    /// A quantised value, in plain NHWC.
     pub fn quantised(shape: Shape, element: ElementType, quant: Quant) -> Self {
         Self { element, quant: Some(quant), ..Self::nhwc(shape) }
     }
 
+    /// Elements that the value occupies, border and unused channels included.
     pub fn elements(&self) -> usize {
         self.layout.elements(self.shape)
     }
@@ -169,7 +178,9 @@ impl Tensor {
 /// A byte range of the scratch, given by `plan_scratch`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Place {
+    /// First byte.
     pub offset: usize,
+    /// How many bytes.
     pub bytes: usize,
     /// Where each member of a team has a copy of its own; the offset is the first one's.
     pub arenas: Option<Arenas>,
@@ -182,6 +193,7 @@ pub struct Arenas {
     pub offset: usize,
     /// Of one.
     pub bytes: usize,
+    /// Members of the team.
     pub count: usize,
 }
 

@@ -5,7 +5,9 @@ use super::{ParamId, Place, Requantize, Shape, Tensor, Window};
 /// A node of the graph; it makes exactly one value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
+    /// What it does.
     pub op: Op,
+    /// Where it comes from.
     pub origin: Origin,
     /// The value that the node makes.
     pub tensor: Tensor,
@@ -30,18 +32,24 @@ pub struct Origin {
     pub name: String,
 }
 
+/// An operation. Where several values are read, their order is that of the node's input slots.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
     /// The image, `[height, width, 3]`.
     Input,
     /// Inputs: image, and the residual if the epilogue adds one.
     Conv2d(Conv2d),
+    /// Input: image. Each channel has a kernel of its own.
     DepthwiseConv2d(DepthwiseConv2d),
+    /// Input: a convolution's result. Gone after `fold_batch_norm`.
     BatchNorm(BatchNorm),
+    /// Input: what is activated.
     Activation(Activation),
     /// Inputs: the convolution's result, the residual.
     Add,
+    /// Input: image. The mean of all pixels of each channel, as an image of one pixel.
     GlobalAvgPool,
+    /// Input: an image of one pixel. The classifier.
     Dense(Dense),
     /// Copies a value into the layout of the node's tensor.
     Repack,
@@ -118,6 +126,7 @@ impl Op {
 }
 
 impl Activation {
+    /// As dumps, names of nodes and specs have it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Relu => "relu",
@@ -126,45 +135,68 @@ impl Activation {
     }
 }
 
+/// A convolution over all channels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conv2d {
+    /// Kernel, stride and padding.
     pub window: Window,
+    /// `[kh, kw, in, out]`.
     pub weight: ParamId,
+    /// `[out]`; `None` where batch normalisation follows.
     pub bias: Option<ParamId>,
     /// What precedes the epilogue where values are quantised.
     pub requantize: Option<Requantize>,
+    /// What is done to its sums before they are stored.
     pub epilogue: Epilogue,
 }
 
+/// A convolution of each channel by itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DepthwiseConv2d {
+    /// Kernel, stride and padding.
     pub window: Window,
+    /// `[kh, kw, channels]`.
     pub weight: ParamId,
+    /// `[channels]`; `None` where batch normalisation follows.
     pub bias: Option<ParamId>,
     /// What precedes the epilogue where values are quantised.
     pub requantize: Option<Requantize>,
+    /// What is done to its sums before they are stored; never a residual.
     pub epilogue: Epilogue,
 }
 
+/// `(x - mean) * gamma / sqrt(variance + epsilon) + beta`, by channel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BatchNorm {
+    /// `[channels]`, as are the others.
     pub gamma: ParamId,
+    /// What is added last.
     pub beta: ParamId,
+    /// Of the training set.
     pub mean: ParamId,
+    /// Of the training set.
     pub variance: ParamId,
+    /// Keeps the root from 0.
     pub epsilon: f64,
 }
 
+/// What limits the results of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Activation {
+    /// `max(x, 0)`.
     Relu,
+    /// `min(max(x, 0), 6)`.
     Relu6,
 }
 
+/// A matrix product and a bias.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dense {
+    /// `[in, out]`.
     pub weight: ParamId,
+    /// `[out]`.
     pub bias: ParamId,
+    /// What becomes of the sums where values are quantised.
     pub requantize: Option<Requantize>,
 }
 
@@ -172,7 +204,9 @@ pub struct Dense {
 /// all pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Epilogue {
+    /// What is applied to the sums first.
     pub activation: Option<Activation>,
+    /// Whether the node's second input is added to that.
     pub residual: bool,
     /// Height and width of what is averaged to one pixel.
     pub pool: Option<[usize; 2]>,
@@ -189,6 +223,7 @@ impl Epilogue {
 /// input (convolution or repack), the depthwise, the projection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fused {
+    /// In order of execution.
     pub stages: Vec<Stage>,
     /// Output rows per tile; set by `assign_layouts`, 0 before.
     pub rows: usize,
@@ -198,11 +233,17 @@ pub struct Fused {
 /// The last stage's value is the node's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
+    /// What it does: a convolution, a depthwise one or a repack.
     pub op: Op,
+    /// That of the node it was made of.
     pub origin: Origin,
+    /// The value that it makes, in a ring or buffer of its own but for the last.
     pub tensor: Tensor,
+    /// Set by `assign_tiles`.
     pub tile: Option<Tile>,
+    /// Set by `plan_scratch`; the last stage has none, since its value lies in the node's.
     pub place: Option<Place>,
+    /// What the operation needs beside its value; set by `plan_scratch`.
     pub workspace: Option<Place>,
 }
 
@@ -223,7 +264,9 @@ impl Stage {
 /// Register tile of a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tile {
+    /// Of a convolution over all channels, and of the classifier.
     Gemm(GemmTile),
+    /// Of a depthwise convolution.
     Depthwise(DepthwiseTile),
 }
 
@@ -231,10 +274,15 @@ pub enum Tile {
 /// over the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct GemmTile {
+    /// Most pixels of a tile.
     pub mr: usize,
+    /// Most vectors of output channels of a tile.
     pub nv: usize,
+    /// Output rows that share a pass over the weights.
     pub chunk: usize,
+    /// Images of a batch that do so in the classifier; 1 elsewhere.
     pub images: usize,
+    /// How its products are summed.
     pub product: Product,
 }
 
@@ -250,6 +298,8 @@ pub enum Product {
 /// `rows` by `cols` output pixels of one vector of channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DepthwiseTile {
+    /// Most output rows of a tile.
     pub rows: usize,
+    /// Most output columns of a tile.
     pub cols: usize,
 }

@@ -5,16 +5,21 @@
 
 use super::ParamId;
 
+/// The type of the elements of a value or a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ElementType {
+    /// IEEE 754 single precision: all numbers of a float32 network, scales of a quantised one.
     F32,
+    /// Weights and values of an int8 network.
     I8,
+    /// Weights and values of a uint8 network.
     U8,
     /// Biases and zero points.
     I32,
 }
 
 impl ElementType {
+    /// As dumps and messages have it: `f32`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -24,6 +29,7 @@ impl ElementType {
         }
     }
 
+    /// Bytes that an element takes.
     pub const fn bytes(self) -> usize {
         match self {
             Self::I8 | Self::U8 => 1,
@@ -40,7 +46,9 @@ impl ElementType {
 /// One scale (float32) and one zero point (int32) for all elements of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Quant {
+    /// Of one number.
     pub scale: ParamId,
+    /// Of one number, which stands for 0.
     pub zero_point: ParamId,
 }
 
@@ -59,12 +67,14 @@ pub struct Requantize {
 }
 
 impl Quant {
+    /// Scale and zero point.
     pub fn params(self) -> [ParamId; 2] {
         [self.scale, self.zero_point]
     }
 }
 
 impl Requantize {
+    /// All that it reads, that of its result included.
     pub fn params(self) -> impl Iterator<Item = ParamId> {
         std::iter::once(self.weight_scale).chain(self.weight_zero_point).chain(self.output.params())
     }

@@ -2,22 +2,29 @@
 
 use std::fmt;
 
+/// The shape of an image; a vector is one of one pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
+    /// Rows.
     pub height: usize,
+    /// Pixels of a row.
     pub width: usize,
+    /// Numbers of a pixel.
     pub channels: usize,
 }
 
 impl Shape {
+    /// `[height, width, channels]`.
     pub const fn new(height: usize, width: usize, channels: usize) -> Self {
         Self { height, width, channels }
     }
 
+    /// Height times width.
     pub const fn pixels(&self) -> usize {
         self.height * self.width
     }
 
+    /// Height times width times channels.
     pub const fn elements(&self) -> usize {
         self.height * self.width * self.channels
     }
@@ -32,17 +39,24 @@ impl fmt::Display for Shape {
 /// Zero pixels around an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Padding {
+    /// Rows above.
     pub top: usize,
+    /// Columns before the first.
     pub left: usize,
+    /// Rows below.
     pub bottom: usize,
+    /// Columns behind the last.
     pub right: usize,
 }
 
 /// A sliding window: `[vertical, horizontal]` kernel and stride, and four literal paddings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Window {
+    /// Pixels of a window.
     pub kernel: [usize; 2],
+    /// Pixels from one window to the next.
     pub stride: [usize; 2],
+    /// Zero pixels around the input.
     pub padding: Padding,
 }
 
@@ -51,6 +65,7 @@ impl Window {
     pub const POINT: Self =
         Self { kernel: [1, 1], stride: [1, 1], padding: Padding { top: 0, left: 0, bottom: 0, right: 0 } };
 
+    /// Whether each output pixel comes from the input pixel at its place.
     pub fn is_point(&self) -> bool {
         *self == Self::POINT
     }

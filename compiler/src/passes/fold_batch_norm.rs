@@ -15,6 +15,7 @@ use crate::ir::{BatchNorm, ElementType, Graph, NodeId, Op, Param, ParamId, Param
 /// What the names of weights that are still to be folded end in.
 const RAW: &str = ".raw_weight";
 
+/// Folds each batch normalisation into the convolution whose result it alone reads; a remark for each that stays.
 pub fn fold_batch_norm(graph: &mut Graph) -> Vec<Remark> {
     let mut remarks = Vec::new();
     for id in graph.order().unwrap_or_default() {

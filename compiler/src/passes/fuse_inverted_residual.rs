@@ -19,6 +19,7 @@ use crate::ir::{Fused, Graph, Node, NodeId, Op, Origin, Stage};
 
 const PASS: Postcondition = Postcondition::InvertedResidualFused;
 
+/// Streams each depthwise convolution with its projection; a remark for each that stays, or reads a copy of its input.
 pub fn fuse_inverted_residual(graph: &mut Graph) -> Vec<Remark> {
     let mut remarks = Vec::new();
     let order = graph.order().unwrap_or_default();

@@ -12,6 +12,7 @@ use super::{Remark, remark, sole_input};
 use crate::ir::verify::Postcondition;
 use crate::ir::{Graph, NodeId, Op};
 
+/// Moves each add into the projection whose result it alone reads; a remark for each that stays.
 pub fn fuse_residual_add(graph: &mut Graph) -> Vec<Remark> {
     let mut remarks = Vec::new();
     for id in graph.order().unwrap_or_default() {

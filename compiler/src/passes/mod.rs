@@ -59,11 +59,13 @@ pub const PASSES: [&str; 8] = [
 /// What could have been fused and was not, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remark {
+    /// One of [`PASSES`].
     pub pass: &'static str,
     /// Name of the node that stayed.
     pub node: String,
     /// Line of the spec that made it, from 1.
     pub line: usize,
+    /// What did not happen, and why: `not fused: ...`.
     pub message: String,
 }
 
@@ -143,8 +145,11 @@ pub fn run(
 /// What a network's code is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
+    /// Which rewrites have run, and whether blocks are chained.
     pub fusion: Fusion,
+    /// Whether convolutions may take the fast inner product.
     pub numerics: Numerics,
+    /// Decides layouts and tiles.
     pub isa: Isa,
     /// Most members of a team that runs it.
     pub threads: usize,

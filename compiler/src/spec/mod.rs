@@ -34,9 +34,11 @@ use crate::ir::Peak;
 pub const MAX_BYTES: usize = 65_536;
 /// Largest height and width.
 pub const MAX_RESOLUTION: usize = 4096;
+/// Most classes, a background class included.
 pub const MAX_CLASSES: usize = 65_536;
 /// Most channels of any layer, in the table and after width and expansion.
 pub const MAX_CHANNELS: usize = 65_536;
+/// Largest expansion of a block.
 pub const MAX_EXPANSION: usize = 64;
 /// Most blocks of a network, and so most repetitions of a row.
 pub const MAX_BLOCKS: usize = 128;
@@ -44,6 +46,7 @@ pub const MAX_BLOCKS: usize = 128;
 pub const MAX_THREADS: usize = 64;
 /// Most images of a batch that share the classifier's weights.
 pub const MAX_BATCH: usize = 64;
+/// Largest width multiplier.
 pub const MAX_WIDTH: f64 = 64.0;
 
 /// Checks a spec's text.
@@ -83,20 +86,31 @@ pub struct NetworkSpec {
     pub width: f64,
     /// Input height and width in pixels.
     pub resolution: [usize; 2],
+    /// Where the padding of 3x3 convolutions goes.
     pub padding: PaddingConvention,
+    /// After every convolution but the projections.
     pub activation: ActivationKind,
+    /// Added to variances, above 0 and below 1.
     pub batch_norm_epsilon: f64,
     /// Length of the output, counting a background class if there is one.
     pub classes: usize,
+    /// What reads the image.
     pub stem: Stem,
+    /// Rows of the table, in order of execution; never empty.
     pub blocks: Vec<BlockRow>,
+    /// What the pool reads.
     pub head: Head,
+    /// From pixels to the network's input.
     pub preprocessing: Preprocessing,
+    /// Of weights and values.
     pub precision: Precision,
     /// Where a quantised precision was given; `None` for float32.
     pub precision_place: Option<Place>,
+    /// How convolutions of floats sum their products.
     pub numerics: Numerics,
+    /// What becomes of results between two representable values; `Even` for float32 alone.
     pub rounding: Rounding,
+    /// How much is fused.
     pub fusion: Fusion,
     /// Instruction sets to generate kernels for, without repetition and in a fixed order; never empty.
     pub isas: Vec<Isa>,
@@ -104,6 +118,7 @@ pub struct NetworkSpec {
     pub threads: usize,
     /// Images of a batch that go through the classifier together.
     pub batch: usize,
+    /// `None`: a run may take what it needs.
     pub scratch_budget: Option<ScratchBudget>,
 }
 
@@ -129,6 +144,7 @@ impl NetworkSpec {
 /// Most working memory that a run may take.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ScratchBudget {
+    /// From 1.
     pub bytes: usize,
     /// Where it was given.
     pub place: Place,
@@ -137,7 +153,9 @@ pub struct ScratchBudget {
 /// The first convolution: 3x3.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stem {
+    /// Output channels.
     pub channels: usize,
+    /// 1 or 2, in both directions.
     pub stride: usize,
     /// Line of the key in the spec, from 1.
     pub line: usize,
@@ -146,9 +164,13 @@ pub struct Stem {
 /// One row of the table: `repeat` inverted residual blocks, the first with `stride`, the others with 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BlockRow {
+    /// Channels of the depthwise convolution for each of the input; 1: there is no expand.
     pub expansion: usize,
+    /// Of each block's output.
     pub channels: usize,
+    /// How many blocks, from 1.
     pub repeat: usize,
+    /// 1 or 2, of the depthwise convolution, in both directions.
     pub stride: usize,
     /// `Auto`: a residual where stride is 1 and the channel counts agree after rounding.
     pub residual: ResidualRule,
@@ -156,22 +178,28 @@ pub struct BlockRow {
     pub line: usize,
 }
 
+/// Which blocks of a row add their input to their output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ResidualRule {
+    /// Those that can: stride 1, and as many channels out as in.
     #[default]
     Auto,
     /// Every block of the row has one; a row where that is impossible is an error of the spec.
     Required,
+    /// None.
     Never,
 }
 
 /// The last convolution: 1x1 to `channels` (scaled by the width multiplier only above width 1).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Head {
+    /// Output channels, which the classifier reads.
     pub channels: usize,
+    /// Line of the key in the spec, from 1.
     pub line: usize,
 }
 
+/// Where the padding of a 3x3 convolution goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PaddingConvention {
     /// TensorFlow's SAME: as much as the output size asks for, the odd pixel below and on the right.
@@ -180,22 +208,28 @@ pub enum PaddingConvention {
     Symmetric,
 }
 
+/// What follows every convolution but the projections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ActivationKind {
+    /// `min(max(x, 0), 6)`.
     Relu6,
+    /// `max(x, 0)`.
     Relu,
 }
 
 /// `input = pixel * scale + offset` for each channel (red, green, blue), pixel in 0..=255.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Preprocessing {
+    /// What the input grows by from one pixel value to the next.
     pub scale: [f32; 3],
+    /// The input of a pixel of 0.
     pub offset: [f32; 3],
 }
 
 /// The type of weights and values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
+    /// IEEE 754 single precision.
     F32,
     /// Weights of a scale for each output channel, values of a scale and a zero point for each tensor.
     Int8,
@@ -210,6 +244,7 @@ impl Precision {
     }
 }
 
+/// How convolutions of floats sum their products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Numerics {
     /// One FMA chain per output in a documented order: the same bits on every FMA target.
@@ -239,16 +274,24 @@ impl Rounding {
 /// An instruction set that kernels are generated for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Isa {
+    /// Plain Rust, for every target.
     Portable,
+    /// 64-bit Arm's NEON.
     Neon,
+    /// NEON with the dot-product extension, for quantised networks.
     NeonDot,
+    /// x86-64 with AVX2 and FMA.
     Avx2,
+    /// x86-64 with AVX-512 F, BW, DQ and VL.
     Avx512,
+    /// x86-64 with AVX2, FMA and AVX-VNNI, for quantised networks.
     AvxVnni,
+    /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI, for quantised networks.
     Avx512Vnni,
 }
 
 impl Isa {
+    /// Every one, in the order of the enum.
     pub const ALL: [Self; 7] =
         [Self::Portable, Self::Neon, Self::NeonDot, Self::Avx2, Self::Avx512, Self::AvxVnni, Self::Avx512Vnni];
 

@@ -40,10 +40,12 @@ pub struct Overrides {
 }
 
 impl Overrides {
+    /// The spec as it stands.
     pub fn none() -> Self {
         Self::default()
     }
 
+    /// None yet, for a caller that spells them so.
     pub fn new(words: Words) -> Self {
         Self { words, given: Vec::new() }
     }
@@ -55,6 +57,7 @@ impl Overrides {
         self
     }
 
+    /// Whether none was given.
     pub fn is_empty(&self) -> bool {
         self.given.is_empty()
     }

@@ -8,7 +8,9 @@ const DIVISOR: f64 = 8.0;
 /// A spec's network with its rows repeated and its channels scaled and rounded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resolved {
+    /// Channels that the first block reads.
     pub stem_channels: usize,
+    /// In order of execution.
     pub blocks: Vec<ResolvedBlock>,
     /// Channels that the classifier reads.
     pub head_channels: usize,
@@ -19,10 +21,13 @@ pub struct Resolved {
 pub struct ResolvedBlock {
     /// Counts from 1 over the whole network.
     pub index: usize,
+    /// Channels that the block reads.
     pub in_channels: usize,
+    /// As the row has it, from 1.
     pub expansion: usize,
     /// `in_channels * expansion`.
     pub expanded_channels: usize,
+    /// Channels that the projection makes.
     pub out_channels: usize,
     /// Of the depthwise convolution, 1 or 2.
     pub stride: usize,

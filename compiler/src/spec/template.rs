@@ -5,10 +5,13 @@ use super::PaddingConvention;
 /// What a new spec can be asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Template {
+    /// Of the generated type.
     pub name: String,
+    /// Width multiplier.
     pub width: f64,
     /// Height and width.
     pub resolution: [usize; 2],
+    /// Length of the output, counting a background class if there is one.
     pub classes: usize,
     /// `Symmetric` brings PyTorch's other conventions along: epsilon, mean and standard deviation.
     pub padding: PaddingConvention,

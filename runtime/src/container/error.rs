@@ -10,25 +10,62 @@ use crate::json::{JsonRule, JsonStr};
 #[non_exhaustive]
 pub enum ContainerError<'a> {
     /// Too short to hold even the header's length.
-    NoHeader { file_bytes: usize },
+    NoHeader {
+        /// Length of the file: below eight.
+        file_bytes: usize,
+    },
     /// Weights that were packed already.
     Packed,
     /// The declared length is above [`MAX_HEADER_BYTES`].
-    HeaderTooLong { header_bytes: u64 },
+    HeaderTooLong {
+        /// What the first eight bytes of the file declare.
+        header_bytes: u64,
+    },
     /// The file ends within the declared header.
-    HeaderCut { header_bytes: u64, file_bytes: usize },
-    /// The header is not the JSON that safetensors asks for; `at` is an offset in the file.
-    Header { at: usize, rule: JsonRule },
-    /// `__metadata__` stands twice; `at` is an offset in the file.
-    TwoMetadata { at: usize },
+    HeaderCut {
+        /// What the first eight bytes of the file declare; these do not count.
+        header_bytes: u64,
+        /// Length of the file.
+        file_bytes: usize,
+    },
+    /// The header is not the JSON that safetensors asks for.
+    Header {
+        /// Offset in the file, in bytes.
+        at: usize,
+        /// What the text there breaks.
+        rule: JsonRule,
+    },
+    /// `__metadata__` stands twice.
+    TwoMetadata {
+        /// Offset of the second one in the file, in bytes.
+        at: usize,
+    },
     /// More tensors or metadata entries than one network has.
-    TooMany { what: &'static str, limit: usize },
+    TooMany {
+        /// `tensors` or `metadata entries`.
+        what: &'static str,
+        /// [`MAX_TENSORS`](super::MAX_TENSORS) or [`MAX_METADATA`](super::MAX_METADATA).
+        limit: usize,
+    },
     /// A key of `__metadata__` stands twice.
-    DuplicateMetadata { key: JsonStr<'a> },
+    DuplicateMetadata {
+        /// The key that stands twice.
+        key: JsonStr<'a>,
+    },
     /// One tensor breaks a rule.
-    Tensor { name: JsonStr<'a>, rule: TensorRule<'a> },
+    Tensor {
+        /// The tensor that is at fault.
+        name: JsonStr<'a>,
+        /// What is wrong with it.
+        rule: TensorRule<'a>,
+    },
     /// The tensors leave bytes of the data unused.
-    NotCovered { tensor_bytes: usize, data_bytes: usize },
+    NotCovered {
+        /// Bytes of all tensors together.
+        tensor_bytes: usize,
+        /// Bytes of the file behind its header.
+        data_bytes: usize,
+    },
 }
 
 /// The rule that a tensor of the header breaks.
@@ -36,25 +73,52 @@ pub enum ContainerError<'a> {
 #[non_exhaustive]
 pub enum TensorRule<'a> {
     /// An element type that safetensors does not have, or that takes no whole bytes.
-    Dtype { found: JsonStr<'a> },
+    Dtype {
+        /// What stands in place of a type.
+        found: JsonStr<'a>,
+    },
     /// More than [`MAX_RANK`] dimensions.
     Rank,
     /// `dtype`, `shape` or `data_offsets` is missing or is not what it must be.
-    Member { key: &'static str },
+    Member {
+        /// Which of the three.
+        key: &'static str,
+    },
     /// A member that safetensors does not know.
-    Unknown { key: JsonStr<'a> },
+    Unknown {
+        /// Its name.
+        key: JsonStr<'a>,
+    },
     /// A member stands twice.
-    Repeated { key: JsonStr<'a> },
+    Repeated {
+        /// `dtype`, `shape` or `data_offsets`.
+        key: JsonStr<'a>,
+    },
     /// Shape and type ask for more bytes than this machine can count.
     TooLarge,
     /// The byte range does not lie within the data.
-    Range { begin: usize, end: usize, data_bytes: usize },
+    Range {
+        /// First byte, counted from the end of the header.
+        begin: usize,
+        /// The byte after the last.
+        end: usize,
+        /// Bytes of the file behind its header.
+        data_bytes: usize,
+    },
     /// The byte range is not as long as shape and type ask.
-    Size { expected: usize, found: usize },
+    Size {
+        /// Bytes by shape and type.
+        expected: usize,
+        /// Bytes by `data_offsets`.
+        found: usize,
+    },
     /// Two tensors have this name.
     Duplicate,
     /// Two tensors share bytes.
-    Overlaps { other: JsonStr<'a> },
+    Overlaps {
+        /// Name of the other tensor.
+        other: JsonStr<'a>,
+    },
 }
 
 impl fmt::Display for ContainerError<'_> {

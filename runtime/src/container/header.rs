@@ -22,8 +22,11 @@ pub struct Header<'a> {
 /// A tensor that a header declares.
 #[derive(Debug, Clone, Copy)]
 pub struct Declared<'a> {
+    /// No other tensor of the container has it.
     pub name: JsonStr<'a>,
+    /// Of each element.
     pub dtype: Dtype,
+    /// Shape and type ask for as many bytes as the tensor has.
     pub shape: Shape,
 }
 

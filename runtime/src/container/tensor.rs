@@ -8,8 +8,11 @@ pub const MAX_RANK: usize = 8;
 /// A tensor's name, type, shape and bytes. The bytes have no alignment, so elements are read, never cast.
 #[derive(Debug, Clone, Copy)]
 pub struct TensorView<'a> {
+    /// No other tensor of the container has it.
     pub name: JsonStr<'a>,
+    /// Of each element.
     pub dtype: Dtype,
+    /// Outermost dimension first.
     pub shape: Shape,
     /// Little endian, the last dimension contiguous; as long as shape and type ask.
     pub data: &'a [u8],
@@ -29,19 +32,23 @@ pub struct F32s<'a> {
 }
 
 impl<'a> F32s<'a> {
+    /// How many elements there are.
     pub fn len(&self) -> usize {
         self.data.len() / 4
     }
 
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.data.is_empty()
     }
 
+    /// The element at `index`, in the order of [`iter`](Self::iter); `None` past the end.
     pub fn get(&self, index: usize) -> Option<f32> {
         let start = index.checked_mul(4)?;
         self.data.get(start..)?.first_chunk().map(|bytes| f32::from_le_bytes(*bytes))
     }
 
+    /// All elements in order, the last dimension fastest.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = f32> + DoubleEndedIterator + Clone + 'a {
         self.data.chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
     }

@@ -11,7 +11,9 @@ use crate::conventions::{ConventionError, read, words};
 /// How a picture of any size is brought to the network's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Framing {
+    /// What part of a picture is seen.
     pub fit: Fit,
+    /// What each pixel of that part is made of.
     pub filter: Filter,
 }
 
@@ -22,7 +24,12 @@ pub enum Fit {
     Squash,
     /// The middle of the picture after it was scaled, its proportions kept, to just cover `scaled` pixels for each
     /// `kept` of the network's side: torchvision's `Resize(256)` and `CenterCrop(224)`.
-    Crop { scaled: u16, kept: u16 },
+    Crop {
+        /// At least `kept`.
+        scaled: u16,
+        /// At least 1.
+        kept: u16,
+    },
 }
 
 words! {
@@ -75,7 +82,7 @@ impl Framing {
         let (scaled, first) = match self.fit {
             Fit::Squash => (size, [0, 0]),
             Fit::Crop { scaled, kept } => {
-                let sides = size.map(|side| (side * usize::from(scaled)).div_ceil(usize::from(kept).max(1)));
+                let sides = size.map(|side| (side * usize::from(scaled)).div_ceil(usize::from(kept).max(1)).max(side));
                 let scaled = covering(picture.size(), sides);
                 (scaled, [0, 1].map(|axis| middle(scaled[axis] - size[axis])))
             }
@@ -165,6 +172,13 @@ mod tests {
         // int(round(over / 2.0)) in Python.
         let halves: Vec<usize> = (0..8).map(middle).collect();
         assert_eq!(halves, [0, 0, 1, 2, 2, 2, 3, 4]);
+    }
+
+    #[test]
+    fn crops_cover_the_network() {
+        let framing = Framing { fit: Fit::Crop { scaled: 1, kept: 2 }, ..Framing::default() };
+        let picture = Rgb::new(alloc::vec![9; 5 * 4 * 3], [5, 4]).unwrap();
+        assert_eq!(framing.frame(&picture, [3, 3]), [9; 27]);
     }
 
     #[test]

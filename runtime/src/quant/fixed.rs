@@ -5,7 +5,9 @@
 /// A real factor: `multiplier * 2^(exponent - 31)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fixed {
+    /// From 2^30 to below 2^31, or 0.
     pub multiplier: i32,
+    /// From -31 to 30.
     pub exponent: i32,
 }
 

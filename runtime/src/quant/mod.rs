@@ -36,7 +36,9 @@ pub enum Rounding {
 /// The type of quantised values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Integer {
+    /// -128..=127.
     Int8,
+    /// 0..=255.
     Uint8,
 }
 
@@ -64,10 +66,12 @@ impl Quant {
         (is_scale(scale) && (low..=high).contains(&zero_point)).then_some(Self { scale, zero_point })
     }
 
+    /// The real number that a step stands for.
     pub const fn scale(self) -> f32 {
         self.scale
     }
 
+    /// The quantised value that stands for 0.
     pub const fn zero_point(self) -> i32 {
         self.zero_point
     }
@@ -81,7 +85,9 @@ pub fn is_scale(scale: f32) -> bool {
 /// What results are clamped to, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
+    /// The least result.
     pub low: i32,
+    /// The greatest result.
     pub high: i32,
 }
 
@@ -101,6 +107,7 @@ impl Limits {
         Self { low: low.max(quant.zero_point), high: if six { upper() } else { high } }
     }
 
+    /// `value`, or the limit that it lies beyond.
     pub const fn clamp(self, value: i32) -> i32 {
         if value < self.low {
             self.low

@@ -11,6 +11,7 @@ pub struct Softmax {
 }
 
 impl Softmax {
+    /// Of logits of this type and scale; their zero point does not matter.
     pub fn new(integer: Integer, logit_scale: f32) -> Self {
         let table = core::array::from_fn(|at| {
             // The product is rounded to f32 before the power is taken.

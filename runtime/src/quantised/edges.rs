@@ -5,8 +5,11 @@ use crate::quant::{Integer, Quant};
 /// Quantisations of the image, of the vector before the classifier, and of the logits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Edges {
+    /// Of the image.
     pub input: Quant,
+    /// Of the vector before the classifier.
     pub embedding: Quant,
+    /// Of the classifier's values.
     pub logits: Quant,
 }
 
@@ -37,6 +40,7 @@ impl Edges {
 
 /// `i8` or `u8`, as the numbers of a network are given and taken.
 pub trait Integral: Copy + Default + Send + Sync + 'static {
+    /// Which of the two it is.
     const INTEGER: Integer;
 
     /// The number that a byte of the network stands for.
@@ -45,6 +49,7 @@ pub trait Integral: Copy + Default + Send + Sync + 'static {
     /// The byte that stands for it inside of the network.
     fn to_byte(self) -> u8;
 
+    /// The number itself, for arithmetic.
     fn widen(self) -> i32;
 }
 

@@ -23,8 +23,11 @@ impl<T: Integral> Quantised for &[T] {
 
 /// Real numbers, rounded to the nearest of the input's, halves to even.
 pub struct Values<'a> {
+    /// The image, `[height, width, 3]`, preprocessed.
     pub values: &'a [f32],
+    /// What the input's numbers stand for.
     pub quant: Quant,
+    /// The input's type.
     pub integer: Integer,
 }
 
@@ -62,7 +65,9 @@ impl Table {
 
 /// Pixels, `[height, width, 3]` red, green, blue.
 pub struct Pixels<'a> {
+    /// Pixel values, row by row.
     pub bytes: &'a [u8],
+    /// What becomes of each value.
     pub table: &'a Table,
 }
 

@@ -55,6 +55,7 @@ impl<T: Integral> Model<T> {
         Self::new(plain).ok_or(crate::build::ModelError::Pack(crate::pack::PackError::OutOfRange("input.scale")))
     }
 
+    /// The instruction set whose kernels run.
     #[inline]
     pub fn isa(&self) -> Detected {
         self.plain.isa
@@ -66,6 +67,7 @@ impl<T: Integral> Model<T> {
         Src::new(bytes(self.plain.packed.lines()))
     }
 
+    /// Bytes of the packed block.
     pub fn packed_bytes(&self) -> usize {
         size_of_val(self.plain.packed.lines())
     }

@@ -21,17 +21,24 @@ use crate::simd::bytes::BIAS;
 /// A static plan: where each layer's parameters go. All places and strides are in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct QuantPlan {
+    /// The type of weights and values.
     pub integer: Integer,
+    /// Whose arithmetic kernels follow.
     pub rounding: Rounding,
+    /// How they read weights.
     pub form: DotForm,
     /// Whether what of a weight does not fit a byte with sign has rows of its own.
     pub rest: bool,
     /// Whether there are kernels for sums that carry `BIAS`, or in the reference kernels' rounding for factors below one
     /// half.
     pub biased: bool,
+    /// What the image is quantised by.
     pub input: Named,
+    /// What the vector before the classifier is quantised by.
     pub embedding: Named,
+    /// What the classifier's values are quantised by.
     pub logits: Named,
+    /// In order of execution.
     pub layers: &'static [QuantLayer],
     /// Cache lines of the whole block.
     pub lines: usize,
@@ -40,20 +47,28 @@ pub struct QuantPlan {
 /// The tensors that tell what a value's numbers stand for.
 #[derive(Debug, Clone, Copy)]
 pub struct Named {
+    /// Name of a tensor of one float32.
     pub scale: &'static str,
+    /// Name of a tensor of one int32.
     pub zero_point: &'static str,
 }
 
+/// One layer's parameters: the names of their tensors, and where they are packed.
 #[derive(Debug, Clone, Copy)]
 pub struct QuantLayer {
+    /// `[k][channels]` of the network's integers.
     pub weight: &'static str,
+    /// Int32, `[channels]`, in steps of input scale times weight scale.
     pub bias: &'static str,
+    /// Float32, `[channels]`, or one where the weights have a zero point.
     pub weight_scale: &'static str,
     /// Where the weights have a zero point, one scale serves all channels.
     pub weight_zero_point: Option<&'static str>,
+    /// What the sums go over.
     pub input: Named,
     /// What the sums are requantised to.
     pub output: Named,
+    /// What results are limited to, in steps of `output`.
     pub activation: Range,
     /// What is added, and the sum.
     pub add: Option<[Named; 2]>,
@@ -63,6 +78,7 @@ pub struct QuantLayer {
     pub channels: usize,
     /// Where the header goes.
     pub header: usize,
+    /// Where the weights go.
     pub matrix: Matrix,
 }
 
@@ -75,18 +91,27 @@ pub const fn finish_bytes(rounding: Rounding) -> usize {
     }
 }
 
+/// Where the weights of a layer go, by the kind of its sums.
 #[derive(Debug, Clone, Copy)]
 pub enum Matrix {
     /// `[runs * run][channels]`, in quads of weights along the runs.
     Dense(Taps),
     /// 3x3, a vector of channels after the other: what finishes its sums ([`finish_bytes`]), and for each of the four
     /// places that three rows can have in or between row quads, the weights of the three columns.
-    Depthwise { at: usize, lanes: usize, vectors: usize },
+    Depthwise {
+        /// Where the first vector goes.
+        at: usize,
+        /// Channels of a vector.
+        lanes: usize,
+        /// As many as hold all channels.
+        vectors: usize,
+    },
 }
 
 /// The runs of contiguous activations that a dense sum goes over.
 #[derive(Debug, Clone, Copy)]
 pub struct Taps {
+    /// Rows of the window.
     pub runs: usize,
     /// Weights of a run.
     pub run: usize,
@@ -94,6 +119,7 @@ pub struct Taps {
     pub quads: usize,
     /// Whether each run has one weight more, and these last ones of all runs make one quad.
     pub ends: bool,
+    /// Where the weights go, in order of channels.
     pub panels: &'static [PanelRun],
 }
 
@@ -102,11 +128,15 @@ pub struct Taps {
 pub struct PanelRun {
     /// Output channels `first..last` are packed here.
     pub first: usize,
+    /// The channel after the last.
     pub last: usize,
+    /// Channels of a vector.
     pub lanes: usize,
     /// Vectors of a panel.
     pub vectors: usize,
+    /// Where the first panel goes.
     pub at: usize,
+    /// From one panel to the next.
     pub stride: usize,
 }
 

@@ -14,7 +14,10 @@ pub(super) fn data<'a>(
     bytes: usize,
 ) -> Result<&'a [u8], PackError> {
     let tensor = weights.tensor(name).ok_or(PackError::Missing(name))?;
-    if tensor.dtype != dtype || tensor.data.len() != bytes {
+    if tensor.dtype != dtype {
+        return Err(PackError::Type { name, expected: dtype, found: tensor.dtype });
+    }
+    if tensor.data.len() != bytes {
         return Err(PackError::Size { name, expected: bytes, found: tensor.data.len() });
     }
     Ok(tensor.data)

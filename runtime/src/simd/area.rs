@@ -26,6 +26,7 @@ unsafe impl<T: Send> Send for Area<'_, T> {}
 unsafe impl<T: Send> Sync for Area<'_, T> {}
 
 impl<'a, T: Copy + Default> Area<'a, T> {
+    /// All of a slice.
     #[inline(always)]
     pub fn new(slice: &'a mut [T]) -> Self {
         Self {

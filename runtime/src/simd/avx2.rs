@@ -4,6 +4,7 @@ use core::arch::x86_64::*;
 
 use super::{Dst, Src};
 
+/// Eight floats.
 pub type Vector = __m256;
 /// Floats in a vector.
 pub const LANES: usize = 8;

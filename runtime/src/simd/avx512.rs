@@ -4,6 +4,7 @@ use core::arch::x86_64::*;
 
 use super::{Dst, Src};
 
+/// Sixteen floats.
 pub type Vector = __m512;
 /// Floats in a vector.
 pub const LANES: usize = 16;

@@ -4,6 +4,7 @@ use core::arch::aarch64::*;
 
 use super::{Dst, Src};
 
+/// Four floats.
 pub type Vector = float32x4_t;
 /// Floats in a vector.
 pub const LANES: usize = 4;

@@ -5,6 +5,7 @@
 
 use super::{Dst, Src};
 
+/// Four floats.
 #[derive(Clone, Copy)]
 pub struct Vector([f32; LANES]);
 

@@ -28,6 +28,7 @@ unsafe impl<T: Sync> Send for Src<'_, T> {}
 unsafe impl<T: Sync> Sync for Src<'_, T> {}
 
 impl<'a, T: Copy> Src<'a, T> {
+    /// All of a slice, to read.
     #[inline(always)]
     pub fn new(slice: &'a [T]) -> Self {
         Self {
@@ -85,6 +86,7 @@ impl<'a, T: Copy> Src<'a, T> {
 }
 
 impl<'a, T: Copy> Dst<'a, T> {
+    /// All of a slice, to write.
     #[inline(always)]
     pub fn new(slice: &'a mut [T]) -> Self {
         Self {

@@ -96,6 +96,7 @@ impl Comparison {
         self.among_few += other.among_few;
     }
 
+    /// Pictures that went through both networks.
     pub fn pictures(&self) -> usize {
         self.pictures
     }

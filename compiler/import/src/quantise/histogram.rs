@@ -58,6 +58,7 @@ impl Histogram {
         self.zeros + self.bins.iter().sum::<u64>()
     }
 
+    /// Values counted that are 0.
     pub fn zeros(&self) -> u64 {
         self.zeros
     }

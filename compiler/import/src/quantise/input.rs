@@ -53,6 +53,7 @@ impl Input {
         Ok(Self { quant, preprocess, numbers, shift: f64::from(moved[0]) - f64::from(offset[0]) })
     }
 
+    /// What the numbers stand for.
     pub fn quant(&self) -> Quant {
         self.quant
     }

@@ -27,6 +27,7 @@ pub enum Role {
 pub struct Value {
     /// As the container names it: `block2.expand`, `head.pool`.
     pub name: String,
+    /// How it is made.
     pub role: Role,
     /// Name of the node that makes it, the same in the float32 graph and the quantised one.
     pub(super) node: String,
@@ -96,6 +97,7 @@ impl Network {
         &self.float_spec
     }
 
+    /// How the integers are rounded: a quantised spec's own rounding, else XNNPACK's.
     pub fn rounding(&self) -> Rounding {
         self.rounding
     }

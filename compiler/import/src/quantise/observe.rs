@@ -58,6 +58,7 @@ impl Statistics {
         self.pictures += other.pictures;
     }
 
+    /// Pictures that were observed.
     pub fn pictures(&self) -> usize {
         self.pictures
     }

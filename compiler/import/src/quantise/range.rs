@@ -28,7 +28,9 @@ impl fmt::Display for Method {
 /// What values lie in; holds 0, so that padding is exact.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Range {
+    /// At most 0.
     pub low: f64,
+    /// At least 0.
     pub high: f64,
 }
 
@@ -53,6 +55,7 @@ impl Range {
         Self { low: low.min(0.0), high: high.max(0.0) }
     }
 
+    /// What one step from a number to the next stands for; 0 of an empty range.
     pub fn step(self) -> f64 {
         (self.high - self.low) / STEPS
     }

@@ -8,7 +8,9 @@ use super::Value;
 /// Order of the axes of an activation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
+    /// `[image, channel, row, column]`.
     Nchw,
+    /// `[image, row, column, channel]`.
     Nhwc,
     /// A vector, in whatever shape: the image has one pixel.
     Flat,

@@ -35,6 +35,7 @@ impl Isa {
         }
     }
 
+    /// How its kernels take the activations of a matrix product.
     pub const fn broadcast(self) -> Broadcast {
         match self {
             Self::Neon | Self::NeonDot => Broadcast::Lane,

@@ -16,11 +16,13 @@ use crate::ir::Window;
 /// What is done with a row quad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Work {
-    /// Rows of the quad that lie in the image: from the first, so many; the others are padding.
+    /// First row of the quad that lies in the image; what is around those rows is padding.
     pub first: usize,
+    /// How many of the quad lie in the image.
     pub rows: usize,
-    /// Output rows whose windows begin in the quad above, and in this one.
+    /// Output rows whose windows begin in the quad above.
     pub between: usize,
+    /// Output rows whose windows begin in this quad.
     pub within: usize,
 }
 
@@ -34,8 +36,11 @@ impl Work {
 /// The quads `first..first + count`, of which the same is done with each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Phase {
+    /// First quad.
     pub first: usize,
+    /// How many quads follow each other.
     pub count: usize,
+    /// What is done with each.
     pub work: Work,
     /// Output rows that are complete before.
     pub done: usize,

@@ -92,6 +92,7 @@ impl Plan {
         Finish::fast(self.rounding)
     }
 
+    /// Lays out the parameters of a graph's layers, in order of execution.
     pub fn new(graph: &Graph, order: &[NodeId], isa: Isa, precision: Precision, rounding: Rounding) -> Self {
         let layers = order.iter().flat_map(|id| layers(graph, *id)).collect::<Vec<_>>();
         let tensor = |id: &NodeId| graph.node(*id).tensor;
@@ -115,6 +116,7 @@ impl Plan {
         plan
     }
 
+    /// Where a layer lies; `None` if the graph has no such layer.
     pub fn layer(&self, key: LayerKey) -> Option<&PackedLayer> {
         self.at.get(&key)
     }
@@ -207,6 +209,7 @@ impl Plan {
         (PackedLayer { header: 0, at: 0, panels }, Matrix::Dense { taps, panels: runs })
     }
 
+    /// Cache lines of the block.
     pub fn lines(&self) -> usize {
         self.bytes.div_ceil(LINE)
     }

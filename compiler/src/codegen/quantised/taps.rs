@@ -6,6 +6,7 @@ use crate::ir::{Op, Tensor, Window};
 /// Runs of contiguous activations: the rows of a window, or the channels of a pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Taps {
+    /// Rows of the window.
     pub runs: usize,
     /// Activations of a run.
     pub run: usize,

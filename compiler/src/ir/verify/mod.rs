@@ -65,11 +65,13 @@ impl fmt::Display for Invariant {
 /// A broken rule, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
+    /// The rule.
     pub invariant: Invariant,
     /// Name of the node or stage; that of the parameter where a parameter is at fault.
     pub node: String,
     /// Line of the spec that made the node, from 1.
     pub line: Option<usize>,
+    /// What is wrong, in words that follow the node's name.
     pub message: String,
 }
 
@@ -78,6 +80,7 @@ pub struct Violation {
 pub struct VerifyErrors {
     /// The pass after which the graph was found broken.
     pub pass: String,
+    /// At least one.
     pub violations: Vec<Violation>,
 }
 

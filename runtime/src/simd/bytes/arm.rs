@@ -15,12 +15,19 @@ macro_rules! arm {
         /// Lanes of a vector.
         pub const LANES: usize = 4;
 
+        /// An integer for each lane.
         pub type Sums = int32x4_t;
+        /// Sixteen activations less 128: four quads, of which a product takes one.
         pub type Sixteen = int8x16_t;
+        /// A float for each lane.
         pub type Scales = float32x4_t;
+        /// Four results for each lane, as bytes: `[which of the four][lane]`.
         pub type Packed = uint8x16_t;
+        /// A header's zero point and limits, each in every lane.
         pub type Range = RangeOf<int32x4_t>;
+        /// A header's numbers of a residual add, each in every lane but the shift.
         pub type Addends = AddendsOf<int32x4_t>;
+        /// A header's numbers of a residual add of the reference kernels, each in every lane.
         pub type FixedAddends = FixedAddendsOf<int32x4_t, Multipliers>;
 
         /// Multipliers; shifts to the left before the product and, none above 0, after it.
@@ -127,6 +134,7 @@ macro_rules! arm {
         /// Bytes that [`weights`] reads.
         pub const WEIGHTS: usize = 16;
 
+        /// The weights of a vector of lanes, [`WEIGHTS`] bytes from `at`.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn weights(from: Src<'_, u8>, at: usize) -> Weights {

@@ -4,6 +4,7 @@ super::ymm::ymm!("avx2,fma");
 
 /// The even and the odd bytes of each lane, as 16-bit numbers.
 pub type Quads = [__m256i; 2];
+/// The even and the odd weights of each lane, as 16-bit numbers.
 pub type Weights = [__m256i; 2];
 
 #[inline]
@@ -36,6 +37,7 @@ pub fn between(above: Src<'_, u8>, below: Src<'_, u8>, at: usize) -> Quads {
 /// Bytes that [`weights`] reads: two vectors of 16-bit numbers, `[lane][w0, w2]` and `[lane][w1, w3]`.
 pub const WEIGHTS: usize = 64;
 
+/// The weights of a vector of lanes, [`WEIGHTS`] bytes from `at`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub fn weights(from: Src<'_, u8>, at: usize) -> Weights {

@@ -4,6 +4,7 @@ super::zmm::zmm!("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl");
 
 /// The even and the odd bytes of each lane, as 16-bit numbers.
 pub type Quads = [__m512i; 2];
+/// The even and the odd weights of each lane, as 16-bit numbers.
 pub type Weights = [__m512i; 2];
 
 #[inline]
@@ -36,6 +37,7 @@ pub fn between(above: Src<'_, u8>, below: Src<'_, u8>, at: usize) -> Quads {
 /// Bytes that [`weights`] reads: two vectors of 16-bit numbers, `[lane][w0, w2]` and `[lane][w1, w3]`.
 pub const WEIGHTS: usize = 128;
 
+/// The weights of a vector of lanes, [`WEIGHTS`] bytes from `at`.
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
 pub fn weights(from: Src<'_, u8>, at: usize) -> Weights {

@@ -2,7 +2,9 @@
 
 super::zmm::zmm!("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni");
 
+/// Four activations for each lane, as bytes.
 pub type Quads = __m512i;
+/// Four weights for each lane, as bytes with sign.
 pub type Weights = __m512i;
 
 /// The four bytes at `at` in every lane.
@@ -29,6 +31,7 @@ pub fn between(above: Src<'_, u8>, below: Src<'_, u8>, at: usize) -> Quads {
 /// Bytes that [`weights`] reads: `[lane][4]`, with sign.
 pub const WEIGHTS: usize = 64;
 
+/// The weights of a vector of lanes, [`WEIGHTS`] bytes from `at`.
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub fn weights(from: Src<'_, u8>, at: usize) -> Weights {

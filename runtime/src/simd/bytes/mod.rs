@@ -17,32 +17,43 @@
 /// The numbers that a layer's results are moved and limited by, as its packed header has them.
 #[derive(Debug, Clone, Copy)]
 pub struct Range<V> {
+    /// Zero point: added to the steps.
     pub zero: V,
+    /// Least result.
     pub low: V,
+    /// Greatest result.
     pub high: V,
 }
 
 /// The numbers of a residual add: `(bias + left * a + right * b) >> shift`.
 #[derive(Debug, Clone, Copy)]
 pub struct Addends<V> {
+    /// Factor of `a`, the residual's byte.
     pub left: V,
+    /// Factor of `b`, a projection's result less its zero point.
     pub right: V,
+    /// Half of what the shift divides by, less what the residual's zero point adds.
     pub bias: V,
+    /// Bits that the sum is shifted to the right.
     pub shift: i32,
-    /// What `b`, a projection's result less its zero point, is limited to.
+    /// Lower limit of `b`.
     pub low: V,
+    /// Upper limit of `b`.
     pub high: V,
 }
 
 /// The numbers of a residual add of the reference kernels; `M` is a factor.
 #[derive(Debug, Clone, Copy)]
 pub struct FixedAddends<V, M> {
-    /// The zero point of `a`, the residual's byte, and its factor.
+    /// The zero point of `a`, the residual's byte.
     pub zero: V,
+    /// The factor of `a`.
     pub left: M,
-    /// What `b`, a projection's result less its zero point, is limited to, and its factor.
+    /// Lower limit of `b`, a projection's result less its zero point.
     pub low: V,
+    /// Upper limit of `b`.
     pub high: V,
+    /// The factor of `b`.
     pub right: M,
     /// The factor of the sum of both.
     pub sum: M,

@@ -2,6 +2,7 @@
 
 super::arm::arm!("neon,dotprod");
 
+/// Four activations less 128 for each lane.
 pub type Quads = int8x16_t;
 /// `[lane][4]`, with sign.
 pub type Weights = int8x16_t;

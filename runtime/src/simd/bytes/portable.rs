@@ -7,19 +7,27 @@ use crate::simd::{Dst, Src};
 /// Lanes of a vector.
 pub const LANES: usize = 4;
 
+/// An integer for each lane.
 #[derive(Clone, Copy)]
 pub struct Sums([i32; LANES]);
+/// A float for each lane.
 #[derive(Clone, Copy)]
 pub struct Scales([f32; LANES]);
+/// A factor for each lane.
 #[derive(Clone, Copy)]
 pub struct Multipliers([Fixed; LANES]);
+/// Four activations for each lane, the first in the low byte.
 #[derive(Clone, Copy)]
 pub struct Quads([u32; LANES]);
+/// Four weights for each lane, bytes with sign, the first in the low one.
 #[derive(Clone, Copy)]
 pub struct Weights([i32; LANES]);
+/// Four results for each lane: `[which of the four][lane]`.
 #[derive(Clone, Copy)]
 pub struct Packed([[u8; LANES]; 4]);
+/// A header's zero point and limits.
 pub type Range = Limits<i32>;
+/// A header's numbers of a residual add of the reference kernels.
 pub type FixedAddends = FixedAddendsOf<i32, Fixed>;
 
 /// `value` of each lane. A plain loop: compilers leave calls of closures where arrays are mapped or made from functions.
@@ -118,6 +126,7 @@ pub fn between(above: Src<'_, u8>, below: Src<'_, u8>, at: usize) -> Quads {
 /// Bytes that [`weights`] reads.
 pub const WEIGHTS: usize = LANES * 4;
 
+/// The weights of a vector of lanes, [`WEIGHTS`] bytes from `at`.
 #[inline(always)]
 pub fn weights(from: Src<'_, u8>, at: usize) -> Weights {
     Weights(lanes(|lane| word(from, at + lane * 4)))

@@ -13,11 +13,17 @@ macro_rules! zmm {
         /// Lanes of a vector.
         pub const LANES: usize = 16;
 
+        /// An integer for each lane.
         pub type Sums = __m512i;
+        /// A float for each lane.
         pub type Scales = __m512;
+        /// Four results for each lane, as bytes: `[lanes / 4][which of the four][4 lanes]`.
         pub type Packed = __m512i;
+        /// A header's zero point and limits, each in every lane.
         pub type Range = RangeOf<__m512i>;
+        /// A header's numbers of a residual add, each in every lane but the shift.
         pub type Addends = AddendsOf<__m512i>;
+        /// A header's numbers of a residual add of the reference kernels, each in every lane.
         pub type FixedAddends = FixedAddendsOf<__m512i, Multipliers>;
 
         /// Multipliers, those of odd lanes also in the even ones; shifts before the product and after it; half of what
