@@ -30,7 +30,7 @@ class Augmenter:
         """uint8 RGBA drawings [n, size, size, 4] to pictures [n, 3, RESOLUTION, RESOLUTION]."""
         rgba = drawings.permute(0, 3, 1, 2).float().div_(255)
         colour, alpha = self.place(rgba)
-        colour = self.recolour(self.redraw(colour, alpha), alpha)
+        colour = self.recolour(self.filter(self.redraw(colour, alpha)), alpha)
         colour = self.light(colour, alpha)
         colour, alpha = self.outline(colour, alpha)
         picture = self.compose(colour, alpha, rgba)
@@ -72,6 +72,21 @@ class Augmenter:
             share = self.uniform(0.3, 1, len(which), 1, 1, 1)
             soft = blur(colour[which] * alpha[which], 5) / blur(alpha[which], 5).clamp(min=1e-2)
             colour[which] = torch.lerp(colour[which], soft, share)
+        return colour
+
+    def filter(self, colour: torch.Tensor) -> torch.Tensor:
+        """Colours and edges replaced by random mixtures of their surroundings: what stays is the shape.
+
+        Xu et al. 2021, "Robust and Generalizable Visual Representation Learning via Random Convolutions".
+        """
+        for size, probability in ((1, 0.15), (3, 0.15)):
+            if len(which := self.chance(probability, len(colour))):
+                n = len(which)
+                kernel = self.normal(n * 3, 3, size, size) / (size * math.sqrt(3))
+                mixed = (colour[which] - 0.5).reshape(1, n * 3, *colour.shape[2:])
+                mixed = F.conv2d(mixed, kernel, padding=size // 2, groups=n).view(n, 3, *colour.shape[2:])
+                mixed = mixed / mixed.std((1, 2, 3), keepdim=True).clamp(min=1e-2) * 0.25 + 0.5
+                colour[which] = torch.lerp(colour[which], mixed.clamp(0, 1), self.uniform(0.3, 1, n, 1, 1, 1))
         return colour
 
     def recolour(self, colour: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:

@@ -25,7 +25,7 @@ LIMIT = 2_500_000
 # Held-out drawings that are committed as samples: label, family, background. Chosen before they were shown to any network.
 SAMPLES = [
     ("cat", "fluent-3d", "texture"), ("penguin", "fluent-3d", "plain"), ("elephant", "fluent-flat", "gradient"),
-    ("banana", "fluent-3d", "white"), ("pizza", "fluent-flat", "texture"), ("strawberry", "fluent-3d", "gradient"),
+    ("lemon", "fluent-3d", "white"), ("pizza", "fluent-flat", "texture"), ("strawberry", "fluent-3d", "gradient"),
     ("bicycle", "fluent-flat", "white"), ("rocket", "fluent-3d", "plain"), ("cactus", "fluent-flat", "plain"),
     ("umbrella", "fluent-3d", "gradient"), ("guitar", "fluent-flat", "plain"), ("alarm clock", "fluent-3d", "white"),
 ]  # fmt: skip

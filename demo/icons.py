@@ -23,7 +23,7 @@ CACHE = HERE / "cache"
 SIZE = 96
 
 # The families that may be learnt from.
-TRAINING = ["noto", "noto-v1", "twemoji", "openmoji", "fxemoji", "emojione", "emojione-v1"]
+TRAINING = ["noto", "noto-v1", "twemoji", "openmoji", "fxemoji", "emojione", "emojione-v1", "streamline-emojis"]
 # Never learnt from and never chosen by: the final figure alone is theirs.
 HELD_OUT = ["fluent-flat", "fluent-3d"]
 # Families of which one was drawn after the other: where one validates, its relative is not learnt from either.
@@ -82,7 +82,8 @@ class Drawings:
 def fetch() -> Path:
     """Installs the packages as package-lock.json pins them, each checked by its hash."""
     modules = HERE / "node_modules"
-    if not (modules / "@lobehub" / "fluent-emoji-3d").is_dir():
+    wanted = read_json(HERE / "package.json")["dependencies"]
+    if not all((modules / package).is_dir() for package in wanted):
         if shutil.which("npm") is None:
             raise SystemExit("npm is not there: install Node.js, which the icon packages come through")
         subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=HERE, check=True)
@@ -118,6 +119,12 @@ def icons_of(family: str, modules: Path) -> dict[int, str]:
         squeezed = {point: re.sub("[^a-z0-9]", "", unicodedata.name(chr(point), "").lower()) for point in names}
         found = {point: name for point, name in squeezed.items() if name in known}
         return found | {point: name for name, point in FXEMOJI.items() if name in known}
+    if family == "streamline-emojis":
+        # Where there are several drawings of a thing, they are numbered; of animals' faces the name says so.
+        ways = {point: [name, f"{name}-1", f"{name}-face", f"{name}-face-1"] for point, name in names.items()}
+        found = {point: next((way for way in tried if way in known), None) for point, tried in ways.items()}
+        found |= {0x1F3B2: "game-dice", 0x1F392: "school-backpack"}
+        return {point: name for point, name in found.items() if name in known}
     return {point: name for point, name in names.items() if name in known}
 
 

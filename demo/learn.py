@@ -17,32 +17,35 @@ from tqdm import tqdm
 import icons
 import scenes
 from model import RESOLUTION, Network
-from task import Batches, Round, Task
+from task import Batches, Pool, Round, Task
 
 BATCH = 64
+# How often a picture is learnt from, on the average.
+REUSE = 3
+# Batches that are made before the first step.
+FIRST = 32
 DECAY = 0.02
 SMALL = 48
 # Steps between entries of the log, each with the state on disk.
-EVERY = 250
+EVERY = 500
+# The first round shows how well what is learnt carries over to another hand; the second learns from all of them.
 ROUNDS = [
-    Round(steps=6500, rate=3e-3, share=0.6, fine=0.3, small=0.5),
-    Round(steps=6000, rate=2e-3, share=0.8, fine=0.5, small=0.0),
+    Round(steps=12000, rate=3e-3, share=0.6, fine=0.2, small=0.7, without="noto"),
+    Round(steps=16000, rate=2e-3, share=0.6, fine=0.0, small=0.0),
 ]
 
 
-def train(out: Path, without: str | None, seed: int, threads: int, workers: int, rounds: list[Round] = ROUNDS) -> None:
-    """Trains on all families but `without` and its relative, which are measured on instead; goes on where it was stopped."""
+def train(out: Path, seed: int, threads: int, workers: int, rounds: list[Round] = ROUNDS) -> None:
+    """Goes on where it was stopped."""
     torch.manual_seed(seed)
     if threads:
         torch.set_num_threads(threads)
-    left_out = {without}.union(*(group for group in icons.RELATIVES if without in group))
-    families = [family for family in icons.TRAINING if family not in left_out]
-    task = Task(families)
-    print(f"{len(task.target)} drawings from {', '.join(families)}: {len(task.labels)} classes, and")
-    print(f"{task.outputs - len(task.labels)} other things that are learnt beside them")
     out.mkdir(parents=True, exist_ok=True)
     for number, round_ in enumerate(rounds, 1):
-        Run(out, number, round_, task, [without] if without else [], seed).go(workers)
+        task = Task(round_.families())
+        print(f"round {number}: {len(task.target)} drawings from {', '.join(round_.families())}: {len(task.labels)} classes, and")
+        print(f"{len(task.others)} other things that are learnt beside them")
+        Run(out, number, round_, task, seed).go(workers)
 
 
 def state_file(out: Path, number: int) -> Path:
@@ -50,15 +53,15 @@ def state_file(out: Path, number: int) -> Path:
 
 
 class Run:
-    def __init__(self, out: Path, number: int, round_: Round, task: Task, watched: list[str], seed: int):
-        self.out, self.number, self.round, self.task, self.watched = out, number, round_, task, watched
+    def __init__(self, out: Path, number: int, round_: Round, task: Task, seed: int):
+        self.out, self.number, self.round, self.task = out, number, round_, task
         self.seed = seed * 1_000_003 + (number - 1) * 500_009
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = Network(task.outputs).to(self.device, memory_format=torch.channels_last)
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
         plain = [p for p in self.model.parameters() if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": DECAY}, {"params": plain, "weight_decay": 0}]
-        self.optimiser = torch.optim.AdamW(groups, lr=round_.rate)
+        self.optimiser = torch.optim.AdamW(groups, lr=round_.rate, fused=True)
         self.step = 0
         self.restore()
 
@@ -87,25 +90,35 @@ class Run:
         first, steps = self.step, self.round.steps
         if first >= steps:
             return
-        batches = Batches(self.task, self.round, self.seed, BATCH, first)
-        loader = iter(DataLoader(batches, batch_size=None, num_workers=workers, prefetch_factor=4))
+        batches = Batches(self.task, self.round, self.seed, -(-BATCH // REUSE), first)
+        loader = iter(DataLoader(batches, batch_size=None, num_workers=workers, prefetch_factor=16))
+        pool = Pool(self.seed + first)
+        for _ in range(FIRST):
+            pool.add(*next(loader))
         bar = tqdm(range(first, steps), f"round {self.number}", initial=first, total=steps, unit="step", smoothing=0.02)
         loss, right, started = None, None, time.time()
         for step in bar:
-            now_loss, now_right = self.learn(step, *next(loader))
+            pool.add(*next(loader))
+            if self.round.is_fine(step):
+                pool.keep_below(len(self.task.labels))
+            now_loss, now_right = self.learn(step, *pool.draw(BATCH))
             loss = now_loss if loss is None else loss + (now_loss - loss) * 0.02
             right = now_right if right is None else right + (now_right - right) * 0.02
             self.step = step + 1
             if step % 10 == 0:
                 bar.set_postfix(loss=f"{loss:.3f}", right=f"{right:.1%}")
             if self.step % EVERY == 0 or self.step == steps:
-                measured = evaluate(self.kept, self.watched, len(self.task.labels), self.device)
+                size = SMALL if self.round.is_small(step) else RESOLUTION
+                measured = evaluate(self.kept, self.watched(), len(self.task.labels), size, self.device)
                 shown = "".join(f", {family} {share:.1%}" for family, share in measured.items())
                 bar.write(f"step {self.step}: loss {loss:.3f}, {right:.1%} right{shown}")
                 entry = {"round": self.number, "step": self.step, "loss": loss, "right": right, "families": measured}
                 with (self.out / "log.jsonl").open("a") as log:
                     log.write(json.dumps(entry | {"seconds": round(time.time() - started)}) + "\n")
                 self.save()
+
+    def watched(self) -> list[str]:
+        return [self.round.without] if self.round.without else []
 
     def learn(self, step: int, pictures: torch.Tensor, target: torch.Tensor) -> tuple[float, float]:
         """One step; the loss, and the share of the pictures that were recognised."""
@@ -115,7 +128,8 @@ class Run:
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate(step)
         self.model.train()
-        logits = self.model(pictures)
+        with torch.autocast(self.device, torch.bfloat16):
+            logits = self.model(pictures).float()
         if self.round.is_fine(step):
             logits = logits[:, : len(self.task.labels)]
         loss = F.cross_entropy(logits, target, label_smoothing=0.1)
@@ -140,13 +154,13 @@ class Run:
 
 
 @torch.no_grad()
-def evaluate(model: Network, families: list[str], labels: int, device: str) -> dict[str, float]:
+def evaluate(model: Network, families: list[str], labels: int, size: int, device: str) -> dict[str, float]:
     """The share of each family's pictures that is recognised, to watch training; mbvc gives the final figures."""
     model.eval()
     shares = {}
     for family in families:
         found = list(scenes.scenes(icons.drawings(family), ["white", "texture"]))
-        pictures = np.stack([np.asarray(p.resize((RESOLUTION,) * 2, Image.Resampling.BILINEAR)) for *_, p in found])
+        pictures = np.stack([np.asarray(p.resize((size,) * 2, Image.Resampling.BILINEAR)) for *_, p in found])
         target = torch.tensor([index for index, *_ in found])
         right = 0
         for part, wanted in zip(torch.from_numpy(pictures).split(64), target.split(64)):

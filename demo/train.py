@@ -8,6 +8,7 @@ It needs Rust, Node.js and Python 3.11 or newer; what it needs of Python package
 
 import argparse
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import environment
@@ -18,7 +19,7 @@ HERE = Path(__file__).parent
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="folder of the run [default: demo/runs/final, or one for --without]")
-    parser.add_argument("--without", metavar="FAMILY", help="validate on this family: learn neither from it nor from its relative")
+    parser.add_argument("--without", metavar="FAMILY", help="only validate: learn neither from this family nor from its relative, in any round")
     parser.add_argument("--render", type=Path, metavar="DIR", help="write the held-out pictures, a folder for each label, and stop")
     parser.add_argument("--only-finish", action="store_true", help="take the weights of a run that ended, and train nothing")
     parser.add_argument("--mbvc", default="cargo run --release --quiet --", help="the command that imports, quantises and evaluates")
@@ -44,9 +45,10 @@ def main() -> None:
     import finish
     import learn
 
-    out = args.out or HERE / "runs" / (f"without-{args.without}" if args.without else "final")
+    out = (args.out or HERE / "runs" / (f"without-{args.without}" if args.without else "final")).resolve()
     if not args.only_finish:
-        learn.train(out, args.without, args.seed, args.threads, args.workers)
+        rounds = [replace(round_, without=args.without) for round_ in learn.ROUNDS] if args.without else learn.ROUNDS
+        learn.train(out, args.seed, args.threads, args.workers, rounds)
     if not args.without:
         finish.finish(out, shlex.split(args.mbvc))
 
