@@ -1,10 +1,10 @@
 //! Photographs to pixels: decoding, orientation, and the part that a network sees.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbaImage};
 
 use mbvc::{Framing, Rgb};
 
@@ -30,6 +30,32 @@ pub fn load(path: &Path, framing: Framing, size: [usize; 2]) -> Result<Vec<u8>> 
     Ok(framing.frame(&photo(path)?, size))
 }
 
+/// As [`load`], with what is transparent made white: icons without a ground are shown on paper, and what lies below their
+/// alpha is mostly black.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_icon(path: &Path, framing: Framing, size: [usize; 2]) -> Result<Vec<u8>> {
+    let icon = decode(open(path)?, path)?;
+    let photo = if icon.color().has_alpha() {
+        let mut paper = RgbaImage::from_pixel(icon.width(), icon.height(), image::Rgba([255; 4]));
+        image::imageops::overlay(&mut paper, &icon.into_rgba8(), 0, 0);
+        DynamicImage::from(paper)
+    } else {
+        icon
+    };
+    Ok(framing.frame(&rgb(photo, path)?, size))
+}
+
+/// As [`load`], of a file that is part of the command; `name` is for messages.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_bytes(bytes: &'static [u8], name: &str, framing: Framing, size: [usize; 2]) -> Result<Vec<u8>> {
+    let photo = rgb(decode(Cursor::new(bytes), Path::new(name))?, Path::new(name))?;
+    Ok(framing.frame(&photo, size))
+}
+
 /// As [`load`], with `crops` parts of the photograph behind the whole.
 ///
 /// # Errors
@@ -42,19 +68,26 @@ pub fn load_views(path: &Path, framing: Framing, size: [usize; 2], crops: usize)
 }
 
 fn photo(path: &Path) -> Result<Rgb<'static>> {
-    let rgb = decode(path)?.into_rgb8();
-    let size = [rgb.height(), rgb.width()].map(|side| side as usize);
-    Rgb::new(rgb.into_raw(), size).map_err(|cause| CliError::new(format!("{}: {cause}", path.display())))
+    rgb(decode(open(path)?, path)?, path)
 }
 
-fn decode(path: &Path) -> Result<DynamicImage> {
+fn open(path: &Path) -> Result<BufReader<File>> {
     let file = File::open(path).map_err(|cause| CliError::io("read", path, &cause))?;
     if file.metadata().is_ok_and(|meta| meta.is_dir()) {
         return Err(CliError::new(format!("cannot read {}: it is a folder", path.display())));
     }
-    let mut reader = ImageReader::new(BufReader::new(file))
-        .with_guessed_format()
-        .map_err(|cause| CliError::io("read", path, &cause))?;
+    Ok(BufReader::new(file))
+}
+
+fn rgb(image: DynamicImage, path: &Path) -> Result<Rgb<'static>> {
+    let rgb = image.into_rgb8();
+    let size = [rgb.height(), rgb.width()].map(|side| side as usize);
+    Rgb::new(rgb.into_raw(), size).map_err(|cause| CliError::new(format!("{}: {cause}", path.display())))
+}
+
+fn decode(file: impl BufRead + Seek, path: &Path) -> Result<DynamicImage> {
+    let mut reader =
+        ImageReader::new(file).with_guessed_format().map_err(|cause| CliError::io("read", path, &cause))?;
     // The content decides, not the name: `with_guessed_format` looks at the first bytes.
     match reader.format() {
         Some(ImageFormat::Bmp | ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::WebP) => {}

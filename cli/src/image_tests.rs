@@ -107,6 +107,17 @@ fn alpha_is_dropped_not_composited() {
 }
 
 #[test]
+fn icons_lie_on_paper() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("icon.png");
+    let icon = ImageBuffer::from_fn(4, 4, |x, _| Rgba([10_u8, 20, 30, if x < 2 { 255 } else { 0 }]));
+    icon.save(&path).unwrap();
+    let pixels = load_icon(&path, Framing::default(), [4, 4]).unwrap();
+    let row = [[10, 20, 30], [10, 20, 30], [255; 3], [255; 3]].concat();
+    assert_eq!(pixels, row.repeat(4));
+}
+
+#[test]
 fn orientation_is_applied() {
     // A JPEG whose Exif block says "rotate by a quarter turn": APP1 put in right behind the start marker.
     let folder = tempfile::tempdir().unwrap();

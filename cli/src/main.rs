@@ -19,35 +19,43 @@ mod rustc;
 mod source_text;
 mod standalone;
 mod stream;
+mod thumbnail;
 mod ui;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use commands::{
-    bench, build, check, classify, dump, emit, evaluate, import, init, inspect, pack, profile, quantize, verify,
+    bench, build, check, classify, demo, dump, emit, evaluate, import, init, inspect, pack, profile, quantize, verify,
 };
 
 /// Compiles networks of the MobileNetV2 family from a YAML table into specialised SIMD Rust.
 ///
 /// A spec names the table; weights come from ONNX, TFLite, Keras or PyTorch models. The network of the paper, width 1.0 at
-/// 224x224 with 1001 classes, is built in: commands that take a spec use it where none is given.
+/// 224x224 with 1001 classes, is built in: commands that take a spec use it where none is given. Without a command, a small
+/// network for icons, which is built in with its weights, is shown at work.
 #[derive(Parser)]
 #[command(name = "mbvc", version, styles = ui::CLAP, max_term_width = 100, after_help = concat!(
     options::examples!(
+        "mbvc                                                 a small network at work, on its own samples",
+        "mbvc icon.png                                        and on another icon",
         "mbvc init network.yaml                               write a spec to start from",
         "mbvc check network.yaml                              tell every mistake in it",
         "mbvc import model.onnx --output weights.safetensors  take over trained weights",
         "mbvc classify cat.jpg --weights weights.safetensors  what is in the picture?",
     ),
     "\n\n\x1b[1mEnvironment:\x1b[0m",
-    "\n  MBVC_ISA    instruction set to use: portable, neon, avx2, avx512",
-    "\n  MBVC_CACHE  folder that networks other than the built-in one are kept in once compiled",
-    "\n  RUSTC       compiler to use for them, and for `mbvc build`",
-    "\n  MBVC_PYTHON Python that other engines run in",
+    "\n  MBVC_ISA       instruction set to use, of those that `mbvc classify --help` lists",
+    "\n  MBVC_NUMERICS  how floats are summed: strict, fast",
+    "\n  MBVC_CACHE     folder that networks other than the built-in one are kept in once compiled",
+    "\n  RUSTC          compiler to use for them, and for `mbvc build`",
+    "\n  MBVC_PYTHON    Python that other engines run in",
 ))]
 struct Cli {
+    #[command(flatten)]
+    demo: demo::Args,
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
@@ -76,10 +84,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     cli.color.write_global();
     let done = match cli.command {
-        None => {
-            start();
-            Ok(())
-        }
+        None => start(&cli.demo),
         Some(Command::Init(args)) => init::run(&args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Dump(args)) => dump::run(&args),
@@ -104,21 +109,22 @@ fn main() -> ExitCode {
     }
 }
 
-/// What `mbvc` alone prints.
-fn start() {
-    use ui::{ACCENT, BOLD, DIM};
-    let about = Cli::command().get_about().map(ToString::to_string).unwrap_or_default();
-    outln!("{BOLD}mbvc {}{BOLD:#}  {about}\n", env!("CARGO_PKG_VERSION"));
-    for (what, command) in [
-        ("Write a spec, and check it", "mbvc init network.yaml && mbvc check network.yaml"),
-        ("Look at the compiler's work", "mbvc dump --svg network.svg"),
-        ("Read the code it generates", "mbvc emit --block 2"),
-        ("Take over trained weights", "mbvc import model.onnx --output weights.safetensors --labels labels.txt"),
-        ("Classify photographs", "mbvc classify photos/ --weights weights.safetensors"),
-        ("Make a program of it", "mbvc build --weights weights.safetensors --output whatsthis"),
-        ("Measure", "mbvc bench"),
-    ] {
-        outln!("  {what:<30}{ACCENT}{command}{ACCENT:#}");
+/// The commands alone.
+#[derive(Parser)]
+#[command(name = "mbvc", styles = ui::CLAP)]
+struct Commands {
+    #[command(subcommand)]
+    _command: Command,
+}
+
+/// What `mbvc` without a command does: the demo, unless the first word is a misspelt command.
+fn start(args: &demo::Args) -> error::Result {
+    let is_word = |path: &&PathBuf| path.components().count() == 1 && path.extension().is_none() && !path.exists();
+    if let Some(word) = args.pictures.first().filter(is_word)
+        && let Err(misspelt) = Commands::try_parse_from([Path::new("mbvc"), word])
+    {
+        // It names the command that is near.
+        misspelt.exit();
     }
-    outln!("\n{DIM}mbvc --help lists all commands, mbvc COMMAND --help explains one{DIM:#}");
+    demo::run(args)
 }

@@ -2,6 +2,9 @@
 //!
 //! A library, because these take minutes to compile: changes of the commands leave it alone.
 
+#[path = "networks/demo.rs"]
+pub mod demo;
+
 use mbvc::{Isa, ModelError, Network, Weights};
 use mbvc_compiler::spec::{Fusion, Precision};
 

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod build;
 pub mod check;
 pub mod classify;
+pub mod demo;
 pub mod dump;
 pub mod emit;
 pub mod evaluate;
