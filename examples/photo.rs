@@ -1,4 +1,4 @@
-//! The best guess for a picture: `cargo run --release --example minimal -- WEIGHTS.safetensors PICTURE`.
+//! The published network: the best guess for a photograph: `cargo run --release --example photo -- WEIGHTS.safetensors PICTURE`.
 
 use mbvc::{Weights, top_k};
 
