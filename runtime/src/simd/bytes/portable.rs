@@ -172,10 +172,16 @@ pub fn pack(steps: [Sums; 4], range: Range) -> Packed {
     Packed([bytes(a), bytes(b), bytes(c), bytes(d)])
 }
 
+/// `clamp` that does not panic where a damaged file has the limits in the wrong order.
+#[inline(always)]
+fn limited(value: i32, low: i32, high: i32) -> i32 {
+    value.max(low).min(high)
+}
+
 /// Steps as results that are still 32 bits wide.
 #[inline(always)]
 pub fn to_range(steps: Sums, Limits { zero, low, high }: Range) -> Sums {
-    Sums(lanes(|lane| steps.0[lane].saturating_add(zero).clamp(low, high)))
+    Sums(lanes(|lane| limited(steps.0[lane].saturating_add(zero), low, high)))
 }
 
 /// The zero point and the limits that a header holds.
@@ -235,7 +241,7 @@ pub fn addends(header: Src<'_, u8>) -> Addends<i32> {
 pub fn add<const CHANNELS: usize>(steps: Sums, residual: Src<'_, u8>, at: usize, add: Addends<i32>) -> Sums {
     Sums(lanes(|lane| {
         let a = if lane < CHANNELS { i32::from(residual.get(at + lane)) } else { 0 };
-        let b = steps.0[lane].clamp(add.low, add.high);
+        let b = limited(steps.0[lane], add.low, add.high);
         add.bias.wrapping_add(add.left.wrapping_mul(a)).wrapping_add(add.right.wrapping_mul(b)) >> add.shift
     }))
 }
@@ -258,7 +264,7 @@ pub fn add_by_multiplier<const CHANNELS: usize>(
 ) -> Sums {
     Sums(lanes(|lane| {
         let a = if lane < CHANNELS { i32::from(residual.get(at + lane)) - add.zero } else { 0 };
-        let b = steps.0[lane].clamp(add.low, add.high);
+        let b = limited(steps.0[lane], add.low, add.high);
         add.sum.apply(add.left.apply(a << LEFT_SHIFT) + add.right.apply(b << LEFT_SHIFT))
     }))
 }
@@ -279,4 +285,16 @@ pub fn padding(header: Src<'_, u8>) -> Range {
 #[inline(always)]
 pub fn centred<const CHANNELS: usize>(from: Src<'_, u8>, at: usize, range: Range) -> Sums {
     Sums(lanes(|lane| if lane < CHANNELS { i32::from(from.get(at + lane)) - range.zero } else { 0 }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_in_the_wrong_order_do_no_harm() {
+        let steps = Sums(lanes(|lane| lane as i32 - 5));
+        let found = to_range(steps, Limits { zero: 3, low: 8_324_945, high: 5_725_891 });
+        assert!(found.0.iter().all(|value| *value == 5_725_891), "{:?}", found.0);
+    }
 }
