@@ -54,6 +54,11 @@ impl Source {
         Ok(compile(&self.file, &overrides)?)
     }
 
+    /// The file of the spec, where it is not the built-in one.
+    fn named(&self) -> Option<String> {
+        (self.file.name != networks::SPEC_NAME).then(|| self.file.name.clone())
+    }
+
     /// Whether the network is the built-in one, whatever its text looks like.
     fn is_built_in(&self) -> bool {
         let built_in = spec::parse(&SourceFile::new(networks::SPEC_NAME, networks::SPEC));
@@ -95,7 +100,12 @@ pub fn source(path: Option<&Path>, overrides: Overrides) -> Result<Source> {
 
 /// A network that weights can be bound to.
 pub enum Program {
-    BuiltIn(Precision, FusionArg),
+    BuiltIn {
+        precision: Precision,
+        fusion: FusionArg,
+        /// The file of a spec that describes the same network.
+        file: Option<String>,
+    },
     Foreign(foreign::Program),
 }
 
@@ -145,7 +155,7 @@ pub fn program_for(source: &Source, fusion: FusionArg, isa: Option<Isa>, threads
     let precision = source.spec.precision;
     let carried = networks::has(precision, fusion.into()) && source.is_built_in();
     if carried && threads.unwrap_or(source.spec.threads) == 1 {
-        return Ok(Program::BuiltIn(precision, fusion));
+        return Ok(Program::BuiltIn { precision, fusion, file: source.named() });
     }
     let isa = self::isa(source, isa)?;
     let compiled = source.compile_for(fusion, &[isa], threads)?;
@@ -174,6 +184,11 @@ pub fn module(compiled: &Compiled) -> String {
     quote!(mod network { #items } use network::#name as Generated;).to_string()
 }
 
+/// What helps where weights do not fit the built-in network.
+fn name_the_spec(how: &str) -> String {
+    format!("name the spec of the weights, which `mbvc import` writes beside them: {how}")
+}
+
 /// What the built-in network is called in messages: the types of its levels have names of their own, which users need
 /// not know.
 const BUILT_IN: &str = "MobileNetV2 of width 1.0 (built in)";
@@ -195,18 +210,19 @@ impl Program {
     /// All differences between the weights and the network, or the instruction set that is missing.
     pub fn build(&self, weights: &Weights, isa: Option<Isa>) -> Result<Box<dyn Network>> {
         match self {
-            Self::BuiltIn(precision, fusion) => {
-                networks::build(*precision, (*fusion).into(), weights, isa).map_err(|cause| {
+            Self::BuiltIn { precision, fusion, file } => networks::build(*precision, (*fusion).into(), weights, isa)
+                .map_err(|cause| {
                     let text = cause.to_string();
-                    match cause {
-                        mbvc::ModelError::Mismatch { network, .. } => {
-                            CliError::new(text.replacen(network, BUILT_IN, 1))
-                                .help("name the spec of the weights with --spec FILE")
+                    match (cause, file) {
+                        (mbvc::ModelError::Mismatch { network, .. }, Some(file)) => {
+                            CliError::new(text.replacen(network, &format!("of {file}"), 1))
+                        }
+                        (mbvc::ModelError::Mismatch { network, .. }, None) => {
+                            CliError::new(text.replacen(network, BUILT_IN, 1)).help(name_the_spec("--spec FILE"))
                         }
                         _ => CliError::new(text),
                     }
-                })
-            }
+                }),
             Self::Foreign(program) => match program.build(weights, isa) {
                 Ok(model) => Ok(Box::new(model)),
                 Err(cause) => Err(CliError::new(cause)),
@@ -223,19 +239,20 @@ pub fn weights(path: Option<&Path>) -> Result<Weights> {
     let Some(path) = path else {
         return Err(CliError::new("this needs trained weights, and no --weights FILE was given")
             .help(
-                "make them from an ONNX or TFLite model of the network:\n\
-                   mbvc import MODEL.onnx --output weights.safetensors --labels LABELS.txt",
+                "make them from an ONNX, TFLite, Keras or PyTorch model of the network:\n\
+                   mbvc import MODEL",
             )
             .help("pretrained models are published with TensorFlow Lite, Keras, torchvision and the ONNX model zoo"));
     };
     Weights::open(path).map_err(|cause| {
         let text = cause.to_string();
-        let model = path.extension().is_some_and(|end| end == "onnx" || end == "tflite");
+        let endings = ["onnx", "tflite", "keras", "h5", "pth", "pt", "ckpt"];
+        let model = path.extension().is_some_and(|end| endings.iter().any(|known| end == *known));
         let error = CliError::new(text);
         if model {
             error.help(format!(
                 "this looks like a model; take its weights over first:\n\
-                                mbvc import {} --output weights.safetensors",
+                                mbvc import {}",
                 path.display()
             ))
         } else {
@@ -255,12 +272,11 @@ pub fn check(source: &Source, compiled: &Compiled, weights: &Weights) -> Result 
     if mismatches.is_empty() {
         return Ok(());
     }
-    let built_in = source.is_built_in();
     // A few bytes, which the facts of a network hold for as long as the process lives.
-    let network = if built_in { BUILT_IN } else { compiled.spec.name.clone().leak() };
+    let network = source.named().map_or(BUILT_IN, |file| format!("of {file}").leak());
     let weights = weights.source().unwrap_or("the container").to_owned();
     let error = CliError::new(ModelError::Mismatch { network, weights, mismatches }.to_string());
-    Err(if built_in { error.help("name the spec of the weights: mbvc build SPEC") } else { error })
+    Err(if source.named().is_none() { error.help(name_the_spec("mbvc build SPEC")) } else { error })
 }
 
 /// Weights to run a network without trained ones, the same every time.

@@ -98,7 +98,9 @@ fn an_instruction_set_that_is_absent_is_an_error() {
     let absent = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };
     let arguments = ["classify", "a.png", "--weights", "tiny.safetensors", "--spec", "tiny.yaml", "--isa", absent];
     let (_, said) = bad(folder.path(), &arguments, 1);
-    assert!(said.contains(absent), "{said}");
+    assert!(said.contains(&format!("this processor has no {absent}, which was asked for")), "{said}");
+    let (_, said) = bad(folder.path(), &[&arguments[..7], &["avxvnni"]].concat(), 1);
+    assert!(said.contains("there are no kernels of precision f32 for avxvnni"), "{said}");
 }
 
 #[test]
@@ -134,6 +136,19 @@ fn import_refuses_what_is_no_model() {
     let numbers = ["import", "absent.onnx", "--mean", "1,2", "--std", "1,1,0"];
     let (_, said) = bad(folder.path(), &numbers, 2);
     assert!(said.contains("`1,2` is not 3 numbers with commas"), "{said}");
+    let pixels = |mean, std| bad(folder.path(), &["import", "absent.onnx", "--mean", mean, "--std", std], 2).1;
+    let bytes = "divide --mean and --std of pixels from 0 to 255 by 255";
+    for (mean, std, told) in [
+        ("123.675,116.28,103.53", "58.395,57.12,57.375", bytes),
+        ("0,0,0", "255,255,255", bytes),
+        ("0,0,256", "1,1,1", "means are from 0 to 1"),
+        ("0,0,0", "1,1,0", "deviations are from 0.000001 to 1"),
+    ] {
+        let said = pixels(mean, std);
+        assert!(said.contains(told), "{said}");
+    }
+    let (_, said) = bad(folder.path(), &["import", "absent.onnx", "--range", "1,-1"], 2);
+    assert!(said.contains("'1,-1'") && said.contains("write the lower bound first"), "{said}");
     let (_, said) = bad(folder.path(), &["import", "absent.onnx", "--framing", "crop"], 2);
     assert!(said.contains("crop 256/224 bilinear"), "{said}");
     assert!(!folder.path().join("w.safetensors").exists());
@@ -159,7 +174,16 @@ fn import_writes_weights_and_spec_beside_the_model() {
     let metadata = &report[0]["metadata"];
     assert_eq!(metadata["mbvc.framing"], "squash bicubic");
     assert!(metadata["mbvc.preprocessing"].as_str().unwrap().ends_with("offset 0 0 0"), "{metadata}");
-    assert!(!folder.path().join("given.yaml").exists(), "no spec was asked for");
+    good(&["check", "given.yaml"]);
+    std::fs::write(folder.path().join("kept.yaml"), "mine").unwrap();
+    let output = mbvc(folder.path(), &["import", "net.onnx", "--output", "kept.safetensors"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("kept.yaml was there already"), "{said}");
+    assert_eq!(std::fs::read_to_string(folder.path().join("kept.yaml")).unwrap(), "mine");
+    let (_, refused) = bad(folder.path(), &["import", "net.onnx", "--output", "given.yaml"], 1);
+    assert!(refused.contains("given.yaml is there already, and is no file of weights"), "{refused}");
+    let (_, refused) = bad(folder.path(), &["import", "net.onnx", "--output", "absent/w.safetensors"], 1);
+    assert!(refused.contains("its folder does not exist"), "{refused}");
 
     // The stem's weights, `[3, 3, 3, out]`: those of red and of blue have changed places.
     let stem = |name: &str| {

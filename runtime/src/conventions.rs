@@ -109,7 +109,7 @@ impl fmt::Display for ConventionError {
         match self {
             Self::NotOurs => f.write_str(
                 "a safetensors file without `mbvc.format` in its metadata, so not a weight container; \
-                 make one from the ONNX or TFLite model with `mbvc import`",
+                 make one from a model with `mbvc import`",
             ),
             Self::Format => write!(
                 f,

@@ -148,8 +148,8 @@ impl fmt::Display for WeightsError {
         match &self.problem {
             #[cfg(feature = "std")]
             Problem::Io(error) if error.kind() == std::io::ErrorKind::NotFound => f.write_str(
-                "no such file; make a weight container from an ONNX or TFLite model with \
-                 `mbvc import MODEL --output WEIGHTS.safetensors`",
+                "no such file; make a weight container from a model with \
+                 `mbvc import MODEL`",
             ),
             #[cfg(feature = "std")]
             Problem::Io(error) => write!(f, "cannot be read: {error}"),

@@ -1,5 +1,6 @@
 //! `mbvc import`: trained weights from other formats.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use mbvc::Framing;
@@ -32,7 +33,6 @@ use crate::{engine, files, outln, ui};
     "mbvc import model.onnx --output weights.safetensors --labels imagenet_labels.txt",
     "mbvc import model.keras --output weights.safetensors --labels classes.txt",
     "mbvc import model.tflite --output weights.safetensors --spec network.yaml   must fit this spec",
-    "mbvc import model.onnx --output weights.safetensors --write-spec network.yaml",
     "mbvc import model.pth --output weights.safetensors --write-spec network.yaml",
     "mbvc import quantised.tflite --output weights.safetensors --dequantize",
     "mbvc import model.onnx --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --framing 'crop 256/224 bilinear'",
@@ -55,7 +55,7 @@ pub struct Args {
     /// Take the weights of a quantised model as the float32 numbers that they stand for
     #[arg(long)]
     dequantize: bool,
-    /// Also write a spec that describes the model [default without --spec and --output: beside the model]
+    /// Where to write a spec that describes the model [default without --spec: beside the weights, if nothing is there]
     #[arg(long, value_name = "FILE", conflicts_with = "spec")]
     write_spec: Option<PathBuf>,
     #[command(flatten)]
@@ -70,10 +70,10 @@ pub struct Args {
 #[command(next_help_heading = "Pictures")]
 struct PixelArgs {
     /// What the pixels 0 and 255 become
-    #[arg(long, value_name = "LOW,HIGH", value_parser = numbers::<2>, allow_hyphen_values = true, conflicts_with = "mean")]
+    #[arg(long, value_name = "LOW,HIGH", value_parser = range, allow_hyphen_values = true, conflicts_with = "mean")]
     range: Option<[f64; 2]>,
     /// Mean of red, green and blue, of pixels from 0 to 1
-    #[arg(long, value_name = "R,G,B", value_parser = numbers::<3>, requires = "std")]
+    #[arg(long, value_name = "R,G,B", value_parser = means, requires = "std")]
     mean: Option<[f64; 3]>,
     /// Deviation of red, green and blue, of pixels from 0 to 1
     #[arg(long, value_name = "R,G,B", value_parser = deviations, requires = "mean")]
@@ -105,11 +105,31 @@ fn numbers<const N: usize>(text: &str) -> std::result::Result<[f64; N], String> 
         .ok_or_else(|| format!("`{text}` is not {N} numbers with commas"))
 }
 
-fn deviations(text: &str) -> std::result::Result<[f64; 3], String> {
-    numbers(text).and_then(|std| match std.iter().all(|one| *one > 0.0) {
-        true => Ok(std),
-        false => Err("deviations are above 0".to_owned()),
+fn range(text: &str) -> std::result::Result<[f64; 2], String> {
+    numbers(text).and_then(|[low, high]| match low < high {
+        true => Ok([low, high]),
+        false => Err("write the lower bound first".to_owned()),
     })
+}
+
+fn means(text: &str) -> std::result::Result<[f64; 3], String> {
+    of_unit_pixels(text, "means", &Preprocessing::MEAN)
+}
+
+fn deviations(text: &str) -> std::result::Result<[f64; 3], String> {
+    of_unit_pixels(text, "deviations", &Preprocessing::STD)
+}
+
+/// Numbers of a range, `what` of pixels from 0 to 1.
+fn of_unit_pixels(text: &str, what: &str, range: &RangeInclusive<f64>) -> std::result::Result<[f64; 3], String> {
+    let numbers = numbers(text)?;
+    match numbers.iter().find(|number| !range.contains(number)) {
+        None => Ok(numbers),
+        Some(number) if (1.0..=255.0).contains(number) => {
+            Err(format!("{what} are of pixels from 0 to 1; divide --mean and --std of pixels from 0 to 255 by 255"))
+        }
+        Some(_) => Err(format!("{what} are from {} to {}, of pixels from 0 to 1", range.start(), range.end())),
+    }
 }
 
 fn framing(text: &str) -> std::result::Result<Framing, String> {
@@ -144,19 +164,25 @@ fn imagenet(classes: usize) -> Result<Labels> {
 struct Places {
     output: PathBuf,
     spec: Option<PathBuf>,
+    /// A spec of the same name, which nobody named, and which stays as it is.
+    kept: Option<PathBuf>,
 }
 
 impl Places {
     fn new(args: &Args) -> Result<Self> {
-        let beside = |ending: &str| args.model.with_extension(ending);
-        let output = args.output.clone().unwrap_or_else(|| beside("safetensors"));
-        let is_default = args.output.is_none() && args.spec.is_none();
-        let spec = args.write_spec.clone().or_else(|| is_default.then(|| beside("yaml")));
+        let output = args.output.clone().unwrap_or_else(|| args.model.with_extension("safetensors"));
+        let mut spec = args.write_spec.clone().or_else(|| args.spec.is_none().then(|| output.with_extension("yaml")));
         if files::same(&args.model, &output) {
             return Err(CliError::new(format!("{} would be overwritten by its own weights", args.model.display()))
                 .help("give --output another name"));
         }
+        [Some(&output), spec.as_ref()].into_iter().flatten().try_for_each(|path| files::has_place(path))?;
+        if output.exists() && mbvc_import::Container::open(&output).is_err() {
+            return Err(CliError::new(format!("{} is there already, and is no file of weights", output.display()))
+                .help("give --output another name, or delete the file first"));
+        }
         // Nothing is lost that nobody named.
+        let kept = spec.take_if(|spec| args.output.is_some() && args.write_spec.is_none() && spec.exists());
         let unnamed = [(&args.output, Some(&output), "--output"), (&args.write_spec, spec.as_ref(), "--write-spec")];
         for (named, place, option) in unnamed {
             if let (None, Some(place)) = (named, place)
@@ -166,7 +192,7 @@ impl Places {
                     .help(format!("name it with {option} to overwrite it, or name another file")));
             }
         }
-        Ok(Self { output, spec })
+        Ok(Self { output, spec, kept })
     }
 }
 
@@ -263,7 +289,13 @@ fn show(args: &Args, places: &Places, imported: &Imported) {
     if let Some(path) = &places.spec {
         outln!("\n{GOOD}wrote{GOOD:#} {}", path.display());
     }
-    let spec = args.spec.as_ref().or(places.spec.as_ref());
+    if let Some(path) = &places.kept {
+        ui::note(&format!(
+            "{} was there already and stays as it is; --write-spec FILE writes the model's",
+            path.display()
+        ));
+    }
+    let spec = args.spec.as_ref().or(places.spec.as_ref()).or(places.kept.as_ref());
     let option = spec.map_or_else(String::new, |path| format!(" --spec {}", path.display()));
     outln!("\nNow classify a photograph:\n  {ACCENT}mbvc classify IMAGE --weights {output}{option}{ACCENT:#}");
 }

@@ -25,7 +25,7 @@ use crate::{outln, ui};
     "mbvc inspect model.packed --spec network.yaml   is it this network's?",
 ))]
 pub struct Args {
-    /// A container that `mbvc import` wrote, a packed file, or a model: .safetensors, .onnx, .tflite
+    /// A container that `mbvc import` wrote, a packed file, or a model, as `mbvc import` reads them
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
@@ -66,13 +66,28 @@ pub fn run(args: &Args) -> Result {
         return Ok(());
     }
     show(&inspection);
-    if let Some(Numerics { isa, fast, plain }) = numerics {
-        outln!("{BOLD}on this processor{BOLD:#} ({isa}): {} layers by the fast inner product", fast.len());
-        if !plain.is_empty() {
-            outln!("  plain though they need not be: {}", plain.join(", "));
-        }
+    if let Some(numerics) = numerics {
+        numerics.show();
     }
     Ok(())
+}
+
+impl Numerics {
+    fn show(&self) {
+        let Self { isa, fast, plain } = self;
+        let gains = mbvc::__runtime::Numerics::Fast.choose() == Ok(mbvc::__runtime::Numerics::Fast);
+        match (fast.len(), plain.len()) {
+            // Integers, or a spec that says `strict`.
+            (0, 0) => {}
+            (0, _) if !gains => outln!(
+                "{BOLD}on this processor{BOLD:#} ({isa}): no layer by the fast inner product, from which it gains nothing"
+            ),
+            (count, _) => outln!("{BOLD}on this processor{BOLD:#} ({isa}): {count} layers by the fast inner product"),
+        }
+        if gains && !plain.is_empty() {
+            outln!("  plain, since their rounding errors would show: {}", plain.join(", "));
+        }
+    }
 }
 
 /// Packs the weights and looks; `None` for models, and for weights that fit no network that was named.

@@ -122,13 +122,29 @@ pub fn run(args: &Args) -> Result {
     }
     bar.finish_and_clear();
     if !args.json {
-        let spec = args.spec.spec.as_deref().unwrap_or(Path::new("network.yaml")).display();
-        let (name, file) = (&compiled.spec.name, outputs.first().unwrap_or(&args.output).display());
-        outln!("\nIn a program, which needs the file only to be compiled:");
-        outln!("  {ACCENT}mbvc::mobilenet_v2!(\"{spec}\", weights = \"{file}\");{ACCENT:#}");
-        outln!("  {ACCENT}let model = {name}::embedded()?;{ACCENT:#}");
+        next(args, &compiled, &outputs);
     }
     Ok(())
+}
+
+/// How a program takes the files.
+fn next(args: &Args, compiled: &Compiled, outputs: &[PathBuf]) {
+    outln!("\nIn a program, which needs the file only to be compiled:");
+    if args.spec.spec.is_none() {
+        outln!("  {ACCENT}mbvc init network.yaml{ACCENT:#}");
+    }
+    let spec = args.spec.spec.as_deref().unwrap_or(Path::new("network.yaml")).display();
+    // The spec that `init` writes, and one that an option changed, say otherwise.
+    let precision = match (args.spec.spec.is_none() || args.spec.overrides.precision.is_some(), compiled.spec.precision)
+    {
+        (true, precision) if precision.is_quantised() => format!("precision = \"{}\", ", precision.name()),
+        _ => String::new(),
+    };
+    for file in outputs {
+        let file = file.display();
+        outln!("  {ACCENT}mbvc::mobilenet_v2!(\"{spec}\", {precision}weights = \"{file}\");{ACCENT:#}");
+    }
+    outln!("  {ACCENT}let model = {}::embedded()?;{ACCENT:#}", compiled.spec.name);
 }
 
 /// What was asked for, or the answer that depends on this processor where the file does so anyway.

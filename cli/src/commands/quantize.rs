@@ -104,6 +104,9 @@ fn parse_percentile(text: &str) -> std::result::Result<f64, String> {
 
 pub fn run(args: &Args) -> Result {
     let options = args.options()?;
+    if args.spec.overrides.precision.as_deref().is_some_and(|precision| precision != "int8") {
+        return Err(CliError::new("what is written are numbers of int8").help("leave --precision out"));
+    }
     if files::same(&args.weights, &args.output) {
         return Err(CliError::new(format!("{} would be overwritten by its int8 numbers", args.weights.display()))
             .help("give --output another name"));

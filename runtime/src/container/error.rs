@@ -127,15 +127,15 @@ impl fmt::Display for ContainerError<'_> {
             Self::NoHeader { file_bytes } => write!(
                 f,
                 "not a weight container: {file_bytes} bytes cannot hold a safetensors header; \
-                 make one from ONNX or TFLite with `mbvc import`"
+                 make one from a model with `mbvc import`"
             ),
             Self::Packed => f.write_str(
                 "these are packed weights, which `from_packed` takes; here goes the container that they were packed from",
             ),
             Self::HeaderTooLong { header_bytes } => write!(
                 f,
-                "not a weight container: its first eight bytes declare a safetensors header of {header_bytes} bytes, \
-                 and at most {MAX_HEADER_BYTES} are allowed; make one from ONNX or TFLite with `mbvc import`"
+                "not a weight container: it begins otherwise than a safetensors file (the header would have {header_bytes} bytes, \
+                 and at most {MAX_HEADER_BYTES} are allowed); make one from a model with `mbvc import`"
             ),
             Self::HeaderCut { header_bytes, file_bytes } => write!(
                 f,

@@ -53,14 +53,23 @@ pub fn find(root: &Path, labels: &[String], classes: usize) -> Result<Vec<Folder
     twice(root, &folders).map_or(Ok(folders), Err)
 }
 
-/// The classes that a folder's name stands for: those with this label, or else with this number.
+/// The classes that a folder's name stands for: those with this label, or else with this word of their label (ImageNet's
+/// are lists, `hotdog, hot dog, red hot`), or else with this number.
 fn classes_of(name: &str, labels: &[String], classes: usize) -> Vec<usize> {
-    let same = |label: &String| file_name(label).eq_ignore_ascii_case(name);
-    let of_label: Vec<_> =
-        labels.iter().take(classes).enumerate().filter(|(_, label)| same(label)).map(|(index, _)| index).collect();
-    match name.parse() {
-        Ok(index) if of_label.is_empty() && index < classes => vec![index],
-        _ => of_label,
+    let those = |same: &dyn Fn(&str) -> bool| -> Vec<usize> {
+        labels.iter().take(classes).enumerate().filter(|(_, label)| same(label)).map(|(index, _)| index).collect()
+    };
+    let is_name = |word: &str| file_name(word).eq_ignore_ascii_case(name);
+    let of_label = those(&is_name);
+    if !of_label.is_empty() {
+        return of_label;
+    }
+    // A word that several labels have means none of them: `crane` is a bird and a machine.
+    let of_word = those(&|label| label.split(',').any(is_name));
+    match (name.parse(), of_word.len()) {
+        (_, 1) => of_word,
+        (Ok(index), _) if index < classes => vec![index],
+        _ => Vec::new(),
     }
 }
 
@@ -128,6 +137,16 @@ mod tests {
         let expected: [(&str, &[usize]); 5] =
             [("crane", &[0, 3]), ("ac_dc", &[1]), ("Dog", &[2]), ("7", &[4]), ("5", &[5])];
         assert_eq!(found, expected, "in the order of the classes; a label that is a number is a label first");
+    }
+
+    #[test]
+    fn a_word_of_a_label_is_enough() {
+        let labels = ["hotdog, hot dog", "crane", "crane, lifting machine", "drake, crane"].map(str::to_owned);
+        assert_eq!(classes_of("Hot Dog", &labels, 4), [0]);
+        assert_eq!(classes_of("lifting machine", &labels, 4), [2]);
+        assert_eq!(classes_of("crane", &labels, 4), [1], "the whole label comes first");
+        assert!(classes_of("crane", &labels[2..], 2).is_empty(), "two labels have the word");
+        assert_eq!(classes_of("3", &labels, 4), [3]);
     }
 
     #[test]

@@ -193,9 +193,14 @@ impl Report {
         if let Some(path) = &args.report {
             outln!("{GOOD}wrote{GOOD:#} {}", path.display());
         }
-        let spec = args.spec.spec.as_ref().map_or_else(|| "SPEC".into(), |path| path.display().to_string());
-        outln!("\nWrite `precision: int8` into the spec, and classify with it:");
-        outln!("  {ACCENT}mbvc classify IMAGE --weights {} --spec {spec}{ACCENT:#}", self.output);
+        let spec = args
+            .spec
+            .spec
+            .as_ref()
+            .map_or_else(String::new, |path| format!(" --spec {} --precision int8", path.display()));
+        outln!("\nNow classify a photograph:");
+        outln!("  {ACCENT}mbvc classify IMAGE --weights {}{spec}{ACCENT:#}", self.output);
+        outln!("In a program, write `precision: int8` into the spec, or `precision = \"int8\"` into the macro.");
     }
 
     fn picture(&self) -> fidelity::Picture {
