@@ -74,13 +74,13 @@ pub struct NetworkArgs {
 #[command(next_help_heading = "In place of the spec's values")]
 pub struct OverrideArgs {
     /// Width multiplier
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub width: Option<String>,
     /// Height and width in pixels, one number or HxW
-    #[arg(long, value_name = "PIXELS")]
+    #[arg(long, value_name = "PIXELS", allow_negative_numbers = true)]
     pub resolution: Option<String>,
     /// Number of classes
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub classes: Option<String>,
     /// Arithmetic: f32, int8 or uint8
     #[arg(long)]
@@ -95,7 +95,7 @@ impl OverrideArgs {
             overrides.set("width", width);
         }
         if let Some(resolution) = &self.resolution {
-            overrides.set("resolution", &pair(resolution));
+            overrides.set("resolution", resolution);
         }
         if let Some(classes) = &self.classes {
             overrides.set("classes", classes);
@@ -118,14 +118,6 @@ impl OverrideArgs {
         ];
         let given = options.iter().filter_map(|(name, value)| Some(format!("--{name} {}", value.as_deref()?)));
         given.collect::<Vec<_>>().join(" ")
-    }
-}
-
-/// `192x224` as YAML spells it; everything else as it is, for the compiler to judge.
-fn pair(text: &str) -> String {
-    match text.split_once(['x', 'X', '×']) {
-        Some((height, width)) => format!("[{height}, {width}]"),
-        None => text.to_owned(),
     }
 }
 
@@ -263,6 +255,5 @@ mod tests {
         assert_eq!(parse_resolution("224"), Ok([224, 224]));
         assert_eq!(parse_resolution("192x224"), Ok([192, 224]));
         assert!(parse_resolution("192x").is_err_and(|text| text.contains("height x width")));
-        assert_eq!(pair("192x224"), "[192, 224]");
     }
 }

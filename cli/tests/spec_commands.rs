@@ -82,6 +82,14 @@ fn values_given_beside_a_spec_are_checked_with_it() {
     assert!(said.contains("40x64, 7 classes"), "{said}");
     let (_, said) = bad(folder.path(), &["check", "tiny.yaml", "--width", "zero"], 1);
     assert!(said.contains("--width"), "{said}");
+    for size in ["97x", "192,224", "[192, 224"] {
+        let (_, said) = bad(folder.path(), &["check", "tiny.yaml", "--resolution", size, "--classes", "7"], 1);
+        assert!(said.contains("write `224`, or `192x224` for height and width"), "{said}");
+        assert!(said.contains(&format!(" | --resolution {size}\n")), "the other option is sound: {said}");
+    }
+    let (_, said) = bad(folder.path(), &["check", "tiny.yaml", "--classes", "-1", "--width", "-0.5"], 1);
+    assert!(said.contains("`--classes` is -1") && said.contains("a whole number from 1 to 65536"), "{said}");
+    assert!(said.contains("`--width` is -0.5") && said.contains("2 mistakes in the command line"), "{said}");
 }
 
 #[test]

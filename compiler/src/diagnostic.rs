@@ -125,10 +125,28 @@ impl Diagnostics {
         }
     }
 
-    /// Line and column of a diagnostic, from 1, the column in characters.
+    /// Line and column of a diagnostic, from 1, the column in characters. An argument is a text of its own.
     pub fn line_and_column(&self, diagnostic: &Diagnostic) -> Option<(usize, usize)> {
         let place = diagnostic.place?;
-        Some(self.source(place.origin)?.line_and_column(place.start))
+        let (line, column) = self.source(place.origin)?.line_and_column(place.start);
+        Some((if place.origin == Origin::Spec { line } else { 1 }, column))
+    }
+
+    /// Those mistakes alone that are wanted.
+    pub fn only(&self, wanted: impl Fn(&Diagnostic) -> bool) -> Self {
+        let list = self.list.iter().filter(|one| wanted(one)).cloned().collect();
+        Self { list, ..self.clone() }
+    }
+
+    /// What the mistakes are in: the spec, the arguments, or both.
+    fn names(&self) -> String {
+        let is_argument = |one: &Diagnostic| one.place.is_some_and(|place| place.origin == Origin::Arguments);
+        let arguments = self.arguments.as_ref().filter(|_| self.list.iter().any(is_argument));
+        match (self.list.iter().all(is_argument), arguments) {
+            (true, Some(arguments)) => format!("the {}", arguments.name),
+            (false, Some(arguments)) => format!("{} and the {}", self.spec.name, arguments.name),
+            (_, None) => self.spec.name.clone(),
+        }
     }
 
     /// `Ok` where there is no mistake; otherwise all, those of the arguments first, then by place.

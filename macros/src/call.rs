@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use mbvc_compiler::diagnostic::Diagnostic;
 use mbvc_compiler::spec::{Overrides, Words};
 use mbvc_compiler::{Diagnostics, Naming, compile_file};
 use proc_macro2::{Ident, TokenStream, TokenTree};
-use quote::{format_ident, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::{Attribute, LitStr, Token, Visibility};
@@ -22,6 +23,8 @@ pub struct Call {
     visibility: Visibility,
     path: LitStr,
     overrides: Overrides,
+    /// Each override as it was written.
+    arguments: Vec<TokenStream>,
     /// Path of a file to embed.
     weights: Option<LitStr>,
     /// Path of the crate `mbvc`.
@@ -34,7 +37,7 @@ impl Parse for Call {
         let visibility = input.parse()?;
         let path = input.parse().map_err(|error| syn::Error::new(error.span(), NO_PATH))?;
         let mut overrides = Overrides::new(Words::Macro);
-        let (mut weights, mut root) = (None, quote!(::mbvc));
+        let (mut arguments, mut weights, mut root) = (Vec::new(), None, quote!(::mbvc));
         while !input.is_empty() {
             input.parse::<Token![,]>()?;
             if input.is_empty() {
@@ -54,11 +57,12 @@ impl Parse for Call {
                     weights = Some(path);
                 }
                 name => {
+                    arguments.push(quote!(#key = #value));
                     overrides.set(name, &yaml(value));
                 }
             }
         }
-        Ok(Self { attributes, visibility, path, overrides, weights, root })
+        Ok(Self { attributes, visibility, path, overrides, arguments, weights, root })
     }
 }
 
@@ -82,7 +86,7 @@ fn yaml(value: TokenStream) -> String {
 
 impl Call {
     pub fn expand(self) -> TokenStream {
-        let Self { attributes, visibility, path, overrides, weights, root } = self;
+        let Self { attributes, visibility, path, overrides, arguments, weights, root } = self;
         let name = path.value();
         let folder = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
         // The path is the caller's own, so that no folder of this machine ends up in the code.
@@ -91,7 +95,7 @@ impl Call {
         };
         let compiled = match compile_file(&Path::new(&folder).join(&name), &name, &overrides) {
             Ok(compiled) => compiled,
-            Err(mistakes) => return refuse(&path, "the network cannot be compiled", &mistakes),
+            Err(mistakes) => return refuse_each(&path, &arguments, &overrides, &mistakes),
         };
         let naming = Naming {
             name: format_ident!("{}", compiled.spec.name, span = path.span()),
@@ -110,8 +114,18 @@ impl Call {
     }
 }
 
-/// All mistakes as one compile error at the path of the file that has them.
-fn refuse(path: &LitStr, what: &str, mistakes: &Diagnostics) -> TokenStream {
-    let text = format!("{what}\n{}", mistakes.render(false));
-    quote_spanned!(path.span()=> ::core::compile_error!(#text);)
+/// The mistakes of each argument as one compile error at it, and those of the spec as one at its path.
+fn refuse_each(path: &LitStr, arguments: &[TokenStream], overrides: &Overrides, mistakes: &Diagnostics) -> TokenStream {
+    let argument = |one: &Diagnostic| one.place.and_then(|place| overrides.at(place));
+    let places = arguments.iter().enumerate().map(|(at, tokens)| (Some(at), tokens.clone()));
+    let errors = places.chain([(None, path.to_token_stream())]).map(|(at, place)| {
+        let those = mistakes.only(|one| argument(one) == at);
+        (!those.is_empty()).then(|| refuse(place, "the network cannot be compiled", &those))
+    });
+    errors.flatten().collect()
+}
+
+/// Mistakes as one compile error at what has them: the path of a file, or an argument.
+fn refuse(place: impl ToTokens, what: &str, mistakes: &Diagnostics) -> TokenStream {
+    syn::Error::new_spanned(place, format!("{what}\n{}", mistakes.render(false))).into_compile_error()
 }

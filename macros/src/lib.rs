@@ -11,8 +11,8 @@ use proc_macro::TokenStream;
 ///
 /// `mobilenet_v2!([attributes] [visibility] "path", key = value, ...)` defines a type named by the spec (or by
 /// `name = ...`). The path is relative to the folder of the calling crate's `Cargo.toml`. Keys take the place of
-/// the spec's own: `name`, `width`, `resolution`, `classes`, `fusion`, `isa`, `numerics`, `precision`, `threads`, `batch`;
-/// `crate = path` names this crate where it was renamed.
+/// the spec's own: `name`, `width`, `resolution`, `classes`, `precision`, `numerics`, `rounding`, `fusion`, `isa`, `threads`,
+/// `batch`, `scratch_budget`; `crate = path` names this crate where it was renamed.
 ///
 /// `weights = "path"` makes a file of weights part of the program, and adds `embedded()`, which needs no other file:
 /// `let model = MobileNetV2::embedded()?;`. The file is

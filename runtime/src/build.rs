@@ -24,7 +24,7 @@ pub fn build<P: Plan>(
     weights: &Weights,
     isa: Option<Isa>,
 ) -> Result<Model, ModelError> {
-    let isa = choose(info.isas, isa).map_err(ModelError::Isa)?;
+    let isa = choose(info.isas, isa).map_err(|error| ModelError::Isa(error.of(info.conventions.precision)))?;
     let mismatches = info.needs().mismatches(weights.conventions(), weights.container().header());
     if !mismatches.is_empty() {
         let weights = weights.source().unwrap_or("the container").to_owned();

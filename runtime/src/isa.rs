@@ -123,13 +123,15 @@ fn has_dot_products() -> bool {
 /// # Errors
 /// If the wanted one is unknown, was not compiled in, or is absent from this processor.
 pub fn choose(compiled: &'static [Isa], wanted: Option<Isa>) -> Result<Detected, IsaError> {
+    let is_asked = wanted.is_some();
     let wanted = match wanted {
         Some(isa) => Some(isa),
         None => from_environment()?,
     };
     match wanted {
         Some(isa) if !compiled.contains(&isa) => Err(IsaError::NotCompiled { isa, compiled }),
-        Some(isa) => isa.detect().ok_or(IsaError::Absent(isa)),
+        Some(isa) if is_asked => isa.detect().ok_or(IsaError::Absent(isa)),
+        Some(isa) => isa.detect().ok_or(IsaError::VariableAbsent(isa)),
         None => compiled
             .iter()
             .filter_map(|isa| isa.detect())
@@ -165,13 +167,32 @@ pub enum IsaError {
         /// What the network was compiled for.
         compiled: &'static [Isa],
     },
-    /// This processor lacks it.
+    /// There are no kernels of floats for it.
+    NoFloats(Isa),
+    /// This processor lacks what the caller or a packed file asks for.
     Absent(Isa),
+    /// This processor lacks what `MBVC_ISA` asks for.
+    VariableAbsent(Isa),
     /// This processor has none of those compiled in.
     NoneCompiled {
         /// What the network was compiled for.
         compiled: &'static [Isa],
     },
+}
+
+#[cfg(feature = "alloc")]
+impl IsaError {
+    /// The same of a network of a precision: to those of floats some instruction sets cannot be added.
+    pub(crate) fn of(self, precision: crate::conventions::Precision) -> Self {
+        match self {
+            Self::NotCompiled { isa, .. }
+                if precision == crate::conventions::Precision::F32 && !Isa::FLOATS.contains(&isa) =>
+            {
+                Self::NoFloats(isa)
+            }
+            other => other,
+        }
+    }
 }
 
 impl fmt::Display for IsaError {
@@ -186,7 +207,16 @@ impl fmt::Display for IsaError {
                 list(f, compiled)?;
                 write!(f, "; add it to `isa` in the spec or the macro")
             }
-            Self::Absent(isa) => write!(f, "this processor has no {isa}; unset MBVC_ISA to use the best it has"),
+            Self::NoFloats(isa) => {
+                write!(f, "there are no kernels of precision f32 for {isa}; choose among ")?;
+                list(f, &Isa::FLOATS)
+            }
+            Self::Absent(isa) => {
+                write!(f, "this processor has no {isa}, which was asked for; without a choice the best it has is used")
+            }
+            Self::VariableAbsent(isa) => {
+                write!(f, "this processor has no {isa}; unset MBVC_ISA to use the best it has")
+            }
             Self::NoneCompiled { compiled } => {
                 f.write_str("this processor has none of the instruction sets that the network was compiled for: ")?;
                 list(f, compiled)?;
@@ -208,6 +238,7 @@ impl core::error::Error for IsaError {}
 #[cfg(all(test, feature = "std"))]
 mod tests {
     use super::*;
+    use crate::conventions::Precision;
 
     #[test]
     fn the_best_that_is_present_is_chosen() {
@@ -222,6 +253,27 @@ mod tests {
         if let Ok(name) = std::env::var("MBVC_TEST_BEST_ISA") {
             assert_eq!(best(&Isa::BYTES), Ok(Isa::from_name(&name).unwrap()));
         }
+    }
+
+    #[test]
+    fn what_is_missing_is_told_by_who_asked_for_it() {
+        let told = |isa| choose(&Isa::FLOATS, Some(isa)).map_err(|error| std::format!("{}", error.of(Precision::F32)));
+        for isa in [Isa::NeonDot, Isa::AvxVnni, Isa::Avx512Vnni] {
+            let refused = told(isa).unwrap_err();
+            assert!(
+                refused.starts_with(&std::format!("there are no kernels of precision f32 for {isa}; ")),
+                "{refused}"
+            );
+        }
+        for isa in Isa::FLOATS.into_iter().filter(|isa| isa.detect().is_none()) {
+            let refused = told(isa).unwrap_err();
+            assert!(
+                refused.starts_with(&std::format!("this processor has no {isa}, which was asked for; ")),
+                "{refused}"
+            );
+        }
+        let other = choose(&[Isa::Portable], Some(Isa::Neon));
+        assert_eq!(other.map_err(|error| error.of(Precision::F32)), other, "can be compiled in");
     }
 
     #[test]

@@ -51,7 +51,7 @@ catalogue! {
     REPEAT = "repeat": "a row is repeated from 1 to 128 times";
     STRIDE = "stride": "a stride is 1 or 2";
     RESIDUAL = "residual": "a residual is auto, true or false";
-    PREPROCESSING = "preprocessing": "preprocessing is { range: [low, high] } with low below high, or { mean: [r, g, b], std: [r, g, b] } with every std above 0";
+    PREPROCESSING = "preprocessing": "preprocessing is { range: [low, high] } with low below high, or { mean: [r, g, b], std: [r, g, b] } of pixels from 0 to 1, with every std above 0";
     PRECISION = "precision": "the precision is f32, int8 or uint8";
     KERNELS = "kernels": "kernels for batches are of float32, those for deep fusion of quantised networks on one thread";
     NUMERICS = "numerics": "the numerics are fast (the fast inner product where the processor gains from it) or strict (the same bits on every machine)";
@@ -79,7 +79,7 @@ catalogue! {
     WEIGHTS_PACKED = "weights-packed": "packed weights are of this version of mbvc, and of this network with the same fusion, threads, batch and resolution";
 
     // The values given beside the spec.
-    ARGUMENT = "argument": "beside the spec these can be given: name, width, resolution, classes, precision, numerics, rounding, fusion, isa, threads, batch, scratch_budget";
+    ARGUMENT = "argument": "beside the spec these can be given: name, width, resolution, classes, precision, numerics, rounding, fusion, isa, threads, batch, scratch_budget; in the macro also weights and crate";
 
     INTERNAL = "internal": "no input makes the compiler fail by itself: this is a bug in mbvc";
 }

@@ -19,8 +19,7 @@ pub(super) fn render(diagnostics: &Diagnostics, coloured: bool) -> String {
     let mut reports: Vec<String> =
         diagnostics.iter().take(SHOWN).map(|one| renderer.render(&[group(diagnostics, one)])).collect();
     if diagnostics.len() > 1 {
-        let name = &diagnostics.spec.name;
-        let mut summary = format!("{} mistakes in {name}", diagnostics.len());
+        let mut summary = format!("{} mistakes in {}", diagnostics.len(), diagnostics.names());
         if diagnostics.len() > SHOWN {
             summary += &format!(", of which the first {SHOWN} are shown");
         }
@@ -50,7 +49,7 @@ fn group<'a>(all: &'a Diagnostics, one: &'a Diagnostic) -> Group<'a> {
 fn location<'a>(all: &'a Diagnostics, one: &'a Diagnostic) -> Element<'a> {
     let Some(place) = one.place else { return FileName::path(all.spec.name.as_str()).into() };
     let Some(source) = all.source(place.origin) else { return FileName::path(all.spec.name.as_str()).into() };
-    let (line, column) = source.line_and_column(place.start);
+    let (line, column) = all.line_and_column(one).unwrap_or((1, 1));
     let related: Vec<_> = one.related.iter().filter(|(other, _)| other.origin == place.origin).collect();
     let lines = enclosing_lines(source, place, related.iter().map(|(other, _)| *other));
     let Some(shown) = source.text.get(lines.clone()).filter(|shown| !shown.trim().is_empty()) else {
@@ -58,7 +57,7 @@ fn location<'a>(all: &'a Diagnostics, one: &'a Diagnostic) -> Element<'a> {
     };
     let mut snippet = Snippet::source(shown)
         .path(source.name.as_str())
-        .line_start(source.line(lines.start))
+        .line_start(if place.origin == Origin::Spec { source.line(lines.start) } else { 1 })
         // An argument has no line number that would tell its reader anything.
         .line_numbering(place.origin == Origin::Spec)
         .annotation(annotation(AnnotationKind::Primary, place, lines.start, &one.label));

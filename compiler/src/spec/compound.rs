@@ -1,5 +1,7 @@
 //! Checks of the settings that have parts: name, resolution, instruction sets, preprocessing, scratch budget.
 
+use std::ops::RangeInclusive;
+
 use super::keys::{Key, Shape};
 use super::tree::{Node, Value};
 use super::values::{Checker, Entry, Given, shortened};
@@ -29,11 +31,17 @@ const PREPROCESSING: Shape = Shape {
 const PREPROCESSING_HELP: &str =
     "write `{ range: [-1, 1] }`, or `{ mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] }`";
 
-/// Beyond these, scale and offset lose their meaning in f32.
+/// Beyond this, scale and offset lose their meaning in f32.
 const LARGEST: f64 = 1e6;
-const SMALLEST_STD: f64 = 1e-6;
+/// Pixels as other programs count them, whose means and deviations are 255 times ours.
+const LARGEST_PIXEL: f64 = 255.0;
 
 impl Preprocessing {
+    /// What a mean can be of pixels from 0 to 1.
+    pub const MEAN: RangeInclusive<f64> = 0.0..=1.0;
+    /// What a deviation may be of pixels from 0 to 1; below, scale and offset lose their meaning in f32.
+    pub const STD: RangeInclusive<f64> = 1e-6..=1.0;
+
     /// Maps the pixels 0..=255 to `low..=high`.
     pub fn from_range(low: f64, high: f64) -> Self {
         Self { scale: [((high - low) / 255.0) as f32; 3], offset: [low as f32; 3] }
@@ -70,20 +78,26 @@ impl Checker<'_> {
 
     /// One number, `[height, width]`, or on the command line `HEIGHTxWIDTH`.
     pub(super) fn resolution(&mut self, entry: &Entry<'_>) -> Option<Given<[usize; 2]>> {
-        const HELP: &str = "write `224`, or `[192, 224]` for height and width";
+        let help = match self.is_option(entry) {
+            true => "write `224`, or `192x224` for height and width",
+            false => "write `224`, or `[192, 224]` for height and width",
+        };
         let value = match &entry.value.value {
             Value::List(items) => {
                 let [height, width] = items.as_slice() else {
-                    return self.refuse(entry, &catalogue::RESOLUTION, HELP);
+                    return self.refuse(entry, &catalogue::RESOLUTION, help);
                 };
                 // Both are checked before either is missed.
                 let both = [height, width].map(|node| self.side(entry, node));
                 [both[0]?, both[1]?]
             }
-            Value::Text(text) => match text.split_once('x').map(|(h, w)| (h.parse(), w.parse())) {
-                Some((Ok(height), Ok(width))) if is_side(height) && is_side(width) => [height, width],
-                _ => return self.refuse(entry, &catalogue::RESOLUTION, HELP),
-            },
+            Value::Text(text) => {
+                let sides = text.split_once(['x', 'X', '×']).map(|(h, w)| (h.trim().parse(), w.trim().parse()));
+                match sides {
+                    Some((Ok(height), Ok(width))) if is_side(height) && is_side(width) => [height, width],
+                    _ => return self.refuse(entry, &catalogue::RESOLUTION, help),
+                }
+            }
             _ => [self.whole(entry, &catalogue::RESOLUTION, 1..=MAX_RESOLUTION)?; 2],
         };
         Some(Given { value, place: entry.place() })
@@ -132,15 +146,14 @@ impl Checker<'_> {
         let fields = self.fields(entry.value, &PREPROCESSING)?;
         match (fields.get("range"), fields.get("mean"), fields.get("std")) {
             (Some(range), None, None) => {
-                let [low, high] = self.numbers(range, -LARGEST)?;
+                let [low, high] = self.numbers(range, &(-LARGEST..=LARGEST), LARGEST)?;
                 if low >= high {
                     return self.refuse(range, &catalogue::PREPROCESSING, "write the lower bound first");
                 }
                 Some(Preprocessing::from_range(low, high))
             }
             (None, Some(mean), Some(std)) => {
-                let (mean, std) = (self.numbers(mean, -LARGEST), self.numbers(std, SMALLEST_STD));
-                Some(Preprocessing::from_mean_and_std(mean?, std?))
+                self.mean_and_std(mean, std).map(|[mean, std]| Preprocessing::from_mean_and_std(mean, std))
             }
             (range, mean, std) => {
                 let message = match (range, mean, std) {
@@ -156,8 +169,31 @@ impl Checker<'_> {
         }
     }
 
-    /// A list of `N` numbers from `low` to [`LARGEST`].
-    fn numbers<const N: usize>(&mut self, entry: &Entry<'_>, low: f64) -> Option<[f64; N]> {
+    /// Both of pixels from 0 to 1. That they are of other pixels is told once: what is wrong with one is with the other.
+    fn mean_and_std(&mut self, mean: &Entry<'_>, std: &Entry<'_>) -> Option<[[f64; 3]; 2]> {
+        let means = self.numbers(mean, &Preprocessing::MEAN, LARGEST_PIXEL);
+        let deviations = self.numbers(std, &Preprocessing::STD, LARGEST_PIXEL);
+        let both = [means?, deviations?];
+        let ranges = [(mean, Preprocessing::MEAN), (std, Preprocessing::STD)];
+        let beyond = ranges.into_iter().zip(&both).find_map(|((entry, range), numbers)| {
+            numbers.iter().find(|number| !range.contains(number)).map(|number| (entry, number))
+        });
+        let Some((entry, number)) = beyond else { return Some(both) };
+        let message = format!("`{}` is of pixels from 0 to 1, and has {number}", entry.name);
+        let [mean, std] = both.map(|numbers| numbers.map(of_unit_pixels));
+        let help =
+            format!("divide mean and std of pixels from 0 to 255 by 255: write `{{ mean: {mean:?}, std: {std:?} }}`");
+        self.push(Diagnostic::new(&catalogue::PREPROCESSING, message).at(entry.place()).help(help));
+        None
+    }
+
+    /// A list of `N` numbers of a range, or beyond it up to `tolerated`, for the caller to judge.
+    fn numbers<const N: usize>(
+        &mut self,
+        entry: &Entry<'_>,
+        range: &RangeInclusive<f64>,
+        tolerated: f64,
+    ) -> Option<[f64; N]> {
         let Value::List(items) = &entry.value.value else {
             return self.refuse(entry, &catalogue::PREPROCESSING, PREPROCESSING_HELP);
         };
@@ -166,8 +202,8 @@ impl Checker<'_> {
         }
         let mut numbers = [Some(0.0); N];
         for (number, item) in numbers.iter_mut().zip(items) {
-            let help = format!("write a number from {low} to {LARGEST}");
-            let accepts = |value| (low..=LARGEST).contains(&value);
+            let help = format!("write a number from {} to {}", range.start(), range.end());
+            let accepts = |value| (*range.start()..=tolerated).contains(&value);
             *number = self.number(&element(entry, item), &catalogue::PREPROCESSING, accepts, &help);
         }
         let found = numbers.map(Option::unwrap_or_default);
@@ -192,6 +228,11 @@ impl Checker<'_> {
 /// An element of a list, under the list's name.
 fn element<'a>(list: &'a Entry<'_>, node: &'a Node) -> Entry<'a> {
     Entry { name: list.name.as_ref().into(), key: node.place, value: node }
+}
+
+/// A mean or deviation of pixels from 0 to 255 as one of pixels from 0 to 1, without the noise of the division.
+fn of_unit_pixels(number: f64) -> f64 {
+    (number / LARGEST_PIXEL * 1e6).round() / 1e6
 }
 
 fn is_side(pixels: usize) -> bool {

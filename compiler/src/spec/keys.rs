@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::suggest::nearest;
+use super::syntax::{COLON_MISSING, joined};
 use super::tree::{Node, Value};
 use super::values::{Checker, Entry, shortened};
 use crate::diagnostic::{Diagnostic, catalogue};
@@ -69,7 +70,7 @@ impl Checker<'_> {
         let mut entries: Vec<(&'static str, Entry<'n>)> = Vec::new();
         let mut meant = Vec::new();
         for (key, value) in pairs {
-            let Some(known) = self.known_key(key, shape, &mut meant) else { continue };
+            let Some(known) = self.known_key(key, value, shape, &mut meant) else { continue };
             let name = match &key.value {
                 Value::Text(text) => Cow::Owned(format!("{}{text}", shape.prefix)),
                 _ => Cow::Borrowed(known.name),
@@ -93,14 +94,29 @@ impl Checker<'_> {
     }
 
     /// The key of the shape that a node names. `meant` gathers the keys that misspelt ones stand for.
-    fn known_key<'s>(&mut self, node: &Node, shape: &'s Shape, meant: &mut Vec<&'static str>) -> Option<&'s Key> {
+    fn known_key<'s>(
+        &mut self,
+        node: &Node,
+        value: &Node,
+        shape: &'s Shape,
+        meant: &mut Vec<&'static str>,
+    ) -> Option<&'s Key> {
         let Value::Text(text) = &node.value else {
             let message = format!("a key of {} is {}", shape.what.trim_start_matches("a "), self.describe(node));
             self.push(Diagnostic::new(&catalogue::UNKNOWN_KEY, message).at(node.place).help(key_list(shape)));
             return None;
         };
-        if let Some(key) = shape.keys.iter().find(|key| key.names().any(|name| name == text)) {
+        let called = |text: &str| shape.keys.iter().find(|key| key.names().any(|name| name == text));
+        if let Some(key) = called(text) {
             return Some(key);
+        }
+        // With `head { channels: 5 }` the bracket is part of the key.
+        if let Some(pair) = joined(text).filter(|pair| matches!(value.value, Value::Null) || pair.is_opened())
+            && let Some(key) = called(pair.key)
+        {
+            self.push(Diagnostic::new(&catalogue::MAPPING, COLON_MISSING).at(node.place).help(pair.remedy()));
+            meant.push(key.name);
+            return None;
         }
         if text == "<<" {
             let mistake = Diagnostic::new(&catalogue::PLAIN, "this is a YAML merge key").at(node.place);

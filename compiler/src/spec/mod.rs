@@ -65,7 +65,7 @@ pub fn parse_with(source: &SourceFile, overrides: &Overrides) -> Result<NetworkS
     let mut mistakes = Vec::new();
     let arguments = overrides.arguments(&mut mistakes);
     let spec = load::root(source, &mut mistakes).and_then(|root| {
-        let mut checker = values::Checker::new(source, &arguments.source, &mut mistakes);
+        let mut checker = values::Checker::new(source, &arguments, &mut mistakes);
         let draft = walk::walk(&mut checker, &root, &arguments)?;
         network::check(&mut checker, draft)
     });

@@ -1,5 +1,7 @@
 //! Values given beside a spec, on the command line or in the macro call, which take the place of its own.
 
+use std::borrow::Cow;
+
 use super::locate::Excerpt;
 use super::suggest::nearest;
 use super::tree::{Node, Value, read};
@@ -50,8 +52,8 @@ impl Overrides {
         Self { words, given: Vec::new() }
     }
 
-    /// Gives a value as it would stand in YAML: `0.5`, `avx2`, `"avx2"`, `[192, 224]`. It is checked with the spec.
-    /// A hyphen in the key is as good as an underscore.
+    /// Gives a value as it would stand in YAML: `0.5`, `avx2`, `"avx2"`, `[192, 224]`; or in words of the command: `192x224`,
+    /// `avx2,neon`. It is checked with the spec. A hyphen in the key is as good as an underscore.
     pub fn set(&mut self, key: &str, value: &str) -> &mut Self {
         self.given.push((key.replace('-', "_"), value.to_owned()));
         self
@@ -64,9 +66,11 @@ impl Overrides {
 
     /// Writes the overrides down as the caller did, and reads their values.
     pub(super) fn arguments(&self, mistakes: &mut Vec<Diagnostic>) -> Arguments {
-        let mut arguments = Arguments { source: SourceFile::new(self.words.place(), ""), given: Vec::new() };
+        let mut arguments =
+            Arguments { source: SourceFile::new(self.words.place(), ""), words: self.words, given: Vec::new() };
         for (key, value) in &self.given {
-            let (key_place, value_place) = self.words.write(&mut arguments.source.text, key, value);
+            let value = self.words.spelt(value);
+            let (key_place, value_place) = self.words.write(&mut arguments.source.text, key, &value);
             let name = self.words.name(key);
             if !OVERRIDABLE.contains(&key.as_str()) {
                 mistakes.push(unknown(&name, key, key_place, self.words));
@@ -77,17 +81,26 @@ impl Overrides {
                         .help("remove one of the two"),
                 );
             } else {
-                let value = node(value, value_place);
+                let value = node(&value, value_place);
                 arguments.given.push(Argument { key: key.clone(), name, key_place, value });
             }
         }
         arguments
     }
+
+    /// Which of the overrides a mistake's place is in, counted in the order in which they were given.
+    pub fn at(&self, place: Place) -> Option<usize> {
+        let mut text = String::new();
+        let ends =
+            self.given.iter().map(|(key, value)| self.words.write(&mut text, key, &self.words.spelt(value)).1.end);
+        ends.into_iter().position(|end| place.end <= end).filter(|_| place.origin == Origin::Arguments)
+    }
 }
 
-/// Overrides with their places in the text that mistakes show.
+/// Overrides with their places in the text that mistakes show: one a line, so that a mistake shows no other.
 pub(super) struct Arguments {
     pub source: SourceFile,
+    pub words: Words,
     given: Vec<Argument>,
 }
 
@@ -130,14 +143,22 @@ impl Words {
         }
     }
 
-    /// Appends an override to the text; returns the places of key and value.
+    /// A value as the caller writes it: options have lists without brackets.
+    fn spelt(self, value: &str) -> Cow<'_, str> {
+        match value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(list) if self == Self::Command => list.replace(", ", ",").into(),
+            _ => value.into(),
+        }
+    }
+
+    /// Appends a line with an override to the text; returns the places of key and value.
     fn write(self, text: &mut String, key: &str, value: &str) -> (Place, Place) {
-        let (separator, equals) = match self {
-            Self::Macro => (", ", " = "),
-            Self::Command => (" ", " "),
+        let equals = match self {
+            Self::Macro => " = ",
+            Self::Command => " ",
         };
         if !text.is_empty() {
-            text.push_str(separator);
+            text.push('\n');
         }
         let mut append = |piece: &str| {
             let start = text.len();

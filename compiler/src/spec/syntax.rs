@@ -1,7 +1,44 @@
 //! What a text that is no YAML most likely got wrong: the parsers stop where they notice, often lines later.
 
+use std::ops::Range;
+
 use super::locate::Excerpt;
+use super::values::shortened;
 use crate::diagnostic::{Diagnostic, Place, catalogue};
+
+pub(super) const COLON_MISSING: &str = "a key needs a colon and a space behind it";
+
+/// A key and a value without the colon and the space that make them a pair.
+#[derive(Debug, PartialEq)]
+pub(super) struct Joined<'a> {
+    pub key: &'a str,
+    value: &'a str,
+}
+
+/// What a text such as `t:6`, `t=6`, `t 6` or `t {` joins.
+pub(super) fn joined(text: &str) -> Option<Joined<'_>> {
+    let (key, rest) = text.split_at(text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?);
+    let value = rest.trim_start_matches([':', '=', ' ']);
+    let pair = Joined { key, value };
+    let is_parted = (value.len() < rest.len() || pair.is_opened()) && !rest.starts_with(": ");
+    (key.starts_with(|c: char| c.is_ascii_alphabetic()) && is_parted && !value.is_empty()).then_some(pair)
+}
+
+impl Joined<'_> {
+    /// Whether the value is in brackets, of which the text may hold the first alone.
+    pub fn is_opened(&self) -> bool {
+        self.value.starts_with(['{', '['])
+    }
+
+    pub fn remedy(&self) -> String {
+        let value = match self.value.chars().next() {
+            Some('{') => "{ ... }".to_owned(),
+            Some('[') => "[ ... ]".to_owned(),
+            _ => shortened(self.value),
+        };
+        format!("write `{}: {value}`, with a space behind the colon", self.key)
+    }
+}
 
 /// A parser's error with the remedy that the text suggests, at the place where the remedy applies.
 pub(super) fn syntax(place: Place, message: &str, excerpt: Excerpt<'_>) -> Diagnostic {
@@ -30,16 +67,34 @@ pub(super) fn syntax(place: Place, message: &str, excerpt: Excerpt<'_>) -> Diagn
                 &format!("close it with {quote}"),
             );
         }
-        Some((start, bracket)) => {
-            let closing = if bracket == '{' { '}' } else { ']' };
-            let help = format!("close it with `{closing}`");
-            return mistake("a bracket is opened and not closed", in_excerpt(start, 1), &help);
-        }
+        Some((start, bracket)) => match closed(excerpt.text, start) {
+            None => {
+                let closing = if bracket == '{' { '}' } else { ']' };
+                let help = format!("close it with `{closing}`");
+                return mistake("a bracket is opened and not closed", in_excerpt(start, 1), &help);
+            }
+            Some(Some(key)) => {
+                let word = &excerpt.text[key.start..key.end];
+                let place = in_excerpt(key.start, word.len());
+                return mistake(
+                    "a comma is missing between two keys",
+                    place,
+                    &format!("write a comma before `{word}`"),
+                );
+            }
+            Some(None) => {
+                let entry = before.rfind([',', '{', '[']).map_or(0, |at| at + 1);
+                let entry = excerpt.text[entry..].trim_start();
+                if let Some(pair) = joined(entry).filter(Joined::is_opened) {
+                    let place = in_excerpt(excerpt.text.len() - entry.len(), pair.key.len());
+                    return mistake(COLON_MISSING, place, &pair.remedy());
+                }
+            }
+        },
         None => {}
     }
-    if let Some((start, word)) = colon_without_a_space(before) {
-        let help = "write `key: value`, with a space behind the colon";
-        return mistake("a key needs a colon and a space behind it", in_excerpt(start, word.len()), help);
+    if let Some((start, word, pair)) = line_without_a_colon(excerpt.text, before) {
+        return mistake(COLON_MISSING, in_excerpt(start, word.len()), &pair.remedy());
     }
     let help = if line.contains(['`', '@', '%']) {
         "put quotes around the text"
@@ -51,6 +106,36 @@ pub(super) fn syntax(place: Place, message: &str, excerpt: Excerpt<'_>) -> Diagn
 
 /// The innermost bracket or quote that is open at the end of a text.
 fn open_bracket_or_quote(text: &str) -> Option<(usize, char)> {
+    scan(text, |_, _, _| true).pop()
+}
+
+/// Looks for the end of the bracket at `start`; in it, for a second key without a comma before.
+fn closed(text: &str, start: usize) -> Option<Option<Range<usize>>> {
+    let inside = text.get(start..)?;
+    let (mut is_closed, mut second) = (false, None);
+    // Behind the colon of the pair that is being read.
+    let mut value: Option<usize> = None;
+    scan(inside, |at, c, depth| {
+        is_closed = depth == 0;
+        match (c, value) {
+            (',', _) if depth == 1 => value = None,
+            (':', None) if depth == 1 => value = Some(at + 1),
+            (':', Some(value)) if depth == 1 && second.is_none() => {
+                let before = inside[value..at].trim_end();
+                let word = before.rfind([' ', '\t', '\r', '\n', ']', '}']).map_or(0, |blank| blank + 1);
+                let is_pair = inside[at + 1..].starts_with(char::is_whitespace) && !before[..word].trim().is_empty();
+                second = is_pair.then_some(start + value + word..start + value + before.len());
+            }
+            _ => {}
+        }
+        !is_closed
+    });
+    is_closed.then_some(second)
+}
+
+/// Walks over a text, and shows each character outside of quotes and comments, and how many brackets are open behind it;
+/// `visit` ends the walk. Returns what is open then.
+fn scan(text: &str, mut visit: impl FnMut(usize, char, usize) -> bool) -> Vec<(usize, char)> {
     let mut open: Vec<(usize, char)> = Vec::new();
     let mut characters = text.char_indices().peekable();
     let mut previous = '\n';
@@ -67,31 +152,41 @@ fn open_bracket_or_quote(text: &str) -> Option<(usize, char)> {
             (None, '}' | ']') => drop(open.pop()),
             (None, _) => {}
         }
+        if quoted.is_none() && !visit(at, c, open.len()) {
+            break;
+        }
         previous = c;
     }
-    open.pop()
+    open
 }
 
-/// The last line with content, if it is a `key:value` without the space that makes it a pair.
-fn colon_without_a_space(text: &str) -> Option<(usize, &str)> {
-    let mut end = text.len();
-    for line in text.rsplit('\n') {
+/// The last line with content that is whole in `before`, or that an open bracket stands in, if it is a key and a value
+/// without the colon and the space that make them a pair.
+fn line_without_a_colon<'a>(text: &'a str, before: &str) -> Option<(usize, &'a str, Joined<'a>)> {
+    let mut end = before.len();
+    for line in before.rsplit('\n') {
         let start = end - line.len();
+        let is_last = end == before.len();
         end = start.saturating_sub(1);
-        let word = line.trim();
+        // Of the last line the parser has read a part, often no more than the key.
+        let whole = text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        let word = whole.split(" #").next().unwrap_or_default().trim();
         if word.is_empty() || word.starts_with('#') {
             continue;
         }
-        let (key, value) = word.split_once(':')?;
-        let joined = !key.contains(' ') && !value.is_empty() && !value.starts_with(' ');
-        return joined.then_some((start + line.len() - line.trim_start().len(), word));
+        let pair = joined(word).filter(|pair| pair.is_opened() || !(word.contains(": ") || word.ends_with(':')));
+        match pair {
+            Some(pair) => return Some((start + whole.len() - whole.trim_start().len(), word, pair)),
+            None if is_last => {}
+            None => return None,
+        }
     }
     None
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{colon_without_a_space, open_bracket_or_quote};
+    use super::{closed, joined, line_without_a_colon, open_bracket_or_quote};
 
     #[test]
     fn finds_what_is_open() {
@@ -108,10 +203,41 @@ mod tests {
     }
 
     #[test]
+    fn finds_the_missing_comma() {
+        for (text, found) in [
+            ("{ t: 6 c: 64, n: 4 }", Some(Some("c"))),
+            ("{ t: 6, c: 64 n: 4 s: 1 }", Some(Some("n"))),
+            ("{ range: [-1, 1]mean: { a: 1 } }", Some(Some("mean"))),
+            ("{ t: 6 # six\n  c: 64 }", Some(Some("c"))),
+            ("{ t: 6, c: 64: 3 }", Some(None)),
+            ("{ t: '6 c: 5', c: 64 }", Some(None)),
+            ("{ t: 6 c: 64", None),
+            ("{ t: 6 c: 64\n- { t: 1 }", None),
+        ] {
+            assert_eq!(closed(text, 0).map(|key| key.map(|key| &text[key])), found, "{text}");
+        }
+    }
+
+    #[test]
     fn finds_the_missing_space() {
-        assert_eq!(colon_without_a_space("a: 1\n  b:2 \n# c\n\n"), Some((7, "b:2")));
-        assert_eq!(colon_without_a_space("a:1\nb: 2\n"), None);
-        assert_eq!(colon_without_a_space("plain"), None);
-        assert_eq!(colon_without_a_space(""), None);
+        let found = |text| line_without_a_colon(text, text).map(|(start, line, _)| (start, line));
+        assert_eq!(found("a: 1\n  b:2 # two\n# c\n\n"), Some((7, "b:2")));
+        assert_eq!(found("a 1\nb"), Some((0, "a 1")));
+        assert_eq!(found("a { b: 1 }"), Some((0, "a { b: 1 }")));
+        for text in ["a:1\nb: 2\n", "plain", "", "a: 1\nb", "- a b\nc"] {
+            assert_eq!(found(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn pairs_are_joined_by_what_is_no_colon_with_a_space() {
+        for text in ["t:6", "t=6", "t = 6", "t 6", "t : 6"] {
+            let pair = joined(text).unwrap();
+            assert_eq!((pair.key, pair.value), ("t", "6"), "{text}");
+        }
+        assert_eq!(joined("head{ a: 1").unwrap().remedy(), "write `head: { ... }`, with a space behind the colon");
+        for text in ["", "t", "t:", "t: 6", "t: { a", "6", "6 t", "a-b", "{ a", "é 1"] {
+            assert_eq!(joined(text), None, "{text}");
+        }
     }
 }

@@ -52,7 +52,7 @@ name: {name}  # of the Rust type that the macro defines
 width: {width:?}  # multiplies every channel count below; published: 0.35, 0.5, 0.75, 1.0, 1.4
 resolution: {resolution}  # pixels, one number or [height, width]; any from 1 to 4096
 classes: {classes}  # 1001: ImageNet and a background class first (TensorFlow); 1000: without (Keras, PyTorch)
-preprocessing: {preprocessing}  # of the pixels: a range, or mean and std
+preprocessing: {preprocessing}  # of the pixels: a range, or mean and std of pixels from 0 to 1
   # as TensorFlow: {{ range: [-1, 1] }}
   # as PyTorch:    {{ mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] }}
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
+use super::overrides::{Arguments, Words};
 use super::suggest::nearest;
 use super::tree::{Node, Value};
 use crate::diagnostic::{Diagnostic, Origin, Place, Rule, SourceFile};
@@ -36,12 +37,12 @@ pub(super) struct Given<T> {
 /// Checks values and collects what is wrong with them. Every check returns `None` where it has pushed a mistake.
 pub(super) struct Checker<'a> {
     spec: &'a SourceFile,
-    arguments: &'a SourceFile,
+    arguments: &'a Arguments,
     mistakes: &'a mut Vec<Diagnostic>,
 }
 
 impl<'a> Checker<'a> {
-    pub fn new(spec: &'a SourceFile, arguments: &'a SourceFile, mistakes: &'a mut Vec<Diagnostic>) -> Self {
+    pub fn new(spec: &'a SourceFile, arguments: &'a Arguments, mistakes: &'a mut Vec<Diagnostic>) -> Self {
         Self { spec, arguments, mistakes }
     }
 
@@ -52,6 +53,11 @@ impl<'a> Checker<'a> {
     /// Whether nothing is wrong so far.
     pub fn is_clean(&self) -> bool {
         self.mistakes.is_empty()
+    }
+
+    /// Whether an entry is an option of the command.
+    pub fn is_option(&self, entry: &Entry<'_>) -> bool {
+        entry.key.origin == Origin::Arguments && self.arguments.words == Words::Command
     }
 
     /// Line of a place in the spec, from 1.
@@ -163,7 +169,7 @@ impl<'a> Checker<'a> {
     fn excerpt(&self, place: Place) -> &str {
         match place.origin {
             Origin::Spec => self.spec.excerpt(place),
-            Origin::Arguments => self.arguments.excerpt(place),
+            Origin::Arguments => self.arguments.source.excerpt(place),
         }
     }
 }
