@@ -83,7 +83,7 @@ fn files_are_named_in_errors() {
     let absent = folder.path().join("absent.safetensors");
     let error = Weights::open(&absent).unwrap_err();
     assert!(error.to_string().starts_with(&absent.display().to_string()));
-    assert!(error.to_string().contains("mbvc import MODEL --output"));
+    assert!(error.to_string().contains("`mbvc import MODEL`"));
     assert!(core::error::Error::source(&error).is_some());
 
     let broken = folder.path().join("broken.safetensors");
