@@ -37,7 +37,7 @@ impl Fixed {
     #[inline(always)]
     pub fn apply(self, value: i32) -> i32 {
         let shifted = value.wrapping_shl(self.exponent.max(0) as u32);
-        divide_by_power(high_mul(shifted, self.multiplier), (-self.exponent).max(0))
+        divide_by_power(high_mul(shifted, self.multiplier), 0_i32.saturating_sub(self.exponent).max(0))
     }
 }
 
@@ -52,10 +52,28 @@ fn high_mul(a: i32, b: i32) -> i32 {
     ((product + nudge) / (1 << 31)) as i32
 }
 
-/// `value / 2^exponent`, rounded half away from zero; the exponent is of 0..=31.
+/// `value / 2^exponent`, rounded half away from zero; the exponent is of 0..=31, or, from a damaged
+/// file, taken as such.
 #[inline(always)]
 fn divide_by_power(value: i32, exponent: i32) -> i32 {
+    let exponent = exponent & 31;
     let mask = ((1_i64 << exponent) - 1) as i32;
     let threshold = (mask >> 1) + i32::from(value < 0);
     (value >> exponent) + i32::from(value & mask > threshold)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damaged_exponents_do_no_harm() {
+        for exponent in [i32::MIN, -64, -33, 33, i32::MAX] {
+            for value in [i32::MIN, -1, 0, i32::MAX] {
+                // Whatever it is, it is a number, in builds that check arithmetic too.
+                let _ = std::hint::black_box(Fixed { multiplier: 1 << 30, exponent }).apply(value);
+            }
+        }
+        assert_eq!(Fixed { multiplier: 1 << 30, exponent: -1 }.apply(400), 100);
+    }
 }

@@ -242,7 +242,10 @@ pub fn add<const CHANNELS: usize>(steps: Sums, residual: Src<'_, u8>, at: usize,
     Sums(lanes(|lane| {
         let a = if lane < CHANNELS { i32::from(residual.get(at + lane)) } else { 0 };
         let b = limited(steps.0[lane], add.low, add.high);
-        add.bias.wrapping_add(add.left.wrapping_mul(a)).wrapping_add(add.right.wrapping_mul(b)) >> add.shift
+        add.bias
+            .wrapping_add(add.left.wrapping_mul(a))
+            .wrapping_add(add.right.wrapping_mul(b))
+            .wrapping_shr(add.shift as u32)
     }))
 }
 
@@ -263,9 +266,9 @@ pub fn add_by_multiplier<const CHANNELS: usize>(
     add: FixedAddends,
 ) -> Sums {
     Sums(lanes(|lane| {
-        let a = if lane < CHANNELS { i32::from(residual.get(at + lane)) - add.zero } else { 0 };
+        let a = if lane < CHANNELS { i32::from(residual.get(at + lane)).wrapping_sub(add.zero) } else { 0 };
         let b = limited(steps.0[lane], add.low, add.high);
-        add.sum.apply(add.left.apply(a << LEFT_SHIFT) + add.right.apply(b << LEFT_SHIFT))
+        add.sum.apply(add.left.apply(a << LEFT_SHIFT).wrapping_add(add.right.apply(b << LEFT_SHIFT)))
     }))
 }
 
