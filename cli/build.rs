@@ -1,7 +1,7 @@
 //! Carries files inside the command: the runtime's sources, so that what it generates builds without a registry, and the
 //! demo's samples.
 //!
-//! `runtime-src` and `demo` are links to folders outside; a published package holds the files themselves.
+//! `runtime-src` and what lies in `demo` are links to the outside; a published package holds the files themselves.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

@@ -99,7 +99,7 @@ class Run:
         loss, right, started = None, None, time.time()
         for step in bar:
             pool.add(*next(loader))
-            if self.round.is_fine(step):
+            if self.round.is_fine(step) and not self.round.is_fine(step - 1):
                 pool.keep_below(len(self.task.labels))
             now_loss, now_right = self.learn(step, *pool.draw(BATCH))
             loss = now_loss if loss is None else loss + (now_loss - loss) * 0.02
