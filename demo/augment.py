@@ -1,6 +1,6 @@
-"""Pictures from drawings, whole batches at a time: placed, recoloured, lit, and laid on backgrounds.
+"""Pictures from drawings, whole batches at a time: placed, recolored, lit, and laid on backgrounds.
 
-Drawings of another hand differ in outlines, shading and colours, so those are what is varied most.
+Drawings of another hand differ in outlines, shading and colors, so those are what is varied most.
 All functions take and give float tensors from 0 to 1, [n, channels, height, width].
 """
 
@@ -29,15 +29,15 @@ class Augmenter:
     def __call__(self, drawings: torch.Tensor) -> torch.Tensor:
         """uint8 RGBA drawings [n, size, size, 4] to pictures [n, 3, RESOLUTION, RESOLUTION]."""
         rgba = drawings.permute(0, 3, 1, 2).float().div_(255)
-        colour, alpha = self.place(rgba)
-        colour = self.recolour(self.filter(self.redraw(colour, alpha)), alpha)
-        colour = self.light(colour, alpha)
-        colour, alpha = self.outline(colour, alpha)
-        picture = self.compose(colour, alpha, rgba)
+        color, alpha = self.place(rgba)
+        color = self.recolor(self.filter(self.redraw(color, alpha)), alpha)
+        color = self.light(color, alpha)
+        color, alpha = self.outline(color, alpha)
+        picture = self.compose(color, alpha, rgba)
         return self.degrade(picture).clamp_(0, 1)
 
     def place(self, rgba: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Turned, mirrored, sheared, moved and seen askew; colour without the alpha multiplied in, and alpha."""
+        """Turned, mirrored, sheared, moved and seen askew; color without the alpha multiplied in, and alpha."""
         n = len(rgba)
         angle = self.normal(n).clamp(-2, 2) * 0.22
         scale = 1 / self.uniform(0.62, 1.12, n)
@@ -60,97 +60,97 @@ class Augmenter:
         alpha = placed[:, 3:]
         return placed[:, :3] / alpha.clamp(min=1e-3), alpha
 
-    def redraw(self, colour: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    def redraw(self, color: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
         """Lines made thinner or thicker, and flat areas soft."""
-        n = len(colour)
+        n = len(color)
         if len(which := self.chance(0.15, n)):  # dark lines vanish
-            colour[which] = F.max_pool2d(colour[which], 3, 1, 1)
+            color[which] = F.max_pool2d(color[which], 3, 1, 1)
         if len(which := self.chance(0.1, n)):  # and grow
-            inside = colour[which] * alpha[which] + 1 - alpha[which]
-            colour[which] = -F.max_pool2d(-inside, 3, 1, 1)
+            inside = color[which] * alpha[which] + 1 - alpha[which]
+            color[which] = -F.max_pool2d(-inside, 3, 1, 1)
         if len(which := self.chance(0.25, n)):
             share = self.uniform(0.3, 1, len(which), 1, 1, 1)
-            soft = blur(colour[which] * alpha[which], 5) / blur(alpha[which], 5).clamp(min=1e-2)
-            colour[which] = torch.lerp(colour[which], soft, share)
-        return colour
+            soft = blur(color[which] * alpha[which], 5) / blur(alpha[which], 5).clamp(min=1e-2)
+            color[which] = torch.lerp(color[which], soft, share)
+        return color
 
-    def filter(self, colour: torch.Tensor) -> torch.Tensor:
-        """Colours and edges replaced by random mixtures of their surroundings: what stays is the shape.
+    def filter(self, color: torch.Tensor) -> torch.Tensor:
+        """Colors and edges replaced by random mixtures of their surroundings: what stays is the shape.
 
         Xu et al. 2021, "Robust and Generalizable Visual Representation Learning via Random Convolutions".
         """
         for size, probability in ((1, 0.15), (3, 0.15)):
-            if len(which := self.chance(probability, len(colour))):
+            if len(which := self.chance(probability, len(color))):
                 n = len(which)
                 kernel = self.normal(n * 3, 3, size, size) / (size * math.sqrt(3))
-                mixed = (colour[which] - 0.5).reshape(1, n * 3, *colour.shape[2:])
-                mixed = F.conv2d(mixed, kernel, padding=size // 2, groups=n).view(n, 3, *colour.shape[2:])
+                mixed = (color[which] - 0.5).reshape(1, n * 3, *color.shape[2:])
+                mixed = F.conv2d(mixed, kernel, padding=size // 2, groups=n).view(n, 3, *color.shape[2:])
                 mixed = mixed / mixed.std((1, 2, 3), keepdim=True).clamp(min=1e-2) * 0.25 + 0.5
-                colour[which] = torch.lerp(colour[which], mixed.clamp(0, 1), self.uniform(0.3, 1, n, 1, 1, 1))
-        return colour
+                color[which] = torch.lerp(color[which], mixed.clamp(0, 1), self.uniform(0.3, 1, n, 1, 1, 1))
+        return color
 
-    def recolour(self, colour: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
-        n = len(colour)
+    def recolor(self, color: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+        n = len(color)
         hue = self.normal(n) * 0.18
         wild = self.chance(0.12, n)
         hue[wild] = self.uniform(-math.pi, math.pi, len(wild))
         saturation = torch.exp(self.normal(n) * 0.3)
         saturation[self.chance(0.06, n)] = 0
-        colour = torch.einsum("nij,njhw->nihw", hue_matrix(hue, saturation), colour)
+        color = torch.einsum("nij,njhw->nihw", hue_matrix(hue, saturation), color)
         contrast = torch.exp(self.normal(n, 1, 1, 1) * 0.25)
         brightness = self.normal(n, 1, 1, 1) * 0.1
         tint = self.normal(n, 3, 1, 1) * 0.06
-        colour = ((colour - 0.5) * contrast + 0.5 + brightness + tint).clamp_(0, 1)
-        return colour ** torch.exp(self.normal(n, 1, 1, 1) * 0.25)
+        color = ((color - 0.5) * contrast + 0.5 + brightness + tint).clamp_(0, 1)
+        return color ** torch.exp(self.normal(n, 1, 1, 1) * 0.25)
 
-    def light(self, colour: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    def light(self, color: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
         """A gradient from a side, and the round edges and gloss of a solid body."""
-        n = len(colour)
+        n = len(color)
         axis = torch.linspace(-1, 1, RESOLUTION)
         if len(which := self.chance(0.5, n)):
             slope = self.normal(len(which), 2, 1, 1) * 0.16
             gradient = slope[:, :1] * axis.view(1, 1, 1, -1) + slope[:, 1:] * axis.view(1, 1, -1, 1)
-            colour[which] = colour[which] * (1 + gradient) + gradient * 0.15
+            color[which] = color[which] * (1 + gradient) + gradient * 0.15
         if len(which := self.chance(0.45, n)):
             body, depth = alpha[which], torch.rand(1, generator=self.random).item()
             # Either the silhouette alone is round, or light parts of the drawing stand out too.
-            relief = blur(body, 5) + depth * blur(colour[which].mean(1, keepdim=True) * body, 3)
+            relief = blur(body, 5) + depth * blur(color[which].mean(1, keepdim=True) * body, 3)
             across, down = relief[..., :, 2:] - relief[..., :, :-2], relief[..., 2:, :] - relief[..., :-2, :]
             across, down = F.pad(across, (1, 1)), F.pad(down, (0, 0, 1, 1))
             direction = self.uniform(-math.pi, math.pi, len(which), 1, 1, 1)
             slant = across * direction.cos() + down * direction.sin()
             strength = self.uniform(0.3, 1.6, len(which), 1, 1, 1)
             shade = (slant * strength).clamp(-0.6, 0.6)
-            colour[which] = colour[which] * (1 + shade.clamp(max=0)) + shade.clamp(min=0) * (1 - colour[which])
+            color[which] = color[which] * (1 + shade.clamp(max=0)) + shade.clamp(min=0) * (1 - color[which])
         if len(which := self.chance(0.15, n)):
-            centre = self.uniform(-0.5, 0.5, len(which), 2, 1, 1)
-            distance = (axis.view(1, 1, 1, -1) - centre[:, :1]) ** 2 + (axis.view(1, 1, -1, 1) - centre[:, 1:]) ** 2
+            center = self.uniform(-0.5, 0.5, len(which), 2, 1, 1)
+            distance = (axis.view(1, 1, 1, -1) - center[:, :1]) ** 2 + (axis.view(1, 1, -1, 1) - center[:, 1:]) ** 2
             gloss = torch.exp(-distance / self.uniform(0.01, 0.12, len(which), 1, 1, 1)) * self.uniform(0.2, 0.8, len(which), 1, 1, 1)
-            colour[which] = colour[which] + gloss * (1 - colour[which])
-        return colour.clamp_(0, 1)
+            color[which] = color[which] + gloss * (1 - color[which])
+        return color.clamp_(0, 1)
 
-    def outline(self, colour: torch.Tensor, alpha: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """A line around some, dark, white, or of any colour."""
-        if len(which := self.chance(0.15, len(colour))):
+    def outline(self, color: torch.Tensor, alpha: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """A line around some, dark, white, or of any color."""
+        if len(which := self.chance(0.15, len(color))):
             wide = F.max_pool2d(alpha[which], 3, 1, 1)
             line = torch.rand(len(which), 3, 1, 1, generator=self.random)
             line[self.chance(0.6, len(which))] *= 0.2
             line[self.chance(0.2, len(which))] = 1
-            colour[which] = colour[which] * alpha[which] + line * (1 - alpha[which])
+            color[which] = color[which] * alpha[which] + line * (1 - alpha[which])
             alpha[which] = wide
-        return colour, alpha
+        return color, alpha
 
-    def compose(self, colour: torch.Tensor, alpha: torch.Tensor, rgba: torch.Tensor) -> torch.Tensor:
-        n = len(colour)
+    def compose(self, color: torch.Tensor, alpha: torch.Tensor, rgba: torch.Tensor) -> torch.Tensor:
+        n = len(color)
         ground = self.ground(rgba)
         if len(which := self.chance(0.3, n)):  # a shadow
             down, right = (int(self.uniform(-4, 5, 1)) for _ in range(2))
             shadow = blur(torch.roll(alpha[which], (abs(down), right), (2, 3)), 5)
             ground[which] = ground[which] * (1 - shadow * self.uniform(0.1, 0.6, len(which), 1, 1, 1))
-        return torch.lerp(ground, colour, alpha)
+        return torch.lerp(ground, color, alpha)
 
     def ground(self, rgba: torch.Tensor) -> torch.Tensor:
-        """What lies behind: plain, white, black, a gradient, clouds of colour, stripes, or other drawings out of focus."""
+        """What lies behind: plain, white, black, a gradient, clouds of color, stripes, or other drawings out of focus."""
         n, shape = len(rgba), (RESOLUTION, RESOLUTION)
         plain = torch.rand(n, 3, 1, 1, generator=self.random)
         plain[self.chance(0.3, n)] = 1
@@ -203,7 +203,7 @@ def blur(image: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def hue_matrix(angle: torch.Tensor, saturation: torch.Tensor) -> torch.Tensor:
-    """Turns colours about the axis of greys, and draws them towards it; [n, 3, 3]."""
+    """Turns colors about the axis of grays, and draws them toward it; [n, 3, 3]."""
     cosine, sine = angle.cos()[:, None, None], angle.sin()[:, None, None]
     third = torch.full((3, 3), 1 / 3)
     cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)

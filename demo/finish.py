@@ -63,13 +63,13 @@ def finish(out: Path, command: list[str]) -> None:
     write_samples(HERE / "samples")
     folder = out / "pictures"
     sorted_pictures = {family: pictures(folder, family) for family in icons.TRAINING + icons.HELD_OUT}
-    # Of the families that were learnt from, evenly.
-    learnt = [path for family in icons.TRAINING for path in sorted(sorted_pictures[family].rglob("*.png"))]
+    # Of the families that were learned from, evenly.
+    learned = [path for family in icons.TRAINING for path in sorted(sorted_pictures[family].rglob("*.png"))]
     calibration = out / "calibration"
     shutil.rmtree(calibration, ignore_errors=True)
     calibration.mkdir()
     for at in range(CALIBRATION):
-        path = learnt[at * len(learnt) // CALIBRATION]
+        path = learned[at * len(learned) // CALIBRATION]
         shutil.copy(path, calibration / f"{at:03}-{path.name}")
     mbvc(command, "quantize", "--weights", FLOAT, "--spec", SPEC, "--calibrate", calibration, "--output", INT8)
     size = FLOAT.stat().st_size + INT8.stat().st_size
@@ -115,7 +115,7 @@ def write_card(results: dict, size: int, model: Path) -> None:
 
 def table(results: dict) -> str:
     lines = ["| family | pictures | float32: first | first five | int8: first | first five |", "|---|---|---|---|---|---|"]
-    rows = [(f"{family}, learnt from" if family in icons.TRAINING else f"**{family}, held out**", [results[family]]) for family in results]
+    rows = [(f"{family}, learned from" if family in icons.TRAINING else f"**{family}, held out**", [results[family]]) for family in results]
     rows.append(("**fluent, both**", [results[family] for family in icons.HELD_OUT]))
     for family, parts in rows:
         cells = [family, str(sum(part["f32"]["images"] for part in parts))]
@@ -128,7 +128,7 @@ def table(results: dict) -> str:
 
 
 def confused(results: list[dict]) -> str:
-    """The classes that are recognised least, and the pairs that are taken for each other most."""
+    """The classes that are recognized least, and the pairs that are taken for each other most."""
     right, seen, pairs = {}, {}, {}
     for result in results:
         for entry in result["classes"]:
@@ -140,7 +140,7 @@ def confused(results: list[dict]) -> str:
     worst = sorted(seen, key=lambda label: right[label] / seen[label])[:8]
     often = sorted(pairs.items(), key=lambda pair: -pair[1])[:8]
     return (
-        f"Of the held-out drawings these are recognised least: {', '.join(f'{label} ({right[label]} of {seen[label]})' for label in worst)}.\n"
+        f"Of the held-out drawings these are recognized least: {', '.join(f'{label} ({right[label]} of {seen[label]})' for label in worst)}.\n"
         f"Most often taken for another: {', '.join(f'{shown} for {guess} ({count})' for (shown, guess), count in often)}."
     )
 
@@ -155,7 +155,7 @@ def draw_curve(log: Path, path: Path) -> None:
     loss.yaxis.label.set_color("tab:blue")
     right = loss.twinx()
     right.plot(steps, [100 * entry["right"] for entry in entries], color="tab:orange")
-    right.set(ylabel="recognised while training, %", ylim=(0, 100))
+    right.set(ylabel="recognized while training, %", ylim=(0, 100))
     right.yaxis.label.set_color("tab:orange")
     for families in {family for entry in entries for family in entry["families"]}:
         right.plot(steps, [100 * entry["families"].get(families, np.nan) for entry in entries], "--", label=families)

@@ -22,11 +22,11 @@ CACHE = HERE / "cache"
 # Pixels of a rendered drawing: half again what the network sees, so that it can be turned and enlarged.
 SIZE = 96
 
-# The families that may be learnt from.
+# The families that may be learned from.
 TRAINING = ["noto", "noto-v1", "twemoji", "openmoji", "fxemoji", "emojione", "emojione-v1", "streamline-emojis"]
-# Never learnt from and never chosen by: the final figure alone is theirs.
+# Never learned from and never chosen by: the final figure alone is theirs.
 HELD_OUT = ["fluent-flat", "fluent-3d"]
-# Families of which one was drawn after the other: where one validates, its relative is not learnt from either.
+# Families of which one was drawn after the other: where one validates, its relative is not learned from either.
 RELATIVES = [{"noto", "noto-v1"}, {"emojione", "emojione-v1"}]
 
 # fxemoji's icons have names of their own; most are Unicode's without spaces, these are not.
@@ -95,7 +95,7 @@ def read_json(path: Path) -> dict:
 
 
 def single(sequence: str) -> int | None:
-    """The code point of a sequence that is one, apart from the selector of colour pictures."""
+    """The code point of a sequence that is one, apart from the selector of color pictures."""
     parts = [part for part in sequence.lower().split("-") if part != "fe0f"]
     return int(parts[0], 16) if len(parts) == 1 else None
 

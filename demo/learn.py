@@ -20,7 +20,7 @@ from model import RESOLUTION, Network
 from task import Batches, Pool, Round, Task
 
 BATCH = 64
-# How often a picture is learnt from, on the average.
+# How often a picture is learned from, on the average.
 REUSE = 3
 # Batches that are made before the first step.
 FIRST = 32
@@ -28,7 +28,7 @@ DECAY = 0.02
 SMALL = 48
 # Steps between entries of the log, each with the state on disk.
 EVERY = 500
-# The first round shows how well what is learnt carries over to another hand; the second learns from all of them.
+# The first round shows how well what is learned carries over to another hand; the second learns from all of them.
 ROUNDS = [
     Round(steps=12000, rate=3e-3, share=0.6, fine=0.2, small=0.7, without="noto"),
     Round(steps=16000, rate=2e-3, share=0.6, fine=0.0, small=0.0),
@@ -44,7 +44,7 @@ def train(out: Path, seed: int, threads: int, workers: int, rounds: list[Round] 
     for number, round_ in enumerate(rounds, 1):
         task = Task(round_.families())
         print(f"round {number}: {len(task.target)} drawings from {', '.join(round_.families())}: {len(task.labels)} classes, and")
-        print(f"{len(task.others)} other things that are learnt beside them")
+        print(f"{len(task.others)} other things that are learned beside them")
         Run(out, number, round_, task, seed).go(workers)
 
 
@@ -61,7 +61,7 @@ class Run:
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
         plain = [p for p in self.model.parameters() if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": DECAY}, {"params": plain, "weight_decay": 0}]
-        self.optimiser = torch.optim.AdamW(groups, lr=round_.rate, fused=True)
+        self.optimizer = torch.optim.AdamW(groups, lr=round_.rate, fused=True)
         self.step = 0
         self.restore()
 
@@ -71,7 +71,7 @@ class Run:
         if here.exists():
             state = torch.load(here, map_location=self.device)
             self.model.load_state_dict(state["model"])
-            self.optimiser.load_state_dict(state["optimiser"])
+            self.optimizer.load_state_dict(state["optimizer"])
             self.step = state["step"]
         elif before.exists():
             state = torch.load(before, map_location=self.device)
@@ -82,7 +82,7 @@ class Run:
 
     def save(self) -> None:
         here = state_file(self.out, self.number)
-        state = {"model": self.model, "kept": self.kept, "optimiser": self.optimiser}
+        state = {"model": self.model, "kept": self.kept, "optimizer": self.optimizer}
         torch.save({name: one.state_dict() for name, one in state.items()} | {"step": self.step}, here.with_suffix(".part"))
         os.replace(here.with_suffix(".part"), here)
 
@@ -121,11 +121,11 @@ class Run:
         return [self.round.without] if self.round.without else []
 
     def learn(self, step: int, pictures: torch.Tensor, target: torch.Tensor) -> tuple[float, float]:
-        """One step; the loss, and the share of the pictures that were recognised."""
+        """One step; the loss, and the share of the pictures that were recognized."""
         pictures, target = pictures.to(self.device, memory_format=torch.channels_last), target.to(self.device)
         if self.round.is_small(step):
             pictures = F.interpolate(pictures, size=SMALL, mode="bilinear", antialias=True)
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = self.rate(step)
         self.model.train()
         with torch.autocast(self.device, torch.bfloat16):
@@ -133,10 +133,10 @@ class Run:
         if self.round.is_fine(step):
             logits = logits[:, : len(self.task.labels)]
         loss = F.cross_entropy(logits, target, label_smoothing=0.1)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
-        self.optimiser.step()
+        self.optimizer.step()
         self.average(step)
         return loss.item(), (logits.argmax(1) == target).float().mean().item()
 
@@ -155,7 +155,7 @@ class Run:
 
 @torch.no_grad()
 def evaluate(model: Network, families: list[str], labels: int, size: int, device: str) -> dict[str, float]:
-    """The share of each family's pictures that is recognised, to watch training; mbvc gives the final figures."""
+    """The share of each family's pictures that is recognized, to watch training; mbvc gives the final figures."""
     model.eval()
     shares = {}
     for family in families:

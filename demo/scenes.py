@@ -16,22 +16,22 @@ KINDS = ["white", "plain", "gradient", "texture"]
 
 
 def background(kind: str, random: np.random.Generator) -> Image.Image:
-    def colour(pale: bool) -> list[int]:
+    def color(pale: bool) -> list[int]:
         saturation, value = (random.uniform(0.1, 0.5), random.uniform(0.8, 1)) if pale else (random.uniform(0.2, 0.9), random.uniform(0.25, 1))
         return [round(255 * part) for part in colorsys.hsv_to_rgb(random.random(), saturation, value)]
 
     if kind == "white":
         return Image.new("RGB", (SIZE, SIZE), "white")
     if kind == "plain":
-        return Image.new("RGB", (SIZE, SIZE), tuple(colour(random.random() < 0.5)))
+        return Image.new("RGB", (SIZE, SIZE), tuple(color(random.random() < 0.5)))
     if kind == "gradient":
-        corners = np.array([colour(True), colour(False), colour(False), colour(True)], np.uint8).reshape(2, 2, 3)
+        corners = np.array([color(True), color(False), color(False), color(True)], np.uint8).reshape(2, 2, 3)
         return Image.fromarray(corners).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
     # Clouds of one hue, as of cloth, stone or grass.
     noise = Image.fromarray((random.random((32, 32)) * 255).astype(np.uint8)).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
     fine = random.normal(0, 12, (SIZE, SIZE))
     shade = np.asarray(noise.filter(ImageFilter.GaussianBlur(1))) / 255 * 0.5 + 0.6
-    return Image.fromarray((np.array(colour(False)) * shade[..., None] + fine[..., None]).clip(0, 255).astype(np.uint8))
+    return Image.fromarray((np.array(color(False)) * shade[..., None] + fine[..., None]).clip(0, 255).astype(np.uint8))
 
 
 def scene(drawing: np.ndarray, kind: str, name: str) -> Image.Image:

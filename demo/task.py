@@ -1,4 +1,4 @@
-"""What is learnt, and the batches of it."""
+"""What is learned, and the batches of it."""
 
 import itertools
 from dataclasses import dataclass

@@ -22,7 +22,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--without", metavar="FAMILY", help="only validate: learn neither from this family nor from its relative, in any round")
     parser.add_argument("--render", type=Path, metavar="DIR", help="write the held-out pictures, a folder for each label, and stop")
     parser.add_argument("--only-finish", action="store_true", help="take the weights of a run that ended, and train nothing")
-    parser.add_argument("--mbvc", default="cargo run --release --quiet --", help="the command that imports, quantises and evaluates")
+    parser.add_argument("--mbvc", default="cargo run --release --quiet --", help="the command that imports, quantizes and evaluates")
     parser.add_argument("--threads", type=int, default=1, help="of the network; 0 for all [1, best beside other work]")
     parser.add_argument("--workers", type=int, default=1, help="processes that make pictures [1]")
     parser.add_argument("--seed", type=int, default=1)

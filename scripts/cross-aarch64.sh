@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs tests on 64-bit Arm under qemu: `scripts/cross-aarch64.sh [ARGUMENTS OF cargo test]`, by default the tests of
-# the runtime, the differential tests of the macro, and a few of quantised networks.
+# the runtime, the differential tests of the macro, and a few of quantized networks.
 #
 # Needs what `scripts/install-cross.sh` installs.
 set -euo pipefail
@@ -25,6 +25,6 @@ if [ $# != 0 ]; then
     tests "$@"
     exit
 fi
-MBVC_TEST_BEST_ISA=neondot tests -p mbvc-runtime -p mbvc --lib --test differential --test quantised
+MBVC_TEST_BEST_ISA=neondot tests -p mbvc-runtime -p mbvc --lib --test differential --test quantized
 # A processor without dot products.
 QEMU_CPU=cortex-a53 MBVC_TEST_BEST_ISA=neon tests -p mbvc-runtime -p mbvc --lib -- isa bytes

@@ -57,7 +57,7 @@ fn weights_without_names_squash_and_count() {
 }
 
 #[test]
-fn quantised_networks_classify_too() {
+fn quantized_networks_classify_too() {
     let model = TinyInt8::new(&random_weights(TinyInt8::INFO, 5)).unwrap();
     let picture = Rgb::new(picture([SIDE, SIDE]), [SIDE, SIDE]).unwrap();
     let guesses = model.classify(&picture).unwrap();
@@ -78,7 +78,7 @@ impl Observer for &mut Steps {
 }
 
 #[test]
-fn quantised_networks_embed_what_they_classify() {
+fn quantized_networks_embed_what_they_classify() {
     let model = TinyInt8::new(&random_weights(TinyInt8::INFO, 5)).unwrap();
     let pixels = model.frame(&Rgb::new(picture([40, 30]), [40, 30]).unwrap()).unwrap();
     let mut steps = Steps::default();

@@ -62,7 +62,7 @@ fn the_same_spec_gives_the_same_code() {
 
 /// A program with the command's picture decoders, a network for three instruction sets, and no weights.
 #[test]
-#[ignore = "optimises a whole network"]
+#[ignore = "optimizes a whole network"]
 fn the_smallest_example_is_small() {
     const LIMIT: u64 = 2_000_000;
     let target = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("stripped");

@@ -42,14 +42,14 @@ fn read(path: &Path) -> Rgb<'static> {
 fn float_and_int8_name_most_samples() {
     let (float, int8) = (weights("model.safetensors"), weights("model-int8.safetensors"));
     let model = Demo::new(&float).unwrap_or_else(|error| panic!("{error}"));
-    let quantised = DemoInt8::new(&int8).unwrap_or_else(|error| panic!("{error}"));
+    let quantized = DemoInt8::new(&int8).unwrap_or_else(|error| panic!("{error}"));
     let samples = samples();
     assert_eq!(samples.len(), 12);
     let pictures: Vec<_> = samples.iter().map(|(shown, path)| (Some(shown.as_str()), read(path))).collect();
     let float = pictures.iter().filter(|(shown, picture)| model.classify(picture).unwrap()[0].label == *shown).count();
     let int8 =
-        pictures.iter().filter(|(shown, picture)| quantised.classify(picture).unwrap()[0].label == *shown).count();
-    // They were chosen before any network saw them, and not all of them are recognised.
+        pictures.iter().filter(|(shown, picture)| quantized.classify(picture).unwrap()[0].label == *shown).count();
+    // They were chosen before any network saw them, and not all of them are recognized.
     assert!(float >= 10 && int8 >= 10, "{float} and {int8} of {}", pictures.len());
 }
 

@@ -1,6 +1,6 @@
 //! Networks that nobody thought of: random specs through the macro, against the reference interpreter.
 //!
-//! All networks of a seed are built once, as a crate of their own, without optimisation: there every load and store
+//! All networks of a seed are built once, as a crate of their own, without optimization: there every load and store
 //! is checked against its buffer. `MBVC_RANDOM_SEED` and `MBVC_RANDOM_NETWORKS` choose others than the usual ones;
 //! a failure prints the spec and stays in the folder that the message names.
 

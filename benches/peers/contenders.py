@@ -42,7 +42,7 @@ def import_weights(args) -> Path:
 
 def makers(args, threads: int, pixels) -> Makers:
     """Of the wanted engines, for an image `[1, 224, 224, 3]` of bytes."""
-    made = (floats if args.precision == "f32" else quantised)(args, threads, pixels)
+    made = (floats if args.precision == "f32" else quantized)(args, threads, pixels)
     wanted = [word.lower() for word in args.engines.split(",") if word]
     return {name: make for name, make in made.items() if not wanted or any(word in name.lower() for word in wanted)}
 
@@ -80,7 +80,7 @@ def floats(args, threads: int, pixels) -> Makers:
     }
 
 
-def quantised(args, threads: int, pixels) -> Makers:
+def quantized(args, threads: int, pixels) -> Makers:
     tflite = model(args)
     library = engines.Library(libraries.library(f"peer_{args.precision}"))
     made = {}

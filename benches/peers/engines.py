@@ -58,7 +58,7 @@ def logits_of(path: Path) -> int:
 
 
 def real(values, scale: float, zero_point: int):
-    """The numbers that quantised ones stand for, as float32 arithmetic has them."""
+    """The numbers that quantized ones stand for, as float32 arithmetic has them."""
     import numpy as np
 
     if values.dtype.kind == "f":
@@ -95,7 +95,7 @@ def openvino(path: Path, tensor, threads: int) -> Engine:
 
     def scores():
         values = request.get_output_tensor().data[0]
-        # A quantised softmax counts in steps of 1/256.
+        # A quantized softmax counts in steps of 1/256.
         return values if values.dtype.kind == "f" else values / 256
 
     return request.infer, scores

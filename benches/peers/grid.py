@@ -19,12 +19,12 @@ def build(width: float, sizes: list[int], precision: str, isa: str) -> Path:
     return libraries.build(f"grid_{precision}_{width}".replace(".", "_"), variants)
 
 
-def images(size: int, quantised: bool) -> dict:
+def images(size: int, quantized: bool) -> dict:
     """What goes in: noise, which is timed too, and images that drive values to their ends."""
     import numpy as np
 
     rng = np.random.default_rng(size)
-    if not quantised:
+    if not quantized:
         return {"noise": rng.uniform(-1, 1, (1, size, size, 3)).astype(np.float32)}
     shape = (1, size, size, 3)
     ramp = np.linspace(0, 255, size).astype(np.uint8)
@@ -37,7 +37,7 @@ def images(size: int, quantised: bool) -> dict:
 
 
 def largest_difference(ours, tflite: Path, image, given: dict) -> float:
-    """Of logits, as a share of the largest. Quantised ones have to be the same bits."""
+    """Of logits, as a share of the largest. Quantized ones have to be the same bits."""
     import numpy as np
 
     largest = 0.0

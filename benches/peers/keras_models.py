@@ -6,7 +6,7 @@
 
 Needs `pip install tensorflow-cpu`; `run.py --grid` starts it in its own environment. Files that are there already are
 left alone. Each is named mobilenet_v2_WIDTH_SIZE_PRECISION.tflite and ends with the logits of 1000 classes. Those of
-int8 are quantised throughout by the converter, with a scale for each channel, and take pixels as uint8.
+int8 are quantized throughout by the converter, with a scale for each channel, and take pixels as uint8.
 """
 import argparse
 import os
@@ -60,8 +60,8 @@ def pictures(height: int, width: int):
         yield [np.full((1, height, width, 3), pixel, np.float32)]
 
 
-def quantise(converter, height: int, width: int) -> None:
-    """Has the converter quantise all of a network of images of that size, from pixels as uint8."""
+def quantize(converter, height: int, width: int) -> None:
+    """Has the converter quantize all of a network of images of that size, from pixels as uint8."""
     import tensorflow as tf
 
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -84,7 +84,7 @@ def write(path: Path, width: float, size: int, precision: str) -> None:
     whole = tf.keras.Model(image, model(image, training=False))
     converter = tf.lite.TFLiteConverter.from_keras_model(whole)
     if precision == "int8":
-        quantise(converter, size, size)
+        quantize(converter, size, size)
     content = converter.convert()
     temporary = path.with_suffix(".tmp")
     temporary.write_bytes(content)

@@ -5,13 +5,13 @@
     python3 benches/peers/run.py --threads 1 --runs 50 --engines mbvc,LiteRT
     python3 benches/peers/run.py --json target/peers/results.json --readme --chart docs/peers.svg
     python3 benches/peers/run.py --grid                25 widths and sizes against LiteRT
-    python3 benches/peers/run.py --precision int8      the quantised networks; also with --grid, and uint8
+    python3 benches/peers/run.py --precision int8      the quantized networks; also with --grid, and uint8
 
 Everything is made first: a virtual environment with the engines from PyPI, the release build, the imported weights,
 all below the target folder. Every measured call follows one of the same engine that is not measured: it refills the
 caches that the others emptied. With several threads only mbvc and LiteRT take turns, and the others run by
 themselves: threads that spin while they wait for work slow down whoever comes next. An engine that cannot be had is
-named with the reason. All have to agree: quantised mbvc with LiteRT to the bit. `--readme` writes the tables between
+named with the reason. All have to agree: quantized mbvc with LiteRT to the bit. `--readme` writes the tables between
 their markers in README.md.
 """
 import argparse
@@ -25,9 +25,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
 WORK = TARGET / "peers"
-QUANTISED = ["numpy", "pillow", "matplotlib", "ai-edge-litert", "openvino"]
-FLOATS = QUANTISED + ["onnxruntime", "MNN", "ncnn", "pnnx", "tract"]
-PACKAGES = {"f32": FLOATS, "int8": QUANTISED, "uint8": QUANTISED}
+QUANTIZED = ["numpy", "pillow", "matplotlib", "ai-edge-litert", "openvino"]
+FLOATS = QUANTIZED + ["onnxruntime", "MNN", "ncnn", "pnnx", "tract"]
+PACKAGES = {"f32": FLOATS, "int8": QUANTIZED, "uint8": QUANTIZED}
 
 
 def step(text: str) -> None:
@@ -101,7 +101,7 @@ def statistics_of(samples: list[float]) -> dict:
 
 
 def scores_of(output):
-    """Probabilities: mbvc gives logits, the files end with a softmax, whose quantised results add up to about 1."""
+    """Probabilities: mbvc gives logits, the files end with a softmax, whose quantized results add up to about 1."""
     import numpy as np
 
     values = np.asarray(output, np.float64).ravel()
@@ -161,7 +161,7 @@ def compare(args) -> tuple[list, list]:
                         row[f"times_litert_{what}"] = round(base[f"{what}_ms"] / row[f"{what}_ms"], 3)
                 rows.append(row | {"top1": int(scores.argmax()), "score": round(float(scores.max()), 5)})
     rows.sort(key=lambda row: row["threads"])
-    # A step of the quantised scores is 1/256, and engines round in other ways.
+    # A step of the quantized scores is 1/256, and engines round in other ways.
     tolerance = 1e-3 if args.precision == "f32" else 0.05
     differing = [row for row in rows if row["top1"] != rows[0]["top1"] or abs(row["score"] - rows[0]["score"]) > tolerance]
     if differing:
@@ -183,16 +183,16 @@ def markdown(rows: list, failed: list) -> str:
 
 
 def chart(rows: list, path: Path) -> None:
-    """Bars of minima with ticks at the medians; grey, so that it can be read on white and on black."""
+    """Bars of minima with ticks at the medians; gray, so that it can be read on white and on black."""
     import matplotlib
 
     matplotlib.use("svg")
     import matplotlib.pyplot as plot
 
-    grey = "#808080"
+    gray = "#808080"
     plot.rcParams.update({"svg.fonttype": "none", "font.size": 10, "svg.hashsalt": "mbvc"})
     for key in ("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor"):
-        plot.rcParams[key] = grey
+        plot.rcParams[key] = gray
     groups = sorted({row["threads"] for row in rows})
     figure, axes = plot.subplots(
         len(groups), 1, squeeze=False, figsize=(8, 0.8 + 0.32 * len(rows)), layout="constrained",
@@ -200,10 +200,10 @@ def chart(rows: list, path: Path) -> None:
     )
     for axis, threads in zip(axes[:, 0], groups):
         of_group = sorted((row for row in rows if row["threads"] == threads), key=lambda row: -row["min_ms"])
-        colours = ["#2f81c7" if row["engine"].startswith("mbvc") else "#c77d2f" for row in of_group]
+        colors = ["#2f81c7" if row["engine"].startswith("mbvc") else "#c77d2f" for row in of_group]
         places = range(len(of_group))
-        axis.barh(places, [row["min_ms"] for row in of_group], color=colours, height=0.7)
-        axis.plot([row["median_ms"] for row in of_group], places, "|", color=grey, markersize=12, markeredgewidth=2)
+        axis.barh(places, [row["min_ms"] for row in of_group], color=colors, height=0.7)
+        axis.plot([row["median_ms"] for row in of_group], places, "|", color=gray, markersize=12, markeredgewidth=2)
         axis.set_yticks(places, [row["engine"] for row in of_group])
         for place, row in zip(places, of_group):
             axis.text(row["min_ms"], place, f" {row['min_ms']:.2f} ", va="center", ha="right", color="white", fontsize=8)
@@ -236,7 +236,7 @@ def main() -> None:
     args = parser.parse_args()
     enter_environment(PACKAGES[args.precision] + ["tensorflow-cpu"] * args.grid)
     if args.grid and args.precision == "uint8":
-        parser.error("the converter quantises to int8 only: --grid goes with f32 and int8")
+        parser.error("the converter quantizes to int8 only: --grid goes with f32 and int8")
     # Not before: numpy is in the environment only.
     import contenders
 

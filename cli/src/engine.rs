@@ -114,7 +114,7 @@ pub enum Program {
 /// # Errors
 /// If `MBVC_ISA` names none.
 pub fn isa(source: &Source, wanted: Option<Isa>) -> Result<Isa> {
-    let isas: &[Isa] = if source.spec.precision.is_quantised() { &Isa::BYTES } else { &Isa::FLOATS };
+    let isas: &[Isa] = if source.spec.precision.is_quantized() { &Isa::BYTES } else { &Isa::FLOATS };
     match wanted {
         Some(isa) => Ok(isa),
         None => Ok(mbvc::__runtime::choose(isas, None).map_err(|cause| CliError::new(cause.to_string()))?.isa()),
@@ -136,7 +136,7 @@ pub fn spec_isa(isa: Isa) -> spec::Isa {
 
 /// The fusion levels that differ in what is written between operations.
 pub fn fusion_levels(source: &Source) -> &'static [FusionArg] {
-    if source.spec.precision.is_quantised() { &FusionArg::INTEGERS } else { &FusionArg::FLOATS }
+    if source.spec.precision.is_quantized() { &FusionArg::INTEGERS } else { &FusionArg::FLOATS }
 }
 
 /// Finds the network among the built-in ones, or compiles it for `isa` (the processor's best without one).

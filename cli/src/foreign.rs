@@ -61,7 +61,7 @@ impl Program {
     /// If it cannot be loaded, or is none of ours.
     pub fn load(path: &Path) -> Result<Self, String> {
         let fail = |cause: libloading::Error| format!("cannot load {}: {cause}", path.display());
-        // SAFETY: the command compiled this file itself, from code that has no initialisers.
+        // SAFETY: the command compiled this file itself, from code that has no initializers.
         let library = Box::leak(Box::new(unsafe { Library::new(path) }.map_err(fail)?));
         // SAFETY: the types are those of `carried/driver.rs`; the file's name is a hash of that file too.
         let (describe, build, free, run, run_pixels) = unsafe {

@@ -31,7 +31,7 @@ use commands::{
     bench, build, check, classify, demo, dump, emit, evaluate, import, init, inspect, pack, profile, quantize, verify,
 };
 
-/// Compiles networks of the MobileNetV2 family from a YAML table into specialised SIMD Rust.
+/// Compiles networks of the MobileNetV2 family from a YAML table into specialized SIMD Rust.
 ///
 /// A spec names the table; weights come from ONNX, TFLite, Keras or PyTorch models. The network of the paper, width 1.0 at
 /// 224x224 with 1001 classes, is built in: commands that take a spec use it where none is given. Without a command, a small
@@ -117,14 +117,14 @@ struct Commands {
     _command: Command,
 }
 
-/// What `mbvc` without a command does: the demo, unless the first word is a misspelt command.
+/// What `mbvc` without a command does: the demo, unless the first word is a misspelled command.
 fn start(args: &demo::Args) -> error::Result {
     let is_word = |path: &&PathBuf| path.components().count() == 1 && path.extension().is_none() && !path.exists();
     if let Some(word) = args.pictures.first().filter(is_word)
-        && let Err(misspelt) = Commands::try_parse_from([Path::new("mbvc"), word])
+        && let Err(misspelled) = Commands::try_parse_from([Path::new("mbvc"), word])
     {
         // It names the command that is near.
-        misspelt.exit();
+        misspelled.exit();
     }
     demo::run(args)
 }

@@ -15,9 +15,9 @@ pub struct Caller {
     floats: usize,
     /// The image of a float network.
     input: Vec<f32>,
-    /// That of a quantised one.
+    /// That of a quantized one.
     pixels: Vec<u8>,
-    quantised: bool,
+    quantized: bool,
     pub logits: Vec<f32>,
 }
 
@@ -28,14 +28,14 @@ impl Caller {
             floats: info.scratch_bytes / size_of::<f32>(),
             input: vec![0.0; info.input.iter().product()],
             pixels: vec![0; info.input.iter().product()],
-            quantised: info.conventions.precision != Precision::F32,
+            quantized: info.conventions.precision != Precision::F32,
             logits: vec![0.0; info.classes],
         }
     }
 
     /// Takes the pixels of an image, which float networks are preprocessed for.
     pub fn show(&mut self, pixels: &[u8], preprocess: &Preprocess) {
-        if self.quantised {
+        if self.quantized {
             self.pixels.copy_from_slice(pixels);
         } else {
             preprocess.apply(pixels, &mut self.input);
@@ -50,13 +50,13 @@ impl Caller {
         }
     }
 
-    /// One call and how long it took. A quantised network gets its image as bytes, as it would in a program.
+    /// One call and how long it took. A quantized network gets its image as bytes, as it would in a program.
     pub fn call(&mut self, network: &dyn Network, observer: &mut dyn Observer) -> Duration {
         // An unaligned scratch would only be slow.
         let at = self.scratch.as_ptr().align_offset(LINE).min(self.scratch.len() - self.floats);
         let scratch = &mut self.scratch[at..][..self.floats];
         let start = Instant::now();
-        let ran = match self.quantised {
+        let ran = match self.quantized {
             false => network.run_into(scratch, &self.input, &mut self.logits, observer),
             true => network.run_pixels_into(scratch, &self.pixels, &mut self.logits, observer),
         };

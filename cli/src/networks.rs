@@ -1,4 +1,4 @@
-//! The networks that the command `mbvc` carries: `v2.yaml`, at each fusion level of floats, and quantised.
+//! The networks that the command `mbvc` carries: `v2.yaml`, at each fusion level of floats, and quantized.
 //!
 //! A library, because these take minutes to compile: changes of the commands leave it alone.
 

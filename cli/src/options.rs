@@ -137,20 +137,20 @@ pub fn parse_resolution(text: &str) -> Result<[usize; 2], String> {
 /// How much is fused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum FusionArg {
-    /// Convolution, activation and residual add, each over whole tensors; of quantised networks the same as relu6
+    /// Convolution, activation and residual add, each over whole tensors; of quantized networks the same as relu6
     None,
     /// Activation and residual add in the convolutions' epilogues
     Relu6,
     /// Streamed inverted residual blocks
     Block,
-    /// Streamed from block to block where that can be: less scratch, for quantised networks
+    /// Streamed from block to block where that can be: less scratch, for quantized networks
     Deep,
 }
 
 impl FusionArg {
     /// Those that networks of floats have.
     pub const FLOATS: [Self; 3] = [Self::None, Self::Relu6, Self::Block];
-    /// Those of quantised networks, which activate and add where they round.
+    /// Those of quantized networks, which activate and add where they round.
     pub const INTEGERS: [Self; 2] = [Self::Relu6, Self::Block];
 
     pub fn name(self) -> &'static str {
@@ -192,15 +192,15 @@ pub enum IsaArg {
     Portable,
     /// 64-bit Arm
     Neon,
-    /// 64-bit Arm with dot products, for quantised networks
+    /// 64-bit Arm with dot products, for quantized networks
     Neondot,
     /// x86-64 with AVX2 and FMA
     Avx2,
     /// x86-64 with AVX-512
     Avx512,
-    /// x86-64 with AVX2 and AVX-VNNI, for quantised networks
+    /// x86-64 with AVX2 and AVX-VNNI, for quantized networks
     Avxvnni,
-    /// x86-64 with AVX-512 and VNNI, for quantised networks
+    /// x86-64 with AVX-512 and VNNI, for quantized networks
     Avx512vnni,
 }
 

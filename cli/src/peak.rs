@@ -13,7 +13,7 @@ const STEPS: usize = 100_000;
 /// Vectors of the widest set: where the chains start, and the two factors.
 const FLOATS: usize = (CHAINS + 2) * 16;
 
-/// GFLOP/s of multiply-add chains that never leave the registers, of `threads` at once; of quantised networks GOP/s of
+/// GFLOP/s of multiply-add chains that never leave the registers, of `threads` at once; of quantized networks GOP/s of
 /// dot products. 0 where the processor lacks the instruction set.
 pub fn gflops(isa: Isa, precision: Precision, threads: usize) -> f64 {
     if isa.detect().is_none() { 0.0 } else { at_once(threads, || gflops_of_one(isa, precision)) }
@@ -30,7 +30,7 @@ fn at_once(threads: usize, measure: impl Fn() -> f64 + Sync) -> f64 {
 }
 
 fn gflops_of_one(isa: Isa, precision: Precision) -> f64 {
-    // Different for each chain, and unknown to the optimiser, which could compute equal chains once.
+    // Different for each chain, and unknown to the optimizer, which could compute equal chains once.
     let values: Vec<f32> = (0..FLOATS).map(|at| 1.0 + at as f32).collect();
     let values = black_box(values);
     let bytes: Vec<u8> = (0..FLOATS * 4).map(|at| at as u8).collect();
@@ -53,7 +53,7 @@ macro_rules! loops {
     ($($(#[$attribute:meta])* $isa:ident;)+) => {$(
         $(#[$attribute])*
         fn $isa(values: Src<'_>) -> usize {
-            use mbvc::__runtime::simd::$isa::{LANES, fma, load};
+            use mbvc::__runtime::simd::float::$isa::{LANES, fma, load};
             let (x, w) = (load(values, 0), load(values, LANES));
             let mut sums: [_; CHAINS] = [load(values, 0); CHAINS];
             let mut at = 0;
@@ -92,7 +92,7 @@ macro_rules! dot_loops {
     ($($(#[$attribute:meta])* $name:ident: $isa:ident;)+) => {$(
         $(#[$attribute])*
         fn $name(values: Src<'_, u8>) -> usize {
-            use mbvc::__runtime::simd::bytes::$isa::{LANES, column, dot, load_sums, weights};
+            use mbvc::__runtime::simd::quantized::$isa::{LANES, column, dot, load_sums, weights};
             let (x, w) = (column(values, 0), weights(values, 64));
             let mut sums: [_; CHAINS] = [load_sums(values, 0); CHAINS];
             let mut at = 0;

@@ -70,7 +70,7 @@ pub fn write_crate(folder: &Path, content: &Standalone<'_>, force: bool) -> Resu
     write(
         &folder.join("examples/run.rs"),
         &format!(
-            "//! Runs the network on an image of one colour: `cargo run --release --example run -- WEIGHTS.safetensors`.\n\n\
+            "//! Runs the network on an image of one color: `cargo run --release --example run -- WEIGHTS.safetensors`.\n\n\
          use {module}::{network};\nuse {module}::mbvc_runtime::Weights;\n\n\
          fn main() -> Result<(), Box<dyn std::error::Error>> {{\n    \
          let path = std::env::args().nth(1).ok_or(\"name a file that `mbvc import` wrote\")?;\n    \

@@ -5,7 +5,7 @@ use anstyle::{Color, Effects, RgbColor, Style};
 /// Characters across a thumbnail; it is half as many lines high, since a character is about twice as high as wide.
 pub const COLUMNS: usize = 16;
 
-/// Whether standard output is a terminal that shows all colours.
+/// Whether standard output is a terminal that shows all colors.
 pub fn are_shown() -> bool {
     use std::io::IsTerminal;
     std::io::stdout().is_terminal() && anstyle_query::truecolor() && !anstyle_query::no_color()
@@ -29,7 +29,7 @@ pub fn lines(pixels: &[u8], size: [usize; 2]) -> Vec<String> {
         .collect()
 }
 
-/// The mean colour of a part of the image, of which there are `COLUMNS` each way.
+/// The mean color of a part of the image, of which there are `COLUMNS` each way.
 fn mean(pixels: &[u8], [height, width]: [usize; 2], row: usize, column: usize) -> [u8; 3] {
     let span = |at: usize, length: usize| {
         let first = at * length / COLUMNS;
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halves_keep_their_colours() {
+    fn halves_keep_their_colors() {
         // Red above blue.
         let pixels: Vec<u8> =
             (0..64 * 64).flat_map(|at| if at < 32 * 64 { [255, 0, 0] } else { [0, 0, 255] }).collect();

@@ -32,7 +32,7 @@ macro_rules! outln {
     ($($part:tt)*) => { $crate::ui::print(format_args!("{}\n", format_args!($($part)*))) };
 }
 
-/// Prints on standard output, without colour where that is no terminal.
+/// Prints on standard output, without color where that is no terminal.
 ///
 /// A reader that went away (`mbvc dump | head`) ends the process quietly: there is nobody left to tell. Any other
 /// failure, a full disk for instance, is told and ends it with status 1.
@@ -69,10 +69,10 @@ pub fn warning(text: &str) {
 }
 
 /// Warns where a measurement would tell of the build, not of the network.
-pub fn unoptimised() {
+pub fn unoptimized() {
     if cfg!(debug_assertions) {
         warning(
-            "this command is built without optimisation: the times are not those of users; use cargo run --release",
+            "this command is built without optimization: the times are not those of users; use cargo run --release",
         );
     }
 }
@@ -85,7 +85,7 @@ pub fn help(text: &str) {
     say(ACCENT, " help", text);
 }
 
-/// Prints mistakes of a spec, coloured where standard error is a terminal.
+/// Prints mistakes of a spec, colored where standard error is a terminal.
 pub fn diagnostics(mistakes: &Diagnostics) {
     // anstream strips what the terminal does not want.
     let _ = writeln!(anstream::stderr(), "{}", mistakes.render(true));

@@ -149,7 +149,7 @@ fn a_program_tells_what_it_is_and_what_is_wrong() {
     }
     assert_eq!(text(&["--version"], 0), about);
     assert!(text(&[], 2).contains("no image was named\n       tiny --help"));
-    assert!(text(&["--colour"], 2).contains("unknown option --colour"));
+    assert!(text(&["--color"], 2).contains("unknown option --color"));
     assert!(text(&["a.png"], 1).contains("a.png is a PNG image"));
     assert!(text(&["absent.ppm"], 1).contains("absent.ppm cannot be read"));
     assert!(text(&["."], 1).contains(". cannot be read"));
@@ -382,8 +382,8 @@ fn what_is_built_is_the_same_everywhere() {
 
 #[test]
 #[ignore = "imports, and compiles three times"]
-fn quantised_networks_and_threads_work_alike() {
-    const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../compiler/import/tests/fixtures/qdq_channels.onnx");
+fn quantized_networks_and_threads_work_alike() {
+    const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../import/tests/fixtures/qdq_channels.onnx");
     let folder = folder();
     let folder = folder.path();
     good(folder, &["import", MODEL, "--output", "int8.safetensors", "--write-spec", "int8.yaml"]);

@@ -74,7 +74,7 @@ fn what_cannot_be_read_is_told_and_left_out() {
 }
 
 #[test]
-fn a_misspelt_command_is_no_picture() {
+fn a_misspelled_command_is_no_picture() {
     let folder = tempfile::tempdir().unwrap();
     let (_, said) = bad(folder.path(), &["clasify"], 2);
     assert!(said.contains("classify"), "the near one is proposed: {said}");

@@ -20,7 +20,7 @@ fn and<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&EVALUATE[..], more].concat()
 }
 
-/// Waves of colour at the network's own size, which no framing changes.
+/// Waves of color at the network's own size, which no framing changes.
 fn pixels(seed: u32) -> Vec<u8> {
     let wave = |at: u32| {
         let (place, channel) = (at / 3, at % 3);

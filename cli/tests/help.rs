@@ -17,7 +17,7 @@ fn every_command_has_help_with_examples() {
         assert!(whole.contains(&format!("\n  {command} ")), "{whole}");
         let help = good(folder.path(), &[command, "--help"]);
         assert!(help.contains(&format!("Examples:\n  mbvc {command}")), "{help}");
-        assert!(!help.contains('\x1b'), "no colour where nobody sees it: {help}");
+        assert!(!help.contains('\x1b'), "no color where nobody sees it: {help}");
         assert!(help.lines().all(|line| line.chars().count() <= 100 || line.contains("  mbvc ")), "{help}");
     }
 }
@@ -27,6 +27,6 @@ fn misuse_has_a_status_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let (_, said) = bad(folder.path(), &["clasify"], 2);
     assert!(said.contains("classify"), "the near one is proposed: {said}");
-    bad(folder.path(), &["--colour"], 2);
+    bad(folder.path(), &["--color"], 2);
     assert!(good(folder.path(), &["--version"]).starts_with("mbvc "));
 }

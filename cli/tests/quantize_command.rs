@@ -6,13 +6,13 @@ use std::path::Path;
 
 use common::{TINY, bad, good, json_lines, shared, tiny};
 use mbvc_compiler::SourceFile;
-use mbvc_compiler::interp::{self, Mode, run_quantised};
+use mbvc_compiler::interp::{self, Mode, run_quantized};
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::passes;
 use mbvc_compiler::spec::{self, Fusion, NetworkSpec, Precision, Rounding};
 use mbvc_import::Container;
 
-/// A picture of soft colours, the more of them the larger the seed.
+/// A picture of soft colors, the more of them the larger the seed.
 fn photo(path: &Path, seed: u32) {
     let picture = image::RgbImage::from_fn(48, 40, |x, y| {
         let wave = |k: u32| {
@@ -80,7 +80,7 @@ fn the_int8_network_runs_and_is_near_the_float_one() {
         let input: Vec<f32> = pixels.iter().map(|pixel| f32::from(*pixel) / 127.5 - 1.0).collect();
         let exact = interp::run(&graph, &float, &input, Mode::F64, &mut |_, _, _| {}).unwrap();
         let numbers: Vec<i32> = pixels.iter().map(|pixel| i32::from(*pixel) - 128).collect();
-        let logits = run_quantised(&lower(&int8_spec), &int8, Rounding::Xnnpack, &numbers, &mut |_, _, _| {}).unwrap();
+        let logits = run_quantized(&lower(&int8_spec), &int8, Rounding::Xnnpack, &numbers, &mut |_, _, _| {}).unwrap();
         let exact: Vec<f64> = exact.into_iter().map(f64::from).collect();
         let found: Vec<f64> = logits.into_iter().map(|logit| logit_scale * (f64::from(logit) - logit_zero)).collect();
         assert!(cosine(&exact, &found) > 0.98, "{seed}: {exact:?} {found:?}");
@@ -144,14 +144,14 @@ fn an_image_that_cannot_be_read_is_left_out() {
 }
 
 #[test]
-fn weights_that_cannot_be_quantised_are_told() {
+fn weights_that_cannot_be_quantized_are_told() {
     let folder = with_photos();
     good(folder.path(), &QUANTIZE);
     let mut arguments = and(&[]);
     arguments[2] = "int8.safetensors";
     arguments[8] = "again.safetensors";
     let (_, said) = bad(folder.path(), &arguments, 1);
-    assert!(said.contains("int8.safetensors") && said.contains("quantised already"), "{said}");
+    assert!(said.contains("int8.safetensors") && said.contains("quantized already"), "{said}");
 
     // Without --spec they would have to be those of the built-in network.
     let plain = [&QUANTIZE[..3], &QUANTIZE[5..]].concat();

@@ -9,7 +9,7 @@ use common::{bad, good, json_lines, mbvc, picture, shared, tiny};
 use mbvc_import::{Container, Data};
 use serde_json::Value;
 
-const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../compiler/import/tests/fixtures");
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../import/tests/fixtures");
 
 fn python() -> String {
     std::env::var("MBVC_PYTHON").unwrap_or_else(|_| "python3".to_owned())
@@ -98,7 +98,7 @@ fn float_models_agree_layer_by_layer_whatever_their_layout() {
 }
 
 #[test]
-fn quantised_models_have_the_very_integers_of_litert() {
+fn quantized_models_have_the_very_integers_of_litert() {
     if !has(TFLITE) {
         return;
     }

@@ -157,8 +157,7 @@ fn import_refuses_what_is_no_model() {
 /// A model alone is enough, and nothing that lies beside it is overwritten.
 #[test]
 fn import_writes_weights_and_spec_beside_the_model() {
-    let fixture =
-        concat!(env!("CARGO_MANIFEST_DIR"), "/../compiler/import/tests/fixtures/symmetric_torchvision_op17.onnx");
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../import/tests/fixtures/symmetric_torchvision_op17.onnx");
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(fixture, folder.path().join("net.onnx")).unwrap();
     let good = |arguments: &[&str]| good(folder.path(), arguments);
@@ -289,8 +288,8 @@ fn a_missing_compiler_and_a_broken_cache_are_told() {
 
 /// The precision that the file has is kept, unless `--dequantize` asks for floats, and a spec of the other is told so.
 #[test]
-fn import_keeps_a_quantisation_or_drops_it() {
-    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../compiler/import/tests/fixtures/qdq_channels.onnx");
+fn import_keeps_a_quantization_or_drops_it() {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../import/tests/fixtures/qdq_channels.onnx");
     let folder = tempfile::tempdir().unwrap();
     let import = |output: &'static str, further: &[&'static str]| -> Vec<&'static str> {
         [&["import", model, "--output", output], further].concat()

@@ -3,18 +3,18 @@
 //! A front end pushes every mistake it finds into [`Diagnostics`] and goes on; only then are all rendered together.
 
 mod absent;
-pub mod catalogue;
+pub mod catalog;
 mod render;
 mod source;
 
 pub use absent::absent;
-pub use catalogue::Rule;
+pub use catalog::Rule;
 pub use source::{Origin, Place, SourceFile};
 
 /// One mistake.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Diagnostic {
-    /// What is broken: one of the [`catalogue`].
+    /// What is broken: one of the [`catalog`].
     pub rule: &'static Rule,
     /// What is wrong, in one line: `` `s` is 3 ``.
     pub message: String,
@@ -77,7 +77,7 @@ impl Diagnostic {
 
 /// All mistakes of one spec and of the arguments given beside it.
 ///
-/// `Display` is the plain rendering; [`Diagnostics::render`] can colour it.
+/// `Display` is the plain rendering; [`Diagnostics::render`] can color it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Diagnostics {
     spec: SourceFile,
@@ -157,7 +157,7 @@ impl Diagnostics {
             _ => {
                 // A front end that gives up has said why; were it ever silent, the user still gets an answer.
                 if self.list.is_empty() {
-                    self.push(Diagnostic::new(&catalogue::INTERNAL, "the spec was refused without a reason"));
+                    self.push(Diagnostic::new(&catalog::INTERNAL, "the spec was refused without a reason"));
                 }
                 Err(self)
             }
@@ -172,8 +172,8 @@ impl Diagnostics {
     }
 
     /// Every mistake with its place, source line, rule and remedy.
-    pub fn render(&self, coloured: bool) -> String {
-        render::render(self, coloured)
+    pub fn render(&self, colored: bool) -> String {
+        render::render(self, colored)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The compiler of mbvc: from a YAML table to specialised Rust.
+//! The compiler of mbvc: from a YAML table to specialized Rust.
 //!
 //! ```text
 //! spec  ->  lower  ->  passes  ->  per instruction set: layouts, tiles, scratch  ->  codegen
@@ -12,7 +12,9 @@ pub mod interp;
 pub mod ir;
 pub mod lower;
 pub mod passes;
+pub mod schedule;
 pub mod spec;
+pub mod target;
 
 use std::path::Path;
 
@@ -20,7 +22,7 @@ use mbvc_runtime::{Conventions, Parameter};
 use proc_macro2::TokenStream;
 
 pub use codegen::{Embedded, Form, Naming, Program};
-use diagnostic::{Diagnostic, Origin, catalogue};
+use diagnostic::{Diagnostic, Origin, catalog};
 pub use diagnostic::{Diagnostics, SourceFile};
 use ir::verify::VerifyErrors;
 use ir::{Graph, Peak};
@@ -65,16 +67,16 @@ pub fn compile(source: &SourceFile, overrides: &Overrides) -> Result<Compiled, D
 /// The mistake of a spec that can be checked, lowered and interpreted, but for which there is no code generator yet.
 fn without_kernels(spec: &NetworkSpec) -> Option<Diagnostic> {
     let deep = spec.fusion == Fusion::Deep;
-    if deep && (!spec.precision.is_quantised() || spec.threads > 1) {
-        let message = "kernels for `fusion: deep` are generated for quantised networks on one thread alone".to_owned();
-        return Some(Diagnostic::new(&catalogue::KERNELS, message).help("write `fusion: block`"));
+    if deep && (!spec.precision.is_quantized() || spec.threads > 1) {
+        let message = "kernels for `fusion: deep` are generated for quantized networks on one thread alone".to_owned();
+        return Some(Diagnostic::new(&catalog::KERNELS, message).help("write `fusion: block`"));
     }
     let place = spec.precision_place?;
     if spec.batch == 1 {
         return None;
     }
     let message = format!("kernels of precision {} are not generated for batches yet", spec.precision.name());
-    let mistake = Diagnostic::new(&catalogue::KERNELS, message).help("write `batch: 1`");
+    let mistake = Diagnostic::new(&catalog::KERNELS, message).help("write `batch: 1`");
     Some(if place.origin == Origin::Spec { mistake.at(place) } else { mistake })
 }
 
@@ -92,7 +94,7 @@ fn generate(spec: &NetworkSpec) -> Result<(Graph, Vec<Remark>, Vec<Program>), Ve
 
 /// A pass broke the graph: a mistake of the compiler, told like any other.
 fn internal(broken: &VerifyErrors) -> Diagnostic {
-    Diagnostic::new(&catalogue::INTERNAL, broken.to_string()).help("please report this, with the spec")
+    Diagnostic::new(&catalog::INTERNAL, broken.to_string()).help("please report this, with the spec")
 }
 
 impl Compiled {

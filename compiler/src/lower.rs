@@ -1,11 +1,11 @@
-//! From the table to operations: one node for each convolution, batch normalisation, activation and add.
+//! From the table to operations: one node for each convolution, batch normalization, activation and add.
 //!
 //! ```text
 //! block t=6 c=24 s=1   ->   expand: conv2d 1x1, batch_norm, relu6;  depthwise 3x3, batch_norm, relu6;
 //!                           project: conv2d 1x1, batch_norm;  add
 //! ```
 //!
-//! Quantised layers come without batch normalisation, which was folded before they were quantised; they requantise
+//! Quantized layers come without batch normalization, which was folded before they were quantized; they requantize
 //! their sums themselves, since nobody would keep those as values.
 //!
 //! Nothing is fused and every value is plain NHWC. Padding becomes four literal numbers here, and every
@@ -115,7 +115,7 @@ impl Lowering<'_> {
         if block.residual { self.combined(name("add"), Op::Add, &[value, input]) } else { value }
     }
 
-    /// Convolution, batch normalisation and, where it has one, activation.
+    /// Convolution, batch normalization and, where it has one, activation.
     fn conv(&mut self, name: &str, input: NodeId, wanted: Convolution) -> NodeId {
         let Shape { height, width, channels } = self.graph.node(input).tensor.shape;
         let Convolution { kernel, stride, .. } = wanted;
@@ -134,7 +134,7 @@ impl Lowering<'_> {
             Op::Conv2d(Conv2d { window, weight, bias, requantize, epilogue })
         };
         let mut value = self.layer(name.to_owned(), op, input);
-        if !self.element.is_quantised() {
+        if !self.element.is_quantized() {
             value = self.batch_norm(name, value);
         }
         if wanted.activated {
@@ -147,9 +147,9 @@ impl Lowering<'_> {
         value
     }
 
-    /// Weight, bias and requantisation of a layer: a raw weight alone where batch normalisation follows.
+    /// Weight, bias and requantization of a layer: a raw weight alone where batch normalization follows.
     fn weights(&mut self, name: &str, shape: Vec<usize>) -> (ParamId, Option<ParamId>, Option<Requantize>) {
-        if !self.element.is_quantised() {
+        if !self.element.is_quantized() {
             return (self.param(format!("{name}.raw_weight"), shape), None, None);
         }
         let channels = shape.last().copied().unwrap_or(0);
@@ -160,7 +160,7 @@ impl Lowering<'_> {
         };
         let weight_scale = self.param(format!("{name}.weight.scale"), vec![scales]);
         let bias = self.typed(format!("{name}.bias"), vec![channels], ElementType::I32);
-        // Made here, since the element type is quantised.
+        // Made here, since the element type is quantized.
         let requantize =
             self.quant(name).map(|output| Requantize { weight_scale, weight_zero_point: zero_point, output });
         (weight, Some(bias), requantize)
@@ -182,12 +182,12 @@ impl Lowering<'_> {
     fn classifier(&mut self, input: NodeId, classes: usize) -> NodeId {
         let channels = self.graph.node(input).tensor.shape.channels;
         let name = "classifier";
-        if self.element.is_quantised()
+        if self.element.is_quantized()
             && let (weight, Some(bias), requantize) = self.weights(name, vec![channels, classes])
         {
             return self.layer(name.to_owned(), Op::Dense(Dense { weight, bias, requantize }), input);
         }
-        // It has no batch normalisation.
+        // It has no batch normalization.
         let weight = self.param(format!("{name}.weight"), vec![channels, classes]);
         let bias = self.param(format!("{name}.bias"), vec![classes]);
         let requantize = None;
@@ -204,7 +204,7 @@ impl Lowering<'_> {
 
     /// The scale and zero point of the value `name`; `None` for float32.
     fn quant(&mut self, name: &str) -> Option<Quant> {
-        self.element.is_quantised().then(|| Quant {
+        self.element.is_quantized().then(|| Quant {
             scale: self.param(format!("{name}.scale"), vec![1]),
             zero_point: self.typed(format!("{name}.zero_point"), vec![1], ElementType::I32),
         })
@@ -218,14 +218,14 @@ impl Lowering<'_> {
         self.node(name, Some(self.layer), op, shape, quant, &[input])
     }
 
-    /// An operation whose result is quantised like its input.
+    /// An operation whose result is quantized like its input.
     fn op(&mut self, name: String, op: Op, inputs: &[NodeId]) -> NodeId {
         let shape = self.infer(&op, inputs);
         let quant = inputs.first().and_then(|input| self.graph.node(*input).tensor.quant);
         self.node(name, None, op, shape, quant, inputs)
     }
 
-    /// An operation whose result has a quantisation of its own.
+    /// An operation whose result has a quantization of its own.
     fn combined(&mut self, name: String, op: Op, inputs: &[NodeId]) -> NodeId {
         let shape = self.infer(&op, inputs);
         let quant = self.quant(&name);
@@ -249,7 +249,7 @@ impl Lowering<'_> {
     ) -> NodeId {
         let origin = Origin { line: self.line, step: self.step, layer, name };
         let tensor = match quant {
-            Some(quant) => Tensor::quantised(shape, self.element, quant),
+            Some(quant) => Tensor::quantized(shape, self.element, quant),
             None => Tensor::nhwc(shape),
         };
         self.graph.add(Node { op, origin, tensor, tile: None, place: None, workspace: None }, inputs)

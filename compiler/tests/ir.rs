@@ -8,8 +8,8 @@ mod interp;
 mod lower;
 #[path = "ir/passes.rs"]
 mod passes;
-#[path = "ir/quantised.rs"]
-mod quantised;
+#[path = "ir/quantized.rs"]
+mod quantized;
 #[path = "ir/random.rs"]
 mod random;
 #[path = "ir/support.rs"]

@@ -47,7 +47,7 @@ static ALLOCATOR: Counting = Counting;
 ///
 /// # Panics
 /// If it allocates more than 128 MB and 64 bytes for each of the file: a limit of unpacked data is 64 MB (`unpacked` in
-/// `compiler/import/src/limits.rs`), and it is read into numbers of 8 bytes at most.
+/// `import/src/limits.rs`), and it is read into numbers of 8 bytes at most.
 pub fn bounded<T>(length: usize, work: impl FnOnce() -> T) -> T {
     let before = NOW.load(Ordering::Relaxed);
     MOST.store(before, Ordering::Relaxed);

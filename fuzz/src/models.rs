@@ -6,13 +6,13 @@ use mbvc::Weights;
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::spec::{self, NetworkSpec};
 use mbvc_import::{
-    Beside, Container, Format, ImportError, Imported, Quantisation, ReadOptions, inspect_bytes, read_bytes_as,
+    Beside, Container, Format, ImportError, Imported, Quantization, ReadOptions, inspect_bytes, read_bytes_as,
 };
 
 use crate::memory::bounded;
 use crate::sidecars;
 
-/// ONNX, in floats and quantised.
+/// ONNX, in floats and quantized.
 pub fn onnx(bytes: &[u8]) {
     read(bytes, "fuzz.onnx", Format::Onnx);
 }
@@ -53,10 +53,10 @@ fn all(bytes: &[u8], name: &str, options: &ReadOptions<'_>) {
     bounded(bytes.len(), || {
         let floats = read_bytes_as(bytes, name, options);
         check(&floats, name);
-        // Of files without quantised values both ways are one.
-        let quantised = |imported: &Imported| imported.notes.iter().any(|note| note.contains("quantisation of values"));
-        if floats.as_ref().is_ok_and(quantised) {
-            check(&read_bytes_as(bytes, name, &ReadOptions { quantisation: Quantisation::Keep, ..*options }), name);
+        // Of files without quantized values both ways are one.
+        let quantized = |imported: &Imported| imported.notes.iter().any(|note| note.contains("quantization of values"));
+        if floats.as_ref().is_ok_and(quantized) {
+            check(&read_bytes_as(bytes, name, &ReadOptions { quantization: Quantization::Keep, ..*options }), name);
         }
         if floats.as_ref().is_err_and(|error| error.to_string().contains("strides")) {
             check(&read_bytes_as(bytes, name, &ReadOptions { spec: Some(strides()), ..*options }), name);

@@ -124,13 +124,13 @@ impl Aligned {
     }
 
     fn bytes(&mut self) -> &mut [u8] {
-        // SAFETY: `start` has `length` initialised bytes, and is borrowed exclusively.
+        // SAFETY: `start` has `length` initialized bytes, and is borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.start, self.length) }
     }
 
     /// Lends the bytes as if for ever: `work` must not keep them, nor a model that has them.
     fn lend(&self, work: impl FnOnce(&'static [u8])) {
-        // SAFETY: `start` has `length` initialised bytes, and `work` drops all that has them before it returns.
+        // SAFETY: `start` has `length` initialized bytes, and `work` drops all that has them before it returns.
         work(unsafe { std::slice::from_raw_parts(self.start, self.length) });
     }
 }

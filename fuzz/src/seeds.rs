@@ -15,7 +15,7 @@ const SPECS: [&str; 4] = ["fuzz/specs", "specs", "tests/differential/specs", "co
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = PathBuf::from(env::args_os().nth(1).ok_or("usage: seeds FOLDER")?);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let fixtures = root.join("compiler/import/tests/fixtures");
+    let fixtures = root.join("import/tests/fixtures");
     let mut count = 0;
     let mut write = |target: &str, name: &str, bytes: &[u8]| -> Result<(), Box<dyn Error>> {
         let folder = folder.join(target);

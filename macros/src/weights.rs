@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use mbvc_compiler::diagnostic::{Diagnostic, Diagnostics, SourceFile, absent, catalogue};
+use mbvc_compiler::diagnostic::{Diagnostic, Diagnostics, SourceFile, absent, catalog};
 use mbvc_compiler::{Compiled, Embedded, Form};
 use mbvc_runtime::{Conventions, Framing, Header, Needs, PackedHeader, Preprocess, Remedy};
 use proc_macro2::TokenStream;
@@ -37,7 +37,7 @@ impl<'a> Named<'a> {
                 path: Path::new(&folder).join(name),
                 tokens: quote!(::core::concat!(::core::env!(#variable), "/", #name)),
             }),
-            None => Err(Diagnostic::new(&catalogue::WEIGHTS_FILE, format!("there is no folder {variable}"))
+            None => Err(Diagnostic::new(&catalog::WEIGHTS_FILE, format!("there is no folder {variable}"))
                 .help("only a crate with a build script (`build.rs`) has an OUT_DIR")
                 .into()),
         }
@@ -89,9 +89,9 @@ fn read(path: &Path) -> io::Result<(Vec<u8>, usize)> {
 fn unreadable(file: &Named<'_>, error: &io::Error) -> Diagnostic {
     if error.kind() == io::ErrorKind::NotFound {
         let endings = [".safetensors", ".packed"];
-        return absent(&catalogue::WEIGHTS_FILE, &file.path, file.name, &endings, REMEDY);
+        return absent(&catalog::WEIGHTS_FILE, &file.path, file.name, &endings, REMEDY);
     }
-    Diagnostic::new(&catalogue::WEIGHTS_FILE, format!("`{}` cannot be read: {error}", file.name)).help(REMEDY)
+    Diagnostic::new(&catalog::WEIGHTS_FILE, format!("`{}` cannot be read: {error}", file.name)).help(REMEDY)
 }
 
 fn container(
@@ -111,7 +111,7 @@ fn container(
             ),
             false => REMEDY.to_owned(),
         };
-        Box::new(Diagnostic::new(&catalogue::WEIGHTS_FORM, format!("`{name}`: {problem}")).help(help))
+        Box::new(Diagnostic::new(&catalog::WEIGHTS_FORM, format!("`{name}`: {problem}")).help(help))
     };
     let header = Header::parse(start, bytes).map_err(|error| refuse(&error))?;
     let conventions = Conventions::of(&header).map_err(|error| refuse(&error))?;
@@ -122,7 +122,7 @@ fn container(
         return Ok(Form::Container);
     }
     let message = format!("`{name}` does not fit the network {}", compiled.spec.name);
-    let mistake = Diagnostic::new(&catalogue::WEIGHTS_FIT, message).help(Remedy(&mismatches).to_string());
+    let mistake = Diagnostic::new(&catalog::WEIGHTS_FIT, message).help(Remedy(&mismatches).to_string());
     Err(mismatches.iter().fold(mistake, |mistake, one| mistake.detail(&*one.field, one.to_string())).into())
 }
 
@@ -134,7 +134,7 @@ fn packed(
     needs: &Needs<'_>,
 ) -> Result<Form, Box<Diagnostic>> {
     let refuse = |problem: String, help: String| {
-        Err(Diagnostic::new(&catalogue::WEIGHTS_PACKED, format!("`{name}`: {problem}")).help(help).into())
+        Err(Diagnostic::new(&catalog::WEIGHTS_PACKED, format!("`{name}`: {problem}")).help(help).into())
     };
     let again = "pack the weights for this spec: `mbvc pack WEIGHTS.safetensors --spec SPEC.yaml --isa ISA -o FILE`, with \
                  the same values in place of the spec's as in this call";

@@ -7,10 +7,10 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::fit::{Mismatch, Told};
+use crate::float::pack::{PackError, Plan};
 use crate::isa::{Isa, IsaError, choose};
 use crate::network::{Model, NetworkInfo};
 use crate::numerics::NumericsError;
-use crate::pack::{PackError, Plan};
 use crate::scratch::{Packed, Pages};
 use crate::weights::{Weights, WeightsError};
 

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::container::Header;
+use crate::formats::container::Header;
 use crate::preprocess::Preprocess;
 
 /// The version of the container's metadata that this crate writes and reads.

@@ -5,8 +5,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::container::Header;
 use crate::conventions::{Conventions, Precision};
+use crate::formats::container::Header;
 use crate::network::Needs;
 
 /// One thing in which weights differ from the network.
@@ -80,7 +80,7 @@ impl fmt::Display for Remedy<'_> {
         write!(f, "write `precision: {found}` into the spec (in the macro: `precision = \"{found}\"`), or ")?;
         match expected == Precision::F32.word() {
             true => f.write_str("import the weights again with `mbvc import --dequantize`"),
-            false => write!(f, "import the weights of a model that is quantised to {expected}"),
+            false => write!(f, "import the weights of a model that is quantized to {expected}"),
         }
     }
 }

@@ -9,15 +9,15 @@ pub enum Isa {
     Portable,
     /// 64-bit Arm's NEON.
     Neon,
-    /// 64-bit Arm's NEON with the dot-product extension: products of bytes. For quantised networks.
+    /// 64-bit Arm's NEON with the dot-product extension: products of bytes. For quantized networks.
     NeonDot,
     /// x86-64 with AVX2 and FMA.
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ and VL.
     Avx512,
-    /// x86-64 with AVX2, FMA and AVX-VNNI: products of bytes. For quantised networks.
+    /// x86-64 with AVX2, FMA and AVX-VNNI: products of bytes. For quantized networks.
     AvxVnni,
-    /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI. For quantised networks.
+    /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI. For quantized networks.
     Avx512Vnni,
 }
 

@@ -10,24 +10,21 @@ extern crate std;
 #[cfg(feature = "alloc")]
 mod build;
 mod classify;
-mod container;
 mod conventions;
 #[cfg(feature = "alloc")]
 mod fit;
+mod float;
+mod formats;
 mod isa;
-mod json;
 mod network;
 mod numerics;
 mod once;
-mod pack;
-mod packed;
 #[cfg(feature = "alloc")]
 mod picture;
 #[cfg(feature = "std")]
 mod pool;
 mod preprocess;
-pub mod quant;
-pub mod quantised;
+pub mod quantized;
 mod scratch;
 pub mod simd;
 pub use simd::{Area, Dst, Src, parts};
@@ -43,23 +40,23 @@ pub use alloc::{string::String, vec::Vec};
 #[cfg(feature = "alloc")]
 pub use build::{ModelError, build};
 pub use classify::{softmax, top_k};
-pub use container::{
-    Container, ContainerError, Declared, Dtype, F32s, Header, MAX_HEADER_BYTES, MAX_METADATA, MAX_RANK, MAX_TENSORS,
-    Shape, TensorRule, TensorView,
-};
 pub use conventions::{Activation, ConventionError, Conventions, FORMAT, Padding, Precision};
 #[cfg(feature = "alloc")]
 pub use fit::{Mismatch, Remedy, Told};
+pub use float::pack::{PackError, PackLayer, PackPanels, PackPlan, Plan, Product, Range};
+pub use formats::container::{
+    Container, ContainerError, Declared, Dtype, F32s, Header, MAX_HEADER_BYTES, MAX_METADATA, MAX_RANK, MAX_TENSORS,
+    Shape, TensorRule, TensorView,
+};
+pub use formats::json::{JsonRule, JsonStr};
+pub use formats::packed::{PackedError, PackedHeader, PackedText, Packing, from_packed, pack_file, packed_file_bytes};
 pub use isa::{Detected, Isa, IsaError, choose};
-pub use json::{JsonRule, JsonStr};
 pub use network::{
     Dynamic, Layer, LengthError, Model, Needs, Network, NetworkInfo, Observer, Output, Parameter, Stage, Step,
     Unobserved,
 };
 pub use numerics::{Numerics, NumericsError};
 pub use once::Once;
-pub use pack::{PackError, PackLayer, PackPanels, PackPlan, Plan, Product, Range};
-pub use packed::{PackedError, PackedHeader, PackedText, Packing, from_packed, pack_file, packed_file_bytes};
 #[cfg(feature = "alloc")]
 pub use picture::{About, Filter, Fit, Framing, FramingError, Guess, Picture, PictureError, Rgb, classify, frame};
 #[cfg(feature = "std")]
@@ -92,7 +89,7 @@ macro_rules! each_lane {
 }
 
 /// The statements once for each index, which is a constant in them: an array that is indexed so lives in registers,
-/// whatever the optimiser thinks of loops.
+/// whatever the optimizer thinks of loops.
 #[macro_export]
 #[rustfmt::skip]
 macro_rules! unroll {
@@ -153,7 +150,7 @@ macro_rules! needs_alloc {
     };
 }
 
-/// A trip count that the optimiser does not see.
+/// A trip count that the optimizer does not see.
 #[inline(always)]
 pub fn unseen(count: usize) -> usize {
     core::hint::black_box(count)

@@ -1,7 +1,7 @@
 //! What every generated network is and tells about itself.
 
-use crate::container::Dtype;
 use crate::conventions::Conventions;
+use crate::formats::container::Dtype;
 use crate::isa::{Detected, Isa};
 use crate::numerics::Numerics;
 use crate::preprocess::Preprocess;
@@ -58,7 +58,7 @@ pub struct Needs<'a> {
 /// A tensor of the canonical container.
 #[derive(Debug, Clone, Copy)]
 pub struct Parameter<'a> {
-    /// `block2.expand.weight`, and in quantised networks also `block2.expand.scale` and the like.
+    /// `block2.expand.weight`, and in quantized networks also `block2.expand.scale` and the like.
     pub name: &'a str,
     /// Of each element.
     pub dtype: Dtype,
@@ -120,7 +120,7 @@ pub trait Observer {
         let _ = (step, output);
     }
 
-    /// `step` of a quantised network; the numbers as bytes, those of int8 with 128 added.
+    /// `step` of a quantized network; the numbers as bytes, those of int8 with 128 added.
     #[inline(always)]
     fn bytes(&mut self, step: usize, output: &[u8]) {
         let _ = (step, output);
@@ -170,7 +170,7 @@ pub trait Network: Send + Sync {
     /// Whether layer `index` of [`NetworkInfo::layers`] takes the fast inner product; `None` if it never does.
     fn is_fast(&self, index: usize) -> Option<bool>;
 
-    /// From the image `[height, width, 3]` to the logits; quantised networks round the image, and give the real numbers
+    /// From the image `[height, width, 3]` to the logits; quantized networks round the image, and give the real numbers
     /// that their logits stand for.
     ///
     /// `scratch` holds [`NetworkInfo::scratch_bytes`], aligned to 64 bytes for speed.

@@ -75,7 +75,7 @@ impl<const LINES: usize> Scratch<LINES> {
         floats_mut(&mut self.0)
     }
 
-    /// All of it, as quantised networks take it.
+    /// All of it, as quantized networks take it.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         bytes_mut(&mut self.0)
     }

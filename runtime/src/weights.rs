@@ -8,8 +8,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::container::{Container, Index, Span};
 use crate::conventions::Conventions;
+use crate::formats::container::{Container, Index, Span};
 use crate::picture::{About, Framing};
 use crate::preprocess::Preprocess;
 use bytes::Bytes;

@@ -122,7 +122,7 @@ fn logits_are_those_of_other_engines() {
     let Some(tflite) = shared("models/mobilenet_v2_1.0_224_f32.tflite") else { return };
     let Some(cases) = cases(&onnx, &tflite) else { return };
     let weights = weights(&onnx);
-    assert_eq!(cases.iter().filter(|case| case.name == "noise" || case.name == "grey").count(), 2);
+    assert_eq!(cases.iter().filter(|case| case.name == "noise" || case.name == "gray").count(), 2);
     let mut strict: Vec<Option<Vec<u32>>> = vec![None; cases.len()];
     for isa in isas(Blocks::INFO) {
         for network in networks(&weights, isa) {

@@ -31,7 +31,7 @@ def others():
     yield "noise", none, random.uniform(-1, 1, shape).astype(numpy.float32)
     yield "black", none, numpy.full(shape, -1, numpy.float32)
     yield "white", none, numpy.full(shape, 1, numpy.float32)
-    yield "grey", none, numpy.zeros(shape, numpy.float32)
+    yield "gray", none, numpy.zeros(shape, numpy.float32)
 
 
 def with_logits(model):

@@ -1,4 +1,4 @@
-//! The code of quantised networks against LiteRT, run beside it: every block's output, the pool, the logits and the
+//! The code of quantized networks against LiteRT, run beside it: every block's output, the pool, the logits and the
 //! softmax, bit for bit, with LiteRT's delegate as it comes and with its reference kernels.
 
 #[path = "../common/mod.rs"]
@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{shared, skip};
-use mbvc::__runtime::quant::Softmax;
-use mbvc::__runtime::quantised::Integral;
+use mbvc::__runtime::quantized::Integral;
+use mbvc::__runtime::quantized::arithmetic::Softmax;
 use mbvc::{Isa, Observer, Weights};
 use mbvc_compiler::ir::Op;
 use mbvc_compiler::lower::lower;
-use mbvc_import::{Quantisation, read_with};
+use mbvc_import::{Quantization, read_with};
 
 mbvc::mobilenet_v2!("tests/litert/converted.yaml");
 mbvc::mobilenet_v2!("tests/litert/converted.yaml", name = ConvertedReference, rounding = "tflite-reference");
-// The slow tests, which are optimised, have more: the code takes long to compile.
+// The slow tests, which are optimized, have more: the code takes long to compile.
 #[cfg(debug_assertions)]
 mbvc::mobilenet_v2!("specs/v2.yaml", name = Signed, precision = "int8", isa = ["avx512vnni", "avx2"]);
 #[cfg(debug_assertions)]
@@ -33,7 +33,7 @@ mbvc::mobilenet_v2!("specs/v2.yaml", name = UnsignedReference, precision = "uint
 
 const INT8: &str = "models/mobilenet_v2_1.0_224_int8_ptq.tflite";
 const UINT8: &str = "models/mobilenet_v2_1.0_224_uint8_qat.tflite";
-const CONVERTED: &str = "compiler/import/tests/fixtures/converted_int8.tflite";
+const CONVERTED: &str = "import/tests/fixtures/converted_int8.tflite";
 
 /// Keeps every step's value.
 #[derive(Default)]
@@ -76,13 +76,13 @@ fn compare<T: Integral>(model: &Path, mode: &str, call: Call, photographs: &[Pat
     }
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("steps-{mode}-{}-{path}", photographs.len()));
     std::fs::create_dir_all(&folder).unwrap();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/compiler/import/tests/litert/reference.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/import/tests/litert/reference.py");
     let ran =
         Command::new(python).args([Path::new(script), &folder, Path::new(mode), model]).args(photographs).output();
     let ran = ran.unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
-    let imported = read_with(model, None, Quantisation::Keep).unwrap_or_else(|error| panic!("{error}"));
+    let imported = read_with(model, None, Quantization::Keep).unwrap_or_else(|error| panic!("{error}"));
     let weights = Weights::from_bytes(imported.container.to_bytes()).unwrap();
     let [height, width] = imported.spec().resolution;
     // The values that LiteRT tells, in order: each with its step and its size.
@@ -142,7 +142,7 @@ fn steps_have_the_bits_of_litert() {
     published(&photographs[..1], &EVERYDAY);
 }
 
-/// Odd sizes and few channels, as TensorFlow's converter quantises them.
+/// Odd sizes and few channels, as TensorFlow's converter quantizes them.
 #[test]
 fn steps_of_a_converted_network_have_the_bits_of_litert() {
     let converted = Path::new(env!("CARGO_MANIFEST_DIR")).join(CONVERTED);

@@ -8,7 +8,7 @@ use std::{env, fs};
 
 use mbvc_compiler::ir::{Graph, Op};
 
-/// Most multiply-adds of a network: unoptimised code takes a second for some millions.
+/// Most multiply-adds of a network: unoptimized code takes a second for some millions.
 pub const MOST_MACS: usize = 4_000_000;
 
 /// Uniform numbers, the same for the same seed on every machine (Steele, Lea and Flood 2014: SplitMix).
@@ -85,7 +85,7 @@ pub fn macs(graph: &Graph) -> usize {
     })
 }
 
-/// Writes a crate of that name into `folder` and builds it, unoptimised; gives the path of its program.
+/// Writes a crate of that name into `folder` and builds it, unoptimized; gives the path of its program.
 pub fn build(folder: &Path, name: &str, code: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     // A workspace of its own; the versions of dependencies are those of this one, so that nothing is downloaded.

@@ -1,4 +1,4 @@
-//! No innermost loop of a kernel keeps vectors on the stack: compiles `v2.yaml` as users do, optimised, and reads the
+//! No innermost loop of a kernel keeps vectors on the stack: compiles `v2.yaml` as users do, optimized, and reads the
 //! assembly.
 #![cfg(target_arch = "x86_64")]
 

@@ -64,7 +64,7 @@ impl Library<'_> {
     /// Puts facts in place of `@words@`.
     fn fill(&self, template: &str, main: &str) -> String {
         let spec = &self.compiled.spec;
-        let quantised = spec.precision.is_quantised();
+        let quantized = spec.precision.is_quantized();
         let [height, width] = spec.resolution.map(|side| side.to_string());
         let programs = &self.compiled.programs;
         let embedding = programs.first().map_or(0, |program| program.embedding.len());
@@ -76,7 +76,7 @@ impl Library<'_> {
                  * the library must not be unloaded."
             ),
         };
-        let rounds = if quantised {
+        let rounds = if quantized {
             "\n * Its values are rounded to those that the network counts with; the logits are the real numbers\n \
              * that its results stand for."
         } else {
@@ -84,7 +84,7 @@ impl Library<'_> {
         };
         let facts = [
             // These hold words of their own.
-            ("embed", if quantised { "" } else { EMBED }),
+            ("embed", if quantized { "" } else { EMBED }),
             ("compile", self.compile),
             ("main", main),
             ("name", &self.names.prefix),

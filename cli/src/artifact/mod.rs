@@ -156,8 +156,8 @@ impl Artifact<'_> {
             "-Cpanic=abort".into(),
             "-Cstrip=symbols".into(),
         ];
-        if self.compiled.spec.precision.is_quantised() {
-            flags.push("--cfg=quantised".into());
+        if self.compiled.spec.precision.is_quantized() {
+            flags.push("--cfg=quantized".into());
         }
         match self.kind {
             Kind::Program => {}

@@ -139,7 +139,7 @@ pub unsafe extern "C" fn NAME_run_pixels(
     status(done)
 }
 
-#[cfg(not(quantised))]
+#[cfg(not(quantized))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn NAME_embed(
     model: *const Shared,

@@ -75,7 +75,7 @@ impl Model {
     ///
     /// # Errors
     /// If the image has another length.
-    #[cfg(not(quantised))]
+    #[cfg(not(quantized))]
     pub fn embed(&self, work: &mut Work, image: &[f32]) -> Result<[f32; Generated::EMBEDDING], LengthError> {
         const INPUT: usize = Generated::INPUT[0] * Generated::INPUT[1] * Generated::INPUT[2];
         let wrong = |_| LengthError { what: "input", expected: INPUT, found: image.len() };

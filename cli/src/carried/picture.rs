@@ -194,20 +194,20 @@ fn masks(masks: [usize; 3]) -> Result<[usize; 3], String> {
     let mut order = [0; 3];
     for (at, mask) in order.iter_mut().zip(masks) {
         let byte = (0..4).find(|byte| mask == 0xff << (8 * byte));
-        *at = byte.ok_or_else(|| format!("is a BMP with a colour of bits {mask:#x}, which is not read"))?;
+        *at = byte.ok_or_else(|| format!("is a BMP with a color of bits {mask:#x}, which is not read"))?;
     }
     Ok(order)
 }
 
-/// The colours that a pixel of one byte stands for.
+/// The colors that a pixel of one byte stands for.
 fn palette(header: &Header<'_>, header_bytes: usize) -> Result<Vec<[u8; 3]>, String> {
     let count = match header.u32(46)? {
         0 => 256,
         count => count.min(256),
     };
     let start = header_bytes.saturating_add(BMP_HEADER);
-    let colours = (0..count).map(|index| header.bytes::<4>(start.saturating_add(index * 4)));
-    colours.map(|colour| colour.map(|[blue, green, red, _]| [red, green, blue])).collect()
+    let colors = (0..count).map(|index| header.bytes::<4>(start.saturating_add(index * 4)));
+    colors.map(|color| color.map(|[blue, green, red, _]| [red, green, blue])).collect()
 }
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ struct Row {
 }
 
 pub fn run(args: &Args) -> Result {
-    ui::unoptimised();
+    ui::unoptimized();
     let trained = args.weights.as_deref().map(|path| engine::weights(Some(path))).transpose()?;
     let source = engine::source(args.spec.spec.as_deref(), args.spec.overrides_for(trained.as_ref()))?;
     let mut isas: Vec<Option<Isa>> = args.isa.iter().map(|isa| Some(Isa::from(*isa))).collect();

@@ -52,15 +52,15 @@ struct Row {
 pub fn run(args: &Args) -> Result {
     let open =
         |opened: std::result::Result<Weights, WeightsError>| opened.map_err(|cause| CliError::new(cause.to_string()));
-    let (weights, quantised) = (open(demo::weights())?, open(demo::quantised_weights())?);
+    let (weights, quantized) = (open(demo::weights())?, open(demo::quantized_weights())?);
     let build = |variant, weights| demo::build(&variant, weights).map_err(|cause| CliError::new(cause.to_string()));
     let fused = build(Variant::Fused, &weights)?;
     let unfused = build(Variant::Unfused, &weights)?;
-    let int8 = build(Variant::Quantised, &quantised)?;
+    let int8 = build(Variant::Quantized, &quantized)?;
     let [height, width, _] = fused.info().input;
     let (pictures, skipped) = pictures(args, &weights, [height, width])?;
     let networks = [&*fused, &*unfused, &*int8];
-    let rows = measure(&pictures, networks, [&weights, &weights, &quantised]);
+    let rows = measure(&pictures, networks, [&weights, &weights, &quantized]);
     if args.json {
         rows.iter().for_each(ui::json);
     } else if !rows.is_empty() {
@@ -131,7 +131,7 @@ fn show(pictures: &[Picture], rows: &[Row], networks: [&dyn Network; 3], is_demo
     let [height, width, _] = info.input;
     if is_demo {
         outln!(
-            "{BOLD}mbvc {}{BOLD:#}  an ahead-of-time compiler from a MobileNetV2 table to specialised SIMD Rust\n",
+            "{BOLD}mbvc {}{BOLD:#}  an ahead-of-time compiler from a MobileNetV2 table to specialized SIMD Rust\n",
             env!("CARGO_PKG_VERSION")
         );
         outln!(

@@ -102,8 +102,8 @@ fn snapshots(source: &Source, fusion: FusionArg, isa: Isa) -> Result<Snapshots> 
     let mut graph = mbvc_compiler::lower::lower(&source.spec);
     let mut keep = |pass: &str, graph: &Graph| graphs.push((pass.to_owned(), graph.clone()));
     let remarks = passes::run(&mut graph, fusion.into(), None, &mut keep).map_err(broken)?;
-    // Nothing is known yet of how an instruction set runs quantised layers.
-    if source.spec.precision.is_quantised() {
+    // Nothing is known yet of how an instruction set runs quantized layers.
+    if source.spec.precision.is_quantized() {
         return Ok(Snapshots { graphs, remarks });
     }
     let target = Target { fusion: fusion.into(), ..Target::new(&source.spec, engine::spec_isa(isa)) };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use mbvc::Framing;
 use mbvc_compiler::spec::Preprocessing;
-use mbvc_import::{ImportError, Imported, Labels, Quantisation, ReadOptions};
+use mbvc_import::{ImportError, Imported, Labels, Quantization, ReadOptions};
 use serde::Serialize;
 
 use crate::error::{CliError, Result};
@@ -15,7 +15,7 @@ use crate::{engine, files, outln, ui};
 
 /// Take over trained weights from an ONNX, TFLite, Keras or PyTorch model
 ///
-/// Quantised models (TFLite's of int8 and uint8, ONNX's with QuantizeLinear and DequantizeLinear) are taken as they are
+/// Quantized models (TFLite's of int8 and uint8, ONNX's with QuantizeLinear and DequantizeLinear) are taken as they are
 /// or, with --dequantize, as float32. BatchNorm is folded in double precision, and width, classes, padding and other
 /// conventions are found where the file tells. The result is a safetensors file that fits every resolution, fusion level
 /// and instruction set.
@@ -34,7 +34,7 @@ use crate::{engine, files, outln, ui};
     "mbvc import model.keras --output weights.safetensors --labels classes.txt",
     "mbvc import model.tflite --output weights.safetensors --spec network.yaml   must fit this spec",
     "mbvc import model.pth --output weights.safetensors --write-spec network.yaml",
-    "mbvc import quantised.tflite --output weights.safetensors --dequantize",
+    "mbvc import quantized.tflite --output weights.safetensors --dequantize",
     "mbvc import model.onnx --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --framing 'crop 256/224 bilinear'",
 ))]
 pub struct Args {
@@ -52,7 +52,7 @@ pub struct Args {
     /// 1000 or 1001 classes]
     #[arg(long, value_name = "FILE|imagenet|none")]
     labels: Option<PathBuf>,
-    /// Take the weights of a quantised model as the float32 numbers that they stand for
+    /// Take the weights of a quantized model as the float32 numbers that they stand for
     #[arg(long)]
     dequantize: bool,
     /// Where to write a spec that describes the model [default without --spec: beside the weights, if nothing is there]
@@ -221,10 +221,10 @@ pub fn run(args: &Args) -> Result {
         None => None,
     };
     let labels = args.labels.as_deref().map(Names::of).transpose()?;
-    let quantisation = if args.dequantize { Quantisation::Dequantise } else { Quantisation::Keep };
+    let quantization = if args.dequantize { Quantization::Dequantize } else { Quantization::Keep };
     let spec = source.as_ref().map(|source| &source.spec);
     let mut imported =
-        mbvc_import::read_as(&args.model, &ReadOptions { quantisation, spec, ..ReadOptions::default() })?;
+        mbvc_import::read_as(&args.model, &ReadOptions { quantization, spec, ..ReadOptions::default() })?;
     if let Some(source) = &source {
         imported.check_against(&source.spec).map_err(|mismatches| {
             CliError::new(format!("{}: {mismatches}", args.model.display()))

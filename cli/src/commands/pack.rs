@@ -137,7 +137,7 @@ fn next(args: &Args, compiled: &Compiled, outputs: &[PathBuf]) {
     // The spec that `init` writes, and one that an option changed, say otherwise.
     let precision = match (args.spec.spec.is_none() || args.spec.overrides.precision.is_some(), compiled.spec.precision)
     {
-        (true, precision) if precision.is_quantised() => format!("precision = \"{}\", ", precision.name()),
+        (true, precision) if precision.is_quantized() => format!("precision = \"{}\", ", precision.name()),
         _ => String::new(),
     };
     for file in outputs {
@@ -149,7 +149,7 @@ fn next(args: &Args, compiled: &Compiled, outputs: &[PathBuf]) {
 
 /// What was asked for, or the answer that depends on this processor where the file does so anyway.
 fn numerics(args: &Args, source: &Source) -> Result<Numerics> {
-    let only = match (source.spec.precision.is_quantised(), source.spec.numerics) {
+    let only = match (source.spec.precision.is_quantized(), source.spec.numerics) {
         (true, _) => Some(format!("{} networks sum integers, in one way", source.spec.precision.name())),
         (false, mbvc_compiler::spec::Numerics::Strict) => Some("the spec says `numerics: strict`".to_owned()),
         (false, mbvc_compiler::spec::Numerics::Fast) => None,

@@ -101,7 +101,7 @@ impl Total {
 }
 
 pub fn run(args: &Args) -> Result {
-    ui::unoptimised();
+    ui::unoptimized();
     let trained = args.weights.as_deref().map(|path| engine::weights(Some(path))).transpose()?;
     let source = engine::source(args.spec.spec.as_deref(), args.spec.overrides_for(trained.as_ref()))?;
     let fusion = args.fusion.unwrap_or_else(|| source.spec.fusion.into());

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use mbvc::{Framing, Preprocess};
 use mbvc_import::Container;
-use mbvc_import::quantise::{self, Comparison, Method, Network, Options, Statistics, WeightScales};
+use mbvc_import::calibrate::{self, Comparison, Method, Network, Options, Statistics, WeightScales};
 
 use crate::error::{CliError, Result};
 use crate::options::{SpecOption, examples};
@@ -14,11 +14,11 @@ use crate::{engine, files, ui};
 
 mod report;
 
-/// Quantise float32 weights to int8, by what the network makes of photographs
+/// Quantize float32 weights to int8, by what the network makes of photographs
 ///
 /// Weights get a scale for each output channel, values one scale and zero point each, found from the values that
 /// the float32 network has on the images: a hundred of the kind that it will see are enough. Images are read as by
-/// `classify`; one that cannot be read is told and left out. Afterwards the quantised network runs beside the float32
+/// `classify`; one that cannot be read is told and left out. Afterwards the quantized network runs beside the float32
 /// one, in exactly the arithmetic that its kernels have, and the report says how near it comes.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
@@ -119,11 +119,11 @@ pub fn run(args: &Args) -> Result {
         named => files::images(named, args.recursive)?,
     };
     let (statistics, seen) = task.observe(&calibration, args.crops)?;
-    let quantised = quantise::quantise(&task.network, &task.weights, &statistics, &task.preprocess, options)?;
+    let quantized = calibrate::quantize(&task.network, &task.weights, &statistics, &task.preprocess, options)?;
     // Compared before anything is written: weights that cannot be run are none.
-    let (comparison, compared) = task.compare(&quantised, &comparison)?;
-    quantised.write(&args.output)?;
-    report::Report::new(args, &task, &quantised, &statistics, &comparison, [seen, compared], options).show(args)
+    let (comparison, compared) = task.compare(&quantized, &comparison)?;
+    quantized.write(&args.output)?;
+    report::Report::new(args, &task, &quantized, &statistics, &comparison, [seen, compared], options).show(args)
 }
 
 impl Args {
@@ -144,7 +144,7 @@ impl Args {
     }
 }
 
-/// What is quantised.
+/// What is quantized.
 struct Task {
     network: Network,
     weights: Container,
@@ -162,7 +162,7 @@ impl Task {
         let checked = engine::weights(Some(&args.weights))?;
         let (preprocess, framing) = (checked.preprocessing(), checked.framing());
         let weights = Container::open(&args.weights)?;
-        quantise::check_float(&weights).map_err(|error| CliError::new(format!("{shown}: {error}")))?;
+        calibrate::check_float(&weights).map_err(|error| CliError::new(format!("{shown}: {error}")))?;
         weights.check_against(network.float_spec()).map_err(|mismatches| {
             let error = CliError::new(format!("{shown}: {mismatches}"));
             match &args.spec.spec {
@@ -188,13 +188,13 @@ impl Task {
         some(seen?, paths, "calibrate with").map(|seen| (statistics, seen))
     }
 
-    /// How near `quantised` comes to the float32 weights on the images.
-    fn compare(&self, quantised: &Container, paths: &[PathBuf]) -> Result<(Comparison, Seen)> {
+    /// How near `quantized` comes to the float32 weights on the images.
+    fn compare(&self, quantized: &Container, paths: &[PathBuf]) -> Result<(Comparison, Seen)> {
         let bar = ui::progress(paths.len(), "comparing");
         let pictures = Pictures { paths, framing: self.framing, size: self.size, crops: 0 };
         let mut comparison = Comparison::new(&self.network);
         let work =
-            |pixels: &[u8]| Ok(Comparison::of(&self.network, &self.weights, quantised, &self.preprocess, pixels)?);
+            |pixels: &[u8]| Ok(Comparison::of(&self.network, &self.weights, quantized, &self.preprocess, pixels)?);
         let seen = stream::each(&pictures, &bar, work, |one| comparison.merge(&one));
         bar.finish_and_clear();
         some(seen?, paths, "compare on").map(|seen| (comparison, seen))

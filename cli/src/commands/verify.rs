@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use mbvc::{Network, Unobserved, Weights};
 use mbvc_compiler::ir::Shape;
 use mbvc_compiler::spec::Rounding;
-use mbvc_import::{Container, Quantisation, ReadOptions, Trace};
+use mbvc_import::{Container, Quantization, ReadOptions, Trace};
 
 use crate::error::{CliError, Result};
 use crate::measure::Caller;
@@ -91,7 +91,7 @@ pub fn run(args: &Args) -> Result {
     let container = Container::from_bytes(weights.as_bytes(), weights.source().unwrap_or_default())?;
     let mut model = mbvc_import::read_as(
         &args.against,
-        &ReadOptions { quantisation: Quantisation::Keep, ..ReadOptions::default() },
+        &ReadOptions { quantization: Quantization::Keep, ..ReadOptions::default() },
     )?;
     if args.bgr {
         model.swap_channels();

@@ -22,7 +22,7 @@ pub fn weights() -> Result<Weights, WeightsError> {
 ///
 /// # Errors
 /// As [`weights`].
-pub fn quantised_weights() -> Result<Weights, WeightsError> {
+pub fn quantized_weights() -> Result<Weights, WeightsError> {
     Weights::from_static(include_bytes!("../../demo/model-int8.safetensors"))
 }
 
@@ -33,10 +33,10 @@ pub enum Variant {
     /// Layer by layer.
     Unfused,
     /// Streamed blocks of int8.
-    Quantised,
+    Quantized,
 }
 
-/// Binds weights, those of int8 to the quantised variant.
+/// Binds weights, those of int8 to the quantized variant.
 ///
 /// # Errors
 /// If the weights are of another network, or `MBVC_ISA` names an instruction set that is missing.
@@ -44,6 +44,6 @@ pub fn build(variant: &Variant, weights: &Weights) -> Result<Box<dyn Network>, M
     Ok(match variant {
         Variant::Fused => Box::new(DemoBlock::new(weights)?),
         Variant::Unfused => Box::new(DemoNone::new(weights)?),
-        Variant::Quantised => Box::new(DemoInt8::new(weights)?),
+        Variant::Quantized => Box::new(DemoInt8::new(weights)?),
     })
 }

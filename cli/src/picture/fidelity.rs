@@ -1,4 +1,4 @@
-//! How near each value of a quantised network comes to float32.
+//! How near each value of a quantized network comes to float32.
 
 use super::{Align, Area, BAND, FAINT, INK, RULE, Sheet, Type};
 
@@ -28,7 +28,7 @@ const NEAR: &str = "#1971c2";
 const FAR: &str = "#e8590c";
 /// Where the axis may begin: bars of 0.99 and 0.999 are told apart only near their ends.
 const STARTS: [f64; 5] = [0.98, 0.95, 0.9, 0.5, 0.0];
-/// Bars below are drawn in another colour.
+/// Bars below are drawn in another color.
 const FAR_BELOW: f64 = 0.98;
 
 pub fn draw(picture: &Picture) -> String {
@@ -57,9 +57,9 @@ pub fn draw(picture: &Picture) -> String {
         }
         let text = y + ROW / 2.0 + 4.0;
         sheet.text(left - 12.0, text, Type::new(11.0).align(Align::End), bar.name.as_str());
-        let colour = if bar.cosine < FAR_BELOW { FAR } else { NEAR };
+        let color = if bar.cosine < FAR_BELOW { FAR } else { NEAR };
         let area = Area { x: left, y: y + 3.5, width: place(bar.cosine) - left, height: ROW - 7.0 };
-        sheet.fill(area, 2.0, colour, 0.9);
+        sheet.fill(area, 2.0, color, 0.9);
         let end = left + LENGTH + 14.0;
         sheet.text(end, text, Type::new(11.0).bold().fill(INK), format!("{:.5}", bar.cosine));
         let decibels = bar.decibels.map_or_else(|| "exact".to_owned(), |db| format!("{db:.1} dB"));

@@ -15,7 +15,7 @@ const BAND_HEIGHT: f64 = 90.0;
 const BAND_GAP: f64 = 6.0;
 const GAP: f64 = 13.0;
 
-/// What a shape's colour stands for.
+/// What a shape's color stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Input,
@@ -31,7 +31,7 @@ enum Kind {
 }
 
 impl Kind {
-    const fn colour(self) -> &'static str {
+    const fn color(self) -> &'static str {
         match self {
             Self::Input => "#52606d",
             Self::Conv => "#5f3dc4",
@@ -238,32 +238,32 @@ fn node(sheet: &mut Sheet, area: Area, drawn: &Drawn) {
 const STAGE_GAP: f64 = 9.0;
 
 fn draw_glyph(sheet: &mut Sheet, area: Area, glyph: &Glyph) {
-    let (colour, (cx, cy)) = (glyph.kind.colour(), area.middle());
-    let centred = Type::new(10.0).align(Align::Middle);
+    let (color, (cx, cy)) = (glyph.kind.color(), area.middle());
+    let centered = Type::new(10.0).align(Align::Middle);
     match glyph.kind {
         Kind::Add => {
-            sheet.circle((cx, cy), 12.0, PAPER, colour);
-            sheet.line((cx - 5.5, cy), (cx + 5.5, cy), colour, 1.8, None);
-            sheet.line((cx, cy - 5.5), (cx, cy + 5.5), colour, 1.8, None);
+            sheet.circle((cx, cy), 12.0, PAPER, color);
+            sheet.line((cx - 5.5, cy), (cx + 5.5, cy), color, 1.8, None);
+            sheet.line((cx, cy - 5.5), (cx, cy + 5.5), color, 1.8, None);
         }
         Kind::BatchNorm | Kind::Activation => {
             let pill = Area { y: cy - 11.0, height: 22.0, ..area };
-            sheet.tinted(pill, 11.0, colour, &glyph.hover);
-            sheet.text(cx, cy + 3.5, centred.fill(colour).bold(), glyph.title.as_str());
+            sheet.tinted(pill, 11.0, color, &glyph.hover);
+            sheet.text(cx, cy + 3.5, centered.fill(color).bold(), glyph.title.as_str());
         }
         _ => {
-            sheet.tinted(area, 7.0, colour, &glyph.hover);
+            sheet.tinted(area, 7.0, color, &glyph.hover);
             let stripes = [(glyph.activation, Kind::Activation), (glyph.residual, Kind::Add)];
             let mut edge = area.right() - 4.0;
             for (_, kind) in stripes.into_iter().rev().filter(|(present, _)| *present) {
                 let stripe = Area { x: edge - 4.0, y: area.y + 6.0, width: 4.0, height: area.height - 12.0 };
-                sheet.fill(stripe, 2.0, kind.colour(), 1.0);
+                sheet.fill(stripe, 2.0, kind.color(), 1.0);
                 edge -= 6.0;
             }
             let room = Area { width: edge - area.x, ..area };
             let cx = if glyph.activation || glyph.residual { room.middle().0 + 1.0 } else { cx };
             sheet.text(cx, cy - 4.0, Type::new(11.0).bold().align(Align::Middle), glyph.title.as_str());
-            sheet.text(cx, cy + 11.0, centred.fill("#52606d"), glyph.detail.as_str());
+            sheet.text(cx, cy + 11.0, centered.fill("#52606d"), glyph.detail.as_str());
         }
     }
 }
@@ -283,7 +283,7 @@ fn legend(sheet: &mut Sheet, y: f64, left: &[Step], right: &[Step]) {
     let drawn = |kind| left.iter().chain(right).flat_map(|s| &s.nodes).flat_map(|n| &n.glyphs).any(|g| g.kind == kind);
     let mut x = MARGIN;
     for kind in kinds.into_iter().filter(|kind| drawn(*kind)) {
-        sheet.tinted(Area { x, y: y - 10.0, width: 18.0, height: 13.0 }, 4.0, kind.colour(), kind.name());
+        sheet.tinted(Area { x, y: y - 10.0, width: 18.0, height: 13.0 }, 4.0, kind.color(), kind.name());
         sheet.text(x + 25.0, y + 1.0, Type::new(12.0), kind.name());
         x += 52.0 + kind.name().chars().count() as f64 * 6.3;
     }
@@ -293,7 +293,7 @@ fn legend(sheet: &mut Sheet, y: f64, left: &[Step], right: &[Step]) {
         (Kind::Activation, "activation applied before the value is stored"),
         (Kind::Add, "residual added before the value is stored"),
     ] {
-        sheet.fill(Area { x, y: y - 11.0, width: 4.0, height: 15.0 }, 2.0, kind.colour(), 1.0);
+        sheet.fill(Area { x, y: y - 11.0, width: 4.0, height: 15.0 }, 2.0, kind.color(), 1.0);
         sheet.text(x + 11.0, y + 1.0, Type::new(12.0).fill(INK), text);
         x += 36.0 + text.chars().count() as f64 * 6.0;
     }

@@ -108,19 +108,19 @@ impl Sheet {
         self.content.append(element);
     }
 
-    pub fn fill(&mut self, area: Area, radius: f64, colour: &str, opacity: f64) {
-        self.content.append(rectangle(area, radius).set("fill", colour).set("fill-opacity", opacity));
+    pub fn fill(&mut self, area: Area, radius: f64, color: &str, opacity: f64) {
+        self.content.append(rectangle(area, radius).set("fill", color).set("fill-opacity", opacity));
     }
 
-    /// A rounded box, tinted and outlined in `colour`, with a text that shows when the pointer rests on it.
-    pub fn tinted(&mut self, area: Area, radius: f64, colour: &str, hover: &str) {
+    /// A rounded box, tinted and outlined in `color`, with a text that shows when the pointer rests on it.
+    pub fn tinted(&mut self, area: Area, radius: f64, color: &str, hover: &str) {
         // The tint lies on paper, so that lines do not show through.
         self.fill(area, radius, PAPER, 1.0);
         self.content.append(
             rectangle(area, radius)
-                .set("fill", colour)
+                .set("fill", color)
                 .set("fill-opacity", 0.13)
-                .set("stroke", colour)
+                .set("stroke", color)
                 .set("stroke-width", 1.2)
                 .add(Title::new(hover)),
         );
@@ -173,7 +173,7 @@ impl Sheet {
     /// The finished file.
     pub fn finish(self, title: &str) -> String {
         let mut definitions = Definitions::new();
-        for (name, colour) in ARROWS {
+        for (name, color) in ARROWS {
             definitions.append(
                 Marker::new()
                     .set("id", name)
@@ -184,7 +184,7 @@ impl Sheet {
                     .set("markerHeight", 7)
                     .set("markerUnits", "userSpaceOnUse")
                     .set("orient", "auto-start-reverse")
-                    .add(Path::new().set("d", "M0,0.8 L7.5,4 L0,7.2 Z").set("fill", colour)),
+                    .add(Path::new().set("d", "M0,0.8 L7.5,4 L0,7.2 Z").set("fill", color)),
             );
         }
         let document = svg::Document::new()
@@ -202,7 +202,7 @@ impl Sheet {
 
 pub const FLOW: &str = "#9aa5b1";
 pub const RESIDUAL: &str = "#d6336c";
-/// Arrow heads by name, and their colours.
+/// Arrow heads by name, and their colors.
 const ARROWS: [(&str, &str); 2] = [("flow", FLOW), ("residual", RESIDUAL)];
 
 fn rectangle(area: Area, radius: f64) -> Rectangle {

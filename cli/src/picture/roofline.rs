@@ -40,7 +40,7 @@ const TOP: f64 = 136.0;
 const REACHED: &str = "#1971c2";
 const BOUND: &str = "#0c8599";
 
-/// A colour for each kind of stage: the first whose word is in the stage's name.
+/// A color for each kind of stage: the first whose word is in the stage's name.
 const STAGES: [(&str, &str, &str); 11] = [
     ("relu", "activation", "#2f9e44"),
     ("add", "residual add", "#d6336c"),
@@ -126,25 +126,25 @@ fn time_bar(sheet: &mut Sheet, x: f64, y: f64, bar: &Bar, slowest: f64) -> f64 {
 }
 
 fn legend(sheet: &mut Sheet, y: f64, roofline: &Roofline) {
-    let used = |colour: &str| {
+    let used = |color: &str| {
         let names = roofline.bars.iter().flat_map(|bar| {
             let whole = bar.parts.is_empty().then_some(&bar.name);
             bar.parts.iter().map(|part| &part.name).chain(whole)
         });
-        names.into_iter().any(|name| stage(name).2 == colour)
+        names.into_iter().any(|name| stage(name).2 == color)
     };
     let mut x = MARGIN + NAME;
-    for (_, name, colour) in STAGES.iter().filter(|(.., colour)| used(colour)) {
-        sheet.fill(Area { x, y: y - 10.0, width: 14.0, height: 12.0 }, 2.0, colour, 0.92);
+    for (_, name, color) in STAGES.iter().filter(|(.., color)| used(color)) {
+        sheet.fill(Area { x, y: y - 10.0, width: 14.0, height: 12.0 }, 2.0, color, 0.92);
         sheet.text(x + 20.0, y, Type::new(11.5), *name);
         x += 38.0 + name.chars().count() as f64 * 6.2;
     }
     let y = y + 24.0;
     let mut x = MARGIN + NAME;
-    for (colour, name) in
+    for (color, name) in
         [(REACHED, "reached, arithmetic is the bound"), (BOUND, "reached, memory is the bound"), (RULE, "the roof")]
     {
-        sheet.fill(Area { x, y: y - 10.0, width: 14.0, height: 12.0 }, 2.0, colour, 1.0);
+        sheet.fill(Area { x, y: y - 10.0, width: 14.0, height: 12.0 }, 2.0, color, 1.0);
         sheet.text(x + 20.0, y, Type::new(11.5), name);
         x += 40.0 + name.chars().count() as f64 * 5.9;
     }

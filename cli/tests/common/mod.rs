@@ -11,7 +11,7 @@ use serde_json::Value;
 /// Width 0.25 at 32x32 with ten classes: compiles and runs in no time.
 pub const TINY: &str = include_str!("../tiny.yaml");
 
-/// The command, in `folder`, without colour, with the tests' own cache.
+/// The command, in `folder`, without color, with the tests' own cache.
 pub fn mbvc(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::cargo_bin("mbvc").unwrap();
     command.current_dir(folder).args(arguments).env("NO_COLOR", "1").env_remove("MBVC_ISA");

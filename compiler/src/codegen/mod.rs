@@ -1,32 +1,25 @@
 //! From the graph to Rust: `quote!` templates that look like the loop nests they make.
 
-mod batch;
-pub(crate) mod conv;
-pub(crate) mod cost;
-mod cover;
-mod embed;
-pub(crate) mod facts;
+mod backend;
+mod float;
 pub mod isa;
 mod kernel;
 mod network;
-mod pack;
-pub(crate) mod quantised;
-mod ranges;
+mod quantized;
 mod step;
-#[cfg(test)]
-pub(crate) mod tests;
+mod tokens;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::format_ident;
 
 use crate::ir::{Graph, NodeId, Op};
 use crate::spec::NetworkSpec;
-use batch::Batch;
-pub use embed::{Embedded, Form};
-use isa::Isa;
+use crate::target::Isa;
+pub use backend::{Backend, StaticPlan};
 use kernel::Kernels;
-pub use pack::StaticPlan;
-use pack::{PackPlan, Packs};
+use network::Batch;
+pub(crate) use network::facts;
+pub use network::{Embedded, Form};
 use step::{Context, Members, StepFn};
 
 /// The code of one network for one instruction set.
@@ -36,7 +29,7 @@ pub struct Program {
     /// Most members of a team that runs it.
     pub threads: usize,
     /// Whether its values are bytes.
-    pub quantised: bool,
+    pub quantized: bool,
     /// The graph after `plan_scratch`.
     pub graph: Graph,
     /// Bytes of the scratch.
@@ -48,7 +41,7 @@ pub struct Program {
     /// Every kernel that a step or the batch calls, once.
     pub kernels: Kernels,
     /// Where the weights lie in the packed block.
-    pub packs: Packs,
+    pub packs: Box<dyn Backend>,
     /// Place of the vector before the classifier, in elements of the scratch.
     pub embedding: std::ops::Range<usize>,
     /// Floats of the longest row that can lie outside an image.
@@ -72,11 +65,11 @@ impl Program {
     pub fn new(graph: Graph, spec: &NetworkSpec, isa: Isa, scratch_bytes: usize) -> Self {
         let threads = spec.threads;
         let order = graph.order().unwrap_or_default();
-        let packs = match spec.precision.is_quantised() {
-            false => Packs::Floats(PackPlan::new(&graph, &order, isa)),
-            true => Packs::Bytes(quantised::Plan::new(&graph, &order, isa, spec.precision, spec.rounding)),
+        let packs: Box<dyn Backend> = match spec.precision.is_quantized() {
+            false => Box::new(float::PackPlan::new(&graph, &order, isa)),
+            true => Box::new(quantized::Plan::new(&graph, &order, isa, spec.precision, spec.rounding)),
         };
-        let context = Context { graph: &graph, isa, packs: &packs, team: Members(threads) };
+        let context = Context { graph: &graph, isa, backend: &*packs, team: Members(threads) };
         let steps: Vec<StepFn> = step_nodes(&graph, &order)
             .into_iter()
             .map(|(index, nodes)| step::step(&context, index, &step_name(&graph, &nodes), &nodes))
@@ -94,8 +87,8 @@ impl Program {
             })
             .map_or(0..0, |(at, len)| at..at + len);
         let zeros = order.iter().map(|id| longest_ring_row(&graph, *id)).max().unwrap_or(0);
-        let quantised = spec.precision.is_quantised();
-        Self { isa, threads, quantised, scratch_bytes, steps, batch, kernels, packs, embedding, zeros, graph }
+        let quantized = spec.precision.is_quantized();
+        Self { isa, threads, quantized, scratch_bytes, steps, batch, kernels, packs, embedding, zeros, graph }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::spec::nearest;
 /// Says that `path`, which its user calls `name`, is not there; what could be meant among the files in its folder with
 /// one of the endings; which folder a relative name was looked for in; and `remedy`.
 pub fn absent(rule: &'static Rule, path: &Path, name: &str, endings: &[&str], remedy: &str) -> Diagnostic {
-    let near = neighbour(path, endings).map(|near| Path::new(name).with_file_name(near));
+    let near = neighbor(path, endings).map(|near| Path::new(name).with_file_name(near));
     let meant = near.map(|near| format!("did you mean `{}`? ", near.display())).unwrap_or_default();
     let folder = searched(path, name).map(|folder| format!("the path is relative to `{}`; ", folder.display()));
     Diagnostic::new(rule, format!("there is no file `{name}`"))
@@ -26,7 +26,7 @@ fn searched(path: &Path, name: &str) -> Option<PathBuf> {
 }
 
 /// A file in the same folder, of nearly the same name.
-fn neighbour(path: &Path, endings: &[&str]) -> Option<String> {
+fn neighbor(path: &Path, endings: &[&str]) -> Option<String> {
     let names: Vec<String> = std::fs::read_dir(path.parent().filter(|parent| !parent.as_os_str().is_empty())?)
         .ok()?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())

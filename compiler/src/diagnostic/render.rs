@@ -14,8 +14,8 @@ const SHOWN: usize = 40;
 const PLAIN: Renderer = Renderer::plain();
 const STYLED: Renderer = Renderer::styled().hyperlink(false);
 
-pub(super) fn render(diagnostics: &Diagnostics, coloured: bool) -> String {
-    let renderer = if coloured { STYLED } else { PLAIN };
+pub(super) fn render(diagnostics: &Diagnostics, colored: bool) -> String {
+    let renderer = if colored { STYLED } else { PLAIN };
     let mut reports: Vec<String> =
         diagnostics.iter().take(SHOWN).map(|one| renderer.render(&[group(diagnostics, one)])).collect();
     if diagnostics.len() > 1 {
@@ -87,14 +87,14 @@ fn enclosing_lines(source: &SourceFile, place: Place, others: impl Iterator<Item
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Diagnostic, Diagnostics, Origin, Place, SourceFile, catalogue};
+    use super::super::{Diagnostic, Diagnostics, Origin, Place, SourceFile, catalog};
 
     fn stride_of_three() -> Diagnostics {
         let text = "blocks:\n  - { t: 1, c: 16, n: 1, s: 3 }\n";
         let mut diagnostics = Diagnostics::new(SourceFile::new("specs/a.yaml", text));
         let start = text.find('3').unwrap();
         let place = Place { origin: Origin::Spec, start, end: start + 1 };
-        diagnostics.push(Diagnostic::new(&catalogue::STRIDE, "`s` is 3").at(place).help("write 1 or 2"));
+        diagnostics.push(Diagnostic::new(&catalog::STRIDE, "`s` is 3").at(place).help("write 1 or 2"));
         diagnostics
     }
 
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn details_are_told_by_name_and_counted_where_there_are_many() {
         let mut diagnostics = Diagnostics::new(SourceFile::new("w.safetensors", ""));
-        let mut mistake = Diagnostic::new(&catalogue::WEIGHTS_FIT, "the weights differ").help("import them again");
+        let mut mistake = Diagnostic::new(&catalog::WEIGHTS_FIT, "the weights differ").help("import them again");
         for at in 0..42 {
             mistake = mistake.detail(format!("tensor{at}"), "is\x1b missing");
         }
@@ -127,16 +127,16 @@ mod tests {
     }
 
     #[test]
-    fn colours_only_when_asked() {
+    fn colors_only_when_asked() {
         assert!(!stride_of_three().render(false).contains('\x1b'));
-        let coloured = stride_of_three().render(true);
-        assert!(coloured.contains("\x1b[1m\x1b[91merror"), "{coloured:?}");
+        let colored = stride_of_three().render(true);
+        assert!(colored.contains("\x1b[1m\x1b[91merror"), "{colored:?}");
     }
 
     #[test]
     fn a_mistake_without_a_place_names_the_file() {
         let mut diagnostics = Diagnostics::new(SourceFile::new("specs/a.yaml", ""));
-        diagnostics.push(Diagnostic::new(&catalogue::FILE, "there is no file `specs/a.yaml`").help("run `mbvc init`"));
+        diagnostics.push(Diagnostic::new(&catalog::FILE, "there is no file `specs/a.yaml`").help("run `mbvc init`"));
         insta::assert_snapshot!(diagnostics, @r"
         error[file]: there is no file `specs/a.yaml`
         --> specs/a.yaml

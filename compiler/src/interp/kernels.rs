@@ -117,8 +117,8 @@ pub fn batch_norm<T: Real>(values: &[T], gamma: &[T], beta: &[T], mean: &[T], va
     channels
         .flat_map(|pixel| {
             pixel.iter().enumerate().map(|(c, value)| {
-                let centred = value.to_f64() - mean[c].to_f64();
-                T::of_f64(centred * gamma[c].to_f64() / deviation[c] + beta[c].to_f64())
+                let centered = value.to_f64() - mean[c].to_f64();
+                T::of_f64(centered * gamma[c].to_f64() / deviation[c] + beta[c].to_f64())
             })
         })
         .collect()

@@ -9,12 +9,12 @@ mod kernels;
 mod machine;
 mod memory;
 mod params;
-mod quantised;
+mod quantized;
 mod random;
 mod real;
 
 pub use params::{Bindings, parameters};
-pub use quantised::{QuantBindings, Values, run_quantised};
+pub use quantized::{QuantBindings, Values, run_quantized};
 pub use random::{random_bindings, random_input};
 
 use crate::ir::verify::{VerifyErrors, verify};
@@ -80,9 +80,9 @@ pub enum InterpError {
         /// The first number that is out of range.
         value: String,
     },
-    /// [`run`] was given a quantised graph, or [`run_quantised`] one of floats.
-    #[error("a float32 network cannot be executed in integers, nor a quantised one in floats")]
-    NotQuantised,
+    /// [`run`] was given a quantized graph, or [`run_quantized`] one of floats.
+    #[error("a float32 network cannot be executed in integers, nor a quantized one in floats")]
+    NotQuantized,
     /// An operand of a residual add has a scale too far from the sum's.
     #[error("a residual add's scales are too far apart: an operand's must be from 1/1024 to 256 times the result's")]
     ScalesApart,
@@ -110,7 +110,7 @@ pub fn run(
 ) -> Result<Vec<f32>, InterpError> {
     verify(graph, "interpretation", &[])?;
     if graph.ids().any(|id| graph.node(id).tensor.quant.is_some()) {
-        return Err(InterpError::NotQuantised);
+        return Err(InterpError::NotQuantized);
     }
     match mode {
         Mode::Strict => run_float::<f32>(graph, bindings, input, observe),

@@ -6,7 +6,7 @@ use crate::ir::{Graph, Op, ParamId, ParamSource, Shape};
 
 /// Values for every stored parameter of `graph`, such that activations neither vanish nor explode.
 ///
-/// Weights as in He et al. 2015 (arXiv:1502.01852), batch normalisation near to, but not, the identity. A parameter's
+/// Weights as in He et al. 2015 (arXiv:1502.01852), batch normalization near to, but not, the identity. A parameter's
 /// values depend on its name and the seed alone, so that they are the same for the graph at any stage.
 pub fn random_bindings(graph: &Graph, seed: u64) -> BTreeMap<String, Vec<f32>> {
     let roles = roles(graph);

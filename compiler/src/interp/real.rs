@@ -10,7 +10,7 @@ pub trait Number: Copy {
     fn fma(self, weight: Self, sum: Self) -> Self;
 }
 
-/// Quantised numbers, and their sums.
+/// Quantized numbers, and their sums.
 impl Number for i32 {
     const ZERO: Self = 0;
     const POISON: Self = 0x5a5a_5a5a;

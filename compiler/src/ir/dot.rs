@@ -31,7 +31,7 @@ pub fn dot(graph: &Graph) -> String {
                 "    n{} [label=\"{}\", fillcolor={}];",
                 numbers[id],
                 lines.join("\\n"),
-                colour(&node.op)
+                color(&node.op)
             );
         }
         text.push_str("  }\n");
@@ -52,7 +52,7 @@ fn label(op: &Op, origin: &Origin, tensor: Tensor) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"")
 }
 
-fn colour(op: &Op) -> &'static str {
+fn color(op: &Op) -> &'static str {
     match op {
         Op::Input | Op::GlobalAvgPool => "white",
         Op::Conv2d(_) | Op::Dense(_) => "lightblue",

@@ -74,7 +74,7 @@ pub fn param_shapes(op: &Op, input: Shape, output: Shape) -> Vec<(ParamId, Vec<u
     }
 }
 
-/// The types and shapes of the scales and zero points that a requantisation to `channels` reads.
+/// The types and shapes of the scales and zero points that a requantization to `channels` reads.
 pub fn quant_params(requantize: Requantize, channels: usize) -> Vec<(ParamId, ElementType, Vec<usize>)> {
     let Requantize { weight_scale, weight_zero_point, output } = requantize;
     let scales = if weight_zero_point.is_some() { 1 } else { channels };

@@ -19,8 +19,8 @@ pub struct Layout {
     pub order: Order,
 }
 
-/// How the elements of a channel group lie. What is not in the order of pixels is quantised, and lies as the dot
-/// products of its reader take it: four numbers that are multiplied and summed are neighbours.
+/// How the elements of a channel group lie. What is not in the order of pixels is quantized, and lies as the dot
+/// products of its reader take it: four numbers that are multiplied and summed are neighbors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Order {
     /// `[row][column][channel]`.
@@ -42,7 +42,7 @@ pub enum Order {
     },
 }
 
-/// Neighbours in the orders of quads.
+/// Neighbors in the orders of quads.
 const QUAD: usize = 4;
 
 impl Layout {
@@ -149,7 +149,7 @@ pub struct Tensor {
     pub layout: Layout,
     /// The type of each.
     pub element: ElementType,
-    /// What its numbers stand for, where they are quantised.
+    /// What its numbers stand for, where they are quantized.
     pub quant: Option<Quant>,
 }
 
@@ -159,8 +159,8 @@ impl Tensor {
         Self { shape, layout: Layout::nhwc(shape.channels), element: ElementType::F32, quant: None }
     }
 
-    /// A quantised value, in plain NHWC.
-    pub fn quantised(shape: Shape, element: ElementType, quant: Quant) -> Self {
+    /// A quantized value, in plain NHWC.
+    pub fn quantized(shape: Shape, element: ElementType, quant: Quant) -> Self {
         Self { element, quant: Some(quant), ..Self::nhwc(shape) }
     }
 

@@ -83,7 +83,7 @@ impl Op {
         }
     }
 
-    /// How the sums of a layer become quantised values; `None` for float32, and for fused nodes, whose stages tell.
+    /// How the sums of a layer become quantized values; `None` for float32, and for fused nodes, whose stages tell.
     pub const fn requantize(&self) -> Option<Requantize> {
         match self {
             Self::Conv2d(conv) => conv.requantize,
@@ -142,9 +142,9 @@ pub struct Conv2d {
     pub window: Window,
     /// `[kh, kw, in, out]`.
     pub weight: ParamId,
-    /// `[out]`; `None` where batch normalisation follows.
+    /// `[out]`; `None` where batch normalization follows.
     pub bias: Option<ParamId>,
-    /// What precedes the epilogue where values are quantised.
+    /// What precedes the epilogue where values are quantized.
     pub requantize: Option<Requantize>,
     /// What is done to its sums before they are stored.
     pub epilogue: Epilogue,
@@ -157,9 +157,9 @@ pub struct DepthwiseConv2d {
     pub window: Window,
     /// `[kh, kw, channels]`.
     pub weight: ParamId,
-    /// `[channels]`; `None` where batch normalisation follows.
+    /// `[channels]`; `None` where batch normalization follows.
     pub bias: Option<ParamId>,
-    /// What precedes the epilogue where values are quantised.
+    /// What precedes the epilogue where values are quantized.
     pub requantize: Option<Requantize>,
     /// What is done to its sums before they are stored; never a residual.
     pub epilogue: Epilogue,
@@ -196,7 +196,7 @@ pub struct Dense {
     pub weight: ParamId,
     /// `[out]`.
     pub bias: ParamId,
-    /// What becomes of the sums where values are quantised.
+    /// What becomes of the sums where values are quantized.
     pub requantize: Option<Requantize>,
 }
 

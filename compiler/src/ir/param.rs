@@ -39,7 +39,7 @@ pub enum ParamSource {
     FoldedBias {
         /// `[channels]`, as are the others.
         gamma: ParamId,
-        /// What the normalisation adds last.
+        /// What the normalization adds last.
         beta: ParamId,
         /// Of the training set.
         mean: ParamId,

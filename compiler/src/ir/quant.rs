@@ -1,6 +1,6 @@
-//! Element types, and what the numbers of quantised values stand for.
+//! Element types, and what the numbers of quantized values stand for.
 //!
-//! A quantised number `q` stands for `scale * (q - zero_point)`. Scales and zero points are parameters: the graph knows
+//! A quantized number `q` stands for `scale * (q - zero_point)`. Scales and zero points are parameters: the graph knows
 //! their names, and their values come with the weights.
 
 use super::ParamId;
@@ -8,7 +8,7 @@ use super::ParamId;
 /// The type of the elements of a value or a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ElementType {
-    /// IEEE 754 single precision: all numbers of a float32 network, scales of a quantised one.
+    /// IEEE 754 single precision: all numbers of a float32 network, scales of a quantized one.
     F32,
     /// Weights and values of an int8 network.
     I8,
@@ -38,7 +38,7 @@ impl ElementType {
     }
 
     /// Whether values of this type stand for others.
-    pub const fn is_quantised(self) -> bool {
+    pub const fn is_quantized(self) -> bool {
         matches!(self, Self::I8 | Self::U8)
     }
 }

@@ -12,7 +12,7 @@ impl Node {
             // The inputs of all images of a batch.
             (Some(Tile::Gemm(tile)), Some(input)) if tile.images > 1 => tile.images * input.bytes(),
             // The sums over all pixels, and what a vector store may write past them.
-            _ if self.tensor.element.is_quantised() && self.op.epilogue().pool.is_some() => {
+            _ if self.tensor.element.is_quantized() && self.op.epilogue().pool.is_some() => {
                 (self.tensor.shape.channels + SLACK) * size_of::<i32>()
             }
             (Some(Tile::Gemm(tile)), _) => {

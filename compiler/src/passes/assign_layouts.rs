@@ -11,10 +11,11 @@
 
 use super::store_quads::store_quads;
 use super::stream_quads::stream_quads;
-use crate::codegen::cost::{Product, best_tile};
-use crate::codegen::isa::Isa;
-use crate::codegen::quantised::cost::QUAD;
 use crate::ir::{Fused, Graph, Layout, Node, NodeId, Op, Padding, Shape, Stage, Tensor, Window};
+use crate::schedule::balance::is_balanced;
+use crate::schedule::float::{Product, best_tile};
+use crate::schedule::quantized::QUAD;
+use crate::target::Isa;
 
 /// What stays in the first-level cache beside the weights of a panel.
 const RING_CACHE: usize = 32 << 10;
@@ -31,7 +32,7 @@ pub fn assign_layouts(graph: &mut Graph, isa: Isa, threads: usize) {
         let Some(input) = graph.inputs(id).first().copied() else { continue };
         let op = &graph.node(id).op;
         match (op, window_of(op)) {
-            (Op::Fused(_), _) if graph.node(id).tensor.element.is_quantised() => {
+            (Op::Fused(_), _) if graph.node(id).tensor.element.is_quantized() => {
                 let input = graph.node(input).tensor;
                 if let Op::Fused(fused) = &mut graph.node_mut(id).op {
                     stream_quads(fused, input, isa, threads);
@@ -42,7 +43,7 @@ pub fn assign_layouts(graph: &mut Graph, isa: Isa, threads: usize) {
                 let layout = graph.node(input).tensor.layout;
                 graph.node_mut(id).tensor.layout = layout;
             }
-            (Op::DepthwiseConv2d(_), Some(window)) if graph.node(id).tensor.element.is_quantised() => {
+            (Op::DepthwiseConv2d(_), Some(window)) if graph.node(id).tensor.element.is_quantized() => {
                 store_quads(graph, id, input, window, isa);
             }
             (Op::DepthwiseConv2d(_), Some(window)) => {
@@ -89,7 +90,7 @@ fn border_input(graph: &mut Graph, reader: NodeId, input: NodeId, window: Window
         _ => shape.channels,
     };
     let mut border = border(window, shape, node.tensor.shape);
-    if node.tensor.element.is_quantised() {
+    if node.tensor.element.is_quantized() {
         // A window's row is read in whole quads, into the next pixel.
         border.right += 1;
     }
@@ -146,7 +147,7 @@ fn stream(graph: &mut Graph, id: NodeId, input: NodeId, isa: Isa, threads: usize
         true if threads > 1 && slab >= SLAB_ROWS => (streamed, slab),
         // The members of a team share the groups.
         true => {
-            let allowed = |nv| fits(nv * isa.lanes()) && (threads == 1 || goes_round(vectors / nv, threads));
+            let allowed = |nv| fits(nv * isa.lanes()) && (threads == 1 || is_balanced(vectors / nv, threads));
             (group_of(image, &allowed), output.height)
         }
     };
@@ -164,7 +165,7 @@ pub(super) fn ring_before_window(fused: &mut Fused, input: Tensor) {
     let (Op::Conv2d(_), Some(window)) = (&first.op, window_of(&first.op)) else { return };
     let mut sides = Padding { top: 0, bottom: 0, ..border(window, input.shape, first.tensor.shape) };
     let reach = |rows: usize| ((rows - 1) * window.stride[0] + window.kernel[0]).min(input.shape.height);
-    let ring = Some(if input.element.is_quantised() {
+    let ring = Some(if input.element.is_quantized() {
         // A window's row is read in whole quads, into the next pixel. Four rows are made at once; beside what they reach
         // lies a row of padding, which is not zero.
         sides.right += 1;
@@ -208,11 +209,6 @@ fn group_vectors(
         [_, _, ..] => vectors,
         _ => (1..=4).rev().find(|nv| divides(*nv)).unwrap_or(1),
     }
-}
-
-/// Whether `count` groups keep all of `threads` members at work for nine tenths of the time, or are single vectors'.
-fn goes_round(count: usize, threads: usize) -> bool {
-    count.div_ceil(threads) * threads * 9 <= count * 10
 }
 
 /// Output rows of a tile: two where the depthwise gains from sharing input rows, more where rows

@@ -7,13 +7,13 @@
 //! Precondition: `assign_layouts` ran. Postcondition: every convolution and the classifier has a tile.
 
 use super::stream_quads;
-use crate::codegen::conv::{Tail, split};
-use crate::codegen::cost::{self, best_tile};
-use crate::codegen::isa::Isa;
-use crate::codegen::quantised::cost::QUAD;
-use crate::codegen::quantised::taps::Taps;
 use crate::ir::{Conv2d, DepthwiseTile, Fused, GemmTile, Graph, Op, Order, Product, Tensor, Tile, Window};
+use crate::schedule::float::{self, best_tile};
+use crate::schedule::float::{Tail, split};
+use crate::schedule::quantized::QUAD;
+use crate::schedule::taps::Taps;
 use crate::spec::Numerics;
+use crate::target::Isa;
 
 /// Activations that share one pass over the weights while they stay in a near cache.
 const CHUNK_CACHE: usize = 64 << 10;
@@ -27,9 +27,9 @@ pub fn assign_tiles(graph: &mut Graph, numerics: Numerics, [batch, threads]: [us
         let output = node.tensor;
         match &mut node.op {
             // Their layouts depend on their tiles, which were set together.
-            Op::Fused(_) if output.element.is_quantised() => {}
-            _ if output.element.is_quantised() && node.tile.is_some() => {}
-            op if output.element.is_quantised() => {
+            Op::Fused(_) if output.element.is_quantized() => {}
+            _ if output.element.is_quantized() && node.tile.is_some() => {}
+            op if output.element.is_quantized() => {
                 let shape = op.epilogue().unpooled(output.shape);
                 // A convolution that looks around makes row by row.
                 let looks = op.window().is_some_and(|window| !window.is_point());
@@ -86,10 +86,10 @@ fn gemm(input: Tensor, output: Tensor, window: Window, rows: usize, fast: bool, 
     let vectors = whole + usize::from(matches!(tail, Tail::Masked(_)));
     let flat = window.is_point() && is_flat(input) && is_flat(output);
     let whole_groups = output.layout.groups(shape) > 1 || output.layout.ring.is_some();
-    let product = cost::Product { rows, cols: shape.width, flat, vectors, k };
-    let fast = fast && cost::pays(product);
+    let product = float::Product { rows, cols: shape.width, flat, vectors, k };
+    let fast = fast && float::pays(product);
     let (mr, nv, product) = match fast {
-        true => (cost::WIDEST_FAST.min(rows * shape.width), 1, Product::Fast),
+        true => (float::WIDEST_FAST.min(rows * shape.width), 1, Product::Fast),
         false => {
             let (mr, nv) = best_tile(isa, product, |nv| !whole_groups || vectors.is_multiple_of(nv));
             (mr, nv, Product::Plain)

@@ -8,9 +8,9 @@
 //! Precondition: `assign_layouts` ran. A pair is chained where both are streamed by row quads, none else reads what is
 //! between them, and neither adds a residual, which would want rows for longer.
 
-use crate::codegen::quantised::cost::QUAD;
-use crate::codegen::quantised::phases::phases;
 use crate::ir::{Fused, Graph, Layout, NodeId, Op, Order, Padding, Stage, Window};
+use crate::schedule::phases::phases;
+use crate::schedule::quantized::QUAD;
 
 pub fn chain_blocks(graph: &mut Graph) {
     let Some(order) = graph.order() else { return };

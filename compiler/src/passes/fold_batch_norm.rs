@@ -1,11 +1,11 @@
-//! Folds batch normalisation into the convolution before it.
+//! Folds batch normalization into the convolution before it.
 //!
 //! ```text
 //! before: %2 = conv2d %1 {stem.raw_weight}          after: %2 = conv2d %1 {stem.weight, stem.bias}
 //!         %3 = batch_norm %2 {stem.bn.gamma, ...}
 //! ```
 //!
-//! Precondition: the graph as lowered. Postcondition: no batch normalisation is left, and every convolution
+//! Precondition: the graph as lowered. Postcondition: no batch normalization is left, and every convolution
 //! has a bias. The new parameters are recipes: values are folded when weights are imported, in f64.
 
 use super::{Remark, remark, sole_input};
@@ -15,7 +15,7 @@ use crate::ir::{BatchNorm, ElementType, Graph, NodeId, Op, Param, ParamId, Param
 /// What the names of weights that are still to be folded end in.
 const RAW: &str = ".raw_weight";
 
-/// Folds each batch normalisation into the convolution whose result it alone reads; a remark for each that stays.
+/// Folds each batch normalization into the convolution whose result it alone reads; a remark for each that stays.
 pub fn fold_batch_norm(graph: &mut Graph) -> Vec<Remark> {
     let mut remarks = Vec::new();
     for id in graph.order().unwrap_or_default() {
@@ -28,7 +28,7 @@ pub fn fold_batch_norm(graph: &mut Graph) -> Vec<Remark> {
     remarks
 }
 
-/// The convolution that can take the batch normalisation `id`, and its weights.
+/// The convolution that can take the batch normalization `id`, and its weights.
 fn foldable(graph: &Graph, id: NodeId) -> Result<(NodeId, ParamId), String> {
     let input = sole_input(graph, id, 0)?;
     let node = graph.node(input);

@@ -5,7 +5,7 @@
 //!         %3 = relu6 %2
 //! ```
 //!
-//! Precondition: batch normalisation is folded. Postcondition: no activation reads a convolution that could
+//! Precondition: batch normalization is folded. Postcondition: no activation reads a convolution that could
 //! apply it. The result keeps its bits: the epilogue does to an accumulator what the pass did to its memory.
 
 use super::{Remark, remark, sole_input};

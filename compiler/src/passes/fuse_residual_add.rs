@@ -24,7 +24,7 @@ pub fn fuse_residual_add(graph: &mut Graph) -> Vec<Remark> {
                 if let Op::Conv2d(op) = &mut graph.node_mut(conv).op {
                     op.epilogue.residual = true;
                 }
-                // A quantised sum has a scale of its own.
+                // A quantized sum has a scale of its own.
                 graph.node_mut(conv).tensor = graph.node(id).tensor;
                 graph.push_input(conv, residual);
                 graph.replace(id, conv);

@@ -1,7 +1,7 @@
 //! The passes: fixed order, each once, the verifier between all of them.
 //!
 //! ```text
-//! fold_batch_norm         every fusion level        bias and weights take over what batch normalisation does
+//! fold_batch_norm         every fusion level        bias and weights take over what batch normalization does
 //! fuse_activation         relu6, block, deep        before the residual: nothing may follow the add
 //! fuse_residual_add       relu6, block, deep        the projection must be complete when it is streamed
 //! fuse_inverted_residual  block, deep
@@ -33,7 +33,6 @@ pub use fuse_activation::fuse_activation;
 pub use fuse_inverted_residual::fuse_inverted_residual;
 pub use fuse_pool::fuse_pool;
 pub use fuse_residual_add::fuse_residual_add;
-pub(crate) use stream_quads::goes_round;
 
 use std::fmt;
 
@@ -105,7 +104,7 @@ const REWRITES: [Rewrite; 5] = {
 
 /// The rewrites of a fusion level, for the kind of numbers that the graph is of.
 fn rewrites(graph: &Graph, fusion: Fusion) -> impl Iterator<Item = &'static Rewrite> + use<> {
-    let integers = graph.ids().any(|id| graph.node(id).tensor.element.is_quantised());
+    let integers = graph.ids().any(|id| graph.node(id).tensor.element.is_quantized());
     REWRITES.iter().filter(move |rewrite| fusion >= if integers { rewrite.from_of_integers } else { rewrite.from })
 }
 

@@ -138,7 +138,7 @@ fn inner_values(node: &Node, id: NodeId, input: Option<Tensor>) -> impl Iterator
 fn is_shared(node: &Node, owner: Owner) -> bool {
     match (&node.op, owner) {
         // The sums of all channels, which are averaged together.
-        (_, Owner::Workspace(_)) if node.tensor.element.is_quantised() => true,
+        (_, Owner::Workspace(_)) if node.tensor.element.is_quantized() => true,
         (_, Owner::Workspace(_)) => node.gathers(),
         (Op::Fused(fused), Owner::Stage(_, at)) => {
             matches!(fused.stages[at].op, Op::DepthwiseConv2d(_)) && fused.rows == node.tensor.shape.height

@@ -1,4 +1,4 @@
-//! Lays out the operations of a quantised block that is not fused, and sets the register tiles that go with layouts.
+//! Lays out the operations of a quantized block that is not fused, and sets the register tiles that go with layouts.
 //!
 //! ```text
 //! expand      -> [group][row / 4][vector][column][lane][row % 4]   all of it, with a border of padding
@@ -10,11 +10,11 @@
 
 use super::assign_layouts::border;
 use super::stream_quads::{depthwise, filtered, gemm};
-use crate::codegen::isa::Isa;
-use crate::codegen::quantised::cost::{QUAD, quad_tile};
-use crate::codegen::quantised::phases::phases;
-use crate::codegen::quantised::taps::Taps;
 use crate::ir::{Graph, Layout, Node, NodeId, Op, Order, Shape, Tensor, Tile, Window};
+use crate::schedule::phases::phases;
+use crate::schedule::quantized::{QUAD, quad_tile};
+use crate::schedule::taps::Taps;
+use crate::target::Isa;
 
 /// Lays out what the depthwise convolution `id` reads and makes.
 pub fn store_quads(graph: &mut Graph, id: NodeId, input: NodeId, window: Window, isa: Isa) {

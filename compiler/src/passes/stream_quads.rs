@@ -1,4 +1,4 @@
-//! Lays out a quantised block that is streamed, and sets its register tiles.
+//! Lays out a quantized block that is streamed, and sets its register tiles.
 //!
 //! ```text
 //! expand      -> [group][row / 4][vector][column][lane][row % 4]   a ring of two row quads
@@ -11,11 +11,12 @@
 //! Layouts belong to edges: what makes a value packs it as the dot products of its reader take it.
 
 use super::assign_layouts::{border, ring_before_window};
-use crate::codegen::isa::Isa;
-use crate::codegen::quantised::cost::{self, QUAD};
-use crate::codegen::quantised::split;
-use crate::codegen::quantised::taps::Taps;
 use crate::ir::{DepthwiseTile, Fused, GemmTile, Layout, Op, Order, Padding, Product, Shape, Tensor, Tile, Window};
+use crate::schedule::balance::is_balanced;
+use crate::schedule::quantized::split;
+use crate::schedule::quantized::{self, QUAD};
+use crate::schedule::taps::Taps;
+use crate::target::Isa;
 
 /// The ring of a channel group that stays in the first-level cache until the depthwise has read it.
 const RING_CACHE: usize = 32 << 10;
@@ -44,8 +45,8 @@ pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa, threads: usize) 
     let rows = if whole { output.height } else { streamed };
     let members = if whole { threads } else { 1 };
     let ring = |nv| 2 * QUAD * shape.width * nv * lanes;
-    let allowed = |nv| ring(nv) <= RING_CACHE && goes_round(vectors / nv, members);
-    let (mr, nv) = cost::quad_tile(isa, shape.width, vectors, k, allowed);
+    let allowed = |nv| ring(nv) <= RING_CACHE && is_balanced(vectors / nv, members);
+    let (mr, nv) = quantized::quad_tile(isa, shape.width, vectors, k, allowed);
     let groups = if whole { 1 } else { vectors / nv };
     let sides = Padding { bottom: 0, ..border(window, shape, output) };
     fused.rows = rows;
@@ -90,13 +91,9 @@ pub fn depthwise(window: Window) -> Tile {
 /// of `unit`. The members of a team share its panels.
 pub fn product(isa: Isa, members: usize, [pixels, unit]: [usize; 2], channels: usize, k: usize) -> Tile {
     let vectors = split(isa, channels).0.max(1);
-    let (mr, nv) = cost::product_tile(isa, [pixels, unit], vectors, k, |nv| goes_round(vectors.div_ceil(nv), members));
+    let (mr, nv) =
+        quantized::product_tile(isa, [pixels, unit], vectors, k, |nv| is_balanced(vectors.div_ceil(nv), members));
     gemm(mr, nv)
-}
-
-/// Whether `count` groups or panels keep all members at work for nine tenths of the time.
-pub fn goes_round(count: usize, members: usize) -> bool {
-    count.div_ceil(members) * members * 9 <= count * 10
 }
 
 pub fn gemm(mr: usize, nv: usize) -> Tile {

@@ -6,7 +6,7 @@ use super::keys::{Key, Shape};
 use super::tree::{Node, Value};
 use super::values::{Checker, Entry, Given, shortened};
 use super::{Isa, MAX_RESOLUTION, Preprocessing, ScratchBudget, choices};
-use crate::diagnostic::{Diagnostic, Place, catalogue};
+use crate::diagnostic::{Diagnostic, Place, catalog};
 
 /// Reserved by Rust, in any edition.
 const KEYWORDS: &[&str] = &[
@@ -59,11 +59,11 @@ impl Preprocessing {
 impl Checker<'_> {
     pub(super) fn name(&mut self, entry: &Entry<'_>) -> Option<String> {
         let Value::Text(name) = &entry.value.value else {
-            return self.refuse(entry, &catalogue::NAME, "write a name such as `MobileNetV2`");
+            return self.refuse(entry, &catalog::NAME, "write a name such as `MobileNetV2`");
         };
         if KEYWORDS.contains(&name.as_str()) {
             let message = format!("`{}` is `{name}`, a keyword of Rust", entry.name);
-            self.push(Diagnostic::new(&catalogue::NAME, message).at(entry.place()).help("choose another name"));
+            self.push(Diagnostic::new(&catalog::NAME, message).at(entry.place()).help("choose another name"));
             return None;
         }
         if is_type_name(name) {
@@ -73,7 +73,7 @@ impl Checker<'_> {
             Some(better) => format!("write `{better}`"),
             None => "write a name such as `MobileNetV2`".to_owned(),
         };
-        self.refuse(entry, &catalogue::NAME, help)
+        self.refuse(entry, &catalog::NAME, help)
     }
 
     /// One number, `[height, width]`, or on the command line `HEIGHTxWIDTH`.
@@ -85,7 +85,7 @@ impl Checker<'_> {
         let value = match &entry.value.value {
             Value::List(items) => {
                 let [height, width] = items.as_slice() else {
-                    return self.refuse(entry, &catalogue::RESOLUTION, help);
+                    return self.refuse(entry, &catalog::RESOLUTION, help);
                 };
                 // Both are checked before either is missed.
                 let both = [height, width].map(|node| self.side(entry, node));
@@ -95,16 +95,16 @@ impl Checker<'_> {
                 let sides = text.split_once(['x', 'X', '×']).map(|(h, w)| (h.trim().parse(), w.trim().parse()));
                 match sides {
                     Some((Ok(height), Ok(width))) if is_side(height) && is_side(width) => [height, width],
-                    _ => return self.refuse(entry, &catalogue::RESOLUTION, help),
+                    _ => return self.refuse(entry, &catalog::RESOLUTION, help),
                 }
             }
-            _ => [self.whole(entry, &catalogue::RESOLUTION, 1..=MAX_RESOLUTION)?; 2],
+            _ => [self.whole(entry, &catalog::RESOLUTION, 1..=MAX_RESOLUTION)?; 2],
         };
         Some(Given { value, place: entry.place() })
     }
 
     fn side(&mut self, entry: &Entry<'_>, node: &Node) -> Option<usize> {
-        self.whole(&element(entry, node), &catalogue::RESOLUTION, 1..=MAX_RESOLUTION)
+        self.whole(&element(entry, node), &catalog::RESOLUTION, 1..=MAX_RESOLUTION)
     }
 
     /// `all`, one name, a list of names, or a text of names between commas; put in the order of [`Isa::ALL`].
@@ -118,20 +118,20 @@ impl Checker<'_> {
                 for item in items {
                     match &item.value {
                         Value::Text(text) => named.push((text.as_str(), item.place)),
-                        _ => return self.refuse(&element(entry, item), &catalogue::ISA, HELP),
+                        _ => return self.refuse(&element(entry, item), &catalog::ISA, HELP),
                     }
                 }
                 named
             }
-            _ => return self.refuse(entry, &catalogue::ISA, HELP),
+            _ => return self.refuse(entry, &catalog::ISA, HELP),
         };
         let mut isas: Vec<(Isa, Place)> = Vec::new();
         let mut clean = true;
         for (name, place) in named {
-            match self.word(&entry.name, name, place, &catalogue::ISA, choices::ISA, choices::PLANNED_ISA) {
+            match self.word(&entry.name, name, place, &catalog::ISA, choices::ISA, choices::PLANNED_ISA) {
                 Some(isa) if isas.iter().any(|(other, _)| *other == isa) => {
                     let message = format!("`{name}` is listed twice");
-                    self.push(Diagnostic::new(&catalogue::ISA, message).at(place).help("remove one of the two"));
+                    self.push(Diagnostic::new(&catalog::ISA, message).at(place).help("remove one of the two"));
                     clean = false;
                 }
                 Some(isa) => isas.push((isa, place)),
@@ -148,7 +148,7 @@ impl Checker<'_> {
             (Some(range), None, None) => {
                 let [low, high] = self.numbers(range, &(-LARGEST..=LARGEST), LARGEST)?;
                 if low >= high {
-                    return self.refuse(range, &catalogue::PREPROCESSING, "write the lower bound first");
+                    return self.refuse(range, &catalog::PREPROCESSING, "write the lower bound first");
                 }
                 Some(Preprocessing::from_range(low, high))
             }
@@ -162,7 +162,7 @@ impl Checker<'_> {
                     (None, None, _) => "`preprocessing` has a std without a mean",
                     (None, ..) => "`preprocessing` has a mean without a std",
                 };
-                let mistake = Diagnostic::new(&catalogue::PREPROCESSING, message).at(entry.place());
+                let mistake = Diagnostic::new(&catalog::PREPROCESSING, message).at(entry.place());
                 self.push(mistake.help(PREPROCESSING_HELP));
                 None
             }
@@ -183,7 +183,7 @@ impl Checker<'_> {
         let [mean, std] = both.map(|numbers| numbers.map(of_unit_pixels));
         let help =
             format!("divide mean and std of pixels from 0 to 255 by 255: write `{{ mean: {mean:?}, std: {std:?} }}`");
-        self.push(Diagnostic::new(&catalogue::PREPROCESSING, message).at(entry.place()).help(help));
+        self.push(Diagnostic::new(&catalog::PREPROCESSING, message).at(entry.place()).help(help));
         None
     }
 
@@ -195,16 +195,16 @@ impl Checker<'_> {
         tolerated: f64,
     ) -> Option<[f64; N]> {
         let Value::List(items) = &entry.value.value else {
-            return self.refuse(entry, &catalogue::PREPROCESSING, PREPROCESSING_HELP);
+            return self.refuse(entry, &catalog::PREPROCESSING, PREPROCESSING_HELP);
         };
         if items.len() != N {
-            return self.refuse(entry, &catalogue::PREPROCESSING, format!("write {N} numbers in brackets"));
+            return self.refuse(entry, &catalog::PREPROCESSING, format!("write {N} numbers in brackets"));
         }
         let mut numbers = [Some(0.0); N];
         for (number, item) in numbers.iter_mut().zip(items) {
             let help = format!("write a number from {} to {}", range.start(), range.end());
             let accepts = |value| (*range.start()..=tolerated).contains(&value);
-            *number = self.number(&element(entry, item), &catalogue::PREPROCESSING, accepts, &help);
+            *number = self.number(&element(entry, item), &catalog::PREPROCESSING, accepts, &help);
         }
         let found = numbers.map(Option::unwrap_or_default);
         numbers.iter().all(Option::is_some).then_some(found)
@@ -220,7 +220,7 @@ impl Checker<'_> {
         };
         match bytes.filter(|bytes| *bytes > 0) {
             Some(bytes) => Some(Some(ScratchBudget { bytes, place: entry.place() })),
-            None => self.refuse(entry, &catalogue::SCRATCH_BUDGET, "write `none`, or a size such as `512 KiB`"),
+            None => self.refuse(entry, &catalog::SCRATCH_BUDGET, "write `none`, or a size such as `512 KiB`"),
         }
     }
 }

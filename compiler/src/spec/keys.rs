@@ -6,7 +6,7 @@ use super::suggest::nearest;
 use super::syntax::{COLON_MISSING, joined};
 use super::tree::{Node, Value};
 use super::values::{Checker, Entry, shortened};
-use crate::diagnostic::{Diagnostic, catalogue};
+use crate::diagnostic::{Diagnostic, catalog};
 
 /// The keys of one kind of mapping.
 pub(super) struct Shape {
@@ -64,7 +64,7 @@ impl Checker<'_> {
     pub fn fields<'n>(&mut self, node: &'n Node, shape: &Shape) -> Option<Fields<'n>> {
         let Value::Map(pairs) = &node.value else {
             let message = format!("{} is {}", shape.what, self.describe(node));
-            self.push(Diagnostic::new(&catalogue::MAPPING, message).at(node.place).help(shape.remedy));
+            self.push(Diagnostic::new(&catalog::MAPPING, message).at(node.place).help(shape.remedy));
             return None;
         };
         let mut entries: Vec<(&'static str, Entry<'n>)> = Vec::new();
@@ -83,17 +83,17 @@ impl Checker<'_> {
         }
         for key in shape.keys {
             let given = entries.iter().any(|(name, _)| *name == key.name);
-            // A misspelt key is told once, as unknown.
+            // A misspelled key is told once, as unknown.
             if let Some(example) = key.required.filter(|_| !given && !meant.contains(&key.name)) {
                 let message = format!("{} lacks `{}`", shape.what, key.name);
-                let mistake = Diagnostic::new(&catalogue::MISSING_KEY, message).at(node.place);
+                let mistake = Diagnostic::new(&catalog::MISSING_KEY, message).at(node.place);
                 self.push(mistake.label(shape.begins).help(format!("add `{example}`")));
             }
         }
         Some(Fields { entries })
     }
 
-    /// The key of the shape that a node names. `meant` gathers the keys that misspelt ones stand for.
+    /// The key of the shape that a node names. `meant` gathers the keys that misspelled ones stand for.
     fn known_key<'s>(
         &mut self,
         node: &Node,
@@ -103,7 +103,7 @@ impl Checker<'_> {
     ) -> Option<&'s Key> {
         let Value::Text(text) = &node.value else {
             let message = format!("a key of {} is {}", shape.what.trim_start_matches("a "), self.describe(node));
-            self.push(Diagnostic::new(&catalogue::UNKNOWN_KEY, message).at(node.place).help(key_list(shape)));
+            self.push(Diagnostic::new(&catalog::UNKNOWN_KEY, message).at(node.place).help(key_list(shape)));
             return None;
         };
         let called = |text: &str| shape.keys.iter().find(|key| key.names().any(|name| name == text));
@@ -114,12 +114,12 @@ impl Checker<'_> {
         if let Some(pair) = joined(text).filter(|pair| matches!(value.value, Value::Null) || pair.is_opened())
             && let Some(key) = called(pair.key)
         {
-            self.push(Diagnostic::new(&catalogue::MAPPING, COLON_MISSING).at(node.place).help(pair.remedy()));
+            self.push(Diagnostic::new(&catalog::MAPPING, COLON_MISSING).at(node.place).help(pair.remedy()));
             meant.push(key.name);
             return None;
         }
         if text == "<<" {
-            let mistake = Diagnostic::new(&catalogue::PLAIN, "this is a YAML merge key").at(node.place);
+            let mistake = Diagnostic::new(&catalog::PLAIN, "this is a YAML merge key").at(node.place);
             self.push(mistake.help("write the keys out"));
             return None;
         }
@@ -130,7 +130,7 @@ impl Checker<'_> {
         };
         meant.extend(shape.keys.iter().find(|key| key.names().any(|name| Some(name) == near)).map(|key| key.name));
         let message = format!("`{}` is no key of {}", shortened(text), shape.what);
-        self.push(Diagnostic::new(&catalogue::UNKNOWN_KEY, message).at(node.place).help(help));
+        self.push(Diagnostic::new(&catalog::UNKNOWN_KEY, message).at(node.place).help(help));
         None
     }
 
@@ -141,7 +141,7 @@ impl Checker<'_> {
             format!("`{}` and `{}` are two names for one thing", first.name, second.name)
         };
         self.push(
-            Diagnostic::new(&catalogue::DUPLICATE_KEY, message)
+            Diagnostic::new(&catalog::DUPLICATE_KEY, message)
                 .at(second.key)
                 .label("again here")
                 .related(first.key, "first here")

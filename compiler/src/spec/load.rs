@@ -7,7 +7,7 @@ use std::path::Path;
 use super::locate::Excerpt;
 use super::tree::{Node, Value, read as read_tree};
 use super::{MAX_BYTES, NetworkSpec, Overrides, parse_with};
-use crate::diagnostic::{Diagnostic, Diagnostics, Origin, Place, SourceFile, absent, catalogue};
+use crate::diagnostic::{Diagnostic, Diagnostics, Origin, Place, SourceFile, absent, catalog};
 
 /// Reads and checks a spec; messages name the path as given.
 ///
@@ -44,18 +44,18 @@ pub fn read(path: &Path, name: &str) -> Result<SourceFile, Diagnostics> {
         Err(error) if error.kind() == ErrorKind::NotFound => return refuse(String::new(), missing(path, name)),
         Err(error) if path.is_dir() || error.kind() == ErrorKind::IsADirectory => {
             let message = format!("`{name}` is a folder");
-            let mistake = Diagnostic::new(&catalogue::FILE, message).help("name the YAML file in it");
+            let mistake = Diagnostic::new(&catalog::FILE, message).help("name the YAML file in it");
             return refuse(String::new(), mistake);
         }
         Err(error) => {
-            let mistake = Diagnostic::new(&catalogue::FILE, format!("`{name}` cannot be read: {error}"));
+            let mistake = Diagnostic::new(&catalog::FILE, format!("`{name}` cannot be read: {error}"));
             return refuse(String::new(), mistake.help("check the file's permissions and its disk"));
         }
     };
     if bytes.len() > MAX_BYTES {
         let message = format!("`{name}` is longer than {MAX_BYTES} bytes");
         let help = "name a spec, not a file of weights; in a spec, shorten the comments";
-        return refuse(String::new(), Diagnostic::new(&catalogue::LENGTH, message).help(help));
+        return refuse(String::new(), Diagnostic::new(&catalog::LENGTH, message).help(help));
     }
     match String::from_utf8(bytes) {
         Ok(text) => Ok(SourceFile::new(name, text)),
@@ -77,7 +77,7 @@ fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
 
 fn missing(path: &Path, name: &str) -> Diagnostic {
     let remedy = format!("`mbvc init {name}` writes a spec to start from");
-    absent(&catalogue::FILE, path, name, &[".yaml", ".yml"], &remedy)
+    absent(&catalog::FILE, path, name, &[".yaml", ".yml"], &remedy)
 }
 
 /// `at`: the first byte that is no UTF-8, which in the text shown is a replacement character.
@@ -89,7 +89,7 @@ fn not_utf8(bytes: &[u8], at: usize) -> Diagnostic {
     } else {
         "save the file as UTF-8"
     };
-    Diagnostic::new(&catalogue::ENCODING, format!("byte {} (0x{byte:02x}) is not UTF-8", at + 1)).at(place).help(help)
+    Diagnostic::new(&catalog::ENCODING, format!("byte {} (0x{byte:02x}) is not UTF-8", at + 1)).at(place).help(help)
 }
 
 /// The values of a spec's text.
@@ -97,7 +97,7 @@ pub(super) fn root(source: &SourceFile, mistakes: &mut Vec<Diagnostic>) -> Optio
     let text = source.text.as_str();
     if text.len() > MAX_BYTES {
         let message = format!("the spec is {} bytes long", text.len());
-        mistakes.push(Diagnostic::new(&catalogue::LENGTH, message).at(Place::START).help("shorten its comments"));
+        mistakes.push(Diagnostic::new(&catalog::LENGTH, message).at(Place::START).help("shorten its comments"));
         return None;
     }
     let base = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 };
@@ -117,7 +117,7 @@ pub(super) fn root(source: &SourceFile, mistakes: &mut Vec<Diagnostic>) -> Optio
                 _ => "the spec holds no values",
             };
             let help = "`mbvc init` writes a spec to start from";
-            mistakes.push(Diagnostic::new(&catalogue::EMPTY, what).at(Place::START).help(help));
+            mistakes.push(Diagnostic::new(&catalog::EMPTY, what).at(Place::START).help(help));
             None
         }
         root => root,
@@ -137,5 +137,5 @@ fn control_character(excerpt: Excerpt<'_>) -> Option<Diagnostic> {
     let start = excerpt.base + at;
     let place = Place { origin: excerpt.origin, start, end: start + c.len_utf8() };
     let message = format!("this is not YAML: it contains the character U+{:04X}", u32::from(c));
-    Some(Diagnostic::new(&catalogue::SYNTAX, message).at(place).help("remove the character"))
+    Some(Diagnostic::new(&catalog::SYNTAX, message).at(place).help("remove the character"))
 }

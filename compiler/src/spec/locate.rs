@@ -6,7 +6,7 @@
 use saphyr_parser::{Event, Marker, Parser, ScanError, Span};
 
 use super::syntax::syntax;
-use crate::diagnostic::{Diagnostic, Origin, Place, catalogue};
+use crate::diagnostic::{Diagnostic, Origin, Place, catalog};
 
 /// A spec needs four levels.
 const MAX_DEPTH: usize = 8;
@@ -75,7 +75,7 @@ impl Locator<'_> {
                 self.documents += 1;
                 if self.documents > 1 {
                     self.scan.mistakes.push(
-                        Diagnostic::new(&catalogue::DOCUMENT, "a second YAML document begins")
+                        Diagnostic::new(&catalog::DOCUMENT, "a second YAML document begins")
                             .at(place)
                             .help("remove the line `---`, or put the second spec in a file of its own"),
                     );
@@ -96,7 +96,7 @@ impl Locator<'_> {
                 self.open.push(Located { place, children: Vec::new() });
                 if self.open.len() > MAX_DEPTH {
                     self.scan.mistakes.push(
-                        Diagnostic::new(&catalogue::DEPTH, "this is nested too deep")
+                        Diagnostic::new(&catalog::DEPTH, "this is nested too deep")
                             .at(place)
                             .help("take brackets and levels away; `mbvc init` writes a spec to start from"),
                     );
@@ -134,7 +134,7 @@ impl Locator<'_> {
 
     fn not_plain(&mut self, what: &str, place: Place, help: &str) {
         let message = format!("this {what}");
-        self.scan.mistakes.push(Diagnostic::new(&catalogue::PLAIN, message).at(place).help(help));
+        self.scan.mistakes.push(Diagnostic::new(&catalog::PLAIN, message).at(place).help(help));
     }
 
     fn syntax_error(&mut self, error: &ScanError) -> bool {

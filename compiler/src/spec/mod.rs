@@ -27,7 +27,7 @@ pub use resolve::{Resolved, ResolvedBlock, make_divisible};
 pub(crate) use suggest::nearest;
 pub use template::{Template, template};
 
-use crate::diagnostic::{Diagnostic, Diagnostics, Origin, Place, SourceFile, catalogue};
+use crate::diagnostic::{Diagnostic, Diagnostics, Origin, Place, SourceFile, catalog};
 use crate::ir::Peak;
 
 /// Longest spec that is read, in bytes: room for 128 rows and a page of comments on each.
@@ -104,7 +104,7 @@ pub struct NetworkSpec {
     pub preprocessing: Preprocessing,
     /// Of weights and values.
     pub precision: Precision,
-    /// Where a quantised precision was given; `None` for float32.
+    /// Where a quantized precision was given; `None` for float32.
     pub precision_place: Option<Place>,
     /// How convolutions of floats sum their products.
     pub numerics: Numerics,
@@ -128,12 +128,12 @@ impl NetworkSpec {
     pub fn check_scratch(&self, needed_bytes: usize, peak: Option<&Peak>) -> Option<Diagnostic> {
         let budget = self.scratch_budget.filter(|budget| needed_bytes > budget.bytes)?;
         let message = format!("a run needs {needed_bytes} bytes of scratch, the budget is {}", budget.bytes);
-        let deeper = match self.precision.is_quantised() && self.fusion == Fusion::Block && self.threads == 1 {
+        let deeper = match self.precision.is_quantized() && self.fusion == Fusion::Block && self.threads == 1 {
             true => "write `fusion: deep`, ",
             false => "",
         };
         let place = peak.map_or_else(String::new, |peak| format!("{peak}; "));
-        let mistake = Diagnostic::new(&catalogue::SCRATCH, message).help(format!(
+        let mistake = Diagnostic::new(&catalog::SCRATCH, message).help(format!(
             "{place}{deeper}raise the budget to {needed_bytes}, or lower the resolution, the width or the expansion of the \
              first rows"
         ));
@@ -239,7 +239,7 @@ pub enum Precision {
 
 impl Precision {
     /// Whether values stand for `scale * (q - zero_point)`.
-    pub fn is_quantised(self) -> bool {
+    pub fn is_quantized(self) -> bool {
         self != Self::F32
     }
 }
@@ -258,16 +258,16 @@ pub enum Numerics {
 pub enum Rounding {
     /// To the nearest, ties to even, as IEEE 754 rounds: float32 knows no other.
     Even,
-    /// Quantised values as XNNPACK computes them, which LiteRT runs by default.
+    /// Quantized values as XNNPACK computes them, which LiteRT runs by default.
     Xnnpack,
-    /// Quantised values as TensorFlow Lite's reference kernels compute them, in gemmlowp's fixed point.
+    /// Quantized values as TensorFlow Lite's reference kernels compute them, in gemmlowp's fixed point.
     TfliteReference,
 }
 
 impl Rounding {
     /// The rounding where a spec names none.
     pub fn of(precision: Precision) -> Self {
-        if precision.is_quantised() { Self::Xnnpack } else { Self::Even }
+        if precision.is_quantized() { Self::Xnnpack } else { Self::Even }
     }
 }
 
@@ -278,15 +278,15 @@ pub enum Isa {
     Portable,
     /// 64-bit Arm's NEON.
     Neon,
-    /// NEON with the dot-product extension, for quantised networks.
+    /// NEON with the dot-product extension, for quantized networks.
     NeonDot,
     /// x86-64 with AVX2 and FMA.
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ and VL.
     Avx512,
-    /// x86-64 with AVX2, FMA and AVX-VNNI, for quantised networks.
+    /// x86-64 with AVX2, FMA and AVX-VNNI, for quantized networks.
     AvxVnni,
-    /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI, for quantised networks.
+    /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI, for quantized networks.
     Avx512Vnni,
 }
 
@@ -306,7 +306,7 @@ impl Isa {
 
 /// How much is fused; see the passes.
 ///
-/// Integers are activated and added where they are rounded, and averaged where they are made: for quantised networks
+/// Integers are activated and added where they are rounded, and averaged where they are made: for quantized networks
 /// `None` is the same as `Relu6`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fusion {

@@ -4,7 +4,7 @@ use super::resolve::{Resolved, scaled};
 use super::values::{Checker, Given};
 use super::walk::{Draft, RowDraft};
 use super::{BlockRow, Head, Isa, MAX_BLOCKS, MAX_CHANNELS, NetworkSpec, ResidualRule, Rounding, Stem};
-use crate::diagnostic::{Diagnostic, Place, catalogue};
+use crate::diagnostic::{Diagnostic, Place, catalog};
 
 /// Elements of the largest tensor: 4 GiB in f32, and every offset in it fits 32 bits.
 const MAX_TENSOR: u64 = 1 << 30;
@@ -42,7 +42,7 @@ fn check_channels_left(checker: &mut Checker<'_>, draft: &Draft) {
     if let Some(smallest) = smallest.filter(|smallest| *smallest as f64 * width.value < 0.5) {
         let least = 0.5 / smallest as f64;
         let message = format!("width {} leaves {smallest} channels none", width.value);
-        let mistake = Diagnostic::new(&catalogue::CHANNELS_LEFT, message).at(width.place);
+        let mistake = Diagnostic::new(&catalog::CHANNELS_LEFT, message).at(width.place);
         checker.push(mistake.help(format!("write a width of at least {least}, or more channels")));
     }
 }
@@ -64,7 +64,7 @@ fn check_block_count(checker: &mut Checker<'_>, draft: &Draft) {
         blocks += row.repeat.unwrap_or(1);
         if blocks > MAX_BLOCKS {
             let message = format!("with this row the network has {blocks} blocks");
-            let mistake = Diagnostic::new(&catalogue::BLOCK_COUNT, message).at(row.place);
+            let mistake = Diagnostic::new(&catalog::BLOCK_COUNT, message).at(row.place);
             return checker.push(mistake.help("repeat the rows less often, or remove some"));
         }
     }
@@ -93,7 +93,7 @@ fn limited(checker: &mut Checker<'_>, given: &Given<usize>, channels: usize, wid
         return Some(scaled);
     }
     let message = format!("{channels} channels are {scaled} at width {width}");
-    let mistake = Diagnostic::new(&catalogue::LAYER_CHANNELS, message).at(given.place);
+    let mistake = Diagnostic::new(&catalog::LAYER_CHANNELS, message).at(given.place);
     checker.push(mistake.help("write fewer channels, or a smaller width"));
     None
 }
@@ -103,7 +103,7 @@ fn check_expansion(checker: &mut Checker<'_>, row: &RowDraft, input: Option<usiz
     let widest = if repeat > 1 { input.max(output) } else { input };
     let Some(widest) = widest.filter(|widest| widest * expansion.value > MAX_CHANNELS) else { return };
     let message = format!("{widest} channels are {} after expansion {}", widest * expansion.value, expansion.value);
-    let mistake = Diagnostic::new(&catalogue::LAYER_CHANNELS, message).at(expansion.place);
+    let mistake = Diagnostic::new(&catalog::LAYER_CHANNELS, message).at(expansion.place);
     checker.push(mistake.help("write a smaller expansion, or fewer channels"));
 }
 
@@ -128,13 +128,13 @@ fn check_residual(checker: &mut Checker<'_>, row: &RowDraft, input: Option<usize
     } else {
         "write `residual: auto`, or stride 1 and the channels of the row above"
     };
-    checker.push(Diagnostic::new(&catalogue::RESIDUAL_SHAPES, message).at(residual.place).help(help));
+    checker.push(Diagnostic::new(&catalog::RESIDUAL_SHAPES, message).at(residual.place).help(help));
 }
 
 /// Each precision has roundings of its own. With an unreadable precision there is nothing to compare.
 fn check_rounding(checker: &mut Checker<'_>, draft: &Draft) {
     let (Some(precision), Some(Some(rounding))) = (&draft.precision, &draft.rounding) else { return };
-    if precision.value.is_quantised() == (rounding.value != Rounding::Even) {
+    if precision.value.is_quantized() == (rounding.value != Rounding::Even) {
         return;
     }
     let (precision, word) = (precision.value, rounding.value.name());
@@ -143,7 +143,7 @@ fn check_rounding(checker: &mut Checker<'_>, draft: &Draft) {
         _ => "write `rounding: xnnpack` or `rounding: tflite-reference`",
     };
     let message = format!("`rounding` is `{word}`, which values of {} do not have", precision.name());
-    checker.push(Diagnostic::new(&catalogue::ROUNDING, message).at(rounding.place).help(help));
+    checker.push(Diagnostic::new(&catalog::ROUNDING, message).at(rounding.place).help(help));
 }
 
 /// Each precision has instruction sets of its own.
@@ -156,7 +156,7 @@ fn check_isas(checker: &mut Checker<'_>, draft: &Draft) {
         let message = format!("there are no kernels of precision {} for {}", precision.name(), isa.name());
         let names: Vec<&str> = served.iter().rev().map(|isa| isa.name()).collect();
         let help = format!("leave it out, or choose among {}", names.join(", "));
-        checker.push(Diagnostic::new(&catalogue::ISA, message).at(*place).help(help));
+        checker.push(Diagnostic::new(&catalog::ISA, message).at(*place).help(help));
     }
 }
 
@@ -187,7 +187,7 @@ fn assemble(checker: &Checker<'_>, draft: Draft) -> Option<NetworkSpec> {
         head: Head { channels: head.channels?.value, line: head.line },
         preprocessing: draft.preprocessing?,
         precision: precision.value,
-        precision_place: precision.value.is_quantised().then_some(precision.place),
+        precision_place: precision.value.is_quantized().then_some(precision.place),
         numerics: draft.numerics?,
         rounding: draft.rounding?.map_or(Rounding::of(precision.value), |given| given.value),
         fusion: draft.fusion?,
@@ -206,9 +206,9 @@ fn check_size(checker: &mut Checker<'_>, spec: &NetworkSpec, places: &Places) {
     let Places { resolution, blocks } = *places;
     let tensor = "elements in its largest tensor";
     let mistakes = [
-        (&catalogue::TENSOR_SIZE, size.largest_tensor, MAX_TENSOR, tensor, resolution, "the resolution, the width"),
-        (&catalogue::PARAMETER_COUNT, size.parameters, MAX_PARAMETERS, "parameters", blocks, "the width"),
-        (&catalogue::WORK, size.work, MAX_WORK, "multiply-accumulates a run", resolution, "the resolution, the width"),
+        (&catalog::TENSOR_SIZE, size.largest_tensor, MAX_TENSOR, tensor, resolution, "the resolution, the width"),
+        (&catalog::PARAMETER_COUNT, size.parameters, MAX_PARAMETERS, "parameters", blocks, "the width"),
+        (&catalog::WORK, size.work, MAX_WORK, "multiply-accumulates a run", resolution, "the resolution, the width"),
     ];
     for (rule, found, limit, what, place, remedy) in mistakes {
         if let Some(place) = place.filter(|_| found > limit) {

@@ -6,7 +6,7 @@ use super::locate::Excerpt;
 use super::suggest::nearest;
 use super::tree::{Node, Value, read};
 use super::values::{Entry, shortened};
-use crate::diagnostic::{Diagnostic, Origin, Place, SourceFile, catalogue};
+use crate::diagnostic::{Diagnostic, Origin, Place, SourceFile, catalog};
 
 /// The keys that can be given beside a spec.
 pub const OVERRIDABLE: &[&str] = &[
@@ -69,14 +69,14 @@ impl Overrides {
         let mut arguments =
             Arguments { source: SourceFile::new(self.words.place(), ""), words: self.words, given: Vec::new() };
         for (key, value) in &self.given {
-            let value = self.words.spelt(value);
+            let value = self.words.spelled(value);
             let (key_place, value_place) = self.words.write(&mut arguments.source.text, key, &value);
             let name = self.words.name(key);
             if !OVERRIDABLE.contains(&key.as_str()) {
                 mistakes.push(unknown(&name, key, key_place, self.words));
             } else if arguments.get(key).is_some() {
                 mistakes.push(
-                    Diagnostic::new(&catalogue::DUPLICATE_KEY, format!("`{name}` is given twice"))
+                    Diagnostic::new(&catalog::DUPLICATE_KEY, format!("`{name}` is given twice"))
                         .at(key_place)
                         .help("remove one of the two"),
                 );
@@ -92,7 +92,7 @@ impl Overrides {
     pub fn at(&self, place: Place) -> Option<usize> {
         let mut text = String::new();
         let ends =
-            self.given.iter().map(|(key, value)| self.words.write(&mut text, key, &self.words.spelt(value)).1.end);
+            self.given.iter().map(|(key, value)| self.words.write(&mut text, key, &self.words.spelled(value)).1.end);
         ends.into_iter().position(|end| place.end <= end).filter(|_| place.origin == Origin::Arguments)
     }
 }
@@ -144,7 +144,7 @@ impl Words {
     }
 
     /// A value as the caller writes it: options have lists without brackets.
-    fn spelt(self, value: &str) -> Cow<'_, str> {
+    fn spelled(self, value: &str) -> Cow<'_, str> {
         match value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             Some(list) if self == Self::Command => list.replace(", ", ",").into(),
             _ => value.into(),
@@ -189,5 +189,5 @@ fn unknown(name: &str, key: &str, place: Place, words: Words) -> Diagnostic {
         Some(near) => format!("did you mean `{}`?", words.name(near)),
         None => "write it into the spec, or remove it".to_owned(),
     };
-    Diagnostic::new(&catalogue::ARGUMENT, format!("`{}` cannot be given here", shortened(name))).at(place).help(help)
+    Diagnostic::new(&catalog::ARGUMENT, format!("`{}` cannot be given here", shortened(name))).at(place).help(help)
 }

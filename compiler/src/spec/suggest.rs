@@ -1,6 +1,6 @@
 //! "Did you mean": the nearest of the words that would have been right.
 
-/// The candidate nearest to a misspelt word, if one is near enough to be meant.
+/// The candidate nearest to a misspelled word, if one is near enough to be meant.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Nothing near is that much longer than any key; so the table of distances stays small, too.
     if word.len() > 32 {
@@ -20,7 +20,7 @@ fn normal(word: &str) -> Vec<char> {
     word.chars().map(|c| if c == '-' { '_' } else { c.to_ascii_lowercase() }).collect()
 }
 
-/// Insertions, deletions, replacements and swaps of neighbours that turn one word into the other.
+/// Insertions, deletions, replacements and swaps of neighbors that turn one word into the other.
 fn distance(a: &[char], b: &[char]) -> usize {
     let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
     for (i, row) in rows.iter_mut().enumerate() {
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn stays_silent_about_other_words() {
-        for word in ["colour", "x", "", "weights_of_the_network_and_more_than_that"] {
+        for word in ["color", "x", "", "weights_of_the_network_and_more_than_that"] {
             assert_eq!(nearest(word, KEYS), None, "{word}");
         }
     }

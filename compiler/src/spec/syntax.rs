@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::locate::Excerpt;
 use super::values::shortened;
-use crate::diagnostic::{Diagnostic, Place, catalogue};
+use crate::diagnostic::{Diagnostic, Place, catalog};
 
 pub(super) const COLON_MISSING: &str = "a key needs a colon and a space behind it";
 
@@ -51,7 +51,7 @@ pub(super) fn syntax(place: Place, message: &str, excerpt: Excerpt<'_>) -> Diagn
         Place { start, end: start + length, ..place }
     };
     let mistake = |message: &str, place: Place, help: &str| {
-        Diagnostic::new(&catalogue::SYNTAX, format!("this is not YAML: {message}")).at(place).help(help)
+        Diagnostic::new(&catalog::SYNTAX, format!("this is not YAML: {message}")).at(place).help(help)
     };
     let indentation = &line[..line.len() - line.trim_start().len()];
     if indentation.contains('\t') {

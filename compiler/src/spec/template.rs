@@ -77,7 +77,7 @@ blocks:
 head: {{ channels: 1280 }}  # scaled by widths above 1 only
 
 # The code that is generated. None of it changes which weights fit.
-precision: f32  # or int8, uint8: of weights that were quantised
+precision: f32  # or int8, uint8: of weights that were quantized
 numerics: fast  # or strict: the same bits on every machine, instruction set and fusion level
 # rounding: xnnpack  # of int8 and uint8: as LiteRT computes; or tflite-reference
 fusion: block  # streamed inverted residuals; relu6: fused epilogues; none: layer by layer; deep: less scratch (int8)

@@ -8,7 +8,7 @@ use super::{
     ActivationKind, Fusion, Isa, MAX_BATCH, MAX_BLOCKS, MAX_CHANNELS, MAX_EXPANSION, MAX_THREADS, Numerics,
     PaddingConvention, Precision, Preprocessing, ResidualRule, Rounding, ScratchBudget, choices,
 };
-use crate::diagnostic::{Place, catalogue};
+use crate::diagnostic::{Place, catalog};
 
 /// What the walk has found; `None` where there is a mistake instead.
 pub(super) struct Draft {
@@ -189,7 +189,7 @@ fn rows(checker: &mut Checker<'_>, entry: &Entry<'_>) -> Option<Given<Vec<RowDra
             let value = rows.iter().map(|node| row(checker, node)).collect();
             Some(Given { value, place: entry.key })
         }
-        _ => checker.refuse(entry, &catalogue::BLOCKS, "write rows such as `- { t: 6, c: 24, n: 2, s: 2 }`"),
+        _ => checker.refuse(entry, &catalog::BLOCKS, "write rows such as `- { t: 6, c: 24, n: 2, s: 2 }`"),
     }
 }
 
@@ -218,20 +218,20 @@ fn row(checker: &mut Checker<'_>, node: &Node) -> RowDraft {
 /// The values of the table.
 impl Checker<'_> {
     fn channels(&mut self, entry: &Entry<'_>) -> Option<Given<usize>> {
-        let value = self.whole(entry, &catalogue::CHANNELS, 1..=MAX_CHANNELS)?;
+        let value = self.whole(entry, &catalog::CHANNELS, 1..=MAX_CHANNELS)?;
         Some(Given { value, place: entry.place() })
     }
 
     fn expansion(&mut self, entry: &Entry<'_>) -> Option<Given<usize>> {
-        let value = self.whole(entry, &catalogue::EXPANSION, 1..=MAX_EXPANSION)?;
+        let value = self.whole(entry, &catalog::EXPANSION, 1..=MAX_EXPANSION)?;
         Some(Given { value, place: entry.place() })
     }
 
     fn repeat(&mut self, entry: &Entry<'_>) -> Option<usize> {
         if matches!(entry.value.value, Value::Integer(0)) {
-            return self.refuse(entry, &catalogue::REPEAT, "remove the row, or write how often it is repeated");
+            return self.refuse(entry, &catalog::REPEAT, "remove the row, or write how often it is repeated");
         }
-        self.whole(entry, &catalogue::REPEAT, 1..=MAX_BLOCKS)
+        self.whole(entry, &catalog::REPEAT, 1..=MAX_BLOCKS)
     }
 
     fn stride(&mut self, entry: &Entry<'_>) -> Option<usize> {
@@ -239,9 +239,9 @@ impl Checker<'_> {
             Value::Integer(value @ (1 | 2)) => Some(value as usize),
             Value::Integer(3..) => {
                 let help = "write 2 to halve height and width; several strides of 2 in a row make a larger one";
-                self.refuse(entry, &catalogue::STRIDE, help)
+                self.refuse(entry, &catalog::STRIDE, help)
             }
-            _ => self.refuse(entry, &catalogue::STRIDE, "write 1, or 2 to halve height and width"),
+            _ => self.refuse(entry, &catalog::STRIDE, "write 1, or 2 to halve height and width"),
         }
     }
 
@@ -251,10 +251,10 @@ impl Checker<'_> {
             Value::Bool(false) => ResidualRule::Never,
             _ => {
                 let Value::Text(text) = &entry.value.value else {
-                    return self.refuse(entry, &catalogue::RESIDUAL, "write auto, true or false");
+                    return self.refuse(entry, &catalog::RESIDUAL, "write auto, true or false");
                 };
                 if text != "auto" {
-                    return self.refuse(entry, &catalogue::RESIDUAL, "write auto, true or false");
+                    return self.refuse(entry, &catalog::RESIDUAL, "write auto, true or false");
                 }
                 ResidualRule::Auto
             }
@@ -266,51 +266,51 @@ impl Checker<'_> {
 /// The settings that are one word or one number.
 impl Checker<'_> {
     fn padding(&mut self, entry: &Entry<'_>) -> Option<PaddingConvention> {
-        self.choice(entry, &catalogue::PADDING, choices::PADDING, &[])
+        self.choice(entry, &catalog::PADDING, choices::PADDING, &[])
     }
 
     fn activation(&mut self, entry: &Entry<'_>) -> Option<ActivationKind> {
-        self.choice(entry, &catalogue::ACTIVATION, choices::ACTIVATION, &[])
+        self.choice(entry, &catalog::ACTIVATION, choices::ACTIVATION, &[])
     }
 
     fn precision(&mut self, entry: &Entry<'_>) -> Option<Given<Precision>> {
-        let value = self.choice(entry, &catalogue::PRECISION, choices::PRECISION, &[])?;
+        let value = self.choice(entry, &catalog::PRECISION, choices::PRECISION, &[])?;
         Some(Given { value, place: entry.place() })
     }
 
     fn numerics(&mut self, entry: &Entry<'_>) -> Option<Numerics> {
-        self.choice(entry, &catalogue::NUMERICS, choices::NUMERICS, &[])
+        self.choice(entry, &catalog::NUMERICS, choices::NUMERICS, &[])
     }
 
     fn rounding(&mut self, entry: &Entry<'_>) -> Option<Option<Given<Rounding>>> {
-        let value = self.choice(entry, &catalogue::ROUNDING, choices::ROUNDING, &[])?;
+        let value = self.choice(entry, &catalog::ROUNDING, choices::ROUNDING, &[])?;
         Some(Some(Given { value, place: entry.place() }))
     }
 
     fn fusion(&mut self, entry: &Entry<'_>) -> Option<Fusion> {
-        self.choice(entry, &catalogue::FUSION, choices::FUSION, &[])
+        self.choice(entry, &catalog::FUSION, choices::FUSION, &[])
     }
 
     fn classes(&mut self, entry: &Entry<'_>) -> Option<usize> {
-        self.whole(entry, &catalogue::CLASSES, 1..=super::MAX_CLASSES)
+        self.whole(entry, &catalog::CLASSES, 1..=super::MAX_CLASSES)
     }
 
     fn epsilon(&mut self, entry: &Entry<'_>) -> Option<f64> {
         let help = "write 0.001 (TensorFlow, Keras) or 0.00001 (PyTorch)";
-        self.number(entry, &catalogue::EPSILON, |value| value > 0.0 && value < 1.0, help)
+        self.number(entry, &catalog::EPSILON, |value| value > 0.0 && value < 1.0, help)
     }
 
     fn width(&mut self, entry: &Entry<'_>) -> Option<Given<f64>> {
         let help = "write a number such as 0.35, 0.5, 0.75, 1.0 or 1.4";
-        let value = self.number(entry, &catalogue::WIDTH, |value| value > 0.0 && value <= super::MAX_WIDTH, help)?;
+        let value = self.number(entry, &catalog::WIDTH, |value| value > 0.0 && value <= super::MAX_WIDTH, help)?;
         Some(Given { value, place: entry.place() })
     }
 
     fn threads(&mut self, entry: &Entry<'_>) -> Option<usize> {
-        self.whole(entry, &catalogue::THREADS, 1..=MAX_THREADS)
+        self.whole(entry, &catalog::THREADS, 1..=MAX_THREADS)
     }
 
     fn batch(&mut self, entry: &Entry<'_>) -> Option<usize> {
-        self.whole(entry, &catalogue::BATCH, 1..=MAX_BATCH)
+        self.whole(entry, &catalog::BATCH, 1..=MAX_BATCH)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
-use mbvc_compiler::diagnostic::{Diagnostics, SourceFile, catalogue};
+use mbvc_compiler::diagnostic::{Diagnostics, SourceFile, catalog};
 use mbvc_compiler::spec::{MAX_BYTES, Overrides, Words, parse, parse_with, read};
 
 /// What is replaced in the good spec, and by what.
@@ -38,8 +38,8 @@ const YAML: &[Case] = &[
 ];
 
 const KEYS: &[Case] = &[
-    ("unknown_key", &[("width: 1.0", "colour: red")]),
-    ("misspelt_key", &[("classes: 10", "clases: 10")]),
+    ("unknown_key", &[("width: 1.0", "color: red")]),
+    ("misspelled_key", &[("classes: 10", "clases: 10")]),
     ("key_with_a_capital", &[("width: 1.0", "Width: 1.0")]),
     ("unknown_key_of_a_row", &[("n: 2,", "n: 2, k: 5,")]),
     ("unknown_key_of_the_stem", &[("stride: 2", "stride: 2, kernel: 5")]),
@@ -99,7 +99,7 @@ const VALUES: &[Case] = &[
     ("no_threads", &[("width: 1.0", "threads: 0")]),
     ("too_large_a_batch", &[("width: 1.0", "batch: 65")]),
     ("no_batch", &[("width: 1.0", "batch: 0")]),
-    ("misspelt_fusion", &[("width: 1.0", "fusion: blok")]),
+    ("misspelled_fusion", &[("width: 1.0", "fusion: blok")]),
     ("unknown_isa", &[("width: 1.0", "isa: [avx2, sse9]")]),
     ("isa_twice", &[("width: 1.0", "isa: [avx2, avx2]")]),
     ("no_isa", &[("width: 1.0", "isa: []")]),
@@ -317,23 +317,23 @@ fn every_rule_is_broken_somewhere() {
     broken.extend(["file", "length", "encoding", "empty", "argument", "scratch", "kernels"]);
     // Broken by the tests of the macro, which alone looks at weights.
     broken.extend(["weights-file", "weights-form", "weights-fit", "weights-packed"]);
-    let missing: Vec<_> = catalogue::ALL.iter().map(|rule| rule.code).filter(|code| !broken.contains(code)).collect();
+    let missing: Vec<_> = catalog::ALL.iter().map(|rule| rule.code).filter(|code| !broken.contains(code)).collect();
     assert_eq!(missing, ["internal"]);
 }
 
 #[test]
-fn the_catalogue_states_the_limits_that_are_checked() {
+fn the_catalog_states_the_limits_that_are_checked() {
     use mbvc_compiler::spec::{MAX_BLOCKS, MAX_CHANNELS, MAX_CLASSES, MAX_EXPANSION, MAX_RESOLUTION, MAX_WIDTH};
     for (rule, limit) in [
-        (&catalogue::LENGTH, MAX_BYTES),
-        (&catalogue::RESOLUTION, MAX_RESOLUTION),
-        (&catalogue::CLASSES, MAX_CLASSES),
-        (&catalogue::CHANNELS, MAX_CHANNELS),
-        (&catalogue::LAYER_CHANNELS, MAX_CHANNELS),
-        (&catalogue::EXPANSION, MAX_EXPANSION),
-        (&catalogue::REPEAT, MAX_BLOCKS),
-        (&catalogue::BLOCK_COUNT, MAX_BLOCKS),
-        (&catalogue::WIDTH, MAX_WIDTH as usize),
+        (&catalog::LENGTH, MAX_BYTES),
+        (&catalog::RESOLUTION, MAX_RESOLUTION),
+        (&catalog::CLASSES, MAX_CLASSES),
+        (&catalog::CHANNELS, MAX_CHANNELS),
+        (&catalog::LAYER_CHANNELS, MAX_CHANNELS),
+        (&catalog::EXPANSION, MAX_EXPANSION),
+        (&catalog::REPEAT, MAX_BLOCKS),
+        (&catalog::BLOCK_COUNT, MAX_BLOCKS),
+        (&catalog::WIDTH, MAX_WIDTH as usize),
     ] {
         assert!(rule.text.contains(&limit.to_string()), "{}: {limit}", rule.code);
     }

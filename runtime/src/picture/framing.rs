@@ -5,8 +5,8 @@ use core::fmt;
 
 use super::Rgb;
 use super::resample::{Part, resample};
-use crate::container::Header;
 use crate::conventions::{ConventionError, read, words};
+use crate::formats::container::Header;
 
 /// How a picture of any size is brought to the network's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -43,7 +43,7 @@ struct Taps {
 /// Of the `count` samples from `skip` on, of an axis that is scaled `from` samples `to` others.
 fn taps(filter: Filter, from: usize, to: usize, skip: usize, count: usize) -> Vec<Taps> {
     let scale = from as f64 / to as f64;
-    // Enlarged, a sample is made of its neighbours; reduced, all that it covers counts.
+    // Enlarged, a sample is made of its neighbors; reduced, all that it covers counts.
     let stretch = if filter == Filter::BilinearAliased { 1.0 } else { scale.max(1.0) };
     let reach = filter.reach() * stretch;
     let tap = |at: usize| {
@@ -51,7 +51,7 @@ fn taps(filter: Filter, from: usize, to: usize, skip: usize, count: usize) -> Ve
         if from == to || filter == Filter::Nearest {
             return Taps { first: (center as usize).min(from.saturating_sub(1)), weights: vec![1 << PRECISION] };
         }
-        // The casts cut towards zero, and stop at it.
+        // The casts cut toward zero, and stop at it.
         let first = (center - reach + 0.5) as usize;
         let last = ((center + reach + 0.5) as usize).min(from);
         let weight = |sample: usize| filter.weight((sample as f64 - center + 0.5) / stretch);
@@ -65,7 +65,7 @@ fn taps(filter: Filter, from: usize, to: usize, skip: usize, count: usize) -> Ve
 }
 
 impl Filter {
-    /// Samples on either side of the centre that count, before the filter is stretched.
+    /// Samples on either side of the center that count, before the filter is stretched.
     fn reach(self) -> f64 {
         match self {
             Self::Nearest => 0.5,
@@ -74,7 +74,7 @@ impl Filter {
         }
     }
 
-    /// The weight of what lies `at` from the centre.
+    /// The weight of what lies `at` from the center.
     fn weight(self, at: f64) -> f64 {
         const A: f64 = -0.5;
         let x = at.abs();
@@ -134,7 +134,7 @@ mod tests {
     const FILTERS: [Filter; 4] = [Filter::Nearest, Filter::Bilinear, Filter::Bicubic, Filter::BilinearAliased];
 
     #[test]
-    fn one_colour_stays_one_colour() {
+    fn one_color_stays_one_color() {
         for filter in FILTERS {
             for (from, to) in [([7, 5], [3, 11]), ([1, 1], [4, 4]), ([300, 2], [1, 1])] {
                 let pixels = [9, 128, 255].repeat(from[0] * from[1]);

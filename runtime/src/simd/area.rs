@@ -10,7 +10,7 @@ use core::ops::Range;
 
 use super::{Dst, Src};
 
-/// A run of numbers that a team shares: numbers, or the bytes of quantised networks.
+/// A run of numbers that a team shares: numbers, or the bytes of quantized networks.
 #[derive(Clone, Copy)]
 pub struct Area<'a, T = f32> {
     pointer: *mut T,

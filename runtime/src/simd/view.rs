@@ -5,7 +5,7 @@
 
 use core::marker::PhantomData;
 
-/// A readable run of numbers: floats, or the bytes of quantised networks.
+/// A readable run of numbers: floats, or the bytes of quantized networks.
 #[derive(Clone, Copy)]
 pub struct Src<'a, T = f32> {
     pointer: *const T,

@@ -7,8 +7,8 @@ use core::fmt::Write;
 
 use super::Weights;
 use super::bytes::Bytes;
-use crate::container::Dtype;
 use crate::conventions::{Conventions, FORMAT, Precision};
+use crate::formats::container::Dtype;
 use crate::preprocess::Preprocess;
 
 impl Weights {
@@ -16,7 +16,7 @@ impl Weights {
     ///
     /// `tensors` gives each canonical name with its type and shape, weights before their scales. Weights are uniform with He's variance, 2 / fan-in (He et
     /// al. 2015, arXiv:1502.01852), or 1 / fan-in where no activation follows (`*.project.weight`,
-    /// `classifier.weight`); biases are uniform in -0.1..0.1. Quantised ones are the same in steps of their scales, and the
+    /// `classifier.weight`); biases are uniform in -0.1..0.1. Quantized ones are the same in steps of their scales, and the
     /// scales of activated values reach from 0 to 6.
     ///
     /// # Errors
@@ -35,7 +35,7 @@ impl Weights {
         );
         let mut data = Vec::new();
         let mut random = SplitMix64(seed);
-        let mut quantised = Quantised { precision: conventions.precision, weights: 1.0 };
+        let mut quantized = Quantized { precision: conventions.precision, weights: 1.0 };
         for (name, dtype, shape) in tensors {
             let begin = data.len();
             let bound = bound(name, shape);
@@ -46,14 +46,14 @@ impl Weights {
                     data.extend((0..count).flat_map(|_| (random.unit() * bound).to_le_bytes()));
                 }
                 (Dtype::F32, _) => {
-                    let scale = quantised.scale(name);
+                    let scale = quantized.scale(name);
                     data.extend((0..count).flat_map(|_| scale.to_le_bytes()));
                 }
                 (Dtype::I32, _) => {
-                    data.extend((0..count).flat_map(|_| quantised.number(name, &mut random).to_le_bytes()))
+                    data.extend((0..count).flat_map(|_| quantized.number(name, &mut random).to_le_bytes()))
                 }
                 _ => {
-                    quantised.weights = bound;
+                    quantized.weights = bound;
                     data.extend((0..count).map(|_| (random.next() >> 56) as u8));
                 }
             }
@@ -93,14 +93,14 @@ fn bound(name: &str, shape: &[usize]) -> f32 {
     sqrt(3.0 * gain / fan_in.max(1) as f32)
 }
 
-/// What the numbers of a quantised network are chosen by.
-struct Quantised {
+/// What the numbers of a quantized network are chosen by.
+struct Quantized {
     precision: Precision,
     /// The largest weight of the layer whose turn it is.
     weights: f32,
 }
 
-impl Quantised {
+impl Quantized {
     /// A scale, by what the value is that it belongs to.
     fn scale(&self, name: &str) -> f32 {
         if name.ends_with(".weight.scale") {

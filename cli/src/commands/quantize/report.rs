@@ -1,6 +1,6 @@
 //! What `mbvc quantize` says of the weights that it wrote.
 
-use mbvc_import::quantise::{Comparison, Fidelity, Options, Statistics};
+use mbvc_import::calibrate::{Comparison, Fidelity, Options, Statistics};
 use mbvc_import::{Container, Data};
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ use crate::{files, outln, ui};
 /// Values that the table shows.
 const SHOWN: usize = 8;
 
-/// How near the quantised network comes, in a word.
+/// How near the quantized network comes, in a word.
 ///
 /// Judged by the cosine of the logits, which tells with few images already: an agreement of the first class that is a
 /// share of six images says little. On the ImageNet network, logits with a cosine of 0.997 kept the first class on 98 %
@@ -95,7 +95,7 @@ impl Report {
     pub fn new(
         args: &Args,
         task: &Task,
-        quantised: &Container,
+        quantized: &Container,
         statistics: &Statistics,
         comparison: &Comparison,
         [calibrated, compared]: [Seen; 2],
@@ -105,7 +105,7 @@ impl Report {
         let values: Vec<Row> = values
             .map(|(at, (value, fidelity))| {
                 let observed = statistics.histogram(at).ends().unwrap_or_default();
-                Row::new(&value.name, observed.into(), quantised, fidelity)
+                Row::new(&value.name, observed.into(), quantized, fidelity)
             })
             .collect();
         let images = comparison.pictures();
@@ -185,7 +185,7 @@ impl Report {
                 );
             }
             ui::help("try the other methods: --method minmax, --percentile 99.99, --weight-scales max");
-            ui::help("train with quantisation, and take the model over with `mbvc import`");
+            ui::help("train with quantization, and take the model over with `mbvc import`");
         }
         if !self.comparison.held_out {
             ui::note("compared on images of the calibration; --evaluate FOLDER takes others");
@@ -234,8 +234,8 @@ impl Images {
 }
 
 impl Row {
-    fn new(name: &str, observed: [f64; 2], quantised: &Container, fidelity: Fidelity) -> Self {
-        let data = |kind: &str| quantised.tensor(&format!("{name}.{kind}")).map(|tensor| &tensor.data);
+    fn new(name: &str, observed: [f64; 2], quantized: &Container, fidelity: Fidelity) -> Self {
+        let data = |kind: &str| quantized.tensor(&format!("{name}.{kind}")).map(|tensor| &tensor.data);
         let scale = match data("scale") {
             Some(Data::F32(scale)) => scale.first().copied().unwrap_or(f32::NAN),
             _ => f32::NAN,

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use mbvc::__runtime::quant::{Integer, Quant};
-use mbvc::__runtime::quantised::{Pixels, Quantised as _, Table};
+use mbvc::__runtime::quantized::arithmetic::{Integer, Quant};
+use mbvc::__runtime::quantized::{Pixels, Quantized as _, Table};
 use mbvc::Preprocess;
 use mbvc_compiler::spec::Precision;
 use mbvc_import::{Container, Data, Layout, Trace};
@@ -24,7 +24,7 @@ pub enum Ours {
 /// The way of pixels into both sides.
 pub struct Feed {
     preprocess: Preprocess,
-    quantised: Option<Input8>,
+    quantized: Option<Input8>,
     pixel_scale: Option<f32>,
     reversed: bool,
     layout: Layout,
@@ -32,7 +32,7 @@ pub struct Feed {
     size: [usize; 2],
 }
 
-/// The input of a quantised network.
+/// The input of a quantized network.
 struct Input8 {
     quant: Quant,
     integer: Integer,
@@ -78,7 +78,7 @@ impl Feed {
     ) -> Result<Self> {
         let Trace { pixel_scale, reversed, .. } = *trace;
         let layout = trace.input.layout;
-        let quantised = match integer {
+        let quantized = match integer {
             None => None,
             Some(integer) => {
                 let quant = quant(container, "input", integer)?;
@@ -88,8 +88,8 @@ impl Feed {
         let dtype = match input.dtype.as_str() {
             // The other side widens or narrows them.
             "float16" | "float32" | "float64" => Some(Dtype::Float32),
-            "uint8" if quantised.is_some() || pixel_scale == Some(1.0) => Some(Dtype::Uint8),
-            "int8" if quantised.is_some() => Some(Dtype::Int8),
+            "uint8" if quantized.is_some() || pixel_scale == Some(1.0) => Some(Dtype::Uint8),
+            "int8" if quantized.is_some() => Some(Dtype::Int8),
             _ => None,
         };
         let shown = model.display();
@@ -97,7 +97,7 @@ impl Feed {
             CliError::new(format!("{shown} takes images of {}, for which no preprocessing is known", input.dtype))
                 .help("export it for images of float32")
         })?;
-        let feed = Self { preprocess, quantised, pixel_scale, reversed, layout, dtype, size };
+        let feed = Self { preprocess, quantized, pixel_scale, reversed, layout, dtype, size };
         let fits = |(given, own): (&Option<usize>, &usize)| given.is_none_or(|given| given == *own);
         let shape = feed.shape();
         if input.shape.len() != shape.len() || !input.shape.iter().zip(&shape).all(fits) {
@@ -120,7 +120,7 @@ impl Feed {
 
     /// The image as the interpreter takes it, of interleaved RGB pixels.
     pub fn ours(&self, pixels: &[u8]) -> Ours {
-        match &self.quantised {
+        match &self.quantized {
             None => {
                 let mut values = vec![0.0; pixels.len()];
                 self.preprocess.apply(pixels, &mut values);
@@ -135,7 +135,7 @@ impl Feed {
 
     /// The same image as the other engine takes it.
     pub fn theirs(&self, pixels: &[u8]) -> Image {
-        let bytes = match (&self.quantised, self.pixel_scale, self.dtype) {
+        let bytes = match (&self.quantized, self.pixel_scale, self.dtype) {
             (Some(input), _, Dtype::Uint8) => self.laid_out(&input.steps(pixels), |step| [step]),
             (Some(input), _, Dtype::Int8) => self.laid_out(&input.steps(pixels), |step| [step ^ 0x80]),
             (Some(input), _, Dtype::Float32) => {

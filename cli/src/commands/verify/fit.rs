@@ -74,7 +74,7 @@ impl Sides<'_> {
         let (weights, against) = (self.weights.source().unwrap_or_default(), self.args.against.display());
         Err(CliError::new(format!("{weights} is {own}, and {against} computes in {models}"))
             .help("compare weights with the model that they were imported from, in the same precision")
-            .help("what quantising changes is no mistake: `mbvc quantize` tells how near int8 comes to float32"))
+            .help("what quantizing changes is no mistake: `mbvc quantize` tells how near int8 comes to float32"))
     }
 }
 

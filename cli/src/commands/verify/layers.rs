@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use mbvc::__runtime::quant::Integer;
-use mbvc_compiler::interp::{self, InterpError, Mode, run_quantised};
+use mbvc::__runtime::quantized::arithmetic::Integer;
+use mbvc_compiler::interp::{self, InterpError, Mode, run_quantized};
 use mbvc_compiler::ir::{Graph, Origin, Shape};
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::passes;
@@ -102,7 +102,7 @@ impl<'a> Layers<'a> {
                 .map(drop)
             }
             Ours::Integers(values) => {
-                run_quantised(graph, *container, *rounding, values, &mut |origin, shape, values| {
+                run_quantized(graph, *container, *rounding, values, &mut |origin, shape, values| {
                     see(origin, shape, &mut values.iter().map(|value| f64::from(*value)));
                 })
                 .map(drop)

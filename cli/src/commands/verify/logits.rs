@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mbvc::__runtime::quant::Quant;
+use mbvc::__runtime::quantized::arithmetic::Quant;
 use mbvc_compiler::ir::Shape;
 
 use super::difference::{Difference, Tolerance};
@@ -10,7 +10,7 @@ use super::difference::{Difference, Tolerance};
 /// Both sides' logits so far.
 pub struct Logits {
     tolerance: Tolerance,
-    /// What the integers of a quantised network stand for.
+    /// What the integers of a quantized network stand for.
     quant: Option<Quant>,
     images: Vec<One>,
     /// Sum of the means of all images.
@@ -35,7 +35,7 @@ impl Logits {
     }
 
     /// Compares the real logits of our network with the numbers of the other side's. Both are counted in whole steps from
-    /// the zero point where the network is quantised.
+    /// the zero point where the network is quantized.
     pub fn compare(&mut self, path: PathBuf, ours: &[f32], theirs: &[f64]) {
         let (scale, zero) = self.quant.map_or((1.0, 0), |quant| (quant.scale(), quant.zero_point()));
         let number = |real: &f32| match self.quant {
@@ -108,7 +108,7 @@ fn first(logits: &[f64]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use mbvc::__runtime::quant::Integer;
+    use mbvc::__runtime::quantized::arithmetic::Integer;
 
     use super::*;
 

@@ -26,7 +26,7 @@ pub struct Found<'a> {
     pub skipped: usize,
 }
 
-/// Numbers and differences are real ones of float32 networks, and steps of quantised ones, whose logits are counted from
+/// Numbers and differences are real ones of float32 networks, and steps of quantized ones, whose logits are counted from
 /// their zero point. JSON has null where a difference is no number.
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -70,7 +70,7 @@ pub struct LogitsReport {
     pub mean_difference: f64,
     /// The difference of the worst image as a share of its largest logit.
     pub relative: f64,
-    /// What a step stands for, of quantised networks.
+    /// What a step stands for, of quantized networks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<f64>,
     /// Images of which a logit differs by more than is tolerated.
@@ -165,7 +165,7 @@ impl Report {
                 precision: spec.precision.name(),
                 fusion: info.fusion,
                 isa: network.isa().name(),
-                numerics: (!spec.precision.is_quantised()).then(|| info.numerics.to_string()),
+                numerics: (!spec.precision.is_quantized()).then(|| info.numerics.to_string()),
             },
             tolerance: tolerance.number(),
             images: logits.images().len(),
@@ -200,7 +200,7 @@ impl Report {
         }
     }
 
-    pub fn is_quantised(&self) -> bool {
+    pub fn is_quantized(&self) -> bool {
         self.logits.step.is_some()
     }
 }

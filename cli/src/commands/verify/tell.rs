@@ -31,13 +31,13 @@ impl Report {
             0 => format!("logits agree within {}, but a layer differs", self.amount(largest)),
             differing => format!("logits differ by up to {} on {differing} of {images}", self.amount(largest)),
         };
-        let tolerated = match self.is_quantised() {
+        let tolerated = match self.is_quantized() {
             true => steps(self.tolerance),
             false => format!("{} of the largest", brief(self.tolerance)),
         };
         outln!("{ERROR}different{ERROR:#}  {verdict}, top-1 {agree} of {of}; tolerated: {tolerated}");
         match &self.layers.first_difference {
-            Some(first) => first.tell(&self.model, self.is_quantised()),
+            Some(first) => first.tell(&self.model, self.is_quantized()),
             None if self.layers.images == 0 => ui::note("--layers 1 or more finds the first layer that differs"),
             None => {
                 ui::note("no layer of the reference interpreter differs on these images: the kernels are at fault");
@@ -49,7 +49,7 @@ impl Report {
     fn rows(&self) -> Vec<(&'static str, String)> {
         let LogitsReport { largest_difference, mean_difference, relative, step, worst, .. } = &self.logits;
         let top1 = ("top-1", format!("{} of {}", self.top1.agree, self.top1.of));
-        let layers = ("layers", self.layers.summary(self.is_quantised()));
+        let layers = ("layers", self.layers.summary(self.is_quantized()));
         let Some(Worst { image, class, ours, theirs, .. }) = worst.as_ref().filter(|_| *largest_difference != 0.0)
         else {
             return vec![("logits", "no difference".to_owned()), top1, layers];
@@ -77,7 +77,7 @@ impl Report {
 }
 
 impl LayersReport {
-    fn summary(&self, quantised: bool) -> String {
+    fn summary(&self, quantized: bool) -> String {
         let (values, images) = (plural(self.values.len(), "value"), plural(self.images, "image"));
         if self.images == 0 {
             return "not compared".to_owned();
@@ -87,15 +87,15 @@ impl LayersReport {
         match self.values.iter().reduce(further).filter(|furthest| furthest.difference > 0.0) {
             None => format!("{values} on {images}, no difference"),
             Some(furthest) => {
-                format!("{values} on {images}, furthest off {}: {}", furthest.node, furthest.amount(quantised))
+                format!("{values} on {images}, furthest off {}: {}", furthest.node, furthest.amount(quantized))
             }
         }
     }
 }
 
 impl ValueReport {
-    fn amount(&self, quantised: bool) -> String {
-        match self.relative.filter(|_| !quantised) {
+    fn amount(&self, quantized: bool) -> String {
+        match self.relative.filter(|_| !quantized) {
             Some(relative) => format!("{} ({} of the largest)", brief(self.difference), brief(relative)),
             None => steps(self.difference),
         }
@@ -103,7 +103,7 @@ impl ValueReport {
 }
 
 impl First {
-    fn tell(&self, model: &str, quantised: bool) {
+    fn tell(&self, model: &str, quantized: bool) {
         const SHOWN: usize = 6;
         let ValueReport { node, tensor, index, image, differing, .. } = &self.value;
         let index = index.map_or_else(String::new, |index| format!("{index}, "));
@@ -115,7 +115,7 @@ impl First {
         outln!("  tensor {index}'{}' of {model}", shorten(tensor));
         let [row, column, channel] = self.at;
         let (ours, theirs) = (number(self.ours), number(self.theirs));
-        let amount = self.value.amount(quantised);
+        let amount = self.value.amount(quantized);
         outln!("  {amount} at row {row}, column {column}, channel {channel}: {ours} here, {theirs} there");
         let [height, width, channels] = self.shape;
         let listed: Vec<String> = self.channels.iter().take(SHOWN).map(ToString::to_string).collect();

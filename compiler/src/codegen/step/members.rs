@@ -4,9 +4,9 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use crate::codegen::cover::near_equal;
-use crate::codegen::kernel::lit;
+use crate::codegen::tokens::lit;
 use crate::ir::Place;
+use crate::schedule::cover::near_equal;
 
 /// The most members that a team of the network can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,35 +1,17 @@
 //! Steps: the functions that call kernels in order and hand each its memory.
 
-mod fused;
+mod context;
 mod members;
-mod panels;
-mod whole;
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use super::isa::Isa;
-use super::kernel::{Kernel, lit};
-use super::pack::Packs;
-use super::quantised;
-use crate::ir::{Graph, Node, NodeId, Op, Place, Tensor};
-pub use members::{Members, parts_of};
-pub use whole::note;
-
-/// What statements are generated from.
-pub struct Context<'g> {
-    pub graph: &'g Graph,
-    pub isa: Isa,
-    pub packs: &'g Packs,
-    pub team: Members,
-}
-
-/// Statements, and the kernels that they call.
-#[derive(Default)]
-pub struct Code {
-    pub statements: TokenStream,
-    pub kernels: Vec<Kernel>,
-}
+use super::isa::IsaTokens;
+use super::kernel::Kernel;
+use super::tokens::lit;
+use crate::ir::{Graph, NodeId, Op, Tensor};
+pub use context::{Code, Context, note, place};
+pub use members::{Members, by_size, parts, parts_of};
 
 /// A generated step function.
 pub struct StepFn {
@@ -62,14 +44,8 @@ pub fn step(context: &Context<'_>, index: usize, name: &str, nodes: &[NodeId]) -
     for id in nodes {
         let part = match &graph.node(*id).op {
             Op::Input => continue,
-            Op::Fused(_) => match context.packs {
-                Packs::Floats(packs) => fused::statements(context, packs, *id, index, stages.len()),
-                Packs::Bytes(plan) => quantised::block(context, plan, *id, index, stages.len()),
-            },
-            _ => match context.packs {
-                Packs::Floats(packs) => whole::statements(context, packs, *id, index, stages.len()),
-                Packs::Bytes(plan) => quantised::whole(context, plan, *id, index, stages.len()),
-            },
+            Op::Fused(_) => context.backend.block(context, *id, index, stages.len()),
+            _ => context.backend.layer(context, *id, index, stages.len()),
         };
         stages.extend(stage_infos(graph, *id));
         code.statements.extend(part.statements);
@@ -96,8 +72,8 @@ pub fn step(context: &Context<'_>, index: usize, name: &str, nodes: &[NodeId]) -
     let function = format!("step_{index}_{}", name.replace('+', "_"));
     let doc = format!(" Step {index}, {name}: {} values.", output.shape);
     let (ident, feature, index) = (format_ident!("{function}"), isa.target_feature(), lit(index));
-    let image = if output.element.is_quantised() { quote!(rt::quantised::Quantised) } else { quote!(rt::Image) };
-    let show = if output.element.is_quantised() { quote!(bytes) } else { quote!(step) };
+    let image = if output.element.is_quantized() { quote!(rt::quantized::Quantized) } else { quote!(rt::Image) };
+    let show = if output.element.is_quantized() { quote!(bytes) } else { quote!(step) };
     let image_type = reads_image.then(|| quote!(I: #image,));
     let (team_type, team) = (context.team.many(quote!(T: rt::Team,)), context.team.many(quote!(team: T,)));
     let image = reads_image.then(|| quote!(image: &I,));
@@ -150,9 +126,4 @@ fn work(graph: &Graph, op: &Op, output: Tensor) -> (usize, usize) {
         Op::Dense(dense) => (elements(dense.weight), elements(dense.weight) + channels),
         _ => (0, 0),
     }
-}
-
-/// The place of a node's value, an empty one for those that have none.
-pub fn place(node: &Node) -> Place {
-    node.place.unwrap_or(Place::NONE)
 }

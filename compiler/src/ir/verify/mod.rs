@@ -33,8 +33,8 @@ pub enum Invariant {
     Params,
     /// Stages are a chain that ends in depthwise and projection, and make the node's value.
     Stages,
-    /// Element types agree, and quantised values say what they stand for.
-    Quantisation,
+    /// Element types agree, and quantized values say what they stand for.
+    Quantization,
     /// A value lies as its readers accept it.
     Layout,
     /// A place is aligned, holds its value, and is shared with no other value that lives at the same time.
@@ -54,7 +54,7 @@ impl fmt::Display for Invariant {
             Self::Type => "type",
             Self::Params => "params",
             Self::Stages => "stages",
-            Self::Quantisation => "quantisation",
+            Self::Quantization => "quantization",
             Self::Layout => "layout",
             Self::Place => "place",
             Self::Postcondition(postcondition) => return write!(f, "after {}", postcondition.pass()),

@@ -7,7 +7,7 @@ use crate::ir::{Graph, NodeId, Op};
 /// Named after what holds; in the order of the passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Postcondition {
-    /// No batch normalisation is left, and every convolution has a bias.
+    /// No batch normalization is left, and every convolution has a bias.
     BatchNormFolded,
     /// No activation reads a convolution that could apply it.
     ActivationFused,

@@ -1,12 +1,12 @@
-//! Element types and quantisation parameters.
+//! Element types and quantization parameters.
 //!
 //! | operation                  | rule                                                                                 |
 //! |----------------------------|--------------------------------------------------------------------------------------|
-//! | any                        | reads and makes one element type; a quantised value has a scale and a zero point      |
-//! | convolution, dense         | requantises if and only if quantised: weights of the values' type, bias int32         |
-//! | without residual or pool   | makes the quantisation that it requantises to                                         |
-//! | activation, repack         | keeps the quantisation                                                                |
-//! | batch normalisation        | is float32                                                                            |
+//! | any                        | reads and makes one element type; a quantized value has a scale and a zero point      |
+//! | convolution, dense         | requantizes if and only if quantized: weights of the values' type, bias int32         |
+//! | without residual or pool   | makes the quantization that it requantizes to                                         |
+//! | activation, repack         | keeps the quantization                                                                |
+//! | batch normalization        | is float32                                                                            |
 
 use super::site::{self, Site};
 use super::{Findings, Invariant};
@@ -16,20 +16,20 @@ use crate::ir::{ElementType, Graph, Op, ParamId, Tensor};
 pub fn check(graph: &Graph, found: &mut Findings) {
     for id in graph.ids().filter(|id| matches!(graph.node(*id).op, Op::Input)) {
         for message in value(graph, graph.node(id).tensor) {
-            found.at(Invariant::Quantisation, graph, id, message);
+            found.at(Invariant::Quantization, graph, id, message);
         }
     }
     for site in site::all(graph).into_iter().filter(|site| !matches!(site.op, Op::Input)) {
         let messages = value(graph, site.output).into_iter().chain(types(&site)).chain(operation(graph, &site));
         for message in messages {
-            found.named(Invariant::Quantisation, &site.origin.name, Some(site.origin.line), message);
+            found.named(Invariant::Quantization, &site.origin.name, Some(site.origin.line), message);
         }
     }
 }
 
 /// A value by itself.
 fn value(graph: &Graph, Tensor { element, quant, .. }: Tensor) -> Vec<String> {
-    match (element.is_quantised(), quant) {
+    match (element.is_quantized(), quant) {
         (true, None) => vec![format!("makes {} without a scale", element.name())],
         (false, Some(_)) => vec![format!("makes {} with a scale", element.name())],
         (false, None) if element != ElementType::F32 => vec![format!("makes {}, which no value is", element.name())],
@@ -54,18 +54,18 @@ fn operation(graph: &Graph, site: &Site<'_>) -> Vec<String> {
         Op::DepthwiseConv2d(conv) => Some((conv.weight, conv.bias)),
         Op::Dense(dense) => Some((dense.weight, Some(dense.bias))),
         Op::Activation(_) | Op::Repack if site.inputs.iter().any(|input| input.quant != quant) => {
-            return vec!["makes another quantisation than it reads".to_owned()];
+            return vec!["makes another quantization than it reads".to_owned()];
         }
-        Op::BatchNorm(_) if element.is_quantised() => return vec!["normalises quantised values".to_owned()],
+        Op::BatchNorm(_) if element.is_quantized() => return vec!["normalizes quantized values".to_owned()],
         _ => None,
     };
     let Some((weight, bias)) = layer else { return Vec::new() };
     let mut broken: Vec<String> = param(graph, weight, element, None).into_iter().collect();
-    let sums = if element.is_quantised() { ElementType::I32 } else { ElementType::F32 };
+    let sums = if element.is_quantized() { ElementType::I32 } else { ElementType::F32 };
     broken.extend(bias.and_then(|bias| param(graph, bias, sums, None)));
     match site.op.requantize() {
-        None if element.is_quantised() => broken.push("does not requantise its sums".to_owned()),
-        Some(_) if !element.is_quantised() => broken.push("requantises float32".to_owned()),
+        None if element.is_quantized() => broken.push("does not requantize its sums".to_owned()),
+        Some(_) if !element.is_quantized() => broken.push("requantizes float32".to_owned()),
         None => {}
         Some(requantize) => {
             if bias.is_none() {
@@ -73,7 +73,7 @@ fn operation(graph: &Graph, site: &Site<'_>) -> Vec<String> {
             }
             let further = site.op.epilogue().residual || site.op.epilogue().pool.is_some();
             if !further && quant != Some(requantize.output) {
-                broken.push("makes another quantisation than it requantises to".to_owned());
+                broken.push("makes another quantization than it requantizes to".to_owned());
             }
             let wanted = quant_params(requantize, shape.channels);
             broken.extend(wanted.iter().filter_map(|(id, element, shape)| param(graph, *id, *element, Some(shape))));

@@ -1,0 +1,484 @@
+//! A streamed inverted residual block.
+//!
+//! For each tile of output rows, for each channel group: the producer (expand, the stem, or a copy) fills
+//! the group's ring with the input rows that are new; the depthwise reads the ring and writes its rows of
+//! the tile. Then the projection makes the tile's output. Nothing is computed twice.
+//!
+//! Each member of a team makes tiles that follow each other, in a ring of its own, and computes twice only the input
+//! rows that its neighbor needs too. A block of one tile is shared out by channel groups, and then by panels.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::conv::Conv;
+use super::kernel::Depthwise;
+use super::pack::{PackPlan, PackedLayer};
+use super::panels::{Fast, PanelCalls, dots, wanted, wanted_name};
+use crate::codegen::kernel::Kernel;
+use crate::codegen::step::{Code, Context, Members, parts, place};
+use crate::codegen::tokens::{affine, lit, repeat, sum};
+use crate::ir::{DepthwiseConv2d, Fused, Node, NodeId, Op, Place, Stage, Tensor, Tile, Window};
+
+/// The parts of a fused node.
+struct Block<'g> {
+    context: &'g Context<'g>,
+    input: &'g Node,
+    node: &'g Node,
+    rows: usize,
+    /// What fills the ring.
+    producers: &'g [Stage],
+    ring: &'g Stage,
+    depthwise: &'g Stage,
+    op: &'g DepthwiseConv2d,
+    project: &'g Stage,
+    /// Packed weights of the last producer, the depthwise and the projection.
+    producer_layer: Option<&'g PackedLayer>,
+    depthwise_layer: &'g PackedLayer,
+    project_layer: &'g PackedLayer,
+    step: usize,
+    first_stage: usize,
+}
+
+/// The statements of the fused node `id`, whose stages count from `first_stage` in step `step`.
+pub fn statements(context: &Context<'_>, packs: &PackPlan, id: NodeId, step: usize, first_stage: usize) -> Code {
+    let node = context.graph.node(id);
+    let input = context.graph.inputs(id)[0];
+    let Op::Fused(Fused { stages, rows }) = &node.op else { return Code::default() };
+    let [producers @ .., depthwise, project] = &**stages else { return Code::default() };
+    let layer = |stage: usize| packs.layer((id, stage));
+    let at = producers.len();
+    let (Op::DepthwiseConv2d(op), Some(ring), Some(depthwise_layer), Some(project_layer)) =
+        (&depthwise.op, producers.last(), layer(at), layer(at + 1))
+    else {
+        return Code::default();
+    };
+    let producer_layer = layer(at - 1);
+    let input = context.graph.node(input);
+    let block = Block {
+        context,
+        input,
+        node,
+        rows: *rows,
+        producers,
+        ring,
+        depthwise,
+        op,
+        project,
+        producer_layer,
+        depthwise_layer,
+        project_layer,
+        step,
+        first_stage,
+    };
+    block.code()
+}
+
+impl Block<'_> {
+    fn code(&self) -> Code {
+        let mut kernels = Vec::new();
+        let height = self.node.tensor.shape.height;
+        let (full, rest) = (height / self.rows, height % self.rows);
+        let reads_image = matches!(self.input.op, Op::Input);
+        let (mut names, mut places) = (
+            vec!["out", "ring", "spatial"],
+            vec![place(self.node), stage_place(self.ring), stage_place(self.depthwise)],
+        );
+        if reads_image {
+            names.push("rows");
+            places.push(stage_place(&self.producers[0]));
+        } else {
+            names.push("x");
+            places.push(place(self.input));
+        }
+        for (stage, name) in [(self.ring, "produce_dots"), (self.project, "project_dots")] {
+            if let Some(place) = stage.workspace {
+                names.push(name);
+                places.push(place);
+            }
+        }
+        let parts = parts(&names, &places);
+        let wanted = self.wanted();
+        let notes = self.producers.iter().chain([self.depthwise, self.project]).map(|stage| {
+            let line = stage.origin.line;
+            let text = match stage.origin.layer {
+                Some(layer) => {
+                    format!("layer {layer}, {}: {} (spec line {line})", stage.origin.name, stage.tensor.shape)
+                }
+                None => format!("{}: {}", stage.origin.name, stage.tensor.shape),
+            };
+            quote!(rt::note!(#text);)
+        });
+        let clear = self.producers.iter().enumerate().map(|(index, stage)| {
+            let name = if index + 1 == self.producers.len() { quote!(ring) } else { quote!(rows) };
+            clear_sides(&name, stage.tensor)
+        });
+        let begin = self.begin(full + usize::from(rest > 0));
+        let rows = lit(self.rows);
+        let body = self.tile(self.rows, &mut kernels);
+        let main = match self.row() {
+            None => body,
+            Some(_) => {
+                let tiles = self.tiles(0, full);
+                quote!(for tile in #tiles { let y = tile * #rows; #body })
+            }
+        };
+        let tail = (rest > 0).then(|| {
+            let body = self.tile(rest, &mut kernels);
+            let (y, tiles) = (lit(full * self.rows), self.tiles(full, 1));
+            match self.context.team.are_many() {
+                true => quote!(for _ in #tiles { let y = #y; #body }),
+                false => quote!({ let y = #y; #body }),
+            }
+        });
+        let statements = quote! {
+            {
+                #(#notes)*
+                #parts
+                #wanted
+                #(#clear)*
+                #begin
+                #main
+                #tail
+            }
+        };
+        Code { statements, kernels }
+    }
+
+    /// Where a member begins: with the first of its `tiles`, and so with the rows that this one needs. Rows on both
+    /// sides of a border between members are made twice.
+    fn begin(&self, tiles: usize) -> TokenStream {
+        let stem = (self.producers.len() > 1).then_some(&self.ring.op);
+        if self.row().is_none() || !self.context.team.are_many() {
+            let made = self.row().map(|_| quote!(let mut made = 0;));
+            let read = stem.map(|_| quote!(let mut read = 0;));
+            return quote!(#made #read);
+        }
+        let Window { stride: [sh, _], padding, .. } = self.op.window;
+        let (share, step, top) = (self.context.team.share(tiles), lit(self.rows * sh), lit(padding.top));
+        let read = match stem {
+            Some(Op::Conv2d(stem)) => {
+                let [step, top] = [stem.window.stride[0], stem.window.padding.top].map(lit);
+                quote!(let mut read = usize::saturating_sub(made * #step, #top);)
+            }
+            _ => quote!(),
+        };
+        quote! {
+            let mine = #share;
+            let mut made = usize::saturating_sub(mine.start * #step, #top);
+            #read
+        }
+    }
+
+    /// What this member makes of `count` tiles from the `first`.
+    fn tiles(&self, first: usize, count: usize) -> TokenStream {
+        let (first, count) = (lit(first), lit(count));
+        if self.context.team.are_many() { quote!(rt::within(&mine, #first, #count)) } else { quote!(0..#count) }
+    }
+
+    /// One tile of `rows` output rows from row `y`.
+    fn tile(&self, rows: usize, kernels: &mut Vec<Kernel>) -> TokenStream {
+        let input = self.ring.tensor;
+        let Window { kernel: [kh, _], stride: [sh, _], padding } = self.op.window;
+        let [stride, reach, top, height] = [sh, (rows - 1) * sh + kh, padding.top, input.shape.height].map(lit);
+        let groups = input.layout.groups(input.shape);
+        // One tile is shared out by channel groups, and its projection by panels; of several, each is a member's own.
+        let groups = match self.row() {
+            None => self.context.team.share(groups),
+            Some(_) => Members::ONE.share(groups),
+        };
+        let (dots, produce) = (self.produce_dots(kernels), self.produce(kernels));
+        let depthwise = self.depthwise(rows, kernels);
+        let project = self.project(rows, kernels);
+        let ring = self.producers.len() - 1;
+        let [produced, filtered, projected] = [ring, ring + 1, ring + 2].map(|stage| self.observe(stage));
+        let groups = quote! {
+            #dots
+            for group in #groups {
+                #produce
+                #produced
+                #depthwise
+                #filtered
+            }
+        };
+        match self.row() {
+            None => {
+                let wait = self.context.team.wait();
+                quote!(#groups #wait #project #projected)
+            }
+            Some(y) => quote! {
+                let needed = usize::min(usize::saturating_sub(#y * #stride + #reach, #top), #height);
+                #groups
+                made = needed;
+                #project
+                #projected
+            },
+        }
+    }
+
+    /// First output row of the tile; `None` where one tile is the whole image.
+    fn row(&self) -> Option<TokenStream> {
+        (self.rows < self.node.tensor.shape.height).then(|| quote!(y))
+    }
+
+    /// The rows that are new to the ring.
+    fn new_rows(&self) -> TokenStream {
+        let height = lit(self.ring.tensor.shape.height);
+        self.row().map_or_else(|| quote!(0..#height), |_| quote!(made..needed))
+    }
+
+    /// Fills the group's ring with the rows that are new to it.
+    fn produce(&self, kernels: &mut Vec<Kernel>) -> TokenStream {
+        let ring = self.ring.tensor;
+        let slots = ring.layout.stored_rows(ring.shape);
+        let row = ring.layout.row_stride(ring.shape);
+        let whole = slots >= ring.shape.height;
+        let group = self.group_offset();
+        let left = ring.layout.border.left * ring.layout.group;
+        let (slots_lit, row_lit, left_lit) = (lit(slots), lit(row), lit(left));
+        let to = sum(&[group.clone(), quote!(row % #slots_lit * #row_lit), quote!(#left_lit)]);
+        let new = self.new_rows();
+        match self.producers {
+            [Stage { op: Op::Repack, .. }] => {
+                let [width, channels, stored] = [ring.shape.width, ring.shape.channels, ring.layout.group].map(lit);
+                let floats = lit(ring.shape.width * ring.shape.channels);
+                quote! {
+                    for row in #new {
+                        let first = group * #stored;
+                        rt::copy_pixels::<#width, #channels, #stored>(
+                            x.at(row * #floats + first), ring.at(#to), (#channels - first).min(#stored),
+                        );
+                    }
+                }
+            }
+            [.., stage] => {
+                let before = self.producers.len().checked_sub(2);
+                let input = before.map_or(self.input.tensor, |at| self.producers[at].tensor);
+                let Some((conv, layer)) =
+                    Conv::new(self.context.isa, &stage.op, input, stage.tensor, stage.tile).zip(self.producer_layer)
+                else {
+                    return quote!();
+                };
+                let group_weights = (self.groups() > 1).then(|| {
+                    let stride = lit(layer.group_stride);
+                    quote!(group * #stride)
+                });
+                let calls = |rows, windows, to, dots, kernels: &mut Vec<Kernel>| {
+                    let fast = conv.is_fast().then(|| Fast { wanted: wanted_name("produce"), dots });
+                    let (weights, out) = (group_weights.clone(), quote!(ring));
+                    let members = Members::ONE;
+                    PanelCalls { conv: &conv, layer, rows, windows, weights, out, to, residual: None, fast, members }
+                        .code(kernels)
+                };
+                if whole && conv.window.is_point() {
+                    let (x, to) = (quote!([rt::src(x, 0)]), sum(&[group, quote!(#left_lit)]));
+                    return calls(ring.shape.height, x, to, quote!(rt::src(produce_dots, 0)), kernels);
+                }
+                let (load, windows, dots) = if conv.window.is_point() {
+                    let from = lit(input.layout.row_stride(input.shape));
+                    let at = self.dots_row();
+                    (quote!(), quote!([rt::src(x, row * #from)]), quote!(rt::src(produce_dots, #at)))
+                } else {
+                    let (load, windows) = self.image_rows(&conv);
+                    let dots = conv.is_fast().then(|| {
+                        let dots = dots(&conv, 1, &windows, &quote!(rt::dst(produce_dots, 0)), kernels);
+                        quote!(if produce_fast { #dots })
+                    });
+                    (quote!(#load #dots), windows, quote!(rt::src(produce_dots, 0)))
+                };
+                let calls = calls(1, windows, to, dots, kernels);
+                let made = before.map(|_| self.observe(self.producers.len() - 1));
+                quote! {
+                    for row in #new {
+                        #load
+                        #calls
+                        #made
+                    }
+                }
+            }
+            [] => quote!(),
+        }
+    }
+
+    /// Reads the image rows that output row `row` of the stem needs, and the windows over them.
+    fn image_rows(&self, conv: &Conv) -> (TokenStream, TokenStream) {
+        let Tensor { shape, layout, .. } = conv.input;
+        let Window { kernel: [kh, _], stride: [sh, _], padding } = conv.window;
+        let slots = layout.stored_rows(shape);
+        let row_stride = layout.row_stride(shape);
+        let [floats, stride, left, slots_lit] =
+            [shape.width * shape.channels, row_stride, layout.border.left * layout.group, slots].map(lit);
+        let [sh_lit, kh_lit, top, height] = [sh, kh, padding.top, shape.height].map(lit);
+        let read = self.observe(0);
+        let load = quote! {
+            while read < usize::min(usize::saturating_sub(row * #sh_lit + #kh_lit, #top), #height) {
+                rt::image_row::<#floats>(image, read, rows.at(read % #slots_lit * #stride + #left));
+                read += 1;
+            }
+            #read
+        };
+        let rows = ring_rows(kh, padding.top, conv.input);
+        (load, quote!(#rows(rt::src(rows, 0), ZERO.src(), row * #sh_lit)))
+    }
+
+    /// Tells for producer and projection whether they take the fast inner product.
+    fn wanted(&self) -> TokenStream {
+        let roles = [("produce", self.ring, self.producer_layer), ("project", self.project, Some(self.project_layer))];
+        let lets = roles.into_iter().filter_map(|(role, stage, layer)| {
+            let layer = layer.filter(|_| stage.workspace.is_some())?;
+            Some(wanted(&wanted_name(role), layer))
+        });
+        quote!(#(#lets)*)
+    }
+
+    /// The dots of the rows that are new to the ring, which all channel groups share; those of the stem are made row by
+    /// row.
+    fn produce_dots(&self, kernels: &mut Vec<Kernel>) -> TokenStream {
+        let stage = self.ring;
+        let conv = Conv::new(self.context.isa, &stage.op, self.input.tensor, stage.tensor, stage.tile);
+        let Some(conv) = conv.filter(|conv| conv.is_fast() && conv.window.is_point()) else { return quote!() };
+        let ring = stage.tensor;
+        if ring.layout.stored_rows(ring.shape) >= ring.shape.height && self.row().is_none() {
+            let to = quote!(rt::dst(produce_dots, 0));
+            let dots = dots(&conv, ring.shape.height, &quote!([rt::src(x, 0)]), &to, kernels);
+            return quote!(if produce_fast { #dots });
+        }
+        let (from, new, at) = (lit(conv.input.layout.row_stride(conv.input.shape)), self.new_rows(), self.dots_row());
+        let to = quote!(rt::dst(produce_dots, #at));
+        let dots = dots(&conv, 1, &quote!([rt::src(x, row * #from)]), &to, kernels);
+        quote!(if produce_fast { for row in #new { #dots } })
+    }
+
+    /// Where the dots of row `row` lie.
+    fn dots_row(&self) -> TokenStream {
+        let width = lit(self.ring.tensor.shape.width);
+        self.row().map_or_else(|| quote!(row * #width), |_| quote!((row - made) * #width))
+    }
+
+    /// Filters the tile's rows from the ring into `[pixel][channels]`.
+    fn depthwise(&self, rows: usize, kernels: &mut Vec<Kernel>) -> TokenStream {
+        let (ring, out) = (self.ring.tensor, self.depthwise.tensor);
+        let Some(Tile::Depthwise(tile)) = self.depthwise.tile else { return quote!() };
+        let kernel = |rows: usize| Depthwise {
+            isa: self.context.isa,
+            kernel: self.op.window.kernel,
+            stride: self.op.window.stride,
+            rows,
+            cols: out.shape.width,
+            tile: tile.cols,
+            a_pixel: ring.layout.pixel_stride(),
+            c_pixel: out.layout.pixel_stride(),
+            c_row: out.layout.row_stride(out.shape),
+            vectors: ring.layout.group / self.context.isa.lanes(),
+            epilogue: self.op.epilogue,
+        };
+        // From the row that an index counts in so many rows, or from the tile's first.
+        let mut call = |first: Option<(&str, usize)>, rows: usize| {
+            let kernel = kernel(rows);
+            let row = |unit: usize| first.map(|(index, step)| affine(0, &[(index, step * unit, 2)]));
+            let windows = self.ring_rows(row(1), kernel.input_rows());
+            let groups = self.groups();
+            let weights = affine(self.depthwise_layer.at[0], &[("group", self.depthwise_layer.group_stride, groups)]);
+            let column = affine(0, &[("group", ring.layout.group, groups)]);
+            let made = kernel.kernel();
+            let ident = made.ident();
+            kernels.push(made);
+            let to = sum(&[row(kernel.c_row).unwrap_or_default(), column]);
+            quote!(#ident(#windows, w.at(#weights), rt::dst(spatial, #to));)
+        };
+        let (count, rest) = (rows / tile.rows, rows % tile.rows);
+        let main = (count > 0).then(|| {
+            let call = call((count > 1).then_some(("strip", tile.rows)), tile.rows);
+            repeat("strip", count, call)
+        });
+        // Rows that are left over are filtered one by one.
+        let tail = (rest > 0).then(|| {
+            let (from, to) = (lit(count * tile.rows), lit(rows));
+            let call = call(Some(("single", 1)), 1);
+            quote!(for single in #from..#to { #call })
+        });
+        quote!(#main #tail)
+    }
+
+    /// The ring's rows under `count` rows of windows, the first that of the tile's output row `first`.
+    fn ring_rows(&self, first: Option<TokenStream>, count: usize) -> TokenStream {
+        let stride = self.op.window.stride[0];
+        let first = match (self.row(), first) {
+            (Some(y), Some(first)) => quote!((#y + #first)),
+            (y, first) => y.or(first).unwrap_or_else(|| quote!(0)),
+        };
+        let first = if stride == 1 { first } else { times(first, stride) };
+        let (rows, group) = (ring_rows(count, self.op.window.padding.top, self.ring.tensor), self.group_offset());
+        quote!(#rows(rt::src(ring, #group), ZERO.src(), #first))
+    }
+
+    /// Makes the tile's output rows.
+    fn project(&self, rows: usize, kernels: &mut Vec<Kernel>) -> TokenStream {
+        let (input, output) = (self.depthwise.tensor, self.project.tensor);
+        let Some(conv) = Conv::new(self.context.isa, &self.project.op, input, output, self.project.tile) else {
+            return quote!();
+        };
+        let to = self.row().map_or_else(|| quote!(0), |y| times(y, output.layout.row_stride(output.shape)));
+        let windows = quote!([rt::src(spatial, 0)]);
+        let dots = conv.is_fast().then(|| {
+            let dots = dots(&conv, rows, &windows, &quote!(rt::dst(project_dots, 0)), kernels);
+            quote!(if project_fast { #dots })
+        });
+        let fast =
+            conv.is_fast().then(|| Fast { wanted: wanted_name("project"), dots: quote!(rt::src(project_dots, 0)) });
+        let residual = conv.epilogue.residual.then(|| (quote!(x), to.clone()));
+        let (layer, out) = (self.project_layer, quote!(out));
+        let members = if self.row().is_none() { self.context.team } else { Members::ONE };
+        let calls = PanelCalls { conv: &conv, layer, rows, windows, weights: None, out, to, residual, fast, members };
+        let calls = calls.code(kernels);
+        quote!(#dots #calls)
+    }
+
+    /// Tells the observer that `stage` of the block did a part of its work.
+    fn observe(&self, stage: usize) -> TokenStream {
+        let (step, stage) = (lit(self.step), lit(self.first_stage + stage));
+        quote!(observer.stage(#step, #stage);)
+    }
+
+    fn groups(&self) -> usize {
+        self.ring.tensor.layout.groups(self.ring.tensor.shape)
+    }
+
+    /// Where the group's ring starts.
+    fn group_offset(&self) -> TokenStream {
+        let Tensor { shape, layout, .. } = self.ring.tensor;
+        match layout.held_groups(shape) {
+            1 => quote!(0),
+            _ => {
+                let stride = lit(layout.group_stride(shape));
+                quote!(group * #stride)
+            }
+        }
+    }
+}
+
+fn stage_place(stage: &Stage) -> Place {
+    stage.place.unwrap_or(Place::NONE)
+}
+
+/// Zeroes the columns beside the image in every row of a ring; the scratch holds what other steps left.
+fn clear_sides(name: &TokenStream, tensor: Tensor) -> TokenStream {
+    let Tensor { shape, layout, .. } = tensor;
+    let rows = layout.stored_rows(shape) * layout.held_groups(shape);
+    let border = layout.border;
+    let [rows, stride, left, right] =
+        [rows, layout.row_stride(shape), border.left * layout.group, border.right * layout.group].map(lit);
+    quote!(rt::clear_sides::<#rows, #stride, #left, #right>(#name);)
+}
+
+/// `rt::ring_rows` for `rows` rows of a ring under `top` zero rows.
+fn ring_rows(rows: usize, top: usize, ring: Tensor) -> TokenStream {
+    let Tensor { shape, layout, .. } = ring;
+    let [rows, top, height, slots, stride] =
+        [rows, top, shape.height, layout.stored_rows(shape), layout.row_stride(shape)].map(lit);
+    quote!(rt::ring_rows::<#rows, #top, #height, #slots, #stride, _>)
+}
+
+fn times(value: TokenStream, factor: usize) -> TokenStream {
+    let factor = lit(factor);
+    quote!(#value * #factor)
+}

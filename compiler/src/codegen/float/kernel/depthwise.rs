@@ -1,0 +1,150 @@
+//! Depthwise convolution of a few output rows, over whole vectors of channels.
+//!
+//! The input rows carry their zero border, so that there is no border code. Weights:
+//! `[vector][1 + taps][lanes]`, the bias first, taps in raster order. The taps are added column by
+//! column, so that a loaded vector serves every output that its column touches and is then forgotten.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote};
+
+use super::{activate, epilogue_name};
+use crate::codegen::isa::IsaTokens;
+use crate::codegen::kernel::Kernel;
+use crate::codegen::tokens::{affine, idents, lit, repeat};
+use crate::ir::Epilogue;
+use crate::schedule::cover::near_equal;
+use crate::target::Isa;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depthwise {
+    pub isa: Isa,
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    /// Output rows of a call, and columns of the whole row.
+    pub rows: usize,
+    pub cols: usize,
+    /// The most columns of a register tile.
+    pub tile: usize,
+    /// Floats from an input pixel to the next.
+    pub a_pixel: usize,
+    pub c_pixel: usize,
+    pub c_row: usize,
+    /// Vectors of channels.
+    pub vectors: usize,
+    pub epilogue: Epilogue,
+}
+
+impl Depthwise {
+    /// Input rows that a call reads.
+    pub fn input_rows(&self) -> usize {
+        (self.rows - 1) * self.stride[0] + self.kernel[0]
+    }
+
+    fn name(&self) -> String {
+        let Self { kernel: [kh, kw], stride: [s, _], rows, cols, tile, a_pixel, c_pixel, c_row, vectors, .. } = *self;
+        let (epilogue, isa) = (epilogue_name(self.epilogue), self.isa.name());
+        let channels = vectors * self.isa.lanes();
+        let tile = tile.min(cols);
+        format!(
+            "f32_dw{kh}x{kw}s{s}{epilogue}_{rows}x{tile}_ch{channels}_px{cols}_a{a_pixel}_c{c_pixel}r{c_row}__{isa}"
+        )
+    }
+
+    pub fn kernel(&self) -> Kernel {
+        let name = self.name();
+        let doc = format!(
+            " Depthwise {}x{}, stride {}: {} rows of {} pixels, {} vectors of channels, in register tiles of {} x {} pixels.",
+            self.kernel[0],
+            self.kernel[1],
+            self.stride[0],
+            self.rows,
+            self.cols,
+            self.vectors,
+            self.rows,
+            self.tile.min(self.cols),
+        );
+        let lanes = self.isa.lanes();
+        let taps = self.kernel[0] * self.kernel[1];
+        let feature = self.isa.target_feature();
+        let (ident, rows) = (format_ident!("{name}"), lit(self.input_rows()));
+        let weights = idents("w", taps);
+        let per_vector = (1 + taps) * lanes;
+        let at = |tap: usize| affine(tap * lanes, &[("vector", per_vector, self.vectors)]);
+        let (bias_at, weights_at) = (at(0), (1..=taps).map(at));
+        let mut first = 0;
+        let nests: Vec<_> = near_equal(self.cols, self.tile)
+            .into_iter()
+            .map(|(cols, count)| {
+                let nest = self.nest(first, cols, count, &weights);
+                first += cols * count;
+                nest
+            })
+            .collect();
+        let body = repeat(
+            "vector",
+            self.vectors,
+            quote! {
+                let b = load(w, #bias_at);
+                #(let #weights = load(w, #weights_at);)*
+                #(#nests)*
+            },
+        );
+        let item = quote! {
+            #[doc = #doc]
+            #feature
+            #[inline(never)]
+            fn #ident(a: [Src<'_>; #rows], w: Src<'_>, mut c: Dst<'_>) { #body }
+        };
+        Kernel { name, item }
+    }
+
+    /// `count` tiles of `cols` columns from column `first`.
+    fn nest(&self, first: usize, cols: usize, count: usize, weights: &[Ident]) -> TokenStream {
+        let lanes = self.isa.lanes();
+        let offset =
+            |pixel: usize| affine(first * pixel, &[("vector", lanes, self.vectors), ("tile", cols * pixel, count)]);
+        let (from, to) = (offset(self.stride[1] * self.a_pixel), offset(self.c_pixel));
+        let rows = idents("a", self.input_rows());
+        let index = (0..rows.len()).map(lit);
+        let tile = self.tile(cols, &rows, weights);
+        let body = quote! {
+            #(let #rows = a[#index].at(#from);)*
+            let mut c = c.at(#to);
+            #tile
+        };
+        let nest = repeat("tile", count, body);
+        quote!({ #nest })
+    }
+
+    /// One register tile, column by column of the input; an output is stored when its last column is in.
+    fn tile(&self, cols: usize, rows: &[Ident], weights: &[Ident]) -> TokenStream {
+        let ([kh, kw], [sh, sw]) = (self.kernel, self.stride);
+        let sum = |row: usize, col: usize| format_ident!("c{row}_{col}");
+        let outputs = || (0..self.rows).flat_map(|row| (0..cols).map(move |col| (row, col)));
+        let starts = outputs().map(|(row, col)| {
+            let sum = sum(row, col);
+            quote!(let mut #sum = b;)
+        });
+        let columns = (0..(cols - 1) * sw + kw).map(|column| {
+            let taps = rows.iter().enumerate().map(|(y, input)| {
+                let at = lit(column * self.a_pixel);
+                let uses = outputs().filter_map(|(row, col)| {
+                    let (ky, kx) = (y.checked_sub(row * sh)?, column.checked_sub(col * sw)?);
+                    (ky < kh && kx < kw).then(|| {
+                        let (sum, weight) = (sum(row, col), &weights[ky * kw + kx]);
+                        quote!(#sum = fma(x, #weight, #sum);)
+                    })
+                });
+                quote!(let x = load(#input, #at); #(#uses)*)
+            });
+            let done = outputs().filter(|(_, col)| col * sw + kw == column + 1).map(|(row, col)| {
+                let at = lit(row * self.c_row + col * self.c_pixel);
+                let sum = sum(row, col);
+                let value = activate(self.epilogue.activation, quote!(#sum));
+                quote!(store(&mut c, #at, #value);)
+            });
+            quote!(#(#taps)* #(#done)*)
+        });
+        quote!(#(#starts)* #(#columns)*)
+    }
+}

@@ -1,0 +1,226 @@
+//! Dense products: pointwise convolutions, the stem's windows, the classifier.
+//!
+//! One call makes one panel of output channels for `rows` x `cols` pixels. The window of a pixel is `runs`
+//! rows of `run` contiguous floats (one run of K floats where the convolution is pointwise).
+//!
+//! Weights: `[1 + runs * run][nv * lanes]`, the bias row first. Plain, each output is one chain of fused
+//! multiply-adds from the bias, in the order of the rows: the same bits for every tile. The fast inner product has
+//! panels of one vector, with a row of scales before the bias. A product that pools its result leaves one pixel.
+
+mod fast;
+mod plain;
+mod pool;
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, format_ident, quote};
+
+use super::{activate, epilogue_name, load, store};
+use crate::codegen::isa::IsaTokens;
+use crate::codegen::kernel::Kernel;
+use crate::codegen::tokens::{affine, idents, lit, plus, repeat};
+use crate::ir::{Epilogue, Product};
+use crate::schedule::cover::{Tiles, cover};
+use crate::target::Isa;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gemm {
+    pub isa: Isa,
+    /// Whose vectors it works in: `isa`, or its half for a few last channels.
+    pub vector: Isa,
+    pub product: Product,
+    pub runs: usize,
+    pub run: usize,
+    /// Output pixels of a call.
+    pub rows: usize,
+    pub cols: usize,
+    /// Floats from an output pixel's window to the next pixel's, and to the next row's.
+    pub a_pixel: usize,
+    pub a_row: usize,
+    /// Floats from an output pixel to the next, and to the next row's.
+    pub c_pixel: usize,
+    pub c_row: usize,
+    /// The most pixels of a register tile.
+    pub mr: usize,
+    /// Vectors of output channels.
+    pub nv: usize,
+    /// Channels in the last of them.
+    pub last: usize,
+    pub epilogue: Epilogue,
+    /// A call of the network reads the panel once.
+    pub streams: bool,
+}
+
+impl Gemm {
+    /// Floats of a row of the packed panel.
+    pub fn panel(&self) -> usize {
+        self.nv * self.vector.lanes()
+    }
+
+    /// Rows of the packed panel.
+    fn panel_rows(&self) -> usize {
+        usize::from(self.is_fast()) + 1 + self.runs * self.run
+    }
+
+    fn flat(&self) -> bool {
+        self.runs == 1 && self.a_row == self.cols * self.a_pixel && self.c_row == self.cols * self.c_pixel
+    }
+
+    /// Channels of a vector of the panel.
+    fn channels_of(&self, vector: usize) -> usize {
+        if vector + 1 == self.nv { self.last } else { self.vector.lanes() }
+    }
+
+    fn channels(&self) -> usize {
+        (self.nv - 1) * self.vector.lanes() + self.last
+    }
+
+    fn name(&self, widest: usize) -> String {
+        let Self { runs, run, rows, cols, a_pixel, a_row, c_pixel, c_row, .. } = *self;
+        let family = if runs == 1 { "pw".to_owned() } else { format!("conv{runs}x{runs}") };
+        let product = if self.is_fast() { "_fast" } else { "" };
+        let epilogue = epilogue_name(self.epilogue);
+        let strides = if self.flat() || rows == 1 {
+            format!("a{a_pixel}_c{c_pixel}")
+        } else {
+            format!("a{a_pixel}r{a_row}_c{c_pixel}r{c_row}")
+        };
+        let (channels, k, isa) = (self.channels(), runs * run, self.isa.name());
+        format!("f32_{family}{product}{epilogue}_{widest}x{channels}_k{k}_px{rows}x{cols}_{strides}__{isa}")
+    }
+
+    pub fn kernel(&self) -> Kernel {
+        let tiles = cover(self.rows, self.cols, self.mr, self.nv, self.flat());
+        let count = tiles.iter().map(Tiles::count).sum();
+        let widest = tiles.iter().map(Tiles::pixels).max().unwrap_or(1);
+        let name = self.name(widest);
+        let (pixels, k) = (self.rows * self.cols, self.runs * self.run);
+        let how = if self.is_fast() { " by the fast inner product" } else { "" };
+        let pixels = if self.pools() { format!("The average of {pixels}") } else { pixels.to_string() };
+        let doc = format!(
+            " {pixels} pixels to {} channels of K = {k}{how}, in register tiles of {widest} pixels x {} vectors.",
+            self.channels(),
+            self.nv,
+        );
+        let feature = self.isa.target_feature();
+        let ident = format_ident!("{name}");
+        let runs = lit(self.runs);
+        let vectors = (self.vector != self.isa).then(|| {
+            let half = self.vector.module();
+            quote!(use rt::simd::float::#half::*;)
+        });
+        let dots = self.is_fast().then(|| quote!(d: Src<'_>,));
+        let residual = self.epilogue.residual.then(|| quote!(, r: Src<'_>));
+        let (begin, end) = (self.begin_pool(), self.end_pool());
+        let mut first = 0;
+        let nests = tiles.iter().map(|tiles| {
+            let nest = self.nest(tiles, &self.ahead(count, first, tiles));
+            first += tiles.count();
+            nest
+        });
+        let item = quote! {
+            #[doc = #doc]
+            #feature
+            #[inline(never)]
+            fn #ident(a: [Src<'_>; #runs], #dots w: Src<'_>, mut c: Dst<'_> #residual) {
+                #vectors
+                #begin
+                #(#nests)*
+                #end
+            }
+        };
+        Kernel { name, item }
+    }
+
+    /// Prefetches of weights at the head of a step of the K loop, for tiles from the `first` of `count`.
+    ///
+    /// Weights that each call of a network reads once come and go faster than the processor finds out by itself, so
+    /// the tiles of a panel share in asking for the lines that follow it in the packed block. A single tile asks for
+    /// its own rows, some steps ahead. The steps of a tile ask in turn, if need be several for the same line: a burst
+    /// of requests would wait for the first to be answered. At the end of a step they would cost registers.
+    fn ahead(&self, count: usize, first: usize, tiles: &Tiles) -> Option<TokenStream> {
+        const STEPS_AHEAD: usize = 8;
+        const LINE: usize = 16;
+        let steps = if self.is_fast() { self.triples() } else { self.runs * self.run };
+        let size = self.panel_rows() * self.panel();
+        if !self.isa.has_prefetch() || self.runs > 1 || !self.streams || steps == 0 {
+            return None;
+        }
+        let (lead, start) = if count == 1 {
+            let lead = size / steps;
+            (lead, lit(STEPS_AHEAD * lead).to_token_stream())
+        } else {
+            let lead = size.div_ceil(count * steps);
+            let terms = [("band", tiles.across * steps * lead, tiles.down), ("tile", steps * lead, tiles.across)];
+            (lead, affine(size + first * steps * lead, &terms))
+        };
+        let (lines, lead) = ((0..lead).step_by(LINE).map(|line| plus(&start, line)), lit(lead));
+        Some(quote!(#(prefetch(w, k * #lead + #lines);)*))
+    }
+
+    /// All tiles of one form.
+    fn nest(&self, tiles: &Tiles, ahead: &Option<TokenStream>) -> TokenStream {
+        let Tiles { first_row, first_col, rows, cols, down, across } = *tiles;
+        let offset = |row: usize, pixel: usize| {
+            let terms = [("band", rows * row, down), ("tile", cols * pixel, across)];
+            affine(first_row * row + first_col * pixel, &terms)
+        };
+        let (from, to) = (offset(self.a_row, self.a_pixel), offset(self.c_row, self.c_pixel));
+        // A pool has one output, whichever the tile.
+        let out = (!self.pools()).then(|| quote!(let mut c = c.at(#to);));
+        let residual = self.epilogue.residual.then(|| quote!(let r = r.at(#to);));
+        let windows = idents("a", self.runs);
+        let index = (0..self.runs).map(lit);
+        let dots = self.is_fast().then(|| {
+            let at = offset(self.cols, 1);
+            quote!(let d = d.at(#at);)
+        });
+        let tile = if self.is_fast() { self.fast_tile(tiles, ahead) } else { self.plain_tile(tiles, ahead) };
+        let body = quote! {
+            #(let #windows = a[#index].at(#from);)*
+            #dots
+            #residual
+            #out
+            #tile
+        };
+        let nest = repeat("band", down, repeat("tile", across, body));
+        quote!({ #nest })
+    }
+
+    /// Activation, residual and store of one vector, or its part of the pool.
+    fn finish(&self, at: TokenStream, vector: usize, sum: TokenStream) -> TokenStream {
+        let channels = self.channels_of(vector);
+        let value = activate(self.epilogue.activation, sum);
+        let value = if self.epilogue.residual {
+            let residual = load(self.vector, quote!(r), at.clone(), channels);
+            quote!(add(#value, #residual))
+        } else {
+            value
+        };
+        self.put(at, vector, value)
+    }
+
+    fn put(&self, at: TokenStream, vector: usize, value: TokenStream) -> TokenStream {
+        if self.pools() {
+            let index = lit(vector);
+            return quote!(pooled[#index] = add(pooled[#index], #value););
+        }
+        store(self.vector, quote!(&mut c), at, value, self.channels_of(vector))
+    }
+}
+
+/// Where pixel `P` of a tile is, in floats: `row` from one row of pixels to the next, `pixel` within a row.
+fn pixel_offset(tiles: &Tiles, row: usize, pixel: usize) -> TokenStream {
+    let times = |index: TokenStream, step: usize| {
+        let step_lit = lit(step);
+        if step == 1 { index } else { quote!(#index * #step_lit) }
+    };
+    let cols = lit(tiles.cols);
+    match (tiles.rows, tiles.cols) {
+        (1, _) => times(quote!(P), pixel),
+        (_, 1) => times(quote!(P), row),
+        _ => {
+            let (down, across) = (times(quote!(P / #cols), row), times(quote!(P % #cols), pixel));
+            quote!(#down + #across)
+        }
+    }
+}

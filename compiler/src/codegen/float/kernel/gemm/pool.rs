@@ -1,0 +1,64 @@
+//! The average of all pixels, summed as they are made: a tile adds its pixels to the panel's sums in raster order.
+//!
+//! The sums lie in the output between tiles, since the accumulators of a tile take all registers.
+
+use proc_macro2::{Literal, TokenStream};
+use quote::quote;
+
+use super::super::{load, store};
+use super::Gemm;
+use crate::codegen::tokens::lit;
+
+impl Gemm {
+    /// A store of each vector of the output.
+    fn each_vector(&self, value: impl Fn(usize) -> TokenStream) -> TokenStream {
+        let stores = (0..self.nv).map(|vector| {
+            let at = lit(vector * self.vector.lanes());
+            store(self.vector, quote!(&mut c), quote!(#at), value(vector), self.channels_of(vector))
+        });
+        quote!(#(#stores)*)
+    }
+
+    fn each_sum(&self) -> impl Iterator<Item = TokenStream> {
+        (0..self.nv).map(|vector| {
+            let at = lit(vector * self.vector.lanes());
+            load(self.vector, quote!(c.src()), quote!(#at), self.channels_of(vector))
+        })
+    }
+
+    pub(super) fn pools(&self) -> bool {
+        self.epilogue.pool.is_some()
+    }
+
+    /// Before the first tile.
+    pub(super) fn begin_pool(&self) -> Option<TokenStream> {
+        self.pools().then(|| self.each_vector(|_| quote!(constant(0.0))))
+    }
+
+    /// The end of a tile, in which `pixels` adds to `pooled`.
+    pub(super) fn add_to_pool(&self, pixels: TokenStream) -> TokenStream {
+        let sums = self.each_sum();
+        let stores = self.each_vector(|vector| {
+            let index = lit(vector);
+            quote!(pooled[#index])
+        });
+        quote! {
+            let mut pooled = [#(#sums),*];
+            #pixels
+            #stores
+        }
+    }
+
+    /// After the last tile.
+    pub(super) fn end_pool(&self) -> Option<TokenStream> {
+        self.pools().then(|| {
+            let share = Literal::f32_unsuffixed(1.0 / (self.rows * self.cols) as f32);
+            let sums = self.each_sum();
+            let stores = self.each_vector(|vector| {
+                let index = lit(vector);
+                quote!(mul(pooled[#index], constant(#share)))
+            });
+            quote!(let pooled = [#(#sums),*]; #stores)
+        })
+    }
+}

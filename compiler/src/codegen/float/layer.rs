@@ -1,0 +1,284 @@
+//! Operations over whole tensors: everything at fusion levels `none` and `relu6`, head and classifier.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::conv::Conv;
+use super::kernel::{Depthwise, Elementwise, Pool};
+use super::pack::PackPlan;
+use super::panels::{Fast, PanelCalls, dots, wanted, wanted_name};
+use crate::codegen::kernel::Kernel;
+use crate::codegen::step::{Code, Context, Members, note, parts, place};
+use crate::codegen::tokens::{affine, lit, repeat};
+use crate::ir::{Activation, DepthwiseConv2d, Node, NodeId, Op, Shape, Tensor, Tile};
+
+/// The statements of node `id`, stage `stage` of step `step`.
+pub fn statements(context: &Context<'_>, packs: &PackPlan, id: NodeId, step: usize, stage: usize) -> Code {
+    let node = context.graph.node(id);
+    let inputs: Vec<&Node> = context.graph.inputs(id).into_iter().map(|input| context.graph.node(input)).collect();
+    let (body, kernels) = match (&node.op, &*inputs) {
+        (Op::Conv2d(_) | Op::Dense(_), [input, rest @ ..]) => conv(context, packs, id, input, rest.first().copied()),
+        (Op::DepthwiseConv2d(op), [input]) => depthwise(context, packs, id, op, input),
+        (Op::Activation(op), [input]) => elementwise(context, node, input, Some(*op), None),
+        (Op::Add, [input, residual]) => elementwise(context, node, input, None, Some(residual)),
+        (Op::GlobalAvgPool, [input]) => pool(context, node, input),
+        (Op::Repack, [input]) => repack(context, node, input),
+        _ => (quote!(), Vec::new()),
+    };
+    let (name, step, stage) = (note(node), lit(step), lit(stage));
+    let statements = quote! {
+        {
+            rt::note!(#name);
+            #body
+        }
+        observer.stage(#step, #stage);
+    };
+    Code { statements, kernels }
+}
+
+/// Panels of output channels, over chunks of rows that stay in a near cache.
+fn conv(
+    context: &Context<'_>,
+    packs: &PackPlan,
+    id: NodeId,
+    input: &Node,
+    residual: Option<&Node>,
+) -> (TokenStream, Vec<Kernel>) {
+    let node = context.graph.node(id);
+    let (Some(conv), Some(layer)) =
+        (Conv::new(context.isa, &node.op, input.tensor, node.tensor, node.tile), packs.layer((id, 0)))
+    else {
+        return (quote!(), Vec::new());
+    };
+    let mut names = vec!["x"];
+    let mut places = vec![place(input)];
+    if let Some(residual) = residual {
+        names.push("residual");
+        places.push(place(residual));
+    }
+    let logits = node.place.is_none();
+    if !logits {
+        names.push("out");
+        places.push(place(node));
+    }
+    if let Some(place) = node.workspace.filter(|_| conv.is_fast()) {
+        names.push("dots");
+        places.push(place);
+    }
+    let parts = parts(&names, &places);
+    let out = if logits { quote!(let out = logits;) } else { quote!() };
+    let chunk = conv.tile.chunk;
+    let count = conv.output.shape.height / chunk;
+    let (chunks, members) = share_of_chunks(context.team, count);
+    let [sh, _] = conv.window.stride;
+    let row = input.tensor.layout.row_stride(input.tensor.shape);
+    // A windowed convolution starts in the border, a pointwise one at the first pixel.
+    let from = if conv.window.is_point() { Conv::interior(input.tensor) } else { 0 };
+    let of_chunk = |first: usize, step: usize| affine(first, &[("chunk", chunk * step, count)]);
+    let c_row = node.tensor.layout.row_stride(node.tensor.shape);
+    let mut kernels = Vec::new();
+    let clear = clear_border(context.team, node.tensor);
+    let windows = |rows: usize| {
+        let windows = (0..conv.window.kernel[0]).map(|ky| {
+            let at = affine(from + ky * row, &[("chunk", chunk * sh * row, count), ("row", sh * row, rows)]);
+            quote!(rt::src(x, #at))
+        });
+        quote!([#(#windows),*])
+    };
+    let fast = conv.is_fast().then(|| Fast { wanted: wanted_name("conv"), dots: quote!(rt::src(dots, 0)) });
+    let (wanted, dots) = match &fast {
+        None => (quote!(), quote!()),
+        Some(fast) => {
+            // Row by row, since rows may lie apart.
+            let to = affine(0, &[("row", conv.output.shape.width, chunk)]);
+            let dots = repeat("row", chunk, dots(&conv, 1, &windows(chunk), &quote!(rt::dst(dots, #to)), &mut kernels));
+            let name = &fast.wanted;
+            (wanted(name, layer), quote!(if #name { #dots }))
+        }
+    };
+    let residual = residual.map(|_| (quote!(residual), of_chunk(0, c_row)));
+    let calls = PanelCalls {
+        conv: &conv,
+        layer,
+        rows: chunk,
+        windows: windows(1),
+        weights: None,
+        out: quote!(out),
+        to: of_chunk(Conv::interior(node.tensor), c_row),
+        residual,
+        fast,
+        members,
+    };
+    let calls = calls.code(&mut kernels);
+    let work = if count == 1 { quote!(#dots #calls) } else { quote!(for chunk in #chunks { #dots #calls }) };
+    (quote!(#parts #out #wanted #clear #work), kernels)
+}
+
+/// Who makes which of `count` chunks, and those who share out each one's panels: chunks go to one member each where they
+/// go round nearly evenly.
+fn share_of_chunks(team: Members, count: usize) -> (TokenStream, Members) {
+    let Members(members) = team;
+    let whole = count.div_ceil(members) * members;
+    if whole * 9 <= count * 10 { (team.share(count), Members::ONE) } else { (Members::ONE.share(count), team) }
+}
+
+/// Rows of outputs, over all channels.
+fn depthwise(
+    context: &Context<'_>,
+    packs: &PackPlan,
+    id: NodeId,
+    op: &DepthwiseConv2d,
+    input: &Node,
+) -> (TokenStream, Vec<Kernel>) {
+    let node = context.graph.node(id);
+    let (Some(Tile::Depthwise(tile)), Some(layer)) = (node.tile, packs.layer((id, 0))) else {
+        return (quote!(), Vec::new());
+    };
+    let (from, to) = (input.tensor, node.tensor);
+    let kernel = Depthwise {
+        isa: context.isa,
+        kernel: op.window.kernel,
+        stride: op.window.stride,
+        rows: tile.rows,
+        cols: to.shape.width,
+        tile: tile.cols,
+        a_pixel: from.layout.pixel_stride(),
+        c_pixel: to.layout.pixel_stride(),
+        c_row: to.layout.row_stride(to.shape),
+        vectors: to.layout.group / context.isa.lanes(),
+        epilogue: op.epilogue,
+    };
+    let parts = parts(&["x", "out"], &[place(input), place(node)]);
+    let row = from.layout.row_stride(from.shape);
+    let (x_step, c_step) = (lit(tile.rows * op.window.stride[0] * row), lit(tile.rows * kernel.c_row));
+    let rows = (0..kernel.input_rows()).map(|y| {
+        let at = lit(y * row);
+        quote!(rt::src(x, rows * #x_step + #at))
+    });
+    let (at, count) = (lit(layer.at[0]), context.team.share(to.shape.height / tile.rows));
+    let kernel = kernel.kernel();
+    let ident = kernel.ident();
+    let body = quote! {
+        #parts
+        for rows in #count {
+            #ident([#(#rows),*], w.at(#at), rt::dst(out, rows * #c_step));
+        }
+    };
+    (body, vec![kernel])
+}
+
+/// In place; the value is copied first where someone else still reads the input.
+fn elementwise(
+    context: &Context<'_>,
+    node: &Node,
+    input: &Node,
+    op: Option<Activation>,
+    residual: Option<&Node>,
+) -> (TokenStream, Vec<Kernel>) {
+    let (from, to) = (place(input), place(node));
+    let mut names = vec!["out"];
+    let mut places = vec![to];
+    if from != to {
+        names.push("x");
+        places.push(from);
+    }
+    if let Some(residual) = residual {
+        names.push("residual");
+        places.push(place(residual));
+    }
+    let parts = parts(&names, &places);
+    let lanes = context.isa.lanes();
+    let mut kernels = Vec::new();
+    let calls = context.team.parts(node.tensor.elements().div_ceil(lanes), |first, vectors| {
+        let (at, floats) = (first(lanes), lit(vectors * lanes));
+        let copy = (from != to).then(|| quote!(out.at(#at).copy(x.at(#at), #floats);));
+        let argument = residual.map(|_| quote!(, rt::src(residual, #at)));
+        let kernel = Elementwise { isa: context.isa, op, vectors }.kernel();
+        let ident = kernel.ident();
+        kernels.push(kernel);
+        quote!(#copy #ident(rt::dst(out, #at) #argument);)
+    });
+    (quote!(#parts #calls), kernels)
+}
+
+fn pool(context: &Context<'_>, node: &Node, input: &Node) -> (TokenStream, Vec<Kernel>) {
+    let Shape { channels, .. } = node.tensor.shape;
+    let pixels = input.tensor.shape.pixels();
+    let (isa, a_pixel, lanes) = (context.isa, input.tensor.layout.pixel_stride(), context.isa.lanes());
+    let mut kernels = Vec::new();
+    let mut call = |at: &TokenStream, channels: usize| {
+        let kernel = Pool { isa, pixels, channels, a_pixel }.kernel();
+        let ident = kernel.ident();
+        kernels.push(kernel);
+        quote!(#ident(rt::src(x, #at), rt::dst(out, #at));)
+    };
+    let calls = if context.team.are_many() {
+        let (vectors, rest) = (channels / lanes, channels % lanes);
+        let main = context.team.parts(vectors, |first, vectors| call(&first(lanes), vectors * lanes));
+        let tail = (rest > 0).then(|| {
+            let (at, range) = (lit(vectors * lanes), context.team.share(1));
+            let call = call(&quote!(#at), rest);
+            quote!(for _ in #range { #call })
+        });
+        quote!(#main #tail)
+    } else {
+        call(&quote!(0), channels)
+    };
+    let parts = parts(&["x", "out"], &[place(input), place(node)]);
+    (quote!(#parts #calls), kernels)
+}
+
+/// Copies rows into a value with a border, which is cleared.
+fn repack(context: &Context<'_>, node: &Node, input: &Node) -> (TokenStream, Vec<Kernel>) {
+    let Tensor { shape, layout, .. } = node.tensor;
+    let stored = context.team.share(layout.stored_rows(shape));
+    let [top, end, stride, left] = [
+        layout.border.top,
+        layout.border.top + shape.height,
+        layout.row_stride(shape),
+        layout.border.left * layout.group,
+    ]
+    .map(lit);
+    let floats = lit(shape.width * shape.channels);
+    let (names, places, copy): (&[&str], _, _) = if matches!(input.op, Op::Input) {
+        (&["out"], vec![place(node)], quote!(rt::image_row::<#floats>(image, row - #top, to.at(#left));))
+    } else {
+        let (width, channels, group) = (lit(shape.width), lit(shape.channels), lit(layout.group));
+        let from = quote!(x.at((row - #top) * #floats));
+        let copy = quote!(rt::copy_pixels::<#width, #channels, #group>(#from, to.at(#left), #channels););
+        (&["out", "x"], vec![place(node), place(input)], copy)
+    };
+    let parts = parts(names, &places);
+    let body = quote! {
+        #parts
+        for row in #stored {
+            let to = out.at(row * #stride);
+            to.clear(0..#stride);
+            if (#top..#end).contains(&row) { #copy }
+        }
+    };
+    (body, Vec::new())
+}
+
+/// Zeroes the border of a value that is written in place.
+fn clear_border(team: Members, tensor: Tensor) -> TokenStream {
+    let Tensor { shape, layout, .. } = tensor;
+    let border = layout.border;
+    if layout.elements(shape) == layout.group * shape.pixels() {
+        return quote!();
+    }
+    let stride = layout.row_stride(shape);
+    let (top, image) = (border.top * stride, shape.height * stride);
+    let [stride_lit, left, right] = [stride, border.left * layout.group, border.right * layout.group].map(lit);
+    let [top, below, end] = [top, top + image, top + image + border.bottom * stride].map(lit);
+    let (rows, once) = (team.share(shape.height), team.share(1));
+    quote! {
+        for row in #rows {
+            rt::clear_sides::<1, #stride_lit, #left, #right>(out.at(#top + row * #stride_lit));
+        }
+        for _ in #once {
+            out.clear(0..#top);
+            out.clear(#below..#end);
+        }
+    }
+}

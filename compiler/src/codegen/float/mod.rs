@@ -1,0 +1,40 @@
+//! Code of float networks: vectors of float32, matrix products by panels of output channels.
+
+mod block;
+mod conv;
+pub mod kernel;
+mod layer;
+mod pack;
+mod panels;
+pub mod ranges;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use proc_macro2::TokenStream;
+
+use super::backend::{Backend, StaticPlan};
+use super::step::{Code, Context};
+use crate::ir::NodeId;
+pub use pack::PackPlan;
+
+impl Backend for PackPlan {
+    fn block(&self, context: &Context<'_>, id: NodeId, step: usize, stage: usize) -> Code {
+        block::statements(context, self, id, step, stage)
+    }
+
+    fn layer(&self, context: &Context<'_>, id: NodeId, step: usize, stage: usize) -> Code {
+        layer::statements(context, self, id, step, stage)
+    }
+
+    fn lines(&self) -> usize {
+        self.lines()
+    }
+
+    fn tokens(&self) -> TokenStream {
+        self.tokens()
+    }
+
+    fn leaked(&self) -> StaticPlan {
+        StaticPlan::Floats(self.leaked())
+    }
+}

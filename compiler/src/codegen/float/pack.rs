@@ -1,0 +1,221 @@
+//! The packed block: weights in the order in which the kernels read them.
+
+use std::collections::HashMap;
+
+use mbvc_runtime::{self as runtime, PackPanels};
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+
+use super::conv::Conv;
+use super::ranges::{Range, ranges};
+use crate::codegen::backend::{LayerKey, leak};
+use crate::codegen::tokens::lit;
+use crate::ir::{DepthwiseConv2d, Fused, Graph, NodeId, Op, ParamId, Product, Tensor};
+use crate::target::Isa;
+
+/// Where the weights of every layer lie, and how to put them there. All numbers count floats.
+#[derive(Debug, Default)]
+pub struct PackPlan {
+    at: HashMap<LayerKey, PackedLayer>,
+    layers: Vec<PackLayer>,
+    floats: usize,
+    /// By the name of the layer's kernel.
+    ranges: HashMap<String, Range>,
+}
+
+/// A layer's place in the block.
+#[derive(Debug, Clone)]
+pub struct PackedLayer {
+    /// Start of each run of panels, in the order of [`Conv::panels`].
+    pub at: Vec<usize>,
+    /// From a channel group to the next.
+    pub group_stride: usize,
+}
+
+/// What the runtime's packing does for one layer; see `PackLayer` there.
+#[derive(Debug, Clone)]
+struct PackLayer {
+    weight: String,
+    bias: String,
+    k: usize,
+    n: usize,
+    product: Product,
+    range: Range,
+    panels: Vec<PackPanels>,
+}
+
+/// Floats of a cache line, to which every layer is aligned.
+const LINE: usize = 16;
+
+impl PackPlan {
+    pub fn new(graph: &Graph, order: &[NodeId], isa: Isa) -> Self {
+        let mut plan = Self { ranges: ranges(graph, order), ..Self::default() };
+        for id in order {
+            let node = graph.node(*id);
+            let Some(input) = graph.inputs(*id).first().map(|input| graph.node(*input).tensor) else { continue };
+            match &node.op {
+                Op::Fused(fused) => plan.fused(graph, *id, fused, input, isa),
+                Op::DepthwiseConv2d(op) => plan.depthwise(graph, (*id, 0), op, node.tensor, isa, 0),
+                op => {
+                    if let Some(conv) = Conv::new(isa, op, input, node.tensor, node.tile) {
+                        plan.conv(graph, (*id, 0), &conv, 0);
+                    }
+                }
+            }
+        }
+        plan
+    }
+
+    pub fn layer(&self, key: LayerKey) -> Option<&PackedLayer> {
+        self.at.get(&key)
+    }
+
+    pub fn lines(&self) -> usize {
+        self.floats.div_ceil(LINE)
+    }
+
+    /// A fused node's groups each hold a panel of the producer and its depthwise; the projection follows.
+    fn fused(&mut self, graph: &Graph, id: NodeId, fused: &Fused, input: Tensor, isa: Isa) {
+        let Some(at) = fused.stages.iter().position(|stage| matches!(stage.op, Op::DepthwiseConv2d(_))) else { return };
+        let input_of = |stage: usize| stage.checked_sub(1).map_or(input, |before| fused.stages[before].tensor);
+        let (producer, stage) = (input_of(at), &fused.stages[at]);
+        let Op::DepthwiseConv2d(depthwise) = &stage.op else { return };
+        let conv = at.checked_sub(1).and_then(|before| {
+            let stage = &fused.stages[before];
+            Conv::new(isa, &stage.op, input_of(before), stage.tensor, stage.tile)
+        });
+        let taps: usize = depthwise.window.kernel.iter().product();
+        let group = producer.layout.group;
+        let conv_floats: usize =
+            conv.iter().flat_map(|c| c.panels().into_iter().map(|p| p.count * c.panel_floats(&p))).sum();
+        let group_stride = conv_floats + (1 + taps) * group;
+        let groups = producer.layout.groups(producer.shape);
+        let start = self.floats;
+        if let Some(conv) = &conv {
+            self.conv(graph, (id, at - 1), conv, group_stride);
+            self.floats = start + conv_floats;
+        }
+        let grouped = Tensor { layout: producer.layout, ..stage.tensor };
+        self.depthwise(graph, (id, at), depthwise, grouped, isa, group_stride);
+        self.floats = (start + groups * group_stride).next_multiple_of(LINE);
+        for (index, stage) in fused.stages.iter().enumerate().skip(at + 1) {
+            if let Some(conv) = Conv::new(isa, &stage.op, input_of(index), stage.tensor, stage.tile) {
+                self.conv(graph, (id, index), &conv, 0);
+            }
+        }
+    }
+
+    fn conv(&mut self, graph: &Graph, key: LayerKey, conv: &Conv, group_stride: usize) {
+        let n = conv.output.shape.channels;
+        let grouped = group_stride > 0;
+        let mut starts = Vec::new();
+        let panels = conv.panels().into_iter().map(|panels| {
+            let (at, stride) = (self.floats, conv.panel_floats(&panels));
+            starts.push(at);
+            self.floats += panels.count * stride;
+            PackPanels {
+                first: panels.first,
+                last: if grouped { n } else { n.min(panels.first + panels.count * panels.width()) },
+                panel: panels.width(),
+                at,
+                panel_stride: stride,
+                panels_per_group: panels.count,
+                group_stride,
+            }
+        });
+        let panels = panels.collect();
+        self.at.insert(key, PackedLayer { at: starts, group_stride });
+        self.layer_of(graph, [conv.weight, conv.bias], conv.k(), n, conv.tile.product, panels);
+        self.align(grouped);
+    }
+
+    /// `tensor`'s layout tells the channels of a group.
+    fn depthwise(
+        &mut self,
+        graph: &Graph,
+        key: LayerKey,
+        op: &DepthwiseConv2d,
+        tensor: Tensor,
+        isa: Isa,
+        group_stride: usize,
+    ) {
+        let Some(bias) = op.bias else { return };
+        let (lanes, n) = (isa.lanes(), tensor.shape.channels);
+        let taps: usize = op.window.kernel.iter().product();
+        let panel_stride = (1 + taps) * lanes;
+        let vectors = tensor.layout.group / lanes;
+        let at = self.floats;
+        let panels =
+            PackPanels { first: 0, last: n, panel: lanes, at, panel_stride, panels_per_group: vectors, group_stride };
+        self.at.insert(key, PackedLayer { at: vec![at], group_stride });
+        self.layer_of(graph, [op.weight, bias], taps, n, Product::Plain, vec![panels]);
+        self.floats += vectors * panel_stride;
+        self.align(group_stride > 0);
+    }
+
+    fn layer_of(
+        &mut self,
+        graph: &Graph,
+        [weight, bias]: [ParamId; 2],
+        k: usize,
+        n: usize,
+        product: Product,
+        panels: Vec<PackPanels>,
+    ) {
+        let [weight, bias] = [weight, bias].map(|param| graph.param(param).name.clone());
+        let range = self.ranges.get(&weight).copied().unwrap_or_default();
+        self.layers.push(PackLayer { weight, bias, k, n, product, range, panels });
+    }
+
+    /// Layers start at cache lines; groups need no gap, since panels are whole vectors.
+    fn align(&mut self, grouped: bool) {
+        if !grouped {
+            self.floats = self.floats.next_multiple_of(LINE);
+        }
+    }
+
+    /// The runtime's `PackPlan` as a constant expression.
+    pub fn tokens(&self) -> TokenStream {
+        let layers = self.layers.iter().map(|layer| {
+            let PackLayer { weight, bias, product, range, .. } = layer;
+            let [k, n] = [layer.k, layer.n].map(lit);
+            let [product, values] =
+                [format!("{product:?}"), format!("{:?}", range.values)].map(|name| format_ident!("{name}"));
+            let Range { begins_residual, adds_residual, .. } = range;
+            let panels = layer.panels.iter().map(|panels| {
+                let [first, last, panel, at] = [panels.first, panels.last, panels.panel, panels.at].map(lit);
+                let [panel_stride, panels_per_group, group_stride] =
+                    [panels.panel_stride, panels.panels_per_group, panels.group_stride].map(lit);
+                quote!(rt::PackPanels {
+                    first: #first, last: #last, panel: #panel, at: #at, panel_stride: #panel_stride,
+                    panels_per_group: #panels_per_group, group_stride: #group_stride,
+                })
+            });
+            quote!(rt::PackLayer {
+                weight: #weight, bias: #bias, k: #k, n: #n, product: rt::Product::#product,
+                range: rt::Range::#values, begins_residual: #begins_residual, adds_residual: #adds_residual,
+                panels: &[#(#panels),*],
+            })
+        });
+        let lines = lit(self.lines());
+        quote!(rt::PackPlan { layers: &[#(#layers),*], lines: #lines })
+    }
+
+    pub fn leaked(&self) -> runtime::PackPlan {
+        let layers = self.layers.iter().map(|layer| runtime::PackLayer {
+            weight: leak(&layer.weight),
+            bias: leak(&layer.bias),
+            k: layer.k,
+            n: layer.n,
+            product: match layer.product {
+                Product::Plain => runtime::Product::Plain,
+                Product::Fast => runtime::Product::Fast,
+            },
+            range: layer.range.values,
+            begins_residual: layer.range.begins_residual,
+            adds_residual: layer.range.adds_residual,
+            panels: layer.panels.clone().leak(),
+        });
+        runtime::PackPlan { layers: layers.collect::<Vec<_>>().leak(), lines: self.lines() }
+    }
+}

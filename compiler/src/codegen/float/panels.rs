@@ -1,0 +1,214 @@
+//! Calls that make all output channels of some rows, panel by panel.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote};
+
+use super::conv::{Conv, Panels};
+use super::pack::PackedLayer;
+use crate::codegen::kernel::Kernel;
+use crate::codegen::step::{Members, by_size};
+use crate::codegen::tokens::{lit, sum};
+use crate::ir::Product;
+use crate::schedule::cover::near_equal;
+
+/// A convolution at one place of a step; the tokens are expressions of the surrounding code.
+pub struct PanelCalls<'a> {
+    pub conv: &'a Conv,
+    pub layer: &'a PackedLayer,
+    /// Output rows of a call.
+    pub rows: usize,
+    /// `[Src; runs]`: the first pixel's window.
+    pub windows: TokenStream,
+    /// Where the weights of the channel group begin, beyond those of the first.
+    pub weights: Option<TokenStream>,
+    /// The slice that is written, and the first pixel's place in it.
+    pub out: TokenStream,
+    pub to: TokenStream,
+    /// The slice and the place of the first pixel's residual.
+    pub residual: Option<(TokenStream, TokenStream)>,
+    /// For the fast inner product.
+    pub fast: Option<Fast>,
+    /// Those among whom the panels are shared out.
+    pub members: Members,
+}
+
+/// What the fast inner product needs beside weights.
+pub struct Fast {
+    /// A `bool`: whether the layer takes it.
+    pub wanted: Ident,
+    /// `Src`: the first pixel's dot.
+    pub dots: TokenStream,
+}
+
+impl PanelCalls<'_> {
+    pub fn code(&self, kernels: &mut Vec<Kernel>) -> TokenStream {
+        if self.members.are_many() {
+            return self.shared(kernels);
+        }
+        let calls = self.forms().into_iter().map(|(panels, at)| {
+            let call = self.either(&panels, at, None, kernels);
+            match panels.count {
+                1 => call,
+                count => {
+                    let count = lit(count);
+                    quote!(for panel in 0..#count { #call })
+                }
+            }
+        });
+        quote!(#(#calls)*)
+    }
+
+    /// The panels, and where the weights of each form begin.
+    fn forms(&self) -> Vec<(Panels, usize)> {
+        self.conv.panels().into_iter().zip(self.layer.at.iter().copied()).collect()
+    }
+
+    /// A loop over this member's share of all panels; where these do not go round evenly, of parts of the pixels too.
+    fn shared(&self, kernels: &mut Vec<Kernel>) -> TokenStream {
+        let forms = self.forms();
+        let count: usize = forms.iter().map(|(panels, _)| panels.count).sum();
+        let cuts = self.cuts(&forms);
+        if let [(_, 1)] = *cuts {
+            let (range, calls) = (self.members.share(count), self.any(&forms, None, kernels));
+            return quote!(for panel in #range { #calls });
+        }
+        let parts: usize = cuts.iter().map(|(_, parts)| parts).sum();
+        let (range, count) = (self.members.share(parts * count), lit(count));
+        let calls = by_size(&cuts, |size| self.any(&forms, Some(size), kernels));
+        quote! {
+            for unit in #range {
+                let (part, panel) = (unit / #count, unit % #count);
+                #calls
+            }
+        }
+    }
+
+    /// Sizes and numbers of the parts of the pixels: as many as let all members end at nearly the same time.
+    fn cuts(&self, forms: &[(Panels, usize)]) -> Vec<(usize, usize)> {
+        let Members(members) = self.members;
+        let total = self.conv.cut(self.rows).total;
+        let longest = |cuts: &[(usize, usize)]| {
+            let parts = cuts.iter().flat_map(|(size, parts)| std::iter::repeat_n(*size, *parts));
+            let units: Vec<usize> = parts
+                .flat_map(|size| forms.iter().flat_map(move |(p, _)| std::iter::repeat_n(size * p.width(), p.count)))
+                .collect();
+            let share = |member| &units[member * units.len() / members..(member + 1) * units.len() / members];
+            (0..members).map(|member| share(member).iter().sum::<usize>()).max().unwrap_or(0)
+        };
+        let mut best = near_equal(total, total);
+        // A pool adds all pixels, one after the other.
+        let most = if self.conv.epilogue.pool.is_some() { 1 } else { members.min(total) };
+        for parts in 2..=most {
+            let cuts = near_equal(total, total.div_ceil(parts));
+            // Weights that are read once more, and smaller register tiles.
+            if longest(&cuts) * 20 < longest(&best) * 19 {
+                best = cuts;
+            }
+        }
+        best
+    }
+
+    /// Makes panel `panel`, whichever its form.
+    fn any(&self, forms: &[(Panels, usize)], part: Option<usize>, kernels: &mut Vec<Kernel>) -> TokenStream {
+        let [(panels, at), rest @ ..] = forms else { return quote!() };
+        let call = self.either(panels, *at, part, kernels);
+        if rest.is_empty() {
+            return call;
+        }
+        let (count, rest) = (lit(panels.count), self.any(rest, part, kernels));
+        quote! {
+            if panel < #count {
+                #call
+            } else {
+                let panel = panel - #count;
+                #rest
+            }
+        }
+    }
+
+    /// The plain kernel, or the fast one where the weights are packed for it.
+    fn either(&self, panels: &Panels, at: usize, part: Option<usize>, kernels: &mut Vec<Kernel>) -> TokenStream {
+        let plain = self.call(panels, at, part, None, kernels);
+        match &self.fast {
+            None => plain,
+            Some(fast) => {
+                let wanted = &fast.wanted;
+                let fast = self.call(panels, at, part, Some(fast), kernels);
+                quote!(if #wanted { #fast } else { #plain })
+            }
+        }
+    }
+
+    /// Of `part` pixels from pixel `first`, or of all.
+    fn call(
+        &self,
+        panels: &Panels,
+        at: usize,
+        part: Option<usize>,
+        fast: Option<&Fast>,
+        kernels: &mut Vec<Kernel>,
+    ) -> TokenStream {
+        let product = if fast.is_some() { Product::Fast } else { Product::Plain };
+        let mut gemm = self.conv.gemm(panels, self.rows, product);
+        let cut = self.conv.cut(self.rows);
+        if let Some(part) = part {
+            (gemm.rows, gemm.cols) = if cut.flat { (1, part) } else { (part, gemm.cols) };
+        }
+        let from = |floats: usize| part.map(|_| lit(floats)).map(|floats| quote!(first * #floats));
+        let (from_a, from_d, from_c) = (from(cut.input), from(cut.pixels), from(cut.output));
+        let kernel = gemm.kernel();
+        let ident = kernel.ident();
+        kernels.push(kernel);
+        // A plain kernel does not see the row of scales that begins a panel for both.
+        let skipped = if self.conv.is_fast() && fast.is_none() { panels.width() } else { 0 };
+        let (at, stride, width) = (lit(at + skipped), lit(self.conv.panel_floats(panels)), lit(panels.width()));
+        let (panel_w, panel_c) = match panels.count {
+            1 => (quote!(), quote!()),
+            _ => (quote!(panel * #stride), quote!(panel * #width)),
+        };
+        let Self { windows, weights, out, to, .. } = self;
+        let windows = from_a.map_or_else(|| windows.clone(), |at| quote!(#windows.map(|a| a.at(#at))));
+        let weights = sum(&[quote!(#at), weights.clone().unwrap_or_default(), panel_w]);
+        let first = lit(panels.first);
+        let place =
+            |to: &TokenStream| sum(&[to.clone(), from_c.clone().unwrap_or_default(), quote!(#first), panel_c.clone()]);
+        let at_d = from_d.map(|at| quote!(.at(#at)));
+        let dots = fast.map(|fast| &fast.dots).map(|dots| quote!(#dots #at_d,));
+        let residual = self.residual.as_ref().map(|(from, at)| {
+            let at = place(at);
+            quote!(, rt::src(#from, #at))
+        });
+        let to = place(to);
+        quote!(#ident(#windows, #dots w.at(#weights), rt::dst(#out, #to) #residual);)
+    }
+}
+
+/// `let fast = ...;`: whether a layer takes the fast inner product.
+pub fn wanted(name: &Ident, layer: &PackedLayer) -> TokenStream {
+    let at = layer.at.first().copied().map(lit);
+    quote!(let #name = rt::is_fast(w, #at);)
+}
+
+/// The call that makes the dots of `rows` output rows; `streams` are the first pixel's window, `[Src; runs]`.
+pub fn dots(
+    conv: &Conv,
+    rows: usize,
+    windows: &TokenStream,
+    to: &TokenStream,
+    kernels: &mut Vec<Kernel>,
+) -> TokenStream {
+    let dots = conv.dots(rows);
+    let third = lit(dots.len);
+    let kernel = dots.kernel();
+    let ident = kernel.ident();
+    kernels.push(kernel);
+    match conv.window.kernel[0] {
+        1 => quote!({ let [x] = #windows; #ident(x, x.at(#third), #to); }),
+        _ => quote!({ let [x, y, ..] = #windows; #ident(x, y, #to); }),
+    }
+}
+
+/// The name under which a step knows whether a layer is fast.
+pub fn wanted_name(role: &str) -> Ident {
+    format_ident!("{role}_fast")
+}

@@ -1,0 +1,293 @@
+//! What every kernel must be, checked on tokens; and one of each family as a snapshot.
+
+use std::collections::BTreeSet;
+
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+
+use super::kernel::{Depthwise, Dots, Elementwise, Gemm, Pool};
+use crate::codegen::Program;
+use crate::codegen::kernel::Kernel;
+use crate::diagnostic::SourceFile;
+use crate::ir::{Activation, Epilogue, Product};
+use crate::spec::{Overrides, Precision};
+use crate::target::Isa;
+
+const TABLE: &str = "
+name: Small
+width: 0.5
+resolution: [33, 20]
+padding: PADDING
+classes: 7
+stem: { channels: 24, stride: 2 }
+blocks:
+  - { t: 1, c: 16, n: 1, s: 1 }
+  - { t: 6, c: 24, n: 2, s: 2 }
+  - { t: 1, c: 24, n: 1, s: 1 }
+  - { t: 3, c: 40, n: 2, s: 1 }
+head: { channels: 56 }
+";
+
+fn programs(fusion: &str, padding: &str) -> Vec<Program> {
+    let source = SourceFile::new("small.yaml", TABLE.replace("PADDING", padding));
+    let mut overrides = Overrides::none();
+    overrides.set("fusion", fusion);
+    match crate::compile(&source, &overrides) {
+        Ok(compiled) => compiled.programs,
+        Err(mistakes) => panic!("{}", mistakes.render(false)),
+    }
+}
+
+fn all_programs() -> impl Iterator<Item = Program> {
+    let choices = ["none", "relu6", "block"].into_iter().flat_map(|f| ["same", "symmetric"].map(|p| (f, p)));
+    choices.flat_map(|(fusion, padding)| programs(fusion, padding))
+}
+
+/// Calls `visit` on every token, groups before what they hold.
+fn walk(tokens: TokenStream, visit: &mut impl FnMut(&TokenTree)) {
+    for token in tokens {
+        visit(&token);
+        if let TokenTree::Group(group) = &token {
+            walk(group.stream(), visit);
+        }
+    }
+}
+
+/// Names in a kernel: the vocabulary of the runtime, views, loop variables, and numbered registers. Anything else
+/// would be a shape, a stride or a trip count that is known only at run time.
+#[test]
+fn kernels_know_nothing_at_run_time_but_their_views() {
+    let vocabulary: BTreeSet<&str> = [
+        "doc",
+        "target_feature",
+        "enable",
+        "inline",
+        "never",
+        "fn",
+        "let",
+        "mut",
+        "for",
+        "in",
+        "Src",
+        "Dst",
+        "_",
+        "at",
+        "src",
+        "load",
+        "load_first",
+        "splat",
+        "store",
+        "store_first",
+        "fma",
+        "fma_lane",
+        "prefetch",
+        "add",
+        "mul",
+        "relu",
+        "relu6",
+        "constant",
+        "sub",
+        "sums",
+        "pair",
+        "unroll",
+        "P",
+        "dots",
+        "t",
+        "each_lane",
+        "LANE",
+        "ROW",
+        "zero",
+        "use",
+        "rt",
+        "simd",
+        "float",
+        "avx2",
+        "a",
+        "w",
+        "c",
+        "r",
+        "x",
+        "v",
+        "b",
+        "d",
+        "s",
+        "u",
+        "y",
+        "batch",
+        "line",
+        "sum",
+        "band",
+        "tile",
+        "vector",
+        "k",
+        "quad",
+        "pixel",
+        "unseen",
+        "pooled",
+    ]
+    .into();
+    let numbered = |name: &str| {
+        let rest = name.strip_prefix(['a', 'b', 'c', 'd', 'w', 'x']).unwrap_or("?");
+        rest.chars().all(|c| c.is_ascii_digit() || c == '_')
+    };
+    for program in all_programs() {
+        for (name, item) in &program.kernels {
+            walk(item.clone(), &mut |token| {
+                if let TokenTree::Ident(ident) = token {
+                    let ident = ident.to_string();
+                    assert!(vocabulary.contains(&*ident) || numbered(&ident) || ident == *name, "{name}: {ident}");
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn trip_counts_are_literals() {
+    fn check(name: &str, tokens: TokenStream) {
+        let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+        for window in tokens.windows(2) {
+            if let [TokenTree::Ident(word), TokenTree::Ident(_)] = window {
+                assert_ne!(word.to_string(), "while", "{name}");
+            }
+        }
+        for (at, token) in tokens.iter().enumerate() {
+            if matches!(token, TokenTree::Ident(word) if word == "in") {
+                let range: String = tokens[at + 1..].iter().map(ToString::to_string).collect();
+                let range =
+                    range.split(['{', ' ']).next().unwrap_or_default().replace("rt::unseen(", "").replace(')', "");
+                let (from, to) = range.split_once("..").unwrap_or_else(|| panic!("{name}: {range}"));
+                assert!(from.parse::<usize>().is_ok() && to.parse::<usize>().is_ok(), "{name}: {range}");
+            }
+            if let TokenTree::Group(group) = token
+                && group.delimiter() == Delimiter::Brace
+            {
+                check(name, group.stream());
+            }
+        }
+    }
+    for program in all_programs() {
+        program.kernels.iter().for_each(|(name, item)| check(name, item.clone()));
+    }
+}
+
+#[test]
+fn the_same_name_is_the_same_code() {
+    let mut seen = std::collections::BTreeMap::<String, String>::new();
+    for program in all_programs() {
+        for kernel in program.steps.iter().flat_map(|step| &step.kernels) {
+            let code = kernel.item.to_string();
+            let first = seen.entry(kernel.name.clone()).or_insert_with(|| code.clone());
+            assert_eq!(*first, code, "{}", kernel.name);
+        }
+    }
+}
+
+#[test]
+fn every_pass_leaves_its_mark_on_the_code() {
+    let names = |fusion: &str| -> BTreeSet<String> {
+        let programs = programs(fusion, "same");
+        programs.iter().flat_map(|program| program.kernels.keys().cloned()).collect()
+    };
+    let (none, relu6, block) = (names("none"), names("relu6"), names("block"));
+    assert!(
+        none.iter().any(|name| name.starts_with("f32_relu6_n"))
+            && none.iter().any(|name| name.starts_with("f32_add_n"))
+    );
+    assert!(!none.iter().any(|name| name.contains("pw_relu6") || name.contains("pw_add")));
+    assert!(relu6.iter().any(|name| name.contains("pw_relu6")) && relu6.iter().any(|name| name.contains("pw_add")));
+    assert!(!relu6.iter().any(|name| name.starts_with("f32_relu6_n") || name.starts_with("f32_add_n")));
+    assert_ne!(relu6, block);
+}
+
+#[test]
+fn the_same_input_gives_the_same_tokens() {
+    let text = |programs: Vec<Program>| -> String {
+        programs.iter().flat_map(|program| program.steps.iter().map(|step| step.item.to_string())).collect()
+    };
+    assert_eq!(text(programs("block", "same")), text(programs("block", "same")));
+}
+
+pub fn formatted(kernel: &Kernel) -> String {
+    let file = syn::parse2(kernel.item.clone()).unwrap_or_else(|error| panic!("{}: {error}", kernel.name));
+    prettyplease::unparse(&file)
+}
+
+#[test]
+fn one_kernel_of_each_family_and_set() {
+    let relu6 = Epilogue { activation: Some(Activation::Relu6), residual: false, pool: None };
+    for isa in Isa::of(Precision::F32).iter().copied() {
+        let lanes = isa.lanes();
+        let pointwise = Gemm {
+            isa,
+            vector: isa,
+            product: Product::Plain,
+            runs: 1,
+            run: 6,
+            rows: 1,
+            cols: 5,
+            a_pixel: 6,
+            a_row: 30,
+            c_pixel: lanes + 3,
+            c_row: 5 * (lanes + 3),
+            mr: 3,
+            nv: 2,
+            last: 3,
+            epilogue: Epilogue { activation: None, residual: true, pool: None },
+            streams: false,
+        };
+        let stem = Gemm {
+            isa,
+            vector: isa,
+            product: Product::Plain,
+            runs: 3,
+            run: 9,
+            rows: 1,
+            cols: 2,
+            a_pixel: 6,
+            a_row: 24,
+            c_pixel: lanes,
+            c_row: 2 * lanes,
+            mr: 2,
+            nv: 1,
+            last: lanes,
+            epilogue: relu6,
+            streams: false,
+        };
+        let depthwise = Depthwise {
+            isa,
+            kernel: [3, 3],
+            stride: [1, 1],
+            rows: 2,
+            cols: 3,
+            tile: 2,
+            a_pixel: lanes,
+            c_pixel: lanes,
+            c_row: 3 * lanes,
+            vectors: 1,
+            epilogue: relu6,
+        };
+        let mut kernels = vec![
+            pointwise.kernel(),
+            stem.kernel(),
+            depthwise.kernel(),
+            Elementwise { isa, op: None, vectors: 4 }.kernel(),
+            Elementwise { isa, op: Some(Activation::Relu6), vectors: 4 }.kernel(),
+            Pool { isa, pixels: 4, channels: lanes + 1, a_pixel: lanes + 1 }.kernel(),
+        ];
+        if let Some(half) = isa.half() {
+            kernels.push(Gemm { vector: half, nv: 1, last: 3, streams: true, ..pointwise }.kernel());
+        }
+        let pooling = Epilogue { activation: Some(Activation::Relu6), residual: false, pool: Some([1, 5]) };
+        let pooled = Gemm { epilogue: pooling, c_row: 0, ..pointwise };
+        kernels.push(pooled.kernel());
+        if isa.has_fast_product() {
+            kernels.push(Gemm { product: Product::Fast, nv: 1, run: 7, ..pooled }.kernel());
+            let fast = Gemm { product: Product::Fast, nv: 1, run: 7, ..pointwise };
+            kernels.push(fast.kernel());
+            kernels.push(Gemm { product: Product::Fast, ..stem }.kernel());
+            kernels.push(Dots { isa, len: lanes + 2, pixels: lanes + 1, stride: 40 }.kernel());
+        }
+        let text: Vec<String> = kernels.iter().map(formatted).collect();
+        insta::assert_snapshot!(format!("kernels_{}", isa.name()), text.join("\n"));
+    }
+}

@@ -1,0 +1,52 @@
+//! How generated code names an instruction set.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote};
+
+use crate::target::Isa;
+
+/// Tokens of an instruction set.
+pub trait IsaTokens {
+    /// The attribute that functions of this set carry.
+    fn target_feature(self) -> TokenStream;
+
+    /// The `cfg` predicate of those targets.
+    fn target(self) -> TokenStream;
+
+    /// The variant of the runtime's `Isa`.
+    fn variant(self) -> Ident;
+
+    /// The module of the runtime's `simd`, and of the generated code.
+    fn module(self) -> Ident;
+}
+
+impl IsaTokens for Isa {
+    fn target_feature(self) -> TokenStream {
+        match self {
+            Self::Portable => quote!(),
+            Self::Neon => quote!(#[target_feature(enable = "neon")]),
+            Self::NeonDot => quote!(#[target_feature(enable = "neon,dotprod")]),
+            Self::Avx2 => quote!(#[target_feature(enable = "avx2,fma")]),
+            Self::Avx512 => quote!(#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]),
+            Self::AvxVnni => quote!(#[target_feature(enable = "avx2,fma,avxvnni")]),
+            Self::Avx512Vnni => {
+                quote!(#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")])
+            }
+        }
+    }
+
+    fn target(self) -> TokenStream {
+        match self.architecture() {
+            None => quote!(all()),
+            Some(architecture) => quote!(target_arch = #architecture),
+        }
+    }
+
+    fn variant(self) -> Ident {
+        format_ident!("{self:?}")
+    }
+
+    fn module(self) -> Ident {
+        format_ident!("{}", self.name())
+    }
+}

@@ -1,0 +1,147 @@
+//! What a network tells about itself: its static facts, and what it needs of its weights.
+
+use std::collections::BTreeMap;
+
+use mbvc_runtime::{Activation, Conventions, Dtype, Padding, Parameter, Precision};
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+
+use crate::codegen::isa::IsaTokens;
+use crate::codegen::tokens::lit;
+use crate::codegen::{Naming, Program};
+use crate::ir::{ElementType, Graph, Op, Origin, Shape};
+use crate::spec::{self, ActivationKind, NetworkSpec, Numerics, PaddingConvention};
+
+/// The static facts.
+pub fn info(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenStream {
+    let name = naming.name.to_string();
+    let [height, width] = spec.resolution.map(lit);
+    let (classes, threads) = (lit(spec.classes), lit(spec.threads));
+    let bytes = programs.iter().map(|program| program.scratch_bytes).max().unwrap_or(0);
+    let scratch = lit(bytes.next_multiple_of(64));
+    let embedding = lit(programs.first().map_or(0, |program| program.embedding.len()));
+    // Integers have no other.
+    let numerics = if spec.precision.is_quantized() { Numerics::Strict } else { spec.numerics };
+    let (fusion, numerics) = (spec.fusion.name(), format_ident!("{}", format!("{numerics:?}")));
+    let Conventions { activation, padding, precision, .. } = conventions(spec);
+    let [activation, padding, precision] =
+        [format!("{activation:?}"), format!("{padding:?}"), format!("{precision:?}")]
+            .map(|name| format_ident!("{name}"));
+    let isas = programs.iter().map(|program| program.isa.variant());
+    let graph = programs.first().map(|program| &program.graph);
+    let parameters = graph.map(parameters).unwrap_or_default().into_iter().map(parameter);
+    let layers = graph.map(layers).unwrap_or_default();
+    let steps = programs.first().into_iter().flat_map(|program| &program.steps).map(|step| {
+        let (name, output) = (step_title(&step.name), dims(step.output.shape));
+        let stages = step.stages.iter().map(|stage| {
+            let (name, macs, bytes) = (&stage.name, lit(stage.macs), lit(stage.bytes));
+            quote!(rt::Stage { name: #name, macs: #macs, bytes: #bytes })
+        });
+        quote!(rt::Step { name: #name, output: #output, stages: &[#(#stages),*] })
+    });
+    quote! {
+        static INFO: rt::NetworkInfo = rt::NetworkInfo {
+            name: #name,
+            input: [#height, #width, 3],
+            classes: #classes,
+            embedding: #embedding,
+            fusion: #fusion,
+            scratch_bytes: #scratch,
+            threads: #threads,
+            conventions: rt::Conventions {
+                activation: rt::Activation::#activation,
+                padding: rt::Padding::#padding,
+                precision: rt::Precision::#precision,
+                classes: #classes,
+            },
+            numerics: rt::Numerics::#numerics,
+            isas: &[#(rt::Isa::#isas),*],
+            parameters: &[#(#parameters),*],
+            layers: &[#layers],
+            steps: &[#(#steps),*],
+        };
+    }
+}
+
+/// `block3` of `step_2_block3`; `stem+block1` of `step_0_stem_block1`.
+fn step_title(function: &str) -> String {
+    function.splitn(3, '_').nth(2).unwrap_or(function).replace('_', "+")
+}
+
+fn dims(shape: Shape) -> TokenStream {
+    let [height, width, channels] = [shape.height, shape.width, shape.channels].map(lit);
+    quote!([#height, #width, #channels])
+}
+
+/// What weights of the network have to share with it.
+pub fn conventions(spec: &NetworkSpec) -> Conventions {
+    Conventions {
+        activation: match spec.activation {
+            ActivationKind::Relu => Activation::Relu,
+            ActivationKind::Relu6 => Activation::Relu6,
+        },
+        padding: match spec.padding {
+            PaddingConvention::Same => Padding::Same,
+            PaddingConvention::Symmetric => Padding::Symmetric,
+        },
+        precision: match spec.precision {
+            spec::Precision::F32 => Precision::F32,
+            spec::Precision::Int8 => Precision::Int8,
+            spec::Precision::Uint8 => Precision::Uint8,
+        },
+        classes: spec.classes,
+    }
+}
+
+/// The folded parameters that operations read, in order of execution.
+pub fn parameters(graph: &Graph) -> Vec<Parameter<'_>> {
+    let parameters = graph.used_params().into_iter().map(|id| graph.param(id));
+    let dtype = |element| match element {
+        ElementType::F32 => Dtype::F32,
+        ElementType::I8 => Dtype::I8,
+        ElementType::U8 => Dtype::U8,
+        ElementType::I32 => Dtype::I32,
+    };
+    parameters.map(|p| Parameter { name: &p.name, dtype: dtype(p.element), shape: &p.shape }).collect()
+}
+
+fn parameter(parameter: Parameter<'_>) -> TokenStream {
+    let Parameter { name, dtype, shape } = parameter;
+    let (dtype, shape) = (format_ident!("{dtype:?}"), shape.iter().map(|dim| lit(*dim)));
+    quote!(rt::Parameter { name: #name, dtype: rt::Dtype::#dtype, shape: &[#(#shape),*] })
+}
+
+/// Every operation, those inside fused nodes too.
+fn operations(graph: &Graph) -> Vec<(&Origin, &Op, Shape)> {
+    let nodes = graph.order().unwrap_or_default().into_iter().map(|id| graph.node(id));
+    nodes
+        .flat_map(|node| match &node.op {
+            Op::Fused(fused) => fused.stages.iter().map(|s| (&s.origin, &s.op, s.tensor.shape)).collect(),
+            op => vec![(&node.origin, op, node.tensor.shape)],
+        })
+        .collect()
+}
+
+/// The rows of the layer table, by number.
+fn layers(graph: &Graph) -> TokenStream {
+    let layers: BTreeMap<usize, _> = operations(graph)
+        .into_iter()
+        .filter_map(|(origin, op, shape)| {
+            let weight = match op {
+                Op::Conv2d(conv) => conv.weight,
+                Op::DepthwiseConv2d(conv) => conv.weight,
+                Op::Dense(dense) => dense.weight,
+                _ => return None,
+            };
+            let shape = op.epilogue().unpooled(shape);
+            let macs = shape.pixels() * graph.param(weight).shape.iter().product::<usize>();
+            Some((origin.layer?, (origin, shape, macs)))
+        })
+        .collect();
+    let rows = layers.iter().map(|(number, (origin, shape, macs))| {
+        let (name, output) = (&origin.name, dims(*shape));
+        let [number, step, line, macs] = [*number, origin.step, origin.line, *macs].map(lit);
+        quote!(rt::Layer { number: #number, name: #name, step: #step, line: #line, output: #output, macs: #macs })
+    });
+    quote!(#(#rows),*)
+}

@@ -1,0 +1,97 @@
+//! The operations of a block that is not fused: what fills row quads, and the depthwise convolution that empties them, each
+//! over all of its value, by the kernels of streamed blocks. The projection is a product over a whole value like others.
+
+use quote::quote;
+
+use super::Block;
+use super::phase::PhaseLoop;
+use crate::codegen::quantized::pack::Plan;
+use crate::codegen::step::{Code, Context, Members, note, parts_of, place};
+use crate::codegen::tokens::{lit, repeat};
+use crate::ir::{NodeId, Op, Order, Stage};
+use crate::schedule::balance::is_balanced;
+use crate::schedule::phases::phases;
+
+/// The statements of node `id`, stage `stage` of step `step`: a depthwise convolution, or what makes its input.
+pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, stage: usize) -> Code {
+    let graph = context.graph;
+    let node = graph.node(id);
+    let filters = matches!(node.op, Op::DepthwiseConv2d(_));
+    let reader = |id: NodeId| graph.readers(id).first().copied();
+    let source = |id: NodeId| graph.inputs(id).first().copied();
+    let Some(depthwise) = (if filters { Some(id) } else { reader(id) }) else { return Code::default() };
+    let (Some(producer), Some(project)) = (source(depthwise), reader(depthwise)) else { return Code::default() };
+    let (Some(input), Some(window)) = (source(producer), graph.node(depthwise).op.window()) else {
+        return Code::default();
+    };
+    let layer = |id: NodeId| plan.layer((id, 0));
+    let (Some(depthwise_layer), Some(project_layer)) = (layer(depthwise), layer(project)) else {
+        return Code::default();
+    };
+    let [ring, filtered, projected] = [producer, depthwise, project].map(|id| Stage::of(graph.node(id)));
+    let block = Block {
+        isa: context.isa,
+        team: context.team,
+        input: graph.node(input),
+        node: graph.node(project),
+        rows: projected.tensor.shape.height,
+        producers: std::slice::from_ref(&ring),
+        ring: &ring,
+        depthwise: &filtered,
+        window,
+        project: &projected,
+        produce_layer: layer(producer),
+        depthwise_layer,
+        project_layer,
+        lanes: context.isa.lanes(),
+        rest: plan.has_rests(),
+        general: plan.general(),
+        fast: plan.fast(),
+        step,
+        first_stage: stage,
+    };
+    let [read, made] = if filters { [producer, depthwise] } else { [input, producer] }.map(|id| place(graph.node(id)));
+    let names = if filters { ["ring", "spatial"] } else { ["x", "ring"] };
+    let (parts, general) = (parts_of(&names, &[read, made], 1), block.general());
+    let mut kernels = Vec::new();
+    let phases = phases(window, ring.tensor.shape.height, filtered.tensor.shape.height);
+    // Members share the channel groups, or else row quads. Where pixels do not come in quads, the end of a row is stored
+    // with what the next row overwrites: then all rows of a group are one member's.
+    let groups = block.groups();
+    let in_order = filters && !matches!(filtered.tensor.layout.order, Order::PixelQuads { .. });
+    let by_groups = context.team.are_many() && (in_order || is_balanced(groups, context.team.0));
+    let members = if by_groups { Members::ONE } else { context.team };
+    let bodies = phases.iter().map(|phase| {
+        let body = match filters {
+            true => block.depthwise(phase, &mut kernels),
+            false => block.produce(phase, &mut kernels),
+        };
+        phase.repeat(members, body)
+    });
+    let bodies = quote!(#(#bodies)*);
+    let work = match by_groups {
+        true => {
+            let share = context.team.share(groups);
+            quote!(for group in #share { #bodies })
+        }
+        false => repeat("group", groups, bodies),
+    };
+    let mine = members.are_many().then(|| {
+        let share = members.share(phases.iter().map(|phase| phase.count).sum());
+        quote!(let mine = #share;)
+    });
+    let pad = (!filters).then(|| block.pad(context.team));
+    let (note, step, stage) = (note(node), lit(step), lit(stage));
+    let statements = quote! {
+        {
+            rt::note!(#note);
+            #parts
+            #general
+            #pad
+            #mine
+            #work
+        }
+        observer.stage(#step, #stage);
+    };
+    Code { statements, kernels }
+}

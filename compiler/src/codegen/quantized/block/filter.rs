@@ -1,0 +1,148 @@
+//! What empties the ring of a block: the depthwise convolution, and the projection of what it leaves.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::quote;
+
+use super::Block;
+use super::phase::PhaseLoop;
+use crate::codegen::kernel::Kernel;
+use crate::codegen::quantized::kernel::{Activations, Depthwise, Ending, Product};
+use crate::codegen::quantized::pack::Panels;
+use crate::codegen::step::Members;
+use crate::codegen::tokens::{affine, lit, repeat, sum};
+use crate::ir::{Order, Tensor, Tile};
+use crate::schedule::phases::{Phase, Work};
+use crate::schedule::quantized::{QUAD, widest};
+
+impl Block<'_> {
+    /// Makes the rows whose windows a phase's row quad completes.
+    pub fn depthwise(&self, phase: &Phase, kernels: &mut Vec<Kernel>) -> TokenStream {
+        let Tensor { shape, layout, .. } = self.ring.tensor;
+        let out = self.depthwise.tensor;
+        let [_, vector] = layout.column_strides(shape, self.lanes);
+        let vectors = layout.group / self.lanes;
+        let plane = matches!(out.layout.order, Order::ChannelQuads).then(|| out.layout.plane(out.shape));
+        let c_vector = self.spatial_vector();
+        let groups = self.groups();
+        let packed = vectors * Depthwise::packed(self.isa, self.general, self.rest);
+        let weights = affine(self.depthwise_layer.at, &[("group", packed, groups)]);
+        let header = lit(self.depthwise_layer.header);
+        let row = out.shape.width * if plane.is_some() { QUAD } else { self.lanes };
+        let (here, above) = (self.slot(phase, false), self.slot(phase, true));
+        let Work { between, within, .. } = phase.work;
+        let calls = [(true, between, 0), (false, within, between)].into_iter().filter(|(_, rows, _)| *rows > 0);
+        let calls = calls.map(|(is_between, rows, skip)| {
+            // Rows count from the first of the image, or of those that are projected together.
+            let first = match self.is_whole() {
+                true => phase.linear(phase.work.made() * row, (phase.done + skip) * row),
+                false => {
+                    let skip = lit(skip * row);
+                    quote!(#skip)
+                }
+            };
+            let to = sum(&[affine(0, &[("group", vectors * c_vector, groups)]), first]);
+            let above = is_between.then(|| quote!(rt::src(ring, #above),));
+            self.either("filter", &mut |finish| {
+                let kernel = Depthwise {
+                    isa: self.isa,
+                    stride: self.window.stride[1],
+                    between: is_between,
+                    rows,
+                    cols: out.shape.width,
+                    vectors,
+                    a_vector: vector,
+                    c_vector,
+                    c_plane: plane,
+                    finish,
+                    rest: self.rest,
+                }
+                .kernel();
+                let ident = kernel.ident();
+                kernels.push(kernel);
+                quote!(#ident(#above rt::src(ring, #here), w.at(#weights), w.at(#header), rt::dst(spatial, #to));)
+            })
+        });
+        quote!(#(#calls)*)
+    }
+
+    /// Makes `rows` rows of the result; `first` tells the first, in units of which a row has so many.
+    pub fn project(&self, rows: usize, first: &dyn Fn(usize) -> TokenStream, kernels: &mut Vec<Kernel>) -> TokenStream {
+        let (input, output) = (self.depthwise.tensor, self.project.tensor);
+        let (Some(Tile::Gemm(tile)), true) = (self.project.tile, rows > 0) else { return quote!() };
+        let a = match input.layout.order {
+            Order::PixelQuads { lanes } => {
+                Activations::PixelQuads { vector: self.spatial_vector(), quads: lanes / QUAD }
+            }
+            _ => Activations::Apart { pixel: QUAD, quad: input.layout.plane(input.shape) },
+        };
+        let residual = self.project.op.epilogue().residual;
+        let first = first(output.layout.row_stride(output.shape));
+        let header = lit(self.project_layer.header);
+        let members = if self.is_whole() { self.team } else { Members::ONE };
+        let calls = self.project_layer.panels.iter().map(|panels| {
+            let base = Product {
+                isa: self.isa,
+                runs: 1,
+                k: input.layout.group / QUAD,
+                pixels: rows * output.shape.width,
+                a,
+                c_pixel: output.shape.channels,
+                mr: tile.mr,
+                half: panels.half,
+                nv: panels.vectors,
+                last: 0,
+                finish: self.general,
+                ending: if residual { Ending::Add } else { Ending::Store },
+                rest: self.rest,
+            };
+            product_calls(&base, panels, members, kernels, &|kernel: &Ident, weights, channel| {
+                let to = sum(&[first.clone(), channel]);
+                let residual = residual.then(|| quote!(, rt::src(x, #to)));
+                quote!(#kernel([rt::src(spatial, 0)], w.at(#weights), w.at(#header), rt::dst(out, #to) #residual);)
+            })
+        });
+        let projected = self.observe(self.producers.len() + 1);
+        quote!(#(#calls)* #projected)
+    }
+}
+
+/// Calls over panels of one form; the last of them may have fewer channels. `call` gets the kernel, the place of its
+/// weights and its first channel. `members` share the panels.
+pub fn product_calls(
+    base: &Product,
+    panels: &Panels,
+    members: Members,
+    kernels: &mut Vec<Kernel>,
+    call: &dyn Fn(&Ident, TokenStream, TokenStream) -> TokenStream,
+) -> TokenStream {
+    let lanes = base.lanes();
+    let width = panels.vectors * lanes;
+    // A form of few vectors can have more pixels.
+    let unit = base.a.unit();
+    let mr = base.mr.max(widest(base.isa, panels.vectors) / unit * unit).min(base.pixels);
+    let mut one = |last: usize, weights: TokenStream, channel: TokenStream| {
+        let kernel = Product { last, mr, ..*base }.kernel();
+        let tokens = call(&kernel.ident(), weights, channel);
+        kernels.push(kernel);
+        tokens
+    };
+    let split = panels.last < lanes;
+    let whole = panels.count - usize::from(split);
+    let place = |first: usize, step: usize| affine(first, &[("panel", step, whole)]);
+    let shared = |count: usize, call: TokenStream| match members.are_many() {
+        false => repeat("panel", count, call),
+        true => {
+            let share = members.share(count);
+            quote!(for panel in #share { #call })
+        }
+    };
+    let main = (whole > 0).then(|| {
+        let call = one(lanes, place(panels.at, panels.stride), place(panels.first, width));
+        shared(whole, call)
+    });
+    let tail = split.then(|| {
+        let [at, channel] = [panels.at + whole * panels.stride, panels.first + whole * width].map(lit);
+        shared(1, one(panels.last, quote!(#at), quote!(#channel)))
+    });
+    quote!(#main #tail)
+}

@@ -1,0 +1,348 @@
+//! A streamed inverted residual block of bytes.
+//!
+//! For each row quad, for each channel group: the producer (expand, the stem, or a copy) fills the group's part of the
+//! ring; the depthwise makes the output rows whose windows are complete. Then the projection makes these rows. Where the
+//! whole image is small, groups come first, and the projection last, so that weights are read once.
+//!
+//! A block that is chained to the next one makes no loop, but a closure that makes rows as that one wants them.
+
+mod apart;
+mod filter;
+mod phase;
+mod produce;
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote};
+
+pub use apart::statements as apart;
+pub use filter::product_calls;
+
+use super::kernel::Finish;
+use super::pack::{PackedLayer, Plan};
+use crate::codegen::kernel::Kernel;
+use crate::codegen::step::{Code, Context, Members, parts_of, place};
+use crate::codegen::tokens::{affine, lit, repeat, sum};
+use crate::ir::{Fused, Layout, Node, NodeId, Op, Place, Stage, Tensor, Window};
+use crate::schedule::phases::{Phase, phases};
+use crate::schedule::quantized::QUAD;
+use crate::target::Isa;
+use phase::PhaseLoop;
+
+/// The parts of a fused node.
+struct Block<'g> {
+    isa: Isa,
+    team: Members,
+    input: &'g Node,
+    node: &'g Node,
+    rows: usize,
+    /// What fills the ring; the image rows before the stem come first.
+    producers: &'g [Stage],
+    ring: &'g Stage,
+    depthwise: &'g Stage,
+    window: Window,
+    project: &'g Stage,
+    produce_layer: Option<&'g PackedLayer>,
+    depthwise_layer: &'g PackedLayer,
+    project_layer: &'g PackedLayer,
+    lanes: usize,
+    /// Whether weights have rests.
+    rest: bool,
+    /// How sums become results: of any layer, and where its values allow it.
+    general: Finish,
+    fast: Finish,
+    step: usize,
+    first_stage: usize,
+}
+
+/// The statements of the fused node `id`, whose stages count from `first_stage` in step `step`.
+pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, first_stage: usize) -> Code {
+    let graph = context.graph;
+    let node = graph.node(id);
+    let Op::Fused(Fused { stages, rows }) = &node.op else { return Code::default() };
+    let [producers @ .., depthwise, project] = &**stages else { return Code::default() };
+    let at = producers.len();
+    let layer = |stage: usize| plan.layer((id, stage));
+    let (Some(ring), Some(window), Some(depthwise_layer), Some(project_layer), Some(input)) =
+        (producers.last(), depthwise.op.window(), layer(at), layer(at + 1), graph.inputs(id).first().copied())
+    else {
+        return Code::default();
+    };
+    let (isa, input, produce_layer) = (context.isa, graph.node(input), layer(at - 1));
+    let lanes = isa.lanes();
+    let block = Block {
+        isa,
+        team: context.team,
+        input,
+        node,
+        rows: *rows,
+        producers,
+        ring,
+        depthwise,
+        window,
+        project,
+        produce_layer,
+        depthwise_layer,
+        project_layer,
+        lanes,
+        rest: plan.has_rests(),
+        general: plan.general(),
+        fast: plan.fast(),
+        step,
+        first_stage,
+    };
+    block.code()
+}
+
+impl Block<'_> {
+    fn code(&self) -> Code {
+        let mut kernels = Vec::new();
+        let parts = self.parts();
+        let notes = self.producers.iter().chain([self.depthwise, self.project]).map(|stage| {
+            let line = stage.origin.line;
+            let text = match stage.origin.layer {
+                Some(layer) => {
+                    format!("layer {layer}, {}: {} (spec line {line})", stage.origin.name, stage.tensor.shape)
+                }
+                None => format!("{}: {}", stage.origin.name, stage.tensor.shape),
+            };
+            quote!(rt::note!(#text);)
+        });
+        let general = self.general();
+        let pad = self.pad(Members::ONE);
+        let (height, output) = (self.ring.tensor.shape.height, self.depthwise.tensor.shape.height);
+        let whole = self.is_whole();
+        let phases = phases(self.window, height, output);
+        let quads: usize = phases.iter().map(|phase| phase.count).sum();
+        let (begin, quads) = if whole { (quote!(), Members::ONE) } else { self.begin(&phases, quads, &mut kernels) };
+        let bodies: Vec<_> = phases
+            .iter()
+            .map(|phase| {
+                let rows = self.image_rows(phase);
+                let advance = self.advance(phase);
+                let (produce, depthwise) = (self.produce(phase, &mut kernels), self.depthwise(phase, &mut kernels));
+                let [produced, filtered] = [0, 1].map(|stage| self.observe(self.producers.len() - 1 + stage));
+                let made = quote!(#produce #produced #depthwise #filtered);
+                if whole {
+                    return quote!(#rows #made);
+                }
+                let groups = repeat("group", self.groups(), made);
+                let done = |unit| self.first_row(phase, unit);
+                let project = self.project(phase.work.made(), &done, &mut kernels);
+                quote!(#advance #rows #groups #project)
+            })
+            .collect();
+        if self.node.tensor.layout.ring.is_some() {
+            let rows = self.closure(&phases, &bodies);
+            return Code { statements: quote!(#(#notes)* #parts #general #pad #begin #rows), kernels };
+        }
+        let phases: Vec<_> = phases.iter().zip(bodies).map(|(phase, body)| phase.repeat(quads, body)).collect();
+        let work = if whole {
+            let read = (self.producers.len() > 1).then(|| quote!(let mut read = 0;));
+            let groups = quote!(#read #(#phases)*);
+            let groups = match self.team.are_many() {
+                false => repeat("group", self.groups(), groups),
+                true => {
+                    let (share, wait) = (self.team.share(self.groups()), self.team.wait());
+                    quote!(for group in #share { #groups } #wait)
+                }
+            };
+            let project = self.project(output, &|_| quote!(0), &mut kernels);
+            quote!(#groups #project)
+        } else {
+            quote!(#begin #(#phases)*)
+        };
+        let statements = quote! {
+            {
+                #(#notes)*
+                #parts
+                #general
+                #pad
+                #work
+            }
+        };
+        Code { statements, kernels }
+    }
+
+    /// A closure that goes on until so many rows are made.
+    fn closure(&self, phases: &[Phase], bodies: &[TokenStream]) -> TokenStream {
+        let arms = phases.iter().zip(bodies).enumerate().map(|(at, (phase, body))| {
+            let [first, end, made] = [phase.first, phase.first + phase.count, phase.work.made()].map(lit);
+            let quads = if at + 1 == phases.len() { quote!(_) } else { quote!(#first..#end) };
+            quote!(#quads => { #body made += #made; })
+        });
+        quote! {
+            let (mut quad, mut made) = (0, 0);
+            let mut advance = |wanted: usize, observer: &mut O| {
+                while made < wanted {
+                    match quad { #(#arms)* }
+                    quad += 1;
+                }
+            };
+        }
+    }
+
+    /// Lets the block before make the rows that a phase's row quad is made of, where it is chained to this one.
+    fn advance(&self, phase: &Phase) -> TokenStream {
+        if self.input.tensor.layout.ring.is_none() || phase.work.rows == 0 {
+            return quote!();
+        }
+        let rows = self.row(phase, 1, phase.work.rows);
+        quote!(advance(#rows, observer);)
+    }
+
+    /// Where the first row lies that a phase's row quad completes, in units of which a row has so many.
+    fn first_row(&self, phase: &Phase, unit: usize) -> TokenStream {
+        let Layout { ring, border, .. } = self.node.tensor.layout;
+        let Some(slots) = ring else { return phase.linear(phase.work.made() * unit, phase.done * unit) };
+        let (row, slots, unit) = (phase.linear(phase.work.made(), phase.done + border.top), lit(slots), lit(unit));
+        quote!((#row) % #slots * #unit)
+    }
+
+    /// Where a member begins: at its share of `count` row quads, of which the one before it is made again, since the
+    /// first windows begin there. With it, who shares the quads of a phase.
+    fn begin(&self, phases: &[Phase], count: usize, kernels: &mut Vec<Kernel>) -> (TokenStream, Members) {
+        let reads_image = self.producers.len() > 1;
+        if !self.team.are_many() {
+            let read = reads_image.then(|| quote!(let mut read = 0;));
+            return (quote!(#read), Members::ONE);
+        }
+        let share = self.team.share(count);
+        let read = reads_image.then(|| self.first_image_row());
+        let again = phases.iter().map(|phase| {
+            let (rows, produce) = (self.image_rows(phase), self.produce(phase, kernels));
+            let groups = repeat("group", self.groups(), produce);
+            phase.repeat_of("again", quote!(#rows #groups))
+        });
+        let begin = quote! {
+            let mine = #share;
+            let again = usize::saturating_sub(mine.start, 1)..mine.start;
+            #read
+            #(#again)*
+        };
+        (begin, self.team)
+    }
+
+    fn parts(&self) -> TokenStream {
+        let of = |stage: &Stage| stage.place.unwrap_or(Place::NONE);
+        let mut names = vec!["out", "ring", "spatial"];
+        let mut places = vec![place(self.node), of(self.ring), of(self.depthwise)];
+        if let [rows, _, ..] = self.producers {
+            names.push("rows");
+            places.push(of(rows));
+        }
+        if !matches!(self.input.op, Op::Input) {
+            names.push("x");
+            places.push(place(self.input));
+        }
+        parts_of(&names, &places, 1)
+    }
+
+    /// Whether a layer takes its general kernels, where it has others.
+    fn general(&self) -> TokenStream {
+        if !self.isa.has_biased_sums() {
+            return quote!();
+        }
+        let layers = [("produce", self.produce_layer), ("filter", Some(self.depthwise_layer))];
+        let lets = layers.into_iter().filter_map(|(role, layer)| {
+            let (name, header) = (general_name(role), lit(layer?.header));
+            Some(quote!(let #name = rt::quantized::is_general(w, #header);))
+        });
+        quote!(#(#lets)*)
+    }
+
+    /// Fills the columns beside the image: the scratch holds what other steps left. `members` share them.
+    fn pad(&self, members: Members) -> TokenStream {
+        let Tensor { shape, layout, .. } = self.ring.tensor;
+        let [column, vector] = layout.column_strides(shape, self.lanes);
+        let vectors = layout.elements(shape) / vector;
+        let (left, right) = (layout.border.left * column, layout.border.right * column);
+        let header = lit(self.depthwise_layer.header);
+        let sides = [(0, left), (vector - right, vector)].into_iter().filter(|(from, to)| from < to);
+        let sides = sides.map(|(from, to)| {
+            let at = affine(from, &[("vector", vector, vectors)]);
+            let bytes = lit(to - from);
+            quote!(rt::quantized::pad(w, #header, ring.at(#at), 0..#bytes);)
+        });
+        let sides = quote!(#(#sides)*);
+        let ring = match members.are_many() {
+            false => repeat("vector", vectors, sides),
+            true => {
+                let share = members.share(vectors);
+                quote!(for vector in #share { #sides })
+            }
+        };
+        let rows = self.image().map(|(rows, layer)| {
+            let bytes = lit(rows.tensor.elements());
+            let header = lit(layer.header);
+            quote!(rt::quantized::pad(w, #header, rows, 0..#bytes);)
+        });
+        quote!(#ring #rows)
+    }
+
+    /// The ring of image rows, and the layer that reads it.
+    fn image(&self) -> Option<(&Stage, &PackedLayer)> {
+        match self.producers {
+            [rows, _] => Some((rows, self.produce_layer?)),
+            _ => None,
+        }
+    }
+
+    /// Where the group's part of the slot of a phase's quad begins, or of the quad above it.
+    fn slot(&self, phase: &Phase, above: bool) -> TokenStream {
+        let Tensor { shape, layout, .. } = self.ring.tensor;
+        let (bytes, odd) = (self.quad_bytes(), usize::from(above));
+        let slot = if layout.ring.is_none() {
+            phase.linear(bytes, phase.first.saturating_sub(odd) * bytes)
+        } else if phase.count == 1 {
+            let at = lit((phase.first + odd) % 2 * bytes);
+            quote!(#at)
+        } else {
+            let (bytes, quad) = (lit(bytes), if above { quote!((quad + 1)) } else { quote!(quad) });
+            quote!(#quad % 2 * #bytes)
+        };
+        let held = layout.held_groups(shape);
+        sum(&[affine(0, &[("group", layout.group_stride(shape), held)]), slot])
+    }
+
+    /// Bytes of a group's part of a row quad.
+    fn quad_bytes(&self) -> usize {
+        let Tensor { shape, layout, .. } = self.ring.tensor;
+        layout.row_stride(shape) * QUAD
+    }
+
+    /// Bytes from a vector of the depthwise's channels to the next.
+    fn spatial_vector(&self) -> usize {
+        let Tensor { shape, layout, .. } = self.depthwise.tensor;
+        layout.group_stride(shape) / (layout.group / self.lanes)
+    }
+
+    /// The calls of one kind of kernels or the other, as the layer needs.
+    fn either(&self, role: &str, calls: &mut dyn FnMut(Finish) -> TokenStream) -> TokenStream {
+        let general = calls(self.general);
+        if !self.isa.has_biased_sums() {
+            return general;
+        }
+        let (name, biased) = (general_name(role), calls(self.fast));
+        quote!(if #name { #general } else { #biased })
+    }
+
+    /// Whether the projection waits for the whole image.
+    fn is_whole(&self) -> bool {
+        self.rows == self.node.tensor.shape.height
+    }
+
+    fn groups(&self) -> usize {
+        self.ring.tensor.layout.groups(self.ring.tensor.shape)
+    }
+
+    /// Tells the observer that `stage` of the block did a part of its work.
+    fn observe(&self, stage: usize) -> TokenStream {
+        let (step, stage) = (lit(self.step), lit(self.first_stage + stage));
+        quote!(observer.stage(#step, #stage);)
+    }
+}
+
+/// Whether the layer of a role takes its general kernels.
+fn general_name(role: &str) -> Ident {
+    format_ident!("{role}_general")
+}

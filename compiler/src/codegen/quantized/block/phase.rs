@@ -1,0 +1,52 @@
+//! Loops over the row quads of a phase.
+
+use std::cmp::Ordering;
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+
+use crate::codegen::step::Members;
+use crate::codegen::tokens::lit;
+use crate::schedule::phases::Phase;
+
+/// The loop of a phase, whose variable is `quad`.
+pub trait PhaseLoop {
+    /// The statements for each of its quads, or for those that are this member's.
+    fn repeat(&self, members: Members, statements: TokenStream) -> TokenStream;
+
+    /// The statements for each of its quads in the range of that name.
+    fn repeat_of(&self, range: &str, statements: TokenStream) -> TokenStream;
+
+    /// What is `at_first` for its first quad, and grows by `step` from one to the next.
+    fn linear(&self, step: usize, at_first: usize) -> TokenStream;
+}
+
+impl PhaseLoop for Phase {
+    fn repeat(&self, members: Members, statements: TokenStream) -> TokenStream {
+        let (first, end) = (lit(self.first), lit(self.first + self.count));
+        match self.count {
+            _ if members.are_many() => self.repeat_of("mine", statements),
+            1 => quote!({ #statements }),
+            _ => quote!(for quad in #first..#end { #statements }),
+        }
+    }
+
+    fn repeat_of(&self, range: &str, statements: TokenStream) -> TokenStream {
+        let (range, first, end) = (format_ident!("{range}"), lit(self.first), lit(self.first + self.count));
+        quote!(for quad in rt::clip(&#range, #first, #end) { #statements })
+    }
+
+    fn linear(&self, step: usize, at_first: usize) -> TokenStream {
+        let (step_lit, before) = (lit(step), step * self.first);
+        let (more, less) = (lit(at_first.saturating_sub(before)), lit(before.saturating_sub(at_first)));
+        match at_first.cmp(&before) {
+            _ if self.count == 1 => {
+                let value = lit(at_first);
+                quote!(#value)
+            }
+            Ordering::Equal => quote!(quad * #step_lit),
+            Ordering::Greater => quote!(quad * #step_lit + #more),
+            Ordering::Less => quote!(quad * #step_lit - #less),
+        }
+    }
+}

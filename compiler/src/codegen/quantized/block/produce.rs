@@ -1,0 +1,159 @@
+//! What fills the ring of a block: the expansion, the stem with its image rows, or a copy.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::Block;
+use super::phase::PhaseLoop;
+use crate::codegen::kernel::Kernel;
+use crate::codegen::quantized::kernel::{Interleave, Produce};
+use crate::codegen::tokens::{affine, lit, sum};
+use crate::ir::{Op, Stage, Tensor, Tile};
+use crate::schedule::phases::Phase;
+use crate::schedule::quantized::QUAD;
+use crate::schedule::taps::Taps;
+
+impl Block<'_> {
+    /// Reads the image rows that the stem's rows of a quad look at. The last row of the ring stands for those outside.
+    pub fn image_rows(&self, phase: &Phase) -> TokenStream {
+        let (Some((rows, _)), Some(window)) = (self.image(), self.ring.op.window()) else { return quote!() };
+        if phase.work.rows == 0 {
+            return quote!();
+        }
+        let Tensor { shape, layout, .. } = rows.tensor;
+        let stride = layout.row_stride(shape);
+        let slots = lit(layout.stored_rows(shape) - 1);
+        let reach = (phase.work.rows - 1) * window.stride[0] + window.kernel[0];
+        let end = self.row(phase, window.stride[0], reach);
+        let [top, height] = [window.padding.top, shape.height].map(lit);
+        let [bytes, left, stride] =
+            [shape.width * shape.channels, layout.border.left * shape.channels, stride].map(lit);
+        let read = self.observe(0);
+        quote! {
+            while read < usize::min(usize::saturating_sub(#end, #top), #height) {
+                rt::quantized::image_bytes::<#bytes>(image, read, rows.at(read % #slots * #stride + #left));
+                read += 1;
+            }
+            #read
+        }
+    }
+
+    /// Where a member begins to read the image: with the rows that the first quad which it makes looks at.
+    pub fn first_image_row(&self) -> TokenStream {
+        let Some(window) = self.ring.op.window() else { return quote!() };
+        let stride = window.stride[0];
+        let [quad, above] = [QUAD * stride, self.window.padding.top * stride + window.padding.top].map(lit);
+        quote!(let mut read = usize::saturating_sub(again.start * #quad, #above);)
+    }
+
+    /// The first of the producer's rows that a phase's quad holds, in units of which a row has so many, and more of them.
+    pub fn row(&self, phase: &Phase, unit: usize, more: usize) -> TokenStream {
+        let first = phase.first * QUAD + phase.work.first - self.window.padding.top;
+        phase.linear(QUAD * unit, first * unit + more)
+    }
+
+    /// Fills the group's part of a phase's row quad.
+    pub fn produce(&self, phase: &Phase, kernels: &mut Vec<Kernel>) -> TokenStream {
+        let Tensor { shape, layout, .. } = self.ring.tensor;
+        let [column, vector] = layout.column_strides(shape, self.lanes);
+        let slot = self.slot(phase, false);
+        if phase.work.rows == 0 {
+            let (header, bytes) = (lit(self.depthwise_layer.header), lit(self.quad_bytes()));
+            return quote!(rt::quantized::pad(w, #header, ring.at(#slot), 0..#bytes););
+        }
+        let left = lit(layout.border.left * column);
+        let to = sum(&[slot, quote!(#left)]);
+        if let [Stage { op: Op::Repack, .. }] = self.producers {
+            return self.copy(phase, &to, vector, kernels);
+        }
+        let (Some(layer), Some(Tile::Gemm(tile)), Some(window)) =
+            (self.produce_layer, self.ring.tile, self.ring.op.window())
+        else {
+            return quote!();
+        };
+        let Some(panels) = layer.panels.first() else { return quote!() };
+        let before = self.producers.len().checked_sub(2).map_or(self.input.tensor, |at| self.producers[at].tensor);
+        let kernel = |finish| Produce {
+            isa: self.isa,
+            taps: Taps::of_producer(&self.ring.op, before, shape.width),
+            stride: window.stride[0],
+            first: phase.work.first,
+            rows: phase.work.rows,
+            cols: shape.width,
+            a_pixel: window.stride[1] * before.shape.channels,
+            c_vector: vector,
+            mr: tile.mr,
+            nv: tile.nv,
+            finish,
+            rest: self.rest,
+        };
+        let inputs = kernel(self.general).input_rows();
+        let windows = match self.image() {
+            Some((rows, _)) => {
+                let Tensor { shape, layout, .. } = rows.tensor;
+                let (slots, stride) = (layout.stored_rows(shape) - 1, layout.row_stride(shape));
+                let first = self.row(phase, window.stride[0], 0);
+                let [inputs, top, height, outside, slots, stride] =
+                    [inputs, window.padding.top, shape.height, slots * stride, slots, stride].map(lit);
+                quote!(rt::ring_rows::<#inputs, #top, #height, #slots, #stride, _>(
+                    rt::src(rows, 0), rt::src(rows, #outside), #first,
+                ))
+            }
+            None => {
+                let row = before.layout.row_stride(before.shape);
+                let rows = (0..inputs).map(|index| {
+                    let at = match before.layout.ring {
+                        None => self.row(phase, row, index * row),
+                        Some(slots) => {
+                            let at = self.row(phase, 1, index + before.layout.border.top);
+                            let [slots, row] = [slots, row].map(lit);
+                            quote!((#at) % #slots * #row)
+                        }
+                    };
+                    quote!(rt::src(x, #at))
+                });
+                quote!([#(#rows),*])
+            }
+        };
+        let (weights, header) = (affine(panels.at, &[("group", panels.stride, self.groups())]), lit(layer.header));
+        self.either("produce", &mut |finish| {
+            let kernel = kernel(finish).kernel();
+            let ident = kernel.ident();
+            kernels.push(kernel);
+            quote!(#ident(#windows, w.at(#weights), w.at(#header), rt::dst(ring, #to));)
+        })
+    }
+
+    /// Copies rows of the block's input, where no convolution precedes the depthwise.
+    fn copy(&self, phase: &Phase, to: &TokenStream, vector: usize, kernels: &mut Vec<Kernel>) -> TokenStream {
+        let Tensor { shape, layout, .. } = self.ring.tensor;
+        let groups = self.groups();
+        let last = shape.channels - (groups - 1) * layout.group;
+        let row = shape.width * shape.channels;
+        let header = lit(self.depthwise_layer.header);
+        let mut call = |channels: usize| {
+            let kernel = Interleave {
+                isa: self.isa,
+                first: phase.work.first,
+                rows: phase.work.rows,
+                cols: shape.width,
+                channels,
+                a_pixel: shape.channels,
+                c_vector: vector,
+            }
+            .kernel();
+            let ident = kernel.ident();
+            kernels.push(kernel);
+            let rows = (0..phase.work.rows).map(|index| {
+                let at = sum(&[self.row(phase, row, index * row), affine(0, &[("group", layout.group, groups)])]);
+                quote!(rt::src(x, #at))
+            });
+            quote!(#ident([#(#rows),*], w.at(#header), rt::dst(ring, #to));)
+        };
+        if last == layout.group {
+            return call(last);
+        }
+        let (some, all, last_group) = (call(last), call(layout.group), lit(groups - 1));
+        if groups == 1 { some } else { quote!(if group == #last_group { #some } else { #all }) }
+    }
+}

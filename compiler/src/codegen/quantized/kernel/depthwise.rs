@@ -1,0 +1,243 @@
+//! Depthwise 3x3 convolution from row quads to channel quads.
+//!
+//! Three rows of a column and a zero are one dot product. The rows of a window begin in the first or second row of a
+//! quad, or in its third or fourth and end in the quad below: then a blend takes the place of a load, and the weights
+//! come in another order. One call makes the one or two output rows that begin in a quad's first half, or in its second.
+
+use std::array;
+use std::collections::BTreeSet;
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+
+use super::Finish;
+use mbvc_runtime::quantized::rest::ROWS;
+
+use crate::codegen::isa::IsaTokens;
+use crate::codegen::kernel::Kernel;
+use crate::codegen::tokens::{affine, lit, repeat};
+use crate::schedule::quantized::QUAD;
+use crate::target::Isa;
+
+/// Columns of a window.
+const COLUMNS: usize = 3;
+/// Pixels that are packed together, by row of the call and column.
+type Pack = [Option<(usize, usize)>; QUAD];
+
+/// Bytes before the parts of weights that are left, which tell how many there are.
+const REST_COUNT: usize = 64;
+/// Places that the first row of a window can have in a quad.
+pub const PLACES: usize = 4;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depthwise {
+    pub isa: Isa,
+    /// Columns from a window to the next.
+    pub stride: usize,
+    /// Whether windows begin in the second half of the quad above.
+    pub between: bool,
+    /// Output rows of a call, and columns of a row.
+    pub rows: usize,
+    pub cols: usize,
+    /// Vectors of channels.
+    pub vectors: usize,
+    /// Bytes from a vector to the next, of input and output.
+    pub a_vector: usize,
+    pub c_vector: usize,
+    /// Bytes from four channels of the output to the next four; `None` where pixels come in quads, with all channels of
+    /// a vector: then rows are of whole quads, or two of them are, which follow each other.
+    pub c_plane: Option<usize>,
+    pub finish: Finish,
+    /// Whether weights have rests.
+    pub rest: bool,
+}
+
+impl Depthwise {
+    /// Bytes of the packed parameters of a vector: what finishes sums, weights, how many parts of
+    /// them are left, and these.
+    pub fn packed(isa: Isa, finish: Finish, rest: bool) -> usize {
+        let all = Self::all_weights(isa);
+        isa.lanes() * finish.bytes() + all + if rest { REST_COUNT + ROWS * all } else { 0 }
+    }
+
+    /// Bytes from an output pixel to the next; of a quad of pixels, a quarter of it.
+    fn c_pixel(&self) -> usize {
+        if self.c_plane.is_some() { QUAD } else { self.isa.lanes() }
+    }
+
+    fn all_weights(isa: Isa) -> usize {
+        PLACES * COLUMNS * isa.dot_weights(isa.lanes())
+    }
+
+    /// Where the weights of row `row` and column `column` of a window lie among all of a vector.
+    fn weight_at(&self, row: usize, column: usize) -> usize {
+        let place = if self.between { 2 + row } else { row };
+        (place * COLUMNS + column) * self.isa.dot_weights(self.isa.lanes())
+    }
+
+    fn name(&self) -> String {
+        let Self { stride, rows, cols, vectors, a_vector, c_vector, .. } = *self;
+        let order = if self.c_plane.is_some() { "" } else { "q" };
+        let (channels, finish, isa) = (vectors * self.isa.lanes(), self.finish.name(), self.isa.name());
+        let place = if self.between { "_between" } else { "" };
+        format!(
+            "u8_dw3x3s{stride}{finish}{place}_{rows}x{QUAD}_ch{channels}_px{cols}_a{a_vector}_c{c_vector}{order}__{isa}"
+        )
+    }
+
+    pub fn kernel(&self) -> Kernel {
+        let name = self.name();
+        let doc = format!(
+            " Depthwise 3x3, stride {}: {} rows of {} pixels, {} vectors of channels.",
+            self.stride, self.rows, self.cols, self.vectors
+        );
+        let (ident, feature) = (format_ident!("{name}"), self.isa.target_feature());
+        let lanes = self.isa.lanes();
+        let packed =
+            |first: usize| affine(first, &[("vector", Self::packed(self.isa, self.finish, self.rest), self.vectors)]);
+        let (bias, factors) = (packed(0), self.finish.load(|row| packed(row * lanes * 4)));
+        let before_weights = lanes * self.finish.bytes();
+        let weights = (0..self.rows * COLUMNS).map(|index| {
+            let (row, column) = (index / COLUMNS, index % COLUMNS);
+            let at = packed(before_weights + self.weight_at(row, column));
+            let weight = weight(row, column);
+            quote!(let #weight = weights(w, #at);)
+        });
+        let nests = self.tiles().into_iter().filter(|(_, count)| *count > 0);
+        let nests: Vec<_> = nests.map(|(packs, count)| self.nest(&packs, count)).collect();
+        let range = self.finish.range();
+        let body = repeat(
+            "vector",
+            self.vectors,
+            quote! {
+                let b = load_sums(w, #bias);
+                #factors
+                #(#weights)*
+                #(#nests)*
+            },
+        );
+        let above = self.between.then(|| quote!(above: Src<'_>,));
+        let item = quote! {
+            #[doc = #doc]
+            #feature
+            #[inline(never)]
+            fn #ident(#above here: Src<'_>, w: Src<'_>, h: Src<'_>, mut c: Dst<'_>) {
+                #range
+                #body
+            }
+        };
+        Kernel { name, item }
+    }
+
+    /// Register tiles, as what is packed in the first, and how many follow each other.
+    fn tiles(&self) -> Vec<(Vec<Pack>, usize)> {
+        let (whole, rest) = (self.cols / QUAD, self.cols % QUAD);
+        let of_row = |row: usize, first: usize| array::from_fn(|pixel| Some((row, first + pixel)));
+        let rows = |pack: &dyn Fn(usize) -> Pack| (0..self.rows).map(pack).collect();
+        if rest > 0 && self.c_plane.is_none() {
+            // Two rows follow each other, and a quad has the first's last pixels and the second's first ones.
+            let turn = [(0, self.cols - 2), (0, self.cols - 1), (1, 0), (1, 1)].map(Some);
+            return vec![(vec![of_row(0, 0), of_row(1, QUAD - rest)], whole), (vec![turn], 1)];
+        }
+        // What is left of a row comes first: its store reaches into the row below, which is stored after.
+        let left = |row: usize| array::from_fn(|pixel| (pixel < rest).then_some((row, whole * QUAD + pixel)));
+        vec![(rows(&left), usize::from(rest > 0)), (rows(&|row| of_row(row, 0)), whole)]
+    }
+
+    /// `count` tiles, of which the first has these packs.
+    fn nest(&self, packs: &[Pack], count: usize) -> TokenStream {
+        let column = self.isa.lanes() * QUAD;
+        let offset =
+            |vector: usize, pixel: usize| affine(0, &[("vector", vector, self.vectors), ("tile", QUAD * pixel, count)]);
+        let from = offset(self.a_vector, self.stride * column);
+        let to = offset(self.c_vector, self.c_pixel());
+        let above = self.between.then(|| quote!(let above = above.at(#from);));
+        let tile = self.tile(packs);
+        let body = quote! {
+            #above
+            let here = here.at(#from);
+            let mut c = c.at(#to);
+            #tile
+        };
+        let nest = repeat("tile", count, body);
+        quote!({ #nest })
+    }
+
+    /// One register tile.
+    fn tile(&self, packs: &[Pack]) -> TokenStream {
+        let column = self.isa.lanes() * QUAD;
+        let mut pixels: Vec<_> = packs.iter().flatten().flatten().copied().collect();
+        let inputs = pixels.iter().flat_map(|(_, pixel)| pixel * self.stride..pixel * self.stride + COLUMNS);
+        let inputs = BTreeSet::from_iter(inputs).into_iter().map(|at| {
+            let (input, at) = (input(at), lit(at * column));
+            match self.between {
+                true => quote!(let #input = between(above, here, #at);),
+                false => quote!(let #input = column(here, #at);),
+            }
+        });
+        let mutable = self.rest.then(|| quote!(mut));
+        pixels.sort_unstable();
+        let sums = pixels.iter().map(|(row, pixel)| {
+            let (name, value) = (sum(*row, *pixel), self.window(*row, *pixel, quote!(b)));
+            quote!(let #mutable #name = #value;)
+        });
+        let rest = self.rest.then(|| self.rests(&pixels));
+        let stores = packs.iter().map(|pack| {
+            let steps = pack.map(|pixel| match pixel {
+                None => quote!(none()),
+                Some((row, pixel)) => {
+                    let sum = sum(row, pixel);
+                    self.finish.steps(quote!(#sum), quote!(s))
+                }
+            });
+            let first = pack[0].map_or(0, |(row, pixel)| row * self.cols + pixel);
+            let (at, packed) = (lit(first * self.c_pixel()), self.finish.pack(&steps));
+            match self.c_plane.map(lit) {
+                Some(plane) => quote!(store_planes(&mut c, #at, #plane, #packed);),
+                None => quote!(store_packed(&mut c, #at, #packed);),
+            }
+        });
+        quote!(#(#inputs)* #(#sums)* #rest #(#stores)*)
+    }
+
+    /// `sums` with the products of a window added.
+    fn window(&self, row: usize, pixel: usize, sums: TokenStream) -> TokenStream {
+        (0..COLUMNS).fold(sums, |sums, column| {
+            let (x, w) = (input(pixel * self.stride + column), weight(row, column));
+            quote!(dot(#x, #w, #sums))
+        })
+    }
+
+    /// Adds the products of what is left of the weights.
+    fn rests(&self, pixels: &[(usize, usize)]) -> TokenStream {
+        let all = Self::all_weights(self.isa);
+        let packed =
+            |first: usize| affine(first, &[("vector", Self::packed(self.isa, self.finish, self.rest), self.vectors)]);
+        let before_rests = self.isa.lanes() * self.finish.bytes() + all;
+        let (count, all_lit) = (packed(before_rests), lit(all));
+        let first = before_rests + REST_COUNT;
+        let weights = (0..self.rows * COLUMNS).map(|index| {
+            let (row, column) = (index / COLUMNS, index % COLUMNS);
+            let (name, at) = (weight(row, column), packed(first + self.weight_at(row, column)));
+            quote!(let #name = weights(w, #at + row * #all_lit);)
+        });
+        let sums = pixels.iter().map(|(row, pixel)| {
+            let name = sum(*row, *pixel);
+            let value = self.window(*row, *pixel, quote!(#name));
+            quote!(#name = #value;)
+        });
+        quote!(for row in 0..rt::quantized::rest::rows(w, #count) { #(#weights)* #(#sums)* })
+    }
+}
+
+fn sum(row: usize, pixel: usize) -> proc_macro2::Ident {
+    format_ident!("c{row}_{pixel}")
+}
+
+fn weight(row: usize, column: usize) -> proc_macro2::Ident {
+    format_ident!("w{row}_{column}")
+}
+
+fn input(column: usize) -> proc_macro2::Ident {
+    format_ident!("x{column}")
+}

@@ -1,0 +1,95 @@
+//! Products by lane: where an instruction multiplies by one of the four quads of a vector, activations are loaded sixteen
+//! at a time, and none is copied into all lanes.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use crate::codegen::tokens::{affine, lit, repeat, unroll};
+use crate::schedule::quantized::QUAD;
+
+/// Bytes of four quads.
+const SIXTEEN: usize = QUAD * QUAD;
+
+/// Quads that follow each other, of the pixels of a tile; and their weights.
+pub struct Run<'a> {
+    /// The quads of each pixel: of what, and from which byte.
+    pub pixels: &'a [(TokenStream, usize)],
+    pub quads: usize,
+    /// Where the weights begin, vectors of a row and bytes of one.
+    pub first: usize,
+    pub nv: usize,
+    pub vector: usize,
+}
+
+impl Run<'_> {
+    /// Adds the products: of four quads at a time, then of each that is left.
+    pub fn dots(&self) -> TokenStream {
+        let turns = self.quads / QUAD;
+        let loads = self.pixels.iter().map(|(a, at)| {
+            let at = affine(*at, &[("four", SIXTEEN, turns)]);
+            quote!(sixteen(#a, #at))
+        });
+        let index: Vec<_> = (0..self.nv).map(lit).collect();
+        let steps = (0..QUAD).map(|quad| {
+            let (weights, quad) = (self.weights(quad, turns), lit(quad));
+            let dots = unroll(
+                self.pixels.len(),
+                quote!(#(sums[P][#index] = dot_lane::<#quad>(x[P], v[#index], sums[P][#index]);)*),
+            );
+            quote!({ #weights #dots })
+        });
+        let whole = quote!(let x = [#(#loads),*]; #(#steps)*);
+        let whole = match turns {
+            0 => quote!(),
+            // In straight code products would be ordered by weight, and sums kept on the stack.
+            1 => quote!(for _ in 0..rt::unseen(1) { #whole }),
+            _ => repeat("four", turns, whole),
+        };
+        let left = (turns * QUAD..self.quads).map(|quad| {
+            let weights = self.weights(quad, 1);
+            let dots = self.pixels.iter().enumerate().map(|(pixel, (a, at))| {
+                let [pixel, at] = [pixel, at + quad * QUAD].map(lit);
+                quote! {
+                    let x = broadcast(#a, #at);
+                    #(sums[#pixel][#index] = dot(x, v[#index], sums[#pixel][#index]);)*
+                }
+            });
+            quote!({ #weights #(#dots)* })
+        });
+        quote!(#whole #(#left)*)
+    }
+
+    /// The weights of quad `quad` of each of so many turns.
+    fn weights(&self, quad: usize, turns: usize) -> TokenStream {
+        let row = self.nv * self.vector;
+        let at =
+            (0..self.nv).map(|n| affine(self.first + quad * row + n * self.vector, &[("four", QUAD * row, turns)]));
+        quote!(let v = [#(weights(w, #at)),*];)
+    }
+}
+
+/// Adds the products of one quad of each pixel with `nv` vectors: of four pixels at a time, whose quads follow each other,
+/// then of each that is left. Of `a` from `at`, with so many bytes from four pixels to the next.
+pub fn four_pixels(a: &TokenStream, at: &TokenStream, pixels: usize, four: usize, nv: usize) -> TokenStream {
+    let index: Vec<_> = (0..nv).map(lit).collect();
+    let whole = pixels / QUAD;
+    let loads = (0..whole).map(|group| {
+        let group = lit(group * four);
+        quote!(sixteen(#a, #group + #at))
+    });
+    let dots = (whole > 0).then(|| {
+        let dots = unroll(
+            whole * QUAD,
+            quote!(#(sums[P][#index] = dot_lane::<{ P % 4 }>(x[P / 4], v[#index], sums[P][#index]);)*),
+        );
+        quote!({ let x = [#(#loads),*]; #dots })
+    });
+    let left = (whole * QUAD..pixels).map(|pixel| {
+        let [place, pixel] = [whole * four + pixel % QUAD * QUAD, pixel].map(lit);
+        quote! {
+            let x = broadcast(#a, #place + #at);
+            #(sums[#pixel][#index] = dot(x, v[#index], sums[#pixel][#index]);)*
+        }
+    });
+    quote!(#dots #(#left)*)
+}

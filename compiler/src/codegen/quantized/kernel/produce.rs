@@ -1,0 +1,248 @@
+//! Dense products that fill row quads: the expansion's pixels, the stem's windows.
+//!
+//! One call makes one panel of channels for a row quad, of which the rows outside of the image hold the zero point. The
+//! window of a pixel is some rows of contiguous bytes, read in quads. Where it is one byte longer than whole quads, these
+//! bytes are gathered first: of each pixel its rows' ends, which are one quad.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+
+use super::lanes::Run;
+use super::{Finish, rests};
+use crate::codegen::isa::IsaTokens;
+use crate::codegen::kernel::Kernel;
+use crate::codegen::quantized::pack::rest_bytes;
+use crate::codegen::tokens::{affine, lit, repeat, unroll};
+use crate::schedule::cover::near_equal;
+use crate::schedule::quantized::QUAD;
+use crate::schedule::taps::Taps;
+use crate::target::Isa;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Produce {
+    pub isa: Isa,
+    pub taps: Taps,
+    /// Rows between the windows of a pixel and the one below.
+    pub stride: usize,
+    /// Rows of the quad that lie in the image: from the first, so many.
+    pub first: usize,
+    pub rows: usize,
+    /// Output pixels of a row.
+    pub cols: usize,
+    /// Bytes from an output pixel's window to the next pixel's.
+    pub a_pixel: usize,
+    /// Bytes from a vector of channels to the next.
+    pub c_vector: usize,
+    /// Pixels of a register tile, and vectors of channels.
+    pub mr: usize,
+    pub nv: usize,
+    pub finish: Finish,
+    /// Whether weights have rests.
+    pub rest: bool,
+}
+
+impl Produce {
+    /// Input rows that a call reads.
+    pub fn input_rows(&self) -> usize {
+        (self.rows - 1) * self.stride + self.taps.runs
+    }
+
+    fn name(&self) -> String {
+        let Self { taps, first, rows, cols, a_pixel, c_vector, mr, nv, .. } = *self;
+        let family = if taps.runs == 1 { "pw".to_owned() } else { format!("conv{0}x{0}", taps.runs) };
+        let (channels, k) = (nv * self.isa.lanes(), taps.steps() * QUAD);
+        let (finish, isa) = (self.finish.name(), self.isa.name());
+        let end = first + rows;
+        format!(
+            "u8_{family}_quads{finish}_{mr}x{channels}_k{k}_rows{first}to{end}_px{cols}_a{a_pixel}_c{c_vector}__{isa}"
+        )
+    }
+
+    pub fn kernel(&self) -> Kernel {
+        let name = self.name();
+        let doc = format!(
+            " Rows {}..{} of a row quad of {} pixels, {} channels of K = {}, in register tiles of {} pixels x {} vectors.",
+            self.first,
+            self.first + self.rows,
+            self.cols,
+            self.nv * self.isa.lanes(),
+            self.taps.steps() * QUAD,
+            self.mr,
+            self.nv,
+        );
+        let (ident, feature, rows) = (format_ident!("{name}"), self.isa.target_feature(), lit(self.input_rows()));
+        let (range, mut first) = (self.finish.range(), 0);
+        let nests = near_equal(self.cols, self.mr).into_iter().map(|(pixels, count)| {
+            let nest = self.nest(first, pixels, count);
+            first += pixels * count;
+            nest
+        });
+        let ends = self.taps.ends.then(|| self.ends());
+        let item = quote! {
+            #[doc = #doc]
+            #feature
+            #[inline(never)]
+            fn #ident(a: [Src<'_>; #rows], w: Src<'_>, h: Src<'_>, mut c: Dst<'_>) {
+                #range
+                #ends
+                #(#nests)*
+            }
+        };
+        Kernel { name, item }
+    }
+
+    /// Gathers the ends of all pixels' runs: `[row][pixel][run]`.
+    fn ends(&self) -> TokenStream {
+        let Self { taps, rows, cols, stride, a_pixel, .. } = *self;
+        let at = |pixel: usize, count: usize| {
+            let from = affine(taps.run - 1 + pixel * a_pixel, &[("four", QUAD * a_pixel, count)]);
+            (from, affine(pixel * QUAD, &[("four", QUAD * QUAD, count)]))
+        };
+        let whole = cols / QUAD;
+        // What is left of a row is gathered with some before it.
+        let parts = [(0, whole), (cols - QUAD, usize::from(cols % QUAD > 0))];
+        let parts = parts.into_iter().filter(|(_, count)| *count > 0);
+        let gathers: Vec<_> = parts
+            .map(|(pixel, count)| {
+                let (from, to) = at(pixel, count);
+                let a_pixel = lit(a_pixel);
+                let stores = (0..rows).map(|row| {
+                    let [row, a, b, c] = [row * cols * QUAD, row * stride, row * stride + 1, row * stride + 2].map(lit);
+                    quote!(store_ends::<#a_pixel>([a[#a], a[#b], a[#c]], #from, &mut to, #row + #to);)
+                });
+                repeat("four", count, quote!(#(#stores)*))
+            })
+            .collect();
+        let bytes = lit(rows * cols * QUAD);
+        quote! {
+            let mut ends = [0; #bytes];
+            {
+                let mut to = Dst::new(&mut ends);
+                #(#gathers)*
+            }
+            let ends = Src::new(&ends);
+        }
+    }
+
+    /// `count` tiles of `pixels` pixels from pixel `first`.
+    fn nest(&self, first: usize, pixels: usize, count: usize) -> TokenStream {
+        let offset = |pixel: usize| affine(first * pixel, &[("tile", pixels * pixel, count)]);
+        let column = self.isa.lanes() * QUAD;
+        let (from, to) = (offset(self.a_pixel), offset(column));
+        let rows = (0..self.input_rows()).map(lit);
+        let tile = self.tile(pixels);
+        let ends = self.taps.ends.then(|| {
+            let from = offset(QUAD);
+            quote!(let ends = ends.at(#from);)
+        });
+        let body = quote! {
+            let a = [#(a[#rows].at(#from)),*];
+            #ends
+            let mut c = c.at(#to);
+            #tile
+        };
+        let nest = repeat("tile", count, body);
+        quote!({ #nest })
+    }
+
+    /// One register tile: sums of `rows * pixels` pixels, row by row.
+    fn tile(&self, pixels: usize) -> TokenStream {
+        let (lanes, width) = (self.isa.lanes(), self.nv * self.isa.lanes());
+        let vector = self.isa.dot_weights(lanes);
+        let index: Vec<_> = (0..self.nv).map(lit).collect();
+        let bias = (0..self.nv).map(|n| lit(n * lanes * 4));
+        let sums = lit(self.rows * pixels);
+        let Taps { runs, quads, ends, .. } = self.taps;
+        let row = self.nv * vector;
+        let lists = width * self.finish.bytes() + self.taps.steps() * row;
+        let weights_at = |first: usize, count: usize| {
+            let at = (0..self.nv).map(|n| affine(first + n * vector, &[("k", row, count)]));
+            quote!(let v = [#(weights(w, #at)),*];)
+        };
+        let products = (0..runs).map(|run| {
+            let first = width * self.finish.bytes() + run * quads * row;
+            let weights = weights_at(first, quads);
+            let [pixels_lit, stride, run_lit, a_pixel] = [pixels, self.stride, run, self.a_pixel].map(lit);
+            let at = affine(0, &[("k", QUAD, quads)]);
+            let dots = |at: TokenStream| {
+                let a = quote!(a[P / #pixels_lit * #stride + #run_lit]);
+                unroll(
+                    self.rows * pixels,
+                    quote! {
+                        let x = broadcast(#a, P % #pixels_lit * #a_pixel + #at);
+                        #(sums[P][#index] = dot(x, v[#index], sums[P][#index]);)*
+                    },
+                )
+            };
+            let rest = self.rest.then(|| {
+                let list = lists + run * rest_bytes(true, quads, row);
+                rests(list, quads, row, self.nv, dots(quote!(k * 4)))
+            });
+            let dots = dots(at);
+            let step = quote! {
+                #weights
+                #dots
+            };
+            let products = match runs {
+                1 if self.isa.dots_by_lane() => {
+                    let places = (0..self.rows * pixels).map(|at| {
+                        let (row, pixel) = (lit(at / pixels * self.stride), at % pixels);
+                        (quote!(a[#row]), pixel * self.a_pixel)
+                    });
+                    let places: Vec<_> = places.collect();
+                    Run { pixels: &places, quads, first, nv: self.nv, vector }.dots()
+                }
+                1 if self.isa.multiplies_bytes() => repeat("k", quads, step),
+                // Short runs would be unrolled whole, their products ordered by weight, and sums kept on the stack.
+                _ => {
+                    let quads = lit(quads);
+                    quote!(for k in 0..rt::unseen(#quads) { #step })
+                }
+            };
+            quote!(#products #rest)
+        });
+        let ends = ends.then(|| {
+            let weights = weights_at(width * self.finish.bytes() + runs * quads * row, 1);
+            let [pixels_lit, ends_row] = [pixels, self.cols * QUAD].map(lit);
+            let dots = unroll(
+                self.rows * pixels,
+                quote! {
+                    let x = broadcast(ends, P / #pixels_lit * #ends_row + P % #pixels_lit * 4);
+                    #(sums[P][#index] = dot(x, v[#index], sums[P][#index]);)*
+                },
+            );
+            let rest = self.rest.then(|| {
+                let list = lists + runs * rest_bytes(true, quads, row);
+                rests(list, 1, row, self.nv, dots.clone())
+            });
+            quote!({ #weights #dots } #rest)
+        });
+        let columns = (0..self.nv).map(|n| {
+            let factors = self.finish.load(|row| {
+                let at = lit((row * self.nv + n) * lanes * 4);
+                quote!(#at)
+            });
+            let n_lit = lit(n);
+            let [at, column, pixels_lit] = [n * self.c_vector, lanes * QUAD, pixels].map(lit);
+            let steps: Vec<_> = (0..QUAD)
+                .map(|row| match row.checked_sub(self.first).filter(|row| *row < self.rows) {
+                    Some(row) => {
+                        let row = lit(row);
+                        self.finish.steps(quote!(sums[#row * #pixels_lit + P][#n_lit]), quote!(s))
+                    }
+                    // No steps from the zero point.
+                    None => quote!(none()),
+                })
+                .collect();
+            let packed = self.finish.pack(&steps);
+            let stores = unroll(pixels, quote!(store_quads(&mut c, #at + P * #column, #packed);));
+            quote!({ #factors #stores })
+        });
+        quote! {
+            let mut sums = [[#(load_sums(w, #bias)),*]; #sums];
+            #(#products)*
+            #ends
+            #(#columns)*
+        }
+    }
+}

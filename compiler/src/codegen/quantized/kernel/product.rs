@@ -1,0 +1,319 @@
+//! Dense products of pixels that follow each other: the projection out of channel quads, the head, the classifier.
+//!
+//! One call makes one panel of output channels. It is written, added to a residual, or summed over the pixels.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+
+use super::lanes::{Run, four_pixels};
+use super::{Finish, rests};
+use crate::codegen::isa::IsaTokens;
+use crate::codegen::kernel::Kernel;
+use crate::codegen::quantized::pack::rest_bytes;
+use crate::codegen::tokens::{affine, lit, repeat, unroll};
+use crate::schedule::cover::near_equal;
+use crate::schedule::quantized::QUAD;
+use crate::target::Isa;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Product {
+    pub isa: Isa,
+    /// Rows of a pixel's window, and quads of activations of each.
+    pub runs: usize,
+    pub k: usize,
+    pub pixels: usize,
+    pub a: Activations,
+    /// Bytes from an output pixel to the next.
+    pub c_pixel: usize,
+    /// Whether vectors are of half the width.
+    pub half: bool,
+    /// Pixels of a register tile, and vectors of channels.
+    pub mr: usize,
+    pub nv: usize,
+    /// Channels in the last vector.
+    pub last: usize,
+    pub finish: Finish,
+    pub ending: Ending,
+    /// Whether weights have rests.
+    pub rest: bool,
+}
+
+/// Where the activations of a product lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activations {
+    /// Bytes from a pixel to the next, and from a quad of channels to the next.
+    Apart { pixel: usize, quad: usize },
+    /// Pixels in quads: `[vector of channels][pixel / 4][quad of channels][pixel % 4]`, with so many bytes from a vector
+    /// to the next, and so many quads of channels in one.
+    PixelQuads { vector: usize, quads: usize },
+}
+
+impl Activations {
+    /// The fewest pixels that a tile can have.
+    pub fn unit(self) -> usize {
+        match self {
+            Self::Apart { .. } => 1,
+            Self::PixelQuads { .. } => QUAD,
+        }
+    }
+
+    /// Bytes from a tile's pixels to those of a tile a pixel further, which is a whole unit.
+    pub fn pixel(self) -> usize {
+        match self {
+            Self::Apart { pixel, .. } => pixel,
+            Self::PixelQuads { quads, .. } => quads * QUAD,
+        }
+    }
+
+    /// Where pixel `P` of a tile lies.
+    fn pixel_in_tile(self) -> TokenStream {
+        match self {
+            Self::Apart { pixel, .. } => {
+                let pixel = lit(pixel);
+                quote!(P * #pixel)
+            }
+            Self::PixelQuads { quads, .. } => {
+                let quad = lit(quads * QUAD * QUAD);
+                quote!(P / 4 * #quad + P % 4 * 4)
+            }
+        }
+    }
+
+    /// Bytes from four pixels to the next four, where their quads follow each other.
+    fn four_pixels(self) -> Option<usize> {
+        match self {
+            Self::Apart { pixel, .. } => (pixel == QUAD).then_some(QUAD * QUAD),
+            Self::PixelQuads { quads, .. } => Some(quads * QUAD * QUAD),
+        }
+    }
+
+    /// Where quad `k` of channels lies, one that is known only when the kernel runs.
+    fn any_quad(self) -> TokenStream {
+        match self {
+            Self::Apart { quad, .. } => {
+                let quad = lit(quad);
+                quote!(k * #quad)
+            }
+            Self::PixelQuads { vector, quads } => {
+                let [vector, quads, next] = [vector, quads, QUAD * QUAD].map(lit);
+                quote!(k / #quads * #vector + k % #quads * #next)
+            }
+        }
+    }
+}
+
+/// What becomes of results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    Store,
+    /// A residual is added first.
+    Add,
+    /// They are summed over all pixels, as 32-bit integers.
+    Pool,
+}
+
+impl Product {
+    /// Lanes of its vectors.
+    pub fn lanes(&self) -> usize {
+        if self.half { self.isa.lanes() / 2 } else { self.isa.lanes() }
+    }
+
+    fn name(&self) -> String {
+        let Self { pixels, c_pixel, mr, nv, .. } = *self;
+        let a = match self.a {
+            Activations::Apart { pixel, quad } => format!("a{pixel}q{quad}"),
+            Activations::PixelQuads { vector, .. } => format!("a{vector}q"),
+        };
+        let ending = match self.ending {
+            Ending::Store => "",
+            Ending::Add => "_add",
+            Ending::Pool => "_pool",
+        };
+        let (channels, k) = ((nv - 1) * self.lanes() + self.last, self.runs * self.k * QUAD);
+        let family = if self.runs == 1 { "pw".to_owned() } else { format!("conv{0}x{0}", self.runs) };
+        let (finish, isa) = (self.finish.name(), self.isa.name());
+        format!("u8_{family}{finish}{ending}_{mr}x{channels}_k{k}_px{pixels}_{a}_c{c_pixel}__{isa}")
+    }
+
+    pub fn kernel(&self) -> Kernel {
+        let name = self.name();
+        let doc = format!(
+            " {} pixels to {} channels of K = {}, in register tiles of {} pixels x {} vectors.",
+            self.pixels,
+            (self.nv - 1) * self.lanes() + self.last,
+            self.runs * self.k * QUAD,
+            self.mr,
+            self.nv,
+        );
+        let (ident, feature) = (format_ident!("{name}"), self.isa.target_feature());
+        let vectors = self.half.then(|| {
+            let module = self.isa.module();
+            quote!(use rt::simd::quantized::#module::half::*;)
+        });
+        let mut first = 0;
+        let unit = self.a.unit();
+        let nests = near_equal(self.pixels / unit, self.mr / unit).into_iter().map(|(units, count)| {
+            let pixels = units * unit;
+            let nest = self.nest(first, pixels, count);
+            first += pixels * count;
+            nest
+        });
+        let nests: Vec<_> = nests.collect();
+        let (nv, runs) = (lit(self.nv), lit(self.runs));
+        let (residual, begin, end) = match self.ending {
+            Ending::Store => (quote!(), quote!(), quote!()),
+            Ending::Add => (quote!(, r: Src<'_>), self.finish.addends(), quote!()),
+            Ending::Pool => {
+                let at = (0..self.nv).map(|n| lit(n * self.lanes() * 4));
+                let index = (0..self.nv).map(lit);
+                let end = quote!(#(store_sums(&mut c, #at, pooled[#index]);)*);
+                (quote!(), quote!(let mut pooled = [none(); #nv];), end)
+            }
+        };
+        let item = quote! {
+            #[doc = #doc]
+            #feature
+            #[inline(never)]
+            fn #ident(a: [Src<'_>; #runs], w: Src<'_>, h: Src<'_>, mut c: Dst<'_> #residual) {
+                #vectors
+                let range = range(h);
+                #begin
+                #(#nests)*
+                #end
+            }
+        };
+        Kernel { name, item }
+    }
+
+    /// `count` tiles of `pixels` pixels from pixel `first`.
+    fn nest(&self, first: usize, pixels: usize, count: usize) -> TokenStream {
+        let offset = |pixel: usize| affine(first * pixel, &[("tile", pixels * pixel, count)]);
+        let (from, to) = (offset(self.a.pixel()), offset(self.c_pixel));
+        let (tile, runs) = (self.tile(pixels), (0..self.runs).map(lit));
+        let out = (self.ending != Ending::Pool).then(|| quote!(let mut c = c.at(#to);));
+        let residual = (self.ending == Ending::Add).then(|| quote!(let r = r.at(#to);));
+        let nest = repeat(
+            "tile",
+            count,
+            quote! {
+                let a = [#(a[#runs].at(#from)),*];
+                #out
+                #residual
+                #tile
+            },
+        );
+        quote!({ #nest })
+    }
+
+    /// One register tile.
+    fn tile(&self, pixels: usize) -> TokenStream {
+        let (lanes, width) = (self.lanes(), self.nv * self.lanes());
+        let vector = self.isa.dot_weights(lanes);
+        let index: Vec<_> = (0..self.nv).map(lit).collect();
+        let bias = (0..self.nv).map(|n| lit(n * lanes * 4));
+        let (pixel, row) = (self.a.pixel_in_tile(), self.nv * vector);
+        let products = (0..self.runs).map(|run| {
+            let run_lit = lit(run);
+            let by_lane = self.isa.dots_by_lane();
+            let dots = |at: TokenStream| match self.a.four_pixels().filter(|_| by_lane) {
+                Some(four) => four_pixels(&quote!(a[#run_lit]), &at, pixels, four, self.nv),
+                None => unroll(
+                    pixels,
+                    quote! {
+                        let x = broadcast(a[#run_lit], #pixel + #at);
+                        #(sums[P][#index] = dot(x, v[#index], sums[P][#index]);)*
+                    },
+                ),
+            };
+            let first = width * self.finish.bytes() + run * self.k * row;
+            let rest = self.rest.then(|| {
+                let list = width * self.finish.bytes() + self.runs * self.k * row + run * rest_bytes(true, self.k, row);
+                rests(list, self.k, row, self.nv, dots(self.a.any_quad()))
+            });
+            // Quad `inner` of the loop's turn: all of a vector's, or one.
+            let step = |inner: usize, turn: &str, inners: usize, turns: usize, at: TokenStream| {
+                let terms = [(turn, inners * row, turns)];
+                let weights = (0..self.nv).map(|n| affine(first + inner * row + n * vector, &terms));
+                let dots = dots(at);
+                quote! {
+                    let v = [#(weights(w, #weights)),*];
+                    #dots
+                }
+            };
+            let products = match self.a {
+                Activations::Apart { pixel, quad: QUAD } if by_lane && pixel != QUAD => {
+                    let places: Vec<_> = (0..pixels).map(|at| (quote!(a[#run_lit]), at * pixel)).collect();
+                    Run { pixels: &places, quads: self.k, first, nv: self.nv, vector }.dots()
+                }
+                Activations::Apart { quad, .. } => {
+                    repeat("k", self.k, step(0, "k", 1, self.k, affine(0, &[("k", quad, self.k)])))
+                }
+                // Of several quads in straight code, products would be summed before sums are added, and kept on the stack.
+                Activations::PixelQuads { .. } if !self.isa.multiplies_bytes() => {
+                    let step = step(0, "k", 1, self.k, self.a.any_quad());
+                    let quads = lit(self.k);
+                    quote!(for k in 0..rt::unseen(#quads) { #step })
+                }
+                Activations::PixelQuads { vector, quads } => {
+                    let turns = self.k / quads;
+                    let steps = (0..quads).map(|inner| {
+                        let at = affine(inner * QUAD * QUAD, &[("vector", vector, turns)]);
+                        let step = step(inner, "vector", quads, turns, at);
+                        quote!({ #step })
+                    });
+                    repeat("vector", turns, quote!(#(#steps)*))
+                }
+            };
+            quote!(#products #rest)
+        });
+        let ends = (0..self.nv).map(|n| self.end(n, pixels));
+        let count = lit(pixels);
+        quote! {
+            let mut sums = [[#(load_sums(w, #bias)),*]; #count];
+            #(#products)*
+            #(#ends)*
+        }
+    }
+
+    /// The results of vector `n` of a tile.
+    fn end(&self, n: usize, pixels: usize) -> TokenStream {
+        let (lanes, n_lit) = (self.lanes(), lit(n));
+        let factors = self.finish.load(|row| {
+            let at = lit((row * self.nv + n) * lanes * 4);
+            quote!(#at)
+        });
+        let channels = if n + 1 == self.nv { self.last } else { lanes };
+        let steps = |pixel: TokenStream| self.finish.steps(quote!(sums[#pixel][#n_lit]), quote!(s));
+        let ends = if self.ending == Ending::Pool {
+            let steps = steps(quote!(P));
+            unroll(pixels, quote!(pooled[#n_lit] = plus(pooled[#n_lit], to_range(#steps, range));))
+        } else {
+            let groups = (0..pixels).step_by(QUAD).map(|first| {
+                let count = QUAD.min(pixels - first);
+                let at = n * lanes + first * self.c_pixel;
+                let steps: Vec<_> = (0..QUAD)
+                    .map(|index| match index < count {
+                        false => quote!(none()),
+                        true => {
+                            let (steps, residual) = (steps_at(&steps, first + index), lit(at + index * self.c_pixel));
+                            let channels = lit(channels);
+                            match self.ending {
+                                Ending::Add => self.finish.add(channels, steps, residual),
+                                _ => steps,
+                            }
+                        }
+                    })
+                    .collect();
+                let [at, pixel, count, channels] = [at, self.c_pixel, count, channels].map(lit);
+                quote!(store_pixels::<#count, #channels>(&mut c, #at, #pixel, pack([#(#steps),*], range));)
+            });
+            quote!(#(#groups)*)
+        };
+        quote!({ #factors #ends })
+    }
+}
+
+fn steps_at(steps: &impl Fn(TokenStream) -> TokenStream, pixel: usize) -> TokenStream {
+    let pixel = lit(pixel);
+    steps(quote!(#pixel))
+}

@@ -1,0 +1,187 @@
+//! Head and classifier, and convolutions that are no part of a fused block: products over whole values.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::quote;
+
+use super::block::{apart, product_calls};
+use super::kernel::{Activations, Ending, Finish, Product};
+use super::pack::Plan;
+use crate::codegen::kernel::Kernel;
+use crate::codegen::step::{Code, Context, Members, note, parts_of, place};
+use crate::codegen::tokens::{affine, lit, repeat, sum};
+use crate::ir::{Node, NodeId, Op, Order, Tensor, Tile, Window};
+use crate::schedule::quantized::QUAD;
+
+/// The statements of node `id`, stage `stage` of step `step`.
+pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, stage: usize) -> Code {
+    let (graph, isa) = (context.graph, context.isa);
+    let node = graph.node(id);
+    let quads = matches!(node.tensor.layout.order, Order::RowQuads { .. });
+    if quads || matches!(node.op, Op::DepthwiseConv2d(_)) {
+        return apart(context, plan, id, step, stage);
+    }
+    if matches!(node.op, Op::Repack) {
+        return image(context, plan, id, step, stage);
+    }
+    let inputs: Vec<&Node> = graph.inputs(id).into_iter().map(|input| graph.node(input)).collect();
+    let (Some(layer), Some(Tile::Gemm(tile)), [input, added @ ..]) = (plan.layer((id, 0)), node.tile, &*inputs) else {
+        return Code::default();
+    };
+    let epilogue = node.op.epilogue();
+    let shape = epilogue.unpooled(node.tensor.shape);
+    let channels = shape.channels;
+    let window = node.op.window().unwrap_or(Window::POINT);
+    let Tensor { shape: from, layout, .. } = input.tensor;
+    let [kh, kw] = window.kernel;
+    // A window's pixels lie in rows that are not its own alone; points follow each other.
+    let (pixels, count) = if window.is_point() { (shape.pixels(), 1) } else { (shape.width, shape.height) };
+    let row = layout.row_stride(from);
+    let vectors = layout.group / isa.lanes();
+    let (a, k) = match layout.order {
+        Order::PixelQuads { lanes } => {
+            let vector = layout.group_stride(from) / vectors;
+            (Activations::PixelQuads { vector, quads: lanes / QUAD }, layout.group / QUAD)
+        }
+        Order::ChannelQuads => (Activations::Apart { pixel: QUAD, quad: layout.plane(from) }, layout.group / QUAD),
+        _ => {
+            let pixel = window.stride[1] * from.channels;
+            (Activations::Apart { pixel, quad: QUAD }, (kw * from.channels).div_ceil(QUAD))
+        }
+    };
+    // Projections may have a single panel: members share rows, or pairs of them where these are of whole quads. Of the
+    // others, panels.
+    let (sharing, unit, members) = match layout.order {
+        Order::Pixels => (Members::ONE, shape.height, context.team),
+        Order::PixelQuads { .. } if shape.width % QUAD > 0 => (context.team, 2, Members::ONE),
+        _ => (context.team, 1, Members::ONE),
+    };
+    let logits = node.place.is_none();
+    let (mut names, mut places) = (vec!["x"], vec![place(input)]);
+    if !logits {
+        names.push("out");
+        places.push(place(node));
+    }
+    let residual = epilogue.residual.then(|| added.first()).flatten();
+    if let Some(residual) = residual {
+        names.push("added");
+        places.push(place(residual));
+    }
+    if let Some(workspace) = node.workspace {
+        names.push("sums");
+        places.push(workspace);
+    }
+    let parts = parts_of(&names, &places, 1);
+    let out = logits.then(|| quote!(let out = logits;));
+    let pools = epilogue.pool.is_some();
+    let (to_area, size) = if pools { (quote!(sums), size_of::<i32>()) } else { (quote!(out), 1) };
+    let header = lit(layer.header);
+    let ending = match (pools, residual) {
+        (true, _) => Ending::Pool,
+        (false, Some(_)) => Ending::Add,
+        (false, None) => Ending::Store,
+    };
+    let part = |first: &dyn Fn(usize) -> TokenStream, units, finish, kernels: &mut Vec<Kernel>| {
+        let part = if units * unit < shape.height { units * unit * shape.width } else { pixels };
+        let (from_first, to_first) = (first(unit * shape.width * a.pixel()), first(unit * shape.width * channels));
+        let calls = layer.panels.iter().map(|panels| {
+            let base = Product {
+                isa,
+                runs: kh,
+                k,
+                pixels: part,
+                a,
+                c_pixel: channels,
+                mr: tile.mr,
+                half: panels.half,
+                nv: panels.vectors,
+                last: 0,
+                finish,
+                ending,
+                rest: plan.has_rests(),
+            };
+            product_calls(&base, panels, members, kernels, &|kernel: &Ident, weights, channel| {
+                let windows = (0..kh).map(|ky| affine(ky * row, &[("row", window.stride[0] * row, count)]));
+                let windows = windows.map(|at| sum(&[from_first.clone(), at]));
+                let at = affine(0, &[("row", shape.width * channels, count)]);
+                let to = sum(&[to_first.clone(), at, times(channel, size)]);
+                let added = residual.map(|_| quote!(, rt::src(added, #to)));
+                quote! {
+                    #kernel([#(rt::src(x, #windows)),*], w.at(#weights), w.at(#header), rt::dst(#to_area, #to) #added);
+                }
+            })
+        });
+        quote!(#(#calls)*)
+    };
+    let calls = |finish: Finish, kernels: &mut Vec<Kernel>| {
+        sharing.parts(shape.height / unit, |first, units| part(first, units, finish, kernels))
+    };
+    let mut kernels = Vec::new();
+    let work = match epilogue.activation.is_some() && isa.has_biased_sums() {
+        true => {
+            let (general, biased) = (calls(plan.general(), &mut kernels), calls(plan.fast(), &mut kernels));
+            quote!(if rt::quantized::is_general(w, #header) { #general } else { #biased })
+        }
+        false => calls(plan.general(), &mut kernels),
+    };
+    let work = repeat("row", count, work);
+    let average = pools.then(|| {
+        let (pixels, channels) = (lit(shape.pixels()), lit(channels));
+        let average = quote!(rt::quantized::average::<#pixels, #channels>(PLAN, w.at(#header), sums, out););
+        let wait = context.team.wait();
+        let once = context.team.once(average);
+        quote!(#wait #once)
+    });
+    let (note, step, stage) = (note(node), lit(step), lit(stage));
+    let statements = quote! {
+        {
+            rt::note!(#note);
+            #parts
+            #out
+            #work
+            #average
+        }
+        observer.stage(#step, #stage);
+    };
+    Code { statements, kernels }
+}
+
+/// The image in a frame of padding, as the stem reads it.
+fn image(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, stage: usize) -> Code {
+    let node = context.graph.node(id);
+    let Tensor { shape, layout, .. } = node.tensor;
+    let reader = context.graph.readers(id).first().and_then(|reader| plan.layer((*reader, 0)));
+    let Some(reader) = reader else { return Code::default() };
+    let parts = parts_of(&["out"], &[place(node)], 1);
+    let first = layout.offset(shape, 0, 0, 0);
+    let [header, all, height, bytes, first, stride] = [
+        reader.header,
+        node.tensor.bytes(),
+        shape.height,
+        shape.width * shape.channels,
+        first,
+        layout.row_stride(shape),
+    ]
+    .map(lit);
+    let copy = context.team.once(quote! {
+        rt::quantized::pad(w, #header, out, 0..#all);
+        for row in 0..#height {
+            rt::quantized::image_bytes::<#bytes>(image, row, out.at(#first + row * #stride));
+        }
+    });
+    let (note, step, stage) = (note(node), lit(step), lit(stage));
+    let statements = quote! {
+        {
+            rt::note!(#note);
+            #parts
+            #copy
+        }
+        observer.stage(#step, #stage);
+    };
+    Code { statements, kernels: Vec::new() }
+}
+
+/// A place in units of so many bytes.
+fn times(place: TokenStream, bytes: usize) -> TokenStream {
+    let bytes_lit = lit(bytes);
+    if bytes == 1 { place } else { quote!((#place) * #bytes_lit) }
+}

@@ -1,0 +1,143 @@
+//! What the runtime's packing does for one layer: its `QuantLayer`, as an expression and as a value.
+
+use mbvc_runtime::Range;
+use mbvc_runtime::quantized::{self as runtime, PanelRun};
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+
+use crate::codegen::backend::leak;
+use crate::codegen::tokens::lit;
+use crate::schedule::taps::Taps;
+
+/// See `QuantLayer` of the runtime.
+#[derive(Debug, Clone)]
+pub struct QuantLayer {
+    pub weight: String,
+    pub bias: String,
+    pub weight_scale: String,
+    pub weight_zero_point: Option<String>,
+    pub input: Named,
+    pub output: Named,
+    pub activation: Range,
+    /// What is added, and the sum.
+    pub add: Option<[Named; 2]>,
+    /// Pixels that are averaged, and the average.
+    pub pool: Option<(usize, Named)>,
+    pub channels: usize,
+    pub header: usize,
+    pub matrix: Matrix,
+}
+
+/// The tensors that tell what a value's numbers stand for.
+#[derive(Debug, Clone, Default)]
+pub struct Named {
+    pub scale: String,
+    pub zero_point: String,
+}
+
+/// See `Matrix` of the runtime.
+#[derive(Debug, Clone)]
+pub enum Matrix {
+    Dense { taps: Taps, panels: Vec<PanelRun> },
+    Depthwise { at: usize, lanes: usize, vectors: usize },
+}
+
+impl QuantLayer {
+    pub fn tokens(&self) -> TokenStream {
+        let Self { weight, bias, weight_scale, .. } = self;
+        let weight_zero_point = option(self.weight_zero_point.as_ref().map(|name| quote!(#name)));
+        let [input, output] = [&self.input, &self.output].map(Named::tokens);
+        let activation = format_ident!("{}", format!("{:?}", self.activation));
+        let add = option(self.add.as_ref().map(|values| {
+            let values = values.iter().map(Named::tokens);
+            quote!([#(#values),*])
+        }));
+        let pool = option(self.pool.as_ref().map(|(pixels, average)| {
+            let (pixels, average) = (lit(*pixels), average.tokens());
+            quote!((#pixels, #average))
+        }));
+        let [channels, header] = [self.channels, self.header].map(lit);
+        let matrix = self.matrix.tokens();
+        quote!(rt::quantized::QuantLayer {
+            weight: #weight, bias: #bias, weight_scale: #weight_scale, weight_zero_point: #weight_zero_point,
+            input: #input, output: #output, activation: rt::Range::#activation, add: #add, pool: #pool,
+            channels: #channels, header: #header, matrix: #matrix,
+        })
+    }
+
+    /// Its names and lists are never freed.
+    pub fn leaked(&self) -> runtime::QuantLayer {
+        let [weight, bias, weight_scale] = [&self.weight, &self.bias, &self.weight_scale].map(|name| leak(name));
+        runtime::QuantLayer {
+            weight,
+            bias,
+            weight_scale,
+            weight_zero_point: self.weight_zero_point.as_deref().map(leak),
+            input: self.input.leaked(),
+            output: self.output.leaked(),
+            activation: self.activation,
+            add: self.add.as_ref().map(|values| values.each_ref().map(Named::leaked)),
+            pool: self.pool.as_ref().map(|(pixels, average)| (*pixels, average.leaked())),
+            channels: self.channels,
+            header: self.header,
+            matrix: self.matrix.leaked(),
+        }
+    }
+}
+
+impl Named {
+    pub fn tokens(&self) -> TokenStream {
+        let Self { scale, zero_point } = self;
+        quote!(rt::quantized::Named { scale: #scale, zero_point: #zero_point })
+    }
+
+    pub fn leaked(&self) -> runtime::Named {
+        runtime::Named { scale: leak(&self.scale), zero_point: leak(&self.zero_point) }
+    }
+}
+
+impl Matrix {
+    fn tokens(&self) -> TokenStream {
+        match self {
+            Self::Depthwise { at, lanes, vectors } => {
+                let [at, lanes, vectors] = [*at, *lanes, *vectors].map(lit);
+                quote!(rt::quantized::Matrix::Depthwise { at: #at, lanes: #lanes, vectors: #vectors })
+            }
+            Self::Dense { taps: Taps { runs, run, quads, ends }, panels } => {
+                let [runs, run, quads] = [*runs, *run, *quads].map(lit);
+                let panels = panels.iter().map(|panels| {
+                    let PanelRun { first, last, lanes, vectors, at, stride } = *panels;
+                    let [first, last, lanes, vectors, at, stride] = [first, last, lanes, vectors, at, stride].map(lit);
+                    quote!(rt::quantized::PanelRun {
+                        first: #first, last: #last, lanes: #lanes, vectors: #vectors, at: #at, stride: #stride,
+                    })
+                });
+                quote!(rt::quantized::Matrix::Dense(rt::quantized::Taps {
+                    runs: #runs, run: #run, quads: #quads, ends: #ends, panels: &[#(#panels),*],
+                }))
+            }
+        }
+    }
+
+    fn leaked(&self) -> runtime::Matrix {
+        match self {
+            Self::Depthwise { at, lanes, vectors } => {
+                runtime::Matrix::Depthwise { at: *at, lanes: *lanes, vectors: *vectors }
+            }
+            Self::Dense { taps: Taps { runs, run, quads, ends }, panels } => runtime::Matrix::Dense(runtime::Taps {
+                runs: *runs,
+                run: *run,
+                quads: *quads,
+                ends: *ends,
+                panels: panels.clone().leak(),
+            }),
+        }
+    }
+}
+
+fn option(value: Option<TokenStream>) -> TokenStream {
+    match value {
+        Some(value) => quote!(::core::option::Option::Some(#value)),
+        None => quote!(::core::option::Option::None),
+    }
+}

@@ -1,0 +1,294 @@
+//! The packed block of a quantized network: where each layer's header, biases, factors and weights lie, in bytes.
+
+mod layer;
+
+use std::collections::HashMap;
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+
+use mbvc_runtime::quantized::rest::{ROWS, list_bytes};
+use mbvc_runtime::quantized::{self as runtime, PanelRun};
+
+use super::kernel::{Depthwise, Finish};
+use crate::codegen::backend::LayerKey;
+use crate::codegen::float::ranges::values;
+use crate::codegen::tokens::lit;
+use crate::ir::{Graph, Node, NodeId, Op, Order, ParamId, Quant, Requantize, Tensor, Tile};
+use crate::schedule::quantized::split;
+use crate::schedule::taps::Taps;
+use crate::spec::{Precision, Rounding};
+use crate::target::Isa;
+use layer::{Matrix, Named, QuantLayer};
+
+/// Bytes of a cache line, to which every layer is aligned, of what tells the quantizations at both ends, and of a layer's
+/// header.
+const LINE: usize = 64;
+const EDGES: usize = 64;
+const HEADER: usize = 128;
+
+/// Where the parameters of every layer lie, and how to put them there.
+#[derive(Debug)]
+pub struct Plan {
+    isa: Isa,
+    precision: Precision,
+    rest: bool,
+    rounding: Rounding,
+    at: HashMap<LayerKey, PackedLayer>,
+    layers: Vec<QuantLayer>,
+    /// Input, vector before the classifier, logits.
+    edges: [Named; 3],
+    bytes: usize,
+}
+
+/// A layer's place in the block.
+#[derive(Debug, Clone)]
+pub struct PackedLayer {
+    pub header: usize,
+    /// A depthwise layer's vectors begin here.
+    pub at: usize,
+    /// A dense layer's panels, side by side.
+    pub panels: Vec<Panels>,
+}
+
+/// Panels of one form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Panels {
+    /// First channel.
+    pub first: usize,
+    /// Of half the width.
+    pub half: bool,
+    pub vectors: usize,
+    pub count: usize,
+    /// Channels in the last vector of the last panel.
+    pub last: usize,
+    pub at: usize,
+    /// From one panel to the next.
+    pub stride: usize,
+}
+
+/// A layer as it is found in the graph.
+struct Layer<'g> {
+    key: LayerKey,
+    op: &'g Op,
+    input: Tensor,
+    output: Tensor,
+    tile: Option<Tile>,
+    /// What is added.
+    residual: Option<Tensor>,
+}
+
+impl Plan {
+    /// Whether weights have rests, which kernels must add.
+    pub fn has_rests(&self) -> bool {
+        self.rest
+    }
+
+    /// How the sums of any layer become results.
+    pub fn general(&self) -> Finish {
+        Finish::general(self.rounding)
+    }
+
+    /// How those of layers with an activation do, where their values allow it.
+    pub fn fast(&self) -> Finish {
+        Finish::fast(self.rounding)
+    }
+
+    /// Lays out the parameters of a graph's layers, in order of execution.
+    pub fn new(graph: &Graph, order: &[NodeId], isa: Isa, precision: Precision, rounding: Rounding) -> Self {
+        let layers = order.iter().flat_map(|id| layers(graph, *id)).collect::<Vec<_>>();
+        let tensor = |id: &NodeId| graph.node(*id).tensor;
+        let first = order.first().map(tensor);
+        let last = order.last().map(tensor);
+        let embedding = order.iter().rev().nth(1).map(tensor);
+        let edges = [first, embedding, last].map(|tensor| named(graph, tensor.and_then(|tensor| tensor.quant)));
+        let mut plan = Self {
+            isa,
+            precision,
+            rest: rest(isa, precision),
+            rounding,
+            at: HashMap::new(),
+            layers: Vec::new(),
+            edges,
+            bytes: EDGES,
+        };
+        for layer in &layers {
+            plan.layer_of(graph, layer);
+        }
+        plan
+    }
+
+    /// Where a layer lies; `None` if the graph has no such layer.
+    pub fn layer(&self, key: LayerKey) -> Option<&PackedLayer> {
+        self.at.get(&key)
+    }
+
+    fn layer_of(&mut self, graph: &Graph, layer: &Layer<'_>) {
+        let header = self.bytes;
+        self.bytes += HEADER;
+        let (weight, bias, requantize, activation, packed) = match (layer.op, layer.tile) {
+            (Op::DepthwiseConv2d(conv), _) => {
+                let at = self.depthwise(layer);
+                (conv.weight, conv.bias, conv.requantize, conv.epilogue.activation, at)
+            }
+            (Op::Conv2d(conv), Some(Tile::Gemm(tile))) => {
+                let taps = match (layer.input.layout.order, layer.output.layout.order) {
+                    (Order::ChannelQuads | Order::PixelQuads { .. }, _) => {
+                        Taps { quads: layer.input.layout.group / 4, ..Taps::of(layer.op, layer.input) }
+                    }
+                    (_, Order::RowQuads { .. }) => Taps::of_producer(layer.op, layer.input, layer.output.shape.width),
+                    _ => Taps::of(layer.op, layer.input),
+                };
+                let at = self.dense(layer, taps, tile.nv);
+                (conv.weight, conv.bias, conv.requantize, conv.epilogue.activation, at)
+            }
+            (Op::Dense(dense), Some(Tile::Gemm(tile))) => {
+                let at = self.dense(layer, Taps::of(layer.op, layer.input), tile.nv);
+                (dense.weight, Some(dense.bias), dense.requantize, None, at)
+            }
+            _ => return,
+        };
+        let (Some(bias), Some(requantize)) = (bias, requantize) else { return };
+        let (packed, matrix) = packed;
+        self.at.insert(layer.key, PackedLayer { header, ..packed });
+        self.bytes = self.bytes.next_multiple_of(LINE);
+        let name = |param: ParamId| graph.param(param).name.clone();
+        let Requantize { weight_scale, weight_zero_point, output } = requantize;
+        self.layers.push(QuantLayer {
+            weight: name(weight),
+            bias: name(bias),
+            weight_scale: name(weight_scale),
+            weight_zero_point: weight_zero_point.map(name),
+            input: named(graph, layer.input.quant),
+            output: named(graph, Some(output)),
+            activation: values(activation),
+            add: layer.residual.map(|added| [named(graph, added.quant), named(graph, layer.output.quant)]),
+            pool: layer.op.epilogue().pool.map(|[height, width]| (height * width, named(graph, layer.output.quant))),
+            channels: layer.output.shape.channels,
+            header,
+            matrix,
+        });
+    }
+
+    fn depthwise(&mut self, layer: &Layer<'_>) -> (PackedLayer, Matrix) {
+        let (at, lanes) = (self.bytes, self.isa.lanes());
+        let vectors = layer.output.shape.channels.div_ceil(lanes);
+        self.bytes += vectors * Depthwise::packed(self.isa, self.general(), self.rest);
+        (PackedLayer { header: 0, at, panels: Vec::new() }, Matrix::Depthwise { at, lanes, vectors })
+    }
+
+    fn dense(&mut self, layer: &Layer<'_>, taps: Taps, nv: usize) -> (PackedLayer, Matrix) {
+        let lanes = self.isa.lanes();
+        let channels = layer.output.shape.channels;
+        // Row quads are of whole vectors.
+        let (vectors, half) = match layer.output.layout.order {
+            Order::RowQuads { .. } => (channels.div_ceil(lanes), false),
+            _ => split(self.isa, channels),
+        };
+        let (whole, rest) = (vectors / nv, vectors % nv);
+        let forms = [
+            (0, false, nv, whole),
+            (whole * nv * lanes, false, rest, 1),
+            (vectors * lanes, true, usize::from(half), 1),
+        ];
+        let mut panels = Vec::new();
+        let mut runs = Vec::new();
+        for (first, half, vectors, count) in forms {
+            if vectors * count == 0 {
+                continue;
+            }
+            let lanes = if half { lanes / 2 } else { lanes };
+            let row = vectors * self.isa.dot_weights(lanes);
+            let rests = taps.runs * rest_bytes(self.rest, taps.quads, row)
+                + if taps.ends { rest_bytes(self.rest, 1, row) } else { 0 };
+            let stride = vectors * lanes * self.general().bytes() + taps.steps() * row + rests;
+            let end = channels.min(first + vectors * count * lanes);
+            let last = (end - 1) % lanes + 1;
+            panels.push(Panels { first, half, vectors, count, last, at: self.bytes, stride });
+            runs.push(PanelRun { first, last: end, lanes, vectors, at: self.bytes, stride });
+            self.bytes += count * stride;
+        }
+        (PackedLayer { header: 0, at: 0, panels }, Matrix::Dense { taps, panels: runs })
+    }
+
+    /// Cache lines of the block.
+    pub fn lines(&self) -> usize {
+        self.bytes.div_ceil(LINE)
+    }
+
+    /// The runtime's `QuantPlan` as a constant expression.
+    pub fn tokens(&self) -> TokenStream {
+        let integer = format_ident!("{}", format!("{:?}", self.precision));
+        let rounding = format_ident!("{}", format!("{:?}", self.rounding));
+        let form = format_ident!("{}", format!("{:?}", self.isa.dot_form()));
+        let (rest, biased, lines) = (self.rest, self.isa.has_biased_sums(), lit(self.lines()));
+        let [input, embedding, logits] = self.edges.each_ref().map(Named::tokens);
+        let layers = self.layers.iter().map(QuantLayer::tokens);
+        quote!(rt::quantized::QuantPlan {
+            integer: rt::quantized::arithmetic::Integer::#integer, rounding: rt::quantized::arithmetic::Rounding::#rounding,
+            form: rt::quantized::DotForm::#form, rest: #rest, biased: #biased,
+            input: #input, embedding: #embedding, logits: #logits, layers: &[#(#layers),*], lines: #lines,
+        })
+    }
+
+    /// The same as a value. Its names and lists are never freed.
+    pub fn leaked(&self) -> runtime::QuantPlan {
+        let [input, embedding, logits] = self.edges.each_ref().map(Named::leaked);
+        runtime::QuantPlan {
+            integer: match self.precision {
+                Precision::Uint8 => runtime::arithmetic::Integer::Uint8,
+                Precision::Int8 | Precision::F32 => runtime::arithmetic::Integer::Int8,
+            },
+            rounding: match self.rounding {
+                Rounding::TfliteReference => runtime::arithmetic::Rounding::TfliteReference,
+                Rounding::Xnnpack | Rounding::Even => runtime::arithmetic::Rounding::Xnnpack,
+            },
+            form: self.isa.dot_form(),
+            rest: self.rest,
+            biased: self.isa.has_biased_sums(),
+            input,
+            embedding,
+            logits,
+            layers: self.layers.iter().map(QuantLayer::leaked).collect::<Vec<_>>().leak(),
+            lines: self.lines(),
+        }
+    }
+}
+
+/// Whether weights have rests that do not fit where they are multiplied.
+fn rest(isa: Isa, precision: Precision) -> bool {
+    isa.multiplies_bytes() && precision == Precision::Uint8
+}
+
+/// Bytes of the list and the rows of what is left of a run's weights.
+pub fn rest_bytes(rest: bool, quads: usize, row: usize) -> usize {
+    if rest { list_bytes(quads) + ROWS * quads * row } else { 0 }
+}
+
+/// The layers of a node, in order.
+fn layers(graph: &Graph, id: NodeId) -> Vec<Layer<'_>> {
+    let node: &Node = graph.node(id);
+    let inputs: Vec<Tensor> = graph.inputs(id).into_iter().map(|input| graph.node(input).tensor).collect();
+    let Some(mut input) = inputs.first().copied() else { return Vec::new() };
+    let residual = |op: &Op| inputs.get(1).copied().filter(|_| op.epilogue().residual);
+    match &node.op {
+        Op::Fused(fused) => fused
+            .stages
+            .iter()
+            .enumerate()
+            .map(|(at, stage)| {
+                let (op, output, tile) = (&stage.op, stage.tensor, stage.tile);
+                let layer = Layer { key: (id, at), op, input, output, tile, residual: residual(op) };
+                input = output;
+                layer
+            })
+            .collect(),
+        op => vec![Layer { key: (id, 0), op, input, output: node.tensor, tile: node.tile, residual: residual(op) }],
+    }
+}
+
+fn named(graph: &Graph, quant: Option<Quant>) -> Named {
+    let name = |param: ParamId| graph.param(param).name.clone();
+    // The verifier has seen that every quantized value has both.
+    quant.map(|quant| Named { scale: name(quant.scale), zero_point: name(quant.zero_point) }).unwrap_or_default()
+}

@@ -1,0 +1,144 @@
+//! One kernel of bytes of each family as a snapshot, and what their rules promise.
+
+use std::collections::BTreeSet;
+
+use super::kernel::{Activations, Depthwise, Ending, Finish, Interleave, Produce, Product};
+use crate::codegen::float::tests::formatted;
+use crate::codegen::kernel::Kernel;
+use crate::diagnostic::SourceFile;
+use crate::ir::{Fused, Graph, Op, Order, Tensor};
+use crate::schedule::taps::Taps;
+use crate::spec::{Overrides, Precision};
+use crate::target::Isa;
+
+/// An expansion of 16 channels, and the stem, whose ends are gathered.
+fn producers(isa: Isa, rest: bool) -> [Kernel; 2] {
+    let lanes = isa.lanes();
+    let expand = Produce {
+        isa,
+        taps: Taps { runs: 1, run: 16, quads: 4, ends: false },
+        stride: 1,
+        first: 0,
+        rows: 4,
+        cols: 6,
+        a_pixel: 16,
+        c_vector: 8 * lanes * 4,
+        mr: 1,
+        nv: 2,
+        finish: Finish::Biased,
+        rest,
+    };
+    let taps = Taps { runs: 3, run: 9, quads: 2, ends: true };
+    let stem = Produce { taps, stride: 2, first: 1, rows: 2, a_pixel: 6, finish: Finish::General, ..expand };
+    [expand.kernel(), stem.kernel()]
+}
+
+fn others(isa: Isa) -> [Kernel; 3] {
+    let lanes = isa.lanes();
+    // Two rows of six pixels are three quads, the middle one of both.
+    let depthwise = Depthwise {
+        isa,
+        stride: 1,
+        between: true,
+        rows: 2,
+        cols: 6,
+        vectors: 2,
+        a_vector: 8 * lanes * 4,
+        c_vector: 12 * lanes,
+        c_plane: None,
+        finish: Finish::Biased,
+        rest: false,
+    };
+    let project = Product {
+        isa,
+        runs: 1,
+        k: 2 * lanes / 4,
+        pixels: 12,
+        a: Activations::PixelQuads { vector: 12 * lanes, quads: lanes / 4 },
+        c_pixel: lanes + 3,
+        half: false,
+        mr: 4,
+        nv: 2,
+        last: 3,
+        finish: Finish::General,
+        ending: Ending::Add,
+        rest: false,
+    };
+    let copy = Interleave { isa, first: 1, rows: 3, cols: 6, channels: 5, a_pixel: 5, c_vector: 8 * lanes * 4 };
+    [depthwise.kernel(), project.kernel(), copy.kernel()]
+}
+
+#[test]
+fn one_kernel_of_each_family_and_set() {
+    for isa in Isa::of(Precision::Int8).iter().copied() {
+        let text: Vec<String> = producers(isa, false).iter().chain(&others(isa)).map(formatted).collect();
+        insta::assert_snapshot!(format!("bytes_{}", isa.name()), text.join("\n"));
+    }
+}
+
+#[test]
+fn weights_of_older_networks_have_rests() {
+    let text: Vec<String> = producers(Isa::Avx512Vnni, true).iter().map(formatted).collect();
+    insta::assert_snapshot!(text.join("\n"));
+}
+
+/// The fused blocks of a network of that resolution, as the passes lay them out for VNNI.
+fn blocks(resolution: &str) -> Vec<(Tensor, Fused)> {
+    const TABLE: &str = "
+name: Small
+width: 1.0
+resolution: SIZE
+padding: same
+precision: int8
+isa: avx512vnni
+classes: 7
+stem: { channels: 32, stride: 2 }
+blocks:
+  - { t: 1, c: 16, n: 1, s: 1 }
+  - { t: 6, c: 24, n: 2, s: 2 }
+head: { channels: 56 }
+";
+    let source = SourceFile::new("small.yaml", TABLE.replace("SIZE", resolution));
+    let compiled = crate::compile(&source, &Overrides::none()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let graph: &Graph = &compiled.programs[0].graph;
+    let fused = |id| match &graph.node(id).op {
+        Op::Fused(fused) => Some((graph.node(*graph.inputs(id).first()?).tensor, fused.clone())),
+        _ => None,
+    };
+    graph.order().expect("acyclic").into_iter().filter_map(fused).collect()
+}
+
+#[test]
+fn ends_are_gathered_where_that_saves_quads() {
+    let steps = |resolution| {
+        let blocks = blocks(resolution);
+        let [stem, expand] = [0, 1].map(|at| {
+            let (input, Fused { stages, .. }) = &blocks[at];
+            let [.., ring, _, _] = &**stages else { panic!("a block") };
+            let before = if stages.len() > 3 { stages[0].tensor } else { *input };
+            Taps::of_producer(&ring.op, before, ring.tensor.shape.width)
+        });
+        assert!(!expand.ends);
+        (stem.steps(), stem.ends)
+    };
+    assert_eq!(steps("32"), (7, true));
+    // Fewer than four pixels in a row.
+    assert_eq!(steps("[32, 5]"), (9, false));
+}
+
+#[test]
+fn pixels_are_packed_in_quads_where_rows_or_two_of_them_are_whole() {
+    let order = |resolution| {
+        let orders: BTreeSet<bool> = blocks(resolution)
+            .iter()
+            .filter_map(|(_, fused)| fused.stages.iter().rev().nth(1))
+            .map(|depthwise| matches!(depthwise.tensor.layout.order, Order::PixelQuads { .. }))
+            .collect();
+        orders.into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(order("32"), [true]);
+    // 18, and 9 by 9 after it.
+    assert_eq!(order("36"), [false, true]);
+    // 19 rows, and after them rows of 19.
+    assert_eq!(order("[38, 76]"), [false]);
+}

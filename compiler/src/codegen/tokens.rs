@@ -1,0 +1,56 @@
+//! Small pieces of generated code that templates share: literals, index arithmetic, loops.
+
+use proc_macro2::{Ident, Literal, TokenStream};
+use quote::{format_ident, quote};
+
+/// An unsuffixed literal, as a person would write it.
+pub fn lit(value: usize) -> Literal {
+    Literal::usize_unsuffixed(value)
+}
+
+/// Identifiers `prefix0`, `prefix1`, ...
+pub fn idents(prefix: &str, count: usize) -> Vec<Ident> {
+    (0..count).map(|at| format_ident!("{prefix}{at}")).collect()
+}
+
+/// `first + index * step`, without what is zero.
+pub fn affine(first: usize, terms: &[(&str, usize, usize)]) -> TokenStream {
+    let mut sum = (first > 0).then(|| lit(first)).map(|first| quote!(#first));
+    for (index, step, count) in terms {
+        if *count > 1 && *step > 0 {
+            let (index, step) = (format_ident!("{index}"), lit(*step));
+            sum = Some(match sum {
+                None => quote!(#index * #step),
+                Some(sum) => quote!(#sum + #index * #step),
+            });
+        }
+    }
+    sum.unwrap_or_else(|| quote!(0))
+}
+
+/// `for index in 0..count { body }`; the body alone if it runs once.
+pub fn repeat(index: &str, count: usize, body: TokenStream) -> TokenStream {
+    let (index, count_lit) = (format_ident!("{index}"), lit(count));
+    match count {
+        1 => body,
+        _ => quote!(for #index in 0..#count_lit { #body }),
+    }
+}
+
+/// The sum of `terms`, without those that are zero or nothing.
+pub fn sum(terms: &[TokenStream]) -> TokenStream {
+    let terms: Vec<_> = terms.iter().filter(|term| !matches!(&*term.to_string(), "" | "0")).collect();
+    if terms.is_empty() { quote!(0) } else { quote!(#(#terms)+*) }
+}
+
+/// `value + more`, without what is zero.
+pub fn plus(value: &TokenStream, more: usize) -> TokenStream {
+    let literal = lit(more);
+    if more == 0 { value.clone() } else { quote!(#value + #literal) }
+}
+
+/// The statements `count` times, with `P` standing for 0, 1, ...: constants, so that arrays are registers.
+pub fn unroll(count: usize, statements: TokenStream) -> TokenStream {
+    let count = lit(count);
+    quote!(rt::unroll! { P in 0..#count { #statements } })
+}

@@ -1,0 +1,125 @@
+//! A model of the loops over dot products, enough to choose between register tiles by rule.
+
+use mbvc_runtime::quantized::DotForm;
+
+use crate::schedule::cover::near_equal;
+use crate::target::Isa;
+
+/// Rows that a producer of row quads makes at once.
+pub const QUAD: usize = 4;
+
+/// Registers that a tile of `sums` and `nv` vectors of weights needs: beside them the activations, of which `held` vectors
+/// are multiplied by lane, or one is on its way; and one for the register allocator.
+fn registers(isa: Isa, sums: usize, nv: usize, held: usize) -> usize {
+    let (weights, others) = match isa.dot_form() {
+        DotForm::Bytes => (1, 1),
+        DotForm::Words => (2, 2),
+        // What activations lose 128 by; and the pairs of a quad, and products on their way to the sums.
+        DotForm::SignedBytes => (1, held + 1),
+        DotForm::SignedPairs => (1, held + 5),
+    };
+    sums + nv * weights + others + 1
+}
+
+/// Vectors of activations that a tile of so many pixels multiplies by lane: of each four quads, or of four one each.
+fn held(pixels: usize, unit: usize) -> usize {
+    if unit == QUAD { pixels / QUAD } else { pixels }
+}
+
+/// Eighths of cycles of a tile of `broadcasts` activations by `nv` vectors, `k` quads deep: a dot product and a load a
+/// cycle, four cycles until a sum can be added to again; a half dozen instructions to finish each sum. Loads cost a
+/// little where they do not decide: now and then one is late.
+fn tile(broadcasts: usize, nv: usize, k: usize) -> usize {
+    const LATENCY: usize = 4;
+    let (sums, loads) = (broadcasts * nv, broadcasts + nv);
+    k * (8 * sums.max(LATENCY).max(loads) + loads) + 48 * sums + 32
+}
+
+/// The most pixels of a tile of `nv` vectors.
+pub fn widest(isa: Isa, nv: usize) -> usize {
+    (1..=isa.registers()).take_while(|mr| registers(isa, mr * nv, nv, *mr) <= isa.registers()).last().unwrap_or(1)
+}
+
+/// The cheapest `(mr, nv)` for `pixels` pixels in a row by `vectors` of channels, where `rows` rows are made at once and
+/// pixels come in multiples of `unit`.
+fn best(
+    isa: Isa,
+    [rows, unit]: [usize; 2],
+    pixels: usize,
+    vectors: usize,
+    k: usize,
+    allowed: impl Fn(usize) -> bool,
+) -> (usize, usize) {
+    // Rows are packed together, which takes a register more.
+    let spare = usize::from(rows > 1);
+    let fits = |mr: usize, nv| registers(isa, rows * mr * nv, nv, held(rows * mr, unit)) + spare <= isa.registers();
+    let cheapest = |allowed: &dyn Fn(usize) -> bool| {
+        let candidates = (1..=vectors.min(isa.registers() / 2)).filter(|nv| allowed(*nv));
+        let cost = |nv| {
+            let mr = (1..=pixels / unit).map(|units| units * unit).take_while(|mr| fits(*mr, nv)).last()?;
+            let panel = |nv| -> usize {
+                let tiles = near_equal(pixels / unit, mr / unit);
+                tiles.iter().map(|(units, count)| count * tile(rows * units * unit, nv, k)).sum()
+            };
+            let rest = vectors % nv;
+            let cost = vectors / nv * panel(nv) + if rest > 0 { panel(rest) } else { 0 };
+            Some((cost, nv, mr))
+        };
+        candidates.filter_map(cost).min()
+    };
+    // Single vectors where nothing goes round.
+    cheapest(&allowed).or_else(|| cheapest(&|nv| nv == 1)).map_or((unit, 1), |(_, nv, mr)| (mr, nv))
+}
+
+/// The tile of a product whose pixels follow each other: `mr` pixels, a multiple of `unit`, by `nv` vectors; `k` quads
+/// deep; among the `nv` that are `allowed`.
+pub fn product_tile(
+    isa: Isa,
+    [pixels, unit]: [usize; 2],
+    vectors: usize,
+    k: usize,
+    allowed: impl Fn(usize) -> bool,
+) -> (usize, usize) {
+    best(isa, [1, unit], pixels, vectors, k, allowed)
+}
+
+/// The tile of a product that makes row quads, `width` pixels wide: `mr` pixels of four rows by `nv` vectors, which are
+/// a channel group, among those that are `allowed`.
+pub fn quad_tile(isa: Isa, width: usize, vectors: usize, k: usize, allowed: impl Fn(usize) -> bool) -> (usize, usize) {
+    best(isa, [QUAD, 1], width, vectors, k, |nv| vectors.is_multiple_of(nv) && allowed(nv))
+}
+
+/// Whole vectors of so many channels, the last perhaps in part; and whether what is left fits half of one.
+pub fn split(isa: Isa, channels: usize) -> (usize, bool) {
+    let (whole, rest) = (channels / isa.lanes(), channels % isa.lanes());
+    let half = isa.has_half_bytes() && (1..=isa.lanes() / 2).contains(&rest);
+    (whole + usize::from(rest > 0 && !half), half)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Precision;
+
+    #[test]
+    fn tiles_fill_the_register_file() {
+        assert_eq!(quad_tile(Isa::Avx512Vnni, 28, 12, 8, |_| true), (2, 3));
+        assert_eq!(product_tile(Isa::Avx512Vnni, [56, 1], 2, 36, |_| true), (14, 2));
+        assert_eq!(product_tile(Isa::Avx512Vnni, [112, 4], 2, 48, |_| true), (12, 2));
+        assert!(
+            product_tile(Isa::Avx512Vnni, [1, 1], 63, 320, |_| true).1 >= 4,
+            "one pixel needs enough sums to hide the latency"
+        );
+        for isa in Isa::of(Precision::Int8).iter().copied() {
+            for vectors in 1..20 {
+                let (mr, nv) = product_tile(isa, [49, 1], vectors, 64, |_| true);
+                assert!(registers(isa, mr * nv, nv, mr) <= isa.registers());
+                let (mr, nv) = quad_tile(isa, 14, vectors, 16, |_| true);
+                assert!(
+                    vectors.is_multiple_of(nv)
+                        && registers(isa, QUAD * mr * nv, nv, QUAD * mr) <= isa.registers().max(7)
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Residual adds: scales near enough to each other for XNNPACK.
+
+use mbvc_runtime::quantized::arithmetic::{Integer, Quant};
+
+use super::network::{Network, Sum};
+use crate::error::{ImportError, Result};
+
+/// An operand's scale is at least this part of the result's (XNNPACK: 2^-10), and less than `MOST` of it (2^8); with
+/// room for the rounding of the quotient.
+const LEAST: f32 = 1.0 / 1000.0;
+const MOST: f32 = 250.0;
+
+/// Widens scales until those of every add are near enough. A wider scale is only coarser: what it stood for still fits.
+///
+/// # Errors
+/// Where a scale would leave float32.
+pub fn bring_together(network: &Network, quants: &mut [Quant]) -> Result<()> {
+    // Scales only grow, and none beyond the largest of all: each round settles at least one.
+    for _ in 0..=quants.len() {
+        let mut changed = false;
+        for Sum { operands, result } in network.adds() {
+            for operand in operands {
+                let (of_operand, of_result) = (quants[*operand].scale(), quants[*result].scale());
+                let wider = if of_operand / of_result < LEAST {
+                    (*operand, of_result * LEAST * 1.001)
+                } else if of_operand / of_result > MOST {
+                    (*result, of_operand / MOST * 1.001)
+                } else {
+                    continue;
+                };
+                let (at, scale) = wider;
+                quants[at] = Quant::new(scale, quants[at].zero_point(), Integer::Int8)
+                    .ok_or_else(|| ImportError::unsupported("the scales of a residual add are too far apart"))?;
+                changed = true;
+            }
+        }
+        if !changed {
+            return Ok(());
+        }
+    }
+    Err(ImportError::unsupported("the scales of the residual adds cannot be brought together"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::network::tests::spec;
+    use super::*;
+    use mbvc_runtime::quantized::arithmetic::{Add, Rounding};
+
+    #[test]
+    fn scales_of_adds_come_near_enough_and_others_stay() {
+        let network = Network::new(&spec("")).unwrap();
+        let at = |name: &str| network.values().iter().position(|value| value.name == name).unwrap();
+        let plain = Quant::new(0.05, 3, Integer::Int8).unwrap();
+        let mut quants = vec![plain; network.values().len()];
+        bring_together(&network, &mut quants).unwrap();
+        assert!(quants.iter().all(|quant| *quant == plain), "nothing to do");
+
+        quants[at("block1.project")] = Quant::new(1e-7, 5, Integer::Int8).unwrap();
+        quants[at("block3.add")] = Quant::new(1e-6, -7, Integer::Int8).unwrap();
+        bring_together(&network, &mut quants).unwrap();
+        for add in network.adds() {
+            let [left, right] = add.operands.map(|operand| quants[operand]);
+            let add = Add::new(Rounding::Xnnpack, left, right, quants[add.result], Integer::Int8.limits());
+            assert!(add.is_some());
+        }
+        let changed: Vec<_> = (0..quants.len()).filter(|at| quants[*at] != plain).collect();
+        assert_eq!(changed, [at("block1.project"), at("block3.add")]);
+        assert_eq!(quants[at("block1.project")].zero_point(), 5);
+    }
+}

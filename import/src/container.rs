@@ -1,0 +1,426 @@
+//! The canonical container: a safetensors file with canonical names, folded weights and string metadata.
+//!
+//! With `mbvc.precision` = `f32` all tensors are F32. With `int8` and `uint8`, for every layer `L` and every value `V` that
+//! layers, adds and the pool make (`input`, `stem`, `block2.expand`, `block3.add`, `head.pool`, `classifier`; a layer's value
+//! has the layer's name and is what it makes after its activation, before a residual):
+//!
+//! | tensor                | int8                       | uint8             |
+//! |-----------------------|----------------------------|-------------------|
+//! | `L.weight`            | I8, symmetric              | U8                |
+//! | `L.weight.scale`      | F32 `[out]`                | F32 `[1]`         |
+//! | `L.weight.zero_point` |                            | I32 `[1]`, 0..=255|
+//! | `L.bias`              | I32 `[out]`, in steps of input scale * weight scale | the same |
+//! | `V.scale`             | F32 `[1]`                  | F32 `[1]`         |
+//! | `V.zero_point`        | I32 `[1]`, -128..=127      | I32 `[1]`, 0..=255|
+//!
+//! A number `q` stands for `scale * (q - zero_point)`; every scale is a normal number above 0. `mbvc.pool` says how the
+//! model averages: `mean` (TFLite's MEAN and ONNX's pools, whose result has a scale of its own) or `average`
+//! (AVERAGE_POOL_2D, whose result has its input's). `mbvc.calibration` says how `mbvc quantize` found the scales.
+//!
+//! Adding 128 to a number and its zero point turns int8 into uint8, and changes nothing that it stands for. Models whose
+//! values and weights are of different types, as ONNX's usually are, are so brought to the form that their weights ask for.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use ::safetensors::{Dtype, SafeTensorError, SafeTensors};
+use mbvc_compiler::interp::Bindings;
+use mbvc_compiler::ir::ElementType;
+use serde::Serialize;
+
+use crate::error::{ErrorKind, ImportError, Result};
+use crate::quantized;
+use crate::source::{display_shape, elements};
+use crate::state_dict::safetensors;
+
+/// Version of the container's conventions, in `mbvc.format`.
+pub const FORMAT_VERSION: &str = "1";
+
+/// The elements of a tensor.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Data {
+    /// Everything in a float32 network; scales in a quantized one.
+    F32(Vec<f32>),
+    /// Weights of an int8 network.
+    I8(Vec<i8>),
+    /// Weights of a uint8 network.
+    U8(Vec<u8>),
+    /// Biases and zero points of a quantized network.
+    I32(Vec<i32>),
+}
+
+impl Data {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::I8(values) => values.len(),
+            Self::U8(values) => values.len(),
+            Self::I32(values) => values.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The values, where they are floats.
+    pub fn f32s(&self) -> Option<&[f32]> {
+        match self {
+            Self::F32(values) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// Their type.
+    pub fn element(&self) -> ElementType {
+        match self {
+            Self::F32(_) => ElementType::F32,
+            Self::I8(_) => ElementType::I8,
+            Self::U8(_) => ElementType::U8,
+            Self::I32(_) => ElementType::I32,
+        }
+    }
+
+    /// The values, exact.
+    pub fn to_f64(&self) -> Vec<f64> {
+        match self {
+            Self::F32(values) => values.iter().map(|value| f64::from(*value)).collect(),
+            Self::I8(values) => values.iter().map(|value| f64::from(*value)).collect(),
+            Self::U8(values) => values.iter().map(|value| f64::from(*value)).collect(),
+            Self::I32(values) => values.iter().map(|value| f64::from(*value)).collect(),
+        }
+    }
+
+    /// Reverses the order of every `count` groups of `size` values.
+    pub(crate) fn reverse_groups(&mut self, size: usize, count: usize) {
+        fn reverse<T: Copy>(values: &mut [T], size: usize, count: usize) {
+            for groups in values.chunks_exact_mut(size * count) {
+                groups.reverse();
+                groups.chunks_exact_mut(size).for_each(<[T]>::reverse);
+            }
+        }
+        match self {
+            Self::F32(values) => reverse(values, size, count),
+            Self::I8(values) => reverse(values, size, count),
+            Self::U8(values) => reverse(values, size, count),
+            Self::I32(values) => reverse(values, size, count),
+        }
+    }
+
+    fn read(dtype: Dtype, bytes: &[u8]) -> Option<Self> {
+        let words = bytes.as_chunks::<4>().0;
+        Some(match dtype {
+            Dtype::F32 => Self::F32(words.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()),
+            Dtype::I32 => Self::I32(words.iter().map(|bytes| i32::from_le_bytes(*bytes)).collect()),
+            Dtype::I8 => Self::I8(bytes.iter().map(|byte| byte.cast_signed()).collect()),
+            Dtype::U8 => Self::U8(bytes.to_vec()),
+            _ => return None,
+        })
+    }
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::F32(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+            Self::I32(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+            Self::I8(values) => bytes.extend(values.iter().map(|value| value.cast_unsigned())),
+            Self::U8(values) => bytes.extend_from_slice(values),
+        }
+    }
+
+    fn dtype(&self) -> &'static str {
+        match self {
+            Self::F32(_) => "F32",
+            Self::I8(_) => "I8",
+            Self::U8(_) => "U8",
+            Self::I32(_) => "I32",
+        }
+    }
+}
+
+/// A named tensor, row-major.
+///
+/// Convolutions are `[kh, kw, in, out]`, depthwise ones `[kh, kw, channels]`, the classifier `[in, out]`, biases `[out]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor {
+    /// `block2.expand.weight`; no other tensor of the container has it.
+    pub name: String,
+    /// Outermost dimension first.
+    pub shape: Vec<usize>,
+    /// As many as the shape asks for.
+    pub data: Data,
+}
+
+/// What a container holds.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Container {
+    /// In order of execution.
+    pub tensors: Vec<Tensor>,
+    /// The `mbvc.` entries of the header.
+    pub metadata: BTreeMap<String, String>,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    dtype: &'static str,
+    shape: &'a [usize],
+    data_offsets: [usize; 2],
+}
+
+impl Container {
+    /// Reads and validates a container: format, version, shapes, and the types that its precision asks for.
+    ///
+    /// # Errors
+    /// Where the bytes are no container of this version.
+    pub fn from_bytes(bytes: &[u8], name: &str) -> Result<Self> {
+        Self::parse(bytes).map_err(|error| error.file(name))
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let damaged = |error: SafeTensorError| {
+            ImportError::malformed(format!("not a sound safetensors file: {error}"))
+                .help("the file may be truncated; make it again with `mbvc import`")
+        };
+        safetensors::check_header(bytes)?;
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
+        let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
+        let metadata: BTreeMap<String, String> = header.metadata().clone().unwrap_or_default().into_iter().collect();
+        match metadata.get("mbvc.format").map(String::as_str) {
+            Some(FORMAT_VERSION) => {}
+            Some(other) => {
+                return Err(ImportError::unsupported("a container of another version")
+                    .expected(format!("mbvc.format = {FORMAT_VERSION}"))
+                    .found(format!("mbvc.format = {}", crate::source::shorten(other)))
+                    .help("make it again with this version's `mbvc import`"));
+            }
+            None => {
+                return Err(ImportError::new(ErrorKind::NotAModel, "a safetensors file, but no mbvc container")
+                    .expected("the metadata entry mbvc.format")
+                    .help("make one with `mbvc import MODEL.onnx --output FILE` (or a .tflite)"));
+            }
+        }
+        // Order of data is order of execution.
+        let mut tensors = Vec::with_capacity(file.len());
+        for name in header.offset_keys() {
+            let view = file.tensor(&name).map_err(damaged)?;
+            let data = Data::read(view.dtype(), view.data()).ok_or_else(|| {
+                ImportError::malformed(format!("tensor '{}' is {:?}", crate::source::shorten(&name), view.dtype()))
+                    .expected("F32, and in a quantized container I8, U8 or I32")
+            })?;
+            if elements(view.shape())? != data.len() {
+                return Err(ImportError::malformed(format!(
+                    "tensor '{}' has {} values for the shape {}",
+                    crate::source::shorten(&name),
+                    data.len(),
+                    display_shape(view.shape())
+                )));
+            }
+            tensors.push(Tensor { name, shape: view.shape().to_vec(), data });
+        }
+        let container = Self { tensors, metadata };
+        quantized::check(&container)?;
+        Ok(container)
+    }
+
+    /// As [`from_bytes`](Self::from_bytes), of a file.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, or is no container of this version.
+    pub fn open(path: &Path) -> Result<Self> {
+        let bytes = crate::imported::read_file(path)?;
+        Self::from_bytes(&bytes, &path.display().to_string())
+    }
+
+    /// The tensor of that name.
+    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.iter().find(|tensor| tensor.name == name)
+    }
+
+    /// Number of weights and biases; scales and zero points are not counted.
+    pub fn parameters(&self) -> usize {
+        let counted = self.tensors.iter().filter(|tensor| !quantized::is_parameter_of(&tensor.name));
+        counted.map(|tensor| tensor.data.len()).sum()
+    }
+
+    /// The file's bytes, the same for the same content.
+    ///
+    /// The header is written here because `safetensors::serialize` takes the metadata as a `HashMap`,
+    /// whose order differs from run to run.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut header = serde_json::Map::new();
+        if let Ok(metadata) = serde_json::to_value(&self.metadata) {
+            header.insert("__metadata__".into(), metadata);
+        }
+        let mut offset = 0;
+        for tensor in &self.tensors {
+            let end = offset + tensor.data.len() * tensor.data.element().bytes();
+            let entry = Entry { dtype: tensor.data.dtype(), shape: &tensor.shape, data_offsets: [offset, end] };
+            if let Ok(entry) = serde_json::to_value(entry) {
+                header.insert(tensor.name.clone(), entry);
+            }
+            offset = end;
+        }
+        let mut header = serde_json::Value::Object(header).to_string().into_bytes();
+        // The data begins at a multiple of 64 bytes, so that a mapped file can be read by vectors.
+        header.resize((header.len() + 8).next_multiple_of(64) - 8, b' ');
+        let mut bytes = Vec::with_capacity(8 + header.len() + offset);
+        bytes.extend_from_slice(&(header.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(&header);
+        for tensor in &self.tensors {
+            tensor.data.write(&mut bytes);
+        }
+        bytes
+    }
+
+    /// Writes the container to a temporary file beside `path`, then renames it.
+    ///
+    /// # Errors
+    /// Where the folder or the file cannot be written; `path` is then as it was.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let failed = |what: &str, error: &std::io::Error| {
+            ImportError::new(ErrorKind::Io, format!("cannot {what}: {error}")).file(&path.display().to_string())
+        };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut file = tempfile::Builder::new()
+            .prefix(".mbvc-")
+            .suffix(".part")
+            .tempfile_in(folder)
+            .map_err(|error| failed("write into the folder", &error))?;
+        file.write_all(&self.to_bytes()).map_err(|error| failed("write the file", &error))?;
+        file.as_file().sync_all().map_err(|error| failed("write the file", &error))?;
+        readable_by_all(file.path());
+        file.persist(path).map_err(|error| failed("rename the written file", &error.error))?;
+        Ok(())
+    }
+}
+
+/// Lets the reference interpreter run on the container's weights.
+impl Bindings for Container {
+    fn get(&self, name: &str) -> Option<&[f32]> {
+        self.tensor(name)?.data.f32s()
+    }
+}
+
+/// Temporary files are private to their owner; weights need not be.
+#[cfg(unix)]
+fn readable_by_all(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o644));
+}
+
+#[cfg(not(unix))]
+fn readable_by_all(_: &Path) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small() -> Container {
+        let tensor = |name: &str, shape: &[usize], data: &[f32]| Tensor {
+            name: name.into(),
+            shape: shape.to_vec(),
+            data: Data::F32(data.to_vec()),
+        };
+        let metadata = [("mbvc.format", "1"), ("mbvc.width", "1"), ("mbvc.labels", "a\n\"b\"\u{e9}")];
+        Container {
+            tensors: vec![tensor("z.weight", &[1, 2], &[1.5, -0.0]), tensor("a.bias", &[1], &[f32::MIN_POSITIVE])],
+            metadata: metadata.map(|(key, value)| (key.into(), value.into())).into(),
+        }
+    }
+
+    #[test]
+    fn comes_back_as_it_was() {
+        let bytes = small().to_bytes();
+        assert_eq!(bytes, small().to_bytes());
+        let again = Container::from_bytes(&bytes, "x").unwrap();
+        assert_eq!(again, small());
+        assert_eq!(again.parameters(), 3);
+        let length = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+        assert_eq!((length + 8) % 64, 0);
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        let bytes = small().to_bytes();
+        for end in 0..bytes.len() {
+            assert!(Container::from_bytes(&bytes[..end], "x").is_err(), "{end} bytes");
+        }
+    }
+
+    #[test]
+    fn other_versions_and_foreign_files_are_told() {
+        let mut other = small();
+        other.metadata.insert("mbvc.format".into(), "2".into());
+        let error = Container::from_bytes(&other.to_bytes(), "x").unwrap_err();
+        assert!(error.to_string().contains("mbvc.format = 2"), "{error}");
+        other.metadata.clear();
+        let error = Container::from_bytes(&other.to_bytes(), "w.safetensors").unwrap_err();
+        assert!(error.to_string().starts_with("w.safetensors: a safetensors file, but no mbvc container"), "{error}");
+    }
+
+    #[test]
+    fn writing_replaces_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        small().write(&path).unwrap();
+        small().write(&path).unwrap();
+        assert_eq!(Container::open(&path).unwrap(), small());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let error = small().write(&folder.path().join("absent/w.safetensors")).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Io);
+    }
+
+    fn quantized(metadata: &[(&str, &str)], tensors: Vec<(&str, Data)>) -> Result<Container> {
+        let known = [("mbvc.format", "1")];
+        let container = Container {
+            tensors: tensors
+                .into_iter()
+                .map(|(name, data)| Tensor { name: name.into(), shape: vec![data.len()], data })
+                .collect(),
+            metadata: known.iter().chain(metadata).map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+        };
+        Container::from_bytes(&container.to_bytes(), "x")
+    }
+
+    #[test]
+    fn quantized_tensors_come_back_and_odd_ones_are_told() {
+        let int8 = [("mbvc.precision", "int8"), ("mbvc.pool", "mean")];
+        let sound = || {
+            vec![
+                ("a.weight", Data::I8(vec![-128, 127])),
+                ("a.bias", Data::I32(vec![i32::MIN])),
+                ("a.scale", Data::F32(vec![0.5])),
+                ("a.zero_point", Data::I32(vec![-128])),
+            ]
+        };
+        let container = quantized(&int8, sound()).unwrap();
+        assert_eq!(container.tensors.iter().map(|tensor| tensor.data.clone()).collect::<Vec<_>>()[0], sound()[0].1);
+        assert_eq!(container.parameters(), 3);
+        for (name, data) in [
+            ("a.scale", Data::F32(vec![0.0])),
+            ("a.scale", Data::F32(vec![-1.0])),
+            ("a.scale", Data::F32(vec![f32::NAN])),
+            ("a.scale", Data::F32(vec![f32::INFINITY])),
+            ("a.scale", Data::F32(vec![f32::MIN_POSITIVE / 2.0])),
+            ("a.scale", Data::I32(vec![1])),
+            ("a.zero_point", Data::I32(vec![128])),
+            ("a.zero_point", Data::F32(vec![0.0])),
+            ("a.bias", Data::F32(vec![0.0])),
+            ("a.weight", Data::U8(vec![0])),
+            ("a.weight", Data::F32(vec![0.0])),
+        ] {
+            let mut tensors = sound();
+            tensors.retain(|(other, _)| *other != name);
+            tensors.push((name, data));
+            let error = quantized(&int8, tensors).unwrap_err().to_string();
+            assert!(error.contains(&format!("tensor '{name}'")), "{error}");
+        }
+        let error = quantized(&[("mbvc.precision", "f32")], sound()).unwrap_err().to_string();
+        assert!(error.contains("tensor 'a.weight'"), "{error}");
+        let error = quantized(&int8[..1], sound()).unwrap_err().to_string();
+        assert!(error.contains("mbvc.pool"), "{error}");
+    }
+}

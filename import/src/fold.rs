@@ -1,0 +1,92 @@
+//! Folds normalization into weights and biases: all in f64, rounded to f32 once
+//! (`ParamSource::FoldedWeight` and `FoldedBias` of the compiler are this recipe).
+
+use crate::container::{Data, Tensor};
+use crate::error::{ImportError, Result};
+use crate::recognize::{Layer, Norm};
+use crate::source::Constant;
+
+/// The canonical `weight` and `bias` tensors of a layer.
+pub fn fold(layer: &Layer<'_>) -> Result<[Tensor; 2]> {
+    folded(layer).map_err(|error| error.at(layer.place.clone()).role(layer.role.clone()))
+}
+
+fn folded(layer: &Layer<'_>) -> Result<[Tensor; 2]> {
+    let channels = layer.out_channels();
+    check_real(&layer.kernel.constant)?;
+    let mut weight = layer.kernel.values();
+    let mut bias = match layer.bias {
+        None => None,
+        Some(bias) if bias.len() == channels => {
+            check_real(bias)?;
+            Some(bias.to_f64())
+        }
+        Some(bias) => {
+            return Err(ImportError::malformed("the bias does not fit the layer")
+                .expected(format!("{channels} values"))
+                .found(format!("{}", bias.len())));
+        }
+    };
+    for norm in &layer.norms {
+        apply(norm, &mut weight, &mut bias, channels)?;
+    }
+    let bias = bias.unwrap_or_else(|| vec![0.0; channels]);
+    Ok([rounded(layer, "weight", &layer.shape, weight)?, rounded(layer, "bias", &[channels], bias)?])
+}
+
+fn check_real(constant: &Constant<'_>) -> Result<()> {
+    if constant.is_real() {
+        return Ok(());
+    }
+    Err(ImportError::unsupported("the weights are integers without a scale").expected("floats, or quantized integers"))
+}
+
+/// Output channels are the last axis of every canonical weight.
+fn apply(norm: &Norm<'_>, weight: &mut [f64], bias: &mut Option<Vec<f64>>, channels: usize) -> Result<()> {
+    match norm {
+        Norm::BatchNorm(norm) => {
+            let [gamma, beta] = [norm.gamma.to_f64(), norm.beta.to_f64()];
+            let [mean, variance] = [norm.mean.to_f64(), norm.variance.to_f64()];
+            let deviation: Vec<f64> = variance.iter().map(|variance| (variance + norm.epsilon).sqrt()).collect();
+            if deviation.iter().any(|deviation| deviation.is_nan() || *deviation <= 0.0) {
+                return Err(ImportError::malformed("a variance of the batch normalization is negative"));
+            }
+            for row in weight.chunks_exact_mut(channels) {
+                for ((weight, gamma), deviation) in row.iter_mut().zip(&gamma).zip(&deviation) {
+                    *weight = *weight * gamma / deviation;
+                }
+            }
+            let before = bias.take();
+            let centered = mean.iter().enumerate().map(|(channel, mean)| {
+                let before = before.as_ref().and_then(|bias| bias.get(channel));
+                // 0 - mean is exact, so that without a bias this is `beta - mean * gamma / deviation`.
+                before.copied().unwrap_or(0.0) - mean
+            });
+            let factors = gamma.iter().zip(&deviation).zip(&beta);
+            let shifted = centered.zip(factors).map(|(x, ((gamma, deviation), beta))| beta + x * gamma / deviation);
+            *bias = Some(shifted.collect());
+        }
+        Norm::Affine(affine) => {
+            let scales: Vec<f64> = (0..channels).filter_map(|channel| affine.scale(channel)).collect();
+            for row in weight.chunks_exact_mut(channels) {
+                row.iter_mut().zip(&scales).for_each(|(weight, scale)| *weight *= scale);
+            }
+            let before = bias.take().unwrap_or_else(|| vec![0.0; channels]);
+            let shifted = before.iter().zip(&scales).enumerate();
+            let shifted = shifted.map(|(channel, (bias, scale))| bias * scale + affine.offset(channel).unwrap_or(0.0));
+            *bias = Some(shifted.collect());
+        }
+    }
+    Ok(())
+}
+
+fn rounded(layer: &Layer<'_>, kind: &str, shape: &[usize], values: Vec<f64>) -> Result<Tensor> {
+    let data: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
+    let odd = data.iter().filter(|value| !value.is_finite()).count();
+    if odd > 0 {
+        return Err(ImportError::malformed(format!("{odd} of {} values of the {kind} are not finite", data.len()))
+            .expected("numbers within the range of float32")
+            .help("the file is damaged, or its training diverged"));
+    }
+    Ok(Tensor { name: format!("{}.{kind}", layer.role), shape: shape.to_vec(), data: Data::F32(data) })
+}

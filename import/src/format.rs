@@ -1,0 +1,230 @@
+//! Which kind of file is it? Content decides, the extension only where content is silent.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::archive::{self, Archive};
+use crate::error::{ErrorKind, ImportError, Result};
+use crate::state_dict::safetensors;
+use crate::{hdf5, keras, torch};
+
+/// The kinds of file that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// `.onnx`: a ModelProto.
+    Onnx,
+    /// `.tflite`: a FlatBuffer with the identifier `TFL3`.
+    TfLite,
+    /// `.keras` and `.h5`.
+    Keras,
+    /// What `torch.save` writes: a zip archive or, before 1.6, pickles.
+    PyTorch,
+    /// Safetensors with the names of PyTorch's state dicts.
+    SafeTensors,
+    /// The canonical container (safetensors).
+    Container,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Onnx => "ONNX",
+            Self::TfLite => "TFLite",
+            Self::Keras => "Keras",
+            Self::PyTorch => "PyTorch",
+            Self::SafeTensors | Self::Container => "safetensors",
+        })
+    }
+}
+
+/// What is read, in messages.
+const READ: &str = "ONNX, TFLite, Keras, PyTorch and safetensors";
+
+/// Beginnings of files that people do hand to an importer, and what to do with them.
+const FOREIGN: [(&[u8], &str, &str); 7] = [
+    (archive::MAGIC, "a zip archive, but no model's", "unpack it first"),
+    (b"\x89PNG", "a PNG image", "give a model file"),
+    (b"\xff\xd8\xff", "a JPEG image", "give a model file"),
+    (b"BM", "a BMP image", "give a model file"),
+    (b"\x1f\x8b", "a gzip archive", "unpack it first"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "fetch it with `git lfs pull`"),
+    (b"<", "a text file (HTML or XML)", "download the model file itself"),
+];
+
+/// What to do with a SavedModel.
+pub const SAVED_MODEL_HELP: &str = "convert the SavedModel first: `tf.lite.TFLiteConverter.from_saved_model(folder).convert()` gives a .tflite file, \
+     `python -m tf2onnx.convert --saved-model folder --output model.onnx` an ONNX file; \
+     or load it with Keras and `model.save(\"model.keras\")`";
+const FROZEN_GRAPH_HELP: &str = "convert it with `python -m tf2onnx.convert --graphdef model.pb --inputs input:0 --outputs output:0 --output \
+     model.onnx` (the names are those of the graph), or `tf.compat.v1.lite.TFLiteConverter.from_frozen_graph`";
+
+const CHECKPOINT_HELP: &str = "a TensorFlow checkpoint holds weights alone: load it in Python into the model that it is \
+                               of, then `model.save(\"model.keras\")`";
+
+/// Decides by content, else by `hint`, else by the extension of `name`.
+pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> {
+    let not_a_model = |problem: String| ImportError::new(ErrorKind::NotAModel, problem).file(name);
+    if bytes.is_empty() {
+        return Err(not_a_model("the file is empty".into()).help("download or export the model again"));
+    }
+    if bytes.get(4..8) == Some(b"TFL3") {
+        return Ok(Format::TfLite);
+    }
+    if is_safetensors(bytes) {
+        return Ok(if safetensors::is_container(bytes) { Format::Container } else { Format::SafeTensors });
+    }
+    if is_pytorch(bytes, name) {
+        return Ok(Format::PyTorch);
+    }
+    if bytes.starts_with(hdf5::MAGIC) || is_keras_archive(bytes) {
+        return Ok(Format::Keras);
+    }
+    if let Some((what, remedy)) = tensorflow_protobuf(bytes) {
+        return Err(not_a_model(format!("this is {what}; {READ} models are read")).help(remedy));
+    }
+    if let Some((_, what, remedy)) = FOREIGN.iter().find(|(magic, ..)| bytes.starts_with(magic)) {
+        return Err(not_a_model(format!("this is {what}; {READ} models are read")).help(*remedy));
+    }
+    let by_extension = || of_extension(Path::new(name).extension()?.to_str()?);
+    // ONNX has no magic number: field 1 (`ir_version`, a small varint) comes first in what exporters write.
+    let like_onnx = bytes.len() > 2 && bytes[0] == 0x08 && (1..=64).contains(&bytes[1]);
+    match hint.or_else(by_extension) {
+        Some(Format::TfLite) => {
+            Err(not_a_model("not a TFLite model: the identifier `TFL3` is missing at byte 4".into())
+                .help("the file may be truncated or of another kind"))
+        }
+        Some(Format::Keras) => Err(not_a_model("not a Keras model: neither an HDF5 file nor a zip archive".into())
+            .help("the file may be truncated, or of another kind")),
+        Some(Format::PyTorch) => {
+            let error = not_a_model("not a file that `torch.save` wrote".into()).expected("a zip archive, or pickles");
+            Err(if is_of_tensorflow(name) { error.help(CHECKPOINT_HELP) } else { error })
+        }
+        Some(Format::Container | Format::SafeTensors) => {
+            Err(not_a_model("not a safetensors file: its header is damaged".into()).help("download or make it again"))
+        }
+        Some(Format::Onnx) => Ok(Format::Onnx),
+        None if like_onnx => Ok(Format::Onnx),
+        None => Err(not_a_model("not recognized as a model file".into())
+            .expected(format!("one of those that are read: {READ}, or an mbvc container"))
+            .help(if is_of_tensorflow(name) { CHECKPOINT_HELP } else { "name it .onnx if it is an ONNX model" })),
+    }
+}
+
+/// The format that files with this extension usually have.
+pub fn of_extension(extension: &str) -> Option<Format> {
+    match extension.to_ascii_lowercase().as_str() {
+        "onnx" => Some(Format::Onnx),
+        "tflite" | "lite" => Some(Format::TfLite),
+        "keras" | "h5" | "hdf5" => Some(Format::Keras),
+        "pth" | "pt" | "ckpt" => Some(Format::PyTorch),
+        "safetensors" => Some(Format::SafeTensors),
+        _ => None,
+    }
+}
+
+/// An archive with a `data.pkl`, or a pickle; by its name, too, where the archive is damaged.
+fn is_pytorch(bytes: &[u8], name: &str) -> bool {
+    let named =
+        || Path::new(name).extension()?.to_str().map(|extension| of_extension(extension) == Some(Format::PyTorch));
+    let zipped = bytes.starts_with(archive::MAGIC) && (torch::is_archive(bytes) || named() == Some(true));
+    let pickled = matches!(bytes, [0x80, 2..=5, ..]);
+    zipped || pickled || bytes.get(257..262) == Some(b"ustar")
+}
+
+/// Parts of checkpoints and SavedModels, which have no magic numbers.
+fn is_of_tensorflow(name: &str) -> bool {
+    let path = Path::new(name);
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    matches!(extension, "pb" | "index" | "meta" | "ckpt")
+        || extension.starts_with("data-")
+        || path.file_name().is_some_and(|name| name == "checkpoint")
+}
+
+/// A zip archive with the configuration of a Keras model.
+fn is_keras_archive(bytes: &[u8]) -> bool {
+    bytes.starts_with(archive::MAGIC)
+        && Archive::open(bytes).is_ok_and(|archive| archive.names().any(|name| name == keras::CONFIG))
+}
+
+/// TensorFlow's own files, told by the first fields of their protocol buffers, and what to do with them.
+///
+/// `saved_model.pb` begins with its version, 1, and a MetaGraphDef (field 2), whose first field is a message. ONNX files
+/// begin with a version from 3 on. A GraphDef begins with a NodeDef (field 1) of a name and an operator (fields 1 and 2).
+fn tensorflow_protobuf(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
+    const META_GRAPH: &[u8] = b"\x08\x01\x12";
+    if let Some(rest) = bytes.strip_prefix(META_GRAPH) {
+        let (_, graph) = varint(rest)?;
+        return (graph.first() == Some(&0x0a)).then_some(("a TensorFlow SavedModel", SAVED_MODEL_HELP));
+    }
+    let node = field(bytes, 0x0a)?.0;
+    let (name, rest) = field(node, 0x0a)?;
+    let (operator, _) = field(rest, 0x12)?;
+    let is_name = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_graphic);
+    let is_graph = is_name(name) && is_name(operator) && operator.first().is_some_and(u8::is_ascii_uppercase);
+    is_graph.then_some(("a frozen TensorFlow graph", FROZEN_GRAPH_HELP))
+}
+
+/// A length-delimited field with this key, and what follows it.
+fn field(bytes: &[u8], key: u8) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = varint(bytes.strip_prefix(&[key])?)?;
+    rest.split_at_checked(length)
+}
+
+fn varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    const LONGEST: usize = 5;
+    let last = bytes.iter().take(LONGEST).position(|byte| byte & 0x80 == 0)?;
+    let (digits, rest) = bytes.split_at_checked(last + 1)?;
+    Some((digits.iter().rev().fold(0, |value, digit| value << 7 | usize::from(digit & 0x7f)), rest))
+}
+
+/// An 8-byte length of a JSON header, and that header's first byte.
+fn is_safetensors(bytes: &[u8]) -> bool {
+    let Some((length, rest)) = bytes.split_first_chunk::<8>() else { return false };
+    let length = u64::from_le_bytes(*length);
+    rest.first() == Some(&b'{') && length >= 2 && length <= rest.len() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_wins_over_the_extension() {
+        assert_eq!(detect(b"\x1c\0\0\0TFL3....", "model.onnx", None).unwrap(), Format::TfLite);
+        assert_eq!(detect(b"\x02\0\0\0\0\0\0\0{}", "model.onnx", None).unwrap(), Format::SafeTensors);
+        let container = br#"{"__metadata__":{"mbvc.format":"1"}}"#;
+        let container = [&(container.len() as u64).to_le_bytes()[..], container].concat();
+        assert_eq!(detect(&container, "model.bin", None).unwrap(), Format::Container);
+        assert_eq!(detect(torch::LEGACY_MAGIC, "model.onnx", None).unwrap(), Format::PyTorch);
+        assert_eq!(detect(b"\x08\x08:\x01", "model.bin", None).unwrap(), Format::Onnx);
+    }
+
+    #[test]
+    fn tells_foreign_files_by_their_beginning() {
+        for (magic, what, _) in FOREIGN {
+            let error = detect(magic, "model.onnx", None).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::NotAModel);
+            assert!(error.to_string().contains(what), "{error}");
+        }
+    }
+
+    #[test]
+    fn tensorflow_files_are_told_with_their_conversion() {
+        let text = |bytes: &[u8], name| detect(bytes, name, None).unwrap_err().to_string();
+        let saved = text(b"\x08\x01\x12\x80\x04\x0a\x10....", "saved_model.pb");
+        assert!(saved.contains("a TensorFlow SavedModel") && saved.contains("from_saved_model"), "{saved}");
+        let frozen = text(b"\x0a\x14\x0a\x05input\x12\x0bPlaceholder", "graph.pb");
+        assert!(frozen.contains("a frozen TensorFlow graph") && frozen.contains("--graphdef"), "{frozen}");
+        assert!(text(b"hello", "m.h5").contains("not a Keras model"));
+        for name in ["variables/variables.data-00000-of-00001", "model.ckpt.index", "a/checkpoint"] {
+            assert!(text(b"\0\0hello", name).contains("a TensorFlow checkpoint holds weights alone"), "{name}");
+        }
+    }
+
+    #[test]
+    fn empty_and_unknown_files_are_errors() {
+        assert!(detect(b"", "m.onnx", None).unwrap_err().problem.contains("empty"));
+        assert!(detect(b"hello world", "m.tflite", None).unwrap_err().problem.contains("TFL3"));
+        assert_eq!(detect(b"hello world", "m.txt", None).unwrap_err().kind, ErrorKind::NotAModel);
+    }
+}

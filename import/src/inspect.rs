@@ -1,0 +1,189 @@
+//! What is in a file: for people and as data.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::container::{Container, Tensor};
+use crate::error::Result;
+use crate::format::{Format, detect};
+use crate::imported::{Quantization, read_bytes_with, read_file};
+use crate::recover::Fact;
+use crate::source::display_shape;
+
+/// A tensor, without its values.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TensorSummary {
+    /// Canonical: `block2.expand.weight`.
+    pub name: String,
+    /// Outermost dimension first.
+    pub shape: Vec<usize>,
+    /// How many elements it has.
+    pub parameters: usize,
+    /// Of the elements: `f32`, `i8`, `u8` or `i32`.
+    pub element: &'static str,
+    /// The least element; of integers the number itself, not what it stands for.
+    pub min: f64,
+    /// The greatest element, likewise.
+    pub max: f64,
+}
+
+/// What a container or a model file holds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Inspection {
+    /// Its name as the caller gave it.
+    pub file: String,
+    /// `safetensors`, `ONNX`, `TFLite`, `Keras` or `PyTorch`.
+    pub format: String,
+    /// The file's length.
+    pub file_bytes: usize,
+    /// Weights and biases, folded.
+    pub parameters: usize,
+    /// The container's entries; for a model those that an import would write.
+    pub metadata: BTreeMap<String, String>,
+    /// For a model: what was found, and how.
+    pub facts: Vec<Fact>,
+    /// What the user should know; none of a container.
+    pub notes: Vec<String>,
+    /// In order of execution, canonical names and layouts.
+    pub tensors: Vec<TensorSummary>,
+}
+
+/// Looks into a container, or into a model as it would be imported.
+///
+/// # Errors
+/// As for reading the file.
+pub fn inspect(path: &Path) -> Result<Inspection> {
+    inspect_bytes(&read_file(path)?, &path.display().to_string())
+}
+
+/// As [`inspect`], from memory.
+///
+/// # Errors
+/// As for reading the file.
+pub fn inspect_bytes(bytes: &[u8], name: &str) -> Result<Inspection> {
+    let format = detect(bytes, name, None)?;
+    let (container, facts, notes) = if format == Format::Container {
+        (Container::from_bytes(bytes, name)?, Vec::new(), Vec::new())
+    } else {
+        let imported = match read_bytes_with(bytes, name, Some(format), Quantization::Keep) {
+            Ok(imported) => imported,
+            // What cannot be kept can still be looked at.
+            Err(reason) => {
+                let mut imported =
+                    read_bytes_with(bytes, name, Some(format), Quantization::Dequantize).map_err(|_| reason.clone())?;
+                imported.notes.push(format!(
+                    "as `mbvc import --dequantize` takes it, for its quantization cannot be kept: {reason}"
+                ));
+                imported
+            }
+        };
+        (imported.container, imported.facts, imported.notes)
+    };
+    Ok(Inspection {
+        file: name.to_owned(),
+        format: format.to_string(),
+        file_bytes: bytes.len(),
+        parameters: container.parameters(),
+        tensors: container.tensors.iter().map(summary).collect(),
+        metadata: container.metadata,
+        facts,
+        notes,
+    })
+}
+
+fn summary(tensor: &Tensor) -> TensorSummary {
+    let values = tensor.data.to_f64();
+    TensorSummary {
+        name: tensor.name.clone(),
+        shape: tensor.shape.clone(),
+        parameters: tensor.data.len(),
+        element: tensor.data.element().name(),
+        min: values.iter().copied().fold(f64::INFINITY, f64::min),
+        max: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+    }
+}
+
+impl fmt::Display for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: {}, {} bytes", self.file, self.format, grouped(self.file_bytes))?;
+        writeln!(f, "  {} parameters in {} tensors", grouped(self.parameters), self.tensors.len())?;
+        writeln!(f, "\nmetadata")?;
+        for (key, value) in &self.metadata {
+            let key = crate::source::shorten(key);
+            match key.as_str() {
+                // A thousand lines that the file itself has.
+                "mbvc.labels" => {
+                    let mut labels = value.lines();
+                    let shown: Vec<_> = labels.by_ref().take(3).map(crate::source::shorten).collect();
+                    writeln!(f, "  {key:20} {} and {} more", shown.join(" | "), labels.count())?;
+                }
+                _ => writeln!(f, "  {key:20} {}", crate::source::shorten(value))?,
+            }
+        }
+        if !self.facts.is_empty() {
+            writeln!(f, "\nfound")?;
+            for Fact { key, value, how } in &self.facts {
+                writeln!(f, "  {key:20} {value}  ({how})")?;
+            }
+        }
+        for note in &self.notes {
+            writeln!(f, "\nnote: {note}")?;
+        }
+        writeln!(f, "\n{:30} {:>5} {:>14} {:>12}   range", "tensor", "type", "shape", "elements")?;
+        for TensorSummary { name, shape, parameters, element, min, max } in &self.tensors {
+            let (name, shape) = (crate::source::shorten(name), display_shape(shape));
+            let (min, max) = (number(*min), number(*max));
+            writeln!(f, "{name:30} {element:>5} {shape:>14} {:>12}   {min} to {max}", grouped(*parameters))?;
+        }
+        Ok(())
+    }
+}
+
+/// A number of a tensor, integers in full and floats in as few digits as tell a float32 from its neighbors:
+/// `-128`, `0.007843138`, `1.5e-12`.
+pub fn number(value: f64) -> String {
+    const LARGE: f64 = 1e10;
+    if value.fract() == 0.0 && value.abs() < LARGE {
+        return value.to_string();
+    }
+    let value = value as f32;
+    let usual = !value.is_finite() || (1e-5..LARGE as f32).contains(&value.abs());
+    if usual { value.to_string() } else { format!("{value:e}") }
+}
+
+/// `3 489 097`.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    groups.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{grouped, number};
+
+    #[test]
+    fn numbers_have_all_their_digits() {
+        for (value, text) in [
+            (f64::from(1.0f32 / 127.5), "0.007843138"),
+            (f64::from(1.7e-6f32), "1.7e-6"),
+            (-128.0, "-128"),
+            (0.0, "0"),
+            (f64::from(1.5e-12f32), "1.5e-12"),
+            (f64::INFINITY, "inf"),
+            (f64::from(i32::MIN), "-2147483648"),
+            (1e30, "1e30"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
+
+    #[test]
+    fn groups_digits() {
+        assert_eq!(grouped(3_489_097), "3 489 097");
+        assert_eq!(grouped(12), "12");
+    }
+}

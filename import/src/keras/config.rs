@@ -1,0 +1,148 @@
+//! One layer's entry of a configuration, and the values in it.
+
+use serde_json::Value as Json;
+
+use crate::error::{ImportError, Result};
+use crate::source::shorten;
+
+/// More constants than an operation has channels; bounds the memory of a hostile file.
+pub const MAX_NUMBERS: usize = 1 << 10;
+
+/// A layer, an operation, or a whole network used as a layer.
+#[derive(Debug, Clone, Copy)]
+pub struct Layer<'a> {
+    pub class: &'a str,
+    pub name: &'a str,
+    /// The layer's own settings.
+    pub config: &'a Json,
+    pub inbound: &'a Json,
+}
+
+impl<'a> Layer<'a> {
+    pub fn new(entry: &'a Json) -> Result<Self> {
+        let text = |value: Option<&'a Json>| value.and_then(Json::as_str);
+        let class = text(entry.get("class_name")).ok_or_else(|| {
+            ImportError::malformed("a layer of the configuration has no `class_name`").help("save the model with Keras")
+        })?;
+        // Registered classes are `package>Class`.
+        let class = class.rsplit('>').next().unwrap_or(class);
+        let config = entry.get("config").unwrap_or(&Json::Null);
+        let name = text(entry.get("name")).or_else(|| text(config.get("name"))).unwrap_or(class);
+        Ok(Self { class, name, config, inbound: entry.get("inbound_nodes").unwrap_or(&Json::Null) })
+    }
+
+    /// The layers of a network. Those of old Sequential models are the configuration itself.
+    pub fn members(&self) -> Option<&'a Vec<Json>> {
+        let sequential = || self.config.as_array().filter(|_| self.class == "Sequential");
+        self.config.get("layers").and_then(Json::as_array).or_else(sequential)
+    }
+
+    pub fn text(&self, key: &str) -> Option<&'a str> {
+        self.config.get(key).and_then(Json::as_str)
+    }
+
+    pub fn flag(&self, key: &str, default: bool) -> bool {
+        self.config.get(key).and_then(Json::as_bool).unwrap_or(default)
+    }
+
+    /// A number; `None` where it is absent or null.
+    pub fn number(&self, key: &str) -> Option<f64> {
+        self.config.get(key).and_then(Json::as_f64)
+    }
+
+    /// Two sizes, or one that stands for both.
+    pub fn pair(&self, key: &str, default: usize) -> Result<[usize; 2]> {
+        let value = self.config.get(key).unwrap_or(&Json::Null);
+        let pair = match sizes(value).as_deref() {
+            Some(&[both]) => Some([both; 2]),
+            Some(&[first, second]) => Some([first, second]),
+            _ if value.is_null() => Some([default; 2]),
+            _ => None,
+        };
+        pair.ok_or_else(|| self.wrong(key, "one or two whole numbers"))
+    }
+
+    /// The name of a function, such as an activation: plain, or serialized with its module.
+    pub fn function(&self, key: &str) -> Option<&'a str> {
+        let value = self.config.get(key)?;
+        let named = || value.get("config")?.as_str().or_else(|| value.get("class_name")?.as_str());
+        value.as_str().or_else(named).map(|name| name.rsplit('>').next().unwrap_or(name))
+    }
+
+    /// Numbers, one or a list.
+    pub fn numbers(&self, key: &str) -> Option<Vec<f64>> {
+        self.config.get(key).and_then(numbers)
+    }
+
+    /// Keras' numeric policy, such as `mixed_float16`.
+    pub fn policy(&self) -> Option<&'a str> {
+        let dtype = self.config.get("dtype")?;
+        dtype.as_str().or_else(|| dtype.get("config")?.get("name")?.as_str())
+    }
+
+    /// Height, width and channels of a batch of images, under one of the names that versions of Keras gave it.
+    pub fn image(&self) -> Option<[Option<usize>; 3]> {
+        const KEYS: [&str; 3] = ["batch_shape", "batch_input_shape", "build_input_shape"];
+        let shape = KEYS.iter().find_map(|key| self.config.get(key)?.as_array())?;
+        let [_, height, width, channels] = shape.as_slice() else { return None };
+        Some([height, width, channels].map(size))
+    }
+
+    pub fn wrong(&self, key: &str, expected: &str) -> Box<ImportError> {
+        let value = self.config.get(key).map_or("nothing".into(), |value| shorten(&value.to_string()));
+        ImportError::unsupported(format!("`{key}` of the layer is none that is read")).expected(expected).found(value)
+    }
+}
+
+fn size(value: &Json) -> Option<usize> {
+    value.as_u64().and_then(|value| usize::try_from(value).ok())
+}
+
+/// A whole number or a list of some.
+fn sizes(value: &Json) -> Option<Vec<usize>> {
+    match value {
+        Json::Array(items) => items.iter().map(size).collect(),
+        one => size(one).map(|size| vec![size]),
+    }
+}
+
+/// Numbers of a number, or of lists of them.
+pub fn numbers(value: &Json) -> Option<Vec<f64>> {
+    fn gather(value: &Json, found: &mut Vec<f64>) -> Option<()> {
+        match value {
+            Json::Array(items) => items.iter().try_for_each(|item| gather(item, found)),
+            one if found.len() < MAX_NUMBERS => one.as_f64().map(|number| found.push(number)),
+            _ => None,
+        }
+    }
+    let mut found = Vec::new();
+    gather(value, &mut found)?;
+    Some(found).filter(|found| !found.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn reads_what_versions_write_differently() {
+        let entry = json!({"class_name": "Custom>Conv2D", "config": {
+            "name": "c", "strides": 2, "kernel_size": [3, 1], "batch_shape": [null, 96, null, 3],
+            "activation": {"module": "m", "class_name": "function", "config": "relu6", "registered_name": "relu6"},
+            "dtype": {"class_name": "DTypePolicy", "config": {"name": "mixed_float16"}}, "padding": [[1]],
+        }});
+        let layer = Layer::new(&entry).unwrap();
+        assert_eq!((layer.class, layer.name), ("Conv2D", "c"));
+        assert_eq!([layer.pair("strides", 1).unwrap(), layer.pair("kernel_size", 1).unwrap()], [[2, 2], [3, 1]]);
+        assert_eq!(layer.pair("dilation_rate", 1).unwrap(), [1, 1]);
+        assert!(layer.pair("padding", 1).is_err());
+        assert_eq!(layer.function("activation"), Some("relu6"));
+        assert_eq!(layer.policy(), Some("mixed_float16"));
+        assert_eq!(layer.image(), Some([Some(96), None, Some(3)]));
+        assert_eq!(numbers(&json!([[1, 2.5], 3])), Some(vec![1.0, 2.5, 3.0]));
+        assert_eq!(numbers(&json!(["a"])), None);
+        assert!(Layer::new(&json!({"config": {}})).is_err());
+    }
+}

@@ -1,0 +1,55 @@
+//! Weight readers for mbvc: ONNX, TFLite, Keras, PyTorch and safetensors to the canonical container.
+//!
+//! ```text
+//! bytes --onnx/tflite/keras/torch--> SourceGraph --recognize--> Chain --fold--> tensors --recover--> Imported
+//! ```
+//! A reader only translates: it turns a file into a `SourceGraph`, whose operations are those
+//! of the MobileNetV2 family plus `Other`. One recognizer for all formats matches that graph to the family,
+//! so that conventions (padding, activation, residuals) are found in one place.
+//!
+//! [`calibrate`] goes on from there, to int8.
+//!
+//! Input files are untrusted. Nothing is allocated by a size that was not compared with the file's,
+//! no arithmetic on sizes is unchecked, and every failure is an [`ImportError`].
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod archive;
+pub mod calibrate;
+mod container;
+mod error;
+mod fold;
+mod format;
+mod hdf5;
+mod imported;
+mod inspect;
+mod keras;
+mod labels;
+mod limits;
+mod mismatch;
+mod onnx;
+mod published;
+mod quantized;
+mod recognize;
+mod recover;
+mod sidecar;
+mod source;
+mod spec_yaml;
+mod state_dict;
+mod tflite;
+mod torch;
+mod trace;
+
+pub use container::{Container, Data, Tensor};
+pub use error::{ErrorKind, ImportError};
+pub use format::Format;
+pub use imported::{
+    Beside, Imported, Quantization, ReadOptions, read, read_as, read_bytes, read_bytes_as, read_bytes_with, read_with,
+};
+pub use inspect::{Inspection, TensorSummary, inspect, inspect_bytes, number};
+pub use labels::Labels;
+pub use mismatch::{Mismatch, Mismatches};
+pub use recover::{Fact, Recovered, Row};
+pub use source::Layout;
+pub use trace::{SourceTensor, Trace, Traced};

@@ -1,0 +1,123 @@
+//! ONNX -> [`SourceGraph`].
+//!
+//! Names of tensors and nodes are never relied on: the graph's edges say what a weight is for.
+
+mod evaluate;
+mod guard;
+mod nodes;
+mod proto;
+mod quantize;
+mod scope;
+mod tensor;
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::error::{ImportError, Result};
+use crate::format::Format;
+use crate::source::{DType, MAX_NODES, SourceGraph, Told, shorten};
+use scope::{Layout, Scope, Slot};
+
+pub use proto::Model;
+#[cfg(test)]
+pub use proto::{Node, Tensor};
+
+/// Decodes the protobuf. The file's bytes are copied once; tensors refer into that copy.
+pub fn decode(bytes: &[u8]) -> Result<Model> {
+    guard::check(bytes)?;
+    Model::decode(Bytes::copy_from_slice(bytes)).map_err(|error| {
+        ImportError::malformed(format!("not a sound ONNX file: {error}"))
+            .help("the file may be truncated, or of another kind; `onnx.checker.check_model` tells more")
+    })
+}
+
+/// Translates the main graph. Reading it may make `most` elements of constants.
+pub fn read(model: &Model, most: usize) -> Result<SourceGraph<'_>> {
+    let graph = model.graph.as_ref().ok_or_else(|| {
+        ImportError::malformed("not an ONNX model: there is no graph in it")
+            .help("the file may be truncated, or of another kind")
+    })?;
+    if graph.node.is_empty() {
+        return Err(ImportError::malformed("the ONNX graph has no nodes").help("the file may be truncated"));
+    }
+    if graph.node.len() > MAX_NODES {
+        return Err(ImportError::unsupported(format!("the graph has {} nodes", graph.node.len()))
+            .expected(format!("at most {MAX_NODES}")));
+    }
+    let stored: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    let inputs: Vec<_> = graph.input.iter().filter(|input| !stored.contains(input.name.as_str())).collect();
+    let [input] = inputs.as_slice() else {
+        let names: Vec<_> = inputs.iter().take(8).map(|input| format!("'{}'", shorten(&input.name))).collect();
+        return Err(ImportError::unsupported("the model does not have one input")
+            .expected("one image")
+            .found(format!("{} inputs {}", inputs.len(), names.join(", "))));
+    };
+    let opset = model.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
+    let (layout, input_shape) = image(graph, input)?;
+    let mut scope = Scope::new(opset.map_or(1, |set| set.version), most);
+    for tensor in &graph.initializer {
+        scope.bind(&tensor.name, Slot::stored(tensor))?;
+    }
+    let value = scope.fresh();
+    let kind = input.r#type.as_ref().and_then(|r#type| r#type.tensor_type.as_ref()).map(|tensor| tensor.elem_type);
+    let dtype = match kind {
+        Some(2) => Some(DType::U8),
+        Some(3) => Some(DType::I8),
+        _ => None,
+    };
+    let slot = match dtype {
+        Some(dtype) => Slot::Integers { value, layout, dtype, stands_for: None },
+        None => Slot::Data { value, layout },
+    };
+    scope.bind(&input.name, slot)?;
+    for node in &graph.node {
+        nodes::read(&mut scope, node)?;
+    }
+    let producer = format!("{} {}", shorten(&model.producer_name), shorten(&model.producer_version));
+    Ok(SourceGraph {
+        format: Format::Onnx,
+        producer: producer.trim().to_owned(),
+        input: value,
+        input_shape,
+        input_quantization: scope.pixels,
+        nodes: scope.nodes,
+        quants: scope.quants,
+        holders: scope.holders,
+        told: Told::default(),
+        notes: scope.notes,
+    })
+}
+
+/// Layout of the input, and height, width, channels where fixed.
+fn image(graph: &proto::Graph, input: &proto::ValueInfo) -> Result<(Layout, [Option<usize>; 3])> {
+    let shape = input.r#type.as_ref().and_then(|r#type| r#type.tensor_type.as_ref()?.shape.as_ref());
+    let sizes: Vec<Option<usize>> = shape.map_or(vec![None; 4], |shape| {
+        shape
+            .dim
+            .iter()
+            .map(|dimension| match dimension.value {
+                Some(proto::DimensionValue::Size(size)) => usize::try_from(size).ok().filter(|&size| size > 0),
+                _ => None,
+            })
+            .collect()
+    });
+    let &[_, second, third, fourth] = sizes.as_slice() else {
+        return Err(ImportError::unsupported("the input is no batch of images")
+            .at(format!("input '{}'", shorten(&input.name)))
+            .expected("4 dimensions, [N, 3, height, width] or [N, height, width, 3]")
+            .found(format!("{} dimensions", sizes.len())));
+    };
+    // An NHWC model from TensorFlow begins with a transposition, for ONNX convolutions are NCHW.
+    let transposed = graph.node.iter().any(|node| {
+        node.op_type == "Transpose"
+            && node.input.first() == Some(&input.name)
+            && node.attribute.iter().any(|attribute| attribute.name == "perm" && attribute.ints == [0, 3, 1, 2])
+    });
+    Ok(if transposed || (second != Some(3) && fourth == Some(3)) {
+        (Layout::Nhwc, [second, third, fourth])
+    } else {
+        (Layout::Nchw, [third, fourth, second])
+    })
+}

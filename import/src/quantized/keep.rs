@@ -1,0 +1,273 @@
+//! From a recognized chain to the tensors of a quantized container.
+//!
+//! A container has one of two forms (`container.rs`): int8 with symmetric weights and a scale for each channel, or uint8
+//! with one scale and zero point for all weights of a layer. Files mix types more freely, as ONNX's usual values of uint8
+//! with weights of int8 do. Adding 128 to a number and its zero point changes its type and nothing that it stands for,
+//! so that every mixture of types comes to one of the two forms, without rounding; what does not is refused.
+
+use mbvc_compiler::spec::Precision;
+use mbvc_runtime::quantized::arithmetic::{Integer, Quant, is_scale};
+
+use super::{AVERAGE, MEAN, SCALE, ZERO_POINT};
+use crate::container::{Data, Tensor};
+use crate::error::{ImportError, Result};
+use crate::format::Format;
+use crate::recognize::{Chain, Layer, Norm};
+use crate::source::{Constant, DType, Quantization, Quantized, SourceGraph, Value};
+
+const REMEDY: &str = "`mbvc import --dequantize` takes its weights as float32";
+
+/// A quantized network as the container holds it.
+pub struct Kept {
+    pub precision: Precision,
+    pub tensors: Vec<Tensor>,
+    /// `mbvc.pool`.
+    pub pool: &'static str,
+    pub how: &'static str,
+}
+
+/// The tensors of a network whose values are quantized; `None` for one that computes in floats.
+pub fn keep(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<Option<Kept>> {
+    let is_quantized = |value: Value| graph.quants.get(value).is_some();
+    let weights = chain.layers().any(|layer| layer.kernel.constant.quantization().is_some());
+    let values = is_quantized(graph.input) || chain.layers().any(|layer| layer.output().is_some_and(is_quantized));
+    if !weights || !values {
+        return Ok(None);
+    }
+    if chain.front.is_some() {
+        return Err(ImportError::unsupported("a quantized network does arithmetic with its input").help(REMEDY));
+    }
+    let (integer, how) = form(chain)?;
+    let mut keeper = Keeper { graph, integer, last: None, tensors: Vec::new() };
+    keeper.value("input", Some(graph.input))?;
+    keeper.layer(&chain.stem)?;
+    for (at, block) in chain.blocks.iter().enumerate() {
+        let layers = block.expand.iter().chain([&block.depthwise, &block.project]);
+        layers.into_iter().try_for_each(|layer| keeper.layer(layer))?;
+        if block.residual {
+            keeper.value(&format!("block{}.add", at + 1), Some(block.output))?;
+        }
+    }
+    keeper.layer(&chain.head)?;
+    keeper.value("head.pool", Some(chain.pool.output))?;
+    keeper.layer(&chain.classifier)?;
+    // ONNX's pools are means whatever their window: the result has a scale of its own.
+    let averages = chain.pool.windowed && graph.format == Format::TfLite;
+    let precision = if integer == Integer::Int8 { Precision::Int8 } else { Precision::Uint8 };
+    Ok(Some(Kept { precision, tensors: keeper.tensors, pool: if averages { AVERAGE } else { MEAN }, how }))
+}
+
+fn unsupported(problem: impl Into<String>) -> Box<ImportError> {
+    ImportError::unsupported(problem).help(REMEDY)
+}
+
+/// The number that stands for 0 in symmetric weights.
+fn middle(dtype: DType) -> i64 {
+    if dtype == DType::U8 { 128 } else { 0 }
+}
+
+/// The form that holds the weights of all layers, and how that was found.
+fn form(chain: &Chain<'_>) -> Result<(Integer, &'static str)> {
+    let mut weights = Vec::new();
+    for layer in chain.layers() {
+        let described = of_weights(layer).map_err(|error| error.at(layer.place.clone()).role(layer.role.clone()))?;
+        weights.push((layer, described));
+    }
+    let symmetric =
+        |(dtype, quantization): (DType, &Quantization)| quantization.zeros.iter().all(|zero| *zero == middle(dtype));
+    let per_channel = weights.iter().find(|(_, (_, quantization))| quantization.scales.len() > 1);
+    let asymmetric = weights.iter().find(|(_, described)| !symmetric(*described));
+    let unsigned = weights.iter().all(|(_, (dtype, _))| *dtype == DType::U8);
+    match (asymmetric, per_channel) {
+        (_, None) if unsigned => Ok((Integer::Uint8, "values and weights of 8 bits without sign")),
+        (None, _) => Ok((Integer::Int8, "weights of 8 bits around 0")),
+        (Some(_), None) => Ok((Integer::Uint8, "one scale and zero point for the weights of each layer")),
+        (Some((layer, (_, quantization))), Some((other, _))) => {
+            let found = match quantization.scales.len() {
+                1 => format!("zero points here, and a scale for each channel in {}", other.role),
+                _ => "zero points and a scale for each channel".to_owned(),
+            };
+            Err(unsupported("the weights of the network are neither symmetric, nor have they one scale for each layer")
+                .at(layer.place.clone())
+                .role(layer.role.clone())
+                .expected("zero points of 0 (of uint8: 128), or one scale and zero point for all weights of a layer")
+                .found(found))
+        }
+    }
+}
+
+/// Type and quantization of weights, each scale and axis checked.
+fn of_weights<'l>(layer: &'l Layer<'_>) -> Result<(DType, &'l Quantization)> {
+    let kernel = layer.kernel;
+    let Some(quantization) = kernel.constant.quantization() else {
+        return Err(unsupported("the weights are not quantized, though values are"));
+    };
+    let dtype = match kernel.constant.dtype() {
+        Some(dtype @ (DType::I8 | DType::U8)) => dtype,
+        other => {
+            return Err(unsupported("the weights are no integers of 8 bits")
+                .expected("int8 or uint8")
+                .found(other.map_or("64-bit numbers".into(), |dtype| format!("{dtype:?}"))));
+        }
+    };
+    if quantization.scales.len() > 1 && kernel.order.last() != Some(&quantization.axis) {
+        return Err(unsupported("the weights have scales along another axis than their outputs"));
+    }
+    if !quantization.scales.iter().all(|scale| is_scale(*scale as f32)) {
+        return Err(ImportError::malformed("a scale of the weights is not a number above 0"));
+    }
+    Ok((dtype, quantization))
+}
+
+struct Keeper<'g> {
+    graph: &'g SourceGraph<'g>,
+    integer: Integer,
+    /// The scale of the last value, which the next layer reads.
+    last: Option<f32>,
+    tensors: Vec<Tensor>,
+}
+
+impl Keeper<'_> {
+    /// The scale and zero point of a value, in the container's type.
+    fn value(&mut self, name: &str, value: Option<Value>) -> Result<()> {
+        let wrong = |problem: String| unsupported(problem).role(name.to_owned());
+        let quant = match value.and_then(|value| self.graph.quants.get(value)) {
+            Some(Quantized::Once(quant)) => quant,
+            Some(Quantized::Differently) => return Err(wrong("the value is quantized in different ways".into())),
+            Some(Quantized::PerChannel) => return Err(wrong("the value has a scale for each channel".into())),
+            None => return Err(wrong("the value is not quantized, though others are".into())),
+        };
+        if !quant.is_byte() {
+            return Err(wrong(format!("the value is {:?}", quant.dtype)).expected("int8 or uint8"));
+        }
+        let zero = quant.above_least().and_then(|above| i32::try_from(above).ok());
+        let zero = zero.and_then(|above| above.checked_add(self.integer.limits().low));
+        let checked = zero.and_then(|zero| Quant::new(quant.scale, zero, self.integer));
+        let checked = checked
+            .ok_or_else(|| wrong(format!("scale {} with zero point {} is none", quant.scale, quant.zero_point)))?;
+        self.last = Some(checked.scale());
+        self.push(format!("{name}{SCALE}"), vec![1], Data::F32(vec![checked.scale()]));
+        self.push(format!("{name}{ZERO_POINT}"), vec![1], Data::I32(vec![checked.zero_point()]));
+        Ok(())
+    }
+
+    fn layer(&mut self, layer: &Layer<'_>) -> Result<()> {
+        let written = self.steps(layer).and_then(|()| self.weights(layer));
+        written.map_err(|error| error.at(layer.place.clone()).role(layer.role.clone()))?;
+        self.value(&layer.role, layer.output())
+    }
+
+    /// A layer rounds once: to the quantization of what it makes.
+    fn steps(&self, layer: &Layer<'_>) -> Result<()> {
+        let quants = &self.graph.quants;
+        let Some((output, before)) = layer.steps.split_last() else { return Ok(()) };
+        let (sums, clamped) = before.split_at(layer.norms.len().min(before.len()));
+        if sums.iter().any(|value| quants.get(*value).is_some()) {
+            return Err(unsupported("values are quantized between a layer and the arithmetic that follows it").help(
+                "export the model with the bias in the layer (Gemm instead of MatMul and Add); or --dequantize",
+            ));
+        }
+        let output = quants.once(*output);
+        // A clamp after rounding is one before it, if both have the same steps.
+        let rounds_again = clamped.iter().filter_map(|value| quants.get(*value)).any(|quantized| match quantized {
+            Quantized::Once(quant) => output.is_none_or(|output| !quant.is_same(output)),
+            _ => true,
+        });
+        if rounds_again {
+            return Err(unsupported("values have another quantization before the activation than after it").expected(
+                "one quantization, as ONNX Runtime's quantizer gives both where the activation is one Relu or Clip",
+            ));
+        }
+        Ok(())
+    }
+
+    fn weights(&mut self, layer: &Layer<'_>) -> Result<()> {
+        let channels = layer.out_channels();
+        if layer.kernel.scale != 1.0 {
+            return Err(unsupported("arithmetic follows a quantized layer"));
+        }
+        let (dtype, quantization) = of_weights(layer)?;
+        let scales: Vec<f32> = quantization.scales.iter().map(|scale| *scale as f32).collect();
+        let Some((_, stored)) = layer.kernel.constant.stored(&layer.kernel.order) else {
+            return Err(unsupported("the weights are no integers"));
+        };
+        let bias = self.bias(layer, &scales, channels)?;
+        let name = &layer.role;
+        let from_middle = stored.iter().map(|weight| weight - middle(dtype));
+        let (data, scales, zero_point) = match self.integer {
+            Integer::Int8 => {
+                // One scale for all is the same for each.
+                let scales = if scales.len() == 1 { vec![scales[0]; channels] } else { scales };
+                (Data::I8(from_middle.map(|weight| weight as i8).collect()), scales, None)
+            }
+            Integer::Uint8 => {
+                let zero = quantization.zeros.first().copied().unwrap_or(0).saturating_add(128 - middle(dtype));
+                let zero = u8::try_from(zero)
+                    .map_err(|_| ImportError::malformed(format!("the weights have the zero point {zero} as uint8")))?;
+                (Data::U8(from_middle.map(|weight| (weight + 128) as u8).collect()), scales, Some(zero))
+            }
+        };
+        self.push(format!("{name}.weight"), layer.shape.clone(), data);
+        self.push(format!("{name}.bias"), vec![channels], Data::I32(bias));
+        self.push(format!("{name}.weight{SCALE}"), vec![scales.len()], Data::F32(scales));
+        if let Some(zero) = zero_point {
+            self.push(format!("{name}.weight{ZERO_POINT}"), vec![1], Data::I32(vec![i32::from(zero)]));
+        }
+        Ok(())
+    }
+
+    /// The bias in steps of input scale * weight scale; 0 where there is none.
+    fn bias(&self, layer: &Layer<'_>, scales: &[f32], channels: usize) -> Result<Vec<i32>> {
+        let fits = |bias: &Constant<'_>| bias.len() == channels;
+        if layer.bias.is_some_and(|bias| !fits(bias)) {
+            return Err(unsupported("the bias does not fit the quantized layer").expected(format!("{channels} values")));
+        }
+        let input = self.last.unwrap_or(f32::NAN);
+        let of_channel = |at: usize| scales.get(if scales.len() == 1 { 0 } else { at }).copied().unwrap_or(f32::NAN);
+        if let (Some(bias), []) = (layer.bias, layer.norms.as_slice())
+            && let Some((DType::I32, stored)) = bias.stored(&[0])
+            // TensorFlow Lite's counts in these steps by definition, whatever scale its tensor has.
+            && (self.graph.format == Format::TfLite || counts_in(bias, |at| input * of_channel(at)))
+        {
+            return Ok(stored.iter().map(|value| *value as i32).collect());
+        }
+        let mut real = match layer.bias {
+            None => vec![0.0; channels],
+            Some(bias) if bias.is_real() => bias.to_f64(),
+            Some(_) => return Err(unsupported("the bias is integers without a scale").expected("int32 or floats")),
+        };
+        for norm in &layer.norms {
+            let Norm::Affine(affine) = norm else { return Err(unsupported("arithmetic follows a quantized layer")) };
+            for (at, value) in real.iter_mut().enumerate() {
+                match (affine.scale(at), affine.offset(at)) {
+                    (Some(1.0), Some(offset)) => *value += offset,
+                    _ => return Err(unsupported("arithmetic follows a quantized layer")),
+                }
+            }
+        }
+        let steps = real.iter().enumerate().map(|(at, real)| {
+            let steps = (real / (f64::from(input) * f64::from(of_channel(at)))).round_ties_even();
+            // The cast is exact within the limits, and NaN is in none.
+            (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&steps).then_some(steps as i32)
+        });
+        steps.collect::<Option<_>>().ok_or_else(|| {
+            unsupported("the bias does not fit 32 bits in steps of input scale * weight scale")
+                .expected("a weight scale that is not tiny beside the bias")
+        })
+    }
+
+    fn push(&mut self, name: String, shape: Vec<usize>, data: Data) {
+        self.tensors.push(Tensor { name, shape, data });
+    }
+}
+
+/// Whether a bias is quantized to steps of `scale`, but for the rounding of a float32 product.
+fn counts_in(bias: &Constant<'_>, scale: impl Fn(usize) -> f32) -> bool {
+    const TOLERANCE: f64 = 2.5e-7;
+    let Some(Quantization { scales, zeros, .. }) = bias.quantization() else { return false };
+    zeros.iter().all(|zero| *zero == 0)
+        && (0..bias.len()).all(|at| {
+            let own = scales.get(if scales.len() == 1 { 0 } else { at }).copied().unwrap_or(f64::NAN);
+            (own - f64::from(scale(at))).abs() <= own.abs() * TOLERANCE
+        })
+}

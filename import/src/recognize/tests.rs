@@ -1,0 +1,306 @@
+//! Graphs that are nearly of the family, made by hand.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use mbvc_compiler::spec::{ActivationKind, PaddingConvention};
+
+use super::{Chain, recognize};
+use crate::error::ImportError;
+use crate::format::Format;
+use crate::limits::MAX_PARAMETERS;
+use crate::source::{
+    Affine, Constant, Conv, DType, Dense, Kernel, Node, Op, Pads, Place, Quantized, SourceGraph, Value, ValueQuant,
+    Values,
+};
+
+/// Makes a network node by node; the last value is the one to go on from.
+struct Builder {
+    nodes: Vec<Node<'static>>,
+    last: Value,
+    values: Value,
+    size: usize,
+}
+
+fn constant(shape: &[usize]) -> Rc<Constant<'static>> {
+    let values = vec![0.5; shape.iter().product()];
+    Rc::new(Constant::new(shape.to_vec(), Values::F32(Cow::Owned(values))).unwrap())
+}
+
+fn kernel(shape: &[usize]) -> Kernel<'static> {
+    Kernel { constant: constant(shape), order: (0..shape.len()).collect(), scale: 1.0 }
+}
+
+fn conv(shape: [usize; 4], groups: usize, stride: usize, pads: [usize; 4]) -> Conv<'static> {
+    let pads = Pads::Explicit(pads);
+    Conv { kernel: kernel(&shape), bias: None, groups, stride: [stride; 2], dilation: [1; 2], pads }
+}
+
+const RELU6: Op<'static> = Op::Clamp { low: 0.0, high: 6.0 };
+
+impl Builder {
+    fn new(size: usize) -> Self {
+        Self { nodes: Vec::new(), last: 0, values: 1, size }
+    }
+
+    fn op(&mut self, name: &'static str, op: Op<'static>) -> &mut Self {
+        let inputs = vec![self.last];
+        self.node(name, op, inputs)
+    }
+
+    fn node(&mut self, name: &'static str, op: Op<'static>, inputs: Vec<Value>) -> &mut Self {
+        let place = Place { name: name.into(), operator: "Test".into() };
+        self.nodes.push(Node { place, op, inputs, output: self.values });
+        self.last = self.values;
+        self.values += 1;
+        self
+    }
+
+    fn stem(&mut self) -> &mut Self {
+        self.op("stem", Op::Conv(conv([3, 3, 3, 8], 1, 2, [0, 0, 1, 1]))).op("stem.act", RELU6)
+    }
+
+    fn depthwise(&mut self, channels: usize, stride: usize, pads: [usize; 4]) -> &mut Self {
+        self.op("dw", Op::Conv(conv([3, 3, 1, channels], channels, stride, pads))).op("dw.act", RELU6)
+    }
+
+    fn point(&mut self, name: &'static str, from: usize, to: usize) -> &mut Self {
+        self.op(name, Op::Conv(conv([1, 1, from, to], 1, 1, [0; 4])))
+    }
+
+    /// From 8 channels: head, pool, classifier.
+    fn tail(&mut self) -> &mut Self {
+        self.point("head", 8, 16).op("head.act", RELU6);
+        self.op("pool", Op::Pool { window: None }).op("flat", Op::Flatten);
+        self.op("fc", Op::Dense(Dense { kernel: kernel(&[16, 5]), bias: None }))
+    }
+
+    fn finish(&mut self) -> SourceGraph<'static> {
+        SourceGraph {
+            quants: crate::source::Quants::default(),
+            holders: crate::source::Holders::default(),
+            told: crate::source::Told::default(),
+            format: Format::Onnx,
+            producer: String::new(),
+            input: 0,
+            input_shape: [Some(self.size), Some(self.size), Some(3)],
+            input_quantization: None,
+            nodes: std::mem::take(&mut self.nodes),
+            notes: Vec::new(),
+        }
+    }
+
+    fn error(&mut self) -> ImportError {
+        *recognize(&self.finish(), MAX_PARAMETERS).map(|chain| chain.blocks.len()).unwrap_err()
+    }
+}
+
+/// Stem and one block of factor 1 without residual, up to its projection.
+fn block(size: usize) -> Builder {
+    let mut b = Builder::new(size);
+    b.stem().depthwise(8, 1, [1; 4]).point("project", 8, 8);
+    b
+}
+
+fn check(graph: &SourceGraph<'_>, test: impl FnOnce(Chain<'_>)) {
+    test(recognize(graph, MAX_PARAMETERS).unwrap_or_else(|error| panic!("{error}")));
+}
+
+#[test]
+fn a_block_without_residual_and_one_with() {
+    check(&block(32).tail().finish(), |chain| {
+        assert!(!chain.blocks[0].residual);
+        assert_eq!(chain.padding, Some(PaddingConvention::Same));
+    });
+    let mut b = block(32);
+    let (input, output) = (2, b.last);
+    check(&b.node("add", Op::Add, vec![output, input]).tail().finish(), |chain| assert!(chain.blocks[0].residual));
+}
+
+#[test]
+fn both_conventions_fit_odd_sizes() {
+    let mut b = Builder::new(33);
+    b.op("stem", Op::Conv(conv([3, 3, 3, 8], 1, 2, [1; 4]))).op("act", RELU6);
+    b.depthwise(8, 2, [1; 4]).point("project", 8, 8).tail();
+    check(&b.finish(), |chain| assert_eq!(chain.padding, None));
+}
+
+#[test]
+fn conventions_may_not_mix() {
+    let mut b = Builder::new(32);
+    let error = b.stem().depthwise(8, 2, [1; 4]).point("project", 8, 8).tail().error();
+    assert_eq!(error.role.as_deref(), Some("block1.depthwise"));
+    let text = error.to_string();
+    assert!(text.contains("expected: padding 0 above, 0 left, 1 below, 1 right (same), as stem has"), "{text}");
+    assert!(text.contains("found: padding 1 above"), "{text}");
+}
+
+#[test]
+fn padding_before_a_convolution_counts() {
+    let mut b = Builder::new(32);
+    b.op("pad", Op::Pad([1, 1, 1, 1])).op("stem", Op::Conv(conv([3, 3, 3, 8], 1, 2, [0; 4]))).op("act", RELU6);
+    b.depthwise(8, 1, [1; 4]).point("project", 8, 8).tail();
+    check(&b.finish(), |chain| assert_eq!(chain.padding, Some(PaddingConvention::Symmetric)));
+}
+
+#[test]
+fn an_expansion_by_one_is_told() {
+    let mut b = Builder::new(32);
+    b.stem().point("expand", 8, 8).op("act", RELU6).depthwise(8, 1, [1; 4]).point("project", 8, 8);
+    let error = b.tail().error();
+    assert_eq!(error.role.as_deref(), Some("block1.expand"));
+    assert!(error.to_string().contains("though its factor is 1"), "{error}");
+}
+
+#[test]
+fn a_broken_expansion_factor_is_told() {
+    let mut b = Builder::new(32);
+    b.stem().point("expand", 8, 12).op("act", RELU6).depthwise(12, 1, [1; 4]).point("project", 12, 8);
+    assert!(b.tail().error().to_string().contains("not whole"));
+}
+
+#[test]
+fn an_activated_projection_is_told() {
+    // As MobileNetV1 has it.
+    let error = block(32).op("act", RELU6).tail().error();
+    assert_eq!(error.role.as_deref(), Some("block1.project"));
+    assert_eq!(error.expected.as_deref(), Some("no activation"));
+}
+
+#[test]
+fn activations_are_all_of_one_kind() {
+    let mut b = block(32);
+    b.point("head", 8, 16).op("head.relu", Op::Clamp { low: 0.0, high: f64::INFINITY });
+    let error = b.op("pool", Op::Pool { window: None }).error().to_string();
+    assert!(error.contains("Relu6, as stem has"), "{error}");
+}
+
+#[test]
+fn an_activation_in_two_steps_is_one() {
+    let mut b = Builder::new(32);
+    b.op("stem", Op::Conv(conv([3, 3, 3, 8], 1, 2, [0, 0, 1, 1])));
+    b.op("max", Op::Clamp { low: 0.0, high: f64::INFINITY });
+    b.op("min", Op::Clamp { low: f64::NEG_INFINITY, high: 6.0 });
+    b.depthwise(8, 1, [1; 4]).point("project", 8, 8).tail();
+    check(&b.finish(), |chain| assert_eq!(chain.blocks.len(), 1));
+}
+
+/// A quantizer takes a `max(x, 0)` for done where no number is below 0, and leaves the `min(x, 6)` after it.
+#[test]
+fn the_range_of_quantized_values_completes_an_activation() {
+    let graph = |zero_point| {
+        let mut b = Builder::new(32);
+        b.op("stem", Op::Conv(conv([3, 3, 3, 8], 1, 2, [0, 0, 1, 1])));
+        let convolved = b.last;
+        b.op("min", Op::Clamp { low: f64::NEG_INFINITY, high: 6.0 });
+        let mut graph = b.depthwise(8, 1, [1; 4]).point("project", 8, 8).tail().finish();
+        graph.quants.add(convolved, Quantized::Once(ValueQuant { dtype: DType::U8, scale: 0.1, zero_point }));
+        graph
+    };
+    check(&graph(0), |chain| assert_eq!(chain.activation, ActivationKind::Relu6));
+    let error = recognize(&graph(1), MAX_PARAMETERS).map(|chain| chain.activation).unwrap_err().to_string();
+    assert!(error.contains("an activation that clamps to [-inf, 6]"), "{error}");
+}
+
+#[test]
+fn foreign_windows_are_told() {
+    let stem = |conv: Conv<'static>| Builder::new(32).op("stem", Op::Conv(conv)).op("act", RELU6).error().to_string();
+    assert!(stem(conv([3, 3, 3, 8], 1, 3, [1; 4])).contains("another stride"));
+    assert!(stem(conv([7, 7, 3, 8], 1, 2, [3; 4])).contains("another kernel"));
+    assert!(stem(conv([3, 3, 1, 8], 1, 2, [1; 4])).contains("expected: 3 input channels"));
+    assert!(stem(Conv { dilation: [2, 2], ..conv([3, 3, 3, 8], 1, 1, [2; 4]) }).contains("dilated"));
+    assert!(stem(Conv { groups: 3, ..conv([3, 3, 1, 9], 3, 2, [1; 4]) }).contains("another kind"));
+    assert!(stem(Conv { pads: Pads::SameLower, ..conv([3, 3, 3, 8], 1, 2, [0; 4]) }).contains("padding 1 above"));
+}
+
+#[test]
+fn forks_and_foreign_skips_are_told() {
+    let mut b = block(32);
+    let projected = b.last;
+    b.node("other", RELU6, vec![projected]);
+    b.last = projected;
+    assert!(b.tail().error().to_string().contains("forks"));
+
+    let mut b = block(32);
+    let projected = b.last;
+    // The stem's value is added to something else than its block's projection.
+    b.node("squared", Op::Other, vec![projected]);
+    let other = b.last;
+    let error = b.node("add", Op::Add, vec![2, other]).tail().error();
+    assert!(error.to_string().contains("a skip connection that MobileNetV2 has not"), "{error}");
+}
+
+#[test]
+fn a_pool_covers_the_image() {
+    let pooled = |window| {
+        let mut b = block(32);
+        b.point("head", 8, 16).op("head.act", RELU6).op("pool", Op::Pool { window: Some(window) });
+        b.op("fc", Op::Dense(Dense { kernel: kernel(&[16, 5]), bias: None }));
+        recognize(&b.finish(), MAX_PARAMETERS).map(|chain| chain.classifier.out_channels())
+    };
+    assert_eq!(pooled([16, 16]).unwrap(), 5);
+    let error = pooled([7, 7]).unwrap_err().to_string();
+    assert!(error.contains("expected: a window of 16x16"), "{error}");
+}
+
+#[test]
+fn the_classifier_fits_its_features() {
+    let mut b = block(32);
+    b.point("head", 8, 16).op("head.act", RELU6).op("pool", Op::Pool { window: None });
+    let error = b.op("fc", Op::Dense(Dense { kernel: kernel(&[12, 5]), bias: None })).error().to_string();
+    assert!(error.contains("expected: 16 features") && error.contains("12 by 5"), "{error}");
+}
+
+#[test]
+fn a_network_without_classifier_is_told() {
+    let mut b = block(32);
+    b.point("head", 8, 16).op("head.act", RELU6);
+    let error = b.op("pool", Op::Pool { window: None }).error();
+    assert_eq!(error.role.as_deref(), Some("classifier"));
+    assert!(error.to_string().contains("the network ends before this layer"), "{error}");
+}
+
+#[test]
+fn nothing_follows_the_scores() {
+    let error = block(32).tail().op("more", RELU6).error();
+    assert_eq!(error.role.as_deref(), Some("output"));
+    check(&block(32).tail().op("softmax", Op::Softmax).op("best", Op::Ranking).finish(), |_| {});
+}
+
+#[test]
+fn arithmetic_on_the_input_is_its_preprocessing() {
+    let mut b = Builder::new(32);
+    b.op("scale", Op::Affine(Affine::scaling(vec![2.0])))
+        .op("shift", Op::Affine(Affine::shifting(vec![-1.0, -1.5, -2.0])));
+    b.stem().depthwise(8, 1, [1; 4]).point("project", 8, 8).tail();
+    check(&b.finish(), |chain| {
+        let front = chain.front.unwrap();
+        assert_eq!((front.scale, front.offset), ([2.0; 3], [-1.0, -1.5, -2.0]));
+    });
+}
+
+#[test]
+fn arithmetic_after_a_convolution_folds() {
+    let mut b = block(32);
+    b.op("bias", Op::Affine(Affine::shifting(vec![1.0; 8]))).op("gain", Op::Affine(Affine::scaling(vec![4.0])));
+    check(&b.tail().finish(), |chain| {
+        let [weight, bias] = crate::fold::fold(&chain.blocks[0].project).unwrap();
+        assert_eq!(weight.data.f32s(), Some(&[2.0; 64][..]));
+        assert_eq!(bias.data.f32s(), Some(&[4.0; 8][..]));
+    });
+}
+
+/// A hundred layers that share one large tensor would be a hundred times the file.
+#[test]
+fn shared_tensors_do_not_multiply() {
+    let mut b = Builder::new(32);
+    b.op("stem", Op::Conv(conv([3, 3, 3, 1024], 1, 2, [0, 0, 1, 1]))).op("act", RELU6);
+    let shared = constant(&[1, 1, 1024, 1024]);
+    for _ in 0..100 {
+        b.depthwise(1024, 1, [1; 4]);
+        let kernel = Kernel { constant: Rc::clone(&shared), order: vec![0, 1, 2, 3], scale: 1.0 };
+        b.op("project", Op::Conv(Conv { kernel, ..conv([1, 1, 1, 1], 1, 1, [0; 4]) }));
+    }
+    let error = b.error().to_string();
+    assert!(error.contains("more parameters than a file of this size holds"), "{error}");
+}

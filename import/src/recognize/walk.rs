@@ -1,0 +1,394 @@
+//! Steps from value to value through the source graph, with the checks of each.
+
+use mbvc_compiler::spec::ActivationKind;
+
+use super::activation;
+use super::layer::{Layer, Norm, Want, check, describe};
+use super::padding::{self, literal};
+use super::{Front, adds};
+use crate::error::{ImportError, Result};
+use crate::source::{Conv, Node, Op, Pads, Quants, SourceGraph, Value, elements};
+
+/// Where the walk is, and what it has learned.
+pub struct Walk<'g> {
+    nodes: &'g [Node<'g>],
+    /// Indices of the nodes that read a value.
+    readers: Vec<Vec<usize>>,
+    /// Channels of the value that the walk is at.
+    pub channels: usize,
+    /// Height and width of the image there, where known.
+    image: Option<[usize; 2]>,
+    /// Height and width of the input.
+    pub resolution: Option<[usize; 2]>,
+    pub padding: padding::Evidence,
+    pub activation: activation::Evidence,
+    quants: &'g Quants,
+    /// Parameters that layers may still have.
+    left: usize,
+}
+
+impl<'g> Walk<'g> {
+    pub fn new(graph: &'g SourceGraph<'_>, most: usize) -> Self {
+        let values = graph.nodes.iter().map(|node| node.output + 1).max().unwrap_or(0).max(graph.input + 1);
+        let mut readers = vec![Vec::new(); values];
+        for (at, node) in graph.nodes.iter().enumerate() {
+            for &input in &node.inputs {
+                if let Some(readers) = readers.get_mut(input)
+                    && readers.last() != Some(&at)
+                {
+                    readers.push(at);
+                }
+            }
+        }
+        let [height, width, channels] = graph.input_shape;
+        let resolution = height.zip(width).map(|(height, width)| [height, width]);
+        Self {
+            nodes: &graph.nodes,
+            readers,
+            channels: channels.unwrap_or(3),
+            image: resolution,
+            resolution,
+            padding: padding::Evidence::new(),
+            activation: activation::Evidence::default(),
+            quants: &graph.quants,
+            left: most,
+        }
+    }
+
+    fn readers(&self, value: Value) -> impl Iterator<Item = &'g Node<'g>> {
+        let nodes = self.nodes;
+        self.readers.get(value).into_iter().flatten().filter_map(move |&at| nodes.get(at))
+    }
+
+    /// The only node that reads `value`; where it may be the start of a residual, additions do not count.
+    fn next(&self, value: Value, role: &str, want: &str, may_fork: bool) -> Result<&'g Node<'g>> {
+        let mut readers = self.readers(value).filter(|node| !may_fork || !matches!(node.op, Op::Add));
+        match (readers.next(), readers.next()) {
+            (Some(node), None) => Ok(node),
+            (None, _) => {
+                let last = self.nodes.iter().find(|node| node.output == value);
+                let error = ImportError::unsupported("the network ends before this layer").role(role).expected(want);
+                Err(match last {
+                    Some(node) => error.found(format!("nothing after {}", node.place.text())),
+                    None => error.found("nothing that reads the input"),
+                })
+            }
+            (Some(one), Some(other)) => Err(ImportError::unsupported("the value forks where MobileNetV2 has one path")
+                .role(role)
+                .expected(want)
+                .found(format!("{} and {}", one.place.text(), other.place.text()))),
+        }
+    }
+
+    /// The node that alone reads `value`, if there is exactly one.
+    fn only(&self, value: Value) -> Option<&'g Node<'g>> {
+        let mut readers = self.readers(value);
+        readers.next().filter(|_| readers.next().is_none())
+    }
+
+    fn unexpected(node: &Node<'_>, role: &str, want: &str) -> Box<ImportError> {
+        let error = ImportError::unsupported("not the operation that MobileNetV2 has here")
+            .at(node.place.text())
+            .role(role)
+            .expected(want)
+            .found(describe(node));
+        if node.place.operator.starts_with("QLinear") {
+            return error
+                .help("quantize with `quant_format=QuantFormat.QDQ`: pairs around operators of floats are read");
+        }
+        error
+    }
+
+    /// Arithmetic that the graph does to its input.
+    pub fn front(&self, mut value: Value) -> Result<Option<Front>> {
+        let mut front = None;
+        while let Some(node) = self.only(value)
+            && let Op::Affine(affine) = &node.op
+        {
+            let Front { scale, offset, output } =
+                front.get_or_insert(Front { scale: [1.0; 3], offset: [0.0; 3], output: value });
+            for channel in 0..3 {
+                let (Some(by), Some(plus)) = (affine.scale(channel), affine.offset(channel)) else {
+                    return Err(Self::unexpected(node, "input", "one number for each of 3 channels"));
+                };
+                scale[channel] *= by;
+                offset[channel] = offset[channel] * by + plus;
+            }
+            value = node.output;
+            *output = value;
+        }
+        Ok(front)
+    }
+
+    /// Whether the next convolution is a depthwise one.
+    pub fn reads_depthwise(&self, value: Value) -> bool {
+        let mut readers = self.readers(value).filter(|node| !matches!(node.op, Op::Add));
+        let next = readers.next().and_then(|node| match node.op {
+            Op::Pad(_) => self.only(node.output),
+            _ => Some(node),
+        });
+        matches!(next, Some(Node { op: Op::Conv(conv), .. }) if conv.groups > 1)
+    }
+
+    pub fn is_end(&self, value: Value) -> bool {
+        self.readers(value).next().is_none()
+    }
+
+    pub fn is_pooled(&self, value: Value) -> bool {
+        self.readers(value).any(|node| matches!(node.op, Op::Pool { .. }))
+    }
+
+    /// A convolution with its padding before it, and normalization and activation after it.
+    pub fn layer(&mut self, value: Value, role: &str, want: Want) -> Result<(Layer<'g>, Value)> {
+        self.convolution(value, role, want).map_err(|error| error.role(role))
+    }
+
+    fn convolution(&mut self, value: Value, role: &str, want: Want) -> Result<(Layer<'g>, Value)> {
+        let mut node = self.next(value, role, want.text(), true)?;
+        let mut padded = None;
+        if let Op::Pad(sides) = node.op {
+            padded = Some(sides);
+            node = self.next(node.output, role, want.text(), false)?;
+        }
+        let Op::Conv(conv) = &node.op else { return Err(Self::unexpected(node, role, want.text())) };
+        let (shape, stride) = check(node, conv, want, self.channels)?;
+        self.window(node, conv, padded, role, stride)?;
+        self.spend(&shape)?;
+        self.channels = conv.kernel.shape().last().copied().unwrap_or(0);
+        let mut steps = vec![node.output];
+        let norms = self.norms(&mut steps)?;
+        self.clamps(node, &mut steps, role, want)?;
+        let value = steps.last().copied().unwrap_or(node.output);
+        let bias = conv.bias.as_deref();
+        let place = node.place.text();
+        let (role, kernel, activated) = (role.to_owned(), &conv.kernel, want.activated());
+        Ok((Layer { role, place, kernel, bias, norms, shape, stride, activated, steps }, value))
+    }
+
+    /// Joins explicit padding and the convolution's own, and moves on to the output's size.
+    fn window(
+        &mut self,
+        node: &Node<'_>,
+        conv: &Conv<'_>,
+        padded: Option<[usize; 4]>,
+        role: &str,
+        stride: usize,
+    ) -> Result<()> {
+        let pads = match (conv.pads, padded) {
+            (pads, None | Some([0, 0, 0, 0])) => pads,
+            (Pads::Explicit(own), Some(before)) => {
+                let mut sum = own;
+                sum.iter_mut().zip(before).for_each(|(side, more)| *side = side.saturating_add(more));
+                Pads::Explicit(sum)
+            }
+            (Pads::Same | Pads::SameLower, Some(_)) => {
+                return Err(ImportError::unsupported("a padding stands before a convolution that pads by itself")
+                    .at(node.place.text()));
+            }
+        };
+        let wrong_padding = |[expected, found]: [String; 2]| {
+            ImportError::unsupported("the padding is none of the family's")
+                .at(node.place.text())
+                .expected(expected)
+                .found(found)
+        };
+        if conv.kernel.shape().starts_with(&[1, 1]) {
+            return match pads {
+                Pads::Explicit([0, 0, 0, 0]) | Pads::Same | Pads::SameLower => Ok(()),
+                Pads::Explicit(found) => Err(wrong_padding(["no padding".into(), format!("{found:?}")])),
+            };
+        }
+        self.padding.add(role, pads, self.image, stride).map_err(wrong_padding)?;
+        if let (Some([height, width]), Some(_)) = (self.image, literal(pads, self.image, stride)) {
+            // Both conventions give a 3x3 window this size.
+            self.image = Some([height.div_ceil(stride), width.div_ceil(stride)]);
+        }
+        Ok(())
+    }
+
+    fn spend(&mut self, shape: &[usize]) -> Result<()> {
+        self.left = self.left.checked_sub(elements(shape)?).ok_or_else(|| {
+            ImportError::unsupported(
+                "the network has more parameters than a file of this size holds, or than any of the family",
+            )
+        })?;
+        Ok(())
+    }
+
+    /// Batch normalization and arithmetic that fold into the layer before.
+    /// They follow the last of `steps`, to which what they make is added.
+    fn norms(&self, steps: &mut Vec<Value>) -> Result<Vec<Norm<'g>>> {
+        /// Exporters leave three at most: a bias, a factor, an offset. Each costs a pass over the weights.
+        const MOST: usize = 16;
+        let mut norms = Vec::new();
+        while let Some(node) = steps.last().and_then(|value| self.only(*value)) {
+            match &node.op {
+                Op::BatchNorm(norm) => {
+                    for constant in [&norm.gamma, &norm.beta, &norm.mean, &norm.variance] {
+                        if constant.len() != self.channels {
+                            return Err(ImportError::malformed("the normalization does not fit its convolution")
+                                .at(node.place.text())
+                                .expected(format!("{} channels", self.channels))
+                                .found(format!("{}", constant.len())));
+                        }
+                    }
+                    norms.push(Norm::BatchNorm(norm));
+                }
+                Op::Affine(affine) if affine.fits(self.channels) => norms.push(Norm::Affine(affine)),
+                _ => break,
+            }
+            if norms.len() > MOST {
+                return Err(ImportError::unsupported("too much arithmetic follows one layer")
+                    .at(node.place.text())
+                    .expected(format!("at most {MOST} operations"))
+                    .help("fold constants first, for instance with onnxsim"));
+            }
+            steps.push(node.output);
+        }
+        Ok(norms)
+    }
+
+    /// The activation, in however many steps the source takes it; what they make is added to `steps`.
+    fn clamps(&mut self, conv: &Node<'_>, steps: &mut Vec<Value>, role: &str, want: Want) -> Result<()> {
+        let mut bounds: Option<[f64; 2]> = None;
+        let mut last = conv;
+        let mut value = steps.last().copied().unwrap_or(conv.output);
+        while let Some(node) = self.only(value)
+            && let Op::Clamp { low, high } = node.op
+        {
+            let through = |bound: f64| if bound > low { bound.min(high) } else { low.min(high) };
+            bounds = Some(bounds.map_or([low, high], |[a, b]| [through(a), through(b)]));
+            value = node.output;
+            steps.push(value);
+            last = node;
+        }
+        // A quantizer may leave out the lower half of an activation in two steps.
+        let from_zero =
+            |value: &Value| self.quants.once(*value).is_some_and(|quant| quant.steps_above_zero().is_some());
+        if let Some([low @ f64::NEG_INFINITY, _]) = &mut bounds
+            && steps.iter().any(from_zero)
+        {
+            *low = 0.0;
+        }
+        let wrong = |found: String| {
+            ImportError::unsupported("the activation is none that MobileNetV2 has here")
+                .at(last.place.text())
+                .expected(if want.activated() { "relu6 or relu" } else { "no activation" })
+                .found(found)
+        };
+        let kind = match (bounds, want.activated()) {
+            (None, false) => return Ok(()),
+            (Some([0.0, 6.0]), true) => ActivationKind::Relu6,
+            (Some([0.0, f64::INFINITY]), true) => ActivationKind::Relu,
+            (Some([low, high]), _) => return Err(wrong(format!("an activation that clamps to [{low}, {high}]"))),
+            (None, true) if self.quants.once(value).is_some_and(|quant| self.activation.absorb(quant, role)) => {
+                return Ok(());
+            }
+            (None, true) => {
+                let next = self.readers(value).next().map_or("the end of the network".into(), describe);
+                return Err(wrong(format!("no activation, but {next}")));
+            }
+        };
+        self.activation
+            .add(kind, role)
+            .map_err(|(known, at)| wrong(format!("{kind:?}")).expected(format!("{known:?}, as {at} has")))
+    }
+
+    /// The addition of a block's input to its output, where there is one.
+    pub fn residual(&self, input: Value, output: Value, number: usize) -> Result<(bool, Value)> {
+        let role = format!("block{number}.add");
+        if let Some(add) = self.readers(input).find(|node| matches!(node.op, Op::Add)) {
+            if !adds(add, input, output) || self.readers(input).filter(|node| matches!(node.op, Op::Add)).count() > 1 {
+                return Err(ImportError::unsupported("a skip connection that MobileNetV2 has not")
+                    .at(add.place.text())
+                    .role(role)
+                    .expected("the sum of a block's input and its own projection"));
+            }
+            if self.only(output).is_none() {
+                return Err(ImportError::unsupported("a projection is read by more than its addition").role(role));
+            }
+            return Ok((true, add.output));
+        }
+        Ok((false, output))
+    }
+
+    /// The average over the whole image, and the reshapes after it.
+    ///
+    /// Whether it is a windowed pool, and the average.
+    pub fn pool(&mut self, value: Value) -> Result<(bool, Value)> {
+        const WANT: &str = "an average pool over the whole image";
+        let node = self.next(value, "head.pool", WANT, false)?;
+        let Op::Pool { window } = node.op else { return Err(Self::unexpected(node, "head.pool", WANT)) };
+        if let (Some(window), Some(image)) = (window, self.image)
+            && window != image
+        {
+            return Err(ImportError::unsupported("the average pool does not cover the image")
+                .at(node.place.text())
+                .role("head.pool")
+                .expected(format!("a window of {}x{}", image[0], image[1]))
+                .found(format!("{}x{}", window[0], window[1])));
+        }
+        Ok((window.is_some(), self.flattened(node.output)))
+    }
+
+    fn flattened(&self, mut value: Value) -> Value {
+        while let Some(node) = self.only(value)
+            && matches!(node.op, Op::Flatten)
+        {
+            value = node.output;
+        }
+        value
+    }
+
+    /// The last layer, in any of its forms.
+    pub fn classifier(&mut self, value: Value) -> Result<(Layer<'g>, Value)> {
+        const ROLE: &str = "classifier";
+        const WANT: &str = "a fully connected layer (or 1x1 convolution)";
+        let node = self.next(value, ROLE, WANT, false)?;
+        let (kernel, bias) = match &node.op {
+            Op::Dense(dense) => (&dense.kernel, &dense.bias),
+            Op::Conv(conv) if conv.groups == 1 && conv.kernel.shape().starts_with(&[1, 1]) => {
+                (&conv.kernel, &conv.bias)
+            }
+            _ => return Err(Self::unexpected(node, ROLE, WANT)),
+        };
+        let shape = kernel.shape();
+        let (&[.., inputs, classes], true) = (shape.as_slice(), shape.len() >= 2) else {
+            return Err(Self::unexpected(node, ROLE, WANT));
+        };
+        if inputs != self.channels || classes == 0 {
+            return Err(ImportError::unsupported("the weight does not fit the features that reach it")
+                .at(node.place.text())
+                .role(ROLE)
+                .expected(format!("{} features", self.channels))
+                .found(format!("a weight of {inputs} by {classes}")));
+        }
+        self.spend(&shape)?;
+        self.channels = classes;
+        let mut steps = vec![self.flattened(node.output)];
+        let norms = self.norms(&mut steps).map_err(|error| error.role(ROLE))?;
+        let value = steps.last().copied().unwrap_or(node.output);
+        let (role, place, bias) = (ROLE.to_owned(), node.place.text(), bias.as_deref());
+        let (shape, stride, activated) = (vec![inputs, classes], 1, false);
+        Ok((Layer { role, place, kernel, bias, norms, shape, stride, activated, steps }, value))
+    }
+
+    /// Nothing with weights may follow the scores.
+    pub fn end(&self, mut value: Value) -> Result<()> {
+        loop {
+            let Some(node) = self.readers(value).next() else { return Ok(()) };
+            match node.op {
+                Op::Flatten | Op::Softmax | Op::Sigmoid => value = node.output,
+                Op::Ranking => return Ok(()),
+                _ => {
+                    let error = Self::unexpected(node, "output", "the end of the network, or a softmax or sigmoid");
+                    return Err(match node.op {
+                        Op::Dense(_) | Op::Clamp { .. } | Op::BatchNorm(_) => error
+                            .help("the classifier is one fully connected layer after the pool: train a head of one"),
+                        _ => error,
+                    });
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! What network is it? From the recognized layers to the table, the width and the conventions of a spec.
+
+use mbvc_compiler::spec::{
+    ActivationKind, MAX_BLOCKS, PaddingConvention, Precision, Preprocessing, ResidualRule, make_divisible,
+};
+use mbvc_runtime::{Filter, Fit, Framing};
+use serde::Serialize;
+
+use crate::error::{ImportError, Result};
+use crate::format::Format;
+use crate::published;
+use crate::recognize::{Chain, Front, Norm};
+use crate::source::SourceGraph;
+
+/// Of the red, green and blue values of ImageNet, as torchvision has them.
+pub const IMAGENET_MEAN: [f64; 3] = [0.485, 0.456, 0.406];
+pub const IMAGENET_STD: [f64; 3] = [0.229, 0.224, 0.225];
+
+/// The network that a file holds, in the terms of a spec.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recovered {
+    /// Width multiplier: that of a published table with the same channels, else 1.
+    pub width: f64,
+    /// Height and width.
+    pub resolution: [usize; 2],
+    /// Where the padding of 3x3 convolutions goes; where that makes no difference, the framework's usual.
+    pub padding: PaddingConvention,
+    /// After every convolution but the projections.
+    pub activation: ActivationKind,
+    /// That of the first batch normalization; where all are folded already, the framework's usual.
+    pub batch_norm_epsilon: f64,
+    /// Float32, unless the model is quantized and stays so.
+    pub precision: Precision,
+    /// Length of the output, counting a background class if there is one.
+    pub classes: usize,
+    /// Channels before the width multiplier, and stride.
+    pub stem: [usize; 2],
+    /// In order of execution.
+    pub rows: Vec<Row>,
+    /// Channels before the width multiplier.
+    pub head: usize,
+    /// From pixels to the network's input.
+    pub preprocessing: Preprocessing,
+    /// Whether the file tells its preprocessing, rather than its framework's usual one being taken.
+    pub preprocessing_told: bool,
+    /// How pictures of any size are brought to the network's.
+    pub framing: Framing,
+}
+
+/// A row of the table, its channels before the width multiplier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Channels of the depthwise convolution for each of the input; 1: there is no expand.
+    pub expansion: usize,
+    /// Of each block's output.
+    pub channels: usize,
+    /// How many blocks, from 1.
+    pub repeat: usize,
+    /// Of the first block, 1 or 2; the others have 1.
+    pub stride: usize,
+    /// Never `Required`: `Auto` wherever that gives what the file has.
+    pub residual: ResidualRule,
+}
+
+/// Something that was found out, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fact {
+    /// Key of the spec, such as `padding`.
+    pub key: &'static str,
+    /// As the spec would have it, or for people: `17 in 7 rows`.
+    pub value: String,
+    /// What it was seen by, or why it was assumed.
+    pub how: String,
+}
+
+/// A block as the weights and the graph have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Found {
+    expansion: usize,
+    channels: usize,
+    stride: usize,
+    residual: bool,
+    /// Whether shapes allow a residual.
+    possible: bool,
+}
+
+/// Finds the spec of `chain`, how each part of it was found, and what the user should know.
+pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered, Vec<Fact>, Vec<String>)> {
+    let mut facts = Vec::new();
+    let mut notes = Vec::new();
+    let mut fact = |key, value: String, how: String| facts.push(Fact { key, value, how });
+    let (width, stem, rows, head, how) = table(chain)?;
+    fact("width", width.to_string(), how);
+    let count: usize = rows.iter().map(|row| row.repeat).sum();
+    fact("blocks", format!("{count} in {} rows", rows.len()), "expansions and channels of the weights, strides".into());
+    let classes = chain.classifier.out_channels();
+    fact("classes", classes.to_string(), format!("outputs of {}", chain.classifier.place));
+    if classes == 1 {
+        notes.push(
+            "the network has one output, the logit of the second of two classes: above 0 it is that one, below the first"
+                .into(),
+        );
+    }
+    let resolution = chain.resolution.unwrap_or([224, 224]);
+    fact(
+        "resolution",
+        format!("{}x{}", resolution[0], resolution[1]),
+        match chain.resolution {
+            Some(_) => "shape of the input".into(),
+            None => {
+                let lacks = if graph.told.is_weights_alone() {
+                    "the file does not tell the size of its input"
+                } else {
+                    "the input has no fixed size"
+                };
+                notes.push(format!("{lacks}; 224x224 is put down as the trained resolution"));
+                format!("the usual one; {lacks}")
+            }
+        },
+    );
+    let (padding, how) = padding(chain, graph);
+    fact("padding", padding.name().into(), how);
+    let how = match chain.activation_absorbed {
+        true => "ranges of the quantized values, which have absorbed it",
+        false => "bounds of the activations",
+    };
+    fact("activation", chain.activation.name().into(), how.into());
+    let (epsilon, how) = epsilon(chain, padding, &mut notes);
+    fact("batch_norm_epsilon", epsilon.to_string(), how);
+    let (preprocessing, how) = preprocessing(chain, graph, padding, &mut notes);
+    fact("preprocessing", describe(&preprocessing), how);
+    let (framing, how) = framing(graph, padding);
+    fact("framing", framing.to_string(), how);
+    let own = matches!(graph.told.preprocessing, Some((_, true)));
+    let preprocessing_told = chain.front.is_some() || graph.input_quantization.is_some() || own;
+    for fact in &mut facts {
+        if let Some(how) = graph.told.how(fact.key) {
+            how.clone_into(&mut fact.how);
+        }
+    }
+    facts.extend(graph.told.facts.iter().cloned());
+    let recovered = Recovered {
+        width,
+        resolution,
+        padding,
+        activation: chain.activation,
+        batch_norm_epsilon: epsilon,
+        precision: Precision::F32,
+        classes,
+        stem: [stem, chain.stem.stride],
+        rows,
+        head,
+        preprocessing,
+        preprocessing_told,
+        framing,
+    };
+    Ok((recovered, facts, notes))
+}
+
+type Table = (f64, usize, Vec<Row>, usize, String);
+
+fn table(chain: &Chain<'_>) -> Result<Table> {
+    if chain.blocks.is_empty() || chain.blocks.len() > MAX_BLOCKS {
+        return Err(ImportError::unsupported(format!("the network has {} blocks", chain.blocks.len()))
+            .expected(format!("1 to {MAX_BLOCKS} inverted residual blocks")));
+    }
+    let blocks: Vec<Found> = chain
+        .blocks
+        .iter()
+        .map(|block| {
+            let channels = block.project.out_channels();
+            let expanded = block.expand.as_ref().map_or(block.in_channels, |expand| expand.out_channels());
+            let stride = block.depthwise.stride;
+            let possible = stride == 1 && channels == block.in_channels;
+            // Whole, as the recognizer checked.
+            let expansion = expanded / block.in_channels.max(1);
+            Found { expansion, channels, stride, residual: block.residual, possible }
+        })
+        .collect();
+    let (stem, head) = (chain.stem.out_channels(), chain.head.out_channels());
+    if let Some(width) = published_width(&blocks)
+        && let (Some(stem), Some(head)) = (unscaled(stem, width, published::STEM), unscaled_head(head, width))
+    {
+        let row = |[expansion, channels, repeat, stride]: [usize; 4]| Row {
+            expansion,
+            channels,
+            repeat,
+            stride,
+            residual: ResidualRule::Auto,
+        };
+        let rows = published::TABLE.map(row).to_vec();
+        return Ok((width, stem, rows, head, format!("all blocks have the published channels at width {width}")));
+    }
+    let literal = |actual: usize, layer: &str, place: &str| {
+        unscaled(actual, 1.0, actual).ok_or_else(|| {
+            ImportError::unsupported(format!("{actual} channels"))
+                .at(place)
+                .role(layer)
+                .expected("a multiple of 8, to which the family's channel counts are rounded")
+        })
+    };
+    let stem = literal(stem, "stem", &chain.stem.place)?;
+    for block in &chain.blocks {
+        literal(block.project.out_channels(), &block.project.role, &block.project.place)?;
+    }
+    Ok((
+        1.0,
+        stem,
+        rows(&blocks),
+        head,
+        "the channels are not the published ones; the table has them as they are".into(),
+    ))
+}
+
+/// The width whose published table comes to these blocks.
+fn published_width(found: &[Found]) -> Option<f64> {
+    let is_published = |(found, [expansion, channels, stride]): (&Found, published::Block)| {
+        (found.expansion, found.channels, found.stride) == (expansion, channels, stride)
+            && found.residual == found.possible
+    };
+    let fits = |width: &f64| {
+        found.len() == published::blocks(*width).count()
+            && found.iter().zip(published::blocks(*width)).all(is_published)
+    };
+    published::widths().find(fits)
+}
+
+/// The channel count that scales to `actual`: `usual` if it does, else the one nearest to the exact quotient.
+fn unscaled(actual: usize, width: f64, usual: usize) -> Option<usize> {
+    let scales = |channels: &usize| *channels > 0 && make_divisible(*channels as f64 * width) == actual;
+    let quotient = (actual as f64 / width).round() as usize;
+    let near = (0..=16).flat_map(|off| [quotient.saturating_sub(off), quotient + off]);
+    [usual].into_iter().chain(near).find(scales)
+}
+
+/// Widths up to 1 leave the head as it is.
+fn unscaled_head(actual: usize, width: f64) -> Option<usize> {
+    if width > 1.0 { unscaled(actual, width, published::HEAD) } else { Some(actual) }
+}
+
+/// Joins blocks to rows: the same expansion and channels, stride 1 after the first, one rule of residuals.
+fn rows(blocks: &[Found]) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    let mut undecided = true;
+    for block in blocks {
+        let rule = match (block.possible, block.residual) {
+            (false, _) => None,
+            (true, true) => Some(ResidualRule::Auto),
+            (true, false) => Some(ResidualRule::Never),
+        };
+        if let Some(row) = rows.last_mut()
+            && (row.expansion, row.channels, 1) == (block.expansion, block.channels, block.stride)
+            && (undecided || rule.is_none_or(|rule| rule == row.residual))
+        {
+            row.repeat += 1;
+            if let Some(rule) = rule {
+                (row.residual, undecided) = (rule, false);
+            }
+            continue;
+        }
+        undecided = rule.is_none();
+        rows.push(Row {
+            expansion: block.expansion,
+            channels: block.channels,
+            repeat: 1,
+            stride: block.stride,
+            residual: rule.unwrap_or_default(),
+        });
+    }
+    rows
+}
+
+fn padding(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> (PaddingConvention, String) {
+    if let (Some(padding), Some(layer)) = (chain.padding, &chain.padding_seen_at) {
+        return (padding, format!("padding of {layer}"));
+    }
+    if let Some(padding) = graph.told.padding {
+        return (padding, "the source's convention".into());
+    }
+    let pytorch = graph.format == Format::Onnx && graph.producer.to_ascii_lowercase().contains("torch");
+    let padding = if pytorch { PaddingConvention::Symmetric } else { PaddingConvention::Same };
+    (padding, "both conventions are the same at this resolution; the source's framework has this one".into())
+}
+
+fn epsilon(chain: &Chain<'_>, padding: PaddingConvention, notes: &mut Vec<String>) -> (f64, String) {
+    let norms = chain.layers().flat_map(|layer| &layer.norms);
+    let mut epsilons = norms.filter_map(|norm| match norm {
+        Norm::BatchNorm(norm) => Some(norm.epsilon),
+        Norm::Affine(_) => None,
+    });
+    let Some(first) = epsilons.next() else {
+        let usual = if padding == PaddingConvention::Same { 1e-3 } else { 1e-5 };
+        return (usual, "the framework's usual one; the source has its normalization folded in already".into());
+    };
+    if epsilons.any(|epsilon| epsilon != first) {
+        notes.push("the batch normalizations have different epsilons; each was folded with its own".into());
+    }
+    (first, "attribute of the batch normalizations".into())
+}
+
+fn preprocessing(
+    chain: &Chain<'_>,
+    graph: &SourceGraph<'_>,
+    padding: PaddingConvention,
+    notes: &mut Vec<String>,
+) -> (Preprocessing, String) {
+    if let Some(front @ Front { scale, offset, .. }) = chain.front {
+        let takes_bytes = front.takes_bytes();
+        let per_pixel = scale.map(|scale| if takes_bytes { scale } else { scale / 255.0 } as f32);
+        let range = if takes_bytes { "0..255" } else { "0..1" };
+        notes.push(format!("the graph scales its input, taken to be {range}; that is now the preprocessing"));
+        return (
+            Preprocessing { scale: per_pixel, offset: offset.map(|offset| offset as f32) },
+            format!("arithmetic before the stem, on an input of {range}"),
+        );
+    }
+    let symmetric_range = Preprocessing::from_range(-1.0, 1.0);
+    if let Some((scale, zero)) = graph.input_quantization {
+        let ends = [0.0, 255.0].map(|pixel| (pixel - zero as f64) * scale);
+        if (ends[0] + 1.0).abs() > 1.01 * scale || (ends[1] - 1.0).abs() > 1.01 * scale {
+            let [low, high] = ends;
+            return (Preprocessing::from_range(low, high), "quantization of the input".into());
+        }
+        return (symmetric_range, "quantization of the input, to which -1 to 1 is nearest".into());
+    }
+    if let Some((preprocessing, _)) = graph.told.preprocessing {
+        return (preprocessing, "the source's convention".into());
+    }
+    match (graph.format, padding) {
+        (Format::Onnx, PaddingConvention::Symmetric) => (
+            Preprocessing::from_mean_and_std(IMAGENET_MEAN, IMAGENET_STD),
+            "usual with symmetric padding (PyTorch); the file does not tell".into(),
+        ),
+        _ => (symmetric_range, "usual with TensorFlow's models; the file does not tell".into()),
+    }
+}
+
+/// How the framework's models usually see pictures, where nothing tells.
+fn framing(graph: &SourceGraph<'_>, padding: PaddingConvention) -> (Framing, String) {
+    if let Some((framing, how)) = &graph.told.framing {
+        return (*framing, how.clone());
+    }
+    let torch = matches!(graph.format, Format::PyTorch | Format::SafeTensors);
+    if torch || (graph.format == Format::Onnx && padding == PaddingConvention::Symmetric) {
+        let framing = Framing { fit: Fit::Crop { scaled: 256, kept: 224 }, filter: Filter::Bilinear };
+        return (framing, "usual with PyTorch's models; the file does not tell".into());
+    }
+    (Framing::default(), "usual with Keras' models; the file does not tell".into())
+}
+
+/// Of a network that keeps its quantization: pixels are the numbers that the file takes them for. Around -1 to 1 a whole
+/// zero point is half a step off, so that rounding from there would move every other pixel.
+pub fn keep_pixels(recovered: &mut Recovered, facts: &mut [Fact], graph: &SourceGraph<'_>) {
+    let Some((scale, zero)) = graph.input_quantization else { return };
+    let [low, high] = [0.0, 255.0].map(|pixel| (pixel - zero as f64) * scale);
+    recovered.preprocessing = Preprocessing::from_range(low, high);
+    retell(facts, "preprocessing", &describe(&recovered.preprocessing), "quantization of the input");
+}
+
+/// Tells another value in place of the first.
+pub fn retell(facts: &mut [Fact], key: &str, value: &str, how: &str) {
+    for fact in facts.iter_mut().filter(|fact| fact.key == key) {
+        fact.value = value.into();
+        fact.how = how.into();
+    }
+}
+
+/// `scale R G B offset R G B`, as the container's metadata has it.
+pub fn describe(Preprocessing { scale, offset }: &Preprocessing) -> String {
+    let list = |values: &[f32; 3]| values.map(|value| value.to_string()).join(" ");
+    format!("scale {} offset {}", list(scale), list(offset))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn published(width: f64) -> Vec<Found> {
+        let mut input = make_divisible(32.0 * width);
+        let found = published::blocks(width).map(|[expansion, channels, stride]| {
+            let possible = stride == 1 && channels == input;
+            input = channels;
+            Found { expansion, channels, stride, residual: possible, possible }
+        });
+        found.collect()
+    }
+
+    #[test]
+    fn finds_every_published_width() {
+        for width in [0.35, 0.5, 0.75, 1.0, 1.3, 1.4] {
+            assert_eq!(published_width(&published(width)), Some(width));
+        }
+        // Others come back as a width with the same channels.
+        for width in [0.6, 0.9, 1.1, 2.0, 3.37] {
+            let found = published_width(&published(width)).unwrap();
+            assert_eq!(published(found), published(width), "{width} as {found}");
+        }
+    }
+
+    #[test]
+    fn another_table_has_no_published_width() {
+        let mut blocks = published(1.0);
+        blocks[3].channels = 40;
+        assert_eq!(published_width(&blocks), None);
+        blocks.truncate(16);
+        assert_eq!(published_width(&blocks), None);
+    }
+
+    #[test]
+    fn rows_join_and_part_where_they_must() {
+        let block = |channels, stride, residual, possible| Found { expansion: 6, channels, stride, residual, possible };
+        let found = rows(&[
+            block(16, 1, false, false),
+            block(16, 1, true, true),
+            block(16, 1, false, true), // a residual that is possible and absent
+            block(16, 2, false, false),
+            block(16, 1, false, true),
+        ]);
+        let shapes: Vec<_> = found.iter().map(|row| (row.repeat, row.stride, row.residual)).collect();
+        use ResidualRule::{Auto, Never};
+        assert_eq!(shapes, [(2, 1, Auto), (1, 1, Never), (2, 2, Never)]);
+    }
+
+    #[test]
+    fn a_fixed_stem_keeps_its_channels() {
+        let channels = unscaled(32, 1.2, published::STEM).unwrap();
+        assert_eq!(make_divisible(channels as f64 * 1.2), 32);
+        assert_eq!(unscaled(20, 1.0, 20), None);
+    }
+}

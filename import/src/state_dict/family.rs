@@ -1,0 +1,178 @@
+//! Implementations of MobileNetV2 in PyTorch: how they name layers, and what they do by convention.
+//!
+//! Names are those of modules. `#` stands for a number, and numbers give the order.
+
+use mbvc_compiler::spec::{ActivationKind, PaddingConvention, Preprocessing};
+
+use crate::recover::{IMAGENET_MEAN, IMAGENET_STD};
+
+/// Names of a convolution and of the normalization after it.
+pub type Names = [&'static str; 2];
+
+/// Where blocks are.
+#[derive(Debug)]
+pub struct Unit {
+    /// What the names of a block's layers begin with.
+    pub name: &'static str,
+    /// Whether their input is added to their output where shapes allow it.
+    pub has_residuals: bool,
+}
+
+impl Unit {
+    const fn new(name: &'static str) -> Self {
+        Self { name, has_residuals: true }
+    }
+}
+
+/// An implementation.
+#[derive(Debug)]
+pub struct Family {
+    pub name: &'static str,
+    pub stem: Names,
+    /// Blocks, in order.
+    pub units: &'static [Unit],
+    /// The layers of a block, in order: expansion, depthwise and projection, or the latter two.
+    pub blocks: &'static [&'static [Names]],
+    /// One of these.
+    pub heads: &'static [Names],
+    pub padding: PaddingConvention,
+    pub epsilon: f64,
+    pub activation: ActivationKind,
+    /// What it does to pixels first, as means and deviations of colors from 0 to 1.
+    pub mean_and_std: [[f64; 3]; 2],
+    pub sidecars: Sidecars,
+}
+
+/// Whose files may stand beside the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sidecars {
+    None,
+    Timm,
+    Transformers,
+}
+
+impl Family {
+    pub fn preprocessing(&self) -> Preprocessing {
+        let [mean, std] = self.mean_and_std;
+        Preprocessing::from_mean_and_std(mean, std)
+    }
+}
+
+const IMAGENET: [[f64; 3]; 2] = [IMAGENET_MEAN, IMAGENET_STD];
+
+pub const FAMILIES: [Family; 5] = [
+    Family {
+        name: "torchvision",
+        stem: ["features.0.0", "features.0.1"],
+        units: &[Unit::new("features.#.conv")],
+        blocks: &[
+            &[["0.0", "0.1"], ["1.0", "1.1"], ["2", "3"]],
+            &[["0.0", "0.1"], ["1", "2"]],
+            // Its predecessors (tonylins/pytorch-mobilenet-v2, d-li14/mobilenetv2.pytorch) have a flat block.
+            &[["0", "1"], ["3", "4"], ["6", "7"]],
+            &[["0", "1"], ["3", "4"]],
+        ],
+        heads: &[["features.#.0", "features.#.1"], ["conv.0", "conv.1"]],
+        padding: PaddingConvention::Symmetric,
+        epsilon: 1e-5,
+        activation: ActivationKind::Relu6,
+        mean_and_std: IMAGENET,
+        sidecars: Sidecars::None,
+    },
+    Family {
+        name: "timm",
+        stem: ["conv_stem", "bn1"],
+        units: &[Unit::new("blocks.#.#")],
+        blocks: &[
+            &[["conv_pw", "bn1"], ["conv_dw", "bn2"], ["conv_pwl", "bn3"]],
+            &[["conv_dw", "bn1"], ["conv_pw", "bn2"]],
+        ],
+        heads: &[["conv_head", "bn2"]],
+        padding: PaddingConvention::Symmetric,
+        epsilon: 1e-5,
+        activation: ActivationKind::Relu6,
+        mean_and_std: IMAGENET,
+        sidecars: Sidecars::Timm,
+    },
+    Family {
+        name: "transformers",
+        stem: ["conv_stem.first_conv.convolution", "conv_stem.first_conv.normalization"],
+        units: &[Unit { name: "conv_stem", has_residuals: false }, Unit::new("layer.#")],
+        blocks: &[
+            &[
+                ["expand_1x1.convolution", "expand_1x1.normalization"],
+                ["conv_3x3.convolution", "conv_3x3.normalization"],
+                ["reduce_1x1.convolution", "reduce_1x1.normalization"],
+            ],
+            &[
+                ["conv_3x3.convolution", "conv_3x3.normalization"],
+                ["reduce_1x1.convolution", "reduce_1x1.normalization"],
+            ],
+        ],
+        heads: &[["conv_1x1.convolution", "conv_1x1.normalization"]],
+        padding: PaddingConvention::Same,
+        epsilon: 1e-3,
+        activation: ActivationKind::Relu6,
+        mean_and_std: [[0.5; 3]; 2],
+        sidecars: Sidecars::Transformers,
+    },
+    Family {
+        name: "mmpretrain",
+        stem: ["conv1.conv", "conv1.bn"],
+        units: &[Unit::new("layer#.#.conv")],
+        blocks: &[
+            &[["0.conv", "0.bn"], ["1.conv", "1.bn"], ["2.conv", "2.bn"]],
+            &[["0.conv", "0.bn"], ["1.conv", "1.bn"]],
+        ],
+        heads: &[["conv2.conv", "conv2.bn"]],
+        padding: PaddingConvention::Symmetric,
+        epsilon: 1e-5,
+        activation: ActivationKind::Relu6,
+        mean_and_std: IMAGENET,
+        sidecars: Sidecars::None,
+    },
+    Family {
+        // It expands and joins blocks as the family cannot; its names are known so that the error can say so.
+        name: "kuangliu/pytorch-cifar",
+        stem: ["conv1", "bn1"],
+        units: &[Unit::new("layers.#")],
+        blocks: &[&[["conv1", "bn1"], ["conv2", "bn2"], ["conv3", "bn3"]]],
+        heads: &[["conv2", "bn2"]],
+        padding: PaddingConvention::Symmetric,
+        epsilon: 1e-5,
+        activation: ActivationKind::Relu,
+        mean_and_std: [[0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]],
+        sidecars: Sidecars::None,
+    },
+];
+
+/// The numbers that `name` has where `pattern` has `#`, if it matches.
+pub fn matches(pattern: &str, name: &str) -> Option<Vec<u32>> {
+    let mut numbers = Vec::new();
+    let mut pieces = pattern.split('#');
+    let mut rest = name.strip_prefix(pieces.next()?)?;
+    for piece in pieces {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, after) = rest.split_at_checked(digits)?;
+        numbers.push(number.parse().ok()?);
+        rest = after.strip_prefix(piece)?;
+    }
+    rest.is_empty().then_some(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_taken_out_of_names() {
+        assert_eq!(matches("features.#.conv", "features.12.conv"), Some(vec![12]));
+        assert_eq!(matches("layer#.#.conv", "layer3.10.conv"), Some(vec![3, 10]));
+        assert_eq!(matches("conv_stem", "conv_stem"), Some(vec![]));
+        for name in
+            ["features.conv", "features..conv", "features.x.conv", "features.1.conv.0", "features.99999999999.conv"]
+        {
+            assert_eq!(matches("features.#.conv", name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Layers found by name -> [`SourceGraph`]: the operations that the family has between them.
+
+use std::rc::Rc;
+
+use mbvc_compiler::spec::{ActivationKind, NetworkSpec, PaddingConvention};
+
+use super::layers::{Layers, Named, find};
+use super::strides::{self, Strides};
+use super::{Family, StateDict};
+use crate::error::{ImportError, Result};
+use crate::format::Format;
+use crate::recover::Fact;
+use crate::sidecar::Sidecar;
+use crate::source::{
+    BatchNorm, Constant, Conv, Dense, Holders, Kernel, Node, Op, Pads, Place, Quants, SourceGraph, Told, Value, shorten,
+};
+
+/// Where layers' canonical axes lie in PyTorch's `[out, in, height, width]` and `[out, in]`.
+const CONV_ORDER: [usize; 4] = [2, 3, 1, 0];
+const DENSE_ORDER: [usize; 2] = [1, 0];
+
+/// Translates a state dict. `sidecar` is what files beside it tell, `spec` what the user says of it, `most` how many elements
+/// may be copied.
+pub fn read<'a>(
+    dict: &StateDict<'a>,
+    format: Format,
+    variant: &str,
+    sidecar: &Sidecar,
+    spec: Option<&NetworkSpec>,
+    most: usize,
+) -> Result<SourceGraph<'a>> {
+    let layers = find(dict)?;
+    let conventions = Conventions::of(layers.family, sidecar)?;
+    let strides = strides::find(dict, &layers, &blocks(dict, &layers)?, spec)?;
+    let builder = Builder {
+        dict,
+        conventions: &conventions,
+        nodes: Vec::new(),
+        value: 0,
+        channels: 3,
+        budget: most,
+        attributes: false,
+    };
+    let (nodes, attributes) = builder.network(&layers, &strides)?;
+    let mut how = vec![("blocks", format!("expansions and channels of the weights; strides: {}", strides.how))];
+    let by = match attributes {
+        true => "attributes of the modules".to_owned(),
+        false => conventions.how.clone(),
+    };
+    how.extend(["padding", "batch_norm_epsilon"].map(|key| (key, by.clone())));
+    how.push(("activation", conventions.how.clone()));
+    let mut told = Told { how, padding: Some(conventions.padding), ..Told::default() };
+    told.preprocessing = Some((layers.family.preprocessing(), false));
+    told.how.push(("preprocessing", format!("usual of {}; the file does not tell", layers.family.name)));
+    let mut input_shape = [None, None, Some(3)];
+    let mut notes = layers.notes;
+    if sidecar.is_of(layers.family) {
+        sidecar.tell(&mut told);
+        if let Some([height, width]) = sidecar.resolution {
+            input_shape = [Some(height), Some(width), Some(3)];
+        }
+    }
+    notes.extend(sidecar.notes.iter().cloned());
+    let at = if layers.prefix.is_empty() { String::new() } else { format!(" at `{}`", shorten(&layers.prefix)) };
+    told.facts.push(Fact {
+        key: "names",
+        value: layers.family.name.into(),
+        how: format!("names of {} tensors{at}", dict.tensors.len()),
+    });
+    let producer = [layers.family.name, variant].join(" ").trim().to_owned();
+    Ok(SourceGraph {
+        format,
+        producer,
+        input: 0,
+        input_shape,
+        input_quantization: None,
+        nodes,
+        quants: Quants::default(),
+        holders: Holders::default(),
+        told,
+        notes,
+    })
+}
+
+/// What is not in the file: the implementation's own, but for what a file beside it tells.
+struct Conventions {
+    padding: PaddingConvention,
+    epsilon: f64,
+    activation: ActivationKind,
+    how: String,
+}
+
+impl Conventions {
+    fn of(family: &Family, sidecar: &Sidecar) -> Result<Self> {
+        let mut own = Self {
+            padding: family.padding,
+            epsilon: family.epsilon,
+            activation: family.activation,
+            how: format!("{}'s own; a file of weights does not tell", family.name),
+        };
+        if sidecar.is_of(family) && (sidecar.padding, sidecar.epsilon, sidecar.activation) != (None, None, None) {
+            own.padding = sidecar.padding.unwrap_or(own.padding);
+            own.epsilon = sidecar.epsilon.unwrap_or(own.epsilon);
+            own.activation = sidecar.activation.unwrap_or(own.activation);
+            own.how = "config.json beside it".into();
+        }
+        Ok(own)
+    }
+}
+
+/// Expansion and channels of each block. An expansion that is not whole comes out as another that is published nowhere
+/// or, rounded, fails at the recognizer.
+fn blocks(dict: &StateDict<'_>, layers: &Layers) -> Result<Vec<[usize; 2]>> {
+    let mut channels = out_channels(dict, &layers.stem)?;
+    let mut blocks = Vec::new();
+    for block in &layers.blocks {
+        let [first, .., last] = block.layers.as_slice() else { continue };
+        let expanded = if block.layers.len() > 2 { out_channels(dict, first)? } else { channels };
+        let out = out_channels(dict, last)?;
+        blocks.push([expanded / channels.max(1), out]);
+        channels = out;
+    }
+    Ok(blocks)
+}
+
+fn out_channels(dict: &StateDict<'_>, layer: &Named) -> Result<usize> {
+    let weight = dict.tensors.get(&format!("{}.weight", layer.conv)).and_then(|weight| weight.as_ref().ok());
+    let out = weight.and_then(|weight| weight.shape().first().copied());
+    out.ok_or_else(|| ImportError::malformed("the weight is missing").at(format!("module '{}'", shorten(&layer.conv))))
+}
+
+struct Builder<'d, 'a> {
+    dict: &'d StateDict<'a>,
+    conventions: &'d Conventions,
+    nodes: Vec<Node<'a>>,
+    /// The last value, and its channels.
+    value: Value,
+    channels: usize,
+    /// Elements that may still be copied.
+    budget: usize,
+    /// Whether modules told their padding or epsilon.
+    attributes: bool,
+}
+
+impl<'a> Builder<'_, 'a> {
+    fn network(mut self, layers: &Layers, strides: &Strides) -> Result<(Vec<Node<'a>>, bool)> {
+        self.layer(&layers.stem, strides.stem, true)?;
+        for (at, block) in layers.blocks.iter().enumerate() {
+            let stride = strides.blocks.get(at).copied().unwrap_or([1; 2]);
+            let (input, in_channels) = (self.value, self.channels);
+            for (number, layer) in block.layers.iter().rev().enumerate().rev() {
+                // Counted from the end: the projection, the depthwise convolution, the expansion.
+                self.layer(layer, if number == 1 { stride } else { [1; 2] }, number > 0)?;
+            }
+            let asked = strides.residuals.as_ref().and_then(|residuals| residuals.get(at)).copied();
+            if stride == [1; 2] && in_channels == self.channels && block.has_residual && asked.unwrap_or(true) {
+                let inputs = vec![input, self.value];
+                self.push(&format!("block {}", at + 1), "add", Op::Add, inputs);
+            }
+        }
+        self.layer(&layers.head, [1; 2], true)?;
+        self.follow("pool", "AdaptiveAvgPool2d", Op::Pool { window: None });
+        self.classifier(&layers.classifier)?;
+        Ok((self.nodes, self.attributes))
+    }
+
+    /// A convolution, its normalization, its activation.
+    fn layer(&mut self, Named { conv, norm }: &Named, stride: [usize; 2], activated: bool) -> Result<()> {
+        let weight = self.needed(conv, "weight")?;
+        let bias = self.tensor(&format!("{conv}.bias"))?;
+        let &[out, per_group, height, width] = weight.shape() else {
+            return Err(ImportError::malformed("the weight has not 4 dimensions").at(place(conv, "Conv2d").text()));
+        };
+        let groups =
+            self.channels.checked_div(per_group).filter(|groups| groups * per_group == self.channels).unwrap_or(1);
+        let pads = self.pads(conv, [height, width]);
+        let kernel = Kernel { constant: weight, order: CONV_ORDER.to_vec(), scale: 1.0 };
+        let has_bias = bias.is_some();
+        self.follow(conv, "Conv2d", Op::Conv(Conv { kernel, bias, groups, stride, dilation: [1, 1], pads }));
+        self.channels = out;
+        // Without its statistics a convolution with a bias has its normalization folded in already.
+        if self.has(norm) || !has_bias {
+            let norm_op = self.norm(norm)?;
+            self.follow(norm, "BatchNorm2d", norm_op);
+        }
+        if activated {
+            let high = if self.conventions.activation == ActivationKind::Relu6 { 6.0 } else { f64::INFINITY };
+            self.follow(conv, "activation", Op::Clamp { low: 0.0, high });
+        }
+        Ok(())
+    }
+
+    fn pads(&mut self, conv: &str, [height, width]: [usize; 2]) -> Pads {
+        let told = self.dict.modules.get(conv).and_then(|module| module.padding);
+        self.attributes |= told.is_some();
+        match (told, self.conventions.padding) {
+            // A module that pads by itself says 0.
+            (None | Some([0, 0]), PaddingConvention::Same) => Pads::Same,
+            (Some([vertical, horizontal]), _) => Pads::Explicit([vertical, horizontal, vertical, horizontal]),
+            (None, _) => Pads::Explicit([height / 2, width / 2, height / 2, width / 2]),
+        }
+    }
+
+    fn norm(&mut self, norm: &str) -> Result<Op<'a>> {
+        let told = self.dict.modules.get(norm).and_then(|module| module.epsilon);
+        self.attributes |= told.is_some();
+        Ok(Op::BatchNorm(BatchNorm {
+            gamma: self.needed(norm, "weight")?,
+            beta: self.needed(norm, "bias")?,
+            mean: self.needed(norm, "running_mean")?,
+            variance: self.needed(norm, "running_var")?,
+            epsilon: told.unwrap_or(self.conventions.epsilon),
+        }))
+    }
+
+    fn classifier(&mut self, name: &str) -> Result<()> {
+        let constant = self.needed(name, "weight")?;
+        let bias = self.tensor(&format!("{name}.bias"))?;
+        if constant.shape().len() == 4 {
+            let kernel = Kernel { constant, order: CONV_ORDER.to_vec(), scale: 1.0 };
+            let pads = Pads::Explicit([0; 4]);
+            let conv = Conv { kernel, bias, groups: 1, stride: [1; 2], dilation: [1; 2], pads };
+            self.follow(name, "Conv2d", Op::Conv(conv));
+        } else {
+            let kernel = Kernel { constant, order: DENSE_ORDER.to_vec(), scale: 1.0 };
+            self.follow(name, "Linear", Op::Dense(Dense { kernel, bias }));
+        }
+        Ok(())
+    }
+
+    fn has(&self, module: &str) -> bool {
+        let below = format!("{module}.");
+        self.dict.tensors.range(below.clone()..).next().is_some_and(|(name, _)| name.starts_with(&below))
+    }
+
+    fn tensor(&mut self, name: &str) -> Result<Option<Rc<Constant<'a>>>> {
+        let Some(stored) = self.dict.tensors.get(name) else { return Ok(None) };
+        let constant = stored.clone().and_then(|stored| stored.constant(&mut self.budget));
+        constant
+            .map(|constant| Some(Rc::new(constant)))
+            .map_err(|error| error.at(format!("tensor '{}'", shorten(name))))
+    }
+
+    fn needed(&mut self, module: &str, kind: &str) -> Result<Rc<Constant<'a>>> {
+        let name = format!("{module}.{kind}");
+        self.tensor(&name)?.ok_or_else(|| {
+            ImportError::malformed(format!("there is no tensor '{}'", shorten(&name))).help(
+                "the state dict is not whole; save that of the whole model: `torch.save(model.state_dict(), FILE)`",
+            )
+        })
+    }
+
+    fn follow(&mut self, name: &str, operator: &'static str, op: Op<'a>) {
+        let inputs = vec![self.value];
+        self.push(name, operator, op, inputs);
+    }
+
+    fn push(&mut self, name: &str, operator: &'static str, op: Op<'a>, inputs: Vec<Value>) {
+        self.value = self.nodes.len() + 1;
+        self.nodes.push(Node { place: place(name, operator), op, inputs, output: self.value });
+    }
+}
+
+fn place<'a>(name: &str, operator: &'static str) -> Place<'a> {
+    Place { name: name.to_owned().into(), operator: operator.into() }
+}

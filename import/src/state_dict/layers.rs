@@ -1,0 +1,222 @@
+//! Which tensors are which layers: names matched with those of the known implementations.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::family::{self, FAMILIES, Family};
+use super::{StateDict, Stored};
+use crate::error::{ImportError, Result};
+use crate::source::shorten;
+
+/// The layers of a network by the names of their modules.
+#[derive(Debug)]
+pub struct Layers {
+    pub family: &'static Family,
+    /// What all names of the body begin with, such as `state_dict.module.`.
+    pub prefix: String,
+    pub stem: Named,
+    pub blocks: Vec<Block>,
+    pub head: Named,
+    /// A fully connected layer, or a 1x1 convolution.
+    pub classifier: String,
+    pub notes: Vec<String>,
+}
+
+/// An inverted residual block.
+#[derive(Debug)]
+pub struct Block {
+    /// Expansion, where there is one, depthwise, projection.
+    pub layers: Vec<Named>,
+    /// Whether its input is added to its output where shapes allow it.
+    pub has_residual: bool,
+}
+
+/// A convolution and its normalization.
+#[derive(Debug, Clone)]
+pub struct Named {
+    pub conv: String,
+    pub norm: String,
+}
+
+/// Convolutions of a file: modules with a weight of 4 dimensions.
+type Convs<'d> = BTreeSet<&'d str>;
+
+/// Of blocks: the rank of their pattern, and the numbers in its place.
+type Order = (usize, Vec<u32>);
+
+/// More tensors than a checkpoint has, and more networks than are looked for in one: each costs a pass over all names.
+const MAX_TENSORS: usize = 1 << 14;
+const MAX_CANDIDATES: usize = 1 << 8;
+
+/// Finds the one network of the family.
+pub fn find(dict: &StateDict<'_>) -> Result<Layers> {
+    if dict.tensors.len() > MAX_TENSORS {
+        return Err(ImportError::unsupported(format!("the file has {} tensors", dict.tensors.len()))
+            .expected(format!("at most {MAX_TENSORS}"))
+            .help("save the state dict alone: `torch.save(model.state_dict(), FILE)`"));
+    }
+    let convs: Convs<'_> =
+        weights(dict).filter(|(_, weight)| weight.shape().len() == 4).map(|(name, _)| name).collect();
+    let mut found = Vec::new();
+    let mut near = None;
+    for family in &FAMILIES {
+        for prefix in convs.iter().filter_map(|conv| prefix_of(conv, family.stem[0])).take(MAX_CANDIDATES) {
+            match body(family, prefix, &convs) {
+                Ok(Some((layers, rest))) => found.push((layers, rest)),
+                Ok(None) => {}
+                Err(error) => near = Some(error),
+            }
+        }
+    }
+    let (mut layers, rest) = match found.len() {
+        0 => return Err(near.unwrap_or_else(|| none_found(dict, &convs))),
+        1 => found.remove(0),
+        _ => averaged(found)?,
+    };
+    layers.classifier = classifier(dict, &layers, &rest)?;
+    Ok(layers)
+}
+
+fn weights<'d, 'a>(dict: &'d StateDict<'a>) -> impl Iterator<Item = (&'d str, &'d Stored<'a>)> {
+    dict.tensors.iter().filter_map(|(name, tensor)| Some((name.strip_suffix(".weight")?, tensor.as_ref().ok()?)))
+}
+
+/// What stands before `stem` in `name`, whole components only.
+fn prefix_of<'d>(name: &'d str, stem: &str) -> Option<&'d str> {
+    name.strip_suffix(stem).filter(|prefix| prefix.is_empty() || prefix.ends_with('.'))
+}
+
+/// The layers below `prefix`, but for the classifier, and the convolutions there that are none of them.
+fn body(family: &'static Family, prefix: &str, convs: &Convs<'_>) -> Result<Option<(Layers, Vec<String>)>> {
+    let named = |[conv, norm]: [&str; 2]| Named { conv: format!("{prefix}{conv}"), norm: format!("{prefix}{norm}") };
+    let mut own: BTreeSet<&str> = convs.iter().filter_map(|conv| conv.strip_prefix(prefix)).collect();
+    own.remove(family.stem[0]);
+    let mut heads = own.iter().flat_map(|conv| {
+        family.heads.iter().filter_map(|[head, norm]| Some((*conv, filled(norm, &family::matches(head, conv)?))))
+    });
+    let (Some((head, head_norm)), None) = (heads.next(), heads.next()) else { return Ok(None) };
+    drop(heads);
+    own.remove(head);
+    let mut units: BTreeMap<Order, (&str, BTreeSet<&str>)> = BTreeMap::new();
+    let mut rest = Vec::new();
+    for conv in own {
+        match family.units.iter().enumerate().find_map(|(rank, known)| unit(rank, known.name, conv)) {
+            Some((order, name, layer)) => {
+                units.entry(order).or_insert((name, BTreeSet::new())).1.insert(layer);
+            }
+            None => rest.push(format!("{prefix}{conv}")),
+        }
+    }
+    if units.is_empty() {
+        return Ok(None);
+    }
+    let mut blocks = Vec::new();
+    for ((rank, _), (unit, layers)) in &units {
+        let form =
+            family.blocks.iter().find(|form| form.iter().map(|[conv, _]| *conv).collect::<BTreeSet<_>>() == *layers);
+        let Some(form) = form else { return Err(odd_block(family, prefix, unit, layers)) };
+        let layer = |[conv, norm]: &[&str; 2]| named([&format!("{unit}.{conv}"), &format!("{unit}.{norm}")]);
+        let has_residual = family.units.get(*rank).is_some_and(|unit| unit.has_residuals);
+        blocks.push(Block { layers: form.iter().map(layer).collect(), has_residual });
+    }
+    let (stem, head) = (named(family.stem), named([head, &head_norm]));
+    let (classifier, notes) = (String::new(), Vec::new());
+    Ok(Some((Layers { family, prefix: prefix.to_owned(), stem, blocks, head, classifier, notes }, rest)))
+}
+
+/// `pattern` with numbers in place of `#`.
+fn filled(pattern: &str, numbers: &[u32]) -> String {
+    let mut numbers = numbers.iter();
+    let mut text = String::new();
+    for (at, piece) in pattern.split('#').enumerate() {
+        if at > 0 {
+            text.extend(numbers.next().map(u32::to_string));
+        }
+        text.push_str(piece);
+    }
+    text
+}
+
+/// Order and name of the unit that `conv` is of, and its name in there.
+fn unit<'d>(rank: usize, pattern: &str, conv: &'d str) -> Option<(Order, &'d str, &'d str)> {
+    let components = pattern.split('.').count();
+    let (end, _) = conv.match_indices('.').nth(components - 1)?;
+    let (name, layer) = conv.split_at_checked(end)?;
+    Some(((rank, family::matches(pattern, name)?), name, layer.strip_prefix('.')?))
+}
+
+fn odd_block(family: &Family, prefix: &str, unit: &str, layers: &BTreeSet<&str>) -> Box<ImportError> {
+    let list = |names: &mut dyn Iterator<Item = &str>| names.take(8).map(shorten).collect::<Vec<_>>().join(", ");
+    let forms = family.blocks.iter().map(|form| list(&mut form.iter().map(|[conv, _]| *conv)));
+    ImportError::unsupported(format!("a block with other convolutions than {} has", family.name))
+        .at(format!("module '{}'", shorten(&format!("{prefix}{unit}"))))
+        .expected(forms.collect::<Vec<_>>().join("; or "))
+        .found(list(&mut layers.iter().copied()))
+}
+
+/// Of several networks the one with averaged weights (EMA), as timm loads it.
+fn averaged(mut found: Vec<(Layers, Vec<String>)>) -> Result<(Layers, Vec<String>)> {
+    let prefixes: Vec<String> = found.iter().map(|(layers, _)| format!("`{}`", shorten(&layers.prefix))).collect();
+    found.retain(|(layers, _)| layers.prefix.split(['.', '_']).any(|word| word.eq_ignore_ascii_case("ema")));
+    match (found.pop(), found.is_empty()) {
+        (Some((mut layers, rest)), true) => {
+            let note =
+                format!("of the networks at {} the one with averaged weights (EMA) is taken", prefixes.join(", "));
+            layers.notes.push(note);
+            Ok((layers, rest))
+        }
+        _ => Err(ImportError::unsupported("the file holds several networks")
+            .expected("one, or one of them with averaged weights (EMA)")
+            .found(format!("networks whose names begin with {}", prefixes.join(", ")))
+            .help("save the state dict of one: `torch.save(model.state_dict(), FILE)`")),
+    }
+}
+
+/// The fully connected layer that lies nearest to the body.
+fn classifier(dict: &StateDict<'_>, layers: &Layers, rest: &[String]) -> Result<String> {
+    let (pointwise, others): (Vec<_>, Vec<_>) = rest.iter().partition(|conv| {
+        let weight = dict.tensors.get(&format!("{conv}.weight")).and_then(|weight| weight.as_ref().ok());
+        weight.is_some_and(|weight| matches!(weight.shape(), [_, _, 1, 1]))
+    });
+    if let Some(conv) = others.first() {
+        return Err(ImportError::unsupported("a convolution that MobileNetV2 has not")
+            .at(format!("module '{}'", shorten(conv)))
+            .found(format!("names of {}, and this beside them", layers.family.name)));
+    }
+    let shared =
+        |name: &str| layers.prefix.split_terminator('.').zip(name.split('.')).take_while(|(a, b)| a == b).count();
+    let dense = weights(dict).filter(|(_, weight)| weight.shape().len() == 2).map(|(name, _)| name);
+    let candidates: Vec<&str> = dense.chain(pointwise.into_iter().map(String::as_str)).collect();
+    let nearest = candidates.iter().map(|name| shared(name)).max().unwrap_or(0);
+    let nearest: Vec<&str> = candidates.into_iter().filter(|name| shared(name) == nearest).collect();
+    match *nearest.as_slice() {
+        [one] => Ok(one.to_owned()),
+        [] => Err(ImportError::unsupported("there is no classifier in the file, only the layers before it")
+            .role("classifier")
+            .expected("a fully connected layer")
+            .help("save the whole model's state dict, with its classifier")),
+        _ => {
+            let names: Vec<_> = nearest.iter().take(8).map(|name| format!("'{}'", shorten(name))).collect();
+            Err(ImportError::unsupported("more than one fully connected layer")
+                .role("classifier")
+                .expected("one, after the pool")
+                .found(names.join(", ")))
+        }
+    }
+}
+
+fn none_found(dict: &StateDict<'_>, convs: &Convs<'_>) -> Box<ImportError> {
+    let unread = dict.tensors.iter().filter(|(name, _)| name.ends_with(".weight"));
+    if let Some((name, Err(error))) = unread.into_iter().find(|(_, tensor)| tensor.is_err()) {
+        return error.clone().at(format!("tensor '{}'", shorten(name)));
+    }
+    let families: Vec<_> = FAMILIES.iter().map(|family| family.name).collect();
+    let error = ImportError::unsupported("the names of the tensors are those of no known MobileNetV2")
+        .expected(format!("names as in {}", families.join(", ")));
+    let names: Vec<_> = convs.iter().take(4).map(|name| format!("'{}'", shorten(name))).collect();
+    let error = match (names.is_empty(), dict.tensors.len()) {
+        (_, 0) => error.found("no tensors"),
+        (true, count) => error.found(format!("{count} tensors, none of which is the weight of a convolution")),
+        (false, _) => error.found(format!("{} convolutions, such as {}", convs.len(), names.join(", "))),
+    };
+    error.help("export the model to ONNX: `torch.onnx.export(model, image, FILE)`")
+}

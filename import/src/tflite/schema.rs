@@ -1,0 +1,151 @@
+//! The tables of the TFLite schema that are read, field by field
+//! (<https://github.com/google-ai-edge/LiteRT/blob/main/tflite/converter/schema/schema.fbs>, schema version 3).
+//!
+//! A field's number is its vtable offset: 4 + 2 * (position in the schema).
+
+use super::table::{Table, Vector};
+use crate::error::Result;
+
+#[derive(Clone, Copy)]
+pub struct Model<'a>(Table<'a>);
+
+impl<'a> Model<'a> {
+    pub fn new(bytes: &'a [u8]) -> Result<Self> {
+        Table::root(bytes).map(Self)
+    }
+
+    pub fn version(self) -> Result<u32> {
+        self.0.u32(4)
+    }
+
+    pub fn operator_codes(self) -> Result<Vector<'a>> {
+        self.0.vector(6, 4, "the operator codes")
+    }
+
+    pub fn subgraphs(self) -> Result<Vector<'a>> {
+        self.0.vector(8, 4, "the subgraphs")
+    }
+
+    pub fn description(self) -> Result<&'a [u8]> {
+        self.0.string(10, "the description")
+    }
+
+    pub fn buffers(self) -> Result<Vector<'a>> {
+        self.0.vector(12, 4, "the buffers")
+    }
+}
+
+/// Code of an operator; the schema widened it from a byte, and old files have only the byte.
+pub fn operator_code(table: Table<'_>) -> Result<i32> {
+    Ok(table.i32(10, 0)?.max(i32::from(table.i8(4, 0)?)))
+}
+
+#[derive(Clone, Copy)]
+pub struct Subgraph<'a>(pub Table<'a>);
+
+impl<'a> Subgraph<'a> {
+    pub fn tensors(self) -> Result<Vector<'a>> {
+        self.0.vector(4, 4, "the tensors")
+    }
+
+    pub fn inputs(self) -> Result<Vector<'a>> {
+        self.0.vector(6, 4, "the inputs")
+    }
+
+    pub fn operators(self) -> Result<Vector<'a>> {
+        self.0.vector(10, 4, "the operators")
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct Tensor<'a>(pub Table<'a>);
+
+impl<'a> Tensor<'a> {
+    pub fn shape(self) -> Result<Vector<'a>> {
+        self.0.vector(4, 4, "a tensor's shape")
+    }
+
+    /// `TensorType`.
+    pub fn element_type(self) -> Result<i8> {
+        self.0.i8(6, 0)
+    }
+
+    pub fn buffer(self) -> Result<u32> {
+        self.0.u32(8)
+    }
+
+    pub fn name(self) -> Result<&'a [u8]> {
+        self.0.string(10, "a tensor's name")
+    }
+
+    pub fn quantization(self) -> Result<Option<QuantizationParameters<'a>>> {
+        Ok(self.0.table(12, "quantization parameters")?.map(QuantizationParameters))
+    }
+
+    pub fn is_sparse(self) -> Result<bool> {
+        Ok(self.0.table(16, "sparsity parameters")?.is_some())
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct QuantizationParameters<'a>(Table<'a>);
+
+impl<'a> QuantizationParameters<'a> {
+    pub fn scale(self) -> Result<Vector<'a>> {
+        self.0.vector(8, 4, "quantization scales")
+    }
+
+    pub fn zero_point(self) -> Result<Vector<'a>> {
+        self.0.vector(10, 8, "quantization zero points")
+    }
+
+    pub fn dimension(self) -> Result<i32> {
+        self.0.i32(16, 0)
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct Operator<'a>(pub Table<'a>);
+
+impl<'a> Operator<'a> {
+    pub fn code_index(self) -> Result<u32> {
+        self.0.u32(4)
+    }
+
+    pub fn inputs(self) -> Result<Vector<'a>> {
+        self.0.vector(6, 4, "an operator's inputs")
+    }
+
+    pub fn outputs(self) -> Result<Vector<'a>> {
+        self.0.vector(8, 4, "an operator's outputs")
+    }
+
+    /// The options table if it is of the type that the operator wants; an absent one means defaults.
+    pub fn options(self, r#type: i8) -> Result<Options<'a>> {
+        let table = self.0.table(12, "an operator's options")?;
+        Ok(Options(table.filter(|_| matches!(self.0.i8(10, 0), Ok(found) if found == r#type))))
+    }
+}
+
+/// Types of option tables.
+pub const CONV_OPTIONS: i8 = 1;
+pub const DEPTHWISE_OPTIONS: i8 = 2;
+pub const POOL_OPTIONS: i8 = 5;
+pub const FULLY_CONNECTED_OPTIONS: i8 = 8;
+pub const ADD_OPTIONS: i8 = 11;
+pub const MUL_OPTIONS: i8 = 21;
+pub const SUB_OPTIONS: i8 = 28;
+pub const DIV_OPTIONS: i8 = 29;
+
+#[derive(Clone, Copy)]
+pub struct Options<'a>(Option<Table<'a>>);
+
+impl Options<'_> {
+    pub fn i8(self, slot: usize) -> Result<i8> {
+        self.0.map_or(Ok(0), |table| table.i8(slot, 0))
+    }
+
+    pub fn i32(self, slot: usize, default: i32) -> Result<i32> {
+        self.0.map_or(Ok(default), |table| table.i32(slot, default))
+    }
+}

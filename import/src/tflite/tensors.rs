@@ -1,0 +1,330 @@
+//! The tensors of a subgraph: which hold constants, which are made by operators, and the nodes made so far.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::schema::{Model, Subgraph, Tensor};
+use super::table::Vector;
+use crate::error::{ImportError, Result};
+use crate::source::{
+    Constant, DType, Holder, Holders, Layout, MAX_RANK, Node, Op, Place, Quantization, Quantized, Quants, Value,
+    ValueQuant, Values, shorten,
+};
+
+/// Twice as many as the weights and biases of width 4 have. Many tensors may share one long list.
+const MAX_NUMBERS: usize = 1 << 20;
+
+/// What a tensor of the subgraph stands for once something has made it.
+#[derive(Debug, Clone, Copy)]
+enum Made {
+    Data(Value),
+    /// The same constant as another tensor's, by index.
+    Constant(i32),
+    /// Computed from shapes alone.
+    Computed,
+}
+
+/// What an operator finds at one of its inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    Data(Value),
+    Constant,
+    Computed,
+    Absent,
+}
+
+pub struct Tensors<'a> {
+    pub nodes: Vec<Node<'a>>,
+    pub notes: Vec<String>,
+    pub quants: Quants,
+    pub holders: Holders<'a>,
+    bytes: &'a [u8],
+    tensors: Vector<'a>,
+    buffers: Vector<'a>,
+    made: HashMap<i32, Made>,
+    values: Value,
+    /// Numbers that may still be copied: scales and zero points, factors and offsets.
+    left: Cell<usize>,
+    /// Whether the input image turned out to be `[N, 3, height, width]`, transposed by the graph.
+    pub channels_first: bool,
+}
+
+/// A text of the file as far as messages show it: tables may share one that is as long as the file.
+pub fn text(bytes: &[u8]) -> Cow<'_, str> {
+    const LONGEST: usize = 1 << 10;
+    String::from_utf8_lossy(bytes.get(..LONGEST).unwrap_or(bytes))
+}
+
+impl<'a> Tensors<'a> {
+    pub fn new(bytes: &'a [u8], model: Model<'a>, subgraph: Subgraph<'a>) -> Result<Self> {
+        Ok(Self {
+            nodes: Vec::new(),
+            notes: Vec::new(),
+            quants: Quants::default(),
+            holders: Holders::default(),
+            bytes,
+            tensors: subgraph.tensors()?,
+            buffers: model.buffers()?,
+            made: HashMap::new(),
+            values: 0,
+            left: Cell::new(MAX_NUMBERS),
+            channels_first: false,
+        })
+    }
+
+    fn tensor(&self, index: i32) -> Result<Tensor<'a>> {
+        let at =
+            usize::try_from(index).map_err(|_| ImportError::malformed(format!("tensor {index} does not exist")))?;
+        self.tensors.table(at, "tensor").map(Tensor)
+    }
+
+    pub fn name(&self, index: i32) -> Cow<'a, str> {
+        self.tensor(index).and_then(Tensor::name).map_or(Cow::Borrowed("?"), text)
+    }
+
+    fn bind(&mut self, index: i32, made: Made) -> Result<()> {
+        if let Made::Data(value) = made {
+            let quant = self.quant(self.tensor(index)?)?;
+            let holder = Holder { name: self.name(index), index: usize::try_from(index).ok(), layout: Layout::Nhwc };
+            self.holders.add(value, quant.is_some(), holder);
+            if let Some(quant) = quant {
+                self.quants.add(value, quant);
+            }
+        }
+        match self.made.insert(index, made) {
+            None => Ok(()),
+            Some(_) => Err(ImportError::malformed(format!("tensor '{}' is made twice", shorten(&self.name(index))))),
+        }
+    }
+
+    /// A new value for tensor `index`.
+    pub fn make(&mut self, index: i32) -> Result<Value> {
+        let value = self.fresh();
+        self.bind(index, Made::Data(value))?;
+        Ok(value)
+    }
+
+    pub fn fresh(&mut self) -> Value {
+        self.values += 1;
+        self.values - 1
+    }
+
+    /// Lets tensor `index` be the same as `input`.
+    pub fn alias(&mut self, index: i32, input: i32) -> Result<()> {
+        let made = match self.input(input)? {
+            Input::Data(value) => Made::Data(value),
+            Input::Constant => Made::Constant(self.origin(input)),
+            Input::Computed | Input::Absent => Made::Computed,
+        };
+        self.bind(index, made)
+    }
+
+    pub fn computed(&mut self, index: i32) -> Result<()> {
+        self.bind(index, Made::Computed)
+    }
+
+    pub fn push(&mut self, place: &Place<'a>, op: Op<'a>, inputs: Vec<Value>) -> Value {
+        let output = self.fresh();
+        self.nodes.push(Node { place: place.clone(), op, inputs, output });
+        output
+    }
+
+    /// Lets tensor `index` be `value`.
+    pub fn stand_for(&mut self, index: i32, value: Value) -> Result<()> {
+        self.bind(index, Made::Data(value))
+    }
+
+    fn origin(&self, index: i32) -> i32 {
+        match self.made.get(&index) {
+            Some(&Made::Constant(origin)) => origin,
+            _ => index,
+        }
+    }
+
+    /// What an operator's input is: -1 stands for one that is left out.
+    pub fn input(&self, index: i32) -> Result<Input> {
+        if index == -1 {
+            return Ok(Input::Absent);
+        }
+        match self.made.get(&index) {
+            Some(&Made::Data(value)) => Ok(Input::Data(value)),
+            Some(Made::Constant(_)) => Ok(Input::Constant),
+            Some(Made::Computed) => Ok(Input::Computed),
+            None if self.data(self.tensor(index)?)?.is_some() => Ok(Input::Constant),
+            None => {
+                let name = shorten(&self.name(index));
+                Err(ImportError::malformed(format!("reads tensor '{name}', which nothing before it makes")))
+            }
+        }
+    }
+
+    /// The bytes of a constant tensor; `None` for one without data.
+    fn data(&self, tensor: Tensor<'a>) -> Result<Option<&'a [u8]>> {
+        let buffer = self.buffers.table(tensor.buffer()? as usize, "buffer")?;
+        let data = buffer.string(4, "a buffer's data")?;
+        // Files over 2 GB keep the data behind the flatbuffer: offset and size, above 1 where used.
+        let (offset, size) = (buffer.u64(6)?, buffer.u64(8)?);
+        if data.is_empty() && offset > 1 {
+            let range = usize::try_from(offset).ok().zip(usize::try_from(size).ok());
+            let bytes = range.and_then(|(start, size)| self.bytes.get(start..start.checked_add(size)?));
+            return bytes.map(Some).ok_or_else(|| ImportError::malformed("a buffer lies outside of the file"));
+        }
+        Ok(Some(data).filter(|data| !data.is_empty()))
+    }
+
+    /// The constant at tensor `index`; `None` for an input that is left out.
+    /// Integers without a scale get `scale`, if given.
+    pub fn constant(&self, index: i32, scale: Option<f64>) -> Result<Option<Rc<Constant<'a>>>> {
+        match self.input(index)? {
+            Input::Absent => return Ok(None),
+            Input::Constant => {}
+            Input::Data(_) | Input::Computed => {
+                return Err(ImportError::unsupported(format!(
+                    "tensor '{}' is computed by the graph",
+                    shorten(&self.name(index))
+                ))
+                .expected("a stored constant"));
+            }
+        }
+        let index = self.origin(index);
+        let read = || self.stored(self.tensor(index)?, scale);
+        read()
+            .map(|constant| Some(Rc::new(constant)))
+            .map_err(|error| error.at(format!("tensor '{}'", shorten(&self.name(index)))))
+    }
+
+    fn stored(&self, tensor: Tensor<'a>, scale: Option<f64>) -> Result<Constant<'a>> {
+        if tensor.is_sparse()? {
+            return Err(ImportError::unsupported("the weights are stored sparse").expected("dense weights"));
+        }
+        let dtype = match tensor.element_type()? {
+            0 => DType::F32,
+            1 => DType::F16,
+            2 => DType::I32,
+            3 => DType::U8,
+            4 => DType::I64,
+            7 => DType::I16,
+            9 => DType::I8,
+            10 => DType::F64,
+            18 => DType::Bf16,
+            other => {
+                return Err(ImportError::unsupported(format!("element type {other} is not read"))
+                    .expected("float32, float64, float16, bfloat16, int8, uint8, int16, int32 or int64"));
+            }
+        };
+        // One more than tensors may have, which is then told.
+        let shape = tensor
+            .shape()?
+            .i32s()
+            .take(MAX_RANK + 1)
+            .map(|size| {
+                usize::try_from(size).map_err(|_| ImportError::malformed(format!("a dimension of size {size}")))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let data = self.data(tensor)?.unwrap_or(&[]);
+        let constant = Constant::new(shape, Values::Bytes(dtype, Cow::Borrowed(data)))?;
+        if dtype.is_float() {
+            return Ok(constant);
+        }
+        match (self.parameters(tensor)?, scale) {
+            (Some(parameters), _) => constant.quantized(parameters),
+            (None, Some(scale)) => constant.quantized(Quantization { scales: vec![scale], zeros: vec![0], axis: 0 }),
+            (None, None) => Ok(constant),
+        }
+    }
+
+    /// Counts numbers that are about to be copied.
+    pub fn spend(&self, numbers: usize) -> Result<()> {
+        let left = self.left.get().checked_sub(numbers).ok_or_else(|| {
+            ImportError::unsupported("the tensors have too many scales, zero points or constant operands")
+                .expected(format!("at most {MAX_NUMBERS}"))
+        })?;
+        self.left.set(left);
+        Ok(())
+    }
+
+    fn parameters(&self, tensor: Tensor<'a>) -> Result<Option<Quantization>> {
+        let Some(Stated { scales, zeros, dimension }) = Stated::of(tensor)? else { return Ok(None) };
+        self.spend(scales.len.saturating_mul(2).saturating_add(zeros.len))?;
+        let scales: Vec<f64> = scales.f32s().map(f64::from).collect();
+        let mut zeros: Vec<i64> = zeros.i64s().collect();
+        if zeros.len() <= 1 {
+            zeros = vec![zeros.first().copied().unwrap_or(0); scales.len()];
+        }
+        let axis =
+            usize::try_from(dimension).map_err(|_| ImportError::malformed("the quantized dimension is negative"))?;
+        Ok(Some(Quantization { scales, zeros, axis }))
+    }
+
+    /// Of a tensor of 8-bit numbers.
+    fn quant(&self, tensor: Tensor<'a>) -> Result<Option<Quantized>> {
+        let dtype = match tensor.element_type()? {
+            3 => DType::U8,
+            9 => DType::I8,
+            _ => return Ok(None),
+        };
+        let Some(stated) = Stated::of(tensor)? else { return Ok(None) };
+        Ok(Some(match stated.once() {
+            Some((scale, zero_point)) => Quantized::Once(ValueQuant { dtype, scale, zero_point }),
+            None => Quantized::PerChannel,
+        }))
+    }
+
+    /// The scale of a tensor that has one for all of its values.
+    pub fn scale(&self, index: i32) -> Result<Option<f64>> {
+        let stated = Stated::of(self.tensor(self.origin(index))?)?;
+        Ok(stated.filter(|stated| stated.scales.len == 1).and_then(|stated| stated.scales.f32s().next()).map(f64::from))
+    }
+
+    /// Height, width and channels of an image tensor.
+    pub fn image(&self, index: i32) -> Result<[Option<usize>; 3]> {
+        let shape = self.tensor(index)?.shape()?;
+        let sizes: Vec<_> = shape.i32s().take(5).map(|size| usize::try_from(size).ok()).collect();
+        let &[_, second, third, fourth] = sizes.as_slice() else {
+            return Err(ImportError::unsupported("the input is no batch of images")
+                .at(format!("input '{}'", shorten(&self.name(index))))
+                .expected("4 dimensions, [N, height, width, 3]")
+                .found(format!("{} dimensions", shape.len)));
+        };
+        Ok(if self.channels_first { [third, fourth, second] } else { [second, third, fourth] })
+    }
+
+    /// Scale and zero point of a tensor of 8-bit unsigned numbers.
+    pub fn pixels(&self, index: i32) -> Result<Option<(f64, i64)>> {
+        const UINT8: i8 = 3;
+        let tensor = self.tensor(index)?;
+        if tensor.element_type()? != UINT8 {
+            return Ok(None);
+        }
+        let Some(Stated { scales, zeros, .. }) = Stated::of(tensor)? else { return Ok(None) };
+        Ok(scales.f32s().next().map(|scale| (f64::from(scale), zeros.i64s().next().unwrap_or(0))))
+    }
+}
+
+/// What the file says of a tensor's quantization, where it says something.
+struct Stated<'a> {
+    /// At least one.
+    scales: Vector<'a>,
+    zeros: Vector<'a>,
+    dimension: i32,
+}
+
+impl<'a> Stated<'a> {
+    fn of(tensor: Tensor<'a>) -> Result<Option<Self>> {
+        let Some(parameters) = tensor.quantization()? else { return Ok(None) };
+        let (scales, zeros) = (parameters.scale()?, parameters.zero_point()?);
+        Ok((scales.len > 0).then_some(Self { scales, zeros, dimension: parameters.dimension()? }))
+    }
+
+    /// Scale and zero point, where there is one of each.
+    fn once(&self) -> Option<(f32, i64)> {
+        let zero = match self.zeros.len {
+            0 => 0,
+            1 => self.zeros.i64s().next()?,
+            _ => return None,
+        };
+        self.scales.f32s().next().filter(|_| self.scales.len == 1).map(|scale| (scale, zero))
+    }
+}

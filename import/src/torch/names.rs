@@ -1,0 +1,186 @@
+//! The names of tensors: the keys and attributes on the way to them, joined by dots.
+//!
+//! A state dict, a checkpoint that holds one, a module saved whole and a TorchScript archive come to the same names so,
+//! with a beginning that tells where in the file they were.
+
+use std::collections::{HashSet, VecDeque};
+
+use super::tensor::{Storages, rebuild};
+use super::value::{Pickled, Ref, Value};
+use crate::error::{ImportError, Result};
+use crate::state_dict::{Module, StateDict};
+
+/// No layer lies deeper, nor has a longer name; what does is an optimizer's or a logger's, and is not entered.
+const MAX_DEPTH: usize = 48;
+const LONGEST_KEY: usize = 200;
+/// Bytes of all names together.
+const MAX_NAMES: usize = 1 << 25;
+/// Ten times as many as a checkpoint with an optimizer and averaged weights has.
+const MAX_TENSORS: usize = 1 << 14;
+
+/// Attributes of a module that are part of its name only in Python.
+const UNNAMED: [&str; 3] = ["_parameters", "_buffers", "_modules"];
+
+/// How a value is entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Its keys are names.
+    Contents,
+    /// It is the attributes of an object.
+    Attributes,
+    /// It is a list of pairs.
+    Pairs,
+}
+
+struct Place {
+    at: Ref,
+    way: Way,
+    path: String,
+    depth: usize,
+}
+
+struct Walk<'p, 'a, 's, 'v> {
+    pickled: &'p Pickled<'v>,
+    storages: Storages<'s, 'a>,
+    found: StateDict<'a>,
+    queue: VecDeque<Place>,
+    entered: HashSet<(Ref, bool)>,
+    budget: usize,
+    /// Names of tensors so far.
+    tensors: usize,
+}
+
+/// All tensors that are reached from the root.
+///
+/// The nearest name of a shared value counts: everything is entered once, so that the work is that of the file's size.
+pub fn collect<'a>(pickled: &Pickled<'_>, storages: Storages<'_, 'a>) -> Result<StateDict<'a>> {
+    let (queue, entered) = (VecDeque::new(), HashSet::new());
+    let found = StateDict::default();
+    let mut walk = Walk { pickled, storages, found, queue, entered, budget: MAX_NAMES, tensors: 0 };
+    walk.child(pickled.root, String::new(), 0)?;
+    while let Some(place) = walk.queue.pop_front() {
+        walk.enter(&place)?;
+    }
+    Ok(walk.found)
+}
+
+impl Walk<'_, '_, '_, '_> {
+    fn enter(&mut self, place: &Place) -> Result<()> {
+        let pickled = self.pickled;
+        match (pickled.get(place.at), place.way) {
+            (Value::Dict(entries), way) => self.entries(entries, place, way),
+            (Value::Tuple(elements) | Value::List(elements), Way::Attributes) => {
+                elements.iter().try_for_each(|&at| self.queue(at, Way::Attributes, &place.path, place.depth + 1))
+            }
+            (Value::Tuple(elements) | Value::List(elements), Way::Pairs) => {
+                let pairs: Vec<[Ref; 2]> =
+                    elements.iter().filter_map(|&pair| pickled.elements(pair)?.try_into().ok()).collect();
+                self.entries(&pairs, place, Way::Contents)
+            }
+            (Value::Tuple(elements) | Value::List(elements), Way::Contents) => {
+                elements.iter().enumerate().try_for_each(|(number, &at)| self.named(at, place, &number.to_string()))
+            }
+            (Value::Object(object), way) => {
+                self.entries(&object.entries, place, way)?;
+                for (number, &at) in object.elements.iter().enumerate() {
+                    self.named(at, place, &number.to_string())?;
+                }
+                // Python 2 gives an OrderedDict its pairs as an argument.
+                if pickled.global(object.callable) == Some(("collections", "OrderedDict"))
+                    && let Some(&pairs) = pickled.elements(object.arguments).and_then(<[Ref]>::first)
+                {
+                    self.queue(pairs, Way::Pairs, &place.path, place.depth + 1)?;
+                }
+                match object.state {
+                    Some(state) => self.queue(state, Way::Attributes, &place.path, place.depth + 1),
+                    None => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn entries(&mut self, entries: &[[Ref; 2]], place: &Place, way: Way) -> Result<()> {
+        for &[key, at] in entries {
+            let key = match self.pickled.get(key) {
+                Value::Text(key) if key.len() <= LONGEST_KEY => key.to_string(),
+                Value::Int(key) => key.to_string(),
+                _ => continue,
+            };
+            if way == Way::Attributes {
+                if UNNAMED.contains(&key.as_str()) {
+                    self.queue(at, Way::Contents, &place.path, place.depth + 1)?;
+                    continue;
+                }
+                self.attribute(&place.path, &key, at);
+            }
+            self.named(at, place, &key)?;
+        }
+        Ok(())
+    }
+
+    /// What a convolution or a normalization says of itself.
+    fn attribute(&mut self, path: &str, key: &str, at: Ref) {
+        let pair = || match self.pickled.get(at) {
+            Value::Int(_) => self.pickled.size(at).map(|size| [size; 2]),
+            _ => self
+                .pickled
+                .elements(at)
+                .filter(|pair| pair.len() == 2)
+                .and_then(|_| self.pickled.sizes(at)?.try_into().ok()),
+        };
+        let mut told = Module::default();
+        match (key, self.pickled.get(at)) {
+            ("stride", _) => told.stride = pair(),
+            ("padding", _) => told.padding = pair(),
+            ("eps", &Value::Float(epsilon)) => told.epsilon = Some(epsilon),
+            _ => return,
+        }
+        self.found.modules.entry(path.to_owned()).or_default().learn(told);
+    }
+
+    fn named(&mut self, at: Ref, place: &Place, key: &str) -> Result<()> {
+        if place.depth >= MAX_DEPTH {
+            return Ok(());
+        }
+        if !matches!(self.pickled.get(at), Value::Dict(_) | Value::Tuple(_) | Value::List(_) | Value::Object(_)) {
+            return Ok(());
+        }
+        let path = if place.path.is_empty() { key.to_owned() } else { format!("{}.{key}", place.path) };
+        self.spend(&path)?;
+        self.child(at, path, place.depth + 1)
+    }
+
+    /// A tensor, or something that may hold some.
+    fn child(&mut self, at: Ref, path: String, depth: usize) -> Result<()> {
+        if let Some(tensor) = rebuild(self.pickled, at, self.storages) {
+            self.tensors += 1;
+            if self.tensors > MAX_TENSORS {
+                return Err(ImportError::unsupported(format!("the file has more than {MAX_TENSORS} tensors"))
+                    .help("save the state dict alone: `torch.save(model.state_dict(), FILE)`"));
+            }
+            self.found.tensors.entry(path).or_insert(tensor);
+            return Ok(());
+        }
+        if self.entered.insert((at, false)) {
+            self.queue.push_back(Place { at, way: Way::Contents, path, depth });
+        }
+        Ok(())
+    }
+
+    fn queue(&mut self, at: Ref, way: Way, path: &str, depth: usize) -> Result<()> {
+        if depth <= MAX_DEPTH && self.entered.insert((at, way != Way::Contents)) {
+            self.spend(path)?;
+            self.queue.push_back(Place { at, way, path: path.to_owned(), depth });
+        }
+        Ok(())
+    }
+
+    fn spend(&mut self, name: &str) -> Result<()> {
+        self.budget = self.budget.checked_sub(name.len() + 1).ok_or_else(|| {
+            ImportError::unsupported(format!("the names in the file have more than {MAX_NAMES} bytes"))
+                .help("save the state dict alone: `torch.save(model.state_dict(), FILE)`")
+        })?;
+        Ok(())
+    }
+}

@@ -1,0 +1,144 @@
+//! Tensors of a checkpoint: views of storages (`torch/_utils.py`, `_rebuild_tensor_v2` and its kin).
+
+use std::collections::HashMap;
+
+use super::value::{Pickled, Ref, Value};
+use crate::error::{ImportError, Result};
+use crate::source::{DType, shorten};
+use crate::state_dict::Stored;
+
+/// The bytes of a storage, by its key.
+pub type Storages<'s, 'a> = &'s dyn Fn(&str) -> Result<&'a [u8]>;
+
+/// Wrappers around a tensor: a parameter, a subclass.
+const MAX_WRAPPERS: usize = 8;
+const MAX_RANK: usize = 8;
+
+/// Whether the value at `at` would have been made a tensor; `None` where it is something else.
+pub fn rebuild<'a>(pickled: &Pickled<'_>, mut at: Ref, storages: Storages<'_, 'a>) -> Option<Result<Stored<'a>>> {
+    for _ in 0..MAX_WRAPPERS {
+        let object = pickled.object(at)?;
+        let arguments = pickled.elements(object.arguments)?;
+        match pickled.global(object.callable)? {
+            ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2" | "_rebuild_tensor_v3") => {
+                return Some(view(pickled, arguments, storages));
+            }
+            ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => at = *arguments.first()?,
+            // A tensor with attributes: the function, the class, the arguments, the attributes.
+            ("torch._tensor", "_rebuild_from_type_v2") => {
+                let (&function, &inner) = (arguments.first()?, arguments.get(2)?);
+                return match (pickled.global(function)?, pickled.elements(inner)?) {
+                    (("torch._utils", "_rebuild_tensor_v2"), arguments) => Some(view(pickled, arguments, storages)),
+                    _ => None,
+                };
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// `(storage, offset, sizes, strides, ...)`, all in elements.
+fn view<'a>(pickled: &Pickled<'_>, arguments: &[Ref], storages: Storages<'_, 'a>) -> Result<Stored<'a>> {
+    let odd = || ImportError::malformed("a tensor that is put together in another way than PyTorch does");
+    let &[storage, offset, sizes, strides, ..] = arguments else { return Err(odd()) };
+    // Before they are copied: many tensors may share one long list.
+    let rank = [sizes, strides].map(|list| pickled.elements(list).map_or(0, <[Ref]>::len));
+    if let Some(rank) = rank.into_iter().find(|rank| *rank > MAX_RANK) {
+        return Err(ImportError::malformed(format!("a tensor of {rank} dimensions")));
+    }
+    let (dtype, key, base) = self::storage(pickled, storage)?;
+    let offset = pickled.size(offset).and_then(|offset| offset.checked_add(base)).ok_or_else(odd)?;
+    let sizes = pickled.sizes(sizes).ok_or_else(odd)?;
+    let strides = pickled.sizes(strides).filter(|strides| strides.len() == sizes.len()).ok_or_else(odd)?;
+    Stored::view(dtype, storages(&key)?, offset, sizes, &strides)
+}
+
+/// Element type, key and first element of `("storage", type, key, device, count[, view])`.
+///
+/// In files before PyTorch 1.6 the last may be `(key, offset, count)`: a piece of the storage, under a key of its own.
+fn storage(pickled: &Pickled<'_>, at: Ref) -> Result<(DType, String, usize)> {
+    let odd = || ImportError::malformed("a storage that is described in another way than PyTorch does");
+    let &Value::Persistent(id) = pickled.get(at) else { return Err(odd()) };
+    let parts = pickled.elements(id).ok_or_else(odd)?;
+    let &[kind, class, key, _device, _count, ..] = parts else { return Err(odd()) };
+    if pickled.text(kind) != Some("storage") {
+        return Err(odd());
+    }
+    let (_, class) = pickled.global(class).ok_or_else(odd)?;
+    let dtype = dtype(class).ok_or_else(|| {
+        ImportError::unsupported(format!("elements of the type {}", shorten(class)))
+            .expected("floats of 16, 32 or 64 bits")
+            .help("a quantized or complex checkpoint is not read; save the float model")
+    })?;
+    let offset = match parts.get(5).and_then(|&view| pickled.elements(view)) {
+        Some(&[_, offset, _]) => pickled.size(offset).ok_or_else(odd)?,
+        _ => 0,
+    };
+    Ok((dtype, text_or_number(pickled, key).ok_or_else(odd)?, offset))
+}
+
+/// Bytes of an element, by the keys of all storages.
+pub fn element_sizes(pickled: &Pickled<'_>) -> HashMap<String, usize> {
+    let persistent = (0..pickled.values.len()).filter(|&at| matches!(pickled.get(at), Value::Persistent(_)));
+    persistent.filter_map(|at| storage(pickled, at).ok()).map(|(dtype, key, _)| (key, dtype.size())).collect()
+}
+
+/// Keys are texts, of numbers in most files.
+pub fn text_or_number(pickled: &Pickled<'_>, at: Ref) -> Option<String> {
+    const LONGEST: usize = 64;
+    pickled
+        .text(at)
+        .filter(|key| key.len() <= LONGEST)
+        .map(str::to_owned)
+        .or_else(|| pickled.int(at).map(|number| number.to_string()))
+}
+
+fn dtype(class: &str) -> Option<DType> {
+    Some(match class {
+        "FloatStorage" => DType::F32,
+        "DoubleStorage" => DType::F64,
+        "HalfStorage" => DType::F16,
+        "BFloat16Storage" => DType::Bf16,
+        "LongStorage" => DType::I64,
+        "IntStorage" => DType::I32,
+        "ShortStorage" => DType::I16,
+        "CharStorage" => DType::I8,
+        "ByteStorage" | "BoolStorage" => DType::U8,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pickle;
+    use super::*;
+
+    /// `_rebuild_tensor_v2(storage "0" of floats, offset 1, (2,), (stride,))`, as protocol 2 has it.
+    fn program(offset: u8, size: u8, stride: u8) -> Vec<u8> {
+        let head =
+            b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000";
+        let rest = [b'K', offset, b'K', size, 0x85, b'K', stride, 0x85, 0x89, b't', b'R', b'.'];
+        [&head[..], b"X\x03\0\0\0cpuK\x04tQ", &rest].concat()
+    }
+
+    fn values(program: &[u8]) -> Result<Vec<f64>> {
+        let storage: Vec<u8> = [1f32, 2.0, 3.0, 4.0].iter().flat_map(|value| value.to_le_bytes()).collect();
+        let (pickled, _) = pickle::read(program)?;
+        let get = |_: &str| Ok(&storage[..]);
+        rebuild(&pickled, pickled.root, &get).unwrap().and_then(|stored| Ok(stored.constant(&mut 100)?.to_f64()))
+    }
+
+    #[test]
+    fn views_take_their_elements() {
+        assert_eq!(values(&program(1, 2, 1)).unwrap(), [2.0, 3.0]);
+        assert_eq!(values(&program(1, 2, 2)).unwrap(), [2.0, 4.0]);
+    }
+
+    #[test]
+    fn views_beyond_the_storage_are_errors() {
+        for (offset, size, stride) in [(3, 2, 1), (0, 5, 1), (1, 2, 3), (0, 200, 200), (200, 1, 1), (0, 5, 0)] {
+            assert!(values(&program(offset, size, stride)).is_err(), "{offset} {size} {stride}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Where a model's file holds the values of the network, so that they can be read while another engine runs it.
+
+use mbvc_compiler::spec::ActivationKind;
+
+use crate::recognize::{Chain, Layer};
+use crate::source::{Holder, Layout, SourceGraph, Value};
+
+/// The tensors of a model's file that hold what the network computes.
+///
+/// Found by the graph's edges, as everything of a model is: never by names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trace {
+    /// The model's input.
+    pub input: SourceTensor,
+    /// What the pixels 0..255 are multiplied by for the input, where the graph itself preprocesses them; `None` where
+    /// the input is what the network's preprocessing makes.
+    pub pixel_scale: Option<f32>,
+    /// Whether the input's channels are blue, green, red.
+    pub reversed: bool,
+    /// Height and width, where the file fixes them.
+    pub resolution: Option<[usize; 2]>,
+    /// In order of execution. Of a quantized network these are integers. A value that the source keeps in no tensor of
+    /// its own, for instance before an activation that is fused, is left out.
+    pub values: Vec<Traced>,
+}
+
+/// A value and its tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traced {
+    /// The node of the unfused graph that makes the value, as [`mbvc_compiler::lower`] names it: `stem`, `stem.relu6`,
+    /// `block3.add`, `head.pool`, `classifier`; `input` where the graph preprocesses pixels.
+    pub node: String,
+    /// What holds it.
+    pub tensor: SourceTensor,
+}
+
+/// A tensor of the source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceTensor {
+    /// Its name in the file.
+    pub name: String,
+    /// Its index among the tensors of a TFLite file, whose names need not differ.
+    pub index: Option<usize>,
+    /// Order of its axes.
+    pub layout: Layout,
+}
+
+impl From<&Holder<'_>> for SourceTensor {
+    fn from(Holder { name, index, layout }: &Holder<'_>) -> Self {
+        Self { name: name.clone().into_owned(), index: *index, layout: *layout }
+    }
+}
+
+/// Traces the values of `chain`; `quantized` says that the network computes in integers. `None` of formats that no
+/// other engine runs.
+pub fn trace(chain: &Chain<'_>, graph: &SourceGraph<'_>, quantized: bool) -> Option<Trace> {
+    // A quantized model may well take floats.
+    let input = graph.holders.get(graph.input, false).or_else(|| graph.holders.get(graph.input, true))?.into();
+    let mut tracer = Tracer { graph, quantized, activation: chain.activation, values: Vec::new() };
+    if let Some(front) = chain.front {
+        tracer.value("input", front.output);
+    }
+    tracer.layer(&chain.stem);
+    for (at, block) in chain.blocks.iter().enumerate() {
+        let layers = block.expand.iter().chain([&block.depthwise, &block.project]);
+        layers.for_each(|layer| tracer.layer(layer));
+        if block.residual {
+            tracer.value(&format!("block{}.add", at + 1), block.output);
+        }
+    }
+    tracer.layer(&chain.head);
+    tracer.value("head.pool", chain.pool.output);
+    tracer.layer(&chain.classifier);
+    let pixel_scale = chain.front.map(|front| if front.takes_bytes() { 1.0 } else { 1.0 / 255.0 });
+    Some(Trace { input, pixel_scale, reversed: false, resolution: chain.resolution, values: tracer.values })
+}
+
+struct Tracer<'g> {
+    graph: &'g SourceGraph<'g>,
+    quantized: bool,
+    activation: ActivationKind,
+    values: Vec<Traced>,
+}
+
+impl Tracer<'_> {
+    fn value(&mut self, node: &str, value: Value) {
+        if let Some(holder) = self.graph.holders.get(value, self.quantized) {
+            self.values.push(Traced { node: node.to_owned(), tensor: holder.into() });
+        }
+    }
+
+    /// A layer's sums, normalized, and what its activation makes of them.
+    fn layer(&mut self, layer: &Layer<'_>) {
+        let Some(output) = layer.output() else { return };
+        // The classifier's are those of the whole layer too.
+        let sums = layer.steps.get(layer.norms.len()).copied();
+        if !layer.activated {
+            return self.value(&layer.role, output);
+        }
+        // Integers are activated where they are rounded.
+        if let Some(sums) = sums.filter(|sums| *sums != output && !self.quantized) {
+            self.value(&layer.role, sums);
+        }
+        self.value(&format!("{}.{}", layer.role, self.activation.name()), output);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::imported::read_bytes;
+    use crate::onnx::{self, Node, Tensor};
+
+    const FIXTURE: &[u8] = include_bytes!("../tests/fixtures/same_plain_op13.onnx");
+
+    /// The fixture behind `pixels * scale + offset`.
+    fn with_front(scale: f32, offset: f32) -> Vec<u8> {
+        let mut model = onnx::decode(FIXTURE).unwrap();
+        let graph = model.graph.as_mut().unwrap();
+        graph.input[0].name = "pixels".into();
+        for (at, (operator, input, constant, output)) in
+            [("Mul", "pixels", scale, "scaled"), ("Add", "scaled", offset, "image")].into_iter().enumerate()
+        {
+            let name = format!("{operator}.constant");
+            let tensor = Tensor { data_type: 1, float_data: vec![constant], name: name.clone(), ..Tensor::default() };
+            graph.initializer.push(tensor);
+            let (input, output) = (vec![input.into(), name], vec![output.into()]);
+            graph.node.insert(at, Node { op_type: operator.into(), input, output, ..Node::default() });
+        }
+        prost::Message::encode_to_vec(&model)
+    }
+
+    #[test]
+    fn a_model_that_preprocesses_takes_pixels() {
+        for (scale, takes) in [(1.0 / 127.5, 1.0), (2.0, 1.0 / 255.0)] {
+            let model =
+                read_bytes(&with_front(scale, -1.0), "front.onnx", None).unwrap_or_else(|error| panic!("{error}"));
+            let trace = model.trace.unwrap();
+            assert_eq!((trace.pixel_scale, &*trace.input.name), (Some(takes), "pixels"));
+            let first: Vec<_> = trace.values.iter().take(2).map(|value| (&*value.node, &*value.tensor.name)).collect();
+            assert_eq!(first, [("input", "image"), ("stem", "stem.conv")]);
+        }
+    }
+
+    #[test]
+    fn channels_that_change_places_are_told() {
+        let mut model = read_bytes(FIXTURE, "plain.onnx", None).unwrap();
+        model.swap_channels();
+        assert!(model.trace.is_some_and(|trace| trace.reversed));
+    }
+}

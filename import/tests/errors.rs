@@ -1,0 +1,133 @@
+//! What a user reads who hands over the wrong file.
+
+mod common;
+
+use std::fs;
+
+use common::fixture;
+use mbvc_import::{ErrorKind, ImportError, read, read_bytes};
+
+fn error_of(bytes: &[u8], name: &str) -> ImportError {
+    *read_bytes(bytes, name, None).unwrap_err()
+}
+
+/// Replaces one run of bytes of a fixture by another of the same length, wherever it is.
+fn patched(name: &str, from: &[u8], to: &[u8]) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = fs::read(fixture(name)).unwrap();
+    let mut at = 0;
+    let mut count = 0;
+    while let Some(found) = bytes[at..].windows(from.len()).position(|window| window == from) {
+        bytes[at + found..at + found + to.len()].copy_from_slice(to);
+        at += found + to.len();
+        count += 1;
+    }
+    assert!(count > 0, "{name} does not hold {from:?}");
+    bytes
+}
+
+#[test]
+fn another_family_is_told_by_its_first_layer() {
+    let path = fixture("other_resnet.onnx");
+    let error = read(&path, None).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unsupported);
+    let expected = format!(
+        "{}: stem, node 'stem_Conv' (Conv): a convolution with another kernel than MobileNetV2 has here\n  \
+         expected: a 3x3 convolution of 3 channels with stride 1 or 2, and an activation\n  \
+         found: a 7x7 convolution with stride 2, 3 to 8 channels",
+        path.display()
+    );
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn external_data_names_the_other_file_and_the_remedy() {
+    let error = read(&fixture("other_external_data.onnx"), None).unwrap_err().to_string();
+    assert!(error.contains("'weights.bin'") && error.contains("save_as_external_data=False"), "{error}");
+}
+
+#[test]
+fn files_that_are_no_models() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    let message = |path: &std::path::Path| read(path, None).unwrap_err().to_string();
+    assert!(message(&write("empty.onnx", b"")).contains("the file is empty"));
+    assert!(message(&write("photo.tflite", b"\xff\xd8\xff\xe0")).contains("a JPEG image"));
+    assert!(message(&write("notes.txt", b"hello")).contains("not recognized as a model"));
+    assert!(message(&write("text.onnx", b"hello, this is no protobuf")).contains("not a sound ONNX file"));
+    assert!(message(&write("m.h5", b"\x89HDF\r\n\x1a\n")).contains("may be truncated"));
+    assert!(message(&folder.path().join("absent.onnx")).contains("there is no such file"));
+    let directory = read(folder.path(), None).unwrap_err();
+    assert_eq!(directory.kind, ErrorKind::Io);
+    assert!(directory.to_string().contains("this is a directory"));
+    write("saved_model.pb", b"");
+    assert!(message(folder.path()).contains("SavedModel"));
+}
+
+#[test]
+fn a_wrong_extension_is_a_note_not_an_error() {
+    let bytes = fs::read(fixture("same_fused.tflite")).unwrap();
+    let imported = read_bytes(&bytes, "model.onnx", None).unwrap();
+    assert!(imported.notes.iter().any(|note| note.contains("the file is TFLite")), "{:?}", imported.notes);
+}
+
+#[test]
+fn a_damaged_weight_is_told_with_its_layer() {
+    let bytes = fs::read(fixture("same_plain_op13.onnx")).unwrap();
+    let weight = mbvc_import::read(&fixture("same_plain_op13.onnx"), None).unwrap();
+    let first = weight.container.tensor("head.bias").unwrap().data.f32s().unwrap()[0].to_le_bytes();
+    let at = bytes.windows(4).position(|window| window == first).unwrap();
+    let mut damaged = bytes.clone();
+    damaged[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    let error = error_of(&damaged, "m.onnx");
+    assert_eq!((error.kind, error.role.as_deref()), (ErrorKind::Malformed, Some("head")));
+    assert!(error.to_string().contains("1 of 16 values of the bias are not finite"), "{error}");
+}
+
+#[test]
+fn an_unknown_operator_is_told_by_name() {
+    let error = error_of(&patched("same_old_op10.onnx", b"Clip", b"Gelu"), "m.onnx");
+    assert_eq!(error.role.as_deref(), Some("stem"));
+    let text = error.to_string();
+    assert!(text.contains("expected: relu6 or relu"), "{text}");
+    assert!(text.contains("Gelu, an operator that MobileNetV2 has not"), "{text}");
+}
+
+#[test]
+fn another_clamp_is_no_relu6() {
+    let six = 6f32.to_le_bytes();
+    let error = error_of(&patched("same_old_op10.onnx", &six, &8f32.to_le_bytes()), "m.onnx").to_string();
+    assert!(error.contains("an activation that clamps to [0, 8]"), "{error}");
+}
+
+#[test]
+fn a_clamp_without_upper_bound_is_relu() {
+    let bytes = patched("same_plain_op13.onnx", &6f32.to_le_bytes(), &f32::INFINITY.to_le_bytes());
+    let imported = read_bytes(&bytes, "m.onnx", None).unwrap();
+    assert_eq!(imported.container.metadata["mbvc.activation"], "relu");
+}
+
+#[test]
+fn a_missing_tensor_is_told() {
+    // Nodes come before initializers, so that the first use of the name is that of the convolution.
+    let mut bytes = fs::read(fixture("same_plain_op13.onnx")).unwrap();
+    let at = bytes.windows(6).position(|window| window == b"head.w").unwrap();
+    bytes[at + 5] = b'q';
+    let error = error_of(&bytes, "m.onnx").to_string();
+    let expected = "m.onnx: node 'head.conv_Conv' (Conv): input 1 is 'head.q', which nothing before it makes";
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn a_container_of_another_program_is_told() {
+    let bytes = b"\x02\0\0\0\0\0\0\0{}";
+    let error = mbvc_import::Container::from_bytes(bytes, "w.safetensors").unwrap_err().to_string();
+    assert!(error.contains("no mbvc container") && error.contains("mbvc import"), "{error}");
+    // Nor is it a model.
+    let error = mbvc_import::inspect_bytes(bytes, "w.safetensors").unwrap_err().to_string();
+    assert!(error.contains("no known MobileNetV2") && error.contains("no tensors"), "{error}");
+}

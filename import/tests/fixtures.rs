@@ -1,0 +1,295 @@
+//! One tiny network as different exporters write it; see `fixtures/make_fixtures.py`.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::fixture;
+use mbvc_compiler::interp::{self, Mode};
+use mbvc_compiler::passes;
+use mbvc_compiler::spec::{ActivationKind, Fusion, PaddingConvention, Preprocessing, ResidualRule};
+use mbvc_import::{Data, Imported, Tensor, read};
+
+fn import(name: &str) -> Imported {
+    read(&fixture(name), None).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn expected_json() -> serde_json::Value {
+    serde_json::from_str(&std::fs::read_to_string(fixture("expected.json")).unwrap()).unwrap()
+}
+
+/// What numpy makes of the weights, by canonical name.
+fn expected(network: &str) -> BTreeMap<String, Tensor> {
+    let all = expected_json();
+    let tensors = all[network].as_object().unwrap().iter().map(|(name, tensor)| {
+        let shape = tensor["shape"].as_array().unwrap().iter().map(|size| size.as_u64().unwrap() as usize).collect();
+        let bytes = base64(tensor["f32"].as_str().unwrap());
+        let data = bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect();
+        (name.clone(), Tensor { name: name.clone(), shape, data: Data::F32(data) })
+    });
+    tensors.collect()
+}
+
+fn base64(text: &str) -> Vec<u8> {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut bytes = Vec::new();
+    let (mut bits, mut count) = (0u32, 0);
+    for digit in text.bytes().filter(|byte| *byte != b'=') {
+        bits = bits << 6 | ALPHABET.iter().position(|known| *known == digit).unwrap() as u32;
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+        }
+    }
+    bytes
+}
+
+fn assert_same_bits(imported: &Imported, network: &str, file: &str) {
+    let expected = expected(network);
+    assert_eq!(imported.container.tensors.len(), expected.len(), "{file}");
+    for tensor in &imported.container.tensors {
+        let wanted = &expected[&tensor.name];
+        assert_eq!(tensor.shape, wanted.shape, "{file}: {}", tensor.name);
+        for (at, (found, wanted)) in floats(tensor).iter().zip(floats(wanted)).enumerate() {
+            assert_eq!(found.to_bits(), wanted.to_bits(), "{file}: {}[{at}]: {found} for {wanted}", tensor.name);
+        }
+    }
+}
+
+#[test]
+fn every_exporter_gives_the_same_weights() {
+    for (file, network) in [
+        ("same_plain_op13.onnx", "same"),
+        ("same_old_op10.onnx", "same"),
+        ("same_tensorflow_op13.onnx", "same"),
+        ("same_fused.tflite", "same"),
+        ("same_explicit.tflite", "same"),
+        ("same_int8.tflite", "int8"),
+        ("symmetric_torchvision_op17.onnx", "symmetric"),
+        ("symmetric_dynamic_op18.onnx", "symmetric"),
+    ] {
+        assert_same_bits(&import(file), network, file);
+    }
+}
+
+/// The recipe of `fold_batch_norm`, executed by the interpreter, and the importer come to the same bits.
+#[test]
+fn folding_is_the_compilers_recipe() {
+    let imported = import("symmetric_torchvision_op17.onnx");
+    let raw: BTreeMap<String, Vec<f32>> =
+        expected("raw").into_iter().map(|(name, tensor)| (name, floats(&tensor).to_vec())).collect();
+    let mut graph = mbvc_compiler::lower::lower(imported.spec());
+    passes::run(&mut graph, Fusion::None, None, &mut |_, _| {}).unwrap();
+    let folded = interp::parameters(&graph, &raw).unwrap();
+    assert_eq!(folded.len(), imported.container.tensors.len());
+    for tensor in &imported.container.tensors {
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(floats(tensor)), bits(&folded[&tensor.name]), "{}", tensor.name);
+    }
+}
+
+/// Weights, table, strides, residuals and padding together: the logits that numpy computes.
+#[test]
+fn imported_networks_compute_what_numpy_does() {
+    let image: Vec<f32> = (0..32 * 32 * 3)
+        .map(|at| (at / 96 * 7 + at / 3 % 32 * 3 + at % 3 * 5) % 17)
+        .map(|value| value as f32 / 8.0 - 1.0)
+        .collect();
+    for (file, network) in [
+        ("same_tensorflow_op13.onnx", "same"),
+        ("same_explicit.tflite", "same"),
+        ("symmetric_torchvision_op17.onnx", "symmetric"),
+    ] {
+        let imported = import(file);
+        let mut graph = mbvc_compiler::lower::lower(imported.spec());
+        passes::run(&mut graph, Fusion::None, None, &mut |_, _| {}).unwrap();
+        let logits = interp::run(&graph, &imported.container, &image, Mode::F64, &mut |_, _, _| {}).unwrap();
+        let wanted: Vec<f64> = serde_json::from_value(expected_json()["logits"][network].clone()).unwrap();
+        assert_eq!(logits.len(), wanted.len());
+        for (found, wanted) in logits.iter().zip(&wanted) {
+            assert!((f64::from(*found) - wanted).abs() < 1e-5, "{file}: {logits:?} for {wanted:?}");
+        }
+    }
+}
+
+#[test]
+fn half_floats_widen_exactly() {
+    let imported = import("same_f16.tflite");
+    let expected = expected("same");
+    for tensor in &imported.container.tensors {
+        for (found, wanted) in floats(tensor).iter().zip(floats(&expected[&tensor.name])) {
+            assert_eq!(found.to_bits() & 0x1fff, 0, "{found} is no half float");
+            assert!((found - wanted).abs() <= wanted.abs() * 2f32.powi(-11), "{found} for {wanted}");
+        }
+    }
+}
+
+#[test]
+fn every_exporter_gives_the_same_network() {
+    for (file, padding, epsilon) in [
+        ("same_plain_op13.onnx", PaddingConvention::Same, 1e-3),
+        ("same_old_op10.onnx", PaddingConvention::Same, 1e-3),
+        ("same_tensorflow_op13.onnx", PaddingConvention::Same, 1e-3),
+        ("same_fused.tflite", PaddingConvention::Same, 1e-3),
+        ("same_explicit.tflite", PaddingConvention::Same, 1e-3),
+        ("same_f16.tflite", PaddingConvention::Same, 1e-3),
+        ("same_int8.tflite", PaddingConvention::Same, 1e-3),
+        ("symmetric_torchvision_op17.onnx", PaddingConvention::Symmetric, 1e-5),
+        ("symmetric_dynamic_op18.onnx", PaddingConvention::Symmetric, 1e-5),
+    ] {
+        let imported = import(file);
+        let network = &imported.recovered;
+        assert_eq!(network.padding, padding, "{file}");
+        assert_eq!(network.batch_norm_epsilon, epsilon, "{file}");
+        assert_eq!(network.activation, ActivationKind::Relu6, "{file}");
+        let resolution = if file.contains("dynamic") { [224, 224] } else { [32, 32] };
+        assert_eq!((network.classes, network.resolution, network.width), (5, resolution, 1.0), "{file}");
+        assert_eq!((network.stem, network.head), ([8, 2], 16), "{file}");
+        let rows: Vec<_> = network
+            .rows
+            .iter()
+            .map(|row| (row.expansion, row.channels, row.repeat, row.stride, row.residual))
+            .collect();
+        let auto = ResidualRule::Auto;
+        assert_eq!(rows, [(1, 8, 1, 1, auto), (2, 8, 2, 2, auto), (3, 16, 1, 2, auto)], "{file}");
+        let preprocessing = match padding {
+            PaddingConvention::Same => Preprocessing::from_range(-1.0, 1.0),
+            PaddingConvention::Symmetric => {
+                Preprocessing::from_mean_and_std([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+            }
+        };
+        assert_eq!(network.preprocessing, preprocessing, "{file}");
+    }
+}
+
+#[test]
+fn a_dynamic_size_is_told() {
+    let imported = import("symmetric_dynamic_op18.onnx");
+    assert!(imported.notes.iter().any(|note| note.contains("no fixed size")), "{:?}", imported.notes);
+}
+
+#[test]
+fn the_rendered_spec_is_the_network() {
+    let imported = import("symmetric_torchvision_op17.onnx");
+    let yaml = imported.spec_yaml();
+    let source = mbvc_compiler::diagnostic::SourceFile::new("spec.yaml", yaml.as_str());
+    let spec = mbvc_compiler::spec::parse(&source).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
+    imported.check_against(&spec).unwrap();
+    assert_eq!(spec.preprocessing, imported.recovered.preprocessing);
+    assert_eq!(spec.batch_norm_epsilon, 1e-5);
+    assert!(yaml.contains("padding: symmetric"), "{yaml}");
+    assert!(yaml.starts_with("# Recovered from ONNX symmetric_torchvision_op17.onnx (pytorch)."), "{yaml}");
+}
+
+#[test]
+fn differences_from_a_spec_are_told_layer_by_layer() {
+    let imported = import("same_plain_op13.onnx");
+    let text = imported
+        .spec_yaml()
+        .replace("classes: 5", "classes: 7")
+        .replace("padding: same", "padding: symmetric")
+        .replace("t: 3, c: 16, n: 1, s: 2", "t: 4, c: 16, n: 1, s: 1")
+        .replace("t: 2, c: 8, n: 2, s: 2", "t: 2, c: 8, n: 2, s: 2, residual: false");
+    let spec = mbvc_compiler::spec::parse(&mbvc_compiler::diagnostic::SourceFile::new("s.yaml", text)).unwrap();
+    let found = imported.check_against(&spec).unwrap_err();
+    let lines: Vec<_> =
+        found.0.iter().map(|one| format!("{} {}: {} / {}", one.place, one.what, one.expected, one.found)).collect();
+    assert_eq!(
+        lines,
+        [
+            "padding value: symmetric / same",
+            "block4.expand weight: 1x1x8x32 / 1x1x8x24",
+            "block4.depthwise weight: 3x3x32 / 3x3x24",
+            "block4.project weight: 1x1x32x16 / 1x1x24x16",
+            "classifier weight: 16x7 / 16x5",
+            "block3 skip: no residual / residual",
+            "block4 stride: 1 / 2",
+        ]
+    );
+    let text = found.to_string();
+    assert!(text.starts_with("the weights do not fit the spec: 7 differences\n"), "{text}");
+    assert!(text.contains("\n  block4.expand weight     1x1x8x32     1x1x8x24\n"), "{text}");
+}
+
+/// One line for the precision, not one for each tensor; what differs besides is told as ever.
+#[test]
+fn another_precision_is_told_with_its_remedy() {
+    use mbvc_import::{Quantization, read_with};
+    let spec =
+        |yaml: String| mbvc_compiler::spec::parse(&mbvc_compiler::diagnostic::SourceFile::new("s.yaml", yaml)).unwrap();
+    let keep = |name: &str| read_with(&fixture(name), None, Quantization::Keep).unwrap();
+    let (float, quantized) = (import("same_int8.tflite"), keep("same_int8.tflite"));
+    let found = quantized.check_against(&spec(float.spec_yaml())).unwrap_err();
+    assert_eq!(found.0.len(), 1, "{found}");
+    let text = found.to_string();
+    assert!(text.contains("precision value  f32       int8"), "{text}");
+    assert!(
+        text.ends_with("remedy: `precision: int8` in the spec, or `mbvc import --dequantize` for f32 weights"),
+        "{text}"
+    );
+
+    let other = spec(quantized.spec_yaml().replace("classes: 5", "classes: 7"));
+    let found = float.check_against(&other).unwrap_err();
+    let places: Vec<_> = found.0.iter().map(|one| format!("{} {}", one.place, one.what)).collect();
+    assert_eq!(places, ["precision value", "classifier weight"], "{found}");
+    assert!(found.to_string().contains("remedy: `precision: f32` in the spec"), "{found}");
+
+    let unsigned = keep("qdq_unsigned.onnx").check_against(&spec(keep("qdq_channels.onnx").spec_yaml())).unwrap_err();
+    assert_eq!(unsigned.0.len(), 1, "{unsigned}");
+    assert!(unsigned.to_string().ends_with("remedy: `precision: uint8` in the spec"), "{unsigned}");
+
+    // A tensor of another type than its container's others.
+    let mut broken = quantized.container.clone();
+    let bias = broken.tensors.iter_mut().find(|tensor| tensor.name == "head.bias").unwrap();
+    bias.data = Data::F32(vec![0.0; 16]);
+    let found = broken.check_against(quantized.spec()).unwrap_err().to_string();
+    assert!(found.contains("head bias  i32 16    f32 16"), "{found}");
+}
+
+#[test]
+fn another_number_of_blocks_is_told() {
+    let imported = import("same_plain_op13.onnx");
+    let text = imported.spec_yaml().replace("n: 2, s: 2", "n: 1, s: 2");
+    let spec = mbvc_compiler::spec::parse(&mbvc_compiler::diagnostic::SourceFile::new("s.yaml", text)).unwrap();
+    let found = imported.check_against(&spec).unwrap_err().to_string();
+    assert!(found.contains("block4.expand weight"), "{found}");
+    assert!(found.contains("absent"), "{found}");
+}
+
+#[test]
+fn a_spec_gives_the_preprocessing_that_a_file_does_not_tell() {
+    let raw = Preprocessing::from_range(0.0, 255.0);
+    let mut plain = import("same_plain_op13.onnx");
+    plain.set_preprocessing(raw, "the spec");
+    assert_eq!(plain.container.metadata["mbvc.preprocessing"], "scale 1 1 1 offset 0 0 0");
+    assert!(plain.spec_yaml().contains("range: [0, 255]"));
+    let mut quantized = import("same_int8.tflite");
+    quantized.set_preprocessing(raw, "the spec");
+    assert!(quantized.container.metadata["mbvc.preprocessing"].ends_with("offset -1 -1 -1"));
+    assert!(quantized.notes.iter().any(|note| note.contains("the file's own")), "{:?}", quantized.notes);
+}
+
+#[test]
+fn inspection_reads_models_and_containers() {
+    let model = mbvc_import::inspect(&fixture("same_fused.tflite")).unwrap();
+    assert_eq!(model.format, "TFLite");
+    assert!(model.facts.iter().any(|fact| fact.key == "padding" && fact.value == "same"), "{:?}", model.facts);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tiny.safetensors");
+    import("same_fused.tflite").write(&path).unwrap();
+    let container = mbvc_import::inspect(&path).unwrap();
+    assert_eq!(container.tensors, model.tensors);
+    assert_eq!(container.metadata, model.metadata);
+    let json = serde_json::to_value(&container).unwrap();
+    assert_eq!(json["tensors"][0]["name"], "stem.weight");
+    assert_eq!(json["metadata"]["mbvc.classes"], "5");
+    assert!(container.to_string().contains("stem.weight"), "{container}");
+    // Scales are small numbers, whose digits count.
+    let quantized = mbvc_import::inspect(&fixture("same_int8.tflite")).unwrap().to_string();
+    assert!(quantized.contains("0.007843138 to 0.007843138"), "{quantized}");
+}
+
+fn floats(tensor: &Tensor) -> &[f32] {
+    tensor.data.f32s().expect("float32")
+}

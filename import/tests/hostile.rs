@@ -1,0 +1,245 @@
+//! Damaged files of every kind: an error or an import, never a panic, never much memory.
+
+mod common;
+#[path = "common/counting.rs"]
+mod counting;
+
+use std::sync::OnceLock;
+
+use common::fixture;
+use counting::assert_little_memory;
+use mbvc_compiler::diagnostic::SourceFile;
+use mbvc_compiler::spec::NetworkSpec;
+use mbvc_import::{
+    Format, ImportError, Imported, Quantization, ReadOptions, inspect_bytes, read, read_bytes, read_bytes_as,
+    read_bytes_with,
+};
+use proptest::prelude::*;
+
+const COUNT: usize = 23;
+
+/// The files that are damaged, and a container; together under 700 KB.
+fn files() -> &'static [(String, Vec<u8>)] {
+    static FILES: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
+    FILES.get_or_init(|| {
+        let names = [
+            "same_plain_op13.onnx",
+            "same_old_op10.onnx",
+            "same_tensorflow_op13.onnx",
+            "symmetric_torchvision_op17.onnx",
+            "symmetric_dynamic_op18.onnx",
+            "same_fused.tflite",
+            "same_explicit.tflite",
+            "same_f16.tflite",
+            "same_int8.tflite",
+            "qdq_channels.onnx",
+            "qdq_symmetric.onnx",
+            "qdq_asymmetric.onnx",
+            "keras2_nested.h5",
+            "keras2_sequential.keras",
+            "keras3_nested.keras",
+            "keras3_flat.h5",
+            "torch/state_dict.pth",
+            "torch/whole_module.pt",
+            "torch/legacy.pth.tar",
+            "torch/ema.ckpt",
+            "torch/script.pt",
+            "torch/timm/model.safetensors",
+        ];
+        let mut files: Vec<_> =
+            names.iter().map(|name| (name.to_string(), std::fs::read(fixture(name)).unwrap())).collect();
+        let container = read(&fixture("same_fused.tflite"), None).unwrap().container.to_bytes();
+        files.push(("tiny.safetensors".into(), container));
+        assert_eq!(files.len(), COUNT);
+        files
+    })
+}
+
+/// Strides for the files that do not have them.
+fn spec() -> &'static NetworkSpec {
+    static SPEC: OnceLock<NetworkSpec> = OnceLock::new();
+    SPEC.get_or_init(|| {
+        let text = "resolution: 32\nclasses: 5\npadding: symmetric\nstem: { channels: 8, stride: 2 }\nblocks:\n  - { t: 1, c: 8, n: 1, s: 1 }\n  \
+                    - { t: 2, c: 8, n: 2, s: 2 }\n  - { t: 3, c: 16, n: 1, s: 2 }\nhead: { channels: 16 }\n";
+        mbvc_compiler::spec::parse(&SourceFile::new("s.yaml", text)).unwrap_or_else(|error| panic!("{error}"))
+    })
+}
+
+fn read_with_spec(bytes: &[u8], name: &str) -> Result<Imported, Box<ImportError>> {
+    read_bytes_as(bytes, name, &ReadOptions { spec: Some(spec()), ..ReadOptions::default() })
+}
+
+/// Every way in; what comes out is of no interest, only that something does.
+fn feed(bytes: &[u8], name: &str) {
+    for hint in [None, Some(Format::Onnx), Some(Format::TfLite)] {
+        let _ = read_bytes_with(bytes, name, hint, Quantization::Keep);
+        if let Err(error) = read_bytes(bytes, name, hint) {
+            assert!(error.to_string().starts_with(name), "{error}");
+        }
+    }
+    let _ = read_with_spec(bytes, name);
+    let _ = inspect_bytes(bytes, name).map(|inspection| inspection.to_string());
+}
+
+/// Magic number, version and facts of the machine, as PyTorch before 1.6 wrote them.
+const LEGACY_HEAD: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.";
+
+#[derive(Debug, Clone)]
+enum Damage {
+    Byte(usize, u8),
+    Word(usize, u32),
+    Cut(usize),
+    Remove(usize, usize),
+    Repeat(usize, usize),
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let words = prop_oneof![Just(0), Just(1), Just(u32::MAX), Just(1 << 31), Just(0x7fff_ffff), 0u32..64, any::<u32>()];
+    prop_oneof![
+        4 => (any::<usize>(), any::<u8>()).prop_map(|(at, value)| Damage::Byte(at, value)),
+        3 => (any::<usize>(), words).prop_map(|(at, value)| Damage::Word(at, value)),
+        1 => any::<usize>().prop_map(Damage::Cut),
+        1 => (any::<usize>(), 1usize..64).prop_map(|(at, count)| Damage::Remove(at, count)),
+        1 => (any::<usize>(), 1usize..64).prop_map(|(at, count)| Damage::Repeat(at, count)),
+    ]
+}
+
+fn apply(bytes: &mut Vec<u8>, damage: &Damage) {
+    if bytes.is_empty() {
+        return;
+    }
+    let length = bytes.len();
+    match *damage {
+        Damage::Byte(at, value) => bytes[at % length] = value,
+        Damage::Word(at, value) => {
+            let at = at % length / 4 * 4;
+            for (byte, new) in bytes[at..].iter_mut().zip(value.to_le_bytes()) {
+                *byte = new;
+            }
+        }
+        Damage::Cut(at) => bytes.truncate(at % length),
+        Damage::Remove(at, count) => {
+            let at = at % length;
+            bytes.drain(at..(at + count).min(length));
+        }
+        Damage::Repeat(at, count) => {
+            let at = at % length;
+            let piece = bytes[at..(at + count).min(length)].to_vec();
+            bytes.splice(at..at, piece);
+        }
+    }
+}
+
+proptest! {
+    // 256 cases, or PROPTEST_CASES.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_damage_makes_a_panic(file in 0..COUNT, damages in prop::collection::vec(damage(), 1..6)) {
+        let (name, bytes) = &files()[file];
+        let mut bytes = bytes.clone();
+        damages.iter().for_each(|damage| apply(&mut bytes, damage));
+        feed(&bytes, name);
+        assert_little_memory();
+    }
+
+    #[test]
+    fn no_noise_makes_a_panic(noise in prop::collection::vec(any::<u8>(), 0..200), kind in 0usize..8) {
+        let heads: [&[u8]; 8] = [
+            b"",
+            b"\x14\0\0\0TFL3",
+            b"\x08\x08\x3a",
+            b"\x40\0\0\0\0\0\0\0{",
+            b"\x89HDF\r\n\x1a\n\0\0\0\0\0\x08\x08\0",
+            b"PK\x03\x04",
+            b"\x80\x02",
+            LEGACY_HEAD,
+        ];
+        let head = heads[kind];
+        feed(&[head, &noise].concat(), "noise");
+        assert_little_memory();
+    }
+}
+
+/// Offsets, counts and sizes of a flatbuffer are words: every word of the file, once.
+#[test]
+fn no_word_of_a_tflite_file_makes_a_panic() {
+    const VALUES: [u32; 4] = [0, 7, 0x8000_0000, u32::MAX];
+    let (name, bytes) = files().iter().find(|(name, _)| name.contains("int8")).unwrap();
+    for (at, value) in (0..bytes.len() / 4).zip(VALUES.into_iter().cycle()) {
+        let mut damaged = bytes.clone();
+        damaged[at * 4..at * 4 + 4].copy_from_slice(&value.to_le_bytes());
+        let _ = read_bytes(&damaged, name, None);
+        let _ = read_bytes_with(&damaged, name, None, Quantization::Keep);
+    }
+    assert_little_memory();
+}
+
+/// Bytes all over a quantized ONNX file, one at a time: types, scales, zero points, names and the edges between nodes.
+#[test]
+fn no_byte_of_a_quantized_onnx_file_makes_a_panic() {
+    const CHANGES: [u8; 4] = [0x01, 0x80, 0xff, 0x07];
+    let (name, bytes) = files().iter().find(|(name, _)| name == "qdq_asymmetric.onnx").unwrap();
+    // No common factor with the lengths of fields, so that these are met at all of their bytes.
+    const STEP: usize = 11;
+    let (mut damages, mut refused) = (0, 0);
+    for (at, change) in (0..bytes.len()).step_by(STEP).zip(CHANGES.into_iter().cycle()) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= change;
+        damages += 1;
+        let _ = read_bytes(&damaged, name, None);
+        refused += usize::from(read_bytes_with(&damaged, name, None, Quantization::Keep).is_err());
+    }
+    // Weights are most of the file, and any byte is one.
+    assert!((damages / 4..damages).contains(&refused), "{refused} of {damages} were refused");
+    assert_little_memory();
+}
+
+/// The names, numbers and instructions of a pickle, byte by byte; no checksum hides what follows from them here.
+#[test]
+fn no_byte_of_a_pickle_makes_a_panic() {
+    const CHANGES: [u8; 5] = [0x01, 0x02, 0x80, 0xff, 0x10];
+    let (name, bytes) = files().iter().find(|(name, _)| name.contains("legacy")).unwrap();
+    assert!(read_with_spec(bytes, name).is_ok());
+    // The pickles come before the storages.
+    let pickles = bytes.len() / 2;
+    let mut refused = 0;
+    for (at, change) in (0..pickles).step_by(3).zip(CHANGES.into_iter().cycle()) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= change;
+        refused += usize::from(read_with_spec(&damaged, name).is_err());
+    }
+    // What an optimizer keeps may be damaged without harm.
+    assert!(refused > pickles / 3 / 10, "{refused} were refused");
+    assert_little_memory();
+}
+
+/// Addresses, sizes and the configuration of a Keras file, a byte at a time all over it: most of a small one is structure.
+#[test]
+fn no_byte_of_a_keras_file_makes_a_panic() {
+    const CHANGES: [u8; 5] = [0x01, 0x80, 0xff, 0x07, 0x20];
+    for (name, step) in [("keras2_nested.h5", 211), ("keras3_flat.h5", 199), ("keras3_nested.keras", 41)] {
+        let (_, bytes) = files().iter().find(|(file, _)| file == name).unwrap();
+        let (mut damages, mut refused) = (0, 0);
+        for (at, change) in (0..bytes.len()).step_by(step).zip(CHANGES.into_iter().cycle()) {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= change;
+            damages += 1;
+            refused += usize::from(read_bytes(&damaged, name, None).is_err());
+        }
+        assert!(refused > damages / 10, "{name}: {refused} of {damages} were refused");
+    }
+    assert_little_memory();
+}
+
+#[test]
+fn every_truncation_is_an_error() {
+    for (name, bytes) in files() {
+        // Two hundred of a large file.
+        let step = (bytes.len() / 200).max(97);
+        for end in (0..bytes.len()).step_by(step).chain(bytes.len().saturating_sub(3)..bytes.len()) {
+            assert!(inspect_bytes(&bytes[..end], name).is_err(), "{name} cut to {end} bytes");
+            assert!(read_with_spec(&bytes[..end], name).is_err(), "{name} cut to {end} bytes");
+        }
+    }
+}

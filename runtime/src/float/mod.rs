@@ -1,0 +1,3 @@
+//! Float networks: how their weights are packed.
+
+pub mod pack;

@@ -1,0 +1,247 @@
+//! Packing: canonical weights into the order in which the kernels of one instruction set read them.
+//!
+//! The compiler emits the plan; values are looked at here, once, when a model is built.
+
+mod error;
+mod fast;
+
+use core::cell::Cell;
+
+use crate::formats::container::{Container, Dtype, TensorView};
+use crate::numerics::Numerics;
+use crate::preprocess::Preprocess;
+use crate::scratch::{Line, floats_mut};
+
+pub use error::PackError;
+use fast::Estimate;
+
+/// How the weights of a network are packed for one instruction set.
+pub trait Plan {
+    /// Cache lines of the packed block.
+    fn lines(&self) -> usize;
+
+    /// Packs `weights` into `block`, allocating nothing.
+    ///
+    /// # Errors
+    /// The name of a tensor that is missing, or of another type or size than the plan's.
+    fn pack(
+        &self,
+        weights: &Container<'_>,
+        preprocess: &Preprocess,
+        numerics: Numerics,
+        block: &mut [Line],
+    ) -> Result<(), PackError>;
+
+    /// Whether a block that was packed elsewhere keeps kernels within it, whatever else it makes them compute.
+    fn is_sound(&self, block: &[Line]) -> bool;
+
+    /// Tells `add` everything that a packed block depends on.
+    fn identify(&self, add: &mut dyn FnMut(&[u8]));
+}
+
+/// A static plan: where each layer's weights go, in order of execution.
+#[derive(Debug, Clone, Copy)]
+pub struct PackPlan {
+    /// In order of execution: what a layer makes is estimated from what those before it make.
+    pub layers: &'static [PackLayer],
+    /// Cache lines of the whole block.
+    pub lines: usize,
+}
+
+/// One layer's weights.
+#[derive(Debug, Clone, Copy)]
+pub struct PackLayer {
+    /// Name of a float32 tensor, `[k][n]`.
+    pub weight: &'static str,
+    /// Name of a float32 tensor, `[n]`.
+    pub bias: &'static str,
+    /// Rows of the kernel: products that are summed for one output.
+    pub k: usize,
+    /// Columns: output channels of the layer.
+    pub n: usize,
+    /// What its kernels can do.
+    pub product: Product,
+    /// What follows the sums.
+    pub range: Range,
+    /// A later layer adds this one's input to its own output.
+    pub begins_residual: bool,
+    /// This is that later layer.
+    pub adds_residual: bool,
+    /// Where its columns go.
+    pub panels: &'static [PackPanels],
+}
+
+/// What the kernels of a layer can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Product {
+    /// One multiply-add for each product.
+    Plain,
+    /// That, or the fast inner product: panels begin with a row of `1 / s`, zeros where the panel is plain.
+    Fast,
+}
+
+/// The values that a layer can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Range {
+    /// Any: nothing follows the sums.
+    #[default]
+    Linear,
+    /// From 0.
+    Relu,
+    /// From 0 to 6.
+    Relu6,
+}
+
+/// Panels of one form; all offsets and strides are in floats.
+#[derive(Debug, Clone, Copy)]
+pub struct PackPanels {
+    /// Output channels `first..last` are packed here.
+    pub first: usize,
+    /// The channel after the last.
+    pub last: usize,
+    /// Channels of a panel; columns past `n` are zero.
+    pub panel: usize,
+    /// Where the first panel goes: `[1 + k][panel]`, the bias row and then the kernel's rows.
+    pub at: usize,
+    /// From one panel to the next within a group.
+    pub panel_stride: usize,
+    /// Panels that lie side by side before the next group begins.
+    pub panels_per_group: usize,
+    /// From one group to the next; 0 where all panels are one group.
+    pub group_stride: usize,
+}
+
+impl Plan for PackPlan {
+    fn lines(&self) -> usize {
+        self.lines
+    }
+
+    fn pack(
+        &self,
+        weights: &Container<'_>,
+        preprocess: &Preprocess,
+        numerics: Numerics,
+        block: &mut [Line],
+    ) -> Result<(), PackError> {
+        if block.len() != self.lines {
+            return Err(PackError::BlockSize { expected: self.lines, found: block.len() });
+        }
+        let block = floats_mut(block);
+        let mut estimate = Estimate::of_image(preprocess);
+        for layer in self.layers {
+            let values = Values::new(layer, weights)?;
+            let fast = numerics == Numerics::Fast && layer.product == Product::Fast && estimate.allows(&values);
+            for panels in layer.panels {
+                panels.pack(&values, fast.then_some(&estimate), block);
+            }
+            if numerics == Numerics::Fast {
+                estimate.follow(&values);
+            }
+        }
+        Ok(())
+    }
+
+    /// Kernels of floats take nothing but numbers from it.
+    fn is_sound(&self, _: &[Line]) -> bool {
+        true
+    }
+
+    fn identify(&self, add: &mut dyn FnMut(&[u8])) {
+        for layer in self.layers {
+            add(layer.weight.as_bytes());
+            add(&[layer.product as u8]);
+            for panels in layer.panels {
+                let PackPanels { first, last, panel, at, panel_stride, panels_per_group, group_stride } = *panels;
+                let numbers = [layer.k, layer.n, first, last, panel, at, panel_stride, panels_per_group, group_stride];
+                numbers.iter().for_each(|number| add(&(*number as u64).to_le_bytes()));
+            }
+        }
+    }
+}
+
+impl PackPlan {
+    /// Whether the layer of this name takes the fast inner product in a packed block; `None` if it never does.
+    pub fn is_fast(&self, name: &str, block: &[f32]) -> Option<bool> {
+        let named = |layer: &&PackLayer| layer.weight.strip_suffix(".weight") == Some(name);
+        let layer = self.layers.iter().find(named).filter(|layer| layer.product == Product::Fast)?;
+        let panels = layer.panels.first()?;
+        Some(*block.get(panels.at)? != 0.0)
+    }
+}
+
+/// A layer with its values.
+struct Values<'a> {
+    layer: &'a PackLayer,
+    /// `[k][n]`
+    weight: &'a [[u8; 4]],
+    bias: &'a [[u8; 4]],
+    /// The sum of the weights' squares, once it was needed.
+    squares: Cell<Option<f64>>,
+}
+
+impl<'a> Values<'a> {
+    fn new(layer: &'a PackLayer, weights: &Container<'a>) -> Result<Self, PackError> {
+        Ok(Self {
+            layer,
+            weight: floats_of(weights, layer.weight, layer.k * layer.n)?,
+            bias: floats_of(weights, layer.bias, layer.n)?,
+            squares: Cell::new(None),
+        })
+    }
+
+    fn squares(&self) -> f64 {
+        let squares = self.squares.get().unwrap_or_else(|| fast::squares(self.weight));
+        self.squares.set(Some(squares));
+        squares
+    }
+
+    fn bias(&self, column: usize) -> f32 {
+        f32::from_le_bytes(self.bias[column])
+    }
+}
+
+impl PackPanels {
+    /// Packs all panels, for the fast inner product if there is an estimate of the input.
+    fn pack(&self, values: &Values<'_>, fast: Option<&Estimate>, block: &mut [f32]) {
+        let PackLayer { k, n, product, .. } = *values.layer;
+        for (index, first) in (self.first..self.last).step_by(self.panel).enumerate() {
+            let group = index / self.panels_per_group * self.group_stride;
+            let start = self.at + group + index % self.panels_per_group * self.panel_stride;
+            let columns = first..n.min(first + self.panel).min(self.last);
+            let panel = &mut block[start..][..self.panel_stride];
+            match (product, fast) {
+                (Product::Fast, Some(estimate)) => estimate.pack(values, columns, self.panel, panel),
+                (Product::Fast, None) => {
+                    let (scales, panel) = panel.split_at_mut(self.panel);
+                    scales.fill(0.0);
+                    plain(values, columns, self.panel, panel);
+                }
+                (Product::Plain, _) => plain(values, columns, self.panel, &mut panel[..(1 + k) * self.panel]),
+            }
+        }
+    }
+}
+
+/// `[1 + k][width]`: the bias row, then the kernel's rows.
+fn plain(values: &Values<'_>, columns: core::ops::Range<usize>, width: usize, panel: &mut [f32]) {
+    let rows = core::iter::once(values.bias).chain(values.weight.chunks_exact(values.layer.n));
+    for (to, from) in panel.chunks_exact_mut(width).zip(rows) {
+        let (used, rest) = to.split_at_mut(columns.len());
+        for (to, from) in used.iter_mut().zip(&from[columns.clone()]) {
+            *to = f32::from_le_bytes(*from);
+        }
+        rest.fill(0.0);
+    }
+}
+
+fn floats_of<'a>(weights: &Container<'a>, name: &'static str, len: usize) -> Result<&'a [[u8; 4]], PackError> {
+    let tensor: TensorView<'a> = weights.tensor(name).ok_or(PackError::Missing(name))?;
+    if tensor.dtype != Dtype::F32 {
+        return Err(PackError::Type { name, expected: Dtype::F32, found: tensor.dtype });
+    }
+    let (floats, rest) = tensor.data.as_chunks::<4>();
+    if floats.len() != len || !rest.is_empty() {
+        return Err(PackError::Size { name, expected: len * 4, found: tensor.data.len() });
+    }
+    Ok(floats)
+}

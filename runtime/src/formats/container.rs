@@ -1,0 +1,96 @@
+//! The weight container: a safetensors file, validated whole and read in place.
+//!
+//! Layout: the header's length as eight little-endian bytes, the header (a JSON object of tensors and
+//! `__metadata__`), then the tensors' bytes. <https://huggingface.co/docs/safetensors>
+
+mod error;
+mod header;
+mod index;
+mod tensor;
+
+pub use error::{ContainerError, TensorRule};
+#[cfg(feature = "alloc")]
+pub(crate) use header::Span;
+pub use header::{Declared, Header};
+#[cfg(feature = "alloc")]
+pub(crate) use index::Index;
+pub use tensor::{Dtype, F32s, MAX_RANK, Shape, TensorView};
+
+use crate::formats::json::JsonStr;
+
+/// Longest header in bytes; bounds the time that a hostile file can cost.
+pub const MAX_HEADER_BYTES: usize = 1 << 20;
+/// Most tensors in one file; names and ranges may have to be compared pair by pair.
+pub const MAX_TENSORS: usize = 2048;
+/// Most metadata entries in one file.
+pub const MAX_METADATA: usize = 256;
+
+/// A validated safetensors file in memory. Allocates nothing: look-ups scan the header, or use the index of
+/// [`Weights`](crate::Weights).
+///
+/// ```
+/// # fn main() -> Result<(), mbvc_runtime::ContainerError<'static>> {
+/// static FILE: &[u8] = b"\x3d\0\0\0\0\0\0\0{\"a.bias\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}  \0\0\x80\x3f";
+/// let container = mbvc_runtime::Container::parse(FILE)?;
+/// let bias = container.tensor("a.bias").and_then(|t| t.f32s());
+/// assert_eq!(bias.and_then(|b| b.get(0)), Some(1.0));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Container<'a> {
+    header: Header<'a>,
+    data: &'a [u8],
+}
+
+impl<'a> Container<'a> {
+    /// Checks every rule of the format: the header's length and JSON, each tensor's type, shape and byte range, unique
+    /// names, and ranges that cover the data without gap or overlap.
+    pub fn parse(file: &'a [u8]) -> Result<Self, ContainerError<'a>> {
+        Ok(Self::with_header(Header::parse(file, file.len())?, file))
+    }
+
+    /// Finds header and data again in bytes that [`Container::parse`] has accepted, with the metadata it found.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn parsed_before(file: &'a [u8], metadata: Option<Span>, index: &'a Index) -> Self {
+        Self::with_header(Header::parsed_before(file, metadata, index), file)
+    }
+
+    fn with_header(header: Header<'a>, file: &'a [u8]) -> Self {
+        Self { header, data: file.get(header.end()..).unwrap_or_default() }
+    }
+
+    #[cfg(feature = "alloc")]
+    pub(crate) fn metadata_span(&self) -> Option<Span> {
+        self.header.metadata_span()
+    }
+
+    /// What the file declares, without the tensors' bytes.
+    pub fn header(&self) -> &Header<'a> {
+        &self.header
+    }
+
+    /// The tensor of that name.
+    pub fn tensor(&self, name: &str) -> Option<TensorView<'a>> {
+        self.header.named(name)?.view(self.data)
+    }
+
+    /// All tensors in the header's order.
+    pub fn tensors(&self) -> impl Iterator<Item = TensorView<'a>> + Clone + 'a {
+        let data = self.data;
+        self.header.entries().filter_map(move |entry| entry.view(data))
+    }
+
+    /// The text under that key of `__metadata__`.
+    pub fn metadata(&self, key: &str) -> Option<JsonStr<'a>> {
+        self.header.metadata(key)
+    }
+
+    /// All keys and values of `__metadata__` in the header's order.
+    pub fn metadata_entries(&self) -> impl Iterator<Item = (JsonStr<'a>, JsonStr<'a>)> + Clone + 'a {
+        self.header.metadata_entries()
+    }
+}
+
+#[cfg(test)]
+mod tests;

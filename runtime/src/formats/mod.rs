@@ -1,0 +1,5 @@
+//! The files that the runtime reads: containers of weights, packed weights, and the JSON of both headers.
+
+pub mod container;
+pub mod json;
+pub mod packed;

@@ -1,0 +1,399 @@
+//! Packed files: a header line, the packed block, and what is known of pictures and classes; used in place.
+//!
+//! Header, 64 bytes, little endian: magic (8), version (4), instruction set (4), identity of network and
+//! plan (8), lines of the block (8), preprocessing scale and offset (24), bytes of the text (4), zeros.
+//! The text stands behind the block, with zeros up to a whole line: the network's name, the framing of pictures, and
+//! the names of the classes, a line each. Only targets with a heap read it.
+
+use core::fmt;
+
+use crate::conventions::{ConventionError, Conventions};
+use crate::float::pack::{PackError, Plan};
+use crate::formats::container::Container;
+use crate::formats::json::JsonStr;
+use crate::isa::{Detected, Isa, IsaError, choose};
+use crate::network::{Model, Needs, NetworkInfo};
+use crate::numerics::Numerics;
+use crate::preprocess::Preprocess;
+use crate::scratch::{Line, Packed, lines, lines_mut};
+
+const MAGIC: [u8; 8] = *b"MBVCPACK";
+const VERSION: u32 = 4;
+const LINE: usize = size_of::<Line>();
+/// What containers without `mbvc.framing` were made for; `Framing`'s default.
+const FRAMING: &str = "squash bilinear";
+
+/// Weights on their way into a packed file: what it is made for.
+pub struct Packing<'a, P> {
+    /// The network's name, for those who look into the file.
+    pub network: &'a str,
+    /// What the weights are checked against, and a part of what identifies the file.
+    pub needs: Needs<'a>,
+    /// Where everything goes, for `isa`.
+    pub plan: P,
+    /// Whose kernels will read the file.
+    pub isa: Isa,
+    /// How these sum products, where they leave a choice.
+    pub numerics: Numerics,
+}
+
+impl<P: Plan> Packing<'_, P> {
+    /// Bytes of the file.
+    pub fn file_bytes(&self, weights: &Container<'_>) -> usize {
+        file_bytes(self.plan.lines(), Text::new(self.network, weights).bytes())
+    }
+
+    /// Packs `weights` into `file`, which is aligned to 64 bytes.
+    ///
+    /// # Errors
+    /// If `file` has another size or alignment, or a convention or a tensor does not fit.
+    pub fn pack(&self, weights: &Container<'_>, file: &mut [u8]) -> Result<(), PackError> {
+        let (plan, text) = (&self.plan, Text::new(self.network, weights));
+        let expected = file_bytes(plan.lines(), text.bytes());
+        if file.len() != expected {
+            return Err(PackError::FileSize { expected, found: file.len() });
+        }
+        let text_bytes = u32::try_from(text.bytes()).map_err(|_| PackError::Text)?;
+        self.check(Conventions::of(weights.header()).map_err(PackError::Convention)?)?;
+        let preprocess = Preprocess::of(weights.header()).map_err(PackError::Convention)?;
+        file.fill(0);
+        let (header, rest) = file.split_at_mut(LINE);
+        let (block, end) = rest.split_at_mut(plan.lines() * LINE);
+        plan.pack(weights, &preprocess, self.numerics, lines_mut(block).ok_or(PackError::Alignment)?)?;
+        text.write(end)?;
+        let header_of = PackedHeader {
+            isa: self.isa,
+            identity: identity(&self.needs, plan),
+            lines: plan.lines() as u64,
+            preprocess,
+            text_bytes,
+        };
+        header_of.write(header);
+        Ok(())
+    }
+
+    /// Whether weights of these conventions are the network's; that of their tensors shows when they are packed.
+    fn check(&self, theirs: Conventions) -> Result<(), PackError> {
+        let ours = self.needs.conventions;
+        let [activation, padding, precision] = ["activation", "padding", "precision"];
+        for (field, needed, fits) in [
+            (activation, ours.activation.word(), ours.activation == theirs.activation),
+            (padding, ours.padding.word(), ours.padding == theirs.padding),
+            (precision, ours.precision.word(), ours.precision == theirs.precision),
+        ] {
+            if !fits {
+                return Err(PackError::Differs { field, needed });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of a packed file with a block of so many lines and a text of so many bytes.
+fn file_bytes(lines: usize, text: usize) -> usize {
+    LINE + lines * LINE + text.next_multiple_of(LINE)
+}
+
+/// What stands behind the block.
+struct Text<'a> {
+    network: &'a str,
+    framing: Option<JsonStr<'a>>,
+    labels: Option<JsonStr<'a>>,
+}
+
+impl<'a> Text<'a> {
+    fn new(network: &'a str, weights: &Container<'a>) -> Self {
+        Self { network, framing: weights.metadata("mbvc.framing"), labels: weights.metadata("mbvc.labels") }
+    }
+
+    /// All of it, but that a framing which needs an escape is none.
+    fn chars(&self) -> impl Iterator<Item = char> {
+        let framing = self.framing.and_then(|text| text.as_plain()).unwrap_or(FRAMING);
+        let labels = self.labels.iter().flat_map(|labels| labels.chars());
+        self.network.chars().chain(['\n']).chain(framing.chars()).chain(['\n']).chain(labels)
+    }
+
+    fn bytes(&self) -> usize {
+        self.chars().map(char::len_utf8).sum()
+    }
+
+    fn write(&self, mut to: &mut [u8]) -> Result<(), PackError> {
+        if self.framing.is_some_and(|text| text.as_plain().is_none()) {
+            let expected = "a framing";
+            return Err(PackError::Convention(ConventionError::Value { key: "mbvc.framing", expected }));
+        }
+        for next in self.chars() {
+            let (bytes, rest) = to.split_at_mut_checked(next.len_utf8()).ok_or(PackError::Text)?;
+            next.encode_utf8(bytes);
+            to = rest;
+        }
+        Ok(())
+    }
+}
+
+/// What the first line of a packed file says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PackedHeader {
+    /// Whose kernels read the block.
+    pub isa: Isa,
+    /// A hash of all that a packed block depends on but the values of the weights.
+    pub identity: u64,
+    /// Lines of 64 bytes that the block has.
+    pub lines: u64,
+    /// From pixels to the network's input.
+    pub preprocess: Preprocess,
+    /// Bytes of the text behind the block.
+    pub text_bytes: u32,
+}
+
+impl PackedHeader {
+    /// Bytes that it takes.
+    pub const BYTES: usize = LINE;
+    /// The version of packed files that this crate reads and writes.
+    pub const VERSION: u32 = VERSION;
+
+    /// Whether a file that begins so is meant to be a packed one.
+    pub fn is_in(file: &[u8]) -> bool {
+        file.starts_with(&MAGIC)
+    }
+
+    /// Reads it from the first bytes of a file.
+    ///
+    /// # Errors
+    /// If this is no packed file, or one of another version.
+    pub fn parse(file: &[u8]) -> Result<Self, PackedError> {
+        if !Self::is_in(file) {
+            return Err(PackedError::NotPacked);
+        }
+        let header: &[u8; LINE] = file.first_chunk().ok_or(PackedError::Length)?;
+        let mut at = MAGIC.len();
+        let version = u32::from_le_bytes(take(header, &mut at));
+        if version != VERSION {
+            return Err(PackedError::Version(version));
+        }
+        let isa = u32::from_le_bytes(take(header, &mut at));
+        let isa = Isa::ALL.into_iter().find(|known| *known as u32 == isa).ok_or(PackedError::NotPacked)?;
+        let [identity, lines] = core::array::from_fn(|_| u64::from_le_bytes(take(header, &mut at)));
+        let mut triple = || core::array::from_fn(|_| f32::from_le_bytes(take(header, &mut at)));
+        let preprocess = Preprocess { scale: triple(), offset: triple() };
+        let text_bytes = u32::from_le_bytes(take(header, &mut at));
+        Ok(Self { isa, identity, lines, preprocess, text_bytes })
+    }
+
+    fn write(&self, to: &mut [u8]) {
+        let words = [VERSION, self.isa as u32].map(u32::to_le_bytes);
+        let longs = [self.identity, self.lines].map(u64::to_le_bytes);
+        let floats = [self.preprocess.scale, self.preprocess.offset].map(|triple| triple.map(f32::to_le_bytes));
+        let bytes = MAGIC.iter().chain(words.as_flattened()).chain(longs.as_flattened());
+        let bytes = bytes.chain(floats.as_flattened().as_flattened());
+        for (to, from) in to.iter_mut().zip(bytes.chain(&self.text_bytes.to_le_bytes())) {
+            *to = *from;
+        }
+    }
+
+    /// Whether the file was packed by `plan` for such a network, and has `file_bytes` as it should.
+    ///
+    /// # Errors
+    /// If it was not, or has not.
+    pub fn check(&self, needs: &Needs<'_>, plan: &impl Plan, file_bytes: usize) -> Result<(), PackedError> {
+        if self.identity != identity(needs, plan) || self.lines != plan.lines() as u64 {
+            return Err(PackedError::OtherNetwork);
+        }
+        self.check_length(file_bytes)
+    }
+
+    /// Whether a file of this header and this length is whole.
+    ///
+    /// # Errors
+    /// If it is longer or shorter.
+    pub fn check_length(&self, file_bytes: usize) -> Result<(), PackedError> {
+        let text = u64::from(self.text_bytes).next_multiple_of(LINE as u64);
+        let rest = self.lines.checked_add(1).and_then(|lines| lines.checked_mul(LINE as u64));
+        match rest.and_then(|lines| lines.checked_add(text)) == Some(file_bytes as u64) {
+            true => Ok(()),
+            false => Err(PackedError::Length),
+        }
+    }
+
+    /// What stands behind the block of a file of this header and of the right length.
+    ///
+    /// # Errors
+    /// If it is no text of the known form.
+    pub fn text<'a>(&self, file: &'a [u8]) -> Result<PackedText<'a>, PackedError> {
+        let start = usize::try_from(self.lines).ok().and_then(|lines| lines.checked_add(1)?.checked_mul(LINE));
+        let text = start.and_then(|start| file.get(start..)?.get(..self.text_bytes as usize));
+        let text = text.and_then(|text| core::str::from_utf8(text).ok());
+        PackedText::parse(text.ok_or(PackedError::Text)?)
+    }
+}
+
+/// What a packed file tells of its network, and of pictures and classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackedText<'a> {
+    /// The network's name.
+    pub network: &'a str,
+    /// What `Framing` parses.
+    pub framing: &'a str,
+    /// A name a line; empty if the weights came without.
+    pub labels: &'a str,
+}
+
+impl<'a> PackedText<'a> {
+    /// Reads the text behind the block.
+    ///
+    /// # Errors
+    /// If it has less than two lines before the names of the classes.
+    pub fn parse(text: &'a str) -> Result<Self, PackedError> {
+        let mut parts = text.splitn(3, '\n');
+        match [parts.next(), parts.next(), parts.next()] {
+            [Some(network), Some(framing), Some(labels)] => Ok(Self { network, framing, labels }),
+            _ => Err(PackedError::Text),
+        }
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl PackedText<'_> {
+    /// What a model keeps to classify pictures of any size.
+    fn about(&self) -> Result<crate::picture::About, PackedError> {
+        let framing = crate::picture::Framing::parse(self.framing).map_err(|_| PackedError::Text)?;
+        Ok(crate::picture::About { labels: self.labels.lines().map(Into::into).collect(), framing })
+    }
+}
+
+fn take<const N: usize>(header: &[u8; LINE], at: &mut usize) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(&header[*at..*at + N]);
+    *at += N;
+    bytes
+}
+
+/// What a generated network packs by: its plan for `isa`, in the numerics that this processor gains from.
+fn packing<P: Plan>(
+    info: &NetworkInfo,
+    plan: impl FnOnce(Isa) -> Option<P>,
+    isa: Isa,
+) -> Result<Packing<'_, P>, PackError> {
+    let plan = plan(isa).ok_or(PackError::NotCompiled(isa))?;
+    let numerics = info.numerics.choose().map_err(PackError::Numerics)?;
+    Ok(Packing { network: info.name, needs: info.needs(), plan, isa, numerics })
+}
+
+/// Bytes of the packed file of `weights`; `None` if the network was not compiled for `isa`.
+pub fn packed_file_bytes<P: Plan>(
+    info: &NetworkInfo,
+    plan: impl FnOnce(Isa) -> Option<P>,
+    weights: &Container<'_>,
+    isa: Isa,
+) -> Option<usize> {
+    let text = Text::new(info.name, weights);
+    Some(file_bytes(plan(isa)?.lines(), text.bytes()))
+}
+
+/// Packs `weights` into `file`, which is aligned to 64 bytes, in the numerics that this processor gains from.
+///
+/// # Errors
+/// If `isa` was not compiled in, `file` has another size or alignment, or a convention or a tensor does not fit.
+pub fn pack_file<P: Plan>(
+    info: &NetworkInfo,
+    plan: impl FnOnce(Isa) -> Option<P>,
+    weights: &Container<'_>,
+    isa: Isa,
+    file: &mut [u8],
+) -> Result<(), PackError> {
+    packing(info, plan, isa)?.pack(weights, file)
+}
+
+/// A model that uses `file` in place.
+///
+/// # Errors
+/// If the file is not aligned to 64 bytes, or was packed for another network, instruction set or version.
+pub fn from_packed<P: Plan>(
+    info: &'static NetworkInfo,
+    plan: impl FnOnce(Isa) -> Option<P>,
+    file: &'static [u8],
+) -> Result<Model, PackedError> {
+    let header = PackedHeader::parse(file)?;
+    let isa: Detected = choose(info.isas, Some(header.isa)).map_err(PackedError::Isa)?;
+    let plan = plan(header.isa).ok_or(PackedError::Isa(IsaError::NoneCompiled { compiled: info.isas }))?;
+    header.check(&info.needs(), &plan, file.len())?;
+    let block = file.get(LINE..).and_then(|rest| rest.get(..plan.lines() * LINE)).ok_or(PackedError::Length)?;
+    let block = lines(block).ok_or(PackedError::Alignment)?;
+    if !plan.is_sound(block) {
+        return Err(PackedError::Damaged);
+    }
+    Ok(Model {
+        packed: Packed::Borrowed(block),
+        isa,
+        preprocess: header.preprocess,
+        #[cfg(feature = "alloc")]
+        about: alloc::sync::Arc::new(header.text(file)?.about()?),
+    })
+}
+
+/// A hash (FNV-1a, 64 bits) of names, shapes, conventions and the plan: what a packed block depends on. Numbers count
+/// as 64 bits on every target, since a file is packed on one and used on another.
+fn identity(needs: &Needs<'_>, plan: &impl Plan) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325;
+    let mut add = |bytes: &[u8]| {
+        for byte in bytes {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    };
+    let conventions = needs.conventions;
+    for word in [conventions.activation.word(), conventions.padding.word(), conventions.precision.word()] {
+        add(word.as_bytes());
+        add(&[0]);
+    }
+    for parameter in needs.parameters {
+        add(parameter.name.as_bytes());
+        parameter.shape.iter().for_each(|dim| add(&(*dim as u64).to_le_bytes()));
+    }
+    plan.identify(&mut add);
+    hash
+}
+
+/// Why a packed file cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PackedError {
+    /// The bytes do not begin as packed files do, or what they say of themselves cannot be.
+    NotPacked,
+    /// The file is of this version, not of [`PackedHeader::VERSION`].
+    Version(u32),
+    /// Packed for an instruction set that the network or this processor lacks.
+    Isa(IsaError),
+    /// Packed for another network, for other choices than this one's, or by another compiler.
+    OtherNetwork,
+    /// The file does not lie at a multiple of 64 bytes.
+    Alignment,
+    /// The file is longer or shorter than its header says.
+    Length,
+    /// The block holds numbers that no weights pack to.
+    Damaged,
+    /// What stands behind the block is not text of the known form.
+    Text,
+}
+
+impl fmt::Display for PackedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotPacked => f.write_str("these are no packed weights; make them with `mbvc pack`"),
+            Self::Version(version) => {
+                write!(f, "packed weights of version {version}, and this one reads {VERSION}; pack them again")
+            }
+            Self::Isa(error) => write!(f, "packed for another instruction set: {error}"),
+            Self::OtherNetwork => f.write_str(
+                "packed for another network, for other choices than this one's (fusion, threads, batch, resolution), or by \
+                 another compiler; pack them again",
+            ),
+            Self::Alignment => f.write_str("packed weights must lie at an address that is a multiple of 64"),
+            Self::Length => {
+                f.write_str("the packed weights are longer or shorter than their header says; copy or pack them again")
+            }
+            Self::Damaged | Self::Text => f.write_str("the packed weights are damaged; copy or pack them again"),
+        }
+    }
+}
+
+impl core::error::Error for PackedError {}

@@ -1,0 +1,86 @@
+//! The sum of two quantized values of different scales.
+
+use super::fixed::Fixed;
+use super::float::{power_of_two, round_ties_even};
+use super::{Limits, Quant, Rounding};
+
+/// A residual add.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Add {
+    kind: Kind,
+    zero_point: i32,
+    limits: Limits,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// `(bias + a * left + b * right) >> shift`; the bias holds zero points and half a step.
+    Shift { left: i32, right: i32, bias: i32, shift: u32 },
+    /// Both operands at 2^-20 of twice the larger scale.
+    Fixed { zero_points: [i32; 2], factors: [Fixed; 2], output: Fixed },
+}
+
+/// Bits that the reference kernels shift operands by before they multiply.
+pub const LEFT_SHIFT: u32 = 20;
+
+impl Add {
+    /// `None` where the scales are further apart than XNNPACK takes: an operand's must be at least 2^-10 and less than
+    /// 2^8 times the result's.
+    pub fn new(rounding: Rounding, left: Quant, right: Quant, output: Quant, limits: Limits) -> Option<Self> {
+        let ratios = [left, right].map(|operand| operand.scale() / output.scale());
+        if !ratios.iter().all(|ratio| (1.0 / 1024.0..256.0).contains(ratio)) {
+            return None;
+        }
+        let kind = match rounding {
+            Rounding::Xnnpack => {
+                let exponent = (ratios[0].max(ratios[1]).to_bits() >> 23) as i32 - 127;
+                let shift = 20 - exponent;
+                // Below 2^21 + 1, so exact in the float's own precision.
+                let [a, b] = ratios.map(|ratio| round_ties_even(ratio * power_of_two(shift) as f32));
+                let bias = (1 << (shift - 1)) - a * left.zero_point() - b * right.zero_point();
+                Kind::Shift { left: a, right: b, bias, shift: shift as u32 }
+            }
+            Rounding::TfliteReference => {
+                let [a, b, out] = [left, right, output].map(|quant| f64::from(quant.scale()));
+                let twice = 2.0 * a.max(b);
+                Kind::Fixed {
+                    zero_points: [left.zero_point(), right.zero_point()],
+                    factors: [Fixed::new(a / twice), Fixed::new(b / twice)],
+                    output: Fixed::new(twice / (f64::from(1 << LEFT_SHIFT) * out)),
+                }
+            }
+        };
+        Some(Self { kind, zero_point: output.zero_point(), limits })
+    }
+
+    /// The multipliers of both operands and the shift, for kernels that apply them to vectors; `None` where operands are
+    /// scaled another way.
+    pub fn multipliers(self) -> Option<(i32, i32, u32)> {
+        match self.kind {
+            Kind::Shift { left, right, shift, .. } => Some((left, right, shift)),
+            Kind::Fixed { .. } => None,
+        }
+    }
+
+    /// The reference kernels' multipliers of both operands and of their sum, for kernels that apply them to vectors;
+    /// `None` where operands are scaled another way. All are below 1.
+    pub fn fixed(self) -> Option<[Fixed; 3]> {
+        match self.kind {
+            Kind::Shift { .. } => None,
+            Kind::Fixed { factors: [left, right], output, .. } => Some([left, right, output]),
+        }
+    }
+
+    /// The sum of two values.
+    #[inline(always)]
+    pub fn apply(self, a: i32, b: i32) -> i32 {
+        let steps = match self.kind {
+            Kind::Shift { left, right, bias, shift } => (bias + a * left + b * right) >> shift,
+            Kind::Fixed { zero_points, factors, output } => {
+                let scaled = |value: i32, at: usize| factors[at].apply((value - zero_points[at]) << LEFT_SHIFT);
+                output.apply(scaled(a, 0) + scaled(b, 1))
+            }
+        };
+        self.limits.clamp(steps + self.zero_point)
+    }
+}

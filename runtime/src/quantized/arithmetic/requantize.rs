@@ -1,0 +1,74 @@
+//! From the 32-bit sums of a convolution to its quantized results.
+
+use super::fixed::Fixed;
+use super::float::round_ties_even;
+use super::{Limits, Quant, Rounding};
+
+/// What is done to the sums of one output channel.
+///
+/// A sum is `bias + sum((input - input zero point) * (weight - weight zero point))`, and stands for
+/// `input scale * weight scale` each.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Requantize {
+    factor: Factor,
+    zero_point: i32,
+    limits: Limits,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Factor {
+    Float(f32),
+    Fixed(Fixed),
+}
+
+impl Requantize {
+    /// `per_tensor` says that all channels share one weight scale, which TensorFlow Lite multiplies in another precision.
+    ///
+    /// XNNPACK: `f32(f32(input * weight) / output)`; the order of the operations counts.
+    pub fn new(
+        rounding: Rounding,
+        input_scale: f32,
+        weight_scale: f32,
+        per_tensor: bool,
+        output: Quant,
+        limits: Limits,
+    ) -> Self {
+        let product = input_scale * weight_scale;
+        let factor = match rounding {
+            Rounding::Xnnpack => Factor::Float(product / output.scale()),
+            Rounding::TfliteReference => {
+                let exact = f64::from(input_scale) * f64::from(weight_scale);
+                let product = if per_tensor { f64::from(product) } else { exact };
+                Factor::Fixed(Fixed::new(product / f64::from(output.scale())))
+            }
+        };
+        Self { factor, zero_point: output.zero_point(), limits }
+    }
+
+    /// The result of a sum.
+    #[inline(always)]
+    pub fn apply(self, sum: i32) -> i32 {
+        let steps = match self.factor {
+            // Saturated to 16 bits, in which XNNPACK adds the zero point.
+            Factor::Float(scale) => round_ties_even((sum as f32 * scale).clamp(-32768.0, 32767.0)),
+            Factor::Fixed(factor) => factor.apply(sum),
+        };
+        self.limits.clamp(steps.saturating_add(self.zero_point))
+    }
+
+    /// XNNPACK's multiplier, for kernels that apply it to vectors.
+    pub fn scale(self) -> Option<f32> {
+        match self.factor {
+            Factor::Float(scale) => Some(scale),
+            Factor::Fixed(_) => None,
+        }
+    }
+
+    /// The reference kernels' multiplier, for kernels that apply it to vectors.
+    pub fn multiplier(self) -> Option<Fixed> {
+        match self.factor {
+            Factor::Float(_) => None,
+            Factor::Fixed(fixed) => Some(fixed),
+        }
+    }
+}

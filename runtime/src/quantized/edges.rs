@@ -1,0 +1,97 @@
+//! What the numbers at both ends of a network stand for.
+
+use crate::quantized::arithmetic::{Integer, Quant};
+
+/// Quantizations of the image, of the vector before the classifier, and of the logits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Edges {
+    /// Of the image.
+    pub input: Quant,
+    /// Of the vector before the classifier.
+    pub embedding: Quant,
+    /// Of the classifier's values.
+    pub logits: Quant,
+}
+
+/// Bytes of [`Edges`] at the head of a packed block.
+pub(super) const BYTES: usize = 64;
+
+impl Edges {
+    pub(super) fn write(self, to: &mut [u8]) {
+        let quants = [self.input, self.embedding, self.logits];
+        for (to, quant) in to.chunks_exact_mut(8).zip(quants) {
+            let (scale, zero) = to.split_at_mut(4);
+            scale.copy_from_slice(&quant.scale().to_le_bytes());
+            zero.copy_from_slice(&quant.zero_point().to_le_bytes());
+        }
+    }
+
+    /// Those at the head of a packed block; `None` if it is none of a network of `integer`s.
+    pub fn of(block: &[u8], integer: Integer) -> Option<Self> {
+        let mut quants = block
+            .as_chunks::<4>()
+            .0
+            .chunks_exact(2)
+            .map(|pair| Quant::new(f32::from_le_bytes(pair[0]), i32::from_le_bytes(pair[1]), integer));
+        let mut quant = || quants.next().flatten();
+        Some(Self { input: quant()?, embedding: quant()?, logits: quant()? })
+    }
+}
+
+/// `i8` or `u8`, as the numbers of a network are given and taken.
+pub trait Integral: Copy + Default + Send + Sync + 'static {
+    /// Which of the two it is.
+    const INTEGER: Integer;
+
+    /// The number that a byte of the network stands for.
+    fn from_byte(byte: u8) -> Self;
+
+    /// The byte that stands for it inside of the network.
+    fn to_byte(self) -> u8;
+
+    /// The number itself, for arithmetic.
+    fn widen(self) -> i32;
+}
+
+impl Integral for i8 {
+    const INTEGER: Integer = Integer::Int8;
+
+    #[inline(always)]
+    fn from_byte(byte: u8) -> Self {
+        (byte ^ 0x80).cast_signed()
+    }
+
+    #[inline(always)]
+    fn to_byte(self) -> u8 {
+        self.cast_unsigned() ^ 0x80
+    }
+
+    fn widen(self) -> i32 {
+        self.into()
+    }
+}
+
+impl Integral for u8 {
+    const INTEGER: Integer = Integer::Uint8;
+
+    #[inline(always)]
+    fn from_byte(byte: u8) -> Self {
+        byte
+    }
+
+    #[inline(always)]
+    fn to_byte(self) -> u8 {
+        self
+    }
+
+    fn widen(self) -> i32 {
+        self.into()
+    }
+}
+
+/// The real numbers that quantized ones stand for.
+pub fn dequantize<T: Integral>(quant: Quant, numbers: &[T], to: &mut [f32]) {
+    for (to, number) in to.iter_mut().zip(numbers) {
+        *to = (number.widen() - quant.zero_point()) as f32 * quant.scale();
+    }
+}

@@ -1,0 +1,94 @@
+//! Images on their way into a quantized network.
+
+use super::Integral;
+use crate::preprocess::Preprocess;
+use crate::quantized::arithmetic::{Integer, Quant, round_ties_even};
+use crate::simd::Area;
+
+/// An image `[height, width, 3]` that is read row by row, as the network's bytes.
+pub trait Quantized: Sync {
+    /// Writes `BYTES` bytes: numbers `y * BYTES ..` of the image.
+    fn row<const BYTES: usize>(&self, y: usize, to: &mut [u8]);
+}
+
+/// Numbers of the network's own type.
+impl<T: Integral> Quantized for &[T] {
+    #[inline]
+    fn row<const BYTES: usize>(&self, y: usize, to: &mut [u8]) {
+        for (to, number) in to[..BYTES].iter_mut().zip(&self[y * BYTES..][..BYTES]) {
+            *to = number.to_byte();
+        }
+    }
+}
+
+/// Real numbers, rounded to the nearest of the input's, halves to even.
+pub struct Values<'a> {
+    /// The image, `[height, width, 3]`, preprocessed.
+    pub values: &'a [f32],
+    /// What the input's numbers stand for.
+    pub quant: Quant,
+    /// The input's type.
+    pub integer: Integer,
+}
+
+impl Quantized for Values<'_> {
+    fn row<const BYTES: usize>(&self, y: usize, to: &mut [u8]) {
+        for (to, value) in to[..BYTES].iter_mut().zip(&self.values[y * BYTES..][..BYTES]) {
+            *to = quantize(*value, self.quant, self.integer);
+        }
+    }
+}
+
+/// The byte that stands for a real number.
+fn quantize(value: f32, quant: Quant, integer: Integer) -> u8 {
+    let limits = integer.limits();
+    let steps = round_ties_even((value / quant.scale()).clamp(-1024.0, 1024.0));
+    (limits.clamp(steps + quant.zero_point()) - limits.low) as u8
+}
+
+/// The byte for each pixel value of each channel, or nothing where both are the same.
+#[derive(Debug, Clone)]
+pub struct Table {
+    bytes: [[u8; 256]; 3],
+    same: bool,
+}
+
+impl Table {
+    /// Of pixels that are preprocessed to real numbers, and these quantized.
+    pub fn new(preprocess: &Preprocess, quant: Quant, integer: Integer) -> Self {
+        let byte = |channel, pixel: usize| quantize(preprocess.value(channel, pixel as u8), quant, integer);
+        let bytes: [[u8; 256]; 3] = core::array::from_fn(|channel| core::array::from_fn(|pixel| byte(channel, pixel)));
+        let same = bytes.iter().all(|bytes| bytes.iter().enumerate().all(|(pixel, byte)| usize::from(*byte) == pixel));
+        Self { bytes, same }
+    }
+}
+
+/// Pixels, `[height, width, 3]` red, green, blue.
+pub struct Pixels<'a> {
+    /// Pixel values, row by row.
+    pub bytes: &'a [u8],
+    /// What becomes of each value.
+    pub table: &'a Table,
+}
+
+impl Quantized for Pixels<'_> {
+    #[inline]
+    fn row<const BYTES: usize>(&self, y: usize, to: &mut [u8]) {
+        let (pixels, to) = (&self.bytes[y * BYTES..][..BYTES], &mut to[..BYTES]);
+        if self.table.same {
+            to.copy_from_slice(pixels);
+            return;
+        }
+        for (pixel, to) in pixels.chunks_exact(3).zip(to.chunks_exact_mut(3)) {
+            for ((to, pixel), table) in to.iter_mut().zip(pixel).zip(&self.table.bytes) {
+                *to = table[usize::from(*pixel)];
+            }
+        }
+    }
+}
+
+/// Writes row `y` of an image to the first `BYTES` bytes of `to`.
+#[inline]
+pub fn image_bytes<const BYTES: usize>(image: &impl Quantized, y: usize, to: Area<'_, u8>) {
+    to.write(0..BYTES, |to| image.row::<BYTES>(y, to));
+}

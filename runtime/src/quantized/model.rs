@@ -1,0 +1,107 @@
+//! A quantized network with its parameters.
+
+use core::marker::PhantomData;
+
+use super::edges::{Edges, Integral, dequantize};
+use super::image::{Pixels, Table, Values};
+use super::pack::QuantPlan;
+use crate::formats::packed::{PackedError, from_packed};
+use crate::isa::{Detected, Isa};
+use crate::network::{Model as Plain, NetworkInfo};
+use crate::scratch::bytes;
+use crate::simd::Src;
+
+/// What a model of numbers `T` holds.
+#[derive(Debug, Clone)]
+pub struct Model<T> {
+    plain: Plain,
+    edges: Edges,
+    table: Table,
+    numbers: PhantomData<T>,
+}
+
+impl<T: Integral> Model<T> {
+    /// `None` if the block was not packed for numbers `T`.
+    fn new(plain: Plain) -> Option<Self> {
+        let edges = Edges::of(bytes(plain.packed.lines()), T::INTEGER)?;
+        let table = Table::new(&plain.preprocess, edges.input, T::INTEGER);
+        Some(Self { plain, edges, table, numbers: PhantomData })
+    }
+
+    /// From packed weights, which are used in place.
+    ///
+    /// # Errors
+    /// As [`from_packed`].
+    pub fn from_packed(
+        info: &'static NetworkInfo,
+        plan: impl FnOnce(Isa) -> Option<QuantPlan>,
+        file: &'static [u8],
+    ) -> Result<Self, PackedError> {
+        Self::new(from_packed(info, plan, file)?).ok_or(PackedError::NotPacked)
+    }
+
+    /// Packs `weights` for this processor.
+    ///
+    /// # Errors
+    /// As [`build`](crate::build).
+    #[cfg(feature = "alloc")]
+    pub fn build(
+        info: &'static NetworkInfo,
+        plan: impl FnOnce(Isa) -> Option<QuantPlan>,
+        weights: &crate::weights::Weights,
+        isa: Option<Isa>,
+    ) -> Result<Self, crate::build::ModelError> {
+        let plain = crate::build::build(info, plan, weights, isa)?;
+        Self::new(plain).ok_or(crate::build::ModelError::Pack(crate::float::pack::PackError::OutOfRange("input.scale")))
+    }
+
+    /// The instruction set whose kernels run.
+    #[inline]
+    pub fn isa(&self) -> Detected {
+        self.plain.isa
+    }
+
+    /// The packed block.
+    #[inline]
+    pub fn block(&self) -> Src<'_, u8> {
+        Src::new(bytes(self.plain.packed.lines()))
+    }
+
+    /// Bytes of the packed block.
+    pub fn packed_bytes(&self) -> usize {
+        size_of_val(self.plain.packed.lines())
+    }
+
+    /// Labels, and how pictures are framed.
+    #[cfg(feature = "alloc")]
+    pub fn about(&self) -> &crate::picture::About {
+        &self.plain.about
+    }
+
+    /// What the numbers at both ends stand for.
+    pub fn edges(&self) -> &Edges {
+        &self.edges
+    }
+
+    /// An image of pixels, as it gets in.
+    #[inline]
+    pub fn pixels<'a>(&'a self, bytes: &'a [u8]) -> Pixels<'a> {
+        Pixels { bytes, table: &self.table }
+    }
+
+    /// An image of real numbers, as it gets in.
+    pub fn values<'a>(&self, values: &'a [f32]) -> Values<'a> {
+        Values { values, quant: self.edges.input, integer: T::INTEGER }
+    }
+
+    /// The real numbers that logits stand for.
+    pub fn dequantize(&self, logits: &[T], to: &mut [f32]) {
+        dequantize(self.edges.logits, logits, to);
+    }
+}
+
+/// The numbers that the bytes of a network stand for.
+#[inline]
+pub fn numbers<T: Integral, const N: usize>(bytes: [u8; N]) -> [T; N] {
+    bytes.map(T::from_byte)
+}

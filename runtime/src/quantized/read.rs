@@ -1,0 +1,45 @@
+//! Tensors and metadata of a container, of the types that packing needs.
+
+use super::pack::Named;
+use crate::conventions::ConventionError;
+use crate::float::pack::PackError;
+use crate::formats::container::{Container, Dtype};
+use crate::quantized::arithmetic::{Integer, PoolKind, Quant};
+
+/// The bytes of a tensor of that type and size.
+pub(super) fn data<'a>(
+    weights: &Container<'a>,
+    name: &'static str,
+    dtype: Dtype,
+    bytes: usize,
+) -> Result<&'a [u8], PackError> {
+    let tensor = weights.tensor(name).ok_or(PackError::Missing(name))?;
+    if tensor.dtype != dtype {
+        return Err(PackError::Type { name, expected: dtype, found: tensor.dtype });
+    }
+    if tensor.data.len() != bytes {
+        return Err(PackError::Size { name, expected: bytes, found: tensor.data.len() });
+    }
+    Ok(tensor.data)
+}
+
+/// Those of a tensor of one number.
+pub(super) fn word(weights: &Container<'_>, name: &'static str, dtype: Dtype) -> Result<[u8; 4], PackError> {
+    data(weights, name, dtype, 4)?.first_chunk().copied().ok_or(PackError::Missing(name))
+}
+
+/// Reads `mbvc.pool`.
+pub(super) fn pool_kind(weights: &Container<'_>) -> Result<PoolKind, PackError> {
+    match weights.metadata("mbvc.pool").and_then(|text| text.as_plain()) {
+        Some("mean") => Ok(PoolKind::Mean),
+        Some("average") => Ok(PoolKind::Average),
+        _ => Err(PackError::Convention(ConventionError::Value { key: "mbvc.pool", expected: "`mean` or `average`" })),
+    }
+}
+
+/// What the numbers of a value stand for.
+pub(super) fn quant_of(weights: &Container<'_>, named: Named, integer: Integer) -> Result<Quant, PackError> {
+    let scale = word(weights, named.scale, Dtype::F32).map(f32::from_le_bytes)?;
+    let zero_point = word(weights, named.zero_point, Dtype::I32).map(i32::from_le_bytes)?;
+    Quant::new(scale, zero_point, integer).ok_or(PackError::OutOfRange(named.scale))
+}

@@ -1,0 +1,171 @@
+//! AVX-512: sixteen floats, thirty-two registers.
+
+use core::arch::x86_64::*;
+
+use crate::simd::{Dst, Src};
+
+/// Sixteen floats.
+pub type Vector = __m512;
+/// Floats in a vector.
+pub const LANES: usize = 16;
+
+/// A mask of the first `N` lanes.
+const fn first<const N: usize>() -> __mmask16 {
+    const { assert!(N <= LANES) };
+    ((1u32 << N) - 1) as __mmask16
+}
+
+/// `LANES` floats from `at`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn load(from: Src<'_>, at: usize) -> Vector {
+    // SAFETY: `address` checks the range in debug builds; the planner proves it for generated code.
+    unsafe { _mm512_loadu_ps(from.address(at, LANES)) }
+}
+
+/// The first `N` floats from `at`, the other lanes zero.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn load_first<const N: usize>(from: Src<'_>, at: usize) -> Vector {
+    // SAFETY: masked lanes are not read; the rest as in `load`.
+    unsafe { _mm512_maskz_loadu_ps(first::<N>(), from.address(at, N)) }
+}
+
+/// The float at `at` in every lane.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn splat(from: Src<'_>, at: usize) -> Vector {
+    // SAFETY: as in `load`.
+    _mm512_set1_ps(unsafe { *from.address(at, 1) })
+}
+
+/// `value` in every lane.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn constant(value: f32) -> Vector {
+    _mm512_set1_ps(value)
+}
+
+/// Writes `LANES` floats from `at`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn store(to: &mut Dst<'_>, at: usize, value: Vector) {
+    // SAFETY: as in `load`.
+    unsafe { _mm512_storeu_ps(to.address(at, LANES), value) }
+}
+
+/// Writes the first `N` lanes from `at`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn store_first<const N: usize>(to: &mut Dst<'_>, at: usize, value: Vector) {
+    // SAFETY: masked lanes are not written; the rest as in `load`.
+    unsafe { _mm512_mask_storeu_ps(to.address(at, N), first::<N>(), value) }
+}
+
+/// `x * w + sum`, rounded once.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn fma(x: Vector, w: Vector, sum: Vector) -> Vector {
+    _mm512_fmadd_ps(x, w, sum)
+}
+
+/// `(a[x] + v) * (b[y] + u) + sum`: a pair of the fast inner product.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn pair(a: Src<'_>, x: usize, b: Src<'_>, y: usize, v: Vector, u: Vector, sum: Vector) -> Vector {
+    fma(add(splat(a, x), v), add(splat(b, y), u), sum)
+}
+
+/// `a + b`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn add(a: Vector, b: Vector) -> Vector {
+    _mm512_add_ps(a, b)
+}
+
+/// `a - b`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn sub(a: Vector, b: Vector) -> Vector {
+    _mm512_sub_ps(a, b)
+}
+
+/// `a * b`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn mul(a: Vector, b: Vector) -> Vector {
+    _mm512_mul_ps(a, b)
+}
+
+/// Lane `i` is the sum of the lanes of `rows[i]`: a transposition whose steps add.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn sums(rows: [Vector; LANES]) -> Vector {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = rows;
+    let (first, second) = (quads(a, b, c, d), quads(e, f, g, h));
+    let (third, fourth) = (quads(i, j, k, l), quads(m, n, o, p));
+    halves(halves(first, second), halves(third, fourth))
+}
+
+/// Quarter `q` of the result holds the sums of quarter `q` of each of the four.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn quads(a: Vector, b: Vector, c: Vector, d: Vector) -> Vector {
+    let ab = _mm512_castps_pd(_mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)));
+    let cd = _mm512_castps_pd(_mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d)));
+    let (low, high) = (_mm512_unpacklo_pd(ab, cd), _mm512_unpackhi_pd(ab, cd));
+    _mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high))
+}
+
+/// The quarters of both, pairs of neighbors added.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn halves(a: Vector, b: Vector) -> Vector {
+    _mm512_add_ps(_mm512_shuffle_f32x4::<0b10_00_10_00>(a, b), _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b))
+}
+
+/// `max(v, 0)`; NaN gives 0.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn relu(v: Vector) -> Vector {
+    _mm512_max_ps(v, _mm512_setzero_ps())
+}
+
+/// `min(max(v, 0), 6)`; NaN gives 0.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn relu6(v: Vector) -> Vector {
+    _mm512_min_ps(relu(v), _mm512_set1_ps(6.0))
+}
+
+/// Asks for the cache line at `at`, which may lie outside the view.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn prefetch(from: Src<'_>, at: usize) {
+    _mm_prefetch::<_MM_HINT_T1>(from.hint(at).cast())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::Isa;
+
+    #[test]
+    fn sums_are_those_of_the_rows() {
+        if Isa::Avx512.detect().is_none() {
+            return;
+        }
+        let values: [f32; LANES * LANES] = core::array::from_fn(|at| (at * at % 97) as f32);
+        // SAFETY: the processor has the instructions, as was just seen.
+        let sums: [f32; LANES] = unsafe {
+            let mut rows = [_mm512_setzero_ps(); LANES];
+            for (row, values) in rows.iter_mut().zip(values.chunks_exact(LANES)) {
+                *row = _mm512_loadu_ps(values.as_ptr());
+            }
+            core::mem::transmute(super::sums(rows))
+        };
+        for (sum, values) in sums.iter().zip(values.chunks_exact(LANES)) {
+            assert_eq!(*sum, values.iter().sum::<f32>());
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Plain Rust: four floats that the optimizer keeps in whatever vectors the target has.
+//!
+//! Products are rounded before they are added: a fused multiplication and addition would be
+//! a library call on targets without the instruction.
+
+use crate::simd::{Dst, Src};
+
+/// Four floats.
+#[derive(Clone, Copy)]
+pub struct Vector([f32; LANES]);
+
+/// Floats in a vector.
+pub const LANES: usize = 4;
+
+/// `LANES` floats from `at`.
+#[inline(always)]
+pub fn load(from: Src<'_>, at: usize) -> Vector {
+    // SAFETY: `address` checks the range in debug builds; the planner proves it for generated code.
+    Vector(unsafe { from.address(at, LANES).cast::<[f32; LANES]>().read_unaligned() })
+}
+
+/// The first `N` floats from `at`, the other lanes zero.
+#[inline(always)]
+pub fn load_first<const N: usize>(from: Src<'_>, at: usize) -> Vector {
+    let mut lanes = [0.0; LANES];
+    // SAFETY: as in `load`.
+    lanes[..N].copy_from_slice(unsafe { core::slice::from_raw_parts(from.address(at, N), N) });
+    Vector(lanes)
+}
+
+/// The float at `at` in every lane.
+#[inline(always)]
+pub fn splat(from: Src<'_>, at: usize) -> Vector {
+    // SAFETY: as in `load`.
+    Vector([unsafe { *from.address(at, 1) }; LANES])
+}
+
+/// `value` in every lane.
+#[inline(always)]
+pub fn constant(value: f32) -> Vector {
+    Vector([value; LANES])
+}
+
+/// Writes `LANES` floats from `at`.
+#[inline(always)]
+pub fn store(to: &mut Dst<'_>, at: usize, value: Vector) {
+    // SAFETY: as in `load`.
+    unsafe { to.address(at, LANES).cast::<[f32; LANES]>().write_unaligned(value.0) }
+}
+
+/// Writes the first `N` lanes from `at`.
+#[inline(always)]
+pub fn store_first<const N: usize>(to: &mut Dst<'_>, at: usize, value: Vector) {
+    // SAFETY: as in `load`.
+    unsafe { core::slice::from_raw_parts_mut(to.address(at, N), N) }.copy_from_slice(&value.0[..N]);
+}
+
+/// `x * w + sum`, rounded twice.
+#[inline(always)]
+pub fn fma(x: Vector, w: Vector, sum: Vector) -> Vector {
+    Vector(core::array::from_fn(|lane| x.0[lane] * w.0[lane] + sum.0[lane]))
+}
+
+/// `a + b`.
+#[inline(always)]
+pub fn add(a: Vector, b: Vector) -> Vector {
+    Vector(core::array::from_fn(|lane| a.0[lane] + b.0[lane]))
+}
+
+/// `a * b`.
+#[inline(always)]
+pub fn mul(a: Vector, b: Vector) -> Vector {
+    Vector(core::array::from_fn(|lane| a.0[lane] * b.0[lane]))
+}
+
+/// `max(v, 0)`; NaN gives 0.
+#[inline(always)]
+pub fn relu(v: Vector) -> Vector {
+    Vector(v.0.map(|x| if x > 0.0 { x } else { 0.0 }))
+}
+
+/// `min(max(v, 0), 6)`; NaN gives 0.
+#[inline(always)]
+pub fn relu6(v: Vector) -> Vector {
+    Vector(relu(v).0.map(|x| if x < 6.0 { x } else { 6.0 }))
+}

@@ -1,0 +1,376 @@
+//! What both kinds of quantized kernels for NEON share: four lanes, whatever multiplies.
+//!
+//! Arm multiplies bytes that both have a sign, or both none. Activations lose 128 where they are loaded, one bit, and
+//! packing adds 128 times its weights to each channel's bias: sums are those of the other instruction sets.
+
+/// Defines the shared vocabulary for the given target features.
+macro_rules! arm {
+    ($features:literal) => {
+        use core::arch::aarch64::*;
+
+        use $crate::quantized::arithmetic::LEFT_SHIFT;
+        use $crate::simd::quantized::{Addends as AddendsOf, FixedAddends as FixedAddendsOf, Range as RangeOf};
+        use $crate::simd::{Dst, Src};
+
+        /// Lanes of a vector.
+        pub const LANES: usize = 4;
+
+        /// An integer for each lane.
+        pub type Sums = int32x4_t;
+        /// Sixteen activations less 128: four quads, of which a product takes one.
+        pub type Sixteen = int8x16_t;
+        /// A float for each lane.
+        pub type Scales = float32x4_t;
+        /// Four results for each lane, as bytes: `[which of the four][lane]`.
+        pub type Packed = uint8x16_t;
+        /// A header's zero point and limits, each in every lane.
+        pub type Range = RangeOf<int32x4_t>;
+        /// A header's numbers of a residual add, each in every lane but the shift.
+        pub type Addends = AddendsOf<int32x4_t>;
+        /// A header's numbers of a residual add of the reference kernels, each in every lane.
+        pub type FixedAddends = FixedAddendsOf<int32x4_t, Multipliers>;
+
+        /// Multipliers; shifts to the left before the product and, none above 0, after it.
+        #[derive(Clone, Copy)]
+        pub struct Multipliers {
+            multipliers: int32x4_t,
+            before: int32x4_t,
+            after: int32x4_t,
+        }
+
+        /// The bytes of a vector from `at`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn vector(from: Src<'_, u8>, at: usize) -> uint8x16_t {
+            // SAFETY: `address` checks the range in debug builds; the planner proves it for generated code.
+            unsafe { vld1q_u8(from.address(at, 16)) }
+        }
+
+        /// Activations less 128.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn signed(activations: uint8x16_t) -> int8x16_t {
+            vreinterpretq_s8_u8(veorq_u8(activations, vdupq_n_u8(0x80)))
+        }
+
+        /// The integer at byte `at`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn word(from: Src<'_, u8>, at: usize) -> i32 {
+            // SAFETY: as in `vector`.
+            unsafe { from.address(at, 4).cast::<i32>().read_unaligned() }
+        }
+
+        /// For each pixel, the byte at `at` of the three rows and a zero; pixels lie `PIXEL` bytes apart. Writes four.
+        ///
+        /// Nothing is read beyond the last pixel's byte.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn store_ends<const PIXEL: usize>(rows: [Src<'_, u8>; 3], at: usize, to: &mut Dst<'_, u8>, to_at: usize) {
+            // Of the vector that ends with the last pixel's byte; the first pixels may lie before it.
+            let last = at + 3 * PIXEL - 15;
+            let (mut quads, mut index) = (vdupq_n_u8(0), 0);
+            while index < rows.len() {
+                let (row, order) = (rows[index], const { super::arm::orders::<PIXEL>() }[index].as_ptr());
+                // SAFETY: the constant has 16 bytes.
+                let order = unsafe { vld1q_u8(order) };
+                let begin = if 3 * PIXEL > 15 { vector(row, at) } else { quads };
+                quads = vorrq_u8(quads, vqtbl2q_u8(uint8x16x2_t(begin, vector(row, last)), order));
+                index += 1;
+            }
+            store_packed(to, to_at, quads);
+        }
+
+        /// Zeros.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn none() -> Sums {
+            vdupq_n_s32(0)
+        }
+
+        /// `LANES` integers from byte `at`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn load_sums(from: Src<'_, u8>, at: usize) -> Sums {
+            vreinterpretq_s32_u8(vector(from, at))
+        }
+
+        /// Writes `LANES` integers from byte `at`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn store_sums(to: &mut Dst<'_, u8>, at: usize, sums: Sums) {
+            // SAFETY: as in `vector`.
+            unsafe { vst1q_u8(to.address(at, 16), vreinterpretq_u8_s32(sums)) }
+        }
+
+        /// `LANES` floats from byte `at`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn load_scales(from: Src<'_, u8>, at: usize) -> Scales {
+            vreinterpretq_f32_u8(vector(from, at))
+        }
+
+        /// `LANES` multipliers from byte `at`, their exponents from byte `exponents`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn load_multipliers(from: Src<'_, u8>, at: usize, exponents: usize) -> Multipliers {
+            multipliers(load_sums(from, at), load_sums(from, exponents))
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn multipliers(multipliers: int32x4_t, exponents: int32x4_t) -> Multipliers {
+            let zero = vdupq_n_s32(0);
+            Multipliers { multipliers, before: vmaxq_s32(exponents, zero), after: vminq_s32(exponents, zero) }
+        }
+
+        /// Sixteen activations: four quads for [`dot_lane`].
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn sixteen(from: Src<'_, u8>, at: usize) -> Sixteen {
+            signed(vector(from, at))
+        }
+
+        /// Bytes that [`weights`] reads.
+        pub const WEIGHTS: usize = 16;
+
+        /// The weights of a vector of lanes, [`WEIGHTS`] bytes from `at`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn weights(from: Src<'_, u8>, at: usize) -> Weights {
+            vreinterpretq_s8_u8(vector(from, at))
+        }
+
+        /// Sums in steps of the result's scale: XNNPACK's arithmetic. What 16 bits do not hold stays beyond them, which
+        /// every use takes for as large, or as small, as any.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn steps(sums: Sums, scales: Scales) -> Sums {
+            // Converts with saturation, halves to even.
+            vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sums), scales))
+        }
+
+        /// Sums in steps of the result's scale: the reference kernels' arithmetic.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn steps_by_multiplier(sums: Sums, by: Multipliers) -> Sums {
+            scaled(vshlq_s32(sums, by.before), by)
+        }
+
+        /// Multiplied and shifted, each rounded.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn scaled(numbers: int32x4_t, by: Multipliers) -> int32x4_t {
+            let product = vqrdmulhq_s32(numbers, by.multipliers);
+            // The shift rounds halves up. Products below 0 lose one, so that theirs go down, where bits are shifted out.
+            let down = vshrq_n_s32::<31>(vandq_s32(product, by.after));
+            vrshlq_s32(vqaddq_s32(product, down), by.after)
+        }
+
+        /// Four vectors of steps as results, with the zero point added.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn pack([a, b, c, d]: [Sums; 4], range: Range) -> Packed {
+            // All three numbers fill their lanes with copies of themselves.
+            let moved = |a, b| vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), narrow(range.zero));
+            let packed = vqmovun_high_s16(vqmovun_s16(moved(a, b)), moved(c, d));
+            vminq_u8(vmaxq_u8(packed, bytes(range.low)), bytes(range.high))
+        }
+
+        /// A small number in every lane, in every 16 bits.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn narrow(number: int32x4_t) -> int16x8_t {
+            vqmovn_high_s32(vqmovn_s32(number), number)
+        }
+
+        /// A number from 0 to 255 in every lane, in every byte.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn bytes(number: int32x4_t) -> uint8x16_t {
+            vqmovun_high_s16(vqmovun_s16(narrow(number)), narrow(number))
+        }
+
+        /// Steps as results that are still 32 bits wide.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn to_range(steps: Sums, range: Range) -> Sums {
+            vminq_s32(vmaxq_s32(vqaddq_s32(steps, range.zero), range.low), range.high)
+        }
+
+        /// The zero point and the limits that a header holds.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn range(header: Src<'_, u8>) -> Range {
+            let number = |at| vdupq_n_s32(word(header, at));
+            RangeOf { zero: number(0), low: number(4), high: number(8) }
+        }
+
+        /// Writes a column of row quads: lane by lane, its four results.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn store_quads(to: &mut Dst<'_, u8>, at: usize, packed: Packed) {
+            // A transposition of four by four bytes.
+            const ORDER: [u8; 16] = [0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15];
+            // SAFETY: the constant has 16 bytes.
+            let order = unsafe { vld1q_u8(ORDER.as_ptr()) };
+            store_packed(to, at, vqtbl1q_u8(packed, order));
+        }
+
+        /// Writes four pixels of channel quads: there is one plane.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn store_planes(to: &mut Dst<'_, u8>, at: usize, _: usize, packed: Packed) {
+            store_packed(to, at, packed);
+        }
+
+        /// Writes a quad of pixels: of all channels, four by four.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn store_packed(to: &mut Dst<'_, u8>, at: usize, packed: Packed) {
+            // SAFETY: as in `vector`.
+            unsafe { vst1q_u8(to.address(at, 16), packed) }
+        }
+
+        /// Writes the first `CHANNELS` lanes of the first `PIXELS` pixels, which lie `pixel` bytes apart.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn store_pixels<const PIXELS: usize, const CHANNELS: usize>(
+            to: &mut Dst<'_, u8>,
+            at: usize,
+            pixel: usize,
+            packed: Packed,
+        ) {
+            let pixels = vreinterpretq_u32_u8(packed);
+            let mut put = |index: usize, channels: u32| {
+                let (address, bytes) = (to.address(at + index * pixel, CHANNELS), channels.to_le_bytes());
+                match CHANNELS {
+                    // SAFETY: as in `vector`.
+                    LANES => unsafe { address.cast::<[u8; LANES]>().write_unaligned(bytes) },
+                    // SAFETY: as in `vector`; `address` is that of so many bytes.
+                    _ => unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), address, CHANNELS.min(LANES)) },
+                }
+            };
+            put(0, vgetq_lane_u32::<0>(pixels));
+            if PIXELS > 1 {
+                put(1, vgetq_lane_u32::<1>(pixels));
+            }
+            if PIXELS > 2 {
+                put(2, vgetq_lane_u32::<2>(pixels));
+            }
+            if PIXELS > 3 {
+                put(3, vgetq_lane_u32::<3>(pixels));
+            }
+        }
+
+        /// `CHANNELS` bytes from `at`, each in a lane of its own.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn some<const CHANNELS: usize>(from: Src<'_, u8>, at: usize) -> int32x4_t {
+            let mut bytes = [0; LANES];
+            // SAFETY: as in `vector`; both hold so many bytes.
+            unsafe {
+                core::ptr::copy_nonoverlapping(from.address(at, CHANNELS), bytes.as_mut_ptr(), CHANNELS.min(LANES))
+            };
+            let bytes = vcreate_u8(u32::from_le_bytes(bytes).into());
+            vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(bytes))))
+        }
+
+        /// The numbers of a residual add that a header holds.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn addends(header: Src<'_, u8>) -> Addends {
+            let number = |index: usize| word(header, 16 + index * 4);
+            AddendsOf {
+                left: vdupq_n_s32(number(0)),
+                right: vdupq_n_s32(number(1)),
+                bias: vdupq_n_s32(number(2)),
+                shift: number(3),
+                low: vdupq_n_s32(number(4)),
+                high: vdupq_n_s32(number(5)),
+            }
+        }
+
+        /// The sum of a projection's steps and the first `CHANNELS` bytes at `at`, in steps of its own scale.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn add<const CHANNELS: usize>(steps: Sums, residual: Src<'_, u8>, at: usize, add: Addends) -> Sums {
+            let a = some::<CHANNELS>(residual, at);
+            let b = vminq_s32(vmaxq_s32(steps, add.low), add.high);
+            let sum = vmlaq_s32(vmlaq_s32(add.bias, a, add.left), b, add.right);
+            // To the right by shifting left by less than nothing.
+            vshlq_s32(sum, vdupq_n_s32(-add.shift))
+        }
+
+        /// The numbers of a residual add of the reference kernels that a header holds.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn fixed_addends(header: Src<'_, u8>) -> FixedAddends {
+            let number = |index: usize| vdupq_n_s32(word(header, 64 + index * 4));
+            let fixed = |index| multipliers(number(index), number(index + 1));
+            FixedAddendsOf {
+                zero: number(0),
+                left: fixed(1),
+                low: number(3),
+                high: number(4),
+                right: fixed(5),
+                sum: fixed(7),
+            }
+        }
+
+        /// [`add`] as the reference kernels do it.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn add_by_multiplier<const CHANNELS: usize>(
+            steps: Sums,
+            residual: Src<'_, u8>,
+            at: usize,
+            add: FixedAddends,
+        ) -> Sums {
+            // All three factors are below 1.
+            let operand = |value, by| scaled(vshlq_n_s32::<{ LEFT_SHIFT as i32 }>(value), by);
+            let a = vsubq_s32(some::<CHANNELS>(residual, at), add.zero);
+            let b = vminq_s32(vmaxq_s32(steps, add.low), add.high);
+            scaled(vaddq_s32(operand(a, add.left), operand(b, add.right)), add.sum)
+        }
+
+        /// Adds lane by lane.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn plus(a: Sums, b: Sums) -> Sums {
+            vaddq_s32(a, b)
+        }
+
+        /// What padding holds, as a zero point, and the limits of bytes.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn padding(header: Src<'_, u8>) -> Range {
+            RangeOf { zero: vdupq_n_s32(word(header, 40)), low: vdupq_n_s32(0), high: vdupq_n_s32(255) }
+        }
+
+        /// The first `CHANNELS` bytes at `at`, less the zero point.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn centered<const CHANNELS: usize>(from: Src<'_, u8>, at: usize, range: Range) -> Sums {
+            vsubq_s32(some::<CHANNELS>(from, at), range.zero)
+        }
+    };
+}
+
+pub(super) use arm;
+
+/// For each of the three rows of `store_ends`, which byte of two vectors goes where: the first begins with the first
+/// pixel's byte, the second ends with the last one's. What is beyond both makes 0.
+pub(super) const fn orders<const PIXEL: usize>() -> [[u8; 16]; 3] {
+    let span = 3 * PIXEL;
+    assert!(span <= 30, "two vectors reach all pixels");
+    let mut orders = [[255; 16]; 3];
+    let mut at = 0;
+    while at < 12 {
+        let (pixel, row) = (at / 3, at % 3);
+        let is_at_end = span - pixel * PIXEL <= 15;
+        orders[row][pixel * 4 + row] = (if is_at_end { 31 + pixel * PIXEL - span } else { pixel * PIXEL }) as u8;
+        at += 1;
+    }
+    orders
+}

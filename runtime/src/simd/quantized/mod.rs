@@ -1,0 +1,91 @@
+//! Vectors for quantized kernels under one vocabulary, a module for each instruction set.
+//!
+//! Activations are bytes from 0 to 255, `Src<'_, u8>`: those of int8 networks are stored with 128 added, so that one
+//! kernel serves both kinds and products are of bytes without and weights with sign. Sums are exact 32-bit integers
+//! whatever the instruction set; `steps` turns them into results as `quant::Requantize` does in XNNPACK's rounding, and
+//! `steps_by_multiplier` in that of TensorFlow Lite's reference kernels.
+//!
+//! | type      | holds, for each lane                                                          |
+//! |-----------|-------------------------------------------------------------------------------|
+//! | `Sums`    | an i32                                                                        |
+//! | `Scales`  | an f32                                                                        |
+//! | `Multipliers` | a `quant::Fixed`: multipliers and exponents, which lie in rows of their own |
+//! | `Quads`   | four activations, ready for `dot`                                             |
+//! | `Weights` | the four weights that they are multiplied by; `WEIGHTS` bytes where they lie  |
+//! | `Packed`  | four results, from four `Sums`: `[lanes / 4][which of the four][4 lanes]`     |
+
+/// The numbers that a layer's results are moved and limited by, as its packed header has them.
+#[derive(Debug, Clone, Copy)]
+pub struct Range<V> {
+    /// Zero point: added to the steps.
+    pub zero: V,
+    /// Least result.
+    pub low: V,
+    /// Greatest result.
+    pub high: V,
+}
+
+/// The numbers of a residual add: `(bias + left * a + right * b) >> shift`.
+#[derive(Debug, Clone, Copy)]
+pub struct Addends<V> {
+    /// Factor of `a`, the residual's byte.
+    pub left: V,
+    /// Factor of `b`, a projection's result less its zero point.
+    pub right: V,
+    /// Half of what the shift divides by, less what the residual's zero point adds.
+    pub bias: V,
+    /// Bits that the sum is shifted to the right.
+    pub shift: i32,
+    /// Lower limit of `b`.
+    pub low: V,
+    /// Upper limit of `b`.
+    pub high: V,
+}
+
+/// The numbers of a residual add of the reference kernels; `M` is a factor.
+#[derive(Debug, Clone, Copy)]
+pub struct FixedAddends<V, M> {
+    /// The zero point of `a`, the residual's byte.
+    pub zero: V,
+    /// The factor of `a`.
+    pub left: M,
+    /// Lower limit of `b`, a projection's result less its zero point.
+    pub low: V,
+    /// Upper limit of `b`.
+    pub high: V,
+    /// The factor of `b`.
+    pub right: M,
+    /// The factor of the sum of both.
+    pub sum: M,
+}
+
+/// Added to the sums of layers whose results are never negative: the integer is then the bit pattern of the float
+/// 2^23 + sum, which one multiply-add scales. Packing proves for each channel that no sum leaves the range in which
+/// this is exact.
+pub const BIAS: i32 = 0x4b00_0000;
+
+#[cfg(target_arch = "aarch64")]
+mod arm;
+#[cfg(target_arch = "x86_64")]
+pub mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub mod avx512;
+#[cfg(target_arch = "x86_64")]
+pub mod avx512vnni;
+#[cfg(target_arch = "x86_64")]
+pub mod avxvnni;
+#[cfg(test)]
+mod fixed;
+#[cfg(test)]
+mod meaning;
+#[cfg(target_arch = "aarch64")]
+pub mod neon;
+#[cfg(target_arch = "aarch64")]
+pub mod neondot;
+pub mod portable;
+#[cfg(target_arch = "x86_64")]
+mod xmm;
+#[cfg(target_arch = "x86_64")]
+mod ymm;
+#[cfg(target_arch = "x86_64")]
+mod zmm;

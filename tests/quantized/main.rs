@@ -1,0 +1,192 @@
+//! Quantized code against the exact interpreter, step by step and bit by bit, on every instruction set of this processor,
+//! with weights that lead through every way of finishing a sum.
+
+#[path = "../common/quantized.rs"]
+mod interpreted;
+
+use interpreted::expected;
+use mbvc::__runtime::quantized::Integral;
+use mbvc::{Conventions, Isa, NetworkInfo, Observer, Weights};
+use mbvc_compiler::ir::Op;
+use mbvc_compiler::lower::lower;
+use mbvc_compiler::spec::{self, Overrides};
+
+/// A call of a network built with the kernels of one instruction set, on an image of bytes.
+type Call = fn(&Weights, Isa, &[u8], &mut Steps);
+
+/// Keeps every step's value.
+#[derive(Default)]
+struct Steps(Vec<Vec<u8>>);
+
+impl Observer for &mut Steps {
+    fn bytes(&mut self, step: usize, output: &[u8]) {
+        assert_eq!(step, self.0.len(), "steps come in order");
+        self.0.push(output.to_vec());
+    }
+}
+
+/// Overwrites the numbers of every tensor whose name ends so; `change` gets the name, the index and the number's bytes.
+fn altered(weights: &Weights, end: &str, change: impl Fn(&str, usize, &mut [u8])) -> Weights {
+    let mut bytes = weights.as_bytes().to_vec();
+    let container = weights.container();
+    for tensor in container.tensors().filter(|tensor| tensor.name.to_string().ends_with(end)) {
+        let start = tensor.data.as_ptr() as usize - weights.as_bytes().as_ptr() as usize;
+        let name = tensor.name.to_string();
+        let numbers = bytes[start..start + tensor.data.len()].chunks_exact_mut(tensor.dtype.bytes());
+        numbers.enumerate().for_each(|(index, number)| change(&name, index, number));
+    }
+    Weights::from_bytes(bytes).expect("the numbers alone were changed")
+}
+
+/// Weights that lead through every kind of kernel, each with the reason.
+fn cases(weights: Weights, low: i32) -> Vec<(&'static str, Weights)> {
+    let is_activated = |name: &str| {
+        ![".project.", ".add.", "input.", "classifier.", ".weight."].iter().any(|part| name.contains(part))
+            && !name.starts_with("classifier.")
+    };
+    let padded = altered(&weights, ".zero_point", |name, _, number| {
+        if is_activated(name) {
+            number.copy_from_slice(&(low + 37).to_le_bytes());
+        }
+    });
+    let far = altered(&weights, ".bias", |_, index, number| {
+        if index % 5 == 0 {
+            number.copy_from_slice(&(if index % 2 == 0 { i32::MIN + 9 } else { i32::MAX - 9 }).to_le_bytes());
+        }
+    });
+    let low_ceiling = altered(&weights, ".scale", |name, _, number| {
+        if is_activated(name) {
+            number.copy_from_slice(&(6.0_f32 / 150.0).to_le_bytes());
+        }
+    });
+    let dead = altered(&weights, "depthwise.weight", |_, _, number| number.fill(if low < 0 { 0 } else { 128 }));
+    let large = altered(&weights, ".weight.scale", |name, _, number| {
+        if name.contains("depthwise") {
+            number.copy_from_slice(&3.0_f32.to_le_bytes());
+        }
+    });
+    vec![
+        ("sums that carry a bias", weights),
+        ("factors above 1", large),
+        ("activated values with a zero point amid their range", padded),
+        ("sums beyond 2^23 on both sides", far),
+        ("six below the largest number", low_ceiling),
+        ("channels that see nothing of their input", dead),
+    ]
+}
+
+fn check(path: &str, [precision, rounding]: [&str; 2], resolution: [usize; 2], info: &NetworkInfo, call: Call) {
+    let file = format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
+    let source = spec::read(file.as_ref(), path).expect("a spec of this folder");
+    let mut overrides = Overrides::none();
+    let [height, width] = resolution;
+    overrides.set("resolution", &format!("[{height}, {width}]")).set("precision", precision).set("rounding", rounding);
+    let spec = spec::parse_with(&source, &overrides).unwrap_or_else(|error| panic!("{error}"));
+    let graph = lower(&spec);
+    let adds = graph.order().expect("acyclic").into_iter().filter(|id| matches!(graph.node(*id).op, Op::Add)).count();
+    assert!(adds > 0, "a residual is among what is tested");
+    let conventions: Conventions = info.conventions;
+    let tensors = info.parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
+    let weights = Weights::random(tensors, conventions, 7).expect("names stand once");
+    let low = if precision == "int8" { -128 } else { 0 };
+    let mut state = 11_u32;
+    let noise = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    let noise: Vec<u8> = (0..height * width * 3).map(noise).collect();
+    for (case, weights) in cases(weights, low) {
+        let images = [("noise", noise.clone()), ("black", vec![0; noise.len()]), ("white", vec![255; noise.len()])];
+        for (kind, image) in images.into_iter().take(if cfg!(emulated) { 1 } else { 3 }) {
+            let expected = expected(&graph, &weights, spec.rounding, &image, low);
+            for isa in Isa::BYTES.into_iter().filter(|isa| isa.detect().is_some()) {
+                let mut steps = Steps::default();
+                call(&weights, isa, &image, &mut steps);
+                assert_eq!(steps.0.len(), info.steps.len());
+                for (found, step) in steps.0.iter().zip(info.steps) {
+                    let step = step.name;
+                    let expected = &expected[step.rsplit('+').next().unwrap_or_default()];
+                    let differing = found.iter().zip(expected).filter(|(a, b)| a != b).count();
+                    assert!(
+                        found == expected,
+                        "{path} {precision} {rounding} {isa}, {case}, {kind}, {step}: {differing} of {} differ",
+                        expected.len()
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// A test for each spec, size, precision, rounding and fusion.
+macro_rules! quantized {
+    ($($(#[$attribute:meta])* $test:ident: $path:literal, [$height:literal, $width:literal] in $precision:literal,
+       $number:ty, $rounding:literal, $fusion:literal;)*) => { $(
+        $(#[$attribute])*
+        #[test]
+        fn $test() {
+            mbvc::mobilenet_v2!(
+                $path, name = Net, precision = $precision, rounding = $rounding, fusion = $fusion,
+                resolution = [$height, $width]
+            );
+            check($path, [$precision, $rounding], [$height, $width], Net::INFO, |weights, isa, image, steps| {
+                let image: [u8; $height * $width * 3] = image.try_into().expect("the network's size");
+                let model = Net::with_isa(weights, isa).unwrap_or_else(|error| panic!("{error}"));
+                let logits = model.run_with(&mut Net::scratch(), &image.map(<$number>::from_byte), &mut *steps);
+                assert_eq!(steps.0.last().map(Vec::as_slice), Some(&logits.map(Integral::to_byte)[..]));
+            });
+        }
+    )* };
+}
+
+quantized! {
+    #[cfg(not(emulated))]
+    same_odd: "tests/differential/specs/same.yaml", [33, 27] in "int8", i8, "xnnpack", "block";
+    #[cfg(not(emulated))]
+    symmetric_even: "tests/differential/specs/symmetric.yaml", [32, 32] in "uint8", u8, "xnnpack", "block";
+    #[cfg(not(emulated))]
+    narrow_odd: "tests/differential/specs/narrow.yaml", [25, 129] in "int8", i8, "xnnpack", "block";
+    #[cfg(not(emulated))]
+    reference_narrow: "tests/differential/specs/narrow.yaml", [24, 24] in "uint8", u8, "tflite-reference", "block";
+    #[cfg(not(emulated))]
+    chained: "tests/differential/specs/deep.yaml", [114, 118] in "int8", i8, "xnnpack", "block";
+    #[cfg(not(emulated))]
+    apart_odd: "tests/differential/specs/same.yaml", [33, 27] in "int8", i8, "xnnpack", "relu6";
+    // The slow tests, which are optimized, have more: the code takes long to compile.
+    #[cfg(not(any(emulated, debug_assertions)))]
+    #[ignore = "takes long to compile"]
+    same_even: "tests/differential/specs/same.yaml", [32, 32] in "int8", i8, "xnnpack", "block";
+    #[cfg(not(any(emulated, debug_assertions)))]
+    #[ignore = "takes long to compile"]
+    same_one_pixel: "tests/differential/specs/same.yaml", [1, 1] in "int8", i8, "xnnpack", "block";
+    #[cfg(not(any(emulated, debug_assertions)))]
+    #[ignore = "takes long to compile"]
+    same_wide: "tests/differential/specs/same.yaml", [60, 225] in "int8", i8, "xnnpack", "block";
+    #[cfg(not(any(emulated, debug_assertions)))]
+    #[ignore = "takes long to compile"]
+    same_tall: "tests/differential/specs/same.yaml", [71, 6] in "uint8", u8, "xnnpack", "block";
+    #[cfg(not(any(emulated, debug_assertions)))]
+    #[ignore = "takes long to compile"]
+    symmetric_odd: "tests/differential/specs/symmetric.yaml", [33, 27] in "int8", i8, "xnnpack", "block";
+    #[cfg(not(any(emulated, debug_assertions)))]
+    #[ignore = "takes long to compile"]
+    narrow_even: "tests/differential/specs/narrow.yaml", [24, 24] in "uint8", u8, "xnnpack", "block";
+    #[cfg(not(any(emulated, debug_assertions)))]
+    #[ignore = "takes long to compile"]
+    apart_even: "tests/differential/specs/symmetric.yaml", [32, 32] in "uint8", u8, "xnnpack", "none";
+    #[cfg(not(any(emulated, debug_assertions)))]
+    #[ignore = "takes long to compile"]
+    reference_apart: "tests/differential/specs/narrow.yaml", [25, 129] in "int8", i8, "tflite-reference", "relu6";
+    #[cfg(not(any(emulated, debug_assertions)))]
+    #[ignore = "takes long to compile"]
+    reference_same: "tests/differential/specs/same.yaml", [19, 18] in "int8", i8, "tflite-reference", "block";
+    // Little, for emulated processors, that leads through most kernels.
+    #[cfg(emulated)]
+    same_small: "tests/differential/specs/same.yaml", [17, 15] in "int8", i8, "xnnpack", "block";
+    #[cfg(emulated)]
+    narrow_small: "tests/differential/specs/narrow.yaml", [12, 12] in "uint8", u8, "xnnpack", "block";
+    #[cfg(emulated)]
+    apart_small: "tests/differential/specs/same.yaml", [13, 12] in "int8", i8, "xnnpack", "relu6";
+    #[cfg(emulated)]
+    reference_small: "tests/differential/specs/same.yaml", [11, 10] in "int8", i8, "tflite-reference", "block";
+}
