@@ -54,3 +54,25 @@ pub fn unroll(count: usize, statements: TokenStream) -> TokenStream {
     let count = lit(count);
     quote!(rt::unroll! { P in 0..#count { #statements } })
 }
+
+/// `index * step`, without a factor of 1; nothing for a step of 0.
+fn times(index: TokenStream, step: usize) -> Option<TokenStream> {
+    let literal = lit(step);
+    match step {
+        0 => None,
+        1 => Some(index),
+        _ => Some(quote!(#index * #literal)),
+    }
+}
+
+/// The offset of unrolled pixel `P` in a tile of `[rows, cols]` pixels: `down` from one row to the next, `across` from one
+/// pixel to the next.
+pub fn pixel_offset([rows, cols]: [usize; 2], down: usize, across: usize) -> TokenStream {
+    let cols_lit = lit(cols);
+    let (row, col) = match (rows, cols) {
+        (1, _) => (None, times(quote!(P), across)),
+        (_, 1) => (times(quote!(P), down), None),
+        _ => (times(quote!(P / #cols_lit), down), times(quote!(P % #cols_lit), across)),
+    };
+    sum(&[row.unwrap_or_default(), col.unwrap_or_default()])
+}

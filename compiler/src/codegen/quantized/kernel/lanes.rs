@@ -2,9 +2,9 @@
 //! at a time, and none is copied into all lanes.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{ToTokens, quote};
 
-use crate::codegen::tokens::{affine, lit, repeat, unroll};
+use crate::codegen::tokens::{affine, lit, repeat, sum, unroll};
 use crate::schedule::quantized::QUAD;
 
 /// Bytes of four quads.
@@ -74,8 +74,8 @@ pub fn four_pixels(a: &TokenStream, at: &TokenStream, pixels: usize, four: usize
     let index: Vec<_> = (0..nv).map(lit).collect();
     let whole = pixels / QUAD;
     let loads = (0..whole).map(|group| {
-        let group = lit(group * four);
-        quote!(sixteen(#a, #group + #at))
+        let at = sum(&[lit(group * four).to_token_stream(), at.clone()]);
+        quote!(sixteen(#a, #at))
     });
     let dots = (whole > 0).then(|| {
         let dots = unroll(
@@ -85,9 +85,10 @@ pub fn four_pixels(a: &TokenStream, at: &TokenStream, pixels: usize, four: usize
         quote!({ let x = [#(#loads),*]; #dots })
     });
     let left = (whole * QUAD..pixels).map(|pixel| {
-        let [place, pixel] = [whole * four + pixel % QUAD * QUAD, pixel].map(lit);
+        let (place, pixel) = (lit(whole * four + pixel % QUAD * QUAD), lit(pixel));
+        let place = sum(&[place.to_token_stream(), at.clone()]);
         quote! {
-            let x = broadcast(#a, #place + #at);
+            let x = broadcast(#a, #place);
             #(sums[#pixel][#index] = dot(x, v[#index], sums[#pixel][#index]);)*
         }
     });

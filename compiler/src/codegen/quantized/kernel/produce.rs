@@ -5,14 +5,14 @@
 //! bytes are gathered first: of each pixel its rows' ends, which are one quad.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::{ToTokens, format_ident, quote};
 
 use super::lanes::Run;
 use super::{Finish, rests};
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::quantized::pack::rest_bytes;
-use crate::codegen::tokens::{affine, lit, repeat, unroll};
+use crate::codegen::tokens::{affine, lit, pixel_offset, plus, repeat, sum, unroll};
 use crate::schedule::cover::near_equal;
 use crate::schedule::quantized::QUAD;
 use crate::schedule::taps::Taps;
@@ -107,8 +107,9 @@ impl Produce {
                 let (from, to) = at(pixel, count);
                 let a_pixel = lit(a_pixel);
                 let stores = (0..rows).map(|row| {
-                    let [row, a, b, c] = [row * cols * QUAD, row * stride, row * stride + 1, row * stride + 2].map(lit);
-                    quote!(store_ends::<#a_pixel>([a[#a], a[#b], a[#c]], #from, &mut to, #row + #to);)
+                    let to = sum(&[lit(row * cols * QUAD).to_token_stream(), to.clone()]);
+                    let [a, b, c] = [row * stride, row * stride + 1, row * stride + 2].map(lit);
+                    quote!(store_ends::<#a_pixel>([a[#a], a[#b], a[#c]], #from, &mut to, #to);)
                 });
                 repeat("four", count, quote!(#(#stores)*))
             })
@@ -151,7 +152,7 @@ impl Produce {
         let vector = self.isa.dot_weights(lanes);
         let index: Vec<_> = (0..self.nv).map(lit).collect();
         let bias = (0..self.nv).map(|n| lit(n * lanes * 4));
-        let sums = lit(self.rows * pixels);
+        let (tile, sums) = ([self.rows, pixels], lit(self.rows * pixels));
         let Taps { runs, quads, ends, .. } = self.taps;
         let row = self.nv * vector;
         let lists = width * self.finish.bytes() + self.taps.steps() * row;
@@ -162,14 +163,14 @@ impl Produce {
         let products = (0..runs).map(|run| {
             let first = width * self.finish.bytes() + run * quads * row;
             let weights = weights_at(first, quads);
-            let [pixels_lit, stride, run_lit, a_pixel] = [pixels, self.stride, run, self.a_pixel].map(lit);
             let at = affine(0, &[("k", QUAD, quads)]);
             let dots = |at: TokenStream| {
-                let a = quote!(a[P / #pixels_lit * #stride + #run_lit]);
+                let row = sum(&[pixel_offset(tile, self.stride, 0), lit(run).to_token_stream()]);
+                let at = sum(&[pixel_offset(tile, 0, self.a_pixel), at]);
                 unroll(
                     self.rows * pixels,
                     quote! {
-                        let x = broadcast(#a, P % #pixels_lit * #a_pixel + #at);
+                        let x = broadcast(a[#row], #at);
                         #(sums[P][#index] = dot(x, v[#index], sums[P][#index]);)*
                     },
                 )
@@ -203,11 +204,11 @@ impl Produce {
         });
         let ends = ends.then(|| {
             let weights = weights_at(width * self.finish.bytes() + runs * quads * row, 1);
-            let [pixels_lit, ends_row] = [pixels, self.cols * QUAD].map(lit);
+            let at = pixel_offset(tile, self.cols * QUAD, QUAD);
             let dots = unroll(
                 self.rows * pixels,
                 quote! {
-                    let x = broadcast(ends, P / #pixels_lit * #ends_row + P % #pixels_lit * 4);
+                    let x = broadcast(ends, #at);
                     #(sums[P][#index] = dot(x, v[#index], sums[P][#index]);)*
                 },
             );
@@ -223,19 +224,19 @@ impl Produce {
                 quote!(#at)
             });
             let n_lit = lit(n);
-            let [at, column, pixels_lit] = [n * self.c_vector, lanes * QUAD, pixels].map(lit);
+            let at = sum(&[lit(n * self.c_vector).to_token_stream(), pixel_offset([1, pixels], 0, lanes * QUAD)]);
             let steps: Vec<_> = (0..QUAD)
                 .map(|row| match row.checked_sub(self.first).filter(|row| *row < self.rows) {
                     Some(row) => {
-                        let row = lit(row);
-                        self.finish.steps(quote!(sums[#row * #pixels_lit + P][#n_lit]), quote!(s))
+                        let pixel = plus(&quote!(P), row * pixels);
+                        self.finish.steps(quote!(sums[#pixel][#n_lit]), quote!(s))
                     }
                     // No steps from the zero point.
                     None => quote!(none()),
                 })
                 .collect();
             let packed = self.finish.pack(&steps);
-            let stores = unroll(pixels, quote!(store_quads(&mut c, #at + P * #column, #packed);));
+            let stores = unroll(pixels, quote!(store_quads(&mut c, #at, #packed);));
             quote!({ #factors #stores })
         });
         quote! {

@@ -10,7 +10,7 @@ use super::{Finish, rests};
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::quantized::pack::rest_bytes;
-use crate::codegen::tokens::{affine, lit, repeat, unroll};
+use crate::codegen::tokens::{affine, lit, pixel_offset, repeat, sum, unroll};
 use crate::schedule::cover::near_equal;
 use crate::schedule::quantized::QUAD;
 use crate::target::Isa;
@@ -68,14 +68,8 @@ impl Activations {
     /// Where pixel `P` of a tile lies.
     fn pixel_in_tile(self) -> TokenStream {
         match self {
-            Self::Apart { pixel, .. } => {
-                let pixel = lit(pixel);
-                quote!(P * #pixel)
-            }
-            Self::PixelQuads { quads, .. } => {
-                let quad = lit(quads * QUAD * QUAD);
-                quote!(P / 4 * #quad + P % 4 * 4)
-            }
+            Self::Apart { pixel, .. } => pixel_offset([1, usize::MAX], 0, pixel),
+            Self::PixelQuads { quads, .. } => pixel_offset([usize::MAX, QUAD], quads * QUAD * QUAD, QUAD),
         }
     }
 
@@ -215,15 +209,18 @@ impl Product {
         let products = (0..self.runs).map(|run| {
             let run_lit = lit(run);
             let by_lane = self.isa.dots_by_lane();
-            let dots = |at: TokenStream| match self.a.four_pixels().filter(|_| by_lane) {
-                Some(four) => four_pixels(&quote!(a[#run_lit]), &at, pixels, four, self.nv),
-                None => unroll(
+            let dots = |at: TokenStream| {
+                if let Some(four) = self.a.four_pixels().filter(|_| by_lane) {
+                    return four_pixels(&quote!(a[#run_lit]), &at, pixels, four, self.nv);
+                }
+                let place = sum(&[pixel.clone(), at]);
+                unroll(
                     pixels,
                     quote! {
-                        let x = broadcast(a[#run_lit], #pixel + #at);
+                        let x = broadcast(a[#run_lit], #place);
                         #(sums[P][#index] = dot(x, v[#index], sums[P][#index]);)*
                     },
-                ),
+                )
             };
             let first = width * self.finish.bytes() + run * self.k * row;
             let rest = self.rest.then(|| {

@@ -9,8 +9,8 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
 use super::super::load;
-use super::{Gemm, pixel_offset};
-use crate::codegen::tokens::{lit, plus, unroll};
+use super::Gemm;
+use crate::codegen::tokens::{lit, pixel_offset, plus, unroll};
 use crate::ir::Product;
 use crate::schedule::cover::Tiles;
 
@@ -24,14 +24,15 @@ impl Gemm {
     pub(super) fn fast_tile(&self, tiles: &Tiles, ahead: &Option<TokenStream>) -> TokenStream {
         let (pixels, lanes, triples) = (tiles.pixels(), self.vector.lanes(), self.triples());
         let [x, y, z] = [0, 1, 2].map(|stream| self.stream(stream, tiles));
-        let dot = pixel_offset(tiles, self.cols, 1);
+        let dot = pixel_offset([tiles.rows, tiles.cols], self.cols, 1);
         let begin = unroll(pixels, quote!(sums[P] = sub(sums[P], splat(d, #dot));));
         let pairs = unroll(pixels, quote!(sums[P] = pair(#x, #y, v, u, sums[P]);));
         let thirds = unroll(pixels, quote!(sums[P] = fma(splat(#z), t, sums[P]);));
-        let end = unroll(pixels, self.fast_finish(pixel_offset(tiles, self.c_row, self.c_pixel)));
+        let end = unroll(pixels, self.fast_finish(pixel_offset([tiles.rows, tiles.cols], self.c_row, self.c_pixel)));
         let end = if self.pools() { self.add_to_pool(end) } else { end };
         let rest = (3 * triples..self.runs * self.run).map(|k| {
-            let (row, window) = (lit((2 + k) * lanes), pixel_offset(tiles, self.a_row, self.a_pixel));
+            let (row, window) =
+                (lit((2 + k) * lanes), pixel_offset([tiles.rows, tiles.cols], self.a_row, self.a_pixel));
             let at = plus(&window, k);
             let multiply = unroll(pixels, quote!(sums[P] = fma(splat(a0, #at), t, sums[P]);));
             quote!({ let t = load(w, #row); #multiply })
@@ -55,7 +56,7 @@ impl Gemm {
 
     /// The arguments that name pixel `P`'s value at step `k` of a stream.
     fn stream(&self, stream: usize, tiles: &Tiles) -> TokenStream {
-        let window = pixel_offset(tiles, self.a_row, self.a_pixel);
+        let window = pixel_offset([tiles.rows, tiles.cols], self.a_row, self.a_pixel);
         match self.runs {
             1 => {
                 let at = plus(&window, stream * self.triples());

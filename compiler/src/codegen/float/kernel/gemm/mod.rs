@@ -207,20 +207,3 @@ impl Gemm {
         store(self.vector, quote!(&mut c), at, value, self.channels_of(vector))
     }
 }
-
-/// Where pixel `P` of a tile is, in floats: `row` from one row of pixels to the next, `pixel` within a row.
-fn pixel_offset(tiles: &Tiles, row: usize, pixel: usize) -> TokenStream {
-    let times = |index: TokenStream, step: usize| {
-        let step_lit = lit(step);
-        if step == 1 { index } else { quote!(#index * #step_lit) }
-    };
-    let cols = lit(tiles.cols);
-    match (tiles.rows, tiles.cols) {
-        (1, _) => times(quote!(P), pixel),
-        (_, 1) => times(quote!(P), row),
-        _ => {
-            let (down, across) = (times(quote!(P / #cols), row), times(quote!(P % #cols), pixel));
-            quote!(#down + #across)
-        }
-    }
-}

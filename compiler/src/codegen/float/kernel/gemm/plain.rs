@@ -3,8 +3,8 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use super::{Gemm, pixel_offset};
-use crate::codegen::tokens::{lit, plus, unroll};
+use super::Gemm;
+use crate::codegen::tokens::{lit, pixel_offset, plus, sum, unroll};
 use crate::schedule::cover::Tiles;
 use crate::target::Broadcast;
 
@@ -14,7 +14,7 @@ impl Gemm {
         let (pixels, lanes) = (tiles.pixels(), self.vector.lanes());
         let products = (0..self.runs).map(|run| self.products(run, tiles, ahead));
         let at = (0..self.nv).map(|j| lit(j * lanes));
-        let to = pixel_offset(tiles, self.c_row, self.c_pixel);
+        let to = pixel_offset([tiles.rows, tiles.cols], self.c_row, self.c_pixel);
         let stores = unroll(
             pixels,
             (0..self.nv)
@@ -44,15 +44,16 @@ impl Gemm {
         let (lanes, panel, pixels) = (self.vector.lanes(), self.panel(), tiles.pixels());
         let a = format_ident!("a{run}");
         let first = (1 + run * self.run) * panel;
-        let window = pixel_offset(tiles, self.a_row, self.a_pixel);
+        let window = pixel_offset([tiles.rows, tiles.cols], self.a_row, self.a_pixel);
         let index: Vec<_> = (0..self.nv).map(lit).collect();
         let at: Vec<_> = (0..self.nv).map(|j| lit(first + j * lanes)).collect();
         let panel_lit = lit(panel);
         let step = |k: TokenStream| {
+            let pixel = sum(&[window.clone(), k.clone()]);
             let multiply = unroll(
                 pixels,
                 quote! {
-                    let x = splat(#a, #window + #k);
+                    let x = splat(#a, #pixel);
                     #(sums[P][#index] = fma(x, v[#index], sums[P][#index]);)*
                 },
             );
