@@ -9,7 +9,7 @@ use core::fmt;
 use crate::fit::{Mismatch, Told};
 use crate::float::pack::{PackError, Plan};
 use crate::isa::{Isa, IsaError, choose};
-use crate::network::{Model, NetworkInfo};
+use crate::network::{BaseModel, NetworkInfo};
 use crate::numerics::NumericsError;
 use crate::scratch::{Packed, Pages};
 use crate::weights::{Weights, WeightsError};
@@ -23,7 +23,7 @@ pub fn build<P: Plan>(
     plan: impl FnOnce(Isa) -> Option<P>,
     weights: &Weights,
     isa: Option<Isa>,
-) -> Result<Model, ModelError> {
+) -> Result<BaseModel, ModelError> {
     let isa = choose(info.isas, isa).map_err(|error| ModelError::Isa(error.of(info.conventions.precision)))?;
     let mismatches = info.needs().mismatches(weights.conventions(), weights.container().header());
     if !mismatches.is_empty() {
@@ -34,7 +34,7 @@ pub fn build<P: Plan>(
     let (numerics, preprocess) = (info.numerics.choose().map_err(ModelError::Numerics)?, weights.preprocessing());
     let mut block = Pages::zeroed(plan.lines());
     plan.pack(&weights.container(), &preprocess, numerics, &mut block).map_err(ModelError::Pack)?;
-    Ok(Model { packed: Packed::Owned(Arc::new(block)), isa, preprocess, about: Arc::new(weights.about()) })
+    Ok(BaseModel { packed: Packed::Owned(Arc::new(block)), isa, preprocess, about: Arc::new(weights.about()) })
 }
 
 /// Why a model could not be built.

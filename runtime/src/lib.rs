@@ -13,10 +13,11 @@ mod classify;
 mod conventions;
 #[cfg(feature = "alloc")]
 mod fit;
-mod float;
+pub mod float;
 mod formats;
 mod isa;
 mod network;
+mod number;
 mod numerics;
 mod once;
 #[cfg(feature = "alloc")]
@@ -52,9 +53,10 @@ pub use formats::json::{JsonRule, JsonStr};
 pub use formats::packed::{PackedError, PackedHeader, PackedText, Packing, from_packed, pack_file, packed_file_bytes};
 pub use isa::{Detected, Isa, IsaError, choose};
 pub use network::{
-    Dynamic, Layer, LengthError, Model, Needs, Network, NetworkInfo, Observer, Output, Parameter, Stage, Step,
+    BaseModel, Dynamic, Layer, LengthError, Needs, Network, NetworkInfo, Observer, Output, Parameter, Stage, Step,
     Unobserved,
 };
+pub use number::{Number, numbers};
 pub use numerics::{Numerics, NumericsError};
 pub use once::Once;
 #[cfg(feature = "alloc")]

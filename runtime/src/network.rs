@@ -228,26 +228,18 @@ impl core::fmt::Display for LengthError {
 
 impl core::error::Error for LengthError {}
 
-/// What a model holds: packed weights, and what was decided when it was built.
+/// What a model holds whatever its number type: packed weights, and what was decided when it was built.
 #[derive(Debug, Clone)]
-pub struct Model {
+pub struct BaseModel {
     /// For the kernels of `isa`.
     pub packed: Packed,
-    /// Whose kernels run.
+    /// The instruction set whose kernels run.
     pub isa: Detected,
-    /// From pixels to the input, as the weights ask for.
+    /// From pixels to the input, as the weights require.
     pub preprocess: Preprocess,
-    /// What the weights tell of pictures and classes; clones of a model share it.
+    /// Labels, and how pictures are framed; clones of a model share it.
     #[cfg(feature = "alloc")]
     pub about: alloc::sync::Arc<crate::picture::About>,
-}
-
-#[cfg(feature = "alloc")]
-impl Model {
-    /// Labels, and how pictures are framed.
-    pub fn about(&self) -> &crate::picture::About {
-        &self.about
-    }
 }
 
 /// What a call is to produce.

@@ -9,6 +9,8 @@ use alloc::{boxed::Box, sync::Arc};
 #[cfg(feature = "alloc")]
 pub use pages::Pages;
 
+use crate::number::Number;
+
 /// A cache line of floats; what is packed is made of these, so that it is aligned.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[repr(C, align(64))]
@@ -70,14 +72,14 @@ impl<const LINES: usize> Scratch<LINES> {
         }
     }
 
-    /// All of it, as networks of floats take it.
+    /// All of it, as [`Network::run_into`](crate::Network::run_into) takes it.
     pub fn floats_mut(&mut self) -> &mut [f32] {
         floats_mut(&mut self.0)
     }
 
-    /// All of it, as quantized networks take it.
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        bytes_mut(&mut self.0)
+    /// All of it, as networks of `T` take it.
+    pub fn elements_mut<T: Number>(&mut self) -> &mut [T::Element] {
+        T::elements(self.floats_mut())
     }
 }
 

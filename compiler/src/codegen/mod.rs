@@ -10,7 +10,6 @@ mod step;
 mod tokens;
 
 use proc_macro2::{Ident, TokenStream};
-use quote::format_ident;
 
 use crate::ir::{Graph, NodeId, Op};
 use crate::spec::NetworkSpec;
@@ -28,8 +27,6 @@ pub struct Program {
     pub isa: Isa,
     /// Most members of a team that runs it.
     pub threads: usize,
-    /// Whether its values are bytes.
-    pub quantized: bool,
     /// The graph after `plan_scratch`.
     pub graph: Graph,
     /// Bytes of the scratch.
@@ -87,8 +84,7 @@ impl Program {
             })
             .map_or(0..0, |(at, len)| at..at + len);
         let zeros = order.iter().map(|id| longest_ring_row(&graph, *id)).max().unwrap_or(0);
-        let quantized = spec.precision.is_quantized();
-        Self { isa, threads, quantized, scratch_bytes, steps, batch, kernels, packs, embedding, zeros, graph }
+        Self { isa, threads, scratch_bytes, steps, batch, kernels, packs, embedding, zeros, graph }
     }
 }
 
@@ -140,9 +136,4 @@ fn longest_ring_row(graph: &Graph, id: NodeId) -> usize {
 /// The whole expansion: one module of kernels per instruction set, and the type that chooses among them.
 pub fn network(spec: &NetworkSpec, programs: &[Program], naming: &Naming, embedded: Option<&Embedded>) -> TokenStream {
     network::items(spec, programs, naming, embedded)
-}
-
-/// The private module that holds a network's items.
-fn module_name(name: &Ident) -> Ident {
-    format_ident!("__mbvc_{}", name)
 }

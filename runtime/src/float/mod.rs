@@ -1,3 +1,6 @@
-//! Float networks: how their weights are packed.
+//! Float networks: the model, and how its weights are packed.
 
-pub mod pack;
+mod model;
+pub(crate) mod pack;
+
+pub use model::Model;

@@ -12,7 +12,7 @@ use crate::float::pack::{PackError, Plan};
 use crate::formats::container::Container;
 use crate::formats::json::JsonStr;
 use crate::isa::{Detected, Isa, IsaError, choose};
-use crate::network::{Model, Needs, NetworkInfo};
+use crate::network::{BaseModel, Needs, NetworkInfo};
 use crate::numerics::Numerics;
 use crate::preprocess::Preprocess;
 use crate::scratch::{Line, Packed, lines, lines_mut};
@@ -312,7 +312,7 @@ pub fn from_packed<P: Plan>(
     info: &'static NetworkInfo,
     plan: impl FnOnce(Isa) -> Option<P>,
     file: &'static [u8],
-) -> Result<Model, PackedError> {
+) -> Result<BaseModel, PackedError> {
     let header = PackedHeader::parse(file)?;
     let isa: Detected = choose(info.isas, Some(header.isa)).map_err(PackedError::Isa)?;
     let plan = plan(header.isa).ok_or(PackedError::Isa(IsaError::NoneCompiled { compiled: info.isas }))?;
@@ -322,7 +322,7 @@ pub fn from_packed<P: Plan>(
     if !plan.is_sound(block) {
         return Err(PackedError::Damaged);
     }
-    Ok(Model {
+    Ok(BaseModel {
         packed: Packed::Borrowed(block),
         isa,
         preprocess: header.preprocess,

@@ -1,5 +1,6 @@
 //! What the numbers at both ends of a network stand for.
 
+use crate::number::Number;
 use crate::quantized::arithmetic::{Integer, Quant};
 
 /// Quantizations of the image, of the vector before the classifier, and of the logits.
@@ -39,12 +40,9 @@ impl Edges {
 }
 
 /// `i8` or `u8`, as the numbers of a network are given and taken.
-pub trait Integral: Copy + Default + Send + Sync + 'static {
+pub trait Integral: Number<Element = u8> {
     /// Which of the two it is.
     const INTEGER: Integer;
-
-    /// The number that a byte of the network stands for.
-    fn from_byte(byte: u8) -> Self;
 
     /// The byte that stands for it inside of the network.
     fn to_byte(self) -> u8;
@@ -55,11 +53,6 @@ pub trait Integral: Copy + Default + Send + Sync + 'static {
 
 impl Integral for i8 {
     const INTEGER: Integer = Integer::Int8;
-
-    #[inline(always)]
-    fn from_byte(byte: u8) -> Self {
-        (byte ^ 0x80).cast_signed()
-    }
 
     #[inline(always)]
     fn to_byte(self) -> u8 {
@@ -73,11 +66,6 @@ impl Integral for i8 {
 
 impl Integral for u8 {
     const INTEGER: Integer = Integer::Uint8;
-
-    #[inline(always)]
-    fn from_byte(byte: u8) -> Self {
-        byte
-    }
 
     #[inline(always)]
     fn to_byte(self) -> u8 {

@@ -21,5 +21,5 @@ pub use edges::{Edges, Integral, dequantize};
 pub use form::DotForm;
 pub use header::{HEADER, is_general, pad};
 pub use image::{Pixels, Quantized, Table, Values, image_bytes};
-pub use model::{Model, numbers};
+pub use model::Model;
 pub use pack::{Matrix, Named, PanelRun, QuantLayer, QuantPlan, Taps, finish_bytes};

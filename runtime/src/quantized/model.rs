@@ -7,14 +7,14 @@ use super::image::{Pixels, Table, Values};
 use super::pack::QuantPlan;
 use crate::formats::packed::{PackedError, from_packed};
 use crate::isa::{Detected, Isa};
-use crate::network::{Model as Plain, NetworkInfo};
+use crate::network::{BaseModel, NetworkInfo};
 use crate::scratch::bytes;
 use crate::simd::Src;
 
 /// What a model of numbers `T` holds.
 #[derive(Debug, Clone)]
 pub struct Model<T> {
-    plain: Plain,
+    base: BaseModel,
     edges: Edges,
     table: Table,
     numbers: PhantomData<T>,
@@ -22,10 +22,10 @@ pub struct Model<T> {
 
 impl<T: Integral> Model<T> {
     /// `None` if the block was not packed for numbers `T`.
-    fn new(plain: Plain) -> Option<Self> {
-        let edges = Edges::of(bytes(plain.packed.lines()), T::INTEGER)?;
-        let table = Table::new(&plain.preprocess, edges.input, T::INTEGER);
-        Some(Self { plain, edges, table, numbers: PhantomData })
+    fn new(base: BaseModel) -> Option<Self> {
+        let edges = Edges::of(bytes(base.packed.lines()), T::INTEGER)?;
+        let table = Table::new(&base.preprocess, edges.input, T::INTEGER);
+        Some(Self { base, edges, table, numbers: PhantomData })
     }
 
     /// From packed weights, which are used in place.
@@ -51,31 +51,36 @@ impl<T: Integral> Model<T> {
         weights: &crate::weights::Weights,
         isa: Option<Isa>,
     ) -> Result<Self, crate::build::ModelError> {
-        let plain = crate::build::build(info, plan, weights, isa)?;
-        Self::new(plain).ok_or(crate::build::ModelError::Pack(crate::float::pack::PackError::OutOfRange("input.scale")))
+        let base = crate::build::build(info, plan, weights, isa)?;
+        Self::new(base).ok_or(crate::build::ModelError::Pack(crate::float::pack::PackError::OutOfRange("input.scale")))
     }
 
     /// The instruction set whose kernels run.
     #[inline]
     pub fn isa(&self) -> Detected {
-        self.plain.isa
+        self.base.isa
     }
 
     /// The packed block.
     #[inline]
     pub fn block(&self) -> Src<'_, u8> {
-        Src::new(bytes(self.plain.packed.lines()))
+        Src::new(bytes(self.base.packed.lines()))
     }
 
     /// Bytes of the packed block.
     pub fn packed_bytes(&self) -> usize {
-        size_of_val(self.plain.packed.lines())
+        size_of_val(self.base.packed.lines())
+    }
+
+    /// Whether the layer of this name takes the fast inner product: quantized layers never do.
+    pub fn is_fast(&self, _: Option<QuantPlan>, _: &str) -> Option<bool> {
+        None
     }
 
     /// Labels, and how pictures are framed.
     #[cfg(feature = "alloc")]
     pub fn about(&self) -> &crate::picture::About {
-        &self.plain.about
+        &self.base.about
     }
 
     /// What the numbers at both ends stand for.
@@ -98,10 +103,4 @@ impl<T: Integral> Model<T> {
     pub fn dequantize(&self, logits: &[T], to: &mut [f32]) {
         dequantize(self.edges.logits, logits, to);
     }
-}
-
-/// The numbers that the bytes of a network stand for.
-#[inline]
-pub fn numbers<T: Integral, const N: usize>(bytes: [u8; N]) -> [T; N] {
-    bytes.map(T::from_byte)
 }

@@ -15,62 +15,31 @@ use super::kernel::Depthwise;
 use super::pack::{PackPlan, PackedLayer};
 use super::panels::{Fast, PanelCalls, dots, wanted, wanted_name};
 use crate::codegen::kernel::Kernel;
-use crate::codegen::step::{Code, Context, Members, parts, place};
+use crate::codegen::step::{Code, Context, Members, Stream, parts};
 use crate::codegen::tokens::{affine, lit, repeat, sum};
-use crate::ir::{DepthwiseConv2d, Fused, Node, NodeId, Op, Place, Stage, Tensor, Tile, Window};
+use crate::ir::{Epilogue, NodeId, Op, Stage, Tensor, Tile, Window};
 
-/// The parts of a fused node.
-struct Block<'g> {
-    context: &'g Context<'g>,
-    input: &'g Node,
-    node: &'g Node,
-    rows: usize,
-    /// What fills the ring.
-    producers: &'g [Stage],
-    ring: &'g Stage,
-    depthwise: &'g Stage,
-    op: &'g DepthwiseConv2d,
-    project: &'g Stage,
+/// A streamed block of floats.
+type Block<'g> = Stream<'g, Packed<'g>>;
+
+/// What the number type adds to a streamed block.
+struct Packed<'g> {
+    /// That of the depthwise convolution.
+    epilogue: Epilogue,
     /// Packed weights of the last producer, the depthwise and the projection.
-    producer_layer: Option<&'g PackedLayer>,
-    depthwise_layer: &'g PackedLayer,
-    project_layer: &'g PackedLayer,
-    step: usize,
-    first_stage: usize,
+    producer: Option<&'g PackedLayer>,
+    depthwise: &'g PackedLayer,
+    project: &'g PackedLayer,
 }
 
 /// The statements of the fused node `id`, whose stages count from `first_stage` in step `step`.
 pub fn statements(context: &Context<'_>, packs: &PackPlan, id: NodeId, step: usize, first_stage: usize) -> Code {
-    let node = context.graph.node(id);
-    let input = context.graph.inputs(id)[0];
-    let Op::Fused(Fused { stages, rows }) = &node.op else { return Code::default() };
-    let [producers @ .., depthwise, project] = &**stages else { return Code::default() };
+    let Some(stream) = Stream::new(context, id, step, first_stage) else { return Code::default() };
+    let at = stream.producers.len();
     let layer = |stage: usize| packs.layer((id, stage));
-    let at = producers.len();
-    let (Op::DepthwiseConv2d(op), Some(ring), Some(depthwise_layer), Some(project_layer)) =
-        (&depthwise.op, producers.last(), layer(at), layer(at + 1))
-    else {
-        return Code::default();
-    };
-    let producer_layer = layer(at - 1);
-    let input = context.graph.node(input);
-    let block = Block {
-        context,
-        input,
-        node,
-        rows: *rows,
-        producers,
-        ring,
-        depthwise,
-        op,
-        project,
-        producer_layer,
-        depthwise_layer,
-        project_layer,
-        step,
-        first_stage,
-    };
-    block.code()
+    let (Some(depthwise), Some(project)) = (layer(at), layer(at + 1)) else { return Code::default() };
+    let epilogue = stream.depthwise.op.epilogue();
+    stream.with(Packed { epilogue, producer: layer(at - 1), depthwise, project }).code()
 }
 
 impl Block<'_> {
@@ -78,18 +47,7 @@ impl Block<'_> {
         let mut kernels = Vec::new();
         let height = self.node.tensor.shape.height;
         let (full, rest) = (height / self.rows, height % self.rows);
-        let reads_image = matches!(self.input.op, Op::Input);
-        let (mut names, mut places) = (
-            vec!["out", "ring", "spatial"],
-            vec![place(self.node), stage_place(self.ring), stage_place(self.depthwise)],
-        );
-        if reads_image {
-            names.push("rows");
-            places.push(stage_place(&self.producers[0]));
-        } else {
-            names.push("x");
-            places.push(place(self.input));
-        }
+        let (mut names, mut places) = self.memory();
         for (stage, name) in [(self.ring, "produce_dots"), (self.project, "project_dots")] {
             if let Some(place) = stage.workspace {
                 names.push(name);
@@ -98,16 +56,7 @@ impl Block<'_> {
         }
         let parts = parts(&names, &places);
         let wanted = self.wanted();
-        let notes = self.producers.iter().chain([self.depthwise, self.project]).map(|stage| {
-            let line = stage.origin.line;
-            let text = match stage.origin.layer {
-                Some(layer) => {
-                    format!("layer {layer}, {}: {} (spec line {line})", stage.origin.name, stage.tensor.shape)
-                }
-                None => format!("{}: {}", stage.origin.name, stage.tensor.shape),
-            };
-            quote!(rt::note!(#text);)
-        });
+        let notes = self.notes();
         let clear = self.producers.iter().enumerate().map(|(index, stage)| {
             let name = if index + 1 == self.producers.len() { quote!(ring) } else { quote!(rows) };
             clear_sides(&name, stage.tensor)
@@ -132,7 +81,7 @@ impl Block<'_> {
         });
         let statements = quote! {
             {
-                #(#notes)*
+                #notes
                 #parts
                 #wanted
                 #(#clear)*
@@ -153,7 +102,7 @@ impl Block<'_> {
             let read = stem.map(|_| quote!(let mut read = 0;));
             return quote!(#made #read);
         }
-        let Window { stride: [sh, _], padding, .. } = self.op.window;
+        let Window { stride: [sh, _], padding, .. } = self.window;
         let (share, step, top) = (self.context.team.share(tiles), lit(self.rows * sh), lit(padding.top));
         let read = match stem {
             Some(Op::Conv2d(stem)) => {
@@ -178,7 +127,7 @@ impl Block<'_> {
     /// One tile of `rows` output rows from row `y`.
     fn tile(&self, rows: usize, kernels: &mut Vec<Kernel>) -> TokenStream {
         let input = self.ring.tensor;
-        let Window { kernel: [kh, _], stride: [sh, _], padding } = self.op.window;
+        let Window { kernel: [kh, _], stride: [sh, _], padding } = self.window;
         let [stride, reach, top, height] = [sh, (rows - 1) * sh + kh, padding.top, input.shape.height].map(lit);
         let groups = input.layout.groups(input.shape);
         // One tile is shared out by channel groups, and its projection by panels; of several, each is a member's own.
@@ -189,8 +138,7 @@ impl Block<'_> {
         let (dots, produce) = (self.produce_dots(kernels), self.produce(kernels));
         let depthwise = self.depthwise(rows, kernels);
         let project = self.project(rows, kernels);
-        let ring = self.producers.len() - 1;
-        let [produced, filtered, projected] = [ring, ring + 1, ring + 2].map(|stage| self.observe(stage));
+        let [produced, filtered, projected] = self.observers();
         let groups = quote! {
             #dots
             for group in #groups {
@@ -217,7 +165,7 @@ impl Block<'_> {
 
     /// First output row of the tile; `None` where one tile is the whole image.
     fn row(&self) -> Option<TokenStream> {
-        (self.rows < self.node.tensor.shape.height).then(|| quote!(y))
+        (!self.is_whole()).then(|| quote!(y))
     }
 
     /// The rows that are new to the ring.
@@ -254,7 +202,7 @@ impl Block<'_> {
                 let before = self.producers.len().checked_sub(2);
                 let input = before.map_or(self.input.tensor, |at| self.producers[at].tensor);
                 let Some((conv, layer)) =
-                    Conv::new(self.context.isa, &stage.op, input, stage.tensor, stage.tile).zip(self.producer_layer)
+                    Conv::new(self.context.isa, &stage.op, input, stage.tensor, stage.tile).zip(self.packed.producer)
                 else {
                     return quote!();
                 };
@@ -278,7 +226,7 @@ impl Block<'_> {
                     let at = self.dots_row();
                     (quote!(), quote!([rt::src(x, row * #from)]), quote!(rt::src(produce_dots, #at)))
                 } else {
-                    let (load, windows) = self.image_rows(&conv);
+                    let (load, windows) = self.read_rows(&conv);
                     let dots = conv.is_fast().then(|| {
                         let dots = dots(&conv, 1, &windows, &quote!(rt::dst(produce_dots, 0)), kernels);
                         quote!(if produce_fast { #dots })
@@ -300,7 +248,7 @@ impl Block<'_> {
     }
 
     /// Reads the image rows that output row `row` of the stem needs, and the windows over them.
-    fn image_rows(&self, conv: &Conv) -> (TokenStream, TokenStream) {
+    fn read_rows(&self, conv: &Conv) -> (TokenStream, TokenStream) {
         let Tensor { shape, layout, .. } = conv.input;
         let Window { kernel: [kh, _], stride: [sh, _], padding } = conv.window;
         let slots = layout.stored_rows(shape);
@@ -322,7 +270,8 @@ impl Block<'_> {
 
     /// Tells for producer and projection whether they take the fast inner product.
     fn wanted(&self) -> TokenStream {
-        let roles = [("produce", self.ring, self.producer_layer), ("project", self.project, Some(self.project_layer))];
+        let roles =
+            [("produce", self.ring, self.packed.producer), ("project", self.project, Some(self.packed.project))];
         let lets = roles.into_iter().filter_map(|(role, stage, layer)| {
             let layer = layer.filter(|_| stage.workspace.is_some())?;
             Some(wanted(&wanted_name(role), layer))
@@ -360,8 +309,8 @@ impl Block<'_> {
         let Some(Tile::Depthwise(tile)) = self.depthwise.tile else { return quote!() };
         let kernel = |rows: usize| Depthwise {
             isa: self.context.isa,
-            kernel: self.op.window.kernel,
-            stride: self.op.window.stride,
+            kernel: self.window.kernel,
+            stride: self.window.stride,
             rows,
             cols: out.shape.width,
             tile: tile.cols,
@@ -369,7 +318,7 @@ impl Block<'_> {
             c_pixel: out.layout.pixel_stride(),
             c_row: out.layout.row_stride(out.shape),
             vectors: ring.layout.group / self.context.isa.lanes(),
-            epilogue: self.op.epilogue,
+            epilogue: self.packed.epilogue,
         };
         // From the row that an index counts in so many rows, or from the tile's first.
         let mut call = |first: Option<(&str, usize)>, rows: usize| {
@@ -377,7 +326,7 @@ impl Block<'_> {
             let row = |unit: usize| first.map(|(index, step)| affine(0, &[(index, step * unit, 2)]));
             let windows = self.ring_rows(row(1), kernel.input_rows());
             let groups = self.groups();
-            let weights = affine(self.depthwise_layer.at[0], &[("group", self.depthwise_layer.group_stride, groups)]);
+            let weights = affine(self.packed.depthwise.at[0], &[("group", self.packed.depthwise.group_stride, groups)]);
             let column = affine(0, &[("group", ring.layout.group, groups)]);
             let made = kernel.kernel();
             let ident = made.ident();
@@ -401,13 +350,13 @@ impl Block<'_> {
 
     /// The ring's rows under `count` rows of windows, the first that of the tile's output row `first`.
     fn ring_rows(&self, first: Option<TokenStream>, count: usize) -> TokenStream {
-        let stride = self.op.window.stride[0];
+        let stride = self.window.stride[0];
         let first = match (self.row(), first) {
             (Some(y), Some(first)) => quote!((#y + #first)),
             (y, first) => y.or(first).unwrap_or_else(|| quote!(0)),
         };
         let first = if stride == 1 { first } else { times(first, stride) };
-        let (rows, group) = (ring_rows(count, self.op.window.padding.top, self.ring.tensor), self.group_offset());
+        let (rows, group) = (ring_rows(count, self.window.padding.top, self.ring.tensor), self.group_offset());
         quote!(#rows(rt::src(ring, #group), ZERO.src(), #first))
     }
 
@@ -426,21 +375,11 @@ impl Block<'_> {
         let fast =
             conv.is_fast().then(|| Fast { wanted: wanted_name("project"), dots: quote!(rt::src(project_dots, 0)) });
         let residual = conv.epilogue.residual.then(|| (quote!(x), to.clone()));
-        let (layer, out) = (self.project_layer, quote!(out));
+        let (layer, out) = (self.packed.project, quote!(out));
         let members = if self.row().is_none() { self.context.team } else { Members::ONE };
         let calls = PanelCalls { conv: &conv, layer, rows, windows, weights: None, out, to, residual, fast, members };
         let calls = calls.code(kernels);
         quote!(#dots #calls)
-    }
-
-    /// Tells the observer that `stage` of the block did a part of its work.
-    fn observe(&self, stage: usize) -> TokenStream {
-        let (step, stage) = (lit(self.step), lit(self.first_stage + stage));
-        quote!(observer.stage(#step, #stage);)
-    }
-
-    fn groups(&self) -> usize {
-        self.ring.tensor.layout.groups(self.ring.tensor.shape)
     }
 
     /// Where the group's ring starts.
@@ -454,10 +393,6 @@ impl Block<'_> {
             }
         }
     }
-}
-
-fn stage_place(stage: &Stage) -> Place {
-    stage.place.unwrap_or(Place::NONE)
 }
 
 /// Zeroes the columns beside the image in every row of a ring; the scratch holds what other steps left.

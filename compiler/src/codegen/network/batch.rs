@@ -65,7 +65,7 @@ pub fn methods(batch: usize, [lines, input, classes]: [&Literal; 3]) -> TokenStr
             logits: &mut [[f32; #classes]],
         ) -> ::core::result::Result<(), rt::LengthError> {
             rt::LengthError::check("batch of logits", inputs.len(), logits.len())?;
-            self.batch(scratch.floats_mut(), inputs.iter().map(|input| &input.borrow()[..]), logits);
+            self.batch(scratch.elements_mut::<f32>(), inputs.iter().map(|input| &input.borrow()[..]), logits);
             ::core::result::Result::Ok(())
         }
 
@@ -78,9 +78,8 @@ pub fn methods(batch: usize, [lines, input, classes]: [&Literal; 3]) -> TokenStr
             logits: &mut [[f32; #classes]],
         ) -> ::core::result::Result<(), rt::LengthError> {
             rt::LengthError::check("batch of logits", images.len(), logits.len())?;
-            let preprocess = self.0.preprocess;
-            let images = images.iter().map(|image| rt::Pixels { bytes: &image.borrow()[..], preprocess });
-            self.batch(scratch.floats_mut(), images, logits);
+            let images = images.iter().map(|image| self.0.pixels(&image.borrow()[..]));
+            self.batch(scratch.elements_mut::<f32>(), images, logits);
             ::core::result::Result::Ok(())
         }
 

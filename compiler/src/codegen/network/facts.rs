@@ -32,7 +32,7 @@ pub fn info(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenS
     let parameters = graph.map(parameters).unwrap_or_default().into_iter().map(parameter);
     let layers = graph.map(layers).unwrap_or_default();
     let steps = programs.first().into_iter().flat_map(|program| &program.steps).map(|step| {
-        let (name, output) = (step_title(&step.name), dims(step.output.shape));
+        let (name, output) = (&step.title, dims(step.output.shape));
         let stages = step.stages.iter().map(|stage| {
             let (name, macs, bytes) = (&stage.name, lit(stage.macs), lit(stage.bytes));
             quote!(rt::Stage { name: #name, macs: #macs, bytes: #bytes })
@@ -61,11 +61,6 @@ pub fn info(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenS
             steps: &[#(#steps),*],
         };
     }
-}
-
-/// `block3` of `step_2_block3`; `stem+block1` of `step_0_stem_block1`.
-fn step_title(function: &str) -> String {
-    function.splitn(3, '_').nth(2).unwrap_or(function).replace('_', "+")
 }
 
 fn dims(shape: Shape) -> TokenStream {

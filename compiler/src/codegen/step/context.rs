@@ -5,7 +5,7 @@ use proc_macro2::TokenStream;
 use super::members::Members;
 use crate::codegen::backend::Backend;
 use crate::codegen::kernel::Kernel;
-use crate::ir::{Graph, Node, Place};
+use crate::ir::{Graph, Node, Op, Origin, Place, Tensor};
 use crate::target::Isa;
 
 /// What statements are generated from.
@@ -28,13 +28,18 @@ pub fn place(node: &Node) -> Place {
     node.place.unwrap_or(Place::NONE)
 }
 
-/// What a reader is told about a node.
+/// The comment of a node in generated code.
 pub fn note(node: &Node) -> String {
-    let epilogue = node.op.epilogue();
+    note_of(&node.origin, &node.op, node.tensor)
+}
+
+/// The comment of an operation: its layer, its value and its line in the spec.
+pub fn note_of(origin: &Origin, op: &Op, tensor: Tensor) -> String {
+    let epilogue = op.epilogue();
     let averaged = if epilogue.pool.is_some() { ", averaged" } else { "" };
-    let (name, shape) = (&node.origin.name, epilogue.unpooled(node.tensor.shape));
-    match node.origin.layer {
-        Some(layer) => format!("layer {layer}, {name}: {shape}{averaged} (spec line {})", node.origin.line),
+    let (name, shape, line) = (&origin.name, epilogue.unpooled(tensor.shape), origin.line);
+    match origin.layer {
+        Some(layer) => format!("layer {layer}, {name}: {shape}{averaged} (spec line {line})"),
         None => format!("{name}: {shape}{averaged}"),
     }
 }

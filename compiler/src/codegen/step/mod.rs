@@ -2,6 +2,7 @@
 
 mod context;
 mod members;
+mod stream;
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -12,10 +13,14 @@ use super::tokens::lit;
 use crate::ir::{Graph, NodeId, Op, Tensor};
 pub use context::{Code, Context, note, place};
 pub use members::{Members, by_size, parts, parts_of};
+pub use stream::Stream;
 
 /// A generated step function.
 pub struct StepFn {
+    /// Of the function: `step_0_stem_block1`.
     pub name: String,
+    /// As users see it: `stem+block1`.
+    pub title: String,
     pub item: TokenStream,
     pub kernels: Vec<Kernel>,
     /// Whether it reads the image, or writes the logits.
@@ -89,7 +94,16 @@ pub fn step(context: &Context<'_>, index: usize, name: &str, nodes: &[NodeId]) -
             observer.#show(#index, #shown);
         }
     };
-    StepFn { name: function, item, kernels: code.kernels, reads_image, writes_logits, output, stages }
+    StepFn {
+        name: function,
+        title: name.to_owned(),
+        item,
+        kernels: code.kernels,
+        reads_image,
+        writes_logits,
+        output,
+        stages,
+    }
 }
 
 /// The stages of a node, as a profile shows them.

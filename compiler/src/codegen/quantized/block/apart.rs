@@ -3,8 +3,8 @@
 
 use quote::quote;
 
-use super::Block;
 use super::phase::PhaseLoop;
+use super::{Block, Packed};
 use crate::codegen::quantized::pack::Plan;
 use crate::codegen::step::{Code, Context, Members, note, parts_of, place};
 use crate::codegen::tokens::{lit, repeat};
@@ -24,14 +24,12 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
     let (Some(input), Some(window)) = (source(producer), graph.node(depthwise).op.window()) else {
         return Code::default();
     };
-    let layer = |id: NodeId| plan.layer((id, 0));
-    let (Some(depthwise_layer), Some(project_layer)) = (layer(depthwise), layer(project)) else {
+    let Some(packed) = Packed::new(plan, [producer, depthwise, project].map(|id| (id, 0))) else {
         return Code::default();
     };
     let [ring, filtered, projected] = [producer, depthwise, project].map(|id| Stage::of(graph.node(id)));
     let block = Block {
-        isa: context.isa,
-        team: context.team,
+        context,
         input: graph.node(input),
         node: graph.node(project),
         rows: projected.tensor.shape.height,
@@ -40,15 +38,9 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
         depthwise: &filtered,
         window,
         project: &projected,
-        produce_layer: layer(producer),
-        depthwise_layer,
-        project_layer,
-        lanes: context.isa.lanes(),
-        rest: plan.has_rests(),
-        general: plan.general(),
-        fast: plan.fast(),
         step,
         first_stage: stage,
+        packed,
     };
     let [read, made] = if filters { [producer, depthwise] } else { [input, producer] }.map(|id| place(graph.node(id)));
     let names = if filters { ["ring", "spatial"] } else { ["x", "ring"] };

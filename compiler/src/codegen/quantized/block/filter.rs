@@ -19,15 +19,15 @@ impl Block<'_> {
     pub fn depthwise(&self, phase: &Phase, kernels: &mut Vec<Kernel>) -> TokenStream {
         let Tensor { shape, layout, .. } = self.ring.tensor;
         let out = self.depthwise.tensor;
-        let [_, vector] = layout.column_strides(shape, self.lanes);
-        let vectors = layout.group / self.lanes;
+        let [_, vector] = layout.column_strides(shape, self.context.isa.lanes());
+        let vectors = layout.group / self.context.isa.lanes();
         let plane = matches!(out.layout.order, Order::ChannelQuads).then(|| out.layout.plane(out.shape));
         let c_vector = self.spatial_vector();
         let groups = self.groups();
-        let packed = vectors * Depthwise::packed(self.isa, self.general, self.rest);
-        let weights = affine(self.depthwise_layer.at, &[("group", packed, groups)]);
-        let header = lit(self.depthwise_layer.header);
-        let row = out.shape.width * if plane.is_some() { QUAD } else { self.lanes };
+        let packed = vectors * Depthwise::packed(self.context.isa, self.packed.general, self.packed.rest);
+        let weights = affine(self.packed.depthwise.at, &[("group", packed, groups)]);
+        let header = lit(self.packed.depthwise.header);
+        let row = out.shape.width * if plane.is_some() { QUAD } else { self.context.isa.lanes() };
         let (here, above) = (self.slot(phase, false), self.slot(phase, true));
         let Work { between, within, .. } = phase.work;
         let calls = [(true, between, 0), (false, within, between)].into_iter().filter(|(_, rows, _)| *rows > 0);
@@ -44,7 +44,7 @@ impl Block<'_> {
             let above = is_between.then(|| quote!(rt::src(ring, #above),));
             self.either("filter", &mut |finish| {
                 let kernel = Depthwise {
-                    isa: self.isa,
+                    isa: self.context.isa,
                     stride: self.window.stride[1],
                     between: is_between,
                     rows,
@@ -54,7 +54,7 @@ impl Block<'_> {
                     c_vector,
                     c_plane: plane,
                     finish,
-                    rest: self.rest,
+                    rest: self.packed.rest,
                 }
                 .kernel();
                 let ident = kernel.ident();
@@ -77,11 +77,11 @@ impl Block<'_> {
         };
         let residual = self.project.op.epilogue().residual;
         let first = first(output.layout.row_stride(output.shape));
-        let header = lit(self.project_layer.header);
-        let members = if self.is_whole() { self.team } else { Members::ONE };
-        let calls = self.project_layer.panels.iter().map(|panels| {
+        let header = lit(self.packed.project.header);
+        let members = if self.is_whole() { self.context.team } else { Members::ONE };
+        let calls = self.packed.project.panels.iter().map(|panels| {
             let base = Product {
-                isa: self.isa,
+                isa: self.context.isa,
                 runs: 1,
                 k: input.layout.group / QUAD,
                 pixels: rows * output.shape.width,
@@ -91,9 +91,9 @@ impl Block<'_> {
                 half: panels.half,
                 nv: panels.vectors,
                 last: 0,
-                finish: self.general,
+                finish: self.packed.general,
                 ending: if residual { Ending::Add } else { Ending::Store },
-                rest: self.rest,
+                rest: self.packed.rest,
             };
             product_calls(&base, panels, members, kernels, &|kernel: &Ident, weights, channel| {
                 let to = sum(&[first.clone(), channel]);
@@ -101,7 +101,7 @@ impl Block<'_> {
                 quote!(#kernel([rt::src(spatial, 0)], w.at(#weights), w.at(#header), rt::dst(out, #to) #residual);)
             })
         });
-        let projected = self.observe(self.producers.len() + 1);
+        let [_, _, projected] = self.observers();
         quote!(#(#calls)* #projected)
     }
 }

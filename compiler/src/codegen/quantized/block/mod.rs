@@ -19,94 +19,58 @@ pub use filter::product_calls;
 
 use super::kernel::Finish;
 use super::pack::{PackedLayer, Plan};
+use crate::codegen::backend::LayerKey;
 use crate::codegen::kernel::Kernel;
-use crate::codegen::step::{Code, Context, Members, parts_of, place};
+use crate::codegen::step::{Code, Context, Members, Stream, parts_of};
 use crate::codegen::tokens::{affine, lit, repeat, sum};
-use crate::ir::{Fused, Layout, Node, NodeId, Op, Place, Stage, Tensor, Window};
+use crate::ir::{Layout, NodeId, Stage, Tensor};
 use crate::schedule::phases::{Phase, phases};
 use crate::schedule::quantized::QUAD;
-use crate::target::Isa;
 use phase::PhaseLoop;
 
-/// The parts of a fused node.
-struct Block<'g> {
-    isa: Isa,
-    team: Members,
-    input: &'g Node,
-    node: &'g Node,
-    rows: usize,
-    /// What fills the ring; the image rows before the stem come first.
-    producers: &'g [Stage],
-    ring: &'g Stage,
-    depthwise: &'g Stage,
-    window: Window,
-    project: &'g Stage,
-    produce_layer: Option<&'g PackedLayer>,
-    depthwise_layer: &'g PackedLayer,
-    project_layer: &'g PackedLayer,
-    lanes: usize,
+/// A streamed block of bytes.
+type Block<'g> = Stream<'g, Packed<'g>>;
+
+/// What the number type adds to a streamed block.
+struct Packed<'g> {
+    /// Packed weights of the last producer, the depthwise and the projection.
+    producer: Option<&'g PackedLayer>,
+    depthwise: &'g PackedLayer,
+    project: &'g PackedLayer,
     /// Whether weights have rests.
     rest: bool,
     /// How sums become results: of any layer, and where its values allow it.
     general: Finish,
     fast: Finish,
-    step: usize,
-    first_stage: usize,
+}
+
+impl<'g> Packed<'g> {
+    /// That of the layers with these keys.
+    fn new(plan: &'g Plan, [producer, depthwise, project]: [LayerKey; 3]) -> Option<Self> {
+        Some(Self {
+            producer: plan.layer(producer),
+            depthwise: plan.layer(depthwise)?,
+            project: plan.layer(project)?,
+            rest: plan.has_rests(),
+            general: plan.general(),
+            fast: plan.fast(),
+        })
+    }
 }
 
 /// The statements of the fused node `id`, whose stages count from `first_stage` in step `step`.
 pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, first_stage: usize) -> Code {
-    let graph = context.graph;
-    let node = graph.node(id);
-    let Op::Fused(Fused { stages, rows }) = &node.op else { return Code::default() };
-    let [producers @ .., depthwise, project] = &**stages else { return Code::default() };
-    let at = producers.len();
-    let layer = |stage: usize| plan.layer((id, stage));
-    let (Some(ring), Some(window), Some(depthwise_layer), Some(project_layer), Some(input)) =
-        (producers.last(), depthwise.op.window(), layer(at), layer(at + 1), graph.inputs(id).first().copied())
-    else {
-        return Code::default();
-    };
-    let (isa, input, produce_layer) = (context.isa, graph.node(input), layer(at - 1));
-    let lanes = isa.lanes();
-    let block = Block {
-        isa,
-        team: context.team,
-        input,
-        node,
-        rows: *rows,
-        producers,
-        ring,
-        depthwise,
-        window,
-        project,
-        produce_layer,
-        depthwise_layer,
-        project_layer,
-        lanes,
-        rest: plan.has_rests(),
-        general: plan.general(),
-        fast: plan.fast(),
-        step,
-        first_stage,
-    };
-    block.code()
+    let Some(stream) = Stream::new(context, id, step, first_stage) else { return Code::default() };
+    let at = stream.producers.len();
+    let Some(packed) = Packed::new(plan, [at - 1, at, at + 1].map(|stage| (id, stage))) else { return Code::default() };
+    stream.with(packed).code()
 }
 
 impl Block<'_> {
     fn code(&self) -> Code {
         let mut kernels = Vec::new();
         let parts = self.parts();
-        let notes = self.producers.iter().chain([self.depthwise, self.project]).map(|stage| {
-            let line = stage.origin.line;
-            let text = match stage.origin.layer {
-                Some(layer) => {
-                    format!("layer {layer}, {}: {} (spec line {line})", stage.origin.name, stage.tensor.shape)
-                }
-                None => format!("{}: {}", stage.origin.name, stage.tensor.shape),
-            };
-            quote!(rt::note!(#text);)
-        });
+        let notes = self.notes();
         let general = self.general();
         let pad = self.pad(Members::ONE);
         let (height, output) = (self.ring.tensor.shape.height, self.depthwise.tensor.shape.height);
@@ -117,10 +81,10 @@ impl Block<'_> {
         let bodies: Vec<_> = phases
             .iter()
             .map(|phase| {
-                let rows = self.image_rows(phase);
+                let rows = self.read_rows(phase);
                 let advance = self.advance(phase);
                 let (produce, depthwise) = (self.produce(phase, &mut kernels), self.depthwise(phase, &mut kernels));
-                let [produced, filtered] = [0, 1].map(|stage| self.observe(self.producers.len() - 1 + stage));
+                let [produced, filtered, _] = self.observers();
                 let made = quote!(#produce #produced #depthwise #filtered);
                 if whole {
                     return quote!(#rows #made);
@@ -133,16 +97,16 @@ impl Block<'_> {
             .collect();
         if self.node.tensor.layout.ring.is_some() {
             let rows = self.closure(&phases, &bodies);
-            return Code { statements: quote!(#(#notes)* #parts #general #pad #begin #rows), kernels };
+            return Code { statements: quote!(#notes #parts #general #pad #begin #rows), kernels };
         }
         let phases: Vec<_> = phases.iter().zip(bodies).map(|(phase, body)| phase.repeat(quads, body)).collect();
         let work = if whole {
             let read = (self.producers.len() > 1).then(|| quote!(let mut read = 0;));
             let groups = quote!(#read #(#phases)*);
-            let groups = match self.team.are_many() {
+            let groups = match self.context.team.are_many() {
                 false => repeat("group", self.groups(), groups),
                 true => {
-                    let (share, wait) = (self.team.share(self.groups()), self.team.wait());
+                    let (share, wait) = (self.context.team.share(self.groups()), self.context.team.wait());
                     quote!(for group in #share { #groups } #wait)
                 }
             };
@@ -153,7 +117,7 @@ impl Block<'_> {
         };
         let statements = quote! {
             {
-                #(#notes)*
+                #notes
                 #parts
                 #general
                 #pad
@@ -202,14 +166,14 @@ impl Block<'_> {
     /// first windows begin there. With it, who shares the quads of a phase.
     fn begin(&self, phases: &[Phase], count: usize, kernels: &mut Vec<Kernel>) -> (TokenStream, Members) {
         let reads_image = self.producers.len() > 1;
-        if !self.team.are_many() {
+        if !self.context.team.are_many() {
             let read = reads_image.then(|| quote!(let mut read = 0;));
             return (quote!(#read), Members::ONE);
         }
-        let share = self.team.share(count);
+        let share = self.context.team.share(count);
         let read = reads_image.then(|| self.first_image_row());
         let again = phases.iter().map(|phase| {
-            let (rows, produce) = (self.image_rows(phase), self.produce(phase, kernels));
+            let (rows, produce) = (self.read_rows(phase), self.produce(phase, kernels));
             let groups = repeat("group", self.groups(), produce);
             phase.repeat_of("again", quote!(#rows #groups))
         });
@@ -219,30 +183,20 @@ impl Block<'_> {
             #read
             #(#again)*
         };
-        (begin, self.team)
+        (begin, self.context.team)
     }
 
     fn parts(&self) -> TokenStream {
-        let of = |stage: &Stage| stage.place.unwrap_or(Place::NONE);
-        let mut names = vec!["out", "ring", "spatial"];
-        let mut places = vec![place(self.node), of(self.ring), of(self.depthwise)];
-        if let [rows, _, ..] = self.producers {
-            names.push("rows");
-            places.push(of(rows));
-        }
-        if !matches!(self.input.op, Op::Input) {
-            names.push("x");
-            places.push(place(self.input));
-        }
+        let (names, places) = self.memory();
         parts_of(&names, &places, 1)
     }
 
     /// Whether a layer takes its general kernels, where it has others.
     fn general(&self) -> TokenStream {
-        if !self.isa.has_biased_sums() {
+        if !self.context.isa.has_biased_sums() {
             return quote!();
         }
-        let layers = [("produce", self.produce_layer), ("filter", Some(self.depthwise_layer))];
+        let layers = [("produce", self.packed.producer), ("filter", Some(self.packed.depthwise))];
         let lets = layers.into_iter().filter_map(|(role, layer)| {
             let (name, header) = (general_name(role), lit(layer?.header));
             Some(quote!(let #name = rt::quantized::is_general(w, #header);))
@@ -253,10 +207,10 @@ impl Block<'_> {
     /// Fills the columns beside the image: the scratch holds what other steps left. `members` share them.
     fn pad(&self, members: Members) -> TokenStream {
         let Tensor { shape, layout, .. } = self.ring.tensor;
-        let [column, vector] = layout.column_strides(shape, self.lanes);
+        let [column, vector] = layout.column_strides(shape, self.context.isa.lanes());
         let vectors = layout.elements(shape) / vector;
         let (left, right) = (layout.border.left * column, layout.border.right * column);
-        let header = lit(self.depthwise_layer.header);
+        let header = lit(self.packed.depthwise.header);
         let sides = [(0, left), (vector - right, vector)].into_iter().filter(|(from, to)| from < to);
         let sides = sides.map(|(from, to)| {
             let at = affine(from, &[("vector", vector, vectors)]);
@@ -281,10 +235,7 @@ impl Block<'_> {
 
     /// The ring of image rows, and the layer that reads it.
     fn image(&self) -> Option<(&Stage, &PackedLayer)> {
-        match self.producers {
-            [rows, _] => Some((rows, self.produce_layer?)),
-            _ => None,
-        }
+        self.image_rows().zip(self.packed.producer)
     }
 
     /// Where the group's part of the slot of a phase's quad begins, or of the quad above it.
@@ -313,32 +264,17 @@ impl Block<'_> {
     /// Bytes from a vector of the depthwise's channels to the next.
     fn spatial_vector(&self) -> usize {
         let Tensor { shape, layout, .. } = self.depthwise.tensor;
-        layout.group_stride(shape) / (layout.group / self.lanes)
+        layout.group_stride(shape) / (layout.group / self.context.isa.lanes())
     }
 
     /// The calls of one kind of kernels or the other, as the layer needs.
     fn either(&self, role: &str, calls: &mut dyn FnMut(Finish) -> TokenStream) -> TokenStream {
-        let general = calls(self.general);
-        if !self.isa.has_biased_sums() {
+        let general = calls(self.packed.general);
+        if !self.context.isa.has_biased_sums() {
             return general;
         }
-        let (name, biased) = (general_name(role), calls(self.fast));
+        let (name, biased) = (general_name(role), calls(self.packed.fast));
         quote!(if #name { #general } else { #biased })
-    }
-
-    /// Whether the projection waits for the whole image.
-    fn is_whole(&self) -> bool {
-        self.rows == self.node.tensor.shape.height
-    }
-
-    fn groups(&self) -> usize {
-        self.ring.tensor.layout.groups(self.ring.tensor.shape)
-    }
-
-    /// Tells the observer that `stage` of the block did a part of its work.
-    fn observe(&self, stage: usize) -> TokenStream {
-        let (step, stage) = (lit(self.step), lit(self.first_stage + stage));
-        quote!(observer.stage(#step, #stage);)
     }
 }
 

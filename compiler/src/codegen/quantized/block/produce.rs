@@ -15,7 +15,7 @@ use crate::schedule::taps::Taps;
 
 impl Block<'_> {
     /// Reads the image rows that the stem's rows of a quad look at. The last row of the ring stands for those outside.
-    pub fn image_rows(&self, phase: &Phase) -> TokenStream {
+    pub fn read_rows(&self, phase: &Phase) -> TokenStream {
         let (Some((rows, _)), Some(window)) = (self.image(), self.ring.op.window()) else { return quote!() };
         if phase.work.rows == 0 {
             return quote!();
@@ -55,10 +55,10 @@ impl Block<'_> {
     /// Fills the group's part of a phase's row quad.
     pub fn produce(&self, phase: &Phase, kernels: &mut Vec<Kernel>) -> TokenStream {
         let Tensor { shape, layout, .. } = self.ring.tensor;
-        let [column, vector] = layout.column_strides(shape, self.lanes);
+        let [column, vector] = layout.column_strides(shape, self.context.isa.lanes());
         let slot = self.slot(phase, false);
         if phase.work.rows == 0 {
-            let (header, bytes) = (lit(self.depthwise_layer.header), lit(self.quad_bytes()));
+            let (header, bytes) = (lit(self.packed.depthwise.header), lit(self.quad_bytes()));
             return quote!(rt::quantized::pad(w, #header, ring.at(#slot), 0..#bytes););
         }
         let left = lit(layout.border.left * column);
@@ -67,14 +67,14 @@ impl Block<'_> {
             return self.copy(phase, &to, vector, kernels);
         }
         let (Some(layer), Some(Tile::Gemm(tile)), Some(window)) =
-            (self.produce_layer, self.ring.tile, self.ring.op.window())
+            (self.packed.producer, self.ring.tile, self.ring.op.window())
         else {
             return quote!();
         };
         let Some(panels) = layer.panels.first() else { return quote!() };
         let before = self.producers.len().checked_sub(2).map_or(self.input.tensor, |at| self.producers[at].tensor);
         let kernel = |finish| Produce {
-            isa: self.isa,
+            isa: self.context.isa,
             taps: Taps::of_producer(&self.ring.op, before, shape.width),
             stride: window.stride[0],
             first: phase.work.first,
@@ -85,9 +85,9 @@ impl Block<'_> {
             mr: tile.mr,
             nv: tile.nv,
             finish,
-            rest: self.rest,
+            rest: self.packed.rest,
         };
-        let inputs = kernel(self.general).input_rows();
+        let inputs = kernel(self.packed.general).input_rows();
         let windows = match self.image() {
             Some((rows, _)) => {
                 let Tensor { shape, layout, .. } = rows.tensor;
@@ -130,10 +130,10 @@ impl Block<'_> {
         let groups = self.groups();
         let last = shape.channels - (groups - 1) * layout.group;
         let row = shape.width * shape.channels;
-        let header = lit(self.depthwise_layer.header);
+        let header = lit(self.packed.depthwise.header);
         let mut call = |channels: usize| {
             let kernel = Interleave {
-                isa: self.isa,
+                isa: self.context.isa,
                 first: phase.work.first,
                 rows: phase.work.rows,
                 cols: shape.width,

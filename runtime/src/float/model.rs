@@ -1,0 +1,85 @@
+//! A float network with its parameters.
+
+use super::pack::PackPlan;
+use crate::formats::packed::{PackedError, from_packed};
+use crate::isa::{Detected, Isa};
+use crate::network::{BaseModel, NetworkInfo};
+use crate::simd::Src;
+use crate::stream::Pixels;
+
+/// What a model of float32 holds.
+#[derive(Debug, Clone)]
+pub struct Model(BaseModel);
+
+impl Model {
+    /// From packed weights, which are used in place.
+    ///
+    /// # Errors
+    /// As [`from_packed`].
+    pub fn from_packed(
+        info: &'static NetworkInfo,
+        plan: impl FnOnce(Isa) -> Option<PackPlan>,
+        file: &'static [u8],
+    ) -> Result<Self, PackedError> {
+        from_packed(info, plan, file).map(Self)
+    }
+
+    /// Packs `weights` for this processor.
+    ///
+    /// # Errors
+    /// As [`build`](crate::build).
+    #[cfg(feature = "alloc")]
+    pub fn build(
+        info: &'static NetworkInfo,
+        plan: impl FnOnce(Isa) -> Option<PackPlan>,
+        weights: &crate::weights::Weights,
+        isa: Option<Isa>,
+    ) -> Result<Self, crate::build::ModelError> {
+        crate::build::build(info, plan, weights, isa).map(Self)
+    }
+
+    /// The instruction set whose kernels run.
+    #[inline]
+    pub fn isa(&self) -> Detected {
+        self.0.isa
+    }
+
+    /// The packed block.
+    #[inline]
+    pub fn block(&self) -> Src<'_, f32> {
+        Src::new(self.0.packed.floats())
+    }
+
+    /// Bytes of the packed block.
+    pub fn packed_bytes(&self) -> usize {
+        size_of_val(self.0.packed.lines())
+    }
+
+    /// Whether the layer of this name takes the fast inner product; `None` if it never does.
+    pub fn is_fast(&self, plan: Option<PackPlan>, layer: &str) -> Option<bool> {
+        plan?.is_fast(layer, self.0.packed.floats())
+    }
+
+    /// Labels, and how pictures are framed.
+    #[cfg(feature = "alloc")]
+    pub fn about(&self) -> &crate::picture::About {
+        &self.0.about
+    }
+
+    /// An image of pixels `[height, width, 3]`, preprocessed when it is read.
+    #[inline]
+    pub fn pixels<'a>(&self, bytes: &'a [u8]) -> Pixels<'a> {
+        Pixels { bytes, preprocess: self.0.preprocess }
+    }
+
+    /// An image of preprocessed values `[height, width, 3]`.
+    #[inline]
+    pub fn values<'a>(&self, values: &'a [f32]) -> &'a [f32] {
+        values
+    }
+
+    /// The values of logits.
+    pub fn dequantize(&self, logits: &[f32], to: &mut [f32]) {
+        to.copy_from_slice(logits);
+    }
+}
