@@ -12,7 +12,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use mbvc::{Activation, Conventions, Isa, Padding, Precision, Weights};
+use mbvc::{Conventions, Isa, Weights};
 use mbvc_compiler::interp::{Mode, random_input, run};
 use mbvc_compiler::ir::{Graph, Shape};
 use mbvc_compiler::spec::{self, Overrides};
@@ -91,15 +91,9 @@ impl Case {
         }
         let params: Vec<_> = graph.used_params().into_iter().map(|id| graph.param(id)).collect();
         let conventions = Conventions {
-            activation: match spec.activation {
-                spec::ActivationKind::Relu => Activation::Relu,
-                spec::ActivationKind::Relu6 => Activation::Relu6,
-            },
-            padding: match spec.padding {
-                spec::PaddingConvention::Same => Padding::Same,
-                spec::PaddingConvention::Symmetric => Padding::Symmetric,
-            },
-            precision: Precision::F32,
+            activation: spec.activation,
+            padding: spec.padding,
+            precision: spec.precision,
             classes: spec.classes,
         };
         let tensors = params.iter().map(|param| (&*param.name, mbvc::Dtype::F32, &*param.shape));

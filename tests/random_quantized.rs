@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Command;
 
 use interpreted::expected;
-use mbvc::{Activation, Conventions, Dtype, Isa, Padding, Precision, Weights};
+use mbvc::{Conventions, Dtype, Isa, Precision, Weights};
 use mbvc_compiler::ir::ElementType;
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::spec::{self, Overrides};
@@ -92,10 +92,11 @@ impl Case {
         let compiled = mbvc_compiler::compile(&source, &Overrides::none());
         let compiled = compiled.unwrap_or_else(|mistakes| panic!("{mistakes}\n{text}"));
         let (spec, graph) = (&compiled.spec, lower(&compiled.spec));
+        let rounding = spec.rounding.expect("quantized");
         if macs(&graph) > MOST_MACS {
             return None;
         }
-        let signed = spec.precision == spec::Precision::Int8;
+        let signed = spec.precision == Precision::Int8;
         let dtype = |element| match element {
             ElementType::F32 => Dtype::F32,
             ElementType::I8 => Dtype::I8,
@@ -103,15 +104,9 @@ impl Case {
             ElementType::I32 => Dtype::I32,
         };
         let conventions = Conventions {
-            activation: match spec.activation {
-                spec::ActivationKind::Relu => Activation::Relu,
-                spec::ActivationKind::Relu6 => Activation::Relu6,
-            },
-            padding: match spec.padding {
-                spec::PaddingConvention::Same => Padding::Same,
-                spec::PaddingConvention::Symmetric => Padding::Symmetric,
-            },
-            precision: if signed { Precision::Int8 } else { Precision::Uint8 },
+            activation: spec.activation,
+            padding: spec.padding,
+            precision: spec.precision,
             classes: spec.classes,
         };
         let params: Vec<_> = graph.used_params().into_iter().map(|id| graph.param(id)).collect();
@@ -122,7 +117,7 @@ impl Case {
         let mut noise = Random(index as u64);
         let image: Vec<u8> = (0..height * width * 3).map(|_| noise.within(0, 255) as u8).collect();
         fs::write(folder.join(format!("{index}.input")), &image).expect("written");
-        let expected = expected(&graph, &weights, spec.rounding, &image, if signed { -128 } else { 0 });
+        let expected = expected(&graph, &weights, rounding, &image, if signed { -128 } else { 0 });
         let steps = compiled.programs[0].steps.iter().map(|step| step.name.clone()).collect();
         Some(Self { text, signed, steps, expected })
     }

@@ -262,7 +262,7 @@ fn the_compiler_packs_as_its_networks_do() {
         let parameters = compiled.parameters();
         let mut compared = 0;
         for program in &compiled.programs {
-            let isa = Isa::from_name(program.isa.name()).expect("the names are the same");
+            let isa = program.isa;
             let (bytes, pack): (_, fn(&mbvc::Container<'_>, Isa, &mut [u8]) -> _) = match precision {
                 "f32" => (TinyNet::packed_bytes_for(&weights, isa), TinyNet::pack),
                 _ => (Uint8::packed_bytes_for(&weights, isa), Uint8::pack),

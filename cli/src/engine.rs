@@ -6,7 +6,7 @@ use mbvc::__runtime::Needs;
 use mbvc::{Isa, ModelError, Network, Weights};
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::ir::{Graph, Op};
-use mbvc_compiler::spec::{self, NetworkSpec, Overrides, Precision, Rounding};
+use mbvc_compiler::spec::{self, DEFAULT_ROUNDING, NetworkSpec, Overrides, Precision};
 use mbvc_compiler::{Compiled, Naming, compile};
 use mbvc_networks as networks;
 use quote::{format_ident, quote};
@@ -78,9 +78,7 @@ fn essence(spec: &NetworkSpec) -> NetworkSpec {
     spec.scratch_budget = None;
     spec.threads = 1;
     // There is one of each precision, rounded as is usual for it.
-    if spec.rounding == Rounding::of(spec.precision) {
-        spec.rounding = Rounding::of(Precision::F32);
-    }
+    spec.rounding = spec.rounding.filter(|rounding| *rounding != DEFAULT_ROUNDING);
     spec.precision = Precision::F32;
     spec.precision_place = None;
     spec
@@ -114,23 +112,11 @@ pub enum Program {
 /// # Errors
 /// If `MBVC_ISA` names none.
 pub fn isa(source: &Source, wanted: Option<Isa>) -> Result<Isa> {
-    let isas: &[Isa] = if source.spec.precision.is_quantized() { &Isa::BYTES } else { &Isa::FLOATS };
     match wanted {
         Some(isa) => Ok(isa),
-        None => Ok(mbvc::__runtime::choose(isas, None).map_err(|cause| CliError::new(cause.to_string()))?.isa()),
-    }
-}
-
-/// The compiler's name of an instruction set.
-pub fn spec_isa(isa: Isa) -> spec::Isa {
-    match isa {
-        Isa::Portable => spec::Isa::Portable,
-        Isa::Neon => spec::Isa::Neon,
-        Isa::NeonDot => spec::Isa::NeonDot,
-        Isa::Avx2 => spec::Isa::Avx2,
-        Isa::Avx512 => spec::Isa::Avx512,
-        Isa::AvxVnni => spec::Isa::AvxVnni,
-        Isa::Avx512Vnni => spec::Isa::Avx512Vnni,
+        None => Ok(mbvc::__runtime::choose(Isa::of(source.spec.precision), None)
+            .map_err(|cause| CliError::new(cause.to_string()))?
+            .isa()),
     }
 }
 

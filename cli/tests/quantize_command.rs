@@ -63,7 +63,7 @@ fn the_int8_network_runs_and_is_near_the_float_one() {
     let open = |name: &str| Container::open(&folder.path().join(name)).unwrap();
     let (float, int8) = (open("tiny.safetensors"), open("int8.safetensors"));
     let float_spec = spec::parse(&SourceFile::new("tiny.yaml", TINY)).unwrap();
-    let int8_spec = NetworkSpec { precision: Precision::Int8, rounding: Rounding::Xnnpack, ..float_spec.clone() };
+    let int8_spec = NetworkSpec { precision: Precision::Int8, rounding: Some(Rounding::Xnnpack), ..float_spec.clone() };
     int8.check_against(&int8_spec).unwrap();
 
     let mut graph = lower(&float_spec);

@@ -75,7 +75,7 @@ fn without_kernels(spec: &NetworkSpec) -> Option<Diagnostic> {
     if spec.batch == 1 {
         return None;
     }
-    let message = format!("kernels of precision {} are not generated for batches yet", spec.precision.name());
+    let message = format!("kernels of precision {} are not generated for batches yet", spec.precision.word());
     let mistake = Diagnostic::new(&catalog::KERNELS, message).help("write `batch: 1`");
     Some(if place.origin == Origin::Spec { mistake.at(place) } else { mistake })
 }

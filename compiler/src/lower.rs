@@ -13,10 +13,10 @@
 
 use crate::ir::infer::output_shape;
 use crate::ir::{
-    Activation, BatchNorm, Conv2d, Dense, DepthwiseConv2d, ElementType, Epilogue, Graph, Node, NodeId, Op, Origin,
-    Padding, Param, ParamId, ParamSource, Quant, Requantize, Shape, Tensor, Window,
+    BatchNorm, Conv2d, Dense, DepthwiseConv2d, ElementType, Epilogue, Graph, Node, NodeId, Op, Origin, Padding, Param,
+    ParamId, ParamSource, Quant, Requantize, Shape, Tensor, Window,
 };
-use crate::spec::{ActivationKind, NetworkSpec, PaddingConvention, Precision, ResolvedBlock};
+use crate::spec::{self, NetworkSpec, Precision, ResolvedBlock};
 
 /// Kernel of the stem and of every depthwise convolution.
 const KERNEL: usize = 3;
@@ -57,14 +57,14 @@ pub fn lower(spec: &NetworkSpec) -> Graph {
 }
 
 /// The four paddings of `window`-sized steps over an image: what `convention` makes of kernel and stride.
-pub fn padding(convention: PaddingConvention, kernel: usize, stride: usize, [height, width]: [usize; 2]) -> Padding {
+pub fn padding(convention: spec::Padding, kernel: usize, stride: usize, [height, width]: [usize; 2]) -> Padding {
     let along = |size: usize| match convention {
-        PaddingConvention::Same => {
+        spec::Padding::Same => {
             let steps = size.div_ceil(stride).max(1) - 1;
             let total = (steps * stride + kernel).saturating_sub(size);
             [total / 2, total - total / 2]
         }
-        PaddingConvention::Symmetric => [(kernel - 1) / 2; 2],
+        spec::Padding::Symmetric => [(kernel - 1) / 2; 2],
     };
     let ([top, bottom], [left, right]) = (along(height), along(width));
     Padding { top, left, bottom, right }
@@ -138,11 +138,8 @@ impl Lowering<'_> {
             value = self.batch_norm(name, value);
         }
         if wanted.activated {
-            let activation = match self.spec.activation {
-                ActivationKind::Relu => Activation::Relu,
-                ActivationKind::Relu6 => Activation::Relu6,
-            };
-            value = self.op(format!("{name}.{}", activation.name()), Op::Activation(activation), &[value]);
+            let activation = self.spec.activation;
+            value = self.op(format!("{name}.{}", activation.word()), Op::Activation(activation), &[value]);
         }
         value
     }

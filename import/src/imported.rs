@@ -180,7 +180,7 @@ fn import(graph: &SourceGraph<'_>, name: &str, quantization: Quantization, most:
         Some(kept) => {
             recovered.precision = kept.precision;
             recover::keep_pixels(&mut recovered, &mut facts, graph);
-            facts.push(Fact { key: "precision", value: kept.precision.name().into(), how: kept.how.into() });
+            facts.push(Fact { key: "precision", value: kept.precision.word().into(), how: kept.how.into() });
             (tensors, pool) = (kept.tensors, Some(kept.pool));
         }
         None => {
@@ -231,9 +231,9 @@ fn metadata(network: &Recovered, source: String, pool: Option<&str>) -> BTreeMap
     let known = [
         ("format", FORMAT_VERSION.to_owned()),
         ("source", source),
-        ("activation", network.activation.name().to_owned()),
-        ("padding", network.padding.name().to_owned()),
-        ("precision", network.precision.name().to_owned()),
+        ("activation", network.activation.word().to_owned()),
+        ("padding", network.padding.word().to_owned()),
+        ("precision", network.precision.word().to_owned()),
         ("classes", network.classes.to_string()),
         ("width", network.width.to_string()),
         ("resolution", format!("{height}x{width}")),

@@ -58,7 +58,7 @@ impl Mismatches {
     fn remedy(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let precision = self.0.iter().find(|mismatch| mismatch.place == PRECISION);
         let Some(Mismatch { expected, found, .. }) = precision else { return Ok(()) };
-        let floats = Precision::F32.name();
+        let floats = Precision::F32.word();
         let (expected, found) = (expected.as_str(), found.as_str());
         if found == floats {
             write!(
@@ -131,9 +131,9 @@ impl Container {
     pub fn check_against(&self, spec: &NetworkSpec) -> Result<(), Mismatches> {
         let mut found = Vec::new();
         for (key, expected) in [
-            ("activation", spec.activation.name()),
-            ("padding", spec.padding.name()),
-            (PRECISION, spec.precision.name()),
+            ("activation", spec.activation.word()),
+            ("padding", spec.padding.word()),
+            (PRECISION, spec.precision.word()),
         ] {
             let value = self.metadata.get(&format!("mbvc.{key}")).map_or("absent", String::as_str);
             if value != expected {

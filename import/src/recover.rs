@@ -1,8 +1,6 @@
 //! What network is it? From the recognized layers to the table, the width and the conventions of a spec.
 
-use mbvc_compiler::spec::{
-    ActivationKind, MAX_BLOCKS, PaddingConvention, Precision, Preprocessing, ResidualRule, make_divisible,
-};
+use mbvc_compiler::spec::{Activation, MAX_BLOCKS, Padding, Precision, Preprocessing, ResidualRule, make_divisible};
 use mbvc_runtime::{Filter, Fit, Framing};
 use serde::Serialize;
 
@@ -24,9 +22,9 @@ pub struct Recovered {
     /// Height and width.
     pub resolution: [usize; 2],
     /// Where the padding of 3x3 convolutions goes; where that makes no difference, the framework's usual.
-    pub padding: PaddingConvention,
+    pub padding: Padding,
     /// After every convolution but the projections.
-    pub activation: ActivationKind,
+    pub activation: Activation,
     /// That of the first batch normalization; where all are folded already, the framework's usual.
     pub batch_norm_epsilon: f64,
     /// Float32, unless the model is quantized and stays so.
@@ -119,12 +117,12 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
         },
     );
     let (padding, how) = padding(chain, graph);
-    fact("padding", padding.name().into(), how);
+    fact("padding", padding.word().into(), how);
     let how = match chain.activation_absorbed {
         true => "ranges of the quantized values, which have absorbed it",
         false => "bounds of the activations",
     };
-    fact("activation", chain.activation.name().into(), how.into());
+    fact("activation", chain.activation.word().into(), how.into());
     let (epsilon, how) = epsilon(chain, padding, &mut notes);
     fact("batch_norm_epsilon", epsilon.to_string(), how);
     let (preprocessing, how) = preprocessing(chain, graph, padding, &mut notes);
@@ -270,7 +268,7 @@ fn rows(blocks: &[Found]) -> Vec<Row> {
     rows
 }
 
-fn padding(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> (PaddingConvention, String) {
+fn padding(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> (Padding, String) {
     if let (Some(padding), Some(layer)) = (chain.padding, &chain.padding_seen_at) {
         return (padding, format!("padding of {layer}"));
     }
@@ -278,18 +276,18 @@ fn padding(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> (PaddingConvention, St
         return (padding, "the source's convention".into());
     }
     let pytorch = graph.format == Format::Onnx && graph.producer.to_ascii_lowercase().contains("torch");
-    let padding = if pytorch { PaddingConvention::Symmetric } else { PaddingConvention::Same };
+    let padding = if pytorch { Padding::Symmetric } else { Padding::Same };
     (padding, "both conventions are the same at this resolution; the source's framework has this one".into())
 }
 
-fn epsilon(chain: &Chain<'_>, padding: PaddingConvention, notes: &mut Vec<String>) -> (f64, String) {
+fn epsilon(chain: &Chain<'_>, padding: Padding, notes: &mut Vec<String>) -> (f64, String) {
     let norms = chain.layers().flat_map(|layer| &layer.norms);
     let mut epsilons = norms.filter_map(|norm| match norm {
         Norm::BatchNorm(norm) => Some(norm.epsilon),
         Norm::Affine(_) => None,
     });
     let Some(first) = epsilons.next() else {
-        let usual = if padding == PaddingConvention::Same { 1e-3 } else { 1e-5 };
+        let usual = if padding == Padding::Same { 1e-3 } else { 1e-5 };
         return (usual, "the framework's usual one; the source has its normalization folded in already".into());
     };
     if epsilons.any(|epsilon| epsilon != first) {
@@ -301,7 +299,7 @@ fn epsilon(chain: &Chain<'_>, padding: PaddingConvention, notes: &mut Vec<String
 fn preprocessing(
     chain: &Chain<'_>,
     graph: &SourceGraph<'_>,
-    padding: PaddingConvention,
+    padding: Padding,
     notes: &mut Vec<String>,
 ) -> (Preprocessing, String) {
     if let Some(front @ Front { scale, offset, .. }) = chain.front {
@@ -327,7 +325,7 @@ fn preprocessing(
         return (preprocessing, "the source's convention".into());
     }
     match (graph.format, padding) {
-        (Format::Onnx, PaddingConvention::Symmetric) => (
+        (Format::Onnx, Padding::Symmetric) => (
             Preprocessing::from_mean_and_std(IMAGENET_MEAN, IMAGENET_STD),
             "usual with symmetric padding (PyTorch); the file does not tell".into(),
         ),
@@ -336,12 +334,12 @@ fn preprocessing(
 }
 
 /// How the framework's models usually see pictures, where nothing tells.
-fn framing(graph: &SourceGraph<'_>, padding: PaddingConvention) -> (Framing, String) {
+fn framing(graph: &SourceGraph<'_>, padding: Padding) -> (Framing, String) {
     if let Some((framing, how)) = &graph.told.framing {
         return (*framing, how.clone());
     }
     let torch = matches!(graph.format, Format::PyTorch | Format::SafeTensors);
-    if torch || (graph.format == Format::Onnx && padding == PaddingConvention::Symmetric) {
+    if torch || (graph.format == Format::Onnx && padding == Padding::Symmetric) {
         let framing = Framing { fit: Fit::Crop { scaled: 256, kept: 224 }, filter: Filter::Bilinear };
         return (framing, "usual with PyTorch's models; the file does not tell".into());
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Read as _;
 use std::path::Path;
 
-use mbvc_compiler::spec::{ActivationKind, PaddingConvention, Preprocessing};
+use mbvc_compiler::spec::{Activation, Padding, Preprocessing};
 use mbvc_runtime::{Filter, Fit, Framing};
 use serde_json::Value;
 
@@ -23,9 +23,9 @@ const MAX_BYTES: u64 = 1 << 22;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sidecar {
     pub owner: Sidecars,
-    pub padding: Option<PaddingConvention>,
+    pub padding: Option<Padding>,
     pub epsilon: Option<f64>,
-    pub activation: Option<ActivationKind>,
+    pub activation: Option<Activation>,
     /// Height and width.
     pub resolution: Option<[usize; 2]>,
     preprocessing: Option<(Preprocessing, &'static str)>,
@@ -121,13 +121,13 @@ impl Sidecar {
                 .expected(expected)
                 .help("export the model to ONNX: `optimum-cli export onnx`, or torch.onnx.export")
         };
-        let padding = |tf| if tf { PaddingConvention::Same } else { PaddingConvention::Symmetric };
+        let padding = |tf| if tf { Padding::Same } else { Padding::Symmetric };
         self.padding = config["tf_padding"].as_bool().map(padding);
         self.epsilon = config["layer_norm_eps"].as_f64().filter(|epsilon| epsilon.is_finite() && *epsilon >= 0.0);
         self.activation = match config["hidden_act"].as_str() {
             None => None,
-            Some("relu6") => Some(ActivationKind::Relu6),
-            Some("relu") => Some(ActivationKind::Relu),
+            Some("relu6") => Some(Activation::Relu6),
+            Some("relu") => Some(Activation::Relu),
             Some(_) => return Err(unread("hidden_act", "relu6 or relu")),
         };
         // Less makes the last blocks dilated.
@@ -310,8 +310,8 @@ mod tests {
             "size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 192}, "resample": 2,
         });
         let found = Sidecar::parse(Some(&config), Some(&preprocessor)).unwrap();
-        assert_eq!(found.padding, Some(PaddingConvention::Symmetric));
-        assert_eq!((found.epsilon, found.activation), (Some(1e-4), Some(ActivationKind::Relu)));
+        assert_eq!(found.padding, Some(Padding::Symmetric));
+        assert_eq!((found.epsilon, found.activation), (Some(1e-4), Some(Activation::Relu)));
         assert_eq!(found.resolution, Some([224, 192]));
         assert_eq!(found.preprocessing, Some((Preprocessing::from_range(-1.0, 1.0), PREPROCESSOR)));
         assert_eq!(found.framing.unwrap().0.to_string(), "crop 256/192 bilinear");

@@ -12,7 +12,7 @@ pub fn render(network: &Recovered, source: &str) -> String {
         network;
     let resolution = if height == columns { height.to_string() } else { format!("[{height}, {columns}]") };
     let source: String = source.chars().map(|c| if ends_a_comment(c) { ' ' } else { c }).collect();
-    let (padding, activation) = (padding.name(), activation.name());
+    let (padding, activation) = (padding.word(), activation.word());
     let preprocessing = preprocessing(&network.preprocessing);
     let [stem, stem_stride] = network.stem;
     let mut text = format!(
@@ -45,7 +45,7 @@ blocks:
     }
     let _ = writeln!(text, "head: {{ channels: {} }}", network.head);
     if network.precision.is_quantized() {
-        let _ = writeln!(text, "\nprecision: {}", network.precision.name());
+        let _ = writeln!(text, "\nprecision: {}", network.precision.word());
     }
     text
 }

@@ -1,6 +1,6 @@
 //! Where a model's file holds the values of the network, so that they can be read while another engine runs it.
 
-use mbvc_compiler::spec::ActivationKind;
+use mbvc_compiler::spec::Activation;
 
 use crate::recognize::{Chain, Layer};
 use crate::source::{Holder, Layout, SourceGraph, Value};
@@ -78,7 +78,7 @@ pub fn trace(chain: &Chain<'_>, graph: &SourceGraph<'_>, quantized: bool) -> Opt
 struct Tracer<'g> {
     graph: &'g SourceGraph<'g>,
     quantized: bool,
-    activation: ActivationKind,
+    activation: Activation,
     values: Vec<Traced>,
 }
 
@@ -101,7 +101,7 @@ impl Tracer<'_> {
         if let Some(sums) = sums.filter(|sums| *sums != output && !self.quantized) {
             self.value(&layer.role, sums);
         }
-        self.value(&format!("{}.{}", layer.role, self.activation.name()), output);
+        self.value(&format!("{}.{}", layer.role, self.activation.word()), output);
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use common::fixture;
 use mbvc_compiler::interp::{self, Mode};
 use mbvc_compiler::passes;
-use mbvc_compiler::spec::{ActivationKind, Fusion, PaddingConvention, Preprocessing, ResidualRule};
+use mbvc_compiler::spec::{Activation, Fusion, Padding, Preprocessing, ResidualRule};
 use mbvc_import::{Data, Imported, Tensor, read};
 
 fn import(name: &str) -> Imported {
@@ -128,21 +128,21 @@ fn half_floats_widen_exactly() {
 #[test]
 fn every_exporter_gives_the_same_network() {
     for (file, padding, epsilon) in [
-        ("same_plain_op13.onnx", PaddingConvention::Same, 1e-3),
-        ("same_old_op10.onnx", PaddingConvention::Same, 1e-3),
-        ("same_tensorflow_op13.onnx", PaddingConvention::Same, 1e-3),
-        ("same_fused.tflite", PaddingConvention::Same, 1e-3),
-        ("same_explicit.tflite", PaddingConvention::Same, 1e-3),
-        ("same_f16.tflite", PaddingConvention::Same, 1e-3),
-        ("same_int8.tflite", PaddingConvention::Same, 1e-3),
-        ("symmetric_torchvision_op17.onnx", PaddingConvention::Symmetric, 1e-5),
-        ("symmetric_dynamic_op18.onnx", PaddingConvention::Symmetric, 1e-5),
+        ("same_plain_op13.onnx", Padding::Same, 1e-3),
+        ("same_old_op10.onnx", Padding::Same, 1e-3),
+        ("same_tensorflow_op13.onnx", Padding::Same, 1e-3),
+        ("same_fused.tflite", Padding::Same, 1e-3),
+        ("same_explicit.tflite", Padding::Same, 1e-3),
+        ("same_f16.tflite", Padding::Same, 1e-3),
+        ("same_int8.tflite", Padding::Same, 1e-3),
+        ("symmetric_torchvision_op17.onnx", Padding::Symmetric, 1e-5),
+        ("symmetric_dynamic_op18.onnx", Padding::Symmetric, 1e-5),
     ] {
         let imported = import(file);
         let network = &imported.recovered;
         assert_eq!(network.padding, padding, "{file}");
         assert_eq!(network.batch_norm_epsilon, epsilon, "{file}");
-        assert_eq!(network.activation, ActivationKind::Relu6, "{file}");
+        assert_eq!(network.activation, Activation::Relu6, "{file}");
         let resolution = if file.contains("dynamic") { [224, 224] } else { [32, 32] };
         assert_eq!((network.classes, network.resolution, network.width), (5, resolution, 1.0), "{file}");
         assert_eq!((network.stem, network.head), ([8, 2], 16), "{file}");
@@ -154,10 +154,8 @@ fn every_exporter_gives_the_same_network() {
         let auto = ResidualRule::Auto;
         assert_eq!(rows, [(1, 8, 1, 1, auto), (2, 8, 2, 2, auto), (3, 16, 1, 2, auto)], "{file}");
         let preprocessing = match padding {
-            PaddingConvention::Same => Preprocessing::from_range(-1.0, 1.0),
-            PaddingConvention::Symmetric => {
-                Preprocessing::from_mean_and_std([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-            }
+            Padding::Same => Preprocessing::from_range(-1.0, 1.0),
+            Padding::Symmetric => Preprocessing::from_mean_and_std([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
         };
         assert_eq!(network.preprocessing, preprocessing, "{file}");
     }

@@ -5,7 +5,7 @@ mod common;
 use std::sync::OnceLock;
 
 use common::shared;
-use mbvc_compiler::spec::{ActivationKind, PaddingConvention};
+use mbvc_compiler::spec::{Activation, Padding};
 use mbvc_import::{Format, Imported, Labels, read};
 use mbvc_runtime::Preprocess;
 use mbvc_runtime::quantized::arithmetic::{Integer, Quant};
@@ -33,8 +33,8 @@ fn every_file_is_the_published_network() {
         let network = &imported.recovered;
         assert_eq!((network.classes, network.width, network.resolution), (1001, 1.0, [224, 224]), "{model}");
         assert_eq!((network.stem, network.head), ([32, 2], 1280), "{model}");
-        assert_eq!(network.padding, PaddingConvention::Same, "{model}");
-        assert_eq!(network.activation, ActivationKind::Relu6, "{model}");
+        assert_eq!(network.padding, Padding::Same, "{model}");
+        assert_eq!(network.activation, Activation::Relu6, "{model}");
         let rows: Vec<_> =
             network.rows.iter().map(|row| [row.expansion, row.channels, row.repeat, row.stride]).collect();
         let table =
@@ -127,7 +127,7 @@ fn a_quantized_model_keeps_its_quantization() {
         assert_eq!(kept.container.metadata["mbvc.pool"], pool);
         takes_pixels_as_they_are(&kept, if precision == "int8" { Integer::Int8 } else { Integer::Uint8 });
         assert_eq!((kept.container.parameters(), kept.container.tensors.len()), (3_489_097, tensors), "{model}");
-        assert_eq!(kept.spec().precision.name(), precision);
+        assert_eq!(kept.spec().precision.word(), precision);
         assert!(kept.spec_yaml().contains(&format!("precision: {precision}")));
         // The float weights are what the integers stand for.
         let float = import(model).unwrap();

@@ -142,7 +142,7 @@ fn packed(
         Ok(header) => header,
         Err(error) => return refuse(error.to_string(), again.to_owned()),
     };
-    let Some(program) = compiled.programs.iter().find(|program| program.isa.name() == header.isa.name()) else {
+    let Some(program) = compiled.programs.iter().find(|program| program.isa == header.isa) else {
         let isas: Vec<_> = compiled.programs.iter().map(|program| program.isa.name()).collect();
         let problem = format!("packed for {}, and the network is compiled for {}", header.isa, isas.join(", "));
         return refuse(problem, format!("add `{}` to `isa`, or pack the weights for another", header.isa));

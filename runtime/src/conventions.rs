@@ -24,7 +24,7 @@ pub struct Conventions {
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum $name { $($(#[$variant_doc])* $variant),+ }
 
         impl $name {
@@ -79,6 +79,13 @@ words! {
         Int8 = "int8",
         /// 8 bits without sign: one scale and one zero point for all weights of a layer.
         Uint8 = "uint8",
+    }
+}
+
+impl Precision {
+    /// Whether a value `q` stands for `scale * (q - zero_point)`.
+    pub const fn is_quantized(self) -> bool {
+        !matches!(self, Self::F32)
     }
 }
 

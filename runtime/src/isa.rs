@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::conventions::Precision;
+
 /// An instruction set that kernels are generated for, from the plainest to the widest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Isa {
@@ -31,6 +33,11 @@ impl Isa {
 
     /// Those that there are kernels of bytes for.
     pub const BYTES: [Self; 7] = Self::ALL;
+
+    /// The instruction sets with kernels of `precision`.
+    pub const fn of(precision: Precision) -> &'static [Self] {
+        if precision.is_quantized() { &Self::BYTES } else { &Self::FLOATS }
+    }
 
     /// The name that specs, the command and `MBVC_ISA` use.
     pub const fn name(self) -> &'static str {
@@ -183,11 +190,9 @@ pub enum IsaError {
 #[cfg(feature = "alloc")]
 impl IsaError {
     /// The same of a network of a precision: to those of floats some instruction sets cannot be added.
-    pub(crate) fn of(self, precision: crate::conventions::Precision) -> Self {
+    pub(crate) fn of(self, precision: Precision) -> Self {
         match self {
-            Self::NotCompiled { isa, .. }
-                if precision == crate::conventions::Precision::F32 && !Isa::FLOATS.contains(&isa) =>
-            {
+            Self::NotCompiled { isa, .. } if precision == Precision::F32 && !Isa::FLOATS.contains(&isa) => {
                 Self::NoFloats(isa)
             }
             other => other,
@@ -238,7 +243,6 @@ impl core::error::Error for IsaError {}
 #[cfg(all(test, feature = "std"))]
 mod tests {
     use super::*;
-    use crate::conventions::Precision;
 
     #[test]
     fn the_best_that_is_present_is_chosen() {

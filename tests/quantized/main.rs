@@ -98,7 +98,7 @@ fn check(path: &str, [precision, rounding]: [&str; 2], resolution: [usize; 2], i
     for (case, weights) in cases(weights, low) {
         let images = [("noise", noise.clone()), ("black", vec![0; noise.len()]), ("white", vec![255; noise.len()])];
         for (kind, image) in images.into_iter().take(if cfg!(emulated) { 1 } else { 3 }) {
-            let expected = expected(&graph, &weights, spec.rounding, &image, low);
+            let expected = expected(&graph, &weights, spec.rounding.expect("quantized"), &image, low);
             for isa in Isa::BYTES.into_iter().filter(|isa| isa.detect().is_some()) {
                 let mut steps = Steps::default();
                 call(&weights, isa, &image, &mut steps);

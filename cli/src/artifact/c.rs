@@ -96,7 +96,7 @@ impl Library<'_> {
             ("classes", &spec.classes.to_string()),
             ("embedding", &embedding.to_string()),
             ("scratch", &scratch.to_string()),
-            ("precision", spec.precision.name()),
+            ("precision", spec.precision.word()),
             ("framing", &self.weights.framing().to_string()),
             ("threads", &threads),
             ("rounds", rounds),

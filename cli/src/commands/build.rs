@@ -140,7 +140,7 @@ pub fn run(args: &Args) -> Result {
         network: &spec.name,
         resolution: spec.resolution,
         classes: spec.classes,
-        precision: spec.precision.name(),
+        precision: spec.precision.word(),
         fusion: spec.fusion.name(),
         numerics: spec.numerics.name(),
         threads: spec.threads,
@@ -162,7 +162,7 @@ pub fn run(args: &Args) -> Result {
 /// The instruction sets whose kernels the target can have.
 fn isas_of(compiled: &Compiled, compiler: &Compiler) -> Result<Vec<&'static str>> {
     let architecture = compiler.cfg("target_arch")?;
-    let fits = |isa: &&mbvc_compiler::spec::Isa| isa.architecture().is_none_or(|one| one == architecture);
+    let fits = |isa: &&Isa| isa.architecture().is_none_or(|one| one == architecture);
     let fitting: Vec<_> = compiled.spec.isas.iter().filter(fits).map(|isa| isa.name()).collect();
     if fitting.is_empty() {
         let named: Vec<_> = compiled.spec.isas.iter().map(|isa| isa.name()).collect();

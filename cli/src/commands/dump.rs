@@ -106,7 +106,7 @@ fn snapshots(source: &Source, fusion: FusionArg, isa: Isa) -> Result<Snapshots> 
     if source.spec.precision.is_quantized() {
         return Ok(Snapshots { graphs, remarks });
     }
-    let target = Target { fusion: fusion.into(), ..Target::new(&source.spec, engine::spec_isa(isa)) };
+    let target = Target { fusion: fusion.into(), ..Target::new(&source.spec, isa) };
     passes::schedule(&mut graph, target, None, &mut keep).map_err(broken)?;
     Ok(Snapshots { graphs, remarks })
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use mbvc_compiler::diagnostic::SourceFile;
-use mbvc_compiler::spec::{self, PaddingConvention, Template};
+use mbvc_compiler::spec::{self, Template};
 
 use crate::error::{CliError, Result};
 use crate::options::{examples, parse_resolution};
@@ -51,8 +51,8 @@ enum Padding {
 
 pub fn run(args: &Args) -> Result {
     let padding = match args.padding {
-        Padding::Same => PaddingConvention::Same,
-        Padding::Symmetric => PaddingConvention::Symmetric,
+        Padding::Same => spec::Padding::Same,
+        Padding::Symmetric => spec::Padding::Symmetric,
     };
     let options = Template {
         name: args.name.clone(),

@@ -102,7 +102,7 @@ pub fn run(args: &Args) -> Result {
     fits(&compiled, &weights)?;
     let bar = ui::progress(isas.len(), "packing");
     for (isa, path) in isas.into_iter().zip(&outputs) {
-        let Some(program) = compiled.programs.iter().find(|program| program.isa == engine::spec_isa(isa)) else {
+        let Some(program) = compiled.programs.iter().find(|program| program.isa == isa) else {
             continue;
         };
         let numerics = if program.isa.has_fast_product() { numerics } else { Numerics::Strict };
@@ -137,7 +137,7 @@ fn next(args: &Args, compiled: &Compiled, outputs: &[PathBuf]) {
     // The spec that `init` writes, and one that an option changed, say otherwise.
     let precision = match (args.spec.spec.is_none() || args.spec.overrides.precision.is_some(), compiled.spec.precision)
     {
-        (true, precision) if precision.is_quantized() => format!("precision = \"{}\", ", precision.name()),
+        (true, precision) if precision.is_quantized() => format!("precision = \"{}\", ", precision.word()),
         _ => String::new(),
     };
     for file in outputs {
@@ -150,9 +150,9 @@ fn next(args: &Args, compiled: &Compiled, outputs: &[PathBuf]) {
 /// What was asked for, or the answer that depends on this processor where the file does so anyway.
 fn numerics(args: &Args, source: &Source) -> Result<Numerics> {
     let only = match (source.spec.precision.is_quantized(), source.spec.numerics) {
-        (true, _) => Some(format!("{} networks sum integers, in one way", source.spec.precision.name())),
-        (false, mbvc_compiler::spec::Numerics::Strict) => Some("the spec says `numerics: strict`".to_owned()),
-        (false, mbvc_compiler::spec::Numerics::Fast) => None,
+        (true, _) => Some(format!("{} networks sum integers, in one way", source.spec.precision.word())),
+        (false, Numerics::Strict) => Some("the spec says `numerics: strict`".to_owned()),
+        (false, Numerics::Fast) => None,
     };
     match (args.numerics.map(Numerics::from), only) {
         (Some(Numerics::Fast), Some(only)) => {
@@ -185,7 +185,7 @@ fn output(path: &Path, isa: Isa, count: usize) -> PathBuf {
 
 /// A network takes only files for what it was compiled for.
 fn compiled_in(source: &Source, isas: &[Isa]) -> Result {
-    let absent = isas.iter().find(|isa| !source.spec.isas.contains(&engine::spec_isa(**isa)));
+    let absent = isas.iter().find(|isa| !source.spec.isas.contains(*isa));
     absent.map_or(Ok(()), |isa| {
         let message = format!("the network {} is compiled without {isa}, and would refuse the file", source.spec.name);
         Err(CliError::new(message).help(format!("add `{isa}` to `isa` in {}", source.file.name)))

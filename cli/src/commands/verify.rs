@@ -102,7 +102,7 @@ pub fn run(args: &Args) -> Result {
     sides.fit(&source)?;
     let paths = files::images(&args.images, args.recursive)?;
     let python = python(args.python.as_deref());
-    let reference = source.spec.rounding == Rounding::TfliteReference;
+    let reference = source.spec.rounding == Some(Rounding::TfliteReference);
     let mut peer = Peer::start(&python, &args.against, model.format, &trace, reference)?;
     let integer = feed::integer(source.spec.precision);
     let input = (args.against.as_path(), &peer.about.input);

@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 
-use crate::target::Isa;
+use crate::target::{Isa, IsaFacts};
 
 /// Tokens of an instruction set.
 pub trait IsaTokens {

@@ -62,9 +62,9 @@ impl Program {
     pub fn new(graph: Graph, spec: &NetworkSpec, isa: Isa, scratch_bytes: usize) -> Self {
         let threads = spec.threads;
         let order = graph.order().unwrap_or_default();
-        let packs: Box<dyn Backend> = match spec.precision.is_quantized() {
-            false => Box::new(float::PackPlan::new(&graph, &order, isa)),
-            true => Box::new(quantized::Plan::new(&graph, &order, isa, spec.precision, spec.rounding)),
+        let packs: Box<dyn Backend> = match spec.rounding {
+            None => Box::new(float::PackPlan::new(&graph, &order, isa)),
+            Some(rounding) => Box::new(quantized::Plan::new(&graph, &order, isa, spec.precision, rounding)),
         };
         let context = Context { graph: &graph, isa, backend: &*packs, team: Members(threads) };
         let steps: Vec<StepFn> = step_nodes(&graph, &order)

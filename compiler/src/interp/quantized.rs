@@ -7,9 +7,9 @@ use mbvc_runtime::quantized::arithmetic::{Add, Integer, Limits, Pool, PoolKind, 
 use super::InterpError;
 use super::kernels::{self, Convolution, Image};
 use super::machine::{Arithmetic, Machine, input_shape};
+use crate::ir;
 use crate::ir::verify::verify;
 use crate::ir::{Activation, ElementType, Epilogue, Graph, Op, Origin, ParamId, Shape, Tensor};
-use crate::{ir, spec};
 
 /// The values of a parameter as they are stored.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -63,7 +63,7 @@ pub trait QuantBindings {
 pub fn run_quantized(
     graph: &Graph,
     bindings: &dyn QuantBindings,
-    rounding: spec::Rounding,
+    rounding: Rounding,
     image: &[i32],
     observe: &mut dyn FnMut(&Origin, Shape, &[i32]),
 ) -> Result<Vec<i32>, InterpError> {
@@ -96,17 +96,12 @@ struct Integers {
 }
 
 impl Integers {
-    fn new(graph: &Graph, bindings: &dyn QuantBindings, rounding: spec::Rounding) -> Result<Self, InterpError> {
+    fn new(graph: &Graph, bindings: &dyn QuantBindings, rounding: Rounding) -> Result<Self, InterpError> {
         let element = graph.ids().next().map_or(ElementType::F32, |id| graph.node(id).tensor.element);
         let integer = match element {
             ElementType::I8 => Integer::Int8,
             ElementType::U8 => Integer::Uint8,
             ElementType::F32 | ElementType::I32 => return Err(InterpError::NotQuantized),
-        };
-        let rounding = match rounding {
-            spec::Rounding::Xnnpack => Rounding::Xnnpack,
-            spec::Rounding::TfliteReference => Rounding::TfliteReference,
-            spec::Rounding::Even => return Err(InterpError::NotQuantized),
         };
         let mut bound =
             Self { rounding, integer, pool: bindings.pool(), integers: BTreeMap::new(), scales: BTreeMap::new() };

@@ -201,7 +201,7 @@ pub(super) fn activation(op: &Op) -> String {
         return String::new();
     }
     let requantize = if op.requantize().is_some() { " requantize" } else { "" };
-    let activation = op.epilogue().activation.map_or("", Activation::name);
+    let activation = op.epilogue().activation.map_or("", Activation::word);
     if activation.is_empty() { requantize.to_owned() } else { format!("{requantize} {activation}") }
 }
 

@@ -13,11 +13,13 @@ mod shape;
 pub mod verify;
 mod workspace;
 
+pub use mbvc_runtime::Activation;
+
 pub use graph::{Graph, NodeId};
 pub use layout::{Arenas, Layout, Order, Place, Tensor};
 pub use op::{
-    Activation, BatchNorm, Conv2d, Dense, DepthwiseConv2d, DepthwiseTile, Epilogue, Fused, GemmTile, Node, Op, Origin,
-    Product, Stage, Tile,
+    BatchNorm, Conv2d, Dense, DepthwiseConv2d, DepthwiseTile, Epilogue, Fused, GemmTile, Node, Op, Origin, Product,
+    Stage, Tile,
 };
 pub use param::{Param, ParamId, ParamSource};
 pub use peak::Peak;

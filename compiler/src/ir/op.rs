@@ -1,5 +1,7 @@
 //! The closed set of operations, and the nodes that carry them.
 
+use mbvc_runtime::Activation;
+
 use super::{ParamId, Place, Requantize, Shape, Tensor, Window};
 
 /// A node of the graph; it makes exactly one value.
@@ -65,7 +67,7 @@ impl Op {
             Self::Conv2d(_) => "conv2d",
             Self::DepthwiseConv2d(_) => "depthwise",
             Self::BatchNorm(_) => "batch_norm",
-            Self::Activation(activation) => activation.name(),
+            Self::Activation(activation) => activation.word(),
             Self::Add => "add",
             Self::GlobalAvgPool => "global_avg_pool",
             Self::Dense(_) => "dense",
@@ -125,16 +127,6 @@ impl Op {
     }
 }
 
-impl Activation {
-    /// As dumps, names of nodes and specs have it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Relu => "relu",
-            Self::Relu6 => "relu6",
-        }
-    }
-}
-
 /// A convolution over all channels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conv2d {
@@ -178,15 +170,6 @@ pub struct BatchNorm {
     pub variance: ParamId,
     /// Keeps the root from 0.
     pub epsilon: f64,
-}
-
-/// What limits the results of a layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Activation {
-    /// `max(x, 0)`.
-    Relu,
-    /// `min(max(x, 0), 6)`.
-    Relu6,
 }
 
 /// A matrix product and a bias.

@@ -15,7 +15,7 @@ use crate::ir::{Fused, Graph, Layout, Node, NodeId, Op, Padding, Shape, Stage, T
 use crate::schedule::balance::is_balanced;
 use crate::schedule::float::{Product, best_tile};
 use crate::schedule::quantized::QUAD;
-use crate::target::Isa;
+use crate::target::{Isa, IsaFacts};
 
 /// What stays in the first-level cache beside the weights of a panel.
 const RING_CACHE: usize = 32 << 10;

@@ -13,7 +13,7 @@ use crate::schedule::float::{Tail, split};
 use crate::schedule::quantized::QUAD;
 use crate::schedule::taps::Taps;
 use crate::spec::Numerics;
-use crate::target::Isa;
+use crate::target::{Isa, IsaFacts};
 
 /// Activations that share one pass over the weights while they stay in a near cache.
 const CHUNK_CACHE: usize = 64 << 10;

@@ -43,7 +43,7 @@ fn fusable(graph: &Graph, id: NodeId) -> Result<NodeId, String> {
     let epilogue = node.op.epilogue();
     match (epilogue.activation, epilogue.residual) {
         (_, true) => Err(format!("{name} adds a residual, and an epilogue activates before it adds")),
-        (Some(activation), _) => Err(format!("{name} applies {} already", activation.name())),
+        (Some(activation), _) => Err(format!("{name} applies {} already", activation.word())),
         (None, false) => Ok(input),
     }
 }

@@ -14,7 +14,7 @@ use crate::ir::{Graph, Layout, Node, NodeId, Op, Order, Shape, Tensor, Tile, Win
 use crate::schedule::phases::phases;
 use crate::schedule::quantized::{QUAD, quad_tile};
 use crate::schedule::taps::Taps;
-use crate::target::Isa;
+use crate::target::{Isa, IsaFacts};
 
 /// Lays out what the depthwise convolution `id` reads and makes.
 pub fn store_quads(graph: &mut Graph, id: NodeId, input: NodeId, window: Window, isa: Isa) {

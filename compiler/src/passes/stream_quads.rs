@@ -16,7 +16,7 @@ use crate::schedule::balance::is_balanced;
 use crate::schedule::quantized::split;
 use crate::schedule::quantized::{self, QUAD};
 use crate::schedule::taps::Taps;
-use crate::target::Isa;
+use crate::target::{Isa, IsaFacts};
 
 /// The ring of a channel group that stays in the first-level cache until the depthwise has read it.
 const RING_CACHE: usize = 32 << 10;

@@ -1,7 +1,7 @@
 //! A model of the inner loops, enough to choose between register tiles by rule.
 
 use super::cover::cover;
-use crate::target::{Broadcast, Isa};
+use crate::target::{Broadcast, Isa, IsaFacts};
 
 /// A matrix product to be tiled: `rows` x `cols` pixels by `vectors` of output channels, `k` products each.
 #[derive(Debug, Clone, Copy)]

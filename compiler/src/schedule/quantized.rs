@@ -3,7 +3,7 @@
 use mbvc_runtime::quantized::DotForm;
 
 use crate::schedule::cover::near_equal;
-use crate::target::Isa;
+use crate::target::{Isa, IsaFacts};
 
 /// Rows that a producer of row quads makes at once.
 pub const QUAD: usize = 4;

@@ -1,52 +1,49 @@
-//! The words of a spec, and what they mean.
+//! The words of a spec, and the values they stand for.
 
-use super::{ActivationKind, Fusion, Isa, Numerics, PaddingConvention, Precision, Rounding};
+use super::{Activation, Fusion, Isa, Numerics, Padding, Precision, Rounding};
 
-pub(super) const PADDING: &[(&str, PaddingConvention)] =
-    &[("same", PaddingConvention::Same), ("symmetric", PaddingConvention::Symmetric)];
+pub(super) const PADDING: &[(&str, Padding)] =
+    &[(Padding::Same.word(), Padding::Same), (Padding::Symmetric.word(), Padding::Symmetric)];
 
-pub(super) const ACTIVATION: &[(&str, ActivationKind)] =
-    &[("relu6", ActivationKind::Relu6), ("relu", ActivationKind::Relu)];
+pub(super) const ACTIVATION: &[(&str, Activation)] =
+    &[(Activation::Relu6.word(), Activation::Relu6), (Activation::Relu.word(), Activation::Relu)];
 
-pub(super) const PRECISION: &[(&str, Precision)] =
-    &[("f32", Precision::F32), ("int8", Precision::Int8), ("uint8", Precision::Uint8)];
+pub(super) const PRECISION: &[(&str, Precision)] = &[
+    (Precision::F32.word(), Precision::F32),
+    (Precision::Int8.word(), Precision::Int8),
+    (Precision::Uint8.word(), Precision::Uint8),
+];
 
-pub(super) const NUMERICS: &[(&str, Numerics)] = &[("fast", Numerics::Fast), ("strict", Numerics::Strict)];
+pub(super) const NUMERICS: &[(&str, Numerics)] =
+    &[(Numerics::Fast.name(), Numerics::Fast), (Numerics::Strict.name(), Numerics::Strict)];
 
-pub(super) const ROUNDING: &[(&str, Rounding)] =
-    &[("even", Rounding::Even), ("xnnpack", Rounding::Xnnpack), ("tflite-reference", Rounding::TfliteReference)];
+/// `even` is IEEE 754's rounding to nearest, ties to even: the only one of float32.
+pub(super) const ROUNDING: &[(&str, Option<Rounding>)] =
+    &[("even", None), ("xnnpack", Some(Rounding::Xnnpack)), ("tflite-reference", Some(Rounding::TfliteReference))];
 
 pub(super) const FUSION: &[(&str, Fusion)] =
     &[("none", Fusion::None), ("relu6", Fusion::Relu6), ("block", Fusion::Block), ("deep", Fusion::Deep)];
 
+/// Best first, as help texts list them.
 pub(super) const ISA: &[(&str, Isa)] = &[
-    ("avx512vnni", Isa::Avx512Vnni),
-    ("avxvnni", Isa::AvxVnni),
-    ("avx512", Isa::Avx512),
-    ("avx2", Isa::Avx2),
-    ("neondot", Isa::NeonDot),
-    ("neon", Isa::Neon),
-    ("portable", Isa::Portable),
+    (Isa::Avx512Vnni.name(), Isa::Avx512Vnni),
+    (Isa::AvxVnni.name(), Isa::AvxVnni),
+    (Isa::Avx512.name(), Isa::Avx512),
+    (Isa::Avx2.name(), Isa::Avx2),
+    (Isa::NeonDot.name(), Isa::NeonDot),
+    (Isa::Neon.name(), Isa::Neon),
+    (Isa::Portable.name(), Isa::Portable),
 ];
 pub(super) const PLANNED_ISA: &[&str] = &["wasm"];
 
-macro_rules! names {
-    ($($type:ty: $words:ident),* $(,)?) => {
-        $(impl $type {
-            /// The word that stands for it in a spec.
-            pub fn name(self) -> &'static str {
-                $words.iter().find(|(_, value)| *value == self).map_or("", |(word, _)| word)
-            }
-        })*
-    };
+impl Fusion {
+    /// The word in specs.
+    pub fn name(self) -> &'static str {
+        FUSION.iter().find(|(_, value)| *value == self).map_or("", |(word, _)| word)
+    }
 }
 
-names! {
-    PaddingConvention: PADDING,
-    ActivationKind: ACTIVATION,
-    Precision: PRECISION,
-    Numerics: NUMERICS,
-    Rounding: ROUNDING,
-    Fusion: FUSION,
-    Isa: ISA,
+/// The word of a rounding, `even` for that of float32.
+pub(super) fn rounding_word(rounding: Option<Rounding>) -> &'static str {
+    ROUNDING.iter().find(|(_, value)| *value == rounding).map_or("", |(word, _)| word)
 }

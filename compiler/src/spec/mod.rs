@@ -27,6 +27,9 @@ pub use resolve::{Resolved, ResolvedBlock, make_divisible};
 pub(crate) use suggest::nearest;
 pub use template::{Template, template};
 
+pub use mbvc_runtime::quantized::arithmetic::Rounding;
+pub use mbvc_runtime::{Activation, Isa, Numerics, Padding, Precision};
+
 use crate::diagnostic::{Diagnostic, Diagnostics, Origin, Place, SourceFile, catalog};
 use crate::ir::Peak;
 
@@ -48,6 +51,8 @@ pub const MAX_THREADS: usize = 64;
 pub const MAX_BATCH: usize = 64;
 /// Largest width multiplier.
 pub const MAX_WIDTH: f64 = 64.0;
+/// Rounding of a quantized network whose spec does not name one.
+pub const DEFAULT_ROUNDING: Rounding = Rounding::Xnnpack;
 
 /// Checks a spec's text.
 ///
@@ -87,9 +92,9 @@ pub struct NetworkSpec {
     /// Input height and width in pixels.
     pub resolution: [usize; 2],
     /// Where the padding of 3x3 convolutions goes.
-    pub padding: PaddingConvention,
+    pub padding: Padding,
     /// After every convolution but the projections.
-    pub activation: ActivationKind,
+    pub activation: Activation,
     /// Added to variances, above 0 and below 1.
     pub batch_norm_epsilon: f64,
     /// Length of the output, counting a background class if there is one.
@@ -108,8 +113,8 @@ pub struct NetworkSpec {
     pub precision_place: Option<Place>,
     /// How convolutions of floats sum their products.
     pub numerics: Numerics,
-    /// What becomes of results between two representable values; `Even` for float32 alone.
-    pub rounding: Rounding,
+    /// How quantized results are rounded; `None` for float32, which rounds to nearest, ties to even.
+    pub rounding: Option<Rounding>,
     /// How much is fused.
     pub fusion: Fusion,
     /// Instruction sets to generate kernels for, without repetition and in a fixed order; never empty.
@@ -199,24 +204,6 @@ pub struct Head {
     pub line: usize,
 }
 
-/// Where the padding of a 3x3 convolution goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PaddingConvention {
-    /// TensorFlow's SAME: as much as the output size asks for, the odd pixel below and on the right.
-    Same,
-    /// PyTorch's `padding = (kernel - 1) / 2` on all four sides.
-    Symmetric,
-}
-
-/// What follows every convolution but the projections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ActivationKind {
-    /// `min(max(x, 0), 6)`.
-    Relu6,
-    /// `max(x, 0)`.
-    Relu,
-}
-
 /// `input = pixel * scale + offset` for each channel (red, green, blue), pixel in 0..=255.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Preprocessing {
@@ -224,84 +211,6 @@ pub struct Preprocessing {
     pub scale: [f32; 3],
     /// The input of a pixel of 0.
     pub offset: [f32; 3],
-}
-
-/// The type of weights and values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Precision {
-    /// IEEE 754 single precision.
-    F32,
-    /// Weights of a scale for each output channel, values of a scale and a zero point for each tensor.
-    Int8,
-    /// Weights and values alike of one scale and one zero point for each tensor.
-    Uint8,
-}
-
-impl Precision {
-    /// Whether values stand for `scale * (q - zero_point)`.
-    pub fn is_quantized(self) -> bool {
-        self != Self::F32
-    }
-}
-
-/// How convolutions of floats sum their products.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Numerics {
-    /// One FMA chain per output in a documented order: the same bits on every FMA target.
-    Strict,
-    /// The fast inner product where instruction set and processor gain from it, and a layer's weights allow it.
-    Fast,
-}
-
-/// What becomes of a result that lies between two representable values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rounding {
-    /// To the nearest, ties to even, as IEEE 754 rounds: float32 knows no other.
-    Even,
-    /// Quantized values as XNNPACK computes them, which LiteRT runs by default.
-    Xnnpack,
-    /// Quantized values as TensorFlow Lite's reference kernels compute them, in gemmlowp's fixed point.
-    TfliteReference,
-}
-
-impl Rounding {
-    /// The rounding where a spec names none.
-    pub fn of(precision: Precision) -> Self {
-        if precision.is_quantized() { Self::Xnnpack } else { Self::Even }
-    }
-}
-
-/// An instruction set that kernels are generated for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Isa {
-    /// Plain Rust, for every target.
-    Portable,
-    /// 64-bit Arm's NEON.
-    Neon,
-    /// NEON with the dot-product extension, for quantized networks.
-    NeonDot,
-    /// x86-64 with AVX2 and FMA.
-    Avx2,
-    /// x86-64 with AVX-512 F, BW, DQ and VL.
-    Avx512,
-    /// x86-64 with AVX2, FMA and AVX-VNNI, for quantized networks.
-    AvxVnni,
-    /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI, for quantized networks.
-    Avx512Vnni,
-}
-
-impl Isa {
-    /// Every one, in the order of the enum.
-    pub const ALL: [Self; 7] =
-        [Self::Portable, Self::Neon, Self::NeonDot, Self::Avx2, Self::Avx512, Self::AvxVnni, Self::Avx512Vnni];
-
-    /// Those that there are kernels of a precision for.
-    pub const fn of(precision: Precision) -> &'static [Self] {
-        match precision {
-            Precision::F32 => &[Self::Portable, Self::Neon, Self::Avx2, Self::Avx512],
-            Precision::Int8 | Precision::Uint8 => &Self::ALL,
-        }
-    }
 }
 
 /// How much is fused; see the passes.

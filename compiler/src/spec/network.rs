@@ -3,7 +3,9 @@
 use super::resolve::{Resolved, scaled};
 use super::values::{Checker, Given};
 use super::walk::{Draft, RowDraft};
-use super::{BlockRow, Head, Isa, MAX_BLOCKS, MAX_CHANNELS, NetworkSpec, ResidualRule, Rounding, Stem};
+use super::{
+    BlockRow, DEFAULT_ROUNDING, Head, Isa, MAX_BLOCKS, MAX_CHANNELS, NetworkSpec, ResidualRule, Stem, choices,
+};
 use crate::diagnostic::{Diagnostic, Place, catalog};
 
 /// Elements of the largest tensor: 4 GiB in f32, and every offset in it fits 32 bits.
@@ -134,15 +136,16 @@ fn check_residual(checker: &mut Checker<'_>, row: &RowDraft, input: Option<usize
 /// Each precision has roundings of its own. With an unreadable precision there is nothing to compare.
 fn check_rounding(checker: &mut Checker<'_>, draft: &Draft) {
     let (Some(precision), Some(Some(rounding))) = (&draft.precision, &draft.rounding) else { return };
-    if precision.value.is_quantized() == (rounding.value != Rounding::Even) {
+    if precision.value.is_quantized() == rounding.value.is_some() {
         return;
     }
-    let (precision, word) = (precision.value, rounding.value.name());
-    let help = match Rounding::of(precision) {
-        Rounding::Even => "leave `rounding` out, or write `precision: int8` or `precision: uint8`",
-        _ => "write `rounding: xnnpack` or `rounding: tflite-reference`",
+    let (precision, word) = (precision.value, choices::rounding_word(rounding.value));
+    let help = if precision.is_quantized() {
+        "write `rounding: xnnpack` or `rounding: tflite-reference`"
+    } else {
+        "leave `rounding` out, or write `precision: int8` or `precision: uint8`"
     };
-    let message = format!("`rounding` is `{word}`, which values of {} do not have", precision.name());
+    let message = format!("`rounding` is `{word}`, which values of {} do not have", precision.word());
     checker.push(Diagnostic::new(&catalog::ROUNDING, message).at(rounding.place).help(help));
 }
 
@@ -153,7 +156,7 @@ fn check_isas(checker: &mut Checker<'_>, draft: &Draft) {
     };
     let served = Isa::of(precision);
     for (isa, place) in isas.iter().filter(|(isa, _)| !served.contains(isa)) {
-        let message = format!("there are no kernels of precision {} for {}", precision.name(), isa.name());
+        let message = format!("there are no kernels of precision {} for {}", precision.word(), isa.name());
         let names: Vec<&str> = served.iter().rev().map(|isa| isa.name()).collect();
         let help = format!("leave it out, or choose among {}", names.join(", "));
         checker.push(Diagnostic::new(&catalog::ISA, message).at(*place).help(help));
@@ -189,7 +192,10 @@ fn assemble(checker: &Checker<'_>, draft: Draft) -> Option<NetworkSpec> {
         precision: precision.value,
         precision_place: precision.value.is_quantized().then_some(precision.place),
         numerics: draft.numerics?,
-        rounding: draft.rounding?.map_or(Rounding::of(precision.value), |given| given.value),
+        rounding: match draft.rounding? {
+            Some(given) => given.value,
+            None => precision.value.is_quantized().then_some(DEFAULT_ROUNDING),
+        },
         fusion: draft.fusion?,
         isas: match draft.isas? {
             none if none.is_empty() => Isa::of(precision.value).to_vec(),

@@ -1,6 +1,6 @@
 //! The spec that `mbvc init` writes.
 
-use super::PaddingConvention;
+use super::Padding;
 
 /// What a new spec can be asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,7 +14,7 @@ pub struct Template {
     /// Length of the output, counting a background class if there is one.
     pub classes: usize,
     /// `Symmetric` brings PyTorch's other conventions along: epsilon, mean and standard deviation.
-    pub padding: PaddingConvention,
+    pub padding: Padding,
 }
 
 impl Default for Template {
@@ -25,7 +25,7 @@ impl Default for Template {
             width: 1.0,
             resolution: [224, 224],
             classes: 1001,
-            padding: PaddingConvention::Same,
+            padding: Padding::Same,
         }
     }
 }
@@ -36,10 +36,10 @@ pub fn template(options: &Template) -> String {
     let resolution =
         if height == width_in_pixels { height.to_string() } else { format!("[{height}, {width_in_pixels}]") };
     let (epsilon, preprocessing) = match padding {
-        PaddingConvention::Same => ("0.001", "{ range: [-1, 1] }"),
-        PaddingConvention::Symmetric => ("0.00001", "{ mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] }"),
+        Padding::Same => ("0.001", "{ range: [-1, 1] }"),
+        Padding::Symmetric => ("0.00001", "{ mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] }"),
     };
-    let padding = padding.name();
+    let padding = padding.word();
     format!(
         "\
 # A network of the MobileNetV2 family (Sandler et al. 2018, arXiv:1801.04381).

@@ -5,8 +5,8 @@ use super::overrides::Arguments;
 use super::tree::{Node, Value};
 use super::values::{Checker, Entry, Given};
 use super::{
-    ActivationKind, Fusion, Isa, MAX_BATCH, MAX_BLOCKS, MAX_CHANNELS, MAX_EXPANSION, MAX_THREADS, Numerics,
-    PaddingConvention, Precision, Preprocessing, ResidualRule, Rounding, ScratchBudget, choices,
+    Activation, Fusion, Isa, MAX_BATCH, MAX_BLOCKS, MAX_CHANNELS, MAX_EXPANSION, MAX_THREADS, Numerics, Padding,
+    Precision, Preprocessing, ResidualRule, Rounding, ScratchBudget, choices,
 };
 use crate::diagnostic::{Place, catalog};
 
@@ -15,8 +15,8 @@ pub(super) struct Draft {
     pub name: Option<String>,
     pub width: Option<Given<f64>>,
     pub resolution: Option<Given<[usize; 2]>>,
-    pub padding: Option<PaddingConvention>,
-    pub activation: Option<ActivationKind>,
+    pub padding: Option<Padding>,
+    pub activation: Option<Activation>,
     pub batch_norm_epsilon: Option<f64>,
     pub classes: Option<usize>,
     pub stem: Option<StemDraft>,
@@ -26,8 +26,8 @@ pub(super) struct Draft {
     pub preprocessing: Option<Preprocessing>,
     pub precision: Option<Given<Precision>>,
     pub numerics: Option<Numerics>,
-    /// `None` within where it is left to the precision.
-    pub rounding: Option<Option<Given<Rounding>>>,
+    /// `None` inside if the precision decides; a value of `None` is float32's.
+    pub rounding: Option<Option<Given<Option<Rounding>>>>,
     pub fusion: Option<Fusion>,
     pub isas: Option<Vec<(Isa, Place)>>,
     pub threads: Option<usize>,
@@ -122,8 +122,8 @@ pub(super) fn walk(checker: &mut Checker<'_>, root: &Node, arguments: &Arguments
         name: settings.or("name", "MobileNetV2".to_owned(), Checker::name),
         width: settings.or("width", Given { value: 1.0, place: root.place }, Checker::width),
         resolution: settings.required("resolution", Checker::resolution),
-        padding: settings.or("padding", PaddingConvention::Same, Checker::padding),
-        activation: settings.or("activation", ActivationKind::Relu6, Checker::activation),
+        padding: settings.or("padding", Padding::Same, Checker::padding),
+        activation: settings.or("activation", Activation::Relu6, Checker::activation),
         batch_norm_epsilon: settings.or("batch_norm_epsilon", 1e-3, Checker::epsilon),
         classes: settings.required("classes", Checker::classes),
         stem: settings.required("stem", stem),
@@ -265,11 +265,11 @@ impl Checker<'_> {
 
 /// The settings that are one word or one number.
 impl Checker<'_> {
-    fn padding(&mut self, entry: &Entry<'_>) -> Option<PaddingConvention> {
+    fn padding(&mut self, entry: &Entry<'_>) -> Option<Padding> {
         self.choice(entry, &catalog::PADDING, choices::PADDING, &[])
     }
 
-    fn activation(&mut self, entry: &Entry<'_>) -> Option<ActivationKind> {
+    fn activation(&mut self, entry: &Entry<'_>) -> Option<Activation> {
         self.choice(entry, &catalog::ACTIVATION, choices::ACTIVATION, &[])
     }
 
@@ -282,7 +282,7 @@ impl Checker<'_> {
         self.choice(entry, &catalog::NUMERICS, choices::NUMERICS, &[])
     }
 
-    fn rounding(&mut self, entry: &Entry<'_>) -> Option<Option<Given<Rounding>>> {
+    fn rounding(&mut self, entry: &Entry<'_>) -> Option<Option<Given<Option<Rounding>>>> {
         let value = self.choice(entry, &catalog::ROUNDING, choices::ROUNDING, &[])?;
         Some(Some(Given { value, place: entry.place() }))
     }

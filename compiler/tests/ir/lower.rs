@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use mbvc_compiler::ir::{Graph, Op, Padding, Window, infer};
 use mbvc_compiler::lower::{lower, padding};
-use mbvc_compiler::spec::{Fusion, PaddingConvention, load};
+use mbvc_compiler::spec::{self, Fusion, load};
 
 use crate::support::{V2, find, parsed, rewritten};
 
@@ -108,7 +108,7 @@ fn with_an_expansion_the_first_block_is_a_step_of_its_own() {
 #[test]
 fn same_pads_below_and_right_and_only_as_much_as_needed() {
     let same = |kernel, stride, size| {
-        let Padding { top, left, bottom, right } = padding(PaddingConvention::Same, kernel, stride, [size, 224]);
+        let Padding { top, left, bottom, right } = padding(spec::Padding::Same, kernel, stride, [size, 224]);
         assert_eq!([left, right], if stride == 2 { [0, 1] } else { [1, 1] });
         [top, bottom]
     };
@@ -118,18 +118,18 @@ fn same_pads_below_and_right_and_only_as_much_as_needed() {
     assert_eq!(same(3, 1, 1), [1, 1]);
     assert_eq!(same(3, 2, 1), [1, 1]);
     assert_eq!(same(3, 2, 2), [0, 1]);
-    assert_eq!(padding(PaddingConvention::Same, 1, 1, [5, 5]), Padding::default());
+    assert_eq!(padding(spec::Padding::Same, 1, 1, [5, 5]), Padding::default());
 }
 
 #[test]
 fn symmetric_pads_all_sides_alike_and_gives_the_same_sizes() {
     for (stride, size) in [(1, 1), (1, 2), (2, 1), (2, 2), (2, 7), (2, 224), (1, 224)] {
-        let symmetric = padding(PaddingConvention::Symmetric, 3, stride, [size, size]);
+        let symmetric = padding(spec::Padding::Symmetric, 3, stride, [size, size]);
         assert_eq!(symmetric, Padding { top: 1, left: 1, bottom: 1, right: 1 });
         let output = |padding| Window { kernel: [3, 3], stride: [stride; 2], padding }.output([size, size]);
         let expected = Some([size.div_ceil(stride); 2]);
         assert_eq!(output(symmetric), expected);
-        assert_eq!(output(padding(PaddingConvention::Same, 3, stride, [size, size])), expected);
+        assert_eq!(output(padding(spec::Padding::Same, 3, stride, [size, size])), expected);
     }
-    assert_eq!(padding(PaddingConvention::Symmetric, 1, 1, [5, 5]), Padding::default());
+    assert_eq!(padding(spec::Padding::Symmetric, 1, 1, [5, 5]), Padding::default());
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::spec::{
-    Fusion, Isa, NetworkSpec, OVERRIDABLE, Overrides, PaddingConvention, Precision, Preprocessing, ResidualRule,
-    Template, Words, load, parse, parse_with, template,
+    Fusion, Isa, NetworkSpec, OVERRIDABLE, Overrides, Padding, Precision, Preprocessing, ResidualRule, Template, Words,
+    load, parse, parse_with, template,
 };
 
 fn parsed(text: &str) -> NetworkSpec {
@@ -88,7 +88,7 @@ fn residuals_can_be_demanded_and_refused() {
 fn what_is_not_given_has_a_default() {
     let spec = v2("1");
     assert_eq!(spec.name, "MobileNetV2");
-    assert_eq!(spec.padding, PaddingConvention::Same);
+    assert_eq!(spec.padding, Padding::Same);
     assert_eq!((spec.batch_norm_epsilon, spec.threads), (1e-3, 1));
     assert_eq!(spec.fusion, Fusion::Block);
     assert_eq!(spec.isas, Isa::of(Precision::F32));
@@ -194,14 +194,14 @@ fn templates_are_without_mistakes() {
     let default = Template::default();
     for options in [
         default.clone(),
-        Template { padding: PaddingConvention::Symmetric, classes: 1000, ..default.clone() },
+        Template { padding: Padding::Symmetric, classes: 1000, ..default.clone() },
         Template { name: "Wide".to_owned(), width: 1.4, resolution: [160, 224], ..default },
     ] {
         let spec = parsed(&template(&options));
         assert_eq!((spec.name.as_str(), spec.width), (options.name.as_str(), options.width));
         assert_eq!((spec.resolution, spec.classes), (options.resolution, options.classes));
         assert_eq!(spec.padding, options.padding);
-        let torch = options.padding == PaddingConvention::Symmetric;
+        let torch = options.padding == Padding::Symmetric;
         assert_eq!(spec.batch_norm_epsilon, if torch { 1e-5 } else { 1e-3 });
         assert_eq!(spec.preprocessing.offset == [-1.0; 3], !torch);
         assert_eq!(spec.blocks.len(), 7);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mbvc_compiler::ir::{Activation, Graph, Op, ParamId};
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::passes;
-use mbvc_compiler::spec::{Fusion, NetworkSpec, Precision, Rounding};
+use mbvc_compiler::spec::{DEFAULT_ROUNDING, Fusion, NetworkSpec, Precision, Rounding};
 
 use crate::error::{ImportError, Result};
 
@@ -73,14 +73,10 @@ impl Network {
     /// # Errors
     /// If the compiler broke the graph.
     pub fn new(spec: &NetworkSpec) -> Result<Self> {
-        let float_spec = NetworkSpec {
-            precision: Precision::F32,
-            precision_place: None,
-            rounding: Rounding::of(Precision::F32),
-            ..spec.clone()
-        };
-        let rounding = if spec.precision.is_quantized() { spec.rounding } else { Rounding::of(Precision::Int8) };
-        let integer_spec = NetworkSpec { precision: Precision::Int8, rounding, ..float_spec.clone() };
+        let float_spec =
+            NetworkSpec { precision: Precision::F32, precision_place: None, rounding: None, ..spec.clone() };
+        let rounding = spec.rounding.unwrap_or(DEFAULT_ROUNDING);
+        let integer_spec = NetworkSpec { precision: Precision::Int8, rounding: Some(rounding), ..float_spec.clone() };
         let mut float = lower(&float_spec);
         // Unfused, so that every value is seen; folded, as the container's weights are.
         passes::run(&mut float, Fusion::None, None, &mut |_, _| {})

@@ -102,7 +102,7 @@ fn other_conventions_come_near_float32_too() {
 fn the_container_fits_the_int8_network() {
     let case = case();
     let container = case.quantized(all_options()[0]);
-    let int8 = NetworkSpec { precision: Precision::Int8, rounding: Rounding::Xnnpack, ..spec("") };
+    let int8 = NetworkSpec { precision: Precision::Int8, rounding: Some(Rounding::Xnnpack), ..spec("") };
     container.check_against(&int8).unwrap();
     assert_eq!(container.parameters(), case.weights.parameters());
     assert_eq!(container.metadata["mbvc.pool"], "mean");

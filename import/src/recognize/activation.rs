@@ -1,6 +1,6 @@
 //! Which activation the layers of a network have, told by the bounds of their values.
 
-use mbvc_compiler::spec::ActivationKind;
+use mbvc_compiler::spec::Activation;
 
 use crate::error::{ImportError, Result};
 use crate::source::ValueQuant;
@@ -9,7 +9,7 @@ use crate::source::ValueQuant;
 #[derive(Debug, Default)]
 pub struct Evidence {
     /// The kind, and the layer that had it first.
-    seen: Option<(ActivationKind, String)>,
+    seen: Option<(Activation, String)>,
     /// The first layer without an activation whose quantized values end below at 0, and above at 6.
     up_to_six: Option<String>,
     /// The same, where they go above 6.
@@ -21,7 +21,7 @@ impl Evidence {
     ///
     /// # Errors
     /// The kind that others have, and the layer that had it first.
-    pub fn add(&mut self, kind: ActivationKind, role: &str) -> std::result::Result<(), (ActivationKind, String)> {
+    pub fn add(&mut self, kind: Activation, role: &str) -> std::result::Result<(), (Activation, String)> {
         match &self.seen {
             None => self.seen = Some((kind, role.to_owned())),
             Some(known) if known.0 != kind => return Err(known.clone()),
@@ -48,16 +48,16 @@ impl Evidence {
 
     /// The activation of all layers. Where ranges alone tell it, it is relu6 if it can be: on quantized values both are
     /// the same then.
-    pub fn outcome(&self) -> Result<ActivationKind> {
+    pub fn outcome(&self) -> Result<Activation> {
         match (&self.seen, &self.above_six) {
-            (Some((ActivationKind::Relu6, at)), Some(role)) => {
+            (Some((Activation::Relu6, at)), Some(role)) => {
                 Err(ImportError::unsupported("the quantized values of a layer without activation go above 6")
                     .role(role.clone())
                     .expected(format!("relu6, as {at} has")))
             }
             (Some((kind, _)), _) => Ok(*kind),
-            (None, Some(_)) => Ok(ActivationKind::Relu),
-            (None, None) if self.up_to_six.is_some() => Ok(ActivationKind::Relu6),
+            (None, Some(_)) => Ok(Activation::Relu),
+            (None, None) if self.up_to_six.is_some() => Ok(Activation::Relu6),
             (None, None) => Err(ImportError::unsupported("the network has no activation")),
         }
     }

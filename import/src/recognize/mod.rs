@@ -8,7 +8,7 @@ mod padding;
 mod tests;
 mod walk;
 
-use mbvc_compiler::spec::{ActivationKind, PaddingConvention};
+use mbvc_compiler::spec::{Activation, Padding};
 
 use crate::error::{ImportError, Result};
 use crate::source::{Node, Op, SourceGraph, Value};
@@ -25,11 +25,11 @@ pub struct Chain<'g> {
     pub head: Layer<'g>,
     pub pool: Pool,
     pub classifier: Layer<'g>,
-    pub activation: ActivationKind,
+    pub activation: Activation,
     /// Whether some layers have no activation but the range of their quantized values.
     pub activation_absorbed: bool,
     /// `None` where the geometry allows both conventions.
-    pub padding: Option<PaddingConvention>,
+    pub padding: Option<Padding>,
     /// The layer whose geometry decided.
     pub padding_seen_at: Option<String>,
     /// `[height, width]` of the image, where the file fixes them.

@@ -3,7 +3,7 @@
 //! The two differ only where a window with stride 2 meets an even size: `same` pads one pixel below and on the
 //! right, `symmetric` one on every side. The output has the same size, and other values.
 
-use mbvc_compiler::spec::PaddingConvention;
+use mbvc_compiler::spec::Padding;
 
 use crate::source::Pads;
 
@@ -76,10 +76,10 @@ impl Evidence {
     }
 
     /// The convention and the layer that decided; nothing where all windows allow both.
-    pub fn outcome(&self) -> (Option<PaddingConvention>, Option<String>) {
+    pub fn outcome(&self) -> (Option<Padding>, Option<String>) {
         let convention = match (self.same, self.symmetric) {
-            (true, false) => Some(PaddingConvention::Same),
-            (false, true) => Some(PaddingConvention::Symmetric),
+            (true, false) => Some(Padding::Same),
+            (false, true) => Some(Padding::Symmetric),
             _ => None,
         };
         (convention, self.decided_at.clone())
@@ -109,7 +109,7 @@ mod tests {
         evidence.add("a", Pads::Explicit([1; 4]), Some([33, 33]), 2).unwrap();
         assert_eq!(evidence.outcome(), (None, None));
         evidence.add("b", Pads::Explicit([1, 0, 1, 1]), Some([17, 16]), 2).unwrap();
-        assert_eq!(evidence.outcome(), (Some(PaddingConvention::Same), Some("b".into())));
+        assert_eq!(evidence.outcome(), (Some(Padding::Same), Some("b".into())));
         let [expected, found] = evidence.add("c", Pads::Explicit([1; 4]), Some([8, 8]), 2).unwrap_err();
         assert!(expected.contains("as b has"), "{expected}");
         assert!(found.contains("1 above"), "{found}");
@@ -118,9 +118,9 @@ mod tests {
     #[test]
     fn dynamic_sizes_decide_by_the_numbers() {
         for (pads, convention) in [
-            (Pads::Explicit([1; 4]), PaddingConvention::Symmetric),
-            (Pads::Explicit([0, 0, 1, 1]), PaddingConvention::Same),
-            (Pads::Same, PaddingConvention::Same),
+            (Pads::Explicit([1; 4]), Padding::Symmetric),
+            (Pads::Explicit([0, 0, 1, 1]), Padding::Same),
+            (Pads::Same, Padding::Same),
         ] {
             let mut evidence = Evidence::new();
             evidence.add("stem", pads, None, 2).unwrap();

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use mbvc_compiler::spec::{ActivationKind, PaddingConvention};
+use mbvc_compiler::spec::{Activation, Padding};
 
 use super::{Chain, recognize};
 use crate::error::ImportError;
@@ -110,7 +110,7 @@ fn check(graph: &SourceGraph<'_>, test: impl FnOnce(Chain<'_>)) {
 fn a_block_without_residual_and_one_with() {
     check(&block(32).tail().finish(), |chain| {
         assert!(!chain.blocks[0].residual);
-        assert_eq!(chain.padding, Some(PaddingConvention::Same));
+        assert_eq!(chain.padding, Some(Padding::Same));
     });
     let mut b = block(32);
     let (input, output) = (2, b.last);
@@ -140,7 +140,7 @@ fn padding_before_a_convolution_counts() {
     let mut b = Builder::new(32);
     b.op("pad", Op::Pad([1, 1, 1, 1])).op("stem", Op::Conv(conv([3, 3, 3, 8], 1, 2, [0; 4]))).op("act", RELU6);
     b.depthwise(8, 1, [1; 4]).point("project", 8, 8).tail();
-    check(&b.finish(), |chain| assert_eq!(chain.padding, Some(PaddingConvention::Symmetric)));
+    check(&b.finish(), |chain| assert_eq!(chain.padding, Some(Padding::Symmetric)));
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn the_range_of_quantized_values_completes_an_activation() {
         graph.quants.add(convolved, Quantized::Once(ValueQuant { dtype: DType::U8, scale: 0.1, zero_point }));
         graph
     };
-    check(&graph(0), |chain| assert_eq!(chain.activation, ActivationKind::Relu6));
+    check(&graph(0), |chain| assert_eq!(chain.activation, Activation::Relu6));
     let error = recognize(&graph(1), MAX_PARAMETERS).map(|chain| chain.activation).unwrap_err().to_string();
     assert!(error.contains("an activation that clamps to [-inf, 6]"), "{error}");
 }

@@ -1,6 +1,6 @@
 //! Steps from value to value through the source graph, with the checks of each.
 
-use mbvc_compiler::spec::ActivationKind;
+use mbvc_compiler::spec::Activation;
 
 use super::activation;
 use super::layer::{Layer, Norm, Want, check, describe};
@@ -278,8 +278,8 @@ impl<'g> Walk<'g> {
         };
         let kind = match (bounds, want.activated()) {
             (None, false) => return Ok(()),
-            (Some([0.0, 6.0]), true) => ActivationKind::Relu6,
-            (Some([0.0, f64::INFINITY]), true) => ActivationKind::Relu,
+            (Some([0.0, 6.0]), true) => Activation::Relu6,
+            (Some([0.0, f64::INFINITY]), true) => Activation::Relu,
             (Some([low, high]), _) => return Err(wrong(format!("an activation that clamps to [{low}, {high}]"))),
             (None, true) if self.quants.once(value).is_some_and(|quant| self.activation.absorb(quant, role)) => {
                 return Ok(());

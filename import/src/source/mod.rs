@@ -14,7 +14,7 @@ pub use constant::{Constant, DType, MAX_RANK, Quantization, Values};
 pub use holder::{Holder, Holders, Layout};
 pub use quant::{Quantized, Quants, ValueQuant};
 
-use mbvc_compiler::spec::{PaddingConvention, Preprocessing};
+use mbvc_compiler::spec::{Padding, Preprocessing};
 use mbvc_runtime::Framing;
 
 use crate::error::{ImportError, Result};
@@ -53,7 +53,7 @@ pub struct Told {
     /// How the facts with these keys are known, where it is not from operations.
     pub how: Vec<(&'static str, String)>,
     /// The convention, where the geometry allows both.
-    pub padding: Option<PaddingConvention>,
+    pub padding: Option<Padding>,
     /// And whether it is the model's own rather than a usual one.
     pub preprocessing: Option<(Preprocessing, bool)>,
     /// How pictures are brought to size, and whence it is known.

@@ -2,7 +2,7 @@
 //!
 //! Names are those of modules. `#` stands for a number, and numbers give the order.
 
-use mbvc_compiler::spec::{ActivationKind, PaddingConvention, Preprocessing};
+use mbvc_compiler::spec::{Activation, Padding, Preprocessing};
 
 use crate::recover::{IMAGENET_MEAN, IMAGENET_STD};
 
@@ -35,9 +35,9 @@ pub struct Family {
     pub blocks: &'static [&'static [Names]],
     /// One of these.
     pub heads: &'static [Names],
-    pub padding: PaddingConvention,
+    pub padding: Padding,
     pub epsilon: f64,
-    pub activation: ActivationKind,
+    pub activation: Activation,
     /// What it does to pixels first, as means and deviations of colors from 0 to 1.
     pub mean_and_std: [[f64; 3]; 2],
     pub sidecars: Sidecars,
@@ -73,9 +73,9 @@ pub const FAMILIES: [Family; 5] = [
             &[["0", "1"], ["3", "4"]],
         ],
         heads: &[["features.#.0", "features.#.1"], ["conv.0", "conv.1"]],
-        padding: PaddingConvention::Symmetric,
+        padding: Padding::Symmetric,
         epsilon: 1e-5,
-        activation: ActivationKind::Relu6,
+        activation: Activation::Relu6,
         mean_and_std: IMAGENET,
         sidecars: Sidecars::None,
     },
@@ -88,9 +88,9 @@ pub const FAMILIES: [Family; 5] = [
             &[["conv_dw", "bn1"], ["conv_pw", "bn2"]],
         ],
         heads: &[["conv_head", "bn2"]],
-        padding: PaddingConvention::Symmetric,
+        padding: Padding::Symmetric,
         epsilon: 1e-5,
-        activation: ActivationKind::Relu6,
+        activation: Activation::Relu6,
         mean_and_std: IMAGENET,
         sidecars: Sidecars::Timm,
     },
@@ -110,9 +110,9 @@ pub const FAMILIES: [Family; 5] = [
             ],
         ],
         heads: &[["conv_1x1.convolution", "conv_1x1.normalization"]],
-        padding: PaddingConvention::Same,
+        padding: Padding::Same,
         epsilon: 1e-3,
-        activation: ActivationKind::Relu6,
+        activation: Activation::Relu6,
         mean_and_std: [[0.5; 3]; 2],
         sidecars: Sidecars::Transformers,
     },
@@ -125,9 +125,9 @@ pub const FAMILIES: [Family; 5] = [
             &[["0.conv", "0.bn"], ["1.conv", "1.bn"]],
         ],
         heads: &[["conv2.conv", "conv2.bn"]],
-        padding: PaddingConvention::Symmetric,
+        padding: Padding::Symmetric,
         epsilon: 1e-5,
-        activation: ActivationKind::Relu6,
+        activation: Activation::Relu6,
         mean_and_std: IMAGENET,
         sidecars: Sidecars::None,
     },
@@ -138,9 +138,9 @@ pub const FAMILIES: [Family; 5] = [
         units: &[Unit::new("layers.#")],
         blocks: &[&[["conv1", "bn1"], ["conv2", "bn2"], ["conv3", "bn3"]]],
         heads: &[["conv2", "bn2"]],
-        padding: PaddingConvention::Symmetric,
+        padding: Padding::Symmetric,
         epsilon: 1e-5,
-        activation: ActivationKind::Relu,
+        activation: Activation::Relu,
         mean_and_std: [[0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]],
         sidecars: Sidecars::None,
     },

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use mbvc_compiler::spec::{ActivationKind, NetworkSpec, PaddingConvention};
+use mbvc_compiler::spec::{Activation, NetworkSpec, Padding};
 
 use super::layers::{Layers, Named, find};
 use super::strides::{self, Strides};
@@ -84,9 +84,9 @@ pub fn read<'a>(
 
 /// What is not in the file: the implementation's own, but for what a file beside it tells.
 struct Conventions {
-    padding: PaddingConvention,
+    padding: Padding,
     epsilon: f64,
-    activation: ActivationKind,
+    activation: Activation,
     how: String,
 }
 
@@ -184,7 +184,7 @@ impl<'a> Builder<'_, 'a> {
             self.follow(norm, "BatchNorm2d", norm_op);
         }
         if activated {
-            let high = if self.conventions.activation == ActivationKind::Relu6 { 6.0 } else { f64::INFINITY };
+            let high = if self.conventions.activation == Activation::Relu6 { 6.0 } else { f64::INFINITY };
             self.follow(conv, "activation", Op::Clamp { low: 0.0, high });
         }
         Ok(())
@@ -195,7 +195,7 @@ impl<'a> Builder<'_, 'a> {
         self.attributes |= told.is_some();
         match (told, self.conventions.padding) {
             // A module that pads by itself says 0.
-            (None | Some([0, 0]), PaddingConvention::Same) => Pads::Same,
+            (None | Some([0, 0]), Padding::Same) => Pads::Same,
             (Some([vertical, horizontal]), _) => Pads::Explicit([vertical, horizontal, vertical, horizontal]),
             (None, _) => Pads::Explicit([height / 2, width / 2, height / 2, width / 2]),
         }

@@ -11,7 +11,7 @@ use common::fixture;
 use mbvc_compiler::interp::{self, Mode};
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::passes;
-use mbvc_compiler::spec::{Fusion, PaddingConvention, Preprocessing};
+use mbvc_compiler::spec::{Fusion, Padding, Preprocessing};
 use mbvc_import::{Format, Imported, inspect_bytes, read};
 use serde_json::Value as Json;
 
@@ -71,7 +71,7 @@ fn the_network_and_its_conventions_are_found() {
         let imported = import(&fixture(name));
         let network = &imported.recovered;
         assert_eq!((network.classes, network.batch_norm_epsilon), (classes, epsilon), "{name}");
-        assert_eq!((network.resolution, network.padding), ([32, 40], PaddingConvention::Same), "{name}");
+        assert_eq!((network.resolution, network.padding), ([32, 40], Padding::Same), "{name}");
         assert_eq!((network.stem, network.head), ([8, 2], 24), "{name}");
         assert_eq!(network.rows.iter().map(|row| row.repeat).sum::<usize>(), blocks, "{name}");
         let range = network.preprocessing.scale.iter().zip(network.preprocessing.offset);
@@ -133,7 +133,7 @@ fn the_networks_of_keras_applications_compute_what_keras_does() {
         let network = &imported.recovered;
         assert_eq!(network.width, model["alpha"].as_f64().unwrap(), "{name}");
         assert_eq!((network.resolution, network.classes), ([size("height"), size("width")], size("classes")), "{name}");
-        assert_eq!(network.padding, PaddingConvention::Same, "{name}");
+        assert_eq!(network.padding, Padding::Same, "{name}");
         let weights_alone = imported.notes.iter().any(|note| note.contains("holds weights and no network"));
         assert_eq!(weights_alone, model["weights"].as_bool().unwrap(), "{name}: {:?}", imported.notes);
         let bytes = |suffix| std::fs::read(folder.join(format!("{name}.{suffix}"))).unwrap();

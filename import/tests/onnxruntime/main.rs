@@ -15,7 +15,7 @@ use mbvc_compiler::interp::{self, Mode, run_quantized};
 use mbvc_compiler::ir::Graph;
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::passes;
-use mbvc_compiler::spec::{ActivationKind, Fusion, Precision, Rounding};
+use mbvc_compiler::spec::{Activation, Fusion, Precision, Rounding};
 use mbvc_import::{Container, Imported, Quantization, read, read_with};
 
 const SIZE: usize = 32;
@@ -129,7 +129,7 @@ fn zero_points_move_with_the_type() {
 fn absorbed_activations_are_told() {
     for (name, _, _) in FILES {
         let imported = keep(name);
-        assert_eq!(imported.recovered.activation, ActivationKind::Relu6, "{name}");
+        assert_eq!(imported.recovered.activation, Activation::Relu6, "{name}");
         let fact = imported.facts.iter().find(|fact| fact.key == "activation").unwrap();
         assert_eq!(fact.how.contains("absorbed"), name != "qdq_symmetric.onnx", "{name}: {fact:?}");
         assert!(imported.notes.is_empty(), "{name}: {:?}", imported.notes);

@@ -11,7 +11,7 @@ use common::fixture;
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::interp::{self, Mode};
 use mbvc_compiler::passes;
-use mbvc_compiler::spec::{self, ActivationKind, Fusion, NetworkSpec, PaddingConvention, Preprocessing};
+use mbvc_compiler::spec::{self, Activation, Fusion, NetworkSpec, Padding, Preprocessing};
 use mbvc_import::{Format, ImportError, Imported, ReadOptions, read_as};
 
 /// The network of all files but transformers', which has its size of blocks fixed.
@@ -113,11 +113,7 @@ fn every_file_gives_the_same_network() {
         let rows: Vec<_> =
             network.rows.iter().map(|row| [row.expansion, row.channels, row.repeat, row.stride]).collect();
         assert_eq!(rows, [[1, 8, 1, 1], [2, 8, 2, 2], [3, 16, 1, 2]], "{name}");
-        assert_eq!(
-            (network.padding, network.activation),
-            (PaddingConvention::Symmetric, ActivationKind::Relu6),
-            "{name}"
-        );
+        assert_eq!((network.padding, network.activation), (Padding::Symmetric, Activation::Relu6), "{name}");
         let size = if name.starts_with("timm") { size } else { 224 };
         assert_eq!(network.resolution, [size; 2], "{name}");
         let epsilon = if name == "whole_module.pt" { 1e-2 } else { 1e-5 };
@@ -167,7 +163,7 @@ fn files_beside_the_weights_are_read() {
     transformers.check_against(&spec(LONG)).unwrap();
     assert!(transformers.check_against(&spec(&LONG.replace(", residual: false", ""))).is_err());
     assert_eq!(transformers.recovered.resolution, [48, 48]);
-    assert_eq!(transformers.recovered.padding, PaddingConvention::Same);
+    assert_eq!(transformers.recovered.padding, Padding::Same);
     assert_eq!(transformers.recovered.batch_norm_epsilon, 1e-3);
     assert_eq!(transformers.container.metadata["mbvc.labels"].lines().nth(3), Some("teapot, kettle"));
     assert_eq!(fact(&transformers, "preprocessing").1, "preprocessor_config.json beside it");

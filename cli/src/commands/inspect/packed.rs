@@ -116,7 +116,7 @@ fn fits(args: &Args, header: &PackedHeader, network: &str, length: usize) -> Res
         let fusion = levels.into_iter().filter(|fusion| takes(&source, *fusion, header, length));
         let fusion: Vec<_> = fusion.map(FusionArg::name).collect();
         if !fusion.is_empty() {
-            let (spec, precision) = (source.file.name.clone(), source.spec.precision.name());
+            let (spec, precision) = (source.file.name.clone(), source.spec.precision.word());
             return Ok(Some(Fits { spec, precision, fusion }));
         }
     }

@@ -67,7 +67,7 @@ impl Sides<'_> {
 
     fn precision(&self) -> Result {
         let own = self.weights.conventions().precision.word();
-        let models = self.model.recovered.precision.name();
+        let models = self.model.recovered.precision.word();
         if own == models {
             return Ok(());
         }

@@ -8,7 +8,7 @@ use mbvc_compiler::interp::{self, InterpError, Mode, run_quantized};
 use mbvc_compiler::ir::{Graph, Origin, Shape};
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::passes;
-use mbvc_compiler::spec::{Fusion, NetworkSpec, Rounding};
+use mbvc_compiler::spec::{DEFAULT_ROUNDING, Fusion, NetworkSpec, Rounding};
 use mbvc_import::{Container, SourceTensor, Trace};
 
 use super::difference::{Difference, Tolerance, nhwc};
@@ -21,6 +21,7 @@ pub struct Layers<'a> {
     graph: Graph,
     container: &'a Container,
     integer: Option<Integer>,
+    /// Used for integers only.
     rounding: Rounding,
     trace: &'a Trace,
     tolerance: Tolerance,
@@ -71,7 +72,8 @@ impl<'a> Layers<'a> {
         }
         let places = trace.values.iter().enumerate().map(|(place, value)| (value.node.as_str(), place)).collect();
         let compared = vec![None; trace.values.len()];
-        Ok(Self { graph, container, integer, rounding: spec.rounding, trace, tolerance, places, compared, images: 0 })
+        let rounding = spec.rounding.unwrap_or(DEFAULT_ROUNDING);
+        Ok(Self { graph, container, integer, rounding, trace, tolerance, places, compared, images: 0 })
     }
 
     /// Compares all values of one image; `theirs` are those of the whole trace, in its order.

@@ -162,7 +162,7 @@ impl Report {
                 name: spec.name.clone(),
                 spec: source.file.name.clone(),
                 resolution: spec.resolution,
-                precision: spec.precision.name(),
+                precision: spec.precision.word(),
                 fusion: info.fusion,
                 isa: network.isa().name(),
                 numerics: (!spec.precision.is_quantized()).then(|| info.numerics.to_string()),

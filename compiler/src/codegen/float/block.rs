@@ -18,6 +18,7 @@ use crate::codegen::kernel::Kernel;
 use crate::codegen::step::{Code, Context, Members, Stream, parts};
 use crate::codegen::tokens::{affine, lit, repeat, sum};
 use crate::ir::{Epilogue, NodeId, Op, Stage, Tensor, Tile, Window};
+use crate::target::IsaFacts;
 
 /// A streamed block of floats.
 type Block<'g> = Stream<'g, Packed<'g>>;

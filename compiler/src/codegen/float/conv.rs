@@ -3,7 +3,7 @@
 use super::kernel::{Dots, Gemm};
 use crate::ir::{Epilogue, GemmTile, Op, ParamId, Product, Shape, Tensor, Tile, Window};
 use crate::schedule::float::{self as cost, Tail, split};
-use crate::target::Isa;
+use crate::target::{Isa, IsaFacts};
 
 /// A convolution (or the classifier) with everything that its code depends on.
 #[derive(Debug, Clone, Copy)]

@@ -11,7 +11,7 @@ use super::ranges::{Range, ranges};
 use crate::codegen::backend::{LayerKey, leak};
 use crate::codegen::tokens::lit;
 use crate::ir::{DepthwiseConv2d, Fused, Graph, NodeId, Op, ParamId, Product, Tensor};
-use crate::target::Isa;
+use crate::target::{Isa, IsaFacts};
 
 /// Where the weights of every layer lie, and how to put them there. All numbers count floats.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use crate::codegen::kernel::Kernel;
 use crate::diagnostic::SourceFile;
 use crate::ir::{Activation, Epilogue, Product};
 use crate::spec::{Overrides, Precision};
-use crate::target::Isa;
+use crate::target::{Isa, IsaFacts};
 
 const TABLE: &str = "
 name: Small

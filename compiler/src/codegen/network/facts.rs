@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mbvc_runtime::{Activation, Conventions, Dtype, Padding, Parameter, Precision};
+use mbvc_runtime::{Conventions, Dtype, Parameter};
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
@@ -10,7 +10,7 @@ use crate::codegen::isa::IsaTokens;
 use crate::codegen::tokens::lit;
 use crate::codegen::{Naming, Program};
 use crate::ir::{ElementType, Graph, Op, Origin, Shape};
-use crate::spec::{self, ActivationKind, NetworkSpec, Numerics, PaddingConvention};
+use crate::spec::{NetworkSpec, Numerics};
 
 /// The static facts.
 pub fn info(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenStream {
@@ -70,22 +70,8 @@ fn dims(shape: Shape) -> TokenStream {
 
 /// What weights of the network have to share with it.
 pub fn conventions(spec: &NetworkSpec) -> Conventions {
-    Conventions {
-        activation: match spec.activation {
-            ActivationKind::Relu => Activation::Relu,
-            ActivationKind::Relu6 => Activation::Relu6,
-        },
-        padding: match spec.padding {
-            PaddingConvention::Same => Padding::Same,
-            PaddingConvention::Symmetric => Padding::Symmetric,
-        },
-        precision: match spec.precision {
-            spec::Precision::F32 => Precision::F32,
-            spec::Precision::Int8 => Precision::Int8,
-            spec::Precision::Uint8 => Precision::Uint8,
-        },
-        classes: spec.classes,
-    }
+    let NetworkSpec { activation, padding, precision, classes, .. } = *spec;
+    Conventions { activation, padding, precision, classes }
 }
 
 /// The folded parameters that operations read, in order of execution.

@@ -50,7 +50,7 @@ impl Numbers {
                     plan: quote!(rt::quantized::QuantPlan),
                     vectors: quote!(quantized),
                     prepared: "quantized",
-                    suffix: format!(" in {}", precision.name()),
+                    suffix: format!(" in {}", precision.word()),
                     quantized: true,
                 }
             }

@@ -11,6 +11,7 @@ use crate::codegen::step::{Code, Context, Members, note, parts_of, place};
 use crate::codegen::tokens::{affine, lit, repeat, sum};
 use crate::ir::{Node, NodeId, Op, Order, Tensor, Tile, Window};
 use crate::schedule::quantized::QUAD;
+use crate::target::IsaFacts;
 
 /// The statements of node `id`, stage `stage` of step `step`.
 pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, stage: usize) -> Code {

@@ -9,7 +9,7 @@ use crate::diagnostic::SourceFile;
 use crate::ir::{Fused, Graph, Op, Order, Tensor};
 use crate::schedule::taps::Taps;
 use crate::spec::{Overrides, Precision};
-use crate::target::Isa;
+use crate::target::{Isa, IsaFacts};
 
 /// An expansion of 16 channels, and the stem, whose ends are gathered.
 fn producers(isa: Isa, rest: bool) -> [Kernel; 2] {

@@ -13,7 +13,7 @@ use crate::codegen::kernel::Kernel;
 use crate::codegen::tokens::{affine, idents, lit, repeat};
 use crate::ir::Epilogue;
 use crate::schedule::cover::near_equal;
-use crate::target::Isa;
+use crate::target::{Isa, IsaFacts};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Depthwise {

@@ -9,7 +9,7 @@ use quote::{format_ident, quote};
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::tokens::{lit, unroll};
-use crate::target::Isa;
+use crate::target::{Isa, IsaFacts};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dots {

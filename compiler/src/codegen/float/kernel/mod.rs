@@ -17,7 +17,7 @@ use quote::quote;
 
 use crate::codegen::tokens::lit;
 use crate::ir::{Activation, Epilogue};
-use crate::target::Isa;
+use crate::target::{Isa, IsaFacts};
 
 /// The suffix of a kernel's name that tells its epilogue.
 fn epilogue_name(epilogue: Epilogue) -> String {

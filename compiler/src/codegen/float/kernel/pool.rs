@@ -7,7 +7,7 @@ use super::{load, store};
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::tokens::lit;
-use crate::target::Isa;
+use crate::target::{Isa, IsaFacts};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pool {

@@ -13,6 +13,7 @@ use crate::codegen::tokens::{affine, lit, repeat, sum};
 use crate::ir::{Order, Tensor, Tile};
 use crate::schedule::phases::{Phase, Work};
 use crate::schedule::quantized::{QUAD, widest};
+use crate::target::IsaFacts;
 
 impl Block<'_> {
     /// Makes the rows whose windows a phase's row quad completes.

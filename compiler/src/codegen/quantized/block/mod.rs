@@ -26,6 +26,7 @@ use crate::codegen::tokens::{affine, lit, repeat, sum};
 use crate::ir::{Layout, NodeId, Stage, Tensor};
 use crate::schedule::phases::{Phase, phases};
 use crate::schedule::quantized::QUAD;
+use crate::target::IsaFacts;
 use phase::PhaseLoop;
 
 /// A streamed block of bytes.

@@ -12,6 +12,7 @@ use crate::ir::{Op, Stage, Tensor, Tile};
 use crate::schedule::phases::Phase;
 use crate::schedule::quantized::QUAD;
 use crate::schedule::taps::Taps;
+use crate::target::IsaFacts;
 
 impl Block<'_> {
     /// Reads the image rows that the stem's rows of a quad look at. The last row of the ring stands for those outside.

@@ -17,7 +17,7 @@ use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::tokens::{affine, lit, repeat};
 use crate::schedule::quantized::QUAD;
-use crate::target::Isa;
+use crate::target::{Isa, IsaFacts};
 
 /// Columns of a window.
 const COLUMNS: usize = 3;

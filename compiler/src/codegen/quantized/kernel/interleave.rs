@@ -6,7 +6,7 @@ use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::tokens::{affine, lit, repeat};
 use crate::schedule::quantized::QUAD;
-use crate::target::Isa;
+use crate::target::{Isa, IsaFacts};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interleave {

@@ -38,7 +38,7 @@ impl Finish {
     pub fn general(rounding: Rounding) -> Self {
         match rounding {
             Rounding::TfliteReference => Self::Reference,
-            Rounding::Xnnpack | Rounding::Even => Self::General,
+            Rounding::Xnnpack => Self::General,
         }
     }
 
@@ -46,7 +46,7 @@ impl Finish {
     pub fn fast(rounding: Rounding) -> Self {
         match rounding {
             Rounding::TfliteReference => Self::ReferenceSmall,
-            Rounding::Xnnpack | Rounding::Even => Self::Biased,
+            Rounding::Xnnpack => Self::Biased,
         }
     }
 
@@ -63,8 +63,8 @@ impl Finish {
     /// Bytes of a channel that lie before its weights.
     pub fn bytes(self) -> usize {
         finish_bytes(match self {
-            Self::Biased | Self::General => mbvc_runtime::quantized::arithmetic::Rounding::Xnnpack,
-            Self::ReferenceSmall | Self::Reference => mbvc_runtime::quantized::arithmetic::Rounding::TfliteReference,
+            Self::Biased | Self::General => Rounding::Xnnpack,
+            Self::ReferenceSmall | Self::Reference => Rounding::TfliteReference,
         })
     }
 

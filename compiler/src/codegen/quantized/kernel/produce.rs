@@ -16,7 +16,7 @@ use crate::codegen::tokens::{affine, lit, pixel_offset, plus, repeat, sum, unrol
 use crate::schedule::cover::near_equal;
 use crate::schedule::quantized::QUAD;
 use crate::schedule::taps::Taps;
-use crate::target::Isa;
+use crate::target::{Isa, IsaFacts};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Produce {

@@ -13,7 +13,7 @@ use crate::codegen::quantized::pack::rest_bytes;
 use crate::codegen::tokens::{affine, lit, pixel_offset, repeat, sum, unroll};
 use crate::schedule::cover::near_equal;
 use crate::schedule::quantized::QUAD;
-use crate::target::Isa;
+use crate::target::{Isa, IsaFacts};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Product {

@@ -18,7 +18,7 @@ use crate::ir::{Graph, Node, NodeId, Op, Order, ParamId, Quant, Requantize, Tens
 use crate::schedule::quantized::split;
 use crate::schedule::taps::Taps;
 use crate::spec::{Precision, Rounding};
-use crate::target::Isa;
+use crate::target::{Isa, IsaFacts};
 use layer::{Matrix, Named, QuantLayer};
 
 /// Bytes of a cache line, to which every layer is aligned, of what tells the quantizations at both ends, and of a layer's
@@ -239,10 +239,7 @@ impl Plan {
                 Precision::Uint8 => runtime::arithmetic::Integer::Uint8,
                 Precision::Int8 | Precision::F32 => runtime::arithmetic::Integer::Int8,
             },
-            rounding: match self.rounding {
-                Rounding::TfliteReference => runtime::arithmetic::Rounding::TfliteReference,
-                Rounding::Xnnpack | Rounding::Even => runtime::arithmetic::Rounding::Xnnpack,
-            },
+            rounding: self.rounding,
             form: self.isa.dot_form(),
             rest: self.rest,
             biased: self.isa.has_biased_sums(),

@@ -13,6 +13,7 @@ use super::Gemm;
 use crate::codegen::tokens::{lit, pixel_offset, plus, unroll};
 use crate::ir::Product;
 use crate::schedule::cover::Tiles;
+use crate::target::IsaFacts;
 
 impl Gemm {
     /// Steps of the loop over triples.

@@ -20,7 +20,7 @@ use crate::codegen::kernel::Kernel;
 use crate::codegen::tokens::{affine, idents, lit, plus, repeat};
 use crate::ir::{Epilogue, Product};
 use crate::schedule::cover::{Tiles, cover};
-use crate::target::Isa;
+use crate::target::{Isa, IsaFacts};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gemm {

@@ -7,6 +7,7 @@ use super::Gemm;
 use crate::codegen::tokens::{lit, pixel_offset, plus, sum, unroll};
 use crate::schedule::cover::Tiles;
 use crate::target::Broadcast;
+use crate::target::IsaFacts;
 
 impl Gemm {
     /// One register tile, unrolled over pixels and vectors.

@@ -8,6 +8,7 @@ use quote::quote;
 use super::super::{load, store};
 use super::Gemm;
 use crate::codegen::tokens::lit;
+use crate::target::IsaFacts;
 
 impl Gemm {
     /// A store of each vector of the output.
