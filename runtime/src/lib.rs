@@ -7,6 +7,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod buffers;
 #[cfg(feature = "alloc")]
 mod build;
 mod classify;
@@ -38,6 +39,7 @@ mod weights;
 pub use alloc::boxed::Box;
 #[cfg(feature = "alloc")]
 pub use alloc::{string::String, vec::Vec};
+pub use buffers::{Buffers, Output};
 #[cfg(feature = "alloc")]
 pub use build::{ModelError, build};
 pub use classify::{softmax, top_k};
@@ -53,8 +55,7 @@ pub use formats::json::{JsonRule, JsonStr};
 pub use formats::packed::{PackedError, PackedHeader, PackedText, Packing, from_packed, pack_file, packed_file_bytes};
 pub use isa::{Detected, Isa, IsaError, choose};
 pub use network::{
-    BaseModel, Dynamic, Layer, LengthError, Needs, Network, NetworkInfo, Observer, Output, Parameter, Stage, Step,
-    Unobserved,
+    BaseModel, Dynamic, Layer, LengthError, Needs, Network, NetworkInfo, Observer, Parameter, Stage, Step, Unobserved,
 };
 pub use number::{Number, numbers};
 pub use numerics::{Numerics, NumericsError};

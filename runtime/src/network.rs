@@ -6,7 +6,6 @@ use crate::isa::{Detected, Isa};
 use crate::numerics::Numerics;
 use crate::preprocess::Preprocess;
 use crate::scratch::Packed;
-use crate::simd::Area;
 
 /// Facts of a generated network, known at compile time.
 #[derive(Debug)]
@@ -240,17 +239,4 @@ pub struct BaseModel {
     /// Labels, and how pictures are framed; clones of a model share it.
     #[cfg(feature = "alloc")]
     pub about: alloc::sync::Arc<crate::picture::About>,
-}
-
-/// What a call is to produce.
-#[derive(Clone, Copy)]
-pub enum Output<'a, T = f32> {
-    /// The classifier's values, one for each class.
-    Logits(Area<'a, T>),
-    /// The pooled vector before the classifier.
-    Embedding(Area<'a, T>),
-    /// The pooled vector, kept in the scratch as that of this image of a batch.
-    Feature(usize),
-    /// The classifier's values for all images of a batch, from the vectors kept before; there is no image.
-    Batch(Area<'a, T>),
 }

@@ -1,7 +1,7 @@
 //! Rows of images on their way into rings, and the zero border around them.
 
 use crate::preprocess::Preprocess;
-use crate::simd::{Area, Dst, Src, ask};
+use crate::simd::{Area, Dst, Src, prefetch};
 
 /// An image `[height, width, 3]` that is read row by row.
 pub trait Image: Sync {
@@ -22,7 +22,7 @@ impl Image for &[f32] {
         let (to, to_rest) = to[..FLOATS].as_chunks_mut::<PIECE>();
         let (from, from_rest) = self[y * FLOATS..][..FLOATS].as_chunks::<PIECE>();
         for (piece, (to, from)) in to.iter_mut().zip(from).enumerate() {
-            ask(ahead.wrapping_add(piece * PIECE));
+            prefetch(ahead.wrapping_add(piece * PIECE));
             *to = *from;
         }
         to_rest.copy_from_slice(from_rest);
@@ -88,12 +88,6 @@ pub struct Zeros<const FLOATS: usize>(pub [f32; FLOATS]);
 impl<const FLOATS: usize> Zeros<FLOATS> {
     /// Zeros for a `static`.
     pub const NEW: Self = Self([0.0; FLOATS]);
-
-    /// All of them, to read.
-    #[inline(always)]
-    pub fn src(&self) -> Src<'_> {
-        Src::new(&self.0)
-    }
 }
 
 /// Copies `channels` floats of each of `PIXELS` pixels, which lie `FROM` and `TO` floats apart.

@@ -4,7 +4,6 @@ use super::pack::PackPlan;
 use crate::formats::packed::{PackedError, from_packed};
 use crate::isa::{Detected, Isa};
 use crate::network::{BaseModel, NetworkInfo};
-use crate::simd::Src;
 use crate::stream::Pixels;
 
 /// What a model of float32 holds.
@@ -46,8 +45,8 @@ impl Model {
 
     /// The packed block.
     #[inline]
-    pub fn block(&self) -> Src<'_, f32> {
-        Src::new(self.0.packed.floats())
+    pub fn block(&self) -> &[f32] {
+        self.0.packed.floats()
     }
 
     /// Bytes of the packed block.

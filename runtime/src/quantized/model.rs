@@ -9,7 +9,6 @@ use crate::formats::packed::{PackedError, from_packed};
 use crate::isa::{Detected, Isa};
 use crate::network::{BaseModel, NetworkInfo};
 use crate::scratch::bytes;
-use crate::simd::Src;
 
 /// What a model of numbers `T` holds.
 #[derive(Debug, Clone)]
@@ -63,8 +62,8 @@ impl<T: Integral> Model<T> {
 
     /// The packed block.
     #[inline]
-    pub fn block(&self) -> Src<'_, u8> {
-        Src::new(bytes(self.base.packed.lines()))
+    pub fn block(&self) -> &[u8] {
+        bytes(self.base.packed.lines())
     }
 
     /// Bytes of the packed block.

@@ -1,16 +1,23 @@
-//! Memory that the members of a team write together: the scratch of a call, and its output.
+//! Memory that the threads of a team write together: the scratch of a call, and its output.
 //!
-//! No member can hold it as an exclusive slice, so that it is a pointer that all of them copy. As with `Src` and
-//! `Dst`, offsets are literals that the compiler planned and verified, and bounds are checked in debug builds only. No
-//! number is written by one member while another one reads or writes it: the compiler gives what is written at the same
-//! time places of its own, and lets the members wait for each other before one reads what another wrote.
+//! No thread can hold it as an exclusive slice, so an area is a pointer that all of them copy. As with `Src` and `Dst`,
+//! offsets are literals that the compiler planned and verified, and bounds are checked in debug builds only. Between two
+//! barriers no thread accesses a number that another one writes: the compiler gives every value that is written at the
+//! same time a place of its own, and emits a barrier before one thread reads what another wrote.
 
 use core::marker::PhantomData;
 use core::ops::Range;
 
 use super::{Dst, Src};
 
-/// A run of numbers that a team shares: numbers, or the bytes of quantized networks.
+/// Numbers that a team shares: floats, or the bytes of quantized networks.
+///
+/// As [`Src`], an area cannot be made in safe code:
+///
+/// ```compile_fail,E0133
+/// #![forbid(unsafe_code)]
+/// mbvc_runtime::Area::new(&mut [0.0; 16]).clear(0..1 << 44);
+/// ```
 #[derive(Clone, Copy)]
 pub struct Area<'a, T = f32> {
     pointer: *mut T,
@@ -19,18 +26,34 @@ pub struct Area<'a, T = f32> {
     life: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: an area stands for an exclusive slice of numbers, which may go to another thread; what its holders may do at
-// the same time stands above.
+// SAFETY: an area is an exclusive slice of numbers, which may be sent to another thread; `new` promises that the threads
+// that share it do not race.
 unsafe impl<T: Send> Send for Area<'_, T> {}
-// SAFETY: as above; an area has no state of its own.
+// SAFETY: as above; an area has no state besides the numbers.
 unsafe impl<T: Send> Sync for Area<'_, T> {}
 
 impl<'a, T: Copy + Default> Area<'a, T> {
-    /// All of a slice.
+    /// Shares all of a slice.
+    ///
+    /// # Safety
+    /// Every access through this area, and through every area or view that is derived from it, must stay within the
+    /// slice. No access to a number may happen at the same time as a write of it by another thread. A number that is
+    /// borrowed by [`read`](Self::read) must not be written during the borrow, and one that is borrowed by
+    /// [`write`](Self::write) must not be accessed in any other way.
     #[inline(always)]
-    pub fn new(slice: &'a mut [T]) -> Self {
+    pub unsafe fn new(slice: &'a mut [T]) -> Self {
+        // SAFETY: as this function's contract; the slice is borrowed exclusively.
+        unsafe { Self::from_raw(slice) }
+    }
+
+    /// Shares a slice that is borrowed exclusively for `'a`, without borrowing it again.
+    ///
+    /// # Safety
+    /// As [`new`](Self::new).
+    #[inline(always)]
+    pub(crate) unsafe fn from_raw(slice: *mut [T]) -> Self {
         Self {
-            pointer: slice.as_mut_ptr(),
+            pointer: slice.cast(),
             #[cfg(debug_assertions)]
             len: slice.len(),
             life: PhantomData,
@@ -59,7 +82,7 @@ impl<'a, T: Copy + Default> Area<'a, T> {
         }
     }
 
-    /// A view to read from `offset`.
+    /// A view for reading from `offset`.
     #[inline(always)]
     pub fn src(self, offset: usize) -> Src<'a, T> {
         let area = self.at(offset);
@@ -70,7 +93,7 @@ impl<'a, T: Copy + Default> Area<'a, T> {
         )
     }
 
-    /// A view to write from `offset`.
+    /// A view for writing from `offset`.
     #[inline(always)]
     pub fn dst(self, offset: usize) -> Dst<'a, T> {
         let area = self.at(offset);
@@ -81,17 +104,18 @@ impl<'a, T: Copy + Default> Area<'a, T> {
         )
     }
 
-    /// The numbers of `range`, for reading while nobody writes them.
+    /// The numbers of `range`, which no thread writes during the borrow.
     #[inline(always)]
     pub fn read(self, range: Range<usize>) -> &'a [T] {
-        // SAFETY: `address` checks the range in debug builds, the planner proves it for generated code; nobody writes.
+        // SAFETY: the area's constructor promises that the range is in the slice, which debug builds check, and that
+        // nothing writes it during the borrow.
         unsafe { core::slice::from_raw_parts(self.address(range.start, range.len()), range.len()) }
     }
 
-    /// Lets `write` write the numbers of `range`, which no one else may use meanwhile.
+    /// Calls `write` with the numbers of `range`, which nothing else accesses during the call.
     #[inline(always)]
     pub fn write(self, range: Range<usize>, write: impl FnOnce(&mut [T])) {
-        // SAFETY: as in `read`; the slice ends with the call, and nobody else uses its numbers.
+        // SAFETY: as in `read`; the borrow ends with the call, and nothing else accesses the numbers during it.
         write(unsafe { core::slice::from_raw_parts_mut(self.address(range.start, range.len()), range.len()) });
     }
 
@@ -101,7 +125,7 @@ impl<'a, T: Copy + Default> Area<'a, T> {
         self.write(range, |numbers| numbers.fill(T::default()));
     }
 
-    /// Copies the first `len` numbers of another area.
+    /// Copies the first `len` numbers of another area, which does not overlap this one.
     #[inline]
     pub fn copy(self, from: Area<'_, T>, len: usize) {
         self.write(0..len, |numbers| numbers.copy_from_slice(from.read(0..len)));
@@ -117,15 +141,15 @@ impl<'a, T: Copy + Default> Area<'a, T> {
     }
 }
 
-/// Disjoint parts of an area, which the compiler planned.
+/// Disjoint parts of an area, as the compiler planned them.
 ///
 /// # Panics
-/// In debug builds, if they overlap or reach outside, which the verifier of the compiler excludes.
+/// In debug builds, if two parts overlap or one exceeds the area, which the compiler's verifier excludes.
 #[inline(always)]
 pub fn parts<T: Copy + Default, const N: usize>(area: Area<'_, T>, ranges: [Range<usize>; N]) -> [Area<'_, T>; N] {
     if cfg!(debug_assertions) {
         let overlap = |at: usize| ranges[..at].iter().any(|r| r.start < ranges[at].end && ranges[at].start < r.end);
-        assert!(!(0..N).any(overlap), "the scratch plan of a network is broken: {ranges:?}");
+        assert!(!(0..N).any(overlap), "parts of the scratch overlap: {ranges:?}");
     }
     ranges.map(|range| area.part(range))
 }
@@ -136,9 +160,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_the_floats_of_their_ranges() {
+    fn parts_view_their_ranges() {
         let mut floats = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0];
-        let [high, low] = parts(Area::new(&mut floats), [4..6, 0..3]);
+        // SAFETY: the test has one thread, and stays within the six floats.
+        let area = unsafe { Area::new(&mut floats) };
+        let [high, low] = parts(area, [4..6, 0..3]);
         low.at(1).copy(high, 2);
         high.clear(1..2);
         assert_eq!(low.read(0..3), [0.0, 4.0, 5.0]);
@@ -147,10 +173,11 @@ mod tests {
 
     #[test]
     #[cfg(debug_assertions)]
-    fn debug_builds_see_what_a_broken_plan_does() {
+    fn debug_builds_check_every_range() {
         let panics = |work: fn(Area<'_>) -> usize| {
             let mut floats = [0.0; 8];
-            std::panic::catch_unwind(move || work(Area::new(&mut floats))).is_err()
+            // SAFETY: debug builds check every access before it happens, and one thread makes them.
+            std::panic::catch_unwind(move || work(unsafe { Area::new(&mut floats) })).is_err()
         };
         assert!(panics(|area| parts(area, [0..4, 3..5]).len()));
         assert!(panics(|area| parts(area, [0..4, 4..9]).len()));

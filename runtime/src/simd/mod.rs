@@ -12,4 +12,4 @@ pub mod quantized;
 mod view;
 
 pub use area::{Area, parts};
-pub use view::{Dst, Src, ask};
+pub use view::{Dst, Src, prefetch};

@@ -1,11 +1,20 @@
-//! Where kernels read and write: slices whose bounds are checked in debug builds only.
+//! Views that kernels read and write: slices whose bounds are checked in debug builds only.
 //!
-//! Generated code addresses memory with literal offsets that the compiler planned and verified;
-//! a release build carries the pointer alone, so that a view costs one register.
+//! Generated code addresses memory with literal offsets that the compiler planned and verified. A release build carries
+//! the pointer alone, so that a view costs one register. Methods of a view are therefore safe to call only because
+//! nothing but an `unsafe` constructor makes one: whoever calls it promises that every access stays in bounds.
 
 use core::marker::PhantomData;
 
-/// A readable run of numbers: floats, or the bytes of quantized networks.
+/// Readable numbers: floats, or the bytes of quantized networks.
+///
+/// A view cannot be made in safe code, because release builds do not check its offsets:
+///
+/// ```compile_fail,E0133
+/// #![forbid(unsafe_code)]
+/// let numbers = vec![1.0; 16];
+/// mbvc_runtime::Src::new(&numbers).get(1 << 44);
+/// ```
 #[derive(Clone, Copy)]
 pub struct Src<'a, T = f32> {
     pointer: *const T,
@@ -14,7 +23,14 @@ pub struct Src<'a, T = f32> {
     life: PhantomData<&'a [T]>,
 }
 
-/// A writable run of numbers.
+/// Writable numbers.
+///
+/// As [`Src`], it cannot be made in safe code:
+///
+/// ```compile_fail,E0133
+/// #![forbid(unsafe_code)]
+/// mbvc_runtime::Dst::new(&mut [0.0; 16]).at(1 << 44);
+/// ```
 pub struct Dst<'a, T = f32> {
     pointer: *mut T,
     #[cfg(debug_assertions)]
@@ -22,15 +38,35 @@ pub struct Dst<'a, T = f32> {
     life: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: numbers that are only read, as a shared slice of them.
+// SAFETY: a view reads numbers as a shared slice of them does; `new` makes the same promise for every thread.
 unsafe impl<T: Sync> Send for Src<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Sync> Sync for Src<'_, T> {}
 
 impl<'a, T: Copy> Src<'a, T> {
-    /// All of a slice, to read.
+    /// Views all of a slice.
+    ///
+    /// # Safety
+    /// Every access through this view, and through every view that is derived from it, must stay within the slice that
+    /// it views. [`view`](Self::view) and [`view_mut`](Self::view_mut) derive views of other slices.
     #[inline(always)]
-    pub fn new(slice: &'a [T]) -> Self {
+    pub const unsafe fn new(slice: &'a [T]) -> Self {
+        Self::of(slice)
+    }
+
+    /// Views all of another slice, under the promise that was made for this view.
+    #[inline(always)]
+    pub fn view<'b>(self, slice: &'b [T]) -> Src<'b, T> {
+        Src::of(slice)
+    }
+
+    /// Views all of another slice for writing, under the promise that was made for this view.
+    #[inline(always)]
+    pub fn view_mut<'b>(self, slice: &'b mut [T]) -> Dst<'b, T> {
+        Dst::of(slice)
+    }
+
+    const fn of(slice: &'a [T]) -> Self {
         Self {
             pointer: slice.as_ptr(),
             #[cfg(debug_assertions)]
@@ -39,7 +75,7 @@ impl<'a, T: Copy> Src<'a, T> {
         }
     }
 
-    /// A view of what an area holds; the caller has checked the length.
+    /// Views `len` numbers of an area from `pointer`; the caller has checked the length.
     #[inline(always)]
     pub(super) fn from_raw(pointer: *const T, #[cfg(debug_assertions)] len: usize) -> Self {
         Self {
@@ -73,11 +109,11 @@ impl<'a, T: Copy> Src<'a, T> {
     /// The number at `at`.
     #[inline(always)]
     pub fn get(self, at: usize) -> T {
-        // SAFETY: `address` checks the range in debug builds; the planner proves it for generated code.
+        // SAFETY: the view's constructor promises that the number is in the slice; debug builds check it.
         unsafe { *self.address(at, 1) }
     }
 
-    /// An address that may lie outside the view: for prefetching only.
+    /// An address that may be outside the view: for prefetching only.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub(super) fn hint(self, offset: usize) -> *const T {
@@ -86,9 +122,17 @@ impl<'a, T: Copy> Src<'a, T> {
 }
 
 impl<'a, T: Copy> Dst<'a, T> {
-    /// All of a slice, to write.
+    /// Views all of a slice.
+    ///
+    /// # Safety
+    /// Every access through this view, and through every view that is derived from it, must stay within the slice.
     #[inline(always)]
-    pub fn new(slice: &'a mut [T]) -> Self {
+    pub unsafe fn new(slice: &'a mut [T]) -> Self {
+        Self::of(slice)
+    }
+
+    #[inline(always)]
+    fn of(slice: &'a mut [T]) -> Self {
         Self {
             pointer: slice.as_mut_ptr(),
             #[cfg(debug_assertions)]
@@ -144,19 +188,19 @@ impl<'a, T: Copy> Dst<'a, T> {
 pub(super) fn check(len: usize, offset: usize, count: usize) {
     assert!(
         offset.checked_add(count).is_some_and(|end| end <= len),
-        "a kernel reaches {offset}..{offset}+{count} in a view of {len}"
+        "a kernel accesses {offset}..{offset}+{count} of a view of {len} elements"
     );
 }
 
 #[cfg(debug_assertions)]
 fn checked_rest(len: usize, offset: usize) -> usize {
-    len.checked_sub(offset).unwrap_or_else(|| panic!("a kernel moves {offset} into a view of {len}"))
+    len.checked_sub(offset).unwrap_or_else(|| panic!("a kernel moves a view of {len} elements by {offset}"))
 }
 
-/// Asks for the cache line at `address`, which need not be readable; a no-operation where processors find out by
-/// themselves.
+/// Prefetches the cache line at `address`, which need not be readable. Does nothing on targets whose processors prefetch
+/// well enough without it.
 #[inline(always)]
-pub fn ask<T>(address: *const T) {
+pub fn prefetch<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

@@ -266,7 +266,7 @@ impl Block<'_> {
             #read
         };
         let rows = ring_rows(kh, padding.top, conv.input);
-        (load, quote!(#rows(rt::src(rows, 0), ZERO.src(), row * #sh_lit)))
+        (load, quote!(#rows(rt::src(rows, 0), w.view(&ZERO.0), row * #sh_lit)))
     }
 
     /// Tells for producer and projection whether they take the fast inner product.
@@ -358,7 +358,7 @@ impl Block<'_> {
         };
         let first = if stride == 1 { first } else { times(first, stride) };
         let (rows, group) = (ring_rows(count, self.window.padding.top, self.ring.tensor), self.group_offset());
-        quote!(#rows(rt::src(ring, #group), ZERO.src(), #first))
+        quote!(#rows(rt::src(ring, #group), w.view(&ZERO.0), #first))
     }
 
     /// Makes the tile's output rows.

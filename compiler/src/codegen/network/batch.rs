@@ -46,7 +46,7 @@ pub fn methods(batch: usize, [lines, input, classes]: [&Literal; 3]) -> TokenStr
                 for (at, image) in images.by_ref().take(#batch).enumerate() {
                     self.dispatch(scratch, &image, rt::Output::Feature(at), &mut rt::Unobserved);
                 }
-                let together = rt::Output::Batch(rt::Area::new(group.as_flattened_mut()));
+                let together = rt::Output::Batch(group.as_flattened_mut());
                 self.dispatch(scratch, &&[0.0_f32; 0][..], together, &mut rt::Unobserved);
             }
         }
@@ -88,7 +88,7 @@ pub fn methods(batch: usize, [lines, input, classes]: [&Literal; 3]) -> TokenStr
         ) {
             #groups
             for (image, logits) in images.zip(logits) {
-                let logits = rt::Output::Logits(rt::Area::new(logits));
+                let logits = rt::Output::Logits(logits);
                 self.dispatch(scratch, &image, logits, &mut rt::Unobserved);
             }
         }

@@ -8,6 +8,13 @@ use crate::codegen::Program;
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::tokens::lit;
 
+/// Comment on the entry to the kernels of an instruction set.
+const SAFETY: &str = "SAFETY: `rt::Detected` proves that this processor has the features of the instruction set. The \
+    buffers have the\nlengths that the compiler planned: models are built only with a block that was packed by `PLAN`, and \
+    the lengths of\nscratch, image and output are fixed. The compiler's `plan_scratch` places every value in the scratch, \
+    and its verifier\nproves that all places are in bounds, that values which are alive at the same time are disjoint, and \
+    that between two\nbarriers no thread accesses what another one writes.";
+
 /// The functions that choose among the instruction sets: `dispatch` takes the scratch, `enter` is one member's part.
 pub fn methods(threads: usize, programs: &[Program], numbers: &Numbers) -> TokenStream {
     let Numbers { element, image, .. } = numbers;
@@ -17,29 +24,29 @@ pub fn methods(threads: usize, programs: &[Program], numbers: &Numbers) -> Token
     let enter = enter(threads);
     let calls = programs.iter().map(|program| {
         let (target, variant, module) = (program.isa.target(), program.isa.variant(), program.isa.module());
-        if program.isa.target_feature().is_empty() {
-            return quote!(#[cfg(#target)] rt::Isa::#variant => #module::run(#team w, scratch, image, output, observer),);
-        }
         quote! {
             #[cfg(#target)]
-            // SAFETY: a `Detected` exists only for instruction sets that this processor was seen to have.
-            rt::Isa::#variant => unsafe { #module::run(#team w, scratch, image, output, observer) },
+            rt::Isa::#variant => {
+                rt::note!(#SAFETY);
+                unsafe {
+                    let (w, scratch, output) = buffers.views();
+                    #module::run(#team w, scratch, image, output, observer)
+                }
+            }
         }
     });
     quote! {
         #[inline]
         fn dispatch<I: #image, O: rt::Observer>(
-            &self, scratch: &mut [#element], image: &I, output: rt::Output<'_, #element>, observer: &mut O,
+            &self, scratch: &mut [#element], image: &I, output: rt::Output<&mut [#element]>, observer: &mut O,
         ) {
-            let (w, scratch) = (self.0.block(), rt::Area::new(scratch));
-            let isa = self.0.isa();
+            let (isa, buffers) = (self.0.isa(), rt::Buffers::new(self.0.block(), scratch, output));
             #enter
         }
 
         #[inline]
         fn enter<#team_type I: #image, O: rt::Observer>(
-            isa: rt::Detected, #team_parameter w: rt::Src<'_, #element>, scratch: rt::Area<'_, #element>,
-            image: &I, output: rt::Output<'_, #element>, observer: &mut O,
+            isa: rt::Detected, #team_parameter buffers: rt::Buffers<'_, #element>, image: &I, observer: &mut O,
         ) {
             match isa.isa() {
                 #(#calls)*
@@ -71,14 +78,14 @@ pub fn plan(programs: &[Program], numbers: &Numbers) -> TokenStream {
 /// The call of the kernels: by a team, where the network was made for one. Only the caller has an observer.
 fn enter(threads: usize) -> TokenStream {
     if threads == 1 {
-        return quote!(Self::enter(isa, w, scratch, image, output, observer));
+        return quote!(Self::enter(isa, buffers, image, observer));
     }
     let threads = lit(threads);
     quote! {
         rt::together(
             #threads,
-            |member| Self::enter(isa, member, w, scratch, image, output, &mut rt::Unobserved),
-            |member| Self::enter(isa, member, w, scratch, image, output, observer),
+            |member| Self::enter(isa, member, buffers, image, &mut rt::Unobserved),
+            |member| Self::enter(isa, member, buffers, image, observer),
         );
     }
 }

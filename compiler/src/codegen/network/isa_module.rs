@@ -59,7 +59,7 @@ pub fn items(program: &Program, numbers: &Numbers) -> TokenStream {
             /// All steps in order.
             #feature
             pub fn run<#team_type I: #image, O: rt::Observer>(
-                #team w: Src<'_>, scratch: Area<'_>, image: &I, output: rt::Output<'_, #element>, observer: &mut O,
+                #team w: Src<'_>, scratch: Area<'_>, image: &I, output: rt::Output<Area<'_>>, observer: &mut O,
             ) {
                 #together
                 #(#body)*

@@ -8,6 +8,18 @@ use crate::quantized::arithmetic::{Add, Fixed, Integer, Limits, Quant, Requantiz
 use crate::quantized::header::Header;
 use crate::simd::{Dst, Src};
 
+/// Views bytes of a test.
+fn src(bytes: &[u8]) -> Src<'_, u8> {
+    // SAFETY: tests pass what an operation reads, and debug builds check it.
+    unsafe { Src::new(bytes) }
+}
+
+/// As [`src`], for writing.
+fn dst(bytes: &mut [u8]) -> Dst<'_, u8> {
+    // SAFETY: as in `src`.
+    unsafe { Dst::new(bytes) }
+}
+
 /// From rows of numbers to a vector of them; with what else is read between.
 type Steps = unsafe fn(&[u8], &mut [u8]);
 type Limited = unsafe fn(&[u8], &[u8], &mut [u8]);
@@ -35,23 +47,23 @@ macro_rules! vocabulary {
 
         $(#[target_feature(enable = $features)])?
         fn steps(rows: &[u8], to: &mut [u8]) {
-            let from = Src::new(rows);
+            let from = src(rows);
             let by = v::load_multipliers(from, v::LANES * 4, v::LANES * 8);
-            v::store_sums(&mut Dst::new(to), 0, v::steps_by_multiplier(v::load_sums(from, 0), by));
+            v::store_sums(&mut dst(to), 0, v::steps_by_multiplier(v::load_sums(from, 0), by));
         }
 
         $(#[target_feature(enable = $features)])?
         fn limited(rows: &[u8], header: &[u8], to: &mut [u8]) {
-            let range = v::range(Src::new(header));
-            v::store_sums(&mut Dst::new(to), 0, v::to_range(v::load_sums(Src::new(rows), 0), range));
+            let range = v::range(src(header));
+            v::store_sums(&mut dst(to), 0, v::to_range(v::load_sums(src(rows), 0), range));
         }
 
         $(#[target_feature(enable = $features)])?
         fn add<const CHANNELS: usize>(rows: &[u8], residual: &[u8], header: &[u8], to: &mut [u8]) {
-            let add = v::fixed_addends(Src::new(header));
-            let steps = v::load_sums(Src::new(rows), 0);
-            let sum = v::add_by_multiplier::<CHANNELS>(steps, Src::new(&residual[..CHANNELS]), 0, add);
-            v::store_sums(&mut Dst::new(to), 0, sum);
+            let add = v::fixed_addends(src(header));
+            let steps = v::load_sums(src(rows), 0);
+            let sum = v::add_by_multiplier::<CHANNELS>(steps, src(&residual[..CHANNELS]), 0, add);
+            v::store_sums(&mut dst(to), 0, sum);
         }
 
         Vocabulary {
@@ -71,9 +83,9 @@ macro_rules! vocabulary {
 
         #[target_feature(enable = $features)]
         fn small(rows: &[u8], to: &mut [u8]) {
-            let from = Src::new(rows);
+            let from = src(rows);
             let by = v::load_small_multipliers(from, v::LANES * 4, v::LANES * 8);
-            v::store_sums(&mut Dst::new(to), 0, v::steps_by_small_multiplier(v::load_sums(from, 0), by));
+            v::store_sums(&mut dst(to), 0, v::steps_by_small_multiplier(v::load_sums(from, 0), by));
         }
 
         Some(small as Steps)

@@ -7,6 +7,18 @@ use crate::quantized::DotForm;
 use crate::quantized::arithmetic::round_ties_even;
 use crate::simd::{Dst, Src};
 
+/// Views bytes of a test.
+fn src(bytes: &[u8]) -> Src<'_, u8> {
+    // SAFETY: tests pass what an operation reads, and debug builds check it.
+    unsafe { Src::new(bytes) }
+}
+
+/// As [`src`], for writing.
+fn dst(bytes: &mut [u8]) -> Dst<'_, u8> {
+    // SAFETY: as in `src`.
+    unsafe { Dst::new(bytes) }
+}
+
 /// Numbers that come again.
 struct Noise(u32);
 
@@ -49,7 +61,7 @@ macro_rules! vocabulary {
             $(#[target_feature(enable = $feature)])?
             fn numbers(sums: Sums) -> [i32; L] {
                 let mut bytes = [0; L * 4];
-                store_sums(&mut Dst::new(&mut bytes), 0, sums);
+                store_sums(&mut dst(&mut bytes), 0, sums);
                 core::array::from_fn(|lane| i32::from_ne_bytes(core::array::from_fn(|byte| bytes[lane * 4 + byte])))
             }
 
@@ -77,8 +89,8 @@ macro_rules! vocabulary {
                             (0..4).map(product).fold(start[lane], i32::wrapping_add)
                         })
                     };
-                    let (a, b, w) = (Src::new(&above), Src::new(&below), weights(Src::new(&packed), 0));
-                    let sums = load_sums(Src::new(&start_bytes), 0);
+                    let (a, b, w) = (src(&above), src(&below), weights(src(&packed), 0));
+                    let sums = load_sums(src(&start_bytes), 0);
                     for at in 0..4 {
                         let found = numbers(dot(broadcast(a, at), w, sums));
                         assert_eq!(found, expected(&|_, index| above[at + index]), "broadcast");
@@ -108,10 +120,10 @@ macro_rules! vocabulary {
                 let sums: [[i32; L]; 4] =
                     core::array::from_fn(|_| core::array::from_fn(|_| sum(noise).min(most)));
                 let scale_bytes = scale.to_le_bytes().repeat(L);
-                let scales = load_scales(Src::new(&scale_bytes), 0);
+                let scales = load_scales(src(&scale_bytes), 0);
                 let [mut a, mut b, mut c, mut d] = [none(); 4];
                 for (vector, sums) in [&mut a, &mut b, &mut c, &mut d].into_iter().zip(&sums) {
-                    *vector = steps(load_sums(Src::new(&words(sums)), 0), scales);
+                    *vector = steps(load_sums(src(&words(sums)), 0), scales);
                 }
                 ([a, b, c, d], sums.map(|sums| sums.map(|sum| step(sum, scale))))
             }
@@ -123,7 +135,7 @@ macro_rules! vocabulary {
                     for scale in [0.5, 0.25, 1.0, 255.0, 1e-3, 3.1e-5, 2.4e-9] {
                         let (found, expected) = some_steps(&mut noise, scale);
                         let header = words(&[zero, low, high]);
-                        let limits = range(Src::new(&header));
+                        let limits = range(src(&header));
                         let mut index = 0;
                         // `map` and closures that are handed on would lose the target feature.
                         while index < 4 {
@@ -142,17 +154,17 @@ macro_rules! vocabulary {
             $(#[target_feature(enable = $feature)])?
             fn stores(packed: Packed, results: [[u8; L]; 4]) {
                 let mut bytes = [1; L * 4 + 8];
-                store_quads(&mut Dst::new(&mut bytes), 3, packed);
+                store_quads(&mut dst(&mut bytes), 3, packed);
                 let quads: Vec<u8> = (0..L * 4).map(|at| results[at % 4][at / 4]).collect();
                 assert_eq!((&bytes[..3], &bytes[3..][..L * 4], &bytes[L * 4 + 3..]), (&[1; 3][..], &quads[..], &[1; 5][..]));
                 let planes: Vec<[u8; 16]> = (0..L / 4)
                     .map(|plane| core::array::from_fn(|at| results[at / 4][plane * 4 + at % 4]))
                     .collect();
                 let mut bytes = [0; L * 4];
-                store_packed(&mut Dst::new(&mut bytes), 0, packed);
+                store_packed(&mut dst(&mut bytes), 0, packed);
                 assert_eq!(bytes[..], *planes.as_flattened());
                 let mut bytes = [1; L * 8];
-                store_planes(&mut Dst::new(&mut bytes), 1, 19, packed);
+                store_planes(&mut dst(&mut bytes), 1, 19, packed);
                 let mut expected = [1; L * 8];
                 for (index, plane) in planes.iter().enumerate() {
                     expected[1 + index * 19..][..16].copy_from_slice(plane);
@@ -169,7 +181,7 @@ macro_rules! vocabulary {
             $(#[target_feature(enable = $feature)])?
             fn pixels<const PIXELS: usize, const CHANNELS: usize>(packed: Packed, results: [[u8; L]; 4]) {
                 let mut bytes = [1; L * 6];
-                store_pixels::<PIXELS, CHANNELS>(&mut Dst::new(&mut bytes), 2, L + 1, packed);
+                store_pixels::<PIXELS, CHANNELS>(&mut dst(&mut bytes), 2, L + 1, packed);
                 let mut expected = [1; L * 6];
                 for (index, results) in results.iter().enumerate().take(PIXELS) {
                     expected[2 + index * (L + 1)..][..CHANNELS].copy_from_slice(&results[..CHANNELS]);
@@ -185,7 +197,7 @@ macro_rules! vocabulary {
                     let rows: [Vec<u8>; 3] = core::array::from_fn(|_| noise.bytes(at + 3 * PIXEL + 1));
                     let mut bytes = [1; 24];
                     let [a, b, c] = &rows;
-                    store_ends::<PIXEL>([Src::new(a), Src::new(b), Src::new(c)], at, &mut Dst::new(&mut bytes), 4);
+                    store_ends::<PIXEL>([src(a), src(b), src(c)], at, &mut dst(&mut bytes), 4);
                     for (pixel, quad) in bytes[4..20].chunks_exact(4).enumerate() {
                         assert_eq!(quad[..3], rows.each_ref().map(|row| row[at + pixel * PIXEL]));
                         assert_eq!(quad[3], 0);
@@ -203,12 +215,12 @@ macro_rules! vocabulary {
                     [5, 1 << 20, 12_345, 13, -255, 255],
                 ] {
                     let header = words(&[0, 0, 0, 0, left, right, bias, shift, low, high, 41]);
-                    let (header, from) = (Src::new(&header), noise.bytes(CHANNELS + 2));
+                    let (header, from) = (src(&header), noise.bytes(CHANNELS + 2));
                     let (found, expected) = some_steps(&mut noise, 0.7);
                     let addends = addends(header);
                     let mut index = 0;
                     while index < 4 {
-                        let sums = numbers(add::<CHANNELS>(found[index], Src::new(&from), 2, addends));
+                        let sums = numbers(add::<CHANNELS>(found[index], src(&from), 2, addends));
                         for lane in 0..CHANNELS {
                             let b = expected[index][lane].clamp(low, high);
                             let sum = i64::from(left) * i64::from(from[2 + lane]) + i64::from(right) * i64::from(b);
@@ -217,7 +229,7 @@ macro_rules! vocabulary {
                         index += 1;
                     }
                     let padding = padding(header);
-                    let centered = centered::<CHANNELS>(Src::new(&from), 1, padding);
+                    let centered = centered::<CHANNELS>(src(&from), 1, padding);
                     for lane in 0..CHANNELS {
                         assert_eq!(numbers(centered)[lane], i32::from(from[1 + lane]) - 41);
                         assert_eq!(numbers(to_range(centered, padding))[lane], i32::from(from[1 + lane]));
@@ -294,10 +306,10 @@ macro_rules! by_lane {
                     for lane in 0..LANES {
                         form.put(&mut packed, lane, core::array::from_fn(|index| weight(lane, index)));
                     }
-                    let quads = sixteen(Src::new(&activations), 1);
-                    let sums = dot_lane::<QUAD>(quads, weights(Src::new(&packed), 0), none());
+                    let quads = sixteen(src(&activations), 1);
+                    let sums = dot_lane::<QUAD>(quads, weights(src(&packed), 0), none());
                     let mut found = [0; LANES * 4];
-                    store_sums(&mut Dst::new(&mut found), 0, sums);
+                    store_sums(&mut dst(&mut found), 0, sums);
                     let expected: [i32; LANES] = core::array::from_fn(|lane| {
                         let product = |index| {
                             (i32::from(activations[1 + QUAD * 4 + index]) - form.taken()) * weight(lane, index)

@@ -118,10 +118,10 @@ impl Produce {
         quote! {
             let mut ends = [0; #bytes];
             {
-                let mut to = Dst::new(&mut ends);
+                let mut to = w.view_mut(&mut ends);
                 #(#gathers)*
             }
-            let ends = Src::new(&ends);
+            let ends = w.view(&ends);
         }
     }
 
