@@ -1,6 +1,6 @@
 //! AVX2: activations widened to 16 bits, two products in one instruction, never saturated.
 
-super::ymm::ymm!("avx2,fma");
+super::x86::x86!(ymm, "avx2,fma");
 
 /// The even and the odd bytes of each lane, as 16-bit numbers.
 pub type Quads = [__m256i; 2];

@@ -1,6 +1,6 @@
 //! AVX-512 without VNNI: activations widened to 16 bits, two products in one instruction, never saturated.
 
-super::zmm::zmm!("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl");
+super::x86::x86!(zmm, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl");
 
 /// The even and the odd bytes of each lane, as 16-bit numbers.
 pub type Quads = [__m512i; 2];

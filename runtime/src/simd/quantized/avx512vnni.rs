@@ -1,6 +1,6 @@
 //! AVX-512 with VNNI: four products of bytes in one instruction.
 
-super::zmm::zmm!("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni");
+super::x86::x86!(zmm, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni");
 
 /// Four activations for each lane, as bytes.
 pub type Quads = __m512i;

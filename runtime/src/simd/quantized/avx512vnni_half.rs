@@ -1,6 +1,6 @@
 //! Eight lanes, with what AVX-512 has for them.
 
-super::super::ymm::ymm!("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni");
+super::super::x86::x86!(ymm, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni");
 
 /// Four activations for each lane, as bytes.
 pub type Quads = __m256i;

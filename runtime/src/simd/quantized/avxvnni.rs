@@ -1,6 +1,6 @@
 //! AVX-VNNI: four products of bytes in one instruction, in vectors of 256 bits.
 
-super::ymm::ymm!("avx2,fma,avxvnni");
+super::x86::x86!(ymm, "avx2,fma,avxvnni");
 
 /// Four activations for each lane, as bytes.
 pub type Quads = __m256i;

@@ -84,6 +84,8 @@ pub mod neon;
 pub mod neondot;
 pub mod portable;
 #[cfg(target_arch = "x86_64")]
+mod x86;
+#[cfg(target_arch = "x86_64")]
 mod xmm;
 #[cfg(target_arch = "x86_64")]
 mod ymm;

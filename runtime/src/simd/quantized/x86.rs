@@ -1,0 +1,399 @@
+//! What the quantized vocabularies of x86-64 share, whatever the width of a vector and whatever multiplies.
+//!
+//! Each operation is written once, in the intrinsics that [`ymm`](super::ymm) and [`zmm`](super::zmm) export under the
+//! same names for 256 and 512 bits.
+
+/// Defines the shared vocabulary for the given target features, in the vectors of module `$width`.
+macro_rules! x86 {
+    ($width:ident, $features:literal) => {
+        use core::arch::x86_64::*;
+
+        pub use $crate::simd::quantized::xmm::store_ends;
+        use $crate::simd::quantized::$width::*;
+        use $crate::simd::quantized::{Addends as AddendsOf, FixedAddends as FixedAddendsOf, Range as RangeOf};
+        use $crate::simd::{Dst, Src};
+
+        /// Lanes of a vector.
+        pub const LANES: usize = size_of::<Integers>() / 4;
+        /// Bytes of a vector.
+        const BYTES: usize = size_of::<Integers>();
+
+        /// An integer for each lane.
+        pub type Sums = Integers;
+        /// A float for each lane.
+        pub type Scales = Floats;
+        /// Four results for each lane, as bytes: `[lanes / 4][which of the four][4 lanes]`.
+        pub type Packed = Integers;
+        /// A header's zero point and limits, each in every lane.
+        pub type Range = RangeOf<Integers>;
+        /// A header's numbers of a residual add, each in every lane but the shift.
+        pub type Addends = AddendsOf<Integers>;
+        /// A header's numbers of a residual add of the reference kernels, each in every lane.
+        pub type FixedAddends = FixedAddendsOf<Integers, Multipliers>;
+
+        /// Multipliers, those of odd lanes also in the even ones; shifts before the product and after it; half of what
+        /// the latter divides by.
+        #[derive(Clone, Copy)]
+        pub struct Multipliers {
+            all: Integers,
+            odd: Integers,
+            left: Integers,
+            right: Integers,
+            half: Integers,
+        }
+
+        /// Multipliers below one half, those of odd lanes also in the even ones; what is added to products, in 64-bit lanes,
+        /// of even and of odd lanes; the shift of a product's upper half.
+        #[derive(Clone, Copy)]
+        pub struct SmallMultipliers {
+            all: Integers,
+            odd: Integers,
+            nudges: [Integers; 2],
+            shift: Integers,
+        }
+
+        /// The bytes of a vector from `at`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn vector(from: Src<'_, u8>, at: usize) -> Integers {
+            // SAFETY: `address` checks the range in debug builds; the planner proves it for generated code.
+            unsafe { load(from.address(at, BYTES).cast()) }
+        }
+
+        /// The integer at byte `at`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn word(from: Src<'_, u8>, at: usize) -> i32 {
+            // SAFETY: as in `vector`.
+            unsafe { from.address(at, 4).cast::<i32>().read_unaligned() }
+        }
+
+        /// Zeros.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn none() -> Sums {
+            setzero()
+        }
+
+        /// `LANES` integers from byte `at`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn load_sums(from: Src<'_, u8>, at: usize) -> Sums {
+            vector(from, at)
+        }
+
+        /// Writes `LANES` integers from byte `at`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn store_sums(to: &mut Dst<'_, u8>, at: usize, sums: Sums) {
+            // SAFETY: as in `vector`.
+            unsafe { store(to.address(at, BYTES).cast(), sums) }
+        }
+
+        /// `LANES` floats from byte `at`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn load_scales(from: Src<'_, u8>, at: usize) -> Scales {
+            cast_ps(vector(from, at))
+        }
+
+        /// Sums in steps of the result's scale: XNNPACK's arithmetic. Packing proves that none is beyond 32 bits above; what is
+        /// too small converts to the least integer, which every use takes for as small as any.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn steps(sums: Sums, scales: Scales) -> Sums {
+            cvtps_epi32(mul_ps(cvtepi32_ps(sums), scales))
+        }
+
+        /// [`steps`] of sums that carry `BIAS`; what is below 0 stays below.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn steps_of_biased(sums: Sums, scales: Scales) -> Sums {
+            let offset = mul_ps(scales, set1_ps(-8_388_608.0));
+            cvtps_epi32(fmadd_ps(cast_ps(sums), scales, offset))
+        }
+
+        /// `LANES` multipliers from byte `at`, their exponents from byte `exponents`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn load_multipliers(from: Src<'_, u8>, at: usize, exponents: usize) -> Multipliers {
+            multipliers(vector(from, at), vector(from, exponents))
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn multipliers(all: Integers, exponents: Integers) -> Multipliers {
+            let zero = setzero();
+            let right = max_epi32(sub_epi32(zero, exponents), zero);
+            Multipliers {
+                all,
+                odd: srli_epi64::<32>(all),
+                left: max_epi32(exponents, zero),
+                right,
+                half: srli_epi32::<1>(sllv_epi32(set1_epi32(1), right)),
+            }
+        }
+
+        /// [`load_multipliers`] of factors whose exponents are below 0.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn load_small_multipliers(from: Src<'_, u8>, at: usize, exponents: usize) -> SmallMultipliers {
+            let all = vector(from, at);
+            let shift = sub_epi32(set1_epi32(-1), vector(from, exponents));
+            // Both roundings in one: half of 2^31, and half of what both shifts divide by.
+            let nudge = |shift| {
+                let half = sllv_epi64(set1_epi64(1 << 31), shift);
+                add_epi64(half, set1_epi64(1 << 30))
+            };
+            let even = even_lanes(shift);
+            SmallMultipliers {
+                all,
+                odd: srli_epi64::<32>(all),
+                nudges: [nudge(even), nudge(srli_epi64::<32>(shift))],
+                shift,
+            }
+        }
+
+        /// `2 * value * multiplier / 2^32`, rounded to the nearest, halves up. No multiplier is negative.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn high_mul(values: Integers, by: Multipliers) -> Integers {
+            let nudge = set1_epi64(1 << 30);
+            let even = add_epi64(mul_epi32(values, by.all), nudge);
+            let odd = add_epi64(mul_epi32(srli_epi64::<32>(values), by.odd), nudge);
+            even_and_odd(srli_epi64::<31>(even), add_epi64(odd, odd))
+        }
+
+        /// A product divided by its power of two, rounded half away from zero.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn divide(product: Integers, by: Multipliers) -> Integers {
+            // Without sign, so that the sum with half a step cannot overflow.
+            let shifted = srlv_epi32(add_epi32(abs_epi32(product), by.half), by.right);
+            with_sign_of(shifted, product)
+        }
+
+        /// Sums in steps of the result's scale: the reference kernels' arithmetic.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn steps_by_multiplier(sums: Sums, by: Multipliers) -> Sums {
+            divide(high_mul(sllv_epi32(sums, by.left), by), by)
+        }
+
+        /// [`steps_by_multiplier`] for results that are limited to 0 and more: what is below 0 stays there, or becomes 0.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn steps_by_small_multiplier(sums: Sums, by: SmallMultipliers) -> Sums {
+            let even = add_epi64(mul_epi32(sums, by.all), by.nudges[0]);
+            let odd = add_epi64(mul_epi32(srli_epi64::<32>(sums), by.odd), by.nudges[1]);
+            let upper = upper_halves(even, odd);
+            srav_epi32(upper, by.shift)
+        }
+
+        /// Four vectors of steps as results, limited to 0..=255 alone.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn pack_unlimited([a, b, c, d]: [Sums; 4]) -> Packed {
+            packus_epi16(packs_epi32(a, b), packs_epi32(c, d))
+        }
+
+        /// Four vectors of steps as results, with the zero point added.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn pack([a, b, c, d]: [Sums; 4], range: Range) -> Packed {
+            // All three numbers fill their lanes with copies of themselves.
+            let moved = |a, b| adds_epi16(packs_epi32(a, b), narrow(range.zero));
+            let packed = packus_epi16(moved(a, b), moved(c, d));
+            min_epu8(max_epu8(packed, bytes(range.low)), bytes(range.high))
+        }
+
+        /// A small number in every lane, in every 16 bits.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn narrow(number: Integers) -> Integers {
+            packs_epi32(number, number)
+        }
+
+        /// A number from 0 to 255 in every lane, in every byte.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn bytes(number: Integers) -> Integers {
+            packus_epi16(narrow(number), narrow(number))
+        }
+
+        /// Steps as results that are still 32 bits wide.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn to_range(steps: Sums, range: Range) -> Sums {
+            // Limited first: the sum of steps and zero point could overflow.
+            let least = sub_epi32(range.low, range.zero);
+            let most = sub_epi32(range.high, range.zero);
+            add_epi32(min_epi32(max_epi32(steps, least), most), range.zero)
+        }
+
+        /// The zero point and the limits that a header holds.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn range(header: Src<'_, u8>) -> Range {
+            let number = |at| set1_epi32(word(header, at));
+            RangeOf { zero: number(0), low: number(4), high: number(8) }
+        }
+
+        /// Writes a column of row quads: lane by lane, its four results.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn store_quads(to: &mut Dst<'_, u8>, at: usize, packed: Packed) {
+            // A transposition of four by four bytes in each 128 bits.
+            let order = broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+            // SAFETY: as in `vector`.
+            unsafe { store(to.address(at, BYTES).cast(), shuffle_epi8(packed, order)) }
+        }
+
+        /// Writes four pixels of channel quads: the `LANES / 4` planes lie `plane` bytes apart.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn store_planes(to: &mut Dst<'_, u8>, at: usize, plane: usize, packed: Packed) {
+            let mut put = |index: usize, quarter| {
+                // SAFETY: as in `vector`.
+                unsafe { _mm_storeu_si128(to.address(at + index * plane, 16).cast(), quarter) }
+            };
+            put(0, quarter::<0>(packed));
+            put(1, quarter::<1>(packed));
+            if LANES > 8 {
+                put(2, quarter::<2>(packed));
+                put(3, quarter::<3>(packed));
+            }
+        }
+
+        /// Writes a quad of pixels: of all channels, four by four.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn store_packed(to: &mut Dst<'_, u8>, at: usize, packed: Packed) {
+            // SAFETY: as in `vector`.
+            unsafe { store(to.address(at, BYTES).cast(), packed) }
+        }
+
+        /// Writes the first `CHANNELS` lanes of the first `PIXELS` pixels, which lie `pixel` bytes apart.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn store_pixels<const PIXELS: usize, const CHANNELS: usize>(
+            to: &mut Dst<'_, u8>,
+            at: usize,
+            pixel: usize,
+            packed: Packed,
+        ) {
+            let pixels = by_pixel(packed);
+            let mut put = |index: usize, channels: __m128i| {
+                // SAFETY: as in `vector`; `address` is that of `CHANNELS` bytes.
+                unsafe { store_first::<CHANNELS>(to.address(at + index * pixel, CHANNELS), channels) }
+            };
+            put(0, pixel_of::<0>(pixels));
+            if PIXELS > 1 {
+                put(1, pixel_of::<1>(pixels));
+            }
+            if PIXELS > 2 {
+                put(2, pixel_of::<2>(pixels));
+            }
+            if PIXELS > 3 {
+                put(3, pixel_of::<3>(pixels));
+            }
+        }
+
+        /// `CHANNELS` bytes from `at`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn some<const CHANNELS: usize>(from: Src<'_, u8>, at: usize) -> __m128i {
+            // SAFETY: as in `vector`; `address` is that of `CHANNELS` bytes.
+            unsafe { load_first::<CHANNELS>(from.address(at, CHANNELS)) }
+        }
+
+        /// The numbers of a residual add that a header holds.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn addends(header: Src<'_, u8>) -> Addends {
+            let number = |index: usize| word(header, 16 + index * 4);
+            AddendsOf {
+                left: set1_epi32(number(0)),
+                right: set1_epi32(number(1)),
+                bias: set1_epi32(number(2)),
+                shift: number(3),
+                low: set1_epi32(number(4)),
+                high: set1_epi32(number(5)),
+            }
+        }
+
+        /// The sum of a projection's steps and the first `CHANNELS` bytes at `at`, in steps of its own scale.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn add<const CHANNELS: usize>(steps: Sums, residual: Src<'_, u8>, at: usize, add: Addends) -> Sums {
+            let a = cvtepu8_epi32(some::<CHANNELS>(residual, at));
+            let b = min_epi32(max_epi32(steps, add.low), add.high);
+            let (a, b) = (mullo_epi32(a, add.left), mullo_epi32(b, add.right));
+            sra_epi32(add_epi32(add_epi32(a, add.bias), b), _mm_cvtsi32_si128(add.shift))
+        }
+
+        /// The numbers of a residual add of the reference kernels that a header holds.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn fixed_addends(header: Src<'_, u8>) -> FixedAddends {
+            let number = |index: usize| set1_epi32(word(header, 64 + index * 4));
+            let fixed = |index| multipliers(number(index), number(index + 1));
+            FixedAddendsOf {
+                zero: number(0),
+                left: fixed(1),
+                low: number(3),
+                high: number(4),
+                right: fixed(5),
+                sum: fixed(7),
+            }
+        }
+
+        /// [`add`] as the reference kernels do it.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn add_by_multiplier<const CHANNELS: usize>(
+            steps: Sums,
+            residual: Src<'_, u8>,
+            at: usize,
+            add: FixedAddends,
+        ) -> Sums {
+            // All three factors are below 1.
+            let scaled = |value, by| divide(high_mul(shift_operand(value), by), by);
+            let a = sub_epi32(cvtepu8_epi32(some::<CHANNELS>(residual, at)), add.zero);
+            let b = min_epi32(max_epi32(steps, add.low), add.high);
+            let sum = add_epi32(scaled(a, add.left), scaled(b, add.right));
+            divide(high_mul(sum, add.sum), add.sum)
+        }
+
+        /// Adds lane by lane.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn plus(a: Sums, b: Sums) -> Sums {
+            add_epi32(a, b)
+        }
+
+        /// What padding holds, as a zero point, and the limits of bytes.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn padding(header: Src<'_, u8>) -> Range {
+            let zero = set1_epi32(word(header, 40));
+            RangeOf { zero, low: setzero(), high: set1_epi32(255) }
+        }
+
+        /// The first `CHANNELS` bytes at `at`, less the zero point.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn centered<const CHANNELS: usize>(from: Src<'_, u8>, at: usize, range: Range) -> Sums {
+            sub_epi32(cvtepu8_epi32(some::<CHANNELS>(from, at)), range.zero)
+        }
+
+        /// Asks for the cache line at `at`, which may lie outside the view.
+        #[inline]
+        #[target_feature(enable = $features)]
+        pub fn prefetch(from: Src<'_, u8>, at: usize) {
+            _mm_prefetch::<_MM_HINT_T1>(from.hint(at).cast())
+        }
+    };
+}
+
+pub(super) use x86;
