@@ -5,14 +5,17 @@
 pub use mbvc_macros::mobilenet_v2;
 pub use mbvc_runtime::{
     Activation, Container, ContainerError, ConventionError, Conventions, Declared, Dtype, F32s, Header, Isa, IsaError,
-    JsonRule, JsonStr, Layer, LengthError, Network, NetworkInfo, Numerics, NumericsError, Observer, PackError,
-    PackedError, Padding, Parameter, Precision, Preprocess, PreprocessError, Scratch, Shape, Stage, Step, TensorRule,
-    TensorView, Unobserved, softmax, top_k,
+    JsonRule, JsonStr, Layer, LengthError, Network, NetworkInfo, Numerics, NumericsError, Observer, PackedError,
+    Padding, Parameter, Precision, Preprocess, PreprocessError, Scratch, Shape, Stage, Step, TensorRule, TensorView,
+    Unobserved, softmax, top_k,
 };
 #[cfg(feature = "alloc")]
 pub use mbvc_runtime::{
     Filter, Fit, Framing, FramingError, Guess, Mismatch, ModelError, Picture, PictureError, Rgb, Weights, WeightsError,
 };
+
+/// Why the weights of a generated network could not be packed.
+pub type PackError = mbvc_runtime::PackError<'static>;
 
 /// How the compiler works, and how to bring a model of one's own.
 #[cfg(any(doc, doctest))]

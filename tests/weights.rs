@@ -268,16 +268,18 @@ fn the_compiler_packs_as_its_networks_do() {
                 _ => (Uint8::packed_bytes_for(&weights, isa), Uint8::pack),
             };
             let Some(bytes) = bytes else { continue };
-            let packing = Packing {
-                network: info.name,
-                needs: Needs { conventions: compiled.conventions(), parameters: &parameters },
-                plan: program.packs.leaked(),
-                isa,
-                numerics: info.numerics.choose().expect("MBVC_NUMERICS is none, or one of the names"),
-            };
-            assert_eq!(packing.file_bytes(&weights), bytes);
             let [ours, theirs] = [leaked(bytes, 0), leaked(bytes, 0)];
-            packing.pack(&weights, ours).expect("they fit");
+            program.with_plan(|plan| {
+                let packing = Packing {
+                    network: info.name,
+                    needs: Needs { conventions: compiled.conventions(), parameters: &parameters },
+                    plan,
+                    isa,
+                    numerics: info.numerics.choose().expect("MBVC_NUMERICS is unset or valid"),
+                };
+                assert_eq!(packing.file_bytes(&weights), bytes);
+                packing.pack(&weights, ours).expect("they fit");
+            });
             pack(&weights, isa, theirs).expect("they fit");
             assert!(ours == theirs, "{precision}, {isa}");
             compared += 1;

@@ -147,7 +147,7 @@ fn packed(
         let problem = format!("packed for {}, and the network is compiled for {}", header.isa, isas.join(", "));
         return refuse(problem, format!("add `{}` to `isa`, or pack the weights for another", header.isa));
     };
-    match header.check(needs, &program.packs.leaked(), bytes) {
+    match program.with_plan(|plan| header.check(needs, plan, bytes)) {
         Ok(()) => Ok(Form::Packed(program.isa)),
         Err(error) => refuse(error.to_string(), again.to_owned()),
     }

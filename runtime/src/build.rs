@@ -18,9 +18,9 @@ use crate::weights::{Weights, WeightsError};
 ///
 /// # Errors
 /// Everything in which the weights differ from what the network needs, or the instruction set that is missing.
-pub fn build<P: Plan>(
+pub fn build<P: Plan + 'static>(
     info: &'static NetworkInfo,
-    plan: impl FnOnce(Isa) -> Option<P>,
+    plan: impl FnOnce(Isa) -> Option<&'static P>,
     weights: &Weights,
     isa: Option<Isa>,
 ) -> Result<BaseModel, ModelError> {
@@ -57,7 +57,7 @@ pub enum ModelError {
         mismatches: Vec<Mismatch>,
     },
     /// The weights have the right tensors, but some of their values cannot be packed.
-    Pack(PackError),
+    Pack(PackError<'static>),
 }
 
 impl fmt::Display for ModelError {

@@ -214,24 +214,21 @@ fn pack(
     path: &Path,
 ) -> Result<usize> {
     let parameters = compiled.parameters();
-    let packing = Packing {
-        network: &compiled.spec.name,
-        needs: Needs { conventions: compiled.conventions(), parameters: &parameters },
-        plan: program.packs.leaked(),
-        isa,
-        numerics,
-    };
+    let needs = Needs { conventions: compiled.conventions(), parameters: &parameters };
     let container = weights.container();
-    let bytes = packing.file_bytes(&container);
-    // The packing writes whole lines, which lie at multiples of 64.
-    let mut memory = vec![0; bytes + 64];
-    let start = memory.as_ptr().align_offset(64);
-    let file = memory.get_mut(start..start + bytes).unwrap_or_default();
-    packing.pack(&container, file).map_err(|cause| {
-        CliError::new(format!("{} cannot be packed: {cause}", weights.source().unwrap_or("the container")))
-    })?;
-    files::write(path, file)?;
-    Ok(bytes)
+    program.with_plan(|plan| {
+        let packing = Packing { network: &compiled.spec.name, needs, plan, isa, numerics };
+        let bytes = packing.file_bytes(&container);
+        // Packing writes whole cache lines, which are aligned to 64 bytes.
+        let mut memory = vec![0; bytes + 64];
+        let start = memory.as_ptr().align_offset(64);
+        let file = memory.get_mut(start..start + bytes).unwrap_or_default();
+        packing.pack(&container, file).map_err(|cause| {
+            CliError::new(format!("{} cannot be packed: {cause}", weights.source().unwrap_or("the container")))
+        })?;
+        files::write(path, file)?;
+        Ok(bytes)
+    })
 }
 
 fn show(args: &Args, packed: &Packed<'_>) {

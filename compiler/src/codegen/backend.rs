@@ -25,54 +25,7 @@ pub trait Backend: Debug {
     /// The runtime's plan as a constant expression.
     fn tokens(&self) -> TokenStream;
 
-    /// The same as a value, for commands that pack themselves: for any instruction set, since nothing of it runs. Names
-    /// and lists live as long as the process, some kilobytes a network.
-    fn leaked(&self) -> StaticPlan;
-}
-
-/// A plan of the runtime, of floats or of bytes.
-#[derive(Debug, Clone, Copy)]
-pub enum StaticPlan {
-    /// Of a network of float32.
-    Floats(runtime::PackPlan),
-    /// Of a quantized network.
-    Bytes(runtime::quantized::QuantPlan),
-}
-
-impl StaticPlan {
-    fn plan(&self) -> &dyn runtime::Plan {
-        match self {
-            Self::Floats(plan) => plan,
-            Self::Bytes(plan) => plan,
-        }
-    }
-}
-
-impl runtime::Plan for StaticPlan {
-    fn lines(&self) -> usize {
-        self.plan().lines()
-    }
-
-    fn pack(
-        &self,
-        weights: &runtime::Container<'_>,
-        preprocess: &runtime::Preprocess,
-        numerics: runtime::Numerics,
-        block: &mut [runtime::Line],
-    ) -> Result<(), runtime::PackError> {
-        self.plan().pack(weights, preprocess, numerics, block)
-    }
-
-    fn is_sound(&self, block: &[runtime::Line]) -> bool {
-        self.plan().is_sound(block)
-    }
-
-    fn identify(&self, add: &mut dyn FnMut(&[u8])) {
-        self.plan().identify(add);
-    }
-}
-
-/// A text that lives as long as the process.
-pub fn leak(text: &str) -> &'static str {
-    text.to_owned().leak()
+    /// Calls `run` with the runtime's plan, which borrows from this one: for commands that pack. Weights can be packed for
+    /// any instruction set, since none of its code runs.
+    fn with_plan(&self, run: &mut dyn FnMut(&dyn runtime::Plan));
 }

@@ -14,7 +14,7 @@ use proc_macro2::{Ident, TokenStream};
 use crate::ir::{Graph, NodeId, Op};
 use crate::spec::NetworkSpec;
 use crate::target::Isa;
-pub use backend::{Backend, StaticPlan};
+pub use backend::Backend;
 use kernel::Kernels;
 use network::Batch;
 pub(crate) use network::facts;
@@ -58,6 +58,13 @@ pub struct Naming {
 }
 
 impl Program {
+    /// Calls `run` with the runtime's plan that packs weights for this program.
+    pub fn with_plan<R>(&self, run: impl FnOnce(&dyn mbvc_runtime::Plan) -> R) -> R {
+        let (mut run, mut result) = (Some(run), None);
+        self.packs.with_plan(&mut |plan| result = run.take().map(|run| run(plan)));
+        result.unwrap_or_else(|| unreachable!("a backend calls its argument"))
+    }
+
     /// Generates steps and kernels of `spec`'s network from a graph that the passes have finished for `isa`.
     pub fn new(graph: Graph, spec: &NetworkSpec, isa: Isa, scratch_bytes: usize) -> Self {
         let threads = spec.threads;

@@ -17,7 +17,7 @@ impl Model {
     /// As [`from_packed`].
     pub fn from_packed(
         info: &'static NetworkInfo,
-        plan: impl FnOnce(Isa) -> Option<PackPlan>,
+        plan: impl FnOnce(Isa) -> Option<&'static PackPlan<'static>>,
         file: &'static [u8],
     ) -> Result<Self, PackedError> {
         from_packed(info, plan, file).map(Self)
@@ -30,7 +30,7 @@ impl Model {
     #[cfg(feature = "alloc")]
     pub fn build(
         info: &'static NetworkInfo,
-        plan: impl FnOnce(Isa) -> Option<PackPlan>,
+        plan: impl FnOnce(Isa) -> Option<&'static PackPlan<'static>>,
         weights: &crate::weights::Weights,
         isa: Option<Isa>,
     ) -> Result<Self, crate::build::ModelError> {
@@ -55,7 +55,7 @@ impl Model {
     }
 
     /// Whether the layer of this name takes the fast inner product; `None` if it never does.
-    pub fn is_fast(&self, plan: Option<PackPlan>, layer: &str) -> Option<bool> {
+    pub fn is_fast(&self, plan: Option<&'static PackPlan<'static>>, layer: &str) -> Option<bool> {
         plan?.is_fast(layer, self.0.packed.floats())
     }
 

@@ -24,13 +24,13 @@ pub trait Plan {
     ///
     /// # Errors
     /// The name of a tensor that is missing, or of another type or size than the plan's.
-    fn pack(
-        &self,
+    fn pack<'a>(
+        &'a self,
         weights: &Container<'_>,
         preprocess: &Preprocess,
         numerics: Numerics,
         block: &mut [Line],
-    ) -> Result<(), PackError>;
+    ) -> Result<(), PackError<'a>>;
 
     /// Whether a block that was packed elsewhere keeps kernels within it, whatever else it makes them compute.
     fn is_sound(&self, block: &[Line]) -> bool;
@@ -39,22 +39,22 @@ pub trait Plan {
     fn identify(&self, add: &mut dyn FnMut(&[u8]));
 }
 
-/// A static plan: where each layer's weights go, in order of execution.
+/// A plan: where the weights of each layer go, in order of execution.
 #[derive(Debug, Clone, Copy)]
-pub struct PackPlan {
+pub struct PackPlan<'a> {
     /// In order of execution: what a layer makes is estimated from what those before it make.
-    pub layers: &'static [PackLayer],
+    pub layers: &'a [PackLayer<'a>],
     /// Cache lines of the whole block.
     pub lines: usize,
 }
 
 /// One layer's weights.
 #[derive(Debug, Clone, Copy)]
-pub struct PackLayer {
+pub struct PackLayer<'a> {
     /// Name of a float32 tensor, `[k][n]`.
-    pub weight: &'static str,
+    pub weight: &'a str,
     /// Name of a float32 tensor, `[n]`.
-    pub bias: &'static str,
+    pub bias: &'a str,
     /// Rows of the kernel: products that are summed for one output.
     pub k: usize,
     /// Columns: output channels of the layer.
@@ -68,7 +68,7 @@ pub struct PackLayer {
     /// This is that later layer.
     pub adds_residual: bool,
     /// Where its columns go.
-    pub panels: &'static [PackPanels],
+    pub panels: &'a [PackPanels],
 }
 
 /// What the kernels of a layer can do.
@@ -111,18 +111,18 @@ pub struct PackPanels {
     pub group_stride: usize,
 }
 
-impl Plan for PackPlan {
+impl Plan for PackPlan<'_> {
     fn lines(&self) -> usize {
         self.lines
     }
 
-    fn pack(
-        &self,
+    fn pack<'a>(
+        &'a self,
         weights: &Container<'_>,
         preprocess: &Preprocess,
         numerics: Numerics,
         block: &mut [Line],
-    ) -> Result<(), PackError> {
+    ) -> Result<(), PackError<'a>> {
         if block.len() != self.lines {
             return Err(PackError::BlockSize { expected: self.lines, found: block.len() });
         }
@@ -159,10 +159,10 @@ impl Plan for PackPlan {
     }
 }
 
-impl PackPlan {
+impl PackPlan<'_> {
     /// Whether the layer of this name takes the fast inner product in a packed block; `None` if it never does.
     pub fn is_fast(&self, name: &str, block: &[f32]) -> Option<bool> {
-        let named = |layer: &&PackLayer| layer.weight.strip_suffix(".weight") == Some(name);
+        let named = |layer: &&PackLayer<'_>| layer.weight.strip_suffix(".weight") == Some(name);
         let layer = self.layers.iter().find(named).filter(|layer| layer.product == Product::Fast)?;
         let panels = layer.panels.first()?;
         Some(*block.get(panels.at)? != 0.0)
@@ -171,7 +171,7 @@ impl PackPlan {
 
 /// A layer with its values.
 struct Values<'a> {
-    layer: &'a PackLayer,
+    layer: &'a PackLayer<'a>,
     /// `[k][n]`
     weight: &'a [[u8; 4]],
     bias: &'a [[u8; 4]],
@@ -180,7 +180,7 @@ struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    fn new(layer: &'a PackLayer, weights: &Container<'a>) -> Result<Self, PackError> {
+    fn new<'p>(layer: &'a PackLayer<'p>, weights: &Container<'a>) -> Result<Self, PackError<'p>> {
         Ok(Self {
             layer,
             weight: floats_of(weights, layer.weight, layer.k * layer.n)?,
@@ -234,7 +234,7 @@ fn plain(values: &Values<'_>, columns: core::ops::Range<usize>, width: usize, pa
     }
 }
 
-fn floats_of<'a>(weights: &Container<'a>, name: &'static str, len: usize) -> Result<&'a [[u8; 4]], PackError> {
+fn floats_of<'a, 'n>(weights: &Container<'a>, name: &'n str, len: usize) -> Result<&'a [[u8; 4]], PackError<'n>> {
     let tensor: TensorView<'a> = weights.tensor(name).ok_or(PackError::Missing(name))?;
     if tensor.dtype != Dtype::F32 {
         return Err(PackError::Type { name, expected: Dtype::F32, found: tensor.dtype });

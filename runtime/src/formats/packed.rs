@@ -24,20 +24,20 @@ const LINE: usize = size_of::<Line>();
 const FRAMING: &str = "squash bilinear";
 
 /// Weights on their way into a packed file: what it is made for.
-pub struct Packing<'a, P> {
+pub struct Packing<'a> {
     /// The network's name, for those who look into the file.
     pub network: &'a str,
     /// What the weights are checked against, and a part of what identifies the file.
     pub needs: Needs<'a>,
     /// Where everything goes, for `isa`.
-    pub plan: P,
+    pub plan: &'a dyn Plan,
     /// Whose kernels will read the file.
     pub isa: Isa,
     /// How these sum products, where they leave a choice.
     pub numerics: Numerics,
 }
 
-impl<P: Plan> Packing<'_, P> {
+impl<'a> Packing<'a> {
     /// Bytes of the file.
     pub fn file_bytes(&self, weights: &Container<'_>) -> usize {
         file_bytes(self.plan.lines(), Text::new(self.network, weights).bytes())
@@ -47,8 +47,8 @@ impl<P: Plan> Packing<'_, P> {
     ///
     /// # Errors
     /// If `file` has another size or alignment, or a convention or a tensor does not fit.
-    pub fn pack(&self, weights: &Container<'_>, file: &mut [u8]) -> Result<(), PackError> {
-        let (plan, text) = (&self.plan, Text::new(self.network, weights));
+    pub fn pack(&self, weights: &Container<'_>, file: &mut [u8]) -> Result<(), PackError<'a>> {
+        let (plan, text) = (self.plan, Text::new(self.network, weights));
         let expected = file_bytes(plan.lines(), text.bytes());
         if file.len() != expected {
             return Err(PackError::FileSize { expected, found: file.len() });
@@ -73,7 +73,7 @@ impl<P: Plan> Packing<'_, P> {
     }
 
     /// Whether weights of these conventions are the network's; that of their tensors shows when they are packed.
-    fn check(&self, theirs: Conventions) -> Result<(), PackError> {
+    fn check(&self, theirs: Conventions) -> Result<(), PackError<'static>> {
         let ours = self.needs.conventions;
         let [activation, padding, precision] = ["activation", "padding", "precision"];
         for (field, needed, fits) in [
@@ -117,7 +117,7 @@ impl<'a> Text<'a> {
         self.chars().map(char::len_utf8).sum()
     }
 
-    fn write(&self, mut to: &mut [u8]) -> Result<(), PackError> {
+    fn write(&self, mut to: &mut [u8]) -> Result<(), PackError<'static>> {
         if self.framing.is_some_and(|text| text.as_plain().is_none()) {
             let expected = "a framing";
             return Err(PackError::Convention(ConventionError::Value { key: "mbvc.framing", expected }));
@@ -195,7 +195,7 @@ impl PackedHeader {
     ///
     /// # Errors
     /// If it was not, or has not.
-    pub fn check(&self, needs: &Needs<'_>, plan: &impl Plan, file_bytes: usize) -> Result<(), PackedError> {
+    pub fn check(&self, needs: &Needs<'_>, plan: &dyn Plan, file_bytes: usize) -> Result<(), PackedError> {
         if self.identity != identity(needs, plan) || self.lines != plan.lines() as u64 {
             return Err(PackedError::OtherNetwork);
         }
@@ -269,20 +269,20 @@ fn take<const N: usize>(header: &[u8; LINE], at: &mut usize) -> [u8; N] {
 }
 
 /// What a generated network packs by: its plan for `isa`, in the numerics that this processor gains from.
-fn packing<P: Plan>(
-    info: &NetworkInfo,
-    plan: impl FnOnce(Isa) -> Option<P>,
+fn packing<P: Plan + 'static>(
+    info: &'static NetworkInfo,
+    plan: impl FnOnce(Isa) -> Option<&'static P>,
     isa: Isa,
-) -> Result<Packing<'_, P>, PackError> {
+) -> Result<Packing<'static>, PackError<'static>> {
     let plan = plan(isa).ok_or(PackError::NotCompiled(isa))?;
     let numerics = info.numerics.choose().map_err(PackError::Numerics)?;
     Ok(Packing { network: info.name, needs: info.needs(), plan, isa, numerics })
 }
 
 /// Bytes of the packed file of `weights`; `None` if the network was not compiled for `isa`.
-pub fn packed_file_bytes<P: Plan>(
+pub fn packed_file_bytes<P: Plan + 'static>(
     info: &NetworkInfo,
-    plan: impl FnOnce(Isa) -> Option<P>,
+    plan: impl FnOnce(Isa) -> Option<&'static P>,
     weights: &Container<'_>,
     isa: Isa,
 ) -> Option<usize> {
@@ -294,13 +294,13 @@ pub fn packed_file_bytes<P: Plan>(
 ///
 /// # Errors
 /// If `isa` was not compiled in, `file` has another size or alignment, or a convention or a tensor does not fit.
-pub fn pack_file<P: Plan>(
-    info: &NetworkInfo,
-    plan: impl FnOnce(Isa) -> Option<P>,
+pub fn pack_file<P: Plan + 'static>(
+    info: &'static NetworkInfo,
+    plan: impl FnOnce(Isa) -> Option<&'static P>,
     weights: &Container<'_>,
     isa: Isa,
     file: &mut [u8],
-) -> Result<(), PackError> {
+) -> Result<(), PackError<'static>> {
     packing(info, plan, isa)?.pack(weights, file)
 }
 
@@ -308,15 +308,15 @@ pub fn pack_file<P: Plan>(
 ///
 /// # Errors
 /// If the file is not aligned to 64 bytes, or was packed for another network, instruction set or version.
-pub fn from_packed<P: Plan>(
+pub fn from_packed<P: Plan + 'static>(
     info: &'static NetworkInfo,
-    plan: impl FnOnce(Isa) -> Option<P>,
+    plan: impl FnOnce(Isa) -> Option<&'static P>,
     file: &'static [u8],
 ) -> Result<BaseModel, PackedError> {
     let header = PackedHeader::parse(file)?;
     let isa: Detected = choose(info.isas, Some(header.isa)).map_err(PackedError::Isa)?;
     let plan = plan(header.isa).ok_or(PackedError::Isa(IsaError::NoneCompiled { compiled: info.isas }))?;
-    header.check(&info.needs(), &plan, file.len())?;
+    header.check(&info.needs(), plan, file.len())?;
     let block = file.get(LINE..).and_then(|rest| rest.get(..plan.lines() * LINE)).ok_or(PackedError::Length)?;
     let block = lines(block).ok_or(PackedError::Alignment)?;
     if !plan.is_sound(block) {
@@ -333,7 +333,7 @@ pub fn from_packed<P: Plan>(
 
 /// A hash (FNV-1a, 64 bits) of names, shapes, conventions and the plan: what a packed block depends on. Numbers count
 /// as 64 bits on every target, since a file is packed on one and used on another.
-fn identity(needs: &Needs<'_>, plan: &impl Plan) -> u64 {
+fn identity(needs: &Needs<'_>, plan: &dyn Plan) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325;
     let mut add = |bytes: &[u8]| {
         for byte in bytes {

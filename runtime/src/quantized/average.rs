@@ -6,7 +6,7 @@ use crate::simd::{Area, Src};
 
 /// Averages `CHANNELS` sums of `PIXELS` bytes each, 32-bit integers, into as many bytes.
 pub fn average<const PIXELS: usize, const CHANNELS: usize>(
-    plan: QuantPlan,
+    plan: &QuantPlan<'_>,
     header: Src<'_, u8>,
     sums: Area<'_, u8>,
     to: Area<'_, u8>,

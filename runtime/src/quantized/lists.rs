@@ -3,17 +3,17 @@
 use super::pack::{Matrix, PanelRun, QuantPlan, Taps, finish_bytes};
 use super::rest;
 
-impl QuantPlan {
+impl QuantPlan<'_> {
     /// Whether all lists of what is left of weights name rows and quads that there are.
     pub(super) fn lists_are_sound(&self, block: &[u8]) -> bool {
-        let sound = |matrix: &Matrix| match *matrix {
+        let sound = |matrix: &Matrix<'_>| match *matrix {
             Matrix::Dense(taps) => taps.panels.iter().all(|panels| self.dense_is_sound(taps, *panels, block)),
             Matrix::Depthwise { at, lanes, vectors } => self.depthwise_is_sound([at, lanes, vectors], block),
         };
         !self.rest || self.layers.iter().all(|layer| sound(&layer.matrix))
     }
 
-    fn dense_is_sound(&self, taps: Taps, panels: PanelRun, block: &[u8]) -> bool {
+    fn dense_is_sound(&self, taps: Taps<'_>, panels: PanelRun, block: &[u8]) -> bool {
         let width = panels.lanes * panels.vectors;
         let row = self.form.bytes(panels.lanes) * panels.vectors;
         let first = width * finish_bytes(self.rounding) + row * taps.steps();
@@ -51,11 +51,11 @@ mod tests {
     use crate::float::pack::Range;
     use crate::quantized::arithmetic::{Integer, Rounding};
 
-    const NONE: Named = Named { scale: "", zero_point: "" };
-    const DEPTHWISE: Matrix = Matrix::Depthwise { at: 2048, lanes: 4, vectors: 2 };
+    const NONE: Named<'_> = Named { scale: "", zero_point: "" };
+    const DEPTHWISE: Matrix<'_> = Matrix::Depthwise { at: 2048, lanes: 4, vectors: 2 };
     /// Two runs of three quads, in panels of one vector of four lanes: 32 bytes to finish, 96 of weights, then for each
     /// run a list of 64 bytes and six rows of 16.
-    const DENSE: Matrix = Matrix::Dense(Taps {
+    const DENSE: Matrix<'_> = Matrix::Dense(Taps {
         runs: 2,
         run: 12,
         quads: 3,
@@ -63,9 +63,9 @@ mod tests {
         panels: &[PanelRun { first: 0, last: 7, lanes: 4, vectors: 1, at: 64, stride: 32 + 96 + 2 * (64 + 6 * 16) }],
     });
 
-    const LAYERS: &[QuantLayer] = &[layer(DENSE), layer(DEPTHWISE)];
+    const LAYERS: &[QuantLayer<'_>] = &[layer(DENSE), layer(DEPTHWISE)];
 
-    const fn layer(matrix: Matrix) -> QuantLayer {
+    const fn layer(matrix: Matrix<'_>) -> QuantLayer<'_> {
         QuantLayer {
             weight: "",
             bias: "",

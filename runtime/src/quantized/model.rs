@@ -33,7 +33,7 @@ impl<T: Integral> Model<T> {
     /// As [`from_packed`].
     pub fn from_packed(
         info: &'static NetworkInfo,
-        plan: impl FnOnce(Isa) -> Option<QuantPlan>,
+        plan: impl FnOnce(Isa) -> Option<&'static QuantPlan<'static>>,
         file: &'static [u8],
     ) -> Result<Self, PackedError> {
         Self::new(from_packed(info, plan, file)?).ok_or(PackedError::NotPacked)
@@ -46,7 +46,7 @@ impl<T: Integral> Model<T> {
     #[cfg(feature = "alloc")]
     pub fn build(
         info: &'static NetworkInfo,
-        plan: impl FnOnce(Isa) -> Option<QuantPlan>,
+        plan: impl FnOnce(Isa) -> Option<&'static QuantPlan<'static>>,
         weights: &crate::weights::Weights,
         isa: Option<Isa>,
     ) -> Result<Self, crate::build::ModelError> {
@@ -72,7 +72,7 @@ impl<T: Integral> Model<T> {
     }
 
     /// Whether the layer of this name takes the fast inner product: quantized layers never do.
-    pub fn is_fast(&self, _: Option<QuantPlan>, _: &str) -> Option<bool> {
+    pub fn is_fast(&self, _: Option<&'static QuantPlan<'static>>, _: &str) -> Option<bool> {
         None
     }
 

@@ -18,9 +18,9 @@ use crate::quantized::arithmetic::{Add, Fixed, Integer, Limits, Pool, PoolKind, 
 use crate::scratch::{Line, bytes, bytes_mut};
 use crate::simd::quantized::BIAS;
 
-/// A static plan: where each layer's parameters go. All places and strides are in bytes.
+/// A plan: where the parameters of each layer go. All places and strides are in bytes.
 #[derive(Debug, Clone, Copy)]
-pub struct QuantPlan {
+pub struct QuantPlan<'a> {
     /// The type of weights and values.
     pub integer: Integer,
     /// Whose arithmetic kernels follow.
@@ -33,53 +33,53 @@ pub struct QuantPlan {
     /// half.
     pub biased: bool,
     /// What the image is quantized by.
-    pub input: Named,
+    pub input: Named<'a>,
     /// What the vector before the classifier is quantized by.
-    pub embedding: Named,
+    pub embedding: Named<'a>,
     /// What the classifier's values are quantized by.
-    pub logits: Named,
+    pub logits: Named<'a>,
     /// In order of execution.
-    pub layers: &'static [QuantLayer],
+    pub layers: &'a [QuantLayer<'a>],
     /// Cache lines of the whole block.
     pub lines: usize,
 }
 
 /// The tensors that tell what a value's numbers stand for.
 #[derive(Debug, Clone, Copy)]
-pub struct Named {
+pub struct Named<'a> {
     /// Name of a tensor of one float32.
-    pub scale: &'static str,
+    pub scale: &'a str,
     /// Name of a tensor of one int32.
-    pub zero_point: &'static str,
+    pub zero_point: &'a str,
 }
 
 /// One layer's parameters: the names of their tensors, and where they are packed.
 #[derive(Debug, Clone, Copy)]
-pub struct QuantLayer {
+pub struct QuantLayer<'a> {
     /// `[k][channels]` of the network's integers.
-    pub weight: &'static str,
+    pub weight: &'a str,
     /// Int32, `[channels]`, in steps of input scale times weight scale.
-    pub bias: &'static str,
+    pub bias: &'a str,
     /// Float32, `[channels]`, or one where the weights have a zero point.
-    pub weight_scale: &'static str,
+    pub weight_scale: &'a str,
     /// Where the weights have a zero point, one scale serves all channels.
-    pub weight_zero_point: Option<&'static str>,
+    pub weight_zero_point: Option<&'a str>,
     /// What the sums go over.
-    pub input: Named,
+    pub input: Named<'a>,
     /// What the sums are requantized to.
-    pub output: Named,
+    pub output: Named<'a>,
     /// What results are limited to, in steps of `output`.
     pub activation: Range,
     /// What is added, and the sum.
-    pub add: Option<[Named; 2]>,
+    pub add: Option<[Named<'a>; 2]>,
     /// Pixels that are averaged, and the average.
-    pub pool: Option<(usize, Named)>,
+    pub pool: Option<(usize, Named<'a>)>,
     /// Output channels.
     pub channels: usize,
     /// Where the header goes.
     pub header: usize,
     /// Where the weights go.
-    pub matrix: Matrix,
+    pub matrix: Matrix<'a>,
 }
 
 /// Bytes that kernels need of a channel to finish its sums: a bias and a scale, or a bias, a multiplier and its exponent.
@@ -93,9 +93,9 @@ pub const fn finish_bytes(rounding: Rounding) -> usize {
 
 /// Where the weights of a layer go, by the kind of its sums.
 #[derive(Debug, Clone, Copy)]
-pub enum Matrix {
+pub enum Matrix<'a> {
     /// `[runs * run][channels]`, in quads of weights along the runs.
-    Dense(Taps),
+    Dense(Taps<'a>),
     /// 3x3, a vector of channels after the other: what finishes its sums ([`finish_bytes`]), and for each of the four
     /// places that three rows can have in or between row quads, the weights of the three columns.
     Depthwise {
@@ -110,7 +110,7 @@ pub enum Matrix {
 
 /// The runs of contiguous activations that a dense sum goes over.
 #[derive(Debug, Clone, Copy)]
-pub struct Taps {
+pub struct Taps<'a> {
     /// Rows of the window.
     pub runs: usize,
     /// Weights of a run.
@@ -120,7 +120,7 @@ pub struct Taps {
     /// Whether each run has one weight more, and these last ones of all runs make one quad.
     pub ends: bool,
     /// Where the weights go, in order of channels.
-    pub panels: &'static [PanelRun],
+    pub panels: &'a [PanelRun],
 }
 
 /// Panels of one form: what finishes their sums ([`finish_bytes`]), then quads of weights.
@@ -140,12 +140,18 @@ pub struct PanelRun {
     pub stride: usize,
 }
 
-impl Plan for QuantPlan {
+impl Plan for QuantPlan<'_> {
     fn lines(&self) -> usize {
         self.lines
     }
 
-    fn pack(&self, weights: &Container<'_>, _: &Preprocess, _: Numerics, block: &mut [Line]) -> Result<(), PackError> {
+    fn pack<'a>(
+        &'a self,
+        weights: &Container<'_>,
+        _: &Preprocess,
+        _: Numerics,
+        block: &mut [Line],
+    ) -> Result<(), PackError<'a>> {
         if block.len() != self.lines {
             return Err(PackError::BlockSize { expected: self.lines, found: block.len() });
         }
@@ -178,7 +184,7 @@ impl Plan for QuantPlan {
     }
 }
 
-impl QuantPlan {
+impl QuantPlan<'_> {
     /// Where in a vector of a depthwise layer the number of its rests stands, and the bytes from a vector to the next.
     pub(super) fn depthwise_places(&self, lanes: usize) -> (usize, usize) {
         let all = DEPTHWISE_QUADS * self.form.bytes(lanes);
@@ -196,18 +202,18 @@ const REST_COUNT: usize = 64;
 const MOST_LANES: usize = 16;
 
 /// A layer with its values.
-struct Packing<'a> {
-    plan: &'a QuantPlan,
-    layer: &'a QuantLayer,
+struct Packing<'p, 'w> {
+    plan: &'p QuantPlan<'p>,
+    layer: &'p QuantLayer<'p>,
     /// `[k][channels]`
-    weight: &'a [u8],
+    weight: &'w [u8],
     /// What turns the bytes of weights into those without sign, with the zero point `zero_point`.
     flipped: u8,
     zero_point: u8,
     /// Weights that stand for 0, as many as a vector has lanes.
     zeros: [u8; MOST_LANES],
-    bias: &'a [[u8; 4]],
-    scales: &'a [[u8; 4]],
+    bias: &'w [[u8; 4]],
+    scales: &'w [[u8; 4]],
     input: Quant,
     output: Quant,
     limits: Limits,
@@ -217,8 +223,8 @@ struct Packing<'a> {
     offset: i32,
 }
 
-impl<'a> Packing<'a> {
-    fn new(plan: &'a QuantPlan, layer: &'a QuantLayer, weights: &Container<'a>) -> Result<Self, PackError> {
+impl<'p, 'w> Packing<'p, 'w> {
+    fn new(plan: &'p QuantPlan<'p>, layer: &'p QuantLayer<'p>, weights: &Container<'w>) -> Result<Self, PackError<'p>> {
         let quant = |named| quant_of(weights, named, plan.integer);
         let (dtype, flipped) = match plan.integer {
             Integer::Int8 => (Dtype::I8, 0x80),
@@ -274,7 +280,7 @@ impl<'a> Packing<'a> {
         })
     }
 
-    fn pack(&self, block: &mut [u8]) -> Result<(), PackError> {
+    fn pack(&self, block: &mut [u8]) -> Result<(), PackError<'p>> {
         let biased = self.is_biased()?;
         match self.layer.matrix {
             Matrix::Dense(taps) => taps.panels.iter().try_for_each(|panels| self.dense(taps, *panels, biased, block)),
@@ -299,7 +305,7 @@ impl<'a> Packing<'a> {
     }
 
     /// The weights of product `k`, as they are stored, of some channels.
-    fn weights(&self, k: usize, channels: core::ops::Range<usize>) -> &'a [u8] {
+    fn weights(&self, k: usize, channels: core::ops::Range<usize>) -> &'w [u8] {
         &self.weight[k * self.layer.channels..][channels]
     }
 
@@ -337,7 +343,7 @@ impl<'a> Packing<'a> {
     }
 
     /// What a sum is multiplied by; XNNPACK's limits.
-    fn scale(&self, channel: usize) -> Result<f32, PackError> {
+    fn scale(&self, channel: usize) -> Result<f32, PackError<'p>> {
         let scale = self.requantize(channel).scale();
         scale
             .filter(|scale| (1.0 / 4_294_967_296.0..256.0).contains(scale))
@@ -346,7 +352,7 @@ impl<'a> Packing<'a> {
 
     /// Whether all sums can carry `BIAS`, or all factors are below one half, and the limits are those that 8 bits have
     /// anyway.
-    fn is_biased(&self) -> Result<bool, PackError> {
+    fn is_biased(&self) -> Result<bool, PackError<'p>> {
         let (zero, whole) = (self.output.zero_point() + self.offset, self.plan.integer.limits());
         if !self.plan.biased || self.layer.activation == Range::Linear || zero != 0 || self.limits != whole {
             return Ok(false);
@@ -367,7 +373,7 @@ impl<'a> Packing<'a> {
     }
 
     /// What is packed for a channel: bias, then scale, or multiplier and exponent.
-    fn finish(&self, channel: usize, reach: Reach, biased: bool) -> Result<[i32; 3], PackError> {
+    fn finish(&self, channel: usize, reach: Reach, biased: bool) -> Result<[i32; 3], PackError<'p>> {
         let bias = self.bias(channel, reach);
         // Only after the proof: bounds are those of the sums, the same whatever activations lose on their way into them.
         let made_up = |bias: i32| bias.wrapping_add(self.plan.form.taken().wrapping_mul(reach.sum()));
@@ -387,7 +393,7 @@ impl<'a> Packing<'a> {
         Ok([made_up(bias), scale.to_bits().cast_signed(), 0])
     }
 
-    fn dense(&self, taps: Taps, panels: PanelRun, biased: bool, block: &mut [u8]) -> Result<(), PackError> {
+    fn dense(&self, taps: Taps<'_>, panels: PanelRun, biased: bool, block: &mut [u8]) -> Result<(), PackError<'p>> {
         let (lanes, width) = (panels.lanes, panels.lanes * panels.vectors);
         for (index, first) in (panels.first..panels.last).step_by(width).enumerate() {
             let panel = &mut block[panels.at + index * panels.stride..][..panels.stride];
@@ -433,7 +439,7 @@ impl<'a> Packing<'a> {
     }
 
     /// Whether a weight of quad `step` has such a part.
-    fn reaches(&self, taps: Taps, step: usize, channels: core::ops::Range<usize>, part: usize) -> bool {
+    fn reaches(&self, taps: Taps<'_>, step: usize, channels: core::ops::Range<usize>, part: usize) -> bool {
         let products = taps.products(step).into_iter().flatten();
         let weights = products.flat_map(|k| self.weights(k, channels.clone()));
         let (least, most) = weights.fold((u8::MAX, u8::MIN), |(least, most), byte| (least.min(*byte), most.max(*byte)));
@@ -444,7 +450,7 @@ impl<'a> Packing<'a> {
     /// Packs a part of the weights of quad `step` of all channels of a panel; of what fits 16 bits, all is one part.
     fn row(
         &self,
-        taps: Taps,
+        taps: Taps<'_>,
         step: usize,
         channels: core::ops::Range<usize>,
         lanes: usize,
@@ -475,7 +481,7 @@ impl<'a> Packing<'a> {
         vectors: usize,
         biased: bool,
         block: &mut [u8],
-    ) -> Result<(), PackError> {
+    ) -> Result<(), PackError<'p>> {
         // Which of the window's rows meets which byte: rows that begin a quad, or its second row, or its third and
         // fourth with the next quad's first rows in place of this one's.
         const PLACES: [[Option<usize>; 4]; DEPTHWISE_QUADS / 3] = [
@@ -513,7 +519,7 @@ impl<'a> Packing<'a> {
     }
 
     /// What finishes the sums of `width` channels from the `first`, in rows; those that do not exist make 0.
-    fn finishes(&self, first: usize, width: usize, biased: bool, to: &mut [u8]) -> Result<(), PackError> {
+    fn finishes(&self, first: usize, width: usize, biased: bool, to: &mut [u8]) -> Result<(), PackError<'p>> {
         let mut put = |at: usize, made: [i32; 3]| {
             for (row, number) in to.chunks_exact_mut(width * 4).zip(made) {
                 row[at * 4..][..4].copy_from_slice(&number.to_le_bytes());
@@ -532,7 +538,7 @@ impl<'a> Packing<'a> {
     }
 }
 
-impl Taps {
+impl Taps<'_> {
     /// Quads of weights in all.
     pub(super) fn steps(&self) -> usize {
         self.runs * self.quads + usize::from(self.ends)
@@ -556,7 +562,7 @@ impl Taps {
     }
 }
 
-impl Matrix {
+impl Matrix<'_> {
     /// Products that are summed for one output.
     fn k(&self) -> usize {
         match self {

@@ -7,12 +7,12 @@ use crate::formats::container::{Container, Dtype};
 use crate::quantized::arithmetic::{Integer, PoolKind, Quant};
 
 /// The bytes of a tensor of that type and size.
-pub(super) fn data<'a>(
+pub(super) fn data<'a, 'n>(
     weights: &Container<'a>,
-    name: &'static str,
+    name: &'n str,
     dtype: Dtype,
     bytes: usize,
-) -> Result<&'a [u8], PackError> {
+) -> Result<&'a [u8], PackError<'n>> {
     let tensor = weights.tensor(name).ok_or(PackError::Missing(name))?;
     if tensor.dtype != dtype {
         return Err(PackError::Type { name, expected: dtype, found: tensor.dtype });
@@ -24,12 +24,12 @@ pub(super) fn data<'a>(
 }
 
 /// Those of a tensor of one number.
-pub(super) fn word(weights: &Container<'_>, name: &'static str, dtype: Dtype) -> Result<[u8; 4], PackError> {
+pub(super) fn word<'n>(weights: &Container<'_>, name: &'n str, dtype: Dtype) -> Result<[u8; 4], PackError<'n>> {
     data(weights, name, dtype, 4)?.first_chunk().copied().ok_or(PackError::Missing(name))
 }
 
 /// Reads `mbvc.pool`.
-pub(super) fn pool_kind(weights: &Container<'_>) -> Result<PoolKind, PackError> {
+pub(super) fn pool_kind(weights: &Container<'_>) -> Result<PoolKind, PackError<'static>> {
     match weights.metadata("mbvc.pool").and_then(|text| text.as_plain()) {
         Some("mean") => Ok(PoolKind::Mean),
         Some("average") => Ok(PoolKind::Average),
@@ -38,7 +38,11 @@ pub(super) fn pool_kind(weights: &Container<'_>) -> Result<PoolKind, PackError> 
 }
 
 /// What the numbers of a value stand for.
-pub(super) fn quant_of(weights: &Container<'_>, named: Named, integer: Integer) -> Result<Quant, PackError> {
+pub(super) fn quant_of<'n>(
+    weights: &Container<'_>,
+    named: Named<'n>,
+    integer: Integer,
+) -> Result<Quant, PackError<'n>> {
     let scale = word(weights, named.scale, Dtype::F32).map(f32::from_le_bytes)?;
     let zero_point = word(weights, named.zero_point, Dtype::I32).map(i32::from_le_bytes)?;
     Quant::new(scale, zero_point, integer).ok_or(PackError::OutOfRange(named.scale))

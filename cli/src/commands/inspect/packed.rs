@@ -129,7 +129,7 @@ fn takes(source: &engine::Source, fusion: FusionArg, header: &PackedHeader, leng
     let Ok(compiled) = source.compile(fusion, &[isa]) else { return false };
     let parameters = compiled.parameters();
     let needs = Needs { conventions: compiled.conventions(), parameters: &parameters };
-    compiled.programs.iter().any(|program| header.check(&needs, &program.packs.leaked(), length).is_ok())
+    compiled.programs.iter().any(|program| program.with_plan(|plan| header.check(&needs, plan, length).is_ok()))
 }
 
 fn print(packed: &Packed<'_>, spec: Option<&Path>) {

@@ -10,9 +10,10 @@ pub mod ranges;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use mbvc_runtime::Plan;
 use proc_macro2::TokenStream;
 
-use super::backend::{Backend, StaticPlan};
+use super::backend::Backend;
 use super::step::{Code, Context};
 use crate::ir::NodeId;
 pub use pack::PackPlan;
@@ -34,7 +35,7 @@ impl Backend for PackPlan {
         self.tokens()
     }
 
-    fn leaked(&self) -> StaticPlan {
-        StaticPlan::Floats(self.leaked())
+    fn with_plan(&self, run: &mut dyn FnMut(&dyn Plan)) {
+        self.with_plan(run);
     }
 }

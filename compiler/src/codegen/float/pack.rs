@@ -8,7 +8,7 @@ use quote::{format_ident, quote};
 
 use super::conv::Conv;
 use super::ranges::{Range, ranges};
-use crate::codegen::backend::{LayerKey, leak};
+use crate::codegen::backend::LayerKey;
 use crate::codegen::tokens::lit;
 use crate::ir::{DepthwiseConv2d, Fused, Graph, NodeId, Op, ParamId, Product, Tensor};
 use crate::target::{Isa, IsaFacts};
@@ -201,10 +201,11 @@ impl PackPlan {
         quote!(rt::PackPlan { layers: &[#(#layers),*], lines: #lines })
     }
 
-    pub fn leaked(&self) -> runtime::PackPlan {
+    /// Calls `run` with the runtime's plan, which borrows from this one.
+    pub fn with_plan(&self, run: &mut dyn FnMut(&dyn runtime::Plan)) {
         let layers = self.layers.iter().map(|layer| runtime::PackLayer {
-            weight: leak(&layer.weight),
-            bias: leak(&layer.bias),
+            weight: &layer.weight,
+            bias: &layer.bias,
             k: layer.k,
             n: layer.n,
             product: match layer.product {
@@ -214,8 +215,9 @@ impl PackPlan {
             range: layer.range.values,
             begins_residual: layer.range.begins_residual,
             adds_residual: layer.range.adds_residual,
-            panels: layer.panels.clone().leak(),
+            panels: &layer.panels,
         });
-        runtime::PackPlan { layers: layers.collect::<Vec<_>>().leak(), lines: self.lines() }
+        let layers: Vec<_> = layers.collect();
+        run(&runtime::PackPlan { layers: &layers, lines: self.lines() });
     }
 }

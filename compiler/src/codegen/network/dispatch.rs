@@ -62,10 +62,10 @@ pub fn plan(programs: &[Program], numbers: &Numbers) -> TokenStream {
     let plan_type = &numbers.plan;
     let plans = programs.iter().map(|program| {
         let (target, variant, module) = (program.isa.target(), program.isa.variant(), program.isa.module());
-        quote!(#[cfg(#target)] rt::Isa::#variant => ::core::option::Option::Some(#module::PLAN),)
+        quote!(#[cfg(#target)] rt::Isa::#variant => ::core::option::Option::Some(&#module::PLAN),)
     });
     quote! {
-        fn plan(isa: rt::Isa) -> ::core::option::Option<#plan_type> {
+        fn plan(isa: rt::Isa) -> ::core::option::Option<&'static #plan_type> {
             match isa {
                 #(#plans)*
                 #[allow(unreachable_patterns)]

@@ -54,7 +54,7 @@ pub fn items(program: &Program, numbers: &Numbers) -> TokenStream {
             /// What rows above and below an image hold.
             static ZERO: rt::Zeros<#zeros> = rt::Zeros::NEW;
             /// Where the weights go that the kernels below read.
-            pub const PLAN: #plan_type = #plan;
+            pub static PLAN: #plan_type = #plan;
 
             /// All steps in order.
             #feature

@@ -78,7 +78,7 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &N
             /// is not aligned to 64 bytes.
             pub fn pack(
                 weights: &rt::Container<'_>, isa: rt::Isa, file: &mut [u8],
-            ) -> ::core::result::Result<(), rt::PackError> {
+            ) -> ::core::result::Result<(), rt::PackError<'static>> {
                 rt::pack_file(&INFO, plan, weights, isa, file)
             }
 

@@ -127,7 +127,7 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
     let work = repeat("row", count, work);
     let average = pools.then(|| {
         let (pixels, channels) = (lit(shape.pixels()), lit(channels));
-        let average = quote!(rt::quantized::average::<#pixels, #channels>(PLAN, w.at(#header), sums, out););
+        let average = quote!(rt::quantized::average::<#pixels, #channels>(&PLAN, w.at(#header), sums, out););
         let wait = context.team.wait();
         let once = context.team.once(average);
         quote!(#wait #once)

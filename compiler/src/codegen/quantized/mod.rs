@@ -12,7 +12,7 @@ mod tests;
 
 use proc_macro2::TokenStream;
 
-use super::backend::{Backend, StaticPlan};
+use super::backend::Backend;
 use super::step::{Code, Context};
 use crate::ir::NodeId;
 pub use pack::Plan;
@@ -34,7 +34,7 @@ impl Backend for Plan {
         self.tokens()
     }
 
-    fn leaked(&self) -> StaticPlan {
-        StaticPlan::Bytes(self.leaked())
+    fn with_plan(&self, run: &mut dyn FnMut(&dyn mbvc_runtime::Plan)) {
+        self.with_plan(run);
     }
 }

@@ -5,15 +5,15 @@ use crate::formats::container::Dtype;
 use crate::isa::Isa;
 use crate::numerics::NumericsError;
 
-/// Why weights could not be packed.
+/// Why weights could not be packed. Names of tensors are borrowed from the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PackError {
+pub enum PackError<'a> {
     /// There is no tensor of this name.
-    Missing(&'static str),
+    Missing(&'a str),
     /// A tensor is of another length than the plan says.
     Size {
         /// The tensor's.
-        name: &'static str,
+        name: &'a str,
         /// Bytes.
         expected: usize,
         /// Bytes.
@@ -22,14 +22,14 @@ pub enum PackError {
     /// A tensor is of another type than the plan says.
     Type {
         /// The tensor's.
-        name: &'static str,
+        name: &'a str,
         /// What the network needs.
         expected: Dtype,
         /// What the weights hold.
         found: Dtype,
     },
     /// A scale, or what follows from it, is beyond what the arithmetic of quantized networks takes.
-    OutOfRange(&'static str),
+    OutOfRange(&'a str),
     /// The block to pack into is longer or shorter than the plan says.
     BlockSize {
         /// Cache lines of 64 bytes.
@@ -63,7 +63,7 @@ pub enum PackError {
     Numerics(NumericsError),
 }
 
-impl core::fmt::Display for PackError {
+impl core::fmt::Display for PackError<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Missing(name) => write!(f, "the weights have no tensor `{name}`"),
@@ -98,4 +98,4 @@ impl core::fmt::Display for PackError {
     }
 }
 
-impl core::error::Error for PackError {}
+impl core::error::Error for PackError<'_> {}

@@ -5,7 +5,6 @@ use mbvc_runtime::quantized::{self as runtime, PanelRun};
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use crate::codegen::backend::leak;
 use crate::codegen::tokens::lit;
 use crate::schedule::taps::Taps;
 
@@ -65,22 +64,21 @@ impl QuantLayer {
         })
     }
 
-    /// Its names and lists are never freed.
-    pub fn leaked(&self) -> runtime::QuantLayer {
-        let [weight, bias, weight_scale] = [&self.weight, &self.bias, &self.weight_scale].map(|name| leak(name));
+    /// The runtime's layer, which borrows from this one.
+    pub fn borrowed(&self) -> runtime::QuantLayer<'_> {
         runtime::QuantLayer {
-            weight,
-            bias,
-            weight_scale,
-            weight_zero_point: self.weight_zero_point.as_deref().map(leak),
-            input: self.input.leaked(),
-            output: self.output.leaked(),
+            weight: &self.weight,
+            bias: &self.bias,
+            weight_scale: &self.weight_scale,
+            weight_zero_point: self.weight_zero_point.as_deref(),
+            input: self.input.borrowed(),
+            output: self.output.borrowed(),
             activation: self.activation,
-            add: self.add.as_ref().map(|values| values.each_ref().map(Named::leaked)),
-            pool: self.pool.as_ref().map(|(pixels, average)| (*pixels, average.leaked())),
+            add: self.add.as_ref().map(|values| values.each_ref().map(Named::borrowed)),
+            pool: self.pool.as_ref().map(|(pixels, average)| (*pixels, average.borrowed())),
             channels: self.channels,
             header: self.header,
-            matrix: self.matrix.leaked(),
+            matrix: self.matrix.borrowed(),
         }
     }
 }
@@ -91,8 +89,8 @@ impl Named {
         quote!(rt::quantized::Named { scale: #scale, zero_point: #zero_point })
     }
 
-    pub fn leaked(&self) -> runtime::Named {
-        runtime::Named { scale: leak(&self.scale), zero_point: leak(&self.zero_point) }
+    pub fn borrowed(&self) -> runtime::Named<'_> {
+        runtime::Named { scale: &self.scale, zero_point: &self.zero_point }
     }
 }
 
@@ -119,18 +117,14 @@ impl Matrix {
         }
     }
 
-    fn leaked(&self) -> runtime::Matrix {
+    fn borrowed(&self) -> runtime::Matrix<'_> {
         match self {
             Self::Depthwise { at, lanes, vectors } => {
                 runtime::Matrix::Depthwise { at: *at, lanes: *lanes, vectors: *vectors }
             }
-            Self::Dense { taps: Taps { runs, run, quads, ends }, panels } => runtime::Matrix::Dense(runtime::Taps {
-                runs: *runs,
-                run: *run,
-                quads: *quads,
-                ends: *ends,
-                panels: panels.clone().leak(),
-            }),
+            Self::Dense { taps: Taps { runs, run, quads, ends }, panels } => {
+                runtime::Matrix::Dense(runtime::Taps { runs: *runs, run: *run, quads: *quads, ends: *ends, panels })
+            }
         }
     }
 }

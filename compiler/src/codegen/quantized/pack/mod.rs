@@ -231,10 +231,11 @@ impl Plan {
         })
     }
 
-    /// The same as a value. Its names and lists are never freed.
-    pub fn leaked(&self) -> runtime::QuantPlan {
-        let [input, embedding, logits] = self.edges.each_ref().map(Named::leaked);
-        runtime::QuantPlan {
+    /// Calls `run` with the runtime's plan, which borrows from this one.
+    pub fn with_plan(&self, run: &mut dyn FnMut(&dyn mbvc_runtime::Plan)) {
+        let [input, embedding, logits] = self.edges.each_ref().map(Named::borrowed);
+        let layers: Vec<_> = self.layers.iter().map(QuantLayer::borrowed).collect();
+        run(&runtime::QuantPlan {
             integer: match self.precision {
                 Precision::Uint8 => runtime::arithmetic::Integer::Uint8,
                 Precision::Int8 | Precision::F32 => runtime::arithmetic::Integer::Int8,
@@ -246,9 +247,9 @@ impl Plan {
             input,
             embedding,
             logits,
-            layers: self.layers.iter().map(QuantLayer::leaked).collect::<Vec<_>>().leak(),
+            layers: &layers,
             lines: self.lines(),
-        }
+        });
     }
 }
 
