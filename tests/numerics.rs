@@ -165,7 +165,8 @@ fn the_real_network_is_close_to_exact_arithmetic() {
     if !in_process_with("fast", "the_real_network_is_close_to_exact_arithmetic") {
         return;
     }
-    let imported = mbvc_import::read(&model, None).unwrap_or_else(|error| panic!("{error}"));
+    let imported =
+        mbvc_import::read(&model, &mbvc_import::ReadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
     let weights = Weights::from_bytes(imported.container.to_bytes()).expect("just made");
     let network = Whole::new(&weights).expect("the spec of these weights");
     let photograph = image::open(cat).expect("a picture").resize_exact(224, 224, image::imageops::FilterType::Triangle);

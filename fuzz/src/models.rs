@@ -6,7 +6,7 @@ use mbvc::Weights;
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::spec::{self, NetworkSpec};
 use mbvc_import::{
-    Beside, Container, Format, ImportError, Imported, Quantization, ReadOptions, inspect_bytes, read_bytes_as,
+    Beside, Container, Format, ImportError, Imported, Quantization, ReadOptions, inspect_bytes, read_bytes,
 };
 
 use crate::memory::bounded;
@@ -51,15 +51,15 @@ fn read(bytes: &[u8], name: &str, format: Format) {
 /// Every way to read `bytes`.
 fn all(bytes: &[u8], name: &str, options: &ReadOptions<'_>) {
     bounded(bytes.len(), || {
-        let floats = read_bytes_as(bytes, name, options);
+        let floats = read_bytes(bytes, name, options);
         check(&floats, name);
         // Of files without quantized values both ways are one.
         let quantized = |imported: &Imported| imported.notes.iter().any(|note| note.contains("quantization of values"));
         if floats.as_ref().is_ok_and(quantized) {
-            check(&read_bytes_as(bytes, name, &ReadOptions { quantization: Quantization::Keep, ..*options }), name);
+            check(&read_bytes(bytes, name, &ReadOptions { quantization: Quantization::Keep, ..*options }), name);
         }
         if floats.as_ref().is_err_and(|error| error.to_string().contains("strides")) {
-            check(&read_bytes_as(bytes, name, &ReadOptions { spec: Some(strides()), ..*options }), name);
+            check(&read_bytes(bytes, name, &ReadOptions { spec: Some(strides()), ..*options }), name);
         }
         // It reads once more in the same way; now and then is enough.
         if floats.is_ok() && options.beside.config.is_none() && bytes.last().is_some_and(|byte| byte % 8 == 0) {

@@ -9,7 +9,7 @@ use std::io::{self, Cursor, Read as _};
 use zip::{CompressionMethod, ZipArchive};
 
 use crate::error::{ImportError, Result};
-use crate::source::shorten;
+use crate::text::shorten;
 
 /// How an archive begins.
 pub const MAGIC: &[u8] = b"PK\x03\x04";

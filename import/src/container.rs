@@ -25,134 +25,20 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
-use ::safetensors::{Dtype, SafeTensorError, SafeTensors};
-use mbvc_compiler::interp::Bindings;
-use mbvc_compiler::ir::ElementType;
+use ::safetensors::{SafeTensorError, SafeTensors};
+use mbvc_compiler::interp::{Bindings, QuantBindings, Values};
+use mbvc_runtime::quantized::arithmetic::PoolKind;
 use serde::Serialize;
 
 use crate::error::{ErrorKind, ImportError, Result};
+use crate::files::read_file;
 use crate::quantized;
-use crate::source::{display_shape, elements};
 use crate::state_dict::safetensors;
+use crate::tensor::{Data, Tensor};
+use crate::text::{display_shape, elements, shorten};
 
 /// Version of the container's conventions, in `mbvc.format`.
 pub const FORMAT_VERSION: &str = "1";
-
-/// The elements of a tensor.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Data {
-    /// Everything in a float32 network; scales in a quantized one.
-    F32(Vec<f32>),
-    /// Weights of an int8 network.
-    I8(Vec<i8>),
-    /// Weights of a uint8 network.
-    U8(Vec<u8>),
-    /// Biases and zero points of a quantized network.
-    I32(Vec<i32>),
-}
-
-impl Data {
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::F32(values) => values.len(),
-            Self::I8(values) => values.len(),
-            Self::U8(values) => values.len(),
-            Self::I32(values) => values.len(),
-        }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The values, where they are floats.
-    pub fn f32s(&self) -> Option<&[f32]> {
-        match self {
-            Self::F32(values) => Some(values),
-            _ => None,
-        }
-    }
-
-    /// Their type.
-    pub fn element(&self) -> ElementType {
-        match self {
-            Self::F32(_) => ElementType::F32,
-            Self::I8(_) => ElementType::I8,
-            Self::U8(_) => ElementType::U8,
-            Self::I32(_) => ElementType::I32,
-        }
-    }
-
-    /// The values, exact.
-    pub fn to_f64(&self) -> Vec<f64> {
-        match self {
-            Self::F32(values) => values.iter().map(|value| f64::from(*value)).collect(),
-            Self::I8(values) => values.iter().map(|value| f64::from(*value)).collect(),
-            Self::U8(values) => values.iter().map(|value| f64::from(*value)).collect(),
-            Self::I32(values) => values.iter().map(|value| f64::from(*value)).collect(),
-        }
-    }
-
-    /// Reverses the order of every `count` groups of `size` values.
-    pub(crate) fn reverse_groups(&mut self, size: usize, count: usize) {
-        fn reverse<T: Copy>(values: &mut [T], size: usize, count: usize) {
-            for groups in values.chunks_exact_mut(size * count) {
-                groups.reverse();
-                groups.chunks_exact_mut(size).for_each(<[T]>::reverse);
-            }
-        }
-        match self {
-            Self::F32(values) => reverse(values, size, count),
-            Self::I8(values) => reverse(values, size, count),
-            Self::U8(values) => reverse(values, size, count),
-            Self::I32(values) => reverse(values, size, count),
-        }
-    }
-
-    fn read(dtype: Dtype, bytes: &[u8]) -> Option<Self> {
-        let words = bytes.as_chunks::<4>().0;
-        Some(match dtype {
-            Dtype::F32 => Self::F32(words.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()),
-            Dtype::I32 => Self::I32(words.iter().map(|bytes| i32::from_le_bytes(*bytes)).collect()),
-            Dtype::I8 => Self::I8(bytes.iter().map(|byte| byte.cast_signed()).collect()),
-            Dtype::U8 => Self::U8(bytes.to_vec()),
-            _ => return None,
-        })
-    }
-
-    fn write(&self, bytes: &mut Vec<u8>) {
-        match self {
-            Self::F32(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
-            Self::I32(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
-            Self::I8(values) => bytes.extend(values.iter().map(|value| value.cast_unsigned())),
-            Self::U8(values) => bytes.extend_from_slice(values),
-        }
-    }
-
-    fn dtype(&self) -> &'static str {
-        match self {
-            Self::F32(_) => "F32",
-            Self::I8(_) => "I8",
-            Self::U8(_) => "U8",
-            Self::I32(_) => "I32",
-        }
-    }
-}
-
-/// A named tensor, row-major.
-///
-/// Convolutions are `[kh, kw, in, out]`, depthwise ones `[kh, kw, channels]`, the classifier `[in, out]`, biases `[out]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Tensor {
-    /// `block2.expand.weight`; no other tensor of the container has it.
-    pub name: String,
-    /// Outermost dimension first.
-    pub shape: Vec<usize>,
-    /// As many as the shape asks for.
-    pub data: Data,
-}
 
 /// What a container holds.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -193,7 +79,7 @@ impl Container {
             Some(other) => {
                 return Err(ImportError::unsupported("a container of another version")
                     .expected(format!("mbvc.format = {FORMAT_VERSION}"))
-                    .found(format!("mbvc.format = {}", crate::source::shorten(other)))
+                    .found(format!("mbvc.format = {}", shorten(other)))
                     .help("make it again with this version's `mbvc import`"));
             }
             None => {
@@ -207,22 +93,21 @@ impl Container {
         for name in header.offset_keys() {
             let view = file.tensor(&name).map_err(damaged)?;
             let data = Data::read(view.dtype(), view.data()).ok_or_else(|| {
-                ImportError::malformed(format!("tensor '{}' is {:?}", crate::source::shorten(&name), view.dtype()))
+                ImportError::malformed(format!("tensor '{}' is {:?}", shorten(&name), view.dtype()))
                     .expected("F32, and in a quantized container I8, U8 or I32")
             })?;
             if elements(view.shape())? != data.len() {
                 return Err(ImportError::malformed(format!(
                     "tensor '{}' has {} values for the shape {}",
-                    crate::source::shorten(&name),
+                    shorten(&name),
                     data.len(),
                     display_shape(view.shape())
                 )));
             }
             tensors.push(Tensor { name, shape: view.shape().to_vec(), data });
         }
-        let container = Self { tensors, metadata };
-        quantized::check(&container)?;
-        Ok(container)
+        quantized::check(&tensors, &metadata)?;
+        Ok(Self { tensors, metadata })
     }
 
     /// As [`from_bytes`](Self::from_bytes), of a file.
@@ -230,7 +115,7 @@ impl Container {
     /// # Errors
     /// Where the file cannot be read, or is no container of this version.
     pub fn open(path: &Path) -> Result<Self> {
-        let bytes = crate::imported::read_file(path)?;
+        let bytes = read_file(path)?;
         Self::from_bytes(&bytes, &path.display().to_string())
     }
 
@@ -301,6 +186,22 @@ impl Container {
 impl Bindings for Container {
     fn get(&self, name: &str) -> Option<&[f32]> {
         self.tensor(name)?.data.f32s()
+    }
+}
+
+/// Lets the reference interpreter run on a quantized container.
+impl QuantBindings for Container {
+    fn values(&self, name: &str) -> Option<Values<'_>> {
+        Some(match &self.tensor(name)?.data {
+            Data::F32(values) => Values::F32(values),
+            Data::I8(values) => Values::I8(values),
+            Data::U8(values) => Values::U8(values),
+            Data::I32(values) => Values::I32(values),
+        })
+    }
+
+    fn pool(&self) -> PoolKind {
+        quantized::pool(&self.metadata)
     }
 }
 

@@ -1,10 +1,10 @@
 //! Folds normalization into weights and biases: all in f64, rounded to f32 once
 //! (`ParamSource::FoldedWeight` and `FoldedBias` of the compiler are this recipe).
 
-use crate::container::{Data, Tensor};
 use crate::error::{ImportError, Result};
 use crate::recognize::{Layer, Norm};
 use crate::source::Constant;
+use crate::tensor::{Data, Tensor};
 
 /// The canonical `weight` and `bias` tensors of a layer.
 pub fn fold(layer: &Layer<'_>) -> Result<[Tensor; 2]> {

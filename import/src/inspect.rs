@@ -6,12 +6,15 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::container::{Container, Tensor};
+use crate::container::Container;
+use crate::detect::detect;
 use crate::error::Result;
-use crate::format::{Format, detect};
-use crate::imported::{Quantization, read_bytes_with, read_file};
-use crate::recover::Fact;
-use crate::source::display_shape;
+use crate::files::read_file;
+use crate::options::{Quantization, ReadOptions};
+use crate::read::read_bytes;
+use crate::source::{Fact, Format};
+use crate::tensor::Tensor;
+use crate::text::{display_shape, shorten};
 
 /// A tensor, without its values.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -68,12 +71,13 @@ pub fn inspect_bytes(bytes: &[u8], name: &str) -> Result<Inspection> {
     let (container, facts, notes) = if format == Format::Container {
         (Container::from_bytes(bytes, name)?, Vec::new(), Vec::new())
     } else {
-        let imported = match read_bytes_with(bytes, name, Some(format), Quantization::Keep) {
+        let options = |quantization| ReadOptions { format: Some(format), quantization, ..ReadOptions::default() };
+        let imported = match read_bytes(bytes, name, &options(Quantization::Keep)) {
             Ok(imported) => imported,
             // What cannot be kept can still be looked at.
             Err(reason) => {
-                let mut imported =
-                    read_bytes_with(bytes, name, Some(format), Quantization::Dequantize).map_err(|_| reason.clone())?;
+                let dequantized = read_bytes(bytes, name, &options(Quantization::Dequantize));
+                let mut imported = dequantized.map_err(|_| reason.clone())?;
                 imported.notes.push(format!(
                     "as `mbvc import --dequantize` takes it, for its quantization cannot be kept: {reason}"
                 ));
@@ -112,15 +116,15 @@ impl fmt::Display for Inspection {
         writeln!(f, "  {} parameters in {} tensors", grouped(self.parameters), self.tensors.len())?;
         writeln!(f, "\nmetadata")?;
         for (key, value) in &self.metadata {
-            let key = crate::source::shorten(key);
+            let key = shorten(key);
             match key.as_str() {
                 // A thousand lines that the file itself has.
                 "mbvc.labels" => {
                     let mut labels = value.lines();
-                    let shown: Vec<_> = labels.by_ref().take(3).map(crate::source::shorten).collect();
+                    let shown: Vec<_> = labels.by_ref().take(3).map(shorten).collect();
                     writeln!(f, "  {key:20} {} and {} more", shown.join(" | "), labels.count())?;
                 }
-                _ => writeln!(f, "  {key:20} {}", crate::source::shorten(value))?,
+                _ => writeln!(f, "  {key:20} {}", shorten(value))?,
             }
         }
         if !self.facts.is_empty() {
@@ -134,7 +138,7 @@ impl fmt::Display for Inspection {
         }
         writeln!(f, "\n{:30} {:>5} {:>14} {:>12}   range", "tensor", "type", "shape", "elements")?;
         for TensorSummary { name, shape, parameters, element, min, max } in &self.tensors {
-            let (name, shape) = (crate::source::shorten(name), display_shape(shape));
+            let (name, shape) = (shorten(name), display_shape(shape));
             let (min, max) = (number(*min), number(*max));
             writeln!(f, "{name:30} {element:>5} {shape:>14} {:>12}   {min} to {max}", grouped(*parameters))?;
         }

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::error::{ErrorKind, ImportError, Result};
-use crate::imported::read_file;
-use crate::source::shorten;
+use crate::files::read_file;
+use crate::text::shorten;
 
 /// The 1000 classes of ILSVRC 2012, sorted by the numbers of their WordNet synsets: the order of Keras, torchvision, timm
 /// and TensorFlow. Names as timm 1.0.31 lists them (Apache-2.0), from WordNet 3.0 (Princeton University).

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::container::Container;
 use crate::quantized::is_parameter_of;
-use crate::source::display_shape;
+use crate::text::{display_shape, shorten};
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -137,7 +137,7 @@ impl Container {
         ] {
             let value = self.metadata.get(&format!("mbvc.{key}")).map_or("absent", String::as_str);
             if value != expected {
-                let (expected, found_value) = (expected.to_owned(), crate::source::shorten(value));
+                let (expected, found_value) = (expected.to_owned(), shorten(value));
                 found.push(Mismatch { place: key.into(), what: "value", expected, found: found_value });
             }
         }
@@ -169,11 +169,11 @@ impl Container {
         for tensor in further.filter(|tensor| same_precision || !is_parameter_of(&tensor.name)) {
             let (layer, what) = match tensor.name.rsplit_once('.') {
                 Some((layer, "weight")) => (layer, "weight"),
-                // Told with its weight.
+                // Hints with its weight.
                 Some((layer, "bias")) if self.tensor(&format!("{layer}.weight")).is_some() => continue,
                 _ => (tensor.name.as_str(), "tensor"),
             };
-            let (place, has) = (crate::source::shorten(layer), display_shape(&tensor.shape));
+            let (place, has) = (shorten(layer), display_shape(&tensor.shape));
             found.push(Mismatch { place, what, expected: "absent".into(), found: has });
         }
         if found.is_empty() { Ok(()) } else { Err(Mismatches(found)) }

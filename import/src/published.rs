@@ -7,6 +7,9 @@ pub const TABLE: [[usize; 4]; 7] =
     [[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 3, 2], [6, 64, 4, 2], [6, 96, 3, 1], [6, 160, 3, 2], [6, 320, 1, 1]];
 pub const STEM: usize = 32;
 pub const HEAD: usize = 1280;
+/// Of the red, green and blue values of ImageNet, as torchvision has them.
+pub const IMAGENET_MEAN: [f64; 3] = [0.485, 0.456, 0.406];
+pub const IMAGENET_STD: [f64; 3] = [0.229, 0.224, 0.225];
 /// Tried first; other widths give the same channels near these.
 const WIDTHS: [f64; 8] = [1.0, 0.35, 0.5, 0.75, 1.4, 1.3, 0.25, 0.1];
 

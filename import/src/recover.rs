@@ -2,17 +2,11 @@
 
 use mbvc_compiler::spec::{Activation, MAX_BLOCKS, Padding, Precision, Preprocessing, ResidualRule, make_divisible};
 use mbvc_runtime::{Filter, Fit, Framing};
-use serde::Serialize;
 
 use crate::error::{ImportError, Result};
-use crate::format::Format;
-use crate::published;
+use crate::published::{self, IMAGENET_MEAN, IMAGENET_STD};
 use crate::recognize::{Chain, Front, Norm};
-use crate::source::SourceGraph;
-
-/// Of the red, green and blue values of ImageNet, as torchvision has them.
-pub const IMAGENET_MEAN: [f64; 3] = [0.485, 0.456, 0.406];
-pub const IMAGENET_STD: [f64; 3] = [0.229, 0.224, 0.225];
+use crate::source::{self, Fact, Format, SourceGraph};
 
 /// The network that a file holds, in the terms of a spec.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,7 +34,7 @@ pub struct Recovered {
     /// From pixels to the network's input.
     pub preprocessing: Preprocessing,
     /// Whether the file tells its preprocessing, rather than its framework's usual one being taken.
-    pub preprocessing_told: bool,
+    pub preprocessing_recorded: bool,
     /// How pictures of any size are brought to the network's.
     pub framing: Framing,
 }
@@ -58,17 +52,6 @@ pub struct Row {
     pub stride: usize,
     /// Never `Required`: `Auto` wherever that gives what the file has.
     pub residual: ResidualRule,
-}
-
-/// Something that was found out, and how.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Fact {
-    /// Key of the spec, such as `padding`.
-    pub key: &'static str,
-    /// As the spec would have it, or for people: `17 in 7 rows`.
-    pub value: String,
-    /// What it was seen by, or why it was assumed.
-    pub how: String,
 }
 
 /// A block as the weights and the graph have it.
@@ -106,7 +89,7 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
         match chain.resolution {
             Some(_) => "shape of the input".into(),
             None => {
-                let lacks = if graph.told.is_weights_alone() {
+                let lacks = if graph.hints.is_weights_only() {
                     "the file does not tell the size of its input"
                 } else {
                     "the input has no fixed size"
@@ -129,14 +112,14 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
     fact("preprocessing", describe(&preprocessing), how);
     let (framing, how) = framing(graph, padding);
     fact("framing", framing.to_string(), how);
-    let own = matches!(graph.told.preprocessing, Some((_, true)));
-    let preprocessing_told = chain.front.is_some() || graph.input_quantization.is_some() || own;
+    let own = matches!(graph.hints.preprocessing, Some((_, true)));
+    let preprocessing_recorded = chain.front.is_some() || graph.input_quantization.is_some() || own;
     for fact in &mut facts {
-        if let Some(how) = graph.told.how(fact.key) {
+        if let Some(how) = graph.hints.how(fact.key) {
             how.clone_into(&mut fact.how);
         }
     }
-    facts.extend(graph.told.facts.iter().cloned());
+    facts.extend(graph.hints.facts.iter().cloned());
     let recovered = Recovered {
         width,
         resolution,
@@ -149,7 +132,7 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
         rows,
         head,
         preprocessing,
-        preprocessing_told,
+        preprocessing_recorded,
         framing,
     };
     Ok((recovered, facts, notes))
@@ -272,7 +255,7 @@ fn padding(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> (Padding, String) {
     if let (Some(padding), Some(layer)) = (chain.padding, &chain.padding_seen_at) {
         return (padding, format!("padding of {layer}"));
     }
-    if let Some(padding) = graph.told.padding {
+    if let Some(padding) = graph.hints.padding {
         return (padding, "the source's convention".into());
     }
     let pytorch = graph.format == Format::Onnx && graph.producer.to_ascii_lowercase().contains("torch");
@@ -321,7 +304,7 @@ fn preprocessing(
         }
         return (symmetric_range, "quantization of the input, to which -1 to 1 is nearest".into());
     }
-    if let Some((preprocessing, _)) = graph.told.preprocessing {
+    if let Some((preprocessing, _)) = graph.hints.preprocessing {
         return (preprocessing, "the source's convention".into());
     }
     match (graph.format, padding) {
@@ -335,7 +318,7 @@ fn preprocessing(
 
 /// How the framework's models usually see pictures, where nothing tells.
 fn framing(graph: &SourceGraph<'_>, padding: Padding) -> (Framing, String) {
-    if let Some((framing, how)) = &graph.told.framing {
+    if let Some((framing, how)) = &graph.hints.framing {
         return (*framing, how.clone());
     }
     let torch = matches!(graph.format, Format::PyTorch | Format::SafeTensors);
@@ -352,15 +335,7 @@ pub fn keep_pixels(recovered: &mut Recovered, facts: &mut [Fact], graph: &Source
     let Some((scale, zero)) = graph.input_quantization else { return };
     let [low, high] = [0.0, 255.0].map(|pixel| (pixel - zero as f64) * scale);
     recovered.preprocessing = Preprocessing::from_range(low, high);
-    retell(facts, "preprocessing", &describe(&recovered.preprocessing), "quantization of the input");
-}
-
-/// Tells another value in place of the first.
-pub fn retell(facts: &mut [Fact], key: &str, value: &str, how: &str) {
-    for fact in facts.iter_mut().filter(|fact| fact.key == key) {
-        fact.value = value.into();
-        fact.how = how.into();
-    }
+    source::replace(facts, "preprocessing", &describe(&recovered.preprocessing), "quantization of the input");
 }
 
 /// `scale R G B offset R G B`, as the container's metadata has it.

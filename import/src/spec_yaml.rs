@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use mbvc_compiler::spec::{Preprocessing, ResidualRule};
 
-use crate::recover::{IMAGENET_MEAN, IMAGENET_STD, Recovered, Row};
+use crate::published::{IMAGENET_MEAN, IMAGENET_STD};
+use crate::recover::{Recovered, Row};
 
 /// YAML that describes `network`; `source` goes into its first line.
 pub fn render(network: &Recovered, source: &str) -> String {

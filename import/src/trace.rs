@@ -107,8 +107,9 @@ impl Tracer<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::imported::read_bytes;
     use crate::onnx::{self, Node, Tensor};
+    use crate::options::ReadOptions;
+    use crate::read::read_bytes;
 
     const FIXTURE: &[u8] = include_bytes!("../tests/fixtures/same_plain_op13.onnx");
 
@@ -132,8 +133,8 @@ mod tests {
     #[test]
     fn a_model_that_preprocesses_takes_pixels() {
         for (scale, takes) in [(1.0 / 127.5, 1.0), (2.0, 1.0 / 255.0)] {
-            let model =
-                read_bytes(&with_front(scale, -1.0), "front.onnx", None).unwrap_or_else(|error| panic!("{error}"));
+            let model = read_bytes(&with_front(scale, -1.0), "front.onnx", &ReadOptions::default())
+                .unwrap_or_else(|error| panic!("{error}"));
             let trace = model.trace.unwrap();
             assert_eq!((trace.pixel_scale, &*trace.input.name), (Some(takes), "pixels"));
             let first: Vec<_> = trace.values.iter().take(2).map(|value| (&*value.node, &*value.tensor.name)).collect();
@@ -143,7 +144,7 @@ mod tests {
 
     #[test]
     fn channels_that_change_places_are_told() {
-        let mut model = read_bytes(FIXTURE, "plain.onnx", None).unwrap();
+        let mut model = read_bytes(FIXTURE, "plain.onnx", &ReadOptions::default()).unwrap();
         model.swap_channels();
         assert!(model.trace.is_some_and(|trace| trace.reversed));
     }

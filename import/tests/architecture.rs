@@ -1,9 +1,59 @@
 //! How the files of this crate depend on each other.
 
+use std::path::Path;
+
 use architecture::Imports;
 
 #[path = "../../tests/architecture/mod.rs"]
 mod architecture;
+
+/// Modules of this crate, each of which may use those before it.
+const ORDER: [&str; 28] = [
+    "error",
+    "text",
+    "limits",
+    "files",
+    "archive",
+    "source",
+    "published",
+    "options",
+    "recognize",
+    "recover",
+    "hdf5",
+    "keras",
+    "onnx",
+    "tflite",
+    "state_dict",
+    "torch",
+    "detect",
+    "tensor",
+    "quantized",
+    "fold",
+    "container",
+    "calibrate",
+    "labels",
+    "trace",
+    "spec_yaml",
+    "imported",
+    "read",
+    "inspect",
+];
+
+fn of_this_crate() -> Imports {
+    let imports = Imports::of_folder(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")));
+    assert!(imports.all().len() > 100, "{:?}", imports.all());
+    imports
+}
+
+#[test]
+fn no_files_import_each_other() {
+    assert_eq!(of_this_crate().circles(), []);
+}
+
+#[test]
+fn modules_use_earlier_modules_only() {
+    assert_eq!(of_this_crate().against(&ORDER), []);
+}
 
 fn imports<const N: usize>(files: [(&str, &str); N]) -> Vec<String> {
     Imports::of_files(files).all().iter().map(|import| format!("{import:?}")).collect()
@@ -74,10 +124,13 @@ fn comments_literals_and_tests_are_no_imports() {
         mod tests { use crate::b::A; fn f() { { crate::b::A } } }
         #[cfg(test)]
         use crate::b::{A, B};
+        #[cfg(test)]
+        mod more;
         use crate::b::C;
     "##;
-    let b = "pub struct A; pub struct B; pub struct C;";
-    assert_eq!(imports([("lib.rs", "mod a; mod b;"), ("a.rs", text), ("b.rs", b)]), ["a.rs -> b.rs: C"]);
+    let b = ("b.rs", "pub struct A; pub struct B; pub struct C;");
+    let more = ("a/more.rs", "use crate::b::A;");
+    assert_eq!(imports([("lib.rs", "mod a; mod b;"), ("a.rs", text), b, more]), ["a.rs -> b.rs: C"]);
 }
 
 #[test]

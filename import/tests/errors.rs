@@ -5,10 +5,10 @@ mod common;
 use std::fs;
 
 use common::fixture;
-use mbvc_import::{ErrorKind, ImportError, read, read_bytes};
+use mbvc_import::{ErrorKind, ImportError, ReadOptions, read, read_bytes};
 
 fn error_of(bytes: &[u8], name: &str) -> ImportError {
-    *read_bytes(bytes, name, None).unwrap_err()
+    *read_bytes(bytes, name, &ReadOptions::default()).unwrap_err()
 }
 
 /// Replaces one run of bytes of a fixture by another of the same length, wherever it is.
@@ -29,7 +29,7 @@ fn patched(name: &str, from: &[u8], to: &[u8]) -> Vec<u8> {
 #[test]
 fn another_family_is_told_by_its_first_layer() {
     let path = fixture("other_resnet.onnx");
-    let error = read(&path, None).unwrap_err();
+    let error = read(&path, &ReadOptions::default()).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unsupported);
     let expected = format!(
         "{}: stem, node 'stem_Conv' (Conv): a convolution with another kernel than MobileNetV2 has here\n  \
@@ -42,7 +42,7 @@ fn another_family_is_told_by_its_first_layer() {
 
 #[test]
 fn external_data_names_the_other_file_and_the_remedy() {
-    let error = read(&fixture("other_external_data.onnx"), None).unwrap_err().to_string();
+    let error = read(&fixture("other_external_data.onnx"), &ReadOptions::default()).unwrap_err().to_string();
     assert!(error.contains("'weights.bin'") && error.contains("save_as_external_data=False"), "{error}");
 }
 
@@ -54,14 +54,14 @@ fn files_that_are_no_models() {
         fs::write(&path, bytes).unwrap();
         path
     };
-    let message = |path: &std::path::Path| read(path, None).unwrap_err().to_string();
+    let message = |path: &std::path::Path| read(path, &ReadOptions::default()).unwrap_err().to_string();
     assert!(message(&write("empty.onnx", b"")).contains("the file is empty"));
     assert!(message(&write("photo.tflite", b"\xff\xd8\xff\xe0")).contains("a JPEG image"));
     assert!(message(&write("notes.txt", b"hello")).contains("not recognized as a model"));
     assert!(message(&write("text.onnx", b"hello, this is no protobuf")).contains("not a sound ONNX file"));
     assert!(message(&write("m.h5", b"\x89HDF\r\n\x1a\n")).contains("may be truncated"));
     assert!(message(&folder.path().join("absent.onnx")).contains("there is no such file"));
-    let directory = read(folder.path(), None).unwrap_err();
+    let directory = read(folder.path(), &ReadOptions::default()).unwrap_err();
     assert_eq!(directory.kind, ErrorKind::Io);
     assert!(directory.to_string().contains("this is a directory"));
     write("saved_model.pb", b"");
@@ -71,14 +71,14 @@ fn files_that_are_no_models() {
 #[test]
 fn a_wrong_extension_is_a_note_not_an_error() {
     let bytes = fs::read(fixture("same_fused.tflite")).unwrap();
-    let imported = read_bytes(&bytes, "model.onnx", None).unwrap();
+    let imported = read_bytes(&bytes, "model.onnx", &ReadOptions::default()).unwrap();
     assert!(imported.notes.iter().any(|note| note.contains("the file is TFLite")), "{:?}", imported.notes);
 }
 
 #[test]
 fn a_damaged_weight_is_told_with_its_layer() {
     let bytes = fs::read(fixture("same_plain_op13.onnx")).unwrap();
-    let weight = mbvc_import::read(&fixture("same_plain_op13.onnx"), None).unwrap();
+    let weight = mbvc_import::read(&fixture("same_plain_op13.onnx"), &ReadOptions::default()).unwrap();
     let first = weight.container.tensor("head.bias").unwrap().data.f32s().unwrap()[0].to_le_bytes();
     let at = bytes.windows(4).position(|window| window == first).unwrap();
     let mut damaged = bytes.clone();
@@ -107,7 +107,7 @@ fn another_clamp_is_no_relu6() {
 #[test]
 fn a_clamp_without_upper_bound_is_relu() {
     let bytes = patched("same_plain_op13.onnx", &6f32.to_le_bytes(), &f32::INFINITY.to_le_bytes());
-    let imported = read_bytes(&bytes, "m.onnx", None).unwrap();
+    let imported = read_bytes(&bytes, "m.onnx", &ReadOptions::default()).unwrap();
     assert_eq!(imported.container.metadata["mbvc.activation"], "relu");
 }
 

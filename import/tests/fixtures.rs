@@ -8,10 +8,10 @@ use common::fixture;
 use mbvc_compiler::interp::{self, Mode};
 use mbvc_compiler::passes;
 use mbvc_compiler::spec::{Activation, Fusion, Padding, Preprocessing, ResidualRule};
-use mbvc_import::{Data, Imported, Tensor, read};
+use mbvc_import::{Data, Imported, ReadOptions, Tensor, read};
 
 fn import(name: &str) -> Imported {
-    read(&fixture(name), None).unwrap_or_else(|error| panic!("{error}"))
+    read(&fixture(name), &ReadOptions::default()).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn expected_json() -> serde_json::Value {
@@ -213,10 +213,9 @@ fn differences_from_a_spec_are_told_layer_by_layer() {
 /// One line for the precision, not one for each tensor; what differs besides is told as ever.
 #[test]
 fn another_precision_is_told_with_its_remedy() {
-    use mbvc_import::{Quantization, read_with};
     let spec =
         |yaml: String| mbvc_compiler::spec::parse(&mbvc_compiler::diagnostic::SourceFile::new("s.yaml", yaml)).unwrap();
-    let keep = |name: &str| read_with(&fixture(name), None, Quantization::Keep).unwrap();
+    let keep = |name: &str| read(&fixture(name), &ReadOptions::keep_quantization()).unwrap();
     let (float, quantized) = (import("same_int8.tflite"), keep("same_int8.tflite"));
     let found = quantized.check_against(&spec(float.spec_yaml())).unwrap_err();
     assert_eq!(found.0.len(), 1, "{found}");

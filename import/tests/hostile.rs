@@ -10,10 +10,7 @@ use common::fixture;
 use counting::assert_little_memory;
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::spec::NetworkSpec;
-use mbvc_import::{
-    Format, ImportError, Imported, Quantization, ReadOptions, inspect_bytes, read, read_bytes, read_bytes_as,
-    read_bytes_with,
-};
+use mbvc_import::{Format, ImportError, Imported, ReadOptions, inspect_bytes, read, read_bytes};
 use proptest::prelude::*;
 
 const COUNT: usize = 23;
@@ -48,7 +45,7 @@ fn files() -> &'static [(String, Vec<u8>)] {
         ];
         let mut files: Vec<_> =
             names.iter().map(|name| (name.to_string(), std::fs::read(fixture(name)).unwrap())).collect();
-        let container = read(&fixture("same_fused.tflite"), None).unwrap().container.to_bytes();
+        let container = read(&fixture("same_fused.tflite"), &ReadOptions::default()).unwrap().container.to_bytes();
         files.push(("tiny.safetensors".into(), container));
         assert_eq!(files.len(), COUNT);
         files
@@ -66,14 +63,14 @@ fn spec() -> &'static NetworkSpec {
 }
 
 fn read_with_spec(bytes: &[u8], name: &str) -> Result<Imported, Box<ImportError>> {
-    read_bytes_as(bytes, name, &ReadOptions { spec: Some(spec()), ..ReadOptions::default() })
+    read_bytes(bytes, name, &ReadOptions { spec: Some(spec()), ..ReadOptions::default() })
 }
 
 /// Every way in; what comes out is of no interest, only that something does.
 fn feed(bytes: &[u8], name: &str) {
     for hint in [None, Some(Format::Onnx), Some(Format::TfLite)] {
-        let _ = read_bytes_with(bytes, name, hint, Quantization::Keep);
-        if let Err(error) = read_bytes(bytes, name, hint) {
+        let _ = read_bytes(bytes, name, &ReadOptions { format: hint, ..ReadOptions::keep_quantization() });
+        if let Err(error) = read_bytes(bytes, name, &ReadOptions { format: hint, ..ReadOptions::default() }) {
             assert!(error.to_string().starts_with(name), "{error}");
         }
     }
@@ -169,8 +166,8 @@ fn no_word_of_a_tflite_file_makes_a_panic() {
     for (at, value) in (0..bytes.len() / 4).zip(VALUES.into_iter().cycle()) {
         let mut damaged = bytes.clone();
         damaged[at * 4..at * 4 + 4].copy_from_slice(&value.to_le_bytes());
-        let _ = read_bytes(&damaged, name, None);
-        let _ = read_bytes_with(&damaged, name, None, Quantization::Keep);
+        let _ = read_bytes(&damaged, name, &ReadOptions::default());
+        let _ = read_bytes(&damaged, name, &ReadOptions::keep_quantization());
     }
     assert_little_memory();
 }
@@ -187,8 +184,8 @@ fn no_byte_of_a_quantized_onnx_file_makes_a_panic() {
         let mut damaged = bytes.clone();
         damaged[at] ^= change;
         damages += 1;
-        let _ = read_bytes(&damaged, name, None);
-        refused += usize::from(read_bytes_with(&damaged, name, None, Quantization::Keep).is_err());
+        let _ = read_bytes(&damaged, name, &ReadOptions::default());
+        refused += usize::from(read_bytes(&damaged, name, &ReadOptions::keep_quantization()).is_err());
     }
     // Weights are most of the file, and any byte is one.
     assert!((damages / 4..damages).contains(&refused), "{refused} of {damages} were refused");
@@ -225,7 +222,7 @@ fn no_byte_of_a_keras_file_makes_a_panic() {
             let mut damaged = bytes.clone();
             damaged[at] ^= change;
             damages += 1;
-            refused += usize::from(read_bytes(&damaged, name, None).is_err());
+            refused += usize::from(read_bytes(&damaged, name, &ReadOptions::default()).is_err());
         }
         assert!(refused > damages / 10, "{name}: {refused} of {damages} were refused");
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 use common::fixture;
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::spec::parse;
-use mbvc_import::{Beside, Labels, ReadOptions, read, read_bytes, read_bytes_as};
+use mbvc_import::{Beside, Labels, ReadOptions, read, read_bytes};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
@@ -45,7 +45,7 @@ fn external_data_is_not_looked_for() {
         if !here.exists() {
             std::os::unix::fs::symlink("/dev/zero", here).unwrap();
         }
-        let error = read(&model, None).unwrap_err().to_string();
+        let error = read(&model, &ReadOptions::default()).unwrap_err().to_string();
         assert!(error.contains(&format!("the data lies in another file, '{location}'")), "{error}");
     }
 }
@@ -78,7 +78,7 @@ fn members_of_archives_stay_in_memory_whatever_their_names() {
         let path = inner.join(Path::new(name).file_name().unwrap());
         fs::write(&path, writer.finish().unwrap().into_inner()).unwrap();
         let before = names(folder.path());
-        match (read(&path, None), expected) {
+        match (read(&path, &ReadOptions::default()), expected) {
             (Err(error), Some(expected)) => assert!(error.to_string().contains(expected), "{error}"),
             // Weights alone, of blocks that are not the published ones.
             (Err(error), None) => assert!(error.to_string().contains("the strides are not known"), "{error}"),
@@ -95,7 +95,7 @@ fn writing_replaces_a_link_and_not_what_it_leads_to() {
     let [other, link] = ["other", "w.safetensors"].map(|name| folder.path().join(name));
     fs::write(&other, b"precious").unwrap();
     std::os::unix::fs::symlink(&other, &link).unwrap();
-    read(&fixture("same_fused.tflite"), None).unwrap().write(&link).unwrap();
+    read(&fixture("same_fused.tflite"), &ReadOptions::default()).unwrap().write(&link).unwrap();
     assert_eq!(fs::read(&other).unwrap(), b"precious");
     assert!(!fs::symlink_metadata(&link).unwrap().is_symlink());
 }
@@ -106,7 +106,8 @@ fn the_name_of_a_file_is_no_line_of_a_spec() {
     let bytes = fs::read(fixture("same_fused.tflite")).unwrap();
     for end in ['\u{2028}', '\u{2029}', '\u{85}', '\r', '\n', '\u{feff}', '\u{ffff}', '\0'] {
         let name = format!("a{end}name: Evil{end}.tflite");
-        let imported = read_bytes(&bytes, &name, None).unwrap_or_else(|error| panic!("{end:?}: {error}"));
+        let imported =
+            read_bytes(&bytes, &name, &ReadOptions::default()).unwrap_or_else(|error| panic!("{end:?}: {error}"));
         assert_eq!(imported.spec().name, "MobileNetV2", "{end:?}");
     }
 }
@@ -125,7 +126,7 @@ fn labels_too_long_for_a_container_are_told_or_left_out() {
     let spec = parse(&SourceFile::new("s.yaml", text)).unwrap_or_else(|error| panic!("{error}"));
     let beside = Beside { config: Some(config.as_bytes()), preprocessor: None };
     let options = ReadOptions { spec: Some(&spec), beside, ..ReadOptions::default() };
-    let mut imported = read_bytes_as(&bytes, "m.safetensors", &options).unwrap_or_else(|error| panic!("{error}"));
+    let mut imported = read_bytes(&bytes, "m.safetensors", &options).unwrap_or_else(|error| panic!("{error}"));
     assert!(imported.notes.iter().any(|note| note.contains("the labels of config.json beside it have more than")));
     let lines = (0..5).map(|at| format!("{label}{at}\n")).collect::<String>();
     let labels = Labels::parse(lines.as_bytes(), "labels.txt").unwrap();

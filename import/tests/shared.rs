@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use common::shared;
 use mbvc_compiler::spec::{Activation, Padding};
-use mbvc_import::{Format, Imported, Labels, read};
+use mbvc_import::{Format, Imported, Labels, ReadOptions, read};
 use mbvc_runtime::Preprocess;
 use mbvc_runtime::quantized::arithmetic::{Integer, Quant};
 use mbvc_runtime::quantized::{Pixels, Quantized as _, Table};
@@ -20,7 +20,9 @@ const UINT8: &str = "models/mobilenet_v2_1.0_224_uint8_qat.tflite";
 fn import(model: &'static str) -> Option<&'static Imported> {
     static MODELS: [OnceLock<Option<Imported>>; 4] = [const { OnceLock::new() }; 4];
     let at = [ONNX, FLOAT, INT8, UINT8].iter().position(|known| *known == model).unwrap();
-    let made = MODELS[at].get_or_init(|| shared(model).map(|path| read(&path, None).unwrap_or_else(|e| panic!("{e}"))));
+    let made = MODELS[at].get_or_init(|| {
+        shared(model).map(|path| read(&path, &ReadOptions::default()).unwrap_or_else(|e| panic!("{e}")))
+    });
     made.as_ref()
 }
 
@@ -122,7 +124,7 @@ fn a_quantized_model_keeps_its_quantization() {
         [(INT8, "int8", "mean", 53 * 5 + 12 * 2), (UINT8, "uint8", "average", 53 * 6 + 12 * 2)]
     {
         let Some(path) = shared(model) else { continue };
-        let kept = mbvc_import::read_with(&path, None, mbvc_import::Quantization::Keep).unwrap();
+        let kept = mbvc_import::read(&path, &ReadOptions::keep_quantization()).unwrap();
         assert_eq!(kept.container.metadata["mbvc.precision"], precision);
         assert_eq!(kept.container.metadata["mbvc.pool"], pool);
         takes_pixels_as_they_are(&kept, if precision == "int8" { Integer::Int8 } else { Integer::Uint8 });
@@ -175,6 +177,6 @@ fn the_container_comes_back_and_is_the_same_every_time() {
     let inspection = mbvc_import::inspect(&first).unwrap();
     assert_eq!(inspection.parameters, 3_489_097);
     assert!(inspection.to_string().contains("3 489 097 parameters in 106 tensors"), "{inspection}");
-    let error = read(&first, None).unwrap_err().to_string();
+    let error = read(&first, &ReadOptions::default()).unwrap_err().to_string();
     assert!(error.contains("nothing to import"), "{error}");
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::fixture;
-use mbvc_import::{Layout, Quantization, Trace, read, read_with};
+use mbvc_import::{Layout, ReadOptions, Trace, read};
 
 /// The layers of the fixtures' network, in order of execution, and whether each is activated.
 const LAYERS: [(&str, bool); 12] = [
@@ -22,7 +22,10 @@ const LAYERS: [(&str, bool); 12] = [
 ];
 
 fn trace(name: &str) -> Trace {
-    read(&fixture(name), None).unwrap_or_else(|error| panic!("{error}")).trace.expect("an engine runs it")
+    read(&fixture(name), &ReadOptions::default())
+        .unwrap_or_else(|error| panic!("{error}"))
+        .trace
+        .expect("an engine runs it")
 }
 
 /// Nodes and tensors in order, from the stem to the last projection: `sums` and `activated` name a layer's tensors, `add`
@@ -114,7 +117,7 @@ fn tflite_layers_are_traced_with_their_indices() {
 /// Of a quantized model the integers are traced, and never what they were rounded from.
 #[test]
 fn quantized_layers_are_traced_in_integers() {
-    let keep = |name: &str| read_with(&fixture(name), None, Quantization::Keep).unwrap().trace.unwrap();
+    let keep = |name: &str| read(&fixture(name), &ReadOptions::keep_quantization()).unwrap().trace.unwrap();
     let own = |layer: &str| layer.to_owned();
     let found = keep("same_int8.tflite");
     let layers = expected(|layer, activated| (!activated).then(|| own(layer)), own, |layer| format!("{layer}/add"));
@@ -137,6 +140,6 @@ fn quantized_layers_are_traced_in_integers() {
 #[test]
 fn formats_that_no_engine_runs_have_no_trace() {
     for name in ["keras2_sequential.keras", "torch/whole_module.pt"] {
-        assert!(read(&fixture(name), None).unwrap().trace.is_none(), "{name}");
+        assert!(read(&fixture(name), &ReadOptions::default()).unwrap().trace.is_none(), "{name}");
     }
 }

@@ -74,8 +74,14 @@ impl Imports {
         }
         let files: BTreeMap<Module, File> =
             files.into_iter().map(|(path, text)| (module_of(path), File::parse(path, text))).collect();
+        let is_test = |module: &Module| {
+            (1..=module.len()).any(|depth| {
+                let (name, parent) = (&module[depth - 1], &module[..depth - 1]);
+                files.get(parent).is_some_and(|parent| parent.tests.contains(name))
+            })
+        };
         let mut imports = Vec::new();
-        for (module, file) in &files {
+        for (module, file) in files.iter().filter(|(module, _)| !is_test(module)) {
             let mut targets: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
             for path in file.paths() {
                 if let Some((target, name)) = resolve(&files, module, &path, &mut BTreeSet::new())
@@ -258,6 +264,8 @@ struct File {
     items: BTreeSet<String>,
     /// All identifiers outside of `use`.
     words: BTreeSet<String>,
+    /// Modules in files of their own that are compiled for tests only.
+    tests: BTreeSet<String>,
 }
 
 impl File {
@@ -269,8 +277,9 @@ impl File {
             paths: Vec::new(),
             items: BTreeSet::new(),
             words: BTreeSet::new(),
+            tests: BTreeSet::new(),
         };
-        let tokens = without_tests(&tokens(text));
+        let tokens = without_tests(&tokens(text), &mut file.tests);
         let mut depth = 0usize;
         let mut is_public = false;
         let mut at = 0;
@@ -470,8 +479,9 @@ fn after_raw_string(chars: &[char], start: usize) -> Option<usize> {
     Some(length.map_or(chars.len(), |length| body + length + close.len()))
 }
 
-/// Leaves out attributes, and with them the items under `#[cfg(test)]` or `#[test]`.
-fn without_tests(tokens: &[String]) -> Vec<String> {
+/// Leaves out attributes, and with them the items under `#[cfg(test)]` or `#[test]`; collects the names of the modules
+/// among these.
+fn without_tests(tokens: &[String], modules: &mut BTreeSet<String>) -> Vec<String> {
     let mut kept = Vec::new();
     let mut at = 0;
     while at < tokens.len() {
@@ -490,7 +500,10 @@ fn without_tests(tokens: &[String]) -> Vec<String> {
         let attribute: Vec<&str> = tokens[open + 1..end - 1].iter().map(String::as_str).collect();
         at = end;
         if matches!(attribute.as_slice(), ["test"] | ["cfg", "(", "test", ")"]) {
-            at = after_item(tokens, at);
+            let end = after_item(tokens, at);
+            let is_module = |pair: &&[String]| pair[0] == "mod";
+            modules.extend(tokens[at..end].windows(2).find(is_module).map(|pair| pair[1].clone()));
+            at = end;
         }
     }
     kept

@@ -96,7 +96,8 @@ fn cases(onnx: &Path, tflite: &Path) -> Option<Vec<Case>> {
 }
 
 fn weights(path: &Path) -> Weights {
-    let imported = mbvc_import::read(path, None).unwrap_or_else(|error| panic!("{error}"));
+    let imported =
+        mbvc_import::read(path, &mbvc_import::ReadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
     Weights::from_bytes(imported.container.to_bytes()).unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -13,7 +13,7 @@ use mbvc::__runtime::quantized::arithmetic::Softmax;
 use mbvc::{Isa, Observer, Weights};
 use mbvc_compiler::ir::Op;
 use mbvc_compiler::lower::lower;
-use mbvc_import::{Quantization, read_with};
+use mbvc_import::ReadOptions;
 
 mbvc::mobilenet_v2!("tests/litert/converted.yaml");
 mbvc::mobilenet_v2!("tests/litert/converted.yaml", name = ConvertedReference, rounding = "tflite-reference");
@@ -82,7 +82,8 @@ fn compare<T: Integral>(model: &Path, mode: &str, call: Call, photographs: &[Pat
     let ran = ran.unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
-    let imported = read_with(model, None, Quantization::Keep).unwrap_or_else(|error| panic!("{error}"));
+    let imported =
+        mbvc_import::read(model, &ReadOptions::keep_quantization()).unwrap_or_else(|error| panic!("{error}"));
     let weights = Weights::from_bytes(imported.container.to_bytes()).unwrap();
     let [height, width] = imported.spec().resolution;
     // The values that LiteRT tells, in order: each with its step and its size.

@@ -223,8 +223,7 @@ pub fn run(args: &Args) -> Result {
     let labels = args.labels.as_deref().map(Names::of).transpose()?;
     let quantization = if args.dequantize { Quantization::Dequantize } else { Quantization::Keep };
     let spec = source.as_ref().map(|source| &source.spec);
-    let mut imported =
-        mbvc_import::read_as(&args.model, &ReadOptions { quantization, spec, ..ReadOptions::default() })?;
+    let mut imported = mbvc_import::read(&args.model, &ReadOptions { quantization, spec, ..ReadOptions::default() })?;
     if let Some(source) = &source {
         imported.check_against(&source.spec).map_err(|mismatches| {
             CliError::new(format!("{}: {mismatches}", args.model.display()))

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use mbvc::{Network, Unobserved, Weights};
 use mbvc_compiler::ir::Shape;
 use mbvc_compiler::spec::Rounding;
-use mbvc_import::{Container, Quantization, ReadOptions, Trace};
+use mbvc_import::{Container, ReadOptions, Trace};
 
 use crate::error::{CliError, Result};
 use crate::measure::Caller;
@@ -89,10 +89,7 @@ fn parse_tolerance(text: &str) -> std::result::Result<f64, String> {
 pub fn run(args: &Args) -> Result {
     let weights = engine::weights(args.weights.as_deref())?;
     let container = Container::from_bytes(weights.as_bytes(), weights.source().unwrap_or_default())?;
-    let mut model = mbvc_import::read_as(
-        &args.against,
-        &ReadOptions { quantization: Quantization::Keep, ..ReadOptions::default() },
-    )?;
+    let mut model = mbvc_import::read(&args.against, &ReadOptions::keep_quantization())?;
     if args.bgr {
         model.swap_channels();
     }

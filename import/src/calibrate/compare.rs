@@ -6,8 +6,9 @@ use mbvc_runtime::Preprocess;
 use super::input::Input;
 use super::network::{Network, Value};
 use super::observe::{float_values, not_run};
-use crate::container::{Container, Data};
+use crate::container::Container;
 use crate::error::{ImportError, Result};
+use crate::tensor::Data;
 
 /// Classes that count as the first few.
 const FEW: usize = 5;

@@ -31,8 +31,9 @@ pub use observe::Statistics;
 pub use range::{Method, Range};
 pub use weights::WeightScales;
 
-use crate::container::{Container, Data, Tensor};
+use crate::container::Container;
 use crate::error::{ImportError, Result};
+use crate::tensor::{Data, Tensor};
 
 /// How a network is quantized.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -96,7 +97,7 @@ pub fn quantize(
     let calibration = format!("{} over {pictures} picture{}", options.method, if pictures == 1 { "" } else { "s" });
     metadata.insert("mbvc.calibration".into(), calibration);
     let container = Container { tensors, metadata };
-    crate::quantized::check(&container)?;
+    crate::quantized::check(&container.tensors, &container.metadata)?;
     Ok(container)
 }
 
@@ -108,7 +109,7 @@ pub fn check_float(weights: &Container) -> Result<()> {
     if let Some(precision) = weights.metadata.get("mbvc.precision").filter(|precision| *precision != "f32") {
         return Err(ImportError::unsupported("the weights are quantized already")
             .expected("mbvc.precision = f32")
-            .found(format!("mbvc.precision = {}", crate::source::shorten(precision)))
+            .found(format!("mbvc.precision = {}", crate::text::shorten(precision)))
             .help("use them as they are, or quantize the float model that they came from"));
     }
     for tensor in &weights.tensors {

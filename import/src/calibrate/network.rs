@@ -167,7 +167,8 @@ impl Network {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::container::{Container, Data, Tensor};
+    use crate::container::Container;
+    use crate::tensor::{Data, Tensor};
     use mbvc_compiler::SourceFile;
     use mbvc_compiler::spec::parse;
 

@@ -145,7 +145,7 @@ mod tests {
         let network = Network::new(&spec("")).unwrap();
         let mut weights = float_weights(&network);
         let stem = weights.tensors.iter_mut().find(|tensor| tensor.name == "block1.project.weight").unwrap();
-        stem.data = crate::Data::F32(vec![f32::MAX; stem.data.len()]);
+        stem.data = crate::tensor::Data::F32(vec![f32::MAX; stem.data.len()]);
         let error = Statistics::of(&network, &weights, &picture(1)).unwrap_err();
         assert!(error.to_string().starts_with("block1.project: a value is NaN or infinite"), "{error}");
         let error = Statistics::of(&network, &weights, &[0.0]).unwrap_err();

@@ -144,7 +144,7 @@ fn excess(layer: &Layer, channel: usize, column: &[f64], numbers: &[f64], scale:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::container::{Data, Tensor};
+    use crate::tensor::{Data, Tensor};
     use mbvc_runtime::quantized::arithmetic::Integer;
 
     fn layer(shape: &[usize], depthwise: bool) -> Layer {

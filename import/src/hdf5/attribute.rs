@@ -1,12 +1,12 @@
 //! Attributes that hold strings (FF IV.A.2.m), and the global heap where those of variable length lie (FF III.E).
 
-use super::cursor::Cursor;
+use super::cursor::{Address, Cursor};
 use super::datatype::{Datatype, shape};
+use super::file::File;
 use super::group::{dense, until_zero};
 use super::header::{Object, kind};
-use super::{Address, File};
 use crate::error::{ImportError, Result};
-use crate::source::{elements, shorten};
+use crate::text::{elements, shorten};
 
 impl<'a> File<'a> {
     /// The string of attribute `name`, or the first of its list; `None` where it is absent, or holds no strings.

@@ -1,7 +1,9 @@
 //! Reads little-endian numbers of the file's own widths, within bounds.
 
-use super::Address;
 use crate::error::{ImportError, Result};
+
+/// A place in the file, in bytes from its beginning.
+pub type Address = usize;
 
 /// Bytes of an address and of a length in this file.
 #[derive(Debug, Clone, Copy)]

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
-use super::cursor::Cursor;
+use super::cursor::{Address, Cursor};
 use super::datatype::{Datatype, shape};
+use super::file::File;
 use super::filter::{self, Filter};
 use super::header::{Object, kind};
-use super::{Address, File};
 use crate::error::{ImportError, Result};
-use crate::source::{DType, display_shape, elements};
+use crate::source::DType;
+use crate::text::{display_shape, elements};
 
 const MAX_DEPTH: usize = 16;
 

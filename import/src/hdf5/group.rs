@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::cursor::Cursor;
+use super::cursor::{Address, Cursor};
+use super::file::File;
 use super::header::{Object, kind};
-use super::{Address, File};
 use crate::error::{ImportError, Result};
 
 /// Deeper than the tree of any group of less than billions of members.

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::cursor::Cursor;
-use super::{Address, File};
+use super::cursor::{Address, Cursor};
+use super::file::File;
 use crate::error::{ImportError, Result};
 
 /// Types of the messages that are read (FF IV.A.2).
@@ -57,6 +57,10 @@ impl<'a> Object<'a> {
 }
 
 impl<'a> File<'a> {
+    pub fn root(&self) -> Result<Object<'a>> {
+        self.object(self.root)
+    }
+
     /// The object whose header lies at `address`.
     pub fn object(&self, address: Address) -> Result<Object<'a>> {
         self.step()?;

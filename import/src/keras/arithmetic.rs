@@ -8,8 +8,8 @@
 
 use serde_json::Value as Json;
 
+use super::builder::Operand;
 use super::config::{Layer, numbers};
-use super::network::Operand;
 use crate::error::Result;
 use crate::source::{Affine, Op};
 

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use crate::error::{ImportError, Result};
-use crate::source::shorten;
+use crate::text::shorten;
 
 /// More constants than an operation has channels; bounds the memory of a hostile file.
 pub const MAX_NUMBERS: usize = 1 << 10;

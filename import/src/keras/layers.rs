@@ -3,11 +3,12 @@
 use std::rc::Rc;
 
 use super::arithmetic::{self, Operation};
+use super::builder::{Builder, Operand, values};
 use super::config::{Layer, MAX_NUMBERS};
-use super::network::{Network, Operand, values};
 use super::weights::{Scope, Variables};
 use crate::error::{ImportError, Result};
-use crate::source::{Affine, BatchNorm, Constant, Conv, Dense, Kernel, Op, Pads, Place, Value, display_shape, shorten};
+use crate::source::{Affine, BatchNorm, Constant, Conv, Dense, Kernel, Op, Pads, Place, Value};
+use crate::text::{display_shape, shorten};
 
 /// What does nothing at inference.
 const TRAINING_ONLY: [&str; 9] = [
@@ -39,7 +40,7 @@ struct Call<'n, 'a> {
 
 /// Adds what `layer` does to `operands`, and gives its result.
 pub fn translate<'a>(
-    network: &mut Network<'a>,
+    graph: &mut Builder<'a>,
     layer: &Layer<'a>,
     place: &Place<'a>,
     operands: &[Operand],
@@ -56,59 +57,58 @@ pub fn translate<'a>(
     }
     let call = Call { layer, place, scope, value };
     match layer.class {
-        "Conv2D" => conv(network, &call),
-        "DepthwiseConv2D" => depthwise(network, &call),
-        "Dense" => dense(network, &call),
-        "BatchNormalization" => batch_norm(network, &call),
-        "ReLU" => relu(network, &call),
-        "Activation" => activation(network, &call, value, layer.function("activation")),
-        "Softmax" => network.push(place, Op::Softmax, vec![value]),
-        "ZeroPadding2D" => zero_padding(network, &call),
-        "GlobalAveragePooling2D" => network.push(place, Op::Pool { window: None }, vec![value]),
-        "AveragePooling2D" => average_pool(network, &call),
-        "Flatten" | "Reshape" => network.push(place, Op::Flatten, vec![value]),
-        "Rescaling" => rescaling(network, &call),
-        "Normalization" => normalization(network, &call),
-        "Resizing" | "RandomCrop" | "CenterCrop" => resizing(network, &call),
+        "Conv2D" => conv(graph, &call),
+        "DepthwiseConv2D" => depthwise(graph, &call),
+        "Dense" => dense(graph, &call),
+        "BatchNormalization" => batch_norm(graph, &call),
+        "ReLU" => relu(graph, &call),
+        "Activation" => activation(graph, &call, value, layer.function("activation")),
+        "Softmax" => graph.push(place, Op::Softmax, vec![value]),
+        "ZeroPadding2D" => zero_padding(graph, &call),
+        "GlobalAveragePooling2D" => graph.push(place, Op::Pool { window: None }, vec![value]),
+        "AveragePooling2D" => average_pool(graph, &call),
+        "Flatten" | "Reshape" => graph.push(place, Op::Flatten, vec![value]),
+        "Rescaling" => rescaling(graph, &call),
+        "Normalization" => normalization(graph, &call),
+        "Resizing" | "RandomCrop" | "CenterCrop" => resizing(graph, &call),
         "Lambda" => Err(ImportError::unsupported("a Lambda layer holds Python code, which is not run")
             .help("replace it (by `Rescaling`, where it scales the image), or remove it, and save the model again")),
         class if class.starts_with("Random") || AUGMENTATION.contains(&class) => {
-            network
-                .note("the layers that augment images in training are left out: they do nothing at inference".into());
+            graph.note("the layers that augment images in training are left out: they do nothing at inference".into());
             Ok(value)
         }
         class if TRAINING_ONLY.contains(&class) && inputs.len() == 1 => Ok(value),
         _ => match arithmetic::operation(layer, operands)? {
-            Operation::Op(op) => network.push(place, op, inputs),
-            Operation::Activation(name) => activation(network, &call, value, Some(name)),
+            Operation::Op(op) => graph.push(place, op, inputs),
+            Operation::Activation(name) => activation(graph, &call, value, Some(name)),
             Operation::Nothing => Ok(value),
         },
     }
 }
 
 impl<'a> Call<'_, 'a> {
-    fn variables(&self, network: &Network<'a>) -> Result<Variables> {
-        network.weights.variables(self.scope, self.layer.name)
+    fn variables(&self, graph: &Builder<'a>) -> Result<Variables> {
+        graph.weights.variables(self.scope, self.layer.name)
     }
 
-    fn push(&self, network: &mut Network<'a>, op: Op<'a>) -> Result<Value> {
-        network.push(self.place, op, vec![self.value])
+    fn push(&self, graph: &mut Builder<'a>, op: Op<'a>) -> Result<Value> {
+        graph.push(self.place, op, vec![self.value])
     }
 
     /// Adds `op` and the activation of the layer.
-    fn activated(&self, network: &mut Network<'a>, op: Op<'a>) -> Result<Value> {
-        let value = self.push(network, op)?;
-        activation(network, self, value, self.layer.function("activation"))
+    fn activated(&self, graph: &mut Builder<'a>, op: Op<'a>) -> Result<Value> {
+        let value = self.push(graph, op)?;
+        activation(graph, self, value, self.layer.function("activation"))
     }
 
     fn kernel(
         &self,
-        network: &Network<'a>,
+        graph: &Builder<'a>,
         variables: &Variables,
         names: &[&str],
         order: [usize; 4],
     ) -> Result<Kernel<'a>> {
-        let constant = network.weights.find(variables, names, 0)?;
+        let constant = graph.weights.find(variables, names, 0)?;
         let rank = constant.shape().len();
         if rank != 4 {
             return Err(
@@ -118,9 +118,9 @@ impl<'a> Call<'_, 'a> {
         Ok(Kernel { constant, order: order.to_vec(), scale: 1.0 })
     }
 
-    fn bias(&self, network: &Network<'a>, variables: &Variables) -> Result<Option<Rc<Constant<'a>>>> {
+    fn bias(&self, graph: &Builder<'a>, variables: &Variables) -> Result<Option<Rc<Constant<'a>>>> {
         let has_bias = self.layer.flag("use_bias", true);
-        has_bias.then(|| network.weights.find(variables, &["bias"], 1)).transpose()
+        has_bias.then(|| graph.weights.find(variables, &["bias"], 1)).transpose()
     }
 
     fn pads(&self) -> Result<Pads> {
@@ -132,27 +132,27 @@ impl<'a> Call<'_, 'a> {
     }
 }
 
-fn conv<'a>(network: &mut Network<'a>, call: &Call<'_, 'a>) -> Result<Value> {
-    let variables = call.variables(network)?;
+fn conv<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
+    let variables = call.variables(graph)?;
     let groups = call.layer.number("groups").unwrap_or(1.0);
     if groups != 1.0 {
         return Err(call.layer.wrong("groups", "1"));
     }
     let op = Op::Conv(Conv {
-        kernel: call.kernel(network, &variables, &["kernel"], [0, 1, 2, 3])?,
-        bias: call.bias(network, &variables)?,
+        kernel: call.kernel(graph, &variables, &["kernel"], [0, 1, 2, 3])?,
+        bias: call.bias(graph, &variables)?,
         groups: 1,
         stride: call.layer.pair("strides", 1)?,
         dilation: call.layer.pair("dilation_rate", 1)?,
         pads: call.pads()?,
     });
-    call.activated(network, op)
+    call.activated(graph, op)
 }
 
 /// Weights are `[height, width, channels, multiplier]`.
-fn depthwise<'a>(network: &mut Network<'a>, call: &Call<'_, 'a>) -> Result<Value> {
-    let variables = call.variables(network)?;
-    let kernel = call.kernel(network, &variables, &["depthwise_kernel", "kernel"], [0, 1, 3, 2])?;
+fn depthwise<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
+    let variables = call.variables(graph)?;
+    let kernel = call.kernel(graph, &variables, &["depthwise_kernel", "kernel"], [0, 1, 3, 2])?;
     let &[_, _, channels, multiplier] = kernel.constant.shape() else {
         return Err(ImportError::malformed("the weight has not 4 dimensions"));
     };
@@ -161,79 +161,74 @@ fn depthwise<'a>(network: &mut Network<'a>, call: &Call<'_, 'a>) -> Result<Value
     }
     let op = Op::Conv(Conv {
         kernel,
-        bias: call.bias(network, &variables)?,
+        bias: call.bias(graph, &variables)?,
         groups: channels,
         stride: call.layer.pair("strides", 1)?,
         dilation: call.layer.pair("dilation_rate", 1)?,
         pads: call.pads()?,
     });
-    call.activated(network, op)
+    call.activated(graph, op)
 }
 
-fn dense<'a>(network: &mut Network<'a>, call: &Call<'_, 'a>) -> Result<Value> {
-    let variables = call.variables(network)?;
-    let constant = network.weights.find(&variables, &["kernel"], 0)?;
+fn dense<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
+    let variables = call.variables(graph)?;
+    let constant = graph.weights.find(&variables, &["kernel"], 0)?;
     if constant.shape().len() != 2 {
         return Err(ImportError::unsupported("the weight is no matrix")
             .expected("2 dimensions, [in, out]")
             .found(display_shape(constant.shape())));
     }
-    let bias = call.bias(network, &variables)?;
-    call.activated(network, Op::Dense(Dense { kernel: Kernel { constant, order: vec![0, 1], scale: 1.0 }, bias }))
+    let bias = call.bias(graph, &variables)?;
+    call.activated(graph, Op::Dense(Dense { kernel: Kernel { constant, order: vec![0, 1], scale: 1.0 }, bias }))
 }
 
-fn batch_norm<'a>(network: &mut Network<'a>, call: &Call<'_, 'a>) -> Result<Value> {
+fn batch_norm<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
     let axis = call.layer.numbers("axis");
     if !matches!(axis.as_deref(), None | Some([-1.0 | 3.0])) {
         return Err(call.layer.wrong("axis", "-1 or 3, the channels"));
     }
-    let variables = call.variables(network)?;
+    let variables = call.variables(graph)?;
     let (scaled, centered) = (call.layer.flag("scale", true), call.layer.flag("center", true));
     let statistics = usize::from(scaled) + usize::from(centered);
-    let mean = network.weights.find(&variables, &["moving_mean"], statistics)?;
-    let variance = network.weights.find(&variables, &["moving_variance"], statistics + 1)?;
-    let all = |value| network.weights.repeated(value, mean.len());
-    let gamma = if scaled { network.weights.find(&variables, &["gamma"], 0)? } else { all(1.0)? };
-    let beta = if centered { network.weights.find(&variables, &["beta"], usize::from(scaled))? } else { all(0.0)? };
+    let mean = graph.weights.find(&variables, &["moving_mean"], statistics)?;
+    let variance = graph.weights.find(&variables, &["moving_variance"], statistics + 1)?;
+    let all = |value| graph.weights.repeated(value, mean.len());
+    let gamma = if scaled { graph.weights.find(&variables, &["gamma"], 0)? } else { all(1.0)? };
+    let beta = if centered { graph.weights.find(&variables, &["beta"], usize::from(scaled))? } else { all(0.0)? };
     let epsilon = call.layer.number("epsilon").unwrap_or(1e-3);
-    call.push(network, Op::BatchNorm(BatchNorm { gamma, beta, mean, variance, epsilon }))
+    call.push(graph, Op::BatchNorm(BatchNorm { gamma, beta, mean, variance, epsilon }))
 }
 
-fn relu<'a>(network: &mut Network<'a>, call: &Call<'_, 'a>) -> Result<Value> {
+fn relu<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
     for key in ["negative_slope", "threshold"] {
         if call.layer.number(key).unwrap_or(0.0) != 0.0 {
             return Err(call.layer.wrong(key, "0"));
         }
     }
-    call.push(network, Op::Clamp { low: 0.0, high: call.layer.number("max_value").unwrap_or(f64::INFINITY) })
+    call.push(graph, Op::Clamp { low: 0.0, high: call.layer.number("max_value").unwrap_or(f64::INFINITY) })
 }
 
 /// Adds the activation of a name to `value`.
-fn activation<'a>(
-    network: &mut Network<'a>,
-    call: &Call<'_, 'a>,
-    value: Value,
-    name: Option<&'a str>,
-) -> Result<Value> {
+fn activation<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>, value: Value, name: Option<&'a str>) -> Result<Value> {
     let op = match name {
         None | Some("linear") => return Ok(value),
         Some("relu") => Op::Clamp { low: 0.0, high: f64::INFINITY },
         Some("relu6") => Op::Clamp { low: 0.0, high: 6.0 },
         Some("softmax" | "log_softmax") => Op::Softmax,
         Some("sigmoid") => {
-            network.note(SIGMOID.into());
+            graph.note(SIGMOID.into());
             Op::Sigmoid
         }
         Some(other) => {
             let place = Place { name: call.place.name.clone(), operator: other.into() };
-            return network.push(&place, Op::Other, vec![value]);
+            return graph.push(&place, Op::Other, vec![value]);
         }
     };
-    network.push(call.place, op, vec![value])
+    graph.push(call.place, op, vec![value])
 }
 
 /// `padding` is `[[top, bottom], [left, right]]`.
-fn zero_padding<'a>(network: &mut Network<'a>, call: &Call<'_, 'a>) -> Result<Value> {
+fn zero_padding<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
     let sizes = call.layer.numbers("padding").unwrap_or_default();
     let whole: Vec<usize> =
         sizes.iter().filter(|size| size.fract() == 0.0 && **size >= 0.0).map(|x| *x as usize).collect();
@@ -243,30 +238,30 @@ fn zero_padding<'a>(network: &mut Network<'a>, call: &Call<'_, 'a>) -> Result<Va
         (&[top, bottom, left, right], true) => [top, left, bottom, right],
         _ => return Err(call.layer.wrong("padding", "[[top, bottom], [left, right]]")),
     };
-    call.push(network, Op::Pad(sides))
+    call.push(graph, Op::Pad(sides))
 }
 
-fn average_pool<'a>(network: &mut Network<'a>, call: &Call<'_, 'a>) -> Result<Value> {
+fn average_pool<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
     if call.pads()? == Pads::Same {
         return Err(call.layer.wrong("padding", "`valid`"));
     }
-    call.push(network, Op::Pool { window: Some(call.layer.pair("pool_size", 2)?) })
+    call.push(graph, Op::Pool { window: Some(call.layer.pair("pool_size", 2)?) })
 }
 
 /// `x * scale + offset`.
-fn rescaling<'a>(network: &mut Network<'a>, call: &Call<'_, 'a>) -> Result<Value> {
+fn rescaling<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
     let scale = call.layer.numbers("scale").ok_or_else(|| call.layer.wrong("scale", "a number"))?;
-    let value = call.push(network, Op::Affine(Affine::scaling(scale)))?;
+    let value = call.push(graph, Op::Affine(Affine::scaling(scale)))?;
     match call.layer.numbers("offset") {
         Some(offset) if offset.iter().any(|offset| *offset != 0.0) => {
-            network.push(call.place, Op::Affine(Affine::shifting(offset)), vec![value])
+            graph.push(call.place, Op::Affine(Affine::shifting(offset)), vec![value])
         }
         _ => Ok(value),
     }
 }
 
 /// `(x - mean) / sqrt(variance)` per channel, of numbers that were given, or found in training images.
-fn normalization<'a>(network: &mut Network<'a>, call: &Call<'_, 'a>) -> Result<Value> {
+fn normalization<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
     /// Keras' own, against division by zero.
     const EPSILON: f64 = 1e-7;
     if call.layer.flag("invert", false) {
@@ -276,9 +271,9 @@ fn normalization<'a>(network: &mut Network<'a>, call: &Call<'_, 'a>) -> Result<V
     let (mean, variance) = match given {
         Some(given) => given,
         None => {
-            let variables = call.variables(network)?;
+            let variables = call.variables(graph)?;
             let numbers = |name, number| {
-                let found = network.weights.find(&variables, &[name], number)?;
+                let found = graph.weights.find(&variables, &[name], number)?;
                 if found.len() > MAX_NUMBERS {
                     return Err(ImportError::unsupported("the normalization is not per channel")
                         .found(display_shape(found.shape())));
@@ -290,26 +285,26 @@ fn normalization<'a>(network: &mut Network<'a>, call: &Call<'_, 'a>) -> Result<V
     };
     let shift = Op::Affine(Affine::shifting(mean.iter().map(|mean| -mean).collect()));
     let scale = variance.iter().map(|variance| 1.0 / variance.sqrt().max(EPSILON)).collect();
-    let value = call.push(network, shift)?;
-    network.push(call.place, Op::Affine(Affine::scaling(scale)), vec![value])
+    let value = call.push(graph, shift)?;
+    graph.push(call.place, Op::Affine(Affine::scaling(scale)), vec![value])
 }
 
 /// An image that has the size already stays what it is. One of any size is brought to it before it is handed over.
-fn resizing<'a>(network: &mut Network<'a>, call: &Call<'_, 'a>) -> Result<Value> {
+fn resizing<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
     let size = |key| call.layer.number(key).filter(|size| *size >= 1.0).map(|size| size as usize);
     let (Some(height), Some(width)) = (size("height"), size("width")) else {
         return Err(call.layer.wrong("height", "a height and a width"));
     };
-    let [rows, columns, _] = &mut network.image;
+    let [rows, columns, _] = &mut graph.image;
     let had = [*rows, *columns];
-    if network.nodes.iter().any(|node| !matches!(node.op, Op::Affine(_))) {
-        return call.push(network, Op::Other);
+    if graph.nodes.iter().any(|node| !matches!(node.op, Op::Affine(_))) {
+        return call.push(graph, Op::Other);
     }
     match had {
         [Some(rows), Some(columns)] if [rows, columns] == [height, width] => {}
         [None, None] => {
             (*rows, *columns) = (Some(height), Some(width));
-            network.note(format!(
+            graph.note(format!(
                 "the layer '{}' of the model resizes images; hand them over as {height}x{width}, as `mbvc classify` does",
                 shorten(call.layer.name)
             ));

@@ -1,16 +1,17 @@
 //! Keras -> [`SourceGraph`]: `.keras` archives (Keras 2.12 and later) and whole models in `.h5` (Keras 2 and 3).
 //!
 //! A file holds the configuration of the model as JSON, and its weights in HDF5. Models are trees: a network that was
-//! made by hand has the backbone as one of its layers. [`network`] flattens them, [`layers`] translates one layer, and
+//! made by hand has the backbone as one of its layers. [`flatten`] flattens them, [`layers`] translates one layer, and
 //! [`weights`] finds what a layer was trained to.
 //!
 //! Class names are in no Keras file.
 
 mod arithmetic;
+mod builder;
 mod config;
+mod flatten;
 mod inbound;
 mod layers;
-mod network;
 mod published;
 mod weights;
 
@@ -18,14 +19,13 @@ use std::borrow::Cow;
 
 use serde_json::Value as Json;
 
-use crate::archive::Archive;
+use crate::archive::{self, Archive};
 use crate::error::{ErrorKind, ImportError, Result};
-use crate::format::Format;
-use crate::hdf5::File;
+use crate::hdf5::{File, Object};
 use crate::limits;
-use crate::source::{SourceGraph, Told, shorten};
-use network::Network;
-use weights::Weights;
+use crate::source::{Format, Hints, SourceGraph};
+use crate::text::shorten;
+use weights::{Order, Weights};
 
 /// Members of a `.keras` archive.
 pub const CONFIG: &str = "config.json";
@@ -46,20 +46,9 @@ pub struct Model<'a> {
     notes: Vec<String>,
 }
 
-/// How the weights of a layer are found in HDF5.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Order {
-    /// `model_weights/LAYER/.../kernel`, by name.
-    Named,
-    /// `LAYER/.../kernel`, by name, in a file without a configuration.
-    NamedAtRoot,
-    /// `layers/conv2d_3/vars/0`, by class and number.
-    Numbered,
-}
-
 /// Takes a `.keras` or `.h5` file apart.
 pub fn open(bytes: &[u8]) -> Result<Model<'_>> {
-    if bytes.starts_with(crate::archive::MAGIC) { open_archive(bytes) } else { open_hdf5(bytes) }
+    if bytes.starts_with(archive::MAGIC) { open_archive(bytes) } else { open_hdf5(bytes) }
 }
 
 fn open_archive(bytes: &[u8]) -> Result<Model<'_>> {
@@ -111,7 +100,7 @@ fn open_hdf5(bytes: &[u8]) -> Result<Model<'_>> {
 }
 
 /// A string of an attribute, which Keras cuts into `NAME0`, `NAME1`, ... where it is long.
-fn long_string(file: &File<'_>, root: &crate::hdf5::Object<'_>, name: &str) -> Result<Option<String>> {
+fn long_string(file: &File<'_>, root: &Object<'_>, name: &str) -> Result<Option<String>> {
     if let Some(whole) = file.string(root, name, MAX_CONFIG)? {
         return Ok(Some(whole.to_owned()));
     }
@@ -142,20 +131,19 @@ fn producer(version: &str) -> String {
 /// Translates the model.
 pub fn read<'a>(model: &'a Model<'_>) -> Result<SourceGraph<'a>> {
     let weights = Weights::open(&model.hdf5, model.order)?;
-    let mut network = Network::new(weights);
-    network.read(&model.config)?;
+    let graph = flatten::read(weights, &model.config)?;
     let mut notes = model.notes.clone();
-    notes.extend(network.notes);
+    notes.extend(graph.notes);
     Ok(SourceGraph {
         format: Format::Keras,
         producer: model.producer.clone(),
-        input: network::INPUT,
-        input_shape: network.image,
+        input: builder::INPUT,
+        input_shape: graph.image,
         input_quantization: None,
-        nodes: network.nodes,
+        nodes: graph.nodes,
         quants: Default::default(),
         holders: Default::default(),
-        told: Told::default(),
+        hints: Hints::default(),
         notes,
     })
 }

@@ -12,11 +12,11 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::Order;
 use super::config::Layer;
 use crate::error::{ImportError, Result};
 use crate::hdf5::{Address, Dataset, File, Members};
-use crate::source::{Constant, Values, shorten};
+use crate::source::{Constant, Values};
+use crate::text::shorten;
 
 /// More groups in each other than any name of a weight has scopes.
 const MAX_DEPTH: usize = 16;
@@ -25,6 +25,17 @@ const MAX_PATHS: usize = 1 << 13;
 const LONGEST_SCOPE: usize = 1 << 10;
 /// Where the layers of a network are, in files of now and of Keras 2.12.
 pub const CONTAINERS: [&str; 2] = ["layers", "_layer_checkpoint_dependencies"];
+
+/// How the weights of a layer are found in HDF5.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// `model_weights/LAYER/.../kernel`, by name.
+    Named,
+    /// `LAYER/.../kernel`, by name, in a file without a configuration.
+    NamedAtRoot,
+    /// `layers/conv2d_3/vars/0`, by class and number.
+    Numbered,
+}
 
 pub struct Weights<'a> {
     file: File<'a>,

@@ -16,8 +16,8 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::error::{ImportError, Result};
-use crate::format::Format;
-use crate::source::{DType, MAX_NODES, SourceGraph, Told, shorten};
+use crate::source::{DType, Format, Hints, MAX_NODES, SourceGraph};
+use crate::text::shorten;
 use scope::{Layout, Scope, Slot};
 
 pub use proto::Model;
@@ -85,7 +85,7 @@ pub fn read(model: &Model, most: usize) -> Result<SourceGraph<'_>> {
         nodes: scope.nodes,
         quants: scope.quants,
         holders: scope.holders,
-        told: Told::default(),
+        hints: Hints::default(),
         notes: scope.notes,
     })
 }

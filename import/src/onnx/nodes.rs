@@ -7,9 +7,10 @@ use super::evaluate::{Small, evaluate};
 use super::proto;
 use super::quantize;
 use super::scope::{Layout, Scope, Slot, place};
-use super::tensor::{self, Attributes, display, non_negative};
+use super::tensor::{self, Attributes, axis_of, decimal, display, non_negative};
 use crate::error::{ImportError, Result};
-use crate::source::{Affine, BatchNorm, Constant, Conv, Dense, Kernel, Op, Pads, Values, decimal};
+use crate::source::{Affine, BatchNorm, Constant, Conv, Dense, Kernel, Op, Pads, Values};
+use crate::text::{display_shape, shorten};
 
 /// Reads `node` into `scope`.
 pub fn read<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
@@ -148,11 +149,6 @@ fn is_float(data_type: i64) -> bool {
     matches!(data_type, 1 | 10 | 11 | 16)
 }
 
-pub fn axis_of(axis: i64, rank: usize) -> Option<usize> {
-    let axis = if axis < 0 { axis.checked_add(i64::try_from(rank).ok()?)? } else { axis };
-    usize::try_from(axis).ok().filter(|&axis| axis < rank)
-}
-
 /// Axes, or numbers of two sides of each.
 fn axes_of(constant: &Constant<'_>) -> Result<Vec<i64>> {
     const MOST: usize = 16;
@@ -228,7 +224,7 @@ fn conv<'a>(scope: &Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>
         Some("VALID") => Pads::Explicit([0; 4]),
         Some("SAME_UPPER") => Pads::Same,
         Some("SAME_LOWER") => Pads::SameLower,
-        Some(other) => return Err(ImportError::malformed(format!("auto_pad is '{}'", crate::source::shorten(other)))),
+        Some(other) => return Err(ImportError::malformed(format!("auto_pad is '{}'", shorten(other)))),
     };
     let groups = attributes.int("group", 1);
     Ok(Op::Conv(Conv {
@@ -340,7 +336,7 @@ fn per_channel(constant: &Constant<'_>, layout: Layout) -> Result<Vec<f64>> {
     );
     if !fits {
         return Err(ImportError::unsupported("the constant operand is not one number a channel")
-            .found(crate::source::display_shape(constant.shape())));
+            .found(display_shape(constant.shape())));
     }
     Ok(constant.to_f64())
 }
@@ -417,7 +413,7 @@ fn dense<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attribute
     if weight.shape().len() != 2 {
         return Err(ImportError::unsupported("the weight is no matrix")
             .expected("2 dimensions")
-            .found(crate::source::display_shape(weight.shape())));
+            .found(display_shape(weight.shape())));
     }
     let (order, scale, bias) = if node.op_type == "Gemm" {
         if attributes.int("transA", 0) != 0 {

@@ -7,10 +7,9 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use super::nodes::axis_of;
 use super::proto;
 use super::scope::{Scope, Slot};
-use super::tensor::Attributes;
+use super::tensor::{Attributes, axis_of};
 use crate::error::{ImportError, Result};
 use crate::source::{Constant, DType, Quantization, Quantized, ValueQuant, Values};
 

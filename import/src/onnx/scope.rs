@@ -8,7 +8,8 @@ use std::rc::Rc;
 use super::proto;
 use super::tensor;
 use crate::error::{ImportError, Result};
-use crate::source::{Constant, DType, Holder, Holders, Node, Op, Place, Quantization, Quants, Value, shorten};
+use crate::source::{Constant, DType, Holder, Holders, Node, Op, Place, Quantization, Quants, Value};
+use crate::text::shorten;
 
 pub use crate::source::Layout;
 

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use super::proto;
 use crate::error::{ImportError, Result};
-use crate::source::{Constant, DType, Values, shorten};
+use crate::source::{Constant, DType, Values};
+use crate::text::shorten;
 
 /// `TensorProto.DataType` names, by number, for messages.
 const TYPE_NAMES: [&str; 17] = [
@@ -140,4 +141,15 @@ pub fn display(values: &[i64]) -> String {
     let dots = if values.len() > SHOWN { ", …" } else { "" };
     let shown: Vec<_> = values.iter().take(SHOWN).map(ToString::to_string).collect();
     format!("[{}{dots}]", shown.join(", "))
+}
+
+pub fn axis_of(axis: i64, rank: usize) -> Option<usize> {
+    let axis = if axis < 0 { axis.checked_add(i64::try_from(rank).ok()?)? } else { axis };
+    usize::try_from(axis).ok().filter(|&axis| axis < rank)
+}
+
+/// The double whose shortest decimal is that of `value`: 1e-5 where a file says `9.99999974e-6`,
+/// because exporters round a double of the framework to a float of the file.
+pub fn decimal(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
 }

@@ -8,12 +8,11 @@
 use mbvc_compiler::spec::Precision;
 use mbvc_runtime::quantized::arithmetic::{Integer, Quant, is_scale};
 
-use super::{AVERAGE, MEAN, SCALE, ZERO_POINT};
-use crate::container::{Data, Tensor};
+use super::check::{AVERAGE, MEAN, SCALE, ZERO_POINT};
 use crate::error::{ImportError, Result};
-use crate::format::Format;
 use crate::recognize::{Chain, Layer, Norm};
-use crate::source::{Constant, DType, Quantization, Quantized, SourceGraph, Value};
+use crate::source::{Constant, DType, Format, Quantization, Quantized, SourceGraph, Value};
+use crate::tensor::{Data, Tensor};
 
 const REMEDY: &str = "`mbvc import --dequantize` takes its weights as float32";
 

@@ -4,7 +4,7 @@ use prost::Message as _;
 
 use crate::error::Result;
 use crate::onnx::{Model, Node, Tensor, decode};
-use crate::{ErrorKind, Imported, Quantization, read_bytes, read_bytes_with};
+use crate::{ErrorKind, Imported, ReadOptions, read_bytes};
 
 /// A fixture to be changed.
 struct File(Model);
@@ -71,7 +71,7 @@ impl File {
     }
 
     fn keep(&self) -> Result<Imported> {
-        read_bytes_with(&self.0.encode_to_vec(), "m.onnx", None, Quantization::Keep)
+        read_bytes(&self.0.encode_to_vec(), "m.onnx", &ReadOptions::keep_quantization())
     }
 
     /// The text of the error, which names the remedy, and with which the remedy works.
@@ -80,7 +80,8 @@ impl File {
         assert_eq!(error.kind, ErrorKind::Unsupported, "{error}");
         let text = error.to_string();
         assert!(text.contains("--dequantize"), "{text}");
-        read_bytes(&self.0.encode_to_vec(), "m.onnx", None).unwrap_or_else(|error| panic!("{error}"));
+        read_bytes(&self.0.encode_to_vec(), "m.onnx", &ReadOptions::default())
+            .unwrap_or_else(|error| panic!("{error}"));
         text
     }
 }

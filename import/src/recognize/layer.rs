@@ -3,7 +3,8 @@
 use mbvc_compiler::spec::MAX_CHANNELS;
 
 use crate::error::{ImportError, Result};
-use crate::source::{Affine, BatchNorm, Constant, Conv, Dense, Kernel, Node, Op, Pads, Value, display_shape};
+use crate::source::{Affine, BatchNorm, Constant, Conv, Dense, Kernel, Node, Op, Pads, Value};
+use crate::text::{display_shape, shorten};
 
 /// What the family has at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,7 +124,7 @@ pub fn describe(node: &Node<'_>) -> String {
         Op::Softmax => "a softmax".into(),
         Op::Sigmoid => "a sigmoid".into(),
         Op::Ranking => "a ranking of classes".into(),
-        Op::Other => format!("{}, an operator that MobileNetV2 has not", crate::source::shorten(&node.place.operator)),
+        Op::Other => format!("{}, an operator that MobileNetV2 has not", shorten(&node.place.operator)),
     }
 }
 

@@ -7,11 +7,10 @@ use mbvc_compiler::spec::{Activation, Padding};
 
 use super::{Chain, recognize};
 use crate::error::ImportError;
-use crate::format::Format;
 use crate::limits::MAX_PARAMETERS;
 use crate::source::{
-    Affine, Constant, Conv, DType, Dense, Kernel, Node, Op, Pads, Place, Quantized, SourceGraph, Value, ValueQuant,
-    Values,
+    Affine, Constant, Conv, DType, Dense, Format, Hints, Holders, Kernel, Node, Op, Pads, Place, Quantized, Quants,
+    SourceGraph, Value, ValueQuant, Values,
 };
 
 /// Makes a network node by node; the last value is the one to go on from.
@@ -77,9 +76,9 @@ impl Builder {
 
     fn finish(&mut self) -> SourceGraph<'static> {
         SourceGraph {
-            quants: crate::source::Quants::default(),
-            holders: crate::source::Holders::default(),
-            told: crate::source::Told::default(),
+            quants: Quants::default(),
+            holders: Holders::default(),
+            hints: Hints::default(),
             format: Format::Onnx,
             producer: String::new(),
             input: 0,

@@ -3,11 +3,12 @@
 use mbvc_compiler::spec::Activation;
 
 use super::activation;
+use super::chain::Front;
 use super::layer::{Layer, Norm, Want, check, describe};
 use super::padding::{self, literal};
-use super::{Front, adds};
 use crate::error::{ImportError, Result};
-use crate::source::{Conv, Node, Op, Pads, Quants, SourceGraph, Value, elements};
+use crate::source::{Conv, Node, Op, Pads, Quants, SourceGraph, Value};
+use crate::text::elements;
 
 /// Where the walk is, and what it has learned.
 pub struct Walk<'g> {
@@ -391,4 +392,9 @@ impl<'g> Walk<'g> {
             }
         }
     }
+}
+
+/// Whether `node` adds `one` and `other`, in either order.
+fn adds(node: &Node<'_>, one: Value, other: Value) -> bool {
+    matches!(node.op, Op::Add) && matches!(*node.inputs, [a, b] if (a, b) == (one, other) || (a, b) == (other, one))
 }

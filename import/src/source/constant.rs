@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{display_shape, elements};
 use crate::error::{ImportError, Result};
+use crate::text::{display_shape, elements};
 
 /// Most dimensions of a tensor; weights have 4.
 pub const MAX_RANK: usize = 8;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::Value;
+use super::ops::Value;
 
 /// Order of the axes of an activation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::{DType, Value};
+use super::constant::DType;
+use super::ops::Value;
 
 /// Type, scale and zero point of a value.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -4,7 +4,7 @@
 
 use mbvc_compiler::spec::{Activation, Padding, Preprocessing};
 
-use crate::recover::{IMAGENET_MEAN, IMAGENET_STD};
+use crate::published::{IMAGENET_MEAN, IMAGENET_STD};
 
 /// Names of a convolution and of the normalization after it.
 pub type Names = [&'static str; 2];

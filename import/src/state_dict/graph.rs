@@ -4,16 +4,17 @@ use std::rc::Rc;
 
 use mbvc_compiler::spec::{Activation, NetworkSpec, Padding};
 
+use super::dict::StateDict;
+use super::family::Family;
 use super::layers::{Layers, Named, find};
+use super::sidecar::Sidecar;
 use super::strides::{self, Strides};
-use super::{Family, StateDict};
 use crate::error::{ImportError, Result};
-use crate::format::Format;
-use crate::recover::Fact;
-use crate::sidecar::Sidecar;
 use crate::source::{
-    BatchNorm, Constant, Conv, Dense, Holders, Kernel, Node, Op, Pads, Place, Quants, SourceGraph, Told, Value, shorten,
+    BatchNorm, Constant, Conv, Dense, Fact, Format, Hints, Holders, Kernel, Node, Op, Pads, Place, Quants, SourceGraph,
+    Value,
 };
+use crate::text::shorten;
 
 /// Where layers' canonical axes lie in PyTorch's `[out, in, height, width]` and `[out, in]`.
 const CONV_ORDER: [usize; 4] = [2, 3, 1, 0];
@@ -49,20 +50,20 @@ pub fn read<'a>(
     };
     how.extend(["padding", "batch_norm_epsilon"].map(|key| (key, by.clone())));
     how.push(("activation", conventions.how.clone()));
-    let mut told = Told { how, padding: Some(conventions.padding), ..Told::default() };
-    told.preprocessing = Some((layers.family.preprocessing(), false));
-    told.how.push(("preprocessing", format!("usual of {}; the file does not tell", layers.family.name)));
+    let mut hints = Hints { how, padding: Some(conventions.padding), ..Hints::default() };
+    hints.preprocessing = Some((layers.family.preprocessing(), false));
+    hints.how.push(("preprocessing", format!("usual of {}; the file does not tell", layers.family.name)));
     let mut input_shape = [None, None, Some(3)];
     let mut notes = layers.notes;
     if sidecar.is_of(layers.family) {
-        sidecar.tell(&mut told);
+        sidecar.explain(&mut hints);
         if let Some([height, width]) = sidecar.resolution {
             input_shape = [Some(height), Some(width), Some(3)];
         }
     }
     notes.extend(sidecar.notes.iter().cloned());
     let at = if layers.prefix.is_empty() { String::new() } else { format!(" at `{}`", shorten(&layers.prefix)) };
-    told.facts.push(Fact {
+    hints.facts.push(Fact {
         key: "names",
         value: layers.family.name.into(),
         how: format!("names of {} tensors{at}", dict.tensors.len()),
@@ -77,7 +78,7 @@ pub fn read<'a>(
         nodes,
         quants: Quants::default(),
         holders: Holders::default(),
-        told,
+        hints,
         notes,
     })
 }

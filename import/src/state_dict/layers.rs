@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::dict::{StateDict, Stored};
 use super::family::{self, FAMILIES, Family};
-use super::{StateDict, Stored};
 use crate::error::{ImportError, Result};
-use crate::source::shorten;
+use crate::text::shorten;
 
 /// The layers of a network by the names of their modules.
 #[derive(Debug)]

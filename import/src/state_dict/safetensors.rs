@@ -2,7 +2,7 @@
 
 use safetensors::{Dtype, SafeTensors};
 
-use super::{StateDict, Stored};
+use super::dict::{StateDict, Stored};
 use crate::error::{ImportError, Result};
 use crate::source::DType;
 

@@ -2,7 +2,8 @@
 
 use mbvc_compiler::spec::NetworkSpec;
 
-use super::{Layers, StateDict};
+use super::dict::StateDict;
+use super::layers::Layers;
 use crate::error::{ImportError, Result};
 use crate::published;
 

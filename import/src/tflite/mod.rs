@@ -7,8 +7,8 @@ mod table;
 mod tensors;
 
 use crate::error::{ImportError, Result};
-use crate::format::Format;
-use crate::source::{MAX_NODES, SourceGraph, Told, shorten};
+use crate::source::{Format, Hints, MAX_NODES, SourceGraph};
+use crate::text::shorten;
 use schema::{Model, Subgraph};
 use tensors::{Tensors, text};
 
@@ -52,7 +52,7 @@ pub fn read(bytes: &[u8]) -> Result<SourceGraph<'_>> {
         nodes: tensors.nodes,
         quants: tensors.quants,
         holders: tensors.holders,
-        told: Told::default(),
+        hints: Hints::default(),
         notes: tensors.notes,
     })
 }

@@ -4,7 +4,8 @@ use super::operators as code;
 use super::schema::{self, Model, Operator};
 use super::tensors::{Input, Tensors};
 use crate::error::{ImportError, Result};
-use crate::source::{Affine, Constant, Conv, Dense, Kernel, Layout, Op, Pads, Place, Value, display_shape};
+use crate::source::{Affine, Constant, Conv, Dense, Kernel, Layout, Op, Pads, Place, Value};
+use crate::text::display_shape;
 
 /// Names for what one operator reads and makes.
 struct Call<'a> {

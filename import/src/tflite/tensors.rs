@@ -10,8 +10,9 @@ use super::table::Vector;
 use crate::error::{ImportError, Result};
 use crate::source::{
     Constant, DType, Holder, Holders, Layout, MAX_RANK, Node, Op, Place, Quantization, Quantized, Quants, Value,
-    ValueQuant, Values, shorten,
+    ValueQuant, Values,
 };
+use crate::text::shorten;
 
 /// Twice as many as the weights and biases of width 4 have. Many tensors may share one long list.
 const MAX_NUMBERS: usize = 1 << 20;

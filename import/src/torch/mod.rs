@@ -16,8 +16,8 @@ use std::collections::HashMap;
 
 use crate::archive::{self, Archive};
 use crate::error::{ImportError, Result};
-use crate::source::shorten;
 use crate::state_dict::StateDict;
+use crate::text::shorten;
 use value::{Pickled, Value};
 
 /// The first pickle of a file from before 1.6: `0x1950a86a20f9469cfc6c`, with protocol 2.

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use super::value::{Pickled, Ref, Value};
 use crate::error::{ImportError, Result};
-use crate::source::{DType, shorten};
+use crate::source::DType;
 use crate::state_dict::Stored;
+use crate::text::shorten;
 
 /// The bytes of a storage, by its key.
 pub type Storages<'s, 'a> = &'s dyn Fn(&str) -> Result<&'a [u8]>;

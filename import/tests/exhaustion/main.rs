@@ -12,11 +12,13 @@ mod torch;
 use std::time::{Duration, Instant};
 
 use counting::assert_little_memory;
-use mbvc_import::{Imported, Labels, read_bytes};
+use mbvc_import::{Imported, Labels, ReadOptions, read_bytes};
 
 /// Reads a file that is no network; gives what the error says.
 fn refused(bytes: &[u8], name: &str) -> String {
-    within_limits(|| read_bytes(bytes, name, None).map(|imported: Imported| imported.facts)).unwrap_err().to_string()
+    within_limits(|| read_bytes(bytes, name, &ReadOptions::default()).map(|imported: Imported| imported.facts))
+        .unwrap_err()
+        .to_string()
 }
 
 /// Each of these took minutes or gigabytes. The time is that of a busy machine, without optimization.

@@ -1,7 +1,7 @@
 //! PyTorch: tensors that share one list of strides.
 
 use super::within_limits;
-use mbvc_import::read_bytes;
+use mbvc_import::{ReadOptions, read_bytes};
 
 /// A pickle from before PyTorch 1.6, with no storages.
 fn legacy(program: &[u8]) -> Vec<u8> {
@@ -23,6 +23,7 @@ fn names_of_tensors_with_long_strides() {
         entries.extend([&b"J"[..], &name.to_le_bytes(), b"h\0"].concat());
     }
     let program = [&tensor[..], b"q\x000}(", &entries, b"u"].concat();
-    let error = within_limits(|| read_bytes(&legacy(&program), "m.pth", None)).unwrap_err().to_string();
+    let error =
+        within_limits(|| read_bytes(&legacy(&program), "m.pth", &ReadOptions::default())).unwrap_err().to_string();
     assert!(error.contains("those of no known MobileNetV2"), "{error}");
 }

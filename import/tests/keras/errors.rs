@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Read as _, Write as _};
 
-use mbvc_import::{ErrorKind, ImportError, read_bytes};
+use mbvc_import::{ErrorKind, ImportError, ReadOptions, read_bytes};
 use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
@@ -30,7 +30,7 @@ fn changed(change: impl Fn(String) -> String) -> ImportError {
         writer.write_all(&content).unwrap();
     }
     let bytes = writer.finish().unwrap().into_inner();
-    *read_bytes(&bytes, "m.keras", None).expect_err("it is changed")
+    *read_bytes(&bytes, "m.keras", &ReadOptions::default()).expect_err("it is changed")
 }
 
 /// The error after all of `from` became `to`.
@@ -101,7 +101,8 @@ fn damaged_configurations_are_told() {
 
 #[test]
 fn weights_without_a_network_are_told_with_the_remedy() {
-    let error = read_bytes(&member("model.weights.h5"), "m.weights.h5", None).unwrap_err().to_string();
+    let error =
+        read_bytes(&member("model.weights.h5"), "m.weights.h5", &ReadOptions::default()).unwrap_err().to_string();
     assert!(error.contains("weights and no network") && error.contains("load_weights"), "{error}");
 }
 
@@ -110,6 +111,7 @@ fn an_archive_without_weights_is_told() {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     writer.start_file("config.json", SimpleFileOptions::default()).unwrap();
     writer.write_all(b"{}").unwrap();
-    let error = read_bytes(&writer.finish().unwrap().into_inner(), "m.keras", None).unwrap_err().to_string();
+    let error =
+        read_bytes(&writer.finish().unwrap().into_inner(), "m.keras", &ReadOptions::default()).unwrap_err().to_string();
     assert!(error.contains("no model.weights.h5"), "{error}");
 }

@@ -12,11 +12,11 @@ use mbvc_compiler::interp::{self, Mode};
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::passes;
 use mbvc_compiler::spec::{Fusion, Padding, Preprocessing};
-use mbvc_import::{Format, Imported, inspect_bytes, read};
+use mbvc_import::{Format, Imported, ReadOptions, inspect_bytes, read};
 use serde_json::Value as Json;
 
 fn import(path: &Path) -> Imported {
-    read(path, None).unwrap_or_else(|error| panic!("{error}"))
+    read(path, &ReadOptions::default()).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The logits of an image of bytes, which are brought to what the network takes as the file says.
@@ -55,7 +55,7 @@ fn imported_models_compute_what_keras_does() {
     for (name, takes_bytes, wanted) in expected {
         let imported = import(&fixture(&name));
         assert_near(&logits(&imported, &pixels), &wanted, &name);
-        assert_eq!(imported.recovered.preprocessing_told, takes_bytes, "{name}");
+        assert_eq!(imported.recovered.preprocessing_recorded, takes_bytes, "{name}");
         assert_eq!(imported.format, Format::Keras);
     }
 }

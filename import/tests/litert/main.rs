@@ -10,7 +10,7 @@ use common::{fixture, shared};
 use mbvc_compiler::interp::run_quantized;
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::spec::{Precision, Rounding};
-use mbvc_import::{Container, Imported, Quantization, read_with};
+use mbvc_import::{Container, Imported, ReadOptions};
 use mbvc_runtime::quantized::arithmetic::{Integer, Softmax};
 
 const INT8: &str = "models/mobilenet_v2_1.0_224_int8_ptq.tflite";
@@ -82,7 +82,7 @@ fn compare(path: &Path, tensors_in_all: usize, mode: &str, rounding: Rounding, p
     let pixels = read("pixels");
     assert_eq!(names.lines().count(), photographs.len() + 3);
 
-    let imported = read_with(path, None, Quantization::Keep).unwrap_or_else(|error| panic!("{error}"));
+    let imported = mbvc_import::read(path, &ReadOptions::keep_quantization()).unwrap_or_else(|error| panic!("{error}"));
     // As it comes back from a file.
     let container = Container::from_bytes(&imported.container.to_bytes(), "weights").unwrap();
     let [height, width] = imported.spec().resolution;

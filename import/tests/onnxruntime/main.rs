@@ -16,7 +16,7 @@ use mbvc_compiler::ir::Graph;
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::passes;
 use mbvc_compiler::spec::{Activation, Fusion, Precision, Rounding};
-use mbvc_import::{Container, Imported, Quantization, read, read_with};
+use mbvc_import::{Container, Imported, ReadOptions, read};
 
 const SIZE: usize = 32;
 
@@ -32,7 +32,7 @@ const FILES: [(&str, Precision, [i64; 2]); 4] = [
 ];
 
 fn keep(name: &str) -> Imported {
-    read_with(&fixture(name), None, Quantization::Keep).unwrap_or_else(|error| panic!("{error}"))
+    read(&fixture(name), &ReadOptions::keep_quantization()).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// `image(k)` of the script, but NHWC.
@@ -140,14 +140,14 @@ fn absorbed_activations_are_told() {
 #[test]
 fn dequantized_they_are_nearly_the_float_model() {
     for (name, _, _) in FILES {
-        let found = read(&fixture(name), None).unwrap_or_else(|error| panic!("{error}"));
+        let found = read(&fixture(name), &ReadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
         assert!(
             found.notes.iter().any(|note| note.contains("quantization of values is left out")),
             "{:?}",
             found.notes
         );
         let Expected { source, logits, .. } = expected(name);
-        let wanted = read(&fixture(&source), None).unwrap();
+        let wanted = read(&fixture(&source), &ReadOptions::default()).unwrap();
         let kept = keep(name);
         assert_eq!(found.recovered.precision, Precision::F32);
         assert_eq!(found.container.tensors.len(), wanted.container.tensors.len());
@@ -212,7 +212,7 @@ fn compare(ways: &[(&str, Precision)], photographs: &[PathBuf]) {
     assert_eq!(names.lines().count(), photographs.len() + 2);
     let pixels = bytes("pixels");
     for (way, precision) in ways {
-        let imported = read_with(&output.join(format!("{way}.onnx")), None, Quantization::Keep);
+        let imported = read(&output.join(format!("{way}.onnx")), &ReadOptions::keep_quantization());
         let imported = imported.unwrap_or_else(|error| panic!("{error}"));
         assert_eq!((imported.spec().precision, imported.container.parameters()), (*precision, 3_489_097), "{way}");
         let graph = graph(&imported);

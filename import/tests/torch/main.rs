@@ -12,7 +12,7 @@ use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::interp::{self, Mode};
 use mbvc_compiler::passes;
 use mbvc_compiler::spec::{self, Activation, Fusion, NetworkSpec, Padding, Preprocessing};
-use mbvc_import::{Format, ImportError, Imported, ReadOptions, read_as};
+use mbvc_import::{Format, ImportError, Imported, ReadOptions, read};
 
 /// The network of all files but transformers', which has its size of blocks fixed.
 const SMALL: &str = "
@@ -53,7 +53,7 @@ fn torch(name: &str) -> std::path::PathBuf {
 
 fn import_with(path: &Path, text: Option<&str>) -> Result<Imported, Box<ImportError>> {
     let spec = text.map(spec);
-    read_as(path, &ReadOptions { spec: spec.as_ref(), ..ReadOptions::default() })
+    read(path, &ReadOptions { spec: spec.as_ref(), ..ReadOptions::default() })
 }
 
 fn import(name: &str, text: Option<&str>) -> Imported {
@@ -153,7 +153,7 @@ fn files_beside_the_weights_are_read() {
     let timm = import("timm/model.safetensors", Some(SMALL));
     assert_eq!(timm.format, Format::SafeTensors);
     assert_eq!(timm.recovered.preprocessing, Preprocessing::from_mean_and_std([0.5, 0.4, 0.3], [0.25, 0.2, 0.1]));
-    assert!(timm.recovered.preprocessing_told);
+    assert!(timm.recovered.preprocessing_recorded);
     assert_eq!(timm.container.metadata["mbvc.labels"], "ant\nbee\ncow\ndog\neel");
     assert_eq!(fact(&timm, "labels"), ("5", "config.json beside it"));
     assert_eq!(fact(&timm, "framing").0, "crop 36/32 bicubic");
@@ -199,6 +199,6 @@ fn unknown_strides_ask_for_a_spec() {
 #[test]
 fn a_container_is_no_model_of_another_program() {
     let bytes = import("timm/model.safetensors", Some(SMALL)).container.to_bytes();
-    let error = mbvc_import::read_bytes(&bytes, "w.safetensors", None).unwrap_err().to_string();
+    let error = mbvc_import::read_bytes(&bytes, "w.safetensors", &ReadOptions::default()).unwrap_err().to_string();
     assert!(error.contains("mbvc container") && error.contains("nothing to import"), "{error}");
 }

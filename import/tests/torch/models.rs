@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use mbvc_import::read;
+use mbvc_import::{ReadOptions, read};
 use serde::Deserialize;
 
 use super::logits;
@@ -45,7 +45,8 @@ fn torch_models_compute_the_same() {
     let cases: Vec<Case> = serde_json::from_slice(&std::fs::read(output.join("cases.json")).unwrap()).unwrap();
     assert!(cases.len() >= 20);
     for case in cases {
-        let imported = read(&output.join(&case.file), None).unwrap_or_else(|error| panic!("{error}"));
+        let imported =
+            read(&output.join(&case.file), &ReadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(imported.recovered.classes, case.classes, "{}", case.file);
         let found = logits(&imported, case.size);
         let differences = found.iter().zip(&case.logits).map(|(found, wanted)| (f64::from(*found) - wanted).abs());

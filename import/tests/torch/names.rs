@@ -1,6 +1,6 @@
 //! Which names are which layers: safetensors files of one block, written here.
 
-use mbvc_import::{ImportError, Imported, ReadOptions, read_bytes_as};
+use mbvc_import::{ImportError, Imported, ReadOptions, read_bytes};
 
 use super::{fact, spec};
 
@@ -51,7 +51,7 @@ fn import(layers: &[Layer<'_>], others: &[Other<'_>]) -> Result<Imported, Box<Im
     }
     tensors.extend(others.iter().map(|(name, shape)| ((*name).to_owned(), shape.to_vec())));
     let options = &ReadOptions { spec: Some(&spec(ONE_BLOCK)), ..ReadOptions::default() };
-    read_bytes_as(&safetensors(&tensors), "m.safetensors", options)
+    read_bytes(&safetensors(&tensors), "m.safetensors", options)
 }
 
 fn error(layers: &[Layer<'_>], others: &[Other<'_>]) -> String {

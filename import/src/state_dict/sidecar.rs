@@ -9,10 +9,11 @@ use mbvc_compiler::spec::{Activation, Padding, Preprocessing};
 use mbvc_runtime::{Filter, Fit, Framing};
 use serde_json::Value;
 
+use super::family::{Family, Sidecars};
 use crate::error::{ErrorKind, ImportError, Result};
-use crate::imported::Beside;
-use crate::source::{Told, shorten};
-use crate::state_dict::{Family, Sidecars};
+use crate::options::Beside;
+use crate::source::Hints;
+use crate::text::shorten;
 
 const CONFIG: &str = "config.json";
 const PREPROCESSOR: &str = "preprocessor_config.json";
@@ -103,15 +104,15 @@ impl Sidecar {
     }
 
     /// Tells how things are known; the graph has the conventions and the resolution already.
-    pub fn tell(&self, told: &mut Told) {
+    pub fn explain(&self, hints: &mut Hints) {
         let beside = |name: &str| format!("{name} beside it");
-        told.explain("resolution", beside(if self.owner == Sidecars::Timm { CONFIG } else { "configuration" }));
+        hints.explain("resolution", beside(if self.owner == Sidecars::Timm { CONFIG } else { "configuration" }));
         if let Some((preprocessing, name)) = self.preprocessing {
-            told.preprocessing = Some((preprocessing, true));
-            told.explain("preprocessing", beside(name));
+            hints.preprocessing = Some((preprocessing, true));
+            hints.explain("preprocessing", beside(name));
         }
-        told.framing = self.framing.map(|(framing, name)| (framing, beside(name)));
-        told.labels = self.labels.clone().map(|labels| (labels, beside(CONFIG)));
+        hints.framing = self.framing.map(|(framing, name)| (framing, beside(name)));
+        hints.labels = self.labels.clone().map(|labels| (labels, beside(CONFIG)));
     }
 
     fn transformers(&mut self, config: &Value) -> Result<()> {

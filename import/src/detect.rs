@@ -1,41 +1,13 @@
 //! Which kind of file is it? Content decides, the extension only where content is silent.
 
-use std::fmt;
 use std::path::Path;
 
 use crate::archive::{self, Archive};
 use crate::error::{ErrorKind, ImportError, Result};
+use crate::files::SAVED_MODEL_HELP;
+use crate::source::Format;
 use crate::state_dict::safetensors;
 use crate::{hdf5, keras, torch};
-
-/// The kinds of file that are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Format {
-    /// `.onnx`: a ModelProto.
-    Onnx,
-    /// `.tflite`: a FlatBuffer with the identifier `TFL3`.
-    TfLite,
-    /// `.keras` and `.h5`.
-    Keras,
-    /// What `torch.save` writes: a zip archive or, before 1.6, pickles.
-    PyTorch,
-    /// Safetensors with the names of PyTorch's state dicts.
-    SafeTensors,
-    /// The canonical container (safetensors).
-    Container,
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Onnx => "ONNX",
-            Self::TfLite => "TFLite",
-            Self::Keras => "Keras",
-            Self::PyTorch => "PyTorch",
-            Self::SafeTensors | Self::Container => "safetensors",
-        })
-    }
-}
 
 /// What is read, in messages.
 const READ: &str = "ONNX, TFLite, Keras, PyTorch and safetensors";
@@ -51,10 +23,6 @@ const FOREIGN: [(&[u8], &str, &str); 7] = [
     (b"<", "a text file (HTML or XML)", "download the model file itself"),
 ];
 
-/// What to do with a SavedModel.
-pub const SAVED_MODEL_HELP: &str = "convert the SavedModel first: `tf.lite.TFLiteConverter.from_saved_model(folder).convert()` gives a .tflite file, \
-     `python -m tf2onnx.convert --saved-model folder --output model.onnx` an ONNX file; \
-     or load it with Keras and `model.save(\"model.keras\")`";
 const FROZEN_GRAPH_HELP: &str = "convert it with `python -m tf2onnx.convert --graphdef model.pb --inputs input:0 --outputs output:0 --output \
      model.onnx` (the names are those of the graph), or `tf.compat.v1.lite.TFLiteConverter.from_frozen_graph`";
 
@@ -85,7 +53,7 @@ pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> 
     if let Some((_, what, remedy)) = FOREIGN.iter().find(|(magic, ..)| bytes.starts_with(magic)) {
         return Err(not_a_model(format!("this is {what}; {READ} models are read")).help(*remedy));
     }
-    let by_extension = || of_extension(Path::new(name).extension()?.to_str()?);
+    let by_extension = || Format::of_extension(Path::new(name).extension()?.to_str()?);
     // ONNX has no magic number: field 1 (`ir_version`, a small varint) comes first in what exporters write.
     let like_onnx = bytes.len() > 2 && bytes[0] == 0x08 && (1..=64).contains(&bytes[1]);
     match hint.or_else(by_extension) {
@@ -110,22 +78,11 @@ pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> 
     }
 }
 
-/// The format that files with this extension usually have.
-pub fn of_extension(extension: &str) -> Option<Format> {
-    match extension.to_ascii_lowercase().as_str() {
-        "onnx" => Some(Format::Onnx),
-        "tflite" | "lite" => Some(Format::TfLite),
-        "keras" | "h5" | "hdf5" => Some(Format::Keras),
-        "pth" | "pt" | "ckpt" => Some(Format::PyTorch),
-        "safetensors" => Some(Format::SafeTensors),
-        _ => None,
-    }
-}
-
 /// An archive with a `data.pkl`, or a pickle; by its name, too, where the archive is damaged.
 fn is_pytorch(bytes: &[u8], name: &str) -> bool {
-    let named =
-        || Path::new(name).extension()?.to_str().map(|extension| of_extension(extension) == Some(Format::PyTorch));
+    let named = || {
+        Path::new(name).extension()?.to_str().map(|extension| Format::of_extension(extension) == Some(Format::PyTorch))
+    };
     let zipped = bytes.starts_with(archive::MAGIC) && (torch::is_archive(bytes) || named() == Some(true));
     let pickled = matches!(bytes, [0x80, 2..=5, ..]);
     zipped || pickled || bytes.get(257..262) == Some(b"ustar")

@@ -4,15 +4,15 @@ use std::collections::{HashMap, VecDeque};
 
 use serde_json::Value as Json;
 
+use super::builder::{Builder, INPUT, Operand, values};
 use super::config::Layer;
 use super::inbound::{Argument, Call, Tensor, calls, tensors};
 use super::layers;
 use super::weights::{Scope, Weights};
 use crate::error::{ImportError, Result};
-use crate::source::{MAX_NODES, Node, Op, Place, Value, shorten};
+use crate::source::{MAX_NODES, Place, Value};
+use crate::text::shorten;
 
-/// The image.
-pub const INPUT: Value = 0;
 /// Networks in each other: more than anyone nests.
 const MAX_DEPTH: usize = 8;
 /// Calls of networks, each of which is read again, and of one layer. Keras' own call an activation some 35 times.
@@ -21,40 +21,15 @@ const MAX_CALLS: usize = 256;
 /// How often a layer may come before what it reads, all layers together.
 const MAX_WAITS: usize = 1 << 20;
 
-/// An argument whose tensor has been made.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Operand {
-    Value(Value),
-    Numbers(Vec<f64>),
-}
-
-/// The graph as far as it is read.
-pub struct Network<'a> {
-    pub weights: Weights<'a>,
-    pub nodes: Vec<Node<'a>>,
-    pub notes: Vec<String>,
-    /// Height, width and channels of the image, where something told them.
-    pub image: [Option<usize>; 3],
-    values: usize,
-    /// What arithmetic alone has made of the image.
-    front: Value,
-    /// Layers and calls that were read; bounds the work on a hostile file.
-    calls: usize,
-    /// Networks that were read.
-    networks: usize,
-    /// Times that a layer came before what it reads.
-    waits: usize,
-}
-
 /// Which network is read: where its weights are, and how its layers are named in messages.
-pub struct Inside<'n, 'a> {
-    pub scope: &'n Scope<'a>,
+struct Inside<'n, 'a> {
+    scope: &'n Scope<'a>,
     path: &'n str,
     depth: usize,
 }
 
 impl<'a> Inside<'_, 'a> {
-    pub fn place(&self, layer: &Layer<'a>) -> Place<'a> {
+    fn place(&self, layer: &Layer<'a>) -> Place<'a> {
         let name = match self.path {
             "" => layer.name.into(),
             path => format!("{path}/{}", shorten(layer.name)).into(),
@@ -63,14 +38,25 @@ impl<'a> Inside<'_, 'a> {
     }
 }
 
-impl<'a> Network<'a> {
-    pub fn new(weights: Weights<'a>) -> Self {
-        let (nodes, notes) = Default::default();
-        Self { weights, nodes, notes, image: [None; 3], values: 1, front: INPUT, calls: 0, networks: 0, waits: 0 }
-    }
+struct Flattener<'a> {
+    graph: Builder<'a>,
+    /// Layers and calls read so far; bounds the work on a hostile file.
+    calls: usize,
+    /// Networks read so far.
+    networks: usize,
+    /// How often a layer came before its inputs.
+    waits: usize,
+}
 
-    /// Reads the whole model.
-    pub fn read(&mut self, config: &'a Json) -> Result<()> {
+/// Reads the whole model.
+pub fn read<'a>(weights: Weights<'a>, config: &'a Json) -> Result<Builder<'a>> {
+    let mut flattener = Flattener { graph: Builder::new(weights), calls: 0, networks: 0, waits: 0 };
+    flattener.model(config)?;
+    Ok(flattener.graph)
+}
+
+impl<'a> Flattener<'a> {
+    fn model(&mut self, config: &'a Json) -> Result<()> {
         let model = Layer::new(config)?;
         let layers = members(&model)?.ok_or_else(|| {
             ImportError::unsupported(format!("the model is of the class '{}'", shorten(model.class)))
@@ -79,7 +65,7 @@ impl<'a> Network<'a> {
                     "a subclassed model keeps its layers in Python code: rebuild it as a functional one and save that",
                 )
         })?;
-        let scope = self.weights.root(&layers)?;
+        let scope = self.graph.weights.root(&layers)?;
         let inside = Inside { scope: &scope, path: "", depth: 0 };
         let outputs = self.network(&model, &layers, &[INPUT], &inside)?;
         if outputs.len() != 1 {
@@ -89,22 +75,6 @@ impl<'a> Network<'a> {
         Ok(())
     }
 
-    /// Adds an operation.
-    pub fn push(&mut self, place: &Place<'a>, op: Op<'a>, inputs: Vec<Value>) -> Result<Value> {
-        if self.nodes.len() >= MAX_NODES {
-            return Err(
-                ImportError::unsupported("the model has too many layers").expected(format!("at most {MAX_NODES}"))
-            );
-        }
-        let output = self.values;
-        self.values += 1;
-        if matches!(op, Op::Affine(_)) && inputs == [self.front] {
-            self.front = output;
-        }
-        self.nodes.push(Node { place: place.clone(), op, inputs, output });
-        Ok(output)
-    }
-
     /// Counts layers and calls: networks that are called many times are read as often.
     fn spend(&mut self, count: usize) -> Result<()> {
         self.calls += count;
@@ -112,27 +82,6 @@ impl<'a> Network<'a> {
             return Err(ImportError::unsupported("the model has too many layers"));
         }
         Ok(())
-    }
-
-    /// Tells something once.
-    pub fn note(&mut self, note: String) {
-        if !self.notes.contains(&note) {
-            self.notes.push(note);
-        }
-    }
-
-    /// Whether `value` is the image, but for arithmetic.
-    pub fn is_front(&self, value: Value) -> bool {
-        value == self.front
-    }
-
-    /// A layer that is called on `value` tells its shape, which is of interest for the image.
-    fn learn(&mut self, value: Value, layer: &Layer<'a>) {
-        if let Some(shape) = layer.image().filter(|_| self.is_front(value)) {
-            for (known, told) in self.image.iter_mut().zip(shape) {
-                *known = known.or(told);
-            }
-        }
     }
 
     fn network(
@@ -160,9 +109,9 @@ impl<'a> Network<'a> {
                 .at(inside.place(network).text())
                 .expected("one"));
         };
-        self.learn(value, network);
+        self.graph.learn(value, network);
         for layer in layers {
-            self.learn(value, layer);
+            self.graph.learn(value, layer);
             if layer.class != "InputLayer" {
                 let results = self.call(layer, &[Operand::Value(value)], inside)?;
                 let &[result] = results.as_slice() else {
@@ -206,7 +155,7 @@ impl<'a> Network<'a> {
                 waiting.push_back((layer, call));
             }
             if let Some(&value) = made.first(layer.name) {
-                self.learn(value, layer);
+                self.graph.learn(value, layer);
             }
         }
         // Layers come in order of execution, so that nearly all find their inputs made at once.
@@ -245,11 +194,11 @@ impl<'a> Network<'a> {
     /// The results of one call of a layer.
     fn call(&mut self, layer: &Layer<'a>, operands: &[Operand], inside: &Inside<'_, 'a>) -> Result<Vec<Value>> {
         if let Some(policy) = layer.policy().filter(|policy| policy.starts_with("mixed")) {
-            self.note(format!("the model was trained in {}; here it is computed in float32", shorten(policy)));
+            self.graph.note(format!("the model was trained in {}; here it is computed in float32", shorten(policy)));
         }
         let Some(layers) = members(layer)? else {
             let place = inside.place(layer);
-            let translated = layers::translate(self, layer, &place, operands, inside.scope);
+            let translated = layers::translate(&mut self.graph, layer, &place, operands, inside.scope);
             return translated.map(|value| vec![value]).map_err(|error| error.at(place.text()));
         };
         self.networks += 1;
@@ -260,19 +209,10 @@ impl<'a> Network<'a> {
         }
         self.spend(layers.len())?;
         let inputs = values(operands);
-        let scope = self.weights.nested(inside.scope, layer, &layers)?;
+        let scope = self.graph.weights.nested(inside.scope, layer, &layers)?;
         let path = shorten(&inside.place(layer).name);
         self.network(layer, &layers, &inputs, &Inside { scope: &scope, path: &path, depth: inside.depth + 1 })
     }
-}
-
-/// The tensors among `operands`.
-pub fn values(operands: &[Operand]) -> Vec<Value> {
-    let values = operands.iter().filter_map(|operand| match operand {
-        Operand::Value(value) => Some(*value),
-        Operand::Numbers(_) => None,
-    });
-    values.collect()
 }
 
 /// The layers of a network; `None` for a layer that is none.

@@ -1,0 +1,80 @@
+//! The source graph while its layers are translated.
+
+use super::config::Layer;
+use super::weights::Weights;
+use crate::error::{ImportError, Result};
+use crate::source::{MAX_NODES, Node, Op, Place, Value};
+
+/// The image.
+pub const INPUT: Value = 0;
+
+/// An argument whose tensor has been made.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operand {
+    Value(Value),
+    Numbers(Vec<f64>),
+}
+
+/// The tensors among `operands`.
+pub fn values(operands: &[Operand]) -> Vec<Value> {
+    let values = operands.iter().filter_map(|operand| match operand {
+        Operand::Value(value) => Some(*value),
+        Operand::Numbers(_) => None,
+    });
+    values.collect()
+}
+
+/// Nodes so far, and what layers need to add one.
+pub struct Builder<'a> {
+    pub weights: Weights<'a>,
+    pub nodes: Vec<Node<'a>>,
+    pub notes: Vec<String>,
+    /// Height, width and channels of the image, where a layer records them.
+    pub image: [Option<usize>; 3],
+    values: usize,
+    /// The image after arithmetic alone.
+    front: Value,
+}
+
+impl<'a> Builder<'a> {
+    pub fn new(weights: Weights<'a>) -> Self {
+        Self { weights, nodes: Vec::new(), notes: Vec::new(), image: [None; 3], values: 1, front: INPUT }
+    }
+
+    /// Adds an operation.
+    pub fn push(&mut self, place: &Place<'a>, op: Op<'a>, inputs: Vec<Value>) -> Result<Value> {
+        if self.nodes.len() >= MAX_NODES {
+            return Err(
+                ImportError::unsupported("the model has too many layers").expected(format!("at most {MAX_NODES}"))
+            );
+        }
+        let output = self.values;
+        self.values += 1;
+        if matches!(op, Op::Affine(_)) && inputs == [self.front] {
+            self.front = output;
+        }
+        self.nodes.push(Node { place: place.clone(), op, inputs, output });
+        Ok(output)
+    }
+
+    /// Tells something once.
+    pub fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// Whether `value` is the image, but for arithmetic.
+    pub fn is_front(&self, value: Value) -> bool {
+        value == self.front
+    }
+
+    /// A layer that is called on `value` tells its shape, which is of interest for the image.
+    pub fn learn(&mut self, value: Value, layer: &Layer<'a>) {
+        if let Some(shape) = layer.image().filter(|_| self.is_front(value)) {
+            for (known, told) in self.image.iter_mut().zip(shape) {
+                *known = known.or(told);
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! From a file to an [`Imported`]: the one pipeline of this crate.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use mbvc_compiler::diagnostic::SourceFile;
+use mbvc_compiler::spec::{self, NetworkSpec};
+use mbvc_runtime::MAX_TENSORS;
+
+use crate::container::{Container, FORMAT_VERSION};
+use crate::detect::detect;
+use crate::error::{ErrorKind, ImportError, Result};
+use crate::files::read_file;
+use crate::fold::fold;
+use crate::imported::Imported;
+use crate::labels::Labels;
+use crate::options::{Beside, Quantization, ReadOptions};
+use crate::recognize::recognize;
+use crate::recover::{self, Recovered, recover};
+use crate::source::{Fact, Format, SourceGraph};
+use crate::state_dict::{self, Sidecar, StateDict};
+use crate::trace::trace;
+use crate::{keras, limits, onnx, quantized, spec_yaml, tflite, torch};
+
+/// Reads a model file. The content decides the format; [`ReadOptions::format`] decides where the content is ambiguous.
+/// `config.json` and `preprocessor_config.json` beside a file of weights alone are read, too.
+///
+/// # Errors
+/// If the file cannot be read, is damaged, holds no network of the MobileNetV2 family, is quantized in a way that cannot
+/// be kept, or holds weights whose strides are unknown without a spec.
+pub fn read(path: &Path, options: &ReadOptions<'_>) -> Result<Imported> {
+    read_from(&read_file(path)?, &path.display().to_string(), options, Some(path))
+}
+
+/// Reads a model from memory. `name` is for messages and, without its folders, for the metadata. No files but those in
+/// [`ReadOptions::beside`] are read.
+///
+/// # Errors
+/// As [`read`], except for file access.
+pub fn read_bytes(bytes: &[u8], name: &str, options: &ReadOptions<'_>) -> Result<Imported> {
+    read_from(bytes, name, options, None)
+}
+
+fn read_from(bytes: &[u8], name: &str, options: &ReadOptions<'_>, path: Option<&Path>) -> Result<Imported> {
+    let quantization = options.quantization;
+    let format = detect(bytes, name, options.format)?;
+    let most = limits::parameters(bytes.len());
+    let import = |graph: &SourceGraph<'_>| import(graph, name, quantization, most);
+    let weights = |dict: &StateDict<'_>, variant: &str| {
+        let sidecar = match (options.beside, path) {
+            (Beside { config: None, preprocessor: None }, Some(path)) => Sidecar::beside(path),
+            (beside, _) => Sidecar::of(beside),
+        }?;
+        import(&state_dict::read(dict, format, variant, &sidecar, options.spec, most)?)
+    };
+    let imported = match format {
+        Format::Onnx => onnx::decode(bytes).and_then(|model| import(&onnx::read(&model, most)?)),
+        Format::TfLite => tflite::read(bytes).and_then(|graph| import(&graph)),
+        Format::Keras => keras::open(bytes).and_then(|model| import(&keras::read(&model)?)),
+        Format::PyTorch => torch::read(bytes).and_then(|(dict, variant)| weights(&dict, variant)),
+        Format::SafeTensors => state_dict::safetensors::read(bytes).and_then(|dict| weights(&dict, "")),
+        Format::Container => {
+            Err(ImportError::new(ErrorKind::NotAModel, "this is an mbvc container; there is nothing to import")
+                .expected("a model of another program")
+                .help("`mbvc import` wrote it: use it as it is"))
+        }
+    };
+    let mut imported = imported.map_err(|error| error.file(name))?;
+    let extension = Path::new(name).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    if Format::of_extension(extension).is_some_and(|named| named != format) {
+        imported.notes.push(format!("the file is {format}, though its name ends in .{extension}"));
+    }
+    Ok(imported)
+}
+
+fn import(graph: &SourceGraph<'_>, name: &str, quantization: Quantization, most: usize) -> Result<Imported> {
+    let chain = recognize(graph, most)?;
+    let (mut recovered, mut facts, mut notes) = recover(&chain, graph)?;
+    notes.extend(graph.notes.iter().cloned());
+    let kept = match quantization {
+        Quantization::Keep => quantized::keep(&chain, graph)?,
+        Quantization::Dequantize => None,
+    };
+    let trace = trace(&chain, graph, kept.is_some());
+    let mut tensors = Vec::new();
+    let mut pool = None;
+    match kept {
+        Some(kept) => {
+            recovered.precision = kept.precision;
+            recover::keep_pixels(&mut recovered, &mut facts, graph);
+            facts.push(Fact { key: "precision", value: kept.precision.word().into(), how: kept.how.into() });
+            (tensors, pool) = (kept.tensors, Some(kept.pool));
+        }
+        None => {
+            if !graph.quants.is_empty() {
+                notes.push("the quantization of values is left out; weights are dequantized".into());
+            }
+            for layer in chain.layers() {
+                tensors.extend(fold(layer)?);
+            }
+        }
+    }
+    if tensors.len() > MAX_TENSORS {
+        return Err(ImportError::unsupported(format!("the network has {} tensors", tensors.len()))
+            .expected(format!("at most {MAX_TENSORS}, which a container may have")));
+    }
+    let file = Path::new(name).file_name().map_or(name.into(), |file| file.to_string_lossy());
+    let source = match graph.producer.as_str() {
+        "" => format!("{} {file}", graph.format),
+        producer => format!("{} {file} ({producer})", graph.format),
+    };
+    let spec = parsed(&spec_yaml::render(&recovered, &source))?;
+    let container = Container { tensors, metadata: metadata(&recovered, source, pool) };
+    let mut imported = Imported { container, format: graph.format, recovered, facts, notes, trace, spec };
+    if let Some((labels, from)) = &graph.hints.labels {
+        imported.take_labels(labels, from);
+    } else if let Some(labels) = Labels::imagenet(imported.recovered.classes) {
+        imported.take_labels(labels.names(), "the file names no classes; so many are ImageNet's");
+    }
+    // The recovered table must come to the very layers that were read.
+    imported.container.check_against(&imported.spec).map_err(|mismatches| {
+        ImportError::unsupported(format!("the network cannot be written as a table: {mismatches}"))
+    })?;
+    Ok(imported)
+}
+
+fn parsed(yaml: &str) -> Result<NetworkSpec> {
+    spec::parse(&SourceFile::new("recovered.yaml", yaml))
+        .map_err(|diagnostics| ImportError::unsupported(format!("the network breaks a rule of specs:\n{diagnostics}")))
+}
+
+fn metadata(network: &Recovered, source: String, pool: Option<&str>) -> BTreeMap<String, String> {
+    let [height, width] = network.resolution;
+    let known = [
+        ("format", FORMAT_VERSION.to_owned()),
+        ("source", source),
+        ("activation", network.activation.word().to_owned()),
+        ("padding", network.padding.word().to_owned()),
+        ("precision", network.precision.word().to_owned()),
+        ("classes", network.classes.to_string()),
+        ("width", network.width.to_string()),
+        ("resolution", format!("{height}x{width}")),
+        ("preprocessing", recover::describe(&network.preprocessing)),
+        ("framing", network.framing.to_string()),
+    ];
+    let pool = pool.map(|kind| ("pool", kind.to_owned()));
+    known.into_iter().chain(pool).map(|(key, value)| (format!("mbvc.{key}"), value)).collect()
+}

@@ -1,0 +1,46 @@
+//! The kinds of file that are read.
+
+use std::fmt;
+
+/// The kinds of file that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// `.onnx`: a ModelProto.
+    Onnx,
+    /// `.tflite`: a FlatBuffer with the identifier `TFL3`.
+    TfLite,
+    /// `.keras` and `.h5`.
+    Keras,
+    /// What `torch.save` writes: a zip archive or, before 1.6, pickles.
+    PyTorch,
+    /// Safetensors with the names of PyTorch's state dicts.
+    SafeTensors,
+    /// The canonical container (safetensors).
+    Container,
+}
+
+impl Format {
+    /// The format that files with this extension usually have.
+    pub fn of_extension(extension: &str) -> Option<Self> {
+        match extension.to_ascii_lowercase().as_str() {
+            "onnx" => Some(Self::Onnx),
+            "tflite" | "lite" => Some(Self::TfLite),
+            "keras" | "h5" | "hdf5" => Some(Self::Keras),
+            "pth" | "pt" | "ckpt" => Some(Self::PyTorch),
+            "safetensors" => Some(Self::SafeTensors),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Onnx => "ONNX",
+            Self::TfLite => "TFLite",
+            Self::Keras => "Keras",
+            Self::PyTorch => "PyTorch",
+            Self::SafeTensors | Self::Container => "safetensors",
+        })
+    }
+}

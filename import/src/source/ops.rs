@@ -1,0 +1,163 @@
+//! Operations of a source graph, over numbered values.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use super::constant::Constant;
+use crate::text::shorten;
+
+/// Index of a value.
+pub type Value = usize;
+
+/// One operation; it makes one value.
+#[derive(Debug)]
+pub struct Node<'a> {
+    pub place: Place<'a>,
+    pub op: Op<'a>,
+    /// The values read; constants are in `op`.
+    pub inputs: Vec<Value>,
+    pub output: Value,
+}
+
+/// The source's own name of a node, and its operator's.
+#[derive(Debug, Clone)]
+pub struct Place<'a> {
+    pub name: Cow<'a, str>,
+    pub operator: Cow<'a, str>,
+}
+
+impl Place<'_> {
+    /// `node 'conv5' (Conv)`; long names are shortened, control characters escaped.
+    pub fn text(&self) -> String {
+        format!("node '{}' ({})", shorten(&self.name), shorten(&self.operator))
+    }
+}
+
+#[derive(Debug)]
+pub enum Op<'a> {
+    Conv(Conv<'a>),
+    Dense(Dense<'a>),
+    BatchNorm(BatchNorm<'a>),
+    Affine(Affine),
+    /// `min(max(x, low), high)`: Relu, Relu6, Clip, Min, Max.
+    Clamp {
+        low: f64,
+        high: f64,
+    },
+    /// Zeros around the image: top, left, bottom, right.
+    Pad([usize; 4]),
+    /// The sum of two values.
+    Add,
+    /// The mean over the image, or over windows of `Some([height, width])` without padding.
+    Pool {
+        window: Option<[usize; 2]>,
+    },
+    /// Turns an image of one pixel into a vector, or back.
+    Flatten,
+    Softmax,
+    /// Each score for itself to 0..1; their order stays.
+    Sigmoid,
+    /// Picks classes from the scores: nothing follows that has weights.
+    Ranking,
+    /// No operation of MobileNetV2.
+    Other,
+}
+
+/// `x * scale + offset`, one number for all channels or one each.
+#[derive(Debug)]
+pub struct Affine {
+    scale: Vec<f64>,
+    offset: Vec<f64>,
+}
+
+impl Affine {
+    pub fn scaling(scale: Vec<f64>) -> Self {
+        Self { offset: vec![0.0; scale.len()], scale }
+    }
+
+    pub fn shifting(offset: Vec<f64>) -> Self {
+        Self { scale: vec![1.0; offset.len()], offset }
+    }
+
+    /// `offset - x`.
+    pub fn negating(offset: Vec<f64>) -> Self {
+        Self { scale: vec![-1.0; offset.len()], offset }
+    }
+
+    pub fn fits(&self, channels: usize) -> bool {
+        self.scale.len() == 1 || self.scale.len() == channels
+    }
+
+    pub fn scale(&self, channel: usize) -> Option<f64> {
+        self.scale.get(if self.scale.len() == 1 { 0 } else { channel }).copied()
+    }
+
+    pub fn offset(&self, channel: usize) -> Option<f64> {
+        self.offset.get(if self.offset.len() == 1 { 0 } else { channel }).copied()
+    }
+}
+
+/// A convolution, dense (`groups` = 1) or depthwise.
+#[derive(Debug)]
+pub struct Conv<'a> {
+    pub kernel: Kernel<'a>,
+    pub bias: Option<Rc<Constant<'a>>>,
+    pub groups: usize,
+    pub stride: [usize; 2],
+    pub dilation: [usize; 2],
+    pub pads: Pads,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pads {
+    /// Top, left, bottom, right.
+    Explicit([usize; 4]),
+    /// TensorFlow's SAME, ONNX's SAME_UPPER: an odd pixel goes below and to the right.
+    Same,
+    /// An odd pixel goes above and to the left.
+    SameLower,
+}
+
+/// A constant read in canonical axis order.
+#[derive(Debug)]
+pub struct Kernel<'a> {
+    pub constant: Rc<Constant<'a>>,
+    /// Canonical axis -> axis of the constant. Canonical is `[kh, kw, in, out]` for a convolution
+    /// (depthwise: `[kh, kw, 1, channels]`) and `[in, out]` for a dense layer.
+    pub order: Vec<usize>,
+    /// Multiplies every value.
+    pub scale: f64,
+}
+
+impl Kernel<'_> {
+    /// Canonical shape.
+    pub fn shape(&self) -> Vec<usize> {
+        self.order.iter().map(|&axis| self.constant.shape().get(axis).copied().unwrap_or(1)).collect()
+    }
+
+    /// The values in canonical order.
+    pub fn values(&self) -> Vec<f64> {
+        let mut values = self.constant.permuted(&self.order);
+        if self.scale != 1.0 {
+            values.iter_mut().for_each(|value| *value *= self.scale);
+        }
+        values
+    }
+}
+
+/// `y = x * weight + bias`.
+#[derive(Debug)]
+pub struct Dense<'a> {
+    pub kernel: Kernel<'a>,
+    pub bias: Option<Rc<Constant<'a>>>,
+}
+
+/// `y = gamma * (x - mean) / sqrt(variance + epsilon) + beta` per channel.
+#[derive(Debug)]
+pub struct BatchNorm<'a> {
+    pub gamma: Rc<Constant<'a>>,
+    pub beta: Rc<Constant<'a>>,
+    pub mean: Rc<Constant<'a>>,
+    pub variance: Rc<Constant<'a>>,
+    pub epsilon: f64,
+}

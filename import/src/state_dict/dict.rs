@@ -1,0 +1,170 @@
+//! Tensors and modules by name, whatever file they are in.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use crate::error::{ImportError, Result};
+use crate::source::{Constant, DType, Values};
+use crate::text::elements;
+
+/// Tensors and modules by name.
+#[derive(Debug, Default)]
+pub struct StateDict<'a> {
+    /// A tensor that cannot be read is an error only where the network has it.
+    pub tensors: BTreeMap<String, Result<Stored<'a>>>,
+    /// What modules say of themselves, in files that hold more than tensors.
+    pub modules: BTreeMap<String, Module>,
+}
+
+/// Attributes of a convolution or normalization.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Module {
+    /// Vertical and horizontal.
+    pub stride: Option<[usize; 2]>,
+    /// Above and below, left and right.
+    pub padding: Option<[usize; 2]>,
+    pub epsilon: Option<f64>,
+}
+
+impl Module {
+    pub fn learn(&mut self, more: Self) {
+        self.stride = more.stride.or(self.stride);
+        self.padding = more.padding.or(self.padding);
+        self.epsilon = more.epsilon.or(self.epsilon);
+    }
+}
+
+/// A tensor where it lies: a view of little-endian elements, inside of them as far as it goes.
+#[derive(Debug, Clone)]
+pub struct Stored<'a> {
+    dtype: DType,
+    shape: Vec<usize>,
+    elements: Elements<'a>,
+}
+
+#[derive(Debug, Clone)]
+enum Elements<'a> {
+    Contiguous(&'a [u8]),
+    Strided { bytes: &'a [u8], strides: Vec<usize> },
+}
+
+impl<'a> Stored<'a> {
+    /// All of `bytes`, row-major.
+    pub fn whole(dtype: DType, shape: Vec<usize>, bytes: &'a [u8]) -> Self {
+        Self { dtype, shape, elements: Elements::Contiguous(bytes) }
+    }
+
+    /// Element `i, j, ...` of the view is element `offset + i * strides[0] + j * strides[1] + ...` of the storage.
+    ///
+    /// # Errors
+    /// Where the view leaves the storage, or has more elements than it.
+    pub fn view(dtype: DType, storage: &'a [u8], offset: usize, shape: Vec<usize>, strides: &[usize]) -> Result<Self> {
+        let outside = || {
+            ImportError::malformed(format!("a view of shape {shape:?} and strides {strides:?} at element {offset}"))
+                .expected(format!("one inside of its storage of {} elements", storage.len() / dtype.size()))
+        };
+        let size = dtype.size();
+        let count = elements(&shape)?;
+        if count == 0 {
+            return Ok(Self::whole(dtype, shape, &[]));
+        }
+        let last = shape
+            .iter()
+            .zip(strides)
+            .try_fold(0usize, |last, (size, stride)| last.checked_add((size - 1).checked_mul(*stride)?));
+        let end = last.and_then(|last| last.checked_add(1)?.checked_mul(size)).ok_or_else(outside)?;
+        let from = offset.checked_mul(size).and_then(|start| storage.get(start..)).ok_or_else(outside)?;
+        let bytes = from.get(..end).ok_or_else(outside)?;
+        if count > storage.len() / size {
+            return Err(outside().help("an expanded tensor: save a copy, `tensor.contiguous()`"));
+        }
+        let elements = if is_row_major(&shape, strides) {
+            Elements::Contiguous(bytes)
+        } else {
+            Elements::Strided { bytes, strides: strides.to_vec() }
+        };
+        Ok(Self { dtype, shape, elements })
+    }
+
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The tensor; elements that do not lie in order are copied, at the cost of as much of `budget`.
+    pub fn constant(&self, budget: &mut usize) -> Result<Constant<'a>> {
+        let values = match &self.elements {
+            Elements::Contiguous(bytes) => Cow::Borrowed(*bytes),
+            Elements::Strided { bytes, strides } => {
+                *budget = budget.checked_sub(elements(&self.shape)?).ok_or_else(|| {
+                    ImportError::unsupported("too many tensors whose elements do not lie in order")
+                        .help("save copies of them, `tensor.contiguous()`")
+                })?;
+                Cow::Owned(gather(bytes, &self.shape, strides, self.dtype.size()))
+            }
+        };
+        Constant::new(self.shape.clone(), Values::Bytes(self.dtype, values))
+    }
+}
+
+/// Whether elements lie in order; how far apart the only index of an axis lies from others is of no interest.
+fn is_row_major(shape: &[usize], strides: &[usize]) -> bool {
+    let mut expected = 1usize;
+    shape.iter().zip(strides).rev().all(|(&size, &stride)| {
+        let fits = size == 1 || stride == expected;
+        expected = expected.saturating_mul(size);
+        fits
+    })
+}
+
+/// The elements in row-major order. The view is inside of `bytes`.
+fn gather(bytes: &[u8], shape: &[usize], strides: &[usize], size: usize) -> Vec<u8> {
+    let starts = shape.iter().zip(strides).fold(vec![0usize], |starts, (&count, &stride)| {
+        starts.iter().flat_map(|start| (0..count).map(move |index| start + index * stride)).collect()
+    });
+    starts.iter().filter_map(|start| bytes.get(start * size..start * size + size)).flatten().copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(count: u8) -> Vec<u8> {
+        (0..count).collect()
+    }
+
+    #[test]
+    fn channels_last_comes_back_in_order() {
+        // Shape [2, 3, 1, 2] in memory as [2, 1, 2, 3].
+        let storage = bytes(12);
+        let view = Stored::view(DType::U8, &storage, 0, vec![2, 3, 1, 2], &[6, 1, 6, 3]).unwrap();
+        let mut budget = 12;
+        let values = view.constant(&mut budget).unwrap().to_f64();
+        assert_eq!(values, [0.0, 3.0, 1.0, 4.0, 2.0, 5.0, 6.0, 9.0, 7.0, 10.0, 8.0, 11.0]);
+        assert_eq!(budget, 0);
+        assert!(view.constant(&mut budget).is_err());
+    }
+
+    #[test]
+    fn a_single_index_may_have_any_stride() {
+        let storage = bytes(4);
+        let view = Stored::view(DType::U8, &storage, 1, vec![1, 3], &[77, 1]).unwrap();
+        assert!(matches!(view.elements, Elements::Contiguous(&[1, 2, 3])));
+    }
+
+    #[test]
+    fn views_stay_inside() {
+        let storage = bytes(8);
+        for (offset, shape, strides) in [
+            (1, vec![8], vec![1]),
+            (9, vec![1], vec![1]),
+            (0, vec![2, 5], vec![4, 1]),
+            (0, vec![usize::MAX, 2], vec![1, 1]),
+            (0, vec![3], vec![usize::MAX]),
+            (usize::MAX, vec![1], vec![1]),
+            (0, vec![100], vec![0]),
+        ] {
+            assert!(Stored::view(DType::F16, &storage, offset, shape.clone(), &strides).is_err(), "{offset} {shape:?}");
+        }
+        assert!(Stored::view(DType::F32, &storage, 5, vec![0], &[1]).is_ok());
+    }
+}

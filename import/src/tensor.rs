@@ -1,0 +1,120 @@
+//! Tensors of the canonical container.
+
+use ::safetensors::Dtype;
+use mbvc_compiler::ir::ElementType;
+
+/// The elements of a tensor.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Data {
+    /// Everything in a float32 network; scales in a quantized one.
+    F32(Vec<f32>),
+    /// Weights of an int8 network.
+    I8(Vec<i8>),
+    /// Weights of a uint8 network.
+    U8(Vec<u8>),
+    /// Biases and zero points of a quantized network.
+    I32(Vec<i32>),
+}
+
+impl Data {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::I8(values) => values.len(),
+            Self::U8(values) => values.len(),
+            Self::I32(values) => values.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The values, where they are floats.
+    pub fn f32s(&self) -> Option<&[f32]> {
+        match self {
+            Self::F32(values) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// Their type.
+    pub fn element(&self) -> ElementType {
+        match self {
+            Self::F32(_) => ElementType::F32,
+            Self::I8(_) => ElementType::I8,
+            Self::U8(_) => ElementType::U8,
+            Self::I32(_) => ElementType::I32,
+        }
+    }
+
+    /// The values, exact.
+    pub fn to_f64(&self) -> Vec<f64> {
+        match self {
+            Self::F32(values) => values.iter().map(|value| f64::from(*value)).collect(),
+            Self::I8(values) => values.iter().map(|value| f64::from(*value)).collect(),
+            Self::U8(values) => values.iter().map(|value| f64::from(*value)).collect(),
+            Self::I32(values) => values.iter().map(|value| f64::from(*value)).collect(),
+        }
+    }
+
+    /// Reverses the order of every `count` groups of `size` values.
+    pub(crate) fn reverse_groups(&mut self, size: usize, count: usize) {
+        fn reverse<T: Copy>(values: &mut [T], size: usize, count: usize) {
+            for groups in values.chunks_exact_mut(size * count) {
+                groups.reverse();
+                groups.chunks_exact_mut(size).for_each(<[T]>::reverse);
+            }
+        }
+        match self {
+            Self::F32(values) => reverse(values, size, count),
+            Self::I8(values) => reverse(values, size, count),
+            Self::U8(values) => reverse(values, size, count),
+            Self::I32(values) => reverse(values, size, count),
+        }
+    }
+
+    pub(crate) fn read(dtype: Dtype, bytes: &[u8]) -> Option<Self> {
+        let words = bytes.as_chunks::<4>().0;
+        Some(match dtype {
+            Dtype::F32 => Self::F32(words.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()),
+            Dtype::I32 => Self::I32(words.iter().map(|bytes| i32::from_le_bytes(*bytes)).collect()),
+            Dtype::I8 => Self::I8(bytes.iter().map(|byte| byte.cast_signed()).collect()),
+            Dtype::U8 => Self::U8(bytes.to_vec()),
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn write(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::F32(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+            Self::I32(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+            Self::I8(values) => bytes.extend(values.iter().map(|value| value.cast_unsigned())),
+            Self::U8(values) => bytes.extend_from_slice(values),
+        }
+    }
+
+    pub(crate) fn dtype(&self) -> &'static str {
+        match self {
+            Self::F32(_) => "F32",
+            Self::I8(_) => "I8",
+            Self::U8(_) => "U8",
+            Self::I32(_) => "I32",
+        }
+    }
+}
+
+/// A named tensor, row-major.
+///
+/// Convolutions are `[kh, kw, in, out]`, depthwise ones `[kh, kw, channels]`, the classifier `[in, out]`, biases `[out]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor {
+    /// `block2.expand.weight`; no other tensor of the container has it.
+    pub name: String,
+    /// Outermost dimension first.
+    pub shape: Vec<usize>,
+    /// As many as the shape asks for.
+    pub data: Data,
+}
