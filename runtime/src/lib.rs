@@ -63,7 +63,7 @@ pub use once::Once;
 #[cfg(feature = "alloc")]
 pub use picture::{About, Filter, Fit, Framing, FramingError, Guess, Picture, PictureError, Rgb, classify, frame};
 #[cfg(feature = "std")]
-pub use pool::{Crew, MOST_WORKERS, helped_calls, set_processors, start_workers, together};
+pub use pool::*;
 pub use preprocess::{Preprocess, PreprocessError};
 pub use scratch::{Aligned, Line, Packed, Scratch, bytes_of_floats};
 pub use stream::{Image, Pixels, Zeros, clear_sides, copy_pixels, dst, image_row, is_fast, ring_rows, src};

@@ -1,38 +1,39 @@
-//! Teams: those who work on one call of a network together.
+//! Work sharing among the threads that run one call of a network.
 //!
-//! Every member runs the whole network over the same scratch. Where a step says so it does only its share, and waits
-//! for the others before it reads what they wrote. Shares never split a sum, so that every team gives the same bits.
+//! Every thread of a team runs the whole network over the same scratch. Where a step is shared, each does its share,
+//! and waits for the others before it reads what they wrote. Shares never split a sum, so that teams of every size give
+//! the same bits.
 
 use core::ops::Range;
 
 use crate::simd::Area;
 
-/// A member of a team.
+/// One thread's view of its team.
 pub trait Team: Copy {
-    /// Its number, from 0; member 0 is the caller.
+    /// Index of this thread in its team, from 0. Thread 0 is the caller.
     fn index(self) -> usize;
 
-    /// How many there are.
-    fn members(self) -> usize;
+    /// Number of threads in the team.
+    fn threads(self) -> usize;
 
-    /// Returns when every member has come here; what they wrote before can be read after.
+    /// Barrier: returns when every thread of the team has arrived. What they wrote before can be read after.
     fn wait(self);
 
-    /// This member's share of `count` items: one after the other, of nearly the same number for each member.
+    /// This thread's share of `count` items: a contiguous range, of the same length for each thread or one more.
     #[inline(always)]
     fn share(self, count: usize) -> Range<usize> {
-        let (index, members) = (self.index(), self.members());
-        index * count / members..(index + 1) * count / members
+        let (index, threads) = (self.index(), self.threads());
+        index * count / threads..(index + 1) * count / threads
     }
 
-    /// This member's own `count` numbers of an area that holds as many for each.
+    /// This thread's `count` elements of an area that holds `count` for each thread.
     #[inline(always)]
     fn own<T: Copy + Default>(self, area: Area<'_, T>, count: usize) -> Area<'_, T> {
         area.part(self.index() * count..(self.index() + 1) * count)
     }
 }
 
-/// A caller that works alone: everything here vanishes when it is compiled.
+/// A caller without workers. Code that is generic over a [`Team`] compiles to plain loops for it.
 #[derive(Debug, Clone, Copy)]
 pub struct Solo;
 
@@ -43,7 +44,7 @@ impl Team for Solo {
     }
 
     #[inline(always)]
-    fn members(self) -> usize {
+    fn threads(self) -> usize {
         1
     }
 
@@ -51,26 +52,27 @@ impl Team for Solo {
     fn wait(self) {}
 }
 
-/// What of a member's `share` lies in the `count` items from `first`, counted from there.
+/// The part of `share` in the `count` items from `first`, as indices relative to `first`.
 #[inline(always)]
 pub fn within(share: &Range<usize>, first: usize, count: usize) -> Range<usize> {
     let clip = |at: usize| usize::min(usize::saturating_sub(at, first), count);
     clip(share.start)..clip(share.end)
 }
 
-/// What of a member's `share` lies in `first..end`.
+/// The part of `share` in `first..end`.
 #[inline(always)]
 pub fn clip(share: &Range<usize>, first: usize, end: usize) -> Range<usize> {
     usize::max(share.start, first)..usize::min(share.end, end)
 }
 
-/// Without the standard library there are no threads: the caller works alone, whatever the network was compiled for.
+/// Runs `caller` alone, whatever number of threads the network was compiled for: without the standard library there are
+/// no threads.
 #[cfg(not(feature = "std"))]
 pub fn together(_: usize, _: impl Fn(Solo) + Sync, caller: impl FnOnce(Solo)) {
     caller(Solo);
 }
 
-/// As [`together`]: there are no threads to start.
+/// Does nothing: without the standard library there are no threads.
 #[cfg(not(feature = "std"))]
 pub fn start_workers(_: usize) {}
 
@@ -81,15 +83,18 @@ mod tests {
     use std::vec::Vec;
 
     #[derive(Clone, Copy)]
-    struct Member(usize, usize);
+    struct Thread {
+        index: usize,
+        threads: usize,
+    }
 
-    impl Team for Member {
+    impl Team for Thread {
         fn index(self) -> usize {
-            self.0
+            self.index
         }
 
-        fn members(self) -> usize {
-            self.1
+        fn threads(self) -> usize {
+            self.threads
         }
 
         fn wait(self) {}
@@ -97,12 +102,12 @@ mod tests {
 
     #[test]
     fn shares_cover_everything_once_and_evenly() {
-        for members in 1..9 {
+        for threads in 1..9 {
             for count in 0..40 {
-                let shares: Vec<_> = (0..members).map(|index| Member(index, members).share(count)).collect();
+                let shares: Vec<_> = (0..threads).map(|index| Thread { index, threads }.share(count)).collect();
                 let all: Vec<usize> = shares.iter().cloned().flatten().collect();
-                assert_eq!(all, (0..count).collect::<Vec<_>>(), "{count} among {members}");
-                let (least, most) = (count / members, count.div_ceil(members));
+                assert_eq!(all, (0..count).collect::<Vec<_>>(), "{count} among {threads}");
+                let (least, most) = (count / threads, count.div_ceil(threads));
                 assert!(shares.iter().all(|share| share.len() == least || share.len() == most));
             }
         }
@@ -110,17 +115,17 @@ mod tests {
     }
 
     #[test]
-    fn forms_of_items_are_counted_from_their_own_start() {
+    fn parts_of_a_share_are_relative_to_their_first_item() {
         assert_eq!(within(&(2..9), 0, 5), 2..5);
         assert_eq!(within(&(2..9), 5, 10), 0..4);
         assert!(within(&(2..4), 5, 3).is_empty() && within(&(6..9), 2, 3).is_empty());
     }
 
     #[test]
-    fn members_own_parts_of_an_area() {
+    fn threads_own_parts_of_an_area() {
         let mut floats = [0.0, 1.0, 2.0, 3.0];
         // SAFETY: one thread reads within the four floats.
         let area = unsafe { Area::new(&mut floats) };
-        assert_eq!(Member(1, 2).own(area, 2).read(0..2), [2.0, 3.0]);
+        assert_eq!(Thread { index: 1, threads: 2 }.own(area, 2).read(0..2), [2.0, 3.0]);
     }
 }

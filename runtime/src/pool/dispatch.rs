@@ -1,0 +1,225 @@
+//! How a call hands its job to workers, and how these wait for the next one.
+
+use alloc::boxed::Box;
+use core::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use super::barrier::{Barrier, Poisoned};
+use super::sync::{
+    AtomicBool, AtomicU32, AtomicUsize, Backoff, CachePadded, Elapsed, Ordering, Thread, UnsafeCell,
+    const_unless_modeled, park,
+};
+use crate::team::Team;
+
+/// How long a worker without work stays awake. Waking it takes a tenth of that; a call takes a millisecond or more.
+pub const AWAKE: Duration = Duration::from_micros(300);
+
+/// What a thread panicked with.
+type Cause = Box<dyn Any + Send>;
+
+/// One thread's view of a team of pool threads.
+#[derive(Clone, Copy)]
+pub struct PoolTeam<'a> {
+    index: usize,
+    threads: usize,
+    /// `None` for a team of one.
+    barrier: Option<&'a Barrier>,
+}
+
+impl PoolTeam<'_> {
+    /// A caller without workers.
+    pub(super) const ALONE: Self = Self { index: 0, threads: 1, barrier: None };
+}
+
+impl Team for PoolTeam<'_> {
+    #[inline]
+    fn index(self) -> usize {
+        self.index
+    }
+
+    #[inline]
+    fn threads(self) -> usize {
+        self.threads
+    }
+
+    #[inline]
+    fn wait(self) {
+        if let Some(barrier) = self.barrier
+            && barrier.wait(self.threads).is_err()
+        {
+            // Unwinds to where this thread's part began, without a message: another thread has reported its panic.
+            resume_unwind(Box::new(Poisoned));
+        }
+    }
+}
+
+/// What workers run: `run(data, team)`.
+#[derive(Clone, Copy)]
+struct Job {
+    run: unsafe fn(*const (), PoolTeam<'_>),
+    data: *const (),
+    threads: usize,
+}
+
+/// States of a worker.
+const IDLE: u32 = 0;
+const ASLEEP: u32 = 1;
+const CALLED: u32 = 2;
+
+/// A worker as its callers see it.
+pub struct Worker {
+    state: CachePadded<AtomicU32>,
+    thread: OnceLock<Thread>,
+}
+
+impl Worker {
+    const_unless_modeled! {
+        pub fn new() -> Self {
+            Self { state: CachePadded(AtomicU32::new(IDLE)), thread: OnceLock::new() }
+        }
+    }
+
+    /// Sets the thread that [`serve`](Self::serve)s; before that nobody may call the worker.
+    pub fn set_thread(&self, thread: Thread) {
+        self.thread.get_or_init(|| thread);
+    }
+
+    /// Waits for one job of `dispatcher` and runs it as thread `index` of the team, from 1.
+    pub fn serve(&self, index: usize, dispatcher: &Dispatcher) {
+        self.wait();
+        // SAFETY: this worker was called and has not finished, so that nobody writes the job.
+        let job = dispatcher.job.with(|job| unsafe { *job });
+        let team = PoolTeam { index, threads: job.threads, barrier: Some(&dispatcher.barrier) };
+        // SAFETY: `run` accepts `data`, which the caller keeps until `pending` is 0.
+        let done = catch_unwind(AssertUnwindSafe(|| unsafe { (job.run)(job.data, team) }));
+        if let Err(cause) = done {
+            if !cause.is::<Poisoned>() {
+                *dispatcher.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
+            }
+            dispatcher.barrier.poison();
+        }
+        dispatcher.pending.0.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Returns when this worker is called.
+    fn wait(&self) {
+        let state = &self.state.0;
+        let (mut backoff, mut awake) = (Backoff::default(), Elapsed::default());
+        while state.load(Ordering::Acquire) != CALLED {
+            backoff.snooze();
+            if backoff.is_yielding() && awake.exceeds(AWAKE) {
+                let slept = state.compare_exchange(IDLE, ASLEEP, Ordering::AcqRel, Ordering::Acquire);
+                while slept.is_ok() && state.load(Ordering::Acquire) == ASLEEP {
+                    park();
+                }
+            }
+        }
+        // Nobody else writes the state of a worker that is called.
+        state.store(IDLE, Ordering::Relaxed);
+    }
+
+    fn call(&self) {
+        if self.state.0.swap(CALLED, Ordering::AcqRel) == ASLEEP
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
+    }
+}
+
+/// Hands one job at a time to workers.
+pub struct Dispatcher {
+    /// Whether a call has the dispatcher, and with it the fields below.
+    busy: AtomicBool,
+    job: UnsafeCell<Job>,
+    barrier: Barrier,
+    /// Workers that have not finished the job.
+    pending: CachePadded<AtomicUsize>,
+    /// What a worker panicked with.
+    panic: Mutex<Option<Cause>>,
+}
+
+// SAFETY: `job` is the only field that is not `Sync`. It is written by the holder of `busy` before it calls workers,
+// and read by these between their call and the end of their work, for which the holder waits.
+unsafe impl Sync for Dispatcher {}
+
+// SAFETY: the pointer in `job` is only followed while its call waits, wherever the dispatcher is at the time.
+unsafe impl Send for Dispatcher {}
+
+impl Dispatcher {
+    const_unless_modeled! {
+        pub fn new() -> Self {
+            Self {
+                busy: AtomicBool::new(false),
+                job: UnsafeCell::new(Job { run: |_, _| {}, data: core::ptr::null(), threads: 0 }),
+                barrier: Barrier::new(),
+                pending: CachePadded(AtomicUsize::new(0)),
+                panic: Mutex::new(None),
+            }
+        }
+    }
+
+    /// Takes the dispatcher for one call, unless another call has it.
+    pub fn try_acquire(&self) -> Option<Exclusive<'_>> {
+        (!self.busy.swap(true, Ordering::Acquire)).then_some(Exclusive(self))
+    }
+}
+
+/// The right to use a dispatcher, until it is dropped.
+pub struct Exclusive<'a>(&'a Dispatcher);
+
+impl Drop for Exclusive<'_> {
+    fn drop(&mut self) {
+        self.0.busy.store(false, Ordering::Release);
+    }
+}
+
+impl Exclusive<'_> {
+    /// Runs `caller` in this thread and `helper` in each of `workers`, and returns when all have finished. Worker `i`
+    /// is being served as thread `i + 1` of this dispatcher.
+    ///
+    /// # Errors
+    /// What one of the threads panicked with; the others have then stopped at a barrier or finished.
+    pub fn run<H: Fn(PoolTeam<'_>) + Sync>(
+        &mut self,
+        workers: &[Worker],
+        helper: &H,
+        caller: impl FnOnce(PoolTeam<'_>),
+    ) -> Result<(), Cause> {
+        /// # Safety
+        /// `data` points to an `H`.
+        unsafe fn run<H: Fn(PoolTeam<'_>)>(data: *const (), team: PoolTeam<'_>) {
+            // SAFETY: as above.
+            let helper = unsafe { &*data.cast::<H>() };
+            helper(team);
+        }
+        let Self(Dispatcher { job, barrier, pending, panic, .. }) = self;
+        let threads = workers.len() + 1;
+        let next = Job { run: run::<H>, data: (&raw const *helper).cast(), threads };
+        // SAFETY: this call has the dispatcher, and no worker has been called.
+        job.with_mut(|job| unsafe { *job = next });
+        pending.0.store(workers.len(), Ordering::Relaxed);
+        // The swap in `call` releases the job to the worker.
+        workers.iter().for_each(Worker::call);
+        let team = PoolTeam { index: 0, threads, barrier: Some(barrier) };
+        let done = catch_unwind(AssertUnwindSafe(|| caller(team)));
+        if done.is_err() {
+            barrier.poison();
+        }
+        // Workers use what `helper` borrows until then, so that a panic does not leave this function before either.
+        let mut backoff = Backoff::default();
+        while pending.0.load(Ordering::Acquire) > 0 {
+            backoff.snooze();
+        }
+        barrier.reset();
+        match (done, panic.lock().unwrap_or_else(PoisonError::into_inner).take()) {
+            // The caller only stopped because a worker had panicked.
+            (Err(ours), Some(theirs)) if ours.is::<Poisoned>() => Err(theirs),
+            (Err(ours), _) => Err(ours),
+            (Ok(()), Some(theirs)) => Err(theirs),
+            (Ok(()), None) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The pool of this process, and which calls may use it.
+
+use std::panic::resume_unwind;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use super::dispatch::{Dispatcher, Exclusive, PoolTeam, Worker};
+use super::sync::{AtomicUsize, Ordering};
+
+/// Most workers of a process: one less than the largest team.
+pub const MOST_WORKERS: usize = 63;
+
+/// Calls that run alone after one that found all processors busy. Callers that come one after the other leave gaps in
+/// which a single one seems to be there; helping it then would overload the processors a moment later.
+const COOLDOWN: usize = 16;
+
+struct Pool {
+    dispatcher: Dispatcher,
+    workers: [Worker; MOST_WORKERS],
+    /// Workers that can be called; they are started under the lock `starting`.
+    started: AtomicUsize,
+    starting: Mutex<()>,
+    /// Processors that calls may use together; 0 before the first model is built.
+    processors: AtomicUsize,
+    /// Threads inside of calls: callers, and workers that help them.
+    working: AtomicUsize,
+    /// Calls that still run alone; see [`COOLDOWN`].
+    cooldown: AtomicUsize,
+    /// Calls that had help.
+    helped: AtomicUsize,
+}
+
+static POOL: Pool = Pool {
+    dispatcher: Dispatcher::new(),
+    workers: [const { Worker::new() }; MOST_WORKERS],
+    started: AtomicUsize::new(0),
+    starting: Mutex::new(()),
+    processors: AtomicUsize::new(0),
+    working: AtomicUsize::new(0),
+    cooldown: AtomicUsize::new(0),
+    helped: AtomicUsize::new(0),
+};
+
+/// Runs `caller` in this thread, and `helper` in up to `threads - 1` workers if the pool and processors are free.
+///
+/// A panic of one thread stops all of them at their next barrier, and continues in this thread when they have stopped.
+pub fn together(threads: usize, helper: impl Fn(PoolTeam<'_>) + Sync, caller: impl FnOnce(PoolTeam<'_>)) {
+    let _active = ActiveCaller::new();
+    let Some(mut reservation) = POOL.try_reserve(threads.saturating_sub(1)) else {
+        return caller(PoolTeam::ALONE);
+    };
+    let workers = &POOL.workers[..reservation.workers];
+    let done = reservation.dispatcher.run(workers, &helper, caller);
+    drop(reservation);
+    if let Err(cause) = done {
+        resume_unwind(cause);
+    }
+}
+
+/// Starts workers until there are `count`, but no more than there are processors for.
+pub fn start_workers(count: usize) {
+    POOL.start(count);
+}
+
+/// Replaces the number of processors that the system reports: for tests.
+pub fn set_processors(processors: usize) {
+    POOL.processors.store(processors, Ordering::Relaxed);
+}
+
+/// Number of calls of this process that workers have helped: for tests.
+pub fn helped_calls() -> usize {
+    POOL.helped.load(Ordering::Relaxed)
+}
+
+/// Counts a caller as working, until it is dropped.
+struct ActiveCaller;
+
+impl ActiveCaller {
+    fn new() -> Self {
+        POOL.working.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for ActiveCaller {
+    fn drop(&mut self) {
+        POOL.working.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The right of one call to use the pool with a number of workers.
+struct Reservation {
+    workers: usize,
+    dispatcher: Exclusive<'static>,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        POOL.working.fetch_sub(self.workers, Ordering::Relaxed);
+    }
+}
+
+impl Pool {
+    /// Takes the pool, if it is free and a processor is free for at least one of the `most` workers.
+    fn try_reserve(&'static self, most: usize) -> Option<Reservation> {
+        let free = self.processors.load(Ordering::Relaxed).saturating_sub(self.working.load(Ordering::Relaxed));
+        if free == 0 {
+            self.cooldown.store(COOLDOWN, Ordering::Relaxed);
+            return None;
+        }
+        let cooldown = self.cooldown.load(Ordering::Relaxed);
+        if cooldown > 0 {
+            // Two callers may count one step together: nothing depends on the exact number.
+            self.cooldown.store(cooldown - 1, Ordering::Relaxed);
+            return None;
+        }
+        let workers = most.min(free).min(self.started.load(Ordering::Acquire));
+        if workers == 0 {
+            return None;
+        }
+        let dispatcher = self.dispatcher.try_acquire()?;
+        self.working.fetch_add(workers, Ordering::Relaxed);
+        self.helped.fetch_add(1, Ordering::Relaxed);
+        Some(Reservation { workers, dispatcher })
+    }
+
+    fn start(&'static self, count: usize) {
+        let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.processors.load(Ordering::Relaxed) == 0 {
+            let processors = thread::available_parallelism().map_or(1, usize::from);
+            self.processors.store(processors, Ordering::Relaxed);
+        }
+        let count = count.min(self.processors.load(Ordering::Relaxed).saturating_sub(1)).min(MOST_WORKERS);
+        for at in self.started.load(Ordering::Relaxed)..count {
+            let (worker, index) = (&self.workers[at], at + 1);
+            let thread = thread::Builder::new().name(alloc::format!("mbvc-{index}"));
+            let serve = move || {
+                loop {
+                    worker.serve(index, &self.dispatcher);
+                }
+            };
+            // With fewer workers, calls have smaller teams.
+            let Ok(handle) = thread.spawn(serve) else { return };
+            worker.set_thread(handle.thread().clone());
+            self.started.store(index, Ordering::Release);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
