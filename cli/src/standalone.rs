@@ -101,7 +101,7 @@ pub fn write_crate(folder: &Path, content: &Standalone<'_>, force: bool) -> Resu
          [features]\ndefault = [\"std\"]\nstd = [\"alloc\"]\nalloc = []\n\n\
          # Of the sources, what needs another crate is left out.\n\
          [lints.rust]\n\
-         unexpected_cfgs = {{ level = \"warn\", check-cfg = ['cfg(feature, values(\"image\"))'] }}\n",
+         unexpected_cfgs = {{ level = \"warn\", check-cfg = ['cfg(feature, values(\"image\"))', 'cfg(loom)'] }}\n",
             env!("CARGO_PKG_VERSION")
         ),
     )?;

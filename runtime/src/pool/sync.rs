@@ -5,13 +5,35 @@
 
 #[cfg(not(all(loom, test)))]
 mod real {
-    pub use core::hint::spin_loop;
     pub use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-    pub use std::thread::{Thread, park, yield_now};
+    pub use std::thread::{Thread, park};
     use std::time::{Duration, Instant};
 
     /// Iterations of a waiting loop before it yields its processor: about 20 µs.
-    pub const SPINS: usize = 1 << 10;
+    const SPINS: usize = 1 << 10;
+
+    /// The pace of a waiting loop: it spins first, and then yields its processor to other threads.
+    #[derive(Default)]
+    pub struct Backoff(usize);
+
+    impl Backoff {
+        /// Waits a moment.
+        #[inline]
+        pub fn snooze(&mut self) {
+            if self.0 < SPINS {
+                self.0 += 1;
+                core::hint::spin_loop();
+            } else {
+                std::thread::yield_now();
+            }
+        }
+
+        /// Whether the loop has spun long enough to yield from now on.
+        #[inline]
+        pub fn is_yielding(&self) -> bool {
+            self.0 >= SPINS
+        }
+    }
 
     /// A cell whose accesses are closures, as loom's are.
     pub struct UnsafeCell<T>(core::cell::UnsafeCell<T>);
@@ -44,12 +66,31 @@ mod real {
 #[cfg(all(loom, test))]
 mod real {
     pub use loom::cell::UnsafeCell;
-    pub use loom::hint::spin_loop;
     pub use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-    pub use loom::thread::{Thread, park, yield_now};
+    pub use loom::thread::{Thread, park};
 
-    /// Spinning is another interleaving of yielding.
-    pub const SPINS: usize = 0;
+    /// Iterations of a waiting loop after which other threads are no longer interleaved in every way. An iteration that
+    /// finds nothing changes nothing, so that every behavior shows with fewer of them. Without a limit, two waiting
+    /// threads could run in turn forever.
+    const EXPLORED: usize = 1;
+
+    /// The pace of a waiting loop: it yields.
+    #[derive(Default)]
+    pub struct Backoff(usize);
+
+    impl Backoff {
+        pub fn snooze(&mut self) {
+            self.0 += 1;
+            if self.0 > EXPLORED {
+                loom::skip_branch();
+            }
+            loom::thread::yield_now();
+        }
+
+        pub fn is_yielding(&self) -> bool {
+            true
+        }
+    }
 
     /// A model has no clock: every limit is exceeded at once.
     #[derive(Default)]
@@ -78,26 +119,3 @@ pub(super) use const_unless_modeled;
 /// Keeps a value on cache lines that hold nothing else. Processors fetch lines of 64 bytes in pairs.
 #[repr(align(128))]
 pub struct CachePadded<T>(pub T);
-
-/// The pace of a waiting loop: it spins first, and then yields its processor to other threads.
-#[derive(Default)]
-pub struct Backoff(usize);
-
-impl Backoff {
-    /// Waits a moment.
-    #[inline]
-    pub fn snooze(&mut self) {
-        if self.0 < SPINS {
-            self.0 += 1;
-            spin_loop();
-        } else {
-            yield_now();
-        }
-    }
-
-    /// Whether the loop has spun long enough to yield from now on.
-    #[inline]
-    pub fn is_yielding(&self) -> bool {
-        self.0 >= SPINS
-    }
-}
