@@ -6,6 +6,9 @@
 //!
 //! Workers start when a model that uses them is built. A call allocates nothing. As long as calls follow each other it
 //! wakes nobody: workers look for the next job for a moment before they sleep.
+//!
+//! A child process has none of its parent's threads: after `fork`, its calls run alone. An observer that forks must not
+//! continue the call in the child.
 
 mod barrier;
 mod dispatch;

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::dispatch::{Dispatcher, Exclusive, PoolTeam, Worker};
-use super::sync::{AtomicUsize, Ordering};
+use super::sync::{AtomicU32, AtomicUsize, Ordering};
 
 /// Most workers of a process: one less than the largest team.
 pub const MOST_WORKERS: usize = 63;
@@ -20,6 +20,8 @@ struct Pool {
     /// Workers that can be called; they are started under the lock `starting`.
     started: AtomicUsize,
     starting: Mutex<()>,
+    /// The process that starts the workers; 0 before the first model is built.
+    process: AtomicU32,
     /// Processors that calls may use together; 0 before the first model is built.
     processors: AtomicUsize,
     /// Threads inside of calls: callers, and workers that help them.
@@ -35,6 +37,7 @@ static POOL: Pool = Pool {
     workers: [const { Worker::new() }; MOST_WORKERS],
     started: AtomicUsize::new(0),
     starting: Mutex::new(()),
+    process: AtomicU32::new(0),
     processors: AtomicUsize::new(0),
     working: AtomicUsize::new(0),
     cooldown: AtomicUsize::new(0),
@@ -115,7 +118,7 @@ impl Pool {
             return None;
         }
         let workers = most.min(free).min(self.started.load(Ordering::Acquire));
-        if workers == 0 {
+        if workers == 0 || self.process.load(Ordering::Relaxed) != process_id() {
             return None;
         }
         let dispatcher = self.dispatcher.try_acquire()?;
@@ -125,6 +128,12 @@ impl Pool {
     }
 
     fn start(&'static self, count: usize) {
+        let (process, unset) = (process_id(), 0);
+        let claimed = self.process.compare_exchange(unset, process, Ordering::Relaxed, Ordering::Relaxed);
+        if claimed.is_err_and(|claimant| claimant != process) {
+            // A forked child. The lock below may be held by a thread that only its parent has.
+            return;
+        }
         let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
         if self.processors.load(Ordering::Relaxed) == 0 {
             let processors = thread::available_parallelism().map_or(1, usize::from);
@@ -145,6 +154,12 @@ impl Pool {
             self.started.store(index, Ordering::Release);
         }
     }
+}
+
+/// Number of this process, where there is `fork`. The system call takes some 50 ns; a call that has help takes many
+/// microseconds, and others do not get here.
+fn process_id() -> u32 {
+    if cfg!(unix) { std::process::id() } else { 1 }
 }
 
 #[cfg(test)]
