@@ -154,7 +154,7 @@ fn a_program_tells_what_it_is_and_what_is_wrong() {
     assert!(text(&["absent.ppm"], 1).contains("absent.ppm cannot be read"));
     assert!(text(&["."], 1).contains(". cannot be read"));
     assert!(text(&["-"], 1).contains("takes 3072 bytes, here are 0"));
-    assert!(text(&["--size", "50x41", "a.rgb"], 1).contains("6000 bytes are no picture of 50x41"));
+    assert!(text(&["--size", "50x41", "a.rgb"], 1).contains("6000 bytes do not fit a picture of 50x41"));
     assert!(text(&["--size", "9999999999999x9999999999999", "a.rgb"], 1).contains("no picture of"));
 
     // The good ones are classified, the others told.
@@ -171,7 +171,7 @@ fn a_program_tells_what_it_is_and_what_is_wrong() {
 
     let output = Command::new(program()).arg("--about").env("MBVC_ISA", "mmx").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("MBVC_ISA names no instruction set"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("MBVC_ISA is not an instruction set"));
 }
 
 #[cfg(unix)]

@@ -98,7 +98,7 @@ fn an_instruction_set_that_is_absent_is_an_error() {
     let absent = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };
     let arguments = ["classify", "a.png", "--weights", "tiny.safetensors", "--spec", "tiny.yaml", "--isa", absent];
     let (_, said) = bad(folder.path(), &arguments, 1);
-    assert!(said.contains(&format!("this processor has no {absent}, which was asked for")), "{said}");
+    assert!(said.contains(&format!("this processor has no {absent}, which was requested")), "{said}");
     let (_, said) = bad(folder.path(), &[&arguments[..7], &["avxvnni"]].concat(), 1);
     assert!(said.contains("there are no kernels of precision f32 for avxvnni"), "{said}");
 }

@@ -1,4 +1,4 @@
-//! Building a model: the weights are checked against the network, the kernels chosen, the block packed.
+//! Builds a model: checks the weights against the network, chooses an instruction set and packs the weights for it.
 
 use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
@@ -14,10 +14,10 @@ use crate::numerics::NumericsError;
 use crate::scratch::{Packed, Pages};
 use crate::weights::{Weights, WeightsError};
 
-/// Checks `weights` against the network, chooses the kernels and packs for them.
+/// Checks `weights` against the network, chooses an instruction set and packs the weights for it.
 ///
 /// # Errors
-/// Everything in which the weights differ from what the network needs, or the instruction set that is missing.
+/// Every difference between the weights and what the network needs, or that no instruction set can be chosen.
 pub fn build<P: Plan + 'static>(
     info: &'static NetworkInfo,
     plan: impl FnOnce(Isa) -> Option<&'static P>,
@@ -34,26 +34,31 @@ pub fn build<P: Plan + 'static>(
     let (numerics, preprocess) = (info.numerics.choose().map_err(ModelError::Numerics)?, weights.preprocessing());
     let mut block = Pages::zeroed(plan.lines());
     plan.pack(&weights.container(), &preprocess, numerics, &mut block).map_err(ModelError::Pack)?;
-    Ok(BaseModel { packed: Packed::Owned(Arc::new(block)), isa, preprocess, about: Arc::new(weights.about()) })
+    Ok(BaseModel {
+        packed: Packed::Owned(Arc::new(block)),
+        isa,
+        preprocess,
+        metadata: Arc::new(weights.classifier_metadata()),
+    })
 }
 
 /// Why a model could not be built.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// No kernels could be chosen.
+    /// No instruction set could be chosen.
     Isa(IsaError),
-    /// `MBVC_NUMERICS` is none of the names.
+    /// `MBVC_NUMERICS` has an unknown value.
     Numerics(NumericsError),
-    /// The bytes are no container.
+    /// The bytes are not a valid container.
     Weights(String),
-    /// All differences at once.
+    /// The weights are not those of the network.
     Mismatch {
-        /// The name of its type.
+        /// Name of the network's type.
         network: &'static str,
-        /// Where they come from: [`Weights::source`], or `the container`.
+        /// [`Weights::source`], or `the container`.
         weights: String,
-        /// At least one.
+        /// Every difference; at least one.
         mismatches: Vec<Mismatch>,
     },
     /// The weights have the right tensors, but some of their values cannot be packed.

@@ -1,23 +1,20 @@
-//! What a container's metadata says of the network that its weights belong to.
+//! Conventions that weights and their network share, as words in specs and metadata.
 
 use core::fmt;
 
-use crate::formats::container::Header;
-use crate::preprocess::Preprocess;
-
-/// The version of the container's metadata that this crate writes and reads.
+/// Version of the container's metadata that this crate reads and writes.
 pub const FORMAT: &str = "1";
 
-/// Conventions that weights were trained under and that the network has to share.
+/// Conventions that weights were trained with, and that the network must share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conventions {
-    /// After every convolution but the projections.
+    /// Activation after every convolution except projections.
     pub activation: Activation,
-    /// Of the stem and of every depthwise convolution.
+    /// Padding of the stem and of every depthwise convolution.
     pub padding: Padding,
-    /// Of weights and values.
+    /// Number type of weights and activations.
     pub precision: Precision,
-    /// Length of the logits, a background class included.
+    /// Number of logits, including a background class.
     pub classes: usize,
 }
 
@@ -51,7 +48,7 @@ macro_rules! words {
 pub(crate) use words;
 
 words! {
-    /// What follows every convolution but the linear ones.
+    /// Activation after every convolution except linear ones.
     Activation {
         /// `min(max(x, 0), 6)`
         Relu6 = "relu6",
@@ -61,23 +58,23 @@ words! {
 }
 
 words! {
-    /// Where the padding of a 3x3 convolution goes.
+    /// Padding of a 3x3 convolution.
     Padding {
-        /// TensorFlow's SAME: as much as the output size asks for, the odd row below and the odd column on the right.
+        /// TensorFlow's SAME: as much as the output size requires, with an odd row at the bottom and an odd column on the right.
         Same = "same",
-        /// One on all four sides.
+        /// One pixel on all four sides.
         Symmetric = "symmetric",
     }
 }
 
 words! {
-    /// The arithmetic that the weights are stored for.
+    /// Number type of weights and activations.
     Precision {
         /// IEEE 754 single precision.
         F32 = "f32",
-        /// 8 bits with sign: symmetric weights with a scale for each output channel.
+        /// Signed 8-bit integers: symmetric weights with a scale per output channel.
         Int8 = "int8",
-        /// 8 bits without sign: one scale and one zero point for all weights of a layer.
+        /// Unsigned 8-bit integers: one scale and one zero point per layer's weights.
         Uint8 = "uint8",
     }
 }
@@ -89,24 +86,24 @@ impl Precision {
     }
 }
 
-/// Metadata that is missing, or that this version cannot read.
+/// Metadata is missing, or this version cannot read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConventionError {
-    /// No `mbvc.format`: another program wrote the file.
+    /// There is no `mbvc.format`: another program wrote the file.
     NotOurs,
-    /// Written by another version of the format.
+    /// `mbvc.format` is another version.
     Format,
-    /// The key is missing.
+    /// A key is missing.
     Missing {
         /// Such as `mbvc.padding`.
         key: &'static str,
     },
-    /// The key's value is not among those that are known.
+    /// A key has an unknown value.
     Value {
         /// Such as `mbvc.padding`.
         key: &'static str,
-        /// What it must be, such as "a whole number from 1".
+        /// Expected value, such as `a whole number from 1`.
         expected: &'static str,
     },
 }
@@ -115,13 +112,13 @@ impl fmt::Display for ConventionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotOurs => f.write_str(
-                "a safetensors file without `mbvc.format` in its metadata, so not a weight container; \
-                 make one from a model with `mbvc import`",
+                "not a weight container: its metadata has no `mbvc.format`; \
+                 create a container from a model with `mbvc import MODEL`",
             ),
             Self::Format => write!(
                 f,
-                "`mbvc.format` is not {FORMAT}, the only one that this version reads; \
-                 import the model again with the `mbvc` command of this version"
+                "metadata `mbvc.format` is not {FORMAT}, the only version that this program reads; \
+                 import the model again with the same version of `mbvc import`"
             ),
             Self::Missing { key } => write!(f, "metadata `{key}` is missing; import the model again"),
             Self::Value { key, expected } => {
@@ -132,40 +129,3 @@ impl fmt::Display for ConventionError {
 }
 
 impl core::error::Error for ConventionError {}
-
-impl Conventions {
-    /// Reads `mbvc.format`, `mbvc.activation`, `mbvc.padding`, `mbvc.precision` and `mbvc.classes`.
-    pub fn of(header: &Header<'_>) -> Result<Self, ConventionError> {
-        match header.metadata("mbvc.format") {
-            None => return Err(ConventionError::NotOurs),
-            Some(format) if format != FORMAT => return Err(ConventionError::Format),
-            Some(_) => {}
-        }
-        let classes = |text: &str| text.parse().ok().filter(|&n: &usize| n > 0);
-        Ok(Self {
-            activation: read(header, "mbvc.activation", Activation::WORDS, Activation::from_word)?,
-            padding: read(header, "mbvc.padding", Padding::WORDS, Padding::from_word)?,
-            precision: read(header, "mbvc.precision", Precision::WORDS, Precision::from_word)?,
-            classes: read(header, "mbvc.classes", "a whole number from 1", classes)?,
-        })
-    }
-}
-
-impl Preprocess {
-    /// Reads `mbvc.preprocessing`.
-    pub fn of(header: &Header<'_>) -> Result<Self, ConventionError> {
-        let expected = "`scale R G B offset R G B` with six finite numbers";
-        read(header, "mbvc.preprocessing", expected, |text| Self::parse(text).ok())
-    }
-}
-
-/// None of these values needs a JSON escape, so one that has any is none of the known ones.
-pub(crate) fn read<T>(
-    header: &Header<'_>,
-    key: &'static str,
-    expected: &'static str,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> Result<T, ConventionError> {
-    let text = header.metadata(key).ok_or(ConventionError::Missing { key })?;
-    text.as_plain().and_then(parse).ok_or(ConventionError::Value { key, expected })
-}

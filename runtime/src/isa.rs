@@ -1,4 +1,4 @@
-//! Instruction sets, and the proof that this processor has one.
+//! Instruction sets, their detection, and the choice among those that a network was compiled for.
 
 use core::fmt;
 
@@ -9,29 +9,29 @@ use crate::conventions::Precision;
 pub enum Isa {
     /// Plain Rust, for every target.
     Portable,
-    /// 64-bit Arm's NEON.
+    /// AArch64 with NEON.
     Neon,
-    /// 64-bit Arm's NEON with the dot-product extension: products of bytes. For quantized networks.
+    /// AArch64 with NEON and the dot-product extension. For quantized networks.
     NeonDot,
     /// x86-64 with AVX2 and FMA.
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ and VL.
     Avx512,
-    /// x86-64 with AVX2, FMA and AVX-VNNI: products of bytes. For quantized networks.
+    /// x86-64 with AVX2, FMA and AVX-VNNI. For quantized networks.
     AvxVnni,
     /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI. For quantized networks.
     Avx512Vnni,
 }
 
 impl Isa {
-    /// Every one, in the order of the enum.
+    /// All instruction sets, in the order of the enum.
     pub const ALL: [Self; 7] =
         [Self::Portable, Self::Neon, Self::NeonDot, Self::Avx2, Self::Avx512, Self::AvxVnni, Self::Avx512Vnni];
 
-    /// Those that there are kernels of floats for.
+    /// Instruction sets with kernels for float networks.
     pub const FLOATS: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
 
-    /// Those that there are kernels of bytes for.
+    /// Instruction sets with kernels for quantized networks.
     pub const BYTES: [Self; 7] = Self::ALL;
 
     /// The instruction sets with kernels of `precision`.
@@ -39,7 +39,7 @@ impl Isa {
         if precision.is_quantized() { &Self::BYTES } else { &Self::FLOATS }
     }
 
-    /// The name that specs, the command and `MBVC_ISA` use.
+    /// The name in specs, in arguments of the command and in `MBVC_ISA`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Portable => "portable",
@@ -52,14 +52,14 @@ impl Isa {
         }
     }
 
-    /// The one that [`name`](Self::name) calls so; `None` if none is.
+    /// The instruction set with this [`name`](Self::name), if there is one.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|isa| isa.name() == name)
     }
 
-    /// Proves that this processor has the instruction set; `None` if it has not.
+    /// Returns a proof that this processor has the instruction set, or `None` if it does not.
     ///
-    /// Without `std` only what the target was compiled for is known.
+    /// Without `std`, only the features that the program was compiled for are known.
     pub fn detect(self) -> Option<Detected> {
         present(self).then_some(Detected(self))
     }
@@ -71,12 +71,12 @@ impl fmt::Display for Isa {
     }
 }
 
-/// An instruction set that this processor was seen to have. Only [`Isa::detect`] makes one.
+/// An instruction set that this processor has. Only [`Isa::detect`] returns one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Detected(Isa);
 
 impl Detected {
-    /// Which one it is.
+    /// The instruction set.
     pub const fn isa(self) -> Isa {
         self.0
     }
@@ -106,7 +106,7 @@ fn present(isa: Isa) -> bool {
 fn present(isa: Isa) -> bool {
     match isa {
         Isa::Portable => true,
-        // Part of every 64-bit Arm target that Rust compiles with floats.
+        // Part of every AArch64 target with hardware floats.
         Isa::Neon => cfg!(all(target_arch = "aarch64", target_feature = "neon")),
         Isa::NeonDot => present(Isa::Neon) && has_dot_products(),
         Isa::Avx2 | Isa::Avx512 | Isa::AvxVnni | Isa::Avx512Vnni => false,
@@ -123,21 +123,19 @@ fn has_dot_products() -> bool {
     cfg!(target_feature = "dotprod")
 }
 
-/// Chooses among the instruction sets that a network was compiled for.
-///
-/// `wanted` fixes one; without it `MBVC_ISA` does (with `std`); without that the widest present one is taken.
+/// Chooses among the instruction sets that a network was compiled for: `requested` if it is given, else the one in
+/// `MBVC_ISA` (with `std`), else the last one in the order of [`Isa`] that this processor has.
 ///
 /// # Errors
-/// If the wanted one is unknown, was not compiled in, or is absent from this processor.
-pub fn choose(compiled: &'static [Isa], wanted: Option<Isa>) -> Result<Detected, IsaError> {
-    let is_asked = wanted.is_some();
-    let wanted = match wanted {
+/// If the choice is unknown, was not compiled in, or is absent from this processor.
+pub fn choose(compiled: &'static [Isa], requested: Option<Isa>) -> Result<Detected, IsaError> {
+    let choice = match requested {
         Some(isa) => Some(isa),
         None => from_environment()?,
     };
-    match wanted {
+    match choice {
         Some(isa) if !compiled.contains(&isa) => Err(IsaError::NotCompiled { isa, compiled }),
-        Some(isa) if is_asked => isa.detect().ok_or(IsaError::Absent(isa)),
+        Some(isa) if requested.is_some() => isa.detect().ok_or(IsaError::Absent(isa)),
         Some(isa) => isa.detect().ok_or(IsaError::VariableAbsent(isa)),
         None => compiled
             .iter()
@@ -162,34 +160,34 @@ fn from_environment() -> Result<Option<Isa>, IsaError> {
     Ok(None)
 }
 
-/// Why no kernels could be chosen.
+/// No instruction set could be chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IsaError {
-    /// `MBVC_ISA` names none.
+    /// `MBVC_ISA` has an unknown value.
     Unknown,
-    /// The network was compiled without it.
+    /// The network was compiled without the choice.
     NotCompiled {
-        /// What the caller or `MBVC_ISA` asks for.
+        /// The choice of the caller or of `MBVC_ISA`.
         isa: Isa,
-        /// What the network was compiled for.
+        /// The instruction sets that the network was compiled for.
         compiled: &'static [Isa],
     },
-    /// There are no kernels of floats for it.
+    /// There are no kernels for float networks.
     NoFloats(Isa),
-    /// This processor lacks what the caller or a packed file asks for.
+    /// This processor lacks the choice of the caller, or the instruction set of a packed file.
     Absent(Isa),
-    /// This processor lacks what `MBVC_ISA` asks for.
+    /// This processor lacks the choice of `MBVC_ISA`.
     VariableAbsent(Isa),
-    /// This processor has none of those compiled in.
+    /// This processor lacks every instruction set that the network was compiled for.
     NoneCompiled {
-        /// What the network was compiled for.
+        /// The instruction sets that the network was compiled for.
         compiled: &'static [Isa],
     },
 }
 
 #[cfg(feature = "alloc")]
 impl IsaError {
-    /// The same of a network of a precision: to those of floats some instruction sets cannot be added.
+    /// The error for a network of this precision: some instruction sets cannot be added to a float network.
     pub(crate) fn of(self, precision: Precision) -> Self {
         match self {
             Self::NotCompiled { isa, .. } if precision == Precision::F32 && !Isa::FLOATS.contains(&isa) => {
@@ -204,7 +202,7 @@ impl fmt::Display for IsaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => {
-                f.write_str("MBVC_ISA names no instruction set; use one of ")?;
+                f.write_str("MBVC_ISA is not an instruction set; expected one of ")?;
                 list(f, &Isa::ALL)
             }
             Self::NotCompiled { isa, compiled } => {
@@ -217,7 +215,7 @@ impl fmt::Display for IsaError {
                 list(f, &Isa::FLOATS)
             }
             Self::Absent(isa) => {
-                write!(f, "this processor has no {isa}, which was asked for; without a choice the best it has is used")
+                write!(f, "this processor has no {isa}, which was requested; without a choice the best it has is used")
             }
             Self::VariableAbsent(isa) => {
                 write!(f, "this processor has no {isa}; unset MBVC_ISA to use the best it has")
@@ -245,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_best_that_is_present_is_chosen() {
+    fn the_best_available_instruction_set_is_chosen() {
         let best = |compiled| choose(compiled, None).map(Detected::isa);
         if std::env::var_os("MBVC_ISA").is_some() {
             std::println!("skipped: MBVC_ISA chooses");
@@ -253,35 +251,36 @@ mod tests {
         }
         assert_eq!(best(&Isa::BYTES), Ok(Isa::BYTES.into_iter().filter(|isa| isa.detect().is_some()).max().unwrap()));
         assert_eq!(best(&[Isa::Portable]), Ok(Isa::Portable));
-        // What the machine is known to have.
+        // Set where the machine is known.
         if let Ok(name) = std::env::var("MBVC_TEST_BEST_ISA") {
             assert_eq!(best(&Isa::BYTES), Ok(Isa::from_name(&name).unwrap()));
         }
     }
 
     #[test]
-    fn what_is_missing_is_told_by_who_asked_for_it() {
-        let told = |isa| choose(&Isa::FLOATS, Some(isa)).map_err(|error| std::format!("{}", error.of(Precision::F32)));
+    fn errors_depend_on_who_chose() {
+        let refusal =
+            |isa| choose(&Isa::FLOATS, Some(isa)).map_err(|error| std::format!("{}", error.of(Precision::F32)));
         for isa in [Isa::NeonDot, Isa::AvxVnni, Isa::Avx512Vnni] {
-            let refused = told(isa).unwrap_err();
+            let refused = refusal(isa).unwrap_err();
             assert!(
                 refused.starts_with(&std::format!("there are no kernels of precision f32 for {isa}; ")),
                 "{refused}"
             );
         }
         for isa in Isa::FLOATS.into_iter().filter(|isa| isa.detect().is_none()) {
-            let refused = told(isa).unwrap_err();
+            let refused = refusal(isa).unwrap_err();
             assert!(
-                refused.starts_with(&std::format!("this processor has no {isa}, which was asked for; ")),
+                refused.starts_with(&std::format!("this processor has no {isa}, which was requested; ")),
                 "{refused}"
             );
         }
         let other = choose(&[Isa::Portable], Some(Isa::Neon));
-        assert_eq!(other.map_err(|error| error.of(Precision::F32)), other, "can be compiled in");
+        assert_eq!(other.map_err(|error| error.of(Precision::F32)), other, "can be added");
     }
 
     #[test]
-    fn names_stand_for_one_each() {
+    fn names_are_unique() {
         for isa in Isa::ALL {
             assert_eq!(Isa::from_name(isa.name()), Some(isa));
         }

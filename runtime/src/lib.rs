@@ -1,6 +1,6 @@
 #![no_std]
 #![warn(missing_docs)]
-//! What code that mbvc generates needs at run time, without allocation and without dependencies.
+//! The run-time support of code that mbvc generates: SIMD operations, packing, weights and threads, without dependencies.
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
@@ -61,7 +61,9 @@ pub use number::{Number, numbers};
 pub use numerics::{Numerics, NumericsError};
 pub use once::Once;
 #[cfg(feature = "alloc")]
-pub use picture::{About, Filter, Fit, Framing, FramingError, Guess, Picture, PictureError, Rgb, classify, frame};
+pub use picture::{
+    ClassifierMetadata, Filter, Fit, Framing, FramingError, Guess, Picture, PictureError, Rgb, classify, frame,
+};
 #[cfg(feature = "std")]
 pub use pool::*;
 pub use preprocess::{Preprocess, PreprocessError};
@@ -73,14 +75,14 @@ pub use team::{start_workers, together};
 #[cfg(feature = "alloc")]
 pub use weights::{Weights, WeightsError};
 
-/// A remark in generated code: nothing is compiled, `mbvc emit` prints it as a comment.
+/// A remark in generated code. It compiles to nothing; `mbvc emit` prints it as a comment.
 #[macro_export]
 macro_rules! note {
     ($text:literal) => {};
 }
 
-/// The statements four times, with `LANE` and `ROW` standing for 0 to 3: instructions that name a lane take
-/// it as a constant.
+/// Repeats the statements with the constants `LANE` and `ROW` from 0 to 3: instructions that select a lane take it as a
+/// constant.
 #[macro_export]
 macro_rules! each_lane {
     ($($statements:tt)*) => {
@@ -91,8 +93,8 @@ macro_rules! each_lane {
     };
 }
 
-/// The statements once for each index, which is a constant in them: an array that is indexed so lives in registers,
-/// whatever the optimizer thinks of loops.
+/// Repeats the statements with each index as a constant, so that an array that they index is kept in registers even if
+/// the optimizer would not unroll a loop.
 #[macro_export]
 #[rustfmt::skip]
 macro_rules! unroll {
@@ -130,21 +132,21 @@ macro_rules! unroll {
     ($index:ident in 0..32 $body:tt) => { $crate::each!($index [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31] $body) };
 }
 
-/// The block once for each of the listed indices.
+/// Repeats the block for each of the listed indices.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! each {
     ($index:ident [$($value:literal)*] $body:tt) => { $({ const $index: usize = $value; $body })* };
 }
 
-/// Nothing where there is a heap.
+/// Expands to nothing, because there is a heap.
 #[cfg(feature = "alloc")]
 #[macro_export]
 macro_rules! needs_alloc {
     ($why:literal) => {};
 }
 
-/// A compile error: there is no heap.
+/// Expands to a compile error, because there is no heap.
 #[cfg(not(feature = "alloc"))]
 #[macro_export]
 macro_rules! needs_alloc {
@@ -153,20 +155,20 @@ macro_rules! needs_alloc {
     };
 }
 
-/// A trip count that the optimizer does not see.
+/// Hides a trip count from the optimizer.
 #[inline(always)]
 pub fn unseen(count: usize) -> usize {
     core::hint::black_box(count)
 }
 
-/// Items of generated code that need a heap.
+/// Expands to items of generated code that need a heap.
 #[cfg(feature = "alloc")]
 #[macro_export]
 macro_rules! with_alloc {
     ($($item:tt)*) => { $($item)* };
 }
 
-/// Items of generated code that need a heap: none without one.
+/// Drops items of generated code that need a heap, because there is none.
 #[cfg(not(feature = "alloc"))]
 #[macro_export]
 macro_rules! with_alloc {

@@ -1,4 +1,4 @@
-//! What every generated network is and tells about itself.
+//! The interface of generated networks: facts, weights, observers and the object-safe trait.
 
 use crate::conventions::Conventions;
 use crate::formats::container::Dtype;
@@ -10,58 +10,58 @@ use crate::scratch::Packed;
 /// Facts of a generated network, known at compile time.
 #[derive(Debug)]
 pub struct NetworkInfo {
-    /// Of its type, `MobileNetV2`.
+    /// Name of its type, such as `MobileNetV2`.
     pub name: &'static str,
-    /// `[height, width, 3]`.
+    /// Shape of the input: `[height, width, 3]`.
     pub input: [usize; 3],
-    /// Length of the logits.
+    /// Number of logits.
     pub classes: usize,
-    /// Length of the vector before the classifier.
+    /// Length of the pooled vector before the classifier.
     pub embedding: usize,
-    /// `none`, `relu6`, `block` or `deep`.
+    /// Fusion level: `none`, `relu6`, `block` or `deep`.
     pub fusion: &'static str,
-    /// Bytes that a call writes between input and output.
+    /// Size of the scratch of a call in bytes.
     pub scratch_bytes: usize,
-    /// Most threads that work on a call together; the scratch has room for each.
+    /// Most threads that run one call together. The scratch has room for each.
     pub threads: usize,
-    /// What its weights must have been trained under.
+    /// Conventions that the weights must have been trained with.
     pub conventions: Conventions,
-    /// What it was compiled for; what a model is packed for depends on the processor too.
+    /// Numerics that the network was compiled for. Those of a model depend on the processor, too.
     pub numerics: Numerics,
-    /// The instruction sets that it was compiled for.
+    /// Instruction sets that the network was compiled for.
     pub isas: &'static [Isa],
-    /// The tensors that it is made of.
+    /// Tensors of its weights.
     pub parameters: &'static [Parameter<'static>],
-    /// Convolutions and classifier, by their numbers in the table.
+    /// Convolutions and the classifier, in the order of the published layer table.
     pub layers: &'static [Layer],
-    /// In order of execution.
+    /// Steps in order of execution.
     pub steps: &'static [Step],
 }
 
 impl NetworkInfo {
-    /// What weights of the network must be.
+    /// Requirements on the weights of the network.
     pub fn needs(&self) -> Needs<'_> {
         Needs { conventions: self.conventions, parameters: self.parameters }
     }
 }
 
-/// What a network needs of its weights, whatever it was compiled for.
+/// Requirements of a network on its weights. They do not depend on what it was compiled for.
 #[derive(Debug, Clone, Copy)]
 pub struct Needs<'a> {
-    /// What the weights must have been trained under.
+    /// Conventions that the weights must have been trained with.
     pub conventions: Conventions,
-    /// In order of execution.
+    /// Tensors in order of execution.
     pub parameters: &'a [Parameter<'a>],
 }
 
 /// A tensor of the canonical container.
 #[derive(Debug, Clone, Copy)]
 pub struct Parameter<'a> {
-    /// `block2.expand.weight`, and in quantized networks also `block2.expand.scale` and the like.
+    /// Canonical name, such as `block2.expand.weight`, or `block2.expand.scale` in quantized networks.
     pub name: &'a str,
-    /// Of each element.
+    /// Element type.
     pub dtype: Dtype,
-    /// Convolution `[kh, kw, in, out]`, depthwise `[kh, kw, channels]`, dense `[in, out]`, all others `[channels]` or
+    /// Shape: convolution `[kh, kw, in, out]`, depthwise `[kh, kw, channels]`, dense `[in, out]`, others `[channels]` or
     /// `[1]`.
     pub shape: &'a [usize],
 }
@@ -71,62 +71,62 @@ pub struct Parameter<'a> {
 pub struct Layer {
     /// Number in the table, from 1.
     pub number: usize,
-    /// `block2.expand`.
+    /// Canonical name, such as `block2.expand`.
     pub name: &'static str,
-    /// Index of the step that runs it.
+    /// Index of the step that computes it.
     pub step: usize,
-    /// Line of the spec that made it, from 1.
+    /// Line of the spec that defines it, from 1.
     pub line: usize,
-    /// `[height, width, channels]` of its output.
+    /// Shape of its output: `[height, width, channels]`.
     pub output: [usize; 3],
-    /// Multiplications with addition.
+    /// Multiply-accumulate operations.
     pub macs: usize,
 }
 
 /// A unit of execution: the stem, a block, the head, the classifier.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
-    /// `stem+block1`, `block2`, `head`, `classifier`.
+    /// Name, such as `stem+block1`, `block2`, `head`, `classifier`.
     pub name: &'static str,
-    /// `[height, width, channels]` of its output.
+    /// Shape of its output: `[height, width, channels]`.
     pub output: [usize; 3],
-    /// In order of execution.
+    /// Stages in order of execution.
     pub stages: &'static [Stage],
 }
 
-/// A part of a step that a profile tells apart.
+/// A part of a step that a profile measures separately.
 #[derive(Debug, Clone, Copy)]
 pub struct Stage {
-    /// `block2.expand`.
+    /// Canonical name, such as `block2.expand`.
     pub name: &'static str,
-    /// Multiplications with addition.
+    /// Multiply-accumulate operations.
     pub macs: usize,
-    /// Bytes of input, output and weights.
+    /// Size of input, output and weights in bytes.
     pub bytes: usize,
 }
 
-/// Watches a run. The default methods do nothing and cost nothing.
+/// Observes a run. The default methods do nothing and cost nothing.
 pub trait Observer {
-    /// `stage` of `step` did a part of its work; it may do more later.
+    /// Called when `stage` of `step` has finished a part of its work. More parts may follow.
     #[inline(always)]
     fn stage(&mut self, step: usize, stage: usize) {
         let _ = (step, stage);
     }
 
-    /// `step` is done; `output` is its value, `[height, width, channels]`.
+    /// Called when `step` has finished, with its output `[height, width, channels]`.
     #[inline(always)]
     fn step(&mut self, step: usize, output: &[f32]) {
         let _ = (step, output);
     }
 
-    /// `step` of a quantized network; the numbers as bytes, those of int8 with 128 added.
+    /// Called instead of [`step`](Self::step) in a quantized network, with the output as bytes; int8 values have 128 added.
     #[inline(always)]
     fn bytes(&mut self, step: usize, output: &[u8]) {
         let _ = (step, output);
     }
 }
 
-/// Watches nothing.
+/// Observes nothing.
 pub struct Unobserved;
 
 impl Observer for Unobserved {}
@@ -138,7 +138,7 @@ impl<F: FnMut(usize, &[f32])> Observer for F {
     }
 }
 
-/// Hands on to an observer that is not known at compile time.
+/// Forwards to an observer that is chosen at run time.
 pub struct Dynamic<'a>(pub &'a mut dyn Observer);
 
 impl Observer for Dynamic<'_> {
@@ -155,27 +155,27 @@ impl Observer for Dynamic<'_> {
     }
 }
 
-/// A generated network behind one type: for tools that compare several.
+/// A generated network behind one type, for tools that compare several.
 pub trait Network: Send + Sync {
-    /// What is known of it at compile time.
+    /// Facts that are known at compile time.
     fn info(&self) -> &'static NetworkInfo;
 
-    /// The instruction set whose kernels run.
+    /// Instruction set of the kernels that run.
     fn isa(&self) -> Isa;
 
-    /// Bytes of the packed weights.
+    /// Size of the packed weights in bytes.
     fn packed_bytes(&self) -> usize;
 
-    /// Whether layer `index` of [`NetworkInfo::layers`] takes the fast inner product; `None` if it never does.
+    /// Whether layer `index` of [`NetworkInfo::layers`] uses the fast inner product; `None` if it never can.
     fn is_fast(&self, index: usize) -> Option<bool>;
 
-    /// From the image `[height, width, 3]` to the logits; quantized networks round the image, and give the real numbers
-    /// that their logits stand for.
+    /// Computes the logits of the image `input`, `[height, width, 3]`. A quantized network quantizes the image and returns
+    /// dequantized logits.
     ///
-    /// `scratch` holds [`NetworkInfo::scratch_bytes`], aligned to 64 bytes for speed.
+    /// `scratch` has [`NetworkInfo::scratch_bytes`] bytes and is aligned to 64 bytes for speed.
     ///
     /// # Errors
-    /// If one of the slices has another length than the network's.
+    /// If a slice does not have the length that the network needs.
     fn run_into(
         &self,
         scratch: &mut [f32],
@@ -184,7 +184,7 @@ pub trait Network: Send + Sync {
         observer: &mut dyn Observer,
     ) -> Result<(), LengthError>;
 
-    /// [`run_into`](Self::run_into) on the image's bytes, red, green, blue, preprocessed as the weights ask for.
+    /// [`run_into`](Self::run_into) on interleaved RGB bytes `[height, width, 3]`, with the preprocessing of the weights.
     ///
     /// # Errors
     /// As `run_into`.
@@ -197,19 +197,19 @@ pub trait Network: Send + Sync {
     ) -> Result<(), LengthError>;
 }
 
-/// A slice has another length than the network needs.
+/// A slice does not have the length that the network needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LengthError {
     /// `input`, `scratch` or `logits`.
     pub what: &'static str,
-    /// Values that the network needs.
+    /// Length that the network needs.
     pub expected: usize,
-    /// Values that were given.
+    /// Length of the slice.
     pub found: usize,
 }
 
 impl LengthError {
-    /// Whether a slice, called `what`, has the length that it needs.
+    /// Checks the length of the slice called `what`.
     ///
     /// # Errors
     /// If `found` is not `expected`.
@@ -238,5 +238,5 @@ pub struct BaseModel {
     pub preprocess: Preprocess,
     /// Labels, and how pictures are framed; clones of a model share it.
     #[cfg(feature = "alloc")]
-    pub about: alloc::sync::Arc<crate::picture::About>,
+    pub metadata: alloc::sync::Arc<crate::picture::ClassifierMetadata>,
 }

@@ -1,4 +1,4 @@
-//! Weights in memory, checked once when they are opened.
+//! Weights in memory, validated once when they are opened.
 
 mod bytes;
 mod random;
@@ -10,13 +10,13 @@ use core::fmt;
 
 use crate::conventions::Conventions;
 use crate::formats::container::{Container, Index, Span};
-use crate::picture::{About, Framing};
+use crate::picture::{ClassifierMetadata, Framing};
 use crate::preprocess::Preprocess;
 use bytes::Bytes;
 
-/// A weight container with its bytes: valid safetensors, known format, readable conventions.
+/// A valid weight container: safetensors with the metadata that mbvc writes.
 ///
-/// Whether the tensors are those of a certain network is checked where a network is built from them.
+/// Whether its tensors are those of a network is checked when a model of the network is built.
 #[derive(Clone)]
 pub struct Weights {
     bytes: Bytes,
@@ -25,12 +25,15 @@ pub struct Weights {
     conventions: Conventions,
     preprocess: Preprocess,
     framing: Framing,
-    /// Where the bytes come from, for messages.
+    /// The name of the source, for messages.
     source: Option<String>,
 }
 
 impl Weights {
-    /// Reads and checks a file.
+    /// Reads and validates a file.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not a weight container of this version.
     #[cfg(feature = "std")]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self, WeightsError> {
         let path = path.as_ref();
@@ -41,12 +44,18 @@ impl Weights {
         }
     }
 
-    /// Checks a container that was read into memory.
+    /// Validates a container in memory.
+    ///
+    /// # Errors
+    /// If the bytes are not a weight container of this version.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, WeightsError> {
         Self::check(Bytes::Vec(bytes), None)
     }
 
-    /// Checks a container that is part of the program, and keeps borrowing it.
+    /// Validates a container that is part of the program, and borrows it.
+    ///
+    /// # Errors
+    /// If the bytes are not a weight container of this version.
     pub fn from_static(bytes: &'static [u8]) -> Result<Self, WeightsError> {
         Self::check(Bytes::Static(bytes), None)
     }
@@ -60,7 +69,7 @@ impl Weights {
         let header = container.header();
         match (Conventions::of(header), Preprocess::of(header), Framing::of(header)) {
             (Ok(conventions), Ok(preprocess), Ok(framing)) => {
-                let (metadata, index) = (container.metadata_span(), Index::new(header));
+                let (metadata, index) = (container.metadata_span(), header.index());
                 Ok(Self { bytes, metadata, index, conventions, preprocess, framing, source })
             }
             (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => fail(source, error.to_string()),
@@ -72,45 +81,45 @@ impl Weights {
         Container::parsed_before(&self.bytes, self.metadata, &self.index)
     }
 
-    /// What the weights were trained under, as their metadata tells.
+    /// Conventions that the weights were trained with, from the metadata.
     pub fn conventions(&self) -> Conventions {
         self.conventions
     }
 
-    /// How pixels become the input that these weights were trained on.
+    /// Preprocessing from pixels to the input, from the metadata.
     pub fn preprocessing(&self) -> Preprocess {
         self.preprocess
     }
 
-    /// How a picture of any size is brought to the network's, as these weights were trained.
+    /// Framing of pictures that the weights were trained with, from the metadata.
     pub fn framing(&self) -> Framing {
         self.framing
     }
 
-    /// What a model keeps to classify pictures of any size.
-    pub(crate) fn about(&self) -> About {
-        About { labels: self.labels().unwrap_or_default(), framing: self.framing }
+    /// Labels and framing, as a model keeps them.
+    pub(crate) fn classifier_metadata(&self) -> ClassifierMetadata {
+        ClassifierMetadata { labels: self.labels().unwrap_or_default(), framing: self.framing }
     }
 
-    /// Names of the classes in the order of the logits, if the container has any.
+    /// Labels of the classes in the order of the logits, if the container has any.
     pub fn labels(&self) -> Option<Vec<String>> {
         let text = self.container().metadata("mbvc.labels")?.to_string();
         Some(text.lines().map(String::from).collect())
     }
 
-    /// Names the place that the bytes come from, for messages: [`Weights::open`] does so by itself.
+    /// Sets the name of the source that messages show. [`Weights::open`] sets it to the path.
     #[must_use]
     pub fn with_source(mut self, name: &str) -> Self {
         self.source = Some(name.to_owned());
         self
     }
 
-    /// The path that [`Weights::open`] was given, or the name of [`Weights::with_source`], for messages.
+    /// The path that [`Weights::open`] read, or the name that [`Weights::with_source`] set.
     pub fn source(&self) -> Option<&str> {
         self.source.as_deref()
     }
 
-    /// The whole container as it stands in the file.
+    /// The bytes of the whole container, as in the file.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -126,7 +135,7 @@ impl fmt::Debug for Weights {
     }
 }
 
-/// Why weights could not be opened. The message names the file, the rule and the remedy.
+/// Weights could not be opened. The message names the file, the rule and the remedy.
 #[derive(Debug)]
 pub struct WeightsError {
     source: Option<String>,
@@ -148,7 +157,7 @@ impl fmt::Display for WeightsError {
         match &self.problem {
             #[cfg(feature = "std")]
             Problem::Io(error) if error.kind() == std::io::ErrorKind::NotFound => f.write_str(
-                "no such file; make a weight container from a model with \
+                "no such file; create a weight container from a model with \
                  `mbvc import MODEL`",
             ),
             #[cfg(feature = "std")]

@@ -61,8 +61,8 @@ impl Model {
 
     /// Labels, and how pictures are framed.
     #[cfg(feature = "alloc")]
-    pub fn about(&self) -> &crate::picture::About {
-        &self.0.about
+    pub fn metadata(&self) -> &crate::picture::ClassifierMetadata {
+        &self.0.metadata
     }
 
     /// An image of pixels `[height, width, 3]`, preprocessed when it is read.

@@ -6,6 +6,7 @@
 mod error;
 mod header;
 mod index;
+mod limits;
 mod tensor;
 
 pub use error::{ContainerError, TensorRule};
@@ -14,16 +15,10 @@ pub(crate) use header::Span;
 pub use header::{Declared, Header};
 #[cfg(feature = "alloc")]
 pub(crate) use index::Index;
-pub use tensor::{Dtype, F32s, MAX_RANK, Shape, TensorView};
+pub use limits::{MAX_HEADER_BYTES, MAX_METADATA, MAX_RANK, MAX_TENSORS};
+pub use tensor::{Dtype, F32s, Shape, TensorView};
 
 use crate::formats::json::JsonStr;
-
-/// Longest header in bytes; bounds the time that a hostile file can cost.
-pub const MAX_HEADER_BYTES: usize = 1 << 20;
-/// Most tensors in one file; names and ranges may have to be compared pair by pair.
-pub const MAX_TENSORS: usize = 2048;
-/// Most metadata entries in one file.
-pub const MAX_METADATA: usize = 256;
 
 /// A validated safetensors file in memory. Allocates nothing: look-ups scan the header, or use the index of
 /// [`Weights`](crate::Weights).

@@ -2,4 +2,6 @@
 
 pub mod container;
 pub mod json;
+mod magic;
+mod metadata;
 pub mod packed;

@@ -7,6 +7,7 @@
 
 use core::fmt;
 
+use super::magic;
 use crate::conventions::{ConventionError, Conventions};
 use crate::float::pack::{PackError, Plan};
 use crate::formats::container::Container;
@@ -17,7 +18,6 @@ use crate::numerics::Numerics;
 use crate::preprocess::Preprocess;
 use crate::scratch::{Line, Packed, lines, lines_mut};
 
-const MAGIC: [u8; 8] = *b"MBVCPACK";
 const VERSION: u32 = 4;
 const LINE: usize = size_of::<Line>();
 /// What containers without `mbvc.framing` were made for; `Framing`'s default.
@@ -154,7 +154,7 @@ impl PackedHeader {
 
     /// Whether a file that begins so is meant to be a packed one.
     pub fn is_in(file: &[u8]) -> bool {
-        file.starts_with(&MAGIC)
+        magic::is_packed(file)
     }
 
     /// Reads it from the first bytes of a file.
@@ -166,7 +166,7 @@ impl PackedHeader {
             return Err(PackedError::NotPacked);
         }
         let header: &[u8; LINE] = file.first_chunk().ok_or(PackedError::Length)?;
-        let mut at = MAGIC.len();
+        let mut at = magic::PACKED.len();
         let version = u32::from_le_bytes(take(header, &mut at));
         if version != VERSION {
             return Err(PackedError::Version(version));
@@ -184,7 +184,7 @@ impl PackedHeader {
         let words = [VERSION, self.isa as u32].map(u32::to_le_bytes);
         let longs = [self.identity, self.lines].map(u64::to_le_bytes);
         let floats = [self.preprocess.scale, self.preprocess.offset].map(|triple| triple.map(f32::to_le_bytes));
-        let bytes = MAGIC.iter().chain(words.as_flattened()).chain(longs.as_flattened());
+        let bytes = magic::PACKED.iter().chain(words.as_flattened()).chain(longs.as_flattened());
         let bytes = bytes.chain(floats.as_flattened().as_flattened());
         for (to, from) in to.iter_mut().zip(bytes.chain(&self.text_bytes.to_le_bytes())) {
             *to = *from;
@@ -255,9 +255,9 @@ impl<'a> PackedText<'a> {
 #[cfg(feature = "alloc")]
 impl PackedText<'_> {
     /// What a model keeps to classify pictures of any size.
-    fn about(&self) -> Result<crate::picture::About, PackedError> {
+    fn metadata(&self) -> Result<crate::picture::ClassifierMetadata, PackedError> {
         let framing = crate::picture::Framing::parse(self.framing).map_err(|_| PackedError::Text)?;
-        Ok(crate::picture::About { labels: self.labels.lines().map(Into::into).collect(), framing })
+        Ok(crate::picture::ClassifierMetadata { labels: self.labels.lines().map(Into::into).collect(), framing })
     }
 }
 
@@ -327,7 +327,7 @@ pub fn from_packed<P: Plan + 'static>(
         isa,
         preprocess: header.preprocess,
         #[cfg(feature = "alloc")]
-        about: alloc::sync::Arc::new(header.text(file)?.about()?),
+        metadata: alloc::sync::Arc::new(header.text(file)?.metadata()?),
     })
 }
 

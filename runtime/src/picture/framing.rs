@@ -1,49 +1,34 @@
-//! What part of a picture a network sees, and how it is scaled.
+//! The part of a picture that a network reads, and its scaling.
 
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::Rgb;
+use super::filter::Filter;
 use super::resample::{Part, resample};
-use crate::conventions::{ConventionError, read, words};
-use crate::formats::container::Header;
+use super::rgb::Rgb;
 
-/// How a picture of any size is brought to the network's.
+/// Scales and crops a picture of any size to the input of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Framing {
-    /// What part of a picture is seen.
+    /// The part of the picture.
     pub fit: Fit,
-    /// What each pixel of that part is made of.
+    /// The filter that scales it.
     pub filter: Filter,
 }
 
-/// What part of a picture is seen.
+/// The part of a picture that a network reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fit {
-    /// All of it, each side scaled by itself: Keras.
+    /// The whole picture, with both sides scaled independently: Keras.
     Squash,
-    /// The middle of the picture after it was scaled, its proportions kept, to just cover `scaled` pixels for each
-    /// `kept` of the network's side: torchvision's `Resize(256)` and `CenterCrop(224)`.
+    /// The center of the picture, which is first scaled with its aspect ratio so that it just covers `scaled / kept`
+    /// times the input: torchvision's `Resize(256)` and `CenterCrop(224)`.
     Crop {
         /// At least `kept`.
         scaled: u16,
         /// At least 1.
         kept: u16,
     },
-}
-
-words! {
-    /// What a pixel of a scaled picture is made of. But for the last, filters are as wide as the reduction, as Pillow's.
-    Filter {
-        /// The nearest pixel.
-        Nearest = "nearest",
-        /// A triangle filter.
-        Bilinear = "bilinear",
-        /// Keys' cubic filter with a = -1/2.
-        Bicubic = "bicubic",
-        /// The two nearest pixels, however many are passed over: TensorFlow's `tf.image.resize`.
-        BilinearAliased = "bilinear-aliased",
-    }
 }
 
 impl Default for Framing {
@@ -53,10 +38,10 @@ impl Default for Framing {
 }
 
 impl Framing {
-    /// Reads what [`Framing`]'s `Display` writes: `squash bilinear`, `crop 256/224 bicubic`.
+    /// Parses the text that `Display` writes: `squash bilinear`, `crop 256/224 bicubic`.
     ///
     /// # Errors
-    /// If the text is of another form.
+    /// If the text has another form.
     pub fn parse(text: &str) -> Result<Self, FramingError> {
         let mut words = text.split_ascii_whitespace();
         let fit = match words.next() {
@@ -68,16 +53,7 @@ impl Framing {
         if words.next().is_some() { Err(FramingError) } else { Ok(Self { fit, filter }) }
     }
 
-    /// Reads `mbvc.framing`; containers without it were made for squashed pictures.
-    pub fn of(header: &Header<'_>) -> Result<Self, ConventionError> {
-        if header.metadata("mbvc.framing").is_none() {
-            return Ok(Self::default());
-        }
-        let expected = "`squash FILTER`, or `crop SCALED/KEPT FILTER` with SCALED >= KEPT";
-        read(header, "mbvc.framing", expected, |text| Self::parse(text).ok())
-    }
-
-    /// The `[height, width, 3]` pixels of `size` that the network sees of a picture.
+    /// The pixels `[height, width, 3]` that a network with an input of `size`, `[height, width]`, reads.
     pub fn frame(&self, picture: &Rgb<'_>, size: [usize; 2]) -> Vec<u8> {
         let (scaled, first) = match self.fit {
             Fit::Squash => (size, [0, 0]),
@@ -91,14 +67,14 @@ impl Framing {
     }
 }
 
-/// `256/224`.
+/// Parses `256/224`.
 fn crop(text: &str) -> Option<Fit> {
     let (scaled, kept) = text.split_once('/')?;
     let (scaled, kept) = (scaled.parse().ok()?, kept.parse().ok()?);
     (kept > 0 && scaled >= kept).then_some(Fit::Crop { scaled, kept })
 }
 
-/// The least size of the proportions of `from` that covers `sides`; fractions of a pixel of the longer side are cut off.
+/// The smallest size with the aspect ratio of `from` that covers `sides`. The longer side is rounded down.
 fn covering(from: [usize; 2], sides: [usize; 2]) -> [usize; 2] {
     let ([height, width], [rows, columns]) = (from, sides);
     if height * columns <= width * rows {
@@ -108,7 +84,7 @@ fn covering(from: [usize; 2], sides: [usize; 2]) -> [usize; 2] {
     }
 }
 
-/// Half of what is left over, halves of a pixel to the even number, as Python's `round`.
+/// Half of the excess, rounded to even as Python's `round` does.
 fn middle(over: usize) -> usize {
     over / 2 + usize::from(over % 4 == 3)
 }
@@ -144,7 +120,7 @@ mod tests {
     use alloc::string::ToString;
 
     #[test]
-    fn text_comes_back() {
+    fn text_round_trips() {
         for text in ["squash bilinear", "squash nearest", "crop 256/224 bicubic", "crop 1/1 bilinear-aliased"] {
             assert_eq!(Framing::parse(text).unwrap().to_string(), text);
         }
@@ -164,7 +140,7 @@ mod tests {
 
     #[test]
     fn sizes_are_those_of_torchvision() {
-        // Of `Resize(256)`, from its documentation: the longer side is int(256 * longer / shorter).
+        // From the documentation of `Resize(256)`: the longer side is int(256 * longer / shorter).
         assert_eq!(covering([500, 375], [256, 256]), [341, 256]);
         assert_eq!(covering([375, 500], [256, 256]), [256, 341]);
         assert_eq!(covering([300, 300], [256, 256]), [256, 256]);
@@ -182,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_middle_is_kept() {
+    fn crops_keep_the_center() {
         // Four columns, the outer ones white.
         let pixels = [[255; 3], [10; 3], [20; 3], [255; 3]].concat();
         let picture = Rgb::new(pixels, [1, 4]).unwrap();

@@ -1,30 +1,30 @@
-//! Pillow's resize, to the bit: scores then equal those of a Python program to the last digit shown.
+//! Resampling that is bit-exact with Pillow's, so that scores equal those of a Python program.
 //!
-//! A filter along each axis in turn: columns first, rounded to bytes in between, with weights in fixed point (Pillow's
-//! `Resample.c`). Pillow 13 takes the rows of tall images first, which changes some samples by one; here the order is
-//! always that of the versions before.
+//! Each axis is filtered in turn with weights in fixed point: columns first, rounded to bytes in between (Pillow's
+//! `Resample.c`). Pillow 13 filters the rows of tall images first, which changes some samples by one; this module keeps
+//! the order of earlier versions.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::Rgb;
-use super::framing::Filter;
+use super::filter::Filter;
+use super::rgb::Rgb;
 
 /// Bits after the point of a weight: a sum of bytes times weights fits in 32 bits, with a sign and a bit to spare.
 const PRECISION: u32 = 32 - 8 - 2;
 
 const HALF: i32 = 1 << (PRECISION - 1);
 
-/// The part of a scaled picture that is wanted.
+/// A part of a scaled picture.
 #[derive(Debug, Clone, Copy)]
 pub struct Part {
-    /// Rows above it, and columns on its left.
+    /// Rows above the part, and columns to its left.
     pub first: [usize; 2],
-    /// Height and width.
+    /// `[height, width]`.
     pub size: [usize; 2],
 }
 
-/// The `[height, width, 3]` pixels of a part of `picture` brought to `scaled` `[height, width]`.
+/// The pixels `[height, width, 3]` of a part of `picture` after it is scaled to `scaled`, `[height, width]`.
 pub fn resample(picture: &Rgb<'_>, filter: Filter, scaled: [usize; 2], part: Part) -> Vec<u8> {
     let [height, width] = picture.size();
     let ([top, left], [rows, columns]) = (part.first, part.size);
@@ -34,16 +34,16 @@ pub fn resample(picture: &Rgb<'_>, filter: Filter, scaled: [usize; 2], part: Par
     lowered(&narrow, columns, &down)
 }
 
-/// The samples that make one new sample: where they start, and their weights.
+/// The input samples of one output sample: index of the first, and their weights.
 struct Taps {
     first: usize,
     weights: Vec<i32>,
 }
 
-/// Of the `count` samples from `skip` on, of an axis that is scaled `from` samples `to` others.
+/// Taps of the output samples `skip..skip + count` of an axis that is scaled from `from` to `to` samples.
 fn taps(filter: Filter, from: usize, to: usize, skip: usize, count: usize) -> Vec<Taps> {
     let scale = from as f64 / to as f64;
-    // Enlarged, a sample is made of its neighbors; reduced, all that it covers counts.
+    // An enlarged sample depends on its neighbors; a reduced one on all samples that it covers.
     let stretch = if filter == Filter::BilinearAliased { 1.0 } else { scale.max(1.0) };
     let reach = filter.reach() * stretch;
     let tap = |at: usize| {
@@ -51,7 +51,7 @@ fn taps(filter: Filter, from: usize, to: usize, skip: usize, count: usize) -> Ve
         if from == to || filter == Filter::Nearest {
             return Taps { first: (center as usize).min(from.saturating_sub(1)), weights: vec![1 << PRECISION] };
         }
-        // The casts cut toward zero, and stop at it.
+        // The casts truncate, and saturate at 0.
         let first = (center - reach + 0.5) as usize;
         let last = ((center + reach + 0.5) as usize).min(from);
         let weight = |sample: usize| filter.weight((sample as f64 - center + 0.5) / stretch);
@@ -62,30 +62,6 @@ fn taps(filter: Filter, from: usize, to: usize, skip: usize, count: usize) -> Ve
         Taps { first, weights: weights.into_iter().map(fixed).collect() }
     };
     (skip..skip + count).map(tap).collect()
-}
-
-impl Filter {
-    /// Samples on either side of the center that count, before the filter is stretched.
-    fn reach(self) -> f64 {
-        match self {
-            Self::Nearest => 0.5,
-            Self::Bilinear | Self::BilinearAliased => 1.0,
-            Self::Bicubic => 2.0,
-        }
-    }
-
-    /// The weight of what lies `at` from the center.
-    fn weight(self, at: f64) -> f64 {
-        const A: f64 = -0.5;
-        let x = at.abs();
-        match self {
-            Self::Nearest => 1.0,
-            Self::Bilinear | Self::BilinearAliased => (1.0 - x).max(0.0),
-            Self::Bicubic if x < 1.0 => ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0,
-            Self::Bicubic if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * A,
-            Self::Bicubic => 0.0,
-        }
-    }
 }
 
 fn narrowed(pixels: &[u8], from: usize, taps: &[Taps]) -> Vec<u8> {
@@ -134,7 +110,7 @@ mod tests {
     const FILTERS: [Filter; 4] = [Filter::Nearest, Filter::Bilinear, Filter::Bicubic, Filter::BilinearAliased];
 
     #[test]
-    fn one_color_stays_one_color() {
+    fn a_uniform_picture_stays_uniform() {
         for filter in FILTERS {
             for (from, to) in [([7, 5], [3, 11]), ([1, 1], [4, 4]), ([300, 2], [1, 1])] {
                 let pixels = [9, 128, 255].repeat(from[0] * from[1]);
@@ -145,17 +121,17 @@ mod tests {
     }
 
     #[test]
-    fn a_half_is_the_weighted_mean_of_what_it_covers() {
+    fn a_reduced_sample_is_the_weighted_mean_of_the_samples_it_covers() {
         // Four columns to two: the first covers columns 0 to 2 with weights 3, 3, 1 of 7.
         let pixels = [70, 0, 0, 140, 0, 0, 0, 0, 0, 0, 0, 0];
         assert_eq!(whole(&pixels, [1, 4], [1, 2], Filter::Bilinear)[..3], [90, 0, 0]);
-        // Between columns 0 and 1, whatever is passed over.
+        // The mean of the two nearest columns, 0 and 1.
         assert_eq!(whole(&pixels, [1, 4], [1, 2], Filter::BilinearAliased)[..3], [105, 0, 0]);
         assert_eq!(whole(&pixels, [1, 4], [1, 2], Filter::Nearest)[..3], [140, 0, 0]);
     }
 
     #[test]
-    fn a_part_is_cut_out_of_the_whole() {
+    fn a_part_equals_a_crop_of_the_whole() {
         let [height, width] = [9, 14];
         let pixels: Vec<u8> = (0..height * width * 3).map(|at| (at * at * 7 % 251) as u8).collect();
         let picture = Rgb::new(&pixels[..], [height, width]).unwrap();

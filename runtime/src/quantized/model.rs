@@ -78,8 +78,8 @@ impl<T: Integral> Model<T> {
 
     /// Labels, and how pictures are framed.
     #[cfg(feature = "alloc")]
-    pub fn about(&self) -> &crate::picture::About {
-        &self.base.about
+    pub fn metadata(&self) -> &crate::picture::ClassifierMetadata {
+        &self.base.metadata
     }
 
     /// What the numbers at both ends stand for.

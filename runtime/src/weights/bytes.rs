@@ -1,4 +1,4 @@
-//! The bytes of a container, wherever they lie.
+//! The bytes of a container: static, in a vector, or in large pages.
 
 use alloc::vec::Vec;
 use core::ops::Deref;
@@ -21,7 +21,7 @@ impl Bytes {
         use std::io::Read;
 
         let mut file = std::fs::File::open(path)?;
-        // No network of the family comes near; the library fails with grace where a file claims more than there is.
+        // No network of the family is that large. `fs::read` fails gracefully if the memory does not suffice.
         const LARGEST: u64 = 1 << 30;
         let length = file.metadata()?.len();
         if length > LARGEST {
@@ -30,7 +30,7 @@ impl Bytes {
         let length = length as usize;
         let mut pages = scratch::Pages::zeroed(length.div_ceil(size_of::<scratch::Line>()));
         let mut read = 0;
-        // One byte more than it should have, to see where it ends: a pipe says that it is empty, and a file may change.
+        // Reads one byte past the reported length to find the end: a pipe reports 0, and a file may grow meanwhile.
         let mut beyond = [0];
         loop {
             let rest = &mut scratch::bytes_mut(&mut pages)[read..length];

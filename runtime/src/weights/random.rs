@@ -1,4 +1,4 @@
-//! Random weights, to run and to measure a network without a trained model.
+//! Random weights, to run and measure a network without a trained model.
 
 use alloc::format;
 use alloc::string::String;
@@ -12,15 +12,15 @@ use crate::formats::container::Dtype;
 use crate::preprocess::Preprocess;
 
 impl Weights {
-    /// Weights that keep activations in a sane range, the same for the same seed on every machine.
+    /// Weights that keep activations in a usual range. A seed gives the same weights on every machine.
     ///
-    /// `tensors` gives each canonical name with its type and shape, weights before their scales. Weights are uniform with He's variance, 2 / fan-in (He et
-    /// al. 2015, arXiv:1502.01852), or 1 / fan-in where no activation follows (`*.project.weight`,
-    /// `classifier.weight`); biases are uniform in -0.1..0.1. Quantized ones are the same in steps of their scales, and the
-    /// scales of activated values reach from 0 to 6.
+    /// `tensors` lists canonical names with types and shapes, weights before their scales. Weights are uniform with He's
+    /// variance, 2 / fan-in (He et al. 2015, arXiv:1502.01852), or 1 / fan-in before a linear output
+    /// (`*.project.weight`, `classifier.weight`). Biases are uniform in -0.1..0.1. Quantized weights and biases have the
+    /// same distributions in units of their scales; the scales of activations cover 0 to 6.
     ///
     /// # Errors
-    /// Names that stand twice, or more of them than a container may have.
+    /// If a name occurs twice, or there are more tensors than a container may have.
     pub fn random<'a>(
         tensors: impl IntoIterator<Item = (&'a str, Dtype, &'a [usize])>,
         conventions: Conventions,
@@ -67,7 +67,7 @@ impl Weights {
             );
         }
         header.push('}');
-        // Data starts at a multiple of eight bytes, as the format asks of writers.
+        // Data starts at a multiple of eight bytes, as the format requires of writers.
         while header.len() % 8 != 0 {
             header.push(' ');
         }
@@ -79,9 +79,9 @@ impl Weights {
     }
 }
 
-/// Half the width of the uniform distribution; its variance is a third of the square.
+/// Half the width of the uniform distribution. The variance is a third of its square.
 fn bound(name: &str, shape: &[usize]) -> f32 {
-    // [kh, kw, in, out], [kh, kw, c], [in, out]: what one output sums over.
+    // Products per output of [kh, kw, in, out], [kh, kw, channels], [in, out].
     let fan_in: usize = match shape {
         [height, width, input, _] => height * width * input,
         [height, width, _] => height * width,
@@ -93,15 +93,15 @@ fn bound(name: &str, shape: &[usize]) -> f32 {
     sqrt(3.0 * gain / fan_in.max(1) as f32)
 }
 
-/// What the numbers of a quantized network are chosen by.
+/// Determines the scales, zero points and biases of a quantized network.
 struct Quantized {
     precision: Precision,
-    /// The largest weight of the layer whose turn it is.
+    /// Largest weight of the current layer.
     weights: f32,
 }
 
 impl Quantized {
-    /// A scale, by what the value is that it belongs to.
+    /// The scale with this name.
     fn scale(&self, name: &str) -> f32 {
         if name.ends_with(".weight.scale") {
             return self.weights / 128.0;
@@ -113,7 +113,7 @@ impl Quantized {
         }
     }
 
-    /// A zero point or a bias.
+    /// The zero point or bias with this name.
     fn number(&self, name: &str, random: &mut SplitMix64) -> i32 {
         let (least, middle) = if self.precision == Precision::Uint8 { (0, 128) } else { (-128, 0) };
         let around = |random: &mut SplitMix64, most: f32| (random.unit() * most) as i32;
@@ -122,13 +122,13 @@ impl Quantized {
             _ if name.ends_with(".weight.zero_point") => middle + around(random, 8.0),
             _ if name.ends_with(".zero_point") && is_linear(name) => middle + around(random, 20.0),
             _ if name.ends_with(".zero_point") => least,
-            // 0.1, in steps of an activated value's scale and of the weights'.
+            // 0.1, in units of the scale of an activation times that of the weights.
             _ => around(random, 0.1 * 128.0 * 255.0 / 6.0 / self.weights),
         }
     }
 }
 
-/// Whether a value, of which this is a scale or a zero point, can be less than 0.
+/// Whether the value with this scale or zero point can be negative.
 fn is_linear(name: &str) -> bool {
     [".project.", ".add."].iter().any(|part| name.contains(part)) || name.starts_with("classifier.")
 }
@@ -145,9 +145,9 @@ fn push_escaped(header: &mut String, name: &str) {
     }
 }
 
-/// Square root by Newton's method, since core has none; exact to an ulp or so, which is ample here.
+/// Square root by Newton's method, because core has none; accurate to about an ulp.
 fn sqrt(x: f32) -> f32 {
-    // Halving the exponent gives a start within a few percent; each step doubles the correct digits.
+    // Halving the exponent gives an estimate within a few percent. Each step doubles the correct digits.
     let mut root = f32::from_bits((x.to_bits() >> 1) + 0x1fc0_0000);
     for _ in 0..4 {
         root = 0.5 * (root + x / root);
@@ -167,7 +167,7 @@ impl SplitMix64 {
         z ^ (z >> 31)
     }
 
-    /// Uniform in -1..1, on a grid that f32 holds exactly.
+    /// Uniform in -1..1, on a grid of exact f32 values.
     fn unit(&mut self) -> f32 {
         let bits = (self.next() >> 40) as i32; // 24 bits
         (bits - (1 << 23)) as f32 / (1 << 23) as f32
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_decides() {
+    fn weights_depend_on_the_seed() {
         let make =
             |seed| Weights::random([("a", Dtype::F32, &[9usize][..])], super::super::tests::CONVENTIONS, seed).unwrap();
         assert_eq!(make(1).as_bytes(), make(1).as_bytes());
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn any_name_is_escaped() {
+    fn names_are_escaped() {
         let name = "a\"b\\c\n\u{1}é";
         let weights =
             Weights::random([(name, Dtype::F32, &[2usize][..])], super::super::tests::CONVENTIONS, 0).unwrap();

@@ -29,7 +29,7 @@ fn bytes(metadata: HashMap<String, String>) -> Vec<u8> {
 }
 
 #[test]
-fn metadata_says_how_to_use_the_weights() {
+fn metadata_is_read() {
     let weights = Weights::from_bytes(bytes(metadata())).unwrap();
     assert_eq!(weights.conventions(), Conventions { padding: Padding::Symmetric, ..CONVENTIONS });
     assert_eq!(weights.preprocessing(), Preprocess { scale: [0.5, 0.25, 1.0], offset: [-1.0, -2.0, 0.0] });
@@ -48,14 +48,14 @@ fn labels_are_optional() {
 
 #[test]
 fn a_static_container_is_borrowed() {
-    let leaked: &'static [u8] = bytes(metadata()).leak();
-    assert_eq!(Weights::from_static(leaked).unwrap().as_bytes().as_ptr(), leaked.as_ptr());
+    let container: &'static [u8] = bytes(metadata()).leak();
+    assert_eq!(Weights::from_static(container).unwrap().as_bytes().as_ptr(), container.as_ptr());
 }
 
 #[test]
-fn foreign_and_future_metadata_is_refused_with_the_reason() {
+fn unknown_metadata_is_refused_with_the_reason() {
     for (key, value, expected) in [
-        ("mbvc.format", None, "without `mbvc.format`"),
+        ("mbvc.format", None, "has no `mbvc.format`"),
         ("mbvc.format", Some("2"), "`mbvc.format` is not 1"),
         ("mbvc.activation", Some("swish"), "metadata `mbvc.activation` must be one of `relu6` `relu`"),
         ("mbvc.padding", None, "metadata `mbvc.padding` is missing"),
@@ -99,7 +99,7 @@ fn files_are_named_in_errors() {
     assert_eq!(Weights::open(&good).unwrap().source(), Some(&*good.display().to_string()));
 }
 
-/// A pipe says that it is empty, and then is not.
+/// The reported length of a pipe is 0.
 #[test]
 #[cfg(all(feature = "std", unix))]
 fn pipes_can_be_opened() {

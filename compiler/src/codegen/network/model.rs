@@ -229,7 +229,7 @@ fn pictures(input: &Literal) -> TokenStream {
         pub fn classify(
             &self, picture: &impl rt::Picture,
         ) -> ::core::result::Result<rt::Vec<rt::Guess<'_>>, rt::PictureError> {
-            rt::classify(self, self.0.about(), picture)
+            rt::classify(self, self.0.metadata(), picture)
         }
 
         /// The pixels of a picture of any size that `run_pixels` and `embed_pixels` take: squashed or cropped as the
@@ -240,10 +240,10 @@ fn pictures(input: &Literal) -> TokenStream {
         pub fn frame(
             &self, picture: &impl rt::Picture,
         ) -> ::core::result::Result<rt::Box<[u8; #input]>, rt::PictureError> {
-            rt::frame(&INFO, self.0.about(), picture)
+            rt::frame(&INFO, self.0.metadata(), picture)
         }
 
         /// Names of the classes in the order of the logits; empty if the weights have none.
-        pub fn labels(&self) -> &[rt::String] { &self.0.about().labels }
+        pub fn labels(&self) -> &[rt::String] { &self.0.metadata().labels }
     }
 }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{MAX_HEADER_BYTES, MAX_RANK};
+use super::limits::{MAX_HEADER_BYTES, MAX_RANK};
 use crate::formats::json::{JsonRule, JsonStr};
 
 /// Why bytes are not a valid container.

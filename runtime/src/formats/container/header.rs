@@ -1,8 +1,11 @@
 //! What the header of a container declares: tensors with their types, shapes and places, and the metadata.
 
-use super::{ContainerError, Dtype, MAX_HEADER_BYTES, MAX_METADATA, MAX_TENSORS, Shape, TensorRule, TensorView, index};
+use super::error::{ContainerError, TensorRule};
+use super::index;
+use super::limits::{MAX_HEADER_BYTES, MAX_METADATA, MAX_TENSORS};
+use super::tensor::{Dtype, Shape, TensorView};
 use crate::formats::json::{Cursor, Inside, JsonError, JsonStr};
-use crate::formats::packed::PackedHeader;
+use crate::formats::magic;
 
 /// Tensors that the comparison of pairs holds on the stack.
 const PAIR_BATCH: usize = 32;
@@ -46,7 +49,7 @@ impl<'a> Header<'a> {
         let Some(length) = start.first_chunk::<LENGTH_BYTES>() else {
             return Err(ContainerError::NoHeader { file_bytes: start.len() });
         };
-        if PackedHeader::is_in(length) {
+        if magic::is_packed(length) {
             return Err(ContainerError::Packed);
         }
         let header_bytes = u64::from_le_bytes(*length);
@@ -76,6 +79,12 @@ impl<'a> Header<'a> {
             Err(_) => (&b"{}"[..], 0),
         };
         Self { text, data_bytes, metadata, index: Some(index.slots()) }
+    }
+
+    /// An index of the tensors, for [`Header::parsed_before`].
+    #[cfg(feature = "alloc")]
+    pub(crate) fn index(&self) -> index::Index {
+        index::Index::new(self.entries().map(|entry| (entry.name, entry.at)))
     }
 
     #[cfg(feature = "alloc")]

@@ -1,5 +1,8 @@
 //! Where the tensors of a container are, for look-ups that do not read all of its header.
 
+#[cfg(feature = "alloc")]
+use crate::formats::json::JsonStr;
+
 /// Hash of a tensor's name, and the name's place in the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Slot {
@@ -14,10 +17,11 @@ pub(crate) struct Index(alloc::vec::Vec<Slot>);
 
 #[cfg(feature = "alloc")]
 impl Index {
-    pub fn new(header: &super::Header<'_>) -> Self {
+    /// The index of tensors with these names, each at a place in the header.
+    pub(super) fn new<'a>(tensors: impl Iterator<Item = (JsonStr<'a>, usize)>) -> Self {
         // Headers are no longer than `MAX_HEADER_BYTES`.
-        let slot = |entry: super::header::Entry<'_>| Slot { hash: hash(entry.name.chars()), at: entry.at as u32 };
-        let mut slots: alloc::vec::Vec<Slot> = header.entries().map(slot).collect();
+        let slot = |(name, at): (JsonStr<'_>, usize)| Slot { hash: hash(name.chars()), at: at as u32 };
+        let mut slots: alloc::vec::Vec<Slot> = tensors.map(slot).collect();
         slots.sort_unstable();
         Self(slots)
     }

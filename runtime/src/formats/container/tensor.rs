@@ -1,9 +1,7 @@
 //! A tensor of the container, borrowed.
 
+use super::limits::MAX_RANK;
 use crate::formats::json::JsonStr;
-
-/// Most dimensions that a tensor may have.
-pub const MAX_RANK: usize = 8;
 
 /// A tensor's name, type, shape and bytes. The bytes have no alignment, so elements are read, never cast.
 #[derive(Debug, Clone, Copy)]

@@ -231,7 +231,7 @@ fn an_index_finds_what_a_scan_finds() {
     let header = format!(r#"{{"__metadata__":{{"stem.bias":"no tensor"}}, {} }}"#, header.join(" , "));
     let bytes = file(&header, names.len());
     let plain = Container::parse(&bytes).unwrap();
-    let index = Index::new(plain.header());
+    let index = plain.header().index();
     let indexed = Container::parsed_before(&bytes, plain.metadata_span(), &index);
     for (at, name) in ["a", "b", "costarring/", "stem.weight", "declinate", "macallums"].into_iter().enumerate() {
         assert_eq!(indexed.tensor(name).unwrap().data, [at as u8], "{name}");

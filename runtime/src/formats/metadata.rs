@@ -1,0 +1,65 @@
+//! What a container's metadata records: the conventions of its network, the preprocessing and the framing of pictures.
+
+use crate::conventions::{Activation, ConventionError, Conventions, FORMAT, Padding, Precision};
+use crate::formats::container::Header;
+#[cfg(feature = "alloc")]
+use crate::picture::Framing;
+use crate::preprocess::Preprocess;
+
+impl Conventions {
+    /// Reads `mbvc.format`, `mbvc.activation`, `mbvc.padding`, `mbvc.precision` and `mbvc.classes`.
+    ///
+    /// # Errors
+    /// If one of them is missing or has an unknown value.
+    pub fn of(header: &Header<'_>) -> Result<Self, ConventionError> {
+        match header.metadata("mbvc.format") {
+            None => return Err(ConventionError::NotOurs),
+            Some(format) if format != FORMAT => return Err(ConventionError::Format),
+            Some(_) => {}
+        }
+        let classes = |text: &str| text.parse().ok().filter(|&n: &usize| n > 0);
+        Ok(Self {
+            activation: read(header, "mbvc.activation", Activation::WORDS, Activation::from_word)?,
+            padding: read(header, "mbvc.padding", Padding::WORDS, Padding::from_word)?,
+            precision: read(header, "mbvc.precision", Precision::WORDS, Precision::from_word)?,
+            classes: read(header, "mbvc.classes", "a whole number from 1", classes)?,
+        })
+    }
+}
+
+impl Preprocess {
+    /// Reads `mbvc.preprocessing`.
+    ///
+    /// # Errors
+    /// If it is missing or malformed.
+    pub fn of(header: &Header<'_>) -> Result<Self, ConventionError> {
+        let expected = "`scale R G B offset R G B` with six finite numbers";
+        read(header, "mbvc.preprocessing", expected, |text| Self::parse(text).ok())
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl Framing {
+    /// Reads `mbvc.framing`. Containers without it were written for squashed pictures.
+    ///
+    /// # Errors
+    /// If it is malformed.
+    pub fn of(header: &Header<'_>) -> Result<Self, ConventionError> {
+        if header.metadata("mbvc.framing").is_none() {
+            return Ok(Self::default());
+        }
+        let expected = "`squash FILTER`, or `crop SCALED/KEPT FILTER` with SCALED >= KEPT";
+        read(header, "mbvc.framing", expected, |text| Self::parse(text).ok())
+    }
+}
+
+/// Parses the value of `key`. No valid value needs a JSON escape, so that a value with one is refused.
+fn read<T>(
+    header: &Header<'_>,
+    key: &'static str,
+    expected: &'static str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, ConventionError> {
+    let text = header.metadata(key).ok_or(ConventionError::Missing { key })?;
+    text.as_plain().and_then(parse).ok_or(ConventionError::Value { key, expected })
+}
