@@ -17,10 +17,10 @@ mod fit;
 pub mod float;
 mod formats;
 mod isa;
+mod lazy;
 mod network;
 mod number;
 mod numerics;
-mod once;
 #[cfg(feature = "alloc")]
 mod picture;
 #[cfg(feature = "std")]
@@ -54,12 +54,12 @@ pub use formats::container::{
 pub use formats::json::{JsonRule, JsonStr};
 pub use formats::packed::{PackedError, PackedHeader, PackedText, Packing, from_packed, pack_file, packed_file_bytes};
 pub use isa::{Detected, Isa, IsaError, choose};
+pub use lazy::Lazy;
 pub use network::{
     BaseModel, Dynamic, Layer, LengthError, Needs, Network, NetworkInfo, Observer, Parameter, Stage, Step, Unobserved,
 };
 pub use number::{Number, numbers};
 pub use numerics::{Numerics, NumericsError};
-pub use once::Once;
 #[cfg(feature = "alloc")]
 pub use picture::{
     ClassifierMetadata, Filter, Fit, Framing, FramingError, Guess, Picture, PictureError, Rgb, classify, frame,

@@ -52,7 +52,7 @@ pub fn items(embedded: &Embedded, network: &Ident) -> TokenStream {
                     /// # Errors
                     /// If this processor lacks the instruction set that they were packed for.
                     pub fn embedded() -> ::core::result::Result<Self, rt::PackedError> {
-                        static MODEL: rt::Once<#network, rt::PackedError> = rt::Once::new();
+                        static MODEL: rt::Lazy<#network, rt::PackedError> = rt::Lazy::new();
                         MODEL.get(|| Self::from_packed(&WEIGHTS.0))
                     }
                 }
@@ -77,7 +77,7 @@ pub fn items(embedded: &Embedded, network: &Ident) -> TokenStream {
                         /// # Errors
                         /// An instruction set that `MBVC_ISA` wants and that is not there.
                         pub fn embedded() -> ::core::result::Result<Self, rt::ModelError> {
-                            static MODEL: rt::Once<#network, rt::ModelError> = rt::Once::new();
+                            static MODEL: rt::Lazy<#network, rt::ModelError> = rt::Lazy::new();
                             MODEL.get(|| Self::new(&rt::Weights::from_static(&WEIGHTS.0)?.with_source(#name)))
                         }
                     }

@@ -1,23 +1,23 @@
-//! A model that is built at the first call.
+//! A model that the first call builds.
 
 #[cfg(not(feature = "std"))]
 use core::marker::PhantomData;
 #[cfg(feature = "std")]
 use std::sync::OnceLock;
 
-/// What [`get`](Self::get) builds at its first call, and then hands out again: clones of a model share its weights.
+/// A model that the first [`get`](Self::get) builds and later ones clone; clones of a model share its weights.
 ///
-/// Without `std` there is nothing that could wait for another thread, and every call builds.
-pub struct Once<T, E> {
+/// Without `std` a thread cannot wait for another one, so that every call builds.
+pub struct Lazy<T, E> {
     #[cfg(feature = "std")]
     built: OnceLock<Result<T, E>>,
     #[cfg(not(feature = "std"))]
     built: PhantomData<fn() -> Result<T, E>>,
 }
 
-impl<T: Clone, E: Clone> Once<T, E> {
-    /// Nothing is built yet.
-    #[expect(clippy::new_without_default, reason = "made for a static")]
+impl<T: Clone, E: Clone> Lazy<T, E> {
+    /// A model that has not been built.
+    #[expect(clippy::new_without_default, reason = "the initial value of a static")]
     pub const fn new() -> Self {
         Self {
             #[cfg(feature = "std")]
@@ -27,10 +27,10 @@ impl<T: Clone, E: Clone> Once<T, E> {
         }
     }
 
-    /// The model, or why there is none: that stays so too.
+    /// The model.
     ///
     /// # Errors
-    /// Those of `build`.
+    /// Those of the first call's `build`, in later calls, too.
     pub fn get(&self, build: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         #[cfg(feature = "std")]
         return self.built.get_or_init(build).clone();
@@ -41,14 +41,14 @@ impl<T: Clone, E: Clone> Once<T, E> {
 
 #[cfg(all(test, feature = "std"))]
 mod tests {
-    use super::Once;
+    use super::Lazy;
 
     #[test]
-    fn the_first_answer_stays() {
-        static ONCE: Once<u8, u8> = Once::new();
-        assert_eq!(ONCE.get(|| Ok(1)), Ok(1));
-        assert_eq!(ONCE.get(|| Err(2)), Ok(1));
-        let refused = Once::new();
+    fn the_first_result_stays() {
+        static LAZY: Lazy<u8, u8> = Lazy::new();
+        assert_eq!(LAZY.get(|| Ok(1)), Ok(1));
+        assert_eq!(LAZY.get(|| Err(2)), Ok(1));
+        let refused = Lazy::new();
         assert_eq!(refused.get(|| Err::<u8, u8>(3)), Err(3));
         assert_eq!(refused.get(|| Ok(4)), Err(3));
     }
