@@ -1,4 +1,4 @@
-//! Calls that threads share allocate nothing either, in the caller or in its helpers.
+//! Calls that threads share allocate nothing, in the caller and in its workers.
 
 mod common;
 
@@ -10,7 +10,7 @@ use mbvc::__runtime::{helped_calls, set_processors};
 
 mbvc::mobilenet_v2!("specs/tiny.yaml", threads = 3);
 
-/// The system's allocator, which counts what the whole process asks of it: this file has one test.
+/// The system's allocator, which counts the allocations of the process: this file has one test.
 struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
@@ -41,13 +41,13 @@ fn dispatch_allocates_nothing() {
     let model = TinyNet::new(&weights).expect("the weights are the network's");
     let image = random_image::<{ 32 * 32 * 3 }>(2);
     let mut scratch = TinyNet::scratch();
-    // Threads that start allocate; a first call is answered by all of them.
+    // Threads allocate when they start; after the first call all of them have started.
     model.run(&mut scratch, &image);
     let (allocations, helped) = (ALLOCATIONS.load(Ordering::Relaxed), helped_calls());
     for call in 0..CALLS {
         std::hint::black_box(model.run(&mut scratch, &image));
         if call % 10 == 0 {
-            // Long enough for the helpers to fall asleep.
+            // Long enough for the workers to fall asleep.
             std::thread::sleep(std::time::Duration::from_millis(2));
         }
     }

@@ -1,4 +1,4 @@
-//! However many threads share a call, it gives the same bits.
+//! A call gives the same bits for every number of threads.
 
 mod common;
 
@@ -8,10 +8,10 @@ use common::{bits, isas, random_image, random_weights, run_filled};
 use mbvc::__runtime::{helped_calls, set_processors};
 use mbvc::{Isa, Network, NetworkInfo, Observer, Weights};
 
-/// More than any network here asks for: members outnumber this machine's processors, and are interrupted anywhere.
+/// More than any network here uses: threads outnumber this machine's processors, and are interrupted anywhere.
 const PROCESSORS: usize = 16;
 
-/// There is one pool: calls of two tests at once would run alone.
+/// The process has one pool: calls of two tests at once would run alone.
 fn pool() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     set_processors(PROCESSORS);
@@ -20,7 +20,7 @@ fn pool() -> MutexGuard<'static, ()> {
 
 type Build = fn(&Weights, Isa) -> Vec<Box<dyn Network>>;
 
-/// A network for one thread, and for several, on one fusion level.
+/// A network for one, two and seven threads.
 macro_rules! teams {
     ($($name:ident: $path:literal, $fusion:literal, $numerics:literal, $precision:literal, $isa:tt,
        [$height:literal, $width:literal], $by:literal;)*) => { $(
@@ -29,7 +29,7 @@ macro_rules! teams {
                 isa = $isa, resolution = [$height, $width], width = $by);
             mbvc::mobilenet_v2!(pub $path, name = Two, threads = 2, fusion = $fusion, numerics = $numerics, precision = $precision,
                 isa = $isa, resolution = [$height, $width], width = $by);
-            // More than a small image has rows, or a layer panels; and nothing goes round evenly.
+            // More threads than a small image has rows or a layer has panels, and no count that they divide evenly.
             mbvc::mobilenet_v2!(pub $path, name = Seven, threads = 7, fusion = $fusion, numerics = $numerics, precision = $precision,
                 isa = $isa, resolution = [$height, $width], width = $by);
 
@@ -61,7 +61,7 @@ teams! {
     uint8_stem_apart: "tests/differential/specs/narrow.yaml", "block", "strict", "uint8", ["avx512vnni", "avx2", "neon"], [45, 130], 1.0;
 }
 
-/// Every step's value, of calls in a scratch full of NaN.
+/// The output of every step, of a call in a scratch full of NaN.
 fn steps(network: &dyn Network, input: &[f32]) -> Vec<Vec<u32>> {
     #[derive(Default)]
     struct Steps(Vec<Vec<u32>>);
@@ -92,7 +92,7 @@ fn compare(info: &'static NetworkInfo, build: Build, input: &[f32]) {
         assert!(expected.iter().flatten().any(|bits| f32::from_bits(*bits) != 0.0), "{isa}: all is zero");
         for network in &networks[1..] {
             let info = network.info();
-            // Where the members are interrupted differs from call to call.
+            // Threads are interrupted elsewhere in each call.
             for call in 0..6 {
                 let before = helped_calls();
                 let found = steps(&**network, input);
@@ -107,7 +107,7 @@ fn compare(info: &'static NetworkInfo, build: Build, input: &[f32]) {
 }
 
 #[test]
-fn a_team_of_fewer_than_the_network_was_made_for() {
+fn teams_smaller_than_the_network_allows() {
     let _pool = pool();
     let weights = random_weights(blocks::One::INFO, 23);
     let input = &random_image::<{ 37 * 50 * 3 }>(5)[..];
@@ -115,7 +115,7 @@ fn a_team_of_fewer_than_the_network_was_made_for() {
     let network = blocks::Seven::new(&weights).expect("the weights are the network's");
     for processors in [1, 2, 4, PROCESSORS] {
         set_processors(processors);
-        // Calls that find too many at work let some more run alone.
+        // A call that finds all processors busy lets the next ones run alone, too.
         for _ in 0..40 {
             assert_eq!(bits(&run_filled(&network, input, f32::NAN)), bits(&expected), "{processors} processors");
         }
@@ -123,7 +123,7 @@ fn a_team_of_fewer_than_the_network_was_made_for() {
 }
 
 #[test]
-fn callers_at_once_get_their_own_results() {
+fn concurrent_callers_get_their_own_results() {
     let _pool = pool();
     set_processors(3);
     let weights = random_weights(blocks::One::INFO, 23);
@@ -144,7 +144,7 @@ fn callers_at_once_get_their_own_results() {
 }
 
 #[test]
-fn an_observer_may_panic_and_call_networks() {
+fn an_observer_can_panic_and_call_networks() {
     let _pool = pool();
     let weights = random_weights(blocks::One::INFO, 23);
     let network = blocks::Seven::new(&weights).expect("the weights are the network's");
@@ -170,7 +170,7 @@ fn an_observer_may_panic_and_call_networks() {
 }
 
 #[test]
-fn other_ways_of_running_agree() {
+fn embeddings_and_pixels_agree() {
     let _pool = pool();
     let weights = random_weights(epilogues::One::INFO, 23);
     let input = random_image::<{ 37 * 50 * 3 }>(5);

@@ -1,4 +1,4 @@
-//! One model serves many threads, each with a scratch of its own.
+//! One model serves many threads, each with its scratch.
 
 mod common;
 
@@ -18,7 +18,7 @@ fn shared_models_give_the_same_bits() {
     let model = TinyNet::new(&random_weights(TinyNet::INFO, 5)).expect("the weights are the network's");
     let mut scratch = TinyNet::scratch();
     let alone: Vec<_> = (0..IMAGES).map(|seed| bits(&model.run(&mut scratch, &random_image::<N>(seed)))).collect();
-    assert_ne!(alone[0], alone[1], "images that give the same would prove nothing");
+    assert_ne!(alone[0], alone[1], "the images differ in their logits");
 
     let start = Barrier::new(THREADS);
     std::thread::scope(|scope| {
@@ -26,7 +26,7 @@ fn shared_models_give_the_same_bits() {
         let work = move |thread: usize| {
             let mut scratch = TinyNet::scratch();
             start.wait();
-            // Every thread begins with another image.
+            // Every thread starts with another image.
             let order = (0..IMAGES).map(|image| (image + thread as u64 * 5) % IMAGES);
             order.map(|seed| (seed, bits(&model.run(&mut scratch, &random_image::<N>(seed))))).collect::<Vec<_>>()
         };
@@ -40,7 +40,7 @@ fn shared_models_give_the_same_bits() {
 }
 
 #[test]
-fn models_behind_the_trait_are_shared_too() {
+fn models_behind_the_trait_are_shared() {
     let weights = random_weights(TinyNet::INFO, 5);
     let model: Arc<dyn Network> = Arc::new(TinyNet::new(&weights).expect("the weights are the network's"));
     let expected = common::run_filled(&*model, &random_image::<N>(1)[..], 0.0);

@@ -1,9 +1,9 @@
-//! From logits to named guesses: softmax and the best few.
+//! From logits to classes: softmax and top-k.
 
 /// Turns logits into probabilities in place: `exp(x - max) / sum`.
 ///
-/// Classes at +infinity share the whole probability, a NaN makes every result NaN, and where all are -infinity each
-/// gets the same. Nothing traps.
+/// Classes at +infinity share the whole probability. One NaN makes every result NaN. If all logits are -infinity, all
+/// results are equal.
 pub fn softmax(scores: &mut [f32]) {
     let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     if scores.iter().any(|x| x.is_nan()) {
@@ -21,8 +21,8 @@ pub fn softmax(scores: &mut [f32]) {
     }
 }
 
-/// Writes the `out.len()` largest scores with their indices, best first, and returns how many there are.
-/// Equal scores keep the order of their indices; NaN comes after every number.
+/// Writes the `out.len()` largest scores with their indices, largest first, and returns the number written, which is
+/// smaller if there are fewer scores. Equal scores keep the order of their indices; NaN comes after every number.
 pub fn top_k(scores: &[f32], out: &mut [(usize, f32)]) -> usize {
     let mut found = 0;
     for (index, &score) in scores.iter().enumerate() {
@@ -64,7 +64,7 @@ fn exp(x: f32) -> f32 {
     let r = x - k as f32 * LN2_HIGH - k as f32 * LN2_LOW;
     let polynomial = COEFFICIENTS.iter().fold(0.0, |sum, c| sum * r + c);
     let power = polynomial * (r * r) + r + 1.0;
-    // 2^k in two factors: k = 128 and the subnormal results are out of reach of one.
+    // 2^k as two factors: one cannot represent 2^128 or subnormal results.
     let half = k / 2;
     power * power_of_two(half) * power_of_two(k - half)
 }

@@ -1,21 +1,21 @@
-//! How products are summed, and which processors gain from the fast way.
+//! How products are summed, and the processors that gain from the fast inner product.
 
 use core::fmt;
 
 /// How convolutions sum their products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Numerics {
-    /// One fused multiply-add for each product: the same bits on every instruction set that has one.
+    /// One fused multiply-add per product: the same bits on every instruction set that has FMA.
     Strict,
-    /// The fast inner product where the layer's values allow it; see [`crate::PackLayer`].
+    /// The fast inner product in layers whose values allow it; see [`crate::PackLayer`].
     Fast,
 }
 
 impl Numerics {
-    /// Both, the plainer first.
+    /// Both, in the order of the enum.
     pub const ALL: [Self; 2] = [Self::Strict, Self::Fast];
 
-    /// The name that specs, the command and `MBVC_NUMERICS` use.
+    /// The name in specs, in arguments of the command and in `MBVC_NUMERICS`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Strict => "strict",
@@ -23,23 +23,23 @@ impl Numerics {
         }
     }
 
-    /// The one that [`name`](Self::name) calls so; `None` if none is.
+    /// The numerics with this [`name`](Self::name), if there are any.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|numerics| numerics.name() == name)
     }
 
-    /// What a network that was compiled for `self` packs its weights for.
+    /// The numerics that a network which was compiled for `self` packs its weights for.
     ///
-    /// A strict network is strict. A fast one is fast if `MBVC_NUMERICS` says so (with `std`), and otherwise on the
-    /// processor families that gain from it. Never by timing: the same machine always gives the same bits.
+    /// A strict network is strict. A fast one follows `MBVC_NUMERICS` (with `std`); if that is unset, it is fast on the
+    /// processor families that gain from it. The choice never depends on timing: a machine always gives the same bits.
     ///
     /// # Errors
-    /// If `MBVC_NUMERICS` is none of the names.
+    /// If `MBVC_NUMERICS` has an unknown value.
     pub fn choose(self) -> Result<Self, NumericsError> {
-        let wanted = from_environment()?;
-        Ok(match (self, wanted) {
+        let requested = from_environment()?;
+        Ok(match (self, requested) {
             (Self::Strict, _) => Self::Strict,
-            (Self::Fast, Some(wanted)) => wanted,
+            (Self::Fast, Some(requested)) => requested,
             (Self::Fast, None) if gains() => Self::Fast,
             (Self::Fast, None) => Self::Strict,
         })
@@ -67,7 +67,7 @@ fn from_environment() -> Result<Option<Numerics>, NumericsError> {
     Ok(None)
 }
 
-/// A processor family by what CPUID tells.
+/// A processor family, as CPUID identifies it.
 #[cfg(any(target_arch = "x86_64", test))]
 struct Family {
     vendor: [u8; 12],
@@ -75,7 +75,7 @@ struct Family {
     models: &'static [core::ops::RangeInclusive<u32>],
 }
 
-/// Families with adders beside their multipliers, which a matrix product else leaves idle.
+/// Families with adders beside their multipliers. A plain matrix product leaves these idle.
 ///
 /// Zen 4 issues two additions and two multiply-adds a cycle, and loads as much as the fast inner product needs. Zen 5
 /// and Intel's processors, whose additions take the multipliers' ports or whose loads run out, are not listed.
@@ -114,13 +114,13 @@ fn gains() -> bool {
     false
 }
 
-/// `MBVC_NUMERICS` is none of the names.
+/// `MBVC_NUMERICS` has an unknown value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NumericsError;
 
 impl fmt::Display for NumericsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MBVC_NUMERICS is neither `strict` nor `fast`; unset it to let the processor decide")
+        f.write_str("MBVC_NUMERICS is neither `strict` nor `fast`; unset it to choose by the processor")
     }
 }
 
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn families_are_told_apart() {
+    fn families_are_identified_by_vendor_and_model() {
         let amd = b"AuthenticAMD";
         assert!(listed(amd, 0x00a1_0f11), "Genoa: family 19h, model 11h");
         assert!(listed(amd, 0x00a6_0f12), "Raphael: family 19h, model 61h");

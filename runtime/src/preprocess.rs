@@ -7,14 +7,17 @@ use core::fmt;
 /// The product is rounded before the sum, so every target computes the same bits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Preprocess {
-    /// What the input grows by from one pixel value to the next.
+    /// Difference of the inputs of two consecutive pixel values.
     pub scale: [f32; 3],
-    /// The input of a pixel of 0.
+    /// Input of a pixel value of 0.
     pub offset: [f32; 3],
 }
 
 impl Preprocess {
-    /// Reads what [`Preprocess`]'s `Display` writes: `scale 0.1 0.1 0.1 offset -1 -1 -1`.
+    /// Parses the text that `Display` writes: `scale 0.1 0.1 0.1 offset -1 -1 -1`.
+    ///
+    /// # Errors
+    /// If the text has another form, or a number that is not finite.
     pub fn parse(text: &str) -> Result<Self, PreprocessError> {
         let mut words = text.split_ascii_whitespace();
         let mut triple = |keyword| {
@@ -32,15 +35,15 @@ impl Preprocess {
         if words.next().is_some() { Err(PreprocessError) } else { Ok(found) }
     }
 
-    /// One channel (0 red, 1 green, 2 blue) of one pixel; any other channel counts as blue.
+    /// The input of one channel of one pixel: 0 red, 1 green, from 2 blue.
     #[inline(always)]
     pub fn value(&self, channel: usize, pixel: u8) -> f32 {
         let channel = channel.min(2);
         f32::from(pixel) * self.scale[channel] + self.offset[channel]
     }
 
-    /// Interleaved `[.., 3]` RGB pixels to as many values in the same order. Where the lengths differ, the shorter
-    /// one counts.
+    /// Converts interleaved RGB pixels `[.., 3]` to inputs in the same order. If the lengths differ, the rest of the longer
+    /// slice is left alone.
     pub fn apply(&self, pixels: &[u8], input: &mut [f32]) {
         for (pixels, values) in pixels.chunks(3).zip(input.chunks_mut(3)) {
             for (channel, (pixel, value)) in pixels.iter().zip(values).enumerate() {
@@ -57,7 +60,7 @@ impl fmt::Display for Preprocess {
     }
 }
 
-/// The text is not of the form `scale R G B offset R G B` with finite numbers.
+/// The text is not `scale R G B offset R G B` with six finite numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PreprocessError;
 
@@ -79,7 +82,7 @@ mod tests {
     const TEXT: &str = "scale 0.007843137 0.007843137 0.007843137 offset -1 -1 -1";
 
     #[test]
-    fn reads_the_usual_convention() {
+    fn parses_and_applies_the_common_convention() {
         let preprocess = Preprocess::parse(TEXT).unwrap();
         assert_eq!(preprocess, Preprocess { scale: [0.007843137; 3], offset: [-1.0; 3] });
         assert_eq!(preprocess.to_string(), TEXT);
@@ -91,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn channels_keep_their_own_numbers() {
+    fn channels_have_separate_scales_and_offsets() {
         let preprocess = Preprocess { scale: [1.0, 2.0, 4.0], offset: [0.5, 0.25, 0.0] };
         let mut input = [0.0; 6];
         preprocess.apply(&[1, 2, 3, 4, 5, 6], &mut input);
@@ -99,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_other_texts() {
+    fn malformed_text_is_refused() {
         for text in
             ["", "scale 1 1 1", "offset 0 0 0 scale 1 1 1", "scale 1 1 offset 1 1 1", "scale 1 1 x offset 0 0 0"]
         {
@@ -113,7 +116,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_keeps_every_bit(bits in any::<[f32; 6]>()) {
+        fn text_round_trips_every_bit(bits in any::<[f32; 6]>()) {
             let [a, b, c, d, e, f] = bits.map(|v| if v.is_finite() { v } else { 0.0 });
             let preprocess = Preprocess { scale: [a, b, c], offset: [d, e, f] };
             prop_assert_eq!(Preprocess::parse(&preprocess.to_string()), Ok(preprocess));
