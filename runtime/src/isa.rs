@@ -238,7 +238,8 @@ fn list(f: &mut fmt::Formatter<'_>, isas: &[Isa]) -> fmt::Result {
 
 impl core::error::Error for IsaError {}
 
-#[cfg(all(test, feature = "std"))]
+#[cfg(feature = "std")]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -39,7 +39,8 @@ impl<T: Clone, E: Clone> Lazy<T, E> {
     }
 }
 
-#[cfg(all(test, feature = "std"))]
+#[cfg(feature = "std")]
+#[cfg(test)]
 mod tests {
     use super::Lazy;
 

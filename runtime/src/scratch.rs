@@ -1,45 +1,21 @@
 //! Memory that a network works in: the scratch of a call, and the packed weights.
 
+mod line;
 #[cfg(feature = "alloc")]
 mod pages;
 
 #[cfg(feature = "alloc")]
 use alloc::{boxed::Box, sync::Arc};
 
+pub use line::{Line, bytes, bytes_mut, bytes_of_floats, floats, floats_mut, lines, lines_mut};
 #[cfg(feature = "alloc")]
 pub use pages::Pages;
 
 use crate::number::Number;
 
-/// A cache line of floats; what is packed is made of these, so that it is aligned.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[repr(C, align(64))]
-pub struct Line([f32; Line::FLOATS]);
-
-impl Line {
-    /// Floats of a line: 64 bytes.
-    pub const FLOATS: usize = 16;
-    /// Sixteen zeros.
-    pub const ZERO: Self = Self([0.0; Self::FLOATS]);
-}
-
 /// Bytes at a multiple of 64, as packed weights have to lie: `&Aligned(*include_bytes!(...))`.
 #[repr(C, align(64))]
 pub struct Aligned<T: ?Sized>(pub T);
-
-/// The floats of `lines`.
-pub fn floats(lines: &[Line]) -> &[f32] {
-    // SAFETY: a line is exactly `FLOATS` floats without padding (64 bytes, asserted below).
-    unsafe { core::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * Line::FLOATS) }
-}
-
-/// The floats of `lines`, to write.
-pub fn floats_mut(lines: &mut [Line]) -> &mut [f32] {
-    // SAFETY: as in `floats`.
-    unsafe { core::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * Line::FLOATS) }
-}
-
-const _: () = assert!(size_of::<Line>() == Line::FLOATS * size_of::<f32>());
 
 /// What one call of a network writes between its input and its output, `LINES` cache lines.
 ///
@@ -109,36 +85,4 @@ impl Packed {
     pub fn floats(&self) -> &[f32] {
         floats(self.lines())
     }
-}
-
-/// The bytes of `lines`.
-pub fn bytes(lines: &[Line]) -> &[u8] {
-    // SAFETY: a line has no padding, and every float is a bit pattern of bytes.
-    unsafe { core::slice::from_raw_parts(lines.as_ptr().cast(), size_of_val(lines)) }
-}
-
-/// The bytes of `lines`, to write.
-pub fn bytes_mut(lines: &mut [Line]) -> &mut [u8] {
-    // SAFETY: as in `bytes`; every bit pattern is a float.
-    unsafe { core::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), size_of_val(lines)) }
-}
-
-/// The bytes of `floats`, to write.
-pub fn bytes_of_floats(floats: &mut [f32]) -> &mut [u8] {
-    // SAFETY: floats have no padding, and every bit pattern is one.
-    unsafe { core::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), size_of_val(floats)) }
-}
-
-/// Views packed bytes as lines; `None` if they are not aligned to 64 or not whole lines.
-pub fn lines(bytes: &'static [u8]) -> Option<&'static [Line]> {
-    // SAFETY: every bit pattern is a float; `align_to` yields only aligned whole lines.
-    let (before, lines, after) = unsafe { bytes.align_to::<Line>() };
-    (before.is_empty() && after.is_empty()).then_some(lines)
-}
-
-/// Views bytes as lines to write; `None` if they are not aligned to 64 or not whole lines.
-pub fn lines_mut(bytes: &mut [u8]) -> Option<&mut [Line]> {
-    // SAFETY: as in `lines`; every float is a bit pattern of bytes.
-    let (before, lines, after) = unsafe { bytes.align_to_mut::<Line>() };
-    (before.is_empty() && after.is_empty()).then_some(lines)
 }

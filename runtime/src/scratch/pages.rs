@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 
-use super::Line;
+use super::line::Line;
 #[cfg(all(feature = "std", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 use linux::Mapping;
 #[cfg(not(all(feature = "std", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
@@ -72,7 +72,7 @@ mod linux {
     use core::ffi::{c_int, c_void};
     use core::ptr::{NonNull, null_mut};
 
-    use super::super::Line;
+    use crate::scratch::line::Line;
 
     /// Of both architectures, with their usual pages.
     const HUGE_PAGE: usize = 2 << 20;
@@ -149,7 +149,7 @@ mod linux {
 
 #[cfg(not(all(feature = "std", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 mod none {
-    use super::super::Line;
+    use crate::scratch::line::Line;
 
     /// There is none.
     pub enum Mapping {}
