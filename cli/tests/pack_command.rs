@@ -92,11 +92,11 @@ fn packing_refuses_what_no_network_would_take() {
     let folder = folder.path();
     let refused = |further: &[&str]| bad(folder, &[&PACK[..], further].concat(), 1).1;
     for (further, told) in [
-        (&["--classes", "11"][..], &["tiny.safetensors does not fit", "classes: the network needs 11", "--spec"][..]),
+        (&["--classes", "11"][..], &["tiny.safetensors does not fit", "classes: expected 11", "--spec"][..]),
         (&["--isa", "neondot"], &["no kernels of precision f32 for neondot", " | --isa neondot\n"]),
         (&["--isa", "portable", "--precision", "int8", "--numerics", "fast"], &["int8 networks sum integers"]),
         (&["--threads", "0"], &["command line", "--threads 0"]),
-        (&["--precision", "uint8"], &["precision: the network needs uint8, the file has f32"]),
+        (&["--precision", "uint8"], &["precision: expected uint8, found f32"]),
     ] {
         let said = refused(further);
         for part in told {

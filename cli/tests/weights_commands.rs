@@ -23,7 +23,7 @@ fn weights_of_another_network_are_refused_by_name() {
     picture(&folder.path().join("a.png"), 1);
     let (_, said) = bad(folder.path(), &["classify", "a.png", "--weights", "tiny.safetensors"], 1);
     assert!(said.contains("tiny.safetensors does not fit the network MobileNetV2 of width 1.0 (built in)"), "{said}");
-    assert!(said.contains("classes: the network needs 1001, the file has 10"), "{said}");
+    assert!(said.contains("classes: expected 1001, found 10"), "{said}");
     assert!(said.contains("--spec"), "{said}");
     let arguments = ["classify", "a.png", "--weights", "tiny.safetensors", "--spec", "tiny.yaml", "--width", "0.5"];
     let (_, said) = bad(folder.path(), &arguments, 1);
@@ -303,11 +303,11 @@ fn import_keeps_a_quantization_or_drops_it() {
     good(&import("again.safetensors", &["--spec", "int8.yaml"]));
     good(&import("again.safetensors", &["--spec", "f32.yaml", "--dequantize"]));
     for (further, remedy) in [
-        (&["--spec", "f32.yaml"][..], "`precision: int8` in the spec, or `mbvc import --dequantize`"),
-        (&["--spec", "int8.yaml", "--dequantize"], "`precision: f32` in the spec"),
+        (&["--spec", "f32.yaml"][..], "write `precision: int8` into the spec"),
+        (&["--spec", "int8.yaml", "--dequantize"], "write `precision: f32` into the spec"),
     ] {
         let (_, said) = bad(folder.path(), &import("never.safetensors", further), 1);
-        assert!(said.contains("1 difference") && said.contains(remedy), "{said}");
+        assert!(said.contains("precision: expected") && said.contains(remedy), "{said}");
         assert!(!folder.path().join("never.safetensors").exists());
     }
     let shown = good(&["inspect", "int8.safetensors"]);

@@ -108,6 +108,16 @@ impl Compiled {
         codegen::network(&self.spec, &self.programs, naming, Some(weights))
     }
 
+    /// Lowers a valid spec for no instruction set: a network without programs, unfused, to compare weights with.
+    ///
+    /// # Errors
+    /// If a pass broke the graph, which is a mistake of the compiler.
+    pub fn without_programs(spec: &NetworkSpec) -> Result<Self, VerifyErrors> {
+        let spec = NetworkSpec { isas: Vec::new(), fusion: Fusion::None, ..spec.clone() };
+        let (graph, remarks, programs) = generate(&spec)?;
+        Ok(Self { spec, graph, remarks, programs })
+    }
+
     /// What weights of the network have to share with it.
     pub fn conventions(&self) -> Conventions {
         codegen::facts::conventions(&self.spec)
@@ -115,7 +125,7 @@ impl Compiled {
 
     /// The tensors that it is made of, in order of execution.
     pub fn parameters(&self) -> Vec<Parameter<'_>> {
-        self.programs.first().map(|program| codegen::facts::parameters(&program.graph)).unwrap_or_default()
+        codegen::facts::parameters(self.programs.first().map_or(&self.graph, |program| &program.graph))
     }
 }
 

@@ -135,6 +135,16 @@ impl Container {
     /// The header is written here because `safetensors::serialize` takes the metadata as a `HashMap`,
     /// whose order differs from run to run.
     pub fn to_bytes(&self) -> Vec<u8> {
+        let (mut bytes, length) = self.header();
+        bytes.reserve_exact(length - bytes.len());
+        for tensor in &self.tensors {
+            tensor.data.write(&mut bytes);
+        }
+        bytes
+    }
+
+    /// The file's bytes before the tensors' data, and the length of the whole file.
+    pub(crate) fn header(&self) -> (Vec<u8>, usize) {
         let mut header = serde_json::Map::new();
         if let Ok(metadata) = serde_json::to_value(&self.metadata) {
             header.insert("__metadata__".into(), metadata);
@@ -151,13 +161,11 @@ impl Container {
         let mut header = serde_json::Value::Object(header).to_string().into_bytes();
         // The data begins at a multiple of 64 bytes, so that a mapped file can be read by vectors.
         header.resize((header.len() + 8).next_multiple_of(64) - 8, b' ');
-        let mut bytes = Vec::with_capacity(8 + header.len() + offset);
+        let mut bytes = Vec::with_capacity(8 + header.len());
         bytes.extend_from_slice(&(header.len() as u64).to_le_bytes());
         bytes.extend_from_slice(&header);
-        for tensor in &self.tensors {
-            tensor.data.write(&mut bytes);
-        }
-        bytes
+        let length = bytes.len() + offset;
+        (bytes, length)
     }
 
     /// Writes the container to a temporary file beside `path`, then renames it.

@@ -3,16 +3,15 @@
 use std::path::Path;
 
 use mbvc_compiler::spec::{self, NetworkSpec};
-use mbvc_runtime::{Framing, MAX_HEADER_BYTES};
+use mbvc_runtime::{Framing, MAX_HEADER_BYTES, Mismatch};
 
 use crate::container::Container;
 use crate::error::{ErrorKind, ImportError, Result};
 use crate::labels::Labels;
-use crate::mismatch::{Mismatch, Mismatches};
 use crate::recover::{self, Recovered};
 use crate::source::{self, Fact, Format};
-use crate::spec_yaml;
 use crate::trace::Trace;
+use crate::{fit, spec_yaml};
 
 /// Bytes of labels in the header, which leave room for the tensors in what the runtime reads.
 const MAX_LABELS: usize = MAX_HEADER_BYTES / 4 * 3;
@@ -134,29 +133,34 @@ impl Imported {
         self.container.metadata.insert(format!("mbvc.{key}"), value);
     }
 
-    /// Compares conventions, shapes, strides and residuals with those of `spec`.
-    /// Resolution, preprocessing and the epsilon (folded in already) may differ.
+    /// Compares conventions, tensors, strides and residuals with those of `spec`.
+    /// Resolution, preprocessing and epsilon, which is folded into the weights, may differ.
     ///
     /// # Errors
-    /// All differences, in order of execution.
-    pub fn check_against(&self, spec: &NetworkSpec) -> std::result::Result<(), Mismatches> {
-        let mut found = match self.container.check_against(spec) {
-            Ok(()) => Vec::new(),
-            Err(Mismatches(found)) => found,
-        };
-        let mut differ = |place: String, what, expected: String, has: String| {
-            if expected != has {
-                found.push(Mismatch { place, what, expected, found: has });
+    /// As [`Container::mismatches`].
+    pub fn mismatches(&self, spec: &NetworkSpec) -> Result<Vec<Mismatch>> {
+        let mut mismatches = self.container.mismatches(spec)?;
+        let mut compare = |field: String, expected: String, found: String| {
+            if expected != found {
+                mismatches.push(Mismatch { field, expected, found });
             }
         };
-        let (own, asked) = (self.spec.resolve(), spec.resolve());
-        differ("stem".into(), "stride", spec.stem.stride.to_string(), self.spec.stem.stride.to_string());
-        for (asked, own) in asked.blocks.iter().zip(&own.blocks) {
-            let residual = |residual: bool| if residual { "residual" } else { "no residual" }.to_owned();
-            differ(format!("block{}", asked.index), "stride", asked.stride.to_string(), own.stride.to_string());
-            differ(format!("block{}", asked.index), "skip", residual(asked.residual), residual(own.residual));
+        let residual = |is_there| if is_there { "a residual" } else { "no residual" }.to_owned();
+        compare("stem.stride".into(), spec.stem.stride.to_string(), self.spec.stem.stride.to_string());
+        for (expected, found) in spec.resolve().blocks.iter().zip(&self.spec.resolve().blocks) {
+            let block = expected.index;
+            compare(format!("block{block}.stride"), expected.stride.to_string(), found.stride.to_string());
+            compare(format!("block{block}.add"), residual(expected.residual), residual(found.residual));
         }
-        if found.is_empty() { Ok(()) } else { Err(Mismatches(found)) }
+        Ok(mismatches)
+    }
+
+    /// Checks that conventions, tensors, strides and residuals are those of `spec`.
+    ///
+    /// # Errors
+    /// All differences of [`mismatches`](Self::mismatches), of which the message lists the first.
+    pub fn check_against(&self, spec: &NetworkSpec) -> Result<()> {
+        fit::check(&self.mismatches(spec)?)
     }
 
     /// Writes the container, whole or not at all.

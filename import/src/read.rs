@@ -5,7 +5,7 @@ use std::path::Path;
 
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::spec::{self, NetworkSpec};
-use mbvc_runtime::MAX_TENSORS;
+use mbvc_runtime::{Listing, MAX_TENSORS};
 
 use crate::container::{Container, FORMAT_VERSION};
 use crate::detect::detect;
@@ -118,10 +118,14 @@ fn import(graph: &SourceGraph<'_>, name: &str, quantization: Quantization, most:
         imported.take_labels(labels.names(), "the file names no classes; so many are ImageNet's");
     }
     // The recovered table must come to the very layers that were read.
-    imported.container.check_against(&imported.spec).map_err(|mismatches| {
-        ImportError::unsupported(format!("the network cannot be written as a table: {mismatches}"))
-    })?;
-    Ok(imported)
+    let mismatches = imported.container.mismatches(&imported.spec)?;
+    match mismatches.is_empty() {
+        true => Ok(imported),
+        false => {
+            let listing = Listing(&mismatches);
+            Err(ImportError::unsupported(format!("the network cannot be written as a spec:{listing}")))
+        }
+    }
 }
 
 fn parsed(yaml: &str) -> Result<NetworkSpec> {

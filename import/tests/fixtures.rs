@@ -8,7 +8,7 @@ use common::fixture;
 use mbvc_compiler::interp::{self, Mode};
 use mbvc_compiler::passes;
 use mbvc_compiler::spec::{Activation, Fusion, Padding, Preprocessing, ResidualRule};
-use mbvc_import::{Data, Imported, ReadOptions, Tensor, read};
+use mbvc_import::{Data, Imported, ReadOptions, Remedy, Tensor, read};
 
 fn import(name: &str) -> Imported {
     read(&fixture(name), &ReadOptions::default()).unwrap_or_else(|error| panic!("{error}"))
@@ -155,7 +155,9 @@ fn every_exporter_gives_the_same_network() {
         assert_eq!(rows, [(1, 8, 1, 1, auto), (2, 8, 2, 2, auto), (3, 16, 1, 2, auto)], "{file}");
         let preprocessing = match padding {
             Padding::Same => Preprocessing::from_range(-1.0, 1.0),
-            Padding::Symmetric => Preprocessing::from_mean_and_std([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+            Padding::Symmetric => {
+                Preprocessing::from_mean_and_std([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+            }
         };
         assert_eq!(network.preprocessing, preprocessing, "{file}");
     }
@@ -190,24 +192,28 @@ fn differences_from_a_spec_are_told_layer_by_layer() {
         .replace("t: 3, c: 16, n: 1, s: 2", "t: 4, c: 16, n: 1, s: 1")
         .replace("t: 2, c: 8, n: 2, s: 2", "t: 2, c: 8, n: 2, s: 2, residual: false");
     let spec = mbvc_compiler::spec::parse(&mbvc_compiler::diagnostic::SourceFile::new("s.yaml", text)).unwrap();
-    let found = imported.check_against(&spec).unwrap_err();
-    let lines: Vec<_> =
-        found.0.iter().map(|one| format!("{} {}: {} / {}", one.place, one.what, one.expected, one.found)).collect();
+    let found = imported.mismatches(&spec).unwrap();
+    let lines: Vec<_> = found.iter().map(|one| format!("{}: {} / {}", one.field, one.expected, one.found)).collect();
     assert_eq!(
         lines,
         [
-            "padding value: symmetric / same",
-            "block4.expand weight: 1x1x8x32 / 1x1x8x24",
-            "block4.depthwise weight: 3x3x32 / 3x3x24",
-            "block4.project weight: 1x1x32x16 / 1x1x24x16",
-            "classifier weight: 16x7 / 16x5",
-            "block3 skip: no residual / residual",
-            "block4 stride: 1 / 2",
+            "padding: symmetric / same",
+            "classes: 7 / 5",
+            "block4.expand.weight: F32 [1, 1, 8, 32] / F32 [1, 1, 8, 24]",
+            "block4.depthwise.weight: F32 [3, 3, 32] / F32 [3, 3, 24]",
+            "block4.project.weight: F32 [1, 1, 32, 16] / F32 [1, 1, 24, 16]",
+            "classifier.weight: F32 [16, 7] / F32 [16, 5]",
+            "block3.add: no residual / a residual",
+            "block4.stride: 1 / 2",
         ]
     );
-    let text = found.to_string();
-    assert!(text.starts_with("the weights do not fit the spec: 7 differences\n"), "{text}");
-    assert!(text.contains("\n  block4.expand weight     1x1x8x32     1x1x8x24\n"), "{text}");
+    let text = imported.check_against(&spec).unwrap_err().to_string();
+    assert_eq!(
+        text,
+        "the weights do not fit the spec:\n  padding: expected symmetric, found same\n  classes: expected 7, found 5\n  \
+         block4.expand.weight: expected F32 [1, 1, 8, 32], found F32 [1, 1, 8, 24]\n  and 5 more\n  \
+         help: use the spec that the weights were imported with, or import the weights for this spec"
+    );
 }
 
 /// One line for the precision, not one for each tensor; what differs besides is told as ever.
@@ -217,31 +223,29 @@ fn another_precision_is_told_with_its_remedy() {
         |yaml: String| mbvc_compiler::spec::parse(&mbvc_compiler::diagnostic::SourceFile::new("s.yaml", yaml)).unwrap();
     let keep = |name: &str| read(&fixture(name), &ReadOptions::keep_quantization()).unwrap();
     let (float, quantized) = (import("same_int8.tflite"), keep("same_int8.tflite"));
-    let found = quantized.check_against(&spec(float.spec_yaml())).unwrap_err();
-    assert_eq!(found.0.len(), 1, "{found}");
-    let text = found.to_string();
-    assert!(text.contains("precision value  f32       int8"), "{text}");
-    assert!(
-        text.ends_with("remedy: `precision: int8` in the spec, or `mbvc import --dequantize` for f32 weights"),
-        "{text}"
+    let text = quantized.check_against(&spec(float.spec_yaml())).unwrap_err().to_string();
+    assert_eq!(
+        text,
+        "the weights do not fit the spec:\n  precision: expected f32, found int8\n  help: write `precision: int8` into \
+         the spec (in the macro: `precision = \"int8\"`), or import the weights again with `mbvc import --dequantize`"
     );
 
     let other = spec(quantized.spec_yaml().replace("classes: 5", "classes: 7"));
-    let found = float.check_against(&other).unwrap_err();
-    let places: Vec<_> = found.0.iter().map(|one| format!("{} {}", one.place, one.what)).collect();
-    assert_eq!(places, ["precision value", "classifier weight"], "{found}");
-    assert!(found.to_string().contains("remedy: `precision: f32` in the spec"), "{found}");
+    let found = float.mismatches(&other).unwrap();
+    let fields: Vec<_> = found.iter().map(|one| &*one.field).collect();
+    assert_eq!(fields, ["precision", "classes", "classifier.weight"], "{found:?}");
+    assert!(Remedy(&found).to_string().contains("write `precision: f32` into the spec"), "{found:?}");
 
-    let unsigned = keep("qdq_unsigned.onnx").check_against(&spec(keep("qdq_channels.onnx").spec_yaml())).unwrap_err();
-    assert_eq!(unsigned.0.len(), 1, "{unsigned}");
-    assert!(unsigned.to_string().ends_with("remedy: `precision: uint8` in the spec"), "{unsigned}");
+    let unsigned = keep("qdq_unsigned.onnx").mismatches(&spec(keep("qdq_channels.onnx").spec_yaml())).unwrap();
+    assert_eq!(unsigned.len(), 1, "{unsigned:?}");
+    assert!(Remedy(&unsigned).to_string().contains("write `precision: uint8` into the spec"), "{unsigned:?}");
 
     // A tensor of another type than its container's others.
     let mut broken = quantized.container.clone();
     let bias = broken.tensors.iter_mut().find(|tensor| tensor.name == "head.bias").unwrap();
     bias.data = Data::F32(vec![0.0; 16]);
     let found = broken.check_against(quantized.spec()).unwrap_err().to_string();
-    assert!(found.contains("head bias  i32 16    f32 16"), "{found}");
+    assert!(found.contains("head.bias: expected I32 [16], found F32 [16]"), "{found}");
 }
 
 #[test]
@@ -249,9 +253,9 @@ fn another_number_of_blocks_is_told() {
     let imported = import("same_plain_op13.onnx");
     let text = imported.spec_yaml().replace("n: 2, s: 2", "n: 1, s: 2");
     let spec = mbvc_compiler::spec::parse(&mbvc_compiler::diagnostic::SourceFile::new("s.yaml", text)).unwrap();
-    let found = imported.check_against(&spec).unwrap_err().to_string();
-    assert!(found.contains("block4.expand weight"), "{found}");
-    assert!(found.contains("absent"), "{found}");
+    let found = imported.mismatches(&spec).unwrap();
+    let further: Vec<_> = found.iter().filter(|one| one.expected == "nothing").map(|one| &*one.field).collect();
+    assert_eq!(further, ["block4.expand.weight", "block4.depthwise.weight", "block4.project.weight"], "{found:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::fit::{Mismatch, Told};
+use crate::fit::{Listing, Mismatch, Remedy};
 use crate::float::pack::{PackError, Plan};
 use crate::isa::{Isa, IsaError, choose};
 use crate::network::{BaseModel, NetworkInfo};
@@ -73,7 +73,8 @@ impl fmt::Display for ModelError {
             Self::Pack(error) => error.fmt(f),
             Self::Weights(message) => f.write_str(message),
             Self::Mismatch { network, weights, mismatches } => {
-                write!(f, "{weights} does not fit the network {network}:{}", Told(mismatches))
+                let (listing, remedy) = (Listing(mismatches), Remedy(mismatches));
+                write!(f, "{weights} does not fit the network {network}:{listing}\n{remedy}")
             }
         }
     }

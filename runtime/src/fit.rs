@@ -1,71 +1,96 @@
-//! Whether weights are those that a network needs, told field by field.
+//! Comparison of weights with the tensors and conventions that a network requires.
 
 use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
 use crate::conventions::{Conventions, Precision};
-use crate::formats::container::Header;
+use crate::formats::container::{Dtype, Header};
 use crate::network::Needs;
 
-/// One thing in which weights differ from the network.
+/// One difference between weights and a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
     /// A tensor's name or a convention.
     pub field: String,
-    /// What the network needs: `F32 [3, 3, 3, 32]`, `relu6`; `nothing` of a tensor that it has not.
+    /// What the network requires: `F32 [3, 3, 3, 32]`, `relu6`; `nothing` for a tensor that the network does not have.
     pub expected: String,
-    /// What the weights have; `nothing` where the tensor is missing.
+    /// What the weights have; `nothing` for a missing tensor.
     pub found: String,
 }
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the network needs {}, the file has {}", self.expected, self.found)
+        write!(f, "expected {}, found {}", self.expected, self.found)
     }
 }
 
+const NOTHING: &str = "nothing";
+
 impl Needs<'_> {
-    /// Everything in which a container of these conventions and this header differs: conventions, then tensors in the
-    /// network's order, then those that it has not.
+    /// All differences from a container with these conventions and this header: conventions, then the network's tensors in
+    /// order of execution, then tensors that the network does not have.
+    ///
+    /// A bias has the length of its weight's last dimension, so a difference is reported for the weight alone. If the
+    /// precision differs, so does every element type: shapes alone are compared then, and scales and zero points are not.
     pub fn mismatches(&self, theirs: Conventions, header: &Header<'_>) -> Vec<Mismatch> {
         let mut found = Vec::new();
         let mut check = |field: &str, expected: String, value: String| {
-            if expected != value {
+            let differs = expected != value;
+            if differs {
                 found.push(Mismatch { field: field.to_owned(), expected, found: value });
             }
+            differs
         };
         let ours = self.conventions;
         check("activation", ours.activation.to_string(), theirs.activation.to_string());
         check("padding", ours.padding.to_string(), theirs.padding.to_string());
-        check("precision", ours.precision.to_string(), theirs.precision.to_string());
+        let other_precision = check("precision", ours.precision.to_string(), theirs.precision.to_string());
         check("classes", ours.classes.to_string(), theirs.classes.to_string());
-        if ours.precision != theirs.precision {
-            // Every tensor has another type then.
-            return found;
-        }
-        for parameter in self.parameters {
-            let expected = shape(parameter.dtype.name(), parameter.shape);
-            let value = match header.tensor(parameter.name) {
-                Some(tensor) => shape(tensor.dtype.name(), tensor.shape.dims()),
-                None => "nothing".to_owned(),
+
+        let shape = |dtype: Dtype, dims: &[usize]| match other_precision {
+            true => shape(dims),
+            false => alloc::format!("{} {}", dtype.name(), shape(dims)),
+        };
+        let is_compared =
+            |name: &str| !(other_precision && (name.ends_with(".scale") || name.ends_with(".zero_point")));
+        let declared: BTreeMap<String, _> =
+            header.tensors().map(|tensor| (tensor.name.to_string(), (tensor.dtype, tensor.shape))).collect();
+        let mut differing = "";
+        for parameter in self.parameters.iter().filter(|parameter| is_compared(parameter.name)) {
+            let layer = parameter.name.rsplit_once('.').map_or("", |(layer, _)| layer);
+            if parameter.name.ends_with(".bias") && layer == differing {
+                continue;
+            }
+            let expected = shape(parameter.dtype, parameter.shape);
+            let value = match declared.get(parameter.name) {
+                Some((dtype, dims)) => shape(*dtype, dims.dims()),
+                None => NOTHING.to_owned(),
             };
-            check(parameter.name, expected, value);
+            if check(parameter.name, expected, value) && parameter.name.ends_with(".weight") {
+                differing = layer;
+            }
         }
         for tensor in header.tensors() {
-            if !self.parameters.iter().any(|parameter| tensor.name == *parameter.name) {
-                let value = shape(tensor.dtype.name(), tensor.shape.dims());
-                check(&tensor.name.to_string(), "nothing".to_owned(), value);
+            let name = tensor.name.to_string();
+            let is_known = self.parameters.iter().any(|parameter| *parameter.name == name);
+            let follows = name.strip_suffix(".bias").is_some_and(|layer| {
+                let weight = alloc::format!("{layer}.weight");
+                declared.contains_key(&weight) && !self.parameters.iter().any(|parameter| *parameter.name == weight)
+            });
+            if !is_known && !follows && is_compared(&name) {
+                check(&name, NOTHING.to_owned(), shape(tensor.dtype, tensor.shape.dims()));
             }
         }
         found
     }
 }
 
-fn shape(dtype: &str, dims: &[usize]) -> String {
+fn shape(dims: &[usize]) -> String {
     let dims: Vec<String> = dims.iter().map(ToString::to_string).collect();
-    alloc::format!("{dtype} [{}]", dims.join(", "))
+    alloc::format!("[{}]", dims.join(", "))
 }
 
 /// What to do about weights that differ from the network.
@@ -85,20 +110,20 @@ impl fmt::Display for Remedy<'_> {
     }
 }
 
-/// Differences as a message tells them: a line each, of many the first, and what to do.
-pub struct Told<'a>(pub &'a [Mismatch]);
+/// Lists differences, one a line: the first three, then how many more there are.
+pub struct Listing<'a>(pub &'a [Mismatch]);
 
-/// Differences that a message lists before it only counts them.
-const LISTED: usize = 12;
+/// Differences that a message lists before it counts the rest.
+const LISTED: usize = 3;
 
-impl fmt::Display for Told<'_> {
+impl fmt::Display for Listing<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for mismatch in self.0.iter().take(LISTED) {
             write!(f, "\n  {}: {mismatch}", mismatch.field)?;
         }
-        if let Some(more) = self.0.len().checked_sub(LISTED).filter(|more| *more > 0) {
-            write!(f, "\n  and {more} more")?;
+        match self.0.len().checked_sub(LISTED) {
+            Some(more) if more > 0 => write!(f, "\n  and {more} more"),
+            _ => Ok(()),
         }
-        write!(f, "\n{}", Remedy(self.0))
     }
 }

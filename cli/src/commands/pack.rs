@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mbvc::__runtime::{Needs, PackedHeader, Packing, Told};
+use mbvc::__runtime::{Listing, Needs, PackedHeader, Packing, Remedy};
 use mbvc::{Isa, Numerics, Weights};
 use mbvc_compiler::{Compiled, Program};
 use serde::Serialize;
@@ -200,7 +200,8 @@ fn fits(compiled: &Compiled, weights: &Weights) -> Result {
         return Ok(());
     }
     let file = weights.source().unwrap_or("the container");
-    Err(CliError::new(format!("{file} does not fit the network {}:{}", compiled.spec.name, Told(&mismatches)))
+    let (listing, remedy) = (Listing(&mismatches), Remedy(&mismatches));
+    Err(CliError::new(format!("{file} does not fit the network {}:{listing}\n{remedy}", compiled.spec.name))
         .help("name the spec of the weights with --spec FILE"))
 }
 

@@ -10,6 +10,8 @@ use super::{Diagnostic, Diagnostics, Origin, Place, SourceFile};
 
 /// A file can hold thousands of mistakes; nobody reads on after this many.
 const SHOWN: usize = 40;
+/// Details of one mistake that are shown before the rest is counted.
+const DETAILS: usize = 3;
 
 const PLAIN: Renderer = Renderer::plain();
 const STYLED: Renderer = Renderer::styled().hyperlink(false);
@@ -31,11 +33,11 @@ pub(super) fn render(diagnostics: &Diagnostics, colored: bool) -> String {
 fn group<'a>(all: &'a Diagnostics, one: &'a Diagnostic) -> Group<'a> {
     let title = Level::ERROR.primary_title(one.message.as_str()).id(one.rule.code);
     let mut group = Group::with_title(title).element(location(all, one));
-    for (name, text) in one.details.iter().take(SHOWN) {
+    for (name, text) in one.details.iter().take(DETAILS) {
         group =
             group.element(Level::NOTE.with_name(normalize_untrusted_str(name)).message(normalize_untrusted_str(text)));
     }
-    if let Some(more) = one.details.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+    if let Some(more) = one.details.len().checked_sub(DETAILS).filter(|more| *more > 0) {
         group = group.element(Level::NOTE.message(format!("and {more} more")));
     }
     group = group.element(Level::NOTE.with_name("rule").message(one.rule.text));
@@ -122,8 +124,8 @@ mod tests {
         diagnostics.push(mistake);
         let text = diagnostics.to_string();
         let told: Vec<&str> = text.lines().filter(|line| line.contains(": is")).collect();
-        assert_eq!((told.len(), told[39]), (40, " = tensor39: is\u{241b} missing"), "{text}");
-        assert!(text.contains(" = note: and 2 more\n = rule: "), "{text}");
+        assert_eq!((told.len(), told[2]), (3, " = tensor2: is\u{241b} missing"), "{text}");
+        assert!(text.contains(" = note: and 39 more\n = rule: "), "{text}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use mbvc::Weights;
 use mbvc_compiler::SourceFile;
-use mbvc_import::{Container, Imported, Mismatches, Trace};
+use mbvc_import::{Container, Imported, Listing, Mismatch, Trace};
 
 use super::Args;
 use crate::engine::{self, Source};
@@ -44,17 +44,16 @@ impl Sides<'_> {
         let Self { args, container, model, .. } = *self;
         let (weights, against) = (self.weights.source().unwrap_or_default(), args.against.display());
         self.precision()?;
-        container.check_against(&source.spec).map_err(|found| {
-            let error = differences(&format!("{weights} does not fit {}", source.file.name), &found);
+        let what = format!("{weights} does not fit {}", source.file.name);
+        differences(&what, &container.mismatches(&source.spec)?).map_err(|error| {
             error.help(match args.network.spec.spec {
                 Some(_) => "name the spec that `mbvc import` wrote for these weights",
                 None => "the weights are of another network than the model, or of a spec that --spec FILE names",
             })
         })?;
-        model.check_against(&source.spec).map_err(|found| {
-            let what = format!("{against} is another network than that of {weights} and {}", source.file.name);
-            differences(&what, &found).help("give the model that the weights were imported from")
-        })?;
+        let what = format!("{against} is another network than that of {weights} and {}", source.file.name);
+        differences(&what, &model.mismatches(&source.spec)?)
+            .map_err(|error| error.help("give the model that the weights were imported from"))?;
         let [height, width] = source.spec.resolution;
         match self.trace.resolution {
             Some([rows, columns]) if [rows, columns] != [height, width] => Err(CliError::new(format!(
@@ -78,6 +77,9 @@ impl Sides<'_> {
     }
 }
 
-fn differences(what: &str, found: &Mismatches) -> CliError {
-    CliError::new(format!("{what}: {}\n{}", plural(found.0.len(), "difference"), found.table()))
+fn differences(what: &str, found: &[Mismatch]) -> Result {
+    match found.len() {
+        0 => Ok(()),
+        count => Err(CliError::new(format!("{what}: {}{}", plural(count, "difference"), Listing(found)))),
+    }
 }
