@@ -1,14 +1,14 @@
-"""The engines of a comparison, by name: functions that make each."""
+"""The engines of a comparison, by name, each with a function that starts it."""
 import subprocess
 from pathlib import Path
 from typing import Callable
 
 import engines
 import libraries
-from run import ROOT, TARGET, WORK, cargo, step
+from common import ROOT, TARGET, WORK, cargo, step
 
 RUST_ENGINES = TARGET / "rust_engines"
-# By precision: the files that the engines read, and the instruction sets that mbvc has something to show on.
+# By precision: the suffix of the model files, and the instruction sets of mbvc.
 TFLITE = {"f32": "f32", "int8": "int8_ptq", "uint8": "uint8_qat"}
 ISAS = {"f32": ["avx512", "avx2"], "int8": ["avx512vnni", "avx512", "avx2"], "uint8": ["avx512vnni", "avx512", "avx2"]}
 
@@ -23,7 +23,7 @@ def build(args) -> None:
     if args.precision == "f32":
         cargo("build", "--release", "--example", "peer", "--features", "peers")
         try:
-            # A workspace of its own, and a folder of its own.
+            # A separate workspace, with a separate target folder.
             manifest = ROOT / "benches/peers/rust_engines/Cargo.toml"
             cargo("build", "--release", "--locked", "--manifest-path", str(manifest), "--target-dir", str(RUST_ENGINES))
         except subprocess.CalledProcessError:
@@ -41,10 +41,10 @@ def import_weights(args) -> Path:
 
 
 def makers(args, threads: int, pixels) -> Makers:
-    """Of the wanted engines, for an image `[1, 224, 224, 3]` of bytes."""
+    """Makers of the selected engines, for an image `[1, 224, 224, 3]` of bytes."""
     made = (floats if args.precision == "f32" else quantized)(args, threads, pixels)
-    wanted = [word.lower() for word in args.engines.split(",") if word]
-    return {name: make for name, make in made.items() if not wanted or any(word in name.lower() for word in wanted)}
+    selected = [word.lower() for word in args.engines.split(",") if word]
+    return {name: make for name, make in made.items() if not selected or any(word in name.lower() for word in selected)}
 
 
 def floats(args, threads: int, pixels) -> Makers:
@@ -58,7 +58,7 @@ def floats(args, threads: int, pixels) -> Makers:
     for variant in library.variants():
         name, two = variant.removesuffix("-2t"), variant.endswith("-2t")
         fusion, strict = name.removesuffix("-strict"), name.endswith("-strict")
-        # What two threads gain is told in the same run.
+        # The run with two threads also measures one thread, for the gain.
         if two and threads != 2 or not two and threads == 2 and fusion != "block":
             continue
         for isa in args.isa:
@@ -96,7 +96,7 @@ def quantized(args, threads: int, pixels) -> Makers:
 
 
 def exact(engine: engines.Engine, tflite: Path, pixels) -> engines.Engine:
-    """An engine that gives the logits of LiteRT, to the bit."""
+    """Checks that the engine's logits are identical to LiteRT's, bit for bit."""
     import numpy as np
 
     expected = engines.litert(tflite, pixels, 1, logits=True)

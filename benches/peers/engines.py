@@ -1,4 +1,4 @@
-"""The engines: each maker gives a function that runs the network once, and one that gives the logits or scores."""
+"""The engines. Each maker returns a function that runs the network once, and one that returns the logits or scores."""
 import ctypes
 from pathlib import Path
 from typing import Callable
@@ -22,7 +22,7 @@ class Library:
         return [name for name in self.c.mbvc_variants().decode().split(",") if name]
 
     def engine(self, variant: str, isa: str, weights: Path, tensor, classes: int) -> Engine:
-        """Reads `tensor` anew in each call: real numbers, or pixels as uint8."""
+        """`tensor`: float32 values, or pixels as uint8. It is read in each call."""
         import numpy as np
 
         peer = self.c.mbvc_open(variant.encode(), isa.encode(), str(weights).encode())
@@ -35,7 +35,7 @@ class Library:
 
 
 def litert(path: Path, tensor, threads: int, logits: bool = False) -> Engine:
-    """`logits`: what goes into the softmax, from an interpreter that keeps all values and is not to be timed."""
+    """`logits`: returns the input of the softmax. Such an interpreter keeps all values and is not for timing."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(path), num_threads=threads, experimental_preserve_all_tensors=logits)
@@ -50,7 +50,7 @@ def logits_of(path: Path) -> int:
     """The tensor that the softmax of a TFLite file reads."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    # Only without a delegate are the operators told one by one.
+    # A delegate hides the operators.
     plain = Interpreter(str(path), experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
     plain.allocate_tensors()
     [index] = [operator["inputs"][0] for operator in plain._get_ops_details() if operator["op_name"] == "SOFTMAX"]
@@ -58,7 +58,7 @@ def logits_of(path: Path) -> int:
 
 
 def real(values, scale: float, zero_point: int):
-    """The numbers that quantized ones stand for, as float32 arithmetic has them."""
+    """Dequantizes values in float32."""
     import numpy as np
 
     if values.dtype.kind == "f":
@@ -95,7 +95,7 @@ def openvino(path: Path, tensor, threads: int) -> Engine:
 
     def scores():
         values = request.get_output_tensor().data[0]
-        # A quantized softmax counts in steps of 1/256.
+        # A quantized softmax has the scale 1/256.
         return values if values.dtype.kind == "f" else values / 256
 
     return request.infer, scores
@@ -141,7 +141,7 @@ def mnn(path: Path, tensor, threads: int, folder: Path) -> Engine:
         return np.array(target.getData(), np.float32).ravel()
 
     def run():
-        # Each time: a session may use its input's memory for something else.
+        # In each call, because a session may reuse the memory of its input.
         given.copyFrom(host)
         interpreter.runSession(session)
 
@@ -158,7 +158,7 @@ def ncnn(path: Path, tensor, threads: int, folder: Path) -> Engine:
     place = folder / "ncnn"
     if not (place / "model.ncnn.bin").exists():
         place.mkdir(parents=True, exist_ok=True)
-        # The converter writes beside its input.
+        # The converter writes its result into the folder of its input.
         shutil.copyfile(path, place / "model.onnx")
         shape = ",".join(map(str, tensor.shape))
         command = [Path(sys.executable).with_name("pnnx"), "model.onnx", f"inputshape=[{shape}]", "fp16=0"]

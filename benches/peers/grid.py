@@ -1,4 +1,4 @@
-"""Every width and size against LiteRT: the same random network as a TFLite file and as compiled Rust."""
+"""All widths and sizes against LiteRT: the same random network as a TFLite file and as compiled Rust."""
 import json
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 import engines
 import keras_models
 import libraries
-from run import TARGET, WORK, interleaved, statistics_of, step, write
+from common import TARGET, WORK, interleaved, statistics_of, step, write
 
 CLASSES = 1000
 
@@ -20,7 +20,7 @@ def build(width: float, sizes: list[int], precision: str, isa: str) -> Path:
 
 
 def images(size: int, quantized: bool) -> dict:
-    """What goes in: noise, which is timed too, and images that drive values to their ends."""
+    """The test images: noise, which is also timed, and images that drive values to their limits."""
     import numpy as np
 
     rng = np.random.default_rng(size)
@@ -37,7 +37,7 @@ def images(size: int, quantized: bool) -> dict:
 
 
 def largest_difference(ours, tflite: Path, image, given: dict) -> float:
-    """Of logits, as a share of the largest. Quantized ones have to be the same bits."""
+    """Largest difference of the logits relative to the largest logit. Quantized logits must be identical."""
     import numpy as np
 
     largest = 0.0
@@ -79,7 +79,7 @@ def of_network(library: engines.Library, size: int, isa: str, tflite: Path, runs
 
 
 def measure(args, results: Path) -> list[dict]:
-    """All networks; `results` is written after each, and with `--resume` those that it has are not measured again."""
+    """Measures all networks. `results` is written after each; with `--resume` its networks are not measured again."""
     isa = args.isa[0]
     widths, sizes = [float(w) for w in args.widths.split(",")], [int(s) for s in args.sizes.split(",")]
     files = WORK / "tflite"

@@ -1,11 +1,13 @@
-//! Models behind C functions, so that Python runs them in the process of their peers. The crate around this file makes
-//! them with `variants!`.
+//! A C interface to models, for Python programs that run mbvc in one process with other engines. The including crate defines
+//! the models with `variants!`.
 
 use std::ffi::{CStr, c_char};
 
-use mbvc::{Isa, LengthError, Network, NetworkInfo, Unobserved, Weights};
+use mbvc::errors::LengthError;
+use mbvc::info::NetworkInfo;
+use mbvc::{Isa, Network, Unobserved, Weights};
 
-/// Networks and the names by which `mbvc_open` knows them: `VARIANTS` and `build` of the crate.
+/// Defines networks, and `VARIANTS` and `build`, which map the names of `mbvc_open` to them.
 macro_rules! variants {
     ($spec:literal; $($type:ident $name:literal { $($key:ident = $value:tt),* })*) => {
         $(mbvc::mobilenet_v2!($spec, name = $type $(, $key = $value)*);)*
@@ -13,19 +15,19 @@ macro_rules! variants {
         pub const VARIANTS: &core::ffi::CStr =
             match core::ffi::CStr::from_bytes_with_nul(concat!($($name, ","),*, "\0").as_bytes()) {
                 Ok(names) => names,
-                Err(_) => panic!("a name has a null"),
+                Err(_) => panic!("a name contains a null byte"),
             };
 
         pub fn build(variant: &str, weights: &mbvc::Weights, isa: mbvc::Isa) -> Result<Box<dyn mbvc::Network>, String> {
             match variant {
                 $($name => Ok(Box::new($type::with_isa(weights, isa).map_err(|error| error.to_string())?)),)*
-                _ => Err(format!("there is no variant {variant}")),
+                _ => Err(format!("unknown variant {variant}")),
             }
         }
     };
 }
 
-/// A model and the scratch that its calls share.
+/// A model and its scratch.
 pub struct Peer {
     network: Box<dyn Network>,
     scratch: Vec<f32>,
@@ -34,7 +36,7 @@ pub struct Peer {
 
 fn open(variant: &str, isa: &str, weights: &str) -> Result<Peer, String> {
     let weights = Weights::open(weights).map_err(|error| error.to_string())?;
-    let isa = Isa::from_name(isa).ok_or_else(|| format!("no instruction set is called {isa}"))?;
+    let isa = Isa::from_name(isa).ok_or_else(|| format!("unknown instruction set {isa}"))?;
     let network = crate::build(variant, &weights, isa)?;
     let NetworkInfo { scratch_bytes, .. } = network.info();
     let scratch = vec![0.0; scratch_bytes / 4 + 16];
@@ -42,13 +44,13 @@ fn open(variant: &str, isa: &str, weights: &str) -> Result<Peer, String> {
     Ok(Peer { network, scratch, offset })
 }
 
-/// The names that `mbvc_open` knows, separated by commas.
+/// Returns the names that `mbvc_open` accepts, separated by commas.
 #[unsafe(no_mangle)]
 pub extern "C" fn mbvc_variants() -> *const c_char {
     crate::VARIANTS.as_ptr()
 }
 
-/// Null if the model cannot be built; the reason goes to standard error.
+/// Builds a model. Returns null if that fails, and prints the reason to standard error.
 ///
 /// # Safety
 /// The three arguments are null-terminated strings.
@@ -65,7 +67,9 @@ pub unsafe extern "C" fn mbvc_open(variant: *const c_char, isa: *const c_char, w
     }
 }
 
-/// `call` on the scratch, the image and the logits.
+/// Runs `call` on the scratch, the image and the logits.
+///
+/// Frees a model.
 ///
 /// # Safety
 /// `peer` came from `mbvc_open`; `input` and `logits` are of the network's lengths.
@@ -86,13 +90,13 @@ unsafe fn run<T>(
     }
 }
 
-/// On an image of real numbers.
+/// Runs the network on a preprocessed image.
 ///
 /// # Safety
 /// As [`run`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mbvc_run(peer: *mut Peer, input: *const f32, logits: *mut f32) -> bool {
-    // SAFETY: as the caller promises.
+    // SAFETY: the caller upholds the contract of `run`.
     unsafe {
         run(peer, input, logits, |network, scratch, input, logits| {
             network.run_into(scratch, input, logits, &mut Unobserved)
@@ -100,13 +104,13 @@ pub unsafe extern "C" fn mbvc_run(peer: *mut Peer, input: *const f32, logits: *m
     }
 }
 
-/// On an image of pixels, as the weights ask for.
+/// Runs the network on pixels, with the preprocessing of the weights.
 ///
 /// # Safety
 /// As [`run`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mbvc_run_pixels(peer: *mut Peer, pixels: *const u8, logits: *mut f32) -> bool {
-    // SAFETY: as the caller promises.
+    // SAFETY: the caller upholds the contract of `run`.
     unsafe {
         run(peer, pixels, logits, |network, scratch, pixels, logits| {
             network.run_pixels_into(scratch, pixels, logits, &mut Unobserved)
@@ -114,10 +118,12 @@ pub unsafe extern "C" fn mbvc_run_pixels(peer: *mut Peer, pixels: *const u8, log
     }
 }
 
+/// Frees a model.
+///
 /// # Safety
 /// `peer` came from `mbvc_open` and is not used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mbvc_close(peer: *mut Peer) {
-    // SAFETY: the caller passes what `mbvc_open` made, once.
+    // SAFETY: the caller passes a result of `mbvc_open`, once.
     drop(unsafe { Box::from_raw(peer) });
 }

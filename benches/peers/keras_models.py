@@ -4,9 +4,9 @@
     python benches/peers/keras_models.py target/peers/tflite --widths 0.35,1.0 --sizes 96,224
     python benches/peers/keras_models.py target/peers/tflite --precision int8
 
-Needs `pip install tensorflow-cpu`; `run.py --grid` starts it in its own environment. Files that are there already are
-left alone. Each is named mobilenet_v2_WIDTH_SIZE_PRECISION.tflite and ends with the logits of 1000 classes. Those of
-int8 are quantized throughout by the converter, with a scale for each channel, and take pixels as uint8.
+Needs `pip install tensorflow-cpu`; `run.py --grid` runs it in the environment that it creates. Existing files are kept. The
+files are named mobilenet_v2_WIDTH_SIZE_PRECISION.tflite and return the logits of 1000 classes. With int8 the converter
+quantizes the whole network, with one scale per channel; the input is uint8 pixels.
 """
 import argparse
 import os
@@ -22,7 +22,7 @@ def name(width: float, size: int, precision: str) -> str:
 
 
 def shake(model, seed: int) -> None:
-    """Gives weights and statistics values under which activations neither vanish nor all reach 6."""
+    """Sets random weights and statistics for which activations neither vanish nor saturate at 6."""
     import numpy as np
 
     rng = np.random.default_rng(seed)
@@ -48,7 +48,7 @@ def shake(model, seed: int) -> None:
 
 
 def pictures(height: int, width: int):
-    """Random images from which the converter learns the ranges of values: noise of several sizes of grain, black, white."""
+    """Random images for calibration: noise of several grain sizes, black and white."""
     import numpy as np
 
     rng = np.random.default_rng(height)
@@ -61,7 +61,7 @@ def pictures(height: int, width: int):
 
 
 def quantize(converter, height: int, width: int) -> None:
-    """Has the converter quantize all of a network of images of that size, from pixels as uint8."""
+    """Configures the converter for full integer quantization with uint8 pixels as input."""
     import tensorflow as tf
 
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -79,7 +79,7 @@ def write(path: Path, width: float, size: int, precision: str) -> None:
         input_shape=(size, size, 3), alpha=width, weights=None, classes=1000, classifier_activation=None
     )
     shake(model, seed=size + round(1000 * width))
-    # A batch of one, so that every shape of the file is known.
+    # A batch size of one, so that all shapes in the file are static.
     image = tf.keras.Input((size, size, 3), batch_size=1)
     whole = tf.keras.Model(image, model(image, training=False))
     converter = tf.lite.TFLiteConverter.from_keras_model(whole)

@@ -1,11 +1,11 @@
-"""Libraries of compiled networks, each a crate that is written and built here."""
+"""Libraries of compiled networks: writes a crate for each and builds it."""
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
-from run import ROOT, WORK, step
-from run import write as write_anyway
+from common import ROOT, WORK, step
+from common import write as write_anyway
 
 CRATE = """//! Written by `benches/peers/run.py`.
 
@@ -21,7 +21,7 @@ variants! {{
 
 
 def write(path: Path, text: str) -> None:
-    """Leaves a file that is the same alone, so that Cargo builds nothing again."""
+    """Keeps a file whose content is unchanged, so that Cargo does not rebuild."""
     if not path.exists() or path.read_text() != text:
         write_anyway(path, text)
 
@@ -41,7 +41,7 @@ def library(name: str) -> Path:
 
 
 def build(name: str, variants: dict[str, dict]) -> Path:
-    """A library of variants of `specs/v2.yaml`: their names, and the keys that each sets."""
+    """Builds a library of variants of `specs/v2.yaml`: by name, the spec keys of each."""
     folder = WORK / "libraries" / name
     lines = []
     for number, (variant, keys) in enumerate(variants.items()):

@@ -1,9 +1,9 @@
-//! The variants of `v2.yaml` behind a C interface, so that `run.py` runs them in the process of the peers.
+//! Variants of `v2.yaml` with a C interface, for `run.py`.
 
 #[macro_use]
 mod interface;
 
-// `numerics = "fast"` where the name says nothing else.
+// The numerics are `fast` unless the name ends in `strict`.
 variants! {
     "specs/v2.yaml";
     Blocks "block" { fusion = "block", numerics = "fast", isa = ["avx512", "avx2"] }

@@ -1,41 +1,37 @@
 #!/usr/bin/env python3
-"""mbvc against the engines a user would pick instead: same weights, same image, call by call in one process.
+"""Compares mbvc with other inference engines: same weights, same image, interleaved calls in one process.
 
-    python3 benches/peers/run.py                       everything, one and two threads
+    python3 benches/peers/run.py                       all engines, with one and two threads
     python3 benches/peers/run.py --threads 1 --runs 50 --engines mbvc,LiteRT
-    python3 benches/peers/run.py --json target/peers/results.json --readme --chart docs/peers.svg
-    python3 benches/peers/run.py --grid                25 widths and sizes against LiteRT
-    python3 benches/peers/run.py --precision int8      the quantized networks; also with --grid, and uint8
+    python3 benches/peers/run.py --precision int8      the quantized networks (or uint8)
+    python3 benches/peers/run.py --grid                25 widths and sizes against LiteRT; also with --precision int8
+    python3 benches/peers/run.py --update-docs         also writes the tables of docs/benchmarks.md and draws the charts
+    python3 benches/peers/run.py --redraw              only draws the charts, from the tables of docs/benchmarks.md
 
-Everything is made first: a virtual environment with the engines from PyPI, the release build, the imported weights,
-all below the target folder. Every measured call follows one of the same engine that is not measured: it refills the
-caches that the others emptied. With several threads only mbvc and LiteRT take turns, and the others run by
-themselves: threads that spin while they wait for work slow down whoever comes next. An engine that cannot be had is
-named with the reason. All have to agree: quantized mbvc with LiteRT to the bit. `--readme` writes the tables between
-their markers in README.md.
+The script first creates what it needs below the target folder: a virtual environment with the engines from PyPI, the release
+build and the imported weights. Each measured call follows an unmeasured call of the same engine, which refills the caches
+that the other engines evicted. With several threads only mbvc and LiteRT take turns, because waiting threads of the other
+engines spin and slow down the next engine; the others run one after the other. An engine that cannot run is reported with
+the reason. The results of all engines must agree; those of quantized mbvc must be identical to LiteRT's.
 """
 import argparse
 import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
-WORK = TARGET / "peers"
-QUANTIZED = ["numpy", "pillow", "matplotlib", "ai-edge-litert", "openvino"]
+import charts
+import tables
+from common import ROOT, TARGET, WORK, cargo, interleaved, statistics_of, step, write
+
+QUANTIZED = ["numpy", "pillow", "ai-edge-litert", "openvino"]
 FLOATS = QUANTIZED + ["onnxruntime", "MNN", "ncnn", "pnnx", "tract"]
 PACKAGES = {"f32": FLOATS, "int8": QUANTIZED, "uint8": QUANTIZED}
 
 
-def step(text: str) -> None:
-    print(f"== {text}", file=sys.stderr, flush=True)
-
-
 def enter_environment(packages: list[str]) -> None:
-    """Installs what is missing, and goes on in the environment's own Python."""
+    """Installs missing packages and restarts the script with the Python of the environment."""
     venv = WORK / "venv"
     python = venv / "bin/python"
     if Path(sys.prefix) == venv:
@@ -48,60 +44,14 @@ def enter_environment(packages: list[str]) -> None:
     for package in packages:
         if package.lower() not in there:
             step(f"install {package}")
-            # One at a time: those that cannot be installed are named, the others run.
+            # One at a time, so that the others run where one cannot be installed.
             if subprocess.run([python, "-m", "pip", "install", "-q", package]).returncode:
                 step(f"{package} cannot be installed")
     os.execv(python, [str(python), *sys.argv])
 
 
-def cargo(*arguments: str) -> None:
-    step("cargo " + " ".join(arguments))
-    subprocess.run(["cargo", *arguments], cwd=ROOT, check=True)
-
-
-def write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
-
-
-def between_markers(path: Path, marker: str, text: str) -> None:
-    begin, end = f"<!-- {marker}:begin -->", f"<!-- {marker}:end -->"
-    whole = path.read_text()
-    if begin not in whole or end not in whole:
-        raise SystemExit(f"{path}: no {begin} and {end}")
-    before, rest = whole.split(begin, 1)
-    write(path, f"{before}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}")
-
-
-def interleaved(engines: dict, runs: int, label: str) -> dict:
-    """Milliseconds of each engine's calls."""
-    samples = {name: [] for name in engines}
-    for number in range(runs + 3):
-        for name, (run, _) in engines.items():
-            run()
-            start = time.perf_counter_ns()
-            run()
-            if number >= 3:
-                samples[name].append((time.perf_counter_ns() - start) / 1e6)
-        if sys.stderr.isatty():
-            done = 30 * (number + 1) // (runs + 3)
-            print(f"\r{label} [{'#' * done:30}] {number + 1}/{runs + 3}", end="", file=sys.stderr, flush=True)
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
-    return samples
-
-
-def statistics_of(samples: list[float]) -> dict:
-    import numpy as np
-
-    low, median, high = map(float, np.percentile(samples, [0, 50, 90]))
-    return {"min_ms": round(low, 3), "median_ms": round(median, 3), "p90_ms": round(high, 3)}
-
-
 def scores_of(output):
-    """Probabilities: mbvc gives logits, the files end with a softmax, whose quantized results add up to about 1."""
+    """Probabilities. mbvc returns logits; the model files end with a softmax, whose quantized results add up to about 1."""
     import numpy as np
 
     values = np.asarray(output, np.float64).ravel()
@@ -112,7 +62,7 @@ def scores_of(output):
 
 
 def start(makers: dict, threads: int, failed: list) -> dict:
-    """The engines, those that cannot be had named in `failed`."""
+    """Starts the engines. Those that fail are added to `failed`."""
     import numpy as np
 
     running = {}
@@ -121,7 +71,7 @@ def start(makers: dict, threads: int, failed: list) -> dict:
             running[name] = make()
             running[name][0]()
             np.asarray(running[name][1]())
-        except Exception as error:  # named in the report, never dropped without a word
+        except Exception as error:  # any failure of an engine is reported, and the others run
             running.pop(name, None)
             failed.append({"engine": name, "threads": threads, "error": f"{type(error).__name__}: {error}"[:200]})
             step(f"{name}, {threads} threads: {failed[-1]['error']}")
@@ -129,7 +79,7 @@ def start(makers: dict, threads: int, failed: list) -> dict:
 
 
 def groups(names: list[str], threads: int) -> list[list[str]]:
-    """Engines that take turns: with several threads only mbvc and LiteRT, the others each by themselves."""
+    """Groups of engines that take turns: with several threads mbvc and LiteRT form one, and each other engine its own."""
     if threads == 1:
         return [names]
     together = [name for name in names if name.startswith("mbvc") or name == "LiteRT"]
@@ -145,7 +95,7 @@ def compare(args) -> tuple[list, list]:
     image = Image.open(args.shared / "images/cat.bmp").convert("RGB").resize((224, 224), Image.BILINEAR)
     pixels = np.ascontiguousarray(np.asarray(image)[None])
     rows, failed = [], []
-    # Several threads first: before other engines have started theirs.
+    # Several threads first, before other engines start thread pools.
     for threads in sorted(args.threads, reverse=True):
         made = contenders.makers(args, threads, pixels)
         base = None
@@ -161,7 +111,7 @@ def compare(args) -> tuple[list, list]:
                         row[f"times_litert_{what}"] = round(base[f"{what}_ms"] / row[f"{what}_ms"], 3)
                 rows.append(row | {"top1": int(scores.argmax()), "score": round(float(scores.max()), 5)})
     rows.sort(key=lambda row: row["threads"])
-    # A step of the quantized scores is 1/256, and engines round in other ways.
+    # Quantized scores have steps of 1/256, and engines round differently.
     tolerance = 1e-3 if args.precision == "f32" else 0.05
     differing = [row for row in rows if row["top1"] != rows[0]["top1"] or abs(row["score"] - rows[0]["score"]) > tolerance]
     if differing:
@@ -169,101 +119,78 @@ def compare(args) -> tuple[list, list]:
     return rows, failed
 
 
-def markdown(rows: list, failed: list) -> str:
-    lines = ["| engine | threads | min ms | median ms | p90 ms | times as fast as LiteRT (min / median) |"]
-    lines.append("|---|---|---|---|---|---|")
-    for row in rows:
-        times = "/".join(f" {row.get(f'times_litert_{what}', float('nan')):.2f} " for what in ("min", "median")).strip()
-        lines.append(
-            f"| {row['engine']} | {row['threads']} | {row['min_ms']:.2f} | {row['median_ms']:.2f} "
-            f"| {row['p90_ms']:.2f} | {times} |"
-        )
-    lines += [f"\n{one['engine']}, {one['threads']} threads: {one['error']}." for one in failed]
-    return "\n".join(lines)
+def processor() -> str:
+    """Model name and the widest instruction sets that matter here."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
+    fields = {name.strip(): value.strip() for name, value in fields.items()}
+    flags = fields.get("flags", "").split()
+    sets = [name for flag, name in [("avx512f", "AVX-512"), ("avx512_vnni", "VNNI"), ("avx2", "AVX2")] if flag in flags]
+    return f"{fields.get('model name', 'unknown')} with {' and '.join(sets[:2])}" if sets else fields.get("model name", "unknown")
 
 
-def chart(rows: list, path: Path) -> None:
-    """Bars of minima with ticks at the medians; gray, so that it can be read on white and on black."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    import matplotlib.pyplot as plot
-
-    gray = "#808080"
-    plot.rcParams.update({"svg.fonttype": "none", "font.size": 10, "svg.hashsalt": "mbvc"})
-    for key in ("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor"):
-        plot.rcParams[key] = gray
-    groups = sorted({row["threads"] for row in rows})
-    figure, axes = plot.subplots(
-        len(groups), 1, squeeze=False, figsize=(8, 0.8 + 0.32 * len(rows)), layout="constrained",
-        height_ratios=[sum(row["threads"] == threads for row in rows) for threads in groups],
-    )
-    for axis, threads in zip(axes[:, 0], groups):
-        of_group = sorted((row for row in rows if row["threads"] == threads), key=lambda row: -row["min_ms"])
-        colors = ["#2f81c7" if row["engine"].startswith("mbvc") else "#c77d2f" for row in of_group]
-        places = range(len(of_group))
-        axis.barh(places, [row["min_ms"] for row in of_group], color=colors, height=0.7)
-        axis.plot([row["median_ms"] for row in of_group], places, "|", color=gray, markersize=12, markeredgewidth=2)
-        axis.set_yticks(places, [row["engine"] for row in of_group])
-        for place, row in zip(places, of_group):
-            axis.text(row["min_ms"], place, f" {row['min_ms']:.2f} ", va="center", ha="right", color="white", fontsize=8)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.set_title(f"{threads} thread{'s' if threads > 1 else ''}", loc="left", fontsize=10)
-        axis.set_xlabel("milliseconds a call: bar to the minimum, tick at the median")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    figure.savefig(temporary, format="svg", transparent=True, metadata={"Date": None})
-    temporary.replace(path)
-
-
-def main() -> None:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shared", type=Path, default=Path(os.environ.get("MBVC_SHARED", ROOT.parent / "shared")))
-    parser.add_argument("--weights", type=Path, help="imported weights [default: import the shared TFLite file]")
+    shared = Path(os.environ.get("MBVC_SHARED", ROOT.parent / "shared"))
+    parser.add_argument("--shared", type=Path, default=shared, help="folder of the models and images")
+    parser.add_argument("--weights", type=Path, help="imported weights [default: import the TFLite file in --shared]")
     parser.add_argument("--precision", choices=["f32", "int8", "uint8"], default="f32")
-    parser.add_argument("--isa", help="of mbvc, separated by commas [default: those of AVX-512 and AVX2]")
-    parser.add_argument("--threads", type=lambda text: [int(n) for n in text.split(",")], default=[1, 2])
-    parser.add_argument("--engines", default="", help="parts of names, separated by commas [default: all]")
-    parser.add_argument("--runs", type=int, default=150)
-    parser.add_argument("--no-build", action="store_true", help="measure what was built before")
-    parser.add_argument("--json", type=Path, help="where results go [default: below the target folder]")
-    parser.add_argument("--readme", action="store_true", help="write the table into README.md")
-    parser.add_argument("--chart", type=Path, help="draw an SVG")
-    parser.add_argument("--grid", action="store_true", help="widths and sizes against LiteRT instead")
-    parser.add_argument("--widths", default="0.35,0.5,0.75,1.0,1.4", help="of the grid")
-    parser.add_argument("--sizes", default="96,128,160,192,224", help="of the grid")
-    parser.add_argument("--resume", action="store_true", help="measure what the grid's results do not have yet")
+    parser.add_argument("--isa", help="instruction sets of mbvc, separated by commas [default: those with AVX-512 and AVX2]")
+    parser.add_argument("--threads", type=lambda text: [int(n) for n in text.split(",")], default=[1, 2], help="[default: 1,2]")
+    parser.add_argument("--engines", default="", help="parts of engine names, separated by commas [default: all]")
+    parser.add_argument("--runs", type=int, default=150, help="measured calls of each engine [default: 150]")
+    parser.add_argument("--no-build", action="store_true", help="use existing builds")
+    parser.add_argument("--json", type=Path, help="file for the results [default: in target/peers]")
+    parser.add_argument("--update-docs", action="store_true", help="write the table into docs/benchmarks.md and redraw the charts")
+    parser.add_argument("--redraw", action="store_true", help="draw the charts from docs/benchmarks.md, without measuring")
+    parser.add_argument("--grid", action="store_true", help="measure widths and sizes against LiteRT instead")
+    parser.add_argument("--widths", default="0.35,0.5,0.75,1.0,1.4", help="widths of the grid")
+    parser.add_argument("--sizes", default="96,128,160,192,224", help="sizes of the grid")
+    parser.add_argument("--resume", action="store_true", help="measure only the cells that the grid's results lack")
     args = parser.parse_args()
-    enter_environment(PACKAGES[args.precision] + ["tensorflow-cpu"] * args.grid)
     if args.grid and args.precision == "uint8":
-        parser.error("the converter quantizes to int8 only: --grid goes with f32 and int8")
-    # Not before: numpy is in the environment only.
+        parser.error("--grid supports f32 and int8: TensorFlow's converter does not quantize to uint8")
+    return args
+
+
+def measure_grid(args) -> None:
+    import grid
+
+    name = f"grid-{args.precision}"
+    text = grid.markdown(grid.measure(args, args.json or WORK / f"{name}.json"))
+    print(text)
+    if args.update_docs:
+        tables.replace(name, text)
+
+
+def measure_engines(args) -> None:
     import contenders
 
-    args.isa = args.isa.split(",") if args.isa else contenders.ISAS[args.precision]
-    if not args.no_build:
-        cargo("build", "--release", "-p", "mbvc-cli")
-    if args.grid:
-        import grid
-
-        name = f"grid-{args.precision}"
-        text = grid.markdown(grid.measure(args, args.json or WORK / f"{name}.json"))
-        print(text)
-        if args.readme:
-            between_markers(ROOT / "README.md", name, text)
-        return
     if not args.no_build:
         contenders.build(args)
     if args.weights is None:
         args.weights = contenders.import_weights(args)
     rows, failed = compare(args)
     write(args.json or WORK / f"peers-{args.precision}.json", json.dumps({"results": rows, "failed": failed}, indent=1) + "\n")
-    text = markdown(rows, failed)
+    text = tables.markdown(rows, failed, {"processor": processor(), "calls": args.runs})
     print(text)
-    if args.readme:
-        between_markers(ROOT / "README.md", f"peers-{args.precision}", text)
-    if args.chart:
-        chart(rows, args.chart)
+    if args.update_docs:
+        tables.replace(f"peers-{args.precision}", text)
+        charts.redraw()
+
+
+def main() -> None:
+    args = parse_arguments()
+    if args.redraw:
+        charts.redraw()
+        return
+    enter_environment(PACKAGES[args.precision] + ["tensorflow-cpu"] * args.grid)
+    # The environment has numpy, which these modules import.
+    import contenders
+
+    args.isa = args.isa.split(",") if args.isa else contenders.ISAS[args.precision]
+    if not args.no_build:
+        cargo("build", "--release", "-p", "mbvc-cli")
+    (measure_grid if args.grid else measure_engines)(args)
 
 
 if __name__ == "__main__":

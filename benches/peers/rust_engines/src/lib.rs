@@ -1,4 +1,4 @@
-//! Engines in Rust behind C functions, so that `run.py` runs them in the process of their peers.
+//! A C interface to inference engines written in Rust, for `run.py`.
 
 use std::error::Error;
 use std::ffi::{CStr, c_char};
@@ -8,7 +8,7 @@ use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, ValueOrView};
 use rten_tensor::NdTensorView;
 use rten_tensor::prelude::*;
 
-/// A model of RTen with its own threads.
+/// A model of RTen with its thread pool.
 pub struct Rten {
     model: Model,
     input: NodeId,
@@ -41,11 +41,12 @@ impl Rten {
     }
 }
 
-fn told<T>(result: Result<T, Box<dyn Error>>) -> Option<T> {
+/// Prints the error to standard error.
+fn report<T>(result: Result<T, Box<dyn Error>>) -> Option<T> {
     result.inspect_err(|error| eprintln!("{error}")).ok()
 }
 
-/// Null if the model cannot be loaded; the reason goes to standard error.
+/// Loads a model. Returns null if that fails, and prints the reason to standard error.
 ///
 /// # Safety
 /// `path` is a null-terminated string.
@@ -53,9 +54,11 @@ fn told<T>(result: Result<T, Box<dyn Error>>) -> Option<T> {
 pub unsafe extern "C" fn rten_open(path: *const c_char, threads: usize) -> *mut Rten {
     // SAFETY: the caller passes a null-terminated string.
     let path = unsafe { CStr::from_ptr(path) }.to_string_lossy();
-    told(Rten::open(&path, threads)).map_or(std::ptr::null_mut(), |model| Box::into_raw(Box::new(model)))
+    report(Rten::open(&path, threads)).map_or(std::ptr::null_mut(), |model| Box::into_raw(Box::new(model)))
 }
 
+/// Runs the model on an image `[1, 3, size, size]`.
+///
 /// # Safety
 /// `model` came from `rten_open`; `input` has 3 * `size` * `size` elements, `output` has `outputs`.
 #[unsafe(no_mangle)]
@@ -71,5 +74,5 @@ pub unsafe extern "C" fn rten_run(
         let input = std::slice::from_raw_parts(input, 3 * size * size);
         (&*model, input, std::slice::from_raw_parts_mut(output, outputs))
     };
-    told(model.run(NdTensorView::from_data([1, 3, size, size], input), output)).is_some()
+    report(model.run(NdTensorView::from_data([1, 3, size, size], input), output)).is_some()
 }
