@@ -1,26 +1,54 @@
-// Nothing is compiled anew where the text has changed.
+// The documentation is not an input of ordinary builds, so that an edited text compiles nothing again.
 #![cfg_attr(any(doc, doctest), doc = include_str!("../README.md"))]
+#![cfg_attr(doc, warn(missing_docs))]
 #![no_std]
 
 pub use mbvc_macros::mobilenet_v2;
-pub use mbvc_runtime::{
-    Activation, Container, ContainerError, ConventionError, Conventions, Declared, Dtype, F32s, Header, Isa, IsaError,
-    JsonRule, JsonStr, Layer, LengthError, Network, NetworkInfo, Numerics, NumericsError, Observer, PackedError,
-    Padding, Parameter, Precision, Preprocess, PreprocessError, Scratch, Shape, Stage, Step, TensorRule, TensorView,
-    Unobserved, softmax, top_k,
-};
 #[cfg(feature = "alloc")]
-pub use mbvc_runtime::{
-    Filter, Fit, Framing, FramingError, Guess, Mismatch, ModelError, Picture, PictureError, Rgb, Weights, WeightsError,
-};
+pub use mbvc_runtime::{Guess, Picture, Rgb, Weights};
+pub use mbvc_runtime::{Isa, Network, Observer, Scratch, Unobserved, softmax, top_k};
 
-/// Why the weights of a generated network could not be packed.
-pub type PackError = mbvc_runtime::PackError<'static>;
-
-/// How the compiler works, and how to bring a model of one's own.
+#[cfg(all(doc, not(doctest)))]
+pub mod example;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 
-/// What generated code names, and nobody else: a release build does not check what these functions read and write.
+/// Facts of a network that are known at compile time: layers, steps, tensors, number types.
+pub mod info {
+    pub use mbvc_runtime::{Layer, NetworkInfo, Numerics, Parameter, Precision, Stage, Step};
+}
+
+/// The weights file: its tensors, and the conventions and preprocessing in its metadata.
+///
+/// [`Weights`] reads one. A [`Container`](weights::Container) is a view of one in memory and
+/// needs no heap.
+pub mod weights {
+    pub use mbvc_runtime::{
+        Activation, Container, Conventions, Declared, Dtype, F32s, Header, JsonStr, Padding, Preprocess, Shape,
+        TensorView,
+    };
+}
+
+/// How a picture of any size becomes the network's input.
+///
+/// The pictures themselves, [`Picture`] and [`Rgb`], are at the root of the crate.
+#[cfg(feature = "alloc")]
+pub mod picture {
+    pub use mbvc_runtime::{Filter, Fit, Framing};
+}
+
+/// The error types.
+pub mod errors {
+    /// Why the weights of a generated network could not be packed.
+    pub type PackError = mbvc_runtime::PackError<'static>;
+    pub use mbvc_runtime::{
+        ContainerError, ConventionError, IsaError, JsonRule, LengthError, NumericsError, PackedError, PreprocessError,
+        TensorRule,
+    };
+    #[cfg(feature = "alloc")]
+    pub use mbvc_runtime::{FramingError, Mismatch, ModelError, PictureError, WeightsError};
+}
+
+/// What generated code names. Not part of the public interface.
 #[doc(hidden)]
 pub use mbvc_runtime as __runtime;

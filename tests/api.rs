@@ -5,7 +5,8 @@ mod common;
 use std::process::Command;
 
 use common::{bits, isas, random_bytes, random_image, random_weights};
-use mbvc::{Isa, LengthError, Network, Unobserved};
+use mbvc::errors::LengthError;
+use mbvc::{Isa, Network, Unobserved};
 
 mbvc::mobilenet_v2!("specs/v2.yaml");
 mbvc::mobilenet_v2!("specs/tiny.yaml", name = Unfused, fusion = "none");
@@ -61,7 +62,7 @@ fn steps_are_what_runs() {
         let step = MobileNetV2::STEPS[layer.step].name;
         assert!(step.split('+').any(|part| layer.name.split('.').next() == Some(part)), "{} in {step}", layer.name);
     }
-    let names = |steps: &[mbvc::Step]| steps.iter().map(|step| (step.name, step.output)).collect::<Vec<_>>();
+    let names = |steps: &[mbvc::info::Step]| steps.iter().map(|step| (step.name, step.output)).collect::<Vec<_>>();
     assert_eq!(names(Unfused::STEPS), names(Blocks::STEPS), "steps are the same on every fusion level");
     assert_eq!(names(Epilogues::STEPS), names(Blocks::STEPS), "steps are the same on every fusion level");
 }

@@ -3,8 +3,8 @@
 mod common;
 
 use common::{bits, isas, random_bytes, random_image, random_weights};
-use mbvc::__runtime::{helped_calls, set_processors};
-use mbvc::LengthError;
+use mbvc::errors::LengthError;
+use mbvc_runtime::{helped_calls, set_processors};
 
 mbvc::mobilenet_v2!("specs/tiny.yaml", name = Single);
 

@@ -4,7 +4,8 @@
 mod common;
 
 use common::{bits, isas, random_image, random_weights, run_filled};
-use mbvc::{Isa, Network, NetworkInfo, Weights};
+use mbvc::info::NetworkInfo;
+use mbvc::{Isa, Network, Weights};
 
 /// How far plain Rust without fused multiply-add may be away, relative to the largest logit.
 const TOLERANCE: f32 = 2e-5;

@@ -3,7 +3,9 @@
 mod common;
 
 use common::{random_weights, with_metadata};
-use mbvc::{Framing, Network, Observer, PictureError, Rgb, softmax};
+use mbvc::errors::PictureError;
+use mbvc::picture::Framing;
+use mbvc::{Network, Observer, Rgb, softmax};
 
 mbvc::mobilenet_v2!("specs/tiny.yaml", name = Tiny);
 mbvc::mobilenet_v2!("specs/tiny.yaml", name = TinyInt8, precision = "int8");

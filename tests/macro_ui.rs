@@ -8,7 +8,9 @@ use std::fs;
 use std::path::Path;
 
 use common::leaked;
-use mbvc::{Dtype, Isa, NetworkInfo, Padding, Precision, Weights};
+use mbvc::info::{NetworkInfo, Precision};
+use mbvc::weights::{Dtype, Padding};
+use mbvc::{Isa, Weights};
 
 mbvc::mobilenet_v2!("specs/tiny.yaml", isa = [portable]);
 mbvc::mobilenet_v2!("specs/tiny.yaml", name = Other, isa = [portable], classes = 11);
@@ -56,7 +58,7 @@ fn changed(info: &NetworkInfo, padding: Padding, precision: Precision) -> Weight
     tensors.retain(|(name, ..)| *name != "stem.bias");
     tensors[0].2[3] += 8;
     tensors.push(("head.scale", Dtype::F32, vec![64]));
-    let conventions = mbvc::Conventions { padding, precision, ..info.conventions };
+    let conventions = mbvc::weights::Conventions { padding, precision, ..info.conventions };
     let tensors = tensors.iter().map(|(name, dtype, shape)| (*name, *dtype, &shape[..]));
     Weights::random(tensors, conventions, 1).expect("names stand once")
 }

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use common::{bits, random_bytes, random_weights, run_filled, shared};
-use mbvc::{Isa, Network, NetworkInfo, Weights};
+use mbvc::info::NetworkInfo;
+use mbvc::{Isa, Network, Weights};
 use mbvc_compiler::interp::{Mode, run};
 use mbvc_compiler::spec::{self, Overrides};
 

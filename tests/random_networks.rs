@@ -12,7 +12,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use mbvc::{Conventions, Isa, Weights};
+use mbvc::weights::Conventions;
+use mbvc::{Isa, Weights};
 use mbvc_compiler::interp::{Mode, random_input, run};
 use mbvc_compiler::ir::{Graph, Shape};
 use mbvc_compiler::spec::{self, Overrides};
@@ -27,7 +28,8 @@ const TOLERANCE: f32 = 2e-5;
 /// writes what each step gave, as a length and as many floats (little endian), then the logits.
 const RUNNER: &str = r#"
 use std::path::Path;
-use mbvc::{Isa, ModelError, Network, Observer, Weights};
+use mbvc::errors::ModelError;
+use mbvc::{Isa, Network, Observer, Weights};
 
 type Build = fn(&Weights, Isa) -> Result<Box<dyn Network>, ModelError>;
 
@@ -96,7 +98,7 @@ impl Case {
             precision: spec.precision,
             classes: spec.classes,
         };
-        let tensors = params.iter().map(|param| (&*param.name, mbvc::Dtype::F32, &*param.shape));
+        let tensors = params.iter().map(|param| (&*param.name, mbvc::weights::Dtype::F32, &*param.shape));
         let weights = Weights::random(tensors, conventions, index as u64).expect("names stand once");
         fs::write(folder.join(format!("{index}.safetensors")), weights.as_bytes()).expect("written");
         let [height, width] = spec.resolution;

@@ -14,7 +14,9 @@ use std::path::Path;
 use std::process::Command;
 
 use interpreted::expected;
-use mbvc::{Conventions, Dtype, Isa, Precision, Weights};
+use mbvc::info::Precision;
+use mbvc::weights::{Conventions, Dtype};
+use mbvc::{Isa, Weights};
 use mbvc_compiler::ir::ElementType;
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::spec::{self, Overrides};
@@ -24,7 +26,7 @@ use random::{MOST_MACS, Random, macs, number};
 /// writes what each step gave, as a length and as many bytes.
 const RUNNER: &str = r#"
 use std::path::Path;
-use mbvc::__runtime::quantized::Integral;
+use mbvc_runtime::quantized::Integral;
 use mbvc::{Isa, Observer, Weights};
 
 #[derive(Default)]

@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{random_image, random_weights};
-use mbvc::__runtime::{helped_calls, set_processors};
+use mbvc_runtime::{helped_calls, set_processors};
 
 mbvc::mobilenet_v2!("specs/tiny.yaml", threads = 3);
 

@@ -5,8 +5,9 @@ mod common;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::{bits, isas, random_image, random_weights, run_filled};
-use mbvc::__runtime::{helped_calls, set_processors};
-use mbvc::{Isa, Network, NetworkInfo, Observer, Weights};
+use mbvc::info::NetworkInfo;
+use mbvc::{Isa, Network, Observer, Weights};
+use mbvc_runtime::{helped_calls, set_processors};
 
 /// More than any network here uses: threads outnumber this machine's processors, and are interrupted anywhere.
 const PROCESSORS: usize = 16;

@@ -4,9 +4,10 @@
 mod common;
 
 use common::{bits, isas, leaked, random_image, random_weights, with_metadata};
-use mbvc::{
-    Activation, Conventions, Dtype, Isa, IsaError, ModelError, PackError, PackedError, Padding, Precision, Weights,
-};
+use mbvc::errors::{IsaError, ModelError, PackError, PackedError};
+use mbvc::info::Precision;
+use mbvc::weights::{Activation, Conventions, Dtype, Padding};
+use mbvc::{Isa, Weights};
 
 mbvc::mobilenet_v2!("specs/tiny.yaml");
 mbvc::mobilenet_v2!("specs/tiny.yaml", name = OtherFusion, fusion = "none");
@@ -249,7 +250,7 @@ fn hostile_packed_files_are_refused() {
 /// `mbvc pack` packs by the plan as the compiler holds it, a program by the one that was compiled into it.
 #[test]
 fn the_compiler_packs_as_its_networks_do() {
-    use mbvc::__runtime::{Needs, Packing};
+    use mbvc_runtime::{Needs, Packing};
     for (info, precision) in [(TinyNet::INFO, "f32"), (Uint8::INFO, "uint8")] {
         let source = mbvc_compiler::SourceFile::new("tiny.yaml", include_str!("../specs/tiny.yaml"));
         let mut overrides = mbvc_compiler::spec::Overrides::none();
@@ -261,7 +262,7 @@ fn the_compiler_packs_as_its_networks_do() {
         let mut compared = 0;
         for program in &compiled.programs {
             let isa = program.isa;
-            let (bytes, pack): (_, fn(&mbvc::Container<'_>, Isa, &mut [u8]) -> _) = match precision {
+            let (bytes, pack): (_, fn(&mbvc::weights::Container<'_>, Isa, &mut [u8]) -> _) = match precision {
                 "f32" => (TinyNet::packed_bytes_for(&weights, isa), TinyNet::pack),
                 _ => (Uint8::packed_bytes_for(&weights, isa), Uint8::pack),
             };

@@ -1,6 +1,7 @@
 //! What the benchmarks share.
 
-use mbvc::{NetworkInfo, Weights};
+use mbvc::Weights;
+use mbvc::info::NetworkInfo;
 
 /// The file that `MBVC_WEIGHTS` names, or random weights of the tensors that the network needs.
 pub fn weights(info: &NetworkInfo) -> Weights {

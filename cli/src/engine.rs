@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use mbvc::__runtime::Needs;
-use mbvc::{Isa, ModelError, Network, Weights};
+use mbvc::errors::ModelError;
+use mbvc::{Isa, Network, Weights};
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::ir::{Graph, Op};
 use mbvc_compiler::spec::{self, DEFAULT_ROUNDING, NetworkSpec, Overrides, Precision};
@@ -200,10 +201,10 @@ impl Program {
                 .map_err(|cause| {
                     let text = cause.to_string();
                     match (cause, file) {
-                        (mbvc::ModelError::Mismatch { network, .. }, Some(file)) => {
+                        (mbvc::errors::ModelError::Mismatch { network, .. }, Some(file)) => {
                             CliError::new(text.replacen(network, &format!("of {file}"), 1))
                         }
-                        (mbvc::ModelError::Mismatch { network, .. }, None) => {
+                        (mbvc::errors::ModelError::Mismatch { network, .. }, None) => {
                             CliError::new(text.replacen(network, BUILT_IN, 1)).help(name_the_spec("--spec FILE"))
                         }
                         _ => CliError::new(text),

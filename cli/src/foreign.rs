@@ -9,10 +9,10 @@ use std::path::Path;
 use std::ptr::NonNull;
 
 use libloading::{Library, Symbol};
-use mbvc::{
-    Activation, Conventions, Dtype, Isa, Layer, LengthError, Network, NetworkInfo, Numerics, Observer, Padding,
-    Parameter, Precision, Stage, Step, Weights,
-};
+use mbvc::errors::LengthError;
+use mbvc::info::{Layer, NetworkInfo, Numerics, Parameter, Precision, Stage, Step};
+use mbvc::weights::{Activation, Conventions, Dtype, Padding};
+use mbvc::{Isa, Network, Observer, Weights};
 
 type Context = *mut c_void;
 type Sink = extern "C" fn(Context, *const u8, usize);

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbaImage};
 
-use mbvc::{Framing, Rgb};
+use mbvc::Rgb;
+use mbvc::picture::Framing;
 
 use crate::crops::crop;
 use crate::error::{CliError, Result};

@@ -3,7 +3,9 @@
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use mbvc::{Network, NetworkInfo, Observer, Precision, Preprocess, Unobserved};
+use mbvc::info::{NetworkInfo, Precision};
+use mbvc::weights::Preprocess;
+use mbvc::{Network, Observer, Unobserved};
 
 /// Bytes of a cache line.
 const LINE: usize = 64;

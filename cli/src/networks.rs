@@ -5,7 +5,8 @@
 #[path = "networks/demo.rs"]
 pub mod demo;
 
-use mbvc::{Isa, ModelError, Network, Weights};
+use mbvc::errors::ModelError;
+use mbvc::{Isa, Network, Weights};
 use mbvc_compiler::spec::{Fusion, Precision};
 
 /// The built-in spec; where it comes from is what its users see in messages.

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use mbvc::{Isa, Numerics, Weights};
+use mbvc::info::Numerics;
+use mbvc::{Isa, Weights};
 use mbvc_compiler::spec::{Fusion, Overrides, Words};
 
 /// The EXAMPLES section of a command's help.

@@ -4,7 +4,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use mbvc::__runtime::Src;
-use mbvc::{Isa, Precision};
+use mbvc::Isa;
+use mbvc::info::Precision;
 
 /// Chains that do not wait for each other: enough for four cycles of latency on two units, few enough for sixteen
 /// registers.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 
 use indicatif::ProgressBar;
-use mbvc::Framing;
+use mbvc::picture::Framing;
 
 use crate::error::{CliError, Result};
 use crate::image;

@@ -5,7 +5,8 @@ mod common;
 use std::path::Path;
 
 use common::{bad, good, json_lines, mbvc as command, tiny};
-use mbvc::{Isa, Numerics, Weights};
+use mbvc::info::Numerics;
+use mbvc::{Isa, Weights};
 
 mbvc::mobilenet_v2!("tests/tiny.yaml");
 

@@ -3,7 +3,9 @@
 use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 
 use mbvc::__runtime::Line;
-use mbvc::{Container, NetworkInfo, Rgb, Weights};
+use mbvc::info::NetworkInfo;
+use mbvc::weights::Container;
+use mbvc::{Rgb, Weights};
 
 use crate::memory::bounded;
 

@@ -1,6 +1,6 @@
 //! Class names and framings.
 
-use mbvc::Framing;
+use mbvc::picture::Framing;
 use mbvc_import::Labels;
 
 use crate::memory::bounded;

@@ -155,9 +155,7 @@ fn every_exporter_gives_the_same_network() {
         assert_eq!(rows, [(1, 8, 1, 1, auto), (2, 8, 2, 2, auto), (3, 16, 1, 2, auto)], "{file}");
         let preprocessing = match padding {
             Padding::Same => Preprocessing::from_range(-1.0, 1.0),
-            Padding::Symmetric => {
-                Preprocessing::from_mean_and_std([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-            }
+            Padding::Symmetric => Preprocessing::from_mean_and_std([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
         };
         assert_eq!(network.preprocessing, preprocessing, "{file}");
     }

@@ -4,7 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use mbvc::{Isa, Network, NetworkInfo, Unobserved, Weights};
+use mbvc::info::NetworkInfo;
+use mbvc::{Isa, Network, Unobserved, Weights};
 
 /// A network built with the kernels of one instruction set.
 pub type Build = fn(&Weights, Isa) -> Box<dyn Network>;

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use mbvc::__runtime::quantized::arithmetic::PoolKind;
-use mbvc::{Dtype, Weights};
+use mbvc::Weights;
+use mbvc::weights::Dtype;
 use mbvc_compiler::interp::{QuantBindings, Values, run_quantized};
 use mbvc_compiler::ir::Graph;
 use mbvc_compiler::spec::Rounding;
+use mbvc_runtime::quantized::arithmetic::PoolKind;
 
 /// The tensors of a container, as the interpreter takes them.
 struct Bound(BTreeMap<String, Stored>);

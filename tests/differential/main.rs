@@ -9,7 +9,7 @@ use mbvc_compiler::ir::{Graph, Op, Shape};
 use mbvc_compiler::spec::Overrides;
 
 /// A network built with the kernels of one instruction set.
-type Build = fn(&Weights, Isa) -> Result<Box<dyn Network>, mbvc::ModelError>;
+type Build = fn(&Weights, Isa) -> Result<Box<dyn Network>, mbvc::errors::ModelError>;
 
 /// How far a target without fused multiply-add may be from the interpreter: each of the chain's products is rounded
 /// once more, relative to the largest value of the tensor.
@@ -58,12 +58,12 @@ fn check(spec: &str, resolution: [usize; 2], fusion: &str, build: Build) {
     let compiled = mbvc_compiler::compile(&source, &overrides).unwrap_or_else(|error| panic!("{error}"));
     let graph = &compiled.graph;
     let params: Vec<_> = graph.used_params().into_iter().map(|id| graph.param(id)).collect();
-    let tensors = params.iter().map(|param| (&*param.name, mbvc::Dtype::F32, &*param.shape));
-    let padding = if spec == "symmetric" { mbvc::Padding::Symmetric } else { mbvc::Padding::Same };
-    let conventions = mbvc::Conventions {
-        activation: mbvc::Activation::Relu6,
+    let tensors = params.iter().map(|param| (&*param.name, mbvc::weights::Dtype::F32, &*param.shape));
+    let padding = if spec == "symmetric" { mbvc::weights::Padding::Symmetric } else { mbvc::weights::Padding::Same };
+    let conventions = mbvc::weights::Conventions {
+        activation: mbvc::weights::Activation::Relu6,
         padding,
-        precision: mbvc::Precision::F32,
+        precision: mbvc::info::Precision::F32,
         classes: compiled.spec.classes,
     };
     let weights = Weights::random(tensors, conventions, 7).expect("names stand once");

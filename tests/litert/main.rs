@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{shared, skip};
-use mbvc::__runtime::quantized::Integral;
-use mbvc::__runtime::quantized::arithmetic::Softmax;
 use mbvc::{Isa, Observer, Weights};
 use mbvc_compiler::ir::Op;
 use mbvc_compiler::lower::lower;
 use mbvc_import::ReadOptions;
+use mbvc_runtime::quantized::Integral;
+use mbvc_runtime::quantized::arithmetic::Softmax;
 
 mbvc::mobilenet_v2!("tests/litert/converted.yaml");
 mbvc::mobilenet_v2!("tests/litert/converted.yaml", name = ConvertedReference, rounding = "tflite-reference");

@@ -5,11 +5,13 @@
 mod interpreted;
 
 use interpreted::expected;
-use mbvc::__runtime::quantized::Integral;
-use mbvc::{Conventions, Isa, NetworkInfo, Observer, Weights};
+use mbvc::info::NetworkInfo;
+use mbvc::weights::Conventions;
+use mbvc::{Isa, Observer, Weights};
 use mbvc_compiler::ir::Op;
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::spec::{self, Overrides};
+use mbvc_runtime::quantized::Integral;
 
 /// A call of a network built with the kernels of one instruction set, on an image of bytes.
 type Call = fn(&Weights, Isa, &[u8], &mut Steps);

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use mbvc::{Network, Unobserved, Weights, WeightsError, softmax, top_k};
+use mbvc::errors::WeightsError;
+use mbvc::{Network, Unobserved, Weights, softmax, top_k};
 use mbvc_networks::demo::{self, Variant};
 use serde::Serialize;
 

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use mbvc::{Network, Preprocess, Unobserved, Weights, top_k};
+use mbvc::weights::Preprocess;
+use mbvc::{Network, Unobserved, Weights, top_k};
 
 use crate::error::{CliError, Result};
 use crate::measure::Caller;

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use mbvc::Framing;
+use mbvc::picture::Framing;
 use mbvc_compiler::spec::Preprocessing;
 use mbvc_import::{ImportError, Imported, Labels, Quantization, ReadOptions};
 use serde::Serialize;

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use mbvc::__runtime::{Listing, Needs, PackedHeader, Packing, Remedy};
-use mbvc::{Isa, Numerics, Weights};
+use mbvc::info::Numerics;
+use mbvc::{Isa, Weights};
 use mbvc_compiler::{Compiled, Program};
 use serde::Serialize;
 

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use mbvc::{Isa, Network, NetworkInfo};
+use mbvc::info::NetworkInfo;
+use mbvc::{Isa, Network};
 use serde::Serialize;
 
 use crate::error::Result;

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use mbvc::{Framing, Preprocess};
+use mbvc::picture::Framing;
+use mbvc::weights::Preprocess;
 use mbvc_import::Container;
 use mbvc_import::calibrate::{self, Comparison, Method, Network, Options, Statistics, WeightScales};
 

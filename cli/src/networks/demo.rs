@@ -1,6 +1,7 @@
 //! The demo's network with its weights, and pictures to show it.
 
-use mbvc::{ModelError, Network, Weights, WeightsError};
+use mbvc::errors::{ModelError, WeightsError};
+use mbvc::{Network, Weights};
 
 mbvc::mobilenet_v2!("specs/demo.yaml", name = DemoBlock);
 mbvc::mobilenet_v2!("specs/demo.yaml", name = DemoNone, fusion = "none");

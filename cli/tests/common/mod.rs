@@ -50,11 +50,11 @@ pub fn tiny() -> tempfile::TempDir {
     overrides.set("fusion", "none").set("isa", "[portable]");
     let graph = mbvc_compiler::compile(&source, &overrides).unwrap().graph;
     let parameters = parameters(&graph);
-    let tensors = parameters.iter().map(|(name, shape)| (name.as_str(), mbvc::Dtype::F32, shape.as_slice()));
-    let conventions = mbvc::Conventions {
-        activation: mbvc::Activation::Relu6,
-        padding: mbvc::Padding::Same,
-        precision: mbvc::Precision::F32,
+    let tensors = parameters.iter().map(|(name, shape)| (name.as_str(), mbvc::weights::Dtype::F32, shape.as_slice()));
+    let conventions = mbvc::weights::Conventions {
+        activation: mbvc::weights::Activation::Relu6,
+        padding: mbvc::weights::Padding::Same,
+        precision: mbvc::info::Precision::F32,
         classes: 10,
     };
     let weights = mbvc::Weights::random(tensors, conventions, 7).unwrap();

@@ -4,7 +4,7 @@
 
 mod image;
 
-use mbvc::PackedError;
+use mbvc::errors::PackedError;
 
 mbvc::mobilenet_v2!(pub "../../specs/tiny.yaml", weights = "$OUT_DIR/tiny.packed");
 

@@ -5,7 +5,8 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use mbvc::__runtime::{Needs, PackedHeader, PackedText};
-use mbvc::{Isa, PackedError};
+use mbvc::Isa;
+use mbvc::errors::PackedError;
 use mbvc_compiler::spec::Overrides;
 use mbvc_networks as networks;
 use serde::Serialize;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use mbvc::__runtime::quantized::arithmetic::{Integer, Quant};
 use mbvc::__runtime::quantized::{Pixels, Quantized as _, Table};
-use mbvc::Preprocess;
+use mbvc::weights::Preprocess;
 use mbvc_compiler::spec::Precision;
 use mbvc_import::{Container, Data, Layout, Trace};
 
