@@ -1,16 +1,27 @@
+#![doc = include_str!("links.md")]
 #![doc = include_str!("../docs/guide/index.md")]
 
-#[doc = include_str!("../docs/guide/one_layer.md")]
-pub mod one_layer {}
+macro_rules! chapters {
+    ($($name:ident $path:literal)*) => {
+        $(
+            #[doc = include_str!("links.md")]
+            #[doc = include_str!("charts.md")]
+            #[doc = include_str!($path)]
+            pub mod $name {}
+        )*
+    };
+}
 
-#[doc = include_str!("../docs/guide/fusion.md")]
-pub mod fusion {}
-
-#[doc = include_str!("../docs/guide/own_model.md")]
-pub mod own_model {}
-
-#[doc = include_str!("../docs/guide/profile.md")]
-pub mod profile {}
-
-#[doc = include_str!("../docs/guide/numerics.md")]
-pub mod numerics {}
+chapters! {
+    own_model "../docs/guide/own_model.md"
+    library "../docs/guide/library.md"
+    debug_builds "../docs/guide/debug_builds.md"
+    threads "../docs/guide/threads.md"
+    embedded "../docs/guide/embedded.md"
+    quantization "../docs/guide/quantization.md"
+    one_layer "../docs/guide/one_layer.md"
+    fusion "../docs/guide/fusion.md"
+    numerics "../docs/guide/numerics.md"
+    profile "../docs/guide/profile.md"
+    benchmarks "../docs/benchmarks.md"
+}

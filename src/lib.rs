@@ -1,4 +1,7 @@
 // The documentation is not an input of ordinary builds, so that an edited text compiles nothing again.
+// The first definition of a link wins in Markdown: `links.md` and `charts.md` override the relative paths of the texts.
+#![cfg_attr(any(doc, doctest), doc = include_str!("links.md"))]
+#![cfg_attr(any(doc, doctest), doc = include_str!("charts.md"))]
 #![cfg_attr(any(doc, doctest), doc = include_str!("../README.md"))]
 #![cfg_attr(doc, warn(missing_docs))]
 #![no_std]
