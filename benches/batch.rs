@@ -1,7 +1,7 @@
-//! What a batch gains from reading the classifier's weights once for all of its images.
+//! Measures the gain of a batch, which reads the classifier's weights once for all of its images.
 //!
-//! `cargo bench --bench batch`, with `MBVC_WEIGHTS=W.safetensors` on trained weights instead of random ones. Single
-//! calls and batches take turns, since a machine's clock drifts over a benchmark more than they differ.
+//! `cargo bench --bench batch`; `MBVC_WEIGHTS=W.safetensors` selects trained instead of random weights. Single calls and
+//! batches alternate, because the clock rate drifts over a benchmark by more than their difference.
 
 mod common;
 
@@ -31,7 +31,7 @@ fn main() {
     let images: Vec<Box<[f32; PIXELS]>> = (0..IMAGES)
         .map(|image| {
             let values: Vec<f32> = (0..PIXELS).map(|at| ((at * 37 + image * 11) % 255) as f32 / 127.5 - 1.0).collect();
-            values.into_boxed_slice().try_into().expect("as many as asked for")
+            values.into_boxed_slice().try_into().expect("PIXELS values")
         })
         .collect();
     let images: Vec<&[f32; PIXELS]> = images.iter().map(|image| &**image).collect();

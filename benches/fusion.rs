@@ -1,8 +1,8 @@
-//! What fusion gains: every step, and the whole network, on the three fusion levels.
+//! Measures the gain of fusion: every step and the whole network at three fusion levels.
 //!
-//! `cargo bench --bench fusion`, with `MBVC_WEIGHTS=W.safetensors` on trained weights instead of random ones. A table
-//! of times and ratios stands at the end. The levels take turns within every measurement, since a machine's clock
-//! drifts over a benchmark more than they differ.
+//! `cargo bench --bench fusion`; `MBVC_WEIGHTS=W.safetensors` selects trained instead of random weights. The output ends with
+//! a table of times and ratios. The levels alternate within every measurement, because the clock rate drifts over a
+//! benchmark by more than their difference.
 
 mod common;
 
@@ -19,18 +19,18 @@ mbvc::mobilenet_v2!("specs/v2.yaml", name = Blocks, fusion = "block");
 
 const PIXELS: usize = 224 * 224 * 3;
 
-/// A network with its memory, and what its runs took.
+/// A network with its memory and the shortest times of its runs.
 struct Level {
     network: Box<dyn Network>,
     memory: Vec<f32>,
     aligned: usize,
     logits: Vec<f32>,
-    /// The shortest run seen, whole and of each step.
+    /// Shortest time of a whole run, and of each step.
     whole: Duration,
     steps: Vec<Duration>,
 }
 
-/// Notes when each step is done.
+/// Records the duration of each step.
 struct Clock<'a> {
     last: Instant,
     took: &'a mut [Duration],
@@ -96,7 +96,7 @@ fn fusion(criterion: &mut Criterion) {
     let levels = RefCell::new(levels());
     let input: Vec<f32> = (0..PIXELS).map(|at| (at * 7919 % 511) as f32 / 255.0 - 1.0).collect();
 
-    /// Time that the level `measured` takes for `part` of a run, with runs of the others in between.
+    /// Total time of `part` over `runs` runs of the level `measured`, which alternate with runs of the others.
     fn measure(
         levels: &RefCell<[Level; 3]>,
         measured: usize,
@@ -141,11 +141,11 @@ fn fusion(criterion: &mut Criterion) {
     report(&levels.borrow());
 }
 
-/// The shortest times, and how many times faster the fused level is.
+/// Prints the shortest times, and the speedup of each fused level.
 fn report(levels: &[Level; 3]) {
     let isa = levels[0].network.isa();
     if levels[0].whole == Duration::MAX {
-        return; // Criterion was asked to list or to filter.
+        return; // Criterion only lists or filters.
     }
     println!("\n| {isa}, shortest time in µs | none | relu6 | block | none / relu6 | none / block |");
     println!("|---|---:|---:|---:|---:|---:|");

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Schedules come from rules, not from a lookup: random specs against v2.yaml.
+"""Compares the schedules of random specs with those of v2.yaml: they come from rules, not from a table of layers.
 
     cargo build --release
     python benches/random_specs.py --specs 50
 
-For each spec the pointwise layers with K >= 64 are measured by `mbvc profile`; reported is the share of the FMA peak
-that they reach together, divided by the share of the same kind of layers in v2.yaml, measured beside it.
+For each spec `mbvc profile` measures the pointwise layers with K >= 64. The result is their common share of the FMA peak,
+divided by the share of the same layers in v2.yaml, which is measured at the same time.
 """
 import argparse
 import json
@@ -17,13 +17,15 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
 def divisible(value):
     rounded = max(8, int(value + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * value else rounded
 
 
 class Spec:
-    """A table, and the K of its pointwise layers."""
+    """A layer table. `ks` returns the K of its pointwise layers."""
 
     def __init__(self, width, stem, rows, head):
         self.width, self.stem, self.rows, self.head = width, stem, rows, head
@@ -65,7 +67,7 @@ V2 = Spec(1.0, 32, [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), 
 
 
 def share(mbvc, arguments, ks, isa, runs):
-    """Share of the peak of all pointwise stages with K >= 64 together; None if there is none."""
+    """Share of the FMA peak of all pointwise stages with K >= 64 together; None if the spec has none."""
     command = [mbvc, "profile", "--json", "--isa", isa, "--runs", str(runs), *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -73,7 +75,7 @@ def share(mbvc, arguments, ks, isa, runs):
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     stages = [stage for row in rows for stage in row.get("stages", [])]
     wide = [stage for stage in stages if ks.get(stage["stage"], 0) >= 64 and stage["macs"]]
-    # Time at the peak over time taken.
+    # Mean of the shares, weighted by time.
     taken = sum(stage["us"] for stage in wide)
     return sum(stage["us"] * stage["peak_share"] for stage in wide) / taken if wide else None
 

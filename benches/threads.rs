@@ -1,7 +1,7 @@
-//! What several threads gain: two that share each call, and callers that have a call each.
+//! Measures the gain of several threads: two that share each call, and two callers with separate calls.
 //!
-//! `cargo bench --bench threads`, with `MBVC_WEIGHTS=W.safetensors` on trained weights instead of random ones. One
-//! thread and two take turns, call by call, since a machine's clock drifts over a benchmark more than they differ.
+//! `cargo bench --bench threads`; `MBVC_WEIGHTS=W.safetensors` selects trained instead of random weights. Calls with one and
+//! two threads alternate, because the clock rate drifts over a benchmark by more than their difference.
 
 mod common;
 
@@ -16,11 +16,11 @@ mbvc::mobilenet_v2!("specs/v2.yaml", name = Two, threads = 2);
 
 const PIXELS: usize = 224 * 224 * 3;
 const CALLS: usize = 300;
-/// How long the callers of a server call.
+/// Duration of a throughput measurement.
 const SERVED: Duration = Duration::from_secs(2);
 const ROUNDS: usize = 4;
 
-/// A network with the memory of one caller.
+/// A network and the scratch and logits of one caller.
 struct Caller<'n> {
     network: &'n dyn Network,
     memory: Vec<f32>,
@@ -62,7 +62,7 @@ impl Observer for Steps {
     }
 }
 
-/// Calls in a second of `callers` threads, each with a model and a scratch of its own.
+/// Calls per second of `callers` threads, each with a separate model and scratch.
 fn served(networks: &[&dyn Network], callers: usize, input: &[f32]) -> f64 {
     let start = Barrier::new(callers);
     std::thread::scope(|scope| {
@@ -105,7 +105,7 @@ fn main() {
     let mut times = [Vec::new(), Vec::new()];
     for _ in 0..CALLS {
         for (caller, times) in callers.iter_mut().zip(&mut times) {
-            caller.call(&input, &mut Unobserved); // What the other left in the caches is none of this one's business.
+            caller.call(&input, &mut Unobserved); // Refills the caches that the other network evicted.
             times.push(caller.time(&input));
         }
     }

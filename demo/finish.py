@@ -74,7 +74,7 @@ def finish(out: Path, command: list[str]) -> None:
     mbvc(command, "quantize", "--weights", FLOAT, "--spec", SPEC, "--calibrate", calibration, "--output", INT8)
     size = FLOAT.stat().st_size + INT8.stat().st_size
     if size > LIMIT:
-        raise SystemExit(f"the weights take {size} bytes together; {LIMIT} were to be enough")
+        raise SystemExit(f"the weights have {size} bytes together, expected at most {LIMIT}")
     results = {}
     for family, path in sorted_pictures.items():
         for precision, weights in [("f32", FLOAT), ("int8", INT8)]:
@@ -96,12 +96,12 @@ def write_samples(folder: Path) -> None:
 
 
 def write_card(results: dict, size: int, model: Path) -> None:
-    """Puts what was measured between the markers of README.md."""
+    """Writes the results between the markers of README.md."""
     card = HERE / "README.md"
     text = card.read_text()
     numbers = sum(tensor.numel() for tensor in torch.load(model, map_location="cpu").values())
     parts = {
-        "size": f"{numbers:,} numbers before batch norms are folded; the float32 and the int8 file take {size / 1e6:.2f} MB together.",
+        "size": f"{numbers:,} parameters before batch normalization is folded; the float32 and int8 files have {size / 1e6:.2f} MB together.",
         "figures": table(results),
         "confused": confused([results[family]["f32"] for family in icons.HELD_OUT]),
     }
@@ -114,8 +114,8 @@ def write_card(results: dict, size: int, model: Path) -> None:
 
 
 def table(results: dict) -> str:
-    lines = ["| family | pictures | float32: first | first five | int8: first | first five |", "|---|---|---|---|---|---|"]
-    rows = [(f"{family}, learned from" if family in icons.TRAINING else f"**{family}, held out**", [results[family]]) for family in results]
+    lines = ["| family | pictures | float32 top-1 | top-5 | int8 top-1 | top-5 |", "|---|---|---|---|---|---|"]
+    rows = [(f"{family}, training" if family in icons.TRAINING else f"**{family}, held out**", [results[family]]) for family in results]
     rows.append(("**fluent, both**", [results[family] for family in icons.HELD_OUT]))
     for family, parts in rows:
         cells = [family, str(sum(part["f32"]["images"] for part in parts))]
@@ -128,7 +128,7 @@ def table(results: dict) -> str:
 
 
 def confused(results: list[dict]) -> str:
-    """The classes that are recognized least, and the pairs that are taken for each other most."""
+    """The classes with the lowest accuracy, and the most frequent confusions."""
     right, seen, pairs = {}, {}, {}
     for result in results:
         for entry in result["classes"]:
@@ -140,8 +140,8 @@ def confused(results: list[dict]) -> str:
     worst = sorted(seen, key=lambda label: right[label] / seen[label])[:8]
     often = sorted(pairs.items(), key=lambda pair: -pair[1])[:8]
     return (
-        f"Of the held-out drawings these are recognized least: {', '.join(f'{label} ({right[label]} of {seen[label]})' for label in worst)}.\n"
-        f"Most often taken for another: {', '.join(f'{shown} for {guess} ({count})' for (shown, guess), count in often)}."
+        f"Classes with the lowest top-1 accuracy on held-out drawings: {', '.join(f'{label} ({right[label]} of {seen[label]})' for label in worst)}.\n"
+        f"Most frequent confusions: {', '.join(f'{shown} for {guess} ({count})' for (shown, guess), count in often)}."
     )
 
 
@@ -165,7 +165,7 @@ def draw_curve(log: Path, path: Path) -> None:
 
 
 def draw_confusion(results: list[dict], path: Path) -> None:
-    """Rows are what pictures show, columns what they are taken for; only what is wrong is off the diagonal."""
+    """The confusion matrix: rows are true classes, columns predictions."""
     labels = list(icons.classes())
     index = {label: at for at, label in enumerate(labels)}
     counts = np.zeros((len(labels), len(labels)))

@@ -1,6 +1,5 @@
-//! A network of one's own spec: `cargo run --release --features image --example custom -- demo/samples/cactus.png demo/samples/rocket.png`
-//!
-//! Puts two pictures beside each other, and looks at both in one call.
+//! Compiles a custom spec, and classifies two pictures side by side in one call:
+//! `cargo run --release --features image --example custom -- demo/samples/cactus.png demo/samples/rocket.png`
 
 use image::imageops::{FilterType, replace};
 

@@ -1,9 +1,9 @@
-//! What the benchmarks share.
+//! Weights for the benchmarks.
 
 use mbvc::Weights;
 use mbvc::info::NetworkInfo;
 
-/// The file that `MBVC_WEIGHTS` names, or random weights of the tensors that the network needs.
+/// Opens the file in `MBVC_WEIGHTS`, or generates random weights for the network.
 pub fn weights(info: &NetworkInfo) -> Weights {
     match std::env::var_os("MBVC_WEIGHTS") {
         Some(path) => Weights::open(path).unwrap_or_else(|error| panic!("{error}")),

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""How long a program needs from its start to its first result, and in which parts.
+"""Measures the time from the start of a program to its first result, and its parts.
 
     cargo run --release -- import ../shared/models/mobilenet_v2_1.0_224_f32.onnx --output target/v2.safetensors
     cargo build --release --example startup --features peers
     python benches/startup/run.py --weights target/v2.safetensors
 
-Each run is a process of its own that opens the weights (their file is in the cache), builds the model, and runs twice.
-Printed are minimum and median of each part in milliseconds; `load` is open and new together, `process` all that passes
-between the start of the process and its end, less the second run, which only shows what the first one paid for.
+Each run is a new process that opens the weights (from a cached file), builds the model, and runs twice. Prints minimum and
+median of each part in milliseconds. `load` is `open` and `new` together. `process` is the time between start and end of the process
+without the second run, which only shows the cost of the first one.
 """
 import argparse
 import json

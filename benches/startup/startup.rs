@@ -1,4 +1,4 @@
-//! One process from its start to its first result, timed in parts: `run.py` starts it many times.
+//! Times the parts of a process from its start to its first result. `run.py` starts it many times.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ mbvc::mobilenet_v2!("specs/v2.yaml");
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let started = Instant::now();
-    let path = std::env::args().nth(1).ok_or("name a file that `mbvc import` wrote")?;
+    let path = std::env::args().nth(1).ok_or("expected a weights file as argument")?;
     let weights = Weights::open(path)?;
     let opened = started.elapsed();
     let model = MobileNetV2::new(&weights)?;
