@@ -14,7 +14,7 @@ from common import ROOT, step, write
 
 WIDTH, MARGIN, ROW, BAR = 760, 20, 22, 14
 CHARACTER = 7.2  # width of a bold character at 12 px, on average
-VALUES = 130  # room for the numbers behind a bar
+VALUES = 130  # room for the numbers at the end of a bar
 OURS, PEERS, INK, SOFT, LINE = "#1f6feb", "#b5bdc9", "#1f2328", "#59636e", "#d1d9e0"
 # The summary leaves out engines slower than this many times LiteRT: bars of 20 ms would hide differences of 1 ms.
 SHOWN_UP_TO = 2.0
@@ -52,7 +52,7 @@ def numbers(x: float, y: float, one: Bar) -> str:
 
 
 def draw(title: str, unit: str, panels: list[Panel], notes: list[str]) -> str:
-    """Bars to the minimum, a tick at the median, and the numbers behind both, on one scale for all panels."""
+    """Draws bars to the minimum and ticks at the median, followed by the numbers, on one scale for all panels."""
     bars = [one for panel in panels for one in panel.bars]
     left = MARGIN + CHARACTER * max(len(one.label) for one in bars) + 8
     scale = (WIDTH - MARGIN - VALUES - left) / max(max(one.least, one.median) for one in bars)
@@ -78,7 +78,7 @@ def draw(title: str, unit: str, panels: list[Panel], notes: list[str]) -> str:
         y += 18
         shapes.append(text(MARGIN, y, note, 11, color=SOFT))
     height = y + MARGIN
-    # A background of its own, so that the chart can be read on a dark page too.
+    # An opaque background, so that the chart can be read on dark pages too.
     frame = f'<rect x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1:.0f}" rx="8" fill="#ffffff" stroke="{LINE}"/>'
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:.0f}" viewBox="0 0 {WIDTH} {height:.0f}" '
