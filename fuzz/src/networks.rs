@@ -2,10 +2,10 @@
 
 use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 
-use mbvc::__runtime::Line;
 use mbvc::info::NetworkInfo;
 use mbvc::weights::Container;
 use mbvc::{Rgb, Weights};
+use mbvc_runtime::Line;
 
 use crate::memory::bounded;
 

@@ -88,10 +88,12 @@ pub fn macs(graph: &Graph) -> usize {
 /// Writes a crate of that name into `folder` and builds it, unoptimized; gives the path of its program.
 pub fn build(folder: &Path, name: &str, code: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let runtime = root.join("runtime");
     // A workspace of its own; the versions of dependencies are those of this one, so that nothing is downloaded.
     let manifest = format!(
         "[package]\nname = {name:?}\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n\
-         mbvc = {{ path = {root:?} }}\n\n[profile.dev]\ndebug = false\nincremental = false\n"
+         mbvc = {{ path = {root:?} }}\nmbvc-runtime = {{ path = {runtime:?} }}\n\n\
+         [profile.dev]\ndebug = false\nincremental = false\n"
     );
     fs::create_dir_all(folder.join("src")).expect("a folder below the target folder");
     fs::write(folder.join("Cargo.toml"), manifest).expect("written");
