@@ -21,17 +21,23 @@ pub fn ranges(graph: &Graph, order: &[NodeId]) -> HashMap<String, Range> {
     // The layer that made a value, and the one whose input it is first.
     let mut makers: HashMap<NodeId, String> = HashMap::new();
     let mut readers: HashMap<NodeId, String> = HashMap::new();
+    // The value that a copy holds: whether there is one depends on the fusion level.
+    let mut copied: HashMap<NodeId, NodeId> = HashMap::new();
+    let source = |copied: &HashMap<NodeId, NodeId>, id: NodeId| copied.get(&id).copied().unwrap_or(id);
     for id in order {
         let node = graph.node(*id);
         let inputs = graph.inputs(*id);
         let layers = layers(graph, &node.op);
         let Some(input) = inputs.first() else { continue };
+        if matches!(node.op, Op::Repack) {
+            copied.insert(*id, source(&copied, *input));
+        }
         for (name, epilogue) in &layers {
             let range = Range { values: values(epilogue.activation), ..Range::default() };
             ranges.insert(name.clone(), Range { adds_residual: epilogue.residual, ..range });
         }
         if let Some((first, _)) = layers.first() {
-            readers.entry(*input).or_insert_with(|| first.clone());
+            readers.entry(source(&copied, *input)).or_insert_with(|| first.clone());
         }
         let maker = layers.last().map(|(name, _)| name).or_else(|| makers.get(input)).cloned();
         let Some(maker) = maker else { continue };
@@ -42,7 +48,7 @@ pub fn ranges(graph: &Graph, order: &[NodeId]) -> HashMap<String, Range> {
                 _ => {}
             }
         }
-        if let Some(reader) = inputs.get(1).and_then(|residual| readers.get(residual)) {
+        if let Some(reader) = inputs.get(1).and_then(|residual| readers.get(&source(&copied, *residual))) {
             ranges.entry(reader.clone()).or_default().begins_residual = true;
         }
         makers.insert(*id, maker);
