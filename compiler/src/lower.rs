@@ -14,7 +14,7 @@
 use crate::ir::infer::output_shape;
 use crate::ir::{
     BatchNorm, Conv2d, Dense, DepthwiseConv2d, ElementType, Epilogue, Graph, Node, NodeId, Op, Origin, Padding, Param,
-    ParamId, ParamSource, Quant, Requantize, Shape, Tensor, Window,
+    ParamId, ParamSource, Product, Quant, Requantize, Shape, Tensor, Window,
 };
 use crate::spec::{self, NetworkSpec, Precision, ResolvedBlock};
 
@@ -131,7 +131,7 @@ impl Lowering<'_> {
         let op = if wanted.depthwise {
             Op::DepthwiseConv2d(DepthwiseConv2d { window, weight, bias, requantize, epilogue })
         } else {
-            Op::Conv2d(Conv2d { window, weight, bias, requantize, epilogue })
+            Op::Conv2d(Conv2d { window, weight, bias, requantize, epilogue, product: Product::Plain })
         };
         let mut value = self.layer(name.to_owned(), op, input);
         if !self.element.is_quantized() {

@@ -8,6 +8,8 @@ mod interp;
 mod lower;
 #[path = "ir/passes.rs"]
 mod passes;
+#[path = "ir/products.rs"]
+mod products;
 #[path = "ir/quantized.rs"]
 mod quantized;
 #[path = "ir/random.rs"]

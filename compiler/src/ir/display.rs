@@ -150,7 +150,7 @@ impl fmt::Display for Line<'_> {
         }
         match self.tile {
             Some(Tile::Gemm(tile)) => {
-                let product = if tile.product == Product::Fast { " fast" } else { "" };
+                let product = if self.op.product() == Product::Fast { " fast" } else { "" };
                 write!(f, " tile {}x{} chunk {}{product}", tile.mr, tile.nv, tile.chunk)?;
                 if tile.images > 1 {
                     write!(f, " for {} images", tile.images)?;

@@ -95,6 +95,14 @@ impl Op {
         }
     }
 
+    /// How the products of a dense operation are summed; plain for all else, fused nodes included.
+    pub const fn product(&self) -> Product {
+        match self {
+            Self::Conv2d(conv) => conv.product,
+            _ => Product::Plain,
+        }
+    }
+
     /// What is done to the accumulators; for a fused node, those of its last stage.
     pub fn epilogue(&self) -> Epilogue {
         match self {
@@ -140,6 +148,8 @@ pub struct Conv2d {
     pub requantize: Option<Requantize>,
     /// What is done to its sums before they are stored.
     pub epilogue: Epilogue,
+    /// How its products are summed; set by `choose_products`, [`Product::Plain`] before.
+    pub product: Product,
 }
 
 /// A convolution of each channel by itself.
@@ -265,8 +275,6 @@ pub struct GemmTile {
     pub chunk: usize,
     /// Images of a batch that do so in the classifier; 1 elsewhere.
     pub images: usize,
-    /// How its products are summed.
-    pub product: Product,
 }
 
 /// How the products of a convolution are summed.
@@ -274,7 +282,7 @@ pub struct GemmTile {
 pub enum Product {
     /// A multiply-add for each.
     Plain,
-    /// The fast inner product, or the plain one: the packed weights say which.
+    /// The fast inner product if the weights allow it, which packing decides for the whole layer; else the plain one.
     Fast,
 }
 

@@ -16,7 +16,7 @@ impl Node {
                 (self.tensor.shape.channels + SLACK) * size_of::<i32>()
             }
             (Some(Tile::Gemm(tile)), _) => {
-                dots(tile.product, tile.chunk, self.op.epilogue().unpooled(self.tensor.shape))
+                dots(self.op.product(), tile.chunk, self.op.epilogue().unpooled(self.tensor.shape))
             }
             _ => 0,
         }
@@ -33,8 +33,8 @@ impl Fused {
     pub fn workspace_bytes(&self, stage: &Stage) -> usize {
         match stage.tile {
             // Rows that are new to a ring, or those of a tile.
-            Some(Tile::Gemm(tile)) => {
-                dots(tile.product, stage.tensor.layout.ring.unwrap_or(self.rows), stage.tensor.shape)
+            Some(Tile::Gemm(_)) => {
+                dots(stage.op.product(), stage.tensor.layout.ring.unwrap_or(self.rows), stage.tensor.shape)
             }
             _ => 0,
         }

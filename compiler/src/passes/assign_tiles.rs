@@ -4,7 +4,7 @@
 //! before: conv2d 1x1 : 28x28x192            after: conv2d 1x1 tile 14x2 : 28x28x192
 //! ```
 //!
-//! Precondition: `assign_layouts` ran. Postcondition: every convolution and the classifier has a tile.
+//! Precondition: `choose_products` and `assign_layouts` ran. Postcondition: every convolution and the classifier has a tile.
 
 use super::stream_quads;
 use crate::ir::{Conv2d, DepthwiseTile, Fused, GemmTile, Graph, Op, Order, Product, Tensor, Tile, Window};
@@ -12,14 +12,12 @@ use crate::schedule::float::{self, best_tile};
 use crate::schedule::float::{Tail, split};
 use crate::schedule::quantized::QUAD;
 use crate::schedule::taps::Taps;
-use crate::spec::Numerics;
 use crate::target::{Isa, IsaFacts};
 
 /// Activations that share one pass over the weights while they stay in a near cache.
 const CHUNK_CACHE: usize = 64 << 10;
 
-pub fn assign_tiles(graph: &mut Graph, numerics: Numerics, [batch, threads]: [usize; 2], isa: Isa) {
-    let fast = numerics == Numerics::Fast && isa.has_fast_product();
+pub fn assign_tiles(graph: &mut Graph, [batch, threads]: [usize; 2], isa: Isa) {
     let Some(order) = graph.order() else { return };
     for id in order {
         let Some(input) = graph.inputs(id).first().map(|input| graph.node(*input).tensor) else { continue };
@@ -43,10 +41,10 @@ pub fn assign_tiles(graph: &mut Graph, numerics: Numerics, [batch, threads]: [us
                 let pixels = [pixels, unit];
                 node.tile = Some(stream_quads::product(isa, members, pixels, output.shape.channels, k));
             }
-            Op::Fused(fused) => stages(fused, input, fast, isa),
+            Op::Fused(fused) => stages(fused, input, isa),
             op => {
                 let tile = match &*op {
-                    Op::Conv2d(conv) => Some(conv2d(input, output, conv, fast, isa)),
+                    Op::Conv2d(conv) => Some(conv2d(input, output, conv, isa)),
                     Op::Dense(_) => Some(dense(input, output, batch, isa)),
                     Op::DepthwiseConv2d(op) => Some(depthwise(op.window, output.shape.height, output, isa)),
                     _ => None,
@@ -57,18 +55,21 @@ pub fn assign_tiles(graph: &mut Graph, numerics: Numerics, [batch, threads]: [us
     }
 }
 
-fn stages(fused: &mut Fused, input: Tensor, fast: bool, isa: Isa) {
+fn stages(fused: &mut Fused, input: Tensor, isa: Isa) {
     let rows = fused.rows;
     let mut input = input;
     for stage in &mut fused.stages {
         let output = stage.tensor;
         stage.tile = match &stage.op {
             // Into a ring row by row, out of the depthwise's buffer a tile of rows at a time.
-            Op::Conv2d(conv) => Some(match output.layout.ring {
-                Some(slots) if slots < output.shape.height => gemm(input, output, conv.window, 1, fast, isa),
-                Some(_) => gemm(input, output, conv.window, output.shape.height, fast, isa),
-                None => gemm(input, output, conv.window, rows, fast, isa),
-            }),
+            Op::Conv2d(conv) => {
+                let rows = match output.layout.ring {
+                    Some(slots) if slots < output.shape.height => 1,
+                    Some(_) => output.shape.height,
+                    None => rows,
+                };
+                Some(gemm(input, output, conv.window, conv.product, rows, isa))
+            }
             Op::DepthwiseConv2d(op) => Some(depthwise(op.window, rows, output, isa)),
             _ => None,
         };
@@ -76,9 +77,8 @@ fn stages(fused: &mut Fused, input: Tensor, fast: bool, isa: Isa) {
     }
 }
 
-/// The tile of a convolution that is called for `rows` output rows at a time; `fast` where the fast inner product may
-/// serve it.
-fn gemm(input: Tensor, output: Tensor, window: Window, rows: usize, fast: bool, isa: Isa) -> Tile {
+/// The tile of a convolution that is called for `rows` output rows at a time.
+fn gemm(input: Tensor, output: Tensor, window: Window, product: Product, rows: usize, isa: Isa) -> Tile {
     let shape = output.shape;
     let [kh, kw] = window.kernel;
     let k = kh * kw * input.shape.channels;
@@ -86,13 +86,11 @@ fn gemm(input: Tensor, output: Tensor, window: Window, rows: usize, fast: bool, 
     let vectors = whole + usize::from(matches!(tail, Tail::Masked(_)));
     let flat = window.is_point() && is_flat(input) && is_flat(output);
     let whole_groups = output.layout.groups(shape) > 1 || output.layout.ring.is_some();
-    let product = float::Product { rows, cols: shape.width, flat, vectors, k };
-    let fast = fast && float::pays(product);
-    let (mr, nv, product) = match fast {
-        true => (float::WIDEST_FAST.min(rows * shape.width), 1, Product::Fast),
-        false => {
-            let (mr, nv) = best_tile(isa, product, |nv| !whole_groups || vectors.is_multiple_of(nv));
-            (mr, nv, Product::Plain)
+    let (mr, nv) = match product {
+        Product::Fast => (float::WIDEST_FAST.min(rows * shape.width), 1),
+        Product::Plain => {
+            let product = float::Product { rows, cols: shape.width, flat, vectors, k };
+            best_tile(isa, product, |nv| !whole_groups || vectors.is_multiple_of(nv))
         }
     };
     let row_bytes = shape.width * window.stride[0] * input.layout.row_stride(input.shape) / input.shape.width.max(1)
@@ -101,13 +99,13 @@ fn gemm(input: Tensor, output: Tensor, window: Window, rows: usize, fast: bool, 
         .filter(|chunk| rows.is_multiple_of(*chunk) && (*chunk == 1 || chunk * row_bytes <= CHUNK_CACHE))
         .max()
         .unwrap_or(1);
-    Tile::Gemm(GemmTile { mr, nv, chunk, images: 1, product })
+    Tile::Gemm(GemmTile { mr, nv, chunk, images: 1 })
 }
 
 /// The tile of a convolution over a whole tensor. One that pools its result makes it in one go.
-fn conv2d(input: Tensor, output: Tensor, conv: &Conv2d, fast: bool, isa: Isa) -> Tile {
+fn conv2d(input: Tensor, output: Tensor, conv: &Conv2d, isa: Isa) -> Tile {
     let shape = conv.epilogue.unpooled(output.shape);
-    let tile = gemm(input, Tensor { shape, ..output }, conv.window, shape.height, fast, isa);
+    let tile = gemm(input, Tensor { shape, ..output }, conv.window, conv.product, shape.height, isa);
     match tile {
         Tile::Gemm(tile) if conv.epilogue.pool.is_some() => Tile::Gemm(GemmTile { chunk: shape.height, ..tile }),
         tile => tile,
@@ -117,7 +115,7 @@ fn conv2d(input: Tensor, output: Tensor, conv: &Conv2d, fast: bool, isa: Isa) ->
 /// The classifier's tile: the images of a batch are to it what the pixels of a row are to a convolution.
 fn dense(input: Tensor, mut output: Tensor, batch: usize, isa: Isa) -> Tile {
     output.shape.width = batch;
-    match gemm(input, output, Window::POINT, 1, false, isa) {
+    match gemm(input, output, Window::POINT, Product::Plain, 1, isa) {
         Tile::Gemm(tile) => Tile::Gemm(GemmTile { images: batch, ..tile }),
         tile @ Tile::Depthwise(_) => tile,
     }

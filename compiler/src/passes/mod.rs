@@ -6,6 +6,7 @@
 //! fuse_residual_add       relu6, block, deep        the projection must be complete when it is streamed
 //! fuse_inverted_residual  block, deep
 //! fuse_pool               block, deep               before layouts: the image that it averages is never a value
+//! choose_products         per instruction set       part of assign_layouts: before any choice of layout or tile
 //! assign_layouts          per instruction set       layouts decide which shapes the kernels see; deep chains blocks here
 //! assign_tiles            per instruction set
 //! plan_scratch            per instruction set       sizes are known only now
@@ -19,6 +20,7 @@
 mod assign_layouts;
 mod assign_tiles;
 mod chain_blocks;
+mod choose_products;
 mod fold_batch_norm;
 mod fuse_activation;
 mod fuse_inverted_residual;
@@ -182,12 +184,13 @@ pub fn schedule(
     for postcondition in [Postcondition::LayoutsAssigned, Postcondition::TilesAssigned, Postcondition::ScratchPlanned] {
         match postcondition {
             Postcondition::LayoutsAssigned => {
+                choose_products::choose_products(graph, numerics, isa);
                 assign_layouts::assign_layouts(graph, isa, threads);
                 if fusion == Fusion::Deep {
                     chain_blocks::chain_blocks(graph);
                 }
             }
-            Postcondition::TilesAssigned => assign_tiles::assign_tiles(graph, numerics, [batch, threads], isa),
+            Postcondition::TilesAssigned => assign_tiles::assign_tiles(graph, [batch, threads], isa),
             _ => scratch = plan_scratch::plan_scratch(graph, threads),
         }
         let pass = postcondition.pass();

@@ -11,7 +11,7 @@
 //! Layouts belong to edges: what makes a value packs it as the dot products of its reader take it.
 
 use super::assign_layouts::{border, ring_before_window};
-use crate::ir::{DepthwiseTile, Fused, GemmTile, Layout, Op, Order, Padding, Product, Shape, Tensor, Tile, Window};
+use crate::ir::{DepthwiseTile, Fused, GemmTile, Layout, Op, Order, Padding, Shape, Tensor, Tile, Window};
 use crate::schedule::balance::is_balanced;
 use crate::schedule::quantized::split;
 use crate::schedule::quantized::{self, QUAD};
@@ -97,5 +97,5 @@ pub fn product(isa: Isa, members: usize, [pixels, unit]: [usize; 2], channels: u
 }
 
 pub fn gemm(mr: usize, nv: usize) -> Tile {
-    Tile::Gemm(GemmTile { mr, nv, chunk: 1, images: 1, product: Product::Plain })
+    Tile::Gemm(GemmTile { mr, nv, chunk: 1, images: 1 })
 }

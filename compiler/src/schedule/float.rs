@@ -28,13 +28,18 @@ fn registers(isa: Isa, mr: usize, nv: usize) -> usize {
     mr * nv + nv + broadcast + 1
 }
 
-/// The most pixels of a tile of the fast inner product: sums, and as many pairs on their way; three weights.
+/// Most pixels of a tile of the fast inner product: sums, and as many pairs on their way; three weights.
 pub const WIDEST_FAST: usize = 14;
 
-/// Whether the fast inner product gains more than its dots cost: a sixth of a cycle for each product of a vector,
-/// against a multiply-add for each sixteen pairs and a share of a transposition.
-pub fn pays(p: Product) -> bool {
-    p.vectors * p.k / 6 > p.k / 48 + 4
+/// Whether the fast inner product is worth its dots in a convolution of `k` products to `channels` channels: it saves a
+/// sixth of a cycle for each product of a vector, and costs a multiply-add for each sixteen pairs and a share of a
+/// transposition. Vectors are counted by halves, since the last few channels are computed in half a vector.
+///
+/// A function of the layer's shape alone. The two inner products round differently, so that the choice must not depend
+/// on groups, tiles, threads, the batch or the fusion level.
+pub fn fast_pays(isa: Isa, k: usize, channels: usize) -> bool {
+    let halves = channels.div_ceil(isa.lanes() / 2);
+    halves * k / 12 > k / 48 + 4
 }
 
 /// The most pixels that a tile of `nv` vectors can hold; 0 if none fits.

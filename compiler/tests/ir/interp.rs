@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mbvc_compiler::interp::{InterpError, Mode, parameters, random_bindings, random_input, run};
 use mbvc_compiler::ir::{
-    Activation, Conv2d, Dense, DepthwiseConv2d, Epilogue, Graph, NodeId, Op, Padding, Shape, Window,
+    Activation, Conv2d, Dense, DepthwiseConv2d, Epilogue, Graph, NodeId, Op, Padding, Product, Shape, Window,
 };
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::spec::{Fusion, Isa};
@@ -64,8 +64,11 @@ fn strict_dense_convolutions_take_taps_in_raster_order() {
     let input = hand.input(shape);
     let (weight, bias) = (hand.param("w", &[3, 3, 3, channels]), Some(hand.param("b", &[channels])));
     let epilogue = Epilogue::default();
-    let conv =
-        hand.op("conv", Op::Conv2d(Conv2d { window: WINDOW, weight, bias, requantize: None, epilogue }), &[input]);
+    let conv = hand.op(
+        "conv",
+        Op::Conv2d(Conv2d { window: WINDOW, weight, bias, requantize: None, epilogue, product: Product::Plain }),
+        &[input],
+    );
     let output = hand.0.node(conv).tensor.shape;
     assert_eq!(output, Shape::new(3, 4, 4));
     let (bindings, image) = (random_bindings(&hand.0, 1), random_input(shape, 2));

@@ -6,41 +6,7 @@ use mbvc_compiler::lower::lower;
 use mbvc_compiler::spec::{Fusion, Isa, NetworkSpec, Precision};
 use proptest::prelude::*;
 
-use crate::support::{parsed, rewritten, scheduled};
-
-/// Rows of the table: expansion, channels, repetitions, stride, whether residuals are forbidden.
-type Row = (usize, usize, usize, usize, bool);
-
-fn rows() -> impl Strategy<Value = Vec<Row>> {
-    // Without expansion often, in the middle too.
-    let row =
-        (prop_oneof![Just(1_usize), Just(1), Just(2), Just(3)], 5..30_usize, 1..3_usize, 1..3_usize, any::<bool>());
-    prop::collection::vec(row, 1..4)
-}
-
-/// The YAML of a small network of any form that a spec can ask for.
-fn networks() -> impl Strategy<Value = String> {
-    let sizes = (1..14_usize, 1..14_usize, 1..9_usize);
-    let widths = prop_oneof![Just("0.1"), Just("0.35"), Just("1"), Just("1.4")];
-    let words = (prop_oneof![Just("same"), Just("symmetric")], prop_oneof![Just("relu6"), Just("relu")]);
-    let ends = (5..24_usize, 1..3_usize, 1..40_usize);
-    (sizes, widths, words, ends, rows()).prop_map(
-        |((height, width_in_pixels, classes), width, (padding, activation), (stem, stride, head), rows)| {
-            let rows: String = rows
-                .into_iter()
-                .map(|(t, c, n, s, never)| {
-                    let residual = if never { "false" } else { "auto" };
-                    format!("  - {{ t: {t}, c: {c}, n: {n}, s: {s}, residual: {residual} }}\n")
-                })
-                .collect();
-            format!(
-                "resolution: [{height}, {width_in_pixels}]\nclasses: {classes}\nwidth: {width}\npadding: {padding}\n\
-                 activation: {activation}\nstem: {{ channels: {stem}, stride: {stride} }}\nblocks:\n{rows}\
-                 head: {{ channels: {head} }}\n"
-            )
-        },
-    )
-}
+use crate::support::{networks, parsed, rewritten, scheduled};
 
 /// The last value of every step, which is the same thing at every stage of the pipeline.
 fn steps(graph: &Graph, spec: &NetworkSpec, mode: Mode) -> Vec<Vec<f32>> {

@@ -3,11 +3,12 @@
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::ir::{
     Conv2d, DepthwiseConv2d, ElementType, Epilogue, Graph, Node, NodeId, Op, Origin, Padding, Param, ParamId,
-    ParamSource, Shape, Tensor, Window, infer,
+    ParamSource, Product, Shape, Tensor, Window, infer,
 };
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::passes::{self, Target};
 use mbvc_compiler::spec::{self, Fusion, Isa, NetworkSpec, Numerics};
+use proptest::prelude::*;
 
 /// Table 2 of the paper.
 pub const V2: &str = "\
@@ -62,6 +63,40 @@ pub fn find(graph: &Graph, name: &str) -> NodeId {
     graph.ids().find(|id| graph.node(*id).origin.name == name).unwrap_or_else(|| panic!("no {name} in\n{graph}"))
 }
 
+/// Rows of the table: expansion, channels, repetitions, stride, whether residuals are forbidden.
+type Row = (usize, usize, usize, usize, bool);
+
+fn rows() -> impl Strategy<Value = Vec<Row>> {
+    // Without expansion often, in the middle too.
+    let row =
+        (prop_oneof![Just(1_usize), Just(1), Just(2), Just(3)], 5..30_usize, 1..3_usize, 1..3_usize, any::<bool>());
+    prop::collection::vec(row, 1..4)
+}
+
+/// The YAML of a small network of any form that a spec can have.
+pub fn networks() -> impl Strategy<Value = String> {
+    let sizes = (1..14_usize, 1..14_usize, 1..9_usize);
+    let widths = prop_oneof![Just("0.1"), Just("0.35"), Just("1"), Just("1.4")];
+    let words = (prop_oneof![Just("same"), Just("symmetric")], prop_oneof![Just("relu6"), Just("relu")]);
+    let ends = (5..24_usize, 1..3_usize, 1..40_usize);
+    (sizes, widths, words, ends, rows()).prop_map(
+        |((height, width_in_pixels, classes), width, (padding, activation), (stem, stride, head), rows)| {
+            let rows: String = rows
+                .into_iter()
+                .map(|(t, c, n, s, never)| {
+                    let residual = if never { "false" } else { "auto" };
+                    format!("  - {{ t: {t}, c: {c}, n: {n}, s: {s}, residual: {residual} }}\n")
+                })
+                .collect();
+            format!(
+                "resolution: [{height}, {width_in_pixels}]\nclasses: {classes}\nwidth: {width}\npadding: {padding}\n\
+                 activation: {activation}\nstem: {{ channels: {stem}, stride: {stride} }}\nblocks:\n{rows}\
+                 head: {{ channels: {head} }}\n"
+            )
+        },
+    )
+}
+
 /// A graph made by hand; every node is of the same step.
 #[derive(Default)]
 pub struct Hand(pub Graph);
@@ -91,7 +126,18 @@ impl Hand {
         let wanted = [1, 1, self.0.node(input).tensor.shape.channels, channels];
         let (weight, bias) =
             (self.param(&format!("{name}.weight"), &wanted), Some(self.param(&format!("{name}.bias"), &[channels])));
-        self.op(name, Op::Conv2d(Conv2d { window: Window::POINT, weight, bias, requantize: None, epilogue }), &[input])
+        self.op(
+            name,
+            Op::Conv2d(Conv2d {
+                window: Window::POINT,
+                weight,
+                bias,
+                requantize: None,
+                epilogue,
+                product: Product::Plain,
+            }),
+            &[input],
+        )
     }
 
     /// 3x3 with stride 1, a border of one pixel and a bias.

@@ -24,6 +24,8 @@ pub struct Conv {
     pub bias: ParamId,
     /// That of whole panels.
     pub tile: GemmTile,
+    /// How its products are summed.
+    pub product: Product,
 }
 
 /// Panels of one form, side by side in a channel group.
@@ -58,7 +60,7 @@ impl Conv {
             _ => return None,
         };
         let output = Tensor { shape: epilogue.unpooled(output.shape), ..output };
-        Some(Self { isa, input, output, window, epilogue, weight, bias, tile })
+        Some(Self { isa, input, output, window, epilogue, weight, bias, tile, product: op.product() })
     }
 
     /// Products that are summed for one output.
@@ -102,7 +104,7 @@ impl Conv {
 
     /// Whether its kernels can take the fast inner product.
     pub fn is_fast(&self) -> bool {
-        self.tile.product == Product::Fast
+        self.product == Product::Fast
     }
 
     /// The kernel that makes a panel of `rows` output rows.

@@ -125,7 +125,7 @@ impl PackPlan {
         });
         let panels = panels.collect();
         self.at.insert(key, PackedLayer { at: starts, group_stride });
-        self.layer_of(graph, [conv.weight, conv.bias], conv.k(), n, conv.tile.product, panels);
+        self.layer_of(graph, [conv.weight, conv.bias], conv.k(), n, conv.product, panels);
         self.align(grouped);
     }
 

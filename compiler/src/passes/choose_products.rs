@@ -1,0 +1,43 @@
+//! Chooses the convolutions that may take the fast inner product, for one instruction set.
+//!
+//! ```text
+//! before: conv2d 1x1 : 28x28x192            after: conv2d 1x1 fast : 28x28x192
+//! ```
+//!
+//! The two inner products round differently. The choice depends on a layer's shape and the instruction set alone, so that
+//! `fast` numerics give the same bits for any number of threads, batch and fusion level. It is made before layouts and
+//! tiles, which follow it. Whether the weights allow the fast product is decided later, when they are packed.
+//!
+//! Postcondition: every convolution has its [`Product`].
+
+use crate::ir::{Graph, Op, Product, Tensor};
+use crate::schedule::float::fast_pays;
+use crate::spec::Numerics;
+use crate::target::Isa;
+
+pub fn choose_products(graph: &mut Graph, numerics: Numerics, isa: Isa) {
+    let ids: Vec<_> = graph.ids().collect();
+    for id in ids {
+        let Some(input) = graph.inputs(id).first().map(|input| graph.node(*input).tensor) else { continue };
+        let node = graph.node_mut(id);
+        let output = node.tensor;
+        match &mut node.op {
+            Op::Fused(fused) => {
+                let mut input = input;
+                for stage in &mut fused.stages {
+                    choose(&mut stage.op, input, stage.tensor, numerics, isa);
+                    input = stage.tensor;
+                }
+            }
+            op => choose(op, input, output, numerics, isa),
+        }
+    }
+}
+
+fn choose(op: &mut Op, input: Tensor, output: Tensor, numerics: Numerics, isa: Isa) {
+    let Op::Conv2d(conv) = op else { return };
+    let [kh, kw] = conv.window.kernel;
+    let allowed = numerics == Numerics::Fast && isa.has_fast_product() && !output.element.is_quantized();
+    let fast = allowed && fast_pays(isa, kh * kw * input.shape.channels, output.shape.channels);
+    conv.product = if fast { Product::Fast } else { Product::Plain };
+}

@@ -1,0 +1,120 @@
+//! Which layers take the fast inner product: a matter of shapes, whatever the schedule.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use insta::assert_snapshot;
+use mbvc_compiler::codegen::StaticPlan;
+use mbvc_compiler::diagnostic::SourceFile;
+use mbvc_compiler::ir::{Graph, Op, Origin, Product};
+use mbvc_compiler::passes::{self, Target};
+use mbvc_compiler::spec::{self, Fusion, Isa, NetworkSpec, Numerics, Overrides};
+use mbvc_runtime::PackLayer;
+use proptest::prelude::*;
+
+use crate::support::{networks, parsed, rewritten};
+
+/// The convolutions of a scheduled graph and how their products are summed, by name.
+fn products(graph: &Graph) -> BTreeMap<String, Product> {
+    let mut products = BTreeMap::new();
+    let mut add = |op: &Op, origin: &Origin| {
+        if let Op::Conv2d(conv) = op {
+            products.insert(origin.name.clone(), conv.product);
+        }
+    };
+    for node in graph.ids().map(|id| graph.node(id)) {
+        match &node.op {
+            Op::Fused(fused) => fused.stages.iter().for_each(|stage| add(&stage.op, &stage.origin)),
+            op => add(op, &node.origin),
+        }
+    }
+    products
+}
+
+fn scheduled(spec: &NetworkSpec, target: Target) -> Graph {
+    let mut graph = rewritten(spec, target.fusion, None);
+    passes::schedule(&mut graph, target, None, &mut |_, _| {}).unwrap_or_else(|broken| panic!("{broken}\n{graph}"));
+    graph
+}
+
+const TARGET: Target =
+    Target { fusion: Fusion::Block, numerics: Numerics::Fast, isa: Isa::Avx512, threads: 1, batch: 1 };
+
+/// The plain layers of the specs in `specs/`: a change here is a change of speed and of bits.
+#[test]
+fn published_networks() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs");
+    let mut paths: Vec<_> =
+        folder.read_dir().expect("the folder of specs").map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let mut text = String::new();
+    for path in paths {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let spec = spec::parse(&spec::read(&path, &name).unwrap()).unwrap();
+        let products = products(&scheduled(&spec, TARGET));
+        let plain: Vec<_> =
+            products.iter().filter(|(_, product)| **product == Product::Plain).map(|(name, _)| &**name).collect();
+        text += &format!(
+            "{name}: {} of {} layers are fast; plain: {}\n",
+            products.len() - plain.len(),
+            products.len(),
+            plain.join(" ")
+        );
+    }
+    assert_snapshot!(text);
+}
+
+/// What packing estimates scales from: of each layer, in order, its product, and what follows its sums.
+fn packing(text: &str, fusion: &str, [threads, batch]: [usize; 2]) -> Vec<String> {
+    let mut overrides = Overrides::none();
+    overrides.set("fusion", fusion).set("isa", "avx512");
+    overrides.set("threads", &threads.to_string()).set("batch", &batch.to_string());
+    let compiled = mbvc_compiler::compile(&SourceFile::new("test.yaml", text), &overrides);
+    let program = compiled.unwrap_or_else(|mistakes| panic!("{mistakes}")).programs.remove(0);
+    let StaticPlan::Floats(plan) = program.packs.leaked() else { panic!("a plan of float layers") };
+    let layer = |layer: &PackLayer| {
+        let PackLayer { weight, k, n, product, range, begins_residual, adds_residual, .. } = layer;
+        format!("{weight} {k}x{n} {product:?} {range:?} {begins_residual} {adds_residual}")
+    };
+    plan.layers.iter().map(layer).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn packing_does_not_depend_on_the_schedule(text in networks()) {
+        let expected = packing(&text, "block", [1, 1]);
+        for fusion in ["none", "relu6", "block"] {
+            for schedule in [[1, 1], [2, 8], [3, 1], [8, 8]] {
+                prop_assert_eq!(&packing(&text, fusion, schedule), &expected, "{} {:?}", fusion, schedule);
+            }
+        }
+    }
+}
+
+/// A residual around a block whose depthwise convolution reads a copy where nothing is fused.
+#[test]
+fn packing_sees_through_copies() {
+    let text = "resolution: 16\nclasses: 5\nstem: { channels: 16, stride: 2 }\nblocks:\n\
+                \x20 - { t: 1, c: 16, n: 2, s: 1 }\nhead: { channels: 32 }\n";
+    let expected = packing(text, "block", [1, 1]);
+    assert!(expected.iter().any(|layer| layer.ends_with("true false")), "{expected:?}");
+    assert_eq!(packing(text, "none", [1, 1]), expected);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn products_do_not_depend_on_the_schedule(text in networks()) {
+        let spec = parsed(&text);
+        let expected = products(&scheduled(&spec, TARGET));
+        for fusion in [Fusion::None, Fusion::Relu6, Fusion::Block] {
+            for (threads, batch) in (1..=8).flat_map(|threads| [(threads, 1), (threads, 8)]) {
+                let found = products(&scheduled(&spec, Target { fusion, threads, batch, ..TARGET }));
+                prop_assert_eq!(&found, &expected, "{:?}, {} threads, batch {}", fusion, threads, batch);
+            }
+        }
+    }
+}
