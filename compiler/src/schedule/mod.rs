@@ -2,8 +2,10 @@
 //! tokens; code generation reads the same numbers.
 
 pub mod balance;
+pub mod conv;
 pub mod cover;
 pub mod float;
 pub mod phases;
 pub mod quantized;
 pub mod taps;
+pub mod team;

@@ -2,6 +2,8 @@
 
 use mbvc_runtime::quantized::DotForm;
 
+use crate::ir::Order;
+use crate::schedule::balance::is_balanced;
 use crate::schedule::cover::near_equal;
 use crate::target::{Isa, IsaFacts};
 
@@ -94,6 +96,85 @@ pub fn split(isa: Isa, channels: usize) -> (usize, bool) {
     let (whole, rest) = (channels / isa.lanes(), channels % isa.lanes());
     let half = isa.has_half_bytes() && (1..=isa.lanes() / 2).contains(&rest);
     (whole + usize::from(rest > 0 && !half), half)
+}
+
+/// Panels of one form: products of the same vectors of output channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PanelForm {
+    /// First channel.
+    pub first: usize,
+    /// Whether vectors are of half the width.
+    pub half: bool,
+    /// Vectors of a panel.
+    pub vectors: usize,
+    /// Panels, side by side.
+    pub count: usize,
+    /// Channels of a vector.
+    pub lanes: usize,
+    /// Channels in the last vector of the last panel.
+    pub last: usize,
+}
+
+impl PanelForm {
+    /// Channels of a whole panel.
+    pub fn width(&self) -> usize {
+        self.vectors * self.lanes
+    }
+
+    /// Panels of which every vector is whole; the last panel may have fewer channels.
+    pub fn whole(&self) -> usize {
+        self.count - usize::from(self.last < self.lanes)
+    }
+}
+
+/// The panels of a layer of `channels` output channels in register tiles of `nv` vectors.
+pub fn panel_forms(isa: Isa, channels: usize, nv: usize, order: Order) -> Vec<PanelForm> {
+    // Row quads are of whole vectors.
+    let (vectors, half) = match order {
+        Order::RowQuads { .. } => (channels.div_ceil(isa.lanes()), false),
+        _ => split(isa, channels),
+    };
+    let (whole, rest) = (vectors / nv, vectors % nv);
+    let forms = [
+        (0, false, nv, whole),
+        (whole * nv * isa.lanes(), false, rest, 1),
+        (vectors * isa.lanes(), true, usize::from(half), 1),
+    ];
+    let forms = forms.into_iter().filter(|(_, _, vectors, count)| vectors * count > 0);
+    forms
+        .map(|(first, half, vectors, count)| {
+            let lanes = if half { isa.lanes() / 2 } else { isa.lanes() };
+            let end = channels.min(first + vectors * count * lanes);
+            PanelForm { first, half, vectors, count, lanes, last: (end - 1) % lanes + 1 }
+        })
+        .collect()
+}
+
+/// How a team shares a product over a whole value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// By panels of output channels.
+    Panels,
+    /// By rows, so many at a time.
+    Rows(usize),
+}
+
+/// How a team shares a product over values of `width` pixels a row that lie in `order`.
+///
+/// A projection may have a single panel: its rows are shared, two at a time where those are of whole quads of pixels.
+pub fn sharing(order: Order, width: usize) -> Sharing {
+    match order {
+        Order::Pixels => Sharing::Panels,
+        Order::PixelQuads { .. } if !width.is_multiple_of(QUAD) => Sharing::Rows(2),
+        _ => Sharing::Rows(1),
+    }
+}
+
+/// Whether a team of `threads` shares an operation over row quads by its `groups` of channels, and not by row quads.
+///
+/// `in_order`: the rows of a group must be stored one after the other by the same thread.
+pub fn shares_groups(groups: usize, in_order: bool, threads: usize) -> bool {
+    threads > 1 && (in_order || is_balanced(groups, threads))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::codegen::step::{Code, Context, Members, note, parts, place};
 use crate::codegen::tokens::{affine, lit, repeat};
 use crate::ir::{Activation, DepthwiseConv2d, Node, NodeId, Op, Shape, Tensor, Tile};
 use crate::target::IsaFacts;
+use crate::schedule::balance::is_balanced;
 
 /// The statements of node `id`, stage `stage` of step `step`.
 pub fn statements(context: &Context<'_>, packs: &PackPlan, id: NodeId, step: usize, stage: usize) -> Code {
@@ -118,9 +119,7 @@ fn conv(
 /// Who makes which of `count` chunks, and those who share out each one's panels: chunks go to one member each where they
 /// go round nearly evenly.
 fn share_of_chunks(team: Members, count: usize) -> (TokenStream, Members) {
-    let Members(members) = team;
-    let whole = count.div_ceil(members) * members;
-    if whole * 9 <= count * 10 { (team.share(count), Members::ONE) } else { (Members::ONE.share(count), team) }
+    if is_balanced(count, team.0) { (team.share(count), Members::ONE) } else { (Members::ONE.share(count), team) }
 }
 
 /// Rows of outputs, over all channels.

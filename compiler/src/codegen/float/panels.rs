@@ -9,7 +9,6 @@ use crate::codegen::kernel::Kernel;
 use crate::codegen::step::{Members, by_size};
 use crate::codegen::tokens::{lit, sum};
 use crate::ir::Product;
-use crate::schedule::cover::near_equal;
 
 /// A convolution at one place of a step; the tokens are expressions of the surrounding code.
 pub struct PanelCalls<'a> {
@@ -67,7 +66,7 @@ impl PanelCalls<'_> {
     fn shared(&self, kernels: &mut Vec<Kernel>) -> TokenStream {
         let forms = self.forms();
         let count: usize = forms.iter().map(|(panels, _)| panels.count).sum();
-        let cuts = self.cuts(&forms);
+        let cuts = self.conv.cuts(self.rows, self.members.0);
         if let [(_, 1)] = *cuts {
             let (range, calls) = (self.members.share(count), self.any(&forms, None, kernels));
             return quote!(for panel in #range { #calls });
@@ -81,31 +80,6 @@ impl PanelCalls<'_> {
                 #calls
             }
         }
-    }
-
-    /// Sizes and numbers of the parts of the pixels: as many as let all members end at nearly the same time.
-    fn cuts(&self, forms: &[(Panels, usize)]) -> Vec<(usize, usize)> {
-        let Members(members) = self.members;
-        let total = self.conv.cut(self.rows).total;
-        let longest = |cuts: &[(usize, usize)]| {
-            let parts = cuts.iter().flat_map(|(size, parts)| std::iter::repeat_n(*size, *parts));
-            let units: Vec<usize> = parts
-                .flat_map(|size| forms.iter().flat_map(move |(p, _)| std::iter::repeat_n(size * p.width(), p.count)))
-                .collect();
-            let share = |member| &units[member * units.len() / members..(member + 1) * units.len() / members];
-            (0..members).map(|member| share(member).iter().sum::<usize>()).max().unwrap_or(0)
-        };
-        let mut best = near_equal(total, total);
-        // A pool adds all pixels, one after the other.
-        let most = if self.conv.epilogue.pool.is_some() { 1 } else { members.min(total) };
-        for parts in 2..=most {
-            let cuts = near_equal(total, total.div_ceil(parts));
-            // Weights that are read once more, and smaller register tiles.
-            if longest(&cuts) * 20 < longest(&best) * 19 {
-                best = cuts;
-            }
-        }
-        best
     }
 
     /// Makes panel `panel`, whichever its form.

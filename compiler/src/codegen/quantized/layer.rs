@@ -10,7 +10,7 @@ use crate::codegen::kernel::Kernel;
 use crate::codegen::step::{Code, Context, Members, note, parts_of, place};
 use crate::codegen::tokens::{affine, lit, repeat, sum};
 use crate::ir::{Node, NodeId, Op, Order, Tensor, Tile, Window};
-use crate::schedule::quantized::QUAD;
+use crate::schedule::quantized::{QUAD, Sharing, sharing};
 use crate::target::IsaFacts;
 
 /// The statements of node `id`, stage `stage` of step `step`.
@@ -49,12 +49,9 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
             (Activations::Apart { pixel, quad: QUAD }, (kw * from.channels).div_ceil(QUAD))
         }
     };
-    // Projections may have a single panel: members share rows, or pairs of them where these are of whole quads. Of the
-    // others, panels.
-    let (sharing, unit, members) = match layout.order {
-        Order::Pixels => (Members::ONE, shape.height, context.team),
-        Order::PixelQuads { .. } if shape.width % QUAD > 0 => (context.team, 2, Members::ONE),
-        _ => (context.team, 1, Members::ONE),
+    let (sharing, unit, members) = match sharing(layout.order, shape.width) {
+        Sharing::Panels => (Members::ONE, shape.height, context.team),
+        Sharing::Rows(unit) => (context.team, unit, Members::ONE),
     };
     let logits = node.place.is_none();
     let (mut names, mut places) = (vec!["x"], vec![place(input)]);

@@ -6,7 +6,7 @@ use quote::{format_ident, quote};
 
 use crate::codegen::tokens::lit;
 use crate::ir::Place;
-use crate::schedule::cover::near_equal;
+use crate::schedule::team;
 
 /// The most members that a team of the network can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Members {
             let units = lit(units);
             quote!(first * #units)
         };
-        let sizes = near_equal(total, total.div_ceil(self.0).max(1));
+        let sizes = team::parts(total, self.0);
         let range = self.share(sizes.iter().map(|(_, count)| count).sum());
         let body = by_size(&sizes, |size| part(&first, size));
         quote!(for part in #range { #body })

@@ -15,7 +15,7 @@ use crate::codegen::backend::LayerKey;
 use crate::codegen::float::ranges::values;
 use crate::codegen::tokens::lit;
 use crate::ir::{Graph, Node, NodeId, Op, Order, ParamId, Quant, Requantize, Tensor, Tile};
-use crate::schedule::quantized::split;
+use crate::schedule::quantized::{PanelForm, panel_forms};
 use crate::schedule::taps::Taps;
 use crate::spec::{Precision, Rounding};
 use crate::target::{Isa, IsaFacts};
@@ -178,32 +178,16 @@ impl Plan {
     }
 
     fn dense(&mut self, layer: &Layer<'_>, taps: Taps, nv: usize) -> (PackedLayer, Matrix) {
-        let lanes = self.isa.lanes();
         let channels = layer.output.shape.channels;
-        // Row quads are of whole vectors.
-        let (vectors, half) = match layer.output.layout.order {
-            Order::RowQuads { .. } => (channels.div_ceil(lanes), false),
-            _ => split(self.isa, channels),
-        };
-        let (whole, rest) = (vectors / nv, vectors % nv);
-        let forms = [
-            (0, false, nv, whole),
-            (whole * nv * lanes, false, rest, 1),
-            (vectors * lanes, true, usize::from(half), 1),
-        ];
         let mut panels = Vec::new();
         let mut runs = Vec::new();
-        for (first, half, vectors, count) in forms {
-            if vectors * count == 0 {
-                continue;
-            }
-            let lanes = if half { lanes / 2 } else { lanes };
+        for form in panel_forms(self.isa, channels, nv, layer.output.layout.order) {
+            let PanelForm { first, half, vectors, count, lanes, last } = form;
             let row = vectors * self.isa.dot_weights(lanes);
             let rests = taps.runs * rest_bytes(self.rest, taps.quads, row)
                 + if taps.ends { rest_bytes(self.rest, 1, row) } else { 0 };
             let stride = vectors * lanes * self.general().bytes() + taps.steps() * row + rests;
-            let end = channels.min(first + vectors * count * lanes);
-            let last = (end - 1) % lanes + 1;
+            let end = channels.min(first + count * form.width());
             panels.push(Panels { first, half, vectors, count, last, at: self.bytes, stride });
             runs.push(PanelRun { first, last: end, lanes, vectors, at: self.bytes, stride });
             self.bytes += count * stride;
