@@ -9,8 +9,8 @@ use crate::codegen::quantized::pack::Plan;
 use crate::codegen::step::{Code, Context, Members, note, parts_of, place};
 use crate::codegen::tokens::{lit, repeat};
 use crate::ir::{NodeId, Op, Order, Stage};
-use crate::schedule::balance::is_balanced;
-use crate::schedule::phases::phases;
+use crate::schedule::phases::{Phase, phases};
+use crate::schedule::quantized::shares_groups;
 
 /// The statements of node `id`, stage `stage` of step `step`: a depthwise convolution, or what makes its input.
 pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, stage: usize) -> Code {
@@ -51,12 +51,17 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
     // with what the next row overwrites: then all rows of a group are one member's.
     let groups = block.groups();
     let in_order = filters && !matches!(filtered.tensor.layout.order, Order::PixelQuads { .. });
-    let by_groups = context.team.are_many() && (in_order || is_balanced(groups, context.team.0));
+    let by_groups = shares_groups(groups, in_order, context.team.0);
     let members = if by_groups { Members::ONE } else { context.team };
+    let sides = |phase: &Phase| context.team.many(block.pad_quad(phase));
     let bodies = phases.iter().map(|phase| {
         let body = match filters {
             true => block.depthwise(phase, &mut kernels),
-            false => block.produce(phase, &mut kernels),
+            // The columns beside the image belong to the quad: whoever fills it pads it.
+            false => {
+                let (sides, quad) = (sides(phase), block.produce(phase, &mut kernels));
+                quote!(#sides #quad)
+            }
         };
         phase.repeat(members, body)
     });
@@ -72,7 +77,7 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
         let share = members.share(phases.iter().map(|phase| phase.count).sum());
         quote!(let mine = #share;)
     });
-    let pad = (!filters).then(|| block.pad(context.team));
+    let pad = (!filters && !context.team.are_many()).then(|| block.pad());
     let (note, step, stage) = (note(node), lit(step), lit(stage));
     let statements = quote! {
         {

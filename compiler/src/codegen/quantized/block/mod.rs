@@ -73,7 +73,7 @@ impl Block<'_> {
         let parts = self.parts();
         let notes = self.notes();
         let general = self.general();
-        let pad = self.pad(Members::ONE);
+        let pad = self.pad();
         let (height, output) = (self.ring.tensor.shape.height, self.depthwise.tensor.shape.height);
         let whole = self.is_whole();
         let phases = phases(self.window, height, output);
@@ -205,33 +205,41 @@ impl Block<'_> {
         quote!(#(#lets)*)
     }
 
-    /// Fills the columns beside the image: the scratch holds what other steps left. `members` share them.
-    fn pad(&self, members: Members) -> TokenStream {
+    /// Fills the columns beside the image in the whole ring: the scratch holds what other steps left.
+    fn pad(&self) -> TokenStream {
         let Tensor { shape, layout, .. } = self.ring.tensor;
-        let [column, vector] = layout.column_strides(shape, self.context.isa.lanes());
-        let vectors = layout.elements(shape) / vector;
-        let (left, right) = (layout.border.left * column, layout.border.right * column);
-        let header = lit(self.packed.depthwise.header);
-        let sides = [(0, left), (vector - right, vector)].into_iter().filter(|(from, to)| from < to);
-        let sides = sides.map(|(from, to)| {
-            let at = affine(from, &[("vector", vector, vectors)]);
-            let bytes = lit(to - from);
-            quote!(rt::quantized::pad(w, #header, ring.at(#at), 0..#bytes);)
-        });
-        let sides = quote!(#(#sides)*);
-        let ring = match members.are_many() {
-            false => repeat("vector", vectors, sides),
-            true => {
-                let share = members.share(vectors);
-                quote!(for vector in #share { #sides })
-            }
-        };
+        let [_, vector] = layout.column_strides(shape, self.context.isa.lanes());
+        let ring = self.pad_sides(layout.elements(shape) / vector, &quote!());
         let rows = self.image().map(|(rows, layer)| {
             let bytes = lit(rows.tensor.elements());
             let header = lit(layer.header);
             quote!(rt::quantized::pad(w, #header, rows, 0..#bytes);)
         });
         quote!(#ring #rows)
+    }
+
+    /// Fills the columns beside the image in the group's part of a phase's row quad. Rows outside of the image are filled
+    /// whole by `produce`.
+    fn pad_quad(&self, phase: &Phase) -> TokenStream {
+        if phase.work.rows == 0 {
+            return quote!();
+        }
+        self.pad_sides(self.ring.tensor.layout.group / self.context.isa.lanes(), &self.slot(phase, false))
+    }
+
+    /// Fills the columns beside the image in `vectors` rows of vectors that follow each other from `first`.
+    fn pad_sides(&self, vectors: usize, first: &TokenStream) -> TokenStream {
+        let Tensor { shape, layout, .. } = self.ring.tensor;
+        let [column, vector] = layout.column_strides(shape, self.context.isa.lanes());
+        let (left, right) = (layout.border.left * column, layout.border.right * column);
+        let header = lit(self.packed.depthwise.header);
+        let sides = [(0, left), (vector - right, vector)].into_iter().filter(|(from, to)| from < to);
+        let sides = sides.map(|(from, to)| {
+            let at = sum(&[first.clone(), affine(from, &[("vector", vector, vectors)])]);
+            let bytes = lit(to - from);
+            quote!(rt::quantized::pad(w, #header, ring.at(#at), 0..#bytes);)
+        });
+        repeat("vector", vectors, quote!(#(#sides)*))
     }
 
     /// The ring of image rows, and the layer that reads it.
