@@ -1,11 +1,17 @@
 //! Graph, passes, verifier and interpreter.
 
+#[path = "ir/accesses.rs"]
+mod accesses;
 #[path = "ir/dump.rs"]
 mod dump;
+#[path = "ir/generated.rs"]
+mod generated;
 #[path = "ir/interp.rs"]
 mod interp;
 #[path = "ir/lower.rs"]
 mod lower;
+#[path = "ir/machine.rs"]
+mod machine;
 #[path = "ir/passes.rs"]
 mod passes;
 #[path = "ir/products.rs"]

@@ -38,8 +38,9 @@ pub use fuse_residual_add::fuse_residual_add;
 
 use std::fmt;
 
-use crate::ir::verify::{Postcondition, VerifyErrors, verify};
+use crate::ir::verify::{Invariant, Postcondition, VerifyErrors, Violation, verify};
 use crate::ir::{Graph, NodeId};
+use crate::schedule::accesses::{Race, races};
 use crate::spec::{Fusion, Isa, NetworkSpec, Numerics};
 
 /// The name under which the graph is shown before any pass.
@@ -196,12 +197,31 @@ pub fn schedule(
         let pass = postcondition.pass();
         since.push(postcondition);
         verify(graph, pass, &since)?;
+        if postcondition == Postcondition::ScratchPlanned {
+            verify_accesses(graph, isa, threads)?;
+        }
         observe(pass, graph);
         if up_to == Some(pass) {
             break;
         }
     }
     Ok(scratch)
+}
+
+/// Checks that no thread of a team touches what another one writes between the same two barriers.
+fn verify_accesses(graph: &Graph, isa: Isa, threads: usize) -> Result<(), VerifyErrors> {
+    let violation = |race: Race| {
+        let origin = &graph.node(race.node).origin;
+        Violation {
+            invariant: Invariant::Accesses,
+            node: origin.name.clone(),
+            line: Some(origin.line),
+            message: format!("of step {} has a data race: {}", origin.step, race.conflict),
+        }
+    };
+    let violations: Vec<_> = races(graph, isa, threads).into_iter().map(violation).collect();
+    let pass = Postcondition::ScratchPlanned.pass().to_owned();
+    if violations.is_empty() { Ok(()) } else { Err(VerifyErrors { pass, violations }) }
 }
 
 /// The value that `reader` reads at `slot`, if nobody else does; otherwise why not.

@@ -39,6 +39,8 @@ pub enum Invariant {
     Layout,
     /// A place is aligned, holds its value, and is shared with no other value that lives at the same time.
     Place,
+    /// No thread reads or writes what another thread writes between the same two barriers.
+    Accesses,
     /// What a pass has brought about still holds.
     Postcondition(Postcondition),
 }
@@ -57,6 +59,7 @@ impl fmt::Display for Invariant {
             Self::Quantization => "quantization",
             Self::Layout => "layout",
             Self::Place => "place",
+            Self::Accesses => "accesses",
             Self::Postcondition(postcondition) => return write!(f, "after {}", postcondition.pass()),
         })
     }

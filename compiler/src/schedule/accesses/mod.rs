@@ -1,0 +1,270 @@
+//! Which bytes each thread of a team reads and writes between two barriers, and whether these accesses are disjoint.
+//!
+//! The model is derived from the scheduled graph by the numbers that code generation uses: shares, parts, phases, panels,
+//! groups, places and arenas. It holds for every step, every team from two threads up, and one interval at a time: what
+//! runs from one barrier to the next. An interval is sound if no byte that a thread writes is read or written by another.
+//!
+//! What is private to a thread counts as written whole: its arena, which shows that arenas are disjoint. What an interval
+//! only reads counts as read whole. Weights and the image are never written; kernels' arrays are on their stack.
+
+mod float;
+mod quantized;
+mod run;
+
+use std::fmt;
+use std::ops::Range;
+
+use super::team::Thread;
+use crate::ir::{Graph, Node, NodeId, Op, Place, Tile};
+use crate::target::Isa;
+pub use run::Run;
+
+/// Memory that a team shares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Memory {
+    /// The scratch of a call.
+    Scratch,
+    /// The caller's logits.
+    Logits,
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Scratch => "scratch",
+            Self::Logits => "logits",
+        })
+    }
+}
+
+/// Bytes that a thread touches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// Where they are.
+    pub memory: Memory,
+    /// Which they are.
+    pub run: Run,
+    /// Whether they are written.
+    pub writes: bool,
+}
+
+/// The accesses of one thread, interval by interval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace {
+    thread: Thread,
+    intervals: Vec<Vec<Access>>,
+}
+
+impl Trace {
+    /// The beginning of a trace, before the first access.
+    pub fn new(thread: Thread) -> Self {
+        Self { thread, intervals: vec![Vec::new()] }
+    }
+
+    /// The thread whose accesses these are.
+    pub fn thread(&self) -> Thread {
+        self.thread
+    }
+
+    /// The accesses between one barrier and the next, from the operation's begin on.
+    pub fn intervals(&self) -> &[Vec<Access>] {
+        &self.intervals
+    }
+
+    /// Ends an interval.
+    pub fn wait(&mut self) {
+        self.intervals.push(Vec::new());
+    }
+
+    /// Adds an access to the current interval.
+    pub fn push(&mut self, access: Access) {
+        let access = Access { run: access.run.joined(), ..access };
+        if access.run.is_empty() {
+            return;
+        }
+        let Some(interval) = self.intervals.last_mut() else { return };
+        if let Some(last) = interval.last_mut()
+            && (last.memory, last.writes) == (access.memory, access.writes)
+            && let Some(run) = last.run.extended(access.run)
+        {
+            last.run = run;
+            return;
+        }
+        interval.push(access);
+    }
+
+    /// Writes `run`, whose first byte counts from the beginning of `area`.
+    fn write(&mut self, area: Area, run: Run) {
+        self.push(Access { memory: area.memory, run: Run { start: area.start + run.start, ..run }, writes: true });
+    }
+
+    /// Reads all of `area`.
+    fn read(&mut self, area: Area) {
+        self.push(Access { memory: area.memory, run: Run::once(area.start, area.bytes), writes: false });
+    }
+
+    /// The area of a place: for what every thread has a copy of, the one in the thread's own arena.
+    fn area(&self, place: Place) -> Area {
+        let own = place.arenas.map_or(0, |arenas| self.thread.index * arenas.bytes);
+        Area { memory: Memory::Scratch, start: place.offset + own, bytes: place.bytes }
+    }
+
+    /// The area of a node's value; the logits have no place.
+    fn value(&self, node: &Node) -> Area {
+        let logits = Area { memory: Memory::Logits, start: 0, bytes: node.tensor.bytes() };
+        node.place.map_or(logits, |place| self.area(place))
+    }
+
+    /// Uses a place that should be the thread's own: writes all of it.
+    fn own(&mut self, place: Option<Place>) {
+        if let Some(place) = place {
+            let area = self.area(place);
+            self.write(area, Run::once(0, area.bytes));
+        }
+    }
+}
+
+/// A place as one thread sees it.
+#[derive(Debug, Clone, Copy)]
+struct Area {
+    memory: Memory,
+    start: usize,
+    bytes: usize,
+}
+
+/// Two threads that touch the same bytes between the same two barriers, one of them writing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// Where the bytes are.
+    pub memory: Memory,
+    /// The first bytes that both touch.
+    pub bytes: Range<usize>,
+    /// The thread that writes.
+    pub writer: Thread,
+    /// The other thread, and whether it writes too.
+    pub other: (Thread, bool),
+    /// Barriers of the operation before the interval.
+    pub interval: usize,
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { memory, bytes: Range { start, end }, writer, other: (other, writes), interval } = self;
+        let does = if *writes { "writes" } else { "reads" };
+        write!(
+            f,
+            "bytes {start}..{end} of the {memory}: thread {} of {} writes what thread {} {does}, {interval} barriers into \
+             the operation",
+            writer.index, writer.team, other.index,
+        )
+    }
+}
+
+/// The first conflict of each interval. Traces are those of all threads of one team.
+pub fn conflicts(traces: &[Trace]) -> Vec<Conflict> {
+    let intervals = traces.iter().map(|trace| trace.intervals.len()).max().unwrap_or(0);
+    (0..intervals).filter_map(|interval| conflict(traces, interval)).collect()
+}
+
+fn conflict(traces: &[Trace], interval: usize) -> Option<Conflict> {
+    let of_thread = |trace: &Trace| trace.intervals.get(interval).cloned().unwrap_or_default();
+    let mut all: Vec<(Thread, Access)> =
+        traces.iter().flat_map(|trace| of_thread(trace).into_iter().map(|access| (trace.thread, access))).collect();
+    all.sort_by_key(|(_, access)| (access.memory, access.run.start));
+    // Accesses that begin before the current one, and may reach into it.
+    let mut open: Vec<(Thread, Access)> = Vec::new();
+    for (thread, access) in all {
+        open.retain(|(_, before)| before.memory == access.memory && before.run.end() > access.run.start);
+        for (other, before) in &open {
+            if *other == thread || !(access.writes || before.writes) {
+                continue;
+            }
+            if let Some(bytes) = access.run.overlap(&before.run) {
+                let (writer, other) =
+                    if access.writes { (thread, (*other, before.writes)) } else { (*other, (thread, false)) };
+                return Some(Conflict { memory: access.memory, bytes, writer, other, interval });
+            }
+        }
+        open.push((thread, access));
+    }
+    None
+}
+
+/// A node at which a team's accesses conflict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Race {
+    /// The node.
+    pub node: NodeId,
+    /// What conflicts.
+    pub conflict: Conflict,
+}
+
+/// The races of a scheduled graph among teams of two to `threads` threads. Of each node, those of the smallest team that
+/// has any.
+pub fn races(graph: &Graph, isa: Isa, threads: usize) -> Vec<Race> {
+    let order = graph.order().unwrap_or_default();
+    let mut races = Vec::new();
+    let mut before: Option<NodeId> = None;
+    for id in order {
+        // An observer sees the last value of a step while other threads begin the next step.
+        let begins = |last: &NodeId| graph.node(*last).origin.step != graph.node(id).origin.step;
+        let shown = before.filter(begins).and_then(|last| graph.node(last).place);
+        before = Some(id);
+        let conflicts = conflicts_of(&model(graph, id, isa, threads), shown, threads);
+        let conflicts = conflicts.into_iter().chain(conflicts_of_batch(graph, id, isa, threads));
+        races.extend(conflicts.map(|conflict| Race { node: id, conflict }));
+    }
+    races
+}
+
+/// The accesses of each thread of a team in node `id`, compiled for teams of at most `threads` threads.
+pub fn traces(graph: &Graph, id: NodeId, isa: Isa, threads: usize, team: usize) -> Vec<Trace> {
+    traces_of(&model(graph, id, isa, threads), None, team)
+}
+
+/// Adds the accesses of a thread in one node to its trace.
+type Model<'g> = Box<dyn Fn(&mut Trace) + 'g>;
+
+/// The accesses in node `id`, compiled for teams of at most `threads` threads.
+fn model<'g>(graph: &'g Graph, id: NodeId, isa: Isa, threads: usize) -> Model<'g> {
+    let node = graph.node(id);
+    match (&node.op, node.tensor.element.is_quantized()) {
+        (Op::Input, _) => Box::new(|_| {}),
+        (Op::Fused(fused), true) => Box::new(move |trace| quantized::block(graph, id, fused, isa, trace)),
+        (Op::Fused(fused), false) => float::block(graph, id, fused, isa, threads),
+        (_, true) => Box::new(move |trace| quantized::layer(graph, id, isa, threads, trace)),
+        (_, false) => float::layer(graph, id, isa, threads),
+    }
+}
+
+/// The conflicts of the smallest team that has any; its first thread reads `shown` too.
+fn conflicts_of(model: &Model<'_>, shown: Option<Place>, threads: usize) -> Vec<Conflict> {
+    let of_team = |team| conflicts(&traces_of(model, shown, team));
+    (2..=threads).map(of_team).find(|conflicts| !conflicts.is_empty()).unwrap_or_default()
+}
+
+fn traces_of(model: &Model<'_>, shown: Option<Place>, team: usize) -> Vec<Trace> {
+    let of_thread = |index| {
+        let mut trace = Trace::new(Thread { index, team });
+        if let Some(place) = shown.filter(|_| index == 0) {
+            trace.read(trace.area(place));
+        }
+        model(&mut trace);
+        trace
+    };
+    (0..team).map(of_thread).collect()
+}
+
+/// The conflicts of a classifier that takes the images of a batch together: they are to it the pixels of a row.
+fn conflicts_of_batch(graph: &Graph, id: NodeId, isa: Isa, threads: usize) -> Vec<Conflict> {
+    let node = graph.node(id);
+    let (Some(Tile::Gemm(tile)), true, [input]) = (node.tile, node.gathers(), &graph.inputs(id)[..]) else {
+        return Vec::new();
+    };
+    let mut row = graph.clone();
+    row.node_mut(*input).place = node.workspace;
+    for id in [*input, id] {
+        row.node_mut(id).tensor.shape.width = tile.images;
+    }
+    conflicts_of(&model(&row, id, isa, threads), None, threads)
+}
