@@ -13,7 +13,7 @@
 use crate::ir::{Graph, Op, Product, Tensor};
 use crate::schedule::float::fast_pays;
 use crate::spec::Numerics;
-use crate::target::Isa;
+use crate::target::{Isa, IsaFacts};
 
 pub fn choose_products(graph: &mut Graph, numerics: Numerics, isa: Isa) {
     let ids: Vec<_> = graph.ids().collect();

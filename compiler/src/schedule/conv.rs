@@ -4,7 +4,7 @@ use super::cover::near_equal;
 use super::float::{Tail, split};
 use super::team::Thread;
 use crate::ir::{Epilogue, GemmTile, Op, ParamId, Product, Shape, Tensor, Tile, Window};
-use crate::target::Isa;
+use crate::target::{Isa, IsaFacts};
 use mbvc_runtime::Team;
 
 /// A convolution (or the classifier) with everything that its code depends on.

@@ -19,7 +19,7 @@ impl Team for Thread {
         self.index
     }
 
-    fn members(self) -> usize {
+    fn threads(self) -> usize {
         self.team
     }
 

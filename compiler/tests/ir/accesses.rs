@@ -23,10 +23,10 @@ fn scheduled(
     passes::schedule(&mut graph, target, None, &mut |_, _| {}).map(|_| graph)
 }
 
-/// Schedules for every instruction set and fusion level. `plan_scratch` is followed by the verifier of accesses.
-fn sound(spec: &NetworkSpec, threads: &[usize], what: &str) {
+/// Schedules for every fusion level. `plan_scratch` is followed by the verifier of accesses.
+fn sound_for(spec: &NetworkSpec, isas: &[Isa], threads: &[usize], what: &str) {
     let batch = if spec.precision == Precision::F32 { 8 } else { 1 };
-    for isa in Isa::of(spec.precision).iter().copied() {
+    for isa in isas.iter().copied() {
         for fusion in [Fusion::None, Fusion::Relu6, Fusion::Block] {
             for threads in threads {
                 if let Err(broken) = scheduled(spec, fusion, isa, *threads, batch) {
@@ -37,13 +37,30 @@ fn sound(spec: &NetworkSpec, threads: &[usize], what: &str) {
     }
 }
 
+/// Schedules for every instruction set and fusion level. `plan_scratch` is followed by the verifier of accesses.
+fn sound(spec: &NetworkSpec, threads: &[usize], what: &str) {
+    sound_for(spec, Isa::of(spec.precision), threads, what);
+}
+
+fn published(name: &str) -> NetworkSpec {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs").join(name);
+    spec::parse(&spec::read(&path, name).expect("a readable spec")).expect("a sound spec")
+}
+
 #[test]
+fn published_network() {
+    let spec = published("v2.yaml");
+    sound_for(&with(&spec, Precision::F32), &[Isa::Avx512], &[3], "v2.yaml F32");
+    sound_for(&with(&spec, Precision::Int8), &[Isa::Avx512Vnni], &[3], "v2.yaml Int8");
+}
+
+#[test]
+#[ignore = "minutes: all specs for all instruction sets"]
 fn published_networks() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs");
     for entry in folder.read_dir().expect("the folder of specs") {
-        let path = entry.expect("an entry").path();
-        let name = path.file_name().expect("a file").to_string_lossy().into_owned();
-        let spec = spec::parse(&spec::read(&path, &name).expect("a readable spec")).expect("a sound spec");
+        let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
+        let spec = published(&name);
         // A schedule for eight threads is checked for all smaller teams too.
         let threads: &[usize] = if ["tiny.yaml", "v2.yaml"].contains(&&*name) { &[2, 3, 5, 8] } else { &[8] };
         for precision in [Precision::F32, Precision::Int8] {
@@ -61,6 +78,14 @@ proptest! {
 
     #[test]
     fn small_networks(text in networks()) {
+        let spec = parsed(&text);
+        sound_for(&with(&spec, Precision::F32), &[Isa::Avx512, Isa::Neon], &[2, 3, 5], &text);
+        sound_for(&with(&spec, Precision::Int8), &[Isa::Avx512Vnni, Isa::Avx2], &[2, 3, 5], &text);
+    }
+
+    #[test]
+    #[ignore = "minutes: all instruction sets and teams"]
+    fn small_networks_on_all_instruction_sets(text in networks()) {
         let spec = parsed(&text);
         for precision in [Precision::F32, Precision::Int8] {
             sound(&with(&spec, precision), &[2, 3, 4, 5, 6, 7, 8], &text);

@@ -108,29 +108,41 @@ fn compare(program: &Program, what: &str) -> usize {
     shared
 }
 
-#[test]
-fn float_code_writes_what_the_model_says() {
-    for fusion in ["none", "relu6", "block"] {
-        for isa in ["avx512", "avx2", "neon"] {
-            for (size, padding) in [([33, 20], "same"), ([64, 47], "symmetric"), ([1, 1], "same")] {
-                let keys = [("fusion", fusion), ("isa", isa), ("threads", "3")];
-                let what = format!("{fusion} {isa} {size:?} {padding}");
-                assert!(compare(&compiled(size, padding, &keys), &what) > 0, "{what}");
+/// Sizes, and padding with each.
+type Sizes<'a> = &'a [([usize; 2], &'a str)];
+
+fn compare_all(precision: &'static str, fusions: &[&'static str], isas: &[&'static str], sizes: Sizes<'_>) {
+    for fusion in fusions {
+        for isa in isas {
+            for (size, padding) in sizes {
+                let keys = [("fusion", *fusion), ("isa", *isa), ("threads", "3"), ("precision", precision)];
+                let what = format!("{precision} {fusion} {isa} {size:?} {padding}");
+                assert!(compare(&compiled(*size, padding, &keys), &what) > 0, "{what}");
             }
         }
     }
 }
 
 #[test]
+fn float_code_writes_what_the_model_says() {
+    compare_all("f32", &["relu6", "block"], &["avx512"], &[([33, 20], "same"), ([1, 1], "same")]);
+}
+
+#[test]
 fn quantized_code_writes_what_the_model_says() {
-    for fusion in ["relu6", "block"] {
-        for isa in ["avx512vnni", "avx2", "neon"] {
-            for (size, padding) in [([33, 20], "same"), ([64, 47], "symmetric"), ([120, 96], "same"), ([1, 1], "same")]
-            {
-                let keys = [("fusion", fusion), ("isa", isa), ("threads", "3"), ("precision", "int8")];
-                let what = format!("int8 {fusion} {isa} {size:?} {padding}");
-                assert!(compare(&compiled(size, padding, &keys), &what) > 0, "{what}");
-            }
-        }
-    }
+    compare_all("int8", &["relu6", "block"], &["avx512vnni"], &[([33, 20], "same"), ([1, 1], "same")]);
+}
+
+const MANY_SIZES: Sizes<'_> = &[([33, 20], "same"), ([64, 47], "symmetric"), ([120, 96], "same"), ([1, 1], "same")];
+
+#[test]
+#[ignore = "minutes: instruction sets and sizes"]
+fn all_float_code_writes_what_the_model_says() {
+    compare_all("f32", &["none", "relu6", "block"], &["avx512", "avx2", "neon"], MANY_SIZES);
+}
+
+#[test]
+#[ignore = "minutes: instruction sets and sizes"]
+fn all_quantized_code_writes_what_the_model_says() {
+    compare_all("int8", &["relu6", "block"], &["avx512vnni", "avx2", "neon"], MANY_SIZES);
 }

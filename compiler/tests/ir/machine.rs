@@ -10,6 +10,7 @@ use std::ops::Range;
 use mbvc_compiler::codegen::Program;
 use mbvc_compiler::schedule::accesses::Memory;
 use mbvc_compiler::schedule::team::Thread;
+use mbvc_compiler::target::IsaFacts;
 use mbvc_runtime::{Team, clip, within};
 use proc_macro2::TokenStream;
 use syn::parse::Parser;
@@ -46,7 +47,8 @@ impl Code {
         let kernels = program.kernels.iter().map(|(name, item)| (name.clone(), item.clone()));
         let parsed = |item: TokenStream| syn::parse2::<ItemFn>(item).expect("a function");
         let functions = steps.chain(batch).chain(kernels).map(|(name, item)| (name, parsed(item))).collect();
-        Self { functions, lanes: program.isa.lanes(), element: if program.quantized { 1 } else { size_of::<f32>() } }
+        let element = program.steps.first().map_or(1, |step| step.output.element.bytes());
+        Self { functions, lanes: program.isa.lanes(), element }
     }
 
     /// What `thread` writes in a step, interval by interval. `choice` answers what depends on weights.

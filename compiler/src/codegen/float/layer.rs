@@ -11,8 +11,8 @@ use crate::codegen::kernel::Kernel;
 use crate::codegen::step::{Code, Context, Members, note, parts, place};
 use crate::codegen::tokens::{affine, lit, repeat};
 use crate::ir::{Activation, DepthwiseConv2d, Node, NodeId, Op, Shape, Tensor, Tile};
-use crate::target::IsaFacts;
 use crate::schedule::balance::is_balanced;
+use crate::target::IsaFacts;
 
 /// The statements of node `id`, stage `stage` of step `step`.
 pub fn statements(context: &Context<'_>, packs: &PackPlan, id: NodeId, step: usize, stage: usize) -> Code {

@@ -7,7 +7,7 @@ use super::{Area, Model, Run, Trace};
 use crate::ir::{Fused, Graph, Node, NodeId, Op, Tensor, Tile};
 use crate::schedule::balance::is_balanced;
 use crate::schedule::conv::{Conv, Panels};
-use crate::target::Isa;
+use crate::target::{Isa, IsaFacts};
 
 const FLOAT: usize = size_of::<f32>();
 

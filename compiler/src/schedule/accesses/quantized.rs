@@ -7,7 +7,7 @@ use crate::ir::{Fused, Graph, Node, NodeId, Op, Order, Tensor, Tile, Window};
 use crate::schedule::phases::{Phase, phases};
 use crate::schedule::quantized::{PanelForm, QUAD, Sharing, panel_forms, shares_groups, sharing};
 use crate::schedule::team::{self, Thread};
-use crate::target::Isa;
+use crate::target::{Isa, IsaFacts};
 
 /// Accesses of any node that is not fused.
 pub fn layer(graph: &Graph, id: NodeId, isa: Isa, threads: usize, trace: &mut Trace) {
