@@ -21,7 +21,6 @@
 //! values and weights are of different types, as ONNX's usually are, are so brought to the form that their weights ask for.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -217,7 +216,7 @@ impl QuantBindings for Container {
 #[cfg(unix)]
 fn readable_by_all(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
-    let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o644));
+    let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644));
 }
 
 #[cfg(not(unix))]
@@ -277,7 +276,7 @@ mod tests {
         small().write(&path).unwrap();
         small().write(&path).unwrap();
         assert_eq!(Container::open(&path).unwrap(), small());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         let error = small().write(&folder.path().join("absent/w.safetensors")).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Io);
     }
