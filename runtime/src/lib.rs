@@ -30,6 +30,8 @@ pub mod quantized;
 mod scratch;
 pub mod simd;
 pub use simd::{Area, Dst, Src, parts};
+#[cfg(feature = "sources")]
+pub mod sources;
 mod stream;
 mod team;
 #[cfg(feature = "alloc")]

@@ -1,0 +1,118 @@
+//! The sources of this crate: code that is compiled outside of Cargo carries them, so that it builds without a registry.
+
+/// Includes each file under its path.
+macro_rules! sources {
+    ($($path:literal)*) => { &[$(($path, include_str!($path))),*] };
+}
+
+/// Every file of `src` but the tests and this one: its path, with `/` between folders, and its text.
+#[rustfmt::skip]
+pub static SOURCES: &[(&str, &str)] = sources! {
+    "build.rs"
+    "classify.rs"
+    "conventions.rs"
+    "fit.rs"
+    "float/mod.rs"
+    "float/pack.rs"
+    "float/pack/error.rs"
+    "float/pack/fast.rs"
+    "formats/container.rs"
+    "formats/container/error.rs"
+    "formats/container/header.rs"
+    "formats/container/index.rs"
+    "formats/container/tensor.rs"
+    "formats/json.rs"
+    "formats/mod.rs"
+    "formats/packed.rs"
+    "isa.rs"
+    "lib.rs"
+    "network.rs"
+    "numerics.rs"
+    "once.rs"
+    "picture/framing.rs"
+    "picture/guess.rs"
+    "picture/mod.rs"
+    "picture/resample.rs"
+    "pool.rs"
+    "preprocess.rs"
+    "quantized/arithmetic/add.rs"
+    "quantized/arithmetic/fixed.rs"
+    "quantized/arithmetic/float.rs"
+    "quantized/arithmetic/mod.rs"
+    "quantized/arithmetic/pool.rs"
+    "quantized/arithmetic/requantize.rs"
+    "quantized/arithmetic/softmax.rs"
+    "quantized/average.rs"
+    "quantized/edges.rs"
+    "quantized/form.rs"
+    "quantized/header.rs"
+    "quantized/image.rs"
+    "quantized/lists.rs"
+    "quantized/mod.rs"
+    "quantized/model.rs"
+    "quantized/pack.rs"
+    "quantized/proof.rs"
+    "quantized/read.rs"
+    "quantized/rest.rs"
+    "quantized/sums.rs"
+    "scratch.rs"
+    "scratch/pages.rs"
+    "simd/area.rs"
+    "simd/float/avx2.rs"
+    "simd/float/avx512.rs"
+    "simd/float/mod.rs"
+    "simd/float/neon.rs"
+    "simd/float/portable.rs"
+    "simd/mod.rs"
+    "simd/quantized/arm.rs"
+    "simd/quantized/avx2.rs"
+    "simd/quantized/avx512.rs"
+    "simd/quantized/avx512vnni.rs"
+    "simd/quantized/avx512vnni_half.rs"
+    "simd/quantized/avxvnni.rs"
+    "simd/quantized/fixed.rs"
+    "simd/quantized/meaning.rs"
+    "simd/quantized/mod.rs"
+    "simd/quantized/neon.rs"
+    "simd/quantized/neondot.rs"
+    "simd/quantized/portable.rs"
+    "simd/quantized/xmm.rs"
+    "simd/quantized/ymm.rs"
+    "simd/quantized/zmm.rs"
+    "simd/view.rs"
+    "stream.rs"
+    "team.rs"
+    "weights.rs"
+    "weights/bytes.rs"
+    "weights/random.rs"
+};
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::string::{String, ToString};
+    use std::vec::Vec;
+
+    use super::SOURCES;
+
+    fn collect(folder: &Path, below: &str, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let name = std::format!("{below}{}", entry.file_name().to_string_lossy());
+            if entry.file_type().unwrap().is_dir() {
+                collect(&entry.path(), &std::format!("{name}/"), found);
+            } else if name.ends_with(".rs") && !name.ends_with("tests.rs") && name != "sources.rs" {
+                found.push(name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_file_is_listed() {
+        let mut found = Vec::new();
+        collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "", &mut found);
+        found.sort_unstable();
+        let listed: Vec<String> = SOURCES.iter().map(|(path, _)| (*path).to_string()).collect();
+        assert_eq!(listed, found, "list the files of src in sources.rs, in order");
+    }
+}
