@@ -52,6 +52,10 @@ pub mod errors {
     pub use mbvc_runtime::{FramingError, Mismatch, ModelError, PictureError, WeightsError};
 }
 
+#[cfg(feature = "demo")]
+#[doc(hidden)]
+pub mod __demo;
+
 /// What generated code names. Not part of the public interface.
 #[doc(hidden)]
 pub use mbvc_runtime as __runtime;

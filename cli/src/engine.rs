@@ -1,26 +1,31 @@
-//! The compiler as the commands use it: specs, code, and networks that run.
+//! The engine as the commands use it: with the built-in spec, progress on the terminal, and the command's errors.
 
+use std::cell::RefCell;
 use std::path::Path;
 
-use mbvc::__runtime::Needs;
-use mbvc::errors::ModelError;
-use mbvc::{Isa, Network, Weights};
+use indicatif::ProgressBar;
+use mbvc::{Isa, ModelError, Network, Weights};
+use mbvc_compiler::Compiled;
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::ir::{Graph, Op};
-use mbvc_compiler::spec::{self, DEFAULT_ROUNDING, NetworkSpec, Overrides, Precision};
-use mbvc_compiler::{Compiled, Naming, compile};
+use mbvc_compiler::spec::{self, Overrides};
+pub use mbvc_engine::module;
+use mbvc_engine::{Library, Progress, Source as Checked};
 use mbvc_networks as networks;
-use quote::{format_ident, quote};
 
 use crate::error::{CliError, Result};
 use crate::options::{FusionArg, NetworkArgs};
-use crate::{cache, foreign};
+use crate::ui;
 
-/// A checked spec, its text, and what was given beside it.
-pub struct Source {
-    pub file: SourceFile,
-    pub spec: NetworkSpec,
-    pub overrides: Overrides,
+/// A checked spec.
+pub struct Source(Checked);
+
+impl std::ops::Deref for Source {
+    type Target = Checked;
+
+    fn deref(&self) -> &Checked {
+        &self.0
+    }
 }
 
 impl Source {
@@ -29,60 +34,35 @@ impl Source {
     /// # Errors
     /// All mistakes of the spec and the overrides.
     pub fn new(file: SourceFile, overrides: Overrides) -> Result<Self> {
-        let spec = spec::parse_with(&file, &overrides)?;
-        Ok(Self { file, spec, overrides })
+        Ok(Self(Checked::new(file, overrides)?))
     }
 
-    /// Compiles the network with `fusion`, and for `isas` where some are named.
+    /// Generates code at a fusion level, for `isas` or, if that is empty, for those of the spec.
     ///
     /// # Errors
-    /// What only shows in the compiled network: a scratch beyond the budget.
+    /// Mistakes that only the compiled network shows: a scratch beyond the budget.
     pub fn compile(&self, fusion: FusionArg, isas: &[Isa]) -> Result<Compiled> {
-        self.compile_for(fusion, isas, None)
+        Ok(self.0.compile(fusion.into(), isas)?)
     }
 
-    /// [`Source::compile`], for calls that `threads` share, where some number is given.
-    fn compile_for(&self, fusion: FusionArg, isas: &[Isa], threads: Option<usize>) -> Result<Compiled> {
-        let mut overrides = self.overrides.clone();
-        overrides.set("fusion", fusion.name());
-        if let Some(threads) = threads {
-            overrides.set("threads", &threads.to_string());
-        }
-        if !isas.is_empty() {
-            let names: Vec<&str> = isas.iter().map(|isa| isa.name()).collect();
-            overrides.set("isa", &format!("[{}]", names.join(", ")));
-        }
-        Ok(compile(&self.file, &overrides)?)
-    }
-
-    /// The file of the spec, where it is not the built-in one.
-    fn named(&self) -> Option<String> {
-        (self.file.name != networks::SPEC_NAME).then(|| self.file.name.clone())
-    }
-
-    /// Whether the network is the built-in one, whatever its text looks like.
     fn is_built_in(&self) -> bool {
-        let built_in = spec::parse(&SourceFile::new(networks::SPEC_NAME, networks::SPEC));
-        built_in.is_ok_and(|built_in| essence(&built_in) == essence(&self.spec))
+        self.file.name == networks::SPEC_NAME
     }
-}
 
-/// A spec without what the generated kernels do not depend on: names, lines, and what commands choose.
-fn essence(spec: &NetworkSpec) -> NetworkSpec {
-    let mut spec = spec.clone();
-    spec.name.clear();
-    spec.stem.line = 0;
-    spec.head.line = 0;
-    spec.blocks.iter_mut().for_each(|row| row.line = 0);
-    spec.fusion = mbvc_compiler::spec::Fusion::Block;
-    spec.isas.clear();
-    spec.scratch_budget = None;
-    spec.threads = 1;
-    // There is one of each precision, rounded as is usual for it.
-    spec.rounding = spec.rounding.filter(|rounding| *rounding != DEFAULT_ROUNDING);
-    spec.precision = Precision::F32;
-    spec.precision_place = None;
-    spec
+    /// What messages call the network.
+    fn label(&self) -> String {
+        if self.is_built_in() {
+            format!("{} of width {:?} (built in)", self.spec.name, self.spec.width)
+        } else {
+            format!("{} of {}", self.spec.name, self.file.name)
+        }
+    }
+
+    /// Help for weights that do not fit where no spec was given; `option` gives one.
+    fn remedy(&self, option: &str) -> Option<String> {
+        let help = || format!("give the spec of the weights, which `mbvc import` writes beside them: {option}");
+        self.is_built_in().then(help)
+    }
 }
 
 /// Reads and checks a spec; without a path the built-in one.
@@ -97,27 +77,28 @@ pub fn source(path: Option<&Path>, overrides: Overrides) -> Result<Source> {
     Source::new(file, overrides)
 }
 
-/// A network that weights can be bound to.
-pub enum Program {
-    BuiltIn {
-        precision: Precision,
-        fusion: FusionArg,
-        /// The file of a spec that describes the same network.
-        file: Option<String>,
-    },
-    Foreign(foreign::Program),
-}
-
-/// The instruction set that was asked for, or the best that this processor has for a network of `source`'s precision.
+/// The requested instruction set, or the best of this processor for a network of `source`'s precision.
 ///
 /// # Errors
-/// If `MBVC_ISA` names none.
-pub fn isa(source: &Source, wanted: Option<Isa>) -> Result<Isa> {
-    match wanted {
+/// If `MBVC_ISA` is not the name of one.
+pub fn isa(source: &Source, requested: Option<Isa>) -> Result<Isa> {
+    let isas: &[Isa] = if source.spec.precision.is_quantized() { &Isa::BYTES } else { &Isa::FLOATS };
+    match requested {
         Some(isa) => Ok(isa),
-        None => Ok(mbvc::__runtime::choose(Isa::of(source.spec.precision), None)
-            .map_err(|cause| CliError::new(cause.to_string()))?
-            .isa()),
+        None => Ok(mbvc_runtime::choose(isas, None).map_err(|cause| CliError::new(cause.to_string()))?.isa()),
+    }
+}
+
+/// The compiler's name of an instruction set.
+pub fn spec_isa(isa: Isa) -> spec::Isa {
+    match isa {
+        Isa::Portable => spec::Isa::Portable,
+        Isa::Neon => spec::Isa::Neon,
+        Isa::NeonDot => spec::Isa::NeonDot,
+        Isa::Avx2 => spec::Isa::Avx2,
+        Isa::Avx512 => spec::Isa::Avx512,
+        Isa::AvxVnni => spec::Isa::AvxVnni,
+        Isa::Avx512Vnni => spec::Isa::Avx512Vnni,
     }
 }
 
@@ -126,61 +107,55 @@ pub fn fusion_levels(source: &Source) -> &'static [FusionArg] {
     if source.spec.precision.is_quantized() { &FusionArg::INTEGERS } else { &FusionArg::FLOATS }
 }
 
-/// Finds the network among the built-in ones, or compiles it for `isa` (the processor's best without one).
+/// A network that weights can be bound to.
+pub struct Program {
+    code: Code,
+    /// What messages call the network.
+    label: String,
+    /// Help for weights that do not fit.
+    remedy: Option<String>,
+}
+
+enum Code {
+    /// Compiled into the command.
+    Carried(networks::Build),
+    /// To be compiled when weights are bound to it; the text describes it to whoever waits.
+    Generated(Box<Compiled>, String),
+}
+
+/// Finds the network among those of the command, or generates it for `isa` (the processor's best without one).
 ///
 /// # Errors
-/// If it has to be compiled and cannot be.
+/// If it has to be generated and cannot be.
 pub fn program(source: &Source, fusion: FusionArg, isa: Option<Isa>) -> Result<Program> {
     program_for(source, fusion, isa, None)
 }
 
-/// [`program`], for calls that `threads` share instead of as many as the spec says. Those built in have one.
+/// [`program`], with `threads` sharing each call instead of the spec's number.
 ///
 /// # Errors
-/// As `program`.
+/// See `program`.
 pub fn program_for(source: &Source, fusion: FusionArg, isa: Option<Isa>, threads: Option<usize>) -> Result<Program> {
-    let precision = source.spec.precision;
-    let carried = networks::has(precision, fusion.into()) && source.is_built_in();
-    if carried && threads.unwrap_or(source.spec.threads) == 1 {
-        return Ok(Program::BuiltIn { precision, fusion, file: source.named() });
-    }
-    let isa = self::isa(source, isa)?;
-    let compiled = source.compile_for(fusion, &[isa], threads)?;
-    let [height, width] = compiled.spec.resolution;
-    let threads = match compiled.spec.threads {
-        1 => String::new(),
-        threads => format!(", {threads} threads"),
+    let mut spec = source.spec.clone();
+    spec.threads = threads.unwrap_or(spec.threads);
+    let code = match networks::find(&spec, fusion.into()) {
+        Some(build) => Code::Carried(build),
+        None => {
+            let isa = self::isa(source, isa)?;
+            let compiled = source.compile_for(fusion.into(), &[isa], spec.threads)?;
+            let [height, width] = compiled.spec.resolution;
+            let threads = match compiled.spec.threads {
+                1 => String::new(),
+                threads => format!(", {threads} threads"),
+            };
+            let what = format!("{} {height}x{width}, fusion {}{threads}", compiled.spec.name, fusion.name());
+            Code::Generated(Box::new(compiled), what)
+        }
     };
-    let what = format!("{} {height}x{width}, fusion {}{threads}", compiled.spec.name, fusion.name());
-    let library = cache::library(&module(&compiled), &what)?;
-    foreign::Program::load(&library)
-        .map(Program::Foreign)
-        .map_err(|cause| CliError::new(cause).help("delete the file, and it will be compiled anew"))
+    Ok(Program { code, label: source.label(), remedy: source.remedy("--spec FILE") })
 }
 
-/// A network's code for a crate that knows it as `Generated`.
-pub fn module(compiled: &Compiled) -> String {
-    let naming = Naming {
-        name: format_ident!("{}", compiled.spec.name),
-        runtime: quote!(::mbvc_runtime),
-        attributes: quote!(),
-        visibility: quote!(pub),
-    };
-    let (name, items) = (&naming.name, compiled.tokens(&naming));
-    // A module of its own: the network may be called as something in the crate.
-    quote!(mod network { #items } use network::#name as Generated;).to_string()
-}
-
-/// What helps where weights do not fit the built-in network.
-fn name_the_spec(how: &str) -> String {
-    format!("name the spec of the weights, which `mbvc import` writes beside them: {how}")
-}
-
-/// What the built-in network is called in messages: the types of its levels have names of their own, which users need
-/// not know.
-const BUILT_IN: &str = "MobileNetV2 of width 1.0 (built in)";
-
-/// The network of `source` with `weights`, at the fusion level and with the kernels that were asked for.
+/// The network of `source` with `weights`, at the requested fusion level and with the requested kernels.
 ///
 /// # Errors
 /// If it cannot be compiled, or the weights do not fit.
@@ -191,29 +166,56 @@ pub fn network(source: &Source, args: &NetworkArgs, weights: &Weights) -> Result
 }
 
 impl Program {
-    /// Binds weights to the network.
+    /// Binds weights to the network, which is compiled first if the cache does not hold it.
     ///
     /// # Errors
-    /// All differences between the weights and the network, or the instruction set that is missing.
+    /// All differences between the weights and the network, or a missing instruction set or compiler.
     pub fn build(&self, weights: &Weights, isa: Option<Isa>) -> Result<Box<dyn Network>> {
-        match self {
-            Self::BuiltIn { precision, fusion, file } => networks::build(*precision, (*fusion).into(), weights, isa)
-                .map_err(|cause| {
-                    let text = cause.to_string();
-                    match (cause, file) {
-                        (mbvc::errors::ModelError::Mismatch { network, .. }, Some(file)) => {
-                            CliError::new(text.replacen(network, &format!("of {file}"), 1))
-                        }
-                        (mbvc::errors::ModelError::Mismatch { network, .. }, None) => {
-                            CliError::new(text.replacen(network, BUILT_IN, 1)).help(name_the_spec("--spec FILE"))
-                        }
-                        _ => CliError::new(text),
-                    }
-                }),
-            Self::Foreign(program) => match program.build(weights, isa) {
-                Ok(model) => Ok(Box::new(model)),
-                Err(cause) => Err(CliError::new(cause)),
-            },
+        match &self.code {
+            Code::Carried(build) => build(weights, isa).map_err(|error| match error {
+                ModelError::Mismatch { weights, mismatches, .. } => mismatch(
+                    ModelError::Mismatch { network: self.label.clone(), weights, mismatches },
+                    self.is_built_in,
+                ),
+                other => CliError::new(other.to_string()),
+            }),
+            Code::Generated(compiled, what) => {
+                // Before the seconds that compilation takes.
+                fit(compiled, &self.label, weights, self.remedy.as_deref())?;
+                let library = Library::open(compiled, what, &Spinner::default())?;
+                Ok(Box::new(library.build(weights, isa)?))
+            }
+        }
+    }
+}
+
+fn fit(compiled: &Compiled, label: &str, weights: &Weights, remedy: Option<&str>) -> Result {
+    mbvc_engine::check(compiled, label, weights).map_err(|error| match error {
+        mbvc_engine::Error::Model(error) => mismatch(error, remedy),
+        other => other.into(),
+    })
+}
+
+fn mismatch(error: ModelError, remedy: Option<&str>) -> CliError {
+    let error = CliError::new(error.to_string());
+    match remedy {
+        Some(remedy) => error.help(remedy),
+        None => error,
+    }
+}
+
+/// Shows the engine's progress on the terminal.
+#[derive(Default)]
+struct Spinner(RefCell<Option<ProgressBar>>);
+
+impl Progress for Spinner {
+    fn begin(&self, what: &str) {
+        self.0.replace(Some(ui::spinner(what)));
+    }
+
+    fn end(&self) {
+        if let Some(bar) = self.0.take() {
+            bar.finish_and_clear();
         }
     }
 }
@@ -221,14 +223,11 @@ impl Program {
 /// Opens a container.
 ///
 /// # Errors
-/// If there is none, which is told with how to get one, or it is none.
+/// If no file was given or it is not a container, with the command that writes one.
 pub fn weights(path: Option<&Path>) -> Result<Weights> {
     let Some(path) = path else {
-        return Err(CliError::new("this needs trained weights, and no --weights FILE was given")
-            .help(
-                "make them from an ONNX, TFLite, Keras or PyTorch model of the network:\n\
-                   mbvc import MODEL",
-            )
+        return Err(CliError::new("expected trained weights: --weights FILE")
+            .help("import them from an ONNX, TFLite, Keras or PyTorch model of the network:\nmbvc import MODEL")
             .help("pretrained models are published with TensorFlow Lite, Keras, torchvision and the ONNX model zoo"));
     };
     Weights::open(path).map_err(|cause| {
@@ -237,44 +236,28 @@ pub fn weights(path: Option<&Path>) -> Result<Weights> {
         let model = path.extension().is_some_and(|end| endings.iter().any(|known| end == *known));
         let error = CliError::new(text);
         if model {
-            error.help(format!(
-                "this looks like a model; take its weights over first:\n\
-                                mbvc import {}",
-                path.display()
-            ))
+            error.help(format!("this is a model; import its weights first:\nmbvc import {}", path.display()))
         } else {
             error
         }
     })
 }
 
-/// Compares weights with a network whose code is not compiled yet.
+/// Compares weights with a network that is not compiled yet.
 ///
 /// # Errors
-/// All differences, as binding the weights would tell them.
+/// All differences.
 pub fn check(source: &Source, compiled: &Compiled, weights: &Weights) -> Result {
-    let parameters = compiled.parameters();
-    let needs = Needs { conventions: compiled.conventions(), parameters: &parameters };
-    let mismatches = needs.mismatches(weights.conventions(), weights.container().header());
-    if mismatches.is_empty() {
-        return Ok(());
-    }
-    // A few bytes, which the facts of a network hold for as long as the process lives.
-    let network = source.named().map_or(BUILT_IN, |file| format!("of {file}").leak());
-    let weights = weights.source().unwrap_or("the container").to_owned();
-    let error = CliError::new(ModelError::Mismatch { network, weights, mismatches }.to_string());
-    Err(if source.named().is_none() { error.help(name_the_spec("mbvc build SPEC")) } else { error })
+    fit(compiled, &source.label(), weights, source.remedy("mbvc build SPEC").as_deref())
 }
 
-/// Weights to run a network without trained ones, the same every time.
+/// Weights of random values that fit a network, the same in every run.
 ///
 /// # Errors
 /// If the network cannot be compiled.
 pub fn random_weights(source: &Source) -> Result<Weights> {
     let compiled = source.compile(source.spec.fusion.into(), &[Isa::Portable])?;
-    let parameters = compiled.parameters();
-    let tensors = parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
-    Weights::random(tensors, compiled.conventions(), 1).map_err(|cause| CliError::new(cause.to_string()))
+    Ok(mbvc_engine::random_weights(&compiled)?)
 }
 
 /// The folded parameters of a graph: canonical names and shapes.

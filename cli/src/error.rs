@@ -91,6 +91,16 @@ impl fmt::Display for CliError {
     }
 }
 
+impl From<mbvc_engine::Error> for CliError {
+    fn from(error: mbvc_engine::Error) -> Self {
+        match error {
+            mbvc_engine::Error::Spec(mistakes) => Self::Diagnostics(mistakes),
+            mbvc_engine::Error::Failed { message, help } => Self::Message { message, help },
+            other => Self::new(other.to_string()),
+        }
+    }
+}
+
 impl From<Diagnostics> for CliError {
     fn from(mistakes: Diagnostics) -> Self {
         Self::Diagnostics(mistakes)

@@ -3,23 +3,11 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+pub use mbvc_engine::NewFile;
 use tempfile::NamedTempFile;
 
 use crate::error::{CliError, Result};
 use crate::image::EXTENSIONS;
-
-/// A file to be written.
-pub struct NewFile {
-    pub path: PathBuf,
-    pub content: Vec<u8>,
-    pub executable: bool,
-}
-
-impl NewFile {
-    pub fn text(path: PathBuf, text: String) -> Self {
-        Self { path, content: text.into_bytes(), executable: false }
-    }
-}
 
 /// Writes a file under a temporary name beside it, then renames: a reader never sees half of it.
 pub fn write(path: &Path, content: &[u8]) -> Result {

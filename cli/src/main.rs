@@ -1,22 +1,15 @@
 //! The command `mbvc`: compile, import, classify, bench and profile networks of the MobileNetV2 family.
 
-mod artifact;
-mod cache;
-#[cfg(test)]
-mod carried;
 mod commands;
 mod crops;
 mod engine;
 mod error;
 mod files;
-mod foreign;
 mod image;
 mod measure;
 mod options;
 mod peak;
 mod picture;
-mod rustc;
-mod source_text;
 mod standalone;
 mod stream;
 mod thumbnail;
@@ -49,8 +42,8 @@ use commands::{
     "\n\n\x1b[1mEnvironment:\x1b[0m",
     "\n  MBVC_ISA       instruction set to use, of those that `mbvc classify --help` lists",
     "\n  MBVC_NUMERICS  how floats are summed: strict, fast",
-    "\n  MBVC_CACHE     folder that networks other than the built-in one are kept in once compiled",
-    "\n  RUSTC          compiler to use for them, and for `mbvc build`",
+    "\n  MBVC_CACHE     folder of compiled networks",
+    "\n  RUSTC          Rust compiler, for networks and for `mbvc build`",
     "\n  MBVC_PYTHON    Python that other engines run in",
 ))]
 struct Cli {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use mbvc::info::Numerics;
 use mbvc::{Isa, Weights};
 use mbvc_compiler::spec::{Fusion, Overrides, Words};
+use mbvc_engine::artifact::Kind;
 
 /// The EXAMPLES section of a command's help.
 macro_rules! examples {
@@ -215,6 +216,27 @@ impl From<IsaArg> for Isa {
             IsaArg::Avx512 => Self::Avx512,
             IsaArg::Avxvnni => Self::AvxVnni,
             IsaArg::Avx512vnni => Self::Avx512Vnni,
+        }
+    }
+}
+
+/// Kind of artifact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum KindArg {
+    /// A program that classifies pictures
+    Program,
+    /// A static library and a C header
+    Static,
+    /// A shared library and a C header
+    Shared,
+}
+
+impl From<KindArg> for Kind {
+    fn from(arg: KindArg) -> Self {
+        match arg {
+            KindArg::Program => Self::Program,
+            KindArg::Static => Self::Static,
+            KindArg::Shared => Self::Shared,
         }
     }
 }

@@ -3,9 +3,8 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use mbvc::__runtime::Src;
-use mbvc::Isa;
-use mbvc::info::Precision;
+use mbvc::{Isa, Precision};
+use mbvc_runtime::Src;
 
 /// Chains that do not wait for each other: enough for four cycles of latency on two units, few enough for sixteen
 /// registers.
@@ -41,10 +40,8 @@ fn gflops_of_one(isa: Isa, precision: Precision) -> f64 {
     for _ in 0..5 {
         let start = Instant::now();
         let products = match precision {
-            // SAFETY: the chains read `CHAINS + 2` vectors, and none is longer than 16 floats.
-            Precision::F32 => chains(isa, unsafe { Src::new(&values) }),
-            // SAFETY: as above.
-            Precision::Int8 | Precision::Uint8 => 4 * dot_chains(isa, unsafe { Src::new(&bytes) }),
+            Precision::F32 => chains(isa, Src::new(&values)),
+            Precision::Int8 | Precision::Uint8 => 4 * dot_chains(isa, Src::new(&bytes)),
         };
         let seconds = start.elapsed().as_secs_f64();
         best = best.max((2 * products * CHAINS * STEPS) as f64 / seconds / 1e9);
@@ -56,7 +53,7 @@ macro_rules! loops {
     ($($(#[$attribute:meta])* $isa:ident;)+) => {$(
         $(#[$attribute])*
         fn $isa(values: Src<'_>) -> usize {
-            use mbvc::__runtime::simd::float::$isa::{LANES, fma, load};
+            use mbvc_runtime::simd::float::$isa::{LANES, fma, load};
             let (x, w) = (load(values, 0), load(values, LANES));
             let mut sums: [_; CHAINS] = [load(values, 0); CHAINS];
             let mut at = 0;
@@ -95,7 +92,7 @@ macro_rules! dot_loops {
     ($($(#[$attribute:meta])* $name:ident: $isa:ident;)+) => {$(
         $(#[$attribute])*
         fn $name(values: Src<'_, u8>) -> usize {
-            use mbvc::__runtime::simd::quantized::$isa::{LANES, column, dot, load_sums, weights};
+            use mbvc_runtime::simd::quantized::$isa::{LANES, column, dot, load_sums, weights};
             let (x, w) = (column(values, 0), weights(values, 64));
             let mut sums: [_; CHAINS] = [load_sums(values, 0); CHAINS];
             let mut at = 0;

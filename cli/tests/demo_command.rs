@@ -8,7 +8,7 @@ use common::{bad, good, json_lines};
 
 /// The samples, each with what its name says that it shows.
 fn samples() -> Vec<(PathBuf, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/samples");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo/samples");
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut pictures: Vec<_> = files.filter(|file| file.extension().is_some_and(|end| end == "png")).collect();
     pictures.sort();

@@ -28,7 +28,7 @@ pub fn build<P: Plan + 'static>(
     let mismatches = info.needs().mismatches(weights.conventions(), weights.container().header());
     if !mismatches.is_empty() {
         let weights = weights.source().unwrap_or("the container").to_owned();
-        return Err(ModelError::Mismatch { network: info.name, weights, mismatches });
+        return Err(ModelError::Mismatch { network: info.name.to_owned(), weights, mismatches });
     }
     let plan = plan(isa.isa()).ok_or(ModelError::Isa(IsaError::NoneCompiled { compiled: info.isas }))?;
     let (numerics, preprocess) = (info.numerics.choose().map_err(ModelError::Numerics)?, weights.preprocessing());
@@ -54,8 +54,8 @@ pub enum ModelError {
     Weights(String),
     /// The weights are not those of the network.
     Mismatch {
-        /// Name of the network's type.
-        network: &'static str,
+        /// Name of the network's type, or what a tool calls it.
+        network: String,
         /// [`Weights::source`], or `the container`.
         weights: String,
         /// Every difference; at least one.

@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use mbvc::Isa;
 use mbvc_compiler::Compiled;
+use mbvc_engine::artifact::{Artifact, Built, Kind, Names};
+use mbvc_engine::rustc::Compiler;
 use serde::Serialize;
 
-use crate::artifact::{Artifact, Built, Kind, Names};
 use crate::error::{CliError, Result};
-use crate::options::{FusionArg, IsaArg, NumericsArg, SpecArgs, examples};
-use crate::rustc::Compiler;
+use crate::options::{FusionArg, IsaArg, KindArg, NumericsArg, SpecArgs, examples};
 use crate::ui::{ACCENT, Bytes, DIM, GOOD, plural};
 use crate::{engine, files, outln, ui};
 
@@ -35,8 +35,8 @@ pub struct Args {
     #[arg(long, short, value_name = "NAME")]
     output: PathBuf,
     /// What to make
-    #[arg(long, value_enum, default_value_t = Kind::Program)]
-    kind: Kind,
+    #[arg(long, value_enum, default_value_t = KindArg::Program)]
+    kind: KindArg,
     /// Write NAME.c beside a library, a program that uses it
     #[arg(long)]
     example: bool,
@@ -97,11 +97,12 @@ struct File {
 
 pub fn run(args: &Args) -> Result {
     let start = Instant::now();
-    if args.example && !args.kind.is_library() {
+    let kind = Kind::from(args.kind);
+    if args.example && !kind.is_library() {
         return Err(CliError::new("--example writes a C program that uses a library, and no library was asked for")
             .help("add --kind static or --kind shared"));
     }
-    let names = Names::new(&args.output, args.kind)?;
+    let names = Names::new(&args.output, kind)?;
     let weights = engine::weights(args.weights.as_deref())?;
     let mut overrides = args.spec.overrides_for(&weights);
     if let Some(threads) = args.threads {
@@ -119,8 +120,7 @@ pub fn run(args: &Args) -> Result {
     let compiler = Compiler::find("building a program")?.with(args.target.as_deref(), args.linker.as_deref())?;
     let isas = isas_of(&compiled, &compiler)?;
     let code = engine::module(&compiled);
-    let artifact =
-        Artifact { kind: args.kind, names, compiled: &compiled, code: &code, weights: &weights, example: args.example };
+    let artifact = Artifact { kind, names, compiled: &compiled, code: &code, weights: &weights, example: args.example };
     for output in artifact.outputs(&compiler)? {
         check_place(args, &output)?;
     }
@@ -136,7 +136,7 @@ pub fn run(args: &Args) -> Result {
     spinner.finish_and_clear();
     let written = built.files.iter();
     let report = Report {
-        kind: args.kind.name(),
+        kind: kind.name(),
         network: &spec.name,
         resolution: spec.resolution,
         classes: spec.classes,

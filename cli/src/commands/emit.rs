@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use mbvc::Isa;
 use mbvc_compiler::ir::Op;
 use mbvc_compiler::{Compiled, Naming, Program};
+use mbvc_engine::source_text;
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{format_ident, quote};
 
@@ -13,7 +14,7 @@ use crate::error::{CliError, Result};
 use crate::options::{FusionArg, IsaArg, SpecArgs, examples};
 use crate::standalone::{self, Standalone};
 use crate::ui::{ACCENT, GOOD, plural};
-use crate::{engine, outln, source_text, ui};
+use crate::{engine, outln, ui};
 
 /// Print the generated Rust, formatted and commented, or write it as a crate
 #[derive(clap::Args)]
@@ -80,7 +81,7 @@ pub fn run(args: &Args) -> Result {
         attributes: quote!(),
         visibility: quote!(pub),
     };
-    let code = source_text::format(compiled.tokens(&naming)).map_err(CliError::new)?;
+    let code = source_text::format(compiled.tokens(&naming))?;
     let Some(folder) = &args.standalone else {
         ui::print(format_args!("{code}"));
         return Ok(());
@@ -209,7 +210,7 @@ impl Calls<'_> {
 
 /// Formats items of a program under a line that says what they are.
 fn text(program: &Program, what: &str, items: TokenStream) -> Result<String> {
-    let code = source_text::format(items).map_err(CliError::new)?;
+    let code = source_text::format(items)?;
     Ok(format!("// {what}, for {}\n\n{}", program.isa.name(), spaced(&code)))
 }
 

@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> Result {
 impl Numerics {
     fn show(&self) {
         let Self { isa, fast, plain } = self;
-        let gains = mbvc::__runtime::Numerics::Fast.choose() == Ok(mbvc::__runtime::Numerics::Fast);
+        let gains = mbvc_runtime::Numerics::Fast.choose() == Ok(mbvc_runtime::Numerics::Fast);
         match (fast.len(), plain.len()) {
             // Integers, or a spec that says `strict`.
             (0, 0) => {}

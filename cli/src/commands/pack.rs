@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use mbvc::__runtime::{Listing, Needs, PackedHeader, Packing, Remedy};
-use mbvc::info::Numerics;
-use mbvc::{Isa, Weights};
+use mbvc::{Isa, Numerics, Weights};
 use mbvc_compiler::{Compiled, Program};
+use mbvc_runtime::{Needs, PackedHeader, Packing, Told};
 use serde::Serialize;
 
 use crate::engine::{self, Source};
@@ -103,7 +102,7 @@ pub fn run(args: &Args) -> Result {
     fits(&compiled, &weights)?;
     let bar = ui::progress(isas.len(), "packing");
     for (isa, path) in isas.into_iter().zip(&outputs) {
-        let Some(program) = compiled.programs.iter().find(|program| program.isa == isa) else {
+        let Some(program) = compiled.programs.iter().find(|program| program.isa == engine::spec_isa(isa)) else {
             continue;
         };
         let numerics = if program.isa.has_fast_product() { numerics } else { Numerics::Strict };
@@ -138,7 +137,7 @@ fn next(args: &Args, compiled: &Compiled, outputs: &[PathBuf]) {
     // The spec that `init` writes, and one that an option changed, say otherwise.
     let precision = match (args.spec.spec.is_none() || args.spec.overrides.precision.is_some(), compiled.spec.precision)
     {
-        (true, precision) if precision.is_quantized() => format!("precision = \"{}\", ", precision.word()),
+        (true, precision) if precision.is_quantized() => format!("precision = \"{}\", ", precision.name()),
         _ => String::new(),
     };
     for file in outputs {
@@ -151,9 +150,9 @@ fn next(args: &Args, compiled: &Compiled, outputs: &[PathBuf]) {
 /// What was asked for, or the answer that depends on this processor where the file does so anyway.
 fn numerics(args: &Args, source: &Source) -> Result<Numerics> {
     let only = match (source.spec.precision.is_quantized(), source.spec.numerics) {
-        (true, _) => Some(format!("{} networks sum integers, in one way", source.spec.precision.word())),
-        (false, Numerics::Strict) => Some("the spec says `numerics: strict`".to_owned()),
-        (false, Numerics::Fast) => None,
+        (true, _) => Some(format!("{} networks sum integers, in one way", source.spec.precision.name())),
+        (false, mbvc_compiler::spec::Numerics::Strict) => Some("the spec says `numerics: strict`".to_owned()),
+        (false, mbvc_compiler::spec::Numerics::Fast) => None,
     };
     match (args.numerics.map(Numerics::from), only) {
         (Some(Numerics::Fast), Some(only)) => {
@@ -186,7 +185,7 @@ fn output(path: &Path, isa: Isa, count: usize) -> PathBuf {
 
 /// A network takes only files for what it was compiled for.
 fn compiled_in(source: &Source, isas: &[Isa]) -> Result {
-    let absent = isas.iter().find(|isa| !source.spec.isas.contains(*isa));
+    let absent = isas.iter().find(|isa| !source.spec.isas.contains(&engine::spec_isa(**isa)));
     absent.map_or(Ok(()), |isa| {
         let message = format!("the network {} is compiled without {isa}, and would refuse the file", source.spec.name);
         Err(CliError::new(message).help(format!("add `{isa}` to `isa` in {}", source.file.name)))
@@ -201,8 +200,7 @@ fn fits(compiled: &Compiled, weights: &Weights) -> Result {
         return Ok(());
     }
     let file = weights.source().unwrap_or("the container");
-    let (listing, remedy) = (Listing(&mismatches), Remedy(&mismatches));
-    Err(CliError::new(format!("{file} does not fit the network {}:{listing}\n{remedy}", compiled.spec.name))
+    Err(CliError::new(format!("{file} does not fit the network {}:{}", compiled.spec.name, Told(&mismatches)))
         .help("name the spec of the weights with --spec FILE"))
 }
 
@@ -216,21 +214,24 @@ fn pack(
     path: &Path,
 ) -> Result<usize> {
     let parameters = compiled.parameters();
-    let needs = Needs { conventions: compiled.conventions(), parameters: &parameters };
+    let packing = Packing {
+        network: &compiled.spec.name,
+        needs: Needs { conventions: compiled.conventions(), parameters: &parameters },
+        plan: program.packs.leaked(),
+        isa,
+        numerics,
+    };
     let container = weights.container();
-    program.with_plan(|plan| {
-        let packing = Packing { network: &compiled.spec.name, needs, plan, isa, numerics };
-        let bytes = packing.file_bytes(&container);
-        // Packing writes whole cache lines, which are aligned to 64 bytes.
-        let mut memory = vec![0; bytes + 64];
-        let start = memory.as_ptr().align_offset(64);
-        let file = memory.get_mut(start..start + bytes).unwrap_or_default();
-        packing.pack(&container, file).map_err(|cause| {
-            CliError::new(format!("{} cannot be packed: {cause}", weights.source().unwrap_or("the container")))
-        })?;
-        files::write(path, file)?;
-        Ok(bytes)
-    })
+    let bytes = packing.file_bytes(&container);
+    // The packing writes whole lines, which lie at multiples of 64.
+    let mut memory = vec![0; bytes + 64];
+    let start = memory.as_ptr().align_offset(64);
+    let file = memory.get_mut(start..start + bytes).unwrap_or_default();
+    packing.pack(&container, file).map_err(|cause| {
+        CliError::new(format!("{} cannot be packed: {cause}", weights.source().unwrap_or("the container")))
+    })?;
+    files::write(path, file)?;
+    Ok(bytes)
 }
 
 fn show(args: &Args, packed: &Packed<'_>) {

@@ -4,11 +4,10 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use mbvc::__runtime::{Needs, PackedHeader, PackedText};
-use mbvc::Isa;
-use mbvc::errors::PackedError;
+use mbvc::{Isa, PackedError};
 use mbvc_compiler::spec::Overrides;
 use mbvc_networks as networks;
+use mbvc_runtime::{Needs, PackedHeader, PackedText};
 use serde::Serialize;
 
 use super::{Args, shortened};
@@ -117,7 +116,7 @@ fn fits(args: &Args, header: &PackedHeader, network: &str, length: usize) -> Res
         let fusion = levels.into_iter().filter(|fusion| takes(&source, *fusion, header, length));
         let fusion: Vec<_> = fusion.map(FusionArg::name).collect();
         if !fusion.is_empty() {
-            let (spec, precision) = (source.file.name.clone(), source.spec.precision.word());
+            let (spec, precision) = (source.file.name.clone(), source.spec.precision.name());
             return Ok(Some(Fits { spec, precision, fusion }));
         }
     }
@@ -130,7 +129,7 @@ fn takes(source: &engine::Source, fusion: FusionArg, header: &PackedHeader, leng
     let Ok(compiled) = source.compile(fusion, &[isa]) else { return false };
     let parameters = compiled.parameters();
     let needs = Needs { conventions: compiled.conventions(), parameters: &parameters };
-    compiled.programs.iter().any(|program| program.with_plan(|plan| header.check(&needs, plan, length).is_ok()))
+    compiled.programs.iter().any(|program| header.check(&needs, &program.packs.leaked(), length).is_ok())
 }
 
 fn print(packed: &Packed<'_>, spec: Option<&Path>) {

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use mbvc::__runtime::quantized::arithmetic::{Integer, Quant};
-use mbvc::__runtime::quantized::{Pixels, Quantized as _, Table};
-use mbvc::weights::Preprocess;
+use mbvc::Preprocess;
 use mbvc_compiler::spec::Precision;
 use mbvc_import::{Container, Data, Layout, Trace};
+use mbvc_runtime::quantized::arithmetic::{Integer, Quant};
+use mbvc_runtime::quantized::{Pixels, Quantized as _, Table};
 
 use super::peer::{Dtype, Image, Input};
 use crate::error::{CliError, Result};

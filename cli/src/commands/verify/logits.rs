@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use mbvc::__runtime::quantized::arithmetic::Quant;
 use mbvc_compiler::ir::Shape;
+use mbvc_runtime::quantized::arithmetic::Quant;
 
 use super::difference::{Difference, Tolerance};
 
@@ -108,7 +108,7 @@ fn first(logits: &[f64]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use mbvc::__runtime::quantized::arithmetic::Integer;
+    use mbvc_runtime::quantized::arithmetic::Integer;
 
     use super::*;
 

@@ -1,0 +1,102 @@
+//! C header and example of a library.
+
+use mbvc_compiler::Compiled;
+use mbvc_runtime::Weights;
+
+use super::names::{Kind, Names};
+
+const HEADER: &str = include_str!("../carried/header.h");
+const EMBED: &str = include_str!("../carried/embed.h");
+const EXAMPLE: &str = include_str!("../carried/example.c");
+
+/// Facts that the texts contain.
+pub struct Library<'a> {
+    pub compiled: &'a Compiled,
+    pub weights: &'a Weights,
+    pub names: &'a Names,
+    pub target: &'a str,
+    /// Command that compiles a program with it, where `@main@` stands for the program.
+    pub compile: &'a str,
+}
+
+/// Facts for the command that compiles and links a C program with a library.
+pub struct Linking<'a> {
+    pub kind: Kind,
+    /// C compiler.
+    pub compiler: &'a str,
+    /// File name of the library.
+    pub library: &'a str,
+    /// Its `NAME`.
+    pub stem: &'a str,
+    /// System libraries that it needs, as compiler arguments.
+    pub system: &'a str,
+    /// Rust's `target_os` and `target_env`.
+    pub platform: [&'a str; 2],
+}
+
+impl Linking<'_> {
+    /// The command, where `@main@` stands for the program.
+    pub fn command(&self) -> String {
+        let Self { kind, compiler, library, stem, system, platform } = self;
+        let line = match (kind, platform) {
+            (Kind::Shared, ["windows", "msvc"]) => format!("cl @main@.c {library}.lib"),
+            (_, ["windows", "msvc"]) => format!("cl @main@.c {library} {system}"),
+            (Kind::Shared, ["windows", _]) => format!("{compiler} @main@.c {library} -o @main@"),
+            (Kind::Shared, ["macos" | "ios", _]) => {
+                format!("{compiler} @main@.c -L. -l{stem} -Wl,-rpath,@loader_path -o @main@")
+            }
+            (Kind::Shared, _) => format!("{compiler} @main@.c -L. -l{stem} -Wl,-rpath,'$ORIGIN' -o @main@"),
+            _ => format!("{compiler} @main@.c {library} {system} -o @main@"),
+        };
+        line.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl Library<'_> {
+    pub fn header(&self) -> String {
+        self.fill(HEADER, "main")
+    }
+
+    pub fn example(&self) -> String {
+        self.fill(EXAMPLE, &self.names.stem)
+    }
+
+    /// Replaces each `@word@` by its fact.
+    fn fill(&self, template: &str, main: &str) -> String {
+        let spec = &self.compiled.spec;
+        let quantized = spec.precision.is_quantized();
+        let [height, width] = spec.resolution.map(|side| side.to_string());
+        let programs = &self.compiled.programs;
+        let embedding = programs.first().map_or(0, |program| program.embedding.len());
+        let scratch = programs.iter().map(|program| program.scratch_bytes.next_multiple_of(64)).max().unwrap_or(0);
+        let threads = match spec.threads {
+            1 => String::new(),
+            threads => format!(
+                "\n *\n * Up to {threads} threads share a call. They wait for the next call: do not unload the library."
+            ),
+        };
+        let rounds = if quantized { "\n * Its values are quantized; the logits are dequantized." } else { "" };
+        let facts = [
+            // These contain further `@words@`.
+            ("embed", if quantized { "" } else { EMBED }),
+            ("compile", self.compile),
+            ("main", main),
+            ("name", &self.names.prefix),
+            ("NAME", &self.names.prefix.to_ascii_uppercase()),
+            ("file", &self.names.stem),
+            ("network", &spec.name),
+            ("height", &height),
+            ("width", &width),
+            ("classes", &spec.classes.to_string()),
+            ("embedding", &embedding.to_string()),
+            ("scratch", &scratch.to_string()),
+            ("precision", spec.precision.word()),
+            ("framing", &self.weights.framing().to_string()),
+            ("threads", &threads),
+            ("rounds", rounds),
+            ("target", self.target),
+            ("version", env!("CARGO_PKG_VERSION")),
+        ];
+        facts.iter().fold(template.to_owned(), |text, (word, fact)| text.replace(&format!("@{word}@"), fact))
+    }
+}

@@ -1,0 +1,164 @@
+//! The C functions of a network that is compiled to a dynamic library, for the process that loads it. That process may be
+//! built by another compiler, so only C types cross the boundary.
+
+use std::ffi::c_void;
+
+use super::{Generated, facts, rt};
+
+/// Receives bytes.
+type Sink = extern "C" fn(context: *mut c_void, bytes: *const u8, length: usize);
+
+/// Facts of the network's type, as `facts.rs` encodes them.
+#[unsafe(no_mangle)]
+pub extern "C" fn mbvc_network(sink: Sink, context: *mut c_void) {
+    let facts = facts::of_network(Generated::INFO);
+    sink(context, facts.as_ptr(), facts.len());
+}
+
+/// Facts of a model.
+///
+/// # Safety
+/// `model` must come from `mbvc_build`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mbvc_model(model: *const Generated, sink: Sink, context: *mut c_void) {
+    // SAFETY: the caller's promise.
+    let facts = facts::of_model(unsafe { &*model });
+    sink(context, facts.as_ptr(), facts.len());
+}
+
+/// Bytes that the caller lends for one call.
+#[repr(C)]
+pub struct Bytes {
+    start: *const u8,
+    length: usize,
+}
+
+impl Bytes {
+    /// # Safety
+    /// `start` must be readable for `length` bytes as long as the slice is used.
+    unsafe fn get(&self) -> &[u8] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.start, self.length) }
+    }
+}
+
+/// A model of the container in `weights`; null, and the reason in `sink`, if it cannot be built. `source` is where the
+/// weights come from; `isa` is a name, or empty for the best.
+///
+/// # Safety
+/// All bytes must be readable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mbvc_build(
+    weights: Bytes,
+    source: Bytes,
+    isa: Bytes,
+    sink: Sink,
+    context: *mut c_void,
+) -> *mut Generated {
+    // SAFETY: the caller's promise.
+    let (weights, source, isa) = unsafe { (weights.get().to_vec(), source.get(), isa.get()) };
+    let built = rt::Weights::from_bytes(weights).map_err(|error| error.to_string()).and_then(|weights| {
+        let weights = weights.with_source(&String::from_utf8_lossy(source));
+        let isa = std::str::from_utf8(isa).ok().and_then(rt::Isa::from_name);
+        let built = match isa {
+            Some(isa) => Generated::with_isa(&weights, isa),
+            None => Generated::new(&weights),
+        };
+        built.map_err(|error| error.to_string())
+    });
+    match built {
+        Ok(model) => Box::into_raw(Box::new(model)),
+        Err(reason) => {
+            sink(context, reason.as_ptr(), reason.len());
+            std::ptr::null_mut()
+        }
+    }
+}
+
+/// # Safety
+/// `model` must come from `mbvc_build` and not be used again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mbvc_free(model: *mut Generated) {
+    // SAFETY: the caller's promise.
+    drop(unsafe { Box::from_raw(model) });
+}
+
+/// The caller's observer.
+#[repr(C)]
+pub struct Watcher {
+    context: *mut c_void,
+    stage: extern "C" fn(context: *mut c_void, step: usize, stage: usize),
+    step: extern "C" fn(context: *mut c_void, step: usize, output: *const f32, length: usize),
+    bytes: extern "C" fn(context: *mut c_void, step: usize, output: *const u8, length: usize),
+}
+
+impl rt::Observer for &Watcher {
+    fn stage(&mut self, step: usize, stage: usize) {
+        (self.stage)(self.context, step, stage);
+    }
+
+    fn step(&mut self, step: usize, output: &[f32]) {
+        (self.step)(self.context, step, output.as_ptr(), output.len());
+    }
+
+    fn bytes(&mut self, step: usize, output: &[u8]) {
+        (self.bytes)(self.context, step, output.as_ptr(), output.len());
+    }
+}
+
+/// One call on an image of floats. The caller checks the lengths; `false` if one is wrong all the same.
+///
+/// # Safety
+/// `model` must come from `mbvc_build`; the slices must be valid for their lengths and disjoint; the watcher's functions
+/// must take its context.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mbvc_run(
+    model: *const Generated,
+    scratch: *mut f32,
+    scratch_length: usize,
+    input: *const f32,
+    input_length: usize,
+    logits: *mut f32,
+    logits_length: usize,
+    watcher: *const Watcher,
+) -> bool {
+    // SAFETY: the caller's promise.
+    let (model, scratch, input, logits, mut watcher) = unsafe {
+        (
+            &*model,
+            std::slice::from_raw_parts_mut(scratch, scratch_length),
+            std::slice::from_raw_parts(input, input_length),
+            std::slice::from_raw_parts_mut(logits, logits_length),
+            &*watcher,
+        )
+    };
+    rt::Network::run_into(model, scratch, input, logits, &mut watcher).is_ok()
+}
+
+/// [`mbvc_run`] on an image of pixels.
+///
+/// # Safety
+/// See `mbvc_run`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mbvc_run_pixels(
+    model: *const Generated,
+    scratch: *mut f32,
+    scratch_length: usize,
+    pixels: *const u8,
+    pixels_length: usize,
+    logits: *mut f32,
+    logits_length: usize,
+    watcher: *const Watcher,
+) -> bool {
+    // SAFETY: the caller's promise.
+    let (model, scratch, pixels, logits, mut watcher) = unsafe {
+        (
+            &*model,
+            std::slice::from_raw_parts_mut(scratch, scratch_length),
+            std::slice::from_raw_parts(pixels, pixels_length),
+            std::slice::from_raw_parts_mut(logits, logits_length),
+            &*watcher,
+        )
+    };
+    rt::Network::run_pixels_into(model, scratch, pixels, logits, &mut watcher).is_ok()
+}

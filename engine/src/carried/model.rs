@@ -1,0 +1,100 @@
+//! The network with its embedded weights, and the memory of a call.
+
+use super::{Generated, rt, weights};
+use rt::{LengthError, Network};
+
+/// A network with packed weights. Threads may share it, each with its own [`Work`].
+pub struct Model {
+    network: Generated,
+    framing: rt::Framing,
+}
+
+/// Cache lines of a scratch.
+const LINES: usize = Generated::SCRATCH_BYTES / 64;
+
+/// The memory of one call.
+pub struct Work {
+    scratch: Box<rt::Scratch<LINES>>,
+    /// Result of the last call: logits, or probabilities.
+    pub scores: Box<[f32]>,
+}
+
+impl Work {
+    pub fn new() -> Self {
+        Self { scratch: Generated::scratch(), scores: vec![0.0; Generated::CLASSES].into() }
+    }
+}
+
+impl Model {
+    /// Packs the weights for this processor.
+    ///
+    /// # Errors
+    /// If the weights are damaged, this processor supports none of the compiled instruction sets, or an environment
+    /// variable has an invalid value.
+    pub fn new() -> Result<Self, String> {
+        let weights = rt::Weights::from_static(weights::bytes()).map_err(|error| error.to_string())?;
+        let weights = weights.with_source("the weights in this program");
+        let network = Generated::new(&weights).map_err(|error| error.to_string())?;
+        Ok(Self { network, framing: weights.framing() })
+    }
+
+    pub fn isa(&self) -> rt::Isa {
+        self.network.isa()
+    }
+
+    /// Names of the classes; empty if the weights have none.
+    pub fn labels(&self) -> &[rt::String] {
+        self.network.labels()
+    }
+
+    pub fn framing(&self) -> rt::Framing {
+        self.framing
+    }
+
+    pub fn packed_bytes(&self) -> usize {
+        self.network.packed_bytes()
+    }
+
+    /// Runs on a preprocessed image `[height, width, 3]`; `work.scores` are the logits.
+    ///
+    /// # Errors
+    /// If the image has another length.
+    pub fn run(&self, work: &mut Work, image: &[f32]) -> Result<(), LengthError> {
+        self.network.run_into(work.scratch.floats_mut(), image, &mut work.scores, &mut rt::Unobserved)
+    }
+
+    /// [`run`](Self::run) on the image's red, green and blue bytes, which are preprocessed as the weights specify.
+    ///
+    /// # Errors
+    /// If the image has another length.
+    pub fn run_pixels(&self, work: &mut Work, pixels: &[u8]) -> Result<(), LengthError> {
+        self.network.run_pixels_into(work.scratch.floats_mut(), pixels, &mut work.scores, &mut rt::Unobserved)
+    }
+
+    /// Returns the vector before the classifier.
+    ///
+    /// # Errors
+    /// If the image has another length.
+    #[cfg(not(quantized))]
+    pub fn embed(&self, work: &mut Work, image: &[f32]) -> Result<[f32; Generated::EMBEDDING], LengthError> {
+        const INPUT: usize = Generated::INPUT[0] * Generated::INPUT[1] * Generated::INPUT[2];
+        let wrong = |_| LengthError { what: "input", expected: INPUT, found: image.len() };
+        let image: &[f32; INPUT] = image.try_into().map_err(wrong)?;
+        Ok(self.network.embed(&mut work.scratch, image))
+    }
+
+    /// Crops and resizes a picture of any size for [`run_pixels`](Self::run_pixels).
+    pub fn frame(&self, picture: &rt::Rgb<'_>) -> Vec<u8> {
+        let [height, width, _] = Generated::INPUT;
+        self.framing.frame(picture, [height, width])
+    }
+
+    /// Returns at most `count` classes of the last call with their probabilities, the most probable first.
+    pub fn best(work: &mut Work, count: usize) -> Vec<(usize, f32)> {
+        rt::softmax(&mut work.scores);
+        let mut best = vec![(0, 0.0); count.min(work.scores.len())];
+        let found = rt::top_k(&work.scores, &mut best);
+        best.truncate(found);
+        best
+    }
+}

@@ -1,0 +1,12 @@
+//! The embedded weights.
+
+/// A value that begins at a cache line.
+#[repr(C, align(64))]
+struct Aligned<T: ?Sized>(T);
+
+static WEIGHTS: &Aligned<[u8]> = &Aligned(*include_bytes!("weights.safetensors"));
+
+/// The container.
+pub fn bytes() -> &'static [u8] {
+    &WEIGHTS.0
+}

@@ -1,0 +1,34 @@
+//! Runs specs that are not compiled into a program: the code that the compiler generates is compiled with `rustc`, kept in
+//! a cache and loaded as a dynamic library.
+//!
+//! ```text
+//! Source -> Compiled -> rustc -> cache -> Library -> Model     run here
+//!                    -> rustc -> Artifact                      a program or a C library with its weights
+//!                    -> Standalone                             a crate
+//! ```
+//!
+//! Nothing here writes to a terminal: long work is reported to a [`Progress`], failures are [`Error`]s.
+
+#![warn(missing_docs)]
+
+pub mod artifact;
+mod cache;
+#[cfg(test)]
+mod carried;
+mod error;
+mod file;
+pub mod library;
+mod progress;
+pub mod rustc;
+mod source;
+pub mod source_text;
+pub mod standalone;
+mod weights;
+
+pub use cache::Cache;
+pub use error::{Error, Result};
+pub use file::NewFile;
+pub use library::{Library, Model};
+pub use progress::{Progress, Silent};
+pub use source::{Source, module};
+pub use weights::{check, random_weights};

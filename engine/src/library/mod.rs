@@ -1,0 +1,236 @@
+//! Networks in dynamic libraries, behind the runtime's `Network`.
+//!
+//! A library and not a child process, so that variants can be measured call by call in one process, whole and stage by
+//! stage, as networks are that are compiled in. `carried/driver.rs` is the other side of the boundary.
+
+mod facts;
+mod loaded;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::c_void;
+use std::ptr::NonNull;
+
+use mbvc_compiler::Compiled;
+use mbvc_runtime::{Isa, LengthError, Network, NetworkInfo, Observer, Weights};
+
+use crate::cache::Cache;
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+use crate::source::module;
+use facts::ModelFacts;
+use loaded::Loaded;
+
+/// Modules beside the generated code in a library.
+pub(crate) const DRIVER: &str = include_str!("../carried/driver.rs");
+pub(crate) const FACTS: &str = include_str!("../carried/facts.rs");
+
+type Context = *mut c_void;
+type Sink = extern "C" fn(Context, *const u8, usize);
+
+/// Bytes that are lent to the library for one call.
+#[repr(C)]
+struct Bytes {
+    start: *const u8,
+    length: usize,
+}
+
+impl Bytes {
+    fn new(bytes: &[u8]) -> Self {
+        Self { start: bytes.as_ptr(), length: bytes.len() }
+    }
+}
+
+/// An observer as the library calls it.
+#[repr(C)]
+struct Watcher {
+    context: Context,
+    stage: extern "C" fn(Context, usize, usize),
+    step: extern "C" fn(Context, usize, *const f32, usize),
+    bytes: extern "C" fn(Context, usize, *const u8, usize),
+}
+
+/// A model in the library's memory.
+enum Opaque {}
+
+type Describe = unsafe extern "C" fn(Sink, Context);
+type DescribeModel = unsafe extern "C" fn(*const Opaque, Sink, Context);
+type Build = unsafe extern "C" fn(weights: Bytes, source: Bytes, isa: Bytes, Sink, Context) -> *mut Opaque;
+type Free = unsafe extern "C" fn(*mut Opaque);
+/// Runs on an image of floats, or of pixels.
+type Run<T> =
+    unsafe extern "C" fn(*const Opaque, *mut f32, usize, *const T, usize, *mut f32, usize, *const Watcher) -> bool;
+
+/// A compiled network without weights. It stays loaded until the process ends.
+#[derive(Clone, Copy)]
+pub struct Library(&'static Loaded);
+
+impl Library {
+    /// Compiles a network, or finds it in the cache, and loads it. `what` describes it to whoever waits.
+    ///
+    /// # Errors
+    /// If there is no Rust compiler, it rejects the code, or the cache cannot be used.
+    pub fn open(compiled: &Compiled, what: &str, progress: &dyn Progress) -> Result<Self> {
+        Self::open_in(&Cache::open()?, compiled, what, progress)
+    }
+
+    /// [`open`](Self::open) with another cache.
+    ///
+    /// # Errors
+    /// See `open`.
+    pub fn open_in(cache: &Cache, compiled: &Compiled, what: &str, progress: &dyn Progress) -> Result<Self> {
+        let path = cache.library(&module(compiled), what, progress)?;
+        Loaded::open(&path).map(Self)
+    }
+
+    /// Facts of the network.
+    pub fn info(&self) -> &'static NetworkInfo {
+        self.0.info()
+    }
+
+    /// Binds weights to the network; `isa` selects the kernels, `None` the best of this processor.
+    ///
+    /// # Errors
+    /// If the weights do not fit, or the processor lacks the instruction set.
+    pub fn build(&self, weights: &Weights, isa: Option<Isa>) -> Result<Model> {
+        let lent = [
+            weights.as_bytes(),
+            weights.source().unwrap_or("the container").as_bytes(),
+            isa.map_or("", Isa::name).as_bytes(),
+        ];
+        let [bytes, source, isa] = lent.map(Bytes::new);
+        let mut reason = Vec::new();
+        // SAFETY: the three slices live through the call; the sink's context is a `Vec<u8>`.
+        let model = unsafe { (self.0.functions.build)(bytes, source, isa, collect, (&raw mut reason).cast()) };
+        let Some(model) = NonNull::new(model) else {
+            return Err(Error::new(String::from_utf8_lossy(&reason)));
+        };
+        let mut encoded = Vec::new();
+        // SAFETY: the model is alive; the sink's context is a `Vec<u8>`.
+        unsafe { (self.0.functions.model)(model.as_ptr(), collect, (&raw mut encoded).cast()) };
+        match ModelFacts::decode(&encoded) {
+            Ok(facts) => Ok(Model { library: self.0, model, facts }),
+            Err(cause) => {
+                // SAFETY: the model comes from `build` and is not used after.
+                unsafe { (self.0.functions.free)(model.as_ptr()) };
+                Err(Error::new(format!("cannot read the description of the compiled model: {cause}")))
+            }
+        }
+    }
+}
+
+/// A network of a library with its weights.
+pub struct Model {
+    library: &'static Loaded,
+    model: NonNull<Opaque>,
+    facts: ModelFacts,
+}
+
+// SAFETY: the library's model is `Send` and `Sync` as every generated network is; running it takes `&self`.
+unsafe impl Send for Model {}
+// SAFETY: as above.
+unsafe impl Sync for Model {}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        // SAFETY: the model comes from `build` and is not used after.
+        unsafe { (self.library.functions.free)(self.model.as_ptr()) }
+    }
+}
+
+impl Network for Model {
+    fn info(&self) -> &'static NetworkInfo {
+        self.library.info()
+    }
+
+    fn isa(&self) -> Isa {
+        self.facts.isa
+    }
+
+    fn packed_bytes(&self) -> usize {
+        self.facts.packed_bytes
+    }
+
+    fn is_fast(&self, index: usize) -> Option<bool> {
+        self.facts.fast.get(index).copied().flatten()
+    }
+
+    fn run_into(
+        &self,
+        scratch: &mut [f32],
+        input: &[f32],
+        logits: &mut [f32],
+        observer: &mut dyn Observer,
+    ) -> Result<(), LengthError> {
+        self.call(self.library.functions.run, scratch, input, logits, observer)
+    }
+
+    fn run_pixels_into(
+        &self,
+        scratch: &mut [f32],
+        pixels: &[u8],
+        logits: &mut [f32],
+        observer: &mut dyn Observer,
+    ) -> Result<(), LengthError> {
+        self.call(self.library.functions.run_pixels, scratch, pixels, logits, observer)
+    }
+}
+
+impl Model {
+    fn call<T>(
+        &self,
+        run: Run<T>,
+        scratch: &mut [f32],
+        input: &[T],
+        logits: &mut [f32],
+        observer: &mut dyn Observer,
+    ) -> Result<(), LengthError> {
+        let info = self.info();
+        let floats = info.scratch_bytes / size_of::<f32>();
+        LengthError::check("scratch", floats, scratch.len())?;
+        LengthError::check("input", info.input.iter().product(), input.len())?;
+        LengthError::check("logits", info.classes, logits.len())?;
+        let mut observer: &mut dyn Observer = observer;
+        let watcher = Watcher { context: (&raw mut observer).cast(), stage: on_stage, step: on_step, bytes: on_bytes };
+        // SAFETY: the model is alive, the slices are exclusive or shared as the other side takes them, and the
+        // watcher's context is the observer above, which outlives the call.
+        let ran = unsafe {
+            run(
+                self.model.as_ptr(),
+                scratch.as_mut_ptr(),
+                scratch.len(),
+                input.as_ptr(),
+                input.len(),
+                logits.as_mut_ptr(),
+                logits.len(),
+                &raw const watcher,
+            )
+        };
+        if ran { Ok(()) } else { Err(LengthError { what: "scratch", expected: floats, found: scratch.len() }) }
+    }
+}
+
+extern "C" fn collect(context: Context, bytes: *const u8, length: usize) {
+    // SAFETY: every caller in this module gives a `Vec<u8>` as context; the other side gives valid bytes.
+    let (into, bytes) = unsafe { (&mut *context.cast::<Vec<u8>>(), std::slice::from_raw_parts(bytes, length)) };
+    into.extend_from_slice(bytes);
+}
+
+extern "C" fn on_stage(context: Context, step: usize, stage: usize) {
+    // SAFETY: the context that `call` gives.
+    unsafe { &mut *context.cast::<&mut dyn Observer>() }.stage(step, stage);
+}
+
+extern "C" fn on_step(context: Context, step: usize, output: *const f32, length: usize) {
+    // SAFETY: the context that `call` gives; the other side gives a valid slice.
+    let (observer, output) =
+        unsafe { (&mut *context.cast::<&mut dyn Observer>(), std::slice::from_raw_parts(output, length)) };
+    observer.step(step, output);
+}
+
+extern "C" fn on_bytes(context: Context, step: usize, output: *const u8, length: usize) {
+    // SAFETY: as in `on_step`.
+    let (observer, output) =
+        unsafe { (&mut *context.cast::<&mut dyn Observer>(), std::slice::from_raw_parts(output, length)) };
+    observer.bytes(step, output);
+}

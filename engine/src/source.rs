@@ -1,0 +1,69 @@
+//! Specs, and the code that is generated from them.
+
+use mbvc_compiler::diagnostic::SourceFile;
+use mbvc_compiler::spec::{self, Fusion, NetworkSpec, Overrides};
+use mbvc_compiler::{Compiled, Naming, compile};
+use mbvc_runtime::Isa;
+use quote::{format_ident, quote};
+
+use crate::error::Result;
+
+/// A checked spec, its text, and the overrides given with it.
+#[derive(Clone)]
+pub struct Source {
+    /// Name and text of the file.
+    pub file: SourceFile,
+    /// With the overrides applied.
+    pub spec: NetworkSpec,
+    /// Values that take the place of the file's.
+    pub overrides: Overrides,
+}
+
+impl Source {
+    /// Checks the text of a spec.
+    ///
+    /// # Errors
+    /// All mistakes of the spec and the overrides.
+    pub fn new(file: SourceFile, overrides: Overrides) -> Result<Self> {
+        let spec = spec::parse_with(&file, &overrides)?;
+        Ok(Self { file, spec, overrides })
+    }
+
+    /// Generates code at a fusion level, for `isas` or, if that is empty, for those of the spec.
+    ///
+    /// # Errors
+    /// Mistakes that only the compiled network shows: a scratch beyond the budget.
+    pub fn compile(&self, fusion: Fusion, isas: &[Isa]) -> Result<Compiled> {
+        self.compile_for(fusion, isas, self.spec.threads)
+    }
+
+    /// [`compile`](Self::compile), with `threads` sharing each call instead of the spec's number.
+    ///
+    /// # Errors
+    /// See `compile`.
+    pub fn compile_for(&self, fusion: Fusion, isas: &[Isa], threads: usize) -> Result<Compiled> {
+        let mut overrides = self.overrides.clone();
+        overrides.set("fusion", fusion.name());
+        if threads != self.spec.threads {
+            overrides.set("threads", &threads.to_string());
+        }
+        if !isas.is_empty() {
+            let names: Vec<&str> = isas.iter().map(|isa| isa.name()).collect();
+            overrides.set("isa", &format!("[{}]", names.join(", ")));
+        }
+        Ok(compile(&self.file, &overrides)?)
+    }
+}
+
+/// Code of a network as a crate root that depends on `mbvc_runtime` and defines the network's type as `Generated`.
+pub fn module(compiled: &Compiled) -> String {
+    let naming = Naming {
+        name: format_ident!("{}", compiled.spec.name),
+        runtime: quote!(::mbvc_runtime),
+        attributes: quote!(),
+        visibility: quote!(pub),
+    };
+    let (name, items) = (&naming.name, compiled.tokens(&naming));
+    // In a module, because the network's name may be the name of another item of the crate.
+    quote!(mod network { #items } use network::#name as Generated;).to_string()
+}

@@ -1,0 +1,31 @@
+//! Weights against networks that are not compiled yet.
+
+use mbvc_compiler::Compiled;
+use mbvc_runtime::{ModelError, Needs, Weights};
+
+use crate::error::{Error, Result};
+
+/// Compares weights with a network, which messages call `network`.
+///
+/// # Errors
+/// All differences, in the words of the compiled network.
+pub fn check(compiled: &Compiled, network: &str, weights: &Weights) -> Result {
+    let parameters = compiled.parameters();
+    let needs = Needs { conventions: compiled.conventions(), parameters: &parameters };
+    let mismatches = needs.mismatches(weights.conventions(), weights.container().header());
+    if mismatches.is_empty() {
+        return Ok(());
+    }
+    let weights = weights.source().unwrap_or("the container").to_owned();
+    Err(ModelError::Mismatch { network: network.to_owned(), weights, mismatches }.into())
+}
+
+/// Weights of random values that fit a network, the same in every run.
+///
+/// # Errors
+/// If they would be larger than a container can be.
+pub fn random_weights(compiled: &Compiled) -> Result<Weights> {
+    let parameters = compiled.parameters();
+    let tensors = parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
+    Weights::random(tensors, compiled.conventions(), 1).map_err(|cause| Error::new(cause.to_string()))
+}

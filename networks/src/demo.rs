@@ -1,0 +1,58 @@
+//! The demo's network with its weights, and pictures to classify.
+
+pub use mbvc::__demo::SAMPLES;
+use mbvc::{__demo as files, ModelError, Network, Weights, WeightsError};
+
+mbvc::mobilenet_v2!("specs/demo.yaml", name = DemoBlock);
+mbvc::mobilenet_v2!("specs/demo.yaml", name = DemoNone, fusion = "none");
+mbvc::mobilenet_v2!("specs/demo.yaml", name = DemoInt8, precision = "int8");
+
+/// Weights of float32.
+///
+/// # Errors
+/// If they are not a valid container, which is a defect of this package.
+pub fn weights() -> Result<Weights, WeightsError> {
+    Weights::from_static(files::MODEL)
+}
+
+/// Weights of int8.
+///
+/// # Errors
+/// See [`weights`].
+pub fn quantized_weights() -> Result<Weights, WeightsError> {
+    Weights::from_static(files::MODEL_INT8)
+}
+
+/// Networks that the demo compares.
+pub enum Variant {
+    /// Streamed blocks, the default.
+    Fused,
+    /// Layer by layer.
+    Unfused,
+    /// Streamed blocks of int8.
+    Quantized,
+}
+
+/// Binds weights, those of int8 to the quantized variant.
+///
+/// # Errors
+/// If the weights do not fit, or `MBVC_ISA` names an instruction set that this processor lacks.
+pub fn build(variant: &Variant, weights: &Weights) -> Result<Box<dyn Network>, ModelError> {
+    Ok(match variant {
+        Variant::Fused => Box::new(DemoBlock::new(weights)?),
+        Variant::Unfused => Box::new(DemoNone::new(weights)?),
+        Variant::Quantized => Box::new(DemoInt8::new(weights)?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_sample_is_included() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo/samples");
+        let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.filter(|name| !name.ends_with(".txt")).collect();
+        names.sort_unstable();
+        assert_eq!(super::SAMPLES.iter().map(|(name, _)| *name).collect::<Vec<_>>(), names);
+    }
+}

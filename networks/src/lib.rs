@@ -1,0 +1,49 @@
+//! Networks that are compiled into the `mbvc` command.
+//!
+//! The demo's network is always included. With the feature `carry` the network of `v2.yaml` is too: for distributed
+//! binaries, whose users may have no Rust compiler. Without it, the command compiles that network on first use.
+
+#![warn(missing_docs)]
+
+pub mod demo;
+#[cfg(feature = "carry")]
+mod published;
+
+use mbvc::{Isa, ModelError, Network, Weights};
+use mbvc_compiler::spec::{Fusion, NetworkSpec};
+
+/// Text of the built-in spec, MobileNetV2 1.0 at 224x224.
+pub const SPEC: &str = include_str!("../specs/v2.yaml");
+
+/// Name of the built-in spec in messages.
+pub const SPEC_NAME: &str = "v2.yaml (built in)";
+
+/// Binds weights to a compiled network, whose kernels are those of an instruction set, or the processor's best.
+pub type Build = fn(&Weights, Option<Isa>) -> Result<Box<dyn Network>, ModelError>;
+
+/// Returns the compiled network of `spec` at a fusion level; `None` if it is not included.
+pub fn find(spec: &NetworkSpec, fusion: Fusion) -> Option<Build> {
+    #[cfg(feature = "carry")]
+    let found = published::find(spec, fusion);
+    #[cfg(not(feature = "carry"))]
+    let found = {
+        let _ = (spec, fusion);
+        None
+    };
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The package has copies, because it cannot include files of another folder.
+    #[test]
+    fn specs_are_those_of_the_repository() {
+        let demo = include_str!("../specs/demo.yaml");
+        for (name, copy) in [("v2.yaml", SPEC), ("demo.yaml", demo)] {
+            let original = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs").join(name);
+            assert!(std::fs::read_to_string(original).unwrap() == copy, "cp specs/{name} networks/specs/{name}");
+        }
+    }
+}

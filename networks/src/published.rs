@@ -1,0 +1,88 @@
+//! The network of `v2.yaml`: each fusion level of float32, and streamed blocks of int8 and uint8.
+
+use mbvc::{Isa, ModelError, Network, Weights};
+use mbvc_compiler::SourceFile;
+use mbvc_compiler::spec::{self, Fusion, NetworkSpec, Precision, Rounding};
+
+use super::{Build, SPEC, SPEC_NAME};
+
+mbvc::mobilenet_v2!("specs/v2.yaml", name = V2None, fusion = "none");
+mbvc::mobilenet_v2!("specs/v2.yaml", name = V2Relu6, fusion = "relu6");
+mbvc::mobilenet_v2!("specs/v2.yaml", name = V2Block, fusion = "block");
+mbvc::mobilenet_v2!("specs/v2.yaml", name = V2Int8, precision = "int8");
+mbvc::mobilenet_v2!("specs/v2.yaml", name = V2Uint8, precision = "uint8");
+
+/// Implements [`super::find`].
+pub fn find(spec: &NetworkSpec, fusion: Fusion) -> Option<Build> {
+    macro_rules! builds {
+        ($network:ident) => {
+            |weights, isa| build($network::with_isa, $network::new, weights, isa)
+        };
+    }
+    let found: Build = match (spec.precision, fusion) {
+        (Precision::F32, Fusion::None) => builds!(V2None),
+        (Precision::F32, Fusion::Relu6) => builds!(V2Relu6),
+        (Precision::F32, Fusion::Block) => builds!(V2Block),
+        (Precision::Int8, Fusion::Block) => builds!(V2Int8),
+        (Precision::Uint8, Fusion::Block) => builds!(V2Uint8),
+        _ => return None,
+    };
+    let published = spec::parse(&SourceFile::new(SPEC_NAME, SPEC)).ok()?;
+    (essence(&published) == essence(spec)).then_some(found)
+}
+
+/// Implements [`Build`] for a generated type.
+fn build<N: Network + 'static>(
+    with_isa: fn(&Weights, Isa) -> Result<N, ModelError>,
+    new: fn(&Weights) -> Result<N, ModelError>,
+    weights: &Weights,
+    isa: Option<Isa>,
+) -> Result<Box<dyn Network>, ModelError> {
+    Ok(Box::new(match isa {
+        Some(isa) => with_isa(weights, isa)?,
+        None => new(weights)?,
+    }))
+}
+
+/// The spec without what the generated kernels do not depend on: names, lines, and what commands choose.
+fn essence(spec: &NetworkSpec) -> NetworkSpec {
+    let mut spec = spec.clone();
+    spec.name.clear();
+    spec.stem.line = 0;
+    spec.head.line = 0;
+    spec.blocks.iter_mut().for_each(|row| row.line = 0);
+    spec.fusion = Fusion::Block;
+    spec.isas.clear();
+    spec.scratch_budget = None;
+    // Each precision is included once, with its default rounding.
+    if spec.rounding == Rounding::of(spec.precision) {
+        spec.rounding = Rounding::of(Precision::F32);
+    }
+    spec.precision = Precision::F32;
+    spec.precision_place = None;
+    spec
+}
+
+#[cfg(test)]
+mod tests {
+    use mbvc_compiler::spec::{Overrides, Words};
+
+    use super::*;
+
+    #[test]
+    fn the_spec_is_found_under_any_name_and_no_other_is() {
+        let parse = |text: &str, key: &str, value: &str| {
+            let mut overrides = Overrides::new(Words::Command);
+            overrides.set(key, value);
+            spec::parse_with(&SourceFile::new("other.yaml", text), &overrides).unwrap()
+        };
+        let renamed = SPEC.replace("name: MobileNetV2", "# A comment.\nname: Other");
+        for precision in ["f32", "int8", "uint8"] {
+            assert!(find(&parse(&renamed, "precision", precision), Fusion::Block).is_some(), "{precision}");
+        }
+        assert!(find(&parse(SPEC, "precision", "int8"), Fusion::Deep).is_none());
+        for (key, value) in [("width", "0.5"), ("classes", "1000"), ("threads", "2"), ("numerics", "strict")] {
+            assert!(find(&parse(SPEC, key, value), Fusion::Block).is_none(), "{key}");
+        }
+    }
+}
