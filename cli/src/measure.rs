@@ -1,4 +1,4 @@
-//! Measuring calls: interleaved, so that a slow moment of the machine falls on all variants alike.
+//! Timing of calls. Variants are interleaved, so that a slow phase of the machine affects all of them.
 
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -10,14 +10,14 @@ use mbvc::{Network, Observer, Unobserved};
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// What a thread needs to call a network.
+/// Buffers of a thread that calls a network.
 pub struct Caller {
-    /// With room to start at a cache line.
+    /// `floats` and one cache line more, for alignment.
     scratch: Vec<f32>,
     floats: usize,
-    /// The image of a float network.
+    /// Input of a float network.
     input: Vec<f32>,
-    /// That of a quantized one.
+    /// Input of a quantized network.
     pixels: Vec<u8>,
     quantized: bool,
     pub logits: Vec<f32>,
@@ -35,7 +35,7 @@ impl Caller {
         }
     }
 
-    /// Takes the pixels of an image, which float networks are preprocessed for.
+    /// Sets the input to an image; the pixels are preprocessed for float networks.
     pub fn show(&mut self, pixels: &[u8], preprocess: &Preprocess) {
         if self.quantized {
             self.pixels.copy_from_slice(pixels);
@@ -44,7 +44,7 @@ impl Caller {
         }
     }
 
-    /// Takes noise for an image, the same on every run.
+    /// Sets the input to noise, the same on every run.
     pub fn noise(&mut self) {
         noise(&mut self.input);
         for (pixel, value) in self.pixels.iter_mut().zip(&self.input) {
@@ -52,9 +52,9 @@ impl Caller {
         }
     }
 
-    /// One call and how long it took. A quantized network gets its image as bytes, as it would in a program.
+    /// Calls the network once and returns the time. A quantized network reads the pixels as bytes, as in a program.
     pub fn call(&mut self, network: &dyn Network, observer: &mut dyn Observer) -> Duration {
-        // An unaligned scratch would only be slow.
+        // Alignment affects the speed only.
         let at = self.scratch.as_ptr().align_offset(LINE).min(self.scratch.len() - self.floats);
         let scratch = &mut self.scratch[at..][..self.floats];
         let start = Instant::now();
@@ -63,13 +63,13 @@ impl Caller {
             true => network.run_pixels_into(scratch, &self.pixels, &mut self.logits, observer),
         };
         let took = start.elapsed();
-        // The lengths are those of the network's own facts.
+        // All lengths come from the network's `info`.
         debug_assert!(ran.is_ok(), "{ran:?}");
         took
     }
 }
 
-/// Uniform in -1..1, the same on every run.
+/// Fills `values` with uniform noise in -1..1, the same on every run.
 fn noise(values: &mut [f32]) {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     for value in values {
@@ -80,28 +80,27 @@ fn noise(values: &mut [f32]) {
     }
 }
 
-/// What is measured.
+/// A network and the number of its concurrent callers.
 pub struct Variant<'a> {
     pub network: &'a dyn Network,
-    /// Callers at once.
     pub callers: usize,
 }
 
-/// The calls of one variant.
+/// Times of one variant.
 #[derive(Default, Clone)]
 pub struct Measured {
-    /// Of every call.
+    /// Latency of every call of every caller.
     pub latencies: Vec<Duration>,
-    /// From the first caller's start to the last one's end, summed over the runs.
+    /// Time from the first caller's start to the last one's end, summed over the runs.
     pub busy: Duration,
 }
 
-/// Calls every variant `runs` times, one after the other and over again; `tick` is told of every finished round.
+/// Runs `runs` rounds; each calls every variant once. `tick` is called after every round.
 pub fn interleaved(variants: &[Variant<'_>], runs: usize, mut tick: impl FnMut()) -> Vec<Measured> {
     let most = variants.iter().map(|variant| variant.callers).max().unwrap_or(1).max(1);
     let barrier = Barrier::new(most);
     let rounds = runs + WARM_UP;
-    // Each thread's calls, by variant and run: start and end.
+    // `[thread][variant][run]`: start and end of the call.
     let spans: Vec<Vec<Vec<(Instant, Instant)>>> = std::thread::scope(|scope| {
         let barrier = &barrier;
         let others: Vec<_> =
@@ -125,8 +124,8 @@ pub fn interleaved(variants: &[Variant<'_>], runs: usize, mut tick: impl FnMut()
     measured
 }
 
-/// Calls before the first that counts: pages, caches and clock have to settle.
-const WARM_UP: usize = 3;
+/// Calls that are not counted: pages, caches and clock frequency settle first.
+pub const WARM_UP: usize = 3;
 
 fn calls(
     variants: &[Variant<'_>],
@@ -152,7 +151,7 @@ fn calls(
     spans
 }
 
-/// Milliseconds at a share of the sorted calls: 0.0 the fastest, 0.5 the median.
+/// Latency in milliseconds at a quantile: 0.0 is the minimum, 0.5 the median.
 pub fn quantile_ms(latencies: &[Duration], share: f64) -> f64 {
     let mut sorted = latencies.to_vec();
     sorted.sort_unstable();
@@ -160,82 +159,111 @@ pub fn quantile_ms(latencies: &[Duration], share: f64) -> f64 {
     sorted.get(at).map_or(0.0, |latency| latency.as_secs_f64() * 1e3)
 }
 
-/// Times of steps and stages over several calls.
+/// Minimum and median of repeated measurements; both are 0 of none.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+pub struct Summary {
+    pub min: f64,
+    pub median: f64,
+}
+
+impl Summary {
+    pub fn of(values: &[f64]) -> Self {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let at = |index: usize| sorted.get(index).copied().unwrap_or(0.0);
+        Self { min: at(0), median: at(sorted.len() / 2) }
+    }
+}
+
+/// Times of steps and of their stages, in seconds, over several calls.
 ///
-/// The clock is read after every part, so that each part's time is from the event before.
+/// A stage reports every part of its work when the part is done. The time of a part is the time since the event before.
 pub struct Stopwatch {
-    last: Instant,
+    /// Whether stages are timed. Each of their events reads the clock.
     stages: bool,
-    /// By step, then by stage: seconds of the current call.
-    current: Vec<Vec<f64>>,
-    /// Of whole steps.
+    step_start: Instant,
+    last_event: Instant,
+    /// `[step]`, of the current call.
     step: Vec<f64>,
-    started: Instant,
+    /// `[step][stage]`, of the current call.
+    stage: Vec<Vec<f64>>,
+    /// `[step][call]`
     pub steps: Vec<Vec<f64>>,
+    /// `[step][stage][call]`
     pub stage_times: Vec<Vec<Vec<f64>>>,
 }
 
 impl Stopwatch {
-    /// `stages`: whether parts of steps are told apart; that costs a reading of the clock for each of them.
+    /// `stages` also times the stages, which reads the clock more often and so makes steps slower.
     pub fn new(info: &NetworkInfo, stages: bool) -> Self {
+        let counts: Vec<usize> = info.steps.iter().map(|step| step.stages.len()).collect();
+        Self::with_counts(&counts, stages)
+    }
+
+    /// Of steps with so many stages each.
+    fn with_counts(counts: &[usize], stages: bool) -> Self {
         let now = Instant::now();
         Self {
-            last: now,
-            started: now,
             stages,
-            current: info.steps.iter().map(|step| vec![0.0; step.stages.len()]).collect(),
-            step: vec![0.0; info.steps.len()],
-            steps: vec![Vec::new(); info.steps.len()],
-            stage_times: info.steps.iter().map(|step| vec![Vec::new(); step.stages.len()]).collect(),
+            step_start: now,
+            last_event: now,
+            step: vec![0.0; counts.len()],
+            stage: counts.iter().map(|count| vec![0.0; *count]).collect(),
+            steps: vec![Vec::new(); counts.len()],
+            stage_times: counts.iter().map(|count| vec![Vec::new(); *count]).collect(),
         }
     }
 
-    /// Call this right before a call of the network.
-    pub fn start(&mut self) {
-        self.current.iter_mut().for_each(|stages| stages.fill(0.0));
-        self.started = Instant::now();
-        self.last = self.started;
+    /// Starts a call of the network at `now`.
+    pub fn start(&mut self, now: Instant) {
+        self.step.fill(0.0);
+        self.stage.iter_mut().for_each(|stages| stages.fill(0.0));
+        self.step_start = now;
+        self.last_event = now;
     }
 
-    /// Call this right after it.
+    /// Records the times of the call.
     pub fn stop(&mut self) {
         for (all, time) in self.steps.iter_mut().zip(&self.step) {
             all.push(*time);
         }
         if self.stages {
-            for (all, times) in self.stage_times.iter_mut().flatten().zip(self.current.iter().flatten()) {
-                all.push(*times);
+            for (all, time) in self.stage_times.iter_mut().flatten().zip(self.stage.iter().flatten()) {
+                all.push(*time);
             }
         }
+    }
+
+    fn end_part(&mut self, step: usize, stage: usize, now: Instant) {
+        if let Some(time) = self.stage.get_mut(step).and_then(|stages| stages.get_mut(stage)) {
+            *time += (now - self.last_event).as_secs_f64();
+        }
+        self.last_event = now;
+    }
+
+    fn end_step(&mut self, step: usize, now: Instant) {
+        if let Some(time) = self.step.get_mut(step) {
+            *time = (now - self.step_start).as_secs_f64();
+        }
+        self.step_start = now;
+        self.last_event = now;
     }
 }
 
 impl Observer for Stopwatch {
     fn stage(&mut self, step: usize, stage: usize) {
         if self.stages {
-            let now = Instant::now();
-            if let Some(time) = self.current.get_mut(step).and_then(|stages| stages.get_mut(stage)) {
-                *time += (now - self.last).as_secs_f64();
-            }
-            self.last = now;
+            self.end_part(step, stage, Instant::now());
         }
     }
 
     fn step(&mut self, step: usize, _: &[f32]) {
-        let now = Instant::now();
-        if let Some(time) = self.step.get_mut(step) {
-            *time = (now - self.started).as_secs_f64();
-        }
-        self.started = now;
-        self.last = now;
+        self.end_step(step, Instant::now());
     }
-}
 
-/// The value in the middle, 0 of none.
-pub fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
+    fn bytes(&mut self, step: usize, _: &[u8]) {
+        self.end_step(step, Instant::now());
+    }
 }
 
 #[cfg(test)]
@@ -249,7 +277,41 @@ mod tests {
         assert_eq!(quantile_ms(&calls, 0.5), 6.0);
         assert_eq!(quantile_ms(&calls, 0.9), 10.0);
         assert_eq!(quantile_ms(&[], 0.5), 0.0);
-        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(Summary::of(&[3.0, 1.0, 2.0]), Summary { min: 1.0, median: 2.0 });
+        assert_eq!(Summary::of(&[]), Summary::default());
+    }
+
+    /// Steps of float and of quantized networks end by different events.
+    #[test]
+    fn stages_add_up_to_their_step() {
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut watch = Stopwatch::with_counts(&[2, 1], true);
+        for call in 0..2 {
+            let begin = 100 * call;
+            watch.start(at(begin));
+            // Two rows through both stages.
+            watch.end_part(0, 0, at(begin + 3));
+            watch.end_part(0, 1, at(begin + 4));
+            watch.end_part(0, 0, at(begin + 6));
+            watch.end_part(0, 1, at(begin + 10 + call));
+            watch.end_step(0, at(begin + 10 + call));
+            watch.end_part(1, 0, at(begin + 17));
+            watch.end_step(1, at(begin + 17));
+            watch.stop();
+        }
+        assert_eq!(watch.steps, [[10.0, 11.0], [7.0, 6.0]]);
+        assert_eq!(watch.stage_times, [vec![vec![5.0, 5.0], vec![5.0, 6.0]], vec![vec![7.0, 6.0]]]);
+    }
+
+    #[test]
+    fn steps_of_quantized_networks_are_timed() {
+        let mut watch = Stopwatch::with_counts(&[1], false);
+        watch.start(Instant::now());
+        std::thread::sleep(Duration::from_millis(1));
+        watch.bytes(0, &[]);
+        watch.stop();
+        assert!(watch.steps[0][0] >= 1e-3, "{:?}", watch.steps);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the processor can do at most: multiply-adds from registers, and bytes from memory.
+//! Peak throughput of the processor: multiply-adds from registers, and bytes read from memory.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -6,140 +6,154 @@ use std::time::Instant;
 use mbvc::{Isa, Precision};
 use mbvc_runtime::Src;
 
-/// Chains that do not wait for each other: enough for four cycles of latency on two units, few enough for sixteen
-/// registers.
-const CHAINS: usize = 12;
+/// A tile of sums, one for each pair of a left and a right factor. Twelve independent sums hide four cycles of latency on
+/// two units, and leave four of sixteen registers to the factors.
+const ROWS: usize = 6;
+const COLUMNS: usize = 2;
+/// Rows where a value takes two registers of sixteen: portable vectors, and factors of AVX2's `dot`.
+const NARROW_ROWS: usize = 3;
 const STEPS: usize = 100_000;
-/// Vectors of the widest set: where the chains start, and the two factors.
-const FLOATS: usize = (CHAINS + 2) * 16;
+/// Values of the buffer that sums and factors are loaded from, for vectors of up to 16 floats.
+const FLOATS: usize = ROWS * COLUMNS * 16;
 
-/// GFLOP/s of multiply-add chains that never leave the registers, of `threads` at once; of quantized networks GOP/s of
-/// dot products. 0 where the processor lacks the instruction set.
+/// GFLOP/s of `threads` concurrent loops of multiply-adds by the kernels' own instruction: `fma` of float networks, `dot`
+/// of quantized ones (GOP/s). 0 if the processor lacks the instruction set.
 pub fn gflops(isa: Isa, precision: Precision, threads: usize) -> f64 {
     if isa.detect().is_none() { 0.0 } else { at_once(threads, || gflops_of_one(isa, precision)) }
 }
 
-/// The sum of what `threads` measure at the same time, this one among them.
+/// Sum of the results of `threads` concurrent measurements; the calling thread runs one of them.
 fn at_once(threads: usize, measure: impl Fn() -> f64 + Sync) -> f64 {
     std::thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(&measure)).collect();
         let mine = measure();
-        // One that failed measured nothing.
+        // A thread that panicked counts as 0.
         mine + others.into_iter().map(|other| other.join().unwrap_or(0.0)).sum::<f64>()
     })
 }
 
 fn gflops_of_one(isa: Isa, precision: Precision) -> f64 {
-    // Different for each chain, and unknown to the optimizer, which could compute equal chains once.
+    // Different values, unknown to the optimizer: equal chains could be computed once.
     let values: Vec<f32> = (0..FLOATS).map(|at| 1.0 + at as f32).collect();
     let values = black_box(values);
     let bytes: Vec<u8> = (0..FLOATS * 4).map(|at| at as u8).collect();
     let bytes = black_box(bytes);
     let mut best = 0.0_f64;
-    // The best of some: an interruption only ever makes it slower.
+    // The maximum of five: interruptions only slow a loop down.
     for _ in 0..5 {
         let start = Instant::now();
         let products = match precision {
-            Precision::F32 => chains(isa, Src::new(&values)),
-            Precision::Int8 | Precision::Uint8 => 4 * dot_chains(isa, Src::new(&bytes)),
+            Precision::F32 => multiply(isa, Src::new(&values)),
+            Precision::Int8 | Precision::Uint8 => multiply_bytes(isa, Src::new(&bytes)),
         };
         let seconds = start.elapsed().as_secs_f64();
-        best = best.max((2 * products * CHAINS * STEPS) as f64 / seconds / 1e9);
+        best = best.max((2 * products * STEPS) as f64 / seconds / 1e9);
     }
     best
 }
 
+// In both loops the left factors are read through an opaque pointer. Otherwise the optimizer moves every product that does
+// not depend on the sum out of the loop, which leaves mere additions where `dot` multiplies and adds.
+
 macro_rules! loops {
-    ($($(#[$attribute:meta])* $isa:ident;)+) => {$(
+    ($($(#[$attribute:meta])* $isa:ident, $rows:expr;)+) => {$(
         $(#[$attribute])*
         fn $isa(values: Src<'_>) -> usize {
             use mbvc_runtime::simd::float::$isa::{LANES, fma, load};
-            let (x, w) = (load(values, 0), load(values, LANES));
-            let mut sums: [_; CHAINS] = [load(values, 0); CHAINS];
-            let mut at = 0;
+            let (mut left, right) = ([load(values, 0); $rows], [load(values, 0), load(values, LANES)]);
+            let mut sums = [[load(values, 0); COLUMNS]; $rows];
+            let mut row = 0;
             // `map` and closures would lose the target feature.
-            while at < CHAINS {
-                sums[at] = load(values, (at + 2) * LANES);
-                at += 1;
+            while row < $rows {
+                left[row] = load(values, row * LANES);
+                sums[row] = [load(values, row * LANES), load(values, ($rows + row) * LANES)];
+                row += 1;
             }
             for _ in 0..STEPS {
-                let mut at = 0;
-                while at < CHAINS {
-                    sums[at] = fma(x, w, sums[at]);
-                    at += 1;
+                let left = black_box(&left);
+                let mut row = 0;
+                while row < $rows {
+                    let [first, second] = sums[row];
+                    sums[row] = [fma(left[row], right[0], first), fma(left[row], right[1], second)];
+                    row += 1;
                 }
             }
             black_box(sums);
-            LANES
+            $rows * COLUMNS * LANES
         }
     )+};
 }
 
 loops! {
-    portable;
+    portable, NARROW_ROWS;
     #[cfg(target_arch = "aarch64")]
     #[target_feature(enable = "neon")]
-    neon;
+    neon, ROWS;
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    avx2;
+    avx2, ROWS;
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    avx512;
+    avx512, ROWS;
 }
 
 macro_rules! dot_loops {
-    ($($(#[$attribute:meta])* $name:ident: $isa:ident;)+) => {$(
+    ($($(#[$attribute:meta])* $name:ident: $isa:ident, $rows:expr;)+) => {$(
         $(#[$attribute])*
         fn $name(values: Src<'_, u8>) -> usize {
-            use mbvc_runtime::simd::quantized::$isa::{LANES, column, dot, load_sums, weights};
-            let (x, w) = (column(values, 0), weights(values, 64));
-            let mut sums: [_; CHAINS] = [load_sums(values, 0); CHAINS];
-            let mut at = 0;
-            while at < CHAINS {
-                sums[at] = load_sums(values, at * LANES * 4);
-                at += 1;
+            use mbvc_runtime::simd::quantized::$isa::{LANES, WEIGHTS, column, dot, load_sums, weights};
+            let right = [weights(values, 0), weights(values, WEIGHTS)];
+            let mut left = [column(values, 0); $rows];
+            let mut sums = [[load_sums(values, 0); COLUMNS]; $rows];
+            let mut row = 0;
+            while row < $rows {
+                left[row] = column(values, row * LANES * 4);
+                sums[row] = [load_sums(values, row * LANES * 4), load_sums(values, ($rows + row) * LANES * 4)];
+                row += 1;
             }
             for _ in 0..STEPS {
-                let mut at = 0;
-                while at < CHAINS {
-                    sums[at] = dot(x, w, sums[at]);
-                    at += 1;
+                let left = black_box(&left);
+                let mut row = 0;
+                while row < $rows {
+                    let [first, second] = sums[row];
+                    sums[row] = [dot(left[row], right[0], first), dot(left[row], right[1], second)];
+                    row += 1;
                 }
             }
             black_box(sums);
-            LANES
+            4 * $rows * COLUMNS * LANES
         }
     )+};
 }
 
+// Six sums for AVX2, whose factors take two registers each and whose last operation, an addition, has a latency of one.
 dot_loops! {
-    dots_portable: portable;
+    dots_portable: portable, NARROW_ROWS;
     #[cfg(target_arch = "aarch64")]
     #[target_feature(enable = "neon")]
-    dots_neon: neon;
+    dots_neon: neon, ROWS;
     #[cfg(target_arch = "aarch64")]
     #[target_feature(enable = "neon,dotprod")]
-    dots_neondot: neondot;
+    dots_neondot: neondot, ROWS;
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    dots_avx2: avx2;
+    dots_avx2: avx2, NARROW_ROWS;
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma,avxvnni")]
-    dots_avxvnni: avxvnni;
+    dots_avxvnni: avxvnni, ROWS;
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-    dots_avx512: avx512;
+    dots_avx512: avx512, ROWS;
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    dots_avx512vnni: avx512vnni;
+    dots_avx512vnni: avx512vnni, ROWS;
 }
 
-/// As [`chains`], of dot products of four bytes.
-fn dot_chains(isa: Isa, values: Src<'_, u8>) -> usize {
+/// Runs the loop of dot products of four bytes; returns the products of a step.
+fn multiply_bytes(isa: Isa, values: Src<'_, u8>) -> usize {
     match isa {
         #[cfg(target_arch = "aarch64")]
-        // SAFETY: `gflops` has seen that the processor has it.
+        // SAFETY: `gflops` checked that the processor has it.
         Isa::Neon => unsafe { dots_neon(values) },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: as above.
@@ -160,11 +174,11 @@ fn dot_chains(isa: Isa, values: Src<'_, u8>) -> usize {
     }
 }
 
-/// Runs the chains; returns the lanes of a vector.
-fn chains(isa: Isa, values: Src<'_>) -> usize {
+/// Runs the loop of multiply-adds; returns the products of a step.
+fn multiply(isa: Isa, values: Src<'_>) -> usize {
     match isa {
         #[cfg(target_arch = "aarch64")]
-        // SAFETY: `gflops` has seen that the processor has it.
+        // SAFETY: `gflops` checked that the processor has it.
         Isa::Neon => unsafe { neon(values) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
@@ -176,7 +190,7 @@ fn chains(isa: Isa, values: Src<'_>) -> usize {
     }
 }
 
-/// GB/s at which `threads` together read a block of so many bytes over and over, as a network reads its weights.
+/// GB/s at which `threads` together read a block of `bytes` again and again, as a network reads its weights.
 pub fn bandwidth(bytes: usize, threads: usize) -> f64 {
     at_once(threads, || bandwidth_of_one(bytes / threads.max(1)))
 }
@@ -186,7 +200,7 @@ fn bandwidth_of_one(bytes: usize) -> f64 {
     let mut best = 0.0_f64;
     for _ in 0..5 {
         let start = Instant::now();
-        // Eight sums: one would wait for itself.
+        // Eight sums: a single one would be bound by the latency of its addition.
         let mut sums = [0_u64; 8];
         for block in black_box(&words).chunks_exact(8) {
             for (sum, word) in sums.iter_mut().zip(block) {

@@ -1,11 +1,11 @@
-//! What the command says: styles, progress, tables, and numbers that people read.
+//! Output of the command: styles, messages, progress bars, tables, and numbers for people.
 
 use std::fmt::{self, Display};
 use std::io::{self, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ContentArrangement, Table};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use mbvc_compiler::diagnostic::Diagnostics;
 
 pub const BOLD: Style = Style::new().bold();
@@ -32,10 +32,10 @@ macro_rules! outln {
     ($($part:tt)*) => { $crate::ui::print(format_args!("{}\n", format_args!($($part)*))) };
 }
 
-/// Prints on standard output, without color where that is no terminal.
+/// Prints on standard output, without color if it is not a terminal.
 ///
-/// A reader that went away (`mbvc dump | head`) ends the process quietly: there is nobody left to tell. Any other
-/// failure, a full disk for instance, is told and ends it with status 1.
+/// A closed pipe (`mbvc dump | head`) ends the process silently with status 0. Any other failure, such as a full disk, is
+/// reported and ends it with status 1.
 pub fn print(text: fmt::Arguments<'_>) {
     let mut out = anstream::stdout().lock();
     if let Err(cause) = out.write_fmt(text).and_then(|()| out.flush()) {
@@ -54,47 +54,48 @@ pub fn json(value: &impl serde::Serialize) {
     }
 }
 
-/// Standard error; that nobody reads it is no reason to fail.
-fn say(style: Style, label: &str, text: &str) {
+/// Prints a labeled message on standard error. A closed standard error is not a failure.
+fn message(style: Style, label: &str, text: &str) {
     let indent = format!("\n{:width$}", "", width = label.len() + 2);
     let _ = writeln!(anstream::stderr(), "{style}{label}{style:#}: {}", text.replace('\n', &indent));
 }
 
 pub fn error(text: &str) {
-    say(ERROR, "error", text);
+    message(ERROR, "error", text);
 }
 
 pub fn warning(text: &str) {
-    say(WARNING, "warning", text);
+    message(WARNING, "warning", text);
 }
 
-/// Warns where a measurement would tell of the build, not of the network.
-pub fn unoptimized() {
+/// Warns before a measurement with a command built without optimization.
+pub fn warn_unoptimized() {
     if cfg!(debug_assertions) {
-        warning(
-            "this command is built without optimization: the times are not those of users; use cargo run --release",
-        );
+        warning("this command was built without optimization, so its times mean little; use `cargo run --release`");
     }
 }
 
 pub fn note(text: &str) {
-    say(ACCENT, "note", text);
+    message(ACCENT, "note", text);
 }
 
 pub fn help(text: &str) {
-    say(ACCENT, " help", text);
+    message(ACCENT, " help", text);
 }
 
-/// Prints mistakes of a spec, colored where standard error is a terminal.
+/// Prints the errors of a spec, with color if standard error is a terminal.
 pub fn diagnostics(mistakes: &Diagnostics) {
-    // anstream strips what the terminal does not want.
+    // anstream strips the colors otherwise.
     let _ = writeln!(anstream::stderr(), "{}", mistakes.render(true));
 }
 
-/// A progress bar on standard error, hidden where that is no terminal.
+/// A progress bar on standard error, which is cleared when it is dropped. Hidden if standard error is not a terminal, and
+/// for a single item, which shows nothing in between.
 pub fn progress(length: usize, what: &str) -> ProgressBar {
-    let target = if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let bar = ProgressBar::with_draw_target(Some(length as u64), target);
+    if length < 2 {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(length as u64), target()).with_finish(ProgressFinish::AndClear);
     if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:30.cyan/dim} {pos}/{len} {wide_msg:.dim} {eta}") {
         bar.set_style(style.progress_chars("━╸─"));
     }
@@ -102,10 +103,15 @@ pub fn progress(length: usize, what: &str) -> ProgressBar {
     bar
 }
 
-/// A spinner on standard error for work of unknown length, hidden where that is no terminal.
+/// Standard error if it is a terminal.
+fn target() -> ProgressDrawTarget {
+    if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() }
+}
+
+/// A progress line on standard error for work of unknown length, which is cleared when it is dropped. Hidden if standard
+/// error is not a terminal.
 pub fn spinner(what: impl Into<String>) -> ProgressBar {
-    let target = if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let bar = ProgressBar::with_draw_target(None, target);
+    let bar = ProgressBar::with_draw_target(None, target()).with_finish(ProgressFinish::AndClear);
     if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {msg} {elapsed:.dim}") {
         bar.set_style(style);
     }
@@ -114,7 +120,32 @@ pub fn spinner(what: impl Into<String>) -> ProgressBar {
     bar
 }
 
-/// Rows under a header, two spaces between columns; `columns` is one of `<` and `>` a column.
+/// Columns of the terminal that standard output is; 80 if it is not a terminal.
+pub fn width() -> usize {
+    terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0))
+}
+
+/// Breaks every line of `text` between words, so that it fits `width` columns. Styles take no columns.
+pub fn wrap(text: &str, width: usize) -> String {
+    let wrapped = text.split('\n').map(|line| {
+        let (mut wrapped, mut column) = (String::new(), 0);
+        for word in line.split(' ') {
+            let length = anstream::adapter::strip_str(word).to_string().chars().count();
+            if column > 0 {
+                let fits = column + 1 + length <= width;
+                wrapped.push(if fits { ' ' } else { '\n' });
+                column = if fits { column + 1 } else { 0 };
+            }
+            wrapped += word;
+            column += length;
+        }
+        wrapped
+    });
+    wrapped.collect::<Vec<_>>().join("\n")
+}
+
+/// A table: a dimmed header, then the rows, with two spaces between columns. `columns` aligns each to the left (`<`) or to
+/// the right (`>`).
 pub fn table(header: &[&str], columns: &str, rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(comfy_table::TableStyle::new());
@@ -133,7 +164,7 @@ pub fn table(header: &[&str], columns: &str, rows: impl IntoIterator<Item = Vec<
     format!("{DIM}{head}{DIM:#}\n{}", body.join("\n"))
 }
 
-/// A count with one letter for its size: `300.8 M`.
+/// A count with a decimal prefix: `300.8 M`.
 pub struct Count(pub f64);
 
 impl Display for Count {
@@ -148,7 +179,7 @@ impl Display for Count {
     }
 }
 
-/// Bytes in decimal units: `1.23 MB`.
+/// A size in decimal units: `1.23 MB`.
 pub struct Bytes(pub usize);
 
 impl Display for Bytes {
@@ -162,7 +193,7 @@ impl Display for Bytes {
     }
 }
 
-/// A whole number with thin groups of three: `3 489 097`.
+/// A whole number in groups of three digits: `3 489 097`.
 pub fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -185,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_read_well() {
+    fn numbers_are_formatted() {
         assert_eq!(Count(300_774_272.0).to_string(), "300.8 M");
         assert_eq!(Count(9_000.0).to_string(), "9000");
         assert_eq!(Count(1.5e6).to_string(), "1.50 M");
@@ -194,6 +225,15 @@ mod tests {
         assert_eq!(grouped(3_489_097), "3 489 097");
         assert_eq!(grouped(12), "12");
         assert_eq!(plural(1, "mistake"), "one mistake");
+    }
+
+    #[test]
+    fn text_wraps_between_words() {
+        assert_eq!(wrap("one two three", 7), "one two\nthree");
+        assert_eq!(wrap("one two three", 6), "one\ntwo\nthree");
+        assert_eq!(wrap("incomprehensible word\n\nend", 5), "incomprehensible\nword\n\nend");
+        let styled = format!("{BOLD}one{BOLD:#} two");
+        assert_eq!(wrap(&styled, 7), styled, "styles take no columns");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{bad, good, json_lines, tiny};
+use serde_json::Value;
 
 #[test]
 fn bench_measures_every_variant() {
@@ -13,8 +14,8 @@ fn bench_measures_every_variant() {
         rows.iter().map(|row| (row["fusion"].as_str().unwrap(), row["callers"].as_u64().unwrap())).collect();
     assert_eq!(variants, [("none", 1), ("none", 2), ("relu6", 1), ("relu6", 2), ("block", 1), ("block", 2)]);
     for row in &rows {
-        let [least, median, most] = ["min_ms", "median_ms", "p90_ms"].map(|key| row[key].as_f64().unwrap());
-        assert!(0.0 < least && least <= median && median <= most, "{row}");
+        let [min, median, p90] = ["min_ms", "median_ms", "p90_ms"].map(|key| row[key].as_f64().unwrap());
+        assert!(0.0 < min && min <= median && median <= p90, "{row}");
         assert!(row["images_per_s"].as_f64().unwrap() > 0.0);
         assert_eq!((&row["network"], &row["weights"], &row["runs"]), (&"Tiny".into(), &"random".into(), &5.into()));
     }
@@ -29,7 +30,7 @@ fn bench_compares_threads_that_share_a_call() {
 }
 
 #[test]
-fn bench_compares_for_people() {
+fn bench_prints_a_table() {
     let folder = tiny();
     let arguments =
         ["bench", "--spec", "tiny.yaml", "--weights", "tiny.safetensors", "--fusion", "block", "--isa", "portable"];
@@ -42,7 +43,7 @@ fn bench_compares_for_people() {
 }
 
 #[test]
-fn profile_tells_steps_and_stages() {
+fn profile_times_steps_and_stages() {
     let folder = tiny();
     let rows = json_lines(&good(folder.path(), &["profile", "--spec", "tiny.yaml", "--runs", "3", "--json"]));
     let steps: Vec<_> = rows.iter().filter_map(|row| row["step"].as_str()).collect();
@@ -52,11 +53,14 @@ fn profile_tells_steps_and_stages() {
     assert!(peak > 0.0 && total["read_gb_per_s"].as_f64().unwrap() > 0.0, "{total}");
     let mut macs = 0;
     for row in &rows[..rows.len() - 1] {
-        assert!(row["us"].as_f64().unwrap() > 0.0 && row["bytes"].as_u64().unwrap() > 0, "{row}");
+        let time = |row: &Value, key: &str| row[key].as_f64().unwrap();
+        assert!(0.0 < time(row, "min_us") && time(row, "min_us") <= time(row, "us"), "{row}");
+        assert!(row["bytes"].as_u64().unwrap() > 0, "{row}");
         macs += row["macs"].as_u64().unwrap();
-        for stage in row["stages"].as_array().unwrap() {
-            assert!(stage["us"].as_f64().unwrap() > 0.0, "{stage}");
-        }
+        let stages = row["stages"].as_array().unwrap();
+        assert!(stages.iter().all(|stage| time(stage, "min_us") > 0.0), "{row}");
+        let sum: f64 = stages.iter().map(|stage| time(stage, "min_us")).sum();
+        assert!((sum - time(row, "min_us")).abs() < 0.01 * (stages.len() + 1) as f64, "stages add up: {row}");
     }
     assert_eq!(total["macs"].as_u64(), Some(macs));
     let stages = rows[1]["stages"].as_array().unwrap();
@@ -66,7 +70,7 @@ fn profile_tells_steps_and_stages() {
 }
 
 #[test]
-fn profile_draws() {
+fn profile_writes_a_picture() {
     let folder = tiny();
     let arguments = ["profile", "--spec", "tiny.yaml", "--runs", "2", "--fusion", "none", "--threads", "2"];
     let said = good(folder.path(), &[&arguments[..], &["--svg", "p.svg"]].concat());

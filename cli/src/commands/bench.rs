@@ -1,4 +1,4 @@
-//! `mbvc bench`: variants against each other, call by call.
+//! `mbvc bench`: compares fusion levels, instruction sets, threads and callers.
 
 use std::path::PathBuf;
 
@@ -11,40 +11,40 @@ use crate::options::{FusionArg, IsaArg, SpecOption, examples};
 use crate::ui::{BOLD, DIM};
 use crate::{engine, outln, ui};
 
-/// Measure fusion levels and instruction sets against each other
+/// Compare the speed of fusion levels, instruction sets, threads and callers
 ///
-/// All variants run in one process, call by call in turn, so that a slow moment of the machine falls on each of them.
-/// With several threads, these share each call. With several callers, these share one model; the times are those of
-/// single calls.
+/// All variants run in one process, and their calls are interleaved, so that a slow phase of the machine affects all of
+/// them. They are ranked by the minimum; a median far above it shows a busy machine. Threads share one call. Callers run at
+/// the same time and share one model; the times are those of single calls.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
-    "mbvc bench                                    all fusion levels, random weights",
-    "mbvc bench --fusion block --isa avx2,avx512   instruction sets",
-    "mbvc bench --fusion block --threads 1,2       threads that share a call",
-    "mbvc bench --fusion block --callers 1,2       callers at once",
+    "mbvc bench                                    all fusion levels, with random weights",
+    "mbvc bench --fusion block --isa avx2,avx512   two instruction sets",
+    "mbvc bench --fusion block --threads 1,2       one and two threads that share a call",
+    "mbvc bench --fusion block --callers 1,2       one and two concurrent callers",
     "mbvc bench --weights weights.safetensors --runs 200 --json",
 ))]
 pub struct Args {
-    /// Weights, as `mbvc import` writes them [default: random ones]
+    /// Weights file, written by `mbvc import` [default: random weights]
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// Fusion levels, separated by commas [default: those that differ in speed]
+    /// Fusion levels, comma-separated [default: all that differ in speed]
     #[arg(long, value_enum, value_name = "LEVEL", value_delimiter = ',')]
     fusion: Vec<FusionArg>,
-    /// Instruction sets, separated by commas [default: the widest that this processor has]
+    /// Instruction sets, comma-separated [default: the widest of this processor]
     #[arg(long, value_enum, value_delimiter = ',')]
     isa: Vec<IsaArg>,
-    /// Threads that share a call; the network is compiled for each number, once [default: the spec's]
+    /// Threads that share a call, comma-separated; the network is compiled for each number [default: the spec's]
     #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: Vec<u16>,
-    /// Callers at once that share a model; several numbers are compared
+    /// Concurrent callers that share a model, comma-separated
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1",
           value_parser = clap::value_parser!(u16).range(1..=256))]
     callers: Vec<u16>,
-    /// Calls of each variant and caller
+    /// Number of measured calls of each variant and caller
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     runs: u32,
-    /// One line of JSON for each variant
+    /// Print one line of JSON for each variant
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -69,7 +69,7 @@ struct Row {
 }
 
 pub fn run(args: &Args) -> Result {
-    ui::unoptimized();
+    ui::warn_unoptimized();
     let trained = args.weights.as_deref().map(|path| engine::weights(Some(path))).transpose()?;
     let source = engine::source(args.spec.spec.as_deref(), args.spec.overrides_for(trained.as_ref()))?;
     let mut isas: Vec<Option<Isa>> = args.isa.iter().map(|isa| Some(Isa::from(*isa))).collect();
@@ -105,7 +105,7 @@ pub fn run(args: &Args) -> Result {
         })
         .collect();
     if !args.json && args.weights.is_none() {
-        ui::note("random weights; the time does not depend on the values (--weights FILE for trained ones)");
+        ui::note("random weights: the time does not depend on their values; --weights FILE uses trained ones");
     }
     let bar = ui::progress(args.runs as usize, "measuring");
     let measured = interleaved(&variants, args.runs as usize, || bar.inc(1));
@@ -126,7 +126,7 @@ fn row(name: &str, variant: &Variant<'_>, measured: &Measured, runs: u32, weight
     let info = variant.network.info();
     let [height, width, _] = info.input;
     let at = |share| (quantile_ms(&measured.latencies, share) * 1e4).round() / 1e4;
-    let median_ms = at(0.5);
+    let min_ms = at(0.0);
     let macs: usize = info.layers.iter().map(|layer| layer.macs).sum();
     let busy = measured.busy.as_secs_f64();
     Row {
@@ -137,53 +137,106 @@ fn row(name: &str, variant: &Variant<'_>, measured: &Measured, runs: u32, weight
         threads: info.threads,
         callers: variant.callers,
         runs,
-        min_ms: at(0.0),
-        median_ms,
+        min_ms,
+        median_ms: at(0.5),
         p90_ms: at(0.9),
         images_per_s: per(measured.latencies.len() as f64, busy),
-        gflops: per(2e-6 * macs as f64, median_ms),
+        gflops: per(2e-6 * macs as f64, min_ms),
         weights: weights.to_owned(),
     }
 }
 
-/// A quotient to one decimal, 0 where nothing was measured.
+/// A quotient with one decimal; 0 if nothing was measured.
 fn per(amount: f64, time: f64) -> f64 {
     if time > 0.0 { (amount / time * 10.0).round() / 10.0 } else { 0.0 }
 }
 
+/// Calls per millisecond at the minimum.
+fn rate(row: &Row) -> f64 {
+    if row.min_ms > 0.0 { row.callers as f64 / row.min_ms } else { 0.0 }
+}
+
 fn show(rows: &[Row]) -> Result {
-    let Some(first) = rows.first() else { return Err(CliError::new("there is nothing to measure")) };
-    // Calls in a second, by the median.
-    let rate = |row: &Row| if row.median_ms > 0.0 { row.callers as f64 / row.median_ms } else { 0.0 };
-    let slowest = rows.iter().map(rate).fold(f64::INFINITY, f64::min);
+    let Some(first) = rows.first() else { return Err(CliError::new("nothing to measure")) };
     let [height, width] = first.resolution;
     let (runs, weights) = (first.runs, &first.weights);
     outln!("{BOLD}{}{BOLD:#} {height}x{width}, {runs} calls each, {weights} weights\n", first.network);
-    let header =
-        ["fusion", "isa", "threads", "callers", "min ms", "median ms", "p90 ms", "images/s", "GFLOP/s", "speed"];
-    let table = ui::table(
-        &header,
-        "<<>>>>>>>>",
-        rows.iter().map(|row| {
-            vec![
-                row.fusion.to_owned(),
-                row.isa.to_owned(),
-                row.threads.to_string(),
-                row.callers.to_string(),
-                format!("{:.3}", row.min_ms),
-                format!("{:.3}", row.median_ms),
-                format!("{:.3}", row.p90_ms),
-                format!("{:.1}", row.images_per_s),
-                format!("{:.1}", row.gflops),
-                format!("{:.2}x", if slowest > 0.0 { rate(row) / slowest } else { 0.0 }),
-            ]
-        }),
-    );
-    outln!("{table}");
+    outln!("{}", table(rows));
     if rows.len() > 1 {
-        outln!(
-            "\n{DIM}speed: callers / median ms, against the slowest variant; GFLOP/s of one call at its median{DIM:#}"
-        );
+        let note = "fastest first; speed: callers / min ms, relative to the slowest variant; GFLOP/s at the minimum";
+        outln!("\n{DIM}{}{DIM:#}", ui::wrap(note, ui::width()));
     }
     Ok(())
+}
+
+/// The variants, fastest first, with the columns of threads and callers if any variant has several.
+fn table(rows: &[Row]) -> String {
+    let slowest = rows.iter().map(rate).fold(f64::INFINITY, f64::min);
+    let mut ranked: Vec<&Row> = rows.iter().collect();
+    ranked.sort_by(|a, b| rate(b).total_cmp(&rate(a)));
+    let threads = rows.iter().any(|row| row.threads > 1);
+    let callers = rows.iter().any(|row| row.callers > 1);
+    let optional = |shown: bool, cell: &str| shown.then(|| cell.to_owned());
+    let line = |fixed: [&str; 2], counts: [&str; 2], numbers: [String; 6]| -> Vec<String> {
+        let counts = [optional(threads, counts[0]), optional(callers, counts[1])];
+        fixed.map(str::to_owned).into_iter().chain(counts.into_iter().flatten()).chain(numbers).collect()
+    };
+    let names = ["min ms", "median ms", "p90 ms", "images/s", "GFLOP/s", "speed"].map(str::to_owned);
+    let header = line(["fusion", "isa"], ["threads", "callers"], names);
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    let columns = format!("<<{}", ">".repeat(header.len() - 2));
+    let lines = ranked.iter().map(|row| {
+        let counts = [row.threads, row.callers].map(|count| count.to_string());
+        let speed = if slowest > 0.0 { rate(row) / slowest } else { 0.0 };
+        let numbers = [
+            format!("{:.3}", row.min_ms),
+            format!("{:.3}", row.median_ms),
+            format!("{:.3}", row.p90_ms),
+            format!("{:.1}", row.images_per_s),
+            format!("{:.1}", row.gflops),
+            format!("{speed:.2}x"),
+        ];
+        line([row.fusion, row.isa], counts.each_ref().map(String::as_str), numbers)
+    });
+    ui::table(&header, &columns, lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(fusion: &'static str, callers: usize, min_ms: f64) -> Row {
+        Row {
+            network: "Net".to_owned(),
+            resolution: [32, 32],
+            fusion,
+            isa: "avx2",
+            threads: 1,
+            callers,
+            runs: 5,
+            min_ms,
+            // Ranks do not depend on it.
+            median_ms: 10.0 - min_ms,
+            p90_ms: 12.0,
+            images_per_s: 0.0,
+            gflops: 0.0,
+            weights: "random".to_owned(),
+        }
+    }
+
+    #[test]
+    fn variants_are_ranked_by_the_minimum() {
+        let table = anstream::adapter::strip_str(&table(&[row("none", 1, 2.0), row("block", 1, 1.0)])).to_string();
+        let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[0][..4], ["fusion", "isa", "min", "ms"], "no columns of threads and callers");
+        assert_eq!((lines[1][0], lines[1].last()), ("block", Some(&"2.00x")));
+        assert_eq!((lines[2][0], lines[2].last()), ("none", Some(&"1.00x")));
+    }
+
+    #[test]
+    fn callers_have_a_column_where_there_are_several() {
+        let table = anstream::adapter::strip_str(&table(&[row("none", 1, 1.0), row("none", 2, 1.6)])).to_string();
+        let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!((lines[0][2], lines[1][2], lines[1].last()), ("callers", "2", Some(&"1.25x")));
+    }
 }

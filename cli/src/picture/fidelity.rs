@@ -1,8 +1,8 @@
-//! How near each value of a quantized network comes to float32.
+//! Draws the error of each activation of a quantized network.
 
 use super::{Align, Area, BAND, FAINT, INK, RULE, Sheet, Type};
 
-/// A comparison, ready to be drawn.
+/// A comparison as it is drawn.
 pub struct Picture {
     pub title: String,
     pub subtitle: String,
@@ -10,11 +10,11 @@ pub struct Picture {
     pub bars: Vec<Bar>,
 }
 
-/// One value.
+/// An activation tensor.
 pub struct Bar {
     pub name: String,
     pub cosine: f64,
-    /// Signal over noise; `None` where there is no noise.
+    /// Signal-to-noise ratio; `None` without noise.
     pub decibels: Option<f64>,
 }
 
@@ -26,9 +26,9 @@ const ROW: f64 = 18.0;
 const TOP: f64 = 124.0;
 const NEAR: &str = "#1971c2";
 const FAR: &str = "#e8590c";
-/// Where the axis may begin: bars of 0.99 and 0.999 are told apart only near their ends.
+/// Possible starts of the axis: bars of 0.99 and 0.999 differ visibly only if it starts near them.
 const STARTS: [f64; 5] = [0.98, 0.95, 0.9, 0.5, 0.0];
-/// Bars below are drawn in another color.
+/// Bars below this cosine have another color.
 const FAR_BELOW: f64 = 0.98;
 
 pub fn draw(picture: &Picture) -> String {
@@ -65,8 +65,7 @@ pub fn draw(picture: &Picture) -> String {
         let decibels = bar.decibels.map_or_else(|| "exact".to_owned(), |db| format!("{db:.1} dB"));
         sheet.text(end + 126.0, text, Type::new(11.0).fill(FAINT).align(Align::End), decibels);
     }
-    let note =
-        "Cosine of the angle between the values in float32 and in int8, over all images; in dB, signal over noise.";
+    let note = "Cosine of the angle between float32 and int8 activations over all images; dB: signal-to-noise ratio.";
     sheet.text(MARGIN, bottom + 36.0, Type::new(11.5).fill(FAINT), note);
     sheet.finish(&picture.title)
 }
@@ -81,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_axis_begins_where_bars_differ() {
+    fn the_axis_starts_where_bars_differ() {
         let near = drawn(&[0.99, 1.0]);
         // Half of the axis from 0.98 to 1, and all of it.
         assert!(near.contains("width=\"280\"") && near.contains("width=\"560\""), "{near}");
@@ -91,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_numbers_are_drawn_without_nan_lengths() {
+    fn out_of_range_cosines_have_valid_lengths() {
         let svg = drawn(&[-0.5, 0.0, 1.0]);
         assert!(!svg.contains("width=\"-") && !svg.contains("NaN"), "{svg}");
         assert!(!drawn(&[]).contains("NaN"));

@@ -1,5 +1,5 @@
-//! The network before and after fusion, side by side: a band for each step, the operations as written on the left and
-//! what runs on the right.
+//! Draws the network before and after fusion side by side: a band for each step, with the operations of the spec on the left
+//! and the fused ones on the right.
 
 use mbvc_compiler::ir::{Activation, Epilogue, Graph, Node, NodeId, Op, Origin, Shape, Window};
 
@@ -15,7 +15,7 @@ const BAND_HEIGHT: f64 = 90.0;
 const BAND_GAP: f64 = 6.0;
 const GAP: f64 = 13.0;
 
-/// What a shape's color stands for.
+/// Kind of an operation, shown by its color.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Input,
@@ -62,7 +62,7 @@ impl Kind {
     }
 }
 
-/// One operation, ready to be drawn.
+/// An operation as it is drawn.
 struct Glyph {
     kind: Kind,
     title: String,
@@ -79,9 +79,9 @@ struct Drawn {
     id: NodeId,
     glyphs: Vec<Glyph>,
     streamed: Option<usize>,
-    /// Rows of its value.
+    /// Height of its output.
     rows: usize,
-    /// The node whose value is added at the end, if it is not the one right before.
+    /// Node of the residual that is added at the end.
     residual_from: Option<NodeId>,
 }
 
@@ -90,9 +90,7 @@ struct Step {
     nodes: Vec<Drawn>,
 }
 
-/// Draws `before` (left) and `after` (right), which must be graphs of the same network.
-///
-/// `None` if one of them has a cycle.
+/// Draws `before` on the left and `after` on the right, two graphs of the same network. `None` if one has a cycle.
 pub fn draw(title: &str, subtitle: &str, before: &Graph, after: &Graph) -> Option<String> {
     let (left, right) = (steps(before)?, steps(after)?);
     let work = Work { total: right.iter().map(macs).sum(), most: right.iter().map(macs).fold(0.0, f64::max) };
@@ -127,20 +125,20 @@ pub fn draw(title: &str, subtitle: &str, before: &Graph, after: &Graph) -> Optio
 fn heading(sheet: &mut Sheet, x: f64, title: &str, steps: &[Step]) {
     let nodes =
         || steps.iter().flat_map(|step| &step.nodes).filter(|drawn| drawn.glyphs.iter().any(|g| g.kind != Kind::Input));
-    // Only the last value of a node goes to memory; those between streamed stages stay in the cache.
+    // Only the output of a node is written to memory; values between streamed stages stay in the cache.
     let bytes: usize = nodes().filter_map(|drawn| drawn.glyphs.last()).map(|glyph| glyph.bytes).sum();
     sheet.text(x, TOP - 34.0, Type::new(16.0).bold(), title);
     let text = format!("{}, which write {} of values", plural(nodes().count(), "operation"), Bytes(bytes));
     sheet.text(x, TOP - 14.0, Type::new(12.5).fill(FAINT), text);
 }
 
-/// Multiply-accumulates of all steps, and of the one with most.
+/// Multiply-accumulates of all steps, and the maximum of a step.
 struct Work {
     total: f64,
     most: f64,
 }
 
-/// Name and share of the work of a step, at the left of its band.
+/// Draws the name of a step and its share of the work at the left of its band.
 fn label(sheet: &mut Sheet, y: f64, step: &Step, work: &Work) {
     let x = MARGIN + 14.0;
     sheet.text(x, y + 31.0, Type::new(14.0).bold(), step.name.as_str());
@@ -174,7 +172,7 @@ fn panel(sheet: &mut Sheet, x: f64, right: f64, steps: &[Step]) {
     }
 }
 
-/// Draws the nodes of a step from left to right and returns where they end.
+/// Draws the nodes of a step from left to right and returns their right end.
 fn row(sheet: &mut Sheet, start: f64, middle: f64, step: &Step) -> f64 {
     let mut x = start;
     let mut places: Vec<(NodeId, Area)> = Vec::new();
@@ -194,11 +192,11 @@ fn row(sheet: &mut Sheet, start: f64, middle: f64, step: &Step) -> f64 {
     x - GAP
 }
 
-/// The way around: from the value that enters the step to where it is added.
+/// Draws the residual connection, from the input of the step to its add.
 fn arc(sheet: &mut Sheet, from: f64, area: Area, drawn: &Drawn, middle: f64) {
     let last = drawn.glyphs.last().map_or(0.0, glyph_width);
     let inset = if drawn.streamed.is_some() { PAD } else { 0.0 };
-    // Into the circle of an add, or above the stripe that stands for it in a box.
+    // To the circle of an add, or to its stripe in a box.
     let circle = last < 30.0;
     let to = area.right() - inset - if circle { last / 2.0 } else { 6.0 };
     let rim = if circle { 13.0 } else { BOX / 2.0 };
@@ -218,7 +216,7 @@ fn node(sheet: &mut Sheet, area: Area, drawn: &Drawn) {
         let how = match rows {
             0 => "streamed".to_owned(),
             1 => "streamed, one row at a time".to_owned(),
-            // All the rows: then it is the channels that come in groups.
+            // With all rows at once, the channels are in groups.
             rows if rows >= drawn.rows => "streamed, a group of channels at a time".to_owned(),
             rows => format!("streamed, {rows} rows at a time"),
         };
@@ -347,7 +345,7 @@ fn steps(graph: &Graph) -> Option<Vec<Step>> {
     Some(steps.into_iter().map(named).collect())
 }
 
-/// The parts of the network that the nodes belong to: `stem + block1`.
+/// Names of the parts of the network that the nodes belong to: `stem + block1`.
 fn name(graph: &Graph, nodes: &[Drawn]) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for drawn in nodes {

@@ -1,4 +1,4 @@
-//! Pictures as SVG: the shared look, and the small shapes that all are drawn with.
+//! SVG pictures: shared colors and shapes.
 
 pub mod fidelity;
 pub mod graph;
@@ -15,14 +15,14 @@ pub const BAND: &str = "#f6f8fa";
 
 const FONT: &str = "Inter, 'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', sans-serif";
 
-/// A sheet of paper that shapes are put on in order; coordinates are pixels from the top left.
+/// A canvas. Later shapes cover earlier ones; coordinates are pixels from the top left.
 pub struct Sheet {
     content: Group,
     width: f64,
     height: f64,
 }
 
-/// Where a text stands against its point.
+/// Alignment of a text to its point.
 #[derive(Clone, Copy)]
 pub enum Align {
     Start,
@@ -30,7 +30,7 @@ pub enum Align {
     End,
 }
 
-/// How a text looks; size in pixels.
+/// Style of a text; `size` is in pixels.
 #[derive(Clone, Copy)]
 pub struct Type {
     pub size: f64,
@@ -112,9 +112,9 @@ impl Sheet {
         self.content.append(rectangle(area, radius).set("fill", color).set("fill-opacity", opacity));
     }
 
-    /// A rounded box, tinted and outlined in `color`, with a text that shows when the pointer rests on it.
+    /// A rounded box, tinted and outlined in `color`, with a tooltip.
     pub fn tinted(&mut self, area: Area, radius: f64, color: &str, hover: &str) {
-        // The tint lies on paper, so that lines do not show through.
+        // An opaque background below the tint hides lines.
         self.fill(area, radius, PAPER, 1.0);
         self.content.append(
             rectangle(area, radius)
@@ -157,7 +157,7 @@ impl Sheet {
         self.content.append(line);
     }
 
-    /// Straight lines through `points` with round corners; `arrow` names a marker of [`ARROWS`].
+    /// Straight lines through `points` with rounded corners; `arrow` names a marker of [`ARROWS`].
     pub fn route(&mut self, points: &[(f64, f64)], radius: f64, stroke: &str, width: f64, arrow: Option<&str>) {
         let mut path = Path::new()
             .set("d", rounded(points, radius))
@@ -170,7 +170,7 @@ impl Sheet {
         self.content.append(path);
     }
 
-    /// The finished file.
+    /// The content of the SVG file.
     pub fn finish(self, title: &str) -> String {
         let mut definitions = Definitions::new();
         for (name, color) in ARROWS {
@@ -202,7 +202,7 @@ impl Sheet {
 
 pub const FLOW: &str = "#9aa5b1";
 pub const RESIDUAL: &str = "#d6336c";
-/// Arrow heads by name, and their colors.
+/// Arrow heads: name and color.
 const ARROWS: [(&str, &str); 2] = [("flow", FLOW), ("residual", RESIDUAL)];
 
 fn rectangle(area: Area, radius: f64) -> Rectangle {
@@ -214,7 +214,7 @@ fn rectangle(area: Area, radius: f64) -> Rectangle {
         .set("rx", radius)
 }
 
-/// Two decimals are finer than any screen, and keep the file small.
+/// Rounds to two decimals, which keeps the file small.
 fn number(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
@@ -241,7 +241,7 @@ fn rounded(points: &[(f64, f64)], radius: f64) -> String {
     d.trim_end().to_owned()
 }
 
-/// The point `by` away from `corner` on the way to `other`, at most half of the way.
+/// The point at distance `by` from `corner` towards `other`, at most half of the way.
 fn toward(corner: (f64, f64), other: (f64, f64), by: f64) -> (f64, f64) {
     let (dx, dy) = (other.0 - corner.0, other.1 - corner.1);
     let length = dx.hypot(dy);

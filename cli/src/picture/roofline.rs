@@ -1,14 +1,16 @@
-//! Where the time goes, and how near each step comes to what the processor can do.
+//! Draws the time of each step, and its speed against the roofline of the processor.
 
 use super::{Align, Area, BAND, FAINT, INK, RULE, Sheet, Type};
 
-/// A profile, ready to be drawn.
+/// A profile as it is drawn.
 pub struct Roofline {
     pub title: String,
     pub subtitle: String,
-    /// GFLOP/s that fused multiply-adds from registers reach.
+    /// `GFLOP/s` or `GOP/s`.
+    pub unit: &'static str,
+    /// Peak of multiply-adds in `unit`.
     pub peak: f64,
-    /// GB/s at which a block as large as the weights is read.
+    /// GB/s of reading a block as large as the weights.
     pub bandwidth: f64,
     pub bars: Vec<Bar>,
 }
@@ -19,11 +21,11 @@ pub struct Bar {
     pub parts: Vec<Part>,
     pub micros: f64,
     pub gflops: f64,
-    /// What the step could reach at most: the peak, or less where its bytes take longer than its arithmetic.
+    /// The peak, or less if the memory traffic of the step takes longer than its arithmetic.
     pub roof: f64,
 }
 
-/// The share of a step's time that a stage took.
+/// Time of a stage.
 pub struct Part {
     pub name: String,
     pub micros: f64,
@@ -40,7 +42,7 @@ const TOP: f64 = 136.0;
 const REACHED: &str = "#1971c2";
 const BOUND: &str = "#0c8599";
 
-/// A color for each kind of stage: the first whose word is in the stage's name.
+/// Keyword, legend and color of the kinds of stages; the first keyword that occurs in the stage's name decides.
 const STAGES: [(&str, &str, &str); 11] = [
     ("relu", "activation", "#2f9e44"),
     ("add", "residual add", "#d6336c"),
@@ -69,7 +71,7 @@ pub fn draw(roofline: &Roofline) -> String {
     let time_x = MARGIN + NAME;
     let speed_x = time_x + TIME + TIME_TEXT;
     sheet.text(time_x, TOP - 16.0, Type::new(13.0).bold(), "time, µs");
-    sheet.text(speed_x, TOP - 16.0, Type::new(13.0).bold(), "speed, GFLOP/s");
+    sheet.text(speed_x, TOP - 16.0, Type::new(13.0).bold(), format!("speed, {}", roofline.unit));
 
     let slowest = roofline.bars.iter().map(|bar| bar.micros).fold(1e-9, f64::max);
     let fastest = roofline.bars.iter().map(|bar| bar.gflops).fold(roofline.peak, f64::max).max(1e-9);
@@ -100,20 +102,20 @@ pub fn draw(roofline: &Roofline) -> String {
     }
     let peak = speed(roofline.peak);
     sheet.line((peak, TOP - 6.0), (peak, bottom + 6.0), INK, 1.4, Some("5 4"));
-    let caption = format!("FMA peak {:.1}", roofline.peak);
+    let caption = format!("peak {:.1}", roofline.peak);
     sheet.text(peak, TOP - 16.0, Type::new(12.0).align(Align::End), caption);
     legend(&mut sheet, bottom + 36.0, roofline);
     sheet.finish(&roofline.title)
 }
 
-/// The stages of a step end to end; returns where they end.
+/// Draws the stages of a step in a row; returns their right end.
 fn time_bar(sheet: &mut Sheet, x: f64, y: f64, bar: &Bar, slowest: f64) -> f64 {
     let scale = TIME / slowest;
     let timed: f64 = bar.parts.iter().map(|part| part.micros).sum();
     let whole = bar.micros * scale;
     let mut at = x;
     for part in &bar.parts {
-        // Stages are timed in runs of their own: what counts is their shares.
+        // As shares of the step, whose time may differ by rounding.
         let width = if timed > 0.0 { part.micros / timed * whole } else { 0.0 };
         let area = Area { x: at, y: y + 7.0, width: (width - 1.0).max(0.6), height: ROW - 14.0 };
         sheet.fill(area, 1.5, stage(&part.name).2, 0.92);
@@ -142,15 +144,15 @@ fn legend(sheet: &mut Sheet, y: f64, roofline: &Roofline) {
     let y = y + 24.0;
     let mut x = MARGIN + NAME;
     for (color, name) in
-        [(REACHED, "reached, arithmetic is the bound"), (BOUND, "reached, memory is the bound"), (RULE, "the roof")]
+        [(REACHED, "reached, bound by arithmetic"), (BOUND, "reached, bound by memory"), (RULE, "roof")]
     {
         sheet.fill(Area { x, y: y - 10.0, width: 14.0, height: 12.0 }, 2.0, color, 1.0);
         sheet.text(x + 20.0, y, Type::new(11.5), name);
         x += 40.0 + name.chars().count() as f64 * 5.9;
     }
     let text = format!(
-        "Roof of a step: the smaller of the FMA peak ({:.1} GFLOP/s) and its arithmetic per byte times {:.1} GB/s; both measured in the same run.",
-        roofline.peak, roofline.bandwidth
+        "Roof of a step: the minimum of the peak ({:.1} {}) and its operations per byte times {:.1} GB/s, both measured in the same run.",
+        roofline.peak, roofline.unit, roofline.bandwidth
     );
     sheet.text(MARGIN + NAME, y + 26.0, Type::new(11.5).fill(FAINT), text);
 }
@@ -171,6 +173,7 @@ mod tests {
         let roofline = Roofline {
             title: "T".into(),
             subtitle: "S".into(),
+            unit: "GFLOP/s",
             peak: 100.0,
             bandwidth: 20.0,
             bars: vec![bar("block2", 100.0), bar("classifier", 60.0)],
@@ -178,14 +181,20 @@ mod tests {
         let svg = draw(&roofline);
         assert!(svg.contains("block2") && svg.contains("classifier") && svg.contains("50 % of peak"));
         assert_eq!(svg.matches(&format!("fill=\"{BOUND}\"")).count(), 2, "one bar and one entry of the legend");
-        // Three quarters of 5 µs of time, of which the slowest fills the whole width.
+        // Three quarters of 5 µs; the slowest step fills the whole width.
         assert!(svg.contains("width=\"284\""), "{svg}");
     }
 
     #[test]
     fn nothing_measured_is_drawn_without_nan() {
-        let roofline =
-            Roofline { title: String::new(), subtitle: String::new(), peak: 0.0, bandwidth: 0.0, bars: Vec::new() };
+        let roofline = Roofline {
+            title: String::new(),
+            subtitle: String::new(),
+            unit: "GOP/s",
+            peak: 0.0,
+            bandwidth: 0.0,
+            bars: Vec::new(),
+        };
         assert!(!draw(&roofline).contains("NaN"));
     }
 }
