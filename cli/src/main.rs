@@ -1,4 +1,4 @@
-//! The command `mbvc`: compile, import, classify, bench and profile networks of the MobileNetV2 family.
+//! The command `mbvc`: compiles, imports, runs and measures networks of the MobileNetV2 family.
 
 mod commands;
 mod crops;
@@ -10,6 +10,7 @@ mod measure;
 mod options;
 mod peak;
 mod picture;
+mod predict;
 mod standalone;
 mod stream;
 mod thumbnail;
@@ -24,27 +25,27 @@ use commands::{
     bench, build, check, classify, demo, dump, emit, evaluate, import, init, inspect, pack, profile, quantize, verify,
 };
 
-/// Compiles networks of the MobileNetV2 family from a YAML table into specialized SIMD Rust.
+/// Compiles MobileNetV2 networks, written as a YAML table, into specialized SIMD Rust
 ///
-/// A spec names the table; weights come from ONNX, TFLite, Keras or PyTorch models. The network of the paper, width 1.0 at
-/// 224x224 with 1001 classes, is built in: commands that take a spec use it where none is given. Without a command, a small
-/// network for icons, which is built in with its weights, is shown at work.
+/// A spec is the file with the table. Weights are imported from ONNX, TFLite, Keras or PyTorch models. Commands that take a
+/// spec default to the built-in network of the paper: width 1.0 at 224x224 with 1001 classes. Without a command, mbvc runs a
+/// built-in demo, a small network that classifies icons.
 #[derive(Parser)]
 #[command(name = "mbvc", version, styles = ui::CLAP, max_term_width = 100, after_help = concat!(
     options::examples!(
-        "mbvc                                                 a small network at work, on its own samples",
-        "mbvc icon.png                                        and on another icon",
+        "mbvc                                                 run the demo",
+        "mbvc icon.png                                        classify an icon with the demo network",
         "mbvc init network.yaml                               write a spec to start from",
-        "mbvc check network.yaml                              tell every mistake in it",
-        "mbvc import model.onnx --output weights.safetensors  take over trained weights",
-        "mbvc classify cat.jpg --weights weights.safetensors  what is in the picture?",
+        "mbvc check network.yaml                              report all errors in a spec",
+        "mbvc import model.onnx --output weights.safetensors  import trained weights",
+        "mbvc classify cat.jpg --weights weights.safetensors  classify a photograph",
     ),
     "\n\n\x1b[1mEnvironment:\x1b[0m",
-    "\n  MBVC_ISA       instruction set to use, of those that `mbvc classify --help` lists",
-    "\n  MBVC_NUMERICS  how floats are summed: strict, fast",
-    "\n  MBVC_CACHE     folder of compiled networks",
-    "\n  RUSTC          Rust compiler, for networks and for `mbvc build`",
-    "\n  MBVC_PYTHON    Python that other engines run in",
+    "\n  MBVC_ISA       instruction set, one of those in `mbvc classify --help`",
+    "\n  MBVC_NUMERICS  summation of float products: strict or fast",
+    "\n  MBVC_CACHE     folder for networks that are compiled on first use",
+    "\n  RUSTC          Rust compiler for them and for `mbvc build`",
+    "\n  MBVC_PYTHON    Python for the other engines of `mbvc verify`",
 ))]
 struct Cli {
     #[command(flatten)]
@@ -102,7 +103,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The commands alone.
+/// The commands without the arguments of the demo.
 #[derive(Parser)]
 #[command(name = "mbvc", styles = ui::CLAP)]
 struct Commands {
@@ -110,13 +111,13 @@ struct Commands {
     _command: Command,
 }
 
-/// What `mbvc` without a command does: the demo, unless the first word is a misspelled command.
+/// Runs `mbvc` without a command: the demo, unless the first word is a misspelled command.
 fn start(args: &demo::Args) -> error::Result {
     let is_word = |path: &&PathBuf| path.components().count() == 1 && path.extension().is_none() && !path.exists();
     if let Some(word) = args.pictures.first().filter(is_word)
         && let Err(misspelled) = Commands::try_parse_from([Path::new("mbvc"), word])
     {
-        // It names the command that is near.
+        // The error suggests the similar command.
         misspelled.exit();
     }
     demo::run(args)

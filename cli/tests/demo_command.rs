@@ -1,4 +1,4 @@
-//! The command without a command: its own network, on its samples and on pictures.
+//! `mbvc` without a command: the demo network on its samples and on given pictures.
 
 mod common;
 
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use common::{bad, good, json_lines};
 
-/// The samples, each with what its name says that it shows.
+/// The samples with their expected labels.
 fn samples() -> Vec<(PathBuf, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo/samples");
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -19,32 +19,34 @@ fn samples() -> Vec<(PathBuf, String)> {
 }
 
 #[test]
-fn alone_it_shows_its_network_at_work() {
+fn the_demo_classifies_its_samples() {
     let folder = tempfile::tempdir().unwrap();
     let said = good(folder.path(), &[]);
     for (file, shown) in samples() {
         let name = file.file_name().unwrap().to_str().unwrap();
         let row = said.lines().find(|line| line.contains(name)).unwrap_or_else(|| panic!("no {name}: {said}"));
         let label = row.trim_start_matches(name).trim_start();
-        assert!(label.starts_with(&shown) || label.contains(&format!("(a {shown})")), "what it shows is told: {row}");
+        assert_ne!(label.starts_with(&shown), label.contains('✗'), "errors are marked: {row}");
     }
-    let right: usize =
-        said.lines().find_map(|line| line.split_once(" of 12 right; int8 says the same of ")?.0.parse().ok()).unwrap();
+    let counted = said.lines().find_map(|line| line.strip_prefix("top-1: ")?.split_once(" of 12; int8 predicts"));
+    let right: usize = counted.unwrap().0.parse().unwrap();
     assert!(right >= 9 && samples().len() == 12, "{said}");
-    for told in ["fused us", "unfused us", "int8 us", "one thread, ", "scratch ", "mbvc emit --block 2", "mbvc --help"]
+    for part in
+        ["fused µs", "unfused µs", "int8 µs", "median µs", "ratios of the minima", "mbvc emit --block 2", "mbvc --help"]
     {
-        assert!(said.contains(told), "{told}: {said}");
+        assert!(said.replace('\n', " ").contains(part), "{part}: {said}");
     }
-    assert!(!said.contains('\x1b') && !said.contains('▀'), "a pipe gets plain text: {said}");
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "it leaves nothing behind");
+    assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+    assert!(!said.contains('\x1b') && !said.contains('▀'), "no styles in a pipe: {said}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "no file is left");
 }
 
 #[test]
-fn pictures_are_classified_by_it() {
+fn the_demo_network_classifies_given_pictures() {
     let folder = tempfile::tempdir().unwrap();
     let (file, shown) = &samples()[0];
     let said = good(folder.path(), &[file.to_str().unwrap()]);
-    assert!(said.contains(&format!(" {shown} ")) && said.contains("int8 says the same of "), "{said}");
+    assert!(said.contains(&format!(" {shown} ")) && said.contains("int8 predicts the same class for "), "{said}");
     let said = good(folder.path(), &["--json", file.parent().unwrap().to_str().unwrap()]);
     let rows = json_lines(&said);
     assert_eq!(rows.len(), samples().len());
@@ -54,15 +56,15 @@ fn pictures_are_classified_by_it() {
         assert_eq!(row["picture"].as_str(), file.to_str());
         assert!(row["score"].as_f64().is_some_and(|score| score > 0.0 && score <= 1.0), "{row}");
         assert!(row["score"].as_f64() >= row["second_score"].as_f64(), "{row}");
-        assert!(
-            ["fused_us", "unfused_us", "int8_us"].iter().all(|time| row[time].as_f64().is_some_and(|us| us > 0.0)),
-            "{row}"
-        );
+        for network in ["fused", "unfused", "int8"] {
+            let time = |key: &str| row[format!("{network}_{key}")].as_f64().unwrap();
+            assert!(0.0 < time("min_us") && time("min_us") <= time("us"), "{row}");
+        }
     }
 }
 
 #[test]
-fn what_cannot_be_read_is_told_and_left_out() {
+fn unreadable_pictures_are_reported_and_skipped() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("broken.png"), "no picture").unwrap();
     let (file, shown) = &samples()[0];
@@ -74,10 +76,10 @@ fn what_cannot_be_read_is_told_and_left_out() {
 }
 
 #[test]
-fn a_misspelled_command_is_no_picture() {
+fn a_misspelled_command_is_not_a_picture() {
     let folder = tempfile::tempdir().unwrap();
     let (_, said) = bad(folder.path(), &["clasify"], 2);
-    assert!(said.contains("classify"), "the near one is proposed: {said}");
+    assert!(said.contains("classify"), "the similar command is suggested: {said}");
     let (_, said) = bad(folder.path(), &["--json"], 2);
     assert!(said.contains("PICTURE"), "{said}");
 }

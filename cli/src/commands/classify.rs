@@ -1,21 +1,22 @@
-//! `mbvc classify`: what is in photographs.
+//! `mbvc classify`: predicts the classes of images.
 
 use std::path::{Path, PathBuf};
 
-use mbvc::{Network, Unobserved, Weights, softmax, top_k};
+use mbvc::{Network, Unobserved, Weights, softmax};
 use serde::Serialize;
 
 use crate::error::{CliError, Result};
 use crate::measure::{Caller, quantile_ms};
 use crate::options::{NetworkArgs, examples};
+use crate::predict::{Prediction, best};
 use crate::ui::{ACCENT, BOLD, DIM, plural};
 use crate::{engine, files, outln, stream, ui};
 
-/// Classify photographs
+/// Classify images
 ///
-/// Reads JPEG, PNG, BMP and WebP. An image is turned upright, then squashed or cropped to the network's size with the
-/// filter that its weights were trained with, as Pillow does it, and preprocessed as they ask for. The times are those of the network
-/// alone. An image that cannot be read is reported and left out, and the command fails at the end.
+/// Reads JPEG, PNG, BMP and WebP. Each image is rotated by its Exif orientation, resized or cropped to the input size as
+/// the weights file records it (with Pillow's filters), and preprocessed. The times are those of the network alone. An image
+/// that cannot be read is reported and skipped, and the command then exits with status 1.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc classify cat.jpg --weights weights.safetensors",
@@ -23,19 +24,19 @@ use crate::{engine, files, outln, stream, ui};
     "mbvc classify cat.jpg --weights weights.safetensors --resolution 160",
 ))]
 pub struct Args {
-    /// Images, and folders of images
+    /// Images and folders of images
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<PathBuf>,
-    /// Weights, as `mbvc import` writes them
+    /// Weights file, written by `mbvc import`
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// How many classes to show
+    /// Number of classes to show
     #[arg(long, value_name = "N", default_value_t = 5)]
     top: usize,
-    /// Search folders in folders too
+    /// Search subfolders too
     #[arg(long, short)]
     recursive: bool,
-    /// One line of JSON for each image
+    /// Print one line of JSON for each image
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -47,14 +48,6 @@ struct Answer<'a> {
     image: String,
     predictions: Vec<Prediction<'a>>,
     ms: f64,
-}
-
-#[derive(Serialize)]
-struct Prediction<'a> {
-    index: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    label: Option<&'a str>,
-    score: f32,
 }
 
 pub fn run(args: &Args) -> Result {
@@ -70,20 +63,17 @@ pub fn run(args: &Args) -> Result {
     }
 }
 
-/// Classifies the images in order; returns how many could not be read.
+/// Classifies the images in order; returns the number of unreadable ones.
 fn classify(args: &Args, network: &dyn Network, name: &str, weights: &Weights, paths: &[PathBuf]) -> Result<usize> {
     let (labels, preprocess) = (weights.labels().unwrap_or_default(), weights.preprocessing());
     let framing = weights.framing();
     let [height, width, _] = network.info().input;
     let mut caller = Caller::new(network.info());
-    // The first call finds cold caches and new pages: it is nobody's time.
+    // Not timed: the first call has cold caches and page faults.
     caller.call(network, &mut Unobserved);
     let mut times = Vec::new();
     let mut skipped = 0;
-    let bar = ui::progress(if paths.len() > 1 { paths.len() } else { 0 }, "classifying");
-    if paths.len() < 2 {
-        bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
-    }
+    let bar = ui::progress(paths.len(), "classifying");
     let done = stream::in_turn(paths.iter().map(PathBuf::as_path), framing, [height, width], |path, pixels| {
         match pixels {
             Err(cause) => {
@@ -114,27 +104,19 @@ fn classify(args: &Args, network: &dyn Network, name: &str, weights: &Weights, p
     Ok(skipped)
 }
 
-fn best<'a>(scores: &[f32], labels: &'a [String], top: usize) -> Vec<Prediction<'a>> {
-    let mut found = vec![(0, 0.0); top.min(scores.len())];
-    let count = top_k(scores, &mut found);
-    found.truncate(count);
-    let label = |index: usize| labels.get(index).map(String::as_str);
-    found.into_iter().map(|(index, score)| Prediction { index, label: label(index), score }).collect()
-}
-
 fn show(args: &Args, path: &Path, predictions: Vec<Prediction<'_>>, ms: f64) {
     if args.json {
         ui::json(&Answer { image: path.display().to_string(), predictions, ms: (ms * 1e4).round() / 1e4 });
         return;
     }
     outln!("{BOLD}{}{BOLD:#}  {DIM}{ms:.2} ms{DIM:#}", path.display());
-    for Prediction { index, label, score } in predictions {
-        let label = label.map_or_else(|| format!("class {index}"), str::to_owned);
-        outln!("  {:6.2} %  {ACCENT}{:<20}{ACCENT:#}  {label}", score * 100.0, meter(score));
+    for prediction in predictions {
+        let (score, name) = (prediction.score, prediction.name());
+        outln!("  {:6.2} %  {ACCENT}{:<20}{ACCENT:#}  {name}", score * 100.0, meter(score));
     }
 }
 
-/// A bar of at most twenty characters, in eighths.
+/// A bar of up to twenty characters, in steps of an eighth.
 fn meter(share: f32) -> String {
     let eighths = (share.clamp(0.0, 1.0) * 160.0).round() as usize;
     let mut bar = "█".repeat(eighths / 8);
@@ -153,12 +135,5 @@ mod tests {
         assert_eq!(meter(1.0), "█".repeat(20));
         assert_eq!(meter(0.106), "██▏");
         assert_eq!(meter(f32::NAN), "");
-    }
-
-    #[test]
-    fn fewer_classes_than_asked_for_are_no_harm() {
-        let labels = ["cat".to_owned()];
-        let found = best(&[0.25, 0.75], &labels, 5);
-        assert_eq!(found.iter().map(|one| (one.index, one.label)).collect::<Vec<_>>(), [(1, None), (0, Some("cat"))]);
     }
 }
