@@ -1,4 +1,4 @@
-//! `mbvc pack`, and what other commands say of its files.
+//! `mbvc pack`, and its files in other commands.
 
 mod common;
 
@@ -20,7 +20,7 @@ fn bytes(folder: &Path, name: &str) -> Vec<u8> {
     std::fs::read(folder.join(name)).unwrap()
 }
 
-/// At an address that is a multiple of 64, for good.
+/// Leaks a copy that is aligned to 64 bytes.
 fn aligned(bytes: &[u8]) -> &'static mut [u8] {
     let memory = vec![0; bytes.len() + 64].leak();
     let start = memory.as_ptr().align_offset(64);
@@ -29,7 +29,7 @@ fn aligned(bytes: &[u8]) -> &'static mut [u8] {
     file
 }
 
-/// The file that the network itself packs, from the plan that was compiled into it.
+/// The file that the network packs with its own plan.
 fn by_the_network(weights: &Weights, isa: Isa) -> Vec<u8> {
     let file = aligned(&vec![0; Tiny::packed_bytes_for(&weights.container(), isa).unwrap()]);
     Tiny::pack(&weights.container(), isa, file).unwrap();
@@ -37,18 +37,18 @@ fn by_the_network(weights: &Weights, isa: Isa) -> Vec<u8> {
 }
 
 #[test]
-fn files_are_those_that_the_network_packs_itself() {
+fn files_are_equal_to_those_of_the_network() {
     let folder = tiny();
     let folder = folder.path();
     let weights = Weights::open(folder.join("tiny.safetensors")).unwrap();
     for isa in Isa::FLOATS.into_iter().filter(|isa| Tiny::packed_bytes_for(&weights.container(), *isa).is_some()) {
-        // On this processor the network takes one of the two.
+        // The network chooses the numerics for this processor.
         let numerics = Numerics::Fast.choose().unwrap();
-        let told = &pack(folder, &["--isa", isa.name(), "--numerics", numerics.name()])[0];
+        let report = &pack(folder, &["--isa", isa.name(), "--numerics", numerics.name()])[0];
         let packed = bytes(folder, "tiny.packed");
         assert!(packed == by_the_network(&weights, isa), "{isa}");
-        assert_eq!(told["isa"], isa.name());
-        assert_eq!((&told["bytes"], &told["network"]), (&packed.len().into(), &"Tiny".into()));
+        assert_eq!(report["isa"], isa.name());
+        assert_eq!((&report["bytes"], &report["network"]), (&packed.len().into(), &"Tiny".into()));
         if isa.detect().is_none() {
             continue;
         }
@@ -62,7 +62,7 @@ fn files_are_those_that_the_network_packs_itself() {
     }
 }
 
-/// Named instruction sets are packed for in the same way everywhere; without one this processor decides.
+/// With `--isa` the file does not depend on this processor.
 #[test]
 fn numerics_depend_on_this_processor_only_where_the_instruction_set_does() {
     let folder = tiny();
@@ -80,27 +80,29 @@ fn numerics_depend_on_this_processor_only_where_the_instruction_set_does() {
         assert_eq!(packed(&[], "strict"), strict);
         assert_eq!(packed(&[], "fast"), fast);
     }
-    let told = pack(folder, &["--isa", "neon,avx512", "--numerics", "fast"]);
-    let of = |at: usize| (told[at]["isa"].as_str().unwrap(), told[at]["numerics"].as_str().unwrap());
+    let reports = pack(folder, &["--isa", "neon,avx512", "--numerics", "fast"]);
+    let of = |at: usize| (reports[at]["isa"].as_str().unwrap(), reports[at]["numerics"].as_str().unwrap());
     assert_eq!([of(0), of(1)], [("neon", "strict"), ("avx512", "fast")], "NEON has no kernels for it");
     assert_eq!(bytes(folder, "tiny.avx512.packed"), fast);
-    assert_eq!(told[0]["file"], "tiny.neon.packed");
+    assert_eq!(reports[0]["file"], "tiny.neon.packed");
 }
 
 #[test]
-fn packing_refuses_what_no_network_would_take() {
+fn pack_refuses_what_no_network_accepts() {
     let folder = tiny();
     let folder = folder.path();
     let refused = |further: &[&str]| bad(folder, &[&PACK[..], further].concat(), 1).1;
-    for (further, told) in [
+    for (further, expected) in [
         (&["--classes", "11"][..], &["tiny.safetensors does not fit", "classes: expected 11", "--spec"][..]),
         (&["--isa", "neondot"], &["no kernels of precision f32 for neondot", " | --isa neondot\n"]),
         (&["--isa", "portable", "--precision", "int8", "--numerics", "fast"], &["int8 networks sum integers"]),
         (&["--threads", "0"], &["command line", "--threads 0"]),
+        (&["--threads", "-1"], &["command line", "--threads -1"]),
+        (&["--batch", "-1"], &["command line", "--batch -1"]),
         (&["--precision", "uint8"], &["precision: expected uint8, found f32"]),
     ] {
         let said = refused(further);
-        for part in told {
+        for part in expected {
             assert!(said.contains(part), "{further:?}: no `{part}` in\n{said}");
         }
     }
@@ -110,15 +112,15 @@ fn packing_refuses_what_no_network_would_take() {
     std::fs::write(folder.join("tiny.yaml"), spec + "isa: avx2\nnumerics: strict\n").unwrap();
     let said = refused(&["--isa", "portable"]);
     assert!(
-        said.contains("compiled without portable") && said.contains("add `portable` to `isa` in tiny.yaml"),
+        said.contains("not compiled for portable") && said.contains("add `portable` to `isa` in tiny.yaml"),
         "{said}"
     );
     let said = refused(&["--isa", "avx2", "--numerics", "fast"]);
-    assert!(said.contains("the spec says `numerics: strict`"), "{said}");
+    assert!(said.contains("the spec has `numerics: strict`"), "{said}");
 
     let (_, said) =
         bad(folder, &["pack", "tiny.safetensors", "--output", "tiny.safetensors", "--spec", "tiny.yaml"], 1);
-    assert!(said.contains("would be overwritten"), "{said}");
+    assert!(said.contains("would overwrite the weights"), "{said}");
     let (_, said) = bad(folder, &["pack", "tiny.safetensors", "-o", "no/tiny.packed", "--spec", "tiny.yaml"], 1);
     assert!(said.contains("its folder does not exist"), "{said}");
     let (_, said) = bad(folder, &["pack", "tiny.yaml", "-o", "tiny.packed"], 1);
@@ -126,7 +128,7 @@ fn packing_refuses_what_no_network_would_take() {
 }
 
 #[test]
-fn inspect_tells_what_a_file_was_packed_for() {
+fn inspect_shows_what_a_file_was_packed_for() {
     let folder = tiny();
     let folder = folder.path();
     let said = good(folder, &[&PACK[..], &["--isa", "neon"]].concat());
@@ -146,14 +148,14 @@ fn inspect_tells_what_a_file_was_packed_for() {
     assert!(value["fits"].is_null(), "{value}");
     pack(folder, &["--isa", "neon", "--fusion", "none"]);
     let value = &json_lines(&good(folder, &[&spec[..], &["--json"]].concat()))[0];
-    // Activations and sums leave the weights where they are.
+    // Both levels have the same layout of weights.
     assert_eq!(value["fits"]["fusion"], serde_json::json!(["none", "relu6"]));
     let value = &json_lines(&good(folder, &["inspect", "tiny.packed", "--json"]))[0];
-    assert!(value["fits"].is_null(), "another name than the built-in network's");
+    assert!(value["fits"].is_null(), "the name differs from that of the built-in network");
 }
 
 #[test]
-fn damaged_packed_files_are_told() {
+fn damaged_packed_files_are_refused() {
     let folder = tiny();
     let folder = folder.path();
     pack(folder, &["--isa", "portable"]);
@@ -167,7 +169,7 @@ fn damaged_packed_files_are_told() {
         content[at..at + other.len()].copy_from_slice(other);
         content
     };
-    for (content, told) in [
+    for (content, expected) in [
         (whole[..whole.len() - 1].to_vec(), "longer or shorter"),
         (whole[..20].to_vec(), "longer or shorter"),
         ([&whole[..], &[0; 64]].concat(), "longer or shorter"),
@@ -177,9 +179,9 @@ fn damaged_packed_files_are_told() {
         (with(whole.len() - 64, b"\xff"), "are damaged"),
     ] {
         let said = inspected(&content);
-        assert!(said.contains("bad.packed: ") && said.contains(told), "no `{told}` in\n{said}");
+        assert!(said.contains("bad.packed: ") && said.contains(expected), "no `{expected}` in\n{said}");
     }
-    // What takes containers says what it was given.
+    // Commands that expect a container recognize packed weights.
     std::fs::write(folder.join("bad.packed"), &whole).unwrap();
     let (_, said) = bad(folder, &["classify", "a.png", "--weights", "bad.packed", "--spec", "tiny.yaml"], 1);
     assert!(said.contains("these are packed weights"), "{said}");

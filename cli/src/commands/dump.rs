@@ -1,4 +1,4 @@
-//! `mbvc dump`: the graph, after any pass, as text, as DOT, as a picture.
+//! `mbvc dump`: prints the graph after any pass as text, DOT or SVG.
 
 use std::path::PathBuf;
 
@@ -16,55 +16,69 @@ use crate::picture::graph;
 use crate::ui::{ACCENT, BOLD, GOOD};
 use crate::{files, outln, ui};
 
-/// Show the graph: after a pass, after all of them, or as a picture
+/// Show the graph after any pass, as text or as a picture
 ///
-/// Each line of the text is an operation: inputs, shape, layout, tile, place in the scratch, and the line of the spec
-/// that made it. Remarks tell what could have been fused and was not.
+/// Each line of the text is an operation with its inputs, shape, layout, tile, offset in the scratch, and the line of the spec
+/// that it comes from. Remarks name operations that could have been fused but were not, with the reason.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
-    "mbvc dump network.yaml                          what runs, after all passes",
+    "mbvc dump network.yaml                          the final graph",
     "mbvc dump network.yaml --after fold_batch_norm",
-    "mbvc dump network.yaml --all | less             after every pass in turn",
+    "mbvc dump network.yaml --all | less             the graph after each pass",
     "mbvc dump network.yaml --dot | dot -Tpdf > network.pdf",
     "mbvc dump network.yaml --svg network.svg        before and after fusion, as a picture",
 ))]
 pub struct Args {
-    /// The pass to stop after
+    /// Show the graph after this pass
     #[arg(long, value_name = "PASS", value_parser = pass_names(), conflicts_with_all = ["all", "svg"])]
     after: Option<String>,
-    /// The graph after every pass in turn
+    /// Show the graph after each pass
     #[arg(long, conflicts_with_all = ["dot", "svg"])]
     all: bool,
-    /// For Graphviz instead of for reading
+    /// Print DOT, the language of Graphviz
     #[arg(long, conflicts_with = "svg")]
     dot: bool,
-    /// Draw the network before and after fusion
+    /// Write an SVG picture of the network before and after fusion
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// How much is fused [default: as the spec says]
+    /// Fusion level [default: the spec's]
     #[arg(long, value_enum, value_name = "LEVEL")]
     fusion: Option<FusionArg>,
-    /// Instruction set, for layouts and tiles [default: the widest that this processor has]
+    /// Instruction set, which decides layouts and tiles [default: the widest of this processor]
     #[arg(long, value_enum)]
     isa: Option<IsaArg>,
     #[command(flatten)]
     spec: SpecArgs,
 }
 
+const REPORT: &str = "please report it with the spec";
+
 fn pass_names() -> PossibleValuesParser {
     PossibleValuesParser::new([LOWERED].into_iter().chain(passes::PASSES))
 }
 
-/// The graph as it left each pass, and what the passes remarked.
+/// The graph after each pass, and the remarks of the passes.
 struct Snapshots {
     graphs: Vec<(String, Graph)>,
     remarks: Vec<Remark>,
 }
 
 pub fn run(args: &Args) -> Result {
-    let source = engine::source(args.spec.spec.as_deref(), args.spec.overrides.overrides())?;
-    let fusion = args.fusion.unwrap_or_else(|| source.spec.fusion.into());
+    let mut overrides = args.spec.overrides.overrides();
+    // Checked with the spec: not every precision has every level and instruction set.
+    if let Some(fusion) = args.fusion {
+        overrides.set("fusion", fusion.name());
+    }
+    if let Some(isa) = args.isa {
+        overrides.set("isa", &format!("[{}]", Isa::from(isa).name()));
+    }
+    let source = engine::source(args.spec.spec.as_deref(), overrides)?;
+    let fusion = FusionArg::from(source.spec.fusion);
     let isa = engine::isa(&source, args.isa.map(Isa::from))?;
+    // Not every network has kernels for these, which shows only when it is compiled.
+    if fusion == FusionArg::Deep || source.spec.batch > 1 {
+        source.compile(fusion, &[isa])?;
+    }
     let Snapshots { graphs, remarks } = snapshots(&source, fusion, isa)?;
     if let Some(path) = &args.svg {
         return picture(&source, &graphs, path);
@@ -76,14 +90,14 @@ pub fn run(args: &Args) -> Result {
         show_remarks(&remarks);
         return Ok(());
     }
-    let wanted = args.after.as_deref();
-    let found = match wanted {
-        Some(wanted) => graphs.iter().find(|(pass, _)| pass == wanted),
+    let requested = args.after.as_deref();
+    let found = match requested {
+        Some(requested) => graphs.iter().find(|(pass, _)| pass == requested),
         None => graphs.last(),
     };
     let Some((_, graph)) = found else {
-        let wanted = wanted.unwrap_or_default();
-        return Err(CliError::new(format!("fusion level {} does not run {wanted}", fusion.name()))
+        let requested = requested.unwrap_or_default();
+        return Err(CliError::new(format!("fusion level {} does not run {requested}", fusion.name()))
             .help("--fusion block runs every pass"));
     };
     if args.dot {
@@ -98,11 +112,11 @@ pub fn run(args: &Args) -> Result {
 fn snapshots(source: &Source, fusion: FusionArg, isa: Isa) -> Result<Snapshots> {
     let mut graphs = Vec::new();
     let broken =
-        |cause: VerifyErrors| CliError::new(format!("the compiler broke the graph, a mistake of mbvc: {cause}"));
+        |cause: VerifyErrors| CliError::new(format!("the graph is invalid, a bug in mbvc: {cause}")).help(REPORT);
     let mut graph = mbvc_compiler::lower::lower(&source.spec);
     let mut keep = |pass: &str, graph: &Graph| graphs.push((pass.to_owned(), graph.clone()));
     let remarks = passes::run(&mut graph, fusion.into(), None, &mut keep).map_err(broken)?;
-    // Nothing is known yet of how an instruction set runs quantized layers.
+    // Layouts, tiles and scratch of quantized networks are planned by the code generator.
     if source.spec.precision.is_quantized() {
         return Ok(Snapshots { graphs, remarks });
     }
@@ -125,7 +139,7 @@ fn picture(source: &Source, graphs: &[(String, Graph)], path: &std::path::Path) 
         .first()
         .zip(graphs.last())
         .and_then(|((_, before), (_, after))| graph::draw(&title, &subtitle, before, after))
-        .ok_or_else(|| CliError::new("the graph has a cycle: a mistake of mbvc"))?;
+        .ok_or_else(|| CliError::new("the graph has a cycle, a bug in mbvc").help(REPORT))?;
     files::write(path, picture.as_bytes())?;
     outln!("{GOOD}wrote{GOOD:#} {ACCENT}{}{ACCENT:#}", path.display());
     Ok(())

@@ -1,52 +1,53 @@
-//! `mbvc inspect`: what is in a file of weights.
+//! `mbvc inspect`: shows the content of a weights file, packed file or model.
 
 mod packed;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mbvc::Weights;
 use mbvc_import::Inspection;
 use serde::Serialize;
 
 use crate::engine;
-use crate::error::Result;
+use crate::error::{CliError, Result};
 use crate::options::{FusionArg, SpecOption, examples};
 use crate::ui::{BOLD, Bytes, DIM, grouped};
 use crate::{outln, ui};
 
-/// Show what is in a file of weights, or in a model as it would be imported
+/// Show the content of a weights file, a packed file, or a model
 ///
-/// Of a packed file it tells for what instruction set and network it was packed, and whether it is one of the spec's.
+/// Models are shown as they would be imported. For a packed file this shows its instruction set and network, and whether
+/// the network of the spec accepts it.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc inspect weights.safetensors",
     "mbvc inspect weights.safetensors --spec specs/v2_0.5_128.yaml",
     "mbvc inspect model.tflite --json",
-    "mbvc inspect model.packed --spec network.yaml   is it this network's?",
+    "mbvc inspect model.packed --spec network.yaml   does the network accept the file?",
 ))]
 pub struct Args {
-    /// A container that `mbvc import` wrote, a packed file, or a model, as `mbvc import` reads them
+    /// Weights file, packed file, or model in a format that `mbvc import` reads
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
     spec: SpecOption,
-    /// One JSON object
+    /// Print one line of JSON
     #[arg(long)]
     json: bool,
 }
 
-/// How the layers of a network sum their products on this processor.
+/// Summation of the layers' products on this processor.
 #[derive(Serialize)]
 struct Numerics {
     isa: &'static str,
-    /// By the fast inner product.
+    /// Layers that use the fast inner product.
     fast: Vec<&'static str>,
-    /// With kernels for the fast inner product, but not by it: the processor does not gain, or the layer's values
-    /// would cost accuracy.
+    /// Layers that have kernels for the fast inner product but do not use it: the processor does not gain from it, or the
+    /// values of the layer would lose accuracy.
     plain: Vec<&'static str>,
 }
 
-/// What is shown as JSON.
+/// The JSON output.
 #[derive(Serialize)]
 struct Shown<'a> {
     #[serde(flatten)]
@@ -56,6 +57,7 @@ struct Shown<'a> {
 }
 
 pub fn run(args: &Args) -> Result {
+    not_a_spec(&args.file)?;
     if packed::show(args)? {
         return Ok(());
     }
@@ -72,25 +74,36 @@ pub fn run(args: &Args) -> Result {
     Ok(())
 }
 
+/// A spec is no input of this command, but an easy confusion.
+fn not_a_spec(path: &Path) -> Result {
+    if path.extension().is_none_or(|end| end != "yaml" && end != "yml") || !path.is_file() {
+        return Ok(());
+    }
+    let shown = path.display();
+    Err(CliError::new(format!("{shown} is a spec, expected a weights file, a packed file or a model"))
+        .help(format!("mbvc check {shown}")))
+}
+
 impl Numerics {
     fn show(&self) {
+        use mbvc_runtime::Numerics::Fast;
         let Self { isa, fast, plain } = self;
-        let gains = mbvc_runtime::Numerics::Fast.choose() == Ok(mbvc_runtime::Numerics::Fast);
+        let gains = Fast.choose() == Ok(Fast);
         match (fast.len(), plain.len()) {
-            // Integers, or a spec that says `strict`.
+            // Quantized, or `numerics: strict` in the spec.
             (0, 0) => {}
             (0, _) if !gains => outln!(
-                "{BOLD}on this processor{BOLD:#} ({isa}): no layer by the fast inner product, from which it gains nothing"
+                "{BOLD}on this processor{BOLD:#} ({isa}): no layer uses the fast inner product, which would not be faster"
             ),
-            (count, _) => outln!("{BOLD}on this processor{BOLD:#} ({isa}): {count} layers by the fast inner product"),
+            (count, _) => outln!("{BOLD}on this processor{BOLD:#} ({isa}): {count} layers use the fast inner product"),
         }
         if gains && !plain.is_empty() {
-            outln!("  plain, since their rounding errors would show: {}", plain.join(", "));
+            outln!("  not used, for accuracy: {}", plain.join(", "));
         }
     }
 }
 
-/// Packs the weights and looks; `None` for models, and for weights that fit no network that was named.
+/// Packs the weights for this processor; `None` for models, and for weights that do not fit the built-in network.
 fn numerics(args: &Args) -> Result<Option<Numerics>> {
     let Ok(weights) = Weights::open(&args.file) else { return Ok(None) };
     let source = engine::source(args.spec.spec.as_deref(), args.spec.overrides_for(Some(&weights)))?;
@@ -100,9 +113,9 @@ fn numerics(args: &Args) -> Result<Option<Numerics>> {
         Err(_) if args.spec.spec.is_none() => return Ok(None),
         Err(mistake) => return Err(mistake),
     };
-    let those = |wanted| -> Vec<&'static str> {
+    let those = |fast| -> Vec<&'static str> {
         let layers = network.info().layers.iter().enumerate();
-        layers.filter(|(at, _)| network.is_fast(*at) == Some(wanted)).map(|(_, layer)| layer.name).collect()
+        layers.filter(|(at, _)| network.is_fast(*at) == Some(fast)).map(|(_, layer)| layer.name).collect()
     };
     Ok(Some(Numerics { isa: network.isa().name(), fast: those(true), plain: those(false) }))
 }
@@ -141,10 +154,10 @@ fn show(found: &Inspection) {
             mbvc_import::number(tensor.max),
         ]
     });
-    outln!("\n{}", ui::table(&["tensor", "type", "shape", "parameters", "least", "greatest"], "<<>>>>", rows));
+    outln!("\n{}", ui::table(&["tensor", "type", "shape", "parameters", "min", "max"], "<<>>>>", rows));
 }
 
-/// One line of printable characters, with a count where it had more lines: a file may hold anything.
+/// The first line, without control characters, and the number of further lines: a file may contain anything.
 fn shortened(value: &str) -> String {
     const SHOWN: usize = 90;
     let mut lines = value.lines();

@@ -1,10 +1,10 @@
-//! `mbvc pack`: weights as the kernels of a network read them, in a file.
+//! `mbvc pack`: writes weights in the layout of the kernels.
 
 use std::path::{Path, PathBuf};
 
 use mbvc::{Isa, Numerics, Weights};
 use mbvc_compiler::{Compiled, Program};
-use mbvc_runtime::{Needs, PackedHeader, Packing, Told};
+use mbvc_runtime::{Needs, PackedHeader, Packing};
 use serde::Serialize;
 
 use crate::engine::{self, Source};
@@ -13,54 +13,54 @@ use crate::options::{FusionArg, IsaArg, NumericsArg, SpecOption, examples};
 use crate::ui::{ACCENT, Bytes, GOOD, plural};
 use crate::{files, outln, ui};
 
-/// Pack weights for an instruction set, to be used in place
+/// Pack weights for one network and instruction set
 ///
-/// A packed file holds weights as the kernels of one network read them with one instruction set. A program that carries it
-/// uses it where it lies: it needs no heap and no standard library, and no time to pack. Labels, preprocessing and framing
-/// come along. In the macro write `weights = "FILE"` and call `embedded()`; or give the bytes to `from_packed`.
+/// A packed file holds the weights in the layout that the kernels read, with labels, preprocessing and framing. A program
+/// borrows it in place: no heap, no standard library, and no time for packing. Write `weights = "FILE"` in the macro and call
+/// `embedded()`, or pass the bytes to `from_packed`.
 ///
-/// Nothing of the network runs here, so that files for other processors are packed as well: `--isa portable` is for
-/// microcontrollers and WebAssembly. A file fits the network of its spec alone, with the same width, resolution, fusion,
-/// threads and batch; one that does not is refused where the program is compiled.
+/// The network does not run here, so a file can be packed for another processor; `--isa portable` is for microcontrollers
+/// and WebAssembly. A file fits only the network of its spec, with the same width, resolution, fusion level, threads and
+/// batch. The program that includes it fails to compile otherwise.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc pack weights.safetensors -o model.packed                  for this processor",
     "mbvc pack tiny.safetensors --spec tiny.yaml --isa portable -o tiny.packed",
-    "                                  for a microcontroller; there, in src/main.rs:",
+    "                                  for a microcontroller; in its src/main.rs:",
     "                                  mobilenet_v2!(\"tiny.yaml\", weights = \"tiny.packed\");",
     "mbvc pack weights.safetensors --isa avx2,neon -o model.packed  model.avx2.packed and model.neon.packed",
     "mbvc pack weights.safetensors --isa avx512 --numerics fast -o zen4.packed",
 ))]
 pub struct Args {
-    /// Weights, as `mbvc import` writes them
+    /// Weights file, written by `mbvc import`
     #[arg(value_name = "WEIGHTS")]
     weights: PathBuf,
-    /// File to write; with several instruction sets their names go before its ending
+    /// File to write; with several instruction sets, one for each, named by it before the extension
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
-    /// Instruction sets, separated by commas [default: the widest that this processor has]
+    /// Instruction sets, comma-separated [default: the widest of this processor]
     #[arg(long, value_enum, value_delimiter = ',')]
     isa: Vec<IsaArg>,
-    /// How products are summed [default: strict; without --isa what this processor gains from]
+    /// Summation of products [default: strict; without --isa, fast if this processor gains from it]
     #[arg(long, value_enum)]
     numerics: Option<NumericsArg>,
-    /// How much is fused [default: as the spec says]
+    /// Fusion level [default: the spec's]
     #[arg(long, value_enum, value_name = "LEVEL")]
     fusion: Option<FusionArg>,
-    /// Threads that share a call [default: as the spec says]
-    #[arg(long, value_name = "N")]
+    /// Threads that share a call [default: the spec's]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     threads: Option<String>,
-    /// Images that go through the classifier together [default: as the spec says]
-    #[arg(long, value_name = "N")]
+    /// Images of a batch [default: the spec's]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     batch: Option<String>,
     #[command(flatten)]
     spec: SpecOption,
-    /// One line of JSON for each file
+    /// Print one line of JSON for each file
     #[arg(long)]
     json: bool,
 }
 
-/// A file that was written.
+/// A written file.
 #[derive(Serialize)]
 struct Packed<'a> {
     file: String,
@@ -94,12 +94,13 @@ pub fn run(args: &Args) -> Result {
     for path in &outputs {
         files::has_place(path)?;
         if files::same(path, &args.weights) {
-            return Err(CliError::new(format!("{} would be overwritten", path.display())).help("name another --output"));
+            return Err(CliError::new(format!("{} would overwrite the weights", path.display()))
+                .help("choose another name with --output"));
         }
     }
     let compiled = source.compile(fusion, &isas)?;
     compiled_in(&source, &isas)?;
-    fits(&compiled, &weights)?;
+    check_weights(args, &source, &compiled, &weights)?;
     let bar = ui::progress(isas.len(), "packing");
     for (isa, path) in isas.into_iter().zip(&outputs) {
         let Some(program) = compiled.programs.iter().find(|program| program.isa == engine::spec_isa(isa)) else {
@@ -127,14 +128,14 @@ pub fn run(args: &Args) -> Result {
     Ok(())
 }
 
-/// How a program takes the files.
+/// Prints the lines of a program that uses the files.
 fn next(args: &Args, compiled: &Compiled, outputs: &[PathBuf]) {
-    outln!("\nIn a program, which needs the file only to be compiled:");
+    outln!("\nIn a program, which reads the file when it is compiled:");
     if args.spec.spec.is_none() {
         outln!("  {ACCENT}mbvc init network.yaml{ACCENT:#}");
     }
     let spec = args.spec.spec.as_deref().unwrap_or(Path::new("network.yaml")).display();
-    // The spec that `init` writes, and one that an option changed, say otherwise.
+    // The spec that `init` writes, or the one that `--precision` overrides, has another precision.
     let precision = match (args.spec.spec.is_none() || args.spec.overrides.precision.is_some(), compiled.spec.precision)
     {
         (true, precision) if precision.is_quantized() => format!("precision = \"{}\", ", precision.name()),
@@ -147,16 +148,16 @@ fn next(args: &Args, compiled: &Compiled, outputs: &[PathBuf]) {
     outln!("  {ACCENT}let model = {}::embedded()?;{ACCENT:#}", compiled.spec.name);
 }
 
-/// What was asked for, or the answer that depends on this processor where the file does so anyway.
+/// The requested numerics. Without `--isa` the file depends on this processor anyway, and so does the default.
 fn numerics(args: &Args, source: &Source) -> Result<Numerics> {
     let only = match (source.spec.precision.is_quantized(), source.spec.numerics) {
-        (true, _) => Some(format!("{} networks sum integers, in one way", source.spec.precision.name())),
-        (false, mbvc_compiler::spec::Numerics::Strict) => Some("the spec says `numerics: strict`".to_owned()),
+        (true, _) => Some(format!("{} networks sum integers, which is exact", source.spec.precision.name())),
+        (false, mbvc_compiler::spec::Numerics::Strict) => Some("the spec has `numerics: strict`".to_owned()),
         (false, mbvc_compiler::spec::Numerics::Fast) => None,
     };
     match (args.numerics.map(Numerics::from), only) {
         (Some(Numerics::Fast), Some(only)) => {
-            Err(CliError::new(format!("--numerics fast is not to be had: {only}")).help("leave --numerics away"))
+            Err(CliError::new(format!("--numerics fast does not apply: {only}")).help("remove --numerics fast"))
         }
         (_, Some(_)) => Ok(Numerics::Strict),
         (Some(numerics), None) => Ok(numerics),
@@ -167,7 +168,7 @@ fn numerics(args: &Args, source: &Source) -> Result<Numerics> {
     }
 }
 
-/// `model.packed`, or of several `model.avx2.packed`.
+/// `model.packed`, or `model.avx2.packed` if there are several.
 fn output(path: &Path, isa: Isa, count: usize) -> PathBuf {
     if count == 1 {
         return path.to_owned();
@@ -183,28 +184,25 @@ fn output(path: &Path, isa: Isa, count: usize) -> PathBuf {
     }
 }
 
-/// A network takes only files for what it was compiled for.
+/// A network refuses files for instruction sets that it is not compiled for.
 fn compiled_in(source: &Source, isas: &[Isa]) -> Result {
     let absent = isas.iter().find(|isa| !source.spec.isas.contains(&engine::spec_isa(**isa)));
     absent.map_or(Ok(()), |isa| {
-        let message = format!("the network {} is compiled without {isa}, and would refuse the file", source.spec.name);
+        let message = format!("{} is not compiled for {isa} and would refuse the file", source.spec.name);
         Err(CliError::new(message).help(format!("add `{isa}` to `isa` in {}", source.file.name)))
     })
 }
 
-fn fits(compiled: &Compiled, weights: &Weights) -> Result {
-    let parameters = compiled.parameters();
-    let needs = Needs { conventions: compiled.conventions(), parameters: &parameters };
-    let mismatches = needs.mismatches(weights.conventions(), weights.container().header());
-    if mismatches.is_empty() {
-        return Ok(());
-    }
-    let file = weights.source().unwrap_or("the container");
-    Err(CliError::new(format!("{file} does not fit the network {}:{}", compiled.spec.name, Told(&mismatches)))
-        .help("name the spec of the weights with --spec FILE"))
+/// [`engine::check`], with the option that names a spec in this command.
+fn check_weights(args: &Args, source: &Source, compiled: &Compiled, weights: &Weights) -> Result {
+    engine::check(source, compiled, weights).map_err(|error| match (&args.spec.spec, error) {
+        (None, CliError::Message { message, .. }) => CliError::new(message)
+            .help("name the spec of the weights, which `mbvc import` writes beside them: --spec FILE"),
+        (_, error) => error,
+    })
 }
 
-/// Writes the file; returns its length.
+/// Writes the file and returns its length.
 fn pack(
     compiled: &Compiled,
     program: &Program,
@@ -223,7 +221,7 @@ fn pack(
     };
     let container = weights.container();
     let bytes = packing.file_bytes(&container);
-    // The packing writes whole lines, which lie at multiples of 64.
+    // The packer writes whole cache lines, which are aligned to 64 bytes.
     let mut memory = vec![0; bytes + 64];
     let start = memory.as_ptr().align_offset(64);
     let file = memory.get_mut(start..start + bytes).unwrap_or_default();
@@ -249,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn several_files_are_named_by_their_instruction_sets() {
+    fn several_files_are_named_by_instruction_set() {
         let named = |path: &str, count| output(Path::new(path), Isa::Neon, count).display().to_string();
         assert_eq!(named("a/model.packed", 1), "a/model.packed");
         assert_eq!(named("a/model.packed", 2), "a/model.neon.packed");

@@ -1,4 +1,4 @@
-//! What is in a packed file.
+//! Content of a packed file.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -16,10 +16,10 @@ use crate::options::FusionArg;
 use crate::ui::{BOLD, Bytes, DIM, plural};
 use crate::{engine, outln, ui};
 
-/// Longest text that is read: all that a container's header can hold.
+/// Longest text that is read, the limit of a container's header.
 const MOST_TEXT: u32 = 1 << 20;
 
-/// What is shown as JSON.
+/// The JSON output.
 #[derive(Serialize)]
 struct Packed<'a> {
     file: String,
@@ -27,14 +27,14 @@ struct Packed<'a> {
     version: u32,
     network: &'a str,
     isa: &'static str,
-    /// What the file was packed for, as a hash.
+    /// Hash of the network and the layout that the file was packed for.
     identity: String,
     file_bytes: usize,
     block_bytes: usize,
     preprocessing: String,
     framing: &'a str,
     labels: Vec<&'a str>,
-    /// The network of a spec that takes the file; none where no spec was looked at, or none of its networks does.
+    /// The network that accepts the file. `None` if no spec was checked, or it does not accept it.
     fits: Option<Fits>,
 }
 
@@ -42,14 +42,14 @@ struct Packed<'a> {
 struct Fits {
     spec: String,
     precision: &'static str,
-    /// All levels that do.
+    /// All levels that accept the file.
     fusion: Vec<&'static str>,
 }
 
-/// Shows the file, if it is a packed one; `false` if it is not.
+/// Shows a packed file; returns `false` for any other file.
 ///
 /// # Errors
-/// If it is damaged or of another version, or the spec that was named has mistakes.
+/// If the file is damaged or has another version, or the spec has errors.
 pub fn show(args: &Args) -> Result<bool> {
     let Ok(file) = File::open(&args.file) else { return Ok(false) };
     let failed = |cause: std::io::Error| CliError::io("read", &args.file, &cause);
@@ -86,7 +86,7 @@ pub fn show(args: &Args) -> Result<bool> {
     Ok(true)
 }
 
-/// What stands behind the block; `None` if that is no text, or more than there can be.
+/// The text after the block of weights; `None` if it is not UTF-8, or too long.
 fn text(mut file: &File, header: &PackedHeader) -> std::io::Result<Option<String>> {
     if header.text_bytes > MOST_TEXT {
         return Ok(None);
@@ -97,7 +97,7 @@ fn text(mut file: &File, header: &PackedHeader) -> std::io::Result<Option<String
     Ok(String::from_utf8(bytes).ok())
 }
 
-/// Looks for the network among those of the spec that was named, or of the built-in one if the file says that it is its.
+/// Finds the network that accepts the file: one of the given spec, or of the built-in one if the file has its name.
 fn fits(args: &Args, header: &PackedHeader, network: &str, length: usize) -> Result<Option<Fits>> {
     let spec = args.spec.spec.as_deref();
     let given = engine::source(spec, args.spec.overrides.overrides())?;
@@ -113,7 +113,7 @@ fn fits(args: &Args, header: &PackedHeader, network: &str, length: usize) -> Res
         }
         let source = engine::source(spec, overrides)?;
         let levels = [FusionArg::None, FusionArg::Relu6, FusionArg::Block, FusionArg::Deep];
-        let fusion = levels.into_iter().filter(|fusion| takes(&source, *fusion, header, length));
+        let fusion = levels.into_iter().filter(|fusion| accepts(&source, *fusion, header, length));
         let fusion: Vec<_> = fusion.map(FusionArg::name).collect();
         if !fusion.is_empty() {
             let (spec, precision) = (source.file.name.clone(), source.spec.precision.name());
@@ -123,8 +123,8 @@ fn fits(args: &Args, header: &PackedHeader, network: &str, length: usize) -> Res
     Ok(None)
 }
 
-/// Whether the network takes the file. One that cannot be compiled so takes none.
-fn takes(source: &engine::Source, fusion: FusionArg, header: &PackedHeader, length: usize) -> bool {
+/// Whether the network accepts the file. One that does not compile with this level or instruction set does not.
+fn accepts(source: &engine::Source, fusion: FusionArg, header: &PackedHeader, length: usize) -> bool {
     let isa: Isa = header.isa;
     let Ok(compiled) = source.compile(fusion, &[isa]) else { return false };
     let parameters = compiled.parameters();
@@ -143,7 +143,7 @@ fn print(packed: &Packed<'_>, spec: Option<&Path>) {
         Some(Fits { spec, precision, fusion }) => {
             format!("{}: {spec}, precision {precision}, fusion {}", shortened(network), fusion.join(" or "))
         }
-        None => format!("{}, as the file says", shortened(network)),
+        None => shortened(network),
     };
     for (key, value) in [
         ("network", &*network),
@@ -159,11 +159,12 @@ fn print(packed: &Packed<'_>, spec: Option<&Path>) {
     if packed.fits.is_none() {
         match spec {
             Some(spec) => ui::note(&format!(
-                "no network of {} takes it: it was packed for another, for other --threads or --batch, or by another version",
+                "{} does not accept this file: it was packed for another network, for other --threads or --batch, or by \
+                 another version",
                 spec.display()
             )),
             None => ui::note(&format!(
-                "it is not of {}; --spec FILE tells whether it is of another spec's network",
+                "{} does not accept this file; check another spec with --spec FILE",
                 networks::SPEC_NAME
             )),
         }
