@@ -1,0 +1,10 @@
+//! `build`: programs, and libraries for C.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod folder;
+mod library;
+mod platforms;
+mod program;
+mod refusals;
