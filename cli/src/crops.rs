@@ -1,11 +1,11 @@
-//! Parts of a photograph, to calibrate with where there are few.
+//! Random crops of an image, for calibration with few images.
 
 use mbvc::Rgb;
 
-/// Least part of a side that a crop keeps.
+/// Minimal share of each side that a crop keeps.
 const LEAST_SIDE: f64 = 0.5;
 
-/// The crop of a number, the same every time; those of odd numbers are mirrored.
+/// Crop `number`, which is deterministic; crops with odd numbers are mirrored.
 pub fn crop(photo: &Rgb<'_>, number: usize) -> Rgb<'static> {
     let [height, width] = photo.size();
     let mut random = Random(number as u64);
@@ -24,10 +24,10 @@ pub fn crop(photo: &Rgb<'_>, number: usize) -> Rgb<'static> {
             pixels.extend(kept.flatten());
         }
     }
-    Rgb::new(pixels, [rows, columns]).expect("at least a pixel, three bytes each")
+    Rgb::new(pixels, [rows, columns]).expect("at least one pixel of three bytes")
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014): numbers from 0 to 1.
+/// SplitMix64 (Steele, Lea, Flood 2014): uniform numbers in 0..1.
 struct Random(u64);
 
 impl Random {
@@ -45,9 +45,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn crops_are_parts_of_their_photograph() {
+    fn crops_are_parts_of_their_image() {
         let [height, width] = [40, 50];
-        // Each pixel tells where it is.
+        // Each pixel encodes its position.
         let pixels: Vec<u8> = (0..height * width).flat_map(|at| [(at / width) as u8, (at % width) as u8, 7]).collect();
         let photo = Rgb::new(pixels, [height, width]).unwrap();
         let mut sizes = std::collections::BTreeSet::new();
@@ -61,7 +61,7 @@ mod tests {
             let step = i32::from(at(0, 1)[1]) - i32::from(at(0, 0)[1]);
             assert_eq!(step, if number % 2 == 1 { -1 } else { 1 }, "crop {number}");
             assert_eq!(at(rows - 1, 0)[0] - at(0, 0)[0], rows as u8 - 1);
-            assert_eq!(super::crop(&photo, number).pixels(), pixels, "the same every time");
+            assert_eq!(super::crop(&photo, number).pixels(), pixels, "deterministic");
         }
         assert!(sizes.len() > 15, "{sizes:?}");
         let point = Rgb::new(vec![1, 2, 3], [1, 1]).unwrap();

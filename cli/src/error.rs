@@ -1,4 +1,4 @@
-//! What a command returns when it cannot do its work, and how that is printed.
+//! Errors of a command, and how they are printed.
 
 use std::fmt;
 use std::path::Path;
@@ -7,23 +7,23 @@ use mbvc_compiler::diagnostic::Diagnostics;
 
 use crate::ui;
 
-/// Exit status of a command that was understood and failed.
+/// Exit status of a failed command. Misuse of the command line, reported by clap, is 2.
 const FAILURE: u8 = 1;
-/// Exit status of a comparison that was made, and whose sides differ; 2 is that of misuse.
+/// Exit status of a comparison that found a difference.
 const DIFFERENT: u8 = 3;
 
-/// A failure of a command: what went wrong and, where there is one, the remedy.
+/// An error of a command.
 #[derive(Debug)]
 pub enum CliError {
     Message {
         message: String,
         help: Vec<String>,
     },
-    /// Mistakes in a spec, rendered with the lines at fault.
+    /// Errors in a spec, rendered with the source lines.
     Diagnostics(Diagnostics),
-    /// What went wrong has been printed already.
+    /// An error that has been printed.
     Reported,
-    /// What was compared differs, as has been printed.
+    /// A comparison found a difference, which has been printed.
     Different,
 }
 
@@ -34,7 +34,7 @@ impl CliError {
         Self::Message { message: message.into(), help: Vec::new() }
     }
 
-    /// Adds a remedy; each becomes a `help:` line of its own.
+    /// Adds a `help:` line.
     #[must_use]
     pub fn help(mut self, text: impl Into<String>) -> Self {
         if let Self::Message { help, .. } = &mut self {
@@ -43,21 +43,21 @@ impl CliError {
         self
     }
 
-    /// "cannot `verb` `path`: `cause`", with a remedy for the usual causes.
+    /// "cannot `verb` `path`: `cause`", in plain words for the usual causes.
     pub fn io(verb: &str, path: &Path, cause: &std::io::Error) -> Self {
         use std::io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
         let shown = path.display();
         match cause.kind() {
-            NotFound if verb == "read" => Self::new(format!("cannot read {shown}: there is no such file")),
+            NotFound if verb == "read" => Self::new(format!("cannot read {shown}: no such file")),
             NotFound => Self::new(format!("cannot {verb} {shown}: its folder does not exist")),
             IsADirectory => Self::new(format!("cannot {verb} {shown}: it is a folder")),
-            NotADirectory => Self::new(format!("cannot {verb} {shown}: a part of the path is a file, not a folder")),
+            NotADirectory => Self::new(format!("cannot {verb} {shown}: a part of the path is not a folder")),
             PermissionDenied => Self::new(format!("cannot {verb} {shown}: permission denied")),
             _ => Self::new(format!("cannot {verb} {shown}: {cause}")),
         }
     }
 
-    /// The process's exit status.
+    /// Exit status of the process.
     pub fn status(&self) -> u8 {
         match self {
             Self::Different => DIFFERENT,
@@ -65,7 +65,7 @@ impl CliError {
         }
     }
 
-    /// Prints the failure on standard error.
+    /// Prints the error on standard error.
     pub fn print(&self) {
         match self {
             Self::Message { message, help } => {
@@ -84,9 +84,9 @@ impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Message { message, .. } => f.write_str(message),
-            Self::Diagnostics(_) => f.write_str("the spec has mistakes"),
+            Self::Diagnostics(_) => f.write_str("the spec has errors"),
             Self::Reported => f.write_str("the command failed"),
-            Self::Different => f.write_str("what was compared differs"),
+            Self::Different => f.write_str("the comparison found a difference"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Files: whole or not at all.
+//! Writes files atomically, and finds image files.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,13 @@ use tempfile::NamedTempFile;
 use crate::error::{CliError, Result};
 use crate::image::EXTENSIONS;
 
-/// Writes a file under a temporary name beside it, then renames: a reader never sees half of it.
+/// Writes a file under a temporary name in the same folder, then renames it: a reader never sees a partial file.
 pub fn write(path: &Path, content: &[u8]) -> Result {
     let written = beside(path, content, false)?;
     rename(written, path)
 }
 
-/// [`write`]s several files that belong together: none is renamed before all are written.
+/// As [`write`], for several files: all are written before the first is renamed.
 ///
 /// # Errors
 /// If one of them cannot be written.
@@ -25,14 +25,14 @@ pub fn write_all(files: &[NewFile]) -> Result {
     written.into_iter().zip(files).try_for_each(|(written, file)| rename(written, &file.path))
 }
 
-/// A temporary file in the folder of `path`, which vanishes unless it is renamed.
+/// A temporary file in the folder of `path`, which is deleted unless it is renamed.
 fn beside(path: &Path, content: &[u8], executable: bool) -> Result<NamedTempFile> {
     let failed = |cause: &std::io::Error| CliError::io("write", path, cause);
     has_place(path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".mbvc-");
-    // A temporary file is private by default; the finished one is as any other.
+    // A temporary file is private by default.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(if executable { 0o777 } else { 0o666 }));
     #[cfg(not(unix))]
@@ -47,7 +47,7 @@ fn rename(written: NamedTempFile, path: &Path) -> Result {
     Ok(())
 }
 
-/// Finds out before long work that its result would have no place.
+/// Checks, before long work, that its result can be written.
 ///
 /// # Errors
 /// If `path` is a folder, or its folder does not exist.
@@ -61,15 +61,15 @@ pub fn has_place(path: &Path) -> Result {
     }
 }
 
-/// Whether two paths lead to one file that exists.
+/// Whether two paths are the same existing file.
 pub fn same(one: &Path, other: &Path) -> bool {
     matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
-/// Images to read: files as they are named, folders by what is in them, in order of name.
+/// Image files: every given file, and the images in every given folder, ordered by name.
 ///
 /// # Errors
-/// If a folder cannot be read or holds no image.
+/// If a folder cannot be read or contains no images.
 pub fn images(paths: &[PathBuf], recursive: bool) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for path in paths {
@@ -80,9 +80,9 @@ pub fn images(paths: &[PathBuf], recursive: bool) -> Result<Vec<PathBuf>> {
         let before = found.len();
         collect(path, recursive, &mut found)?;
         if found.len() == before {
-            let help = if recursive { "" } else { "; folders in it are searched with --recursive" };
-            return Err(CliError::new(format!("there is no image in the folder {}", path.display()))
-                .help(format!("files ending in {} are read{help}", EXTENSIONS.join(", "))));
+            let help = if recursive { "" } else { "; --recursive searches its subfolders" };
+            return Err(CliError::new(format!("the folder {} contains no images", path.display()))
+                .help(format!("images have one of the extensions {}{help}", EXTENSIONS.join(", "))));
         }
     }
     Ok(found)
@@ -94,7 +94,7 @@ fn collect(folder: &Path, recursive: bool, found: &mut Vec<PathBuf>) -> Result {
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
         let path = entry.path();
-        // A link to a folder is not followed: it may lead back here.
+        // Symbolic links to folders are not followed: they may form a cycle.
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             if recursive {
                 collect(&path, recursive, found)?;
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folders_are_searched_flat_or_deep() {
+    fn folders_are_searched_with_or_without_subfolders() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         std::fs::create_dir(at("deep")).unwrap();
@@ -125,19 +125,19 @@ mod tests {
         let deep = images(&[folder.path().to_owned()], true).unwrap();
         assert_eq!(deep, [at("a.jpg"), at("b.PNG"), at("deep/c.webp")]);
         let named = images(&[at("notes.txt")], false).unwrap();
-        assert_eq!(named, [at("notes.txt")], "a file that is named is tried whatever its ending");
+        assert_eq!(named, [at("notes.txt")], "a given file is read whatever its extension");
         std::fs::create_dir(at("empty")).unwrap();
-        assert!(images(&[at("empty")], false).unwrap_err().to_string().contains("no image in the folder"));
+        assert!(images(&[at("empty")], false).unwrap_err().to_string().contains("contains no images"));
     }
 
     #[test]
-    fn files_are_whole_and_readable() {
+    fn files_are_complete_and_readable() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.txt");
         write(&path, b"one").unwrap();
         write(&path, b"two").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! Photographs to pixels: decoding, orientation, and the part that a network sees.
+//! Decodes image files, applies their orientation, and frames them for a network.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Seek};
@@ -12,27 +12,27 @@ use mbvc::picture::Framing;
 use crate::crops::crop;
 use crate::error::{CliError, Result};
 
-/// Images of more pixels are refused, as Pillow refuses them: a small file can unpack to terabytes.
+/// Limit of the number of pixels, that of Pillow: a small file can decode to terabytes.
 const MAX_PIXELS: u64 = 178_956_970;
 
-/// Bytes that a decoder may allocate: the largest image above with four 16-bit samples a pixel.
+/// Limit of the memory of a decoder: the largest image with four 16-bit samples per pixel.
 const MAX_BYTES: u64 = MAX_PIXELS * 8;
 
-/// Endings of the file names that a folder is searched for.
+/// Extensions of the image files that are found in folders.
 pub const EXTENSIONS: [&str; 5] = ["bmp", "jpeg", "jpg", "png", "webp"];
 
-/// Decodes `path` and frames it for a network of `size` (`[height, width]`): RGB bytes, row by row.
+/// Decodes `path` and frames it for an input of `size` (`[height, width]`). Returns interleaved RGB bytes.
 ///
 /// Orientation is applied and alpha dropped first, as Pillow's `ImageOps.exif_transpose(image).convert("RGB")` does.
 ///
 /// # Errors
-/// If the file cannot be read, is no BMP, JPEG, PNG or WebP image, is damaged, or is absurdly large.
+/// If the file cannot be read, is not a BMP, JPEG, PNG or WebP image, is damaged, or exceeds the limits.
 pub fn load(path: &Path, framing: Framing, size: [usize; 2]) -> Result<Vec<u8>> {
     Ok(framing.frame(&photo(path)?, size))
 }
 
-/// As [`load`], with what is transparent made white: icons without a ground are shown on paper, and what lies below their
-/// alpha is mostly black.
+/// As [`load`], composited on white: icons are made for light backgrounds, and the color of their transparent pixels is
+/// mostly black.
 ///
 /// # Errors
 /// As [`load`].
@@ -48,7 +48,7 @@ pub fn load_icon(path: &Path, framing: Framing, size: [usize; 2]) -> Result<Vec<
     Ok(framing.frame(&rgb(photo, path)?, size))
 }
 
-/// As [`load`], of a file that is part of the command; `name` is for messages.
+/// As [`load`], for the bytes of an embedded file; `name` is used in errors.
 ///
 /// # Errors
 /// As [`load`].
@@ -57,7 +57,7 @@ pub fn load_bytes(bytes: &'static [u8], name: &str, framing: Framing, size: [usi
     Ok(framing.frame(&photo, size))
 }
 
-/// As [`load`], with `crops` parts of the photograph behind the whole.
+/// As [`load`]; returns the whole image, then `crops` random crops of it.
 ///
 /// # Errors
 /// As [`load`].
@@ -89,12 +89,12 @@ fn rgb(image: DynamicImage, path: &Path) -> Result<Rgb<'static>> {
 fn decode(file: impl BufRead + Seek, path: &Path) -> Result<DynamicImage> {
     let mut reader =
         ImageReader::new(file).with_guessed_format().map_err(|cause| CliError::io("read", path, &cause))?;
-    // The content decides, not the name: `with_guessed_format` looks at the first bytes.
+    // The content decides the format, not the name.
     match reader.format() {
         Some(ImageFormat::Bmp | ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::WebP) => {}
         _ => {
-            return Err(CliError::new(format!("{} is not an image that can be read", path.display()))
-                .help("JPEG, PNG, BMP and WebP images are read, whatever the file is called"));
+            return Err(CliError::new(format!("{} is not an image of a supported format", path.display()))
+                .help("supported are JPEG, PNG, BMP and WebP, whatever the file's extension"));
         }
     }
     let mut limits = Limits::default();
@@ -104,7 +104,7 @@ fn decode(file: impl BufRead + Seek, path: &Path) -> Result<DynamicImage> {
     let damaged = |cause: image::ImageError| match cause {
         image::ImageError::Limits(_) => too_large(path, None),
         cause => CliError::new(format!("cannot decode {}: {cause}", path.display()))
-            .help("the file may be cut off or damaged; does an image viewer open it?"),
+            .help("the file may be truncated or damaged; check it in an image viewer"),
     };
     let mut decoder = reader.into_decoder().map_err(damaged)?;
     let (width, height) = decoder.dimensions();
@@ -114,7 +114,7 @@ fn decode(file: impl BufRead + Seek, path: &Path) -> Result<DynamicImage> {
     if width == 0 || height == 0 {
         return Err(CliError::new(format!("{} has no pixels ({width}x{height})", path.display())));
     }
-    // An orientation that cannot be read is no reason to refuse the picture.
+    // An invalid orientation is ignored, as image viewers do.
     let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     image.apply_orientation(orientation);
@@ -122,9 +122,9 @@ fn decode(file: impl BufRead + Seek, path: &Path) -> Result<DynamicImage> {
 }
 
 fn too_large(path: &Path, size: Option<(u32, u32)>) -> CliError {
-    let shown = size.map_or_else(|| "too large".to_owned(), |(width, height)| format!("{width}x{height} pixels"));
-    CliError::new(format!("{} is {shown}; at most {MAX_PIXELS} pixels are read", path.display()))
-        .help("shrink it with an image editor first; the network sees a few hundred pixels a side only")
+    let size = size.map_or_else(|| "too many".to_owned(), |(width, height)| format!("{width}x{height}"));
+    CliError::new(format!("{} has {size} pixels, the limit is {MAX_PIXELS}", path.display()))
+        .help("shrink it with an image editor first")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Against Pillow, where a Python with Pillow is at hand, and by construction where not.
+//! Compared with Pillow, if Python has it, and with constructed images.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,7 +7,7 @@ use image::{ImageBuffer, Rgb, RgbImage, Rgba};
 
 use super::*;
 
-/// Writes the pixels that Pillow makes of a file: `python3 -c SCRIPT FILE WIDTH HEIGHT`.
+/// Writes the pixels of a file as Pillow resizes it: `python3 -c SCRIPT FILE WIDTH HEIGHT`.
 const PILLOW: &str = "
 import sys
 from PIL import Image, ImageOps
@@ -20,7 +20,7 @@ fn required() -> bool {
     std::env::var_os("MBVC_REQUIRE_SHARED").is_some_and(|value| value == "1")
 }
 
-/// `None`, with a note, where this machine has no Pillow; a failure where the tests must not skip.
+/// `None`, with a note, if Pillow is not installed; panics if it is required.
 fn pillow(path: &Path, [height, width]: [usize; 2]) -> Option<Vec<u8>> {
     let ran =
         Command::new("python3").args(["-c", PILLOW]).arg(path).args([width.to_string(), height.to_string()]).output();
@@ -47,22 +47,22 @@ fn photographs() -> Vec<PathBuf> {
     files
 }
 
-/// The share of the samples that differ by more than `by`.
+/// Share of the samples that differ by more than `by`.
 fn beyond(ours: &[u8], theirs: &[u8], by: u8) -> f64 {
     assert_eq!(ours.len(), theirs.len());
     ours.iter().zip(theirs).filter(|(a, b)| a.abs_diff(**b) > by).count() as f64 / ours.len() as f64
 }
 
 #[test]
-fn photographs_equal_pillows() {
+fn photographs_are_resized_as_by_pillow() {
     for path in photographs() {
         for size in [[224, 224], [96, 160]] {
             let Some(theirs) = pillow(&path, size) else { return };
             let ours = load(&path, Framing::default(), size).unwrap();
             let (unequal, far) = (beyond(&ours, &theirs, 0), beyond(&ours, &theirs, 1));
             println!("{} {size:?}: {:.3} % unequal, {far} by more than 1", path.display(), unequal * 100.0);
-            // Bitmaps leave nothing to differ by. JPEG decoders may round differently, and Pillow from 13 on takes
-            // the rows of tall images first.
+            // Decoded bitmaps are equal. JPEG decoders may round differently, and Pillow from 13 on resizes tall images
+            // vertically first.
             if path.extension().is_some_and(|end| end == "bmp") {
                 assert_eq!(unequal, 0.0, "{}", path.display());
             }
@@ -71,7 +71,7 @@ fn photographs_equal_pillows() {
     }
 }
 
-/// A picture with edges and a gradient: a wrong filter or a shift by half a pixel shows.
+/// A picture with edges and a gradient, which shows a wrong filter or a shift by half a pixel.
 fn picture(width: u32, height: u32) -> RgbImage {
     ImageBuffer::from_fn(width, height, |x, y| {
         Rgb([(x * 255 / width) as u8, (y * 255 / height) as u8, if (x / 7 + y / 5) % 2 == 0 { 250 } else { 5 }])
@@ -79,7 +79,7 @@ fn picture(width: u32, height: u32) -> RgbImage {
 }
 
 #[test]
-fn any_size_equals_pillows() {
+fn any_size_is_resized_as_by_pillow() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("picture.png");
     for (from, to) in [((61, 47), [224, 224]), ((500, 3), [17, 31]), ((1, 1), [5, 5]), ((300, 200), [1, 1])] {
@@ -90,7 +90,7 @@ fn any_size_equals_pillows() {
 }
 
 #[test]
-fn the_content_decides_not_the_name() {
+fn the_content_decides_the_format() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("really-a.jpg");
     picture(8, 8).save_with_format(&path, ImageFormat::Png).unwrap();
@@ -107,7 +107,7 @@ fn alpha_is_dropped_not_composited() {
 }
 
 #[test]
-fn icons_lie_on_paper() {
+fn icons_are_composited_on_white() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("icon.png");
     let icon = ImageBuffer::from_fn(4, 4, |x, _| Rgba([10_u8, 20, 30, if x < 2 { 255 } else { 0 }]));
@@ -119,7 +119,7 @@ fn icons_lie_on_paper() {
 
 #[test]
 fn orientation_is_applied() {
-    // A JPEG whose Exif block says "rotate by a quarter turn": APP1 put in right behind the start marker.
+    // A JPEG with an Exif orientation of a quarter turn: APP1 right after the start marker.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("turned.jpg");
     let mut jpeg = std::io::Cursor::new(Vec::new());
@@ -132,17 +132,17 @@ fn orientation_is_applied() {
     let turned = [&jpeg[..2], &[0xff, 0xe1], &length, &exif, &jpeg[2..]].concat();
     std::fs::write(&path, turned).unwrap();
 
-    // Turned clockwise: the white left half comes to lie on top.
+    // Turned clockwise: the white left half is on top.
     let pixels = load(&path, Framing::default(), [16, 8]).unwrap();
     assert!(pixels[..8 * 7 * 3].iter().all(|sample| *sample > 200), "{pixels:?}");
     assert!(pixels[8 * 9 * 3..].iter().all(|sample| *sample < 55), "{pixels:?}");
 }
 
 #[test]
-fn absurd_sizes_are_refused_before_they_are_unpacked() {
+fn huge_images_are_refused_before_decoding() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bomb.bmp");
-    // A bitmap header alone, for 60000 x 60000 pixels.
+    // Only the header of a bitmap of 60000 x 60000 pixels.
     let mut header = b"BM\0\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0".to_vec();
     header.extend(60_000_i32.to_le_bytes());
     header.extend(60_000_i32.to_le_bytes());
@@ -150,11 +150,11 @@ fn absurd_sizes_are_refused_before_they_are_unpacked() {
     header.extend([0; 24]);
     std::fs::write(&path, header).unwrap();
     let message = load(&path, Framing::default(), [224, 224]).unwrap_err().to_string();
-    assert!(message.contains("bomb.bmp is 60000x60000 pixels; at most 178956970"), "{message}");
+    assert!(message.contains("bomb.bmp has 60000x60000 pixels, the limit is 178956970"), "{message}");
 }
 
 #[test]
-fn what_is_no_image_is_told_so() {
+fn files_that_are_not_images_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notes.png");
     for content in [&b"just text"[..], b"", b"\x89PNG\r\n\x1a\n"] {
@@ -163,7 +163,7 @@ fn what_is_no_image_is_told_so() {
         assert!(message.contains("notes.png"), "{message}");
     }
     let message = load(&folder.path().join("absent.png"), Framing::default(), [8, 8]).unwrap_err().to_string();
-    assert!(message.contains("there is no such file"), "{message}");
+    assert!(message.contains("no such file"), "{message}");
     let message = load(folder.path(), Framing::default(), [8, 8]).unwrap_err().to_string();
     assert!(message.contains("is a folder"), "{message}");
 }

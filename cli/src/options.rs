@@ -1,4 +1,4 @@
-//! Arguments that several commands take.
+//! Arguments that several commands share.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ macro_rules! examples {
 }
 pub(crate) use examples;
 
-/// A spec by position.
+/// A spec as a positional argument.
 #[derive(clap::Args)]
 pub struct SpecArgs {
     /// Spec of the network [default: the built-in MobileNetV2 1.0 at 224x224, 1001 classes]
@@ -25,7 +25,7 @@ pub struct SpecArgs {
     pub overrides: OverrideArgs,
 }
 
-/// A spec by option, for commands whose positions are other files.
+/// A spec as an option, for commands with other positional arguments.
 #[derive(clap::Args)]
 pub struct SpecOption {
     /// Spec of the network [default: the built-in MobileNetV2 1.0 at 224x224, 1001 classes]
@@ -43,8 +43,8 @@ impl SpecArgs {
 }
 
 impl SpecOption {
-    /// The values in place of the spec's. The built-in spec has the precision of the weights that it is to run, if no
-    /// other is asked for.
+    /// The values that override the spec's. The built-in spec gets the precision of the weights unless an option sets
+    /// another.
     pub fn overrides_for(&self, weights: Option<&Weights>) -> Overrides {
         overrides_for(self.spec.is_none(), &self.overrides, weights)
     }
@@ -58,22 +58,22 @@ fn overrides_for(built_in: bool, given: &OverrideArgs, weights: Option<&Weights>
     overrides
 }
 
-/// The network that a command runs, and by which of its kernels.
+/// The network that a command runs, and its kernels.
 #[derive(clap::Args)]
 pub struct NetworkArgs {
-    /// How much is fused [default: as the spec says]
+    /// Fusion level [default: the spec's]
     #[arg(long, value_enum, value_name = "LEVEL")]
     pub fusion: Option<FusionArg>,
-    /// Instruction set [default: the widest that this processor has]
+    /// Instruction set [default: the widest of this processor]
     #[arg(long, value_enum)]
     pub isa: Option<IsaArg>,
     #[command(flatten)]
     pub spec: SpecOption,
 }
 
-/// Values in place of the spec's own.
+/// Values that override the spec's.
 #[derive(clap::Args)]
-#[command(next_help_heading = "In place of the spec's values")]
+#[command(next_help_heading = "Overrides of the spec")]
 pub struct OverrideArgs {
     /// Width multiplier
     #[arg(long, allow_negative_numbers = true)]
@@ -84,7 +84,7 @@ pub struct OverrideArgs {
     /// Number of classes
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub classes: Option<String>,
-    /// Arithmetic: f32, int8 or uint8
+    /// Number type: f32, int8 or uint8
     #[arg(long)]
     pub precision: Option<String>,
 }
@@ -110,7 +110,7 @@ impl OverrideArgs {
 }
 
 impl OverrideArgs {
-    /// The options as they were given: `--width 0.5`.
+    /// The given options as text: `--width 0.5`.
     pub fn given(&self) -> String {
         let options = [
             ("width", &self.width),
@@ -123,12 +123,12 @@ impl OverrideArgs {
     }
 }
 
-/// `224` or `192x224`.
+/// Parses `224` or `192x224`.
 pub fn parse_resolution(text: &str) -> Result<[usize; 2], String> {
     let number = |text: &str| {
         text.trim()
             .parse()
-            .map_err(|_| format!("`{text}` is not a number of pixels; write 224, or 192x224 (height x width)"))
+            .map_err(|_| format!("`{text}` is not a number of pixels, expected 224, or 192x224 (height x width)"))
     };
     match text.split_once(['x', 'X', '×']) {
         Some((height, width)) => Ok([number(height)?, number(width)?]),
@@ -136,23 +136,23 @@ pub fn parse_resolution(text: &str) -> Result<[usize; 2], String> {
     }
 }
 
-/// How much is fused.
+/// Fusion level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum FusionArg {
-    /// Convolution, activation and residual add, each over whole tensors; of quantized networks the same as relu6
+    /// No fusion; same as relu6 for quantized networks
     None,
-    /// Activation and residual add in the convolutions' epilogues
+    /// Fuses activation and residual add into convolutions
     Relu6,
-    /// Streamed inverted residual blocks
+    /// Fuses inverted residual blocks, which run row by row
     Block,
-    /// Streamed from block to block where that can be: less scratch, for quantized networks
+    /// Fuses chains of blocks, for less scratch; quantized networks only
     Deep,
 }
 
 impl FusionArg {
-    /// Those that networks of floats have.
+    /// Levels of float networks that differ.
     pub const FLOATS: [Self; 3] = [Self::None, Self::Relu6, Self::Block];
-    /// Those of quantized networks, which activate and add where they round.
+    /// Levels of quantized networks that differ; their activation and add are part of requantization.
     pub const INTEGERS: [Self; 2] = [Self::Relu6, Self::Block];
 
     pub fn name(self) -> &'static str {
@@ -241,13 +241,13 @@ impl From<KindArg> for Kind {
     }
 }
 
-/// How products are summed.
+/// Summation of products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum NumericsArg {
-    /// One multiply-add for each product: the same bits on every instruction set that has them
+    /// One fused multiply-add for each product: the same bits on every instruction set with FMA
     Strict,
-    /// The fast inner product where the instruction set has kernels for it (avx512) and a layer's values allow it: faster
-    /// on AMD Zen 4
+    /// The fast inner product (Winograd 1968) if the instruction set has kernels for it (avx512) and the values of a layer
+    /// allow it: faster on AMD Zen 4
     Fast,
 }
 

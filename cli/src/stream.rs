@@ -1,4 +1,4 @@
-//! Photographs through a piece of work, in order: on all processors, or one at a time.
+//! Decodes images ahead and processes them in order, on all processors or one at a time.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
@@ -9,31 +9,31 @@ use mbvc::picture::Framing;
 use crate::error::{CliError, Result};
 use crate::image;
 
-/// What is read.
+/// Images to read.
 pub struct Pictures<'p> {
     pub paths: &'p [PathBuf],
     pub framing: Framing,
-    /// Height and width of the network's image.
+    /// Height and width of the network's input.
     pub size: [usize; 2],
-    /// Crops of each photograph, beside the whole.
+    /// Number of crops of each image, besides the whole.
     pub crops: usize,
 }
 
-/// What came of it.
+/// Numbers of readable and unreadable images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Seen {
-    /// Photographs that could be read.
+    /// Images that were read.
     pub images: usize,
-    /// Photographs that could not, each of which has been told.
+    /// Unreadable images, each of which was reported.
     pub skipped: usize,
 }
 
-/// Runs `work` on the RGB pixels of every picture, and gives the results to `take` in the order of the pictures, so
-/// that nothing depends on the number of processors. The next photographs are decoded meanwhile; no more of them are
-/// held than processors can work on.
+/// Runs `work` on the RGB pixels of every image and passes the results to `take` in the order of the images, so that the
+/// outcome is independent of the number of processors. The next images are decoded in the meantime, one for each processor
+/// at most.
 ///
 /// # Errors
-/// The first failure of `work`, with the photograph's name.
+/// The first error of `work`, with the name of the image.
 pub fn each<T: Send>(
     pictures: &Pictures<'_>,
     bar: &ProgressBar,
@@ -76,11 +76,11 @@ pub fn each<T: Send>(
     Ok(seen)
 }
 
-/// Gives each photograph's RGB pixels, or why it cannot be read, to `take`, one after the other; the next ones are
-/// decoded meanwhile.
+/// Passes the RGB pixels of each image, or the error of reading it, to `take`, one after the other. The next images are
+/// decoded in the meantime.
 ///
 /// # Errors
-/// The first failure of `take`.
+/// The first error of `take`.
 pub fn in_turn<'p>(
     paths: impl Iterator<Item = &'p Path> + Send,
     framing: Framing,
@@ -100,7 +100,7 @@ pub fn in_turn<'p>(
     })
 }
 
-/// One thread for each picture.
+/// Runs one thread for each image.
 fn side_by_side<T: Send>(
     pictures: &[(&Path, Vec<u8>)],
     bar: &ProgressBar,
@@ -110,8 +110,8 @@ fn side_by_side<T: Send>(
     std::thread::scope(|scope| {
         let started: Vec<_> = pictures.iter().map(|(path, pixels)| (path, scope.spawn(move || work(pixels)))).collect();
         for (path, thread) in started {
-            let made = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            take(made.map_err(|error| named(error, path))?);
+            let result = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            take(result.map_err(|error| named(error, path))?);
             bar.inc(1);
         }
         Ok(())

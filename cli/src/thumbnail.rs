@@ -1,17 +1,17 @@
-//! Small pictures in a terminal: two pixels in each character, one above the other.
+//! Thumbnails in a terminal: each character shows two pixels, one above the other.
 
 use anstyle::{Color, Effects, RgbColor, Style};
 
-/// Characters across a thumbnail; it is half as many lines high, since a character is about twice as high as wide.
+/// Columns of a thumbnail. It has half as many lines, as a character is about twice as high as wide.
 pub const COLUMNS: usize = 16;
 
-/// Whether standard output is a terminal that shows all colors.
+/// Whether standard output is a terminal with 24-bit color.
 pub fn are_shown() -> bool {
     use std::io::IsTerminal;
     std::io::stdout().is_terminal() && anstyle_query::truecolor() && !anstyle_query::no_color()
 }
 
-/// The lines of an image `[height, width, 3]` of bytes.
+/// The lines of a thumbnail of the RGB image `[height, width, 3]`.
 pub fn lines(pixels: &[u8], size: [usize; 2]) -> Vec<String> {
     let cell = |row: usize, column: usize| {
         let [red, green, blue] = mean(pixels, size, row, column);
@@ -29,7 +29,7 @@ pub fn lines(pixels: &[u8], size: [usize; 2]) -> Vec<String> {
         .collect()
 }
 
-/// The mean color of a part of the image, of which there are `COLUMNS` each way.
+/// Mean color of a cell of the image, which is divided into `COLUMNS` by `COLUMNS` cells.
 fn mean(pixels: &[u8], [height, width]: [usize; 2], row: usize, column: usize) -> [u8; 3] {
     let span = |at: usize, length: usize| {
         let first = at * length / COLUMNS;
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn images_smaller_than_a_thumbnail_are_no_harm() {
+    fn images_may_be_smaller_than_a_thumbnail() {
         assert_eq!(mean(&[7, 8, 9], [1, 1], COLUMNS - 1, 0), [7, 8, 9]);
         assert_eq!(lines(&[], [0, 0]).len(), COLUMNS / 2);
     }

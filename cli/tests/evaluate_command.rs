@@ -20,7 +20,7 @@ fn and<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&EVALUATE[..], more].concat()
 }
 
-/// Waves of color at the network's own size, which no framing changes.
+/// Waves of color at the input size, which no framing changes.
 fn pixels(seed: u32) -> Vec<u8> {
     let wave = |at: u32| {
         let (place, channel) = (at / 3, at % 3);
@@ -35,9 +35,9 @@ fn save(path: &Path, pixels: Vec<u8>) {
     image::RgbImage::from_raw(SIDE, SIDE, pixels).unwrap().save_with_format(path, image::ImageFormat::Png).unwrap();
 }
 
-/// The network's classes of an image, best first, in the reference interpreter.
+/// Classes of an image by the reference interpreter, best first.
 fn ranking(graph: &Graph, weights: &Container, pixels: &[u8]) -> Vec<usize> {
-    // As `Weights::random` says of its preprocessing: nothing, so that it is the usual one.
+    // `Weights::random` records no preprocessing, so it is the default.
     let input: Vec<f32> = pixels.iter().map(|pixel| f32::from(*pixel) / 127.5 - 1.0).collect();
     let logits = interp::run(graph, weights, &input, Mode::F64, &mut |_, _, _| {}).unwrap();
     let mut classes: Vec<usize> = (0..logits.len()).collect();
@@ -45,13 +45,13 @@ fn ranking(graph: &Graph, weights: &Container, pixels: &[u8]) -> Vec<usize> {
     classes
 }
 
-/// A folder of the tiny network and of images in folders: those with `seed % 3 == 0` in that of the network's first
-/// class, the others in that of its third and of its last.
+/// The tiny network, and images sorted into folders: those with `seed % 3 == 0` into the folder of their top-1 class, the
+/// others into those of the third and of the last class.
 fn sorted() -> (tempfile::TempDir, Vec<Vec<usize>>) {
     let folder = tiny();
     let weights = Container::open(&folder.path().join("tiny.safetensors")).unwrap();
     let mut graph = lower(&spec::parse(&SourceFile::new("tiny.yaml", TINY)).unwrap());
-    // The container holds folded weights.
+    // The container has folded weights.
     passes::run(&mut graph, Fusion::None, None, &mut |_, _| {}).unwrap();
     let rankings = (0..12).map(|seed| {
         let pixels = pixels(seed);
@@ -65,7 +65,7 @@ fn sorted() -> (tempfile::TempDir, Vec<Vec<usize>>) {
 }
 
 #[test]
-fn it_counts_what_the_interpreter_finds() {
+fn counts_are_those_of_the_interpreter() {
     let (folder, rankings) = sorted();
     let found = &json_lines(&good(folder.path(), &and(&["--json"])))[0];
     let number = |key: &str| found[key].as_u64().unwrap();
@@ -86,10 +86,11 @@ fn it_counts_what_the_interpreter_finds() {
 }
 
 #[test]
-fn people_read_the_shares_and_the_worst_classes() {
+fn the_report_shows_accuracy_and_the_worst_classes() {
     let (folder, _) = sorted();
     let said = good(folder.path(), &EVALUATE);
-    for part in ["12 images of ", "Tiny 32x32, f32, on ", "first guess right", " 33.33 %", " 66.67 %", "taken for"] {
+    for part in ["12 images of ", "Tiny 32x32, f32, on ", "top-1 accuracy", " 33.33 %", " 66.67 %", "predicted instead"]
+    {
         assert!(said.contains(part), "{part}: {said}");
     }
     let short = good(folder.path(), &and(&["--show", "1"]));
@@ -97,7 +98,7 @@ fn people_read_the_shares_and_the_worst_classes() {
 }
 
 #[test]
-fn what_cannot_be_read_is_told_and_left_out() {
+fn unreadable_images_are_reported_and_skipped() {
     let (folder, rankings) = sorted();
     let class = rankings[0][0];
     std::fs::write(folder.path().join(format!("photos/{class}/broken.png")), "no image").unwrap();
@@ -108,11 +109,11 @@ fn what_cannot_be_read_is_told_and_left_out() {
 }
 
 #[test]
-fn folders_of_no_class_are_refused() {
+fn folders_that_are_not_classes_are_refused() {
     let (folder, _) = sorted();
     std::fs::create_dir(folder.path().join("photos/walrus")).unwrap();
     let (_, said) = bad(folder.path(), &EVALUATE, 1);
-    assert!(said.contains("photos: no class is called `walrus`") && said.contains("0 to 9"), "{said}");
+    assert!(said.contains("photos: no class is named `walrus`") && said.contains("0 to 9"), "{said}");
     let (_, said) = bad(folder.path(), &["evaluate", "absent", "--weights", "tiny.safetensors"], 1);
     assert!(said.contains("cannot read absent"), "{said}");
     let (_, said) = bad(folder.path(), &["evaluate", "photos"], 1);

@@ -1,4 +1,4 @@
-//! What the command says of itself.
+//! Help of the command.
 
 mod common;
 
@@ -17,16 +17,16 @@ fn every_command_has_help_with_examples() {
         assert!(whole.contains(&format!("\n  {command} ")), "{whole}");
         let help = good(folder.path(), &[command, "--help"]);
         assert!(help.contains(&format!("Examples:\n  mbvc {command}")), "{help}");
-        assert!(!help.contains('\x1b'), "no color where nobody sees it: {help}");
+        assert!(!help.contains('\x1b'), "no color in a pipe: {help}");
         assert!(help.lines().all(|line| line.chars().count() <= 100 || line.contains("  mbvc ")), "{help}");
     }
 }
 
 #[test]
-fn misuse_has_a_status_of_its_own() {
+fn misuse_exits_with_status_2() {
     let folder = tempfile::tempdir().unwrap();
     let (_, said) = bad(folder.path(), &["clasify"], 2);
-    assert!(said.contains("classify"), "the near one is proposed: {said}");
+    assert!(said.contains("classify"), "the similar command is suggested: {said}");
     bad(folder.path(), &["--color"], 2);
     assert!(good(folder.path(), &["--version"]).starts_with("mbvc "));
 }

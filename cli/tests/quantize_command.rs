@@ -12,7 +12,7 @@ use mbvc_compiler::passes;
 use mbvc_compiler::spec::{self, Fusion, NetworkSpec, Precision, Rounding};
 use mbvc_import::Container;
 
-/// A picture of soft colors, the more of them the larger the seed.
+/// Writes an image of smooth waves, more of them for larger seeds.
 fn photo(path: &Path, seed: u32) {
     let picture = image::RgbImage::from_fn(48, 40, |x, y| {
         let wave = |k: u32| {
@@ -55,9 +55,9 @@ fn cosine(a: &[f64], b: &[f64]) -> f64 {
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
-/// The written file in the exact interpreter, against the float file in the float one, without the command.
+/// Compares the int8 file in the exact interpreter with the float file in the float interpreter.
 #[test]
-fn the_int8_network_runs_and_is_near_the_float_one() {
+fn the_int8_network_is_close_to_the_float_network() {
     let folder = with_photos();
     let report = &json_lines(&good(folder.path(), &and(&["--json", "--report", "int8.svg"])))[0];
     let open = |name: &str| Container::open(&folder.path().join(name)).unwrap();
@@ -76,7 +76,7 @@ fn the_int8_network_runs_and_is_near_the_float_one() {
                 ((f64::from(n / 3 % 32 * (seed + 1) + n / 96) * 0.13 + f64::from(n % 3)).sin() * 120.0 + 128.0) as u8
             })
             .collect();
-        // As `Weights::random` says of its preprocessing: nothing, so that it is the usual one.
+        // `Weights::random` records no preprocessing, so it is the default.
         let input: Vec<f32> = pixels.iter().map(|pixel| f32::from(*pixel) / 127.5 - 1.0).collect();
         let exact = interp::run(&graph, &float, &input, Mode::F64, &mut |_, _, _| {}).unwrap();
         let numbers: Vec<i32> = pixels.iter().map(|pixel| i32::from(*pixel) - 128).collect();
@@ -95,7 +95,7 @@ fn the_int8_network_runs_and_is_near_the_float_one() {
     assert!(values.iter().all(|value| value["cosine"].as_f64().unwrap() > 0.98), "{report}");
     let picture = std::fs::read_to_string(folder.path().join("int8.svg")).unwrap();
     assert!(names.iter().all(|name| picture.contains(name)));
-    // The compiled network takes it.
+    // The compiled network accepts it.
     std::fs::write(folder.path().join("int8.yaml"), format!("{TINY}precision: int8\n")).unwrap();
     let classify = ["classify", "photos", "--weights", "int8.safetensors", "--spec", "int8.yaml", "--json"];
     assert_eq!(json_lines(&good(folder.path(), &classify)).len(), 6);
@@ -104,7 +104,7 @@ fn the_int8_network_runs_and_is_near_the_float_one() {
 }
 
 #[test]
-fn people_read_how_near_it_comes() {
+fn the_report_shows_the_comparison() {
     let folder = with_photos();
     photo(&folder.path().join("other.png"), 9);
     let said = good(folder.path(), &and(&["--evaluate", "other.png", "--crops", "2", "--percentile", "99.9"]));
@@ -116,14 +116,14 @@ fn people_read_how_near_it_comes() {
     ] {
         assert!(said.contains(part), "{said}");
     }
-    // Nothing depends on how the pictures are shared out to processors, nor on the time.
+    // The output does not depend on the number of processors or on the time.
     let first = std::fs::read(folder.path().join("int8.safetensors")).unwrap();
     good(folder.path(), &and(&["--evaluate", "other.png", "--crops", "2", "--percentile", "99.9"]));
     assert_eq!(std::fs::read(folder.path().join("int8.safetensors")).unwrap(), first);
 }
 
 #[test]
-fn an_image_that_cannot_be_read_is_left_out() {
+fn unreadable_images_are_skipped() {
     let folder = with_photos();
     std::fs::write(folder.path().join("photos/broken.jpg"), "no picture").unwrap();
     let report = &json_lines(&good(folder.path(), &and(&["--json"])))[0];
@@ -139,12 +139,12 @@ fn an_image_that_cannot_be_read_is_left_out() {
     std::fs::create_dir(folder.path().join("empty")).unwrap();
     arguments[6] = "empty";
     let (_, said) = bad(folder.path(), &arguments, 1);
-    assert!(said.contains("there is no image in the folder empty"), "{said}");
+    assert!(said.contains("the folder empty contains no images"), "{said}");
     assert!(!folder.path().join("int8.safetensors").exists());
 }
 
 #[test]
-fn weights_that_cannot_be_quantized_are_told() {
+fn weights_that_cannot_be_quantized_are_refused() {
     let folder = with_photos();
     good(folder.path(), &QUANTIZE);
     let mut arguments = and(&[]);
@@ -153,7 +153,7 @@ fn weights_that_cannot_be_quantized_are_told() {
     let (_, said) = bad(folder.path(), &arguments, 1);
     assert!(said.contains("int8.safetensors") && said.contains("quantized already"), "{said}");
 
-    // Without --spec they would have to be those of the built-in network.
+    // Without --spec they do not fit the built-in network.
     let plain = [&QUANTIZE[..3], &QUANTIZE[5..]].concat();
     let (_, said) = bad(folder.path(), &plain, 1);
     assert!(said.contains("do not fit the spec") && said.contains("--spec"), "{said}");
@@ -168,7 +168,7 @@ fn weights_that_cannot_be_quantized_are_told() {
     arguments[2] = "nan.safetensors";
     let (_, said) = bad(folder.path(), &arguments, 1);
     assert!(said.contains("nan.safetensors") && said.contains("NaN"), "{said}");
-    // Finite, but too large: told with the image and the place.
+    // Finite, but too large: the error has the image and the layer.
     if let mbvc_import::Data::F32(values) = &mut weights.tensors[0].data {
         values.fill(f32::MAX);
     }
@@ -181,11 +181,11 @@ fn weights_that_cannot_be_quantized_are_told() {
     arguments[2] = "tiny.safetensors";
     arguments[8] = "tiny.safetensors";
     let (_, said) = bad(folder.path(), &arguments, 1);
-    assert!(said.contains("overwritten"), "{said}");
+    assert!(said.contains("the int8 weights would overwrite tiny.safetensors"), "{said}");
     assert!(!folder.path().join("again.safetensors").exists());
 
     let (_, said) = bad(folder.path(), &and(&["--method", "mse", "--percentile", "99"]), 1);
-    assert!(said.contains("--percentile is for"), "{said}");
+    assert!(said.contains("--percentile requires --method percentile"), "{said}");
     arguments[8] = "absent/int8.safetensors";
     let (_, said) = bad(folder.path(), &arguments, 1);
     assert!(said.contains("absent/int8.safetensors: its folder does not exist"), "{said}");

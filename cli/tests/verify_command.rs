@@ -1,4 +1,4 @@
-//! `verify`: against ONNX Runtime and LiteRT where a Python has them, and without.
+//! `verify`, with ONNX Runtime and LiteRT if Python has them.
 
 mod common;
 
@@ -15,7 +15,7 @@ fn python() -> String {
     std::env::var("MBVC_PYTHON").unwrap_or_else(|_| "python3".to_owned())
 }
 
-/// Whether Python has the packages; without them the test is skipped with a note, or fails where all must be there.
+/// Whether Python has the packages. Prints a note if not, and panics if they are required.
 fn has(packages: &str) -> bool {
     let ran = Command::new(python()).args(["-c", &format!("import {packages}")]).output();
     if ran.is_ok_and(|output| output.status.success()) {
@@ -68,14 +68,14 @@ fn agrees(fixture: &str, values: usize) -> Value {
     assert_eq!(report["layers"]["first_difference"], Value::Null, "{fixture}");
     let compared = report["layers"]["values"].as_array().unwrap();
     assert_eq!((compared.len(), &report["layers"]["images"]), (values, &3.into()), "{fixture}");
-    // What people read of it.
+    // The text of the same report.
     let said = good(folder.path(), &verify(&model, &[]));
     assert!(said.contains("top-1 3 of 3") && said.contains("on 3 images"), "{said}");
     assert!(said.contains(report["engine"]["name"].as_str().unwrap()), "{said}");
     report
 }
 
-/// 12 layers up to the last projection, 8 of them activated, 2 sums; the head, twice; pool and classifier.
+/// 12 layers up to the last projection, 8 activations, 2 adds; the head and its activation; pool and classifier.
 const FLOATS: usize = 12 + 8 + 2 + 2 + 2;
 
 #[test]
@@ -89,7 +89,7 @@ fn float_models_agree_layer_by_layer_whatever_their_layout() {
         }
     }
     if has(TFLITE) {
-        // What a fused activation reads is no tensor; the other file has NCHW images and nothing fused.
+        // A fused activation has no input tensor; the other file has NCHW images and fuses nothing.
         agrees("same_fused.tflite", FLOATS - 9);
         let report = agrees("same_explicit.tflite", FLOATS);
         assert_eq!(report["engine"]["name"], "LiteRT");
@@ -98,7 +98,7 @@ fn float_models_agree_layer_by_layer_whatever_their_layout() {
 }
 
 #[test]
-fn quantized_models_have_the_very_integers_of_litert() {
+fn quantized_models_are_bit_exact_with_litert() {
     if !has(TFLITE) {
         return;
     }
@@ -117,7 +117,7 @@ fn quantized_models_have_the_very_integers_of_litert() {
     }
 }
 
-/// One bias of one layer, found again by layer, line, tensor and channel.
+/// A changed bias is found with its layer, line, tensor and channel.
 #[test]
 fn the_first_layer_that_differs_is_named() {
     let cases: [(&str, &str, &str, usize, &str); 4] = [
@@ -134,7 +134,7 @@ fn the_first_layer_that_differs_is_named() {
         damage(folder.path(), layer, channel, 0.75, 2000);
         let arguments = verify(&model, &["--spec", "w.yaml", "--json"]);
         let (out, said) = bad(folder.path(), &arguments, 3);
-        assert_eq!(said, "", "the report says it all");
+        assert_eq!(said, "", "the report is enough");
         let report = &json_lines(&out)[0];
         assert_eq!(report["agree"], false, "{fixture}");
         let first = &report["layers"]["first_difference"];
@@ -142,7 +142,7 @@ fn the_first_layer_that_differs_is_named() {
         assert_eq!((&first["channels"], &first["at"][2]), (&serde_json::json!([channel]), &channel.into()), "{first}");
         let (ours, theirs) = (first["ours"].as_f64().unwrap(), first["theirs"].as_f64().unwrap());
         assert!((ours - theirs).abs() > 0.0 && first["difference"] == (ours - theirs).abs(), "{first}");
-        // The line of the row that made the block.
+        // The line of the row of the block.
         let text = std::fs::read_to_string(folder.path().join("w.yaml")).unwrap();
         let line = text.lines().nth(first["line"].as_u64().unwrap() as usize - 1).unwrap();
         let row = if layer.starts_with("block4") { "t: 3, c: 16" } else { "t: 2, c: 8" };
@@ -157,9 +157,9 @@ fn the_first_layer_that_differs_is_named() {
     }
 }
 
-/// Of a model of blue, green, red the stem alone tells.
+/// With swapped channels the stem differs first.
 #[test]
-fn channels_may_come_in_the_other_order() {
+fn channels_may_be_bgr() {
     if !has(ONNX) {
         return;
     }
@@ -170,7 +170,7 @@ fn channels_may_come_in_the_other_order() {
     assert_eq!(json_lines(&out)[0]["layers"]["first_difference"]["layer"], "stem");
 }
 
-/// The spec says whose rounding the weights are for, and LiteRT has both.
+/// The spec selects the rounding, and LiteRT has both.
 #[test]
 fn reference_kernels_are_compared_with_reference_kernels() {
     if !has(TFLITE) {
@@ -185,7 +185,7 @@ fn reference_kernels_are_compared_with_reference_kernels() {
 }
 
 #[test]
-fn what_is_tolerated_can_be_said() {
+fn the_tolerance_is_an_option() {
     if !has(ONNX) {
         return;
     }
@@ -198,10 +198,10 @@ fn what_is_tolerated_can_be_said() {
     assert!((off - 0.01).abs() < 1e-4, "{report}");
     assert_eq!((&report["logits"]["worst"]["class"], &report["tolerance"]), (&1.into(), &0.5.into()));
     let (_, said) = bad(folder.path(), &verify(&model, &["--tolerance", "-1"]), 2);
-    assert!(said.contains("no tolerance"), "{said}");
+    assert!(said.contains("expected a number of at least 0"), "{said}");
 }
 
-/// Keys that scripts read.
+/// The keys are an interface of scripts.
 #[test]
 fn the_report_has_its_keys() {
     if !has(ONNX) {
@@ -227,7 +227,7 @@ fn the_report_has_its_keys() {
 }
 
 #[test]
-fn models_of_other_networks_are_told_by_layer() {
+fn differences_to_other_networks_are_listed_by_layer() {
     let model = format!("{FIXTURES}/same_plain_op13.onnx");
     let folder = tiny();
     picture(&folder.path().join("a.png"), 1);
@@ -236,18 +236,18 @@ fn models_of_other_networks_are_told_by_layer() {
         bad(folder.path(), &[&arguments[..], further].concat(), 1).1
     };
     let said = verify("tiny.safetensors", &model, &["--spec", "tiny.yaml"]);
-    assert!(said.contains("same_plain_op13.onnx is another network than that of tiny.safetensors"), "{said}");
+    assert!(said.contains("same_plain_op13.onnx is not the network of tiny.safetensors"), "{said}");
     assert!(said.contains("classes: expected 10, found 5") && said.contains(" more"), "{said}");
-    // Without a spec it is that of the model.
+    // Without a spec, that of the model is used.
     let said = verify("tiny.safetensors", &model, &[]);
     assert!(
         said.contains("tiny.safetensors does not fit the spec of ") && said.contains("classes: expected 5, found 10"),
         "{said}"
     );
     let said = verify("tiny.safetensors", &format!("{FIXTURES}/same_int8.tflite"), &[]);
-    assert!(said.contains("tiny.safetensors is f32, and ") && said.contains("computes in int8"), "{said}");
+    assert!(said.contains("tiny.safetensors has precision f32, ") && said.contains("has int8"), "{said}");
     let said = verify("tiny.safetensors", &format!("{FIXTURES}/keras2_sequential.keras"), &[]);
-    assert!(said.contains("neither ONNX Runtime nor LiteRT runs"), "{said}");
+    assert!(said.contains("expected an ONNX or TFLite model"), "{said}");
     let said = verify("absent.safetensors", &model, &[]);
     assert!(said.contains("absent.safetensors") && said.contains("mbvc import"), "{said}");
     let said = verify("tiny.safetensors", "absent.onnx", &[]);
@@ -256,19 +256,19 @@ fn models_of_other_networks_are_told_by_layer() {
     let (folder, model) = imported("same_plain_op13.onnx");
     let (_, said) = bad(folder.path(), &self::verify(&model, &["--spec", "w.yaml", "--resolution", "48x64"]), 1);
     assert!(
-        said.contains("takes images of 32x32, the network of 48x64") && said.contains("--resolution 32x32"),
+        said.contains("has an input of 32x32, the network one of 48x64") && said.contains("--resolution 32x32"),
         "{said}"
     );
 }
 
 #[test]
-fn a_python_that_is_not_there_is_told_with_what_to_install() {
+fn a_missing_python_has_a_remedy() {
     for (fixture, packages) in
         [("same_plain_op13.onnx", "numpy onnxruntime"), ("same_fused.tflite", "numpy ai-edge-litert")]
     {
         let (folder, model) = imported(fixture);
         let (_, said) = bad(folder.path(), &verify(&model, &["--python", "no-such-python"]), 1);
-        assert!(said.contains("needs Python, and `no-such-python` was not found"), "{said}");
+        assert!(said.contains("requires Python, but `no-such-python` was not found"), "{said}");
         assert!(said.contains(&format!("python3 -m pip install {packages}")), "{said}");
         let output = mbvc(folder.path(), &verify(&model, &[])).env("MBVC_PYTHON", "./other-python").output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
@@ -287,16 +287,16 @@ fn python_of(script: &str) -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-/// A Python on the path that sees no packages.
+/// A Python without packages on the path.
 #[cfg(unix)]
 #[test]
-fn packages_that_are_missing_are_told_with_what_to_install() {
-    // Any Python will do.
+fn missing_packages_have_a_remedy() {
+    // Any Python suffices.
     if !has("sys") {
         return;
     }
-    let told = Command::new(python()).args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
-    let (path, _) = python_of(&format!("exec {} -S -E \"$@\"", String::from_utf8(told.stdout).unwrap().trim()));
+    let printed = Command::new(python()).args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
+    let (path, _) = python_of(&format!("exec {} -S -E \"$@\"", String::from_utf8(printed.stdout).unwrap().trim()));
     for (fixture, missing) in
         [("same_plain_op13.onnx", ["numpy", "onnxruntime"]), ("same_fused.tflite", ["numpy", "ai-edge-litert"])]
     {
@@ -316,7 +316,7 @@ fn packages_that_are_missing_are_told_with_what_to_install() {
 
 #[cfg(unix)]
 #[test]
-fn a_python_that_fails_says_why() {
+fn the_error_of_python_is_shown() {
     let (folder, model) = imported("same_plain_op13.onnx");
     let run = |script: &str| {
         let (_folder, path) = python_of(script);
@@ -327,18 +327,18 @@ fn a_python_that_fails_says_why() {
     let said = run("read line; echo '{\"error\": \"a model of lead\"}'");
     assert!(said.contains("ONNX Runtime cannot run ") && said.contains("a model of lead"), "{said}");
     let said = run("read line; echo nonsense");
-    assert!(said.contains("gave an answer that is none"), "{said}");
+    assert!(said.contains("returned an invalid answer"), "{said}");
     let ready = r#"{"name": "Fake", "version": "1", "input": {"dtype": "float32", "shape": [1, 3, 32, 32]}}"#;
-    // It tells of more numbers than it writes.
+    // It announces more values than it writes.
     let said = run(&format!(
         "read line; echo '{ready}'; read line; : > \"$3/values\"; echo '{{\"values\": [{{\"dtype\": \"float32\", \"shape\": [1, 5]}}]}}'; read line"
     ));
-    assert!(said.contains("Fake gave other numbers than it was asked for"), "{said}");
+    assert!(said.contains("Fake returned other tensors than requested"), "{said}");
 }
 
-/// The published int8 network, its kernels built in: no logit and no value of a layer differs.
+/// The published int8 network: no logit and no tensor of a layer differs.
 #[test]
-fn the_published_int8_network_has_the_very_integers_of_litert() {
+fn the_published_int8_network_is_bit_exact_with_litert() {
     let (Some(model), Some(images)) = (shared("models/mobilenet_v2_1.0_224_int8_ptq.tflite"), shared("images")) else {
         return;
     };
@@ -355,6 +355,6 @@ fn the_published_int8_network_has_the_very_integers_of_litert() {
         (&report["network"]["spec"], &report["logits"]["largest_difference"]),
         (&"v2.yaml (built in)".into(), &0.0.into())
     );
-    // 53 convolutions, 10 sums and the pool.
+    // 53 convolutions, 10 adds and the pool.
     assert_eq!(report["layers"]["values"].as_array().unwrap().len(), 64);
 }

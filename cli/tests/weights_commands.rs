@@ -5,7 +5,7 @@ mod common;
 use common::{bad, good, json_lines, mbvc, picture, shared, tiny};
 
 #[test]
-fn commands_that_need_weights_say_how_to_get_some() {
+fn missing_weights_have_a_remedy() {
     let folder = tiny();
     picture(&folder.path().join("a.png"), 1);
     let (_, said) = bad(folder.path(), &["classify", "a.png"], 1);
@@ -31,7 +31,7 @@ fn weights_of_another_network_are_refused_by_name() {
 }
 
 #[test]
-fn a_spec_of_the_users_own_is_compiled_once_and_classifies() {
+fn a_spec_is_compiled_once_and_classifies() {
     let folder = tiny();
     for (name, seed) in [("a.png", 1), ("b.png", 2)] {
         picture(&folder.path().join(name), seed);
@@ -47,7 +47,7 @@ fn a_spec_of_the_users_own_is_compiled_once_and_classifies() {
     // Each file has a checksum beside it.
     let files = || std::fs::read_dir(&cache).unwrap().count() / 2;
     let answers = run("block");
-    assert_eq!(files(), 2, "the runtime and the network, and nothing else");
+    assert_eq!(files(), 2, "only the runtime and the network");
     assert_eq!(answers.len(), 2);
     for (answer, image) in answers.iter().zip(["./a.png", "./b.png"]) {
         assert_eq!(answer["image"], image);
@@ -67,7 +67,7 @@ fn a_spec_of_the_users_own_is_compiled_once_and_classifies() {
 }
 
 #[test]
-fn an_unreadable_image_is_left_out_and_told_at_the_end() {
+fn unreadable_images_are_reported_and_skipped() {
     let folder = tiny();
     let photos = folder.path().join("photos");
     std::fs::create_dir_all(photos.join("more")).unwrap();
@@ -84,16 +84,16 @@ fn an_unreadable_image_is_left_out_and_told_at_the_end() {
 
     let people = ["classify", "photos/a.png", "--weights", "tiny.safetensors", "--spec", "tiny.yaml"];
     let said = good(folder.path(), &people);
-    assert!(said.contains("photos/a.png") && said.contains("class "), "without labels, by number: {said}");
+    assert!(said.contains("photos/a.png") && said.contains("class "), "numbers replace missing labels: {said}");
     std::fs::create_dir(folder.path().join("empty")).unwrap();
     let (_, said) =
         bad(folder.path(), &["classify", "empty", "--weights", "tiny.safetensors", "--spec", "tiny.yaml"], 1);
-    assert!(said.contains("there is no image in the folder empty"), "{said}");
+    assert!(said.contains("the folder empty contains no images"), "{said}");
     bad(folder.path(), &["classify"], 2);
 }
 
 #[test]
-fn an_instruction_set_that_is_absent_is_an_error() {
+fn a_missing_instruction_set_is_an_error() {
     let folder = tiny();
     picture(&folder.path().join("a.png"), 1);
     let absent = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };
@@ -112,41 +112,44 @@ fn inspect_shows_a_container() {
     let value = &json_lines(&good(folder.path(), &["inspect", "tiny.safetensors", "--json"]))[0];
     assert_eq!(value["metadata"]["mbvc.classes"], "10");
     assert_eq!(value["tensors"][0]["name"], "stem.weight");
-    assert!(value.get("numerics").is_none(), "the weights are not those of the built-in network");
+    assert!(value.get("numerics").is_none(), "the weights do not fit the built-in network");
     let arguments = ["inspect", "tiny.safetensors", "--spec", "tiny.yaml", "--json"];
     let output = mbvc(folder.path(), &arguments).env("MBVC_NUMERICS", "strict").output().unwrap();
     let numerics = &json_lines(&String::from_utf8(output.stdout).unwrap())[0]["numerics"];
-    assert_eq!(numerics["fast"], serde_json::json!([]), "strict was asked for");
+    assert_eq!(numerics["fast"], serde_json::json!([]), "MBVC_NUMERICS=strict");
     let plain = numerics["plain"].as_array().unwrap();
     assert!(numerics["isa"] != "avx512" || plain.contains(&"head".into()), "{numerics}");
     let (_, said) = bad(folder.path(), &["inspect", "tiny.yaml"], 1);
-    assert!(said.contains("tiny.yaml"), "{said}");
+    assert!(
+        said.contains("tiny.yaml is a spec, expected a weights file") && said.contains("mbvc check tiny.yaml"),
+        "{said}"
+    );
     bad(folder.path(), &["inspect", "absent"], 1);
 }
 
 #[test]
-fn import_refuses_what_is_no_model() {
+fn import_refuses_other_files_and_bad_options() {
     let folder = tiny();
     let (_, said) = bad(folder.path(), &["import", "tiny.yaml", "--output", "w.safetensors"], 1);
     assert!(said.contains("tiny.yaml"), "{said}");
     let (_, said) = bad(folder.path(), &["import", "tiny.safetensors", "--output", "tiny.safetensors"], 1);
-    assert!(said.contains("overwritten"), "{said}");
+    assert!(said.contains("the weights would overwrite the model"), "{said}");
     bad(folder.path(), &["import", "absent.onnx", "--output", "w.safetensors"], 1);
     let (_, said) = bad(folder.path(), &["import", "absent.onnx"], 1);
     assert!(said.contains("absent.onnx"), "{said}");
     let numbers = ["import", "absent.onnx", "--mean", "1,2", "--std", "1,1,0"];
     let (_, said) = bad(folder.path(), &numbers, 2);
-    assert!(said.contains("`1,2` is not 3 numbers with commas"), "{said}");
+    assert!(said.contains("expected 3 comma-separated numbers"), "{said}");
     let pixels = |mean, std| bad(folder.path(), &["import", "absent.onnx", "--mean", mean, "--std", std], 2).1;
-    let bytes = "divide --mean and --std of pixels from 0 to 255 by 255";
-    for (mean, std, told) in [
+    let bytes = "divide values for pixels of 0..255 by 255";
+    for (mean, std, expected) in [
         ("123.675,116.28,103.53", "58.395,57.12,57.375", bytes),
         ("0,0,0", "255,255,255", bytes),
-        ("0,0,256", "1,1,1", "means are from 0 to 1"),
-        ("0,0,0", "1,1,0", "deviations are from 0.000001 to 1"),
+        ("0,0,256", "1,1,1", "256 is out of range, expected 0 to 1"),
+        ("0,0,0", "1,1,0", "0 is out of range, expected 0.000001 to 1"),
     ] {
         let said = pixels(mean, std);
-        assert!(said.contains(told), "{said}");
+        assert!(said.contains(expected), "{said}");
     }
     let (_, said) = bad(folder.path(), &["import", "absent.onnx", "--range", "1,-1"], 2);
     assert!(said.contains("'1,-1'") && said.contains("write the lower bound first"), "{said}");
@@ -155,7 +158,7 @@ fn import_refuses_what_is_no_model() {
     assert!(!folder.path().join("w.safetensors").exists());
 }
 
-/// A model alone is enough, and nothing that lies beside it is overwritten.
+/// A model is sufficient, and existing files are kept.
 #[test]
 fn import_writes_weights_and_spec_beside_the_model() {
     let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../import/tests/fixtures/symmetric_torchvision_op17.onnx");
@@ -167,7 +170,10 @@ fn import_writes_weights_and_spec_beside_the_model() {
     assert!(said.contains("crop 256/224 bilinear"), "{said}");
     good(&["check", "net.yaml"]);
     let (_, again) = bad(folder.path(), &["import", "net.onnx"], 1);
-    assert!(again.contains("net.safetensors is there already") && again.contains("--output"), "{again}");
+    assert!(
+        again.contains("net.safetensors already exists") && again.contains("--output net.safetensors overwrites it"),
+        "{again}"
+    );
 
     let given = ["--range=0,1", "--framing", "squash bicubic", "--bgr", "--json"];
     let report = json_lines(&good(&[&["import", "net.onnx", "--output", "given.safetensors"][..], &given].concat()));
@@ -178,14 +184,14 @@ fn import_writes_weights_and_spec_beside_the_model() {
     std::fs::write(folder.path().join("kept.yaml"), "mine").unwrap();
     let output = mbvc(folder.path(), &["import", "net.onnx", "--output", "kept.safetensors"]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success() && said.contains("kept.yaml was there already"), "{said}");
+    assert!(output.status.success() && said.contains("kept.yaml already exists and was kept"), "{said}");
     assert_eq!(std::fs::read_to_string(folder.path().join("kept.yaml")).unwrap(), "mine");
     let (_, refused) = bad(folder.path(), &["import", "net.onnx", "--output", "given.yaml"], 1);
-    assert!(refused.contains("given.yaml is there already, and is no file of weights"), "{refused}");
+    assert!(refused.contains("given.yaml already exists and is not a weights file"), "{refused}");
     let (_, refused) = bad(folder.path(), &["import", "net.onnx", "--output", "absent/w.safetensors"], 1);
     assert!(refused.contains("its folder does not exist"), "{refused}");
 
-    // The stem's weights, `[3, 3, 3, out]`: those of red and of blue have changed places.
+    // The stem's weights, `[3, 3, 3, out]`: those of red and blue are swapped.
     let stem = |name: &str| {
         let container = mbvc_import::Container::open(&folder.path().join(name)).unwrap();
         let tensor = container.tensor("stem.weight").unwrap().clone();
@@ -198,7 +204,7 @@ fn import_writes_weights_and_spec_beside_the_model() {
     }
 }
 
-/// The README's main job: a real model, a real photograph.
+/// The main use of the README: a real model and a photograph.
 #[test]
 fn the_cat_is_an_egyptian_cat() {
     let (Some(model), Some(labels), Some(images)) =
@@ -210,7 +216,7 @@ fn the_cat_is_an_egyptian_cat() {
     let (model, labels) = (model.to_str().unwrap(), labels.to_str().unwrap());
     let said = good(folder.path(), &["import", model, "--output", "w.safetensors", "--labels", labels]);
     assert!(said.contains("3 489 097 parameters") && said.contains("mbvc classify"), "{said}");
-    // ImageNet's names are those of the file, asked for or not.
+    // ImageNet's labels are those of the file, by default and by option.
     let listed = std::fs::read(folder.path().join("w.safetensors")).unwrap();
     for more in [&[][..], &["--labels", "imagenet"]] {
         let import = [&["import", model, "--output", "named.safetensors"], more].concat();
@@ -274,7 +280,7 @@ fn a_missing_compiler_is_reported_and_a_damaged_cache_is_repaired() {
     let (code, said) = run(Some("no-such-rustc"));
     assert_eq!(code, Some(1));
     assert!(said.contains("needs a Rust compiler") && said.contains("rustup.rs"), "{said}");
-    assert!(!cache.exists(), "nothing is left behind");
+    assert!(!cache.exists(), "no folder is left");
 
     assert_eq!(run(None).0, Some(0));
     let library = std::fs::read_dir(&cache)
@@ -290,9 +296,9 @@ fn a_missing_compiler_is_reported_and_a_damaged_cache_is_repaired() {
     }
 }
 
-/// The precision that the file has is kept, unless `--dequantize` asks for floats, and a spec of the other is told so.
+/// The precision of the file is kept unless `--dequantize` is given. A spec of the other precision is refused.
 #[test]
-fn import_keeps_a_quantization_or_drops_it() {
+fn import_keeps_or_drops_quantization() {
     let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../import/tests/fixtures/qdq_channels.onnx");
     let folder = tempfile::tempdir().unwrap();
     let import = |output: &'static str, further: &[&'static str]| -> Vec<&'static str> {

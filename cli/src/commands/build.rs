@@ -1,4 +1,4 @@
-//! `mbvc build`: a program, or a library for C, with the weights inside.
+//! `mbvc build`: builds a program or a C library with embedded weights.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -14,12 +14,12 @@ use crate::options::{FusionArg, IsaArg, KindArg, NumericsArg, SpecArgs, examples
 use crate::ui::{ACCENT, Bytes, DIM, GOOD, plural};
 use crate::{engine, files, outln, ui};
 
-/// Make a program that classifies pictures, or a library for C, with the weights inside
+/// Build a program that classifies images, or a C library, with embedded weights
 ///
-/// What is made needs no other file: it holds the network for every instruction set of its processor architecture, the
-/// weights, the names of the classes, and how pictures are framed and preprocessed; weights are packed at its start, for the
-/// processor that it runs on. The program reads binary PPM and PGM, BMP, and raw pixels. The header of a library
-/// tells how C programs call it and are linked. It takes a Rust compiler, but nothing from a registry.
+/// The output needs no other file. It contains the network for every instruction set of the target architecture, the
+/// weights, labels and preprocessing; weights are packed at startup for the processor that it runs on. The program reads
+/// binary PPM and PGM, BMP, and raw pixels. The header of a library documents its functions and the linker flags. The build
+/// needs a Rust compiler, but no registry.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc build --weights weights.safetensors -o whatsthis && ./whatsthis cat.ppm",
@@ -28,40 +28,40 @@ use crate::{engine, files, outln, ui};
     "mbvc build --weights w.safetensors -o net --target aarch64-unknown-linux-gnu --linker aarch64-linux-gnu-gcc",
 ))]
 pub struct Args {
-    /// Weights, as `mbvc import` writes them
+    /// Weights file, written by `mbvc import`
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// What to call it: the program NAME, or a library's NAME.h and libNAME.a, libNAME.so or what the platform calls it
+    /// Name of the output: the program NAME, or NAME.h with libNAME.a or the platform's shared library
     #[arg(long, short, value_name = "NAME")]
     output: PathBuf,
-    /// What to make
+    /// Kind of output
     #[arg(long, value_enum, default_value_t = KindArg::Program)]
     kind: KindArg,
-    /// Write NAME.c beside a library, a program that uses it
+    /// Also write NAME.c, a program that uses the library
     #[arg(long)]
     example: bool,
-    /// Platform to make it for, as `rustc --print target-list` spells it [default: this machine's]
+    /// Target platform, one of `rustc --print target-list` [default: this machine]
     #[arg(long, value_name = "TRIPLE")]
     target: Option<String>,
-    /// Linker to use, for another platform usually its C compiler
+    /// Linker; for another platform usually its C compiler
     #[arg(long, value_name = "PROGRAM")]
     linker: Option<PathBuf>,
-    /// Write over files that are there
+    /// Overwrite existing files
     #[arg(long)]
     force: bool,
-    /// Report as JSON
+    /// Print the report as one line of JSON
     #[arg(long)]
     json: bool,
-    /// How much is fused [default: as the spec says]
+    /// Fusion level [default: the spec's]
     #[arg(long, value_enum, value_name = "LEVEL")]
     fusion: Option<FusionArg>,
-    /// Instruction sets, separated by commas [default: as the spec says, which is all of them if it says nothing]
+    /// Instruction sets, comma-separated [default: the spec's, or all]
     #[arg(long, value_enum, value_delimiter = ',')]
     isa: Vec<IsaArg>,
-    /// Threads that share each call [default: as the spec says]
+    /// Threads that share each call [default: the spec's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: Option<u16>,
-    /// How products are summed [default: as the spec says]
+    /// Summation of products [default: the spec's]
     #[arg(long, value_enum)]
     numerics: Option<NumericsArg>,
     #[command(flatten)]
@@ -78,12 +78,12 @@ struct Report<'a> {
     fusion: &'static str,
     numerics: &'static str,
     threads: usize,
-    /// Those of the target's architecture.
+    /// Instruction sets of the target architecture.
     isas: Vec<&'static str>,
     target: &'a str,
     weights_bytes: usize,
     files: Vec<File>,
-    /// How a C program is compiled with the library.
+    /// Command that compiles a C program with the library.
     #[serde(skip_serializing_if = "Option::is_none")]
     compile: Option<&'a str>,
     seconds: f64,
@@ -99,8 +99,7 @@ pub fn run(args: &Args) -> Result {
     let start = Instant::now();
     let kind = Kind::from(args.kind);
     if args.example && !kind.is_library() {
-        return Err(CliError::new("--example writes a C program that uses a library, and no library was asked for")
-            .help("add --kind static or --kind shared"));
+        return Err(CliError::new("--example requires a library").help("add --kind static or --kind shared"));
     }
     let names = Names::new(&args.output, kind)?;
     let weights = engine::weights(args.weights.as_deref())?;
@@ -154,55 +153,55 @@ pub fn run(args: &Args) -> Result {
     if args.json {
         ui::json(&report)
     } else {
-        tell(&report, &built)
+        show(&report, &built)
     }
     Ok(())
 }
 
-/// The instruction sets whose kernels the target can have.
+/// The instruction sets that the target architecture has.
 fn isas_of(compiled: &Compiled, compiler: &Compiler) -> Result<Vec<&'static str>> {
     let architecture = compiler.cfg("target_arch")?;
     let fits = |isa: &&Isa| isa.architecture().is_none_or(|one| one == architecture);
     let fitting: Vec<_> = compiled.spec.isas.iter().filter(fits).map(|isa| isa.name()).collect();
     if fitting.is_empty() {
         let named: Vec<_> = compiled.spec.isas.iter().map(|isa| isa.name()).collect();
-        return Err(CliError::new(format!("no processor of {} has {}", compiler.target(), named.join(" or ")))
-            .help("name an instruction set of that platform with --isa; `portable` runs everywhere"));
+        return Err(CliError::new(format!("{} is not available on {}", named.join(", "), compiler.target()))
+            .help("name an instruction set of that platform with --isa; `portable` is available everywhere"));
     }
     Ok(fitting)
 }
 
-/// Finds out before anything is compiled that a file would have no place.
+/// Checks, before the compilation, that a file can be written.
 fn check_place(args: &Args, output: &Path) -> Result {
     files::has_place(output)?;
     let shown = output.display();
     let inputs = args.weights.iter().chain(&args.spec.spec);
     if inputs.into_iter().any(|input| files::same(input, output)) {
-        return Err(CliError::new(format!("{shown} would be overwritten by what is made of it"))
+        return Err(CliError::new(format!("the output {shown} would overwrite an input file"))
             .help("choose another name with --output"));
     }
     if output.exists() && !args.force {
-        return Err(CliError::new(format!("{shown} is there already"))
-            .help("choose another name with --output, or write over it with --force"));
+        return Err(CliError::new(format!("{shown} already exists"))
+            .help("choose another name with --output, or overwrite it with --force"));
     }
     Ok(())
 }
 
-fn tell(report: &Report<'_>, built: &Built) {
+fn show(report: &Report<'_>, built: &Built) {
     let Report { network, resolution: [height, width], classes, precision, target, isas, .. } = report;
     for file in &report.files {
         outln!("{GOOD}wrote{GOOD:#} {} ({})", file.path, Bytes(file.bytes));
     }
     let weights = Bytes(report.weights_bytes);
-    outln!("{network} {height}x{width}, {classes} classes, {precision}, with its weights ({weights})");
+    outln!("{network} {height}x{width}, {classes} classes, {precision}, with weights ({weights})");
     let threads = if report.threads > 1 { format!(", {}", plural(report.threads, "thread")) } else { String::new() };
     outln!("{DIM}for {target}: {}{threads}; took {:.1} s{DIM:#}", isas.join(", "), report.seconds);
     match &built.compile {
-        Some(compile) => outln!("\nA C program is compiled with it like this:\n  {ACCENT}{compile}{ACCENT:#}"),
+        Some(compile) => outln!("\nCompile a C program with it:\n  {ACCENT}{compile}{ACCENT:#}"),
         None => {
             let program = report.files.first().map_or("", |file| &file.path);
             let here = if Path::new(program).components().count() == 1 { "./" } else { "" };
-            outln!("\nPictures are PPM, PGM, BMP, or raw pixels:\n  {ACCENT}{here}{program} PICTURE.ppm{ACCENT:#}");
+            outln!("\nIt reads PPM, PGM, BMP, and raw pixels:\n  {ACCENT}{here}{program} PICTURE.ppm{ACCENT:#}");
         }
     }
 }

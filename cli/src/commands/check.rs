@@ -1,4 +1,4 @@
-//! `mbvc check`: all mistakes of a spec, or what its network costs.
+//! `mbvc check`: reports all errors of a spec, or the cost of its network.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use crate::options::{OverrideArgs, examples};
 use crate::ui::{BOLD, Bytes, Count, DIM, GOOD, grouped, plural};
 use crate::{outln, ui};
 
-/// Check specs: tell every mistake at once, or what the network costs
+/// Check specs and report all errors, or the cost of the network
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc check network.yaml",
@@ -23,7 +23,7 @@ pub struct Args {
     /// Specs to check
     #[arg(value_name = "SPEC", required = true)]
     specs: Vec<PathBuf>,
-    /// One line of JSON for each spec
+    /// Print one line of JSON for each spec
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -84,10 +84,10 @@ pub fn run(args: &Args) -> Result {
     }
     match (failed, args.specs.len()) {
         (0, _) => Ok(()),
-        // The mistakes say it all.
+        // The errors are printed already.
         (_, 1) => Err(CliError::Reported),
         _ if args.json => Err(CliError::Reported),
-        (failed, all) => Err(CliError::new(format!("{failed} of {} have mistakes", plural(all, "spec")))),
+        (failed, all) => Err(CliError::new(format!("{failed} of {} have errors", plural(all, "spec")))),
     }
 }
 

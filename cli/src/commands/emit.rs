@@ -1,4 +1,4 @@
-//! `mbvc emit`: the generated code, to read or to build.
+//! `mbvc emit`: prints generated code, or writes it as a crate.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -16,36 +16,36 @@ use crate::standalone::{self, Standalone};
 use crate::ui::{ACCENT, GOOD, plural};
 use crate::{engine, outln, ui};
 
-/// Print the generated Rust, formatted and commented, or write it as a crate
+/// Print the generated Rust code, or write it as a crate
 #[derive(clap::Args)]
 #[command(after_help = examples!(
-    "mbvc emit --block 2                          the code of block 2, for this processor",
+    "mbvc emit --block 2                          the code of block 2 for this processor",
     "mbvc emit --layer 5 --fusion relu6 --isa avx2",
     "mbvc emit network.yaml --all > network.rs",
     "mbvc emit network.yaml --standalone network  a crate that builds without a registry",
 ))]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["layer", "block", "all", "standalone"]))]
 pub struct Args {
-    /// The step that runs a layer, and that layer's kernel; layers count from 1 as in the published table
+    /// Print the kernel of layer N and the step that calls it; layers count from 1, as in the published table
     #[arg(long, value_name = "N")]
     layer: Option<usize>,
-    /// A block's step and kernels; blocks count from 1
+    /// Print the step and the kernels of block N; blocks count from 1
     #[arg(long, value_name = "N")]
     block: Option<usize>,
-    /// Everything that the macro expands to
+    /// Print the whole expansion of the macro
     #[arg(long)]
     all: bool,
-    /// Write a crate that builds without network or registry
+    /// Write a crate that builds offline
     #[arg(long, value_name = "DIR")]
     standalone: Option<PathBuf>,
-    /// Write over the files of a folder that is not empty
+    /// Overwrite files of a folder that is not empty
     #[arg(long, requires = "standalone")]
     force: bool,
-    /// How much is fused [default: as the spec says]
+    /// Fusion level [default: the spec's]
     #[arg(long, value_enum, value_name = "LEVEL")]
     fusion: Option<FusionArg>,
-    /// Instruction sets, separated by commas [default: for --layer and --block the widest that this processor has,
-    /// otherwise as the spec says]
+    /// Instruction sets, comma-separated [default: with --layer or --block the widest of this processor, otherwise the
+    /// spec's]
     #[arg(long, value_enum, value_delimiter = ',')]
     isa: Vec<IsaArg>,
     #[command(flatten)]
@@ -98,19 +98,17 @@ pub fn run(args: &Args) -> Result {
     let name = standalone::write_crate(folder, &content, args.force)?;
     let (shown, lines) = (folder.display(), plural(code.lines().count(), "line"));
     outln!("{GOOD}wrote{GOOD:#} {shown}: the crate {name}, {lines} of generated code");
-    outln!("\nIt needs no registry:\n  {ACCENT}cd {shown} && cargo build --release --offline{ACCENT:#}");
+    outln!("\nIt builds offline:\n  {ACCENT}cd {shown} && cargo build --release --offline{ACCENT:#}");
     Ok(())
 }
 
-/// The step of a block, with all of its kernels.
+/// The step of a block and all its kernels.
 fn block_code(program: &Program, block: usize) -> Result<String> {
-    let wanted = format!("block{block}");
-    let named = |name: &str| name.split('_').any(|part| part == wanted);
+    let block_name = format!("block{block}");
+    let named = |name: &str| name.split('_').any(|part| part == block_name);
     let Some(step) = program.steps.iter().find(|step| named(&step.name)) else {
         let blocks = program.steps.iter().filter(|step| step.name.contains("block")).count();
-        return Err(
-            CliError::new(format!("there is no block {block}")).help(format!("blocks count from 1 to {blocks}"))
-        );
+        return Err(CliError::new(format!("no block {block}")).help(format!("blocks count from 1 to {blocks}")));
     };
     let mut kernels: Vec<_> = Vec::new();
     for kernel in &step.kernels {
@@ -123,12 +121,12 @@ fn block_code(program: &Program, block: usize) -> Result<String> {
     text(program, &step.name, quote!(#function #(#items)*))
 }
 
-/// The step that runs a layer, with the kernels of that layer alone.
+/// The step that runs a layer, and the kernels of that layer only.
 fn layer_code(compiled: &Compiled, program: &Program, layer: usize) -> Result<String> {
     let layers = layers(program);
     let Some((_, step, name)) = layers.iter().find(|(number, ..)| *number == layer) else {
         let last = layers.iter().map(|(number, ..)| *number).max().unwrap_or(0);
-        return Err(CliError::new(format!("there is no layer {layer} in {}", compiled.spec.name))
+        return Err(CliError::new(format!("no layer {layer} in {}", compiled.spec.name))
             .help(format!("layers count from 1 to {last}; `mbvc dump` lists them")));
     };
     let prefix = format!("step_{step}_");
@@ -165,13 +163,13 @@ fn layers(program: &Program) -> Vec<(usize, usize, String)> {
         .collect()
 }
 
-/// Which kernels a step calls for which of its stages: those named before `observer.stage(step, stage)`.
+/// The kernels that a step calls for each stage: those called before `observer.stage(step, stage)`.
 #[derive(Default)]
 struct Calls<'a> {
     known: Vec<&'a str>,
     pending: Vec<String>,
     by_stage: Vec<(usize, Vec<String>)>,
-    /// How many tokens of `observer.stage` were just seen.
+    /// Number of tokens of `observer.stage` seen last.
     seen: usize,
 }
 
@@ -208,13 +206,13 @@ impl Calls<'_> {
     }
 }
 
-/// Formats items of a program under a line that says what they are.
+/// Formats items of a program under a title line.
 fn text(program: &Program, what: &str, items: TokenStream) -> Result<String> {
     let code = source_text::format(items)?;
     Ok(format!("// {what}, for {}\n\n{}", program.isa.name(), spaced(&code)))
 }
 
-/// A blank line between items.
+/// Inserts a blank line between items.
 fn spaced(code: &str) -> String {
     let mut text = String::with_capacity(code.len() + 64);
     let mut after_item = false;
@@ -248,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn items_stand_apart() {
+    fn items_are_separated() {
         assert_eq!(
             spaced("fn a() {\n    if b {\n    }\n}\nfn c() {}\n"),
             "fn a() {\n    if b {\n    }\n}\n\nfn c() {}\n"

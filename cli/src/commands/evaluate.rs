@@ -1,4 +1,4 @@
-//! `mbvc evaluate`: how often a network is right.
+//! `mbvc evaluate`: measures the accuracy of a network.
 
 use std::path::PathBuf;
 
@@ -19,12 +19,12 @@ mod tally;
 use folders::Folder;
 use tally::{GUESSES, Tally};
 
-/// Tell how often a network is right about photographs that are sorted into folders
+/// Measure the accuracy on images sorted into one folder per class
 ///
-/// DIR has a folder for each class, called as the class is in the weights or by its number from 0; the images in it, and
-/// in folders within it, show that class. Classes may be absent. Images are read as by `classify`. Told are the share of images
-/// whose class comes first and among the first five, the classes that go wrong most often, and what they are taken for. An image
-/// that cannot be read is reported and left out, and the command fails at the end.
+/// DIR contains one folder per class, named by the label of the class or by its number, counted from 0. All images below
+/// that folder belong to the class. Classes may be missing. Images are read as by `classify`. The report shows top-1 and top-5
+/// accuracy, and the classes with the lowest accuracy with their most frequent wrong predictions. An image that cannot be read
+/// is reported and skipped, and the command then exits with status 1.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc evaluate photos/ --weights weights.safetensors",
@@ -32,16 +32,16 @@ use tally::{GUESSES, Tally};
     "mbvc evaluate photos/ --weights int8.safetensors --spec model.yaml --precision int8",
 ))]
 pub struct Args {
-    /// Folder with a folder of images for each class
+    /// Folder that contains a folder of images for each class
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// Weights, as `mbvc import` and `mbvc quantize` write them
+    /// Weights file, written by `mbvc import` or `mbvc quantize`
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// How many of the classes that go wrong to show
+    /// Number of classes to show, those with the lowest accuracy first
     #[arg(long, value_name = "N", default_value_t = 10)]
     show: usize,
-    /// One line of JSON, with every class and all that it was taken for
+    /// Print one line of JSON with all classes and wrong predictions
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -51,7 +51,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result {
     let weights = engine::weights(args.weights.as_deref())?;
     let source = engine::source(args.network.spec.spec.as_deref(), args.network.spec.overrides_for(Some(&weights)))?;
-    // Before a network is compiled: what is sorted otherwise needs none.
+    // Before the network is compiled, which takes longer.
     let labels = weights.labels().unwrap_or_default();
     let folders = folders::find(&args.folder, &labels, weights.conventions().classes)?;
     let network = engine::network(&source, &args.network, &weights)?;
@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> Result {
     }
 }
 
-/// Shows the network every image of the folders.
+/// Runs the network on every image of the folders.
 fn evaluate(network: &dyn Network, weights: &Weights, folders: &[Folder]) -> Result<(Tally, Seen)> {
     let [height, width, _] = network.info().input;
     let (framing, preprocess) = (weights.framing(), weights.preprocessing());
@@ -87,7 +87,7 @@ fn evaluate(network: &dyn Network, weights: &Weights, folders: &[Folder]) -> Res
     Ok((tally, seen))
 }
 
-/// The first classes that the network names, best first.
+/// The classes with the highest scores, best first.
 fn guesses(network: &dyn Network, preprocess: &Preprocess, pixels: &[u8]) -> Vec<usize> {
     let mut caller = Caller::new(network.info());
     caller.show(pixels, preprocess);

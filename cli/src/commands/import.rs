@@ -1,4 +1,4 @@
-//! `mbvc import`: trained weights from other formats.
+//! `mbvc import`: reads trained models of other frameworks.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -13,76 +13,77 @@ use crate::options::examples;
 use crate::ui::{ACCENT, BOLD, Bytes, DIM, GOOD, grouped};
 use crate::{engine, files, outln, ui};
 
-/// Take over trained weights from an ONNX, TFLite, Keras or PyTorch model
+/// Import the weights of an ONNX, TFLite, Keras or PyTorch model
 ///
-/// Quantized models (TFLite's of int8 and uint8, ONNX's with QuantizeLinear and DequantizeLinear) are taken as they are
-/// or, with --dequantize, as float32. BatchNorm is folded in double precision, and width, classes, padding and other
-/// conventions are found where the file tells. The result is a safetensors file that fits every resolution, fusion level
-/// and instruction set.
+/// Quantized models (TFLite with int8 or uint8, ONNX with QuantizeLinear and DequantizeLinear) keep their integers or, with
+/// --dequantize, become float32. BatchNorm is folded in double precision. Width, classes, padding and other conventions are
+/// recovered from the file. The output is a safetensors file that is independent of resolution, fusion level and instruction
+/// set. Anything the model does not record defaults to the convention of its framework; the options under "Preprocessing"
+/// override it.
 ///
-/// Of Keras, whole models are taken (.keras, and .h5 of Keras 2 and 3): MobileNetV2 itself, and models that have it as a
-/// layer below a pool and one Dense layer. Augmentation and dropout are left out, scaling in front becomes the
-/// preprocessing. Keras files hold no names of classes: give them with --labels.
+/// Keras: whole models (.keras, and .h5 of Keras 2 and 3), either MobileNetV2 itself or a model that has it as a layer below
+/// a pool and one Dense layer. Augmentation and dropout are skipped; a rescaling in front becomes the preprocessing. Keras
+/// files contain no labels; add them with --labels.
 ///
-/// Of PyTorch, state dicts, checkpoints and whole modules are read (.pth, .pt, .bin, .ckpt, .safetensors), with the names of
-/// torchvision, timm, transformers or mmpretrain; nothing in them is executed. They have weights alone: strides are those of
-/// the published table or, with --spec, of a spec, and config.json beside the file is read where it is timm's or transformers'.
+/// PyTorch: state dicts, checkpoints and whole modules (.pth, .pt, .bin, .ckpt, .safetensors) with the tensor names of
+/// torchvision, timm, transformers or mmpretrain. No code in them is executed. They contain only weights: strides are those
+/// of the published table or of --spec, and a config.json of timm or transformers beside the file is read.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc import model.h5   writes model.safetensors and model.yaml",
     "mbvc import model.onnx --output weights.safetensors --labels imagenet_labels.txt",
     "mbvc import model.keras --output weights.safetensors --labels classes.txt",
-    "mbvc import model.tflite --output weights.safetensors --spec network.yaml   must fit this spec",
+    "mbvc import model.tflite --output weights.safetensors --spec network.yaml   checks it against a spec",
     "mbvc import model.pth --output weights.safetensors --write-spec network.yaml",
     "mbvc import quantized.tflite --output weights.safetensors --dequantize",
     "mbvc import model.onnx --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --framing 'crop 256/224 bilinear'",
 ))]
 pub struct Args {
-    /// The model: .onnx, .tflite, .keras, .h5, .pth, .pt, .bin, .ckpt or .safetensors
+    /// Model file: .onnx, .tflite, .keras, .h5, .pth, .pt, .bin, .ckpt or .safetensors
     #[arg(value_name = "FILE")]
     model: PathBuf,
-    /// Where to write the weights [default: beside the model, with the ending .safetensors]
+    /// Weights file to write [default: the model's path with the extension .safetensors]
     #[arg(long, short, value_name = "W.safetensors")]
     output: Option<PathBuf>,
-    /// Spec that the weights have to fit; its preprocessing is taken over, and strides where the file has none
+    /// Spec that the weights must fit; its preprocessing, and strides that the file lacks, are used
     #[arg(long, value_name = "FILE")]
     spec: Option<PathBuf>,
-    /// Names of the classes: a file of one a line in the order of the outputs, or of JSON; `imagenet` for the 1000 of
-    /// ImageNet in the order of Keras and torchvision; `none` [default: the model's own, else ImageNet's where there are
-    /// 1000 or 1001 classes]
+    /// Labels: a file with one label per line in the order of the outputs, or JSON; `imagenet`, in the order of Keras and
+    /// torchvision; or `none` [default: the model's labels, else ImageNet's for 1000 or 1001 classes]
     #[arg(long, value_name = "FILE|imagenet|none")]
     labels: Option<PathBuf>,
-    /// Take the weights of a quantized model as the float32 numbers that they stand for
+    /// Convert a quantized model to float32
     #[arg(long)]
     dequantize: bool,
-    /// Where to write a spec that describes the model [default without --spec: beside the weights, if nothing is there]
+    /// Spec to write, which describes the model [default without --spec: the weights' path with the extension .yaml, if
+    /// there is no such file]
     #[arg(long, value_name = "FILE", conflicts_with = "spec")]
     write_spec: Option<PathBuf>,
     #[command(flatten)]
     pixels: PixelArgs,
-    /// What was found, as one line of JSON
+    /// Print the result as one line of JSON
     #[arg(long)]
     json: bool,
 }
 
-/// What a file may not tell of pictures; where it does, that counts.
+/// Preprocessing, which most model files do not record.
 #[derive(clap::Args)]
-#[command(next_help_heading = "Pictures")]
+#[command(next_help_heading = "Preprocessing")]
 struct PixelArgs {
-    /// What the pixels 0 and 255 become
+    /// Input values of pixels 0 and 255
     #[arg(long, value_name = "LOW,HIGH", value_parser = range, allow_hyphen_values = true, conflicts_with = "mean")]
     range: Option<[f64; 2]>,
-    /// Mean of red, green and blue, of pixels from 0 to 1
+    /// Means of red, green and blue, for pixels scaled to 0..1
     #[arg(long, value_name = "R,G,B", value_parser = means, requires = "std")]
     mean: Option<[f64; 3]>,
-    /// Deviation of red, green and blue, of pixels from 0 to 1
+    /// Standard deviations of red, green and blue, for pixels scaled to 0..1
     #[arg(long, value_name = "R,G,B", value_parser = deviations, requires = "mean")]
     std: Option<[f64; 3]>,
-    /// How pictures are brought to size: `squash FILTER`, or `crop SCALED/KEPT FILTER` for the middle; filters are nearest,
-    /// bilinear, bicubic and bilinear-aliased
+    /// Resizing of images: `squash FILTER`, or `crop SCALED/KEPT FILTER` for a center crop; filters are nearest, bilinear,
+    /// bicubic and bilinear-aliased
     #[arg(long, value_name = "FRAMING", value_parser = framing)]
     framing: Option<Framing>,
-    /// The model takes blue, green, red
+    /// The model reads channels in the order blue, green, red
     #[arg(long)]
     bgr: bool,
 }
@@ -100,9 +101,7 @@ impl PixelArgs {
 fn numbers<const N: usize>(text: &str) -> std::result::Result<[f64; N], String> {
     let numbers: Option<Vec<f64>> =
         text.split(',').map(|word| word.trim().parse().ok().filter(|number: &f64| number.is_finite())).collect();
-    numbers
-        .and_then(|numbers| numbers.try_into().ok())
-        .ok_or_else(|| format!("`{text}` is not {N} numbers with commas"))
+    numbers.and_then(|numbers| numbers.try_into().ok()).ok_or_else(|| format!("expected {N} comma-separated numbers"))
 }
 
 fn range(text: &str) -> std::result::Result<[f64; 2], String> {
@@ -120,15 +119,15 @@ fn deviations(text: &str) -> std::result::Result<[f64; 3], String> {
     of_unit_pixels(text, "deviations", &Preprocessing::STD)
 }
 
-/// Numbers of a range, `what` of pixels from 0 to 1.
+/// Numbers within `range`; `what` are the means or deviations of pixels scaled to 0..1.
 fn of_unit_pixels(text: &str, what: &str, range: &RangeInclusive<f64>) -> std::result::Result<[f64; 3], String> {
     let numbers = numbers(text)?;
     match numbers.iter().find(|number| !range.contains(number)) {
         None => Ok(numbers),
         Some(number) if (1.0..=255.0).contains(number) => {
-            Err(format!("{what} are of pixels from 0 to 1; divide --mean and --std of pixels from 0 to 255 by 255"))
+            Err(format!("{what} are of pixels scaled to 0..1; divide values for pixels of 0..255 by 255"))
         }
-        Some(_) => Err(format!("{what} are from {} to {}, of pixels from 0 to 1", range.start(), range.end())),
+        Some(number) => Err(format!("{number} is out of range, expected {} to {}", range.start(), range.end())),
     }
 }
 
@@ -136,7 +135,7 @@ fn framing(text: &str) -> std::result::Result<Framing, String> {
     Framing::parse(text).map_err(|error| error.to_string())
 }
 
-/// What `--labels` names.
+/// The value of `--labels`.
 enum Names {
     Listed(Labels),
     ImageNet,
@@ -155,16 +154,16 @@ impl Names {
 
 fn imagenet(classes: usize) -> Result<Labels> {
     Labels::imagenet(classes).ok_or_else(|| {
-        CliError::new(format!("the network has {classes} classes, ImageNet 1000, or 1001 with the background"))
-            .help("name the classes in a file: --labels FILE")
+        CliError::new(format!("--labels imagenet requires 1000 or 1001 classes, found {classes}"))
+            .help("write the labels to a file: --labels FILE")
     })
 }
 
-/// Where things go.
+/// Output paths.
 struct Places {
     output: PathBuf,
     spec: Option<PathBuf>,
-    /// A spec of the same name, which nobody named, and which stays as it is.
+    /// An existing spec at the default path, which is not overwritten.
     kept: Option<PathBuf>,
 }
 
@@ -173,23 +172,23 @@ impl Places {
         let output = args.output.clone().unwrap_or_else(|| args.model.with_extension("safetensors"));
         let mut spec = args.write_spec.clone().or_else(|| args.spec.is_none().then(|| output.with_extension("yaml")));
         if files::same(&args.model, &output) {
-            return Err(CliError::new(format!("{} would be overwritten by its own weights", args.model.display()))
-                .help("give --output another name"));
+            return Err(CliError::new(format!("the weights would overwrite the model {}", args.model.display()))
+                .help("choose another name with --output"));
         }
         [Some(&output), spec.as_ref()].into_iter().flatten().try_for_each(|path| files::has_place(path))?;
         if output.exists() && mbvc_import::Container::open(&output).is_err() {
-            return Err(CliError::new(format!("{} is there already, and is no file of weights", output.display()))
-                .help("give --output another name, or delete the file first"));
+            return Err(CliError::new(format!("{} already exists and is not a weights file", output.display()))
+                .help("choose another name with --output, or delete the file"));
         }
-        // Nothing is lost that nobody named.
+        // Only a file that is named by an option is overwritten.
         let kept = spec.take_if(|spec| args.output.is_some() && args.write_spec.is_none() && spec.exists());
         let unnamed = [(&args.output, Some(&output), "--output"), (&args.write_spec, spec.as_ref(), "--write-spec")];
         for (named, place, option) in unnamed {
             if let (None, Some(place)) = (named, place)
                 && place.exists()
             {
-                return Err(CliError::new(format!("{} is there already", place.display()))
-                    .help(format!("name it with {option} to overwrite it, or name another file")));
+                return Err(CliError::new(format!("{} already exists", place.display()))
+                    .help(format!("{option} {} overwrites it", place.display())));
             }
         }
         Ok(Self { output, spec, kept })
@@ -227,7 +226,7 @@ pub fn run(args: &Args) -> Result {
     if let Some(source) = &source {
         imported.check_against(&source.spec).map_err(|mismatches| {
             CliError::new(format!("{}: {mismatches}", args.model.display()))
-                .help("without --spec the model is imported as it is; --write-spec FILE writes the spec that it fits")
+                .help("import it without --spec; --write-spec FILE writes the spec that it fits")
         })?;
         imported.set_preprocessing(source.spec.preprocessing, "the spec");
     }
@@ -270,7 +269,7 @@ fn show(args: &Args, places: &Places, imported: &Imported) {
     let (output, parameters) = (places.output.display(), imported.container.parameters());
     let bytes = std::fs::metadata(&places.output).map_or(0, |meta| meta.len() as usize);
     outln!("{GOOD}wrote{GOOD:#} {output}: {} parameters, {}", grouped(parameters), Bytes(bytes));
-    outln!("\n{BOLD}found in {}{BOLD:#} ({})", args.model.display(), imported.format);
+    outln!("\n{BOLD}{}{BOLD:#} ({})", args.model.display(), imported.format);
     let widest = imported.facts.iter().map(|fact| fact.key.len()).max().unwrap_or(0);
     for fact in &imported.facts {
         outln!("  {:widest$}  {}  {DIM}{}{DIM:#}", fact.key, fact.value, fact.how);
@@ -283,18 +282,18 @@ fn show(args: &Args, places: &Places, imported: &Imported) {
         ui::note(note);
     }
     if !imported.container.metadata.contains_key("mbvc.labels") {
-        ui::note("without --labels FILE classes are told by number");
+        ui::note("the weights have no labels, so classes are shown by number; --labels FILE adds them");
     }
     if let Some(path) = &places.spec {
         outln!("\n{GOOD}wrote{GOOD:#} {}", path.display());
     }
     if let Some(path) = &places.kept {
         ui::note(&format!(
-            "{} was there already and stays as it is; --write-spec FILE writes the model's",
+            "{} already exists and was kept; --write-spec FILE writes the spec of the model",
             path.display()
         ));
     }
     let spec = args.spec.as_ref().or(places.spec.as_ref()).or(places.kept.as_ref());
     let option = spec.map_or_else(String::new, |path| format!(" --spec {}", path.display()));
-    outln!("\nNow classify a photograph:\n  {ACCENT}mbvc classify IMAGE --weights {output}{option}{ACCENT:#}");
+    outln!("\nClassify an image:\n  {ACCENT}mbvc classify IMAGE --weights {output}{option}{ACCENT:#}");
 }

@@ -1,4 +1,4 @@
-//! `mbvc init`: a commented spec to start from.
+//! `mbvc init`: writes a commented spec.
 
 use std::path::PathBuf;
 
@@ -13,15 +13,15 @@ use crate::{files, outln};
 /// Write a commented spec to start from
 #[derive(clap::Args)]
 #[command(after_help = examples!(
-    "mbvc init                                         MobileNetV2 1.0 at 224x224 as TensorFlow trains it",
+    "mbvc init                                               MobileNetV2 1.0 at 224x224, as in TensorFlow",
     "mbvc init small.yaml --width 0.35 --resolution 96",
-    "mbvc init torch.yaml --padding symmetric --classes 1000",
+    "mbvc init torch.yaml --padding symmetric --classes 1000  as in torchvision",
 ))]
 pub struct Args {
-    /// Where to write it; `-` for standard output
+    /// File to write; `-` is standard output
     #[arg(value_name = "PATH", default_value = "mobilenet_v2.yaml")]
     path: PathBuf,
-    /// Name of the Rust type that the macro will define
+    /// Name of the Rust type that the macro defines
     #[arg(long, default_value = "MobileNetV2")]
     name: String,
     /// Width multiplier
@@ -36,7 +36,7 @@ pub struct Args {
     /// Padding convention of the framework that trained the weights
     #[arg(long, value_enum, default_value_t = Padding::Same)]
     padding: Padding,
-    /// Replace the file if there is one
+    /// Overwrite an existing file
     #[arg(long)]
     force: bool,
 }
@@ -64,15 +64,16 @@ pub fn run(args: &Args) -> Result {
     let text = spec::template(&options);
     let stdout = args.path.as_os_str() == "-";
     let shown = if stdout { "the new spec".to_owned() } else { args.path.display().to_string() };
-    // What is asked for may be out of range: then nothing is written.
+    // Nothing is written if a value is out of range.
     let checked = spec::parse(&SourceFile::new(shown.as_str(), text.as_str()))?;
     if stdout {
         crate::ui::print(format_args!("{text}"));
         return Ok(());
     }
     if args.path.exists() && !args.force {
-        return Err(CliError::new(format!("{shown} exists already"))
-            .help("name another file, or replace this one with --force"));
+        return Err(
+            CliError::new(format!("{shown} already exists")).help("choose another name, or overwrite it with --force")
+        );
     }
     if let Some(folder) = args.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(|cause| CliError::io("create", folder, &cause))?;
@@ -85,11 +86,11 @@ pub fn run(args: &Args) -> Result {
         checked.width,
         checked.classes
     );
-    outln!("\nEdit it, then");
+    outln!("\nNext:");
     let next = [
-        (format!("mbvc check {shown}"), "tells every mistake, and what the network costs"),
-        (format!("mbvc dump {shown} --svg network.svg"), "draws what the compiler makes of it"),
-        (format!("mbvc::mobilenet_v2!(\"{shown}\");"), "in Rust code compiles it into your crate"),
+        (format!("mbvc check {shown}"), "reports errors, or the cost of the network"),
+        (format!("mbvc dump {shown} --svg network.svg"), "draws the graph before and after fusion"),
+        (format!("mbvc::mobilenet_v2!(\"{shown}\");"), "compiles it into your Rust crate"),
     ];
     let widest = next.iter().map(|(command, _)| command.len()).max().unwrap_or(0);
     for (command, what) in &next {

@@ -1,4 +1,4 @@
-//! `mbvc quantize`: int8 weights from float32 ones and photographs.
+//! `mbvc quantize`: quantizes float32 weights to int8 with calibration images.
 
 use std::path::PathBuf;
 
@@ -15,12 +15,12 @@ use crate::{engine, files, ui};
 
 mod report;
 
-/// Quantize float32 weights to int8, by what the network makes of photographs
+/// Quantize float32 weights to int8 with calibration images
 ///
-/// Weights get a scale for each output channel, values one scale and zero point each, found from the values that
-/// the float32 network has on the images: a hundred of the kind that it will see are enough. Images are read as by
-/// `classify`; one that cannot be read is told and left out. Afterwards the quantized network runs beside the float32
-/// one, in exactly the arithmetic that its kernels have, and the report says how near it comes.
+/// Weights get one scale per output channel; activations get one scale and zero point per tensor, from the values of the
+/// float32 network on the calibration images. A hundred images like those of the application suffice. Images are read as by
+/// `classify`; one that cannot be read is reported and skipped. Then the quantized network, with the exact arithmetic of its
+/// kernels, is compared with the float32 network.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc quantize --weights weights.safetensors --calibrate photos/ --output int8.safetensors",
@@ -29,25 +29,25 @@ mod report;
     "mbvc quantize --weights w.safetensors --calibrate photos/ --output int8.safetensors --percentile 99.99",
 ))]
 pub struct Args {
-    /// Float32 weights, as `mbvc import` writes them
+    /// Float32 weights file, written by `mbvc import`
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
-    /// Images, and folders of images, that show what values are like
+    /// Calibration images, and folders of images
     #[arg(long, value_name = "IMAGES", required = true, num_args = 1..)]
     calibrate: Vec<PathBuf>,
-    /// Where to write the int8 weights
+    /// Int8 weights file to write
     #[arg(long, short, value_name = "W.safetensors")]
     output: PathBuf,
-    /// Images to compare int8 with float32 on [default: 64 of those calibrated with]
+    /// Images for the comparison with float32 [default: 64 of the calibration images]
     #[arg(long, value_name = "IMAGES", num_args = 1..)]
     evaluate: Vec<PathBuf>,
-    /// Search folders in folders too
+    /// Search subfolders too
     #[arg(long, short)]
     recursive: bool,
-    /// Also calibrate with so many random crops of each image, every other mirrored
+    /// Also calibrate with N random crops of each image; every second one is mirrored
     #[arg(long, value_name = "N", default_value_t = 0)]
     crops: usize,
-    /// How the range of a value follows from what was observed
+    /// How the range of an activation is chosen
     #[arg(
         long,
         value_enum,
@@ -55,19 +55,19 @@ pub struct Args {
         default_value = "mse"
     )]
     method: MethodArg,
-    /// Leave out what lies beyond this percentile, at either end [default: 99.99]
+    /// Clip values beyond this percentile at both ends [default: 99.99]
     #[arg(long, value_name = "P", value_parser = parse_percentile)]
     percentile: Option<f64>,
-    /// How the scale of a channel's weights follows from them
+    /// How the scale of a channel's weights is chosen
     #[arg(long, value_enum, default_value = "mse")]
     weight_scales: WeightScalesArg,
-    /// Leave biases as they are, though rounded weights move the means of results
+    /// Do not correct biases for the mean error of rounded weights
     #[arg(long)]
     no_bias_correction: bool,
-    /// Also draw how near each value comes
+    /// Write an SVG picture of the error of each activation
     #[arg(long, value_name = "FILE.svg")]
     report: Option<PathBuf>,
-    /// The report as one line of JSON
+    /// Print the report as one line of JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -77,40 +77,40 @@ pub struct Args {
 /// How a range is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum MethodArg {
-    /// From the least to the greatest value
+    /// From the minimum to the maximum
     Minmax,
-    /// Without the outermost values
+    /// Between two percentiles
     Percentile,
-    /// The range with the least squared error
+    /// The range with the smallest squared error
     Mse,
 }
 
 /// How weights are scaled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum WeightScalesArg {
-    /// The largest weight of the channel is the largest number
+    /// The largest weight maps to 127
     Max,
-    /// The scale with the least squared error
+    /// The scale with the smallest squared error
     Mse,
 }
 
 const PERCENTILE: f64 = 99.99;
-/// Images that are compared on where none are named for it.
+/// Images of the comparison without `--evaluate`.
 const COMPARED: usize = 64;
 
 fn parse_percentile(text: &str) -> std::result::Result<f64, String> {
-    let wrong = || format!("`{text}` is not from 50 to 100; write 99.99, say");
+    let wrong = || "expected a number from 50 to 100, such as 99.99".to_owned();
     text.parse().ok().filter(|percentile| (50.0..=100.0).contains(percentile)).ok_or_else(wrong)
 }
 
 pub fn run(args: &Args) -> Result {
     let options = args.options()?;
     if args.spec.overrides.precision.as_deref().is_some_and(|precision| precision != "int8") {
-        return Err(CliError::new("what is written are numbers of int8").help("leave --precision out"));
+        return Err(CliError::new("quantize writes int8 weights").help("remove --precision"));
     }
     if files::same(&args.weights, &args.output) {
-        return Err(CliError::new(format!("{} would be overwritten by its int8 numbers", args.weights.display()))
-            .help("give --output another name"));
+        return Err(CliError::new(format!("the int8 weights would overwrite {}", args.weights.display()))
+            .help("choose another name with --output"));
     }
     [Some(&args.output), args.report.as_ref()].into_iter().flatten().try_for_each(|path| files::has_place(path))?;
     let task = Task::new(args)?;
@@ -121,7 +121,7 @@ pub fn run(args: &Args) -> Result {
     };
     let (statistics, seen) = task.observe(&calibration, args.crops)?;
     let quantized = calibrate::quantize(&task.network, &task.weights, &statistics, &task.preprocess, options)?;
-    // Compared before anything is written: weights that cannot be run are none.
+    // Compared before the file is written, so that a failure leaves no file.
     let (comparison, compared) = task.compare(&quantized, &comparison)?;
     quantized.write(&args.output)?;
     report::Report::new(args, &task, &quantized, &statistics, &comparison, [seen, compared], options).show(args)
@@ -132,7 +132,9 @@ impl Args {
         let method = match (self.method, self.percentile) {
             (MethodArg::Percentile, percentile) => Method::Percentile(percentile.unwrap_or(PERCENTILE)),
             (_, Some(_)) => {
-                return Err(CliError::new("--percentile is for --method percentile").help("leave one of the two out"));
+                return Err(
+                    CliError::new("--percentile requires --method percentile").help("remove one of the options")
+                );
             }
             (MethodArg::Minmax, None) => Method::MinMax,
             (MethodArg::Mse, None) => Method::Mse,
@@ -145,7 +147,7 @@ impl Args {
     }
 }
 
-/// What is quantized.
+/// The network to quantize, with its float32 weights.
 struct Task {
     network: Network,
     weights: Container,
@@ -159,7 +161,7 @@ impl Task {
         let source = engine::source(args.spec.spec.as_deref(), args.spec.overrides.overrides())?;
         let network = Network::new(&source.spec)?;
         let shown = args.weights.display();
-        // Tells what to do with a model that was not imported, too.
+        // For its error, which has a hint for models that were not imported.
         let checked = engine::weights(Some(&args.weights))?;
         let (preprocess, framing) = (checked.preprocessing(), checked.framing());
         let weights = Container::open(&args.weights)?;
@@ -167,14 +169,14 @@ impl Task {
         weights.check_against(network.float_spec()).map_err(|mismatches| {
             let error = CliError::new(format!("{shown}: {mismatches}"));
             match &args.spec.spec {
-                Some(_) => error.help("name the spec that `mbvc import --write-spec` wrote for these weights"),
+                Some(_) => error.help("use the spec that `mbvc import --write-spec` wrote for these weights"),
                 None => error.help("name the spec of the weights with --spec FILE"),
             }
         })?;
         Ok(Self { network, weights, preprocess, framing, size: source.spec.resolution })
     }
 
-    /// What values are like on the images.
+    /// Statistics of the activations on the images.
     fn observe(&self, paths: &[PathBuf], crops: usize) -> Result<(Statistics, Seen)> {
         let bar = ui::progress(paths.len() * (crops + 1), "calibrating");
         let pictures = Pictures { paths, framing: self.framing, size: self.size, crops };
@@ -189,7 +191,7 @@ impl Task {
         some(seen?, paths, "calibrate with").map(|seen| (statistics, seen))
     }
 
-    /// How near `quantized` comes to the float32 weights on the images.
+    /// Compares `quantized` with the float32 weights on the images.
     fn compare(&self, quantized: &Container, paths: &[PathBuf]) -> Result<(Comparison, Seen)> {
         let bar = ui::progress(paths.len(), "comparing");
         let pictures = Pictures { paths, framing: self.framing, size: self.size, crops: 0 };
@@ -202,7 +204,7 @@ impl Task {
     }
 }
 
-/// At least one image has to be readable.
+/// Requires at least one readable image.
 fn some(seen: Seen, paths: &[PathBuf], purpose: &str) -> Result<Seen> {
     if seen.images > 0 {
         return Ok(seen);
@@ -210,7 +212,7 @@ fn some(seen: Seen, paths: &[PathBuf], purpose: &str) -> Result<Seen> {
     Err(CliError::new(format!("no image to {purpose}: {} could not be read", plural(paths.len(), "file"))))
 }
 
-/// At most `count` of `paths`, evenly from all of them.
+/// At most `count` of `paths`, evenly spread.
 fn spread(paths: &[PathBuf], count: usize) -> Vec<PathBuf> {
     let count = count.min(paths.len());
     (0..count).map(|at| paths[at * paths.len() / count].clone()).collect()
@@ -221,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_few_images_are_taken_from_all() {
+    fn images_are_evenly_spread() {
         let paths: Vec<PathBuf> = (0..100).map(|n| n.to_string().into()).collect();
         let few = spread(&paths, 4);
         assert_eq!(few, ["0", "25", "50", "75"].map(PathBuf::from));

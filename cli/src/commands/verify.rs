@@ -1,4 +1,4 @@
-//! `mbvc verify`: the compiled network beside ONNX Runtime or LiteRT, which run the model that it came from.
+//! `mbvc verify`: compares the compiled network with the original model in ONNX Runtime or LiteRT.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ mod layers;
 mod logits;
 mod peer;
 mod report;
-mod tell;
+mod summary;
 
 use difference::{Tolerance, nhwc};
 use feed::Feed;
@@ -30,15 +30,15 @@ use logits::Logits;
 use peer::Peer;
 use report::{Found, Report};
 
-/// Compare the network with the model that its weights came from, run by ONNX Runtime or LiteRT
+/// Compare the network with its original model in ONNX Runtime or LiteRT
 ///
-/// Both sides get the same images, read and preprocessed as the weights ask for. The compiled network's logits are compared
-/// on all of them; then, on those that are furthest off, every layer in the reference interpreter with the model's own
-/// tensor, so that the first layer that differs is told by name. Of float32 networks a difference is tolerated that is a small
-/// share of the tensor's largest value, of int8 and uint8 ones none.
+/// Both networks get the same images, read and preprocessed as the weights file records. First the logits of all images are
+/// compared. Then, on the images with the largest differences, every layer of the reference interpreter is compared with the
+/// tensor of the model, which names the first layer that differs. The tolerance of float32 networks is a share of the largest
+/// value of the tensor; int8 and uint8 networks must be equal.
 ///
-/// ONNX models need a Python with the packages numpy and onnxruntime, TFLite ones numpy and ai-edge-litert (or
-/// tflite-runtime, or tensorflow). Status 0 says that both sides agree, 3 that they differ, 1 that they could not be compared.
+/// ONNX models need a Python with numpy and onnxruntime, TFLite models one with numpy and ai-edge-litert (or tflite-runtime, or
+/// tensorflow). Exit status: 0 both agree, 3 they differ, 1 they could not be compared.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc verify --weights weights.safetensors --against model.onnx --images photos/",
@@ -47,42 +47,43 @@ use report::{Found, Report};
     "mbvc verify --weights w.safetensors --against model.tflite --images photos/ --python venv/bin/python",
 ))]
 pub struct Args {
-    /// Weights, as `mbvc import` writes them
+    /// Weights file, written by `mbvc import`
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// The model to compare with: .onnx or .tflite
+    /// Model to compare with: .onnx or .tflite
     #[arg(long, value_name = "MODEL")]
     against: PathBuf,
-    /// Images, and folders of images
+    /// Images and folders of images
     #[arg(long, value_name = "IMAGES", required = true, num_args = 1..)]
     images: Vec<PathBuf>,
-    /// Search folders in folders too
+    /// Search subfolders too
     #[arg(long, short)]
     recursive: bool,
-    /// What is tolerated: of float32 a share of the largest value [default: 1e-4], of int8 and uint8 steps [default: 0]
+    /// Tolerated difference: for float32 a share of the largest value [default: 1e-4], for int8 and uint8 quantization
+    /// steps [default: 0]
     #[arg(long, value_name = "T", value_parser = parse_tolerance, allow_negative_numbers = true)]
     tolerance: Option<f64>,
-    /// Images on which all layers are compared: those whose logits are furthest off
+    /// Number of images on which all layers are compared, those with the largest differences first
     #[arg(long, value_name = "N", default_value_t = 8)]
     layers: usize,
-    /// The model takes blue, green, red, as `mbvc import --bgr` was told
+    /// The model reads channels in the order blue, green, red, as with `mbvc import --bgr`
     #[arg(long)]
     bgr: bool,
-    /// Python to run the model in [default: MBVC_PYTHON, or python3]
+    /// Python that runs the model [default: MBVC_PYTHON, or python3]
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
-    /// The report as one line of JSON
+    /// Print the report as one line of JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     network: NetworkArgs,
 }
 
-/// Engines add in different orders, which moves the logits of a float32 network by 1e-6 to 1e-5 of the largest.
+/// Engines sum in different orders, which changes float32 logits by 1e-6 to 1e-5 of the largest.
 const RELATIVE: f64 = 1e-4;
 
 fn parse_tolerance(text: &str) -> std::result::Result<f64, String> {
-    let wrong = || format!("`{text}` is no tolerance; write 1e-4, say, or 0");
+    let wrong = || "expected a number of at least 0, such as 1e-4".to_owned();
     text.parse().ok().filter(|tolerance: &f64| tolerance.is_finite() && *tolerance >= 0.0).ok_or_else(wrong)
 }
 
@@ -130,19 +131,19 @@ pub fn run(args: &Args) -> Result {
     Report::new(args, &found).show(args)
 }
 
-/// `--python`, `MBVC_PYTHON`, or the one on the path.
+/// `--python`, else `MBVC_PYTHON`, else `python3`.
 fn python(given: Option<&Path>) -> PathBuf {
     let variable = || std::env::var_os("MBVC_PYTHON").filter(|name| !name.is_empty()).map(PathBuf::from);
     given.map(Path::to_owned).or_else(variable).unwrap_or_else(|| "python3".into())
 }
 
-/// Both sides, ready to run.
+/// Both networks, ready to run.
 struct Task<'a> {
     weights: &'a Weights,
     trace: &'a Trace,
     feed: Feed,
     network: &'a dyn Network,
-    /// The least number of the network's type.
+    /// Minimum of the network's integer type.
     low: i32,
 }
 
@@ -152,13 +153,11 @@ impl Task<'_> {
         [height, width]
     }
 
-    /// Compares the logits on all images, and tells how many could not be read.
+    /// Compares the logits on all images; also returns the number of unreadable ones.
     fn logits(&self, peer: &mut Peer, paths: &[PathBuf], mut logits: Logits) -> Result<(Logits, usize)> {
         const CLASSIFIER: &str = "classifier";
         let Some(place) = self.trace.values.iter().position(|value| value.node == CLASSIFIER) else {
-            return Err(
-                CliError::new("the model keeps its logits in no tensor").help("export it without fusing the softmax")
-            );
+            return Err(CliError::new("the model has no tensor of logits").help("export it without fusing the softmax"));
         };
         let layout = self.trace.values[place].tensor.layout;
         let shape = Shape::new(1, 1, self.network.info().classes);
@@ -180,7 +179,10 @@ impl Task<'_> {
             let mut outputs = peer.run(&self.feed.theirs(&pixels), &[place])?;
             let theirs = outputs.read(0)?;
             let theirs = nhwc(&theirs, layout, shape, self.low).ok_or_else(|| {
-                CliError::new(format!("the model's logits are {:?}, the network has {}", theirs.shape, shape.channels))
+                CliError::new(format!(
+                    "expected {} logits, found shape {:?} in the model",
+                    shape.channels, theirs.shape
+                ))
             })?;
             caller.show(&pixels, &preprocess);
             caller.call(self.network, &mut Unobserved);
@@ -213,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tolerances() {
+    fn tolerances_are_not_negative() {
         assert_eq!(parse_tolerance("1e-3"), Ok(1e-3));
         assert_eq!(parse_tolerance("0"), Ok(0.0));
         for text in ["-1", "nan", "inf", "x"] {

@@ -1,4 +1,4 @@
-//! What the tests of the command share: the command itself, files to give it, and what it says.
+//! Shared by the tests of the command: runs it, and creates its input files.
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use mbvc_compiler::ir::{Graph, Op};
 use mbvc_compiler::spec::{Overrides, Words};
 use serde_json::Value;
 
-/// Width 0.25 at 32x32 with ten classes: compiles and runs in no time.
+/// Width 0.25 at 32x32 with ten classes, which compiles and runs fast.
 pub const TINY: &str = include_str!("../tiny.yaml");
 
-/// The command, in `folder`, without color, with the tests' own cache.
+/// The command in `folder`, without color, with a cache for tests.
 pub fn mbvc(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::cargo_bin("mbvc").unwrap();
     command.current_dir(folder).args(arguments).env("NO_COLOR", "1").env_remove("MBVC_ISA");
@@ -19,7 +19,7 @@ pub fn mbvc(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs to success; what it printed.
+/// Runs the command, which must succeed; returns its standard output.
 pub fn good(folder: &Path, arguments: &[&str]) -> String {
     let output = mbvc(folder, arguments).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
@@ -27,7 +27,7 @@ pub fn good(folder: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Runs to failure with status `code`; what it printed, and what it complained of.
+/// Runs the command, which must exit with `code`; returns its standard output and standard error.
 pub fn bad(folder: &Path, arguments: &[&str], code: i32) -> (String, String) {
     let output = mbvc(folder, arguments).output().unwrap();
     let (out, said) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
@@ -36,7 +36,7 @@ pub fn bad(folder: &Path, arguments: &[&str], code: i32) -> (String, String) {
     (out, said)
 }
 
-/// One value for each line.
+/// Parses JSON lines.
 pub fn json_lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|cause| panic!("{cause}: {line}"))).collect()
 }
@@ -73,7 +73,7 @@ fn parameters(graph: &Graph) -> Vec<(String, Vec<usize>)> {
     ids.map(|id| graph.param(id)).map(|param| (param.name.clone(), param.shape.clone())).collect()
 }
 
-/// A picture of noise as PNG.
+/// Writes a PNG of noise.
 pub fn picture(path: &Path, seed: u32) {
     let mut state = seed | 1;
     let picture = image::RgbImage::from_fn(50, 40, |_, _| {
@@ -85,7 +85,7 @@ pub fn picture(path: &Path, seed: u32) {
     picture.save_with_format(path, image::ImageFormat::Png).unwrap();
 }
 
-/// A file of the shared folder; `None`, with a note, where it is absent and may be.
+/// A file of the shared folder; `None`, with a note, if it is absent. Panics if it is required.
 pub fn shared(name: &str) -> Option<PathBuf> {
     let root = std::env::var_os("MBVC_SHARED")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);

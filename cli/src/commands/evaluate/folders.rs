@@ -1,19 +1,18 @@
-//! Photographs that are sorted into a folder for each class.
+//! Images sorted into one folder per class.
 
 use std::path::{Path, PathBuf};
 
 use crate::error::{CliError, Result};
 use crate::files;
 
-/// Folders that are named in a message.
+/// Number of folders or labels that a message lists.
 const NAMED: usize = 5;
 
 /// The images of a class.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Folder {
-    /// As the folder is called.
     pub name: String,
-    /// The class; several where weights have one label more than once, as those of ImageNet have `crane`.
+    /// The class; several if a label occurs more than once, as `crane` of ImageNet does.
     pub classes: Vec<usize>,
     pub images: Vec<PathBuf>,
 }
@@ -21,7 +20,7 @@ pub struct Folder {
 /// The folders in `root`, in the order of the classes.
 ///
 /// # Errors
-/// If there is none, if one is called like no class, or if one holds no image.
+/// If there is none, if the name of one is not a class, or if one contains no image.
 pub fn find(root: &Path, labels: &[String], classes: usize) -> Result<Vec<Folder>> {
     let entries = std::fs::read_dir(root).map_err(|cause| CliError::io("read", root, &cause))?;
     let mut paths = Vec::new();
@@ -34,14 +33,14 @@ pub fn find(root: &Path, labels: &[String], classes: usize) -> Result<Vec<Folder
     }
     paths.sort();
     if paths.is_empty() {
-        return Err(CliError::new(format!("there is no folder in {}", root.display()))
-            .help("sort the images into a folder for each class, called as the class is"));
+        return Err(CliError::new(format!("{} contains no folders", root.display()))
+            .help("sort the images into one folder per class, named by its label"));
     }
     let named = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let strangers: Vec<_> =
+    let unknown_names: Vec<_> =
         paths.iter().map(|path| named(path)).filter(|name| classes_of(name, labels, classes).is_empty()).collect();
-    if !strangers.is_empty() {
-        return Err(unknown(root, &strangers, labels, classes));
+    if !unknown_names.is_empty() {
+        return Err(unknown(root, &unknown_names, labels, classes));
     }
     let folder = |path: PathBuf| {
         let name = named(&path);
@@ -53,8 +52,8 @@ pub fn find(root: &Path, labels: &[String], classes: usize) -> Result<Vec<Folder
     twice(root, &folders).map_or(Ok(folders), Err)
 }
 
-/// The classes that a folder's name stands for: those with this label, or else with this word of their label (ImageNet's
-/// are lists, `hotdog, hot dog, red hot`), or else with this number.
+/// The classes that a folder's name means: those with this label, else the one with this word in its label (labels of
+/// ImageNet are lists, `hotdog, hot dog, red hot`), else the one with this number.
 fn classes_of(name: &str, labels: &[String], classes: usize) -> Vec<usize> {
     let those = |same: &dyn Fn(&str) -> bool| -> Vec<usize> {
         labels.iter().take(classes).enumerate().filter(|(_, label)| same(label)).map(|(index, _)| index).collect()
@@ -64,7 +63,7 @@ fn classes_of(name: &str, labels: &[String], classes: usize) -> Vec<usize> {
     if !of_label.is_empty() {
         return of_label;
     }
-    // A word that several labels have means none of them: `crane` is a bird and a machine.
+    // A word of several labels is ambiguous: `crane` is a bird and a machine.
     let of_word = those(&|label| label.split(',').any(is_name));
     match (name.parse(), of_word.len()) {
         (_, 1) => of_word,
@@ -73,7 +72,7 @@ fn classes_of(name: &str, labels: &[String], classes: usize) -> Vec<usize> {
     }
 }
 
-/// A label as a folder can be called.
+/// A label as the name of a folder.
 fn file_name(label: &str) -> String {
     label.trim().replace(['/', '\\'], "_")
 }
@@ -84,30 +83,30 @@ fn unknown(root: &Path, names: &[String], labels: &[String], classes: usize) -> 
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let error = CliError::new(format!("{}: no class is called {}{more}", root.display(), shown.join(", ")));
+    let error = CliError::new(format!("{}: no class is named {}{more}", root.display(), shown.join(", ")));
     match labels {
         [] => error.help(format!(
-            "these weights have no labels: call folders by the classes' numbers, 0 to {}, or import with --labels FILE",
+            "the weights have no labels: name folders by class number, 0 to {}, or import with --labels FILE",
             classes.saturating_sub(1)
         )),
         labels => {
             let some: Vec<_> = labels.iter().take(NAMED).map(|label| format!("`{}`", file_name(label))).collect();
             error
-                .help(format!("the {} classes of the weights are {}, ...", labels.len(), some.join(", ")))
-                .help("rename the folders, or move those of other classes away; `mbvc inspect --json` has all labels")
+                .help(format!("the weights have {} classes: {}, ...", labels.len(), some.join(", ")))
+                .help("rename these folders or move them away; `mbvc inspect --json` lists all labels")
         }
     }
 }
 
-/// Two folders of one class would be told apart in the report, and nobody would know why.
+/// An error if two folders belong to one class: the report could not attribute them.
 fn twice(root: &Path, folders: &[Folder]) -> Option<CliError> {
     let pair = folders.windows(2).find_map(|pair| match pair {
         [one, other] if one.classes == other.classes => Some((&one.name, &other.name)),
         _ => None,
     });
     pair.map(|(one, other)| {
-        CliError::new(format!("{}: the folders `{one}` and `{other}` are of one class", root.display()))
-            .help("put their images together")
+        CliError::new(format!("{}: the folders `{one}` and `{other}` are the same class", root.display()))
+            .help("merge them into one folder")
     })
 }
 
@@ -129,14 +128,14 @@ mod tests {
     }
 
     #[test]
-    fn folders_are_called_by_label_or_number() {
+    fn folders_are_named_by_label_or_number() {
         let root = sorted(&["Dog", "crane", "ac_dc", "5", "7", ".git"]);
         std::fs::write(root.path().join("notes.txt"), "").unwrap();
         let found = find(root.path(), &labels(), 6).unwrap();
         let found: Vec<_> = found.iter().map(|folder| (folder.name.as_str(), folder.classes.as_slice())).collect();
         let expected: [(&str, &[usize]); 5] =
             [("crane", &[0, 3]), ("ac_dc", &[1]), ("Dog", &[2]), ("7", &[4]), ("5", &[5])];
-        assert_eq!(found, expected, "in the order of the classes; a label that is a number is a label first");
+        assert_eq!(found, expected, "in the order of the classes; a label that is a number has precedence");
     }
 
     #[test]
@@ -144,19 +143,19 @@ mod tests {
         let labels = ["hotdog, hot dog", "crane", "crane, lifting machine", "drake, crane"].map(str::to_owned);
         assert_eq!(classes_of("Hot Dog", &labels, 4), [0]);
         assert_eq!(classes_of("lifting machine", &labels, 4), [2]);
-        assert_eq!(classes_of("crane", &labels, 4), [1], "the whole label comes first");
+        assert_eq!(classes_of("crane", &labels, 4), [1], "the whole label has precedence");
         assert!(classes_of("crane", &labels[2..], 2).is_empty(), "two labels have the word");
         assert_eq!(classes_of("3", &labels, 4), [3]);
     }
 
     #[test]
-    fn images_of_folders_within_belong_to_the_class() {
+    fn images_of_subfolders_belong_to_the_class() {
         let root = sorted(&["dog", "dog/small"]);
         assert_eq!(find(root.path(), &labels(), 5).unwrap()[0].images.len(), 2);
     }
 
     #[test]
-    fn what_cannot_be_sorted_is_told() {
+    fn folders_that_are_not_classes_are_refused() {
         let refused = |root: &tempfile::TempDir, labels: &[String]| {
             let CliError::Message { message, help } = find(root.path(), labels, 5).unwrap_err() else {
                 panic!("another error")
@@ -164,15 +163,15 @@ mod tests {
             format!("{message}\n{}", help.join("\n"))
         };
         let said = refused(&sorted(&["cat", "dog", "a", "b", "c", "d", "e"]), &labels());
-        assert!(said.contains("no class is called `a`, `b`, `c`, `cat`, `d` and 1 more"), "{said}");
-        assert!(said.contains("the 5 classes of the weights are `crane`, `AC_DC`"), "{said}");
+        assert!(said.contains("no class is named `a`, `b`, `c`, `cat`, `d` and 1 more"), "{said}");
+        assert!(said.contains("the weights have 5 classes: `crane`, `AC_DC`"), "{said}");
         let said = refused(&sorted(&["cat"]), &[]);
         assert!(said.contains("no labels") && said.contains("0 to 4"), "{said}");
-        assert!(refused(&sorted(&[]), &labels()).contains("there is no folder in"));
-        assert!(refused(&sorted(&["dog", "2"]), &labels()).contains("are of one class"));
+        assert!(refused(&sorted(&[]), &labels()).contains("contains no folders"));
+        assert!(refused(&sorted(&["dog", "2"]), &labels()).contains("are the same class"));
         let root = sorted(&["dog"]);
         std::fs::remove_file(root.path().join("dog/one.png")).unwrap();
-        assert!(refused(&root, &labels()).contains("no image in the folder"));
+        assert!(refused(&root, &labels()).contains("contains no images"));
         let absent = find(Path::new("no/such"), &labels(), 5).unwrap_err();
         assert!(absent.to_string().contains("cannot read no/such"), "{absent}");
     }

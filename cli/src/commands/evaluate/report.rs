@@ -1,4 +1,4 @@
-//! What `mbvc evaluate` says.
+//! The report of `mbvc evaluate`.
 
 use mbvc::Network;
 use serde::Serialize;
@@ -17,9 +17,9 @@ pub struct Report {
     isa: String,
     images: usize,
     skipped: usize,
-    /// Images whose class came first.
+    /// Images with a correct first prediction.
     first: usize,
-    /// Images whose class came among the first five.
+    /// Images with the correct class among the first five.
     among_first_five: usize,
     top1_percent: f64,
     top5_percent: f64,
@@ -35,7 +35,7 @@ struct Class {
     among_first_five: usize,
 }
 
-/// Images of a class that were taken for another.
+/// Wrong predictions of one class for another.
 #[derive(Serialize)]
 struct Mistake {
     class: String,
@@ -95,8 +95,8 @@ impl Report {
             plural(*images, "image"),
             classes(self.classes.len())
         );
-        outln!("  first guess right       {ACCENT}{:6.2} %{ACCENT:#}  {}", self.top1_percent, self.first);
-        outln!("  among the first five    {ACCENT}{:6.2} %{ACCENT:#}  {}", self.top5_percent, self.among_first_five);
+        outln!("  top-1 accuracy  {ACCENT}{:6.2} %{ACCENT:#}  {}", self.top1_percent, self.first);
+        outln!("  top-5 accuracy  {ACCENT}{:6.2} %{ACCENT:#}  {}", self.top5_percent, self.among_first_five);
         let mut wrong: Vec<_> = self.classes.iter().filter(|class| class.first < class.images).collect();
         wrong.sort_by(|one, other| one.share().total_cmp(&other.share()));
         let of_all = wrong.len();
@@ -106,14 +106,14 @@ impl Report {
                 let right = format!("{:.1} %", class.share() * 100.0);
                 vec![class.class.clone(), class.images.to_string(), right, self.taken_for(&class.class)]
             });
-            outln!("\n{}", ui::table(&["class", "images", "right", "taken for"], "<>><", rows));
+            outln!("\n{}", ui::table(&["class", "images", "top-1", "predicted instead"], "<>><", rows));
         }
         if of_all > wrong.len() && !wrong.is_empty() {
-            outln!("{DIM}and {} more that went wrong at times (--show N){DIM:#}", classes(of_all - wrong.len()));
+            outln!("{DIM}and {} more with errors (--show N){DIM:#}", classes(of_all - wrong.len()));
         }
     }
 
-    /// What a class was taken for most often.
+    /// The most frequent wrong predictions for a class.
     fn taken_for(&self, class: &str) -> String {
         const SHOWN: usize = 3;
         let of_class = self.mistakes.iter().filter(|mistake| mistake.class == class);
@@ -126,7 +126,7 @@ impl Report {
 }
 
 impl Class {
-    /// Of its images, those whose class came first.
+    /// Top-1 accuracy.
     fn share(&self) -> f64 {
         self.first as f64 / self.images.max(1) as f64
     }

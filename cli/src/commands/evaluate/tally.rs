@@ -1,29 +1,29 @@
-//! Counting what a network says of images whose class is known.
+//! Counts of right and wrong predictions.
 
 use std::collections::BTreeMap;
 
 use super::folders::Folder;
 
-/// Guesses among which a class is looked for.
+/// Predictions that count as top-5.
 pub const GUESSES: usize = 5;
 
 /// Counts of images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Score {
     pub images: usize,
-    /// Of which the class came first.
+    /// Images with a correct first prediction.
     pub first: usize,
-    /// Of which it came among the first five.
+    /// Images with the correct class among the first five.
     pub among_five: usize,
 }
 
 impl Score {
-    /// Per cent of the images whose class came first.
+    /// Top-1 accuracy in per cent.
     pub fn first_percent(self) -> f64 {
         percent(self.first, self.images)
     }
 
-    /// Per cent of the images whose class came among the first five.
+    /// Top-5 accuracy in per cent.
     pub fn five_percent(self) -> f64 {
         percent(self.among_five, self.images)
     }
@@ -39,18 +39,18 @@ fn percent(part: usize, whole: usize) -> f64 {
     part as f64 / whole.max(1) as f64 * 100.0
 }
 
-/// All that was seen.
+/// Counts over all images, by class and by wrong prediction.
 #[derive(Debug, Default)]
 pub struct Tally {
     pub all: Score,
-    /// By the index of a folder.
+    /// By index of the folder.
     classes: BTreeMap<usize, Score>,
-    /// Images of the folder with this index that were taken for this class.
+    /// Wrong predictions by index of the folder and predicted class.
     mistakes: BTreeMap<(usize, usize), usize>,
 }
 
 impl Tally {
-    /// Counts an image of `folder`, the one with index `at`, by the network's guesses, best first.
+    /// Counts an image of `folder`, which has index `at`; `guesses` are the predicted classes, best first.
     pub fn count(&mut self, at: usize, folder: &Folder, guesses: &[usize]) {
         let place = guesses.iter().position(|guess| folder.classes.contains(guess));
         self.all.count(place);
@@ -60,12 +60,12 @@ impl Tally {
         }
     }
 
-    /// Folders of which an image could be read, by index.
+    /// Scores of the folders with readable images, by index.
     pub fn classes(&self) -> impl Iterator<Item = (usize, Score)> {
         self.classes.iter().map(|(at, score)| (*at, *score))
     }
 
-    /// `(folder, class that it was taken for, images)`, the most frequent first.
+    /// `(folder, predicted class, images)`, the most frequent first.
     pub fn mistakes(&self) -> Vec<(usize, usize, usize)> {
         let mut mistakes: Vec<_> = self.mistakes.iter().map(|((at, guess), images)| (*at, *guess, *images)).collect();
         mistakes.sort_by_key(|(_, _, images)| std::cmp::Reverse(*images));
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn guesses_are_counted() {
+    fn predictions_are_counted() {
         let folder = |classes: &[usize]| Folder { name: String::new(), classes: classes.to_vec(), images: Vec::new() };
         let (cat, crane) = (folder(&[3]), folder(&[0, 7]));
         let mut tally = Tally::default();
@@ -93,6 +93,6 @@ mod tests {
         assert_eq!(classes, [(0, expected[0]), (1, expected[1])]);
         assert_eq!(tally.mistakes(), [(0, 1, 2), (1, 3, 1)]);
         assert!((tally.all.first_percent() - 40.0).abs() < 1e-9 && (tally.all.five_percent() - 80.0).abs() < 1e-9);
-        assert!(Score::default().first_percent().abs() < 1e-9, "of nothing, nothing");
+        assert!(Score::default().first_percent().abs() < 1e-9, "no images");
     }
 }

@@ -1,4 +1,4 @@
-//! What `mbvc quantize` says of the weights that it wrote.
+//! The report of `mbvc quantize`.
 
 use mbvc_import::calibrate::{Comparison, Fidelity, Options, Statistics};
 use mbvc_import::{Container, Data};
@@ -11,14 +11,14 @@ use crate::stream::Seen;
 use crate::ui::{ACCENT, BOLD, Bytes, GOOD, grouped, plural};
 use crate::{files, outln, ui};
 
-/// Values that the table shows.
+/// Rows of the table.
 const SHOWN: usize = 8;
 
-/// How near the quantized network comes, in a word.
+/// Quality of the quantization.
 ///
-/// Judged by the cosine of the logits, which tells with few images already: an agreement of the first class that is a
-/// share of six images says little. On the ImageNet network, logits with a cosine of 0.997 kept the first class on 98 %
-/// of 48 pictures, with 0.979 on 95 %, with 0.955 on 88 to 92 %.
+/// Judged by the cosine of the logits, which is meaningful for few images already; the agreement of the top-1 class is not.
+/// On the ImageNet network a cosine of 0.997 kept the top-1 class of 98 % of 48 images, 0.979 that of 95 %, and 0.955 that of
+/// 88 to 92 %.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
@@ -27,10 +27,10 @@ pub enum Verdict {
     Bad,
 }
 
-/// Least cosine of the logits that is good, and that is fair.
+/// Minimal cosine of the logits.
 const GOOD_COSINE: f64 = 0.98;
 const FAIR_COSINE: f64 = 0.95;
-/// Least share of images whose first class stays, with at least so many images: the same.
+/// Minimal share of images with the same top-1 class, for at least `ENOUGH_IMAGES`.
 const GOOD_AGREEMENT: f64 = 0.9;
 const FAIR_AGREEMENT: f64 = 0.8;
 const ENOUGH_IMAGES: usize = 20;
@@ -61,7 +61,7 @@ pub struct Report {
 struct Images {
     images: usize,
     skipped: usize,
-    /// With crops.
+    /// Images and their crops.
     pictures: usize,
 }
 
@@ -69,21 +69,21 @@ struct Images {
 struct Agreement {
     images: usize,
     skipped: usize,
-    /// Images of which both networks name the same class first.
+    /// Images with the same top-1 class in both networks.
     same_first: usize,
-    /// Images of which float32's first class is among int8's first five.
+    /// Images whose float32 top-1 class is among the first five of int8.
     among_first_five: usize,
-    /// Whether the images are others than those calibrated with.
+    /// Whether the images are not those of the calibration.
     held_out: bool,
 }
 
-/// One value.
+/// An activation tensor.
 #[derive(Serialize)]
 struct Row {
     name: String,
-    /// Least and greatest value observed in float32.
+    /// Minimum and maximum in float32.
     observed: [f64; 2],
-    /// Least and greatest value that int8 can hold.
+    /// Range of int8 at this scale and zero point.
     range: [f64; 2],
     scale: f32,
     zero_point: i32,
@@ -131,7 +131,7 @@ impl Report {
         }
     }
 
-    /// Prints the report, and draws it where a picture was asked for.
+    /// Prints the report and, with `--report`, draws it.
     pub fn show(&self, args: &Args) -> Result {
         if let Some(path) = &args.report {
             files::write(path, fidelity::draw(&self.picture()).as_bytes())?;
@@ -144,12 +144,12 @@ impl Report {
         outln!("{GOOD}wrote{GOOD:#} {}: int8, {}", self.output, Bytes(self.bytes));
         outln!("  calibrated on {} by {}", self.calibration.words(), self.method);
         let on = if held_out { plural(images, "other image") } else { format!("{images} of them") };
-        outln!("\n{BOLD}int8 beside float32{BOLD:#}, on {on}");
+        outln!("\n{BOLD}int8 compared with float32{BOLD:#}, on {on}");
         let share = |count: usize| count as f64 / images.max(1) as f64 * 100.0;
-        outln!("  same class first            {same_first} of {images}  {:.1} %", share(same_first));
-        outln!("  float32's among first five  {among_first_five} of {images}  {:.1} %", share(among_first_five));
+        outln!("  same top-1 class             {same_first} of {images}  {:.1} %", share(same_first));
+        outln!("  float32 top-1 in int8 top-5  {among_first_five} of {images}  {:.1} %", share(among_first_five));
         if let Some(row) = self.values.last() {
-            outln!("  cosine of the logits        {:.4}", row.cosine);
+            outln!("  cosine of the logits         {:.4}", row.cosine);
         }
         let mut worst: Vec<&Row> = self.values.iter().collect();
         worst.sort_by(|a, b| a.cosine.total_cmp(&b.cosine));
@@ -158,7 +158,7 @@ impl Report {
             let range = |[low, high]: [f64; 2]| format!("{low:.3} to {high:.3}");
             vec![row.name.clone(), format!("{:.5}", row.cosine), decibels, range(row.observed), range(row.range)]
         });
-        let header = ["farthest values", "cosine", "dB", "float32", "int8 holds"];
+        let header = ["largest errors", "cosine", "dB", "float32 range", "int8 range"];
         outln!("\n{}\n", ui::table(&header, "<>>>>", rows));
         self.judge(args);
         Ok(())
@@ -172,23 +172,21 @@ impl Report {
         }
         match self.verdict {
             Verdict::Good => {
-                outln!("{GOOD}good{GOOD:#}  the logits point the same way (cosine of at least {GOOD_COSINE})");
+                outln!("{GOOD}good{GOOD:#}  the cosine of the logits is at least {GOOD_COSINE}");
             }
-            Verdict::Fair => ui::warning("fair: int8 comes near float32, but some answers will differ"),
-            Verdict::Bad => ui::warning("bad: int8 is not near float32; it should not be used as it is"),
+            Verdict::Fair => ui::warning("fair: int8 is close to float32, but some predictions will differ"),
+            Verdict::Bad => ui::warning("bad: int8 differs much from float32 and should not be used as it is"),
         }
         if self.verdict != Verdict::Good {
             let few = self.calibration.images < 100;
             if few {
-                ui::help(
-                    "calibrate with more images (100 or more) of the kind that the network will see, or --crops 8",
-                );
+                ui::help("calibrate with 100 or more images like those of the application, or with --crops 8");
             }
             ui::help("try the other methods: --method minmax, --percentile 99.99, --weight-scales max");
-            ui::help("train with quantization, and take the model over with `mbvc import`");
+            ui::help("or train with quantization, and import that model with `mbvc import`");
         }
         if !self.comparison.held_out {
-            ui::note("compared on images of the calibration; --evaluate FOLDER takes others");
+            ui::note("compared on calibration images; --evaluate FOLDER uses others");
         }
         if let Some(path) = &args.report {
             outln!("{GOOD}wrote{GOOD:#} {}", path.display());
@@ -198,17 +196,17 @@ impl Report {
             .spec
             .as_ref()
             .map_or_else(String::new, |path| format!(" --spec {} --precision int8", path.display()));
-        outln!("\nNow classify a photograph:");
+        outln!("\nClassify an image:");
         outln!("  {ACCENT}mbvc classify IMAGE --weights {}{spec}{ACCENT:#}", self.output);
-        outln!("In a program, write `precision: int8` into the spec, or `precision = \"int8\"` into the macro.");
+        outln!("In a program, write `precision: int8` in the spec, or `precision = \"int8\"` in the macro.");
     }
 
     fn picture(&self) -> fidelity::Picture {
         let Agreement { images, same_first, .. } = self.comparison;
         fidelity::Picture {
-            title: "int8 beside float32".to_owned(),
+            title: "int8 compared with float32".to_owned(),
             subtitle: format!(
-                "calibrated on {} by {}; same class first on {same_first} of {}",
+                "calibrated on {} by {}; same top-1 class for {same_first} of {}",
                 self.calibration.words(),
                 self.method,
                 plural(images, "image")
@@ -256,9 +254,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn verdicts_follow_the_logits_and_with_enough_images_the_answers() {
+    fn verdicts_follow_the_cosine_and_with_enough_images_the_agreement() {
         assert_eq!(Verdict::of(0.995, 6, 6), Verdict::Good);
-        assert_eq!(Verdict::of(0.995, 4, 6), Verdict::Good, "six images say little");
+        assert_eq!(Verdict::of(0.995, 4, 6), Verdict::Good, "six images are too few");
         assert_eq!(Verdict::of(0.995, 85, 100), Verdict::Fair);
         assert_eq!(Verdict::of(0.995, 50, 100), Verdict::Bad);
         assert_eq!(Verdict::of(0.96, 6, 6), Verdict::Fair);

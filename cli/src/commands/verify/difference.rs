@@ -1,28 +1,28 @@
-//! Two tensors of the same shape, element by element.
+//! Element-wise difference of two tensors.
 
 use mbvc_compiler::ir::Shape;
 use mbvc_import::Layout;
 
 use super::peer::{Numbers, Values};
 
-/// What counts as the same.
+/// Tolerated difference.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Tolerance {
-    /// Of floats: a share of the largest value of the other side's tensor.
+    /// For floats: a share of the largest value of the model's tensor.
     Relative(f64),
-    /// Of integers: so many steps.
+    /// For integers: a number of quantization steps.
     Steps(f64),
 }
 
 impl Tolerance {
-    /// The share, or the steps.
+    /// The share or the number of steps.
     pub fn number(self) -> f64 {
         match self {
             Self::Relative(number) | Self::Steps(number) => number,
         }
     }
 
-    /// How far two elements may be apart where the largest has this magnitude.
+    /// Absolute limit for a tensor whose largest value has this magnitude.
     fn limit(self, magnitude: f64) -> f64 {
         match self {
             Self::Relative(share) => share * magnitude,
@@ -31,26 +31,26 @@ impl Tolerance {
     }
 }
 
-/// How two tensors differ.
+/// Difference of two tensors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Difference {
-    /// Largest absolute difference; infinite where one is no number, or both are none.
+    /// Largest absolute difference; infinite if one of the values is NaN.
     pub largest: f64,
-    /// Row, column and channel of the largest, and both values there.
+    /// Row, column and channel of the largest difference, then both values there.
     pub at: [usize; 3],
     pub ours: f64,
     pub theirs: f64,
     pub mean: f64,
-    /// Largest absolute value of theirs.
+    /// Largest absolute value of the model's tensor.
     pub magnitude: f64,
-    /// Elements that differ by more than is tolerated, and the channels that they lie in.
+    /// Elements beyond the tolerance, then their channels.
     pub beyond: usize,
     pub channels: Vec<usize>,
     pub elements: usize,
 }
 
 impl Difference {
-    /// Of NHWC values, as many as `shape` has.
+    /// Compares NHWC values of `shape`.
     pub fn of(shape: Shape, ours: &[f64], theirs: &[f64], tolerance: Tolerance) -> Self {
         let magnitude = theirs.iter().map(|value| value.abs()).filter(|value| value.is_finite()).fold(0.0, f64::max);
         let limit = tolerance.limit(magnitude);
@@ -93,7 +93,7 @@ impl Difference {
         if self.largest > 0.0 { self.largest / self.magnitude } else { 0.0 }
     }
 
-    /// What differences of several images or values are ranked by, in terms of `tolerance`.
+    /// Rank of a difference among images or tensors, in the unit of `tolerance`.
     pub fn severity(&self, tolerance: Tolerance) -> f64 {
         match tolerance {
             Tolerance::Relative(_) => self.relative(),
@@ -102,7 +102,7 @@ impl Difference {
     }
 }
 
-/// NaN must not be lost in a maximum.
+/// Absolute difference; infinite for NaN, which a maximum would drop.
 fn distance(ours: f64, theirs: f64) -> f64 {
     if ours == theirs {
         return 0.0;
@@ -111,8 +111,7 @@ fn distance(ours: f64, theirs: f64) -> f64 {
     if distance.is_nan() { f64::INFINITY } else { distance }
 }
 
-/// The numbers of a tensor of the other side in NHWC; those of bytes are counted from `low`. `None` where it has another
-/// shape than the value has.
+/// The values of a tensor of the model in NHWC; integers are offset by `low`. `None` if its shape is not `shape`.
 pub fn nhwc(values: &Values, layout: Layout, shape: Shape, low: i32) -> Option<Vec<f64>> {
     let Shape { height, width, channels } = shape;
     let dims: &[usize] = match layout {
@@ -120,7 +119,7 @@ pub fn nhwc(values: &Values, layout: Layout, shape: Shape, low: i32) -> Option<V
         Layout::Nhwc => &[1, height, width, channels],
         Layout::Flat => &[],
     };
-    // Of one pixel there is but one order, whatever sizes of 1 are written.
+    // The layout of a single pixel is unambiguous, however many dimensions of 1 it has.
     let one_pixel = shape.pixels() == 1 && values.shape.iter().product::<usize>() == channels;
     if !one_pixel && values.shape != dims {
         return None;
@@ -143,14 +142,14 @@ mod tests {
     const SHAPE: Shape = Shape { height: 2, width: 2, channels: 2 };
 
     #[test]
-    fn the_largest_difference_is_found_with_its_place() {
+    fn the_largest_difference_has_its_position() {
         let theirs = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, -8.0];
         let mut ours = theirs;
         (ours[3], ours[5]) = (3.5, 5.25);
         let found = Difference::of(SHAPE, &ours, &theirs, Tolerance::Relative(0.05));
         assert_eq!((found.largest, found.at, found.ours, found.theirs), (0.5, [0, 1, 1], 3.5, 3.0));
         assert_eq!((found.magnitude, found.relative(), found.mean), (8.0, 0.0625, 0.75 / 8.0));
-        // 0.4 is tolerated.
+        // The limit is 0.4.
         assert_eq!((found.beyond, &*found.channels, found.elements), (1, &[1][..], 8));
         let exact = Difference::of(SHAPE, &ours, &theirs, Tolerance::Steps(0.0));
         assert_eq!((exact.beyond, exact.severity(Tolerance::Steps(0.0))), (2, 0.5));
@@ -159,19 +158,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_never_agrees() {
+    fn nan_never_agrees() {
         for [ours, theirs] in [[f64::NAN, 1.0], [1.0, f64::NAN], [f64::NAN; 2], [f64::INFINITY, 1.0]] {
             let shape = Shape::new(1, 1, 1);
             let found = Difference::of(shape, &[ours], &[theirs], Tolerance::Relative(1e9));
             assert_eq!((found.largest, found.beyond), (f64::INFINITY, 1), "{ours} {theirs}");
         }
-        // Beside a tensor of zeros nothing is small.
+        // No difference from a tensor of zeros is within a relative tolerance.
         let found = Difference::of(Shape::new(1, 1, 1), &[1e-9], &[0.0], Tolerance::Relative(0.5));
         assert_eq!((found.relative(), found.beyond), (f64::INFINITY, 1));
     }
 
     #[test]
-    fn axes_are_brought_to_order() {
+    fn layouts_become_nhwc() {
         let shape = Shape::new(1, 3, 2);
         let floats = |shape: &[usize]| Values {
             shape: shape.to_vec(),

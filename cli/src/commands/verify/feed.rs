@@ -1,4 +1,4 @@
-//! One image for both sides: what our network takes, and the same as the other engine takes it.
+//! The input of both networks for one image.
 
 use std::path::Path;
 
@@ -14,14 +14,14 @@ use crate::error::{CliError, Result};
 /// Red, green and blue.
 const CHANNELS: usize = 3;
 
-/// Numbers of an image or a value in NHWC, as the reference interpreter takes and shows them.
+/// Input of the reference interpreter in NHWC.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ours {
     Floats(Vec<f32>),
     Integers(Vec<i32>),
 }
 
-/// The way of pixels into both sides.
+/// Converts pixels to the inputs of both networks.
 pub struct Feed {
     preprocess: Preprocess,
     quantized: Option<Input8>,
@@ -39,7 +39,7 @@ struct Input8 {
     table: Table,
 }
 
-/// The type of a network's numbers; `None` for float32.
+/// Integer type of a network; `None` for float32.
 pub fn integer(precision: Precision) -> Option<Integer> {
     match precision {
         Precision::F32 => None,
@@ -48,10 +48,10 @@ pub fn integer(precision: Precision) -> Option<Integer> {
     }
 }
 
-/// What the integers of the value `name` stand for.
+/// Scale and zero point of the tensor `name`.
 ///
 /// # Errors
-/// If the container does not tell.
+/// If the container has none.
 pub fn quant(container: &Container, name: &str, integer: Integer) -> Result<Quant> {
     let data = |kind: &str| container.tensor(&format!("{name}.{kind}")).map(|tensor| &tensor.data);
     let found = match (data("scale"), data("zero_point")) {
@@ -59,15 +59,15 @@ pub fn quant(container: &Container, name: &str, integer: Integer) -> Result<Quan
         _ => None,
     };
     let quant = found.and_then(|(scale, zero_point)| Quant::new(*scale, *zero_point, integer));
-    quant.ok_or_else(|| CliError::new(format!("the weights do not tell what the integers of {name} stand for")))
+    quant.ok_or_else(|| CliError::new(format!("the weights have no valid scale and zero point of {name}")))
 }
 
 impl Feed {
-    /// For a network of `size` (height, width) with the weights of `container`, whose pixels go through `preprocess`;
-    /// `input` is what the other engine says that `model` takes.
+    /// For a network of `size` (height, width) with the weights of `container`, whose pixels are preprocessed by
+    /// `preprocess`; `input` describes the input of `model` in the other engine.
     ///
     /// # Errors
-    /// If the model takes images of another size or type.
+    /// If the input of the model has another size, or an unsupported type.
     pub fn new(
         container: &Container,
         preprocess: Preprocess,
@@ -86,7 +86,7 @@ impl Feed {
             }
         };
         let dtype = match input.dtype.as_str() {
-            // The other side widens or narrows them.
+            // The other engine converts float32 to these.
             "float16" | "float32" | "float64" => Some(Dtype::Float32),
             "uint8" if quantized.is_some() || pixel_scale == Some(1.0) => Some(Dtype::Uint8),
             "int8" if quantized.is_some() => Some(Dtype::Int8),
@@ -94,8 +94,8 @@ impl Feed {
         };
         let shown = model.display();
         let dtype = dtype.ok_or_else(|| {
-            CliError::new(format!("{shown} takes images of {}, for which no preprocessing is known", input.dtype))
-                .help("export it for images of float32")
+            CliError::new(format!("{shown} has an input of type {}, expected float32", input.dtype))
+                .help("export it with a float32 input")
         })?;
         let feed = Self { preprocess, quantized, pixel_scale, reversed, layout, dtype, size };
         let fits = |(given, own): (&Option<usize>, &usize)| given.is_none_or(|given| given == *own);
@@ -104,8 +104,8 @@ impl Feed {
             let sizes = |sizes: &mut dyn Iterator<Item = String>| sizes.collect::<Vec<_>>().join("x");
             let takes = sizes(&mut input.shape.iter().map(|size| size.map_or("?".into(), |size| size.to_string())));
             let own = sizes(&mut shape.iter().map(ToString::to_string));
-            return Err(CliError::new(format!("{shown} takes images of {takes}, the network would give it {own}"))
-                .help("--resolution HxW gives the network another size; a model has to take one image at a time"));
+            return Err(CliError::new(format!("{shown} has an input of {takes}, expected {own}"))
+                .help("set the size of the network with --resolution HxW; the batch size of the model must be 1"));
         }
         Ok(feed)
     }
@@ -118,7 +118,7 @@ impl Feed {
         }
     }
 
-    /// The image as the interpreter takes it, of interleaved RGB pixels.
+    /// Input of the interpreter for interleaved RGB pixels.
     pub fn ours(&self, pixels: &[u8]) -> Ours {
         match &self.quantized {
             None => {
@@ -133,7 +133,7 @@ impl Feed {
         }
     }
 
-    /// The same image as the other engine takes it.
+    /// Input of the other engine for the same pixels.
     pub fn theirs(&self, pixels: &[u8]) -> Image {
         let bytes = match (&self.quantized, self.pixel_scale, self.dtype) {
             (Some(input), _, Dtype::Uint8) => self.laid_out(&input.steps(pixels), |step| [step]),
@@ -155,7 +155,7 @@ impl Feed {
         Image { dtype: self.dtype, shape: self.shape(), bytes }
     }
 
-    /// Values of interleaved red, green, blue in the other side's order of axes and of channels.
+    /// Interleaved RGB values in the layout and channel order of the other engine.
     fn laid_out<T: Copy, const N: usize>(&self, values: &[T], bytes: impl Fn(T) -> [u8; N]) -> Vec<u8> {
         let place = |channel: usize| if self.reversed { CHANNELS - 1 - channel } else { channel };
         let pixels = values.chunks_exact(CHANNELS);
@@ -173,12 +173,12 @@ impl Feed {
 }
 
 impl Input8 {
-    /// The bytes that the network makes of pixels, counted from the least number of its type.
+    /// Quantized pixels, offset so that the minimum of the integer type is 0.
     fn steps(&self, pixels: &[u8]) -> Vec<u8> {
         let image = Pixels { bytes: pixels, table: &self.table };
         let mut steps = vec![0; pixels.len()];
         for (at, to) in steps.chunks_exact_mut(CHANNELS).enumerate() {
-            // A pixel is a row of its own.
+            // A row of one pixel.
             image.row::<CHANNELS>(at, to);
         }
         steps
@@ -233,9 +233,9 @@ mod tests {
         assert_eq!(bytes.theirs(&PIXELS).bytes, PIXELS);
     }
 
-    /// Steps 2, 6 and 16 of 0.5 above the least stand for 1, 3 and 8, whatever holds them.
+    /// 2, 6 and 16 steps of 0.5 above the minimum are 1, 3 and 8 in every type.
     #[test]
-    fn integers_stand_for_the_same_in_every_type() {
+    fn integers_have_the_same_values_in_every_type() {
         for integer in [Integer::Int8, Integer::Uint8] {
             let steps = [2, 6, 16, 20, 60, 160];
             let low = integer.limits().low;
@@ -261,7 +261,7 @@ mod tests {
         };
         assert_eq!(refused("float32", &[1, 1, 2, 3]), None);
         let size = refused("float32", &[1, 8, 8, 3]).unwrap();
-        assert_eq!(size, "m.onnx takes images of 1x8x8x3, the network would give it 1x1x2x3");
+        assert_eq!(size, "m.onnx has an input of 1x8x8x3, expected 1x1x2x3");
         assert!(refused("float32", &[4, 1, 2, 3]).is_some(), "a batch");
         assert!(refused("uint8", &[1, 1, 2, 3]).unwrap().contains("uint8"));
     }

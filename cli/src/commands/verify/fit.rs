@@ -1,4 +1,4 @@
-//! Weights, model and spec have to be of one network.
+//! Checks that weights, model and spec describe one network.
 
 use mbvc::Weights;
 use mbvc_compiler::SourceFile;
@@ -9,7 +9,7 @@ use crate::engine::{self, Source};
 use crate::error::{CliError, Result};
 use crate::ui::plural;
 
-/// What is compared, before it is known to be one network.
+/// Inputs of the comparison, before they are checked.
 pub struct Sides<'a> {
     pub args: &'a Args,
     pub weights: &'a Weights,
@@ -20,10 +20,10 @@ pub struct Sides<'a> {
 }
 
 impl Sides<'_> {
-    /// The spec that was named, or the built-in one where the weights fit it, or else the one that the model tells.
+    /// The spec of the option, else the built-in one if the weights fit it, else the one recovered from the model.
     ///
     /// # Errors
-    /// All mistakes of the spec and of the values in its place.
+    /// All errors of the spec and of the options that override it.
     pub fn source(&self) -> Result<Source> {
         let Self { args, weights, container, model, trace } = *self;
         let named = engine::source(args.network.spec.spec.as_deref(), args.network.spec.overrides_for(Some(weights)))?;
@@ -36,7 +36,7 @@ impl Sides<'_> {
         Source::new(SourceFile::new(name, model.spec_yaml()), args.network.spec.overrides.overrides())
     }
 
-    /// Checks that weights and model are of the network of `source`.
+    /// Checks weights and model against the network of `source`.
     ///
     /// # Errors
     /// All differences, layer by layer.
@@ -47,19 +47,19 @@ impl Sides<'_> {
         let what = format!("{weights} does not fit {}", source.file.name);
         differences(&what, &container.mismatches(&source.spec)?).map_err(|error| {
             error.help(match args.network.spec.spec {
-                Some(_) => "name the spec that `mbvc import` wrote for these weights",
-                None => "the weights are of another network than the model, or of a spec that --spec FILE names",
+                Some(_) => "use the spec that `mbvc import` wrote for these weights",
+                None => "name the spec of the weights with --spec FILE, or compare with their model",
             })
         })?;
-        let what = format!("{against} is another network than that of {weights} and {}", source.file.name);
+        let what = format!("{against} is not the network of {weights} and {}", source.file.name);
         differences(&what, &model.mismatches(&source.spec)?)
-            .map_err(|error| error.help("give the model that the weights were imported from"))?;
+            .map_err(|error| error.help("compare with the model that the weights were imported from"))?;
         let [height, width] = source.spec.resolution;
         match self.trace.resolution {
             Some([rows, columns]) if [rows, columns] != [height, width] => Err(CliError::new(format!(
-                "{against} takes images of {rows}x{columns}, the network of {height}x{width}"
+                "{against} has an input of {rows}x{columns}, the network one of {height}x{width}"
             ))
-            .help(format!("--resolution {rows}x{columns} gives the network the model's size"))),
+            .help(format!("compile the network for that size with --resolution {rows}x{columns}"))),
             _ => Ok(()),
         }
     }
@@ -71,9 +71,9 @@ impl Sides<'_> {
             return Ok(());
         }
         let (weights, against) = (self.weights.source().unwrap_or_default(), self.args.against.display());
-        Err(CliError::new(format!("{weights} is {own}, and {against} computes in {models}"))
-            .help("compare weights with the model that they were imported from, in the same precision")
-            .help("what quantizing changes is no mistake: `mbvc quantize` tells how near int8 comes to float32"))
+        Err(CliError::new(format!("{weights} has precision {own}, {against} has {models}"))
+            .help("compare with the model that the weights were imported from, in the same precision")
+            .help("the error of quantization itself is in the report of `mbvc quantize`"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Every layer of the network in the reference interpreter, beside the tensors of the other engine.
+//! Compares every layer of the reference interpreter with the tensors of the other engine.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -25,27 +25,27 @@ pub struct Layers<'a> {
     rounding: Rounding,
     trace: &'a Trace,
     tolerance: Tolerance,
-    /// By node: its place in the trace.
+    /// Index in the trace by name of the node.
     places: HashMap<&'a str, usize>,
-    /// By place in the trace: where it comes from, and the worst difference so far.
+    /// By index in the trace.
     compared: Vec<Option<Compared>>,
     images: usize,
 }
 
-/// A value of the network over all images.
+/// An activation tensor, compared on all images.
 #[derive(Debug, Clone)]
 pub struct Compared {
     pub origin: Origin,
     pub shape: Shape,
-    /// The worst of all images, and which image that is.
+    /// The largest difference, and its image.
     pub worst: Difference,
     pub image: PathBuf,
-    /// Images on which it differs.
+    /// Number of images on which it differs.
     pub differs_on: usize,
 }
 
 impl Compared {
-    /// The layer's canonical name: that of its weights, of an add or of the pool.
+    /// Canonical name of the layer, without that of its activation.
     pub fn layer(&self) -> &str {
         match self.origin.name.rsplit_once('.') {
             Some((layer, "relu" | "relu6")) => layer,
@@ -55,8 +55,10 @@ impl Compared {
 }
 
 impl<'a> Layers<'a> {
+    /// Prepares the comparison.
+    ///
     /// # Errors
-    /// If the compiler broke the graph.
+    /// If a pass leaves an invalid graph.
     pub fn new(
         spec: &NetworkSpec,
         container: &'a Container,
@@ -66,9 +68,9 @@ impl<'a> Layers<'a> {
     ) -> Result<Self> {
         let mut graph = lower(spec);
         if integer.is_none() {
-            // Folded, as the container's weights are, and not fused, so that every value is seen.
+            // Folded, as the weights of the container are, but not fused, so that every tensor is compared.
             passes::run(&mut graph, Fusion::None, None, &mut |_, _| {})
-                .map_err(|broken| CliError::new(broken.to_string()).help("please report this, with the spec"))?;
+                .map_err(|broken| CliError::new(broken.to_string()).help("please report it with the spec"))?;
         }
         let places = trace.values.iter().enumerate().map(|(place, value)| (value.node.as_str(), place)).collect();
         let compared = vec![None; trace.values.len()];
@@ -76,10 +78,10 @@ impl<'a> Layers<'a> {
         Ok(Self { graph, container, integer, rounding, trace, tolerance, places, compared, images: 0 })
     }
 
-    /// Compares all values of one image; `theirs` are those of the whole trace, in its order.
+    /// Compares all tensors of one image; `theirs` are the tensors of the whole trace in its order.
     ///
     /// # Errors
-    /// If the network cannot be run, or a tensor of the other side has another shape than the value.
+    /// If the network cannot be run, or the shapes of two tensors differ.
     pub fn compare(&mut self, image: &Path, ours: &Ours, theirs: &mut Outputs) -> Result {
         self.images += 1;
         let Self { graph, container, integer, rounding, trace, tolerance, places, compared, .. } = self;
@@ -114,42 +116,42 @@ impl<'a> Layers<'a> {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Images compared so far.
+    /// Number of images compared so far.
     pub fn images(&self) -> usize {
         self.images
     }
 
-    /// In order of execution, each with its tensor.
+    /// The compared tensors in order of execution, each with the tensor of the model.
     pub fn values(&self) -> impl Iterator<Item = (&Compared, &SourceTensor)> {
         let named = self.compared.iter().zip(&self.trace.values);
         named.filter_map(|(compared, value)| Some((compared.as_ref()?, &value.tensor)))
     }
 
-    /// The first value that differs on any image.
+    /// The first tensor that differs on any image.
     pub fn first(&self) -> Option<(&Compared, &SourceTensor)> {
         self.values().find(|(compared, _)| compared.differs_on > 0)
     }
 
-    /// The number in the published table of each layer by its name.
+    /// Number of each layer in the published table by its name.
     pub fn numbers(&self) -> HashMap<&str, usize> {
         let origins = self.graph.ids().map(|id| &self.graph.node(id).origin);
         origins.filter_map(|origin| Some((origin.name.as_str(), origin.layer?))).collect()
     }
 }
 
-/// Numbers of the other side's tensor at a place of the trace, in NHWC and red, green, blue.
+/// Values of the model's tensor at an index of the trace, in NHWC and RGB.
 fn tensor(trace: &Trace, place: usize, theirs: &mut Outputs, shape: Shape, low: i32) -> Result<Vec<f64>> {
     let values = theirs.read(place)?;
     let value = &trace.values[place];
     let mut numbers = nhwc(&values, value.tensor.layout, shape, low).ok_or_else(|| {
         let found: Vec<String> = values.shape.iter().map(ToString::to_string).collect();
         CliError::new(format!(
-            "{} is {shape}, and {} of the model is {}",
+            "{}: expected {shape}, found {} in tensor {} of the model",
             value.node,
-            value.tensor.name,
-            found.join("x")
+            found.join("x"),
+            value.tensor.name
         ))
-        .help("the models are of other sizes; --resolution HxW gives the network another one")
+        .help("compile the network for the size of the model with --resolution HxW")
     })?;
     if value.node == "input" && trace.reversed {
         numbers.chunks_mut(shape.channels.max(1)).for_each(<[f64]>::reverse);

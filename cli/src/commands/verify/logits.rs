@@ -1,4 +1,4 @@
-//! The logits of both sides over all images.
+//! Compares the logits of both networks over all images.
 
 use std::path::PathBuf;
 
@@ -7,21 +7,21 @@ use mbvc_runtime::quantized::arithmetic::Quant;
 
 use super::difference::{Difference, Tolerance};
 
-/// Both sides' logits so far.
+/// Differences of the logits so far.
 pub struct Logits {
     tolerance: Tolerance,
-    /// What the integers of a quantized network stand for.
+    /// Scale and zero point of the logits of a quantized network.
     quant: Option<Quant>,
     images: Vec<One>,
-    /// Sum of the means of all images.
+    /// Sum of the mean differences of all images.
     means: f64,
     same_first: usize,
-    /// The largest absolute difference, and that of which the share of the largest logit is largest.
+    /// The largest absolute difference, then the one with the highest severity and the index of its image.
     largest: f64,
     worst: Option<(usize, Difference)>,
 }
 
-/// An image, and how far its logits are off.
+/// An image and the difference of its logits.
 #[derive(Debug, Clone)]
 pub struct One {
     pub path: PathBuf,
@@ -34,8 +34,8 @@ impl Logits {
         Self { tolerance, quant, images: Vec::new(), means: 0.0, same_first: 0, largest: 0.0, worst: None }
     }
 
-    /// Compares the real logits of our network with the numbers of the other side's. Both are counted in whole steps from
-    /// the zero point where the network is quantized.
+    /// Compares the real logits of the compiled network with the values of the model. For quantized networks both become
+    /// steps from the zero point.
     pub fn compare(&mut self, path: PathBuf, ours: &[f32], theirs: &[f64]) {
         let (scale, zero) = self.quant.map_or((1.0, 0), |quant| (quant.scale(), quant.zero_point()));
         let number = |real: &f32| match self.quant {
@@ -63,12 +63,12 @@ impl Logits {
         &self.images
     }
 
-    /// Images of which both name the same class first.
+    /// Number of images with the same top-1 class.
     pub fn same_first(&self) -> usize {
         self.same_first
     }
 
-    /// Images whose logits differ by more than is tolerated.
+    /// Number of images with logits beyond the tolerance.
     pub fn differing(&self) -> usize {
         self.images.iter().filter(|one| !one.agrees).count()
     }
@@ -81,26 +81,26 @@ impl Logits {
         self.means / self.images.len().max(1) as f64
     }
 
-    /// The image that is furthest off, with its difference.
+    /// The image with the highest severity, and its difference.
     pub fn worst(&self) -> Option<(&One, &Difference)> {
         self.worst.as_ref().and_then(|(at, difference)| Some((self.images.get(*at)?, difference)))
     }
 
-    /// At most `count` images, those that are furthest off first.
+    /// At most `count` images, the highest severity first.
     pub fn furthest(&self, count: usize) -> Vec<PathBuf> {
         let mut order: Vec<&One> = self.images.iter().collect();
-        // Stable: of those that are as far off, the first.
+        // Stable: equal severities keep the order of the images.
         order.sort_by(|a, b| b.severity.total_cmp(&a.severity));
         order.into_iter().take(count).map(|one| one.path.clone()).collect()
     }
 
-    /// A difference in steps as the real number that it stands for.
+    /// Size of a quantization step of the logits.
     pub fn step(&self) -> Option<f64> {
         self.quant.map(|quant| f64::from(quant.scale()))
     }
 }
 
-/// The place of the greatest element, of equal ones the first, as `top_k` has it.
+/// Index of the maximum, the first of equal ones, as in `top_k`.
 fn first(logits: &[f64]) -> Option<usize> {
     let pick = |best: (usize, f64), next: (usize, f64)| if next.1 > best.1 { next } else { best };
     logits.iter().copied().enumerate().reduce(pick).map(|(at, _)| at)
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn images_are_ranked_by_how_far_they_are_off() {
+    fn images_are_ranked_by_severity() {
         let mut logits = Logits::new(Tolerance::Relative(0.01), None);
         for (name, ours) in [("a", [1.0, 10.0]), ("b", [3.0, 10.0]), ("c", [10.5, 10.0]), ("d", [1.0, 10.0])] {
             logits.compare(name.into(), &ours, &[1.0, 10.0]);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn real_logits_are_whole_steps() {
+    fn real_logits_become_steps() {
         let quant = Quant::new(0.1, -7, Integer::Int8).unwrap();
         let mut logits = Logits::new(Tolerance::Steps(0.0), Some(quant));
         let real: Vec<f32> = (-128..=127).map(|number| (number - quant.zero_point()) as f32 * quant.scale()).collect();
@@ -136,7 +136,7 @@ mod tests {
         logits.compare("b".into(), &real, &theirs);
         let (one, worst) = logits.worst().unwrap();
         assert_eq!((one.path.to_str(), worst.largest, worst.at[2]), (Some("b"), 3.0, 130));
-        // 2 stands for 9 steps above the zero point, the largest for 134.
+        // 2 is 9 steps above the zero point, the maximum 134.
         assert_eq!((worst.ours, worst.theirs, worst.magnitude), (9.0, 6.0, 134.0));
     }
 }

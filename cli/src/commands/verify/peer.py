@@ -2,23 +2,23 @@
 
     peer.py MODEL FOLDER
 
-Reads requests from standard input and answers them on standard output, one line of JSON each. Numbers go through files in
-FOLDER, little-endian, in C order, without headers: `input` is written by the other side, `values` here.
+Reads requests from standard input and answers them on standard output, one line of JSON each. Tensors are files in FOLDER,
+little-endian, in C order, without headers: `mbvc` writes `input`, this script writes `values`.
 
-The first request says what is wanted, once:
+The first request selects the engine and the tensors:
 
     {"engine": "onnx" or "tflite", "reference": whether LiteRT's reference kernels run, "tensors": [name or index, ...]}
 
     {"missing": [package, ...], "python": path}
     {"name": "ONNX Runtime", "version": "1.32.0", "input": {"dtype": "float32", "shape": [1, 3, 224, 224]}}
 
-of which a size is null where the file leaves it open. Each further one runs the model on `input`:
+A size that the file leaves open is null. Each further request runs the model on `input`:
 
-    {"dtype": "float32", "shape": [1, 3, 224, 224], "wanted": [places in "tensors", ...]}
+    {"dtype": "float32", "shape": [1, 3, 224, 224], "requested": [indices in "tensors", ...]}
 
     {"values": [{"dtype": "float32", "shape": [1, 1001]}, ...]}
 
-with the numbers of all wanted tensors in `values`, one after the other. Whatever fails is answered with {"error": text}.
+`values` then contains the requested tensors, one after the other. The answer to a failed request is {"error": text}.
 """
 import importlib.util
 import json
@@ -58,9 +58,9 @@ class Onnx:
         options.log_severity_level = 3
         return self.runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
-    def run(self, image, wanted):
-        """The engine fuses what nobody asks for: logits alone are computed as in a program."""
-        names = [self.tensors[place] for place in wanted]
+    def run(self, image, requested):
+        """Only requested tensors are outputs, so that the engine fuses the others as in a program."""
+        names = [self.tensors[place] for place in requested]
         session = self.sessions.get(tuple(names))
         if session is None:
             further = [name for name in dict.fromkeys(names) if name not in self.declared]
@@ -103,26 +103,26 @@ class LiteRt:
             found = importlib.import_module(module + ".interpreter")
             interpreter, resolvers = found.Interpreter, found.OpResolverType
         self.version = version(package)
-        # Its default delegate stays, and computes the same bits as without keeping tensors.
+        # The default delegate stays enabled. Preserving tensors does not change its bits.
         options = {"experimental_op_resolver_type": resolvers.BUILTIN_REF} if reference else {}
         self.engine = interpreter(model, experimental_preserve_all_tensors=True, **options)
         self.engine.allocate_tensors()
         self.tensors = tensors
         [self.source] = self.engine.get_input_details()
-        # Where the signature leaves a size open, it is -1, and 1 in the shape.
+        # An open size is -1 in the signature and 1 in the shape.
         shape = self.source.get("shape_signature", self.source["shape"])
         dtype = self.source["dtype"].__name__
         self.input = {"dtype": dtype, "shape": [int(size) if size > 0 else None for size in shape]}
 
-    def run(self, image, wanted):
+    def run(self, image, requested):
         if image.shape != tuple(self.source["shape"]):
             self.engine.resize_tensor_input(self.source["index"], image.shape)
             self.engine.allocate_tensors()
             [self.source] = self.engine.get_input_details()
         self.engine.set_tensor(self.source["index"], image)
         self.engine.invoke()
-        # A copy each, so that no view keeps the engine from running again.
-        return [self.engine.get_tensor(self.tensors[place]) for place in wanted]
+        # `get_tensor` copies: a view would keep the engine from running again.
+        return [self.engine.get_tensor(self.tensors[place]) for place in requested]
 
 
 ENGINES = {"onnx": Onnx, "tflite": LiteRt}
@@ -146,14 +146,14 @@ def version(package):
 
 
 def plain(array):
-    """Floats as float32; bytes as they are."""
+    """Converts floats to float32; keeps bytes."""
     import numpy
 
     if array.dtype.kind == "f":
         return numpy.ascontiguousarray(array, "<f4")
     if array.dtype in (numpy.int8, numpy.uint8):
         return numpy.ascontiguousarray(array)
-    raise TypeError(f"a tensor holds {array.dtype}, which is neither floats nor bytes")
+    raise TypeError(f"unsupported tensor type {array.dtype}, expected floats, int8 or uint8")
 
 
 class Session:
@@ -167,7 +167,7 @@ class Session:
 
         image = numpy.fromfile(os.path.join(self.folder, "input"), request["dtype"]).reshape(request["shape"])
         image = image.astype(self.engine.input["dtype"])
-        values = [plain(array) for array in self.engine.run(image, request["wanted"])]
+        values = [plain(array) for array in self.engine.run(image, request["requested"])]
         with open(os.path.join(self.folder, "values"), "wb") as file:
             for array in values:
                 file.write(array.tobytes())
@@ -183,7 +183,7 @@ class Session:
 
 
 def main():
-    # What libraries print goes to standard error.
+    # Libraries print to standard error instead.
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
     session = Session(*sys.argv[1:])

@@ -1,4 +1,4 @@
-//! The other engine: ONNX Runtime or LiteRT, in a Python of the user's, driven by `peer.py`.
+//! The other engine: ONNX Runtime or LiteRT in a Python process, driven by `peer.py`.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -13,7 +13,7 @@ use crate::error::{CliError, Result};
 
 const SCRIPT: &str = include_str!("peer.py");
 
-/// What the other engine is and takes.
+/// Name, version and input of the other engine.
 #[derive(Debug, Clone, Deserialize)]
 pub struct About {
     pub name: String,
@@ -21,21 +21,21 @@ pub struct About {
     pub input: Input,
 }
 
-/// The model's input; a size is open where the file leaves it so.
+/// Input of the model; a dimension is `None` if the file leaves it open.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Input {
     pub dtype: String,
     pub shape: Vec<Option<usize>>,
 }
 
-/// A tensor as the other side describes it; its numbers are in a file.
+/// Type and shape of a tensor; its values are in a file.
 #[derive(Debug, Clone, Deserialize)]
 struct Described {
     dtype: Dtype,
     shape: Vec<usize>,
 }
 
-/// Types of numbers that go to and fro.
+/// Element types of exchanged tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
@@ -53,8 +53,8 @@ impl Dtype {
     }
 }
 
-/// Numbers of a tensor in C order. Bytes are counted from the least of their type, so that int8 and uint8 that stand for
-/// the same are the same.
+/// Values of a tensor in C order. Integers are offset so that the minimum of their type is 0, which makes int8 and uint8
+/// comparable.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Values {
     pub shape: Vec<usize>,
@@ -67,7 +67,7 @@ pub enum Numbers {
     Steps(Vec<u8>),
 }
 
-/// A model's image, as it takes it.
+/// An input tensor of the model.
 #[derive(Debug, Clone)]
 pub struct Image {
     pub dtype: Dtype,
@@ -83,7 +83,7 @@ struct Start<'a> {
     tensors: Vec<Key<'a>>,
 }
 
-/// What names a tensor in its file.
+/// Identifies a tensor in the model file.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Key<'a> {
@@ -95,10 +95,10 @@ enum Key<'a> {
 struct Run<'a> {
     dtype: Dtype,
     shape: &'a [usize],
-    wanted: &'a [usize],
+    requested: &'a [usize],
 }
 
-/// An answer to the first request; an error has no other part.
+/// Answer to the first request; an error has no other fields.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Started {
@@ -121,13 +121,13 @@ pub struct Peer {
     child: Child,
     requests: ChildStdin,
     answers: BufReader<ChildStdout>,
-    /// The script, what it complains of, and numbers on their way.
+    /// Holds the script, its standard error, and the exchanged tensors.
     folder: TempDir,
     model: PathBuf,
     pub about: About,
 }
 
-/// Name of the engine that runs files of a format, and the packages that it comes in.
+/// Key and name of the engine that runs a format, and its Python packages.
 fn engine(format: Format) -> Option<(&'static str, &'static str, &'static str)> {
     match format {
         Format::Onnx => Some(("onnx", "ONNX Runtime", "numpy onnxruntime")),
@@ -136,15 +136,15 @@ fn engine(format: Format) -> Option<(&'static str, &'static str, &'static str)> 
     }
 }
 
-/// A model that neither engine runs.
+/// The error for a format that no engine runs.
 pub fn not_run(model: &Path, format: Format) -> CliError {
-    CliError::new(format!("{} is {format}, which neither ONNX Runtime nor LiteRT runs", model.display()))
-        .help("give the model as ONNX or TFLite: its framework exports one of them")
+    CliError::new(format!("{} is {format}, expected an ONNX or TFLite model", model.display()))
+        .help("export the model as ONNX or TFLite from its framework")
 }
 
 impl Peer {
-    /// Opens `model` in the engine for its format, for the tensors of `trace`; `reference` asks for LiteRT's reference
-    /// kernels in place of its default ones.
+    /// Opens `model` in the engine for its format, for the tensors of `trace`. `reference` selects the reference kernels
+    /// of LiteRT instead of its default ones.
     ///
     /// # Errors
     /// If Python or a package is missing, or the engine refuses the model.
@@ -156,14 +156,14 @@ impl Peer {
             .map_err(|cause| CliError::io("write into", &std::env::temp_dir(), &cause))?;
         let script = folder.path().join("peer.py");
         std::fs::write(&script, SCRIPT).map_err(|cause| CliError::io("write", &script, &cause))?;
-        let complaints = folder.path().join(COMPLAINTS);
-        let complaints = File::create(&complaints).map_err(|cause| CliError::io("write", &complaints, &cause))?;
+        let stderr = folder.path().join(STDERR);
+        let stderr = File::create(&stderr).map_err(|cause| CliError::io("write", &stderr, &cause))?;
         let started = Command::new(python)
             .arg(&script)
             .args([model, folder.path()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(complaints)
+            .stderr(stderr)
             .spawn();
         let mut child = started.map_err(|cause| {
             let shown = python.display();
@@ -171,12 +171,12 @@ impl Peer {
                 std::io::ErrorKind::NotFound => format!("`{shown}` was not found"),
                 _ => format!("`{shown}` cannot be run: {cause}"),
             };
-            CliError::new(format!("{} is run with {name}, which needs Python, and {problem}", model.display()))
+            CliError::new(format!("{} requires {name}, which requires Python, but {problem}", model.display()))
                 .help(format!("install Python 3.9 or newer, then: python3 -m pip install {packages}"))
-                .help("name another Python with --python PATH or MBVC_PYTHON, such as that of a virtual environment")
+                .help("or select another Python, such as that of a virtual environment, with --python PATH or MBVC_PYTHON")
         })?;
         let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(CliError::new("the other engine has no pipes"));
+            return Err(CliError::new("the Python process has no pipes"));
         };
         let input = Input { dtype: String::new(), shape: Vec::new() };
         let about = About { name: name.to_owned(), version: String::new(), input };
@@ -190,60 +190,59 @@ impl Peer {
             Started::Ready(about) => peer.about = about,
             Started::Missing { missing, python } => {
                 let (shown, missing) = (peer.model.display(), missing.join(" "));
-                let problem =
-                    format!("{shown} is run with {name}, and {python} lacks {}", missing.replace(' ', " and "));
+                let problem = format!("{shown} requires {name}, but {python} lacks {}", missing.replace(' ', " and "));
                 return Err(CliError::new(problem)
                     .help(format!("{python} -m pip install {missing}"))
-                    .help("or name a Python that has it with --python PATH or MBVC_PYTHON"));
+                    .help("or select a Python that has it with --python PATH or MBVC_PYTHON"));
             }
         }
         Ok(peer)
     }
 
-    /// Runs the model on an image; the tensors wanted are told by their places in the trace.
+    /// Runs the model on an image and returns the tensors with the `requested` indices in the trace.
     ///
     /// # Errors
-    /// If the engine fails, or tells something else than it was asked for.
-    pub fn run(&mut self, image: &Image, wanted: &[usize]) -> Result<Outputs> {
+    /// If the engine fails, or returns other tensors.
+    pub fn run(&mut self, image: &Image, requested: &[usize]) -> Result<Outputs> {
         let path = self.folder.path().join("input");
         std::fs::write(&path, &image.bytes).map_err(|cause| CliError::io("write", &path, &cause))?;
-        let Ran { values } = self.ask(&Run { dtype: image.dtype, shape: &image.shape, wanted })?;
+        let Ran { values } = self.ask(&Run { dtype: image.dtype, shape: &image.shape, requested })?;
         let path = self.folder.path().join("values");
         let file = File::open(&path).map_err(|cause| CliError::io("read", &path, &cause))?;
         let bytes = file.metadata().map_err(|cause| CliError::io("read", &path, &cause))?.len();
         let outputs =
-            Outputs::new(file, &values).filter(|outputs| outputs.end == bytes && values.len() == wanted.len());
-        outputs.ok_or_else(|| self.odd("other numbers than it was asked for"))
+            Outputs::new(file, &values).filter(|outputs| outputs.end == bytes && values.len() == requested.len());
+        outputs.ok_or_else(|| self.unexpected("other tensors than requested"))
     }
 
     /// Sends a request and waits for its answer.
     fn ask<A: for<'a> Deserialize<'a>>(&mut self, request: &impl Serialize) -> Result<A> {
-        let mut line = serde_json::to_vec(request).map_err(|cause| self.odd(&cause.to_string()))?;
+        let mut line = serde_json::to_vec(request).map_err(|cause| self.unexpected(&cause.to_string()))?;
         line.push(b'\n');
         let mut answer = String::new();
         let sent = self.requests.write_all(&line).and_then(|()| self.requests.flush());
-        // A process that is gone tells why on standard error.
+        // A process that ended explains it on standard error.
         if sent.and_then(|()| self.answers.read_line(&mut answer)).map_or(true, |length| length == 0) {
-            return Err(self.gone());
+            return Err(self.ended());
         }
         if let Ok(Failed { error }) = serde_json::from_str(&answer) {
             let (name, shown) = (&self.about.name, self.model.display());
             return Err(CliError::new(format!("{name} cannot run {shown}: {error}")));
         }
-        serde_json::from_str(&answer).map_err(|_| self.odd("an answer that is none"))
+        serde_json::from_str(&answer).map_err(|_| self.unexpected("an invalid answer"))
     }
 
-    fn odd(&self, what: &str) -> CliError {
-        CliError::new(format!("{} gave {what} for {}", self.about.name, self.model.display()))
+    fn unexpected(&self, what: &str) -> CliError {
+        CliError::new(format!("{} returned {what} for {}", self.about.name, self.model.display()))
     }
 
-    /// Why there is no process any more.
-    fn gone(&mut self) -> CliError {
+    /// The error for a process that ended, with its last lines of standard error.
+    fn ended(&mut self) -> CliError {
         const LINES: usize = 20;
         let status = self.child.wait().map_or_else(|cause| cause.to_string(), |status| status.to_string());
         let mut said = Vec::new();
-        // It may have said anything, in any encoding.
-        let path = self.folder.path().join(COMPLAINTS);
+        // Of any length and encoding.
+        let path = self.folder.path().join(STDERR);
         if let Ok(file) = File::open(path) {
             let _ = file.take(1 << 20).read_to_end(&mut said);
         }
@@ -252,12 +251,12 @@ impl Peer {
         let last = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().join("\n");
         let problem = format!("the Python that runs {} ended ({status})", self.model.display());
         CliError::new(if last.is_empty() { problem } else { format!("{problem}:\n{last}") })
-            .help("Python 3.9 or newer is needed; name another with --python PATH or MBVC_PYTHON")
+            .help("Python 3.9 or newer is required; select another with --python PATH or MBVC_PYTHON")
     }
 }
 
-/// The file that the script's standard error goes to.
-const COMPLAINTS: &str = "complaints";
+/// Name of the file with the standard error of the script.
+const STDERR: &str = "stderr";
 
 impl Drop for Peer {
     fn drop(&mut self) {
@@ -267,17 +266,17 @@ impl Drop for Peer {
     }
 }
 
-/// The tensors of one run, read one at a time.
+/// Tensors of one run, read from the file one at a time.
 #[derive(Debug)]
 pub struct Outputs {
     file: File,
-    /// Each with the place of its first byte.
+    /// Each with the offset of its first byte.
     tensors: Vec<(u64, Described)>,
     end: u64,
 }
 
 impl Outputs {
-    /// `None` where sizes are beyond counting.
+    /// `None` if a size overflows.
     fn new(file: File, described: &[Described]) -> Option<Self> {
         let mut end = 0_u64;
         let mut tensors = Vec::with_capacity(described.len());
@@ -288,17 +287,17 @@ impl Outputs {
         Some(Self { file, tensors, end })
     }
 
-    /// The tensor at a place of what was wanted.
+    /// The requested tensor with this index.
     ///
     /// # Errors
-    /// If there is none, or its file cannot be read any more.
+    /// If there is none, or its file cannot be read.
     pub fn read(&mut self, place: usize) -> Result<Values> {
-        let failed = |cause: &std::io::Error| CliError::io("read", Path::new("the other engine's numbers"), cause);
+        let failed = |cause: &std::io::Error| CliError::io("read", Path::new("the tensors of the other engine"), cause);
         let found = self.tensors.get(place).and_then(|(start, tensor)| Some((*start, tensor, bytes(tensor)?)));
         let Some((start, tensor, length)) = found else {
-            return Err(CliError::new("the other engine left a tensor out"));
+            return Err(CliError::new("the other engine did not return a requested tensor"));
         };
-        // No longer than the file, as was checked.
+        // Within the length of the file, as checked in `run`.
         let mut content = vec![0; length];
         self.file
             .seek(SeekFrom::Start(start))
@@ -344,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_beyond_counting_are_none() {
+    fn sizes_that_overflow_are_refused() {
         let huge = format!(r#"[{{"dtype":"float32","shape":[{0},{0}]}}]"#, u64::MAX / 2);
         assert!(outputs(&huge, &[]).is_none());
     }

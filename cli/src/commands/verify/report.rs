@@ -1,4 +1,4 @@
-//! What `verify` found, as one line of JSON; `tell.rs` says it to people.
+//! The report of `mbvc verify`, printed as JSON or, by `summary.rs`, as text.
 
 use mbvc::Network;
 use mbvc_compiler::ir::Shape;
@@ -14,7 +14,7 @@ use crate::engine::Source;
 use crate::error::{CliError, Result};
 use crate::ui::{self, plural};
 
-/// What was compared, and what came of it.
+/// Inputs and results of the comparison.
 pub struct Found<'a> {
     pub source: &'a Source,
     pub network: &'a dyn Network,
@@ -22,21 +22,21 @@ pub struct Found<'a> {
     pub tolerance: Tolerance,
     pub logits: &'a Logits,
     pub layers: &'a Layers<'a>,
-    /// Images that could not be read.
+    /// Number of unreadable images.
     pub skipped: usize,
 }
 
-/// Numbers and differences are real ones of float32 networks, and steps of quantized ones, whose logits are counted from
-/// their zero point. JSON has null where a difference is no number.
+/// Values and differences are real numbers for float32 networks and quantization steps for quantized ones, whose logits
+/// are counted from their zero point. JSON has null for a difference that is infinite or NaN.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// Whether nothing differs by more than is tolerated.
+    /// Whether all differences are within the tolerance.
     pub agree: bool,
     pub weights: String,
     pub model: String,
     pub engine: Engine,
     pub network: Side,
-    /// Of float32 a share of the largest value of each tensor, else steps.
+    /// For float32 a share of the largest value of each tensor, else quantization steps.
     pub tolerance: f64,
     pub images: usize,
     pub skipped: usize,
@@ -59,7 +59,7 @@ pub struct Side {
     pub precision: &'static str,
     pub fusion: &'static str,
     pub isa: &'static str,
-    /// Of float32 networks.
+    /// Only for float32 networks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub numerics: Option<String>,
 }
@@ -68,17 +68,17 @@ pub struct Side {
 pub struct LogitsReport {
     pub largest_difference: f64,
     pub mean_difference: f64,
-    /// The difference of the worst image as a share of its largest logit.
+    /// Difference of the worst image as a share of its largest logit.
     pub relative: f64,
-    /// What a step stands for, of quantized networks.
+    /// Size of a quantization step, for quantized networks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<f64>,
-    /// Images of which a logit differs by more than is tolerated.
+    /// Number of images with a logit beyond the tolerance.
     pub differing_images: usize,
     pub worst: Option<Worst>,
 }
 
-/// The image that is furthest off.
+/// The image with the largest difference.
 #[derive(Debug, Serialize)]
 pub struct Worst {
     pub image: String,
@@ -88,7 +88,7 @@ pub struct Worst {
     pub difference: f64,
 }
 
-/// Images of which both sides name the same class first.
+/// Number of images with the same top-1 class.
 #[derive(Debug, Serialize)]
 pub struct Top1 {
     pub agree: usize,
@@ -97,18 +97,18 @@ pub struct Top1 {
 
 #[derive(Debug, Serialize)]
 pub struct LayersReport {
-    /// Images on which all layers were compared.
+    /// Number of images on which all layers were compared.
     pub images: usize,
     pub first_difference: Option<First>,
-    /// In order of execution; each on the image on which it is furthest off.
+    /// In order of execution; each on the image with its largest difference.
     pub values: Vec<ValueReport>,
 }
 
-/// The first value that differs by more than is tolerated, on the image on which it does most.
+/// The first tensor beyond the tolerance, on the image with its largest difference.
 #[derive(Debug, Serialize)]
 pub struct First {
     pub layer: String,
-    /// In the published table, for its 53 convolutions.
+    /// Number in the published table, for its 53 convolutions.
     pub number: Option<usize>,
     pub step: String,
     pub spec: String,
@@ -120,13 +120,13 @@ pub struct First {
     pub ours: f64,
     pub theirs: f64,
     pub elements: usize,
-    /// Those that differ.
+    /// Channels that differ.
     pub channels: Vec<usize>,
-    /// Images on which it differs.
+    /// Number of images on which it differs.
     pub images: usize,
     #[serde(flatten)]
     pub value: ValueReport,
-    /// What stands in the line.
+    /// Text of the line.
     #[serde(skip)]
     pub text: String,
 }
@@ -135,15 +135,15 @@ pub struct First {
 pub struct ValueReport {
     /// The layer, or its activation.
     pub node: String,
-    /// The model's own name of it and, of TFLite files, its index.
+    /// Name of the tensor in the model and, for TFLite files, its index.
     pub tensor: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<usize>,
     pub difference: f64,
-    /// As a share of the largest value; of float32 networks.
+    /// Share of the largest value, for float32 networks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relative: Option<f64>,
-    /// Elements that differ by more than is tolerated.
+    /// Number of elements beyond the tolerance.
     pub differing: usize,
     pub image: String,
 }
@@ -180,13 +180,15 @@ impl Report {
         }
     }
 
+    /// Prints the report.
+    ///
     /// # Errors
-    /// If the sides differ, or an image could not be read.
+    /// If the networks differ, or an image could not be read.
     pub fn show(&self, args: &Args) -> Result {
         if args.json {
             ui::json(self);
         } else {
-            self.tell();
+            self.show_summary();
         }
         if !self.agree {
             return Err(CliError::Different);

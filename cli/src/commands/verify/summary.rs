@@ -1,12 +1,12 @@
-//! What `verify` found, for people.
+//! The report of `mbvc verify` as text.
 
 use super::report::{Engine, First, LayersReport, LogitsReport, Report, Side, Top1, ValueReport, Worst};
 use crate::outln;
 use crate::ui::{self, ACCENT, BOLD, DIM, ERROR, GOOD, plural};
 
 impl Report {
-    /// Prints the report.
-    pub fn tell(&self) {
+    /// Prints the report as text.
+    pub fn show_summary(&self) {
         let Side { name, resolution: [height, width], precision, fusion, isa, numerics, .. } = &self.network;
         let Engine { name: engine, version } = &self.engine;
         let numerics = numerics.as_ref().map_or_else(String::new, |numerics| format!(", {numerics}"));
@@ -37,11 +37,11 @@ impl Report {
         };
         outln!("{ERROR}different{ERROR:#}  {verdict}, top-1 {agree} of {of}; tolerated: {tolerated}");
         match &self.layers.first_difference {
-            Some(first) => first.tell(&self.model, self.is_quantized()),
+            Some(first) => first.show(&self.model, self.is_quantized()),
             None if self.layers.images == 0 => ui::note("--layers 1 or more finds the first layer that differs"),
             None => {
-                ui::note("no layer of the reference interpreter differs on these images: the kernels are at fault");
-                ui::help("try --isa portable and --fusion none, and please report it with spec and weights");
+                ui::note("no layer of the reference interpreter differs on these images, so the kernels are wrong");
+                ui::help("try --isa portable and --fusion none, and please report it with the spec and the weights");
             }
         }
     }
@@ -58,11 +58,11 @@ impl Report {
         vec![
             (
                 "logits",
-                format!("{} at most, {} of an image's largest", self.amount(*largest_difference), brief(*relative)),
+                format!("at most {}, {} of the largest logit", self.amount(*largest_difference), brief(*relative)),
             ),
             ("on average", self.amount(*mean_difference)),
             top1,
-            ("furthest off", format!("{image}, class {class}: {ours} here, {theirs} there")),
+            ("worst image", format!("{image}, class {class}: {ours}, expected {theirs}")),
             layers,
         ]
     }
@@ -78,7 +78,7 @@ impl Report {
 
 impl LayersReport {
     fn summary(&self, quantized: bool) -> String {
-        let (values, images) = (plural(self.values.len(), "value"), plural(self.images, "image"));
+        let (values, images) = (plural(self.values.len(), "tensor"), plural(self.images, "image"));
         if self.images == 0 {
             return "not compared".to_owned();
         }
@@ -87,7 +87,7 @@ impl LayersReport {
         match self.values.iter().reduce(further).filter(|furthest| furthest.difference > 0.0) {
             None => format!("{values} on {images}, no difference"),
             Some(furthest) => {
-                format!("{values} on {images}, furthest off {}: {}", furthest.node, furthest.amount(quantized))
+                format!("{values} on {images}, largest difference in {}: {}", furthest.node, furthest.amount(quantized))
             }
         }
     }
@@ -103,7 +103,7 @@ impl ValueReport {
 }
 
 impl First {
-    fn tell(&self, model: &str, quantized: bool) {
+    fn show(&self, model: &str, quantized: bool) {
         const SHOWN: usize = 6;
         let ValueReport { node, tensor, index, image, differing, .. } = &self.value;
         let index = index.map_or_else(String::new, |index| format!("{index}, "));
@@ -116,7 +116,7 @@ impl First {
         let [row, column, channel] = self.at;
         let (ours, theirs) = (number(self.ours), number(self.theirs));
         let amount = self.value.amount(quantized);
-        outln!("  {amount} at row {row}, column {column}, channel {channel}: {ours} here, {theirs} there");
+        outln!("  {amount} at row {row}, column {column}, channel {channel}: {ours}, expected {theirs}");
         let [height, width, channels] = self.shape;
         let listed: Vec<String> = self.channels.iter().take(SHOWN).map(ToString::to_string).collect();
         let (listed, more) = (listed.join(", "), if self.channels.len() > SHOWN { ", ..." } else { "" });
@@ -126,14 +126,14 @@ impl First {
     }
 }
 
-/// A name of the file, fit for a line: TFLite's tell everything that was fused.
+/// A tensor name that fits a line: TFLite lists everything that was fused.
 fn shorten(name: &str) -> String {
     const LONGEST: usize = 72;
     let more = if name.chars().nth(LONGEST).is_some() { "…" } else { "" };
     name.chars().take(LONGEST).flat_map(char::escape_debug).chain(more.chars()).collect()
 }
 
-/// A value without digits that float32 does not have.
+/// A value with the digits of float32.
 fn number(value: f64) -> String {
     (value as f32).to_string()
 }
@@ -142,7 +142,7 @@ fn brief(number: f64) -> String {
     match number {
         0.0 => "0".to_owned(),
         number if number.is_finite() => format!("{number:.1e}"),
-        _ => "no number".to_owned(),
+        _ => "not a number".to_owned(),
     }
 }
 
@@ -159,9 +159,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn differences_read_well() {
+    fn differences_are_formatted() {
         assert_eq!([0.0, 1.0, 12.0, 0.25].map(steps), ["0 steps", "1 step", "12 steps", "2.5e-1 steps"]);
-        assert_eq!([0.0, 3.14e-6, f64::INFINITY].map(brief), ["0", "3.1e-6", "no number"]);
+        assert_eq!([0.0, 3.14e-6, f64::INFINITY].map(brief), ["0", "3.1e-6", "not a number"]);
         assert_eq!(shorten("a\nb"), "a\\nb");
         assert_eq!(shorten(&"x".repeat(500)).chars().count(), 73);
         assert_eq!(number(f64::from(0.1_f32)), "0.1");
