@@ -23,18 +23,22 @@ fn pictures_are_current() {
     assert!(drawn == shown, "draw it again with the command of the chapter on fusion");
 }
 
+/// The guide may leave out columns and rows.
 #[test]
 fn the_explained_columns_are_those_of_profile() {
     let folder = tempfile::tempdir().unwrap();
     let printed = good(folder.path(), &["profile", "--runs", "1"]);
     let guide =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide/profile.md")).unwrap();
-    let names = |text: &str| -> Vec<String> {
-        let table = text.lines().skip_while(|line| !line.starts_with("step "));
-        let header = table.clone().next().unwrap().split_whitespace().map(str::to_owned);
-        header.chain(table.skip(1).map_while(|line| line.split_whitespace().next().map(str::to_owned))).collect()
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let table = |text: &str| {
+        let mut lines = text.lines().skip_while(|line| !line.starts_with("step "));
+        let header = words(lines.next().unwrap());
+        (header, lines.map_while(|line| words(line).into_iter().next()).collect::<Vec<_>>())
     };
-    let (printed, quoted) = (names(&printed), names(&guide));
-    assert_eq!(printed[..15], quoted[..15], "the header and the stages of the first step");
-    assert!(quoted.iter().all(|name| name == "..." || printed.contains(name)), "{quoted:?} {printed:?}");
+    let ((columns, rows), (quoted_columns, quoted_rows)) = (table(&printed), table(&guide));
+    let mut rest = columns.iter();
+    assert!(quoted_columns.iter().all(|column| rest.any(|one| one == column)), "{quoted_columns:?} {columns:?}");
+    assert_eq!(rows[..4], quoted_rows[..4], "the stages of the first step");
+    assert!(quoted_rows.iter().all(|name| name == "..." || rows.contains(name)), "{quoted_rows:?} {rows:?}");
 }
