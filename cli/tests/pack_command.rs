@@ -93,7 +93,7 @@ fn pack_refuses_what_no_network_accepts() {
     let folder = folder.path();
     let refused = |further: &[&str]| bad(folder, &[&PACK[..], further].concat(), 1).1;
     for (further, expected) in [
-        (&["--classes", "11"][..], &["tiny.safetensors does not fit", "classes: expected 11", "--spec"][..]),
+        (&["--classes", "11"][..], &["tiny.safetensors does not fit", "classes: expected 11"][..]),
         (&["--isa", "neondot"], &["no kernels of precision f32 for neondot", " | --isa neondot\n"]),
         (&["--isa", "portable", "--precision", "int8", "--numerics", "fast"], &["int8 networks sum integers"]),
         (&["--threads", "0"], &["command line", "--threads 0"]),
@@ -106,6 +106,8 @@ fn pack_refuses_what_no_network_accepts() {
             assert!(said.contains(part), "{further:?}: no `{part}` in\n{said}");
         }
     }
+    let (_, said) = bad(folder, &["pack", "tiny.safetensors", "-o", "tiny.packed"], 1);
+    assert!(said.contains("tiny.safetensors does not fit") && said.contains("beside them: --spec FILE"), "{said}");
     assert!(!folder.join("tiny.packed").exists());
 
     let spec = std::fs::read_to_string(folder.join("tiny.yaml")).unwrap();

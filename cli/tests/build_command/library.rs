@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::common::{good, json_lines};
-use crate::folder::{SPEC, TinyNet, build, classified, folder, shell};
+use crate::folder::{TinyNet, build, classified, folder, shell};
 
 /// Compiler flags of the C programs.
 pub const STRICT: &str = "-Wall -Wextra -Wconversion -Wshadow -Werror -std=c99 -pedantic";
