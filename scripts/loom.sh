@@ -3,6 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# A folder of its own: the flag would recompile everything in the usual one.
+# In a separate folder: the flag would recompile everything in the usual one.
 RUSTFLAGS="--cfg loom" cargo test -p mbvc-runtime --release --lib --target-dir "${CARGO_TARGET_DIR:-$PWD/target}/loom" \
     -- pool::model

@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.."
 cargo fmt --all --check
 cargo fmt --manifest-path tests/embedded/Cargo.toml --check
 cargo fmt --manifest-path fuzz/Cargo.toml --check
+cargo fmt --manifest-path tests/races/Cargo.toml --check
 cargo fmt --manifest-path benches/peers/rust_engines/Cargo.toml --check
 cargo clippy --workspace --all-targets --features mbvc/peers -- -D warnings
 # The features that no default build has.
