@@ -60,7 +60,8 @@ words! {
 words! {
     /// Padding of a 3x3 convolution.
     Padding {
-        /// TensorFlow's SAME: as much as the output size requires, with an odd row at the bottom and an odd column on the right.
+        /// TensorFlow's SAME: as much as the output size requires, with an odd row at the bottom and an odd column on
+        /// the right.
         Same = "same",
         /// One pixel on all four sides.
         Symmetric = "symmetric",

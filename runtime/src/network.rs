@@ -61,8 +61,8 @@ pub struct Parameter<'a> {
     pub name: &'a str,
     /// Element type.
     pub dtype: Dtype,
-    /// Shape: convolution `[kh, kw, in, out]`, depthwise `[kh, kw, channels]`, dense `[in, out]`, others `[channels]` or
-    /// `[1]`.
+    /// Shape: convolution `[kh, kw, in, out]`, depthwise `[kh, kw, channels]`, dense `[in, out]`, others `[channels]`
+    /// or `[1]`.
     pub shape: &'a [usize],
 }
 
@@ -119,7 +119,8 @@ pub trait Observer {
         let _ = (step, output);
     }
 
-    /// Called instead of [`step`](Self::step) in a quantized network, with the output as bytes; int8 values have 128 added.
+    /// Called instead of [`step`](Self::step) in a quantized network, with the output as bytes; int8 values have 128
+    /// added.
     #[inline(always)]
     fn bytes(&mut self, step: usize, output: &[u8]) {
         let _ = (step, output);
@@ -169,8 +170,8 @@ pub trait Network: Send + Sync {
     /// Whether layer `index` of [`NetworkInfo::layers`] uses the fast inner product; `None` if it never can.
     fn is_fast(&self, index: usize) -> Option<bool>;
 
-    /// Computes the logits of the image `input`, `[height, width, 3]`. A quantized network quantizes the image and returns
-    /// dequantized logits.
+    /// Computes the logits of the image `input`, `[height, width, 3]`. A quantized network quantizes the image and
+    /// returns dequantized logits.
     ///
     /// `scratch` has [`NetworkInfo::scratch_bytes`] bytes and is aligned to 64 bytes for speed.
     ///
@@ -184,7 +185,8 @@ pub trait Network: Send + Sync {
         observer: &mut dyn Observer,
     ) -> Result<(), LengthError>;
 
-    /// [`run_into`](Self::run_into) on interleaved RGB bytes `[height, width, 3]`, with the preprocessing of the weights.
+    /// [`run_into`](Self::run_into) on interleaved RGB bytes `[height, width, 3]`, with the preprocessing of the
+    /// weights.
     ///
     /// # Errors
     /// As `run_into`.

@@ -42,8 +42,8 @@ impl Preprocess {
         f32::from(pixel) * self.scale[channel] + self.offset[channel]
     }
 
-    /// Converts interleaved RGB pixels `[.., 3]` to inputs in the same order. If the lengths differ, the rest of the longer
-    /// slice is left alone.
+    /// Converts interleaved RGB pixels `[.., 3]` to inputs in the same order. If the lengths differ, the rest of the
+    /// longer slice is left alone.
     pub fn apply(&self, pixels: &[u8], input: &mut [f32]) {
         for (pixels, values) in pixels.chunks(3).zip(input.chunks_mut(3)) {
             for (channel, (pixel, value)) in pixels.iter().zip(values).enumerate() {

@@ -156,8 +156,8 @@ impl Pool {
     }
 }
 
-/// Number of this process, where there is `fork`. Only calls that get help ask for it: the system call takes 50 to 200 ns,
-/// and such a call many microseconds.
+/// Number of this process, where there is `fork`. Only calls that get help read it: the system call takes 50 to 200
+/// ns, and such a call many microseconds.
 fn process_id() -> u32 {
     if cfg!(unix) { std::process::id() } else { 1 }
 }

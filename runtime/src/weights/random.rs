@@ -14,10 +14,10 @@ use crate::preprocess::Preprocess;
 impl Weights {
     /// Weights that keep activations in a usual range. A seed gives the same weights on every machine.
     ///
-    /// `tensors` lists canonical names with types and shapes, weights before their scales. Weights are uniform with He's
-    /// variance, 2 / fan-in (He et al. 2015, arXiv:1502.01852), or 1 / fan-in before a linear output
-    /// (`*.project.weight`, `classifier.weight`). Biases are uniform in -0.1..0.1. Quantized weights and biases have the
-    /// same distributions in units of their scales; the scales of activations cover 0 to 6.
+    /// `tensors` lists canonical names with types and shapes, weights before their scales. Weights are uniform with
+    /// He's variance, 2 / fan-in (He et al. 2015, arXiv:1502.01852), or 1 / fan-in before a linear output
+    /// (`*.project.weight`, `classifier.weight`). Biases are uniform in -0.1..0.1. Quantized weights and biases have
+    /// the same distributions in units of their scales; the scales of activations cover 0 to 6.
     ///
     /// # Errors
     /// If a name occurs twice, or there are more tensors than a container may have.
