@@ -4,7 +4,6 @@ use std::fmt::{self, Display};
 use std::io::{self, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{CellAlignment, ContentArrangement, Table};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use mbvc_compiler::diagnostic::Diagnostics;
 
@@ -130,7 +129,7 @@ pub fn wrap(text: &str, width: usize) -> String {
     let wrapped = text.split('\n').map(|line| {
         let (mut wrapped, mut column) = (String::new(), 0);
         for word in line.split(' ') {
-            let length = anstream::adapter::strip_str(word).to_string().chars().count();
+            let length = visible(word);
             if column > 0 {
                 let fits = column + 1 + length <= width;
                 wrapped.push(if fits { ' ' } else { '\n' });
@@ -147,21 +146,26 @@ pub fn wrap(text: &str, width: usize) -> String {
 /// A table: a dimmed header, then the rows, with two spaces between columns. `columns` aligns each to the left (`<`) or to
 /// the right (`>`).
 pub fn table(header: &[&str], columns: &str, rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let mut table = Table::new();
-    table.load_style(comfy_table::TableStyle::new());
-    table.set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header.to_vec());
-    for row in rows {
-        table.add_row(row);
-    }
-    for (column, side) in table.column_iter_mut().zip(columns.chars()) {
-        column.set_padding((0, 2));
-        column.set_cell_alignment(if side == '>' { CellAlignment::Right } else { CellAlignment::Left });
-    }
-    let mut lines = table.lines().map(|line| line.trim_end().to_owned());
+    let mut lines = vec![header.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>()];
+    lines.extend(rows);
+    let widths: Vec<usize> = (0..header.len())
+        .map(|column| lines.iter().filter_map(|line| line.get(column)).map(|cell| visible(cell)).max().unwrap_or(0))
+        .collect();
+    let line = |cells: &Vec<String>| {
+        let padded = cells.iter().zip(&widths).zip(columns.chars()).map(|((cell, width), side)| {
+            let space = " ".repeat(width - visible(cell));
+            if side == '>' { space + cell } else { format!("{cell}{space}") }
+        });
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let mut lines = lines.iter().map(line);
     let head = lines.next().unwrap_or_default();
-    let body: Vec<String> = lines.collect();
-    format!("{DIM}{head}{DIM:#}\n{}", body.join("\n"))
+    format!("{DIM}{head}{DIM:#}\n{}", lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// Columns of a text on a terminal. Styles take none.
+fn visible(text: &str) -> usize {
+    anstream::adapter::strip_str(text).to_string().chars().count()
 }
 
 /// A count with a decimal prefix: `300.8 M`.
@@ -241,7 +245,7 @@ mod tests {
         let text = anstream::adapter::strip_str(&table(
             &["step", "ms"],
             "<>",
-            [vec!["stem".into(), "0.5".into()], vec!["classifier".into(), "10.5".into()]],
+            [vec![format!("{BOLD}stem{BOLD:#}"), "0.5".into()], vec!["classifier".into(), "10.5".into()]],
         ))
         .to_string();
         assert_eq!(text, "step          ms\nstem         0.5\nclassifier  10.5");
