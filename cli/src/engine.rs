@@ -175,7 +175,7 @@ impl Program {
             Code::Carried(build) => build(weights, isa).map_err(|error| match error {
                 ModelError::Mismatch { weights, mismatches, .. } => mismatch(
                     ModelError::Mismatch { network: self.label.clone(), weights, mismatches },
-                    self.is_built_in,
+                    self.remedy.as_deref(),
                 ),
                 other => CliError::new(other.to_string()),
             }),

@@ -23,7 +23,7 @@ pub fn check(compiled: &Compiled, network: &str, weights: &Weights) -> Result {
 /// Weights of random values that fit a network, the same in every run.
 ///
 /// # Errors
-/// If they would be larger than a container can be.
+/// If the network has more tensors than a container may have.
 pub fn random_weights(compiled: &Compiled) -> Result<Weights> {
     let parameters = compiled.parameters();
     let tensors = parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));

@@ -13,7 +13,7 @@ use crate::carried::{self, Generated};
 use crate::progress::{Progress, Silent};
 use crate::source::Source;
 
-/// Records what it is told.
+/// Records reports.
 #[derive(Default)]
 struct Reports(RefCell<Vec<String>>);
 
