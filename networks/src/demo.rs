@@ -1,7 +1,8 @@
 //! The demo's network with its weights, and pictures to classify.
 
 pub use mbvc::__demo::SAMPLES;
-use mbvc::{__demo as files, ModelError, Network, Weights, WeightsError};
+use mbvc::errors::{ModelError, WeightsError};
+use mbvc::{__demo as files, Network, Weights};
 
 mbvc::mobilenet_v2!("specs/demo.yaml", name = DemoBlock);
 mbvc::mobilenet_v2!("specs/demo.yaml", name = DemoNone, fusion = "none");

@@ -9,7 +9,8 @@ pub mod demo;
 #[cfg(feature = "carry")]
 mod published;
 
-use mbvc::{Isa, ModelError, Network, Weights};
+use mbvc::errors::ModelError;
+use mbvc::{Isa, Network, Weights};
 use mbvc_compiler::spec::{Fusion, NetworkSpec};
 
 /// Text of the built-in spec, MobileNetV2 1.0 at 224x224.

@@ -88,7 +88,7 @@ pub fn methods(batch: usize, [lines, input, classes]: [&Literal; 3]) -> TokenStr
         ) {
             #groups
             for (image, logits) in images.zip(logits) {
-                let logits = rt::Output::Logits(logits);
+                let logits = rt::Output::Logits(&mut logits[..]);
                 self.dispatch(scratch, &image, logits, &mut rt::Unobserved);
             }
         }

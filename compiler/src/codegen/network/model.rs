@@ -135,13 +135,13 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &N
                 &self, scratch: &mut [#element], image: &impl #image, observer: &mut O,
             ) -> [#number; #classes] {
                 let mut logits = [<#number as rt::Number>::ZERO; #classes];
-                self.dispatch(scratch, image, rt::Output::Logits(&mut logits), observer);
+                self.dispatch(scratch, image, rt::Output::Logits(&mut logits[..]), observer);
                 rt::numbers(logits)
             }
 
             fn embedding(&self, scratch: &mut [#element], image: &impl #image) -> [#number; #embedding] {
                 let mut values = [<#number as rt::Number>::ZERO; #embedding];
-                let output = rt::Output::Embedding(&mut values);
+                let output = rt::Output::Embedding(&mut values[..]);
                 self.dispatch(scratch, image, output, &mut rt::Unobserved);
                 rt::numbers(values)
             }
