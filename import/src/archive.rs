@@ -1,7 +1,7 @@
-//! Members of zip archives, read whole and within limits (APPNOTE.TXT, PKWARE, 6.3.10).
+//! A reader of zip archive members, each whole and within limits (APPNOTE.TXT, PKWARE, 6.3.10).
 //!
-//! What a member's header says of its size is compared with the archive's before anything is allocated, and no
-//! more than the header says is unpacked. Members that are stored, as frameworks do with weights, are not copied.
+//! A member's declared size is checked against the archive's before anything is allocated, and no more than that is
+//! unpacked. Stored members, which is how frameworks write weights, are not copied.
 
 use std::borrow::Cow;
 use std::io::{self, Cursor, Read as _};
@@ -11,15 +11,15 @@ use zip::{CompressionMethod, ZipArchive};
 use crate::error::{ImportError, Result};
 use crate::text::shorten;
 
-/// How an archive begins.
+/// First bytes of an archive.
 pub const MAGIC: &[u8] = b"PK\x03\x04";
 
-/// How a record of the directory begins.
+/// First bytes of a directory record.
 const RECORD: &[u8] = b"PK\x01\x02";
 
-/// More members than any checkpoint of a MobileNetV2 has (a few hundred tensors and records).
+/// Most members of an archive; a MobileNetV2 checkpoint has a few hundred.
 const MAX_MEMBERS: usize = 1 << 14;
-/// Deflate cannot shrink further.
+/// Highest compression ratio of deflate.
 const MAX_RATIO: u64 = 1032;
 
 /// An archive in memory.
@@ -30,9 +30,9 @@ pub struct Archive<'a> {
 
 impl<'a> Archive<'a> {
     /// # Errors
-    /// Where the directory at the end of the archive is damaged, or lists too many members.
+    /// If the directory at the end of the archive is damaged or lists too many members.
     pub fn open(bytes: &'a [u8]) -> Result<Self> {
-        // The directory is decoded as a whole, to several times its size.
+        // Decoding expands the directory to several times its size.
         let records = bytes.windows(RECORD.len()).filter(|window| *window == RECORD).take(MAX_MEMBERS + 1).count();
         if records > MAX_MEMBERS {
             return Err(
@@ -40,12 +40,12 @@ impl<'a> Archive<'a> {
             );
         }
         let zip = ZipArchive::new(Cursor::new(bytes)).map_err(|error| {
-            ImportError::malformed(format!("not a sound zip archive: {error}")).help("the file may be truncated")
+            ImportError::malformed(format!("invalid zip archive: {error}")).help("the file may be truncated")
         })?;
         Ok(Self { bytes, zip })
     }
 
-    /// Names of all members, those that are no UTF-8 excepted.
+    /// Returns the names of all members whose name is valid UTF-8.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.zip.file_names_raw().filter_map(|name| str::from_utf8(name).ok())
     }
@@ -54,10 +54,10 @@ impl<'a> Archive<'a> {
         self.zip.index_for_name(name).is_some()
     }
 
-    /// The content of member `name`, which may have `limit` bytes at most.
+    /// Returns the content of member `name`, which must not exceed `limit` bytes.
     ///
     /// # Errors
-    /// Where there is no such member, it is larger, encrypted or damaged (its checksum is compared).
+    /// If the member is missing, too large, encrypted or damaged. Its checksum is verified.
     pub fn read(&mut self, name: &str, limit: usize) -> Result<Cow<'a, [u8]>> {
         self.member(name, limit).map_err(|error| error.at(format!("member '{}' of the archive", shorten(name))))
     }
@@ -67,25 +67,27 @@ impl<'a> Archive<'a> {
         let mut member = self.zip.by_name(name).map_err(|error| damaged(error.to_string()))?;
         let (packed, size) = (member.compressed_size(), member.size());
         if size > limit as u64 {
-            return Err(ImportError::unsupported(format!("it has {size} bytes")).expected(format!("at most {limit}")));
+            return Err(
+                ImportError::unsupported(format!("the size is {size} bytes")).expected(format!("at most {limit}"))
+            );
         }
         if packed > self.bytes.len() as u64 || size > packed.saturating_mul(MAX_RATIO) {
-            return Err(damaged(format!("it claims {size} bytes, packed to {packed}")));
+            return Err(damaged(format!("declares {size} bytes, compressed to {packed}")));
         }
-        let failed = |error: io::Error| damaged(format!("it cannot be unpacked: {error}"));
+        let failed = |error: io::Error| damaged(format!("cannot be unpacked: {error}"));
         if member.compression() == CompressionMethod::Stored
             && let Some(start) = member.data_start().and_then(|start| usize::try_from(start).ok())
             && let Some(end) = usize::try_from(size).ok().and_then(|size| start.checked_add(size))
             && let Some(content) = self.bytes.get(start..end)
         {
-            // For its checksum, which the reader compares at the end.
+            // Reads to the end, where the checksum is verified.
             io::copy(&mut member, &mut io::sink()).map_err(failed)?;
             return Ok(Cow::Borrowed(content));
         }
         let mut content = Vec::new();
         member.by_ref().take(size.saturating_add(1)).read_to_end(&mut content).map_err(failed)?;
         if content.len() as u64 != size {
-            return Err(damaged(format!("it claims {size} bytes and has others")));
+            return Err(damaged(format!("declares {size} bytes, but unpacks to another length")));
         }
         Ok(Cow::Owned(content))
     }
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_members_and_copies_none_that_is_stored() {
+    fn stored_members_are_not_copied() {
         let bytes = archive();
         let mut archive = Archive::open(&bytes).unwrap();
         assert_eq!(archive.names().collect::<Vec<_>>(), ["stored", "deflated"]);
@@ -120,28 +122,31 @@ mod tests {
     }
 
     #[test]
-    fn limits_and_names_are_kept() {
+    fn members_above_the_limit_are_refused() {
         let bytes = archive();
         let mut archive = Archive::open(&bytes).unwrap();
         for name in ["stored", "deflated"] {
             let error = archive.read(name, 4999).unwrap_err().to_string();
-            assert_eq!(error, format!("member '{name}' of the archive: it has 5000 bytes\n  expected: at most 4999"));
+            assert_eq!(
+                error,
+                format!("member '{name}' of the archive: the size is 5000 bytes\n  expected: at most 4999")
+            );
         }
         assert!(archive.read("absent", 1).is_err());
     }
 
     #[test]
-    fn a_size_beyond_what_deflate_can_do_is_no_reason_to_allocate() {
+    fn impossible_compression_ratios_are_refused() {
         let mut bytes = archive();
         // Uncompressed size of the second record of the directory.
         let record = bytes.windows(4).rposition(|window| window == b"PK\x01\x02").unwrap();
         bytes[record + 24..record + 28].copy_from_slice(&0x4000_0000u32.to_le_bytes());
         let error = Archive::open(&bytes).unwrap().read("deflated", 1 << 30).unwrap_err().to_string();
-        assert!(error.contains("claims 1073741824 bytes"), "{error}");
+        assert!(error.contains("declares 1073741824 bytes"), "{error}");
     }
 
     #[test]
-    fn a_changed_byte_is_found_by_the_checksum() {
+    fn checksums_are_verified() {
         let mut bytes = archive();
         bytes[100] ^= 1;
         let error = Archive::open(&bytes).unwrap().read("stored", 5000).unwrap_err().to_string();

@@ -1,24 +1,24 @@
 //! The canonical container: a safetensors file with canonical names, folded weights and string metadata.
 //!
-//! With `mbvc.precision` = `f32` all tensors are F32. With `int8` and `uint8`, for every layer `L` and every value `V` that
-//! layers, adds and the pool make (`input`, `stem`, `block2.expand`, `block3.add`, `head.pool`, `classifier`; a layer's value
-//! has the layer's name and is what it makes after its activation, before a residual):
+//! With `mbvc.precision` = `f32` all tensors are F32. With `int8` and `uint8` there are, for every layer `L` and every value
+//! `V` that is the input or the output of a layer, an add or the pool (`input`, `stem`, `block2.expand`, `block3.add`,
+//! `head.pool`, `classifier`; a layer's value has the layer's name and follows its activation, before a residual):
 //!
 //! | tensor                | int8                       | uint8             |
 //! |-----------------------|----------------------------|-------------------|
 //! | `L.weight`            | I8, symmetric              | U8                |
 //! | `L.weight.scale`      | F32 `[out]`                | F32 `[1]`         |
 //! | `L.weight.zero_point` |                            | I32 `[1]`, 0..=255|
-//! | `L.bias`              | I32 `[out]`, in steps of input scale * weight scale | the same |
+//! | `L.bias`              | I32 `[out]`, in units of input scale * weight scale | the same |
 //! | `V.scale`             | F32 `[1]`                  | F32 `[1]`         |
 //! | `V.zero_point`        | I32 `[1]`, -128..=127      | I32 `[1]`, 0..=255|
 //!
-//! A number `q` stands for `scale * (q - zero_point)`; every scale is a normal number above 0. `mbvc.pool` says how the
-//! model averages: `mean` (TFLite's MEAN and ONNX's pools, whose result has a scale of its own) or `average`
-//! (AVERAGE_POOL_2D, whose result has its input's). `mbvc.calibration` says how `mbvc quantize` found the scales.
+//! An integer `q` represents `scale * (q - zero_point)`; every scale is a normal number above 0. `mbvc.pool` is the kind of
+//! average: `mean` (TFLite's MEAN and ONNX's pools, with an output scale) or `average` (AVERAGE_POOL_2D, whose output has
+//! the input's scale). `mbvc.calibration` is the method by which `mbvc quantize` selected the scales.
 //!
-//! Adding 128 to a number and its zero point turns int8 into uint8, and changes nothing that it stands for. Models whose
-//! values and weights are of different types, as ONNX's usually are, are so brought to the form that their weights ask for.
+//! Adding 128 to an integer and its zero point converts int8 to uint8 without changing the number it represents. Models
+//! whose values and weights differ in type, as is usual in ONNX, are converted to the form of their weights.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -39,12 +39,12 @@ use crate::text::{display_shape, elements, shorten};
 /// Version of the container's conventions, in `mbvc.format`.
 pub const FORMAT_VERSION: &str = "1";
 
-/// What a container holds.
+/// Tensors and metadata of a network.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Container {
     /// In order of execution.
     pub tensors: Vec<Tensor>,
-    /// The `mbvc.` entries of the header.
+    /// `mbvc.` entries of the header.
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -56,18 +56,18 @@ struct Entry<'a> {
 }
 
 impl Container {
-    /// Reads and validates a container: format, version, shapes, and the types that its precision asks for.
+    /// Reads and validates a container: format, version, shapes, and the element types of its precision.
     ///
     /// # Errors
-    /// Where the bytes are no container of this version.
+    /// If the bytes are not a container of this version.
     pub fn from_bytes(bytes: &[u8], name: &str) -> Result<Self> {
         Self::parse(bytes).map_err(|error| error.file(name))
     }
 
     fn parse(bytes: &[u8]) -> Result<Self> {
         let damaged = |error: SafeTensorError| {
-            ImportError::malformed(format!("not a sound safetensors file: {error}"))
-                .help("the file may be truncated; make it again with `mbvc import`")
+            ImportError::malformed(format!("invalid safetensors file: {error}"))
+                .help("the file may be truncated; write it again with `mbvc import`")
         };
         safetensors::check_header(bytes)?;
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
@@ -76,24 +76,24 @@ impl Container {
         match metadata.get("mbvc.format").map(String::as_str) {
             Some(FORMAT_VERSION) => {}
             Some(other) => {
-                return Err(ImportError::unsupported("a container of another version")
+                return Err(ImportError::unsupported("unsupported container version")
                     .expected(format!("mbvc.format = {FORMAT_VERSION}"))
                     .found(format!("mbvc.format = {}", shorten(other)))
-                    .help("make it again with this version's `mbvc import`"));
+                    .help("import the model again with this version of `mbvc`"));
             }
             None => {
-                return Err(ImportError::new(ErrorKind::NotAModel, "a safetensors file, but no mbvc container")
+                return Err(ImportError::new(ErrorKind::NotAModel, "a safetensors file, but not an mbvc container")
                     .expected("the metadata entry mbvc.format")
-                    .help("make one with `mbvc import MODEL.onnx --output FILE` (or a .tflite)"));
+                    .help("convert a model with `mbvc import MODEL --output FILE`"));
             }
         }
-        // Order of data is order of execution.
+        // The data is in order of execution.
         let mut tensors = Vec::with_capacity(file.len());
         for name in header.offset_keys() {
             let view = file.tensor(&name).map_err(damaged)?;
             let data = Data::read(view.dtype(), view.data()).ok_or_else(|| {
-                ImportError::malformed(format!("tensor '{}' is {:?}", shorten(&name), view.dtype()))
-                    .expected("F32, and in a quantized container I8, U8 or I32")
+                ImportError::malformed(format!("tensor '{}' has element type {:?}", shorten(&name), view.dtype()))
+                    .expected("F32, or in a quantized container I8, U8 or I32")
             })?;
             if elements(view.shape())? != data.len() {
                 return Err(ImportError::malformed(format!(
@@ -109,27 +109,27 @@ impl Container {
         Ok(Self { tensors, metadata })
     }
 
-    /// As [`from_bytes`](Self::from_bytes), of a file.
+    /// Reads and validates a container file: see [`from_bytes`](Self::from_bytes).
     ///
     /// # Errors
-    /// Where the file cannot be read, or is no container of this version.
+    /// If the file cannot be read or is not a container of this version.
     pub fn open(path: &Path) -> Result<Self> {
         let bytes = read_file(path)?;
         Self::from_bytes(&bytes, &path.display().to_string())
     }
 
-    /// The tensor of that name.
+    /// Returns the tensor with this name.
     pub fn tensor(&self, name: &str) -> Option<&Tensor> {
         self.tensors.iter().find(|tensor| tensor.name == name)
     }
 
-    /// Number of weights and biases; scales and zero points are not counted.
+    /// Returns the number of weights and biases, without scales and zero points.
     pub fn parameters(&self) -> usize {
         let counted = self.tensors.iter().filter(|tensor| !quantized::is_parameter_of(&tensor.name));
         counted.map(|tensor| tensor.data.len()).sum()
     }
 
-    /// The file's bytes, the same for the same content.
+    /// Returns the file's bytes, which are deterministic.
     ///
     /// The header is written here because `safetensors::serialize` takes the metadata as a `HashMap`,
     /// whose order differs from run to run.
@@ -142,7 +142,7 @@ impl Container {
         bytes
     }
 
-    /// The file's bytes before the tensors' data, and the length of the whole file.
+    /// Returns the bytes before the tensors' data, and the length of the whole file.
     pub(crate) fn header(&self) -> (Vec<u8>, usize) {
         let mut header = serde_json::Map::new();
         if let Ok(metadata) = serde_json::to_value(&self.metadata) {
@@ -158,7 +158,7 @@ impl Container {
             offset = end;
         }
         let mut header = serde_json::Value::Object(header).to_string().into_bytes();
-        // The data begins at a multiple of 64 bytes, so that a mapped file can be read by vectors.
+        // The data is 64-byte aligned, so that a mapped file can be read by aligned vectors.
         header.resize((header.len() + 8).next_multiple_of(64) - 8, b' ');
         let mut bytes = Vec::with_capacity(8 + header.len());
         bytes.extend_from_slice(&(header.len() as u64).to_le_bytes());
@@ -170,7 +170,7 @@ impl Container {
     /// Writes the container to a temporary file beside `path`, then renames it.
     ///
     /// # Errors
-    /// Where the folder or the file cannot be written; `path` is then as it was.
+    /// If the folder or the file cannot be written; `path` is unchanged then.
     pub fn write(&self, path: &Path) -> Result<()> {
         let failed = |what: &str, error: &std::io::Error| {
             ImportError::new(ErrorKind::Io, format!("cannot {what}: {error}")).file(&path.display().to_string())
@@ -189,14 +189,14 @@ impl Container {
     }
 }
 
-/// Lets the reference interpreter run on the container's weights.
+/// Weights for the reference interpreter.
 impl Bindings for Container {
     fn get(&self, name: &str) -> Option<&[f32]> {
         self.tensor(name)?.data.f32s()
     }
 }
 
-/// Lets the reference interpreter run on a quantized container.
+/// Quantized weights for the reference interpreter.
 impl QuantBindings for Container {
     fn values(&self, name: &str) -> Option<Values<'_>> {
         Some(match &self.tensor(name)?.data {
@@ -212,7 +212,7 @@ impl QuantBindings for Container {
     }
 }
 
-/// Temporary files are private to their owner; weights need not be.
+/// Temporary files are private to their owner; weights are readable by all.
 #[cfg(unix)]
 fn readable_by_all(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn comes_back_as_it_was() {
+    fn round_trips() {
         let bytes = small().to_bytes();
         assert_eq!(bytes, small().to_bytes());
         let again = Container::from_bytes(&bytes, "x").unwrap();
@@ -259,18 +259,21 @@ mod tests {
     }
 
     #[test]
-    fn other_versions_and_foreign_files_are_told() {
+    fn other_versions_and_foreign_files_are_refused() {
         let mut other = small();
         other.metadata.insert("mbvc.format".into(), "2".into());
         let error = Container::from_bytes(&other.to_bytes(), "x").unwrap_err();
         assert!(error.to_string().contains("mbvc.format = 2"), "{error}");
         other.metadata.clear();
         let error = Container::from_bytes(&other.to_bytes(), "w.safetensors").unwrap_err();
-        assert!(error.to_string().starts_with("w.safetensors: a safetensors file, but no mbvc container"), "{error}");
+        assert!(
+            error.to_string().starts_with("w.safetensors: a safetensors file, but not an mbvc container"),
+            "{error}"
+        );
     }
 
     #[test]
-    fn writing_replaces_whole_or_not_at_all() {
+    fn writing_is_atomic() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.safetensors");
         small().write(&path).unwrap();
@@ -294,9 +297,9 @@ mod tests {
     }
 
     #[test]
-    fn quantized_tensors_come_back_and_odd_ones_are_told() {
+    fn quantized_tensors_round_trip_and_invalid_ones_are_refused() {
         let int8 = [("mbvc.precision", "int8"), ("mbvc.pool", "mean")];
-        let sound = || {
+        let valid = || {
             vec![
                 ("a.weight", Data::I8(vec![-128, 127])),
                 ("a.bias", Data::I32(vec![i32::MIN])),
@@ -304,8 +307,8 @@ mod tests {
                 ("a.zero_point", Data::I32(vec![-128])),
             ]
         };
-        let container = quantized(&int8, sound()).unwrap();
-        assert_eq!(container.tensors.iter().map(|tensor| tensor.data.clone()).collect::<Vec<_>>()[0], sound()[0].1);
+        let container = quantized(&int8, valid()).unwrap();
+        assert_eq!(container.tensors.iter().map(|tensor| tensor.data.clone()).collect::<Vec<_>>()[0], valid()[0].1);
         assert_eq!(container.parameters(), 3);
         for (name, data) in [
             ("a.scale", Data::F32(vec![0.0])),
@@ -320,15 +323,15 @@ mod tests {
             ("a.weight", Data::U8(vec![0])),
             ("a.weight", Data::F32(vec![0.0])),
         ] {
-            let mut tensors = sound();
+            let mut tensors = valid();
             tensors.retain(|(other, _)| *other != name);
             tensors.push((name, data));
             let error = quantized(&int8, tensors).unwrap_err().to_string();
             assert!(error.contains(&format!("tensor '{name}'")), "{error}");
         }
-        let error = quantized(&[("mbvc.precision", "f32")], sound()).unwrap_err().to_string();
+        let error = quantized(&[("mbvc.precision", "f32")], valid()).unwrap_err().to_string();
         assert!(error.contains("tensor 'a.weight'"), "{error}");
-        let error = quantized(&int8[..1], sound()).unwrap_err().to_string();
+        let error = quantized(&int8[..1], valid()).unwrap_err().to_string();
         assert!(error.contains("mbvc.pool"), "{error}");
     }
 }

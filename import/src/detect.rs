@@ -1,4 +1,4 @@
-//! Which kind of file is it? Content decides, the extension only where content is silent.
+//! Detection of a file's format: by content, or by extension if the content is ambiguous.
 
 use std::path::Path;
 
@@ -9,27 +9,27 @@ use crate::source::Format;
 use crate::state_dict::safetensors;
 use crate::{hdf5, keras, torch};
 
-/// What is read, in messages.
+/// Supported formats, for messages.
 const READ: &str = "ONNX, TFLite, Keras, PyTorch and safetensors";
 
-/// Beginnings of files that people do hand to an importer, and what to do with them.
+/// Magic bytes of unsupported files, with a description and a remedy.
 const FOREIGN: [(&[u8], &str, &str); 7] = [
-    (archive::MAGIC, "a zip archive, but no model's", "unpack it first"),
-    (b"\x89PNG", "a PNG image", "give a model file"),
-    (b"\xff\xd8\xff", "a JPEG image", "give a model file"),
-    (b"BM", "a BMP image", "give a model file"),
+    (archive::MAGIC, "a zip archive without a model", "unpack it first"),
+    (b"\x89PNG", "a PNG image", "pass a model file"),
+    (b"\xff\xd8\xff", "a JPEG image", "pass a model file"),
+    (b"BM", "a BMP image", "pass a model file"),
     (b"\x1f\x8b", "a gzip archive", "unpack it first"),
-    (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "fetch it with `git lfs pull`"),
+    (b"version https://git-lfs", "a Git LFS pointer", "fetch it with `git lfs pull`"),
     (b"<", "a text file (HTML or XML)", "download the model file itself"),
 ];
 
 const FROZEN_GRAPH_HELP: &str = "convert it with `python -m tf2onnx.convert --graphdef model.pb --inputs input:0 --outputs output:0 --output \
-     model.onnx` (the names are those of the graph), or `tf.compat.v1.lite.TFLiteConverter.from_frozen_graph`";
+     model.onnx` (with the graph's node names), or `tf.compat.v1.lite.TFLiteConverter.from_frozen_graph`";
 
-const CHECKPOINT_HELP: &str = "a TensorFlow checkpoint holds weights alone: load it in Python into the model that it is \
-                               of, then `model.save(\"model.keras\")`";
+const CHECKPOINT_HELP: &str = "a TensorFlow checkpoint contains weights only: load it into its model in Python, then \
+                               `model.save(\"model.keras\")`";
 
-/// Decides by content, else by `hint`, else by the extension of `name`.
+/// Detects the format by content, else by `hint`, else by the extension of `name`.
 pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> {
     let not_a_model = |problem: String| ImportError::new(ErrorKind::NotAModel, problem).file(name);
     if bytes.is_empty() {
@@ -48,10 +48,10 @@ pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> 
         return Ok(Format::Keras);
     }
     if let Some((what, remedy)) = tensorflow_protobuf(bytes) {
-        return Err(not_a_model(format!("this is {what}; {READ} models are read")).help(remedy));
+        return Err(not_a_model(format!("this is {what}; supported are {READ} models")).help(remedy));
     }
     if let Some((_, what, remedy)) = FOREIGN.iter().find(|(magic, ..)| bytes.starts_with(magic)) {
-        return Err(not_a_model(format!("this is {what}; {READ} models are read")).help(*remedy));
+        return Err(not_a_model(format!("this is {what}; supported are {READ} models")).help(*remedy));
     }
     let by_extension = || Format::of_extension(Path::new(name).extension()?.to_str()?);
     // ONNX has no magic number: field 1 (`ir_version`, a small varint) comes first in what exporters write.
@@ -59,26 +59,30 @@ pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> 
     match hint.or_else(by_extension) {
         Some(Format::TfLite) => {
             Err(not_a_model("not a TFLite model: the identifier `TFL3` is missing at byte 4".into())
-                .help("the file may be truncated or of another kind"))
+                .help("the file may be truncated or have another format"))
         }
         Some(Format::Keras) => Err(not_a_model("not a Keras model: neither an HDF5 file nor a zip archive".into())
-            .help("the file may be truncated, or of another kind")),
+            .help("the file may be truncated or have another format")),
         Some(Format::PyTorch) => {
-            let error = not_a_model("not a file that `torch.save` wrote".into()).expected("a zip archive, or pickles");
+            let error = not_a_model("not a `torch.save` file".into()).expected("a zip archive or pickles");
             Err(if is_of_tensorflow(name) { error.help(CHECKPOINT_HELP) } else { error })
         }
         Some(Format::Container | Format::SafeTensors) => {
-            Err(not_a_model("not a safetensors file: its header is damaged".into()).help("download or make it again"))
+            Err(not_a_model("not a safetensors file: invalid header".into()).help("download or save it again"))
         }
         Some(Format::Onnx) => Ok(Format::Onnx),
         None if like_onnx => Ok(Format::Onnx),
-        None => Err(not_a_model("not recognized as a model file".into())
-            .expected(format!("one of those that are read: {READ}, or an mbvc container"))
-            .help(if is_of_tensorflow(name) { CHECKPOINT_HELP } else { "name it .onnx if it is an ONNX model" })),
+        None => Err(not_a_model("unrecognized model format".into())
+            .expected(format!("{READ}, or an mbvc container"))
+            .help(if is_of_tensorflow(name) {
+                CHECKPOINT_HELP
+            } else {
+                "if it is an ONNX model, give it the extension .onnx"
+            })),
     }
 }
 
-/// An archive with a `data.pkl`, or a pickle; by its name, too, where the archive is damaged.
+/// Whether the file is an archive with a `data.pkl` or a pickle. A damaged archive is identified by its extension.
 fn is_pytorch(bytes: &[u8], name: &str) -> bool {
     let named = || {
         Path::new(name).extension()?.to_str().map(|extension| Format::of_extension(extension) == Some(Format::PyTorch))
@@ -88,7 +92,7 @@ fn is_pytorch(bytes: &[u8], name: &str) -> bool {
     zipped || pickled || bytes.get(257..262) == Some(b"ustar")
 }
 
-/// Parts of checkpoints and SavedModels, which have no magic numbers.
+/// Whether the name is that of a part of a checkpoint or SavedModel, which have no magic numbers.
 fn is_of_tensorflow(name: &str) -> bool {
     let path = Path::new(name);
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
@@ -97,16 +101,16 @@ fn is_of_tensorflow(name: &str) -> bool {
         || path.file_name().is_some_and(|name| name == "checkpoint")
 }
 
-/// A zip archive with the configuration of a Keras model.
+/// Whether the file is a zip archive with a Keras configuration.
 fn is_keras_archive(bytes: &[u8]) -> bool {
     bytes.starts_with(archive::MAGIC)
         && Archive::open(bytes).is_ok_and(|archive| archive.names().any(|name| name == keras::CONFIG))
 }
 
-/// TensorFlow's own files, told by the first fields of their protocol buffers, and what to do with them.
+/// Identifies TensorFlow's files by the first fields of their protocol buffers; returns a description and a remedy.
 ///
-/// `saved_model.pb` begins with its version, 1, and a MetaGraphDef (field 2), whose first field is a message. ONNX files
-/// begin with a version from 3 on. A GraphDef begins with a NodeDef (field 1) of a name and an operator (fields 1 and 2).
+/// `saved_model.pb` starts with version 1 and a MetaGraphDef (field 2), whose first field is a message. ONNX files start with
+/// version 3 or later. A GraphDef starts with a NodeDef (field 1) with a name and an operator (fields 1 and 2).
 fn tensorflow_protobuf(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     const META_GRAPH: &[u8] = b"\x08\x01\x12";
     if let Some(rest) = bytes.strip_prefix(META_GRAPH) {
@@ -121,7 +125,7 @@ fn tensorflow_protobuf(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     is_graph.then_some(("a frozen TensorFlow graph", FROZEN_GRAPH_HELP))
 }
 
-/// A length-delimited field with this key, and what follows it.
+/// Splits off a length-delimited field with this key.
 fn field(bytes: &[u8], key: u8) -> Option<(&[u8], &[u8])> {
     let (length, rest) = varint(bytes.strip_prefix(&[key])?)?;
     rest.split_at_checked(length)
@@ -134,7 +138,7 @@ fn varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
     Some((digits.iter().rev().fold(0, |value, digit| value << 7 | usize::from(digit & 0x7f)), rest))
 }
 
-/// An 8-byte length of a JSON header, and that header's first byte.
+/// Whether the file starts with the length of a JSON header and its first byte.
 fn is_safetensors(bytes: &[u8]) -> bool {
     let Some((length, rest)) = bytes.split_first_chunk::<8>() else { return false };
     let length = u64::from_le_bytes(*length);
@@ -157,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_foreign_files_by_their_beginning() {
+    fn foreign_files_are_identified_by_magic_bytes() {
         for (magic, what, _) in FOREIGN {
             let error = detect(magic, "model.onnx", None).unwrap_err();
             assert_eq!(error.kind, ErrorKind::NotAModel);
@@ -166,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn tensorflow_files_are_told_with_their_conversion() {
+    fn tensorflow_files_are_refused_with_their_conversion() {
         let text = |bytes: &[u8], name| detect(bytes, name, None).unwrap_err().to_string();
         let saved = text(b"\x08\x01\x12\x80\x04\x0a\x10....", "saved_model.pb");
         assert!(saved.contains("a TensorFlow SavedModel") && saved.contains("from_saved_model"), "{saved}");
@@ -174,7 +178,7 @@ mod tests {
         assert!(frozen.contains("a frozen TensorFlow graph") && frozen.contains("--graphdef"), "{frozen}");
         assert!(text(b"hello", "m.h5").contains("not a Keras model"));
         for name in ["variables/variables.data-00000-of-00001", "model.ckpt.index", "a/checkpoint"] {
-            assert!(text(b"\0\0hello", name).contains("a TensorFlow checkpoint holds weights alone"), "{name}");
+            assert!(text(b"\0\0hello", name).contains("a TensorFlow checkpoint contains weights only"), "{name}");
         }
     }
 

@@ -1,40 +1,40 @@
-//! The one error of this crate: file, place, rule, what was expected and found, remedy.
+//! The error of this crate: file, place, problem, expected and found values, remedy.
 
 use std::fmt;
 
-/// What kind of trouble an [`ImportError`] tells of.
+/// Category of an [`ImportError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The file cannot be read or written.
     Io,
-    /// The file is of another kind than those that are read.
+    /// The file's format is unsupported.
     NotAModel,
-    /// The file breaks the rules of its own format.
+    /// The file is invalid in its format.
     Malformed,
-    /// A sound model that is no member of the MobileNetV2 family, or one in a form that is not read.
+    /// A valid model that is not of the MobileNetV2 family, or uses unsupported features.
     Unsupported,
-    /// Label file and network disagree.
+    /// The label file is invalid or does not fit the network.
     Labels,
 }
 
-/// Why a file was not imported. Displays as one line of problem and indented lines of detail.
+/// Why a file was not imported. Displays as the problem, followed by indented lines of detail.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ImportError {
-    /// For callers that tell troubles apart.
+    /// Category.
     pub kind: ErrorKind,
-    /// Name of the file as the caller gave it.
+    /// Name of the file as given by the caller.
     pub file: String,
-    /// The source's own name of the node or tensor, with its operator, such as `node 'conv5' (Conv)`.
+    /// Node or tensor in the source file, such as `node 'conv5' (Conv)`.
     pub place: Option<String>,
-    /// What the place should have been in the network, such as `block2.depthwise`.
+    /// Role of the place in the network, such as `block2.depthwise`.
     pub role: Option<String>,
-    /// What is wrong, in one line.
+    /// What is wrong.
     pub problem: String,
-    /// What should be there.
+    /// Expected value.
     pub expected: Option<String>,
-    /// What is there instead.
+    /// Value found instead.
     pub found: Option<String>,
-    /// What to do about it.
+    /// Remedy.
     pub help: Option<String>,
 }
 
@@ -65,7 +65,7 @@ impl ImportError {
         self
     }
 
-    /// Says where, unless a place nearer to the trouble has been said already.
+    /// Sets the place, unless an inner one is set.
     pub(crate) fn at(mut self: Box<Self>, place: impl Into<String>) -> Box<Self> {
         self.place.get_or_insert(place.into());
         self

@@ -9,7 +9,7 @@ use crate::error::{ImportError, Result};
 
 impl Container {
     /// Compares conventions and all tensors with those of `spec`, as the runtime does when it binds weights. A container
-    /// records neither strides nor residuals.
+    /// contains neither strides nor residuals.
     ///
     /// # Errors
     /// If the container lacks a convention.
@@ -33,7 +33,7 @@ impl Container {
     }
 }
 
-/// The error for these differences, if there are any.
+/// Returns an error if there are differences.
 pub fn check(mismatches: &[Mismatch]) -> Result<()> {
     if mismatches.is_empty() {
         return Ok(());

@@ -1,12 +1,12 @@
-//! Folds normalization into weights and biases: all in f64, rounded to f32 once
-//! (`ParamSource::FoldedWeight` and `FoldedBias` of the compiler are this recipe).
+//! Folding of normalization into weights and biases, in f64 and rounded to f32 once
+//! (the recipe of the compiler's `ParamSource::FoldedWeight` and `FoldedBias`).
 
 use crate::error::{ImportError, Result};
 use crate::recognize::{Layer, Norm};
 use crate::source::Constant;
 use crate::tensor::{Data, Tensor};
 
-/// The canonical `weight` and `bias` tensors of a layer.
+/// Returns the canonical `weight` and `bias` tensors of a layer.
 pub fn fold(layer: &Layer<'_>) -> Result<[Tensor; 2]> {
     folded(layer).map_err(|error| error.at(layer.place.clone()).role(layer.role.clone()))
 }
@@ -24,7 +24,7 @@ fn folded(layer: &Layer<'_>) -> Result<[Tensor; 2]> {
         Some(bias) => {
             return Err(ImportError::malformed("the bias does not fit the layer")
                 .expected(format!("{channels} values"))
-                .found(format!("{}", bias.len())));
+                .found(format!("{} values", bias.len())));
         }
     };
     for norm in &layer.norms {
@@ -38,10 +38,10 @@ fn check_real(constant: &Constant<'_>) -> Result<()> {
     if constant.is_real() {
         return Ok(());
     }
-    Err(ImportError::unsupported("the weights are integers without a scale").expected("floats, or quantized integers"))
+    Err(ImportError::unsupported("the weights are integers without a scale").expected("floats or quantized integers"))
 }
 
-/// Output channels are the last axis of every canonical weight.
+/// Folds one normalization. Output channels are the last axis of every canonical weight.
 fn apply(norm: &Norm<'_>, weight: &mut [f64], bias: &mut Option<Vec<f64>>, channels: usize) -> Result<()> {
     match norm {
         Norm::BatchNorm(norm) => {
@@ -59,7 +59,7 @@ fn apply(norm: &Norm<'_>, weight: &mut [f64], bias: &mut Option<Vec<f64>>, chann
             let before = bias.take();
             let centered = mean.iter().enumerate().map(|(channel, mean)| {
                 let before = before.as_ref().and_then(|bias| bias.get(channel));
-                // 0 - mean is exact, so that without a bias this is `beta - mean * gamma / deviation`.
+                // 0 - mean is exact, so without a bias this is `beta - mean * gamma / deviation`.
                 before.copied().unwrap_or(0.0) - mean
             });
             let factors = gamma.iter().zip(&deviation).zip(&beta);
@@ -82,11 +82,11 @@ fn apply(norm: &Norm<'_>, weight: &mut [f64], bias: &mut Option<Vec<f64>>, chann
 
 fn rounded(layer: &Layer<'_>, kind: &str, shape: &[usize], values: Vec<f64>) -> Result<Tensor> {
     let data: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
-    let odd = data.iter().filter(|value| !value.is_finite()).count();
-    if odd > 0 {
-        return Err(ImportError::malformed(format!("{odd} of {} values of the {kind} are not finite", data.len()))
-            .expected("numbers within the range of float32")
-            .help("the file is damaged, or its training diverged"));
+    let invalid = data.iter().filter(|value| !value.is_finite()).count();
+    if invalid > 0 {
+        return Err(ImportError::malformed(format!("{invalid} of {} values of the {kind} are not finite", data.len()))
+            .expected("values within the range of float32")
+            .help("the file may be damaged, or the training diverged"));
     }
     Ok(Tensor { name: format!("{}.{kind}", layer.role), shape: shape.to_vec(), data: Data::F32(data) })
 }

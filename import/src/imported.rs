@@ -1,4 +1,4 @@
-//! A network that was read from a file, and what users may change of it.
+//! A network that was read from a file, and the changes that users may make to it.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::source::{self, Fact, Format};
 use crate::trace::Trace;
 use crate::{fit, spec_yaml};
 
-/// Bytes of labels in the header, which leave room for the tensors in what the runtime reads.
+/// Most bytes of labels in the header, which leaves room for the tensors within the runtime's limit.
 const MAX_LABELS: usize = MAX_HEADER_BYTES / 4 * 3;
 
 /// A network that was read from a file.
@@ -21,40 +21,40 @@ const MAX_LABELS: usize = MAX_HEADER_BYTES / 4 * 3;
 pub struct Imported {
     /// Canonical tensors and metadata.
     pub container: Container,
-    /// What the file was.
+    /// Format of the file.
     pub format: Format,
-    /// The network in the terms of a spec.
+    /// The network as a spec describes it.
     pub recovered: Recovered,
-    /// How each part of `recovered` was found.
+    /// Evidence for each part of `recovered`.
     pub facts: Vec<Fact>,
-    /// What the user should know.
+    /// Notes for the user.
     pub notes: Vec<String>,
-    /// Where the file holds what the network computes; `None` of formats that no other engine runs.
+    /// The tensors of the file that contain the network's values; `None` for formats that no other engine runs.
     pub trace: Option<Trace>,
     pub(crate) spec: NetworkSpec,
 }
 
 impl Imported {
-    /// The network as a spec; its lines are those of [`Imported::spec_yaml`].
+    /// Returns the spec of the network; its lines are those of [`Imported::spec_yaml`].
     pub fn spec(&self) -> &NetworkSpec {
         &self.spec
     }
 
-    /// A spec that describes the network.
+    /// Returns the text of a spec that describes the network.
     pub fn spec_yaml(&self) -> String {
         let source = self.container.metadata.get("mbvc.source").map_or("a model", String::as_str);
         spec_yaml::render(&self.recovered, source)
     }
 
-    /// Puts class names into the metadata.
+    /// Sets the class names.
     ///
     /// # Errors
-    /// Where there is not one for each class, or they are too long together.
+    /// If there is not one name per class, or they are too long together.
     pub fn set_labels(&mut self, labels: &Labels) -> Result<()> {
         labels.check(self.recovered.classes)?;
         if header_bytes(labels.names()) > MAX_LABELS {
             return Err(ImportError::new(ErrorKind::Labels, "the labels are too long for the header of a container")
-                .expected(format!("at most {MAX_LABELS} bytes together"))
+                .expected(format!("at most {MAX_LABELS} bytes in total"))
                 .help("shorten them"));
         }
         self.remove_labels();
@@ -62,49 +62,47 @@ impl Imported {
         Ok(())
     }
 
-    /// Leaves the classes without names, whatever was found.
+    /// Removes the class names.
     pub fn remove_labels(&mut self) {
         self.facts.retain(|fact| fact.key != "labels");
         self.container.metadata.remove("mbvc.labels");
     }
 
-    /// Takes class names that were found, where there is one for each class.
+    /// Sets class names found in `from` if there is one per class; adds a note otherwise.
     pub(crate) fn take_labels(&mut self, labels: &[String], from: &str) {
         let (count, classes) = (labels.len(), self.recovered.classes);
         if count != classes {
-            self.notes.push(format!("{from} has {count} labels for {classes} classes; they are left out"));
+            self.notes.push(format!("{from} has {count} labels for {classes} classes; they are ignored"));
             return;
         }
         if header_bytes(labels) > MAX_LABELS {
-            self.notes.push(format!("the labels of {from} have more than {MAX_LABELS} bytes; they are left out"));
+            self.notes.push(format!("the labels of {from} have more than {MAX_LABELS} bytes; they are ignored"));
             return;
         }
         self.facts.push(Fact { key: "labels", value: count.to_string(), how: from.into() });
         self.container.metadata.insert("mbvc.labels".into(), labels.join("\n"));
     }
 
-    /// Takes preprocessing from elsewhere, `from` says where, unless the file tells its own; a note says so where they
-    /// differ.
+    /// Sets preprocessing from another source, `from`, unless the file records it. A note reports a difference.
     pub fn set_preprocessing(&mut self, preprocessing: spec::Preprocessing, from: &str) {
         if self.recovered.preprocessing_recorded {
             if self.recovered.preprocessing != preprocessing {
-                self.notes.push(format!("the preprocessing is the file's own; that of {from} is not used"));
+                self.notes.push(format!("the preprocessing recorded in the file is used; that of {from} is ignored"));
             }
             return;
         }
         self.recovered.preprocessing = preprocessing;
         self.spec.preprocessing = preprocessing;
-        self.tell("preprocessing", recover::describe(&preprocessing), from);
+        self.record("preprocessing", recover::describe(&preprocessing), from);
     }
 
-    /// Takes another way of bringing pictures to size.
+    /// Sets how pictures are resized.
     pub fn set_framing(&mut self, framing: Framing, from: &str) {
         self.recovered.framing = framing;
-        self.tell("framing", framing.to_string(), from);
+        self.record("framing", framing.to_string(), from);
     }
 
-    /// Lets a network of blue, green, red see red, green, blue, as all of ours do: its stem and its own preprocessing
-    /// change places.
+    /// Converts a network for BGR input to RGB by swapping the channels of its stem and its recorded preprocessing.
     pub fn swap_channels(&mut self) {
         for tensor in self.container.tensors.iter_mut().filter(|tensor| tensor.name == "stem.weight") {
             // `[kh, kw, 3, out]`.
@@ -119,16 +117,16 @@ impl Imported {
             scale.reverse();
             offset.reverse();
             self.spec.preprocessing = self.recovered.preprocessing;
-            self.tell(
+            self.record(
                 "preprocessing",
                 recover::describe(&self.recovered.preprocessing),
-                "the file, in red, green, blue",
+                "the file, converted to RGB",
             );
         }
     }
 
-    /// Puts what a fact says into the metadata too.
-    fn tell(&mut self, key: &str, value: String, from: &str) {
+    /// Updates a fact and its metadata entry.
+    fn record(&mut self, key: &str, value: String, from: &str) {
         source::replace(&mut self.facts, key, &value, from);
         self.container.metadata.insert(format!("mbvc.{key}"), value);
     }
@@ -163,16 +161,16 @@ impl Imported {
         fit::check(&self.mismatches(spec)?)
     }
 
-    /// Writes the container, whole or not at all.
+    /// Writes the container atomically.
     ///
     /// # Errors
-    /// Where the file cannot be written.
+    /// If the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         self.container.write(path)
     }
 }
 
-/// Bytes of labels in a header, where some characters are escaped.
+/// Returns the size of labels in a header, with escapes.
 fn header_bytes(labels: &[String]) -> usize {
     labels.iter().map(|label| serde_json::Value::from(label.as_str()).to_string().len()).sum()
 }

@@ -1,4 +1,4 @@
-//! What is in a file: for people and as data.
+//! Summary of a file's content, for people and as data.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,56 +16,56 @@ use crate::source::{Fact, Format};
 use crate::tensor::Tensor;
 use crate::text::{display_shape, shorten};
 
-/// A tensor, without its values.
+/// Summary of a tensor.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TensorSummary {
-    /// Canonical: `block2.expand.weight`.
+    /// Canonical name: `block2.expand.weight`.
     pub name: String,
     /// Outermost dimension first.
     pub shape: Vec<usize>,
-    /// How many elements it has.
+    /// Number of elements.
     pub parameters: usize,
-    /// Of the elements: `f32`, `i8`, `u8` or `i32`.
+    /// Element type: `f32`, `i8`, `u8` or `i32`.
     pub element: &'static str,
-    /// The least element; of integers the number itself, not what it stands for.
+    /// Least element, not dequantized.
     pub min: f64,
-    /// The greatest element, likewise.
+    /// Greatest element, not dequantized.
     pub max: f64,
 }
 
-/// What a container or a model file holds.
+/// Summary of a container or a model file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Inspection {
-    /// Its name as the caller gave it.
+    /// Name as given by the caller.
     pub file: String,
     /// `safetensors`, `ONNX`, `TFLite`, `Keras` or `PyTorch`.
     pub format: String,
-    /// The file's length.
+    /// Size of the file.
     pub file_bytes: usize,
-    /// Weights and biases, folded.
+    /// Number of weights and biases after folding.
     pub parameters: usize,
-    /// The container's entries; for a model those that an import would write.
+    /// Entries of the container; for a model those that an import would write.
     pub metadata: BTreeMap<String, String>,
-    /// For a model: what was found, and how.
+    /// Findings of a model's import and their evidence.
     pub facts: Vec<Fact>,
-    /// What the user should know; none of a container.
+    /// Notes for the user; empty for a container.
     pub notes: Vec<String>,
-    /// In order of execution, canonical names and layouts.
+    /// Tensors in order of execution, with canonical names and layouts.
     pub tensors: Vec<TensorSummary>,
 }
 
-/// Looks into a container, or into a model as it would be imported.
+/// Summarizes a container, or a model as it would be imported.
 ///
 /// # Errors
-/// As for reading the file.
+/// As [`read`](crate::read).
 pub fn inspect(path: &Path) -> Result<Inspection> {
     inspect_bytes(&read_file(path)?, &path.display().to_string())
 }
 
-/// As [`inspect`], from memory.
+/// Summarizes a file in memory: see [`inspect`].
 ///
 /// # Errors
-/// As for reading the file.
+/// As [`read`](crate::read).
 pub fn inspect_bytes(bytes: &[u8], name: &str) -> Result<Inspection> {
     let format = detect(bytes, name, None)?;
     let (container, facts, notes) = if format == Format::Container {
@@ -74,12 +74,12 @@ pub fn inspect_bytes(bytes: &[u8], name: &str) -> Result<Inspection> {
         let options = |quantization| ReadOptions { format: Some(format), quantization, ..ReadOptions::default() };
         let imported = match read_bytes(bytes, name, &options(Quantization::Keep)) {
             Ok(imported) => imported,
-            // What cannot be kept can still be looked at.
+            // A model whose quantization cannot be kept is shown dequantized.
             Err(reason) => {
                 let dequantized = read_bytes(bytes, name, &options(Quantization::Dequantize));
                 let mut imported = dequantized.map_err(|_| reason.clone())?;
                 imported.notes.push(format!(
-                    "as `mbvc import --dequantize` takes it, for its quantization cannot be kept: {reason}"
+                    "shown as `mbvc import --dequantize` reads it, because its quantization cannot be kept: {reason}"
                 ));
                 imported
             }
@@ -118,7 +118,7 @@ impl fmt::Display for Inspection {
         for (key, value) in &self.metadata {
             let key = shorten(key);
             match key.as_str() {
-                // A thousand lines that the file itself has.
+                // Labels may be a thousand lines.
                 "mbvc.labels" => {
                     let mut labels = value.lines();
                     let shown: Vec<_> = labels.by_ref().take(3).map(shorten).collect();
@@ -146,7 +146,7 @@ impl fmt::Display for Inspection {
     }
 }
 
-/// A number of a tensor, integers in full and floats in as few digits as tell a float32 from its neighbors:
+/// Formats an element of a tensor: integers in full, floats with the shortest digits that identify the float32, such as
 /// `-128`, `0.007843138`, `1.5e-12`.
 pub fn number(value: f64) -> String {
     const LARGE: f64 = 1e10;
@@ -170,7 +170,7 @@ mod tests {
     use super::{grouped, number};
 
     #[test]
-    fn numbers_have_all_their_digits() {
+    fn numbers_have_all_significant_digits() {
         for (value, text) in [
             (f64::from(1.0f32 / 127.5), "0.007843138"),
             (f64::from(1.7e-6f32), "1.7e-6"),

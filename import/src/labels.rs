@@ -1,4 +1,4 @@
-//! Class names: one a line, or JSON.
+//! Class names: one per line, or JSON.
 
 use std::path::Path;
 
@@ -6,17 +6,17 @@ use crate::error::{ErrorKind, ImportError, Result};
 use crate::files::read_file;
 use crate::text::shorten;
 
-/// The 1000 classes of ILSVRC 2012, sorted by the numbers of their WordNet synsets: the order of Keras, torchvision, timm
-/// and TensorFlow. Names as timm 1.0.31 lists them (Apache-2.0), from WordNet 3.0 (Princeton University).
+/// The 1000 classes of ILSVRC 2012 in the order of their WordNet synset numbers, as in Keras, torchvision, timm and
+/// TensorFlow. Names from timm 1.0.31 (Apache-2.0), based on WordNet 3.0 (Princeton University).
 const IMAGENET: &str = include_str!("labels/imagenet.txt");
 
-/// Name of the class that TensorFlow's published networks have before ImageNet's.
+/// Name of class 0 of TensorFlow's published networks, before the classes of ImageNet.
 const BACKGROUND: &str = "background";
 
 /// Longest file in bytes; one with 21 841 labels has 2 MB.
 const MAX_BYTES: usize = 1 << 22;
 
-/// Names by class index; none is empty or spans lines.
+/// Names by class index. Each is one non-empty line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Labels {
     names: Vec<String>,
@@ -24,44 +24,46 @@ pub struct Labels {
 }
 
 impl Labels {
-    /// Reads a file of one label a line, a JSON list of labels, or Keras' JSON object
+    /// Reads a file with one label per line, a JSON list of labels, or Keras' JSON object
     /// `{"0": ["n01440764", "tench"], ...}`.
     ///
     /// # Errors
-    /// Where the file cannot be read, is not UTF-8, or holds no labels.
+    /// If the file cannot be read, is not UTF-8, or contains no labels.
     pub fn open(path: &Path) -> Result<Self> {
         Self::parse(&read_file(path)?, &path.display().to_string())
     }
 
-    /// As [`open`](Self::open), of a file's bytes; messages call it `file`.
+    /// Parses the content of a label file: see [`open`](Self::open). `file` is its name in messages.
     ///
     /// # Errors
-    /// Where the bytes are not UTF-8, or hold no labels.
+    /// If the bytes are not UTF-8 or contain no labels.
     pub fn parse(bytes: &[u8], file: &str) -> Result<Self> {
         let wrong = |problem: String| ImportError::new(ErrorKind::Labels, problem).file(file);
         if bytes.len() > MAX_BYTES {
-            let problem = format!("the file has {} bytes, which is more than labels have", bytes.len());
-            return Err(wrong(problem).expected(format!("at most {MAX_BYTES}")).help("write one label a line"));
+            let problem = format!("the label file is too large: {} bytes", bytes.len());
+            return Err(wrong(problem).expected(format!("at most {MAX_BYTES}")).help("write one label per line"));
         }
         let text = std::str::from_utf8(bytes).map_err(|error| {
-            wrong(format!("not UTF-8 (at byte {})", error.valid_up_to())).help("save the file as UTF-8 text")
+            wrong(format!("invalid UTF-8 at byte {}", error.valid_up_to())).help("save the file as UTF-8 text")
         })?;
         let text = text.trim_start_matches('\u{feff}');
         let names = if text.trim_start().starts_with(['[', '{']) {
-            from_json(text).map_err(|problem| wrong(problem).help("write a list of strings, or one label a line"))?
+            from_json(text).map_err(|problem| wrong(problem).help("write a list of strings, or one label per line"))?
         } else {
             from_lines(text)
         };
         if names.is_empty() {
-            return Err(wrong("there are no labels in the file".into()).help("write one label a line"));
+            return Err(wrong("the file contains no labels".into()).help("write one label per line"));
         }
         if let Some(at) = names.iter().position(|name| name.is_empty() || name.contains(['\n', '\r'])) {
-            return Err(wrong(format!("label {at} is empty or spans lines")).help("give every class one line of text"));
+            return Err(
+                wrong(format!("label {at} is empty or spans lines")).help("write one line of text for each class")
+            );
         }
         Ok(Self { names, file: file.to_owned() })
     }
 
-    /// ImageNet's names for a network of 1000 classes, or of 1001 with the background first.
+    /// Returns ImageNet's names for 1000 classes, or for 1001 classes with the background first.
     pub fn imagenet(classes: usize) -> Option<Self> {
         let names = IMAGENET.lines().map(str::to_owned);
         let names: Vec<_> = match classes {
@@ -72,15 +74,15 @@ impl Labels {
         Some(Self { names, file: "ImageNet".to_owned() })
     }
 
-    /// In order of class.
+    /// Returns the names in order of class.
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// Whether there are as many labels as the network has classes.
+    /// Checks that there is one label per class.
     ///
     /// # Errors
-    /// Where there is not one label for each of `classes`; the usual reason is the background class.
+    /// If the number of labels differs from `classes`. A difference of one is explained by the background class.
     pub fn check(&self, classes: usize) -> Result<()> {
         let count = self.names.len();
         if count == classes {
@@ -90,13 +92,13 @@ impl Labels {
             .file(&self.file);
         Err(if count.checked_add(1) == Some(classes) {
             error.help(format!(
-                "class 0 of this network is the background: put a line `{BACKGROUND}` before the first label"
+                "class 0 of this network is the background: insert a line `{BACKGROUND}` before the first label"
             ))
         } else if classes.checked_add(1) == Some(count) {
             let first = self.names.first().map(|name| shorten(name)).unwrap_or_default();
             error.help(format!("this network has no background class: remove the first line, `{first}`"))
         } else {
-            error.help("give one label a class, in order of index")
+            error.help("write one label per class, in order of index")
         })
     }
 }
@@ -107,13 +109,13 @@ fn from_lines(text: &str) -> Vec<String> {
 
 fn from_json(text: &str) -> std::result::Result<Vec<String>, String> {
     use serde_json::Value;
-    match serde_json::from_str(text).map_err(|error| format!("not sound JSON: {error}"))? {
+    match serde_json::from_str(text).map_err(|error| format!("invalid JSON: {error}"))? {
         Value::Array(items) => items
             .into_iter()
             .enumerate()
             .map(|(at, item)| match item {
                 Value::String(name) => Ok(name.trim().to_owned()),
-                _ => Err(format!("element {at} is no string")),
+                _ => Err(format!("element {at} is not a string")),
             })
             .collect(),
         Value::Object(map) => (0..map.len())
@@ -121,12 +123,12 @@ fn from_json(text: &str) -> std::result::Result<Vec<String>, String> {
                 Some(Value::String(name)) => Ok(name.trim().to_owned()),
                 Some(Value::Array(pair)) => match pair.last() {
                     Some(Value::String(name)) => Ok(name.trim().to_owned()),
-                    _ => Err(format!("entry \"{at}\" holds no name")),
+                    _ => Err(format!("entry \"{at}\" contains no name")),
                 },
-                _ => Err(format!("there is no entry \"{at}\", though there are {}", map.len())),
+                _ => Err(format!("entry \"{at}\" is missing from {} entries", map.len())),
             })
             .collect(),
-        _ => Err("the JSON is no list".into()),
+        _ => Err("expected a JSON list or object".into()),
     }
 }
 
@@ -139,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_lines_and_json_alike() {
+    fn reads_lines_and_json() {
         for text in [
             "cat\ndog, hound\n",
             "\u{feff}cat\r\ndog, hound\r\n\r\n",
@@ -161,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_files_say_what_is_wrong() {
+    fn invalid_files_are_refused() {
         let problem = |bytes: &[u8]| Labels::parse(bytes, "l").unwrap_err().to_string();
         assert!(problem(b"").contains("no labels"));
         assert!(problem(b"\n \n").contains("no labels"));
@@ -169,8 +171,8 @@ mod tests {
         assert!(problem(b"a\xff").contains("byte 1"));
         assert!(problem(b"[1]").contains("element 0"));
         assert!(problem(b"[\"a\\nb\"]").contains("spans lines"));
-        assert!(problem(b"{\"1\": \"a\"}").contains("no entry \"0\""));
-        assert!(problem(b"[\"a\"").contains("not sound JSON"));
+        assert!(problem(b"{\"1\": \"a\"}").contains("entry \"0\" is missing"));
+        assert!(problem(b"[\"a\"").contains("invalid JSON"));
     }
 
     #[test]
@@ -183,6 +185,6 @@ mod tests {
             "{error}"
         );
         assert!(labels(1001).check(1000).unwrap_err().to_string().contains("remove the first line"));
-        assert!(labels(5).check(1000).unwrap_err().to_string().contains("one label a class"));
+        assert!(labels(5).check(1000).unwrap_err().to_string().contains("one label per class"));
     }
 }

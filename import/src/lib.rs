@@ -3,14 +3,14 @@
 //! ```text
 //! bytes --onnx/tflite/keras/torch--> SourceGraph --recognize--> Chain --fold--> tensors --recover--> Imported
 //! ```
-//! A reader only translates: it turns a file into a `SourceGraph`, whose operations are those
-//! of the MobileNetV2 family plus `Other`. One recognizer for all formats matches that graph to the family,
-//! so that conventions (padding, activation, residuals) are found in one place.
+//! A reader translates a file to a `SourceGraph`, whose operations are those of the MobileNetV2 family and `Other`.
+//! One recognizer for all formats matches that graph to the family, so that conventions (padding, activation, residuals)
+//! are found in one place.
 //!
-//! [`calibrate`] goes on from there, to int8.
+//! [`calibrate`] quantizes a float32 container to int8.
 //!
-//! Input files are untrusted. Nothing is allocated by a size that was not compared with the file's,
-//! no arithmetic on sizes is unchecked, and every failure is an [`ImportError`].
+//! Input files are untrusted. Sizes are checked against the file's before anything is allocated, arithmetic on sizes is
+//! checked, and every failure is an [`ImportError`].
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -1,28 +1,28 @@
-//! How a file is read.
+//! Options of reading a model.
 
 use mbvc_compiler::spec::NetworkSpec;
 
 use crate::source::Format;
 
-/// What becomes of a quantized model.
+/// Treatment of a quantized model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quantization {
-    /// It stays what it is: integers, scales and zero points.
+    /// Integers, scales and zero points are kept.
     Keep,
-    /// Its weights become the float32 numbers that they stand for; the quantization of values is dropped.
+    /// Weights are dequantized to float32; the quantization of values is dropped.
     Dequantize,
 }
 
-/// How a file is read.
+/// Options of [`read`](crate::read).
 #[derive(Debug, Clone, Copy)]
 pub struct ReadOptions<'a> {
-    /// Decides where the content does not tell the format.
+    /// Format of the file, used if the content is ambiguous.
     pub format: Option<Format>,
-    /// What becomes of the model where it is quantized.
+    /// Treatment of a quantized model.
     pub quantization: Quantization,
-    /// The network as the user knows it. Strides are taken from it where a file has weights alone.
+    /// Spec of the network. Provides the strides of a file that contains weights only.
     pub spec: Option<&'a NetworkSpec>,
-    /// What stands beside a file of weights alone; a file's own folder is looked into where it is `None`.
+    /// Configuration files that accompany a file of weights. If both are `None`, the folder of the file is searched.
     pub beside: Beside<'a>,
 }
 
@@ -39,7 +39,7 @@ impl ReadOptions<'_> {
     }
 }
 
-/// The content of the files that repositories of weights have beside them.
+/// Content of the configuration files that accompany weights in a repository.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Beside<'a> {
     /// `config.json` of timm or transformers.

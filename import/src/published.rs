@@ -1,30 +1,30 @@
-//! The published networks: the table of the paper at every width.
+//! The published networks: the paper's table at every width.
 
 use mbvc_compiler::spec::make_divisible;
 
-/// Table 2 of the paper: expansion, channels, repeats, stride.
+/// Table 2 of the paper: expansion, channels, repeats, stride of each row.
 pub const TABLE: [[usize; 4]; 7] =
     [[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 3, 2], [6, 64, 4, 2], [6, 96, 3, 1], [6, 160, 3, 2], [6, 320, 1, 1]];
 pub const STEM: usize = 32;
 pub const HEAD: usize = 1280;
-/// Of the red, green and blue values of ImageNet, as torchvision has them.
+/// Mean and standard deviation of ImageNet's red, green and blue (torchvision).
 pub const IMAGENET_MEAN: [f64; 3] = [0.485, 0.456, 0.406];
 pub const IMAGENET_STD: [f64; 3] = [0.229, 0.224, 0.225];
-/// Tried first; other widths give the same channels near these.
+/// Published widths. They are tried first because nearby widths have the same channels.
 const WIDTHS: [f64; 8] = [1.0, 0.35, 0.5, 0.75, 1.4, 1.3, 0.25, 0.1];
 
 /// A block: expansion, channels, stride.
 pub type Block = [usize; 3];
 
-/// Widths that a network may have: hundredths up to 4 after the published ones, the roundest first, for the roundest
-/// that fits is the one that was meant.
+/// Candidate widths, the roundest first: the published ones, then hundredths up to 4. The roundest width that fits is
+/// taken.
 pub fn widths() -> impl Iterator<Item = f64> {
     let fives = (1..=80).map(|step| f64::from(step) / 20.0);
     let hundredths = (1..=400).map(|step| f64::from(step) / 100.0);
     WIDTHS.into_iter().chain(fives).chain(hundredths)
 }
 
-/// The blocks of a width.
+/// Returns the blocks of a width.
 pub fn blocks(width: f64) -> impl Iterator<Item = Block> {
     TABLE.into_iter().flat_map(move |[expansion, channels, repeat, stride]| {
         let channels = make_divisible(channels as f64 * width);
@@ -32,10 +32,10 @@ pub fn blocks(width: f64) -> impl Iterator<Item = Block> {
     })
 }
 
-/// The strides of blocks with published expansions and channels, at some width.
+/// Returns the strides of blocks with the published expansions and channels at some width.
 ///
-/// Rows may be repeated more or less often than published, as in timm's deeper networks, where expansions and channels
-/// tell them apart.
+/// The number of repeats may differ from the published one, as in timm's deeper networks, if expansions and channels
+/// identify the rows.
 pub fn strides(found: &[[usize; 2]]) -> Option<Vec<usize>> {
     let fits =
         |width: &f64| blocks(*width).map(|[expansion, channels, _]| [expansion, channels]).eq(found.iter().copied());
@@ -73,7 +73,7 @@ mod tests {
 
     /// timm's `mobilenetv2_120d`: width 1.2, all rows but the first and last 1.4 times as deep.
     #[test]
-    fn deeper_networks_are_told_by_their_rows() {
+    fn rows_of_deeper_networks_are_identified() {
         let rows = [
             (1, 24, 1, 1),
             (6, 32, 3, 2),
@@ -90,12 +90,12 @@ mod tests {
     }
 
     #[test]
-    fn others_are_not_guessed() {
+    fn strides_of_other_networks_are_unknown() {
         let mut found = unstrided(1.0);
         found[3][1] = 40;
         assert_eq!(strides(&found), None);
         assert_eq!(strides(&[[1, 8], [2, 8], [3, 16]]), None);
-        // Rows of 8 channels run together here; only the published repeats tell them apart.
+        // Rows of 8 channels are ambiguous here; only the published repeats separate them.
         let mut found = unstrided(0.1);
         found.remove(4);
         assert_eq!(strides(&found), None);

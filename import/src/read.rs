@@ -22,18 +22,18 @@ use crate::state_dict::{self, Sidecar, StateDict};
 use crate::trace::trace;
 use crate::{keras, limits, onnx, quantized, spec_yaml, tflite, torch};
 
-/// Reads a model file. The content decides the format; [`ReadOptions::format`] decides where the content is ambiguous.
-/// `config.json` and `preprocessor_config.json` beside a file of weights alone are read, too.
+/// Reads a model file. Its content determines the format, or [`ReadOptions::format`] if the content is ambiguous. For a
+/// file of weights, `config.json` and `preprocessor_config.json` in the same folder are read, too.
 ///
 /// # Errors
-/// If the file cannot be read, is damaged, holds no network of the MobileNetV2 family, is quantized in a way that cannot
-/// be kept, or holds weights whose strides are unknown without a spec.
+/// If the file cannot be read, is damaged, contains no network of the MobileNetV2 family, is quantized in a way that cannot
+/// be kept, or contains weights whose strides are unknown without a spec.
 pub fn read(path: &Path, options: &ReadOptions<'_>) -> Result<Imported> {
     read_from(&read_file(path)?, &path.display().to_string(), options, Some(path))
 }
 
-/// Reads a model from memory. `name` is for messages and, without its folders, for the metadata. No files but those in
-/// [`ReadOptions::beside`] are read.
+/// Reads a model from memory. `name` is used in messages and, without its folders, in the metadata. Of configuration
+/// files, only [`ReadOptions::beside`] is read.
 ///
 /// # Errors
 /// As [`read`], except for file access.
@@ -59,16 +59,14 @@ fn read_from(bytes: &[u8], name: &str, options: &ReadOptions<'_>, path: Option<&
         Format::Keras => keras::open(bytes).and_then(|model| import(&keras::read(&model)?)),
         Format::PyTorch => torch::read(bytes).and_then(|(dict, variant)| weights(&dict, variant)),
         Format::SafeTensors => state_dict::safetensors::read(bytes).and_then(|dict| weights(&dict, "")),
-        Format::Container => {
-            Err(ImportError::new(ErrorKind::NotAModel, "this is an mbvc container; there is nothing to import")
-                .expected("a model of another program")
-                .help("`mbvc import` wrote it: use it as it is"))
-        }
+        Format::Container => Err(ImportError::new(ErrorKind::NotAModel, "an mbvc container cannot be imported again")
+            .expected("a model of another framework")
+            .help("use the container as it is")),
     };
     let mut imported = imported.map_err(|error| error.file(name))?;
     let extension = Path::new(name).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     if Format::of_extension(extension).is_some_and(|named| named != format) {
-        imported.notes.push(format!("the file is {format}, though its name ends in .{extension}"));
+        imported.notes.push(format!("the file is {format}, although its extension is .{extension}"));
     }
     Ok(imported)
 }
@@ -93,7 +91,7 @@ fn import(graph: &SourceGraph<'_>, name: &str, quantization: Quantization, most:
         }
         None => {
             if !graph.quants.is_empty() {
-                notes.push("the quantization of values is left out; weights are dequantized".into());
+                notes.push("the quantization of values is dropped; weights are dequantized".into());
             }
             for layer in chain.layers() {
                 tensors.extend(fold(layer)?);
@@ -102,7 +100,7 @@ fn import(graph: &SourceGraph<'_>, name: &str, quantization: Quantization, most:
     }
     if tensors.len() > MAX_TENSORS {
         return Err(ImportError::unsupported(format!("the network has {} tensors", tensors.len()))
-            .expected(format!("at most {MAX_TENSORS}, which a container may have")));
+            .expected(format!("at most {MAX_TENSORS}, the limit of a container")));
     }
     let file = Path::new(name).file_name().map_or(name.into(), |file| file.to_string_lossy());
     let source = match graph.producer.as_str() {
@@ -115,9 +113,9 @@ fn import(graph: &SourceGraph<'_>, name: &str, quantization: Quantization, most:
     if let Some((labels, from)) = &graph.hints.labels {
         imported.take_labels(labels, from);
     } else if let Some(labels) = Labels::imagenet(imported.recovered.classes) {
-        imported.take_labels(labels.names(), "the file names no classes; so many are ImageNet's");
+        imported.take_labels(labels.names(), "default for this number of classes; the file records none");
     }
-    // The recovered table must come to the very layers that were read.
+    // The recovered spec must have exactly the layers that were read.
     let mismatches = imported.container.mismatches(&imported.spec)?;
     match mismatches.is_empty() {
         true => Ok(imported),
@@ -129,8 +127,9 @@ fn import(graph: &SourceGraph<'_>, name: &str, quantization: Quantization, most:
 }
 
 fn parsed(yaml: &str) -> Result<NetworkSpec> {
-    spec::parse(&SourceFile::new("recovered.yaml", yaml))
-        .map_err(|diagnostics| ImportError::unsupported(format!("the network breaks a rule of specs:\n{diagnostics}")))
+    spec::parse(&SourceFile::new("recovered.yaml", yaml)).map_err(|diagnostics| {
+        ImportError::unsupported(format!("the network cannot be written as a spec:\n{diagnostics}"))
+    })
 }
 
 fn metadata(network: &Recovered, source: String, pool: Option<&str>) -> BTreeMap<String, String> {

@@ -1,6 +1,8 @@
-//! What network is it? From the recognized layers to the table, the width and the conventions of a spec.
+//! From recognized layers to the table, the width and the conventions of a spec.
 
-use mbvc_compiler::spec::{Activation, MAX_BLOCKS, Padding, Precision, Preprocessing, ResidualRule, make_divisible};
+use mbvc_compiler::spec::{
+    Activation, MAX_BLOCKS, Padding, Precision, Preprocessing, ResidualRule, make_divisible,
+};
 use mbvc_runtime::{Filter, Fit, Framing};
 
 use crate::error::{ImportError, Result};
@@ -8,64 +10,64 @@ use crate::published::{self, IMAGENET_MEAN, IMAGENET_STD};
 use crate::recognize::{Chain, Front, Norm};
 use crate::source::{self, Fact, Format, SourceGraph};
 
-/// The network that a file holds, in the terms of a spec.
+/// The network of a file, as a spec describes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recovered {
-    /// Width multiplier: that of a published table with the same channels, else 1.
+    /// Width multiplier of the published table with the same channels, else 1.
     pub width: f64,
     /// Height and width.
     pub resolution: [usize; 2],
-    /// Where the padding of 3x3 convolutions goes; where that makes no difference, the framework's usual.
+    /// Padding of 3x3 convolutions; the framework's convention if both give the same result.
     pub padding: Padding,
-    /// After every convolution but the projections.
+    /// Activation after every convolution except projections.
     pub activation: Activation,
-    /// That of the first batch normalization; where all are folded already, the framework's usual.
+    /// Epsilon of the first batch normalization; the framework's default if all are folded.
     pub batch_norm_epsilon: f64,
-    /// Float32, unless the model is quantized and stays so.
+    /// Float32, unless the quantization of the model is kept.
     pub precision: Precision,
-    /// Length of the output, counting a background class if there is one.
+    /// Length of the output, including a background class.
     pub classes: usize,
-    /// Channels before the width multiplier, and stride.
+    /// Channels before the width multiplier, and stride, of the stem.
     pub stem: [usize; 2],
-    /// In order of execution.
+    /// Table of blocks, in order of execution.
     pub rows: Vec<Row>,
-    /// Channels before the width multiplier.
+    /// Channels of the head before the width multiplier.
     pub head: usize,
-    /// From pixels to the network's input.
+    /// Mapping from pixels to the network's input.
     pub preprocessing: Preprocessing,
-    /// Whether the file tells its preprocessing, rather than its framework's usual one being taken.
+    /// Whether the file records its preprocessing; otherwise it is the framework's convention.
     pub preprocessing_recorded: bool,
-    /// How pictures of any size are brought to the network's.
+    /// How pictures are resized to the network's resolution.
     pub framing: Framing,
 }
 
-/// A row of the table, its channels before the width multiplier.
+/// A row of the table, with channels before the width multiplier.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Channels of the depthwise convolution for each of the input; 1: there is no expand.
+    /// Expansion factor; 1 means no expansion convolution.
     pub expansion: usize,
-    /// Of each block's output.
+    /// Output channels of each block.
     pub channels: usize,
-    /// How many blocks, from 1.
+    /// Number of blocks, at least 1.
     pub repeat: usize,
-    /// Of the first block, 1 or 2; the others have 1.
+    /// Stride of the first block, 1 or 2; the others have stride 1.
     pub stride: usize,
-    /// Never `Required`: `Auto` wherever that gives what the file has.
+    /// `Auto` if that results in the residuals of the file, else `Never`.
     pub residual: ResidualRule,
 }
 
-/// A block as the weights and the graph have it.
+/// Properties of a block in the weights and the graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Found {
     expansion: usize,
     channels: usize,
     stride: usize,
     residual: bool,
-    /// Whether shapes allow a residual.
+    /// Whether the shapes allow a residual.
     possible: bool,
 }
 
-/// Finds the spec of `chain`, how each part of it was found, and what the user should know.
+/// Recovers the spec of `chain`, with evidence for each part and notes for the user.
 pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered, Vec<Fact>, Vec<String>)> {
     let mut facts = Vec::new();
     let mut notes = Vec::new();
@@ -78,7 +80,7 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
     fact("classes", classes.to_string(), format!("outputs of {}", chain.classifier.place));
     if classes == 1 {
         notes.push(
-            "the network has one output, the logit of the second of two classes: above 0 it is that one, below the first"
+            "the network has one output, the logit of the second of two classes: positive for the second, negative for the first"
                 .into(),
         );
     }
@@ -89,20 +91,20 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
         match chain.resolution {
             Some(_) => "shape of the input".into(),
             None => {
-                let lacks = if graph.hints.is_weights_only() {
-                    "the file does not tell the size of its input"
+                let reason = if graph.hints.is_weights_only() {
+                    "the file does not record its input size"
                 } else {
-                    "the input has no fixed size"
+                    "the input size is dynamic"
                 };
-                notes.push(format!("{lacks}; 224x224 is put down as the trained resolution"));
-                format!("the usual one; {lacks}")
+                notes.push(format!("{reason}; the resolution is assumed to be 224x224"));
+                format!("default; {reason}")
             }
         },
     );
     let (padding, how) = padding(chain, graph);
     fact("padding", padding.word().into(), how);
-    let how = match chain.activation_absorbed {
-        true => "ranges of the quantized values, which have absorbed it",
+    let how = match chain.activation_implied {
+        true => "ranges of the quantized values, which include it",
         false => "bounds of the activations",
     };
     fact("activation", chain.activation.word().into(), how.into());
@@ -153,7 +155,7 @@ fn table(chain: &Chain<'_>) -> Result<Table> {
             let expanded = block.expand.as_ref().map_or(block.in_channels, |expand| expand.out_channels());
             let stride = block.depthwise.stride;
             let possible = stride == 1 && channels == block.in_channels;
-            // Whole, as the recognizer checked.
+            // The recognizer has checked that this is whole.
             let expansion = expanded / block.in_channels.max(1);
             Found { expansion, channels, stride, residual: block.residual, possible }
         })
@@ -170,14 +172,14 @@ fn table(chain: &Chain<'_>) -> Result<Table> {
             residual: ResidualRule::Auto,
         };
         let rows = published::TABLE.map(row).to_vec();
-        return Ok((width, stem, rows, head, format!("all blocks have the published channels at width {width}")));
+        return Ok((width, stem, rows, head, format!("all blocks have the published channels of width {width}")));
     }
     let literal = |actual: usize, layer: &str, place: &str| {
         unscaled(actual, 1.0, actual).ok_or_else(|| {
             ImportError::unsupported(format!("{actual} channels"))
                 .at(place)
                 .role(layer)
-                .expected("a multiple of 8, to which the family's channel counts are rounded")
+                .expected("a multiple of 8, as all channel counts of the family")
         })
     };
     let stem = literal(stem, "stem", &chain.stem.place)?;
@@ -189,11 +191,11 @@ fn table(chain: &Chain<'_>) -> Result<Table> {
         stem,
         rows(&blocks),
         head,
-        "the channels are not the published ones; the table has them as they are".into(),
+        "the channels are not the published ones, so the table lists them unscaled".into(),
     ))
 }
 
-/// The width whose published table comes to these blocks.
+/// Returns the width whose published table has these blocks.
 fn published_width(found: &[Found]) -> Option<f64> {
     let is_published = |(found, [expansion, channels, stride]): (&Found, published::Block)| {
         (found.expansion, found.channels, found.stride) == (expansion, channels, stride)
@@ -206,7 +208,7 @@ fn published_width(found: &[Found]) -> Option<f64> {
     published::widths().find(fits)
 }
 
-/// The channel count that scales to `actual`: `usual` if it does, else the one nearest to the exact quotient.
+/// Returns the channel count that scales to `actual`: `usual` if possible, else the nearest to the exact quotient.
 fn unscaled(actual: usize, width: f64, usual: usize) -> Option<usize> {
     let scales = |channels: &usize| *channels > 0 && make_divisible(*channels as f64 * width) == actual;
     let quotient = (actual as f64 / width).round() as usize;
@@ -214,12 +216,12 @@ fn unscaled(actual: usize, width: f64, usual: usize) -> Option<usize> {
     [usual].into_iter().chain(near).find(scales)
 }
 
-/// Widths up to 1 leave the head as it is.
+/// As [`unscaled`], for the head, which widths up to 1 do not scale.
 fn unscaled_head(actual: usize, width: f64) -> Option<usize> {
     if width > 1.0 { unscaled(actual, width, published::HEAD) } else { Some(actual) }
 }
 
-/// Joins blocks to rows: the same expansion and channels, stride 1 after the first, one rule of residuals.
+/// Merges blocks to rows of the same expansion and channels, with stride 1 after the first and one residual rule.
 fn rows(blocks: &[Found]) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     let mut undecided = true;
@@ -256,11 +258,11 @@ fn padding(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> (Padding, String) {
         return (padding, format!("padding of {layer}"));
     }
     if let Some(padding) = graph.hints.padding {
-        return (padding, "the source's convention".into());
+        return (padding, "convention of the source".into());
     }
     let pytorch = graph.format == Format::Onnx && graph.producer.to_ascii_lowercase().contains("torch");
     let padding = if pytorch { Padding::Symmetric } else { Padding::Same };
-    (padding, "both conventions are the same at this resolution; the source's framework has this one".into())
+    (padding, "convention of the framework; both conventions are equal at this resolution".into())
 }
 
 fn epsilon(chain: &Chain<'_>, padding: Padding, notes: &mut Vec<String>) -> (f64, String) {
@@ -271,10 +273,10 @@ fn epsilon(chain: &Chain<'_>, padding: Padding, notes: &mut Vec<String>) -> (f64
     });
     let Some(first) = epsilons.next() else {
         let usual = if padding == Padding::Same { 1e-3 } else { 1e-5 };
-        return (usual, "the framework's usual one; the source has its normalization folded in already".into());
+        return (usual, "default of the framework; batch normalization is folded in the file".into());
     };
     if epsilons.any(|epsilon| epsilon != first) {
-        notes.push("the batch normalizations have different epsilons; each was folded with its own".into());
+        notes.push("the epsilons of the batch normalizations differ; each is folded with its own".into());
     }
     (first, "attribute of the batch normalizations".into())
 }
@@ -289,10 +291,10 @@ fn preprocessing(
         let takes_bytes = front.takes_bytes();
         let per_pixel = scale.map(|scale| if takes_bytes { scale } else { scale / 255.0 } as f32);
         let range = if takes_bytes { "0..255" } else { "0..1" };
-        notes.push(format!("the graph scales its input, taken to be {range}; that is now the preprocessing"));
+        notes.push(format!("the graph scales its input, assumed to be {range}; this is imported as preprocessing"));
         return (
             Preprocessing { scale: per_pixel, offset: offset.map(|offset| offset as f32) },
-            format!("arithmetic before the stem, on an input of {range}"),
+            format!("arithmetic before the stem, for an input of {range}"),
         );
     }
     let symmetric_range = Preprocessing::from_range(-1.0, 1.0);
@@ -302,21 +304,21 @@ fn preprocessing(
             let [low, high] = ends;
             return (Preprocessing::from_range(low, high), "quantization of the input".into());
         }
-        return (symmetric_range, "quantization of the input, to which -1 to 1 is nearest".into());
+        return (symmetric_range, "quantization of the input, which is nearest to -1 to 1".into());
     }
     if let Some((preprocessing, _)) = graph.hints.preprocessing {
-        return (preprocessing, "the source's convention".into());
+        return (preprocessing, "convention of the source".into());
     }
     match (graph.format, padding) {
         (Format::Onnx, Padding::Symmetric) => (
             Preprocessing::from_mean_and_std(IMAGENET_MEAN, IMAGENET_STD),
-            "usual with symmetric padding (PyTorch); the file does not tell".into(),
+            "PyTorch's convention; not recorded in the file".into(),
         ),
-        _ => (symmetric_range, "usual with TensorFlow's models; the file does not tell".into()),
+        _ => (symmetric_range, "TensorFlow's convention; not recorded in the file".into()),
     }
 }
 
-/// How the framework's models usually see pictures, where nothing tells.
+/// Returns the recorded framing, or the framework's convention.
 fn framing(graph: &SourceGraph<'_>, padding: Padding) -> (Framing, String) {
     if let Some((framing, how)) = &graph.hints.framing {
         return (*framing, how.clone());
@@ -324,13 +326,13 @@ fn framing(graph: &SourceGraph<'_>, padding: Padding) -> (Framing, String) {
     let torch = matches!(graph.format, Format::PyTorch | Format::SafeTensors);
     if torch || (graph.format == Format::Onnx && padding == Padding::Symmetric) {
         let framing = Framing { fit: Fit::Crop { scaled: 256, kept: 224 }, filter: Filter::Bilinear };
-        return (framing, "usual with PyTorch's models; the file does not tell".into());
+        return (framing, "PyTorch's convention; not recorded in the file".into());
     }
-    (Framing::default(), "usual with Keras' models; the file does not tell".into())
+    (Framing::default(), "Keras' convention; not recorded in the file".into())
 }
 
-/// Of a network that keeps its quantization: pixels are the numbers that the file takes them for. Around -1 to 1 a whole
-/// zero point is half a step off, so that rounding from there would move every other pixel.
+/// Sets the preprocessing of a network that keeps its quantization to that of its input. For a range of -1 to 1 the integer
+/// zero point is half a step off, so that rounding from that range would change every other pixel.
 pub fn keep_pixels(recovered: &mut Recovered, facts: &mut [Fact], graph: &SourceGraph<'_>) {
     let Some((scale, zero)) = graph.input_quantization else { return };
     let [low, high] = [0.0, 255.0].map(|pixel| (pixel - zero as f64) * scale);
@@ -338,7 +340,7 @@ pub fn keep_pixels(recovered: &mut Recovered, facts: &mut [Fact], graph: &Source
     source::replace(facts, "preprocessing", &describe(&recovered.preprocessing), "quantization of the input");
 }
 
-/// `scale R G B offset R G B`, as the container's metadata has it.
+/// Formats preprocessing as in the container's metadata: `scale R G B offset R G B`.
 pub fn describe(Preprocessing { scale, offset }: &Preprocessing) -> String {
     let list = |values: &[f32; 3]| values.map(|value| value.to_string()).join(" ");
     format!("scale {} offset {}", list(scale), list(offset))
@@ -363,7 +365,7 @@ mod tests {
         for width in [0.35, 0.5, 0.75, 1.0, 1.3, 1.4] {
             assert_eq!(published_width(&published(width)), Some(width));
         }
-        // Others come back as a width with the same channels.
+        // Other widths are recovered as one with the same channels.
         for width in [0.6, 0.9, 1.1, 2.0, 3.37] {
             let found = published_width(&published(width)).unwrap();
             assert_eq!(published(found), published(width), "{width} as {found}");
@@ -380,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_join_and_part_where_they_must() {
+    fn rows_merge_blocks_with_one_residual_rule() {
         let block = |channels, stride, residual, possible| Found { expansion: 6, channels, stride, residual, possible };
         let found = rows(&[
             block(16, 1, false, false),

@@ -1,4 +1,4 @@
-//! A recovered network as the text of a spec.
+//! Rendering of a recovered network as a spec.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use mbvc_compiler::spec::{Preprocessing, ResidualRule};
 use crate::published::{IMAGENET_MEAN, IMAGENET_STD};
 use crate::recover::{Recovered, Row};
 
-/// YAML that describes `network`; `source` goes into its first line.
+/// Returns YAML that describes `network`, with `source` in its first line.
 pub fn render(network: &Recovered, source: &str) -> String {
     let Recovered { width, resolution: [height, columns], padding, activation, batch_norm_epsilon, classes, .. } =
         network;
@@ -51,12 +51,12 @@ blocks:
     text
 }
 
-/// Whether YAML forbids a character, or may take it for the end of a line: the name of a file has any.
+/// Whether YAML forbids a character or may treat it as the end of a line. File names may contain any.
 fn ends_a_comment(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
-/// A range where all channels share one, in the roundest numbers that give the same floats.
+/// Renders a range if all channels share it, in the roundest numbers that result in the same floats.
 fn preprocessing(preprocessing: &Preprocessing) -> String {
     let Preprocessing { scale, offset } = *preprocessing;
     for [low, high] in [[-1.0, 1.0], [0.0, 1.0], [0.0, 255.0], [-128.0, 127.0]] {

@@ -3,10 +3,10 @@
 use ::safetensors::Dtype;
 use mbvc_compiler::ir::ElementType;
 
-/// The elements of a tensor.
+/// Elements of a tensor.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Data {
-    /// Everything in a float32 network; scales in a quantized one.
+    /// All tensors of a float32 network; scales of a quantized one.
     F32(Vec<f32>),
     /// Weights of an int8 network.
     I8(Vec<i8>),
@@ -17,7 +17,7 @@ pub enum Data {
 }
 
 impl Data {
-    /// How many there are.
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
         match self {
             Self::F32(values) => values.len(),
@@ -27,12 +27,12 @@ impl Data {
         }
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The values, where they are floats.
+    /// Returns the elements if they are floats.
     pub fn f32s(&self) -> Option<&[f32]> {
         match self {
             Self::F32(values) => Some(values),
@@ -40,7 +40,7 @@ impl Data {
         }
     }
 
-    /// Their type.
+    /// Returns the element type.
     pub fn element(&self) -> ElementType {
         match self {
             Self::F32(_) => ElementType::F32,
@@ -50,7 +50,7 @@ impl Data {
         }
     }
 
-    /// The values, exact.
+    /// Converts the elements, which is exact.
     pub fn to_f64(&self) -> Vec<f64> {
         match self {
             Self::F32(values) => values.iter().map(|value| f64::from(*value)).collect(),
@@ -108,13 +108,13 @@ impl Data {
 
 /// A named tensor, row-major.
 ///
-/// Convolutions are `[kh, kw, in, out]`, depthwise ones `[kh, kw, channels]`, the classifier `[in, out]`, biases `[out]`.
+/// Shapes: convolution `[kh, kw, in, out]`, depthwise `[kh, kw, channels]`, classifier `[in, out]`, bias `[out]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tensor {
-    /// `block2.expand.weight`; no other tensor of the container has it.
+    /// Unique name, such as `block2.expand.weight`.
     pub name: String,
     /// Outermost dimension first.
     pub shape: Vec<usize>,
-    /// As many as the shape asks for.
+    /// As many elements as the shape has.
     pub data: Data,
 }

@@ -1,47 +1,46 @@
-//! Where a model's file holds the values of the network, so that they can be read while another engine runs it.
+//! The tensors of a model file that contain the network's values, for comparison with another engine.
 
 use mbvc_compiler::spec::Activation;
 
 use crate::recognize::{Chain, Layer};
 use crate::source::{Holder, Layout, SourceGraph, Value};
 
-/// The tensors of a model's file that hold what the network computes.
+/// Tensors of a model file that contain the network's values.
 ///
-/// Found by the graph's edges, as everything of a model is: never by names.
+/// Identified by the edges of the graph, not by names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trace {
     /// The model's input.
     pub input: SourceTensor,
-    /// What the pixels 0..255 are multiplied by for the input, where the graph itself preprocesses them; `None` where
-    /// the input is what the network's preprocessing makes.
+    /// Factor from pixels (0..255) to the input, if the graph preprocesses them; `None` if the input is preprocessed.
     pub pixel_scale: Option<f32>,
-    /// Whether the input's channels are blue, green, red.
+    /// Whether the input is BGR.
     pub reversed: bool,
-    /// Height and width, where the file fixes them.
+    /// Height and width, if fixed in the file.
     pub resolution: Option<[usize; 2]>,
-    /// In order of execution. Of a quantized network these are integers. A value that the source keeps in no tensor of
-    /// its own, for instance before an activation that is fused, is left out.
+    /// Values in order of execution; integers for a quantized network. Values without a tensor, such as sums before a fused
+    /// activation, are omitted.
     pub values: Vec<Traced>,
 }
 
 /// A value and its tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Traced {
-    /// The node of the unfused graph that makes the value, as [`mbvc_compiler::lower`] names it: `stem`, `stem.relu6`,
-    /// `block3.add`, `head.pool`, `classifier`; `input` where the graph preprocesses pixels.
+    /// Name of the producer in the unfused graph of [`mbvc_compiler::lower`]: `stem`, `stem.relu6`, `block3.add`,
+    /// `head.pool`, `classifier`; `input` if the graph preprocesses pixels.
     pub node: String,
-    /// What holds it.
+    /// Tensor with the value.
     pub tensor: SourceTensor,
 }
 
 /// A tensor of the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceTensor {
-    /// Its name in the file.
+    /// Name in the file.
     pub name: String,
-    /// Its index among the tensors of a TFLite file, whose names need not differ.
+    /// Index in a TFLite file, in which names need not be unique.
     pub index: Option<usize>,
-    /// Order of its axes.
+    /// Order of the axes.
     pub layout: Layout,
 }
 
@@ -51,10 +50,10 @@ impl From<&Holder<'_>> for SourceTensor {
     }
 }
 
-/// Traces the values of `chain`; `quantized` says that the network computes in integers. `None` of formats that no
-/// other engine runs.
+/// Finds the tensors of the values of `chain`, integers if `quantized`. Returns `None` for formats that no other engine
+/// runs.
 pub fn trace(chain: &Chain<'_>, graph: &SourceGraph<'_>, quantized: bool) -> Option<Trace> {
-    // A quantized model may well take floats.
+    // The input of a quantized model may be floats.
     let input = graph.holders.get(graph.input, false).or_else(|| graph.holders.get(graph.input, true))?.into();
     let mut tracer = Tracer { graph, quantized, activation: chain.activation, values: Vec::new() };
     if let Some(front) = chain.front {
@@ -89,15 +88,15 @@ impl Tracer<'_> {
         }
     }
 
-    /// A layer's sums, normalized, and what its activation makes of them.
+    /// Adds a layer's normalized sums and its activated output.
     fn layer(&mut self, layer: &Layer<'_>) {
         let Some(output) = layer.output() else { return };
-        // The classifier's are those of the whole layer too.
+        // The classifier's sums are its output.
         let sums = layer.steps.get(layer.norms.len()).copied();
         if !layer.activated {
             return self.value(&layer.role, output);
         }
-        // Integers are activated where they are rounded.
+        // Integers are activated during requantization.
         if let Some(sums) = sums.filter(|sums| *sums != output && !self.quantized) {
             self.value(&layer.role, sums);
         }
@@ -113,7 +112,7 @@ mod tests {
 
     const FIXTURE: &[u8] = include_bytes!("../tests/fixtures/same_plain_op13.onnx");
 
-    /// The fixture behind `pixels * scale + offset`.
+    /// The fixture, preceded by `pixels * scale + offset`.
     fn with_front(scale: f32, offset: f32) -> Vec<u8> {
         let mut model = onnx::decode(FIXTURE).unwrap();
         let graph = model.graph.as_mut().unwrap();
@@ -131,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_that_preprocesses_takes_pixels() {
+    fn a_model_with_preprocessing_reads_pixels() {
         for (scale, takes) in [(1.0 / 127.5, 1.0), (2.0, 1.0 / 255.0)] {
             let model = read_bytes(&with_front(scale, -1.0), "front.onnx", &ReadOptions::default())
                 .unwrap_or_else(|error| panic!("{error}"));
@@ -143,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn channels_that_change_places_are_told() {
+    fn swapped_channels_are_recorded() {
         let mut model = read_bytes(FIXTURE, "plain.onnx", &ReadOptions::default()).unwrap();
         model.swap_channels();
         assert!(model.trace.is_some_and(|trace| trace.reversed));

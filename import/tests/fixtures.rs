@@ -162,9 +162,9 @@ fn every_exporter_gives_the_same_network() {
 }
 
 #[test]
-fn a_dynamic_size_is_told() {
+fn a_dynamic_size_is_noted() {
     let imported = import("symmetric_dynamic_op18.onnx");
-    assert!(imported.notes.iter().any(|note| note.contains("no fixed size")), "{:?}", imported.notes);
+    assert!(imported.notes.iter().any(|note| note.contains("input size is dynamic")), "{:?}", imported.notes);
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn the_rendered_spec_is_the_network() {
 }
 
 #[test]
-fn differences_from_a_spec_are_told_layer_by_layer() {
+fn differences_from_a_spec_are_listed_by_layer() {
     let imported = import("same_plain_op13.onnx");
     let text = imported
         .spec_yaml()
@@ -214,9 +214,9 @@ fn differences_from_a_spec_are_told_layer_by_layer() {
     );
 }
 
-/// One line for the precision, not one for each tensor; what differs besides is told as ever.
+/// One line for the precision, not one per tensor. Other differences are listed as usual.
 #[test]
-fn another_precision_is_told_with_its_remedy() {
+fn another_precision_is_reported_with_its_remedy() {
     let spec =
         |yaml: String| mbvc_compiler::spec::parse(&mbvc_compiler::diagnostic::SourceFile::new("s.yaml", yaml)).unwrap();
     let keep = |name: &str| read(&fixture(name), &ReadOptions::keep_quantization()).unwrap();
@@ -238,7 +238,7 @@ fn another_precision_is_told_with_its_remedy() {
     assert_eq!(unsigned.len(), 1, "{unsigned:?}");
     assert!(Remedy(&unsigned).to_string().contains("write `precision: uint8` into the spec"), "{unsigned:?}");
 
-    // A tensor of another type than its container's others.
+    // A tensor with an unexpected element type.
     let mut broken = quantized.container.clone();
     let bias = broken.tensors.iter_mut().find(|tensor| tensor.name == "head.bias").unwrap();
     bias.data = Data::F32(vec![0.0; 16]);
@@ -247,7 +247,7 @@ fn another_precision_is_told_with_its_remedy() {
 }
 
 #[test]
-fn another_number_of_blocks_is_told() {
+fn surplus_blocks_are_reported() {
     let imported = import("same_plain_op13.onnx");
     let text = imported.spec_yaml().replace("n: 2, s: 2", "n: 1, s: 2");
     let spec = mbvc_compiler::spec::parse(&mbvc_compiler::diagnostic::SourceFile::new("s.yaml", text)).unwrap();
@@ -257,7 +257,7 @@ fn another_number_of_blocks_is_told() {
 }
 
 #[test]
-fn a_spec_gives_the_preprocessing_that_a_file_does_not_tell() {
+fn a_spec_sets_preprocessing_that_is_not_recorded() {
     let raw = Preprocessing::from_range(0.0, 255.0);
     let mut plain = import("same_plain_op13.onnx");
     plain.set_preprocessing(raw, "the spec");
@@ -266,7 +266,7 @@ fn a_spec_gives_the_preprocessing_that_a_file_does_not_tell() {
     let mut quantized = import("same_int8.tflite");
     quantized.set_preprocessing(raw, "the spec");
     assert!(quantized.container.metadata["mbvc.preprocessing"].ends_with("offset -1 -1 -1"));
-    assert!(quantized.notes.iter().any(|note| note.contains("the file's own")), "{:?}", quantized.notes);
+    assert!(quantized.notes.iter().any(|note| note.contains("recorded in the file")), "{:?}", quantized.notes);
 }
 
 #[test]

@@ -28,12 +28,12 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn external_data_is_not_looked_for() {
+fn external_data_is_not_opened() {
     let bytes = fs::read(fixture("other_external_data.onnx")).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("in").join("model.onnx");
     fs::create_dir(folder.path().join("in")).unwrap();
-    // All of the same length as the name in the file.
+    // The locations have the length of the name in the file.
     for location in ["../etc/pw.d", "/etc/passwd", "weights.bin"] {
         let at = bytes.windows(11).position(|window| window == b"weights.bin").unwrap();
         let mut changed = bytes.clone();
@@ -46,19 +46,19 @@ fn external_data_is_not_looked_for() {
             std::os::unix::fs::symlink("/dev/zero", here).unwrap();
         }
         let error = read(&model, &ReadOptions::default()).unwrap_err().to_string();
-        assert!(error.contains(&format!("the data lies in another file, '{location}'")), "{error}");
+        assert!(error.contains(&format!("the data is in another file, '{location}'")), "{error}");
     }
 }
 
 #[test]
-fn members_of_archives_stay_in_memory_whatever_their_names() {
+fn archive_members_are_never_written() {
     let folder = tempfile::tempdir().unwrap();
     let inner = folder.path().join("a/b");
     fs::create_dir_all(&inner).unwrap();
     for (name, prefix, expected) in [
         ("torch/state_dict.pth", "../../evil/", None),
         ("torch/state_dict.pth", "/tmp/../evil/", None),
-        ("keras3_nested.keras", "../../", Some("a zip archive, but no model's")),
+        ("keras3_nested.keras", "../../", Some("a zip archive without a model")),
     ] {
         let bytes = fs::read(fixture(name)).unwrap();
         let mut archive = ZipArchive::new(Cursor::new(&bytes[..])).unwrap();
@@ -69,7 +69,7 @@ fn members_of_archives_stay_in_memory_whatever_their_names() {
             member.read_to_end(&mut content).unwrap();
             let plain = member.name().unwrap().into_owned();
             let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
-            // Of PyTorch's the folder is replaced, as its name is free.
+            // The folder of a PyTorch archive is replaced, because its name is arbitrary.
             let last =
                 plain.split_once('/').filter(|_| prefix.ends_with("evil/")).map_or(plain.as_str(), |(_, last)| last);
             writer.start_file(format!("{prefix}{last}"), options).unwrap();
@@ -80,8 +80,8 @@ fn members_of_archives_stay_in_memory_whatever_their_names() {
         let before = names(folder.path());
         match (read(&path, &ReadOptions::default()), expected) {
             (Err(error), Some(expected)) => assert!(error.to_string().contains(expected), "{error}"),
-            // Weights alone, of blocks that are not the published ones.
-            (Err(error), None) => assert!(error.to_string().contains("the strides are not known"), "{error}"),
+            // A state dict with other blocks than the published ones.
+            (Err(error), None) => assert!(error.to_string().contains("unknown strides"), "{error}"),
             (Ok(imported), _) => assert!(expected.is_none(), "{:?}", imported.facts),
         }
         assert_eq!(names(folder.path()), before);
@@ -90,7 +90,7 @@ fn members_of_archives_stay_in_memory_whatever_their_names() {
 
 #[cfg(unix)]
 #[test]
-fn writing_replaces_a_link_and_not_what_it_leads_to() {
+fn writing_replaces_a_link_but_not_its_target() {
     let folder = tempfile::tempdir().unwrap();
     let [other, link] = ["other", "w.safetensors"].map(|name| folder.path().join(name));
     fs::write(&other, b"precious").unwrap();
@@ -100,9 +100,9 @@ fn writing_replaces_a_link_and_not_what_it_leads_to() {
     assert!(!fs::symlink_metadata(&link).unwrap().is_symlink());
 }
 
-/// Some of YAML's readers end lines, and so comments, where others see a letter.
+/// Some YAML parsers end a line, and so a comment, at characters that others accept in it.
 #[test]
-fn the_name_of_a_file_is_no_line_of_a_spec() {
+fn file_names_cannot_inject_lines_into_a_spec() {
     let bytes = fs::read(fixture("same_fused.tflite")).unwrap();
     for end in ['\u{2028}', '\u{2029}', '\u{85}', '\r', '\n', '\u{feff}', '\u{ffff}', '\0'] {
         let name = format!("a{end}name: Evil{end}.tflite");

@@ -178,5 +178,5 @@ fn the_container_comes_back_and_is_the_same_every_time() {
     assert_eq!(inspection.parameters, 3_489_097);
     assert!(inspection.to_string().contains("3 489 097 parameters in 106 tensors"), "{inspection}");
     let error = read(&first, &ReadOptions::default()).unwrap_err().to_string();
-    assert!(error.contains("nothing to import"), "{error}");
+    assert!(error.contains("cannot be imported again"), "{error}");
 }

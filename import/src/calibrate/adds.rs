@@ -1,21 +1,23 @@
-//! Residual adds: scales near enough to each other for XNNPACK.
+//! Residual adds: limits the ratios of their scales to what XNNPACK accepts.
 
 use mbvc_runtime::quantized::arithmetic::{Integer, Quant};
 
 use super::network::{Network, Sum};
 use crate::error::{ImportError, Result};
 
-/// An operand's scale is at least this part of the result's (XNNPACK: 2^-10), and less than `MOST` of it (2^8); with
-/// room for the rounding of the quotient.
+/// Least ratio of an operand's scale to the result's. XNNPACK's limits are 2^-10 and 2^8; these leave room for the
+/// rounding of the quotient.
 const LEAST: f32 = 1.0 / 1000.0;
+/// Greatest ratio of an operand's scale to the result's.
 const MOST: f32 = 250.0;
 
-/// Widens scales until those of every add are near enough. A wider scale is only coarser: what it stood for still fits.
+/// Increases scales until the ratios of every add are within the limits. A larger scale is coarser, but covers the same
+/// range.
 ///
 /// # Errors
-/// Where a scale would leave float32.
-pub fn bring_together(network: &Network, quants: &mut [Quant]) -> Result<()> {
-    // Scales only grow, and none beyond the largest of all: each round settles at least one.
+/// If a scale would exceed float32.
+pub fn limit_ratios(network: &Network, quants: &mut [Quant]) -> Result<()> {
+    // Scales only grow, and none beyond the largest of all, so each round settles at least one.
     for _ in 0..=quants.len() {
         let mut changed = false;
         for Sum { operands, result } in network.adds() {
@@ -38,7 +40,7 @@ pub fn bring_together(network: &Network, quants: &mut [Quant]) -> Result<()> {
             return Ok(());
         }
     }
-    Err(ImportError::unsupported("the scales of the residual adds cannot be brought together"))
+    Err(ImportError::unsupported("the scales of the residual adds are too far apart"))
 }
 
 #[cfg(test)]
@@ -48,17 +50,17 @@ mod tests {
     use mbvc_runtime::quantized::arithmetic::{Add, Rounding};
 
     #[test]
-    fn scales_of_adds_come_near_enough_and_others_stay() {
+    fn only_scales_of_adds_with_extreme_ratios_change() {
         let network = Network::new(&spec("")).unwrap();
         let at = |name: &str| network.values().iter().position(|value| value.name == name).unwrap();
         let plain = Quant::new(0.05, 3, Integer::Int8).unwrap();
         let mut quants = vec![plain; network.values().len()];
-        bring_together(&network, &mut quants).unwrap();
-        assert!(quants.iter().all(|quant| *quant == plain), "nothing to do");
+        limit_ratios(&network, &mut quants).unwrap();
+        assert!(quants.iter().all(|quant| *quant == plain), "no scale needs to change");
 
         quants[at("block1.project")] = Quant::new(1e-7, 5, Integer::Int8).unwrap();
         quants[at("block3.add")] = Quant::new(1e-6, -7, Integer::Int8).unwrap();
-        bring_together(&network, &mut quants).unwrap();
+        limit_ratios(&network, &mut quants).unwrap();
         for add in network.adds() {
             let [left, right] = add.operands.map(|operand| quants[operand]);
             let add = Add::new(Rounding::Xnnpack, left, right, quants[add.result], Integer::Int8.limits());

@@ -1,4 +1,4 @@
-//! How near a quantized network comes to the float one.
+//! Accuracy of a quantized network relative to the float network.
 
 use mbvc_compiler::interp::run_quantized;
 use mbvc_runtime::Preprocess;
@@ -10,10 +10,10 @@ use crate::container::Container;
 use crate::error::{ImportError, Result};
 use crate::tensor::Data;
 
-/// Classes that count as the first few.
+/// Classes of the top-5 comparison.
 const FEW: usize = 5;
 
-/// The float network and the quantized one on the same pictures.
+/// Differences between the float and the quantized network on the same pictures.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
     values: Vec<Sums>,
@@ -22,7 +22,7 @@ pub struct Comparison {
     among_few: usize,
 }
 
-/// Over all elements of a value on all pictures.
+/// Sums over all elements of a value on all pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct Sums {
     product: f64,
@@ -31,17 +31,17 @@ struct Sums {
     error: f64,
 }
 
-/// How near one value comes.
+/// Agreement of one value between the two networks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Fidelity {
-    /// Cosine of the angle between the values as vectors: 1 where they are proportional.
+    /// Cosine similarity of the values as vectors: 1 if they are proportional.
     pub cosine: f64,
-    /// Squares of the values over squares of the errors, in decibels; infinite where there is no error.
+    /// Ratio of signal power to error power, in decibels; infinite if there is no error.
     pub signal_to_noise_db: f64,
 }
 
 impl Comparison {
-    /// Of no picture yet.
+    /// Starts a comparison without pictures.
     pub fn new(network: &Network) -> Self {
         let values = vec![Sums::default(); network.values().len()];
         Self { values, pictures: 0, first: 0, among_few: 0 }
@@ -50,7 +50,7 @@ impl Comparison {
     /// Runs both networks on one picture: interleaved RGB pixels of the network's size.
     ///
     /// # Errors
-    /// Where the picture or one of the containers does not fit the network.
+    /// If the picture or one of the containers does not fit the network.
     pub fn of(
         network: &Network,
         weights: &Container,
@@ -75,12 +75,12 @@ impl Comparison {
         })
         .map_err(|error| not_run(&error))?;
         comparison.pictures = 1;
-        let wanted = float.last().and_then(|logits| greatest(logits));
-        // As `top_k` does, of equal ones the first comes first.
+        let expected = float.last().and_then(|logits| greatest(logits));
+        // As in `top_k`, the first of equal logits wins.
         let mut order: Vec<usize> = (0..logits.len()).collect();
         order.sort_by_key(|class| std::cmp::Reverse(logits[*class]));
-        comparison.first = usize::from(order.first().copied() == wanted);
-        comparison.among_few = usize::from(order.iter().take(FEW).any(|class| Some(*class) == wanted));
+        comparison.first = usize::from(order.first().copied() == expected);
+        comparison.among_few = usize::from(order.iter().take(FEW).any(|class| Some(*class) == expected));
         Ok(comparison)
     }
 
@@ -97,22 +97,22 @@ impl Comparison {
         self.among_few += other.among_few;
     }
 
-    /// Pictures that went through both networks.
+    /// Number of pictures compared.
     pub fn pictures(&self) -> usize {
         self.pictures
     }
 
-    /// Pictures of which both networks name the same class first.
+    /// Number of pictures with the same top-1 class in both networks.
     pub fn same_first(&self) -> usize {
         self.first
     }
 
-    /// Pictures of which the float network's first class is among the quantized one's first five.
+    /// Number of pictures whose top-1 class in the float network is in the quantized network's top 5.
     pub fn among_first_five(&self) -> usize {
         self.among_few
     }
 
-    /// In the order of [`Network::values`].
+    /// Returns the agreement of each value, in the order of [`Network::values`].
     pub fn values(&self) -> impl Iterator<Item = Fidelity> {
         self.values.iter().map(|sums| sums.fidelity())
     }
@@ -133,7 +133,7 @@ impl Sums {
 
     fn fidelity(self) -> Fidelity {
         let lengths = (self.float * self.quantized).sqrt();
-        // Two values that are 0 everywhere agree; one alone does not.
+        // Two values that are 0 everywhere agree; one that is 0 alone does not.
         let cosine = if lengths > 0.0 { self.product / lengths } else { f64::from(self.error == 0.0) };
         let ratio = if self.error > 0.0 { self.float / self.error } else { f64::INFINITY };
         Fidelity { cosine, signal_to_noise_db: 10.0 * ratio.log10() }
@@ -146,11 +146,11 @@ fn quant(container: &Container, value: &Value) -> Result<(f64, i32)> {
         (Some(Data::F32(scale)), Some(Data::I32(zero_point))) if scale.len() == 1 && zero_point.len() == 1 => {
             Ok((f64::from(scale[0]), zero_point[0]))
         }
-        _ => Err(ImportError::malformed("the quantized container lacks a scale or a zero point").role(&*value.name)),
+        _ => Err(ImportError::malformed("the quantized container has no scale or no zero point").role(&*value.name)),
     }
 }
 
-/// The place of the greatest element, of equal ones the first.
+/// Returns the index of the greatest element, the first of equal ones.
 fn greatest(logits: &[f32]) -> Option<usize> {
     let pick = |best: (usize, f32), next: (usize, f32)| if next.1 > best.1 { next } else { best };
     logits.iter().copied().enumerate().reduce(pick).map(|(at, _)| at)
@@ -164,7 +164,7 @@ mod tests {
     fn fidelity_of_known_vectors() {
         let exact = Sums::of(&[0.5, -1.0, 0.0], &[4, 1, 3], (0.5, 3)).fidelity();
         assert_eq!((exact.cosine, exact.signal_to_noise_db), (1.0, f64::INFINITY));
-        // Twice as long: the same direction, as much error as signal.
+        // Twice the length: the same direction, error power equal to signal power.
         let double = Sums::of(&[0.5, -1.0], &[2, -4], (0.5, 0)).fidelity();
         assert!((double.cosine - 1.0).abs() < 1e-12 && double.signal_to_noise_db.abs() < 1e-12, "{double:?}");
         let across = Sums::of(&[1.0, 0.0], &[0, 2], (0.5, 0)).fidelity();
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_equal_logits_counts() {
+    fn the_first_of_equal_logits_wins() {
         assert_eq!(greatest(&[1.0, 3.0, 3.0]), Some(1));
         assert_eq!(greatest(&[]), None);
     }

@@ -1,4 +1,4 @@
-//! The quantization of images: of known range, whatever was observed.
+//! Quantization of input images, whose range follows from preprocessing alone.
 
 use mbvc_runtime::Preprocess;
 use mbvc_runtime::quantized::arithmetic::{Integer, Quant};
@@ -10,26 +10,25 @@ use crate::error::{ImportError, Result};
 const PIXELS: usize = 256;
 const LEAST: f64 = -128.0;
 
-/// How pixels become the numbers that a quantized network reads.
+/// Mapping from pixels to the integers that a quantized network reads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Input {
     quant: Quant,
     preprocess: Preprocess,
-    /// Of each pixel in each channel, `[pixel][channel]`.
+    /// `[pixel][channel]`
     numbers: [[i32; 3]; PIXELS],
     shift: f64,
 }
 
 impl Input {
-    /// For a network whose images go through `preprocess` in float32.
+    /// Returns the mapping for a network with this float32 preprocessing.
     ///
-    /// Where red, green and blue are preprocessed alike, the scale is that of the pixels, so that pixel `p` is the
-    /// number `p - 128` without rounding. For the zero point to be whole, all pixels then stand for the same part of a
-    /// step more than they should, which the first layer's bias makes up for. Otherwise the range is that of all
-    /// channels together.
+    /// If red, green and blue are preprocessed alike, the scale is that of the pixels, so that pixel `p` becomes
+    /// `p - 128` without rounding. The zero point must be an integer, so all pixels are off by the same fraction of a
+    /// step; the first layer's bias compensates it. Otherwise one range covers all channels.
     ///
     /// # Errors
-    /// Where the preprocessing leaves all pixels the same, or takes them out of any scale.
+    /// If the preprocessing maps all pixels to one value, or to a range that has no scale in float32.
     pub fn new(preprocess: &Preprocess) -> Result<Self> {
         let &Preprocess { scale, offset } = preprocess;
         let alike = scale.iter().all(|other| *other == scale[0]) && offset.iter().all(|other| *other == offset[0]);
@@ -44,38 +43,38 @@ impl Input {
             (step as f32, (LEAST - low / step).round(), offset)
         };
         let quant = Quant::new(step, zero_point as i32, Integer::Int8).ok_or_else(|| {
-            ImportError::unsupported("the preprocessing makes no range of values that can be quantized")
+            ImportError::unsupported("the preprocessing has no range that can be quantized")
                 .found(preprocess.to_string())
-                .help("give the preprocessing that the network was trained with in the spec, and import it again")
+                .help("write the preprocessing of the training into the spec and import the model again")
         })?;
         let preprocess = Preprocess { scale, offset: moved };
         let numbers = numbers(&Table::new(&preprocess, quant, Integer::Int8));
         Ok(Self { quant, preprocess, numbers, shift: f64::from(moved[0]) - f64::from(offset[0]) })
     }
 
-    /// What the numbers stand for.
+    /// Returns the scale and zero point of the integers.
     pub fn quant(&self) -> Quant {
         self.quant
     }
 
-    /// What images go through on the way to the quantized network: the preprocessing given, or that with the shift.
+    /// Returns the preprocessing of the quantized network: the given one, plus the shift.
     pub fn preprocess(&self) -> &Preprocess {
         &self.preprocess
     }
 
-    /// Interleaved RGB pixels as numbers.
+    /// Quantizes interleaved RGB pixels.
     pub fn quantize(&self, pixels: &[u8]) -> Vec<i32> {
         let channels = (0..3).cycle();
         pixels.iter().zip(channels).map(|(pixel, channel)| self.numbers[usize::from(*pixel)][channel]).collect()
     }
 
-    /// What all pixels stand for in excess of what they are in float32.
+    /// Returns by how much the dequantized pixels exceed their float32 values.
     pub(super) fn shift(&self) -> f64 {
         self.shift
     }
 }
 
-/// What the runtime makes of every pixel.
+/// Quantizes every pixel with the runtime's table.
 fn numbers(table: &Table) -> [[i32; 3]; PIXELS] {
     const BYTES: usize = PIXELS * 3;
     let bytes: [u8; BYTES] = std::array::from_fn(|at| (at / 3) as u8);
@@ -90,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pixels_are_taken_as_they_are() {
+    fn uniform_preprocessing_maps_pixels_without_rounding() {
         for (scale, offset, zero_point) in
             [(1.0 / 127.5, -1.0, -1), (0.007_843_138, -1.0, -1), (1.0 / 255.0, 0.0, -128), (0.017, -2.0, -10)]
         {
@@ -105,19 +104,19 @@ mod tests {
     }
 
     #[test]
-    fn channels_of_their_own_share_one_range() {
+    fn per_channel_preprocessing_shares_one_range() {
         let preprocess = Preprocess { scale: [0.0171, 0.0175, 0.0174], offset: [-2.118, -2.036, -1.804] };
         let input = Input::new(&preprocess).unwrap();
         let (scale, zero) = (input.quant().scale(), input.quant().zero_point());
         for (channel, pixel) in [(0, 0), (1, 77), (2, 255)] {
             let mut pixels = [0; 3];
             pixels[channel] = pixel;
-            let stood_for = f64::from(scale) * f64::from(input.quantize(&pixels)[channel] - zero);
+            let dequantized = f64::from(scale) * f64::from(input.quantize(&pixels)[channel] - zero);
             let exact = f64::from(preprocess.value(channel, pixel));
-            assert!((stood_for - exact).abs() <= 0.51 * f64::from(scale), "{channel} {pixel}: {stood_for} {exact}");
+            assert!((dequantized - exact).abs() <= 0.51 * f64::from(scale), "{channel} {pixel}: {dequantized} {exact}");
         }
         assert_eq!((input.shift(), input.preprocess()), (0.0, &preprocess));
-        // All above 0: the range is stretched to hold it.
+        // All values are above 0: the range is extended to include 0.
         let above = Input::new(&Preprocess { scale: [0.01; 3], offset: [5.0; 3] }).unwrap();
         assert_eq!(above.quant().zero_point(), -128);
         assert!(Input::new(&Preprocess { scale: [0.0; 3], offset: [0.0; 3] }).is_err());

@@ -1,4 +1,4 @@
-//! What a spec's network consists of as far as quantization goes: values, the layers that make them, adds.
+//! The parts of a network that quantization assigns scales to: values, layers and adds.
 
 use std::collections::BTreeMap;
 
@@ -9,29 +9,29 @@ use mbvc_compiler::spec::{DEFAULT_ROUNDING, Fusion, NetworkSpec, Precision, Roun
 
 use crate::error::{ImportError, Result};
 
-/// What a value is to the network; its range follows from it.
+/// Role of a value in the network, which constrains its range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// The image: its range is that of pixels after preprocessing.
+    /// The input image, whose range is that of preprocessed pixels.
     Input,
-    /// Made by an activation: never below 0.
+    /// Output of an activation: never below 0.
     Activated(Activation),
     /// Of both signs: projections, adds and the pool.
     Linear,
-    /// What the classifier makes. Its greatest element is the answer, so it is never clipped.
+    /// Output of the classifier, never clipped because its greatest element is the result.
     Logits,
 }
 
-/// A value that has a scale and a zero point.
+/// A value with a scale and a zero point.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Value {
-    /// As the container names it: `block2.expand`, `head.pool`.
+    /// Name in the container: `block2.expand`, `head.pool`.
     pub name: String,
-    /// How it is made.
+    /// Role in the network.
     pub role: Role,
-    /// Name of the node that makes it, the same in the float32 graph and the quantized one.
+    /// Name of the node that produces it, in the float32 graph and in the quantized one.
     pub(super) node: String,
-    /// Channels, which come last in NHWC.
+    /// Number of channels, the last dimension of NHWC.
     pub(super) channels: usize,
 }
 
@@ -39,15 +39,15 @@ pub struct Value {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layer {
     pub name: String,
-    /// Of the weights in their canonical layout: `[kh, kw, in, out]`, `[kh, kw, channels]` or `[in, out]`.
+    /// Shape of the weights in canonical layout: `[kh, kw, in, out]`, `[kh, kw, channels]` or `[in, out]`.
     pub shape: Vec<usize>,
     pub depthwise: bool,
-    /// Places of the values that it reads and makes.
+    /// Indices of the values that it reads and produces.
     pub input: usize,
     pub output: usize,
 }
 
-/// A residual add of two values, by their places.
+/// A residual add of two values, by index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sum {
     pub operands: [usize; 2],
@@ -67,18 +67,18 @@ pub struct Network {
 }
 
 impl Network {
-    /// The network of `spec`, whatever the spec's own precision is. Values computed in integers are rounded as the spec
-    /// says where it is a quantized one, else as XNNPACK does.
+    /// Builds the network of `spec` in both precisions. Integers are rounded as a quantized spec requests, or as in XNNPACK
+    /// for a float32 spec.
     ///
     /// # Errors
-    /// If the compiler broke the graph.
+    /// If a pass of the compiler broke the graph, which is a bug.
     pub fn new(spec: &NetworkSpec) -> Result<Self> {
         let float_spec =
             NetworkSpec { precision: Precision::F32, precision_place: None, rounding: None, ..spec.clone() };
         let rounding = spec.rounding.unwrap_or(DEFAULT_ROUNDING);
         let integer_spec = NetworkSpec { precision: Precision::Int8, rounding: Some(rounding), ..float_spec.clone() };
         let mut float = lower(&float_spec);
-        // Unfused, so that every value is seen; folded, as the container's weights are.
+        // Unfused, so that every value can be observed; folded, as the weights in the container are.
         passes::run(&mut float, Fusion::None, None, &mut |_, _| {})
             .map_err(|broken| ImportError::malformed(broken.to_string()).help("please report this, with the spec"))?;
         let integer = lower(&integer_spec);
@@ -88,17 +88,17 @@ impl Network {
         Ok(network)
     }
 
-    /// The spec that the float32 weights have to fit.
+    /// Returns the spec that the float32 weights must fit.
     pub fn float_spec(&self) -> &NetworkSpec {
         &self.float_spec
     }
 
-    /// How the integers are rounded: a quantized spec's own rounding, else XNNPACK's.
+    /// Returns the rounding of the integers: that of a quantized spec, or XNNPACK's.
     pub fn rounding(&self) -> Rounding {
         self.rounding
     }
 
-    /// In order of execution: the input first, the logits last.
+    /// Returns the values in order of execution, from the input to the logits.
     pub fn values(&self) -> &[Value] {
         &self.values
     }
@@ -111,13 +111,13 @@ impl Network {
         &self.adds
     }
 
-    /// The place of the value that the node of this name makes; `None` for sums before an activation.
+    /// Returns the index of the value that this node produces, or `None` for a sum before its activation.
     pub(super) fn place(&self, node: &str) -> Option<usize> {
         self.values.iter().position(|value| value.node == node)
     }
 
-    /// Reads values, layers and adds off the quantized graph: a value is all nodes that share a scale, the last of
-    /// which makes what readers see.
+    /// Collects values, layers and adds from the quantized graph. Nodes that share a scale are one value, which the last
+    /// of them produces.
     fn collect(&mut self) {
         let Self { integer: graph, values, layers, adds, .. } = self;
         let mut places: BTreeMap<ParamId, usize> = BTreeMap::new();
@@ -130,7 +130,7 @@ impl Network {
                 Op::Dense(_) => Role::Logits,
                 _ => Role::Linear,
             };
-            let (made, channels) = (node.origin.name.clone(), node.tensor.shape.channels);
+            let (producer, channels) = (node.origin.name.clone(), node.tensor.shape.channels);
             let place = *places.entry(quant.scale).or_insert_with(|| {
                 let scale = &graph.param(quant.scale).name;
                 let name = scale.strip_suffix(".scale").unwrap_or(scale).to_owned();
@@ -138,7 +138,7 @@ impl Network {
                 values.len() - 1
             });
             values[place].role = role;
-            values[place].node.clone_from(&made);
+            values[place].node.clone_from(&producer);
             let read: Vec<usize> = graph
                 .inputs(id)
                 .into_iter()
@@ -153,7 +153,7 @@ impl Network {
             match (weight, read.as_slice()) {
                 (Some((weight, depthwise)), &[input]) => {
                     let shape = graph.param(weight).shape.clone();
-                    layers.push(Layer { name: made, shape, depthwise, input, output: place });
+                    layers.push(Layer { name: producer, shape, depthwise, input, output: place });
                 }
                 (None, &[left, right]) if matches!(node.op, Op::Add) => {
                     adds.push(Sum { operands: [left, right], result: place });
@@ -180,7 +180,7 @@ pub(super) mod tests {
         parse(&SourceFile::new("test.yaml", text)).unwrap_or_else(|mistakes| panic!("{mistakes}"))
     }
 
-    /// Weights without pattern for the network's float32 graph, in its metadata's terms.
+    /// Pseudo-random weights for the network's float32 graph.
     pub fn float_weights(network: &Network) -> Container {
         let graph = &network.float;
         let mut state = 7_u32;
@@ -207,7 +207,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn values_layers_and_adds_are_those_of_the_container() {
+    fn values_layers_and_adds_have_container_names() {
         let network = Network::new(&spec("")).unwrap();
         let values: Vec<_> = network.values().iter().map(|value| value.name.as_str()).collect();
         assert_eq!(
@@ -249,11 +249,11 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_quantized_spec_is_the_same_network() {
-        let asked = Network::new(&spec("precision: int8\nrounding: tflite-reference\n")).unwrap();
+    fn float_and_quantized_specs_have_the_same_values() {
+        let quantized = Network::new(&spec("precision: int8\nrounding: tflite-reference\n")).unwrap();
         let plain = Network::new(&spec("")).unwrap();
-        assert_eq!(asked.values(), plain.values());
-        assert_eq!(asked.float_spec().precision, Precision::F32);
-        assert_eq!((asked.rounding(), plain.rounding()), (Rounding::TfliteReference, Rounding::Xnnpack));
+        assert_eq!(quantized.values(), plain.values());
+        assert_eq!(quantized.float_spec().precision, Precision::F32);
+        assert_eq!((quantized.rounding(), plain.rounding()), (Rounding::TfliteReference, Rounding::Xnnpack));
     }
 }

@@ -1,4 +1,4 @@
-//! What the values of a network are on pictures, in float.
+//! Statistics of a network's float32 values over pictures.
 
 use mbvc_compiler::interp::{self, InterpError, Mode};
 
@@ -7,7 +7,7 @@ use super::network::Network;
 use crate::container::Container;
 use crate::error::{ImportError, Result};
 
-/// Histograms and means of every value over some pictures; their size does not depend on how many.
+/// Histograms and means of every value over pictures; the size is independent of their number.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Statistics {
     values: Vec<Observed>,
@@ -17,23 +17,23 @@ pub struct Statistics {
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Observed {
     histogram: Histogram,
-    /// Of each channel.
+    /// Sum of each channel.
     sums: Vec<f64>,
-    /// Pixels of all pictures.
+    /// Number of pixels over all pictures.
     pixels: u64,
 }
 
 impl Statistics {
-    /// Of no picture yet.
+    /// Starts statistics without pictures.
     pub fn new(network: &Network) -> Self {
         let none = |channels| Observed { sums: vec![0.0; channels], ..Observed::default() };
         Self { values: network.values().iter().map(|value| none(value.channels)).collect(), pictures: 0 }
     }
 
-    /// Runs the float32 network on one preprocessed picture (NHWC), and counts all its values.
+    /// Runs the float32 network on one preprocessed picture (NHWC) and collects all its values.
     ///
     /// # Errors
-    /// Where the picture or the weights do not fit the network, or a value is NaN or infinite.
+    /// If the picture or the weights do not fit the network, or a value is NaN or infinite.
     pub fn of(network: &Network, weights: &Container, picture: &[f32]) -> Result<Self> {
         let mut statistics = Self::new(network);
         float_values(network, weights, picture, &mut |at, values| {
@@ -48,7 +48,7 @@ impl Statistics {
         Ok(statistics)
     }
 
-    /// Adds what was observed on other pictures. Means are rounded in the order of merging, histograms are exact.
+    /// Adds the statistics of other pictures. Histograms are exact; means depend on the order of merges by rounding.
     pub fn merge(&mut self, other: &Self) {
         for (own, other) in self.values.iter_mut().zip(&other.values) {
             own.histogram.merge(&other.histogram);
@@ -58,24 +58,24 @@ impl Statistics {
         self.pictures += other.pictures;
     }
 
-    /// Pictures that were observed.
+    /// Returns the number of pictures.
     pub fn pictures(&self) -> usize {
         self.pictures
     }
 
-    /// The histogram of the value at a place of [`Network::values`].
+    /// Returns the histogram of the value at this index of [`Network::values`].
     pub fn histogram(&self, at: usize) -> &Histogram {
         &self.values[at].histogram
     }
 
-    /// The mean of each channel.
+    /// Returns the mean of each channel.
     pub fn means(&self, at: usize) -> Vec<f64> {
         let Observed { sums, pixels, .. } = &self.values[at];
         sums.iter().map(|sum| sum / (*pixels).max(1) as f64).collect()
     }
 }
 
-/// Shows the values of the network in float, by their places; computed in float64.
+/// Computes the values of the float32 network in float64 and passes each to `see` with its index.
 pub(super) fn float_values(
     network: &Network,
     weights: &Container,
@@ -84,7 +84,7 @@ pub(super) fn float_values(
 ) -> Result<()> {
     let mut odd = None;
     interp::run(&network.float, weights, picture, Mode::F64, &mut |origin, _, values| {
-        // Before the activation too, which would hide a NaN.
+        // Sums before an activation are checked as well, because the activation would hide a NaN.
         if odd.is_some() || values.iter().any(|value| !value.is_finite()) {
             odd.get_or_insert_with(|| origin.name.clone());
         } else if let Some(at) = network.place(&origin.name) {
@@ -96,8 +96,8 @@ pub(super) fn float_values(
         None => Ok(()),
         Some(node) => Err(ImportError::unsupported("a value is NaN or infinite in float32")
             .role(node)
-            .expected("finite values on every picture")
-            .help("weights or preprocessing are not those of a trained network; compare with `mbvc classify`")),
+            .expected("finite values for every picture")
+            .help("check weights and preprocessing with `mbvc classify`: they are not those of a trained network")),
     }
 }
 
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn every_value_is_counted_after_its_activation() {
+    fn values_are_counted_after_their_activation() {
         let network = Network::new(&spec("")).unwrap();
         let weights = float_weights(&network);
         let mut both = Statistics::of(&network, &weights, &picture(1)).unwrap();
@@ -134,14 +134,14 @@ mod tests {
         let at = |name: &str| network.values().iter().position(|value| value.name == name).unwrap();
         let (least, greatest) = both.histogram(at("stem")).ends().unwrap();
         assert!(least >= 0.0 && (0.1..=6.0).contains(&greatest), "after ReLU6: {least} to {greatest}");
-        // Means against those of the picture itself.
+        // Means are those of the picture.
         let whole: f64 = [1, 2].iter().flat_map(|seed| picture(*seed)).map(f64::from).sum();
         let means = both.means(at("input"));
         assert!((means.iter().sum::<f64>() / 3.0 - whole / (2.0 * 768.0)).abs() < 1e-9, "{means:?}");
     }
 
     #[test]
-    fn values_that_overflow_are_told_with_their_place() {
+    fn overflowing_values_are_reported_with_their_layer() {
         let network = Network::new(&spec("")).unwrap();
         let mut weights = float_weights(&network);
         let stem = weights.tensors.iter_mut().find(|tensor| tensor.name == "block1.project.weight").unwrap();

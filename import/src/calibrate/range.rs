@@ -1,17 +1,17 @@
-//! From what was observed of a value to the range that its 256 numbers shall cover.
+//! From the histogram of a value to the range that its 256 integers cover.
 
 use std::fmt;
 
 use super::histogram::Histogram;
 
-/// How a range is chosen.
+/// Method that selects a range.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Method {
     /// From the least to the greatest value.
     MinMax,
-    /// Without the values beyond this percentile at the upper end, and its complement at the lower: 50 to 100.
+    /// From the complement of this percentile (50 to 100) to the percentile.
     Percentile(f64),
-    /// The range whose mean squared error, of rounding within and clipping beyond it, is least.
+    /// The range with the least mean squared error of rounding and clipping.
     Mse,
 }
 
@@ -25,7 +25,7 @@ impl fmt::Display for Method {
     }
 }
 
-/// What values lie in; holds 0, so that padding is exact.
+/// A range of values. It contains 0, so that padding is exact.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Range {
     /// At most 0.
@@ -34,14 +34,14 @@ pub struct Range {
     pub high: f64,
 }
 
-/// Steps between the 256 numbers.
+/// Steps between the 256 integers.
 pub const STEPS: f64 = 255.0;
 
-/// Ends that are tried for the least error: from this many 128ths of the observed ones to all.
+/// Candidate ends for the least error, in 128ths of the observed ends.
 const TRIED: std::ops::RangeInclusive<u32> = 16..=128;
 
 impl Range {
-    /// The range for the values of `histogram`; from 0 to 0 where there are none.
+    /// Selects the range for `histogram`; 0 to 0 if it is empty.
     pub fn choose(method: Method, histogram: &Histogram) -> Self {
         let Some((least, greatest)) = histogram.ends() else { return Self { low: 0.0, high: 0.0 } };
         let (low, high) = match method {
@@ -55,13 +55,13 @@ impl Range {
         Self { low: low.min(0.0), high: high.max(0.0) }
     }
 
-    /// What one step from a number to the next stands for; 0 of an empty range.
+    /// Returns the size of a quantization step; 0 for an empty range.
     pub fn step(self) -> f64 {
         (self.high - self.low) / STEPS
     }
 }
 
-/// Sums over bins up to some place, for the error of clipping beyond it.
+/// Sums over the clipped bins, from which the clipping error follows.
 #[derive(Clone, Copy, Default)]
 struct Moments {
     count: f64,
@@ -79,16 +79,16 @@ impl Moments {
         }
     }
 
-    /// Of the squared distances from `end`.
+    /// Returns the sum of squared distances from `end`.
     fn error(self, end: f64) -> f64 {
         (self.squares - 2.0 * end * self.sum + end * end * self.count).max(0.0)
     }
 }
 
-/// Tries ends on a grid, both together: a step counts for the whole range.
+/// Searches both ends on a grid. They are searched together because the step depends on both.
 fn least_error(histogram: &Histogram, least: f64, greatest: f64) -> (f64, f64) {
     let total = histogram.bins().map(|(_, count)| count).sum::<u64>() as f64;
-    // For each end that is tried: the end, the number of values clipped, and their error.
+    // For each candidate: the end, the number of clipped values, and their error.
     let tried = |end: f64, bins: &mut dyn Iterator<Item = (f64, u64)>| -> Vec<(f64, f64, f64)> {
         let mut bins = bins.peekable();
         let mut beyond = Moments::default();
@@ -127,13 +127,13 @@ mod tests {
         histogram
     }
 
-    /// Evenly spread over -1..=2.
+    /// Uniform values in -1..=2.
     fn even() -> Histogram {
         of((0..=30_000).map(|n| n as f32 / 10_000.0 - 1.0))
     }
 
     #[test]
-    fn even_values_are_not_clipped() {
+    fn uniform_values_are_not_clipped() {
         assert_eq!(Range::choose(Method::MinMax, &even()), Range { low: -1.0, high: 2.0 });
         let Range { low, high } = Range::choose(Method::Mse, &even());
         assert!(low <= -0.98 && high >= 1.97, "{low} {high}");
@@ -142,11 +142,11 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_outlier_is_clipped_where_that_pays() {
+    fn an_outlier_is_clipped_if_that_reduces_the_error() {
         let with = |outlier: f32| of((0..=30_000).map(|n| n as f32 / 10_000.0 - 1.0).chain([outlier]));
         assert_eq!(Range::choose(Method::MinMax, &with(20.0)).high, 20.0);
         let Range { low, high } = Range::choose(Method::Mse, &with(20.0));
-        // (20 - high)^2 + share * (high + 1)^2 is least where its derivative is 0.
+        // (20 - high)^2 + share * (high + 1)^2 is least at the zero of its derivative.
         let share = 30_001.0 / (12.0 * STEPS * STEPS);
         let best = (20.0 - share) / (1.0 + share);
         assert!((high - best).abs() < 20.0 / 128.0 && low < -0.9, "{low} {high}, not {best}");
@@ -154,10 +154,10 @@ mod tests {
         assert!((percentile.high - 2.0).abs() < 0.01, "{percentile:?}");
     }
 
-    /// The grid's choice against the error of every range, computed from the values themselves.
+    /// Compares the grid search with errors computed from the values.
     #[test]
-    fn the_chosen_range_has_the_least_error() {
-        // Laplace's distribution, as far as so many values show of it.
+    fn the_selected_range_has_the_least_error() {
+        // A Laplace distribution.
         let count = 300_000_u32;
         let values: Vec<f32> = (0..count)
             .map(|n| {
@@ -174,7 +174,7 @@ mod tests {
         let Range { low, high } = Range::choose(Method::Mse, &histogram);
         let (least, greatest) = histogram.ends().unwrap();
         let found = error(low, high);
-        assert!(found < 0.9 * error(least, greatest), "{found} is no gain on {}", error(least, greatest));
+        assert!(found < 0.9 * error(least, greatest), "{found} is not less than {}", error(least, greatest));
         for part in 1..=20 {
             let part = f64::from(part) / 20.0;
             assert!(found <= 1.05 * error(least * part, greatest * part), "{part} would be better than {low} {high}");
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_hold_zero_and_may_be_empty() {
+    fn ranges_contain_zero_and_may_be_empty() {
         for method in [Method::MinMax, Method::Percentile(99.0), Method::Mse] {
             let above = Range::choose(method, &of([3.0, 4.0, 5.0]));
             assert!(above.low == 0.0 && above.high > 4.0, "{method}: {above:?}");

@@ -1,4 +1,4 @@
-//! From float32 weights to an int8 container that the exact interpreter runs.
+//! Quantization from float32 weights to an int8 container, checked with the exact interpreter.
 
 use mbvc_compiler::spec::{NetworkSpec, Precision, Rounding};
 
@@ -7,7 +7,7 @@ use super::*;
 
 const PREPROCESS: Preprocess = Preprocess { scale: [1.0 / 127.5; 3], offset: [-1.0; 3] };
 
-/// Pictures of soft blots, which look more like photographs to a network than noise does.
+/// Smooth pictures, which are closer to photographs than noise is.
 fn picture(seed: usize) -> Vec<u8> {
     let wave = |x: f64| (x.sin() * 0.5 + 0.5) * 255.0;
     (0..16 * 16 * 3)
@@ -44,9 +44,9 @@ fn of(spec: &NetworkSpec, preprocess: Preprocess) -> Case {
 
 impl Case {
     fn quantized(&self, options: Options) -> Container {
-        let made = quantize(&self.network, &self.weights, &self.statistics, &self.preprocess, options).unwrap();
-        // As it will be read.
-        Container::from_bytes(&made.to_bytes(), "int8").unwrap()
+        let container = quantize(&self.network, &self.weights, &self.statistics, &self.preprocess, options).unwrap();
+        // As it is read from a file.
+        Container::from_bytes(&container.to_bytes(), "int8").unwrap()
     }
 
     fn compared(&self, container: &Container, seeds: std::ops::Range<usize>) -> Comparison {
@@ -72,7 +72,7 @@ fn all_options() -> Vec<Options> {
 }
 
 #[test]
-fn every_method_comes_near_float32() {
+fn every_method_is_close_to_float32() {
     let case = case();
     for options in all_options() {
         let comparison = case.compared(&case.quantized(options), 20..30);
@@ -83,9 +83,9 @@ fn every_method_comes_near_float32() {
     }
 }
 
-/// Other conventions: no upper bound of activations, PyTorch's padding and preprocessing, gemmlowp's arithmetic.
+/// Activations without upper bound, PyTorch's padding and preprocessing, gemmlowp's arithmetic.
 #[test]
-fn other_conventions_come_near_float32_too() {
+fn other_conventions_are_close_to_float32() {
     let torch = Preprocess { scale: [0.017_124_75, 0.017_507, 0.017_429_2], offset: [-2.117_9, -2.035_7, -1.804_4] };
     let gemmlowp = "precision: int8\nrounding: tflite-reference\n";
     for (more, preprocess) in [("activation: relu\npadding: symmetric\n", torch), (gemmlowp, PREPROCESS), ("", torch)] {
@@ -107,32 +107,31 @@ fn the_container_fits_the_int8_network() {
     assert_eq!(container.parameters(), case.weights.parameters());
     assert_eq!(container.metadata["mbvc.pool"], "mean");
     assert_eq!(container.metadata["mbvc.calibration"], "minmax over 8 pictures");
-    // The stem takes pixels as they are.
-    let told = Preprocess::parse(&container.metadata["mbvc.preprocessing"]).unwrap();
-    assert_eq!((told.scale, told.offset), (PREPROCESS.scale, [-127.0 * PREPROCESS.scale[0]; 3]));
-    // ReLU6 begins at its zero point, and no step is wider than the whole range asks for.
+    // The stem reads pixels without rounding.
+    let recorded = Preprocess::parse(&container.metadata["mbvc.preprocessing"]).unwrap();
+    assert_eq!((recorded.scale, recorded.offset), (PREPROCESS.scale, [-127.0 * PREPROCESS.scale[0]; 3]));
+    // The range of ReLU6 starts at the zero point, and its step is at most 6 / 255.
     let data = |name: &str| container.tensor(name).unwrap().data.to_f64()[0];
     for value in case.network.values().iter().filter(|value| matches!(value.role, Role::Activated(_))) {
         assert_eq!(data(&format!("{}.zero_point", value.name)), -128.0);
         assert!(data(&format!("{}.scale", value.name)) <= 6.0 / 255.0 + 1e-9, "{}", value.name);
     }
-    assert_eq!(container.to_bytes(), case.quantized(all_options()[0]).to_bytes(), "the same every time");
+    assert_eq!(container.to_bytes(), case.quantized(all_options()[0]).to_bytes(), "the result is deterministic");
 }
 
-/// What each refinement is for: less error than without it.
 #[test]
-fn corrected_biases_come_nearer() {
+fn bias_correction_reduces_the_error() {
     let case = case();
     let noise = |correct_bias| {
         let options = Options { method: Method::MinMax, weight_scales: WeightScales::Max, correct_bias };
         let comparison = case.compared(&case.quantized(options), 0..8);
         comparison.values().map(|value| value.signal_to_noise_db).sum::<f64>()
     };
-    assert!(noise(true) > noise(false), "{} is no gain on {}", noise(true), noise(false));
+    assert!(noise(true) > noise(false), "{} is not more than {}", noise(true), noise(false));
 }
 
 #[test]
-fn what_cannot_be_quantized_is_told() {
+fn unquantizable_networks_are_refused() {
     let Case { network, mut weights, statistics, .. } = case();
     let options = all_options()[0];
     let none = quantize(&network, &weights, &Statistics::new(&network), &PREPROCESS, options).unwrap_err();
@@ -143,7 +142,7 @@ fn what_cannot_be_quantized_is_told() {
 
     check_float(&weights).unwrap();
     let made = quantize(&network, &weights, &statistics, &PREPROCESS, options).unwrap();
-    assert!(check_float(&made).unwrap_err().to_string().contains("quantized already"));
+    assert!(check_float(&made).unwrap_err().to_string().contains("already quantized"));
     weights.tensors[2].data = Data::F32(vec![1.0, f32::NAN]);
     let odd = check_float(&weights).unwrap_err().to_string();
     assert!(odd.contains("element 1 of tensor"), "{odd}");

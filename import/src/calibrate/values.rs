@@ -12,7 +12,7 @@ use crate::error::{ImportError, Result};
 const SIX: f64 = 6.0;
 const LEAST: f64 = -128.0;
 
-/// The quantization of every value of the network, by place.
+/// Returns the quantization of every value of the network, by index.
 pub fn quants(network: &Network, statistics: &Statistics, input: &Input, method: Method) -> Result<Vec<Quant>> {
     let of = |(at, value): (usize, &super::Value)| {
         if value.role == Role::Input {
@@ -20,15 +20,15 @@ pub fn quants(network: &Network, statistics: &Statistics, input: &Input, method:
         }
         let method = if value.role == Role::Logits { Method::MinMax } else { method };
         quant(bounded(Range::choose(method, statistics.histogram(at)), value.role)).ok_or_else(|| {
-            ImportError::unsupported("the values observed have no scale that float32 could hold")
+            ImportError::unsupported("the observed values have no scale in float32")
                 .role(value.name.clone())
-                .help("weights or preprocessing are not those of a trained network")
+                .help("check weights and preprocessing: they are not those of a trained network")
         })
     };
     network.values().iter().enumerate().map(of).collect()
 }
 
-/// What the activation leaves of a range; a range for what was always 0 too.
+/// Limits a range to that of its activation, and widens an empty one.
 fn bounded(range: Range, role: Role) -> Range {
     let top = if role == Role::Activated(Activation::Relu6) { SIX } else { f64::INFINITY };
     let low = if matches!(role, Role::Activated(_)) { 0.0 } else { range.low };
@@ -39,7 +39,7 @@ fn bounded(range: Range, role: Role) -> Range {
     }
 }
 
-/// 0 is one of the numbers exactly: the range moves by as much as half a step for it.
+/// Represents 0 exactly, which moves the range by up to half a step.
 fn quant(range: Range) -> Option<Quant> {
     let step = range.step();
     let zero_point = (LEAST - range.low / step).round().clamp(LEAST, -LEAST - 1.0);
@@ -56,13 +56,13 @@ mod tests {
     }
 
     #[test]
-    fn activated_values_start_at_their_zero_point() {
+    fn activated_ranges_start_at_the_zero_point() {
         let relu6 = Role::Activated(Activation::Relu6);
         assert_eq!(of(0.0, 6.0, relu6), (6.0 / 255.0, -128));
         assert_eq!(of(-0.1, 9.0, relu6), (6.0 / 255.0, -128));
         assert_eq!(of(0.0, 3.0, relu6), (3.0 / 255.0, -128));
         assert_eq!(of(0.0, 9.0, Role::Activated(Activation::Relu)), (9.0 / 255.0, -128));
-        // Never above 0 on any picture.
+        // A value that is 0 in every picture.
         assert!(of(0.0, 0.0, relu6).0 <= 6.0 / 255.0);
     }
 

@@ -1,4 +1,4 @@
-//! Weights and biases of one layer as integers.
+//! Quantization of the weights and biases of one layer.
 
 use mbvc_runtime::quantized::arithmetic::{Quant, is_scale};
 
@@ -6,84 +6,84 @@ use super::network::Layer;
 use crate::container::Container;
 use crate::error::{ImportError, Result};
 
-/// How the scale of a channel's weights follows from them.
+/// Method that selects the scale of a channel's weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WeightScales {
-    /// The largest becomes 127.
+    /// The largest weight becomes 127.
     Max,
-    /// That with the least squared error of all weights of the channel, of which the largest may be clipped.
+    /// The scale with the least squared error over the channel; the largest weights may be clipped.
     Mse,
 }
 
-/// What a layer's integers depend on beside its weights.
+/// Quantization of a layer's input and output.
 pub struct Surroundings {
     pub input: Quant,
     pub output: Quant,
-    /// Mean of each input channel, for the correction of biases.
+    /// Mean of each input channel, for bias correction.
     pub means: Option<Vec<f64>>,
-    /// What every input stands for in excess of what it is.
+    /// By how much every dequantized input exceeds its float32 value.
     pub shift: f64,
 }
 
-/// A layer as the container holds it.
+/// Tensors of a quantized layer.
 pub struct Quantized {
     pub weight: Vec<i8>,
-    /// In steps of input scale * weight scale.
+    /// In units of input scale * weight scale.
     pub bias: Vec<i32>,
     pub scales: Vec<f32>,
 }
 
-/// -128 is not used: weights are symmetric.
+/// Largest integer of a weight; -128 is unused, because weights are symmetric.
 const MOST: f64 = 127.0;
-/// Least factor from sums to results. With it one product of the largest numbers still moves the result by less than a
-/// step, and a sum above 2^23 is above all results: kernels may round sums in float32. A channel of very small weights
-/// gets a coarser scale than its weights alone would have.
+/// Least requantization factor (input scale * weight scale / output scale). A single product then moves the result by less
+/// than a step, and a sum above 2^23 saturates, so kernels may round sums in float32. A channel of very small weights gets
+/// a coarser scale than its weights need.
 const LEAST_FACTOR: f64 = 1.0 / 32768.0;
-/// XNNPACK's factors are less.
+/// Exclusive upper bound of XNNPACK's requantization factors.
 const MOST_FACTOR: f64 = 256.0;
-/// Most of bias and products together.
+/// Greatest absolute value of a sum of bias and products.
 const MOST_SUM: f64 = (i32::MAX / 2) as f64;
-/// Scales that are tried for the least error: so many 512ths of that of the largest weight. Below it that weight is
-/// clipped; beyond it others may fall on better numbers.
+/// Candidate scales for the least error, in 512ths of the scale of the largest weight. Smaller ones clip that weight;
+/// larger ones may round the others better.
 const TRIED: std::ops::RangeInclusive<u32> = 480..=640;
 const WHOLE: f64 = 512.0;
-/// Of so many weights and more the sum of errors hardly depends on the scale, and a few scales are enough.
+/// From this many weights on the error depends little on the scale, so fewer candidates suffice.
 const MANY: usize = 64;
 
 /// Quantizes weight and bias of `layer`.
 ///
 /// # Errors
-/// Where a tensor is missing, or scales come out that integers cannot be multiplied by.
+/// If a tensor is missing, or a scale is outside the limits of integer arithmetic.
 pub fn quantize(layer: &Layer, weights: &Container, around: &Surroundings, by: WeightScales) -> Result<Quantized> {
     let values = |kind: &str| {
         let name = format!("{}.{kind}", layer.name);
         let found = weights.tensor(&name).and_then(|tensor| tensor.data.f32s());
-        found.ok_or_else(|| ImportError::malformed(format!("there is no float32 tensor '{name}'")))
+        found.ok_or_else(|| ImportError::malformed(format!("the float32 tensor '{name}' is missing")))
     };
     let (weight, bias) = (values("weight")?, values("bias")?);
     let channels = bias.len();
     let taps = weight.len() / channels.max(1);
     if weight.len() != layer.shape.iter().product::<usize>() || taps * channels != weight.len() {
-        return Err(ImportError::malformed("weight and bias are of different sizes"));
+        return Err(ImportError::malformed("weight and bias have different sizes"));
     }
-    let mut made = Quantized { weight: vec![0; weight.len()], bias: Vec::new(), scales: Vec::new() };
+    let mut quantized = Quantized { weight: vec![0; weight.len()], bias: Vec::new(), scales: Vec::new() };
     let mut column = vec![0.0; taps];
     for (channel, bias) in bias.iter().enumerate() {
         let of_channel = weight.iter().skip(channel).step_by(channels);
         column.iter_mut().zip(of_channel).for_each(|(tap, weight)| *tap = f64::from(*weight));
         let (scale, numbers) = scaled(&column, f64::from(*bias), around, by)?;
         let corrected = f64::from(*bias) - excess(layer, channel, &column, &numbers, f64::from(scale), around);
-        // The product is rounded as the kernels round it.
+        // The product of scales is rounded to float32, as in the kernels.
         let step = f64::from(around.input.scale() * scale);
-        made.bias.push((corrected / step).round().clamp(-MOST_SUM, MOST_SUM) as i32);
-        made.scales.push(scale);
-        let into = made.weight.iter_mut().skip(channel).step_by(channels);
+        quantized.bias.push((corrected / step).round().clamp(-MOST_SUM, MOST_SUM) as i32);
+        quantized.scales.push(scale);
+        let into = quantized.weight.iter_mut().skip(channel).step_by(channels);
         into.zip(numbers).for_each(|(into, number)| *into = number as i8);
     }
-    Ok(made)
+    Ok(quantized)
 }
 
-/// Scale and numbers of one channel.
+/// Returns the scale and the integers of one channel.
 fn scaled(column: &[f64], bias: f64, around: &Surroundings, by: WeightScales) -> Result<(f32, Vec<f64>)> {
     let (input, output) = (f64::from(around.input.scale()), f64::from(around.output.scale()));
     let largest = column.iter().fold(0.0_f64, |most, weight| most.max(weight.abs()));
@@ -100,8 +100,8 @@ fn scaled(column: &[f64], bias: f64, around: &Surroundings, by: WeightScales) ->
             let single = scale as f32;
             let sound = is_scale(single) && is_scale(around.input.scale() * single);
             if !sound || input * scale / output >= MOST_FACTOR {
-                return Err(ImportError::unsupported("scales of weights and values are too far apart")
-                    .found(format!("{input} for the input, {single} for weights, {output} for the result"))
+                return Err(ImportError::unsupported("the scales of weights and values are too far apart")
+                    .found(format!("input {input}, weights {single}, output {output}"))
                     .help("calibrate with more images, or with --method minmax"));
             }
             return Ok((single, numbers));
@@ -111,7 +111,7 @@ fn scaled(column: &[f64], bias: f64, around: &Surroundings, by: WeightScales) ->
 }
 
 fn rounded(column: &[f64], scale: f64) -> Vec<f64> {
-    // By the float32 that is stored.
+    // With the stored float32 scale.
     let scale = f64::from(scale as f32);
     column.iter().map(|weight| (weight / scale).round().clamp(-MOST, MOST)).collect()
 }
@@ -127,14 +127,14 @@ fn least_error(column: &[f64], whole: f64) -> f64 {
     best.map_or(whole, |(_, scale)| scale)
 }
 
-/// By how much a channel's results would be too large on average: what rounding adds to the weights, times the mean of
-/// what they are multiplied by, and what the inputs stand for in excess.
+/// Returns by how much a channel's results would be too large on average: the rounding errors of its weights times the
+/// means of their inputs, plus the effect of the input shift.
 fn excess(layer: &Layer, channel: usize, column: &[f64], numbers: &[f64], scale: f64, around: &Surroundings) -> f64 {
     let inputs = around.means.as_deref().unwrap_or_default();
     let mean = |tap: usize| match (inputs.len(), layer.depthwise) {
         (0, _) => 0.0,
         (_, true) => inputs.get(channel).copied().unwrap_or(0.0),
-        // Input channels are the innermost of a kernel's taps.
+        // Input channels are the innermost dimension of a kernel's taps.
         (count, false) => inputs[tap % count],
     };
     let taps = column.iter().zip(numbers).enumerate();
@@ -166,72 +166,71 @@ mod tests {
     }
 
     #[test]
-    fn each_channel_has_a_scale_of_its_own() {
-        // [1, 1, 2, 2]: channels 0 and 1 side by side.
+    fn scales_are_per_channel() {
+        // [1, 1, 2, 2]: channels 0 and 1 are interleaved.
         let weights = container(&[1.27, -0.5, -0.635, 0.25], &[0.1, -0.2]);
-        let made = quantize(&layer(&[1, 1, 2, 2], false), &weights, &around(0.5, 1.0), WeightScales::Max).unwrap();
-        assert_eq!(made.weight, [127, -127, -64, 64]);
-        assert!((made.scales[0] - 0.01).abs() < 1e-8 && (made.scales[1] - 0.5 / 127.0).abs() < 1e-8);
-        assert_eq!(made.bias, [20, -102]);
+        let quantized = quantize(&layer(&[1, 1, 2, 2], false), &weights, &around(0.5, 1.0), WeightScales::Max).unwrap();
+        assert_eq!(quantized.weight, [127, -127, -64, 64]);
+        assert!((quantized.scales[0] - 0.01).abs() < 1e-8 && (quantized.scales[1] - 0.5 / 127.0).abs() < 1e-8);
+        assert_eq!(quantized.bias, [20, -102]);
     }
 
     #[test]
     fn dead_channels_with_large_biases_stay_in_range() {
         let weights = container(&[1e-30, 0.0, 1e-9], &[-1000.0, 0.0, 2.0]);
         let surroundings = around(0.02, 0.02);
-        let made = quantize(&layer(&[1, 1, 1, 3], false), &weights, &surroundings, WeightScales::Max).unwrap();
+        let quantized = quantize(&layer(&[1, 1, 1, 3], false), &weights, &surroundings, WeightScales::Max).unwrap();
         for (channel, bias) in [-1000.0, 0.0, 2.0].into_iter().enumerate() {
-            let step = f64::from(0.02 * made.scales[channel]);
-            let stood_for = f64::from(made.bias[channel]) * step;
-            assert!((stood_for - bias).abs() <= 0.501 * step, "{channel}: {stood_for} for {bias}");
+            let step = f64::from(0.02 * quantized.scales[channel]);
+            let dequantized = f64::from(quantized.bias[channel]) * step;
+            assert!((dequantized - bias).abs() <= 0.501 * step, "{channel}: {dequantized} for {bias}");
             assert!(step / 0.02 >= LEAST_FACTOR * 0.999, "{channel}: {step}");
         }
-        assert_eq!(made.weight, [0, 0, 0]);
+        assert_eq!(quantized.weight, [0, 0, 0]);
         let far = quantize(&layer(&[1, 1, 1, 3], false), &weights, &around(1e5, 1e-37), WeightScales::Max);
         assert!(far.is_err());
     }
 
     #[test]
-    fn the_least_error_is_no_more_than_that_of_the_largest_weight() {
+    fn the_least_error_is_at_most_that_of_the_largest_weight() {
         for taps in [9, 32, 501] {
             let mut column: Vec<f32> = (0..taps).map(|n| ((n * 37) % 101) as f32 / 101.0 - 0.5).collect();
             column[taps - 1] = 1.0;
             let weights = container(&column, &[0.0]);
             let error = |by| {
-                let made = quantize(&layer(&[1, 1, taps, 1], false), &weights, &around(0.02, 0.02), by).unwrap();
-                let of = |(number, weight): (&i8, &f32)| (f32::from(*number) * made.scales[0] - weight).powi(2);
-                made.weight.iter().zip(&column).map(of).sum::<f32>()
+                let quantized = quantize(&layer(&[1, 1, taps, 1], false), &weights, &around(0.02, 0.02), by).unwrap();
+                let of = |(number, weight): (&i8, &f32)| (f32::from(*number) * quantized.scales[0] - weight).powi(2);
+                quantized.weight.iter().zip(&column).map(of).sum::<f32>()
             };
             let (least, plain) = (error(WeightScales::Mse), error(WeightScales::Max));
             assert!(least <= plain, "{taps} weights: {least} is worse than {plain}");
-            assert!(taps > 9 || least < 0.7 * plain, "{taps} weights: {least} is no gain on {plain}");
+            assert!(taps > 9 || least < 0.7 * plain, "{taps} weights: {least} is not less than {plain}");
         }
     }
 
-    /// With the bias corrected, the mean result is that of the float weights.
     #[test]
-    fn a_corrected_bias_keeps_the_mean() {
+    fn bias_correction_keeps_the_mean() {
         let column: [f32; 4] = [1.0, 0.3333, -0.7171, 0.1234];
         let means = vec![3.0, 5.5, 1.25, 4.0];
         let weights = container(&column, &[0.5]);
         let exact: f64 = 0.5 + column.iter().zip(&means).map(|(weight, mean)| f64::from(*weight) * mean).sum::<f64>();
         let result = |corrected: bool| {
             let around = Surroundings { means: corrected.then(|| means.clone()), ..around(0.001, 0.05) };
-            let made = quantize(&layer(&[1, 1, 4, 1], false), &weights, &around, WeightScales::Max).unwrap();
-            let scale = f64::from(made.scales[0]);
-            let products = made.weight.iter().zip(&means).map(|(weight, mean)| f64::from(*weight) * scale * mean);
-            f64::from(made.bias[0]) * scale * 0.001 + products.sum::<f64>()
+            let quantized = quantize(&layer(&[1, 1, 4, 1], false), &weights, &around, WeightScales::Max).unwrap();
+            let scale = f64::from(quantized.scales[0]);
+            let products = quantized.weight.iter().zip(&means).map(|(weight, mean)| f64::from(*weight) * scale * mean);
+            f64::from(quantized.bias[0]) * scale * 0.001 + products.sum::<f64>()
         };
         assert!((result(true) - exact).abs() < 2e-5, "{} for {exact}", result(true));
         assert!((result(false) - exact).abs() > 1e-3, "{} needs no correction", result(false));
     }
 
     #[test]
-    fn a_shifted_input_is_made_up_for() {
+    fn the_bias_compensates_a_shifted_input() {
         let weights = container(&[1.27, -0.5, 0.4, 0.25, 0.5, 1.0], &[0.0, 0.0]);
         let shifted = Surroundings { shift: 0.5, means: Some(vec![0.0; 3]), ..around(0.001, 0.05) };
-        let made = quantize(&layer(&[1, 1, 3, 2], false), &weights, &shifted, WeightScales::Max).unwrap();
-        let stood_for = f64::from(made.bias[0]) * 0.001 * f64::from(made.scales[0]);
-        assert!((stood_for + 0.5 * (1.27 + 0.4 + 0.5)).abs() < 0.01, "{stood_for}");
+        let quantized = quantize(&layer(&[1, 1, 3, 2], false), &weights, &shifted, WeightScales::Max).unwrap();
+        let dequantized = f64::from(quantized.bias[0]) * 0.001 * f64::from(quantized.scales[0]);
+        assert!((dequantized + 0.5 * (1.27 + 0.4 + 0.5)).abs() < 0.01, "{dequantized}");
     }
 }

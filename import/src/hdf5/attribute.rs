@@ -1,4 +1,4 @@
-//! Attributes that hold strings (FF IV.A.2.m), and the global heap where those of variable length lie (FF III.E).
+//! String attributes (FF IV.A.2.m), and the global heap that contains those of variable length (FF III.E).
 
 use super::cursor::{Address, Cursor};
 use super::datatype::{Datatype, shape};
@@ -9,8 +9,8 @@ use crate::error::{ImportError, Result};
 use crate::text::{elements, shorten};
 
 impl<'a> File<'a> {
-    /// The string of attribute `name`, or the first of its list; `None` where it is absent, or holds no strings.
-    /// It may have `longest` bytes.
+    /// Returns the string of attribute `name`, or the first of a list; `None` if it is absent or not a string.
+    /// It must not exceed `longest` bytes.
     pub fn string(&self, object: &Object<'a>, name: &str, longest: usize) -> Result<Option<&'a str>> {
         let Some(attribute) = self.attribute(object, name)? else { return Ok(None) };
         self.first(attribute, longest).map_err(|error| error.at(format!("attribute '{}'", shorten(name))))
@@ -39,12 +39,11 @@ impl<'a> File<'a> {
         if elements(&shape)? == 0 {
             return Ok(None);
         }
-        let fits =
-            |length| match length <= longest {
-                true => Ok(length),
-                false => Err(ImportError::unsupported(format!("the text has {length} bytes"))
-                    .expected(format!("at most {longest}"))),
-            };
+        let fits = |length| match length <= longest {
+            true => Ok(length),
+            false => Err(ImportError::unsupported(format!("the string has {length} bytes"))
+                .expected(format!("at most {longest}"))),
+        };
         let text = match datatype {
             Datatype::FixedString(size) => until_zero(data.take(fits(size)?)?),
             Datatype::String => {
@@ -57,11 +56,11 @@ impl<'a> File<'a> {
             }
             Datatype::Number(_) | Datatype::Other(_) => return Ok(None),
         };
-        str::from_utf8(text).map(Some).map_err(|_| ImportError::malformed("the text is not UTF-8"))
+        str::from_utf8(text).map(Some).map_err(|_| ImportError::malformed("the string is not UTF-8"))
     }
 
-    /// The first `length` bytes of an object of a global heap collection.
-    fn heap_object(&self, collection: Address, wanted: u32, length: usize) -> Result<&'a [u8]> {
+    /// Returns the first `length` bytes of an object in a global heap collection.
+    fn heap_object(&self, collection: Address, number: u32, length: usize) -> Result<&'a [u8]> {
         let mut cursor = self.at(collection)?;
         cursor.expect(b"GCOL\x01\0\0\0", "a global heap")?;
         let size = cursor.length()?;
@@ -71,13 +70,15 @@ impl<'a> File<'a> {
             self.step()?;
             let index = objects.u16()?;
             if index == 0 {
-                return Err(ImportError::malformed(format!("the global heap has no object {wanted}")));
+                return Err(ImportError::malformed(format!("the global heap has no object {number}")));
             }
             objects.skip(2 + 4)?;
             let size = objects.length()?;
-            if u32::from(index) == wanted {
+            if u32::from(index) == number {
                 let content = objects.take(size)?;
-                return content.get(..length).ok_or_else(|| ImportError::malformed("a text is longer than its object"));
+                return content
+                    .get(..length)
+                    .ok_or_else(|| ImportError::malformed("a string is longer than its heap object"));
             }
             objects.take_padded(size)?;
         }
@@ -91,8 +92,8 @@ struct Attribute<'a> {
 }
 
 impl<'a> Attribute<'a> {
-    /// Reads the message, if it is that of `wanted`.
-    fn named(mut message: Cursor<'a>, wanted: &str) -> Result<Option<Self>> {
+    /// Reads the message if it is attribute `expected`.
+    fn named(mut message: Cursor<'a>, expected: &str) -> Result<Option<Self>> {
         let version = message.u8()?;
         let flags = message.u8()?;
         let [name, datatype, dataspace] = [message.u16()?, message.u16()?, message.u16()?].map(usize::from);
@@ -103,15 +104,15 @@ impl<'a> Attribute<'a> {
         let mut part = |size| match version {
             1 => message.padded_part(size),
             2 | 3 => message.part(size),
-            other => Err(ImportError::malformed(format!("an attribute of version {other}")).expected("1 to 3")),
+            other => Err(ImportError::malformed(format!("unsupported attribute version {other}")).expected("1 to 3")),
         };
         let [name, datatype, dataspace] = [part(name)?, part(datatype)?, part(dataspace)?];
-        // Up to a zero, or all of it: looked at no further than the wanted name is long, for a hostile file has many.
-        if !matches!(name.rest().strip_prefix(wanted.as_bytes()), Some([] | [0, ..])) {
+        // The name ends at a zero or with the part. Only a prefix is compared: a hostile file has many long names.
+        if !matches!(name.rest().strip_prefix(expected.as_bytes()), Some([] | [0, ..])) {
             return Ok(None);
         }
         if version > 1 && flags & 3 != 0 {
-            return Err(ImportError::unsupported("the type of an attribute is shared")
+            return Err(ImportError::unsupported("an attribute has a shared type")
                 .help("save the model again with Keras itself"));
         }
         Ok(Some(Self { datatype: Datatype::read(datatype)?, shape: shape(dataspace)?, data: message }))

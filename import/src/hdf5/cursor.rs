@@ -1,11 +1,11 @@
-//! Reads little-endian numbers of the file's own widths, within bounds.
+//! Bounds-checked reads of little-endian numbers, with the file's address and length widths.
 
 use crate::error::{ImportError, Result};
 
-/// A place in the file, in bytes from its beginning.
+/// Byte offset in the file.
 pub type Address = usize;
 
-/// Bytes of an address and of a length in this file.
+/// Bytes of an address and of a length in the file.
 #[derive(Debug, Clone, Copy)]
 pub struct Widths {
     offset: usize,
@@ -39,7 +39,7 @@ impl<'a> Cursor<'a> {
         Self { rest, widths }
     }
 
-    /// Takes `count` bytes, to be read by themselves.
+    /// Takes `count` bytes as a cursor.
     pub fn part(&mut self, count: usize) -> Result<Self> {
         Ok(Self::new(self.take(count)?, self.widths))
     }
@@ -50,7 +50,7 @@ impl<'a> Cursor<'a> {
 
     pub fn take(&mut self, count: usize) -> Result<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(count).ok_or_else(|| {
-            ImportError::malformed("a part of the HDF5 file ends too early").help("the file may be truncated")
+            ImportError::malformed("a part of the HDF5 file is truncated").help("the file may be truncated")
         })?;
         self.rest = rest;
         Ok(taken)
@@ -60,14 +60,14 @@ impl<'a> Cursor<'a> {
         self.take(count).map(|_| ())
     }
 
-    /// Takes `count` bytes and what pads them to a multiple of 8.
+    /// Takes `count` bytes and skips the padding to a multiple of 8.
     pub fn take_padded(&mut self, count: usize) -> Result<&'a [u8]> {
         let taken = self.take(count)?;
         self.skip(count.next_multiple_of(8) - count)?;
         Ok(taken)
     }
 
-    /// As [`Cursor::part`], with what pads it to a multiple of 8.
+    /// As [`Cursor::part`], and skips the padding to a multiple of 8.
     pub fn padded_part(&mut self, count: usize) -> Result<Self> {
         Ok(Self::new(self.take_padded(count)?, self.widths))
     }
@@ -76,10 +76,10 @@ impl<'a> Cursor<'a> {
         if self.rest.starts_with(signature) {
             return self.skip(signature.len());
         }
-        Err(ImportError::malformed(format!("{what} is expected, and does not begin as one")))
+        Err(ImportError::malformed(format!("expected {what}, found another signature")))
     }
 
-    /// A number of 1 to 8 bytes.
+    /// Reads a number of 1 to 8 bytes.
     pub fn number(&mut self, width: usize) -> Result<u64> {
         Ok(self.take(width)?.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
@@ -96,27 +96,29 @@ impl<'a> Cursor<'a> {
         Ok(self.number(4)? as u32)
     }
 
-    /// A size of `width` bytes.
+    /// Reads a size of `width` bytes.
     pub fn size(&mut self, width: usize) -> Result<usize> {
         let number = self.number(width)?;
-        usize::try_from(number).map_err(|_| ImportError::malformed(format!("a size of {number}")))
+        usize::try_from(number).map_err(|_| ImportError::malformed(format!("the size {number} is too large")))
     }
 
     pub fn length(&mut self) -> Result<usize> {
         self.size(self.widths.length)
     }
 
-    /// An address; `None` for the undefined one, all of whose bits are set.
+    /// Reads an address; `None` for the undefined address, whose bits are all set.
     pub fn offset(&mut self) -> Result<Option<Address>> {
         let width = self.widths.offset;
         let number = self.number(width)?;
         if number == u64::MAX >> (64 - 8 * width) {
             return Ok(None);
         }
-        usize::try_from(number).map(Some).map_err(|_| ImportError::malformed(format!("an address of {number}")))
+        usize::try_from(number)
+            .map(Some)
+            .map_err(|_| ImportError::malformed(format!("the address {number} is too large")))
     }
 
-    /// An address that must be there.
+    /// Reads an address that must be defined.
     pub fn address(&mut self, what: &str) -> Result<Address> {
         self.offset()?.ok_or_else(|| ImportError::malformed(format!("{what} has no address")))
     }

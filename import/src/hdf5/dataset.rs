@@ -1,4 +1,4 @@
-//! Datasets of numbers: where their elements lie (FF IV.A.2.i), and the B-tree of chunks (FF III.A.1).
+//! Datasets of numbers: data layout (FF IV.A.2.i) and the B-tree of chunks (FF III.A.1).
 
 use std::borrow::Cow;
 
@@ -22,10 +22,10 @@ pub struct Dataset<'a> {
     pub bytes: Cow<'a, [u8]>,
 }
 
-/// What a dataset's chunks have in common.
+/// Properties common to a dataset's chunks.
 struct Chunks {
     shape: Vec<usize>,
-    /// Of one chunk; as many dimensions as `shape`.
+    /// Shape of a chunk, with the rank of `shape`.
     chunk: Vec<usize>,
     element: usize,
     filters: Vec<Filter>,
@@ -33,13 +33,13 @@ struct Chunks {
 
 impl<'a> File<'a> {
     /// # Errors
-    /// Where `object` is no dataset of numbers, or its data is damaged or stored in a way that is not read.
+    /// If `object` is not a dataset of numbers, or its data is damaged or has an unsupported layout.
     pub fn dataset(&self, object: &Object<'a>) -> Result<Dataset<'a>> {
-        let missing = || ImportError::malformed("the object is no complete dataset");
+        let missing = || ImportError::malformed("the object is not a complete dataset");
         let shape = shape(object.message(kind::DATASPACE)?.ok_or_else(missing)?)?;
         let datatype = Datatype::read(object.message(kind::DATATYPE)?.ok_or_else(missing)?)?;
         let Datatype::Number(dtype) = datatype else {
-            return Err(ImportError::unsupported(format!("the dataset holds {datatype:?}"))
+            return Err(ImportError::unsupported(format!("unsupported element type {datatype:?}"))
                 .expected("little-endian floats or integers"));
         };
         let size = elements(&shape)?.checked_mul(dtype.size()).ok_or_else(missing)?;
@@ -55,7 +55,7 @@ impl<'a> File<'a> {
                 (_, _) if size == 0 => Cow::Borrowed(&[][..]),
                 (Some(address), stored) if stored >= size => Cow::Borrowed(self.at(address)?.take(size)?),
                 (Some(_), stored) => return Err(wrong_size(size, stored)),
-                (None, _) => return Err(ImportError::malformed("nothing was ever written to the dataset")),
+                (None, _) => return Err(ImportError::malformed("the dataset was never written")),
             },
             (3, 2) => {
                 let filters = object.message(kind::FILTERS)?.map(filter::pipeline).transpose()?.unwrap_or_default();
@@ -70,9 +70,11 @@ impl<'a> File<'a> {
                 Cow::Owned(bytes)
             }
             _ => {
-                return Err(ImportError::unsupported(format!("a layout of version {version} and class {class}"))
-                    .expected("compact or contiguous data, or chunks in a B-tree of version 1")
-                    .help("save the model again with Keras itself"));
+                return Err(ImportError::unsupported(format!(
+                    "unsupported data layout: version {version}, class {class}"
+                ))
+                .expected("compact or contiguous data, or chunks in a version 1 B-tree")
+                .help("save the model again with Keras itself"));
             }
         };
         Ok(Dataset { shape, dtype, bytes })
@@ -86,7 +88,7 @@ impl<'a> File<'a> {
         let count = node.u16()?;
         node.offset()?;
         node.offset()?;
-        let deeper = depth.checked_sub(1).ok_or_else(|| ImportError::malformed("the tree of chunks is too deep"))?;
+        let deeper = depth.checked_sub(1).ok_or_else(|| ImportError::malformed("the B-tree of chunks is too deep"))?;
         for _ in 0..count {
             self.step()?;
             let (stored, mask) = (node.size(4)?, node.u32()?);
@@ -108,37 +110,37 @@ impl<'a> File<'a> {
 }
 
 impl Chunks {
-    /// The rest of a layout message, and the address of the tree, if any chunk was written.
+    /// Reads the rest of a layout message. The address of the tree is `None` if no chunk was written.
     fn read(
         layout: &mut Cursor<'_>,
         shape: Vec<usize>,
         element: usize,
         filters: Vec<Filter>,
     ) -> Result<(Option<Address>, Self)> {
-        // One dimension more: that of the bytes of an element.
+        // The last dimension is the bytes of an element.
         let rank = usize::from(layout.u8()?);
         let tree = layout.offset()?;
         if rank != shape.len() + 1 || shape.is_empty() {
-            return Err(ImportError::malformed("the chunks have another number of dimensions than the dataset"));
+            return Err(ImportError::malformed("the chunks and the dataset differ in rank"));
         }
         let chunk = shape.iter().map(|_| layout.size(4)).collect::<Result<Vec<_>>>()?;
         if chunk.contains(&0) {
-            return Err(ImportError::malformed(format!("chunks of {}", display_shape(&chunk))));
+            return Err(ImportError::malformed(format!("invalid chunk shape {}", display_shape(&chunk))));
         }
         Ok((tree, Self { shape, chunk, element, filters }))
     }
 
-    /// Bytes of a whole chunk.
+    /// Returns the bytes of a whole chunk.
     fn size(&self) -> Result<usize> {
         let size = elements(&self.chunk)?.checked_mul(self.element);
-        size.ok_or_else(|| ImportError::malformed(format!("chunks of {}", display_shape(&self.chunk))))
+        size.ok_or_else(|| ImportError::malformed(format!("invalid chunk shape {}", display_shape(&self.chunk))))
     }
 
-    /// Copies what of the chunk at `origin` lies within the dataset.
+    /// Copies the part of the chunk at `origin` that is within the dataset.
     fn place(&self, content: &[u8], origin: &[usize], bytes: &mut [u8]) -> Result<()> {
-        let outside = || ImportError::malformed("a chunk lies outside of its dataset");
+        let outside = || ImportError::malformed("a chunk is outside its dataset");
         let &columns = self.chunk.last().ok_or_else(outside)?;
-        // A run is what lies along the last dimension.
+        // A run extends along the last dimension.
         let run = columns.checked_mul(self.element).ok_or_else(outside)?;
         for (row, content) in content.chunks_exact(run).enumerate() {
             let Some((start, count)) = self.run(row, origin).ok_or_else(outside)? else { continue };
@@ -149,8 +151,8 @@ impl Chunks {
         Ok(())
     }
 
-    /// Where the chunk's run number `row` begins in the dataset, and how many of its bytes are inside of it; nothing for
-    /// a run that is all outside; `None` where the chunk begins outside.
+    /// Returns the start of the chunk's run `row` in the dataset and its bytes within the dataset; `Some(None)` for a run
+    /// outside the dataset, `None` for a chunk that starts outside.
     fn run(&self, mut row: usize, origin: &[usize]) -> Option<Option<(usize, usize)>> {
         let (&width, &first) = (self.shape.last()?, origin.last()?);
         let columns = width.checked_sub(first)?.min(*self.chunk.last()?);
@@ -174,9 +176,9 @@ impl Chunks {
 }
 
 fn wrong_size(size: usize, stored: usize) -> Box<ImportError> {
-    ImportError::malformed("the data does not fill the dataset's shape")
+    ImportError::malformed("the data does not match the dataset's shape")
         .expected(format!("{size} bytes"))
-        .found(format!("{stored}"))
+        .found(format!("{stored} bytes"))
 }
 
 fn exactly(bytes: &[u8], size: usize) -> Result<&[u8]> {

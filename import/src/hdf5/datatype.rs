@@ -1,18 +1,18 @@
-//! Types of elements and shapes (FF IV.A.2.d and IV.A.2.b).
+//! Element types and shapes (FF IV.A.2.d and IV.A.2.b).
 
 use super::cursor::Cursor;
 use crate::error::{ImportError, Result};
 use crate::source::DType;
 
-/// What the elements of a dataset or attribute are.
+/// Element type of a dataset or attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Datatype {
     Number(DType),
-    /// Of this many bytes, filled up with zeros or spaces.
+    /// This many bytes, padded with zeros or spaces.
     FixedString(usize),
-    /// In the global heap.
+    /// Variable length, in the global heap.
     String,
-    /// Another type, of this class.
+    /// An unsupported type, by class.
     Other(u8),
 }
 
@@ -25,14 +25,14 @@ impl Datatype {
         let class = cursor.u8()? & 15;
         let bits = cursor.number(3)?;
         let size = cursor.size(4)?;
-        // Little-endian, and no padding that matters.
+        // Little-endian without significant padding.
         let little = bits & 0x41 == 0;
         Ok(match class {
             STRING => Self::FixedString(size),
             VARIABLE_LENGTH if bits & 15 == 1 => Self::String,
             FIXED_POINT if little => Self::integer(size, bits & 8 != 0),
             FLOATING_POINT if little => {
-                // Offset and precision in bits, the place of the exponent; its width.
+                // Bit offset and precision, position of the exponent; then its width.
                 cursor.skip(5)?;
                 Self::float(size, cursor.u8()?)
             }
@@ -63,9 +63,9 @@ impl Datatype {
     }
 }
 
-/// The shape in a dataspace message; a scalar has none, an empty dataspace no elements.
+/// Reads the shape in a dataspace message: rank 0 for a scalar, `[0]` for an empty dataspace.
 pub fn shape(mut cursor: Cursor<'_>) -> Result<Vec<usize>> {
-    /// Weights have 4 at most.
+    /// Weights have at most 4 dimensions.
     const MAX_RANK: u8 = 8;
     const NULL: u8 = 2;
     let (version, rank) = (cursor.u8()?, cursor.u8()?);
@@ -77,11 +77,11 @@ pub fn shape(mut cursor: Cursor<'_>) -> Result<Vec<usize>> {
         2 if space == NULL => return Ok(vec![0]),
         2 => {}
         other => {
-            return Err(ImportError::malformed(format!("a dataspace of version {other}")).expected("1 or 2"));
+            return Err(ImportError::malformed(format!("unsupported dataspace version {other}")).expected("1 or 2"));
         }
     }
     if rank > MAX_RANK {
-        return Err(ImportError::unsupported(format!("a dataspace of {rank} dimensions"))
+        return Err(ImportError::unsupported(format!("the dataspace has {rank} dimensions"))
             .expected(format!("at most {MAX_RANK}")));
     }
     (0..rank).map(|_| cursor.length()).collect()

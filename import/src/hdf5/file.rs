@@ -1,4 +1,4 @@
-//! An HDF5 file in memory, and the limits within which it is read.
+//! An HDF5 file in memory, and the limits of reading it.
 
 use std::cell::Cell;
 
@@ -6,10 +6,10 @@ use super::cursor::{Address, Cursor, Widths};
 use crate::error::{ImportError, Result};
 use crate::limits;
 
-/// How a file begins (FF II.A).
+/// First bytes of a file (FF II.A).
 pub const MAGIC: &[u8] = b"\x89HDF\r\n\x1a\n";
 
-/// Nodes, messages and entries that are looked at: a hundred times as many as a nested MobileNetV2 has.
+/// Most nodes, messages and entries visited, a hundred times those of a nested MobileNetV2.
 const MAX_STEPS: usize = 1 << 21;
 
 /// A file in memory.
@@ -17,9 +17,9 @@ pub struct File<'a> {
     pub(super) bytes: &'a [u8],
     widths: Widths,
     pub(super) root: Address,
-    /// Steps that may still be taken.
+    /// Remaining steps.
     steps: Cell<usize>,
-    /// Bytes that may still be unpacked.
+    /// Remaining bytes to unpack.
     room: Cell<usize>,
 }
 
@@ -27,13 +27,13 @@ impl<'a> File<'a> {
     /// Reads the superblock (FF II.A).
     ///
     /// # Errors
-    /// Where the file is none of HDF5, or shorter than it says.
+    /// If the file is not HDF5, or is truncated.
     pub fn open(bytes: &'a [u8]) -> Result<Self> {
         let mut cursor = Cursor::new(bytes, Widths::default());
         cursor.expect(MAGIC, "an HDF5 file")?;
         let version = cursor.u8()?;
         match version {
-            // Versions of the free space, of the root's entry, a reserved byte, and the version of shared messages.
+            // Versions of the free space and the root's entry, a reserved byte, the version of shared messages.
             0 | 1 => cursor.skip(4)?,
             2 | 3 => {}
             other => {
@@ -42,7 +42,7 @@ impl<'a> File<'a> {
             }
         }
         cursor.widths = Widths::new(cursor.u8()?, cursor.u8()?)?;
-        // A reserved byte, two sizes of nodes and flags; or flags alone.
+        // A reserved byte, two node sizes and flags, or only flags.
         cursor.skip(match version {
             0 => 9,
             1 => 13,
@@ -57,7 +57,7 @@ impl<'a> File<'a> {
         if end > bytes.len() {
             return Err(ImportError::malformed("the file is truncated")
                 .expected(format!("{end} bytes"))
-                .found(format!("{}", bytes.len())));
+                .found(format!("{} bytes", bytes.len())));
         }
         if version < 2 {
             // Driver information, and the offset of the root's name.
@@ -69,27 +69,29 @@ impl<'a> File<'a> {
         Ok(Self { bytes, widths: cursor.widths, root, steps: Cell::new(MAX_STEPS), room: Cell::new(room) })
     }
 
-    /// The file from `address` on.
+    /// Returns a cursor at `address`.
     pub(super) fn at(&self, address: Address) -> Result<Cursor<'a>> {
         let bytes = self.bytes.get(address..).filter(|bytes| !bytes.is_empty());
         let bytes =
-            bytes.ok_or_else(|| ImportError::malformed(format!("address {address} is beyond the file's end")))?;
+            bytes.ok_or_else(|| ImportError::malformed(format!("address {address} is beyond the end of the file")))?;
         Ok(Cursor::new(bytes, self.widths))
     }
 
-    /// Counts work.
+    /// Counts a step.
     pub(super) fn step(&self) -> Result<()> {
-        let left = self.steps.get().checked_sub(1).ok_or_else(|| {
-            ImportError::malformed("the HDF5 file has too many parts, or some of them lie in a circle")
-        })?;
+        let left = self
+            .steps
+            .get()
+            .checked_sub(1)
+            .ok_or_else(|| ImportError::malformed("the HDF5 file has too many parts, or a cycle of parts"))?;
         self.steps.set(left);
         Ok(())
     }
 
-    /// Counts bytes that are about to be allocated.
+    /// Counts bytes before they are allocated.
     pub fn charge(&self, bytes: usize) -> Result<()> {
         let left = self.room.get().checked_sub(bytes).ok_or_else(|| {
-            ImportError::malformed(format!("a dataset claims {bytes} bytes, which the file cannot hold"))
+            ImportError::malformed(format!("a dataset declares {bytes} bytes, more than the file can contain"))
         })?;
         self.room.set(left);
         Ok(())

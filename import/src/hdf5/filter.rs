@@ -1,4 +1,4 @@
-//! The filters that a chunk went through (FF IV.A.2.l): deflate and shuffle are undone.
+//! Filters of chunks (FF IV.A.2.l): reverses deflate and shuffle.
 
 use std::io::Read as _;
 
@@ -10,28 +10,29 @@ use crate::error::{ImportError, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Filter {
     Deflate,
-    /// Bytes of equal significance lie together.
+    /// Groups bytes of equal significance.
     Shuffle,
 }
 
-/// The filters in the order in which they were applied.
+/// Reads the filters in the order of application.
 pub fn pipeline(mut message: Cursor<'_>) -> Result<Vec<Filter>> {
-    /// Each costs a pass over the data; nobody takes one of the two filters twice.
+    /// Each filter costs a pass over the data, and neither is useful twice.
     const MOST: u8 = 4;
     let (version, count) = (message.u8()?, message.u8()?);
     if count > MOST {
-        return Err(ImportError::unsupported(format!("the dataset went through {count} filters"))
-            .expected(format!("at most {MOST}")));
+        return Err(
+            ImportError::unsupported(format!("the dataset has {count} filters")).expected(format!("at most {MOST}"))
+        );
     }
     match version {
         1 => message.skip(6)?,
         2 => {}
-        other => return Err(ImportError::malformed(format!("filters of version {other}")).expected("1 or 2")),
+        other => return Err(ImportError::malformed(format!("unsupported filter version {other}")).expected("1 or 2")),
     }
     let mut filters = Vec::new();
     for _ in 0..count {
         let id = message.u16()?;
-        // The second version leaves the name of a filter of HDF5 itself out.
+        // Version 2 omits the names of predefined filters.
         let name = if version == 1 || id >= 256 { message.u16()? } else { 0 };
         // Flags.
         message.skip(2)?;
@@ -46,7 +47,7 @@ pub fn pipeline(mut message: Cursor<'_>) -> Result<Vec<Filter>> {
             1 => Filter::Deflate,
             2 => Filter::Shuffle,
             other => {
-                return Err(ImportError::unsupported(format!("the dataset went through HDF5's filter {other}"))
+                return Err(ImportError::unsupported(format!("unsupported HDF5 filter {other}"))
                     .expected("deflate (1) or shuffle (2)")
                     .help("save the model again with Keras itself, or unpack the file with `h5repack -f NONE`"));
             }
@@ -55,7 +56,7 @@ pub fn pipeline(mut message: Cursor<'_>) -> Result<Vec<Filter>> {
     Ok(filters)
 }
 
-/// Undoes `filters`, but for those whose bit is set in `mask`; `size` bytes must come out.
+/// Reverses `filters` except those whose bit is set in `mask`. The result must have `size` bytes.
 pub fn undo(filters: &[Filter], mask: u32, packed: &[u8], size: usize, element: usize) -> Result<Vec<u8>> {
     let mut bytes = packed.to_vec();
     for (at, filter) in filters.iter().enumerate().rev() {
@@ -68,9 +69,9 @@ pub fn undo(filters: &[Filter], mask: u32, packed: &[u8], size: usize, element: 
         };
     }
     if bytes.len() != size {
-        return Err(ImportError::malformed("a chunk of a dataset has another size than its shape")
+        return Err(ImportError::malformed("the size of a chunk does not match its shape")
             .expected(format!("{size} bytes"))
-            .found(format!("{}", bytes.len())));
+            .found(format!("{} bytes", bytes.len())));
     }
     Ok(bytes)
 }
@@ -81,11 +82,11 @@ fn inflated(packed: &[u8], size: usize) -> Result<Vec<u8>> {
     ZlibDecoder::new(packed)
         .take(limit)
         .read_to_end(&mut bytes)
-        .map_err(|error| ImportError::malformed(format!("a chunk cannot be unpacked: {error}")))?;
+        .map_err(|error| ImportError::malformed(format!("cannot unpack a chunk: {error}")))?;
     Ok(bytes)
 }
 
-/// Bytes that fill no element are left at the end, as they were.
+/// Reverses shuffle. Trailing bytes that are not a whole element stay as they are.
 fn unshuffled(bytes: &[u8], element: usize) -> Vec<u8> {
     let count = bytes.len().checked_div(element).unwrap_or(0);
     let (shuffled, rest) = bytes.split_at(count * element);
@@ -104,24 +105,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_filters_than_anyone_takes_are_refused() {
+    fn too_many_filters_are_refused() {
         let deflate = [1, 0, 0, 0, 0, 0];
         let read = |count: u8| {
             pipeline(Cursor::new(&[&[2, count][..], &deflate.repeat(count.into())].concat(), Widths::default()))
         };
         assert_eq!(read(2).unwrap(), [Filter::Deflate; 2]);
-        assert!(read(5).unwrap_err().to_string().contains("went through 5 filters"));
+        assert!(read(5).unwrap_err().to_string().contains("has 5 filters"));
     }
 
     #[test]
-    fn shuffling_is_undone() {
+    fn shuffle_is_reversed() {
         assert_eq!(unshuffled(&[1, 4, 2, 5, 3, 6, 9], 3), [1, 2, 3, 4, 5, 6, 9]);
         assert_eq!(unshuffled(&[1, 2], 3), [1, 2]);
         assert_eq!(unshuffled(&[1, 2], 0), [1, 2]);
     }
 
     #[test]
-    fn a_masked_filter_was_not_applied_and_sizes_are_checked() {
+    fn masked_filters_are_skipped_and_sizes_checked() {
         assert_eq!(undo(&[Filter::Deflate], 1, b"abcd", 4, 1).unwrap(), b"abcd");
         assert!(undo(&[Filter::Deflate], 0, b"abcd", 4, 1).is_err());
         assert!(undo(&[], 0, b"abcd", 5, 1).is_err());

@@ -1,4 +1,4 @@
-//! Names and addresses of a group's members: symbol tables (FF III.A.1, III.B, III.D) and link messages (FF IV.A.2.g).
+//! Members of groups: symbol tables (FF III.A.1, III.B, III.D) and link messages (FF IV.A.2.g).
 
 use std::collections::BTreeMap;
 
@@ -7,17 +7,17 @@ use super::file::File;
 use super::header::{Object, kind};
 use crate::error::{ImportError, Result};
 
-/// Deeper than the tree of any group of less than billions of members.
+/// Greatest depth of a group's B-tree, sufficient for billions of members.
 const MAX_DEPTH: usize = 16;
 
-/// Keras' own are under 100 bytes.
+/// Longest name; those of Keras are under 100 bytes.
 const LONGEST_NAME: usize = 1 << 10;
 
-/// Members by name.
+/// Addresses of members by name.
 pub type Members<'a> = BTreeMap<&'a str, Address>;
 
 impl<'a> File<'a> {
-    /// The members of a group; soft and external links are left out. A dataset has none.
+    /// Returns the members of a group, without soft and external links. A dataset has none.
     pub fn members(&self, group: &Object<'a>) -> Result<Members<'a>> {
         let mut members = Members::new();
         if let Some(mut table) = group.message(kind::SYMBOL_TABLE)? {
@@ -42,7 +42,7 @@ impl<'a> File<'a> {
         Ok(members)
     }
 
-    /// The names' block of a local heap.
+    /// Returns the data block of a local heap.
     fn local_heap(&self, address: Address) -> Result<&'a [u8]> {
         let mut heap = self.at(address)?;
         heap.expect(b"HEAP\0\0\0\0", "a local heap")?;
@@ -66,7 +66,7 @@ impl<'a> File<'a> {
         node.offset()?;
         node.offset()?;
         node.length()?;
-        let deeper = depth.checked_sub(1).ok_or_else(|| ImportError::malformed("the tree of a group is too deep"))?;
+        let deeper = depth.checked_sub(1).ok_or_else(|| ImportError::malformed("the B-tree of a group is too deep"))?;
         for _ in 0..count {
             self.symbols(node.address("a node")?, names, deeper, members)?;
             node.length()?;
@@ -86,7 +86,7 @@ impl<'a> File<'a> {
             let cached = node.u32()?;
             node.skip(4 + 16)?;
             let name = names.get(name_at..).map(|names| names.get(..=LONGEST_NAME).unwrap_or(names)).map(until_zero);
-            let name = name.ok_or_else(|| ImportError::malformed("a name lies outside of its heap"))?;
+            let name = name.ok_or_else(|| ImportError::malformed("a name is outside its heap"))?;
             if let (Some(address), true) = (address, cached != SOFT_LINK) {
                 members.insert(name_of(name)?, address);
             }
@@ -95,10 +95,10 @@ impl<'a> File<'a> {
     }
 }
 
-/// What only `libver="latest"` writes.
+/// The error for structures that only `libver="latest"` writes.
 pub fn dense(what: &str) -> Box<ImportError> {
     ImportError::unsupported(format!("{what} of the HDF5 file is stored in a fractal heap"))
-        .expected("what h5py writes by default")
+        .expected("h5py's default format")
         .help("save the model again with Keras itself, or copy the file with `h5repack --low=0 --high=0`")
 }
 
@@ -110,7 +110,7 @@ fn name_of(bytes: &[u8]) -> Result<&str> {
     str::from_utf8(bytes)
         .ok()
         .filter(|name| name.len() <= LONGEST_NAME)
-        .ok_or_else(|| ImportError::malformed("a name in the HDF5 file is too long, or no UTF-8"))
+        .ok_or_else(|| ImportError::malformed("a name in the HDF5 file is too long or not UTF-8"))
 }
 
 fn link_of(mut link: Cursor<'_>) -> Result<Option<(&str, Address)>> {

@@ -1,4 +1,4 @@
-//! Object headers: the messages that describe a group or dataset (FF IV.A.1).
+//! Object headers: messages that describe a group or dataset (FF IV.A.1).
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,7 @@ use super::cursor::{Address, Cursor};
 use super::file::File;
 use crate::error::{ImportError, Result};
 
-/// Types of the messages that are read (FF IV.A.2).
+/// Types of messages (FF IV.A.2).
 pub mod kind {
     pub const DATASPACE: u16 = 0x01;
     pub const LINK_INFO: u16 = 0x02;
@@ -29,24 +29,24 @@ pub struct Object<'a> {
 #[derive(Debug)]
 struct Message<'a> {
     kind: u16,
-    /// Whether it is stored elsewhere, and this is only where.
+    /// Whether the content is a reference to a shared message.
     shared: bool,
     content: Cursor<'a>,
 }
 
 impl<'a> Object<'a> {
-    /// Cursors over all messages of one type.
+    /// Iterates over the messages of one type.
     pub fn messages(&self, kind: u16) -> impl Iterator<Item = Result<Cursor<'a>>> {
         self.messages.iter().filter(move |message| message.kind == kind).map(|message| {
             if message.shared {
-                return Err(ImportError::unsupported("the HDF5 file has a message that objects share")
+                return Err(ImportError::unsupported("the HDF5 file uses shared messages")
                     .help("save the model again with Keras itself"));
             }
             Ok(message.content)
         })
     }
 
-    /// The first message of a type, if there is one.
+    /// Returns the first message of a type.
     pub fn message(&self, kind: u16) -> Result<Option<Cursor<'a>>> {
         self.messages(kind).next().transpose()
     }
@@ -61,7 +61,7 @@ impl<'a> File<'a> {
         self.object(self.root)
     }
 
-    /// The object whose header lies at `address`.
+    /// Returns the object with the header at `address`.
     pub fn object(&self, address: Address) -> Result<Object<'a>> {
         self.step()?;
         let mut cursor = self.at(address)?;
@@ -72,14 +72,14 @@ impl<'a> File<'a> {
         cursor.expect(&[1], "an object header")?;
         cursor.skip(1)?;
         let count = cursor.u16()?;
-        // A count of references.
+        // Reference count.
         cursor.skip(4)?;
         let size = cursor.size(4)?;
         cursor.skip(4)?;
         let mut blocks = VecDeque::from([cursor.part(size)?]);
         let mut messages = Vec::new();
         for _ in 0..count {
-            // Continuations lie in order: the first block that is not used up is the one to read on.
+            // Blocks are read in order of continuation.
             while blocks.front().is_some_and(|block| block.rest().len() < 8) {
                 blocks.pop_front();
             }

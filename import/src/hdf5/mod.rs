@@ -1,12 +1,12 @@
 //! Reads HDF5 files as h5py writes them for Keras (HDF5 File Format Specification 3.0, cited as "FF" with its section).
 //!
-//! Read are superblocks 0 to 3, object headers 1 and 2, groups of symbol tables and of link messages, attributes of
-//! strings, and datasets of numbers: compact, contiguous, or chunked with a B-tree of version 1, deflated and shuffled.
-//! That is all that h5py's default writes. What only `libver="latest"` writes (dense groups and attributes, other
-//! indices of chunks) is refused by name.
+//! Supported are superblocks 0 to 3, object headers 1 and 2, groups with symbol tables or link messages, string
+//! attributes, and datasets of numbers: compact, contiguous, or chunked with a version 1 B-tree, deflate and shuffle.
+//! This covers the default of h5py. Structures that only `libver="latest"` writes (dense groups and attributes, other
+//! chunk indices) are refused by name.
 //!
-//! Contiguous data is borrowed from the file. All else that is allocated is bounded by [`File::charge`], and all work
-//! by [`File::step`], so that neither sizes nor circles in a hostile file are followed far.
+//! Contiguous data is borrowed from the file. [`File::charge`] bounds all other allocations and [`File::step`] all work, so
+//! that neither sizes nor cycles in a hostile file cost much.
 
 mod attribute;
 mod cursor;

@@ -1,4 +1,4 @@
-//! Files of h5py with every kind of object, in structures old and new; `tests/fixtures/keras_files.py` makes them.
+//! Files from h5py with every kind of object, in old and new structures (written by `tests/fixtures/keras_files.py`).
 
 use super::*;
 use crate::limits::unpacked;
@@ -23,7 +23,7 @@ fn values(file: &File<'_>, path: &str) -> (Vec<usize>, DType, Vec<f64>) {
 }
 
 #[test]
-fn the_two_files_differ_in_their_structures() {
+fn the_two_files_differ_in_structure() {
     let [old, new] = FILES.map(|file| file.windows(4).any(|window| window == b"OHDR"));
     assert!(!old && new);
 }
@@ -45,13 +45,13 @@ fn every_kind_of_dataset_is_read() {
         let error = |path| file.dataset(&find(&file, path)).unwrap_err().to_string();
         assert!(error("big").contains("little-endian"));
         assert!(error("summed").contains("filter 3"));
-        assert!(error("outer").contains("no complete dataset"));
+        assert!(error("outer").contains("not a complete dataset"));
         assert!(find(&file, "scalar").is_dataset() && !find(&file, "outer").is_dataset());
     }
 }
 
 #[test]
-fn attributes_of_strings_are_read() {
+fn string_attributes_are_read() {
     for bytes in FILES {
         let file = File::open(bytes).unwrap();
         let root = file.root().unwrap();
@@ -66,28 +66,28 @@ fn attributes_of_strings_are_read() {
             assert_eq!(file.has_attribute(&root, name).unwrap(), name != "absent");
         }
         let error = file.string(&root, "text", 17).unwrap_err().to_string();
-        assert!(error.contains("attribute 'text': the text has 18 bytes"), "{error}");
+        assert!(error.contains("attribute 'text': the string has 18 bytes"), "{error}");
     }
 }
 
 #[test]
-fn weights_in_one_piece_are_not_copied() {
+fn contiguous_datasets_are_not_copied() {
     let file = File::open(FILES[0]).unwrap();
     assert!(matches!(file.dataset(&find(&file, "scalar")).unwrap().bytes, std::borrow::Cow::Borrowed(_)));
 }
 
-/// A file of 20 KB has no gigabyte of numbers, though deflate could shrink so many zeros to it.
+/// Deflate could compress a gigabyte of zeros to 20 KB.
 #[test]
-fn little_is_unpacked_from_a_small_file() {
+fn unpacking_is_limited_by_the_file_size() {
     let file = File::open(FILES[0]).unwrap();
     assert!(file.charge(1 << 25).is_ok());
     let error = file.charge((1 << 25) + 1).unwrap_err().to_string();
-    assert!(error.contains("which the file cannot hold"), "{error}");
+    assert!(error.contains("more than the file can contain"), "{error}");
 }
 
-/// Every word of both files once: whatever it becomes, reading all there is ends, in little memory.
+/// Damages every word of both files once: reading everything must end within the memory limit.
 #[test]
-fn no_word_makes_a_panic() {
+fn damaged_words_do_not_panic() {
     fn visit(file: &File<'_>, object: &Object<'_>, depth: usize) {
         for name in ["text", "list", "fixed"] {
             let _ = file.string(object, name, 1000);

@@ -1,4 +1,4 @@
-//! Operations that are no layers: Python arithmetic on tensors, as versions of Keras save it.
+//! Python arithmetic on tensors, as each version of Keras saves it.
 //!
 //! ```text
 //! TensorFlow 2.3    TensorFlowOpLayer, {"node_def": {"op": "RealDiv"}, "constants": {"1": 127.5}}
@@ -13,12 +13,12 @@ use super::config::{Layer, numbers};
 use crate::error::Result;
 use crate::source::{Affine, Op};
 
-/// What a layer does that has no weights.
+/// An operation without weights.
 pub enum Operation<'a> {
     Op(Op<'a>),
-    /// The activation of this name.
+    /// The activation with this name.
     Activation(&'static str),
-    /// It hands its input on.
+    /// Returns its input.
     Nothing,
 }
 
@@ -30,7 +30,7 @@ enum Kind {
     Divide,
 }
 
-/// What an operation, or a layer that merges, does. What is not known is [`Op::Other`].
+/// Translates an operation or a merging layer; [`Op::Other`] if it is unknown.
 pub fn operation<'a>(layer: &Layer<'a>, operands: &[Operand]) -> Result<Operation<'a>> {
     let mut operands = operands.to_vec();
     let name = match layer.class {
@@ -78,14 +78,14 @@ fn node_operator<'a>(layer: &Layer<'a>) -> &'a str {
     if let Some(operator) = node.get("op").and_then(Json::as_str) {
         return operator;
     }
-    /// TensorFlow's own have some hundred bytes.
+    /// Those of TensorFlow have a few hundred bytes.
     const LONGEST: usize = 1 << 14;
     let operators = ["RealDiv", "Sub", "Mul", "AddV2", "Relu6"];
     let text = node.as_str().filter(|text| text.len() <= LONGEST).unwrap_or_default();
     operators.into_iter().find(|operator| text.contains(&format!("\"op\": \"{operator}\""))).unwrap_or(layer.class)
 }
 
-/// Puts constants at their positions among the operands.
+/// Inserts constants at their positions among the operands.
 fn insert_constants(layer: &Layer<'_>, operands: &mut Vec<Operand>) {
     let constants = layer.config.get("constants").and_then(Json::as_object);
     // An operation has two operands.

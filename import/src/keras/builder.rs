@@ -1,21 +1,21 @@
-//! The source graph while its layers are translated.
+//! The source graph during translation of its layers.
 
 use super::config::Layer;
 use super::weights::Weights;
 use crate::error::{ImportError, Result};
 use crate::source::{MAX_NODES, Node, Op, Place, Value};
 
-/// The image.
+/// The input image.
 pub const INPUT: Value = 0;
 
-/// An argument whose tensor has been made.
+/// An argument of a call whose tensor is available.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operand {
     Value(Value),
     Numbers(Vec<f64>),
 }
 
-/// The tensors among `operands`.
+/// Returns the tensors among `operands`.
 pub fn values(operands: &[Operand]) -> Vec<Value> {
     let values = operands.iter().filter_map(|operand| match operand {
         Operand::Value(value) => Some(*value),
@@ -24,15 +24,15 @@ pub fn values(operands: &[Operand]) -> Vec<Value> {
     values.collect()
 }
 
-/// Nodes so far, and what layers need to add one.
+/// The nodes translated so far, and the weights.
 pub struct Builder<'a> {
     pub weights: Weights<'a>,
     pub nodes: Vec<Node<'a>>,
     pub notes: Vec<String>,
-    /// Height, width and channels of the image, where a layer records them.
+    /// Height, width and channels of the image, if a layer records them.
     pub image: [Option<usize>; 3],
     values: usize,
-    /// The image after arithmetic alone.
+    /// The image after the leading arithmetic.
     front: Value,
 }
 
@@ -57,23 +57,23 @@ impl<'a> Builder<'a> {
         Ok(output)
     }
 
-    /// Tells something once.
+    /// Adds a note unless it is present.
     pub fn note(&mut self, note: String) {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }
     }
 
-    /// Whether `value` is the image, but for arithmetic.
+    /// Whether `value` is the image, possibly after arithmetic.
     pub fn is_front(&self, value: Value) -> bool {
         value == self.front
     }
 
-    /// A layer that is called on `value` tells its shape, which is of interest for the image.
+    /// Learns the shape of the image from a layer that is called on it.
     pub fn learn(&mut self, value: Value, layer: &Layer<'a>) {
         if let Some(shape) = layer.image().filter(|_| self.is_front(value)) {
-            for (known, told) in self.image.iter_mut().zip(shape) {
-                *known = known.or(told);
+            for (known, recorded) in self.image.iter_mut().zip(shape) {
+                *known = known.or(recorded);
             }
         }
     }

@@ -1,11 +1,11 @@
-//! One layer's entry of a configuration, and the values in it.
+//! The configuration of one layer.
 
 use serde_json::Value as Json;
 
 use crate::error::{ImportError, Result};
 use crate::text::shorten;
 
-/// More constants than an operation has channels; bounds the memory of a hostile file.
+/// Most constants of an operation, above its channels; bounds the memory for a hostile file.
 pub const MAX_NUMBERS: usize = 1 << 10;
 
 /// A layer, an operation, or a whole network used as a layer.
@@ -13,7 +13,7 @@ pub const MAX_NUMBERS: usize = 1 << 10;
 pub struct Layer<'a> {
     pub class: &'a str,
     pub name: &'a str,
-    /// The layer's own settings.
+    /// Settings of the layer.
     pub config: &'a Json,
     pub inbound: &'a Json,
 }
@@ -22,16 +22,16 @@ impl<'a> Layer<'a> {
     pub fn new(entry: &'a Json) -> Result<Self> {
         let text = |value: Option<&'a Json>| value.and_then(Json::as_str);
         let class = text(entry.get("class_name")).ok_or_else(|| {
-            ImportError::malformed("a layer of the configuration has no `class_name`").help("save the model with Keras")
+            ImportError::malformed("a layer in the configuration has no `class_name`").help("save the model with Keras")
         })?;
-        // Registered classes are `package>Class`.
+        // Registered classes have the form `package>Class`.
         let class = class.rsplit('>').next().unwrap_or(class);
         let config = entry.get("config").unwrap_or(&Json::Null);
         let name = text(entry.get("name")).or_else(|| text(config.get("name"))).unwrap_or(class);
         Ok(Self { class, name, config, inbound: entry.get("inbound_nodes").unwrap_or(&Json::Null) })
     }
 
-    /// The layers of a network. Those of old Sequential models are the configuration itself.
+    /// Returns the layers of a network. In old Sequential models the configuration is their list.
     pub fn members(&self) -> Option<&'a Vec<Json>> {
         let sequential = || self.config.as_array().filter(|_| self.class == "Sequential");
         self.config.get("layers").and_then(Json::as_array).or_else(sequential)
@@ -45,12 +45,12 @@ impl<'a> Layer<'a> {
         self.config.get(key).and_then(Json::as_bool).unwrap_or(default)
     }
 
-    /// A number; `None` where it is absent or null.
+    /// Returns a number; `None` if it is absent or null.
     pub fn number(&self, key: &str) -> Option<f64> {
         self.config.get(key).and_then(Json::as_f64)
     }
 
-    /// Two sizes, or one that stands for both.
+    /// Returns two sizes, or one size twice.
     pub fn pair(&self, key: &str, default: usize) -> Result<[usize; 2]> {
         let value = self.config.get(key).unwrap_or(&Json::Null);
         let pair = match sizes(value).as_deref() {
@@ -62,25 +62,25 @@ impl<'a> Layer<'a> {
         pair.ok_or_else(|| self.wrong(key, "one or two whole numbers"))
     }
 
-    /// The name of a function, such as an activation: plain, or serialized with its module.
+    /// Returns the name of a function, such as an activation, plain or serialized with its module.
     pub fn function(&self, key: &str) -> Option<&'a str> {
         let value = self.config.get(key)?;
         let named = || value.get("config")?.as_str().or_else(|| value.get("class_name")?.as_str());
         value.as_str().or_else(named).map(|name| name.rsplit('>').next().unwrap_or(name))
     }
 
-    /// Numbers, one or a list.
+    /// Returns a number or a list of numbers.
     pub fn numbers(&self, key: &str) -> Option<Vec<f64>> {
         self.config.get(key).and_then(numbers)
     }
 
-    /// Keras' numeric policy, such as `mixed_float16`.
+    /// Returns the dtype policy, such as `mixed_float16`.
     pub fn policy(&self) -> Option<&'a str> {
         let dtype = self.config.get("dtype")?;
         dtype.as_str().or_else(|| dtype.get("config")?.get("name")?.as_str())
     }
 
-    /// Height, width and channels of a batch of images, under one of the names that versions of Keras gave it.
+    /// Returns height, width and channels of a batch of images, under the key of any version of Keras.
     pub fn image(&self) -> Option<[Option<usize>; 3]> {
         const KEYS: [&str; 3] = ["batch_shape", "batch_input_shape", "build_input_shape"];
         let shape = KEYS.iter().find_map(|key| self.config.get(key)?.as_array())?;
@@ -90,7 +90,7 @@ impl<'a> Layer<'a> {
 
     pub fn wrong(&self, key: &str, expected: &str) -> Box<ImportError> {
         let value = self.config.get(key).map_or("nothing".into(), |value| shorten(&value.to_string()));
-        ImportError::unsupported(format!("`{key}` of the layer is none that is read")).expected(expected).found(value)
+        ImportError::unsupported(format!("unsupported `{key}` of the layer")).expected(expected).found(value)
     }
 }
 
@@ -98,7 +98,7 @@ fn size(value: &Json) -> Option<usize> {
     value.as_u64().and_then(|value| usize::try_from(value).ok())
 }
 
-/// A whole number or a list of some.
+/// Returns one whole number, or a list of them.
 fn sizes(value: &Json) -> Option<Vec<usize>> {
     match value {
         Json::Array(items) => items.iter().map(size).collect(),
@@ -106,7 +106,7 @@ fn sizes(value: &Json) -> Option<Vec<usize>> {
     }
 }
 
-/// Numbers of a number, or of lists of them.
+/// Flattens a number or nested lists of numbers.
 pub fn numbers(value: &Json) -> Option<Vec<f64>> {
     fn gather(value: &Json, found: &mut Vec<f64>) -> Option<()> {
         match value {
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_versions_write_differently() {
+    fn notations_of_all_versions_are_read() {
         let entry = json!({"class_name": "Custom>Conv2D", "config": {
             "name": "c", "strides": 2, "kernel_size": [3, 1], "batch_shape": [null, 96, null, 3],
             "activation": {"module": "m", "class_name": "function", "config": "relu6", "registered_name": "relu6"},

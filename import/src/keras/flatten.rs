@@ -1,4 +1,4 @@
-//! Flattens networks of networks: from calls of layers by name to values.
+//! Flattens nested networks: from calls of layers by name to values.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -13,15 +13,16 @@ use crate::error::{ImportError, Result};
 use crate::source::{MAX_NODES, Place, Value};
 use crate::text::shorten;
 
-/// Networks in each other: more than anyone nests.
+/// Deepest nesting of networks.
 const MAX_DEPTH: usize = 8;
-/// Calls of networks, each of which is read again, and of one layer. Keras' own call an activation some 35 times.
+/// Most calls of networks, which are read at each call, and most calls of one layer. Keras' models call an activation
+/// about 35 times.
 const MAX_NETWORKS: usize = 64;
 const MAX_CALLS: usize = 256;
-/// How often a layer may come before what it reads, all layers together.
+/// Most times that layers precede their inputs, in total.
 const MAX_WAITS: usize = 1 << 20;
 
-/// Which network is read: where its weights are, and how its layers are named in messages.
+/// The network being read: the scope of its weights and the path of its layers in messages.
 struct Inside<'n, 'a> {
     scope: &'n Scope<'a>,
     path: &'n str,
@@ -59,23 +60,21 @@ impl<'a> Flattener<'a> {
     fn model(&mut self, config: &'a Json) -> Result<()> {
         let model = Layer::new(config)?;
         let layers = members(&model)?.ok_or_else(|| {
-            ImportError::unsupported(format!("the model is of the class '{}'", shorten(model.class)))
+            ImportError::unsupported(format!("unsupported model class '{}'", shorten(model.class)))
                 .expected("a Functional or Sequential model")
-                .help(
-                    "a subclassed model keeps its layers in Python code: rebuild it as a functional one and save that",
-                )
+                .help("a subclassed model defines its layers in Python: rebuild it as a functional model and save that")
         })?;
         let scope = self.graph.weights.root(&layers)?;
         let inside = Inside { scope: &scope, path: "", depth: 0 };
         let outputs = self.network(&model, &layers, &[INPUT], &inside)?;
         if outputs.len() != 1 {
             return Err(ImportError::unsupported(format!("the model has {} outputs", outputs.len()))
-                .expected("one, the scores of the classes"));
+                .expected("one output, the scores of the classes"));
         }
         Ok(())
     }
 
-    /// Counts layers and calls: networks that are called many times are read as often.
+    /// Counts layers and calls. A network is read at each call.
     fn spend(&mut self, count: usize) -> Result<()> {
         self.calls += count;
         if self.calls > 2 * MAX_NODES {
@@ -107,7 +106,7 @@ impl<'a> Flattener<'a> {
         let &[mut value] = inputs else {
             return Err(ImportError::unsupported(format!("the Sequential model has {} inputs", inputs.len()))
                 .at(inside.place(network).text())
-                .expected("one"));
+                .expected("one input"));
         };
         self.graph.learn(value, network);
         for layer in layers {
@@ -138,9 +137,9 @@ impl<'a> Flattener<'a> {
                 .expected("one image")
                 .at(inside.place(network).text()));
         }
-        let mut made = Made::default();
+        let mut results = Results::default();
         for (entry, value) in entries.iter().zip(inputs) {
-            made.add(entry.layer, vec![*value]);
+            results.add(entry.layer, vec![*value]);
         }
         let mut waiting: VecDeque<(&Layer<'a>, Call<'a>)> = VecDeque::new();
         for layer in layers {
@@ -154,27 +153,27 @@ impl<'a> Flattener<'a> {
                 self.spend(1)?;
                 waiting.push_back((layer, call));
             }
-            if let Some(&value) = made.first(layer.name) {
+            if let Some(&value) = results.first(layer.name) {
                 self.graph.learn(value, layer);
             }
         }
-        // Layers come in order of execution, so that nearly all find their inputs made at once.
+        // Layers are in order of execution, so the inputs of nearly all are available at once.
         let mut stuck = 0;
         while let Some((layer, call)) = waiting.pop_front() {
-            match made.operands(&call) {
+            match results.operands(&call) {
                 Some(operands) => {
-                    let results = self.call(layer, &operands, inside)?;
-                    made.add(layer.name, results);
+                    let produced = self.call(layer, &operands, inside)?;
+                    results.add(layer.name, produced);
                     stuck = 0;
                 }
                 None if stuck > waiting.len() => {
-                    return Err(ImportError::malformed("the layer reads what no other layer makes")
+                    return Err(ImportError::malformed("no layer produces an input of this layer")
                         .at(inside.place(layer).text()));
                 }
                 None => {
                     self.waits += 1;
                     if self.waits > MAX_WAITS {
-                        return Err(ImportError::unsupported("the layers stand in no order of execution")
+                        return Err(ImportError::unsupported("the layers are not in order of execution")
                             .help("save the model with Keras itself"));
                     }
                     waiting.push_back((layer, call));
@@ -183,18 +182,19 @@ impl<'a> Flattener<'a> {
             }
         }
         let result = |exit: &Tensor<'a>| {
-            made.get(exit).ok_or_else(|| {
+            results.get(exit).ok_or_else(|| {
                 let name = shorten(exit.layer);
-                ImportError::malformed(format!("no layer makes the output '{name}'")).at(inside.place(network).text())
+                ImportError::malformed(format!("no layer produces the output '{name}'"))
+                    .at(inside.place(network).text())
             })
         };
         exits.iter().map(result).collect()
     }
 
-    /// The results of one call of a layer.
+    /// Returns the results of one call of a layer.
     fn call(&mut self, layer: &Layer<'a>, operands: &[Operand], inside: &Inside<'_, 'a>) -> Result<Vec<Value>> {
         if let Some(policy) = layer.policy().filter(|policy| policy.starts_with("mixed")) {
-            self.graph.note(format!("the model was trained in {}; here it is computed in float32", shorten(policy)));
+            self.graph.note(format!("the model was trained in {}; it is imported as float32", shorten(policy)));
         }
         let Some(layers) = members(layer)? else {
             let place = inside.place(layer);
@@ -204,7 +204,7 @@ impl<'a> Flattener<'a> {
         self.networks += 1;
         if inside.depth == MAX_DEPTH || self.networks > MAX_NETWORKS {
             return Err(
-                ImportError::unsupported("too many models in each other, or called").at(inside.place(layer).text())
+                ImportError::unsupported("too many nested models or calls of models").at(inside.place(layer).text())
             );
         }
         self.spend(layers.len())?;
@@ -215,7 +215,7 @@ impl<'a> Flattener<'a> {
     }
 }
 
-/// The layers of a network; `None` for a layer that is none.
+/// Returns the layers of a network; `None` for a layer that is not a network.
 fn members<'a>(layer: &Layer<'a>) -> Result<Option<Vec<Layer<'a>>>> {
     const NETWORKS: [&str; 3] = ["Functional", "Model", "Sequential"];
     let Some(entries) = layer.members().filter(|_| NETWORKS.contains(&layer.class)) else { return Ok(None) };
@@ -225,25 +225,25 @@ fn members<'a>(layer: &Layer<'a>) -> Result<Option<Vec<Layer<'a>>>> {
     entries.iter().map(Layer::new).collect::<Result<Vec<_>>>().map(Some)
 }
 
-/// The results of all calls of a network's layers so far.
+/// Results of all calls of a network's layers so far.
 #[derive(Default)]
-struct Made<'a> {
-    results: HashMap<&'a str, Vec<Vec<Value>>>,
+struct Results<'a> {
+    calls: HashMap<&'a str, Vec<Vec<Value>>>,
 }
 
-impl<'a> Made<'a> {
+impl<'a> Results<'a> {
     fn add(&mut self, layer: &'a str, results: Vec<Value>) {
-        self.results.entry(layer).or_default().push(results);
+        self.calls.entry(layer).or_default().push(results);
     }
 
     fn first(&self, layer: &str) -> Option<&Value> {
-        self.results.get(layer)?.first()?.first()
+        self.calls.get(layer)?.first()?.first()
     }
 
-    /// Some versions of Keras count how a nested network was built as its call 0, so that its calls begin at 1:
-    /// a layer that was called once is meant by either number.
+    /// Returns the value of a tensor. Some versions of Keras count the construction of a nested network as call 0, so any
+    /// number refers to the call of a layer that was called once.
     fn get(&self, tensor: &Tensor<'a>) -> Option<Value> {
-        let calls = self.results.get(tensor.layer)?;
+        let calls = self.calls.get(tensor.layer)?;
         let call = match calls.as_slice() {
             [only] => only,
             calls => calls.get(tensor.call)?,
@@ -251,7 +251,7 @@ impl<'a> Made<'a> {
         call.get(tensor.index).copied()
     }
 
-    /// `None` where some are not made yet.
+    /// Returns the operands of a call; `None` if some are not available yet.
     fn operands(&self, call: &Call<'a>) -> Option<Vec<Operand>> {
         let operand = |argument: &Argument<'a>| match argument {
             Argument::Tensor(tensor) => self.get(tensor).map(Operand::Value),

@@ -1,4 +1,4 @@
-//! What the calls of a layer read, `inbound_nodes`, in the notations of Keras 2 and 3.
+//! Arguments of the calls of a layer, `inbound_nodes`, in the notations of Keras 2 and 3.
 //!
 //! ```text
 //! Keras 2  [[["conv", 0, 0, {}], ["input", 0, 0, {}]]]           a list of tensors
@@ -13,14 +13,14 @@ use serde_json::Value as Json;
 use super::config::numbers;
 use crate::error::{ImportError, Result};
 
-/// One argument of a call. Flags, names and what is absent are left out.
+/// One argument of a call. Flags, names and nulls are omitted.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Argument<'a> {
     Tensor(Tensor<'a>),
     Numbers(Vec<f64>),
 }
 
-/// What call number `call` of a layer made as its result number `index`.
+/// Result `index` of call `call` of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tensor<'a> {
     pub layer: &'a str,
@@ -39,7 +39,7 @@ pub fn calls(inbound: &Json) -> Result<Vec<Call<'_>>> {
     }
 }
 
-/// References to tensors in `input_layers` and `output_layers`: one, or a list.
+/// Reads `input_layers` and `output_layers`: one reference to a tensor, or a list.
 pub fn tensors(value: &Json) -> Result<Vec<Tensor<'_>>> {
     if let Some(one) = tensor(value) {
         return Ok(vec![one]);
@@ -51,7 +51,7 @@ pub fn tensors(value: &Json) -> Result<Vec<Tensor<'_>>> {
 }
 
 fn unreadable() -> Box<ImportError> {
-    ImportError::malformed("the configuration does not say how layers are connected")
+    ImportError::malformed("the connections of layers in the configuration are invalid")
         .help("save the model with Keras itself")
 }
 
@@ -85,7 +85,7 @@ fn old<'a>(value: &'a Json, arguments: &mut Call<'a>) -> Result<()> {
         }
         _ => return Err(unreadable()),
     }
-    // Arguments by name.
+    // Keyword arguments.
     if let Some(Json::Object(named)) = value.get(3) {
         for value in named.values() {
             match tensor(value) {
@@ -97,7 +97,7 @@ fn old<'a>(value: &'a Json, arguments: &mut Call<'a>) -> Result<()> {
     Ok(())
 }
 
-/// The parser of the JSON bounds how deep this goes.
+/// Recursion is bounded by the JSON parser.
 fn modern<'a>(value: &'a Json, arguments: &mut Call<'a>) -> Result<()> {
     match value {
         Json::Array(items) => match numbers(value) {
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_neither() {
+    fn invalid_notations_are_refused() {
         for odd in [json!([1]), json!("a"), json!([[["a"]]]), json!([{"args": [{"class_name": "__keras_tensor__"}]}])] {
             assert!(calls(&odd).is_err(), "{odd}");
         }

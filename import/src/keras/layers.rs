@@ -1,4 +1,4 @@
-//! One layer of Keras -> operations of the source graph. Images are NHWC throughout.
+//! Translation of one Keras layer to source operations. Images are NHWC.
 
 use std::rc::Rc;
 
@@ -10,7 +10,7 @@ use crate::error::{ImportError, Result};
 use crate::source::{Affine, BatchNorm, Constant, Conv, Dense, Kernel, Op, Pads, Place, Value};
 use crate::text::{display_shape, shorten};
 
-/// What does nothing at inference.
+/// Layers without effect at inference.
 const TRAINING_ONLY: [&str; 9] = [
     "Dropout",
     "SpatialDropout2D",
@@ -23,22 +23,22 @@ const TRAINING_ONLY: [&str; 9] = [
     "InputLayer",
 ];
 
-/// Layers that change images in training alone, `RandomCrop` excepted, besides those that begin with `Random`.
+/// Augmentation layers, active in training only, in addition to those that start with `Random` (except `RandomCrop`).
 const AUGMENTATION: [&str; 4] = ["RandAugment", "AugMix", "MixUp", "CutMix"];
 
-const SIGMOID: &str = "the model ends in a sigmoid, which is left out: scores are logits, whose order is the same; \
-                       a probability of more than 0.5 is a logit of more than 0";
+const SIGMOID: &str = "the final sigmoid is omitted: scores are logits, in the same order; a probability above 0.5 \
+                       is a logit above 0";
 
-/// One call of a layer that is no network.
+/// One call of a layer that is not a network.
 struct Call<'n, 'a> {
     layer: &'n Layer<'a>,
     place: &'n Place<'a>,
     scope: &'n Scope<'a>,
-    /// The first tensor that it reads.
+    /// The first input.
     value: Value,
 }
 
-/// Adds what `layer` does to `operands`, and gives its result.
+/// Adds the operations of `layer` on `operands` and returns its result.
 pub fn translate<'a>(
     graph: &mut Builder<'a>,
     layer: &Layer<'a>,
@@ -51,9 +51,9 @@ pub fn translate<'a>(
         return Err(ImportError::unsupported("the layer reads no tensor"));
     };
     if layer.text("data_format") == Some("channels_first") {
-        return Err(ImportError::unsupported("the layer takes images with channels first")
+        return Err(ImportError::unsupported("the layer reads channels-first images")
             .expected("`channels_last`, the default of Keras")
-            .help("set `image_data_format` to channels_last, build the model again and save that"));
+            .help("set `image_data_format` to channels_last, rebuild the model and save it"));
     }
     let call = Call { layer, place, scope, value };
     match layer.class {
@@ -71,10 +71,10 @@ pub fn translate<'a>(
         "Rescaling" => rescaling(graph, &call),
         "Normalization" => normalization(graph, &call),
         "Resizing" | "RandomCrop" | "CenterCrop" => resizing(graph, &call),
-        "Lambda" => Err(ImportError::unsupported("a Lambda layer holds Python code, which is not run")
-            .help("replace it (by `Rescaling`, where it scales the image), or remove it, and save the model again")),
+        "Lambda" => Err(ImportError::unsupported("a Lambda layer contains Python code, which is not executed")
+            .help("replace it (by `Rescaling` if it scales the image) or remove it, and save the model again")),
         class if class.starts_with("Random") || AUGMENTATION.contains(&class) => {
-            graph.note("the layers that augment images in training are left out: they do nothing at inference".into());
+            graph.note("augmentation layers are omitted: they have no effect at inference".into());
             Ok(value)
         }
         class if TRAINING_ONLY.contains(&class) && inputs.len() == 1 => Ok(value),
@@ -95,7 +95,7 @@ impl<'a> Call<'_, 'a> {
         graph.push(self.place, op, vec![self.value])
     }
 
-    /// Adds `op` and the activation of the layer.
+    /// Adds `op` and the layer's activation.
     fn activated(&self, graph: &mut Builder<'a>, op: Op<'a>) -> Result<Value> {
         let value = self.push(graph, op)?;
         activation(graph, self, value, self.layer.function("activation"))
@@ -112,7 +112,7 @@ impl<'a> Call<'_, 'a> {
         let rank = constant.shape().len();
         if rank != 4 {
             return Err(
-                ImportError::malformed("the weight has not 4 dimensions").found(display_shape(constant.shape()))
+                ImportError::malformed("expected 4 dimensions of the weight").found(display_shape(constant.shape()))
             );
         }
         Ok(Kernel { constant, order: order.to_vec(), scale: 1.0 })
@@ -149,12 +149,12 @@ fn conv<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
     call.activated(graph, op)
 }
 
-/// Weights are `[height, width, channels, multiplier]`.
+/// The weight is `[height, width, channels, multiplier]`.
 fn depthwise<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
     let variables = call.variables(graph)?;
     let kernel = call.kernel(graph, &variables, &["depthwise_kernel", "kernel"], [0, 1, 3, 2])?;
     let &[_, _, channels, multiplier] = kernel.constant.shape() else {
-        return Err(ImportError::malformed("the weight has not 4 dimensions"));
+        return Err(ImportError::malformed("expected 4 dimensions of the weight"));
     };
     if multiplier != 1 {
         return Err(ImportError::unsupported(format!("the depth multiplier is {multiplier}")).expected("1"));
@@ -174,7 +174,7 @@ fn dense<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
     let variables = call.variables(graph)?;
     let constant = graph.weights.find(&variables, &["kernel"], 0)?;
     if constant.shape().len() != 2 {
-        return Err(ImportError::unsupported("the weight is no matrix")
+        return Err(ImportError::unsupported("the weight is not a matrix")
             .expected("2 dimensions, [in, out]")
             .found(display_shape(constant.shape())));
     }
@@ -208,7 +208,7 @@ fn relu<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
     call.push(graph, Op::Clamp { low: 0.0, high: call.layer.number("max_value").unwrap_or(f64::INFINITY) })
 }
 
-/// Adds the activation of a name to `value`.
+/// Adds the activation with this name.
 fn activation<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>, value: Value, name: Option<&'a str>) -> Result<Value> {
     let op = match name {
         None | Some("linear") => return Ok(value),
@@ -260,9 +260,9 @@ fn rescaling<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> 
     }
 }
 
-/// `(x - mean) / sqrt(variance)` per channel, of numbers that were given, or found in training images.
+/// `(x - mean) / sqrt(variance)` per channel, with constants from the configuration or the weights.
 fn normalization<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
-    /// Keras' own, against division by zero.
+    /// Keras' lower bound of the divisor.
     const EPSILON: f64 = 1e-7;
     if call.layer.flag("invert", false) {
         return Err(call.layer.wrong("invert", "false"));
@@ -289,7 +289,7 @@ fn normalization<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Val
     graph.push(call.place, Op::Affine(Affine::scaling(scale)), vec![value])
 }
 
-/// An image that has the size already stays what it is. One of any size is brought to it before it is handed over.
+/// Resizing to the input size is the identity; a dynamic input size becomes this size.
 fn resizing<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
     let size = |key| call.layer.number(key).filter(|size| *size >= 1.0).map(|size| size as usize);
     let (Some(height), Some(width)) = (size("height"), size("width")) else {
@@ -305,7 +305,7 @@ fn resizing<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
         [None, None] => {
             (*rows, *columns) = (Some(height), Some(width));
             graph.note(format!(
-                "the layer '{}' of the model resizes images; hand them over as {height}x{width}, as `mbvc classify` does",
+                "the layer '{}' resizes images and is omitted: pass images of {height}x{width}, as `mbvc classify` does",
                 shorten(call.layer.name)
             ));
         }
@@ -313,7 +313,7 @@ fn resizing<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
             let [rows, columns] = had.map(|size| size.map_or("?".into(), |size| size.to_string()));
             return Err(ImportError::unsupported("the model resizes its images")
                 .found(format!("{rows}x{columns} to {height}x{width}"))
-                .help("save a model without this layer: `mbvc classify` resizes by itself"));
+                .help("save a model without this layer: `mbvc classify` resizes images"));
         }
     }
     Ok(call.value)

@@ -1,10 +1,10 @@
 //! Keras -> [`SourceGraph`]: `.keras` archives (Keras 2.12 and later) and whole models in `.h5` (Keras 2 and 3).
 //!
-//! A file holds the configuration of the model as JSON, and its weights in HDF5. Models are trees: a network that was
-//! made by hand has the backbone as one of its layers. [`flatten`] flattens them, [`layers`] translates one layer, and
-//! [`weights`] finds what a layer was trained to.
+//! A file contains the model's configuration as JSON and its weights in HDF5. Models are trees: a transfer-learning model
+//! has the backbone as one of its layers. [`flatten`] flattens them, [`layers`] translates one layer, and [`weights`] finds
+//! the weights of a layer.
 //!
-//! Class names are in no Keras file.
+//! Keras files contain no class names.
 
 mod arithmetic;
 mod builder;
@@ -32,21 +32,21 @@ pub const CONFIG: &str = "config.json";
 const METADATA: &str = "metadata.json";
 const WEIGHTS: &str = "model.weights.h5";
 
-/// Ten times as long as the configuration of a nested MobileNetV2.
+/// Longest configuration, ten times that of a nested MobileNetV2.
 const MAX_CONFIG: usize = 2 << 20;
 const LONGEST_VERSION: usize = 100;
 
-/// A file, taken apart.
+/// The parts of a model file.
 pub struct Model<'a> {
     config: Json,
-    /// The HDF5 file with the weights.
+    /// HDF5 file with the weights.
     hdf5: Cow<'a, [u8]>,
     order: Order,
     producer: String,
     notes: Vec<String>,
 }
 
-/// Takes a `.keras` or `.h5` file apart.
+/// Opens a `.keras` or `.h5` file.
 pub fn open(bytes: &[u8]) -> Result<Model<'_>> {
     if bytes.starts_with(archive::MAGIC) { open_archive(bytes) } else { open_hdf5(bytes) }
 }
@@ -60,7 +60,7 @@ fn open_archive(bytes: &[u8]) -> Result<Model<'_>> {
     };
     let version = metadata.get("keras_version").and_then(Json::as_str).unwrap_or_default();
     if !archive.has(WEIGHTS) {
-        return Err(ImportError::unsupported(format!("the archive has no {WEIGHTS}"))
+        return Err(ImportError::unsupported(format!("the archive has no member {WEIGHTS}"))
             .help("save the model in one file: `model.save(\"model.keras\")`"));
     }
     let hdf5 = archive.read(WEIGHTS, limits::unpacked(bytes.len()))?;
@@ -99,7 +99,7 @@ fn open_hdf5(bytes: &[u8]) -> Result<Model<'_>> {
     })
 }
 
-/// A string of an attribute, which Keras cuts into `NAME0`, `NAME1`, ... where it is long.
+/// Returns a string attribute, which Keras splits into `NAME0`, `NAME1`, ... if it is long.
 fn long_string(file: &File<'_>, root: &Object<'_>, name: &str) -> Result<Option<String>> {
     if let Some(whole) = file.string(root, name, MAX_CONFIG)? {
         return Ok(Some(whole.to_owned()));
@@ -121,7 +121,7 @@ fn parse(text: &[u8]) -> Result<Json> {
         return Err(ImportError::unsupported(format!("the configuration has {} bytes", text.len()))
             .expected(format!("at most {MAX_CONFIG}")));
     }
-    serde_json::from_slice(text).map_err(|error| ImportError::malformed(format!("not sound JSON: {error}")))
+    serde_json::from_slice(text).map_err(|error| ImportError::malformed(format!("invalid JSON: {error}")))
 }
 
 fn producer(version: &str) -> String {

@@ -1,8 +1,7 @@
-//! Weights without a configuration: those that `tensorflow.keras.applications` publishes and `save_weights` writes.
+//! Weights without a configuration, as `tensorflow.keras.applications` publishes and `save_weights` writes them.
 //!
-//! They hold no strides, no residuals and no activations. Where the names of their layers are those of
-//! `keras.applications.MobileNetV2`, the network is that of the function (Keras, `applications/mobilenet_v2.py`),
-//! whose shapes are all in the weights.
+//! They contain no strides, residuals or activations. If the layer names are those of `keras.applications.MobileNetV2`, the
+//! network is that of this function (Keras, `applications/mobilenet_v2.py`), with shapes from the weights.
 
 use serde_json::{Value as Json, json};
 
@@ -10,30 +9,29 @@ use super::config::Layer;
 use super::weights::Weights;
 use crate::error::{ImportError, Result};
 
-pub const NOTE: &str = "the file holds weights and no network; by the names of its layers it is keras.applications' \
-                        MobileNetV2, whose strides and activations were taken";
+pub const NOTE: &str = "the file contains weights without a network; its layer names are those of keras.applications' \
+                        MobileNetV2, whose strides and activations are assumed";
 
 /// Strides of blocks 0 to 16.
 const STRIDES: [usize; 17] = [1, 2, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1];
-/// Only that function gives layers these names.
+/// Layer names that identify the function.
 const NAMES: [&str; 3] = ["Conv1", "expanded_conv_project", "block_16_project"];
 
-/// Why weights with other names are not read.
+/// The error for weights with other names.
 pub fn unknown() -> Box<ImportError> {
-    ImportError::unsupported("the file holds weights and no network (of `save_weights`)")
+    ImportError::unsupported("the file contains weights without a network (from `save_weights`)")
         .expected("a whole model, or the weights of keras.applications' MobileNetV2")
         .help("build the model in Python, `model.load_weights(...)`, then `model.save(\"model.keras\")`")
 }
 
-/// The configuration of the network that `weights` are of.
+/// Returns the configuration of the network of `weights`.
 pub fn config(weights: &Weights<'_>) -> Result<Json> {
     for name in NAMES {
         if !weights.knows(name)? {
             return Err(unknown());
         }
     }
-    // Older versions called it otherwise.
-    // A residual goes around every block that keeps size and channels.
+    // The name of the classifier depends on the version. Blocks that keep size and channels have a residual.
     let classifier = if weights.knows("Logits")? { "Logits" } else { "predictions" };
     let plain = network(classifier, &[]);
     let layers: Vec<Layer<'_>> =
@@ -56,7 +54,7 @@ fn block(number: usize) -> String {
     if number == 0 { "expanded_conv".into() } else { format!("block_{number}") }
 }
 
-/// The network in the notation of Keras 2, with a classifier of this name and residuals around these blocks.
+/// Returns the network in the notation of Keras 2, with this name of the classifier and residuals around these blocks.
 fn network(classifier: &str, residuals: &[usize]) -> Json {
     let mut chain = Chain { layers: Vec::new(), last: "input".into() };
     chain.layers.push(json!({"class_name": "InputLayer", "name": "input", "inbound_nodes": [],

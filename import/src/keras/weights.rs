@@ -1,12 +1,12 @@
-//! Finds the weights of a layer in HDF5.
+//! Look-up of the weights of a layer in HDF5.
 //!
 //! ```text
 //! .h5     model_weights/Conv1/Conv1/kernel:0           the layer, then the weight's name with all its scopes
 //!         model_weights/backbone/Conv1/kernel:0        one group for a whole nested network
-//! .keras  layers/conv2d_3/vars/0                       the class, how many before were of it, and the weight's number
+//! .keras  layers/conv2d_3/vars/0                       the class, its number within the class, the weight's number
 //!         layers/functional/layers/conv2d/vars/0       a nested network
 //! ```
-//! Newer `.keras` files name the layer in an attribute of `vars`, which then decides.
+//! In newer `.keras` files an attribute of `vars` contains the layer's name, which takes precedence.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -18,15 +18,15 @@ use crate::hdf5::{Address, Dataset, File, Members};
 use crate::source::{Constant, Values};
 use crate::text::shorten;
 
-/// More groups in each other than any name of a weight has scopes.
+/// Deepest nesting of groups, above the scopes of any weight's name.
 const MAX_DEPTH: usize = 16;
-/// More than all weights of any MobileNetV2; bounds the work on a hostile file.
+/// Most datasets, above those of any MobileNetV2; bounds the work on a hostile file.
 const MAX_PATHS: usize = 1 << 13;
 const LONGEST_SCOPE: usize = 1 << 10;
-/// Where the layers of a network are, in files of now and of Keras 2.12.
+/// Groups that contain the layers of a network, in current files and in those of Keras 2.12.
 pub const CONTAINERS: [&str; 2] = ["layers", "_layer_checkpoint_dependencies"];
 
-/// How the weights of a layer are found in HDF5.
+/// Organization of weights in HDF5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// `model_weights/LAYER/.../kernel`, by name.
@@ -42,13 +42,13 @@ pub struct Weights<'a> {
     order: Order,
 }
 
-/// Where the layers of one network have their weights.
+/// Location of the weights of one network's layers.
 pub enum Scope<'a> {
     /// The group of each layer.
     Groups(Members<'a>),
-    /// Weights of the layers of nested networks, all by their path.
+    /// Weights of a nested network's layers, by path.
     Paths(Rc<Vec<Path>>),
-    /// The group of each layer, in which weights are numbered.
+    /// The group of each layer, with numbered weights.
     Numbered(HashMap<&'a str, Address>),
 }
 
@@ -56,7 +56,7 @@ pub enum Scope<'a> {
 pub struct Path {
     /// Groups with `/` between them: the names of layers and scopes.
     scope: String,
-    /// The last part, without the `:0` of TensorFlow.
+    /// The last part, without TensorFlow's `:0`.
     name: String,
     address: Address,
 }
@@ -72,7 +72,7 @@ impl<'a> Weights<'a> {
         Ok(Self { file: File::open(bytes)?, order })
     }
 
-    /// The scope of the outermost network, whose layers are `layers`.
+    /// Returns the scope of the outermost network, with these layers.
     pub fn root(&self, layers: &[Layer<'a>]) -> Result<Scope<'a>> {
         let root = self.file.root()?;
         let mut members = self.file.members(&root)?;
@@ -81,7 +81,7 @@ impl<'a> Weights<'a> {
             Order::NamedAtRoot => {}
             Order::Named => {
                 let address = members.get("model_weights").ok_or_else(|| {
-                    ImportError::malformed("the file has a configuration and no weights")
+                    ImportError::malformed("the file has a configuration but no weights")
                         .expected("a group `model_weights`")
                 })?;
                 members = self.file.members(&self.file.object(*address)?)?;
@@ -90,7 +90,7 @@ impl<'a> Weights<'a> {
         Ok(Scope::Groups(members))
     }
 
-    /// Whether the outermost network has a layer of this name, where the file tells names.
+    /// Whether the outermost network has a layer with this name, if the file records names.
     pub fn knows(&self, layer: &str) -> Result<bool> {
         let members = self.file.members(&self.file.root()?)?;
         let Some(container) = CONTAINERS.iter().find_map(|name| members.get(*name)) else {
@@ -104,7 +104,7 @@ impl<'a> Weights<'a> {
         Ok(false)
     }
 
-    /// The scope of network `nested`, a layer of the network of `outer`.
+    /// Returns the scope of network `nested`, a layer of the network of `outer`.
     pub fn nested(&self, outer: &Scope<'a>, nested: &Layer<'a>, layers: &[Layer<'a>]) -> Result<Scope<'a>> {
         match outer {
             Scope::Groups(_) => Ok(Scope::Paths(Rc::new(self.paths(outer, nested.name)?))),
@@ -116,7 +116,7 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// Counts the layers of each class, as Keras did.
+    /// Numbers the layers of each class, as in Keras.
     fn numbered(&self, members: Members<'a>, layers: &[Layer<'a>]) -> Result<Scope<'a>> {
         let Some(container) = CONTAINERS.iter().find_map(|name| members.get(*name)) else {
             return Ok(Scope::Numbered(HashMap::new()));
@@ -142,14 +142,14 @@ impl<'a> Weights<'a> {
         Ok(Scope::Numbered(found))
     }
 
-    /// The name of the layer that a group is of, where it has one.
+    /// Returns the recorded layer name of a group.
     fn name_of(&self, group: Address) -> Result<Option<&'a str>> {
         let members = self.file.members(&self.file.object(group)?)?;
         let Some(variables) = members.get("vars") else { return Ok(None) };
         self.file.string(&self.file.object(*variables)?, "name", LONGEST_SCOPE)
     }
 
-    /// All datasets in the group of layer `name`.
+    /// Returns all datasets in the group of layer `name`.
     fn paths(&self, scope: &Scope<'a>, name: &str) -> Result<Vec<Path>> {
         let mut paths = Vec::new();
         if let Scope::Groups(groups) = scope
@@ -160,7 +160,7 @@ impl<'a> Weights<'a> {
         Ok(paths)
     }
 
-    /// A name with `/` in it is that of groups in each other.
+    /// Returns the group of layer `name`. A name with `/` denotes nested groups.
     fn group(&self, groups: &Members<'a>, name: &str) -> Result<Option<Address>> {
         if let Some(group) = groups.get(name) {
             return Ok(Some(*group));
@@ -175,10 +175,10 @@ impl<'a> Weights<'a> {
     }
 
     fn gather(&self, group: Address, scope: String, depth: usize, paths: &mut Vec<Path>) -> Result<()> {
-        let deeper =
-            depth.checked_sub(1).filter(|_| scope.len() <= LONGEST_SCOPE && paths.len() <= MAX_PATHS).ok_or_else(
-                || ImportError::malformed("the groups of the weights are too many or too deep in each other"),
-            )?;
+        let deeper = depth
+            .checked_sub(1)
+            .filter(|_| scope.len() <= LONGEST_SCOPE && paths.len() <= MAX_PATHS)
+            .ok_or_else(|| ImportError::malformed("the groups of the weights are too many or nested too deep"))?;
         for (name, address) in self.file.members(&self.file.object(group)?)? {
             if self.file.object(address)?.is_dataset() {
                 let name = name.split(':').next().unwrap_or_default().to_owned();
@@ -191,7 +191,7 @@ impl<'a> Weights<'a> {
         Ok(())
     }
 
-    /// The weights of layer `name`.
+    /// Returns the weights of layer `name`.
     pub fn variables(&self, scope: &Scope<'a>, name: &str) -> Result<Variables> {
         let all = match scope {
             Scope::Numbered(groups) => {
@@ -210,8 +210,8 @@ impl<'a> Weights<'a> {
         let mut names: Vec<_> = found.iter().map(|(name, _)| name).collect();
         names.sort_unstable();
         if let Some([twice, _]) = names.windows(2).find(|pair| pair.first() == pair.last()) {
-            return Err(ImportError::unsupported(format!("the layer's weight '{}' is there twice", shorten(twice)))
-                .help("two networks in the model have layers of the same name: save the model as .keras"));
+            return Err(ImportError::unsupported(format!("duplicate weight '{}' of the layer", shorten(twice)))
+                .help("two networks of the model have layers of the same name: save the model as .keras"));
         }
         Ok(Variables::Named(found))
     }
@@ -224,13 +224,13 @@ impl<'a> Weights<'a> {
         Ok(Variables::Numbered(numbers.collect()))
     }
 
-    /// `count` times the same number.
+    /// Returns a vector of `count` equal numbers.
     pub fn repeated(&self, value: f64, count: usize) -> Result<Rc<Constant<'a>>> {
         self.file.charge(count.saturating_mul(size_of::<f64>()))?;
         Constant::new(vec![count], Values::F64(Cow::Owned(vec![value; count]))).map(Rc::new)
     }
 
-    /// The weight with one of `names`, number `number` of its layer.
+    /// Returns the weight with one of `names`, or with number `number` in its layer.
     pub fn find(&self, variables: &Variables, names: &[&str], number: usize) -> Result<Rc<Constant<'a>>> {
         let address = match variables {
             Variables::Named(named) => {
@@ -238,10 +238,10 @@ impl<'a> Weights<'a> {
             }
             Variables::Numbered(numbers) => numbers.get(&number).copied(),
         };
-        let wanted = names.first().copied().unwrap_or_default();
+        let name = names.first().copied().unwrap_or_default();
         let address = address.ok_or_else(|| {
-            ImportError::malformed(format!("the file has no weight `{wanted}` of the layer"))
-                .help("save the model again, after it was built and trained")
+            ImportError::malformed(format!("the layer's weight `{name}` is missing"))
+                .help("build and train the model, then save it again")
         })?;
         let read = || {
             let Dataset { shape, dtype, bytes } = self.file.dataset(&self.file.object(address)?)?;
@@ -250,7 +250,7 @@ impl<'a> Weights<'a> {
         read().map(Rc::new).map_err(|error| match &error.place {
             Some(_) => error,
             None => {
-                let problem = format!("weight `{wanted}`: {}", error.problem);
+                let problem = format!("weight `{name}`: {}", error.problem);
                 let mut error = error;
                 error.problem = problem;
                 error
@@ -259,7 +259,7 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// `DepthwiseConv2D` -> `depthwise_conv2d`, as Keras names the groups of classes.
+/// Converts a class to its group name in Keras: `DepthwiseConv2D` -> `depthwise_conv2d`.
 fn snake_case(class: &str) -> String {
     let letters: Vec<char> = class.chars().filter(|letter| letter.is_alphanumeric() || *letter == '_').collect();
     let mut name = String::new();
@@ -278,9 +278,9 @@ fn snake_case(class: &str) -> String {
 mod tests {
     use super::*;
 
-    /// What `keras.src.utils.naming.to_snake_case` makes of them.
+    /// Results of `keras.src.utils.naming.to_snake_case`.
     #[test]
-    fn classes_have_the_names_of_keras() {
+    fn class_names_match_keras() {
         for (class, name) in [
             ("Conv2D", "conv2d"),
             ("DepthwiseConv2D", "depthwise_conv2d"),

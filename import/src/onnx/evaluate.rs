@@ -1,11 +1,11 @@
-//! Arithmetic of small integer tensors, by which PyTorch's exporter computes paddings and target shapes
-//! (a `Pad` of torch becomes ten nodes over constants).
+//! Constant folding of small integer tensors, with which PyTorch's exporter computes paddings and target shapes
+//! (torch's `Pad` becomes ten nodes over constants).
 
 use super::proto;
 use super::tensor::{self, Attributes};
 use crate::source::Constant;
 
-/// Far above what shapes and paddings need.
+/// Most elements, far above those of shapes and paddings.
 const MAX_ELEMENTS: usize = 256;
 
 /// A tensor of a few integers, row-major.
@@ -18,7 +18,7 @@ pub struct Small {
 impl Small {
     fn new(shape: Vec<usize>, values: Vec<i64>) -> Option<Self> {
         let count = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size))?;
-        // A size of 0 lets the others be anything, and slices list the indices of each.
+        // With a size of 0 the other sizes are arbitrary, and slices list the indices of each.
         let listed = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size.max(1)))?;
         (count == values.len() && listed <= MAX_ELEMENTS).then_some(Self { shape, values })
     }
@@ -27,7 +27,7 @@ impl Small {
         Self::new(vec![values.len()], values)
     }
 
-    /// `None` for tensors that are large.
+    /// Converts a constant; `None` if it is large.
     pub fn of(constant: &Constant<'_>) -> Option<Self> {
         if constant.len() > MAX_ELEMENTS {
             return None;
@@ -40,7 +40,7 @@ impl Small {
     }
 }
 
-/// The value of a node over small integers; `None` where it is not of the kinds that are needed.
+/// Evaluates a node over small integers; `None` for an unsupported operator.
 pub fn evaluate(node: &proto::Node, inputs: &[Option<Small>]) -> Option<Small> {
     let attributes = Attributes(&node.attribute);
     let input = |at: usize| inputs.get(at)?.as_ref();
@@ -56,7 +56,7 @@ pub fn evaluate(node: &proto::Node, inputs: &[Option<Small>]) -> Option<Small> {
         "Reshape" => reshape(first, input(1)?),
         "Slice" => slice(first, &inputs[1..]),
         "Squeeze" => Small::new(first.shape.iter().copied().filter(|&size| size != 1).collect(), first.values.clone()),
-        // Only scalars are, to be put into a list.
+        // Only scalars are unsqueezed, to be concatenated.
         "Unsqueeze" => Small::vector(vec![first.single()?]),
         _ => None,
     }
@@ -105,13 +105,13 @@ fn gather(data: &Small, indices: &Small) -> Option<Small> {
     Small::new(indices.shape.clone(), indices.values.iter().map(pick).collect::<Option<_>>()?)
 }
 
-/// A non-negative index; negative ones count from the end.
+/// Resolves a negative index, which counts from the end.
 fn position(index: i64, length: usize) -> Option<usize> {
     let index = if index < 0 { index.checked_add(i64::try_from(length).ok()?)? } else { index };
     usize::try_from(index).ok()
 }
 
-/// 0 keeps a size, -1 takes what is left.
+/// 0 keeps a size, -1 is inferred.
 fn reshape(data: &Small, target: &Small) -> Option<Small> {
     let kept = |(at, &size): (usize, &i64)| match size {
         0 => data.shape.get(at).copied(),
@@ -146,7 +146,7 @@ fn slice(data: &Small, parameters: &[Option<Small>]) -> Option<Small> {
     Small::new(shape, offsets.iter().map(|&offset| data.values.get(offset).copied()).collect::<Option<_>>()?)
 }
 
-/// The indices that a slice of one axis takes, as numpy would.
+/// Returns the indices of a slice of one axis, as in numpy.
 fn indices(size: usize, start: i64, end: i64, step: i64) -> Option<Vec<usize>> {
     let length = i64::try_from(size).ok()?;
     let from_end = |index: i64| if index < 0 { index.saturating_add(length) } else { index };
@@ -177,7 +177,7 @@ mod tests {
 
     /// As torch exports `F.pad(x, (0, 1, 2, 3))`: pairs are reversed, then transposed.
     #[test]
-    fn follows_the_paddings_of_torch() {
+    fn paddings_of_torch_are_evaluated() {
         let run = |operator: &str, inputs: &[Option<Small>]| evaluate(&node(operator), inputs);
         let zeros = run("ConstantOfShape", &[small(&[1], &[4])]);
         let padded = run("Concat", &[small(&[4], &[0, 1, 2, 3]), zeros]);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_parameters_give_nothing() {
+    fn invalid_parameters_are_not_evaluated() {
         let run = |operator: &str, inputs: &[Option<Small>]| evaluate(&node(operator), inputs);
         let data = small(&[2], &[1, 2]);
         assert_eq!(run("Gather", &[data.clone(), small(&[], &[2])]), None);

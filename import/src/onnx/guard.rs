@@ -1,14 +1,14 @@
-//! Bounds what decoding a file can allocate, before it does.
+//! Bounds the allocations of decoding a file in advance.
 //!
-//! An empty message takes 2 bytes of a file and some hundred of memory once decoded, so that a hostile file
-//! of a gigabyte could ask for a hundred. Counting the messages costs one walk over their headers.
+//! An empty message takes 2 bytes in the file and a few hundred in memory, so that a hostile file of a gigabyte could
+//! allocate a hundred. Counting the messages costs one pass over their headers.
 
 use crate::error::{ImportError, Result};
 
-/// Ten times as many as the largest known export of a MobileNetV2 has.
+/// Most messages, ten times those of the largest known export of a MobileNetV2.
 const MAX_MESSAGES: usize = 1 << 18;
 
-/// The messages of `proto.rs` that hold others.
+/// The messages of `proto.rs` that contain others.
 #[derive(Clone, Copy)]
 enum Kind {
     Model,
@@ -20,14 +20,14 @@ enum Kind {
     Type,
     TensorType,
     Shape,
-    /// Holds no messages.
+    /// Contains no messages.
     Leaf,
-    /// A name: decoded to several times the bytes that an empty one has in the file.
+    /// A name, whose decoded size is several times that of an empty one in the file.
     Text,
 }
 
 impl Kind {
-    /// The message in the field with number `tag`, if it is one that is decoded.
+    /// Returns the kind of message in field `tag`, if it is decoded.
     fn child(self, tag: u64) -> Option<Self> {
         Some(match (self, tag) {
             (Self::Model, 7) => Self::Graph,
@@ -47,21 +47,22 @@ impl Kind {
     }
 }
 
-/// Counts the messages of an ONNX file, and the names of what nodes read and make.
+/// Checks the number of messages, and of nodes' input and output names.
 ///
-/// Every field that the decoder would read is walked here first, groups excepted: no ONNX file has them.
+/// Visits every field that the decoder reads. Groups are refused: ONNX files have none.
 pub fn check(bytes: &[u8]) -> Result<()> {
     let mut left = MAX_MESSAGES;
     match count(bytes, Kind::Model, &mut left) {
         Some(()) => Ok(()),
-        None if left == 0 => Err(ImportError::unsupported("the file holds too many nodes, attributes or tensors")
+        None if left == 0 => Err(ImportError::unsupported("the file contains too many nodes, attributes or tensors")
             .expected(format!("at most {MAX_MESSAGES}"))),
-        None => Err(ImportError::malformed("not a sound ONNX file: its fields do not add up")
-            .help("the file may be truncated, or of another kind; `onnx.checker.check_model` tells more")),
+        None => Err(ImportError::malformed("invalid ONNX file: a field exceeds its message")
+            .help("the file may be truncated or have another format; check it with `onnx.checker.check_model`")),
     }
 }
 
-/// `None` where the bytes are damaged, or more messages than `left`. Recursion ends, for `Kind::child` has no cycle.
+/// Returns `None` if the bytes are invalid or contain more than `left` messages. Recursion is bounded, because
+/// `Kind::child` has no cycle.
 fn count(mut bytes: &[u8], kind: Kind, left: &mut usize) -> Option<()> {
     if matches!(kind, Kind::Text) {
         return Some(());
@@ -87,7 +88,7 @@ fn count(mut bytes: &[u8], kind: Kind, left: &mut usize) -> Option<()> {
     Some(())
 }
 
-/// A base-128 number, as protobuf has them.
+/// Reads a base-128 varint.
 fn varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
@@ -105,7 +106,7 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// A model whose graph is these bytes.
+    /// A model with these bytes as its graph.
     fn model(graph: &[u8]) -> Vec<u8> {
         field(0x3a, graph)
     }
@@ -123,10 +124,10 @@ mod tests {
     }
 
     #[test]
-    fn counts_messages_and_not_bytes() {
-        // Empty nodes; then one tensor of as many raw bytes.
+    fn messages_are_counted_rather_than_bytes() {
+        // Empty nodes.
         assert!(check(&model(&[0x0a, 0x00].repeat(1000))).is_ok());
-        // Nodes of empty names.
+        // Nodes with empty names.
         let node = field(0x0a, &[0x0a, 0x00, 0x12, 0x00].repeat(100));
         assert!(check(&model(&node.repeat(100))).is_ok());
         assert!(check(&model(&node.repeat(MAX_MESSAGES / 200))).unwrap_err().problem.contains("too many"));
@@ -137,12 +138,12 @@ mod tests {
     }
 
     #[test]
-    fn damage_and_groups_are_told() {
+    fn invalid_fields_and_groups_are_refused() {
         for bytes in
             [&b"\x3a"[..], b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", b"\x3b\x3c", b"\x39\0", b"\x3a\x05\x0a"]
         {
             let error = check(bytes).unwrap_err();
-            assert!(error.problem.contains("not a sound ONNX file"), "{error}");
+            assert!(error.problem.contains("invalid ONNX file"), "{error}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! ONNX -> [`SourceGraph`].
 //!
-//! Names of tensors and nodes are never relied on: the graph's edges say what a weight is for.
+//! The role of a weight follows from the graph's edges; names of tensors and nodes are not relied on.
 
 mod evaluate;
 mod guard;
@@ -24,20 +24,20 @@ pub use proto::Model;
 #[cfg(test)]
 pub use proto::{Node, Tensor};
 
-/// Decodes the protobuf. The file's bytes are copied once; tensors refer into that copy.
+/// Decodes the protobuf. The file is copied once; tensors borrow from that copy.
 pub fn decode(bytes: &[u8]) -> Result<Model> {
     guard::check(bytes)?;
     Model::decode(Bytes::copy_from_slice(bytes)).map_err(|error| {
-        ImportError::malformed(format!("not a sound ONNX file: {error}"))
-            .help("the file may be truncated, or of another kind; `onnx.checker.check_model` tells more")
+        ImportError::malformed(format!("invalid ONNX file: {error}"))
+            .help("the file may be truncated or have another format; check it with `onnx.checker.check_model`")
     })
 }
 
-/// Translates the main graph. Reading it may make `most` elements of constants.
+/// Translates the main graph. At most `most` elements of constants are computed.
 pub fn read(model: &Model, most: usize) -> Result<SourceGraph<'_>> {
     let graph = model.graph.as_ref().ok_or_else(|| {
-        ImportError::malformed("not an ONNX model: there is no graph in it")
-            .help("the file may be truncated, or of another kind")
+        ImportError::malformed("not an ONNX model: the graph is missing")
+            .help("the file may be truncated or have another format")
     })?;
     if graph.node.is_empty() {
         return Err(ImportError::malformed("the ONNX graph has no nodes").help("the file may be truncated"));
@@ -50,7 +50,7 @@ pub fn read(model: &Model, most: usize) -> Result<SourceGraph<'_>> {
     let inputs: Vec<_> = graph.input.iter().filter(|input| !stored.contains(input.name.as_str())).collect();
     let [input] = inputs.as_slice() else {
         let names: Vec<_> = inputs.iter().take(8).map(|input| format!("'{}'", shorten(&input.name))).collect();
-        return Err(ImportError::unsupported("the model does not have one input")
+        return Err(ImportError::unsupported("the model does not have exactly one input")
             .expected("one image")
             .found(format!("{} inputs {}", inputs.len(), names.join(", "))));
     };
@@ -68,7 +68,7 @@ pub fn read(model: &Model, most: usize) -> Result<SourceGraph<'_>> {
         _ => None,
     };
     let slot = match dtype {
-        Some(dtype) => Slot::Integers { value, layout, dtype, stands_for: None },
+        Some(dtype) => Slot::Integers { value, layout, dtype, quantization: None },
         None => Slot::Data { value, layout },
     };
     scope.bind(&input.name, slot)?;
@@ -90,7 +90,7 @@ pub fn read(model: &Model, most: usize) -> Result<SourceGraph<'_>> {
     })
 }
 
-/// Layout of the input, and height, width, channels where fixed.
+/// Returns the layout of the input, and height, width and channels if fixed.
 fn image(graph: &proto::Graph, input: &proto::ValueInfo) -> Result<(Layout, [Option<usize>; 3])> {
     let shape = input.r#type.as_ref().and_then(|r#type| r#type.tensor_type.as_ref()?.shape.as_ref());
     let sizes: Vec<Option<usize>> = shape.map_or(vec![None; 4], |shape| {
@@ -104,12 +104,12 @@ fn image(graph: &proto::Graph, input: &proto::ValueInfo) -> Result<(Layout, [Opt
             .collect()
     });
     let &[_, second, third, fourth] = sizes.as_slice() else {
-        return Err(ImportError::unsupported("the input is no batch of images")
+        return Err(ImportError::unsupported("the input is not a batch of images")
             .at(format!("input '{}'", shorten(&input.name)))
             .expected("4 dimensions, [N, 3, height, width] or [N, height, width, 3]")
             .found(format!("{} dimensions", sizes.len())));
     };
-    // An NHWC model from TensorFlow begins with a transposition, for ONNX convolutions are NCHW.
+    // An NHWC model from TensorFlow starts with a transpose, because ONNX convolutions are NCHW.
     let transposed = graph.node.iter().any(|node| {
         node.op_type == "Transpose"
             && node.input.first() == Some(&input.name)

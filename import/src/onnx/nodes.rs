@@ -1,4 +1,4 @@
-//! One node of the file -> operations of the source graph.
+//! Translation of one node to source operations.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ pub fn read<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
     result.map_err(|error| error.at(place(node).text()))
 }
 
-/// Whether any input is an activation. An unknown name counts as one, and is reported when it is read.
+/// Whether any input is an activation. An unknown name counts as one; it is reported when it is read.
 fn reads_data<'a>(scope: &Scope<'a>, node: &'a proto::Node) -> bool {
     node.input.iter().enumerate().any(|(at, name)| {
         !name.is_empty()
@@ -26,7 +26,7 @@ fn reads_data<'a>(scope: &Scope<'a>, node: &'a proto::Node) -> bool {
     })
 }
 
-/// A node over constants alone: the few that exporters leave are evaluated.
+/// Reads a node over constants. The few operators that exporters leave are folded.
 fn constant<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
     let attributes = Attributes(&node.attribute);
     let slot = match node.op_type.as_str() {
@@ -69,16 +69,16 @@ fn evaluated<'a>(scope: &Scope<'a>, node: &'a proto::Node) -> Result<Slot<'a>> {
 }
 
 fn constant_attribute(attributes: Attributes<'_>) -> Result<Slot<'_>> {
-    let made = |shape, values| Ok(Slot::Constant(Rc::new(Constant::new(shape, values)?)));
+    let constant = |shape, values| Ok(Slot::Constant(Rc::new(Constant::new(shape, values)?)));
     let Some(attribute) = attributes.0.iter().find(|attribute| attribute.name.starts_with("value")) else {
         return Ok(Slot::Computed);
     };
     match (attribute.name.as_str(), &attribute.t) {
         ("value", Some(tensor)) => Ok(Slot::Constant(Rc::new(tensor::constant(tensor)?))),
-        ("value_float", _) => made(vec![], Values::F32(vec![attribute.f].into())),
-        ("value_floats", _) => made(vec![attribute.floats.len()], Values::F32(Cow::Borrowed(&attribute.floats))),
-        ("value_int", _) => made(vec![], Values::I64(vec![attribute.i].into())),
-        ("value_ints", _) => made(vec![attribute.ints.len()], Values::I64(Cow::Borrowed(&attribute.ints))),
+        ("value_float", _) => constant(vec![], Values::F32(vec![attribute.f].into())),
+        ("value_floats", _) => constant(vec![attribute.floats.len()], Values::F32(Cow::Borrowed(&attribute.floats))),
+        ("value_int", _) => constant(vec![], Values::I64(vec![attribute.i].into())),
+        ("value_ints", _) => constant(vec![attribute.ints.len()], Values::I64(Cow::Borrowed(&attribute.ints))),
         _ => Ok(Slot::Computed),
     }
 }
@@ -93,7 +93,7 @@ fn transposed<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attr
     let mut sorted = order.clone();
     sorted.sort_unstable();
     if sorted != (0..rank).collect::<Vec<_>>() {
-        return Err(ImportError::malformed(format!("perm is no permutation of {rank} axes")));
+        return Err(ImportError::malformed(format!("perm is not a permutation of {rank} axes")));
     }
     scope.spend(input.len())?;
     Ok(Slot::Constant(Rc::new(input.transposed(&order)?)))
@@ -105,7 +105,7 @@ fn operation<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
     match node.op_type.as_str() {
         "Relu6" => clamp(scope, node, 0.0, 6.0),
         "FusedConv" if node.domain == "com.microsoft" => fused_conv(scope, node, attributes),
-        // Also of com.microsoft, which had them for 16 bits first.
+        // Also in com.microsoft, which introduced them for 16 bits.
         "QuantizeLinear" => quantize::quantize(scope, node),
         "DequantizeLinear" => quantize::dequantize(scope, node),
         _ if !standard => other(scope, node, Op::Other),
@@ -144,27 +144,27 @@ fn operation<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
     }
 }
 
-/// ONNX's numbers of float, float16, double and bfloat16.
+/// Whether a `TensorProto.DataType` is float, float16, double or bfloat16.
 fn is_float(data_type: i64) -> bool {
     matches!(data_type, 1 | 10 | 11 | 16)
 }
 
-/// Axes, or numbers of two sides of each.
+/// Returns axes, or two numbers per axis.
 fn axes_of(constant: &Constant<'_>) -> Result<Vec<i64>> {
     const MOST: usize = 16;
     if constant.len() > MOST {
-        return Err(ImportError::unsupported(format!("{} numbers of axes", constant.len()))
+        return Err(ImportError::unsupported(format!("{} values for axes", constant.len()))
             .expected("at most two for each of 4 axes"));
     }
     Ok(constant.to_i64())
 }
 
-/// An operation that keeps the layout of its first input.
+/// Adds an operation that keeps the layout of its input.
 fn unary<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, op: Op<'a>) -> Result<()> {
     let (value, layout) = scope.data(node, 0)?;
     if layout == Layout::Nhwc && matches!(op, Op::Conv(_) | Op::BatchNorm(_) | Op::Pool { .. }) {
-        return Err(ImportError::unsupported("the operator reads an NHWC image, and means its axes as NCHW")
-            .help("export the model again; a transposition seems to be missing"));
+        return Err(ImportError::unsupported("the operator expects NCHW and reads an NHWC image")
+            .help("export the model again; a transpose seems to be missing"));
     }
     scope.emit(node, op, vec![value], layout)
 }
@@ -172,22 +172,22 @@ fn unary<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, op: Op<'a>) -> Result
 fn alias<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
     let (_, _, numbers) = scope.moved(node)?;
     scope.name(node, numbers)?;
-    // The mask of a Dropout.
+    // The mask of Dropout.
     for name in node.output.iter().skip(1).filter(|name| !name.is_empty()) {
         scope.bind(name, Slot::Computed)?;
     }
     Ok(())
 }
 
-/// To floats; of integers only the model's input, whose numbers are pixels.
+/// Translates a cast to float. Of integers, only the model's input (pixels) is supported.
 fn cast<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
-    if let Some(Slot::Integers { value, layout, stands_for: None, .. }) = scope.slot(node, 0)? {
+    if let Some(Slot::Integers { value, layout, quantization: None, .. }) = scope.slot(node, 0)? {
         return scope.name(node, Slot::Data { value, layout });
     }
     alias(scope, node)
 }
 
-/// An operation that is known only by what it reads.
+/// Adds an operation of which only the inputs are known.
 fn other<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, op: Op<'a>) -> Result<()> {
     let mut inputs = Vec::new();
     let mut layout = Layout::Nchw;
@@ -209,13 +209,13 @@ fn other<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, op: Op<'a>) -> Result
 fn conv<'a>(scope: &Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>) -> Result<Op<'a>> {
     let weight = scope.required(node, 1)?;
     let &[_, _, height, width] = weight.shape() else {
-        return Err(ImportError::unsupported("the weight has not 4 dimensions, [out, in, height, width]")
+        return Err(ImportError::unsupported("expected 4 dimensions of the weight, [out, in, height, width]")
             .found(format!("{} dimensions", weight.shape().len())));
     };
     if let Some(kernel) = attributes.ints("kernel_shape")
         && non_negative(kernel, "kernel_shape")? != [height, width]
     {
-        return Err(ImportError::malformed("kernel_shape is not that of the weight")
+        return Err(ImportError::malformed("kernel_shape does not match the weight")
             .expected(format!("[{height}, {width}]"))
             .found(display(kernel)));
     }
@@ -237,7 +237,7 @@ fn conv<'a>(scope: &Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>
     }))
 }
 
-/// ONNX Runtime's convolution with activation, as its offline optimization writes it.
+/// Translates ONNX Runtime's convolution with activation, which its offline optimization writes.
 fn fused_conv<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>) -> Result<()> {
     let (input, layout) = scope.data(node, 0)?;
     let op = conv(scope, node, attributes)?;
@@ -276,12 +276,12 @@ fn clamp<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, low: f64, high: f64) 
     unary(scope, node, Op::Clamp { low, high })
 }
 
-/// Exporters say "no bound" with the largest float.
+/// Converts the largest float, which exporters write for "no bound", to infinity.
 fn bound(value: f32) -> f64 {
     if value.abs() >= f32::MAX { f64::from(value.signum()) * f64::INFINITY } else { f64::from(value) }
 }
 
-/// Attributes before opset 11, inputs since.
+/// Returns the bounds of Clip: attributes before opset 11, inputs since.
 fn clip_bounds<'a>(scope: &Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>) -> Result<[f64; 2]> {
     if scope.opset < 11 {
         return Ok([bound(attributes.float("min", f32::MIN)), bound(attributes.float("max", f32::MAX))]);
@@ -289,14 +289,15 @@ fn clip_bounds<'a>(scope: &Scope<'a>, node: &'a proto::Node, attributes: Attribu
     let mut bounds = [f64::NEG_INFINITY, f64::INFINITY];
     for (slot, at) in bounds.iter_mut().zip(1..) {
         if let Some(constant) = scope.constant(node, at)? {
-            let value = constant.scalar().ok_or_else(|| ImportError::malformed(format!("input {at} is no scalar")))?;
+            let value =
+                constant.scalar().ok_or_else(|| ImportError::malformed(format!("input {at} is not a scalar")))?;
             *slot = bound(value as f32);
         }
     }
     Ok(bounds)
 }
 
-/// Arithmetic of two values, or of a value and a constant.
+/// Translates arithmetic of two values, or of a value and a constant.
 fn binary<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
     let is_data = |at| -> Result<bool> { Ok(matches!(scope.slot(node, at)?, Some(Slot::Data { .. }))) };
     let operator = node.op_type.as_str();
@@ -327,7 +328,7 @@ fn binary<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
     scope.emit(node, op, vec![value], layout)
 }
 
-/// A constant that broadcasts over the channels of an activation: one number, or one a channel.
+/// Returns a constant that broadcasts over channels: one number, or one per channel.
 fn per_channel(constant: &Constant<'_>, layout: Layout) -> Result<Vec<f64>> {
     let leading = constant.shape().iter().take_while(|&&size| size == 1).count();
     let fits = matches!(
@@ -335,7 +336,7 @@ fn per_channel(constant: &Constant<'_>, layout: Layout) -> Result<Vec<f64>> {
         ([], _) | ([_, 1, 1], Layout::Nchw) | ([_], Layout::Nhwc) | ([_] | [_, 1, 1], Layout::Flat)
     );
     if !fits {
-        return Err(ImportError::unsupported("the constant operand is not one number a channel")
+        return Err(ImportError::unsupported("the constant operand is not one number per channel")
             .found(display_shape(constant.shape())));
     }
     Ok(constant.to_f64())
@@ -359,7 +360,7 @@ fn pad<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attributes<
         Some(axes) => axes_of(&axes)?,
         None => vec![0, 1, 2, 3],
     };
-    // Beginnings of all axes, then ends.
+    // Starts of all axes, then ends.
     let bad = || ImportError::unsupported(format!("pads are {}", display(&pads)));
     if pads.len() != axes.len() * 2 {
         return Err(bad().expected(format!("{} values", axes.len() * 2)));
@@ -375,7 +376,7 @@ fn pad<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attributes<
         } else if axis == rows_at + 1 {
             [sides[1], sides[3]] = [begin, end];
         } else if [begin, end] != [0, 0] {
-            return Err(bad().expected("padding of height and width alone"));
+            return Err(bad().expected("padding of height and width only"));
         }
     }
     scope.emit(node, Op::Pad(sides), vec![value], layout)
@@ -403,7 +404,7 @@ fn reduce_mean<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Att
             .expected(format!("axes {expected:?}"))
             .found(format!("axes {}", display(&axes))));
     }
-    // Nothing is laid out any more once the image is one pixel.
+    // An image of one pixel has no layout.
     scope.emit(node, Op::Pool { window: None }, vec![value], Layout::Flat)
 }
 
@@ -411,7 +412,7 @@ fn dense<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attribute
     let (value, _) = scope.data(node, 0)?;
     let weight = scope.required(node, 1)?;
     if weight.shape().len() != 2 {
-        return Err(ImportError::unsupported("the weight is no matrix")
+        return Err(ImportError::unsupported("the weight is not a matrix")
             .expected("2 dimensions")
             .found(display_shape(weight.shape())));
     }

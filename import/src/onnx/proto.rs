@@ -1,5 +1,5 @@
-//! The messages of `onnx.proto3` that are read (<https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3>),
-//! with only the fields that are; prost skips the others.
+//! The required messages and fields of `onnx.proto3` (<https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3>).
+//! prost skips the others.
 
 use bytes::Bytes;
 use prost::{Message, Oneof};

@@ -1,4 +1,4 @@
-//! What the names of the graph stand for while it is read from front to back.
+//! Meaning of the graph's names, while it is read in order.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -13,30 +13,30 @@ use crate::text::shorten;
 
 pub use crate::source::Layout;
 
-/// What a name stands for.
+/// Meaning of a name.
 #[derive(Debug, Clone)]
 pub enum Slot<'a> {
     Data {
         value: Value,
         layout: Layout,
     },
-    /// Integers that stand for a value's numbers.
+    /// Quantized integers of a value.
     Integers {
         value: Value,
         layout: Layout,
         dtype: DType,
-        /// Unknown for the model's input, until a node dequantizes it.
-        stands_for: Option<Rc<Quantization>>,
+        /// Unknown for the model's input until a node dequantizes it.
+        quantization: Option<Rc<Quantization>>,
     },
-    /// An initializer, read when somebody looks at it, so that an odd one that is never used does no harm. It is read
-    /// once, for many nodes may share a tensor whose elements have to be copied.
+    /// An initializer, read on first use, so that an unused invalid one is no error. It is read once, because many nodes
+    /// may share a tensor whose elements must be copied.
     Stored(Rc<Stored<'a>>),
     Constant(Rc<Constant<'a>>),
-    /// Computed from shapes or constants alone, such as the target of a Reshape.
+    /// Computed from shapes or constants, such as the target of a Reshape.
     Computed,
 }
 
-/// A tensor of the file, and the constant once it was read.
+/// A tensor of the file, and its constant once read.
 #[derive(Debug)]
 pub struct Stored<'a> {
     tensor: &'a proto::Tensor,
@@ -58,27 +58,27 @@ impl<'a> Slot<'a> {
         Self::Stored(Rc::new(Stored { tensor, constant: OnceCell::new() }))
     }
 
-    /// The same kind of numbers as another value, or in another layout.
+    /// Returns a slot of the same kind for another value or layout.
     pub fn of(self, value: Value, layout: Layout) -> Self {
         match self {
-            Self::Integers { dtype, stands_for, .. } => Self::Integers { value, layout, dtype, stands_for },
+            Self::Integers { dtype, quantization, .. } => Self::Integers { value, layout, dtype, quantization },
             _ => Self::Data { value, layout },
         }
     }
 }
 
-/// Names, and the nodes made so far.
+/// Names and the nodes translated so far.
 pub struct Scope<'a> {
     pub opset: i64,
     pub nodes: Vec<Node<'a>>,
     pub notes: Vec<String>,
     pub quants: Quants,
     pub holders: Holders<'a>,
-    /// Scale and zero point of an input of pixels.
+    /// Scale and zero point of a quantized input image.
     pub pixels: Option<(f64, i64)>,
     names: HashMap<&'a str, Slot<'a>>,
     values: Value,
-    /// Elements of constants that reading may still make.
+    /// Remaining elements of computed constants.
     left: usize,
 }
 
@@ -102,8 +102,10 @@ impl<'a> Scope<'a> {
         self.values - 1
     }
 
+    /// Binds a name.
+    ///
     /// # Errors
-    /// If the name is taken: names are assigned once.
+    /// If the name is bound: names are assigned once.
     pub fn bind(&mut self, name: &'a str, slot: Slot<'a>) -> Result<()> {
         match self.names.entry(name) {
             Entry::Vacant(entry) => {
@@ -114,19 +116,21 @@ impl<'a> Scope<'a> {
                 entry.insert(slot);
                 Ok(())
             }
-            Entry::Occupied(_) => Err(ImportError::malformed(format!("the name '{}' is made twice", shorten(name)))),
+            Entry::Occupied(_) => {
+                Err(ImportError::malformed(format!("the name '{}' is assigned twice", shorten(name))))
+            }
         }
     }
 
-    /// What input `at` of the node is; `None` if it is left out.
+    /// Returns input `at` of the node; `None` if it is omitted.
     pub fn slot(&self, node: &'a proto::Node, at: usize) -> Result<Option<Slot<'a>>> {
         let Some(name) = node.input.get(at).filter(|name| !name.is_empty()) else { return Ok(None) };
         self.names.get(name.as_str()).cloned().map(Some).ok_or_else(|| {
-            ImportError::malformed(format!("input {at} is '{}', which nothing before it makes", shorten(name)))
+            ImportError::malformed(format!("input {at}, '{}', is not produced by an earlier node", shorten(name)))
         })
     }
 
-    /// The constant at input `at`; `None` if the input is left out.
+    /// Returns the constant at input `at`; `None` if the input is omitted.
     pub fn constant(&self, node: &'a proto::Node, at: usize) -> Result<Option<Rc<Constant<'a>>>> {
         match self.slot(node, at)? {
             None => Ok(None),
@@ -144,19 +148,20 @@ impl<'a> Scope<'a> {
         self.constant(node, at)?.ok_or_else(|| ImportError::malformed(format!("input {at} is missing")))
     }
 
-    /// The activation at input `at`.
+    /// Returns the activation at input `at`.
     pub fn data(&self, node: &'a proto::Node, at: usize) -> Result<(Value, Layout)> {
         match self.slot(node, at)? {
             Some(Slot::Data { value, layout }) => Ok((value, layout)),
             Some(Slot::Integers { .. }) => {
-                Err(ImportError::unsupported(format!("input {at} is quantized")).expected("floats of DequantizeLinear"))
+                Err(ImportError::unsupported(format!("input {at} is quantized"))
+                    .expected("the output of DequantizeLinear"))
             }
             Some(_) => Err(ImportError::unsupported(format!("input {at} is a constant")).expected("an activation")),
             None => Err(ImportError::malformed(format!("input {at} is missing"))),
         }
     }
 
-    /// The activation at input 0 of a node that moves numbers without reading them: floats, or integers.
+    /// Returns the activation at input 0, floats or integers, of a node that only moves elements.
     pub fn moved(&self, node: &'a proto::Node) -> Result<(Value, Layout, Slot<'a>)> {
         match self.slot(node, 0)? {
             Some(slot @ Slot::Integers { value, layout, .. }) => Ok((value, layout, slot)),
@@ -164,12 +169,12 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Whether an operator that is not known makes `value`.
+    /// Whether an unknown operator produces `value`.
     pub fn is_of_other(&self, value: Value) -> bool {
         self.nodes.iter().any(|node| node.output == value && matches!(node.op, Op::Other))
     }
 
-    /// Adds an operation without naming its value.
+    /// Adds an operation without binding its value.
     pub fn push(&mut self, node: &'a proto::Node, op: Op<'a>, inputs: Vec<Value>) -> Value {
         let output = self.fresh();
         self.nodes.push(Node { place: place(node), op, inputs, output });
@@ -182,7 +187,7 @@ impl<'a> Scope<'a> {
         self.name(node, Slot::Data { value, layout })
     }
 
-    /// Lets the node's first output stand for `slot`.
+    /// Binds the node's first output to `slot`.
     pub fn name(&mut self, node: &'a proto::Node, slot: Slot<'a>) -> Result<()> {
         match node.output.first() {
             Some(name) => self.bind(name, slot),
@@ -190,7 +195,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Counts the elements of a constant that is about to be made.
+    /// Counts the elements of a constant before it is computed.
     pub fn spend(&mut self, elements: usize) -> Result<()> {
         self.left = self.left.checked_sub(elements).ok_or_else(|| {
             ImportError::unsupported("the graph computes too many constants")
@@ -200,7 +205,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// The node's own name, or its output's where it has none.
+/// Returns the node's name, or that of its output if it has none.
 pub fn place(node: &proto::Node) -> Place<'_> {
     let name = if node.name.is_empty() { node.output.first().unwrap_or(&node.name) } else { &node.name };
     Place { name: name.as_str().into(), operator: node.op_type.as_str().into() }

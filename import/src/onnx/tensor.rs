@@ -1,4 +1,4 @@
-//! Tensors of the file as constants; attributes of nodes.
+//! Tensors of the file as constants, and attributes of nodes.
 
 use std::borrow::Cow;
 
@@ -28,7 +28,7 @@ const TYPE_NAMES: [&str; 17] = [
     "bfloat16",
 ];
 
-/// Borrows the data of a tensor.
+/// Returns a tensor as a constant that borrows its data.
 pub fn constant(tensor: &proto::Tensor) -> Result<Constant<'_>> {
     read(tensor).map_err(|error| error.at(format!("tensor '{}'", shorten(&tensor.name))))
 }
@@ -38,13 +38,13 @@ fn read(tensor: &proto::Tensor) -> Result<Constant<'_>> {
     if tensor.data_location == EXTERNAL {
         let file = tensor.external_data.iter().find(|entry| entry.key == "location");
         let file = file.map_or("?".into(), |entry| shorten(&entry.value));
-        return Err(ImportError::unsupported(format!("the data lies in another file, '{file}'"))
+        return Err(ImportError::unsupported(format!("the data is in another file, '{file}'"))
             .help("save the model as one file: `onnx.save(onnx.load(path), path, save_as_external_data=False)`"));
     }
     let shape = tensor
         .dims
         .iter()
-        .map(|&size| usize::try_from(size).map_err(|_| ImportError::malformed(format!("a dimension of size {size}"))))
+        .map(|&size| usize::try_from(size).map_err(|_| ImportError::malformed(format!("invalid dimension {size}"))))
         .collect::<Result<Vec<_>>>()?;
     Constant::new(shape, values(tensor)?)
 }
@@ -64,14 +64,14 @@ fn values(tensor: &proto::Tensor) -> Result<Values<'_>> {
         16 => DType::Bf16,
         other => {
             let name = usize::try_from(other).ok().and_then(|at| TYPE_NAMES.get(at)).copied().unwrap_or("unknown");
-            return Err(ImportError::unsupported(format!("element type {name} ({other}) is not read"))
+            return Err(ImportError::unsupported(format!("unsupported element type {name} ({other})"))
                 .expected("float, double, float16, bfloat16, int8, uint8, int16, uint16, int32 or int64"));
         }
     };
     if !tensor.raw_data.is_empty() {
         return Ok(Values::Bytes(dtype, Cow::Borrowed(&tensor.raw_data)));
     }
-    // Without raw data the elements stand in the field of their type; the small types share `int32_data`.
+    // Without raw data the elements are in the field of their type; small types share `int32_data`.
     Ok(match dtype {
         DType::F32 => Values::F32(Cow::Borrowed(&tensor.float_data)),
         DType::F64 => Values::F64(Cow::Borrowed(&tensor.double_data)),
@@ -109,33 +109,33 @@ impl<'a> Attributes<'a> {
         self.get(name).map(|attribute| String::from_utf8_lossy(&attribute.s))
     }
 
-    /// Two positive sizes, such as strides; `[1, 1]` where absent.
+    /// Returns two positive sizes, such as strides; `[1, 1]` if absent.
     pub fn pair(self, name: &str) -> Result<[usize; 2]> {
         let Some(values) = self.ints(name) else { return Ok([1, 1]) };
         let [first, second] = non_negative(values, name)?;
         if first == 0 || second == 0 {
-            return Err(ImportError::malformed(format!("attribute {name} holds a zero")));
+            return Err(ImportError::malformed(format!("attribute {name} contains a zero")));
         }
         Ok([first, second])
     }
 
-    /// Paddings in the order top, left, bottom, right, as ONNX has them; zeros where absent.
+    /// Returns paddings in the order top, left, bottom, right; zeros if absent.
     pub fn pads(self) -> Result<[usize; 4]> {
         self.ints("pads").map_or(Ok([0; 4]), |values| non_negative(values, "pads"))
     }
 }
 
-/// Exactly `N` values, none negative.
+/// Checks for exactly `N` non-negative values.
 pub fn non_negative<const N: usize>(values: &[i64], name: &str) -> Result<[usize; N]> {
-    let bad = || ImportError::unsupported(format!("{name} is not as expected")).found(display(values));
+    let bad = || ImportError::unsupported(format!("unsupported {name}")).found(display(values));
     let sizes: Vec<usize> = values.iter().filter_map(|&value| usize::try_from(value).ok()).collect();
     <[usize; N]>::try_from(sizes)
         .ok()
         .filter(|_| values.len() == N)
-        .ok_or_else(|| bad().expected(format!("{N} values that are not negative")))
+        .ok_or_else(|| bad().expected(format!("{N} non-negative values")))
 }
 
-/// `[1, 2, 3]`, cut short where long.
+/// Formats a list as `[1, 2, 3]`, shortened if long.
 pub fn display(values: &[i64]) -> String {
     const SHOWN: usize = 12;
     let dots = if values.len() > SHOWN { ", …" } else { "" };
@@ -143,13 +143,14 @@ pub fn display(values: &[i64]) -> String {
     format!("[{}{dots}]", shown.join(", "))
 }
 
+/// Resolves an axis, which counts from the end if negative.
 pub fn axis_of(axis: i64, rank: usize) -> Option<usize> {
     let axis = if axis < 0 { axis.checked_add(i64::try_from(rank).ok()?)? } else { axis };
     usize::try_from(axis).ok().filter(|&axis| axis < rank)
 }
 
-/// The double whose shortest decimal is that of `value`: 1e-5 where a file says `9.99999974e-6`,
-/// because exporters round a double of the framework to a float of the file.
+/// Returns the double with the shortest decimal of `value`: 1e-5 for `9.99999974e-6`, because exporters round the
+/// framework's double to the file's float.
 pub fn decimal(value: f32) -> f64 {
     value.to_string().parse().unwrap_or(f64::from(value))
 }

@@ -1,4 +1,4 @@
-//! Checks quantized tensors of a container against its precision.
+//! Validation of a container's tensors against its precision.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ pub const ZERO_POINT: &str = ".zero_point";
 pub const MEAN: &str = "mean";
 pub const AVERAGE: &str = "average";
 
-/// Whether a tensor says what others stand for, rather than being weights itself.
+/// Whether a tensor is a scale or zero point rather than weights.
 pub fn is_parameter_of(name: &str) -> bool {
     name.ends_with(SCALE) || name.ends_with(ZERO_POINT)
 }
@@ -32,7 +32,7 @@ pub fn check(tensors: &[Tensor], metadata: &BTreeMap<String, String>) -> Result<
     if !matches!(metadata.get("mbvc.pool").map(String::as_str), Some(MEAN | AVERAGE)) {
         return Err(ImportError::malformed("the metadata entry mbvc.pool is missing or unknown")
             .expected("mean or average, with precision int8 or uint8")
-            .help("make the file again with `mbvc import`"));
+            .help("import the model again with `mbvc import`"));
     }
     tensors.iter().try_for_each(|tensor| check_tensor(tensor, integer))
 }
@@ -41,14 +41,14 @@ fn check_tensor(tensor: &Tensor, integer: Integer) -> Result<()> {
     let name = tensor.name.as_str();
     match &tensor.data {
         Data::F32(scales) if name.ends_with(SCALE) => {
-            let odd = scales.iter().find(|scale| !is_scale(**scale));
-            odd.map_or(Ok(()), |scale| Err(wrong(tensor, "normal numbers above 0").found(scale.to_string())))
+            let invalid = scales.iter().find(|scale| !is_scale(**scale));
+            invalid.map_or(Ok(()), |scale| Err(wrong(tensor, "normal numbers above 0").found(scale.to_string())))
         }
         Data::I32(zeros) if name.ends_with(ZERO_POINT) => {
             let limits = integer.limits();
-            let odd = zeros.iter().find(|zero| limits.clamp(**zero) != **zero);
+            let invalid = zeros.iter().find(|zero| limits.clamp(**zero) != **zero);
             let range = format!("{} to {}", limits.low, limits.high);
-            odd.map_or(Ok(()), |zero| Err(wrong(tensor, &range).found(zero.to_string())))
+            invalid.map_or(Ok(()), |zero| Err(wrong(tensor, &range).found(zero.to_string())))
         }
         _ if name.ends_with(SCALE) => Err(wrong(tensor, "F32")),
         _ if name.ends_with(ZERO_POINT) => Err(wrong(tensor, "I32")),
@@ -61,13 +61,13 @@ fn check_tensor(tensor: &Tensor, integer: Integer) -> Result<()> {
 }
 
 fn wrong(tensor: &Tensor, expected: &str) -> Box<ImportError> {
-    ImportError::malformed(format!("tensor '{}' is not what the precision asks for", shorten(&tensor.name)))
+    ImportError::malformed(format!("tensor '{}' does not fit the precision", shorten(&tensor.name)))
         .expected(expected)
         .found(tensor.data.element().name())
-        .help("make the file again with `mbvc import`")
+        .help("import the model again with `mbvc import`")
 }
 
-/// How the network averages, by the container's metadata.
+/// Returns the kind of average pool in the metadata.
 pub fn pool(metadata: &BTreeMap<String, String>) -> PoolKind {
     match metadata.get("mbvc.pool").map(String::as_str) {
         Some(AVERAGE) => PoolKind::Average,

@@ -1,9 +1,9 @@
-//! From a recognized chain to the tensors of a quantized container.
+//! Conversion of a recognized chain to the tensors of a quantized container.
 //!
-//! A container has one of two forms (`container.rs`): int8 with symmetric weights and a scale for each channel, or uint8
-//! with one scale and zero point for all weights of a layer. Files mix types more freely, as ONNX's usual values of uint8
-//! with weights of int8 do. Adding 128 to a number and its zero point changes its type and nothing that it stands for,
-//! so that every mixture of types comes to one of the two forms, without rounding; what does not is refused.
+//! A container has one of two forms (`container.rs`): int8 with symmetric weights and a scale per channel, or uint8 with
+//! one scale and zero point for all weights of a layer. Files mix types, for instance uint8 values with int8 weights in
+//! ONNX. Adding 128 to an integer and its zero point changes its type but not the number it represents, so mixtures are
+//! converted to one of the two forms without rounding. All others are refused.
 
 use mbvc_compiler::spec::Precision;
 use mbvc_runtime::quantized::arithmetic::{Integer, Quant, is_scale};
@@ -14,9 +14,9 @@ use crate::recognize::{Chain, Layer, Norm};
 use crate::source::{Constant, DType, Format, Quantization, Quantized, SourceGraph, Value};
 use crate::tensor::{Data, Tensor};
 
-const REMEDY: &str = "`mbvc import --dequantize` takes its weights as float32";
+const REMEDY: &str = "import its weights as float32 with `mbvc import --dequantize`";
 
-/// A quantized network as the container holds it.
+/// A quantized network in the form of the container.
 pub struct Kept {
     pub precision: Precision,
     pub tensors: Vec<Tensor>,
@@ -25,7 +25,7 @@ pub struct Kept {
     pub how: &'static str,
 }
 
-/// The tensors of a network whose values are quantized; `None` for one that computes in floats.
+/// Converts a network whose values are quantized; `None` for one that computes in floats.
 pub fn keep(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<Option<Kept>> {
     let is_quantized = |value: Value| graph.quants.get(value).is_some();
     let weights = chain.layers().any(|layer| layer.kernel.constant.quantization().is_some());
@@ -34,7 +34,9 @@ pub fn keep(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<Option<Kept>> 
         return Ok(None);
     }
     if chain.front.is_some() {
-        return Err(ImportError::unsupported("a quantized network does arithmetic with its input").help(REMEDY));
+        return Err(
+            ImportError::unsupported("a quantized network with arithmetic on its input is unsupported").help(REMEDY)
+        );
     }
     let (integer, how) = form(chain)?;
     let mut keeper = Keeper { graph, integer, last: None, tensors: Vec::new() };
@@ -50,7 +52,7 @@ pub fn keep(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<Option<Kept>> 
     keeper.layer(&chain.head)?;
     keeper.value("head.pool", Some(chain.pool.output))?;
     keeper.layer(&chain.classifier)?;
-    // ONNX's pools are means whatever their window: the result has a scale of its own.
+    // ONNX's pools are means for any window: the result has its own scale.
     let averages = chain.pool.windowed && graph.format == Format::TfLite;
     let precision = if integer == Integer::Int8 { Precision::Int8 } else { Precision::Uint8 };
     Ok(Some(Kept { precision, tensors: keeper.tensors, pool: if averages { AVERAGE } else { MEAN }, how }))
@@ -60,12 +62,12 @@ fn unsupported(problem: impl Into<String>) -> Box<ImportError> {
     ImportError::unsupported(problem).help(REMEDY)
 }
 
-/// The number that stands for 0 in symmetric weights.
+/// Returns the zero point of symmetric weights.
 fn middle(dtype: DType) -> i64 {
     if dtype == DType::U8 { 128 } else { 0 }
 }
 
-/// The form that holds the weights of all layers, and how that was found.
+/// Selects the form for the weights of all layers, with the evidence.
 fn form(chain: &Chain<'_>) -> Result<(Integer, &'static str)> {
     let mut weights = Vec::new();
     for layer in chain.layers() {
@@ -78,15 +80,15 @@ fn form(chain: &Chain<'_>) -> Result<(Integer, &'static str)> {
     let asymmetric = weights.iter().find(|(_, described)| !symmetric(*described));
     let unsigned = weights.iter().all(|(_, (dtype, _))| *dtype == DType::U8);
     match (asymmetric, per_channel) {
-        (_, None) if unsigned => Ok((Integer::Uint8, "values and weights of 8 bits without sign")),
-        (None, _) => Ok((Integer::Int8, "weights of 8 bits around 0")),
+        (_, None) if unsigned => Ok((Integer::Uint8, "unsigned 8-bit values and weights")),
+        (None, _) => Ok((Integer::Int8, "symmetric 8-bit weights")),
         (Some(_), None) => Ok((Integer::Uint8, "one scale and zero point for the weights of each layer")),
         (Some((layer, (_, quantization))), Some((other, _))) => {
             let found = match quantization.scales.len() {
-                1 => format!("zero points here, and a scale for each channel in {}", other.role),
-                _ => "zero points and a scale for each channel".to_owned(),
+                1 => format!("zero points here, scales per channel in {}", other.role),
+                _ => "zero points and scales per channel".to_owned(),
             };
-            Err(unsupported("the weights of the network are neither symmetric, nor have they one scale for each layer")
+            Err(unsupported("the weights of the network are neither symmetric nor quantized per layer")
                 .at(layer.place.clone())
                 .role(layer.role.clone())
                 .expected("zero points of 0 (of uint8: 128), or one scale and zero point for all weights of a layer")
@@ -95,25 +97,25 @@ fn form(chain: &Chain<'_>) -> Result<(Integer, &'static str)> {
     }
 }
 
-/// Type and quantization of weights, each scale and axis checked.
+/// Returns the type and quantization of weights, after checking scales and axis.
 fn of_weights<'l>(layer: &'l Layer<'_>) -> Result<(DType, &'l Quantization)> {
     let kernel = layer.kernel;
     let Some(quantization) = kernel.constant.quantization() else {
-        return Err(unsupported("the weights are not quantized, though values are"));
+        return Err(unsupported("the weights are not quantized, but values are"));
     };
     let dtype = match kernel.constant.dtype() {
         Some(dtype @ (DType::I8 | DType::U8)) => dtype,
         other => {
-            return Err(unsupported("the weights are no integers of 8 bits")
+            return Err(unsupported("the weights are not 8-bit integers")
                 .expected("int8 or uint8")
                 .found(other.map_or("64-bit numbers".into(), |dtype| format!("{dtype:?}"))));
         }
     };
     if quantization.scales.len() > 1 && kernel.order.last() != Some(&quantization.axis) {
-        return Err(unsupported("the weights have scales along another axis than their outputs"));
+        return Err(unsupported("the scales of the weights are not along the output channels"));
     }
     if !quantization.scales.iter().all(|scale| is_scale(*scale as f32)) {
-        return Err(ImportError::malformed("a scale of the weights is not a number above 0"));
+        return Err(ImportError::malformed("a scale of the weights is not a normal number above 0"));
     }
     Ok((dtype, quantization))
 }
@@ -121,29 +123,29 @@ fn of_weights<'l>(layer: &'l Layer<'_>) -> Result<(DType, &'l Quantization)> {
 struct Keeper<'g> {
     graph: &'g SourceGraph<'g>,
     integer: Integer,
-    /// The scale of the last value, which the next layer reads.
+    /// Scale of the last value, the input of the next layer.
     last: Option<f32>,
     tensors: Vec<Tensor>,
 }
 
 impl Keeper<'_> {
-    /// The scale and zero point of a value, in the container's type.
+    /// Adds the scale and zero point of a value, in the container's type.
     fn value(&mut self, name: &str, value: Option<Value>) -> Result<()> {
         let wrong = |problem: String| unsupported(problem).role(name.to_owned());
         let quant = match value.and_then(|value| self.graph.quants.get(value)) {
             Some(Quantized::Once(quant)) => quant,
-            Some(Quantized::Differently) => return Err(wrong("the value is quantized in different ways".into())),
-            Some(Quantized::PerChannel) => return Err(wrong("the value has a scale for each channel".into())),
-            None => return Err(wrong("the value is not quantized, though others are".into())),
+            Some(Quantized::Differently) => return Err(wrong("the value has several quantizations".into())),
+            Some(Quantized::PerChannel) => return Err(wrong("the value has scales per channel".into())),
+            None => return Err(wrong("the value is not quantized, but others are".into())),
         };
         if !quant.is_byte() {
-            return Err(wrong(format!("the value is {:?}", quant.dtype)).expected("int8 or uint8"));
+            return Err(wrong(format!("the value has element type {:?}", quant.dtype)).expected("int8 or uint8"));
         }
         let zero = quant.above_least().and_then(|above| i32::try_from(above).ok());
         let zero = zero.and_then(|above| above.checked_add(self.integer.limits().low));
         let checked = zero.and_then(|zero| Quant::new(quant.scale, zero, self.integer));
         let checked = checked
-            .ok_or_else(|| wrong(format!("scale {} with zero point {} is none", quant.scale, quant.zero_point)))?;
+            .ok_or_else(|| wrong(format!("invalid scale {} or zero point {}", quant.scale, quant.zero_point)))?;
         self.last = Some(checked.scale());
         self.push(format!("{name}{SCALE}"), vec![1], Data::F32(vec![checked.scale()]));
         self.push(format!("{name}{ZERO_POINT}"), vec![1], Data::I32(vec![checked.zero_point()]));
@@ -156,25 +158,25 @@ impl Keeper<'_> {
         self.value(&layer.role, layer.output())
     }
 
-    /// A layer rounds once: to the quantization of what it makes.
+    /// Checks that a layer rounds once, to the quantization of its output.
     fn steps(&self, layer: &Layer<'_>) -> Result<()> {
         let quants = &self.graph.quants;
         let Some((output, before)) = layer.steps.split_last() else { return Ok(()) };
         let (sums, clamped) = before.split_at(layer.norms.len().min(before.len()));
         if sums.iter().any(|value| quants.get(*value).is_some()) {
-            return Err(unsupported("values are quantized between a layer and the arithmetic that follows it").help(
-                "export the model with the bias in the layer (Gemm instead of MatMul and Add); or --dequantize",
+            return Err(unsupported("values are quantized between a layer and the following arithmetic").help(
+                "export the model with the bias in the layer (Gemm instead of MatMul and Add), or use --dequantize",
             ));
         }
         let output = quants.once(*output);
-        // A clamp after rounding is one before it, if both have the same steps.
+        // With equal steps, clamping after rounding equals clamping before it.
         let rounds_again = clamped.iter().filter_map(|value| quants.get(*value)).any(|quantized| match quantized {
             Quantized::Once(quant) => output.is_none_or(|output| !quant.is_same(output)),
             _ => true,
         });
         if rounds_again {
-            return Err(unsupported("values have another quantization before the activation than after it").expected(
-                "one quantization, as ONNX Runtime's quantizer gives both where the activation is one Relu or Clip",
+            return Err(unsupported("the quantization before the activation differs from that after it").expected(
+                "equal quantizations, as from ONNX Runtime's quantizer for an activation that is one Relu or Clip",
             ));
         }
         Ok(())
@@ -183,26 +185,27 @@ impl Keeper<'_> {
     fn weights(&mut self, layer: &Layer<'_>) -> Result<()> {
         let channels = layer.out_channels();
         if layer.kernel.scale != 1.0 {
-            return Err(unsupported("arithmetic follows a quantized layer"));
+            return Err(unsupported("arithmetic after a quantized layer is unsupported"));
         }
         let (dtype, quantization) = of_weights(layer)?;
         let scales: Vec<f32> = quantization.scales.iter().map(|scale| *scale as f32).collect();
         let Some((_, stored)) = layer.kernel.constant.stored(&layer.kernel.order) else {
-            return Err(unsupported("the weights are no integers"));
+            return Err(unsupported("the weights are not integers"));
         };
         let bias = self.bias(layer, &scales, channels)?;
         let name = &layer.role;
         let from_middle = stored.iter().map(|weight| weight - middle(dtype));
         let (data, scales, zero_point) = match self.integer {
             Integer::Int8 => {
-                // One scale for all is the same for each.
+                // A per-layer scale is repeated per channel.
                 let scales = if scales.len() == 1 { vec![scales[0]; channels] } else { scales };
                 (Data::I8(from_middle.map(|weight| weight as i8).collect()), scales, None)
             }
             Integer::Uint8 => {
                 let zero = quantization.zeros.first().copied().unwrap_or(0).saturating_add(128 - middle(dtype));
-                let zero = u8::try_from(zero)
-                    .map_err(|_| ImportError::malformed(format!("the weights have the zero point {zero} as uint8")))?;
+                let zero = u8::try_from(zero).map_err(|_| {
+                    ImportError::malformed(format!("the zero point {zero} of the weights is outside uint8"))
+                })?;
                 (Data::U8(from_middle.map(|weight| (weight + 128) as u8).collect()), scales, Some(zero))
             }
         };
@@ -215,7 +218,7 @@ impl Keeper<'_> {
         Ok(())
     }
 
-    /// The bias in steps of input scale * weight scale; 0 where there is none.
+    /// Returns the bias in units of input scale * weight scale; zeros if there is none.
     fn bias(&self, layer: &Layer<'_>, scales: &[f32], channels: usize) -> Result<Vec<i32>> {
         let fits = |bias: &Constant<'_>| bias.len() == channels;
         if layer.bias.is_some_and(|bias| !fits(bias)) {
@@ -225,33 +228,35 @@ impl Keeper<'_> {
         let of_channel = |at: usize| scales.get(if scales.len() == 1 { 0 } else { at }).copied().unwrap_or(f32::NAN);
         if let (Some(bias), []) = (layer.bias, layer.norms.as_slice())
             && let Some((DType::I32, stored)) = bias.stored(&[0])
-            // TensorFlow Lite's counts in these steps by definition, whatever scale its tensor has.
-            && (self.graph.format == Format::TfLite || counts_in(bias, |at| input * of_channel(at)))
+            // TensorFlow Lite defines this unit, whatever scale the tensor has.
+            && (self.graph.format == Format::TfLite || has_unit(bias, |at| input * of_channel(at)))
         {
             return Ok(stored.iter().map(|value| *value as i32).collect());
         }
         let mut real = match layer.bias {
             None => vec![0.0; channels],
             Some(bias) if bias.is_real() => bias.to_f64(),
-            Some(_) => return Err(unsupported("the bias is integers without a scale").expected("int32 or floats")),
+            Some(_) => return Err(unsupported("the bias has integers without a scale").expected("int32 or floats")),
         };
         for norm in &layer.norms {
-            let Norm::Affine(affine) = norm else { return Err(unsupported("arithmetic follows a quantized layer")) };
+            let Norm::Affine(affine) = norm else {
+                return Err(unsupported("arithmetic after a quantized layer is unsupported"));
+            };
             for (at, value) in real.iter_mut().enumerate() {
                 match (affine.scale(at), affine.offset(at)) {
                     (Some(1.0), Some(offset)) => *value += offset,
-                    _ => return Err(unsupported("arithmetic follows a quantized layer")),
+                    _ => return Err(unsupported("arithmetic after a quantized layer is unsupported")),
                 }
             }
         }
         let steps = real.iter().enumerate().map(|(at, real)| {
             let steps = (real / (f64::from(input) * f64::from(of_channel(at)))).round_ties_even();
-            // The cast is exact within the limits, and NaN is in none.
+            // The cast is exact within the limits, which exclude NaN.
             (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&steps).then_some(steps as i32)
         });
         steps.collect::<Option<_>>().ok_or_else(|| {
-            unsupported("the bias does not fit 32 bits in steps of input scale * weight scale")
-                .expected("a weight scale that is not tiny beside the bias")
+            unsupported("the bias does not fit 32 bits in units of input scale * weight scale")
+                .expected("a larger weight scale")
         })
     }
 
@@ -260,8 +265,8 @@ impl Keeper<'_> {
     }
 }
 
-/// Whether a bias is quantized to steps of `scale`, but for the rounding of a float32 product.
-fn counts_in(bias: &Constant<'_>, scale: impl Fn(usize) -> f32) -> bool {
+/// Whether the bias has units of `scale`, to within the rounding of a float32 product.
+fn has_unit(bias: &Constant<'_>, scale: impl Fn(usize) -> f32) -> bool {
     const TOLERANCE: f64 = 2.5e-7;
     let Some(Quantization { scales, zeros, .. }) = bias.quantization() else { return false };
     zeros.iter().all(|zero| *zero == 0)

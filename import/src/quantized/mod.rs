@@ -1,4 +1,4 @@
-//! Quantized networks in containers: written by `keep`, checked here when they are read.
+//! Quantized networks in containers: conversion on import (`keep`) and validation (`check`).
 
 mod check;
 mod keep;

@@ -1,4 +1,4 @@
-//! Quantized ONNX files with one thing changed: what is still the same network, and what is refused.
+//! Modified quantized ONNX files: equivalent ones are imported, others are refused.
 
 use prost::Message as _;
 
@@ -6,14 +6,14 @@ use crate::error::Result;
 use crate::onnx::{Model, Node, Tensor, decode};
 use crate::{ErrorKind, Imported, ReadOptions, read_bytes};
 
-/// A fixture to be changed.
+/// A fixture to modify.
 struct File(Model);
 
 impl File {
     fn open(name: &str) -> Self {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
         let mut model = decode(&std::fs::read(path).unwrap()).unwrap();
-        // The quantizer writes some integers as raw data and some typed; raw, all can be changed in one way.
+        // The quantizer writes some integers as raw and some as typed data. All are converted to raw data.
         for tensor in model.graph.iter_mut().flat_map(|graph| &mut graph.initializer) {
             let typed = std::mem::take(&mut tensor.int32_data);
             match tensor.data_type {
@@ -41,19 +41,19 @@ impl File {
         self.0.graph.as_mut().unwrap().initializer.push(tensor);
     }
 
-    /// Index of the node that makes or, with `reads`, of the first that reads a name.
+    /// Returns the index of the node that produces a name or, with `reads`, of the first that reads it.
     fn find(&mut self, name: &str, reads: bool) -> usize {
         let named = |node: &Node| if reads { &node.input } else { &node.output }.iter().any(|other| other == name);
         self.nodes().iter().position(named).unwrap()
     }
 
-    /// The indices of the operators of a kind.
+    /// Returns the indices of all nodes with this operator.
     fn all(&mut self, operator: &str) -> Vec<usize> {
         let nodes = self.nodes().iter().enumerate();
         nodes.filter(|(_, node)| node.op_type == operator).map(|(at, _)| at).collect()
     }
 
-    /// The pair that quantizes what node `at` makes.
+    /// Returns the pair that quantizes the output of node `at`.
     fn pair_after(&mut self, at: usize) -> [usize; 2] {
         let made = self.nodes()[at].output[0].clone();
         let first = self.find(&made, true);
@@ -62,7 +62,7 @@ impl File {
         [first, self.find(&integers, true)]
     }
 
-    /// Lets the readers of what node `at` makes read what it makes of `of` instead.
+    /// Redirects the readers of node `at` to `of`.
     fn bypass(&mut self, at: usize, of: &str) {
         let made = self.nodes()[at].output[0].clone();
         for name in self.nodes().iter_mut().flat_map(|node| &mut node.input).filter(|name| **name == made) {
@@ -74,7 +74,7 @@ impl File {
         read_bytes(&self.0.encode_to_vec(), "m.onnx", &ReadOptions::keep_quantization())
     }
 
-    /// The text of the error, which names the remedy, and with which the remedy works.
+    /// Returns the error, and checks that its remedy works.
     fn refused(&self) -> String {
         let error = self.keep().unwrap_err();
         assert_eq!(error.kind, ErrorKind::Unsupported, "{error}");
@@ -110,31 +110,32 @@ fn a_value_that_is_not_quantized_is_refused() {
             }
         });
         let error = file.keep().unwrap_err();
-        // Without its activation, which quantization has absorbed, the depthwise layer is another.
-        let wanted = if nth == 1 { "the activation is none" } else { "the value is not quantized, though others are" };
+        // The quantization includes the activation, so without it the depthwise layer has none.
+        let expected =
+            if nth == 1 { "not an activation of MobileNetV2" } else { "the value is not quantized, but others are" };
         assert_eq!(error.role.as_deref(), Some(role), "{error}");
-        assert!(error.to_string().contains(wanted), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
     }
 }
 
 #[test]
-fn what_is_dequantized_by_other_numbers_is_told() {
+fn mismatched_pairs_are_refused() {
     let mut file = File::open("qdq_channels.onnx");
     file.add_tensor("half", 1, &[], &HALF);
     let at = file.all("Conv")[0];
     let [_, second] = file.pair_after(at);
     file.nodes()[second].input[1] = "half".into();
     let error = file.keep().unwrap_err().to_string();
-    assert!(error.contains("other scales or zero points than those of the integers"), "{error}");
+    assert!(error.contains("scale or zero point differs from that of QuantizeLinear"), "{error}");
 
     let mut file = File::open("qdq_channels.onnx");
     file.add_tensor("zero", 3, &[], &[0]);
     let [_, second] = file.pair_after(at);
     file.nodes()[second].input[2] = "zero".into();
     let error = file.keep().unwrap_err().to_string();
-    assert!(error.contains("the zero point has another type"), "{error}");
+    assert!(error.contains("the type of the zero point differs"), "{error}");
 
-    // Floats are dequantized.
+    // DequantizeLinear of floats.
     let mut file = File::open("qdq_channels.onnx");
     let made = file.nodes()[at].output[0].clone();
     let [first, _] = file.pair_after(at);
@@ -142,7 +143,7 @@ fn what_is_dequantized_by_other_numbers_is_told() {
     let error = file.keep().unwrap_err().to_string();
     assert!(error.contains("input 0 is not quantized"), "{error}");
 
-    // And integers read as floats.
+    // A float operator on integers.
     let mut file = File::open("qdq_channels.onnx");
     let [first, second] = file.pair_after(at);
     let integers = file.nodes()[first].output[0].clone();
@@ -169,7 +170,7 @@ fn two_quantizations_of_a_value_are_refused() {
     file.nodes()[gemm].input[0] = "twice".into();
     file.nodes().splice(gemm..gemm, again);
     let error = file.refused();
-    assert!(error.contains("head.pool: the value is quantized in different ways"), "{error}");
+    assert!(error.contains("head.pool: the value has several quantizations"), "{error}");
 }
 
 #[test]
@@ -182,9 +183,12 @@ fn sixteen_bits_are_refused() {
             tensor.raw_data = [&tensor.raw_data[..], &[0]].concat().into();
         }
     }
-    // Ranges of such values are wider, and their activation is relu.
+    // The ranges of such values are wider, so their activation is relu.
     let error = file.refused();
-    assert!(error.contains("input: the value is U16") && error.contains("expected: int8 or uint8"), "{error}");
+    assert!(
+        error.contains("input: the value has element type U16") && error.contains("expected: int8 or uint8"),
+        "{error}"
+    );
     let mut symmetric = File::open("qdq_symmetric.onnx");
     for tensor in &mut symmetric.0.graph.as_mut().unwrap().initializer {
         if tensor.dims.is_empty() && tensor.data_type == 3 {
@@ -193,7 +197,10 @@ fn sixteen_bits_are_refused() {
         }
     }
     let error = symmetric.refused();
-    assert!(error.contains("input: the value is I16") && error.contains("expected: int8 or uint8"), "{error}");
+    assert!(
+        error.contains("input: the value has element type I16") && error.contains("expected: int8 or uint8"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -212,11 +219,11 @@ fn zero_points_of_channels_are_refused() {
     let seen = crate::inspect_bytes(&file.0.encode_to_vec(), "m.onnx").unwrap();
     assert!(seen.notes.iter().any(|note| note.contains("cannot be kept") && note.contains("neither symmetric")));
     assert_eq!(seen.metadata["mbvc.precision"], "f32");
-    assert!(error.contains("found: zero points and a scale for each channel"), "{error}");
+    assert!(error.contains("found: zero points and scales per channel"), "{error}");
 }
 
 #[test]
-fn a_bias_in_other_steps_is_counted_anew() {
+fn a_bias_in_other_units_is_converted() {
     let plain = File::open("qdq_channels.onnx").keep().unwrap();
     let mut file = File::open("qdq_channels.onnx");
     let gemm = file.all("Gemm")[0];
@@ -227,17 +234,17 @@ fn a_bias_in_other_steps_is_counted_anew() {
     let twice = scales.raw_data.chunks_exact(4).map(|bytes| 2.0 * f32::from_le_bytes(bytes.try_into().unwrap()));
     scales.raw_data = twice.flat_map(f32::to_le_bytes).collect();
     let found = numbers(&file.keep().unwrap(), "classifier.bias");
-    let wanted: Vec<f64> = numbers(&plain, "classifier.bias").iter().map(|steps| steps * 2.0).collect();
-    assert_eq!(found, wanted);
-    assert!(wanted.iter().any(|steps| steps.abs() > 1000.0));
-    // And one that is far too large for 32 bits.
+    let expected: Vec<f64> = numbers(&plain, "classifier.bias").iter().map(|steps| steps * 2.0).collect();
+    assert_eq!(found, expected);
+    assert!(expected.iter().any(|steps| steps.abs() > 1000.0));
+    // A bias beyond 32 bits.
     file.tensor(&scale).raw_data = [1e9f32; 5].iter().flat_map(|scale| scale.to_le_bytes()).collect();
     let error = file.refused();
     assert!(error.contains("classifier") && error.contains("does not fit 32 bits"), "{error}");
 }
 
 #[test]
-fn a_clip_between_other_steps_is_refused() {
+fn a_clip_between_different_quantizations_is_refused() {
     let mut file = File::open("qdq_symmetric.onnx");
     file.add_tensor("half", 1, &[], &HALF);
     let clip = file.all("Clip")[3];
@@ -249,24 +256,24 @@ fn a_clip_between_other_steps_is_refused() {
         file.nodes()[at].input[1] = "half".into();
     }
     let error = file.refused();
-    assert!(error.contains("another quantization before the activation than after it"), "{error}");
+    assert!(error.contains("the quantization before the activation differs from that after it"), "{error}");
 }
 
 #[test]
-fn absorbed_activations_follow_the_range() {
-    // Above 6 only in the stem: relu of all.
+fn implied_activations_follow_the_range() {
+    // Only the stem exceeds 6, so all activations are relu.
     let mut file = File::open("qdq_channels.onnx");
     let stem = file.all("Conv")[0];
     let [first, _] = file.pair_after(stem);
     let scale = file.nodes()[first].input[1].clone();
     file.tensor(&scale).raw_data = 0.05f32.to_le_bytes().to_vec().into();
     assert_eq!(file.keep().unwrap().container.metadata["mbvc.activation"], "relu");
-    // Values below 0 have no activation.
+    // Values below 0 imply no activation.
     let zero = file.nodes()[first].input[2].clone();
     file.tensor(&zero).raw_data = vec![3].into();
     let error = file.keep().unwrap_err().to_string();
     assert!(error.contains("stem") && error.contains("expected: relu6 or relu"), "{error}");
-    // Where others clamp to 6, a range above that is told.
+    // A range above 6 conflicts with other layers that clamp to 6.
     let mut file = File::open("qdq_symmetric.onnx");
     let clip = file.all("Clip")[0];
     let input = file.nodes()[clip].input[0].clone();
@@ -286,13 +293,13 @@ fn absorbed_activations_follow_the_range() {
         file.nodes().remove(at);
     }
     let error = file.keep().unwrap_err().to_string();
-    assert!(error.contains("stem: the quantized values of a layer without activation go above 6"), "{error}");
-    assert!(error.contains("expected: relu6, as block1.depthwise has"), "{error}");
+    assert!(error.contains("stem: the quantized range of a layer without activation exceeds 6"), "{error}");
+    assert!(error.contains("expected: relu6, as in block1.depthwise"), "{error}");
 }
 
-/// As converters from quantized TFLite write it.
+/// As written by converters from quantized TFLite.
 #[test]
-fn an_input_of_bytes_is_dequantized_by_the_graph() {
+fn a_uint8_input_dequantized_by_the_graph_is_supported() {
     let plain = File::open("qdq_channels.onnx").keep().unwrap();
     let mut file = File::open("qdq_channels.onnx");
     let quantize = file.find("image", true);
@@ -307,7 +314,7 @@ fn an_input_of_bytes_is_dequantized_by_the_graph() {
 }
 
 #[test]
-fn a_classifier_of_product_and_sum_has_a_bias() {
+fn a_classifier_of_matmul_and_add_has_a_bias() {
     let plain = File::open("qdq_channels.onnx").keep().unwrap();
     let mut file = File::open("qdq_channels.onnx");
     let gemm = file.all("Gemm")[0];
@@ -325,7 +332,7 @@ fn a_classifier_of_product_and_sum_has_a_bias() {
     ];
     file.nodes().splice(gemm..=gemm, three);
     assert_eq!(file.keep().unwrap().container.tensors, plain.container.tensors);
-    // Rounded between the two, it is another network.
+    // Rounding between the two changes the network.
     let add = gemm + 2;
     let pooled = file.find(&input[0], false);
     let [scale, zero] = [1, 2].map(|at| file.nodes()[pooled].input[at].clone());
@@ -336,11 +343,11 @@ fn a_classifier_of_product_and_sum_has_a_bias() {
     file.nodes()[add].input[0] = "product.dq".into();
     file.nodes().splice(add..add, pair);
     let error = file.refused();
-    assert!(error.contains("between a layer and the arithmetic that follows it"), "{error}");
+    assert!(error.contains("between a layer and the following arithmetic"), "{error}");
 }
 
 #[test]
-fn operators_on_integers_are_told_with_the_remedy() {
+fn operators_on_integers_are_refused_with_a_remedy() {
     let mut file = File::open("qdq_channels.onnx");
     let stem = file.all("Conv")[0];
     let [first, second] = file.pair_after(stem);
@@ -353,9 +360,9 @@ fn operators_on_integers_are_told_with_the_remedy() {
     assert!(error.contains("found: QLinearConv") && error.contains("QuantFormat.QDQ"), "{error}");
 }
 
-/// Types that stand in the field of 32-bit integers.
+/// Small types are stored in the field of 32-bit integers.
 #[test]
-fn typed_data_is_read_as_raw_data_is() {
+fn typed_data_equals_raw_data() {
     let plain = File::open("qdq_channels.onnx").keep().unwrap();
     let mut file = File::open("qdq_channels.onnx");
     for tensor in &mut file.0.graph.as_mut().unwrap().initializer {

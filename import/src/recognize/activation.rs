@@ -1,26 +1,26 @@
-//! Which activation the layers of a network have, told by the bounds of their values.
+//! The activation of a network, from clamps and from the ranges of quantized values.
 
 use mbvc_compiler::spec::Activation;
 
 use crate::error::{ImportError, Result};
 use crate::source::ValueQuant;
 
-/// What was seen so far.
+/// Evidence so far.
 #[derive(Debug, Default)]
 pub struct Evidence {
-    /// The kind, and the layer that had it first.
+    /// The kind and its first layer.
     seen: Option<(Activation, String)>,
-    /// The first layer without an activation whose quantized values end below at 0, and above at 6.
+    /// First layer without an activation whose quantized range is 0 to at most 6.
     up_to_six: Option<String>,
-    /// The same, where they go above 6.
+    /// First such layer with a range above 6.
     above_six: Option<String>,
 }
 
 impl Evidence {
-    /// Takes an activation of `role` into account.
+    /// Adds an activation of layer `role`.
     ///
     /// # Errors
-    /// The kind that others have, and the layer that had it first.
+    /// The kind of earlier layers and the first of them, if it differs.
     pub fn add(&mut self, kind: Activation, role: &str) -> std::result::Result<(), (Activation, String)> {
         match &self.seen {
             None => self.seen = Some((kind, role.to_owned())),
@@ -30,30 +30,30 @@ impl Evidence {
         Ok(())
     }
 
-    /// Whether `quant` leaves nothing for an activation to do, for no value of `role` is below 0; takes it into account.
-    /// Quantizers leave such activations out.
-    pub fn absorb(&mut self, quant: ValueQuant, role: &str) -> bool {
+    /// Returns whether the quantized range of `role` implies an activation, because it starts at 0, and adds it.
+    /// Quantizers remove such activations.
+    pub fn imply(&mut self, quant: ValueQuant, role: &str) -> bool {
         let Some(steps) = quant.steps_above_zero() else { return false };
-        // In whole steps, as a clamp to 6 is computed.
+        // In whole steps, as the clamp to 6 is computed.
         let six_at_the_end = (6.0 / f64::from(quant.scale)).round() >= f64::from(steps);
         let first = if six_at_the_end { &mut self.up_to_six } else { &mut self.above_six };
         first.get_or_insert_with(|| role.to_owned());
         true
     }
 
-    /// Whether quantization stands for activations.
-    pub fn is_absorbed(&self) -> bool {
+    /// Whether quantized ranges imply activations.
+    pub fn is_implied(&self) -> bool {
         self.up_to_six.is_some() || self.above_six.is_some()
     }
 
-    /// The activation of all layers. Where ranges alone tell it, it is relu6 if it can be: on quantized values both are
-    /// the same then.
+    /// Returns the activation of all layers. If only ranges imply it, it is relu6 when possible, which equals relu on these
+    /// quantized values.
     pub fn outcome(&self) -> Result<Activation> {
         match (&self.seen, &self.above_six) {
             (Some((Activation::Relu6, at)), Some(role)) => {
-                Err(ImportError::unsupported("the quantized values of a layer without activation go above 6")
+                Err(ImportError::unsupported("the quantized range of a layer without activation exceeds 6")
                     .role(role.clone())
-                    .expected(format!("relu6, as {at} has")))
+                    .expected(format!("relu6, as in {at}")))
             }
             (Some((kind, _)), _) => Ok(*kind),
             (None, Some(_)) => Ok(Activation::Relu),

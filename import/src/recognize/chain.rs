@@ -14,15 +14,15 @@ pub struct Chain<'g> {
     pub pool: Pool,
     pub classifier: Layer<'g>,
     pub activation: Activation,
-    /// Whether some layers have no activation but the range of their quantized values.
-    pub activation_absorbed: bool,
-    /// `None` where the geometry allows both conventions.
+    /// Whether quantized ranges imply the activation of some layers.
+    pub activation_implied: bool,
+    /// `None` if the geometry allows both conventions.
     pub padding: Option<Padding>,
-    /// The layer whose geometry decided.
+    /// The layer that determined the convention.
     pub padding_seen_at: Option<String>,
-    /// `[height, width]` of the image, where the file fixes them.
+    /// `[height, width]` of the image, if fixed in the file.
     pub resolution: Option<[usize; 2]>,
-    /// What the graph itself does to its input before the stem.
+    /// Arithmetic on the input before the stem.
     pub front: Option<Front>,
 }
 
@@ -35,17 +35,16 @@ pub struct Front {
 }
 
 impl Front {
-    /// Whether it takes pixels of 0..255 rather than 0..1: a graph that takes 0..1 multiplies by around 2 to 5, one that
-    /// takes 0..255 by around 0.01.
+    /// Whether the input is 0..255 rather than 0..1. Factors are about 2 to 5 for 0..1, and about 0.01 for 0..255.
     pub fn takes_bytes(&self) -> bool {
         self.scale.iter().all(|scale| scale.abs() < 0.1)
     }
 }
 
-/// The global average.
+/// The global average pool.
 #[derive(Debug, Clone, Copy)]
 pub struct Pool {
-    /// A pool of a window that covers the image, rather than a mean.
+    /// Whether it is a pool with a window of the image's size, rather than a mean.
     pub windowed: bool,
     pub output: Value,
 }
@@ -53,18 +52,18 @@ pub struct Pool {
 /// One inverted residual block.
 #[derive(Debug)]
 pub struct Block<'g> {
-    /// Absent where the expansion is 1.
+    /// Absent for expansion 1.
     pub expand: Option<Layer<'g>>,
     pub depthwise: Layer<'g>,
     pub project: Layer<'g>,
     pub residual: bool,
-    /// What the block makes: the sum where it has a residual, else its projection's.
+    /// Output of the block: the sum with the residual, or the projection.
     pub output: Value,
     pub in_channels: usize,
 }
 
 impl Chain<'_> {
-    /// All convolutions in order of execution, the classifier last.
+    /// Iterates over all layers with weights in order of execution.
     pub fn layers(&self) -> impl Iterator<Item = &Layer<'_>> {
         let blocks = self.blocks.iter();
         let of_blocks = blocks.flat_map(|block| block.expand.iter().chain([&block.depthwise, &block.project]));

@@ -1,4 +1,4 @@
-//! A convolution with what follows it up to its activation, checked against what the family has at its place.
+//! A convolution with its normalization and activation, checked against the family's layer at this place.
 
 use mbvc_compiler::spec::MAX_CHANNELS;
 
@@ -6,9 +6,9 @@ use crate::error::{ImportError, Result};
 use crate::source::{Affine, BatchNorm, Constant, Conv, Dense, Kernel, Node, Op, Pads, Value};
 use crate::text::{display_shape, shorten};
 
-/// What the family has at a place.
+/// The family's layer at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Want {
+pub enum Expected {
     /// 3x3, from 3 channels, activated.
     Stem,
     /// 3x3, activated.
@@ -18,7 +18,7 @@ pub enum Want {
     },
 }
 
-impl Want {
+impl Expected {
     pub fn text(self) -> &'static str {
         match self {
             Self::Stem => "a 3x3 convolution of 3 channels with stride 1 or 2, and an activation",
@@ -33,7 +33,7 @@ impl Want {
     }
 }
 
-/// What follows a convolution and folds into it.
+/// An operation after a convolution that folds into it.
 #[derive(Debug)]
 pub enum Norm<'g> {
     BatchNorm(&'g BatchNorm<'g>),
@@ -45,7 +45,7 @@ pub enum Norm<'g> {
 pub struct Layer<'g> {
     /// Canonical name, such as `block2.depthwise`.
     pub role: String,
-    /// The source's own name.
+    /// Node in the source file.
     pub place: String,
     pub kernel: &'g Kernel<'g>,
     pub bias: Option<&'g Constant<'g>>,
@@ -53,14 +53,14 @@ pub struct Layer<'g> {
     /// `[kh, kw, in, out]`, depthwise `[kh, kw, channels]`, classifier `[in, out]`.
     pub shape: Vec<usize>,
     pub stride: usize,
-    /// Whether it ends with an activation, be it the range of its quantized values.
+    /// Whether it has an activation, possibly implied by its quantized range.
     pub activated: bool,
-    /// What the convolution, each normalization and each step of the activation makes, in this order.
+    /// Outputs of the convolution, of each normalization and of each step of the activation.
     pub steps: Vec<Value>,
 }
 
 impl Layer<'_> {
-    /// What it makes, activated.
+    /// Returns the activated output.
     pub fn output(&self) -> Option<Value> {
         self.steps.last().copied()
     }
@@ -70,32 +70,32 @@ impl Layer<'_> {
     }
 }
 
-/// Checks kind, kernel, stride, dilation and channels of a convolution; gives the canonical shape and stride.
-pub fn check(node: &Node<'_>, conv: &Conv<'_>, want: Want, channels: usize) -> Result<(Vec<usize>, usize)> {
+/// Checks kind, kernel, stride, dilation and channels of a convolution; returns its canonical shape and stride.
+pub fn check(node: &Node<'_>, conv: &Conv<'_>, expected: Expected, channels: usize) -> Result<(Vec<usize>, usize)> {
     let wrong = |problem: &str| {
-        ImportError::unsupported(problem).at(node.place.text()).expected(want.text()).found(describe(node))
+        ImportError::unsupported(problem).at(node.place.text()).expected(expected.text()).found(describe(node))
     };
     let shape = conv.kernel.shape();
     let &[height, width, per_group, out] = shape.as_slice() else {
-        return Err(wrong("the weight has not 4 dimensions"));
+        return Err(wrong("expected 4 dimensions of the weight"));
     };
     let depthwise = per_group == 1 && conv.groups == out && out == channels && channels > 1;
-    let window = if matches!(want, Want::Pointwise { .. }) { 1 } else { 3 };
-    if depthwise != (want == Want::Depthwise) || (!depthwise && conv.groups != 1) {
-        return Err(wrong("a convolution of another kind than MobileNetV2 has here"));
+    let window = if matches!(expected, Expected::Pointwise { .. }) { 1 } else { 3 };
+    if depthwise != (expected == Expected::Depthwise) || (!depthwise && conv.groups != 1) {
+        return Err(wrong("unexpected kind of convolution"));
     }
     if [height, width] != [window; 2] {
-        return Err(wrong("a convolution with another kernel than MobileNetV2 has here"));
+        return Err(wrong("unexpected kernel size"));
     }
     let [stride, horizontal] = conv.stride;
     if stride != horizontal || stride == 0 || stride > if window == 1 { 1 } else { 2 } {
-        return Err(wrong("a convolution with another stride than MobileNetV2 has here"));
+        return Err(wrong("unexpected stride"));
     }
     if conv.dilation != [1, 1] {
-        return Err(wrong("a dilated convolution").help("segmentation backbones dilate; give a classifier"));
+        return Err(wrong("a dilated convolution").help("this may be a segmentation backbone; pass a classifier"));
     }
     if !depthwise && per_group != channels {
-        return Err(wrong("the weight does not fit the channels that reach it")
+        return Err(wrong("the weight does not match its input channels")
             .expected(format!("{channels} input channels"))
             .found(format!("{per_group}, from the weight {}", display_shape(&shape))));
     }
@@ -109,7 +109,7 @@ pub fn check(node: &Node<'_>, conv: &Conv<'_>, want: Want, channels: usize) -> R
     Ok((shape, stride))
 }
 
-/// What a node does, for the line that says what was found.
+/// Describes a node for the `found` line of an error.
 pub fn describe(node: &Node<'_>) -> String {
     match &node.op {
         Op::Conv(conv) => describe_conv(conv),
@@ -124,7 +124,7 @@ pub fn describe(node: &Node<'_>) -> String {
         Op::Softmax => "a softmax".into(),
         Op::Sigmoid => "a sigmoid".into(),
         Op::Ranking => "a ranking of classes".into(),
-        Op::Other => format!("{}, an operator that MobileNetV2 has not", shorten(&node.place.operator)),
+        Op::Other => format!("{}, an operator not used by MobileNetV2", shorten(&node.place.operator)),
     }
 }
 

@@ -11,19 +11,19 @@ mod walk;
 
 use crate::error::{ImportError, Result};
 use crate::source::SourceGraph;
-use layer::Want;
+use layer::Expected;
 use walk::Walk;
 
 pub use chain::{Block, Chain, Front, Pool};
 pub use layer::{Layer, Norm};
 
-/// Walks `graph` from its input to its end. The network may have `most` parameters.
+/// Recognizes the network of `graph`, which must not exceed `most` parameters.
 pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g>> {
     let mut walk = Walk::new(graph, most);
     let front = walk.front(graph.input)?;
     let mut value = front.map_or(graph.input, |front| front.output);
     let stem;
-    (stem, value) = walk.layer(value, "stem", Want::Stem)?;
+    (stem, value) = walk.layer(value, "stem", Expected::Stem)?;
     let mut blocks = Vec::new();
     let head = loop {
         let number = blocks.len() + 1;
@@ -32,12 +32,14 @@ pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g
         let mut expand = None;
         if !walk.reads_depthwise(value) {
             let (layer, after) =
-                walk.layer(value, &format!("block{number}.expand or head"), Want::Pointwise { activated: true })?;
+                walk.layer(value, &format!("block{number}.expand or head"), Expected::Pointwise { activated: true })?;
             if walk.is_end(after) {
-                return Err(ImportError::unsupported("the network ends with its features: it has no classifier")
+                return Err(ImportError::unsupported("the network ends with features: it has no classifier")
                     .at(layer.place)
                     .expected("an average pool and a fully connected layer after the last convolution")
-                    .help("give the whole classifier, not the backbone alone (in Keras, `include_top=True` or a head of your own)"));
+                    .help(
+                        "pass the whole classifier, not the backbone (in Keras, use `include_top=True` or add a head)",
+                    ));
             }
             if walk.is_pooled(after) {
                 value = after;
@@ -47,9 +49,9 @@ pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g
             value = after;
         }
         let (depthwise, project, residual);
-        (depthwise, value) = walk.layer(value, &format!("block{number}.depthwise"), Want::Depthwise)?;
+        (depthwise, value) = walk.layer(value, &format!("block{number}.depthwise"), Expected::Depthwise)?;
         (project, value) =
-            walk.layer(value, &format!("block{number}.project"), Want::Pointwise { activated: false })?;
+            walk.layer(value, &format!("block{number}.project"), Expected::Pointwise { activated: false })?;
         (residual, value) = walk.residual(input, value, number)?;
         blocks.push(Block { expand, depthwise, project, residual, output: value, in_channels });
     };
@@ -59,7 +61,7 @@ pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g
     let pool = Pool { windowed: pooled, output: value };
     (classifier, value) = walk.classifier(value)?;
     walk.end(value)?;
-    let activation_absorbed = walk.activation.is_absorbed();
+    let activation_implied = walk.activation.is_implied();
     let activation = walk.activation.outcome()?;
     let (padding, padding_seen_at) = walk.padding.outcome();
     Ok(Chain {
@@ -69,7 +71,7 @@ pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g
         pool,
         classifier,
         activation,
-        activation_absorbed,
+        activation_implied,
         padding,
         padding_seen_at,
         resolution: walk.resolution,
@@ -77,7 +79,7 @@ pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g
     })
 }
 
-/// The expansion factor must be whole, and more than 1.
+/// Checks that the expansion factor is whole and above 1.
 fn expansion(layer: Layer<'_>, in_channels: usize) -> Result<Layer<'_>> {
     let out = layer.shape.last().copied().unwrap_or(0);
     let wrong = |problem: &str| {
@@ -87,9 +89,9 @@ fn expansion(layer: Layer<'_>, in_channels: usize) -> Result<Layer<'_>> {
             .found(format!("{in_channels} channels expanded to {out}"))
     };
     if out == in_channels {
-        return Err(wrong("this block has an expansion convolution though its factor is 1")
+        return Err(wrong("the block has an expansion convolution with factor 1")
             .expected("no expansion convolution, as in the paper's first block")
-            .help("the compiler's blocks of factor 1 have none; export from an implementation that leaves it out"));
+            .help("blocks of factor 1 have no expansion convolution; export from an implementation that omits it"));
     }
     if !out.is_multiple_of(in_channels) {
         return Err(wrong("the expansion factor is not whole").expected(format!("a multiple of {in_channels}")));

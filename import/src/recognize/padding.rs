@@ -1,13 +1,13 @@
-//! Which padding convention do the windows of a network follow?
+//! The padding convention of a network, from its windows.
 //!
-//! The two differ only where a window with stride 2 meets an even size: `same` pads one pixel below and on the
-//! right, `symmetric` one on every side. The output has the same size, and other values.
+//! The conventions differ only for a window with stride 2 on an even size: `same` pads one pixel below and on the right,
+//! `symmetric` one on every side. The output size is equal, the values differ.
 
 use mbvc_compiler::spec::Padding;
 
 use crate::source::Pads;
 
-/// What all windows seen so far allow.
+/// Conventions that all windows so far allow.
 #[derive(Debug)]
 pub struct Evidence {
     same: bool,
@@ -15,13 +15,13 @@ pub struct Evidence {
     decided_at: Option<String>,
 }
 
-/// Padding of TensorFlow's SAME for a 3-wide window: before and after.
+/// Returns the padding of TensorFlow's SAME for a window of 3, before and after.
 pub fn same(size: usize, stride: usize) -> [usize; 2] {
     let total = (size.div_ceil(stride).saturating_sub(1).saturating_mul(stride).saturating_add(3)).saturating_sub(size);
     [total / 2, total - total / 2]
 }
 
-/// Top, left, bottom, right of a 3x3 window; `None` where it depends on a size that is not known.
+/// Returns top, left, bottom, right of a 3x3 window; `None` if it depends on an unknown size.
 pub fn literal(pads: Pads, image: Option<[usize; 2]>, stride: usize) -> Option<[usize; 4]> {
     let unknown_size = || (stride == 1).then_some([1; 4]);
     match pads {
@@ -39,13 +39,13 @@ impl Evidence {
         Self { same: true, symmetric: true, decided_at: None }
     }
 
-    /// Takes the 3x3 window of layer `role` into account.
+    /// Adds the 3x3 window of layer `role`.
     ///
     /// # Errors
-    /// What was expected and found, where the window follows neither convention, or another one than those before.
+    /// Expected and found padding, if the window follows neither convention or conflicts with earlier ones.
     pub fn add(&mut self, role: &str, pads: Pads, image: Option<[usize; 2]>, stride: usize) -> Result<(), [String; 2]> {
         let same_here = image.map_or_else(
-            // Which side an odd pixel goes to shows in the numbers; a size that was exported as dynamic was even.
+            // Explicit numbers show the side of the odd pixel. Dynamic sizes are even at export.
             || if stride == 1 { [1; 4] } else { [0, 0, 1, 1] },
             |[height, width]| {
                 let ([top, bottom], [left, right]) = (same(height, stride), same(width, stride));
@@ -64,9 +64,9 @@ impl Evidence {
             if self.symmetric {
                 expected.push(format!("{} (symmetric)", sides([1; 4])));
             }
-            let as_before = self.decided_at.as_ref().map(|role| format!(", as {role} has")).unwrap_or_default();
+            let as_earlier = self.decided_at.as_ref().map(|role| format!(", as in {role}")).unwrap_or_default();
             let found = found.map_or_else(|| format!("{pads:?}"), sides);
-            return Err([format!("{}{as_before}", expected.join(" or ")), found]);
+            return Err([format!("{}{as_earlier}", expected.join(" or ")), found]);
         }
         if (same, symmetric) != (self.same, self.symmetric) {
             self.decided_at = Some(role.to_owned());
@@ -75,7 +75,7 @@ impl Evidence {
         Ok(())
     }
 
-    /// The convention and the layer that decided; nothing where all windows allow both.
+    /// Returns the convention and the layer that determined it; `None` if all windows allow both.
     pub fn outcome(&self) -> (Option<Padding>, Option<String>) {
         let convention = match (self.same, self.symmetric) {
             (true, false) => Some(Padding::Same),
@@ -104,19 +104,19 @@ mod tests {
     }
 
     #[test]
-    fn decides_at_the_first_even_size_with_stride_2() {
+    fn the_first_even_size_with_stride_2_decides() {
         let mut evidence = Evidence::new();
         evidence.add("a", Pads::Explicit([1; 4]), Some([33, 33]), 2).unwrap();
         assert_eq!(evidence.outcome(), (None, None));
         evidence.add("b", Pads::Explicit([1, 0, 1, 1]), Some([17, 16]), 2).unwrap();
         assert_eq!(evidence.outcome(), (Some(Padding::Same), Some("b".into())));
         let [expected, found] = evidence.add("c", Pads::Explicit([1; 4]), Some([8, 8]), 2).unwrap_err();
-        assert!(expected.contains("as b has"), "{expected}");
+        assert!(expected.contains("as in b"), "{expected}");
         assert!(found.contains("1 above"), "{found}");
     }
 
     #[test]
-    fn dynamic_sizes_decide_by_the_numbers() {
+    fn explicit_padding_decides_for_dynamic_sizes() {
         for (pads, convention) in [
             (Pads::Explicit([1; 4]), Padding::Symmetric),
             (Pads::Explicit([0, 0, 1, 1]), Padding::Same),
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn other_paddings_are_errors() {
+    fn other_paddings_are_refused() {
         for (pads, image, stride) in [
             (Pads::SameLower, Some([224, 224]), 2),
             (Pads::Explicit([0; 4]), Some([224, 224]), 1),

@@ -1,4 +1,4 @@
-//! Graphs that are nearly of the family, made by hand.
+//! Hand-written graphs of the family and close to it.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use crate::source::{
     SourceGraph, Value, ValueQuant, Values,
 };
 
-/// Makes a network node by node; the last value is the one to go on from.
+/// Builds a network node by node after the last value.
 struct Builder {
     nodes: Vec<Node<'static>>,
     last: Value,
@@ -67,7 +67,7 @@ impl Builder {
         self.op(name, Op::Conv(conv([1, 1, from, to], 1, 1, [0; 4])))
     }
 
-    /// From 8 channels: head, pool, classifier.
+    /// Head, pool and classifier for 8 channels.
     fn tail(&mut self) -> &mut Self {
         self.point("head", 8, 16).op("head.act", RELU6);
         self.op("pool", Op::Pool { window: None }).op("flat", Op::Flatten);
@@ -94,7 +94,7 @@ impl Builder {
     }
 }
 
-/// Stem and one block of factor 1 without residual, up to its projection.
+/// Stem and one block of factor 1 without residual.
 fn block(size: usize) -> Builder {
     let mut b = Builder::new(size);
     b.stem().depthwise(8, 1, [1; 4]).point("project", 8, 8);
@@ -106,7 +106,7 @@ fn check(graph: &SourceGraph<'_>, test: impl FnOnce(Chain<'_>)) {
 }
 
 #[test]
-fn a_block_without_residual_and_one_with() {
+fn blocks_with_and_without_residual() {
     check(&block(32).tail().finish(), |chain| {
         assert!(!chain.blocks[0].residual);
         assert_eq!(chain.padding, Some(Padding::Same));
@@ -125,17 +125,17 @@ fn both_conventions_fit_odd_sizes() {
 }
 
 #[test]
-fn conventions_may_not_mix() {
+fn mixed_conventions_are_refused() {
     let mut b = Builder::new(32);
     let error = b.stem().depthwise(8, 2, [1; 4]).point("project", 8, 8).tail().error();
     assert_eq!(error.role.as_deref(), Some("block1.depthwise"));
     let text = error.to_string();
-    assert!(text.contains("expected: padding 0 above, 0 left, 1 below, 1 right (same), as stem has"), "{text}");
+    assert!(text.contains("expected: padding 0 above, 0 left, 1 below, 1 right (same), as in stem"), "{text}");
     assert!(text.contains("found: padding 1 above"), "{text}");
 }
 
 #[test]
-fn padding_before_a_convolution_counts() {
+fn explicit_padding_before_a_convolution_is_added() {
     let mut b = Builder::new(32);
     b.op("pad", Op::Pad([1, 1, 1, 1])).op("stem", Op::Conv(conv([3, 3, 3, 8], 1, 2, [0; 4]))).op("act", RELU6);
     b.depthwise(8, 1, [1; 4]).point("project", 8, 8).tail();
@@ -143,39 +143,39 @@ fn padding_before_a_convolution_counts() {
 }
 
 #[test]
-fn an_expansion_by_one_is_told() {
+fn an_expansion_convolution_of_factor_1_is_refused() {
     let mut b = Builder::new(32);
     b.stem().point("expand", 8, 8).op("act", RELU6).depthwise(8, 1, [1; 4]).point("project", 8, 8);
     let error = b.tail().error();
     assert_eq!(error.role.as_deref(), Some("block1.expand"));
-    assert!(error.to_string().contains("though its factor is 1"), "{error}");
+    assert!(error.to_string().contains("with factor 1"), "{error}");
 }
 
 #[test]
-fn a_broken_expansion_factor_is_told() {
+fn a_fractional_expansion_factor_is_refused() {
     let mut b = Builder::new(32);
     b.stem().point("expand", 8, 12).op("act", RELU6).depthwise(12, 1, [1; 4]).point("project", 12, 8);
     assert!(b.tail().error().to_string().contains("not whole"));
 }
 
 #[test]
-fn an_activated_projection_is_told() {
-    // As MobileNetV1 has it.
+fn an_activated_projection_is_refused() {
+    // As in MobileNetV1.
     let error = block(32).op("act", RELU6).tail().error();
     assert_eq!(error.role.as_deref(), Some("block1.project"));
     assert_eq!(error.expected.as_deref(), Some("no activation"));
 }
 
 #[test]
-fn activations_are_all_of_one_kind() {
+fn mixed_activations_are_refused() {
     let mut b = block(32);
     b.point("head", 8, 16).op("head.relu", Op::Clamp { low: 0.0, high: f64::INFINITY });
     let error = b.op("pool", Op::Pool { window: None }).error().to_string();
-    assert!(error.contains("Relu6, as stem has"), "{error}");
+    assert!(error.contains("Relu6, as in stem"), "{error}");
 }
 
 #[test]
-fn an_activation_in_two_steps_is_one() {
+fn an_activation_may_have_two_steps() {
     let mut b = Builder::new(32);
     b.op("stem", Op::Conv(conv([3, 3, 3, 8], 1, 2, [0, 0, 1, 1])));
     b.op("max", Op::Clamp { low: 0.0, high: f64::INFINITY });
@@ -184,7 +184,7 @@ fn an_activation_in_two_steps_is_one() {
     check(&b.finish(), |chain| assert_eq!(chain.blocks.len(), 1));
 }
 
-/// A quantizer takes a `max(x, 0)` for done where no number is below 0, and leaves the `min(x, 6)` after it.
+/// A quantizer removes `max(x, 0)` if the range starts at 0, and keeps the following `min(x, 6)`.
 #[test]
 fn the_range_of_quantized_values_completes_an_activation() {
     let graph = |zero_point| {
@@ -202,35 +202,35 @@ fn the_range_of_quantized_values_completes_an_activation() {
 }
 
 #[test]
-fn foreign_windows_are_told() {
+fn unexpected_windows_are_refused() {
     let stem = |conv: Conv<'static>| Builder::new(32).op("stem", Op::Conv(conv)).op("act", RELU6).error().to_string();
-    assert!(stem(conv([3, 3, 3, 8], 1, 3, [1; 4])).contains("another stride"));
-    assert!(stem(conv([7, 7, 3, 8], 1, 2, [3; 4])).contains("another kernel"));
+    assert!(stem(conv([3, 3, 3, 8], 1, 3, [1; 4])).contains("unexpected stride"));
+    assert!(stem(conv([7, 7, 3, 8], 1, 2, [3; 4])).contains("unexpected kernel size"));
     assert!(stem(conv([3, 3, 1, 8], 1, 2, [1; 4])).contains("expected: 3 input channels"));
     assert!(stem(Conv { dilation: [2, 2], ..conv([3, 3, 3, 8], 1, 1, [2; 4]) }).contains("dilated"));
-    assert!(stem(Conv { groups: 3, ..conv([3, 3, 1, 9], 3, 2, [1; 4]) }).contains("another kind"));
+    assert!(stem(Conv { groups: 3, ..conv([3, 3, 1, 9], 3, 2, [1; 4]) }).contains("unexpected kind"));
     assert!(stem(Conv { pads: Pads::SameLower, ..conv([3, 3, 3, 8], 1, 2, [0; 4]) }).contains("padding 1 above"));
 }
 
 #[test]
-fn forks_and_foreign_skips_are_told() {
+fn forks_and_unexpected_skips_are_refused() {
     let mut b = block(32);
     let projected = b.last;
     b.node("other", RELU6, vec![projected]);
     b.last = projected;
-    assert!(b.tail().error().to_string().contains("forks"));
+    assert!(b.tail().error().to_string().contains("several readers"));
 
     let mut b = block(32);
     let projected = b.last;
-    // The stem's value is added to something else than its block's projection.
+    // The stem's value is added to a value other than its block's projection.
     b.node("squared", Op::Other, vec![projected]);
     let other = b.last;
     let error = b.node("add", Op::Add, vec![2, other]).tail().error();
-    assert!(error.to_string().contains("a skip connection that MobileNetV2 has not"), "{error}");
+    assert!(error.to_string().contains("unexpected skip connection"), "{error}");
 }
 
 #[test]
-fn a_pool_covers_the_image() {
+fn a_pool_must_cover_the_image() {
     let pooled = |window| {
         let mut b = block(32);
         b.point("head", 8, 16).op("head.act", RELU6).op("pool", Op::Pool { window: Some(window) });
@@ -243,7 +243,7 @@ fn a_pool_covers_the_image() {
 }
 
 #[test]
-fn the_classifier_fits_its_features() {
+fn the_classifier_must_match_its_features() {
     let mut b = block(32);
     b.point("head", 8, 16).op("head.act", RELU6).op("pool", Op::Pool { window: None });
     let error = b.op("fc", Op::Dense(Dense { kernel: kernel(&[12, 5]), bias: None })).error().to_string();
@@ -251,7 +251,7 @@ fn the_classifier_fits_its_features() {
 }
 
 #[test]
-fn a_network_without_classifier_is_told() {
+fn a_network_without_classifier_is_refused() {
     let mut b = block(32);
     b.point("head", 8, 16).op("head.act", RELU6);
     let error = b.op("pool", Op::Pool { window: None }).error();
@@ -260,14 +260,14 @@ fn a_network_without_classifier_is_told() {
 }
 
 #[test]
-fn nothing_follows_the_scores() {
+fn layers_after_the_scores_are_refused() {
     let error = block(32).tail().op("more", RELU6).error();
     assert_eq!(error.role.as_deref(), Some("output"));
     check(&block(32).tail().op("softmax", Op::Softmax).op("best", Op::Ranking).finish(), |_| {});
 }
 
 #[test]
-fn arithmetic_on_the_input_is_its_preprocessing() {
+fn arithmetic_on_the_input_is_preprocessing() {
     let mut b = Builder::new(32);
     b.op("scale", Op::Affine(Affine::scaling(vec![2.0])))
         .op("shift", Op::Affine(Affine::shifting(vec![-1.0, -1.5, -2.0])));
@@ -279,7 +279,7 @@ fn arithmetic_on_the_input_is_its_preprocessing() {
 }
 
 #[test]
-fn arithmetic_after_a_convolution_folds() {
+fn arithmetic_after_a_convolution_is_folded() {
     let mut b = block(32);
     b.op("bias", Op::Affine(Affine::shifting(vec![1.0; 8]))).op("gain", Op::Affine(Affine::scaling(vec![4.0])));
     check(&b.tail().finish(), |chain| {
@@ -289,9 +289,9 @@ fn arithmetic_after_a_convolution_folds() {
     });
 }
 
-/// A hundred layers that share one large tensor would be a hundred times the file.
+/// A hundred layers that share one large tensor would have a hundred times the file's size.
 #[test]
-fn shared_tensors_do_not_multiply() {
+fn shared_tensors_count_for_each_layer() {
     let mut b = Builder::new(32);
     b.op("stem", Op::Conv(conv([3, 3, 3, 1024], 1, 2, [0, 0, 1, 1]))).op("act", RELU6);
     let shared = constant(&[1, 1, 1024, 1024]);
@@ -301,5 +301,5 @@ fn shared_tensors_do_not_multiply() {
         b.op("project", Op::Conv(Conv { kernel, ..conv([1, 1, 1, 1], 1, 1, [0; 4]) }));
     }
     let error = b.error().to_string();
-    assert!(error.contains("more parameters than a file of this size holds"), "{error}");
+    assert!(error.contains("more parameters than a file of this size can contain"), "{error}");
 }

@@ -1,30 +1,30 @@
-//! Steps from value to value through the source graph, with the checks of each.
+//! Traversal of the source graph from layer to layer, with checks.
 
 use mbvc_compiler::spec::Activation;
 
 use super::activation;
 use super::chain::Front;
-use super::layer::{Layer, Norm, Want, check, describe};
+use super::layer::{Expected, Layer, Norm, check, describe};
 use super::padding::{self, literal};
 use crate::error::{ImportError, Result};
 use crate::source::{Conv, Node, Op, Pads, Quants, SourceGraph, Value};
 use crate::text::elements;
 
-/// Where the walk is, and what it has learned.
+/// State of the traversal.
 pub struct Walk<'g> {
     nodes: &'g [Node<'g>],
-    /// Indices of the nodes that read a value.
+    /// Indices of the readers of each value.
     readers: Vec<Vec<usize>>,
-    /// Channels of the value that the walk is at.
+    /// Channels of the current value.
     pub channels: usize,
-    /// Height and width of the image there, where known.
+    /// Height and width of the current image, if known.
     image: Option<[usize; 2]>,
     /// Height and width of the input.
     pub resolution: Option<[usize; 2]>,
     pub padding: padding::Evidence,
     pub activation: activation::Evidence,
     quants: &'g Quants,
-    /// Parameters that layers may still have.
+    /// Remaining parameters.
     left: usize,
 }
 
@@ -61,46 +61,49 @@ impl<'g> Walk<'g> {
         self.readers.get(value).into_iter().flatten().filter_map(move |&at| nodes.get(at))
     }
 
-    /// The only node that reads `value`; where it may be the start of a residual, additions do not count.
-    fn next(&self, value: Value, role: &str, want: &str, may_fork: bool) -> Result<&'g Node<'g>> {
+    /// Returns the only reader of `value`. If `may_fork`, additions are ignored, because a residual may start here.
+    fn next(&self, value: Value, role: &str, expected: &str, may_fork: bool) -> Result<&'g Node<'g>> {
         let mut readers = self.readers(value).filter(|node| !may_fork || !matches!(node.op, Op::Add));
         match (readers.next(), readers.next()) {
             (Some(node), None) => Ok(node),
             (None, _) => {
                 let last = self.nodes.iter().find(|node| node.output == value);
-                let error = ImportError::unsupported("the network ends before this layer").role(role).expected(want);
+                let error =
+                    ImportError::unsupported("the network ends before this layer").role(role).expected(expected);
                 Err(match last {
                     Some(node) => error.found(format!("nothing after {}", node.place.text())),
                     None => error.found("nothing that reads the input"),
                 })
             }
-            (Some(one), Some(other)) => Err(ImportError::unsupported("the value forks where MobileNetV2 has one path")
-                .role(role)
-                .expected(want)
-                .found(format!("{} and {}", one.place.text(), other.place.text()))),
+            (Some(one), Some(other)) => {
+                Err(ImportError::unsupported("the value has several readers, but MobileNetV2 has one path here")
+                    .role(role)
+                    .expected(expected)
+                    .found(format!("{} and {}", one.place.text(), other.place.text())))
+            }
         }
     }
 
-    /// The node that alone reads `value`, if there is exactly one.
+    /// Returns the reader of `value` if there is exactly one.
     fn only(&self, value: Value) -> Option<&'g Node<'g>> {
         let mut readers = self.readers(value);
         readers.next().filter(|_| readers.next().is_none())
     }
 
-    fn unexpected(node: &Node<'_>, role: &str, want: &str) -> Box<ImportError> {
-        let error = ImportError::unsupported("not the operation that MobileNetV2 has here")
+    fn unexpected(node: &Node<'_>, role: &str, expected: &str) -> Box<ImportError> {
+        let error = ImportError::unsupported("unexpected operation")
             .at(node.place.text())
             .role(role)
-            .expected(want)
+            .expected(expected)
             .found(describe(node));
         if node.place.operator.starts_with("QLinear") {
             return error
-                .help("quantize with `quant_format=QuantFormat.QDQ`: pairs around operators of floats are read");
+                .help("quantize with `quant_format=QuantFormat.QDQ`, which keeps float operators between pairs");
         }
         error
     }
 
-    /// Arithmetic that the graph does to its input.
+    /// Returns the arithmetic on the input.
     pub fn front(&self, mut value: Value) -> Result<Option<Front>> {
         let mut front = None;
         while let Some(node) = self.only(value)
@@ -110,7 +113,7 @@ impl<'g> Walk<'g> {
                 front.get_or_insert(Front { scale: [1.0; 3], offset: [0.0; 3], output: value });
             for channel in 0..3 {
                 let (Some(by), Some(plus)) = (affine.scale(channel), affine.offset(channel)) else {
-                    return Err(Self::unexpected(node, "input", "one number for each of 3 channels"));
+                    return Err(Self::unexpected(node, "input", "one number per channel"));
                 };
                 scale[channel] *= by;
                 offset[channel] = offset[channel] * by + plus;
@@ -121,7 +124,7 @@ impl<'g> Walk<'g> {
         Ok(front)
     }
 
-    /// Whether the next convolution is a depthwise one.
+    /// Whether the next convolution is depthwise.
     pub fn reads_depthwise(&self, value: Value) -> bool {
         let mut readers = self.readers(value).filter(|node| !matches!(node.op, Op::Add));
         let next = readers.next().and_then(|node| match node.op {
@@ -139,34 +142,34 @@ impl<'g> Walk<'g> {
         self.readers(value).any(|node| matches!(node.op, Op::Pool { .. }))
     }
 
-    /// A convolution with its padding before it, and normalization and activation after it.
-    pub fn layer(&mut self, value: Value, role: &str, want: Want) -> Result<(Layer<'g>, Value)> {
-        self.convolution(value, role, want).map_err(|error| error.role(role))
+    /// Reads a convolution with its padding, normalization and activation.
+    pub fn layer(&mut self, value: Value, role: &str, expected: Expected) -> Result<(Layer<'g>, Value)> {
+        self.convolution(value, role, expected).map_err(|error| error.role(role))
     }
 
-    fn convolution(&mut self, value: Value, role: &str, want: Want) -> Result<(Layer<'g>, Value)> {
-        let mut node = self.next(value, role, want.text(), true)?;
+    fn convolution(&mut self, value: Value, role: &str, expected: Expected) -> Result<(Layer<'g>, Value)> {
+        let mut node = self.next(value, role, expected.text(), true)?;
         let mut padded = None;
         if let Op::Pad(sides) = node.op {
             padded = Some(sides);
-            node = self.next(node.output, role, want.text(), false)?;
+            node = self.next(node.output, role, expected.text(), false)?;
         }
-        let Op::Conv(conv) = &node.op else { return Err(Self::unexpected(node, role, want.text())) };
-        let (shape, stride) = check(node, conv, want, self.channels)?;
+        let Op::Conv(conv) = &node.op else { return Err(Self::unexpected(node, role, expected.text())) };
+        let (shape, stride) = check(node, conv, expected, self.channels)?;
         self.window(node, conv, padded, role, stride)?;
         self.spend(&shape)?;
         self.channels = conv.kernel.shape().last().copied().unwrap_or(0);
         let mut steps = vec![node.output];
         let norms = self.norms(&mut steps)?;
-        self.clamps(node, &mut steps, role, want)?;
+        self.clamps(node, &mut steps, role, expected)?;
         let value = steps.last().copied().unwrap_or(node.output);
         let bias = conv.bias.as_deref();
         let place = node.place.text();
-        let (role, kernel, activated) = (role.to_owned(), &conv.kernel, want.activated());
+        let (role, kernel, activated) = (role.to_owned(), &conv.kernel, expected.activated());
         Ok((Layer { role, place, kernel, bias, norms, shape, stride, activated, steps }, value))
     }
 
-    /// Joins explicit padding and the convolution's own, and moves on to the output's size.
+    /// Adds explicit padding to that of the convolution, and updates the image size.
     fn window(
         &mut self,
         node: &Node<'_>,
@@ -183,15 +186,14 @@ impl<'g> Walk<'g> {
                 Pads::Explicit(sum)
             }
             (Pads::Same | Pads::SameLower, Some(_)) => {
-                return Err(ImportError::unsupported("a padding stands before a convolution that pads by itself")
-                    .at(node.place.text()));
+                return Err(ImportError::unsupported(
+                    "explicit padding before a convolution with SAME padding is unsupported",
+                )
+                .at(node.place.text()));
             }
         };
         let wrong_padding = |[expected, found]: [String; 2]| {
-            ImportError::unsupported("the padding is none of the family's")
-                .at(node.place.text())
-                .expected(expected)
-                .found(found)
+            ImportError::unsupported("unexpected padding").at(node.place.text()).expected(expected).found(found)
         };
         if conv.kernel.shape().starts_with(&[1, 1]) {
             return match pads {
@@ -201,7 +203,7 @@ impl<'g> Walk<'g> {
         }
         self.padding.add(role, pads, self.image, stride).map_err(wrong_padding)?;
         if let (Some([height, width]), Some(_)) = (self.image, literal(pads, self.image, stride)) {
-            // Both conventions give a 3x3 window this size.
+            // The output size is equal for both conventions.
             self.image = Some([height.div_ceil(stride), width.div_ceil(stride)]);
         }
         Ok(())
@@ -210,16 +212,15 @@ impl<'g> Walk<'g> {
     fn spend(&mut self, shape: &[usize]) -> Result<()> {
         self.left = self.left.checked_sub(elements(shape)?).ok_or_else(|| {
             ImportError::unsupported(
-                "the network has more parameters than a file of this size holds, or than any of the family",
+                "the network has more parameters than a file of this size can contain, or than the limit",
             )
         })?;
         Ok(())
     }
 
-    /// Batch normalization and arithmetic that fold into the layer before.
-    /// They follow the last of `steps`, to which what they make is added.
+    /// Reads normalization and arithmetic that fold into the preceding layer, and appends their outputs to `steps`.
     fn norms(&self, steps: &mut Vec<Value>) -> Result<Vec<Norm<'g>>> {
-        /// Exporters leave three at most: a bias, a factor, an offset. Each costs a pass over the weights.
+        /// Exporters leave at most three: a bias, a factor, an offset. Each costs a pass over the weights.
         const MOST: usize = 16;
         let mut norms = Vec::new();
         while let Some(node) = steps.last().and_then(|value| self.only(*value)) {
@@ -227,10 +228,10 @@ impl<'g> Walk<'g> {
                 Op::BatchNorm(norm) => {
                     for constant in [&norm.gamma, &norm.beta, &norm.mean, &norm.variance] {
                         if constant.len() != self.channels {
-                            return Err(ImportError::malformed("the normalization does not fit its convolution")
+                            return Err(ImportError::malformed("the normalization does not match its convolution")
                                 .at(node.place.text())
                                 .expected(format!("{} channels", self.channels))
-                                .found(format!("{}", constant.len())));
+                                .found(format!("{} channels", constant.len())));
                         }
                     }
                     norms.push(Norm::BatchNorm(norm));
@@ -239,7 +240,7 @@ impl<'g> Walk<'g> {
                 _ => break,
             }
             if norms.len() > MOST {
-                return Err(ImportError::unsupported("too much arithmetic follows one layer")
+                return Err(ImportError::unsupported("too many operations after one layer")
                     .at(node.place.text())
                     .expected(format!("at most {MOST} operations"))
                     .help("fold constants first, for instance with onnxsim"));
@@ -249,8 +250,8 @@ impl<'g> Walk<'g> {
         Ok(norms)
     }
 
-    /// The activation, in however many steps the source takes it; what they make is added to `steps`.
-    fn clamps(&mut self, conv: &Node<'_>, steps: &mut Vec<Value>, role: &str, want: Want) -> Result<()> {
+    /// Reads the activation, which may have several steps, and appends their outputs to `steps`.
+    fn clamps(&mut self, conv: &Node<'_>, steps: &mut Vec<Value>, role: &str, expected: Expected) -> Result<()> {
         let mut bounds: Option<[f64; 2]> = None;
         let mut last = conv;
         let mut value = steps.last().copied().unwrap_or(conv.output);
@@ -263,7 +264,7 @@ impl<'g> Walk<'g> {
             steps.push(value);
             last = node;
         }
-        // A quantizer may leave out the lower half of an activation in two steps.
+        // A quantizer may remove the lower bound of an activation in two steps.
         let from_zero =
             |value: &Value| self.quants.once(*value).is_some_and(|quant| quant.steps_above_zero().is_some());
         if let Some([low @ f64::NEG_INFINITY, _]) = &mut bounds
@@ -272,17 +273,17 @@ impl<'g> Walk<'g> {
             *low = 0.0;
         }
         let wrong = |found: String| {
-            ImportError::unsupported("the activation is none that MobileNetV2 has here")
+            ImportError::unsupported("not an activation of MobileNetV2")
                 .at(last.place.text())
-                .expected(if want.activated() { "relu6 or relu" } else { "no activation" })
+                .expected(if expected.activated() { "relu6 or relu" } else { "no activation" })
                 .found(found)
         };
-        let kind = match (bounds, want.activated()) {
+        let kind = match (bounds, expected.activated()) {
             (None, false) => return Ok(()),
             (Some([0.0, 6.0]), true) => Activation::Relu6,
             (Some([0.0, f64::INFINITY]), true) => Activation::Relu,
             (Some([low, high]), _) => return Err(wrong(format!("an activation that clamps to [{low}, {high}]"))),
-            (None, true) if self.quants.once(value).is_some_and(|quant| self.activation.absorb(quant, role)) => {
+            (None, true) if self.quants.once(value).is_some_and(|quant| self.activation.imply(quant, role)) => {
                 return Ok(());
             }
             (None, true) => {
@@ -292,34 +293,32 @@ impl<'g> Walk<'g> {
         };
         self.activation
             .add(kind, role)
-            .map_err(|(known, at)| wrong(format!("{kind:?}")).expected(format!("{known:?}, as {at} has")))
+            .map_err(|(known, at)| wrong(format!("{kind:?}")).expected(format!("{known:?}, as in {at}")))
     }
 
-    /// The addition of a block's input to its output, where there is one.
+    /// Returns whether a block has a residual, and its output.
     pub fn residual(&self, input: Value, output: Value, number: usize) -> Result<(bool, Value)> {
         let role = format!("block{number}.add");
         if let Some(add) = self.readers(input).find(|node| matches!(node.op, Op::Add)) {
             if !adds(add, input, output) || self.readers(input).filter(|node| matches!(node.op, Op::Add)).count() > 1 {
-                return Err(ImportError::unsupported("a skip connection that MobileNetV2 has not")
+                return Err(ImportError::unsupported("unexpected skip connection")
                     .at(add.place.text())
                     .role(role)
-                    .expected("the sum of a block's input and its own projection"));
+                    .expected("the sum of a block's input and projection"));
             }
             if self.only(output).is_none() {
-                return Err(ImportError::unsupported("a projection is read by more than its addition").role(role));
+                return Err(ImportError::unsupported("a projection has readers other than its residual add").role(role));
             }
             return Ok((true, add.output));
         }
         Ok((false, output))
     }
 
-    /// The average over the whole image, and the reshapes after it.
-    ///
-    /// Whether it is a windowed pool, and the average.
+    /// Reads the average over the image and the following reshapes. Returns whether it is a windowed pool, and its output.
     pub fn pool(&mut self, value: Value) -> Result<(bool, Value)> {
-        const WANT: &str = "an average pool over the whole image";
-        let node = self.next(value, "head.pool", WANT, false)?;
-        let Op::Pool { window } = node.op else { return Err(Self::unexpected(node, "head.pool", WANT)) };
+        const EXPECTED: &str = "an average pool over the whole image";
+        let node = self.next(value, "head.pool", EXPECTED, false)?;
+        let Op::Pool { window } = node.op else { return Err(Self::unexpected(node, "head.pool", EXPECTED)) };
         if let (Some(window), Some(image)) = (window, self.image)
             && window != image
         {
@@ -341,24 +340,24 @@ impl<'g> Walk<'g> {
         value
     }
 
-    /// The last layer, in any of its forms.
+    /// Reads the classifier: a dense layer or a 1x1 convolution.
     pub fn classifier(&mut self, value: Value) -> Result<(Layer<'g>, Value)> {
         const ROLE: &str = "classifier";
-        const WANT: &str = "a fully connected layer (or 1x1 convolution)";
-        let node = self.next(value, ROLE, WANT, false)?;
+        const EXPECTED: &str = "a fully connected layer (or 1x1 convolution)";
+        let node = self.next(value, ROLE, EXPECTED, false)?;
         let (kernel, bias) = match &node.op {
             Op::Dense(dense) => (&dense.kernel, &dense.bias),
             Op::Conv(conv) if conv.groups == 1 && conv.kernel.shape().starts_with(&[1, 1]) => {
                 (&conv.kernel, &conv.bias)
             }
-            _ => return Err(Self::unexpected(node, ROLE, WANT)),
+            _ => return Err(Self::unexpected(node, ROLE, EXPECTED)),
         };
         let shape = kernel.shape();
         let (&[.., inputs, classes], true) = (shape.as_slice(), shape.len() >= 2) else {
-            return Err(Self::unexpected(node, ROLE, WANT));
+            return Err(Self::unexpected(node, ROLE, EXPECTED));
         };
         if inputs != self.channels || classes == 0 {
-            return Err(ImportError::unsupported("the weight does not fit the features that reach it")
+            return Err(ImportError::unsupported("the weight does not match its input features")
                 .at(node.place.text())
                 .role(ROLE)
                 .expected(format!("{} features", self.channels))
@@ -374,7 +373,7 @@ impl<'g> Walk<'g> {
         Ok((Layer { role, place, kernel, bias, norms, shape, stride, activated, steps }, value))
     }
 
-    /// Nothing with weights may follow the scores.
+    /// Checks that no layer with weights follows the scores.
     pub fn end(&self, mut value: Value) -> Result<()> {
         loop {
             let Some(node) = self.readers(value).next() else { return Ok(()) };
@@ -382,10 +381,11 @@ impl<'g> Walk<'g> {
                 Op::Flatten | Op::Softmax | Op::Sigmoid => value = node.output,
                 Op::Ranking => return Ok(()),
                 _ => {
-                    let error = Self::unexpected(node, "output", "the end of the network, or a softmax or sigmoid");
+                    let error = Self::unexpected(node, "output", "the end of the network, a softmax or a sigmoid");
                     return Err(match node.op {
-                        Op::Dense(_) | Op::Clamp { .. } | Op::BatchNorm(_) => error
-                            .help("the classifier is one fully connected layer after the pool: train a head of one"),
+                        Op::Dense(_) | Op::Clamp { .. } | Op::BatchNorm(_) => {
+                            error.help("expected one fully connected layer after the pool: train such a head")
+                        }
                         _ => error,
                     });
                 }

@@ -1,14 +1,14 @@
-//! Constant tensors of any stored type, read as f64 where they lie.
+//! Constant tensors of any stored type, read as f64 without copying.
 
 use std::borrow::Cow;
 
 use crate::error::{ImportError, Result};
 use crate::text::{display_shape, elements};
 
-/// Most dimensions of a tensor; weights have 4.
+/// Greatest rank of a tensor; weights have rank 4.
 pub const MAX_RANK: usize = 8;
 
-/// Element types of little-endian bytes.
+/// Element types, stored little-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DType {
     F32,
@@ -38,7 +38,7 @@ impl DType {
     }
 }
 
-/// Elements as the file holds them.
+/// Elements as stored in the file.
 #[derive(Debug, Clone)]
 pub enum Values<'a> {
     /// Little-endian elements of the type.
@@ -58,7 +58,7 @@ impl Values<'_> {
         }
     }
 
-    /// Exact, but for 64-bit integers above 2^53.
+    /// Exact except for 64-bit integers above 2^53.
     fn get(&self, at: usize) -> Option<f64> {
         match self {
             Self::Bytes(dtype, bytes) => {
@@ -105,12 +105,12 @@ fn half(bits: u16) -> f64 {
 pub struct Quantization {
     /// One, or one per index of `axis`.
     pub scales: Vec<f64>,
-    /// As many as `scales`.
+    /// One per scale.
     pub zeros: Vec<i64>,
     pub axis: usize,
 }
 
-/// A constant tensor; the number of its elements is that of its shape.
+/// A constant tensor, whose elements match its shape.
 #[derive(Debug, Clone)]
 pub struct Constant<'a> {
     shape: Vec<usize>,
@@ -120,20 +120,23 @@ pub struct Constant<'a> {
 
 impl<'a> Constant<'a> {
     /// # Errors
-    /// Where `values` are not as many as `shape` says.
+    /// If the number of `values` does not match `shape`.
     pub fn new(shape: Vec<usize>, values: Values<'a>) -> Result<Self> {
         if shape.len() > MAX_RANK {
-            return Err(ImportError::malformed(format!("a tensor of {} dimensions", shape.len()))
+            return Err(ImportError::malformed(format!("the tensor has {} dimensions", shape.len()))
                 .expected(format!("at most {MAX_RANK} dimensions")));
         }
         let expected = elements(&shape)?;
         if let Values::Bytes(dtype, bytes) = &values
             && !bytes.len().is_multiple_of(dtype.size())
         {
-            return Err(ImportError::malformed(format!("{} bytes are no whole number of {dtype:?}", bytes.len())));
+            return Err(ImportError::malformed(format!(
+                "{} bytes are not a multiple of the size of {dtype:?}",
+                bytes.len()
+            )));
         }
         if values.len() != expected {
-            return Err(ImportError::malformed("the data does not fill the shape")
+            return Err(ImportError::malformed("the data does not match the shape")
                 .expected(format!("{expected} elements for the shape {}", display_shape(&shape)))
                 .found(format!("{} elements", values.len())));
         }
@@ -144,7 +147,7 @@ impl<'a> Constant<'a> {
         let Quantization { scales, zeros, axis } = &quantization;
         let along = self.shape.get(*axis).copied().unwrap_or(1);
         if zeros.len() != scales.len() || !(scales.len() == 1 || scales.len() == along) {
-            return Err(ImportError::malformed("quantization parameters do not fit the tensor")
+            return Err(ImportError::malformed("the quantization parameters do not match the tensor")
                 .expected(format!("one scale and zero point, or {along} of each along axis {axis}"))
                 .found(format!("{} scales and {} zero points", scales.len(), zeros.len())));
         }
@@ -152,7 +155,7 @@ impl<'a> Constant<'a> {
         Ok(self)
     }
 
-    /// The type of little-endian elements.
+    /// Returns the element type of stored bytes.
     pub fn dtype(&self) -> Option<DType> {
         match self.values {
             Values::Bytes(dtype, _) => Some(dtype),
@@ -168,7 +171,7 @@ impl<'a> Constant<'a> {
         self.values.len()
     }
 
-    /// Whether the values are weights as they stand: floats, or integers with a scale.
+    /// Whether the values are real numbers: floats, or integers with a scale.
     pub fn is_real(&self) -> bool {
         self.quantization.is_some()
             || match &self.values {
@@ -178,29 +181,28 @@ impl<'a> Constant<'a> {
             }
     }
 
-    /// The values in the tensor's own order.
+    /// Returns the values in the order of the tensor.
     pub fn to_f64(&self) -> Vec<f64> {
         self.permuted(&(0..self.shape.len()).collect::<Vec<_>>())
     }
 
-    /// Small integers, such as axes and paddings.
+    /// Returns small integers, such as axes and paddings.
     pub fn to_i64(&self) -> Vec<i64> {
         (0..self.len()).filter_map(|at| self.values.get(at)).map(|value| value as i64).collect()
     }
 
-    /// The single value of a scalar or of a tensor of one element.
+    /// Returns the value of a tensor with one element.
     pub fn scalar(&self) -> Option<f64> {
         (self.len() == 1).then(|| self.to_f64().first().copied()).flatten()
     }
 
-    /// The values with axis `i` of the result being axis `order[i]` of the tensor.
-    /// Axes that `order` leaves out must be of size 1.
+    /// Returns the values permuted so that axis `i` of the result is axis `order[i]` of the tensor.
+    /// Omitted axes must have size 1.
     pub fn permuted(&self, order: &[usize]) -> Vec<f64> {
         self.gathered(order, |raw, channel| self.dequantized(raw, channel))
     }
 
-    /// The same tensor with axis `i` being axis `order[i]` of this one; `order` is a permutation.
-    /// Quantized bytes stay what they are.
+    /// Transposes the tensor: axis `i` of the result is axis `order[i]`; `order` is a permutation. Quantized bytes are kept.
     pub fn transposed(&self, order: &[usize]) -> Result<Constant<'static>> {
         let shape = order.iter().filter_map(|&axis| self.shape.get(axis).copied()).collect();
         if let (Values::Bytes(dtype @ (DType::I8 | DType::U8), _), Some(quantization)) =
@@ -214,7 +216,7 @@ impl<'a> Constant<'a> {
         Constant::new(shape, Values::F64(self.permuted(order).into()))
     }
 
-    /// The integers as they are stored, axes as in [`Constant::permuted`]; `None` for floats.
+    /// Returns the stored integers, permuted as in [`Constant::permuted`]; `None` for floats.
     pub fn stored(&self, order: &[usize]) -> Option<(DType, Vec<i64>)> {
         match self.values {
             Values::Bytes(dtype, _) if !dtype.is_float() => {
@@ -225,12 +227,12 @@ impl<'a> Constant<'a> {
         }
     }
 
-    /// What the stored integers stand for, where they are quantized.
+    /// Returns the quantization of the stored integers.
     pub fn quantization(&self) -> Option<&Quantization> {
         self.quantization.as_ref()
     }
 
-    /// What `read` makes of stored values and their channel, axes as in [`Constant::permuted`].
+    /// Maps stored values and their channels with `read`, permuted as in [`Constant::permuted`].
     pub fn gathered<T>(&self, order: &[usize], read: impl Fn(f64, usize) -> T) -> Vec<T> {
         let count = self.len();
         let strides = self.strides();
@@ -247,7 +249,7 @@ impl<'a> Constant<'a> {
             let raw = self.values.get(offset).unwrap_or(f64::NAN);
             let channel = channel_axis.and_then(|axis| index.get(axis)).copied().unwrap_or(0);
             values.push(read(raw, channel));
-            // An odometer: the last axis runs fastest.
+            // Like an odometer: the last axis varies fastest.
             for (position, &(size, stride)) in index.iter_mut().zip(&axes).rev() {
                 *position += 1;
                 offset += stride;
@@ -267,7 +269,7 @@ impl<'a> Constant<'a> {
         pair.map_or(f64::NAN, |(scale, zero)| (raw - *zero as f64) * scale)
     }
 
-    /// Elements from one index to the next, per axis, row-major.
+    /// Returns the row-major strides, in elements.
     fn strides(&self) -> Vec<usize> {
         let mut strides = vec![1usize; self.shape.len()];
         for axis in (1..self.shape.len()).rev() {
@@ -294,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn dequantizes_per_channel_whatever_the_order() {
+    fn dequantizes_per_channel_in_any_order() {
         let tensor = Constant::new(vec![2, 2], Values::Bytes(DType::I8, Cow::Owned(vec![1, 2, 3, 0xff])))
             .unwrap()
             .quantized(Quantization { scales: vec![0.5, 2.0], zeros: vec![1, 0], axis: 0 })
@@ -304,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn transposing_keeps_what_is_quantized() {
+    fn transposing_keeps_quantized_bytes() {
         let bytes = Values::Bytes(DType::I8, Cow::Owned(vec![1, 2, 3, 0xff, 5, 6]));
         let quantization = Quantization { scales: vec![0.5, 2.0], zeros: vec![1, 0], axis: 0 };
         let tensor = Constant::new(vec![2, 3], bytes).unwrap().quantized(quantization).unwrap();
@@ -326,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_does_not_fit() {
+    fn mismatched_data_is_refused() {
         let bytes = |count| Values::Bytes(DType::F32, Cow::Owned(vec![0; count]));
         assert!(Constant::new(vec![2], bytes(4)).is_err());
         assert!(Constant::new(vec![1], bytes(5)).is_err());

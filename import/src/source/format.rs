@@ -1,8 +1,8 @@
-//! The kinds of file that are read.
+//! Formats of model files.
 
 use std::fmt;
 
-/// The kinds of file that are read.
+/// Format of a model file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
     /// `.onnx`: a ModelProto.
@@ -11,16 +11,16 @@ pub enum Format {
     TfLite,
     /// `.keras` and `.h5`.
     Keras,
-    /// What `torch.save` writes: a zip archive or, before 1.6, pickles.
+    /// `torch.save` files: a zip archive or, before 1.6, pickles.
     PyTorch,
-    /// Safetensors with the names of PyTorch's state dicts.
+    /// Safetensors with the names of a PyTorch state dict.
     SafeTensors,
     /// The canonical container (safetensors).
     Container,
 }
 
 impl Format {
-    /// The format that files with this extension usually have.
+    /// Returns the usual format of files with this extension.
     pub fn of_extension(extension: &str) -> Option<Self> {
         match extension.to_ascii_lowercase().as_str() {
             "onnx" => Some(Self::Onnx),

@@ -1,4 +1,4 @@
-//! A model as its reader translates it.
+//! A model as translated by its reader.
 
 use mbvc_compiler::spec::{Padding, Preprocessing};
 use mbvc_runtime::Framing;
@@ -9,59 +9,59 @@ use super::holder::Holders;
 use super::ops::{Node, Value};
 use super::quant::Quants;
 
-/// More nodes than any MobileNetV2 export has; bounds the work on a hostile file.
+/// Most nodes of a graph, above any MobileNetV2 export; bounds the work on a hostile file.
 pub const MAX_NODES: usize = 8192;
 
-/// A model as its file tells it.
+/// A model as a graph of operations.
 #[derive(Debug)]
 pub struct SourceGraph<'a> {
     pub format: Format,
-    /// Who wrote the file, such as `pytorch 2.4`; may be empty.
+    /// Producer of the file, such as `pytorch 2.4`; may be empty.
     pub producer: String,
     pub input: Value,
-    /// Height, width and channels of the image, where the file fixes them.
+    /// Height, width and channels of the image, if fixed in the file.
     pub input_shape: [Option<usize>; 3],
-    /// Scale and zero point of a quantized 8-bit unsigned input.
+    /// Scale and zero point of a uint8 input.
     pub input_quantization: Option<(f64, i64)>,
     pub nodes: Vec<Node<'a>>,
     pub quants: Quants,
-    /// Of formats that other engines run.
+    /// Tensors of values; empty for formats that no other engine runs.
     pub holders: Holders<'a>,
     pub hints: Hints,
-    /// What the user should know about the reading.
+    /// Notes for the user.
     pub notes: Vec<String>,
 }
 
-/// What a reader knows otherwise than from operations: by convention, or from a file beside the model.
+/// Information from outside the operations: conventions of an implementation, or a configuration file.
 #[derive(Debug, Default)]
 pub struct Hints {
-    /// How the facts with these keys are known, where it is not from operations.
+    /// Evidence for facts that are not based on operations, by key.
     pub how: Vec<(&'static str, String)>,
-    /// The convention, where the geometry allows both.
+    /// Padding, if the geometry allows both conventions.
     pub padding: Option<Padding>,
-    /// And whether it is the model's own rather than a usual one.
+    /// Preprocessing, and whether it is recorded rather than a convention.
     pub preprocessing: Option<(Preprocessing, bool)>,
-    /// How pictures are brought to size, and whence it is known.
+    /// Resizing of pictures, and its evidence.
     pub framing: Option<(Framing, String)>,
-    /// And where they are from.
+    /// Class names and their source.
     pub labels: Option<(Vec<String>, String)>,
-    /// Facts beside those of the network.
+    /// Further facts.
     pub facts: Vec<Fact>,
 }
 
 impl Hints {
-    /// Says how a fact is known, whatever was said before.
+    /// Sets the evidence for a fact.
     pub fn explain(&mut self, key: &'static str, how: String) {
         self.how.retain(|(known, _)| *known != key);
         self.how.push((key, how));
     }
 
-    /// Whether the source has weights and no operations, so that conventions stand for these.
+    /// Whether the source has weights but no operations.
     pub fn is_weights_only(&self) -> bool {
         self.padding.is_some()
     }
 
-    /// How the fact is known, where it was said.
+    /// Returns the evidence for a fact.
     pub fn how(&self, key: &str) -> Option<&str> {
         self.how.iter().find(|(known, _)| *known == key).map(|(_, how)| how.as_str())
     }

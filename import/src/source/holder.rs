@@ -1,4 +1,4 @@
-//! Which tensors of a file hold a value while the model runs: what a comparison with another engine asks for.
+//! Tensors of a file that contain the model's values, for comparison with another engine.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,20 +12,20 @@ pub enum Layout {
     Nchw,
     /// `[image, row, column, channel]`.
     Nhwc,
-    /// A vector, in whatever shape: the image has one pixel.
+    /// A vector in any shape: the image has one pixel.
     Flat,
 }
 
-/// A tensor that holds a value.
+/// A tensor that contains a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder<'a> {
     pub name: Cow<'a, str>,
-    /// Its index in the file, where tensors have one.
+    /// Index in the file, if tensors have one.
     pub index: Option<usize>,
     pub layout: Layout,
 }
 
-/// The first tensor that holds each value, as floats and as integers that stand for them.
+/// The first tensor of each value, as floats and as quantized integers.
 #[derive(Debug, Default)]
 pub struct Holders<'a> {
     floats: HashMap<Value, Holder<'a>>,
@@ -33,14 +33,14 @@ pub struct Holders<'a> {
 }
 
 impl<'a> Holders<'a> {
-    /// Says that a tensor holds `value`; of several the first counts.
+    /// Adds a tensor of `value`; the first one is kept.
     pub fn add(&mut self, value: Value, is_integers: bool, holder: Holder<'a>) {
         let holders = if is_integers { &mut self.integers } else { &mut self.floats };
         holders.entry(value).or_insert(holder);
     }
 
-    /// Says that the tensors of `value` have another order of axes than was thought.
-    pub fn lay_out(&mut self, value: Value, layout: Layout) {
+    /// Changes the axis order of the tensors of `value`.
+    pub fn set_layout(&mut self, value: Value, layout: Layout) {
         for holders in [&mut self.floats, &mut self.integers] {
             if let Some(holder) = holders.get_mut(&value) {
                 holder.layout = layout;

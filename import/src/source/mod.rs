@@ -1,7 +1,8 @@
-//! What a reader makes of a file: operations over values, in order of execution, with weights still where they lie.
+//! The graph that readers translate a file to: operations over values in order of execution, with weights borrowed from
+//! the file.
 //!
-//! Values are numbered; a value is made by the input or by exactly one node, before the nodes that read it
-//! (readers check both), so that following readers always ends.
+//! Values are numbered. A value is the input or is produced by exactly one node, before the nodes that read it. Format
+//! readers check both, so that traversal terminates.
 
 mod constant;
 mod fact;

@@ -9,17 +9,17 @@ use crate::text::shorten;
 /// Index of a value.
 pub type Value = usize;
 
-/// One operation; it makes one value.
+/// One operation, which produces one value.
 #[derive(Debug)]
 pub struct Node<'a> {
     pub place: Place<'a>,
     pub op: Op<'a>,
-    /// The values read; constants are in `op`.
+    /// Values read; constants are in `op`.
     pub inputs: Vec<Value>,
     pub output: Value,
 }
 
-/// The source's own name of a node, and its operator's.
+/// Name and operator of a node in the source.
 #[derive(Debug, Clone)]
 pub struct Place<'a> {
     pub name: Cow<'a, str>,
@@ -27,7 +27,7 @@ pub struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// `node 'conv5' (Conv)`; long names are shortened, control characters escaped.
+    /// Formats as `node 'conv5' (Conv)`, with long names shortened and control characters escaped.
     pub fn text(&self) -> String {
         format!("node '{}' ({})", shorten(&self.name), shorten(&self.operator))
     }
@@ -52,18 +52,18 @@ pub enum Op<'a> {
     Pool {
         window: Option<[usize; 2]>,
     },
-    /// Turns an image of one pixel into a vector, or back.
+    /// Converts an image of one pixel to a vector, or back.
     Flatten,
     Softmax,
-    /// Each score for itself to 0..1; their order stays.
+    /// Maps each score to 0..1, which keeps their order.
     Sigmoid,
-    /// Picks classes from the scores: nothing follows that has weights.
+    /// Selects classes by score.
     Ranking,
-    /// No operation of MobileNetV2.
+    /// An operation not used by MobileNetV2.
     Other,
 }
 
-/// `x * scale + offset`, one number for all channels or one each.
+/// `x * scale + offset`, with one number for all channels or one per channel.
 #[derive(Debug)]
 pub struct Affine {
     scale: Vec<f64>,
@@ -112,9 +112,9 @@ pub struct Conv<'a> {
 pub enum Pads {
     /// Top, left, bottom, right.
     Explicit([usize; 4]),
-    /// TensorFlow's SAME, ONNX's SAME_UPPER: an odd pixel goes below and to the right.
+    /// TensorFlow's SAME, ONNX's SAME_UPPER: the odd pixel is below and on the right.
     Same,
-    /// An odd pixel goes above and to the left.
+    /// ONNX's SAME_LOWER: the odd pixel is above and on the left.
     SameLower,
 }
 
@@ -125,17 +125,17 @@ pub struct Kernel<'a> {
     /// Canonical axis -> axis of the constant. Canonical is `[kh, kw, in, out]` for a convolution
     /// (depthwise: `[kh, kw, 1, channels]`) and `[in, out]` for a dense layer.
     pub order: Vec<usize>,
-    /// Multiplies every value.
+    /// Factor of every value.
     pub scale: f64,
 }
 
 impl Kernel<'_> {
-    /// Canonical shape.
+    /// Returns the canonical shape.
     pub fn shape(&self) -> Vec<usize> {
         self.order.iter().map(|&axis| self.constant.shape().get(axis).copied().unwrap_or(1)).collect()
     }
 
-    /// The values in canonical order.
+    /// Returns the values in canonical order.
     pub fn values(&self) -> Vec<f64> {
         let mut values = self.constant.permuted(&self.order);
         if self.scale != 1.0 {

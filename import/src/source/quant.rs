@@ -1,4 +1,4 @@
-//! Quantized values: what the integers of a file stand for.
+//! Quantization of the values of a graph.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -15,7 +15,7 @@ pub struct ValueQuant {
 }
 
 impl ValueQuant {
-    /// The least number of its type; `None` where that is none of 8 or 16 bits.
+    /// Returns the least integer of its type; `None` for types other than 8 and 16 bits.
     fn least(self) -> Option<i64> {
         match self.dtype {
             DType::I8 => Some(-128),
@@ -30,32 +30,32 @@ impl ValueQuant {
         matches!(self.dtype, DType::I8 | DType::U8)
     }
 
-    /// Whether it holds no number below 0, and how many steps above 0.
+    /// Returns the number of steps above 0 if the range starts at 0.
     pub fn steps_above_zero(self) -> Option<u32> {
         let steps = if self.is_byte() { 255 } else { 65535 };
         (self.above_least() == Some(0)).then_some(steps)
     }
 
-    /// How far the zero point lies above the least number, which is the same for int8 and uint8 that stand for the same:
-    /// one becomes the other by adding 128 to numbers and zero point.
+    /// Returns the distance from the least integer to the zero point, which is equal for equivalent int8 and uint8: adding 128
+    /// to integers and zero point converts one to the other.
     pub fn above_least(self) -> Option<i64> {
         self.zero_point.checked_sub(self.least()?)
     }
 
-    /// Whether numbers of both, read as one type, stand for the same.
+    /// Whether both are equal after conversion to one type.
     pub fn is_same(self, other: Self) -> bool {
         let bytes = self.is_byte() && other.is_byte();
         self == other || (bytes && self.scale == other.scale && self.above_least() == other.above_least())
     }
 }
 
-/// How a value is quantized.
+/// Quantization of a value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Quantized {
     Once(ValueQuant),
-    /// In different ways, one after the other or for different readers.
+    /// Several quantizations, in sequence or for different readers.
     Differently,
-    /// With a scale for each channel.
+    /// Scales per channel.
     PerChannel,
 }
 
@@ -72,7 +72,7 @@ impl Quants {
         self.0.get(&value).copied()
     }
 
-    /// The quantization of a value that has one.
+    /// Returns the quantization of a value that has exactly one.
     pub fn once(&self, value: Value) -> Option<ValueQuant> {
         match self.get(value) {
             Some(Quantized::Once(quant)) => Some(quant),
@@ -80,8 +80,7 @@ impl Quants {
         }
     }
 
-    /// Quantizes `value`, once more if it was; of types that stand for the same the last is kept, for it is the one
-    /// that is computed with.
+    /// Adds a quantization of `value`. Of equivalent ones the last is kept, which the computation uses.
     pub fn add(&mut self, value: Value, quantized: Quantized) {
         match self.0.entry(value) {
             Entry::Vacant(entry) => drop(entry.insert(quantized)),
@@ -95,7 +94,7 @@ impl Quants {
         }
     }
 
-    /// Gives `to`, which holds the numbers of `from` in another shape, the same quantization.
+    /// Copies the quantization of `from` to `to`, a reshape of it.
     pub fn inherit(&mut self, to: Value, from: Value) {
         if let Some(quantized) = self.get(from) {
             self.0.insert(to, quantized);
@@ -112,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn types_that_stand_for_the_same_are_one_quantization() {
+    fn equivalent_types_are_one_quantization() {
         let mut quants = Quants::default();
         quants.add(0, quant(DType::U8, 127));
         quants.add(0, quant(DType::I8, -1));

@@ -1,4 +1,4 @@
-//! Tensors and modules by name, whatever file they are in.
+//! Tensors and modules by name, from any file format.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,9 +10,9 @@ use crate::text::elements;
 /// Tensors and modules by name.
 #[derive(Debug, Default)]
 pub struct StateDict<'a> {
-    /// A tensor that cannot be read is an error only where the network has it.
+    /// An unreadable tensor is an error only if the network uses it.
     pub tensors: BTreeMap<String, Result<Stored<'a>>>,
-    /// What modules say of themselves, in files that hold more than tensors.
+    /// Attributes of modules, in files that contain modules.
     pub modules: BTreeMap<String, Module>,
 }
 
@@ -21,7 +21,7 @@ pub struct StateDict<'a> {
 pub struct Module {
     /// Vertical and horizontal.
     pub stride: Option<[usize; 2]>,
-    /// Above and below, left and right.
+    /// Vertical and horizontal.
     pub padding: Option<[usize; 2]>,
     pub epsilon: Option<f64>,
 }
@@ -34,7 +34,7 @@ impl Module {
     }
 }
 
-/// A tensor where it lies: a view of little-endian elements, inside of them as far as it goes.
+/// A tensor as a bounds-checked view of little-endian elements in the file.
 #[derive(Debug, Clone)]
 pub struct Stored<'a> {
     dtype: DType,
@@ -49,7 +49,7 @@ enum Elements<'a> {
 }
 
 impl<'a> Stored<'a> {
-    /// All of `bytes`, row-major.
+    /// A row-major tensor of all `bytes`.
     pub fn whole(dtype: DType, shape: Vec<usize>, bytes: &'a [u8]) -> Self {
         Self { dtype, shape, elements: Elements::Contiguous(bytes) }
     }
@@ -57,11 +57,13 @@ impl<'a> Stored<'a> {
     /// Element `i, j, ...` of the view is element `offset + i * strides[0] + j * strides[1] + ...` of the storage.
     ///
     /// # Errors
-    /// Where the view leaves the storage, or has more elements than it.
+    /// If the view exceeds the storage or has more elements.
     pub fn view(dtype: DType, storage: &'a [u8], offset: usize, shape: Vec<usize>, strides: &[usize]) -> Result<Self> {
         let outside = || {
-            ImportError::malformed(format!("a view of shape {shape:?} and strides {strides:?} at element {offset}"))
-                .expected(format!("one inside of its storage of {} elements", storage.len() / dtype.size()))
+            ImportError::malformed(format!(
+                "the view of shape {shape:?} and strides {strides:?} at element {offset} exceeds its storage"
+            ))
+            .expected(format!("at most {} elements", storage.len() / dtype.size()))
         };
         let size = dtype.size();
         let count = elements(&shape)?;
@@ -76,7 +78,7 @@ impl<'a> Stored<'a> {
         let from = offset.checked_mul(size).and_then(|start| storage.get(start..)).ok_or_else(outside)?;
         let bytes = from.get(..end).ok_or_else(outside)?;
         if count > storage.len() / size {
-            return Err(outside().help("an expanded tensor: save a copy, `tensor.contiguous()`"));
+            return Err(outside().help("the tensor is expanded: save a copy, `tensor.contiguous()`"));
         }
         let elements = if is_row_major(&shape, strides) {
             Elements::Contiguous(bytes)
@@ -90,13 +92,13 @@ impl<'a> Stored<'a> {
         &self.shape
     }
 
-    /// The tensor; elements that do not lie in order are copied, at the cost of as much of `budget`.
+    /// Returns the tensor as a constant. Elements not in row-major order are copied and counted against `budget`.
     pub fn constant(&self, budget: &mut usize) -> Result<Constant<'a>> {
         let values = match &self.elements {
             Elements::Contiguous(bytes) => Cow::Borrowed(*bytes),
             Elements::Strided { bytes, strides } => {
                 *budget = budget.checked_sub(elements(&self.shape)?).ok_or_else(|| {
-                    ImportError::unsupported("too many tensors whose elements do not lie in order")
+                    ImportError::unsupported("too many tensors are not contiguous")
                         .help("save copies of them, `tensor.contiguous()`")
                 })?;
                 Cow::Owned(gather(bytes, &self.shape, strides, self.dtype.size()))
@@ -106,7 +108,7 @@ impl<'a> Stored<'a> {
     }
 }
 
-/// Whether elements lie in order; how far apart the only index of an axis lies from others is of no interest.
+/// Whether the view is row-major. Strides of axes of size 1 are ignored.
 fn is_row_major(shape: &[usize], strides: &[usize]) -> bool {
     let mut expected = 1usize;
     shape.iter().zip(strides).rev().all(|(&size, &stride)| {
@@ -116,7 +118,7 @@ fn is_row_major(shape: &[usize], strides: &[usize]) -> bool {
     })
 }
 
-/// The elements in row-major order. The view is inside of `bytes`.
+/// Gathers the elements in row-major order. The view is within `bytes`.
 fn gather(bytes: &[u8], shape: &[usize], strides: &[usize], size: usize) -> Vec<u8> {
     let starts = shape.iter().zip(strides).fold(vec![0usize], |starts, (&count, &stride)| {
         starts.iter().flat_map(|start| (0..count).map(move |index| start + index * stride)).collect()
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn channels_last_comes_back_in_order() {
+    fn channels_last_is_reordered() {
         // Shape [2, 3, 1, 2] in memory as [2, 1, 2, 3].
         let storage = bytes(12);
         let view = Stored::view(DType::U8, &storage, 0, vec![2, 3, 1, 2], &[6, 1, 6, 3]).unwrap();
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn views_stay_inside() {
+    fn views_outside_the_storage_are_refused() {
         let storage = bytes(8);
         for (offset, shape, strides) in [
             (1, vec![8], vec![1]),

@@ -1,20 +1,20 @@
-//! Implementations of MobileNetV2 in PyTorch: how they name layers, and what they do by convention.
+//! Implementations of MobileNetV2 in PyTorch: names of layers and conventions.
 //!
-//! Names are those of modules. `#` stands for a number, and numbers give the order.
+//! Names are module names. `#` matches a number, and numbers determine the order.
 
 use mbvc_compiler::spec::{Activation, Padding, Preprocessing};
 
 use crate::published::{IMAGENET_MEAN, IMAGENET_STD};
 
-/// Names of a convolution and of the normalization after it.
+/// Names of a convolution and its normalization.
 pub type Names = [&'static str; 2];
 
-/// Where blocks are.
+/// Name pattern of blocks.
 #[derive(Debug)]
 pub struct Unit {
-    /// What the names of a block's layers begin with.
+    /// Prefix of the layers of a block.
     pub name: &'static str,
-    /// Whether their input is added to their output where shapes allow it.
+    /// Whether blocks have a residual if shapes allow it.
     pub has_residuals: bool,
 }
 
@@ -31,19 +31,19 @@ pub struct Family {
     pub stem: Names,
     /// Blocks, in order.
     pub units: &'static [Unit],
-    /// The layers of a block, in order: expansion, depthwise and projection, or the latter two.
+    /// Layers of a block in order: expansion (optional), depthwise, projection.
     pub blocks: &'static [&'static [Names]],
-    /// One of these.
+    /// Alternative names of the head.
     pub heads: &'static [Names],
     pub padding: Padding,
     pub epsilon: f64,
     pub activation: Activation,
-    /// What it does to pixels first, as means and deviations of colors from 0 to 1.
+    /// Preprocessing, as mean and standard deviation of pixels from 0 to 1.
     pub mean_and_std: [[f64; 3]; 2],
     pub sidecars: Sidecars,
 }
 
-/// Whose files may stand beside the weights.
+/// Framework of the configuration files that accompany the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sidecars {
     None,
@@ -132,7 +132,7 @@ pub const FAMILIES: [Family; 5] = [
         sidecars: Sidecars::None,
     },
     Family {
-        // It expands and joins blocks as the family cannot; its names are known so that the error can say so.
+        // Its expansions and residuals differ from the family's; its names are listed for a specific error.
         name: "kuangliu/pytorch-cifar",
         stem: ["conv1", "bn1"],
         units: &[Unit::new("layers.#")],
@@ -146,7 +146,7 @@ pub const FAMILIES: [Family; 5] = [
     },
 ];
 
-/// The numbers that `name` has where `pattern` has `#`, if it matches.
+/// Matches `name` with `pattern`; returns the numbers at `#`.
 pub fn matches(pattern: &str, name: &str) -> Option<Vec<u32>> {
     let mut numbers = Vec::new();
     let mut pieces = pattern.split('#');
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_taken_out_of_names() {
+    fn numbers_are_extracted_from_names() {
         assert_eq!(matches("features.#.conv", "features.12.conv"), Some(vec![12]));
         assert_eq!(matches("layer#.#.conv", "layer3.10.conv"), Some(vec![3, 10]));
         assert_eq!(matches("conv_stem", "conv_stem"), Some(vec![]));

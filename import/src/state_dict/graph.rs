@@ -1,4 +1,4 @@
-//! Layers found by name -> [`SourceGraph`]: the operations that the family has between them.
+//! Builds a [`SourceGraph`] from layers found by name, with the operations of the family between them.
 
 use std::rc::Rc;
 
@@ -16,12 +16,12 @@ use crate::source::{
 };
 use crate::text::shorten;
 
-/// Where layers' canonical axes lie in PyTorch's `[out, in, height, width]` and `[out, in]`.
+/// Canonical axes in PyTorch's `[out, in, height, width]` and `[out, in]`.
 const CONV_ORDER: [usize; 4] = [2, 3, 1, 0];
 const DENSE_ORDER: [usize; 2] = [1, 0];
 
-/// Translates a state dict. `sidecar` is what files beside it tell, `spec` what the user says of it, `most` how many elements
-/// may be copied.
+/// Translates a state dict. `sidecar` has the content of configuration files, `spec` is given by the user, and at most `most`
+/// elements are copied.
 pub fn read<'a>(
     dict: &StateDict<'a>,
     format: Format,
@@ -52,7 +52,7 @@ pub fn read<'a>(
     how.push(("activation", conventions.how.clone()));
     let mut hints = Hints { how, padding: Some(conventions.padding), ..Hints::default() };
     hints.preprocessing = Some((layers.family.preprocessing(), false));
-    hints.how.push(("preprocessing", format!("usual of {}; the file does not tell", layers.family.name)));
+    hints.how.push(("preprocessing", format!("convention of {}; not recorded in the file", layers.family.name)));
     let mut input_shape = [None, None, Some(3)];
     let mut notes = layers.notes;
     if sidecar.is_of(layers.family) {
@@ -83,7 +83,7 @@ pub fn read<'a>(
     })
 }
 
-/// What is not in the file: the implementation's own, but for what a file beside it tells.
+/// Conventions that are not in the file: those of the configuration file, or of the implementation.
 struct Conventions {
     padding: Padding,
     epsilon: f64,
@@ -93,24 +93,23 @@ struct Conventions {
 
 impl Conventions {
     fn of(family: &Family, sidecar: &Sidecar) -> Result<Self> {
-        let mut own = Self {
+        let mut conventions = Self {
             padding: family.padding,
             epsilon: family.epsilon,
             activation: family.activation,
-            how: format!("{}'s own; a file of weights does not tell", family.name),
+            how: format!("convention of {}; not recorded in the file", family.name),
         };
         if sidecar.is_of(family) && (sidecar.padding, sidecar.epsilon, sidecar.activation) != (None, None, None) {
-            own.padding = sidecar.padding.unwrap_or(own.padding);
-            own.epsilon = sidecar.epsilon.unwrap_or(own.epsilon);
-            own.activation = sidecar.activation.unwrap_or(own.activation);
-            own.how = "config.json beside it".into();
+            conventions.padding = sidecar.padding.unwrap_or(conventions.padding);
+            conventions.epsilon = sidecar.epsilon.unwrap_or(conventions.epsilon);
+            conventions.activation = sidecar.activation.unwrap_or(conventions.activation);
+            conventions.how = "config.json".into();
         }
-        Ok(own)
+        Ok(conventions)
     }
 }
 
-/// Expansion and channels of each block. An expansion that is not whole comes out as another that is published nowhere
-/// or, rounded, fails at the recognizer.
+/// Returns expansion and channels of each block. A fractional expansion is rounded down; the recognizer refuses it.
 fn blocks(dict: &StateDict<'_>, layers: &Layers) -> Result<Vec<[usize; 2]>> {
     let mut channels = out_channels(dict, &layers.stem)?;
     let mut blocks = Vec::new();
@@ -134,12 +133,12 @@ struct Builder<'d, 'a> {
     dict: &'d StateDict<'a>,
     conventions: &'d Conventions,
     nodes: Vec<Node<'a>>,
-    /// The last value, and its channels.
+    /// The last value and its channels.
     value: Value,
     channels: usize,
-    /// Elements that may still be copied.
+    /// Remaining elements to copy.
     budget: usize,
-    /// Whether modules told their padding or epsilon.
+    /// Whether modules recorded padding or epsilon.
     attributes: bool,
 }
 
@@ -150,11 +149,11 @@ impl<'a> Builder<'_, 'a> {
             let stride = strides.blocks.get(at).copied().unwrap_or([1; 2]);
             let (input, in_channels) = (self.value, self.channels);
             for (number, layer) in block.layers.iter().rev().enumerate().rev() {
-                // Counted from the end: the projection, the depthwise convolution, the expansion.
+                // From the end: projection 0, depthwise 1, expansion 2.
                 self.layer(layer, if number == 1 { stride } else { [1; 2] }, number > 0)?;
             }
-            let asked = strides.residuals.as_ref().and_then(|residuals| residuals.get(at)).copied();
-            if stride == [1; 2] && in_channels == self.channels && block.has_residual && asked.unwrap_or(true) {
+            let requested = strides.residuals.as_ref().and_then(|residuals| residuals.get(at)).copied();
+            if stride == [1; 2] && in_channels == self.channels && block.has_residual && requested.unwrap_or(true) {
                 let inputs = vec![input, self.value];
                 self.push(&format!("block {}", at + 1), "add", Op::Add, inputs);
             }
@@ -165,12 +164,12 @@ impl<'a> Builder<'_, 'a> {
         Ok((self.nodes, self.attributes))
     }
 
-    /// A convolution, its normalization, its activation.
+    /// Adds a convolution, its normalization and its activation.
     fn layer(&mut self, Named { conv, norm }: &Named, stride: [usize; 2], activated: bool) -> Result<()> {
         let weight = self.needed(conv, "weight")?;
         let bias = self.tensor(&format!("{conv}.bias"))?;
         let &[out, per_group, height, width] = weight.shape() else {
-            return Err(ImportError::malformed("the weight has not 4 dimensions").at(place(conv, "Conv2d").text()));
+            return Err(ImportError::malformed("expected 4 dimensions of the weight").at(place(conv, "Conv2d").text()));
         };
         let groups =
             self.channels.checked_div(per_group).filter(|groups| groups * per_group == self.channels).unwrap_or(1);
@@ -179,7 +178,7 @@ impl<'a> Builder<'_, 'a> {
         let has_bias = bias.is_some();
         self.follow(conv, "Conv2d", Op::Conv(Conv { kernel, bias, groups, stride, dilation: [1, 1], pads }));
         self.channels = out;
-        // Without its statistics a convolution with a bias has its normalization folded in already.
+        // A convolution with a bias and no statistics has its normalization folded in.
         if self.has(norm) || !has_bias {
             let norm_op = self.norm(norm)?;
             self.follow(norm, "BatchNorm2d", norm_op);
@@ -192,10 +191,10 @@ impl<'a> Builder<'_, 'a> {
     }
 
     fn pads(&mut self, conv: &str, [height, width]: [usize; 2]) -> Pads {
-        let told = self.dict.modules.get(conv).and_then(|module| module.padding);
-        self.attributes |= told.is_some();
-        match (told, self.conventions.padding) {
-            // A module that pads by itself says 0.
+        let recorded = self.dict.modules.get(conv).and_then(|module| module.padding);
+        self.attributes |= recorded.is_some();
+        match (recorded, self.conventions.padding) {
+            // A module with dynamic SAME padding records 0.
             (None | Some([0, 0]), Padding::Same) => Pads::Same,
             (Some([vertical, horizontal]), _) => Pads::Explicit([vertical, horizontal, vertical, horizontal]),
             (None, _) => Pads::Explicit([height / 2, width / 2, height / 2, width / 2]),
@@ -203,14 +202,14 @@ impl<'a> Builder<'_, 'a> {
     }
 
     fn norm(&mut self, norm: &str) -> Result<Op<'a>> {
-        let told = self.dict.modules.get(norm).and_then(|module| module.epsilon);
-        self.attributes |= told.is_some();
+        let recorded = self.dict.modules.get(norm).and_then(|module| module.epsilon);
+        self.attributes |= recorded.is_some();
         Ok(Op::BatchNorm(BatchNorm {
             gamma: self.needed(norm, "weight")?,
             beta: self.needed(norm, "bias")?,
             mean: self.needed(norm, "running_mean")?,
             variance: self.needed(norm, "running_var")?,
-            epsilon: told.unwrap_or(self.conventions.epsilon),
+            epsilon: recorded.unwrap_or(self.conventions.epsilon),
         }))
     }
 
@@ -245,9 +244,8 @@ impl<'a> Builder<'_, 'a> {
     fn needed(&mut self, module: &str, kind: &str) -> Result<Rc<Constant<'a>>> {
         let name = format!("{module}.{kind}");
         self.tensor(&name)?.ok_or_else(|| {
-            ImportError::malformed(format!("there is no tensor '{}'", shorten(&name))).help(
-                "the state dict is not whole; save that of the whole model: `torch.save(model.state_dict(), FILE)`",
-            )
+            ImportError::malformed(format!("missing tensor '{}'", shorten(&name)))
+                .help("save the state dict of the whole model: `torch.save(model.state_dict(), FILE)`")
         })
     }
 

@@ -1,4 +1,4 @@
-//! Which tensors are which layers: names matched with those of the known implementations.
+//! Matches the names of tensors with the layers of known implementations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,12 +11,12 @@ use crate::text::shorten;
 #[derive(Debug)]
 pub struct Layers {
     pub family: &'static Family,
-    /// What all names of the body begin with, such as `state_dict.module.`.
+    /// Common prefix of the body's names, such as `state_dict.module.`.
     pub prefix: String,
     pub stem: Named,
     pub blocks: Vec<Block>,
     pub head: Named,
-    /// A fully connected layer, or a 1x1 convolution.
+    /// A fully connected layer or a 1x1 convolution.
     pub classifier: String,
     pub notes: Vec<String>,
 }
@@ -24,9 +24,9 @@ pub struct Layers {
 /// An inverted residual block.
 #[derive(Debug)]
 pub struct Block {
-    /// Expansion, where there is one, depthwise, projection.
+    /// Expansion (optional), depthwise, projection.
     pub layers: Vec<Named>,
-    /// Whether its input is added to its output where shapes allow it.
+    /// Whether it has a residual if shapes allow it.
     pub has_residual: bool,
 }
 
@@ -37,13 +37,13 @@ pub struct Named {
     pub norm: String,
 }
 
-/// Convolutions of a file: modules with a weight of 4 dimensions.
+/// Convolutions of a file: modules with a weight of rank 4.
 type Convs<'d> = BTreeSet<&'d str>;
 
-/// Of blocks: the rank of their pattern, and the numbers in its place.
+/// Order of blocks: the rank of their pattern and its numbers.
 type Order = (usize, Vec<u32>);
 
-/// More tensors than a checkpoint has, and more networks than are looked for in one: each costs a pass over all names.
+/// Most tensors and candidate networks of a checkpoint. Each candidate costs a pass over all names.
 const MAX_TENSORS: usize = 1 << 14;
 const MAX_CANDIDATES: usize = 1 << 8;
 
@@ -80,12 +80,12 @@ fn weights<'d, 'a>(dict: &'d StateDict<'a>) -> impl Iterator<Item = (&'d str, &'
     dict.tensors.iter().filter_map(|(name, tensor)| Some((name.strip_suffix(".weight")?, tensor.as_ref().ok()?)))
 }
 
-/// What stands before `stem` in `name`, whole components only.
+/// Returns the part of `name` before `stem`, at a component boundary.
 fn prefix_of<'d>(name: &'d str, stem: &str) -> Option<&'d str> {
     name.strip_suffix(stem).filter(|prefix| prefix.is_empty() || prefix.ends_with('.'))
 }
 
-/// The layers below `prefix`, but for the classifier, and the convolutions there that are none of them.
+/// Returns the layers below `prefix` except the classifier, and the remaining convolutions.
 fn body(family: &'static Family, prefix: &str, convs: &Convs<'_>) -> Result<Option<(Layers, Vec<String>)>> {
     let named = |[conv, norm]: [&str; 2]| Named { conv: format!("{prefix}{conv}"), norm: format!("{prefix}{norm}") };
     let mut own: BTreeSet<&str> = convs.iter().filter_map(|conv| conv.strip_prefix(prefix)).collect();
@@ -113,7 +113,7 @@ fn body(family: &'static Family, prefix: &str, convs: &Convs<'_>) -> Result<Opti
     for ((rank, _), (unit, layers)) in &units {
         let form =
             family.blocks.iter().find(|form| form.iter().map(|[conv, _]| *conv).collect::<BTreeSet<_>>() == *layers);
-        let Some(form) = form else { return Err(odd_block(family, prefix, unit, layers)) };
+        let Some(form) = form else { return Err(unknown_block(family, prefix, unit, layers)) };
         let layer = |[conv, norm]: &[&str; 2]| named([&format!("{unit}.{conv}"), &format!("{unit}.{norm}")]);
         let has_residual = family.units.get(*rank).is_some_and(|unit| unit.has_residuals);
         blocks.push(Block { layers: form.iter().map(layer).collect(), has_residual });
@@ -123,7 +123,7 @@ fn body(family: &'static Family, prefix: &str, convs: &Convs<'_>) -> Result<Opti
     Ok(Some((Layers { family, prefix: prefix.to_owned(), stem, blocks, head, classifier, notes }, rest)))
 }
 
-/// `pattern` with numbers in place of `#`.
+/// Substitutes numbers for `#` in `pattern`.
 fn filled(pattern: &str, numbers: &[u32]) -> String {
     let mut numbers = numbers.iter();
     let mut text = String::new();
@@ -136,7 +136,7 @@ fn filled(pattern: &str, numbers: &[u32]) -> String {
     text
 }
 
-/// Order and name of the unit that `conv` is of, and its name in there.
+/// Returns order and name of the unit of `conv`, and the layer's name within it.
 fn unit<'d>(rank: usize, pattern: &str, conv: &'d str) -> Option<(Order, &'d str, &'d str)> {
     let components = pattern.split('.').count();
     let (end, _) = conv.match_indices('.').nth(components - 1)?;
@@ -144,43 +144,43 @@ fn unit<'d>(rank: usize, pattern: &str, conv: &'d str) -> Option<(Order, &'d str
     Some(((rank, family::matches(pattern, name)?), name, layer.strip_prefix('.')?))
 }
 
-fn odd_block(family: &Family, prefix: &str, unit: &str, layers: &BTreeSet<&str>) -> Box<ImportError> {
+fn unknown_block(family: &Family, prefix: &str, unit: &str, layers: &BTreeSet<&str>) -> Box<ImportError> {
     let list = |names: &mut dyn Iterator<Item = &str>| names.take(8).map(shorten).collect::<Vec<_>>().join(", ");
     let forms = family.blocks.iter().map(|form| list(&mut form.iter().map(|[conv, _]| *conv)));
-    ImportError::unsupported(format!("a block with other convolutions than {} has", family.name))
+    ImportError::unsupported(format!("unexpected convolutions in a block of {}", family.name))
         .at(format!("module '{}'", shorten(&format!("{prefix}{unit}"))))
         .expected(forms.collect::<Vec<_>>().join("; or "))
         .found(list(&mut layers.iter().copied()))
 }
 
-/// Of several networks the one with averaged weights (EMA), as timm loads it.
+/// Selects the network with averaged weights (EMA) of several, as timm does.
 fn averaged(mut found: Vec<(Layers, Vec<String>)>) -> Result<(Layers, Vec<String>)> {
     let prefixes: Vec<String> = found.iter().map(|(layers, _)| format!("`{}`", shorten(&layers.prefix))).collect();
     found.retain(|(layers, _)| layers.prefix.split(['.', '_']).any(|word| word.eq_ignore_ascii_case("ema")));
     match (found.pop(), found.is_empty()) {
         (Some((mut layers, rest)), true) => {
             let note =
-                format!("of the networks at {} the one with averaged weights (EMA) is taken", prefixes.join(", "));
+                format!("of the networks at {}, the one with averaged weights (EMA) is imported", prefixes.join(", "));
             layers.notes.push(note);
             Ok((layers, rest))
         }
-        _ => Err(ImportError::unsupported("the file holds several networks")
-            .expected("one, or one of them with averaged weights (EMA)")
-            .found(format!("networks whose names begin with {}", prefixes.join(", ")))
+        _ => Err(ImportError::unsupported("the file contains several networks")
+            .expected("one network, or one with averaged weights (EMA)")
+            .found(format!("networks at {}", prefixes.join(", ")))
             .help("save the state dict of one: `torch.save(model.state_dict(), FILE)`")),
     }
 }
 
-/// The fully connected layer that lies nearest to the body.
+/// Returns the fully connected layer with the longest common prefix with the body.
 fn classifier(dict: &StateDict<'_>, layers: &Layers, rest: &[String]) -> Result<String> {
     let (pointwise, others): (Vec<_>, Vec<_>) = rest.iter().partition(|conv| {
         let weight = dict.tensors.get(&format!("{conv}.weight")).and_then(|weight| weight.as_ref().ok());
         weight.is_some_and(|weight| matches!(weight.shape(), [_, _, 1, 1]))
     });
     if let Some(conv) = others.first() {
-        return Err(ImportError::unsupported("a convolution that MobileNetV2 has not")
+        return Err(ImportError::unsupported("unexpected convolution")
             .at(format!("module '{}'", shorten(conv)))
-            .found(format!("names of {}, and this beside them", layers.family.name)));
+            .found(format!("not in the layers of {}", layers.family.name)));
     }
     let shared =
         |name: &str| layers.prefix.split_terminator('.').zip(name.split('.')).take_while(|(a, b)| a == b).count();
@@ -190,15 +190,15 @@ fn classifier(dict: &StateDict<'_>, layers: &Layers, rest: &[String]) -> Result<
     let nearest: Vec<&str> = candidates.into_iter().filter(|name| shared(name) == nearest).collect();
     match *nearest.as_slice() {
         [one] => Ok(one.to_owned()),
-        [] => Err(ImportError::unsupported("there is no classifier in the file, only the layers before it")
+        [] => Err(ImportError::unsupported("the file has no classifier")
             .role("classifier")
             .expected("a fully connected layer")
-            .help("save the whole model's state dict, with its classifier")),
+            .help("save the state dict of the whole model, with its classifier")),
         _ => {
             let names: Vec<_> = nearest.iter().take(8).map(|name| format!("'{}'", shorten(name))).collect();
             Err(ImportError::unsupported("more than one fully connected layer")
                 .role("classifier")
-                .expected("one, after the pool")
+                .expected("one after the pool")
                 .found(names.join(", ")))
         }
     }
@@ -210,12 +210,11 @@ fn none_found(dict: &StateDict<'_>, convs: &Convs<'_>) -> Box<ImportError> {
         return error.clone().at(format!("tensor '{}'", shorten(name)));
     }
     let families: Vec<_> = FAMILIES.iter().map(|family| family.name).collect();
-    let error = ImportError::unsupported("the names of the tensors are those of no known MobileNetV2")
-        .expected(format!("names as in {}", families.join(", ")));
+    let error = ImportError::unsupported("unknown tensor names").expected(format!("names of {}", families.join(", ")));
     let names: Vec<_> = convs.iter().take(4).map(|name| format!("'{}'", shorten(name))).collect();
     let error = match (names.is_empty(), dict.tensors.len()) {
         (_, 0) => error.found("no tensors"),
-        (true, count) => error.found(format!("{count} tensors, none of which is the weight of a convolution")),
+        (true, count) => error.found(format!("{count} tensors, but no weight of a convolution")),
         (false, _) => error.found(format!("{} convolutions, such as {}", convs.len(), names.join(", "))),
     };
     error.help("export the model to ONNX: `torch.onnx.export(model, image, FILE)`")

@@ -1,10 +1,10 @@
-//! Weights by name, without a graph: a state dict of PyTorch, in whatever file.
+//! Weights by name without a graph: PyTorch state dicts, from any file format.
 //!
 //! ```text
 //! names --family--> layers in order --graph--> SourceGraph
 //! ```
-//! What a network does between its layers is not in a state dict; the implementation that its names tell has it by
-//! convention (`family`), but for strides, which the published table, a spec or the modules themselves give (`strides`).
+//! A state dict does not contain the operations between layers. They are conventions of the implementation that the names
+//! identify (`family`). Strides come from the published table, a spec or attributes of modules (`strides`).
 
 mod dict;
 mod family;

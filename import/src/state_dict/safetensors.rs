@@ -1,4 +1,4 @@
-//! Safetensors files of other programs -> [`StateDict`] (the names of PyTorch's state dicts, row-major elements).
+//! Reads safetensors files with the names of a PyTorch state dict to a [`StateDict`].
 
 use safetensors::{Dtype, SafeTensors};
 
@@ -6,10 +6,10 @@ use super::dict::{StateDict, Stored};
 use crate::error::{ImportError, Result};
 use crate::source::DType;
 
-/// Longest header in bytes: a checkpoint with an optimizer has some 200 KB. It is decoded to several times its size.
+/// Longest header in bytes. A checkpoint with an optimizer has about 200 KB, and decoding expands it several times.
 const MAX_HEADER: u64 = 1 << 23;
 
-/// Whether the header has a container's own entry, so that the file is one of `mbvc import`.
+/// Whether the header has the entry that identifies an mbvc container.
 pub fn is_container(bytes: &[u8]) -> bool {
     check_header(bytes).is_ok()
         && SafeTensors::read_metadata(bytes).is_ok_and(|(_, header)| {
@@ -17,7 +17,7 @@ pub fn is_container(bytes: &[u8]) -> bool {
         })
 }
 
-/// Refuses a header that is too long to be decoded.
+/// Checks the length of the header before it is decoded.
 pub fn check_header(bytes: &[u8]) -> Result<()> {
     let length = bytes.first_chunk::<8>().map_or(0, |length| u64::from_le_bytes(*length));
     if length > MAX_HEADER {
@@ -27,19 +27,19 @@ pub fn check_header(bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Names and tensors of a file.
+/// Reads the names and tensors of a file.
 pub fn read(bytes: &[u8]) -> Result<StateDict<'_>> {
     check_header(bytes)?;
     let file = SafeTensors::deserialize(bytes).map_err(|error| {
-        ImportError::malformed(format!("not a sound safetensors file: {error}")).help("the file may be truncated")
+        ImportError::malformed(format!("invalid safetensors file: {error}")).help("the file may be truncated")
     })?;
     let mut dict = StateDict::default();
     for (name, tensor) in file.iter() {
         let shape = tensor.shape().to_vec();
         let stored = match dtype(tensor.dtype()) {
             Some(dtype) => Ok(Stored::whole(dtype, shape, tensor.data())),
-            None => Err(ImportError::unsupported(format!("elements of the type {:?}", tensor.dtype()))
-                .expected("floats of 16, 32 or 64 bits")),
+            None => Err(ImportError::unsupported(format!("unsupported element type {:?}", tensor.dtype()))
+                .expected("16-bit, 32-bit or 64-bit floats")),
         };
         dict.tensors.insert(name.to_owned(), stored);
     }

@@ -1,4 +1,4 @@
-//! What files beside the weights tell: `config.json` of a repository of timm or transformers, and the latter's
+//! Configuration files that accompany weights: `config.json` of timm or transformers, and the latter's
 //! `preprocessor_config.json`.
 
 use std::fs;
@@ -17,10 +17,10 @@ use crate::text::shorten;
 
 const CONFIG: &str = "config.json";
 const PREPROCESSOR: &str = "preprocessor_config.json";
-/// One with 21 841 labels has 2 MB.
+/// Size limit; a file with 21 841 labels has 2 MB.
 const MAX_BYTES: u64 = 1 << 22;
 
-/// What the files tell; each part may be missing.
+/// Content of the files; each part is optional.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sidecar {
     pub owner: Sidecars,
@@ -50,32 +50,32 @@ impl Sidecar {
         }
     }
 
-    /// Reads the files in the folder of `weights`, as far as they are there and of these kinds.
+    /// Reads the files in the folder of `weights`, if they exist.
     ///
     /// # Errors
-    /// Where they describe a network that is not of the family.
+    /// If they describe a network that is not of the family.
     pub fn beside(weights: &Path) -> Result<Self> {
         let folder = weights.parent().unwrap_or(Path::new(""));
         let [config, preprocessor] = [CONFIG, PREPROCESSOR].map(|name| read(&folder.join(name)));
-        Self::sound_of(config, preprocessor).map_err(|error| error.file(&folder.join(CONFIG).display().to_string()))
+        Self::readable(config, preprocessor).map_err(|error| error.file(&folder.join(CONFIG).display().to_string()))
     }
 
-    /// As [`Sidecar::beside`], of files in memory.
+    /// Reads files in memory: see [`Sidecar::beside`].
     pub fn of(files: Beside<'_>) -> Result<Self> {
         let [config, preprocessor] = [files.config, files.preprocessor].map(|file| file.map(parsed).transpose());
-        Self::sound_of(config, preprocessor).map_err(|error| error.at(CONFIG))
+        Self::readable(config, preprocessor).map_err(|error| error.at(CONFIG))
     }
 
-    /// What cannot be read is left out, with a note.
-    fn sound_of(config: Read, preprocessor: Read) -> Result<Self> {
+    /// Ignores unreadable files, with a note.
+    fn readable(config: Read, preprocessor: Read) -> Result<Self> {
         let mut notes = Vec::new();
-        let mut sound = |name: &str, read: Read| {
+        let mut readable = |name: &str, read: Read| {
             read.unwrap_or_else(|problem| {
-                notes.push(format!("{name} beside it is left out: {problem}"));
+                notes.push(format!("{name} is ignored: {problem}"));
                 None
             })
         };
-        let (config, preprocessor) = (sound(CONFIG, config), sound(PREPROCESSOR, preprocessor));
+        let (config, preprocessor) = (readable(CONFIG, config), readable(PREPROCESSOR, preprocessor));
         let mut found = Self::parse(config.as_ref(), preprocessor.as_ref())?;
         found.notes.splice(0..0, notes);
         Ok(found)
@@ -87,7 +87,7 @@ impl Sidecar {
         match config {
             Some(config) if config["model_type"] == "mobilenet_v2" => found.transformers(config)?,
             Some(config) if architecture.is_some_and(|name| name.starts_with("mobilenetv2")) => found.timm(config),
-            // Another program's.
+            // Of another framework.
             Some(_) => return Ok(found),
             None if preprocessor.is_some() => found.owner = Sidecars::Transformers,
             None => return Ok(found),
@@ -98,14 +98,14 @@ impl Sidecar {
         Ok(found)
     }
 
-    /// Whether the files are those of `family`.
+    /// Whether the files belong to `family`.
     pub fn is_of(&self, family: &Family) -> bool {
         self.owner != Sidecars::None && self.owner == family.sidecars
     }
 
-    /// Tells how things are known; the graph has the conventions and the resolution already.
+    /// Adds preprocessing, framing, labels and evidence to `hints`. Conventions and resolution are used in the graph.
     pub fn explain(&self, hints: &mut Hints) {
-        let beside = |name: &str| format!("{name} beside it");
+        let beside = |name: &str| name.to_owned();
         hints.explain("resolution", beside(if self.owner == Sidecars::Timm { CONFIG } else { "configuration" }));
         if let Some((preprocessing, name)) = self.preprocessing {
             hints.preprocessing = Some((preprocessing, true));
@@ -117,7 +117,7 @@ impl Sidecar {
 
     fn transformers(&mut self, config: &Value) -> Result<()> {
         self.owner = Sidecars::Transformers;
-        let unread = |key: &str, expected: &str| {
+        let unsupported = |key: &str, expected: &str| {
             ImportError::new(ErrorKind::Unsupported, format!("`{key}` is {}", shorten(&config[key].to_string())))
                 .expected(expected)
                 .help("export the model to ONNX: `optimum-cli export onnx`, or torch.onnx.export")
@@ -129,20 +129,20 @@ impl Sidecar {
             None => None,
             Some("relu6") => Some(Activation::Relu6),
             Some("relu") => Some(Activation::Relu),
-            Some(_) => return Err(unread("hidden_act", "relu6 or relu")),
+            Some(_) => return Err(unsupported("hidden_act", "relu6 or relu")),
         };
-        // Less makes the last blocks dilated.
+        // A smaller output stride dilates the last blocks.
         if config["output_stride"].as_u64().is_some_and(|stride| stride != 32) {
-            return Err(unread("output_stride", "32, as a classifier has"));
+            return Err(unsupported("output_stride", "32, that of a classifier"));
         }
         self.resolution = size(&config["image_size"]);
-        self.labels = self.sound(by_index(&config["id2label"]));
+        self.labels = self.valid_labels(by_index(&config["id2label"]));
         Ok(())
     }
 
     fn timm(&mut self, config: &Value) {
         self.owner = Sidecars::Timm;
-        // Older files have all in one.
+        // Older files have no nested configuration.
         let get = |key: &str| match &config["pretrained_cfg"][key] {
             Value::Null => &config[key],
             value => value,
@@ -158,7 +158,7 @@ impl Sidecar {
         let filter = self.filter(get("interpolation").as_str());
         let fit = match (get("crop_mode").as_str(), crop, self.resolution) {
             (Some("squash"), ..) => Some(Fit::Squash),
-            // timm resizes the shorter side and cuts the middle out.
+            // timm resizes the shorter side and crops the center.
             (_, Some(crop), Some([height, width])) => {
                 let shorter = height.min(width);
                 fit((shorter as f64 / crop).floor() as u64, shorter as u64)
@@ -166,7 +166,7 @@ impl Sidecar {
             _ => None,
         };
         self.framing = fit.map(|fit| (Framing { fit, filter }, CONFIG));
-        self.labels = self.sound(match get("label_names") {
+        self.labels = self.valid_labels(match get("label_names") {
             Value::Array(names) => names.iter().map(|name| Some(name.as_str()?.to_owned())).collect(),
             names => by_index(names),
         });
@@ -183,7 +183,7 @@ impl Sidecar {
             false => Some(([0.0; 3], [1.0; 3])),
         };
         if let Some((mean, std)) = norm {
-            // In the same numbers as for other sources where it is the same.
+            // The same floats as from other sources.
             let preprocessing = if (factor * 255.0 - 1.0).abs() < 1e-6 {
                 Preprocessing::from_mean_and_std(mean, std)
             } else {
@@ -194,7 +194,7 @@ impl Sidecar {
             self.preprocessing = Some((preprocessing, PREPROCESSOR));
         }
         let (resized, cropped) = (&config["size"], size(&config["crop_size"]).filter(|_| does("do_center_crop")));
-        // Pillow's numbers.
+        // Pillow's enumeration.
         let filters = ["nearest", "lanczos", "bilinear", "bicubic"];
         let filter = config["resample"].as_u64().and_then(|filter| filters.get(usize::try_from(filter).ok()?));
         let filter = self.filter(filter.copied());
@@ -208,35 +208,35 @@ impl Sidecar {
         self.resolution = cropped.or(self.resolution);
     }
 
-    /// The filter of a name, or the nearest to it, with a note.
+    /// Returns the filter with this name, or bicubic with a note.
     fn filter(&mut self, name: Option<&str>) -> Filter {
         match name {
             Some("nearest") => Filter::Nearest,
             Some("bicubic") => Filter::Bicubic,
             Some("bilinear") | None => Filter::Bilinear,
             Some(other) => {
-                self.notes.push(format!("pictures are resized by `{}` there; bicubic is put down", shorten(other)));
+                self.notes.push(format!("unsupported interpolation `{}`; bicubic is used", shorten(other)));
                 Filter::Bicubic
             }
         }
     }
 
-    /// Labels of one line of text each; none where they only count.
-    fn sound(&mut self, labels: Option<Vec<String>>) -> Option<Vec<String>> {
+    /// Returns labels of one line each; `None` for placeholders such as `LABEL_0`.
+    fn valid_labels(&mut self, labels: Option<Vec<String>>) -> Option<Vec<String>> {
         let labels: Vec<String> = labels?.into_iter().map(|label| label.trim().to_owned()).collect();
         let counts = labels.iter().enumerate().all(|(at, label)| *label == format!("LABEL_{at}"));
         if labels.is_empty() || counts {
             return None;
         }
         if labels.iter().any(|label| label.is_empty() || label.contains(['\n', '\r'])) {
-            self.notes.push(format!("the labels of {CONFIG} are left out: one is empty or spans lines"));
+            self.notes.push(format!("the labels of {CONFIG} are ignored: one is empty or spans lines"));
             return None;
         }
         Some(labels)
     }
 }
 
-/// The JSON in a file, `None` where there is no file; or why it cannot be read.
+/// The JSON of a file, `None` if it does not exist, or the reason why it cannot be read.
 type Read = std::result::Result<Option<Value>, String>;
 
 fn read(path: &Path) -> Read {
@@ -251,7 +251,7 @@ fn read(path: &Path) -> Read {
 
 fn parsed(bytes: &[u8]) -> std::result::Result<Value, String> {
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(format!("it has more than {MAX_BYTES} bytes"));
+        return Err(format!("more than {MAX_BYTES} bytes"));
     }
     serde_json::from_slice(bytes).map_err(|error| error.to_string())
 }
@@ -282,13 +282,13 @@ fn deviations(value: &Value) -> Option<[f64; 3]> {
     numbers::<3>(value).filter(|std| std.iter().all(|std| *std > 0.0))
 }
 
-/// `{"0": "tench", "1": "goldfish"}`, all numbers from 0.
+/// Reads `{"0": "tench", "1": "goldfish"}`, with consecutive numbers from 0.
 fn by_index(value: &Value) -> Option<Vec<String>> {
     let map = value.as_object()?;
     (0..map.len()).map(|at| Some(map.get(&at.to_string())?.as_str()?.to_owned())).collect()
 }
 
-/// The middle, after the shorter side was brought to `scaled` pixels for `kept`; `None` where there is not so much.
+/// Returns a center crop of `kept` pixels after resizing the shorter side to `scaled`; `None` if `kept` exceeds it.
 fn fit(scaled: u64, kept: u64) -> Option<Fit> {
     let (scaled, kept) = (u16::try_from(scaled).ok()?, u16::try_from(kept).ok()?);
     (kept > 0 && scaled >= kept).then_some(Fit::Crop { scaled, kept })
@@ -301,7 +301,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn transformers_files_tell_conventions_labels_and_preprocessing() {
+    fn transformers_files_have_conventions_labels_and_preprocessing() {
         let config = json!({
             "model_type": "mobilenet_v2", "tf_padding": false, "layer_norm_eps": 1e-4, "hidden_act": "relu",
             "image_size": 96, "output_stride": 32, "id2label": {"1": "dog", "0": "cat"},
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn timm_files_tell_preprocessing_and_labels() {
+    fn timm_files_have_preprocessing_and_labels() {
         let config = json!({
             "architecture": "mobilenetv2_100", "num_classes": 2, "label_names": ["cat", "dog"],
             "pretrained_cfg": {
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn other_files_and_odd_values_tell_nothing() {
+    fn other_files_and_invalid_values_are_ignored() {
         for config in [
             json!({"model_type": "bert", "hidden_act": "gelu"}),
             json!({"architecture": "resnet50"}),
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_family_has_not_is_an_error() {
+    fn features_outside_the_family_are_refused() {
         for (key, value) in [("hidden_act", json!("gelu")), ("output_stride", json!(8))] {
             let config = json!({"model_type": "mobilenet_v2", key: value});
             let error = Sidecar::parse(Some(&config), None).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! Strides and residuals, which a state dict does not have.
+//! Strides and residuals, which a state dict does not contain.
 
 use mbvc_compiler::spec::NetworkSpec;
 
@@ -7,17 +7,17 @@ use super::layers::Layers;
 use crate::error::{ImportError, Result};
 use crate::published;
 
-/// Of all blocks, and where it is known from.
+/// Strides of all blocks and their source.
 #[derive(Debug)]
 pub struct Strides {
     pub stem: [usize; 2],
     pub blocks: Vec<[usize; 2]>,
-    /// Whether blocks whose shapes allow a residual have it; the implementation's do where it is not told.
+    /// Whether blocks have a residual if shapes allow it; `None` for the convention of the implementation.
     pub residuals: Option<Vec<bool>>,
     pub how: &'static str,
 }
 
-/// From the modules, the spec or the published table, in this order. `blocks` are expansions and channels.
+/// Finds strides in the modules, the spec or the published table, in this order. `blocks` are expansions and channels.
 pub fn find(
     dict: &StateDict<'_>,
     layers: &Layers,
@@ -32,13 +32,13 @@ pub fn find(
     }
     let known = published::strides(blocks).ok_or_else(|| {
         ImportError::unsupported(
-            "the strides are not known: a state dict does not hold them, and the blocks are not the published ones",
+            "unknown strides: a state dict does not contain them, and the blocks are not the published ones",
         )
         .found(format!("expansions and channels {}", table(blocks)))
-        .help("give a spec that has them: `--spec FILE`; or export the model: `torch.onnx.export(model, image, FILE)`")
+        .help("pass a spec with `--spec FILE`, or export the model with `torch.onnx.export(model, image, FILE)`")
     })?;
     let blocks = known.into_iter().map(|stride| [stride; 2]).collect();
-    Ok(Strides { stem: [2; 2], blocks, residuals: None, how: "those of the published table, whose blocks these are" })
+    Ok(Strides { stem: [2; 2], blocks, residuals: None, how: "published table with the same blocks" })
 }
 
 fn of_modules(dict: &StateDict<'_>, layers: &Layers) -> Option<Strides> {
@@ -49,16 +49,16 @@ fn of_modules(dict: &StateDict<'_>, layers: &Layers) -> Option<Strides> {
 }
 
 fn of_spec(spec: &NetworkSpec, count: usize) -> Result<Strides> {
-    let asked = spec.resolve().blocks;
-    if asked.len() != count {
-        return Err(ImportError::unsupported(format!("the file has {count} blocks, and the spec {}", asked.len()))
-            .help("without --spec the published strides are taken where the table is the published one"));
+    let requested = spec.resolve().blocks;
+    if requested.len() != count {
+        return Err(ImportError::unsupported(format!("the file has {count} blocks, the spec {}", requested.len()))
+            .help("omit --spec to use the published strides, if the table is the published one"));
     }
     Ok(Strides {
         stem: [spec.stem.stride; 2],
-        blocks: asked.iter().map(|block| [block.stride; 2]).collect(),
-        residuals: Some(asked.iter().map(|block| block.residual).collect()),
-        how: "those of the spec, for a state dict does not hold them",
+        blocks: requested.iter().map(|block| [block.stride; 2]).collect(),
+        residuals: Some(requested.iter().map(|block| block.residual).collect()),
+        how: "spec, because a state dict contains no strides",
     })
 }
 

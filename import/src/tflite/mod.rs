@@ -1,4 +1,4 @@
-//! TFLite -> [`SourceGraph`], floats and quantized files alike: a quantized weight is read as what it stands for.
+//! TFLite -> [`SourceGraph`], for float and quantized files.
 
 mod operators;
 mod ops;
@@ -17,20 +17,20 @@ pub fn read(bytes: &[u8]) -> Result<SourceGraph<'_>> {
     let model = Model::new(bytes)?;
     let version = model.version()?;
     if version != 3 {
-        return Err(ImportError::unsupported(format!("schema version {version} is not read")).expected("version 3"));
+        return Err(ImportError::unsupported(format!("unsupported schema version {version}")).expected("version 3"));
     }
     let subgraphs = model.subgraphs()?;
     if subgraphs.len == 0 {
-        return Err(ImportError::malformed("there is no subgraph in the file").help("the file may be truncated"));
+        return Err(ImportError::malformed("the file has no subgraph").help("the file may be truncated"));
     }
     let subgraph = Subgraph(subgraphs.table(0, "subgraph")?);
     let mut tensors = Tensors::new(bytes, model, subgraph)?;
     if subgraphs.len > 1 {
-        tensors.notes.push(format!("the first of {} subgraphs was read", subgraphs.len));
+        tensors.notes.push(format!("only the first of {} subgraphs is imported", subgraphs.len));
     }
     let inputs: Vec<i32> = subgraph.inputs()?.i32s().take(2).collect();
     let &[input] = inputs.as_slice() else {
-        return Err(ImportError::unsupported("the model does not have one input")
+        return Err(ImportError::unsupported("the model does not have exactly one input")
             .expected("one image")
             .found(format!("{} inputs", subgraph.inputs()?.len)));
     };

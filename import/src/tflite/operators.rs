@@ -1,4 +1,4 @@
-//! Names of the builtin operators, for messages, and the codes that are read.
+//! Codes of supported operators, and the names of all builtin operators for messages.
 
 pub const ADD: i32 = 0;
 pub const AVERAGE_POOL_2D: i32 = 1;
@@ -51,7 +51,7 @@ const NAMES: &str = "\
     MULTINOMIAL GELU DYNAMIC_UPDATE_SLICE RELU_0_TO_1 UNSORTED_SEGMENT_PROD UNSORTED_SEGMENT_MAX \
     UNSORTED_SEGMENT_SUM ATAN2 UNSORTED_SEGMENT_MIN SIGN BITCAST BITWISE_XOR RIGHT_SHIFT";
 
-/// `CONV_2D`, or `operator 300` for one that is newer than this list.
+/// Returns a name such as `CONV_2D`, or `operator 300` for a code beyond this list.
 pub fn name(code: i32) -> String {
     let known = usize::try_from(code).ok().and_then(|at| NAMES.split_ascii_whitespace().nth(at));
     known.map_or_else(|| format!("operator {code}"), str::to_owned)

@@ -1,4 +1,4 @@
-//! One operator of the file -> operations of the source graph. Activations are NHWC throughout.
+//! Translation of one operator to source operations. Activations are NHWC.
 
 use super::operators as code;
 use super::schema::{self, Model, Operator};
@@ -7,7 +7,7 @@ use crate::error::{ImportError, Result};
 use crate::source::{Affine, Constant, Conv, Dense, Kernel, Layout, Op, Pads, Place, Value};
 use crate::text::display_shape;
 
-/// Names for what one operator reads and makes.
+/// Operands of one operator.
 struct Call<'a> {
     operator: Operator<'a>,
     code: i32,
@@ -18,7 +18,7 @@ struct Call<'a> {
 
 /// Reads `operator` into `tensors`.
 pub fn read<'a>(tensors: &mut Tensors<'a>, model: Model<'a>, operator: Operator<'a>) -> Result<()> {
-    /// No operator that is read has more; bounds what is copied of a hostile vector.
+    /// Most operands of an operator; bounds copies of a hostile vector.
     const MAX_OPERANDS: usize = 64;
     let code = schema::operator_code(model.operator_codes()?.table(operator.code_index()? as usize, "operator code")?)?;
     let inputs: Vec<i32> = operator.inputs()?.i32s().take(MAX_OPERANDS).collect();
@@ -37,7 +37,7 @@ pub fn read<'a>(tensors: &mut Tensors<'a>, model: Model<'a>, operator: Operator<
     translated.map_err(|error: Box<ImportError>| error.at(call.place.text()))
 }
 
-/// Of the operators over constants, only the one that widens half floats or integers matters.
+/// Translates an operator over constants, of which only DEQUANTIZE matters.
 fn constant<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
     match (call.code, call.inputs.as_slice()) {
         (code::DEQUANTIZE, &[input]) => tensors.alias(call.output, input),
@@ -78,7 +78,7 @@ fn first(call: &Call<'_>) -> Result<i32> {
 fn data(tensors: &Tensors<'_>, index: i32) -> Result<Value> {
     match tensors.input(index)? {
         Input::Data(value) => Ok(value),
-        _ => Err(ImportError::unsupported("the first input is no activation")),
+        _ => Err(ImportError::unsupported("the first input is not an activation")),
     }
 }
 
@@ -99,7 +99,7 @@ fn other<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
     tensors.stand_for(call.output, value)
 }
 
-/// Adds `op` and the activation that is fused into it.
+/// Adds `op` and its fused activation.
 fn fused<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>, op: Op<'a>, inputs: Vec<Value>, code: i8) -> Result<()> {
     let mut value = tensors.push(&call.place, op, inputs);
     let bounds = match code {
@@ -109,7 +109,7 @@ fn fused<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>, op: Op<'a>, inputs: Vec
         3 => Some((0.0, 6.0)),
         other => {
             return Err(
-                ImportError::unsupported(format!("fused activation {other} is not read")).expected("RELU6 or RELU")
+                ImportError::unsupported(format!("unsupported fused activation {other}")).expected("RELU6 or RELU")
             );
         }
     };
@@ -119,7 +119,7 @@ fn fused<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>, op: Op<'a>, inputs: Vec
     tensors.stand_for(call.output, value)
 }
 
-/// Input, kernel and bias of a layer with weights. A bias without a scale of its own has input scale * weight scale.
+/// Returns input, kernel and bias of a layer with weights; the bias is -1 if absent.
 fn operands(inputs: &[i32]) -> Result<(i32, i32, i32)> {
     match *inputs {
         [input, weight, bias] => Ok((input, weight, bias)),
@@ -176,7 +176,7 @@ fn depthwise<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
             ImportError::malformed("the first dimension of the weight is not 1").found(display_shape(constant.shape()))
         );
     };
-    // 0 in files of converters that leave the deprecated field out.
+    // 0 in files of converters that omit the deprecated field.
     let multiplier = options.i32(10, 0)?;
     if !matches!(multiplier, 0 | 1) {
         return Err(ImportError::unsupported(format!("the depth multiplier is {multiplier}")).expected("1"));
@@ -199,7 +199,7 @@ fn dense<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
     let (input, weight, bias) = operands(&call.inputs)?;
     let constant = required(tensors, weight)?;
     if constant.shape().len() != 2 || options.i8(6)? != 0 {
-        return Err(ImportError::unsupported("the weight is no plain matrix")
+        return Err(ImportError::unsupported("unsupported weight")
             .expected("2 dimensions, [out, in], in the default format")
             .found(display_shape(constant.shape())));
     }
@@ -223,12 +223,12 @@ fn rank_4(constant: &Constant<'_>, expected: &str) -> Result<()> {
     if constant.shape().len() == 4 {
         return Ok(());
     }
-    Err(ImportError::malformed("the weight has not 4 dimensions")
+    Err(ImportError::malformed("expected 4 dimensions of the weight")
         .expected(expected)
         .found(display_shape(constant.shape())))
 }
 
-/// Arithmetic of two values, or of a value and a constant of one number a channel (the last axis).
+/// Translates arithmetic of two values, or of a value and a constant with one number per channel (the last axis).
 fn binary<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>, options: i8) -> Result<()> {
     let activation = call.operator.options(options)?.i8(4)?;
     let &[left, right] = call.inputs.as_slice() else { return other(tensors, call) };
@@ -260,19 +260,19 @@ fn binary<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>, options: i8) -> Result
 fn per_channel(constant: &Constant<'_>) -> Result<Vec<f64>> {
     let leading = constant.shape().iter().take_while(|&&size| size == 1).count();
     if constant.shape().len() - leading > 1 {
-        return Err(ImportError::unsupported("the constant operand is not one number a channel")
+        return Err(ImportError::unsupported("the constant operand is not one number per channel")
             .found(display_shape(constant.shape())));
     }
     Ok(constant.to_f64())
 }
 
-/// Axes, or numbers of two sides of each.
+/// Returns axes, or two numbers per axis.
 fn integers(tensors: &Tensors<'_>, call: &Call<'_>, at: usize) -> Result<Vec<i64>> {
     const MOST: usize = 16;
     let index = call.inputs.get(at).copied().unwrap_or(-1);
     let constant = tensors.constant(index, None)?;
     if constant.as_ref().is_some_and(|constant| constant.len() > MOST) {
-        return Err(ImportError::unsupported("too many numbers of axes").expected("at most two for each of 4 axes"));
+        return Err(ImportError::unsupported("too many values for axes").expected("at most two for each of 4 axes"));
     }
     Ok(constant.map(|constant| constant.to_i64()).unwrap_or_default())
 }
@@ -283,7 +283,7 @@ fn pad<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
         && let Some(fill) = tensors.constant(fill, None)?
         && fill.scalar() != Some(0.0)
     {
-        return Err(ImportError::unsupported("the image is padded with another value than zero"));
+        return Err(ImportError::unsupported("the padding value is not zero"));
     }
     let paddings = integers(tensors, call, 1)?;
     let sides = match *paddings.as_slice() {
@@ -291,7 +291,7 @@ fn pad<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
         _ => [None; 4],
     };
     let [Some(top), Some(left), Some(bottom), Some(right)] = sides else {
-        return Err(ImportError::unsupported("the padding is not of height and width alone")
+        return Err(ImportError::unsupported("expected padding of height and width only")
             .found(format!("{:?}", paddings.iter().take(8).collect::<Vec<_>>())));
     };
     unary(tensors, call, Op::Pad([top, left, bottom, right]))
@@ -301,7 +301,7 @@ fn average_pool<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
     let options = call.operator.options(schema::POOL_OPTIONS)?;
     let window = [size(options.i32(12, 0)?, "the filter height")?, size(options.i32(10, 0)?, "the filter width")?];
     let stride = [size(options.i32(8, 0)?, "the vertical stride")?, size(options.i32(6, 0)?, "the horizontal stride")?];
-    // SAME pads nothing where the windows tile the image.
+    // SAME adds no padding if the windows tile the image.
     if pads(options.i8(4)?)? == Pads::Same && stride != window {
         return Err(ImportError::unsupported("the average pool is padded").expected("VALID padding"));
     }
@@ -321,13 +321,13 @@ fn mean<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
     unary(tensors, call, Op::Pool { window: None })
 }
 
-/// Converters from PyTorch keep an NCHW input, and transpose it once.
+/// Translates the transpose of an NCHW input, which converters from PyTorch add.
 fn transpose<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
     let to_nhwc = integers(tensors, call, 1)? == [0, 2, 3, 1];
     if !to_nhwc || !tensors.nodes.is_empty() || tensors.channels_first {
         return other(tensors, call);
     }
     tensors.channels_first = true;
-    tensors.holders.lay_out(data(tensors, first(call)?)?, Layout::Nchw);
+    tensors.holders.set_layout(data(tensors, first(call)?)?, Layout::Nchw);
     tensors.alias(call.output, first(call)?)
 }

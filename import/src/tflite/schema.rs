@@ -1,4 +1,4 @@
-//! The tables of the TFLite schema that are read, field by field
+//! The required tables and fields of the TFLite schema
 //! (<https://github.com/google-ai-edge/LiteRT/blob/main/tflite/converter/schema/schema.fbs>, schema version 3).
 //!
 //! A field's number is its vtable offset: 4 + 2 * (position in the schema).
@@ -35,7 +35,7 @@ impl<'a> Model<'a> {
     }
 }
 
-/// Code of an operator; the schema widened it from a byte, and old files have only the byte.
+/// Returns the code of an operator. Old files store only a byte, later ones also 32 bits.
 pub fn operator_code(table: Table<'_>) -> Result<i32> {
     Ok(table.i32(10, 0)?.max(i32::from(table.i8(4, 0)?)))
 }
@@ -120,7 +120,7 @@ impl<'a> Operator<'a> {
         self.0.vector(8, 4, "an operator's outputs")
     }
 
-    /// The options table if it is of the type that the operator wants; an absent one means defaults.
+    /// Returns the options table if it has the expected type; absent options are defaults.
     pub fn options(self, r#type: i8) -> Result<Options<'a>> {
         let table = self.0.table(12, "an operator's options")?;
         Ok(Options(table.filter(|_| matches!(self.0.i8(10, 0), Ok(found) if found == r#type))))

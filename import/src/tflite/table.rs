@@ -1,17 +1,16 @@
-//! A reader of flatbuffers that trusts no offset
+//! A bounds-checked reader of flatbuffers
 //! (format: <https://flatbuffers.dev/internals/>).
 //!
-//! Every access is bounds-checked where it happens, so that a file needs no verification pass beforehand and
-//! this crate no `unsafe` accessors. Nothing is copied.
+//! Every access is checked, so that no verification pass and no `unsafe` accessors are needed. Nothing is copied.
 
 use crate::error::{ImportError, Result};
 
-/// A table: fields found through its vtable.
+/// A table, whose fields are found through its vtable.
 #[derive(Debug, Clone, Copy)]
 pub struct Table<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// The offsets of the fields, 0 for an absent one.
+    /// Offsets of the fields, 0 for an absent one.
     vtable: &'a [u8],
 }
 
@@ -24,7 +23,7 @@ pub struct Vector<'a> {
 }
 
 fn outside(what: &str) -> Box<ImportError> {
-    ImportError::malformed(format!("{what} lies outside of the file"))
+    ImportError::malformed(format!("{what} is outside the file"))
         .help("the file is truncated or damaged; download or convert it again")
 }
 
@@ -53,7 +52,7 @@ impl<'a> Table<'a> {
         Ok(Self { bytes, at, vtable: fields.ok_or_else(|| outside(what))? })
     }
 
-    /// Position of the field with vtable offset `slot` (4, 6, 8, ...).
+    /// Returns the position of the field with vtable offset `slot` (4, 6, 8, ...).
     fn field(&self, slot: usize) -> Option<usize> {
         let offset = u16::from_le_bytes(self.vtable.get(slot..slot + 2)?.try_into().ok()?);
         if offset == 0 { None } else { self.at.checked_add(usize::from(offset)) }
@@ -80,7 +79,7 @@ impl<'a> Table<'a> {
         Self::at(self.bytes, follow(self.bytes, at, what)?, what).map(Some)
     }
 
-    /// A vector whose elements have `size` bytes; empty where absent.
+    /// Returns a vector with elements of `size` bytes; empty if absent.
     pub fn vector(&self, slot: usize, size: usize, what: &str) -> Result<Vector<'a>> {
         let Some(at) = self.field(slot) else { return Ok(Vector { bytes: self.bytes, at: 0, len: 0 }) };
         let at = follow(self.bytes, at, what)?;
@@ -99,12 +98,12 @@ impl<'a> Table<'a> {
 }
 
 impl<'a> Vector<'a> {
-    /// The elements of a vector of bytes.
+    /// Returns the elements of a vector of bytes.
     pub fn as_bytes(self) -> &'a [u8] {
         self.bytes.get(self.at..self.at.saturating_add(self.len)).unwrap_or(&[])
     }
 
-    /// The table at index `index` of a vector of tables.
+    /// Returns the table at `index` of a vector of tables.
     pub fn table(self, index: usize, what: &str) -> Result<Table<'a>> {
         if index >= self.len {
             return Err(ImportError::malformed(format!("{what} {index} does not exist; there are {}", self.len)));
@@ -149,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn no_damage_gets_out_of_bounds() {
+    fn damaged_offsets_stay_in_bounds() {
         for at in 0..SMALL.len() {
             for value in 0..=255 {
                 let mut bytes = SMALL;

@@ -1,4 +1,4 @@
-//! The tensors of a subgraph: which hold constants, which are made by operators, and the nodes made so far.
+//! The tensors of a subgraph, constants and operator outputs, and the nodes translated so far.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -14,20 +14,20 @@ use crate::source::{
 };
 use crate::text::shorten;
 
-/// Twice as many as the weights and biases of width 4 have. Many tensors may share one long list.
+/// Most numbers to copy, twice those of width 4. Many tensors may share one long list.
 const MAX_NUMBERS: usize = 1 << 20;
 
-/// What a tensor of the subgraph stands for once something has made it.
+/// Meaning of a tensor that an operator produced.
 #[derive(Debug, Clone, Copy)]
 enum Made {
     Data(Value),
-    /// The same constant as another tensor's, by index.
+    /// The constant of another tensor, by index.
     Constant(i32),
-    /// Computed from shapes alone.
+    /// Computed from shapes.
     Computed,
 }
 
-/// What an operator finds at one of its inputs.
+/// An input of an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
     Data(Value),
@@ -46,13 +46,13 @@ pub struct Tensors<'a> {
     buffers: Vector<'a>,
     made: HashMap<i32, Made>,
     values: Value,
-    /// Numbers that may still be copied: scales and zero points, factors and offsets.
+    /// Remaining numbers to copy: scales, zero points, factors and offsets.
     left: Cell<usize>,
-    /// Whether the input image turned out to be `[N, 3, height, width]`, transposed by the graph.
+    /// Whether the input image is `[N, 3, height, width]` and transposed by the graph.
     pub channels_first: bool,
 }
 
-/// A text of the file as far as messages show it: tables may share one that is as long as the file.
+/// Decodes a string of the file, limited for messages: tables may share one as long as the file.
 pub fn text(bytes: &[u8]) -> Cow<'_, str> {
     const LONGEST: usize = 1 << 10;
     String::from_utf8_lossy(bytes.get(..LONGEST).unwrap_or(bytes))
@@ -96,11 +96,13 @@ impl<'a> Tensors<'a> {
         }
         match self.made.insert(index, made) {
             None => Ok(()),
-            Some(_) => Err(ImportError::malformed(format!("tensor '{}' is made twice", shorten(&self.name(index))))),
+            Some(_) => {
+                Err(ImportError::malformed(format!("tensor '{}' is assigned twice", shorten(&self.name(index)))))
+            }
         }
     }
 
-    /// A new value for tensor `index`.
+    /// Binds a new value to tensor `index`.
     pub fn make(&mut self, index: i32) -> Result<Value> {
         let value = self.fresh();
         self.bind(index, Made::Data(value))?;
@@ -112,7 +114,7 @@ impl<'a> Tensors<'a> {
         self.values - 1
     }
 
-    /// Lets tensor `index` be the same as `input`.
+    /// Binds tensor `index` to the meaning of `input`.
     pub fn alias(&mut self, index: i32, input: i32) -> Result<()> {
         let made = match self.input(input)? {
             Input::Data(value) => Made::Data(value),
@@ -132,7 +134,7 @@ impl<'a> Tensors<'a> {
         output
     }
 
-    /// Lets tensor `index` be `value`.
+    /// Binds tensor `index` to `value`.
     pub fn stand_for(&mut self, index: i32, value: Value) -> Result<()> {
         self.bind(index, Made::Data(value))
     }
@@ -144,7 +146,7 @@ impl<'a> Tensors<'a> {
         }
     }
 
-    /// What an operator's input is: -1 stands for one that is left out.
+    /// Returns an operator's input; -1 is an omitted one.
     pub fn input(&self, index: i32) -> Result<Input> {
         if index == -1 {
             return Ok(Input::Absent);
@@ -156,27 +158,26 @@ impl<'a> Tensors<'a> {
             None if self.data(self.tensor(index)?)?.is_some() => Ok(Input::Constant),
             None => {
                 let name = shorten(&self.name(index));
-                Err(ImportError::malformed(format!("reads tensor '{name}', which nothing before it makes")))
+                Err(ImportError::malformed(format!("input '{name}' is not produced by an earlier operator")))
             }
         }
     }
 
-    /// The bytes of a constant tensor; `None` for one without data.
+    /// Returns the bytes of a constant tensor; `None` for one without data.
     fn data(&self, tensor: Tensor<'a>) -> Result<Option<&'a [u8]>> {
         let buffer = self.buffers.table(tensor.buffer()? as usize, "buffer")?;
         let data = buffer.string(4, "a buffer's data")?;
-        // Files over 2 GB keep the data behind the flatbuffer: offset and size, above 1 where used.
+        // Files over 2 GB store the data after the flatbuffer: offset and size, above 1 if used.
         let (offset, size) = (buffer.u64(6)?, buffer.u64(8)?);
         if data.is_empty() && offset > 1 {
             let range = usize::try_from(offset).ok().zip(usize::try_from(size).ok());
             let bytes = range.and_then(|(start, size)| self.bytes.get(start..start.checked_add(size)?));
-            return bytes.map(Some).ok_or_else(|| ImportError::malformed("a buffer lies outside of the file"));
+            return bytes.map(Some).ok_or_else(|| ImportError::malformed("a buffer is outside the file"));
         }
         Ok(Some(data).filter(|data| !data.is_empty()))
     }
 
-    /// The constant at tensor `index`; `None` for an input that is left out.
-    /// Integers without a scale get `scale`, if given.
+    /// Returns the constant of tensor `index`; `None` for an omitted input. `scale` applies to integers without a scale.
     pub fn constant(&self, index: i32, scale: Option<f64>) -> Result<Option<Rc<Constant<'a>>>> {
         match self.input(index)? {
             Input::Absent => return Ok(None),
@@ -211,18 +212,16 @@ impl<'a> Tensors<'a> {
             10 => DType::F64,
             18 => DType::Bf16,
             other => {
-                return Err(ImportError::unsupported(format!("element type {other} is not read"))
+                return Err(ImportError::unsupported(format!("unsupported element type {other}"))
                     .expected("float32, float64, float16, bfloat16, int8, uint8, int16, int32 or int64"));
             }
         };
-        // One more than tensors may have, which is then told.
+        // One above the limit, which is reported then.
         let shape = tensor
             .shape()?
             .i32s()
             .take(MAX_RANK + 1)
-            .map(|size| {
-                usize::try_from(size).map_err(|_| ImportError::malformed(format!("a dimension of size {size}")))
-            })
+            .map(|size| usize::try_from(size).map_err(|_| ImportError::malformed(format!("invalid dimension {size}"))))
             .collect::<Result<Vec<_>>>()?;
         let data = self.data(tensor)?.unwrap_or(&[]);
         let constant = Constant::new(shape, Values::Bytes(dtype, Cow::Borrowed(data)))?;
@@ -236,7 +235,7 @@ impl<'a> Tensors<'a> {
         }
     }
 
-    /// Counts numbers that are about to be copied.
+    /// Counts numbers before they are copied.
     pub fn spend(&self, numbers: usize) -> Result<()> {
         let left = self.left.get().checked_sub(numbers).ok_or_else(|| {
             ImportError::unsupported("the tensors have too many scales, zero points or constant operands")
@@ -259,7 +258,7 @@ impl<'a> Tensors<'a> {
         Ok(Some(Quantization { scales, zeros, axis }))
     }
 
-    /// Of a tensor of 8-bit numbers.
+    /// Returns the quantization of an 8-bit tensor.
     fn quant(&self, tensor: Tensor<'a>) -> Result<Option<Quantized>> {
         let dtype = match tensor.element_type()? {
             3 => DType::U8,
@@ -273,18 +272,18 @@ impl<'a> Tensors<'a> {
         }))
     }
 
-    /// The scale of a tensor that has one for all of its values.
+    /// Returns the scale of a tensor with a single scale.
     pub fn scale(&self, index: i32) -> Result<Option<f64>> {
         let stated = Stated::of(self.tensor(self.origin(index))?)?;
         Ok(stated.filter(|stated| stated.scales.len == 1).and_then(|stated| stated.scales.f32s().next()).map(f64::from))
     }
 
-    /// Height, width and channels of an image tensor.
+    /// Returns height, width and channels of an image tensor.
     pub fn image(&self, index: i32) -> Result<[Option<usize>; 3]> {
         let shape = self.tensor(index)?.shape()?;
         let sizes: Vec<_> = shape.i32s().take(5).map(|size| usize::try_from(size).ok()).collect();
         let &[_, second, third, fourth] = sizes.as_slice() else {
-            return Err(ImportError::unsupported("the input is no batch of images")
+            return Err(ImportError::unsupported("the input is not a batch of images")
                 .at(format!("input '{}'", shorten(&self.name(index))))
                 .expected("4 dimensions, [N, height, width, 3]")
                 .found(format!("{} dimensions", shape.len)));
@@ -292,7 +291,7 @@ impl<'a> Tensors<'a> {
         Ok(if self.channels_first { [third, fourth, second] } else { [second, third, fourth] })
     }
 
-    /// Scale and zero point of a tensor of 8-bit unsigned numbers.
+    /// Returns scale and zero point of a uint8 tensor.
     pub fn pixels(&self, index: i32) -> Result<Option<(f64, i64)>> {
         const UINT8: i8 = 3;
         let tensor = self.tensor(index)?;
@@ -304,7 +303,7 @@ impl<'a> Tensors<'a> {
     }
 }
 
-/// What the file says of a tensor's quantization, where it says something.
+/// Quantization parameters of a tensor.
 struct Stated<'a> {
     /// At least one.
     scales: Vector<'a>,
@@ -319,7 +318,7 @@ impl<'a> Stated<'a> {
         Ok((scales.len > 0).then_some(Self { scales, zeros, dimension: parameters.dimension()? }))
     }
 
-    /// Scale and zero point, where there is one of each.
+    /// Returns scale and zero point if there is one of each.
     fn once(&self) -> Option<(f32, i64)> {
         let zero = match self.zeros.len {
             0 => 0,

@@ -1,8 +1,8 @@
-//! PyTorch's files -> [`StateDict`]: what `torch.save` writes (`torch/serialization.py`), and TorchScript archives.
+//! PyTorch's files -> [`StateDict`]: `torch.save` files (`torch/serialization.py`) and TorchScript archives.
 //!
-//! Since 1.6 a file is a zip archive: a pickle `NAME/data.pkl`, and every storage as `NAME/data/KEY`. Before, five pickles
-//! follow each other (a magic number, a version, facts of the machine, the object, the keys of the storages) and then
-//! the storages, each after its count of elements.
+//! Since 1.6 a file is a zip archive with a pickle `NAME/data.pkl` and each storage as `NAME/data/KEY`. Earlier files have
+//! five pickles (magic number, version, properties of the machine, object, keys of the storages), then the storages, each
+//! preceded by its number of elements.
 
 mod names;
 mod pickle;
@@ -26,12 +26,12 @@ const LEGACY_VERSION: i64 = 1001;
 
 const SAVE_AGAIN: &str = "load it in Python and save the state dict: `torch.save(model.state_dict(), FILE)`";
 
-/// Whether a zip archive is PyTorch's: whether it has a `data.pkl`.
+/// Whether a zip archive has a `data.pkl`, as PyTorch's do.
 pub fn is_archive(bytes: &[u8]) -> bool {
     Archive::open(bytes).is_ok_and(|archive| data_pkl(&archive).is_some())
 }
 
-/// Names and tensors of a file, and which of PyTorch's formats it has.
+/// Reads the names and tensors of a file; also returns its variant of the format.
 pub fn read(bytes: &[u8]) -> Result<(StateDict<'_>, &'static str)> {
     if bytes.starts_with(archive::MAGIC) {
         return from_archive(bytes);
@@ -40,9 +40,9 @@ pub fn read(bytes: &[u8]) -> Result<(StateDict<'_>, &'static str)> {
         return Ok((legacy(bytes)?, "before 1.6"));
     }
     if bytes.get(257..262) == Some(b"ustar") {
-        return Err(ImportError::unsupported("the tar format of PyTorch before 0.2").help(SAVE_AGAIN));
+        return Err(ImportError::unsupported("unsupported tar format of PyTorch before 0.2").help(SAVE_AGAIN));
     }
-    Err(ImportError::unsupported("a Python pickle, but none that `torch.save` wrote").help(SAVE_AGAIN))
+    Err(ImportError::unsupported("a Python pickle, but not a `torch.save` file").help(SAVE_AGAIN))
 }
 
 fn data_pkl(archive: &Archive<'_>) -> Option<String> {
@@ -53,7 +53,7 @@ fn data_pkl(archive: &Archive<'_>) -> Option<String> {
 fn from_archive(bytes: &[u8]) -> Result<(StateDict<'_>, &'static str)> {
     let mut archive = Archive::open(bytes)?;
     let Some(main) = data_pkl(&archive) else {
-        return Err(ImportError::unsupported("the archive has no data.pkl, as `torch.save` writes it").help(SAVE_AGAIN));
+        return Err(ImportError::unsupported("the archive has no data.pkl").help(SAVE_AGAIN));
     };
     let folder = main.strip_suffix("data.pkl").unwrap_or_default();
     let data = format!("{folder}data/");
@@ -61,7 +61,7 @@ fn from_archive(bytes: &[u8]) -> Result<(StateDict<'_>, &'static str)> {
     let [byte_order, code] = ["byteorder", "code/"].map(|name| format!("{folder}{name}"));
     let has_byte_order = archive.has(&byte_order);
     let is_script = archive.names().any(|name| name.starts_with(&code));
-    // Members do not overlap, so that all of them together are no larger than the file.
+    // Members do not overlap, so their total size is at most that of the file.
     let mut left = bytes.len();
     let mut stored = |name: &str| match archive.read(name, left)? {
         Cow::Borrowed(content) => {
@@ -69,11 +69,11 @@ fn from_archive(bytes: &[u8]) -> Result<(StateDict<'_>, &'static str)> {
             Ok(content)
         }
         Cow::Owned(_) => Err(ImportError::unsupported(format!("'{}' is compressed", shorten(name)))
-            .expected("members that are stored as they are, as `torch.save` stores them")
-            .help("unpack the archive and pack it again without compression: `zip -0 -r`")),
+            .expected("uncompressed members, as in `torch.save` files")
+            .help("unpack the archive and create it again without compression: `zip -0 -r`")),
     };
     if has_byte_order && stored(&byte_order)? == b"big" {
-        return Err(ImportError::unsupported("a file of a big-endian machine").help(SAVE_AGAIN));
+        return Err(ImportError::unsupported("unsupported file from a big-endian machine").help(SAVE_AGAIN));
     }
     let (pickled, _) = pickle::read(stored(&main)?)?;
     let mut contents = HashMap::new();
@@ -85,10 +85,10 @@ fn from_archive(bytes: &[u8]) -> Result<(StateDict<'_>, &'static str)> {
 }
 
 fn no_storage(key: &str) -> Box<ImportError> {
-    ImportError::malformed(format!("there is no storage '{}'", shorten(key))).help("the file may be truncated")
+    ImportError::malformed(format!("missing storage '{}'", shorten(key))).help("the file may be truncated")
 }
 
-/// Five pickles, then the storages.
+/// Reads five pickles, then the storages.
 fn legacy(bytes: &[u8]) -> Result<StateDict<'_>> {
     let mut rest = bytes.get(LEGACY_MAGIC.len()..).unwrap_or_default();
     let mut next = || -> Result<Pickled<'_>> {
@@ -99,22 +99,22 @@ fn legacy(bytes: &[u8]) -> Result<StateDict<'_>> {
     let (version, machine, main, keys) = (next()?, next()?, next()?, next()?);
     if version.int(version.root) != Some(LEGACY_VERSION) {
         return Err(
-            ImportError::unsupported("an unknown version of PyTorch's format").expected(LEGACY_VERSION.to_string())
+            ImportError::unsupported("unknown version of PyTorch's format").expected(LEGACY_VERSION.to_string())
         );
     }
     let little = |[key, value]: &[usize; 2]| {
         machine.text(*key) == Some("little_endian") && matches!(machine.get(*value), Value::Bool(false))
     };
     if machine.entries(machine.root).iter().any(little) {
-        return Err(ImportError::unsupported("a file of a big-endian machine").help(SAVE_AGAIN));
+        return Err(ImportError::unsupported("unsupported file from a big-endian machine").help(SAVE_AGAIN));
     }
     let sizes = tensor::element_sizes(&main);
     let mut storages = HashMap::new();
     for &key in keys.elements(keys.root).unwrap_or_default() {
-        let truncated = || ImportError::malformed("the storages end early").help("the file may be truncated");
+        let truncated = || ImportError::malformed("the storages are truncated").help("the file may be truncated");
         let key = tensor::text_or_number(&keys, key).ok_or_else(truncated)?;
         let size = sizes.get(&key).ok_or_else(|| {
-            ImportError::malformed(format!("a storage '{}' that no tensor has, or of an unknown type", shorten(&key)))
+            ImportError::malformed(format!("storage '{}' is unused or has an unknown type", shorten(&key)))
         })?;
         let (count, after) = rest.split_first_chunk::<8>().ok_or_else(truncated)?;
         let length = usize::try_from(u64::from_le_bytes(*count)).ok().and_then(|count| count.checked_mul(*size));

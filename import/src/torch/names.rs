@@ -1,7 +1,7 @@
-//! The names of tensors: the keys and attributes on the way to them, joined by dots.
+//! Names of tensors: the keys and attributes on the path to them, joined by dots.
 //!
-//! A state dict, a checkpoint that holds one, a module saved whole and a TorchScript archive come to the same names so,
-//! with a beginning that tells where in the file they were.
+//! State dicts, checkpoints, whole modules and TorchScript archives result in the same names, with a prefix for the place
+//! in the file.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -10,25 +10,25 @@ use super::value::{Pickled, Ref, Value};
 use crate::error::{ImportError, Result};
 use crate::state_dict::{Module, StateDict};
 
-/// No layer lies deeper, nor has a longer name; what does is an optimizer's or a logger's, and is not entered.
+/// Greatest depth and longest key of a layer. Deeper values belong to optimizers or loggers and are not visited.
 const MAX_DEPTH: usize = 48;
 const LONGEST_KEY: usize = 200;
-/// Bytes of all names together.
+/// Total bytes of all names.
 const MAX_NAMES: usize = 1 << 25;
-/// Ten times as many as a checkpoint with an optimizer and averaged weights has.
+/// Most tensors, ten times those of a checkpoint with an optimizer and averaged weights.
 const MAX_TENSORS: usize = 1 << 14;
 
-/// Attributes of a module that are part of its name only in Python.
+/// Attributes of a module that are not part of names in a state dict.
 const UNNAMED: [&str; 3] = ["_parameters", "_buffers", "_modules"];
 
-/// How a value is entered.
+/// How the content of a value is visited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// Its keys are names.
+    /// Keys are names.
     Contents,
-    /// It is the attributes of an object.
+    /// The attributes of an object.
     Attributes,
-    /// It is a list of pairs.
+    /// A list of pairs.
     Pairs,
 }
 
@@ -46,13 +46,13 @@ struct Walk<'p, 'a, 's, 'v> {
     queue: VecDeque<Place>,
     entered: HashSet<(Ref, bool)>,
     budget: usize,
-    /// Names of tensors so far.
+    /// Number of tensors so far.
     tensors: usize,
 }
 
-/// All tensors that are reached from the root.
+/// Collects all tensors that are reachable from the root.
 ///
-/// The nearest name of a shared value counts: everything is entered once, so that the work is that of the file's size.
+/// Each value is visited once, under its shortest path, so that the work is linear in the size of the file.
 pub fn collect<'a>(pickled: &Pickled<'_>, storages: Storages<'_, 'a>) -> Result<StateDict<'a>> {
     let (queue, entered) = (VecDeque::new(), HashSet::new());
     let found = StateDict::default();
@@ -85,7 +85,7 @@ impl Walk<'_, '_, '_, '_> {
                 for (number, &at) in object.elements.iter().enumerate() {
                     self.named(at, place, &number.to_string())?;
                 }
-                // Python 2 gives an OrderedDict its pairs as an argument.
+                // Python 2 passes the pairs of an OrderedDict as an argument.
                 if pickled.global(object.callable) == Some(("collections", "OrderedDict"))
                     && let Some(&pairs) = pickled.elements(object.arguments).and_then(<[Ref]>::first)
                 {
@@ -119,7 +119,7 @@ impl Walk<'_, '_, '_, '_> {
         Ok(())
     }
 
-    /// What a convolution or a normalization says of itself.
+    /// Records an attribute of a convolution or normalization.
     fn attribute(&mut self, path: &str, key: &str, at: Ref) {
         let pair = || match self.pickled.get(at) {
             Value::Int(_) => self.pickled.size(at).map(|size| [size; 2]),
@@ -129,14 +129,14 @@ impl Walk<'_, '_, '_, '_> {
                 .filter(|pair| pair.len() == 2)
                 .and_then(|_| self.pickled.sizes(at)?.try_into().ok()),
         };
-        let mut told = Module::default();
+        let mut recorded = Module::default();
         match (key, self.pickled.get(at)) {
-            ("stride", _) => told.stride = pair(),
-            ("padding", _) => told.padding = pair(),
-            ("eps", &Value::Float(epsilon)) => told.epsilon = Some(epsilon),
+            ("stride", _) => recorded.stride = pair(),
+            ("padding", _) => recorded.padding = pair(),
+            ("eps", &Value::Float(epsilon)) => recorded.epsilon = Some(epsilon),
             _ => return,
         }
-        self.found.modules.entry(path.to_owned()).or_default().learn(told);
+        self.found.modules.entry(path.to_owned()).or_default().learn(recorded);
     }
 
     fn named(&mut self, at: Ref, place: &Place, key: &str) -> Result<()> {
@@ -151,7 +151,7 @@ impl Walk<'_, '_, '_, '_> {
         self.child(at, path, place.depth + 1)
     }
 
-    /// A tensor, or something that may hold some.
+    /// Adds a tensor, or queues a value that may contain tensors.
     fn child(&mut self, at: Ref, path: String, depth: usize) -> Result<()> {
         if let Some(tensor) = rebuild(self.pickled, at, self.storages) {
             self.tensors += 1;

@@ -1,9 +1,8 @@
 //! A reader of Python's pickles (protocols 2 to 5) that executes nothing.
 //!
-//! A pickle is a program for a machine with a stack and a memo. Its instructions build values, and the ones that call
-//! functions are only written down, as [`Value::Object`]: what a name stands for is never looked up.
-//! The instructions are those of CPython's `Lib/pickletools.py`, less those of protocols 0 and 1 for text,
-//! which PyTorch does not write.
+//! A pickle is a program for a machine with a stack and a memo. Its instructions build values. Those that call functions are
+//! recorded as [`Value::Object`]; names are never resolved. The instructions are those of CPython's
+//! `Lib/pickletools.py`, except text instructions of protocols 0 and 1, which PyTorch does not write.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,13 +10,13 @@ use std::collections::HashMap;
 use super::value::{Global, Object, Pickled, Ref, Value};
 use crate::error::{ImportError, Result};
 
-/// Instructions of one pickle, each of which makes a value at most. A checkpoint of MobileNetV2 with its optimizer has
-/// some 50 000.
+/// Most instructions of a pickle, each of which creates at most one value. A MobileNetV2 checkpoint with its optimizer has
+/// about 50 000.
 const MAX_STEPS: usize = 1 << 20;
-/// Of a module, class or function.
+/// Longest name of a module, class or function.
 const LONGEST_NAME: usize = 1024;
 
-/// Reads the pickle at the beginning of `bytes`; gives how many bytes it has.
+/// Reads the pickle at the start of `bytes`; returns its length, too.
 pub fn read(bytes: &[u8]) -> Result<(Pickled<'_>, usize)> {
     let mut machine =
         Machine { bytes, at: 0, values: Vec::new(), stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() };
@@ -38,16 +37,16 @@ struct Machine<'a> {
     at: usize,
     values: Vec<Value<'a>>,
     stack: Vec<Ref>,
-    /// Heights of the stack where marks were set.
+    /// Stack heights of the marks.
     marks: Vec<usize>,
     memo: HashMap<u32, Ref>,
 }
 
 impl<'a> Machine<'a> {
-    /// Carries out the instruction `code`; `Some` at the end of the program.
+    /// Executes the instruction `code`; returns the result at the end of the program.
     fn step(&mut self, code: u8) -> Result<Option<Ref>> {
         match code {
-            // PROTO, FRAME: nothing to do but for the version.
+            // PROTO and FRAME: only the version matters.
             0x80 => match self.byte()? {
                 2..=5 => {}
                 version => {
@@ -79,7 +78,7 @@ impl<'a> Machine<'a> {
                 let value = f64::from_be_bytes(self.array()?);
                 self.push(Value::Float(value));
             }
-            // Texts; BINSTRING and SHORT_BINSTRING are those of Python 2.
+            // Strings; BINSTRING and SHORT_BINSTRING are those of Python 2.
             b'X' => self.text(4)?,
             0x8c => self.text(1)?,
             0x8d => self.text(8)?,
@@ -137,7 +136,7 @@ impl<'a> Machine<'a> {
             }
             b'h' => self.recall(1)?,
             b'j' => self.recall(4)?,
-            // Names and what would be made of them.
+            // Names and calls.
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
                 self.push(Value::Global(Box::new(Global { module, name })));
@@ -158,7 +157,7 @@ impl<'a> Machine<'a> {
             b'b' => {
                 let state = self.pop()?;
                 let target = self.top()?;
-                // A dictionary with attributes, such as the versions of a state dict, is one without them here.
+                // Attributes of a dictionary, such as the versions of a state dict, are ignored.
                 if let Some(Value::Object(object)) = self.values.get_mut(target) {
                     object.state = Some(state);
                 }
@@ -168,10 +167,8 @@ impl<'a> Machine<'a> {
                 self.push(Value::Persistent(id));
             }
             other => {
-                return Err(ImportError::unsupported(format!(
-                    "an instruction that PyTorch does not write, {other:#04x}"
-                ))
-                .help("the file may be damaged; else save it again with `torch.save`"));
+                return Err(ImportError::unsupported(format!("unsupported instruction {other:#04x}"))
+                    .help("the file may be damaged; save it again with `torch.save`"));
             }
         }
         Ok(None)
@@ -180,36 +177,36 @@ impl<'a> Machine<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8]> {
         let end = self.at.checked_add(count);
         let taken = end.and_then(|end| self.bytes.get(self.at..end));
-        let taken = taken
-            .ok_or_else(|| ImportError::malformed("the pickle ends in the middle").help("the file may be truncated"))?;
+        let taken =
+            taken.ok_or_else(|| ImportError::malformed("the pickle is truncated").help("the file may be truncated"))?;
         self.at += count;
         Ok(taken)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        self.take(N)?.try_into().map_err(|_| ImportError::malformed("the pickle ends in the middle"))
+        self.take(N)?.try_into().map_err(|_| ImportError::malformed("the pickle is truncated"))
     }
 
     fn byte(&mut self) -> Result<u8> {
         Ok(u8::from_le_bytes(self.array()?))
     }
 
-    /// A little-endian number of up to 8 bytes.
+    /// Reads a little-endian number of up to 8 bytes.
     fn unsigned(&mut self, width: usize) -> Result<u64> {
         Ok(self.take(width)?.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
     }
 
-    /// A length of `width` bytes, and as many bytes as it says.
+    /// Reads a length of `width` bytes, and that many bytes.
     fn counted(&mut self, width: usize) -> Result<&'a [u8]> {
         let count = self.unsigned(width)?;
         self.take(usize::try_from(count).unwrap_or(usize::MAX))
     }
 
-    /// Up to the end of the line.
+    /// Reads to the end of the line.
     fn line(&mut self) -> Result<Cow<'a, str>> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let length =
-            rest.iter().position(|&byte| byte == b'\n').ok_or_else(|| ImportError::malformed("a name does not end"))?;
+            rest.iter().position(|&byte| byte == b'\n').ok_or_else(|| ImportError::malformed("unterminated name"))?;
         let text = self.take(length)?;
         self.take(1)?;
         Ok(String::from_utf8_lossy(text))
@@ -220,7 +217,7 @@ impl<'a> Machine<'a> {
         self.values.push(value);
     }
 
-    /// The least height that instructions may take the stack down to: values below a mark are out of reach.
+    /// Returns the least stack height: values below a mark are not accessible.
     fn floor(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }
@@ -247,11 +244,11 @@ impl<'a> Machine<'a> {
         let at = self.pop()?;
         match self.values.get(at) {
             Some(Value::Text(text)) if text.len() <= LONGEST_NAME => Ok(text.clone()),
-            _ => Err(ImportError::malformed(format!("a name that is no text of up to {LONGEST_NAME} bytes"))),
+            _ => Err(ImportError::malformed(format!("expected a name of at most {LONGEST_NAME} bytes"))),
         }
     }
 
-    /// All above the last mark, which goes too.
+    /// Pops everything above the last mark, and the mark.
     fn above_mark(&mut self) -> Result<Vec<Ref>> {
         let mark = self.marks.pop().filter(|mark| *mark <= self.stack.len()).ok_or_else(underflow)?;
         Ok(self.stack.split_off(mark))
@@ -286,7 +283,7 @@ impl<'a> Machine<'a> {
         match self.values.get_mut(target) {
             Some(Value::List(elements)) => elements.extend(more),
             Some(Value::Object(object)) => object.elements.extend(more),
-            _ => return Err(ImportError::malformed("elements are added to what is no list")),
+            _ => return Err(ImportError::malformed("elements are added to a value that is not a list")),
         }
         Ok(())
     }
@@ -296,7 +293,7 @@ impl<'a> Machine<'a> {
         match self.values.get_mut(target) {
             Some(Value::Dict(entries)) => entries.extend(more),
             Some(Value::Object(object)) => object.entries.extend(more),
-            _ => return Err(ImportError::malformed("entries are added to what is no dictionary")),
+            _ => return Err(ImportError::malformed("entries are added to a value that is not a dictionary")),
         }
         Ok(())
     }
@@ -314,7 +311,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// Writes down that the value on the stack would be called.
+    /// Records a call of the value on the stack.
     fn call(&mut self, arguments: Ref) -> Result<()> {
         let callable = self.pop()?;
         let object = Object { callable, arguments, state: None, entries: Vec::new(), elements: Vec::new() };
@@ -323,7 +320,7 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// A little-endian number in two's complement.
+/// Decodes a little-endian two's complement number.
 fn integer<'a>(bytes: &[u8]) -> Value<'a> {
     if bytes.len() > 8 {
         return Value::Long;

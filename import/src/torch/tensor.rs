@@ -8,14 +8,14 @@ use crate::source::DType;
 use crate::state_dict::Stored;
 use crate::text::shorten;
 
-/// The bytes of a storage, by its key.
+/// Returns the bytes of a storage by key.
 pub type Storages<'s, 'a> = &'s dyn Fn(&str) -> Result<&'a [u8]>;
 
-/// Wrappers around a tensor: a parameter, a subclass.
+/// Most wrappers around a tensor, such as a parameter or a subclass.
 const MAX_WRAPPERS: usize = 8;
 const MAX_RANK: usize = 8;
 
-/// Whether the value at `at` would have been made a tensor; `None` where it is something else.
+/// Returns the tensor that the value at `at` describes; `None` for other values.
 pub fn rebuild<'a>(pickled: &Pickled<'_>, mut at: Ref, storages: Storages<'_, 'a>) -> Option<Result<Stored<'a>>> {
     for _ in 0..MAX_WRAPPERS {
         let object = pickled.object(at)?;
@@ -41,51 +41,51 @@ pub fn rebuild<'a>(pickled: &Pickled<'_>, mut at: Ref, storages: Storages<'_, 'a
 
 /// `(storage, offset, sizes, strides, ...)`, all in elements.
 fn view<'a>(pickled: &Pickled<'_>, arguments: &[Ref], storages: Storages<'_, 'a>) -> Result<Stored<'a>> {
-    let odd = || ImportError::malformed("a tensor that is put together in another way than PyTorch does");
-    let &[storage, offset, sizes, strides, ..] = arguments else { return Err(odd()) };
-    // Before they are copied: many tensors may share one long list.
+    let invalid = || ImportError::malformed("invalid description of a tensor");
+    let &[storage, offset, sizes, strides, ..] = arguments else { return Err(invalid()) };
+    // Checked before the copy, because many tensors may share one long list.
     let rank = [sizes, strides].map(|list| pickled.elements(list).map_or(0, <[Ref]>::len));
     if let Some(rank) = rank.into_iter().find(|rank| *rank > MAX_RANK) {
-        return Err(ImportError::malformed(format!("a tensor of {rank} dimensions")));
+        return Err(ImportError::malformed(format!("the tensor has {rank} dimensions")));
     }
     let (dtype, key, base) = self::storage(pickled, storage)?;
-    let offset = pickled.size(offset).and_then(|offset| offset.checked_add(base)).ok_or_else(odd)?;
-    let sizes = pickled.sizes(sizes).ok_or_else(odd)?;
-    let strides = pickled.sizes(strides).filter(|strides| strides.len() == sizes.len()).ok_or_else(odd)?;
+    let offset = pickled.size(offset).and_then(|offset| offset.checked_add(base)).ok_or_else(invalid)?;
+    let sizes = pickled.sizes(sizes).ok_or_else(invalid)?;
+    let strides = pickled.sizes(strides).filter(|strides| strides.len() == sizes.len()).ok_or_else(invalid)?;
     Stored::view(dtype, storages(&key)?, offset, sizes, &strides)
 }
 
-/// Element type, key and first element of `("storage", type, key, device, count[, view])`.
+/// Returns element type, key and first element of `("storage", type, key, device, count[, view])`.
 ///
-/// In files before PyTorch 1.6 the last may be `(key, offset, count)`: a piece of the storage, under a key of its own.
+/// Before PyTorch 1.6 the last may be `(key, offset, count)`: a part of the storage under its own key.
 fn storage(pickled: &Pickled<'_>, at: Ref) -> Result<(DType, String, usize)> {
-    let odd = || ImportError::malformed("a storage that is described in another way than PyTorch does");
-    let &Value::Persistent(id) = pickled.get(at) else { return Err(odd()) };
-    let parts = pickled.elements(id).ok_or_else(odd)?;
-    let &[kind, class, key, _device, _count, ..] = parts else { return Err(odd()) };
+    let invalid = || ImportError::malformed("invalid description of a storage");
+    let &Value::Persistent(id) = pickled.get(at) else { return Err(invalid()) };
+    let parts = pickled.elements(id).ok_or_else(invalid)?;
+    let &[kind, class, key, _device, _count, ..] = parts else { return Err(invalid()) };
     if pickled.text(kind) != Some("storage") {
-        return Err(odd());
+        return Err(invalid());
     }
-    let (_, class) = pickled.global(class).ok_or_else(odd)?;
+    let (_, class) = pickled.global(class).ok_or_else(invalid)?;
     let dtype = dtype(class).ok_or_else(|| {
-        ImportError::unsupported(format!("elements of the type {}", shorten(class)))
-            .expected("floats of 16, 32 or 64 bits")
-            .help("a quantized or complex checkpoint is not read; save the float model")
+        ImportError::unsupported(format!("unsupported element type {}", shorten(class)))
+            .expected("16-bit, 32-bit or 64-bit floats")
+            .help("quantized and complex checkpoints are unsupported; save the float model")
     })?;
     let offset = match parts.get(5).and_then(|&view| pickled.elements(view)) {
-        Some(&[_, offset, _]) => pickled.size(offset).ok_or_else(odd)?,
+        Some(&[_, offset, _]) => pickled.size(offset).ok_or_else(invalid)?,
         _ => 0,
     };
-    Ok((dtype, text_or_number(pickled, key).ok_or_else(odd)?, offset))
+    Ok((dtype, text_or_number(pickled, key).ok_or_else(invalid)?, offset))
 }
 
-/// Bytes of an element, by the keys of all storages.
+/// Returns the element size of each storage, by key.
 pub fn element_sizes(pickled: &Pickled<'_>) -> HashMap<String, usize> {
     let persistent = (0..pickled.values.len()).filter(|&at| matches!(pickled.get(at), Value::Persistent(_)));
     persistent.filter_map(|at| storage(pickled, at).ok()).map(|(dtype, key, _)| (key, dtype.size())).collect()
 }
 
-/// Keys are texts, of numbers in most files.
+/// Returns the key of a storage: a string, or a number in some files.
 pub fn text_or_number(pickled: &Pickled<'_>, at: Ref) -> Option<String> {
     const LONGEST: usize = 64;
     pickled
@@ -115,7 +115,7 @@ mod tests {
     use super::super::pickle;
     use super::*;
 
-    /// `_rebuild_tensor_v2(storage "0" of floats, offset 1, (2,), (stride,))`, as protocol 2 has it.
+    /// `_rebuild_tensor_v2(float storage "0", offset, (size,), (stride,))` in protocol 2.
     fn program(offset: u8, size: u8, stride: u8) -> Vec<u8> {
         let head =
             b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000";
@@ -131,13 +131,13 @@ mod tests {
     }
 
     #[test]
-    fn views_take_their_elements() {
+    fn views_select_elements() {
         assert_eq!(values(&program(1, 2, 1)).unwrap(), [2.0, 3.0]);
         assert_eq!(values(&program(1, 2, 2)).unwrap(), [2.0, 4.0]);
     }
 
     #[test]
-    fn views_beyond_the_storage_are_errors() {
+    fn views_outside_the_storage_are_refused() {
         for (offset, size, stride) in [(3, 2, 1), (0, 5, 1), (1, 2, 3), (0, 200, 200), (200, 1, 1), (0, 5, 0)] {
             assert!(values(&program(offset, size, stride)).is_err(), "{offset} {size} {stride}");
         }

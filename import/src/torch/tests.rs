@@ -1,4 +1,4 @@
-//! Pickles that are written by hand: hostile ones, and what PyTorch writes only now and then.
+//! Hand-written pickles: hostile ones, and rare ones of PyTorch.
 
 use super::value::Value;
 use super::{names, pickle, read};
@@ -30,7 +30,7 @@ fn program(pieces: &[&[u8]]) -> Vec<u8> {
 }
 
 #[test]
-fn a_call_is_written_down_and_not_made() {
+fn calls_are_recorded_but_not_executed() {
     let marker = std::env::temp_dir().join(format!("mbvc-pickle-{}", std::process::id()));
     let command = format!("touch {}", marker.display());
     let text = [&[b'U', command.len() as u8], command.as_bytes()].concat();
@@ -50,7 +50,7 @@ fn a_call_is_written_down_and_not_made() {
 }
 
 #[test]
-fn parameters_and_ordered_dicts_are_looked_through() {
+fn parameters_and_ordered_dicts_are_unwrapped() {
     // OrderedDict(), filled; then as Python 2 wrote it, with its pairs as an argument.
     let parameter = [b"ctorch._utils\n_rebuild_parameter\n", TENSOR, b"\x88)\x87R"].concat();
     let filled = program(&[b"ccollections\nOrderedDict\n)R(U\x01w", &parameter, b"u}b"]);
@@ -62,7 +62,7 @@ fn parameters_and_ordered_dicts_are_looked_through() {
 }
 
 #[test]
-fn modules_give_their_parameters_by_name() {
+fn modules_have_their_parameters_by_name() {
     // Outer(_modules={"layer": Inner(_parameters={"weight": tensor}, stride=(2, 1), eps=0.5)})
     let inner = [
         b"cmine\nInner\n)\x81}(U\x0b_parameters}U\x06weight",
@@ -78,7 +78,7 @@ fn modules_give_their_parameters_by_name() {
 }
 
 #[test]
-fn cycles_and_shared_values_end() {
+fn cycles_and_shared_values_are_visited_once() {
     // a = []; a.append(a); {"x": a, "w": tensor}
     let bytes = program(&[b"}(U\x01x]q\0h\0aU\x01w", TENSOR, b"u"]);
     assert_eq!(collected(&bytes).unwrap().tensors.len(), 1);
@@ -100,7 +100,7 @@ fn depth_is_bounded() {
 }
 
 #[test]
-fn sizes_are_believed_only_as_far_as_bytes_go() {
+fn declared_sizes_are_checked() {
     for huge in [
         &b"X\xff\xff\xff\xff"[..],
         b"\x8d\xff\xff\xff\xff\xff\xff\xff\xff",
@@ -108,7 +108,7 @@ fn sizes_are_believed_only_as_far_as_bytes_go() {
         b"\x8b\xff\xff\xff\xff",
     ] {
         let error = pickle::read(&program(&[huge])).unwrap_err().to_string();
-        assert!(error.contains("ends in the middle"), "{error}");
+        assert!(error.contains("is truncated"), "{error}");
     }
     // A memo entry with the largest number is one entry.
     let bytes = program(&[b"Nr\xff\xff\xff\xffj\xff\xff\xff\xff"]);
@@ -116,7 +116,7 @@ fn sizes_are_believed_only_as_far_as_bytes_go() {
 }
 
 #[test]
-fn unsound_programs_are_errors() {
+fn invalid_programs_are_refused() {
     for bytes in [
         &b""[..],
         b"\x80\x02",
@@ -139,18 +139,18 @@ fn unsound_programs_are_errors() {
 }
 
 #[test]
-fn more_instructions_than_any_checkpoint_has_are_too_many() {
+fn too_many_instructions_are_refused() {
     let error = pickle::read(&program(&[&b"N0".repeat(1 << 20)])).unwrap_err().to_string();
     assert!(error.contains("more than 1048576 instructions"), "{error}");
 }
 
 #[test]
-fn odd_files_say_what_to_do() {
+fn unsupported_files_are_refused() {
     let text = |bytes: &[u8]| read(bytes).unwrap_err().to_string();
-    assert!(text(b"\x80\x04N.").contains("none that `torch.save` wrote"));
+    assert!(text(b"\x80\x04N.").contains("not a `torch.save` file"));
     let mut tar = vec![0; 512];
     tar[257..262].copy_from_slice(b"ustar");
-    assert!(text(&tar).contains("the tar format"));
+    assert!(text(&tar).contains("tar format"));
     let next = [super::LEGACY_MAGIC, b"\x80\x02M\xe8\x03.\x80\x02N.\x80\x02N.\x80\x02].", b""].concat();
     assert!(text(&next).contains("expected: 1001"));
     let big =

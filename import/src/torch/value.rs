@@ -1,11 +1,11 @@
-//! What a pickle builds: inert values in one arena, so that shared and cyclic ones need no care.
+//! Values of a pickle, in one arena so that shared and cyclic values are safe.
 
 use std::borrow::Cow;
 
 /// Index of a value.
 pub type Ref = usize;
 
-/// A value of a pickle. Nothing of it was called: an object is the record of what a program would have called.
+/// A value of a pickle. Nothing is executed: an object records a call.
 #[derive(Debug)]
 pub enum Value<'a> {
     None,
@@ -23,7 +23,7 @@ pub enum Value<'a> {
     /// The name of a class or function.
     Global(Box<Global<'a>>),
     Object(Box<Object>),
-    /// What stands for data outside the pickle.
+    /// Reference to data outside the pickle.
     Persistent(Ref),
 }
 
@@ -34,18 +34,18 @@ pub struct Global<'a> {
     pub name: Cow<'a, str>,
 }
 
-/// What `callable(*arguments)` would have made, and what would have been put into it then.
+/// A recorded call `callable(*arguments)`, and what was added to its result.
 #[derive(Debug)]
 pub struct Object {
     pub callable: Ref,
     pub arguments: Ref,
-    /// Its attributes, as a dictionary, or as a tuple of that and another of slots.
+    /// Attributes: a dictionary, or a tuple of that and one of slots.
     pub state: Option<Ref>,
     pub entries: Vec<[Ref; 2]>,
     pub elements: Vec<Ref>,
 }
 
-/// All values of a pickle, and which of them is the result.
+/// All values of a pickle and the index of its result.
 #[derive(Debug)]
 pub struct Pickled<'a> {
     pub values: Vec<Value<'a>>,
@@ -71,12 +71,12 @@ impl<'a> Pickled<'a> {
         }
     }
 
-    /// A size, an offset or a count.
+    /// Returns a size, an offset or a count.
     pub fn size(&self, at: Ref) -> Option<usize> {
         self.int(at).and_then(|value| usize::try_from(value).ok())
     }
 
-    /// The elements of a tuple or list.
+    /// Returns the elements of a tuple or list.
     pub fn elements(&self, at: Ref) -> Option<&[Ref]> {
         match self.get(at) {
             Value::Tuple(elements) | Value::List(elements) => Some(elements),
@@ -84,7 +84,7 @@ impl<'a> Pickled<'a> {
         }
     }
 
-    /// A tuple or list of sizes.
+    /// Returns a tuple or list of sizes.
     pub fn sizes(&self, at: Ref) -> Option<Vec<usize>> {
         self.elements(at)?.iter().map(|&size| self.size(size)).collect()
     }
@@ -96,7 +96,7 @@ impl<'a> Pickled<'a> {
         }
     }
 
-    /// Module and name of a class or function.
+    /// Returns module and name of a class or function.
     pub fn global(&self, at: Ref) -> Option<(&str, &str)> {
         match self.get(at) {
             Value::Global(global) => Some((&global.module, &global.name)),
@@ -104,7 +104,7 @@ impl<'a> Pickled<'a> {
         }
     }
 
-    /// Keys and values of a dictionary, or of an object that is filled like one, such as an `OrderedDict`.
+    /// Returns the entries of a dictionary, or of an object such as an `OrderedDict`.
     pub fn entries(&self, at: Ref) -> &[[Ref; 2]] {
         match self.get(at) {
             Value::Dict(entries) => entries,

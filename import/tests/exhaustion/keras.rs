@@ -40,7 +40,7 @@ fn a_network_that_is_called_thousands_of_times() {
     inner["name"] = "inner".into();
     inner["inbound_nodes"] = calls.into();
     let error = refused(&archive(&network(&[inner], "inner"), &weights()), "m.keras");
-    assert!(error.contains("too many models in each other, or called"), "{error}");
+    assert!(error.contains("too many nested models or calls of models"), "{error}");
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn layers_in_the_opposite_order() {
     };
     let layers: Vec<Value> = (0..8000).rev().map(layer).collect();
     let error = refused(&archive(&network(&layers, "r7999"), &weights()), "m.keras");
-    assert!(error.contains("no order of execution"), "{error}");
+    assert!(error.contains("not in order of execution"), "{error}");
 }
 
 /// Constants were put at their positions one by one.
@@ -71,7 +71,7 @@ fn an_operation_of_thousands_of_constants() {
                        "config": {"node_def": {"op": "Mul"}, "constants": constants},
                        "inbound_nodes": [[["in", 0, 0, {}]]]});
     let error = refused(&archive(&network(&[layer], "o"), &weights()), "m.keras");
-    assert!(error.contains("TensorFlowOpLayer, an operator that MobileNetV2 has not"), "{error}");
+    assert!(error.contains("TensorFlowOpLayer, an operator not used by MobileNetV2"), "{error}");
 }
 
 /// What an archive may unpack to is bounded by its size: weights are no zeros.
@@ -82,7 +82,7 @@ fn an_archive_that_claims_a_gigabyte_of_weights() {
     let record = bytes.windows(4).rposition(|window| window == b"PK\x01\x02").unwrap();
     bytes[record + 24..record + 28].copy_from_slice(&0x4000_0000u32.to_le_bytes());
     let error = refused(&bytes, "m.keras");
-    assert!(error.contains("it has 1073741824 bytes") && error.contains("at most 67108864"), "{error}");
+    assert!(error.contains("the size is 1073741824 bytes") && error.contains("at most 67108864"), "{error}");
 }
 
 /// An attribute's name was looked at to its end, of 64 KB, each time that another was looked for.

@@ -39,7 +39,7 @@ fn blank_lines_before_labels() {
     let error = within_limits(|| Labels::parse(text.as_bytes(), "labels.txt")).unwrap_err().to_string();
     assert!(error.contains("label 0 is empty"), "{error}");
     let error = Labels::parse(&vec![b'a'; (1 << 22) + 1], "labels.txt").unwrap_err().to_string();
-    assert!(error.contains("more than labels have"), "{error}");
+    assert!(error.contains("too large"), "{error}");
 }
 
 /// Every module with the name of a first layer was the beginning of a network, and all names were looked through for it.
@@ -53,7 +53,7 @@ fn safetensors_of_thousands_of_first_layers() {
         [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat()
     };
     let error = refused(&file(1 << 14), "m.safetensors");
-    assert!(error.contains("names of the tensors are those of no known MobileNetV2"), "{error}");
+    assert!(error.contains("unknown tensor names"), "{error}");
     let error = refused(&file((1 << 14) + 1), "m.safetensors");
     assert!(error.contains("16385 tensors") && error.contains("at most 16384"), "{error}");
 }

@@ -88,7 +88,7 @@ fn facts_and_notes_say_what_was_found_where() {
     let how = |key| &nested.facts.iter().find(|fact| fact.key == key).unwrap().how;
     assert!(how("classes").contains("'dense") && how("classes").contains("(Dense)"), "{}", how("classes"));
     assert_eq!(how("padding"), "padding of stem");
-    assert!(nested.notes.iter().any(|note| note.contains("augment images")), "{:?}", nested.notes);
+    assert!(nested.notes.iter().any(|note| note.contains("augmentation layers")), "{:?}", nested.notes);
     let one = import(&fixture("keras3_flat.h5"));
     assert!(one.notes.iter().any(|note| note.contains("one output")), "{:?}", one.notes);
     let sigmoid = import(&fixture("keras2_sequential.keras"));
@@ -134,7 +134,7 @@ fn the_networks_of_keras_applications_compute_what_keras_does() {
         assert_eq!(network.width, model["alpha"].as_f64().unwrap(), "{name}");
         assert_eq!((network.resolution, network.classes), ([size("height"), size("width")], size("classes")), "{name}");
         assert_eq!(network.padding, Padding::Same, "{name}");
-        let weights_alone = imported.notes.iter().any(|note| note.contains("holds weights and no network"));
+        let weights_alone = imported.notes.iter().any(|note| note.contains("contains weights without a network"));
         assert_eq!(weights_alone, model["weights"].as_bool().unwrap(), "{name}: {:?}", imported.notes);
         let bytes = |suffix| std::fs::read(folder.join(format!("{name}.{suffix}"))).unwrap();
         let pixels: Vec<f32> = bytes("pixels").into_iter().map(f32::from).collect();

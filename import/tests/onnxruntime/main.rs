@@ -131,7 +131,7 @@ fn absorbed_activations_are_told() {
         let imported = keep(name);
         assert_eq!(imported.recovered.activation, Activation::Relu6, "{name}");
         let fact = imported.facts.iter().find(|fact| fact.key == "activation").unwrap();
-        assert_eq!(fact.how.contains("absorbed"), name != "qdq_symmetric.onnx", "{name}: {fact:?}");
+        assert_eq!(fact.how.contains("quantized values"), name != "qdq_symmetric.onnx", "{name}: {fact:?}");
         assert!(imported.notes.is_empty(), "{name}: {:?}", imported.notes);
     }
 }
@@ -141,11 +141,7 @@ fn absorbed_activations_are_told() {
 fn dequantized_they_are_nearly_the_float_model() {
     for (name, _, _) in FILES {
         let found = read(&fixture(name), &ReadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
-        assert!(
-            found.notes.iter().any(|note| note.contains("quantization of values is left out")),
-            "{:?}",
-            found.notes
-        );
+        assert!(found.notes.iter().any(|note| note.contains("quantization of values is dropped")), "{:?}", found.notes);
         let Expected { source, logits, .. } = expected(name);
         let wanted = read(&fixture(&source), &ReadOptions::default()).unwrap();
         let kept = keep(name);
