@@ -253,7 +253,7 @@ fn surplus_blocks_are_reported() {
     let spec = mbvc_compiler::spec::parse(&mbvc_compiler::diagnostic::SourceFile::new("s.yaml", text)).unwrap();
     let found = imported.mismatches(&spec).unwrap();
     let further: Vec<_> = found.iter().filter(|one| one.expected == "nothing").map(|one| &*one.field).collect();
-    assert_eq!(further, ["block4.expand.weight", "block4.depthwise.weight", "block4.project.weight"], "{found:?}");
+    assert_eq!(further, ["block4.depthwise.weight", "block4.expand.weight", "block4.project.weight"], "{found:?}");
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn file_names_cannot_inject_lines_into_a_spec() {
 
 /// The runtime reads headers up to a length; what is written must stay below it.
 #[test]
-fn labels_too_long_for_a_container_are_told_or_left_out() {
+fn labels_too_long_for_a_container_are_ignored_or_refused() {
     let label = "x".repeat(200_000);
     let config = format!(
         r#"{{"architecture": "mobilenetv2_100", "label_names": ["{label}0", "{label}1", "{label}2", "{label}3", "{label}4"]}}"#
@@ -127,7 +127,7 @@ fn labels_too_long_for_a_container_are_told_or_left_out() {
     let beside = Beside { config: Some(config.as_bytes()), preprocessor: None };
     let options = ReadOptions { spec: Some(&spec), beside, ..ReadOptions::default() };
     let mut imported = read_bytes(&bytes, "m.safetensors", &options).unwrap_or_else(|error| panic!("{error}"));
-    assert!(imported.notes.iter().any(|note| note.contains("the labels of config.json beside it have more than")));
+    assert!(imported.notes.iter().any(|note| note.contains("the labels of config.json have more than")));
     let lines = (0..5).map(|at| format!("{label}{at}\n")).collect::<String>();
     let labels = Labels::parse(lines.as_bytes(), "labels.txt").unwrap();
     let error = imported.set_labels(&labels).unwrap_err().to_string();

@@ -31,7 +31,7 @@ const NOTHING: &str = "nothing";
 
 impl Needs<'_> {
     /// All differences from a container with these conventions and this header: conventions, then the network's tensors in
-    /// order of execution, then tensors that the network does not have.
+    /// order of execution, then tensors that the network does not have, in the order of the header.
     ///
     /// A bias has the length of its weight's last dimension, so a difference is reported for the weight alone. If the
     /// precision differs, so does every element type: shapes alone are compared then, and scales and zero points are not.
