@@ -1,6 +1,6 @@
-//! Mistakes in a call of the macro, as the compiler shows them.
+//! Errors in calls of the macro, as rustc reports them.
 //!
-//! `TRYBUILD=overwrite cargo test --test macro_ui` writes the expected texts anew.
+//! `TRYBUILD=overwrite cargo test --test macro_ui` updates the expected output.
 
 mod common;
 
@@ -16,8 +16,8 @@ mbvc::mobilenet_v2!("specs/tiny.yaml", isa = [portable]);
 mbvc::mobilenet_v2!("specs/tiny.yaml", name = Other, isa = [portable], classes = 11);
 
 #[test]
-fn mistakes_are_shown_at_the_literal() {
-    // trybuild compiles the cases in a package of its own, to whose folder the paths of specs are relative.
+fn errors_point_at_the_call() {
+    // trybuild compiles the cases in a separate package; paths of specs are relative to its folder.
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../tests/trybuild").join(env!("CARGO_PKG_NAME"));
     let specs = package.join("specs");
     fs::create_dir_all(&specs).expect("a folder below the target folder");
@@ -33,7 +33,7 @@ fn mistakes_are_shown_at_the_literal() {
     trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
 }
 
-/// Files of weights that do not fit `tiny.yaml`.
+/// Writes weights files that do not match `tiny.yaml`.
 fn weights(folder: &Path) {
     fs::create_dir_all(folder).expect("a folder below the target folder");
     let write = |name: &str, bytes: &[u8]| fs::write(folder.join(name), bytes).expect("written");
@@ -51,7 +51,7 @@ fn weights(folder: &Path) {
     write("old.packed", packed);
 }
 
-/// The tensors of a network, but for one that is missing, one of another shape and one too many.
+/// The tensors of a network, with one missing, one of another shape and an additional one.
 fn changed(info: &NetworkInfo, padding: Padding, precision: Precision) -> Weights {
     let mut tensors: Vec<(&str, Dtype, Vec<usize>)> =
         info.parameters.iter().map(|one| (one.name, one.dtype, one.shape.to_vec())).collect();
@@ -60,5 +60,5 @@ fn changed(info: &NetworkInfo, padding: Padding, precision: Precision) -> Weight
     tensors.push(("head.scale", Dtype::F32, vec![64]));
     let conventions = mbvc::weights::Conventions { padding, precision, ..info.conventions };
     let tensors = tensors.iter().map(|(name, dtype, shape)| (*name, *dtype, &shape[..]));
-    Weights::random(tensors, conventions, 1).expect("names stand once")
+    Weights::random(tensors, conventions, 1).expect("names are unique")
 }

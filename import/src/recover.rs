@@ -1,8 +1,6 @@
 //! From recognized layers to the table, the width and the conventions of a spec.
 
-use mbvc_compiler::spec::{
-    Activation, MAX_BLOCKS, Padding, Precision, Preprocessing, ResidualRule, make_divisible,
-};
+use mbvc_compiler::spec::{Activation, MAX_BLOCKS, Padding, Precision, Preprocessing, ResidualRule, make_divisible};
 use mbvc_runtime::{Filter, Fit, Framing};
 
 use crate::error::{ImportError, Result};

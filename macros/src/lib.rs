@@ -1,4 +1,4 @@
-//! The macro of mbvc; see the crate `mbvc` for what it makes.
+//! The macro `mobilenet_v2!` of mbvc. The crate `mbvc` documents the code it generates.
 
 #![warn(missing_docs)]
 
@@ -9,21 +9,22 @@ use proc_macro::TokenStream;
 
 /// Compiles a network from its spec.
 ///
-/// `mobilenet_v2!([attributes] [visibility] "path", key = value, ...)` defines a type named by the spec (or by
-/// `name = ...`). The path is relative to the folder of the calling crate's `Cargo.toml`. Keys take the place of
-/// the spec's own: `name`, `width`, `resolution`, `classes`, `precision`, `numerics`, `rounding`, `fusion`, `isa`, `threads`,
-/// `batch`, `scratch_budget`; `crate = path` names this crate where it was renamed.
+/// `mobilenet_v2!([attributes] [visibility] "path", key = value, ...)` defines a type with the name in the spec, or the one
+/// in `name = ...`. Attributes and doc comments of the type precede the path, inside the parentheses. The path is relative
+/// to the folder of the calling crate's `Cargo.toml`. Keys override those of the spec: `name`, `width`, `resolution`,
+/// `classes`, `precision`, `numerics`, `rounding`, `fusion`, `isa`, `threads`, `batch`, `scratch_budget`. `crate = path` is
+/// the path of the crate `mbvc` if it was renamed.
 ///
-/// `weights = "path"` makes a file of weights part of the program, and adds `embedded()`, which needs no other file:
-/// `let model = MobileNetV2::embedded()?;`. The file is
+/// `weights = "path"` embeds a weights file in the program and adds the constructor `embedded`, which reads no other file:
+/// `let model = MobileNetV2::embedded()?;`. The file is one of:
 ///
-/// - a container, as `mbvc import` writes it. The first call packs it for the processor at hand; labels, preprocessing and
-///   framing come with it. Needs the feature `alloc`.
-/// - or a packed file, as `mbvc pack` writes it for one instruction set, which is used in place, without a heap and `std`.
+/// - a weights file that `mbvc import` writes. The first call packs the weights for the processor; labels, preprocessing
+///   and framing are part of the file. Requires the feature `alloc`.
+/// - a packed file that `mbvc pack` writes for one instruction set. It is used in place, without heap or `std`.
 ///
-/// The path is relative to the folder of the calling crate's `Cargo.toml`, or, where it begins with `$OUT_DIR/`, to the one
-/// that its build script writes into. Whether the weights fit the network is seen when the program is compiled, and an edit
-/// of the file compiles it anew.
+/// The path is relative to the folder of the calling crate's `Cargo.toml`, or, with the prefix `$OUT_DIR/`, to the output
+/// folder of its build script. The weights are checked against the network at compile time. Editing the file recompiles the
+/// crate.
 #[proc_macro]
 pub fn mobilenet_v2(input: TokenStream) -> TokenStream {
     let call = syn::parse_macro_input!(input as call::Call);

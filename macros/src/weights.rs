@@ -1,27 +1,31 @@
-//! Weights that become part of the program: whether they are the network's is seen before they are included.
+//! Embedded weights: a file is checked against the network before it is included.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use mbvc_compiler::diagnostic::{Diagnostic, Diagnostics, SourceFile, absent, catalog};
+use mbvc_compiler::diagnostic::{Diagnostic, Diagnostics, Rule, SourceFile, absent, catalog};
 use mbvc_compiler::{Compiled, Embedded, Form};
 use mbvc_runtime::{Conventions, Framing, Header, Needs, PackedHeader, Preprocess, Remedy};
 use proc_macro2::TokenStream;
 use quote::quote;
 
-/// Begins the path of a file that a build script has made.
+/// Prefix of the path of a file that a build script writes.
 const BUILT: &str = "$OUT_DIR/";
+/// File extensions of trained models.
 const MODELS: [&str; 9] = ["onnx", "tflite", "keras", "h5", "hdf5", "pth", "pt", "bin", "ckpt"];
 const REMEDY: &str =
-    "`mbvc import MODEL` makes a container of a trained model, `mbvc pack` a packed file of a container";
+    "`mbvc import MODEL` converts a trained model to a weights file, `mbvc pack WEIGHTS` packs a weights file";
+const PACK: &str =
+    "run `mbvc pack WEIGHTS --spec SPEC.yaml --isa ISA -o FILE` with this spec and the values given in this call";
 
-/// A file as the call names it.
+/// A file named in the call.
 struct Named<'a> {
-    /// Relative to a folder that Cargo knows.
+    /// Relative to the folder in `OUT_DIR` or `CARGO_MANIFEST_DIR`.
     name: &'a str,
     path: PathBuf,
-    /// The path in the program: Cargo's own words for the folder, so that no folder of this machine ends up in it.
+    /// The path as an expression, spelled with `env!`, so that the expansion contains no absolute path.
     tokens: TokenStream,
 }
 
@@ -37,43 +41,43 @@ impl<'a> Named<'a> {
                 path: Path::new(&folder).join(name),
                 tokens: quote!(::core::concat!(::core::env!(#variable), "/", #name)),
             }),
-            None => Err(Diagnostic::new(&catalog::WEIGHTS_FILE, format!("there is no folder {variable}"))
-                .help("only a crate with a build script (`build.rs`) has an OUT_DIR")
-                .into()),
+            None => {
+                Err(Diagnostic::new(&catalog::WEIGHTS_FILE, format!("the environment variable {variable} is not set"))
+                    .help("add a build script: Cargo sets OUT_DIR for crates with a `build.rs` only")
+                    .into())
+            }
         }
     }
 }
 
-/// Reads what `given` tells about itself, and compares it with what the network needs.
+/// Reads the header of the file `given` and checks it against the network.
 ///
 /// # Errors
-/// Everything in which they differ; or that the file is missing, or is none of weights.
+/// If the file is missing or is not a weights file; otherwise all differences from the network.
 pub fn embed(given: &str, compiled: &Compiled) -> Result<Embedded, Diagnostics> {
-    look(given, compiled).map_err(|mistake| {
+    check(given, compiled).map_err(|mistake| {
         let mut mistakes = Diagnostics::new(SourceFile::new(given, ""));
         mistakes.push(*mistake);
         mistakes
     })
 }
 
-fn look(given: &str, compiled: &Compiled) -> Result<Embedded, Box<Diagnostic>> {
+fn check(given: &str, compiled: &Compiled) -> Result<Embedded, Box<Diagnostic>> {
     let file = Named::new(given)?;
     let (start, bytes) = read(&file.path).map_err(|error| Box::new(unreadable(&file, &error)))?;
     let parameters = compiled.parameters();
     let needs = Needs { conventions: compiled.conventions(), parameters: &parameters };
-    let form = match PackedHeader::is_in(&start) {
-        true => packed(file.name, &start, bytes, compiled, &needs)?,
-        false => container(file.name, &start, bytes, compiled, &needs)?,
-    };
+    let weights = Weights { name: file.name, start: &start, bytes, compiled, needs };
+    let form = if PackedHeader::is_in(&start) { weights.packed()? } else { weights.container()? };
     let path = file.tokens;
     Ok(Embedded { form, name: given.to_owned(), bytes: quote!(::core::include_bytes!(#path)) })
 }
 
-/// The header of a container or of a packed file, and the length of the file; never more than headers may have.
+/// Reads the header of a container or packed file, bounded by the largest header, and the length of the file.
 fn read(path: &Path) -> io::Result<(Vec<u8>, usize)> {
     let about = std::fs::metadata(path)?;
     if !about.is_file() {
-        return Err(io::Error::other("it is no file"));
+        return Err(io::Error::other("not a regular file"));
     }
     let mut file = File::open(path)?;
     let mut start = Vec::new();
@@ -91,64 +95,58 @@ fn unreadable(file: &Named<'_>, error: &io::Error) -> Diagnostic {
         let endings = [".safetensors", ".packed"];
         return absent(&catalog::WEIGHTS_FILE, &file.path, file.name, &endings, REMEDY);
     }
-    Diagnostic::new(&catalog::WEIGHTS_FILE, format!("`{}` cannot be read: {error}", file.name)).help(REMEDY)
+    Diagnostic::new(&catalog::WEIGHTS_FILE, format!("cannot read `{}`: {error}", file.name)).help(REMEDY)
 }
 
-fn container(
-    name: &str,
-    start: &[u8],
+/// The header of a weights file, and the network that it is checked against.
+struct Weights<'a> {
+    name: &'a str,
+    start: &'a [u8],
+    /// Length of the file.
     bytes: usize,
-    compiled: &Compiled,
-    needs: &Needs<'_>,
-) -> Result<Form, Box<Diagnostic>> {
-    let refuse = |problem: &dyn std::fmt::Display| {
-        let model = Path::new(name).extension().is_some_and(|end| MODELS.iter().any(|model| end == *model));
-        let imported = Path::new(name).with_extension("safetensors");
-        let help = match model {
-            true => format!(
-                "this looks like a model; take its weights over: `mbvc import {name} --output {0}`, and write `weights = \"{0}\"`",
-                imported.display()
-            ),
-            false => REMEDY.to_owned(),
-        };
-        Box::new(Diagnostic::new(&catalog::WEIGHTS_FORM, format!("`{name}`: {problem}")).help(help))
-    };
-    let header = Header::parse(start, bytes).map_err(|error| refuse(&error))?;
-    let conventions = Conventions::of(&header).map_err(|error| refuse(&error))?;
-    Preprocess::of(&header).map_err(|error| refuse(&error))?;
-    Framing::of(&header).map_err(|error| refuse(&error))?;
-    let mismatches = needs.mismatches(conventions, &header);
-    if mismatches.is_empty() {
-        return Ok(Form::Container);
+    compiled: &'a Compiled,
+    needs: Needs<'a>,
+}
+
+impl Weights<'_> {
+    fn mistake(&self, rule: &'static Rule, problem: &dyn Display, help: impl Into<String>) -> Box<Diagnostic> {
+        Box::new(Diagnostic::new(rule, format!("`{}`: {problem}", self.name)).help(help))
     }
-    let message = format!("`{name}` does not fit the network {}", compiled.spec.name);
-    let mistake = Diagnostic::new(&catalog::WEIGHTS_FIT, message).help(Remedy(&mismatches).to_string());
-    Err(mismatches.iter().fold(mistake, |mistake, one| mistake.detail(&*one.field, one.to_string())).into())
-}
 
-fn packed(
-    name: &str,
-    start: &[u8],
-    bytes: usize,
-    compiled: &Compiled,
-    needs: &Needs<'_>,
-) -> Result<Form, Box<Diagnostic>> {
-    let refuse = |problem: String, help: String| {
-        Err(Diagnostic::new(&catalog::WEIGHTS_PACKED, format!("`{name}`: {problem}")).help(help).into())
-    };
-    let again = "pack the weights for this spec: `mbvc pack WEIGHTS.safetensors --spec SPEC.yaml --isa ISA -o FILE`, with \
-                 the same values in place of the spec's as in this call";
-    let header = match PackedHeader::parse(start) {
-        Ok(header) => header,
-        Err(error) => return refuse(error.to_string(), again.to_owned()),
-    };
-    let Some(program) = compiled.programs.iter().find(|program| program.isa == header.isa) else {
-        let isas: Vec<_> = compiled.programs.iter().map(|program| program.isa.name()).collect();
-        let problem = format!("packed for {}, and the network is compiled for {}", header.isa, isas.join(", "));
-        return refuse(problem, format!("add `{}` to `isa`, or pack the weights for another", header.isa));
-    };
-    match program.with_plan(|plan| header.check(needs, plan, bytes)) {
-        Ok(()) => Ok(Form::Packed(program.isa)),
-        Err(error) => refuse(error.to_string(), again.to_owned()),
+    fn container(&self) -> Result<Form, Box<Diagnostic>> {
+        let refuse = |problem: &dyn Display| {
+            let model = Path::new(self.name).extension().is_some_and(|end| MODELS.iter().any(|model| end == *model));
+            let imported = Path::new(self.name).with_extension("safetensors").display().to_string();
+            let import = format!(
+                "import the model with `mbvc import {} --output {imported}`, then write `weights = \"{imported}\"`",
+                self.name
+            );
+            self.mistake(&catalog::WEIGHTS_FORM, problem, if model { import } else { REMEDY.to_owned() })
+        };
+        let header = Header::parse(self.start, self.bytes).map_err(|error| refuse(&error))?;
+        let conventions = Conventions::of(&header).map_err(|error| refuse(&error))?;
+        Preprocess::of(&header).map_err(|error| refuse(&error))?;
+        Framing::of(&header).map_err(|error| refuse(&error))?;
+        let mismatches = self.needs.mismatches(conventions, &header);
+        if mismatches.is_empty() {
+            return Ok(Form::Container);
+        }
+        let message = format!("`{}` does not match the network {}", self.name, self.compiled.spec.name);
+        let mistake = Diagnostic::new(&catalog::WEIGHTS_FIT, message).help(Remedy(&mismatches).to_string());
+        Err(mismatches.iter().fold(mistake, |mistake, one| mistake.detail(&*one.field, one.to_string())).into())
+    }
+
+    fn packed(&self) -> Result<Form, Box<Diagnostic>> {
+        let refuse = |problem: &dyn Display| self.mistake(&catalog::WEIGHTS_PACKED, problem, PACK);
+        let header = PackedHeader::parse(self.start).map_err(|error| refuse(&error))?;
+        let programs = &self.compiled.programs;
+        let Some(program) = programs.iter().find(|program| program.isa == header.isa) else {
+            let isas: Vec<_> = programs.iter().map(|program| program.isa.name()).collect();
+            let problem = format!("expected weights packed for {}, found {}", isas.join(" or "), header.isa);
+            let help = format!("add `{}` to `isa`, or pack the weights with `--isa {}`", header.isa, isas.join(","));
+            return Err(self.mistake(&catalog::WEIGHTS_PACKED, &problem, help));
+        };
+        let checked = program.with_plan(|plan| header.check(&self.needs, plan, self.bytes));
+        checked.map(|()| Form::Packed(program.isa)).map_err(|error| refuse(&error))
     }
 }

@@ -4,6 +4,7 @@ mod batch;
 mod dispatch;
 mod embed;
 pub mod facts;
+mod hints;
 mod isa_module;
 mod model;
 mod numbers;
@@ -20,16 +21,18 @@ use numbers::Numbers;
 
 /// Everything that `mobilenet_v2!` expands to: a private module of items, and the type in it.
 pub fn items(spec: &NetworkSpec, programs: &[Program], naming: &Naming, embedded: Option<&Embedded>) -> TokenStream {
-    let Naming { name, runtime, attributes, visibility } = naming;
+    let Naming { name, runtime, .. } = naming;
     let (module, numbers) = (module_name(name), Numbers::of(spec.precision));
     let network = model::items(spec, programs, name, &numbers);
     let modules = programs.iter().map(|program| isa_module::items(program, &numbers));
     let info = facts::info(spec, programs, naming);
-    let embedded = embedded.map(|embedded| embed::items(embedded, name));
+    let embedded = match embedded {
+        Some(embedded) => embed::items(embedded, name),
+        None => hints::without_weights(name),
+    };
+    let definition = hints::definition(naming, &module);
     quote! {
-        #attributes
-        #[doc(inline)]
-        #visibility use #module::#name;
+        #definition
 
         #[doc(hidden)]
         #[allow(non_snake_case, unused, clippy::all, clippy::pedantic, missing_docs, unreachable_pub)]

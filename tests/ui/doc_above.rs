@@ -1,0 +1,8 @@
+#![deny(unused_doc_comments)]
+
+/// A network.
+mbvc::mobilenet_v2!("specs/tiny.yaml", isa = portable);
+
+fn main() {
+    let _ = TinyNet::CLASSES;
+}
