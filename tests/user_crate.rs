@@ -148,7 +148,7 @@ fn a_missing_spec_is_told_with_the_folder_that_was_searched() {
     let error = user.check().expect_err("there is no such spec");
     let folder = user.folder.canonicalize().expect("made above");
     let expected = [
-        "there is no file `specs/nett.yaml`".to_owned(),
+        "file `specs/nett.yaml` not found".to_owned(),
         "did you mean `specs/net.yaml`?".to_owned(),
         format!("the path is relative to `{}`", folder.display()),
         "`mbvc init specs/nett.yaml` writes a spec to start from".to_owned(),
@@ -203,7 +203,7 @@ fn embedded_weights_give_the_bits_of_opened_ones_and_are_followed() {
     let error = user.check().expect_err("the weights are gone");
     for part in [
         "the weights cannot be embedded",
-        "there is no file `int8.safetensors`",
+        "file `int8.safetensors` not found",
         "did you mean `model.safetensors`?",
         &format!("the path is relative to `{}`", user.folder.canonicalize().expect("made above").display()),
         "--> src/main.rs:6:",

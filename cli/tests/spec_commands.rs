@@ -89,7 +89,7 @@ fn overrides_are_checked_with_the_spec() {
     }
     let (_, said) = bad(folder.path(), &["check", "tiny.yaml", "--classes", "-1", "--width", "-0.5"], 1);
     assert!(said.contains("`--classes` is -1") && said.contains("a whole number from 1 to 65536"), "{said}");
-    assert!(said.contains("`--width` is -0.5") && said.contains("2 mistakes in the command line"), "{said}");
+    assert!(said.contains("`--width` is -0.5") && said.contains("2 errors in the command line"), "{said}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What is right and what is wrong in a spec, and how it is told.
+//! Valid and invalid specs, and their diagnostics.
 
 #[path = "spec/bad.rs"]
 mod bad;

@@ -8,9 +8,10 @@ use annotate_snippets::{
 
 use super::{Diagnostic, Diagnostics, Origin, Place, SourceFile};
 
-/// A file can hold thousands of mistakes; nobody reads on after this many.
+/// Most errors that are rendered; a file can contain thousands.
 const SHOWN: usize = 40;
-/// Details of one mistake that are shown before the rest is counted.
+
+/// Most details of an error that are rendered.
 const DETAILS: usize = 3;
 
 const PLAIN: Renderer = Renderer::plain();
@@ -21,9 +22,9 @@ pub(super) fn render(diagnostics: &Diagnostics, colored: bool) -> String {
     let mut reports: Vec<String> =
         diagnostics.iter().take(SHOWN).map(|one| renderer.render(&[group(diagnostics, one)])).collect();
     if diagnostics.len() > 1 {
-        let mut summary = format!("{} mistakes in {}", diagnostics.len(), diagnostics.names());
+        let mut summary = format!("{} errors in {}", diagnostics.len(), diagnostics.names());
         if diagnostics.len() > SHOWN {
-            summary += &format!(", of which the first {SHOWN} are shown");
+            summary += &format!("; the first {SHOWN} are shown");
         }
         reports.push(renderer.render(&[Group::with_title(Level::ERROR.primary_title(summary))]));
     }
@@ -47,7 +48,7 @@ fn group<'a>(all: &'a Diagnostics, one: &'a Diagnostic) -> Group<'a> {
     group
 }
 
-/// The annotated lines, or the file's name alone where there is no line to show.
+/// The annotated lines, or only the file's name without a line to show.
 fn location<'a>(all: &'a Diagnostics, one: &'a Diagnostic) -> Element<'a> {
     let Some(place) = one.place else { return FileName::path(all.spec.name.as_str()).into() };
     let Some(source) = all.source(place.origin) else { return FileName::path(all.spec.name.as_str()).into() };
@@ -60,7 +61,7 @@ fn location<'a>(all: &'a Diagnostics, one: &'a Diagnostic) -> Element<'a> {
     let mut snippet = Snippet::source(shown)
         .path(source.name.as_str())
         .line_start(if place.origin == Origin::Spec { source.line(lines.start) } else { 1 })
-        // An argument has no line number that would tell its reader anything.
+        // The line of an argument is not a line of a file.
         .line_numbering(place.origin == Origin::Spec)
         .annotation(annotation(AnnotationKind::Primary, place, lines.start, &one.label));
     for (other, label) in related {
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn details_are_told_by_name_and_counted_where_there_are_many() {
+    fn only_the_first_details_are_shown() {
         let mut diagnostics = Diagnostics::new(SourceFile::new("w.safetensors", ""));
         let mut mistake = Diagnostic::new(&catalog::WEIGHTS_FIT, "the weights differ").help("import them again");
         for at in 0..42 {
@@ -123,26 +124,26 @@ mod tests {
         }
         diagnostics.push(mistake);
         let text = diagnostics.to_string();
-        let told: Vec<&str> = text.lines().filter(|line| line.contains(": is")).collect();
-        assert_eq!((told.len(), told[2]), (3, " = tensor2: is\u{241b} missing"), "{text}");
+        let shown: Vec<&str> = text.lines().filter(|line| line.contains(": is")).collect();
+        assert_eq!((shown.len(), shown[2]), (3, " = tensor2: is\u{241b} missing"), "{text}");
         assert!(text.contains(" = note: and 39 more\n = rule: "), "{text}");
     }
 
     #[test]
-    fn colors_only_when_asked() {
+    fn colors_only_on_request() {
         assert!(!stride_of_three().render(false).contains('\x1b'));
         let colored = stride_of_three().render(true);
         assert!(colored.contains("\x1b[1m\x1b[91merror"), "{colored:?}");
     }
 
     #[test]
-    fn a_mistake_without_a_place_names_the_file() {
+    fn an_error_without_a_place_names_the_file() {
         let mut diagnostics = Diagnostics::new(SourceFile::new("specs/a.yaml", ""));
-        diagnostics.push(Diagnostic::new(&catalog::FILE, "there is no file `specs/a.yaml`").help("run `mbvc init`"));
+        diagnostics.push(Diagnostic::new(&catalog::FILE, "file `specs/a.yaml` not found").help("run `mbvc init`"));
         insta::assert_snapshot!(diagnostics, @r"
-        error[file]: there is no file `specs/a.yaml`
+        error[file]: file `specs/a.yaml` not found
         --> specs/a.yaml
-         = rule: a spec is a file that can be read
+         = rule: a spec is a readable file
          = help: run `mbvc init`
         ");
     }

@@ -1,31 +1,31 @@
-//! Texts that a user wrote, and places in them.
+//! Source texts and places in them.
 
 /// A text and the name it is printed under.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SourceFile {
-    /// As the user gave it, for messages: a relative path, never an absolute one that the user did not write.
+    /// Name in messages: the path as given, never made absolute.
     pub name: String,
     /// The whole content.
     pub text: String,
 }
 
-/// Which text a [`Place`] is in.
+/// The text that a [`Place`] is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// The YAML file.
     Spec,
-    /// The values given beside it, on the command line or in the macro call.
+    /// The overrides, from the command line or the macro call.
     Arguments,
 }
 
-/// A range of bytes within one line of a text; `start == end` is a point.
+/// A range of bytes within one line of a text, or a point if `start == end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    /// Which text the bytes are of.
+    /// The text.
     pub origin: Origin,
     /// First byte.
     pub start: usize,
-    /// The byte after the last.
+    /// One past the last byte.
     pub end: usize,
 }
 
@@ -35,7 +35,7 @@ impl Place {
 }
 
 impl SourceFile {
-    /// A text that messages call `name`.
+    /// A text with its name in messages.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         Self { name: name.into(), text: text.into() }
     }
@@ -49,17 +49,17 @@ impl SourceFile {
         (line, column)
     }
 
-    /// Line from 1.
+    /// Line, from 1.
     pub fn line(&self, byte: usize) -> usize {
         self.line_and_column(byte).0
     }
 
-    /// The text of a place, empty where the place is in another text.
+    /// The text at a place; empty if the place is out of bounds.
     pub fn excerpt(&self, place: Place) -> &str {
         self.text.get(place.start..place.end).unwrap_or_default()
     }
 
-    /// Everything before a byte, or before the character that the byte is inside of.
+    /// The text before a byte, rounded down to a character boundary.
     fn before(&self, byte: usize) -> &str {
         let end = (0..=byte.min(self.text.len())).rev().find(|&end| self.text.is_char_boundary(end)).unwrap_or(0);
         &self.text[..end]

@@ -1,4 +1,4 @@
-//! The words of a spec, and the values they stand for.
+//! The words of a spec, and their values.
 
 use super::{Activation, Fusion, Isa, Numerics, Padding, Precision, Rounding};
 

@@ -1,4 +1,4 @@
-//! Checks of the settings that have parts: name, resolution, instruction sets, preprocessing, scratch budget.
+//! Checks of settings with parts: name, resolution, instruction sets, preprocessing, scratch budget.
 
 use std::ops::RangeInclusive;
 
@@ -8,7 +8,7 @@ use super::values::{Checker, Entry, Given, shortened};
 use super::{Isa, MAX_RESOLUTION, Preprocessing, ScratchBudget, choices};
 use crate::diagnostic::{Diagnostic, Place, catalog};
 
-/// Reserved by Rust, in any edition.
+/// Keywords reserved by Rust in any edition.
 const KEYWORDS: &[&str] = &[
     "Self", "_", "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do",
     "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro",
@@ -17,7 +17,7 @@ const KEYWORDS: &[&str] = &[
     "yield",
 ];
 
-/// Longest name; file and function names are made from it.
+/// Longest name, in bytes; file and function names are derived from it.
 const MAX_NAME: usize = 64;
 
 const PREPROCESSING: Shape = Shape {
@@ -31,15 +31,15 @@ const PREPROCESSING: Shape = Shape {
 const PREPROCESSING_HELP: &str =
     "write `{ range: [-1, 1] }`, or `{ mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] }`";
 
-/// Beyond this, scale and offset lose their meaning in f32.
+/// Largest bound of a range; beyond it, scale and offset lose precision in f32.
 const LARGEST: f64 = 1e6;
-/// Pixels as other programs count them, whose means and deviations are 255 times ours.
+/// Largest pixel of programs that do not scale pixels to 0..1; their means and deviations are 255 times larger.
 const LARGEST_PIXEL: f64 = 255.0;
 
 impl Preprocessing {
-    /// What a mean can be of pixels from 0 to 1.
+    /// Range of the mean of pixels from 0 to 1.
     pub const MEAN: RangeInclusive<f64> = 0.0..=1.0;
-    /// What a deviation may be of pixels from 0 to 1; below, scale and offset lose their meaning in f32.
+    /// Range of the deviation of pixels from 0 to 1; below it, scale and offset lose precision in f32.
     pub const STD: RangeInclusive<f64> = 1e-6..=1.0;
 
     /// Maps the pixels 0..=255 to `low..=high`.
@@ -62,7 +62,7 @@ impl Checker<'_> {
             return self.refuse(entry, &catalog::NAME, "write a name such as `MobileNetV2`");
         };
         if KEYWORDS.contains(&name.as_str()) {
-            let message = format!("`{}` is `{name}`, a keyword of Rust", entry.name);
+            let message = format!("`{}` is the Rust keyword `{name}`", entry.name);
             self.push(Diagnostic::new(&catalog::NAME, message).at(entry.place()).help("choose another name"));
             return None;
         }
@@ -76,7 +76,7 @@ impl Checker<'_> {
         self.refuse(entry, &catalog::NAME, help)
     }
 
-    /// One number, `[height, width]`, or on the command line `HEIGHTxWIDTH`.
+    /// Checks a resolution: one number, `[height, width]`, or `HEIGHTxWIDTH` on the command line.
     pub(super) fn resolution(&mut self, entry: &Entry<'_>) -> Option<Given<[usize; 2]>> {
         let help = match self.is_option(entry) {
             true => "write `224`, or `192x224` for height and width",
@@ -87,7 +87,7 @@ impl Checker<'_> {
                 let [height, width] = items.as_slice() else {
                     return self.refuse(entry, &catalog::RESOLUTION, help);
                 };
-                // Both are checked before either is missed.
+                // Both are checked, so that both errors are reported.
                 let both = [height, width].map(|node| self.side(entry, node));
                 [both[0]?, both[1]?]
             }
@@ -107,7 +107,8 @@ impl Checker<'_> {
         self.whole(&element(entry, node), &catalog::RESOLUTION, 1..=MAX_RESOLUTION)
     }
 
-    /// `all`, one name, a list of names, or a text of names between commas; put in the order of [`Isa::ALL`].
+    /// Checks instruction sets: `all`, one name, a list of names, or names separated by commas. The result is in the order
+    /// of [`Isa::ALL`], and empty for `all`.
     pub(super) fn isas(&mut self, entry: &Entry<'_>) -> Option<Vec<(Isa, Place)>> {
         const HELP: &str = "write all, avx512vnni, avxvnni, avx512, avx2, neondot, neon or portable, or a list of them such as `[avx2, portable]`";
         let named: Vec<_> = match &entry.value.value {
@@ -157,8 +158,8 @@ impl Checker<'_> {
             }
             (range, mean, std) => {
                 let message = match (range, mean, std) {
-                    (Some(_), ..) => "`preprocessing` has a range and a mean or std",
-                    (None, None, None) => "`preprocessing` has neither a range nor mean and std",
+                    (Some(_), ..) => "`preprocessing` has both a range and a mean or std",
+                    (None, None, None) => "`preprocessing` is empty",
                     (None, None, _) => "`preprocessing` has a std without a mean",
                     (None, ..) => "`preprocessing` has a mean without a std",
                 };
@@ -169,7 +170,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Both of pixels from 0 to 1. That they are of other pixels is told once: what is wrong with one is with the other.
+    /// Checks mean and deviation of pixels from 0 to 1. Values for pixels from 0 to 255 are reported once for both.
     fn mean_and_std(&mut self, mean: &Entry<'_>, std: &Entry<'_>) -> Option<[[f64; 3]; 2]> {
         let means = self.numbers(mean, &Preprocessing::MEAN, LARGEST_PIXEL);
         let deviations = self.numbers(std, &Preprocessing::STD, LARGEST_PIXEL);
@@ -179,7 +180,7 @@ impl Checker<'_> {
             numbers.iter().find(|number| !range.contains(number)).map(|number| (entry, number))
         });
         let Some((entry, number)) = beyond else { return Some(both) };
-        let message = format!("`{}` is of pixels from 0 to 1, and has {number}", entry.name);
+        let message = format!("expected `{}` for pixels from 0 to 1, found {number}", entry.name);
         let [mean, std] = both.map(|numbers| numbers.map(of_unit_pixels));
         let help =
             format!("divide mean and std of pixels from 0 to 255 by 255: write `{{ mean: {mean:?}, std: {std:?} }}`");
@@ -187,7 +188,7 @@ impl Checker<'_> {
         None
     }
 
-    /// A list of `N` numbers of a range, or beyond it up to `tolerated`, for the caller to judge.
+    /// Checks a list of `N` numbers in `range`, or above it up to `tolerated`, which the caller reports.
     fn numbers<const N: usize>(
         &mut self,
         entry: &Entry<'_>,
@@ -210,7 +211,7 @@ impl Checker<'_> {
         numbers.iter().all(Option::is_some).then_some(found)
     }
 
-    /// `none`, bytes, or a number with a unit.
+    /// Checks a scratch budget: `none`, a number of bytes, or a number with a unit.
     pub(super) fn scratch_budget(&mut self, entry: &Entry<'_>) -> Option<Option<ScratchBudget>> {
         let bytes = match &entry.value.value {
             Value::Integer(bytes) => usize::try_from(*bytes).ok(),
@@ -230,7 +231,7 @@ fn element<'a>(list: &'a Entry<'_>, node: &'a Node) -> Entry<'a> {
     Entry { name: list.name.as_ref().into(), key: node.place, value: node }
 }
 
-/// A mean or deviation of pixels from 0 to 255 as one of pixels from 0 to 1, without the noise of the division.
+/// Scales a mean or deviation of pixels from 0 to 255 to pixels from 0 to 1, rounded to six decimals.
 fn of_unit_pixels(number: f64) -> f64 {
     (number / LARGEST_PIXEL * 1e6).round() / 1e6
 }
@@ -244,7 +245,7 @@ fn size(text: &str) -> Option<usize> {
     const UNITS: [(&str, f64); 5] = [("KiB", 1024.0), ("MiB", 1_048_576.0), ("kB", 1e3), ("KB", 1e3), ("MB", 1e6)];
     let (number, factor) = UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)))?;
     let bytes = number.trim().parse::<f64>().ok()? * factor;
-    // Below 2^53 the product is exact enough to be a number of bytes.
+    // Below 2^53 the product is an exact number of bytes.
     (1.0..9e15).contains(&bytes).then_some(bytes as usize)
 }
 

@@ -1,4 +1,4 @@
-//! Mappings: which keys they have, which must be there, and what is wrong with the others.
+//! Checks of mappings: unknown, duplicate and missing keys.
 
 use std::borrow::Cow;
 
@@ -10,22 +10,22 @@ use crate::diagnostic::{Diagnostic, catalog};
 
 /// The keys of one kind of mapping.
 pub(super) struct Shape {
-    /// What the mapping is, for messages: "the spec", "a row of `blocks`".
+    /// Name of the mapping in messages: "the spec", "a row of `blocks`".
     pub what: &'static str,
-    /// Put before a key's name in messages: `stem.`.
+    /// Prefix of key names in messages: `stem.`.
     pub prefix: &'static str,
     pub keys: &'static [Key],
-    /// Shown at the mapping's first line where a key is missing; needless where that line is all of it.
+    /// Label of the mapping's first line if a key is missing; empty for mappings of one line.
     pub begins: &'static str,
-    /// What to do where there is something else than a mapping.
+    /// Help if the value is not a mapping.
     pub remedy: &'static str,
 }
 
 pub(super) struct Key {
     pub name: &'static str,
-    /// A longer name for the same.
+    /// Long form of the name.
     pub synonym: Option<&'static str>,
-    /// What to write where the key is missing; `None` where there is a default.
+    /// An example of the key with a value; `None` if it has a default.
     pub required: Option<&'static str>,
 }
 
@@ -83,9 +83,9 @@ impl Checker<'_> {
         }
         for key in shape.keys {
             let given = entries.iter().any(|(name, _)| *name == key.name);
-            // A misspelled key is told once, as unknown.
+            // A misspelled key is reported once, as unknown.
             if let Some(example) = key.required.filter(|_| !given && !meant.contains(&key.name)) {
-                let message = format!("{} lacks `{}`", shape.what, key.name);
+                let message = format!("missing key `{}` in {}", key.name, shape.what);
                 let mistake = Diagnostic::new(&catalog::MISSING_KEY, message).at(node.place);
                 self.push(mistake.label(shape.begins).help(format!("add `{example}`")));
             }
@@ -93,7 +93,7 @@ impl Checker<'_> {
         Some(Fields { entries })
     }
 
-    /// The key of the shape that a node names. `meant` gathers the keys that misspelled ones stand for.
+    /// Finds the key of the shape that a node names. `meant` collects the keys that misspelled ones resemble.
     fn known_key<'s>(
         &mut self,
         node: &Node,
@@ -102,7 +102,7 @@ impl Checker<'_> {
         meant: &mut Vec<&'static str>,
     ) -> Option<&'s Key> {
         let Value::Text(text) = &node.value else {
-            let message = format!("a key of {} is {}", shape.what.trim_start_matches("a "), self.describe(node));
+            let message = format!("expected a key of {}, found {}", shape.what, self.describe(node));
             self.push(Diagnostic::new(&catalog::UNKNOWN_KEY, message).at(node.place).help(key_list(shape)));
             return None;
         };
@@ -110,7 +110,7 @@ impl Checker<'_> {
         if let Some(key) = called(text) {
             return Some(key);
         }
-        // With `head { channels: 5 }` the bracket is part of the key.
+        // In `head { channels: 5 }` YAML takes the bracket for a part of the key.
         if let Some(pair) = joined(text).filter(|pair| matches!(value.value, Value::Null) || pair.is_opened())
             && let Some(key) = called(pair.key)
         {
@@ -119,8 +119,8 @@ impl Checker<'_> {
             return None;
         }
         if text == "<<" {
-            let mistake = Diagnostic::new(&catalog::PLAIN, "this is a YAML merge key").at(node.place);
-            self.push(mistake.help("write the keys out"));
+            let mistake = Diagnostic::new(&catalog::PLAIN, "YAML merge keys are not supported").at(node.place);
+            self.push(mistake.help("write out the keys"));
             return None;
         }
         let near = nearest(text, shape.keys.iter().flat_map(Key::names));
@@ -129,7 +129,7 @@ impl Checker<'_> {
             None => key_list(shape),
         };
         meant.extend(shape.keys.iter().find(|key| key.names().any(|name| Some(name) == near)).map(|key| key.name));
-        let message = format!("`{}` is no key of {}", shortened(text), shape.what);
+        let message = format!("unknown key `{}` in {}", shortened(text), shape.what);
         self.push(Diagnostic::new(&catalog::UNKNOWN_KEY, message).at(node.place).help(help));
         None
     }
@@ -138,12 +138,12 @@ impl Checker<'_> {
         let message = if second.name == first.name {
             format!("`{}` is given twice", second.name)
         } else {
-            format!("`{}` and `{}` are two names for one thing", first.name, second.name)
+            format!("`{}` and `{}` are the same key", first.name, second.name)
         };
         self.push(
             Diagnostic::new(&catalog::DUPLICATE_KEY, message)
                 .at(second.key)
-                .label("again here")
+                .label("second here")
                 .related(first.key, "first here")
                 .help("remove one of the two"),
         );
@@ -152,5 +152,5 @@ impl Checker<'_> {
 
 fn key_list(shape: &Shape) -> String {
     let names: Vec<_> = shape.keys.iter().map(|key| key.name).collect();
-    format!("the keys are {}", names.join(", "))
+    format!("known keys: {}", names.join(", "))
 }

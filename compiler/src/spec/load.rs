@@ -1,4 +1,4 @@
-//! From a file to a tree of values: what can be wrong before a single value is looked at.
+//! Reads a file into a tree of values, and reports what is wrong with the file or the YAML.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -17,7 +17,7 @@ pub fn load(path: impl AsRef<Path>) -> Result<(SourceFile, NetworkSpec), Diagnos
     load_with(path, &Overrides::none())
 }
 
-/// As [`load`], with values given beside the spec.
+/// [`load`] with overrides.
 ///
 /// # Errors
 /// All mistakes of the file, the spec and the overrides.
@@ -28,11 +28,11 @@ pub fn load_with(path: impl AsRef<Path>, overrides: &Overrides) -> Result<(Sourc
     Ok((source, spec))
 }
 
-/// Reads a spec's text. `name` is what messages call the file: where it is the end of `path`, what comes before is
-/// told as the folder that the name is relative to.
+/// Reads a spec's text. `name` is the file's name in messages. If `path` ends with it, the rest of `path` is reported as the
+/// folder that the name is relative to.
 ///
 /// # Errors
-/// The file is missing, is a folder, cannot be read, is too long or is not UTF-8.
+/// If the file is missing, a folder, unreadable, too long or not UTF-8.
 pub fn read(path: &Path, name: &str) -> Result<SourceFile, Diagnostics> {
     let refuse = |text: String, mistake: Diagnostic| {
         let mut diagnostics = Diagnostics::new(SourceFile::new(name, text));
@@ -44,17 +44,17 @@ pub fn read(path: &Path, name: &str) -> Result<SourceFile, Diagnostics> {
         Err(error) if error.kind() == ErrorKind::NotFound => return refuse(String::new(), missing(path, name)),
         Err(error) if path.is_dir() || error.kind() == ErrorKind::IsADirectory => {
             let message = format!("`{name}` is a folder");
-            let mistake = Diagnostic::new(&catalog::FILE, message).help("name the YAML file in it");
+            let mistake = Diagnostic::new(&catalog::FILE, message).help("pass the YAML file in it");
             return refuse(String::new(), mistake);
         }
         Err(error) => {
-            let mistake = Diagnostic::new(&catalog::FILE, format!("`{name}` cannot be read: {error}"));
-            return refuse(String::new(), mistake.help("check the file's permissions and its disk"));
+            let mistake = Diagnostic::new(&catalog::FILE, format!("cannot read `{name}`: {error}"));
+            return refuse(String::new(), mistake.help("check the permissions of the file"));
         }
     };
     if bytes.len() > MAX_BYTES {
         let message = format!("`{name}` is longer than {MAX_BYTES} bytes");
-        let help = "name a spec, not a file of weights; in a spec, shorten the comments";
+        let help = "pass a spec, not a weights file; shorten the comments of a longer spec";
         return refuse(String::new(), Diagnostic::new(&catalog::LENGTH, message).help(help));
     }
     match String::from_utf8(bytes) {
@@ -68,7 +68,7 @@ pub fn read(path: &Path, name: &str) -> Result<SourceFile, Diagnostics> {
     }
 }
 
-/// One byte more than allowed tells a long file from the longest allowed one.
+/// Reads at most one byte more than allowed, which distinguishes a long file from the longest allowed one.
 fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
@@ -80,7 +80,7 @@ fn missing(path: &Path, name: &str) -> Diagnostic {
     absent(&catalog::FILE, path, name, &[".yaml", ".yml"], &remedy)
 }
 
-/// `at`: the first byte that is no UTF-8, which in the text shown is a replacement character.
+/// The error for invalid UTF-8 at byte `at`, where the text shown has a replacement character.
 fn not_utf8(bytes: &[u8], at: usize) -> Diagnostic {
     let place = Place { origin: Origin::Spec, start: at, end: at + char::REPLACEMENT_CHARACTER.len_utf8() };
     let byte = bytes.get(at).copied().unwrap_or_default();
@@ -92,12 +92,12 @@ fn not_utf8(bytes: &[u8], at: usize) -> Diagnostic {
     Diagnostic::new(&catalog::ENCODING, format!("byte {} (0x{byte:02x}) is not UTF-8", at + 1)).at(place).help(help)
 }
 
-/// The values of a spec's text.
+/// Parses a spec's text into values.
 pub(super) fn root(source: &SourceFile, mistakes: &mut Vec<Diagnostic>) -> Option<Node> {
     let text = source.text.as_str();
     if text.len() > MAX_BYTES {
-        let message = format!("the spec is {} bytes long", text.len());
-        mistakes.push(Diagnostic::new(&catalog::LENGTH, message).at(Place::START).help("shorten its comments"));
+        let message = format!("the spec has {} bytes", text.len());
+        mistakes.push(Diagnostic::new(&catalog::LENGTH, message).at(Place::START).help("shorten the comments"));
         return None;
     }
     let base = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 };
@@ -113,8 +113,8 @@ pub(super) fn root(source: &SourceFile, mistakes: &mut Vec<Diagnostic>) -> Optio
             let commented = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
             let what = match excerpt.text {
                 text if text.trim().is_empty() => "the spec is empty",
-                text if text.lines().all(commented) => "the spec holds nothing but comments",
-                _ => "the spec holds no values",
+                text if text.lines().all(commented) => "the spec contains only comments",
+                _ => "the spec contains no values",
             };
             let help = "`mbvc init` writes a spec to start from";
             mistakes.push(Diagnostic::new(&catalog::EMPTY, what).at(Place::START).help(help));
@@ -126,8 +126,8 @@ pub(super) fn root(source: &SourceFile, mistakes: &mut Vec<Diagnostic>) -> Optio
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// The first character that YAML forbids, or that ends a line in YAML 1.1 only. The two parsers take some of them for
-/// the end of the text, or for different things.
+/// The first character that YAML forbids, or that ends a line in YAML 1.1 only. The two parsers disagree on some of them,
+/// or take them for the end of the text.
 fn control_character(excerpt: Excerpt<'_>) -> Option<Diagnostic> {
     let forbidden = |c: char| {
         (c.is_control() && !matches!(c, '\t' | '\n' | '\r'))
@@ -136,6 +136,6 @@ fn control_character(excerpt: Excerpt<'_>) -> Option<Diagnostic> {
     let (at, c) = excerpt.text.char_indices().find(|(_, c)| forbidden(*c))?;
     let start = excerpt.base + at;
     let place = Place { origin: excerpt.origin, start, end: start + c.len_utf8() };
-    let message = format!("this is not YAML: it contains the character U+{:04X}", u32::from(c));
+    let message = format!("invalid YAML: character U+{:04X}", u32::from(c));
     Some(Diagnostic::new(&catalog::SYNTAX, message).at(place).help("remove the character"))
 }

@@ -1,7 +1,7 @@
-//! Where everything in a YAML text stands: a tree of places, in the shape of the tree of values.
+//! Locates the values of a YAML text: a tree of places in the shape of the tree of values.
 //!
-//! `serde_yaml` tells positions only in its own errors, so a second parser's marked events are read for them. It also
-//! refuses, before any value is read, what would make reading dear: deep nesting, and aliases that multiply.
+//! `serde_yaml` has positions only in its own errors, so they are read from the events of a second parser. Deep nesting and
+//! aliases are rejected here, before any value is read, because they would make reading expensive.
 
 use saphyr_parser::{Event, Marker, Parser, ScanError, Span};
 
@@ -19,21 +19,21 @@ pub(super) struct Located {
     pub children: Vec<Located>,
 }
 
-/// A text, and where it lies in the source that its places are to refer to.
+/// A part of a source; places refer to the source.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Excerpt<'a> {
     pub text: &'a str,
     pub origin: Origin,
-    /// Byte of the source at which the text begins.
+    /// Byte of the source where the text begins.
     pub base: usize,
 }
 
-/// What a scan has found.
+/// Result of a scan.
 pub(super) struct Scan {
-    /// `None` where the text holds no value at all.
+    /// `None` if the text contains no value.
     pub root: Option<Located>,
     pub mistakes: Vec<Diagnostic>,
-    /// Whether the values can be read: the text is YAML, without aliases and not too deep.
+    /// Whether the values can be read: the text is valid YAML without aliases and not nested too deeply.
     pub readable: bool,
 }
 
@@ -61,13 +61,13 @@ pub(super) fn locate(excerpt: Excerpt<'_>) -> Scan {
 struct Locator<'a> {
     places: Places<'a>,
     scan: Scan,
-    /// Collections begun and not ended, outermost first.
+    /// Open collections, outermost first.
     open: Vec<Located>,
     documents: usize,
 }
 
 impl Locator<'_> {
-    /// Takes one event; `false` ends the scan.
+    /// Handles one event; `false` ends the scan.
     fn event(&mut self, event: &Event<'_>, span: Span) -> bool {
         let place = self.places.place(span);
         match event {
@@ -75,15 +75,15 @@ impl Locator<'_> {
                 self.documents += 1;
                 if self.documents > 1 {
                     self.scan.mistakes.push(
-                        Diagnostic::new(&catalog::DOCUMENT, "a second YAML document begins")
+                        Diagnostic::new(&catalog::DOCUMENT, "unexpected second YAML document")
                             .at(place)
-                            .help("remove the line `---`, or put the second spec in a file of its own"),
+                            .help("remove the line `---`, or move the second spec to another file"),
                     );
                     return false;
                 }
             }
             Event::Alias(_) => {
-                self.not_plain("is a YAML alias", place, "write the value out");
+                self.not_plain("aliases", place, "write out the value");
                 self.scan.readable = false;
                 self.close(Located { place, children: Vec::new() });
             }
@@ -96,9 +96,9 @@ impl Locator<'_> {
                 self.open.push(Located { place, children: Vec::new() });
                 if self.open.len() > MAX_DEPTH {
                     self.scan.mistakes.push(
-                        Diagnostic::new(&catalog::DEPTH, "this is nested too deep")
+                        Diagnostic::new(&catalog::DEPTH, "nested too deeply")
                             .at(place)
-                            .help("take brackets and levels away; `mbvc init` writes a spec to start from"),
+                            .help("remove brackets; `mbvc init` writes a spec to start from"),
                     );
                     self.scan.readable = false;
                     return false;
@@ -115,7 +115,7 @@ impl Locator<'_> {
         true
     }
 
-    /// Files a finished value under the collection that it is in.
+    /// Adds a finished value to the collection that contains it.
     fn close(&mut self, located: Located) {
         match self.open.last_mut() {
             Some(parent) => parent.children.push(located),
@@ -125,15 +125,15 @@ impl Locator<'_> {
 
     fn refuse_anchor_and_tag(&mut self, anchor: usize, tagged: bool, place: Place) {
         if anchor != 0 {
-            self.not_plain("has a YAML anchor", place, "remove the `&name` before it");
+            self.not_plain("anchors", place, "remove the `&name` before it");
         }
         if tagged {
-            self.not_plain("has a YAML tag", place, "remove the `!tag` before it");
+            self.not_plain("tags", place, "remove the `!tag` before it");
         }
     }
 
     fn not_plain(&mut self, what: &str, place: Place, help: &str) {
-        let message = format!("this {what}");
+        let message = format!("YAML {what} are not supported");
         self.scan.mistakes.push(Diagnostic::new(&catalog::PLAIN, message).at(place).help(help));
     }
 
@@ -145,10 +145,10 @@ impl Locator<'_> {
     }
 }
 
-/// Turns the parser's marks, which count characters, into bytes of the source.
+/// Converts the parser's marks, which count characters, to bytes of the source.
 struct Places<'a> {
     excerpt: Excerpt<'a>,
-    /// Byte of each character; empty where every character is one byte.
+    /// Byte of each character; empty for ASCII text.
     bytes: Vec<usize>,
 }
 
@@ -177,14 +177,14 @@ impl<'a> Places<'a> {
         self.clip(start, start)
     }
 
-    /// A collection's place, from its first mark to where its end is noticed: at the bracket, or behind a block.
+    /// Extends a collection's place to the mark of its end: the bracket, or the end of a block.
     fn extend(&self, first: Place, last: Marker) -> Place {
         let end = self.byte(last);
         let bracket = self.excerpt.text.get(end..).is_some_and(|rest| rest.starts_with([']', '}']));
         self.clip(first.start - self.excerpt.base, end + usize::from(bracket))
     }
 
-    /// A range without what lies behind its first line and without trailing blanks.
+    /// Clips a range to its first line, without trailing blanks.
     fn clip(&self, start: usize, end: usize) -> Place {
         let inside = self.excerpt.text.get(start..end.max(start)).unwrap_or_default();
         let shown = inside.split(['\r', '\n']).next().unwrap_or_default().trim_end();

@@ -1,10 +1,10 @@
-//! The network specification: what a YAML table says, checked and resolved.
+//! The network specification: a YAML table, checked and resolved.
 //!
 //! ```text
-//! text -> locate (places) -> tree (values with places) -> walk (every value) -> network (what they make) -> NetworkSpec
+//! text -> locate (places) -> tree (values with places) -> walk (single values) -> network (all values) -> NetworkSpec
 //! ```
 //!
-//! Every stage adds its mistakes to one list and goes on as far as it can.
+//! Every stage adds its errors to one list and continues as far as it can.
 
 mod choices;
 mod compound;
@@ -33,21 +33,21 @@ pub use mbvc_runtime::{Activation, Isa, Numerics, Padding, Precision};
 use crate::diagnostic::{Diagnostic, Diagnostics, Origin, Place, SourceFile, catalog};
 use crate::ir::Peak;
 
-/// Longest spec that is read, in bytes: room for 128 rows and a page of comments on each.
+/// Longest spec, in bytes: room for 128 rows with a page of comments each.
 pub const MAX_BYTES: usize = 65_536;
 /// Largest height and width.
 pub const MAX_RESOLUTION: usize = 4096;
-/// Most classes, a background class included.
+/// Most classes, including a background class.
 pub const MAX_CLASSES: usize = 65_536;
-/// Most channels of any layer, in the table and after width and expansion.
+/// Most channels of a layer, in the table and after width and expansion.
 pub const MAX_CHANNELS: usize = 65_536;
 /// Largest expansion of a block.
 pub const MAX_EXPANSION: usize = 64;
-/// Most blocks of a network, and so most repetitions of a row.
+/// Most blocks of a network, and most repeats of a row.
 pub const MAX_BLOCKS: usize = 128;
-/// Most threads that share a call.
+/// Most threads of a call.
 pub const MAX_THREADS: usize = 64;
-/// Most images of a batch that share the classifier's weights.
+/// Most images of a batch.
 pub const MAX_BATCH: usize = 64;
 /// Largest width multiplier.
 pub const MAX_WIDTH: f64 = 64.0;
@@ -57,15 +57,15 @@ pub const DEFAULT_ROUNDING: Rounding = Rounding::Xnnpack;
 /// Checks a spec's text.
 ///
 /// # Errors
-/// All mistakes of the spec.
+/// All errors of the spec.
 pub fn parse(source: &SourceFile) -> Result<NetworkSpec, Diagnostics> {
     parse_with(source, &Overrides::none())
 }
 
-/// Checks a spec's text, with values given beside it in place of its own. What it says itself is checked all the same.
+/// Checks a spec's text with overrides. The overridden values are checked as well.
 ///
 /// # Errors
-/// All mistakes of the spec and of the overrides.
+/// All errors of the spec and the overrides.
 pub fn parse_with(source: &SourceFile, overrides: &Overrides) -> Result<NetworkSpec, Diagnostics> {
     let mut mistakes = Vec::new();
     let arguments = overrides.arguments(&mut mistakes);
@@ -91,45 +91,44 @@ pub struct NetworkSpec {
     pub width: f64,
     /// Input height and width in pixels.
     pub resolution: [usize; 2],
-    /// Where the padding of 3x3 convolutions goes.
+    /// Padding convention of 3x3 convolutions.
     pub padding: Padding,
-    /// After every convolution but the projections.
+    /// Activation of every convolution except the projections.
     pub activation: Activation,
-    /// Added to variances, above 0 and below 1.
+    /// Epsilon of batch normalization, above 0 and below 1.
     pub batch_norm_epsilon: f64,
-    /// Length of the output, counting a background class if there is one.
+    /// Number of classes, including a background class.
     pub classes: usize,
-    /// What reads the image.
+    /// The first convolution.
     pub stem: Stem,
     /// Rows of the table, in order of execution; never empty.
     pub blocks: Vec<BlockRow>,
-    /// What the pool reads.
+    /// The last convolution.
     pub head: Head,
-    /// From pixels to the network's input.
+    /// Maps pixels to the network's input.
     pub preprocessing: Preprocessing,
-    /// Of weights and values.
+    /// Number type of weights and values.
     pub precision: Precision,
-    /// Where a quantized precision was given; `None` for float32.
+    /// Place of a quantized precision; `None` for float32.
     pub precision_place: Option<Place>,
-    /// How convolutions of floats sum their products.
+    /// How float convolutions sum their products.
     pub numerics: Numerics,
     /// How quantized results are rounded; `None` for float32, which rounds to nearest, ties to even.
     pub rounding: Option<Rounding>,
-    /// How much is fused.
+    /// Fusion level.
     pub fusion: Fusion,
-    /// Instruction sets to generate kernels for, without repetition and in a fixed order; never empty.
+    /// Instruction sets of the kernels, each once, in the order of [`Isa::ALL`]; never empty.
     pub isas: Vec<Isa>,
-    /// Threads that share the work of a call, if the processor has so many free.
+    /// Most threads of a call.
     pub threads: usize,
-    /// Images of a batch that go through the classifier together.
+    /// Images of a batch that share one pass over the classifier's weights.
     pub batch: usize,
-    /// `None`: a run may take what it needs.
+    /// Largest scratch; `None` without a limit.
     pub scratch_budget: Option<ScratchBudget>,
 }
 
 impl NetworkSpec {
-    /// The mistake of a network whose working memory exceeds the spec's budget, if it does; `peak` is where it needs the
-    /// most.
+    /// The error for a scratch of `needed_bytes` that exceeds the budget; `peak` is the step that needs most.
     pub fn check_scratch(&self, needed_bytes: usize, peak: Option<&Peak>) -> Option<Diagnostic> {
         let budget = self.scratch_budget.filter(|budget| needed_bytes > budget.bytes)?;
         let message = format!("a run needs {needed_bytes} bytes of scratch, the budget is {}", budget.bytes);
@@ -146,12 +145,12 @@ impl NetworkSpec {
     }
 }
 
-/// Most working memory that a run may take.
+/// Largest scratch of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ScratchBudget {
     /// From 1.
     pub bytes: usize,
-    /// Where it was given.
+    /// Place of the key.
     pub place: Place,
 }
 
@@ -169,27 +168,27 @@ pub struct Stem {
 /// One row of the table: `repeat` inverted residual blocks, the first with `stride`, the others with 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BlockRow {
-    /// Channels of the depthwise convolution for each of the input; 1: there is no expand.
+    /// Factor from input channels to those of the depthwise convolution; 1 without an expansion.
     pub expansion: usize,
-    /// Of each block's output.
+    /// Output channels of each block.
     pub channels: usize,
-    /// How many blocks, from 1.
+    /// Number of blocks, from 1.
     pub repeat: usize,
-    /// 1 or 2, of the depthwise convolution, in both directions.
+    /// Stride of the depthwise convolution, 1 or 2 in both directions.
     pub stride: usize,
-    /// `Auto`: a residual where stride is 1 and the channel counts agree after rounding.
+    /// Which blocks have a residual.
     pub residual: ResidualRule,
     /// Line of the row in the spec, from 1.
     pub line: usize,
 }
 
-/// Which blocks of a row add their input to their output.
+/// Selects the blocks of a row that add their input to their output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ResidualRule {
-    /// Those that can: stride 1, and as many channels out as in.
+    /// Blocks with stride 1 and equal input and output channels after rounding.
     #[default]
     Auto,
-    /// Every block of the row has one; a row where that is impossible is an error of the spec.
+    /// Every block of the row; an error if a block cannot have a residual.
     Required,
     /// None.
     Never,
@@ -198,7 +197,7 @@ pub enum ResidualRule {
 /// The last convolution: 1x1 to `channels` (scaled by the width multiplier only above width 1).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Head {
-    /// Output channels, which the classifier reads.
+    /// Output channels, the features of the classifier.
     pub channels: usize,
     /// Line of the key in the spec, from 1.
     pub line: usize,
@@ -207,24 +206,23 @@ pub struct Head {
 /// `input = pixel * scale + offset` for each channel (red, green, blue), pixel in 0..=255.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Preprocessing {
-    /// What the input grows by from one pixel value to the next.
+    /// Input per pixel value.
     pub scale: [f32; 3],
-    /// The input of a pixel of 0.
+    /// Input of pixel value 0.
     pub offset: [f32; 3],
 }
 
-/// How much is fused; see the passes.
+/// Fusion level; see [`crate::passes`].
 ///
-/// Integers are activated and added where they are rounded, and averaged where they are made: for quantized networks
-/// `None` is the same as `Relu6`.
+/// Quantized layers requantize, activate, add and average in their epilogue: for them `None` equals `Relu6`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fusion {
-    /// Convolution, activation and residual add each over whole tensors.
+    /// Convolution, activation and residual add as separate passes over whole tensors.
     None,
     /// Activation and residual add in the epilogue of the convolution.
     Relu6,
     /// Streamed inverted residual blocks.
     Block,
-    /// These, and blocks that make their rows as the next one wants them where that can be: less scratch.
+    /// Also chains of blocks that produce rows on demand of the next block, which needs less scratch.
     Deep,
 }

@@ -1,4 +1,4 @@
-//! Checks of the network that a spec's values make together: channels, residuals, sizes.
+//! Checks of the network as a whole: channels, residuals, sizes.
 
 use super::resolve::{Resolved, scaled};
 use super::values::{Checker, Given};
@@ -8,14 +8,14 @@ use super::{
 };
 use crate::diagnostic::{Diagnostic, Place, catalog};
 
-/// Elements of the largest tensor: 4 GiB in f32, and every offset in it fits 32 bits.
+/// Most elements of a tensor: 4 GiB in f32, and every offset fits 32 bits.
 const MAX_TENSOR: u64 = 1 << 30;
-/// 1 GiB in f32.
+/// Most parameters: 1 GiB in f32.
 const MAX_PARAMETERS: u64 = 1 << 28;
-/// Minutes of work for one core. The largest resolution at width 1.4 takes a twentieth of it.
+/// Most multiply-accumulates: minutes of work for one core. The largest resolution at width 1.4 needs a twentieth of it.
 const MAX_WORK: u64 = 1 << 42;
 
-/// Checks what single values cannot show, and makes the spec. `None` where there is any mistake.
+/// Checks the values together and assembles the spec; `None` after any error.
 pub(super) fn check(checker: &mut Checker<'_>, draft: Draft) -> Option<NetworkSpec> {
     check_channels_left(checker, &draft);
     check_block_count(checker, &draft);
@@ -31,25 +31,25 @@ pub(super) fn check(checker: &mut Checker<'_>, draft: Draft) -> Option<NetworkSp
     checker.is_clean().then_some(spec)
 }
 
-/// Where mistakes about the whole network are told.
+/// Places of errors about the network as a whole.
 struct Places {
     resolution: Option<Place>,
     blocks: Option<Place>,
 }
 
-/// The width may round no channel count of the table to nothing.
+/// Checks that the width rounds no channel count of the table to 0.
 fn check_channels_left(checker: &mut Checker<'_>, draft: &Draft) {
     let Some(width) = &draft.width else { return };
     let smallest = scaled_counts(draft).map(|given| given.value).min();
     if let Some(smallest) = smallest.filter(|smallest| *smallest as f64 * width.value < 0.5) {
         let least = 0.5 / smallest as f64;
-        let message = format!("width {} leaves {smallest} channels none", width.value);
+        let message = format!("width {} rounds {smallest} channels to 0", width.value);
         let mistake = Diagnostic::new(&catalog::CHANNELS_LEFT, message).at(width.place);
         checker.push(mistake.help(format!("write a width of at least {least}, or more channels")));
     }
 }
 
-/// The channel counts of the table that the width scales at any value: the head's is never scaled down.
+/// The channel counts that any width scales; the head's is never scaled down.
 fn scaled_counts(draft: &Draft) -> impl Iterator<Item = &Given<usize>> {
     let stem = draft.stem.iter().filter_map(|stem| stem.channels.as_ref());
     stem.chain(rows(draft).iter().filter_map(|row| row.channels.as_ref()))
@@ -62,7 +62,7 @@ fn rows(draft: &Draft) -> &[RowDraft] {
 fn check_block_count(checker: &mut Checker<'_>, draft: &Draft) {
     let mut blocks = 0;
     for row in rows(draft) {
-        // A row that cannot be read counts as one block.
+        // An invalid row counts as one block.
         blocks += row.repeat.unwrap_or(1);
         if blocks > MAX_BLOCKS {
             let message = format!("with this row the network has {blocks} blocks");
@@ -72,7 +72,7 @@ fn check_block_count(checker: &mut Checker<'_>, draft: &Draft) {
     }
 }
 
-/// Follows the channels through the network as far as they are known.
+/// Checks channels along the network, as far as they are known.
 fn check_blocks(checker: &mut Checker<'_>, draft: &Draft) {
     let Some(width) = draft.width.as_ref().map(|given| given.value) else { return };
     let stem = draft.stem.as_ref().and_then(|stem| stem.channels.as_ref());
@@ -88,7 +88,7 @@ fn check_blocks(checker: &mut Checker<'_>, draft: &Draft) {
     }
 }
 
-/// A scaled channel count, unless it is above the limit.
+/// A scaled channel count, or an error above the limit.
 fn limited(checker: &mut Checker<'_>, given: &Given<usize>, channels: usize, width: f64) -> Option<usize> {
     let scaled = scaled(channels, width);
     if scaled <= MAX_CHANNELS {
@@ -109,12 +109,12 @@ fn check_expansion(checker: &mut Checker<'_>, row: &RowDraft, input: Option<usiz
     checker.push(mistake.help("write a smaller expansion, or fewer channels"));
 }
 
-/// A required residual. Only the first block of a row can lack one: the others keep size and channels.
+/// Checks a required residual. Only the first block of a row can be without: the others keep size and channels.
 fn check_residual(checker: &mut Checker<'_>, row: &RowDraft, input: Option<usize>, output: Option<usize>, width: f64) {
     let Some(residual) = row.residual.as_ref().filter(|given| given.value == ResidualRule::Required) else { return };
     let channels = match (input, output) {
         (Some(input), Some(output)) if input != output => {
-            Some(format!("reads {input} channels and makes {output} at width {width}"))
+            Some(format!("has {input} input and {output} output channels at width {width}"))
         }
         _ => None,
     };
@@ -123,17 +123,17 @@ fn check_residual(checker: &mut Checker<'_>, row: &RowDraft, input: Option<usize
     if reasons.is_empty() {
         return;
     }
-    let message = format!("the first block of this row can have no residual: it {}", reasons.join(", and it "));
+    let message = format!("the first block of this row cannot have a residual: it {}", reasons.join(", and it "));
     let repeated = row.repeat.is_some_and(|repeat| repeat > 1);
     let help = if repeated {
-        "write `residual: auto`: it gives a residual to every further block of the row"
+        "write `residual: auto`, which adds a residual to the other blocks of the row"
     } else {
-        "write `residual: auto`, or stride 1 and the channels of the row above"
+        "write `residual: auto`, or stride 1 and the channels of the previous row"
     };
     checker.push(Diagnostic::new(&catalog::RESIDUAL_SHAPES, message).at(residual.place).help(help));
 }
 
-/// Each precision has roundings of its own. With an unreadable precision there is nothing to compare.
+/// Checks that the precision has the rounding.
 fn check_rounding(checker: &mut Checker<'_>, draft: &Draft) {
     let (Some(precision), Some(Some(rounding))) = (&draft.precision, &draft.rounding) else { return };
     if precision.value.is_quantized() == rounding.value.is_some() {
@@ -143,22 +143,22 @@ fn check_rounding(checker: &mut Checker<'_>, draft: &Draft) {
     let help = if precision.is_quantized() {
         "write `rounding: xnnpack` or `rounding: tflite-reference`"
     } else {
-        "leave `rounding` out, or write `precision: int8` or `precision: uint8`"
+        "remove `rounding`, or write `precision: int8` or `precision: uint8`"
     };
-    let message = format!("`rounding` is `{word}`, which values of {} do not have", precision.word());
+    let message = format!("`rounding` is `{word}`, which precision {} does not support", precision.word());
     checker.push(Diagnostic::new(&catalog::ROUNDING, message).at(rounding.place).help(help));
 }
 
-/// Each precision has instruction sets of its own.
+/// Checks that the instruction sets have kernels of the precision.
 fn check_isas(checker: &mut Checker<'_>, draft: &Draft) {
     let (Some(precision), Some(isas)) = (draft.precision.as_ref().map(|given| given.value), &draft.isas) else {
         return;
     };
     let served = Isa::of(precision);
     for (isa, place) in isas.iter().filter(|(isa, _)| !served.contains(isa)) {
-        let message = format!("there are no kernels of precision {} for {}", precision.word(), isa.name());
+        let message = format!("no kernels of precision {} for {}", precision.word(), isa.name());
         let names: Vec<&str> = served.iter().rev().map(|isa| isa.name()).collect();
-        let help = format!("leave it out, or choose among {}", names.join(", "));
+        let help = format!("remove it, or choose from {}", names.join(", "));
         checker.push(Diagnostic::new(&catalog::ISA, message).at(*place).help(help));
     }
 }
@@ -224,7 +224,7 @@ fn check_size(checker: &mut Checker<'_>, spec: &NetworkSpec, places: &Places) {
     }
 }
 
-/// How large a network is. With the limits on the single values, nothing here overflows.
+/// Size of a network. The limits on the values rule out overflow.
 #[derive(Debug, PartialEq)]
 struct Size {
     /// In elements.
@@ -255,7 +255,7 @@ impl Size {
         size
     }
 
-    /// Counts a convolution with as many products for each of its outputs. Both padding conventions halve upwards.
+    /// Adds a convolution with `products` multiply-accumulates per output. Both padding conventions round up when halving.
     fn layer(&mut self, products: usize, channels: usize, stride: usize) {
         self.pixels = self.pixels.map(|side| side.div_ceil(stride as u64));
         let outputs = channels as u64 * self.pixels[0] * self.pixels[1];
@@ -276,11 +276,11 @@ mod tests {
         - {t: 6, c: 320, n: 1, s: 1}\n";
 
     #[test]
-    fn counts_what_is_published_of_v2() {
+    fn counts_match_the_published_v2() {
         let spec = super::super::parse(&SourceFile::new("v2", V2)).unwrap();
         let size = Size::of(&spec, &spec.resolve());
         assert_eq!(size.parameters, 3_489_097);
-        assert_eq!((size.work as f64 / 1e5).round(), 3008.0, "300.8 million, not {}", size.work);
+        assert_eq!((size.work as f64 / 1e5).round(), 3008.0, "expected 300.8 million, found {}", size.work);
         assert_eq!(size.largest_tensor, 112 * 112 * 96);
     }
 }

@@ -1,4 +1,4 @@
-//! Values given beside a spec, on the command line or in the macro call, which take the place of its own.
+//! Overrides of a spec's values, from the command line or the macro call.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use super::tree::{Node, Value, read};
 use super::values::{Entry, shortened};
 use crate::diagnostic::{Diagnostic, Origin, Place, SourceFile, catalog};
 
-/// The keys that can be given beside a spec.
+/// The keys that can be overridden.
 pub const OVERRIDABLE: &[&str] = &[
     "name",
     "width",
@@ -24,7 +24,7 @@ pub const OVERRIDABLE: &[&str] = &[
     "scratch_budget",
 ];
 
-/// How the caller spells an override, and so how mistakes repeat it.
+/// Spelling of overrides, which errors repeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Words {
     /// `width = 0.5`
@@ -34,7 +34,7 @@ pub enum Words {
     Command,
 }
 
-/// Keys and values to put in place of a spec's own.
+/// Keys and values that override those of a spec.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Overrides {
     words: Words,
@@ -42,29 +42,29 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// The spec as it stands.
+    /// No overrides.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// None yet, for a caller that spells them so.
+    /// No overrides yet, in the caller's spelling.
     pub fn new(words: Words) -> Self {
         Self { words, given: Vec::new() }
     }
 
-    /// Gives a value as it would stand in YAML: `0.5`, `avx2`, `"avx2"`, `[192, 224]`; or in words of the command: `192x224`,
-    /// `avx2,neon`. It is checked with the spec. A hyphen in the key is as good as an underscore.
+    /// Overrides a key with a YAML value, such as `0.5`, `avx2`, `"avx2"` or `[192, 224]`, or one in the spelling of the
+    /// command, such as `192x224` or `avx2,neon`. It is checked with the spec. Hyphens in the key stand for underscores.
     pub fn set(&mut self, key: &str, value: &str) -> &mut Self {
         self.given.push((key.replace('-', "_"), value.to_owned()));
         self
     }
 
-    /// Whether none was given.
+    /// Whether there is no override.
     pub fn is_empty(&self) -> bool {
         self.given.is_empty()
     }
 
-    /// Writes the overrides down as the caller did, and reads their values.
+    /// Spells out the overrides as the caller did, and parses their values.
     pub(super) fn arguments(&self, mistakes: &mut Vec<Diagnostic>) -> Arguments {
         let mut arguments =
             Arguments { source: SourceFile::new(self.words.place(), ""), words: self.words, given: Vec::new() };
@@ -88,7 +88,7 @@ impl Overrides {
         arguments
     }
 
-    /// Which of the overrides a mistake's place is in, counted in the order in which they were given.
+    /// Index of the override that a place is in, in the order of [`set`](Self::set).
     pub fn at(&self, place: Place) -> Option<usize> {
         let mut text = String::new();
         let ends =
@@ -97,7 +97,7 @@ impl Overrides {
     }
 }
 
-/// Overrides with their places in the text that mistakes show: one a line, so that a mistake shows no other.
+/// Overrides with their places in the text that errors show: one a line, so that an error shows one.
 pub(super) struct Arguments {
     pub source: SourceFile,
     pub words: Words,
@@ -106,7 +106,7 @@ pub(super) struct Arguments {
 
 struct Argument {
     key: String,
-    /// As the caller spells it.
+    /// In the caller's spelling.
     name: String,
     key_place: Place,
     value: Node,
@@ -120,15 +120,15 @@ impl Arguments {
 }
 
 impl Words {
-    /// What stands where a file's name would.
+    /// Name of the text in place of a file name.
     fn place(self) -> &'static str {
         match self {
-            Self::Macro => "arguments of the macro",
+            Self::Macro => "macro arguments",
             Self::Command => "command line",
         }
     }
 
-    /// What the caller takes beside values of the spec.
+    /// Arguments that are not keys of the spec.
     fn others(self) -> &'static [&'static str] {
         match self {
             Self::Macro => &["weights", "crate"],
@@ -143,7 +143,7 @@ impl Words {
         }
     }
 
-    /// A value as the caller writes it: options have lists without brackets.
+    /// A value in the caller's spelling: lists of options have no brackets.
     fn spelled(self, value: &str) -> Cow<'_, str> {
         match value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             Some(list) if self == Self::Command => list.replace(", ", ",").into(),
@@ -151,7 +151,7 @@ impl Words {
         }
     }
 
-    /// Appends a line with an override to the text; returns the places of key and value.
+    /// Appends a line with an override to the text; returns the places of its key and value.
     fn write(self, text: &mut String, key: &str, value: &str) -> (Place, Place) {
         let equals = match self {
             Self::Macro => " = ",
@@ -171,7 +171,7 @@ impl Words {
     }
 }
 
-/// The value of an override. What is no plain YAML is taken for a text, so that the rule of its key answers.
+/// Parses the value of an override. A value that is not plain YAML is a string, so that the error is that of its key.
 fn node(text: &str, place: Place) -> Node {
     let mut mistakes = Vec::new();
     let excerpt = Excerpt { text, origin: place.origin, base: place.start };
@@ -187,7 +187,7 @@ fn unknown(name: &str, key: &str, place: Place, words: Words) -> Diagnostic {
     let known = OVERRIDABLE.iter().chain(words.others()).copied();
     let help = match nearest(key, known) {
         Some(near) => format!("did you mean `{}`?", words.name(near)),
-        None => "write it into the spec, or remove it".to_owned(),
+        None => "set it in the spec, or remove it".to_owned(),
     };
-    Diagnostic::new(&catalog::ARGUMENT, format!("`{}` cannot be given here", shortened(name))).at(place).help(help)
+    Diagnostic::new(&catalog::ARGUMENT, format!("unknown argument `{}`", shortened(name))).at(place).help(help)
 }

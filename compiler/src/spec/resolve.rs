@@ -1,4 +1,4 @@
-//! Channel arithmetic: what the table and the width multiplier come to, block by block.
+//! Channel arithmetic: the table and the width multiplier, resolved block by block.
 
 use super::{BlockRow, NetworkSpec, ResidualRule};
 
@@ -8,11 +8,11 @@ const DIVISOR: f64 = 8.0;
 /// A spec's network with its rows repeated and its channels scaled and rounded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resolved {
-    /// Channels that the first block reads.
+    /// Input channels of the first block.
     pub stem_channels: usize,
     /// In order of execution.
     pub blocks: Vec<ResolvedBlock>,
-    /// Channels that the classifier reads.
+    /// Input channels of the classifier.
     pub head_channels: usize,
 }
 
@@ -21,15 +21,15 @@ pub struct Resolved {
 pub struct ResolvedBlock {
     /// Counts from 1 over the whole network.
     pub index: usize,
-    /// Channels that the block reads.
+    /// Input channels.
     pub in_channels: usize,
-    /// As the row has it, from 1.
+    /// Expansion of the row, from 1.
     pub expansion: usize,
     /// `in_channels * expansion`.
     pub expanded_channels: usize,
-    /// Channels that the projection makes.
+    /// Output channels of the projection.
     pub out_channels: usize,
-    /// Of the depthwise convolution, 1 or 2.
+    /// Stride of the depthwise convolution, 1 or 2.
     pub stride: usize,
     /// Whether the block's input is added to its output.
     pub residual: bool,
@@ -82,7 +82,7 @@ fn resolve_block(row: &BlockRow, width: f64, index: usize, in_channels: usize, r
         expanded_channels: in_channels * row.expansion,
         out_channels,
         stride,
-        // `Required` is an error of the spec where the shapes differ, so that it and `Auto` come to the same here.
+        // A spec whose shapes differ where `Required` is set was rejected, so `Required` and `Auto` are equal here.
         residual: shapes_agree && row.residual != ResidualRule::Never,
         line: row.line,
     }

@@ -1,8 +1,8 @@
-//! "Did you mean": the nearest of the words that would have been right.
+//! "Did you mean": the nearest of the accepted words.
 
-/// The candidate nearest to a misspelled word, if one is near enough to be meant.
+/// The candidate nearest to a misspelled word, if it is near enough.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // Nothing near is that much longer than any key; so the table of distances stays small, too.
+    // No key is near a longer word; the limit also bounds the table of distances.
     if word.len() > 32 {
         return None;
     }
@@ -10,17 +10,17 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
     let near = |candidate: &&'a str| distance(&word, &normal(candidate));
     let (best, found) =
         candidates.into_iter().map(|candidate| (near(&candidate), candidate)).min_by_key(|pair| pair.0)?;
-    // One slip in a short word, one in three letters of a longer one.
+    // One edit in a short word, one per three letters in a longer one.
     let allowed = (found.len().max(word.len()) / 3).max(usize::from(word.len() > 1));
     (best <= allowed).then_some(found)
 }
 
-/// Capitals and hyphens are no slips worth counting.
+/// Ignores case, and the difference between hyphens and underscores.
 fn normal(word: &str) -> Vec<char> {
     word.chars().map(|c| if c == '-' { '_' } else { c.to_ascii_lowercase() }).collect()
 }
 
-/// Insertions, deletions, replacements and swaps of neighbors that turn one word into the other.
+/// Damerau-Levenshtein distance with adjacent transpositions.
 fn distance(a: &[char], b: &[char]) -> usize {
     let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
     for (i, row) in rows.iter_mut().enumerate() {
@@ -47,7 +47,7 @@ mod tests {
     const KEYS: [&str; 5] = ["width", "resolution", "classes", "t", "expansion"];
 
     #[test]
-    fn finds_slips() {
+    fn finds_misspelled_words() {
         for (word, meant) in [
             ("widht", "width"),
             ("Width", "width"),
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn stays_silent_about_other_words() {
+    fn proposes_nothing_for_other_words() {
         for word in ["color", "x", "", "weights_of_the_network_and_more_than_that"] {
             assert_eq!(nearest(word, KEYS), None, "{word}");
         }

@@ -1,4 +1,4 @@
-//! What a text that is no YAML most likely got wrong: the parsers stop where they notice, often lines later.
+//! Likely causes of invalid YAML. The parsers report where they stop, which is often lines after the cause.
 
 use std::ops::Range;
 
@@ -6,16 +6,16 @@ use super::locate::Excerpt;
 use super::values::shortened;
 use crate::diagnostic::{Diagnostic, Place, catalog};
 
-pub(super) const COLON_MISSING: &str = "a key needs a colon and a space behind it";
+pub(super) const COLON_MISSING: &str = "expected `: ` after a key";
 
-/// A key and a value without the colon and the space that make them a pair.
+/// A key and a value without `: ` between them.
 #[derive(Debug, PartialEq)]
 pub(super) struct Joined<'a> {
     pub key: &'a str,
     value: &'a str,
 }
 
-/// What a text such as `t:6`, `t=6`, `t 6` or `t {` joins.
+/// Splits a text such as `t:6`, `t=6`, `t 6` or `t {`.
 pub(super) fn joined(text: &str) -> Option<Joined<'_>> {
     let (key, rest) = text.split_at(text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?);
     let value = rest.trim_start_matches([':', '=', ' ']);
@@ -25,7 +25,7 @@ pub(super) fn joined(text: &str) -> Option<Joined<'_>> {
 }
 
 impl Joined<'_> {
-    /// Whether the value is in brackets, of which the text may hold the first alone.
+    /// Whether the value begins with a bracket; the text may end before the closing one.
     pub fn is_opened(&self) -> bool {
         self.value.starts_with(['{', '['])
     }
@@ -36,11 +36,11 @@ impl Joined<'_> {
             Some('[') => "[ ... ]".to_owned(),
             _ => shortened(self.value),
         };
-        format!("write `{}: {value}`, with a space behind the colon", self.key)
+        format!("write `{}: {value}`, with a space after the colon", self.key)
     }
 }
 
-/// A parser's error with the remedy that the text suggests, at the place where the remedy applies.
+/// Converts a parser's error to the likely cause, its place and its remedy.
 pub(super) fn syntax(place: Place, message: &str, excerpt: Excerpt<'_>) -> Diagnostic {
     let at = place.start.saturating_sub(excerpt.base).min(excerpt.text.len());
     let before = excerpt.text.get(..at).unwrap_or_default();
@@ -51,36 +51,28 @@ pub(super) fn syntax(place: Place, message: &str, excerpt: Excerpt<'_>) -> Diagn
         Place { start, end: start + length, ..place }
     };
     let mistake = |message: &str, place: Place, help: &str| {
-        Diagnostic::new(&catalog::SYNTAX, format!("this is not YAML: {message}")).at(place).help(help)
+        Diagnostic::new(&catalog::SYNTAX, format!("invalid YAML: {message}")).at(place).help(help)
     };
     let indentation = &line[..line.len() - line.trim_start().len()];
     if indentation.contains('\t') {
         return mistake(message, place, "indent with spaces; YAML forbids tabs there");
     }
-    // The parser points at the quote itself, but behind an open bracket.
+    // The parser points at an open quote itself, but after an open bracket.
     let quote = excerpt.text[before.len()..].starts_with(['"', '\'']);
     match open_bracket_or_quote(&excerpt.text[..before.len() + usize::from(quote)]) {
         Some((start, quote @ ('"' | '\''))) => {
-            return mistake(
-                "a quote is opened and not closed",
-                in_excerpt(start, 1),
-                &format!("close it with {quote}"),
-            );
+            return mistake("unclosed quote", in_excerpt(start, 1), &format!("close it with {quote}"));
         }
         Some((start, bracket)) => match closed(excerpt.text, start) {
             None => {
                 let closing = if bracket == '{' { '}' } else { ']' };
                 let help = format!("close it with `{closing}`");
-                return mistake("a bracket is opened and not closed", in_excerpt(start, 1), &help);
+                return mistake("unclosed bracket", in_excerpt(start, 1), &help);
             }
             Some(Some(key)) => {
                 let word = &excerpt.text[key.start..key.end];
                 let place = in_excerpt(key.start, word.len());
-                return mistake(
-                    "a comma is missing between two keys",
-                    place,
-                    &format!("write a comma before `{word}`"),
-                );
+                return mistake("missing comma between two keys", place, &format!("write a comma before `{word}`"));
             }
             Some(None) => {
                 let entry = before.rfind([',', '{', '[']).map_or(0, |at| at + 1);
@@ -97,23 +89,23 @@ pub(super) fn syntax(place: Place, message: &str, excerpt: Excerpt<'_>) -> Diagn
         return mistake(COLON_MISSING, in_excerpt(start, word.len()), &pair.remedy());
     }
     let help = if line.contains(['`', '@', '%']) {
-        "put quotes around the text"
+        "quote the text"
     } else {
-        "check the indentation, the brackets and the `key: value` pairs of this line and the one above"
+        "check the indentation, the brackets and the `key: value` pairs of this line and the previous one"
     };
     mistake(message, place, help)
 }
 
-/// The innermost bracket or quote that is open at the end of a text.
+/// The innermost open bracket or quote at the end of a text.
 fn open_bracket_or_quote(text: &str) -> Option<(usize, char)> {
     scan(text, |_, _, _| true).pop()
 }
 
-/// Looks for the end of the bracket at `start`; in it, for a second key without a comma before.
+/// Finds the end of the bracket at `start`, and in it a second key without a comma before it.
 fn closed(text: &str, start: usize) -> Option<Option<Range<usize>>> {
     let inside = text.get(start..)?;
     let (mut is_closed, mut second) = (false, None);
-    // Behind the colon of the pair that is being read.
+    // After the colon of the current pair.
     let mut value: Option<usize> = None;
     scan(inside, |at, c, depth| {
         is_closed = depth == 0;
@@ -133,8 +125,8 @@ fn closed(text: &str, start: usize) -> Option<Option<Range<usize>>> {
     is_closed.then_some(second)
 }
 
-/// Walks over a text, and shows each character outside of quotes and comments, and how many brackets are open behind it;
-/// `visit` ends the walk. Returns what is open then.
+/// Visits each character outside of quotes and comments, with the number of open brackets after it, until `visit` returns
+/// `false`. Returns the open brackets and quotes.
 fn scan(text: &str, mut visit: impl FnMut(usize, char, usize) -> bool) -> Vec<(usize, char)> {
     let mut open: Vec<(usize, char)> = Vec::new();
     let mut characters = text.char_indices().peekable();
@@ -146,7 +138,7 @@ fn scan(text: &str, mut visit: impl FnMut(usize, char, usize) -> bool) -> Vec<(u
             (Some(quote), c) if c == quote => drop(open.pop()),
             (Some(_), _) => {}
             (None, '#') if previous.is_whitespace() => while characters.next_if(|(_, c)| *c != '\n').is_some() {},
-            // Inside a word, a quote is an apostrophe.
+            // A quote inside a word is an apostrophe.
             (None, '"' | '\'') if !previous.is_alphanumeric() => open.push((at, c)),
             (None, '{' | '[') => open.push((at, c)),
             (None, '}' | ']') => drop(open.pop()),
@@ -160,15 +152,15 @@ fn scan(text: &str, mut visit: impl FnMut(usize, char, usize) -> bool) -> Vec<(u
     open
 }
 
-/// The last line with content that is whole in `before`, or that an open bracket stands in, if it is a key and a value
-/// without the colon and the space that make them a pair.
+/// The last complete line with content in `before`, or one with an open bracket, if it is a key and a value without `: `
+/// between them.
 fn line_without_a_colon<'a>(text: &'a str, before: &str) -> Option<(usize, &'a str, Joined<'a>)> {
     let mut end = before.len();
     for line in before.rsplit('\n') {
         let start = end - line.len();
         let is_last = end == before.len();
         end = start.saturating_sub(1);
-        // Of the last line the parser has read a part, often no more than the key.
+        // The parser has read only a part of the last line, often the key.
         let whole = text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
         let word = whole.split(" #").next().unwrap_or_default().trim();
         if word.is_empty() || word.starts_with('#') {
@@ -230,12 +222,12 @@ mod tests {
     }
 
     #[test]
-    fn pairs_are_joined_by_what_is_no_colon_with_a_space() {
+    fn joined_pairs_have_no_colon_and_space() {
         for text in ["t:6", "t=6", "t = 6", "t 6", "t : 6"] {
             let pair = joined(text).unwrap();
             assert_eq!((pair.key, pair.value), ("t", "6"), "{text}");
         }
-        assert_eq!(joined("head{ a: 1").unwrap().remedy(), "write `head: { ... }`, with a space behind the colon");
+        assert_eq!(joined("head{ a: 1").unwrap().remedy(), "write `head: { ... }`, with a space after the colon");
         for text in ["", "t", "t:", "t: 6", "t: { a", "6", "6 t", "a-b", "{ a", "é 1"] {
             assert_eq!(joined(text), None, "{text}");
         }

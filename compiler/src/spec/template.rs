@@ -2,23 +2,23 @@
 
 use super::Padding;
 
-/// What a new spec can be asked for.
+/// Options of a new spec.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Template {
-    /// Of the generated type.
+    /// Name of the generated type.
     pub name: String,
     /// Width multiplier.
     pub width: f64,
     /// Height and width.
     pub resolution: [usize; 2],
-    /// Length of the output, counting a background class if there is one.
+    /// Number of classes, including a background class.
     pub classes: usize,
-    /// `Symmetric` brings PyTorch's other conventions along: epsilon, mean and standard deviation.
+    /// `Symmetric` implies PyTorch's other conventions: epsilon, mean and standard deviation.
     pub padding: Padding,
 }
 
 impl Default for Template {
-    /// MobileNetV2 1.0 at 224x224, as TensorFlow publishes it.
+    /// MobileNetV2 1.0 at 224x224 with TensorFlow's conventions.
     fn default() -> Self {
         Self {
             name: "MobileNetV2".to_owned(),
@@ -30,7 +30,7 @@ impl Default for Template {
     }
 }
 
-/// A commented spec. It is not checked: `parse` tells what is wrong with the values asked for.
+/// A commented spec. The options are not checked; `parse` reports invalid values.
 pub fn template(options: &Template) -> String {
     let Template { name, width, resolution: [height, width_in_pixels], classes, padding } = options;
     let resolution =
@@ -43,28 +43,28 @@ pub fn template(options: &Template) -> String {
     format!(
         "\
 # A network of the MobileNetV2 family (Sandler et al. 2018, arXiv:1801.04381).
-# Only resolution, classes, stem, blocks and head are required; the other values are shown with
-# what they usually are. `mbvc check` tells every mistake of this file at once.
+# Required keys: resolution, classes, stem, blocks and head. The other keys are optional, shown with
+# common values. `mbvc check` reports all errors in this file.
 
-name: {name}  # of the Rust type that the macro defines
+name: {name}  # name of the Rust type that the macro defines
 
-# What goes in and what comes out.
+# Input and output.
 width: {width:?}  # multiplies every channel count below; published: 0.35, 0.5, 0.75, 1.0, 1.4
 resolution: {resolution}  # pixels, one number or [height, width]; any from 1 to 4096
-classes: {classes}  # 1001: ImageNet and a background class first (TensorFlow); 1000: without (Keras, PyTorch)
-preprocessing: {preprocessing}  # of the pixels: a range, or mean and std of pixels from 0 to 1
-  # as TensorFlow: {{ range: [-1, 1] }}
-  # as PyTorch:    {{ mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] }}
+classes: {classes}  # 1001: ImageNet with a background class first (TensorFlow); 1000: without (Keras, PyTorch)
+preprocessing: {preprocessing}  # range of the input, or mean and std of pixels from 0 to 1
+  # TensorFlow: {{ range: [-1, 1] }}
+  # PyTorch:    {{ mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] }}
 
-# Conventions of the framework that trained the weights. Weights with others are refused.
+# Conventions of the framework that trained the weights. Weights with other conventions are rejected.
 padding: {padding}  # same: TensorFlow, Keras; symmetric: PyTorch
 activation: relu6  # relu6 or relu
 batch_norm_epsilon: {epsilon}  # 0.001: TensorFlow, Keras; 0.00001: PyTorch
 
-# The table, before the width multiplier: table 2 of the paper.
+# Table 2 of the paper, before the width multiplier.
 stem: {{ channels: 32, stride: 2 }}
 blocks:
-  # t: expansion, c: output channels, n: how often, s: stride of the first (1 or 2)
+  # t: expansion, c: output channels, n: repeats, s: stride of the first repeat (1 or 2)
   - {{ t: 1, c: 16, n: 1, s: 1 }}
   - {{ t: 6, c: 24, n: 2, s: 2 }}
   - {{ t: 6, c: 32, n: 3, s: 2 }}
@@ -72,19 +72,19 @@ blocks:
   - {{ t: 6, c: 96, n: 3, s: 1 }}
   - {{ t: 6, c: 160, n: 3, s: 2 }}
   - {{ t: 6, c: 320, n: 1, s: 1 }}
-  # A row may also say `residual: false` (never) or `residual: true` (an error where it is
-  # impossible). Without it, a block has one where stride is 1 and the channels agree.
-head: {{ channels: 1280 }}  # scaled by widths above 1 only
+  # Optional key of a row: `residual: false` (never) or `residual: true` (an error if impossible).
+  # By default, a block has a residual if its stride is 1 and its input and output channels are equal.
+head: {{ channels: 1280 }}  # scaled only by widths above 1
 
-# The code that is generated. None of it changes which weights fit.
-precision: f32  # or int8, uint8: of weights that were quantized
-numerics: fast  # or strict: the same bits on every machine, instruction set and fusion level
-# rounding: xnnpack  # of int8 and uint8: as LiteRT computes; or tflite-reference
+# Code generation. Weights do not depend on these keys, except for precision.
+precision: f32  # or int8, uint8, for quantized weights
+numerics: fast  # or strict: bit-exact on every machine, instruction set and fusion level
+# rounding: xnnpack  # int8 and uint8 only: bit-exact with LiteRT; or tflite-reference
 fusion: block  # streamed inverted residuals; relu6: fused epilogues; none: layer by layer; deep: less scratch (int8)
-isa: all  # what to generate kernels for, or a list such as [avx2, portable]; the machine's best is taken
-threads: 1  # cores that share the work of one call
-batch: 1  # images that share one pass over the classifier's weights, in run_batch
-scratch_budget: none  # or a limit on the working memory, such as 1.3 MB: an error if it is exceeded
+isa: all  # instruction sets, or a list such as [avx2, portable]; the best available is chosen at run time
+threads: 1  # threads of one call
+batch: 1  # images of run_batch that share one pass over the classifier's weights
+scratch_budget: none  # or the largest scratch, such as 1.3 MB; exceeding it is an error
 "
     )
 }

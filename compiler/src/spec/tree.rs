@@ -1,4 +1,4 @@
-//! A spec's values, as YAML gives them, each with its place.
+//! YAML values with their places.
 
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor};
 
@@ -13,20 +13,20 @@ pub(super) struct Node {
     pub value: Value,
 }
 
-/// Mappings keep their order and their duplicate keys, so that every mistake can be told.
+/// A YAML value. Mappings keep their order and duplicate keys, so that all errors can be reported.
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     Null,
     Bool(bool),
     Integer(i64),
-    /// Also integers that do not fit.
+    /// Also integers beyond 64 bits.
     Float(f64),
     Text(String),
     List(Vec<Node>),
     Map(Vec<(Node, Node)>),
 }
 
-/// Reads the first document of a text. `None` where it holds no value, or none that can be read.
+/// Reads the first document of a text; `None` if it contains no readable value.
 pub(super) fn read(excerpt: Excerpt<'_>, mistakes: &mut Vec<Diagnostic>) -> Option<Node> {
     let Scan { root, mistakes: found, readable } = locate(excerpt);
     mistakes.extend(found);
@@ -35,7 +35,7 @@ pub(super) fn read(excerpt: Excerpt<'_>, mistakes: &mut Vec<Diagnostic>) -> Opti
     match (Reader { located: Some(&root), outer: root.place }).deserialize(document) {
         Ok(node) => Some(node),
         Err(error) => {
-            // The two parsers disagree on little, and then this one's word counts: it gives the values.
+            // Where the two parsers disagree, this one decides, because it reads the values.
             let mark = error.location().map_or(0, |location| location.index());
             let at = excerpt.text.char_indices().nth(mark).map_or(excerpt.text.len(), |(byte, _)| byte);
             let start = excerpt.base + at;
@@ -46,12 +46,12 @@ pub(super) fn read(excerpt: Excerpt<'_>, mistakes: &mut Vec<Diagnostic>) -> Opti
     }
 }
 
-/// Makes a [`Node`] of what a deserializer gives, in step with the tree of places.
+/// Builds [`Node`]s from a deserializer, in step with the tree of places.
 #[derive(Clone, Copy)]
 struct Reader<'a> {
-    /// `None` where the places have another shape than the values.
+    /// `None` if the trees of places and values have different shapes.
     located: Option<&'a Located>,
-    /// Place of the collection that the value is in, the second-best answer.
+    /// Place of the enclosing collection, as a fallback.
     outer: Place,
 }
 
@@ -133,7 +133,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
         Ok(self.node(Value::Map(entries)))
     }
 
-    /// A tagged value: the locator has refused the tag, what it tags is read on for further mistakes.
+    /// A tagged value. The locator has rejected the tag; the value is read to report further errors.
     fn visit_enum<A: EnumAccess<'de>>(self, access: A) -> Result<Node, A::Error> {
         let (_tag, content) = access.variant::<String>()?;
         content.newtype_variant_seed(self)
@@ -178,9 +178,9 @@ mod tests {
     }
 
     #[test]
-    fn every_value_stands_at_its_place() {
+    fn every_value_has_its_place() {
         let found = tree("a: [1, 2.5]  # comment\r\nü:\r\n  - 'x y'\r\n  - { k: , z: null }\r\nb: true\r\n");
-        let wanted = [
+        let expected = [
             is("a", "a"),
             is("Integer(1)", "1"),
             is("Float(2.5)", "2.5"),
@@ -197,7 +197,7 @@ mod tests {
             is("Bool(true)", "true"),
             is("map", "a: [1, 2.5]  # comment"),
         ];
-        assert_eq!(found, wanted);
+        assert_eq!(found, expected);
     }
 
     #[test]

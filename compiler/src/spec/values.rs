@@ -1,4 +1,4 @@
-//! Checks of single values: whole numbers, numbers, words.
+//! Checks of single values: whole numbers, numbers, choices.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -8,33 +8,33 @@ use super::suggest::nearest;
 use super::tree::{Node, Value};
 use crate::diagnostic::{Diagnostic, Origin, Place, Rule, SourceFile};
 
-/// Longest piece of a user's text that a message repeats, in characters.
+/// Most characters of the user's text that a message repeats.
 const EXCERPT: usize = 40;
 
 /// A key and its value.
 #[derive(Debug, Clone)]
 pub(super) struct Entry<'a> {
-    /// As the user writes it: `s`, `stem.stride`, `--width`.
+    /// Name in messages: `s`, `stem.stride`, `--width`.
     pub name: Cow<'a, str>,
     pub key: Place,
     pub value: &'a Node,
 }
 
 impl Entry<'_> {
-    /// Where to point: at the value, or at the key that lacks one.
+    /// Place of the value, or of the key without a value.
     pub fn place(&self) -> Place {
         if matches!(self.value.value, Value::Null) { self.key } else { self.value.place }
     }
 }
 
-/// A checked value, and what a later mistake about it needs.
+/// A checked value with its place, for later errors.
 #[derive(Debug, Clone)]
 pub(super) struct Given<T> {
     pub value: T,
     pub place: Place,
 }
 
-/// Checks values and collects what is wrong with them. Every check returns `None` where it has pushed a mistake.
+/// Checks values and collects errors. Every check returns `None` after an error.
 pub(super) struct Checker<'a> {
     spec: &'a SourceFile,
     arguments: &'a Arguments,
@@ -50,7 +50,7 @@ impl<'a> Checker<'a> {
         self.mistakes.push(mistake);
     }
 
-    /// Whether nothing is wrong so far.
+    /// Whether there is no error so far.
     pub fn is_clean(&self) -> bool {
         self.mistakes.is_empty()
     }
@@ -65,7 +65,7 @@ impl<'a> Checker<'a> {
         self.spec.line(place.start)
     }
 
-    /// Says that an entry is what it may not be.
+    /// Reports an invalid entry.
     pub fn refuse<T>(&mut self, entry: &Entry<'_>, rule: &'static Rule, help: impl Into<String>) -> Option<T> {
         let message = match &entry.value.value {
             Value::Null => format!("`{}` has no value", entry.name),
@@ -75,7 +75,7 @@ impl<'a> Checker<'a> {
         None
     }
 
-    /// A value in a few words.
+    /// Describes a value in a message.
     pub fn describe(&self, node: &Node) -> String {
         match &node.value {
             Value::Null => "empty".to_owned(),
@@ -84,25 +84,25 @@ impl<'a> Checker<'a> {
                 written if written.is_empty() => "a number".to_owned(),
                 written => written,
             },
-            Value::Text(text) => format!("the text `{}`", shortened(text)),
+            Value::Text(text) => format!("the string `{}`", shortened(text)),
             Value::List(items) if items.is_empty() => "an empty list".to_owned(),
-            Value::List(items) => format!("a list of {}", items.len()),
+            Value::List(items) => format!("a list of length {}", items.len()),
             Value::Map(_) => "a mapping".to_owned(),
         }
     }
 
-    /// A whole number from a range.
+    /// Checks a whole number in a range.
     pub fn whole(&mut self, entry: &Entry<'_>, rule: &'static Rule, range: RangeInclusive<usize>) -> Option<usize> {
         let found = match entry.value.value {
             Value::Integer(value) => usize::try_from(value).ok().filter(|value| range.contains(value)),
             _ => None,
         };
-        // YAML reads 0x20 as 32; whoever writes it here means something else.
+        // YAML reads 0x20 as 32, which is more likely a mistake than intended.
         let decimal = self.excerpt(entry.value.place).bytes().all(|byte| byte.is_ascii_digit() || byte == b'+');
         found.filter(|_| decimal).or_else(|| self.refuse(entry, rule, whole_help(&entry.value.value, &range)))
     }
 
-    /// A finite number that a condition accepts.
+    /// Checks a finite number against a condition.
     pub fn number(
         &mut self,
         entry: &Entry<'_>,
@@ -126,21 +126,21 @@ impl<'a> Checker<'a> {
         })
     }
 
-    /// One of a few words. Those `foreseen` mean something that is not built yet.
+    /// Checks one of several words. Those in `planned` are not implemented yet.
     pub fn choice<T: Copy>(
         &mut self,
         entry: &Entry<'_>,
         rule: &'static Rule,
         words: &[(&str, T)],
-        foreseen: &[&str],
+        planned: &[&str],
     ) -> Option<T> {
         let Value::Text(text) = &entry.value.value else {
             return self.refuse(entry, rule, one_of(words));
         };
-        self.word(&entry.name, text, entry.place(), rule, words, foreseen)
+        self.word(&entry.name, text, entry.place(), rule, words, planned)
     }
 
-    /// As [`Checker::choice`], of a word that stands at a place.
+    /// [`Checker::choice`] for a word at a place.
     pub fn word<T: Copy>(
         &mut self,
         name: &str,
@@ -148,19 +148,19 @@ impl<'a> Checker<'a> {
         place: Place,
         rule: &'static Rule,
         words: &[(&str, T)],
-        foreseen: &[&str],
+        planned: &[&str],
     ) -> Option<T> {
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
             return Some(*value);
         }
-        let (message, help) = if foreseen.contains(&text) {
-            (planned(name, &format!("`{text}`")), one_of(words))
+        let (message, help) = if planned.contains(&text) {
+            (format!("`{name}` is `{text}`, which is not implemented yet"), one_of(words))
         } else {
             let help = match nearest(text, words.iter().map(|(word, _)| *word)) {
                 Some(word) => format!("did you mean `{word}`?"),
                 None => one_of(words),
             };
-            (format!("`{name}` is the text `{}`", shortened(text)), help)
+            (format!("unknown value `{}` for `{name}`", shortened(text)), help)
         };
         self.push(Diagnostic::new(rule, message).at(place).help(help));
         None
@@ -172,11 +172,6 @@ impl<'a> Checker<'a> {
             Origin::Arguments => self.arguments.source.excerpt(place),
         }
     }
-}
-
-/// Says that a value means something that is not built yet.
-pub(super) fn planned(name: &str, value: &str) -> String {
-    format!("`{name}` is {value}, which is planned, but not built yet")
 }
 
 fn whole_help(value: &Value, range: &RangeInclusive<usize>) -> String {
@@ -202,7 +197,7 @@ fn one_of<T>(words: &[(&str, T)]) -> String {
     }
 }
 
-/// The beginning of a text, fit for one line of a message.
+/// The beginning of a text, escaped for one line of a message.
 pub(super) fn shortened(text: &str) -> String {
     let mut short: String = text.chars().take(EXCERPT).flat_map(char::escape_debug).collect();
     if text.chars().nth(EXCERPT).is_some() {

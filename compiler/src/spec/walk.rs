@@ -1,4 +1,4 @@
-//! The walk over a spec's values: each is checked by itself.
+//! Walks over a spec and checks each value by itself.
 
 use super::keys::{Fields, Key, Shape};
 use super::overrides::Arguments;
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::diagnostic::{Place, catalog};
 
-/// What the walk has found; `None` where there is a mistake instead.
+/// The checked values; `None` after an error.
 pub(super) struct Draft {
     pub name: Option<String>,
     pub width: Option<Given<f64>>,
@@ -20,7 +20,7 @@ pub(super) struct Draft {
     pub batch_norm_epsilon: Option<f64>,
     pub classes: Option<usize>,
     pub stem: Option<StemDraft>,
-    /// Place: the key `blocks`.
+    /// With the place of the key `blocks`.
     pub rows: Option<Given<Vec<RowDraft>>>,
     pub head: Option<HeadDraft>,
     pub preprocessing: Option<Preprocessing>,
@@ -46,7 +46,7 @@ pub(super) struct HeadDraft {
     pub line: usize,
 }
 
-/// A row of the table; a row that is no mapping has nothing but a place.
+/// A row of the table; only the place is known if it is not a mapping.
 pub(super) struct RowDraft {
     pub expansion: Option<Given<usize>>,
     pub channels: Option<Given<usize>>,
@@ -114,7 +114,7 @@ const HEAD: Shape = Shape {
     remedy: "write `head: { channels: 1280 }`",
 };
 
-/// Checks every value of a spec, and those given beside it.
+/// Checks every value of a spec and its overrides.
 pub(super) fn walk(checker: &mut Checker<'_>, root: &Node, arguments: &Arguments) -> Option<Draft> {
     let fields = checker.fields(root, &SPEC)?;
     let mut settings = Settings { checker, fields: &fields, arguments };
@@ -141,7 +141,7 @@ pub(super) fn walk(checker: &mut Checker<'_>, root: &Node, arguments: &Arguments
     })
 }
 
-/// The top-level values: the spec's, and in their place those given beside it.
+/// The top-level values of the spec and the overrides.
 struct Settings<'c, 'k, 'n> {
     checker: &'c mut Checker<'k>,
     fields: &'c Fields<'n>,
@@ -157,7 +157,7 @@ impl<'k> Settings<'_, 'k, '_> {
     }
 
     fn required<T>(&mut self, key: &str, check: fn(&mut Checker<'k>, &Entry<'_>) -> Option<T>) -> Option<T> {
-        // Both are checked: an override excuses no mistake of the spec.
+        // Both are checked: an override does not hide an error in the spec.
         let own = self.fields.get(key).and_then(|entry| check(self.checker, entry));
         match self.arguments.get(key) {
             Some(entry) => check(self.checker, &entry),
@@ -229,7 +229,7 @@ impl Checker<'_> {
 
     fn repeat(&mut self, entry: &Entry<'_>) -> Option<usize> {
         if matches!(entry.value.value, Value::Integer(0)) {
-            return self.refuse(entry, &catalog::REPEAT, "remove the row, or write how often it is repeated");
+            return self.refuse(entry, &catalog::REPEAT, "remove the row, or write the number of repeats");
         }
         self.whole(entry, &catalog::REPEAT, 1..=MAX_BLOCKS)
     }
@@ -238,7 +238,7 @@ impl Checker<'_> {
         match entry.value.value {
             Value::Integer(value @ (1 | 2)) => Some(value as usize),
             Value::Integer(3..) => {
-                let help = "write 2 to halve height and width; several strides of 2 in a row make a larger one";
+                let help = "write 2 to halve height and width; use several rows with stride 2 for a larger factor";
                 self.refuse(entry, &catalog::STRIDE, help)
             }
             _ => self.refuse(entry, &catalog::STRIDE, "write 1, or 2 to halve height and width"),
@@ -263,7 +263,7 @@ impl Checker<'_> {
     }
 }
 
-/// The settings that are one word or one number.
+/// Settings of one word or one number.
 impl Checker<'_> {
     fn padding(&mut self, entry: &Entry<'_>) -> Option<Padding> {
         self.choice(entry, &catalog::PADDING, choices::PADDING, &[])

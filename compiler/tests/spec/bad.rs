@@ -1,4 +1,4 @@
-//! Tables of bad specs, and snapshots of what is told about them.
+//! Tables of invalid specs, with snapshots of their diagnostics.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -7,7 +7,7 @@ use std::path::Path;
 use mbvc_compiler::diagnostic::{Diagnostics, SourceFile, catalog};
 use mbvc_compiler::spec::{MAX_BYTES, Overrides, Words, parse, parse_with, read};
 
-/// What is replaced in the good spec, and by what.
+/// A text of the valid spec and its replacement.
 type Edit = (&'static str, &'static str);
 /// A name and its edits.
 type Case = (&'static str, &'static [Edit]);
@@ -130,7 +130,7 @@ const NETWORK: &[Case] = &[
     ("too_much_work", &[("resolution: 32", "resolution: 4096"), ("c: 16, n: 1", "c: 250, n: 20"), ("t: 6", "t: 1")]),
 ];
 
-/// Several edits at once: all mistakes are told.
+/// Several edits at once: all errors are reported.
 const MANY: &[Edit] = &[
     ("name: Small", "name: small\nnmae: Small"),
     ("width: 1.0", "width: wide"),
@@ -142,14 +142,14 @@ const MANY: &[Edit] = &[
 
 fn edited(edits: &[Edit]) -> SourceFile {
     let text = edits.iter().fold(GOOD.to_owned(), |text, (from, to)| {
-        assert!(text.contains(from), "{from:?} is not in the good spec");
+        assert!(text.contains(from), "{from:?} is not in the valid spec");
         text.replacen(from, to, 1)
     });
     SourceFile::new("specs/small.yaml", text)
 }
 
-/// Everything told about a table of cases, and the codes of the broken rules.
-fn told(table: &[Case]) -> (String, BTreeSet<&'static str>) {
+/// The diagnostics of a table of cases, and the codes of the broken rules.
+fn report(table: &[Case]) -> (String, BTreeSet<&'static str>) {
     let mut text = String::new();
     let mut codes = BTreeSet::new();
     for (name, edits) in table {
@@ -171,36 +171,36 @@ fn check_remedies(mistakes: &Diagnostics) {
 
 #[test]
 fn yaml() {
-    insta::assert_snapshot!(told(YAML).0);
+    insta::assert_snapshot!(report(YAML).0);
 }
 
 #[test]
 fn keys() {
-    insta::assert_snapshot!(told(KEYS).0);
+    insta::assert_snapshot!(report(KEYS).0);
 }
 
 #[test]
 fn values() {
-    insta::assert_snapshot!(told(VALUES).0);
+    insta::assert_snapshot!(report(VALUES).0);
 }
 
 #[test]
 fn network() {
-    insta::assert_snapshot!(told(NETWORK).0);
+    insta::assert_snapshot!(report(NETWORK).0);
 }
 
 #[test]
-fn many_mistakes_at_once() {
+fn many_errors_at_once() {
     insta::assert_snapshot!(parse(&edited(MANY)).unwrap_err());
 }
 
 #[test]
 fn nothing_to_read() {
-    let told: Vec<_> = ["", " \n\n", "# only a comment\n", "---\n", "null", "~", "7", "[1, 2]", "blocks"]
+    let reports: Vec<_> = ["", " \n\n", "# only a comment\n", "---\n", "null", "~", "7", "[1, 2]", "blocks"]
         .into_iter()
         .map(|text| format!("## {text:?}\n{}\n", parse(&SourceFile::new("specs/empty.yaml", text)).unwrap_err()))
         .collect();
-    insta::assert_snapshot!(told.join("\n"));
+    insta::assert_snapshot!(reports.join("\n"));
 }
 
 #[test]
@@ -213,19 +213,19 @@ fn files() {
     write("specs/latin1.yaml", b"name: Small\nwidth: 1.0 # gro\xdf\n");
     write("specs/utf16.yaml", b"\xff\xfen\0a\0m\0e\0");
     write("specs/long.yaml", &vec![b'#'; MAX_BYTES + 1]);
-    let mut told = String::new();
+    let mut reports = String::new();
     for name in
         ["specs/smal.yaml", "other/small.yaml", "specs", "specs/latin1.yaml", "specs/utf16.yaml", "specs/long.yaml"]
     {
         let mistakes = read(&folder.path().join(name), name).expect_err(name);
         check_remedies(&mistakes);
-        let _ = writeln!(told, "## {name}\n{mistakes}\n");
+        let _ = writeln!(reports, "## {name}\n{mistakes}\n");
     }
-    insta::assert_snapshot!(told.replace(&folder_text, "/home/user/project"));
+    insta::assert_snapshot!(reports.replace(&folder_text, "/home/user/project"));
 }
 
 #[test]
-fn a_relative_path_is_told_with_the_current_folder() {
+fn a_relative_path_is_reported_with_the_current_folder() {
     let mistakes = read(Path::new("specs/absent.yaml"), "specs/absent.yaml").unwrap_err().to_string();
     let here = std::env::current_dir().unwrap();
     assert!(mistakes.contains(&format!("relative to `{}`", here.display())), "{mistakes}");
@@ -254,14 +254,14 @@ fn arguments(words: Words) -> Overrides {
 }
 
 #[test]
-fn arguments_in_the_words_of_the_command() {
+fn arguments_of_the_command() {
     let mistakes = parse_with(&edited(&[("width: 1.0", "width: -1")]), &arguments(Words::Command)).unwrap_err();
     check_remedies(&mistakes);
     insta::assert_snapshot!(mistakes);
 }
 
 #[test]
-fn arguments_in_the_words_of_the_macro() {
+fn arguments_of_the_macro() {
     let mistakes = parse_with(&edited(&[]), &arguments(Words::Macro)).unwrap_err();
     insta::assert_snapshot!(mistakes);
 }
@@ -290,32 +290,32 @@ fn scratch_beyond_the_budget() {
 }
 
 #[test]
-fn the_block_that_needs_too_much_scratch_is_told() {
-    let told = ["precision: int8", "numerics: fast"].map(|key| {
+fn the_step_beyond_the_scratch_budget_is_reported() {
+    let reports = ["precision: int8", "numerics: fast"].map(|key| {
         let source = SourceFile::new("net.yaml", GOOD.replace("width: 1.0", &format!("scratch_budget: 10 kB\n{key}")));
         mbvc_compiler::compile(&source, &Overrides::none()).err().expect("more than the budget").to_string()
     });
-    insta::assert_snapshot!(told.join("\n"));
+    insta::assert_snapshot!(reports.join("\n"));
 }
 
 #[test]
-fn a_precision_without_kernels_is_told_before_code_is_generated() {
-    let told: String = ["batch: 4", "fusion: deep\nthreads: 2"]
+fn a_precision_without_kernels_is_reported_before_code_generation() {
+    let reports: String = ["batch: 4", "fusion: deep\nthreads: 2"]
         .map(|key| {
             let source = SourceFile::new("net.yaml", GOOD.replace("width: 1.0", &format!("precision: int8\n{key}")));
             assert!(parse(&source).is_ok());
             mbvc_compiler::compile(&source, &Overrides::none()).err().expect("no kernels").to_string()
         })
         .join("\n");
-    insta::assert_snapshot!(told);
+    insta::assert_snapshot!(reports);
 }
 
 #[test]
 fn every_rule_is_broken_somewhere() {
-    let mut broken: BTreeSet<_> = [YAML, KEYS, VALUES, NETWORK].into_iter().flat_map(|table| told(table).1).collect();
+    let mut broken: BTreeSet<_> = [YAML, KEYS, VALUES, NETWORK].into_iter().flat_map(|table| report(table).1).collect();
     // Broken by the other tests of this file.
     broken.extend(["file", "length", "encoding", "empty", "argument", "scratch", "kernels"]);
-    // Broken by the tests of the macro, which alone looks at weights.
+    // Broken by the tests of the macro, the only reader of embedded weights.
     broken.extend(["weights-file", "weights-form", "weights-fit", "weights-packed"]);
     let missing: Vec<_> = catalog::ALL.iter().map(|rule| rule.code).filter(|code| !broken.contains(code)).collect();
     assert_eq!(missing, ["internal"]);

@@ -73,7 +73,7 @@ fn rounding_can_make_a_residual_between_rows() {
 }
 
 #[test]
-fn residuals_can_be_demanded_and_refused() {
+fn residuals_can_be_required_and_disabled() {
     let rows = "- {t: 1, c: 16, n: 2, s: 1, residual: true}\n- {t: 6, c: 16, n: 2, s: 1, residual: false}\n\
                 - {t: 6, c: 16, n: 2, s: 2, residual: auto}\n";
     let head = "resolution: 9\nclasses: 2\nstem: {channels: 16, stride: 1}\nhead: {channels: 8}\nblocks:\n";
@@ -85,7 +85,7 @@ fn residuals_can_be_demanded_and_refused() {
 }
 
 #[test]
-fn what_is_not_given_has_a_default() {
+fn omitted_keys_have_defaults() {
     let spec = v2("1");
     assert_eq!(spec.name, "MobileNetV2");
     assert_eq!(spec.padding, Padding::Same);
@@ -105,15 +105,15 @@ fn preprocessing_follows_the_published_formulas() {
     let spec = parsed(&format!("{base}preprocessing: {{mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}}\n"));
     for (channel, (mean, std)) in [(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)].into_iter().enumerate() {
         for pixel in [0.0, 100.0, 255.0] {
-            let wanted = (pixel / 255.0 - mean) / std;
+            let expected = (pixel / 255.0 - mean) / std;
             let found = pixel as f32 * spec.preprocessing.scale[channel] + spec.preprocessing.offset[channel];
-            assert!((f64::from(found) - wanted).abs() < 1e-5, "{found}, not {wanted}");
+            assert!((f64::from(found) - expected).abs() < 1e-5, "{found}, not {expected}");
         }
     }
 }
 
 #[test]
-fn long_names_and_block_style_are_as_good() {
+fn long_names_and_block_style_are_equivalent() {
     let short = "resolution: [9, 7]\nclasses: 2\nstem: {channels: 16, stride: 1}\nhead: {channels: 8}\n\
                  blocks: [{t: 2, c: 8, n: 3, s: 2}]\n";
     let long = "resolution:\n- 9\n- 7\nclasses: 2\nstem:\n  channels: 16\n  stride: 1\nhead:\n  channels: 8\nblocks:\n\
@@ -152,7 +152,7 @@ fn extreme_sizes_are_accepted() {
 }
 
 #[test]
-fn every_override_takes_the_place_of_the_specs_value() {
+fn overrides_replace_values_of_the_spec() {
     let values = [
         ("name", "Other"),
         ("width", "0.5"),
@@ -190,7 +190,7 @@ fn lists_are_overridden_as_the_macro_spells_them() {
 }
 
 #[test]
-fn templates_are_without_mistakes() {
+fn templates_are_valid() {
     let default = Template::default();
     for options in [
         default.clone(),
@@ -213,7 +213,7 @@ fn specs() -> PathBuf {
 }
 
 #[test]
-fn the_specs_of_the_project_are_without_mistakes() {
+fn the_specs_of_the_project_are_valid() {
     // A package of the compiler alone comes without them.
     let Ok(folder) = std::fs::read_dir(specs()) else { return println!("skipped: no folder specs") };
     let mut names = Vec::new();

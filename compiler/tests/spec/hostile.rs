@@ -88,7 +88,7 @@ fn large_and_deep_texts_take_little_time() {
 }
 
 #[test]
-fn a_text_beyond_the_limit_is_refused_at_once() {
+fn a_text_beyond_the_limit_is_rejected_at_once() {
     let started = Instant::now();
     assert!(survive(&"a: 1\n".repeat(2_000_000)).is_none());
     assert!(started.elapsed() < Duration::from_secs(1));

@@ -1,6 +1,6 @@
-//! Mistakes of a user's input: the rule that was broken, the place, and the remedy.
+//! Diagnostics for invalid input: the broken rule, the place and the remedy.
 //!
-//! A front end pushes every mistake it finds into [`Diagnostics`] and goes on; only then are all rendered together.
+//! A front end collects all mistakes in [`Diagnostics`] before they are rendered together.
 
 mod absent;
 pub mod catalog;
@@ -11,27 +11,27 @@ pub use absent::absent;
 pub use catalog::Rule;
 pub use source::{Origin, Place, SourceFile};
 
-/// One mistake.
+/// One error.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Diagnostic {
-    /// What is broken: one of the [`catalog`].
+    /// The broken rule, from the [`catalog`].
     pub rule: &'static Rule,
     /// What is wrong, in one line: `` `s` is 3 ``.
     pub message: String,
-    /// `None`: the file as a whole.
+    /// `None` for the file as a whole.
     pub place: Option<Place>,
-    /// Shown beside the caret; may be empty.
+    /// Text next to the caret; may be empty.
     pub label: String,
-    /// Other places that explain the mistake.
+    /// Other places that explain the error, with their labels.
     pub related: Vec<(Place, String)>,
-    /// What the mistake consists of, where that is more than one thing: each with its name.
+    /// Parts of the error, each with its name: the tensors that do not match, for example.
     pub details: Vec<(String, String)>,
     /// What to do about it.
     pub help: String,
 }
 
 impl Diagnostic {
-    /// A mistake of the file as a whole, without a word of help yet.
+    /// An error about the file as a whole, without help.
     pub fn new(rule: &'static Rule, message: impl Into<String>) -> Self {
         Self {
             rule,
@@ -44,40 +44,40 @@ impl Diagnostic {
         }
     }
 
-    /// Says where the mistake is.
+    /// Sets the place.
     pub fn at(mut self, place: Place) -> Self {
         self.place = Some(place);
         self
     }
 
-    /// Says what stands beside the caret.
+    /// Sets the text next to the caret.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
-    /// Adds a place that explains the mistake, and what stands beside its caret.
+    /// Adds a place that explains the error, with its label.
     pub fn related(mut self, place: Place, label: impl Into<String>) -> Self {
         self.related.push((place, label.into()));
         self
     }
 
-    /// Adds one of the things that the mistake consists of.
+    /// Adds a part of the error.
     pub fn detail(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
         self.details.push((name.into(), text.into()));
         self
     }
 
-    /// Says what to do about it.
+    /// Sets the remedy.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = help.into();
         self
     }
 }
 
-/// All mistakes of one spec and of the arguments given beside it.
+/// All errors of one spec and the arguments that override it.
 ///
-/// `Display` is the plain rendering; [`Diagnostics::render`] can color it.
+/// `Display` renders without color, [`Diagnostics::render`] with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Diagnostics {
     spec: SourceFile,
@@ -86,33 +86,33 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// No mistake yet.
+    /// An empty list.
     pub fn new(spec: SourceFile) -> Self {
         Self { spec, arguments: None, list: Vec::new() }
     }
 
-    /// Adds the text that places with [`Origin::Arguments`] refer to.
+    /// Sets the text that places with [`Origin::Arguments`] refer to.
     pub fn with_arguments(mut self, arguments: SourceFile) -> Self {
         self.arguments = Some(arguments);
         self
     }
 
-    /// Adds a mistake, in any order.
+    /// Adds an error, in any order.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         self.list.push(diagnostic);
     }
 
-    /// Whether no mistake was found.
+    /// Whether there is no error.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// How many mistakes were found.
+    /// Number of errors.
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// The mistakes in the order in which they are rendered.
+    /// The errors in the order in which they are rendered.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.list.iter()
     }
@@ -125,20 +125,20 @@ impl Diagnostics {
         }
     }
 
-    /// Line and column of a diagnostic, from 1, the column in characters. An argument is a text of its own.
+    /// Line and column of a diagnostic, from 1, the column in characters. The line of an argument is 1.
     pub fn line_and_column(&self, diagnostic: &Diagnostic) -> Option<(usize, usize)> {
         let place = diagnostic.place?;
         let (line, column) = self.source(place.origin)?.line_and_column(place.start);
         Some((if place.origin == Origin::Spec { line } else { 1 }, column))
     }
 
-    /// Those mistakes alone that are wanted.
-    pub fn only(&self, wanted: impl Fn(&Diagnostic) -> bool) -> Self {
-        let list = self.list.iter().filter(|one| wanted(one)).cloned().collect();
+    /// The errors that satisfy `predicate`.
+    pub fn only(&self, predicate: impl Fn(&Diagnostic) -> bool) -> Self {
+        let list = self.list.iter().filter(|one| predicate(one)).cloned().collect();
         Self { list, ..self.clone() }
     }
 
-    /// What the mistakes are in: the spec, the arguments, or both.
+    /// Names of the texts that contain the errors: the spec, the arguments, or both.
     fn names(&self) -> String {
         let is_argument = |one: &Diagnostic| one.place.is_some_and(|place| place.origin == Origin::Arguments);
         let arguments = self.arguments.as_ref().filter(|_| self.list.iter().any(is_argument));
@@ -149,15 +149,15 @@ impl Diagnostics {
         }
     }
 
-    /// `Ok` where there is no mistake; otherwise all, those of the arguments first, then by place.
+    /// `Ok` without errors; otherwise all errors, those in the arguments first, then by place.
     pub fn into_result<T>(mut self, value: Option<T>) -> Result<T, Self> {
         self.sort();
         match value {
             Some(value) if self.list.is_empty() => Ok(value),
             _ => {
-                // A front end that gives up has said why; were it ever silent, the user still gets an answer.
+                // A front end that returns no value has pushed an error. If it has not, the user still gets one.
                 if self.list.is_empty() {
-                    self.push(Diagnostic::new(&catalog::INTERNAL, "the spec was refused without a reason"));
+                    self.push(Diagnostic::new(&catalog::INTERNAL, "the spec was rejected without a diagnostic"));
                 }
                 Err(self)
             }
@@ -171,7 +171,7 @@ impl Diagnostics {
         });
     }
 
-    /// Every mistake with its place, source line, rule and remedy.
+    /// Renders every error with its place, source line, rule and remedy.
     pub fn render(&self, colored: bool) -> String {
         render::render(self, colored)
     }
