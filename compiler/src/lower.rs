@@ -1,15 +1,13 @@
-//! From the table to operations: one node for each convolution, batch normalization, activation and add.
+//! Lowers the table to operations: one node per convolution, batch normalization, activation and add.
 //!
 //! ```text
 //! block t=6 c=24 s=1   ->   expand: conv2d 1x1, batch_norm, relu6;  depthwise 3x3, batch_norm, relu6;
 //!                           project: conv2d 1x1, batch_norm;  add
 //! ```
 //!
-//! Quantized layers come without batch normalization, which was folded before they were quantized; they requantize
-//! their sums themselves, since nobody would keep those as values.
+//! Quantized layers have no batch normalization, which was folded before quantization. They requantize their sums.
 //!
-//! Nothing is fused and every value is plain NHWC. Padding becomes four literal numbers here, and every
-//! node keeps the line of the spec that made it.
+//! Nothing is fused and every value is plain NHWC. Padding becomes four numbers, and every node keeps its line of the spec.
 
 use crate::ir::infer::output_shape;
 use crate::ir::{
@@ -23,7 +21,7 @@ const KERNEL: usize = 3;
 /// Red, green and blue.
 const IMAGE_CHANNELS: usize = 3;
 
-/// The network of `spec`, unfused.
+/// Lowers `spec` to an unfused graph.
 pub fn lower(spec: &NetworkSpec) -> Graph {
     let resolved = spec.resolve();
     let element = match spec.precision {
@@ -40,7 +38,7 @@ pub fn lower(spec: &NetworkSpec) -> Graph {
     let mut value = lowering.conv("stem", image, stem);
     for block in &resolved.blocks {
         lowering.line = block.line;
-        // Without an expansion the first block is streamed from the stem, so that they run as one step.
+        // A first block without an expansion is streamed from the stem: both are one step.
         if !(block.index == 1 && block.expansion == 1) {
             lowering.step += 1;
         }
@@ -56,7 +54,7 @@ pub fn lower(spec: &NetworkSpec) -> Graph {
     lowering.graph
 }
 
-/// The four paddings of `window`-sized steps over an image: what `convention` makes of kernel and stride.
+/// The padding of a window of `kernel` and `stride` over an image of `[height, width]`.
 pub fn padding(convention: spec::Padding, kernel: usize, stride: usize, [height, width]: [usize; 2]) -> Padding {
     let along = |size: usize| match convention {
         spec::Padding::Same => {
@@ -88,10 +86,10 @@ impl Convolution {
 
 struct Lowering<'s> {
     spec: &'s NetworkSpec,
-    /// Of all values.
+    /// Element type of all values.
     element: ElementType,
     graph: Graph,
-    /// What the next node belongs to.
+    /// Line of the next node; `step` is its step.
     line: usize,
     step: usize,
     /// Number of the last convolution.
@@ -109,26 +107,26 @@ impl Lowering<'_> {
         let channels = block.expanded_channels;
         let filter = Convolution { depthwise: true, channels, stride: block.stride, ..Convolution::WINDOW };
         value = self.conv(&name("depthwise"), value, filter);
-        // The projection is linear: information would be lost in so few channels (paper, section 3.2).
+        // The projection is linear: an activation would lose information in few channels (paper, section 3.2).
         let project = Convolution { channels: block.out_channels, activated: false, ..Convolution::POINT };
         value = self.conv(&name("project"), value, project);
         if block.residual { self.combined(name("add"), Op::Add, &[value, input]) } else { value }
     }
 
-    /// Convolution, batch normalization and, where it has one, activation.
-    fn conv(&mut self, name: &str, input: NodeId, wanted: Convolution) -> NodeId {
+    /// Adds a convolution, its batch normalization and its activation.
+    fn conv(&mut self, name: &str, input: NodeId, conv: Convolution) -> NodeId {
         let Shape { height, width, channels } = self.graph.node(input).tensor.shape;
-        let Convolution { kernel, stride, .. } = wanted;
+        let Convolution { kernel, stride, .. } = conv;
         let padding = padding(self.spec.padding, kernel, stride, [height, width]);
         let window = Window { kernel: [kernel; 2], stride: [stride; 2], padding };
         let epilogue = Epilogue::default();
-        let shape = if wanted.depthwise {
-            vec![kernel, kernel, wanted.channels]
+        let shape = if conv.depthwise {
+            vec![kernel, kernel, conv.channels]
         } else {
-            vec![kernel, kernel, channels, wanted.channels]
+            vec![kernel, kernel, channels, conv.channels]
         };
         let (weight, bias, requantize) = self.weights(name, shape);
-        let op = if wanted.depthwise {
+        let op = if conv.depthwise {
             Op::DepthwiseConv2d(DepthwiseConv2d { window, weight, bias, requantize, epilogue })
         } else {
             Op::Conv2d(Conv2d { window, weight, bias, requantize, epilogue, product: Product::Plain })
@@ -137,14 +135,14 @@ impl Lowering<'_> {
         if !self.element.is_quantized() {
             value = self.batch_norm(name, value);
         }
-        if wanted.activated {
+        if conv.activated {
             let activation = self.spec.activation;
             value = self.op(format!("{name}.{}", activation.word()), Op::Activation(activation), &[value]);
         }
         value
     }
 
-    /// Weight, bias and requantization of a layer: a raw weight alone where batch normalization follows.
+    /// Weight, bias and requantization of a layer; only a raw weight before batch normalization.
     fn weights(&mut self, name: &str, shape: Vec<usize>) -> (ParamId, Option<ParamId>, Option<Requantize>) {
         if !self.element.is_quantized() {
             return (self.param(format!("{name}.raw_weight"), shape), None, None);
@@ -157,7 +155,7 @@ impl Lowering<'_> {
         };
         let weight_scale = self.param(format!("{name}.weight.scale"), vec![scales]);
         let bias = self.typed(format!("{name}.bias"), vec![channels], ElementType::I32);
-        // Made here, since the element type is quantized.
+        // `Some`, because the element type is quantized.
         let requantize =
             self.quant(name).map(|output| Requantize { weight_scale, weight_zero_point: zero_point, output });
         (weight, Some(bias), requantize)
@@ -184,7 +182,7 @@ impl Lowering<'_> {
         {
             return self.layer(name.to_owned(), Op::Dense(Dense { weight, bias, requantize }), input);
         }
-        // It has no batch normalization.
+        // The classifier has no batch normalization.
         let weight = self.param(format!("{name}.weight"), vec![channels, classes]);
         let bias = self.param(format!("{name}.bias"), vec![classes]);
         let requantize = None;
@@ -207,7 +205,7 @@ impl Lowering<'_> {
         })
     }
 
-    /// A node that the published table counts.
+    /// A layer of the published table.
     fn layer(&mut self, name: String, op: Op, input: NodeId) -> NodeId {
         self.layer += 1;
         let shape = self.infer(&op, &[input]);
@@ -222,7 +220,7 @@ impl Lowering<'_> {
         self.node(name, None, op, shape, quant, inputs)
     }
 
-    /// An operation whose result has a quantization of its own.
+    /// An operation whose result has its own quantization.
     fn combined(&mut self, name: String, op: Op, inputs: &[NodeId]) -> NodeId {
         let shape = self.infer(&op, inputs);
         let quant = self.quant(&name);
@@ -231,7 +229,7 @@ impl Lowering<'_> {
 
     fn infer(&self, op: &Op, inputs: &[NodeId]) -> Shape {
         let inputs: Vec<Shape> = inputs.iter().map(|input| self.graph.node(*input).tensor.shape).collect();
-        // A mistake of this file; the verifier finds the empty shape, and says why there is no other.
+        // An error is a bug of the lowering. The verifier reports the empty shape with the reason.
         output_shape(&self.graph, op, &inputs).unwrap_or(Shape::new(0, 0, 0))
     }
 

@@ -22,5 +22,5 @@ mod quantized;
 mod random;
 #[path = "ir/support.rs"]
 mod support;
-#[path = "ir/verify.rs"]
+#[path = "ir/verify/mod.rs"]
 mod verify;

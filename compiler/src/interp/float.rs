@@ -34,10 +34,10 @@ impl<T: Real> Arithmetic for Float<T> {
             Op::Conv2d(conv) => {
                 let shape = conv.epilogue.unpooled(output.shape);
                 let sums = convolution(conv.window, conv.weight, conv.bias).dense(*input, shape);
-                let made = kernels::finish(sums, conv.epilogue, residual);
+                let result = kernels::finish(sums, conv.epilogue, residual);
                 match conv.epilogue.pool {
-                    Some(_) => kernels::pool(Image { shape, quant: None, values: &made }),
-                    None => made,
+                    Some(_) => kernels::pool(Image { shape, quant: None, values: &result }),
+                    None => result,
                 }
             }
             Op::DepthwiseConv2d(conv) => {
@@ -63,7 +63,7 @@ impl<T: Real> Arithmetic for Float<T> {
     }
 }
 
-/// The image of the caller, in the numbers of the execution.
+/// Converts the caller's image to the number type of the execution.
 pub fn image<T: Real>(input: &[f32], shape: Shape) -> Result<Vec<T>, InterpError> {
     if input.len() != shape.elements() {
         return Err(InterpError::Input { shape, found: input.len() });

@@ -28,7 +28,7 @@ impl<T: Number> Convolution<'_, T> {
             let (y, x) = (pixel / output.width, pixel % output.width);
             out.copy_from_slice(&self.bias);
             for ky in 0..kh {
-                // The taps of a kernel row lie side by side, and so do their weights.
+                // The taps of a kernel row are adjacent, and so are their weights.
                 let from = (y * sh + ky) * row + x * sw * channels;
                 let taps = &padded[from..from + kw * channels];
                 let weights = &self.weight[ky * kw * channels * output.channels..];
@@ -83,7 +83,7 @@ fn accumulate<T: Number>(sums: &mut [T], tap: T, weights: &[T]) {
     }
 }
 
-/// The image with zeros around it, and the elements of its rows.
+/// The image with zero padding, and the length of its rows.
 fn padded<T: Number>(image: Image<'_, T>, padding: Padding) -> (Vec<T>, usize) {
     let Shape { height, width, channels } = image.shape;
     let row = (padding.left + width + padding.right) * channels;
@@ -95,7 +95,7 @@ fn padded<T: Number>(image: Image<'_, T>, padding: Padding) -> (Vec<T>, usize) {
     (padded, row)
 }
 
-/// NaN becomes 0, as it does in the comparisons of vector instructions.
+/// NaN becomes 0, as in the comparisons of vector instructions.
 pub fn activate<T: Real>(value: T, activation: Activation) -> T {
     let positive = if value > T::ZERO { value } else { T::ZERO };
     match activation {
@@ -110,7 +110,7 @@ pub fn activate<T: Real>(value: T, activation: Activation) -> T {
     }
 }
 
-/// In f64, rounded once: no network runs it, since it is folded first.
+/// In f64, rounded once. Generated code has no such step: batch normalization is folded.
 pub fn batch_norm<T: Real>(values: &[T], gamma: &[T], beta: &[T], mean: &[T], variance: &[T], epsilon: f64) -> Vec<T> {
     let deviation: Vec<f64> = variance.iter().map(|variance| (variance.to_f64() + epsilon).sqrt()).collect();
     let channels = values.chunks(gamma.len().max(1));
@@ -124,7 +124,7 @@ pub fn batch_norm<T: Real>(values: &[T], gamma: &[T], beta: &[T], mean: &[T], va
         .collect()
 }
 
-/// The mean over all pixels, added in raster order.
+/// The mean over all pixels, summed in raster order.
 pub fn pool<T: Real>(input: Image<'_, T>) -> Vec<T> {
     let mut sums = vec![T::ZERO; input.shape.channels];
     for pixel in input.values.chunks_exact(input.shape.channels) {

@@ -1,4 +1,4 @@
-//! Walks a graph in order of execution, whatever its numbers are.
+//! Executes a graph in order, generic over the number type.
 
 use super::InterpError;
 use super::kernels::Image;
@@ -6,11 +6,11 @@ use super::memory::Memory;
 use super::real::Number;
 use crate::ir::{Fused, Graph, NodeId, Op, Origin, Shape, Tensor};
 
-/// How operations are computed on one kind of numbers.
+/// Arithmetic of operations on one number type.
 pub trait Arithmetic {
     type Number: Number;
 
-    /// One operation, not fused, on inputs that have been verified; `output` is the type of what it makes, in NHWC.
+    /// Computes one unfused operation on verified inputs; `output` is the type of its NHWC result.
     fn apply(
         &self,
         op: &Op,
@@ -19,10 +19,10 @@ pub trait Arithmetic {
     ) -> Result<Vec<Self::Number>, InterpError>;
 }
 
-/// Sees every operation's value in NHWC.
+/// Observes the value of every operation in NHWC.
 pub type See<'s, T> = dyn FnMut(&Origin, Tensor, &[T]) + 's;
 
-/// The shape of the image that `graph` reads.
+/// The shape of the input image.
 pub fn input_shape(graph: &Graph) -> Shape {
     let input = graph.ids().find(|id| matches!(graph.node(*id).op, Op::Input));
     input.map_or(Shape::new(0, 0, 0), |id| graph.node(id).tensor.shape)
@@ -52,7 +52,7 @@ impl<'g, A: Arithmetic> Machine<'g, A> {
                     self.arithmetic.apply(op, &inputs, node.tensor)?
                 }
             };
-            // The last stage has shown it.
+            // The last stage has reported it.
             if !matches!(node.op, Op::Fused(_)) {
                 see(&node.origin, node.tensor, &value);
             }
@@ -81,9 +81,9 @@ impl<'g, A: Arithmetic> Machine<'g, A> {
             if at + 1 == fused.stages.len() {
                 inputs.extend(added.iter().map(view));
             }
-            let made = self.arithmetic.apply(&stage.op, &inputs, stage.tensor)?;
-            see(&stage.origin, stage.tensor, &made);
-            value = (stage.tensor, made);
+            let result = self.arithmetic.apply(&stage.op, &inputs, stage.tensor)?;
+            see(&stage.origin, stage.tensor, &result);
+            value = (stage.tensor, result);
         }
         Ok(value.1)
     }

@@ -1,4 +1,4 @@
-//! Where values are kept: in the scratch those that have a place, in memory of their own the others.
+//! Storage of values: in the scratch if they have a place, otherwise in separate memory.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +7,17 @@ use crate::ir::{Fused, Graph, NodeId, Op, Place};
 
 pub struct Memory<'g, T> {
     graph: &'g Graph,
-    /// Of an element in the scratch.
+    /// Bytes of an element in the scratch.
     bytes: usize,
     scratch: Vec<T>,
     own: BTreeMap<NodeId, Vec<T>>,
-    /// How often each value will still be read; those in memory of their own are dropped at 0.
+    /// Remaining reads of each value; values in separate memory are dropped at 0.
     unread: BTreeMap<NodeId, usize>,
 }
 
 impl<'g, T: Number> Memory<'g, T> {
     pub fn new(graph: &'g Graph) -> Self {
-        // Values are all of one type.
+        // All values have one type.
         let bytes = graph.ids().next().map_or(1, |id| graph.node(id).tensor.element.bytes());
         let inner = |op: &'g Op| match op {
             Op::Fused(fused) => &*fused.stages,
@@ -32,12 +32,12 @@ impl<'g, T: Number> Memory<'g, T> {
         Self { graph, bytes, scratch: vec![T::POISON; room], own: BTreeMap::new(), unread }
     }
 
-    /// Keeps the NHWC `values` of node `id`, and drops what nobody will read any more.
+    /// Stores the NHWC `values` of node `id`, and drops values without remaining reads.
     pub fn write(&mut self, id: NodeId, values: Vec<T>) {
         let node = self.graph.node(id);
         match node.place {
             Some(place) => {
-                // Nothing of what lay here may be read, except by whoever works in place and has read it.
+                // The previous value of these bytes is dead; an operation in place has read it.
                 self.scratch[elements(place, self.bytes)].fill(T::POISON);
                 let (shape, layout) = (node.tensor.shape, node.tensor.layout);
                 for (pixel, values) in values.chunks_exact(shape.channels).enumerate() {
@@ -83,7 +83,7 @@ impl<'g, T: Number> Memory<'g, T> {
     }
 }
 
-/// The elements of the scratch that a place holds.
+/// The elements of the scratch at a place.
 fn elements(place: Place, bytes: usize) -> std::ops::Range<usize> {
     place.offset / bytes..(place.offset + place.bytes) / bytes
 }

@@ -1,8 +1,7 @@
-//! The reference interpreter: executes a graph at any stage of the pipeline, and so defines what is correct.
+//! The reference interpreter: executes a graph at any stage of the pipeline, and defines the expected results.
 //!
-//! It works on NHWC values and knows no schedule: a fused node is its stages one after the other, a repack copies.
-//! Values with a place are kept there, in one scratch and in their layout, so that a plan in which two of them
-//! collide gives other numbers.
+//! It works on NHWC values without a schedule: a fused node runs its stages in sequence, a repack copies. Values with a place
+//! are stored there in their layout, so that overlapping live values change the results.
 
 mod float;
 mod kernels;
@@ -23,7 +22,7 @@ use float::{Float, image};
 use machine::{Machine, input_shape};
 use real::Real;
 
-/// How numbers are computed.
+/// Precision of the execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// The strict numerics of generated code, bit by bit, in f32.
@@ -33,74 +32,73 @@ pub enum Mode {
     /// (`v > 0 ? v : 0`, and for ReLU6 `v < 6 ? v : 6`), then the residual. The pool adds pixels in raster order to 0
     /// and multiplies by `1 / pixels`.
     Strict,
-    /// f64 from the first operation to the last, of parameters and image in f32: the reference that errors are measured
-    /// against.
+    /// f64 in all operations on f32 parameters and image: the reference for measuring errors.
     F64,
 }
 
-/// Why a graph could not be executed.
+/// Errors of an execution.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum InterpError {
-    /// A parameter has no values under its name, nor can it be folded from others.
+    /// A parameter has no values and cannot be folded from others.
     #[error("no values for parameter `{0}`")]
     Unbound(String),
-    /// A parameter has more or fewer values than its shape asks for.
-    #[error("parameter `{name}` has {expected} values, {found} were given")]
+    /// The number of values of a parameter differs from its shape.
+    #[error("expected {expected} values for parameter `{name}`, found {found}")]
     Length {
-        /// The parameter's.
+        /// Name of the parameter.
         name: String,
-        /// Values by its shape.
+        /// Values of its shape.
         expected: usize,
-        /// Values that were bound.
+        /// Bound values.
         found: usize,
     },
-    /// The image has another size than the network reads.
-    #[error("the network reads {shape}, which is {} values; {found} were given", shape.elements())]
+    /// The size of the image differs from the network's input.
+    #[error("expected an image of shape {shape} with {} values, found {found}", shape.elements())]
     Input {
-        /// What the network reads.
+        /// Shape of the network's input.
         shape: Shape,
-        /// Values that were given.
+        /// Values of the image.
         found: usize,
     },
-    /// A parameter was bound to values of another type.
-    #[error("parameter `{name}` is {found}, the network wants {expected}")]
+    /// The type of the values of a parameter differs from the network's.
+    #[error("expected {expected} for parameter `{name}`, found {found}")]
     Type {
-        /// The parameter's.
+        /// Name of the parameter.
         name: String,
-        /// `f32`, `i8`, `u8` or `i32`, as the graph has it.
+        /// Type in the graph: `f32`, `i8`, `u8` or `i32`.
         expected: &'static str,
-        /// As it was bound.
+        /// Type of the bound values.
         found: &'static str,
     },
-    /// No scale that is finite and above 0, or a number outside of its type.
-    #[error("{name} holds {value}, which is out of range")]
+    /// A scale that is not finite and positive, or a number out of the range of its type.
+    #[error("value {value} of {name} is out of range")]
     Range {
-        /// The parameter's; `the image` or `a zero point` where it has no name.
+        /// Name of the parameter, or `the image` or `a zero point`.
         name: String,
         /// The first number that is out of range.
         value: String,
     },
-    /// [`run`] was given a quantized graph, or [`run_quantized`] one of floats.
-    #[error("a float32 network cannot be executed in integers, nor a quantized one in floats")]
+    /// [`run`] on a quantized graph, or [`run_quantized`] on a float graph.
+    #[error("the number types of the network and the execution differ")]
     NotQuantized,
-    /// An operand of a residual add has a scale too far from the sum's.
-    #[error("a residual add's scales are too far apart: an operand's must be from 1/1024 to 256 times the result's")]
+    /// The scale of an operand of a residual add is too far from that of the sum.
+    #[error("expected scales of residual operands from 1/1024 to 256 times that of the sum")]
     ScalesApart,
-    /// The average asks for another scale or zero point, or for more pixels, than the kernels that are followed take.
-    #[error("the average pool must keep scale and zero point, of at most 4194304 pixels")]
+    /// The average pool changes scale or zero point, or has too many pixels for the reference kernels.
+    #[error("expected an average pool of at most 4194304 pixels that keeps scale and zero point")]
     Pool,
-    /// A mistake of the compiler.
+    /// An invalid graph, which is a bug of the compiler.
     #[error(transparent)]
     Broken(#[from] VerifyErrors),
 }
 
 /// Executes `graph` on an NHWC image and returns its result.
 ///
-/// `observe` sees every operation's value in NHWC, those of the stages of fused nodes included (and the fused node's
-/// own as that of its last stage), in order of execution.
+/// `observe` is called with the NHWC value of every operation in order of execution, including the stages of fused nodes;
+/// the value of a fused node is that of its last stage.
 ///
 /// # Errors
-/// If a parameter or the image has no or too few values, or the graph does not verify.
+/// If the number of values of a parameter or the image is wrong, or the graph is invalid.
 pub fn run(
     graph: &Graph,
     bindings: &dyn Bindings,

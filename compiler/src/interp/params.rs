@@ -1,4 +1,4 @@
-//! Values of parameters: bound by name, or folded from others that are.
+//! Values of parameters: bound by name, or folded from bound ones.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,9 +6,9 @@ use super::InterpError;
 use super::real::Real;
 use crate::ir::{Graph, ParamId, ParamSource};
 
-/// Gives parameters their values: canonical names, canonical layouts.
+/// Values of parameters by canonical name, in canonical layout.
 pub trait Bindings {
-    /// The values of the parameter of that name; `None` where it is not bound.
+    /// The values of a parameter; `None` if it is not bound.
     fn get(&self, name: &str) -> Option<&[f32]>;
 }
 
@@ -26,11 +26,11 @@ impl Bindings for HashMap<String, Vec<f32>> {
 
 /// The values of all parameters that operations of `graph` read, by name.
 ///
-/// Of a graph after `fold_batch_norm` these are the tensors of a container: what is not bound itself is folded, in
-/// f64 and rounded once.
+/// After `fold_batch_norm` these are the tensors of a container. Parameters that are not bound are folded in f64 and
+/// rounded once.
 ///
 /// # Errors
-/// If a parameter has no values, or not as many as its shape wants.
+/// If a parameter has no values, or a number of values that differs from its shape.
 pub fn parameters(graph: &Graph, bindings: &dyn Bindings) -> Result<BTreeMap<String, Vec<f32>>, InterpError> {
     graph.used_params().into_iter().map(|id| Ok((graph.param(id).name.clone(), values(graph, bindings, id)?))).collect()
 }
@@ -85,7 +85,7 @@ fn values(graph: &Graph, bindings: &dyn Bindings, id: ParamId) -> Result<Vec<f32
     }
 }
 
-/// The source of a recipe. It is stored, as the verifier sees to, so that this ends.
+/// The source of a recipe. The verifier checks that it is stored, so that the recursion ends.
 fn read(graph: &Graph, bindings: &dyn Bindings, id: ParamId) -> Result<Vec<f64>, InterpError> {
     Ok(values(graph, bindings, id)?.into_iter().map(f64::from).collect())
 }

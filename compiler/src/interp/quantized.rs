@@ -1,4 +1,4 @@
-//! Graphs of quantized values, executed exactly: integers from the image to the logits.
+//! Graphs of quantized values, executed in integers from the image to the logits, bit-exact.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::ir;
 use crate::ir::verify::verify;
 use crate::ir::{Activation, ElementType, Epilogue, Graph, Op, Origin, ParamId, Shape, Tensor};
 
-/// The values of a parameter as they are stored.
+/// The stored values of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Values<'v> {
     /// Scales.
@@ -44,21 +44,21 @@ impl Values<'_> {
     }
 }
 
-/// Gives the parameters of a quantized graph their values: canonical names, canonical layouts.
+/// Values of the parameters of a quantized graph by canonical name, in canonical layout.
 pub trait QuantBindings {
-    /// The values of the parameter of that name; `None` where it is not bound.
+    /// The values of a parameter; `None` if it is not bound.
     fn values(&self, name: &str) -> Option<Values<'_>>;
-    /// How the model averages; it is a property of the weights' model, as scales are.
+    /// The arithmetic of the average pool, a property of the model like scales.
     fn pool(&self) -> PoolKind;
 }
 
-/// Executes a quantized `graph` on an NHWC image of numbers of its own type, and returns its quantized logits.
+/// Executes a quantized `graph` on a quantized NHWC image, and returns its quantized logits.
 ///
-/// Numbers are given and taken as `i32`, each in the range of its type. `observe` sees every operation's value in NHWC,
-/// those of the stages of fused nodes included, in order of execution.
+/// Numbers are passed as `i32` in the range of their type. `observe` is called with the NHWC value of every operation in
+/// order of execution, including the stages of fused nodes.
 ///
 /// # Errors
-/// If a parameter or the image has no or too few values or some out of range, or the graph does not verify or is not
+/// If the number of values of a parameter or the image is wrong, a value is out of range, or the graph is invalid or not
 /// quantized.
 pub fn run_quantized(
     graph: &Graph,
@@ -90,7 +90,7 @@ struct Integers {
     rounding: Rounding,
     integer: Integer,
     pool: PoolKind,
-    /// Weights (less their zero points), biases and zero points.
+    /// Weights minus their zero points, biases and zero points.
     integers: BTreeMap<ParamId, Vec<i32>>,
     scales: BTreeMap<ParamId, Vec<f32>>,
 }
@@ -163,13 +163,13 @@ impl Integers {
         }
     }
 
-    /// The weights less their zero point.
+    /// The weights minus their zero point.
     fn weights(&self, weight: ParamId, requantize: ir::Requantize) -> Vec<i32> {
         let zero_point = requantize.weight_zero_point.and_then(|id| self.integers(id).first()).copied().unwrap_or(0);
         self.integers(weight).iter().map(|weight| weight.wrapping_sub(zero_point)).collect()
     }
 
-    /// From sums to quantized values, channel by channel.
+    /// Requantizes sums, per channel.
     fn requantize(
         &self,
         mut sums: Vec<i32>,
@@ -225,15 +225,15 @@ impl Arithmetic for Integers {
             let zero_point = self.quant(input.quant)?.zero_point();
             Ok(input.values.iter().map(|value| value - zero_point).collect())
         };
-        // Of a layer: the sums are requantized and activated, then the residual is added.
+        // Requantizes and activates the sums of a layer, then adds the residual.
         let finish = |sums, requantize: ir::Requantize, epilogue: Epilogue| {
-            let made = self.requantize(sums, requantize, input, epilogue.activation, channels)?;
+            let result = self.requantize(sums, requantize, input, epilogue.activation, channels)?;
             match rest.first() {
                 Some(added) if epilogue.residual => {
-                    let made = Image { shape: output.shape, quant: Some(requantize.output), values: &made };
-                    self.add(&made, added, output)
+                    let result = Image { shape: output.shape, quant: Some(requantize.output), values: &result };
+                    self.add(&result, added, output)
                 }
-                _ => Ok(made),
+                _ => Ok(result),
             }
         };
         let layer = |weight, bias: Option<ParamId>| {
@@ -248,10 +248,10 @@ impl Arithmetic for Integers {
                 let image = Image { values: &values, ..*input };
                 let shape = conv.epilogue.unpooled(output.shape);
                 let sums = Convolution { window: conv.window, weight: &weight, bias }.dense(image, shape);
-                let made = finish(sums, requantize, conv.epilogue)?;
+                let result = finish(sums, requantize, conv.epilogue)?;
                 match conv.epilogue.pool {
-                    Some(_) => self.average(&Image { shape, quant: Some(requantize.output), values: &made }, output),
-                    None => Ok(made),
+                    Some(_) => self.average(&Image { shape, quant: Some(requantize.output), values: &result }, output),
+                    None => Ok(result),
                 }
             }
             Op::DepthwiseConv2d(conv) => {

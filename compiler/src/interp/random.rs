@@ -1,4 +1,4 @@
-//! Random parameters and images for tests and benchmarks: the same for the same seed, on every machine.
+//! Random parameters and images for tests and benchmarks, reproducible from a seed on every machine.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,8 @@ use crate::ir::{Graph, Op, ParamId, ParamSource, Shape};
 
 /// Values for every stored parameter of `graph`, such that activations neither vanish nor explode.
 ///
-/// Weights as in He et al. 2015 (arXiv:1502.01852), batch normalization near to, but not, the identity. A parameter's
-/// values depend on its name and the seed alone, so that they are the same for the graph at any stage.
+/// Weights follow He et al. 2015 (arXiv:1502.01852); batch normalization is close to the identity. Values depend only on the
+/// parameter's name and the seed, so that they are equal at every stage of the graph.
 pub fn random_bindings(graph: &Graph, seed: u64) -> BTreeMap<String, Vec<f32>> {
     let roles = roles(graph);
     let stored = graph.params().filter(|(_, param)| param.source == ParamSource::Stored);
@@ -27,7 +27,7 @@ pub fn random_input(shape: Shape, seed: u64) -> Vec<f32> {
     (0..shape.elements()).map(|_| random.between(-1.0, 1.0)).collect()
 }
 
-/// The range that a parameter's values are spread over evenly.
+/// The range of a parameter's uniformly distributed values.
 #[derive(Clone, Copy)]
 struct Role {
     low: f64,
@@ -41,14 +41,14 @@ const VARIANCE: Role = Role { low: 0.5, high: 1.6 };
 const BIAS: Role = Role { low: -0.3, high: 0.6 };
 
 impl Role {
-    /// Even spread with the deviation `sqrt(gain / inputs)`.
+    /// A uniform distribution with the deviation `sqrt(gain / inputs)`.
     fn weight(inputs: usize, gain: f64) -> Self {
         let high = (3.0 * gain / inputs.max(1) as f64).sqrt();
         Self { low: -high, high }
     }
 }
 
-/// What each parameter is to the operation that reads it, or to the recipe that does.
+/// The role of each parameter in the operation or recipe that reads it.
 fn roles(graph: &Graph) -> BTreeMap<ParamId, Role> {
     let mut roles = BTreeMap::new();
     let mut weights = |op: &Op| {
@@ -93,7 +93,7 @@ fn roles(graph: &Graph) -> BTreeMap<ParamId, Role> {
 struct Random(u64);
 
 impl Random {
-    /// A stream of its own for every name.
+    /// A separate stream for every name.
     fn new(seed: u64, name: &str) -> Self {
         // FNV-1a.
         let hash = name

@@ -1,21 +1,21 @@
-//! The kinds of numbers that a graph is executed in.
+//! Number types of the execution.
 
-/// What sums of products are made of.
+/// A number with a multiply-add.
 pub trait Number: Copy {
     const ZERO: Self;
-    /// What no result may depend on.
+    /// Marks memory that no result depends on.
     const POISON: Self;
 
     /// `self * weight + sum`.
     fn fma(self, weight: Self, sum: Self) -> Self;
 }
 
-/// Quantized numbers, and their sums.
+/// Quantized numbers and their sums.
 impl Number for i32 {
     const ZERO: Self = 0;
     const POISON: Self = 0x5a5a_5a5a;
 
-    // Sums that overflow wrap, as those of vector instructions do.
+    // Sums wrap on overflow, as in vector instructions.
     #[inline(always)]
     fn fma(self, weight: Self, sum: Self) -> Self {
         self.wrapping_mul(weight).wrapping_add(sum)
@@ -30,7 +30,7 @@ pub trait Real: Number + PartialOrd {
     fn of_f64(value: f64) -> Self;
     fn to_f64(self) -> f64;
     fn add(self, other: Self) -> Self;
-    /// `sum / count`, as the pool computes it.
+    /// `sum / count` in the arithmetic of the pool.
     fn mean(sum: Self, count: usize) -> Self;
 }
 
@@ -76,7 +76,7 @@ impl Number for f64 {
     const ZERO: Self = 0.0;
     const POISON: Self = Self::NAN;
 
-    // One rounding more or less is nothing at this precision, and fused it would be a call without FMA hardware.
+    // Not fused: one more rounding is negligible in f64, and without FMA hardware `mul_add` is a function call.
     #[inline(always)]
     fn fma(self, weight: Self, sum: Self) -> Self {
         self * weight + sum

@@ -1,11 +1,11 @@
-//! The graph as text: a line for each node in order of execution, stages indented below theirs, then the parameters.
+//! The graph as text: one line per node in order of execution, stages indented below their node, then the parameters.
 //!
 //! ```text
 //! %12 = conv2d 1x1/1 %11 relu6 : 56x56x144 [group 16 border 0,1,0,1 ring 4] tile 14x2 at 0..65536 @line 9 block3.expand #7 {...}
 //! ```
 //!
-//! A layout is shown where it is not plain NHWC, padding and border as top, left, bottom, right; `#7` is the number in the
-//! published table, and `at` the bytes of the scratch.
+//! Layouts other than plain NHWC are shown, padding and border as top, left, bottom, right. `#7` is the number in the
+//! published table, and `at` the byte range of the scratch.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -45,7 +45,7 @@ impl fmt::Display for Graph {
     }
 }
 
-/// The nodes in the order in which text and drawing number them; in order of age where there is no other.
+/// The nodes in order of execution, or in order of insertion in a cyclic graph.
 pub(super) fn numbered(graph: &Graph) -> Vec<NodeId> {
     graph.order().unwrap_or_else(|| graph.ids().collect())
 }
@@ -59,7 +59,7 @@ fn stages(f: &mut fmt::Formatter<'_>, graph: &Graph, fused: &Fused) -> fmt::Resu
     Ok(())
 }
 
-/// Parameters that operations read, and those that they are folded from.
+/// The parameters that operations read, with the recipes of folded ones.
 fn params(f: &mut fmt::Formatter<'_>, graph: &Graph) -> fmt::Result {
     let used = graph.used_params();
     if !used.is_empty() {
@@ -89,7 +89,7 @@ fn name(graph: &Graph, id: ParamId) -> String {
     graph.get_param(id).map_or_else(|| format!("parameter {}?", id.0), |Param { name, .. }| name.clone())
 }
 
-/// An operation and its value, without number.
+/// An operation and its value, without its number.
 struct Line<'g> {
     graph: &'g Graph,
     op: &'g Op,
@@ -196,7 +196,7 @@ pub(super) fn operation(op: &Op) -> String {
 
 /// ` requantize relu6`, or either, or nothing.
 pub(super) fn activation(op: &Op) -> String {
-    // Those of a fused node belong to a stage.
+    // The activations of a fused node belong to its stages.
     if matches!(op, Op::Fused(_)) {
         return String::new();
     }

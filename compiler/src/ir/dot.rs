@@ -1,4 +1,4 @@
-//! The graph for Graphviz: a cluster for each step, solid edges for the values that are worked on, dashed ones for residuals.
+//! The graph for Graphviz: one cluster per step, solid edges for operands, dashed edges for residuals.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::display::{activation, numbered, operation, pool};
 use super::{Graph, NodeId, Op, Origin, Tensor};
 
-/// The graph in the DOT language; the same text for the same graph.
+/// The graph in the DOT language. Deterministic.
 pub fn dot(graph: &Graph) -> String {
     let order = numbered(graph);
     let numbers: BTreeMap<NodeId, usize> = order.iter().enumerate().map(|(at, id)| (*id, at)).collect();

@@ -1,4 +1,4 @@
-//! The graph itself. petgraph is private to this file.
+//! The graph. petgraph is private to this file.
 
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
@@ -6,18 +6,18 @@ use petgraph::visit::EdgeRef;
 
 use super::{Node, Op, Param, ParamId, Quant};
 
-/// Names a node; stays valid while other nodes come and go.
+/// Identifies a node; stays valid while other nodes are added and removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(NodeIndex);
 
 impl NodeId {
-    /// A number that no other node of the graph has; numbers of removed nodes may be given again.
+    /// Unique in the graph; indices of removed nodes may be reused.
     pub fn index(self) -> usize {
         self.0.index()
     }
 }
 
-/// A directed acyclic graph of nodes; an edge carries the input slot that it feeds.
+/// A directed acyclic graph of nodes; an edge carries the input slot of its reader.
 #[derive(Debug, Clone, Default)]
 pub struct Graph {
     nodes: StableDiGraph<Node, usize>,
@@ -25,7 +25,7 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Adds a node that reads `inputs`, by slot, and names it.
+    /// Adds a node that reads `inputs`, by slot.
     pub fn add(&mut self, node: Node, inputs: &[NodeId]) -> NodeId {
         let id = self.nodes.add_node(node);
         for (slot, input) in inputs.iter().enumerate() {
@@ -34,7 +34,7 @@ impl Graph {
         NodeId(id)
     }
 
-    /// The node of that name.
+    /// The node.
     ///
     /// # Panics
     /// If the node has been removed.
@@ -42,7 +42,7 @@ impl Graph {
         &self.nodes[id.0]
     }
 
-    /// The node of that name, to change.
+    /// The node, mutably.
     ///
     /// # Panics
     /// If the node has been removed.
@@ -50,12 +50,12 @@ impl Graph {
         &mut self.nodes[id.0]
     }
 
-    /// What the node reads, by slot.
+    /// The inputs of a node, by slot.
     pub fn inputs(&self, id: NodeId) -> Vec<NodeId> {
         self.slots(id).into_iter().map(|(_, source)| source).collect()
     }
 
-    /// What the node reads, with the slots as they are: in a broken graph some are missing or taken twice.
+    /// The inputs of a node with their slots, which in an invalid graph may be missing or duplicate.
     pub(crate) fn slots(&self, id: NodeId) -> Vec<(usize, NodeId)> {
         let mut slots: Vec<_> =
             self.nodes.edges_directed(id.0, Direction::Incoming).map(|e| (*e.weight(), NodeId(e.source()))).collect();
@@ -63,19 +63,19 @@ impl Graph {
         slots
     }
 
-    /// All nodes by age, in no order of execution: for graphs that may have none.
+    /// All nodes in order of insertion, also of a cyclic graph.
     pub fn ids(&self) -> impl Iterator<Item = NodeId> {
         self.nodes.node_indices().map(NodeId)
     }
 
-    /// Who reads the node's value, once per reading slot, in order of node.
+    /// The readers of the node's value, once per slot, in order of insertion.
     pub fn readers(&self, id: NodeId) -> Vec<NodeId> {
         let mut readers: Vec<_> = self.nodes.neighbors_directed(id.0, Direction::Outgoing).map(NodeId).collect();
         readers.sort();
         readers
     }
 
-    /// The node during whose turn `id` ends its work: itself, or the one for whom it makes its rows as they are wanted.
+    /// The node during which `id` finishes: itself, or its reader if it produces its rows on demand.
     pub fn ends_with(&self, id: NodeId) -> NodeId {
         match (self.node(id).tensor.layout.ring, &self.readers(id)[..]) {
             (Some(_), [reader]) => *reader,
@@ -83,7 +83,7 @@ impl Graph {
         }
     }
 
-    /// Lets `reader` read `new` wherever it read `old`.
+    /// Replaces `old` by `new` in the inputs of `reader`.
     pub fn redirect(&mut self, reader: NodeId, old: NodeId, new: NodeId) {
         let edges: Vec<_> = self.nodes.edges_connecting(old.0, reader.0).map(|e| (e.id(), *e.weight())).collect();
         for (edge, slot) in edges {
@@ -92,7 +92,7 @@ impl Graph {
         }
     }
 
-    /// Lets every reader of `old` read `new` instead, and removes `old`.
+    /// Replaces `old` by `new` in the inputs of every reader, and removes `old`.
     pub fn replace(&mut self, old: NodeId, new: NodeId) {
         for reader in self.readers(old) {
             if reader != new {
@@ -113,17 +113,17 @@ impl Graph {
         self.nodes.remove_node(id.0);
     }
 
-    /// How many nodes there are, stages of fused nodes not counted.
+    /// Number of nodes; the stages of a fused node count as one.
     pub fn len(&self) -> usize {
         self.nodes.node_count()
     }
 
-    /// Whether there is no node.
+    /// Whether the graph has no nodes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Nodes in order of execution; the same for the same graph. `None` if there is a cycle.
+    /// Nodes in order of execution, deterministic; `None` if there is a cycle.
     pub fn order(&self) -> Option<Vec<NodeId>> {
         let mut pending: Vec<(NodeIndex, usize)> = self
             .nodes
@@ -131,7 +131,7 @@ impl Graph {
             .map(|id| (id, self.nodes.edges_directed(id, Direction::Incoming).count()))
             .collect();
         let mut order = Vec::with_capacity(pending.len());
-        // Step first, then age: a node that a pass made anew takes the place of those it replaced.
+        // By step, then by insertion: a new node of a pass takes the position of the nodes it replaced.
         while !pending.is_empty() {
             let ready = pending
                 .iter()
@@ -150,16 +150,16 @@ impl Graph {
         Some(order)
     }
 
-    /// Adds a parameter, and names it. Parameters are never removed.
+    /// Adds a parameter. Parameters are never removed.
     pub fn add_param(&mut self, param: Param) -> ParamId {
         self.params.push(param);
         ParamId(self.params.len() - 1)
     }
 
-    /// The parameter of that name.
+    /// The parameter.
     ///
     /// # Panics
-    /// If the parameter is of another graph.
+    /// If the parameter belongs to another graph.
     pub fn param(&self, id: ParamId) -> &Param {
         &self.params[id.0]
     }
@@ -169,7 +169,7 @@ impl Graph {
         self.params.get(id.0)
     }
 
-    /// The parameters that operations read, each once, in order of execution; not those that others are folded from.
+    /// The parameters that operations read, each once, in order of execution, without the sources of folded ones.
     pub fn used_params(&self) -> Vec<ParamId> {
         let order = self.order().unwrap_or_else(|| self.ids().collect());
         let mut used = Vec::new();
@@ -191,7 +191,7 @@ impl Graph {
         used
     }
 
-    /// All parameters in the order in which they were added, those that no operation reads included.
+    /// All parameters in order of insertion, including unused ones.
     pub fn params(&self) -> impl Iterator<Item = (ParamId, &Param)> {
         self.params.iter().enumerate().map(|(at, param)| (ParamId(at), param))
     }

@@ -1,15 +1,15 @@
-//! The one place that says what shape an operation makes, and what parameters it wants for that.
+//! Shape inference: the output shape, the parameter shapes and the multiply-accumulates of an operation.
 
 use super::{Conv2d, ElementType, Graph, Op, ParamId, Requantize, Shape, Stage};
 
-/// The shape that `op` makes from `inputs`.
+/// The output shape of `op` on `inputs`.
 ///
 /// # Errors
-/// Why it can make none, as a predicate of the operation: "wants 1 input, has 2".
+/// The reason as a predicate of the operation: "expects 1 input, has 2".
 pub fn output_shape(graph: &Graph, op: &Op, inputs: &[Shape]) -> Result<Shape, String> {
-    let (wanted, found) = (arity(op), inputs.len());
-    if wanted != found {
-        return Err(format!("wants {wanted} {}, has {found}", if wanted == 1 { "input" } else { "inputs" }));
+    let (expected, found) = (arity(op), inputs.len());
+    if expected != found {
+        return Err(format!("expects {expected} {}, has {found}", if expected == 1 { "input" } else { "inputs" }));
     }
     match (op, inputs) {
         (Op::Conv2d(conv), [input, rest @ ..]) => {
@@ -22,7 +22,7 @@ pub fn output_shape(graph: &Graph, op: &Op, inputs: &[Shape]) -> Result<Shape, S
             pooled(shape, conv)
         }
         (Op::DepthwiseConv2d(conv), _) if conv.epilogue.pool.is_some() => {
-            Err("averages, which a depthwise convolution does not".to_owned())
+            Err("pools, which a depthwise convolution cannot".to_owned())
         }
         (Op::DepthwiseConv2d(conv), [input, rest @ ..]) => {
             let [height, width] = conv
@@ -36,11 +36,11 @@ pub fn output_shape(graph: &Graph, op: &Op, inputs: &[Shape]) -> Result<Shape, S
         (Op::GlobalAvgPool, [input]) => Ok(Shape::new(1, 1, input.channels)),
         (Op::Dense(dense), [_]) => Ok(Shape::new(1, 1, last_axis(graph, dense.weight)?)),
         (Op::Fused(fused), [input, rest @ ..]) => stages(graph, &fused.stages, *input, rest),
-        _ => Err("has a shape of its own".to_owned()),
+        _ => Err("has no inferred shape".to_owned()),
     }
 }
 
-/// How many values `op` reads.
+/// Number of values that `op` reads.
 pub fn arity(op: &Op) -> usize {
     match op {
         Op::Input => 0,
@@ -50,7 +50,7 @@ pub fn arity(op: &Op) -> usize {
     }
 }
 
-/// The shapes that the parameters of `op` must have, for `input` to become `output`.
+/// The shapes of the parameters of `op` for an `input` and an `output`.
 pub fn param_shapes(op: &Op, input: Shape, output: Shape) -> Vec<(ParamId, Vec<usize>)> {
     let vector = vec![output.channels];
     let with = |weight, shape, bias: Option<ParamId>| {
@@ -69,25 +69,25 @@ pub fn param_shapes(op: &Op, input: Shape, output: Shape) -> Vec<(ParamId, Vec<u
         Op::BatchNorm(norm) => {
             [norm.gamma, norm.beta, norm.mean, norm.variance].map(|param| (param, vector.clone())).to_vec()
         }
-        // Those of a fused node are those of its stages.
+        // The stages of a fused node are separate sites.
         Op::Input | Op::Activation(_) | Op::Add | Op::GlobalAvgPool | Op::Repack | Op::Fused(_) => Vec::new(),
     }
 }
 
-/// The types and shapes of the scales and zero points that a requantization to `channels` reads.
+/// The types and shapes of the scales and zero points of a requantization to `channels`.
 pub fn quant_params(requantize: Requantize, channels: usize) -> Vec<(ParamId, ElementType, Vec<usize>)> {
     let Requantize { weight_scale, weight_zero_point, output } = requantize;
     let scales = if weight_zero_point.is_some() { 1 } else { channels };
-    let mut wanted = vec![
+    let mut expected = vec![
         (weight_scale, ElementType::F32, vec![scales]),
         (output.scale, ElementType::F32, vec![1]),
         (output.zero_point, ElementType::I32, vec![1]),
     ];
-    wanted.extend(weight_zero_point.map(|zero_point| (zero_point, ElementType::I32, vec![1])));
-    wanted
+    expected.extend(weight_zero_point.map(|zero_point| (zero_point, ElementType::I32, vec![1])));
+    expected
 }
 
-/// Multiply-accumulates that make `output` from `input`; padding counts, as it does in the published figures.
+/// Multiply-accumulates of an operation, including those on padding, like the published figures.
 pub fn macs(op: &Op, input: Shape, output: Shape) -> usize {
     match op {
         Op::Conv2d(conv) => {
@@ -107,7 +107,7 @@ pub fn macs(op: &Op, input: Shape, output: Shape) -> usize {
     }
 }
 
-/// The result's shape, if what is added to it has the same.
+/// The shape of the result, if the residual has the same shape.
 fn residual(output: Shape, added: &[Shape]) -> Result<Shape, String> {
     match added.iter().find(|added| **added != output) {
         Some(other) => Err(format!("adds {other} to {output}")),
@@ -115,14 +115,13 @@ fn residual(output: Shape, added: &[Shape]) -> Result<Shape, String> {
     }
 }
 
-/// One pixel, where the convolution averages what it makes: its tiles then go over the pixels in raster order, and each
-/// pixel is made once.
+/// The shape after an average pool in the epilogue, whose tiles visit every pixel once, in raster order.
 fn pooled(shape: Shape, conv: &Conv2d) -> Result<Shape, String> {
     match conv.epilogue.pool {
-        Some(_) if !conv.window.is_point() => Err("averages, but looks at more than one pixel".to_owned()),
-        Some(_) if conv.epilogue.residual => Err("averages, but adds a residual".to_owned()),
+        Some(_) if !conv.window.is_point() => Err("pools, but its window covers more than one pixel".to_owned()),
+        Some(_) if conv.epilogue.residual => Err("pools, but adds a residual".to_owned()),
         Some([height, width]) if [height, width] != [shape.height, shape.width] => {
-            Err(format!("averages {height}x{width} pixels of {shape}"))
+            Err(format!("pools {height}x{width} pixels of {shape}"))
         }
         Some(_) => Ok(Shape::new(1, 1, shape.channels)),
         None => Ok(shape),
@@ -130,11 +129,11 @@ fn pooled(shape: Shape, conv: &Conv2d) -> Result<Shape, String> {
 }
 
 fn last_axis(graph: &Graph, param: ParamId) -> Result<usize, String> {
-    let param = graph.get_param(param).ok_or("names a parameter that the graph does not have")?;
+    let param = graph.get_param(param).ok_or("names a parameter that does not exist")?;
     param.shape.last().copied().ok_or_else(|| format!("has a scalar for {}", param.name))
 }
 
-/// Each stage reads the one before it; what is added goes to the last.
+/// The output shape of stages: each reads the previous one, and the last adds the residual.
 fn stages(graph: &Graph, stages: &[Stage], input: Shape, added: &[Shape]) -> Result<Shape, String> {
     let Some((last, before)) = stages.split_last() else { return Err("has no stage".to_owned()) };
     let inside = |stage: &Stage, why: String| format!("{why}, in stage {}", stage.origin.name);

@@ -1,63 +1,62 @@
-//! Where the elements of a value lie in memory.
+//! Memory layouts of values.
 
 use super::{ElementType, Padding, Quant, Shape};
 
-/// `[group][row][column][channel in group]`, rows and columns counting a zero border.
+/// `[group][row][column][channel in group]`, where rows and columns include a zero border.
 ///
-/// Plain NHWC is one group of all the channels without a border. A ring holds `rows` rows at a time:
-/// row `y` of the bordered image lies in slot `y % rows`. A ring that holds every row of the image serves
-/// one channel group after the other, and so holds a single one.
+/// Plain NHWC is one group of all channels without a border. A ring holds `rows` rows at a time: row `y` of the bordered
+/// image is in slot `y % rows`. A ring that holds every row of the image holds one channel group at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Layout {
-    /// Channels stored per pixel and group; channels past the shape's are zero.
+    /// Channels per pixel and group; channels beyond those of the shape are zero.
     pub group: usize,
-    /// Zero pixels stored around each image row and column.
+    /// Zero pixels stored around the image.
     pub border: Padding,
-    /// `Some(rows)` for a ring, `None` where every row is held.
+    /// `Some(rows)` for a ring, `None` if every row is stored.
     pub ring: Option<usize>,
-    /// How the elements of a group lie.
+    /// Order of the elements of a group.
     pub order: Order,
 }
 
-/// How the elements of a channel group lie. What is not in the order of pixels is quantized, and lies as the dot
-/// products of its reader take it: four numbers that are multiplied and summed are neighbors.
+/// Order of the elements of a channel group. Orders other than `Pixels` are for quantized values: the four operands of a
+/// dot product of the reader are adjacent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Order {
     /// `[row][column][channel]`.
     Pixels,
-    /// `[row / 4][vector of channels][column][lane][row % 4]`, rows of the border counted; for a depthwise convolution.
+    /// `[row / 4][vector of channels][column][lane][row % 4]`, including the rows of the border; for a depthwise convolution.
     RowQuads {
-        /// Channels of a vector.
+        /// Lanes of a vector.
         lanes: usize,
-        /// Channel groups that are held at a time.
+        /// Channel groups stored at a time.
         groups: usize,
     },
-    /// `[channel / 4][row][column][channel % 4]`, with room for three more pixels; for a pointwise convolution.
+    /// `[channel / 4][row][column][channel % 4]`, padded by three pixels; for a pointwise convolution.
     ChannelQuads,
-    /// `[vector of channels][pixel / 4][channel / 4 in the vector][pixel % 4][channel % 4]`: the same, where the rows that
-    /// are made at once are of whole quads of pixels and so need no room between planes.
+    /// `[vector of channels][pixel / 4][channel / 4 in the vector][pixel % 4][channel % 4]`: for a pointwise convolution whose
+    /// rows are whole quads of pixels, so that planes need no padding.
     PixelQuads {
-        /// Channels of a vector.
+        /// Lanes of a vector.
         lanes: usize,
     },
 }
 
-/// Neighbors in the orders of quads.
+/// Adjacent elements in the orders of quads.
 const QUAD: usize = 4;
 
 impl Layout {
-    /// `[row][column][channel]`: one group of all `channels`, without border, every row held.
+    /// `[row][column][channel]`: one group of all `channels`, without border, every row stored.
     pub const fn nhwc(channels: usize) -> Self {
         let border = Padding { top: 0, left: 0, bottom: 0, right: 0 };
         Self { group: channels, border, ring: None, order: Order::Pixels }
     }
 
-    /// Whether it is [`nhwc`](Self::nhwc) for values of that shape.
+    /// Whether the layout is [`nhwc`](Self::nhwc) for values of `shape`.
     pub fn is_nhwc(&self, shape: Shape) -> bool {
         *self == Self::nhwc(shape.channels)
     }
 
-    /// Channel groups of a value; the last may be only partly filled.
+    /// Channel groups of a value; the last may be partly filled.
     pub fn groups(&self, shape: Shape) -> usize {
         shape.channels.div_ceil(self.group)
     }
@@ -72,7 +71,7 @@ impl Layout {
         (self.border.left + shape.width + self.border.right) * self.group
     }
 
-    /// Rows that are held at a time.
+    /// Rows stored at a time.
     pub fn stored_rows(&self, shape: Shape) -> usize {
         self.ring.unwrap_or(self.border.top + shape.height + self.border.bottom)
     }
@@ -87,7 +86,7 @@ impl Layout {
         }
     }
 
-    /// Elements from four channels to the next four, in the order of channel quads.
+    /// Elements from one quad of channels to the next, in the order of channel quads.
     pub fn plane(&self, shape: Shape) -> usize {
         self.row_stride(shape) / self.group.max(1) * self.stored_rows(shape) * QUAD + (QUAD - 1) * QUAD
     }
@@ -97,7 +96,7 @@ impl Layout {
         [lanes * QUAD, (self.border.left + shape.width + self.border.right) * lanes * QUAD]
     }
 
-    /// Channel groups that are held at a time.
+    /// Channel groups stored at a time.
     pub fn held_groups(&self, shape: Shape) -> usize {
         match self.order {
             Order::RowQuads { groups, .. } => groups,
@@ -143,13 +142,13 @@ impl Layout {
 /// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tensor {
-    /// Of the image, without border.
+    /// Shape of the image, without border.
     pub shape: Shape,
-    /// Where its elements lie.
+    /// Memory layout.
     pub layout: Layout,
-    /// The type of each.
+    /// Element type.
     pub element: ElementType,
-    /// What its numbers stand for, where they are quantized.
+    /// Scale and zero point of a quantized value.
     pub quant: Option<Quant>,
 }
 
@@ -164,7 +163,7 @@ impl Tensor {
         Self { element, quant: Some(quant), ..Self::nhwc(shape) }
     }
 
-    /// Elements that the value occupies, border and unused channels included.
+    /// Elements that the value occupies, including border and unused channels.
     pub fn elements(&self) -> usize {
         self.layout.elements(self.shape)
     }
@@ -175,29 +174,29 @@ impl Tensor {
     }
 }
 
-/// A byte range of the scratch, given by `plan_scratch`.
+/// A byte range of the scratch, assigned by `plan_scratch`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Place {
     /// First byte.
     pub offset: usize,
-    /// How many bytes.
+    /// Number of bytes.
     pub bytes: usize,
-    /// Where each member of a team has a copy of its own; the offset is the first one's.
+    /// The arenas, if each thread of a team has its own copy; `offset` is in the first arena.
     pub arenas: Option<Arenas>,
 }
 
-/// Memory that is one member's alone, for each member of a team: it stays in the caches of that member's processor.
+/// Memory of one thread each, for all threads of a team. It stays in the caches of the thread's core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Arenas {
-    /// Where the first begins; the others follow it.
+    /// First byte of the first arena; the others follow.
     pub offset: usize,
-    /// Of one.
+    /// Bytes of one arena.
     pub bytes: usize,
-    /// Members of the team.
+    /// Threads of the team.
     pub count: usize,
 }
 
 impl Place {
-    /// The place of what needs none.
+    /// An empty place.
     pub const NONE: Self = Self { offset: 0, bytes: 0, arenas: None };
 }

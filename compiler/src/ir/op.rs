@@ -1,27 +1,27 @@
-//! The closed set of operations, and the nodes that carry them.
+//! The closed set of operations, and the nodes that hold them.
 
 use mbvc_runtime::Activation;
 
 use super::{ParamId, Place, Requantize, Shape, Tensor, Window};
 
-/// A node of the graph; it makes exactly one value.
+/// A node of the graph. It produces exactly one value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
-    /// What it does.
+    /// The operation.
     pub op: Op,
-    /// Where it comes from.
+    /// The part of the spec it comes from.
     pub origin: Origin,
-    /// The value that the node makes.
+    /// The type of its value.
     pub tensor: Tensor,
     /// Set by `assign_tiles`.
     pub tile: Option<Tile>,
     /// Set by `plan_scratch`; the network's input and output have none.
     pub place: Option<Place>,
-    /// What the operation needs beside its value; set by `plan_scratch`.
+    /// Memory of the operation besides its value; set by `plan_scratch`.
     pub workspace: Option<Place>,
 }
 
-/// Where a node comes from.
+/// The part of the spec that a node comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     /// Line of the spec, from 1.
@@ -34,18 +34,18 @@ pub struct Origin {
     pub name: String,
 }
 
-/// An operation. Where several values are read, their order is that of the node's input slots.
+/// An operation. Several inputs are in the order of the node's input slots.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
     /// The image, `[height, width, 3]`.
     Input,
     /// Inputs: image, and the residual if the epilogue adds one.
     Conv2d(Conv2d),
-    /// Input: image. Each channel has a kernel of its own.
+    /// Input: image. Each channel has its own kernel.
     DepthwiseConv2d(DepthwiseConv2d),
-    /// Input: a convolution's result. Gone after `fold_batch_norm`.
+    /// Input: a convolution's result. Removed by `fold_batch_norm`.
     BatchNorm(BatchNorm),
-    /// Input: what is activated.
+    /// Input: any value.
     Activation(Activation),
     /// Inputs: the convolution's result, the residual.
     Add,
@@ -76,7 +76,7 @@ impl Op {
         }
     }
 
-    /// The sliding window of a convolution; `None` for all else, fused nodes included.
+    /// The sliding window of a convolution; `None` for other operations and fused nodes.
     pub const fn window(&self) -> Option<Window> {
         match self {
             Self::Conv2d(conv) => Some(conv.window),
@@ -85,7 +85,7 @@ impl Op {
         }
     }
 
-    /// How the sums of a layer become quantized values; `None` for float32, and for fused nodes, whose stages tell.
+    /// The requantization of a layer; `None` for float32 and for fused nodes, whose stages have it.
     pub const fn requantize(&self) -> Option<Requantize> {
         match self {
             Self::Conv2d(conv) => conv.requantize,
@@ -95,7 +95,7 @@ impl Op {
         }
     }
 
-    /// How the products of a dense operation are summed; plain for all else, fused nodes included.
+    /// Summation of the products of a dense operation; plain for all others, including fused nodes.
     pub const fn product(&self) -> Product {
         match self {
             Self::Conv2d(conv) => conv.product,
@@ -103,7 +103,7 @@ impl Op {
         }
     }
 
-    /// What is done to the accumulators; for a fused node, those of its last stage.
+    /// The epilogue; for a fused node, that of its last stage.
     pub fn epilogue(&self) -> Epilogue {
         match self {
             Self::Conv2d(conv) => conv.epilogue,
@@ -113,12 +113,12 @@ impl Op {
         }
     }
 
-    /// Whether each element of the result depends on the same element of the inputs alone.
+    /// Whether each element of the result depends only on the same element of the inputs.
     pub const fn is_elementwise(&self) -> bool {
         matches!(self, Self::BatchNorm(_) | Self::Activation(_) | Self::Add)
     }
 
-    /// The parameters that the operation reads, those of stages included, in order of execution.
+    /// The parameters that the operation reads, including those of stages, in order of execution.
     pub fn params(&self) -> Vec<ParamId> {
         let with = |weight, bias: Option<ParamId>, requantize: Option<Requantize>| {
             let requantize = requantize.into_iter().flat_map(Requantize::params);
@@ -142,43 +142,43 @@ pub struct Conv2d {
     pub window: Window,
     /// `[kh, kw, in, out]`.
     pub weight: ParamId,
-    /// `[out]`; `None` where batch normalization follows.
+    /// `[out]`; `None` before batch normalization.
     pub bias: Option<ParamId>,
-    /// What precedes the epilogue where values are quantized.
+    /// Requantization of quantized sums, before the epilogue.
     pub requantize: Option<Requantize>,
-    /// What is done to its sums before they are stored.
+    /// Applied to the sums before they are stored.
     pub epilogue: Epilogue,
     /// How its products are summed; set by `choose_products`, [`Product::Plain`] before.
     pub product: Product,
 }
 
-/// A convolution of each channel by itself.
+/// A convolution of each channel separately.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DepthwiseConv2d {
     /// Kernel, stride and padding.
     pub window: Window,
     /// `[kh, kw, channels]`.
     pub weight: ParamId,
-    /// `[channels]`; `None` where batch normalization follows.
+    /// `[channels]`; `None` before batch normalization.
     pub bias: Option<ParamId>,
-    /// What precedes the epilogue where values are quantized.
+    /// Requantization of quantized sums, before the epilogue.
     pub requantize: Option<Requantize>,
-    /// What is done to its sums before they are stored; never a residual.
+    /// Applied to the sums before they are stored; never a residual.
     pub epilogue: Epilogue,
 }
 
 /// `(x - mean) * gamma / sqrt(variance + epsilon) + beta`, by channel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BatchNorm {
-    /// `[channels]`, as are the others.
+    /// Scale, `[channels]` like the others.
     pub gamma: ParamId,
-    /// What is added last.
+    /// Offset.
     pub beta: ParamId,
-    /// Of the training set.
+    /// Mean of the training set.
     pub mean: ParamId,
-    /// Of the training set.
+    /// Variance of the training set.
     pub variance: ParamId,
-    /// Keeps the root from 0.
+    /// Added to the variance.
     pub epsilon: f64,
 }
 
@@ -189,24 +189,24 @@ pub struct Dense {
     pub weight: ParamId,
     /// `[out]`.
     pub bias: ParamId,
-    /// What becomes of the sums where values are quantized.
+    /// Requantization of quantized sums.
     pub requantize: Option<Requantize>,
 }
 
-/// What a convolution does with its accumulators before storing them: activation, then residual add, or the average of
-/// all pixels.
+/// Applied to the accumulators of a convolution before they are stored: activation, then residual add or global average
+/// pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Epilogue {
-    /// What is applied to the sums first.
+    /// Applied first.
     pub activation: Option<Activation>,
-    /// Whether the node's second input is added to that.
+    /// Whether the second input of the node is added.
     pub residual: bool,
-    /// Height and width of what is averaged to one pixel.
+    /// Height and width that the pool averages to one pixel.
     pub pool: Option<[usize; 2]>,
 }
 
 impl Epilogue {
-    /// The shape of what is computed, if `output` is left of it.
+    /// The shape before the pool of an epilogue with the result `output`.
     pub fn unpooled(&self, output: Shape) -> Shape {
         self.pool.map_or(output, |[height, width]| Shape { height, width, ..output })
     }
@@ -216,32 +216,32 @@ impl Epilogue {
 /// input (convolution or repack), the depthwise, the projection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fused {
-    /// In order of execution.
+    /// The stages in order of execution.
     pub stages: Vec<Stage>,
     /// Output rows per tile; set by `assign_layouts`, 0 before.
     pub rows: usize,
 }
 
-/// One operation inside a fused node; it reads the stage before it, the first reads the node's input.
-/// The last stage's value is the node's.
+/// One operation inside a fused node. It reads the previous stage; the first stage reads the node's input. The value of the
+/// last stage is the node's value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
-    /// What it does: a convolution, a depthwise one or a repack.
+    /// A convolution, a depthwise convolution or a repack.
     pub op: Op,
-    /// That of the node it was made of.
+    /// Origin of the node it replaces.
     pub origin: Origin,
-    /// The value that it makes, in a ring or buffer of its own but for the last.
+    /// The type of its value: a ring or buffer, or the node's value for the last stage.
     pub tensor: Tensor,
     /// Set by `assign_tiles`.
     pub tile: Option<Tile>,
-    /// Set by `plan_scratch`; the last stage has none, since its value lies in the node's.
+    /// Set by `plan_scratch`; the last stage has none, because its value is the node's.
     pub place: Option<Place>,
-    /// What the operation needs beside its value; set by `plan_scratch`.
+    /// Memory of the operation besides its value; set by `plan_scratch`.
     pub workspace: Option<Place>,
 }
 
 impl Stage {
-    /// A node as a stage, without a place.
+    /// Converts a node to a stage, without a place.
     pub fn of(node: &Node) -> Self {
         Self {
             op: node.op.clone(),
@@ -257,9 +257,9 @@ impl Stage {
 /// Register tile of a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tile {
-    /// Of a convolution over all channels, and of the classifier.
+    /// Tile of a convolution over all channels or of the classifier.
     Gemm(GemmTile),
-    /// Of a depthwise convolution.
+    /// Tile of a depthwise convolution.
     Depthwise(DepthwiseTile),
 }
 
@@ -273,16 +273,16 @@ pub struct GemmTile {
     pub nv: usize,
     /// Output rows that share a pass over the weights.
     pub chunk: usize,
-    /// Images of a batch that do so in the classifier; 1 elsewhere.
+    /// Images of a batch that share a pass in the classifier; 1 elsewhere.
     pub images: usize,
 }
 
-/// How the products of a convolution are summed.
+/// Summation of the products of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Product {
-    /// A multiply-add for each.
+    /// One multiply-add per product.
     Plain,
-    /// The fast inner product if the weights allow it, which packing decides for the whole layer; else the plain one.
+    /// The fast inner product if the weights of the layer allow it, which packing decides; the plain one otherwise.
     Fast,
 }
 

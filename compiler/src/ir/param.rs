@@ -1,25 +1,25 @@
-//! Symbolic parameters: the graph knows names and shapes, never values.
+//! Symbolic parameters: names and shapes, without values.
 
 use super::ElementType;
 
-/// Names a parameter of a graph: its place among [`Graph::params`](super::Graph::params).
+/// Identifies a parameter: its index in [`Graph::params`](super::Graph::params).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ParamId(pub usize);
 
-/// A parameter: what operations read beside values.
+/// A parameter of operations: weight, bias, scale or statistic.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Param {
     /// Canonical name, such as `block2.expand.weight`.
     pub name: String,
     /// Convolution `[kh, kw, in, out]`, depthwise `[kh, kw, channels]`, dense `[in, out]`, vectors `[channels]`.
     pub shape: Vec<usize>,
-    /// The type of each of its numbers.
+    /// Element type.
     pub element: ElementType,
-    /// Where its numbers come from.
+    /// Source of its values.
     pub source: ParamSource,
 }
 
-/// Where the values of a parameter come from.
+/// Source of the values of a parameter.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ParamSource {
     /// Bound by name.
@@ -32,20 +32,20 @@ pub enum ParamSource {
         gamma: ParamId,
         /// `[channels]`.
         variance: ParamId,
-        /// Keeps the root from 0.
+        /// Added to the variance.
         epsilon: f64,
     },
     /// `beta - mean * gamma / sqrt(variance + epsilon)`, in f64, rounded once.
     FoldedBias {
-        /// `[channels]`, as are the others.
+        /// Scale, `[channels]` like the others.
         gamma: ParamId,
-        /// What the normalization adds last.
+        /// Offset.
         beta: ParamId,
-        /// Of the training set.
+        /// Mean of the training set.
         mean: ParamId,
-        /// Of the training set.
+        /// Variance of the training set.
         variance: ParamId,
-        /// Keeps the root from 0.
+        /// Added to the variance.
         epsilon: f64,
     },
 }

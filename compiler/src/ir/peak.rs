@@ -1,34 +1,34 @@
-//! Where a network needs the most working memory.
+//! The operation that needs most scratch.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{Graph, NodeId, Op, Place};
 
-/// The operation during which the most bytes of the scratch are in use.
+/// The operation with the most live bytes of scratch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peak {
-    /// Its name, such as `block2`.
+    /// Name of the operation, such as `block2`.
     pub name: String,
-    /// Line of the spec that it comes from, from 1.
+    /// Line of the spec, from 1.
     pub line: usize,
-    /// What it reads, or what waits for somebody else.
+    /// Bytes of its inputs and of other live values.
     pub read: usize,
-    /// Its result, where that is not the user's.
+    /// Bytes of its result, unless the caller owns it.
     pub made: usize,
-    /// What it needs between: rings of rows, sums.
+    /// Bytes of its intermediate buffers: rings of rows, sums.
     pub between: usize,
 }
 
 impl Peak {
-    /// Of a graph whose values have places.
+    /// The peak of a graph after `plan_scratch`.
     pub fn of(graph: &Graph) -> Option<Self> {
         let order = graph.order()?;
         let position: BTreeMap<NodeId, usize> = order.iter().enumerate().map(|(at, id)| (*id, at)).collect();
         let ends = |id: NodeId| position.get(&graph.ends_with(id)).copied().unwrap_or(0);
         let turn = |(at, id): (usize, &NodeId)| {
             let node = graph.node(*id);
-            // Two may share a place, when one works in the place of the other.
+            // Values can share a place if an operation works in place.
             let mut read: BTreeMap<usize, usize> = BTreeMap::new();
             let mut between = 0;
             for (before, other) in order.iter().enumerate().take(at + 1) {
@@ -53,16 +53,16 @@ impl fmt::Display for Peak {
         let Self { name, line, read, made, between } = self;
         write!(
             f,
-            "{name} (line {line}) needs the most: {read} bytes of what it reads, {made} of what it makes, {between} between"
+            "{name} (line {line}) needs most: {read} bytes of inputs, {made} of output, {between} of intermediate values"
         )
     }
 }
 
-/// Bytes that nobody else sees, of all members of a team.
+/// Bytes of intermediate buffers, of all threads of a team.
 fn inner(graph: &Graph, id: NodeId) -> usize {
     let node = graph.node(id);
     let stages = if let Op::Fused(fused) = &node.op { &*fused.stages } else { &[] };
-    // The last stage's value is the node's.
+    // The value of the last stage is the node's.
     let handed = stages.iter().take(stages.len().saturating_sub(1)).map(|stage| stage.place);
     let own = stages.iter().map(|stage| stage.workspace).chain([node.workspace]);
     let bytes = |place: Place| place.bytes * place.arenas.map_or(1, |arenas| arenas.count);

@@ -1,7 +1,7 @@
-//! Element types, and what the numbers of quantized values stand for.
+//! Element types and quantization parameters.
 //!
-//! A quantized number `q` stands for `scale * (q - zero_point)`. Scales and zero points are parameters: the graph knows
-//! their names, and their values come with the weights.
+//! A quantized number `q` represents `scale * (q - zero_point)`. Scales and zero points are parameters: the graph has their
+//! names, the weights their values.
 
 use super::ParamId;
 
@@ -19,7 +19,7 @@ pub enum ElementType {
 }
 
 impl ElementType {
-    /// As dumps and messages have it: `f32`.
+    /// Name in dumps and messages: `f32`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -29,7 +29,7 @@ impl ElementType {
         }
     }
 
-    /// Bytes that an element takes.
+    /// Bytes of an element.
     pub const fn bytes(self) -> usize {
         match self {
             Self::I8 | Self::U8 => 1,
@@ -37,7 +37,7 @@ impl ElementType {
         }
     }
 
-    /// Whether values of this type stand for others.
+    /// Whether values of this type have a scale and a zero point.
     pub const fn is_quantized(self) -> bool {
         matches!(self, Self::I8 | Self::U8)
     }
@@ -46,23 +46,23 @@ impl ElementType {
 /// One scale (float32) and one zero point (int32) for all elements of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Quant {
-    /// Of one number.
+    /// One number.
     pub scale: ParamId,
-    /// Of one number, which stands for 0.
+    /// One number, which represents 0.
     pub zero_point: ParamId,
 }
 
-/// What becomes of the 32-bit sums of a layer, before its activation: `round(sum * input scale * weight scale / scale) +
-/// zero point`, saturated. How that is rounded is the spec's `rounding`.
+/// Requantization of the 32-bit sums of a layer, before its activation: `round(sum * input scale * weight scale / scale) +
+/// zero point`, saturated. The spec's `rounding` defines the rounding.
 ///
-/// The bias counts in steps of `input scale * weight scale`.
+/// The bias has the scale `input scale * weight scale`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Requantize {
-    /// Float32: one for each output channel, or a single one where the weights have a zero point.
+    /// Float32: one per output channel, or one in all if the weights have a zero point.
     pub weight_scale: ParamId,
-    /// Int32. Without one the weights are symmetric: their zero point is 0.
+    /// Int32; `None` for symmetric weights, whose zero point is 0.
     pub weight_zero_point: Option<ParamId>,
-    /// Of the layer's own result; where its epilogue adds a residual, the sum has another.
+    /// Quantization before the residual add; the sum has its own.
     pub output: Quant,
 }
 
@@ -74,7 +74,7 @@ impl Quant {
 }
 
 impl Requantize {
-    /// All that it reads, that of its result included.
+    /// All parameters, including those of the result.
     pub fn params(self) -> impl Iterator<Item = ParamId> {
         std::iter::once(self.weight_scale).chain(self.weight_zero_point).chain(self.output.params())
     }

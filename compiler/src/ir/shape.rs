@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-/// The shape of an image; a vector is one of one pixel.
+/// The shape of an image; a vector is an image of one pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
     /// Rows.
     pub height: usize,
-    /// Pixels of a row.
+    /// Pixels per row.
     pub width: usize,
-    /// Numbers of a pixel.
+    /// Elements per pixel.
     pub channels: usize,
 }
 
@@ -41,18 +41,18 @@ impl fmt::Display for Shape {
 pub struct Padding {
     /// Rows above.
     pub top: usize,
-    /// Columns before the first.
+    /// Columns on the left.
     pub left: usize,
     /// Rows below.
     pub bottom: usize,
-    /// Columns behind the last.
+    /// Columns on the right.
     pub right: usize,
 }
 
 /// A sliding window: `[vertical, horizontal]` kernel and stride, and four literal paddings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Window {
-    /// Pixels of a window.
+    /// Height and width of the window.
     pub kernel: [usize; 2],
     /// Pixels from one window to the next.
     pub stride: [usize; 2],
@@ -65,12 +65,12 @@ impl Window {
     pub const POINT: Self =
         Self { kernel: [1, 1], stride: [1, 1], padding: Padding { top: 0, left: 0, bottom: 0, right: 0 } };
 
-    /// Whether each output pixel comes from the input pixel at its place.
+    /// Whether the window is [`POINT`](Self::POINT).
     pub fn is_point(&self) -> bool {
         *self == Self::POINT
     }
 
-    /// `[height, width]` of the output; `None` where the window does not fit the padded input.
+    /// `[height, width]` of the output; `None` if the window does not fit the padded input.
     pub fn output(&self, [height, width]: [usize; 2]) -> Option<[usize; 2]> {
         let along = |size: usize, pads: usize, axis: usize| {
             Some((size + pads).checked_sub(self.kernel[axis])? / self.stride[axis] + 1)

@@ -1,8 +1,8 @@
-//! Memory that an operation needs beside its value.
+//! Memory of an operation besides its value.
 
 use super::{Fused, Node, Product, Shape, Stage, Tensor, Tile};
 
-/// What a vector store may write past the last number.
+/// Elements that a vector store can write past the end.
 const SLACK: usize = 15;
 
 impl Node {
@@ -11,7 +11,7 @@ impl Node {
         match (self.tile, input) {
             // The inputs of all images of a batch.
             (Some(Tile::Gemm(tile)), Some(input)) if tile.images > 1 => tile.images * input.bytes(),
-            // The sums over all pixels, and what a vector store may write past them.
+            // The sums over all pixels, padded for vector stores.
             _ if self.tensor.element.is_quantized() && self.op.epilogue().pool.is_some() => {
                 (self.tensor.shape.channels + SLACK) * size_of::<i32>()
             }
@@ -22,7 +22,7 @@ impl Node {
         }
     }
 
-    /// Whether the workspace is written before the node's own turn, by what runs for each image of a batch.
+    /// Whether the workspace is written before the node runs, once per image of a batch.
     pub fn gathers(&self) -> bool {
         matches!(self.tile, Some(Tile::Gemm(tile)) if tile.images > 1)
     }
@@ -32,7 +32,7 @@ impl Fused {
     /// Bytes of workspace that one of the stages needs.
     pub fn workspace_bytes(&self, stage: &Stage) -> usize {
         match stage.tile {
-            // Rows that are new to a ring, or those of a tile.
+            // New rows of a ring, or the rows of a tile.
             Some(Tile::Gemm(_)) => {
                 dots(stage.op.product(), stage.tensor.layout.ring.unwrap_or(self.rows), stage.tensor.shape)
             }
@@ -41,7 +41,7 @@ impl Fused {
     }
 }
 
-/// The fast inner product subtracts a number for each pixel.
+/// The fast inner product subtracts one number per pixel.
 fn dots(product: Product, rows: usize, output: Shape) -> usize {
     match product {
         Product::Plain => 0,

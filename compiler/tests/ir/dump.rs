@@ -87,7 +87,7 @@ fn the_same_graph_has_the_same_text() {
 }
 
 #[test]
-fn passes_run_in_their_order_and_stop_where_they_are_told() {
+fn passes_run_in_order_and_stop_at_the_given_pass() {
     let spec = parsed(SMALL);
     let run = |fusion, up_to| {
         let mut seen = Vec::new();
@@ -109,7 +109,7 @@ fn passes_run_in_their_order_and_stop_where_they_are_told() {
 }
 
 #[test]
-fn a_broken_graph_is_told_with_pass_node_and_line() {
+fn an_invalid_graph_is_reported_with_pass_node_and_line() {
     let graph = lower(&parsed(SMALL));
     let broken = verify(&graph, "fold_batch_norm", &[Postcondition::BatchNormFolded]).unwrap_err();
     assert_snapshot!(broken.to_string().lines().take(4).collect::<Vec<_>>().join("\n"));

@@ -78,8 +78,8 @@ fn strict_dense_convolutions_take_taps_in_raster_order() {
     let weights = &bindings["w"];
     let weight = |ky: usize, kx: usize, c: usize, n: usize| weights[((ky * 3 + kx) * 3 + c) * channels + n];
     let same = |c: usize, _: usize| c;
-    let wanted = chains(&image, (shape, output), &taps, &bindings["b"], weight, same);
-    assert_eq!(bits(&found), bits(&wanted));
+    let expected = chains(&image, (shape, output), &taps, &bindings["b"], weight, same);
+    assert_eq!(bits(&found), bits(&expected));
     // Another order gives other bits, so that the above says something.
     taps.sort_by_key(|(ky, kx, c)| (*kx, *ky, *c));
     assert_ne!(bits(&found), bits(&chains(&image, (shape, output), &taps, &bindings["b"], weight, same)));
@@ -102,8 +102,8 @@ fn strict_depthwise_convolutions_take_taps_column_by_column() {
     let weights = &bindings["w"];
     let weight = |ky: usize, kx: usize, _: usize, n: usize| weights[(ky * 3 + kx) * 6 + n];
     let own = |_: usize, n: usize| n;
-    let wanted = chains(&image, (shape, output), &taps, &bindings["b"], weight, own);
-    assert_eq!(bits(&found), bits(&wanted));
+    let expected = chains(&image, (shape, output), &taps, &bindings["b"], weight, own);
+    assert_eq!(bits(&found), bits(&expected));
     taps.sort();
     assert_ne!(bits(&found), bits(&chains(&image, (shape, output), &taps, &bindings["b"], weight, own)));
 }
@@ -136,16 +136,16 @@ fn strict_pool_and_dense() {
     let found = result(&hand.0, &bindings, &image, Mode::Strict);
     let means: Vec<f32> =
         (0..5).map(|c| image.iter().skip(c).step_by(5).fold(0.0, |sum, v| sum + v) * (1.0_f32 / 9.0)).collect();
-    let wanted: Vec<f32> = (0..2)
+    let expected: Vec<f32> = (0..2)
         .map(|n| (0..5).fold(bindings["b"][n], |sum, k| means[k].mul_add(bindings["w"][k * 2 + n], sum)))
         .collect();
-    assert_eq!(bits(&found), bits(&wanted));
+    assert_eq!(bits(&found), bits(&expected));
 }
 
 #[test]
 fn activations_clamp_and_take_nan_to_zero() {
     let values = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 0.5, 6.0, 6.5, -1.0];
-    for (activation, wanted) in [
+    for (activation, expected) in [
         (Activation::Relu, [0.0, f32::INFINITY, 0.0, 0.0, 0.5, 6.0, 6.5, 0.0]),
         (Activation::Relu6, [0.0, 6.0, 0.0, 0.0, 0.5, 6.0, 6.0, 0.0]),
     ] {
@@ -153,7 +153,7 @@ fn activations_clamp_and_take_nan_to_zero() {
         let input = hand.input(Shape::new(1, 1, 8));
         hand.op("relu", Op::Activation(activation), &[input]);
         for mode in [Mode::Strict, Mode::F64] {
-            assert_eq!(bits(&result(&hand.0, &BTreeMap::new(), &values, mode)), bits(&wanted), "{activation:?}");
+            assert_eq!(bits(&result(&hand.0, &BTreeMap::new(), &values, mode)), bits(&expected), "{activation:?}");
         }
     }
 }
@@ -184,7 +184,7 @@ fn f64_is_the_more_precise() {
 }
 
 #[test]
-fn what_has_no_values_is_named() {
+fn missing_values_are_reported_by_name() {
     let graph = lower(&parsed(SMALL));
     let (all, image) = (random_bindings(&graph, 1), random_input(Shape::new(11, 9, 3), 1));
     let refused = |bindings: &BTreeMap<String, Vec<f32>>, image: &[f32]| {
@@ -195,9 +195,9 @@ fn what_has_no_values_is_named() {
     assert_eq!(refused(&some, &image).to_string(), "no values for parameter `block2.expand.bn.mean`");
     some.insert("block2.expand.bn.mean".to_owned(), vec![0.0; 31]);
     let length = refused(&some, &image);
-    assert_eq!(length.to_string(), "parameter `block2.expand.bn.mean` has 32 values, 31 were given");
+    assert_eq!(length.to_string(), "expected 32 values for parameter `block2.expand.bn.mean`, found 31");
     let short = refused(&all, &image[1..]).to_string();
-    assert_eq!(short, "the network reads 11x9x3, which is 297 values; 296 were given");
+    assert_eq!(short, "expected an image of shape 11x9x3 with 297 values, found 296");
     // A recipe names what it lacks.
     let folded = rewritten(&parsed(SMALL), Fusion::None, None);
     let unbound = run(&folded, &BTreeMap::new(), &image, Mode::Strict, &mut |_, _, _| {}).unwrap_err();
@@ -223,12 +223,12 @@ fn folded_values_are_those_of_the_recipe_unless_they_are_bound() {
     let (scale, n) =
         (|n: usize| f64::from(raw["stem.bn.gamma"][n]) / (f64::from(raw["stem.bn.variance"][n]) + 1e-3).sqrt(), 8);
     for (at, weight) in folded["stem.weight"].iter().enumerate() {
-        let wanted = f64::from(raw["stem.raw_weight"][at]) * scale(at % n);
-        assert!((f64::from(*weight) - wanted).abs() <= wanted.abs() * 1e-7);
+        let expected = f64::from(raw["stem.raw_weight"][at]) * scale(at % n);
+        assert!((f64::from(*weight) - expected).abs() <= expected.abs() * 1e-7);
     }
     for (at, bias) in folded["stem.bias"].iter().enumerate() {
-        let wanted = f64::from(raw["stem.bn.beta"][at]) - f64::from(raw["stem.bn.mean"][at]) * scale(at);
-        assert!((f64::from(*bias) - wanted).abs() <= wanted.abs() * 1e-6);
+        let expected = f64::from(raw["stem.bn.beta"][at]) - f64::from(raw["stem.bn.mean"][at]) * scale(at);
+        assert!((f64::from(*bias) - expected).abs() <= expected.abs() * 1e-6);
     }
     // The tensors of a container are enough, and give the same.
     assert_eq!(folded.len(), 2 * 13);

@@ -42,8 +42,8 @@ fn the_published_spec_reproduces_the_published_table() {
     assert_eq!(table(&lower(&spec)), published.replace("\r\n", "\n"));
 }
 
-fn count(graph: &Graph, wanted: impl Fn(&Op) -> bool) -> usize {
-    graph.ids().filter(|id| wanted(&graph.node(*id).op)).count()
+fn count(graph: &Graph, predicate: impl Fn(&Op) -> bool) -> usize {
+    graph.ids().filter(|id| predicate(&graph.node(*id).op)).count()
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn folding_leaves_the_published_number_of_parameters() {
 }
 
 #[test]
-fn nodes_keep_the_line_and_the_step_that_made_them() {
+fn nodes_keep_their_line_and_step() {
     let graph = lower(&parsed(V2));
     let place = |name: &str| {
         let origin = &graph.node(find(&graph, name)).origin;
@@ -98,7 +98,7 @@ fn nodes_keep_the_line_and_the_step_that_made_them() {
 }
 
 #[test]
-fn with_an_expansion_the_first_block_is_a_step_of_its_own() {
+fn a_first_block_with_expansion_is_a_separate_step() {
     let graph = lower(&parsed(&V2.replace("t: 1", "t: 6")));
     assert_eq!(graph.node(find(&graph, "stem")).origin.step, 0);
     assert_eq!(graph.node(find(&graph, "block1.expand")).origin.step, 1);

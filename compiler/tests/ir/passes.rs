@@ -87,7 +87,7 @@ fn blocks_without_expansion_are_streamed_from_a_copy() {
 }
 
 #[test]
-fn batch_norm_stays_after_what_is_no_plain_convolution() {
+fn batch_norm_stays_after_other_operations() {
     let (mut hand, input) = start();
     let norm = batch_norm(&mut hand, "bn", 8);
     hand.op("bn", norm, &[input]);
@@ -112,7 +112,7 @@ fn batch_norm_stays_after_what_is_no_plain_convolution() {
 }
 
 #[test]
-fn activations_fuse_into_the_convolution_that_nobody_else_reads() {
+fn activations_fuse_into_a_convolution_without_other_readers() {
     let (mut hand, input) = start();
     let conv = hand.point("conv", input, 8, PLAIN);
     let relu = hand.op("relu", RELU, &[conv]);
@@ -130,7 +130,7 @@ fn activations_fuse_into_the_convolution_that_nobody_else_reads() {
 }
 
 #[test]
-fn activations_stay_after_other_things() {
+fn activations_stay_after_other_operations() {
     let (mut hand, input) = start();
     hand.op("relu", RELU, &[input]);
     untouched(&hand, fuse_activation, "relu: not fused: input is no convolution");
@@ -154,7 +154,7 @@ fn activations_stay_after_other_things() {
 }
 
 #[test]
-fn adds_fuse_into_the_projection_that_nobody_else_reads() {
+fn adds_fuse_into_a_projection_without_other_readers() {
     let (mut hand, input) = start();
     let conv = hand.point("conv", input, 8, PLAIN);
     let add = hand.op("add", Op::Add, &[conv, input]);
@@ -187,7 +187,7 @@ fn adds_fuse_into_the_projection_that_nobody_else_reads() {
 }
 
 #[test]
-fn pools_fuse_into_the_convolution_that_nobody_else_reads() {
+fn pools_fuse_into_a_convolution_without_other_readers() {
     let (mut hand, input) = start();
     let conv = hand.point("conv", input, 8, RELU6);
     let [height, width] = {

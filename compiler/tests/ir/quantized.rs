@@ -127,12 +127,12 @@ fn the_roundings_differ() {
 }
 
 #[test]
-fn the_fused_graph_shows_what_values_are() {
+fn the_fused_graph_shows_quantizations() {
     insta::assert_snapshot!(rewritten(&small("uint8"), Fusion::Block, None));
 }
 
 #[test]
-fn a_quantized_graph_reads_no_floats_and_a_float_one_no_integers() {
+fn number_types_of_graph_and_execution_agree() {
     let graph = lower(&small("int8"));
     let bound = bindings(&graph);
     let run = |graph: &Graph, bound: &Bound, rounding, image: &[i32]| {
@@ -153,7 +153,7 @@ fn a_quantized_graph_reads_no_floats_and_a_float_one_no_integers() {
 }
 
 /// Breaks a sound graph, and tells what the verifier says of the quantization.
-fn told(break_it: impl FnOnce(&mut Graph)) -> Vec<String> {
+fn violations(break_it: impl FnOnce(&mut Graph)) -> Vec<String> {
     let mut graph = rewritten(&small("int8"), Fusion::Relu6, None);
     verify(&graph, "test", &[]).unwrap();
     break_it(&mut graph);
@@ -163,20 +163,20 @@ fn told(break_it: impl FnOnce(&mut Graph)) -> Vec<String> {
 }
 
 #[test]
-fn broken_quantizations_are_told() {
-    let without = told(|graph| {
+fn invalid_quantizations_are_reported() {
+    let without = violations(|graph| {
         let stem = find(graph, "stem");
         graph.node_mut(stem).tensor.quant = None;
     });
-    assert!(without.contains(&"stem makes i8 without a scale".to_owned()), "{without:?}");
+    assert!(without.contains(&"stem produces i8 without a scale".to_owned()), "{without:?}");
 
-    let mixed = told(|graph| {
+    let mixed = violations(|graph| {
         let stem = find(graph, "stem");
         graph.node_mut(stem).tensor.element = ElementType::U8;
     });
-    assert!(mixed.contains(&"stem makes u8 of i8".to_owned()), "{mixed:?}");
+    assert!(mixed.contains(&"stem produces u8 from i8".to_owned()), "{mixed:?}");
 
-    let silent = told(|graph| {
+    let silent = violations(|graph| {
         let head = find(graph, "head");
         if let Op::Conv2d(conv) = &mut graph.node_mut(head).op {
             conv.requantize = None;
@@ -184,13 +184,13 @@ fn broken_quantizations_are_told() {
     });
     assert_eq!(silent, ["head does not requantize its sums"]);
 
-    let other = told(|graph| {
+    let other = violations(|graph| {
         let (stem, project) = (find(graph, "stem"), find(graph, "block1.project"));
         graph.node_mut(project).tensor.quant = graph.node(stem).tensor.quant;
     });
-    assert_eq!(other, ["block1.project makes another quantization than it requantizes to"]);
+    assert_eq!(other, ["block1.project has a quantization other than the one it requantizes to"]);
 
-    let swapped = told(|graph| {
+    let swapped = violations(|graph| {
         let stem = find(graph, "stem");
         if let Op::Conv2d(conv) = &mut graph.node_mut(stem).op
             && let Some(requantize) = &mut conv.requantize
@@ -198,7 +198,7 @@ fn broken_quantizations_are_told() {
             requantize.weight_scale = requantize.output.zero_point;
         }
     });
-    assert!(swapped.contains(&"stem wants f32 for stem.zero_point, which is i32".to_owned()), "{swapped:?}");
+    assert!(swapped.contains(&"stem expects f32 for stem.zero_point, found i32".to_owned()), "{swapped:?}");
 
     let activated = {
         let mut graph = lower(&small("int8"));
@@ -208,5 +208,5 @@ fn broken_quantizations_are_told() {
         graph.node_mut(relu).tensor.quant = graph.node(input).tensor.quant;
         verify(&graph, "test", &[]).unwrap_err().to_string()
     };
-    assert!(activated.contains("makes another quantization than it reads"), "{activated}");
+    assert!(activated.contains("changes the quantization"), "{activated}");
 }

@@ -36,21 +36,21 @@ fn rewrites_keep_what_is_computed(text: &str) {
             assert!((before - after).abs() <= 2e-5 * largest, "{before} became {after}");
         }
     }
-    let wanted = bits(&steps(&folded, &spec, Mode::Strict));
+    let expected = bits(&steps(&folded, &spec, Mode::Strict));
     for pass in ["fuse_activation", "fuse_residual_add", "fuse_inverted_residual", "fuse_pool"] {
         let graph = rewritten(&spec, Fusion::Block, Some(pass));
-        assert_eq!(bits(&steps(&graph, &spec, Mode::Strict)), wanted, "{pass}\n{graph}");
+        assert_eq!(bits(&steps(&graph, &spec, Mode::Strict)), expected, "{pass}\n{graph}");
     }
 }
 
 /// Layouts, tiles and places: what is laid out in one scratch computes the same, on every instruction set.
 fn schedules_keep_what_is_computed(text: &str) {
     let spec = parsed(text);
-    let wanted = bits(&steps(&rewritten(&spec, Fusion::None, None), &spec, Mode::Strict));
+    let expected = bits(&steps(&rewritten(&spec, Fusion::None, None), &spec, Mode::Strict));
     for fusion in [Fusion::None, Fusion::Relu6, Fusion::Block] {
         for isa in Isa::of(Precision::F32).iter().copied() {
             let graph = scheduled(&spec, fusion, isa);
-            assert_eq!(bits(&steps(&graph, &spec, Mode::Strict)), wanted, "{fusion:?} {isa:?}\n{graph}");
+            assert_eq!(bits(&steps(&graph, &spec, Mode::Strict)), expected, "{fusion:?} {isa:?}\n{graph}");
         }
     }
 }

@@ -123,9 +123,9 @@ impl Hand {
 
     /// 1x1 with a bias.
     pub fn point(&mut self, name: &str, input: NodeId, channels: usize, epilogue: Epilogue) -> NodeId {
-        let wanted = [1, 1, self.0.node(input).tensor.shape.channels, channels];
+        let expected = [1, 1, self.0.node(input).tensor.shape.channels, channels];
         let (weight, bias) =
-            (self.param(&format!("{name}.weight"), &wanted), Some(self.param(&format!("{name}.bias"), &[channels])));
+            (self.param(&format!("{name}.weight"), &expected), Some(self.param(&format!("{name}.bias"), &[channels])));
         self.op(
             name,
             Op::Conv2d(Conv2d {

@@ -149,6 +149,6 @@ mod tests {
         let error = Statistics::of(&network, &weights, &picture(1)).unwrap_err();
         assert!(error.to_string().starts_with("block1.project: a value is NaN or infinite"), "{error}");
         let error = Statistics::of(&network, &weights, &[0.0]).unwrap_err();
-        assert!(error.to_string().contains("768 values; 1 were given"), "{error}");
+        assert!(error.to_string().contains("768 values, found 1"), "{error}");
     }
 }

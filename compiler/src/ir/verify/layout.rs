@@ -1,10 +1,10 @@
-//! Values lie as their readers accept them.
+//! The layout of a value is one that its readers accept.
 //!
 //! | reader                          | accepts                                                             |
 //! |---------------------------------|---------------------------------------------------------------------|
-//! | batch norm, activation, add     | what it makes, element by element                                   |
-//! | convolution                     | all channels of a pixel side by side; what it adds lies like its result |
-//! | depthwise                       | any groups; it makes the same channels side by side                 |
+//! | batch norm, activation, add     | the layout of its result                                            |
+//! | convolution                     | all channels of a pixel adjacent; the residual has the layout of the result |
+//! | depthwise                       | any groups; its result has the same channels adjacent               |
 //! | pool, even in an epilogue, dense, repack | pixels without gap: one group, no border                            |
 //! | anything with a window, once laid out | a zero border as wide as the window reaches                   |
 
@@ -12,20 +12,20 @@ use super::site::{self, Site};
 use super::{Findings, Invariant};
 use crate::ir::{Graph, Layout, NodeId, Op, Order, Padding, Tensor, Window};
 
-/// Checks all layouts; borders only where `assigned`, since windows have none to read before.
+/// Checks all layouts. Borders are checked only if `assigned`: before `assign_layouts` there are none.
 pub fn check(graph: &Graph, assigned: bool, found: &mut Findings) {
     for id in graph.ids() {
         let end = matches!(graph.node(id).op, Op::Input) || graph.readers(id).is_empty();
         let tensor = graph.node(id).tensor;
         if end && !tensor.layout.is_nhwc(tensor.shape) {
-            found.at(Invariant::Layout, graph, id, "is not plain NHWC, as what the user gives and gets is");
+            found.at(Invariant::Layout, graph, id, "is not plain NHWC, but an input or output of the network");
         }
         if tensor.layout.ring.is_some() && !is_chained(graph, id) {
             found.at(
                 Invariant::Layout,
                 graph,
                 id,
-                "makes a ring, which only a stage or a block of the same step can read",
+                "produces a ring, which only a stage or a block of the same step can read",
             );
         }
     }
@@ -45,7 +45,7 @@ pub fn check(graph: &Graph, assigned: bool, found: &mut Findings) {
     }
 }
 
-/// Whether the node makes its rows as the one that reads them wants them.
+/// Whether the node produces its rows on demand of its reader.
 fn is_chained(graph: &Graph, id: NodeId) -> bool {
     let [reader] = graph.readers(id)[..] else { return false };
     matches!(graph.node(reader).op, Op::Fused(_)) && graph.node(reader).origin.step == graph.node(id).origin.step
@@ -55,7 +55,7 @@ fn is_chained(graph: &Graph, id: NodeId) -> bool {
 fn own(site: &Site<'_>, broken: &mut Vec<String>) {
     let Tensor { layout, .. } = site.output;
     if layout.group == 0 || layout.ring == Some(0) {
-        broken.push("has a layout that holds nothing".to_owned());
+        broken.push("has an empty layout".to_owned());
     }
 }
 
@@ -64,7 +64,7 @@ fn accepted(site: &Site<'_>, input: Tensor, broken: &mut Vec<String>) {
     let side_by_side = groups(input) == 1;
     match site.op {
         op if op.is_elementwise() && site.inputs.iter().any(|input| input.layout != output.layout) => {
-            broken.push("reads a value that lies unlike what it makes".to_owned());
+            broken.push("reads a value with a layout other than its result's".to_owned());
         }
         Op::Conv2d(_) if !side_by_side => broken.push("reads channels in groups".to_owned()),
         Op::DepthwiseConv2d(_) if groups(output) != 1 || output.layout.group != groups(input) * input.layout.group => {
@@ -75,7 +75,7 @@ fn accepted(site: &Site<'_>, input: Tensor, broken: &mut Vec<String>) {
                 input.layout.group
             ));
         }
-        // Pixels are summed in raster order by tiles that do not care for rows.
+        // Tiles sum pixels in raster order across rows.
         Op::Conv2d(conv) if conv.epilogue.pool.is_some() && input.layout.border != Padding::default() => {
             broken.push("reads pixels with gaps between them".to_owned());
         }
@@ -85,11 +85,11 @@ fn accepted(site: &Site<'_>, input: Tensor, broken: &mut Vec<String>) {
         _ => {}
     }
     if site.op.epilogue().residual && site.inputs.iter().skip(1).any(|added| added.layout != output.layout) {
-        broken.push("adds a value that lies unlike what it makes".to_owned());
+        broken.push("adds a value with a layout other than its result's".to_owned());
     }
 }
 
-/// The rings of a stage, against the rows of a tile.
+/// Checks the rings of a stage against the rows of a tile.
 fn streamed(site: &Site<'_>, broken: &mut Vec<String>) {
     let Some((fused, _)) = site.stage else { return };
     let Tensor { shape, layout, .. } = site.output;
@@ -107,7 +107,7 @@ fn streamed(site: &Site<'_>, broken: &mut Vec<String>) {
     }
 }
 
-/// The border that a window reads, and the rows that a ring must hold for it.
+/// Checks the border that a window reads and the rows that a ring holds for it.
 fn window(site: &Site<'_>, input: Tensor, broken: &mut Vec<String>) {
     let Some(window) = site.op.window().filter(|window| !window.is_point()) else { return };
     let reach = reach(window, input, site.output);
@@ -120,24 +120,24 @@ fn window(site: &Site<'_>, input: Tensor, broken: &mut Vec<String>) {
     }
     match (ring, site.stage) {
         (Some(slots), Some((fused, _))) => {
-            // The stem fills its ring row by row or four rows at once, the depthwise filters a tile at a time, or what
-            // two quads of rows yield.
+            // The stem fills its ring row by row or four rows at a time. The depthwise convolution reads a tile, or two quads
+            // of rows.
             let rows = match (site.op, site.output.layout.order) {
                 (Op::DepthwiseConv2d(_), _) => fused.rows.max(1),
                 (_, Order::RowQuads { .. }) => 4,
                 _ => 1,
             };
             let quads = matches!(input.layout.order, Order::RowQuads { .. });
-            let wanted = ((rows - 1) * window.stride[0] + window.kernel[0]).min(input.shape.height);
-            let wanted = if quads { 8 } else { wanted };
-            if slots < wanted || quads && slots % 4 != 0 {
-                broken.push(format!("looks at {wanted} rows of a ring of {slots}"));
+            let expected = ((rows - 1) * window.stride[0] + window.kernel[0]).min(input.shape.height);
+            let expected = if quads { 8 } else { expected };
+            if slots < expected || quads && slots % 4 != 0 {
+                broken.push(format!("reads {expected} rows of a ring of {slots}"));
             }
             if quads && border.top != reach.top {
                 broken.push(format!("reaches {} rows above its input, which has {}", reach.top, border.top));
             }
             if !quads && border.top + border.bottom > 0 {
-                broken.push("reads a ring with rows that lie outside the image".to_owned());
+                broken.push("reads a ring with rows outside the image".to_owned());
             }
         }
         _ if border.top != reach.top || border.bottom < reach.bottom => broken.push(format!(
@@ -148,7 +148,7 @@ fn window(site: &Site<'_>, input: Tensor, broken: &mut Vec<String>) {
     }
 }
 
-/// How far `window` looks beyond `input` to make `output`.
+/// Rows and columns that `window` reads beyond `input` for `output`.
 fn reach(window: Window, input: Tensor, output: Tensor) -> Padding {
     let Padding { top, left, .. } = window.padding;
     let end = |size: usize, axis: usize| size.saturating_sub(1) * window.stride[axis] + window.kernel[axis];

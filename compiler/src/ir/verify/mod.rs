@@ -1,6 +1,6 @@
-//! What holds of every graph, and what holds since a pass ran. Checked between all passes, always.
+//! Invariants of every graph and postconditions of passes, checked after every pass.
 //!
-//! A violation is a mistake of the compiler, never of the user. All of them are reported, each with its node.
+//! A violation is a bug of the compiler, not of the user. All violations are reported, each with its node.
 
 mod layout;
 mod place;
@@ -19,29 +19,29 @@ pub use postcondition::Postcondition;
 pub enum Invariant {
     /// No value depends on itself.
     Acyclic,
-    /// Input slots are taken from 0 on, each once, as many as the operation has.
+    /// The input slots are 0 to the arity of the operation, each used once.
     Inputs,
-    /// One image goes in, one vector comes out, and nothing is made that nobody reads.
+    /// The graph has one input and one result, and every other value has a reader.
     Ends,
-    /// No operation reads what a later step makes.
+    /// No operation reads a value of a later step.
     Steps,
-    /// Layers are numbered from 1 without gap, each once.
+    /// Layers are numbered consecutively from 1.
     Layers,
-    /// A value has the shape that its operation makes.
+    /// A value has the inferred shape of its operation.
     Type,
-    /// Parameters exist, under one name each, in the shape that their operation or recipe wants.
+    /// Parameters exist, have unique names, and have the shape that their operation or recipe expects.
     Params,
-    /// Stages are a chain that ends in depthwise and projection, and make the node's value.
+    /// Stages are a chain that ends in depthwise and projection, whose value is the node's.
     Stages,
-    /// Element types agree, and quantized values say what they stand for.
+    /// Element types agree, and quantized values have a scale and a zero point.
     Quantization,
-    /// A value lies as its readers accept it.
+    /// A value has a layout that its readers accept.
     Layout,
-    /// A place is aligned, holds its value, and is shared with no other value that lives at the same time.
+    /// A place is aligned, large enough, and overlaps no other live value.
     Place,
     /// No thread reads or writes what another thread writes between the same two barriers.
     Accesses,
-    /// What a pass has brought about still holds.
+    /// The postcondition of a pass holds.
     Postcondition(Postcondition),
 }
 
@@ -65,23 +65,23 @@ impl fmt::Display for Invariant {
     }
 }
 
-/// A broken rule, and where.
+/// A violated rule and its node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// The rule.
     pub invariant: Invariant,
-    /// Name of the node or stage; that of the parameter where a parameter is at fault.
+    /// Name of the node, stage or parameter.
     pub node: String,
-    /// Line of the spec that made the node, from 1.
+    /// Line of the node in the spec, from 1.
     pub line: Option<usize>,
-    /// What is wrong, in words that follow the node's name.
+    /// The violation, as a predicate of the node.
     pub message: String,
 }
 
-/// Everything that is wrong with a graph after a pass. An internal error of the compiler.
+/// All violations of a graph after a pass. An internal error of the compiler.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct VerifyErrors {
-    /// The pass after which the graph was found broken.
+    /// The last pass.
     pub pass: String,
     /// At least one.
     pub violations: Vec<Violation>,
@@ -89,7 +89,7 @@ pub struct VerifyErrors {
 
 impl fmt::Display for VerifyErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the graph is broken after `{}`:", self.pass)?;
+        write!(f, "invalid graph after `{}`:", self.pass)?;
         for Violation { invariant, node, line, message } in &self.violations {
             write!(f, "\n  {node}")?;
             if let Some(line) = line {
@@ -101,10 +101,10 @@ impl fmt::Display for VerifyErrors {
     }
 }
 
-/// Checks `graph` as `pass` left it, `since` being the passes that have run.
+/// Checks `graph` after `pass`, and the postconditions `since` of the passes so far.
 ///
 /// # Errors
-/// Every violation that there is.
+/// All violations.
 pub fn verify(graph: &Graph, pass: &str, since: &[Postcondition]) -> Result<(), VerifyErrors> {
     let mut found = Findings::default();
     let order = structure::check(graph, &mut found);

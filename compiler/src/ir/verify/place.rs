@@ -1,4 +1,4 @@
-//! Places in the scratch: no two values that live at the same time share a byte.
+//! Places in the scratch: no two live values share a byte.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::ir::{Graph, NodeId, Op, Place, Tensor};
 /// Alignment of places in bytes, a cache line.
 pub const ALIGN: usize = 64;
 
-/// A value with a place, and the first and last position of execution at which it is needed.
+/// A value with a place, and its live range in order of execution.
 struct Value<'g> {
     id: NodeId,
     name: &'g str,
@@ -19,7 +19,7 @@ struct Value<'g> {
     inner: bool,
 }
 
-/// Checks the places that there are; who must have one is for the postcondition.
+/// Checks the assigned places. The postcondition checks that they are assigned.
 pub fn check(graph: &Graph, order: &[NodeId], found: &mut Findings) {
     let values = values(graph, order);
     for value in &values {
@@ -29,7 +29,7 @@ pub fn check(graph: &Graph, order: &[NodeId], found: &mut Findings) {
                 Invariant::Place,
                 value.name,
                 line(graph, value),
-                format!("lies at {offset}, off a cache line"),
+                format!("is at {offset}, not aligned to a cache line"),
             );
         }
         if bytes < value.bytes {
@@ -37,14 +37,14 @@ pub fn check(graph: &Graph, order: &[NodeId], found: &mut Findings) {
             found.named(Invariant::Place, value.name, line(graph, value), message);
         }
         if arenas.is_some_and(|arena| offset < arena.offset || offset + bytes > arena.offset + arena.bytes) {
-            let message = format!("lies at {offset}..{}, outside of the member's arena", offset + bytes);
+            let message = format!("is at {offset}..{}, outside the arena of its thread", offset + bytes);
             found.named(Invariant::Place, value.name, line(graph, value), message);
         }
     }
     for (at, a) in values.iter().enumerate() {
         for b in &values[at + 1..] {
             if together(a, b) && overlap(a.place, b.place) && !in_place(graph, a, b) {
-                let message = format!("lies over {}, which is needed at the same time", a.name);
+                let message = format!("overlaps {}, which is live at the same time", a.name);
                 found.named(Invariant::Place, b.name, line(graph, b), message);
             }
         }
@@ -52,7 +52,7 @@ pub fn check(graph: &Graph, order: &[NodeId], found: &mut Findings) {
     for id in order {
         let end = matches!(graph.node(*id).op, Op::Input) || graph.readers(*id).is_empty();
         if end && graph.node(*id).place.is_some() {
-            found.at(Invariant::Place, graph, *id, "has a place, but belongs to the caller");
+            found.at(Invariant::Place, graph, *id, "has a place, but its memory belongs to the caller");
         }
     }
 }
@@ -61,7 +61,7 @@ fn line(graph: &Graph, value: &Value<'_>) -> Option<usize> {
     Some(graph.node(value.id).origin.line)
 }
 
-/// In order of execution.
+/// The values with places, in order of execution.
 fn values<'g>(graph: &'g Graph, order: &[NodeId]) -> Vec<Value<'g>> {
     let positions: BTreeMap<NodeId, usize> = order.iter().enumerate().map(|(at, id)| (*id, at)).collect();
     let mut values = Vec::new();
@@ -80,7 +80,7 @@ fn values<'g>(graph: &'g Graph, order: &[NodeId]) -> Vec<Value<'g>> {
         if let Op::Fused(fused) = &node.op {
             for (index, stage) in fused.stages.iter().enumerate() {
                 inner(&*stage.origin.name, fused.workspace_bytes(stage), stage.workspace);
-                // The last stage's value is the node's.
+                // The value of the last stage is the node's.
                 if index + 1 < fused.stages.len() {
                     inner(&*stage.origin.name, bytes(stage.tensor), stage.place);
                 }
@@ -95,7 +95,7 @@ fn values<'g>(graph: &'g Graph, order: &[NodeId]) -> Vec<Value<'g>> {
     values
 }
 
-/// A layout without channels is another rule's to tell.
+/// Bytes of a value; an empty layout is reported by its own rule.
 fn bytes(tensor: Tensor) -> usize {
     if tensor.layout.group == 0 { 0 } else { tensor.bytes() }
 }
@@ -108,9 +108,9 @@ fn overlap(a: Place, b: Place) -> bool {
     a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes
 }
 
-/// Whether `later` works in the place of `earlier`, being the last to read it, element by element.
+/// Whether `later` works in place on `earlier`: it is the last reader and elementwise.
 fn in_place(graph: &Graph, earlier: &Value<'_>, later: &Value<'_>) -> bool {
-    // Who is last to need a value reads it; that both lie alike is a rule of layouts.
+    // The last user of a value reads it. The rules of layouts check that both layouts agree.
     let last = earlier.live[1] == later.live[0] && !earlier.inner && !later.inner;
     last && graph.node(later.id).op.is_elementwise() && earlier.place == later.place
 }

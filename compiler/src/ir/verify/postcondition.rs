@@ -1,32 +1,32 @@
-//! What each pass brings about, stated apart from how the pass does it.
+//! Postconditions of the passes, independent of their implementation.
 
 use super::site::{self, Site};
 use super::{Findings, Invariant};
 use crate::ir::{Graph, NodeId, Op};
 
-/// Named after what holds; in the order of the passes.
+/// Postconditions in the order of the passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Postcondition {
     /// No batch normalization is left, and every convolution has a bias.
     BatchNormFolded,
-    /// No activation reads a convolution that could apply it.
+    /// No activation is left that its convolution could apply.
     ActivationFused,
-    /// No add reads a convolution that could do it.
+    /// No add is left that its convolution could apply.
     ResidualFused,
-    /// No depthwise and projection are left that could be streamed.
+    /// No depthwise convolution and projection are left that could be streamed.
     InvertedResidualFused,
     /// Pools are in epilogues.
     PoolFused,
-    /// What a window reads has the border that it reaches; checked with the layouts.
+    /// Inputs of windows have the border that the window reads; checked with the layouts.
     LayoutsAssigned,
     /// Every convolution and the classifier has a register tile.
     TilesAssigned,
-    /// Every value but the network's input and output has a place.
+    /// Every value except the network's input and output has a place.
     ScratchPlanned,
 }
 
 impl Postcondition {
-    /// The pass that brings it about.
+    /// The pass that establishes it.
     pub const fn pass(self) -> &'static str {
         match self {
             Self::BatchNormFolded => "fold_batch_norm",
@@ -44,7 +44,7 @@ impl Postcondition {
         let invariant = Invariant::Postcondition(self);
         match self {
             Self::BatchNormFolded => sites(graph, found, invariant, |site| match site.op {
-                Op::BatchNorm(_) => Some("is still there"),
+                Op::BatchNorm(_) => Some("was not folded"),
                 Op::Conv2d(conv) if conv.bias.is_none() => Some("has no bias"),
                 Op::DepthwiseConv2d(conv) if conv.bias.is_none() => Some("has no bias"),
                 _ => None,
@@ -54,12 +54,12 @@ impl Postcondition {
                 let epilogue = graph.node(conv).op.epilogue();
                 let free =
                     graph.node(conv).op.window().is_some() && epilogue.activation.is_none() && !epilogue.residual;
-                (free && matches!(graph.node(id).op, Op::Activation(_))).then_some("is apart from its convolution")
+                (free && matches!(graph.node(id).op, Op::Activation(_))).then_some("is not fused with its convolution")
             }),
             Self::ResidualFused => nodes(graph, found, invariant, |id| {
                 let conv = sole_input(graph, id, 0)?;
                 let free = matches!(&graph.node(conv).op, Op::Conv2d(conv) if !conv.epilogue.residual);
-                (free && matches!(graph.node(id).op, Op::Add)).then_some("is apart from its convolution")
+                (free && matches!(graph.node(id).op, Op::Add)).then_some("is not fused with its convolution")
             }),
             Self::InvertedResidualFused => nodes(graph, found, invariant, |id| {
                 let depthwise = sole_input(graph, id, 0)?;
@@ -67,19 +67,19 @@ impl Postcondition {
                     && graph.node(depthwise).origin.step == graph.node(id).origin.step;
                 let linear = matches!(&graph.node(id).op,
                     Op::Conv2d(conv) if conv.window.is_point() && conv.epilogue.activation.is_none());
-                (streams && linear).then_some("is apart from its depthwise")
+                (streams && linear).then_some("is not fused with its depthwise")
             }),
             Self::PoolFused => nodes(graph, found, invariant, |id| {
                 let conv = sole_input(graph, id, 0)?;
                 let free = matches!(&graph.node(conv).op,
                     Op::Conv2d(conv) if conv.window.is_point() && !conv.epilogue.residual)
                     && graph.node(conv).origin.step == graph.node(id).origin.step;
-                (free && matches!(graph.node(id).op, Op::GlobalAvgPool)).then_some("is apart from its convolution")
+                (free && matches!(graph.node(id).op, Op::GlobalAvgPool)).then_some("is not fused with its convolution")
             }),
             Self::LayoutsAssigned => {}
             Self::TilesAssigned => sites(graph, found, invariant, |site| {
-                let wants = matches!(site.op, Op::Conv2d(_) | Op::DepthwiseConv2d(_) | Op::Dense(_));
-                (wants && site.tile.is_none()).then_some("has no tile")
+                let tiled = matches!(site.op, Op::Conv2d(_) | Op::DepthwiseConv2d(_) | Op::Dense(_));
+                (tiled && site.tile.is_none()).then_some("has no tile")
             }),
             Self::ScratchPlanned => {
                 nodes(graph, found, invariant, |id| {
@@ -99,7 +99,7 @@ impl Postcondition {
     }
 }
 
-/// What node `id` reads at `slot`, if nobody else reads it.
+/// The input of node `id` at `slot`, if it has no other reader.
 fn sole_input(graph: &Graph, id: NodeId, slot: usize) -> Option<NodeId> {
     let input = graph.inputs(id).get(slot).copied()?;
     (graph.readers(input).len() == 1).then_some(input)

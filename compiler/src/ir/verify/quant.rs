@@ -2,9 +2,9 @@
 //!
 //! | operation                  | rule                                                                                 |
 //! |----------------------------|--------------------------------------------------------------------------------------|
-//! | any                        | reads and makes one element type; a quantized value has a scale and a zero point      |
+//! | any                        | inputs and result have one element type; quantized values have scale and zero point   |
 //! | convolution, dense         | requantizes if and only if quantized: weights of the values' type, bias int32         |
-//! | without residual or pool   | makes the quantization that it requantizes to                                         |
+//! | without residual or pool   | the result has the quantization of the requantization                                 |
 //! | activation, repack         | keeps the quantization                                                                |
 //! | batch normalization        | is float32                                                                            |
 
@@ -27,16 +27,18 @@ pub fn check(graph: &Graph, found: &mut Findings) {
     }
 }
 
-/// A value by itself.
+/// Checks a single value.
 fn value(graph: &Graph, Tensor { element, quant, .. }: Tensor) -> Vec<String> {
     match (element.is_quantized(), quant) {
-        (true, None) => vec![format!("makes {} without a scale", element.name())],
-        (false, Some(_)) => vec![format!("makes {} with a scale", element.name())],
-        (false, None) if element != ElementType::F32 => vec![format!("makes {}, which no value is", element.name())],
+        (true, None) => vec![format!("produces {} without a scale", element.name())],
+        (false, Some(_)) => vec![format!("produces {} with a scale", element.name())],
+        (false, None) if element != ElementType::F32 => {
+            vec![format!("produces {}, which is not a type of values", element.name())]
+        }
         (false, None) => Vec::new(),
         (true, Some(quant)) => {
-            let wanted = [(quant.scale, ElementType::F32), (quant.zero_point, ElementType::I32)];
-            wanted.into_iter().filter_map(|(id, element)| param(graph, id, element, Some(&[1]))).collect()
+            let expected = [(quant.scale, ElementType::F32), (quant.zero_point, ElementType::I32)];
+            expected.into_iter().filter_map(|(id, element)| param(graph, id, element, Some(&[1]))).collect()
         }
     }
 }
@@ -44,7 +46,7 @@ fn value(graph: &Graph, Tensor { element, quant, .. }: Tensor) -> Vec<String> {
 fn types(site: &Site<'_>) -> Option<String> {
     let element = site.output.element;
     let other = site.inputs.iter().find(|input| input.element != element)?;
-    Some(format!("makes {} of {}", element.name(), other.element.name()))
+    Some(format!("produces {} from {}", element.name(), other.element.name()))
 }
 
 fn operation(graph: &Graph, site: &Site<'_>) -> Vec<String> {
@@ -54,7 +56,7 @@ fn operation(graph: &Graph, site: &Site<'_>) -> Vec<String> {
         Op::DepthwiseConv2d(conv) => Some((conv.weight, conv.bias)),
         Op::Dense(dense) => Some((dense.weight, Some(dense.bias))),
         Op::Activation(_) | Op::Repack if site.inputs.iter().any(|input| input.quant != quant) => {
-            return vec!["makes another quantization than it reads".to_owned()];
+            return vec!["changes the quantization".to_owned()];
         }
         Op::BatchNorm(_) if element.is_quantized() => return vec!["normalizes quantized values".to_owned()],
         _ => None,
@@ -73,23 +75,23 @@ fn operation(graph: &Graph, site: &Site<'_>) -> Vec<String> {
             }
             let further = site.op.epilogue().residual || site.op.epilogue().pool.is_some();
             if !further && quant != Some(requantize.output) {
-                broken.push("makes another quantization than it requantizes to".to_owned());
+                broken.push("has a quantization other than the one it requantizes to".to_owned());
             }
-            let wanted = quant_params(requantize, shape.channels);
-            broken.extend(wanted.iter().filter_map(|(id, element, shape)| param(graph, *id, *element, Some(shape))));
+            let expected = quant_params(requantize, shape.channels);
+            broken.extend(expected.iter().filter_map(|(id, element, shape)| param(graph, *id, *element, Some(shape))));
         }
     }
     broken
 }
 
-/// What is wrong with a parameter; that it is absent is told elsewhere, unless nothing else looks at it.
+/// Checks a parameter. If `shape` is `None`, the operands report a missing parameter.
 fn param(graph: &Graph, id: ParamId, element: ElementType, shape: Option<&[usize]>) -> Option<String> {
     let Some(param) = graph.get_param(id) else {
-        return shape.map(|_| format!("names parameter {}, which the graph does not have", id.0));
+        return shape.map(|_| format!("names parameter {}, which does not exist", id.0));
     };
     if param.element != element {
-        return Some(format!("wants {} for {}, which is {}", element.name(), param.name, param.element.name()));
+        return Some(format!("expects {} for {}, found {}", element.name(), param.name, param.element.name()));
     }
     let shape = shape.filter(|shape| **shape != *param.shape)?;
-    Some(format!("wants {shape:?} of {}, which is {:?}", param.name, param.shape))
+    Some(format!("expects shape {shape:?} for {}, found {:?}", param.name, param.shape))
 }

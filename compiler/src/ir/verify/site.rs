@@ -1,22 +1,22 @@
-//! Operations wherever they are: nodes, and the stages inside fused ones.
+//! Operations of a graph: nodes, and the stages inside fused nodes.
 
 use crate::ir::{Fused, Graph, NodeId, Op, Origin, Place, Tensor, Tile};
 
-/// An operation with the values around it.
+/// An operation with its inputs and its result.
 pub struct Site<'g> {
     pub origin: &'g Origin,
     pub op: &'g Op,
-    /// What it reads, by slot.
+    /// Inputs, by slot.
     pub inputs: Vec<Tensor>,
     pub output: Tensor,
     pub tile: Option<Tile>,
     pub place: Option<Place>,
-    /// The fused node that it is a stage of, and which.
+    /// The enclosing fused node and the index of the stage.
     pub stage: Option<(&'g Fused, usize)>,
 }
 
 impl Site<'_> {
-    /// A stage whose value only the next stage sees.
+    /// Whether only the next stage reads the value.
     pub fn is_inner(&self) -> bool {
         self.stage.is_some_and(|(fused, at)| at + 1 < fused.stages.len())
     }

@@ -1,4 +1,4 @@
-//! The graph as a graph: ends, edges, steps, types and parameters.
+//! Structure of the graph: ends, edges, steps, types and parameters.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use super::{Findings, Invariant};
 use crate::ir::infer::{arity, output_shape, param_shapes};
 use crate::ir::{Graph, NodeId, Op, ParamId, ParamSource, Shape};
 
-/// Checks the graph's structure; returns its order of execution, if it has one.
+/// Checks the structure; returns the order of execution of an acyclic graph.
 pub fn check(graph: &Graph, found: &mut Findings) -> Option<Vec<NodeId>> {
     let order = graph.order();
     if order.is_none() {
@@ -34,7 +34,7 @@ pub fn check(graph: &Graph, found: &mut Findings) -> Option<Vec<NodeId>> {
     order
 }
 
-/// The nodes that are left when all that nothing keeps waiting has been taken away, from both ends.
+/// The nodes on cycles or between them: those left after removing nodes without inputs or without readers.
 fn in_cycles(graph: &Graph) -> BTreeSet<NodeId> {
     let mut left: BTreeSet<NodeId> = graph.ids().collect();
     loop {
@@ -58,7 +58,7 @@ fn ends(graph: &Graph, found: &mut Findings) {
             [] => found.named(Invariant::Ends, "the graph", None, format!("has no {what}")),
             [_, more @ ..] => {
                 for id in more {
-                    found.at(Invariant::Ends, graph, *id, format!("is one {what} too many"));
+                    found.at(Invariant::Ends, graph, *id, format!("is a second {what}"));
                 }
             }
         }
@@ -71,21 +71,21 @@ fn layers(graph: &Graph, found: &mut Findings) {
     numbered.sort_by(|(a, left), (b, right)| (a, &left.name).cmp(&(b, &right.name)));
     for (at, (layer, origin)) in numbered.iter().enumerate() {
         if *layer != at + 1 {
-            let message = format!("is layer {layer} where {} comes next", at + 1);
+            let message = format!("is layer {layer}, expected {}", at + 1);
             found.named(Invariant::Layers, &origin.name, Some(origin.line), message);
             return;
         }
     }
 }
 
-/// Whether the slots are right, so that shapes can be inferred.
+/// Checks the input slots; `true` if shapes can be inferred.
 fn inputs(graph: &Graph, id: NodeId, found: &mut Findings) -> bool {
     let slots: Vec<usize> = graph.slots(id).into_iter().map(|(slot, _)| slot).collect();
-    let wanted: Vec<usize> = (0..arity(&graph.node(id).op)).collect();
-    if slots != wanted {
-        found.at(Invariant::Inputs, graph, id, format!("reads slots {slots:?}, wants {wanted:?}"));
+    let expected: Vec<usize> = (0..arity(&graph.node(id).op)).collect();
+    if slots != expected {
+        found.at(Invariant::Inputs, graph, id, format!("reads slots {slots:?}, expected {expected:?}"));
     }
-    slots == wanted
+    slots == expected
 }
 
 fn steps(graph: &Graph, id: NodeId, found: &mut Findings) {
@@ -103,7 +103,7 @@ fn types(graph: &Graph, id: NodeId, found: &mut Findings) {
     let node = graph.node(id);
     let shape = node.tensor.shape;
     if shape.elements() == 0 {
-        found.at(Invariant::Type, graph, id, format!("makes {shape}, which is nothing"));
+        found.at(Invariant::Type, graph, id, format!("produces {shape}, which is empty"));
     }
     if matches!(node.op, Op::Input) {
         return;
@@ -111,12 +111,12 @@ fn types(graph: &Graph, id: NodeId, found: &mut Findings) {
     let inputs: Vec<Shape> = graph.inputs(id).into_iter().map(|input| graph.node(input).tensor.shape).collect();
     match output_shape(graph, &node.op, &inputs) {
         Ok(inferred) if inferred == shape => {}
-        Ok(inferred) => found.at(Invariant::Type, graph, id, format!("makes {inferred}, but is typed {shape}")),
+        Ok(inferred) => found.at(Invariant::Type, graph, id, format!("produces {inferred}, but has type {shape}")),
         Err(why) => found.at(Invariant::Type, graph, id, why),
     }
 }
 
-/// What holds of a stage beyond what holds of any operation.
+/// Checks the rules of stages.
 fn stage(graph: &Graph, site: &Site<'_>, found: &mut Findings) {
     let Some((fused, at)) = site.stage else { return };
     let mut report = |invariant, message: String| {
@@ -125,7 +125,7 @@ fn stage(graph: &Graph, site: &Site<'_>, found: &mut Findings) {
     if site.is_inner() {
         match output_shape(graph, site.op, &site.inputs.iter().map(|input| input.shape).collect::<Vec<_>>()) {
             Ok(shape) if shape == site.output.shape => {}
-            Ok(shape) => report(Invariant::Type, format!("makes {shape}, but is typed {}", site.output.shape)),
+            Ok(shape) => report(Invariant::Type, format!("produces {shape}, but has type {}", site.output.shape)),
             Err(why) => report(Invariant::Type, why),
         }
         if site.op.epilogue().residual {
@@ -133,7 +133,7 @@ fn stage(graph: &Graph, site: &Site<'_>, found: &mut Findings) {
         }
     }
     if site.op.epilogue().pool.is_some() {
-        report(Invariant::Stages, "averages, which no stage can".to_owned());
+        report(Invariant::Stages, "pools, which no stage can".to_owned());
     }
     let stages = fused.stages.len();
     let expected = match stages - at {
@@ -141,7 +141,7 @@ fn stage(graph: &Graph, site: &Site<'_>, found: &mut Findings) {
             matches!(site.op, Op::Conv2d(conv) if conv.window.is_point() && conv.epilogue.activation.is_none())
         }
         2 => matches!(site.op, Op::DepthwiseConv2d(_)),
-        // What fills the ring, from a ring of image rows where it looks at more than one.
+        // The producer of the ring, which reads a ring of image rows if its window has several rows.
         3 => matches!(site.op, Op::Conv2d(_) | Op::Repack),
         4 => matches!(site.op, Op::Repack) && matches!(fused.stages[at + 1].op, Op::Conv2d(_)),
         _ => false,
@@ -152,14 +152,14 @@ fn stage(graph: &Graph, site: &Site<'_>, found: &mut Findings) {
     }
 }
 
-/// The parameters of one operation.
+/// Checks the parameters of one operation.
 fn operands(graph: &Graph, site: &Site<'_>, found: &mut Findings) {
     let Some(input) = site.inputs.first() else { return };
-    for (id, wanted) in param_shapes(site.op, input.shape, site.output.shape) {
+    for (id, expected) in param_shapes(site.op, input.shape, site.output.shape) {
         let message = match graph.get_param(id) {
-            None => format!("names parameter {}, which the graph does not have", id.0),
-            Some(param) if param.shape != wanted => {
-                format!("wants {wanted:?} of {}, which is {:?}", param.name, param.shape)
+            None => format!("names parameter {}, which does not exist", id.0),
+            Some(param) if param.shape != expected => {
+                format!("expects shape {expected:?} for {}, found {:?}", param.name, param.shape)
             }
             Some(_) => continue,
         };
@@ -167,7 +167,7 @@ fn operands(graph: &Graph, site: &Site<'_>, found: &mut Findings) {
     }
 }
 
-/// Names, and the shapes that recipes combine.
+/// Checks the names of parameters and the shapes of their recipes.
 fn params(graph: &Graph, found: &mut Findings) {
     let mut names: BTreeMap<&str, ParamId> = BTreeMap::new();
     for (id, param) in graph.params() {
@@ -185,14 +185,14 @@ fn params(graph: &Graph, found: &mut Findings) {
                 [gamma, beta, mean, variance].map(|source| (*source, &vector)).to_vec()
             }
         };
-        for (source, wanted) in sources {
+        for (source, expected) in sources {
             match graph.get_param(source) {
-                None => report(format!("is folded from parameter {}, which the graph does not have", source.0)),
+                None => report(format!("is folded from parameter {}, which does not exist", source.0)),
                 Some(other) if other.source != ParamSource::Stored => {
                     report(format!("is folded from {}, which is folded itself", other.name));
                 }
-                Some(other) if other.shape != *wanted => {
-                    report(format!("wants {wanted:?} of {}, which is {:?}", other.name, other.shape));
+                Some(other) if other.shape != *expected => {
+                    report(format!("expects shape {expected:?} for {}, found {:?}", other.name, other.shape));
                 }
                 Some(_) => {}
             }
@@ -204,7 +204,7 @@ fn params(graph: &Graph, found: &mut Findings) {
                 found.at(Invariant::Stages, graph, id, "has no stage");
             }
             if fused.stages.last().is_some_and(|last| last.tensor != node.tensor) {
-                found.at(Invariant::Stages, graph, id, "makes another value than its last stage");
+                found.at(Invariant::Stages, graph, id, "has a value other than that of its last stage");
             }
             if fused.stages.iter().any(|stage| stage.origin.step != node.origin.step) {
                 found.at(Invariant::Stages, graph, id, "has a stage of another step");
