@@ -175,7 +175,7 @@ fn damaged_packed_files_are_refused() {
         (whole[..whole.len() - 1].to_vec(), "longer or shorter"),
         (whole[..20].to_vec(), "longer or shorter"),
         ([&whole[..], &[0; 64]].concat(), "longer or shorter"),
-        (with(8, &5u32.to_le_bytes()), "packed weights of version 5, and this one reads 4"),
+        (with(8, &5u32.to_le_bytes()), "packed weights of version 5, expected version 4"),
         (with(24, &u64::MAX.to_le_bytes()), "longer or shorter"),
         (with(56, &u32::MAX.to_le_bytes()), "longer or shorter"),
         (with(whole.len() - 64, b"\xff"), "are damaged"),

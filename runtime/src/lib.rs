@@ -48,7 +48,7 @@ pub use classify::{softmax, top_k};
 pub use conventions::{Activation, ConventionError, Conventions, FORMAT, Padding, Precision};
 #[cfg(feature = "alloc")]
 pub use fit::{Listing, Mismatch, Remedy};
-pub use float::pack::{PackError, PackLayer, PackPanels, PackPlan, Plan, Product, Range};
+pub use float::pack::{OutputRange, PackError, PackLayer, PackPanels, PackPlan, Plan, Product};
 pub use formats::container::{
     Container, ContainerError, Declared, Dtype, F32s, Header, MAX_HEADER_BYTES, MAX_METADATA, MAX_RANK, MAX_TENSORS,
     Shape, TensorRule, TensorView,

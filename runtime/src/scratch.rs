@@ -1,4 +1,4 @@
-//! Memory that a network works in: the scratch of a call, and the packed weights.
+//! Memory of a network: the scratch of a call, and the packed weights.
 
 mod line;
 #[cfg(feature = "alloc")]
@@ -13,32 +13,32 @@ pub use pages::Pages;
 
 use crate::number::Number;
 
-/// Bytes at a multiple of 64, as packed weights have to lie: `&Aligned(*include_bytes!(...))`.
+/// Bytes aligned to 64, as packed weights must be: `&Aligned(*include_bytes!(...))`.
 #[repr(C, align(64))]
 pub struct Aligned<T: ?Sized>(pub T);
 
-/// What one call of a network writes between its input and its output, `LINES` cache lines.
+/// Memory for the intermediate values of one call: `LINES` cache lines.
 ///
-/// Make it a `static` with [`Scratch::new`], or on the heap with [`Scratch::boxed`]; by value it
-/// would overflow a small stack.
+/// Create it as a `static` with [`Scratch::new`], or on the heap with [`Scratch::boxed`]. By value it would overflow a small
+/// stack.
 #[repr(transparent)]
 pub struct Scratch<const LINES: usize>([Line; LINES]);
 
 impl<const LINES: usize> Scratch<LINES> {
-    /// All zeros; a `static` of them takes no room in the binary.
+    /// All zeros. A `static` takes no space in the binary.
     #[expect(clippy::new_without_default, reason = "a default by value invites a stack overflow")]
     pub const fn new() -> Self {
         Self([Line::ZERO; LINES])
     }
 
-    /// A scratch on the heap, never on the stack.
+    /// Allocates a scratch on the heap without a copy on the stack.
     #[cfg(feature = "alloc")]
     pub fn boxed() -> Box<Self> {
         let layout = core::alloc::Layout::new::<Self>();
         if layout.size() == 0 {
             return Box::new(Self::new());
         }
-        // SAFETY: the layout is not empty; a zeroed float is a float; the box frees with the same layout.
+        // SAFETY: the layout is not empty, zeros are valid floats, and the box frees the memory with the same layout.
         unsafe {
             let memory = alloc::alloc::alloc_zeroed(layout).cast::<Self>();
             if memory.is_null() {
@@ -70,7 +70,7 @@ pub enum Packed {
 }
 
 impl Packed {
-    /// The block, in cache lines.
+    /// The packed block as cache lines.
     #[inline]
     pub fn lines(&self) -> &[Line] {
         match self {
@@ -80,7 +80,7 @@ impl Packed {
         }
     }
 
-    /// The block, as kernels of floats read it.
+    /// The packed block as floats.
     #[inline]
     pub fn floats(&self) -> &[f32] {
         floats(self.lines())

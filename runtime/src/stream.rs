@@ -1,4 +1,4 @@
-//! Rows of images on their way into rings, and the zero border around them.
+//! Image rows as they enter ring buffers, and the zero border around them.
 
 use crate::preprocess::Preprocess;
 use crate::simd::{Area, Dst, Src, prefetch};
@@ -9,14 +9,14 @@ pub trait Image: Sync {
     fn row<const FLOATS: usize>(&self, y: usize, to: &mut [f32]);
 }
 
-/// Rows of the image that are on their way while one is worked on: it comes from far away, and nobody else asks for it.
+/// Rows of the image that are prefetched while one is processed: no hardware prefetcher covers the first read of an image.
 const ROWS_AHEAD: usize = 4;
 
-/// Floats, as the network was trained on.
+/// Preprocessed floats.
 impl Image for &[f32] {
     #[inline]
     fn row<const FLOATS: usize>(&self, y: usize, to: &mut [f32]) {
-        // In short pieces: a library's copy takes long to start on rows that lie off the cache lines.
+        // In short pieces: a library's copy starts slowly on rows that are not aligned to cache lines.
         const PIECE: usize = 16;
         let ahead = self.as_ptr().wrapping_add((y + ROWS_AHEAD) * FLOATS);
         let (to, to_rest) = to[..FLOATS].as_chunks_mut::<PIECE>();
@@ -29,11 +29,11 @@ impl Image for &[f32] {
     }
 }
 
-/// Bytes, `[height, width, 3]` red, green, blue, preprocessed on the way.
+/// Bytes `[height, width, 3]` in order red, green, blue, which are preprocessed row by row.
 pub struct Pixels<'a> {
     /// The image, row by row.
     pub bytes: &'a [u8],
-    /// Whose `scale` and `offset` make floats of them.
+    /// Scale and offset from bytes to floats.
     pub preprocess: Preprocess,
 }
 
@@ -44,8 +44,8 @@ impl Image for Pixels<'_> {
     }
 }
 
-/// `ROWS` rows from row `first` of an image of `HEIGHT` rows with `TOP` zero rows above it, held in a ring of `SLOTS`
-/// rows of `STRIDE` floats; rows outside the image are `zero`.
+/// `ROWS` rows from row `first` of an image of `HEIGHT` rows below `TOP` zero rows. The image is in a ring buffer of `SLOTS`
+/// rows of `STRIDE` numbers; rows outside it are `zero`.
 #[inline(always)]
 pub fn ring_rows<
     'a,
@@ -81,16 +81,16 @@ pub fn clear_sides<const ROWS: usize, const STRIDE: usize, const LEFT: usize, co
     }
 }
 
-/// Zeros that stand for the rows above and below an image.
+/// Zeros for the rows above and below an image.
 #[repr(align(64))]
 pub struct Zeros<const FLOATS: usize>(pub [f32; FLOATS]);
 
 impl<const FLOATS: usize> Zeros<FLOATS> {
-    /// Zeros for a `static`.
+    /// All zeros, for a `static`.
     pub const NEW: Self = Self([0.0; FLOATS]);
 }
 
-/// Copies `channels` floats of each of `PIXELS` pixels, which lie `FROM` and `TO` floats apart.
+/// Copies `channels` floats of each of `PIXELS` pixels, which are `FROM` floats apart in the source and `TO` in the target.
 #[inline]
 pub fn copy_pixels<const PIXELS: usize, const FROM: usize, const TO: usize>(
     from: Area<'_>,
@@ -114,7 +114,7 @@ pub fn dst<T: Copy + Default>(to: Area<'_, T>, offset: usize) -> Dst<'_, T> {
     to.dst(offset)
 }
 
-/// Whether the panels from `at` are packed for the fast inner product: they begin with scales, which are not zero.
+/// Whether the panels from `at` are packed for the fast inner product: they then begin with scales, which are not zero.
 #[inline]
 pub fn is_fast(w: Src<'_>, at: usize) -> bool {
     w.get(at) != 0.0

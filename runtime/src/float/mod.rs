@@ -1,4 +1,4 @@
-//! Float networks: the model, and how its weights are packed.
+//! Float networks: the model, and the packing of its weights.
 
 mod model;
 pub(crate) mod pack;

@@ -1,6 +1,6 @@
 //! Packing: canonical weights into the order in which the kernels of one instruction set read them.
 //!
-//! The compiler emits the plan; values are looked at here, once, when a model is built.
+//! The compiler emits the plan; values are read here, once, when a model is built.
 
 mod error;
 mod fast;
@@ -15,7 +15,7 @@ use crate::scratch::{Line, floats_mut};
 pub use error::PackError;
 use fast::Estimate;
 
-/// How the weights of a network are packed for one instruction set.
+/// A plan that packs the weights of a network for one instruction set.
 pub trait Plan {
     /// Cache lines of the packed block.
     fn lines(&self) -> usize;
@@ -23,7 +23,7 @@ pub trait Plan {
     /// Packs `weights` into `block`, allocating nothing.
     ///
     /// # Errors
-    /// The name of a tensor that is missing, or of another type or size than the plan's.
+    /// If a tensor is missing, or its type or size differs from the plan's.
     fn pack<'a>(
         &'a self,
         weights: &Container<'_>,
@@ -32,17 +32,17 @@ pub trait Plan {
         block: &mut [Line],
     ) -> Result<(), PackError<'a>>;
 
-    /// Whether a block that was packed elsewhere keeps kernels within it, whatever else it makes them compute.
+    /// Whether kernels stay within a block that was packed elsewhere, whatever values it holds.
     fn is_sound(&self, block: &[Line]) -> bool;
 
-    /// Tells `add` everything that a packed block depends on.
+    /// Passes `add` everything that a packed block depends on.
     fn identify(&self, add: &mut dyn FnMut(&[u8]));
 }
 
 /// A plan: where the weights of each layer go, in order of execution.
 #[derive(Debug, Clone, Copy)]
 pub struct PackPlan<'a> {
-    /// In order of execution: what a layer makes is estimated from what those before it make.
+    /// Layers in order of execution: the range of a layer's output is estimated from those before it.
     pub layers: &'a [PackLayer<'a>],
     /// Cache lines of the whole block.
     pub lines: usize,
@@ -55,44 +55,44 @@ pub struct PackLayer<'a> {
     pub weight: &'a str,
     /// Name of a float32 tensor, `[n]`.
     pub bias: &'a str,
-    /// Rows of the kernel: products that are summed for one output.
+    /// Rows of the weight matrix: products per output.
     pub k: usize,
-    /// Columns: output channels of the layer.
+    /// Columns of the weight matrix: output channels.
     pub n: usize,
-    /// What its kernels can do.
+    /// Products that its kernels can compute.
     pub product: Product,
-    /// What follows the sums.
-    pub range: Range,
-    /// A later layer adds this one's input to its own output.
+    /// Range of its output.
+    pub range: OutputRange,
+    /// Whether a later layer adds this one's input to its output.
     pub begins_residual: bool,
-    /// This is that later layer.
+    /// Whether this layer adds the input of an earlier one.
     pub adds_residual: bool,
-    /// Where its columns go.
+    /// Panels that its columns are packed into.
     pub panels: &'a [PackPanels],
 }
 
-/// What the kernels of a layer can do.
+/// Inner products that the kernels of a layer can compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Product {
-    /// One multiply-add for each product.
+    /// One multiply-add per product.
     Plain,
-    /// That, or the fast inner product: panels begin with a row of `1 / s`, zeros where the panel is plain.
+    /// Plain or the fast inner product: panels begin with a row of `1 / s`, which is zero where a panel is plain.
     Fast,
 }
 
-/// The values that a layer can have.
+/// Range of the values that a layer produces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Range {
-    /// Any: nothing follows the sums.
+pub enum OutputRange {
+    /// Unbounded.
     #[default]
     Linear,
-    /// From 0.
+    /// At least 0.
     Relu,
     /// From 0 to 6.
     Relu6,
 }
 
-/// Panels of one form; all offsets and strides are in floats.
+/// Panels of one shape. All offsets and strides are in floats.
 #[derive(Debug, Clone, Copy)]
 pub struct PackPanels {
     /// Output channels `first..last` are packed here.
@@ -105,7 +105,7 @@ pub struct PackPanels {
     pub at: usize,
     /// From one panel to the next within a group.
     pub panel_stride: usize,
-    /// Panels that lie side by side before the next group begins.
+    /// Adjacent panels of a group.
     pub panels_per_group: usize,
     /// From one group to the next; 0 where all panels are one group.
     pub group_stride: usize,
@@ -141,7 +141,7 @@ impl Plan for PackPlan<'_> {
         Ok(())
     }
 
-    /// Kernels of floats take nothing but numbers from it.
+    /// Float kernels read no offsets from a block.
     fn is_sound(&self, _: &[Line]) -> bool {
         true
     }
@@ -175,7 +175,7 @@ struct Values<'a> {
     /// `[k][n]`
     weight: &'a [[u8; 4]],
     bias: &'a [[u8; 4]],
-    /// The sum of the weights' squares, once it was needed.
+    /// Sum of the squared weights, computed on first use.
     squares: Cell<Option<f64>>,
 }
 

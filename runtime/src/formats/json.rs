@@ -35,7 +35,7 @@ pub struct JsonError {
 pub enum JsonRule {
     /// The text ends within a value.
     Ends,
-    /// Another character had to stand here.
+    /// Another character is expected here.
     Expected(char),
     /// A string ends here with a bare control character, or has an escape that JSON does not know.
     BadString,
@@ -48,7 +48,7 @@ pub enum JsonRule {
 impl fmt::Display for JsonRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ends => f.write_str("the text ends in the middle of a value"),
+            Self::Ends => f.write_str("the text ends within a value"),
             Self::Expected(c) => write!(f, "expected `{c}`"),
             Self::BadString => f.write_str("a control character or an unknown escape in a string"),
             Self::NotUtf8 => f.write_str("a string that is not UTF-8"),
@@ -178,10 +178,10 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// A string as it stands in JSON, borrowed with its escapes; compares and prints as what it means.
+/// A JSON string, borrowed with its escapes; compares and prints unescaped.
 #[derive(Clone, Copy, Default)]
 pub struct JsonStr<'a> {
-    /// What stands between the quotes; only [`Cursor::string`] makes it, after checking every escape.
+    /// Text between the quotes. Only [`Cursor::string`] constructs it, after checking every escape.
     raw: &'a str,
 }
 

@@ -1,8 +1,8 @@
-//! Packed files: a header line, the packed block, and what is known of pictures and classes; used in place.
+//! Packed files: a header line, the packed block, and text about pictures and classes. They are used in place.
 //!
 //! Header, 64 bytes, little endian: magic (8), version (4), instruction set (4), identity of network and
 //! plan (8), lines of the block (8), preprocessing scale and offset (24), bytes of the text (4), zeros.
-//! The text stands behind the block, with zeros up to a whole line: the network's name, the framing of pictures, and
+//! The text follows the block, padded with zeros to a whole line: the network's name, the framing of pictures, and
 //! the names of the classes, a line each. Only targets with a heap read it.
 
 use core::fmt;
@@ -20,20 +20,20 @@ use crate::scratch::{Line, Packed, lines, lines_mut};
 
 const VERSION: u32 = 4;
 const LINE: usize = size_of::<Line>();
-/// What containers without `mbvc.framing` were made for; `Framing`'s default.
+/// Framing of containers without `mbvc.framing`; the default of `Framing`.
 const FRAMING: &str = "squash bilinear";
 
-/// Weights on their way into a packed file: what it is made for.
+/// The properties of a packed file, which pack weights into it.
 pub struct Packing<'a> {
-    /// The network's name, for those who look into the file.
+    /// Name of the network, for `mbvc inspect`.
     pub network: &'a str,
-    /// What the weights are checked against, and a part of what identifies the file.
+    /// Requirements that the weights are checked against; part of the file's identity.
     pub needs: Needs<'a>,
-    /// Where everything goes, for `isa`.
+    /// Layout of the packed block for `isa`.
     pub plan: &'a dyn Plan,
-    /// Whose kernels will read the file.
+    /// Instruction set of the kernels that read the file.
     pub isa: Isa,
-    /// How these sum products, where they leave a choice.
+    /// Numerics of these kernels, where there is a choice.
     pub numerics: Numerics,
 }
 
@@ -94,7 +94,7 @@ fn file_bytes(lines: usize, text: usize) -> usize {
     LINE + lines * LINE + text.next_multiple_of(LINE)
 }
 
-/// What stands behind the block.
+/// The text behind the block.
 struct Text<'a> {
     network: &'a str,
     framing: Option<JsonStr<'a>>,
@@ -215,10 +215,10 @@ impl PackedHeader {
         }
     }
 
-    /// What stands behind the block of a file of this header and of the right length.
+    /// The text behind the block of a file with this header and the right length.
     ///
     /// # Errors
-    /// If it is no text of the known form.
+    /// If the text is malformed.
     pub fn text<'a>(&self, file: &'a [u8]) -> Result<PackedText<'a>, PackedError> {
         let start = usize::try_from(self.lines).ok().and_then(|lines| lines.checked_add(1)?.checked_mul(LINE));
         let text = start.and_then(|start| file.get(start..)?.get(..self.text_bytes as usize));
@@ -227,7 +227,7 @@ impl PackedHeader {
     }
 }
 
-/// What a packed file tells of its network, and of pictures and classes.
+/// Text of a packed file about its network, pictures and classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackedText<'a> {
     /// The network's name.
@@ -365,31 +365,31 @@ pub enum PackedError {
     Isa(IsaError),
     /// Packed for another network, for other choices than this one's, or by another compiler.
     OtherNetwork,
-    /// The file does not lie at a multiple of 64 bytes.
+    /// The file is not aligned to 64 bytes.
     Alignment,
     /// The file is longer or shorter than its header says.
     Length,
     /// The block holds numbers that no weights pack to.
     Damaged,
-    /// What stands behind the block is not text of the known form.
+    /// The text behind the block is malformed.
     Text,
 }
 
 impl fmt::Display for PackedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotPacked => f.write_str("these are no packed weights; make them with `mbvc pack`"),
+            Self::NotPacked => f.write_str("not packed weights; create them with `mbvc pack`"),
             Self::Version(version) => {
-                write!(f, "packed weights of version {version}, and this one reads {VERSION}; pack them again")
+                write!(f, "packed weights of version {version}, expected version {VERSION}; pack them again")
             }
             Self::Isa(error) => write!(f, "packed for another instruction set: {error}"),
             Self::OtherNetwork => f.write_str(
                 "packed for another network, for other choices than this one's (fusion, threads, batch, resolution), or by \
                  another compiler; pack them again",
             ),
-            Self::Alignment => f.write_str("packed weights must lie at an address that is a multiple of 64"),
+            Self::Alignment => f.write_str("packed weights must be aligned to 64 bytes"),
             Self::Length => {
-                f.write_str("the packed weights are longer or shorter than their header says; copy or pack them again")
+                f.write_str("the packed weights have another length than their header declares; copy or pack them again")
             }
             Self::Damaged | Self::Text => f.write_str("the packed weights are damaged; copy or pack them again"),
         }

@@ -1,7 +1,7 @@
-//! The average over an image, from sums that kernels left.
+//! The average over an image, from the sums that kernels computed.
 
 use super::header::pool;
-use super::pack::QuantPlan;
+use super::plan::QuantPlan;
 use crate::simd::{Area, Src};
 
 /// Averages `CHANNELS` sums of `PIXELS` bytes each, 32-bit integers, into as many bytes.

@@ -1,13 +1,13 @@
-//! Whether a channel's sums can carry `BIAS` through one multiply-add.
+//! Bounds of a channel's sums, and the proof that they can carry `BIAS` through one multiply-add.
 //!
 //! The float with the bit pattern `BIAS + sum` is 2^23 + sum for sums from 0 to 2^23, so that the multiply-add by the
 //! scale and `-2^23 * scale` rounds exactly what `f32(sum) * scale` rounds. Below 0 it is less than 2^23, and the result
 //! less than 0; above 2^23 it is more than the sum, and both results are beyond 255.
 
-use super::sums::Reach;
+use super::weight_sums::Reach;
 use crate::simd::quantized::BIAS;
 
-/// The sums that a channel can have, whatever the image.
+/// Bounds of a channel's sums over all images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     pub least: i64,
@@ -15,18 +15,18 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// Those of a bias (zero points folded in) and weights that bytes are multiplied by.
+    /// Bounds for a bias, with zero points folded in, and weights that are multiplied by bytes.
     pub fn new(bias: i32, weights: Reach) -> Self {
         let [least, most] = [weights.below, weights.above].map(|sum| i64::from(bias) + 255 * i64::from(sum));
         Self { least, most }
     }
 
-    /// Whether all sums are 32-bit integers in steps of the result's scale also: then conversions saturate none above.
+    /// Whether all sums, in steps of the result's scale, are 32-bit integers, so that no conversion saturates above.
     pub fn convert(self, scale: f32) -> bool {
         self.most as f32 * scale < (1 << 30) as f32
     }
 
-    /// What to pack, as `(bias, scale)`, so that biased sums give the results of plain ones; `None` if nothing does.
+    /// The `(bias, scale)` to pack so that biased sums give the results of plain ones; `None` if none does.
     pub fn biased(self, scale: f32) -> Option<(i32, f32)> {
         let bias = i64::from(BIAS);
         let constant = || {

@@ -1,8 +1,8 @@
-//! The form in which kernels read weights.
+//! Memory layouts of weights, by the dot product that reads them.
 
-use super::rest;
+use super::outliers;
 
-/// How four weights that meet four activations lie.
+/// Layout of the four weights that are multiplied by four activations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DotForm {
     /// As bytes, `[lane][4]`.
@@ -11,7 +11,7 @@ pub enum DotForm {
     SignedBytes,
     /// As bytes in pairs, `[lane][w0, w1]`, then `[lane][w2, w3]`, for activations less 128.
     SignedPairs,
-    /// As 16-bit numbers, the even and the odd ones apart: `[lane][w0, w2]`, then `[lane][w1, w3]`.
+    /// As 16-bit numbers, even and odd ones separately: `[lane][w0, w2]`, then `[lane][w1, w3]`.
     Words,
 }
 
@@ -28,12 +28,12 @@ impl DotForm {
     #[inline(always)]
     pub(crate) fn part(self, weight: i32, part: usize) -> i32 {
         match self {
-            Self::Bytes | Self::SignedBytes | Self::SignedPairs => rest::part(weight, part),
+            Self::Bytes | Self::SignedBytes | Self::SignedPairs => outliers::part(weight, part),
             Self::Words => weight,
         }
     }
 
-    /// What activations lose before they are multiplied: biases make up for it.
+    /// Subtracted from activations before they are multiplied; biases compensate.
     pub(crate) fn taken(self) -> i32 {
         match self {
             Self::Bytes | Self::Words => 0,

@@ -1,4 +1,4 @@
-//! What the numbers at both ends of a network stand for.
+//! Quantizations of a network's input and outputs.
 
 use crate::number::Number;
 use crate::quantized::arithmetic::{Integer, Quant};
@@ -44,7 +44,7 @@ pub trait Integral: Number<Element = u8> {
     /// Which of the two it is.
     const INTEGER: Integer;
 
-    /// The byte that stands for it inside of the network.
+    /// The byte that represents it inside of the network.
     fn to_byte(self) -> u8;
 
     /// The number itself, for arithmetic.
@@ -77,7 +77,7 @@ impl Integral for u8 {
     }
 }
 
-/// The real numbers that quantized ones stand for.
+/// The real numbers that quantized ones represent.
 pub fn dequantize<T: Integral>(quant: Quant, numbers: &[T], to: &mut [f32]) {
     for (to, number) in to.iter_mut().zip(numbers) {
         *to = (number.widen() - quant.zero_point()) as f32 * quant.scale();

@@ -1,4 +1,4 @@
-//! What the kernels of a layer need beside its weights: two cache lines of integers before them.
+//! The header of a packed layer: two cache lines of integers before its weights.
 
 use core::ops::Range;
 
@@ -79,13 +79,14 @@ pub(super) fn pool(header: Src<'_, u8>, rounding: Rounding, integer: Integer, pi
     Pool::new(rounding, kind, pixels, quant(1)?, quant(3)?, integer.limits())
 }
 
-/// Whether the layer whose header lies at `at` takes its general kernels.
+/// Whether the layer with its header at `at` takes its general kernels.
 #[inline]
 pub fn is_general(block: Src<'_, u8>, at: usize) -> bool {
     block.get(at + GENERAL) != 0
 }
 
-/// Fills columns beside an image in row quads, or all of a row, with the padding of the layer whose header lies at `at`.
+/// Fills columns beside an image in row quads, or all of a row, with the padding of the layer with its
+/// header at `at`.
 #[inline]
 pub fn pad(block: Src<'_, u8>, at: usize, to: Area<'_, u8>, bytes: Range<usize>) {
     let padding = block.get(at + PADDING);

@@ -1,4 +1,4 @@
-//! Images on their way into a quantized network.
+//! Conversion of images to the bytes of a quantized network.
 
 use super::Integral;
 use crate::preprocess::Preprocess;
@@ -39,7 +39,7 @@ impl Quantized for Values<'_> {
     }
 }
 
-/// The byte that stands for a real number.
+/// The byte that represents a real number.
 fn quantize(value: f32, quant: Quant, integer: Integer) -> u8 {
     let limits = integer.limits();
     let steps = round_ties_even((value / quant.scale()).clamp(-1024.0, 1024.0));

@@ -1,25 +1,26 @@
-//! Quantized networks: where their parameters lie in the packed block, and how the image gets in.
+//! Quantized networks: the layout of packed parameters, and the conversion of images.
 //!
-//! Numbers are bytes from 0 to 255 everywhere between the image and the logits: those of int8 networks have 128 added.
+//! All values between the image and the logits are bytes from 0 to 255: those of int8 networks have 128 added.
 
 pub mod arithmetic;
 mod average;
+mod bounds;
+mod dot_form;
 mod edges;
-mod form;
 pub(crate) mod header;
 mod image;
-mod lists;
 mod model;
+mod outlier_checks;
+pub mod outliers;
 mod pack;
-mod proof;
-mod read;
-pub mod rest;
-mod sums;
+mod plan;
+mod tensors;
+mod weight_sums;
 
 pub use average::average;
+pub use dot_form::DotForm;
 pub use edges::{Edges, Integral, dequantize};
-pub use form::DotForm;
 pub use header::{HEADER, is_general, pad};
 pub use image::{Pixels, Quantized, Table, Values, image_bytes};
 pub use model::Model;
-pub use pack::{Matrix, Named, PanelRun, QuantLayer, QuantPlan, Taps, finish_bytes};
+pub use plan::{Matrix, Named, PanelRun, QuantLayer, QuantPlan, Taps, finish_bytes};

@@ -4,13 +4,13 @@ use core::marker::PhantomData;
 
 use super::edges::{Edges, Integral, dequantize};
 use super::image::{Pixels, Table, Values};
-use super::pack::QuantPlan;
+use super::plan::QuantPlan;
 use crate::formats::packed::{PackedError, from_packed};
 use crate::isa::{Detected, Isa};
 use crate::network::{BaseModel, NetworkInfo};
 use crate::scratch::bytes;
 
-/// What a model of numbers `T` holds.
+/// A model of a network with numbers of type `T`.
 #[derive(Debug, Clone)]
 pub struct Model<T> {
     base: BaseModel,
@@ -98,7 +98,7 @@ impl<T: Integral> Model<T> {
         Values { values, quant: self.edges.input, integer: T::INTEGER }
     }
 
-    /// The real numbers that logits stand for.
+    /// The real numbers that logits represent.
     pub fn dequantize(&self, logits: &[T], to: &mut [f32]) {
         dequantize(self.edges.logits, logits, to);
     }

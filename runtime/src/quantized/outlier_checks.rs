@@ -1,16 +1,17 @@
-//! What of a packed block tells kernels where to read, which a file must not make them believe blindly.
+//! Checks of the outlier lists in a packed block: kernels read at offsets that the lists contain, so that a damaged file
+//! must be refused.
 
-use super::pack::{Matrix, PanelRun, QuantPlan, Taps, finish_bytes};
-use super::rest;
+use super::outliers;
+use super::plan::{Matrix, PanelRun, QuantPlan, Taps, finish_bytes};
 
 impl QuantPlan<'_> {
-    /// Whether all lists of what is left of weights name rows and quads that there are.
+    /// Whether all lists of outlier weights refer to rows and quads that exist.
     pub(super) fn lists_are_sound(&self, block: &[u8]) -> bool {
         let sound = |matrix: &Matrix<'_>| match *matrix {
             Matrix::Dense(taps) => taps.panels.iter().all(|panels| self.dense_is_sound(taps, *panels, block)),
             Matrix::Depthwise { at, lanes, vectors } => self.depthwise_is_sound([at, lanes, vectors], block),
         };
-        !self.rest || self.layers.iter().all(|layer| sound(&layer.matrix))
+        !self.outliers || self.layers.iter().all(|layer| sound(&layer.matrix))
     }
 
     fn dense_is_sound(&self, taps: Taps<'_>, panels: PanelRun, block: &[u8]) -> bool {
@@ -21,9 +22,9 @@ impl QuantPlan<'_> {
             let mut at = panels.at + index * panels.stride + first;
             taps.parts().all(|steps| {
                 let list = at;
-                at += rest::list_bytes(steps.len()) + rest::ROWS * steps.len() * row;
+                at += outliers::list_bytes(steps.len()) + outliers::ROWS * steps.len() * row;
                 let word = |index: usize| word(block, list + index * 4);
-                let rows = word(0).filter(|rows| *rows <= rest::ROWS * steps.len());
+                let rows = word(0).filter(|rows| *rows <= outliers::ROWS * steps.len());
                 rows.is_some_and(|rows| (1..=rows).all(|row| word(row).is_some_and(|quad| quad < steps.len())))
             })
         })
@@ -32,7 +33,7 @@ impl QuantPlan<'_> {
     fn depthwise_is_sound(&self, [at, lanes, vectors]: [usize; 3], block: &[u8]) -> bool {
         let (count, stride) = self.depthwise_places(lanes);
         let mut counts = (0..vectors).map(|vector| word(block, at + vector * stride + count));
-        counts.all(|rows| rows.is_some_and(|rows| rows <= rest::ROWS))
+        counts.all(|rows| rows.is_some_and(|rows| rows <= outliers::ROWS))
     }
 }
 
@@ -46,9 +47,9 @@ mod tests {
     use std::vec;
 
     use super::super::DotForm;
-    use super::super::pack::{Named, QuantLayer};
+    use super::super::plan::{Named, QuantLayer};
     use super::*;
-    use crate::float::pack::Range;
+    use crate::float::pack::OutputRange;
     use crate::quantized::arithmetic::{Integer, Rounding};
 
     const NONE: Named<'_> = Named { scale: "", zero_point: "" };
@@ -73,7 +74,7 @@ mod tests {
             weight_zero_point: None,
             input: NONE,
             output: NONE,
-            activation: Range::Linear,
+            activation: OutputRange::Linear,
             add: None,
             pool: None,
             channels: 7,
@@ -87,7 +88,7 @@ mod tests {
             integer: Integer::Uint8,
             rounding: Rounding::Xnnpack,
             form: DotForm::Bytes,
-            rest: true,
+            outliers: true,
             biased: false,
             input: NONE,
             embedding: NONE,
@@ -99,13 +100,13 @@ mod tests {
         for (at, word) in words {
             block[*at..*at + 4].copy_from_slice(&word.to_le_bytes());
         }
-        let plain = QuantPlan { rest: false, ..plan };
-        assert!(plain.lists_are_sound(&block), "without rests nothing is a list");
+        let plain = QuantPlan { outliers: false, ..plan };
+        assert!(plain.lists_are_sound(&block), "without outliers there are no lists");
         plan.lists_are_sound(&block)
     }
 
     #[test]
-    fn lists_name_rows_and_quads_that_there_are() {
+    fn lists_refer_to_existing_rows_and_quads() {
         assert!(is_sound(&[]));
         // The list of the second run of the second panel.
         let list = 64 + 448 + 32 + 96 + 160;

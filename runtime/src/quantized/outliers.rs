@@ -1,11 +1,11 @@
-//! Weights that no byte with sign holds: those of older quantized networks, less their zero point, are from -255 to 255.
+//! Outlier weights, which no signed byte holds: uint8 weights minus their zero point are from -255 to 255.
 //!
-//! Where weights are multiplied as bytes, as much of each as fits is packed in its place, and what is left in rows of its
-//! own, which are multiplied by the same activations after it: a few in a layer, or none.
+//! Where kernels multiply bytes, packing stores the part of a weight that fits a byte in its place. The remaining parts are in
+//! separate rows, which kernels multiply by the same activations afterwards. A layer has a few such rows, or none.
 
 use crate::simd::Src;
 
-/// Rows that a quad of weights can need beyond its first: 127 and 127 leave 1 of 255.
+/// Most rows of outliers that a quad of weights has: 255 = 127 + 127 + 1.
 pub const ROWS: usize = 2;
 
 /// Part `part` of a weight: the parts add up to it.
@@ -15,12 +15,12 @@ pub fn part(weight: i32, part: usize) -> i32 {
     (weight - before).clamp(-128, 127)
 }
 
-/// Bytes of the list of a run of `quads` quads, before its rows: how many there are, and the quad of each.
+/// Bytes of the list of outliers of a run of `quads` quads: the number of rows, and the quad of each row. The rows follow.
 pub const fn list_bytes(quads: usize) -> usize {
     ((1 + ROWS * quads) * 4).next_multiple_of(64)
 }
 
-/// How many rows the list at `at` has.
+/// Number of rows in the list at `at`.
 #[inline(always)]
 pub fn rows(block: Src<'_, u8>, at: usize) -> usize {
     word(block, at)
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_bytes_with_sign_that_add_up() {
+    fn parts_are_signed_bytes_that_add_up() {
         for weight in -255..=255 {
             let parts: [i32; 1 + ROWS] = core::array::from_fn(|at| part(weight, at));
             assert!(parts.iter().all(|part| i8::try_from(*part).is_ok()), "{weight}: {parts:?}");

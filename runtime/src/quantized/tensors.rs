@@ -1,12 +1,12 @@
-//! Tensors and metadata of a container, of the types that packing needs.
+//! Tensors and metadata of a container, as packing reads them.
 
-use super::pack::Named;
+use super::plan::Named;
 use crate::conventions::ConventionError;
 use crate::float::pack::PackError;
 use crate::formats::container::{Container, Dtype};
 use crate::quantized::arithmetic::{Integer, PoolKind, Quant};
 
-/// The bytes of a tensor of that type and size.
+/// The bytes of a tensor, if it has the expected type and size.
 pub(super) fn data<'a, 'n>(
     weights: &Container<'a>,
     name: &'n str,
@@ -23,7 +23,7 @@ pub(super) fn data<'a, 'n>(
     Ok(tensor.data)
 }
 
-/// Those of a tensor of one number.
+/// The bytes of a tensor of one 32-bit number.
 pub(super) fn word<'n>(weights: &Container<'_>, name: &'n str, dtype: Dtype) -> Result<[u8; 4], PackError<'n>> {
     data(weights, name, dtype, 4)?.first_chunk().copied().ok_or(PackError::Missing(name))
 }
@@ -37,7 +37,7 @@ pub(super) fn pool_kind(weights: &Container<'_>) -> Result<PoolKind, PackError<'
     }
 }
 
-/// What the numbers of a value stand for.
+/// The quantization of a value.
 pub(super) fn quant_of<'n>(
     weights: &Container<'_>,
     named: Named<'n>,

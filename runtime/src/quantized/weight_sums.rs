@@ -1,6 +1,6 @@
-//! Sums of the weights of each channel, from which follow its bias and the sums that it can have.
+//! Sums of the weights of each channel, from which its bias and the bounds of its sums follow.
 
-/// The sums of a channel's weights below 0, and of those above. 32 bits hold 8 million weights.
+/// Sums of a channel's negative and of its positive weights. 32 bits hold 8 million weights.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reach {
     pub below: i32,
@@ -13,7 +13,7 @@ impl Reach {
     }
 }
 
-/// Those of some channels that lie side by side: weights are read row by row, as they are stored.
+/// Sums of adjacent channels: weights are read row by row, as they are stored.
 pub struct Sums {
     below: [i32; Self::CHANNELS],
     above: [i32; Self::CHANNELS],
@@ -23,7 +23,7 @@ impl Sums {
     /// A cache line of a row.
     pub const CHANNELS: usize = 64;
 
-    /// Of rows with a weight for each channel, which `number` tells from its byte: from -255 to 255.
+    /// Sums of rows with one weight per channel. `number` converts a stored byte to a weight from -255 to 255.
     pub fn new<'a>(rows: impl Iterator<Item = &'a [u8]>, number: impl Fn(u8) -> i16) -> Self {
         let mut sums = Self { below: [0; Self::CHANNELS], above: [0; Self::CHANNELS] };
         // As many rows as 16 bits can sum, which are half of the work of 32.

@@ -66,6 +66,7 @@ impl<'a, T: Copy> Src<'a, T> {
         Dst::of(slice)
     }
 
+    #[inline(always)]
     const fn of(slice: &'a [T]) -> Self {
         Self {
             pointer: slice.as_ptr(),

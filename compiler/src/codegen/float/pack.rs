@@ -193,7 +193,7 @@ impl PackPlan {
             });
             quote!(rt::PackLayer {
                 weight: #weight, bias: #bias, k: #k, n: #n, product: rt::Product::#product,
-                range: rt::Range::#values, begins_residual: #begins_residual, adds_residual: #adds_residual,
+                range: rt::OutputRange::#values, begins_residual: #begins_residual, adds_residual: #adds_residual,
                 panels: &[#(#panels),*],
             })
         });

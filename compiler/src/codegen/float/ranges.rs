@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use mbvc_runtime::Range as Values;
+use mbvc_runtime::OutputRange;
 
 use crate::ir::{Activation, Epilogue, Graph, NodeId, Op};
 
 /// See `PackLayer` of the runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Range {
-    pub values: Values,
+    pub values: OutputRange,
     /// The layer's input is what a later layer adds.
     pub begins_residual: bool,
     pub adds_residual: bool,
@@ -69,10 +69,10 @@ fn layers(graph: &Graph, op: &Op) -> Vec<(String, Epilogue)> {
 }
 
 /// The values that an activation leaves.
-pub fn values(activation: Option<Activation>) -> Values {
+pub fn values(activation: Option<Activation>) -> OutputRange {
     match activation {
-        None => Values::Linear,
-        Some(Activation::Relu) => Values::Relu,
-        Some(Activation::Relu6) => Values::Relu6,
+        None => OutputRange::Linear,
+        Some(Activation::Relu) => OutputRange::Relu,
+        Some(Activation::Relu6) => OutputRange::Relu6,
     }
 }

@@ -95,7 +95,7 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
                 last: 0,
                 finish,
                 ending,
-                rest: plan.has_rests(),
+                outliers: plan.has_outliers(),
             };
             product_calls(&base, panels, members, kernels, &|kernel: &Ident, weights, channel| {
                 let windows = (0..kh).map(|ky| affine(ky * row, &[("row", window.stride[0] * row, count)]));

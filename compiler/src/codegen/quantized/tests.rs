@@ -12,7 +12,7 @@ use crate::spec::{Overrides, Precision};
 use crate::target::{Isa, IsaFacts};
 
 /// An expansion of 16 channels, and the stem, whose ends are gathered.
-fn producers(isa: Isa, rest: bool) -> [Kernel; 2] {
+fn producers(isa: Isa, outliers: bool) -> [Kernel; 2] {
     let lanes = isa.lanes();
     let expand = Produce {
         isa,
@@ -26,7 +26,7 @@ fn producers(isa: Isa, rest: bool) -> [Kernel; 2] {
         mr: 1,
         nv: 2,
         finish: Finish::Biased,
-        rest,
+        outliers,
     };
     let taps = Taps { runs: 3, run: 9, quads: 2, ends: true };
     let stem = Produce { taps, stride: 2, first: 1, rows: 2, a_pixel: 6, finish: Finish::General, ..expand };
@@ -47,7 +47,7 @@ fn others(isa: Isa) -> [Kernel; 3] {
         c_vector: 12 * lanes,
         c_plane: None,
         finish: Finish::Biased,
-        rest: false,
+        outliers: false,
     };
     let project = Product {
         isa,
@@ -62,7 +62,7 @@ fn others(isa: Isa) -> [Kernel; 3] {
         last: 3,
         finish: Finish::General,
         ending: Ending::Add,
-        rest: false,
+        outliers: false,
     };
     let copy = Interleave { isa, first: 1, rows: 3, cols: 6, channels: 5, a_pixel: 5, c_vector: 8 * lanes * 4 };
     [depthwise.kernel(), project.kernel(), copy.kernel()]
@@ -77,7 +77,7 @@ fn one_kernel_of_each_family_and_set() {
 }
 
 #[test]
-fn weights_of_older_networks_have_rests() {
+fn weights_of_older_networks_have_outliers() {
     let text: Vec<String> = producers(Isa::Avx512Vnni, true).iter().map(formatted).collect();
     insta::assert_snapshot!(text.join("\n"));
 }

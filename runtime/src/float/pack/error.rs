@@ -10,56 +10,56 @@ use crate::numerics::NumericsError;
 pub enum PackError<'a> {
     /// There is no tensor of this name.
     Missing(&'a str),
-    /// A tensor is of another length than the plan says.
+    /// A tensor has another length than the plan requires.
     Size {
-        /// The tensor's.
+        /// Name of the tensor.
         name: &'a str,
         /// Bytes.
         expected: usize,
-        /// Bytes.
+        /// Bytes that were found.
         found: usize,
     },
-    /// A tensor is of another type than the plan says.
+    /// A tensor has another type than the plan requires.
     Type {
-        /// The tensor's.
+        /// Name of the tensor.
         name: &'a str,
         /// What the network needs.
         expected: Dtype,
         /// What the weights hold.
         found: Dtype,
     },
-    /// A scale, or what follows from it, is beyond what the arithmetic of quantized networks takes.
+    /// A scale, or a value derived from it, is out of the range of quantized arithmetic.
     OutOfRange(&'a str),
-    /// The block to pack into is longer or shorter than the plan says.
+    /// The block to pack into has another length than the plan requires.
     BlockSize {
         /// Cache lines of 64 bytes.
         expected: usize,
         /// Cache lines of 64 bytes.
         found: usize,
     },
-    /// The file to pack into is longer or shorter than [`packed_file_bytes`](crate::packed_file_bytes) says.
+    /// The file to pack into has another length than [`packed_file_bytes`](crate::packed_file_bytes) returns.
     FileSize {
         /// Bytes.
         expected: usize,
-        /// Bytes.
+        /// Bytes that were found.
         found: usize,
     },
-    /// The file does not lie at a multiple of 64 bytes.
+    /// The file is not aligned to 64 bytes.
     Alignment,
-    /// The network has no kernels for it.
+    /// The network was compiled without this instruction set.
     NotCompiled(Isa),
     /// The weights' metadata cannot be read.
     Convention(ConventionError),
-    /// The weights were made for another activation, padding or precision.
+    /// The weights are for another activation, padding or precision.
     Differs {
         /// `activation`, `padding` or `precision`.
         field: &'static str,
-        /// The network's word for it, such as `relu6`.
+        /// Value that the network requires, such as `relu6`.
         needed: &'static str,
     },
-    /// Names of classes that take more than 4 GiB.
+    /// The names of the classes take more than 4 GiB.
     Text,
-    /// `MBVC_NUMERICS` is none of the names.
+    /// `MBVC_NUMERICS` has an unknown value.
     Numerics(NumericsError),
 }
 
@@ -67,9 +67,9 @@ impl core::fmt::Display for PackError<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Missing(name) => write!(f, "the weights have no tensor `{name}`"),
-            Self::Size { name, expected, found } => write!(f, "`{name}` holds {found} bytes, not {expected}"),
+            Self::Size { name, expected, found } => write!(f, "`{name}`: expected {expected} bytes, found {found}"),
             Self::Type { name, expected, found } => {
-                write!(f, "`{name}` is of {}, the network needs {}", found.name(), expected.name())
+                write!(f, "`{name}`: expected type {}, found {}", expected.name(), found.name())
             }
             Self::OutOfRange(name) => write!(
                 f,
@@ -77,8 +77,10 @@ impl core::fmt::Display for PackError<'_> {
                  and no sum beyond 2^30 steps of it, \
                  those of what is added from 2^-10 to 256 times; quantize the model anew"
             ),
-            Self::FileSize { expected, found } => write!(f, "the packed file has {expected} bytes, not {found}"),
-            Self::Alignment => f.write_str("the packed file must lie at an address that is a multiple of 64"),
+            Self::FileSize { expected, found } => {
+                write!(f, "expected a buffer of {expected} bytes for the packed file, found {found}")
+            }
+            Self::Alignment => f.write_str("the buffer of the packed file must be aligned to 64 bytes"),
             Self::NotCompiled(isa) => {
                 write!(f, "the network was compiled without {isa}; add it to `isa` in the spec or the macro")
             }
@@ -86,13 +88,13 @@ impl core::fmt::Display for PackError<'_> {
             Self::Differs { field, needed } => {
                 write!(
                     f,
-                    "the network's {field} is {needed}, that of the weights is another; use the spec of the weights"
+                    "the network's {field} is {needed}, and the weights have another; use the spec of the weights"
                 )
             }
             Self::Text => f.write_str("the names of the classes take more than 4 GiB; import the model again"),
             Self::Numerics(error) => error.fmt(f),
             Self::BlockSize { expected, found } => {
-                write!(f, "packing needs a block of {expected} cache lines, not {found}")
+                write!(f, "expected a block of {expected} cache lines, found {found}")
             }
         }
     }

@@ -8,38 +8,37 @@
 //! ```
 //!
 //! The sum of `s*s*w1*w2` is a constant and goes into the bias; the sum of `x*y` is one number per pixel, whatever the
-//! output channel; the division is by a power of two. Products are taken in triples `k, k + K/3, k + 2K/3`: the first
+//! output channel; the division is by a power of two. Products are grouped in triples `k, k + K/3, k + 2K/3`: the first
 //! two are a pair, the third is a plain product, because a processor that adds beside its multiplications has room for
 //! just that many additions. `K mod 3` plain products follow.
 //!
-//! Rounding errors grow with `(|x| + s*|w|)^2 / s`, which is least at `s = |x| / |w|`. Every output channel has a
-//! scale of its own, the power of two next to the ratio of the root mean squares of its inputs and its weights. The
+//! Rounding errors grow with `(|x| + s*|w|)^2 / s`, which is least at `s = |x| / |w|`. Every output channel has
+//! its own scale, the power of two next to the ratio of the root mean squares of its inputs and its weights. The
 //! weights are known. The inputs are estimated: an activation that is bounded by 6 has a root mean square of about 1,
-//! and what a linear layer makes is taken for a sum of independent products. A factor of four either way costs
+//! and the output of a linear layer is modeled as a sum of independent products. A factor of four either way costs
 //! accuracy little; the estimate is within that on trained networks.
 
 use core::ops::Range;
 
-use super::{Range as Made, Values};
+use super::{OutputRange, Values};
 use crate::preprocess::Preprocess;
 
 /// Unit roundoff of float32.
 const ROUNDOFF: f64 = 1.0 / (1u32 << 24) as f64;
 
-/// The largest error, relative to the values that a layer makes, with which it is still packed for the fast inner
-/// product. A network's logits then keep an error below 1e-4 of the largest, as tests hold.
+/// Largest error, relative to a layer's output, with which the layer is still packed for the fast inner product. A network's logits then keep an error below 1e-4 of the largest, as tests hold.
 const TOLERANCE: f64 = 1.0 / (1u32 << 15) as f64;
 
-/// What is known of a layer's input before anything ran: its mean square.
+/// Estimate of a layer's input: its mean square.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Estimate {
     square: f64,
-    /// That of the value that the next residual adds.
+    /// Mean square of the value that the next residual adds.
     residual: f64,
 }
 
 impl Estimate {
-    /// Of an image whose pixels are spread evenly over their range.
+    /// Estimate of an image whose pixels are distributed uniformly.
     pub fn of_image(preprocess: &Preprocess) -> Self {
         let channels = preprocess.scale.iter().zip(preprocess.offset);
         let squares = channels.map(|(scale, offset)| {
@@ -51,7 +50,7 @@ impl Estimate {
         Self { square, residual: square }
     }
 
-    /// From a layer's input to its output.
+    /// Propagates the estimate from a layer's input to its output.
     pub fn follow(&mut self, values: &Values<'_>) {
         let layer = values.layer;
         if layer.begins_residual {
@@ -59,9 +58,9 @@ impl Estimate {
         }
         let sums = self.sums(values);
         self.square = match layer.range {
-            Made::Linear => sums,
-            Made::Relu => sums / 2.0,
-            Made::Relu6 => f64::min(sums / 2.0, 1.0),
+            OutputRange::Linear => sums,
+            OutputRange::Relu => sums / 2.0,
+            OutputRange::Relu6 => f64::min(sums / 2.0, 1.0),
         };
         if layer.adds_residual {
             self.square += self.residual;
@@ -73,7 +72,7 @@ impl Estimate {
         (squares(values.bias) + self.square * values.squares()) / values.layer.n as f64
     }
 
-    /// Whether the expected rounding error is small beside what the layer makes.
+    /// Whether the expected rounding error is small relative to the layer's output.
     ///
     /// The accumulator of a channel with root mean square `w` climbs to `K/3 * (x^2 + s^2 w^2)` and is rounded `2K/3`
     /// times on the way; each rounding is uniform, so their squares add up. With `s = x / w` that is `2K/3 * x * w`
@@ -82,8 +81,8 @@ impl Estimate {
         let layer = values.layer;
         let (sums, k) = (self.sums(values), layer.k as f64);
         let made = match layer.range {
-            Made::Relu6 => f64::min(sums, 36.0),
-            Made::Linear | Made::Relu => sums,
+            OutputRange::Relu6 => f64::min(sums, 36.0),
+            OutputRange::Linear | OutputRange::Relu => sums,
         };
         let weights = values.squares() / values.weight.len().max(1) as f64;
         let climb = 2.0 * k / 3.0;

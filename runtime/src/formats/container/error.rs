@@ -1,4 +1,4 @@
-//! Why bytes are no container: the rule that is broken, where, and what to do.
+//! Errors of containers: the broken rule, its place, and the remedy.
 
 use core::fmt;
 
@@ -28,14 +28,14 @@ pub enum ContainerError<'a> {
         /// Length of the file.
         file_bytes: usize,
     },
-    /// The header is not the JSON that safetensors asks for.
+    /// The header is not the JSON that safetensors requires.
     Header {
         /// Offset in the file, in bytes.
         at: usize,
-        /// What the text there breaks.
+        /// Rule that the text breaks.
         rule: JsonRule,
     },
-    /// `__metadata__` stands twice.
+    /// `__metadata__` is repeated.
     TwoMetadata {
         /// Offset of the second one in the file, in bytes.
         at: usize,
@@ -47,9 +47,9 @@ pub enum ContainerError<'a> {
         /// [`MAX_TENSORS`](super::MAX_TENSORS) or [`MAX_METADATA`](super::MAX_METADATA).
         limit: usize,
     },
-    /// A key of `__metadata__` stands twice.
+    /// A key of `__metadata__` is repeated.
     DuplicateMetadata {
-        /// The key that stands twice.
+        /// The repeated key.
         key: JsonStr<'a>,
     },
     /// One tensor breaks a rule.
@@ -74,7 +74,7 @@ pub enum ContainerError<'a> {
 pub enum TensorRule<'a> {
     /// An element type that safetensors does not have, or that takes no whole bytes.
     Dtype {
-        /// What stands in place of a type.
+        /// Text in place of the type.
         found: JsonStr<'a>,
     },
     /// More than [`MAX_RANK`] dimensions.
@@ -89,14 +89,14 @@ pub enum TensorRule<'a> {
         /// Its name.
         key: JsonStr<'a>,
     },
-    /// A member stands twice.
+    /// A member is repeated.
     Repeated {
         /// `dtype`, `shape` or `data_offsets`.
         key: JsonStr<'a>,
     },
-    /// Shape and type ask for more bytes than this machine can count.
+    /// Shape and type require more bytes than this machine can address.
     TooLarge,
-    /// The byte range does not lie within the data.
+    /// The byte range exceeds the data.
     Range {
         /// First byte, counted from the end of the header.
         begin: usize,
@@ -105,7 +105,7 @@ pub enum TensorRule<'a> {
         /// Bytes of the file behind its header.
         data_bytes: usize,
     },
-    /// The byte range is not as long as shape and type ask.
+    /// The byte range has another length than shape and type require.
     Size {
         /// Bytes by shape and type.
         expected: usize,
@@ -130,11 +130,11 @@ impl fmt::Display for ContainerError<'_> {
                  make one from a model with `mbvc import`"
             ),
             Self::Packed => f.write_str(
-                "these are packed weights, which `from_packed` takes; here goes the container that they were packed from",
+                "expected a container, found packed weights; pass the container that they were packed from, or use `from_packed`",
             ),
             Self::HeaderTooLong { header_bytes } => write!(
                 f,
-                "not a weight container: it begins otherwise than a safetensors file (the header would have {header_bytes} bytes, \
+                "not a weight container: not a safetensors file (the header would have {header_bytes} bytes, \
                  and at most {MAX_HEADER_BYTES} are allowed); make one from a model with `mbvc import`"
             ),
             Self::HeaderCut { header_bytes, file_bytes } => write!(
@@ -152,7 +152,7 @@ impl fmt::Display for ContainerError<'_> {
                 write!(f, "more than {limit} {what}; a container holds one network of the MobileNetV2 family")
             }
             Self::DuplicateMetadata { key } => {
-                write!(f, "metadata `{key}` stands twice; keep one, or import the file again")
+                write!(f, "duplicate metadata `{key}`; keep one, or import the file again")
             }
             Self::Tensor { name, rule } => write!(f, "tensor `{name}`: {rule}"),
             Self::NotCovered { tensor_bytes, data_bytes } => write!(
@@ -171,18 +171,18 @@ impl fmt::Display for TensorRule<'_> {
             Self::Rank => write!(f, "more than {MAX_RANK} dimensions; import the file again"),
             Self::Member { key } => write!(f, "`{key}` is missing or malformed; import the file again"),
             Self::Unknown { key } => {
-                write!(f, "unknown member `{key}`; only dtype, shape and data_offsets may stand here")
+                write!(f, "unknown member `{key}`; expected dtype, shape or data_offsets")
             }
-            Self::Repeated { key } => write!(f, "`{key}` stands twice; keep one"),
-            Self::TooLarge => f.write_str("its shape asks for more bytes than this machine can address"),
+            Self::Repeated { key } => write!(f, "duplicate `{key}`; keep one"),
+            Self::TooLarge => f.write_str("its shape needs more bytes than this machine can address"),
             Self::Range { begin, end, data_bytes } => write!(
                 f,
-                "bytes {begin}..{end} do not lie within the {data_bytes} bytes of data; \
+                "bytes {begin}..{end} are outside the {data_bytes} bytes of data; \
                  the file may be cut short: copy or import it again"
             ),
             Self::Size { expected, found } => write!(
                 f,
-                "its shape and element type ask for {expected} bytes, data_offsets give {found}; import the file again"
+                "its shape and element type need {expected} bytes, data_offsets has {found}; import the file again"
             ),
             Self::Duplicate => f.write_str("two tensors have this name; import the file again"),
             Self::Overlaps { other } => {

@@ -29,7 +29,7 @@ pub struct Declared<'a> {
     pub name: JsonStr<'a>,
     /// Of each element.
     pub dtype: Dtype,
-    /// Shape and type ask for as many bytes as the tensor has.
+    /// Shape and type require as many bytes as the tensor has.
     pub shape: Shape,
 }
 
@@ -214,7 +214,7 @@ impl<'a> Header<'a> {
         Ok(Scan { header: self.text, cursor, inside, metadata: self.metadata })
     }
 
-    /// The tensor whose name stands at that place of the header.
+    /// The tensor whose name is at this offset of the header.
     fn entry_at(&self, at: usize) -> Option<Entry<'a>> {
         let mut cursor = Cursor::starting(self.text, at);
         let name = cursor.key().ok()?;

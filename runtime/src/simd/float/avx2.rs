@@ -21,7 +21,7 @@ fn first<const N: usize>() -> __m256i {
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub fn load(from: Src<'_>, at: usize) -> Vector {
-    // SAFETY: `address` checks the range in debug builds; the planner proves it for generated code.
+    // SAFETY: the view's constructor promises that the range is in bounds; debug builds check it in `address`.
     unsafe { _mm256_loadu_ps(from.address(at, LANES)) }
 }
 
@@ -29,7 +29,7 @@ pub fn load(from: Src<'_>, at: usize) -> Vector {
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub fn load_first<const N: usize>(from: Src<'_>, at: usize) -> Vector {
-    // SAFETY: masked lanes are not read; the rest as in `load`.
+    // SAFETY: masked lanes are not read; otherwise as in `load`.
     unsafe { _mm256_maskload_ps(from.address(at, N), first::<N>()) }
 }
 
@@ -60,7 +60,7 @@ pub fn store(to: &mut Dst<'_>, at: usize, value: Vector) {
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub fn store_first<const N: usize>(to: &mut Dst<'_>, at: usize, value: Vector) {
-    // SAFETY: masked lanes are not written; the rest as in `load`.
+    // SAFETY: masked lanes are not written; otherwise as in `load`.
     unsafe { _mm256_maskstore_ps(to.address(at, N), first::<N>(), value) }
 }
 
@@ -113,7 +113,7 @@ pub fn relu6(v: Vector) -> Vector {
     _mm256_min_ps(relu(v), _mm256_set1_ps(6.0))
 }
 
-/// Asks for the cache line at `at`, which may lie outside the view.
+/// Prefetches the cache line at `at`, which may be outside the view.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub fn prefetch(from: Src<'_>, at: usize) {

@@ -19,7 +19,7 @@ const fn first<const N: usize>() -> __mmask16 {
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub fn load(from: Src<'_>, at: usize) -> Vector {
-    // SAFETY: `address` checks the range in debug builds; the planner proves it for generated code.
+    // SAFETY: the view's constructor promises that the range is in bounds; debug builds check it in `address`.
     unsafe { _mm512_loadu_ps(from.address(at, LANES)) }
 }
 
@@ -27,7 +27,7 @@ pub fn load(from: Src<'_>, at: usize) -> Vector {
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub fn load_first<const N: usize>(from: Src<'_>, at: usize) -> Vector {
-    // SAFETY: masked lanes are not read; the rest as in `load`.
+    // SAFETY: masked lanes are not read; otherwise as in `load`.
     unsafe { _mm512_maskz_loadu_ps(first::<N>(), from.address(at, N)) }
 }
 
@@ -58,7 +58,7 @@ pub fn store(to: &mut Dst<'_>, at: usize, value: Vector) {
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub fn store_first<const N: usize>(to: &mut Dst<'_>, at: usize, value: Vector) {
-    // SAFETY: masked lanes are not written; the rest as in `load`.
+    // SAFETY: masked lanes are not written; otherwise as in `load`.
     unsafe { _mm512_mask_storeu_ps(to.address(at, N), first::<N>(), value) }
 }
 
@@ -138,7 +138,7 @@ pub fn relu6(v: Vector) -> Vector {
     _mm512_min_ps(relu(v), _mm512_set1_ps(6.0))
 }
 
-/// Asks for the cache line at `at`, which may lie outside the view.
+/// Prefetches the cache line at `at`, which may be outside the view.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub fn prefetch(from: Src<'_>, at: usize) {

@@ -1,4 +1,4 @@
-//! Vectors of float32, a module for each instruction set.
+//! Vectors of float32: one module per instruction set.
 
 #[cfg(target_arch = "x86_64")]
 pub mod avx2;

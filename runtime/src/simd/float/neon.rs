@@ -13,7 +13,7 @@ pub const LANES: usize = 4;
 #[inline]
 #[target_feature(enable = "neon")]
 pub fn load(from: Src<'_>, at: usize) -> Vector {
-    // SAFETY: `address` checks the range in debug builds; the planner proves it for generated code.
+    // SAFETY: the view's constructor promises that the range is in bounds; debug builds check it in `address`.
     unsafe { vld1q_f32(from.address(at, LANES)) }
 }
 
@@ -22,7 +22,7 @@ pub fn load(from: Src<'_>, at: usize) -> Vector {
 #[target_feature(enable = "neon")]
 pub fn load_first<const N: usize>(from: Src<'_>, at: usize) -> Vector {
     let mut lanes = [0.0; LANES];
-    // SAFETY: both ranges hold `N <= LANES` floats; the rest as in `load`.
+    // SAFETY: both ranges hold `N <= LANES` floats; otherwise as in `load`.
     unsafe {
         core::ptr::copy_nonoverlapping(from.address(at, N), lanes[..N].as_mut_ptr(), N);
         vld1q_f32(lanes.as_ptr())
@@ -57,7 +57,7 @@ pub fn store(to: &mut Dst<'_>, at: usize, value: Vector) {
 #[target_feature(enable = "neon")]
 pub fn store_first<const N: usize>(to: &mut Dst<'_>, at: usize, value: Vector) {
     let mut lanes = [0.0; LANES];
-    // SAFETY: both ranges hold `N <= LANES` floats; the rest as in `load`.
+    // SAFETY: both ranges hold `N <= LANES` floats; otherwise as in `load`.
     unsafe {
         vst1q_f32(lanes.as_mut_ptr(), value);
         core::ptr::copy_nonoverlapping(lanes[..N].as_ptr(), to.address(at, N), N);

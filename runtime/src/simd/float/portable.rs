@@ -15,7 +15,7 @@ pub const LANES: usize = 4;
 /// `LANES` floats from `at`.
 #[inline(always)]
 pub fn load(from: Src<'_>, at: usize) -> Vector {
-    // SAFETY: `address` checks the range in debug builds; the planner proves it for generated code.
+    // SAFETY: the view's constructor promises that the range is in bounds; debug builds check it in `address`.
     Vector(unsafe { from.address(at, LANES).cast::<[f32; LANES]>().read_unaligned() })
 }
 

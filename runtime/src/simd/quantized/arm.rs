@@ -1,7 +1,8 @@
-//! What both kinds of quantized kernels for NEON share: four lanes, whatever multiplies.
+//! The part that both quantized vocabularies of NEON share: four lanes, for any dot product.
 //!
-//! Arm multiplies bytes that both have a sign, or both none. Activations lose 128 where they are loaded, one bit, and
-//! packing adds 128 times its weights to each channel's bias: sums are those of the other instruction sets.
+//! Arm multiplies bytes that are both signed or both unsigned. Loads therefore subtract 128 from activations, which flips
+//! one bit, and packing adds 128 times the sum of its weights to each channel's bias: sums equal those of the other
+//! instruction sets.
 
 /// Defines the shared vocabulary for the given target features.
 macro_rules! arm {
@@ -42,7 +43,7 @@ macro_rules! arm {
         #[inline]
         #[target_feature(enable = $features)]
         fn vector(from: Src<'_, u8>, at: usize) -> uint8x16_t {
-            // SAFETY: `address` checks the range in debug builds; the planner proves it for generated code.
+            // SAFETY: the view's constructor promises that the range is in bounds; debug builds check it in `address`.
             unsafe { vld1q_u8(from.address(at, 16)) }
         }
 
@@ -61,13 +62,13 @@ macro_rules! arm {
             unsafe { from.address(at, 4).cast::<i32>().read_unaligned() }
         }
 
-        /// For each pixel, the byte at `at` of the three rows and a zero; pixels lie `PIXEL` bytes apart. Writes four.
+        /// For each pixel, the byte at `at` of the three rows and a zero; pixels are `PIXEL` bytes apart. Writes four pixels.
         ///
-        /// Nothing is read beyond the last pixel's byte.
+        /// Reads nothing beyond the last pixel's byte.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn store_ends<const PIXEL: usize>(rows: [Src<'_, u8>; 3], at: usize, to: &mut Dst<'_, u8>, to_at: usize) {
-            // Of the vector that ends with the last pixel's byte; the first pixels may lie before it.
+            // Of the vector that ends with the last pixel's byte; the first pixels may be before it.
             let last = at + 3 * PIXEL - 15;
             let (mut quads, mut index) = (vdupq_n_u8(0), 0);
             while index < rows.len() {
@@ -81,7 +82,7 @@ macro_rules! arm {
             store_packed(to, to_at, quads);
         }
 
-        /// Zeros.
+        /// All lanes zero.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn none() -> Sums {
@@ -232,7 +233,7 @@ macro_rules! arm {
             unsafe { vst1q_u8(to.address(at, 16), packed) }
         }
 
-        /// Writes the first `CHANNELS` lanes of the first `PIXELS` pixels, which lie `pixel` bytes apart.
+        /// Writes the first `CHANNELS` lanes of the first `PIXELS` pixels, which are `pixel` bytes apart.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn store_pixels<const PIXELS: usize, const CHANNELS: usize>(
@@ -263,7 +264,7 @@ macro_rules! arm {
             }
         }
 
-        /// `CHANNELS` bytes from `at`, each in a lane of its own.
+        /// `CHANNELS` bytes from `at`, one per lane.
         #[inline]
         #[target_feature(enable = $features)]
         fn some<const CHANNELS: usize>(from: Src<'_, u8>, at: usize) -> int32x4_t {
@@ -291,7 +292,7 @@ macro_rules! arm {
             }
         }
 
-        /// The sum of a projection's steps and the first `CHANNELS` bytes at `at`, in steps of its own scale.
+        /// The sum of a projection's steps and the first `CHANNELS` bytes at `at`, in steps of the projection's scale.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn add<const CHANNELS: usize>(steps: Sums, residual: Src<'_, u8>, at: usize, add: Addends) -> Sums {
@@ -341,7 +342,7 @@ macro_rules! arm {
             vaddq_s32(a, b)
         }
 
-        /// What padding holds, as a zero point, and the limits of bytes.
+        /// The value of padding as a zero point, and the limits of bytes.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn padding(header: Src<'_, u8>) -> Range {

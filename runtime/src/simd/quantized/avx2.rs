@@ -1,4 +1,4 @@
-//! AVX2: activations widened to 16 bits, two products in one instruction, never saturated.
+//! AVX2: activations widened to 16 bits, two products per instruction, without saturation.
 
 super::x86::x86!(ymm, "avx2,fma");
 

@@ -1,4 +1,4 @@
-//! AVX-512 without VNNI: activations widened to 16 bits, two products in one instruction, never saturated.
+//! AVX-512 without VNNI: activations widened to 16 bits, two products per instruction, without saturation.
 
 super::x86::x86!(zmm, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl");
 

@@ -1,4 +1,4 @@
-//! AVX-512 with VNNI: four products of bytes in one instruction.
+//! AVX-512 with VNNI: four products of bytes per instruction.
 
 super::x86::x86!(zmm, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni");
 

@@ -1,4 +1,4 @@
-//! Eight lanes, with what AVX-512 has for them.
+//! Eight lanes with the instructions of AVX-512 VL and VNNI.
 
 super::super::x86::x86!(ymm, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni");
 

@@ -1,4 +1,5 @@
-//! The vocabularies of the instruction sets that this processor has, against the arithmetic that they follow.
+//! Tests of the vocabularies' fixed-point arithmetic against TensorFlow Lite's reference kernels, for every instruction set
+//! that this processor has.
 
 use std::vec::Vec;
 
@@ -92,7 +93,7 @@ macro_rules! vocabulary {
     }};
 }
 
-/// Those that can be called here.
+/// The vocabularies that this processor can run.
 fn vocabularies() -> Vec<Vocabulary> {
     let all = std::vec![
         vocabulary!(super::portable, Portable),
@@ -172,6 +173,7 @@ fn each(vocabulary: &Vocabulary, call: Steps, factors: &[Fixed], check: &dyn Fn(
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow for an interpreter; reference_tests cover the same loads and stores")]
 fn steps_by_multipliers_are_those_of_the_reference_kernels() {
     for vocabulary in vocabularies() {
         let mut all = factors(-31, 30);
@@ -183,6 +185,7 @@ fn steps_by_multipliers_are_those_of_the_reference_kernels() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow for an interpreter; reference_tests cover the same loads and stores")]
 fn steps_by_small_multipliers_are_the_same_above_zero() {
     for vocabulary in vocabularies() {
         let Some(small) = vocabulary.small else { continue };
@@ -197,6 +200,7 @@ fn steps_by_small_multipliers_are_the_same_above_zero() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow for an interpreter; reference_tests cover the same loads and stores")]
 fn steps_of_any_size_are_limited() {
     let limits = Limits { low: 3, high: 250 };
     let mut header = [0; HEADER];
@@ -214,6 +218,7 @@ fn steps_of_any_size_are_limited() {
 
 /// Scales from one end of what an add takes to the other, either operand the larger.
 #[test]
+#[cfg_attr(miri, ignore = "too slow for an interpreter; reference_tests cover the same loads and stores")]
 fn sums_of_two_are_those_of_the_reference_kernels() {
     const SCALES: [[f32; 3]; 7] = [
         [0.02, 0.03, 0.04],

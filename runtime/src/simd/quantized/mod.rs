@@ -1,7 +1,7 @@
-//! Vectors for quantized kernels under one vocabulary, a module for each instruction set.
+//! Vectors of quantized kernels under one vocabulary: one module per instruction set.
 //!
-//! Activations are bytes from 0 to 255, `Src<'_, u8>`: those of int8 networks are stored with 128 added, so that one
-//! kernel serves both kinds and products are of bytes without and weights with sign. Sums are exact 32-bit integers
+//! Activations are bytes from 0 to 255, `Src<'_, u8>`. Those of int8 networks are stored with 128 added, so that one
+//! kernel serves both types and products are of unsigned activations and signed weights. Sums are exact 32-bit integers
 //! whatever the instruction set; `steps` turns them into results as `quant::Requantize` does in XNNPACK's rounding, and
 //! `steps_by_multiplier` in that of TensorFlow Lite's reference kernels.
 //!
@@ -9,12 +9,12 @@
 //! |-----------|-------------------------------------------------------------------------------|
 //! | `Sums`    | an i32                                                                        |
 //! | `Scales`  | an f32                                                                        |
-//! | `Multipliers` | a `quant::Fixed`: multipliers and exponents, which lie in rows of their own |
+//! | `Multipliers` | a `quant::Fixed`: multipliers and exponents, stored in separate rows        |
 //! | `Quads`   | four activations, ready for `dot`                                             |
-//! | `Weights` | the four weights that they are multiplied by; `WEIGHTS` bytes where they lie  |
+//! | `Weights` | the four weights that they are multiplied by; `WEIGHTS` bytes in memory       |
 //! | `Packed`  | four results, from four `Sums`: `[lanes / 4][which of the four][4 lanes]`     |
 
-/// The numbers that a layer's results are moved and limited by, as its packed header has them.
+/// Zero point and limits of a layer's results, from its packed header.
 #[derive(Debug, Clone, Copy)]
 pub struct Range<V> {
     /// Zero point: added to the steps.
@@ -59,9 +59,8 @@ pub struct FixedAddends<V, M> {
     pub sum: M,
 }
 
-/// Added to the sums of layers whose results are never negative: the integer is then the bit pattern of the float
-/// 2^23 + sum, which one multiply-add scales. Packing proves for each channel that no sum leaves the range in which
-/// this is exact.
+/// Bias of the sums of layers whose results are never negative: `BIAS + sum` is the bit pattern of the float `2^23 + sum`,
+/// which one multiply-add scales. Packing proves for each channel that no sum leaves the range in which this is exact.
 pub const BIAS: i32 = 0x4b00_0000;
 
 #[cfg(target_arch = "aarch64")]
@@ -75,14 +74,14 @@ pub mod avx512vnni;
 #[cfg(target_arch = "x86_64")]
 pub mod avxvnni;
 #[cfg(test)]
-mod fixed;
-#[cfg(test)]
-mod meaning;
+mod fixed_point_tests;
 #[cfg(target_arch = "aarch64")]
 pub mod neon;
 #[cfg(target_arch = "aarch64")]
 pub mod neondot;
 pub mod portable;
+#[cfg(test)]
+mod reference_tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 #[cfg(target_arch = "x86_64")]

@@ -1,4 +1,4 @@
-//! Plain Rust: four lanes. The definition of the vocabulary.
+//! Plain Rust: four lanes. This module defines the vocabulary.
 
 use super::{Addends, FixedAddends as FixedAddendsOf, Range as Limits};
 use crate::quantized::arithmetic::{Fixed, LEFT_SHIFT, round_ties_even};
@@ -45,7 +45,7 @@ fn lanes<T: Copy + Default>(value: impl Fn(usize) -> T) -> [T; LANES] {
 /// `N` bytes from `at`.
 #[inline(always)]
 fn read<const N: usize>(from: Src<'_, u8>, at: usize) -> [u8; N] {
-    // SAFETY: `address` checks the range in debug builds; the planner proves it for generated code.
+    // SAFETY: the view's constructor promises that the range is in bounds; debug builds check it in `address`.
     unsafe { from.address(at, N).cast::<[u8; N]>().read_unaligned() }
 }
 
@@ -60,9 +60,9 @@ fn word(from: Src<'_, u8>, at: usize) -> i32 {
     i32::from_le_bytes(read(from, at))
 }
 
-/// For each pixel, the byte at `at` of the three rows and a zero; pixels lie `PIXEL` bytes apart. Writes four.
+/// For each pixel, the byte at `at` of the three rows and a zero; pixels are `PIXEL` bytes apart. Writes four pixels.
 ///
-/// Nothing is read beyond the last pixel's byte.
+/// Reads nothing beyond the last pixel's byte.
 #[inline(always)]
 pub fn store_ends<const PIXEL: usize>(rows: [Src<'_, u8>; 3], at: usize, to: &mut Dst<'_, u8>, to_at: usize) {
     for pixel in 0..4 {
@@ -71,7 +71,7 @@ pub fn store_ends<const PIXEL: usize>(rows: [Src<'_, u8>; 3], at: usize, to: &mu
     }
 }
 
-/// Zeros.
+/// All lanes zero.
 #[inline(always)]
 pub fn none() -> Sums {
     Sums([0; LANES])
@@ -199,7 +199,7 @@ pub fn store_quads(to: &mut Dst<'_, u8>, at: usize, packed: Packed) {
     }
 }
 
-/// Writes four pixels of channel quads: the `LANES / 4` planes lie `plane` bytes apart.
+/// Writes four pixels of channel quads: the `LANES / 4` planes are `plane` bytes apart.
 #[inline(always)]
 pub fn store_planes(to: &mut Dst<'_, u8>, at: usize, plane: usize, packed: Packed) {
     let _ = plane;
@@ -214,7 +214,7 @@ pub fn store_packed(to: &mut Dst<'_, u8>, at: usize, packed: Packed) {
     store_planes(to, at, 0, packed);
 }
 
-/// Writes the first `CHANNELS` lanes of the first `PIXELS` pixels, which lie `pixel` bytes apart.
+/// Writes the first `CHANNELS` lanes of the first `PIXELS` pixels, which are `pixel` bytes apart.
 #[inline(always)]
 pub fn store_pixels<const PIXELS: usize, const CHANNELS: usize>(
     to: &mut Dst<'_, u8>,
@@ -236,7 +236,7 @@ pub fn addends(header: Src<'_, u8>) -> Addends<i32> {
     Addends { left, right, bias, shift, low, high }
 }
 
-/// The sum of a projection's steps and the first `CHANNELS` bytes at `at`, in steps of its own scale.
+/// The sum of a projection's steps and the first `CHANNELS` bytes at `at`, in steps of the projection's scale.
 #[inline(always)]
 pub fn add<const CHANNELS: usize>(steps: Sums, residual: Src<'_, u8>, at: usize, add: Addends<i32>) -> Sums {
     Sums(lanes(|lane| {
@@ -278,7 +278,7 @@ pub fn plus(a: Sums, b: Sums) -> Sums {
     Sums(lanes(|lane| a.0[lane].wrapping_add(b.0[lane])))
 }
 
-/// What padding holds, as a zero point, and the limits of bytes.
+/// The value of padding as a zero point, and the limits of bytes.
 #[inline(always)]
 pub fn padding(header: Src<'_, u8>) -> Range {
     Limits { zero: word(header, 40), low: 0, high: 255 }

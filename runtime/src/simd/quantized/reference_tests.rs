@@ -1,4 +1,4 @@
-//! Every vocabulary that this processor has, function by function, against what it means for a lane.
+//! Tests of every vocabulary that this processor has, function by function, against a scalar reference for each lane.
 
 use std::vec::Vec;
 
@@ -19,7 +19,7 @@ fn dst(bytes: &mut [u8]) -> Dst<'_, u8> {
     unsafe { Dst::new(bytes) }
 }
 
-/// Numbers that come again.
+/// Pseudorandom numbers, the same in every run.
 struct Noise(u32);
 
 impl Noise {
@@ -40,7 +40,7 @@ fn words(numbers: &[i32]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
-/// Sixteen bits hold all that any use of steps tells apart.
+/// Steps are compared as 16-bit numbers: no operation distinguishes larger ones.
 fn step(sum: i32, scale: f32) -> i32 {
     round_ties_even((sum as f32 * scale).clamp(-32768.0, 32767.0))
 }

@@ -1,4 +1,4 @@
-//! What the quantized vocabularies of x86-64 share, whatever the width of a vector and whatever multiplies.
+//! The part that the quantized vocabularies of x86-64 share, for vectors of any width and any dot product.
 //!
 //! Each operation is written once, in the intrinsics that [`ymm`](super::ymm) and [`zmm`](super::zmm) export under the
 //! same names for 256 and 512 bits.
@@ -56,7 +56,7 @@ macro_rules! x86 {
         #[inline]
         #[target_feature(enable = $features)]
         fn vector(from: Src<'_, u8>, at: usize) -> Integers {
-            // SAFETY: `address` checks the range in debug builds; the planner proves it for generated code.
+            // SAFETY: the view's constructor promises that the range is in bounds; debug builds check it in `address`.
             unsafe { load(from.address(at, BYTES).cast()) }
         }
 
@@ -68,7 +68,7 @@ macro_rules! x86 {
             unsafe { from.address(at, 4).cast::<i32>().read_unaligned() }
         }
 
-        /// Zeros.
+        /// All lanes zero.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn none() -> Sums {
@@ -249,7 +249,7 @@ macro_rules! x86 {
             unsafe { store(to.address(at, BYTES).cast(), shuffle_epi8(packed, order)) }
         }
 
-        /// Writes four pixels of channel quads: the `LANES / 4` planes lie `plane` bytes apart.
+        /// Writes four pixels of channel quads: the `LANES / 4` planes are `plane` bytes apart.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn store_planes(to: &mut Dst<'_, u8>, at: usize, plane: usize, packed: Packed) {
@@ -273,7 +273,7 @@ macro_rules! x86 {
             unsafe { store(to.address(at, BYTES).cast(), packed) }
         }
 
-        /// Writes the first `CHANNELS` lanes of the first `PIXELS` pixels, which lie `pixel` bytes apart.
+        /// Writes the first `CHANNELS` lanes of the first `PIXELS` pixels, which are `pixel` bytes apart.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn store_pixels<const PIXELS: usize, const CHANNELS: usize>(
@@ -322,7 +322,7 @@ macro_rules! x86 {
             }
         }
 
-        /// The sum of a projection's steps and the first `CHANNELS` bytes at `at`, in steps of its own scale.
+        /// The sum of a projection's steps and the first `CHANNELS` bytes at `at`, in steps of the projection's scale.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn add<const CHANNELS: usize>(steps: Sums, residual: Src<'_, u8>, at: usize, add: Addends) -> Sums {
@@ -372,7 +372,7 @@ macro_rules! x86 {
             add_epi32(a, b)
         }
 
-        /// What padding holds, as a zero point, and the limits of bytes.
+        /// The value of padding as a zero point, and the limits of bytes.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn padding(header: Src<'_, u8>) -> Range {
@@ -387,7 +387,7 @@ macro_rules! x86 {
             sub_epi32(cvtepu8_epi32(some::<CHANNELS>(from, at)), range.zero)
         }
 
-        /// Asks for the cache line at `at`, which may lie outside the view.
+        /// Prefetches the cache line at `at`, which may be outside the view.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn prefetch(from: Src<'_, u8>, at: usize) {

@@ -1,4 +1,4 @@
-//! What the vocabularies of x86-64 share in vectors of 128 bits.
+//! Operations on vectors of 128 bits that all vocabularies of x86-64 share.
 
 use core::arch::x86_64::*;
 
@@ -9,17 +9,17 @@ const PIXELS: usize = 4;
 /// The last byte of a vector.
 const LAST: usize = 15;
 
-/// For each pixel, the byte at `at` of the three rows and a zero; pixels lie `PIXEL` bytes apart. Writes four.
+/// For each pixel, the byte at `at` of the three rows and a zero; pixels are `PIXEL` bytes apart. Writes four pixels.
 ///
-/// Nothing is read beyond the last pixel's byte.
+/// Reads nothing beyond the last pixel's byte.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub fn store_ends<const PIXEL: usize>(rows: [Src<'_, u8>; 3], at: usize, to: &mut Dst<'_, u8>, to_at: usize) {
     let vector = |row: Src<'_, u8>, at: usize| {
-        // SAFETY: `address` checks the range in debug builds; the planner proves it for generated code.
+        // SAFETY: the view's constructor promises that the range is in bounds; debug builds check it in `address`.
         unsafe { _mm_loadu_si128(row.address(at, 16).cast()) }
     };
-    // The vector that ends with the last pixel's byte; the first pixels may lie before it.
+    // The vector that ends with the last pixel's byte; the first pixels may be before it.
     let end = at + (PIXELS - 1) * PIXEL;
     let mut quads = _mm_setzero_si128();
     for (index, row) in rows.into_iter().enumerate() {

@@ -25,7 +25,7 @@ impl Block<'_> {
         let plane = matches!(out.layout.order, Order::ChannelQuads).then(|| out.layout.plane(out.shape));
         let c_vector = self.spatial_vector();
         let groups = self.groups();
-        let packed = vectors * Depthwise::packed(self.context.isa, self.packed.general, self.packed.rest);
+        let packed = vectors * Depthwise::packed(self.context.isa, self.packed.general, self.packed.outliers);
         let weights = affine(self.packed.depthwise.at, &[("group", packed, groups)]);
         let header = lit(self.packed.depthwise.header);
         let row = out.shape.width * if plane.is_some() { QUAD } else { self.context.isa.lanes() };
@@ -55,7 +55,7 @@ impl Block<'_> {
                     c_vector,
                     c_plane: plane,
                     finish,
-                    rest: self.packed.rest,
+                    outliers: self.packed.outliers,
                 }
                 .kernel();
                 let ident = kernel.ident();
@@ -94,7 +94,7 @@ impl Block<'_> {
                 last: 0,
                 finish: self.packed.general,
                 ending: if residual { Ending::Add } else { Ending::Store },
-                rest: self.packed.rest,
+                outliers: self.packed.outliers,
             };
             product_calls(&base, panels, members, kernels, &|kernel: &Ident, weights, channel| {
                 let to = sum(&[first.clone(), channel]);

@@ -38,8 +38,8 @@ struct Packed<'g> {
     producer: Option<&'g PackedLayer>,
     depthwise: &'g PackedLayer,
     project: &'g PackedLayer,
-    /// Whether weights have rests.
-    rest: bool,
+    /// Whether there are outlier weights.
+    outliers: bool,
     /// How sums become results: of any layer, and where its values allow it.
     general: Finish,
     fast: Finish,
@@ -52,7 +52,7 @@ impl<'g> Packed<'g> {
             producer: plan.layer(producer),
             depthwise: plan.layer(depthwise)?,
             project: plan.layer(project)?,
-            rest: plan.has_rests(),
+            outliers: plan.has_outliers(),
             general: plan.general(),
             fast: plan.fast(),
         })

@@ -86,7 +86,7 @@ impl Block<'_> {
             mr: tile.mr,
             nv: tile.nv,
             finish,
-            rest: self.packed.rest,
+            outliers: self.packed.outliers,
         };
         let inputs = kernel(self.packed.general).input_rows();
         let windows = match self.image() {

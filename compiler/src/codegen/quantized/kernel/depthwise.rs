@@ -11,7 +11,7 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
 use super::Finish;
-use mbvc_runtime::quantized::rest::ROWS;
+use mbvc_runtime::quantized::outliers::ROWS;
 
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
@@ -25,7 +25,7 @@ const COLUMNS: usize = 3;
 type Pack = [Option<(usize, usize)>; QUAD];
 
 /// Bytes before the parts of weights that are left, which tell how many there are.
-const REST_COUNT: usize = 64;
+const OUTLIER_COUNT: usize = 64;
 /// Places that the first row of a window can have in a quad.
 pub const PLACES: usize = 4;
 
@@ -48,16 +48,16 @@ pub struct Depthwise {
     /// a vector: then rows are of whole quads, or two of them are, which follow each other.
     pub c_plane: Option<usize>,
     pub finish: Finish,
-    /// Whether weights have rests.
-    pub rest: bool,
+    /// Whether there are outlier weights.
+    pub outliers: bool,
 }
 
 impl Depthwise {
     /// Bytes of the packed parameters of a vector: what finishes sums, weights, how many parts of
     /// them are left, and these.
-    pub fn packed(isa: Isa, finish: Finish, rest: bool) -> usize {
+    pub fn packed(isa: Isa, finish: Finish, outliers: bool) -> usize {
         let all = Self::all_weights(isa);
-        isa.lanes() * finish.bytes() + all + if rest { REST_COUNT + ROWS * all } else { 0 }
+        isa.lanes() * finish.bytes() + all + if outliers { OUTLIER_COUNT + ROWS * all } else { 0 }
     }
 
     /// Bytes from an output pixel to the next; of a quad of pixels, a quarter of it.
@@ -93,8 +93,9 @@ impl Depthwise {
         );
         let (ident, feature) = (format_ident!("{name}"), self.isa.target_feature());
         let lanes = self.isa.lanes();
-        let packed =
-            |first: usize| affine(first, &[("vector", Self::packed(self.isa, self.finish, self.rest), self.vectors)]);
+        let packed = |first: usize| {
+            affine(first, &[("vector", Self::packed(self.isa, self.finish, self.outliers), self.vectors)])
+        };
         let (bias, factors) = (packed(0), self.finish.load(|row| packed(row * lanes * 4)));
         let before_weights = lanes * self.finish.bytes();
         let weights = (0..self.rows * COLUMNS).map(|index| {
@@ -175,13 +176,13 @@ impl Depthwise {
                 false => quote!(let #input = column(here, #at);),
             }
         });
-        let mutable = self.rest.then(|| quote!(mut));
+        let mutable = self.outliers.then(|| quote!(mut));
         pixels.sort_unstable();
         let sums = pixels.iter().map(|(row, pixel)| {
             let (name, value) = (sum(*row, *pixel), self.window(*row, *pixel, quote!(b)));
             quote!(let #mutable #name = #value;)
         });
-        let rest = self.rest.then(|| self.rests(&pixels));
+        let outlier_dots = self.outliers.then(|| self.outliers(&pixels));
         let stores = packs.iter().map(|pack| {
             let steps = pack.map(|pixel| match pixel {
                 None => quote!(none()),
@@ -197,7 +198,7 @@ impl Depthwise {
                 None => quote!(store_packed(&mut c, #at, #packed);),
             }
         });
-        quote!(#(#inputs)* #(#sums)* #rest #(#stores)*)
+        quote!(#(#inputs)* #(#sums)* #outlier_dots #(#stores)*)
     }
 
     /// `sums` with the products of a window added.
@@ -209,13 +210,14 @@ impl Depthwise {
     }
 
     /// Adds the products of what is left of the weights.
-    fn rests(&self, pixels: &[(usize, usize)]) -> TokenStream {
+    fn outliers(&self, pixels: &[(usize, usize)]) -> TokenStream {
         let all = Self::all_weights(self.isa);
-        let packed =
-            |first: usize| affine(first, &[("vector", Self::packed(self.isa, self.finish, self.rest), self.vectors)]);
-        let before_rests = self.isa.lanes() * self.finish.bytes() + all;
-        let (count, all_lit) = (packed(before_rests), lit(all));
-        let first = before_rests + REST_COUNT;
+        let packed = |first: usize| {
+            affine(first, &[("vector", Self::packed(self.isa, self.finish, self.outliers), self.vectors)])
+        };
+        let before_outliers = self.isa.lanes() * self.finish.bytes() + all;
+        let (count, all_lit) = (packed(before_outliers), lit(all));
+        let first = before_outliers + OUTLIER_COUNT;
         let weights = (0..self.rows * COLUMNS).map(|index| {
             let (row, column) = (index / COLUMNS, index % COLUMNS);
             let (name, at) = (weight(row, column), packed(first + self.weight_at(row, column)));
@@ -226,7 +228,7 @@ impl Depthwise {
             let value = self.window(*row, *pixel, quote!(#name));
             quote!(#name = #value;)
         });
-        quote!(for row in 0..rt::quantized::rest::rows(w, #count) { #(#weights)* #(#sums)* })
+        quote!(for row in 0..rt::quantized::outliers::rows(w, #count) { #(#weights)* #(#sums)* })
     }
 }
 

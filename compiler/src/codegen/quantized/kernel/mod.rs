@@ -12,7 +12,7 @@ pub use produce::Produce;
 pub use product::{Activations, Ending, Product};
 
 use mbvc_runtime::quantized::finish_bytes;
-use mbvc_runtime::quantized::rest::list_bytes;
+use mbvc_runtime::quantized::outliers::list_bytes;
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
@@ -124,13 +124,13 @@ impl Finish {
 
 /// Adds the products of what is left of the weights of a run: `dots` are those of quad `k` with a row of `nv` vectors.
 /// The list lies at `list`, rows of `row` bytes behind.
-fn rests(list: usize, quads: usize, row: usize, nv: usize, dots: TokenStream) -> TokenStream {
+fn outliers(list: usize, quads: usize, row: usize, nv: usize, dots: TokenStream) -> TokenStream {
     let first = list + list_bytes(quads);
     let at = (0..nv).map(|n| lit(first + n * (row / nv)));
     let [list, row] = [list, row].map(lit);
     quote! {
-        for row in 0..rt::quantized::rest::rows(w, #list) {
-            let k = rt::quantized::rest::quad(w, #list, row);
+        for row in 0..rt::quantized::outliers::rows(w, #list) {
+            let k = rt::quantized::outliers::quad(w, #list, row);
             let v = [#(weights(w, #at + row * #row)),*];
             #dots
         }

@@ -8,10 +8,10 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 
 use super::lanes::Run;
-use super::{Finish, rests};
+use super::{Finish, outliers};
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
-use crate::codegen::quantized::pack::rest_bytes;
+use crate::codegen::quantized::pack::outlier_bytes;
 use crate::codegen::tokens::{affine, lit, pixel_offset, plus, repeat, sum, unroll};
 use crate::schedule::cover::near_equal;
 use crate::schedule::quantized::QUAD;
@@ -37,8 +37,8 @@ pub struct Produce {
     pub mr: usize,
     pub nv: usize,
     pub finish: Finish,
-    /// Whether weights have rests.
-    pub rest: bool,
+    /// Whether there are outlier weights.
+    pub outliers: bool,
 }
 
 impl Produce {
@@ -175,9 +175,9 @@ impl Produce {
                     },
                 )
             };
-            let rest = self.rest.then(|| {
-                let list = lists + run * rest_bytes(true, quads, row);
-                rests(list, quads, row, self.nv, dots(quote!(k * 4)))
+            let outlier_dots = self.outliers.then(|| {
+                let list = lists + run * outlier_bytes(true, quads, row);
+                outliers(list, quads, row, self.nv, dots(quote!(k * 4)))
             });
             let dots = dots(at);
             let step = quote! {
@@ -200,7 +200,7 @@ impl Produce {
                     quote!(for k in 0..rt::unseen(#quads) { #step })
                 }
             };
-            quote!(#products #rest)
+            quote!(#products #outlier_dots)
         });
         let ends = ends.then(|| {
             let weights = weights_at(width * self.finish.bytes() + runs * quads * row, 1);
@@ -212,11 +212,11 @@ impl Produce {
                     #(sums[P][#index] = dot(x, v[#index], sums[P][#index]);)*
                 },
             );
-            let rest = self.rest.then(|| {
-                let list = lists + runs * rest_bytes(true, quads, row);
-                rests(list, 1, row, self.nv, dots.clone())
+            let outlier_dots = self.outliers.then(|| {
+                let list = lists + runs * outlier_bytes(true, quads, row);
+                outliers(list, 1, row, self.nv, dots.clone())
             });
-            quote!({ #weights #dots } #rest)
+            quote!({ #weights #dots } #outlier_dots)
         });
         let columns = (0..self.nv).map(|n| {
             let factors = self.finish.load(|row| {

@@ -6,10 +6,10 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
 use super::lanes::{Run, four_pixels};
-use super::{Finish, rests};
+use super::{Finish, outliers};
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
-use crate::codegen::quantized::pack::rest_bytes;
+use crate::codegen::quantized::pack::outlier_bytes;
 use crate::codegen::tokens::{affine, lit, pixel_offset, repeat, sum, unroll};
 use crate::schedule::cover::near_equal;
 use crate::schedule::quantized::QUAD;
@@ -34,8 +34,8 @@ pub struct Product {
     pub last: usize,
     pub finish: Finish,
     pub ending: Ending,
-    /// Whether weights have rests.
-    pub rest: bool,
+    /// Whether there are outlier weights.
+    pub outliers: bool,
 }
 
 /// Where the activations of a product lie.
@@ -223,9 +223,10 @@ impl Product {
                 )
             };
             let first = width * self.finish.bytes() + run * self.k * row;
-            let rest = self.rest.then(|| {
-                let list = width * self.finish.bytes() + self.runs * self.k * row + run * rest_bytes(true, self.k, row);
-                rests(list, self.k, row, self.nv, dots(self.a.any_quad()))
+            let outlier_dots = self.outliers.then(|| {
+                let list =
+                    width * self.finish.bytes() + self.runs * self.k * row + run * outlier_bytes(true, self.k, row);
+                outliers(list, self.k, row, self.nv, dots(self.a.any_quad()))
             });
             // Quad `inner` of the loop's turn: all of a vector's, or one.
             let step = |inner: usize, turn: &str, inners: usize, turns: usize, at: TokenStream| {
@@ -261,7 +262,7 @@ impl Product {
                     repeat("vector", turns, quote!(#(#steps)*))
                 }
             };
-            quote!(#products #rest)
+            quote!(#products #outlier_dots)
         });
         let ends = (0..self.nv).map(|n| self.end(n, pixels));
         let count = lit(pixels);

@@ -1,6 +1,6 @@
 //! What the runtime's packing does for one layer: its `QuantLayer`, as an expression and as a value.
 
-use mbvc_runtime::Range;
+use mbvc_runtime::OutputRange;
 use mbvc_runtime::quantized::{self as runtime, PanelRun};
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -17,7 +17,7 @@ pub struct QuantLayer {
     pub weight_zero_point: Option<String>,
     pub input: Named,
     pub output: Named,
-    pub activation: Range,
+    pub activation: OutputRange,
     /// What is added, and the sum.
     pub add: Option<[Named; 2]>,
     /// Pixels that are averaged, and the average.
@@ -59,7 +59,7 @@ impl QuantLayer {
         let matrix = self.matrix.tokens();
         quote!(rt::quantized::QuantLayer {
             weight: #weight, bias: #bias, weight_scale: #weight_scale, weight_zero_point: #weight_zero_point,
-            input: #input, output: #output, activation: rt::Range::#activation, add: #add, pool: #pool,
+            input: #input, output: #output, activation: rt::OutputRange::#activation, add: #add, pool: #pool,
             channels: #channels, header: #header, matrix: #matrix,
         })
     }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use mbvc_runtime::quantized::rest::{ROWS, list_bytes};
+use mbvc_runtime::quantized::outliers::{ROWS, list_bytes};
 use mbvc_runtime::quantized::{self as runtime, PanelRun};
 
 use super::kernel::{Depthwise, Finish};
@@ -32,7 +32,7 @@ const HEADER: usize = 128;
 pub struct Plan {
     isa: Isa,
     precision: Precision,
-    rest: bool,
+    outliers: bool,
     rounding: Rounding,
     at: HashMap<LayerKey, PackedLayer>,
     layers: Vec<QuantLayer>,
@@ -79,9 +79,9 @@ struct Layer<'g> {
 }
 
 impl Plan {
-    /// Whether weights have rests, which kernels must add.
-    pub fn has_rests(&self) -> bool {
-        self.rest
+    /// Whether there are outlier weights, whose products kernels must add.
+    pub fn has_outliers(&self) -> bool {
+        self.outliers
     }
 
     /// How the sums of any layer become results.
@@ -105,7 +105,7 @@ impl Plan {
         let mut plan = Self {
             isa,
             precision,
-            rest: rest(isa, precision),
+            outliers: has_outliers(isa, precision),
             rounding,
             at: HashMap::new(),
             layers: Vec::new(),
@@ -173,7 +173,7 @@ impl Plan {
     fn depthwise(&mut self, layer: &Layer<'_>) -> (PackedLayer, Matrix) {
         let (at, lanes) = (self.bytes, self.isa.lanes());
         let vectors = layer.output.shape.channels.div_ceil(lanes);
-        self.bytes += vectors * Depthwise::packed(self.isa, self.general(), self.rest);
+        self.bytes += vectors * Depthwise::packed(self.isa, self.general(), self.outliers);
         (PackedLayer { header: 0, at, panels: Vec::new() }, Matrix::Depthwise { at, lanes, vectors })
     }
 
@@ -184,9 +184,9 @@ impl Plan {
         for form in panel_forms(self.isa, channels, nv, layer.output.layout.order) {
             let PanelForm { first, half, vectors, count, lanes, last } = form;
             let row = vectors * self.isa.dot_weights(lanes);
-            let rests = taps.runs * rest_bytes(self.rest, taps.quads, row)
-                + if taps.ends { rest_bytes(self.rest, 1, row) } else { 0 };
-            let stride = vectors * lanes * self.general().bytes() + taps.steps() * row + rests;
+            let outliers = taps.runs * outlier_bytes(self.outliers, taps.quads, row)
+                + if taps.ends { outlier_bytes(self.outliers, 1, row) } else { 0 };
+            let stride = vectors * lanes * self.general().bytes() + taps.steps() * row + outliers;
             let end = channels.min(first + count * form.width());
             panels.push(Panels { first, half, vectors, count, last, at: self.bytes, stride });
             runs.push(PanelRun { first, last: end, lanes, vectors, at: self.bytes, stride });
@@ -205,12 +205,12 @@ impl Plan {
         let integer = format_ident!("{}", format!("{:?}", self.precision));
         let rounding = format_ident!("{}", format!("{:?}", self.rounding));
         let form = format_ident!("{}", format!("{:?}", self.isa.dot_form()));
-        let (rest, biased, lines) = (self.rest, self.isa.has_biased_sums(), lit(self.lines()));
+        let (outliers, biased, lines) = (self.outliers, self.isa.has_biased_sums(), lit(self.lines()));
         let [input, embedding, logits] = self.edges.each_ref().map(Named::tokens);
         let layers = self.layers.iter().map(QuantLayer::tokens);
         quote!(rt::quantized::QuantPlan {
             integer: rt::quantized::arithmetic::Integer::#integer, rounding: rt::quantized::arithmetic::Rounding::#rounding,
-            form: rt::quantized::DotForm::#form, rest: #rest, biased: #biased,
+            form: rt::quantized::DotForm::#form, outliers: #outliers, biased: #biased,
             input: #input, embedding: #embedding, logits: #logits, layers: &[#(#layers),*], lines: #lines,
         })
     }
@@ -226,7 +226,7 @@ impl Plan {
             },
             rounding: self.rounding,
             form: self.isa.dot_form(),
-            rest: self.rest,
+            outliers: self.outliers,
             biased: self.isa.has_biased_sums(),
             input,
             embedding,
@@ -237,14 +237,14 @@ impl Plan {
     }
 }
 
-/// Whether weights have rests that do not fit where they are multiplied.
-fn rest(isa: Isa, precision: Precision) -> bool {
+/// Whether weights can have a part that does not fit the bytes which kernels multiply.
+fn has_outliers(isa: Isa, precision: Precision) -> bool {
     isa.multiplies_bytes() && precision == Precision::Uint8
 }
 
 /// Bytes of the list and the rows of what is left of a run's weights.
-pub fn rest_bytes(rest: bool, quads: usize, row: usize) -> usize {
-    if rest { list_bytes(quads) + ROWS * quads * row } else { 0 }
+pub fn outlier_bytes(outliers: bool, quads: usize, row: usize) -> usize {
+    if outliers { list_bytes(quads) + ROWS * quads * row } else { 0 }
 }
 
 /// The layers of a node, in order.

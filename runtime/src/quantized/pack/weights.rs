@@ -1,0 +1,134 @@
+//! The weights of a layer as quads, in the panels of a dense layer or the vectors of a depthwise one.
+
+use core::ops::Range;
+
+use super::Packing;
+use crate::float::pack::PackError;
+use crate::quantized::outliers;
+use crate::quantized::plan::{DEPTHWISE_QUADS, OUTLIER_COUNT, PanelRun, Taps, finish_bytes};
+
+impl<'p> Packing<'p, '_> {
+    pub(super) fn dense(
+        &self,
+        taps: Taps<'_>,
+        panels: PanelRun,
+        biased: bool,
+        block: &mut [u8],
+    ) -> Result<(), PackError<'p>> {
+        let (lanes, width) = (panels.lanes, panels.lanes * panels.vectors);
+        for (index, first) in (panels.first..panels.last).step_by(width).enumerate() {
+            let panel = &mut block[panels.at + index * panels.stride..][..panels.stride];
+            let (finish, weights) = panel.split_at_mut(width * finish_bytes(self.plan.rounding));
+            self.finishes(first, width, biased, finish)?;
+            let row = self.plan.form.bytes(lanes) * panels.vectors;
+            let (weights, mut rest) = weights.split_at_mut(row * taps.steps());
+            let channels = first..self.layer.channels.min(panels.last);
+            for (step, weights) in weights.chunks_exact_mut(row).enumerate() {
+                self.row(taps, step, channels.clone(), lanes, 0, weights);
+            }
+            for steps in taps.parts().filter(|_| self.plan.outliers) {
+                let (list, others) = rest.split_at_mut(outliers::list_bytes(steps.len()));
+                let (rows, others) = others.split_at_mut(outliers::ROWS * steps.len() * row);
+                let mut rows = rows.chunks_exact_mut(row);
+                let mut count = 0;
+                for (quad, part) in (0..steps.len()).flat_map(|quad| (1..=outliers::ROWS).map(move |part| (quad, part)))
+                {
+                    let step = steps.start + quad;
+                    if self.reaches(taps, step, channels.clone(), part)
+                        && let Some(weights) = rows.next()
+                    {
+                        self.row(taps, step, channels.clone(), lanes, part, weights);
+                        count += 1;
+                        list[count * 4..][..4].copy_from_slice(&(quad as u32).to_le_bytes());
+                    }
+                }
+                list[..4].copy_from_slice(&(count as u32).to_le_bytes());
+                rest = others;
+            }
+        }
+        Ok(())
+    }
+
+    /// The weights of the quad of those products, of some channels; those of products that there are none of are 0.
+    #[inline(always)]
+    fn quad(&self, [a, b, c, d]: [Option<usize>; 4], channels: Range<usize>) -> [&[u8]; 4] {
+        let row = |k| match k {
+            Some(k) => self.weights(k, channels.clone()),
+            None => &self.zeros[..channels.len()],
+        };
+        // `map` of arrays would be a call for each.
+        [row(a), row(b), row(c), row(d)]
+    }
+
+    /// Whether a weight of quad `step` has such a part.
+    fn reaches(&self, taps: Taps<'_>, step: usize, channels: Range<usize>, part: usize) -> bool {
+        let products = taps.products(step).into_iter().flatten();
+        let weights = products.flat_map(|k| self.weights(k, channels.clone()));
+        let (least, most) = weights.fold((u8::MAX, u8::MIN), |(least, most), byte| (least.min(*byte), most.max(*byte)));
+        // Where any weight has one, those that are farthest from 0 have.
+        [least, most].into_iter().any(|byte| outliers::part(self.number(byte).into(), part) != 0)
+    }
+
+    /// Packs a part of the weights of quad `step` of all channels of a panel; of what fits 16 bits, all is one part.
+    fn row(&self, taps: Taps<'_>, step: usize, channels: Range<usize>, lanes: usize, part: usize, to: &mut [u8]) {
+        let products = taps.products(step);
+        for (at, vector) in to.chunks_exact_mut(self.plan.form.bytes(lanes)).enumerate() {
+            let first = channels.end.min(channels.start + at * lanes);
+            self.vector(self.quad(products, first..channels.end.min(first + lanes)), part, vector);
+        }
+    }
+
+    /// Packs a part of a quad of rows of weights; lanes past their end are 0.
+    fn vector(&self, [a, b, c, d]: [&[u8]; 4], part: usize, to: &mut [u8]) {
+        let form = self.plan.form;
+        to.fill(0);
+        let weight = |byte: &u8| form.part(self.number(*byte).into(), part);
+        for (lane, (((a, b), c), d)) in a.iter().zip(b).zip(c).zip(d).enumerate() {
+            form.put(to, lane, [weight(a), weight(b), weight(c), weight(d)]);
+        }
+    }
+
+    pub(super) fn depthwise(
+        &self,
+        at: usize,
+        lanes: usize,
+        vectors: usize,
+        biased: bool,
+        block: &mut [u8],
+    ) -> Result<(), PackError<'p>> {
+        // Which of the window's rows meets which byte: rows that begin a quad, or its second row, or its third and
+        // fourth with the next quad's first rows in place of this one's.
+        const PLACES: [[Option<usize>; 4]; DEPTHWISE_QUADS / 3] = [
+            [Some(0), Some(1), Some(2), None],
+            [None, Some(0), Some(1), Some(2)],
+            [Some(2), None, Some(0), Some(1)],
+            [Some(1), Some(2), None, Some(0)],
+        ];
+        let form = self.plan.form;
+        let all = DEPTHWISE_QUADS * form.bytes(lanes);
+        let finish = lanes * finish_bytes(self.plan.rounding);
+        let (_, stride) = self.plan.depthwise_places(lanes);
+        for (index, block) in block[at..].chunks_exact_mut(stride).take(vectors).enumerate() {
+            let (finish, weights) = block.split_at_mut(finish);
+            self.finishes(index * lanes, lanes, biased, finish)?;
+            let channels = index * lanes..self.layer.channels.min((index + 1) * lanes);
+            let pack = |part: usize, weights: &mut [u8]| {
+                let mut used = false;
+                for (step, weights) in weights.chunks_exact_mut(form.bytes(lanes)).enumerate() {
+                    let (place, column) = (PLACES[step / 3], step % 3);
+                    self.vector(self.quad(place.map(|row| Some(row? * 3 + column)), channels.clone()), part, weights);
+                    used |= weights.iter().any(|byte| *byte != 0);
+                }
+                used
+            };
+            let (first, rest) = weights.split_at_mut(all);
+            pack(0, first);
+            if let Some((count, rest)) = rest.split_at_mut_checked(OUTLIER_COUNT) {
+                let parts = rest.chunks_exact_mut(all).enumerate();
+                let used = parts.filter_map(|(at, weights)| pack(at + 1, weights).then_some(at + 1)).last();
+                count[..4].copy_from_slice(&(used.unwrap_or(0) as u32).to_le_bytes());
+            }
+        }
+        Ok(())
+    }
+}

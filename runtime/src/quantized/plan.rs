@@ -1,0 +1,231 @@
+//! Plans of packed quantized networks: where each layer's parameters go.
+//!
+//! The compiler emits a plan; [`pack`](super::pack) follows it when a model is built.
+
+use core::ops::Range;
+
+use super::dot_form::DotForm;
+use super::edges::{self, Edges};
+use super::outliers;
+use super::pack::Packing;
+use super::tensors::quant_of;
+use crate::float::pack::{OutputRange, PackError, Plan};
+use crate::formats::container::Container;
+use crate::numerics::Numerics;
+use crate::preprocess::Preprocess;
+use crate::quantized::arithmetic::{Integer, Rounding};
+use crate::scratch::{Line, bytes, bytes_mut};
+
+/// A plan: where the parameters of each layer go. All places and strides are in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct QuantPlan<'a> {
+    /// Type of weights and values.
+    pub integer: Integer,
+    /// Rounding of the kernels.
+    pub rounding: Rounding,
+    /// Layout of the weights.
+    pub form: DotForm,
+    /// Whether outlier weights have rows: parts of weights that do not fit a signed byte.
+    pub outliers: bool,
+    /// Whether there are kernels for sums that carry `BIAS`, or in the reference kernels' rounding for factors below one
+    /// half.
+    pub biased: bool,
+    /// Quantization of the image.
+    pub input: Named<'a>,
+    /// Quantization of the vector before the classifier.
+    pub embedding: Named<'a>,
+    /// Quantization of the classifier's output.
+    pub logits: Named<'a>,
+    /// Layers in order of execution.
+    pub layers: &'a [QuantLayer<'a>],
+    /// Cache lines of the whole block.
+    pub lines: usize,
+}
+
+/// Names of the tensors that hold the quantization of a value.
+#[derive(Debug, Clone, Copy)]
+pub struct Named<'a> {
+    /// Name of a tensor of one float32.
+    pub scale: &'a str,
+    /// Name of a tensor of one int32.
+    pub zero_point: &'a str,
+}
+
+/// One layer's parameters: the names of their tensors, and where they are packed.
+#[derive(Debug, Clone, Copy)]
+pub struct QuantLayer<'a> {
+    /// `[k][channels]` of the network's integers.
+    pub weight: &'a str,
+    /// Int32, `[channels]`, in steps of input scale times weight scale.
+    pub bias: &'a str,
+    /// Float32, `[channels]`, or one where the weights have a zero point.
+    pub weight_scale: &'a str,
+    /// Present if the weights have a zero point; one scale then applies to all channels.
+    pub weight_zero_point: Option<&'a str>,
+    /// Quantization of the input.
+    pub input: Named<'a>,
+    /// Quantization of the output.
+    pub output: Named<'a>,
+    /// Range of the results.
+    pub activation: OutputRange,
+    /// Quantizations of the residual and of the sum, if the layer adds one.
+    pub add: Option<[Named<'a>; 2]>,
+    /// Number of pixels that are averaged, and the quantization of the average.
+    pub pool: Option<(usize, Named<'a>)>,
+    /// Output channels.
+    pub channels: usize,
+    /// Offset of the header.
+    pub header: usize,
+    /// Layout of the weights.
+    pub matrix: Matrix<'a>,
+}
+
+/// Bytes per channel that finish its sums: a bias and a scale, or a bias, a multiplier and its exponent. They are stored in
+/// rows: biases, then scales or multipliers, then exponents.
+pub const fn finish_bytes(rounding: Rounding) -> usize {
+    match rounding {
+        Rounding::Xnnpack => 8,
+        Rounding::TfliteReference => 12,
+    }
+}
+
+/// Layout of a layer's weights, by the kind of its sums.
+#[derive(Debug, Clone, Copy)]
+pub enum Matrix<'a> {
+    /// `[runs * run][channels]`, in quads of weights along the runs.
+    Dense(Taps<'a>),
+    /// 3x3, vector by vector of channels: the numbers that finish its sums ([`finish_bytes`]), and for each of the four
+    /// positions of three rows in or between row quads, the weights of the three columns.
+    Depthwise {
+        /// Offset of the first vector.
+        at: usize,
+        /// Channels of a vector.
+        lanes: usize,
+        /// Number of vectors that hold all channels.
+        vectors: usize,
+    },
+}
+
+/// The runs of contiguous activations that a dense sum goes over.
+#[derive(Debug, Clone, Copy)]
+pub struct Taps<'a> {
+    /// Rows of the window.
+    pub runs: usize,
+    /// Weights of a run.
+    pub run: usize,
+    /// Quads per run; weights past its end are zero.
+    pub quads: usize,
+    /// Whether each run has one more weight; the last weights of all runs are then one quad.
+    pub ends: bool,
+    /// Panels in order of channels.
+    pub panels: &'a [PanelRun],
+}
+
+/// Panels of one shape: the numbers that finish their sums ([`finish_bytes`]), then quads of weights.
+#[derive(Debug, Clone, Copy)]
+pub struct PanelRun {
+    /// Output channels `first..last` are packed here.
+    pub first: usize,
+    /// The channel after the last.
+    pub last: usize,
+    /// Channels of a vector.
+    pub lanes: usize,
+    /// Vectors of a panel.
+    pub vectors: usize,
+    /// Offset of the first panel.
+    pub at: usize,
+    /// From one panel to the next.
+    pub stride: usize,
+}
+
+impl Plan for QuantPlan<'_> {
+    fn lines(&self) -> usize {
+        self.lines
+    }
+
+    fn pack<'a>(
+        &'a self,
+        weights: &Container<'_>,
+        _: &Preprocess,
+        _: Numerics,
+        block: &mut [Line],
+    ) -> Result<(), PackError<'a>> {
+        if block.len() != self.lines {
+            return Err(PackError::BlockSize { expected: self.lines, found: block.len() });
+        }
+        let block = bytes_mut(block);
+        let quant = |named| quant_of(weights, named, self.integer);
+        let edges = Edges { input: quant(self.input)?, embedding: quant(self.embedding)?, logits: quant(self.logits)? };
+        edges.write(&mut block[..edges::BYTES]);
+        self.layers.iter().try_for_each(|layer| Packing::new(self, layer, weights)?.pack(block))
+    }
+
+    fn is_sound(&self, block: &[Line]) -> bool {
+        self.lists_are_sound(bytes(block))
+    }
+
+    fn identify(&self, add: &mut dyn FnMut(&[u8])) {
+        add(&[self.integer as u8, self.rounding as u8, self.form as u8, self.outliers.into(), self.biased.into()]);
+        let mut numbers = |numbers: &[usize]| numbers.iter().for_each(|number| add(&(*number as u64).to_le_bytes()));
+        for layer in self.layers {
+            numbers(&[layer.header, layer.channels]);
+            match layer.matrix {
+                Matrix::Depthwise { at, lanes, vectors } => numbers(&[at, lanes, vectors]),
+                Matrix::Dense(Taps { runs, run, quads, ends, panels }) => {
+                    numbers(&[runs, run, quads, ends.into()]);
+                    for PanelRun { first, last, lanes, vectors, at, stride } in panels {
+                        numbers(&[*first, *last, *lanes, *vectors, *at, *stride]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl QuantPlan<'_> {
+    /// Offset of the number of outlier rows in a vector of a depthwise layer, and the bytes from a vector to the next.
+    pub(super) fn depthwise_places(&self, lanes: usize) -> (usize, usize) {
+        let all = DEPTHWISE_QUADS * self.form.bytes(lanes);
+        let count = lanes * finish_bytes(self.rounding) + all;
+        (count, count + if self.outliers { OUTLIER_COUNT + outliers::ROWS * all } else { 0 })
+    }
+}
+
+/// Quads of a vector of a depthwise layer: three columns for each of the four positions of the rows.
+pub(super) const DEPTHWISE_QUADS: usize = 4 * 3;
+/// Bytes reserved for the number of outlier rows in a vector of a depthwise layer.
+pub(super) const OUTLIER_COUNT: usize = 64;
+
+impl Taps<'_> {
+    /// Quads of weights in all.
+    pub(super) fn steps(&self) -> usize {
+        self.runs * self.quads + usize::from(self.ends)
+    }
+
+    /// The products that quad `step` makes; fewer than four past the end of a run.
+    pub(super) fn products(&self, step: usize) -> [Option<usize>; 4] {
+        core::array::from_fn(|index| {
+            let (run, tap) = match step < self.runs * self.quads {
+                true => (step / self.quads, step % self.quads * 4 + index),
+                false => (index, self.run - 1),
+            };
+            (run < self.runs && tap < self.run).then_some(run * self.run + tap)
+        })
+    }
+
+    /// Those of each run, and that of their ends.
+    pub(super) fn parts(&self) -> impl Iterator<Item = Range<usize>> {
+        let (quads, steps) = (self.quads, self.steps());
+        (0..self.runs + usize::from(self.ends)).map(move |run| run * quads..steps.min((run + 1) * quads))
+    }
+}
+
+impl Matrix<'_> {
+    /// Products that are summed for one output.
+    pub(super) fn k(&self) -> usize {
+        match self {
+            Self::Dense(taps) => taps.runs * taps.run,
+            Self::Depthwise { .. } => 9,
+        }
+    }
+}
