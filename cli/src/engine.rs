@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use indicatif::ProgressBar;
-use mbvc::{Isa, ModelError, Network, Weights};
+use mbvc::errors::ModelError;
+use mbvc::{Isa, Network, Weights};
 use mbvc_compiler::Compiled;
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::ir::{Graph, Op};

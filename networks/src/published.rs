@@ -1,6 +1,7 @@
 //! The network of `v2.yaml`: each fusion level of float32, and streamed blocks of int8 and uint8.
 
-use mbvc::{Isa, ModelError, Network, Weights};
+use mbvc::errors::ModelError;
+use mbvc::{Isa, Network, Weights};
 use mbvc_compiler::SourceFile;
 use mbvc_compiler::spec::{self, Fusion, NetworkSpec, Precision, Rounding};
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use mbvc::Isa;
 use mbvc_compiler::Compiled;
+use mbvc_compiler::target::IsaFacts;
 use mbvc_engine::artifact::{Artifact, Built, Kind, Names};
 use mbvc_engine::rustc::Compiler;
 use serde::Serialize;

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use mbvc::{Isa, Numerics, Weights};
+use mbvc::info::Numerics;
+use mbvc::{Isa, Weights};
+use mbvc_compiler::target::IsaFacts;
 use mbvc_compiler::{Compiled, Program};
 use mbvc_runtime::{Needs, PackedHeader, Packing};
 use serde::Serialize;
@@ -138,7 +140,7 @@ fn next(args: &Args, compiled: &Compiled, outputs: &[PathBuf]) {
     // The spec that `init` writes, or the one that `--precision` overrides, has another precision.
     let precision = match (args.spec.spec.is_none() || args.spec.overrides.precision.is_some(), compiled.spec.precision)
     {
-        (true, precision) if precision.is_quantized() => format!("precision = \"{}\", ", precision.name()),
+        (true, precision) if precision.is_quantized() => format!("precision = \"{}\", ", precision.word()),
         _ => String::new(),
     };
     for file in outputs {
@@ -151,7 +153,7 @@ fn next(args: &Args, compiled: &Compiled, outputs: &[PathBuf]) {
 /// The requested numerics. Without `--isa` the file depends on this processor anyway, and so does the default.
 fn numerics(args: &Args, source: &Source) -> Result<Numerics> {
     let only = match (source.spec.precision.is_quantized(), source.spec.numerics) {
-        (true, _) => Some(format!("{} networks sum integers, which is exact", source.spec.precision.name())),
+        (true, _) => Some(format!("{} networks sum integers, which is exact", source.spec.precision.word())),
         (false, mbvc_compiler::spec::Numerics::Strict) => Some("the spec has `numerics: strict`".to_owned()),
         (false, mbvc_compiler::spec::Numerics::Fast) => None,
     };
@@ -212,24 +214,21 @@ fn pack(
     path: &Path,
 ) -> Result<usize> {
     let parameters = compiled.parameters();
-    let packing = Packing {
-        network: &compiled.spec.name,
-        needs: Needs { conventions: compiled.conventions(), parameters: &parameters },
-        plan: program.packs.leaked(),
-        isa,
-        numerics,
-    };
+    let needs = Needs { conventions: compiled.conventions(), parameters: &parameters };
     let container = weights.container();
-    let bytes = packing.file_bytes(&container);
-    // The packer writes whole cache lines, which are aligned to 64 bytes.
-    let mut memory = vec![0; bytes + 64];
-    let start = memory.as_ptr().align_offset(64);
-    let file = memory.get_mut(start..start + bytes).unwrap_or_default();
-    packing.pack(&container, file).map_err(|cause| {
-        CliError::new(format!("{} cannot be packed: {cause}", weights.source().unwrap_or("the container")))
-    })?;
-    files::write(path, file)?;
-    Ok(bytes)
+    program.with_plan(|plan| {
+        let packing = Packing { network: &compiled.spec.name, needs, plan, isa, numerics };
+        let bytes = packing.file_bytes(&container);
+        // The packer writes whole cache lines, which are aligned to 64 bytes.
+        let mut memory = vec![0; bytes + 64];
+        let start = memory.as_ptr().align_offset(64);
+        let file = memory.get_mut(start..start + bytes).unwrap_or_default();
+        packing.pack(&container, file).map_err(|cause| {
+            CliError::new(format!("{} cannot be packed: {cause}", weights.source().unwrap_or("the container")))
+        })?;
+        files::write(path, file)?;
+        Ok(bytes)
+    })
 }
 
 fn show(args: &Args, packed: &Packed<'_>) {

@@ -8,15 +8,15 @@ use serde_json::Value;
 
 use crate::common::{good, json_lines, picture};
 
-mbvc::mobilenet_v2!(pub "specs/tiny.yaml");
+mbvc::mobilenet_v2!(pub "../specs/tiny.yaml");
 
-pub const SPEC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/specs/tiny.yaml");
+pub const SPEC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../specs/tiny.yaml");
 pub const SIDE: usize = TinyNet::INPUT[0];
 
 /// Labels that need escapes in C and in JSON; one is empty.
 pub const LABELS: &str = "background\nsay \"cat\"\n\\\nchat é\n5 %d %s\n\nseven\neight\nnine\nten";
 
-/// Weights for `specs/tiny.yaml`.
+/// Weights for the tiny network.
 pub fn weights() -> Vec<u8> {
     let info = TinyNet::INFO;
     let tensors = info.parameters.iter().map(|tensor| (tensor.name, tensor.dtype, tensor.shape));

@@ -43,7 +43,7 @@ fn example_agrees(folder: &Path, report: &Value, name: &str) {
     assert_eq!(text, expected);
     let failed = Command::new(folder.join(name)).current_dir(folder).args(["a.ppm", "logits"]).output().unwrap();
     assert_eq!(failed.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&failed.stderr).contains("a length is not what the network"));
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("a length does not match the network"));
 }
 
 /// The best instruction set of this machine: libraries for all of them take twice as long to compile.

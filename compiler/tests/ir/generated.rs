@@ -32,7 +32,7 @@ fn compiled([height, width]: [usize; 2], padding: &str, keys: &[(&'static str, &
     let text = TABLE.replace("HEIGHT", &height).replace("WIDTH", &width).replace("PADDING", padding);
     let mut overrides = Overrides::none();
     for (key, value) in keys {
-        overrides.set(key, *value);
+        overrides.set(key, value);
     }
     let compiled = mbvc_compiler::compile(&SourceFile::new("small.yaml", text), &overrides);
     compiled.unwrap_or_else(|mistakes| panic!("{mistakes}")).programs.remove(0)

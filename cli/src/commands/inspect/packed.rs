@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use mbvc::{Isa, PackedError};
+use mbvc::Isa;
+use mbvc::errors::PackedError;
 use mbvc_compiler::spec::Overrides;
 use mbvc_networks as networks;
 use mbvc_runtime::{Needs, PackedHeader, PackedText};
@@ -116,7 +117,7 @@ fn fits(args: &Args, header: &PackedHeader, network: &str, length: usize) -> Res
         let fusion = levels.into_iter().filter(|fusion| accepts(&source, *fusion, header, length));
         let fusion: Vec<_> = fusion.map(FusionArg::name).collect();
         if !fusion.is_empty() {
-            let (spec, precision) = (source.file.name.clone(), source.spec.precision.name());
+            let (spec, precision) = (source.file.name.clone(), source.spec.precision.word());
             return Ok(Some(Fits { spec, precision, fusion }));
         }
     }
@@ -129,7 +130,7 @@ fn accepts(source: &engine::Source, fusion: FusionArg, header: &PackedHeader, le
     let Ok(compiled) = source.compile(fusion, &[isa]) else { return false };
     let parameters = compiled.parameters();
     let needs = Needs { conventions: compiled.conventions(), parameters: &parameters };
-    compiled.programs.iter().any(|program| header.check(&needs, &program.packs.leaked(), length).is_ok())
+    compiled.programs.iter().any(|program| program.with_plan(|plan| header.check(&needs, plan, length)).is_ok())
 }
 
 fn print(packed: &Packed<'_>, spec: Option<&Path>) {

@@ -1,6 +1,7 @@
 //! From times in seconds to the rows of a profile.
 
-use mbvc::{Isa, NetworkInfo, Precision};
+use mbvc::Isa;
+use mbvc::info::{NetworkInfo, Precision};
 use serde::Serialize;
 
 use crate::measure::Summary;
@@ -205,7 +206,8 @@ fn round(value: f64, digits: i32) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use mbvc::{Activation, Conventions, Dtype, Layer, Numerics, Padding, Parameter, Stage, Step};
+    use mbvc::info::{Layer, Numerics, Parameter, Stage, Step};
+    use mbvc::weights::{Activation, Conventions, Dtype, Padding};
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mbvc::Preprocess;
+use mbvc::weights::Preprocess;
 use mbvc_compiler::spec::Precision;
 use mbvc_import::{Container, Data, Layout, Trace};
 use mbvc_runtime::quantized::arithmetic::{Integer, Quant};
