@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::error::{Error, Result};
-use crate::library::{DRIVER, FACTS};
+use crate::modules::{DRIVER, FACTS};
 use crate::progress::{Progress, Report};
 use crate::rustc::{Compiler, FLAGS, external};
 

@@ -18,6 +18,7 @@ mod carried;
 mod error;
 mod file;
 pub mod library;
+mod modules;
 mod progress;
 pub mod rustc;
 mod source;

@@ -1,6 +1,5 @@
 //! From the graph to Rust: `quote!` templates that look like the loop nests they make.
 
-mod backend;
 mod float;
 pub mod isa;
 mod kernel;
@@ -14,18 +13,18 @@ use proc_macro2::{Ident, TokenStream};
 use crate::ir::{Graph, NodeId, Op};
 use crate::spec::NetworkSpec;
 use crate::target::Isa;
-pub use backend::Backend;
 use kernel::Kernels;
 use network::Batch;
 pub(crate) use network::facts;
 pub use network::{Embedded, Form};
-use step::{Context, Members, StepFn};
+pub use step::Backend;
+use step::{Context, StepFn, Team};
 
 /// The code of one network for one instruction set.
 pub struct Program {
     /// What its kernels are made for.
     pub isa: Isa,
-    /// Most members of a team that runs it.
+    /// Most threads of a team that runs it.
     pub threads: usize,
     /// The graph after `plan_scratch`.
     pub graph: Graph,
@@ -73,7 +72,7 @@ impl Program {
             None => Box::new(float::PackPlan::new(&graph, &order, isa)),
             Some(rounding) => Box::new(quantized::Plan::new(&graph, &order, isa, spec.precision, rounding)),
         };
-        let context = Context { graph: &graph, isa, backend: &*packs, team: Members(threads) };
+        let context = Context { graph: &graph, isa, backend: &*packs, team: Team(threads) };
         let steps: Vec<StepFn> = step_nodes(&graph, &order)
             .into_iter()
             .map(|(index, nodes)| step::step(&context, index, &step_name(&graph, &nodes), &nodes))

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::suggest::nearest;
 use super::{Diagnostic, Rule};
-use crate::spec::nearest;
 
 /// The error for a missing file at `path`, given as `name`. The help proposes a file of a similar name in the same folder
 /// with one of `endings`, names the folder that a relative name is relative to, and ends with `remedy`.

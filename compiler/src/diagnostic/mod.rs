@@ -6,10 +6,12 @@ mod absent;
 pub mod catalog;
 mod render;
 mod source;
+mod suggest;
 
 pub use absent::absent;
 pub use catalog::Rule;
 pub use source::{Origin, Place, SourceFile};
+pub(crate) use suggest::nearest;
 
 /// One error.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,6 +2,7 @@
 
 mod display;
 pub mod dot;
+mod element;
 mod graph;
 pub mod infer;
 mod layout;
@@ -15,6 +16,7 @@ mod workspace;
 
 pub use mbvc_runtime::Activation;
 
+pub use element::ElementType;
 pub use graph::{Graph, NodeId};
 pub use layout::{Arenas, Layout, Order, Place, Tensor};
 pub use op::{
@@ -23,5 +25,5 @@ pub use op::{
 };
 pub use param::{Param, ParamId, ParamSource};
 pub use peak::Peak;
-pub use quant::{ElementType, Quant, Requantize};
+pub use quant::{Quant, Requantize};
 pub use shape::{Padding, Shape, Window};

@@ -9,12 +9,12 @@
 //! Precondition: the rewriting passes ran. Postcondition: a windowed operation's input holds the border
 //! that its window reaches; a value that someone else reads too is copied by an explicit `Repack`.
 
+use super::border::{border, ring_before_window, window_of};
 use super::store_quads::store_quads;
 use super::stream_quads::stream_quads;
-use crate::ir::{Fused, Graph, Layout, Node, NodeId, Op, Padding, Shape, Stage, Tensor, Window};
+use crate::ir::{Graph, Layout, Node, NodeId, Op, Padding, Shape, Stage, Tensor, Window};
 use crate::schedule::balance::is_balanced;
 use crate::schedule::float::{Product, best_tile};
-use crate::schedule::quantized::QUAD;
 use crate::target::{Isa, IsaFacts};
 
 /// What stays in the first-level cache beside the weights of a panel.
@@ -23,7 +23,7 @@ const RING_CACHE: usize = 32 << 10;
 const TILE_CACHE: usize = 512 << 10;
 /// Rows from which on a member of a team makes its own of a small image, from the first stage to the last: nothing goes
 /// from one processor's caches to another's but the rows around, which both expand. Fewer rows would be mostly that;
-/// there the members share channel groups, and then panels.
+/// there the threads share channel groups, and then panels.
 const SLAB_ROWS: usize = 6;
 
 pub fn assign_layouts(graph: &mut Graph, isa: Isa, threads: usize) {
@@ -54,27 +54,6 @@ pub fn assign_layouts(graph: &mut Graph, isa: Isa, threads: usize) {
             (_, Some(window)) => border_input(graph, id, input, window, isa),
             _ => {}
         }
-    }
-}
-
-/// The window of an operation that looks at more than one pixel.
-fn window_of(op: &Op) -> Option<Window> {
-    match op {
-        Op::Conv2d(conv) if !conv.window.is_point() => Some(conv.window),
-        Op::DepthwiseConv2d(depthwise) => Some(depthwise.window),
-        _ => None,
-    }
-}
-
-/// The zero pixels that `window` reaches around `input`.
-pub(super) fn border(window: Window, input: Shape, output: Shape) -> Padding {
-    let reach = |size: usize, axis: usize| (size - 1) * window.stride[axis] + window.kernel[axis];
-    let Padding { top, left, .. } = window.padding;
-    Padding {
-        top,
-        left,
-        bottom: reach(output.height, 0).saturating_sub(top + input.height),
-        right: reach(output.width, 1).saturating_sub(left + input.width),
     }
 }
 
@@ -145,7 +124,7 @@ fn stream(graph: &mut Graph, id: NodeId, input: NodeId, isa: Isa, threads: usize
     let (group, rows) = match fits(streamed) {
         false => (streamed, tile_rows(window, output, isa)),
         true if threads > 1 && slab >= SLAB_ROWS => (streamed, slab),
-        // The members of a team share the groups.
+        // The threads of a team share the groups.
         true => {
             let allowed = |nv| fits(nv * isa.lanes()) && (threads == 1 || is_balanced(vectors / nv, threads));
             (group_of(image, &allowed), output.height)
@@ -157,28 +136,6 @@ fn stream(graph: &mut Graph, id: NodeId, input: NodeId, isa: Isa, threads: usize
     fused.rows = rows;
     fused.stages[producer].tensor.layout = Layout { border: sides, ring: Some(slots), ..Layout::nhwc(group) };
     fused.stages[at].tensor.layout = Layout { ring: Some(rows), ..Layout::nhwc(padded) };
-}
-
-/// Puts a ring of image rows before a first stage that is no pointwise convolution (the stem).
-pub(super) fn ring_before_window(fused: &mut Fused, input: Tensor) {
-    let Some(first) = fused.stages.first() else { return };
-    let (Op::Conv2d(_), Some(window)) = (&first.op, window_of(&first.op)) else { return };
-    let mut sides = Padding { top: 0, bottom: 0, ..border(window, input.shape, first.tensor.shape) };
-    let reach = |rows: usize| ((rows - 1) * window.stride[0] + window.kernel[0]).min(input.shape.height);
-    let ring = Some(if input.element.is_quantized() {
-        // A window's row is read in whole quads, into the next pixel. Four rows are made at once; beside what they reach
-        // lies a row of padding, which is not zero.
-        sides.right += 1;
-        reach(QUAD) + 1
-    } else {
-        reach(1)
-    });
-    let mut origin = first.origin.clone();
-    origin.name.push_str(".rows");
-    origin.layer = None;
-    let layout = Layout { border: sides, ring, ..Layout::nhwc(input.shape.channels) };
-    let tensor = Tensor { layout, ..input };
-    fused.stages.insert(0, Stage { op: Op::Repack, origin, tensor, tile: None, place: None, workspace: None });
 }
 
 /// What a call of the producer makes: a row, or the whole image where the ring holds that.

@@ -34,12 +34,12 @@ pub fn assign_tiles(graph: &mut Graph, [batch, threads]: [usize; 2], isa: Isa) {
                 let pixels = if looks { shape.width } else { shape.pixels() };
                 let unit = stream_quads::unit(input.layout.order);
                 // Quads of channels are of whole vectors.
-                let (k, members) = match input.layout.order {
+                let (k, sharing) = match input.layout.order {
                     Order::Pixels => (Taps::of(op, input).steps(), threads),
                     _ => (input.layout.group / QUAD, 1),
                 };
                 let pixels = [pixels, unit];
-                node.tile = Some(stream_quads::product(isa, members, pixels, output.shape.channels, k));
+                node.tile = Some(stream_quads::product(isa, sharing, pixels, output.shape.channels, k));
             }
             Op::Fused(fused) => stages(fused, input, isa),
             op => {

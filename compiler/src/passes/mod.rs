@@ -19,6 +19,7 @@
 
 mod assign_layouts;
 mod assign_tiles;
+mod border;
 mod chain_blocks;
 mod choose_products;
 mod fold_batch_norm;
@@ -153,7 +154,7 @@ pub struct Target {
     pub numerics: Numerics,
     /// Decides layouts and tiles.
     pub isa: Isa,
-    /// Most members of a team that runs it.
+    /// Most threads of a team that runs it.
     pub threads: usize,
     /// Images that go through the classifier together.
     pub batch: usize,

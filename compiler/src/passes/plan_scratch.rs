@@ -6,7 +6,7 @@
 //!
 //! Precondition: layouts are assigned. Postcondition: every value but the network's input and output has a
 //! place, 64-byte aligned, and no two values that live at the same time overlap; an elementwise operation
-//! that is the last reader of its first input works in place. What the members of a team do not write together lies
+//! that is the last reader of its first input works in place. What the threads of a team do not write together lies
 //! in arenas behind, one for each member.
 
 use std::ops::Range;
@@ -133,7 +133,7 @@ fn inner_values(node: &Node, id: NodeId, input: Option<Tensor>) -> impl Iterator
     handed.chain(own).chain(theirs).filter(|(owner, bytes)| *bytes > 0 || matches!(owner, Owner::Stage(..)))
 }
 
-/// Whether the members of a team write the value together: a block that is one tile is shared out by channels until the
+/// Whether the threads of a team write the value together: a block that is one tile is shared out by channels until the
 /// projection reads them all.
 fn is_shared(node: &Node, owner: Owner) -> bool {
     match (&node.op, owner) {

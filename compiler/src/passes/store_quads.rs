@@ -8,7 +8,7 @@
 //!
 //! The kernels are those of streamed blocks. What no convolution of the same step makes is copied to row quads.
 
-use super::assign_layouts::border;
+use super::border::border;
 use super::stream_quads::{depthwise, filtered, gemm};
 use crate::ir::{Graph, Layout, Node, NodeId, Op, Order, Shape, Tensor, Tile, Window};
 use crate::schedule::phases::phases;

@@ -10,7 +10,7 @@
 //!
 //! Layouts belong to edges: what makes a value packs it as the dot products of its reader take it.
 
-use super::assign_layouts::{border, ring_before_window};
+use super::border::{border, ring_before_window};
 use crate::ir::{DepthwiseTile, Fused, GemmTile, Layout, Op, Order, Padding, Shape, Tensor, Tile, Window};
 use crate::schedule::balance::is_balanced;
 use crate::schedule::quantized::split;
@@ -23,7 +23,7 @@ const RING_CACHE: usize = 32 << 10;
 /// What the depthwise leaves of a whole image that the projection's weights can wait for, beside everything else in the
 /// second-level cache: then they are read once.
 const IMAGE_CACHE: usize = 64 << 10;
-/// The same for a team, whose members share channel groups and then panels of what is held whole: of few rows each would
+/// The same for a team, whose threads share channel groups and then panels of what is held whole: of few rows each would
 /// make many that another makes too.
 const TEAM_CACHE: usize = 192 << 10;
 /// Columns of a depthwise tile: four pixels of four channels are what one store takes.
@@ -43,9 +43,9 @@ pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa, threads: usize) 
     let streamed = QUAD.div_ceil(window.stride[0]);
     let whole = output.pixels() * vectors * lanes <= cache || output.height <= streamed;
     let rows = if whole { output.height } else { streamed };
-    let members = if whole { threads } else { 1 };
+    let threads = if whole { threads } else { 1 };
     let ring = |nv| 2 * QUAD * shape.width * nv * lanes;
-    let allowed = |nv| ring(nv) <= RING_CACHE && is_balanced(vectors / nv, members);
+    let allowed = |nv| ring(nv) <= RING_CACHE && is_balanced(vectors / nv, threads);
     let (mr, nv) = quantized::quad_tile(isa, shape.width, vectors, k, allowed);
     let groups = if whole { 1 } else { vectors / nv };
     let sides = Padding { bottom: 0, ..border(window, shape, output) };
@@ -64,7 +64,7 @@ pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa, threads: usize) 
     if let Some(project) = stages.get_mut(at + 1) {
         let channels = project.tensor.shape.channels;
         let pixels = [rows * output.width, unit(left.order)];
-        project.tile = Some(product(isa, members, pixels, channels, vectors * lanes / QUAD));
+        project.tile = Some(product(isa, threads, pixels, channels, vectors * lanes / QUAD));
     }
 }
 
@@ -88,11 +88,11 @@ pub fn depthwise(window: Window) -> Tile {
 }
 
 /// The tile of a convolution of `pixels` pixels that follow each other, or of the classifier; its pixels are a multiple
-/// of `unit`. The members of a team share its panels.
-pub fn product(isa: Isa, members: usize, [pixels, unit]: [usize; 2], channels: usize, k: usize) -> Tile {
+/// of `unit`. The threads of a team share its panels.
+pub fn product(isa: Isa, threads: usize, [pixels, unit]: [usize; 2], channels: usize, k: usize) -> Tile {
     let vectors = split(isa, channels).0.max(1);
     let (mr, nv) =
-        quantized::product_tile(isa, [pixels, unit], vectors, k, |nv| is_balanced(vectors.div_ceil(nv), members));
+        quantized::product_tile(isa, [pixels, unit], vectors, k, |nv| is_balanced(vectors.div_ceil(nv), threads));
     gemm(mr, nv)
 }
 

@@ -156,7 +156,7 @@ impl Conv {
     }
 }
 
-/// The pixels of a call, in pieces that different members can make.
+/// The pixels of a call, in pieces that different threads can make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
     /// Pieces are pixels, not rows.

@@ -2,9 +2,11 @@
 
 use std::ops::RangeInclusive;
 
+use super::excerpt::shortened;
 use super::keys::{Key, Shape};
+use super::tree::Entry;
 use super::tree::{Node, Value};
-use super::values::{Checker, Entry, Given, shortened};
+use super::values::{Checker, Given};
 use super::{Isa, MAX_RESOLUTION, Preprocessing, ScratchBudget, choices};
 use crate::diagnostic::{Diagnostic, Place, catalog};
 

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::suggest::nearest;
+use super::excerpt::shortened;
 use super::syntax::{COLON_MISSING, joined};
+use super::tree::Entry;
 use super::tree::{Node, Value};
-use super::values::{Checker, Entry, shortened};
-use crate::diagnostic::{Diagnostic, catalog};
+use super::values::Checker;
+use crate::diagnostic::{Diagnostic, catalog, nearest};
 
 /// The keys of one kind of mapping.
 pub(super) struct Shape {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-use super::locate::Excerpt;
+use super::excerpt::Excerpt;
 use super::tree::{Node, Value, read as read_tree};
 use super::{MAX_BYTES, NetworkSpec, Overrides, parse_with};
 use crate::diagnostic::{Diagnostic, Diagnostics, Origin, Place, SourceFile, absent, catalog};

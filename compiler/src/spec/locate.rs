@@ -5,8 +5,9 @@
 
 use saphyr_parser::{Event, Marker, Parser, ScanError, Span};
 
+use super::excerpt::Excerpt;
 use super::syntax::syntax;
-use crate::diagnostic::{Diagnostic, Origin, Place, catalog};
+use crate::diagnostic::{Diagnostic, Place, catalog};
 
 /// A spec needs four levels.
 const MAX_DEPTH: usize = 8;
@@ -17,15 +18,6 @@ pub(super) struct Located {
     pub place: Place,
     /// Elements of a list in order, or the keys and values of a mapping in turn.
     pub children: Vec<Located>,
-}
-
-/// A part of a source; places refer to the source.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Excerpt<'a> {
-    pub text: &'a str,
-    pub origin: Origin,
-    /// Byte of the source where the text begins.
-    pub base: usize,
 }
 
 /// Result of a scan.

@@ -8,13 +8,13 @@
 
 mod choices;
 mod compound;
+mod excerpt;
 mod keys;
 mod load;
 mod locate;
 mod network;
 mod overrides;
 mod resolve;
-mod suggest;
 mod syntax;
 mod template;
 mod tree;
@@ -24,7 +24,6 @@ mod walk;
 pub use load::{load, load_with, read};
 pub use overrides::{OVERRIDABLE, Overrides, Words};
 pub use resolve::{Resolved, ResolvedBlock, make_divisible};
-pub(crate) use suggest::nearest;
 pub use template::{Template, template};
 
 pub use mbvc_runtime::quantized::arithmetic::Rounding;

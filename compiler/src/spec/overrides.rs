@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::locate::Excerpt;
-use super::suggest::nearest;
+use super::excerpt::Excerpt;
+use super::excerpt::shortened;
+use super::tree::Entry;
 use super::tree::{Node, Value, read};
-use super::values::{Entry, shortened};
-use crate::diagnostic::{Diagnostic, Origin, Place, SourceFile, catalog};
+use crate::diagnostic::{Diagnostic, Origin, Place, SourceFile, catalog, nearest};
 
 /// The keys that can be overridden.
 pub const OVERRIDABLE: &[&str] = &[

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::locate::Excerpt;
-use super::values::shortened;
+use super::excerpt::Excerpt;
+use super::excerpt::shortened;
 use crate::diagnostic::{Diagnostic, Place, catalog};
 
 pub(super) const COLON_MISSING: &str = "expected `: ` after a key";

@@ -2,7 +2,10 @@
 
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor};
 
-use super::locate::{Excerpt, Located, Scan, locate};
+use std::borrow::Cow;
+
+use super::excerpt::Excerpt;
+use super::locate::{Located, Scan, locate};
 use super::syntax::syntax;
 use crate::diagnostic::{Diagnostic, Place};
 
@@ -24,6 +27,22 @@ pub(super) enum Value {
     Text(String),
     List(Vec<Node>),
     Map(Vec<(Node, Node)>),
+}
+
+/// A key and its value.
+#[derive(Debug, Clone)]
+pub(super) struct Entry<'a> {
+    /// Name in messages: `s`, `stem.stride`, `--width`.
+    pub name: Cow<'a, str>,
+    pub key: Place,
+    pub value: &'a Node,
+}
+
+impl Entry<'_> {
+    /// Place of the value, or of the key without a value.
+    pub fn place(&self) -> Place {
+        if matches!(self.value.value, Value::Null) { self.key } else { self.value.place }
+    }
 }
 
 /// Reads the first document of a text; `None` if it contains no readable value.
@@ -144,7 +163,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
 mod tests {
     use super::{Node, Value, read};
     use crate::diagnostic::{Origin, SourceFile};
-    use crate::spec::locate::Excerpt;
+    use crate::spec::excerpt::Excerpt;
 
     /// Every value in a tree with the text at its place.
     fn places<'a>(source: &'a SourceFile, node: &Node, found: &mut Vec<(String, &'a str)>) {

@@ -1,31 +1,11 @@
 //! Checks of single values: whole numbers, numbers, choices.
 
-use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
+use super::excerpt::shortened;
 use super::overrides::{Arguments, Words};
-use super::suggest::nearest;
-use super::tree::{Node, Value};
-use crate::diagnostic::{Diagnostic, Origin, Place, Rule, SourceFile};
-
-/// Most characters of the user's text that a message repeats.
-const EXCERPT: usize = 40;
-
-/// A key and its value.
-#[derive(Debug, Clone)]
-pub(super) struct Entry<'a> {
-    /// Name in messages: `s`, `stem.stride`, `--width`.
-    pub name: Cow<'a, str>,
-    pub key: Place,
-    pub value: &'a Node,
-}
-
-impl Entry<'_> {
-    /// Place of the value, or of the key without a value.
-    pub fn place(&self) -> Place {
-        if matches!(self.value.value, Value::Null) { self.key } else { self.value.place }
-    }
-}
+use super::tree::{Entry, Node, Value};
+use crate::diagnostic::{Diagnostic, Origin, Place, Rule, SourceFile, nearest};
 
 /// A checked value with its place, for later errors.
 #[derive(Debug, Clone)]
@@ -195,13 +175,4 @@ fn one_of<T>(words: &[(&str, T)]) -> String {
         [first @ .., last] => format!("write {} or {last}", first.join(", ")),
         [] => String::new(),
     }
-}
-
-/// The beginning of a text, escaped for one line of a message.
-pub(super) fn shortened(text: &str) -> String {
-    let mut short: String = text.chars().take(EXCERPT).flat_map(char::escape_debug).collect();
-    if text.chars().nth(EXCERPT).is_some() {
-        short.push_str("...");
-    }
-    short.replace("\\'", "'").replace("\\\"", "\"")
 }

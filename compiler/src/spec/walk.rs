@@ -2,8 +2,9 @@
 
 use super::keys::{Fields, Key, Shape};
 use super::overrides::Arguments;
+use super::tree::Entry;
 use super::tree::{Node, Value};
-use super::values::{Checker, Entry, Given};
+use super::values::{Checker, Given};
 use super::{
     Activation, Fusion, Isa, MAX_BATCH, MAX_BLOCKS, MAX_CHANNELS, MAX_EXPANSION, MAX_THREADS, Numerics, Padding,
     Precision, Preprocessing, ResidualRule, Rounding, ScratchBudget, choices,

@@ -21,10 +21,6 @@ use crate::source::module;
 use facts::ModelFacts;
 use loaded::Loaded;
 
-/// Modules beside the generated code in a library.
-pub(crate) const DRIVER: &str = include_str!("../carried/driver.rs");
-pub(crate) const FACTS: &str = include_str!("../carried/facts.rs");
-
 type Context = *mut c_void;
 type Sink = extern "C" fn(Context, *const u8, usize);
 

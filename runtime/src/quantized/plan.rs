@@ -5,16 +5,9 @@
 use core::ops::Range;
 
 use super::dot_form::DotForm;
-use super::edges::{self, Edges};
 use super::outliers;
-use super::pack::Packing;
-use super::tensors::quant_of;
-use crate::float::pack::{OutputRange, PackError, Plan};
-use crate::formats::container::Container;
-use crate::numerics::Numerics;
-use crate::preprocess::Preprocess;
+use crate::float::pack::OutputRange;
 use crate::quantized::arithmetic::{Integer, Rounding};
-use crate::scratch::{Line, bytes, bytes_mut};
 
 /// A plan: where the parameters of each layer go. All places and strides are in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -136,50 +129,6 @@ pub struct PanelRun {
     pub at: usize,
     /// From one panel to the next.
     pub stride: usize,
-}
-
-impl Plan for QuantPlan<'_> {
-    fn lines(&self) -> usize {
-        self.lines
-    }
-
-    fn pack<'a>(
-        &'a self,
-        weights: &Container<'_>,
-        _: &Preprocess,
-        _: Numerics,
-        block: &mut [Line],
-    ) -> Result<(), PackError<'a>> {
-        if block.len() != self.lines {
-            return Err(PackError::BlockSize { expected: self.lines, found: block.len() });
-        }
-        let block = bytes_mut(block);
-        let quant = |named| quant_of(weights, named, self.integer);
-        let edges = Edges { input: quant(self.input)?, embedding: quant(self.embedding)?, logits: quant(self.logits)? };
-        edges.write(&mut block[..edges::BYTES]);
-        self.layers.iter().try_for_each(|layer| Packing::new(self, layer, weights)?.pack(block))
-    }
-
-    fn is_sound(&self, block: &[Line]) -> bool {
-        self.lists_are_sound(bytes(block))
-    }
-
-    fn identify(&self, add: &mut dyn FnMut(&[u8])) {
-        add(&[self.integer as u8, self.rounding as u8, self.form as u8, self.outliers.into(), self.biased.into()]);
-        let mut numbers = |numbers: &[usize]| numbers.iter().for_each(|number| add(&(*number as u64).to_le_bytes()));
-        for layer in self.layers {
-            numbers(&[layer.header, layer.channels]);
-            match layer.matrix {
-                Matrix::Depthwise { at, lanes, vectors } => numbers(&[at, lanes, vectors]),
-                Matrix::Dense(Taps { runs, run, quads, ends, panels }) => {
-                    numbers(&[runs, run, quads, ends.into()]);
-                    for PanelRun { first, last, lanes, vectors, at, stride } in panels {
-                        numbers(&[*first, *last, *lanes, *vectors, *at, *stride]);
-                    }
-                }
-            }
-        }
-    }
 }
 
 impl QuantPlan<'_> {

@@ -15,7 +15,7 @@ use super::kernel::Depthwise;
 use super::pack::{PackPlan, PackedLayer};
 use super::panels::{Fast, PanelCalls, dots, wanted, wanted_name};
 use crate::codegen::kernel::Kernel;
-use crate::codegen::step::{Code, Context, Members, Stream, parts};
+use crate::codegen::step::{Code, Context, Stream, Team, parts};
 use crate::codegen::tokens::{affine, lit, repeat, sum};
 use crate::ir::{Epilogue, NodeId, Op, Stage, Tensor, Tile, Window};
 use crate::target::IsaFacts;
@@ -95,7 +95,7 @@ impl Block<'_> {
     }
 
     /// Where a member begins: with the first of its `tiles`, and so with the rows that this one needs. Rows on both
-    /// sides of a border between members are made twice.
+    /// sides of a border between threads are made twice.
     fn begin(&self, tiles: usize) -> TokenStream {
         let stem = (self.producers.len() > 1).then_some(&self.ring.op);
         if self.row().is_none() || !self.context.team.are_many() {
@@ -134,7 +134,7 @@ impl Block<'_> {
         // One tile is shared out by channel groups, and its projection by panels; of several, each is a member's own.
         let groups = match self.row() {
             None => self.context.team.share(groups),
-            Some(_) => Members::ONE.share(groups),
+            Some(_) => Team::ONE.share(groups),
         };
         let (dots, produce) = (self.produce_dots(kernels), self.produce(kernels));
         let depthwise = self.depthwise(rows, kernels);
@@ -214,8 +214,8 @@ impl Block<'_> {
                 let calls = |rows, windows, to, dots, kernels: &mut Vec<Kernel>| {
                     let fast = conv.is_fast().then(|| Fast { wanted: wanted_name("produce"), dots });
                     let (weights, out) = (group_weights.clone(), quote!(ring));
-                    let members = Members::ONE;
-                    PanelCalls { conv: &conv, layer, rows, windows, weights, out, to, residual: None, fast, members }
+                    let team = Team::ONE;
+                    PanelCalls { conv: &conv, layer, rows, windows, weights, out, to, residual: None, fast, team }
                         .code(kernels)
                 };
                 if whole && conv.window.is_point() {
@@ -377,8 +377,8 @@ impl Block<'_> {
             conv.is_fast().then(|| Fast { wanted: wanted_name("project"), dots: quote!(rt::src(project_dots, 0)) });
         let residual = conv.epilogue.residual.then(|| (quote!(x), to.clone()));
         let (layer, out) = (self.packed.project, quote!(out));
-        let members = if self.row().is_none() { self.context.team } else { Members::ONE };
-        let calls = PanelCalls { conv: &conv, layer, rows, windows, weights: None, out, to, residual, fast, members };
+        let team = if self.row().is_none() { self.context.team } else { Team::ONE };
+        let calls = PanelCalls { conv: &conv, layer, rows, windows, weights: None, out, to, residual, fast, team };
         let calls = calls.code(kernels);
         quote!(#dots #calls)
     }

@@ -8,7 +8,7 @@ use super::kernel::{Depthwise, Elementwise, Pool};
 use super::pack::PackPlan;
 use super::panels::{Fast, PanelCalls, dots, wanted, wanted_name};
 use crate::codegen::kernel::Kernel;
-use crate::codegen::step::{Code, Context, Members, note, parts, place};
+use crate::codegen::step::{Code, Context, Team, note, parts, place};
 use crate::codegen::tokens::{affine, lit, repeat};
 use crate::ir::{Activation, DepthwiseConv2d, Node, NodeId, Op, Shape, Tensor, Tile};
 use crate::schedule::balance::is_balanced;
@@ -71,7 +71,7 @@ fn conv(
     let out = if logits { quote!(let out = logits;) } else { quote!() };
     let chunk = conv.tile.chunk;
     let count = conv.output.shape.height / chunk;
-    let (chunks, members) = share_of_chunks(context.team, count);
+    let (chunks, team) = share_of_chunks(context.team, count);
     let [sh, _] = conv.window.stride;
     let row = input.tensor.layout.row_stride(input.tensor.shape);
     // A windowed convolution starts in the border, a pointwise one at the first pixel.
@@ -109,7 +109,7 @@ fn conv(
         to: of_chunk(Conv::interior(node.tensor), c_row),
         residual,
         fast,
-        members,
+        team,
     };
     let calls = calls.code(&mut kernels);
     let work = if count == 1 { quote!(#dots #calls) } else { quote!(for chunk in #chunks { #dots #calls }) };
@@ -118,8 +118,8 @@ fn conv(
 
 /// Who makes which of `count` chunks, and those who share out each one's panels: chunks go to one member each where they
 /// go round nearly evenly.
-fn share_of_chunks(team: Members, count: usize) -> (TokenStream, Members) {
-    if is_balanced(count, team.0) { (team.share(count), Members::ONE) } else { (Members::ONE.share(count), team) }
+fn share_of_chunks(team: Team, count: usize) -> (TokenStream, Team) {
+    if is_balanced(count, team.0) { (team.share(count), Team::ONE) } else { (Team::ONE.share(count), team) }
 }
 
 /// Rows of outputs, over all channels.
@@ -261,7 +261,7 @@ fn repack(context: &Context<'_>, node: &Node, input: &Node) -> (TokenStream, Vec
 }
 
 /// Zeroes the border of a value that is written in place.
-fn clear_border(team: Members, tensor: Tensor) -> TokenStream {
+fn clear_border(team: Team, tensor: Tensor) -> TokenStream {
     let Tensor { shape, layout, .. } = tensor;
     let border = layout.border;
     if layout.elements(shape) == layout.group * shape.pixels() {

@@ -13,7 +13,7 @@ pub(crate) mod tests;
 use mbvc_runtime::Plan;
 use proc_macro2::TokenStream;
 
-use super::backend::Backend;
+use super::step::Backend;
 use super::step::{Code, Context};
 use crate::ir::NodeId;
 pub use pack::PackPlan;

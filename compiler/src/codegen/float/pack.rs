@@ -8,7 +8,7 @@ use quote::{format_ident, quote};
 
 use super::conv::Conv;
 use super::ranges::{Range, ranges};
-use crate::codegen::backend::LayerKey;
+use crate::codegen::step::LayerKey;
 use crate::codegen::tokens::lit;
 use crate::ir::{DepthwiseConv2d, Fused, Graph, NodeId, Op, ParamId, Product, Tensor};
 use crate::target::{Isa, IsaFacts};

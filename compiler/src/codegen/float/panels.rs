@@ -6,7 +6,7 @@ use quote::{format_ident, quote};
 use super::conv::{Conv, Panels};
 use super::pack::PackedLayer;
 use crate::codegen::kernel::Kernel;
-use crate::codegen::step::{Members, by_size};
+use crate::codegen::step::{Team, by_size};
 use crate::codegen::tokens::{lit, sum};
 use crate::ir::Product;
 
@@ -28,7 +28,7 @@ pub struct PanelCalls<'a> {
     /// For the fast inner product.
     pub fast: Option<Fast>,
     /// Those among whom the panels are shared out.
-    pub members: Members,
+    pub team: Team,
 }
 
 /// What the fast inner product needs beside weights.
@@ -41,7 +41,7 @@ pub struct Fast {
 
 impl PanelCalls<'_> {
     pub fn code(&self, kernels: &mut Vec<Kernel>) -> TokenStream {
-        if self.members.are_many() {
+        if self.team.are_many() {
             return self.shared(kernels);
         }
         let calls = self.forms().into_iter().map(|(panels, at)| {
@@ -66,13 +66,13 @@ impl PanelCalls<'_> {
     fn shared(&self, kernels: &mut Vec<Kernel>) -> TokenStream {
         let forms = self.forms();
         let count: usize = forms.iter().map(|(panels, _)| panels.count).sum();
-        let cuts = self.conv.cuts(self.rows, self.members.0);
+        let cuts = self.conv.cuts(self.rows, self.team.0);
         if let [(_, 1)] = *cuts {
-            let (range, calls) = (self.members.share(count), self.any(&forms, None, kernels));
+            let (range, calls) = (self.team.share(count), self.any(&forms, None, kernels));
             return quote!(for panel in #range { #calls });
         }
         let parts: usize = cuts.iter().map(|(_, parts)| parts).sum();
-        let (range, count) = (self.members.share(parts * count), lit(count));
+        let (range, count) = (self.team.share(parts * count), lit(count));
         let calls = by_size(&cuts, |size| self.any(&forms, Some(size), kernels));
         quote! {
             for unit in #range {

@@ -3,11 +3,11 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 
-use super::block::{apart, product_calls};
+use super::block::{product_calls, unfused};
 use super::kernel::{Activations, Ending, Finish, Product};
 use super::pack::Plan;
 use crate::codegen::kernel::Kernel;
-use crate::codegen::step::{Code, Context, Members, note, parts_of, place};
+use crate::codegen::step::{Code, Context, Team, note, parts_of, place};
 use crate::codegen::tokens::{affine, lit, repeat, sum};
 use crate::ir::{Node, NodeId, Op, Order, Tensor, Tile, Window};
 use crate::schedule::quantized::{QUAD, Sharing, sharing};
@@ -19,7 +19,7 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
     let node = graph.node(id);
     let quads = matches!(node.tensor.layout.order, Order::RowQuads { .. });
     if quads || matches!(node.op, Op::DepthwiseConv2d(_)) {
-        return apart(context, plan, id, step, stage);
+        return unfused(context, plan, id, step, stage);
     }
     if matches!(node.op, Op::Repack) {
         return image(context, plan, id, step, stage);
@@ -49,9 +49,9 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
             (Activations::Apart { pixel, quad: QUAD }, (kw * from.channels).div_ceil(QUAD))
         }
     };
-    let (sharing, unit, members) = match sharing(layout.order, shape.width) {
-        Sharing::Panels => (Members::ONE, shape.height, context.team),
-        Sharing::Rows(unit) => (context.team, unit, Members::ONE),
+    let (sharing, unit, team) = match sharing(layout.order, shape.width) {
+        Sharing::Panels => (Team::ONE, shape.height, context.team),
+        Sharing::Rows(unit) => (context.team, unit, Team::ONE),
     };
     let logits = node.place.is_none();
     let (mut names, mut places) = (vec!["x"], vec![place(input)]);
@@ -97,7 +97,7 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
                 ending,
                 outliers: plan.has_outliers(),
             };
-            product_calls(&base, panels, members, kernels, &|kernel: &Ident, weights, channel| {
+            product_calls(&base, panels, team, kernels, &|kernel: &Ident, weights, channel| {
                 let windows = (0..kh).map(|ky| affine(ky * row, &[("row", window.stride[0] * row, count)]));
                 let windows = windows.map(|at| sum(&[from_first.clone(), at]));
                 let at = affine(0, &[("row", shape.width * channels, count)]);

@@ -12,7 +12,7 @@ mod tests;
 
 use proc_macro2::TokenStream;
 
-use super::backend::Backend;
+use super::step::Backend;
 use super::step::{Code, Context};
 use crate::ir::NodeId;
 pub use pack::Plan;

@@ -1,8 +1,8 @@
 //! Steps: the functions that call kernels in order and hand each its memory.
 
 mod context;
-mod members;
 mod stream;
+mod team;
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -11,9 +11,9 @@ use super::isa::IsaTokens;
 use super::kernel::Kernel;
 use super::tokens::lit;
 use crate::ir::{Graph, NodeId, Op, Tensor};
-pub use context::{Code, Context, note, place};
-pub use members::{Members, by_size, parts, parts_of};
+pub use context::{Backend, Code, Context, LayerKey, note, place};
 pub use stream::Stream;
+pub use team::{Team, by_size, parts, parts_of};
 
 /// A generated step function.
 pub struct StepFn {

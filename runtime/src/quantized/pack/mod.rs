@@ -6,20 +6,68 @@
 mod weights;
 
 use super::bounds::Bounds;
+use super::edges::{self, Edges};
 use super::header::{HEADER, Header};
-use super::plan::{Matrix, QuantLayer, QuantPlan};
+use super::plan::{Matrix, PanelRun, QuantLayer, QuantPlan, Taps};
 use super::tensors::{data, pool_kind, quant_of, word};
 use super::weight_sums::{Reach, Sums};
-use crate::float::pack::{OutputRange, PackError};
+use crate::float::pack::{OutputRange, PackError, Plan};
 use crate::formats::container::{Container, Dtype};
+use crate::numerics::Numerics;
+use crate::preprocess::Preprocess;
 use crate::quantized::arithmetic::{Add, Fixed, Integer, Limits, Pool, PoolKind, Quant, Requantize};
+use crate::scratch::{Line, bytes, bytes_mut};
 use crate::simd::quantized::BIAS;
 
 /// Numbers of 32 bits in the widest vector.
 const MOST_LANES: usize = 16;
 
+impl Plan for QuantPlan<'_> {
+    fn lines(&self) -> usize {
+        self.lines
+    }
+
+    fn pack<'a>(
+        &'a self,
+        weights: &Container<'_>,
+        _: &Preprocess,
+        _: Numerics,
+        block: &mut [Line],
+    ) -> Result<(), PackError<'a>> {
+        if block.len() != self.lines {
+            return Err(PackError::BlockSize { expected: self.lines, found: block.len() });
+        }
+        let block = bytes_mut(block);
+        let quant = |named| quant_of(weights, named, self.integer);
+        let edges = Edges { input: quant(self.input)?, embedding: quant(self.embedding)?, logits: quant(self.logits)? };
+        edges.write(&mut block[..edges::BYTES]);
+        self.layers.iter().try_for_each(|layer| Packing::new(self, layer, weights)?.pack(block))
+    }
+
+    fn is_sound(&self, block: &[Line]) -> bool {
+        self.lists_are_sound(bytes(block))
+    }
+
+    fn identify(&self, add: &mut dyn FnMut(&[u8])) {
+        add(&[self.integer as u8, self.rounding as u8, self.form as u8, self.outliers.into(), self.biased.into()]);
+        let mut numbers = |numbers: &[usize]| numbers.iter().for_each(|number| add(&(*number as u64).to_le_bytes()));
+        for layer in self.layers {
+            numbers(&[layer.header, layer.channels]);
+            match layer.matrix {
+                Matrix::Depthwise { at, lanes, vectors } => numbers(&[at, lanes, vectors]),
+                Matrix::Dense(Taps { runs, run, quads, ends, panels }) => {
+                    numbers(&[runs, run, quads, ends.into()]);
+                    for PanelRun { first, last, lanes, vectors, at, stride } in panels {
+                        numbers(&[*first, *last, *lanes, *vectors, *at, *stride]);
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// A layer with its values.
-pub(super) struct Packing<'p, 'w> {
+struct Packing<'p, 'w> {
     plan: &'p QuantPlan<'p>,
     layer: &'p QuantLayer<'p>,
     /// `[k][channels]`
@@ -41,11 +89,7 @@ pub(super) struct Packing<'p, 'w> {
 }
 
 impl<'p, 'w> Packing<'p, 'w> {
-    pub(super) fn new(
-        plan: &'p QuantPlan<'p>,
-        layer: &'p QuantLayer<'p>,
-        weights: &Container<'w>,
-    ) -> Result<Self, PackError<'p>> {
+    fn new(plan: &'p QuantPlan<'p>, layer: &'p QuantLayer<'p>, weights: &Container<'w>) -> Result<Self, PackError<'p>> {
         let quant = |named| quant_of(weights, named, plan.integer);
         let (dtype, flipped) = match plan.integer {
             Integer::Int8 => (Dtype::I8, 0x80),

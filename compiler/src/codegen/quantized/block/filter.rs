@@ -8,7 +8,7 @@ use super::phase::PhaseLoop;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::quantized::kernel::{Activations, Depthwise, Ending, Product};
 use crate::codegen::quantized::pack::Panels;
-use crate::codegen::step::Members;
+use crate::codegen::step::Team;
 use crate::codegen::tokens::{affine, lit, repeat, sum};
 use crate::ir::{Order, Tensor, Tile};
 use crate::schedule::phases::{Phase, Work};
@@ -79,7 +79,7 @@ impl Block<'_> {
         let residual = self.project.op.epilogue().residual;
         let first = first(output.layout.row_stride(output.shape));
         let header = lit(self.packed.project.header);
-        let members = if self.is_whole() { self.context.team } else { Members::ONE };
+        let team = if self.is_whole() { self.context.team } else { Team::ONE };
         let calls = self.packed.project.panels.iter().map(|panels| {
             let base = Product {
                 isa: self.context.isa,
@@ -96,7 +96,7 @@ impl Block<'_> {
                 ending: if residual { Ending::Add } else { Ending::Store },
                 outliers: self.packed.outliers,
             };
-            product_calls(&base, panels, members, kernels, &|kernel: &Ident, weights, channel| {
+            product_calls(&base, panels, team, kernels, &|kernel: &Ident, weights, channel| {
                 let to = sum(&[first.clone(), channel]);
                 let residual = residual.then(|| quote!(, rt::src(x, #to)));
                 quote!(#kernel([rt::src(spatial, 0)], w.at(#weights), w.at(#header), rt::dst(out, #to) #residual);)
@@ -108,11 +108,11 @@ impl Block<'_> {
 }
 
 /// Calls over panels of one form; the last of them may have fewer channels. `call` gets the kernel, the place of its
-/// weights and its first channel. `members` share the panels.
+/// weights and its first channel. `team` share the panels.
 pub fn product_calls(
     base: &Product,
     panels: &Panels,
-    members: Members,
+    team: Team,
     kernels: &mut Vec<Kernel>,
     call: &dyn Fn(&Ident, TokenStream, TokenStream) -> TokenStream,
 ) -> TokenStream {
@@ -130,10 +130,10 @@ pub fn product_calls(
     let split = panels.last < lanes;
     let whole = panels.count - usize::from(split);
     let place = |first: usize, step: usize| affine(first, &[("panel", step, whole)]);
-    let shared = |count: usize, call: TokenStream| match members.are_many() {
+    let shared = |count: usize, call: TokenStream| match team.are_many() {
         false => repeat("panel", count, call),
         true => {
-            let share = members.share(count);
+            let share = team.share(count);
             quote!(for panel in #share { #call })
         }
     };

@@ -6,22 +6,22 @@
 //!
 //! A block that is chained to the next one makes no loop, but a closure that makes rows as that one wants them.
 
-mod apart;
 mod filter;
 mod phase;
 mod produce;
+mod unfused;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 
-pub use apart::statements as apart;
 pub use filter::product_calls;
+pub use unfused::statements as unfused;
 
 use super::kernel::Finish;
 use super::pack::{PackedLayer, Plan};
-use crate::codegen::backend::LayerKey;
 use crate::codegen::kernel::Kernel;
-use crate::codegen::step::{Code, Context, Members, Stream, parts_of};
+use crate::codegen::step::LayerKey;
+use crate::codegen::step::{Code, Context, Stream, Team, parts_of};
 use crate::codegen::tokens::{affine, lit, repeat, sum};
 use crate::ir::{Layout, NodeId, Stage, Tensor};
 use crate::schedule::phases::{Phase, phases};
@@ -78,7 +78,7 @@ impl Block<'_> {
         let whole = self.is_whole();
         let phases = phases(self.window, height, output);
         let quads: usize = phases.iter().map(|phase| phase.count).sum();
-        let (begin, quads) = if whole { (quote!(), Members::ONE) } else { self.begin(&phases, quads, &mut kernels) };
+        let (begin, quads) = if whole { (quote!(), Team::ONE) } else { self.begin(&phases, quads, &mut kernels) };
         let bodies: Vec<_> = phases
             .iter()
             .map(|phase| {
@@ -165,11 +165,11 @@ impl Block<'_> {
 
     /// Where a member begins: at its share of `count` row quads, of which the one before it is made again, since the
     /// first windows begin there. With it, who shares the quads of a phase.
-    fn begin(&self, phases: &[Phase], count: usize, kernels: &mut Vec<Kernel>) -> (TokenStream, Members) {
+    fn begin(&self, phases: &[Phase], count: usize, kernels: &mut Vec<Kernel>) -> (TokenStream, Team) {
         let reads_image = self.producers.len() > 1;
         if !self.context.team.are_many() {
             let read = reads_image.then(|| quote!(let mut read = 0;));
-            return (quote!(#read), Members::ONE);
+            return (quote!(#read), Team::ONE);
         }
         let share = self.context.team.share(count);
         let read = reads_image.then(|| self.first_image_row());

@@ -5,14 +5,14 @@ use std::cmp::Ordering;
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use crate::codegen::step::Members;
+use crate::codegen::step::Team;
 use crate::codegen::tokens::lit;
 use crate::schedule::phases::Phase;
 
 /// The loop of a phase, whose variable is `quad`.
 pub trait PhaseLoop {
     /// The statements for each of its quads, or for those that are this member's.
-    fn repeat(&self, members: Members, statements: TokenStream) -> TokenStream;
+    fn repeat(&self, team: Team, statements: TokenStream) -> TokenStream;
 
     /// The statements for each of its quads in the range of that name.
     fn repeat_of(&self, range: &str, statements: TokenStream) -> TokenStream;
@@ -22,10 +22,10 @@ pub trait PhaseLoop {
 }
 
 impl PhaseLoop for Phase {
-    fn repeat(&self, members: Members, statements: TokenStream) -> TokenStream {
+    fn repeat(&self, team: Team, statements: TokenStream) -> TokenStream {
         let (first, end) = (lit(self.first), lit(self.first + self.count));
         match self.count {
-            _ if members.are_many() => self.repeat_of("mine", statements),
+            _ if team.are_many() => self.repeat_of("mine", statements),
             1 => quote!({ #statements }),
             _ => quote!(for quad in #first..#end { #statements }),
         }

@@ -11,8 +11,8 @@ use mbvc_runtime::quantized::outliers::{ROWS, list_bytes};
 use mbvc_runtime::quantized::{self as runtime, PanelRun};
 
 use super::kernel::{Depthwise, Finish};
-use crate::codegen::backend::LayerKey;
 use crate::codegen::float::ranges::values;
+use crate::codegen::step::LayerKey;
 use crate::codegen::tokens::lit;
 use crate::ir::{Graph, Node, NodeId, Op, Order, ParamId, Quant, Requantize, Tensor, Tile};
 use crate::schedule::quantized::{PanelForm, panel_forms};

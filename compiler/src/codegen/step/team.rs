@@ -1,5 +1,5 @@
 //! How those who run a network share a step's work. One thread runs plain loops over everything; a team of several runs
-//! the same code over its members' shares, and waits where one reads what another wrote.
+//! the same code over its threads' shares, and waits where one reads what another wrote.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -8,11 +8,11 @@ use crate::codegen::tokens::lit;
 use crate::ir::Place;
 use crate::schedule::team;
 
-/// The most members that a team of the network can have.
+/// The largest team that runs the network, in threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Members(pub usize);
+pub struct Team(pub usize);
 
-impl Members {
+impl Team {
     pub const ONE: Self = Self(1);
 
     pub fn are_many(self) -> bool {

@@ -6,7 +6,7 @@ use quote::quote;
 use super::phase::PhaseLoop;
 use super::{Block, Packed};
 use crate::codegen::quantized::pack::Plan;
-use crate::codegen::step::{Code, Context, Members, note, parts_of, place};
+use crate::codegen::step::{Code, Context, Team, note, parts_of, place};
 use crate::codegen::tokens::{lit, repeat};
 use crate::ir::{NodeId, Op, Order, Stage};
 use crate::schedule::phases::{Phase, phases};
@@ -47,12 +47,12 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
     let (parts, general) = (parts_of(&names, &[read, made], 1), block.general());
     let mut kernels = Vec::new();
     let phases = phases(window, ring.tensor.shape.height, filtered.tensor.shape.height);
-    // Members share the channel groups, or else row quads. Where pixels do not come in quads, the end of a row is stored
+    // Team share the channel groups, or else row quads. Where pixels do not come in quads, the end of a row is stored
     // with what the next row overwrites: then all rows of a group are one member's.
     let groups = block.groups();
     let in_order = filters && !matches!(filtered.tensor.layout.order, Order::PixelQuads { .. });
     let by_groups = shares_groups(groups, in_order, context.team.0);
-    let members = if by_groups { Members::ONE } else { context.team };
+    let team = if by_groups { Team::ONE } else { context.team };
     let sides = |phase: &Phase| context.team.many(block.pad_quad(phase));
     let bodies = phases.iter().map(|phase| {
         let body = match filters {
@@ -63,7 +63,7 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
                 quote!(#sides #quad)
             }
         };
-        phase.repeat(members, body)
+        phase.repeat(team, body)
     });
     let bodies = quote!(#(#bodies)*);
     let work = match by_groups {
@@ -73,8 +73,8 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
         }
         false => repeat("group", groups, bodies),
     };
-    let mine = members.are_many().then(|| {
-        let share = members.share(phases.iter().map(|phase| phase.count).sum());
+    let mine = team.are_many().then(|| {
+        let share = team.share(phases.iter().map(|phase| phase.count).sum());
         quote!(let mine = #share;)
     });
     let pad = (!filters && !context.team.are_many()).then(|| block.pad());
