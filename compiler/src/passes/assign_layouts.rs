@@ -1,4 +1,4 @@
-//! Gives every value the layout that its readers want, for one instruction set.
+//! Assigns each value the layout that its readers need, for one instruction set.
 //!
 //! ```text
 //! before: every value is NHWC
@@ -6,8 +6,8 @@
 //!         in a fused node it is a ring of channel groups: [group][row % slots][border + column][channel]
 //! ```
 //!
-//! Precondition: the rewriting passes ran. Postcondition: a windowed operation's input holds the border
-//! that its window reaches; a value that someone else reads too is copied by an explicit `Repack`.
+//! Precondition: the rewriting passes ran. Postcondition: the input of a windowed operation includes the border that
+//! the window reads. A value with other readers is copied by an explicit `Repack`.
 
 use super::border::{border, ring_before_window, window_of};
 use super::store_quads::store_quads;
@@ -17,13 +17,13 @@ use crate::schedule::balance::is_balanced;
 use crate::schedule::float::{Product, best_tile};
 use crate::target::{Isa, IsaFacts};
 
-/// What stays in the first-level cache beside the weights of a panel.
+/// Bytes that stay in the first-level cache beside the weights of a panel.
 const RING_CACHE: usize = 32 << 10;
-/// What stays in the second-level cache beside everything else: half of a common megabyte.
+/// Bytes that stay in the second-level cache beside everything else: half of a common megabyte.
 const TILE_CACHE: usize = 512 << 10;
-/// Rows from which on a member of a team makes its own of a small image, from the first stage to the last: nothing goes
-/// from one processor's caches to another's but the rows around, which both expand. Fewer rows would be mostly that;
-/// there the threads share channel groups, and then panels.
+/// Minimum rows for which each thread of a team computes its own slab of a small image, from the first stage to the
+/// last. Only the halo rows, which both neighbors expand, move between the processors' caches. With fewer rows the
+/// halo would dominate, so the threads share channel groups and then panels instead.
 const SLAB_ROWS: usize = 6;
 
 pub fn assign_layouts(graph: &mut Graph, isa: Isa, threads: usize) {
@@ -57,20 +57,20 @@ pub fn assign_layouts(graph: &mut Graph, isa: Isa, threads: usize) {
     }
 }
 
-/// Lets `reader`'s input carry a border: in place where only elementwise operations lie between the
-/// maker and this sole reader, through a `Repack` elsewhere. What a step leaves to the next is dense, because observers
-/// see it.
+/// Adds a border to `reader`'s input. The border is in place if `reader` is the only reader and only elementwise
+/// operations are between it and the producer. Otherwise a `Repack` adds it. The value between two steps stays dense,
+/// because observers see it.
 fn border_input(graph: &mut Graph, reader: NodeId, input: NodeId, window: Window, isa: Isa) {
     let node = graph.node(reader);
     let shape = graph.node(input).tensor.shape;
-    // The stem reads pixels of three floats; everything else whole vectors.
+    // The stem reads pixels of three floats. All other operations read whole vectors.
     let group = match node.op {
         Op::DepthwiseConv2d(_) => shape.channels.next_multiple_of(isa.lanes()),
         _ => shape.channels,
     };
     let mut border = border(window, shape, node.tensor.shape);
     if node.tensor.element.is_quantized() {
-        // A window's row is read in whole quads, into the next pixel.
+        // A window's row is read in whole quads, which may extend into the next pixel.
         border.right += 1;
     }
     let layout = Layout { border, ..Layout::nhwc(group) };
@@ -83,7 +83,7 @@ fn border_input(graph: &mut Graph, reader: NodeId, input: NodeId, window: Window
     let maker = chain[chain.len() - 1];
     let sole = chain.iter().all(|id| graph.readers(*id).len() == 1);
     let inner = graph.node(maker).origin.step == graph.node(reader).origin.step;
-    // A residual is read where the sum is written, so both lie alike.
+    // A residual is read at the offset where the sum is written, so both have the same layout.
     if sole && inner && matches!(&graph.node(maker).op, Op::Conv2d(conv) if !conv.epilogue.residual) {
         for id in chain {
             graph.node_mut(id).tensor.layout = layout;
@@ -98,7 +98,7 @@ fn border_input(graph: &mut Graph, reader: NodeId, input: NodeId, window: Window
     graph.redirect(reader, input, repack);
 }
 
-/// Lays out the rings of a fused node, and sets the rows of its tiles.
+/// Assigns the ring layouts of a fused node, and the rows of its tiles.
 fn stream(graph: &mut Graph, id: NodeId, input: NodeId, isa: Isa, threads: usize) {
     let input = graph.node(input).tensor;
     let Op::Fused(fused) = &mut graph.node_mut(id).op else { return };
@@ -124,21 +124,21 @@ fn stream(graph: &mut Graph, id: NodeId, input: NodeId, isa: Isa, threads: usize
     let (group, rows) = match fits(streamed) {
         false => (streamed, tile_rows(window, output, isa)),
         true if threads > 1 && slab >= SLAB_ROWS => (streamed, slab),
-        // The threads of a team share the groups.
+        // The threads of a team share the channel groups.
         true => {
             let allowed = |nv| fits(nv * isa.lanes()) && (threads == 1 || is_balanced(vectors / nv, threads));
             (group_of(image, &allowed), output.height)
         }
     };
     let slots = ((rows - 1) * window.stride[0] + window.kernel[0]).min(shape.height);
-    // A ring that would hold every row anyway is filled once.
+    // A ring that would hold every row is filled once.
     let rows = if slots == shape.height { output.height } else { rows };
     fused.rows = rows;
     fused.stages[producer].tensor.layout = Layout { border: sides, ring: Some(slots), ..Layout::nhwc(group) };
     fused.stages[at].tensor.layout = Layout { ring: Some(rows), ..Layout::nhwc(padded) };
 }
 
-/// What a call of the producer makes: a row, or the whole image where the ring holds that.
+/// Rows that one call of the producer computes: one row, or the whole image if the ring holds all of it.
 #[derive(Clone, Copy)]
 struct Call {
     rows: usize,
@@ -146,7 +146,7 @@ struct Call {
     flat: bool,
 }
 
-/// Vectors of channels in a group of the ring: a panel of the producer's cheapest register tile.
+/// Returns the vectors of channels in a group of the ring: a panel of the producer's cheapest register tile.
 fn group_vectors(
     producers: &[Stage],
     k: usize,
@@ -162,14 +162,14 @@ fn group_vectors(
             let product = Product { rows, cols, flat, vectors, k };
             best_tile(isa, product, divides).1
         }
-        // Image rows pass through their ring once, so that all channels of the stem are one group.
+        // Image rows pass through their ring once, so all channels of the stem are one group.
         [_, _, ..] => vectors,
         _ => (1..=4).rev().find(|nv| divides(*nv)).unwrap_or(1),
     }
 }
 
-/// Output rows of a tile: two where the depthwise gains from sharing input rows, more where rows
-/// are shorter than the projection's register tile.
+/// Returns the output rows of a tile: two if the depthwise benefits from sharing input rows, more if rows are shorter
+/// than the projection's register tile.
 fn tile_rows(window: Window, output: Shape, isa: Isa) -> usize {
     let shared = if window.stride[0] == 1 { 2 } else { 1 };
     let short = (isa.registers() / 2 - 2).div_ceil(output.width);

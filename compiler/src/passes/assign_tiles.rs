@@ -1,4 +1,4 @@
-//! Chooses register tiles by the cost model, for one instruction set.
+//! Chooses register tiles with the cost model, for one instruction set.
 //!
 //! ```text
 //! before: conv2d 1x1 : 28x28x192            after: conv2d 1x1 tile 14x2 : 28x28x192
@@ -14,7 +14,7 @@ use crate::schedule::quantized::QUAD;
 use crate::schedule::taps::Taps;
 use crate::target::{Isa, IsaFacts};
 
-/// Activations that share one pass over the weights while they stay in a near cache.
+/// Bytes of activations that share one pass over the weights while they stay in a near cache.
 const CHUNK_CACHE: usize = 64 << 10;
 
 pub fn assign_tiles(graph: &mut Graph, [batch, threads]: [usize; 2], isa: Isa) {
@@ -24,16 +24,16 @@ pub fn assign_tiles(graph: &mut Graph, [batch, threads]: [usize; 2], isa: Isa) {
         let node = graph.node_mut(id);
         let output = node.tensor;
         match &mut node.op {
-            // Their layouts depend on their tiles, which were set together.
+            // The layouts of quantized blocks depend on their tiles, so both were set together.
             Op::Fused(_) if output.element.is_quantized() => {}
             _ if output.element.is_quantized() && node.tile.is_some() => {}
             op if output.element.is_quantized() => {
                 let shape = op.epilogue().unpooled(output.shape);
-                // A convolution that looks around makes row by row.
+                // A windowed convolution is computed row by row.
                 let looks = op.window().is_some_and(|window| !window.is_point());
                 let pixels = if looks { shape.width } else { shape.pixels() };
                 let unit = stream_quads::unit(input.layout.order);
-                // Quads of channels are of whole vectors.
+                // Quads of channels consist of whole vectors.
                 let (k, sharing) = match input.layout.order {
                     Order::Pixels => (Taps::of(op, input).steps(), threads),
                     _ => (input.layout.group / QUAD, 1),
@@ -61,7 +61,7 @@ fn stages(fused: &mut Fused, input: Tensor, isa: Isa) {
     for stage in &mut fused.stages {
         let output = stage.tensor;
         stage.tile = match &stage.op {
-            // Into a ring row by row, out of the depthwise's buffer a tile of rows at a time.
+            // Writes into a ring row by row, and reads from the depthwise buffer a tile of rows at a time.
             Op::Conv2d(conv) => {
                 let rows = match output.layout.ring {
                     Some(slots) if slots < output.shape.height => 1,
@@ -77,7 +77,7 @@ fn stages(fused: &mut Fused, input: Tensor, isa: Isa) {
     }
 }
 
-/// The tile of a convolution that is called for `rows` output rows at a time.
+/// Returns the tile of a convolution that is called for `rows` output rows at a time.
 fn gemm(input: Tensor, output: Tensor, window: Window, product: Product, rows: usize, isa: Isa) -> Tile {
     let shape = output.shape;
     let [kh, kw] = window.kernel;
@@ -102,7 +102,7 @@ fn gemm(input: Tensor, output: Tensor, window: Window, product: Product, rows: u
     Tile::Gemm(GemmTile { mr, nv, chunk, images: 1 })
 }
 
-/// The tile of a convolution over a whole tensor. One that pools its result makes it in one go.
+/// Returns the tile of a convolution over a whole tensor. A convolution that pools its result is a single call.
 fn conv2d(input: Tensor, output: Tensor, conv: &Conv2d, isa: Isa) -> Tile {
     let shape = conv.epilogue.unpooled(output.shape);
     let tile = gemm(input, Tensor { shape, ..output }, conv.window, conv.product, shape.height, isa);
@@ -112,7 +112,7 @@ fn conv2d(input: Tensor, output: Tensor, conv: &Conv2d, isa: Isa) -> Tile {
     }
 }
 
-/// The classifier's tile: the images of a batch are to it what the pixels of a row are to a convolution.
+/// Returns the classifier's tile. The images of a batch correspond to the pixels of a row in a convolution.
 fn dense(input: Tensor, mut output: Tensor, batch: usize, isa: Isa) -> Tile {
     output.shape.width = batch;
     match gemm(input, output, Window::POINT, Product::Plain, 1, isa) {
@@ -125,8 +125,8 @@ fn is_flat(tensor: Tensor) -> bool {
     tensor.layout.row_stride(tensor.shape) == tensor.shape.width * tensor.layout.pixel_stride()
 }
 
-/// Outputs that fit beside the weights, a loaded value and a spare register. Two rows share the input rows between
-/// them where there is room for a good number of columns.
+/// Returns the depthwise tile: the outputs that fit in registers beside the weights, a loaded value and a spare
+/// register. Two rows share their input rows if that leaves room for enough columns.
 fn depthwise(window: Window, rows: usize, output: Tensor, isa: Isa) -> Tile {
     const COLUMNS: usize = 7;
     let [kh, kw] = window.kernel;

@@ -1,9 +1,9 @@
-//! The border that windows reach around a value, and the ring of image rows before a stem.
+//! Zero borders for windowed operations, and the ring of image rows before a stem.
 
 use crate::ir::{Fused, Layout, Op, Padding, Shape, Stage, Tensor, Window};
 use crate::schedule::quantized::QUAD;
 
-/// The window of an operation that looks at more than one pixel.
+/// Returns the window of an operation, if it covers more than one pixel.
 pub fn window_of(op: &Op) -> Option<Window> {
     match op {
         Op::Conv2d(conv) if !conv.window.is_point() => Some(conv.window),
@@ -12,7 +12,7 @@ pub fn window_of(op: &Op) -> Option<Window> {
     }
 }
 
-/// The zero pixels that `window` reaches around `input`.
+/// Returns the zero padding of `input` that `window` reads.
 pub fn border(window: Window, input: Shape, output: Shape) -> Padding {
     let reach = |size: usize, axis: usize| (size - 1) * window.stride[axis] + window.kernel[axis];
     let Padding { top, left, .. } = window.padding;
@@ -24,15 +24,15 @@ pub fn border(window: Window, input: Shape, output: Shape) -> Padding {
     }
 }
 
-/// Puts a ring of image rows before a first stage that is no pointwise convolution (the stem).
+/// Inserts a ring of image rows before a first stage that is not a pointwise convolution (the stem).
 pub fn ring_before_window(fused: &mut Fused, input: Tensor) {
     let Some(first) = fused.stages.first() else { return };
     let (Op::Conv2d(_), Some(window)) = (&first.op, window_of(&first.op)) else { return };
     let mut sides = Padding { top: 0, bottom: 0, ..border(window, input.shape, first.tensor.shape) };
     let reach = |rows: usize| ((rows - 1) * window.stride[0] + window.kernel[0]).min(input.shape.height);
     let ring = Some(if input.element.is_quantized() {
-        // A window's row is read in whole quads, into the next pixel. Four rows are made at once; beside what they reach
-        // lies a row of padding, which is not zero.
+        // A window's row is read in whole quads, which may extend into the next pixel. Four rows are computed at once.
+        // The row after the last one they read is padding, which is not zero.
         sides.right += 1;
         reach(QUAD) + 1
     } else {

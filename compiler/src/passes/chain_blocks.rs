@@ -1,12 +1,13 @@
-//! Lets a streamed block make the rows of its output as the next block wants them, so that they are never all there.
+//! Chains two streamed blocks: the first produces its output rows on demand into a ring buffer that the second reads.
+//! The whole value is never in memory.
 //!
 //! ```text
 //! before: stem+block1 : 112x112x16          after: stem+block1 : 112x112x16, ring of 8 rows
-//!         block2 : 56x56x24                        block2 : 56x56x24, of the same step
+//!         block2 : 56x56x24                        block2 : 56x56x24, in the same step
 //! ```
 //!
-//! Precondition: `assign_layouts` ran. A pair is chained where both are streamed by row quads, none else reads what is
-//! between them, and neither adds a residual, which would want rows for longer.
+//! Precondition: `assign_layouts` ran. Two blocks are chained if both are streamed by row quads, the value between
+//! them has no other reader, and neither adds a residual. A residual would need its rows for longer.
 
 use crate::ir::{Fused, Graph, Layout, NodeId, Op, Order, Padding, Stage, Window};
 use crate::schedule::phases::phases;
@@ -17,7 +18,7 @@ pub fn chain_blocks(graph: &mut Graph) {
     let mut chained = None;
     for maker in order {
         let [reader] = graph.readers(maker)[..] else { continue };
-        // One that is waited for does not itself wait.
+        // A block that is the producer of a chain does not read from a chain itself.
         if chained == Some(maker) {
             continue;
         }
@@ -28,7 +29,7 @@ pub fn chain_blocks(graph: &mut Graph) {
     }
 }
 
-/// The ring through which `maker` can hand its rows to `reader`.
+/// Returns the layout of the ring through which `maker` can pass its rows to `reader`.
 fn ring_between(graph: &Graph, maker: NodeId, reader: NodeId) -> Option<Layout> {
     let ([.., depthwise, project], [expand, ..]) = (streamed(graph, maker)?, streamed(graph, reader)?) else {
         return None;
@@ -36,13 +37,14 @@ fn ring_between(graph: &Graph, maker: NodeId, reader: NodeId) -> Option<Layout> 
     let Op::Conv2d(_) = expand.op else { return None };
     let (window, tensor) = (depthwise.op.window()?, project.tensor);
     let (first, most) = rows_at_once(window, depthwise, graph, maker)?;
-    // What a turn makes does not go round the end: the first turn's few rows end where the next one's begin.
+    // The rows of one iteration do not wrap around. The border offsets the first iteration, which produces fewer rows,
+    // so that the next one starts at a slot boundary.
     let border = Padding { top: most - first, ..Padding::default() };
     let rows = (QUAD + most - 1).next_multiple_of(most);
     Some(Layout { ring: Some(rows), border, ..tensor.layout })
 }
 
-/// Rows that the first row quad completes, and the most that another does.
+/// Returns the rows that the first row quad completes, and the maximum for any other.
 fn rows_at_once(window: Window, depthwise: &Stage, graph: &Graph, maker: NodeId) -> Option<(usize, usize)> {
     let [ring, _, _] = streamed(graph, maker)?.last_chunk::<3>()?;
     let made: Vec<_> = phases(window, ring.tensor.shape.height, depthwise.tensor.shape.height)
@@ -51,12 +53,12 @@ fn rows_at_once(window: Window, depthwise: &Stage, graph: &Graph, maker: NodeId)
         .collect();
     let most = made.iter().map(|(_, made)| *made).max()?;
     let (count, first) = *made.first()?;
-    // Between the first and the last turn, all make the same.
+    // All iterations between the first and the last produce the same number of rows.
     let even = made.iter().skip(1).rev().skip(1).all(|(_, made)| *made == most);
     (count == 1 && even).then_some((first, most))
 }
 
-/// The stages of a block that makes a few rows at a time and adds nothing.
+/// Returns the stages of a block that produces a few rows at a time and adds no residual.
 fn streamed(graph: &Graph, id: NodeId) -> Option<&[Stage]> {
     let node = graph.node(id);
     let Op::Fused(Fused { stages, rows }) = &node.op else { return None };
@@ -65,7 +67,7 @@ fn streamed(graph: &Graph, id: NodeId) -> Option<&[Stage]> {
     free.then_some(stages)
 }
 
-/// Gives `maker`'s value the ring, and makes one step of both.
+/// Assigns the ring layout to `maker`'s value, and merges both blocks into one step.
 fn chain(graph: &mut Graph, maker: NodeId, reader: NodeId, layout: Layout) {
     let [first, second] = [maker, reader].map(|id| graph.node(id).origin.step);
     let ids: Vec<NodeId> = graph.ids().collect();

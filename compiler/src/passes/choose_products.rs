@@ -1,12 +1,13 @@
-//! Chooses the convolutions that may take the fast inner product, for one instruction set.
+//! Chooses the inner product of each convolution, plain or fast, for one instruction set.
 //!
 //! ```text
 //! before: conv2d 1x1 : 28x28x192            after: conv2d 1x1 fast : 28x28x192
 //! ```
 //!
-//! The two inner products round differently. The choice depends on a layer's shape and the instruction set alone, so that
-//! `fast` numerics give the same bits for any number of threads, batch and fusion level. It is made before layouts and
-//! tiles, which follow it. Whether the weights allow the fast product is decided later, when they are packed.
+//! The two inner products round differently. The choice depends only on a layer's shape and the instruction set, so
+//! that `fast` numerics are bit-identical for any number of threads, batch size and fusion level. The pass runs before
+//! layouts and tiles, which depend on the choice. Whether the weights allow the fast product is decided later, when
+//! they are packed.
 //!
 //! Postcondition: every convolution has its [`Product`].
 

@@ -5,17 +5,18 @@
 //!         %3 = batch_norm %2 {stem.bn.gamma, ...}
 //! ```
 //!
-//! Precondition: the graph as lowered. Postcondition: no batch normalization is left, and every convolution
-//! has a bias. The new parameters are recipes: values are folded when weights are imported, in f64.
+//! Precondition: the graph is as lowered. Postcondition: the graph has no batch normalization, and every convolution
+//! has a bias. The new parameters are recipes: their values are folded in f64 when weights are imported.
 
 use super::{Remark, remark, sole_input};
 use crate::ir::verify::Postcondition;
 use crate::ir::{BatchNorm, ElementType, Graph, NodeId, Op, Param, ParamId, ParamSource};
 
-/// What the names of weights that are still to be folded end in.
+/// Suffix of the names of weights before folding.
 const RAW: &str = ".raw_weight";
 
-/// Folds each batch normalization into the convolution whose result it alone reads; a remark for each that stays.
+/// Folds each batch normalization into the convolution before it, if that convolution has no other reader. Returns a
+/// remark for each batch normalization that remains.
 pub fn fold_batch_norm(graph: &mut Graph) -> Vec<Remark> {
     let mut remarks = Vec::new();
     for id in graph.order().unwrap_or_default() {
@@ -28,7 +29,7 @@ pub fn fold_batch_norm(graph: &mut Graph) -> Vec<Remark> {
     remarks
 }
 
-/// The convolution that can take the batch normalization `id`, and its weights.
+/// Returns the convolution that the batch normalization `id` can be folded into, and its weights.
 fn foldable(graph: &Graph, id: NodeId) -> Result<(NodeId, ParamId), String> {
     let input = sole_input(graph, id, 0)?;
     let node = graph.node(input);

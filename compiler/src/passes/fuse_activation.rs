@@ -5,14 +5,16 @@
 //!         %3 = relu6 %2
 //! ```
 //!
-//! Precondition: batch normalization is folded. Postcondition: no activation reads a convolution that could
-//! apply it. The result keeps its bits: the epilogue does to an accumulator what the pass did to its memory.
+//! Precondition: batch normalization is folded. Postcondition: no activation reads a convolution that could apply it.
+//! The result is bit-identical: the epilogue applies the same operation to an accumulator that the node applied to
+//! memory.
 
 use super::{Remark, remark, sole_input};
 use crate::ir::verify::Postcondition;
 use crate::ir::{Graph, NodeId, Op};
 
-/// Moves each activation into the convolution whose result it alone reads; a remark for each that stays.
+/// Moves each activation into the convolution before it, if that convolution has no other reader. Returns a remark for
+/// each activation that remains.
 pub fn fuse_activation(graph: &mut Graph) -> Vec<Remark> {
     let mut remarks = Vec::new();
     for id in graph.order().unwrap_or_default() {
@@ -32,7 +34,7 @@ pub fn fuse_activation(graph: &mut Graph) -> Vec<Remark> {
     remarks
 }
 
-/// The convolution that can apply the activation `id`.
+/// Returns the convolution that can apply the activation `id`.
 fn fusable(graph: &Graph, id: NodeId) -> Result<NodeId, String> {
     let input = sole_input(graph, id, 0)?;
     let node = graph.node(input);

@@ -1,4 +1,4 @@
-//! Makes one streamed node of expand, depthwise and projection.
+//! Fuses expand, depthwise and projection into one streamed node.
 //!
 //! ```text
 //! before: %5 = conv2d 1x1/1 %4 relu6        after: %5 = fused %4 add %4
@@ -7,11 +7,12 @@
 //!                                                       conv2d 1x1/1 add
 //! ```
 //!
-//! Where no convolution of the same step makes the depthwise's input (t = 1 after the first block), the stages
-//! begin with a repack, which copies image rows into the ring.
+//! If no convolution of the same step produces the depthwise input (t = 1 after the first block), the stages begin
+//! with a repack, which copies image rows into the ring.
 //!
-//! Precondition: epilogues are fused. Postcondition: no depthwise and linear projection are left that could be
-//! streamed. Every stage keeps its origin, and the result its bits: nothing is computed twice or in another order.
+//! Precondition: epilogues are fused. Postcondition: no depthwise convolution and linear projection remain that could
+//! be streamed. Every stage keeps its origin. The result is bit-identical: nothing is computed twice or in another
+//! order.
 
 use super::{Remark, remark, sole_input};
 use crate::ir::verify::Postcondition;
@@ -19,11 +20,12 @@ use crate::ir::{Fused, Graph, Node, NodeId, Op, Origin, Stage};
 
 const PASS: Postcondition = Postcondition::InvertedResidualFused;
 
-/// Streams each depthwise convolution with its projection; a remark for each that stays, or reads a copy of its input.
+/// Fuses each depthwise convolution with its projection. Returns a remark for each depthwise convolution that was not
+/// fused or that reads a copy of its input.
 pub fn fuse_inverted_residual(graph: &mut Graph) -> Vec<Remark> {
     let mut remarks = Vec::new();
     let order = graph.order().unwrap_or_default();
-    // Chosen beforehand: fusing removes the nodes around them.
+    // Collected first, since fusing removes the nodes around each depthwise convolution.
     let depthwise: Vec<NodeId> =
         order.into_iter().filter(|id| matches!(graph.node(*id).op, Op::DepthwiseConv2d(_))).collect();
     for depthwise in depthwise {
@@ -47,7 +49,7 @@ pub fn fuse_inverted_residual(graph: &mut Graph) -> Vec<Remark> {
     remarks
 }
 
-/// The linear pointwise convolution that is all that reads `depthwise`.
+/// Returns the linear pointwise convolution that is the only reader of `depthwise`.
 fn projection(graph: &Graph, depthwise: NodeId) -> Result<NodeId, String> {
     let readers = graph.readers(depthwise);
     let [project] = *readers else {
@@ -71,7 +73,7 @@ fn projection(graph: &Graph, depthwise: NodeId) -> Result<NodeId, String> {
     }
 }
 
-/// The convolution whose rows the depthwise can filter as they are made.
+/// Returns the convolution whose rows the depthwise convolution can filter as they are produced.
 fn producer(graph: &Graph, depthwise: NodeId) -> Result<NodeId, String> {
     let input = sole_input(graph, depthwise, 0)?;
     let node = graph.node(input);
@@ -105,14 +107,14 @@ fn fuse(graph: &mut Graph, producer: Option<NodeId>, depthwise: NodeId, project:
     }
 }
 
-/// The stage that copies `read` into the ring of `depthwise`.
+/// Returns the stage that copies `read` into the ring of `depthwise`.
 fn copy(depthwise: &Node, read: &Node) -> Stage {
     let origin = &depthwise.origin;
     let origin = Origin { name: format!("{}.rows", origin.name), layer: None, ..origin.clone() };
     Stage { op: Op::Repack, origin, tensor: read.tensor, tile: None, place: None, workspace: None }
 }
 
-/// `block2`, or `stem+block1` where the stages are of two parts of the network.
+/// Returns `block2`, or `stem+block1` if the stages belong to two parts of the network.
 fn name(stages: &[Stage]) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for stage in stages {

@@ -1,18 +1,20 @@
-//! Moves the global average pool into the epilogue of the convolution before it, whose result is then never written.
+//! Moves the global average pool into the epilogue of the convolution before it. The convolution's result is then
+//! never written.
 //!
 //! ```text
 //! before: %7 = conv2d 1x1/1 %6 relu6 : 7x7x1280      after: %7 = conv2d 1x1/1 %6 relu6 pool 7x7 : 1x1x1280
 //!         %8 = global_avg_pool %7 : 1x1x1280
 //! ```
 //!
-//! Precondition: activations are fused, so that one before the pool would be seen. Postcondition: no pool reads a
-//! convolution that could do it. Pixels are added in the same order, so that the result keeps its bits.
+//! Precondition: activations are fused, so that an activation before the pool would be visible. Postcondition: no pool
+//! reads a convolution that could compute it. Pixels are added in the same order, so the result is bit-identical.
 
 use super::{Remark, remark, sole_input};
 use crate::ir::verify::Postcondition;
 use crate::ir::{Graph, NodeId, Op};
 
-/// Moves the pool into the convolution whose result it alone reads; a remark if it stays.
+/// Moves the pool into the convolution before it, if that convolution has no other reader. Returns a remark if the
+/// pool remains.
 pub fn fuse_pool(graph: &mut Graph) -> Vec<Remark> {
     let mut remarks = Vec::new();
     for id in graph.order().unwrap_or_default() {
@@ -35,7 +37,7 @@ pub fn fuse_pool(graph: &mut Graph) -> Vec<Remark> {
     remarks
 }
 
-/// The convolution that can do the pool `id`.
+/// Returns the convolution that can compute the pool `id`.
 fn fusable(graph: &Graph, id: NodeId) -> Result<NodeId, String> {
     let input = sole_input(graph, id, 0)?;
     let node = graph.node(input);

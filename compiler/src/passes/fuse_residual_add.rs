@@ -5,14 +5,15 @@
 //!         %8 = add %7, %3
 //! ```
 //!
-//! Precondition: activations are fused, so that one after the add would be seen. Postcondition: no add reads
-//! a convolution that could do it. The sum has the same operands, so that the result keeps its bits.
+//! Precondition: activations are fused, so that an activation after the add would be visible. Postcondition: no add
+//! reads a convolution that could compute it. The sum has the same operands, so the result is bit-identical.
 
 use super::{Remark, remark, sole_input};
 use crate::ir::verify::Postcondition;
 use crate::ir::{Graph, NodeId, Op};
 
-/// Moves each add into the projection whose result it alone reads; a remark for each that stays.
+/// Moves each add into the projection that produces its operand, if the add is the only reader. Returns a remark for
+/// each add that remains.
 pub fn fuse_residual_add(graph: &mut Graph) -> Vec<Remark> {
     let mut remarks = Vec::new();
     for id in graph.order().unwrap_or_default() {
@@ -24,7 +25,7 @@ pub fn fuse_residual_add(graph: &mut Graph) -> Vec<Remark> {
                 if let Op::Conv2d(op) = &mut graph.node_mut(conv).op {
                     op.epilogue.residual = true;
                 }
-                // A quantized sum has a scale of its own.
+                // A quantized sum has a separate scale.
                 graph.node_mut(conv).tensor = graph.node(id).tensor;
                 graph.push_input(conv, residual);
                 graph.replace(id, conv);
@@ -35,7 +36,7 @@ pub fn fuse_residual_add(graph: &mut Graph) -> Vec<Remark> {
     remarks
 }
 
-/// The convolution that can do the add `id`, and what it would add.
+/// Returns the convolution that can compute the add `id`, and the value to add.
 fn fusable(graph: &Graph, id: NodeId) -> Result<(NodeId, NodeId), String> {
     let result = sole_input(graph, id, 0)?;
     let residual = graph.inputs(id).get(1).copied().ok_or("it has one operand")?;

@@ -1,21 +1,22 @@
-//! The passes: fixed order, each once, the verifier between all of them.
+//! The compiler's passes. The order is fixed, each pass runs once, and the verifier runs after each one.
 //!
 //! ```text
-//! fold_batch_norm         every fusion level        bias and weights take over what batch normalization does
-//! fuse_activation         relu6, block, deep        before the residual: nothing may follow the add
+//! fold_batch_norm         every fusion level        weights and bias absorb batch normalization
+//! fuse_activation         relu6, block, deep        before the residual: no activation follows the add
 //! fuse_residual_add       relu6, block, deep        the projection must be complete when it is streamed
 //! fuse_inverted_residual  block, deep
-//! fuse_pool               block, deep               before layouts: the image that it averages is never a value
+//! fuse_pool               block, deep               before layouts: the averaged image is never a value
 //! choose_products         per instruction set       part of assign_layouts: before any choice of layout or tile
-//! assign_layouts          per instruction set       layouts decide which shapes the kernels see; deep chains blocks here
+//! assign_layouts          per instruction set       layouts determine the shapes of the kernels; deep chains blocks here
 //! assign_tiles            per instruction set
-//! plan_scratch            per instruction set       sizes are known only now
+//! plan_scratch            per instruction set       needs the sizes of all layouts
 //! ```
 //!
-//! Epilogues of integers activate and add whatever the level is, since they limit what they round anyway, and the head
-//! averages: for these, `none` is as `relu6`, and `fuse_pool` runs at every level.
+//! Quantized epilogues include the activation and the residual add at every level, since they clamp what they round,
+//! and the head includes the average. For quantized networks, `none` equals `relu6`, and `fuse_pool` runs at every
+//! level.
 //!
-//! A rewrite is "match, then rewrite"; what could have been rewritten and was not leaves a [`Remark`].
+//! A rewrite matches, then rewrites. Each missed fusion is recorded as a [`Remark`].
 
 mod assign_layouts;
 mod assign_tiles;
@@ -44,7 +45,7 @@ use crate::ir::{Graph, NodeId};
 use crate::schedule::accesses::{Race, races};
 use crate::spec::{Fusion, Isa, NetworkSpec, Numerics};
 
-/// The name under which the graph is shown before any pass.
+/// Name of the graph before any pass.
 pub const LOWERED: &str = "lower";
 
 /// All passes, in order.
@@ -59,16 +60,16 @@ pub const PASSES: [&str; 8] = [
     "plan_scratch",
 ];
 
-/// What could have been fused and was not, and why.
+/// A missed fusion and its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remark {
     /// One of [`PASSES`].
     pub pass: &'static str,
-    /// Name of the node that stayed.
+    /// Name of the node that was not fused.
     pub node: String,
-    /// Line of the spec that made it, from 1.
+    /// Line of the spec that the node comes from, from 1.
     pub line: usize,
-    /// What did not happen, and why: `not fused: ...`.
+    /// What was not done, and why: `not fused: ...`.
     pub message: String,
 }
 
@@ -78,10 +79,10 @@ impl fmt::Display for Remark {
     }
 }
 
-/// A pass that rewrites the graph the same for every instruction set.
+/// A pass that rewrites the graph independently of the instruction set.
 struct Rewrite {
     postcondition: Postcondition,
-    /// The least fusion level that runs it, on floats and on integers.
+    /// Minimum fusion level that runs the pass, for float and for quantized.
     from: Fusion,
     from_of_integers: Fusion,
     apply: fn(&mut Graph) -> Vec<Remark>,
@@ -106,7 +107,7 @@ const REWRITES: [Rewrite; 5] = {
     ]
 };
 
-/// The rewrites of a fusion level, for the kind of numbers that the graph is of.
+/// Returns the rewrites of a fusion level for the number type of the graph.
 fn rewrites(graph: &Graph, fusion: Fusion) -> impl Iterator<Item = &'static Rewrite> + use<> {
     let integers = graph.ids().any(|id| graph.node(id).tensor.element.is_quantized());
     REWRITES.iter().filter(move |rewrite| fusion >= if integers { rewrite.from_of_integers } else { rewrite.from })
@@ -114,11 +115,11 @@ fn rewrites(graph: &Graph, fusion: Fusion) -> impl Iterator<Item = &'static Rewr
 
 /// Runs the rewriting passes of a fusion level on a lowered graph.
 ///
-/// Stops after the pass named `up_to`, or after the last. `observe` sees the graph as lowered (under the name
-/// [`LOWERED`]) and after each pass.
+/// Stops after the pass named `up_to`, or after the last. Calls `observe` with the lowered graph (under the name
+/// [`LOWERED`]) and with the graph after each pass.
 ///
 /// # Errors
-/// If the compiler broke the graph.
+/// If a pass produced an invalid graph.
 pub fn run(
     graph: &mut Graph,
     fusion: Fusion,
@@ -145,35 +146,35 @@ pub fn run(
     Ok(remarks)
 }
 
-/// What a network's code is made for.
+/// The target that code is generated for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
-    /// Which rewrites have run, and whether blocks are chained.
+    /// Selects the rewrites, and whether blocks are chained.
     pub fusion: Fusion,
-    /// Whether convolutions may take the fast inner product.
+    /// Whether convolutions may use the fast inner product.
     pub numerics: Numerics,
-    /// Decides layouts and tiles.
+    /// Selects layouts and tiles.
     pub isa: Isa,
-    /// Most threads of a team that runs it.
+    /// Maximum threads of a team that runs the network.
     pub threads: usize,
-    /// Images that go through the classifier together.
+    /// Images that the classifier processes together.
     pub batch: usize,
 }
 
 impl Target {
-    /// What `spec` says of it, for one of its instruction sets.
+    /// Returns the target that `spec` describes, for one of its instruction sets.
     pub fn new(spec: &NetworkSpec, isa: Isa) -> Self {
         Self { fusion: spec.fusion, numerics: spec.numerics, isa, threads: spec.threads, batch: spec.batch }
     }
 }
 
-/// Runs the passes for one instruction set on a graph that [`run`] has rewritten for its fusion; the bytes of the
-/// scratch.
+/// Runs the passes for one instruction set on a graph that [`run`] has rewritten for its fusion level. Returns the
+/// bytes of the scratch.
 ///
 /// Stops after the pass named `up_to` (with a scratch of 0 bytes), or after the last.
 ///
 /// # Errors
-/// If the compiler broke the graph.
+/// If a pass produced an invalid graph.
 pub fn schedule(
     graph: &mut Graph,
     target: Target,
@@ -209,7 +210,7 @@ pub fn schedule(
     Ok(scratch)
 }
 
-/// Checks that no thread of a team touches what another one writes between the same two barriers.
+/// Checks that no thread of a team accesses bytes that another thread writes between the same two barriers.
 fn verify_accesses(graph: &Graph, isa: Isa, threads: usize) -> Result<(), VerifyErrors> {
     let violation = |race: Race| {
         let origin = &graph.node(race.node).origin;
@@ -225,7 +226,7 @@ fn verify_accesses(graph: &Graph, isa: Isa, threads: usize) -> Result<(), Verify
     if violations.is_empty() { Ok(()) } else { Err(VerifyErrors { pass, violations }) }
 }
 
-/// The value that `reader` reads at `slot`, if nobody else does; otherwise why not.
+/// Returns the value that `reader` reads at `slot` if it has no other reader. Otherwise returns the reason.
 fn sole_input(graph: &Graph, reader: NodeId, slot: usize) -> Result<NodeId, String> {
     let input = graph.inputs(reader).get(slot).copied().ok_or("it reads nothing")?;
     let others: Vec<&str> = graph
@@ -242,7 +243,7 @@ fn sole_input(graph: &Graph, reader: NodeId, slot: usize) -> Result<NodeId, Stri
     }
 }
 
-/// The remark of `pass` that node `id` stayed.
+/// Returns the remark of `pass` that node `id` was not fused.
 fn remark(graph: &Graph, pass: Postcondition, id: NodeId, message: String) -> Remark {
     let origin = &graph.node(id).origin;
     Remark { pass: pass.pass(), node: origin.name.clone(), line: origin.line, message }

@@ -1,26 +1,26 @@
-//! Places every value in one scratch buffer, known at compile time.
+//! Assigns every value a place in one scratch buffer at compile time.
 //!
 //! ```text
 //! before: %4 = conv2d ... : 56x56x24        after: %4 = conv2d ... : 56x56x24 @ 802816..1103872
 //! ```
 //!
-//! Precondition: layouts are assigned. Postcondition: every value but the network's input and output has a
-//! place, 64-byte aligned, and no two values that live at the same time overlap; an elementwise operation
-//! that is the last reader of its first input works in place. What the threads of a team do not write together lies
-//! in arenas behind, one for each member.
+//! Precondition: layouts are assigned. Postcondition: every value except the network's input and output has a 64-byte
+//! aligned place, and no two values with overlapping live ranges share bytes. An elementwise operation that is the
+//! last reader of its first input works in place. Values that are private to a thread are in per-thread arenas after
+//! the shared values.
 
 use std::ops::Range;
 
 use crate::ir::{Arenas, Graph, Node, NodeId, Op, Place, Tensor};
 
-/// Alignment of every place, a cache line.
+/// Alignment of every place: a cache line.
 const ALIGN: usize = 64;
 
-/// A value to be placed: its size, and the execution positions from which to which it lives.
+/// A value to place: its size, and its live range in execution positions.
 struct Value {
     owner: Owner,
     bytes: usize,
-    /// Whether each member of a team has its own.
+    /// Whether each thread of a team has a private copy.
     own: bool,
     live: Range<usize>,
 }
@@ -33,7 +33,7 @@ enum Owner {
     StageWorkspace(NodeId, usize),
 }
 
-/// Sets the places and returns the bytes of the scratch.
+/// Assigns the places, and returns the bytes of the scratch.
 pub fn plan_scratch(graph: &mut Graph, threads: usize) -> usize {
     let Some(order) = graph.order() else { return 0 };
     let position = |id: NodeId| order.iter().position(|other| *other == id).unwrap_or(usize::MAX);
@@ -64,7 +64,7 @@ pub fn plan_scratch(graph: &mut Graph, threads: usize) -> usize {
             }
         }
     }
-    // The largest first: what is placed later fills the gaps.
+    // The largest values first. Smaller ones fill the gaps.
     values.sort_by_key(|value| (std::cmp::Reverse(value.bytes), value.live.start));
     let (own, shared): (Vec<Value>, Vec<Value>) = values.into_iter().partition(|value| value.own);
     let shared = arrange(&shared);
@@ -94,7 +94,7 @@ pub fn plan_scratch(graph: &mut Graph, threads: usize) -> usize {
     bytes
 }
 
-/// Finds a place for every value, from offset 0.
+/// Returns a place for every value, from offset 0.
 fn arrange(values: &[Value]) -> Vec<(Owner, Place)> {
     let mut placed: Vec<(Place, Range<usize>)> = Vec::new();
     values
@@ -107,17 +107,17 @@ fn arrange(values: &[Value]) -> Vec<(Owner, Place)> {
         .collect()
 }
 
-/// The end of what was placed.
+/// Returns the end of the last placed value.
 fn end(placed: &[(Owner, Place)]) -> usize {
     placed.iter().map(|(_, place)| place.offset + place.bytes).max().unwrap_or(0)
 }
 
-/// Whole vectors may be read and written past the last element: sizes are whole cache lines.
+/// Rounds up to whole cache lines, since whole vectors may be read and written past the last element.
 fn whole_lines(bytes: usize) -> usize {
     bytes.next_multiple_of(ALIGN)
 }
 
-/// What lives during the node alone: workspaces, and what stages hand to each other.
+/// Returns the values that live only during the node: workspaces, and values between its stages.
 fn inner_values(node: &Node, id: NodeId, input: Option<Tensor>) -> impl Iterator<Item = (Owner, usize)> {
     let stages = match &node.op {
         Op::Fused(fused) => &*fused.stages,
@@ -133,8 +133,8 @@ fn inner_values(node: &Node, id: NodeId, input: Option<Tensor>) -> impl Iterator
     handed.chain(own).chain(theirs).filter(|(owner, bytes)| *bytes > 0 || matches!(owner, Owner::Stage(..)))
 }
 
-/// Whether the threads of a team write the value together: a block that is one tile is shared out by channels until the
-/// projection reads them all.
+/// Whether the threads of a team write the value together. The threads share the channels of a block that is a single
+/// tile until the projection, which reads all of them.
 fn is_shared(node: &Node, owner: Owner) -> bool {
     match (&node.op, owner) {
         // The sums of all channels, which are averaged together.
@@ -147,7 +147,7 @@ fn is_shared(node: &Node, owner: Owner) -> bool {
     }
 }
 
-/// The first input of an elementwise operation that nobody reads afterwards.
+/// Returns the first input of an elementwise operation if it has no later reader.
 fn reusable_input(graph: &Graph, id: NodeId) -> Option<NodeId> {
     if !matches!(graph.node(id).op, Op::Activation(_) | Op::Add) {
         return None;
@@ -157,7 +157,7 @@ fn reusable_input(graph: &Graph, id: NodeId) -> Option<NodeId> {
     (same && graph.readers(input).len() == 1 && !matches!(graph.node(input).op, Op::Input)).then_some(input)
 }
 
-/// The lowest offset at which `value` meets no value that lives at the same time.
+/// Returns the lowest offset at which `value` overlaps no value with an overlapping live range.
 fn first_fit(value: &Value, placed: &[(Place, Range<usize>)]) -> Place {
     let mut taken: Vec<Place> = placed
         .iter()

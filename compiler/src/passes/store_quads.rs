@@ -1,12 +1,13 @@
-//! Lays out the operations of a quantized block that is not fused, and sets the register tiles that go with layouts.
+//! Assigns layouts and the register tiles that depend on them to the operations of an unfused quantized block.
 //!
 //! ```text
-//! expand      -> [group][row / 4][vector][column][lane][row % 4]   all of it, with a border of padding
-//! depthwise   -> [channel / 4][row][column][channel % 4], or pixels in quads too
+//! expand      -> [group][row / 4][vector][column][lane][row % 4]   the whole value, with a border of padding
+//! depthwise   -> [channel / 4][row][column][channel % 4], or pixel quads
 //! projection  -> NHWC
 //! ```
 //!
-//! The kernels are those of streamed blocks. What no convolution of the same step makes is copied to row quads.
+//! The kernels are those of streamed blocks. A value that no convolution of the same step produces is copied to row
+//! quads.
 
 use super::border::border;
 use super::stream_quads::{depthwise, filtered, gemm};
@@ -16,7 +17,7 @@ use crate::schedule::quantized::{QUAD, quad_tile};
 use crate::schedule::taps::Taps;
 use crate::target::{Isa, IsaFacts};
 
-/// Lays out what the depthwise convolution `id` reads and makes.
+/// Assigns the layouts of the input and the output of the depthwise convolution `id`.
 pub fn store_quads(graph: &mut Graph, id: NodeId, input: NodeId, window: Window, isa: Isa) {
     let output = graph.node(id).tensor.shape;
     let maker = graph.node(input);
@@ -45,13 +46,13 @@ pub fn store_quads(graph: &mut Graph, id: NodeId, input: NodeId, window: Window,
     (node.tensor.layout, node.tile) = (filtered(window, output, isa), Some(depthwise(window)));
 }
 
-/// The layout and the tile of a value of sums over `taps` that a depthwise convolution reads.
+/// Returns the layout and the tile of a dense sum over `taps` whose result a depthwise convolution reads.
 fn row_quads(taps: Taps, shape: Shape, window: Window, output: Shape, isa: Isa) -> (Layout, Tile) {
     let lanes = isa.lanes();
     let vectors = shape.channels.div_ceil(lanes);
     let (mr, nv) = quad_tile(isa, shape.width, vectors, taps.steps(), |_| true);
     let mut sides = border(window, shape, output);
-    // Whole row quads, as many as windows look at, and all rows of the image.
+    // Whole row quads that cover the windows and all rows of the image.
     let quads: usize = phases(window, shape.height, output.height).iter().map(|phase| phase.count).sum();
     let rows = (quads * QUAD).max((sides.top + shape.height).next_multiple_of(QUAD));
     sides.bottom = rows - sides.top - shape.height;

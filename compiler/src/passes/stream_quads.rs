@@ -1,14 +1,13 @@
-//! Lays out a quantized block that is streamed, and sets its register tiles.
+//! Assigns layouts and register tiles to a streamed quantized block.
 //!
 //! ```text
 //! expand      -> [group][row / 4][vector][column][lane][row % 4]   a ring of two row quads
-//! depthwise   -> [channel / 4][row][column][channel % 4]           the rows that a new row quad completes; where these
-//!                                                                  are of whole quads, or two of them are, pixels come
-//!                                                                  in quads too
+//! depthwise   -> [channel / 4][row][column][channel % 4]           the rows that a new row quad completes; in pixel
+//!                                                                  quads if a row, or a pair of rows, is whole quads
 //! projection  -> NHWC
 //! ```
 //!
-//! Layouts belong to edges: what makes a value packs it as the dot products of its reader take it.
+//! Layouts belong to edges: the producer packs a value in the order of its reader's dot products.
 
 use super::border::{border, ring_before_window};
 use crate::ir::{DepthwiseTile, Fused, GemmTile, Layout, Op, Order, Padding, Shape, Tensor, Tile, Window};
@@ -18,15 +17,15 @@ use crate::schedule::quantized::{self, QUAD};
 use crate::schedule::taps::Taps;
 use crate::target::{Isa, IsaFacts};
 
-/// The ring of a channel group that stays in the first-level cache until the depthwise has read it.
+/// Bytes of a channel group's ring that stay in the first-level cache until the depthwise has read them.
 const RING_CACHE: usize = 32 << 10;
-/// What the depthwise leaves of a whole image that the projection's weights can wait for, beside everything else in the
-/// second-level cache: then they are read once.
+/// Maximum bytes of a whole image's depthwise output that stay in the second-level cache beside everything else. The
+/// projection then runs once for the whole image and reads its weights once.
 const IMAGE_CACHE: usize = 64 << 10;
-/// The same for a team, whose threads share channel groups and then panels of what is held whole: of few rows each would
-/// make many that another makes too.
+/// The same limit for a team. Its threads share the channel groups, then the panels, of a value that is held whole. If
+/// each thread took a few rows instead, it would recompute many rows of its neighbors.
 const TEAM_CACHE: usize = 192 << 10;
-/// Columns of a depthwise tile: four pixels of four channels are what one store takes.
+/// Columns of a depthwise tile: one store takes four pixels of four channels.
 const COLUMNS: usize = 4;
 
 pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa, threads: usize) {
@@ -39,7 +38,7 @@ pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa, threads: usize) 
     let before = producer.checked_sub(1).map_or(input, |before| fused.stages[before].tensor);
     let k = Taps::of_producer(&fused.stages[producer].op, before, shape.width).steps();
     let cache = if threads > 1 { TEAM_CACHE } else { IMAGE_CACHE };
-    // A new row quad completes as many rows of windows as it has rows.
+    // A new row quad completes one output row for each `stride` rows.
     let streamed = QUAD.div_ceil(window.stride[0]);
     let whole = output.pixels() * vectors * lanes <= cache || output.height <= streamed;
     let rows = if whole { output.height } else { streamed };
@@ -68,17 +67,17 @@ pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa, threads: usize) 
     }
 }
 
-/// What a depthwise convolution leaves of `output`, all rows held.
+/// Returns the layout of a depthwise convolution's `output`, all rows held.
 pub fn filtered(window: Window, output: Shape, isa: Isa) -> Layout {
     let lanes = isa.lanes();
-    // Windows are complete two rows at a time where none is left out, and the rows are many by two.
+    // At stride 1, rows complete in pairs. A pair of rows of even width is whole pixel quads.
     let in_pairs = window.stride[0] == 1 && output.height.is_multiple_of(2) && output.width.is_multiple_of(2);
     let in_quads = output.width.is_multiple_of(QUAD) || in_pairs;
     let order = if in_quads { Order::PixelQuads { lanes } } else { Order::ChannelQuads };
     Layout { order, ..Layout::nhwc(output.channels.next_multiple_of(lanes)) }
 }
 
-/// The fewest pixels of a tile of a product that reads them in this order.
+/// Returns the minimum pixels of a tile of a product that reads them in this order.
 pub fn unit(order: Order) -> usize {
     if matches!(order, Order::PixelQuads { .. }) { QUAD } else { 1 }
 }
@@ -87,8 +86,8 @@ pub fn depthwise(window: Window) -> Tile {
     Tile::Depthwise(DepthwiseTile { rows: 2 / window.stride[0].min(2), cols: COLUMNS })
 }
 
-/// The tile of a convolution of `pixels` pixels that follow each other, or of the classifier; its pixels are a multiple
-/// of `unit`. The threads of a team share its panels.
+/// Returns the tile of the classifier, or of a convolution over `pixels` consecutive pixels. The tile's pixels are a
+/// multiple of `unit`. The threads of a team share its panels.
 pub fn product(isa: Isa, threads: usize, [pixels, unit]: [usize; 2], channels: usize, k: usize) -> Tile {
     let vectors = split(isa, channels).0.max(1);
     let (mr, nv) =
