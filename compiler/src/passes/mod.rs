@@ -7,7 +7,7 @@
 //! fuse_inverted_residual  block, deep
 //! fuse_pool               block, deep               before layouts: the averaged image is never a value
 //! choose_products         per instruction set       part of assign_layouts: before any choice of layout or tile
-//! assign_layouts          per instruction set       layouts determine the shapes of the kernels; deep chains blocks here
+//! assign_layouts          per instruction set       layouts determine the kernel shapes; deep chains blocks here
 //! assign_tiles            per instruction set
 //! plan_scratch            per instruction set       needs the sizes of all layouts
 //! ```

@@ -1,4 +1,4 @@
-//! A convolution of floats as matrix products: its panels of output channels, and how a team shares them.
+//! A float convolution as matrix products: its panels of output channels, and how a team shares them.
 
 use super::cover::near_equal;
 use super::float::{Tail, split};
@@ -7,53 +7,53 @@ use crate::ir::{Epilogue, GemmTile, Op, ParamId, Product, Shape, Tensor, Tile, W
 use crate::target::{Isa, IsaFacts};
 use mbvc_runtime::Team;
 
-/// A convolution (or the classifier) with everything that its code depends on.
+/// A convolution or the classifier, with everything that its code depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Conv {
-    /// Whose vectors its kernels are made of.
+    /// Instruction set of the kernels.
     pub isa: Isa,
-    /// The value that it reads.
+    /// Value that the convolution reads.
     pub input: Tensor,
-    /// Before a pool.
+    /// Output before pooling.
     pub output: Tensor,
-    /// That of a classifier is [`Window::POINT`].
+    /// Window of the convolution; [`Window::POINT`] for a classifier.
     pub window: Window,
-    /// What is done to its sums.
+    /// Epilogue of the sums.
     pub epilogue: Epilogue,
-    /// `[kh, kw, in, out]`; of a classifier `[in, out]`.
+    /// Weights: `[kh, kw, in, out]`, or `[in, out]` for a classifier.
     pub weight: ParamId,
-    /// `[out]`.
+    /// Bias: `[out]`.
     pub bias: ParamId,
-    /// That of whole panels.
+    /// Register tile of whole panels.
     pub tile: GemmTile,
-    /// How its products are summed.
+    /// Inner product: plain or fast.
     pub product: Product,
 }
 
 /// Panels of one form, side by side in a channel group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Panels {
-    /// First channel of the group that they make.
+    /// First channel within the group.
     pub first: usize,
-    /// Whose vectors they are made of: the instruction set's, or its half's for a few last channels.
+    /// Instruction set of the vectors: the kernel's, or its half for the last few channels.
     pub vector: Isa,
-    /// Vectors of a panel.
+    /// Vectors per panel.
     pub nv: usize,
-    /// How many there are, side by side.
+    /// Number of panels, side by side.
     pub count: usize,
     /// Channels in the last vector of a panel.
     pub last: usize,
 }
 
 impl Panels {
-    /// Channels of a panel, those past the last counted in.
+    /// Returns the channels of a panel, including unused lanes.
     pub fn width(&self) -> usize {
         self.nv * self.vector.lanes()
     }
 }
 
 impl Conv {
-    /// `None` for operations that are no dense product, or that the passes left without tile or bias.
+    /// Returns `None` for an operation that is not a dense product, or that has no tile or no bias.
     pub fn new(isa: Isa, op: &Op, input: Tensor, output: Tensor, tile: Option<Tile>) -> Option<Self> {
         let Some(Tile::Gemm(tile)) = tile else { return None };
         let (window, epilogue, weight, bias) = match op {
@@ -65,18 +65,18 @@ impl Conv {
         Some(Self { isa, input, output, window, epilogue, weight, bias, tile, product: op.product() })
     }
 
-    /// Products that are summed for one output.
+    /// Returns the products summed per output.
     pub fn k(&self) -> usize {
         let [kh, kw] = self.window.kernel;
         kh * kw * self.channels_in()
     }
 
-    /// Channels of a pixel of the input.
+    /// Returns the channels of an input pixel.
     pub fn channels_in(&self) -> usize {
         self.input.shape.channels
     }
 
-    /// The panels of one channel group of the output.
+    /// Returns the panels of one channel group of the output.
     pub fn panels(&self) -> Vec<Panels> {
         let (isa, lanes, nv) = (self.isa, self.isa.lanes(), self.tile.nv);
         let (vectors, tail) = split(isa, self.output.layout.group);
@@ -100,17 +100,18 @@ impl Conv {
         panels
     }
 
-    /// Floats of one packed panel: a row of biases, K rows, and before them one of scales for the fast inner product.
+    /// Returns the floats of one packed panel: a row of biases and K rows. The fast inner product has a row of scales
+    /// before them.
     pub fn panel_floats(&self, panels: &Panels) -> usize {
         (usize::from(self.is_fast()) + 1 + self.k()) * panels.width()
     }
 
-    /// Whether its kernels can take the fast inner product.
+    /// Whether the fast inner product may be used.
     pub fn is_fast(&self) -> bool {
         self.product == Product::Fast
     }
 
-    /// How `rows` output rows can be cut: at any pixel where they follow each other without a gap, else between rows.
+    /// Returns how `rows` output rows can be split: at any pixel if the rows are contiguous, otherwise between rows.
     pub fn cut(&self, rows: usize) -> Cut {
         let Shape { width, .. } = self.output.shape;
         let [sh, sw] = self.window.stride;
@@ -124,8 +125,8 @@ impl Conv {
         }
     }
 
-    /// Sizes and numbers of the parts of the pixels of `rows` output rows, of which `threads` share the panels: as many
-    /// parts as let all threads end at nearly the same time.
+    /// Returns the parts of `rows` output rows as `(size, count)`, for `threads` threads that share the panels. The
+    /// number of parts balances the load of the threads.
     pub fn cuts(&self, rows: usize, threads: usize) -> Vec<(usize, usize)> {
         let (panels, total) = (self.panels(), self.cut(rows).total);
         let longest = |cuts: &[(usize, usize)]| {
@@ -137,11 +138,11 @@ impl Conv {
             (0..threads).map(|index| share(index).iter().sum::<usize>()).max().unwrap_or(0)
         };
         let mut best = near_equal(total, total);
-        // A pool adds all pixels, one after the other.
+        // A pool adds all pixels in sequence.
         let most = if self.epilogue.pool.is_some() { 1 } else { threads.min(total) };
         for parts in 2..=most {
             let cuts = near_equal(total, total.div_ceil(parts));
-            // Weights that are read once more, and smaller register tiles.
+            // Another part reads the weights once more and has smaller register tiles, so it must gain at least 5 %.
             if longest(&cuts) * 20 < longest(&best) * 19 {
                 best = cuts;
             }
@@ -149,21 +150,21 @@ impl Conv {
         best
     }
 
-    /// Where the first pixel of the image lies in a value that is held whole.
+    /// Returns the offset of the image's first pixel in a value that is held whole.
     pub fn interior(tensor: Tensor) -> usize {
         let Shape { height, .. } = tensor.shape;
         if height == 0 { 0 } else { tensor.layout.offset(tensor.shape, 0, 0, 0) }
     }
 }
 
-/// The pixels of a call, in pieces that different threads can make.
+/// Split of a call's pixels into pieces that different threads can compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
-    /// Pieces are pixels, not rows.
+    /// Whether pieces are pixels instead of rows.
     pub flat: bool,
-    /// Pieces of the call.
+    /// Number of pieces in the call.
     pub total: usize,
-    /// Output pixels of a piece.
+    /// Output pixels per piece.
     pub pixels: usize,
     /// Floats of the input from one piece to the next.
     pub input: usize,

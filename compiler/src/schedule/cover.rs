@@ -1,8 +1,8 @@
-//! How an image of output pixels is covered by register tiles.
+//! Covers an image of output pixels with register tiles.
 
-/// Parts of nearly the same size: `(size, count)`, the larger first.
+/// Splits `total` into parts of nearly equal size: `(size, count)`, the larger first.
 ///
-/// 49 pixels in tiles of at most 14 are one of 13 and three of 12: no tile is left nearly empty.
+/// 49 pixels in tiles of at most 14 are one of 13 and three of 12, so that no tile is nearly empty.
 pub fn near_equal(total: usize, at_most: usize) -> Vec<(usize, usize)> {
     if total == 0 {
         return Vec::new();
@@ -23,9 +23,9 @@ pub struct Tiles {
     pub rows: usize,
     /// Columns of a tile.
     pub cols: usize,
-    /// Bands of tiles, one below the other.
+    /// Number of bands of tiles, one below the other.
     pub down: usize,
-    /// Tiles of a band, side by side.
+    /// Tiles per band, side by side.
     pub across: usize,
 }
 
@@ -41,13 +41,13 @@ impl Tiles {
     }
 }
 
-/// Sums that a tile needs in work at once: two multiply-adds a cycle, four cycles until a sum can be added to again.
+/// Independent sums that hide the latency of a multiply-add: two per cycle, latency four cycles.
 const SUMS: usize = 8;
 
 /// Covers `rows` x `cols` pixels with tiles of at most `mr` pixels, each of `nv` sums.
 ///
-/// A `flat` image, whose rows follow each other without a gap on both sides, is one long row. Else columns are cut into
-/// parts of nearly equal width, and as many rows as fit share a tile, in the way that leaves the fewest small tiles.
+/// A `flat` image, whose rows are contiguous on both sides, is one long row. Otherwise columns are split into parts of
+/// nearly equal width, and a tile takes the maximum number of rows. The split with the lowest cost is chosen.
 pub fn cover(rows: usize, cols: usize, mr: usize, nv: usize, flat: bool) -> Vec<Tiles> {
     if flat && rows > 1 {
         return cover(1, rows * cols, mr, nv, true);
@@ -57,7 +57,7 @@ pub fn cover(rows: usize, cols: usize, mr: usize, nv: usize, flat: bool) -> Vec<
     (1..=mr.min(cols)).rev().map(|width| grid(rows, cols, width, mr)).min_by_key(cost).unwrap_or_default()
 }
 
-/// Tiles of at most `width` columns.
+/// Returns tiles of at most `width` columns.
 fn grid(rows: usize, cols: usize, width: usize, mr: usize) -> Vec<Tiles> {
     let mut first_col = 0;
     let mut grid = Vec::new();

@@ -1,25 +1,25 @@
-//! A model of the inner loops, enough to choose between register tiles by rule.
+//! Cost model of the float inner loops. It ranks register tiles.
 
 use super::cover::cover;
 use crate::target::{Broadcast, Isa, IsaFacts};
 
-/// A matrix product to be tiled: `rows` x `cols` pixels by `vectors` of output channels, `k` products each.
+/// A matrix product to tile: `rows` x `cols` pixels by `vectors` of output channels, `k` products per output.
 #[derive(Debug, Clone, Copy)]
 pub struct Product {
     /// Rows of pixels.
     pub rows: usize,
     /// Pixels of a row.
     pub cols: usize,
-    /// The pixels' rows follow each other without a gap.
+    /// Whether consecutive rows of pixels are contiguous.
     pub flat: bool,
     /// Vectors of output channels.
     pub vectors: usize,
-    /// Products that are summed for one output.
+    /// Products summed per output.
     pub k: usize,
 }
 
-/// Registers that a tile of `mr` pixels by `nv` vectors needs; one more is left to the register allocator, which
-/// else keeps a sum on the stack (4x3 on sixteen registers ran at half the speed of 6x2).
+/// Returns the registers that a tile of `mr` pixels by `nv` vectors needs. One more is reserved for the register
+/// allocator, which otherwise spills a sum (4x3 on sixteen registers ran at half the speed of 6x2).
 fn registers(isa: Isa, mr: usize, nv: usize) -> usize {
     let broadcast = match isa.broadcast() {
         Broadcast::Memory => 1,
@@ -28,26 +28,27 @@ fn registers(isa: Isa, mr: usize, nv: usize) -> usize {
     mr * nv + nv + broadcast + 1
 }
 
-/// Most pixels of a tile of the fast inner product: sums, and as many pairs on their way; three weights.
+/// Maximum pixels of a tile of the fast inner product. The registers hold the sums, an equal number of pairs in
+/// flight, and three weights.
 pub const WIDEST_FAST: usize = 14;
 
-/// Whether the fast inner product is worth its dots in a convolution of `k` products to `channels` channels: it saves a
-/// sixth of a cycle for each product of a vector, and costs a multiply-add for each sixteen pairs and a share of a
-/// transposition. Vectors are counted by halves, since the last few channels are computed in half a vector.
+/// Whether the fast inner product pays for its dots in a convolution of `k` products to `channels` channels. It saves
+/// a sixth of a cycle per vector product. It costs a multiply-add per sixteen pairs and a share of a transposition.
+/// Vectors are counted in halves, since the last few channels are computed in half a vector.
 ///
-/// A function of the layer's shape alone. The two inner products round differently, so that the choice must not depend
-/// on groups, tiles, threads, the batch or the fusion level.
+/// The result depends on the layer's shape and the instruction set alone. The two inner products round differently, so
+/// the choice must not depend on groups, tiles, threads, the batch or the fusion level.
 pub fn fast_pays(isa: Isa, k: usize, channels: usize) -> bool {
     let halves = channels.div_ceil(isa.lanes() / 2);
     halves * k / 12 > k / 48 + 4
 }
 
-/// The most pixels that a tile of `nv` vectors can hold; 0 if none fits.
+/// Returns the maximum pixels of a tile of `nv` vectors, or 0 if none fits.
 pub fn widest(isa: Isa, nv: usize) -> usize {
     (1..=isa.registers()).take_while(|mr| registers(isa, *mr, nv) <= isa.registers()).last().unwrap_or(0)
 }
 
-/// Quarter cycles of one tile: two multiply-adds a cycle, four cycles until a sum can be added to again.
+/// Returns the quarter cycles of one tile: two multiply-adds per cycle, with a latency of four cycles.
 fn tile(isa: Isa, mr: usize, nv: usize, k: usize) -> usize {
     let arithmetic = 2 * mr * nv;
     let activations = match isa.broadcast() {
@@ -60,7 +61,7 @@ fn tile(isa: Isa, mr: usize, nv: usize, k: usize) -> usize {
     k * arithmetic.max(loads).max(latency) + epilogue
 }
 
-/// Quarter cycles of the whole product in tiles of at most `mr` pixels by `nv` vectors.
+/// Returns the quarter cycles of the whole product in tiles of at most `mr` pixels by `nv` vectors.
 pub fn product(isa: Isa, p: Product, mr: usize, nv: usize) -> usize {
     let panel = |nv| -> usize {
         cover(p.rows, p.cols, mr, nv, p.flat).iter().map(|t| t.count() * tile(isa, t.pixels(), nv, p.k)).sum()
@@ -69,7 +70,7 @@ pub fn product(isa: Isa, p: Product, mr: usize, nv: usize) -> usize {
     p.vectors / nv * panel(nv) + if tail > 0 { panel(tail) } else { 0 }
 }
 
-/// The cheapest `(mr, nv)`, among `nv` that `allowed` admits; the narrowest of equals.
+/// Returns the cheapest `(mr, nv)` among the `nv` that `allowed` admits. Ties go to the narrowest.
 pub fn best_tile(isa: Isa, p: Product, allowed: impl Fn(usize) -> bool) -> (usize, usize) {
     (1..=p.vectors.min(isa.registers() / 2 - 2))
         .filter(|nv| allowed(*nv))
@@ -81,18 +82,18 @@ pub fn best_tile(isa: Isa, p: Product, allowed: impl Fn(usize) -> bool) -> (usiz
         .map_or((1, 1), |(_, nv, mr)| (mr, nv))
 }
 
-/// What is left of a channel group after its whole vectors.
+/// Remainder of a channel group after its whole vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tail {
-    /// Nothing.
+    /// No remainder.
     None,
-    /// So few channels that they fit half a vector.
+    /// Few enough channels for half a vector.
     Half(Isa, usize),
-    /// A vector of which some lanes are not used.
+    /// A vector with unused lanes.
     Masked(usize),
 }
 
-/// Whole vectors of a group of `channels`, and what is left.
+/// Returns the whole vectors of a group of `channels`, and the remainder.
 pub fn split(isa: Isa, channels: usize) -> (usize, Tail) {
     let (vectors, rest) = (channels / isa.lanes(), channels % isa.lanes());
     let tail = match isa.half() {

@@ -1,5 +1,5 @@
-//! What the passes decide by: cost models, tile covers, splits, and the phases of a streamed block. Numbers only, no
-//! tokens; code generation reads the same numbers.
+//! Cost models, tile covers, splits, and the phases of a streamed block. This module computes numbers, not tokens. The
+//! passes and code generation read the same numbers.
 
 pub mod accesses;
 pub mod balance;

@@ -1,17 +1,17 @@
-//! The order in which a streamed block makes its rows.
+//! The order in which a streamed block computes its rows.
 //!
-//! A row quad is four rows of the depthwise's input, those of its border above counted. When one is made, the windows
-//! that begin in the second half of the quad before it are complete, and those that begin in its own first half.
+//! A row quad is four rows of the depthwise input, including the border above. A new quad completes the windows that
+//! begin in the second half of the previous quad and in its own first half.
 
 use super::quantized::QUAD;
 use crate::ir::Window;
 
-/// What is done with a row quad.
+/// Work for one row quad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Work {
-    /// First row of the quad that lies in the image; what is around those rows is padding.
+    /// First row of the quad that is in the image. The rows outside the image are padding.
     pub first: usize,
-    /// How many of the quad lie in the image.
+    /// Number of the quad's rows that are in the image.
     pub rows: usize,
     /// Output rows whose windows begin in the quad above.
     pub between: usize,
@@ -20,26 +20,26 @@ pub struct Work {
 }
 
 impl Work {
-    /// Output rows that are complete after it.
+    /// Returns the output rows that the quad completes.
     pub fn made(self) -> usize {
         self.between + self.within
     }
 }
 
-/// The quads `first..first + count`, of which the same is done with each.
+/// The quads `first..first + count`, which all have the same work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Phase {
     /// First quad.
     pub first: usize,
-    /// How many quads follow each other.
+    /// Number of consecutive quads.
     pub count: usize,
-    /// What is done with each.
+    /// Work for each quad.
     pub work: Work,
-    /// Output rows that are complete before.
+    /// Output rows that are complete before the phase.
     pub done: usize,
 }
 
-/// The phases of a 3x3 depthwise convolution of `height` rows to `output` rows.
+/// Returns the phases of a 3x3 depthwise convolution from `height` rows to `output` rows.
 pub fn phases(window: Window, height: usize, output: usize) -> Vec<Phase> {
     let (stride, top) = (window.stride[0], window.padding.top);
     let begins = |from: usize| (from..from + QUAD / 2).filter(|row| row % stride == 0 && row / stride < output).count();

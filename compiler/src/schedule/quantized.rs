@@ -1,4 +1,4 @@
-//! A model of the loops over dot products, enough to choose between register tiles by rule.
+//! Cost model of the loops over dot products. It ranks register tiles.
 
 use mbvc_runtime::quantized::DotForm;
 
@@ -7,43 +7,45 @@ use crate::schedule::balance::is_balanced;
 use crate::schedule::cover::near_equal;
 use crate::target::{Isa, IsaFacts};
 
-/// Rows that a producer of row quads makes at once.
+/// Rows that a producer of row quads computes at once.
 pub const QUAD: usize = 4;
 
-/// Registers that a tile of `sums` and `nv` vectors of weights needs: beside them the activations, of which `held` vectors
-/// are multiplied by lane, or one is on its way; and one for the register allocator.
+/// Returns the registers that a tile of `sums` and `nv` vectors of weights needs. The activations take `held`
+/// registers if they are multiplied by lane, otherwise one. One more is reserved for the register allocator.
 fn registers(isa: Isa, sums: usize, nv: usize, held: usize) -> usize {
     let (weights, others) = match isa.dot_form() {
         DotForm::Bytes => (1, 1),
         DotForm::Words => (2, 2),
-        // What activations lose 128 by; and the pairs of a quad, and products on their way to the sums.
+        // The constant 128, which converts activations to signed. For pairs also the pairs of a quad, and products that
+        // are not yet added to the sums.
         DotForm::SignedBytes => (1, held + 1),
         DotForm::SignedPairs => (1, held + 5),
     };
     sums + nv * weights + others + 1
 }
 
-/// Vectors of activations that a tile of so many pixels multiplies by lane: of each four quads, or of four one each.
+/// Returns the vectors of activations that a tile of `pixels` pixels multiplies by lane. A vector holds four quads of
+/// one pixel, or one quad of four pixels.
 fn held(pixels: usize, unit: usize) -> usize {
     if unit == QUAD { pixels / QUAD } else { pixels }
 }
 
-/// Eighths of cycles of a tile of `broadcasts` activations by `nv` vectors, `k` quads deep: a dot product and a load a
-/// cycle, four cycles until a sum can be added to again; a half dozen instructions to finish each sum. Loads cost a
-/// little where they do not decide: now and then one is late.
+/// Returns the cost of a tile of `broadcasts` activations by `nv` vectors, `k` quads deep, in eighths of a cycle. The
+/// model assumes one dot product and one load per cycle, a latency of four cycles, and six instructions to finish each
+/// sum. Loads add a small cost when they are not the bottleneck, since some are late.
 fn tile(broadcasts: usize, nv: usize, k: usize) -> usize {
     const LATENCY: usize = 4;
     let (sums, loads) = (broadcasts * nv, broadcasts + nv);
     k * (8 * sums.max(LATENCY).max(loads) + loads) + 48 * sums + 32
 }
 
-/// The most pixels of a tile of `nv` vectors.
+/// Returns the maximum pixels of a tile of `nv` vectors.
 pub fn widest(isa: Isa, nv: usize) -> usize {
     (1..=isa.registers()).take_while(|mr| registers(isa, mr * nv, nv, *mr) <= isa.registers()).last().unwrap_or(1)
 }
 
-/// The cheapest `(mr, nv)` for `pixels` pixels in a row by `vectors` of channels, where `rows` rows are made at once and
-/// pixels come in multiples of `unit`.
+/// Returns the cheapest `(mr, nv)` for `pixels` pixels of a row by `vectors` vectors of channels. `rows` rows are
+/// computed at once, and pixels come in multiples of `unit`.
 fn best(
     isa: Isa,
     [rows, unit]: [usize; 2],
@@ -52,7 +54,7 @@ fn best(
     k: usize,
     allowed: impl Fn(usize) -> bool,
 ) -> (usize, usize) {
-    // Rows are packed together, which takes a register more.
+    // Rows are packed together, which takes one more register.
     let spare = usize::from(rows > 1);
     let fits = |mr: usize, nv| registers(isa, rows * mr * nv, nv, held(rows * mr, unit)) + spare <= isa.registers();
     let cheapest = |allowed: &dyn Fn(usize) -> bool| {
@@ -69,12 +71,12 @@ fn best(
         };
         candidates.filter_map(cost).min()
     };
-    // Single vectors where nothing goes round.
+    // Single vectors if no allowed `nv` fits.
     cheapest(&allowed).or_else(|| cheapest(&|nv| nv == 1)).map_or((unit, 1), |(_, nv, mr)| (mr, nv))
 }
 
-/// The tile of a product whose pixels follow each other: `mr` pixels, a multiple of `unit`, by `nv` vectors; `k` quads
-/// deep; among the `nv` that are `allowed`.
+/// Returns the tile of a product over consecutive pixels: `mr` pixels, a multiple of `unit`, by `nv` vectors, `k`
+/// quads deep. Only `nv` that `allowed` admits are considered.
 pub fn product_tile(
     isa: Isa,
     [pixels, unit]: [usize; 2],
@@ -85,51 +87,52 @@ pub fn product_tile(
     best(isa, [1, unit], pixels, vectors, k, allowed)
 }
 
-/// The tile of a product that makes row quads, `width` pixels wide: `mr` pixels of four rows by `nv` vectors, which are
-/// a channel group, among those that are `allowed`.
+/// Returns the tile of a product that produces row quads, `width` pixels wide: `mr` pixels of four rows by `nv`
+/// vectors. The `nv` vectors are a channel group. Only `nv` that `allowed` admits are considered.
 pub fn quad_tile(isa: Isa, width: usize, vectors: usize, k: usize, allowed: impl Fn(usize) -> bool) -> (usize, usize) {
     best(isa, [QUAD, 1], width, vectors, k, |nv| vectors.is_multiple_of(nv) && allowed(nv))
 }
 
-/// Whole vectors of so many channels, the last perhaps in part; and whether what is left fits half of one.
+/// Returns the vectors of `channels` channels, including a partial last one, and whether a half vector follows for the
+/// remainder.
 pub fn split(isa: Isa, channels: usize) -> (usize, bool) {
     let (whole, rest) = (channels / isa.lanes(), channels % isa.lanes());
     let half = isa.has_half_bytes() && (1..=isa.lanes() / 2).contains(&rest);
     (whole + usize::from(rest > 0 && !half), half)
 }
 
-/// Panels of one form: products of the same vectors of output channels.
+/// Panels of one form: products with the same number of vectors of output channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PanelForm {
     /// First channel.
     pub first: usize,
-    /// Whether vectors are of half the width.
+    /// Whether vectors have half the width.
     pub half: bool,
-    /// Vectors of a panel.
+    /// Vectors per panel.
     pub vectors: usize,
-    /// Panels, side by side.
+    /// Number of panels, side by side.
     pub count: usize,
-    /// Channels of a vector.
+    /// Channels per vector.
     pub lanes: usize,
     /// Channels in the last vector of the last panel.
     pub last: usize,
 }
 
 impl PanelForm {
-    /// Channels of a whole panel.
+    /// Returns the channels of a whole panel.
     pub fn width(&self) -> usize {
         self.vectors * self.lanes
     }
 
-    /// Panels of which every vector is whole; the last panel may have fewer channels.
+    /// Returns the number of panels with only whole vectors. The last panel may have fewer channels.
     pub fn whole(&self) -> usize {
         self.count - usize::from(self.last < self.lanes)
     }
 }
 
-/// The panels of a layer of `channels` output channels in register tiles of `nv` vectors.
+/// Returns the panels of a layer of `channels` output channels in register tiles of `nv` vectors.
 pub fn panel_forms(isa: Isa, channels: usize, nv: usize, order: Order) -> Vec<PanelForm> {
-    // Row quads are of whole vectors.
+    // Row quads consist of whole vectors.
     let (vectors, half) = match order {
         Order::RowQuads { .. } => (channels.div_ceil(isa.lanes()), false),
         _ => split(isa, channels),
@@ -155,13 +158,13 @@ pub fn panel_forms(isa: Isa, channels: usize, nv: usize, order: Order) -> Vec<Pa
 pub enum Sharing {
     /// By panels of output channels.
     Panels,
-    /// By rows, so many at a time.
+    /// By rows, in units of this many rows.
     Rows(usize),
 }
 
-/// How a team shares a product over values of `width` pixels a row that lie in `order`.
+/// Returns how a team shares a product over values in `order` with `width` pixels per row.
 ///
-/// A projection may have a single panel: its rows are shared, two at a time where those are of whole quads of pixels.
+/// A projection may have a single panel, so its rows are shared, in pairs if a pair of rows is whole quads of pixels.
 pub fn sharing(order: Order, width: usize) -> Sharing {
     match order {
         Order::Pixels => Sharing::Panels,
@@ -170,9 +173,10 @@ pub fn sharing(order: Order, width: usize) -> Sharing {
     }
 }
 
-/// Whether a team of `threads` shares an operation over row quads by its `groups` of channels, and not by row quads.
+/// Whether a team of `threads` shares an operation over row quads by channel groups (`groups`) instead of by row
+/// quads.
 ///
-/// `in_order`: the rows of a group must be stored one after the other by the same thread.
+/// `in_order`: the same thread must store the rows of a group in sequence.
 pub fn shares_groups(groups: usize, in_order: bool, threads: usize) -> bool {
     threads > 1 && (in_order || is_balanced(groups, threads))
 }

@@ -1,4 +1,4 @@
-//! How the threads of a team share work: the runtime's own arithmetic, for numbers that are known at compile time.
+//! How the threads of a team share work. The arithmetic is the runtime's, with numbers that are known at compile time.
 
 use mbvc_runtime::Team;
 
@@ -7,13 +7,13 @@ use super::cover::near_equal;
 /// A thread of a team.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Thread {
-    /// Its number, from 0; thread 0 is the caller.
+    /// Index of the thread, from 0. Thread 0 is the caller.
     pub index: usize,
-    /// Threads of the team: at most as many as the network was compiled for.
+    /// Threads of the team, at most the number that the network was compiled for.
     pub team: usize,
 }
 
-/// Shares are computed by the runtime's provided methods.
+/// The runtime's provided methods compute the shares.
 impl Team for Thread {
     fn index(self) -> usize {
         self.index
@@ -26,7 +26,7 @@ impl Team for Thread {
     fn wait(self) {}
 }
 
-/// Parts of `total` items that the threads of a team share, as `(size, count)`: one for each of `threads`.
+/// Splits `total` items among `threads` threads. Returns the parts as `(size, count)`.
 pub fn parts(total: usize, threads: usize) -> Vec<(usize, usize)> {
     near_equal(total, total.div_ceil(threads).max(1))
 }

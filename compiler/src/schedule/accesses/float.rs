@@ -11,13 +11,13 @@ use crate::target::{Isa, IsaFacts};
 
 const FLOAT: usize = size_of::<f32>();
 
-/// A run whose numbers count floats.
+/// Converts a run in floats to a run in bytes.
 fn floats(run: Run) -> Run {
     let Run { start, bytes, count, pitch } = run;
     Run { start: start * FLOAT, bytes: bytes * FLOAT, count, pitch: pitch * FLOAT }
 }
 
-/// Accesses of any node that is not fused.
+/// Returns the accesses of any node that is not fused.
 pub fn layer<'g>(graph: &'g Graph, id: NodeId, isa: Isa, threads: usize) -> Model<'g> {
     let node = graph.node(id);
     let inputs: Vec<&Node> = graph.inputs(id).into_iter().map(|input| graph.node(input)).collect();
@@ -25,7 +25,7 @@ pub fn layer<'g>(graph: &'g Graph, id: NodeId, isa: Isa, threads: usize) -> Mode
     let conv = input.and_then(|input| Conv::new(isa, &node.op, input, node.tensor, node.tile));
     let product = conv.map(|conv| Product::new(conv, conv.tile.chunk, threads));
     Box::new(move |trace| {
-        // What an operation changes in place is read where it is written.
+        // An in-place operation reads where it writes.
         for place in inputs.iter().filter_map(|input| input.place).filter(|place| node.place != Some(*place)) {
             trace.read(trace.area(place));
         }
@@ -40,7 +40,7 @@ pub fn layer<'g>(graph: &'g Graph, id: NodeId, isa: Isa, threads: usize) -> Mode
     })
 }
 
-/// Writes of an operation that is no dense product.
+/// Records the writes of an operation that is not a dense product.
 fn simple(node: &Node, isa: Isa, threads: usize, trace: &mut Trace) {
     let (out, shape, thread, lanes) = (trace.value(node), node.tensor.shape, trace.thread(), isa.lanes());
     let row = node.tensor.layout.row_stride(shape);
@@ -70,7 +70,8 @@ fn simple(node: &Node, isa: Isa, threads: usize, trace: &mut Trace) {
     }
 }
 
-/// Zeroes the border of a value that is written in place: each row's sides, and the rows above and below.
+/// Records the writes that zero the border of a value written in place: the sides of each row, and the rows above and
+/// below.
 fn clear_border(tensor: Tensor, out: Area, trace: &mut Trace) {
     let Tensor { shape, layout, .. } = tensor;
     if layout.elements(shape) == layout.group * shape.pixels() {
@@ -91,14 +92,14 @@ fn clear_border(tensor: Tensor, out: Area, trace: &mut Trace) {
     }
 }
 
-/// A dense product in calls of some output rows.
+/// A dense product, split into calls of some output rows each.
 struct Product {
     conv: Conv,
     /// Output rows of a call.
     rows: usize,
-    /// All panels: the form, and the number among those of the form.
+    /// All panels: the form, and the index within the form.
     panels: Vec<(Panels, usize)>,
-    /// Parts of a call's pixels where threads share its panels: the first piece and the number of pieces.
+    /// Parts of a call's pixels if threads share its panels: the first piece and the number of pieces.
     parts: Vec<(usize, usize)>,
 }
 
@@ -118,7 +119,7 @@ impl Product {
         Self { conv, rows, panels, parts }
     }
 
-    /// Writes of the whole value: a thread makes whole calls, or its share of each.
+    /// Records the writes of the whole value. A thread computes whole calls, or its share of each call.
     fn write(&self, out: Area, threads: usize, trace: &mut Trace) {
         let calls = self.conv.output.shape.height / self.rows.max(1);
         if !is_balanced(calls, threads) {
@@ -129,7 +130,7 @@ impl Product {
         }
     }
 
-    /// Writes of the thread's panels, or of parts of their pixels, in the call from output row `first`.
+    /// Records the writes of the thread's panels, or of parts of their pixels, in the call from output row `first`.
     fn write_share(&self, out: Area, first: usize, trace: &mut Trace) {
         let flat = self.conv.cut(self.rows).flat;
         for unit in trace.thread().share(self.parts.len() * self.panels.len()) {
@@ -143,14 +144,14 @@ impl Product {
 
     fn write_rows(&self, out: Area, panel: &(Panels, usize), first: usize, rows: usize, trace: &mut Trace) {
         let Tensor { shape, layout, .. } = self.conv.output;
-        // Rows without a gap are one row of pixels.
+        // Contiguous rows are one row of pixels.
         if layout.row_stride(shape) == shape.width * layout.pixel_stride() {
             return self.write_pixels(out, panel, [first, 0], rows * shape.width, trace);
         }
         (first..first + rows).for_each(|row| self.write_pixels(out, panel, [row, 0], shape.width, trace));
     }
 
-    /// Writes a panel of `count` pixels from a row and column; a pool makes one pixel of all.
+    /// Records the writes of a panel of `count` pixels from a row and column. A pool reduces all pixels to one.
     fn write_pixels(
         &self,
         out: Area,
@@ -174,7 +175,7 @@ impl Product {
     }
 }
 
-/// Accesses of a streamed block.
+/// Returns the accesses of a streamed block.
 pub fn block<'g>(graph: &'g Graph, id: NodeId, fused: &'g Fused, isa: Isa, threads: usize) -> Model<'g> {
     let node = graph.node(id);
     let [producers @ .., depthwise, project] = &*fused.stages else { return Box::new(|_| {}) };
@@ -186,10 +187,10 @@ pub fn block<'g>(graph: &'g Graph, id: NodeId, fused: &'g Fused, isa: Isa, threa
         let (out, shape, thread) = (trace.value(node), node.tensor.shape, trace.thread());
         inputs.iter().for_each(|place| trace.read(trace.area(*place)));
         producers.iter().for_each(|stage| trace.own(stage.place));
-        // The numbers that the fast inner product subtracts.
+        // The terms that the fast inner product subtracts.
         fused.stages.iter().for_each(|stage| trace.own(stage.workspace));
         if fused.rows < shape.height {
-            // Each thread makes the output of its tiles.
+            // Each thread computes the output of its tiles.
             trace.own(depthwise.place);
             let row = node.tensor.layout.row_stride(shape);
             for tile in thread.share(shape.height.div_ceil(fused.rows)) {

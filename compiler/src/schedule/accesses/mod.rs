@@ -1,11 +1,14 @@
-//! Which bytes each thread of a team reads and writes between two barriers, and whether these accesses are disjoint.
+//! Model of the bytes that each thread of a team reads and writes between two barriers, and a check that these
+//! accesses are disjoint.
 //!
-//! The model is derived from the scheduled graph by the numbers that code generation uses: shares, parts, phases, panels,
-//! groups, places and arenas. It holds for every step, every team from two threads up, and one interval at a time: what
-//! runs from one barrier to the next. An interval is sound if no byte that a thread writes is read or written by another.
+//! The model is derived from the scheduled graph with the same functions that code generation uses: shares, parts,
+//! phases, panels, groups, places and arenas. It covers every step, every team of two threads or more, and one
+//! interval at a time. An interval is the code from one barrier to the next. It is race-free if no byte that a thread
+//! writes is read or written by another thread.
 //!
-//! What is private to a thread counts as written whole: its arena, which shows that arenas are disjoint. What an interval
-//! only reads counts as read whole. Weights and the image are never written; kernels' arrays are on their stack.
+//! A thread's arena counts as written in full, which checks that arenas are disjoint. A value that an interval only
+//! reads counts as read in full. Weights and the image are never written, and the kernels' local arrays are on the
+//! stack.
 
 mod float;
 mod quantized;
@@ -19,12 +22,12 @@ use crate::ir::{Graph, Node, NodeId, Op, Place, Tile};
 use crate::target::Isa;
 pub use run::Run;
 
-/// Memory that a team shares.
+/// Memory that is shared by a team.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Memory {
-    /// The scratch of a call.
+    /// Scratch of a call.
     Scratch,
-    /// The caller's logits.
+    /// Logits buffer of the caller.
     Logits,
 }
 
@@ -37,18 +40,18 @@ impl fmt::Display for Memory {
     }
 }
 
-/// Bytes that a thread touches.
+/// Bytes that a thread accesses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Access {
-    /// Where they are.
+    /// Memory that contains the bytes.
     pub memory: Memory,
-    /// Which they are.
+    /// Ranges of the bytes in that memory.
     pub run: Run,
-    /// Whether they are written.
+    /// Whether the access is a write.
     pub writes: bool,
 }
 
-/// The accesses of one thread, interval by interval.
+/// Accesses of one thread, interval by interval.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace {
     thread: Thread,
@@ -56,17 +59,17 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// The beginning of a trace, before the first access.
+    /// Returns an empty trace of `thread`.
     pub fn new(thread: Thread) -> Self {
         Self { thread, intervals: vec![Vec::new()] }
     }
 
-    /// The thread whose accesses these are.
+    /// Returns the thread of this trace.
     pub fn thread(&self) -> Thread {
         self.thread
     }
 
-    /// The accesses between one barrier and the next, from the operation's begin on.
+    /// Returns the accesses of each interval, from the start of the operation.
     pub fn intervals(&self) -> &[Vec<Access>] {
         &self.intervals
     }
@@ -93,29 +96,29 @@ impl Trace {
         interval.push(access);
     }
 
-    /// Writes `run`, whose first byte counts from the beginning of `area`.
+    /// Records a write of `run`, whose start is relative to the start of `area`.
     fn write(&mut self, area: Area, run: Run) {
         self.push(Access { memory: area.memory, run: Run { start: area.start + run.start, ..run }, writes: true });
     }
 
-    /// Reads all of `area`.
+    /// Records a read of all of `area`.
     fn read(&mut self, area: Area) {
         self.push(Access { memory: area.memory, run: Run::once(area.start, area.bytes), writes: false });
     }
 
-    /// The area of a place: for what every thread has a copy of, the one in the thread's own arena.
+    /// Returns the area of a place. A value with one copy per thread is in the thread's own arena.
     fn area(&self, place: Place) -> Area {
         let own = place.arenas.map_or(0, |arenas| self.thread.index * arenas.bytes);
         Area { memory: Memory::Scratch, start: place.offset + own, bytes: place.bytes }
     }
 
-    /// The area of a node's value; the logits have no place.
+    /// Returns the area of a node's value. The logits have no place in the scratch.
     fn value(&self, node: &Node) -> Area {
         let logits = Area { memory: Memory::Logits, start: 0, bytes: node.tensor.bytes() };
         node.place.map_or(logits, |place| self.area(place))
     }
 
-    /// Uses a place that should be the thread's own: writes all of it.
+    /// Records a write of all of a place that is private to the thread.
     fn own(&mut self, place: Option<Place>) {
         if let Some(place) = place {
             let area = self.area(place);
@@ -124,7 +127,7 @@ impl Trace {
     }
 }
 
-/// A place as one thread sees it.
+/// A place as seen by one thread.
 #[derive(Debug, Clone, Copy)]
 struct Area {
     memory: Memory,
@@ -132,18 +135,18 @@ struct Area {
     bytes: usize,
 }
 
-/// Two threads that touch the same bytes between the same two barriers, one of them writing.
+/// Two threads that access the same bytes between the same two barriers, at least one of them writing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {
-    /// Where the bytes are.
+    /// Memory that contains the bytes.
     pub memory: Memory,
-    /// The first bytes that both touch.
+    /// First common byte range.
     pub bytes: Range<usize>,
-    /// The thread that writes.
+    /// Thread that writes.
     pub writer: Thread,
-    /// The other thread, and whether it writes too.
+    /// The other thread, and whether it also writes.
     pub other: (Thread, bool),
-    /// Barriers of the operation before the interval.
+    /// Number of barriers in the operation before the interval.
     pub interval: usize,
 }
 
@@ -160,7 +163,7 @@ impl fmt::Display for Conflict {
     }
 }
 
-/// The first conflict of each interval. Traces are those of all threads of one team.
+/// Returns the first conflict of each interval. `traces` are the traces of all threads of one team.
 pub fn conflicts(traces: &[Trace]) -> Vec<Conflict> {
     let intervals = traces.iter().map(|trace| trace.intervals.len()).max().unwrap_or(0);
     (0..intervals).filter_map(|interval| conflict(traces, interval)).collect()
@@ -171,7 +174,7 @@ fn conflict(traces: &[Trace], interval: usize) -> Option<Conflict> {
     let mut all: Vec<(Thread, Access)> =
         traces.iter().flat_map(|trace| of_thread(trace).into_iter().map(|access| (trace.thread, access))).collect();
     all.sort_by_key(|(_, access)| (access.memory, access.run.start));
-    // Accesses that begin before the current one, and may reach into it.
+    // Accesses that begin before the current one and may overlap it.
     let mut open: Vec<(Thread, Access)> = Vec::new();
     for (thread, access) in all {
         open.retain(|(_, before)| before.memory == access.memory && before.run.end() > access.run.start);
@@ -190,23 +193,23 @@ fn conflict(traces: &[Trace], interval: usize) -> Option<Conflict> {
     None
 }
 
-/// A node at which a team's accesses conflict.
+/// A node in which the accesses of a team conflict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Race {
     /// The node.
     pub node: NodeId,
-    /// What conflicts.
+    /// First conflict of the node.
     pub conflict: Conflict,
 }
 
-/// The races of a scheduled graph among teams of two to `threads` threads. Of each node, those of the smallest team that
-/// has any.
+/// Returns the races of a scheduled graph in teams of two to `threads` threads. For each node, only the races of the
+/// smallest team that has any are returned.
 pub fn races(graph: &Graph, isa: Isa, threads: usize) -> Vec<Race> {
     let order = graph.order().unwrap_or_default();
     let mut races = Vec::new();
     let mut before: Option<NodeId> = None;
     for id in order {
-        // An observer sees the last value of a step while other threads begin the next step.
+        // An observer reads the last value of a step while other threads begin the next step.
         let begins = |last: &NodeId| graph.node(*last).origin.step != graph.node(id).origin.step;
         let shown = before.filter(begins).and_then(|last| graph.node(last).place);
         before = Some(id);
@@ -217,15 +220,15 @@ pub fn races(graph: &Graph, isa: Isa, threads: usize) -> Vec<Race> {
     races
 }
 
-/// The accesses of each thread of a team in node `id`, compiled for teams of at most `threads` threads.
+/// Returns the accesses of each thread of a team in node `id`, compiled for teams of at most `threads` threads.
 pub fn traces(graph: &Graph, id: NodeId, isa: Isa, threads: usize, team: usize) -> Vec<Trace> {
     traces_of(&model(graph, id, isa, threads), None, team)
 }
 
-/// Adds the accesses of a thread in one node to its trace.
+/// Function that adds the accesses of a thread in one node to its trace.
 type Model<'g> = Box<dyn Fn(&mut Trace) + 'g>;
 
-/// The accesses in node `id`, compiled for teams of at most `threads` threads.
+/// Returns the accesses of node `id`, compiled for teams of at most `threads` threads.
 fn model<'g>(graph: &'g Graph, id: NodeId, isa: Isa, threads: usize) -> Model<'g> {
     let node = graph.node(id);
     match (&node.op, node.tensor.element.is_quantized()) {
@@ -237,7 +240,7 @@ fn model<'g>(graph: &'g Graph, id: NodeId, isa: Isa, threads: usize) -> Model<'g
     }
 }
 
-/// The conflicts of the smallest team that has any; its first thread reads `shown` too.
+/// Returns the conflicts of the smallest team that has any. The team's first thread also reads `shown`.
 fn conflicts_of(model: &Model<'_>, shown: Option<Place>, threads: usize) -> Vec<Conflict> {
     let of_team = |team| conflicts(&traces_of(model, shown, team));
     (2..=threads).map(of_team).find(|conflicts| !conflicts.is_empty()).unwrap_or_default()
@@ -255,7 +258,7 @@ fn traces_of(model: &Model<'_>, shown: Option<Place>, team: usize) -> Vec<Trace>
     (0..team).map(of_thread).collect()
 }
 
-/// The conflicts of a classifier that takes the images of a batch together: they are to it the pixels of a row.
+/// Returns the conflicts of a batched classifier. The images of a batch correspond to the pixels of a row.
 fn conflicts_of_batch(graph: &Graph, id: NodeId, isa: Isa, threads: usize) -> Vec<Conflict> {
     let node = graph.node(id);
     let (Some(Tile::Gemm(tile)), true, [input]) = (node.tile, node.gathers(), &graph.inputs(id)[..]) else {

@@ -9,7 +9,7 @@ use crate::schedule::quantized::{PanelForm, QUAD, Sharing, panel_forms, shares_g
 use crate::schedule::team::{self, Thread};
 use crate::target::{Isa, IsaFacts};
 
-/// Accesses of any node that is not fused.
+/// Records the accesses of any node that is not fused.
 pub fn layer(graph: &Graph, id: NodeId, isa: Isa, threads: usize, trace: &mut Trace) {
     let node = graph.node(id);
     for input in graph.inputs(id).into_iter().filter_map(|input| graph.node(input).place) {
@@ -39,7 +39,7 @@ pub fn layer(graph: &Graph, id: NodeId, isa: Isa, threads: usize, trace: &mut Tr
     }
 }
 
-/// What the first thread writes for all.
+/// Records what the first thread writes for all threads.
 fn once(area: Area, bytes: usize, trace: &mut Trace) {
     if trace.thread().index == 0 {
         trace.write(area, Run::once(0, bytes));
@@ -49,9 +49,9 @@ fn once(area: Area, bytes: usize, trace: &mut Trace) {
 /// A depthwise convolution and the row quads that it reads.
 #[derive(Debug, Clone, Copy)]
 struct Filter {
-    /// The row quads.
+    /// Row quads that the convolution reads.
     ring: Tensor,
-    /// What the depthwise convolution makes of them.
+    /// Output of the depthwise convolution.
     output: Tensor,
     window: Window,
     lanes: usize,
@@ -66,12 +66,13 @@ impl Filter {
         self.ring.layout.groups(self.ring.shape)
     }
 
-    /// Vectors of channels of a group.
+    /// Returns the vectors of channels in a group.
     fn vectors(&self) -> usize {
         self.ring.layout.group / self.lanes
     }
 
-    /// The share of a thread in an operation over all row quads: channel groups or quads.
+    /// Calls `work` for a thread's share of an operation over all row quads. The share is by channel groups or by
+    /// quads.
     fn each_quad(&self, threads: usize, in_order: bool, thread: Thread, work: &mut dyn FnMut(usize, &Phase, usize)) {
         let phases = self.phases();
         let quads: usize = phases.iter().map(|phase| phase.count).sum();
@@ -86,7 +87,7 @@ impl Filter {
         }
     }
 
-    /// Where the group's part of a row quad begins, and its bytes.
+    /// Returns the start of the group's part of a row quad, and its bytes.
     fn quad(&self, group: usize, quad: usize) -> (usize, usize) {
         let Tensor { shape, layout, .. } = self.ring;
         let bytes = layout.row_stride(shape) * QUAD;
@@ -94,7 +95,7 @@ impl Filter {
         (held + quad * bytes, bytes)
     }
 
-    /// Pads the columns beside the image in the group's part of a row quad.
+    /// Records the padding of the columns beside the image in the group's part of a row quad.
     fn pad(&self, ring: Area, group: usize, phase: &Phase, quad: usize, trace: &mut Trace) {
         if phase.work.rows == 0 {
             return;
@@ -108,7 +109,7 @@ impl Filter {
         }
     }
 
-    /// Fills the group's part of a row quad; all of it with padding where it is outside of the image.
+    /// Records the writes that fill the group's part of a row quad. A quad outside the image is filled with padding.
     fn fill(&self, ring: Area, group: usize, phase: &Phase, quad: usize, trace: &mut Trace) {
         let Tensor { shape, layout, .. } = self.ring;
         let (first, bytes) = self.quad(group, quad);
@@ -120,7 +121,7 @@ impl Filter {
         trace.write(ring, Run { start, bytes: shape.width * column, count: self.vectors(), pitch: vector });
     }
 
-    /// Writes the output rows that row quad `quad` completes, of a group's channels.
+    /// Records the writes of the output rows that row quad `quad` completes, for a group's channels.
     fn filter(&self, output: Area, group: usize, phase: &Phase, quad: usize, trace: &mut Trace) {
         let Tensor { shape, layout, .. } = self.output;
         let (row, rows, width) = (first_row(phase, quad), phase.work.made(), shape.width);
@@ -146,22 +147,22 @@ impl Filter {
     }
 }
 
-/// The first output row that row quad `quad` of a phase completes.
+/// Returns the first output row that row quad `quad` of a phase completes.
 fn first_row(phase: &Phase, quad: usize) -> usize {
     phase.done + (quad - phase.first) * phase.work.made()
 }
 
-/// A depthwise convolution over a whole value.
+/// Records the accesses of a depthwise convolution over a whole value.
 fn filter_all(filter: Filter, node: &Node, threads: usize, trace: &mut Trace) {
     let area = trace.value(node);
-    // The end of a row is stored with what the next row overwrites, where pixels do not come in quads.
+    // Without pixel quads, the last store of a row overlaps the next row, which then overwrites it.
     let in_order = !matches!(node.tensor.layout.order, Order::PixelQuads { .. });
     filter.each_quad(threads, in_order, trace.thread(), &mut |group, phase, quad| {
         filter.filter(area, group, phase, quad, trace);
     });
 }
 
-/// A product over a whole value: projection, head, classifier, or a stem that is not fused.
+/// Records the accesses of a product over a whole value: projection, head, classifier, or an unfused stem.
 fn product(graph: &Graph, node: &Node, id: NodeId, isa: Isa, threads: usize, trace: &mut Trace) {
     let Some(input) = graph.inputs(id).first().map(|input| graph.node(*input).tensor) else { return };
     let Some(Tile::Gemm(tile)) = node.tile else { return };
@@ -175,7 +176,7 @@ fn product(graph: &Graph, node: &Node, id: NodeId, isa: Isa, threads: usize, tra
             Sharing::Panels => panels(&forms, trace.thread(), &mut |form, first, _| {
                 trace.write(sums, Run::once(first * size_of::<i32>(), form.width() * size_of::<i32>()));
             }),
-            // Every thread would write all sums.
+            // Otherwise every thread would write all sums.
             Sharing::Rows(_) => trace.write(sums, Run::once(0, sums.bytes)),
         }
         trace.wait();
@@ -201,7 +202,7 @@ fn product(graph: &Graph, node: &Node, id: NodeId, isa: Isa, threads: usize, tra
     }
 }
 
-/// The thread's panels: `panel` gets the form, the first channel and the number of channels.
+/// Calls `panel` for each of the thread's panels with the form, the first channel and the number of channels.
 fn panels(forms: &[PanelForm], thread: Thread, panel: &mut dyn FnMut(&PanelForm, usize, usize)) {
     for form in forms {
         for at in thread.share(form.whole()) {
@@ -216,7 +217,7 @@ fn panels(forms: &[PanelForm], thread: Thread, panel: &mut dyn FnMut(&PanelForm,
     }
 }
 
-/// The thread's consecutive parts of `total` items: `part` gets the first item and their number.
+/// Calls `part` for each of the thread's consecutive parts of `total` items with the first item and their number.
 pub fn each_part(total: usize, threads: usize, thread: Thread, part: &mut dyn FnMut(usize, usize)) {
     let sizes = team::parts(total, threads);
     let all = sizes.iter().flat_map(|(size, count)| std::iter::repeat_n(*size, *count));
@@ -234,7 +235,7 @@ pub fn each_part(total: usize, threads: usize, thread: Thread, part: &mut dyn Fn
     }
 }
 
-/// Accesses of a streamed block.
+/// Records the accesses of a streamed block.
 pub fn block(graph: &Graph, id: NodeId, fused: &Fused, isa: Isa, trace: &mut Trace) {
     let node = graph.node(id);
     let [producers @ .., depthwise, project] = &*fused.stages else { return };
@@ -248,7 +249,7 @@ pub fn block(graph: &Graph, id: NodeId, fused: &Fused, isa: Isa, trace: &mut Tra
     let thread = trace.thread();
     let phases = filter.phases();
     if fused.rows < node.tensor.shape.height {
-        // Each thread makes the rows that its row quads complete.
+        // Each thread computes the rows that its row quads complete.
         trace.own(depthwise.place);
         let mine = thread.share(phases.iter().map(|phase| phase.count).sum());
         for phase in &phases {
@@ -304,7 +305,8 @@ mod tests {
         graph
     }
 
-    /// Padding shared by vectors, and row quads by quads or groups: two threads write the columns beside the image.
+    /// If padding is shared by vectors, and row quads by quads or groups, two threads write the columns beside the
+    /// image.
     #[test]
     fn padding_by_other_shares_than_row_quads_is_a_race() {
         let threads = 3;
@@ -339,7 +341,7 @@ mod tests {
         assert!(found > 0, "the race of padding and row quads is not seen");
     }
 
-    /// Rings, sums and what the depthwise convolution leaves, taken from arenas or put into them.
+    /// Rings, sums and the depthwise output conflict if they are not in per-thread arenas.
     #[test]
     fn rings_that_threads_share_are_a_race() {
         let mut overrides = Overrides::none();

@@ -1,8 +1,8 @@
-//! Byte ranges that repeat at a pitch, such as some channels of consecutive pixels.
+//! Byte ranges that repeat at a constant pitch, such as some channels of consecutive pixels.
 
 use std::ops::Range;
 
-/// `count` ranges of `bytes` bytes each, `pitch` bytes apart, the first from `start`.
+/// `count` ranges of `bytes` bytes each, at a pitch of `pitch` bytes, the first from `start`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
     /// First byte.
@@ -11,17 +11,17 @@ pub struct Run {
     pub bytes: usize,
     /// Number of ranges.
     pub count: usize,
-    /// Bytes from one range to the next.
+    /// Bytes from the start of one range to the start of the next.
     pub pitch: usize,
 }
 
 impl Run {
-    /// A single range.
+    /// Returns a single range.
     pub fn once(start: usize, bytes: usize) -> Self {
         Self { start, bytes, count: 1, pitch: bytes }
     }
 
-    /// The same ranges; as a single one where they follow each other without a gap.
+    /// Returns the same bytes, merged into a single range if the ranges are contiguous.
     pub fn joined(self) -> Self {
         match self {
             Self { start, bytes, count, pitch } if bytes == pitch || count == 1 => Self::once(start, bytes * count),
@@ -29,17 +29,17 @@ impl Run {
         }
     }
 
-    /// Whether it touches no byte.
+    /// Whether the run contains no byte.
     pub fn is_empty(&self) -> bool {
         self.bytes == 0 || self.count == 0
     }
 
-    /// The byte after the last.
+    /// Returns the end of the last range, exclusive.
     pub fn end(&self) -> usize {
         self.start + self.count.saturating_sub(1) * self.pitch + self.bytes
     }
 
-    /// Both as one, where `next` continues this one range by range, or after the last.
+    /// Merges two runs if `next` extends each range of this one, or continues after its last range.
     pub fn extended(self, next: Self) -> Option<Self> {
         let alike = self.count == next.count && (self.count == 1 || self.pitch == next.pitch);
         let beside = alike && self.start + self.bytes == next.start;
@@ -51,7 +51,7 @@ impl Run {
         (below && follows).then(|| Self { count: self.count + next.count, ..self })
     }
 
-    /// The first bytes that both touch.
+    /// Returns the first common byte range.
     pub fn overlap(&self, other: &Self) -> Option<Range<usize>> {
         if self.is_empty() || other.is_empty() || self.end() <= other.start || other.end() <= self.start {
             return None;
@@ -63,7 +63,7 @@ impl Run {
         (0..few.count).find_map(|at| many.overlap_of_range(few.start + at * few.pitch, few.bytes))
     }
 
-    /// The first bytes of `bytes` bytes from `start` that this run touches too.
+    /// Returns the first overlap of this run with `bytes` bytes from `start`.
     fn overlap_of_range(&self, start: usize, bytes: usize) -> Option<Range<usize>> {
         let before = (start + 1).saturating_sub(self.start + self.bytes);
         let first = self.start + before.div_ceil(self.pitch.max(1)) * self.pitch;
@@ -71,7 +71,8 @@ impl Run {
         (before.div_ceil(self.pitch.max(1)) < self.count && common.start < common.end).then_some(common)
     }
 
-    /// The distance of two ranges depends on the difference of their numbers alone.
+    /// Returns the first overlap with a run of the same pitch. The distance of two ranges depends only on the
+    /// difference of their indices.
     fn overlap_of_equal_pitch(&self, other: &Self) -> Option<Range<usize>> {
         let signed = |value: usize| value as i64;
         let (distance, pitch) = (signed(other.start) - signed(self.start), signed(self.pitch));
