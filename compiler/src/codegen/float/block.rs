@@ -1,11 +1,11 @@
-//! A streamed inverted residual block.
+//! A streamed inverted residual block of floats.
 //!
-//! For each tile of output rows, for each channel group: the producer (expand, the stem, or a copy) fills
-//! the group's ring with the input rows that are new; the depthwise reads the ring and writes its rows of
-//! the tile. Then the projection makes the tile's output. Nothing is computed twice.
+//! For each tile of output rows, for each channel group: the producer (expand, the stem, or a copy) fills the group's
+//! ring with the new input rows. The depthwise convolution reads the ring and writes its rows of the tile. Then the
+//! projection computes the tile's output. Nothing is computed twice.
 //!
-//! Each member of a team makes tiles that follow each other, in a ring of its own, and computes twice only the input
-//! rows that its neighbor needs too. A block of one tile is shared out by channel groups, and then by panels.
+//! Each thread of a team computes consecutive tiles in a ring of its own. It recomputes only the halo rows that its
+//! neighbor also needs. If a block is a single tile, the threads share its channel groups, and then its panels.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -20,12 +20,12 @@ use crate::codegen::tokens::{affine, lit, repeat, sum};
 use crate::ir::{Epilogue, NodeId, Op, Stage, Tensor, Tile, Window};
 use crate::target::IsaFacts;
 
-/// A streamed block of floats.
+/// Streamed block of floats.
 type Block<'g> = Stream<'g, Packed<'g>>;
 
-/// What the number type adds to a streamed block.
+/// Data of a streamed block that is specific to floats.
 struct Packed<'g> {
-    /// That of the depthwise convolution.
+    /// Epilogue of the depthwise convolution.
     epilogue: Epilogue,
     /// Packed weights of the last producer, the depthwise and the projection.
     producer: Option<&'g PackedLayer>,
@@ -33,7 +33,7 @@ struct Packed<'g> {
     project: &'g PackedLayer,
 }
 
-/// The statements of the fused node `id`, whose stages count from `first_stage` in step `step`.
+/// Returns the statements of the fused node `id`. Its stages are numbered from `first_stage` in step `step`.
 pub fn statements(context: &Context<'_>, packs: &PackPlan, id: NodeId, step: usize, first_stage: usize) -> Code {
     let Some(stream) = Stream::new(context, id, step, first_stage) else { return Code::default() };
     let at = stream.producers.len();
@@ -94,8 +94,8 @@ impl Block<'_> {
         Code { statements, kernels }
     }
 
-    /// Where a member begins: with the first of its `tiles`, and so with the rows that this one needs. Rows on both
-    /// sides of a border between threads are made twice.
+    /// Returns the start of a thread: the first of its `tiles`, and the input rows that this tile needs. Two
+    /// neighboring threads both compute the halo rows between them.
     fn begin(&self, tiles: usize) -> TokenStream {
         let stem = (self.producers.len() > 1).then_some(&self.ring.op);
         if self.row().is_none() || !self.context.team.are_many() {
@@ -119,19 +119,20 @@ impl Block<'_> {
         }
     }
 
-    /// What this member makes of `count` tiles from the `first`.
+    /// Returns the range of this thread's tiles among `count` tiles from `first`.
     fn tiles(&self, first: usize, count: usize) -> TokenStream {
         let (first, count) = (lit(first), lit(count));
         if self.context.team.are_many() { quote!(rt::within(&mine, #first, #count)) } else { quote!(0..#count) }
     }
 
-    /// One tile of `rows` output rows from row `y`.
+    /// Returns the code of one tile of `rows` output rows from row `y`.
     fn tile(&self, rows: usize, kernels: &mut Vec<Kernel>) -> TokenStream {
         let input = self.ring.tensor;
         let Window { kernel: [kh, _], stride: [sh, _], padding } = self.window;
         let [stride, reach, top, height] = [sh, (rows - 1) * sh + kh, padding.top, input.shape.height].map(lit);
         let groups = input.layout.groups(input.shape);
-        // One tile is shared out by channel groups, and its projection by panels; of several, each is a member's own.
+        // The threads share the channel groups and the panels of a single tile. Of several tiles, each belongs to one
+        // thread.
         let groups = match self.row() {
             None => self.context.team.share(groups),
             Some(_) => Team::ONE.share(groups),
@@ -164,18 +165,18 @@ impl Block<'_> {
         }
     }
 
-    /// First output row of the tile; `None` where one tile is the whole image.
+    /// Returns the first output row of the tile, or `None` if one tile is the whole image.
     fn row(&self) -> Option<TokenStream> {
         (!self.is_whole()).then(|| quote!(y))
     }
 
-    /// The rows that are new to the ring.
+    /// Returns the range of rows that are new to the ring.
     fn new_rows(&self) -> TokenStream {
         let height = lit(self.ring.tensor.shape.height);
         self.row().map_or_else(|| quote!(0..#height), |_| quote!(made..needed))
     }
 
-    /// Fills the group's ring with the rows that are new to it.
+    /// Fills the group's ring with its new rows.
     fn produce(&self, kernels: &mut Vec<Kernel>) -> TokenStream {
         let ring = self.ring.tensor;
         let slots = ring.layout.stored_rows(ring.shape);
@@ -248,7 +249,7 @@ impl Block<'_> {
         }
     }
 
-    /// Reads the image rows that output row `row` of the stem needs, and the windows over them.
+    /// Returns the code that reads the image rows for output row `row` of the stem, and the windows over them.
     fn read_rows(&self, conv: &Conv) -> (TokenStream, TokenStream) {
         let Tensor { shape, layout, .. } = conv.input;
         let Window { kernel: [kh, _], stride: [sh, _], padding } = conv.window;
@@ -269,7 +270,7 @@ impl Block<'_> {
         (load, quote!(#rows(rt::src(rows, 0), w.view(&ZERO.0), row * #sh_lit)))
     }
 
-    /// Tells for producer and projection whether they take the fast inner product.
+    /// Returns the flags of producer and projection that select the fast inner product.
     fn wanted(&self) -> TokenStream {
         let roles =
             [("produce", self.ring, self.packed.producer), ("project", self.project, Some(self.packed.project))];
@@ -280,8 +281,8 @@ impl Block<'_> {
         quote!(#(#lets)*)
     }
 
-    /// The dots of the rows that are new to the ring, which all channel groups share; those of the stem are made row by
-    /// row.
+    /// Returns the code that computes the dots of the ring's new rows. All channel groups share these dots. The dots
+    /// of the stem are computed row by row.
     fn produce_dots(&self, kernels: &mut Vec<Kernel>) -> TokenStream {
         let stage = self.ring;
         let conv = Conv::new(self.context.isa, &stage.op, self.input.tensor, stage.tensor, stage.tile);
@@ -298,7 +299,7 @@ impl Block<'_> {
         quote!(if produce_fast { for row in #new { #dots } })
     }
 
-    /// Where the dots of row `row` lie.
+    /// Returns the offset of the dots of row `row`.
     fn dots_row(&self) -> TokenStream {
         let width = lit(self.ring.tensor.shape.width);
         self.row().map_or_else(|| quote!(row * #width), |_| quote!((row - made) * #width))
@@ -321,7 +322,7 @@ impl Block<'_> {
             vectors: ring.layout.group / self.context.isa.lanes(),
             epilogue: self.packed.epilogue,
         };
-        // From the row that an index counts in so many rows, or from the tile's first.
+        // The first row is an index in units of some rows, or the tile's first row.
         let mut call = |first: Option<(&str, usize)>, rows: usize| {
             let kernel = kernel(rows);
             let row = |unit: usize| first.map(|(index, step)| affine(0, &[(index, step * unit, 2)]));
@@ -340,7 +341,7 @@ impl Block<'_> {
             let call = call((count > 1).then_some(("strip", tile.rows)), tile.rows);
             repeat("strip", count, call)
         });
-        // Rows that are left over are filtered one by one.
+        // The remaining rows are filtered one by one.
         let tail = (rest > 0).then(|| {
             let (from, to) = (lit(count * tile.rows), lit(rows));
             let call = call(Some(("single", 1)), 1);
@@ -349,7 +350,7 @@ impl Block<'_> {
         quote!(#main #tail)
     }
 
-    /// The ring's rows under `count` rows of windows, the first that of the tile's output row `first`.
+    /// Returns the rows of the ring for `count` rows of windows. `first` is the first output row within the tile.
     fn ring_rows(&self, first: Option<TokenStream>, count: usize) -> TokenStream {
         let stride = self.window.stride[0];
         let first = match (self.row(), first) {
@@ -361,7 +362,7 @@ impl Block<'_> {
         quote!(#rows(rt::src(ring, #group), w.view(&ZERO.0), #first))
     }
 
-    /// Makes the tile's output rows.
+    /// Computes the tile's output rows.
     fn project(&self, rows: usize, kernels: &mut Vec<Kernel>) -> TokenStream {
         let (input, output) = (self.depthwise.tensor, self.project.tensor);
         let Some(conv) = Conv::new(self.context.isa, &self.project.op, input, output, self.project.tile) else {
@@ -383,7 +384,7 @@ impl Block<'_> {
         quote!(#dots #calls)
     }
 
-    /// Where the group's ring starts.
+    /// Returns the offset of the group's ring.
     fn group_offset(&self) -> TokenStream {
         let Tensor { shape, layout, .. } = self.ring.tensor;
         match layout.held_groups(shape) {
@@ -396,7 +397,7 @@ impl Block<'_> {
     }
 }
 
-/// Zeroes the columns beside the image in every row of a ring; the scratch holds what other steps left.
+/// Zeroes the columns beside the image in every row of a ring. The scratch holds values of earlier steps.
 fn clear_sides(name: &TokenStream, tensor: Tensor) -> TokenStream {
     let Tensor { shape, layout, .. } = tensor;
     let rows = layout.stored_rows(shape) * layout.held_groups(shape);
@@ -406,7 +407,7 @@ fn clear_sides(name: &TokenStream, tensor: Tensor) -> TokenStream {
     quote!(rt::clear_sides::<#rows, #stride, #left, #right>(#name);)
 }
 
-/// `rt::ring_rows` for `rows` rows of a ring under `top` zero rows.
+/// Returns `rt::ring_rows` for `rows` rows of a ring below `top` zero rows.
 fn ring_rows(rows: usize, top: usize, ring: Tensor) -> TokenStream {
     let Tensor { shape, layout, .. } = ring;
     let [rows, top, height, slots, stride] =

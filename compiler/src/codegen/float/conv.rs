@@ -6,7 +6,7 @@ pub use crate::schedule::conv::{Conv, Panels};
 use crate::schedule::float::widest;
 
 impl Conv {
-    /// The kernel that makes a panel of `rows` output rows.
+    /// Returns the kernel of a panel for `rows` output rows.
     pub fn gemm(&self, panels: &Panels, rows: usize, product: Product) -> Gemm {
         let [kh, kw] = self.window.kernel;
         let [sh, sw] = self.window.stride;
@@ -32,7 +32,7 @@ impl Conv {
         }
     }
 
-    /// The kernel that makes the numbers which the fast inner product subtracts, for `rows` output rows.
+    /// Returns the kernel of the dots that the fast inner product subtracts, for `rows` output rows.
     pub fn dots(&self, rows: usize) -> Dots {
         let [_, sw] = self.window.stride;
         let [kh, kw] = self.window.kernel;

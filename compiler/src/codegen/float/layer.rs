@@ -1,4 +1,5 @@
-//! Operations over whole tensors: everything at fusion levels `none` and `relu6`, head and classifier.
+//! Operations over whole tensors: all operations at fusion levels `none` and `relu6`, and head and classifier at all
+//! levels.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -14,7 +15,7 @@ use crate::ir::{Activation, DepthwiseConv2d, Node, NodeId, Op, Shape, Tensor, Ti
 use crate::schedule::balance::is_balanced;
 use crate::target::IsaFacts;
 
-/// The statements of node `id`, stage `stage` of step `step`.
+/// Returns the statements of node `id`, stage `stage` of step `step`.
 pub fn statements(context: &Context<'_>, packs: &PackPlan, id: NodeId, step: usize, stage: usize) -> Code {
     let node = context.graph.node(id);
     let inputs: Vec<&Node> = context.graph.inputs(id).into_iter().map(|input| context.graph.node(input)).collect();
@@ -38,7 +39,7 @@ pub fn statements(context: &Context<'_>, packs: &PackPlan, id: NodeId, step: usi
     Code { statements, kernels }
 }
 
-/// Panels of output channels, over chunks of rows that stay in a near cache.
+/// Returns the code of a convolution: panels of output channels, over chunks of rows that stay in a near cache.
 fn conv(
     context: &Context<'_>,
     packs: &PackPlan,
@@ -74,7 +75,7 @@ fn conv(
     let (chunks, team) = share_of_chunks(context.team, count);
     let [sh, _] = conv.window.stride;
     let row = input.tensor.layout.row_stride(input.tensor.shape);
-    // A windowed convolution starts in the border, a pointwise one at the first pixel.
+    // A windowed convolution starts in the border, a pointwise convolution at the first pixel.
     let from = if conv.window.is_point() { Conv::interior(input.tensor) } else { 0 };
     let of_chunk = |first: usize, step: usize| affine(first, &[("chunk", chunk * step, count)]);
     let c_row = node.tensor.layout.row_stride(node.tensor.shape);
@@ -91,7 +92,7 @@ fn conv(
     let (wanted, dots) = match &fast {
         None => (quote!(), quote!()),
         Some(fast) => {
-            // Row by row, since rows may lie apart.
+            // Row by row, since rows may not be contiguous.
             let to = affine(0, &[("row", conv.output.shape.width, chunk)]);
             let dots = repeat("row", chunk, dots(&conv, 1, &windows(chunk), &quote!(rt::dst(dots, #to)), &mut kernels));
             let name = &fast.wanted;
@@ -116,13 +117,13 @@ fn conv(
     (quote!(#parts #out #wanted #clear #work), kernels)
 }
 
-/// Who makes which of `count` chunks, and those who share out each one's panels: chunks go to one member each where they
-/// go round nearly evenly.
+/// Returns the range of `count` chunks for one thread, and the team that shares the panels of each chunk. A chunk
+/// belongs to one thread if that balances the load.
 fn share_of_chunks(team: Team, count: usize) -> (TokenStream, Team) {
     if is_balanced(count, team.0) { (team.share(count), Team::ONE) } else { (Team::ONE.share(count), team) }
 }
 
-/// Rows of outputs, over all channels.
+/// Returns the code of a depthwise convolution: rows of outputs, over all channels.
 fn depthwise(
     context: &Context<'_>,
     packs: &PackPlan,
@@ -167,7 +168,7 @@ fn depthwise(
     (body, vec![kernel])
 }
 
-/// In place; the value is copied first where someone else still reads the input.
+/// Returns the code of an in-place operation. The value is copied first if the input has a later reader.
 fn elementwise(
     context: &Context<'_>,
     node: &Node,
@@ -228,7 +229,7 @@ fn pool(context: &Context<'_>, node: &Node, input: &Node) -> (TokenStream, Vec<K
     (quote!(#parts #calls), kernels)
 }
 
-/// Copies rows into a value with a border, which is cleared.
+/// Returns the code that copies rows into a value with a border, and clears the border.
 fn repack(context: &Context<'_>, node: &Node, input: &Node) -> (TokenStream, Vec<Kernel>) {
     let Tensor { shape, layout, .. } = node.tensor;
     let stored = context.team.share(layout.stored_rows(shape));

@@ -1,4 +1,4 @@
-//! Code of float networks: vectors of float32, matrix products by panels of output channels.
+//! Code of float networks: float32 vectors, and matrix products by panels of output channels.
 
 mod block;
 mod conv;

@@ -1,4 +1,4 @@
-//! The packed block: weights in the order in which the kernels read them.
+//! The packed block: weights in the order in which kernels read them.
 
 use std::collections::HashMap;
 
@@ -13,26 +13,26 @@ use crate::codegen::tokens::lit;
 use crate::ir::{DepthwiseConv2d, Fused, Graph, NodeId, Op, ParamId, Product, Tensor};
 use crate::target::{Isa, IsaFacts};
 
-/// Where the weights of every layer lie, and how to put them there. All numbers count floats.
+/// Offsets of the weights of every layer, and the instructions to pack them. All numbers are in floats.
 #[derive(Debug, Default)]
 pub struct PackPlan {
     at: HashMap<LayerKey, PackedLayer>,
     layers: Vec<PackLayer>,
     floats: usize,
-    /// By the name of the layer's kernel.
+    /// Range of each layer, by the name of its weights.
     ranges: HashMap<String, Range>,
 }
 
-/// A layer's place in the block.
+/// Offsets of a layer in the block.
 #[derive(Debug, Clone)]
 pub struct PackedLayer {
     /// Start of each run of panels, in the order of [`Conv::panels`].
     pub at: Vec<usize>,
-    /// From a channel group to the next.
+    /// Distance from one channel group to the next.
     pub group_stride: usize,
 }
 
-/// What the runtime's packing does for one layer; see `PackLayer` there.
+/// Packing of one layer; see `PackLayer` of the runtime.
 #[derive(Debug, Clone)]
 struct PackLayer {
     weight: String,
@@ -44,7 +44,7 @@ struct PackLayer {
     panels: Vec<PackPanels>,
 }
 
-/// Floats of a cache line, to which every layer is aligned.
+/// Floats per cache line, the alignment of every layer.
 const LINE: usize = 16;
 
 impl PackPlan {
@@ -74,7 +74,8 @@ impl PackPlan {
         self.floats.div_ceil(LINE)
     }
 
-    /// A fused node's groups each hold a panel of the producer and its depthwise; the projection follows.
+    /// Adds the layers of a fused node. Each group has a panel of the producer and its depthwise weights. The
+    /// projection follows.
     fn fused(&mut self, graph: &Graph, id: NodeId, fused: &Fused, input: Tensor, isa: Isa) {
         let Some(at) = fused.stages.iter().position(|stage| matches!(stage.op, Op::DepthwiseConv2d(_))) else { return };
         let input_of = |stage: usize| stage.checked_sub(1).map_or(input, |before| fused.stages[before].tensor);
@@ -129,7 +130,7 @@ impl PackPlan {
         self.align(grouped);
     }
 
-    /// `tensor`'s layout tells the channels of a group.
+    /// Adds a depthwise layer. `tensor`'s layout defines the channels of a group.
     fn depthwise(
         &mut self,
         graph: &Graph,
@@ -167,14 +168,15 @@ impl PackPlan {
         self.layers.push(PackLayer { weight, bias, k, n, product, range, panels });
     }
 
-    /// Layers start at cache lines; groups need no gap, since panels are whole vectors.
+    /// Aligns the offset to a cache line, unless the layer is grouped. Groups need no gap, since panels are whole
+    /// vectors.
     fn align(&mut self, grouped: bool) {
         if !grouped {
             self.floats = self.floats.next_multiple_of(LINE);
         }
     }
 
-    /// The runtime's `PackPlan` as a constant expression.
+    /// Returns the runtime's `PackPlan` as a constant expression.
     pub fn tokens(&self) -> TokenStream {
         let layers = self.layers.iter().map(|layer| {
             let PackLayer { weight, bias, product, range, .. } = layer;

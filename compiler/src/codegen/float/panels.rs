@@ -1,4 +1,4 @@
-//! Calls that make all output channels of some rows, panel by panel.
+//! Calls that compute all output channels of some rows, panel by panel.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
@@ -10,32 +10,32 @@ use crate::codegen::step::{Team, by_size};
 use crate::codegen::tokens::{lit, sum};
 use crate::ir::Product;
 
-/// A convolution at one place of a step; the tokens are expressions of the surrounding code.
+/// The calls of a convolution in a step. The tokens are expressions of the surrounding code.
 pub struct PanelCalls<'a> {
     pub conv: &'a Conv,
     pub layer: &'a PackedLayer,
-    /// Output rows of a call.
+    /// Output rows per call.
     pub rows: usize,
-    /// `[Src; runs]`: the first pixel's window.
+    /// Window of the first pixel: `[Src; runs]`.
     pub windows: TokenStream,
-    /// Where the weights of the channel group begin, beyond those of the first.
+    /// Offset of the channel group's weights from those of the first group.
     pub weights: Option<TokenStream>,
-    /// The slice that is written, and the first pixel's place in it.
+    /// Output slice, and the first pixel's offset in it.
     pub out: TokenStream,
     pub to: TokenStream,
-    /// The slice and the place of the first pixel's residual.
+    /// Residual slice, and the first pixel's offset in it.
     pub residual: Option<(TokenStream, TokenStream)>,
-    /// For the fast inner product.
+    /// Arguments of the fast inner product, if it may be used.
     pub fast: Option<Fast>,
-    /// Those among whom the panels are shared out.
+    /// Team that shares the panels.
     pub team: Team,
 }
 
-/// What the fast inner product needs beside weights.
+/// Arguments of the fast inner product beside weights.
 pub struct Fast {
-    /// A `bool`: whether the layer takes it.
+    /// Name of a `bool`: whether the layer uses the fast inner product.
     pub wanted: Ident,
-    /// `Src`: the first pixel's dot.
+    /// Dot of the first pixel: a `Src`.
     pub dots: TokenStream,
 }
 
@@ -57,12 +57,13 @@ impl PanelCalls<'_> {
         quote!(#(#calls)*)
     }
 
-    /// The panels, and where the weights of each form begin.
+    /// Returns the panels, and the offset of the weights of each form.
     fn forms(&self) -> Vec<(Panels, usize)> {
         self.conv.panels().into_iter().zip(self.layer.at.iter().copied()).collect()
     }
 
-    /// A loop over this member's share of all panels; where these do not go round evenly, of parts of the pixels too.
+    /// Returns a loop over this thread's share of all panels. If the panels do not balance the load, the pixels are
+    /// split too.
     fn shared(&self, kernels: &mut Vec<Kernel>) -> TokenStream {
         let forms = self.forms();
         let count: usize = forms.iter().map(|(panels, _)| panels.count).sum();
@@ -82,7 +83,7 @@ impl PanelCalls<'_> {
         }
     }
 
-    /// Makes panel `panel`, whichever its form.
+    /// Returns the call for panel `panel` of any form.
     fn any(&self, forms: &[(Panels, usize)], part: Option<usize>, kernels: &mut Vec<Kernel>) -> TokenStream {
         let [(panels, at), rest @ ..] = forms else { return quote!() };
         let call = self.either(panels, *at, part, kernels);
@@ -100,7 +101,7 @@ impl PanelCalls<'_> {
         }
     }
 
-    /// The plain kernel, or the fast one where the weights are packed for it.
+    /// Returns the call of the plain kernel, or of the fast one if the weights are packed for it.
     fn either(&self, panels: &Panels, at: usize, part: Option<usize>, kernels: &mut Vec<Kernel>) -> TokenStream {
         let plain = self.call(panels, at, part, None, kernels);
         match &self.fast {
@@ -113,7 +114,7 @@ impl PanelCalls<'_> {
         }
     }
 
-    /// Of `part` pixels from pixel `first`, or of all.
+    /// Returns the call for `part` pixels from pixel `first`, or for all pixels.
     fn call(
         &self,
         panels: &Panels,
@@ -133,7 +134,7 @@ impl PanelCalls<'_> {
         let kernel = gemm.kernel();
         let ident = kernel.ident();
         kernels.push(kernel);
-        // A plain kernel does not see the row of scales that begins a panel for both.
+        // A plain kernel skips the row of scales at the start of a panel.
         let skipped = if self.conv.is_fast() && fast.is_none() { panels.width() } else { 0 };
         let (at, stride, width) = (lit(at + skipped), lit(self.conv.panel_floats(panels)), lit(panels.width()));
         let (panel_w, panel_c) = match panels.count {
@@ -157,13 +158,14 @@ impl PanelCalls<'_> {
     }
 }
 
-/// `let fast = ...;`: whether a layer takes the fast inner product.
+/// Returns `let fast = ...;`, which records whether a layer uses the fast inner product.
 pub fn wanted(name: &Ident, layer: &PackedLayer) -> TokenStream {
     let at = layer.at.first().copied().map(lit);
     quote!(let #name = rt::is_fast(w, #at);)
 }
 
-/// The call that makes the dots of `rows` output rows; `streams` are the first pixel's window, `[Src; runs]`.
+/// Returns the call that computes the dots of `rows` output rows. `streams` is the first pixel's window: `[Src;
+/// runs]`.
 pub fn dots(
     conv: &Conv,
     rows: usize,
@@ -182,7 +184,7 @@ pub fn dots(
     }
 }
 
-/// The name under which a step knows whether a layer is fast.
+/// Returns the name of the variable that records whether a layer uses the fast inner product.
 pub fn wanted_name(role: &str) -> Ident {
     format_ident!("{role}_fast")
 }

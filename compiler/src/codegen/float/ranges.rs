@@ -1,4 +1,4 @@
-//! What follows a layer's sums, wherever the fusion level leaves it: the packing estimates values from it.
+//! Operations after a layer's sums, independent of the fusion level. Packing estimates the range of values from them.
 
 use std::collections::HashMap;
 
@@ -6,22 +6,22 @@ use mbvc_runtime::OutputRange;
 
 use crate::ir::{Activation, Epilogue, Graph, NodeId, Op};
 
-/// See `PackLayer` of the runtime.
+/// Range of a layer's values; see `PackLayer` of the runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Range {
     pub values: OutputRange,
-    /// The layer's input is what a later layer adds.
+    /// Whether a later layer adds the layer's input as its residual.
     pub begins_residual: bool,
     pub adds_residual: bool,
 }
 
-/// The range of every layer, by the name of its kernel.
+/// Returns the range of every layer, by the weight name of the layer.
 pub fn ranges(graph: &Graph, order: &[NodeId]) -> HashMap<String, Range> {
     let mut ranges: HashMap<String, Range> = HashMap::new();
-    // The layer that made a value, and the one whose input it is first.
+    // The layer that produced a value, and the first layer that reads it.
     let mut makers: HashMap<NodeId, String> = HashMap::new();
     let mut readers: HashMap<NodeId, String> = HashMap::new();
-    // The value that a copy holds: whether there is one depends on the fusion level.
+    // The original of a copied value. Whether a copy exists depends on the fusion level.
     let mut copied: HashMap<NodeId, NodeId> = HashMap::new();
     let source = |copied: &HashMap<NodeId, NodeId>, id: NodeId| copied.get(&id).copied().unwrap_or(id);
     for id in order {
@@ -56,7 +56,7 @@ pub fn ranges(graph: &Graph, order: &[NodeId]) -> HashMap<String, Range> {
     ranges
 }
 
-/// The layers of an operation, in order: the names of their kernels, and what they do with their sums.
+/// Returns the layers of an operation in order: the names of their weights, and their epilogues.
 fn layers(graph: &Graph, op: &Op) -> Vec<(String, Epilogue)> {
     let layer = |weight, epilogue| vec![(graph.param(weight).name.clone(), epilogue)];
     match op {
@@ -68,7 +68,7 @@ fn layers(graph: &Graph, op: &Op) -> Vec<(String, Epilogue)> {
     }
 }
 
-/// The values that an activation leaves.
+/// Returns the range of values after an activation.
 pub fn values(activation: Option<Activation>) -> OutputRange {
     match activation {
         None => OutputRange::Linear,

@@ -1,4 +1,4 @@
-//! What every kernel must be, checked on tokens; and one of each family as a snapshot.
+//! Token-level properties of every kernel, and a snapshot of one kernel per family.
 
 use std::collections::BTreeSet;
 
@@ -42,7 +42,7 @@ fn all_programs() -> impl Iterator<Item = Program> {
     choices.flat_map(|(fusion, padding)| programs(fusion, padding))
 }
 
-/// Calls `visit` on every token, groups before what they hold.
+/// Calls `visit` on every token, a group before its contents.
 fn walk(tokens: TokenStream, visit: &mut impl FnMut(&TokenTree)) {
     for token in tokens {
         visit(&token);
@@ -52,8 +52,8 @@ fn walk(tokens: TokenStream, visit: &mut impl FnMut(&TokenTree)) {
     }
 }
 
-/// Names in a kernel: the vocabulary of the runtime, views, loop variables, and numbered registers. Anything else
-/// would be a shape, a stride or a trip count that is known only at run time.
+/// Checks the names in a kernel: the vocabulary of the runtime, views, loop variables, and numbered registers. Any
+/// other name would be a shape, a stride or a trip count that is only known at run time.
 #[test]
 fn kernels_know_nothing_at_run_time_but_their_views() {
     let vocabulary: BTreeSet<&str> = [

@@ -1,4 +1,4 @@
-//! Head and classifier, and convolutions that are no part of a fused block: products over whole values.
+//! Products over whole values: head, classifier, and convolutions outside of fused blocks.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
@@ -13,7 +13,7 @@ use crate::ir::{Node, NodeId, Op, Order, Tensor, Tile, Window};
 use crate::schedule::quantized::{QUAD, Sharing, sharing};
 use crate::target::IsaFacts;
 
-/// The statements of node `id`, stage `stage` of step `step`.
+/// Returns the statements of node `id`, stage `stage` of step `step`.
 pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, stage: usize) -> Code {
     let (graph, isa) = (context.graph, context.isa);
     let node = graph.node(id);
@@ -34,7 +34,7 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
     let window = node.op.window().unwrap_or(Window::POINT);
     let Tensor { shape: from, layout, .. } = input.tensor;
     let [kh, kw] = window.kernel;
-    // A window's pixels lie in rows that are not its own alone; points follow each other.
+    // The rows of windowed pixels overlap, so each row is a call. Pointwise pixels are contiguous.
     let (pixels, count) = if window.is_point() { (shape.pixels(), 1) } else { (shape.width, shape.height) };
     let row = layout.row_stride(from);
     let vectors = layout.group / isa.lanes();
@@ -143,7 +143,7 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
     Code { statements, kernels }
 }
 
-/// The image in a frame of padding, as the stem reads it.
+/// Returns the code that copies the image into a padded frame, which the stem reads.
 fn image(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, stage: usize) -> Code {
     let node = context.graph.node(id);
     let Tensor { shape, layout, .. } = node.tensor;
@@ -178,7 +178,7 @@ fn image(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, stage: usi
     Code { statements, kernels: Vec::new() }
 }
 
-/// A place in units of so many bytes.
+/// Returns an offset in units of `bytes` bytes.
 fn times(place: TokenStream, bytes: usize) -> TokenStream {
     let bytes_lit = lit(bytes);
     if bytes == 1 { place } else { quote!((#place) * #bytes_lit) }

@@ -1,7 +1,7 @@
-//! Code of quantized networks: bytes between the image and the logits, dot products of four.
+//! Code of quantized networks: 8-bit values from the image to the logits, and dot products of four.
 //!
-//! A fused block is streamed by row quads; head and classifier go over whole values. What depends
-//! on parameters' values was decided when they were packed.
+//! A fused block is streamed by row quads. Head and classifier run over whole values. Choices that depend on the
+//! values of parameters are made when they are packed.
 
 mod block;
 mod kernel;

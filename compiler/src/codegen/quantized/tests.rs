@@ -1,4 +1,4 @@
-//! One kernel of bytes of each family as a snapshot, and what their rules promise.
+//! Snapshots of one quantized kernel per family, and tests of the rules that choose them.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::schedule::taps::Taps;
 use crate::spec::{Overrides, Precision};
 use crate::target::{Isa, IsaFacts};
 
-/// An expansion of 16 channels, and the stem, whose ends are gathered.
+/// Returns an expansion of 16 channels, and a stem whose ends are gathered.
 fn producers(isa: Isa, outliers: bool) -> [Kernel; 2] {
     let lanes = isa.lanes();
     let expand = Produce {
@@ -35,7 +35,7 @@ fn producers(isa: Isa, outliers: bool) -> [Kernel; 2] {
 
 fn others(isa: Isa) -> [Kernel; 3] {
     let lanes = isa.lanes();
-    // Two rows of six pixels are three quads, the middle one of both.
+    // Two rows of six pixels are three quads. The middle quad contains pixels of both rows.
     let depthwise = Depthwise {
         isa,
         stride: 1,
@@ -82,7 +82,7 @@ fn weights_of_older_networks_have_outliers() {
     insta::assert_snapshot!(text.join("\n"));
 }
 
-/// The fused blocks of a network of that resolution, as the passes lay them out for VNNI.
+/// Returns the fused blocks of a network at a resolution, with the layouts of the passes for VNNI.
 fn blocks(resolution: &str) -> Vec<(Tensor, Fused)> {
     const TABLE: &str = "
 name: Small
@@ -122,7 +122,7 @@ fn ends_are_gathered_where_that_saves_quads() {
         (stem.steps(), stem.ends)
     };
     assert_eq!(steps("32"), (7, true));
-    // Fewer than four pixels in a row.
+    // Fewer than four pixels per row.
     assert_eq!(steps("[32, 5]"), (9, false));
 }
 
@@ -137,8 +137,8 @@ fn pixels_are_packed_in_quads_where_rows_or_two_of_them_are_whole() {
         orders.into_iter().collect::<Vec<_>>()
     };
     assert_eq!(order("32"), [true]);
-    // 18, and 9 by 9 after it.
+    // The depthwise outputs are 18x18, then 9x9.
     assert_eq!(order("36"), [false, true]);
-    // 19 rows, and after them rows of 19.
+    // 19 rows, then 19 columns.
     assert_eq!(order("[38, 76]"), [false]);
 }

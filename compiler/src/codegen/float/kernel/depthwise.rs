@@ -1,8 +1,8 @@
 //! Depthwise convolution of a few output rows, over whole vectors of channels.
 //!
-//! The input rows carry their zero border, so that there is no border code. Weights:
-//! `[vector][1 + taps][lanes]`, the bias first, taps in raster order. The taps are added column by
-//! column, so that a loaded vector serves every output that its column touches and is then forgotten.
+//! The input rows include their zero border, so no border code is needed. Weights: `[vector][1 + taps][lanes]`, the
+//! bias first, taps in raster order. The taps are added column by column, so that a loaded vector serves every output
+//! that its column touches and is then dead.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
@@ -20,12 +20,12 @@ pub struct Depthwise {
     pub isa: Isa,
     pub kernel: [usize; 2],
     pub stride: [usize; 2],
-    /// Output rows of a call, and columns of the whole row.
+    /// Output rows per call, and columns of the whole row.
     pub rows: usize,
     pub cols: usize,
-    /// The most columns of a register tile.
+    /// Maximum columns of a register tile.
     pub tile: usize,
-    /// Floats from an input pixel to the next.
+    /// Floats from one input pixel to the next.
     pub a_pixel: usize,
     pub c_pixel: usize,
     pub c_row: usize,
@@ -35,7 +35,7 @@ pub struct Depthwise {
 }
 
 impl Depthwise {
-    /// Input rows that a call reads.
+    /// Returns the input rows that a call reads.
     pub fn input_rows(&self) -> usize {
         (self.rows - 1) * self.stride[0] + self.kernel[0]
     }
@@ -98,7 +98,7 @@ impl Depthwise {
         Kernel { name, item }
     }
 
-    /// `count` tiles of `cols` columns from column `first`.
+    /// Returns `count` tiles of `cols` columns from column `first`.
     fn nest(&self, first: usize, cols: usize, count: usize, weights: &[Ident]) -> TokenStream {
         let lanes = self.isa.lanes();
         let offset =
@@ -116,7 +116,7 @@ impl Depthwise {
         quote!({ #nest })
     }
 
-    /// One register tile, column by column of the input; an output is stored when its last column is in.
+    /// Returns one register tile, column by column of the input. An output is stored after its last column.
     fn tile(&self, cols: usize, rows: &[Ident], weights: &[Ident]) -> TokenStream {
         let ([kh, kw], [sh, sw]) = (self.kernel, self.stride);
         let sum = |row: usize, col: usize| format_ident!("c{row}_{col}");

@@ -1,7 +1,7 @@
-//! One number for each pixel: the dot product of two streams of its channels.
+//! The dots of the fast inner product: for each pixel, the dot product of two streams of its channels.
 //!
-//! The fast inner product subtracts it from every output of the pixel. As many pixels as a vector has lanes are
-//! multiplied side by side; a transposition whose steps add makes one vector of their sums.
+//! The fast inner product subtracts the dot from every output of the pixel. A vector's lanes of pixels are multiplied
+//! side by side. A transposition with additions reduces them to one vector of sums.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -14,10 +14,10 @@ use crate::target::{Isa, IsaFacts};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dots {
     pub isa: Isa,
-    /// Floats of each stream.
+    /// Floats per stream.
     pub len: usize,
     pub pixels: usize,
-    /// Floats from a pixel to the next.
+    /// Floats from one pixel to the next.
     pub stride: usize,
 }
 
@@ -62,7 +62,7 @@ impl Dots {
         Kernel { name, item }
     }
 
-    /// `pixels` numbers, and zeros in the other lanes.
+    /// Returns the code for `pixels` dots, with zeros in the other lanes.
     fn batch(&self, pixels: usize) -> TokenStream {
         let lanes = self.isa.lanes();
         let (whole, rest) = (self.len / lanes, self.len % lanes);

@@ -1,4 +1,4 @@
-//! Activation and residual add over whole tensors, in place: what the epilogues of fused builds spare.
+//! Activation and residual add over whole tensors, in place. Fused builds replace these kernels with epilogues.
 
 use quote::{format_ident, quote};
 
@@ -13,7 +13,7 @@ use crate::target::{Isa, IsaFacts};
 pub struct Elementwise {
     pub isa: Isa,
     pub op: Option<Activation>,
-    /// Whole vectors of the tensor, its border included.
+    /// Whole vectors of the tensor, including its border.
     pub vectors: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Loop nests over floats, one a file.
+//! Loop nests over floats, one per file.
 
 mod depthwise;
 mod dots;
@@ -19,7 +19,7 @@ use crate::codegen::tokens::lit;
 use crate::ir::{Activation, Epilogue};
 use crate::target::{Isa, IsaFacts};
 
-/// The suffix of a kernel's name that tells its epilogue.
+/// Returns the suffix of a kernel's name for its epilogue.
 fn epilogue_name(epilogue: Epilogue) -> String {
     let pool = if epilogue.pool.is_some() { "_pool" } else { "" };
     let name = match (epilogue.activation, epilogue.residual) {
@@ -33,7 +33,7 @@ fn epilogue_name(epilogue: Epilogue) -> String {
     format!("{name}{pool}")
 }
 
-/// `sum` after the activation.
+/// Returns `sum` after the activation.
 fn activate(activation: Option<Activation>, sum: TokenStream) -> TokenStream {
     match activation {
         None => sum,
@@ -42,13 +42,13 @@ fn activate(activation: Option<Activation>, sum: TokenStream) -> TokenStream {
     }
 }
 
-/// Loads a vector of which `channels` lanes exist.
+/// Loads a vector with `channels` valid lanes.
 fn load(isa: Isa, from: TokenStream, at: TokenStream, channels: usize) -> TokenStream {
     let n = lit(channels);
     if channels < isa.lanes() { quote!(load_first::<#n>(#from, #at)) } else { quote!(load(#from, #at)) }
 }
 
-/// Stores a vector of which `channels` lanes exist.
+/// Stores a vector with `channels` valid lanes.
 fn store(isa: Isa, to: TokenStream, at: TokenStream, value: TokenStream, channels: usize) -> TokenStream {
     let n = lit(channels);
     if channels < isa.lanes() { quote!(store_first::<#n>(#to, #at, #value);) } else { quote!(store(#to, #at, #value);) }

@@ -1,4 +1,4 @@
-//! Global average: pixels are added in raster order from zero, the sum is multiplied by the reciprocal.
+//! Global average pool. Pixels are added in raster order from zero, and the sum is multiplied by the reciprocal.
 
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
@@ -14,7 +14,7 @@ pub struct Pool {
     pub isa: Isa,
     pub pixels: usize,
     pub channels: usize,
-    /// Floats from a pixel to the next.
+    /// Floats from one pixel to the next.
     pub a_pixel: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What empties the ring of a block: the depthwise convolution, and the projection of what it leaves.
+//! Code that reads the ring of a block: the depthwise convolution, and the projection of its output.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
@@ -16,7 +16,7 @@ use crate::schedule::quantized::{QUAD, widest};
 use crate::target::IsaFacts;
 
 impl Block<'_> {
-    /// Makes the rows whose windows a phase's row quad completes.
+    /// Computes the rows whose windows a phase's row quad completes.
     pub fn depthwise(&self, phase: &Phase, kernels: &mut Vec<Kernel>) -> TokenStream {
         let Tensor { shape, layout, .. } = self.ring.tensor;
         let out = self.depthwise.tensor;
@@ -33,7 +33,7 @@ impl Block<'_> {
         let Work { between, within, .. } = phase.work;
         let calls = [(true, between, 0), (false, within, between)].into_iter().filter(|(_, rows, _)| *rows > 0);
         let calls = calls.map(|(is_between, rows, skip)| {
-            // Rows count from the first of the image, or of those that are projected together.
+            // Rows are relative to the image, or to the rows that are projected together.
             let first = match self.is_whole() {
                 true => phase.linear(phase.work.made() * row, (phase.done + skip) * row),
                 false => {
@@ -66,7 +66,7 @@ impl Block<'_> {
         quote!(#(#calls)*)
     }
 
-    /// Makes `rows` rows of the result; `first` tells the first, in units of which a row has so many.
+    /// Computes `rows` rows of the result. `first` returns the first row, multiplied by its argument.
     pub fn project(&self, rows: usize, first: &dyn Fn(usize) -> TokenStream, kernels: &mut Vec<Kernel>) -> TokenStream {
         let (input, output) = (self.depthwise.tensor, self.project.tensor);
         let (Some(Tile::Gemm(tile)), true) = (self.project.tile, rows > 0) else { return quote!() };
@@ -107,8 +107,8 @@ impl Block<'_> {
     }
 }
 
-/// Calls over panels of one form; the last of them may have fewer channels. `call` gets the kernel, the place of its
-/// weights and its first channel. `team` share the panels.
+/// Returns the calls for panels of one form. The last panel may have fewer channels. `call` takes the kernel, the
+/// offset of its weights and its first channel. `team` shares the panels.
 pub fn product_calls(
     base: &Product,
     panels: &Panels,
@@ -118,7 +118,7 @@ pub fn product_calls(
 ) -> TokenStream {
     let lanes = base.lanes();
     let width = panels.vectors * lanes;
-    // A form of few vectors can have more pixels.
+    // A form with fewer vectors can have more pixels.
     let unit = base.a.unit();
     let mr = base.mr.max(widest(base.isa, panels.vectors) / unit * unit).min(base.pixels);
     let mut one = |last: usize, weights: TokenStream, channel: TokenStream| {

@@ -1,10 +1,11 @@
-//! A streamed inverted residual block of bytes.
+//! A streamed inverted residual block of quantized values.
 //!
 //! For each row quad, for each channel group: the producer (expand, the stem, or a copy) fills the group's part of the
-//! ring; the depthwise makes the output rows whose windows are complete. Then the projection makes these rows. Where the
-//! whole image is small, groups come first, and the projection last, so that weights are read once.
+//! ring. The depthwise convolution computes the output rows whose windows are complete. Then the projection computes
+//! these rows. If the whole image is small, the loop over groups is outermost and the projection runs last, so that
+//! weights are read once.
 //!
-//! A block that is chained to the next one makes no loop, but a closure that makes rows as that one wants them.
+//! A block that is chained to the next one is a closure instead of a loop. It computes rows on demand.
 
 mod filter;
 mod phase;
@@ -29,10 +30,10 @@ use crate::schedule::quantized::QUAD;
 use crate::target::IsaFacts;
 use phase::PhaseLoop;
 
-/// A streamed block of bytes.
+/// Streamed block of quantized values.
 type Block<'g> = Stream<'g, Packed<'g>>;
 
-/// What the number type adds to a streamed block.
+/// Data of a streamed block that is specific to quantized values.
 struct Packed<'g> {
     /// Packed weights of the last producer, the depthwise and the projection.
     producer: Option<&'g PackedLayer>,
@@ -40,13 +41,13 @@ struct Packed<'g> {
     project: &'g PackedLayer,
     /// Whether there are outlier weights.
     outliers: bool,
-    /// How sums become results: of any layer, and where its values allow it.
+    /// Requantization of any layer, and of layers whose values allow the fast one.
     general: Finish,
     fast: Finish,
 }
 
 impl<'g> Packed<'g> {
-    /// That of the layers with these keys.
+    /// Returns the data of the layers with these keys.
     fn new(plan: &'g Plan, [producer, depthwise, project]: [LayerKey; 3]) -> Option<Self> {
         Some(Self {
             producer: plan.layer(producer),
@@ -59,7 +60,7 @@ impl<'g> Packed<'g> {
     }
 }
 
-/// The statements of the fused node `id`, whose stages count from `first_stage` in step `step`.
+/// Returns the statements of the fused node `id`. Its stages are numbered from `first_stage` in step `step`.
 pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, first_stage: usize) -> Code {
     let Some(stream) = Stream::new(context, id, step, first_stage) else { return Code::default() };
     let at = stream.producers.len();
@@ -128,7 +129,7 @@ impl Block<'_> {
         Code { statements, kernels }
     }
 
-    /// A closure that goes on until so many rows are made.
+    /// Returns a closure that computes rows until the requested number is complete.
     fn closure(&self, phases: &[Phase], bodies: &[TokenStream]) -> TokenStream {
         let arms = phases.iter().zip(bodies).enumerate().map(|(at, (phase, body))| {
             let [first, end, made] = [phase.first, phase.first + phase.count, phase.work.made()].map(lit);
@@ -146,7 +147,7 @@ impl Block<'_> {
         }
     }
 
-    /// Lets the block before make the rows that a phase's row quad is made of, where it is chained to this one.
+    /// If the preceding block is chained to this one, lets it compute the rows of a phase's row quad.
     fn advance(&self, phase: &Phase) -> TokenStream {
         if self.input.tensor.layout.ring.is_none() || phase.work.rows == 0 {
             return quote!();
@@ -155,7 +156,7 @@ impl Block<'_> {
         quote!(advance(#rows, observer);)
     }
 
-    /// Where the first row lies that a phase's row quad completes, in units of which a row has so many.
+    /// Returns the first row that a phase's row quad completes, multiplied by `unit`.
     fn first_row(&self, phase: &Phase, unit: usize) -> TokenStream {
         let Layout { ring, border, .. } = self.node.tensor.layout;
         let Some(slots) = ring else { return phase.linear(phase.work.made() * unit, phase.done * unit) };
@@ -163,8 +164,8 @@ impl Block<'_> {
         quote!((#row) % #slots * #unit)
     }
 
-    /// Where a member begins: at its share of `count` row quads, of which the one before it is made again, since the
-    /// first windows begin there. With it, who shares the quads of a phase.
+    /// Returns the start of a thread at its share of `count` row quads, and the team that shares the quads of a phase.
+    /// The quad before the share is recomputed, since the first windows begin there.
     fn begin(&self, phases: &[Phase], count: usize, kernels: &mut Vec<Kernel>) -> (TokenStream, Team) {
         let reads_image = self.producers.len() > 1;
         if !self.context.team.are_many() {
@@ -192,7 +193,8 @@ impl Block<'_> {
         parts_of(&names, &places, 1)
     }
 
-    /// Whether a layer takes its general kernels, where it has others.
+    /// Returns the flags of layers that must use the general kernels. Instruction sets with only general kernels have
+    /// none.
     fn general(&self) -> TokenStream {
         if !self.context.isa.has_biased_sums() {
             return quote!();
@@ -205,7 +207,7 @@ impl Block<'_> {
         quote!(#(#lets)*)
     }
 
-    /// Fills the columns beside the image in the whole ring: the scratch holds what other steps left.
+    /// Fills the columns beside the image in the whole ring. The scratch holds values of earlier steps.
     fn pad(&self) -> TokenStream {
         let Tensor { shape, layout, .. } = self.ring.tensor;
         let [_, vector] = layout.column_strides(shape, self.context.isa.lanes());
@@ -218,8 +220,8 @@ impl Block<'_> {
         quote!(#ring #rows)
     }
 
-    /// Fills the columns beside the image in the group's part of a phase's row quad. Rows outside of the image are filled
-    /// whole by `produce`.
+    /// Fills the columns beside the image in the group's part of a phase's row quad. `produce` fills rows outside the
+    /// image.
     fn pad_quad(&self, phase: &Phase) -> TokenStream {
         if phase.work.rows == 0 {
             return quote!();
@@ -227,7 +229,7 @@ impl Block<'_> {
         self.pad_sides(self.ring.tensor.layout.group / self.context.isa.lanes(), &self.slot(phase, false))
     }
 
-    /// Fills the columns beside the image in `vectors` rows of vectors that follow each other from `first`.
+    /// Fills the columns beside the image in `vectors` consecutive rows of vectors from `first`.
     fn pad_sides(&self, vectors: usize, first: &TokenStream) -> TokenStream {
         let Tensor { shape, layout, .. } = self.ring.tensor;
         let [column, vector] = layout.column_strides(shape, self.context.isa.lanes());
@@ -242,12 +244,12 @@ impl Block<'_> {
         repeat("vector", vectors, quote!(#(#sides)*))
     }
 
-    /// The ring of image rows, and the layer that reads it.
+    /// Returns the ring of image rows, and the layer that reads it.
     fn image(&self) -> Option<(&Stage, &PackedLayer)> {
         self.image_rows().zip(self.packed.producer)
     }
 
-    /// Where the group's part of the slot of a phase's quad begins, or of the quad above it.
+    /// Returns the start of the group's part of the slot of a phase's quad, or of the quad above it.
     fn slot(&self, phase: &Phase, above: bool) -> TokenStream {
         let Tensor { shape, layout, .. } = self.ring.tensor;
         let (bytes, odd) = (self.quad_bytes(), usize::from(above));
@@ -264,19 +266,19 @@ impl Block<'_> {
         sum(&[affine(0, &[("group", layout.group_stride(shape), held)]), slot])
     }
 
-    /// Bytes of a group's part of a row quad.
+    /// Returns the bytes of a group's part of a row quad.
     fn quad_bytes(&self) -> usize {
         let Tensor { shape, layout, .. } = self.ring.tensor;
         layout.row_stride(shape) * QUAD
     }
 
-    /// Bytes from a vector of the depthwise's channels to the next.
+    /// Returns the bytes from one vector of the depthwise channels to the next.
     fn spatial_vector(&self) -> usize {
         let Tensor { shape, layout, .. } = self.depthwise.tensor;
         layout.group_stride(shape) / (layout.group / self.context.isa.lanes())
     }
 
-    /// The calls of one kind of kernels or the other, as the layer needs.
+    /// Returns the calls of the general or the fast kernels, selected by the layer's flag.
     fn either(&self, role: &str, calls: &mut dyn FnMut(Finish) -> TokenStream) -> TokenStream {
         let general = calls(self.packed.general);
         if !self.context.isa.has_biased_sums() {
@@ -287,7 +289,7 @@ impl Block<'_> {
     }
 }
 
-/// Whether the layer of a role takes its general kernels.
+/// Returns the name of the flag that selects a layer's general kernels.
 fn general_name(role: &str) -> Ident {
     format_ident!("{role}_general")
 }

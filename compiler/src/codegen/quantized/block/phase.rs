@@ -9,15 +9,15 @@ use crate::codegen::step::Team;
 use crate::codegen::tokens::lit;
 use crate::schedule::phases::Phase;
 
-/// The loop of a phase, whose variable is `quad`.
+/// Loop over a phase. Its variable is `quad`.
 pub trait PhaseLoop {
-    /// The statements for each of its quads, or for those that are this member's.
+    /// Returns the loop over all quads of the phase, or over this thread's quads.
     fn repeat(&self, team: Team, statements: TokenStream) -> TokenStream;
 
-    /// The statements for each of its quads in the range of that name.
+    /// Returns the loop over the phase's quads in the range named `range`.
     fn repeat_of(&self, range: &str, statements: TokenStream) -> TokenStream;
 
-    /// What is `at_first` for its first quad, and grows by `step` from one to the next.
+    /// Returns an expression that is `at_first` for the first quad and grows by `step` per quad.
     fn linear(&self, step: usize, at_first: usize) -> TokenStream;
 }
 

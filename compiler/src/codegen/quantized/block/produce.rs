@@ -1,4 +1,4 @@
-//! What fills the ring of a block: the expansion, the stem with its image rows, or a copy.
+//! Code that fills the ring of a block: the expansion, the stem with its image rows, or a copy.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -15,7 +15,8 @@ use crate::schedule::taps::Taps;
 use crate::target::IsaFacts;
 
 impl Block<'_> {
-    /// Reads the image rows that the stem's rows of a quad look at. The last row of the ring stands for those outside.
+    /// Reads the image rows for the stem's rows of a quad. The last row of the ring is padding, which replaces rows
+    /// outside the image.
     pub fn read_rows(&self, phase: &Phase) -> TokenStream {
         let (Some((rows, _)), Some(window)) = (self.image(), self.ring.op.window()) else { return quote!() };
         if phase.work.rows == 0 {
@@ -39,7 +40,7 @@ impl Block<'_> {
         }
     }
 
-    /// Where a member begins to read the image: with the rows that the first quad which it makes looks at.
+    /// Returns the first image row that a thread reads: the first row that its first quad needs.
     pub fn first_image_row(&self) -> TokenStream {
         let Some(window) = self.ring.op.window() else { return quote!() };
         let stride = window.stride[0];
@@ -47,7 +48,7 @@ impl Block<'_> {
         quote!(let mut read = usize::saturating_sub(again.start * #quad, #above);)
     }
 
-    /// The first of the producer's rows that a phase's quad holds, in units of which a row has so many, and more of them.
+    /// Returns the first of the producer's rows in a phase's quad, multiplied by `unit`, plus `more`.
     pub fn row(&self, phase: &Phase, unit: usize, more: usize) -> TokenStream {
         let first = phase.first * QUAD + phase.work.first - self.window.padding.top;
         phase.linear(QUAD * unit, first * unit + more)
@@ -125,7 +126,7 @@ impl Block<'_> {
         })
     }
 
-    /// Copies rows of the block's input, where no convolution precedes the depthwise.
+    /// Copies rows of the block's input, if no convolution precedes the depthwise.
     fn copy(&self, phase: &Phase, to: &TokenStream, vector: usize, kernels: &mut Vec<Kernel>) -> TokenStream {
         let Tensor { shape, layout, .. } = self.ring.tensor;
         let groups = self.groups();

@@ -1,5 +1,6 @@
-//! The operations of a block that is not fused: what fills row quads, and the depthwise convolution that empties them, each
-//! over all of its value, by the kernels of streamed blocks. The projection is a product over a whole value like others.
+//! The operations of an unfused block: the producer of row quads, and the depthwise convolution that reads them. Each
+//! runs over its whole value with the kernels of streamed blocks. The projection is an ordinary product over a whole
+//! value.
 
 use quote::quote;
 
@@ -12,7 +13,8 @@ use crate::ir::{NodeId, Op, Order, Stage};
 use crate::schedule::phases::{Phase, phases};
 use crate::schedule::quantized::shares_groups;
 
-/// The statements of node `id`, stage `stage` of step `step`: a depthwise convolution, or what makes its input.
+/// Returns the statements of node `id`, stage `stage` of step `step`: a depthwise convolution, or the producer of its
+/// input.
 pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, stage: usize) -> Code {
     let graph = context.graph;
     let node = graph.node(id);
@@ -47,8 +49,8 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
     let (parts, general) = (parts_of(&names, &[read, made], 1), block.general());
     let mut kernels = Vec::new();
     let phases = phases(window, ring.tensor.shape.height, filtered.tensor.shape.height);
-    // Team share the channel groups, or else row quads. Where pixels do not come in quads, the end of a row is stored
-    // with what the next row overwrites: then all rows of a group are one member's.
+    // The threads share the channel groups or the row quads. Without pixel quads, the last store of a row overlaps the
+    // next row, so one thread stores all rows of a group.
     let groups = block.groups();
     let in_order = filters && !matches!(filtered.tensor.layout.order, Order::PixelQuads { .. });
     let by_groups = shares_groups(groups, in_order, context.team.0);
@@ -57,7 +59,7 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
     let bodies = phases.iter().map(|phase| {
         let body = match filters {
             true => block.depthwise(phase, &mut kernels),
-            // The columns beside the image belong to the quad: whoever fills it pads it.
+            // The columns beside the image belong to the quad, so the thread that fills the quad also pads it.
             false => {
                 let (sides, quad) = (sides(phase), block.produce(phase, &mut kernels));
                 quote!(#sides #quad)

@@ -1,8 +1,9 @@
 //! Depthwise 3x3 convolution from row quads to channel quads.
 //!
-//! Three rows of a column and a zero are one dot product. The rows of a window begin in the first or second row of a
-//! quad, or in its third or fourth and end in the quad below: then a blend takes the place of a load, and the weights
-//! come in another order. One call makes the one or two output rows that begin in a quad's first half, or in its second.
+//! One dot product covers three rows of a column and a zero. If a window begins in the first or second row of a quad,
+//! all of its rows are in that quad. Otherwise it ends in the quad below, a blend replaces a load, and the weights are
+//! in another order. One call computes the one or two output rows that begin in a quad's first half, or in its second
+//! half.
 
 use std::array;
 use std::collections::BTreeSet;
@@ -21,31 +22,31 @@ use crate::target::{Isa, IsaFacts};
 
 /// Columns of a window.
 const COLUMNS: usize = 3;
-/// Pixels that are packed together, by row of the call and column.
+/// Pixels that are packed together, as (row of the call, column).
 type Pack = [Option<(usize, usize)>; QUAD];
 
-/// Bytes before the parts of weights that are left, which tell how many there are.
+/// Bytes before the outlier weights. They hold the number of outlier rows.
 const OUTLIER_COUNT: usize = 64;
-/// Places that the first row of a window can have in a quad.
+/// Possible positions of a window's first row in a quad.
 pub const PLACES: usize = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Depthwise {
     pub isa: Isa,
-    /// Columns from a window to the next.
+    /// Columns from one window to the next.
     pub stride: usize,
     /// Whether windows begin in the second half of the quad above.
     pub between: bool,
-    /// Output rows of a call, and columns of a row.
+    /// Output rows per call, and columns per row.
     pub rows: usize,
     pub cols: usize,
     /// Vectors of channels.
     pub vectors: usize,
-    /// Bytes from a vector to the next, of input and output.
+    /// Bytes from one vector to the next, of input and output.
     pub a_vector: usize,
     pub c_vector: usize,
-    /// Bytes from four channels of the output to the next four; `None` where pixels come in quads, with all channels of
-    /// a vector: then rows are of whole quads, or two of them are, which follow each other.
+    /// Bytes from four channels of the output to the next four. `None` for pixel quads, which hold all channels of a
+    /// vector. Then a row, or a contiguous pair of rows, is whole quads.
     pub c_plane: Option<usize>,
     pub finish: Finish,
     /// Whether there are outlier weights.
@@ -53,14 +54,14 @@ pub struct Depthwise {
 }
 
 impl Depthwise {
-    /// Bytes of the packed parameters of a vector: what finishes sums, weights, how many parts of
-    /// them are left, and these.
+    /// Returns the bytes of the packed parameters of a vector: the requantization factors, the weights, the number of
+    /// outlier rows, and the outlier weights.
     pub fn packed(isa: Isa, finish: Finish, outliers: bool) -> usize {
         let all = Self::all_weights(isa);
         isa.lanes() * finish.bytes() + all + if outliers { OUTLIER_COUNT + ROWS * all } else { 0 }
     }
 
-    /// Bytes from an output pixel to the next; of a quad of pixels, a quarter of it.
+    /// Returns the bytes from one output pixel to the next. For pixel quads, that is a quarter of a quad.
     fn c_pixel(&self) -> usize {
         if self.c_plane.is_some() { QUAD } else { self.isa.lanes() }
     }
@@ -69,7 +70,7 @@ impl Depthwise {
         PLACES * COLUMNS * isa.dot_weights(isa.lanes())
     }
 
-    /// Where the weights of row `row` and column `column` of a window lie among all of a vector.
+    /// Returns the offset of the weights of row `row` and column `column` of a window within a vector's weights.
     fn weight_at(&self, row: usize, column: usize) -> usize {
         let place = if self.between { 2 + row } else { row };
         (place * COLUMNS + column) * self.isa.dot_weights(self.isa.lanes())
@@ -130,22 +131,23 @@ impl Depthwise {
         Kernel { name, item }
     }
 
-    /// Register tiles, as what is packed in the first, and how many follow each other.
+    /// Returns the register tiles as (packs of the first tile, number of consecutive tiles).
     fn tiles(&self) -> Vec<(Vec<Pack>, usize)> {
         let (whole, rest) = (self.cols / QUAD, self.cols % QUAD);
         let of_row = |row: usize, first: usize| array::from_fn(|pixel| Some((row, first + pixel)));
         let rows = |pack: &dyn Fn(usize) -> Pack| (0..self.rows).map(pack).collect();
         if rest > 0 && self.c_plane.is_none() {
-            // Two rows follow each other, and a quad has the first's last pixels and the second's first ones.
+            // Two rows are contiguous, so the middle quad has the last pixels of the first row and the first pixels of
+            // the second.
             let turn = [(0, self.cols - 2), (0, self.cols - 1), (1, 0), (1, 1)].map(Some);
             return vec![(vec![of_row(0, 0), of_row(1, QUAD - rest)], whole), (vec![turn], 1)];
         }
-        // What is left of a row comes first: its store reaches into the row below, which is stored after.
+        // The remaining pixels come first: their store overlaps the row below, which is stored later.
         let left = |row: usize| array::from_fn(|pixel| (pixel < rest).then_some((row, whole * QUAD + pixel)));
         vec![(rows(&left), usize::from(rest > 0)), (rows(&|row| of_row(row, 0)), whole)]
     }
 
-    /// `count` tiles, of which the first has these packs.
+    /// Returns `count` tiles. The first one has these packs.
     fn nest(&self, packs: &[Pack], count: usize) -> TokenStream {
         let column = self.isa.lanes() * QUAD;
         let offset =
@@ -164,7 +166,7 @@ impl Depthwise {
         quote!({ #nest })
     }
 
-    /// One register tile.
+    /// Returns one register tile.
     fn tile(&self, packs: &[Pack]) -> TokenStream {
         let column = self.isa.lanes() * QUAD;
         let mut pixels: Vec<_> = packs.iter().flatten().flatten().copied().collect();
@@ -201,7 +203,7 @@ impl Depthwise {
         quote!(#(#inputs)* #(#sums)* #outlier_dots #(#stores)*)
     }
 
-    /// `sums` with the products of a window added.
+    /// Returns `sums` plus the products of a window.
     fn window(&self, row: usize, pixel: usize, sums: TokenStream) -> TokenStream {
         (0..COLUMNS).fold(sums, |sums, column| {
             let (x, w) = (input(pixel * self.stride + column), weight(row, column));
@@ -209,7 +211,7 @@ impl Depthwise {
         })
     }
 
-    /// Adds the products of what is left of the weights.
+    /// Adds the products of the outlier weights.
     fn outliers(&self, pixels: &[(usize, usize)]) -> TokenStream {
         let all = Self::all_weights(self.isa);
         let packed = |first: usize| {

@@ -1,4 +1,4 @@
-//! Rows of pixels as row quads, where no convolution makes the depthwise's input.
+//! Copies rows of pixels into row quads, if no convolution produces the depthwise input.
 
 use quote::{format_ident, quote};
 
@@ -11,15 +11,15 @@ use crate::target::{Isa, IsaFacts};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interleave {
     pub isa: Isa,
-    /// Rows of the quad that lie in the image: from the first, so many; the others hold the zero point.
+    /// Rows of the quad that are in the image: the first one, and their number. The other rows hold the zero point.
     pub first: usize,
     pub rows: usize,
     pub cols: usize,
-    /// Channels of a call.
+    /// Channels per call.
     pub channels: usize,
-    /// Bytes from an input pixel to the next.
+    /// Bytes from one input pixel to the next.
     pub a_pixel: usize,
-    /// Bytes from a vector of channels to the next.
+    /// Bytes from one vector of channels to the next.
     pub c_vector: usize,
 }
 

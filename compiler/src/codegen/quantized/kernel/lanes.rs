@@ -1,5 +1,5 @@
-//! Products by lane: where an instruction multiplies by one of the four quads of a vector, activations are loaded sixteen
-//! at a time, and none is copied into all lanes.
+//! Products by lane. If an instruction can multiply by one of the four quads of a vector, activations are loaded
+//! sixteen at a time, without a broadcast.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
@@ -7,22 +7,22 @@ use quote::{ToTokens, quote};
 use crate::codegen::tokens::{affine, lit, repeat, sum, unroll};
 use crate::schedule::quantized::QUAD;
 
-/// Bytes of four quads.
+/// Bytes in four quads.
 const SIXTEEN: usize = QUAD * QUAD;
 
-/// Quads that follow each other, of the pixels of a tile; and their weights.
+/// Consecutive quads of a tile's pixels, and their weights.
 pub struct Run<'a> {
-    /// The quads of each pixel: of what, and from which byte.
+    /// Quads of each pixel: the source and the byte offset.
     pub pixels: &'a [(TokenStream, usize)],
     pub quads: usize,
-    /// Where the weights begin, vectors of a row and bytes of one.
+    /// Offset of the weights, vectors per row, and bytes per vector.
     pub first: usize,
     pub nv: usize,
     pub vector: usize,
 }
 
 impl Run<'_> {
-    /// Adds the products: of four quads at a time, then of each that is left.
+    /// Adds the products of four quads at a time, then of each remaining quad.
     pub fn dots(&self) -> TokenStream {
         let turns = self.quads / QUAD;
         let loads = self.pixels.iter().map(|(a, at)| {
@@ -41,7 +41,7 @@ impl Run<'_> {
         let whole = quote!(let x = [#(#loads),*]; #(#steps)*);
         let whole = match turns {
             0 => quote!(),
-            // In straight code products would be ordered by weight, and sums kept on the stack.
+            // In straight-line code, the compiler would order products by weight and spill sums.
             1 => quote!(for _ in 0..rt::unseen(1) { #whole }),
             _ => repeat("four", turns, whole),
         };
@@ -59,7 +59,7 @@ impl Run<'_> {
         quote!(#whole #(#left)*)
     }
 
-    /// The weights of quad `quad` of each of so many turns.
+    /// Returns the weights of quad `quad` in each of `turns` iterations.
     fn weights(&self, quad: usize, turns: usize) -> TokenStream {
         let row = self.nv * self.vector;
         let at =
@@ -68,8 +68,8 @@ impl Run<'_> {
     }
 }
 
-/// Adds the products of one quad of each pixel with `nv` vectors: of four pixels at a time, whose quads follow each other,
-/// then of each that is left. Of `a` from `at`, with so many bytes from four pixels to the next.
+/// Adds the products of one quad of each pixel with `nv` vectors: four pixels with contiguous quads at a time, then
+/// each remaining pixel. `a` is the source, `at` its offset, and `four` the bytes from four pixels to the next four.
 pub fn four_pixels(a: &TokenStream, at: &TokenStream, pixels: usize, four: usize, nv: usize) -> TokenStream {
     let index: Vec<_> = (0..nv).map(lit).collect();
     let whole = pixels / QUAD;

@@ -1,4 +1,4 @@
-//! Loop nests over bytes, one a file.
+//! Loop nests over bytes, one per file.
 
 mod depthwise;
 mod interleave;
@@ -19,22 +19,23 @@ use quote::quote;
 use crate::codegen::tokens::lit;
 use crate::spec::Rounding;
 
-/// How sums become results.
+/// How sums are requantized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finish {
-    /// The sums carry a bias that one multiply-add takes off; the results have zero point 0 and no limits but 8 bits'.
+    /// The sums have a bias that one multiply-add removes. Results have zero point 0 and no clamp beyond saturation to
+    /// 8 bits.
     Biased,
-    /// Whatever they are.
+    /// Any zero point and clamp.
     General,
-    /// The arithmetic of TensorFlow Lite's reference kernels, where factors are below one half and results have zero point
-    /// 0 and no limits but 8 bits'.
+    /// TensorFlow Lite's reference arithmetic, for factors below one half, and results with zero point 0 and no clamp
+    /// beyond saturation to 8 bits.
     ReferenceSmall,
-    /// The same arithmetic, whatever factors and results are.
+    /// TensorFlow Lite's reference arithmetic, for any factor, zero point and clamp.
     Reference,
 }
 
 impl Finish {
-    /// That of any layer.
+    /// Returns the requantization that any layer can use.
     pub fn general(rounding: Rounding) -> Self {
         match rounding {
             Rounding::TfliteReference => Self::Reference,
@@ -42,7 +43,7 @@ impl Finish {
         }
     }
 
-    /// The fast one of layers with an activation, as far as their values allow it.
+    /// Returns the fast requantization of layers with an activation. A layer can use it only if its values allow.
     pub fn fast(rounding: Rounding) -> Self {
         match rounding {
             Rounding::TfliteReference => Self::ReferenceSmall,
@@ -50,7 +51,7 @@ impl Finish {
         }
     }
 
-    /// The suffix of a kernel's name.
+    /// Returns the suffix of a kernel's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Biased => "_biased",
@@ -60,7 +61,7 @@ impl Finish {
         }
     }
 
-    /// Bytes of a channel that lie before its weights.
+    /// Returns the bytes per channel before the weights.
     pub fn bytes(self) -> usize {
         finish_bytes(match self {
             Self::Biased | Self::General => Rounding::Xnnpack,
@@ -68,7 +69,8 @@ impl Finish {
         })
     }
 
-    /// Loads the factors of a vector: `at` tells where row 1 or 2 of what lies before weights has its part of it.
+    /// Loads the factors of a vector. `at` returns the offset of the vector's part of row 1 or 2 of the data before
+    /// the weights.
     fn load(self, at: impl Fn(usize) -> TokenStream) -> TokenStream {
         let (scales, exponents) = (at(1), at(2));
         match self {
@@ -78,7 +80,7 @@ impl Finish {
         }
     }
 
-    /// What a kernel reads of its layer's header.
+    /// Loads the output range from the layer's header, if it is needed.
     fn range(self) -> TokenStream {
         match self {
             Self::Biased => quote!(),
@@ -87,7 +89,7 @@ impl Finish {
         }
     }
 
-    /// Loads the numbers of a residual add.
+    /// Loads the parameters of a residual add.
     fn addends(self) -> TokenStream {
         match self {
             Self::Biased | Self::General => quote!(let addends = addends(h);),
@@ -95,7 +97,7 @@ impl Finish {
         }
     }
 
-    /// A residual of `channels` channels at `at` added to `steps`.
+    /// Returns `steps` plus the residual of `channels` channels at `at`.
     fn add(self, channels: Literal, steps: TokenStream, at: Literal) -> TokenStream {
         match self {
             Self::Biased | Self::General => quote!(add::<#channels>(#steps, r, #at, addends)),
@@ -103,7 +105,7 @@ impl Finish {
         }
     }
 
-    /// `sums` in steps of the result's scale.
+    /// Returns `sums` in steps of the output scale.
     fn steps(self, sums: TokenStream, scales: TokenStream) -> TokenStream {
         match self {
             Self::Biased => quote!(steps_of_biased(#sums, #scales)),
@@ -113,7 +115,7 @@ impl Finish {
         }
     }
 
-    /// Four vectors of steps as bytes.
+    /// Packs four vectors of steps as bytes.
     fn pack(self, steps: &[TokenStream]) -> TokenStream {
         match self {
             Self::Biased | Self::ReferenceSmall => quote!(pack_unlimited([#(#steps),*])),
@@ -122,8 +124,8 @@ impl Finish {
     }
 }
 
-/// Adds the products of what is left of the weights of a run: `dots` are those of quad `k` with a row of `nv` vectors.
-/// The list lies at `list`, rows of `row` bytes behind.
+/// Adds the products of a run's outlier weights. `dots` are the products of quad `k` with a row of `nv` vectors. The
+/// outlier list is at offset `list`, followed by rows of `row` bytes.
 fn outliers(list: usize, quads: usize, row: usize, nv: usize, dots: TokenStream) -> TokenStream {
     let first = list + list_bytes(quads);
     let at = (0..nv).map(|n| lit(first + n * (row / nv)));

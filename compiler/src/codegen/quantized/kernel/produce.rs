@@ -1,8 +1,8 @@
-//! Dense products that fill row quads: the expansion's pixels, the stem's windows.
+//! Dense products that fill row quads: the expansion, and the stem.
 //!
-//! One call makes one panel of channels for a row quad, of which the rows outside of the image hold the zero point. The
-//! window of a pixel is some rows of contiguous bytes, read in quads. Where it is one byte longer than whole quads, these
-//! bytes are gathered first: of each pixel its rows' ends, which are one quad.
+//! One call computes one panel of channels for a row quad. Rows outside the image hold the zero point. The window of a
+//! pixel is some rows of contiguous bytes, read in quads. If a row is one byte longer than whole quads, the last bytes
+//! of a pixel's rows are gathered first into one quad.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
@@ -22,16 +22,16 @@ use crate::target::{Isa, IsaFacts};
 pub struct Produce {
     pub isa: Isa,
     pub taps: Taps,
-    /// Rows between the windows of a pixel and the one below.
+    /// Rows from a pixel's window to the window of the pixel below.
     pub stride: usize,
-    /// Rows of the quad that lie in the image: from the first, so many.
+    /// Rows of the quad that are in the image: the first one, and their number.
     pub first: usize,
     pub rows: usize,
-    /// Output pixels of a row.
+    /// Output pixels per row.
     pub cols: usize,
     /// Bytes from an output pixel's window to the next pixel's.
     pub a_pixel: usize,
-    /// Bytes from a vector of channels to the next.
+    /// Bytes from one vector of channels to the next.
     pub c_vector: usize,
     /// Pixels of a register tile, and vectors of channels.
     pub mr: usize,
@@ -42,7 +42,7 @@ pub struct Produce {
 }
 
 impl Produce {
-    /// Input rows that a call reads.
+    /// Returns the input rows that a call reads.
     pub fn input_rows(&self) -> usize {
         (self.rows - 1) * self.stride + self.taps.runs
     }
@@ -91,7 +91,7 @@ impl Produce {
         Kernel { name, item }
     }
 
-    /// Gathers the ends of all pixels' runs: `[row][pixel][run]`.
+    /// Gathers the last bytes of all pixels' runs: `[row][pixel][run]`.
     fn ends(&self) -> TokenStream {
         let Self { taps, rows, cols, stride, a_pixel, .. } = *self;
         let at = |pixel: usize, count: usize| {
@@ -99,7 +99,7 @@ impl Produce {
             (from, affine(pixel * QUAD, &[("four", QUAD * QUAD, count)]))
         };
         let whole = cols / QUAD;
-        // What is left of a row is gathered with some before it.
+        // The remaining pixels of a row are gathered together with some before them.
         let parts = [(0, whole), (cols - QUAD, usize::from(cols % QUAD > 0))];
         let parts = parts.into_iter().filter(|(_, count)| *count > 0);
         let gathers: Vec<_> = parts
@@ -125,7 +125,7 @@ impl Produce {
         }
     }
 
-    /// `count` tiles of `pixels` pixels from pixel `first`.
+    /// Returns `count` tiles of `pixels` pixels from pixel `first`.
     fn nest(&self, first: usize, pixels: usize, count: usize) -> TokenStream {
         let offset = |pixel: usize| affine(first * pixel, &[("tile", pixels * pixel, count)]);
         let column = self.isa.lanes() * QUAD;
@@ -146,7 +146,7 @@ impl Produce {
         quote!({ #nest })
     }
 
-    /// One register tile: sums of `rows * pixels` pixels, row by row.
+    /// Returns one register tile: sums of `rows * pixels` pixels, row by row.
     fn tile(&self, pixels: usize) -> TokenStream {
         let (lanes, width) = (self.isa.lanes(), self.nv * self.isa.lanes());
         let vector = self.isa.dot_weights(lanes);
@@ -194,7 +194,7 @@ impl Produce {
                     Run { pixels: &places, quads, first, nv: self.nv, vector }.dots()
                 }
                 1 if self.isa.multiplies_bytes() => repeat("k", quads, step),
-                // Short runs would be unrolled whole, their products ordered by weight, and sums kept on the stack.
+                // The compiler would unroll short runs fully, order their products by weight, and spill sums.
                 _ => {
                     let quads = lit(quads);
                     quote!(for k in 0..rt::unseen(#quads) { #step })
@@ -231,7 +231,7 @@ impl Produce {
                         let pixel = plus(&quote!(P), row * pixels);
                         self.finish.steps(quote!(sums[#pixel][#n_lit]), quote!(s))
                     }
-                    // No steps from the zero point.
+                    // Zero steps from the zero point.
                     None => quote!(none()),
                 })
                 .collect();

@@ -1,6 +1,7 @@
-//! Dense products of pixels that follow each other: the projection out of channel quads, the head, the classifier.
+//! Dense products of consecutive pixels: the projection from channel quads, the head, and the classifier.
 //!
-//! One call makes one panel of output channels. It is written, added to a residual, or summed over the pixels.
+//! One call computes one panel of output channels. The result is stored, added to a residual, or summed over the
+//! pixels.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -18,14 +19,14 @@ use crate::target::{Isa, IsaFacts};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Product {
     pub isa: Isa,
-    /// Rows of a pixel's window, and quads of activations of each.
+    /// Rows of a pixel's window, and quads of activations per row.
     pub runs: usize,
     pub k: usize,
     pub pixels: usize,
     pub a: Activations,
-    /// Bytes from an output pixel to the next.
+    /// Bytes from one output pixel to the next.
     pub c_pixel: usize,
-    /// Whether vectors are of half the width.
+    /// Whether vectors have half the width.
     pub half: bool,
     /// Pixels of a register tile, and vectors of channels.
     pub mr: usize,
@@ -38,18 +39,18 @@ pub struct Product {
     pub outliers: bool,
 }
 
-/// Where the activations of a product lie.
+/// Layout of a product's activations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activations {
-    /// Bytes from a pixel to the next, and from a quad of channels to the next.
+    /// Strides in bytes: from one pixel to the next, and from one quad of channels to the next.
     Apart { pixel: usize, quad: usize },
-    /// Pixels in quads: `[vector of channels][pixel / 4][quad of channels][pixel % 4]`, with so many bytes from a vector
-    /// to the next, and so many quads of channels in one.
+    /// Pixel quads: `[vector of channels][pixel / 4][quad of channels][pixel % 4]`. `vector` is the stride of a vector
+    /// in bytes, and `quads` the quads of channels in it.
     PixelQuads { vector: usize, quads: usize },
 }
 
 impl Activations {
-    /// The fewest pixels that a tile can have.
+    /// Returns the minimum pixels of a tile.
     pub fn unit(self) -> usize {
         match self {
             Self::Apart { .. } => 1,
@@ -57,7 +58,7 @@ impl Activations {
         }
     }
 
-    /// Bytes from a tile's pixels to those of a tile a pixel further, which is a whole unit.
+    /// Returns the bytes from one pixel to the next, for tiles that begin at a multiple of the unit.
     pub fn pixel(self) -> usize {
         match self {
             Self::Apart { pixel, .. } => pixel,
@@ -65,7 +66,7 @@ impl Activations {
         }
     }
 
-    /// Where pixel `P` of a tile lies.
+    /// Returns the offset of pixel `P` of a tile.
     fn pixel_in_tile(self) -> TokenStream {
         match self {
             Self::Apart { pixel, .. } => pixel_offset([1, usize::MAX], 0, pixel),
@@ -73,7 +74,7 @@ impl Activations {
         }
     }
 
-    /// Bytes from four pixels to the next four, where their quads follow each other.
+    /// Returns the bytes from four pixels to the next four, if their quads are contiguous.
     fn four_pixels(self) -> Option<usize> {
         match self {
             Self::Apart { pixel, .. } => (pixel == QUAD).then_some(QUAD * QUAD),
@@ -81,7 +82,7 @@ impl Activations {
         }
     }
 
-    /// Where quad `k` of channels lies, one that is known only when the kernel runs.
+    /// Returns the offset of quad `k` of channels. `k` is only known at run time.
     fn any_quad(self) -> TokenStream {
         match self {
             Self::Apart { quad, .. } => {
@@ -96,18 +97,18 @@ impl Activations {
     }
 }
 
-/// What becomes of results.
+/// Destination of the results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     Store,
-    /// A residual is added first.
+    /// A residual is added, and the sum is stored.
     Add,
-    /// They are summed over all pixels, as 32-bit integers.
+    /// Results are summed over all pixels, as 32-bit integers.
     Pool,
 }
 
 impl Product {
-    /// Lanes of its vectors.
+    /// Returns the lanes of a vector.
     pub fn lanes(&self) -> usize {
         if self.half { self.isa.lanes() / 2 } else { self.isa.lanes() }
     }
@@ -179,7 +180,7 @@ impl Product {
         Kernel { name, item }
     }
 
-    /// `count` tiles of `pixels` pixels from pixel `first`.
+    /// Returns `count` tiles of `pixels` pixels from pixel `first`.
     fn nest(&self, first: usize, pixels: usize, count: usize) -> TokenStream {
         let offset = |pixel: usize| affine(first * pixel, &[("tile", pixels * pixel, count)]);
         let (from, to) = (offset(self.a.pixel()), offset(self.c_pixel));
@@ -199,7 +200,7 @@ impl Product {
         quote!({ #nest })
     }
 
-    /// One register tile.
+    /// Returns one register tile.
     fn tile(&self, pixels: usize) -> TokenStream {
         let (lanes, width) = (self.lanes(), self.nv * self.lanes());
         let vector = self.isa.dot_weights(lanes);
@@ -228,7 +229,7 @@ impl Product {
                     width * self.finish.bytes() + self.runs * self.k * row + run * outlier_bytes(true, self.k, row);
                 outliers(list, self.k, row, self.nv, dots(self.a.any_quad()))
             });
-            // Quad `inner` of the loop's turn: all of a vector's, or one.
+            // Quad `inner` of an iteration: of all quads of a vector, or of one quad.
             let step = |inner: usize, turn: &str, inners: usize, turns: usize, at: TokenStream| {
                 let terms = [(turn, inners * row, turns)];
                 let weights = (0..self.nv).map(|n| affine(first + inner * row + n * vector, &terms));
@@ -246,7 +247,8 @@ impl Product {
                 Activations::Apart { quad, .. } => {
                     repeat("k", self.k, step(0, "k", 1, self.k, affine(0, &[("k", quad, self.k)])))
                 }
-                // Of several quads in straight code, products would be summed before sums are added, and kept on the stack.
+                // In straight-line code, the compiler would sum products of several quads before it adds them to the
+                // sums, and spill.
                 Activations::PixelQuads { .. } if !self.isa.multiplies_bytes() => {
                     let step = step(0, "k", 1, self.k, self.a.any_quad());
                     let quads = lit(self.k);
@@ -273,7 +275,7 @@ impl Product {
         }
     }
 
-    /// The results of vector `n` of a tile.
+    /// Returns the results of vector `n` of a tile.
     fn end(&self, n: usize, pixels: usize) -> TokenStream {
         let (lanes, n_lit) = (self.lanes(), lit(n));
         let factors = self.finish.load(|row| {

@@ -1,4 +1,4 @@
-//! What the runtime's packing does for one layer: its `QuantLayer`, as an expression and as a value.
+//! Packing of one layer: the runtime's `QuantLayer`, as an expression and as a value.
 
 use mbvc_runtime::OutputRange;
 use mbvc_runtime::quantized::{self as runtime, PanelRun};
@@ -8,7 +8,7 @@ use quote::{format_ident, quote};
 use crate::codegen::tokens::lit;
 use crate::schedule::taps::Taps;
 
-/// See `QuantLayer` of the runtime.
+/// Packing of one layer; see `QuantLayer` of the runtime.
 #[derive(Debug, Clone)]
 pub struct QuantLayer {
     pub weight: String,
@@ -18,23 +18,23 @@ pub struct QuantLayer {
     pub input: Named,
     pub output: Named,
     pub activation: OutputRange,
-    /// What is added, and the sum.
+    /// Quantization of the residual, and of the sum.
     pub add: Option<[Named; 2]>,
-    /// Pixels that are averaged, and the average.
+    /// Number of averaged pixels, and quantization of the average.
     pub pool: Option<(usize, Named)>,
     pub channels: usize,
     pub header: usize,
     pub matrix: Matrix,
 }
 
-/// The tensors that tell what a value's numbers stand for.
+/// Names of the tensors with a value's scale and zero point.
 #[derive(Debug, Clone, Default)]
 pub struct Named {
     pub scale: String,
     pub zero_point: String,
 }
 
-/// See `Matrix` of the runtime.
+/// Weights of a layer; see `Matrix` of the runtime.
 #[derive(Debug, Clone)]
 pub enum Matrix {
     Dense { taps: Taps, panels: Vec<PanelRun> },
@@ -64,7 +64,7 @@ impl QuantLayer {
         })
     }
 
-    /// The runtime's layer, which borrows from this one.
+    /// Returns the runtime's layer, which borrows from this one.
     pub fn borrowed(&self) -> runtime::QuantLayer<'_> {
         runtime::QuantLayer {
             weight: &self.weight,

@@ -1,4 +1,4 @@
-//! The packed block of a quantized network: where each layer's header, biases, factors and weights lie, in bytes.
+//! The packed block of a quantized network: byte offsets of each layer's header, biases, factors and weights.
 
 mod layer;
 
@@ -21,13 +21,13 @@ use crate::spec::{Precision, Rounding};
 use crate::target::{Isa, IsaFacts};
 use layer::{Matrix, Named, QuantLayer};
 
-/// Bytes of a cache line, to which every layer is aligned, of what tells the quantizations at both ends, and of a layer's
+/// Bytes of a cache line (the alignment of every layer), of the quantizations of input and outputs, and of a layer's
 /// header.
 const LINE: usize = 64;
 const EDGES: usize = 64;
 const HEADER: usize = 128;
 
-/// Where the parameters of every layer lie, and how to put them there.
+/// Offsets of the parameters of every layer, and the instructions to pack them.
 #[derive(Debug)]
 pub struct Plan {
     isa: Isa,
@@ -36,18 +36,18 @@ pub struct Plan {
     rounding: Rounding,
     at: HashMap<LayerKey, PackedLayer>,
     layers: Vec<QuantLayer>,
-    /// Input, vector before the classifier, logits.
+    /// Quantizations of the input, the vector before the classifier, and the logits.
     edges: [Named; 3],
     bytes: usize,
 }
 
-/// A layer's place in the block.
+/// Offsets of a layer in the block.
 #[derive(Debug, Clone)]
 pub struct PackedLayer {
     pub header: usize,
-    /// A depthwise layer's vectors begin here.
+    /// Start of a depthwise layer's vectors.
     pub at: usize,
-    /// A dense layer's panels, side by side.
+    /// Panels of a dense layer, side by side.
     pub panels: Vec<Panels>,
 }
 
@@ -56,45 +56,45 @@ pub struct PackedLayer {
 pub struct Panels {
     /// First channel.
     pub first: usize,
-    /// Of half the width.
+    /// Whether vectors have half the width.
     pub half: bool,
     pub vectors: usize,
     pub count: usize,
     /// Channels in the last vector of the last panel.
     pub last: usize,
     pub at: usize,
-    /// From one panel to the next.
+    /// Distance from one panel to the next.
     pub stride: usize,
 }
 
-/// A layer as it is found in the graph.
+/// A layer of the graph.
 struct Layer<'g> {
     key: LayerKey,
     op: &'g Op,
     input: Tensor,
     output: Tensor,
     tile: Option<Tile>,
-    /// What is added.
+    /// Residual that the layer adds.
     residual: Option<Tensor>,
 }
 
 impl Plan {
-    /// Whether there are outlier weights, whose products kernels must add.
+    /// Whether there are outlier weights. Kernels add their products.
     pub fn has_outliers(&self) -> bool {
         self.outliers
     }
 
-    /// How the sums of any layer become results.
+    /// Returns the requantization that any layer can use.
     pub fn general(&self) -> Finish {
         Finish::general(self.rounding)
     }
 
-    /// How those of layers with an activation do, where their values allow it.
+    /// Returns the fast requantization of layers with an activation. A layer can use it only if its values allow.
     pub fn fast(&self) -> Finish {
         Finish::fast(self.rounding)
     }
 
-    /// Lays out the parameters of a graph's layers, in order of execution.
+    /// Returns the plan of a graph's layers, in order of execution.
     pub fn new(graph: &Graph, order: &[NodeId], isa: Isa, precision: Precision, rounding: Rounding) -> Self {
         let layers = order.iter().flat_map(|id| layers(graph, *id)).collect::<Vec<_>>();
         let tensor = |id: &NodeId| graph.node(*id).tensor;
@@ -118,7 +118,7 @@ impl Plan {
         plan
     }
 
-    /// Where a layer lies; `None` if the graph has no such layer.
+    /// Returns the offsets of a layer, or `None` if the graph has no such layer.
     pub fn layer(&self, key: LayerKey) -> Option<&PackedLayer> {
         self.at.get(&key)
     }
@@ -195,12 +195,12 @@ impl Plan {
         (PackedLayer { header: 0, at: 0, panels }, Matrix::Dense { taps, panels: runs })
     }
 
-    /// Cache lines of the block.
+    /// Returns the cache lines of the block.
     pub fn lines(&self) -> usize {
         self.bytes.div_ceil(LINE)
     }
 
-    /// The runtime's `QuantPlan` as a constant expression.
+    /// Returns the runtime's `QuantPlan` as a constant expression.
     pub fn tokens(&self) -> TokenStream {
         let integer = format_ident!("{}", format!("{:?}", self.precision));
         let rounding = format_ident!("{}", format!("{:?}", self.rounding));
@@ -237,17 +237,17 @@ impl Plan {
     }
 }
 
-/// Whether weights can have a part that does not fit the bytes which kernels multiply.
+/// Whether weights can exceed the range of the bytes that kernels multiply.
 fn has_outliers(isa: Isa, precision: Precision) -> bool {
     isa.multiplies_bytes() && precision == Precision::Uint8
 }
 
-/// Bytes of the list and the rows of what is left of a run's weights.
+/// Returns the bytes of the list and the rows of a run's outlier weights.
 pub fn outlier_bytes(outliers: bool, quads: usize, row: usize) -> usize {
     if outliers { list_bytes(quads) + ROWS * quads * row } else { 0 }
 }
 
-/// The layers of a node, in order.
+/// Returns the layers of a node, in order.
 fn layers(graph: &Graph, id: NodeId) -> Vec<Layer<'_>> {
     let node: &Node = graph.node(id);
     let inputs: Vec<Tensor> = graph.inputs(id).into_iter().map(|input| graph.node(input).tensor).collect();
@@ -271,6 +271,6 @@ fn layers(graph: &Graph, id: NodeId) -> Vec<Layer<'_>> {
 
 fn named(graph: &Graph, quant: Option<Quant>) -> Named {
     let name = |param: ParamId| graph.param(param).name.clone();
-    // The verifier has seen that every quantized value has both.
+    // The verifier has checked that every quantized value has both.
     quant.map(|quant| Named { scale: name(quant.scale), zero_point: name(quant.zero_point) }).unwrap_or_default()
 }

@@ -1,9 +1,10 @@
-//! The fast inner product: a product and two sums in place of two products.
+//! The fast inner product: one product and two sums instead of two products.
 //!
-//! `(x + v) * (y + u)` is `x*u' + y*v'` in a scale of its own, and terms that do not depend on both pixel and channel:
-//! those of the channel are in the bias, those of the pixel are the dots that each accumulator starts without. The
-//! runtime's `pack` tells the arithmetic and its source; it lays out each triple of rows as `v`, `u` and the third,
-//! which is a plain product. `K` splits into three streams: thirds of a pixel's channels, or the window's three rows.
+//! `(x + v) * (y + u)` is `x*u' + y*v'` at a different scale, plus terms that depend on the pixel or the channel
+//! alone. The channel's terms are in the bias. The pixel's terms are the dots, which are subtracted from the initial
+//! value of each accumulator. The runtime's `pack` documents the arithmetic and its source. It lays out each triple of
+//! rows as `v`, `u` and a third row, which is a plain product. `K` splits into three streams: thirds of a pixel's
+//! channels, or the window's three rows.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -16,12 +17,12 @@ use crate::schedule::cover::Tiles;
 use crate::target::IsaFacts;
 
 impl Gemm {
-    /// Steps of the loop over triples.
+    /// Returns the number of iterations of the loop over triples.
     pub(super) fn triples(&self) -> usize {
         self.runs * self.run / 3
     }
 
-    /// One register tile, unrolled over pixels.
+    /// Returns one register tile, unrolled over pixels.
     pub(super) fn fast_tile(&self, tiles: &Tiles, ahead: &Option<TokenStream>) -> TokenStream {
         let (pixels, lanes, triples) = (tiles.pixels(), self.vector.lanes(), self.triples());
         let [x, y, z] = [0, 1, 2].map(|stream| self.stream(stream, tiles));
@@ -55,7 +56,7 @@ impl Gemm {
         }
     }
 
-    /// The arguments that name pixel `P`'s value at step `k` of a stream.
+    /// Returns the arguments for pixel `P`'s value at step `k` of a stream.
     fn stream(&self, stream: usize, tiles: &Tiles) -> TokenStream {
         let window = pixel_offset([tiles.rows, tiles.cols], self.a_row, self.a_pixel);
         match self.runs {
@@ -70,7 +71,7 @@ impl Gemm {
         }
     }
 
-    /// Scale, activation, residual and store of one vector.
+    /// Returns the scale, activation, residual and store of one vector.
     fn fast_finish(&self, at: TokenStream) -> TokenStream {
         if self.epilogue.residual && self.epilogue.activation.is_none() {
             let residual = load(self.vector, quote!(r), at.clone(), self.last);

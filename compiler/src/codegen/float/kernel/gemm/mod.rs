@@ -1,11 +1,12 @@
 //! Dense products: pointwise convolutions, the stem's windows, the classifier.
 //!
-//! One call makes one panel of output channels for `rows` x `cols` pixels. The window of a pixel is `runs`
-//! rows of `run` contiguous floats (one run of K floats where the convolution is pointwise).
+//! One call computes one panel of output channels for `rows` x `cols` pixels. The window of a pixel is `runs` rows of
+//! `run` contiguous floats. A pointwise convolution has one run of K floats.
 //!
-//! Weights: `[1 + runs * run][nv * lanes]`, the bias row first. Plain, each output is one chain of fused
-//! multiply-adds from the bias, in the order of the rows: the same bits for every tile. The fast inner product has
-//! panels of one vector, with a row of scales before the bias. A product that pools its result leaves one pixel.
+//! Weights: `[1 + runs * run][nv * lanes]`, the bias row first. In the plain inner product, each output is one chain
+//! of fused multiply-adds from the bias, in the order of the rows, so all tiles give bit-identical results. In the
+//! fast inner product, a panel is one vector wide and has a row of scales before the bias. A product that pools its
+//! result writes one pixel.
 
 mod fast;
 mod plain;
@@ -25,12 +26,12 @@ use crate::target::{Isa, IsaFacts};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gemm {
     pub isa: Isa,
-    /// Whose vectors it works in: `isa`, or its half for a few last channels.
+    /// Instruction set of the vectors: `isa`, or its half for the last few channels.
     pub vector: Isa,
     pub product: Product,
     pub runs: usize,
     pub run: usize,
-    /// Output pixels of a call.
+    /// Output pixels per call.
     pub rows: usize,
     pub cols: usize,
     /// Floats from an output pixel's window to the next pixel's, and to the next row's.
@@ -39,24 +40,24 @@ pub struct Gemm {
     /// Floats from an output pixel to the next, and to the next row's.
     pub c_pixel: usize,
     pub c_row: usize,
-    /// The most pixels of a register tile.
+    /// Maximum pixels of a register tile.
     pub mr: usize,
     /// Vectors of output channels.
     pub nv: usize,
-    /// Channels in the last of them.
+    /// Channels in the last vector.
     pub last: usize,
     pub epilogue: Epilogue,
-    /// A call of the network reads the panel once.
+    /// Whether one call of the network reads the panel only once.
     pub streams: bool,
 }
 
 impl Gemm {
-    /// Floats of a row of the packed panel.
+    /// Returns the floats of a row of the packed panel.
     pub fn panel(&self) -> usize {
         self.nv * self.vector.lanes()
     }
 
-    /// Rows of the packed panel.
+    /// Returns the rows of the packed panel.
     fn panel_rows(&self) -> usize {
         usize::from(self.is_fast()) + 1 + self.runs * self.run
     }
@@ -65,7 +66,7 @@ impl Gemm {
         self.runs == 1 && self.a_row == self.cols * self.a_pixel && self.c_row == self.cols * self.c_pixel
     }
 
-    /// Channels of a vector of the panel.
+    /// Returns the channels of a vector of the panel.
     fn channels_of(&self, vector: usize) -> usize {
         if vector + 1 == self.nv { self.last } else { self.vector.lanes() }
     }
@@ -131,12 +132,12 @@ impl Gemm {
         Kernel { name, item }
     }
 
-    /// Prefetches of weights at the head of a step of the K loop, for tiles from the `first` of `count`.
+    /// Returns the weight prefetches at the start of an iteration of the K loop, for tiles from `first` of `count`.
     ///
-    /// Weights that each call of a network reads once come and go faster than the processor finds out by itself, so
-    /// the tiles of a panel share in asking for the lines that follow it in the packed block. A single tile asks for
-    /// its own rows, some steps ahead. The steps of a tile ask in turn, if need be several for the same line: a burst
-    /// of requests would wait for the first to be answered. At the end of a step they would cost registers.
+    /// The hardware prefetcher is too slow for weights that a call of the network reads only once. The tiles of a
+    /// panel together prefetch the lines that follow it in the packed block. A single tile prefetches its own rows,
+    /// some iterations ahead. The prefetches are spread over the iterations of a tile, even if several then request
+    /// the same line, because a burst of requests would stall. At the end of an iteration they would cost registers.
     fn ahead(&self, count: usize, first: usize, tiles: &Tiles) -> Option<TokenStream> {
         const STEPS_AHEAD: usize = 8;
         const LINE: usize = 16;
@@ -157,7 +158,7 @@ impl Gemm {
         Some(quote!(#(prefetch(w, k * #lead + #lines);)*))
     }
 
-    /// All tiles of one form.
+    /// Returns all tiles of one form.
     fn nest(&self, tiles: &Tiles, ahead: &Option<TokenStream>) -> TokenStream {
         let Tiles { first_row, first_col, rows, cols, down, across } = *tiles;
         let offset = |row: usize, pixel: usize| {
@@ -165,7 +166,7 @@ impl Gemm {
             affine(first_row * row + first_col * pixel, &terms)
         };
         let (from, to) = (offset(self.a_row, self.a_pixel), offset(self.c_row, self.c_pixel));
-        // A pool has one output, whichever the tile.
+        // A pool has one output for all tiles.
         let out = (!self.pools()).then(|| quote!(let mut c = c.at(#to);));
         let residual = self.epilogue.residual.then(|| quote!(let r = r.at(#to);));
         let windows = idents("a", self.runs);
@@ -186,7 +187,7 @@ impl Gemm {
         quote!({ #nest })
     }
 
-    /// Activation, residual and store of one vector, or its part of the pool.
+    /// Returns the activation, residual and store of one vector, or its contribution to the pool.
     fn finish(&self, at: TokenStream, vector: usize, sum: TokenStream) -> TokenStream {
         let channels = self.channels_of(vector);
         let value = activate(self.epilogue.activation, sum);

@@ -1,4 +1,4 @@
-//! One multiply-add for each product.
+//! The plain inner product: one multiply-add per product.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -10,7 +10,7 @@ use crate::target::Broadcast;
 use crate::target::IsaFacts;
 
 impl Gemm {
-    /// One register tile, unrolled over pixels and vectors.
+    /// Returns one register tile, unrolled over pixels and vectors.
     pub(super) fn plain_tile(&self, tiles: &Tiles, ahead: &Option<TokenStream>) -> TokenStream {
         let (pixels, lanes) = (tiles.pixels(), self.vector.lanes());
         let products = (0..self.runs).map(|run| self.products(run, tiles, ahead));
@@ -34,13 +34,13 @@ impl Gemm {
         }
     }
 
-    /// Whether the compiler shall not see how short the runs are: it would unroll them whole, and with few registers
-    /// order the products by weight instead of by pixel, with most sums on the stack.
+    /// Whether to hide the length of short runs from the compiler. It would unroll them fully. With few registers it
+    /// would then order the products by weight instead of by pixel, and spill most sums.
     fn hides_run(&self) -> bool {
         self.runs > 1 && self.isa.registers() < 32
     }
 
-    /// The multiply-adds of one run of the window.
+    /// Returns the multiply-adds of one run of the window.
     fn products(&self, run: usize, tiles: &Tiles, ahead: &Option<TokenStream>) -> TokenStream {
         let (lanes, panel, pixels) = (self.vector.lanes(), self.panel(), tiles.pixels());
         let a = format_ident!("a{run}");

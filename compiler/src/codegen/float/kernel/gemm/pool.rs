@@ -1,6 +1,7 @@
-//! The average of all pixels, summed as they are made: a tile adds its pixels to the panel's sums in raster order.
+//! The average of all pixels, accumulated as they are computed. A tile adds its pixels to the panel's sums in raster
+//! order.
 //!
-//! The sums lie in the output between tiles, since the accumulators of a tile take all registers.
+//! The sums are in the output between tiles, since the accumulators of a tile take all registers.
 
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
@@ -11,7 +12,7 @@ use crate::codegen::tokens::lit;
 use crate::target::IsaFacts;
 
 impl Gemm {
-    /// A store of each vector of the output.
+    /// Returns a store of each vector of the output.
     fn each_vector(&self, value: impl Fn(usize) -> TokenStream) -> TokenStream {
         let stores = (0..self.nv).map(|vector| {
             let at = lit(vector * self.vector.lanes());
@@ -31,12 +32,12 @@ impl Gemm {
         self.epilogue.pool.is_some()
     }
 
-    /// Before the first tile.
+    /// Returns the code before the first tile.
     pub(super) fn begin_pool(&self) -> Option<TokenStream> {
         self.pools().then(|| self.each_vector(|_| quote!(constant(0.0))))
     }
 
-    /// The end of a tile, in which `pixels` adds to `pooled`.
+    /// Returns the end of a tile. `pixels` adds the tile's pixels to `pooled`.
     pub(super) fn add_to_pool(&self, pixels: TokenStream) -> TokenStream {
         let sums = self.each_sum();
         let stores = self.each_vector(|vector| {
@@ -50,7 +51,7 @@ impl Gemm {
         }
     }
 
-    /// After the last tile.
+    /// Returns the code after the last tile.
     pub(super) fn end_pool(&self) -> Option<TokenStream> {
         self.pools().then(|| {
             let share = Literal::f32_unsuffixed(1.0 / (self.rows * self.cols) as f32);
