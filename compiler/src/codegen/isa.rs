@@ -1,4 +1,4 @@
-//! How generated code names an instruction set.
+//! Names of an instruction set in generated code.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
@@ -7,16 +7,16 @@ use crate::target::{Isa, IsaFacts};
 
 /// Tokens of an instruction set.
 pub trait IsaTokens {
-    /// The attribute that functions of this set carry.
+    /// Returns the attribute of functions that use this instruction set.
     fn target_feature(self) -> TokenStream;
 
-    /// The `cfg` predicate of those targets.
+    /// Returns the `cfg` predicate of the targets that can have it.
     fn target(self) -> TokenStream;
 
-    /// The variant of the runtime's `Isa`.
+    /// Returns the variant of the runtime's `Isa`.
     fn variant(self) -> Ident;
 
-    /// The module of the runtime's `simd`, and of the generated code.
+    /// Returns the module's name, in the runtime's `simd` and in generated code.
     fn module(self) -> Ident;
 }
 

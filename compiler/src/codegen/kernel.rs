@@ -1,6 +1,6 @@
 //! A kernel: a generated function whose shapes, strides and trip counts are literals.
 //!
-//! Kernels are never inlined: each has the register file to itself, and a profiler shows it by name.
+//! Kernels are never inlined, so each has all registers, and a profiler shows it by name.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use quote::format_ident;
 /// A generated function.
 #[derive(Debug, Clone)]
 pub struct Kernel {
-    /// Says everything that the code depends on: the same name is the same code.
+    /// Unique name, which encodes everything that the code depends on. Kernels with the same name have the same code.
     pub name: String,
     /// The whole item.
     pub item: TokenStream,
@@ -22,5 +22,5 @@ impl Kernel {
     }
 }
 
-/// The kernels of a network, one per distinct shape.
+/// Kernels of a network by name, one per distinct shape.
 pub type Kernels = BTreeMap<String, TokenStream>;

@@ -1,4 +1,4 @@
-//! From the graph to Rust: `quote!` templates that look like the loop nests they make.
+//! Generates Rust from the graph. The `quote!` templates look like the loop nests that they produce.
 
 mod float;
 pub mod isa;
@@ -20,39 +20,39 @@ pub use network::{Embedded, Form};
 pub use step::Backend;
 use step::{Context, StepFn, Team};
 
-/// The code of one network for one instruction set.
+/// Code of one network for one instruction set.
 pub struct Program {
-    /// What its kernels are made for.
+    /// Instruction set of the kernels.
     pub isa: Isa,
-    /// Most threads of a team that runs it.
+    /// Maximum threads of a team that runs the network.
     pub threads: usize,
-    /// The graph after `plan_scratch`.
+    /// Graph after `plan_scratch`.
     pub graph: Graph,
     /// Bytes of the scratch.
     pub scratch_bytes: usize,
-    /// Their functions, in order of execution.
+    /// Functions of the steps, in order of execution.
     pub steps: Vec<StepFn>,
-    /// The classifier for the images of a batch together.
+    /// Batched classifier.
     pub batch: Option<Batch>,
-    /// Every kernel that a step or the batch calls, once.
+    /// Every kernel that a step or the batch calls, without duplicates.
     pub kernels: Kernels,
-    /// Where the weights lie in the packed block.
+    /// Offsets of the weights in the packed block.
     pub packs: Box<dyn Backend>,
     /// Place of the vector before the classifier, in elements of the scratch.
     pub embedding: std::ops::Range<usize>,
-    /// Floats of the longest row that can lie outside an image.
+    /// Floats of the longest row outside an image.
     pub zeros: usize,
 }
 
-/// How the generated items are called and found.
+/// Names and paths of the generated items.
 pub struct Naming {
-    /// Of the type.
+    /// Name of the type.
     pub name: Ident,
     /// Path of the crate that re-exports the runtime's items.
     pub runtime: TokenStream,
-    /// Before the type, such as its user's own documentation.
+    /// Attributes of the type, such as the user's documentation.
     pub attributes: TokenStream,
-    /// Of the type; nothing for a private one.
+    /// Visibility of the type; empty for a private type.
     pub visibility: TokenStream,
 }
 
@@ -64,7 +64,7 @@ impl Program {
         result.unwrap_or_else(|| unreachable!("a backend calls its argument"))
     }
 
-    /// Generates steps and kernels of `spec`'s network from a graph that the passes have finished for `isa`.
+    /// Generates steps and kernels of `spec`'s network from a graph that is scheduled for `isa`.
     pub fn new(graph: Graph, spec: &NetworkSpec, isa: Isa, scratch_bytes: usize) -> Self {
         let threads = spec.threads;
         let order = graph.order().unwrap_or_default();
@@ -94,7 +94,7 @@ impl Program {
     }
 }
 
-/// The nodes of each step, in order of execution.
+/// Returns the nodes of each step, in order of execution.
 fn step_nodes(graph: &Graph, order: &[NodeId]) -> Vec<(usize, Vec<NodeId>)> {
     let mut steps: Vec<(usize, Vec<NodeId>)> = Vec::new();
     for id in order.iter().copied().filter(|id| !matches!(graph.node(*id).op, Op::Input)) {
@@ -107,7 +107,7 @@ fn step_nodes(graph: &Graph, order: &[NodeId]) -> Vec<(usize, Vec<NodeId>)> {
     steps
 }
 
-/// `stem+block1`, `block2`, `head`: the first parts of the names of a step's operations.
+/// Returns the name of a step, such as `stem+block1`, `block2` or `head`: the first parts of its operations' names.
 fn step_name(graph: &Graph, nodes: &[NodeId]) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for id in nodes {
@@ -139,7 +139,7 @@ fn longest_ring_row(graph: &Graph, id: NodeId) -> usize {
     }
 }
 
-/// The whole expansion: one module of kernels per instruction set, and the type that chooses among them.
+/// Returns the whole expansion: one module of kernels per instruction set, and the type that dispatches to them.
 pub fn network(spec: &NetworkSpec, programs: &[Program], naming: &Naming, embedded: Option<&Embedded>) -> TokenStream {
     network::items(spec, programs, naming, embedded)
 }

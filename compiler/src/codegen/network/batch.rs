@@ -1,6 +1,7 @@
-//! The classifier of several images at once, which reads its weights once for all of them.
+//! The batched classifier, which reads its weights once for several images.
 //!
-//! It is the graph's own: the vectors that the images left in its workspace are to it the pixels of one row.
+//! It is generated from the graph's classifier. The feature vectors of the images, gathered in a workspace, are the
+//! pixels of one row.
 
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
@@ -11,13 +12,13 @@ use crate::ir::{NodeId, Op, Tile};
 
 pub struct Batch {
     pub step: StepFn,
-    /// Where the vectors gather, in floats of the scratch, and from one to the next.
+    /// Offset of the gathered feature vectors in floats of the scratch, and the stride from one to the next.
     pub features: usize,
     pub stride: usize,
 }
 
 impl Batch {
-    /// `None` where every image goes through the classifier by itself.
+    /// Returns `None` if the classifier processes each image by itself.
     pub fn new(context: &Context<'_>, order: &[NodeId]) -> Option<Self> {
         let graph = context.graph;
         let id = order.iter().copied().find(|id| matches!(graph.node(*id).op, Op::Dense(_)))?;
@@ -36,7 +37,7 @@ impl Batch {
     }
 }
 
-/// `run_batch` and its like, of a network that takes `batch` images through the classifier together.
+/// Returns `run_batch` and `run_batch_pixels` of a network whose classifier processes `batch` images together.
 pub fn methods(batch: usize, [lines, input, classes]: [&Literal; 3]) -> TokenStream {
     let groups = (batch > 1).then(|| {
         let batch = lit(batch);

@@ -1,4 +1,4 @@
-//! The choice among the instruction sets, when a model is built and at each call.
+//! The dispatch to an instruction set, when a model is built and at each call.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -8,14 +8,15 @@ use crate::codegen::Program;
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::tokens::lit;
 
-/// Comment on the entry to the kernels of an instruction set.
+/// Comment on the entry point of an instruction set's kernels.
 const SAFETY: &str = "SAFETY: `rt::Detected` proves that this processor has the features of the instruction set. The \
     buffers have the\nlengths that the compiler planned: models are built only with a block that was packed by `PLAN`, and \
     the lengths of\nscratch, image and output are fixed. The compiler's `plan_scratch` places every value in the scratch, \
     and its verifier\nproves that all places are in bounds, that values which are alive at the same time are disjoint, and \
     that between two\nbarriers no thread accesses what another one writes.";
 
-/// The functions that choose among the instruction sets: `dispatch` takes the scratch, `enter` is one member's part.
+/// Returns the functions that dispatch to an instruction set. `dispatch` takes the scratch. `enter` runs one thread's
+/// part.
 pub fn methods(threads: usize, programs: &[Program], numbers: &Numbers) -> TokenStream {
     let Numbers { element, image, .. } = numbers;
     let many = threads > 1;
@@ -57,7 +58,7 @@ pub fn methods(threads: usize, programs: &[Program], numbers: &Numbers) -> Token
     }
 }
 
-/// The function that finds the plan of an instruction set.
+/// Returns the function that finds the plan of an instruction set.
 pub fn plan(programs: &[Program], numbers: &Numbers) -> TokenStream {
     let plan_type = &numbers.plan;
     let plans = programs.iter().map(|program| {
@@ -75,7 +76,8 @@ pub fn plan(programs: &[Program], numbers: &Numbers) -> TokenStream {
     }
 }
 
-/// The call of the kernels: by a team, where the network was made for one. Only the caller has an observer.
+/// Returns the call of the kernels, by a team if the network was compiled for one. Only the calling thread has an
+/// observer.
 fn enter(threads: usize) -> TokenStream {
     if threads == 1 {
         return quote!(Self::enter(isa, buffers, image, observer));
@@ -90,7 +92,8 @@ fn enter(threads: usize) -> TokenStream {
     }
 }
 
-/// Makes a network of a model, and sees that it finds its helpers awake.
+/// Returns the function that wraps a model in the network's type. It starts the worker threads, so that the first call
+/// finds them running.
 pub fn ready(threads: usize) -> TokenStream {
     let helpers = lit(threads - 1);
     if threads > 1 { quote!(|model| { rt::start_workers(#helpers); Self(model) }) } else { quote!(Self) }

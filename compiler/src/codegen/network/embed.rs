@@ -1,4 +1,4 @@
-//! Weights that become part of the program, and the method that makes a model of them.
+//! Weights that are embedded in the program, and the method that builds a model from them.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
@@ -6,26 +6,26 @@ use quote::quote;
 use crate::codegen::isa::IsaTokens;
 use crate::target::Isa;
 
-/// A file of weights that the program includes.
+/// A weights file that the program includes.
 pub struct Embedded {
-    /// What the file holds; the method that is made depends on it.
+    /// Format of the file, which determines the generated method.
     pub form: Form,
-    /// The file as its user names it, for documentation and messages.
+    /// Name of the file in documentation and messages, as the user wrote it.
     pub name: String,
-    /// An expression of type `&'static [u8; N]`: its bytes.
+    /// Expression of type `&'static [u8; N]` for the bytes.
     pub bytes: TokenStream,
 }
 
-/// What the file holds.
+/// Format of a weights file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// A container, to be packed where the program runs.
+    /// A container, packed at run time.
     Container,
-    /// What was packed before for one instruction set, used in place.
+    /// Weights packed for one instruction set, used in place.
     Packed(Isa),
 }
 
-/// The bytes and the method.
+/// Returns the static bytes and the method.
 pub fn items(embedded: &Embedded, network: &Ident) -> TokenStream {
     let Embedded { form, name, bytes } = embedded;
     let weights = quote! {

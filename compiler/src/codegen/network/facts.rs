@@ -1,4 +1,4 @@
-//! What a network tells about itself: its static facts, and what it needs of its weights.
+//! Static facts about a network, and its requirements on weights.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::codegen::{Naming, Program};
 use crate::ir::{ElementType, Graph, Op, Origin, Shape};
 use crate::spec::{NetworkSpec, Numerics};
 
-/// The static facts.
+/// Returns the static facts.
 pub fn info(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenStream {
     let name = naming.name.to_string();
     let [height, width] = spec.resolution.map(lit);
@@ -20,7 +20,7 @@ pub fn info(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenS
     let bytes = programs.iter().map(|program| program.scratch_bytes).max().unwrap_or(0);
     let scratch = lit(bytes.next_multiple_of(64));
     let embedding = lit(programs.first().map_or(0, |program| program.embedding.len()));
-    // Integers have no other.
+    // Quantized networks are always strict.
     let numerics = if spec.precision.is_quantized() { Numerics::Strict } else { spec.numerics };
     let (fusion, numerics) = (spec.fusion.name(), format_ident!("{}", format!("{numerics:?}")));
     let Conventions { activation, padding, precision, .. } = conventions(spec);
@@ -68,13 +68,13 @@ fn dims(shape: Shape) -> TokenStream {
     quote!([#height, #width, #channels])
 }
 
-/// What weights of the network have to share with it.
+/// Returns the conventions that weights of the network must match.
 pub fn conventions(spec: &NetworkSpec) -> Conventions {
     let NetworkSpec { activation, padding, precision, classes, .. } = *spec;
     Conventions { activation, padding, precision, classes }
 }
 
-/// The folded parameters that operations read, in order of execution.
+/// Returns the folded parameters that operations read, in order of execution.
 pub fn parameters(graph: &Graph) -> Vec<Parameter<'_>> {
     let parameters = graph.used_params().into_iter().map(|id| graph.param(id));
     let dtype = |element| match element {
@@ -92,7 +92,7 @@ fn parameter(parameter: Parameter<'_>) -> TokenStream {
     quote!(rt::Parameter { name: #name, dtype: rt::Dtype::#dtype, shape: &[#(#shape),*] })
 }
 
-/// Every operation, those inside fused nodes too.
+/// Returns every operation, including those inside fused nodes.
 fn operations(graph: &Graph) -> Vec<(&Origin, &Op, Shape)> {
     let nodes = graph.order().unwrap_or_default().into_iter().map(|id| graph.node(id));
     nodes
@@ -103,7 +103,7 @@ fn operations(graph: &Graph) -> Vec<(&Origin, &Op, Shape)> {
         .collect()
 }
 
-/// The rows of the layer table, by number.
+/// Returns the rows of the layer table, by number.
 fn layers(graph: &Graph) -> TokenStream {
     let layers: BTreeMap<usize, _> = operations(graph)
         .into_iter()

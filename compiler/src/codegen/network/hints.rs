@@ -1,11 +1,11 @@
-//! Items that make the compiler's messages about a misused network name the network and the remedy.
+//! Items that make rustc's messages about a misused network name the network and the remedy.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 
 use crate::codegen::Naming;
 
-/// The name of the type where the macro is called, and a hint for a second network of that name.
+/// Returns the name of the type in the scope of the macro call, and a hint for a second network of that name.
 ///
 /// A public network is re-exported, which documents its type. Any other network gets a type alias: rustc reports an unused
 /// alias by its name, an unused import by the string literal of the spec path. All tokens have the span of the path, because
@@ -28,7 +28,7 @@ pub fn definition(naming: &Naming, module: &Ident) -> TokenStream {
     }
 }
 
-/// The method `embedded` of a network without embedded weights, which no call can satisfy.
+/// Returns the method `embedded` of a network without embedded weights. No call can satisfy its bound.
 pub fn without_weights(network: &Ident) -> TokenStream {
     let message = format!("`{network}` has no embedded weights");
     let note = format!(

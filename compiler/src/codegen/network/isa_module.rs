@@ -9,7 +9,7 @@ use crate::codegen::isa::IsaTokens;
 use crate::codegen::step::StepFn;
 use crate::codegen::tokens::lit;
 
-/// Kernels and steps for one instruction set, entered through `run`.
+/// Returns the kernels and steps for one instruction set. Their entry point is `run`.
 pub fn items(program: &Program, numbers: &Numbers) -> TokenStream {
     let Numbers { element, image, plan: plan_type, vectors, .. } = numbers;
     let (module, target, feature) = (program.isa.module(), program.isa.target(), program.isa.target_feature());

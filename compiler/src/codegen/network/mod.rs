@@ -1,4 +1,4 @@
-//! The items of a network: its type, its facts, and the choice of kernels at its entry.
+//! The items of a network: its type, its facts, and the dispatch to its kernels.
 
 mod batch;
 mod dispatch;
@@ -19,7 +19,7 @@ pub use batch::Batch;
 pub use embed::{Embedded, Form};
 use numbers::Numbers;
 
-/// Everything that `mobilenet_v2!` expands to: a private module of items, and the type in it.
+/// Returns the expansion of `mobilenet_v2!`: a private module of items, and the type in it.
 pub fn items(spec: &NetworkSpec, programs: &[Program], naming: &Naming, embedded: Option<&Embedded>) -> TokenStream {
     let Naming { name, runtime, .. } = naming;
     let (module, numbers) = (module_name(name), Numbers::of(spec.precision));
@@ -46,7 +46,7 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], naming: &Naming, embedded
     }
 }
 
-/// The private module that holds a network's items.
+/// Returns the name of the private module with a network's items.
 fn module_name(name: &Ident) -> Ident {
     format_ident!("__mbvc_{}", name)
 }

@@ -1,4 +1,4 @@
-//! The generated type: what users build from weights and call.
+//! The generated type, which users build from weights and call.
 
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
@@ -9,7 +9,7 @@ use crate::codegen::Program;
 use crate::codegen::tokens::lit;
 use crate::spec::NetworkSpec;
 
-/// The type, its constants and its methods, for any number type.
+/// Returns the type, its constants and its methods, for any number type.
 pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &Numbers) -> TokenStream {
     let Numbers { number, element, image, model, prepared, suffix, .. } = numbers;
     let [height, width] = spec.resolution;
@@ -218,7 +218,7 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &N
     }
 }
 
-/// Methods that take pictures rather than pixels, and know the names of the classes.
+/// Returns the methods that take pictures instead of pixels, and the names of the classes.
 fn pictures(input: &Literal) -> TokenStream {
     quote! {
         /// All classes of a picture of any size, the likeliest first. The picture is framed and preprocessed as the

@@ -1,27 +1,28 @@
-//! In what the generated items of float and quantized networks differ: names of the runtime, and a few words.
+//! Differences between the generated items of float and quantized networks: names of the runtime, and parts of the
+//! documentation.
 
 use proc_macro2::TokenStream;
 use quote::quote;
 
 use crate::spec::Precision;
 
-/// The runtime's names for one number type.
+/// Names in the runtime for one number type.
 pub struct Numbers {
     /// Type of the image, the embedding and the logits: a `Number` of the runtime.
     pub number: TokenStream,
     /// Its `Number::Element`, which kernels load and store.
     pub element: TokenStream,
-    /// Trait of what is read row by row as an image.
+    /// Trait of an image that is read row by row.
     pub image: TokenStream,
-    /// What the generated type wraps.
+    /// Type that the generated type wraps.
     pub model: TokenStream,
     /// Type of the plan that packs weights.
     pub plan: TokenStream,
-    /// The module of `simd` that has the vocabularies.
+    /// Module of `simd` with the vocabularies.
     pub vectors: TokenStream,
-    /// How the image is prepared for `run`, for its documentation.
+    /// Preparation of the image for `run`, for the documentation.
     pub prepared: &'static str,
-    /// Follows the width in the type's documentation.
+    /// Suffix after the width in the type's documentation.
     pub suffix: String,
     pub quantized: bool,
 }

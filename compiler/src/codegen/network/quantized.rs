@@ -1,9 +1,9 @@
-//! Methods that only quantized networks have.
+//! Methods of quantized networks only.
 
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
-/// The quantization of both ends, and the values of logits.
+/// Returns the methods for the quantization of input and outputs, and for the real values of logits.
 pub fn methods(number: &TokenStream, classes: &Literal) -> TokenStream {
     quote! {
         /// Scales and zero points of image, embedding and logits.

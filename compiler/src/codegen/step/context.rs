@@ -1,4 +1,5 @@
-//! What the statements of a step are generated from: a context and the backend of a number type, which use each other.
+//! The context in which the statements of a step are generated, and the backend of a number type. The two depend on
+//! each other.
 
 use std::fmt::Debug;
 
@@ -10,29 +11,29 @@ use crate::codegen::kernel::Kernel;
 use crate::ir::{Graph, Node, NodeId, Op, Origin, Place, Tensor};
 use crate::target::Isa;
 
-/// Names a layer: a node, or a stage of a fused one.
+/// Key of a layer: a node, and the index of its stage if it is fused.
 pub type LayerKey = (NodeId, usize);
 
-/// Code of one number type. What it returns of a node counts stages from `stage` in step `step`.
+/// Code generator for one number type. The stages of a node are numbered from `stage` in step `step`.
 pub trait Backend: Debug {
-    /// The statements of the fused node `id`.
+    /// Returns the statements of the fused node `id`.
     fn block(&self, context: &Context<'_>, id: NodeId, step: usize, stage: usize) -> Code;
 
-    /// The statements of any other node.
+    /// Returns the statements of any other node.
     fn layer(&self, context: &Context<'_>, id: NodeId, step: usize, stage: usize) -> Code;
 
-    /// Cache lines of the packed block.
+    /// Returns the cache lines of the packed block.
     fn lines(&self) -> usize;
 
-    /// The runtime's plan as a constant expression.
+    /// Returns the runtime's plan as a constant expression.
     fn tokens(&self) -> TokenStream;
 
-    /// Calls `run` with the runtime's plan, which borrows from this one: for commands that pack. Weights can be packed for
-    /// any instruction set, since none of its code runs.
+    /// Calls `run` with the runtime's plan, which borrows from this one. Commands use it to pack weights for any
+    /// instruction set, since packing runs none of its code.
     fn with_plan(&self, run: &mut dyn FnMut(&dyn runtime::Plan));
 }
 
-/// What statements are generated from.
+/// Context in which statements are generated.
 pub struct Context<'g> {
     pub graph: &'g Graph,
     pub isa: Isa,
@@ -47,17 +48,17 @@ pub struct Code {
     pub kernels: Vec<Kernel>,
 }
 
-/// The place of a node's value, an empty one for those that have none.
+/// Returns the place of a node's value, or an empty place if it has none.
 pub fn place(node: &Node) -> Place {
     node.place.unwrap_or(Place::NONE)
 }
 
-/// The comment of a node in generated code.
+/// Returns the comment of a node in generated code.
 pub fn note(node: &Node) -> String {
     note_of(&node.origin, &node.op, node.tensor)
 }
 
-/// The comment of an operation: its layer, its value and its line in the spec.
+/// Returns the comment of an operation: its layer, its value and its line in the spec.
 pub fn note_of(origin: &Origin, op: &Op, tensor: Tensor) -> String {
     let epilogue = op.epilogue();
     let averaged = if epilogue.pool.is_some() { ", averaged" } else { "" };

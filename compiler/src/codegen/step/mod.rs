@@ -1,4 +1,4 @@
-//! Steps: the functions that call kernels in order and hand each its memory.
+//! Steps: functions that call kernels in order, and pass their memory to them.
 
 mod context;
 mod stream;
@@ -17,31 +17,31 @@ pub use team::{Team, by_size, parts, parts_of};
 
 /// A generated step function.
 pub struct StepFn {
-    /// Of the function: `step_0_stem_block1`.
+    /// Name of the function: `step_0_stem_block1`.
     pub name: String,
-    /// As users see it: `stem+block1`.
+    /// Name in profiles: `stem+block1`.
     pub title: String,
     pub item: TokenStream,
     pub kernels: Vec<Kernel>,
-    /// Whether it reads the image, or writes the logits.
+    /// Whether the step reads the image, or writes the logits.
     pub reads_image: bool,
     pub writes_logits: bool,
-    /// What `run_with` shows: the step's last value.
+    /// The step's last value, which `run_with` passes to the observer.
     pub output: Tensor,
-    /// Names of its stages, in order.
+    /// Stages of the step, in order.
     pub stages: Vec<StageInfo>,
 }
 
-/// What a profile shows of a stage.
+/// Profile entry of a stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StageInfo {
     pub name: String,
     pub macs: usize,
-    /// Bytes read and written at least once: input, output and weights.
+    /// Minimum bytes read and written: input, output and weights.
     pub bytes: usize,
 }
 
-/// Generates the function of the step that `nodes` make.
+/// Generates the function of the step that consists of `nodes`.
 pub fn step(context: &Context<'_>, index: usize, name: &str, nodes: &[NodeId]) -> StepFn {
     let (graph, isa) = (context.graph, context.isa);
     let mut code = Code::default();
@@ -106,7 +106,7 @@ pub fn step(context: &Context<'_>, index: usize, name: &str, nodes: &[NodeId]) -
     }
 }
 
-/// The stages of a node, as a profile shows them.
+/// Returns the profile entries of a node's stages.
 fn stage_infos(graph: &Graph, id: NodeId) -> Vec<StageInfo> {
     let node = graph.node(id);
     let input = graph.inputs(id).first().map(|input| graph.node(*input).tensor);
@@ -130,7 +130,7 @@ fn stage_infos(graph: &Graph, id: NodeId) -> Vec<StageInfo> {
     }
 }
 
-/// Multiply-adds of an operation, and elements of its parameters.
+/// Returns the multiply-adds of an operation, and the elements of its parameters.
 fn work(graph: &Graph, op: &Op, output: Tensor) -> (usize, usize) {
     let elements = |param| graph.param(param).shape.iter().product::<usize>();
     let (pixels, channels) = (op.epilogue().unpooled(output.shape).pixels(), output.shape.channels);

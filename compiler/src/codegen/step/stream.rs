@@ -1,4 +1,5 @@
-//! What streamed blocks of both number types share: the stages of a fused node, their memory, notes and observers.
+//! Parts of streamed blocks that both number types share: the stages of a fused node, their memory, notes and
+//! observers.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -7,20 +8,20 @@ use super::context::{Context, note_of, place};
 use crate::codegen::tokens::lit;
 use crate::ir::{Fused, Node, NodeId, Op, Place, Stage, Window};
 
-/// The parts of a streamed inverted residual block; `P` holds what a number type adds, such as packed layers.
+/// Parts of a streamed inverted residual block. `P` holds the data of a number type, such as packed layers.
 pub struct Stream<'g, P> {
     pub context: &'g Context<'g>,
     pub input: &'g Node,
-    /// The node whose value the block computes.
+    /// Node whose value the block computes.
     pub node: &'g Node,
-    /// Output rows of a tile.
+    /// Output rows per tile.
     pub rows: usize,
-    /// The stages that fill the ring; a ring of image rows before the stem comes first.
+    /// Stages that fill the ring. A ring of image rows before the stem comes first.
     pub producers: &'g [Stage],
-    /// The last producer, whose value is the ring that the depthwise convolution reads.
+    /// Last producer. Its value is the ring that the depthwise convolution reads.
     pub ring: &'g Stage,
     pub depthwise: &'g Stage,
-    /// That of the depthwise convolution.
+    /// Window of the depthwise convolution.
     pub window: Window,
     pub project: &'g Stage,
     pub step: usize,
@@ -30,7 +31,7 @@ pub struct Stream<'g, P> {
 }
 
 impl<'g> Stream<'g, ()> {
-    /// The parts of the fused node `id`; `None` if its stages are not those of an inverted residual block.
+    /// Returns the parts of the fused node `id`, or `None` if its stages are not those of an inverted residual block.
     pub fn new(context: &'g Context<'g>, id: NodeId, step: usize, first_stage: usize) -> Option<Self> {
         let graph = context.graph;
         let node = graph.node(id);
@@ -53,7 +54,7 @@ impl<'g> Stream<'g, ()> {
         })
     }
 
-    /// The block with what its number type adds.
+    /// Adds the data of a number type to the block.
     pub fn with<P>(self, packed: P) -> Stream<'g, P> {
         let Self { context, input, node, rows, producers, ring, depthwise, window, project, step, first_stage, .. } =
             self;
@@ -62,7 +63,7 @@ impl<'g> Stream<'g, ()> {
 }
 
 impl<'g, P> Stream<'g, P> {
-    /// A comment for each stage.
+    /// Returns a comment for each stage.
     pub fn notes(&self) -> TokenStream {
         let notes = self.producers.iter().chain([self.depthwise, self.project]).map(|stage| {
             let text = note_of(&stage.origin, &stage.op, stage.tensor);
@@ -71,7 +72,7 @@ impl<'g, P> Stream<'g, P> {
         quote!(#(#notes)*)
     }
 
-    /// Names and places of the memory that every block works in.
+    /// Returns the names and places of the memory that every block uses.
     pub fn memory(&self) -> (Vec<&'static str>, Vec<Place>) {
         let mut names = vec!["out", "ring", "spatial"];
         let mut places = vec![place(self.node), stage_place(self.ring), stage_place(self.depthwise)];
@@ -86,7 +87,7 @@ impl<'g, P> Stream<'g, P> {
         (names, places)
     }
 
-    /// The ring of image rows before the stem, where the block has one.
+    /// Returns the ring of image rows before the stem, if the block has one.
     pub fn image_rows(&self) -> Option<&'g Stage> {
         match self.producers {
             [rows, _, ..] => Some(rows),
@@ -94,23 +95,23 @@ impl<'g, P> Stream<'g, P> {
         }
     }
 
-    /// Whether one tile is the whole image: its projection follows when all of it is filtered.
+    /// Whether one tile is the whole image. Its projection runs after the depthwise convolution of the whole tile.
     pub fn is_whole(&self) -> bool {
         self.rows == self.node.tensor.shape.height
     }
 
-    /// Channel groups of the ring.
+    /// Returns the number of channel groups of the ring.
     pub fn groups(&self) -> usize {
         self.ring.tensor.layout.groups(self.ring.tensor.shape)
     }
 
-    /// Reports to the observer that `stage` of the block did a part of its work.
+    /// Returns a call that reports to the observer that `stage` of the block did a part of its work.
     pub fn observe(&self, stage: usize) -> TokenStream {
         let (step, stage) = (lit(self.step), lit(self.first_stage + stage));
         quote!(observer.stage(#step, #stage);)
     }
 
-    /// Reports producer, depthwise convolution and projection, in this order.
+    /// Returns the reports of producer, depthwise convolution and projection, in this order.
     pub fn observers(&self) -> [TokenStream; 3] {
         let producer = self.producers.len() - 1;
         [producer, producer + 1, producer + 2].map(|stage| self.observe(stage))

@@ -1,5 +1,5 @@
-//! How those who run a network share a step's work. One thread runs plain loops over everything; a team of several runs
-//! the same code over its threads' shares, and waits where one reads what another wrote.
+//! Work sharing in a step. A single thread runs plain loops over everything. A team runs the same code over each
+//! thread's share, with a barrier before one thread reads what another wrote.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -8,7 +8,7 @@ use crate::codegen::tokens::lit;
 use crate::ir::Place;
 use crate::schedule::team;
 
-/// The largest team that runs the network, in threads.
+/// Maximum number of threads in the team that runs the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Team(pub usize);
 
@@ -19,29 +19,29 @@ impl Team {
         self.0 > 1
     }
 
-    /// `tokens` where there is a team.
+    /// Returns `tokens` if the team has more than one thread.
     pub fn many(self, tokens: TokenStream) -> TokenStream {
         if self.are_many() { tokens } else { quote!() }
     }
 
-    /// The range of a loop over `count` items.
+    /// Returns the range of a loop over `count` items.
     pub fn share(self, count: usize) -> TokenStream {
         let count = lit(count);
         if self.are_many() { quote!(team.share(#count)) } else { quote!(0..#count) }
     }
 
-    /// Lets one of them do it.
+    /// Returns statements that only one thread runs.
     pub fn once(self, statements: TokenStream) -> TokenStream {
         if self.are_many() { quote!(if team.index() == 0 { #statements }) } else { statements }
     }
 
-    /// Lets everybody come to an end with what stands before.
+    /// Returns a barrier.
     pub fn wait(self) -> TokenStream {
         self.many(quote!(team.wait();))
     }
 
-    /// Calls for consecutive parts of `total` items: `part` gets how many they are, and how to tell in units of which
-    /// an item has so many where the first one lies.
+    /// Returns calls for consecutive parts of `total` items. `part` takes a function that returns the first item,
+    /// multiplied by its argument, and the number of items.
     pub fn parts(
         self,
         total: usize,
@@ -61,7 +61,7 @@ impl Team {
     }
 }
 
-/// What is done with part `part` of parts of the given `(size, count)`s, which begins with item `first`.
+/// Returns the code of part `part`. `sizes` are the parts' `(size, count)`s. The part begins with item `first`.
 pub fn by_size(sizes: &[(usize, usize)], mut body: impl FnMut(usize) -> TokenStream) -> TokenStream {
     match *sizes {
         [(size, _)] => {
@@ -85,13 +85,13 @@ pub fn by_size(sizes: &[(usize, usize)], mut body: impl FnMut(usize) -> TokenStr
     }
 }
 
-/// [`parts_of`] a scratch of floats.
+/// Returns [`parts_of`] for a scratch of floats.
 pub fn parts(names: &[&str], places: &[Place]) -> TokenStream {
     parts_of(names, places, size_of::<f32>())
 }
 
-/// `let [names] = parts(scratch, [ranges])`, in elements of so many bytes; of what every member has a copy of, in the
-/// member's own arena.
+/// Returns `let [names] = parts(scratch, [ranges])`, in elements of `element` bytes. Values with one copy per thread
+/// are in the thread's own arena.
 pub fn parts_of(names: &[&str], places: &[Place], element: usize) -> TokenStream {
     let (own, shared): (Vec<_>, Vec<_>) = names.iter().zip(places).partition(|(_, place)| place.arenas.is_some());
     let shared = bind(&quote!(scratch), &shared, 0, element);
