@@ -1,4 +1,4 @@
-//! The compiler of mbvc: from a YAML table to specialized Rust.
+//! The compiler of mbvc: from a YAML spec to specialized Rust.
 //!
 //! ```text
 //! spec  ->  lower  ->  passes  ->  per instruction set: layouts, tiles, scratch  ->  codegen
@@ -29,22 +29,22 @@ use ir::{Graph, Peak};
 use passes::{Remark, Target};
 use spec::{Fusion, NetworkSpec, Overrides};
 
-/// A network on every level of the pipeline.
+/// A compiled network, with the results of each stage of the pipeline.
 pub struct Compiled {
-    /// As it was read, with the overrides in it.
+    /// The spec with its overrides applied.
     pub spec: NetworkSpec,
-    /// After the rewriting passes, before anything is known of an instruction set.
+    /// Graph after the rewriting passes, independent of the instruction set.
     pub graph: Graph,
-    /// What could have been fused and was not.
+    /// Missed fusions.
     pub remarks: Vec<Remark>,
-    /// One for each instruction set that the spec names.
+    /// Programs, one per instruction set of the spec.
     pub programs: Vec<Program>,
 }
 
-/// Compiles a spec's text; `overrides` take the place of its own values.
+/// Compiles the text of a spec. `overrides` replace values of the spec.
 ///
 /// # Errors
-/// All mistakes of the spec and the overrides.
+/// All errors in the spec and the overrides.
 pub fn compile(source: &SourceFile, overrides: &Overrides) -> Result<Compiled, Diagnostics> {
     let spec = spec::parse_with(source, overrides)?;
     let refuse = |mistake: Diagnostic| {
@@ -64,7 +64,7 @@ pub fn compile(source: &SourceFile, overrides: &Overrides) -> Result<Compiled, D
     }
 }
 
-/// The mistake of a spec that can be checked, lowered and interpreted, but for which there is no code generator yet.
+/// Returns the error of a spec that can be checked, lowered and interpreted, but has no code generator yet.
 fn without_kernels(spec: &NetworkSpec) -> Option<Diagnostic> {
     let deep = spec.fusion == Fusion::Deep;
     if deep && (!spec.precision.is_quantized() || spec.threads > 1) {
@@ -92,47 +92,48 @@ fn generate(spec: &NetworkSpec) -> Result<(Graph, Vec<Remark>, Vec<Program>), Ve
     Ok((graph, remarks, programs))
 }
 
-/// A pass broke the graph: a mistake of the compiler, told like any other.
+/// Returns the diagnostic of an internal compiler error: a pass produced an invalid graph.
 fn internal(broken: &VerifyErrors) -> Diagnostic {
     Diagnostic::new(&catalog::INTERNAL, broken.to_string()).help("please report this, with the spec")
 }
 
 impl Compiled {
-    /// The items that the macro expands to.
+    /// Returns the items that the macro expands to.
     pub fn tokens(&self, naming: &Naming) -> TokenStream {
         codegen::network(&self.spec, &self.programs, naming, None)
     }
 
-    /// [`tokens`](Self::tokens), with weights that become part of the program.
+    /// Returns [`tokens`](Self::tokens) with embedded weights.
     pub fn tokens_with(&self, naming: &Naming, weights: &Embedded) -> TokenStream {
         codegen::network(&self.spec, &self.programs, naming, Some(weights))
     }
 
-    /// Lowers a valid spec for no instruction set: a network without programs, unfused, to compare weights with.
+    /// Lowers a valid spec without an instruction set. The result is an unfused network without programs, to check
+    /// weights against.
     ///
     /// # Errors
-    /// If a pass broke the graph, which is a mistake of the compiler.
+    /// If a pass produced an invalid graph, which is a bug in the compiler.
     pub fn without_programs(spec: &NetworkSpec) -> Result<Self, VerifyErrors> {
         let spec = NetworkSpec { isas: Vec::new(), fusion: Fusion::None, ..spec.clone() };
         let (graph, remarks, programs) = generate(&spec)?;
         Ok(Self { spec, graph, remarks, programs })
     }
 
-    /// What weights of the network have to share with it.
+    /// Returns the conventions that weights of the network must match.
     pub fn conventions(&self) -> Conventions {
         codegen::facts::conventions(&self.spec)
     }
 
-    /// The tensors that it is made of, in order of execution.
+    /// Returns the network's tensors, in order of execution.
     pub fn parameters(&self) -> Vec<Parameter<'_>> {
         codegen::facts::parameters(self.programs.first().map_or(&self.graph, |program| &program.graph))
     }
 }
 
-/// Compiles the spec at `path`, which messages call `name`.
+/// Compiles the spec at `path`. Messages call it `name`.
 ///
 /// # Errors
-/// All mistakes of the file, the spec and the overrides.
+/// All errors in the file, the spec and the overrides.
 pub fn compile_file(path: &Path, name: &str, overrides: &Overrides) -> Result<Compiled, Diagnostics> {
     compile(&spec::read(path, name)?, overrides)
 }

@@ -1,68 +1,70 @@
-//! Facts of an instruction set that the schedule, the passes and the loop nests depend on: lanes, registers, products.
+//! Properties of an instruction set that the schedule, the passes and the loop nests depend on: lanes, registers,
+//! products.
 //!
-//! No mnemonics and no tokens: the intrinsics are spelled in the runtime's `simd` modules, one vocabulary for all.
+//! This module has no mnemonics and no tokens. The intrinsics are in the runtime's `simd` modules, behind one
+//! vocabulary.
 
 use mbvc_runtime::quantized::DotForm;
 
 pub use crate::spec::Isa;
 
-/// How one float of the activations meets a vector of weights.
+/// How one activation is multiplied by a vector of weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Broadcast {
-    /// Each use loads the float into every lane (x86, portable).
+    /// Each use broadcasts the float from memory into every lane (x86, portable).
     Memory,
-    /// Four consecutive floats are loaded as a vector, and multiplied lane by lane (NEON).
+    /// Four consecutive floats are loaded as a vector, and multiplied by lane (NEON).
     Lane,
 }
 
-/// What the schedule, the passes and the loop nests have to know of an instruction set.
+/// Properties of an instruction set for the schedule, the passes and the loop nests.
 pub trait IsaFacts: Copy {
-    /// Floats in a vector.
+    /// Returns the floats per vector.
     fn lanes(self) -> usize;
 
-    /// Architectural vector registers.
+    /// Returns the number of architectural vector registers.
     fn registers(self) -> usize;
 
-    /// How its kernels take the activations of a matrix product.
+    /// Returns how kernels read the activations of a matrix product.
     fn broadcast(self) -> Broadcast;
 
-    /// Vectors that can be loaded in the time of two multiply-adds.
+    /// Returns the number of vector loads in the time of two multiply-adds.
     fn loads_per_cycle(self) -> usize;
 
-    /// Whether a cache line can be asked for ahead of its use.
+    /// Whether cache lines can be prefetched.
     fn has_prefetch(self) -> bool;
 
-    /// An instruction set of half the width, whose vocabulary serves the functions of this one too.
+    /// Returns an instruction set of half the width whose vocabulary can be used in functions of this one.
     fn half(self) -> Option<Self>;
 
-    /// Whether there are kernels for the fast inner product. It takes two broadcasts for each product, which are free
-    /// only where an addition reads its operand from memory into every lane, and as many registers as pixels beside
-    /// the sums.
+    /// Whether there are kernels for the fast inner product. It needs two broadcasts per product, which are free only
+    /// if an addition can broadcast its memory operand. It also needs one register per pixel beside the sums.
     fn has_fast_product(self) -> bool;
 
-    /// Whether quantized kernels can let sums carry the bias that one multiply-add takes off again, and in the reference
-    /// kernels' rounding have a short form for small factors.
+    /// Whether quantized kernels have a fast requantization: sums with a bias that one multiply-add removes, and a
+    /// short form of the reference rounding for small factors.
     fn has_biased_sums(self) -> bool;
 
     /// Whether there is a vocabulary for bytes in vectors of half the width.
     fn has_half_bytes(self) -> bool;
 
-    /// The form in which weights meet activations.
+    /// Returns the form of the dot products of weights and activations.
     fn dot_form(self) -> DotForm;
 
-    /// Whether vectors of weights are multiplied by one of four quads of activations, all in one register.
+    /// Whether a vector of weights is multiplied by one of four quads of activations in the same register.
     fn dots_by_lane(self) -> bool;
 
-    /// Whether weights meet activations as bytes, four at a time; else as 16-bit numbers.
+    /// Whether weights and activations are multiplied as bytes, four at a time. Otherwise they are multiplied as
+    /// 16-bit integers.
     fn multiplies_bytes(self) -> bool;
 
-    /// Bytes of the quads of weights of a vector of so many lanes.
+    /// Returns the bytes of the quads of weights for a vector of `lanes` lanes.
     fn dot_weights(self, lanes: usize) -> usize;
 
-    /// Whether multiplication and addition are rounded once, together.
+    /// Whether multiply-adds are fused, with a single rounding.
     fn has_fma(self) -> bool;
 
-    /// The `target_arch` of the targets that can have it; `None` if all can.
+    /// Returns the `target_arch` of the targets that can have it, or `None` if all can.
     fn architecture(self) -> Option<&'static str>;
 }
 

@@ -1,4 +1,4 @@
-//! The weight container: a safetensors file, validated whole and read in place.
+//! The weight container: a safetensors file, fully validated and read in place.
 //!
 //! Layout: the header's length as eight little-endian bytes, the header (a JSON object of tensors and
 //! `__metadata__`), then the tensors' bytes. <https://huggingface.co/docs/safetensors>
@@ -20,7 +20,7 @@ pub use tensor::{Dtype, F32s, Shape, TensorView};
 
 use crate::formats::json::JsonStr;
 
-/// A validated safetensors file in memory. Allocates nothing: look-ups scan the header, or use the index of
+/// A validated safetensors file in memory. It allocates nothing. A look-up scans the header, or uses the index of
 /// [`Weights`](crate::Weights).
 ///
 /// ```
@@ -45,7 +45,7 @@ impl<'a> Container<'a> {
         Ok(Self::with_header(Header::parse(file, file.len())?, file))
     }
 
-    /// Finds header and data again in bytes that [`Container::parse`] has accepted, with the metadata it found.
+    /// Finds header and data in bytes that [`Container::parse`] has accepted, with the metadata that it found.
     #[cfg(feature = "alloc")]
     pub(crate) fn parsed_before(file: &'a [u8], metadata: Option<Span>, index: &'a Index) -> Self {
         Self::with_header(Header::parsed_before(file, metadata, index), file)
@@ -60,28 +60,28 @@ impl<'a> Container<'a> {
         self.header.metadata_span()
     }
 
-    /// What the file declares, without the tensors' bytes.
+    /// Returns the header, without the tensors' bytes.
     pub fn header(&self) -> &Header<'a> {
         &self.header
     }
 
-    /// The tensor of that name.
+    /// Returns the tensor with this name.
     pub fn tensor(&self, name: &str) -> Option<TensorView<'a>> {
         self.header.named(name)?.view(self.data)
     }
 
-    /// All tensors in the header's order.
+    /// Returns all tensors in the header's order.
     pub fn tensors(&self) -> impl Iterator<Item = TensorView<'a>> + Clone + 'a {
         let data = self.data;
         self.header.entries().filter_map(move |entry| entry.view(data))
     }
 
-    /// The text under that key of `__metadata__`.
+    /// Returns the text of this key of `__metadata__`.
     pub fn metadata(&self, key: &str) -> Option<JsonStr<'a>> {
         self.header.metadata(key)
     }
 
-    /// All keys and values of `__metadata__` in the header's order.
+    /// Returns all keys and values of `__metadata__` in the header's order.
     pub fn metadata_entries(&self) -> impl Iterator<Item = (JsonStr<'a>, JsonStr<'a>)> + Clone + 'a {
         self.header.metadata_entries()
     }

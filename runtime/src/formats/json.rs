@@ -1,26 +1,26 @@
-//! As much of JSON as a safetensors header needs, read in place.
+//! A JSON parser for safetensors headers, which reads in place.
 //!
-//! Hand-written because this crate depends on nothing: a microcontroller carries all of it, and every generated
-//! standalone crate copies it. It allocates nothing, never recurses (an attacker's nesting cannot overflow a small
-//! stack) and never panics. Grammar: RFC 8259; strings are checked to be UTF-8 and free of lone surrogates.
+//! It is hand-written because this crate has no dependencies: a microcontroller links all of it, and every generated
+//! standalone crate copies it. It allocates nothing, never recurses (deeply nested input cannot overflow a small
+//! stack) and never panics. Grammar: RFC 8259. Strings are checked to be UTF-8 without lone surrogates.
 
 use core::fmt;
 
-/// A position in JSON text, and the reading of the values there.
+/// A position in JSON text, with methods that read the values there.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cursor<'a> {
     text: &'a [u8],
     at: usize,
 }
 
-/// What is left of an array or object that [`Cursor::open`] entered.
+/// State of an array or object that [`Cursor::open`] entered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Inside {
     close: u8,
     first: bool,
 }
 
-/// What is wrong with JSON text.
+/// An error in JSON text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JsonError {
@@ -29,19 +29,19 @@ pub struct JsonError {
     pub rule: JsonRule,
 }
 
-/// The rule that JSON text breaks.
+/// Rule that JSON text violates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JsonRule {
     /// The text ends within a value.
     Ends,
-    /// Another character is expected here.
+    /// This character was expected.
     Expected(char),
-    /// A string ends here with a bare control character, or has an escape that JSON does not know.
+    /// A string has a raw control character or an unknown escape here.
     BadString,
-    /// A string is not UTF-8, or escapes half of a surrogate pair.
+    /// A string is not UTF-8, or has a lone surrogate.
     NotUtf8,
-    /// Only whole numbers from 0 up to the address range are meaningful here.
+    /// Only an unsigned integer within the address range is valid here.
     NotUnsigned,
 }
 
@@ -62,7 +62,7 @@ impl<'a> Cursor<'a> {
         Self { text, at: 0 }
     }
 
-    /// Continues at a byte offset that an earlier pass over the same text noted.
+    /// Continues at a byte offset that an earlier pass over the same text recorded.
     pub fn starting(text: &'a [u8], at: usize) -> Self {
         Self { text, at }
     }
@@ -71,7 +71,7 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
-    /// The next character that is not white space, without taking it.
+    /// Returns the next character that is not white space, without consuming it.
     pub fn peek(&mut self) -> Result<u8, JsonError> {
         while let Some(&byte) = self.text.get(self.at) {
             if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
@@ -90,7 +90,7 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Nothing but white space may follow.
+    /// Checks that only white space follows.
     pub fn end(&mut self) -> Result<(), JsonError> {
         match self.peek() {
             Ok(_) => self.fail(JsonRule::Expected(' ')),
@@ -98,13 +98,13 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Enters the array (`[`) or object (`{`) that starts here.
+    /// Enters the array (`[`) or object (`{`) at this position.
     pub fn open(&mut self, bracket: u8) -> Result<Inside, JsonError> {
         self.expect(bracket)?;
         Ok(Inside { close: if bracket == b'{' { b'}' } else { b']' }, first: true })
     }
 
-    /// Moves to the next element; at the closing bracket, takes it and says `false`.
+    /// Moves to the next element and returns `true`. At the closing bracket, consumes it and returns `false`.
     pub fn another(&mut self, inside: &mut Inside) -> Result<bool, JsonError> {
         if self.peek()? == inside.close {
             self.at += 1;
@@ -117,7 +117,7 @@ impl<'a> Cursor<'a> {
         Ok(true)
     }
 
-    /// An object's key and the colon after it.
+    /// Reads an object's key and the colon after it.
     pub fn key(&mut self) -> Result<JsonStr<'a>, JsonError> {
         let key = self.string()?;
         self.expect(b':')?;
@@ -133,7 +133,7 @@ impl<'a> Cursor<'a> {
                 None => return self.fail(JsonRule::Ends),
                 Some(b'"') => break,
                 Some(0..0x20) => return self.fail(JsonRule::BadString),
-                // The escaped character is skipped so that `\"` does not end the string.
+                // Skips the escaped character, so that `\"` does not end the string.
                 Some(b'\\') => {
                     escapes = true;
                     self.at += 2;
@@ -178,7 +178,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// A JSON string, borrowed with its escapes; compares and prints unescaped.
+/// A JSON string, borrowed with its escapes. Comparison and display resolve the escapes.
 #[derive(Clone, Copy, Default)]
 pub struct JsonStr<'a> {
     /// Text between the quotes. Only [`Cursor::string`] constructs it, after checking every escape.
@@ -186,12 +186,12 @@ pub struct JsonStr<'a> {
 }
 
 impl<'a> JsonStr<'a> {
-    /// The characters with escapes resolved.
+    /// Returns the characters with escapes resolved.
     pub fn chars(&self) -> impl Iterator<Item = char> + Clone + 'a {
         Unescape { rest: self.raw }
     }
 
-    /// The text itself, where it holds no escape.
+    /// Returns the text itself, if it has no escapes.
     pub fn as_plain(&self) -> Option<&'a str> {
         if self.raw.contains('\\') { None } else { Some(self.raw) }
     }
@@ -283,7 +283,7 @@ impl Unescape<'_> {
         })
     }
 
-    /// Four hexadecimal digits: one UTF-16 unit.
+    /// Reads four hexadecimal digits: one UTF-16 unit.
     fn unit(&mut self) -> Result<u32, JsonRule> {
         let mut unit = 0;
         for _ in 0..4 {

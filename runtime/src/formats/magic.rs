@@ -1,9 +1,9 @@
-//! The bytes by which files are recognized.
+//! Magic numbers of files.
 
-/// The first bytes of a packed file.
+/// First bytes of a packed file.
 pub const PACKED: [u8; 8] = *b"MBVCPACK";
 
-/// Whether a file with this start is a packed file.
+/// Whether a file that starts with `start` is a packed file.
 pub fn is_packed(start: &[u8]) -> bool {
     start.starts_with(&PACKED)
 }

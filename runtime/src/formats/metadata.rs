@@ -1,4 +1,4 @@
-//! What a container's metadata records: the conventions of its network, the preprocessing and the framing of pictures.
+//! The metadata of a container: the conventions of its network, the preprocessing and the framing of pictures.
 
 use crate::conventions::{Activation, ConventionError, Conventions, FORMAT, Padding, Precision};
 use crate::formats::container::Header;
@@ -40,7 +40,7 @@ impl Preprocess {
 
 #[cfg(feature = "alloc")]
 impl Framing {
-    /// Reads `mbvc.framing`. Containers without it were written for squashed pictures.
+    /// Reads `mbvc.framing`. Without it, pictures are squashed.
     ///
     /// # Errors
     /// If it is malformed.
@@ -53,7 +53,7 @@ impl Framing {
     }
 }
 
-/// Parses the value of `key`. No valid value needs a JSON escape, so that a value with one is refused.
+/// Parses the value of `key`. No valid value needs a JSON escape, so a value with an escape is rejected.
 fn read<T>(
     header: &Header<'_>,
     key: &'static str,

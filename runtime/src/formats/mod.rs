@@ -1,4 +1,4 @@
-//! The files that the runtime reads: containers of weights, packed weights, and the JSON of both headers.
+//! File formats of the runtime: containers of weights, packed weights, and the JSON of a container's header.
 
 pub mod container;
 pub mod json;

@@ -1,9 +1,9 @@
-//! Packed files: a header line, the packed block, and text about pictures and classes. They are used in place.
+//! Packed files: a header line, the packed block, and text about pictures and classes. A packed file is used in place.
 //!
-//! Header, 64 bytes, little endian: magic (8), version (4), instruction set (4), identity of network and
-//! plan (8), lines of the block (8), preprocessing scale and offset (24), bytes of the text (4), zeros.
-//! The text follows the block, padded with zeros to a whole line: the network's name, the framing of pictures, and
-//! the names of the classes, a line each. Only targets with a heap read it.
+//! Header, 64 bytes, little endian: magic (8), version (4), instruction set (4), identity of network and plan (8),
+//! number of lines in the block (8), preprocessing scale and offset (24), bytes of the text (4), zeros. The text
+//! follows the block, padded with zeros to a whole line. It has the network's name, the framing of pictures, and the
+//! names of the classes, one per line. Only targets with a heap read it.
 
 use core::fmt;
 
@@ -20,33 +20,33 @@ use crate::scratch::{Line, Packed, lines, lines_mut};
 
 const VERSION: u32 = 4;
 const LINE: usize = size_of::<Line>();
-/// Framing of containers without `mbvc.framing`; the default of `Framing`.
+/// Framing of containers without `mbvc.framing`, equal to the default of `Framing`.
 const FRAMING: &str = "squash bilinear";
 
-/// The properties of a packed file, which pack weights into it.
+/// Parameters of packing.
 pub struct Packing<'a> {
     /// Name of the network, for `mbvc inspect`.
     pub network: &'a str,
-    /// Requirements that the weights are checked against; part of the file's identity.
+    /// Requirements that the weights are checked against. They are part of the file's identity.
     pub needs: Needs<'a>,
     /// Layout of the packed block for `isa`.
     pub plan: &'a dyn Plan,
     /// Instruction set of the kernels that read the file.
     pub isa: Isa,
-    /// Numerics of these kernels, where there is a choice.
+    /// Numerics of these kernels, if the network has a choice.
     pub numerics: Numerics,
 }
 
 impl<'a> Packing<'a> {
-    /// Bytes of the file.
+    /// Returns the bytes of the file.
     pub fn file_bytes(&self, weights: &Container<'_>) -> usize {
         file_bytes(self.plan.lines(), Text::new(self.network, weights).bytes())
     }
 
-    /// Packs `weights` into `file`, which is aligned to 64 bytes.
+    /// Packs `weights` into `file`, which must be aligned to 64 bytes.
     ///
     /// # Errors
-    /// If `file` has another size or alignment, or a convention or a tensor does not fit.
+    /// If `file` has another size or alignment, or a convention or a tensor does not match.
     pub fn pack(&self, weights: &Container<'_>, file: &mut [u8]) -> Result<(), PackError<'a>> {
         let (plan, text) = (self.plan, Text::new(self.network, weights));
         let expected = file_bytes(plan.lines(), text.bytes());
@@ -72,7 +72,7 @@ impl<'a> Packing<'a> {
         Ok(())
     }
 
-    /// Whether weights of these conventions are the network's; that of their tensors shows when they are packed.
+    /// Checks that the conventions of the weights match the network. Tensors are checked when they are packed.
     fn check(&self, theirs: Conventions) -> Result<(), PackError<'static>> {
         let ours = self.needs.conventions;
         let [activation, padding, precision] = ["activation", "padding", "precision"];
@@ -89,12 +89,12 @@ impl<'a> Packing<'a> {
     }
 }
 
-/// Bytes of a packed file with a block of so many lines and a text of so many bytes.
+/// Returns the bytes of a packed file with a block of `lines` lines and `text` bytes of text.
 fn file_bytes(lines: usize, text: usize) -> usize {
     LINE + lines * LINE + text.next_multiple_of(LINE)
 }
 
-/// The text behind the block.
+/// Text after the block.
 struct Text<'a> {
     network: &'a str,
     framing: Option<JsonStr<'a>>,
@@ -106,7 +106,7 @@ impl<'a> Text<'a> {
         Self { network, framing: weights.metadata("mbvc.framing"), labels: weights.metadata("mbvc.labels") }
     }
 
-    /// All of it, but that a framing which needs an escape is none.
+    /// Returns the characters of the text. A framing with a JSON escape is replaced by the default.
     fn chars(&self) -> impl Iterator<Item = char> {
         let framing = self.framing.and_then(|text| text.as_plain()).unwrap_or(FRAMING);
         let labels = self.labels.iter().flat_map(|labels| labels.chars());
@@ -131,36 +131,36 @@ impl<'a> Text<'a> {
     }
 }
 
-/// What the first line of a packed file says.
+/// First line of a packed file.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PackedHeader {
-    /// Whose kernels read the block.
+    /// Instruction set of the kernels that read the block.
     pub isa: Isa,
-    /// A hash of all that a packed block depends on but the values of the weights.
+    /// Hash of everything that a packed block depends on, except the values of the weights.
     pub identity: u64,
-    /// Lines of 64 bytes that the block has.
+    /// Number of 64-byte lines in the block.
     pub lines: u64,
-    /// From pixels to the network's input.
+    /// Conversion of pixels to the network's input.
     pub preprocess: Preprocess,
-    /// Bytes of the text behind the block.
+    /// Bytes of the text after the block.
     pub text_bytes: u32,
 }
 
 impl PackedHeader {
-    /// Bytes that it takes.
+    /// Bytes of the header.
     pub const BYTES: usize = LINE;
     /// The version of packed files that this crate reads and writes.
     pub const VERSION: u32 = VERSION;
 
-    /// Whether a file that begins so is meant to be a packed one.
+    /// Whether a file starts with the magic of packed files.
     pub fn is_in(file: &[u8]) -> bool {
         magic::is_packed(file)
     }
 
-    /// Reads it from the first bytes of a file.
+    /// Reads the header from the first bytes of a file.
     ///
     /// # Errors
-    /// If this is no packed file, or one of another version.
+    /// If the file is not a packed file, or has another version.
     pub fn parse(file: &[u8]) -> Result<Self, PackedError> {
         if !Self::is_in(file) {
             return Err(PackedError::NotPacked);
@@ -191,10 +191,10 @@ impl PackedHeader {
         }
     }
 
-    /// Whether the file was packed by `plan` for such a network, and has `file_bytes` as it should.
+    /// Checks that the file was packed by `plan` for a network with these `needs`, and has the expected length.
     ///
     /// # Errors
-    /// If it was not, or has not.
+    /// If the file was packed for another network, or is longer or shorter than expected.
     pub fn check(&self, needs: &Needs<'_>, plan: &dyn Plan, file_bytes: usize) -> Result<(), PackedError> {
         if self.identity != identity(needs, plan) || self.lines != plan.lines() as u64 {
             return Err(PackedError::OtherNetwork);
@@ -202,7 +202,7 @@ impl PackedHeader {
         self.check_length(file_bytes)
     }
 
-    /// Whether a file of this header and this length is whole.
+    /// Checks that a file with this header has the expected length.
     ///
     /// # Errors
     /// If it is longer or shorter.
@@ -215,7 +215,7 @@ impl PackedHeader {
         }
     }
 
-    /// The text behind the block of a file with this header and the right length.
+    /// Returns the text after the block of a file with this header and the expected length.
     ///
     /// # Errors
     /// If the text is malformed.
@@ -227,22 +227,22 @@ impl PackedHeader {
     }
 }
 
-/// Text of a packed file about its network, pictures and classes.
+/// Text of a packed file: its network, framing and classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackedText<'a> {
     /// The network's name.
     pub network: &'a str,
-    /// What `Framing` parses.
+    /// Framing, in the syntax that `Framing` parses.
     pub framing: &'a str,
-    /// A name a line; empty if the weights came without.
+    /// Names of the classes, one per line. Empty if the weights have none.
     pub labels: &'a str,
 }
 
 impl<'a> PackedText<'a> {
-    /// Reads the text behind the block.
+    /// Parses the text after the block.
     ///
     /// # Errors
-    /// If it has less than two lines before the names of the classes.
+    /// If there are fewer than two lines before the names of the classes.
     pub fn parse(text: &'a str) -> Result<Self, PackedError> {
         let mut parts = text.splitn(3, '\n');
         match [parts.next(), parts.next(), parts.next()] {
@@ -254,7 +254,7 @@ impl<'a> PackedText<'a> {
 
 #[cfg(feature = "alloc")]
 impl PackedText<'_> {
-    /// What a model keeps to classify pictures of any size.
+    /// Returns the metadata that a model needs to classify pictures of any size.
     fn metadata(&self) -> Result<crate::picture::ClassifierMetadata, PackedError> {
         let framing = crate::picture::Framing::parse(self.framing).map_err(|_| PackedError::Text)?;
         Ok(crate::picture::ClassifierMetadata { labels: self.labels.lines().map(Into::into).collect(), framing })
@@ -268,7 +268,8 @@ fn take<const N: usize>(header: &[u8; LINE], at: &mut usize) -> [u8; N] {
     bytes
 }
 
-/// What a generated network packs by: its plan for `isa`, in the numerics that this processor gains from.
+/// Returns the parameters of packing for a generated network: its plan for `isa`, in the numerics that are faster on
+/// this processor.
 fn packing<P: Plan + 'static>(
     info: &'static NetworkInfo,
     plan: impl FnOnce(Isa) -> Option<&'static P>,
@@ -279,7 +280,7 @@ fn packing<P: Plan + 'static>(
     Ok(Packing { network: info.name, needs: info.needs(), plan, isa, numerics })
 }
 
-/// Bytes of the packed file of `weights`; `None` if the network was not compiled for `isa`.
+/// Returns the bytes of the packed file of `weights`, or `None` if the network was not compiled for `isa`.
 pub fn packed_file_bytes<P: Plan + 'static>(
     info: &NetworkInfo,
     plan: impl FnOnce(Isa) -> Option<&'static P>,
@@ -290,10 +291,10 @@ pub fn packed_file_bytes<P: Plan + 'static>(
     Some(file_bytes(plan(isa)?.lines(), text.bytes()))
 }
 
-/// Packs `weights` into `file`, which is aligned to 64 bytes, in the numerics that this processor gains from.
+/// Packs `weights` into `file`, which must be aligned to 64 bytes, in the numerics that are faster on this processor.
 ///
 /// # Errors
-/// If `isa` was not compiled in, `file` has another size or alignment, or a convention or a tensor does not fit.
+/// If `isa` was not compiled in, `file` has another size or alignment, or a convention or a tensor does not match.
 pub fn pack_file<P: Plan + 'static>(
     info: &'static NetworkInfo,
     plan: impl FnOnce(Isa) -> Option<&'static P>,
@@ -304,7 +305,7 @@ pub fn pack_file<P: Plan + 'static>(
     packing(info, plan, isa)?.pack(weights, file)
 }
 
-/// A model that uses `file` in place.
+/// Returns a model that uses `file` in place.
 ///
 /// # Errors
 /// If the file is not aligned to 64 bytes, or was packed for another network, instruction set or version.
@@ -331,8 +332,8 @@ pub fn from_packed<P: Plan + 'static>(
     })
 }
 
-/// A hash (FNV-1a, 64 bits) of names, shapes, conventions and the plan: what a packed block depends on. Numbers count
-/// as 64 bits on every target, since a file is packed on one and used on another.
+/// Returns a hash (FNV-1a, 64 bits) of names, shapes, conventions and the plan, on which a packed block depends.
+/// Numbers are hashed as 64 bits on every target, since a file is packed on one target and used on another.
 fn identity(needs: &Needs<'_>, plan: &dyn Plan) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325;
     let mut add = |bytes: &[u8]| {
@@ -357,21 +358,21 @@ fn identity(needs: &Needs<'_>, plan: &dyn Plan) -> u64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PackedError {
-    /// The bytes do not begin as packed files do, or what they say of themselves cannot be.
+    /// The bytes do not start with the magic of packed files, or the header has invalid values.
     NotPacked,
-    /// The file is of this version, not of [`PackedHeader::VERSION`].
+    /// The file has this version instead of [`PackedHeader::VERSION`].
     Version(u32),
-    /// Packed for an instruction set that the network or this processor lacks.
+    /// The file was packed for an instruction set that the network or this processor does not have.
     Isa(IsaError),
-    /// Packed for another network, for other choices than this one's, or by another compiler.
+    /// The file was packed for another network, with other options, or by another compiler version.
     OtherNetwork,
     /// The file is not aligned to 64 bytes.
     Alignment,
-    /// The file is longer or shorter than its header says.
+    /// The file is longer or shorter than its header requires.
     Length,
-    /// The block holds numbers that no weights pack to.
+    /// The block has numbers that packing never writes.
     Damaged,
-    /// The text behind the block is malformed.
+    /// The text after the block is malformed.
     Text,
 }
 

@@ -1,38 +1,38 @@
-//! Errors of containers: the broken rule, its place, and the remedy.
+//! Errors of containers: the violated rule, its location, and the remedy.
 
 use core::fmt;
 
 use super::limits::{MAX_HEADER_BYTES, MAX_RANK};
 use crate::formats::json::{JsonRule, JsonStr};
 
-/// Why bytes are not a valid container.
+/// Error of an invalid container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ContainerError<'a> {
-    /// Too short to hold even the header's length.
+    /// The file is too short for the header's length.
     NoHeader {
-        /// Length of the file: below eight.
+        /// Length of the file, below eight.
         file_bytes: usize,
     },
-    /// Weights that were packed already.
+    /// The file is a packed file.
     Packed,
     /// The declared length is above [`MAX_HEADER_BYTES`].
     HeaderTooLong {
-        /// What the first eight bytes of the file declare.
+        /// Length that the first eight bytes of the file declare.
         header_bytes: u64,
     },
     /// The file ends within the declared header.
     HeaderCut {
-        /// What the first eight bytes of the file declare; these do not count.
+        /// Length that the first eight bytes of the file declare, without those eight bytes.
         header_bytes: u64,
         /// Length of the file.
         file_bytes: usize,
     },
-    /// The header is not the JSON that safetensors requires.
+    /// The header is not valid safetensors JSON.
     Header {
         /// Offset in the file, in bytes.
         at: usize,
-        /// Rule that the text breaks.
+        /// Rule that the text violates.
         rule: JsonRule,
     },
     /// `__metadata__` is repeated.
@@ -40,7 +40,7 @@ pub enum ContainerError<'a> {
         /// Offset of the second one in the file, in bytes.
         at: usize,
     },
-    /// More tensors or metadata entries than one network has.
+    /// There are more tensors or metadata entries than a container may have.
     TooMany {
         /// `tensors` or `metadata entries`.
         what: &'static str,
@@ -52,44 +52,44 @@ pub enum ContainerError<'a> {
         /// The repeated key.
         key: JsonStr<'a>,
     },
-    /// One tensor breaks a rule.
+    /// A tensor violates a rule.
     Tensor {
-        /// The tensor that is at fault.
+        /// Name of the tensor.
         name: JsonStr<'a>,
-        /// What is wrong with it.
+        /// Rule that the tensor violates.
         rule: TensorRule<'a>,
     },
-    /// The tensors leave bytes of the data unused.
+    /// Some bytes of the data belong to no tensor.
     NotCovered {
-        /// Bytes of all tensors together.
+        /// Total bytes of all tensors.
         tensor_bytes: usize,
-        /// Bytes of the file behind its header.
+        /// Bytes of the file after its header.
         data_bytes: usize,
     },
 }
 
-/// The rule that a tensor of the header breaks.
+/// Rule that a tensor of the header violates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TensorRule<'a> {
-    /// An element type that safetensors does not have, or that takes no whole bytes.
+    /// The element type is unknown to safetensors, or does not consist of whole bytes.
     Dtype {
-        /// Text in place of the type.
+        /// Text found instead of the type.
         found: JsonStr<'a>,
     },
-    /// More than [`MAX_RANK`] dimensions.
+    /// There are more than [`MAX_RANK`] dimensions.
     Rank,
-    /// `dtype`, `shape` or `data_offsets` is missing or is not what it must be.
+    /// `dtype`, `shape` or `data_offsets` is missing or has an invalid value.
     Member {
-        /// Which of the three.
+        /// `dtype`, `shape` or `data_offsets`.
         key: &'static str,
     },
-    /// A member that safetensors does not know.
+    /// The key is unknown to safetensors.
     Unknown {
-        /// Its name.
+        /// The unknown key.
         key: JsonStr<'a>,
     },
-    /// A member is repeated.
+    /// A key is repeated.
     Repeated {
         /// `dtype`, `shape` or `data_offsets`.
         key: JsonStr<'a>,
@@ -100,21 +100,21 @@ pub enum TensorRule<'a> {
     Range {
         /// First byte, counted from the end of the header.
         begin: usize,
-        /// The byte after the last.
+        /// End of the range, exclusive.
         end: usize,
-        /// Bytes of the file behind its header.
+        /// Bytes of the file after its header.
         data_bytes: usize,
     },
-    /// The byte range has another length than shape and type require.
+    /// The byte range has a different length than shape and type require.
     Size {
-        /// Bytes by shape and type.
+        /// Bytes according to shape and type.
         expected: usize,
-        /// Bytes by `data_offsets`.
+        /// Bytes according to `data_offsets`.
         found: usize,
     },
-    /// Two tensors have this name.
+    /// Another tensor has the same name.
     Duplicate,
-    /// Two tensors share bytes.
+    /// Another tensor overlaps this one.
     Overlaps {
         /// Name of the other tensor.
         other: JsonStr<'a>,

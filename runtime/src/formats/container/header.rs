@@ -1,4 +1,4 @@
-//! What the header of a container declares: tensors with their types, shapes and places, and the metadata.
+//! The header of a container: tensors with their types, shapes and byte ranges, and the metadata.
 
 use super::error::{ContainerError, TensorRule};
 use super::index;
@@ -7,12 +7,12 @@ use super::tensor::{Dtype, Shape, TensorView};
 use crate::formats::json::{Cursor, Inside, JsonError, JsonStr};
 use crate::formats::magic;
 
-/// Tensors that the comparison of pairs holds on the stack.
+/// Number of tensors that the comparison of pairs keeps on the stack.
 const PAIR_BATCH: usize = 32;
 const LENGTH_BYTES: usize = 8;
 const METADATA: &str = "__metadata__";
 
-/// The header of a container, validated whole. The tensors' bytes need not be in memory.
+/// The header of a container, fully validated. The tensors' bytes need not be in memory.
 #[derive(Debug, Clone, Copy)]
 pub struct Header<'a> {
     text: &'a [u8],
@@ -22,18 +22,18 @@ pub struct Header<'a> {
     index: Option<&'a [index::Slot]>,
 }
 
-/// A tensor that a header declares.
+/// A tensor declared by a header.
 #[derive(Debug, Clone, Copy)]
 pub struct Declared<'a> {
-    /// No other tensor of the container has it.
+    /// Name, unique in the container.
     pub name: JsonStr<'a>,
-    /// Of each element.
+    /// Element type.
     pub dtype: Dtype,
-    /// Shape and type require as many bytes as the tensor has.
+    /// Shape. Shape and type match the number of bytes.
     pub shape: Shape,
 }
 
-/// Where the metadata's object starts and ends in the header. Look-ups of tensors jump over it: labels make it long.
+/// Start and end of the metadata object in the header. Look-ups of tensors skip it, since labels make it long.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Span {
     start: usize,
@@ -41,10 +41,11 @@ pub(crate) struct Span {
 }
 
 impl<'a> Header<'a> {
-    /// Bytes from a file's start that hold its header, if the file begins with `start`, of at least eight bytes.
+    /// Returns the bytes from the file's start to the end of the header. `start` is the start of the file, at least
+    /// eight bytes.
     ///
     /// # Errors
-    /// If there are less, or they declare a header longer than [`MAX_HEADER_BYTES`].
+    /// If `start` has fewer than eight bytes, or declares a header longer than [`MAX_HEADER_BYTES`].
     pub fn bytes(start: &[u8]) -> Result<usize, ContainerError<'a>> {
         let Some(length) = start.first_chunk::<LENGTH_BYTES>() else {
             return Err(ContainerError::NoHeader { file_bytes: start.len() });
@@ -59,19 +60,19 @@ impl<'a> Header<'a> {
         }
     }
 
-    /// Checks every rule of the format in a file of `file_bytes` that begins with `start`, which holds the header at
-    /// least: the header's length and JSON, each tensor's type, shape and byte range, unique names, and ranges that cover
-    /// the data without gap or overlap.
+    /// Checks every rule of the format in a file of `file_bytes` bytes. `start` is the start of the file and includes
+    /// the header. The rules are the header's length and JSON, each tensor's type, shape and byte range, unique names,
+    /// and ranges that cover the data without gap or overlap.
     ///
     /// # Errors
-    /// The first rule that is broken.
+    /// The first violated rule.
     pub fn parse(start: &'a [u8], file_bytes: usize) -> Result<Self, ContainerError<'a>> {
         let mut header = Self::split(start, file_bytes)?;
         header.metadata = header.check()?;
         Ok(header)
     }
 
-    /// Finds the header again in bytes that [`Header::parse`] has accepted, with the metadata it found.
+    /// Finds the header in bytes that [`Header::parse`] has accepted, with the metadata that it found.
     #[cfg(feature = "alloc")]
     pub(super) fn parsed_before(file: &'a [u8], metadata: Option<Span>, index: &'a index::Index) -> Self {
         let (text, data_bytes) = match Self::split(file, file.len()) {
@@ -81,7 +82,7 @@ impl<'a> Header<'a> {
         Self { text, data_bytes, metadata, index: Some(index.slots()) }
     }
 
-    /// An index of the tensors, for [`Header::parsed_before`].
+    /// Returns an index of the tensors, for [`Header::parsed_before`].
     #[cfg(feature = "alloc")]
     pub(crate) fn index(&self) -> index::Index {
         index::Index::new(self.entries().map(|entry| (entry.name, entry.at)))
@@ -100,7 +101,7 @@ impl<'a> Header<'a> {
         }
     }
 
-    /// Where the tensors' bytes begin in the file.
+    /// Returns the offset of the tensors' bytes in the file.
     pub(super) fn end(&self) -> usize {
         LENGTH_BYTES + self.text.len()
     }
@@ -109,8 +110,8 @@ impl<'a> Header<'a> {
         let mut scan = self.scan().map_err(json)?;
         let mut metadata = None;
         let (mut tensors, mut covered) = (0usize, 0usize);
-        // Writers list tensors by name and by place. Where a file does so, that proves names unique and ranges
-        // disjoint; only other files pay for comparing all pairs.
+        // Writers list tensors by name and by offset. In such a file, a single pass proves that names are unique and
+        // ranges are disjoint. Other files need a comparison of all pairs.
         let mut previous: Option<Entry<'a>> = None;
         let mut ordered = true;
         while let Some(item) = scan.item().map_err(json)? {
@@ -145,8 +146,8 @@ impl<'a> Header<'a> {
         Ok(metadata)
     }
 
-    /// Compares all pairs, a batch of tensors against all later ones at a time, so that the header is read once a
-    /// batch and not once a tensor.
+    /// Compares all pairs: a batch of tensors with all later ones at a time, so that the header is scanned once per
+    /// batch instead of once per tensor.
     fn check_pairs(&self) -> Result<(), ContainerError<'a>> {
         let mut entries = self.entries();
         loop {
@@ -183,22 +184,22 @@ impl<'a> Header<'a> {
         Ok(())
     }
 
-    /// All tensors in the header's order.
+    /// Returns all tensors in the header's order.
     pub fn tensors(&self) -> impl Iterator<Item = Declared<'a>> + Clone + 'a {
         self.entries().map(Entry::declared)
     }
 
-    /// The tensor of that name.
+    /// Returns the tensor with this name.
     pub fn tensor(&self, name: &str) -> Option<Declared<'a>> {
         self.named(name).map(Entry::declared)
     }
 
-    /// The text under that key of `__metadata__`.
+    /// Returns the text of this key of `__metadata__`.
     pub fn metadata(&self, key: &str) -> Option<JsonStr<'a>> {
         self.metadata_entries().find(|(name, _)| *name == *key).map(|(_, value)| value)
     }
 
-    /// All keys and values of `__metadata__` in the header's order.
+    /// Returns all keys and values of `__metadata__` in the header's order.
     pub fn metadata_entries(&self) -> impl Iterator<Item = (JsonStr<'a>, JsonStr<'a>)> + Clone + 'a {
         self.metadata.and_then(|span| Metadata::at(self.text, span.start).ok()).into_iter().flatten()
     }
@@ -214,7 +215,7 @@ impl<'a> Header<'a> {
         Ok(Scan { header: self.text, cursor, inside, metadata: self.metadata })
     }
 
-    /// The tensor whose name is at this offset of the header.
+    /// Returns the tensor whose name is at this offset of the header.
     fn entry_at(&self, at: usize) -> Option<Entry<'a>> {
         let mut cursor = Cursor::starting(self.text, at);
         let name = cursor.key().ok()?;
@@ -226,12 +227,12 @@ impl<'a> Header<'a> {
     }
 }
 
-/// Offsets in the header become offsets in the file.
+/// Converts an offset in the header to an offset in the file.
 fn json<'a>(error: JsonError) -> ContainerError<'a> {
     ContainerError::Header { at: LENGTH_BYTES + error.at, rule: error.rule }
 }
 
-/// A pass over the members of the header's object.
+/// A pass over the entries of the header object.
 #[derive(Debug, Clone, Copy)]
 struct Scan<'a> {
     header: &'a [u8],
@@ -269,7 +270,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// `{"dtype": "F32", "shape": [1, 2], "data_offsets": [0, 8]}`, the members in any order.
+/// Reads `{"dtype": "F32", "shape": [1, 2], "data_offsets": [0, 8]}`, with the keys in any order.
 fn entry<'a>(
     cursor: &mut Cursor<'a>,
     at: usize,
@@ -323,7 +324,8 @@ fn entry<'a>(
     })
 }
 
-/// A tensor as the header declares it; `at` is its name's offset in the header, `begin` and `end` are offsets in the data.
+/// A tensor as declared in the header. `at` is its name's offset in the header, `begin` and `end` are offsets in the
+/// data.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry<'a> {
     #[cfg_attr(not(feature = "alloc"), expect(dead_code, reason = "only the index wants it"))]
@@ -353,7 +355,7 @@ impl<'a> Entry<'a> {
         Declared { name, dtype, shape }
     }
 
-    /// Whether shape, type and place fit each other and the data.
+    /// Checks that shape, type and byte range match each other and the data.
     fn check(&self, data_bytes: usize) -> Result<(), ContainerError<'a>> {
         let Self { name, dtype, shape, begin, end, .. } = *self;
         let fail = |rule| Err(ContainerError::Tensor { name, rule });
@@ -369,7 +371,7 @@ impl<'a> Entry<'a> {
         Ok(())
     }
 
-    /// The tensor, of a header that was checked against data of this length.
+    /// Returns the tensor. The header must have been checked against data of this length.
     pub(super) fn view(&self, data: &'a [u8]) -> Option<TensorView<'a>> {
         let Self { name, dtype, shape, begin, end, .. } = *self;
         Some(TensorView { name, dtype, shape, data: data.get(begin..end)? })

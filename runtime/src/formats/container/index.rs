@@ -1,25 +1,25 @@
-//! Where the tensors of a container are, for look-ups that do not read all of its header.
+//! Index of a container's tensors, for look-ups that do not scan the whole header.
 
 #[cfg(feature = "alloc")]
 use crate::formats::json::JsonStr;
 
-/// Hash of a tensor's name, and the name's place in the header.
+/// Hash of a tensor's name, and the name's offset in the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Slot {
     hash: u32,
     at: u32,
 }
 
-/// The tensors of a container by the hashes of their names.
+/// Tensors of a container by the hashes of their names.
 #[cfg(feature = "alloc")]
 #[derive(Debug, Clone)]
 pub(crate) struct Index(alloc::vec::Vec<Slot>);
 
 #[cfg(feature = "alloc")]
 impl Index {
-    /// The index of tensors with these names, each at a place in the header.
+    /// Returns the index of tensors with these names and offsets in the header.
     pub(super) fn new<'a>(tensors: impl Iterator<Item = (JsonStr<'a>, usize)>) -> Self {
-        // Headers are no longer than `MAX_HEADER_BYTES`.
+        // Headers are at most `MAX_HEADER_BYTES` long.
         let slot = |(name, at): (JsonStr<'_>, usize)| Slot { hash: hash(name.chars()), at: at as u32 };
         let mut slots: alloc::vec::Vec<Slot> = tensors.map(slot).collect();
         slots.sort_unstable();
@@ -31,7 +31,7 @@ impl Index {
     }
 }
 
-/// The places where a tensor of that name can be.
+/// Returns the offsets of tensors whose name has the hash of `name`.
 pub(super) fn places(slots: &[Slot], name: &str) -> impl Iterator<Item = usize> {
     let hash = hash(name.chars());
     let first = slots.partition_point(|slot| slot.hash < hash);

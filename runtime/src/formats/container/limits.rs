@@ -1,10 +1,10 @@
-//! Limits of a container, which bound the time that a hostile file can cost.
+//! Limits of a container. They bound the time that a malicious file can cost.
 
-/// Longest header in bytes.
+/// Maximum length of a header in bytes.
 pub const MAX_HEADER_BYTES: usize = 1 << 20;
-/// Most tensors in one file; names and ranges may have to be compared pair by pair.
+/// Maximum tensors in a file. Their names and ranges may be compared pair by pair.
 pub const MAX_TENSORS: usize = 2048;
-/// Most metadata entries in one file.
+/// Maximum metadata entries in a file.
 pub const MAX_METADATA: usize = 256;
-/// Most dimensions that a tensor may have.
+/// Maximum dimensions of a tensor.
 pub const MAX_RANK: usize = 8;

@@ -1,23 +1,23 @@
-//! A tensor of the container, borrowed.
+//! A borrowed tensor of a container.
 
 use super::limits::MAX_RANK;
 use crate::formats::json::JsonStr;
 
-/// A tensor's name, type, shape and bytes. The bytes have no alignment, so elements are read, never cast.
+/// A tensor's name, type, shape and bytes. The bytes are unaligned, so elements are read one by one and never cast.
 #[derive(Debug, Clone, Copy)]
 pub struct TensorView<'a> {
-    /// No other tensor of the container has it.
+    /// Name, unique in the container.
     pub name: JsonStr<'a>,
-    /// Of each element.
+    /// Element type.
     pub dtype: Dtype,
-    /// Outermost dimension first.
+    /// Shape, outermost dimension first.
     pub shape: Shape,
-    /// Little endian, the last dimension contiguous; as long as shape and type ask.
+    /// Elements in little endian, the last dimension contiguous. The length matches shape and type.
     pub data: &'a [u8],
 }
 
 impl<'a> TensorView<'a> {
-    /// The elements, if they are of type F32.
+    /// Returns the elements, if they are of type F32.
     pub fn f32s(&self) -> Option<F32s<'a>> {
         (self.dtype == Dtype::F32).then_some(F32s { data: self.data })
     }
@@ -30,28 +30,28 @@ pub struct F32s<'a> {
 }
 
 impl<'a> F32s<'a> {
-    /// How many elements there are.
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
         self.data.len() / 4
     }
 
-    /// Whether there are none.
+    /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.data.is_empty()
     }
 
-    /// The element at `index`, in the order of [`iter`](Self::iter); `None` past the end.
+    /// Returns the element at `index`, in the order of [`iter`](Self::iter), or `None` past the end.
     pub fn get(&self, index: usize) -> Option<f32> {
         let start = index.checked_mul(4)?;
         self.data.get(start..)?.first_chunk().map(|bytes| f32::from_le_bytes(*bytes))
     }
 
-    /// All elements in order, the last dimension fastest.
+    /// Returns all elements in order, the last dimension fastest.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = f32> + DoubleEndedIterator + Clone + 'a {
         self.data.chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
     }
 
-    /// Elements `start..start + len`, if there are so many.
+    /// Returns elements `start..start + len`, or `None` if the range exceeds the tensor.
     pub fn slice(&self, start: usize, len: usize) -> Option<F32s<'a>> {
         let (start, len) = (start.checked_mul(4)?, len.checked_mul(4)?);
         Some(F32s { data: self.data.get(start..)?.get(..len)? })
@@ -66,17 +66,17 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The sizes; none for a scalar.
+    /// Returns the sizes. A scalar has none.
     pub fn dims(&self) -> &[usize] {
         self.dims.get(..self.rank).unwrap_or_default()
     }
 
-    /// How many elements there are, if that can be counted.
+    /// Returns the number of elements, or `None` on overflow.
     pub(super) fn elements(&self) -> Option<usize> {
         self.dims().iter().try_fold(1usize, |n, &dim| n.checked_mul(dim))
     }
 
-    /// `false` where there is no room.
+    /// Adds a dimension. Returns `false` if the shape is full.
     pub(super) fn push(&mut self, dim: usize) -> bool {
         match self.dims.get_mut(self.rank) {
             Some(slot) => {
@@ -95,7 +95,7 @@ impl core::fmt::Debug for Shape {
     }
 }
 
-/// Element types of safetensors that take whole bytes.
+/// Element types of safetensors that consist of whole bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the format's own names")]
@@ -125,7 +125,7 @@ impl Dtype {
         Self::NAMES.iter().find(|(text, ..)| name == *text).map(|&(_, dtype, _)| dtype)
     }
 
-    /// The type that [`name`](Self::name) names.
+    /// Returns the type with this [`name`](Self::name).
     pub fn from_name(name: &str) -> Option<Self> {
         Self::NAMES.iter().find(|(text, ..)| name == *text).map(|&(_, dtype, _)| dtype)
     }
@@ -134,12 +134,12 @@ impl Dtype {
         Self::NAMES.iter().find(|(_, dtype, _)| *dtype == self).map_or(("", 0), |&(text, _, bytes)| (text, bytes))
     }
 
-    /// The name in the file.
+    /// Returns the name in the file.
     pub fn name(self) -> &'static str {
         self.entry().0
     }
 
-    /// Bytes an element takes.
+    /// Returns the bytes per element.
     pub fn bytes(self) -> usize {
         self.entry().1
     }

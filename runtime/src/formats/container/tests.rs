@@ -10,7 +10,7 @@ use safetensors::tensor::TensorView as TheirView;
 
 use super::*;
 
-/// A file with this header and as many data bytes.
+/// Returns a file with this header and `data` data bytes.
 fn file(header: &str, data: usize) -> Vec<u8> {
     let mut file = (header.len() as u64).to_le_bytes().to_vec();
     file.extend(header.as_bytes());
@@ -74,7 +74,7 @@ fn the_least_files_are_valid() {
     assert!(Container::parse(&spaced).unwrap().tensor("a").is_some());
 }
 
-/// The order of names and ranges is free, so proof of uniqueness may need the comparison of all pairs.
+/// Names and ranges may be in any order, so the check of uniqueness may need to compare all pairs.
 #[test]
 fn order_is_free() {
     let (a, b, c) = (tensor("a", "U8", "[2]", 0, 2), tensor("b", "U8", "[3]", 2, 5), tensor("c", "U8", "[0]", 2, 2));
@@ -135,7 +135,7 @@ fn every_broken_rule_is_named() {
     }
 }
 
-/// The pairwise proof is quadratic; the limits keep even the longest header within a second or so.
+/// The comparison of all pairs is quadratic. The limits bound the longest header to about a second.
 #[test]
 fn the_worst_header_is_bounded() {
     let name = "x".repeat(MAX_HEADER_BYTES / MAX_TENSORS - 70);
@@ -161,7 +161,7 @@ fn valid_files() -> impl Strategy<Value = Vec<u8>> {
 fn agree(bytes: &[u8]) -> Result<(), TestCaseError> {
     let (ours, theirs) = (Container::parse(bytes), safetensors::SafeTensors::deserialize(bytes));
     let Ok(ours) = ours else { return Ok(()) };
-    // What we accept they accept, and both see the same.
+    // The reference parser accepts what we accept, and reads the same values.
     let theirs = theirs.map_err(|e| TestCaseError::fail(format!("only we accept it: {e}")))?;
     prop_assert_eq!(ours.tensors().count(), theirs.len());
     for tensor in ours.tensors() {
@@ -221,7 +221,7 @@ proptest! {
     }
 }
 
-/// Names with escapes, one that has the hash of another, and names that no tensor has.
+/// Names with escapes, two names with the same hash, and unknown names.
 #[cfg(feature = "alloc")]
 #[test]
 fn an_index_finds_what_a_scan_finds() {

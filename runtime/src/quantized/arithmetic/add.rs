@@ -1,4 +1,4 @@
-//! The sum of two quantized values of different scales.
+//! The sum of two quantized values with different scales.
 
 use super::fixed::Fixed;
 use super::float::{power_of_two, round_ties_even};
@@ -14,18 +14,18 @@ pub struct Add {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// `(bias + a * left + b * right) >> shift`; the bias holds zero points and half a step.
+    /// `(bias + a * left + b * right) >> shift`. The bias includes the zero points and half a step.
     Shift { left: i32, right: i32, bias: i32, shift: u32 },
-    /// Both operands at 2^-20 of twice the larger scale.
+    /// Both operands are rescaled to 2^-20 of twice the larger scale.
     Fixed { zero_points: [i32; 2], factors: [Fixed; 2], output: Fixed },
 }
 
-/// Bits that the reference kernels shift operands by before they multiply.
+/// Left shift of the operands in the reference kernels, before the multiplication.
 pub const LEFT_SHIFT: u32 = 20;
 
 impl Add {
-    /// `None` where the scales are further apart than XNNPACK takes: an operand's must be at least 2^-10 and less than
-    /// 2^8 times the result's.
+    /// Returns `None` if a scale is outside the range that XNNPACK supports: an operand's scale must be at least 2^-10
+    /// times and less than 2^8 times the result's scale.
     pub fn new(rounding: Rounding, left: Quant, right: Quant, output: Quant, limits: Limits) -> Option<Self> {
         let ratios = [left, right].map(|operand| operand.scale() / output.scale());
         if !ratios.iter().all(|ratio| (1.0 / 1024.0..256.0).contains(ratio)) {
@@ -35,7 +35,7 @@ impl Add {
             Rounding::Xnnpack => {
                 let exponent = (ratios[0].max(ratios[1]).to_bits() >> 23) as i32 - 127;
                 let shift = 20 - exponent;
-                // Below 2^21 + 1, so exact in the float's own precision.
+                // Below 2^21 + 1, so exact in f32.
                 let [a, b] = ratios.map(|ratio| round_ties_even(ratio * power_of_two(shift) as f32));
                 let bias = (1 << (shift - 1)) - a * left.zero_point() - b * right.zero_point();
                 Kind::Shift { left: a, right: b, bias, shift: shift as u32 }
@@ -53,8 +53,8 @@ impl Add {
         Some(Self { kind, zero_point: output.zero_point(), limits })
     }
 
-    /// The multipliers of both operands and the shift, for kernels that apply them to vectors; `None` where operands are
-    /// scaled another way.
+    /// Returns the multipliers of both operands and the shift, for vector kernels. Returns `None` for the reference
+    /// arithmetic.
     pub fn multipliers(self) -> Option<(i32, i32, u32)> {
         match self.kind {
             Kind::Shift { left, right, shift, .. } => Some((left, right, shift)),
@@ -62,8 +62,8 @@ impl Add {
         }
     }
 
-    /// The reference kernels' multipliers of both operands and of their sum, for kernels that apply them to vectors;
-    /// `None` where operands are scaled another way. All are below 1.
+    /// Returns the reference kernels' multipliers of both operands and of their sum, for vector kernels. All are below
+    /// 1. Returns `None` for XNNPACK's arithmetic.
     pub fn fixed(self) -> Option<[Fixed; 3]> {
         match self.kind {
             Kind::Shift { .. } => None,
@@ -71,7 +71,7 @@ impl Add {
         }
     }
 
-    /// The sum of two values.
+    /// Returns the quantized sum of two values.
     #[inline(always)]
     pub fn apply(self, a: i32, b: i32) -> i32 {
         let steps = match self.kind {

@@ -1,22 +1,22 @@
-//! gemmlowp's fixed-point multiplication, as TensorFlow Lite's reference kernels use it
-//! (`QuantizeMultiplier` and `MultiplyByQuantizedMultiplier` of `tflite/kernels/internal`, gemmlowp's
-//! `SaturatingRoundingDoublingHighMul` and `RoundingDivideByPOT`).
+//! gemmlowp's fixed-point multiplication, as in TensorFlow Lite's reference kernels (`QuantizeMultiplier` and
+//! `MultiplyByQuantizedMultiplier` of `tflite/kernels/internal`, gemmlowp's `SaturatingRoundingDoublingHighMul` and
+//! `RoundingDivideByPOT`).
 
 /// A real factor: `multiplier * 2^(exponent - 31)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fixed {
-    /// From 2^30 to below 2^31, or 0.
+    /// In 2^30..2^31, or 0.
     pub multiplier: i32,
-    /// From -31 to 30.
+    /// In -31..=30.
     pub exponent: i32,
 }
 
 impl Fixed {
-    /// The nearest to a positive normal number. What is below 2^-32 becomes 0.
+    /// Returns the nearest factor to a positive normal number. A number below 2^-32 becomes 0.
     pub fn new(factor: f64) -> Self {
         const FRACTION: u64 = (1 << 52) - 1;
         let bits = factor.to_bits();
-        // The fraction is of 0.5..1, as `frexp` gives it.
+        // The fraction is in 0.5..1, as in `frexp`.
         let mut exponent = (bits >> 52 & 0x7ff) as i32 - 1022;
         let fraction = f64::from_bits(bits & FRACTION | 1022 << 52);
         let mut multiplier = (fraction * 2_147_483_648.0 + 0.5) as i64;
@@ -33,7 +33,7 @@ impl Fixed {
         Self { multiplier: multiplier as i32, exponent }
     }
 
-    /// `value` times the factor, rounded after the product and again after the shift.
+    /// Returns `value` times the factor, rounded after the product and again after the shift.
     #[inline(always)]
     pub fn apply(self, value: i32) -> i32 {
         let shifted = value.wrapping_shl(self.exponent.max(0) as u32);
@@ -41,7 +41,7 @@ impl Fixed {
     }
 }
 
-/// `2 * a * b / 2^32`, rounded to the nearest, halves up; saturating.
+/// Returns `2 * a * b / 2^32`, rounded to nearest, halves up. Saturates.
 #[inline(always)]
 fn high_mul(a: i32, b: i32) -> i32 {
     if a == i32::MIN && b == i32::MIN {
@@ -52,8 +52,8 @@ fn high_mul(a: i32, b: i32) -> i32 {
     ((product + nudge) / (1 << 31)) as i32
 }
 
-/// `value / 2^exponent`, rounded half away from zero; the exponent is of 0..=31, or, from a damaged
-/// file, taken as such.
+/// Returns `value / 2^exponent`, rounded half away from zero. The exponent is in 0..=31. An exponent from a damaged
+/// file is reduced modulo 32.
 #[inline(always)]
 fn divide_by_power(value: i32, exponent: i32) -> i32 {
     let exponent = exponent & 31;
@@ -70,7 +70,7 @@ mod tests {
     fn damaged_exponents_do_no_harm() {
         for exponent in [i32::MIN, -64, -33, 33, i32::MAX] {
             for value in [i32::MIN, -1, 0, i32::MAX] {
-                // Whatever it is, it is a number, in builds that check arithmetic too.
+                // The result is unspecified, but the call must not panic in builds with overflow checks.
                 let _ = std::hint::black_box(Fixed { multiplier: 1 << 30, exponent }).apply(value);
             }
         }

@@ -1,11 +1,12 @@
-//! The arithmetic of quantized layers, bit for bit that of the kernels it is named after.
+//! The arithmetic of quantized layers, bit-exact with the kernels that each [`Rounding`] names.
 //!
-//! A quantized value `q` stands for `scale * (q - zero_point)`. All values are taken and given as `i32`, in the range of
-//! their own type: -128..=127 or 0..=255. What depends on scales alone (multipliers, shifts) is computed once, when
-//! weights are packed, by the `new` of [`Requantize`], [`Add`], [`Pool`] and [`Softmax`]; their `apply` is what is done
-//! to each element. Kernels of an instruction set must give the same bits as these.
+//! A quantized value `q` represents `scale * (q - zero_point)`. All values are passed as `i32`, in the range of their
+//! type: -128..=127 or 0..=255. Multipliers and shifts depend on scales alone. The `new` of [`Requantize`], [`Add`],
+//! [`Pool`] and [`Softmax`] computes them once, when weights are packed. Their `apply` is the operation on each
+//! element. Kernels of every instruction set must be bit-exact with these functions.
 //!
-//! Everything is integer arithmetic, or single IEEE 754 operations without fusing, so that every target agrees.
+//! All operations are integer operations or single IEEE 754 operations without fusing, so the results are the same on
+//! every target.
 
 mod add;
 mod fixed;
@@ -24,10 +25,10 @@ pub use pool::{Pool, PoolKind};
 pub use requantize::Requantize;
 pub use softmax::Softmax;
 
-/// Whose kernels are followed.
+/// Kernels to be bit-exact with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rounding {
-    /// XNNPACK's, which LiteRT runs by default: float32 multipliers, ties to even.
+    /// XNNPACK, the default of LiteRT: float32 multipliers, ties to even.
     Xnnpack,
     /// TensorFlow Lite's reference kernels: gemmlowp's 32-bit fixed-point multipliers, rounded twice.
     TfliteReference,
@@ -43,7 +44,7 @@ pub enum Integer {
 }
 
 impl Integer {
-    /// Least and greatest value.
+    /// Returns the minimum and the maximum value.
     pub const fn limits(self) -> Limits {
         match self {
             Self::Int8 => Limits { low: -128, high: 127 },
@@ -52,7 +53,7 @@ impl Integer {
     }
 }
 
-/// What a value stands for: `scale * (q - zero_point)`.
+/// Quantization parameters of a value: it represents `scale * (q - zero_point)`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Quant {
     scale: f32,
@@ -60,46 +61,47 @@ pub struct Quant {
 }
 
 impl Quant {
-    /// `None` where the scale is no normal number above 0, or the zero point none of the type.
+    /// Returns `None` if the scale is not a positive normal number, or the zero point is outside the type's range.
     pub fn new(scale: f32, zero_point: i32, integer: Integer) -> Option<Self> {
         let Limits { low, high } = integer.limits();
         (is_scale(scale) && (low..=high).contains(&zero_point)).then_some(Self { scale, zero_point })
     }
 
-    /// The real number that a step stands for.
+    /// Returns the real size of one step.
     pub const fn scale(self) -> f32 {
         self.scale
     }
 
-    /// The quantized value that stands for 0.
+    /// Returns the quantized value that represents 0.
     pub const fn zero_point(self) -> i32 {
         self.zero_point
     }
 }
 
-/// Whether a number can be a scale: finite, above 0, and not subnormal, which the multipliers would lose.
+/// Whether `scale` is a valid scale: finite, positive, and not subnormal. The multipliers would lose a subnormal
+/// scale.
 pub fn is_scale(scale: f32) -> bool {
     scale.is_normal() && scale > 0.0
 }
 
-/// What results are clamped to, both ends included.
+/// Inclusive range that results are clamped to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The least result.
+    /// Minimum result.
     pub low: i32,
-    /// The greatest result.
+    /// Maximum result.
     pub high: i32,
 }
 
 impl Limits {
-    /// Those of values of a type after `max(x, 0)`, and after `min(x, 6)` if `six`.
+    /// Returns the limits of values of a type after `max(x, 0)`, and after `min(x, 6)` if `six`.
     pub fn activated(integer: Integer, quant: Quant, six: bool, rounding: Rounding) -> Self {
         let Self { low, high } = integer.limits();
         let upper = || {
             let steps = 6.0 / quant.scale;
             let steps = match rounding {
                 Rounding::Xnnpack => float::round_ties_even(steps.min(512.0)),
-                // `TfLiteRound`: halves away from zero.
+                // `TfLiteRound` rounds half away from zero.
                 Rounding::TfliteReference => (f64::from(steps.min(512.0)) + 0.5) as i32,
             };
             high.min(quant.zero_point + steps)
@@ -107,7 +109,7 @@ impl Limits {
         Self { low: low.max(quant.zero_point), high: if six { upper() } else { high } }
     }
 
-    /// `value`, or the limit that it lies beyond.
+    /// Clamps `value` to the limits.
     pub const fn clamp(self, value: i32) -> i32 {
         if value < self.low {
             self.low

@@ -1,15 +1,15 @@
-//! The average over an image.
+//! The global average of an image.
 
 use super::fixed::Fixed;
 use super::float::round_ties_even;
 use super::{Limits, Quant, Rounding};
 
-/// Which of TensorFlow Lite's two operators averages.
+/// TensorFlow Lite operator that computes the average.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PoolKind {
-    /// `MEAN`: the result has a quantization of its own.
+    /// `MEAN`: the result has a separate quantization.
     Mean,
-    /// `AVERAGE_POOL_2D`: the result has its input's, and is the average of the stored numbers.
+    /// `AVERAGE_POOL_2D`: the result has the quantization of its input, and is the average of the quantized values.
     Average,
 }
 
@@ -31,8 +31,8 @@ enum Kind {
 }
 
 impl Pool {
-    /// `None` for more than 2^22 pixels, whose sum need not fit, and for an average whose result has another scale or
-    /// zero point than its input.
+    /// Returns `None` for more than 2^22 pixels, whose sum may overflow, and for an average whose result has a
+    /// different scale or zero point than its input.
     pub fn new(
         rounding: Rounding,
         kind: PoolKind,
@@ -48,7 +48,7 @@ impl Pool {
             (PoolKind::Mean, Rounding::Xnnpack) => Kind::Float(input.scale() / output.scale() / pixels as f32),
             (PoolKind::Mean, Rounding::TfliteReference) => {
                 let Fixed { multiplier, exponent } = Fixed::new(f64::from(input.scale()) / f64::from(output.scale()));
-                // The division joins the multiplier, with as many more bits as there is room for.
+                // The multiplier includes the division, with the maximum of extra bits that fit.
                 let bits = (31 - pixels.leading_zeros() as i32).min(31 + exponent).max(0);
                 let multiplier = ((i64::from(multiplier) << bits) / i64::from(pixels)) as i32;
                 Kind::Fixed(Fixed { multiplier, exponent: exponent - bits })
@@ -58,14 +58,14 @@ impl Pool {
         Some(Self { kind, pixels, input_zero_point, zero_point, limits })
     }
 
-    /// The average of a channel whose stored numbers sum up to `sum`.
+    /// Returns the average of a channel with the sum `sum` of quantized values.
     #[inline(always)]
     pub fn apply(self, sum: i32) -> i32 {
         let centered = sum - self.pixels * self.input_zero_point;
         let value = match self.kind {
             Kind::Float(scale) => round_ties_even((centered as f32 * scale).clamp(-32768.0, 32767.0)) + self.zero_point,
             Kind::Fixed(factor) => factor.apply(centered).saturating_add(self.zero_point),
-            // Halves away from zero.
+            // Rounds half away from zero.
             Kind::Divide => {
                 let half = self.pixels / 2;
                 (if sum > 0 { sum + half } else { sum - half }) / self.pixels

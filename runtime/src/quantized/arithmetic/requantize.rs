@@ -1,13 +1,13 @@
-//! From the 32-bit sums of a convolution to its quantized results.
+//! Requantization: from the 32-bit sums of a convolution to its quantized results.
 
 use super::fixed::Fixed;
 use super::float::round_ties_even;
 use super::{Limits, Quant, Rounding};
 
-/// What is done to the sums of one output channel.
+/// Requantization of the sums of one output channel.
 ///
-/// A sum is `bias + sum((input - input zero point) * (weight - weight zero point))`, and stands for
-/// `input scale * weight scale` each.
+/// A sum is `bias + sum((input - input zero point) * (weight - weight zero point))`. Its scale is `input scale *
+/// weight scale`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Requantize {
     factor: Factor,
@@ -22,9 +22,10 @@ enum Factor {
 }
 
 impl Requantize {
-    /// `per_tensor` says that all channels share one weight scale, which TensorFlow Lite multiplies in another precision.
+    /// `per_tensor`: all channels share one weight scale. TensorFlow Lite then multiplies the scales in f32 instead of
+    /// f64.
     ///
-    /// XNNPACK: `f32(f32(input * weight) / output)`; the order of the operations counts.
+    /// XNNPACK: `f32(f32(input * weight) / output)`, in this order of operations.
     pub fn new(
         rounding: Rounding,
         input_scale: f32,
@@ -45,18 +46,18 @@ impl Requantize {
         Self { factor, zero_point: output.zero_point(), limits }
     }
 
-    /// The result of a sum.
+    /// Returns the quantized result of a sum.
     #[inline(always)]
     pub fn apply(self, sum: i32) -> i32 {
         let steps = match self.factor {
-            // Saturated to 16 bits, in which XNNPACK adds the zero point.
+            // Saturates to 16 bits, since XNNPACK adds the zero point in 16 bits.
             Factor::Float(scale) => round_ties_even((sum as f32 * scale).clamp(-32768.0, 32767.0)),
             Factor::Fixed(factor) => factor.apply(sum),
         };
         self.limits.clamp(steps.saturating_add(self.zero_point))
     }
 
-    /// XNNPACK's multiplier, for kernels that apply it to vectors.
+    /// Returns XNNPACK's multiplier, for vector kernels.
     pub fn scale(self) -> Option<f32> {
         match self.factor {
             Factor::Float(scale) => Some(scale),
@@ -64,7 +65,7 @@ impl Requantize {
         }
     }
 
-    /// The reference kernels' multiplier, for kernels that apply it to vectors.
+    /// Returns the reference kernels' multiplier, for vector kernels.
     pub fn multiplier(self) -> Option<Fixed> {
         match self.factor {
             Factor::Float(_) => None,

@@ -25,7 +25,7 @@ fn scales_and_zero_points_are_checked() {
     assert!(Quant::new(1.0, 255, Integer::Uint8).is_some());
 }
 
-/// The two arithmetics differ at ties: one goes to the even number, the other up where nothing is shifted.
+/// The two arithmetics differ at ties. One rounds to even, the other rounds up if nothing is shifted.
 #[test]
 fn the_two_roundings_differ_at_ties() {
     let limits = Integer::Int8.limits();
@@ -35,7 +35,7 @@ fn the_two_roundings_differ_at_ties() {
     assert_eq!([1, 3, 5, -1, -3].map(|sum| reference.apply(sum)), [1, 2, 3, 0, -1]);
 }
 
-/// Against the same formula in wide integers and floats, at the ends of the range of sums.
+/// Compares with the same formula in wide integers and floats, at the ends of the range of sums.
 #[test]
 fn the_ends_of_the_range_saturate() {
     for rounding in [Rounding::Xnnpack, Rounding::TfliteReference] {
@@ -71,7 +71,7 @@ fn a_clamp_to_six_is_in_steps_of_the_result() {
     };
     assert_eq!(of(6.0 / 255.0, 0), Limits { low: 0, high: 255 });
     assert_eq!(of(0.05, 10), Limits { low: 10, high: 130 });
-    // 2.5 steps: to the even one, or away from zero.
+    // 2.5 steps round to even, or away from zero.
     let coarse = quant(2.4, 0);
     let high = |rounding| Limits::activated(Integer::Int8, coarse, true, rounding).high;
     assert_eq!((high(Rounding::Xnnpack), high(Rounding::TfliteReference)), (2, 3));
