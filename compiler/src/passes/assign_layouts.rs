@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! before: every value is NHWC
-//! after:  what a depthwise (or the stem) reads carries its zero border, channels padded to whole vectors;
+//! after:  the input of a depthwise (or the stem) includes its zero border, channels padded to whole vectors;
 //!         in a fused node it is a ring of channel groups: [group][row % slots][border + column][channel]
 //! ```
 //!

@@ -61,7 +61,7 @@ fn stages(fused: &mut Fused, input: Tensor, isa: Isa) {
     for stage in &mut fused.stages {
         let output = stage.tensor;
         stage.tile = match &stage.op {
-            // Writes into a ring row by row, and reads from the depthwise buffer a tile of rows at a time.
+            // A call writes one row of a ring, or the whole ring, or reads a tile of rows from the depthwise buffer.
             Op::Conv2d(conv) => {
                 let rows = match output.layout.ring {
                     Some(slots) if slots < output.shape.height => 1,

@@ -18,7 +18,7 @@ pub fn chain_blocks(graph: &mut Graph) {
     let mut chained = None;
     for maker in order {
         let [reader] = graph.readers(maker)[..] else { continue };
-        // A block that is the producer of a chain does not read from a chain itself.
+        // The reader of a chain cannot be the producer of another one.
         if chained == Some(maker) {
             continue;
         }

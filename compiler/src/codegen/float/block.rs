@@ -2,9 +2,9 @@
 //!
 //! For each tile of output rows, for each channel group: the producer (expand, the stem, or a copy) fills the group's
 //! ring with the new input rows. The depthwise convolution reads the ring and writes its rows of the tile. Then the
-//! projection computes the tile's output. Nothing is computed twice.
+//! projection computes the tile's output. A single thread computes nothing twice.
 //!
-//! Each thread of a team computes consecutive tiles in a ring of its own. It recomputes only the halo rows that its
+//! Each thread of a team computes consecutive tiles in its own ring. It recomputes only the halo rows that its
 //! neighbor also needs. If a block is a single tile, the threads share its channel groups, and then its panels.
 
 use proc_macro2::TokenStream;

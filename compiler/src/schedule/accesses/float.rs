@@ -25,7 +25,7 @@ pub fn layer<'g>(graph: &'g Graph, id: NodeId, isa: Isa, threads: usize) -> Mode
     let conv = input.and_then(|input| Conv::new(isa, &node.op, input, node.tensor, node.tile));
     let product = conv.map(|conv| Product::new(conv, conv.tile.chunk, threads));
     Box::new(move |trace| {
-        // An in-place operation reads where it writes.
+        // An in-place operation reads only bytes that the same thread writes.
         for place in inputs.iter().filter_map(|input| input.place).filter(|place| node.place != Some(*place)) {
             trace.read(trace.area(place));
         }
