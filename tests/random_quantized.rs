@@ -26,7 +26,7 @@ use random::{MOST_MACS, Random, macs, number};
 /// writes what each step gave, as a length and as many bytes.
 const RUNNER: &str = r#"
 use std::path::Path;
-use mbvc_runtime::quantized::Integral;
+use mbvc_runtime::Number;
 use mbvc::{Isa, Observer, Weights};
 
 #[derive(Default)]
@@ -45,7 +45,7 @@ macro_rules! run {
     ($module:ident, $number:ty) => {
         |weights, isa, image, written| {
             let model = $module::Net::with_isa(weights, isa).unwrap_or_else(|error| panic!("{error}"));
-            let image: Vec<$number> = image.iter().map(|byte| <$number>::from_byte(*byte)).collect();
+            let image: Vec<$number> = image.iter().map(|byte| <$number>::from_element(*byte)).collect();
             model.run_with(&mut $module::Net::scratch(), image.as_slice().try_into().unwrap(), written);
         }
     };

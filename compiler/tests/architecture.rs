@@ -1,4 +1,4 @@
-//! The files of the compiler import each other in one direction: spec, ir, target, schedule, passes, codegen.
+//! The files of the compiler import each other in one direction: ir, spec, target, schedule, passes, codegen.
 
 use std::path::Path;
 

@@ -12,6 +12,7 @@ use mbvc::{Isa, Observer, Weights};
 use mbvc_compiler::ir::Op;
 use mbvc_compiler::lower::lower;
 use mbvc_import::ReadOptions;
+use mbvc_runtime::Number as _;
 use mbvc_runtime::quantized::Integral;
 use mbvc_runtime::quantized::arithmetic::Softmax;
 
@@ -53,7 +54,7 @@ macro_rules! call {
     ($network:ident, $number:ty) => {
         |weights, isa, image| {
             let model = $network::with_isa(weights, isa).unwrap_or_else(|error| panic!("{error}"));
-            let image: Vec<$number> = image.iter().map(|byte| <$number>::from_byte(*byte)).collect();
+            let image: Vec<$number> = image.iter().map(|byte| <$number>::from_element(*byte)).collect();
             let image = image.as_slice().try_into().unwrap();
             let mut steps = Steps::default();
             let logits = model.run_with(&mut $network::scratch(), image, &mut steps);

@@ -11,6 +11,7 @@ use mbvc::{Isa, Observer, Weights};
 use mbvc_compiler::ir::Op;
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::spec::{self, Overrides};
+use mbvc_runtime::Number as _;
 use mbvc_runtime::quantized::Integral;
 
 /// A call of a network built with the kernels of one instruction set, on an image of bytes.
@@ -134,7 +135,7 @@ macro_rules! quantized {
             check($path, [$precision, $rounding], [$height, $width], Net::INFO, |weights, isa, image, steps| {
                 let image: [u8; $height * $width * 3] = image.try_into().expect("the network's size");
                 let model = Net::with_isa(weights, isa).unwrap_or_else(|error| panic!("{error}"));
-                let logits = model.run_with(&mut Net::scratch(), &image.map(<$number>::from_byte), &mut *steps);
+                let logits = model.run_with(&mut Net::scratch(), &image.map(<$number>::from_element), &mut *steps);
                 assert_eq!(steps.0.last().map(Vec::as_slice), Some(&logits.map(Integral::to_byte)[..]));
             });
         }
