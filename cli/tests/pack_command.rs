@@ -172,12 +172,12 @@ fn damaged_packed_files_are_refused() {
         content
     };
     for (content, expected) in [
-        (whole[..whole.len() - 1].to_vec(), "longer or shorter"),
-        (whole[..20].to_vec(), "longer or shorter"),
-        ([&whole[..], &[0; 64]].concat(), "longer or shorter"),
+        (whole[..whole.len() - 1].to_vec(), "another length than their header declares"),
+        (whole[..20].to_vec(), "another length than their header declares"),
+        ([&whole[..], &[0; 64]].concat(), "another length than their header declares"),
         (with(8, &5u32.to_le_bytes()), "packed weights of version 5, expected version 4"),
-        (with(24, &u64::MAX.to_le_bytes()), "longer or shorter"),
-        (with(56, &u32::MAX.to_le_bytes()), "longer or shorter"),
+        (with(24, &u64::MAX.to_le_bytes()), "another length than their header declares"),
+        (with(56, &u32::MAX.to_le_bytes()), "another length than their header declares"),
         (with(whole.len() - 64, b"\xff"), "are damaged"),
     ] {
         let said = inspected(&content);

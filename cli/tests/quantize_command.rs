@@ -151,7 +151,7 @@ fn weights_that_cannot_be_quantized_are_refused() {
     arguments[2] = "int8.safetensors";
     arguments[8] = "again.safetensors";
     let (_, said) = bad(folder.path(), &arguments, 1);
-    assert!(said.contains("int8.safetensors") && said.contains("quantized already"), "{said}");
+    assert!(said.contains("int8.safetensors") && said.contains("already quantized"), "{said}");
 
     // Without --spec they do not fit the built-in network.
     let plain = [&QUANTIZE[..3], &QUANTIZE[5..]].concat();

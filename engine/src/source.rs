@@ -43,7 +43,9 @@ impl Source {
     /// See `compile`.
     pub fn compile_for(&self, fusion: Fusion, isas: &[Isa], threads: usize) -> Result<Compiled> {
         let mut overrides = self.overrides.clone();
-        overrides.set("fusion", fusion.name());
+        if fusion != self.spec.fusion {
+            overrides.set("fusion", fusion.name());
+        }
         if threads != self.spec.threads {
             overrides.set("threads", &threads.to_string());
         }

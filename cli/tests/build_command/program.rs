@@ -105,7 +105,7 @@ fn a_program_has_help_and_reports_errors() {
     assert!(text(&["."], 1).contains(". cannot be read"));
     assert!(text(&["-"], 1).contains("expected 3072 bytes, found 0"));
     assert!(text(&["--size", "50x41", "a.rgb"], 1).contains("6000 bytes do not fit a picture of 50x41"));
-    assert!(text(&["--size", "9999999999999x9999999999999", "a.rgb"], 1).contains("no picture of"));
+    assert!(text(&["--size", "9999999999999x9999999999999", "a.rgb"], 1).contains("do not fit a picture of"));
 
     // Readable images are classified, the others reported.
     let folder = tempfile::tempdir().unwrap();

@@ -23,8 +23,8 @@ fn errors_are_reported_before_compilation() {
         assert!(expected.iter().all(|word| said.contains(word)), "{further:?}: {said}");
     };
     fails_with(&[], &["building a program needs a Rust compiler, and `no-such-rustc` was not found", "rustup.rs"]);
-    fails_with(&["--classes", "11"], &["w.safetensors does not fit", "the network needs 11, the file has 10"]);
-    fails_with(&["--precision", "int8"], &["precision: the network needs int8, the file has f32"]);
+    fails_with(&["--classes", "11"], &["w.safetensors does not fit", "classes: expected 11, found 10"]);
+    fails_with(&["--precision", "int8"], &["precision: expected int8, found f32"]);
     fails_with(&["--example"], &["--example", "--kind static"]);
     let said = fails(&["--weights", "w.safetensors", "--output", "tiny"], 1);
     assert!(said.contains("does not fit the network MobileNetV2 of width 1.0 (built in)"), "{said}");

@@ -95,7 +95,7 @@ fn raw_pixels_have_the_right_length() {
     assert_eq!(rgb.size(), [2, 3]);
     let said = decode(vec![1; 17], [2, 3]).unwrap_err();
     assert!(said.contains("3x2: expected 18 bytes, found 17"), "{said}");
-    assert!(raw_pixels(vec![1; 17], [2, 3]).unwrap_err().contains("17 bytes are no picture of 3x2"));
+    assert!(raw_pixels(vec![1; 17], [2, 3]).unwrap_err().contains("17 bytes do not fit a picture of 3x2"));
     assert!(raw_pixels(vec![1; 17], [usize::MAX, usize::MAX]).is_err());
 }
 
