@@ -186,5 +186,5 @@ fn damaged_packed_files_are_refused() {
     // Commands that expect a container recognize packed weights.
     std::fs::write(folder.join("bad.packed"), &whole).unwrap();
     let (_, said) = bad(folder, &["classify", "a.png", "--weights", "bad.packed", "--spec", "tiny.yaml"], 1);
-    assert!(said.contains("these are packed weights"), "{said}");
+    assert!(said.contains("found packed weights"), "{said}");
 }

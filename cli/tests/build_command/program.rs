@@ -121,7 +121,7 @@ fn a_program_has_help_and_reports_errors() {
 
     let output = Command::new(program()).arg("--about").env("MBVC_ISA", "mmx").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("MBVC_ISA names no instruction set"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("MBVC_ISA is not an instruction set"));
 }
 
 #[cfg(unix)]
