@@ -1,8 +1,0 @@
-#![deny(warnings)]
-
-mbvc::mobilenet_v2!(
-    /// A network.
-    "specs/tiny.yaml", isa = portable
-);
-
-fn main() {}
