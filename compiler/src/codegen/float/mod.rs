@@ -27,10 +27,6 @@ impl Backend for PackPlan {
         layer::statements(context, self, id, step, stage)
     }
 
-    fn lines(&self) -> usize {
-        self.lines()
-    }
-
     fn tokens(&self) -> TokenStream {
         self.tokens()
     }

@@ -26,10 +26,6 @@ impl Backend for Plan {
         layer::statements(context, self, id, step, stage)
     }
 
-    fn lines(&self) -> usize {
-        self.lines()
-    }
-
     fn tokens(&self) -> TokenStream {
         self.tokens()
     }

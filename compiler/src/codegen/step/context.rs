@@ -22,9 +22,6 @@ pub trait Backend: Debug {
     /// Returns the statements of any other node.
     fn layer(&self, context: &Context<'_>, id: NodeId, step: usize, stage: usize) -> Code;
 
-    /// Returns the cache lines of the packed block.
-    fn lines(&self) -> usize;
-
     /// Returns the runtime's plan as a constant expression.
     fn tokens(&self) -> TokenStream;
 
