@@ -11,8 +11,8 @@ use std::process::Command;
 use common::{bits, random_bytes, random_weights, run_filled, shared};
 use mbvc::info::NetworkInfo;
 use mbvc::{Isa, Network, Weights};
-use mbvc_compiler::interp::{Mode, run};
 use mbvc_compiler::spec::{self, Overrides};
+use mbvc_interpreter::{Mode, run};
 
 mbvc::mobilenet_v2!("specs/v2.yaml", name = Whole);
 mbvc::mobilenet_v2!("specs/v2_0.35_96.yaml", name = Narrow);

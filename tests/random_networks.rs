@@ -14,9 +14,9 @@ use std::process::Command;
 
 use mbvc::weights::Conventions;
 use mbvc::{Isa, Weights};
-use mbvc_compiler::interp::{Mode, random_input, run};
 use mbvc_compiler::ir::{Graph, Shape};
 use mbvc_compiler::spec::{self, Overrides};
+use mbvc_interpreter::{Mode, random_input, run};
 use random::{MOST_MACS, Random, macs, number};
 
 const LEVELS: [&str; 3] = ["none", "relu6", "block"];

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use common::{TINY, bad, good, json_lines, tiny};
 use mbvc_compiler::SourceFile;
-use mbvc_compiler::interp::{self, Mode};
 use mbvc_compiler::ir::Graph;
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::passes;
 use mbvc_compiler::spec::{self, Fusion};
 use mbvc_import::Container;
+use mbvc_interpreter::{self as interp, Mode};
 
 const SIDE: u32 = 32;
 const EVALUATE: [&str; 6] = ["evaluate", "photos", "--weights", "tiny.safetensors", "--spec", "tiny.yaml"];

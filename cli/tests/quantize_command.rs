@@ -6,11 +6,11 @@ use std::path::Path;
 
 use common::{TINY, bad, good, json_lines, shared, tiny};
 use mbvc_compiler::SourceFile;
-use mbvc_compiler::interp::{self, Mode, run_quantized};
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::passes;
 use mbvc_compiler::spec::{self, Fusion, NetworkSpec, Precision, Rounding};
 use mbvc_import::Container;
+use mbvc_interpreter::{self as interp, Mode, run_quantized};
 
 /// Writes an image of smooth waves, more of them for larger seeds.
 fn photo(path: &Path, seed: u32) {

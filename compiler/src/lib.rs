@@ -8,7 +8,6 @@
 
 pub mod codegen;
 pub mod diagnostic;
-pub mod interp;
 pub mod ir;
 pub mod lower;
 pub mod passes;

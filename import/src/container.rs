@@ -25,7 +25,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use ::safetensors::{SafeTensorError, SafeTensors};
-use mbvc_compiler::interp::{Bindings, QuantBindings, Values};
+use mbvc_interpreter::{Bindings, QuantBindings, Values};
 use mbvc_runtime::quantized::arithmetic::PoolKind;
 use serde::Serialize;
 

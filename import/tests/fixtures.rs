@@ -5,10 +5,10 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::fixture;
-use mbvc_compiler::interp::{self, Mode};
 use mbvc_compiler::passes;
 use mbvc_compiler::spec::{Activation, Fusion, Padding, Preprocessing, ResidualRule};
 use mbvc_import::{Data, Imported, ReadOptions, Remedy, Tensor, read};
+use mbvc_interpreter::{self as interp, Mode};
 
 fn import(name: &str) -> Imported {
     read(&fixture(name), &ReadOptions::default()).unwrap_or_else(|error| panic!("{error}"))

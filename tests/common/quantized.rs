@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use mbvc::Weights;
 use mbvc::weights::Dtype;
-use mbvc_compiler::interp::{QuantBindings, Values, run_quantized};
 use mbvc_compiler::ir::Graph;
 use mbvc_compiler::spec::Rounding;
+use mbvc_interpreter::{QuantBindings, Values, run_quantized};
 use mbvc_runtime::quantized::arithmetic::PoolKind;
 
 /// The tensors of a container, as the interpreter takes them.

@@ -4,9 +4,9 @@
 //! before, so that nothing can be right by what was left there.
 
 use mbvc::{Isa, Network, Observer, Weights};
-use mbvc_compiler::interp::{Mode, random_input, run};
 use mbvc_compiler::ir::{Graph, Op, Shape};
 use mbvc_compiler::spec::Overrides;
+use mbvc_interpreter::{Mode, random_input, run};
 
 /// A network built with the kernels of one instruction set.
 type Build = fn(&Weights, Isa) -> Result<Box<dyn Network>, mbvc::errors::ModelError>;

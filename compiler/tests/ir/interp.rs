@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use mbvc_compiler::interp::{InterpError, Mode, parameters, random_bindings, random_input, run};
 use mbvc_compiler::ir::{
     Activation, Conv2d, Dense, DepthwiseConv2d, Epilogue, Graph, NodeId, Op, Padding, Product, Shape, Window,
 };
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::spec::{Fusion, Isa};
+use mbvc_interpreter::{InterpError, Mode, parameters, random_bindings, random_input, run};
 
 use crate::support::{Hand, SMALL, V2, find, parsed, rewritten, scheduled};
 

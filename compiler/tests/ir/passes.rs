@@ -1,12 +1,12 @@
 //! What makes a pass rewrite, and what must not.
 
-use mbvc_compiler::interp::{Mode, random_bindings, random_input, run};
 use mbvc_compiler::ir::{Activation, BatchNorm, Epilogue, Graph, NodeId, Op, Shape};
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::passes::{
     self, Remark, fold_batch_norm, fuse_activation, fuse_inverted_residual, fuse_pool, fuse_residual_add,
 };
 use mbvc_compiler::spec::{self, Fusion, Overrides};
+use mbvc_interpreter::{Mode, random_bindings, random_input, run};
 
 use crate::support::{Hand, SMALL, V2, find, parsed};
 

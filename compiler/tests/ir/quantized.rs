@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use mbvc_compiler::interp::{InterpError, QuantBindings, Values, run_quantized};
 use mbvc_compiler::ir::verify::{Invariant, verify};
 use mbvc_compiler::ir::{Activation, ElementType, Graph, Op};
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::spec::{Fusion, Isa, NetworkSpec, Rounding};
+use mbvc_interpreter::{InterpError, QuantBindings, Values, run_quantized};
 use mbvc_runtime::quantized::arithmetic::PoolKind;
 
 use crate::support::{SMALL, find, parsed, rewritten, scheduled};

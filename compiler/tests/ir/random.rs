@@ -1,9 +1,9 @@
 //! Random networks: no pass changes what they compute.
 
-use mbvc_compiler::interp::{Mode, random_bindings, random_input, run};
 use mbvc_compiler::ir::{Graph, Shape};
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::spec::{Fusion, Isa, NetworkSpec, Precision};
+use mbvc_interpreter::{Mode, random_bindings, random_input, run};
 use proptest::prelude::*;
 
 use crate::support::{networks, parsed, rewritten, scheduled};

@@ -1,6 +1,6 @@
 //! Accuracy of a quantized network relative to the float network.
 
-use mbvc_compiler::interp::run_quantized;
+use mbvc_interpreter::run_quantized;
 use mbvc_runtime::Preprocess;
 
 use super::input::Input;

@@ -1,6 +1,6 @@
 //! Statistics of a network's float32 values over pictures.
 
-use mbvc_compiler::interp::{self, InterpError, Mode};
+use mbvc_interpreter::{self as interp, InterpError, Mode};
 
 use super::histogram::Histogram;
 use super::network::Network;

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::fixture;
-use mbvc_compiler::interp::{self, Mode};
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::passes;
 use mbvc_compiler::spec::{Fusion, Padding, Preprocessing};
 use mbvc_import::{Format, Imported, ReadOptions, inspect_bytes, read};
+use mbvc_interpreter::{self as interp, Mode};
 use serde_json::Value as Json;
 
 fn import(path: &Path) -> Imported {

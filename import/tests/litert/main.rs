@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{fixture, shared};
-use mbvc_compiler::interp::run_quantized;
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::spec::{Precision, Rounding};
 use mbvc_import::{Container, Imported, ReadOptions};
+use mbvc_interpreter::run_quantized;
 use mbvc_runtime::quantized::arithmetic::{Integer, Softmax};
 
 const INT8: &str = "models/mobilenet_v2_1.0_224_int8_ptq.tflite";

@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{fixture, shared};
-use mbvc_compiler::interp::{self, Mode, run_quantized};
 use mbvc_compiler::ir::Graph;
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::passes;
 use mbvc_compiler::spec::{Activation, Fusion, Precision, Rounding};
 use mbvc_import::{Container, Imported, ReadOptions, read};
+use mbvc_interpreter::{self as interp, Mode, run_quantized};
 
 const SIZE: usize = 32;
 

@@ -9,10 +9,10 @@ use std::path::Path;
 
 use common::fixture;
 use mbvc_compiler::diagnostic::SourceFile;
-use mbvc_compiler::interp::{self, Mode};
 use mbvc_compiler::passes;
 use mbvc_compiler::spec::{self, Activation, Fusion, NetworkSpec, Padding, Preprocessing};
 use mbvc_import::{Format, ImportError, Imported, ReadOptions, read};
+use mbvc_interpreter::{self as interp, Mode};
 
 /// The network of all files but transformers', which has its size of blocks fixed.
 const SMALL: &str = "

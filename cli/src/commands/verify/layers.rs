@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use mbvc_compiler::interp::{self, InterpError, Mode, run_quantized};
 use mbvc_compiler::ir::{Graph, Origin, Shape};
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::passes;
 use mbvc_compiler::spec::{DEFAULT_ROUNDING, Fusion, NetworkSpec, Rounding};
 use mbvc_import::{Container, SourceTensor, Trace};
+use mbvc_interpreter::{self as interp, InterpError, Mode, run_quantized};
 use mbvc_runtime::quantized::arithmetic::Integer;
 
 use super::difference::{Difference, Tolerance, nhwc};

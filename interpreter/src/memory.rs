@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::real::Number;
-use crate::ir::{Fused, Graph, NodeId, Op, Place};
+use mbvc_compiler::ir::{Fused, Graph, NodeId, Op, Place};
 
 pub struct Memory<'g, T> {
     graph: &'g Graph,

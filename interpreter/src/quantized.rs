@@ -7,9 +7,9 @@ use mbvc_runtime::quantized::arithmetic::{Add, Integer, Limits, Pool, PoolKind, 
 use super::InterpError;
 use super::kernels::{self, Convolution, Image};
 use super::machine::{Arithmetic, Machine, input_shape};
-use crate::ir;
-use crate::ir::verify::verify;
-use crate::ir::{Activation, ElementType, Epilogue, Graph, Op, Origin, ParamId, Shape, Tensor};
+use mbvc_compiler::ir;
+use mbvc_compiler::ir::verify::verify;
+use mbvc_compiler::ir::{Activation, ElementType, Epilogue, Graph, Op, Origin, ParamId, Shape, Tensor};
 
 /// The stored values of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::InterpError;
 use super::real::Real;
-use crate::ir::{Graph, ParamId, ParamSource};
+use mbvc_compiler::ir::{Graph, ParamId, ParamSource};
 
 /// Values of parameters by canonical name, in canonical layout.
 pub trait Bindings {

@@ -16,10 +16,10 @@ pub use params::{Bindings, parameters};
 pub use quantized::{QuantBindings, Values, run_quantized};
 pub use random::{random_bindings, random_input};
 
-use crate::ir::verify::{VerifyErrors, verify};
-use crate::ir::{Graph, Origin, Shape};
 use float::{Float, image};
 use machine::{Machine, input_shape};
+use mbvc_compiler::ir::verify::{VerifyErrors, verify};
+use mbvc_compiler::ir::{Graph, Origin, Shape};
 use real::Real;
 
 /// Precision of the execution.

@@ -5,7 +5,7 @@ use super::kernels::{self, Convolution, Image};
 use super::machine::Arithmetic;
 use super::params::{Bindings, Params};
 use super::real::Real;
-use crate::ir::{Graph, Op, Shape, Tensor};
+use mbvc_compiler::ir::{Graph, Op, Shape, Tensor};
 
 pub struct Float<T> {
     params: Params<T>,

@@ -1,7 +1,7 @@
 //! The arithmetic of each operation. The order of every chain is part of the definition; see [`super::Mode::Strict`].
 
 use super::real::{Number, Real};
-use crate::ir::{Activation, Epilogue, Padding, Quant, Shape, Window};
+use mbvc_compiler::ir::{Activation, Epilogue, Padding, Quant, Shape, Window};
 
 /// An NHWC value.
 #[derive(Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ir::{Graph, Op, ParamId, ParamSource, Shape};
+use mbvc_compiler::ir::{Graph, Op, ParamId, ParamSource, Shape};
 
 /// Values for every stored parameter of `graph`, such that activations neither vanish nor explode.
 ///

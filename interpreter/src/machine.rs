@@ -4,7 +4,7 @@ use super::InterpError;
 use super::kernels::Image;
 use super::memory::Memory;
 use super::real::Number;
-use crate::ir::{Fused, Graph, NodeId, Op, Origin, Shape, Tensor};
+use mbvc_compiler::ir::{Fused, Graph, NodeId, Op, Origin, Shape, Tensor};
 
 /// Arithmetic of operations on one number type.
 pub trait Arithmetic {
