@@ -139,7 +139,7 @@ fn classify(weights: &mbvc::Weights, vector: &[f32]) -> Vec<f32> {
 }
 
 #[test]
-fn wrong_lengths_are_told() {
+fn wrong_lengths_are_errors() {
     let model = Blocks::new(&random_weights(Blocks::INFO, 3)).expect("the weights are the network's");
     let (mut scratch, image) = (Blocks::scratch(), random_image::<TINY>(4));
     let short = model.run_slice(&mut scratch, &image[1..]).expect_err("one value is missing");
@@ -158,7 +158,7 @@ fn wrong_lengths_are_told() {
     assert_eq!(lengths(floats - 1, TINY, 10), Err("scratch"));
     assert_eq!(lengths(floats, TINY + 1, 10), Err("input"));
     assert_eq!(lengths(floats, TINY, 9), Err("logits"));
-    assert_eq!(lengths(0, 0, 0), Err("scratch"));
+    assert_eq!(lengths(0, 0, 0), Err("input"));
 }
 
 /// Scratch in a `static`, for targets without a heap.
