@@ -23,7 +23,7 @@ fn the_published_network_tells_its_facts() {
     let info = MobileNetV2::INFO;
     assert_eq!((info.name, info.fusion), ("MobileNetV2", "block"));
     assert_eq!(info.scratch_bytes, MobileNetV2::SCRATCH_BYTES);
-    assert_eq!(info.isas.len(), Isa::FLOATS.len());
+    assert_eq!(info.isas.len(), Isa::FLOAT.len());
 
     let parameters: usize = info.parameters.iter().map(|p| p.shape.iter().product::<usize>()).sum();
     assert_eq!(parameters, 3_489_097, "the folded count at 1001 classes");
@@ -195,7 +195,7 @@ fn the_environment_chooses_the_kernels() {
     for unset in [None, Some("")] {
         assert!(with(unset).contains(&format!("kernels: {best}")), "the best is taken where nothing is asked for");
     }
-    for isa in Isa::FLOATS {
+    for isa in Isa::FLOAT {
         let said = with(Some(isa.name()));
         let expected = match isa.detect() {
             Some(_) => format!("kernels: {isa}"),

@@ -56,7 +56,7 @@ fn main() {
     let input = std::fs::read(folder.join(format!("{index}.input"))).unwrap();
     let input: Vec<f32> = input.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
     for (level, build) in NETWORKS[index.parse::<usize>().unwrap()] {
-        for isa in Isa::FLOATS.into_iter().filter(|isa| isa.detect().is_some()) {
+        for isa in Isa::FLOAT.into_iter().filter(|isa| isa.detect().is_some()) {
             eprintln!("running level {level}, {isa}");
             let network = build(&weights, isa).unwrap_or_else(|error| panic!("{error}"));
             let mut scratch = vec![f32::NAN; network.info().scratch_bytes / 4];
@@ -111,7 +111,7 @@ impl Case {
 
     /// What differs in what the runner wrote, if anything.
     fn compare(&self, index: usize, folder: &Path) -> Result<(), String> {
-        for isa in Isa::FLOATS.into_iter().filter(|isa| isa.detect().is_some()) {
+        for isa in Isa::FLOAT.into_iter().filter(|isa| isa.detect().is_some()) {
             for level in LEVELS {
                 let bytes =
                     fs::read(folder.join(format!("{index}.{level}.{isa}"))).map_err(|error| error.to_string())?;

@@ -56,7 +56,7 @@ fn main() {
     let (folder, index) = (Path::new(&arguments[1]), &arguments[2]);
     let weights = Weights::open(folder.join(format!("{index}.safetensors"))).unwrap();
     let image = std::fs::read(folder.join(format!("{index}.input"))).unwrap();
-    for isa in Isa::BYTES.into_iter().filter(|isa| isa.detect().is_some()) {
+    for isa in Isa::QUANTIZED.into_iter().filter(|isa| isa.detect().is_some()) {
         eprintln!("running {isa}");
         let mut written = Written::default();
         NETWORKS[index.parse::<usize>().unwrap()](&weights, isa, &image, &mut written);
@@ -126,7 +126,7 @@ impl Case {
 
     /// What differs in what the runner wrote, if anything.
     fn compare(&self, index: usize, folder: &Path) -> Result<(), String> {
-        for isa in Isa::BYTES.into_iter().filter(|isa| isa.detect().is_some()) {
+        for isa in Isa::QUANTIZED.into_iter().filter(|isa| isa.detect().is_some()) {
             let bytes = fs::read(folder.join(format!("{index}.{isa}"))).map_err(|error| error.to_string())?;
             let found = records(&bytes);
             if found.len() != self.steps.len() {

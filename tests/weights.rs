@@ -221,7 +221,7 @@ fn hostile_packed_files_are_refused() {
     assert_eq!(with(8, &200u32.to_le_bytes()), PackedError::Version(200));
     assert_eq!(with(8, &u32::MAX.to_le_bytes()), PackedError::Version(u32::MAX));
     assert_eq!(with(12, &77u32.to_le_bytes()), PackedError::NotPacked, "no such instruction set");
-    for absent in Isa::FLOATS.into_iter().filter(|isa| isa.detect().is_none()) {
+    for absent in Isa::FLOAT.into_iter().filter(|isa| isa.detect().is_none()) {
         assert_eq!(with(12, &(absent as u32).to_le_bytes()), PackedError::Isa(IsaError::Absent(absent)));
     }
     for present in isas(TinyNet::INFO).into_iter().filter(|isa| *isa != Isa::Portable) {

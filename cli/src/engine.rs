@@ -83,7 +83,7 @@ pub fn source(path: Option<&Path>, overrides: Overrides) -> Result<Source> {
 /// # Errors
 /// If `MBVC_ISA` is not the name of one.
 pub fn isa(source: &Source, requested: Option<Isa>) -> Result<Isa> {
-    let isas: &[Isa] = if source.spec.precision.is_quantized() { &Isa::BYTES } else { &Isa::FLOATS };
+    let isas: &[Isa] = if source.spec.precision.is_quantized() { &Isa::QUANTIZED } else { &Isa::FLOAT };
     match requested {
         Some(isa) => Ok(isa),
         None => Ok(mbvc_runtime::choose(isas, None).map_err(|cause| CliError::new(cause.to_string()))?.isa()),
@@ -105,7 +105,7 @@ pub fn spec_isa(isa: Isa) -> spec::Isa {
 
 /// The fusion levels that differ in what is written between operations.
 pub fn fusion_levels(source: &Source) -> &'static [FusionArg] {
-    if source.spec.precision.is_quantized() { &FusionArg::INTEGERS } else { &FusionArg::FLOATS }
+    if source.spec.precision.is_quantized() { &FusionArg::QUANTIZED } else { &FusionArg::FLOAT }
 }
 
 /// A network that weights can be bound to.

@@ -151,9 +151,9 @@ pub enum FusionArg {
 
 impl FusionArg {
     /// Levels of float networks that differ.
-    pub const FLOATS: [Self; 3] = [Self::None, Self::Relu6, Self::Block];
+    pub const FLOAT: [Self; 3] = [Self::None, Self::Relu6, Self::Block];
     /// Levels of quantized networks that differ; their activation and add are part of requantization.
-    pub const INTEGERS: [Self; 2] = [Self::Relu6, Self::Block];
+    pub const QUANTIZED: [Self; 2] = [Self::Relu6, Self::Block];
 
     pub fn name(self) -> &'static str {
         match self {

@@ -41,7 +41,7 @@ fn files_are_equal_to_those_of_the_network() {
     let folder = tiny();
     let folder = folder.path();
     let weights = Weights::open(folder.join("tiny.safetensors")).unwrap();
-    for isa in Isa::FLOATS.into_iter().filter(|isa| Tiny::packed_bytes_for(&weights.container(), *isa).is_some()) {
+    for isa in Isa::FLOAT.into_iter().filter(|isa| Tiny::packed_bytes_for(&weights.container(), *isa).is_some()) {
         // The network chooses the numerics for this processor.
         let numerics = Numerics::Fast.choose().unwrap();
         let report = &pack(folder, &["--isa", isa.name(), "--numerics", numerics.name()])[0];

@@ -29,14 +29,14 @@ impl Isa {
         [Self::Portable, Self::Neon, Self::NeonDot, Self::Avx2, Self::Avx512, Self::AvxVnni, Self::Avx512Vnni];
 
     /// Instruction sets with kernels for float networks.
-    pub const FLOATS: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
+    pub const FLOAT: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
 
     /// Instruction sets with kernels for quantized networks.
-    pub const BYTES: [Self; 7] = Self::ALL;
+    pub const QUANTIZED: [Self; 7] = Self::ALL;
 
     /// The instruction sets with kernels of `precision`.
     pub const fn of(precision: Precision) -> &'static [Self] {
-        if precision.is_quantized() { &Self::BYTES } else { &Self::FLOATS }
+        if precision.is_quantized() { &Self::QUANTIZED } else { &Self::FLOAT }
     }
 
     /// The name in specs, in arguments of the command and in `MBVC_ISA`.
@@ -190,7 +190,7 @@ impl IsaError {
     /// The error for a network of this precision: some instruction sets cannot be added to a float network.
     pub(crate) fn of(self, precision: Precision) -> Self {
         match self {
-            Self::NotCompiled { isa, .. } if precision == Precision::F32 && !Isa::FLOATS.contains(&isa) => {
+            Self::NotCompiled { isa, .. } if precision == Precision::F32 && !Isa::FLOAT.contains(&isa) => {
                 Self::NoFloats(isa)
             }
             other => other,
@@ -212,7 +212,7 @@ impl fmt::Display for IsaError {
             }
             Self::NoFloats(isa) => {
                 write!(f, "there are no kernels of precision f32 for {isa}; choose among ")?;
-                list(f, &Isa::FLOATS)
+                list(f, &Isa::FLOAT)
             }
             Self::Absent(isa) => {
                 write!(f, "this processor has no {isa}, which was requested; without a choice the best it has is used")
@@ -250,18 +250,21 @@ mod tests {
             std::println!("skipped: MBVC_ISA chooses");
             return;
         }
-        assert_eq!(best(&Isa::BYTES), Ok(Isa::BYTES.into_iter().filter(|isa| isa.detect().is_some()).max().unwrap()));
+        assert_eq!(
+            best(&Isa::QUANTIZED),
+            Ok(Isa::QUANTIZED.into_iter().filter(|isa| isa.detect().is_some()).max().unwrap())
+        );
         assert_eq!(best(&[Isa::Portable]), Ok(Isa::Portable));
         // Set where the machine is known.
         if let Ok(name) = std::env::var("MBVC_TEST_BEST_ISA") {
-            assert_eq!(best(&Isa::BYTES), Ok(Isa::from_name(&name).unwrap()));
+            assert_eq!(best(&Isa::QUANTIZED), Ok(Isa::from_name(&name).unwrap()));
         }
     }
 
     #[test]
     fn errors_depend_on_who_chose() {
         let refusal =
-            |isa| choose(&Isa::FLOATS, Some(isa)).map_err(|error| std::format!("{}", error.of(Precision::F32)));
+            |isa| choose(&Isa::FLOAT, Some(isa)).map_err(|error| std::format!("{}", error.of(Precision::F32)));
         for isa in [Isa::NeonDot, Isa::AvxVnni, Isa::Avx512Vnni] {
             let refused = refusal(isa).unwrap_err();
             assert!(
@@ -269,7 +272,7 @@ mod tests {
                 "{refused}"
             );
         }
-        for isa in Isa::FLOATS.into_iter().filter(|isa| isa.detect().is_none()) {
+        for isa in Isa::FLOAT.into_iter().filter(|isa| isa.detect().is_none()) {
             let refused = refusal(isa).unwrap_err();
             assert!(
                 refused.starts_with(&std::format!("this processor has no {isa}, which was requested; ")),

@@ -72,7 +72,7 @@ fn check(spec: &str, resolution: [usize; 2], fusion: &str, build: Build) {
     let adds = graph.order().expect("acyclic").into_iter().filter(|id| matches!(graph.node(*id).op, Op::Add)).count();
     assert!(adds > 0, "{spec}: a residual is among what is tested");
 
-    for isa in Isa::FLOATS.into_iter().filter(|isa| isa.detect().is_some()) {
+    for isa in Isa::FLOAT.into_iter().filter(|isa| isa.detect().is_some()) {
         let network = build(&weights, isa).unwrap_or_else(|error| panic!("{error}"));
         let info = network.info();
         assert_eq!((info.input, info.fusion, network.isa()), ([height, width, 3], fusion, isa));

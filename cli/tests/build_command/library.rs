@@ -48,7 +48,7 @@ fn example_agrees(folder: &Path, report: &Value, name: &str) {
 
 /// The best instruction set of this machine: libraries for all of them take twice as long to compile.
 fn best() -> &'static str {
-    let isas = mbvc::Isa::FLOATS.into_iter().filter(|isa| isa.detect().is_some());
+    let isas = mbvc::Isa::FLOAT.into_iter().filter(|isa| isa.detect().is_some());
     isas.max().map_or("portable", mbvc::Isa::name)
 }
 
