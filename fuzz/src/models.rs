@@ -6,7 +6,7 @@ use mbvc::Weights;
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::spec::{self, NetworkSpec};
 use mbvc_import::{
-    Beside, Container, Format, ImportError, Imported, Quantization, ReadOptions, inspect_bytes, read_bytes,
+    ConfigFiles, Container, Format, ImportError, Imported, Quantization, ReadOptions, inspect_bytes, read_bytes,
 };
 
 use crate::memory::bounded;
@@ -39,8 +39,8 @@ pub fn torch(bytes: &[u8]) {
 /// Safetensors with the names of state dicts, and the JSON files beside them.
 pub fn state_dict(bytes: &[u8]) {
     let pieces = sidecars::split(bytes);
-    let beside = Beside { config: pieces.get(1).copied(), preprocessor: pieces.get(2).copied() };
-    let options = ReadOptions { beside, ..ReadOptions::default() };
+    let config_files = ConfigFiles { config: pieces.get(1).copied(), preprocessor: pieces.get(2).copied() };
+    let options = ReadOptions { config_files, ..ReadOptions::default() };
     all(pieces[0], "fuzz.safetensors", &options);
 }
 
@@ -62,7 +62,7 @@ fn all(bytes: &[u8], name: &str, options: &ReadOptions<'_>) {
             check(&read_bytes(bytes, name, &ReadOptions { spec: Some(strides()), ..*options }), name);
         }
         // It reads once more in the same way; now and then is enough.
-        if floats.is_ok() && options.beside.config.is_none() && bytes.last().is_some_and(|byte| byte % 8 == 0) {
+        if floats.is_ok() && options.config_files.config.is_none() && bytes.last().is_some_and(|byte| byte % 8 == 0) {
             let inspection = inspect_bytes(bytes, name).unwrap_or_else(|error| panic!("{error}"));
             assert!(!inspection.to_string().is_empty());
         }

@@ -50,7 +50,7 @@ pub use error::{ErrorKind, ImportError};
 pub use imported::Imported;
 pub use inspect::{Inspection, TensorSummary, inspect, inspect_bytes, number};
 pub use labels::Labels;
-pub use options::{Beside, Quantization, ReadOptions};
+pub use options::{ConfigFiles, Quantization, ReadOptions};
 pub use read::{read, read_bytes};
 pub use recover::{Recovered, Row};
 pub use source::{Fact, Format, Layout};

@@ -14,7 +14,7 @@ use crate::files::read_file;
 use crate::fold::fold;
 use crate::imported::Imported;
 use crate::labels::Labels;
-use crate::options::{Beside, Quantization, ReadOptions};
+use crate::options::{ConfigFiles, Quantization, ReadOptions};
 use crate::recognize::recognize;
 use crate::recover::{self, Recovered, recover};
 use crate::source::{Fact, Format, SourceGraph};
@@ -33,7 +33,7 @@ pub fn read(path: &Path, options: &ReadOptions<'_>) -> Result<Imported> {
 }
 
 /// Reads a model from memory. `name` is used in messages and, without its folders, in the metadata. Of configuration
-/// files, only [`ReadOptions::beside`] is read.
+/// files, only [`ReadOptions::config_files`] is read.
 ///
 /// # Errors
 /// As [`read`], except for file access.
@@ -47,9 +47,9 @@ fn read_from(bytes: &[u8], name: &str, options: &ReadOptions<'_>, path: Option<&
     let most = limits::parameters(bytes.len());
     let import = |graph: &SourceGraph<'_>| import(graph, name, quantization, most);
     let weights = |dict: &StateDict<'_>, variant: &str| {
-        let sidecar = match (options.beside, path) {
-            (Beside { config: None, preprocessor: None }, Some(path)) => Sidecar::beside(path),
-            (beside, _) => Sidecar::of(beside),
+        let sidecar = match (options.config_files, path) {
+            (ConfigFiles { config: None, preprocessor: None }, Some(path)) => Sidecar::in_folder_of(path),
+            (files, _) => Sidecar::of(files),
         }?;
         import(&state_dict::read(dict, format, variant, &sidecar, options.spec, most)?)
     };

@@ -9,7 +9,7 @@ use std::path::Path;
 use common::fixture;
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::spec::parse;
-use mbvc_import::{Beside, Labels, ReadOptions, read, read_bytes};
+use mbvc_import::{ConfigFiles, Labels, ReadOptions, read, read_bytes};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
@@ -124,8 +124,8 @@ fn labels_too_long_for_a_container_are_ignored_or_refused() {
                 - { t: 1, c: 8, n: 1, s: 1 }\n  - { t: 2, c: 8, n: 2, s: 2 }\n  - { t: 3, c: 16, n: 1, s: 2 }\n\
                 head: { channels: 16 }\n";
     let spec = parse(&SourceFile::new("s.yaml", text)).unwrap_or_else(|error| panic!("{error}"));
-    let beside = Beside { config: Some(config.as_bytes()), preprocessor: None };
-    let options = ReadOptions { spec: Some(&spec), beside, ..ReadOptions::default() };
+    let config_files = ConfigFiles { config: Some(config.as_bytes()), preprocessor: None };
+    let options = ReadOptions { spec: Some(&spec), config_files, ..ReadOptions::default() };
     let mut imported = read_bytes(&bytes, "m.safetensors", &options).unwrap_or_else(|error| panic!("{error}"));
     assert!(imported.notes.iter().any(|note| note.contains("the labels of config.json have more than")));
     let lines = (0..5).map(|at| format!("{label}{at}\n")).collect::<String>();

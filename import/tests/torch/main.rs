@@ -122,7 +122,7 @@ fn every_file_gives_the_same_network() {
 }
 
 #[test]
-fn facts_tell_where_they_are_from() {
+fn facts_have_their_evidence() {
     let imported = import("state_dict.pth", Some(SMALL));
     assert_eq!(imported.format, Format::PyTorch);
     assert_eq!(imported.container.metadata["mbvc.source"], "PyTorch state_dict.pth (torchvision)");
@@ -149,13 +149,13 @@ fn facts_tell_where_they_are_from() {
 }
 
 #[test]
-fn files_beside_the_weights_are_read() {
+fn configuration_files_next_to_the_weights_are_read() {
     let timm = import("timm/model.safetensors", Some(SMALL));
     assert_eq!(timm.format, Format::SafeTensors);
     assert_eq!(timm.recovered.preprocessing, Preprocessing::from_mean_and_std([0.5, 0.4, 0.3], [0.25, 0.2, 0.1]));
     assert!(timm.recovered.preprocessing_recorded);
     assert_eq!(timm.container.metadata["mbvc.labels"], "ant\nbee\ncow\ndog\neel");
-    assert_eq!(fact(&timm, "labels"), ("5", "config.json beside it"));
+    assert_eq!(fact(&timm, "labels"), ("5", "config.json"));
     assert_eq!(fact(&timm, "framing").0, "crop 36/32 bicubic");
 
     let transformers = import("transformers/model.safetensors", Some(LONG));
@@ -166,8 +166,8 @@ fn files_beside_the_weights_are_read() {
     assert_eq!(transformers.recovered.padding, Padding::Same);
     assert_eq!(transformers.recovered.batch_norm_epsilon, 1e-3);
     assert_eq!(transformers.container.metadata["mbvc.labels"].lines().nth(3), Some("teapot, kettle"));
-    assert_eq!(fact(&transformers, "preprocessing").1, "preprocessor_config.json beside it");
-    assert_eq!(fact(&transformers, "padding"), ("same", "config.json beside it"));
+    assert_eq!(fact(&transformers, "preprocessing").1, "preprocessor_config.json");
+    assert_eq!(fact(&transformers, "padding"), ("same", "config.json"));
 
     // Without them: the family's own.
     let folder = tempfile::tempdir().unwrap();
