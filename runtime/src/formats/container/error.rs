@@ -80,7 +80,7 @@ pub enum TensorRule<'a> {
     /// There are more than [`MAX_RANK`] dimensions.
     Rank,
     /// `dtype`, `shape` or `data_offsets` is missing or has an invalid value.
-    Member {
+    Malformed {
         /// `dtype`, `shape` or `data_offsets`.
         key: &'static str,
     },
@@ -169,9 +169,9 @@ impl fmt::Display for TensorRule<'_> {
         match self {
             Self::Dtype { found } => write!(f, "unknown element type `{found}`; a container holds F32"),
             Self::Rank => write!(f, "more than {MAX_RANK} dimensions; import the file again"),
-            Self::Member { key } => write!(f, "`{key}` is missing or malformed; import the file again"),
+            Self::Malformed { key } => write!(f, "`{key}` is missing or malformed; import the file again"),
             Self::Unknown { key } => {
-                write!(f, "unknown member `{key}`; expected dtype, shape or data_offsets")
+                write!(f, "unknown key `{key}`; expected dtype, shape or data_offsets")
             }
             Self::Repeated { key } => write!(f, "duplicate `{key}`; keep one"),
             Self::TooLarge => f.write_str("its shape needs more bytes than this machine can address"),

@@ -301,12 +301,12 @@ fn entry<'a>(
             let mut pair = [0; 2];
             for end in &mut pair {
                 if !cursor.another(&mut list)? {
-                    return fail(TensorRule::Member { key: "data_offsets" });
+                    return fail(TensorRule::Malformed { key: "data_offsets" });
                 }
                 *end = cursor.unsigned()?;
             }
             if cursor.another(&mut list)? {
-                return fail(TensorRule::Member { key: "data_offsets" });
+                return fail(TensorRule::Malformed { key: "data_offsets" });
             }
             offsets.replace(pair).is_some()
         } else {
@@ -318,9 +318,9 @@ fn entry<'a>(
     }
     Ok(match (dtype, shape, offsets) {
         (Some(dtype), Some(shape), Some([begin, end])) => Ok(Entry { at, name, dtype, shape, begin, end }),
-        (None, _, _) => Err(ContainerError::Tensor { name, rule: TensorRule::Member { key: "dtype" } }),
-        (_, None, _) => Err(ContainerError::Tensor { name, rule: TensorRule::Member { key: "shape" } }),
-        _ => Err(ContainerError::Tensor { name, rule: TensorRule::Member { key: "data_offsets" } }),
+        (None, _, _) => Err(ContainerError::Tensor { name, rule: TensorRule::Malformed { key: "dtype" } }),
+        (_, None, _) => Err(ContainerError::Tensor { name, rule: TensorRule::Malformed { key: "shape" } }),
+        _ => Err(ContainerError::Tensor { name, rule: TensorRule::Malformed { key: "data_offsets" } }),
     })
 }
 
