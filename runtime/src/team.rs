@@ -28,7 +28,7 @@ pub trait Team: Copy {
 
     /// This thread's `count` elements of an area that holds `count` for each thread.
     #[inline(always)]
-    fn own<T: Copy + Default>(self, area: Area<'_, T>, count: usize) -> Area<'_, T> {
+    fn arena<T: Copy + Default>(self, area: Area<'_, T>, count: usize) -> Area<'_, T> {
         area.part(self.index() * count..(self.index() + 1) * count)
     }
 }
@@ -126,6 +126,6 @@ mod tests {
         let mut floats = [0.0, 1.0, 2.0, 3.0];
         // SAFETY: one thread reads within the four floats.
         let area = unsafe { Area::new(&mut floats) };
-        assert_eq!(Thread { index: 1, threads: 2 }.own(area, 2).read(0..2), [2.0, 3.0]);
+        assert_eq!(Thread { index: 1, threads: 2 }.arena(area, 2).read(0..2), [2.0, 3.0]);
     }
 }

@@ -80,11 +80,11 @@ fn border_input(graph: &mut Graph, reader: NodeId, input: NodeId, window: Window
     {
         chain.push(*before);
     }
-    let maker = chain[chain.len() - 1];
+    let producer = chain[chain.len() - 1];
     let sole = chain.iter().all(|id| graph.readers(*id).len() == 1);
-    let inner = graph.node(maker).origin.step == graph.node(reader).origin.step;
+    let inner = graph.node(producer).origin.step == graph.node(reader).origin.step;
     // A residual is read at the offset where the sum is written, so both have the same layout.
-    if sole && inner && matches!(&graph.node(maker).op, Op::Conv2d(conv) if !conv.epilogue.residual) {
+    if sole && inner && matches!(&graph.node(producer).op, Op::Conv2d(conv) if !conv.epilogue.residual) {
         for id in chain {
             graph.node_mut(id).tensor.layout = layout;
         }

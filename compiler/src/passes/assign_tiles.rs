@@ -30,8 +30,8 @@ pub fn assign_tiles(graph: &mut Graph, [batch, threads]: [usize; 2], isa: Isa) {
             op if output.element.is_quantized() => {
                 let shape = op.epilogue().unpooled(output.shape);
                 // A windowed convolution is computed row by row.
-                let looks = op.window().is_some_and(|window| !window.is_point());
-                let pixels = if looks { shape.width } else { shape.pixels() };
+                let windowed = op.window().is_some_and(|window| !window.is_point());
+                let pixels = if windowed { shape.width } else { shape.pixels() };
                 let unit = stream_quads::unit(input.layout.order);
                 // Quads of channels consist of whole vectors.
                 let (k, sharing) = match input.layout.order {

@@ -297,7 +297,7 @@ impl Machine<'_> {
                 self.intervals.push(Vec::new());
                 Value::Opaque
             }
-            (Value::Team, "own", [area, count]) => match (self.eval(area), self.int(count)) {
+            (Value::Team, "arena", [area, count]) => match (self.eval(area), self.int(count)) {
                 (Value::View(memory, at), count) => Value::View(memory, at + self.thread.index * count),
                 (area, _) => panic!("expected an area, found {area:?}"),
             },

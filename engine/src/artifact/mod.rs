@@ -87,16 +87,16 @@ impl Artifact<'_> {
         let binary = self.names.binary(self.kind, compiler)?;
         let binary_name = binary.file_name().map(ToOwned::to_owned).unwrap_or_default();
         // A folder without the sources: the linker may write more than one file.
-        let made = work.join("made");
-        std::fs::create_dir(&made).map_err(|cause| Error::io("create", &made, &cause))?;
+        let output_folder = work.join("output");
+        std::fs::create_dir(&output_folder).map_err(|cause| Error::io("create", &output_folder, &cause))?;
         let system = work.join("system-libraries");
         let flags = self.flags(compiler, &system, &binary_name.to_string_lossy())?;
-        let output = made.join(&binary_name);
+        let output = output_folder.join(&binary_name);
         compiler.compile(work, "main.rs", &output, flags.into_iter().chain(external("mbvc_runtime", &runtime)))?;
         if self.kind == Kind::Program && compiler.is_native() && self.runs_here() {
             try_out(&output)?;
         }
-        let mut files = self.collect(&made, &binary)?;
+        let mut files = self.collect(&output_folder, &binary)?;
         if !self.kind.is_library() {
             return Ok(Built { files, compile: None });
         }
@@ -182,9 +182,9 @@ impl Artifact<'_> {
     }
 
     /// The compiler's outputs: the binary, and on Windows the import library of a shared library.
-    fn collect(&self, made: &Path, binary: &Path) -> Result<Vec<NewFile>> {
+    fn collect(&self, folder: &Path, binary: &Path) -> Result<Vec<NewFile>> {
         let mut files = Vec::new();
-        let entries = std::fs::read_dir(made).map_err(|cause| Error::io("read", made, &cause))?;
+        let entries = std::fs::read_dir(folder).map_err(|cause| Error::io("read", folder, &cause))?;
         for entry in entries.flatten() {
             let (path, name) = (entry.path(), entry.file_name());
             let is_binary = Some(name.as_os_str()) == binary.file_name();

@@ -63,7 +63,7 @@ thread_local! {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn NAME_create(reason: *mut *const c_char) -> *mut Shared {
-    let (made, message) = match Model::new() {
+    let (model, message) = match Model::new() {
         Ok(model) => {
             let labels = model.labels().iter().map(|label| c_text(label)).collect();
             let isa = c_text(model.isa().name());
@@ -79,7 +79,7 @@ pub unsafe extern "C" fn NAME_create(reason: *mut *const c_char) -> *mut Shared 
         // SAFETY: not null, aligned, and the caller's to write.
         unsafe { reason.write(message) };
     }
-    made
+    model
 }
 
 #[unsafe(no_mangle)]

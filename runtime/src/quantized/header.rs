@@ -47,16 +47,16 @@ impl Header<'_> {
         self.put(PADDING, &[zero + offset]);
     }
 
-    pub fn pool(&mut self, kind: PoolKind, [made, average]: [Quant; 2]) {
+    pub fn pool(&mut self, kind: PoolKind, [result, average]: [Quant; 2]) {
         let kind = i32::from(kind == PoolKind::Average);
-        let [from, to] = [made, average].map(|quant| quant.scale().to_bits().cast_signed());
-        self.put(POOL, &[kind, from, made.zero_point(), to, average.zero_point()]);
+        let [from, to] = [result, average].map(|quant| quant.scale().to_bits().cast_signed());
+        self.put(POOL, &[kind, from, result.zero_point(), to, average.zero_point()]);
     }
 
-    /// `made` is the quantization of the projection's own result, `added` that of the residual.
-    pub fn addends(&mut self, add: Add, [made, added]: [Quant; 2], limits: Limits, offset: i32) -> Option<()> {
+    /// `result` is the quantization of the projection's result, `added` that of the residual.
+    pub fn addends(&mut self, add: Add, [result, added]: [Quant; 2], limits: Limits, offset: i32) -> Option<()> {
         let zero = added.zero_point() + offset;
-        let (low, high) = (limits.low - made.zero_point(), limits.high - made.zero_point());
+        let (low, high) = (limits.low - result.zero_point(), limits.high - result.zero_point());
         if let Some([left, right, sum]) = add.fixed() {
             let numbers = |fixed: Fixed| [fixed.multiplier, fixed.exponent];
             let [[left, left_exponent], [right, right_exponent], [sum, sum_exponent]] = [left, right, sum].map(numbers);

@@ -31,7 +31,7 @@ pub fn check(graph: &Graph, assigned: bool, found: &mut Findings) {
     }
     for site in site::all(graph) {
         let mut broken = Vec::new();
-        own(&site, &mut broken);
+        value_layout(&site, &mut broken);
         if let Some(input) = site.inputs.first() {
             accepted(&site, *input, &mut broken);
             if assigned {
@@ -51,8 +51,8 @@ fn is_chained(graph: &Graph, id: NodeId) -> bool {
     matches!(graph.node(reader).op, Op::Fused(_)) && graph.node(reader).origin.step == graph.node(id).origin.step
 }
 
-/// The layout of the value itself.
-fn own(site: &Site<'_>, broken: &mut Vec<String>) {
+/// Checks that the layout of the value is not empty.
+fn value_layout(site: &Site<'_>, broken: &mut Vec<String>) {
     let Tensor { layout, .. } = site.output;
     if layout.group == 0 || layout.ring == Some(0) {
         broken.push("has an empty layout".to_owned());

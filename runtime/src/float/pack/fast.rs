@@ -80,14 +80,14 @@ impl Estimate {
     pub fn allows(&self, values: &Values<'_>) -> bool {
         let layer = values.layer;
         let (sums, k) = (self.sums(values), layer.k as f64);
-        let made = match layer.range {
+        let output = match layer.range {
             OutputRange::Relu6 => f64::min(sums, 36.0),
             OutputRange::Linear | OutputRange::Relu => sums,
         };
         let weights = values.squares() / values.weight.len().max(1) as f64;
         let climb = 2.0 * k / 3.0;
         let error = climb * climb * self.square * weights * (ROUNDOFF * ROUNDOFF / 3.0) * climb;
-        error.is_finite() && error <= TOLERANCE * TOLERANCE * made
+        error.is_finite() && error <= TOLERANCE * TOLERANCE * output
     }
 
     /// Packs the columns of one panel: `[1 + 1 + k][width]`, a row of `1 / s`, the bias row, then for each triple the

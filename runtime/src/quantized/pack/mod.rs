@@ -241,9 +241,9 @@ impl<'p, 'w> Packing<'p, 'w> {
     fn finish(&self, channel: usize, reach: Reach, biased: bool) -> Result<[i32; 3], PackError<'p>> {
         let bias = self.bias(channel, reach);
         // Only after the proof: bounds are those of the sums, the same whatever activations lose on their way into them.
-        let made_up = |bias: i32| bias.wrapping_add(self.plan.form.taken().wrapping_mul(reach.sum()));
+        let compensated = |bias: i32| bias.wrapping_add(self.plan.form.taken().wrapping_mul(reach.sum()));
         if let Some(Fixed { multiplier, exponent }) = self.multiplier(channel) {
-            return Ok([made_up(bias), multiplier, exponent]);
+            return Ok([compensated(bias), multiplier, exponent]);
         }
         let scale = self.scale(channel)?;
         let bounds = Bounds::new(bias, reach);
@@ -255,13 +255,13 @@ impl<'p, 'w> Packing<'p, 'w> {
             Some((0, scale)) => (bias.wrapping_add(BIAS), scale),
             Some(constant) => constant,
         };
-        Ok([made_up(bias), scale.to_bits().cast_signed(), 0])
+        Ok([compensated(bias), scale.to_bits().cast_signed(), 0])
     }
 
     /// What finishes the sums of `width` channels from the `first`, in rows; those that do not exist make 0.
     fn finishes(&self, first: usize, width: usize, biased: bool, to: &mut [u8]) -> Result<(), PackError<'p>> {
-        let mut put = |at: usize, made: [i32; 3]| {
-            for (row, number) in to.chunks_exact_mut(width * 4).zip(made) {
+        let mut put = |at: usize, values: [i32; 3]| {
+            for (row, number) in to.chunks_exact_mut(width * 4).zip(values) {
                 row[at * 4..][..4].copy_from_slice(&number.to_le_bytes());
             }
         };

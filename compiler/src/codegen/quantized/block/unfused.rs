@@ -44,9 +44,10 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
         first_stage: stage,
         packed,
     };
-    let [read, made] = if filters { [producer, depthwise] } else { [input, producer] }.map(|id| place(graph.node(id)));
+    let [read, written] =
+        if filters { [producer, depthwise] } else { [input, producer] }.map(|id| place(graph.node(id)));
     let names = if filters { ["ring", "spatial"] } else { ["x", "ring"] };
-    let (parts, general) = (parts_of(&names, &[read, made], 1), block.general());
+    let (parts, general) = (parts_of(&names, &[read, written], 1), block.general());
     let mut kernels = Vec::new();
     let phases = phases(window, ring.tensor.shape.height, filtered.tensor.shape.height);
     // The threads share the channel groups or the row quads. Without pixel quads, the last store of a row overlaps the
