@@ -76,15 +76,18 @@ impl Container {
         match metadata.get("mbvc.format").map(String::as_str) {
             Some(FORMAT_VERSION) => {}
             Some(other) => {
-                return Err(ImportError::unsupported("unsupported container version")
+                return Err(ImportError::unsupported("unsupported version of the weights file")
                     .expected(format!("mbvc.format = {FORMAT_VERSION}"))
                     .found(format!("mbvc.format = {}", shorten(other)))
                     .help("import the model again with this version of `mbvc`"));
             }
             None => {
-                return Err(ImportError::new(ErrorKind::NotAModel, "a safetensors file, but not an mbvc container")
-                    .expected("the metadata entry mbvc.format")
-                    .help("convert a model with `mbvc import MODEL --output FILE`"));
+                return Err(ImportError::new(
+                    ErrorKind::NotAModel,
+                    "a safetensors file, but not a weights file of mbvc",
+                )
+                .expected("the metadata entry mbvc.format")
+                .help("convert a model with `mbvc import MODEL --output FILE`"));
             }
         }
         // The data is in order of execution.
@@ -93,7 +96,7 @@ impl Container {
             let view = file.tensor(&name).map_err(damaged)?;
             let data = Data::read(view.dtype(), view.data()).ok_or_else(|| {
                 ImportError::malformed(format!("tensor '{}' has element type {:?}", shorten(&name), view.dtype()))
-                    .expected("F32, or in a quantized container I8, U8 or I32")
+                    .expected("F32, or I8, U8 or I32 if the network is quantized")
             })?;
             if elements(view.shape())? != data.len() {
                 return Err(ImportError::malformed(format!(
@@ -267,7 +270,7 @@ mod tests {
         other.metadata.clear();
         let error = Container::from_bytes(&other.to_bytes(), "w.safetensors").unwrap_err();
         assert!(
-            error.to_string().starts_with("w.safetensors: a safetensors file, but not an mbvc container"),
+            error.to_string().starts_with("w.safetensors: a safetensors file, but not a weights file of mbvc"),
             "{error}"
         );
     }

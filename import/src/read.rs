@@ -59,9 +59,11 @@ fn read_from(bytes: &[u8], name: &str, options: &ReadOptions<'_>, path: Option<&
         Format::Keras => keras::open(bytes).and_then(|model| import(&keras::read(&model)?)),
         Format::PyTorch => torch::read(bytes).and_then(|(dict, variant)| weights(&dict, variant)),
         Format::SafeTensors => state_dict::safetensors::read(bytes).and_then(|dict| weights(&dict, "")),
-        Format::Container => Err(ImportError::new(ErrorKind::NotAModel, "an mbvc container cannot be imported again")
-            .expected("a model of another framework")
-            .help("use the container as it is")),
+        Format::Container => {
+            Err(ImportError::new(ErrorKind::NotAModel, "a weights file of mbvc cannot be imported again")
+                .expected("a model of another framework")
+                .help("use the file as it is"))
+        }
     };
     let mut imported = imported.map_err(|error| error.file(name))?;
     let extension = Path::new(name).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
@@ -100,7 +102,7 @@ fn import(graph: &SourceGraph<'_>, name: &str, quantization: Quantization, most:
     }
     if tensors.len() > MAX_TENSORS {
         return Err(ImportError::unsupported(format!("the network has {} tensors", tensors.len()))
-            .expected(format!("at most {MAX_TENSORS}, the limit of a container")));
+            .expected(format!("at most {MAX_TENSORS}, the limit of a weights file")));
     }
     let file = Path::new(name).file_name().map_or(name.into(), |file| file.to_string_lossy());
     let source = match graph.producer.as_str() {

@@ -126,7 +126,7 @@ fn a_missing_tensor_is_reported() {
 fn a_foreign_safetensors_file_is_refused() {
     let bytes = b"\x02\0\0\0\0\0\0\0{}";
     let error = mbvc_import::Container::from_bytes(bytes, "w.safetensors").unwrap_err().to_string();
-    assert!(error.contains("not an mbvc container") && error.contains("mbvc import"), "{error}");
+    assert!(error.contains("not a weights file of mbvc") && error.contains("mbvc import"), "{error}");
     // It is not a model either.
     let error = mbvc_import::inspect_bytes(bytes, "w.safetensors").unwrap_err().to_string();
     assert!(error.contains("unknown tensor names") && error.contains("no tensors"), "{error}");

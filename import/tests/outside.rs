@@ -131,6 +131,6 @@ fn labels_too_long_for_a_container_are_ignored_or_refused() {
     let lines = (0..5).map(|at| format!("{label}{at}\n")).collect::<String>();
     let labels = Labels::parse(lines.as_bytes(), "labels.txt").unwrap();
     let error = imported.set_labels(&labels).unwrap_err().to_string();
-    assert!(error.contains("too long for the header of a container"), "{error}");
+    assert!(error.contains("too long for the header of a weights file"), "{error}");
     assert!(!imported.container.metadata.contains_key("mbvc.labels"));
 }

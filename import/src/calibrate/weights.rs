@@ -100,7 +100,7 @@ fn scaled(column: &[f64], bias: f64, around: &Surroundings, by: WeightScales) ->
             let single = scale as f32;
             let sound = is_scale(single) && is_scale(around.input.scale() * single);
             if !sound || input * scale / output >= MOST_FACTOR {
-                return Err(ImportError::unsupported("the scales of weights and values are too far apart")
+                return Err(ImportError::unsupported("the ratio of the scales of weights and values is out of range")
                     .found(format!("input {input}, weights {single}, output {output}"))
                     .help("calibrate with more images, or with --method minmax"));
             }

@@ -211,9 +211,7 @@ impl<'g> Walk<'g> {
 
     fn spend(&mut self, shape: &[usize]) -> Result<()> {
         self.left = self.left.checked_sub(elements(shape)?).ok_or_else(|| {
-            ImportError::unsupported(
-                "the network has more parameters than a file of this size can contain, or than the limit",
-            )
+            ImportError::unsupported("the number of parameters exceeds the limit for a file of this size")
         })?;
         Ok(())
     }

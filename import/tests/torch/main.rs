@@ -200,5 +200,5 @@ fn unknown_strides_ask_for_a_spec() {
 fn a_container_is_no_model_of_another_program() {
     let bytes = import("timm/model.safetensors", Some(SMALL)).container.to_bytes();
     let error = mbvc_import::read_bytes(&bytes, "w.safetensors", &ReadOptions::default()).unwrap_err().to_string();
-    assert!(error.contains("mbvc container") && error.contains("cannot be imported again"), "{error}");
+    assert!(error.contains("weights file of mbvc") && error.contains("cannot be imported again"), "{error}");
 }
