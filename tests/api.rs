@@ -144,7 +144,7 @@ fn wrong_lengths_are_told() {
     let (mut scratch, image) = (Blocks::scratch(), random_image::<TINY>(4));
     let short = model.run_slice(&mut scratch, &image[1..]).expect_err("one value is missing");
     assert_eq!(short, LengthError { what: "input", expected: TINY, found: TINY - 1 });
-    assert_eq!(short.to_string(), "the input has 3071 values, the network needs 3072");
+    assert_eq!(short.to_string(), "`input` has length 3071, expected 3072");
     assert!(model.run_slice(&mut scratch, &[]).is_err());
 
     let floats = Blocks::SCRATCH_BYTES / 4;
@@ -193,13 +193,15 @@ fn the_environment_chooses_the_kernels() {
     };
     let best = isas(Blocks::INFO).into_iter().max().expect("portable at least");
     for unset in [None, Some("")] {
-        assert!(with(unset).contains(&format!("kernels: {best}")), "the best is taken where nothing is asked for");
+        assert!(with(unset).contains(&format!("kernels: {best}")), "the best is used if none is requested");
     }
     for isa in Isa::FLOAT {
         let said = with(Some(isa.name()));
         let expected = match isa.detect() {
             Some(_) => format!("kernels: {isa}"),
-            None => format!("error: this processor has no {isa}; unset MBVC_ISA to use the best it has"),
+            None => format!(
+                "error: this processor does not support {isa}; unset MBVC_ISA to use the best supported instruction set"
+            ),
         };
         assert!(said.contains(&expected), "{isa}: {said}");
     }

@@ -77,7 +77,7 @@ fn a_batch_of_another_length_is_refused() {
     let images = [*random_image::<{ 32 * 32 * 3 }>(1)];
     let mut logits = [[7.0; Single::CLASSES]; 2];
     let error = model.run_batch(&mut Single::scratch(), &images, &mut logits);
-    assert_eq!(error, Err(LengthError { what: "batch of logits", expected: 1, found: 2 }));
+    assert_eq!(error, Err(LengthError { what: "logits", expected: 1, found: 2 }));
     assert!(logits.as_flattened().iter().all(|value| *value == 7.0), "nothing was written");
 }
 

@@ -64,7 +64,7 @@ fn every_mismatch_is_told_at_once() {
 
     let message = TinyNet::new(&weights).expect_err("they do not fit").to_string();
     for line in [
-        "the container does not fit the network TinyNet:",
+        "the weights file does not fit the network TinyNet:",
         "  padding: expected same, found symmetric",
         "  stem.bias: expected F32 [8], found nothing",
         "  and 2 more",

@@ -16,7 +16,7 @@ pub fn check(compiled: &Compiled, network: &str, weights: &Weights) -> Result {
     if mismatches.is_empty() {
         return Ok(());
     }
-    let weights = weights.source().unwrap_or("the container").to_owned();
+    let weights = weights.source().unwrap_or("the weights file").to_owned();
     Err(ModelError::Mismatch { network: network.to_owned(), weights, mismatches }.into())
 }
 

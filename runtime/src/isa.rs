@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::conventions::Precision;
 
-/// An instruction set that kernels are generated for, from the plainest to the widest.
+/// An instruction set that kernels are generated for, in order of preference: the last supported one is the best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Isa {
     /// Plain Rust, for every target.
@@ -127,7 +127,7 @@ fn has_dot_products() -> bool {
 /// `MBVC_ISA` (with `std`), else the last one in the order of [`Isa`] that this processor has.
 ///
 /// # Errors
-/// If the choice is unknown, was not compiled in, or is absent from this processor.
+/// If the instruction set is unknown, was not compiled in, or is not supported by this processor.
 pub fn choose(compiled: &'static [Isa], requested: Option<Isa>) -> Result<Detected, IsaError> {
     let choice = match requested {
         Some(isa) => Some(isa),
@@ -160,25 +160,25 @@ fn from_environment() -> Result<Option<Isa>, IsaError> {
     Ok(None)
 }
 
-/// No instruction set could be chosen.
+/// Why no instruction set could be chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IsaError {
     /// `MBVC_ISA` has an unknown value.
     Unknown,
-    /// The network was compiled without the choice.
+    /// The network was not compiled for the requested instruction set.
     NotCompiled {
-        /// The choice of the caller or of `MBVC_ISA`.
+        /// Instruction set that the caller or `MBVC_ISA` requested.
         isa: Isa,
         /// The instruction sets that the network was compiled for.
         compiled: &'static [Isa],
     },
-    /// There are no kernels for float networks.
-    NoFloats(Isa),
-    /// This processor lacks the choice of the caller, or the instruction set of a packed file.
+    /// The instruction set has no kernels for float networks.
+    NoFloatKernels(Isa),
+    /// This processor does not support the instruction set that the caller requested, or that of a packed file.
     Absent(Isa),
-    /// This processor lacks the choice of `MBVC_ISA`.
+    /// This processor does not support the instruction set in `MBVC_ISA`.
     VariableAbsent(Isa),
-    /// This processor lacks every instruction set that the network was compiled for.
+    /// This processor supports none of the instruction sets that the network was compiled for.
     NoneCompiled {
         /// The instruction sets that the network was compiled for.
         compiled: &'static [Isa],
@@ -191,7 +191,7 @@ impl IsaError {
     pub(crate) fn of(self, precision: Precision) -> Self {
         match self {
             Self::NotCompiled { isa, .. } if precision == Precision::F32 && !Isa::FLOAT.contains(&isa) => {
-                Self::NoFloats(isa)
+                Self::NoFloatKernels(isa)
             }
             other => other,
         }
@@ -206,22 +206,30 @@ impl fmt::Display for IsaError {
                 list(f, &Isa::ALL)
             }
             Self::NotCompiled { isa, compiled } => {
-                write!(f, "the network was compiled without {isa}, for ")?;
+                write!(f, "the network was not compiled for {isa}, only for ")?;
                 list(f, compiled)?;
                 write!(f, "; add it to `isa` in the spec or the macro")
             }
-            Self::NoFloats(isa) => {
-                write!(f, "there are no kernels of precision f32 for {isa}; choose among ")?;
+            Self::NoFloatKernels(isa) => {
+                write!(f, "no kernels of precision f32 for {isa}; expected one of ")?;
                 list(f, &Isa::FLOAT)
             }
             Self::Absent(isa) => {
-                write!(f, "this processor has no {isa}, which was requested; without a choice the best it has is used")
+                write!(
+                    f,
+                    "this processor does not support {isa}; if none is requested, the best supported instruction set is used"
+                )
             }
             Self::VariableAbsent(isa) => {
-                write!(f, "this processor has no {isa}; unset MBVC_ISA to use the best it has")
+                write!(
+                    f,
+                    "this processor does not support {isa}; unset MBVC_ISA to use the best supported instruction set"
+                )
             }
             Self::NoneCompiled { compiled } => {
-                f.write_str("this processor has none of the instruction sets that the network was compiled for: ")?;
+                f.write_str(
+                    "this processor supports none of the instruction sets that the network was compiled for: ",
+                )?;
                 list(f, compiled)?;
                 f.write_str("; add `portable` to `isa` in the spec or the macro")
             }
@@ -267,17 +275,11 @@ mod tests {
             |isa| choose(&Isa::FLOAT, Some(isa)).map_err(|error| std::format!("{}", error.of(Precision::F32)));
         for isa in [Isa::NeonDot, Isa::AvxVnni, Isa::Avx512Vnni] {
             let refused = refusal(isa).unwrap_err();
-            assert!(
-                refused.starts_with(&std::format!("there are no kernels of precision f32 for {isa}; ")),
-                "{refused}"
-            );
+            assert!(refused.starts_with(&std::format!("no kernels of precision f32 for {isa}; ")), "{refused}");
         }
         for isa in Isa::FLOAT.into_iter().filter(|isa| isa.detect().is_none()) {
             let refused = refusal(isa).unwrap_err();
-            assert!(
-                refused.starts_with(&std::format!("this processor has no {isa}, which was requested; ")),
-                "{refused}"
-            );
+            assert!(refused.starts_with(&std::format!("this processor does not support {isa}; ")), "{refused}");
         }
         let other = choose(&[Isa::Portable], Some(Isa::Neon));
         assert_eq!(other.map_err(|error| error.of(Precision::F32)), other, "can be added");

@@ -176,7 +176,7 @@ pub trait Network: Send + Sync {
     /// `scratch` has [`NetworkInfo::scratch_bytes`] bytes and is aligned to 64 bytes for speed.
     ///
     /// # Errors
-    /// If a slice does not have the length that the network needs.
+    /// If the length of a slice is not the one that the network requires.
     fn run_into(
         &self,
         scratch: &mut [f32],
@@ -199,12 +199,12 @@ pub trait Network: Send + Sync {
     ) -> Result<(), LengthError>;
 }
 
-/// A slice does not have the length that the network needs.
+/// The length of a slice is not the one that the network requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LengthError {
     /// `input`, `scratch` or `logits`.
     pub what: &'static str,
-    /// Length that the network needs.
+    /// Length that the network requires.
     pub expected: usize,
     /// Length of the slice.
     pub found: usize,
@@ -223,7 +223,7 @@ impl LengthError {
 
 impl core::fmt::Display for LengthError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "the {} has {} values, the network needs {}", self.what, self.found, self.expected)
+        write!(f, "`{}` has length {}, expected {}", self.what, self.found, self.expected)
     }
 }
 

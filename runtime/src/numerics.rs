@@ -120,7 +120,7 @@ pub struct NumericsError;
 
 impl fmt::Display for NumericsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MBVC_NUMERICS is neither `strict` nor `fast`; unset it to choose by the processor")
+        f.write_str("MBVC_NUMERICS must be `strict` or `fast`; unset it to use the default for this processor")
     }
 }
 

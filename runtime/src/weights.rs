@@ -14,7 +14,7 @@ use crate::picture::{ClassifierMetadata, Framing};
 use crate::preprocess::Preprocess;
 use bytes::Bytes;
 
-/// A valid weight container: safetensors with the metadata that mbvc writes.
+/// A valid weights file: safetensors with the metadata that mbvc writes.
 ///
 /// Whether its tensors are those of a network is checked when a model of the network is built.
 #[derive(Clone)]
@@ -33,7 +33,7 @@ impl Weights {
     /// Reads and validates a file.
     ///
     /// # Errors
-    /// If the file cannot be read or is not a weight container of this version.
+    /// If the file cannot be read or is not a weights file of this version.
     #[cfg(feature = "std")]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self, WeightsError> {
         let path = path.as_ref();
@@ -47,7 +47,7 @@ impl Weights {
     /// Validates a container in memory.
     ///
     /// # Errors
-    /// If the bytes are not a weight container of this version.
+    /// If the bytes are not a weights file of this version.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, WeightsError> {
         Self::check(Bytes::Vec(bytes), None)
     }
@@ -55,7 +55,7 @@ impl Weights {
     /// Validates a container that is part of the program, and borrows it.
     ///
     /// # Errors
-    /// If the bytes are not a weight container of this version.
+    /// If the bytes are not a weights file of this version.
     pub fn from_static(bytes: &'static [u8]) -> Result<Self, WeightsError> {
         Self::check(Bytes::Static(bytes), None)
     }
@@ -156,10 +156,9 @@ impl fmt::Display for WeightsError {
         }
         match &self.problem {
             #[cfg(feature = "std")]
-            Problem::Io(error) if error.kind() == std::io::ErrorKind::NotFound => f.write_str(
-                "no such file; create a weight container from a model with \
-                 `mbvc import MODEL`",
-            ),
+            Problem::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                f.write_str("no such file; create a weights file from a model with `mbvc import MODEL`")
+            }
             #[cfg(feature = "std")]
             Problem::Io(error) => write!(f, "cannot be read: {error}"),
             Problem::Invalid(message) => f.write_str(message),

@@ -224,7 +224,7 @@ fn pack(
         let start = memory.as_ptr().align_offset(64);
         let file = memory.get_mut(start..start + bytes).unwrap_or_default();
         packing.pack(&container, file).map_err(|cause| {
-            CliError::new(format!("{} cannot be packed: {cause}", weights.source().unwrap_or("the container")))
+            CliError::new(format!("{} cannot be packed: {cause}", weights.source().unwrap_or("the weights file")))
         })?;
         files::write(path, file)?;
         Ok(bytes)

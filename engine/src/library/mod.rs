@@ -91,7 +91,7 @@ impl Library {
     pub fn build(&self, weights: &Weights, isa: Option<Isa>) -> Result<Model> {
         let lent = [
             weights.as_bytes(),
-            weights.source().unwrap_or("the container").as_bytes(),
+            weights.source().unwrap_or("the weights file").as_bytes(),
             isa.map_or("", Isa::name).as_bytes(),
         ];
         let [bytes, source, isa] = lent.map(Bytes::new);

@@ -65,7 +65,7 @@ pub fn methods(batch: usize, [lines, input, classes]: [&Literal; 3]) -> TokenStr
             &self, scratch: &mut rt::Scratch<#lines>, inputs: &[impl ::core::borrow::Borrow<[f32; #input]>],
             logits: &mut [[f32; #classes]],
         ) -> ::core::result::Result<(), rt::LengthError> {
-            rt::LengthError::check("batch of logits", inputs.len(), logits.len())?;
+            rt::LengthError::check("logits", inputs.len(), logits.len())?;
             self.batch(scratch.elements_mut::<f32>(), inputs.iter().map(|input| &input.borrow()[..]), logits);
             ::core::result::Result::Ok(())
         }
@@ -78,7 +78,7 @@ pub fn methods(batch: usize, [lines, input, classes]: [&Literal; 3]) -> TokenStr
             &self, scratch: &mut rt::Scratch<#lines>, images: &[impl ::core::borrow::Borrow<[u8; #input]>],
             logits: &mut [[f32; #classes]],
         ) -> ::core::result::Result<(), rt::LengthError> {
-            rt::LengthError::check("batch of logits", images.len(), logits.len())?;
+            rt::LengthError::check("logits", images.len(), logits.len())?;
             let images = images.iter().map(|image| self.0.pixels(&image.borrow()[..]));
             self.batch(scratch.elements_mut::<f32>(), images, logits);
             ::core::result::Result::Ok(())
