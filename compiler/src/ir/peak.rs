@@ -1,4 +1,4 @@
-//! The operation that needs most scratch.
+//! The operation with the highest use of scratch.
 
 use std::collections::BTreeMap;
 use std::fmt;

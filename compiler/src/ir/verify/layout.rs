@@ -18,7 +18,12 @@ pub fn check(graph: &Graph, assigned: bool, found: &mut Findings) {
         let end = matches!(graph.node(id).op, Op::Input) || graph.readers(id).is_empty();
         let tensor = graph.node(id).tensor;
         if end && !tensor.layout.is_nhwc(tensor.shape) {
-            found.at(Invariant::Layout, graph, id, "is not plain NHWC, but an input or output of the network");
+            found.at(
+                Invariant::Layout,
+                graph,
+                id,
+                "is not plain NHWC, which inputs and outputs of the network must be",
+            );
         }
         if tensor.layout.ring.is_some() && !is_chained(graph, id) {
             found.at(
