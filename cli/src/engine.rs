@@ -61,7 +61,7 @@ impl Source {
 
     /// Help for weights that do not fit where no spec was given; `option` gives one.
     fn remedy(&self, option: &str) -> Option<String> {
-        let help = || format!("give the spec of the weights, which `mbvc import` writes beside them: {option}");
+        let help = || format!("pass the spec that `mbvc import` wrote next to the weights: {option}");
         self.is_built_in().then(help)
     }
 }

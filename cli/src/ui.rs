@@ -70,7 +70,9 @@ pub fn warning(text: &str) {
 /// Warns before a measurement with a command built without optimization.
 pub fn warn_unoptimized() {
     if cfg!(debug_assertions) {
-        warning("this command was built without optimization, so its times mean little; use `cargo run --release`");
+        warning(
+            "this command was built without optimization, so its times are not representative; use `cargo run --release`",
+        );
     }
 }
 

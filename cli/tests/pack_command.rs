@@ -107,7 +107,10 @@ fn pack_refuses_what_no_network_accepts() {
         }
     }
     let (_, said) = bad(folder, &["pack", "tiny.safetensors", "-o", "tiny.packed"], 1);
-    assert!(said.contains("tiny.safetensors does not fit") && said.contains("beside them: --spec FILE"), "{said}");
+    assert!(
+        said.contains("tiny.safetensors does not fit") && said.contains("next to the weights: --spec FILE"),
+        "{said}"
+    );
     assert!(!folder.join("tiny.packed").exists());
 
     let spec = std::fs::read_to_string(folder.join("tiny.yaml")).unwrap();

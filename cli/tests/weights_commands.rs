@@ -279,7 +279,7 @@ fn a_missing_compiler_is_reported_and_a_damaged_cache_is_repaired() {
     };
     let (code, said) = run(Some("no-such-rustc"));
     assert_eq!(code, Some(1));
-    assert!(said.contains("needs a Rust compiler") && said.contains("rustup.rs"), "{said}");
+    assert!(said.contains("requires a Rust compiler") && said.contains("rustup.rs"), "{said}");
     assert!(!cache.exists(), "no folder is left");
 
     assert_eq!(run(None).0, Some(0));

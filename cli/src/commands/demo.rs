@@ -18,8 +18,8 @@ const RUNS: usize = 20;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Pictures and folders of pictures to classify with the built-in demo network [default, without a command: its own
-    /// samples]
+    /// Pictures and folders of pictures to classify with the built-in demo network [default, without a command: the
+    /// built-in samples]
     #[arg(value_name = "PICTURE")]
     pub pictures: Vec<PathBuf>,
     /// Print one line of JSON for each picture
@@ -303,7 +303,7 @@ fn gallery(pictures: &[Picture], rows: &[Row], size: [usize; 2]) {
 /// Commands to try next.
 fn next(is_demo: bool) {
     outln!();
-    let own = ("Classify another icon", "mbvc PICTURE");
+    let classify = ("Classify another icon", "mbvc PICTURE");
     let rest = [
         ("Read generated code", "mbvc emit --block 2"),
         ("Draw the graph", "mbvc dump --svg network.svg"),
@@ -314,7 +314,7 @@ fn next(is_demo: bool) {
         ("Measure MobileNetV2 1.0", "mbvc bench"),
     ];
     const INDENT: usize = 2 + 25;
-    for (what, command) in is_demo.then_some(own).into_iter().chain(rest) {
+    for (what, command) in is_demo.then_some(classify).into_iter().chain(rest) {
         let command = command.replace('\n', &format!("\n{:INDENT$}", ""));
         outln!("  {what:<25}{ACCENT}{command}{ACCENT:#}");
     }

@@ -27,7 +27,7 @@ use crate::{engine, files, outln, ui};
 ///
 /// PyTorch: state dicts, checkpoints and whole modules (.pth, .pt, .bin, .ckpt, .safetensors) with the tensor names of
 /// torchvision, timm, transformers or mmpretrain. No code in them is executed. They contain only weights: strides are those
-/// of the published table or of --spec, and a config.json of timm or transformers beside the file is read.
+/// of the published table or of --spec, and a config.json of timm or transformers in the same folder is read.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc import model.h5   writes model.safetensors and model.yaml",
@@ -125,7 +125,7 @@ fn of_unit_pixels(text: &str, what: &str, range: &RangeInclusive<f64>) -> std::r
     match numbers.iter().find(|number| !range.contains(number)) {
         None => Ok(numbers),
         Some(number) if (1.0..=255.0).contains(number) => {
-            Err(format!("{what} are of pixels scaled to 0..1; divide values for pixels of 0..255 by 255"))
+            Err(format!("{what} refer to pixels scaled to 0..1; divide values for pixels of 0..255 by 255"))
         }
         Some(number) => Err(format!("{number} is out of range, expected {} to {}", range.start(), range.end())),
     }

@@ -74,7 +74,7 @@ pub fn run(args: &Args) -> Result {
     Ok(())
 }
 
-/// A spec is no input of this command, but an easy confusion.
+/// Returns an error for a spec, which users may confuse with the inputs of this command.
 fn not_a_spec(path: &Path) -> Result {
     if path.extension().is_none_or(|end| end != "yaml" && end != "yml") || !path.is_file() {
         return Ok(());
@@ -93,7 +93,7 @@ impl Numerics {
             // Quantized, or `numerics: strict` in the spec.
             (0, 0) => {}
             (0, _) if !gains => outln!(
-                "{BOLD}on this processor{BOLD:#} ({isa}): no layer uses the fast inner product, which would not be faster"
+                "{BOLD}on this processor{BOLD:#} ({isa}): no layer uses the fast inner product, because it would not be faster"
             ),
             (count, _) => outln!("{BOLD}on this processor{BOLD:#} ({isa}): {count} layers use the fast inner product"),
         }

@@ -198,8 +198,9 @@ fn compiled_in(source: &Source, isas: &[Isa]) -> Result {
 /// [`engine::check`], with the option that names a spec in this command.
 fn check_weights(args: &Args, source: &Source, compiled: &Compiled, weights: &Weights) -> Result {
     engine::check(source, compiled, weights).map_err(|error| match (&args.spec.spec, error) {
-        (None, CliError::Message { message, .. }) => CliError::new(message)
-            .help("name the spec of the weights, which `mbvc import` writes beside them: --spec FILE"),
+        (None, CliError::Message { message, .. }) => {
+            CliError::new(message).help("pass the spec that `mbvc import` wrote next to the weights: --spec FILE")
+        }
         (_, error) => error,
     })
 }

@@ -72,7 +72,7 @@ impl Library<'_> {
         let threads = match spec.threads {
             1 => String::new(),
             threads => format!(
-                "\n *\n * Up to {threads} threads share a call. They wait for the next call: do not unload the library."
+                "\n *\n * Up to {threads} threads share a call. These threads wait for the next call: do not unload the library."
             ),
         };
         let rounds = if quantized { "\n * Its values are quantized; the logits are dequantized." } else { "" };

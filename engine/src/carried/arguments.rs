@@ -44,7 +44,9 @@ pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, St
         };
         let mut value = |what: &str| match given.clone() {
             Some(value) => Ok(value),
-            None => arguments.next().and_then(|value| value.into_string().ok()).ok_or(format!("{name} needs {what}")),
+            None => {
+                arguments.next().and_then(|value| value.into_string().ok()).ok_or(format!("{name} requires {what}"))
+            }
         };
         match name {
             "--top" => {
@@ -111,7 +113,7 @@ mod tests {
             (&["a.ppm", "--tops"], "unknown option --tops"),
             (&["a.ppm", "-x"], "unknown option -x"),
             (&["a.ppm", "--json=yes"], "unknown option --json=yes"),
-            (&["a.ppm", "--top"], "--top needs a number"),
+            (&["a.ppm", "--top"], "--top requires a number"),
             (&["a.ppm", "--top", "0"], "at least 1"),
             (&["a.ppm", "--top", "-1"], "--top -1"),
             (&["a.ppm", "--size=640"], "such as 640x480"),

@@ -40,7 +40,7 @@ fn unknown(bytes: &[u8], [height, width]: [usize; 2]) -> String {
         (b"RIFF", "is a WebP image"),
         (b"P2", "is a text PGM file"),
         (b"P3", "is a text PPM file"),
-        (b"", "has an unknown format, and not the length of raw pixels of the network's size"),
+        (b"", "has an unknown format, and its length is not that of raw pixels of the network's size"),
     ];
     let what = starts.iter().find(|(start, _)| bytes.starts_with(start)).map_or("", |(_, what)| what);
     let length = if what.starts_with("has an unknown") {

@@ -175,7 +175,7 @@ impl Report {
                 outln!("{GOOD}good{GOOD:#}  the cosine of the logits is at least {GOOD_COSINE}");
             }
             Verdict::Fair => ui::warning("fair: int8 is close to float32, but some predictions will differ"),
-            Verdict::Bad => ui::warning("bad: int8 differs much from float32 and should not be used as it is"),
+            Verdict::Bad => ui::warning("bad: int8 differs too much from float32 to be used as is"),
         }
         if self.verdict != Verdict::Good {
             let few = self.calibration.images < 100;
