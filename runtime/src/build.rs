@@ -17,7 +17,8 @@ use crate::weights::{Weights, WeightsError};
 /// Checks `weights` against the network, chooses an instruction set and packs the weights for it.
 ///
 /// # Errors
-/// All differences between the weights and the requirements of the network, or the reason why no instruction set can be chosen.
+/// All differences between the weights and the requirements of the network, or the reason why no instruction set can be
+/// chosen.
 pub fn build<P: Plan + 'static>(
     info: &'static NetworkInfo,
     plan: impl FnOnce(Isa) -> Option<&'static P>,

@@ -27,7 +27,7 @@ macro_rules! words {
         impl $name {
             pub(crate) const WORDS: &'static str = concat!("one of" $(, " `", $word, "`")+);
 
-            /// The word in specs and metadata.
+            /// Returns the word in specs and metadata.
             pub const fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
             }
@@ -81,7 +81,7 @@ words! {
 }
 
 impl Precision {
-    /// Whether a value `q` stands for `scale * (q - zero_point)`.
+    /// Whether a value `q` represents `scale * (q - zero_point)`.
     pub const fn is_quantized(self) -> bool {
         !matches!(self, Self::F32)
     }

@@ -45,7 +45,7 @@ impl NetworkInfo {
     }
 }
 
-/// Requirements of a network on its weights. They do not depend on what it was compiled for.
+/// Requirements of a network on its weights. They are independent of instruction sets and fusion.
 #[derive(Debug, Clone, Copy)]
 pub struct Needs<'a> {
     /// Conventions that the weights must have been trained with.
@@ -229,16 +229,16 @@ impl core::fmt::Display for LengthError {
 
 impl core::error::Error for LengthError {}
 
-/// What a model holds whatever its number type: packed weights, and what was decided when it was built.
+/// Parts of a model that are independent of its number type: packed weights, and decisions made when it was built.
 #[derive(Debug, Clone)]
 pub struct BaseModel {
-    /// For the kernels of `isa`.
+    /// Packed weights, for the kernels of `isa`.
     pub packed: Packed,
     /// The instruction set whose kernels run.
     pub isa: Detected,
-    /// From pixels to the input, as the weights require.
+    /// Preprocessing of pixels, as the weights require.
     pub preprocess: Preprocess,
-    /// Labels, and how pictures are framed; clones of a model share it.
+    /// Labels and framing of pictures, shared by the clones of a model.
     #[cfg(feature = "alloc")]
     pub metadata: alloc::sync::Arc<crate::picture::ClassifierMetadata>,
 }

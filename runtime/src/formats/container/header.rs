@@ -328,7 +328,7 @@ fn entry<'a>(
 /// data.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry<'a> {
-    #[cfg_attr(not(feature = "alloc"), expect(dead_code, reason = "only the index wants it"))]
+    #[cfg_attr(not(feature = "alloc"), expect(dead_code, reason = "only the index uses it"))]
     pub(super) at: usize,
     pub(super) name: JsonStr<'a>,
     dtype: Dtype,

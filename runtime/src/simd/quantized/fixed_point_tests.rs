@@ -1,5 +1,5 @@
-//! Tests of the vocabularies' fixed-point arithmetic against TensorFlow Lite's reference kernels, for every instruction set
-//! that this processor has.
+//! Tests of the vocabularies' fixed-point arithmetic against TensorFlow Lite's reference kernels, for every instruction
+//! set that this processor has.
 
 use std::vec::Vec;
 
