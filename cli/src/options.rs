@@ -246,8 +246,8 @@ impl From<KindArg> for Kind {
 pub enum NumericsArg {
     /// One fused multiply-add for each product: the same bits on every instruction set with FMA
     Strict,
-    /// The fast inner product (Winograd 1968) if the instruction set has kernels for it (avx512) and the values of a layer
-    /// allow it: faster on AMD Zen 4
+    /// The fast inner product (Winograd 1968) if the instruction set has kernels for it (avx512) and the values of a
+    /// layer allow it: faster on AMD Zen 4
     Fast,
 }
 

@@ -124,7 +124,8 @@ impl Compiler {
         command
     }
 
-    /// Compiles `source`, a file in the folder `work`, to the file `output`. The output contains no path of this machine.
+    /// Compiles `source`, a file in the folder `work`, to the file `output`. The output contains no path of this
+    /// machine.
     ///
     /// # Errors
     /// If the compiler rejects the code, or cannot link it.

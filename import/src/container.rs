@@ -1,8 +1,9 @@
 //! The canonical container: a safetensors file with canonical names, folded weights and string metadata.
 //!
-//! With `mbvc.precision` = `f32` all tensors are F32. With `int8` and `uint8` there are, for every layer `L` and every value
-//! `V` that is the input or the output of a layer, an add or the pool (`input`, `stem`, `block2.expand`, `block3.add`,
-//! `head.pool`, `classifier`; a layer's value has the layer's name and follows its activation, before a residual):
+//! With `mbvc.precision` = `f32` all tensors are F32. With `int8` and `uint8` there are, for every layer `L` and every
+//! value `V` that is the input or the output of a layer, an add or the pool (`input`, `stem`, `block2.expand`,
+//! `block3.add`, `head.pool`, `classifier`; a layer's value has the layer's name and follows its activation, before a
+//! residual):
 //!
 //! | tensor                | int8                       | uint8             |
 //! |-----------------------|----------------------------|-------------------|
@@ -13,9 +14,9 @@
 //! | `V.scale`             | F32 `[1]`                  | F32 `[1]`         |
 //! | `V.zero_point`        | I32 `[1]`, -128..=127      | I32 `[1]`, 0..=255|
 //!
-//! An integer `q` represents `scale * (q - zero_point)`; every scale is a normal number above 0. `mbvc.pool` is the kind of
-//! average: `mean` (TFLite's MEAN and ONNX's pools, with an output scale) or `average` (AVERAGE_POOL_2D, whose output has
-//! the input's scale). `mbvc.calibration` is the method by which `mbvc quantize` selected the scales.
+//! An integer `q` represents `scale * (q - zero_point)`; every scale is a normal number above 0. `mbvc.pool` is the
+//! kind of average: `mean` (TFLite's MEAN and ONNX's pools, with an output scale) or `average` (AVERAGE_POOL_2D, whose
+//! output has the input's scale). `mbvc.calibration` is the method by which `mbvc quantize` selected the scales.
 //!
 //! Adding 128 to an integer and its zero point converts int8 to uint8 without changing the number it represents. Models
 //! whose values and weights differ in type, as is usual in ONNX, are converted to the form of their weights.

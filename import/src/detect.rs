@@ -109,8 +109,9 @@ fn is_keras_archive(bytes: &[u8]) -> bool {
 
 /// Identifies TensorFlow's files by the first fields of their protocol buffers; returns a description and a remedy.
 ///
-/// `saved_model.pb` starts with version 1 and a MetaGraphDef (field 2), whose first field is a message. ONNX files start with
-/// version 3 or later. A GraphDef starts with a NodeDef (field 1) with a name and an operator (fields 1 and 2).
+/// `saved_model.pb` starts with version 1 and a MetaGraphDef (field 2), whose first field is a message. ONNX files
+/// start with version 3 or later. A GraphDef starts with a NodeDef (field 1) with a name and an operator (fields 1 and
+/// 2).
 fn tensorflow_protobuf(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     const META_GRAPH: &[u8] = b"\x08\x01\x12";
     if let Some(rest) = bytes.strip_prefix(META_GRAPH) {

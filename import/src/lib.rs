@@ -3,8 +3,8 @@
 //! ```text
 //! bytes --onnx/tflite/keras/torch--> SourceGraph --recognize--> Chain --fold--> tensors --recover--> Imported
 //! ```
-//! A reader translates a file to a `SourceGraph`, whose operations are those of the MobileNetV2 family and `Other`.
-//! One recognizer for all formats matches that graph to the family, so that conventions (padding, activation, residuals)
+//! A reader translates a file to a `SourceGraph`, whose operations are those of the MobileNetV2 family and `Other`. One
+//! recognizer for all formats matches that graph to the family, so that conventions (padding, activation, residuals)
 //! are found in one place.
 //!
 //! [`calibrate`] quantizes a float32 container to int8.

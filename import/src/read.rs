@@ -26,8 +26,8 @@ use crate::{keras, limits, onnx, quantized, spec_yaml, tflite, torch};
 /// file of weights, `config.json` and `preprocessor_config.json` in the same folder are read, too.
 ///
 /// # Errors
-/// If the file cannot be read, is damaged, contains no network of the MobileNetV2 family, is quantized in a way that cannot
-/// be kept, or contains weights whose strides are unknown without a spec.
+/// If the file cannot be read, is damaged, contains no network of the MobileNetV2 family, is quantized in a way that
+/// cannot be kept, or contains weights whose strides are unknown without a spec.
 pub fn read(path: &Path, options: &ReadOptions<'_>) -> Result<Imported> {
     read_from(&read_file(path)?, &path.display().to_string(), options, Some(path))
 }

@@ -1,5 +1,5 @@
-//! Quantized code against the exact interpreter, step by step and bit by bit, on every instruction set of this processor,
-//! with weights that lead through every way of finishing a sum.
+//! Quantized code against the exact interpreter, step by step and bit by bit, on every instruction set of this
+//! processor, with weights that lead through every way of finishing a sum.
 
 #[path = "../common/quantized.rs"]
 mod interpreted;

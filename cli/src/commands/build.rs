@@ -18,9 +18,9 @@ use crate::{engine, files, outln, ui};
 /// Build a program that classifies images, or a C library, with embedded weights
 ///
 /// The output requires no other file. It contains the network for every instruction set of the target architecture, the
-/// weights, labels and preprocessing; weights are packed at startup for the processor that it runs on. The program reads
-/// binary PPM and PGM, BMP, and raw pixels. The header of a library documents its functions and the linker flags. The build
-/// requires a Rust compiler, but no registry.
+/// weights, labels and preprocessing; weights are packed at startup for the processor that it runs on. The program
+/// reads binary PPM and PGM, BMP, and raw pixels. The header of a library documents its functions and the linker flags.
+/// The build requires a Rust compiler, but no registry.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc build --weights weights.safetensors -o whatsthis && ./whatsthis cat.ppm",

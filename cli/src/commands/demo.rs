@@ -105,8 +105,8 @@ fn pictures(args: &Args, weights: &Weights, size: [usize; 2]) -> Result<(Vec<Pic
     Ok((found, skipped))
 }
 
-/// Classifies every picture with every network, in interleaved calls; returns the rows, and the times of each network over
-/// all pictures in microseconds.
+/// Classifies every picture with every network, in interleaved calls; returns the rows, and the times of each network
+/// over all pictures in microseconds.
 fn measure(
     pictures: &[Picture],
     networks: Three<&dyn Network>,

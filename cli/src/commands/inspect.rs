@@ -16,8 +16,8 @@ use crate::{outln, ui};
 
 /// Show the content of a weights file, a packed file, or a model
 ///
-/// Models are shown as they would be imported. For a packed file this shows its instruction set and network, and whether
-/// the network of the spec accepts it.
+/// Models are shown as they would be imported. For a packed file this shows its instruction set and network, and
+/// whether the network of the spec accepts it.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc inspect weights.safetensors",
@@ -42,8 +42,8 @@ struct Numerics {
     isa: &'static str,
     /// Layers that use the fast inner product.
     fast: Vec<&'static str>,
-    /// Layers that have kernels for the fast inner product but do not use it: the processor does not gain from it, or the
-    /// values of the layer would lose accuracy.
+    /// Layers that have kernels for the fast inner product but do not use it: the processor does not gain from it, or
+    /// the values of the layer would lose accuracy.
     plain: Vec<&'static str>,
 }
 

@@ -17,13 +17,13 @@ use crate::{files, outln, ui};
 
 /// Pack weights for one network and instruction set
 ///
-/// A packed file holds the weights in the layout that the kernels read, with labels, preprocessing and framing. A program
-/// borrows it in place: no heap, no standard library, and no time for packing. Write `weights = "FILE"` in the macro and call
-/// `embedded()`, or pass the bytes to `from_packed`.
+/// A packed file holds the weights in the layout that the kernels read, with labels, preprocessing and framing. A
+/// program borrows it in place: no heap, no standard library, and no time for packing. Write `weights = "FILE"` in the
+/// macro and call `embedded()`, or pass the bytes to `from_packed`.
 ///
-/// The network does not run here, so a file can be packed for another processor; `--isa portable` is for microcontrollers
-/// and WebAssembly. A file fits only the network of its spec, with the same width, resolution, fusion level, threads and
-/// batch. The program that includes it fails to compile otherwise.
+/// The network does not run here, so a file can be packed for another processor; `--isa portable` is for
+/// microcontrollers and WebAssembly. A file fits only the network of its spec, with the same width, resolution, fusion
+/// level, threads and batch. The program that includes it fails to compile otherwise.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc pack weights.safetensors -o model.packed                  for this processor",

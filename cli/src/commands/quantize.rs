@@ -17,10 +17,10 @@ mod report;
 
 /// Quantize float32 weights to int8 with calibration images
 ///
-/// Weights get one scale per output channel; activations get one scale and zero point per tensor, from the values of the
-/// float32 network on the calibration images. A hundred images like those of the application suffice. Images are read as by
-/// `classify`; one that cannot be read is reported and skipped. Then the quantized network, with the exact arithmetic of its
-/// kernels, is compared with the float32 network.
+/// Weights get one scale per output channel; activations get one scale and zero point per tensor, from the values of
+/// the float32 network on the calibration images. A hundred images like those of the application suffice. Images are
+/// read as by `classify`; one that cannot be read is reported and skipped. Then the quantized network, with the exact
+/// arithmetic of its kernels, is compared with the float32 network.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc quantize --weights weights.safetensors --calibrate photos/ --output int8.safetensors",

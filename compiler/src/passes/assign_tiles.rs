@@ -4,7 +4,8 @@
 //! before: conv2d 1x1 : 28x28x192            after: conv2d 1x1 tile 14x2 : 28x28x192
 //! ```
 //!
-//! Precondition: `choose_products` and `assign_layouts` ran. Postcondition: every convolution and the classifier has a tile.
+//! Precondition: `choose_products` and `assign_layouts` ran. Postcondition: every convolution and the classifier has a
+//! tile.
 
 use super::stream_quads;
 use crate::ir::{Conv2d, DepthwiseTile, Fused, GemmTile, Graph, Op, Order, Product, Tensor, Tile, Window};

@@ -1,8 +1,8 @@
 //! Runs generated steps symbolically: control flow and addresses are evaluated, numbers are not. What is left is which
 //! bytes a thread writes between two barriers.
 //!
-//! It knows the statements that the templates of code generation emit, and panics at a loop or a condition that it cannot
-//! evaluate.
+//! It knows the statements that the templates of code generation emit, and panics at a loop or a condition that it
+//! cannot evaluate.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

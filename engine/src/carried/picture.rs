@@ -145,8 +145,8 @@ impl Header<'_> {
 /// Length of the file header, which the bitmap header follows.
 const BMP_HEADER: usize = 14;
 
-/// Decodes a BMP with a `BITMAPINFOHEADER` or a longer one: 24 or 32 bits a pixel, or 8 with a palette. Rows are padded to
-/// four bytes and stored bottom-up unless the height is negative. A fourth channel is ignored.
+/// Decodes a BMP with a `BITMAPINFOHEADER` or a longer one: 24 or 32 bits a pixel, or 8 with a palette. Rows are padded
+/// to four bytes and stored bottom-up unless the height is negative. A fourth channel is ignored.
 fn bmp(bytes: &[u8]) -> Result<Rgb<'static>, String> {
     let header = Header(bytes);
     let (start, header_bytes) = (header.u32(10)?, header.u32(BMP_HEADER)?);

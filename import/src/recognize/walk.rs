@@ -312,7 +312,8 @@ impl<'g> Walk<'g> {
         Ok((false, output))
     }
 
-    /// Reads the average over the image and the following reshapes. Returns whether it is a windowed pool, and its output.
+    /// Reads the average over the image and the following reshapes. Returns whether it is a windowed pool, and its
+    /// output.
     pub fn pool(&mut self, value: Value) -> Result<(bool, Value)> {
         const EXPECTED: &str = "an average pool over the whole image";
         let node = self.next(value, "head.pool", EXPECTED, false)?;

@@ -177,7 +177,8 @@ impl<'a> Tensors<'a> {
         Ok(Some(data).filter(|data| !data.is_empty()))
     }
 
-    /// Returns the constant of tensor `index`; `None` for an omitted input. `scale` applies to integers without a scale.
+    /// Returns the constant of tensor `index`; `None` for an omitted input. `scale` applies to integers without a
+    /// scale.
     pub fn constant(&self, index: i32, scale: Option<f64>) -> Result<Option<Rc<Constant<'a>>>> {
         match self.input(index)? {
             Input::Absent => return Ok(None),

@@ -122,7 +122,7 @@ fn every_file_gives_the_same_network() {
 }
 
 #[test]
-fn facts_have_their_evidence() {
+fn facts_tell_where_they_are_from() {
     let imported = import("state_dict.pth", Some(SMALL));
     assert_eq!(imported.format, Format::PyTorch);
     assert_eq!(imported.container.metadata["mbvc.source"], "PyTorch state_dict.pth (torchvision)");
@@ -149,7 +149,7 @@ fn facts_have_their_evidence() {
 }
 
 #[test]
-fn configuration_files_next_to_the_weights_are_read() {
+fn files_beside_the_weights_are_read() {
     let timm = import("timm/model.safetensors", Some(SMALL));
     assert_eq!(timm.format, Format::SafeTensors);
     assert_eq!(timm.recovered.preprocessing, Preprocessing::from_mean_and_std([0.5, 0.4, 0.3], [0.25, 0.2, 0.1]));

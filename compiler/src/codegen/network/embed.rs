@@ -73,8 +73,9 @@ pub fn items(embedded: &Embedded, network: &Ident) -> TokenStream {
                     impl #network {
                         #[doc = #intro]
                         ///
-                        /// The first call checks them and packs them for this processor. Later calls return a clone of this
-                        /// model; clones share its memory. Without `std` each call packs the weights: keep the model.
+                        /// The first call checks them and packs them for this processor. Later calls return a clone of
+                        /// this model; clones share its memory. Without `std` each call packs the weights: keep the
+                        /// model.
                         ///
                         /// # Errors
                         /// If `MBVC_ISA` requests an instruction set that is not available.

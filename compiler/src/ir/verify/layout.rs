@@ -125,8 +125,8 @@ fn window(site: &Site<'_>, input: Tensor, broken: &mut Vec<String>) {
     }
     match (ring, site.stage) {
         (Some(slots), Some((fused, _))) => {
-            // The stem fills its ring row by row or four rows at a time. The depthwise convolution reads a tile, or two quads
-            // of rows.
+            // The stem fills its ring row by row or four rows at a time. The depthwise convolution reads a tile, or two
+            // quads of rows.
             let rows = match (site.op, site.output.layout.order) {
                 (Op::DepthwiseConv2d(_), _) => fused.rows.max(1),
                 (_, Order::RowQuads { .. }) => 4,
