@@ -1,4 +1,4 @@
-//! What a generated network says about itself, and that its ways of running agree.
+//! Facts of a generated network, and agreement of its methods.
 
 mod common;
 
@@ -67,7 +67,7 @@ fn steps_are_what_runs() {
     assert_eq!(names(Epilogues::STEPS), names(Blocks::STEPS), "steps are the same on every fusion level");
 }
 
-/// All ways of running one network, with every instruction set.
+/// All methods that run a network, with every instruction set.
 macro_rules! ways {
     ($($test:ident: $network:ident;)*) => { $(
         #[test]
@@ -139,7 +139,7 @@ fn classify(weights: &mbvc::Weights, vector: &[f32]) -> Vec<f32> {
 }
 
 #[test]
-fn wrong_lengths_are_told() {
+fn wrong_lengths_are_reported() {
     let model = Blocks::new(&random_weights(Blocks::INFO, 3)).expect("the weights are the network's");
     let (mut scratch, image) = (Blocks::scratch(), random_image::<TINY>(4));
     let short = model.run_slice(&mut scratch, &image[1..]).expect_err("one value is missing");
@@ -172,7 +172,7 @@ fn scratch_can_be_static() {
     assert_eq!(bits(&logits), bits(&model.run(&mut Blocks::scratch(), &image)));
 }
 
-/// What `new` says under the environment of this process; the test below calls it in processes of its own.
+/// Result of `new` in the environment of this process. The test below runs it in separate processes.
 #[test]
 fn new_in_this_process() {
     match Blocks::new(&random_weights(Blocks::INFO, 3)) {
