@@ -17,9 +17,9 @@ use crate::schedule::balance::is_balanced;
 use crate::schedule::float::{Product, best_tile};
 use crate::target::{Isa, IsaFacts};
 
-/// Bytes that stay in the first-level cache beside the weights of a panel.
+/// Bytes that stay in the first-level cache together with the weights of a panel.
 const RING_CACHE: usize = 32 << 10;
-/// Bytes that stay in the second-level cache beside everything else: half of a common megabyte.
+/// Bytes that stay in the second-level cache together with all other data: half of a typical size of 1 MB.
 const TILE_CACHE: usize = 512 << 10;
 /// Minimum rows for which each thread of a team computes its own slab of a small image, from the first stage to the
 /// last. Only the halo rows, which both neighbors expand, move between the processors' caches. With fewer rows the

@@ -126,7 +126,7 @@ fn is_flat(tensor: Tensor) -> bool {
     tensor.layout.row_stride(tensor.shape) == tensor.shape.width * tensor.layout.pixel_stride()
 }
 
-/// Returns the depthwise tile: the outputs that fit in registers beside the weights, a loaded value and a spare
+/// Returns the depthwise tile: the outputs that fit in registers together with the weights, a loaded value and a spare
 /// register. Two rows share their input rows if that leaves room for enough columns.
 fn depthwise(window: Window, rows: usize, output: Tensor, isa: Isa) -> Tile {
     const COLUMNS: usize = 7;

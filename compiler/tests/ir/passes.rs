@@ -1,4 +1,4 @@
-//! What makes a pass rewrite, and what must not.
+//! Conditions under which passes rewrite.
 
 use mbvc_compiler::interp::{Mode, random_bindings, random_input, run};
 use mbvc_compiler::ir::{Activation, BatchNorm, Epilogue, Graph, NodeId, Op, Shape};
@@ -14,7 +14,7 @@ const PLAIN: Epilogue = Epilogue { activation: None, residual: false, pool: None
 const RELU6: Epilogue = Epilogue { activation: Some(Activation::Relu6), residual: false, pool: None };
 const RELU: Op = Op::Activation(Activation::Relu);
 
-/// Runs `pass`, and sees to it that the result keeps its bits.
+/// Runs `pass`, and checks that the result is bit-identical.
 fn after(hand: &Hand, pass: fn(&mut Graph) -> Vec<Remark>) -> (Graph, Vec<String>) {
     let before = &hand.0;
     let mut graph = before.clone();
@@ -29,7 +29,7 @@ fn after(hand: &Hand, pass: fn(&mut Graph) -> Vec<Remark>) -> (Graph, Vec<String
     (graph, remarks.iter().map(|remark| format!("{}: {}", remark.node, remark.message)).collect())
 }
 
-/// Asserts that `pass` leaves the graph alone, and says why.
+/// Asserts that `pass` does not change the graph and leaves this remark.
 fn untouched(hand: &Hand, pass: fn(&mut Graph) -> Vec<Remark>, why: &str) {
     let (graph, remarks) = after(hand, pass);
     assert_eq!(graph.to_string(), hand.0.to_string());
@@ -135,7 +135,7 @@ fn activations_stay_after_other_operations() {
     hand.op("relu", RELU, &[input]);
     untouched(&hand, fuse_activation, "relu: not fused: input is not a convolution");
 
-    // relu(relu6(x)) is no single epilogue.
+    // relu(relu6(x)) is not a single epilogue.
     let (mut hand, input) = start();
     let conv = hand.point("conv", input, 8, RELU6);
     hand.op("relu", RELU, &[conv]);

@@ -396,7 +396,7 @@ impl Block<'_> {
     }
 }
 
-/// Zeroes the columns beside the image in every row of a ring. The scratch holds values of earlier steps.
+/// Zeroes the columns left and right of the image in every row of a ring. The scratch holds values of earlier steps.
 fn clear_sides(name: &TokenStream, tensor: Tensor) -> TokenStream {
     let Tensor { shape, layout, .. } = tensor;
     let rows = layout.stored_rows(shape) * layout.held_groups(shape);

@@ -31,7 +31,7 @@ pub struct PanelCalls<'a> {
     pub team: Team,
 }
 
-/// Arguments of the fast inner product beside weights.
+/// Arguments of the fast inner product in addition to weights.
 pub struct Fast {
     /// Name of a `bool`: whether the layer uses the fast inner product.
     pub flag: Ident,

@@ -95,7 +95,7 @@ impl Filter {
         (held + quad * bytes, bytes)
     }
 
-    /// Records the padding of the columns beside the image in the group's part of a row quad.
+    /// Records the padding of the columns left and right of the image in the group's part of a row quad.
     fn pad(&self, ring: Area, group: usize, phase: &Phase, quad: usize, trace: &mut Trace) {
         if phase.work.rows == 0 {
             return;
@@ -305,8 +305,8 @@ mod tests {
         graph
     }
 
-    /// If padding is shared by vectors, and row quads by quads or groups, two threads write the columns beside the
-    /// image.
+    /// If padding is shared by vectors, and row quads by quads or groups, two threads write the columns left and
+    /// right of the image.
     #[test]
     fn padding_by_other_shares_than_row_quads_is_a_race() {
         let threads = 3;

@@ -207,7 +207,7 @@ impl Block<'_> {
         quote!(#(#lets)*)
     }
 
-    /// Fills the columns beside the image in the whole ring. The scratch holds values of earlier steps.
+    /// Fills the columns left and right of the image in the whole ring. The scratch holds values of earlier steps.
     fn pad(&self) -> TokenStream {
         let Tensor { shape, layout, .. } = self.ring.tensor;
         let [_, vector] = layout.column_strides(shape, self.context.isa.lanes());
@@ -220,8 +220,8 @@ impl Block<'_> {
         quote!(#ring #rows)
     }
 
-    /// Fills the columns beside the image in the group's part of a phase's row quad. `produce` fills rows outside the
-    /// image.
+    /// Fills the columns left and right of the image in the group's part of a phase's row quad. `produce` fills rows
+    /// outside the image.
     fn pad_quad(&self, phase: &Phase) -> TokenStream {
         if phase.work.rows == 0 {
             return quote!();
@@ -229,7 +229,7 @@ impl Block<'_> {
         self.pad_sides(self.ring.tensor.layout.group / self.context.isa.lanes(), &self.slot(phase, false))
     }
 
-    /// Fills the columns beside the image in `vectors` consecutive rows of vectors from `first`.
+    /// Fills the columns left and right of the image in `vectors` consecutive rows of vectors from `first`.
     fn pad_sides(&self, vectors: usize, first: &TokenStream) -> TokenStream {
         let Tensor { shape, layout, .. } = self.ring.tensor;
         let [column, vector] = layout.column_strides(shape, self.context.isa.lanes());

@@ -60,7 +60,8 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
     let bodies = phases.iter().map(|phase| {
         let body = match filters {
             true => block.depthwise(phase, &mut kernels),
-            // The columns beside the image belong to the quad, so the thread that fills the quad also pads it.
+            // The columns left and right of the image belong to the quad, so the thread that fills the quad also pads
+            // it.
             false => {
                 let (sides, quad) = (sides(phase), block.produce(phase, &mut kernels));
                 quote!(#sides #quad)
