@@ -44,7 +44,7 @@ fn a_spec_is_compiled_once_and_classifies() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         json_lines(&String::from_utf8(output.stdout).unwrap())
     };
-    // Each file has a checksum beside it.
+    // Each file has a checksum file.
     let files = || std::fs::read_dir(&cache).unwrap().count() / 2;
     let answers = run("block");
     assert_eq!(files(), 2, "only the runtime and the network");

@@ -162,7 +162,7 @@ fn first_two(logits: &mut [f32], labels: &[String]) -> [(String, f32); 2] {
     std::array::from_fn(|_| found.next().unwrap_or_default())
 }
 
-/// How many times as fast one network is as another: the ratio of their minima, and of their medians.
+/// Speedup of one network over another: the ratio of their minima, and of their medians.
 struct Speedup {
     min: f64,
     median: f64,
@@ -174,7 +174,7 @@ impl Speedup {
     }
 }
 
-/// What the command prints for people.
+/// Output for people.
 struct Report<'a> {
     networks: Three<&'a dyn Network>,
     times: Three<Summary>,

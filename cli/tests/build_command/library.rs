@@ -1,4 +1,4 @@
-//! Libraries: C programs that use them compute the bits of the network that the macro defines.
+//! Libraries: the results of C programs are bit-identical to those of the network that the macro defines.
 
 use std::path::Path;
 use std::process::Command;

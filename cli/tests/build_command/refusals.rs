@@ -1,4 +1,4 @@
-//! What cannot be built is refused before the long work.
+//! Invalid builds are rejected before the compilation.
 
 use crate::common::{bad, mbvc};
 use crate::folder::{SPEC, folder};

@@ -31,14 +31,14 @@ const PROGRAM: [(&str, &str); 3] = [
     ("picture.rs", include_str!("../carried/picture.rs")),
 ];
 
-/// Further source of a library, where `NAME_` stands for its prefix.
+/// Further source of a library, where `NAME_` is replaced by its prefix.
 const LIBRARY: (&str, &str) = ("boundary.rs", include_str!("../carried/boundary.rs"));
 
 /// An artifact to be built.
 pub struct Artifact<'a> {
     /// Program or library.
     pub kind: Kind,
-    /// Where it is written.
+    /// Names of the output.
     pub names: Names,
     /// The network.
     pub compiled: &'a Compiled,
@@ -50,7 +50,7 @@ pub struct Artifact<'a> {
     pub example: bool,
 }
 
-/// A built artifact, in memory: nothing is written before all of it is finished.
+/// A built artifact in memory. Nothing is written before all of it is complete.
 pub struct Built {
     /// The binary and, of a library, the header and the example.
     pub files: Vec<NewFile>,
@@ -59,7 +59,7 @@ pub struct Built {
 }
 
 impl Artifact<'_> {
-    /// Paths of the files, as far as they are known before the build.
+    /// Returns the paths of the files that are known before the build.
     ///
     /// # Errors
     /// If the target does not support the kind.
@@ -181,7 +181,7 @@ impl Artifact<'_> {
         Ok(flags)
     }
 
-    /// The compiler's outputs: the binary, and on Windows the import library of a shared library.
+    /// Returns the compiler's outputs: the binary, and on Windows the import library of a shared library.
     fn collect(&self, folder: &Path, binary: &Path) -> Result<Vec<NewFile>> {
         let mut files = Vec::new();
         let entries = std::fs::read_dir(folder).map_err(|cause| Error::io("read", folder, &cause))?;

@@ -63,8 +63,8 @@ pub fn quant(container: &Container, name: &str, integer: Integer) -> Result<Quan
 }
 
 impl Feed {
-    /// For a network of `size` (height, width) with the weights of `container`, whose pixels are preprocessed by
-    /// `preprocess`; `input` describes the input of `model` in the other engine.
+    /// Returns the feed of a network of `size` (height, width) with the weights of `container`, whose pixels are
+    /// preprocessed by `preprocess`. `input` describes the input of `model` in the other engine.
     ///
     /// # Errors
     /// If the input of the model has another size, or an unsupported type.
