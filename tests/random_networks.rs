@@ -99,7 +99,7 @@ impl Case {
             classes: spec.classes,
         };
         let tensors = params.iter().map(|param| (&*param.name, mbvc::weights::Dtype::F32, &*param.shape));
-        let weights = Weights::random(tensors, conventions, index as u64).expect("names stand once");
+        let weights = Weights::random(tensors, conventions, index as u64).expect("unique names");
         fs::write(folder.join(format!("{index}.safetensors")), weights.as_bytes()).expect("written");
         let [height, width] = spec.resolution;
         let input = random_input(Shape::new(height, width, 3), index as u64);

@@ -113,7 +113,7 @@ impl Case {
         };
         let params: Vec<_> = graph.used_params().into_iter().map(|id| graph.param(id)).collect();
         let tensors = params.iter().map(|param| (&*param.name, dtype(param.element), &*param.shape));
-        let weights = Weights::random(tensors, conventions, index as u64).expect("names stand once");
+        let weights = Weights::random(tensors, conventions, index as u64).expect("unique names");
         fs::write(folder.join(format!("{index}.safetensors")), weights.as_bytes()).expect("written");
         let [height, width] = spec.resolution;
         let mut noise = Random(index as u64);

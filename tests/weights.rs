@@ -25,7 +25,7 @@ fn changed(
 ) -> Weights {
     let tensors = TinyNet::INFO.parameters.iter().filter_map(|p| change(p.name, p.shape.to_vec())).collect::<Vec<_>>();
     let tensors = tensors.iter().map(|(name, shape)| (*name, Dtype::F32, &shape[..]));
-    Weights::random(tensors, conventions, 1).expect("names stand once")
+    Weights::random(tensors, conventions, 1).expect("unique names")
 }
 
 fn mismatches(weights: &Weights) -> Vec<(String, String, String)> {

@@ -171,7 +171,7 @@ impl Container {
         (bytes, length)
     }
 
-    /// Writes the container to a temporary file beside `path`, then renames it.
+    /// Writes the container to a temporary file in the folder of `path`, then renames it.
     ///
     /// # Errors
     /// If the folder or the file cannot be written; `path` is unchanged then.

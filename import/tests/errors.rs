@@ -1,4 +1,4 @@
-//! Errors for wrong files, as users see them.
+//! Error messages for invalid files.
 
 mod common;
 
@@ -11,7 +11,7 @@ fn error_of(bytes: &[u8], name: &str) -> ImportError {
     *read_bytes(bytes, name, &ReadOptions::default()).unwrap_err()
 }
 
-/// Replaces one run of bytes of a fixture by another of the same length, wherever it is.
+/// Replaces all occurrences of some bytes in a fixture by others of the same length.
 fn patched(name: &str, from: &[u8], to: &[u8]) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     let mut bytes = fs::read(fixture(name)).unwrap();

@@ -18,7 +18,7 @@ fn expected_json() -> serde_json::Value {
     serde_json::from_str(&std::fs::read_to_string(fixture("expected.json")).unwrap()).unwrap()
 }
 
-/// What numpy makes of the weights, by canonical name.
+/// Weights computed by numpy, by canonical name.
 fn expected(network: &str) -> BTreeMap<String, Tensor> {
     let all = expected_json();
     let tensors = all[network].as_object().unwrap().iter().map(|(name, tensor)| {
@@ -73,7 +73,7 @@ fn every_exporter_gives_the_same_weights() {
     }
 }
 
-/// The recipe of `fold_batch_norm`, executed by the interpreter, and the importer come to the same bits.
+/// The importer is bit-exact with the recipe of `fold_batch_norm`, executed by the interpreter.
 #[test]
 fn folding_is_the_compilers_recipe() {
     let imported = import("symmetric_torchvision_op17.onnx");
@@ -119,7 +119,7 @@ fn half_floats_widen_exactly() {
     let expected = expected("same");
     for tensor in &imported.container.tensors {
         for (found, value) in floats(tensor).iter().zip(floats(&expected[&tensor.name])) {
-            assert_eq!(found.to_bits() & 0x1fff, 0, "{found} is no half float");
+            assert_eq!(found.to_bits() & 0x1fff, 0, "{found} is not a half float");
             assert!((found - value).abs() <= value.abs() * 2f32.powi(-11), "{found} for {value}");
         }
     }
@@ -284,7 +284,7 @@ fn inspection_reads_models_and_containers() {
     assert_eq!(json["tensors"][0]["name"], "stem.weight");
     assert_eq!(json["metadata"]["mbvc.classes"], "5");
     assert!(container.to_string().contains("stem.weight"), "{container}");
-    // Scales are small numbers, whose digits count.
+    // Scales are small numbers with significant digits.
     let quantized = mbvc_import::inspect(&fixture("same_int8.tflite")).unwrap().to_string();
     assert!(quantized.contains("0.007843138 to 0.007843138"), "{quantized}");
 }

@@ -1,4 +1,5 @@
-//! Names in a file and of a file lead nowhere: no other file is read or written, and no text becomes part of a spec.
+//! Names in a file, and the name of the file, have no side effects: no other file is read or written, and no text
+//! becomes part of a spec.
 
 mod common;
 
@@ -40,7 +41,7 @@ fn external_data_is_not_opened() {
         changed[at..at + 11].copy_from_slice(location.as_bytes());
         fs::write(&model, &changed).unwrap();
         let here = model.with_file_name("weights.bin");
-        // A link that would be followed.
+        // A symbolic link.
         #[cfg(unix)]
         if !here.exists() {
             std::os::unix::fs::symlink("/dev/zero", here).unwrap();
@@ -112,7 +113,7 @@ fn file_names_cannot_inject_lines_into_a_spec() {
     }
 }
 
-/// The runtime reads headers up to a length; what is written must stay below it.
+/// The runtime limits the length of headers; written headers must be shorter.
 #[test]
 fn labels_too_long_for_a_container_are_ignored_or_refused() {
     let label = "x".repeat(200_000);

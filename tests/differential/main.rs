@@ -66,7 +66,7 @@ fn check(spec: &str, resolution: [usize; 2], fusion: &str, build: Build) {
         precision: mbvc::info::Precision::F32,
         classes: compiled.spec.classes,
     };
-    let weights = Weights::random(tensors, conventions, 7).expect("names stand once");
+    let weights = Weights::random(tensors, conventions, 7).expect("unique names");
     let input = random_input(Shape::new(height, width, 3), 11);
     let expected = expected(graph, &weights, &input);
     let adds = graph.order().expect("acyclic").into_iter().filter(|id| matches!(graph.node(*id).op, Op::Add)).count();

@@ -1,5 +1,5 @@
-//! Quantized code against the exact interpreter, step by step and bit by bit, on every instruction set of this
-//! processor, with weights that lead through every way of finishing a sum.
+//! Quantized code against the exact interpreter, step by step and bit by bit, on every instruction set of this processor,
+//! with weights that lead through every way of finishing a sum.
 
 #[path = "../common/quantized.rs"]
 mod interpreted;
@@ -90,7 +90,7 @@ fn check(path: &str, [precision, rounding]: [&str; 2], resolution: [usize; 2], i
     assert!(adds > 0, "a residual is among what is tested");
     let conventions: Conventions = info.conventions;
     let tensors = info.parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
-    let weights = Weights::random(tensors, conventions, 7).expect("names stand once");
+    let weights = Weights::random(tensors, conventions, 7).expect("unique names");
     let low = if precision == "int8" { -128 } else { 0 };
     let mut state = 11_u32;
     let noise = |_| {

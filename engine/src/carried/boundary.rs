@@ -1,7 +1,7 @@
 //! The C functions of a built library, which its header documents, and all of its `unsafe` code.
 //!
-//! Null pointers, lengths, alignment and concurrent calls with one scratch are checked. That pointers are valid for
-//! their lengths is the caller's promise. `mbvc build` replaces `NAME` by the library's name.
+//! Null pointers, lengths, alignment and concurrent calls with one scratch are checked. Callers promise that
+//! pointers are valid for their lengths. `mbvc build` replaces `NAME` by the library's name.
 //!
 //! A panic, which would be a bug in mbvc, does not unwind into C: functions of this ABI abort the process.
 

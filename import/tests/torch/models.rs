@@ -20,7 +20,7 @@ struct Case {
     logits: Vec<f64>,
 }
 
-/// A Python with the frameworks; without one the test is skipped with a note, or fails where one is named.
+/// A Python with the frameworks. Without one the test is skipped with a note, or fails if one was specified.
 fn python() -> Option<String> {
     let named = std::env::var("MBVC_SLOW_PYTHON").ok();
     let python = named.clone().unwrap_or_else(|| "python3".to_owned());
