@@ -34,9 +34,9 @@ macro_rules! batches {
                     for count in 0..=images.len() {
                         scratch.floats_mut().fill(f32::NAN);
                         let mut logits = vec![[f32::NAN; Four::CLASSES]; count];
-                        model.run_batch(&mut scratch, &images[..count], &mut logits).expect("as many logits");
+                        model.run_batch(&mut scratch, &images[..count], &mut logits).expect("equal counts");
                         assert_eq!(bits(logits.as_flattened()), bits(alone[..count].as_flattened()), "{isa}, {count}");
-                        model.run_batch_pixels(&mut scratch, &pixels[..count], &mut logits).expect("as many logits");
+                        model.run_batch_pixels(&mut scratch, &pixels[..count], &mut logits).expect("equal counts");
                         assert_eq!(bits(logits.as_flattened()), bits(seen[..count].as_flattened()), "{isa}, {count}");
                     }
                     assert!(Four::INFO.threads == 1 || helped_calls() > helped, "{isa}");
@@ -65,7 +65,7 @@ fn one_by_one_where_the_spec_says_nothing() {
     let mut logits = [[f32::NAN; Single::CLASSES]; 3];
     // Images may be at any address.
     let places: Vec<&[f32; N]> = images.iter().map(|image| &**image).collect();
-    model.run_batch(&mut scratch, &places, &mut logits).expect("as many logits");
+    model.run_batch(&mut scratch, &places, &mut logits).expect("equal counts");
     for (image, logits) in images.iter().zip(&logits) {
         assert_eq!(bits(logits), bits(&model.run(&mut scratch, image)));
     }

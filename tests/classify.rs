@@ -97,7 +97,7 @@ fn quantized_networks_embed_what_they_classify() {
 fn a_framing_of_another_version_is_told() {
     let weights = random_weights(Tiny::INFO, 3);
     let text = String::from_utf8_lossy(weights.as_bytes()).find("\"__metadata__\":{");
-    assert!(text.is_some(), "metadata stands in the header");
+    assert!(text.is_some(), "metadata in the header");
     let result = std::panic::catch_unwind(|| with_metadata(&weights, &[("mbvc.framing", "stretch".into())]));
     let message = *result.unwrap_err().downcast::<String>().unwrap();
     assert!(message.contains("mbvc.framing") && message.contains("crop SCALED/KEPT"), "{message}");

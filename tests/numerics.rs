@@ -175,9 +175,9 @@ fn the_real_network_is_close_to_exact_arithmetic() {
     let images = [("photograph", photograph), ("noise", noise(Whole::INFO, 1)), ("white", vec![1.0; 224 * 224 * 3])];
     for (name, input) in images {
         let errors = errors(&network, "v2.yaml", &weights, &input);
-        let errors: Vec<String> =
+        let shown: Vec<String> =
             Whole::INFO.steps.iter().zip(&errors).map(|(step, error)| format!("{} {error:.1e}", step.name)).collect();
-        println!("{name}: {}", errors.join(", "));
+        println!("{name}: {}", shown.join(", "));
         let logits = errors.last().expect("a network has steps");
         assert!(*logits <= LOGITS, "{name}: {logits:e}");
     }

@@ -125,7 +125,7 @@ mod tests {
         let deep = images(&[folder.path().to_owned()], true).unwrap();
         assert_eq!(deep, [at("a.jpg"), at("b.PNG"), at("deep/c.webp")]);
         let named = images(&[at("notes.txt")], false).unwrap();
-        assert_eq!(named, [at("notes.txt")], "a given file is read whatever its extension");
+        assert_eq!(named, [at("notes.txt")], "a given file is read with any extension");
         std::fs::create_dir(at("empty")).unwrap();
         assert!(images(&[at("empty")], false).unwrap_err().to_string().contains("contains no images"));
     }

@@ -58,7 +58,7 @@ fn files_without_a_model_are_refused() {
     assert!(message(&write("empty.onnx", b"")).contains("the file is empty"));
     assert!(message(&write("photo.tflite", b"\xff\xd8\xff\xe0")).contains("a JPEG image"));
     assert!(message(&write("notes.txt", b"hello")).contains("unrecognized model format"));
-    assert!(message(&write("text.onnx", b"hello, this is no protobuf")).contains("invalid ONNX file"));
+    assert!(message(&write("text.onnx", b"hello, this is not protobuf")).contains("invalid ONNX file"));
     assert!(message(&write("m.h5", b"\x89HDF\r\n\x1a\n")).contains("may be truncated"));
     assert!(message(&folder.path().join("absent.onnx")).contains("no such file"));
     let directory = read(folder.path(), &ReadOptions::default()).unwrap_err();

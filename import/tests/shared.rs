@@ -138,9 +138,9 @@ fn a_quantized_model_keeps_its_quantization() {
             let scales = values(&format!("{layer}.weight.scale"));
             let zero = if precision == "uint8" { values(&format!("{layer}.weight.zero_point"))[0] } else { 0.0 };
             let found = values(&format!("{layer}.weight"));
-            let wanted = float.container.tensor(&format!("{layer}.weight")).unwrap().data.f32s().unwrap();
-            for (at, (found, wanted)) in found.iter().zip(wanted).enumerate() {
-                assert_eq!(((found - zero) * scales[at % scales.len()]) as f32, *wanted, "{layer} {at}");
+            let expected = float.container.tensor(&format!("{layer}.weight")).unwrap().data.f32s().unwrap();
+            for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
+                assert_eq!(((found - zero) * scales[at % scales.len()]) as f32, *expected, "{layer} {at}");
             }
         }
     }

@@ -49,7 +49,7 @@ fn torch_models_compute_the_same() {
             read(&output.join(&case.file), &ReadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(imported.recovered.classes, case.classes, "{}", case.file);
         let found = logits(&imported, case.size);
-        let differences = found.iter().zip(&case.logits).map(|(found, wanted)| (f64::from(*found) - wanted).abs());
+        let differences = found.iter().zip(&case.logits).map(|(found, expected)| (f64::from(*found) - expected).abs());
         let largest = differences.fold(0.0, f64::max);
         let shown = imported.facts.iter().map(|fact| fact.value.as_str()).collect::<Vec<_>>().join(" | ");
         eprintln!("{}: {largest:.1e}  {shown}", case.file);
