@@ -44,7 +44,7 @@ def train(out: Path, seed: int, threads: int, workers: int, rounds: list[Round] 
     for number, round_ in enumerate(rounds, 1):
         task = Task(round_.families())
         print(f"round {number}: {len(task.target)} drawings from {', '.join(round_.families())}: {len(task.labels)} classes, and")
-        print(f"{len(task.others)} other things that are learned beside them")
+        print(f"{len(task.others)} other things that are learned in addition")
         Run(out, number, round_, task, seed).go(workers)
 
 

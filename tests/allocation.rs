@@ -11,7 +11,7 @@ mbvc::mobilenet_v2!("specs/tiny.yaml", name = Unfused, fusion = "none");
 mbvc::mobilenet_v2!("specs/tiny.yaml", name = Epilogues, fusion = "relu6");
 mbvc::mobilenet_v2!("specs/tiny.yaml", name = Blocks, fusion = "block", batch = 2);
 
-/// The system's allocator, which counts what each thread asks of it: tests run beside one another.
+/// The system's allocator, with a count of allocations per thread, because tests run in parallel.
 struct Counting;
 
 thread_local! {
@@ -22,11 +22,11 @@ fn count() {
     ALLOCATIONS.set(ALLOCATIONS.get() + 1);
 }
 
-// SAFETY: every call is handed on to the system's allocator; counting touches no memory of the heap.
+// SAFETY: every call is forwarded to the system's allocator; counting accesses no heap memory.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
-        // SAFETY: the caller keeps the contract of `GlobalAlloc`.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc`.
         unsafe { System.alloc(layout) }
     }
 

@@ -1,4 +1,4 @@
-//! What a generated network says about itself, and that its ways of running agree.
+//! Facts of a generated network, and agreement of its methods.
 
 mod common;
 
@@ -23,7 +23,7 @@ fn the_published_network_tells_its_facts() {
     let info = MobileNetV2::INFO;
     assert_eq!((info.name, info.fusion), ("MobileNetV2", "block"));
     assert_eq!(info.scratch_bytes, MobileNetV2::SCRATCH_BYTES);
-    assert_eq!(info.isas.len(), Isa::FLOATS.len());
+    assert_eq!(info.isas.len(), Isa::FLOAT.len());
 
     let parameters: usize = info.parameters.iter().map(|p| p.shape.iter().product::<usize>()).sum();
     assert_eq!(parameters, 3_489_097, "the folded count at 1001 classes");
@@ -67,7 +67,7 @@ fn steps_are_what_runs() {
     assert_eq!(names(Epilogues::STEPS), names(Blocks::STEPS), "steps are the same on every fusion level");
 }
 
-/// All ways of running one network, with every instruction set.
+/// All methods that run a network, with every instruction set.
 macro_rules! ways {
     ($($test:ident: $network:ident;)*) => { $(
         #[test]
@@ -139,12 +139,12 @@ fn classify(weights: &mbvc::Weights, vector: &[f32]) -> Vec<f32> {
 }
 
 #[test]
-fn wrong_lengths_are_errors() {
+fn wrong_lengths_are_reported() {
     let model = Blocks::new(&random_weights(Blocks::INFO, 3)).expect("the weights are the network's");
     let (mut scratch, image) = (Blocks::scratch(), random_image::<TINY>(4));
     let short = model.run_slice(&mut scratch, &image[1..]).expect_err("one value is missing");
     assert_eq!(short, LengthError { what: "input", expected: TINY, found: TINY - 1 });
-    assert_eq!(short.to_string(), "the input has 3071 values, the network needs 3072");
+    assert_eq!(short.to_string(), "`input` has length 3071, expected 3072");
     assert!(model.run_slice(&mut scratch, &[]).is_err());
 
     let floats = Blocks::SCRATCH_BYTES / 4;
@@ -172,7 +172,7 @@ fn scratch_can_be_static() {
     assert_eq!(bits(&logits), bits(&model.run(&mut Blocks::scratch(), &image)));
 }
 
-/// What `new` says under the environment of this process; the test below calls it in processes of its own.
+/// Result of `new` in the environment of this process. The test below runs it in separate processes.
 #[test]
 fn new_in_this_process() {
     match Blocks::new(&random_weights(Blocks::INFO, 3)) {
@@ -193,13 +193,15 @@ fn the_environment_chooses_the_kernels() {
     };
     let best = isas(Blocks::INFO).into_iter().max().expect("portable at least");
     for unset in [None, Some("")] {
-        assert!(with(unset).contains(&format!("kernels: {best}")), "the best is taken where nothing is asked for");
+        assert!(with(unset).contains(&format!("kernels: {best}")), "the best is used if none is requested");
     }
-    for isa in Isa::FLOATS {
+    for isa in Isa::FLOAT {
         let said = with(Some(isa.name()));
         let expected = match isa.detect() {
             Some(_) => format!("kernels: {isa}"),
-            None => format!("error: this processor has no {isa}; unset MBVC_ISA to use the best it has"),
+            None => format!(
+                "error: this processor does not support {isa}; unset MBVC_ISA to use the best supported instruction set"
+            ),
         };
         assert!(said.contains(&expected), "{isa}: {said}");
     }

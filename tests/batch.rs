@@ -1,4 +1,4 @@
-//! A batch gives each image the logits that it has alone, bit for bit.
+//! The logits of an image in a batch are bit-identical to those of a single call.
 
 mod common;
 
@@ -8,7 +8,7 @@ use mbvc_runtime::{helped_calls, set_processors};
 
 mbvc::mobilenet_v2!("specs/tiny.yaml", name = Single);
 
-/// Networks whose batches go through the classifier together: groups of four, and what is left of them.
+/// Networks whose images share the classifier: groups of four, and a remainder.
 macro_rules! batches {
     ($($name:ident: $path:literal, $($key:ident = $value:tt),*;)*) => { $(
         mod $name {
@@ -34,9 +34,9 @@ macro_rules! batches {
                     for count in 0..=images.len() {
                         scratch.floats_mut().fill(f32::NAN);
                         let mut logits = vec![[f32::NAN; Four::CLASSES]; count];
-                        model.run_batch(&mut scratch, &images[..count], &mut logits).expect("as many logits");
+                        model.run_batch(&mut scratch, &images[..count], &mut logits).expect("equal counts");
                         assert_eq!(bits(logits.as_flattened()), bits(alone[..count].as_flattened()), "{isa}, {count}");
-                        model.run_batch_pixels(&mut scratch, &pixels[..count], &mut logits).expect("as many logits");
+                        model.run_batch_pixels(&mut scratch, &pixels[..count], &mut logits).expect("equal counts");
                         assert_eq!(bits(logits.as_flattened()), bits(seen[..count].as_flattened()), "{isa}, {count}");
                     }
                     assert!(Four::INFO.threads == 1 || helped_calls() > helped, "{isa}");
@@ -50,7 +50,7 @@ batches! {
     unfused: "specs/tiny.yaml", fusion = "none", numerics = "strict";
     epilogues: "specs/tiny.yaml", fusion = "relu6", numerics = "fast";
     blocks: "specs/tiny.yaml", fusion = "block", numerics = "fast";
-    // Channels before the classifier, and classes, that are no whole vectors.
+    // Channels before the classifier, and classes, that are not whole vectors.
     odd: "tests/differential/specs/same.yaml", fusion = "block", numerics = "strict", classes = 37;
     shared: "specs/tiny.yaml", fusion = "block", numerics = "fast", threads = 3;
 }
@@ -63,9 +63,9 @@ fn one_by_one_where_the_spec_says_nothing() {
     let mut scratch = Single::scratch();
     let images: [_; 3] = std::array::from_fn(|seed| random_image::<N>(seed as u64));
     let mut logits = [[f32::NAN; Single::CLASSES]; 3];
-    // Images may lie anywhere.
+    // Images may be at any address.
     let places: Vec<&[f32; N]> = images.iter().map(|image| &**image).collect();
-    model.run_batch(&mut scratch, &places, &mut logits).expect("as many logits");
+    model.run_batch(&mut scratch, &places, &mut logits).expect("equal counts");
     for (image, logits) in images.iter().zip(&logits) {
         assert_eq!(bits(logits), bits(&model.run(&mut scratch, image)));
     }
@@ -77,11 +77,11 @@ fn a_batch_of_another_length_is_refused() {
     let images = [*random_image::<{ 32 * 32 * 3 }>(1)];
     let mut logits = [[7.0; Single::CLASSES]; 2];
     let error = model.run_batch(&mut Single::scratch(), &images, &mut logits);
-    assert_eq!(error, Err(LengthError { what: "batch of logits", expected: 1, found: 2 }));
+    assert_eq!(error, Err(LengthError { what: "logits", expected: 1, found: 2 }));
     assert!(logits.as_flattened().iter().all(|value| *value == 7.0), "nothing was written");
 }
 
-/// The scratch of a batch is that of a call and a vector for each image.
+/// The scratch of a batch is that of a call plus one vector per image.
 #[test]
 fn a_batch_costs_a_vector_for_each_image() {
     let (single, four) = (Single::SCRATCH_BYTES, Wide::SCRATCH_BYTES);

@@ -1,5 +1,5 @@
-//! `strict` means bits: every fusion level and every instruction set with fused multiply-add gives the same ones,
-//! whatever was in the scratch before.
+//! `strict` numerics are bit-identical at every fusion level and on every instruction set with fused multiply-add, for
+//! any content of the scratch.
 
 mod common;
 
@@ -7,7 +7,7 @@ use common::{bits, isas, random_image, random_weights, run_filled};
 use mbvc::info::NetworkInfo;
 use mbvc::{Isa, Network, Weights};
 
-/// How far plain Rust without fused multiply-add may be away, relative to the largest logit.
+/// Tolerance of plain Rust without fused multiply-add, relative to the largest logit.
 const TOLERANCE: f32 = 2e-5;
 
 /// A network at three fusion levels, built with the kernels of one instruction set.
@@ -40,7 +40,7 @@ levels!(odd, "specs/tiny.yaml", width = 0.75, resolution = [37, 50]);
 fn compare(info: &'static NetworkInfo, build: Build, input: &[f32], fill: f32) {
     let weights = random_weights(info, 17);
     let mut expected: Option<Vec<f32>> = None;
-    // The widest first: what is compared with has fused multiply-add, if anything has.
+    // The widest first: the reference has fused multiply-add, if any instruction set has.
     for isa in isas(info).into_iter().rev() {
         for network in build(&weights, isa) {
             let what = format!("{} {isa}, scratch full of {fill}", network.info().fusion);
@@ -78,7 +78,7 @@ fn odd_sizes_and_channels_that_fill_no_vector() {
     compare(odd::Blocks::INFO, odd::build, &random_image::<{ 37 * 50 * 3 }>(3)[..], f32::NAN);
 }
 
-/// Whatever the input, a call returns; and it leaves nothing behind that spoils the next.
+/// A call returns for any input, and does not affect the next call.
 #[test]
 fn not_a_number_is_no_trap() {
     const N: usize = 32 * 32 * 3;

@@ -1,4 +1,4 @@
-//! Pictures of any size, classified: framed, preprocessed and named as the weights ask for.
+//! Classification of pictures of any size: framing, preprocessing and labels follow from the weights.
 
 mod common;
 
@@ -26,8 +26,8 @@ fn a_picture_is_framed_and_named_as_the_weights_ask_for() {
     let labels: Vec<String> = (0..Tiny::CLASSES).map(|class| format!("kind {class}")).collect();
     let plain = random_weights(Tiny::INFO, 3);
     for framing in ["squash bicubic", "crop 40/32 bilinear"] {
-        let told = [("mbvc.framing", framing.to_owned()), ("mbvc.labels", labels.join("\\n"))];
-        let model = Tiny::new(&with_metadata(&plain, &told)).unwrap();
+        let metadata = [("mbvc.framing", framing.to_owned()), ("mbvc.labels", labels.join("\\n"))];
+        let model = Tiny::new(&with_metadata(&plain, &metadata)).unwrap();
         assert_eq!(model.labels(), labels);
         let size = [50, 70];
         let picture = Rgb::new(picture(size), size).unwrap();
@@ -97,7 +97,7 @@ fn quantized_networks_embed_what_they_classify() {
 fn a_framing_of_another_version_is_told() {
     let weights = random_weights(Tiny::INFO, 3);
     let text = String::from_utf8_lossy(weights.as_bytes()).find("\"__metadata__\":{");
-    assert!(text.is_some(), "metadata stands in the header");
+    assert!(text.is_some(), "metadata in the header");
     let result = std::panic::catch_unwind(|| with_metadata(&weights, &[("mbvc.framing", "stretch".into())]));
     let message = *result.unwrap_err().downcast::<String>().unwrap();
     assert!(message.contains("mbvc.framing") && message.contains("crop SCALED/KEPT"), "{message}");

@@ -1,4 +1,4 @@
-//! What a network costs its user's build.
+//! Cost of a network in a user's build.
 
 use std::time::Instant;
 
@@ -7,8 +7,8 @@ use mbvc_compiler::{Naming, compile_file};
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{format_ident, quote};
 
-/// Tokens of a whole expansion, for all instruction sets. Wanted are 200 000; what is above them are the kernels for
-/// NEON, unrolled by lane as well.
+/// Limit of the tokens of a whole expansion, for all instruction sets. The goal is 200 000; the excess is the kernels
+/// for NEON, which are also unrolled by lane.
 const LIMIT: usize = 250_000;
 
 /// Identifiers, literals and punctuation, at any depth.
@@ -45,7 +45,7 @@ fn expansions_are_small() {
         let took = start.elapsed().as_millis();
         let each = ["avx512", "avx2", "neon", "portable"].map(|isa| format!("{isa} {}", count(expand(fusion, isa))));
         eprintln!("specs/v2.yaml, {fusion}: {tokens} tokens in {took} ms; alone: {}", each.join(", "));
-        assert!(tokens > 10_000, "{fusion}: {tokens} tokens are no network");
+        assert!(tokens > 10_000, "{fusion}: {tokens} tokens are too few for a network");
         largest = largest.max(tokens);
     }
     assert!(largest < LIMIT, "{largest} tokens");
@@ -54,7 +54,7 @@ fn expansions_are_small() {
 #[test]
 fn the_same_spec_gives_the_same_code() {
     for fusion in ["none", "relu6", "block"] {
-        // Hash tables iterate in another order each time they are made.
+        // Each hash table iterates in a different order.
         let [first, second] = [(); 2].map(|()| expand(fusion, EVERY).to_string());
         assert!(first == second, "{fusion}: two expansions differ");
     }

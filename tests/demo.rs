@@ -1,5 +1,5 @@
-//! The demo's network: the weights that are committed fit its spec and name most pictures that are committed beside them.
-//! How often they are right about pictures in general is measured by `demo/train.py`, and told in demo/README.md.
+//! The demo's network: the committed weights fit its spec and classify most of the committed pictures correctly. Their
+//! accuracy is measured by `demo/train.py` and documented in demo/README.md.
 
 use std::path::{Path, PathBuf};
 
@@ -8,9 +8,9 @@ use mbvc::{Rgb, Weights};
 mbvc::mobilenet_v2!("specs/demo.yaml");
 mbvc::mobilenet_v2!("specs/demo.yaml", name = DemoInt8, precision = "int8");
 
-/// Bytes of both files of weights.
+/// Total bytes of both weights files.
 const WEIGHTS_LIMIT: u64 = 2_500_000;
-/// Bytes of all samples.
+/// Total bytes of the samples.
 const SAMPLES_LIMIT: u64 = 200_000;
 
 fn file(name: &str) -> PathBuf {
@@ -25,7 +25,7 @@ fn bytes(path: &Path) -> u64 {
     path.metadata().unwrap().len()
 }
 
-/// Each sample with what its name says that it shows.
+/// Each sample with the class in its name.
 fn samples() -> Vec<(String, PathBuf)> {
     let entries = std::fs::read_dir(file("samples")).unwrap().map(|entry| entry.unwrap().path());
     let pictures = entries.filter(|path| path.extension().is_some_and(|end| end == "png"));
@@ -49,7 +49,7 @@ fn float_and_int8_name_most_samples() {
     let float = pictures.iter().filter(|(shown, picture)| model.classify(picture).unwrap()[0].label == *shown).count();
     let int8 =
         pictures.iter().filter(|(shown, picture)| quantized.classify(picture).unwrap()[0].label == *shown).count();
-    // They were chosen before any network saw them, and not all of them are recognized.
+    // They were chosen before any network was evaluated on them, and not all of them are recognized.
     assert!(float >= 10 && int8 >= 10, "{float} and {int8} of {}", pictures.len());
 }
 

@@ -1,4 +1,4 @@
-//! The examples, run as their first lines say.
+//! Runs the examples with the commands in their first lines.
 #![cfg(feature = "image")]
 
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ fn run(name: &str, arguments: &[&str]) -> String {
     String::from_utf8(ran.stdout).unwrap()
 }
 
-/// The committed pictures, each with what it shows.
+/// The committed pictures with their classes.
 fn samples() -> Vec<(PathBuf, String)> {
     let entries = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/samples")).unwrap();
     let files = entries.map(|entry| Path::new("demo/samples").join(entry.unwrap().file_name()));

@@ -1,4 +1,4 @@
-//! The macro in strict company: lints that a careful crate turns into errors, and every place where items may stand.
+//! The macro under strict lints, and in every place where items are allowed.
 
 #![forbid(unsafe_code)]
 #![deny(warnings, missing_docs, unreachable_pub, rust_2018_idioms, unused_qualifications, unused_results)]
@@ -10,13 +10,13 @@ mod common;
 use common::{isas, random_image, random_weights};
 
 mbvc::mobilenet_v2! {
-    /// A network with documentation of its own.
+    /// A network with documentation.
     #[doc(alias = "classifier")]
     pub(crate) "specs/tiny.yaml"
 }
 mbvc::mobilenet_v2!(pub "specs/tiny.yaml", name = Renamed, fusion = none, isa = portable);
 
-/// Names that the prelude gives elsewhere, and that generated code may not rely on.
+/// Names that shadow those of the prelude. Generated code must not rely on them.
 mod shadowed {
     #![allow(non_camel_case_types, dead_code, missing_docs, unreachable_pub, clippy::pedantic)]
 

@@ -51,7 +51,7 @@ fn weights(folder: &Path) {
     write("old.packed", packed);
 }
 
-/// The tensors of a network, with one missing, one of another shape and an additional one.
+/// The tensors of a network, with one missing, one of another shape, and an additional one.
 fn changed(info: &NetworkInfo, padding: Padding, precision: Precision) -> Weights {
     let mut tensors: Vec<(&str, Dtype, Vec<usize>)> =
         info.parameters.iter().map(|one| (one.name, one.dtype, one.shape.to_vec())).collect();

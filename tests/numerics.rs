@@ -1,7 +1,6 @@
-//! `fast` numerics: how far they are from exact arithmetic, and what they fall back to.
+//! `fast` numerics: their error relative to exact arithmetic, and their fallback.
 //!
-//! Which processors take the fast inner product by themselves is theirs to know; here `MBVC_NUMERICS` decides, in a
-//! process of its own for each test.
+//! The default depends on the processor, so each test runs in a separate process with `MBVC_NUMERICS` set.
 
 mod common;
 
@@ -23,7 +22,8 @@ mbvc::mobilenet_v2!("specs/v2_0.5_128.yaml", name = Half);
 /// Largest error of a logit, relative to the largest logit.
 const LOGITS: f64 = 1e-4;
 
-/// Whether this process has the wanted numerics; if not, the test runs again in one that has, and must pass there.
+/// Whether this process has the required numerics. If not, the test runs again in a process that has, and must pass
+/// there.
 fn in_process_with(numerics: &str, test: &str) -> bool {
     if std::env::var("MBVC_NUMERICS").is_ok_and(|value| value == numerics) {
         return true;
@@ -93,7 +93,7 @@ fn noise(info: &NetworkInfo, seed: u64) -> Vec<f32> {
     bytes[..floats].iter().map(|byte| f32::from(*byte) / 127.5 - 1.0).collect()
 }
 
-/// `weights` with every value of the tensors that `which` names times `factor`.
+/// `weights` with every value of the tensors selected by `which` multiplied by `factor`.
 fn scaled(weights: &Weights, factor: f32, which: impl Fn(&str) -> bool) -> Weights {
     let mut bytes = weights.as_bytes().to_vec();
     let container = weights.container();
@@ -108,7 +108,7 @@ fn scaled(weights: &Weights, factor: f32, which: impl Fn(&str) -> bool) -> Weigh
 
 fn fast_layers(network: &dyn Network) -> [usize; 2] {
     let layers = 0..network.info().layers.len();
-    let count = |wanted| layers.clone().filter(|layer| network.is_fast(*layer) == Some(wanted)).count();
+    let count = |fast| layers.clone().filter(|layer| network.is_fast(*layer) == Some(fast)).count();
     [count(true), count(false)]
 }
 
@@ -128,7 +128,7 @@ fn random_networks_are_close_to_exact_arithmetic() {
     };
     for seed in 0..16 {
         let weights = random_weights(Narrow::INFO, seed);
-        let network = Narrow::new(&weights).expect("made for it");
+        let network = Narrow::new(&weights).expect("weights for this network");
         // Flat images add the same error everywhere.
         let input = match seed % 4 {
             3 => vec![if seed > 8 { 1.0 } else { -1.0 }; 96 * 96 * 3],
@@ -138,19 +138,19 @@ fn random_networks_are_close_to_exact_arithmetic() {
     }
     for seed in 0..3 {
         let weights = random_weights(Half::INFO, seed);
-        let network = Half::new(&weights).expect("made for it");
+        let network = Half::new(&weights).expect("weights for this network");
         check(&format!("half, seed {seed}"), &network, "v2_0.5_128.yaml", &weights, &noise(Half::INFO, seed));
     }
     let large = |factor| scaled(&random_weights(Narrow::INFO, 3), factor, |name| name.ends_with("project.weight"));
     let (weights, input) = (large(2.0), noise(Narrow::INFO, 3));
-    let network = Narrow::new(&weights).expect("made for it");
+    let network = Narrow::new(&weights).expect("weights for this network");
     check("narrow, large projections", &network, "v2_0.35_96.yaml", &weights, &input);
     // Larger ones drive nearly every activation to 0 or 6, and rounding errors of any kind grow from block to block.
     for factor in [5.0, 10.0] {
         let weights = large(factor);
         let networks: [Box<dyn Network>; 2] = [
-            Box::new(Narrow::new(&weights).expect("made for it")),
-            Box::new(NarrowStrict::new(&weights).expect("made for it")),
+            Box::new(Narrow::new(&weights).expect("weights for this network")),
+            Box::new(NarrowStrict::new(&weights).expect("weights for this network")),
         ];
         let [fast, strict] = networks.map(|network| errors(&*network, "v2_0.35_96.yaml", &weights, &input));
         for (step, (fast, strict)) in Narrow::INFO.steps.iter().zip(fast.iter().zip(&strict)) {
@@ -168,16 +168,16 @@ fn the_real_network_is_close_to_exact_arithmetic() {
     }
     let imported =
         mbvc_import::read(&model, &mbvc_import::ReadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
-    let weights = Weights::from_bytes(imported.container.to_bytes()).expect("just made");
+    let weights = Weights::from_bytes(imported.container.to_bytes()).expect("a valid container");
     let network = Whole::new(&weights).expect("the spec of these weights");
     let photograph = image::open(cat).expect("a picture").resize_exact(224, 224, image::imageops::FilterType::Triangle);
     let photograph: Vec<f32> = photograph.to_rgb8().iter().map(|byte| f32::from(*byte) / 127.5 - 1.0).collect();
     let images = [("photograph", photograph), ("noise", noise(Whole::INFO, 1)), ("white", vec![1.0; 224 * 224 * 3])];
     for (name, input) in images {
         let errors = errors(&network, "v2.yaml", &weights, &input);
-        let told: Vec<String> =
+        let shown: Vec<String> =
             Whole::INFO.steps.iter().zip(&errors).map(|(step, error)| format!("{} {error:.1e}", step.name)).collect();
-        println!("{name}: {}", told.join(", "));
+        println!("{name}: {}", shown.join(", "));
         let logits = errors.last().expect("a network has steps");
         assert!(*logits <= LOGITS, "{name}: {logits:e}");
     }
@@ -190,8 +190,8 @@ fn fast_bits_are_those_of_every_fusion_level() {
     }
     let weights = random_weights(Narrow::INFO, 5);
     let input = noise(Narrow::INFO, 5);
-    let fused = Narrow::new(&weights).expect("made for it");
-    let unfused = NarrowUnfused::new(&weights).expect("made for it");
+    let fused = Narrow::new(&weights).expect("weights for this network");
+    let unfused = NarrowUnfused::new(&weights).expect("weights for this network");
     assert_eq!(bits(&run_filled(&fused, &input, f32::NAN)), bits(&run_filled(&unfused, &input, f32::NAN)));
 }
 
@@ -202,7 +202,10 @@ fn a_fast_network_that_must_be_strict_has_the_strict_bits() {
     }
     let weights = random_weights(Narrow::INFO, 5);
     let input = noise(Narrow::INFO, 5);
-    let (fast, strict) = (Narrow::new(&weights).expect("made for it"), NarrowStrict::new(&weights).expect("as well"));
+    let (fast, strict) = (
+        Narrow::new(&weights).expect("weights for this network"),
+        NarrowStrict::new(&weights).expect("weights for this network"),
+    );
     assert_eq!(fast_layers(&fast)[0], 0);
     assert_eq!(bits(&run_filled(&fast, &input, f32::NAN)), bits(&run_filled(&strict, &input, f32::NAN)));
 }
@@ -213,7 +216,7 @@ fn a_layer_that_would_lose_too_much_is_packed_plain() {
         return;
     }
     let weights = random_weights(Narrow::INFO, 5);
-    let tame = Narrow::new(&weights).expect("made for it");
+    let tame = Narrow::new(&weights).expect("weights for this network");
     if tame.isa() != Isa::Avx512 {
         assert_eq!(fast_layers(&tame), [0, 0], "no other instruction set has fast kernels");
         return;

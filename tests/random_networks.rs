@@ -1,8 +1,8 @@
-//! Networks that nobody thought of: random specs through the macro, against the reference interpreter.
+//! Random networks: random specs through the macro, compared with the reference interpreter.
 //!
-//! All networks of a seed are built once, as a crate of their own, without optimization: there every load and store
-//! is checked against its buffer. `MBVC_RANDOM_SEED` and `MBVC_RANDOM_NETWORKS` choose others than the usual ones;
-//! a failure prints the spec and stays in the folder that the message names.
+//! All networks of a seed are built once, in a separate crate without optimization, where every load and store is
+//! checked against its buffer. `MBVC_RANDOM_SEED` and `MBVC_RANDOM_NETWORKS` select other networks. A failure prints
+//! the spec and the folder of the crate.
 
 mod random;
 
@@ -21,11 +21,11 @@ use random::{MOST_MACS, Random, macs, number};
 
 const LEVELS: [&str; 3] = ["none", "relu6", "block"];
 
-/// How far portable code, which rounds products, may be from the interpreter, relative to a tensor's largest value.
+/// Tolerance of portable code, which rounds products, relative to a tensor's largest value.
 const TOLERANCE: f32 = 2e-5;
 
 /// The part of the generated crate that is the same for all networks: runs network `argv[2]` of folder `argv[1]` and
-/// writes what each step gave, as a length and as many floats (little endian), then the logits.
+/// writes the output of each step as a length and its floats (little endian), then the logits.
 const RUNNER: &str = r#"
 use std::path::Path;
 use mbvc::errors::ModelError;
@@ -56,7 +56,7 @@ fn main() {
     let input = std::fs::read(folder.join(format!("{index}.input"))).unwrap();
     let input: Vec<f32> = input.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
     for (level, build) in NETWORKS[index.parse::<usize>().unwrap()] {
-        for isa in Isa::FLOATS.into_iter().filter(|isa| isa.detect().is_some()) {
+        for isa in Isa::FLOAT.into_iter().filter(|isa| isa.detect().is_some()) {
             eprintln!("running level {level}, {isa}");
             let network = build(&weights, isa).unwrap_or_else(|error| panic!("{error}"));
             let mut scratch = vec![f32::NAN; network.info().scratch_bytes / 4];
@@ -70,7 +70,7 @@ fn main() {
 }
 "#;
 
-/// A network with what the interpreter says of it.
+/// A network with the results of the interpreter.
 struct Case {
     text: String,
     resolution: [usize; 2],
@@ -79,7 +79,7 @@ struct Case {
 }
 
 impl Case {
-    /// Writes weights and input for the runner; `None` for a spec that is too much work.
+    /// Writes weights and input for the runner; `None` for a spec with too much work.
     fn new(text: String, index: usize, folder: &Path) -> Option<Self> {
         let path = folder.join(format!("specs/{index}.yaml"));
         fs::write(&path, &text).expect("written");
@@ -99,7 +99,7 @@ impl Case {
             classes: spec.classes,
         };
         let tensors = params.iter().map(|param| (&*param.name, mbvc::weights::Dtype::F32, &*param.shape));
-        let weights = Weights::random(tensors, conventions, index as u64).expect("names stand once");
+        let weights = Weights::random(tensors, conventions, index as u64).expect("unique names");
         fs::write(folder.join(format!("{index}.safetensors")), weights.as_bytes()).expect("written");
         let [height, width] = spec.resolution;
         let input = random_input(Shape::new(height, width, 3), index as u64);
@@ -109,9 +109,9 @@ impl Case {
         Some(Self { text, resolution: spec.resolution, expected, names })
     }
 
-    /// What differs in what the runner wrote, if anything.
+    /// The first difference in the output of the runner, if there is one.
     fn compare(&self, index: usize, folder: &Path) -> Result<(), String> {
-        for isa in Isa::FLOATS.into_iter().filter(|isa| isa.detect().is_some()) {
+        for isa in Isa::FLOAT.into_iter().filter(|isa| isa.detect().is_some()) {
             for level in LEVELS {
                 let bytes =
                     fs::read(folder.join(format!("{index}.{level}.{isa}"))).map_err(|error| error.to_string())?;
@@ -130,7 +130,7 @@ impl Case {
     }
 }
 
-/// The last value of each step, and the name of the operation that makes it.
+/// The last value of each step, and the name of the operation that produces it.
 fn expected(graph: &Graph, weights: &Weights, input: &[f32]) -> (Vec<Vec<f32>>, Vec<String>) {
     let bindings: BTreeMap<String, Vec<f32>> = weights
         .container()
@@ -147,7 +147,7 @@ fn expected(graph: &Graph, weights: &Weights, input: &[f32]) -> (Vec<Vec<f32>>, 
     steps.into_values().unzip()
 }
 
-/// What the runner wrote: lengths, each with as many floats.
+/// The output of the runner: lengths, each followed by its floats.
 fn records(mut bytes: &[u8]) -> Vec<Vec<f32>> {
     let mut records = Vec::new();
     while let Some((len, rest)) = bytes.split_first_chunk::<4>() {
@@ -158,7 +158,7 @@ fn records(mut bytes: &[u8]) -> Vec<Vec<f32>> {
     records
 }
 
-/// The first difference: of bits where products are not rounded, beyond the tolerance elsewhere.
+/// The first difference: of bits if multiply-adds are fused, beyond the tolerance otherwise.
 fn differs(found: &[f32], expected: &[f32], isa: Isa) -> Option<String> {
     if found.len() != expected.len() {
         return Some(format!("{} values, not {}", found.len(), expected.len()));
@@ -172,7 +172,7 @@ fn differs(found: &[f32], expected: &[f32], isa: Isa) -> Option<String> {
     Some(format!("element {at} of {} is {:e}, not {:e}", found.len(), found[at], expected[at]))
 }
 
-/// The code of all networks, and the table by which the runner finds them.
+/// The code of all networks, and the table in which the runner finds them.
 fn code(networks: usize) -> String {
     let mut code = String::new();
     let mut table = String::new();

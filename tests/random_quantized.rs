@@ -1,6 +1,6 @@
-//! Quantized networks that nobody thought of: random specs through the macro, bit by bit against the exact interpreter.
+//! Random quantized networks: random specs through the macro, bit-exact with the exact interpreter.
 //!
-//! Built as the random networks of floats are, with the same two variables.
+//! They are built like the random float networks, with the same environment variables.
 
 mod random;
 
@@ -23,7 +23,7 @@ use mbvc_compiler::spec::{self, Overrides};
 use random::{MOST_MACS, Random, macs, number};
 
 /// The part of the generated crate that is the same for all networks: runs network `argv[2]` of folder `argv[1]` and
-/// writes what each step gave, as a length and as many bytes.
+/// writes the output of each step as a length and its bytes.
 const RUNNER: &str = r#"
 use std::path::Path;
 use mbvc_runtime::Number;
@@ -56,7 +56,7 @@ fn main() {
     let (folder, index) = (Path::new(&arguments[1]), &arguments[2]);
     let weights = Weights::open(folder.join(format!("{index}.safetensors"))).unwrap();
     let image = std::fs::read(folder.join(format!("{index}.input"))).unwrap();
-    for isa in Isa::BYTES.into_iter().filter(|isa| isa.detect().is_some()) {
+    for isa in Isa::QUANTIZED.into_iter().filter(|isa| isa.detect().is_some()) {
         eprintln!("running {isa}");
         let mut written = Written::default();
         NETWORKS[index.parse::<usize>().unwrap()](&weights, isa, &image, &mut written);
@@ -65,7 +65,7 @@ fn main() {
 }
 "#;
 
-/// A network with what the interpreter says of it.
+/// A network with the results of the interpreter.
 struct Case {
     text: String,
     signed: bool,
@@ -75,7 +75,7 @@ struct Case {
     expected: BTreeMap<String, Vec<u8>>,
 }
 
-/// A random table, with what quantized networks have.
+/// A random table, with the options of quantized networks.
 fn spec_of(random: &mut Random) -> String {
     let (precision, rounding) =
         (random.one_of(&["int8", "int8", "uint8"]), random.one_of(&["xnnpack", "xnnpack", "tflite-reference"]));
@@ -86,7 +86,7 @@ fn spec_of(random: &mut Random) -> String {
 }
 
 impl Case {
-    /// Writes weights and input for the runner; `None` for a spec that is too much work.
+    /// Writes weights and input for the runner; `None` for a spec with too much work.
     fn new(text: String, index: usize, folder: &Path) -> Option<Self> {
         let path = folder.join(format!("specs/{index}.yaml"));
         fs::write(&path, &text).expect("written");
@@ -113,7 +113,7 @@ impl Case {
         };
         let params: Vec<_> = graph.used_params().into_iter().map(|id| graph.param(id)).collect();
         let tensors = params.iter().map(|param| (&*param.name, dtype(param.element), &*param.shape));
-        let weights = Weights::random(tensors, conventions, index as u64).expect("names stand once");
+        let weights = Weights::random(tensors, conventions, index as u64).expect("unique names");
         fs::write(folder.join(format!("{index}.safetensors")), weights.as_bytes()).expect("written");
         let [height, width] = spec.resolution;
         let mut noise = Random(index as u64);
@@ -124,9 +124,9 @@ impl Case {
         Some(Self { text, signed, steps, expected })
     }
 
-    /// What differs in what the runner wrote, if anything.
+    /// The first difference in the output of the runner, if there is one.
     fn compare(&self, index: usize, folder: &Path) -> Result<(), String> {
-        for isa in Isa::BYTES.into_iter().filter(|isa| isa.detect().is_some()) {
+        for isa in Isa::QUANTIZED.into_iter().filter(|isa| isa.detect().is_some()) {
             let bytes = fs::read(folder.join(format!("{index}.{isa}"))).map_err(|error| error.to_string())?;
             let found = records(&bytes);
             if found.len() != self.steps.len() {
@@ -145,7 +145,7 @@ impl Case {
     }
 }
 
-/// What the runner wrote: lengths, each with as many bytes.
+/// The output of the runner: lengths, each followed by its bytes.
 fn records(mut bytes: &[u8]) -> Vec<&[u8]> {
     let mut records = Vec::new();
     while let Some((len, rest)) = bytes.split_first_chunk::<4>() {
@@ -156,7 +156,7 @@ fn records(mut bytes: &[u8]) -> Vec<&[u8]> {
     records
 }
 
-/// The code of all networks, and the table by which the runner finds them.
+/// The code of all networks, and the table in which the runner finds them.
 fn code(cases: &[Case]) -> String {
     let (mut code, mut table) = (String::new(), String::new());
     for (index, case) in cases.iter().enumerate() {
@@ -165,7 +165,7 @@ fn code(cases: &[Case]) -> String {
         let _ = writeln!(table, "    run!(n{index}, {number}),");
     }
     let count = cases.len();
-    // The macro stands before its use.
+    // The macro is defined before its use.
     format!("{code}{RUNNER}\nstatic NETWORKS: [Run; {count}] = [\n{table}];\n")
 }
 

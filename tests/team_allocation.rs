@@ -1,4 +1,4 @@
-//! Calls that threads share allocate nothing, in the caller and in its workers.
+//! Calls with several threads allocate nothing, neither in the caller nor in the workers.
 
 mod common;
 
@@ -15,11 +15,11 @@ struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call is handed on to the system's allocator; counting touches no memory of the heap.
+// SAFETY: every call is forwarded to the system's allocator; counting accesses no heap memory.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `GlobalAlloc`.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc`.
         unsafe { System.alloc(layout) }
     }
 

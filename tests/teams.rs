@@ -1,4 +1,4 @@
-//! A call gives the same bits for every number of threads.
+//! Results are bit-identical for any number of threads.
 
 mod common;
 
@@ -9,7 +9,7 @@ use mbvc::info::NetworkInfo;
 use mbvc::{Isa, Network, Observer, Weights};
 use mbvc_runtime::{helped_calls, set_processors};
 
-/// More than any network here uses: threads outnumber this machine's processors, and are interrupted anywhere.
+/// More threads than any network here uses. They outnumber the processors, so they are interrupted at any point.
 const PROCESSORS: usize = 16;
 
 /// The process has one pool: calls of two tests at once would run alone.
@@ -30,7 +30,8 @@ macro_rules! teams {
                 isa = $isa, resolution = [$height, $width], width = $by);
             mbvc::mobilenet_v2!(pub $path, name = Two, threads = 2, fusion = $fusion, numerics = $numerics, precision = $precision,
                 isa = $isa, resolution = [$height, $width], width = $by);
-            // More threads than a small image has rows or a layer has panels, and no count that they divide evenly.
+            // More threads than a small image has rows or a layer has panels, and counts that they do not divide
+            // evenly.
             mbvc::mobilenet_v2!(pub $path, name = Seven, threads = 7, fusion = $fusion, numerics = $numerics, precision = $precision,
                 isa = $isa, resolution = [$height, $width], width = $by);
 
@@ -116,7 +117,7 @@ fn teams_smaller_than_the_network_allows() {
     let network = blocks::Seven::new(&weights).expect("the weights are the network's");
     for processors in [1, 2, 4, PROCESSORS] {
         set_processors(processors);
-        // A call that finds all processors busy lets the next ones run alone, too.
+        // After a call that finds all processors busy, the next calls run alone, too.
         for _ in 0..40 {
             assert_eq!(bits(&run_filled(&network, input, f32::NAN)), bits(&expected), "{processors} processors");
         }

@@ -1,4 +1,4 @@
-//! One model serves many threads, each with its scratch.
+//! Many threads share one model, each with a separate scratch.
 
 mod common;
 
@@ -26,7 +26,7 @@ fn shared_models_give_the_same_bits() {
         let work = move |thread: usize| {
             let mut scratch = TinyNet::scratch();
             start.wait();
-            // Every thread starts with another image.
+            // Every thread starts with a different image.
             let order = (0..IMAGES).map(|image| (image + thread as u64 * 5) % IMAGES);
             order.map(|seed| (seed, bits(&model.run(&mut scratch, &random_image::<N>(seed))))).collect::<Vec<_>>()
         };

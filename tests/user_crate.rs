@@ -1,5 +1,4 @@
-//! A user's crate outside the workspace: nothing but a spec and weights, one dependency under another name, and a strict
-//! library.
+//! A user's crate outside the workspace: a spec and weights, one renamed dependency, and a library with strict lints.
 
 #[allow(unused)]
 mod common;
@@ -16,21 +15,21 @@ use mbvc::{Isa, Weights};
 mbvc::mobilenet_v2!("specs/tiny.yaml", name = Net);
 mbvc::mobilenet_v2!("specs/tiny.yaml", name = Int8, precision = "int8");
 
-const LIBRARY: &str = r#"//! A crate whose author wants to be told everything.
+const LIBRARY: &str = r#"//! A crate with all lints enabled.
 #![forbid(unsafe_code)]
 #![deny(warnings, missing_docs)]
 
 vision::mobilenet_v2!(
-    /// What the camera sees.
+    /// Classifies the images of a camera.
     pub "specs/net.yaml", crate = vision
 );
 
-/// Printed by the compiler if the network is not the spec's.
+/// Fails to compile if the network is not the spec's.
 pub const CHECK: () = assert!(Net::CLASSES == CLASSES);
 
 "#;
 
-/// Answers from weights that it carries, a line for each network.
+/// Prints the results of the embedded weights, one line per network.
 const PROGRAM: &str = r#"//! A program that needs no file.
 #![forbid(unsafe_code)]
 #![deny(warnings, missing_docs)]
@@ -55,7 +54,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 "#;
 
-/// Hands the packed file on, as one that makes it would.
+/// Copies the packed file to the output folder, as a build script that creates it would.
 const BUILD: &str = r#"//! Makes a packed file.
 fn main() {
     let to = std::env::var("OUT_DIR").expect("Cargo gives it") + "/built.packed";
@@ -64,7 +63,7 @@ fn main() {
 }
 "#;
 
-/// The crate, in a folder of this test's own.
+/// The crate, in a temporary folder.
 struct User {
     folder: PathBuf,
     target: PathBuf,
@@ -77,7 +76,7 @@ impl User {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("user_target");
         fs::create_dir_all(folder.join("src")).expect("a folder below the target folder");
         fs::create_dir_all(folder.join("specs")).expect("a folder below the target folder");
-        // A workspace of its own; the versions of dependencies are those of this one, so that nothing is downloaded.
+        // A separate workspace with the same versions of dependencies, so that nothing is downloaded.
         let manifest = format!(
             "[package]\nname = \"{name}\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n\
              vision = {{ package = \"mbvc\", path = {root:?} }}\n"
@@ -99,7 +98,7 @@ impl User {
         self.write("src/lib.rs", format!("{LIBRARY}const CLASSES: usize = {classes};\n"));
     }
 
-    /// Writes a file that is newer than anything that was built from the one before, whatever the clock's steps.
+    /// Writes a file with a later modification time than anything built from its previous version.
     fn write(&self, path: &str, content: impl AsRef<[u8]>) {
         let path = self.folder.join(path);
         let before = fs::metadata(&path).and_then(|about| about.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
@@ -137,7 +136,7 @@ fn a_strict_crate_with_a_renamed_dependency_follows_its_spec() {
     user.check().unwrap_or_else(|error| panic!("{error}"));
 
     user.write("specs/net.yaml", "name: Net\n");
-    let error = user.check().expect_err("the spec is no network any more");
+    let error = user.check().expect_err("the spec is invalid");
     assert!(error.contains("--> specs/net.yaml:1:1"), "{error}");
 }
 
@@ -145,8 +144,8 @@ fn a_strict_crate_with_a_renamed_dependency_follows_its_spec() {
 fn a_missing_spec_is_told_with_the_folder_that_was_searched() {
     let user = User::new("missing");
     user.write("src/lib.rs", "vision::mobilenet_v2!(\"specs/nett.yaml\", crate = vision);\n");
-    let error = user.check().expect_err("there is no such spec");
-    let folder = user.folder.canonicalize().expect("made above");
+    let error = user.check().expect_err("the spec does not exist");
+    let folder = user.folder.canonicalize().expect("created above");
     let expected = [
         "file `specs/nett.yaml` not found".to_owned(),
         "did you mean `specs/net.yaml`?".to_owned(),
@@ -160,14 +159,14 @@ fn a_missing_spec_is_told_with_the_folder_that_was_searched() {
     assert_eq!(error.matches("error:").count(), 2, "the mistake and cargo's conclusion, nothing else:\n{error}");
 }
 
-/// Weights of the network of `specs/net.yaml`, with names.
+/// Weights of the network of `specs/net.yaml`, with labels.
 fn named_weights(seed: u64) -> [Weights; 2] {
     let labels: Vec<String> = (0..Net::CLASSES).map(|class| format!("kind {class} of {seed}")).collect();
-    let told = [("mbvc.labels", labels.join("\\n"))];
-    [Net::INFO, Int8::INFO].map(|info| with_metadata(&random_weights(info, seed), &told))
+    let metadata = [("mbvc.labels", labels.join("\\n"))];
+    [Net::INFO, Int8::INFO].map(|info| with_metadata(&random_weights(info, seed), &metadata))
 }
 
-/// What the program has to print, computed here, from weights that were opened.
+/// The expected output of the program, computed here from the opened weights.
 fn expected([float, int8]: &[Weights; 2]) -> String {
     let pixels: [u8; 32 * 32 * 3] = std::array::from_fn(|at| (at * 37 % 251) as u8);
     let net = |model: Net| {
@@ -205,7 +204,7 @@ fn embedded_weights_give_the_bits_of_opened_ones_and_are_followed() {
         "the weights cannot be embedded",
         "file `int8.safetensors` not found",
         "did you mean `model.safetensors`?",
-        &format!("the path is relative to `{}`", user.folder.canonicalize().expect("made above").display()),
+        &format!("the path is relative to `{}`", user.folder.canonicalize().expect("created above").display()),
         "--> src/main.rs:6:",
     ] {
         assert!(error.contains(part), "no `{part}` in\n{error}");

@@ -1,5 +1,5 @@
-//! Weights that do not fit are told in full; packed ones run in place and are refused where they are not this
-//! network's.
+//! All mismatches of weights are reported. Packed weights are used in place, and are rejected if they were packed for
+//! another network.
 
 mod common;
 
@@ -18,14 +18,14 @@ mbvc::mobilenet_v2!("specs/tiny.yaml", name = Uint8, precision = "uint8");
 
 const N: usize = 32 * 32 * 3;
 
-/// The network's tensors, but for what `change` does to each; `None` leaves it out.
+/// The network's tensors, each after `change`; `None` omits a tensor.
 fn changed(
     conventions: Conventions,
     change: impl Fn(&'static str, Vec<usize>) -> Option<(&'static str, Vec<usize>)>,
 ) -> Weights {
     let tensors = TinyNet::INFO.parameters.iter().filter_map(|p| change(p.name, p.shape.to_vec())).collect::<Vec<_>>();
     let tensors = tensors.iter().map(|(name, shape)| (*name, Dtype::F32, &shape[..]));
-    Weights::random(tensors, conventions, 1).expect("names stand once")
+    Weights::random(tensors, conventions, 1).expect("unique names")
 }
 
 fn mismatches(weights: &Weights) -> Vec<(String, String, String)> {
@@ -37,12 +37,12 @@ fn mismatches(weights: &Weights) -> Vec<(String, String, String)> {
     }
 }
 
-fn told(lines: &[[&str; 3]]) -> Vec<(String, String, String)> {
+fn triples(lines: &[[&str; 3]]) -> Vec<(String, String, String)> {
     lines.iter().map(|[field, expected, found]| (field.to_string(), expected.to_string(), found.to_string())).collect()
 }
 
 #[test]
-fn every_mismatch_is_told_at_once() {
+fn every_mismatch_is_reported_at_once() {
     let conventions = Conventions { padding: Padding::Symmetric, ..TinyNet::INFO.conventions };
     let weights = changed(conventions, |name, mut shape| match name {
         "stem.bias" => None,
@@ -53,7 +53,7 @@ fn every_mismatch_is_told_at_once() {
         "classifier.bias" => Some(("classifier.offset", shape)),
         _ => Some((name, shape)),
     });
-    let expected = told(&[
+    let expected = triples(&[
         ["padding", "same", "symmetric"],
         ["stem.bias", "F32 [8]", "nothing"],
         ["block2.expand.weight", "F32 [1, 1, 8, 48]", "F32 [1, 1, 8, 56]"],
@@ -64,7 +64,7 @@ fn every_mismatch_is_told_at_once() {
 
     let message = TinyNet::new(&weights).expect_err("they do not fit").to_string();
     for line in [
-        "the container does not fit the network TinyNet:",
+        "the weights file does not fit the network TinyNet:",
         "  padding: expected same, found symmetric",
         "  stem.bias: expected F32 [8], found nothing",
         "  and 2 more",
@@ -74,13 +74,13 @@ fn every_mismatch_is_told_at_once() {
     }
 }
 
-/// One line and its remedy, not one line a tensor; shapes are compared all the same.
+/// One line with its remedy instead of one line per tensor. Shapes are compared as usual.
 #[test]
-fn another_precision_is_told_with_its_remedy() {
+fn another_precision_is_reported_with_its_remedy() {
     let weights = changed(Conventions { precision: Precision::Int8, ..TinyNet::INFO.conventions }, |name, shape| {
         (name != "stem.bias").then_some((name, shape))
     });
-    assert_eq!(mismatches(&weights), told(&[["precision", "f32", "int8"], ["stem.bias", "[8]", "nothing"]]));
+    assert_eq!(mismatches(&weights), triples(&[["precision", "f32", "int8"], ["stem.bias", "[8]", "nothing"]]));
     let message = TinyNet::new(&weights).expect_err("they do not fit").to_string();
     let remedy = "write `precision: int8` into the spec (in the macro: `precision = \"int8\"`), or import the weights again \
                   with `mbvc import --dequantize`";
@@ -100,7 +100,7 @@ fn long_lists_are_cut_in_the_message_only() {
 #[test]
 fn the_class_count_is_a_convention_too() {
     let weights = random_weights(OtherClasses::INFO, 1);
-    let expected = told(&[["classes", "10", "11"], ["classifier.weight", "F32 [64, 10]", "F32 [64, 11]"]]);
+    let expected = triples(&[["classes", "10", "11"], ["classifier.weight", "F32 [64, 10]", "F32 [64, 11]"]]);
     assert_eq!(mismatches(&weights), expected);
 }
 
@@ -127,13 +127,13 @@ fn packed_weights_give_the_same_bits() {
     }
 }
 
-/// What `classify` needs comes along, in whatever way JSON spells it.
+/// Packed weights contain the metadata for `classify`, with any JSON escapes resolved.
 #[test]
 fn names_and_framing_travel_in_packed_files() {
     let labels: Vec<String> = (0..TinyNet::CLASSES).map(|class| format!("\"kind\" {class} \u{e9}")).collect();
     let escaped = labels.join("\\n").replace('"', "\\\"").replace('\u{e9}', "\\u00e9");
-    let told = [("mbvc.framing", "crop 40/32 bicubic".to_owned()), ("mbvc.labels", escaped)];
-    let weights = with_metadata(&random_weights(TinyNet::INFO, 2), &told);
+    let metadata = [("mbvc.framing", "crop 40/32 bicubic".to_owned()), ("mbvc.labels", escaped)];
+    let weights = with_metadata(&random_weights(TinyNet::INFO, 2), &metadata);
     let (new, packed) = (
         TinyNet::with_isa(&weights, Isa::Portable).expect("they fit"),
         TinyNet::from_packed(packed(&weights, Isa::Portable)).expect("just packed"),
@@ -191,7 +191,7 @@ fn hostile_packed_files_are_refused() {
     let weights = random_weights(TinyNet::INFO, 2);
     let good: &'static [u8] = packed(&weights, Isa::Portable);
     assert!(TinyNet::from_packed(good).is_ok());
-    let refusal = |file: &'static [u8]| TinyNet::from_packed(file).expect_err("it was made unusable");
+    let refusal = |file: &'static [u8]| TinyNet::from_packed(file).expect_err("an unusable file");
     let with = |at: usize, bytes: &[u8]| {
         let file = leaked(good.len(), 0);
         file.copy_from_slice(good);
@@ -221,7 +221,7 @@ fn hostile_packed_files_are_refused() {
     assert_eq!(with(8, &200u32.to_le_bytes()), PackedError::Version(200));
     assert_eq!(with(8, &u32::MAX.to_le_bytes()), PackedError::Version(u32::MAX));
     assert_eq!(with(12, &77u32.to_le_bytes()), PackedError::NotPacked, "no such instruction set");
-    for absent in Isa::FLOATS.into_iter().filter(|isa| isa.detect().is_none()) {
+    for absent in Isa::FLOAT.into_iter().filter(|isa| isa.detect().is_none()) {
         assert_eq!(with(12, &(absent as u32).to_le_bytes()), PackedError::Isa(IsaError::Absent(absent)));
     }
     for present in isas(TinyNet::INFO).into_iter().filter(|isa| *isa != Isa::Portable) {
@@ -247,7 +247,7 @@ fn hostile_packed_files_are_refused() {
     assert_eq!(OtherFusion::from_packed(good).expect_err("another plan"), PackedError::OtherNetwork);
 }
 
-/// `mbvc pack` packs by the plan as the compiler holds it, a program by the one that was compiled into it.
+/// `mbvc pack` packs with the plan of the compiler, a program with the plan that was compiled into it.
 #[test]
 fn the_compiler_packs_as_its_networks_do() {
     use mbvc_runtime::{Needs, Packing};
@@ -287,7 +287,7 @@ fn the_compiler_packs_as_its_networks_do() {
     }
 }
 
-/// What is left of weights beyond a byte has lists of where it belongs, which are checked.
+/// The lists of outlier weights in a packed file are checked.
 #[test]
 fn packed_uint8_weights_give_the_same_numbers() {
     let weights = random_weights(Uint8::INFO, 2);

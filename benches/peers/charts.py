@@ -2,7 +2,7 @@
 
     python3 benches/peers/charts.py       what `run.py --redraw` does; needs nothing but Python
 
-rustdoc has no files beside its pages: `src/charts.md` holds the same charts as data URIs for the crate's front page.
+rustdoc pages cannot include other files: `src/charts.md` holds the same charts as data URIs for the crate's front page.
 """
 import base64
 import sys

@@ -12,7 +12,7 @@ RUST_ENGINES = TARGET / "rust_engines"
 TFLITE = {"f32": "f32", "int8": "int8_ptq", "uint8": "uint8_qat"}
 ISAS = {"f32": ["avx512", "avx2"], "int8": ["avx512vnni", "avx512", "avx2"], "uint8": ["avx512vnni", "avx512", "avx2"]}
 
-Makers = dict[str, Callable[[], engines.Engine]]
+Factories = dict[str, Callable[[], engines.Engine]]
 
 
 def model(args, kind: str = "tflite") -> Path:
@@ -40,21 +40,21 @@ def import_weights(args) -> Path:
     return weights
 
 
-def makers(args, threads: int, pixels) -> Makers:
-    """Makers of the selected engines, for an image `[1, 224, 224, 3]` of bytes."""
-    made = (floats if args.precision == "f32" else quantized)(args, threads, pixels)
+def factories(args, threads: int, pixels) -> Factories:
+    """Factories of the selected engines, for an image `[1, 224, 224, 3]` of bytes."""
+    found = (floats if args.precision == "f32" else quantized)(args, threads, pixels)
     selected = [word.lower() for word in args.engines.split(",") if word]
-    return {name: make for name, make in made.items() if not selected or any(word in name.lower() for word in selected)}
+    return {name: make for name, make in found.items() if not selected or any(word in name.lower() for word in selected)}
 
 
-def floats(args, threads: int, pixels) -> Makers:
+def floats(args, threads: int, pixels) -> Factories:
     import numpy as np
 
     nhwc = pixels.astype(np.float32) / 127.5 - 1
     nchw = np.ascontiguousarray(nhwc.transpose(0, 3, 1, 2))
     onnx, tflite = model(args, "onnx"), model(args)
     library = engines.Library(TARGET / "release/examples/libpeer.so")
-    made = {}
+    found = {}
     for variant in library.variants():
         name, two = variant.removesuffix("-2t"), variant.endswith("-2t")
         fusion, strict = name.removesuffix("-strict"), name.endswith("-strict")
@@ -68,8 +68,8 @@ def floats(args, threads: int, pixels) -> Makers:
             numerics = "strict" if strict else "fast"
             alone = ", one thread" if threads == 2 and not two else ""
             make = lambda v=variant, i=isa: library.engine(v, i, args.weights, nhwc, 1001)  # noqa: E731
-            made[f"mbvc {isa} {fusion} {numerics}{alone}"] = make
-    return made | {
+            found[f"mbvc {isa} {fusion} {numerics}{alone}"] = make
+    return found | {
         "LiteRT": lambda: engines.litert(tflite, nhwc, threads),
         "ONNX Runtime": lambda: engines.onnxruntime(onnx, nchw, threads),
         "OpenVINO": lambda: engines.openvino(onnx, nchw, threads),
@@ -80,16 +80,16 @@ def floats(args, threads: int, pixels) -> Makers:
     }
 
 
-def quantized(args, threads: int, pixels) -> Makers:
+def quantized(args, threads: int, pixels) -> Factories:
     tflite = model(args)
     library = engines.Library(libraries.library(f"peer_{args.precision}"))
-    made = {}
+    found = {}
     for isa in args.isa:
         for variant in ["block", "block-2t"] if threads == 2 else ["block"]:
             alone = ", one thread" if threads == 2 and variant == "block" else ""
             make = lambda v=variant, i=isa: exact(library.engine(v, i, args.weights, pixels, 1001), tflite, pixels)  # noqa: E731
-            made[f"mbvc {isa}{alone}"] = make
-    return made | {
+            found[f"mbvc {isa}{alone}"] = make
+    return found | {
         "LiteRT": lambda: engines.litert(tflite, pixels, threads),
         "OpenVINO": lambda: engines.openvino(tflite, pixels, threads),
     }

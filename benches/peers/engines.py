@@ -1,4 +1,4 @@
-"""The engines. Each maker returns a function that runs the network once, and one that returns the logits or scores."""
+"""The engines. Each factory returns a function that runs the network once, and one that returns the logits or scores."""
 import ctypes
 from pathlib import Path
 from typing import Callable

@@ -84,8 +84,8 @@ def measure(args, results: Path) -> list[dict]:
     widths, sizes = [float(w) for w in args.widths.split(",")], [int(s) for s in args.sizes.split(",")]
     files = WORK / "tflite"
     step("write TFLite files of random networks")
-    maker = [sys.executable, Path(keras_models.__file__), files, "--precision", args.precision]
-    done = subprocess.run([*maker, "--widths", args.widths, "--sizes", args.sizes], capture_output=True, text=True)
+    command = [sys.executable, Path(keras_models.__file__), files, "--precision", args.precision]
+    done = subprocess.run([*command, "--widths", args.widths, "--sizes", args.sizes], capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(done.stderr[-2000:])
     rows = json.loads(results.read_text()) if args.resume and results.exists() else []

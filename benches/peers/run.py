@@ -61,12 +61,12 @@ def scores_of(output):
     return values / values.sum()
 
 
-def start(makers: dict, threads: int, failed: list) -> dict:
+def start(factories: dict, threads: int, failed: list) -> dict:
     """Starts the engines. Those that fail are added to `failed`."""
     import numpy as np
 
     running = {}
-    for name, make in makers.items():
+    for name, make in factories.items():
         try:
             running[name] = make()
             running[name][0]()
@@ -97,10 +97,10 @@ def compare(args) -> tuple[list, list]:
     rows, failed = [], []
     # Several threads first, before other engines start thread pools.
     for threads in sorted(args.threads, reverse=True):
-        made = contenders.makers(args, threads, pixels)
+        factories = contenders.factories(args, threads, pixels)
         base = None
-        for group in groups(list(made), threads):
-            running = start({name: made[name] for name in group}, threads, failed)
+        for group in groups(list(factories), threads):
+            running = start({name: factories[name] for name in group}, threads, failed)
             samples = interleaved(running, args.runs, f"{threads} threads")
             base = statistics_of(samples["LiteRT"]) if "LiteRT" in samples else base
             for name in running:

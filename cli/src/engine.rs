@@ -33,7 +33,7 @@ impl Source {
     /// Checks the text of a spec.
     ///
     /// # Errors
-    /// All mistakes of the spec and the overrides.
+    /// All errors of the spec and the overrides.
     pub fn new(file: SourceFile, overrides: Overrides) -> Result<Self> {
         Ok(Self(Checked::new(file, overrides)?))
     }
@@ -41,7 +41,7 @@ impl Source {
     /// Generates code at a fusion level, for `isas` or, if that is empty, for those of the spec.
     ///
     /// # Errors
-    /// Mistakes that only the compiled network shows: a scratch beyond the budget.
+    /// Errors that only compilation detects, such as a scratch beyond the budget.
     pub fn compile(&self, fusion: FusionArg, isas: &[Isa]) -> Result<Compiled> {
         Ok(self.0.compile(fusion.into(), isas)?)
     }
@@ -50,7 +50,7 @@ impl Source {
         self.file.name == networks::SPEC_NAME
     }
 
-    /// What messages call the network.
+    /// Name of the network in messages.
     fn label(&self) -> String {
         if self.is_built_in() {
             format!("{} of width {:?} (built in)", self.spec.name, self.spec.width)
@@ -59,9 +59,9 @@ impl Source {
         }
     }
 
-    /// Help for weights that do not fit where no spec was given; `option` gives one.
+    /// Help for weights that do not fit if no spec was given. `option` is the argument for one.
     fn remedy(&self, option: &str) -> Option<String> {
-        let help = || format!("give the spec of the weights, which `mbvc import` writes beside them: {option}");
+        let help = || format!("pass the spec that `mbvc import` wrote next to the weights: {option}");
         self.is_built_in().then(help)
     }
 }
@@ -69,7 +69,7 @@ impl Source {
 /// Reads and checks a spec; without a path the built-in one.
 ///
 /// # Errors
-/// All mistakes of the file, the spec and the overrides.
+/// All errors of the file, the spec and the overrides.
 pub fn source(path: Option<&Path>, overrides: Overrides) -> Result<Source> {
     let file = match path {
         Some(path) => spec::read(path, &path.to_string_lossy())?,
@@ -83,14 +83,14 @@ pub fn source(path: Option<&Path>, overrides: Overrides) -> Result<Source> {
 /// # Errors
 /// If `MBVC_ISA` is not the name of one.
 pub fn isa(source: &Source, requested: Option<Isa>) -> Result<Isa> {
-    let isas: &[Isa] = if source.spec.precision.is_quantized() { &Isa::BYTES } else { &Isa::FLOATS };
+    let isas: &[Isa] = if source.spec.precision.is_quantized() { &Isa::QUANTIZED } else { &Isa::FLOAT };
     match requested {
         Some(isa) => Ok(isa),
         None => Ok(mbvc_runtime::choose(isas, None).map_err(|cause| CliError::new(cause.to_string()))?.isa()),
     }
 }
 
-/// The compiler's name of an instruction set.
+/// Converts an instruction set to the compiler's type.
 pub fn spec_isa(isa: Isa) -> spec::Isa {
     match isa {
         Isa::Portable => spec::Isa::Portable,
@@ -103,15 +103,15 @@ pub fn spec_isa(isa: Isa) -> spec::Isa {
     }
 }
 
-/// The fusion levels that differ in what is written between operations.
+/// The fusion levels with different memory traffic.
 pub fn fusion_levels(source: &Source) -> &'static [FusionArg] {
-    if source.spec.precision.is_quantized() { &FusionArg::INTEGERS } else { &FusionArg::FLOATS }
+    if source.spec.precision.is_quantized() { &FusionArg::QUANTIZED } else { &FusionArg::FLOAT }
 }
 
 /// A network that weights can be bound to.
 pub struct Program {
     code: Code,
-    /// What messages call the network.
+    /// Name of the network in messages.
     label: String,
     /// Help for weights that do not fit.
     remedy: Option<String>,
@@ -120,19 +120,19 @@ pub struct Program {
 enum Code {
     /// Compiled into the command.
     Carried(networks::Build),
-    /// To be compiled when weights are bound to it; the text describes it to whoever waits.
+    /// Compiled when weights are bound to it. The text describes it in progress messages.
     Generated(Box<Compiled>, String),
 }
 
-/// Finds the network among those of the command, or generates it for `isa` (the processor's best without one).
+/// Finds the network among those of the command, or generates it for `isa` (by default the best of this processor).
 ///
 /// # Errors
-/// If it has to be generated and cannot be.
+/// If it cannot be generated.
 pub fn program(source: &Source, fusion: FusionArg, isa: Option<Isa>) -> Result<Program> {
     program_for(source, fusion, isa, None)
 }
 
-/// [`program`], with `threads` sharing each call instead of the spec's number.
+/// Does the same as [`program`], with `threads` threads per call instead of the spec's.
 ///
 /// # Errors
 /// See `program`.
@@ -224,7 +224,7 @@ impl Progress for Spinner {
 /// Opens a container.
 ///
 /// # Errors
-/// If no file was given or it is not a container, with the command that writes one.
+/// If no file was given, or it is not a weights file. The help is the command that writes one.
 pub fn weights(path: Option<&Path>) -> Result<Weights> {
     let Some(path) = path else {
         return Err(CliError::new("expected trained weights: --weights FILE")
@@ -252,7 +252,7 @@ pub fn check(source: &Source, compiled: &Compiled, weights: &Weights) -> Result 
     fit(compiled, &source.label(), weights, source.remedy("mbvc build SPEC").as_deref())
 }
 
-/// Weights of random values that fit a network, the same in every run.
+/// Returns random weights that fit a network, the same in every run.
 ///
 /// # Errors
 /// If the network cannot be compiled.

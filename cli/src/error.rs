@@ -43,7 +43,7 @@ impl CliError {
         self
     }
 
-    /// "cannot `verb` `path`: `cause`", in plain words for the usual causes.
+    /// Returns the error "cannot `verb` `path`: `cause`", with short texts for common causes.
     pub fn io(verb: &str, path: &Path, cause: &std::io::Error) -> Self {
         use std::io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
         let shown = path.display();

@@ -11,7 +11,7 @@ use crate::image::EXTENSIONS;
 
 /// Writes a file under a temporary name in the same folder, then renames it: a reader never sees a partial file.
 pub fn write(path: &Path, content: &[u8]) -> Result {
-    let written = beside(path, content, false)?;
+    let written = temporary(path, content, false)?;
     rename(written, path)
 }
 
@@ -20,13 +20,13 @@ pub fn write(path: &Path, content: &[u8]) -> Result {
 /// # Errors
 /// If one of them cannot be written.
 pub fn write_all(files: &[NewFile]) -> Result {
-    let written = files.iter().map(|NewFile { path, content, executable }| beside(path, content, *executable));
+    let written = files.iter().map(|NewFile { path, content, executable }| temporary(path, content, *executable));
     let written: Vec<_> = written.collect::<Result<_>>()?;
     written.into_iter().zip(files).try_for_each(|(written, file)| rename(written, &file.path))
 }
 
 /// A temporary file in the folder of `path`, which is deleted unless it is renamed.
-fn beside(path: &Path, content: &[u8], executable: bool) -> Result<NamedTempFile> {
+fn temporary(path: &Path, content: &[u8], executable: bool) -> Result<NamedTempFile> {
     let failed = |cause: &std::io::Error| CliError::io("write", path, cause);
     has_place(path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -125,7 +125,7 @@ mod tests {
         let deep = images(&[folder.path().to_owned()], true).unwrap();
         assert_eq!(deep, [at("a.jpg"), at("b.PNG"), at("deep/c.webp")]);
         let named = images(&[at("notes.txt")], false).unwrap();
-        assert_eq!(named, [at("notes.txt")], "a given file is read whatever its extension");
+        assert_eq!(named, [at("notes.txt")], "a given file is read with any extension");
         std::fs::create_dir(at("empty")).unwrap();
         assert!(images(&[at("empty")], false).unwrap_err().to_string().contains("contains no images"));
     }

@@ -94,7 +94,7 @@ fn decode(file: impl BufRead + Seek, path: &Path) -> Result<DynamicImage> {
         Some(ImageFormat::Bmp | ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::WebP) => {}
         _ => {
             return Err(CliError::new(format!("{} is not an image of a supported format", path.display()))
-                .help("supported are JPEG, PNG, BMP and WebP, whatever the file's extension"));
+                .help("supported formats: JPEG, PNG, BMP and WebP, with any extension"));
         }
     }
     let mut limits = Limits::default();

@@ -159,7 +159,7 @@ pub fn quantile_ms(latencies: &[Duration], share: f64) -> f64 {
     sorted.get(at).map_or(0.0, |latency| latency.as_secs_f64() * 1e3)
 }
 
-/// Minimum and median of repeated measurements; both are 0 of none.
+/// Minimum and median of repeated measurements; both are 0 without measurements.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 pub struct Summary {
     pub min: f64,
@@ -177,7 +177,7 @@ impl Summary {
 
 /// Times of steps and of their stages, in seconds, over several calls.
 ///
-/// A stage reports every part of its work when the part is done. The time of a part is the time since the event before.
+/// A stage reports every part of its work when it is done. The time of a part is the time since the previous event.
 pub struct Stopwatch {
     /// Whether stages are timed. Each of their events reads the clock.
     stages: bool,
@@ -200,7 +200,7 @@ impl Stopwatch {
         Self::with_counts(&counts, stages)
     }
 
-    /// Of steps with so many stages each.
+    /// Returns a stopwatch for steps with these numbers of stages.
     fn with_counts(counts: &[usize], stages: bool) -> Self {
         let now = Instant::now();
         Self {

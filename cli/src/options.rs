@@ -151,9 +151,9 @@ pub enum FusionArg {
 
 impl FusionArg {
     /// Levels of float networks that differ.
-    pub const FLOATS: [Self; 3] = [Self::None, Self::Relu6, Self::Block];
+    pub const FLOAT: [Self; 3] = [Self::None, Self::Relu6, Self::Block];
     /// Levels of quantized networks that differ; their activation and add are part of requantization.
-    pub const INTEGERS: [Self; 2] = [Self::Relu6, Self::Block];
+    pub const QUANTIZED: [Self; 2] = [Self::Relu6, Self::Block];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -246,8 +246,8 @@ impl From<KindArg> for Kind {
 pub enum NumericsArg {
     /// One fused multiply-add for each product: the same bits on every instruction set with FMA
     Strict,
-    /// The fast inner product (Winograd 1968) if the instruction set has kernels for it (avx512) and the values of a layer
-    /// allow it: faster on AMD Zen 4
+    /// The fast inner product (Winograd 1968) if the instruction set has kernels for it (avx512) and the values of a
+    /// layer allow it: faster on AMD Zen 4
     Fast,
 }
 

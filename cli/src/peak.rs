@@ -7,8 +7,8 @@ use mbvc::Isa;
 use mbvc::info::Precision;
 use mbvc_runtime::Src;
 
-/// A tile of sums, one for each pair of a left and a right factor. Twelve independent sums hide four cycles of latency on
-/// two units, and leave four of sixteen registers to the factors.
+/// A tile of sums, one for each pair of a left and a right factor. Twelve independent sums hide four cycles of latency
+/// on two units, and leave four of sixteen registers to the factors.
 const ROWS: usize = 6;
 const COLUMNS: usize = 2;
 /// Rows where a value takes two registers of sixteen: portable vectors, and factors of AVX2's `dot`.
@@ -17,8 +17,8 @@ const STEPS: usize = 100_000;
 /// Values of the buffer that sums and factors are loaded from, for vectors of up to 16 floats.
 const FLOATS: usize = ROWS * COLUMNS * 16;
 
-/// GFLOP/s of `threads` concurrent loops of multiply-adds by the kernels' own instruction: `fma` of float networks, `dot`
-/// of quantized ones (GOP/s). 0 if the processor lacks the instruction set.
+/// GFLOP/s of `threads` concurrent loops of multiply-adds by the kernels' own instruction: `fma` of float networks,
+/// `dot` of quantized ones (GOP/s). 0 if the processor lacks the instruction set.
 pub fn gflops(isa: Isa, precision: Precision, threads: usize) -> f64 {
     if isa.detect().is_none() { 0.0 } else { at_once(threads, || gflops_of_one(isa, precision)) }
 }
@@ -55,8 +55,8 @@ fn gflops_of_one(isa: Isa, precision: Precision) -> f64 {
     best
 }
 
-// In both loops the left factors are read through an opaque pointer. Otherwise the optimizer moves every product that does
-// not depend on the sum out of the loop, which leaves mere additions where `dot` multiplies and adds.
+// In both loops the left factors are read through an opaque pointer. Otherwise the optimizer moves every product that
+// does not depend on the sum out of the loop, which leaves mere additions where `dot` multiplies and adds.
 
 macro_rules! loops {
     ($($(#[$attribute:meta])* $isa:ident, $rows:expr;)+) => {$(
@@ -222,8 +222,10 @@ mod tests {
 
     #[test]
     fn present_sets_have_a_peak_and_absent_ones_none() {
-        for (isa, precision) in
-            Isa::FLOATS.map(|isa| (isa, Precision::F32)).into_iter().chain(Isa::BYTES.map(|isa| (isa, Precision::Int8)))
+        for (isa, precision) in Isa::FLOAT
+            .map(|isa| (isa, Precision::F32))
+            .into_iter()
+            .chain(Isa::QUANTIZED.map(|isa| (isa, Precision::Int8)))
         {
             let peak = gflops(isa, precision, 1);
             assert_eq!(peak > 0.0, isa.detect().is_some(), "{isa}: {peak}");

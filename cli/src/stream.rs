@@ -15,7 +15,7 @@ pub struct Pictures<'p> {
     pub framing: Framing,
     /// Height and width of the network's input.
     pub size: [usize; 2],
-    /// Number of crops of each image, besides the whole.
+    /// Number of crops per image, in addition to the whole image.
     pub crops: usize,
 }
 
@@ -28,9 +28,9 @@ pub struct Seen {
     pub skipped: usize,
 }
 
-/// Runs `work` on the RGB pixels of every image and passes the results to `take` in the order of the images, so that the
-/// outcome is independent of the number of processors. The next images are decoded in the meantime, one for each processor
-/// at most.
+/// Runs `work` on the RGB pixels of every image and passes the results to `take` in the order of the images, so that
+/// the outcome is independent of the number of processors. The next images are decoded in the meantime, one for each
+/// processor at most.
 ///
 /// # Errors
 /// The first error of `work`, with the name of the image.

@@ -2,7 +2,7 @@
 
 use anstyle::{Color, Effects, RgbColor, Style};
 
-/// Columns of a thumbnail. It has half as many lines, as a character is about twice as high as wide.
+/// Columns of a thumbnail. The number of lines is half of it, because characters are about twice as high as wide.
 pub const COLUMNS: usize = 16;
 
 /// Whether standard output is a terminal with 24-bit color.

@@ -33,8 +33,8 @@ macro_rules! outln {
 
 /// Prints on standard output, without color if it is not a terminal.
 ///
-/// A closed pipe (`mbvc dump | head`) ends the process silently with status 0. Any other failure, such as a full disk, is
-/// reported and ends it with status 1.
+/// A closed pipe (`mbvc dump | head`) ends the process silently with status 0. Any other failure, such as a full disk,
+/// is reported and ends it with status 1.
 pub fn print(text: fmt::Arguments<'_>) {
     let mut out = anstream::stdout().lock();
     if let Err(cause) = out.write_fmt(text).and_then(|()| out.flush()) {
@@ -70,7 +70,9 @@ pub fn warning(text: &str) {
 /// Warns before a measurement with a command built without optimization.
 pub fn warn_unoptimized() {
     if cfg!(debug_assertions) {
-        warning("this command was built without optimization, so its times mean little; use `cargo run --release`");
+        warning(
+            "this command was built without optimization, so its times are not representative; use `cargo run --release`",
+        );
     }
 }
 
@@ -88,8 +90,8 @@ pub fn diagnostics(mistakes: &Diagnostics) {
     let _ = writeln!(anstream::stderr(), "{}", mistakes.render(true));
 }
 
-/// A progress bar on standard error, which is cleared when it is dropped. Hidden if standard error is not a terminal, and
-/// for a single item, which shows nothing in between.
+/// A progress bar on standard error, which is cleared when it is dropped. Hidden if standard error is not a terminal,
+/// and for a single item, which shows nothing in between.
 pub fn progress(length: usize, what: &str) -> ProgressBar {
     if length < 2 {
         return ProgressBar::hidden();
@@ -107,8 +109,8 @@ fn target() -> ProgressDrawTarget {
     if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() }
 }
 
-/// A progress line on standard error for work of unknown length, which is cleared when it is dropped. Hidden if standard
-/// error is not a terminal.
+/// A progress line on standard error for work of unknown length, which is cleared when it is dropped. Hidden if
+/// standard error is not a terminal.
 pub fn spinner(what: impl Into<String>) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, target()).with_finish(ProgressFinish::AndClear);
     if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {msg} {elapsed:.dim}") {
@@ -143,8 +145,8 @@ pub fn wrap(text: &str, width: usize) -> String {
     wrapped.collect::<Vec<_>>().join("\n")
 }
 
-/// A table: a dimmed header, then the rows, with two spaces between columns. `columns` aligns each to the left (`<`) or to
-/// the right (`>`).
+/// A table: a dimmed header, then the rows, with two spaces between columns. `columns` aligns each to the left (`<`) or
+/// to the right (`>`).
 pub fn table(header: &[&str], columns: &str, rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut lines = vec![header.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>()];
     lines.extend(rows);

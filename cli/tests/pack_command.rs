@@ -41,7 +41,7 @@ fn files_are_equal_to_those_of_the_network() {
     let folder = tiny();
     let folder = folder.path();
     let weights = Weights::open(folder.join("tiny.safetensors")).unwrap();
-    for isa in Isa::FLOATS.into_iter().filter(|isa| Tiny::packed_bytes_for(&weights.container(), *isa).is_some()) {
+    for isa in Isa::FLOAT.into_iter().filter(|isa| Tiny::packed_bytes_for(&weights.container(), *isa).is_some()) {
         // The network chooses the numerics for this processor.
         let numerics = Numerics::Fast.choose().unwrap();
         let report = &pack(folder, &["--isa", isa.name(), "--numerics", numerics.name()])[0];
@@ -107,7 +107,10 @@ fn pack_refuses_what_no_network_accepts() {
         }
     }
     let (_, said) = bad(folder, &["pack", "tiny.safetensors", "-o", "tiny.packed"], 1);
-    assert!(said.contains("tiny.safetensors does not fit") && said.contains("beside them: --spec FILE"), "{said}");
+    assert!(
+        said.contains("tiny.safetensors does not fit") && said.contains("next to the weights: --spec FILE"),
+        "{said}"
+    );
     assert!(!folder.join("tiny.packed").exists());
 
     let spec = std::fs::read_to_string(folder.join("tiny.yaml")).unwrap();
@@ -126,7 +129,7 @@ fn pack_refuses_what_no_network_accepts() {
     let (_, said) = bad(folder, &["pack", "tiny.safetensors", "-o", "no/tiny.packed", "--spec", "tiny.yaml"], 1);
     assert!(said.contains("its folder does not exist"), "{said}");
     let (_, said) = bad(folder, &["pack", "tiny.yaml", "-o", "tiny.packed"], 1);
-    assert!(said.contains("not a weight container"), "{said}");
+    assert!(said.contains("not a weights file"), "{said}");
 }
 
 #[test]
@@ -172,12 +175,12 @@ fn damaged_packed_files_are_refused() {
         content
     };
     for (content, expected) in [
-        (whole[..whole.len() - 1].to_vec(), "another length than their header declares"),
-        (whole[..20].to_vec(), "another length than their header declares"),
-        ([&whole[..], &[0; 64]].concat(), "another length than their header declares"),
+        (whole[..whole.len() - 1].to_vec(), "differs from that in their header"),
+        (whole[..20].to_vec(), "differs from that in their header"),
+        ([&whole[..], &[0; 64]].concat(), "differs from that in their header"),
         (with(8, &5u32.to_le_bytes()), "packed weights of version 5, expected version 4"),
-        (with(24, &u64::MAX.to_le_bytes()), "another length than their header declares"),
-        (with(56, &u32::MAX.to_le_bytes()), "another length than their header declares"),
+        (with(24, &u64::MAX.to_le_bytes()), "differs from that in their header"),
+        (with(56, &u32::MAX.to_le_bytes()), "differs from that in their header"),
         (with(whole.len() - 64, b"\xff"), "are damaged"),
     ] {
         let said = inspected(&content);

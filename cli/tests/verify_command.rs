@@ -260,7 +260,7 @@ fn differences_to_other_networks_are_listed_by_layer() {
     let (folder, model) = imported("same_plain_op13.onnx");
     let (_, said) = bad(folder.path(), &self::verify(&model, &["--spec", "w.yaml", "--resolution", "48x64"]), 1);
     assert!(
-        said.contains("has an input of 32x32, the network one of 48x64") && said.contains("--resolution 32x32"),
+        said.contains("has an input of 32x32, but the network has one of 48x64") && said.contains("--resolution 32x32"),
         "{said}"
     );
 }

@@ -44,7 +44,7 @@ fn a_spec_is_compiled_once_and_classifies() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         json_lines(&String::from_utf8(output.stdout).unwrap())
     };
-    // Each file has a checksum beside it.
+    // Each file has a checksum file.
     let files = || std::fs::read_dir(&cache).unwrap().count() / 2;
     let answers = run("block");
     assert_eq!(files(), 2, "only the runtime and the network");
@@ -99,7 +99,7 @@ fn a_missing_instruction_set_is_an_error() {
     let absent = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };
     let arguments = ["classify", "a.png", "--weights", "tiny.safetensors", "--spec", "tiny.yaml", "--isa", absent];
     let (_, said) = bad(folder.path(), &arguments, 1);
-    assert!(said.contains(&format!("this processor has no {absent}, which was requested")), "{said}");
+    assert!(said.contains(&format!("this processor does not support {absent}")), "{said}");
     let (_, said) = bad(folder.path(), &[&arguments[..7], &["avxvnni"]].concat(), 1);
     assert!(said.contains("no kernels of precision f32 for avxvnni"), "{said}");
 }
@@ -279,7 +279,7 @@ fn a_missing_compiler_is_reported_and_a_damaged_cache_is_repaired() {
     };
     let (code, said) = run(Some("no-such-rustc"));
     assert_eq!(code, Some(1));
-    assert!(said.contains("needs a Rust compiler") && said.contains("rustup.rs"), "{said}");
+    assert!(said.contains("requires a Rust compiler") && said.contains("rustup.rs"), "{said}");
     assert!(!cache.exists(), "no folder is left");
 
     assert_eq!(run(None).0, Some(0));

@@ -63,18 +63,18 @@ pub fn compile(source: &SourceFile, overrides: &Overrides) -> Result<Compiled, D
     }
 }
 
-/// Returns the error of a spec that can be checked, lowered and interpreted, but has no code generator yet.
+/// Returns the error of a valid spec for which no code can be generated.
 fn without_kernels(spec: &NetworkSpec) -> Option<Diagnostic> {
     let deep = spec.fusion == Fusion::Deep;
     if deep && (!spec.precision.is_quantized() || spec.threads > 1) {
-        let message = "kernels for `fusion: deep` are generated for quantized networks on one thread alone".to_owned();
+        let message = "`fusion: deep` is supported only for quantized networks on one thread".to_owned();
         return Some(Diagnostic::new(&catalog::KERNELS, message).help("write `fusion: block`"));
     }
     let place = spec.precision_place?;
     if spec.batch == 1 {
         return None;
     }
-    let message = format!("kernels of precision {} are not generated for batches yet", spec.precision.word());
+    let message = format!("batches are not supported for precision {}", spec.precision.word());
     let mistake = Diagnostic::new(&catalog::KERNELS, message).help("write `batch: 1`");
     Some(if place.origin == Origin::Spec { mistake.at(place) } else { mistake })
 }
@@ -93,7 +93,7 @@ fn generate(spec: &NetworkSpec) -> Result<(Graph, Vec<Remark>, Vec<Program>), Ve
 
 /// Returns the diagnostic of an internal compiler error: a pass produced an invalid graph.
 fn internal(broken: &VerifyErrors) -> Diagnostic {
-    Diagnostic::new(&catalog::INTERNAL, broken.to_string()).help("please report this, with the spec")
+    Diagnostic::new(&catalog::INTERNAL, broken.to_string()).help("please report this with the spec")
 }
 
 impl Compiled {

@@ -1,6 +1,6 @@
-//! Compiled networks, kept by a hash of everything that goes into them.
+//! Cache of compiled networks, by a hash of all their inputs.
 //!
-//! Beside each file is its checksum: loading a truncated library, or a damaged one, could end the process.
+//! Each file has a checksum file, because loading a truncated or damaged library could crash the process.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// The folder that `MBVC_CACHE` names, or `mbvc` in the user's cache folder. It is created when something is stored.
+    /// Opens the folder in `MBVC_CACHE`, or `mbvc` in the user's cache folder. It is created when a file is stored.
     ///
     /// # Errors
     /// If `MBVC_CACHE` is not set and the user has no cache folder.
@@ -35,14 +35,14 @@ impl Cache {
         Ok(Self::at(&folder))
     }
 
-    /// Another folder.
+    /// Opens another folder.
     pub fn at(folder: &Path) -> Self {
         // The loader and rustc must not depend on the current folder.
         Self { folder: std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()) }
     }
 
     /// Creates a temporary folder to compile in. Results are renamed out of it, so that two processes that compile the
-    /// same network both end with a whole file.
+    /// same network both get a complete file.
     ///
     /// # Errors
     /// If it cannot be created.
@@ -73,8 +73,8 @@ impl Cache {
         Ok(runtime)
     }
 
-    /// Returns the dynamic library of generated code, which defines `Generated`, compiled if the cache does not hold it.
-    /// `what` describes the network to whoever waits.
+    /// Returns the dynamic library of generated code, which defines `Generated`, compiled if the cache does not hold
+    /// it. `what` describes the network in progress messages.
     ///
     /// # Errors
     /// If there is no Rust compiler, it rejects the code, or the cache cannot be written.
@@ -114,14 +114,14 @@ fn write(path: &Path, text: &str) -> Result {
     std::fs::write(path, text).map_err(|cause| Error::io("write", path, &cause))
 }
 
-/// File of the checksum of `path`.
+/// Returns the path of the checksum of `path`.
 fn checksum_file(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".sha256");
     name.into()
 }
 
-/// Length and SHA-256 of a file's content, as its checksum file holds them.
+/// Returns the content of a checksum file: length and SHA-256 of a file.
 fn checksum(content: &[u8]) -> String {
     format!("{} {}\n", content.len(), hex(&Sha256::digest(content)))
 }
@@ -132,8 +132,8 @@ fn is_intact(path: &Path) -> bool {
     std::fs::read(path).is_ok_and(|content| checksum(&content) == expected)
 }
 
-/// Moves a finished file into the cache. A process that ends between the two renames leaves a file that is not intact,
-/// which the next one compiles again.
+/// Moves a complete file to the cache. If a process ends between the two renames, the file is not intact, and the next
+/// process compiles it again.
 fn store(from: &Path, to: &Path) -> Result {
     let content = std::fs::read(from).map_err(|cause| Error::io("read", from, &cause))?;
     let written = checksum_file(from);
@@ -144,7 +144,7 @@ fn store(from: &Path, to: &Path) -> Result {
     Ok(())
 }
 
-/// A hash of texts and of where each ends.
+/// Returns a hash of texts and their lengths.
 pub(crate) fn key<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     let mut hash = Sha256::new();
     for text in texts {

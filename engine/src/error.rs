@@ -1,16 +1,16 @@
-//! Failures of the engine.
+//! Errors of the engine.
 
 use std::path::Path;
 
 use mbvc_compiler::diagnostic::Diagnostics;
 use mbvc_runtime::ModelError;
 
-/// A failure: its text, and remedies where there are some.
+/// An error: its message, and its remedies if there are any.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The spec has mistakes; their own texts quote the lines at fault.
-    #[error("the spec has mistakes")]
+    /// The spec is invalid. The diagnostics quote its lines.
+    #[error("the spec is invalid")]
     Spec(#[from] Diagnostics),
     /// A model could not be built from the weights.
     #[error("{0}")]
@@ -20,16 +20,16 @@ pub enum Error {
     Failed {
         /// What failed.
         message: String,
-        /// What to do, one remedy each.
+        /// Remedies.
         help: Vec<String>,
     },
 }
 
-/// A result whose failure is an [`Error`].
+/// A result with an [`Error`].
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// A failure without a remedy.
+    /// Returns an error without a remedy.
     pub fn new(message: impl Into<String>) -> Self {
         Self::Failed { message: message.into(), help: Vec::new() }
     }

@@ -1,20 +1,20 @@
-//! Results in memory, which the caller writes.
+//! Output files in memory, which the caller writes.
 
 use std::path::PathBuf;
 
 /// A file to be written.
 #[derive(Debug)]
 pub struct NewFile {
-    /// Where it is to be written.
+    /// Path to write it to.
     pub path: PathBuf,
-    /// All of its bytes.
+    /// Its content.
     pub content: Vec<u8>,
-    /// Whether it can be run.
+    /// Whether it is executable.
     pub executable: bool,
 }
 
 impl NewFile {
-    /// A text file.
+    /// Returns a text file.
     pub fn text(path: PathBuf, text: String) -> Self {
         Self { path, content: text.into_bytes(), executable: false }
     }

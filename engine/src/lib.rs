@@ -1,5 +1,5 @@
-//! Runs specs that are not compiled into a program: the code that the compiler generates is compiled with `rustc`, kept in
-//! a cache and loaded as a dynamic library.
+//! Runs specs that are not compiled into a program: generated code is compiled with `rustc`, cached, and loaded as a
+//! dynamic library.
 //!
 //! ```text
 //! Source -> Compiled -> rustc -> cache -> Library -> Model     run here
@@ -7,7 +7,8 @@
 //!                    -> Standalone                             a crate
 //! ```
 //!
-//! Nothing here writes to a terminal: long work is reported to a [`Progress`], failures are [`Error`]s.
+//! This crate does not write to a terminal. Long work is reported to a [`Progress`], failures are returned as
+//! [`Error`]s.
 
 #![warn(missing_docs)]
 

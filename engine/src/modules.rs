@@ -1,4 +1,4 @@
-//! Modules beside the generated code in a compiled library.
+//! Modules that are compiled with the generated code of a library.
 
 /// The functions of the library's boundary.
 pub const DRIVER: &str = include_str!("carried/driver.rs");

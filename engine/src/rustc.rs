@@ -19,7 +19,7 @@ pub struct Compiler {
 }
 
 impl Compiler {
-    /// Finds the compiler: `RUSTC`, or `rustc`. `purpose` is the work that needs it, for messages.
+    /// Finds the compiler: `RUSTC`, or `rustc`. `purpose` is the work that requires it, for messages.
     ///
     /// # Errors
     /// If it cannot be run.
@@ -28,13 +28,13 @@ impl Compiler {
         let ran = Command::new(&program).arg("-vV").output();
         let Some(ran) = ran.ok().filter(|ran| ran.status.success()) else {
             let shown = program.display();
-            return Err(Error::new(format!("{purpose} needs a Rust compiler, and `{shown}` was not found"))
+            return Err(Error::new(format!("{purpose} requires a Rust compiler, but `{shown}` was not found"))
                 .help("install Rust from https://rustup.rs, or set RUSTC=/path/to/rustc"));
         };
         Ok(Self { program, version: text(&ran.stdout), target: None, linker: None })
     }
 
-    /// Sets the target and the linker; `None` leaves the compiler's own.
+    /// Sets the target and the linker; `None` keeps the compiler's default.
     ///
     /// # Errors
     /// If the compiler does not know the target, or its standard library is not installed.
@@ -44,7 +44,7 @@ impl Compiler {
         self.target = Some(target.to_owned());
         let ran = self.ask(&["--print", "target-libdir"])?;
         if !ran.status.success() {
-            return Err(Error::new(format!("the Rust compiler has no target `{target}`"))
+            return Err(Error::new(format!("the Rust compiler does not support the target `{target}`"))
                 .help("list the targets with `rustc --print target-list`"));
         }
         let libraries = PathBuf::from(text(&ran.stdout).trim());
@@ -54,8 +54,8 @@ impl Compiler {
         };
         match (installed("libcore-"), installed("libstd-")) {
             (_, true) => Ok(self),
-            (true, false) => Err(Error::new(format!("Rust's standard library does not exist for {target}"))
-                .help("write a crate that does not need it with `mbvc emit --standalone DIR`")),
+            (true, false) => Err(Error::new(format!("the target {target} does not support Rust's standard library"))
+                .help("write a crate that does not depend on it with `mbvc emit --standalone DIR`")),
             (false, false) => Err(Error::new(format!("Rust's standard library for {target} is not installed"))
                 .help(format!("install it with `rustup target add {target}`"))),
         }
@@ -81,7 +81,7 @@ impl Compiler {
         self.version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or("unknown")
     }
 
-    /// What compiled code depends on beside its text and the flags.
+    /// What compiled code depends on, besides its text and the flags.
     pub(crate) fn key(&self) -> [&str; 2] {
         [&self.version, self.target()]
     }
@@ -124,7 +124,8 @@ impl Compiler {
         command
     }
 
-    /// Compiles `source`, a file in the folder `work`, to the file `output`. The output contains no path of this machine.
+    /// Compiles `source`, a file in the folder `work`, to the file `output`. The output contains no path of this
+    /// machine.
     ///
     /// # Errors
     /// If the compiler rejects the code, or cannot link it.
@@ -152,13 +153,12 @@ impl Compiler {
         if said.contains("error: linker `") || said.contains("error: linking with `") {
             let notes = said.lines().filter(|line| line.contains("= note: ") && line.len() < 1000);
             let notes = notes.take(8).collect::<Vec<_>>().join("\n");
-            return Err(Error::new(format!("cannot link for {}:\n{first}\n{notes}", self.target())).help(
-                "--linker names the linker of a target, such as its C compiler: --linker aarch64-linux-gnu-gcc",
-            ));
+            return Err(Error::new(format!("cannot link for {}:\n{first}\n{notes}", self.target()))
+                .help("pass the linker of the target, such as its C compiler: --linker aarch64-linux-gnu-gcc"));
         }
         Err(Error::new(format!("the Rust compiler rejected the generated code:\n{first}"))
-            .help("generated code needs Rust 1.95 or newer: `rustup update`")
-            .help("with a newer compiler this is a bug of mbvc: please report it with the spec"))
+            .help("generated code requires Rust 1.95 or newer: run `rustup update`")
+            .help("if the compiler is new enough, this is a bug in mbvc: please report it with the spec"))
     }
 }
 

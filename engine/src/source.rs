@@ -15,7 +15,7 @@ pub struct Source {
     pub file: SourceFile,
     /// With the overrides applied.
     pub spec: NetworkSpec,
-    /// Values that take the place of the file's.
+    /// Values that replace those of the file.
     pub overrides: Overrides,
 }
 
@@ -23,7 +23,7 @@ impl Source {
     /// Checks the text of a spec.
     ///
     /// # Errors
-    /// All mistakes of the spec and the overrides.
+    /// All errors of the spec and the overrides.
     pub fn new(file: SourceFile, overrides: Overrides) -> Result<Self> {
         let spec = spec::parse_with(&file, &overrides)?;
         Ok(Self { file, spec, overrides })
@@ -32,12 +32,12 @@ impl Source {
     /// Generates code at a fusion level, for `isas` or, if that is empty, for those of the spec.
     ///
     /// # Errors
-    /// Mistakes that only the compiled network shows: a scratch beyond the budget.
+    /// Errors that only compilation detects, such as a scratch beyond the budget.
     pub fn compile(&self, fusion: Fusion, isas: &[Isa]) -> Result<Compiled> {
         self.compile_for(fusion, isas, self.spec.threads)
     }
 
-    /// [`compile`](Self::compile), with `threads` sharing each call instead of the spec's number.
+    /// Does the same as [`compile`](Self::compile), with `threads` threads per call instead of the spec's.
     ///
     /// # Errors
     /// See `compile`.

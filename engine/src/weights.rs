@@ -1,4 +1,4 @@
-//! Weights against networks that are not compiled yet.
+//! Comparison of weights with networks that are not compiled yet.
 
 use mbvc_compiler::Compiled;
 use mbvc_runtime::{ModelError, Needs, Weights};
@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 /// Compares weights with a network, which messages call `network`.
 ///
 /// # Errors
-/// All differences, in the words of the compiled network.
+/// All differences, with the message of the compiled network.
 pub fn check(compiled: &Compiled, network: &str, weights: &Weights) -> Result {
     let parameters = compiled.parameters();
     let needs = Needs { conventions: compiled.conventions(), parameters: &parameters };
@@ -16,14 +16,14 @@ pub fn check(compiled: &Compiled, network: &str, weights: &Weights) -> Result {
     if mismatches.is_empty() {
         return Ok(());
     }
-    let weights = weights.source().unwrap_or("the container").to_owned();
+    let weights = weights.source().unwrap_or("the weights file").to_owned();
     Err(ModelError::Mismatch { network: network.to_owned(), weights, mismatches }.into())
 }
 
-/// Weights of random values that fit a network, the same in every run.
+/// Returns random weights that fit a network, the same in every run.
 ///
 /// # Errors
-/// If the network has more tensors than a container may have.
+/// If the network has more tensors than a container can have.
 pub fn random_weights(compiled: &Compiled) -> Result<Weights> {
     let parameters = compiled.parameters();
     let tensors = parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));

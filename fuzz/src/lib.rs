@@ -1,7 +1,7 @@
-//! What the fuzz targets do with their bytes: the way in that users take, and what must hold of what comes out.
+//! Fuzz targets: each passes bytes to an entry point of users, and checks the result.
 //!
-//! A finding is a panic, a stack overflow, memory or time out of proportion ([`memory`], and libFuzzer's own limits), or
-//! a reader that succeeds and hands out something that the next stage refuses.
+//! A finding is a panic, a stack overflow, excessive memory or time ([`memory`], and libFuzzer's limits), or a reader
+//! that succeeds with a result that the next stage rejects.
 
 mod memory;
 mod models;

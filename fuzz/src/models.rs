@@ -1,4 +1,4 @@
-//! Models of other programs, through the importer.
+//! Models of other frameworks, through the importer.
 
 use std::sync::OnceLock;
 
@@ -6,7 +6,7 @@ use mbvc::Weights;
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::spec::{self, NetworkSpec};
 use mbvc_import::{
-    Beside, Container, Format, ImportError, Imported, Quantization, ReadOptions, inspect_bytes, read_bytes,
+    ConfigFiles, Container, Format, ImportError, Imported, Quantization, ReadOptions, inspect_bytes, read_bytes,
 };
 
 use crate::memory::bounded;
@@ -36,11 +36,11 @@ pub fn torch(bytes: &[u8]) {
     read(bytes, "fuzz.pth", Format::PyTorch);
 }
 
-/// Safetensors with the names of state dicts, and the JSON files beside them.
+/// Safetensors with the names of state dicts, and their JSON configuration files.
 pub fn state_dict(bytes: &[u8]) {
     let pieces = sidecars::split(bytes);
-    let beside = Beside { config: pieces.get(1).copied(), preprocessor: pieces.get(2).copied() };
-    let options = ReadOptions { beside, ..ReadOptions::default() };
+    let config_files = ConfigFiles { config: pieces.get(1).copied(), preprocessor: pieces.get(2).copied() };
+    let options = ReadOptions { config_files, ..ReadOptions::default() };
     all(pieces[0], "fuzz.safetensors", &options);
 }
 
@@ -53,7 +53,7 @@ fn all(bytes: &[u8], name: &str, options: &ReadOptions<'_>) {
     bounded(bytes.len(), || {
         let floats = read_bytes(bytes, name, options);
         check(&floats, name);
-        // Of files without quantized values both ways are one.
+        // For files without quantized values both ways are equal.
         let quantized = |imported: &Imported| imported.notes.iter().any(|note| note.contains("quantization of values"));
         if floats.as_ref().is_ok_and(quantized) {
             check(&read_bytes(bytes, name, &ReadOptions { quantization: Quantization::Keep, ..*options }), name);
@@ -61,15 +61,15 @@ fn all(bytes: &[u8], name: &str, options: &ReadOptions<'_>) {
         if floats.as_ref().is_err_and(|error| error.to_string().contains("strides")) {
             check(&read_bytes(bytes, name, &ReadOptions { spec: Some(strides()), ..*options }), name);
         }
-        // It reads once more in the same way; now and then is enough.
-        if floats.is_ok() && options.beside.config.is_none() && bytes.last().is_some_and(|byte| byte % 8 == 0) {
+        // It reads in the same way again, so a sample is enough.
+        if floats.is_ok() && options.config_files.config.is_none() && bytes.last().is_some_and(|byte| byte % 8 == 0) {
             let inspection = inspect_bytes(bytes, name).unwrap_or_else(|error| panic!("{error}"));
             assert!(!inspection.to_string().is_empty());
         }
     });
 }
 
-/// A table for the files that have no strides.
+/// A spec for the files that have no strides.
 fn strides() -> &'static NetworkSpec {
     static SPEC: OnceLock<NetworkSpec> = OnceLock::new();
     SPEC.get_or_init(|| {
@@ -80,7 +80,7 @@ fn strides() -> &'static NetworkSpec {
     })
 }
 
-/// What was read can be written, opened again by importer and runtime, and compiled by its own spec.
+/// An import can be written, opened again by importer and runtime, and compiled with its spec.
 fn check(read: &Result<Imported, Box<ImportError>>, name: &str) {
     let imported = match read {
         Ok(imported) => imported,

@@ -1,5 +1,5 @@
-//! Mutations that know of lengths and checksums: what is changed is the content of a part, and the parts are put together
-//! again as their format asks for. One of eight changes any byte all the same.
+//! Mutations that preserve lengths and checksums: the content of a part is changed, and the parts are reassembled in
+//! their format. One of eight mutations changes any byte instead.
 
 use std::io::{Cursor, Read as _, Write as _};
 
@@ -11,21 +11,21 @@ use crate::sidecars::{MARK, split};
 
 const LENGTH: usize = 8;
 
-/// Members of zip archives; what is no archive is changed as bytes.
+/// Members of zip archives; other files are changed as bytes.
 pub fn archive(bytes: &mut [u8], size: usize, limit: usize, seed: u32) -> usize {
     let mut random = Random::new(seed);
     let changed = if random.below(8) == Some(0) { None } else { changed_archive(&bytes[..size], limit, &mut random) };
     put(bytes, size, limit, changed)
 }
 
-/// The header of a safetensors file, whose length then follows, or its data; or a file beside it.
+/// The header of a safetensors file, whose length is updated, its data, or one of its configuration files.
 pub fn weights(bytes: &mut [u8], size: usize, limit: usize, seed: u32) -> usize {
     let mut random = Random::new(seed);
     let changed = if random.below(8) == Some(0) { None } else { changed_weights(&bytes[..size], limit, &mut random) };
     put(bytes, size, limit, changed)
 }
 
-/// What a mutator leaves behind: the changed file where it fits, else one whose bytes were changed anyhow.
+/// Result of a mutator: the changed file if it fits, otherwise one with arbitrarily changed bytes.
 fn put(bytes: &mut [u8], size: usize, limit: usize, changed: Option<Vec<u8>>) -> usize {
     match changed.filter(|changed| changed.len() <= limit.min(bytes.len())) {
         Some(changed) => {
@@ -89,7 +89,7 @@ fn changed_safetensors(bytes: &[u8], limit: usize, random: &mut Random) -> Optio
     Some([&(header.len() as u64).to_le_bytes()[..], &header, &data].concat())
 }
 
-/// `content` as libFuzzer changes it.
+/// Returns `content` after a mutation of libFuzzer.
 fn changed(content: &[u8], limit: usize) -> Vec<u8> {
     let mut buffer = content.to_vec();
     buffer.resize(limit.max(content.len()).max(1), 0);
@@ -107,7 +107,7 @@ impl Random {
         Self(seed.into())
     }
 
-    /// A number below `count`; none where that is 0.
+    /// Returns a number below `count`; `None` if `count` is 0.
     fn below(&mut self, count: usize) -> Option<usize> {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

@@ -21,12 +21,12 @@ fn pixels() -> [u8; PIXELS] {
     std::array::from_fn(|at| (at * at * 31 % 256) as u8)
 }
 
-/// Of floats and integers alike; numbers that are none are equal, too.
+/// Equality of floats and integers, in which NaN equals NaN.
 fn bits<T: Copy + Into<f64>>(logits: &[T]) -> Vec<u64> {
     logits.iter().map(|logit| (*logit).into().to_bits()).collect()
 }
 
-/// Does the same with each network.
+/// Runs the same test with each network.
 macro_rules! each {
     ($macro:ident!($($argument:tt)*)) => {
         $macro!(Floats, $($argument)*);
@@ -77,7 +77,7 @@ pub fn container(bytes: &[u8]) {
         if let Ok(container) = mbvc_import::Container::from_bytes(bytes, "fuzz.safetensors") {
             let again = mbvc_import::Container::from_bytes(&container.to_bytes(), "again");
             let again = again.unwrap_or_else(|error| panic!("{error}"));
-            // As bytes, for numbers that are none are equal to nothing.
+            // As bytes, because NaN is not equal to itself.
             assert_eq!(again.to_bytes(), container.to_bytes());
         }
         match Weights::from_bytes(bytes.to_vec()) {
@@ -98,7 +98,7 @@ macro_rules! run_packed {
     };
 }
 
-/// A packed file: whatever its numbers are, a run reads and writes within bounds, and ends.
+/// A packed file: for any numbers in it, a run reads and writes within bounds, and ends.
 pub fn packed(bytes: &[u8]) {
     let mut file = Aligned::new(bytes.len());
     file.bytes().copy_from_slice(bytes);
@@ -107,7 +107,7 @@ pub fn packed(bytes: &[u8]) {
     });
 }
 
-/// Memory at a multiple of 64, as packed files need it.
+/// Memory aligned to 64 bytes, as packed files require.
 struct Aligned {
     start: *mut u8,
     layout: Layout,
@@ -130,23 +130,23 @@ impl Aligned {
         unsafe { std::slice::from_raw_parts_mut(self.start, self.length) }
     }
 
-    /// Lends the bytes as if for ever: `work` must not keep them, nor a model that has them.
+    /// Lends the bytes as `'static`: `work` must keep neither them nor a model that borrows them.
     fn lend(&self, work: impl FnOnce(&'static [u8])) {
-        // SAFETY: `start` has `length` initialized bytes, and `work` drops all that has them before it returns.
+        // SAFETY: `start` has `length` initialized bytes, and `work` drops all that borrow them before it returns.
         work(unsafe { std::slice::from_raw_parts(self.start, self.length) });
     }
 }
 
 impl Drop for Aligned {
     fn drop(&mut self) {
-        // SAFETY: what `alloc_zeroed` gave for this layout, once.
+        // SAFETY: allocated by `alloc_zeroed` with this layout, and freed once.
         unsafe { std::alloc::dealloc(self.start, self.layout) };
     }
 }
 
 fn random(info: &NetworkInfo) -> Weights {
     let tensors = info.parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
-    Weights::random(tensors, info.conventions, 7).expect("names stand once")
+    Weights::random(tensors, info.conventions, 7).expect("unique names")
 }
 
 macro_rules! seed {
@@ -163,7 +163,7 @@ macro_rules! seed {
     };
 }
 
-/// Files of these networks that are sound: target, name, bytes.
+/// Valid files of these networks: target, name, bytes.
 pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
     let mut seeds = Vec::new();
     each!(seed!(seeds));

@@ -1,5 +1,5 @@
 //! `seeds FOLDER`: writes the inputs that fuzzing begins with into `FOLDER/TARGET/`: the importer's fixtures, weights
-//! together with the JSON beside them, and containers and packed files of small networks.
+//! together with their JSON files, and containers and packed files of small networks.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::{env, fs};
 
 use mbvc_fuzz::sidecars::MARK;
 
-/// Larger files only slow things down; each format has smaller ones.
+/// Size limit. Larger files only slow fuzzing down, and each format has smaller ones.
 const MOST: u64 = 160_000;
 
 const SPECS: [&str; 4] = ["fuzz/specs", "specs", "tests/differential/specs", "compiler/tests/spec"];
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     for place in ["", "torch"] {
         for path in files(&fixtures.join(place))? {
-            let name = path.file_name().and_then(|name| name.to_str()).ok_or("a name that is no text")?;
+            let name = path.file_name().and_then(|name| name.to_str()).ok_or("a name that is not UTF-8")?;
             let target = match path.extension().and_then(|extension| extension.to_str()) {
                 Some("onnx") => "onnx",
                 Some("tflite") => "tflite",
@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for place in SPECS {
         for path in files(&root.join(place))?.iter().filter(|path| path.extension().is_some_and(|it| it == "yaml")) {
-            let name = path.file_name().and_then(|name| name.to_str()).ok_or("a name that is no text")?;
+            let name = path.file_name().and_then(|name| name.to_str()).ok_or("a name that is not UTF-8")?;
             let text = fs::read(path)?;
             write("spec", name, &text)?;
             write("compile", name, &text)?;

@@ -1,9 +1,9 @@
 //! Several files in one input: weights, then `config.json` and `preprocessor_config.json`.
 
-/// What stands between them.
+/// Separator of the files.
 pub const MARK: &[u8] = b"\n=====\n";
 
-/// The pieces between marks.
+/// Returns the files between separators.
 pub fn split(bytes: &[u8]) -> Vec<&[u8]> {
     let mut pieces = Vec::new();
     let mut rest = bytes;

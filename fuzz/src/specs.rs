@@ -7,7 +7,7 @@ use quote::{format_ident, quote};
 
 use crate::memory::bounded;
 
-/// The spec, and behind zeros, `key=value` beside it.
+/// The spec, and overrides `key=value` after zero bytes.
 fn taken_apart(text: &str) -> (SourceFile, Overrides) {
     let mut pieces = text.split('\0');
     let source = SourceFile::new("fuzz.yaml", pieces.next().unwrap_or_default());
@@ -18,7 +18,7 @@ fn taken_apart(text: &str) -> (SourceFile, Overrides) {
     (source, overrides)
 }
 
-/// Every mistake has a remedy, and a place that lies in the text.
+/// Every error has a remedy, and a place within the text.
 fn check(mistakes: &Diagnostics) {
     assert!(!mistakes.render(true).is_empty());
     for mistake in mistakes.iter().take(50) {
@@ -41,7 +41,7 @@ pub fn spec(bytes: &[u8]) {
     });
 }
 
-/// Compiles small networks: large ones take seconds, as they may.
+/// Compiles small networks only, because large ones take seconds.
 pub fn compile(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let (source, overrides) = taken_apart(&text);
@@ -58,7 +58,7 @@ pub fn compile(bytes: &[u8]) {
                 visibility: quote!(pub),
             };
             let tokens = compiled.tokens(&naming);
-            assert!(syn::parse2::<syn::File>(tokens).is_ok(), "the code is no Rust");
+            assert!(syn::parse2::<syn::File>(tokens).is_ok(), "the code is not Rust");
         }
         Err(mistakes) => check(&mistakes),
     }

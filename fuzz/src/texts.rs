@@ -10,7 +10,7 @@ pub fn labels(bytes: &[u8]) {
         Ok(labels) => {
             let names = labels.names();
             assert!(!names.is_empty() && labels.check(names.len()).is_ok());
-            // They are joined by line ends in the metadata, and taken apart there again.
+            // They are joined with line breaks in the metadata, and split again.
             let joined = names.join("\n");
             assert!(joined.lines().eq(names.iter().map(String::as_str)), "{names:?}");
             let lines = Labels::parse(joined.as_bytes(), "lines.txt");

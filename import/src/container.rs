@@ -1,8 +1,9 @@
 //! The canonical container: a safetensors file with canonical names, folded weights and string metadata.
 //!
-//! With `mbvc.precision` = `f32` all tensors are F32. With `int8` and `uint8` there are, for every layer `L` and every value
-//! `V` that is the input or the output of a layer, an add or the pool (`input`, `stem`, `block2.expand`, `block3.add`,
-//! `head.pool`, `classifier`; a layer's value has the layer's name and follows its activation, before a residual):
+//! With `mbvc.precision` = `f32` all tensors are F32. With `int8` and `uint8` there are, for every layer `L` and every
+//! value `V` that is the input or the output of a layer, an add or the pool (`input`, `stem`, `block2.expand`,
+//! `block3.add`, `head.pool`, `classifier`; a layer's value has the layer's name and follows its activation, before a
+//! residual):
 //!
 //! | tensor                | int8                       | uint8             |
 //! |-----------------------|----------------------------|-------------------|
@@ -13,9 +14,9 @@
 //! | `V.scale`             | F32 `[1]`                  | F32 `[1]`         |
 //! | `V.zero_point`        | I32 `[1]`, -128..=127      | I32 `[1]`, 0..=255|
 //!
-//! An integer `q` represents `scale * (q - zero_point)`; every scale is a normal number above 0. `mbvc.pool` is the kind of
-//! average: `mean` (TFLite's MEAN and ONNX's pools, with an output scale) or `average` (AVERAGE_POOL_2D, whose output has
-//! the input's scale). `mbvc.calibration` is the method by which `mbvc quantize` selected the scales.
+//! An integer `q` represents `scale * (q - zero_point)`; every scale is a normal number above 0. `mbvc.pool` is the
+//! kind of average: `mean` (TFLite's MEAN and ONNX's pools, with an output scale) or `average` (AVERAGE_POOL_2D, whose
+//! output has the input's scale). `mbvc.calibration` is the method by which `mbvc quantize` selected the scales.
 //!
 //! Adding 128 to an integer and its zero point converts int8 to uint8 without changing the number it represents. Models
 //! whose values and weights differ in type, as is usual in ONNX, are converted to the form of their weights.
@@ -76,15 +77,18 @@ impl Container {
         match metadata.get("mbvc.format").map(String::as_str) {
             Some(FORMAT_VERSION) => {}
             Some(other) => {
-                return Err(ImportError::unsupported("unsupported container version")
+                return Err(ImportError::unsupported("unsupported version of the weights file")
                     .expected(format!("mbvc.format = {FORMAT_VERSION}"))
                     .found(format!("mbvc.format = {}", shorten(other)))
                     .help("import the model again with this version of `mbvc`"));
             }
             None => {
-                return Err(ImportError::new(ErrorKind::NotAModel, "a safetensors file, but not an mbvc container")
-                    .expected("the metadata entry mbvc.format")
-                    .help("convert a model with `mbvc import MODEL --output FILE`"));
+                return Err(ImportError::new(
+                    ErrorKind::NotAModel,
+                    "a safetensors file, but not a weights file of mbvc",
+                )
+                .expected("the metadata entry mbvc.format")
+                .help("convert a model with `mbvc import MODEL --output FILE`"));
             }
         }
         // The data is in order of execution.
@@ -93,7 +97,7 @@ impl Container {
             let view = file.tensor(&name).map_err(damaged)?;
             let data = Data::read(view.dtype(), view.data()).ok_or_else(|| {
                 ImportError::malformed(format!("tensor '{}' has element type {:?}", shorten(&name), view.dtype()))
-                    .expected("F32, or in a quantized container I8, U8 or I32")
+                    .expected("F32, or I8, U8 or I32 if the network is quantized")
             })?;
             if elements(view.shape())? != data.len() {
                 return Err(ImportError::malformed(format!(
@@ -167,7 +171,7 @@ impl Container {
         (bytes, length)
     }
 
-    /// Writes the container to a temporary file beside `path`, then renames it.
+    /// Writes the container to a temporary file in the folder of `path`, then renames it.
     ///
     /// # Errors
     /// If the folder or the file cannot be written; `path` is unchanged then.
@@ -267,7 +271,7 @@ mod tests {
         other.metadata.clear();
         let error = Container::from_bytes(&other.to_bytes(), "w.safetensors").unwrap_err();
         assert!(
-            error.to_string().starts_with("w.safetensors: a safetensors file, but not an mbvc container"),
+            error.to_string().starts_with("w.safetensors: a safetensors file, but not a weights file of mbvc"),
             "{error}"
         );
     }

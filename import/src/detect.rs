@@ -48,10 +48,10 @@ pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> 
         return Ok(Format::Keras);
     }
     if let Some((what, remedy)) = tensorflow_protobuf(bytes) {
-        return Err(not_a_model(format!("this is {what}; supported are {READ} models")).help(remedy));
+        return Err(not_a_model(format!("this is {what}; supported formats: {READ}")).help(remedy));
     }
     if let Some((_, what, remedy)) = FOREIGN.iter().find(|(magic, ..)| bytes.starts_with(magic)) {
-        return Err(not_a_model(format!("this is {what}; supported are {READ} models")).help(*remedy));
+        return Err(not_a_model(format!("this is {what}; supported formats: {READ}")).help(*remedy));
     }
     let by_extension = || Format::of_extension(Path::new(name).extension()?.to_str()?);
     // ONNX has no magic number: field 1 (`ir_version`, a small varint) comes first in what exporters write.
@@ -59,10 +59,10 @@ pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> 
     match hint.or_else(by_extension) {
         Some(Format::TfLite) => {
             Err(not_a_model("not a TFLite model: the identifier `TFL3` is missing at byte 4".into())
-                .help("the file may be truncated or have another format"))
+                .help("the file may be truncated or in another format"))
         }
         Some(Format::Keras) => Err(not_a_model("not a Keras model: neither an HDF5 file nor a zip archive".into())
-            .help("the file may be truncated or have another format")),
+            .help("the file may be truncated or in another format")),
         Some(Format::PyTorch) => {
             let error = not_a_model("not a `torch.save` file".into()).expected("a zip archive or pickles");
             Err(if is_of_tensorflow(name) { error.help(CHECKPOINT_HELP) } else { error })
@@ -73,7 +73,7 @@ pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> 
         Some(Format::Onnx) => Ok(Format::Onnx),
         None if like_onnx => Ok(Format::Onnx),
         None => Err(not_a_model("unrecognized model format".into())
-            .expected(format!("{READ}, or an mbvc container"))
+            .expected(format!("{READ}, or a weights file of mbvc"))
             .help(if is_of_tensorflow(name) {
                 CHECKPOINT_HELP
             } else {
@@ -109,8 +109,9 @@ fn is_keras_archive(bytes: &[u8]) -> bool {
 
 /// Identifies TensorFlow's files by the first fields of their protocol buffers; returns a description and a remedy.
 ///
-/// `saved_model.pb` starts with version 1 and a MetaGraphDef (field 2), whose first field is a message. ONNX files start with
-/// version 3 or later. A GraphDef starts with a NodeDef (field 1) with a name and an operator (fields 1 and 2).
+/// `saved_model.pb` starts with version 1 and a MetaGraphDef (field 2), whose first field is a message. ONNX files
+/// start with version 3 or later. A GraphDef starts with a NodeDef (field 1) with a name and an operator (fields 1 and
+/// 2).
 fn tensorflow_protobuf(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     const META_GRAPH: &[u8] = b"\x08\x01\x12";
     if let Some(rest) = bytes.strip_prefix(META_GRAPH) {

@@ -53,9 +53,12 @@ impl Imported {
     pub fn set_labels(&mut self, labels: &Labels) -> Result<()> {
         labels.check(self.recovered.classes)?;
         if header_bytes(labels.names()) > MAX_LABELS {
-            return Err(ImportError::new(ErrorKind::Labels, "the labels are too long for the header of a container")
-                .expected(format!("at most {MAX_LABELS} bytes in total"))
-                .help("shorten them"));
+            return Err(ImportError::new(
+                ErrorKind::Labels,
+                "the labels are too long for the header of a weights file",
+            )
+            .expected(format!("at most {MAX_LABELS} bytes in total"))
+            .help("shorten them"));
         }
         self.remove_labels();
         self.container.metadata.insert("mbvc.labels".into(), labels.names().join("\n"));

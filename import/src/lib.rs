@@ -3,8 +3,8 @@
 //! ```text
 //! bytes --onnx/tflite/keras/torch--> SourceGraph --recognize--> Chain --fold--> tensors --recover--> Imported
 //! ```
-//! A reader translates a file to a `SourceGraph`, whose operations are those of the MobileNetV2 family and `Other`.
-//! One recognizer for all formats matches that graph to the family, so that conventions (padding, activation, residuals)
+//! A reader translates a file to a `SourceGraph`, whose operations are those of the MobileNetV2 family and `Other`. One
+//! recognizer for all formats matches that graph to the family, so that conventions (padding, activation, residuals)
 //! are found in one place.
 //!
 //! [`calibrate`] quantizes a float32 container to int8.
@@ -50,7 +50,7 @@ pub use error::{ErrorKind, ImportError};
 pub use imported::Imported;
 pub use inspect::{Inspection, TensorSummary, inspect, inspect_bytes, number};
 pub use labels::Labels;
-pub use options::{Beside, Quantization, ReadOptions};
+pub use options::{ConfigFiles, Quantization, ReadOptions};
 pub use read::{read, read_bytes};
 pub use recover::{Recovered, Row};
 pub use source::{Fact, Format, Layout};

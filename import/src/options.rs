@@ -23,12 +23,12 @@ pub struct ReadOptions<'a> {
     /// Spec of the network. Provides the strides of a file that contains weights only.
     pub spec: Option<&'a NetworkSpec>,
     /// Configuration files that accompany a file of weights. If both are `None`, the folder of the file is searched.
-    pub beside: Beside<'a>,
+    pub config_files: ConfigFiles<'a>,
 }
 
 impl Default for ReadOptions<'_> {
     fn default() -> Self {
-        Self { format: None, quantization: Quantization::Dequantize, spec: None, beside: Beside::default() }
+        Self { format: None, quantization: Quantization::Dequantize, spec: None, config_files: ConfigFiles::default() }
     }
 }
 
@@ -41,7 +41,7 @@ impl ReadOptions<'_> {
 
 /// Content of the configuration files that accompany weights in a repository.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Beside<'a> {
+pub struct ConfigFiles<'a> {
     /// `config.json` of timm or transformers.
     pub config: Option<&'a [u8]>,
     /// `preprocessor_config.json` of transformers.

@@ -14,7 +14,7 @@ use crate::files::read_file;
 use crate::fold::fold;
 use crate::imported::Imported;
 use crate::labels::Labels;
-use crate::options::{Beside, Quantization, ReadOptions};
+use crate::options::{ConfigFiles, Quantization, ReadOptions};
 use crate::recognize::recognize;
 use crate::recover::{self, Recovered, recover};
 use crate::source::{Fact, Format, SourceGraph};
@@ -26,14 +26,14 @@ use crate::{keras, limits, onnx, quantized, spec_yaml, tflite, torch};
 /// file of weights, `config.json` and `preprocessor_config.json` in the same folder are read, too.
 ///
 /// # Errors
-/// If the file cannot be read, is damaged, contains no network of the MobileNetV2 family, is quantized in a way that cannot
-/// be kept, or contains weights whose strides are unknown without a spec.
+/// If the file cannot be read, is damaged, contains no network of the MobileNetV2 family, is quantized in a way that
+/// cannot be kept, or contains weights whose strides are unknown without a spec.
 pub fn read(path: &Path, options: &ReadOptions<'_>) -> Result<Imported> {
     read_from(&read_file(path)?, &path.display().to_string(), options, Some(path))
 }
 
 /// Reads a model from memory. `name` is used in messages and, without its folders, in the metadata. Of configuration
-/// files, only [`ReadOptions::beside`] is read.
+/// files, only [`ReadOptions::config_files`] is read.
 ///
 /// # Errors
 /// As [`read`], except for file access.
@@ -47,9 +47,9 @@ fn read_from(bytes: &[u8], name: &str, options: &ReadOptions<'_>, path: Option<&
     let most = limits::parameters(bytes.len());
     let import = |graph: &SourceGraph<'_>| import(graph, name, quantization, most);
     let weights = |dict: &StateDict<'_>, variant: &str| {
-        let sidecar = match (options.beside, path) {
-            (Beside { config: None, preprocessor: None }, Some(path)) => Sidecar::beside(path),
-            (beside, _) => Sidecar::of(beside),
+        let sidecar = match (options.config_files, path) {
+            (ConfigFiles { config: None, preprocessor: None }, Some(path)) => Sidecar::in_folder_of(path),
+            (files, _) => Sidecar::of(files),
         }?;
         import(&state_dict::read(dict, format, variant, &sidecar, options.spec, most)?)
     };
@@ -59,9 +59,11 @@ fn read_from(bytes: &[u8], name: &str, options: &ReadOptions<'_>, path: Option<&
         Format::Keras => keras::open(bytes).and_then(|model| import(&keras::read(&model)?)),
         Format::PyTorch => torch::read(bytes).and_then(|(dict, variant)| weights(&dict, variant)),
         Format::SafeTensors => state_dict::safetensors::read(bytes).and_then(|dict| weights(&dict, "")),
-        Format::Container => Err(ImportError::new(ErrorKind::NotAModel, "an mbvc container cannot be imported again")
-            .expected("a model of another framework")
-            .help("use the container as it is")),
+        Format::Container => {
+            Err(ImportError::new(ErrorKind::NotAModel, "a weights file of mbvc cannot be imported again")
+                .expected("a model of another framework")
+                .help("use the file as it is"))
+        }
     };
     let mut imported = imported.map_err(|error| error.file(name))?;
     let extension = Path::new(name).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
@@ -100,7 +102,7 @@ fn import(graph: &SourceGraph<'_>, name: &str, quantization: Quantization, most:
     }
     if tensors.len() > MAX_TENSORS {
         return Err(ImportError::unsupported(format!("the network has {} tensors", tensors.len()))
-            .expected(format!("at most {MAX_TENSORS}, the limit of a container")));
+            .expected(format!("at most {MAX_TENSORS}, the limit of a weights file")));
     }
     let file = Path::new(name).file_name().map_or(name.into(), |file| file.to_string_lossy());
     let source = match graph.producer.as_str() {

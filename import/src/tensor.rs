@@ -115,6 +115,6 @@ pub struct Tensor {
     pub name: String,
     /// Outermost dimension first.
     pub shape: Vec<usize>,
-    /// As many elements as the shape has.
+    /// The elements; their number is the product of the shape.
     pub data: Data,
 }

@@ -1,4 +1,4 @@
-//! What users compile for the macro holds no reader of model files.
+//! The dependencies of the macro contain no reader of model files.
 
 use std::path::Path;
 use std::process::Command;

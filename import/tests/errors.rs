@@ -1,4 +1,4 @@
-//! Errors for wrong files, as users see them.
+//! Error messages for invalid files.
 
 mod common;
 
@@ -11,7 +11,7 @@ fn error_of(bytes: &[u8], name: &str) -> ImportError {
     *read_bytes(bytes, name, &ReadOptions::default()).unwrap_err()
 }
 
-/// Replaces one run of bytes of a fixture by another of the same length, wherever it is.
+/// Replaces all occurrences of some bytes in a fixture by others of the same length.
 fn patched(name: &str, from: &[u8], to: &[u8]) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     let mut bytes = fs::read(fixture(name)).unwrap();
@@ -58,7 +58,7 @@ fn files_without_a_model_are_refused() {
     assert!(message(&write("empty.onnx", b"")).contains("the file is empty"));
     assert!(message(&write("photo.tflite", b"\xff\xd8\xff\xe0")).contains("a JPEG image"));
     assert!(message(&write("notes.txt", b"hello")).contains("unrecognized model format"));
-    assert!(message(&write("text.onnx", b"hello, this is no protobuf")).contains("invalid ONNX file"));
+    assert!(message(&write("text.onnx", b"hello, this is not protobuf")).contains("invalid ONNX file"));
     assert!(message(&write("m.h5", b"\x89HDF\r\n\x1a\n")).contains("may be truncated"));
     assert!(message(&folder.path().join("absent.onnx")).contains("no such file"));
     let directory = read(folder.path(), &ReadOptions::default()).unwrap_err();
@@ -126,7 +126,7 @@ fn a_missing_tensor_is_reported() {
 fn a_foreign_safetensors_file_is_refused() {
     let bytes = b"\x02\0\0\0\0\0\0\0{}";
     let error = mbvc_import::Container::from_bytes(bytes, "w.safetensors").unwrap_err().to_string();
-    assert!(error.contains("not an mbvc container") && error.contains("mbvc import"), "{error}");
+    assert!(error.contains("not a weights file of mbvc") && error.contains("mbvc import"), "{error}");
     // It is not a model either.
     let error = mbvc_import::inspect_bytes(bytes, "w.safetensors").unwrap_err().to_string();
     assert!(error.contains("unknown tensor names") && error.contains("no tensors"), "{error}");

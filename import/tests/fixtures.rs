@@ -18,7 +18,7 @@ fn expected_json() -> serde_json::Value {
     serde_json::from_str(&std::fs::read_to_string(fixture("expected.json")).unwrap()).unwrap()
 }
 
-/// What numpy makes of the weights, by canonical name.
+/// Weights computed by numpy, by canonical name.
 fn expected(network: &str) -> BTreeMap<String, Tensor> {
     let all = expected_json();
     let tensors = all[network].as_object().unwrap().iter().map(|(name, tensor)| {
@@ -49,10 +49,10 @@ fn assert_same_bits(imported: &Imported, network: &str, file: &str) {
     let expected = expected(network);
     assert_eq!(imported.container.tensors.len(), expected.len(), "{file}");
     for tensor in &imported.container.tensors {
-        let wanted = &expected[&tensor.name];
-        assert_eq!(tensor.shape, wanted.shape, "{file}: {}", tensor.name);
-        for (at, (found, wanted)) in floats(tensor).iter().zip(floats(wanted)).enumerate() {
-            assert_eq!(found.to_bits(), wanted.to_bits(), "{file}: {}[{at}]: {found} for {wanted}", tensor.name);
+        let expected_values = &expected[&tensor.name];
+        assert_eq!(tensor.shape, expected_values.shape, "{file}: {}", tensor.name);
+        for (at, (found, value)) in floats(tensor).iter().zip(floats(expected_values)).enumerate() {
+            assert_eq!(found.to_bits(), value.to_bits(), "{file}: {}[{at}]: {found} for {value}", tensor.name);
         }
     }
 }
@@ -73,7 +73,7 @@ fn every_exporter_gives_the_same_weights() {
     }
 }
 
-/// The recipe of `fold_batch_norm`, executed by the interpreter, and the importer come to the same bits.
+/// The importer is bit-exact with the recipe of `fold_batch_norm`, executed by the interpreter.
 #[test]
 fn folding_is_the_compilers_recipe() {
     let imported = import("symmetric_torchvision_op17.onnx");
@@ -105,10 +105,10 @@ fn imported_networks_compute_what_numpy_does() {
         let mut graph = mbvc_compiler::lower::lower(imported.spec());
         passes::run(&mut graph, Fusion::None, None, &mut |_, _| {}).unwrap();
         let logits = interp::run(&graph, &imported.container, &image, Mode::F64, &mut |_, _, _| {}).unwrap();
-        let wanted: Vec<f64> = serde_json::from_value(expected_json()["logits"][network].clone()).unwrap();
-        assert_eq!(logits.len(), wanted.len());
-        for (found, wanted) in logits.iter().zip(&wanted) {
-            assert!((f64::from(*found) - wanted).abs() < 1e-5, "{file}: {logits:?} for {wanted:?}");
+        let expected_values: Vec<f64> = serde_json::from_value(expected_json()["logits"][network].clone()).unwrap();
+        assert_eq!(logits.len(), expected_values.len());
+        for (found, value) in logits.iter().zip(&expected_values) {
+            assert!((f64::from(*found) - value).abs() < 1e-5, "{file}: {logits:?} for {value:?}");
         }
     }
 }
@@ -118,9 +118,9 @@ fn half_floats_widen_exactly() {
     let imported = import("same_f16.tflite");
     let expected = expected("same");
     for tensor in &imported.container.tensors {
-        for (found, wanted) in floats(tensor).iter().zip(floats(&expected[&tensor.name])) {
-            assert_eq!(found.to_bits() & 0x1fff, 0, "{found} is no half float");
-            assert!((found - wanted).abs() <= wanted.abs() * 2f32.powi(-11), "{found} for {wanted}");
+        for (found, value) in floats(tensor).iter().zip(floats(&expected[&tensor.name])) {
+            assert_eq!(found.to_bits() & 0x1fff, 0, "{found} is not a half float");
+            assert!((found - value).abs() <= value.abs() * 2f32.powi(-11), "{found} for {value}");
         }
     }
 }
@@ -284,7 +284,7 @@ fn inspection_reads_models_and_containers() {
     assert_eq!(json["tensors"][0]["name"], "stem.weight");
     assert_eq!(json["metadata"]["mbvc.classes"], "5");
     assert!(container.to_string().contains("stem.weight"), "{container}");
-    // Scales are small numbers, whose digits count.
+    // Scales are small numbers with significant digits.
     let quantized = mbvc_import::inspect(&fixture("same_int8.tflite")).unwrap().to_string();
     assert!(quantized.contains("0.007843138 to 0.007843138"), "{quantized}");
 }

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 
 const COUNT: usize = 23;
 
-/// The files that are damaged, and a container; together under 700 KB.
+/// The files to damage, and a container; under 700 KB in total.
 fn files() -> &'static [(String, Vec<u8>)] {
     static FILES: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
     FILES.get_or_init(|| {
@@ -66,7 +66,7 @@ fn read_with_spec(bytes: &[u8], name: &str) -> Result<Imported, Box<ImportError>
     read_bytes(bytes, name, &ReadOptions { spec: Some(spec()), ..ReadOptions::default() })
 }
 
-/// Every way in; what comes out is of no interest, only that something does.
+/// Reads a file in every way. Results are ignored; only termination matters.
 fn feed(bytes: &[u8], name: &str) {
     for hint in [None, Some(Format::Onnx), Some(Format::TfLite)] {
         let _ = read_bytes(bytes, name, &ReadOptions { format: hint, ..ReadOptions::keep_quantization() });
@@ -78,7 +78,7 @@ fn feed(bytes: &[u8], name: &str) {
     let _ = inspect_bytes(bytes, name).map(|inspection| inspection.to_string());
 }
 
-/// Magic number, version and facts of the machine, as PyTorch before 1.6 wrote them.
+/// Magic number, version and properties of the machine, as written by PyTorch before 1.6.
 const LEGACY_HEAD: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.";
 
 #[derive(Debug, Clone)]
@@ -177,7 +177,7 @@ fn no_word_of_a_tflite_file_makes_a_panic() {
 fn no_byte_of_a_quantized_onnx_file_makes_a_panic() {
     const CHANGES: [u8; 4] = [0x01, 0x80, 0xff, 0x07];
     let (name, bytes) = files().iter().find(|(name, _)| name == "qdq_asymmetric.onnx").unwrap();
-    // No common factor with the lengths of fields, so that these are met at all of their bytes.
+    // Coprime to the lengths of fields, so that all of their bytes are damaged.
     const STEP: usize = 11;
     let (mut damages, mut refused) = (0, 0);
     for (at, change) in (0..bytes.len()).step_by(STEP).zip(CHANGES.into_iter().cycle()) {
@@ -187,12 +187,12 @@ fn no_byte_of_a_quantized_onnx_file_makes_a_panic() {
         let _ = read_bytes(&damaged, name, &ReadOptions::default());
         refused += usize::from(read_bytes(&damaged, name, &ReadOptions::keep_quantization()).is_err());
     }
-    // Weights are most of the file, and any byte is one.
+    // Weights are most of the file, and any byte is valid.
     assert!((damages / 4..damages).contains(&refused), "{refused} of {damages} were refused");
     assert_little_memory();
 }
 
-/// The names, numbers and instructions of a pickle, byte by byte; no checksum hides what follows from them here.
+/// The names, numbers and instructions of a pickle, byte by byte. No checksum detects the damage here.
 #[test]
 fn no_byte_of_a_pickle_makes_a_panic() {
     const CHANGES: [u8; 5] = [0x01, 0x02, 0x80, 0xff, 0x10];
@@ -206,12 +206,13 @@ fn no_byte_of_a_pickle_makes_a_panic() {
         damaged[at] ^= change;
         refused += usize::from(read_with_spec(&damaged, name).is_err());
     }
-    // What an optimizer keeps may be damaged without harm.
+    // Damaged data of an optimizer is harmless.
     assert!(refused > pickles / 3 / 10, "{refused} were refused");
     assert_little_memory();
 }
 
-/// Addresses, sizes and the configuration of a Keras file, a byte at a time all over it: most of a small one is structure.
+/// Addresses, sizes and the configuration of a Keras file, a byte at a time all over it: most of a small one is
+/// structure.
 #[test]
 fn no_byte_of_a_keras_file_makes_a_panic() {
     const CHANGES: [u8; 5] = [0x01, 0x80, 0xff, 0x07, 0x20];

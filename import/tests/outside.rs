@@ -1,4 +1,5 @@
-//! Names in a file and of a file lead nowhere: no other file is read or written, and no text becomes part of a spec.
+//! Names in a file, and the name of the file, have no side effects: no other file is read or written, and no text
+//! becomes part of a spec.
 
 mod common;
 
@@ -9,7 +10,7 @@ use std::path::Path;
 use common::fixture;
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::spec::parse;
-use mbvc_import::{Beside, Labels, ReadOptions, read, read_bytes};
+use mbvc_import::{ConfigFiles, Labels, ReadOptions, read, read_bytes};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
@@ -40,7 +41,7 @@ fn external_data_is_not_opened() {
         changed[at..at + 11].copy_from_slice(location.as_bytes());
         fs::write(&model, &changed).unwrap();
         let here = model.with_file_name("weights.bin");
-        // A link that would be followed.
+        // A symbolic link.
         #[cfg(unix)]
         if !here.exists() {
             std::os::unix::fs::symlink("/dev/zero", here).unwrap();
@@ -112,7 +113,7 @@ fn file_names_cannot_inject_lines_into_a_spec() {
     }
 }
 
-/// The runtime reads headers up to a length; what is written must stay below it.
+/// The runtime limits the length of headers; written headers must be shorter.
 #[test]
 fn labels_too_long_for_a_container_are_ignored_or_refused() {
     let label = "x".repeat(200_000);
@@ -124,13 +125,13 @@ fn labels_too_long_for_a_container_are_ignored_or_refused() {
                 - { t: 1, c: 8, n: 1, s: 1 }\n  - { t: 2, c: 8, n: 2, s: 2 }\n  - { t: 3, c: 16, n: 1, s: 2 }\n\
                 head: { channels: 16 }\n";
     let spec = parse(&SourceFile::new("s.yaml", text)).unwrap_or_else(|error| panic!("{error}"));
-    let beside = Beside { config: Some(config.as_bytes()), preprocessor: None };
-    let options = ReadOptions { spec: Some(&spec), beside, ..ReadOptions::default() };
+    let config_files = ConfigFiles { config: Some(config.as_bytes()), preprocessor: None };
+    let options = ReadOptions { spec: Some(&spec), config_files, ..ReadOptions::default() };
     let mut imported = read_bytes(&bytes, "m.safetensors", &options).unwrap_or_else(|error| panic!("{error}"));
     assert!(imported.notes.iter().any(|note| note.contains("the labels of config.json have more than")));
     let lines = (0..5).map(|at| format!("{label}{at}\n")).collect::<String>();
     let labels = Labels::parse(lines.as_bytes(), "labels.txt").unwrap();
     let error = imported.set_labels(&labels).unwrap_err().to_string();
-    assert!(error.contains("too long for the header of a container"), "{error}");
+    assert!(error.contains("too long for the header of a weights file"), "{error}");
     assert!(!imported.container.metadata.contains_key("mbvc.labels"));
 }

@@ -16,7 +16,7 @@ const FLOAT: &str = "models/mobilenet_v2_1.0_224_f32.tflite";
 const INT8: &str = "models/mobilenet_v2_1.0_224_int8_ptq.tflite";
 const UINT8: &str = "models/mobilenet_v2_1.0_224_uint8_qat.tflite";
 
-/// Read once for all tests: an unoptimized read takes a second.
+/// Read once for all tests, because an unoptimized read takes a second.
 fn import(model: &'static str) -> Option<&'static Imported> {
     static MODELS: [OnceLock<Option<Imported>>; 4] = [const { OnceLock::new() }; 4];
     let at = [ONNX, FLOAT, INT8, UINT8].iter().position(|known| *known == model).unwrap();
@@ -107,7 +107,7 @@ fn quantized_inputs_say_their_range() {
     }
 }
 
-/// A network that stays quantized takes the bytes that the file takes, whatever range they stand for.
+/// A network that stays quantized has the same input bytes as the file, for any range.
 fn takes_pixels_as_they_are(kept: &Imported, integer: Integer) {
     let number = |name: &str| kept.container.tensor(name).unwrap().data.to_f64()[0];
     let quant = Quant::new(number("input.scale") as f32, number("input.zero_point") as i32, integer).unwrap();
@@ -131,16 +131,16 @@ fn a_quantized_model_keeps_its_quantization() {
         assert_eq!((kept.container.parameters(), kept.container.tensors.len()), (3_489_097, tensors), "{model}");
         assert_eq!(kept.spec().precision.word(), precision);
         assert!(kept.spec_yaml().contains(&format!("precision: {precision}")));
-        // The float weights are what the integers stand for.
+        // The float weights are the dequantized integers.
         let float = import(model).unwrap();
         let values = |name: &str| kept.container.tensor(name).unwrap().data.to_f64();
         for layer in ["stem", "block2.depthwise", "block17.project", "classifier"] {
             let scales = values(&format!("{layer}.weight.scale"));
             let zero = if precision == "uint8" { values(&format!("{layer}.weight.zero_point"))[0] } else { 0.0 };
             let found = values(&format!("{layer}.weight"));
-            let wanted = float.container.tensor(&format!("{layer}.weight")).unwrap().data.f32s().unwrap();
-            for (at, (found, wanted)) in found.iter().zip(wanted).enumerate() {
-                assert_eq!(((found - zero) * scales[at % scales.len()]) as f32, *wanted, "{layer} {at}");
+            let expected = float.container.tensor(&format!("{layer}.weight")).unwrap().data.f32s().unwrap();
+            for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
+                assert_eq!(((found - zero) * scales[at % scales.len()]) as f32, *expected, "{layer} {at}");
             }
         }
     }

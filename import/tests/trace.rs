@@ -1,4 +1,4 @@
-//! Which tensors of a file hold the values of the network: by the names that the fixtures happen to give them.
+//! Tensors of a file that contain the values of the network, by their names in the fixtures.
 
 mod common;
 
@@ -28,8 +28,8 @@ fn trace(name: &str) -> Trace {
         .expect("an engine runs it")
 }
 
-/// Nodes and tensors in order, from the stem to the last projection: `sums` and `activated` name a layer's tensors, `add`
-/// that of a sum of two.
+/// Nodes and tensors in order, from the stem to the last projection: `sums` and `activated` name a layer's tensors,
+/// `add` that of a sum of two.
 fn expected(
     sums: impl Fn(&str, bool) -> Option<String>,
     activated: impl Fn(&str) -> String,
@@ -52,7 +52,7 @@ fn named(trace: &Trace) -> Vec<(String, String)> {
     trace.values.iter().map(|value| (value.node.clone(), value.tensor.name.clone())).collect()
 }
 
-/// Compares all values, those of head, pool and classifier given in full.
+/// Compares all values. Those of head, pool and classifier are listed explicitly.
 fn check(trace: &Trace, mut expected: Vec<(String, String)>, rest: &[(&str, &str)]) {
     expected.extend(rest.iter().map(|(node, tensor)| ((*node).to_owned(), (*tensor).to_owned())));
     assert_eq!(named(trace), expected);
@@ -114,7 +114,7 @@ fn tflite_layers_are_traced_with_their_indices() {
     assert_eq!((&*found.input.name, found.input.layout), ("image", Layout::Nchw));
 }
 
-/// Of a quantized model the integers are traced, and never what they were rounded from.
+/// For a quantized model the integers are traced, not the values that they were rounded from.
 #[test]
 fn quantized_layers_are_traced_in_integers() {
     let keep = |name: &str| read(&fixture(name), &ReadOptions::keep_quantization()).unwrap().trace.unwrap();
@@ -124,12 +124,12 @@ fn quantized_layers_are_traced_in_integers() {
     check(&found, layers, &[("head.relu6", "head"), ("head.pool", "pooled"), ("classifier", "logits")]);
     assert_eq!(found.input.name, "image");
 
-    // The first values of the file, by hand: QuantizeLinear makes 99 of the stem, a2 of the first sum.
+    // The first values of the file: QuantizeLinear produces 99 from the stem, a2 from the first sum.
     let found = keep("qdq_channels.onnx");
     let [stem, _, _, sum] = &named(&found)[..4] else { panic!("{found:?}") };
     assert_eq!((&*stem.0, &*stem.1, &*sum.0, &*sum.1), ("stem.relu6", "99", "block1.add", "a2"));
     assert_eq!(found.input.name, "image");
-    // Of an activation that stands for itself, what is quantized behind it.
+    // The quantized output of a separate activation.
     let found = keep("qdq_symmetric.onnx");
     assert_eq!((&*found.values[0].node, &*found.values[0].tensor.name), ("stem.relu6", "b2"));
     assert_eq!(found.values.len(), LAYERS.len() + 2 + 3);

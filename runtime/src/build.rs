@@ -17,7 +17,8 @@ use crate::weights::{Weights, WeightsError};
 /// Checks `weights` against the network, chooses an instruction set and packs the weights for it.
 ///
 /// # Errors
-/// Every difference between the weights and what the network needs, or that no instruction set can be chosen.
+/// All differences between the weights and the requirements of the network, or the reason why no instruction set can be
+/// chosen.
 pub fn build<P: Plan + 'static>(
     info: &'static NetworkInfo,
     plan: impl FnOnce(Isa) -> Option<&'static P>,
@@ -27,7 +28,7 @@ pub fn build<P: Plan + 'static>(
     let isa = choose(info.isas, isa).map_err(|error| ModelError::Isa(error.of(info.conventions.precision)))?;
     let mismatches = info.needs().mismatches(weights.conventions(), weights.container().header());
     if !mismatches.is_empty() {
-        let weights = weights.source().unwrap_or("the container").to_owned();
+        let weights = weights.source().unwrap_or("the weights file").to_owned();
         return Err(ModelError::Mismatch { network: info.name.to_owned(), weights, mismatches });
     }
     let plan = plan(isa.isa()).ok_or(ModelError::Isa(IsaError::NoneCompiled { compiled: info.isas }))?;
@@ -50,13 +51,13 @@ pub enum ModelError {
     Isa(IsaError),
     /// `MBVC_NUMERICS` has an unknown value.
     Numerics(NumericsError),
-    /// The bytes are not a valid container.
+    /// The bytes are not a valid weights file.
     Weights(String),
     /// The weights are not those of the network.
     Mismatch {
         /// Name of the network's type, or what a tool calls it.
         network: String,
-        /// [`Weights::source`], or `the container`.
+        /// [`Weights::source`], or `the weights file`.
         weights: String,
         /// Every difference; at least one.
         mismatches: Vec<Mismatch>,

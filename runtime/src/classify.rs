@@ -1,4 +1,4 @@
-//! From logits to classes: softmax and top-k.
+//! Softmax and top-k: from logits to classes.
 
 /// Turns logits into probabilities in place: `exp(x - max) / sum`.
 ///
@@ -12,7 +12,7 @@ pub fn softmax(scores: &mut [f32]) {
     }
     let mut sum = 0.0f64;
     for x in scores.iter_mut() {
-        // At an infinite maximum the difference would be NaN for the very classes that reach it.
+        // With an infinite maximum, the difference would be NaN for the classes that reach it.
         *x = if *x == max { 1.0 } else { exp(*x - max) };
         sum += f64::from(*x);
     }

@@ -27,7 +27,7 @@ macro_rules! words {
         impl $name {
             pub(crate) const WORDS: &'static str = concat!("one of" $(, " `", $word, "`")+);
 
-            /// The word in specs and metadata.
+            /// Returns the word in specs and metadata.
             pub const fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
             }
@@ -81,7 +81,7 @@ words! {
 }
 
 impl Precision {
-    /// Whether a value `q` stands for `scale * (q - zero_point)`.
+    /// Whether a value `q` represents `scale * (q - zero_point)`.
     pub const fn is_quantized(self) -> bool {
         !matches!(self, Self::F32)
     }
@@ -91,9 +91,9 @@ impl Precision {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConventionError {
-    /// There is no `mbvc.format`: another program wrote the file.
+    /// The metadata has no `mbvc.format`: another program wrote the file.
     NotOurs,
-    /// `mbvc.format` is another version.
+    /// `mbvc.format` has an unsupported version.
     Format,
     /// A key is missing.
     Missing {
@@ -113,13 +113,13 @@ impl fmt::Display for ConventionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotOurs => f.write_str(
-                "not a weight container: its metadata has no `mbvc.format`; \
-                 create a container from a model with `mbvc import MODEL`",
+                "not a weights file of mbvc: its metadata has no `mbvc.format`; \
+                 create one from a model with `mbvc import MODEL`",
             ),
             Self::Format => write!(
                 f,
-                "metadata `mbvc.format` is not {FORMAT}, the only version that this program reads; \
-                 import the model again with the same version of `mbvc import`"
+                "unsupported version in metadata `mbvc.format`, expected {FORMAT}; \
+                 import the model again with the same version of mbvc"
             ),
             Self::Missing { key } => write!(f, "metadata `{key}` is missing; import the model again"),
             Self::Value { key, expected } => {

@@ -30,11 +30,12 @@ impl fmt::Display for Mismatch {
 const NOTHING: &str = "nothing";
 
 impl Needs<'_> {
-    /// All differences from a container with these conventions and this header: conventions, then the network's tensors in
-    /// order of execution, then tensors that the network does not have, in the order of the header.
+    /// All differences from a container with these conventions and this header: conventions, then the network's tensors
+    /// in order of execution, then tensors that the network does not have, in the order of the header.
     ///
     /// A bias has the length of its weight's last dimension, so a difference is reported for the weight alone. If the
-    /// precision differs, so does every element type: shapes alone are compared then, and scales and zero points are not.
+    /// precision differs, so does every element type. In this case only shapes are compared, without those of scales
+    /// and zero points.
     pub fn mismatches(&self, theirs: Conventions, header: &Header<'_>) -> Vec<Mismatch> {
         let mut found = Vec::new();
         let mut check = |field: &str, expected: String, value: String| {
@@ -93,7 +94,7 @@ fn shape(dims: &[usize]) -> String {
     alloc::format!("[{}]", dims.join(", "))
 }
 
-/// What to do about weights that differ from the network.
+/// Remedy for weights that differ from the network.
 pub struct Remedy<'a>(pub &'a [Mismatch]);
 
 impl fmt::Display for Remedy<'_> {
@@ -110,10 +111,10 @@ impl fmt::Display for Remedy<'_> {
     }
 }
 
-/// Lists differences, one a line: the first three, then how many more there are.
+/// Lists differences, one per line: the first three, then the number of further ones.
 pub struct Listing<'a>(pub &'a [Mismatch]);
 
-/// Differences that a message lists before it counts the rest.
+/// Number of differences that a message lists.
 const LISTED: usize = 3;
 
 impl fmt::Display for Listing<'_> {

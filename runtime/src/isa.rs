@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::conventions::Precision;
 
-/// An instruction set that kernels are generated for, from the plainest to the widest.
+/// An instruction set that kernels are generated for, in order of preference: the last supported one is the best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Isa {
     /// Plain Rust, for every target.
@@ -29,14 +29,14 @@ impl Isa {
         [Self::Portable, Self::Neon, Self::NeonDot, Self::Avx2, Self::Avx512, Self::AvxVnni, Self::Avx512Vnni];
 
     /// Instruction sets with kernels for float networks.
-    pub const FLOATS: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
+    pub const FLOAT: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
 
     /// Instruction sets with kernels for quantized networks.
-    pub const BYTES: [Self; 7] = Self::ALL;
+    pub const QUANTIZED: [Self; 7] = Self::ALL;
 
     /// The instruction sets with kernels of `precision`.
     pub const fn of(precision: Precision) -> &'static [Self] {
-        if precision.is_quantized() { &Self::BYTES } else { &Self::FLOATS }
+        if precision.is_quantized() { &Self::QUANTIZED } else { &Self::FLOAT }
     }
 
     /// The name in specs, in arguments of the command and in `MBVC_ISA`.
@@ -127,7 +127,7 @@ fn has_dot_products() -> bool {
 /// `MBVC_ISA` (with `std`), else the last one in the order of [`Isa`] that this processor has.
 ///
 /// # Errors
-/// If the choice is unknown, was not compiled in, or is absent from this processor.
+/// If the instruction set is unknown, was not compiled in, or is not supported by this processor.
 pub fn choose(compiled: &'static [Isa], requested: Option<Isa>) -> Result<Detected, IsaError> {
     let choice = match requested {
         Some(isa) => Some(isa),
@@ -160,25 +160,25 @@ fn from_environment() -> Result<Option<Isa>, IsaError> {
     Ok(None)
 }
 
-/// No instruction set could be chosen.
+/// Why no instruction set could be chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IsaError {
     /// `MBVC_ISA` has an unknown value.
     Unknown,
-    /// The network was compiled without the choice.
+    /// The network was not compiled for the requested instruction set.
     NotCompiled {
-        /// The choice of the caller or of `MBVC_ISA`.
+        /// Instruction set that the caller or `MBVC_ISA` requested.
         isa: Isa,
         /// The instruction sets that the network was compiled for.
         compiled: &'static [Isa],
     },
-    /// There are no kernels for float networks.
-    NoFloats(Isa),
-    /// This processor lacks the choice of the caller, or the instruction set of a packed file.
+    /// The instruction set has no kernels for float networks.
+    NoFloatKernels(Isa),
+    /// This processor does not support the instruction set that the caller requested, or that of a packed file.
     Absent(Isa),
-    /// This processor lacks the choice of `MBVC_ISA`.
+    /// This processor does not support the instruction set in `MBVC_ISA`.
     VariableAbsent(Isa),
-    /// This processor lacks every instruction set that the network was compiled for.
+    /// This processor supports none of the instruction sets that the network was compiled for.
     NoneCompiled {
         /// The instruction sets that the network was compiled for.
         compiled: &'static [Isa],
@@ -190,8 +190,8 @@ impl IsaError {
     /// The error for a network of this precision: some instruction sets cannot be added to a float network.
     pub(crate) fn of(self, precision: Precision) -> Self {
         match self {
-            Self::NotCompiled { isa, .. } if precision == Precision::F32 && !Isa::FLOATS.contains(&isa) => {
-                Self::NoFloats(isa)
+            Self::NotCompiled { isa, .. } if precision == Precision::F32 && !Isa::FLOAT.contains(&isa) => {
+                Self::NoFloatKernels(isa)
             }
             other => other,
         }
@@ -206,22 +206,30 @@ impl fmt::Display for IsaError {
                 list(f, &Isa::ALL)
             }
             Self::NotCompiled { isa, compiled } => {
-                write!(f, "the network was compiled without {isa}, for ")?;
+                write!(f, "the network was not compiled for {isa}, only for ")?;
                 list(f, compiled)?;
                 write!(f, "; add it to `isa` in the spec or the macro")
             }
-            Self::NoFloats(isa) => {
-                write!(f, "there are no kernels of precision f32 for {isa}; choose among ")?;
-                list(f, &Isa::FLOATS)
+            Self::NoFloatKernels(isa) => {
+                write!(f, "no kernels of precision f32 for {isa}; expected one of ")?;
+                list(f, &Isa::FLOAT)
             }
             Self::Absent(isa) => {
-                write!(f, "this processor has no {isa}, which was requested; without a choice the best it has is used")
+                write!(
+                    f,
+                    "this processor does not support {isa}; if none is requested, the best supported instruction set is used"
+                )
             }
             Self::VariableAbsent(isa) => {
-                write!(f, "this processor has no {isa}; unset MBVC_ISA to use the best it has")
+                write!(
+                    f,
+                    "this processor does not support {isa}; unset MBVC_ISA to use the best supported instruction set"
+                )
             }
             Self::NoneCompiled { compiled } => {
-                f.write_str("this processor has none of the instruction sets that the network was compiled for: ")?;
+                f.write_str(
+                    "this processor supports none of the instruction sets that the network was compiled for: ",
+                )?;
                 list(f, compiled)?;
                 f.write_str("; add `portable` to `isa` in the spec or the macro")
             }
@@ -250,31 +258,28 @@ mod tests {
             std::println!("skipped: MBVC_ISA chooses");
             return;
         }
-        assert_eq!(best(&Isa::BYTES), Ok(Isa::BYTES.into_iter().filter(|isa| isa.detect().is_some()).max().unwrap()));
+        assert_eq!(
+            best(&Isa::QUANTIZED),
+            Ok(Isa::QUANTIZED.into_iter().filter(|isa| isa.detect().is_some()).max().unwrap())
+        );
         assert_eq!(best(&[Isa::Portable]), Ok(Isa::Portable));
         // Set where the machine is known.
         if let Ok(name) = std::env::var("MBVC_TEST_BEST_ISA") {
-            assert_eq!(best(&Isa::BYTES), Ok(Isa::from_name(&name).unwrap()));
+            assert_eq!(best(&Isa::QUANTIZED), Ok(Isa::from_name(&name).unwrap()));
         }
     }
 
     #[test]
     fn errors_depend_on_who_chose() {
         let refusal =
-            |isa| choose(&Isa::FLOATS, Some(isa)).map_err(|error| std::format!("{}", error.of(Precision::F32)));
+            |isa| choose(&Isa::FLOAT, Some(isa)).map_err(|error| std::format!("{}", error.of(Precision::F32)));
         for isa in [Isa::NeonDot, Isa::AvxVnni, Isa::Avx512Vnni] {
             let refused = refusal(isa).unwrap_err();
-            assert!(
-                refused.starts_with(&std::format!("there are no kernels of precision f32 for {isa}; ")),
-                "{refused}"
-            );
+            assert!(refused.starts_with(&std::format!("no kernels of precision f32 for {isa}; ")), "{refused}");
         }
-        for isa in Isa::FLOATS.into_iter().filter(|isa| isa.detect().is_none()) {
+        for isa in Isa::FLOAT.into_iter().filter(|isa| isa.detect().is_none()) {
             let refused = refusal(isa).unwrap_err();
-            assert!(
-                refused.starts_with(&std::format!("this processor has no {isa}, which was requested; ")),
-                "{refused}"
-            );
+            assert!(refused.starts_with(&std::format!("this processor does not support {isa}; ")), "{refused}");
         }
         let other = choose(&[Isa::Portable], Some(Isa::Neon));
         assert_eq!(other.map_err(|error| error.of(Precision::F32)), other, "can be added");

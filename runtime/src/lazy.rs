@@ -5,9 +5,9 @@ use core::marker::PhantomData;
 #[cfg(feature = "std")]
 use std::sync::OnceLock;
 
-/// A model that the first [`get`](Self::get) builds and later ones clone; clones of a model share its weights.
+/// A model that the first call of [`get`](Self::get) builds. Later calls clone it; clones share its weights.
 ///
-/// Without `std` a thread cannot wait for another one, so that every call builds.
+/// Without `std` a thread cannot wait for another one, so every call builds a model.
 pub struct Lazy<T, E> {
     #[cfg(feature = "std")]
     built: OnceLock<Result<T, E>>,
@@ -30,7 +30,7 @@ impl<T: Clone, E: Clone> Lazy<T, E> {
     /// The model.
     ///
     /// # Errors
-    /// Those of the first call's `build`, in later calls, too.
+    /// The error of `build` in the first call, also in later calls.
     pub fn get(&self, build: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         #[cfg(feature = "std")]
         return self.built.get_or_init(build).clone();

@@ -1,6 +1,7 @@
 #![no_std]
 #![warn(missing_docs)]
-//! The run-time support of code that mbvc generates: SIMD operations, packing, weights and threads, without dependencies.
+//! The run-time support of code that mbvc generates: SIMD operations, packing, weights and threads, without
+//! dependencies.
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
@@ -83,7 +84,7 @@ macro_rules! note {
     ($text:literal) => {};
 }
 
-/// Repeats the statements with the constants `LANE` and `ROW` from 0 to 3: instructions that select a lane take it as a
+/// Repeats the statements with the constants `LANE` and `ROW` from 0 to 3. Instructions that select a lane require a
 /// constant.
 #[macro_export]
 macro_rules! each_lane {

@@ -45,7 +45,7 @@ impl NetworkInfo {
     }
 }
 
-/// Requirements of a network on its weights. They do not depend on what it was compiled for.
+/// Requirements of a network on its weights. They are independent of instruction sets and fusion.
 #[derive(Debug, Clone, Copy)]
 pub struct Needs<'a> {
     /// Conventions that the weights must have been trained with.
@@ -176,7 +176,7 @@ pub trait Network: Send + Sync {
     /// `scratch` has [`NetworkInfo::scratch_bytes`] bytes and is aligned to 64 bytes for speed.
     ///
     /// # Errors
-    /// If a slice does not have the length that the network needs.
+    /// If the length of a slice is not the one that the network requires.
     fn run_into(
         &self,
         scratch: &mut [f32],
@@ -199,12 +199,12 @@ pub trait Network: Send + Sync {
     ) -> Result<(), LengthError>;
 }
 
-/// A slice does not have the length that the network needs.
+/// The length of a slice is not the one that the network requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LengthError {
     /// `input`, `scratch` or `logits`.
     pub what: &'static str,
-    /// Length that the network needs.
+    /// Length that the network requires.
     pub expected: usize,
     /// Length of the slice.
     pub found: usize,
@@ -223,22 +223,22 @@ impl LengthError {
 
 impl core::fmt::Display for LengthError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "the {} has {} values, the network needs {}", self.what, self.found, self.expected)
+        write!(f, "`{}` has length {}, expected {}", self.what, self.found, self.expected)
     }
 }
 
 impl core::error::Error for LengthError {}
 
-/// What a model holds whatever its number type: packed weights, and what was decided when it was built.
+/// Parts of a model that are independent of its number type: packed weights, and decisions made when it was built.
 #[derive(Debug, Clone)]
 pub struct BaseModel {
-    /// For the kernels of `isa`.
+    /// Packed weights, for the kernels of `isa`.
     pub packed: Packed,
     /// The instruction set whose kernels run.
     pub isa: Detected,
-    /// From pixels to the input, as the weights require.
+    /// Preprocessing of pixels, as the weights require.
     pub preprocess: Preprocess,
-    /// Labels, and how pictures are framed; clones of a model share it.
+    /// Labels and framing of pictures, shared by the clones of a model.
     #[cfg(feature = "alloc")]
     pub metadata: alloc::sync::Arc<crate::picture::ClassifierMetadata>,
 }

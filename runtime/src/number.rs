@@ -1,10 +1,10 @@
-//! The number types of networks: what users pass and get, and the elements that kernels work on.
+//! The number types of networks: those of inputs and outputs, and the elements that kernels process.
 
 use crate::scratch::bytes_of_floats;
 
 /// A type of a network's image, embedding and logits.
 pub trait Number: Copy + Default + Send + Sync + 'static {
-    /// What kernels load and store: quantized networks work on bytes from 0 to 255 whatever their type.
+    /// Type that kernels load and store. Quantized networks of both types process bytes from 0 to 255.
     type Element: Copy + Send + Sync + 'static;
 
     /// An element whose bits are all zero.
@@ -13,7 +13,7 @@ pub trait Number: Copy + Default + Send + Sync + 'static {
     /// The number that an element represents.
     fn from_element(element: Self::Element) -> Self;
 
-    /// A scratch as kernels see it.
+    /// Returns a scratch as the elements that kernels process.
     fn elements(scratch: &mut [f32]) -> &mut [Self::Element];
 }
 
@@ -65,7 +65,7 @@ impl Number for u8 {
     }
 }
 
-/// The numbers that elements represent.
+/// Converts elements to the numbers that they represent.
 #[inline]
 pub fn numbers<T: Number, const N: usize>(elements: [T::Element; N]) -> [T; N] {
     elements.map(T::from_element)

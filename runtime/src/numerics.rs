@@ -28,7 +28,7 @@ impl Numerics {
         Self::ALL.into_iter().find(|numerics| numerics.name() == name)
     }
 
-    /// The numerics that a network which was compiled for `self` packs its weights for.
+    /// Returns the numerics for which a network that was compiled for `self` packs its weights.
     ///
     /// A strict network is strict. A fast one follows `MBVC_NUMERICS` (with `std`); if that is unset, it is fast on the
     /// processor families that gain from it. The choice never depends on timing: a machine always gives the same bits.
@@ -75,10 +75,11 @@ struct Family {
     models: &'static [core::ops::RangeInclusive<u32>],
 }
 
-/// Families with adders beside their multipliers. A plain matrix product leaves these idle.
+/// Families whose adders are separate from their multipliers. A plain matrix product leaves the adders idle.
 ///
-/// Zen 4 issues two additions and two multiply-adds a cycle, and loads as much as the fast inner product needs. Zen 5
-/// and Intel's processors, whose additions take the multipliers' ports or whose loads run out, are not listed.
+/// Zen 4 issues two additions and two multiply-adds per cycle, and has enough load bandwidth for the fast inner
+/// product. Zen 5 and Intel's processors are not listed: additions share the multipliers' ports, or load bandwidth is
+/// the bottleneck.
 #[cfg(any(target_arch = "x86_64", test))]
 const GAIN: [Family; 1] = [Family {
     vendor: *b"AuthenticAMD",
@@ -120,7 +121,7 @@ pub struct NumericsError;
 
 impl fmt::Display for NumericsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MBVC_NUMERICS is neither `strict` nor `fast`; unset it to choose by the processor")
+        f.write_str("MBVC_NUMERICS must be `strict` or `fast`; unset it to use the default for this processor")
     }
 }
 

@@ -1,11 +1,11 @@
-//! The threads that help callers: one pool for the process, which a call tries and never waits for.
+//! The worker threads: one pool per process. A call tries to get workers and never waits for them.
 //!
-//! A call that finds the pool free, and processors idle, gets a team: the caller and some workers, which all run the
-//! same function and meet at its barriers. Any other call runs alone. A server that calls from as many threads as there
-//! are processors thus never has more threads at work than processors.
+//! If the pool is free and processors are idle, a call gets a team: the caller and some workers, which all run the same
+//! function and wait at its barriers. Any other call runs on the calling thread only. A server with one calling thread
+//! per processor therefore never runs more threads than processors.
 //!
-//! Workers start when a model that uses them is built. A call allocates nothing. As long as calls follow each other it
-//! wakes nobody: workers look for the next job for a moment before they sleep.
+//! Workers start when a model that uses them is built. A call allocates nothing. Workers spin for a moment before they
+//! sleep, so a call that follows another one wakes no thread.
 //!
 //! A child process has none of its parent's threads: after `fork`, its calls run alone. An observer that forks must not
 //! continue the call in the child.

@@ -35,7 +35,7 @@ impl Preprocess {
         if words.next().is_some() { Err(PreprocessError) } else { Ok(found) }
     }
 
-    /// The input of one channel of one pixel: 0 red, 1 green, from 2 blue.
+    /// Returns the input of one channel of one pixel: 0 is red, 1 green, and any other blue.
     #[inline(always)]
     pub fn value(&self, channel: usize, pixel: u8) -> f32 {
         let channel = channel.min(2);
@@ -43,7 +43,7 @@ impl Preprocess {
     }
 
     /// Converts interleaved RGB pixels `[.., 3]` to inputs in the same order. If the lengths differ, the rest of the
-    /// longer slice is left alone.
+    /// longer slice is ignored.
     pub fn apply(&self, pixels: &[u8], input: &mut [f32]) {
         for (pixels, values) in pixels.chunks(3).zip(input.chunks_mut(3)) {
             for (channel, (pixel, value)) in pixels.iter().zip(values).enumerate() {

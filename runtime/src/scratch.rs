@@ -19,8 +19,8 @@ pub struct Aligned<T: ?Sized>(pub T);
 
 /// Memory for the intermediate values of one call: `LINES` cache lines.
 ///
-/// Create it as a `static` with [`Scratch::new`], or on the heap with [`Scratch::boxed`]. By value it would overflow a small
-/// stack.
+/// Create it as a `static` with [`Scratch::new`], or on the heap with [`Scratch::boxed`]. By value it would overflow a
+/// small stack.
 #[repr(transparent)]
 pub struct Scratch<const LINES: usize>([Line; LINES]);
 
@@ -48,12 +48,12 @@ impl<const LINES: usize> Scratch<LINES> {
         }
     }
 
-    /// All of it, as [`Network::run_into`](crate::Network::run_into) takes it.
+    /// Returns all of it, for [`Network::run_into`](crate::Network::run_into).
     pub fn floats_mut(&mut self) -> &mut [f32] {
         floats_mut(&mut self.0)
     }
 
-    /// All of it, as networks of `T` take it.
+    /// Returns all of it, for networks of `T`.
     pub fn elements_mut<T: Number>(&mut self) -> &mut [T::Element] {
         T::elements(self.floats_mut())
     }
@@ -70,7 +70,7 @@ pub enum Packed {
 }
 
 impl Packed {
-    /// The packed block as cache lines.
+    /// Returns the packed block as cache lines.
     #[inline]
     pub fn lines(&self) -> &[Line] {
         match self {
@@ -80,7 +80,7 @@ impl Packed {
         }
     }
 
-    /// The packed block as floats.
+    /// Returns the packed block as floats.
     #[inline]
     pub fn floats(&self) -> &[f32] {
         floats(self.lines())

@@ -1,11 +1,11 @@
-//! The sources of this crate: code that is compiled outside of Cargo carries them, so that it builds without a registry.
+//! The sources of this crate, which are copied to code that is compiled without Cargo or a registry.
 
 /// Includes each file under its path.
 macro_rules! sources {
     ($($path:literal)*) => { &[$(($path, include_str!($path))),*] };
 }
 
-/// Every file of `src` but the tests and this one: its path, with `/` between folders, and its text.
+/// Every file of `src` except for tests and this file: its path, with `/` between folders, and its text.
 #[rustfmt::skip]
 pub static SOURCES: &[(&str, &str)] = sources! {
     "buffers.rs"

@@ -1,4 +1,4 @@
-//! Image rows as they enter ring buffers, and the zero border around them.
+//! Reads of image rows into ring buffers, and the zero border around them.
 
 use crate::preprocess::Preprocess;
 use crate::simd::{Area, Dst, Src, prefetch};
@@ -9,14 +9,14 @@ pub trait Image: Sync {
     fn row<const FLOATS: usize>(&self, y: usize, to: &mut [f32]);
 }
 
-/// Rows of the image that are prefetched while one is processed: no hardware prefetcher covers the first read of an image.
+/// Distance in rows at which the image is prefetched. Hardware prefetchers do not cover the first read of an image.
 const ROWS_AHEAD: usize = 4;
 
 /// Preprocessed floats.
 impl Image for &[f32] {
     #[inline]
     fn row<const FLOATS: usize>(&self, y: usize, to: &mut [f32]) {
-        // In short pieces: a library's copy starts slowly on rows that are not aligned to cache lines.
+        // In short pieces, because `memcpy` starts slowly on rows that are not aligned to cache lines.
         const PIECE: usize = 16;
         let ahead = self.as_ptr().wrapping_add((y + ROWS_AHEAD) * FLOATS);
         let (to, to_rest) = to[..FLOATS].as_chunks_mut::<PIECE>();
@@ -44,8 +44,8 @@ impl Image for Pixels<'_> {
     }
 }
 
-/// `ROWS` rows from row `first` of an image of `HEIGHT` rows below `TOP` zero rows. The image is in a ring buffer of `SLOTS`
-/// rows of `STRIDE` numbers; rows outside it are `zero`.
+/// `ROWS` rows from row `first` of an image of `HEIGHT` rows below `TOP` zero rows. The image is in a ring buffer of
+/// `SLOTS` rows of `STRIDE` numbers; rows outside it are `zero`.
 #[inline(always)]
 pub fn ring_rows<
     'a,
@@ -86,11 +86,12 @@ pub fn clear_sides<const ROWS: usize, const STRIDE: usize, const LEFT: usize, co
 pub struct Zeros<const FLOATS: usize>(pub [f32; FLOATS]);
 
 impl<const FLOATS: usize> Zeros<FLOATS> {
-    /// All zeros, for a `static`.
+    /// Zeros, for a `static`.
     pub const NEW: Self = Self([0.0; FLOATS]);
 }
 
-/// Copies `channels` floats of each of `PIXELS` pixels, which are `FROM` floats apart in the source and `TO` in the target.
+/// Copies `channels` floats of each of `PIXELS` pixels, with a stride of `FROM` floats in the source and `TO` in the
+/// target.
 #[inline]
 pub fn copy_pixels<const PIXELS: usize, const FROM: usize, const TO: usize>(
     from: Area<'_>,
@@ -102,19 +103,19 @@ pub fn copy_pixels<const PIXELS: usize, const FROM: usize, const TO: usize>(
     }
 }
 
-/// A view of `from` from `offset`.
+/// Returns a view of `from` that starts at `offset`.
 #[inline(always)]
 pub fn src<T: Copy + Default>(from: Area<'_, T>, offset: usize) -> Src<'_, T> {
     from.src(offset)
 }
 
-/// A view of `to` from `offset`.
+/// Returns a view of `to` that starts at `offset`.
 #[inline(always)]
 pub fn dst<T: Copy + Default>(to: Area<'_, T>, offset: usize) -> Dst<'_, T> {
     to.dst(offset)
 }
 
-/// Whether the panels from `at` are packed for the fast inner product: they then begin with scales, which are not zero.
+/// Whether the panels at `at` are packed for the fast inner product: if so, they begin with nonzero scales.
 #[inline]
 pub fn is_fast(w: Src<'_>, at: usize) -> bool {
     w.get(at) != 0.0

@@ -1,34 +1,35 @@
 //! Work sharing among the threads that run one call of a network.
 //!
-//! Every thread of a team runs the whole network over the same scratch. Where a step is shared, each does its share,
-//! and waits for the others before it reads what they wrote. Shares never split a sum, so that teams of every size give
-//! the same bits.
+//! Every thread of a team runs the whole network over the same scratch. If a step is shared, each thread does its share
+//! and waits for the others before it reads what they wrote. Shares never split a sum, so results are bit-identical for
+//! any team size.
 
 use core::ops::Range;
 
 use crate::simd::Area;
 
-/// One thread's view of its team.
+/// A thread of a team.
 pub trait Team: Copy {
-    /// Index of this thread in its team, from 0. Thread 0 is the caller.
+    /// Returns the index of this thread in its team, from 0. Thread 0 is the caller.
     fn index(self) -> usize;
 
-    /// Number of threads in the team.
+    /// Returns the number of threads in the team.
     fn threads(self) -> usize;
 
-    /// Barrier: returns when every thread of the team has arrived. What they wrote before can be read after.
+    /// Barrier: returns when every thread of the team has arrived. All threads can then read what the others wrote.
     fn wait(self);
 
-    /// This thread's share of `count` items: a contiguous range, of the same length for each thread or one more.
+    /// Returns this thread's share of `count` items: a contiguous range. The lengths of the threads' ranges differ by
+    /// at most one.
     #[inline(always)]
     fn share(self, count: usize) -> Range<usize> {
         let (index, threads) = (self.index(), self.threads());
         index * count / threads..(index + 1) * count / threads
     }
 
-    /// This thread's `count` elements of an area that holds `count` for each thread.
+    /// Returns this thread's arena: its `count` elements of an area with `count` elements per thread.
     #[inline(always)]
-    fn own<T: Copy + Default>(self, area: Area<'_, T>, count: usize) -> Area<'_, T> {
+    fn arena<T: Copy + Default>(self, area: Area<'_, T>, count: usize) -> Area<'_, T> {
         area.part(self.index() * count..(self.index() + 1) * count)
     }
 }
@@ -52,21 +53,20 @@ impl Team for Solo {
     fn wait(self) {}
 }
 
-/// The part of `share` in the `count` items from `first`, as indices relative to `first`.
+/// Returns the part of `share` in the `count` items from `first`, as indices relative to `first`.
 #[inline(always)]
 pub fn within(share: &Range<usize>, first: usize, count: usize) -> Range<usize> {
     let clip = |at: usize| usize::min(usize::saturating_sub(at, first), count);
     clip(share.start)..clip(share.end)
 }
 
-/// The part of `share` in `first..end`.
+/// Returns the part of `share` in `first..end`.
 #[inline(always)]
 pub fn clip(share: &Range<usize>, first: usize, end: usize) -> Range<usize> {
     usize::max(share.start, first)..usize::min(share.end, end)
 }
 
-/// Runs `caller` alone, whatever number of threads the network was compiled for: without the standard library there are
-/// no threads.
+/// Runs `caller` on the calling thread only: without the standard library there are no threads.
 #[cfg(not(feature = "std"))]
 pub fn together(_: usize, _: impl Fn(Solo) + Sync, caller: impl FnOnce(Solo)) {
     caller(Solo);
@@ -126,6 +126,6 @@ mod tests {
         let mut floats = [0.0, 1.0, 2.0, 3.0];
         // SAFETY: one thread reads within the four floats.
         let area = unsafe { Area::new(&mut floats) };
-        assert_eq!(Thread { index: 1, threads: 2 }.own(area, 2).read(0..2), [2.0, 3.0]);
+        assert_eq!(Thread { index: 1, threads: 2 }.arena(area, 2).read(0..2), [2.0, 3.0]);
     }
 }

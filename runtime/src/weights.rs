@@ -14,9 +14,9 @@ use crate::picture::{ClassifierMetadata, Framing};
 use crate::preprocess::Preprocess;
 use bytes::Bytes;
 
-/// A valid weight container: safetensors with the metadata that mbvc writes.
+/// A valid weights file: safetensors with the metadata that mbvc writes.
 ///
-/// Whether its tensors are those of a network is checked when a model of the network is built.
+/// The tensors are checked against a network when a model of the network is built.
 #[derive(Clone)]
 pub struct Weights {
     bytes: Bytes,
@@ -33,7 +33,7 @@ impl Weights {
     /// Reads and validates a file.
     ///
     /// # Errors
-    /// If the file cannot be read or is not a weight container of this version.
+    /// If the file cannot be read or is not a weights file of this version.
     #[cfg(feature = "std")]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self, WeightsError> {
         let path = path.as_ref();
@@ -47,7 +47,7 @@ impl Weights {
     /// Validates a container in memory.
     ///
     /// # Errors
-    /// If the bytes are not a weight container of this version.
+    /// If the bytes are not a weights file of this version.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, WeightsError> {
         Self::check(Bytes::Vec(bytes), None)
     }
@@ -55,7 +55,7 @@ impl Weights {
     /// Validates a container that is part of the program, and borrows it.
     ///
     /// # Errors
-    /// If the bytes are not a weight container of this version.
+    /// If the bytes are not a weights file of this version.
     pub fn from_static(bytes: &'static [u8]) -> Result<Self, WeightsError> {
         Self::check(Bytes::Static(bytes), None)
     }
@@ -76,32 +76,32 @@ impl Weights {
         }
     }
 
-    /// The tensors and the metadata.
+    /// Returns the tensors and the metadata.
     pub fn container(&self) -> Container<'_> {
         Container::parsed_before(&self.bytes, self.metadata, &self.index)
     }
 
-    /// Conventions that the weights were trained with, from the metadata.
+    /// Returns the conventions that the weights were trained with, from the metadata.
     pub fn conventions(&self) -> Conventions {
         self.conventions
     }
 
-    /// Preprocessing from pixels to the input, from the metadata.
+    /// Returns the preprocessing from pixels to the input, from the metadata.
     pub fn preprocessing(&self) -> Preprocess {
         self.preprocess
     }
 
-    /// Framing of pictures that the weights were trained with, from the metadata.
+    /// Returns the framing of pictures that the weights were trained with, from the metadata.
     pub fn framing(&self) -> Framing {
         self.framing
     }
 
-    /// Labels and framing, as a model keeps them.
+    /// Returns the labels and the framing, for a model.
     pub(crate) fn classifier_metadata(&self) -> ClassifierMetadata {
         ClassifierMetadata { labels: self.labels().unwrap_or_default(), framing: self.framing }
     }
 
-    /// Labels of the classes in the order of the logits, if the container has any.
+    /// Returns the labels of the classes in the order of the logits, if there are any.
     pub fn labels(&self) -> Option<Vec<String>> {
         let text = self.container().metadata("mbvc.labels")?.to_string();
         Some(text.lines().map(String::from).collect())
@@ -114,12 +114,12 @@ impl Weights {
         self
     }
 
-    /// The path that [`Weights::open`] read, or the name that [`Weights::with_source`] set.
+    /// Returns the path that [`Weights::open`] read, or the name that [`Weights::with_source`] set.
     pub fn source(&self) -> Option<&str> {
         self.source.as_deref()
     }
 
-    /// The bytes of the whole container, as in the file.
+    /// Returns the bytes of the whole file.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -156,10 +156,9 @@ impl fmt::Display for WeightsError {
         }
         match &self.problem {
             #[cfg(feature = "std")]
-            Problem::Io(error) if error.kind() == std::io::ErrorKind::NotFound => f.write_str(
-                "no such file; create a weight container from a model with \
-                 `mbvc import MODEL`",
-            ),
+            Problem::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                f.write_str("no such file; create a weights file from a model with `mbvc import MODEL`")
+            }
             #[cfg(feature = "std")]
             Problem::Io(error) => write!(f, "cannot be read: {error}"),
             Problem::Invalid(message) => f.write_str(message),

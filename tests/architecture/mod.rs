@@ -12,7 +12,7 @@
 //! ```
 //!
 //! A file imports another if it names one of its items: in a `use`, or by a path such as `crate::ir::Graph` or
-//! `super::shape`. A name that a module re-exports counts for the file that defines it. `mod` lines are no imports, nor are
+//! `super::shape`. A name that a module re-exports counts for the file that defines it. `mod` lines are not imports, neither are
 //! re-exports of names that the file itself does not use, and items under `#[cfg(test)]` are left out.
 
 #![allow(dead_code, reason = "each crate's test uses a part")]
@@ -68,7 +68,7 @@ impl Imports {
     /// Reads the files with these paths, relative to the source folder and with `/`, and contents.
     pub fn of_files<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut files: Vec<_> = files.into_iter().collect();
-        // A package with both is a library; its `main.rs` is a crate of its own, and uses that library by name.
+        // A package with both is a library. Its `main.rs` is a separate crate, which uses that library by name.
         if files.iter().any(|(path, _)| *path == "lib.rs") {
             files.retain(|(path, _)| *path != "main.rs");
         }
@@ -264,7 +264,7 @@ struct File {
     items: BTreeSet<String>,
     /// All identifiers outside of `use`.
     words: BTreeSet<String>,
-    /// Modules in files of their own that are compiled for tests only.
+    /// Modules in separate files that are compiled for tests only.
     tests: BTreeSet<String>,
 }
 
@@ -306,7 +306,7 @@ impl File {
                 "macro_rules" => file.items.extend(tokens.get(at + 2).cloned()),
                 _ => {}
             }
-            // `pub` and what may stand between it and `use`.
+            // `pub` and the tokens that may follow before `use`.
             is_public = match token {
                 "pub" => true,
                 "(" | ")" | "crate" | "super" | "self" | "in" => is_public,

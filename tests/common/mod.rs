@@ -1,4 +1,4 @@
-//! What the tests of generated networks share.
+//! Shared by the tests of generated networks.
 
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
@@ -10,13 +10,13 @@ use mbvc::{Isa, Network, Unobserved, Weights};
 /// A network built with the kernels of one instruction set.
 pub type Build = fn(&Weights, Isa) -> Box<dyn Network>;
 
-/// Random weights of the tensors and conventions that a network needs.
+/// Random weights with the tensors and conventions of a network.
 pub fn random_weights(info: &NetworkInfo, seed: u64) -> Weights {
     let tensors = info.parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
     Weights::random(tensors, info.conventions, seed).expect("no two parameters have the same name")
 }
 
-/// The same weights with other metadata; the header is JSON text behind its length.
+/// The same weights with other metadata; the header is JSON text after its length.
 pub fn with_metadata(weights: &Weights, more: &[(&str, String)]) -> Weights {
     let bytes = weights.as_bytes();
     let length = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
@@ -30,7 +30,7 @@ pub fn with_metadata(weights: &Weights, more: &[(&str, String)]) -> Weights {
     Weights::from_bytes(changed).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Memory that lives as long as the program, of `bytes` from an address that is a multiple of 64, and `shift` after it.
+/// `bytes` of leaked memory, `shift` bytes after an address that is a multiple of 64.
 pub fn leaked(bytes: usize, shift: usize) -> &'static mut [u8] {
     let memory: &'static mut [u8] = vec![0; bytes + shift + 64].leak();
     let start = memory.as_ptr().align_offset(64) + shift;
@@ -48,13 +48,13 @@ pub fn random_bytes<const N: usize>(seed: u64) -> Box<[u8; N]> {
             (state >> 32) as u8
         })
         .collect();
-    bytes.into_boxed_slice().try_into().expect("N bytes were made")
+    bytes.into_boxed_slice().try_into().expect("N bytes")
 }
 
 /// A random image with values in -1..1.
 pub fn random_image<const N: usize>(seed: u64) -> Box<[f32; N]> {
     let values: Vec<f32> = random_bytes::<N>(seed).iter().map(|byte| f32::from(*byte) / 127.5 - 1.0).collect();
-    values.into_boxed_slice().try_into().expect("N values were made")
+    values.into_boxed_slice().try_into().expect("N values")
 }
 
 /// The instruction sets that both the network and this processor have.
@@ -77,7 +77,7 @@ pub fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
-/// A file of the shared data; `None`, with a line on stderr, where it is absent and may be.
+/// A file of the shared data. If it is absent and not required, prints a note and returns `None`.
 pub fn shared(path: &str) -> Option<PathBuf> {
     let root = std::env::var_os("MBVC_SHARED")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
@@ -89,7 +89,7 @@ pub fn shared(path: &str) -> Option<PathBuf> {
     None
 }
 
-/// Says that a test cannot run here; where it must (`MBVC_REQUIRE_SHARED=1`), it fails.
+/// Prints that a test cannot run here. Panics if it is required (`MBVC_REQUIRE_SHARED=1`).
 pub fn skip(reason: &str) {
     assert!(std::env::var_os("MBVC_REQUIRE_SHARED").is_none_or(|value| value != "1"), "{reason}");
     eprintln!("skipped: {reason}");

@@ -1,4 +1,4 @@
-//! What the exact interpreter says of a quantized network.
+//! Results of the exact interpreter for a quantized network.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use mbvc_compiler::spec::Rounding;
 use mbvc_interpreter::{QuantBindings, Values, run_quantized};
 use mbvc_runtime::quantized::arithmetic::PoolKind;
 
-/// The tensors of a container, as the interpreter takes them.
+/// The tensors of a container, for the interpreter.
 struct Bound(BTreeMap<String, Stored>);
 
 enum Stored {

@@ -66,13 +66,13 @@ fn check(spec: &str, resolution: [usize; 2], fusion: &str, build: Build) {
         precision: mbvc::info::Precision::F32,
         classes: compiled.spec.classes,
     };
-    let weights = Weights::random(tensors, conventions, 7).expect("names stand once");
+    let weights = Weights::random(tensors, conventions, 7).expect("unique names");
     let input = random_input(Shape::new(height, width, 3), 11);
     let expected = expected(graph, &weights, &input);
     let adds = graph.order().expect("acyclic").into_iter().filter(|id| matches!(graph.node(*id).op, Op::Add)).count();
     assert!(adds > 0, "{spec}: a residual is among what is tested");
 
-    for isa in Isa::FLOATS.into_iter().filter(|isa| isa.detect().is_some()) {
+    for isa in Isa::FLOAT.into_iter().filter(|isa| isa.detect().is_some()) {
         let network = build(&weights, isa).unwrap_or_else(|error| panic!("{error}"));
         let info = network.info();
         assert_eq!((info.input, info.fusion, network.isa()), ([height, width, 3], fusion, isa));

@@ -1,4 +1,4 @@
-//! Packs random weights for the target's kernels, and notes the logits that they give on the host.
+//! Packs random weights for the target's kernels, and records their logits on the host.
 
 use std::error::Error;
 use std::path::Path;

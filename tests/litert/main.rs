@@ -148,15 +148,15 @@ fn steps_have_the_bits_of_litert() {
 #[test]
 fn steps_of_a_converted_network_have_the_bits_of_litert() {
     let converted = Path::new(env!("CARGO_MANIFEST_DIR")).join(CONVERTED);
-    compare::<i8>(&converted, "xnnpack", call!(Converted, i8), &[], &Isa::BYTES);
-    compare::<i8>(&converted, "reference", call!(ConvertedReference, i8), &[], &Isa::BYTES);
+    compare::<i8>(&converted, "xnnpack", call!(Converted, i8), &[], &Isa::QUANTIZED);
+    compare::<i8>(&converted, "reference", call!(ConvertedReference, i8), &[], &Isa::QUANTIZED);
 }
 
 #[test]
 #[ignore = "a minute"]
 fn steps_of_all_images_have_the_bits_of_litert() {
     let Some(photographs) = photographs() else { return };
-    published(&photographs, &Isa::BYTES);
+    published(&photographs, &Isa::QUANTIZED);
 }
 
 #[test]
@@ -164,6 +164,6 @@ fn steps_of_all_images_have_the_bits_of_litert() {
 #[ignore = "a minute"]
 fn steps_of_all_images_have_the_bits_of_the_reference_kernels() {
     let (Some(photographs), Some(int8), Some(uint8)) = (photographs(), shared(INT8), shared(UINT8)) else { return };
-    compare::<i8>(&int8, "reference", call!(SignedReference, i8), &photographs, &Isa::BYTES);
-    compare::<u8>(&uint8, "reference", call!(UnsignedReference, u8), &photographs, &Isa::BYTES);
+    compare::<i8>(&int8, "reference", call!(SignedReference, i8), &photographs, &Isa::QUANTIZED);
+    compare::<u8>(&uint8, "reference", call!(UnsignedReference, u8), &photographs, &Isa::QUANTIZED);
 }

@@ -90,7 +90,7 @@ fn check(path: &str, [precision, rounding]: [&str; 2], resolution: [usize; 2], i
     assert!(adds > 0, "a residual is among what is tested");
     let conventions: Conventions = info.conventions;
     let tensors = info.parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
-    let weights = Weights::random(tensors, conventions, 7).expect("names stand once");
+    let weights = Weights::random(tensors, conventions, 7).expect("unique names");
     let low = if precision == "int8" { -128 } else { 0 };
     let mut state = 11_u32;
     let noise = |_| {
@@ -102,7 +102,7 @@ fn check(path: &str, [precision, rounding]: [&str; 2], resolution: [usize; 2], i
         let images = [("noise", noise.clone()), ("black", vec![0; noise.len()]), ("white", vec![255; noise.len()])];
         for (kind, image) in images.into_iter().take(if cfg!(emulated) { 1 } else { 3 }) {
             let expected = expected(&graph, &weights, spec.rounding.expect("quantized"), &image, low);
-            for isa in Isa::BYTES.into_iter().filter(|isa| isa.detect().is_some()) {
+            for isa in Isa::QUANTIZED.into_iter().filter(|isa| isa.detect().is_some()) {
                 let mut steps = Steps::default();
                 call(&weights, isa, &image, &mut steps);
                 assert_eq!(steps.0.len(), info.steps.len());

@@ -8,7 +8,7 @@ use std::{env, fs};
 
 use mbvc_compiler::ir::{Graph, Op};
 
-/// Most multiply-adds of a network: unoptimized code takes a second for some millions.
+/// Maximum multiply-adds of a network: unoptimized code takes a second for a few million.
 pub const MOST_MACS: usize = 4_000_000;
 
 /// Uniform numbers, the same for the same seed on every machine (Steele, Lea and Flood 2014: SplitMix).
@@ -47,7 +47,7 @@ impl Random {
     pub fn spec(&mut self) -> String {
         let [height, width] = self.resolution();
         let multiplier = self.within(2, 40) as f64 / 20.0;
-        // Fewer would be rounded to none.
+        // Fewer would be rounded to 0.
         let least = (1.0 / multiplier).ceil() as usize;
         let mut text = format!(
             "name: Net\nwidth: {multiplier}\nresolution: [{height}, {width}]\npadding: {}\nactivation: {}\nclasses: {}\n\
@@ -60,7 +60,7 @@ impl Random {
         );
         let mut channels = self.within(least, 100);
         for _ in 0..self.within(1, 4) {
-            // Rows of the same width make residuals in their first block too.
+            // Rows of equal width have residuals in their first block too.
             if self.within(0, 2) > 0 {
                 channels = self.within(least, 100);
             }
@@ -85,11 +85,11 @@ pub fn macs(graph: &Graph) -> usize {
     })
 }
 
-/// Writes a crate of that name into `folder` and builds it, unoptimized; gives the path of its program.
+/// Writes a crate with this name to `folder` and builds it without optimization. Returns the path of its program.
 pub fn build(folder: &Path, name: &str, code: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let runtime = root.join("runtime");
-    // A workspace of its own; the versions of dependencies are those of this one, so that nothing is downloaded.
+    // A separate workspace with the same versions of dependencies, so that nothing is downloaded.
     let manifest = format!(
         "[package]\nname = {name:?}\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n\
          mbvc = {{ path = {root:?} }}\nmbvc-runtime = {{ path = {runtime:?} }}\n\n\

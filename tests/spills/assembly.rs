@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::ops::RangeInclusive;
 
-/// What the products of floats, of bytes, and of 16-bit numbers are made by.
+/// Instructions that multiply floats, bytes, and 16-bit numbers.
 const PRODUCTS: [&str; 3] = ["vfmadd", "vpdpbusd", "vpmaddwd"];
 
-/// An instruction of an inner loop that moves a vector to or from the stack, or takes one from there as an operand.
+/// An instruction of an inner loop that moves a vector to or from the stack, or has an operand on the stack.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Spill {
     pub kernel: String,
@@ -17,7 +17,7 @@ pub struct Spill {
 }
 
 impl Spill {
-    /// Whether a vector is written to the stack: what changes in the loop is, while one that does not is only read.
+    /// Whether a vector is written to the stack, because it changes in the loop. A constant is only read.
     pub fn is_written(&self) -> bool {
         let first = self.instruction.split(',').next().unwrap_or_default();
         first.contains("[rsp") || first.contains("[rbp")
@@ -87,7 +87,7 @@ fn kernel_name(symbol: &str) -> String {
     last.to_owned()
 }
 
-/// Whether rbp becomes a frame pointer: without this it is a register like any other.
+/// Whether rbp becomes a frame pointer. Otherwise it is a general register.
 fn is_frame_setup(line: &str) -> bool {
     let mut words = line.split_whitespace();
     matches!((words.next(), words.next()), (Some("mov" | "lea"), Some("rbp,")))
@@ -104,7 +104,7 @@ fn is_spill(line: &str, frame: bool) -> bool {
     vector && stack
 }
 
-/// From a label to the last jump back to it, as far as no other such range lies within.
+/// From a label to the last jump back to it, if no other such range is inside.
 fn inner_loops(body: &[&str]) -> Vec<RangeInclusive<usize>> {
     let labels: HashMap<&str, usize> = body
         .iter()
@@ -133,7 +133,7 @@ fn inner_loops(body: &[&str]) -> Vec<RangeInclusive<usize>> {
 mod tests {
     use super::*;
 
-    /// An outer loop that may touch the stack, and an inner one with `line` in it.
+    /// An outer loop that may access the stack, and an inner one that contains `line`.
     fn sample(setup: &str, line: &str) -> String {
         format!(
             "_ZN3net4avx26kernel17h0123456789abcdefE:\n\t.cfi_startproc\n\t{setup}\n.LBB0_1:\n\

@@ -13,9 +13,9 @@ use crate::{engine, outln, ui};
 
 /// Compare the speed of fusion levels, instruction sets, threads and callers
 ///
-/// All variants run in one process, and their calls are interleaved, so that a slow phase of the machine affects all of
-/// them. They are ranked by the minimum; a median far above it shows a busy machine. Threads share one call. Callers run at
-/// the same time and share one model; the times are those of single calls.
+/// All variants run in one process, and their calls are interleaved, so that changes of the clock rate affect all of
+/// them. They are ranked by the minimum; a median far above it shows a busy machine. Threads share one call. Callers
+/// run at the same time and share one model; the times are those of single calls.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc bench                                    all fusion levels, with random weights",

@@ -17,10 +17,10 @@ use crate::{engine, files, outln, ui};
 
 /// Build a program that classifies images, or a C library, with embedded weights
 ///
-/// The output needs no other file. It contains the network for every instruction set of the target architecture, the
-/// weights, labels and preprocessing; weights are packed at startup for the processor that it runs on. The program reads
-/// binary PPM and PGM, BMP, and raw pixels. The header of a library documents its functions and the linker flags. The build
-/// needs a Rust compiler, but no registry.
+/// The output requires no other file. It contains the network for every instruction set of the target architecture, the
+/// weights, labels and preprocessing; weights are packed at startup for the processor that it runs on. The program
+/// reads binary PPM and PGM, BMP, and raw pixels. The header of a library documents its functions and the linker flags.
+/// The build requires a Rust compiler, but no registry.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc build --weights weights.safetensors -o whatsthis && ./whatsthis cat.ppm",
@@ -167,7 +167,7 @@ fn isas_of(compiled: &Compiled, compiler: &Compiler) -> Result<Vec<&'static str>
     if fitting.is_empty() {
         let named: Vec<_> = compiled.spec.isas.iter().map(|isa| isa.name()).collect();
         return Err(CliError::new(format!("{} is not available on {}", named.join(", "), compiler.target()))
-            .help("name an instruction set of that platform with --isa; `portable` is available everywhere"));
+            .help("select an instruction set of that target with --isa; `portable` is available everywhere"));
     }
     Ok(fitting)
 }

@@ -18,8 +18,8 @@ const RUNS: usize = 20;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Pictures and folders of pictures to classify with the built-in demo network [default, without a command: its own
-    /// samples]
+    /// Pictures and folders of pictures to classify with the built-in demo network [default, without a command: the
+    /// built-in samples]
     #[arg(value_name = "PICTURE")]
     pub pictures: Vec<PathBuf>,
     /// Print one line of JSON for each picture
@@ -105,8 +105,8 @@ fn pictures(args: &Args, weights: &Weights, size: [usize; 2]) -> Result<(Vec<Pic
     Ok((found, skipped))
 }
 
-/// Classifies every picture with every network, in interleaved calls; returns the rows, and the times of each network over
-/// all pictures in microseconds.
+/// Classifies every picture with every network, in interleaved calls; returns the rows, and the times of each network
+/// over all pictures in microseconds.
 fn measure(
     pictures: &[Picture],
     networks: Three<&dyn Network>,
@@ -162,7 +162,7 @@ fn first_two(logits: &mut [f32], labels: &[String]) -> [(String, f32); 2] {
     std::array::from_fn(|_| found.next().unwrap_or_default())
 }
 
-/// How many times as fast one network is as another: the ratio of their minima, and of their medians.
+/// Speedup of one network over another: the ratio of their minima, and of their medians.
 struct Speedup {
     min: f64,
     median: f64,
@@ -174,7 +174,7 @@ impl Speedup {
     }
 }
 
-/// What the command prints for people.
+/// Output for people.
 struct Report<'a> {
     networks: Three<&'a dyn Network>,
     times: Three<Summary>,
@@ -303,7 +303,7 @@ fn gallery(pictures: &[Picture], rows: &[Row], size: [usize; 2]) {
 /// Commands to try next.
 fn next(is_demo: bool) {
     outln!();
-    let own = ("Classify another icon", "mbvc PICTURE");
+    let classify = ("Classify another icon", "mbvc PICTURE");
     let rest = [
         ("Read generated code", "mbvc emit --block 2"),
         ("Draw the graph", "mbvc dump --svg network.svg"),
@@ -314,7 +314,7 @@ fn next(is_demo: bool) {
         ("Measure MobileNetV2 1.0", "mbvc bench"),
     ];
     const INDENT: usize = 2 + 25;
-    for (what, command) in is_demo.then_some(own).into_iter().chain(rest) {
+    for (what, command) in is_demo.then_some(classify).into_iter().chain(rest) {
         let command = command.replace('\n', &format!("\n{:INDENT$}", ""));
         outln!("  {what:<25}{ACCENT}{command}{ACCENT:#}");
     }

@@ -15,19 +15,19 @@ use crate::{engine, files, outln, ui};
 
 /// Import the weights of an ONNX, TFLite, Keras or PyTorch model
 ///
-/// Quantized models (TFLite with int8 or uint8, ONNX with QuantizeLinear and DequantizeLinear) keep their integers or, with
-/// --dequantize, become float32. BatchNorm is folded in double precision. Width, classes, padding and other conventions are
-/// recovered from the file. The output is a safetensors file that is independent of resolution, fusion level and instruction
-/// set. Anything the model does not record defaults to the convention of its framework; the options under "Preprocessing"
-/// override it.
+/// Quantized models (TFLite with int8 or uint8, ONNX with QuantizeLinear and DequantizeLinear) keep their integers or,
+/// with --dequantize, become float32. BatchNorm is folded in double precision. Width, classes, padding and other
+/// conventions are recovered from the file. The output is a safetensors file that is independent of resolution, fusion
+/// level and instruction set. Anything the model does not record defaults to the convention of its framework; the
+/// options under "Preprocessing" override it.
 ///
-/// Keras: whole models (.keras, and .h5 of Keras 2 and 3), either MobileNetV2 itself or a model that has it as a layer below
-/// a pool and one Dense layer. Augmentation and dropout are skipped; a rescaling in front becomes the preprocessing. Keras
-/// files contain no labels; add them with --labels.
+/// Keras: whole models (.keras, and .h5 of Keras 2 and 3), either MobileNetV2 itself or a model that has it as a layer
+/// below a pool and one Dense layer. Augmentation and dropout are skipped; a rescaling in front becomes the
+/// preprocessing. Keras files contain no labels; add them with --labels.
 ///
 /// PyTorch: state dicts, checkpoints and whole modules (.pth, .pt, .bin, .ckpt, .safetensors) with the tensor names of
-/// torchvision, timm, transformers or mmpretrain. No code in them is executed. They contain only weights: strides are those
-/// of the published table or of --spec, and a config.json of timm or transformers beside the file is read.
+/// torchvision, timm, transformers or mmpretrain. No code in them is executed. They contain only weights: strides are
+/// those of the published table or of --spec, and a config.json of timm or transformers in the same folder is read.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc import model.h5   writes model.safetensors and model.yaml",
@@ -48,8 +48,8 @@ pub struct Args {
     /// Spec that the weights must fit; its preprocessing, and strides that the file lacks, are used
     #[arg(long, value_name = "FILE")]
     spec: Option<PathBuf>,
-    /// Labels: a file with one label per line in the order of the outputs, or JSON; `imagenet`, in the order of Keras and
-    /// torchvision; or `none` [default: the model's labels, else ImageNet's for 1000 or 1001 classes]
+    /// Labels: a file with one label per line in the order of the outputs, or JSON; `imagenet`, in the order of Keras
+    /// and torchvision; or `none` [default: the model's labels, else ImageNet's for 1000 or 1001 classes]
     #[arg(long, value_name = "FILE|imagenet|none")]
     labels: Option<PathBuf>,
     /// Convert a quantized model to float32
@@ -79,8 +79,8 @@ struct PixelArgs {
     /// Standard deviations of red, green and blue, for pixels scaled to 0..1
     #[arg(long, value_name = "R,G,B", value_parser = deviations, requires = "mean")]
     std: Option<[f64; 3]>,
-    /// Resizing of images: `squash FILTER`, or `crop SCALED/KEPT FILTER` for a center crop; filters are nearest, bilinear,
-    /// bicubic and bilinear-aliased
+    /// Resizing of images: `squash FILTER`, or `crop SCALED/KEPT FILTER` for a center crop; filters are nearest,
+    /// bilinear, bicubic and bilinear-aliased
     #[arg(long, value_name = "FRAMING", value_parser = framing)]
     framing: Option<Framing>,
     /// The model reads channels in the order blue, green, red
@@ -125,7 +125,7 @@ fn of_unit_pixels(text: &str, what: &str, range: &RangeInclusive<f64>) -> std::r
     match numbers.iter().find(|number| !range.contains(number)) {
         None => Ok(numbers),
         Some(number) if (1.0..=255.0).contains(number) => {
-            Err(format!("{what} are of pixels scaled to 0..1; divide values for pixels of 0..255 by 255"))
+            Err(format!("{what} refer to pixels scaled to 0..1; divide values for pixels of 0..255 by 255"))
         }
         Some(number) => Err(format!("{number} is out of range, expected {} to {}", range.start(), range.end())),
     }

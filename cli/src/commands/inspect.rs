@@ -16,8 +16,8 @@ use crate::{outln, ui};
 
 /// Show the content of a weights file, a packed file, or a model
 ///
-/// Models are shown as they would be imported. For a packed file this shows its instruction set and network, and whether
-/// the network of the spec accepts it.
+/// Models are shown as they would be imported. For a packed file this shows its instruction set and network, and
+/// whether the network of the spec accepts it.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc inspect weights.safetensors",
@@ -42,8 +42,8 @@ struct Numerics {
     isa: &'static str,
     /// Layers that use the fast inner product.
     fast: Vec<&'static str>,
-    /// Layers that have kernels for the fast inner product but do not use it: the processor does not gain from it, or the
-    /// values of the layer would lose accuracy.
+    /// Layers that have kernels for the fast inner product but do not use it: the processor does not gain from it, or
+    /// the values of the layer would lose accuracy.
     plain: Vec<&'static str>,
 }
 
@@ -74,7 +74,7 @@ pub fn run(args: &Args) -> Result {
     Ok(())
 }
 
-/// A spec is no input of this command, but an easy confusion.
+/// Returns an error for a spec, which users may confuse with the inputs of this command.
 fn not_a_spec(path: &Path) -> Result {
     if path.extension().is_none_or(|end| end != "yaml" && end != "yml") || !path.is_file() {
         return Ok(());
@@ -93,7 +93,7 @@ impl Numerics {
             // Quantized, or `numerics: strict` in the spec.
             (0, 0) => {}
             (0, _) if !gains => outln!(
-                "{BOLD}on this processor{BOLD:#} ({isa}): no layer uses the fast inner product, which would not be faster"
+                "{BOLD}on this processor{BOLD:#} ({isa}): no layer uses the fast inner product, because it would not be faster"
             ),
             (count, _) => outln!("{BOLD}on this processor{BOLD:#} ({isa}): {count} layers use the fast inner product"),
         }

@@ -17,13 +17,13 @@ use crate::{files, outln, ui};
 
 /// Pack weights for one network and instruction set
 ///
-/// A packed file holds the weights in the layout that the kernels read, with labels, preprocessing and framing. A program
-/// borrows it in place: no heap, no standard library, and no time for packing. Write `weights = "FILE"` in the macro and call
-/// `embedded()`, or pass the bytes to `from_packed`.
+/// A packed file holds the weights in the layout that the kernels read, with labels, preprocessing and framing. A
+/// program borrows it in place: no heap, no standard library, and no time for packing. Write `weights = "FILE"` in the
+/// macro and call `embedded()`, or pass the bytes to `from_packed`.
 ///
-/// The network does not run here, so a file can be packed for another processor; `--isa portable` is for microcontrollers
-/// and WebAssembly. A file fits only the network of its spec, with the same width, resolution, fusion level, threads and
-/// batch. The program that includes it fails to compile otherwise.
+/// The network does not run here, so a file can be packed for another processor; `--isa portable` is for
+/// microcontrollers and WebAssembly. A file fits only the network of its spec, with the same width, resolution, fusion
+/// level, threads and batch. The program that includes it fails to compile otherwise.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc pack weights.safetensors -o model.packed                  for this processor",
@@ -198,8 +198,9 @@ fn compiled_in(source: &Source, isas: &[Isa]) -> Result {
 /// [`engine::check`], with the option that names a spec in this command.
 fn check_weights(args: &Args, source: &Source, compiled: &Compiled, weights: &Weights) -> Result {
     engine::check(source, compiled, weights).map_err(|error| match (&args.spec.spec, error) {
-        (None, CliError::Message { message, .. }) => CliError::new(message)
-            .help("name the spec of the weights, which `mbvc import` writes beside them: --spec FILE"),
+        (None, CliError::Message { message, .. }) => {
+            CliError::new(message).help("pass the spec that `mbvc import` wrote next to the weights: --spec FILE")
+        }
         (_, error) => error,
     })
 }
@@ -224,7 +225,7 @@ fn pack(
         let start = memory.as_ptr().align_offset(64);
         let file = memory.get_mut(start..start + bytes).unwrap_or_default();
         packing.pack(&container, file).map_err(|cause| {
-            CliError::new(format!("{} cannot be packed: {cause}", weights.source().unwrap_or("the container")))
+            CliError::new(format!("{} cannot be packed: {cause}", weights.source().unwrap_or("the weights file")))
         })?;
         files::write(path, file)?;
         Ok(bytes)

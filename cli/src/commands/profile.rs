@@ -18,10 +18,10 @@ use aggregate::{Limits, Profile, StepRow, Times};
 
 /// Measure the time of every step and stage
 ///
-/// Ranks by the minimum over all calls, which interruptions do not change; the median beside it shows how busy the machine
-/// is. The peak is measured in the same run, with the multiply-add or dot-product instruction that the network uses.
-/// Stages are timed in separate calls, because reading the clock for each of them takes time; what is shown is their
-/// share of the time of their step.
+/// Shares follow from the minimum over all calls, which interruptions affect least; a median far above it shows a busy
+/// machine. The peak is measured in the same run, with the multiply-add or dot-product instruction that the network
+/// uses. Stages are timed in separate calls, because reading the clock for each stage takes time. Their times are
+/// scaled to add up to the time of their step.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc profile                                  the built-in network with random weights",

@@ -17,10 +17,10 @@ mod report;
 
 /// Quantize float32 weights to int8 with calibration images
 ///
-/// Weights get one scale per output channel; activations get one scale and zero point per tensor, from the values of the
-/// float32 network on the calibration images. A hundred images like those of the application suffice. Images are read as by
-/// `classify`; one that cannot be read is reported and skipped. Then the quantized network, with the exact arithmetic of its
-/// kernels, is compared with the float32 network.
+/// Weights get one scale per output channel; activations get one scale and zero point per tensor, from the values of
+/// the float32 network on the calibration images. A hundred images like those of the application suffice. Images are
+/// read as by `classify`; one that cannot be read is reported and skipped. Then the quantized network, with the exact
+/// arithmetic of its kernels, is compared with the float32 network.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc quantize --weights weights.safetensors --calibrate photos/ --output int8.safetensors",
@@ -44,10 +44,10 @@ pub struct Args {
     /// Search subfolders too
     #[arg(long, short)]
     recursive: bool,
-    /// Also calibrate with N random crops of each image; every second one is mirrored
+    /// Also calibrate with N random crops of each image, every second crop mirrored
     #[arg(long, value_name = "N", default_value_t = 0)]
     crops: usize,
-    /// How the range of an activation is chosen
+    /// Method that selects the range of an activation
     #[arg(
         long,
         value_enum,
@@ -55,10 +55,10 @@ pub struct Args {
         default_value = "mse"
     )]
     method: MethodArg,
-    /// Clip values beyond this percentile at both ends [default: 99.99]
+    /// Percentile at which both ends of a range are clipped [default: 99.99]
     #[arg(long, value_name = "P", value_parser = parse_percentile)]
     percentile: Option<f64>,
-    /// How the scale of a channel's weights is chosen
+    /// Method that selects the scale of a channel's weights
     #[arg(long, value_enum, default_value = "mse")]
     weight_scales: WeightScalesArg,
     /// Do not correct biases for the mean error of rounded weights
@@ -74,7 +74,7 @@ pub struct Args {
     spec: SpecOption,
 }
 
-/// How a range is chosen.
+/// Method that selects a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum MethodArg {
     /// From the minimum to the maximum
@@ -85,7 +85,7 @@ enum MethodArg {
     Mse,
 }
 
-/// How weights are scaled.
+/// Method that selects a scale of weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum WeightScalesArg {
     /// The largest weight maps to 127
@@ -170,7 +170,7 @@ impl Task {
             let error = CliError::new(format!("{shown}: {mismatches}"));
             match &args.spec.spec {
                 Some(_) => error.help("use the spec that `mbvc import --write-spec` wrote for these weights"),
-                None => error.help("name the spec of the weights with --spec FILE"),
+                None => error.help("pass the spec of the weights with --spec FILE"),
             }
         })?;
         Ok(Self { network, weights, preprocess, framing, size: source.spec.resolution })

@@ -21,7 +21,7 @@ pub struct Bar {
     pub parts: Vec<Part>,
     pub micros: f64,
     pub gflops: f64,
-    /// The peak, or less if the memory traffic of the step takes longer than its arithmetic.
+    /// Attainable speed: the peak, or less if the memory traffic of the step takes longer than its arithmetic.
     pub roof: f64,
 }
 

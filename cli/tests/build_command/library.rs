@@ -1,4 +1,4 @@
-//! Libraries: C programs that use them compute the bits of the network that the macro defines.
+//! Libraries: the results of C programs are bit-identical to those of the network that the macro defines.
 
 use std::path::Path;
 use std::process::Command;
@@ -48,7 +48,7 @@ fn example_agrees(folder: &Path, report: &Value, name: &str) {
 
 /// The best instruction set of this machine: libraries for all of them take twice as long to compile.
 fn best() -> &'static str {
-    let isas = mbvc::Isa::FLOATS.into_iter().filter(|isa| isa.detect().is_some());
+    let isas = mbvc::Isa::FLOAT.into_iter().filter(|isa| isa.detect().is_some());
     isas.max().map_or("portable", mbvc::Isa::name)
 }
 

@@ -94,7 +94,8 @@ fn a_program_has_help_and_reports_errors() {
     let help = text(&["--help"], 0);
     assert!(help.starts_with("tiny: ") && help.contains("TinyNet at 32x32, 10 classes"), "{help}");
     let about = text(&["--about"], 0);
-    for word in ["TinyNet, [32, 32, 3] to 10 classes (10 names)", "crop 40/32 bicubic", "numerics", "ISA", "portable"] {
+    for word in ["TinyNet, [32, 32, 3] to 10 classes (10 labels)", "crop 40/32 bicubic", "numerics", "ISA", "portable"]
+    {
         assert!(about.contains(word), "{about}");
     }
     assert_eq!(text(&["--version"], 0), about);

@@ -1,4 +1,4 @@
-//! What cannot be built is refused before the long work.
+//! Invalid builds are rejected before the compilation.
 
 use crate::common::{bad, mbvc};
 use crate::folder::{SPEC, folder};
@@ -22,7 +22,7 @@ fn errors_are_reported_before_compilation() {
         let said = fails(&[&whole, further].concat(), 1);
         assert!(expected.iter().all(|word| said.contains(word)), "{further:?}: {said}");
     };
-    fails_with(&[], &["building a program needs a Rust compiler, and `no-such-rustc` was not found", "rustup.rs"]);
+    fails_with(&[], &["building a program requires a Rust compiler, but `no-such-rustc` was not found", "rustup.rs"]);
     fails_with(&["--classes", "11"], &["w.safetensors does not fit", "classes: expected 11, found 10"]);
     fails_with(&["--precision", "int8"], &["precision: expected int8, found f32"]);
     fails_with(&["--example"], &["--example", "--kind static"]);
@@ -60,7 +60,7 @@ fn files_and_targets_are_checked_before_compilation() {
     std::fs::write(folder.join("net.h"), "mine").unwrap();
     assert!(fails("net", &["--kind", "static"]).contains("net.h already exists"));
     let said = fails("new", &["--target", "pdp11-dec-rsx"]);
-    assert!(said.contains("no target `pdp11-dec-rsx`") && said.contains("target-list"), "{said}");
+    assert!(said.contains("does not support the target `pdp11-dec-rsx`") && said.contains("target-list"), "{said}");
     let said = fails("new", &["--target", "sparcv9-sun-solaris"]);
     assert!(said.contains("rustup target add sparcv9-sun-solaris"), "{said}");
     let absent = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };

@@ -1,4 +1,4 @@
-//! The operation that needs most scratch.
+//! The operation with the highest use of scratch.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,7 @@ pub struct Peak {
     /// Bytes of its inputs and of other live values.
     pub read: usize,
     /// Bytes of its result, unless the caller owns it.
-    pub made: usize,
+    pub written: usize,
     /// Bytes of its intermediate buffers: rings of rows, sums.
     pub between: usize,
 }
@@ -40,20 +40,20 @@ impl Peak {
                     between += inner(graph, *other);
                 }
             }
-            let made = node.place.map_or(0, |place| place.bytes);
+            let written = node.place.map_or(0, |place| place.bytes);
             let read = read.values().sum();
-            Self { name: node.origin.name.clone(), line: node.origin.line, read, made, between }
+            Self { name: node.origin.name.clone(), line: node.origin.line, read, written, between }
         };
-        order.iter().enumerate().map(turn).max_by_key(|peak| peak.read + peak.made + peak.between)
+        order.iter().enumerate().map(turn).max_by_key(|peak| peak.read + peak.written + peak.between)
     }
 }
 
 impl fmt::Display for Peak {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, line, read, made, between } = self;
+        let Self { name, line, read, written, between } = self;
         write!(
             f,
-            "{name} (line {line}) needs most: {read} bytes of inputs, {made} of output, {between} of intermediate values"
+            "{name} (line {line}) has the peak: {read} bytes of inputs, {written} of output, {between} of intermediate values"
         )
     }
 }
@@ -64,7 +64,7 @@ fn inner(graph: &Graph, id: NodeId) -> usize {
     let stages = if let Op::Fused(fused) = &node.op { &*fused.stages } else { &[] };
     // The value of the last stage is the node's.
     let handed = stages.iter().take(stages.len().saturating_sub(1)).map(|stage| stage.place);
-    let own = stages.iter().map(|stage| stage.workspace).chain([node.workspace]);
+    let workspaces = stages.iter().map(|stage| stage.workspace).chain([node.workspace]);
     let bytes = |place: Place| place.bytes * place.arenas.map_or(1, |arenas| arenas.count);
-    handed.chain(own).flatten().map(bytes).sum()
+    handed.chain(workspaces).flatten().map(bytes).sum()
 }

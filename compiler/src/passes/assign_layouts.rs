@@ -17,9 +17,9 @@ use crate::schedule::balance::is_balanced;
 use crate::schedule::float::{Product, best_tile};
 use crate::target::{Isa, IsaFacts};
 
-/// Bytes that stay in the first-level cache beside the weights of a panel.
+/// Bytes that stay in the first-level cache together with the weights of a panel.
 const RING_CACHE: usize = 32 << 10;
-/// Bytes that stay in the second-level cache beside everything else: half of a common megabyte.
+/// Bytes that stay in the second-level cache together with all other data: half of a typical size of 1 MB.
 const TILE_CACHE: usize = 512 << 10;
 /// Minimum rows for which each thread of a team computes its own slab of a small image, from the first stage to the
 /// last. Only the halo rows, which both neighbors expand, move between the processors' caches. With fewer rows the
@@ -80,11 +80,11 @@ fn border_input(graph: &mut Graph, reader: NodeId, input: NodeId, window: Window
     {
         chain.push(*before);
     }
-    let maker = chain[chain.len() - 1];
+    let producer = chain[chain.len() - 1];
     let sole = chain.iter().all(|id| graph.readers(*id).len() == 1);
-    let inner = graph.node(maker).origin.step == graph.node(reader).origin.step;
+    let inner = graph.node(producer).origin.step == graph.node(reader).origin.step;
     // A residual is read at the offset where the sum is written, so both have the same layout.
-    if sole && inner && matches!(&graph.node(maker).op, Op::Conv2d(conv) if !conv.epilogue.residual) {
+    if sole && inner && matches!(&graph.node(producer).op, Op::Conv2d(conv) if !conv.epilogue.residual) {
         for id in chain {
             graph.node_mut(id).tensor.layout = layout;
         }

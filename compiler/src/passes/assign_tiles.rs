@@ -4,7 +4,8 @@
 //! before: conv2d 1x1 : 28x28x192            after: conv2d 1x1 tile 14x2 : 28x28x192
 //! ```
 //!
-//! Precondition: `choose_products` and `assign_layouts` ran. Postcondition: every convolution and the classifier has a tile.
+//! Precondition: `choose_products` and `assign_layouts` ran. Postcondition: every convolution and the classifier has a
+//! tile.
 
 use super::stream_quads;
 use crate::ir::{Conv2d, DepthwiseTile, Fused, GemmTile, Graph, Op, Order, Product, Tensor, Tile, Window};
@@ -30,8 +31,8 @@ pub fn assign_tiles(graph: &mut Graph, [batch, threads]: [usize; 2], isa: Isa) {
             op if output.element.is_quantized() => {
                 let shape = op.epilogue().unpooled(output.shape);
                 // A windowed convolution is computed row by row.
-                let looks = op.window().is_some_and(|window| !window.is_point());
-                let pixels = if looks { shape.width } else { shape.pixels() };
+                let windowed = op.window().is_some_and(|window| !window.is_point());
+                let pixels = if windowed { shape.width } else { shape.pixels() };
                 let unit = stream_quads::unit(input.layout.order);
                 // Quads of channels consist of whole vectors.
                 let (k, sharing) = match input.layout.order {
@@ -125,7 +126,7 @@ fn is_flat(tensor: Tensor) -> bool {
     tensor.layout.row_stride(tensor.shape) == tensor.shape.width * tensor.layout.pixel_stride()
 }
 
-/// Returns the depthwise tile: the outputs that fit in registers beside the weights, a loaded value and a spare
+/// Returns the depthwise tile: the outputs that fit in registers together with the weights, a loaded value and a spare
 /// register. Two rows share their input rows if that leaves room for enough columns.
 fn depthwise(window: Window, rows: usize, output: Tensor, isa: Isa) -> Tile {
     const COLUMNS: usize = 7;

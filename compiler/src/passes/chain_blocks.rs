@@ -16,27 +16,27 @@ use crate::schedule::quantized::QUAD;
 pub fn chain_blocks(graph: &mut Graph) {
     let Some(order) = graph.order() else { return };
     let mut chained = None;
-    for maker in order {
-        let [reader] = graph.readers(maker)[..] else { continue };
+    for producer in order {
+        let [reader] = graph.readers(producer)[..] else { continue };
         // The reader of a chain cannot be the producer of another one.
-        if chained == Some(maker) {
+        if chained == Some(producer) {
             continue;
         }
-        if let Some(layout) = ring_between(graph, maker, reader) {
-            chain(graph, maker, reader, layout);
+        if let Some(layout) = ring_between(graph, producer, reader) {
+            chain(graph, producer, reader, layout);
             chained = Some(reader);
         }
     }
 }
 
-/// Returns the layout of the ring through which `maker` can pass its rows to `reader`.
-fn ring_between(graph: &Graph, maker: NodeId, reader: NodeId) -> Option<Layout> {
-    let ([.., depthwise, project], [expand, ..]) = (streamed(graph, maker)?, streamed(graph, reader)?) else {
+/// Returns the layout of the ring through which `producer` can pass its rows to `reader`.
+fn ring_between(graph: &Graph, producer: NodeId, reader: NodeId) -> Option<Layout> {
+    let ([.., depthwise, project], [expand, ..]) = (streamed(graph, producer)?, streamed(graph, reader)?) else {
         return None;
     };
     let Op::Conv2d(_) = expand.op else { return None };
     let (window, tensor) = (depthwise.op.window()?, project.tensor);
-    let (first, most) = rows_at_once(window, depthwise, graph, maker)?;
+    let (first, most) = rows_at_once(window, depthwise, graph, producer)?;
     // The rows of one iteration do not wrap around. The border offsets the first iteration, which produces fewer rows,
     // so that the next one starts at a slot boundary.
     let border = Padding { top: most - first, ..Padding::default() };
@@ -45,16 +45,16 @@ fn ring_between(graph: &Graph, maker: NodeId, reader: NodeId) -> Option<Layout> 
 }
 
 /// Returns the rows that the first row quad completes, and the maximum for any other.
-fn rows_at_once(window: Window, depthwise: &Stage, graph: &Graph, maker: NodeId) -> Option<(usize, usize)> {
-    let [ring, _, _] = streamed(graph, maker)?.last_chunk::<3>()?;
-    let made: Vec<_> = phases(window, ring.tensor.shape.height, depthwise.tensor.shape.height)
+fn rows_at_once(window: Window, depthwise: &Stage, graph: &Graph, producer: NodeId) -> Option<(usize, usize)> {
+    let [ring, _, _] = streamed(graph, producer)?.last_chunk::<3>()?;
+    let completed: Vec<_> = phases(window, ring.tensor.shape.height, depthwise.tensor.shape.height)
         .iter()
-        .map(|phase| (phase.count, phase.work.made()))
+        .map(|phase| (phase.count, phase.work.completed()))
         .collect();
-    let most = made.iter().map(|(_, made)| *made).max()?;
-    let (count, first) = *made.first()?;
+    let most = completed.iter().map(|(_, completed)| *completed).max()?;
+    let (count, first) = *completed.first()?;
     // All iterations between the first and the last produce the same number of rows.
-    let even = made.iter().skip(1).rev().skip(1).all(|(_, made)| *made == most);
+    let even = completed.iter().skip(1).rev().skip(1).all(|(_, completed)| *completed == most);
     (count == 1 && even).then_some((first, most))
 }
 
@@ -67,9 +67,9 @@ fn streamed(graph: &Graph, id: NodeId) -> Option<&[Stage]> {
     free.then_some(stages)
 }
 
-/// Assigns the ring layout to `maker`'s value, and merges both blocks into one step.
-fn chain(graph: &mut Graph, maker: NodeId, reader: NodeId, layout: Layout) {
-    let [first, second] = [maker, reader].map(|id| graph.node(id).origin.step);
+/// Assigns the ring layout to `producer`'s value, and merges both blocks into one step.
+fn chain(graph: &mut Graph, producer: NodeId, reader: NodeId, layout: Layout) {
+    let [first, second] = [producer, reader].map(|id| graph.node(id).origin.step);
     let ids: Vec<NodeId> = graph.ids().collect();
     for id in ids {
         let node = graph.node_mut(id);
@@ -80,7 +80,7 @@ fn chain(graph: &mut Graph, maker: NodeId, reader: NodeId, layout: Layout) {
             fused.stages.iter_mut().for_each(|stage| stage.origin.step = moved);
         }
     }
-    let node = graph.node_mut(maker);
+    let node = graph.node_mut(producer);
     node.tensor.layout = layout;
     if let Op::Fused(fused) = &mut node.op
         && let Some(last) = fused.stages.last_mut()

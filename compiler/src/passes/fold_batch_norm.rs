@@ -37,13 +37,13 @@ fn foldable(graph: &Graph, id: NodeId) -> Result<(NodeId, ParamId), String> {
     let (weight, bias, epilogue) = match &node.op {
         Op::Conv2d(conv) => (conv.weight, conv.bias, conv.epilogue),
         Op::DepthwiseConv2d(conv) => (conv.weight, conv.bias, conv.epilogue),
-        _ => return Err(format!("{name} is no convolution")),
+        _ => return Err(format!("{name} is not a convolution")),
     };
     if bias.is_some() {
-        return Err(format!("{name} has a bias of its own"));
+        return Err(format!("{name} already has a bias"));
     }
     if epilogue.activation.is_some() || epilogue.residual {
-        return Err(format!("{name} does more than convolve"));
+        return Err(format!("{name} has an epilogue"));
     }
     Ok((input, weight))
 }

@@ -40,12 +40,12 @@ fn fusable(graph: &Graph, id: NodeId) -> Result<NodeId, String> {
     let node = graph.node(input);
     let name = &node.origin.name;
     if node.op.window().is_none() {
-        return Err(format!("{name} is no convolution"));
+        return Err(format!("{name} is not a convolution"));
     }
     let epilogue = node.op.epilogue();
     match (epilogue.activation, epilogue.residual) {
-        (_, true) => Err(format!("{name} adds a residual, and an epilogue activates before it adds")),
-        (Some(activation), _) => Err(format!("{name} applies {} already", activation.word())),
+        (_, true) => Err(format!("{name} adds a residual, which an epilogue adds after the activation")),
+        (Some(activation), _) => Err(format!("{name} already applies {}", activation.word())),
         (None, false) => Ok(input),
     }
 }

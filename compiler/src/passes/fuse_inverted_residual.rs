@@ -54,22 +54,22 @@ fn projection(graph: &Graph, depthwise: NodeId) -> Result<NodeId, String> {
     let readers = graph.readers(depthwise);
     let [project] = *readers else {
         let names: Vec<&str> = readers.iter().map(|reader| &*graph.node(*reader).origin.name).collect();
-        return Err(format!(
-            "it is read by {}",
-            if names.is_empty() { "nobody".to_owned() } else { names.join(" and ") }
-        ));
+        return Err(match &*names {
+            [] => "it has no reader".to_owned(),
+            names => format!("it is read by {}", names.join(" and ")),
+        });
     };
     let node = graph.node(project);
     let name = &node.origin.name;
     match &node.op {
-        Op::Conv2d(conv) if !conv.window.is_point() => Err(format!("{name} looks at more than one pixel")),
+        Op::Conv2d(conv) if !conv.window.is_point() => Err(format!("{name} is not pointwise")),
         Op::Conv2d(conv) if conv.epilogue.activation.is_some() => Err(format!("{name} is not linear")),
-        Op::Conv2d(_) if sole_input(graph, project, 0) != Ok(depthwise) => Err(format!("{name} adds it")),
+        Op::Conv2d(_) if sole_input(graph, project, 0) != Ok(depthwise) => Err(format!("{name} adds it as a residual")),
         Op::Conv2d(_) if node.origin.step != graph.node(depthwise).origin.step => {
-            Err(format!("{name} is of another step"))
+            Err(format!("{name} is in another step"))
         }
         Op::Conv2d(_) => Ok(project),
-        _ => Err(format!("{name} is no convolution")),
+        _ => Err(format!("{name} is not a convolution")),
     }
 }
 
@@ -79,11 +79,11 @@ fn producer(graph: &Graph, depthwise: NodeId) -> Result<NodeId, String> {
     let node = graph.node(input);
     let name = &node.origin.name;
     match &node.op {
-        _ if node.origin.step != graph.node(depthwise).origin.step => Err(format!("{name} is of another step")),
+        _ if node.origin.step != graph.node(depthwise).origin.step => Err(format!("{name} is in another step")),
         Op::Conv2d(conv) if conv.epilogue.residual => Err(format!("{name} adds a residual")),
-        Op::Conv2d(conv) if conv.epilogue.activation.is_none() => Err(format!("{name} is not activated")),
+        Op::Conv2d(conv) if conv.epilogue.activation.is_none() => Err(format!("{name} has no activation")),
         Op::Conv2d(_) => Ok(input),
-        _ => Err(format!("{name} is no dense convolution")),
+        _ => Err(format!("{name} is not a dense convolution")),
     }
 }
 

@@ -43,10 +43,10 @@ fn fusable(graph: &Graph, id: NodeId) -> Result<NodeId, String> {
     let node = graph.node(input);
     let name = &node.origin.name;
     match &node.op {
-        Op::Conv2d(conv) if !conv.window.is_point() => Err(format!("{name} looks at more than one pixel")),
+        Op::Conv2d(conv) if !conv.window.is_point() => Err(format!("{name} is not pointwise")),
         Op::Conv2d(conv) if conv.epilogue.residual => Err(format!("{name} adds a residual")),
-        Op::Conv2d(_) if node.origin.step != graph.node(id).origin.step => Err(format!("{name} is of another step")),
+        Op::Conv2d(_) if node.origin.step != graph.node(id).origin.step => Err(format!("{name} is in another step")),
         Op::Conv2d(_) => Ok(input),
-        _ => Err(format!("{name} is no dense convolution")),
+        _ => Err(format!("{name} is not a dense convolution")),
     }
 }

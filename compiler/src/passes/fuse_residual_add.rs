@@ -42,8 +42,8 @@ fn fusable(graph: &Graph, id: NodeId) -> Result<(NodeId, NodeId), String> {
     let residual = graph.inputs(id).get(1).copied().ok_or("it has one operand")?;
     let node = graph.node(result);
     match &node.op {
-        Op::Conv2d(conv) if conv.epilogue.residual => Err(format!("{} adds a residual already", node.origin.name)),
+        Op::Conv2d(conv) if conv.epilogue.residual => Err(format!("{} already adds a residual", node.origin.name)),
         Op::Conv2d(_) => Ok((result, residual)),
-        _ => Err(format!("{} is no dense convolution", node.origin.name)),
+        _ => Err(format!("{} is not a dense convolution", node.origin.name)),
     }
 }

@@ -228,7 +228,7 @@ fn verify_accesses(graph: &Graph, isa: Isa, threads: usize) -> Result<(), Verify
 
 /// Returns the value that `reader` reads at `slot` if it has no other reader. Otherwise returns the reason.
 fn sole_input(graph: &Graph, reader: NodeId, slot: usize) -> Result<NodeId, String> {
-    let input = graph.inputs(reader).get(slot).copied().ok_or("it reads nothing")?;
+    let input = graph.inputs(reader).get(slot).copied().ok_or("it has no input")?;
     let others: Vec<&str> = graph
         .readers(input)
         .into_iter()

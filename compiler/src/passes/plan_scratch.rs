@@ -21,7 +21,7 @@ struct Value {
     owner: Owner,
     bytes: usize,
     /// Whether each thread of a team has a private copy.
-    own: bool,
+    private: bool,
     live: Range<usize>,
 }
 
@@ -44,9 +44,9 @@ pub fn plan_scratch(graph: &mut Graph, threads: usize) -> usize {
         let node = graph.node(id);
         let input = graph.inputs(id).first().map(|input| graph.node(*input).tensor);
         values.extend(inner_values(node, id, input).map(|(owner, bytes)| {
-            let own = threads > 1 && !is_shared(node, owner);
+            let private = threads > 1 && !is_shared(node, owner);
             let first = if node.gathers() { 0 } else { at };
-            Value { owner, bytes, own, live: first..turn_ends(id) + 1 }
+            Value { owner, bytes, private, live: first..turn_ends(id) + 1 }
         }));
         let last = graph.readers(id).into_iter().map(turn_ends).max();
         let (Some(last), false) = (last, matches!(node.op, Op::Input)) else { continue };
@@ -60,21 +60,21 @@ pub fn plan_scratch(graph: &mut Graph, threads: usize) -> usize {
             }
             None => {
                 let bytes = whole_lines(node.tensor.bytes());
-                values.push(Value { owner: Owner::Node(id), bytes, own: false, live: at..last + 1 });
+                values.push(Value { owner: Owner::Node(id), bytes, private: false, live: at..last + 1 });
             }
         }
     }
     // The largest values first. Smaller ones fill the gaps.
     values.sort_by_key(|value| (std::cmp::Reverse(value.bytes), value.live.start));
-    let (own, shared): (Vec<Value>, Vec<Value>) = values.into_iter().partition(|value| value.own);
+    let (private, shared): (Vec<Value>, Vec<Value>) = values.into_iter().partition(|value| value.private);
     let shared = arrange(&shared);
-    let own = arrange(&own);
-    let arenas = Arenas { offset: end(&shared), bytes: end(&own), count: threads };
-    let own = own
+    let private = arrange(&private);
+    let arenas = Arenas { offset: end(&shared), bytes: end(&private), count: threads };
+    let private = private
         .into_iter()
         .map(|(owner, place)| (owner, Place { offset: arenas.offset + place.offset, arenas: Some(arenas), ..place }));
     let bytes = arenas.offset + arenas.bytes * arenas.count;
-    for (owner, place) in shared.into_iter().chain(own) {
+    for (owner, place) in shared.into_iter().chain(private) {
         match owner {
             Owner::Node(id) => graph.node_mut(id).place = Some(place),
             Owner::Workspace(id) => graph.node_mut(id).workspace = Some(place),
@@ -125,12 +125,15 @@ fn inner_values(node: &Node, id: NodeId, input: Option<Tensor>) -> impl Iterator
     };
     let handed = stages.iter().enumerate().take(stages.len().saturating_sub(1));
     let handed = handed.map(move |(at, stage)| (Owner::Stage(id, at), whole_lines(stage.tensor.bytes())));
-    let own = std::iter::once((Owner::Workspace(id), whole_lines(node.workspace_bytes(input))));
-    let theirs = stages.iter().enumerate().map(move |(at, stage)| {
+    let workspace = std::iter::once((Owner::Workspace(id), whole_lines(node.workspace_bytes(input))));
+    let stage_workspaces = stages.iter().enumerate().map(move |(at, stage)| {
         let bytes = if let Op::Fused(fused) = &node.op { fused.workspace_bytes(stage) } else { 0 };
         (Owner::StageWorkspace(id, at), whole_lines(bytes))
     });
-    handed.chain(own).chain(theirs).filter(|(owner, bytes)| *bytes > 0 || matches!(owner, Owner::Stage(..)))
+    handed
+        .chain(workspace)
+        .chain(stage_workspaces)
+        .filter(|(owner, bytes)| *bytes > 0 || matches!(owner, Owner::Stage(..)))
 }
 
 /// Whether the threads of a team write the value together. The threads share the channels of a block that is a single

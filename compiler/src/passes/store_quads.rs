@@ -20,14 +20,14 @@ use crate::target::{Isa, IsaFacts};
 /// Assigns the layouts of the input and the output of the depthwise convolution `id`.
 pub fn store_quads(graph: &mut Graph, id: NodeId, input: NodeId, window: Window, isa: Isa) {
     let output = graph.node(id).tensor.shape;
-    let maker = graph.node(input);
-    let shape = maker.tensor.shape;
-    let inner = maker.origin.step == graph.node(id).origin.step && graph.readers(input).len() == 1;
-    let expands = matches!(&maker.op, Op::Conv2d(conv) if conv.window.is_point() && !conv.epilogue.residual);
+    let producer = graph.node(input);
+    let shape = producer.tensor.shape;
+    let inner = producer.origin.step == graph.node(id).origin.step && graph.readers(input).len() == 1;
+    let expands = matches!(&producer.op, Op::Conv2d(conv) if conv.window.is_point() && !conv.epilogue.residual);
     let source = graph.inputs(input).first().filter(|_| inner && expands).map(|source| graph.node(*source).tensor);
     let taps = match source {
-        Some(source) => Taps::of_producer(&maker.op, source, shape.width),
-        None => Taps::of_producer(&Op::Repack, maker.tensor, shape.width),
+        Some(source) => Taps::of_producer(&producer.op, source, shape.width),
+        None => Taps::of_producer(&Op::Repack, producer.tensor, shape.width),
     };
     let (layout, tile) = row_quads(taps, shape, window, output, isa);
     if source.is_some() {
@@ -37,7 +37,7 @@ pub fn store_quads(graph: &mut Graph, id: NodeId, input: NodeId, window: Window,
         let mut origin = graph.node(id).origin.clone();
         origin.name.push_str(".rows");
         origin.layer = None;
-        let tensor = Tensor { layout, ..maker.tensor };
+        let tensor = Tensor { layout, ..producer.tensor };
         let copy = Node { op: Op::Repack, origin, tensor, tile: Some(tile), place: None, workspace: None };
         let copy = graph.add(copy, &[input]);
         graph.redirect(id, input, copy);

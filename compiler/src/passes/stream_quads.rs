@@ -19,8 +19,8 @@ use crate::target::{Isa, IsaFacts};
 
 /// Bytes of a channel group's ring that stay in the first-level cache until the depthwise has read them.
 const RING_CACHE: usize = 32 << 10;
-/// Maximum bytes of a whole image's depthwise output that stay in the second-level cache beside everything else. The
-/// projection then runs once for the whole image and reads its weights once.
+/// Maximum bytes of a whole image's depthwise output that stay in the second-level cache together with all other data.
+/// The projection then runs once for the whole image and reads its weights once.
 const IMAGE_CACHE: usize = 64 << 10;
 /// The same limit for a team. Its threads share the channel groups, then the panels, of a value that is held whole. If
 /// each thread took a few rows instead, it would recompute many rows of its neighbors.

@@ -21,7 +21,7 @@ pub struct Work {
 
 impl Work {
     /// Returns the output rows that the quad completes.
-    pub fn made(self) -> usize {
+    pub fn completed(self) -> usize {
         self.between + self.within
     }
 }
@@ -60,7 +60,7 @@ pub fn phases(window: Window, height: usize, output: usize) -> Vec<Phase> {
             Some(phase) if phase.work == work => phase.count += 1,
             _ => phases.push(Phase { first: quad, count: 1, work, done }),
         }
-        done += work.made();
+        done += work.completed();
     }
     phases
 }
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn a_block_has_a_first_quad_many_alike_and_a_last() {
         let phases = of(1, 1, 112, 112);
-        let shape = |phase: &Phase| (phase.first, phase.count, phase.work.rows, phase.work.made(), phase.done);
+        let shape = |phase: &Phase| (phase.first, phase.count, phase.work.rows, phase.work.completed(), phase.done);
         assert_eq!(
             phases.iter().map(shape).collect::<Vec<_>>(),
             [(0, 1, 3, 2, 0), (1, 27, 4, 4, 2), (28, 1, 1, 2, 110)]
@@ -99,12 +99,12 @@ mod tests {
                 for Phase { first, count, work, done: before } in of(stride, top, height, output) {
                     assert_eq!(before, done);
                     for quad in first..first + count {
-                        for row in done..done + work.made() {
+                        for row in done..done + work.completed() {
                             let begin = row * stride;
                             let end = quad * QUAD + QUAD;
                             assert!(begin + 3 <= end && begin + QUAD >= end - QUAD, "{row} of {height}");
                         }
-                        done += work.made();
+                        done += work.completed();
                     }
                 }
                 assert_eq!(done, output, "stride {stride}, top {top}, {height} rows");

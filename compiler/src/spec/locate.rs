@@ -1,7 +1,7 @@
 //! Locates the values of a YAML text: a tree of places in the shape of the tree of values.
 //!
-//! `serde_yaml` has positions only in its own errors, so they are read from the events of a second parser. Deep nesting and
-//! aliases are rejected here, before any value is read, because they would make reading expensive.
+//! `serde_yaml` has positions only in its own errors, so they are read from the events of a second parser. Deep nesting
+//! and aliases are rejected here, before any value is read, because they would make reading expensive.
 
 use saphyr_parser::{Event, Marker, Parser, ScanError, Span};
 
@@ -16,7 +16,7 @@ const MAX_DEPTH: usize = 8;
 #[derive(Debug)]
 pub(super) struct Located {
     pub place: Place,
-    /// Elements of a list in order, or the keys and values of a mapping in turn.
+    /// Elements of a list in order, or alternating keys and values of a mapping.
     pub children: Vec<Located>,
 }
 

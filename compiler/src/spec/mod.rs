@@ -127,10 +127,10 @@ pub struct NetworkSpec {
 }
 
 impl NetworkSpec {
-    /// The error for a scratch of `needed_bytes` that exceeds the budget; `peak` is the step that needs most.
+    /// The error for a scratch of `needed_bytes` that exceeds the budget; `peak` is the operation with the highest use.
     pub fn check_scratch(&self, needed_bytes: usize, peak: Option<&Peak>) -> Option<Diagnostic> {
         let budget = self.scratch_budget.filter(|budget| needed_bytes > budget.bytes)?;
-        let message = format!("a run needs {needed_bytes} bytes of scratch, the budget is {}", budget.bytes);
+        let message = format!("a run requires {needed_bytes} bytes of scratch, but the budget is {}", budget.bytes);
         let deeper = match self.precision.is_quantized() && self.fusion == Fusion::Block && self.threads == 1 {
             true => "write `fusion: deep`, ",
             false => "",

@@ -12,7 +12,8 @@ use crate::diagnostic::{Diagnostic, Place, catalog};
 const MAX_TENSOR: u64 = 1 << 30;
 /// Most parameters: 1 GiB in f32.
 const MAX_PARAMETERS: u64 = 1 << 28;
-/// Most multiply-accumulates: minutes of work for one core. The largest resolution at width 1.4 needs a twentieth of it.
+/// Most multiply-accumulates: minutes of work for one core. The largest resolution at width 1.4 requires a twentieth of
+/// it.
 const MAX_WORK: u64 = 1 << 42;
 
 /// Checks the values together and assembles the spec; `None` after any error.
@@ -255,7 +256,8 @@ impl Size {
         size
     }
 
-    /// Adds a convolution with `products` multiply-accumulates per output. Both padding conventions round up when halving.
+    /// Adds a convolution with `products` multiply-accumulates per output. Both padding conventions round up when
+    /// halving.
     fn layer(&mut self, products: usize, channels: usize, stride: usize) {
         self.pixels = self.pixels.map(|side| side.div_ceil(stride as u64));
         let outputs = channels as u64 * self.pixels[0] * self.pixels[1];

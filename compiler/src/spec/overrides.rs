@@ -52,8 +52,9 @@ impl Overrides {
         Self { words, given: Vec::new() }
     }
 
-    /// Overrides a key with a YAML value, such as `0.5`, `avx2`, `"avx2"` or `[192, 224]`, or one in the spelling of the
-    /// command, such as `192x224` or `avx2,neon`. It is checked with the spec. Hyphens in the key stand for underscores.
+    /// Overrides a key with a YAML value, such as `0.5`, `avx2`, `"avx2"` or `[192, 224]`, or one in the spelling of
+    /// the command, such as `192x224` or `avx2,neon`. It is checked with the spec. Hyphens in the key are read as
+    /// underscores.
     pub fn set(&mut self, key: &str, value: &str) -> &mut Self {
         self.given.push((key.replace('-', "_"), value.to_owned()));
         self

@@ -78,7 +78,7 @@ head: {{ channels: 1280 }}  # scaled only by widths above 1
 
 # Code generation. Weights do not depend on these keys, except for precision.
 precision: f32  # or int8, uint8, for quantized weights
-numerics: fast  # or strict: bit-exact on every machine, instruction set and fusion level
+numerics: fast  # or strict: bit-exact on every instruction set with FMA, at every fusion level
 # rounding: xnnpack  # int8 and uint8 only: bit-exact with LiteRT; or tflite-reference
 fusion: block  # streamed inverted residuals; relu6: fused epilogues; none: layer by layer; deep: less scratch (int8)
 isa: all  # instruction sets, or a list such as [avx2, portable]; the best available is chosen at run time

@@ -38,7 +38,7 @@ pub trait IsaFacts: Copy {
     fn half(self) -> Option<Self>;
 
     /// Whether there are kernels for the fast inner product. It needs two broadcasts per product, which are free only
-    /// if an addition can broadcast its memory operand. It also needs one register per pixel beside the sums.
+    /// if an addition can broadcast its memory operand. It also needs one register per pixel in addition to the sums.
     fn has_fast_product(self) -> bool;
 
     /// Whether quantized kernels have a fast requantization: sums with a bias that one multiply-add removes, and a

@@ -1,4 +1,4 @@
-//! Threads of a team never touch what another one writes between the same two barriers.
+//! Between two barriers, no thread of a team accesses bytes that another one writes.
 
 use std::path::Path;
 
@@ -93,7 +93,7 @@ proptest! {
     }
 }
 
-/// As many threads as a spec can have.
+/// The maximum number of threads in a spec.
 #[test]
 fn many_threads() {
     let spec = parsed(crate::support::SMALL);
@@ -102,7 +102,7 @@ fn many_threads() {
     }
 }
 
-/// What all threads write lies in arenas; a plan that forgets one is an internal error.
+/// Values that all threads write are in arenas. A plan without one is an internal error.
 #[test]
 fn a_shared_arena_is_found() {
     let spec = parsed(crate::support::V2);

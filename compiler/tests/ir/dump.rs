@@ -70,7 +70,7 @@ fn after_assign_tiles() {
 
 #[test]
 fn after_plan_scratch() {
-    // Without the tiles, which have their snapshot above and change with the cost model.
+    // Without the tiles, which are in the snapshot above and change with the cost model.
     let text = scheduled_up_to("plan_scratch");
     let tile = |line: &str| Some((line.find(" tile ")?, line.find(" at ").or_else(|| line.find(" @line "))?));
     let lines = text.lines().map(|line| match tile(line) {

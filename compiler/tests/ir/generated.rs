@@ -1,5 +1,5 @@
-//! The model of accesses against the code that is generated: what a step writes is what the model says, and no two threads
-//! write the same byte between two barriers.
+//! Compares the model of accesses with generated code: a step writes the bytes of the model, and no two threads write
+//! the same byte between two barriers.
 
 use std::ops::Range;
 
@@ -12,8 +12,8 @@ use mbvc_compiler::spec::Overrides;
 
 use crate::machine::{Code, Writes};
 
-/// A stem without a block, blocks that halve an odd size, residuals, `t: 1` in the middle, and widths that are no multiple
-/// of a vector.
+/// A stem without a block, blocks that halve an odd size, residuals, `t: 1` in the middle, and widths that are not a
+/// multiple of a vector.
 const TABLE: &str = "\
 resolution: [HEIGHT, WIDTH]
 classes: 7
@@ -67,7 +67,7 @@ fn contains(all: &Writes, (memory, bytes): &(Memory, Range<usize>)) -> bool {
     after.checked_sub(1).is_some_and(|at| all[at].0 == *memory && bytes.end <= all[at].1.end)
 }
 
-/// Compares the code of all steps with the model; the number of intervals in which several threads write.
+/// Compares the code of all steps with the model. Returns the number of intervals in which several threads write.
 fn compare(program: &Program, what: &str) -> usize {
     let (graph, code) = (&program.graph, Code::new(program));
     let order = graph.order().expect("an order");
@@ -88,7 +88,7 @@ fn compare(program: &Program, what: &str) -> usize {
                     let what = format!("{what}: {}, thread {index} of {team}", step.name);
                     let expected: Vec<Writes> =
                         model.iter().flat_map(|traces| traces[index].intervals()).map(|i| of_model(i)).collect();
-                    // The last wait of a step is followed by an observer alone.
+                    // Only an observer follows the last wait of a step.
                     assert_eq!(written[index].len(), expected.len() + 1, "{what}");
                     for (at, (written, expected)) in written[index].iter().zip(&expected).enumerate() {
                         let unknown = written.iter().find(|bytes| !contains(expected, bytes));

@@ -1,4 +1,4 @@
-//! The interpreter against arithmetic written out by hand, and what it refuses.
+//! The interpreter compared with hand-written arithmetic, and its errors.
 
 use std::collections::BTreeMap;
 
@@ -80,7 +80,7 @@ fn strict_dense_convolutions_take_taps_in_raster_order() {
     let same = |c: usize, _: usize| c;
     let expected = chains(&image, (shape, output), &taps, &bindings["b"], weight, same);
     assert_eq!(bits(&found), bits(&expected));
-    // Another order gives other bits, so that the above says something.
+    // Another order gives other bits, so the comparison above is meaningful.
     taps.sort_by_key(|(ky, kx, c)| (*kx, *ky, *c));
     assert_ne!(bits(&found), bits(&chains(&image, (shape, output), &taps, &bindings["b"], weight, same)));
 }
@@ -108,7 +108,7 @@ fn strict_depthwise_convolutions_take_taps_column_by_column() {
     assert_ne!(bits(&found), bits(&chains(&image, (shape, output), &taps, &bindings["b"], weight, own)));
 }
 
-/// Padding is a tap like any other: a chain at -0 becomes +0 by it, an infinite weight makes it NaN.
+/// Padding is a tap like any other: it changes a chain at -0 to +0, and with an infinite weight it is NaN.
 #[test]
 fn strict_padding_takes_part_as_positive_zero() {
     let mut hand = Hand::default();
@@ -198,7 +198,7 @@ fn missing_values_are_reported_by_name() {
     assert_eq!(length.to_string(), "expected 32 values for parameter `block2.expand.bn.mean`, found 31");
     let short = refused(&all, &image[1..]).to_string();
     assert_eq!(short, "expected an image of shape 11x9x3 with 297 values, found 296");
-    // A recipe names what it lacks.
+    // The error names the missing parameter of a recipe.
     let folded = rewritten(&parsed(SMALL), Fusion::None, None);
     let unbound = run(&folded, &BTreeMap::new(), &image, Mode::Strict, &mut |_, _, _| {}).unwrap_err();
     assert_eq!(unbound, InterpError::Unbound("stem.raw_weight".to_owned()));
@@ -230,7 +230,7 @@ fn folded_values_are_those_of_the_recipe_unless_they_are_bound() {
         let expected = f64::from(raw["stem.bn.beta"][at]) - f64::from(raw["stem.bn.mean"][at]) * scale(at);
         assert!((f64::from(*bias) - expected).abs() <= expected.abs() * 1e-6);
     }
-    // The tensors of a container are enough, and give the same.
+    // The tensors of a container suffice, and give the same result.
     assert_eq!(folded.len(), 2 * 13);
     let image = random_input(Shape::new(11, 9, 3), 1);
     let [from_raw, from_folded] = [&raw, &folded].map(|values| result(&graph, values, &image, Mode::Strict));
@@ -280,7 +280,7 @@ fn random_activations_neither_vanish_nor_explode() {
         }
     });
     assert_eq!((seen, logits.unwrap().len()), (35, 10));
-    // Values follow names, whatever the stage.
+    // Values are looked up by name at any stage.
     assert_eq!(bindings, random_bindings(&lower(&spec), 7));
     assert_ne!(bindings, random_bindings(&graph, 8));
 }

@@ -1,8 +1,8 @@
-//! Runs generated steps symbolically: control flow and addresses are evaluated, numbers are not. What is left is which
-//! bytes a thread writes between two barriers.
+//! Runs generated steps symbolically: control flow and addresses are evaluated, numbers are not. The result is the
+//! bytes that a thread writes between two barriers.
 //!
-//! It knows the statements that the templates of code generation emit, and panics at a loop or a condition that it cannot
-//! evaluate.
+//! It knows the statements that the templates of code generation emit, and panics at a loop or a condition that it
+//! cannot evaluate.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -24,11 +24,11 @@ enum Value {
     Int(usize),
     Bool(bool),
     Range(Range<usize>),
-    /// Numbers from this one on.
+    /// Offset of the first number.
     View(Memory, usize),
     Team,
     List(Vec<Value>),
-    /// What no address depends on.
+    /// A value that no address depends on.
     Opaque,
 }
 
@@ -51,7 +51,7 @@ impl Code {
         Self { functions, lanes: program.isa.lanes(), element }
     }
 
-    /// What `thread` writes in a step, interval by interval. `choice` answers what depends on weights.
+    /// Returns the writes of `thread` in a step, by interval. `choice` decides conditions that depend on weights.
     pub fn run(&self, step: &str, thread: Thread, choice: bool) -> Vec<Writes> {
         let mut machine =
             Machine { code: self, lanes: self.lanes, thread, choice, scope: Vec::new(), intervals: vec![Vec::new()] };
@@ -297,7 +297,7 @@ impl Machine<'_> {
                 self.intervals.push(Vec::new());
                 Value::Opaque
             }
-            (Value::Team, "own", [area, count]) => match (self.eval(area), self.int(count)) {
+            (Value::Team, "arena", [area, count]) => match (self.eval(area), self.int(count)) {
                 (Value::View(memory, at), count) => Value::View(memory, at + self.thread.index * count),
                 (area, _) => panic!("expected an area, found {area:?}"),
             },
@@ -400,7 +400,7 @@ impl Machine<'_> {
     }
 }
 
-/// Whether a loop's body can write, or wait.
+/// Whether a loop's body can write or wait.
 fn writes(body: &Block) -> bool {
     use quote::ToTokens;
     let text = body.to_token_stream().to_string();

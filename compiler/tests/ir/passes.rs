@@ -1,4 +1,4 @@
-//! What makes a pass rewrite, and what must not.
+//! Conditions under which passes rewrite.
 
 use mbvc_compiler::ir::{Activation, BatchNorm, Epilogue, Graph, NodeId, Op, Shape};
 use mbvc_compiler::lower::lower;
@@ -14,7 +14,7 @@ const PLAIN: Epilogue = Epilogue { activation: None, residual: false, pool: None
 const RELU6: Epilogue = Epilogue { activation: Some(Activation::Relu6), residual: false, pool: None };
 const RELU: Op = Op::Activation(Activation::Relu);
 
-/// Runs `pass`, and sees to it that the result keeps its bits.
+/// Runs `pass`, and checks that the result is bit-identical.
 fn after(hand: &Hand, pass: fn(&mut Graph) -> Vec<Remark>) -> (Graph, Vec<String>) {
     let before = &hand.0;
     let mut graph = before.clone();
@@ -29,7 +29,7 @@ fn after(hand: &Hand, pass: fn(&mut Graph) -> Vec<Remark>) -> (Graph, Vec<String
     (graph, remarks.iter().map(|remark| format!("{}: {}", remark.node, remark.message)).collect())
 }
 
-/// Asserts that `pass` leaves the graph alone, and says why.
+/// Asserts that `pass` does not change the graph and leaves this remark.
 fn untouched(hand: &Hand, pass: fn(&mut Graph) -> Vec<Remark>, why: &str) {
     let (graph, remarks) = after(hand, pass);
     assert_eq!(graph.to_string(), hand.0.to_string());
@@ -74,7 +74,7 @@ fn everything_in_the_published_network_fuses() {
 fn blocks_without_expansion_are_streamed_from_a_copy() {
     assert_eq!(
         remarks(SMALL, Fusion::Block),
-        ["block4.depthwise (spec line 7): streamed from a copy of its input: block3 is of another step \
+        ["block4.depthwise (spec line 7): streamed from a copy of its input: block3 is in another step \
           [fuse_inverted_residual]"]
     );
     // With a residual the first block reads the stem twice.
@@ -91,13 +91,13 @@ fn batch_norm_stays_after_other_operations() {
     let (mut hand, input) = start();
     let norm = batch_norm(&mut hand, "bn", 8);
     hand.op("bn", norm, &[input]);
-    untouched(&hand, fold_batch_norm, "bn: not folded: input is no convolution");
+    untouched(&hand, fold_batch_norm, "bn: not folded: input is not a convolution");
 
     let (mut hand, input) = start();
     let conv = hand.point("conv", input, 8, PLAIN);
     let norm = batch_norm(&mut hand, "bn", 8);
     let normed = hand.op("bn", norm, &[conv]);
-    untouched(&hand, fold_batch_norm, "bn: not folded: conv has a bias of its own");
+    untouched(&hand, fold_batch_norm, "bn: not folded: conv already has a bias");
 
     let mut bare = Hand(hand.0.clone());
     let Op::Conv2d(op) = &mut bare.0.node_mut(conv).op else { panic!() };
@@ -108,7 +108,7 @@ fn batch_norm_stays_after_other_operations() {
 
     let Op::Conv2d(op) = &mut bare.0.node_mut(conv).op else { panic!() };
     op.epilogue = RELU6;
-    untouched(&bare, fold_batch_norm, "bn: not folded: conv does more than convolve");
+    untouched(&bare, fold_batch_norm, "bn: not folded: conv has an epilogue");
 }
 
 #[test]
@@ -133,13 +133,13 @@ fn activations_fuse_into_a_convolution_without_other_readers() {
 fn activations_stay_after_other_operations() {
     let (mut hand, input) = start();
     hand.op("relu", RELU, &[input]);
-    untouched(&hand, fuse_activation, "relu: not fused: input is no convolution");
+    untouched(&hand, fuse_activation, "relu: not fused: input is not a convolution");
 
-    // relu(relu6(x)) is no single epilogue.
+    // relu(relu6(x)) is not a single epilogue.
     let (mut hand, input) = start();
     let conv = hand.point("conv", input, 8, RELU6);
     hand.op("relu", RELU, &[conv]);
-    untouched(&hand, fuse_activation, "relu: not fused: conv applies relu6 already");
+    untouched(&hand, fuse_activation, "relu: not fused: conv already applies relu6");
 
     // relu(x + r) is not relu(x) + r.
     let (mut hand, input) = start();
@@ -148,9 +148,9 @@ fn activations_stay_after_other_operations() {
     hand.op("relu", RELU, &[add]);
     let (graph, remarks) = after(&hand, fuse_residual_add);
     assert_eq!((graph.len(), remarks.len()), (3, 0));
-    let added = "relu: not fused: conv adds a residual, and an epilogue activates before it adds";
+    let added = "relu: not fused: conv adds a residual, which an epilogue adds after the activation";
     untouched(&Hand(graph), fuse_activation, added);
-    untouched(&hand, fuse_activation, "relu: not fused: add is no convolution");
+    untouched(&hand, fuse_activation, "relu: not fused: add is not a convolution");
 }
 
 #[test]
@@ -165,7 +165,10 @@ fn adds_fuse_into_a_projection_without_other_readers() {
 
     hand.op("more", Op::Add, &[add, conv]);
     let (_, remarks) = after(&hand, fuse_residual_add);
-    assert_eq!(remarks, ["add: not fused: conv is also read by more", "more: not fused: add is no dense convolution"]);
+    assert_eq!(
+        remarks,
+        ["add: not fused: conv is also read by more", "more: not fused: add is not a dense convolution"]
+    );
 
     let (mut hand, input) = start();
     let conv = hand.point("conv", input, 8, PLAIN);
@@ -178,12 +181,12 @@ fn adds_fuse_into_a_projection_without_other_readers() {
     let add = hand.op("add", Op::Add, &[conv, input]);
     hand.op("again", Op::Add, &[add, input]);
     let (graph, remarks) = after(&hand, fuse_residual_add);
-    assert_eq!((graph.len(), &*remarks), (3, &["again: not fused: conv adds a residual already".to_owned()][..]));
+    assert_eq!((graph.len(), &*remarks), (3, &["again: not fused: conv already adds a residual".to_owned()][..]));
 
     let (mut hand, input) = start();
     let conv = hand.depthwise("conv", input, PLAIN);
     hand.op("add", Op::Add, &[conv, input]);
-    untouched(&hand, fuse_residual_add, "add: not fused: conv is no dense convolution");
+    untouched(&hand, fuse_residual_add, "add: not fused: conv is not a dense convolution");
 }
 
 #[test]
@@ -212,12 +215,12 @@ fn pools_fuse_into_a_convolution_without_other_readers() {
     let conv = hand.point("conv", input, 8, PLAIN);
     let pool = hand.op("pool", Op::GlobalAvgPool, &[conv]);
     hand.0.node_mut(pool).origin.step = 1;
-    untouched(&hand, fuse_pool, "pool: not fused: conv is of another step");
+    untouched(&hand, fuse_pool, "pool: not fused: conv is in another step");
 
     let (mut hand, input) = start();
     let conv = hand.depthwise("conv", input, PLAIN);
     hand.op("pool", Op::GlobalAvgPool, &[conv]);
-    untouched(&hand, fuse_pool, "pool: not fused: conv is no dense convolution");
+    untouched(&hand, fuse_pool, "pool: not fused: conv is not a dense convolution");
 
     let (mut hand, input) = start();
     let conv = hand.point("conv", input, 8, PLAIN);
@@ -270,7 +273,7 @@ fn a_producer_that_cannot_be_streamed_is_copied_from() {
             let Op::Conv2d(op) = &mut hand.0.node_mut(expand).op else { panic!() };
             op.epilogue = PLAIN;
         },
-        "b.expand is not activated",
+        "b.expand has no activation",
     );
     copied(
         &|hand, expand, _| {
@@ -288,7 +291,7 @@ fn a_producer_that_cannot_be_streamed_is_copied_from() {
                 hand.0.node_mut(id).origin.step = 1;
             }
         },
-        "b.expand is of another step",
+        "b.expand is in another step",
     );
 }
 
@@ -300,12 +303,12 @@ fn a_depthwise_without_linear_projection_is_not_streamed() {
         change(&mut hand, depthwise);
         untouched(&hand, fuse_inverted_residual, &format!("d: not streamed: {why}"));
     };
-    kept(&|_, _| {}, "it is read by nobody");
+    kept(&|_, _| {}, "it has no reader");
     kept(
         &|hand, depthwise| {
             hand.op("pool", Op::GlobalAvgPool, &[depthwise]);
         },
-        "pool is no convolution",
+        "pool is not a convolution",
     );
     kept(
         &|hand, depthwise| {
@@ -325,7 +328,7 @@ fn a_depthwise_without_linear_projection_is_not_streamed() {
             let project = hand.point("p", depthwise, 8, PLAIN);
             hand.0.node_mut(project).origin.step = 1;
         },
-        "p is of another step",
+        "p is in another step",
     );
 }
 

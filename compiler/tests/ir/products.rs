@@ -1,4 +1,4 @@
-//! Which layers take the fast inner product: a matter of shapes, whatever the schedule.
+//! The layers with the fast inner product depend on shapes, not on the schedule.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,7 +38,7 @@ fn scheduled(spec: &NetworkSpec, target: Target) -> Graph {
 const TARGET: Target =
     Target { fusion: Fusion::Block, numerics: Numerics::Fast, isa: Isa::Avx512, threads: 1, batch: 1 };
 
-/// The plain layers of the specs in `specs/`: a change here is a change of speed and of bits.
+/// The plain layers of the specs in `specs/`: changes affect speed and results.
 #[test]
 fn published_networks() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs");
@@ -62,7 +62,7 @@ fn published_networks() {
     assert_snapshot!(text);
 }
 
-/// What packing estimates scales from: of each layer, in order, its product, and what follows its sums.
+/// Inputs of the estimate of scales: for each layer in order, its product and the operations after its sums.
 fn packing(text: &str, fusion: &str, [threads, batch]: [usize; 2]) -> Vec<String> {
     let mut overrides = Overrides::none();
     overrides.set("fusion", fusion).set("isa", "avx512");
@@ -89,7 +89,7 @@ proptest! {
     }
 }
 
-/// A residual around a block whose depthwise convolution reads a copy where nothing is fused.
+/// A residual around a block whose depthwise convolution reads a copy without fusion.
 #[test]
 fn packing_sees_through_copies() {
     let text = "resolution: 16\nclasses: 5\nstem: { channels: 16, stride: 2 }\nblocks:\n\

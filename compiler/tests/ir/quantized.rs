@@ -1,4 +1,4 @@
-//! Quantized graphs: what they look like, that passes keep their numbers, and that mistakes are found.
+//! Quantized graphs: their structure, bit-identical passes, and errors.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ enum Stored {
     I32(Vec<i32>),
 }
 
-/// Made-up weights.
+/// Pseudorandom weights.
 struct Bound(BTreeMap<String, Stored>);
 
 impl QuantBindings for Bound {
@@ -36,7 +36,7 @@ impl QuantBindings for Bound {
     }
 }
 
-/// Numbers without pattern, the same every time.
+/// Pseudorandom numbers, the same in every run.
 fn numbers(name: &str, count: usize) -> impl Iterator<Item = u32> {
     let mut state = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     (0..count).map(move |_| {
@@ -152,7 +152,7 @@ fn number_types_of_graph_and_execution_agree() {
     assert!(matches!(run(&graph, &far, Rounding::Xnnpack, &image("int8")), InterpError::Range { .. }));
 }
 
-/// Breaks a sound graph, and tells what the verifier says of the quantization.
+/// Breaks a valid graph, and returns the violations of quantization that the verifier finds.
 fn violations(break_it: impl FnOnce(&mut Graph)) -> Vec<String> {
     let mut graph = rewritten(&small("int8"), Fusion::Relu6, None);
     verify(&graph, "test", &[]).unwrap();

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::support::{networks, parsed, rewritten, scheduled};
 
-/// The last value of every step, which is the same thing at every stage of the pipeline.
+/// The last value of every step, which must be equal at every stage of the pipeline.
 fn steps(graph: &Graph, spec: &NetworkSpec, mode: Mode) -> Vec<Vec<f32>> {
     let [height, width] = spec.resolution;
     let image = random_input(Shape::new(height, width, 3), 5);
@@ -25,7 +25,7 @@ fn bits(steps: &[Vec<f32>]) -> Vec<Vec<u32>> {
     steps.iter().map(|values| values.iter().map(|value| value.to_bits()).collect()).collect()
 }
 
-/// Folding rounds each parameter once; every other rewrite keeps every bit.
+/// Folding rounds each parameter once. All other rewrites are bit-identical.
 fn rewrites_keep_what_is_computed(text: &str) {
     let spec = parsed(text);
     let raw = steps(&lower(&spec), &spec, Mode::F64);
@@ -43,7 +43,7 @@ fn rewrites_keep_what_is_computed(text: &str) {
     }
 }
 
-/// Layouts, tiles and places: what is laid out in one scratch computes the same, on every instruction set.
+/// Layouts, tiles and places: the scheduled graph computes the same in one scratch, for every instruction set.
 fn schedules_keep_what_is_computed(text: &str) {
     let spec = parsed(text);
     let expected = bits(&steps(&rewritten(&spec, Fusion::None, None), &spec, Mode::Strict));
@@ -69,7 +69,7 @@ proptest! {
     }
 }
 
-/// Far from any network that anyone trains, and allowed all the same.
+/// Unusual networks that are valid.
 #[test]
 fn corners() {
     let network = |resolution: &str, keys: &str, rows: &[&str]| {
@@ -80,7 +80,7 @@ fn corners() {
         rewrites_keep_what_is_computed(&text);
         schedules_keep_what_is_computed(&text);
     };
-    // One pixel that is halved again and again, one class.
+    // One pixel that is halved repeatedly, and one class.
     network("1", "classes: 1\nwidth: 0.1", &["t: 1, c: 8, n: 1, s: 2", "t: 6, c: 8, n: 2, s: 2"]);
     network("1", "classes: 1\npadding: symmetric", &["t: 6, c: 8, n: 2, s: 2", "t: 1, c: 8, n: 2, s: 2"]);
     network("2", "classes: 2", &["t: 1, c: 8, n: 3, s: 1"]);
@@ -91,6 +91,6 @@ fn corners() {
     network("9", "classes: 2", &["t: 2, c: 8, n: 30, s: 2"]);
     network("5", "classes: 2\npadding: symmetric", &["t: 64, c: 8, n: 2, s: 1"]);
     network("2", "classes: 3\nwidth: 8", &["t: 1, c: 24, n: 2, s: 2"]);
-    // Residuals that are demanded and forbidden, side by side.
+    // Required and forbidden residuals.
     network("7", "classes: 2", &["t: 2, c: 8, n: 2, s: 1, residual: true", "t: 1, c: 8, n: 2, s: 1, residual: false"]);
 }

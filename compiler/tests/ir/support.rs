@@ -58,7 +58,7 @@ pub fn scheduled(spec: &NetworkSpec, fusion: Fusion, isa: Isa) -> Graph {
     graph
 }
 
-/// The node or fused node of that name.
+/// The node or fused node with this name.
 pub fn find(graph: &Graph, name: &str) -> NodeId {
     graph.ids().find(|id| graph.node(*id).origin.name == name).unwrap_or_else(|| panic!("no {name} in\n{graph}"))
 }
@@ -67,7 +67,7 @@ pub fn find(graph: &Graph, name: &str) -> NodeId {
 type Row = (usize, usize, usize, usize, bool);
 
 fn rows() -> impl Strategy<Value = Vec<Row>> {
-    // Without expansion often, in the middle too.
+    // Often without expansion, also in the middle.
     let row =
         (prop_oneof![Just(1_usize), Just(1), Just(2), Just(3)], 5..30_usize, 1..3_usize, 1..3_usize, any::<bool>());
     prop::collection::vec(row, 1..4)
@@ -97,7 +97,7 @@ pub fn networks() -> impl Strategy<Value = String> {
     )
 }
 
-/// A graph made by hand; every node is of the same step.
+/// A hand-written graph; all nodes are in the same step.
 #[derive(Default)]
 pub struct Hand(pub Graph);
 

@@ -1,4 +1,4 @@
-//! Specs without a mistake: what they come to.
+//! Valid specs and their values.
 
 use std::path::PathBuf;
 
@@ -214,14 +214,14 @@ fn specs() -> PathBuf {
 
 #[test]
 fn the_specs_of_the_project_are_valid() {
-    // A package of the compiler alone comes without them.
+    // The published package of the compiler does not contain them.
     let Ok(folder) = std::fs::read_dir(specs()) else { return println!("skipped: no folder specs") };
     let mut names = Vec::new();
     for entry in folder {
         let path = entry.unwrap().path();
         let (_, spec) = load(&path).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let file = path.file_stem().unwrap().to_string_lossy().into_owned();
-        // The file's name says what is in it: v2_WIDTH_RESOLUTION.
+        // The name of the file contains its width and resolution: v2_WIDTH_RESOLUTION.
         if let [_, width, resolution] = file.split('_').collect::<Vec<_>>()[..] {
             assert_eq!(
                 (spec.width.to_string(), spec.resolution[0].to_string()),

@@ -1,4 +1,4 @@
-//! Texts made to hurt: none makes the parser panic, hang or take much memory.
+//! Hostile texts: none makes the parser panic, hang or use much memory.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 const GOOD: &str = include_str!("good.yaml");
 
-/// Parses, renders what is wrong, and checks that every place lies in the text.
+/// Parses a text, renders its diagnostics, and checks that every place is within the text.
 fn survive(text: &str) -> Option<NetworkSpec> {
     match parse(&SourceFile::new("hostile.yaml", text)) {
         Ok(spec) => {
@@ -24,7 +24,7 @@ fn survive(text: &str) -> Option<NetworkSpec> {
                     assert!(place.start <= place.end && place.end <= text.len());
                     let (line, column) = mistakes.line_and_column(mistake).unwrap();
                     let header = format!("hostile.yaml:{line}:{column}");
-                    // Only so many are shown.
+                    // The number of rendered errors is limited.
                     assert!(mistakes.len() > 40 || mistakes.to_string().contains(&header), "{header}\n{mistakes}");
                 }
             }
@@ -94,7 +94,7 @@ fn a_text_beyond_the_limit_is_rejected_at_once() {
     assert!(started.elapsed() < Duration::from_secs(1));
 }
 
-/// Pieces that mean something to YAML or to a spec.
+/// Tokens of YAML and of specs.
 fn piece() -> impl Strategy<Value = String> {
     let words = [
         "blocks",
@@ -171,7 +171,7 @@ proptest! {
         survive(&pieces.concat());
     }
 
-    /// A good spec with some ranges of it replaced.
+    /// A valid spec with some ranges replaced.
     #[test]
     fn mutated_specs(edits in proptest::collection::vec((0usize..400, 0usize..12, piece()), 1..4)) {
         let mut text: Vec<char> = GOOD.chars().collect();
@@ -194,7 +194,7 @@ proptest! {
         }
     }
 
-    /// Whatever numbers are accepted, nothing overflows, and the channels are what the arithmetic says.
+    /// For all accepted numbers nothing overflows, and the channels are correct.
     #[test]
     fn any_numbers(width in 0.0f64..70.0, c in 0usize..70_000, t in 0usize..70, n in 0usize..140, side in 0usize..5000) {
         let text = GOOD

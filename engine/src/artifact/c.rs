@@ -9,13 +9,13 @@ const HEADER: &str = include_str!("../carried/header.h");
 const EMBED: &str = include_str!("../carried/embed.h");
 const EXAMPLE: &str = include_str!("../carried/example.c");
 
-/// Facts that the texts contain.
+/// Facts in the texts.
 pub struct Library<'a> {
     pub compiled: &'a Compiled,
     pub weights: &'a Weights,
     pub names: &'a Names,
     pub target: &'a str,
-    /// Command that compiles a program with it, where `@main@` stands for the program.
+    /// Command that compiles a program with it, where `@main@` is replaced by the program.
     pub compile: &'a str,
 }
 
@@ -26,16 +26,16 @@ pub struct Linking<'a> {
     pub compiler: &'a str,
     /// File name of the library.
     pub library: &'a str,
-    /// Its `NAME`.
+    /// `NAME` of the library.
     pub stem: &'a str,
-    /// System libraries that it needs, as compiler arguments.
+    /// System libraries that it requires, as compiler arguments.
     pub system: &'a str,
     /// Rust's `target_os` and `target_env`.
     pub platform: [&'a str; 2],
 }
 
 impl Linking<'_> {
-    /// The command, where `@main@` stands for the program.
+    /// The command, where `@main@` is replaced by the program.
     pub fn command(&self) -> String {
         let Self { kind, compiler, library, stem, system, platform } = self;
         let line = match (kind, platform) {
@@ -72,7 +72,7 @@ impl Library<'_> {
         let threads = match spec.threads {
             1 => String::new(),
             threads => format!(
-                "\n *\n * Up to {threads} threads share a call. They wait for the next call: do not unload the library."
+                "\n *\n * Up to {threads} threads share a call. These threads wait for the next call: do not unload the library."
             ),
         };
         let rounds = if quantized { "\n * Its values are quantized; the logits are dequantized." } else { "" };

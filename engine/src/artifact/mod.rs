@@ -31,14 +31,14 @@ const PROGRAM: [(&str, &str); 3] = [
     ("picture.rs", include_str!("../carried/picture.rs")),
 ];
 
-/// Further source of a library, where `NAME_` stands for its prefix.
+/// Further source of a library, where `NAME_` is replaced by its prefix.
 const LIBRARY: (&str, &str) = ("boundary.rs", include_str!("../carried/boundary.rs"));
 
 /// An artifact to be built.
 pub struct Artifact<'a> {
     /// Program or library.
     pub kind: Kind,
-    /// Where it is written.
+    /// Names of the output.
     pub names: Names,
     /// The network.
     pub compiled: &'a Compiled,
@@ -50,7 +50,7 @@ pub struct Artifact<'a> {
     pub example: bool,
 }
 
-/// A built artifact, in memory: nothing is written before all of it is finished.
+/// A built artifact in memory. Nothing is written before all of it is complete.
 pub struct Built {
     /// The binary and, of a library, the header and the example.
     pub files: Vec<NewFile>,
@@ -59,7 +59,7 @@ pub struct Built {
 }
 
 impl Artifact<'_> {
-    /// Paths of the files, as far as they are known before the build.
+    /// Returns the paths of the files that are known before the build.
     ///
     /// # Errors
     /// If the target does not support the kind.
@@ -87,16 +87,16 @@ impl Artifact<'_> {
         let binary = self.names.binary(self.kind, compiler)?;
         let binary_name = binary.file_name().map(ToOwned::to_owned).unwrap_or_default();
         // A folder without the sources: the linker may write more than one file.
-        let made = work.join("made");
-        std::fs::create_dir(&made).map_err(|cause| Error::io("create", &made, &cause))?;
+        let output_folder = work.join("output");
+        std::fs::create_dir(&output_folder).map_err(|cause| Error::io("create", &output_folder, &cause))?;
         let system = work.join("system-libraries");
         let flags = self.flags(compiler, &system, &binary_name.to_string_lossy())?;
-        let output = made.join(&binary_name);
+        let output = output_folder.join(&binary_name);
         compiler.compile(work, "main.rs", &output, flags.into_iter().chain(external("mbvc_runtime", &runtime)))?;
         if self.kind == Kind::Program && compiler.is_native() && self.runs_here() {
             try_out(&output)?;
         }
-        let mut files = self.collect(&made, &binary)?;
+        let mut files = self.collect(&output_folder, &binary)?;
         if !self.kind.is_library() {
             return Ok(Built { files, compile: None });
         }
@@ -181,10 +181,10 @@ impl Artifact<'_> {
         Ok(flags)
     }
 
-    /// The compiler's outputs: the binary, and on Windows the import library of a shared library.
-    fn collect(&self, made: &Path, binary: &Path) -> Result<Vec<NewFile>> {
+    /// Returns the compiler's outputs: the binary, and on Windows the import library of a shared library.
+    fn collect(&self, folder: &Path, binary: &Path) -> Result<Vec<NewFile>> {
         let mut files = Vec::new();
-        let entries = std::fs::read_dir(made).map_err(|cause| Error::io("read", made, &cause))?;
+        let entries = std::fs::read_dir(folder).map_err(|cause| Error::io("read", folder, &cause))?;
         for entry in entries.flatten() {
             let (path, name) = (entry.path(), entry.file_name());
             let is_binary = Some(name.as_os_str()) == binary.file_name();

@@ -107,16 +107,16 @@ impl Names {
 
     /// Path of the C header.
     pub fn header(&self) -> PathBuf {
-        self.beside(".h")
+        self.with_ending(".h")
     }
 
     /// Path of the example in C.
     pub fn example(&self) -> PathBuf {
-        self.beside(".c")
+        self.with_ending(".c")
     }
 
     /// `NAME` with an ending.
-    fn beside(&self, ending: &str) -> PathBuf {
+    fn with_ending(&self, ending: &str) -> PathBuf {
         self.folder.join(format!("{}{ending}", self.stem))
     }
 }

@@ -10,7 +10,7 @@ pub enum Request {
     Classify(Options),
 }
 
-/// Images to classify, and how.
+/// Images to classify, and options.
 #[derive(Debug, PartialEq)]
 pub struct Options {
     /// Paths, or `-` for standard input.
@@ -26,7 +26,7 @@ pub struct Options {
 /// Parses the arguments after the program's name.
 ///
 /// # Errors
-/// The first invalid one.
+/// The first invalid argument.
 pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, String> {
     let mut options = Options { images: Vec::new(), top: 5, json: false, size: None };
     let mut arguments = arguments.into_iter();
@@ -44,7 +44,9 @@ pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, St
         };
         let mut value = |what: &str| match given.clone() {
             Some(value) => Ok(value),
-            None => arguments.next().and_then(|value| value.into_string().ok()).ok_or(format!("{name} needs {what}")),
+            None => {
+                arguments.next().and_then(|value| value.into_string().ok()).ok_or(format!("{name} requires {what}"))
+            }
         };
         match name {
             "--top" => {
@@ -72,7 +74,7 @@ fn unknown(argument: &OsStr) -> String {
     format!("unknown option {}", argument.display())
 }
 
-/// Height and width of `640x480`.
+/// Parses `640x480` to height and width.
 fn size(text: &str) -> Option<[usize; 2]> {
     let (width, height) = text.split_once(['x', 'X'])?;
     let side = |text: &str| text.parse().ok().filter(|side| *side > 0);
@@ -111,7 +113,7 @@ mod tests {
             (&["a.ppm", "--tops"], "unknown option --tops"),
             (&["a.ppm", "-x"], "unknown option -x"),
             (&["a.ppm", "--json=yes"], "unknown option --json=yes"),
-            (&["a.ppm", "--top"], "--top needs a number"),
+            (&["a.ppm", "--top"], "--top requires a number"),
             (&["a.ppm", "--top", "0"], "at least 1"),
             (&["a.ppm", "--top", "-1"], "--top -1"),
             (&["a.ppm", "--size=640"], "such as 640x480"),

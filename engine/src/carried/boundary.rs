@@ -1,9 +1,9 @@
 //! The C functions of a built library, which its header documents, and all of its `unsafe` code.
 //!
-//! Null pointers, lengths, alignment and concurrent calls with one scratch are checked. That pointers are valid for their
-//! lengths is the caller's promise. `mbvc build` replaces `NAME` by the library's name.
+//! Null pointers, lengths, alignment and concurrent calls with one scratch are checked. Callers promise that
+//! pointers are valid for their lengths. `mbvc build` replaces `NAME` by the library's name.
 //!
-//! A panic, which would be a bug of mbvc, does not unwind into C: functions of this ABI abort the process.
+//! A panic, which would be a bug in mbvc, does not unwind into C: functions of this ABI abort the process.
 
 #![allow(non_snake_case)]
 
@@ -57,13 +57,13 @@ impl From<rt::PictureError> for Failure {
 }
 
 thread_local! {
-    /// Why the thread's last `NAME_create` failed.
+    /// Reason of the thread's last failure of `NAME_create`.
     static REASON: RefCell<CString> = RefCell::new(CString::default());
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn NAME_create(reason: *mut *const c_char) -> *mut Shared {
-    let (made, message) = match Model::new() {
+    let (model, message) = match Model::new() {
         Ok(model) => {
             let labels = model.labels().iter().map(|label| c_text(label)).collect();
             let isa = c_text(model.isa().name());
@@ -71,21 +71,21 @@ pub unsafe extern "C" fn NAME_create(reason: *mut *const c_char) -> *mut Shared 
         }
         Err(message) => {
             REASON.set(c_text(&message));
-            // The text stays where it is until the next `set`.
+            // The text is valid until the next `set`.
             (ptr::null_mut(), REASON.with_borrow(|reason| reason.as_ptr()))
         }
     };
     if !reason.is_null() && reason.is_aligned() {
-        // SAFETY: not null, aligned, and the caller's to write.
+        // SAFETY: not null, aligned, and writable by the caller's promise.
         unsafe { reason.write(message) };
     }
-    made
+    model
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn NAME_free(model: *mut Shared) {
     if !model.is_null() {
-        // SAFETY: the caller's promise: it comes from `NAME_create` and is not used again.
+        // SAFETY: by the caller's promise, it comes from `NAME_create` and is not used again.
         drop(unsafe { Box::from_raw(model) });
     }
 }
@@ -98,7 +98,7 @@ pub extern "C" fn NAME_scratch_create() -> *mut Scratch {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn NAME_scratch_free(scratch: *mut Scratch) {
     if !scratch.is_null() {
-        // SAFETY: the caller's promise: it comes from `NAME_scratch_create` and is not used again.
+        // SAFETY: by the caller's promise, it comes from `NAME_scratch_create` and is not used again.
         drop(unsafe { Box::from_raw(scratch) });
     }
 }
@@ -174,7 +174,7 @@ pub unsafe extern "C" fn NAME_classify(
         let picture = rt::Rgb::new(lent(pixels, pixels_length)?, [height, width])?;
         let pixels = shared.model.frame(&picture);
         shared.model.run_pixels(work, &pixels)?;
-        // There are fewer classes than an `i32` counts: each has its weights in memory.
+        // An `i32` can count all classes, because each has weights in memory.
         let guess = |(class, probability)| Guess { id: class as i32, probability };
         let best: Vec<Guess> = Model::best(work, count).into_iter().map(guess).collect();
         give(&best, guesses, best.len())?;
@@ -185,7 +185,7 @@ pub unsafe extern "C" fn NAME_classify(
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn NAME_label(model: *const Shared, id: i32) -> *const c_char {
-    // SAFETY: null, or the caller's promise that it comes from `NAME_create`.
+    // SAFETY: null, or from `NAME_create` by the caller's promise.
     let labels = unsafe { model.as_ref() }.map_or(&[][..], |shared| &shared.labels);
     usize::try_from(id).ok().and_then(|id| labels.get(id)).map_or(ptr::null(), |label| label.as_ptr())
 }
@@ -223,7 +223,7 @@ fn status(done: Result<c_int, Failure>) -> c_int {
     done.unwrap_or_else(|failure| failure as c_int)
 }
 
-/// A slice of the caller's memory, for the time of a call.
+/// Returns a slice of the caller's memory, for the duration of a call.
 ///
 /// # Safety
 /// `start` is null, or `length` values can be read there as long as the slice is used.
@@ -264,7 +264,7 @@ unsafe fn give<T>(values: &[T], to: *mut T, length: usize) -> Result<(), Failure
     Ok(())
 }
 
-/// A text up to its first zero byte.
+/// Converts a text up to its first zero byte.
 fn c_text(text: &str) -> CString {
     let until = text.split('\0').next().unwrap_or_default();
     CString::new(until).unwrap_or_default()

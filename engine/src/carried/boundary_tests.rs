@@ -73,7 +73,7 @@ fn mistakes_get_a_status() {
     let mut logits = [0.0; Generated::CLASSES];
     let (pixels, image, to, classes) = (pixels.as_ptr(), image.as_ptr(), logits.as_mut_ptr(), Generated::CLASSES);
     let crooked = image.cast::<u8>().wrapping_add(1).cast();
-    // SAFETY: pointers are null, not aligned and so refused, or lead to as much as the length says.
+    // SAFETY: pointers are null, misaligned and therefore rejected, or valid for the length.
     let statuses = unsafe {
         [
             NAME_run(ptr::null(), scratch, image, INPUT, to, classes),
@@ -95,7 +95,7 @@ fn mistakes_get_a_status() {
         ]
     };
     assert_eq!(statuses, [-1, -1, -1, -1, -1, -2, -2, -2, -2, -3, -3, -2, -2, -1, 0, 0]);
-    // SAFETY: nothing is there, and nothing is done with it.
+    // SAFETY: the pointer is dangling, but is not accessed.
     unsafe {
         NAME_free(ptr::null_mut());
         NAME_scratch_free(ptr::null_mut());

@@ -1,5 +1,5 @@
-//! The C functions of a network that is compiled to a dynamic library, for the process that loads it. That process may be
-//! built by another compiler, so only C types cross the boundary.
+//! The C functions of a network that is compiled to a dynamic library, for the process that loads it. That process may
+//! be built by another compiler, so only C types cross the boundary.
 
 use std::ffi::c_void;
 
@@ -8,20 +8,20 @@ use super::{Generated, facts, rt};
 /// Receives bytes.
 type Sink = extern "C" fn(context: *mut c_void, bytes: *const u8, length: usize);
 
-/// Facts of the network's type, as `facts.rs` encodes them.
+/// Passes the facts of the network's type to `sink`, as encoded by `facts.rs`.
 #[unsafe(no_mangle)]
 pub extern "C" fn mbvc_network(sink: Sink, context: *mut c_void) {
     let facts = facts::of_network(Generated::INFO);
     sink(context, facts.as_ptr(), facts.len());
 }
 
-/// Facts of a model.
+/// Passes the facts of a model to `sink`.
 ///
 /// # Safety
 /// `model` must come from `mbvc_build`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mbvc_model(model: *const Generated, sink: Sink, context: *mut c_void) {
-    // SAFETY: the caller's promise.
+    // SAFETY: by the caller's promise.
     let facts = facts::of_model(unsafe { &*model });
     sink(context, facts.as_ptr(), facts.len());
 }
@@ -37,13 +37,13 @@ impl Bytes {
     /// # Safety
     /// `start` must be readable for `length` bytes as long as the slice is used.
     unsafe fn get(&self) -> &[u8] {
-        // SAFETY: the caller's promise.
+        // SAFETY: by the caller's promise.
         unsafe { std::slice::from_raw_parts(self.start, self.length) }
     }
 }
 
-/// A model of the container in `weights`; null, and the reason in `sink`, if it cannot be built. `source` is where the
-/// weights come from; `isa` is a name, or empty for the best.
+/// Builds a model of the container in `weights`. If that fails, passes the reason to `sink` and returns null. `source`
+/// is the origin of the weights; `isa` is a name, or empty for the best instruction set.
 ///
 /// # Safety
 /// All bytes must be readable.
@@ -55,7 +55,7 @@ pub unsafe extern "C" fn mbvc_build(
     sink: Sink,
     context: *mut c_void,
 ) -> *mut Generated {
-    // SAFETY: the caller's promise.
+    // SAFETY: by the caller's promise.
     let (weights, source, isa) = unsafe { (weights.get().to_vec(), source.get(), isa.get()) };
     let built = rt::Weights::from_bytes(weights).map_err(|error| error.to_string()).and_then(|weights| {
         let weights = weights.with_source(&String::from_utf8_lossy(source));
@@ -79,7 +79,7 @@ pub unsafe extern "C" fn mbvc_build(
 /// `model` must come from `mbvc_build` and not be used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mbvc_free(model: *mut Generated) {
-    // SAFETY: the caller's promise.
+    // SAFETY: by the caller's promise.
     drop(unsafe { Box::from_raw(model) });
 }
 
@@ -106,11 +106,11 @@ impl rt::Observer for &Watcher {
     }
 }
 
-/// One call on an image of floats. The caller checks the lengths; `false` if one is wrong all the same.
+/// Runs one call on an image of floats. The caller has checked the lengths; returns `false` if one is wrong.
 ///
 /// # Safety
-/// `model` must come from `mbvc_build`; the slices must be valid for their lengths and disjoint; the watcher's functions
-/// must take its context.
+/// `model` must come from `mbvc_build`; the slices must be valid for their lengths and disjoint; the watcher's
+/// functions must take its context.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mbvc_run(
     model: *const Generated,
@@ -122,7 +122,7 @@ pub unsafe extern "C" fn mbvc_run(
     logits_length: usize,
     watcher: *const Watcher,
 ) -> bool {
-    // SAFETY: the caller's promise.
+    // SAFETY: by the caller's promise.
     let (model, scratch, input, logits, mut watcher) = unsafe {
         (
             &*model,
@@ -135,7 +135,7 @@ pub unsafe extern "C" fn mbvc_run(
     rt::Network::run_into(model, scratch, input, logits, &mut watcher).is_ok()
 }
 
-/// [`mbvc_run`] on an image of pixels.
+/// Does the same as [`mbvc_run`] for an image of pixels.
 ///
 /// # Safety
 /// See `mbvc_run`.
@@ -150,7 +150,7 @@ pub unsafe extern "C" fn mbvc_run_pixels(
     logits_length: usize,
     watcher: *const Watcher,
 ) -> bool {
-    // SAFETY: the caller's promise.
+    // SAFETY: by the caller's promise.
     let (model, scratch, pixels, logits, mut watcher) = unsafe {
         (
             &*model,

@@ -1,5 +1,5 @@
-//! Facts of a network as bytes, which cross the boundary of a dynamic library: the other side shares no Rust types with
-//! it, because another compiler may have built that.
+//! Facts of a network as bytes, which cross the boundary of a dynamic library. Both sides share no Rust types, because
+//! they may be built by different compilers.
 //!
 //! Numbers are 64 bits, little-endian. A text is its length and its UTF-8 bytes, a list its length and its items.
 
@@ -66,8 +66,8 @@ pub fn of_network(info: &rt::NetworkInfo) -> Vec<u8> {
     out.0
 }
 
-/// Facts of one model: its instruction set, bytes of its packed weights, and of each layer whether it takes the fast inner
-/// product: 0 if it never does, 1 if it does not, 2 if it does.
+/// Facts of one model: its instruction set, the bytes of its packed weights, and for each layer whether it uses the
+/// fast inner product: 0 if it never can, 1 if it does not, 2 if it does.
 pub fn of_model(model: &dyn rt::Network) -> Vec<u8> {
     let mut out = Encoder::default();
     out.number(VERSION);

@@ -1,4 +1,4 @@
-//! Sources of built programs and libraries, compiled here too for their tests and for lints.
+//! Sources of built programs and libraries, also compiled here for tests and lints.
 #![allow(dead_code, reason = "programs and libraries use different parts, and tests others")]
 
 mod arguments;
@@ -15,12 +15,12 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 mbvc::mobilenet_v2!(pub "../specs/tiny.yaml", name = Generated);
 
-/// A model of random weights.
+/// Builds a model of random weights.
 pub fn network() -> Generated {
     Generated::new(&rt::Weights::from_static(weights::bytes()).unwrap()).unwrap()
 }
 
-/// In place of `weights.rs`, which embeds a file.
+/// Replaces `weights.rs`, which embeds a file.
 pub mod weights {
     use std::sync::LazyLock;
 

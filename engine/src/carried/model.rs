@@ -42,7 +42,7 @@ impl Model {
         self.network.isa()
     }
 
-    /// Names of the classes; empty if the weights have none.
+    /// Returns the labels of the classes; empty if the weights have none.
     pub fn labels(&self) -> &[rt::String] {
         self.network.labels()
     }
@@ -55,7 +55,7 @@ impl Model {
         self.network.packed_bytes()
     }
 
-    /// Runs on a preprocessed image `[height, width, 3]`; `work.scores` are the logits.
+    /// Runs the network on a preprocessed image `[height, width, 3]`. Writes the logits to `work.scores`.
     ///
     /// # Errors
     /// If the image has another length.
@@ -63,7 +63,8 @@ impl Model {
         self.network.run_into(work.scratch.floats_mut(), image, &mut work.scores, &mut rt::Unobserved)
     }
 
-    /// [`run`](Self::run) on the image's red, green and blue bytes, which are preprocessed as the weights specify.
+    /// Does the same as [`run`](Self::run) for red, green and blue bytes, which are preprocessed as the weights
+    /// specify.
     ///
     /// # Errors
     /// If the image has another length.

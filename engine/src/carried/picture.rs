@@ -4,17 +4,17 @@
 
 use super::rt::Rgb;
 
-/// Most pixels of a picture, the limit of Pillow and `mbvc classify` too.
+/// Maximum pixels of a picture, as in Pillow and `mbvc classify`.
 pub const MAX_PIXELS: usize = 178_956_970;
 
 /// Part of every message about an unknown format.
 const READ: &str = "expected binary PPM or PGM, uncompressed BMP, or raw pixels";
 
-/// Decodes a file: of the format that its first bytes show, or raw pixels if it has the length of a picture of `raw`,
+/// Decodes a file in the format of its first bytes, or raw pixels if it has the length of a picture of size `raw`,
 /// `[height, width]`.
 ///
 /// # Errors
-/// If it is neither, is truncated, or is too large.
+/// If the format is unknown, or the file is truncated or too large.
 pub fn decode(bytes: Vec<u8>, raw: [usize; 2]) -> Result<Rgb<'static>, String> {
     match bytes.get(..2) {
         Some(b"P6" | b"P5") => netpbm(&bytes),
@@ -24,7 +24,7 @@ pub fn decode(bytes: Vec<u8>, raw: [usize; 2]) -> Result<Rgb<'static>, String> {
     }
 }
 
-/// Raw red, green and blue bytes, row by row, of a picture of `size`, `[height, width]`.
+/// Returns the picture of `size`, `[height, width]`, with these red, green and blue bytes, row by row.
 ///
 /// # Errors
 /// If their number is wrong.
@@ -40,7 +40,7 @@ fn unknown(bytes: &[u8], [height, width]: [usize; 2]) -> String {
         (b"RIFF", "is a WebP image"),
         (b"P2", "is a text PGM file"),
         (b"P3", "is a text PPM file"),
-        (b"", "has an unknown format, and not the length of raw pixels of the network's size"),
+        (b"", "has an unknown format, and its length is not that of raw pixels of the network's size"),
     ];
     let what = starts.iter().find(|(start, _)| bytes.starts_with(start)).map_or("", |(_, what)| what);
     let length = if what.starts_with("has an unknown") {
@@ -55,7 +55,7 @@ fn unknown(bytes: &[u8], [height, width]: [usize; 2]) -> String {
     format!("{what}{length}; {READ}: convert it with `magick PICTURE picture.ppm`")
 }
 
-/// Number of bytes of a picture; `None` if it overflows.
+/// Returns the number of bytes of a picture; `None` if it overflows.
 fn samples([height, width]: [usize; 2], each: usize) -> Option<usize> {
     height.checked_mul(width)?.checked_mul(each)
 }
@@ -145,8 +145,8 @@ impl Header<'_> {
 /// Length of the file header, which the bitmap header follows.
 const BMP_HEADER: usize = 14;
 
-/// Decodes a BMP with a `BITMAPINFOHEADER` or a longer one: 24 or 32 bits a pixel, or 8 with a palette. Rows are padded to
-/// four bytes and stored bottom-up unless the height is negative. A fourth channel is ignored.
+/// Decodes a BMP with a `BITMAPINFOHEADER` or a longer one: 24 or 32 bits per pixel, or 8 with a palette. Rows are
+/// padded to four bytes and stored bottom-up unless the height is negative. A fourth channel is ignored.
 fn bmp(bytes: &[u8]) -> Result<Rgb<'static>, String> {
     let header = Header(bytes);
     let (start, header_bytes) = (header.u32(10)?, header.u32(BMP_HEADER)?);

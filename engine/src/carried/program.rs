@@ -96,8 +96,8 @@ fn about(model: &Model) -> Result<String, String> {
     let isas: Vec<_> = info.isas.iter().map(|isa| isa.name()).collect();
     let numerics = info.numerics.choose().map_err(|error| error.to_string())?;
     let labels = match model.labels().len() {
-        0 => "no names".to_owned(),
-        count => format!("{count} names"),
+        0 => "no labels".to_owned(),
+        count => format!("{count} labels"),
     };
     let facts = [
         ("network", format!("{}, [{height}, {width}, {channels}] to {} classes ({labels})", info.name, info.classes)),

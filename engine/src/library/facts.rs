@@ -1,4 +1,4 @@
-//! Decodes what `carried/facts.rs` encodes.
+//! Decodes the facts that `carried/facts.rs` encodes.
 
 use std::sync::OnceLock;
 
@@ -6,19 +6,19 @@ use mbvc_runtime::{
     Activation, Conventions, Dtype, Isa, Layer, NetworkInfo, Numerics, Padding, Parameter, Precision, Stage, Step,
 };
 
-/// Version of the format that is read.
+/// Supported version of the format.
 const VERSION: usize = 1;
 
-/// Why bytes are not the facts of a network or a model.
+/// Why facts of a network or a model cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// They end within a value.
+    /// The bytes end within a value.
     #[error("it is truncated")]
     Truncated,
-    /// They go on after the last value.
+    /// Bytes follow the last value.
     #[error("{0} bytes follow its end")]
     Longer(usize),
-    /// They are of another version of the format.
+    /// The format has another version.
     #[error("expected version {VERSION}, found {0}")]
     Version(usize),
     /// A number does not fit the type of its field.
@@ -27,7 +27,7 @@ pub enum DecodeError {
     /// A text is not UTF-8.
     #[error("a text is not UTF-8")]
     Text,
-    /// A name is not one of those of its field.
+    /// A name is unknown for its field.
     #[error("unknown {field} `{found}`")]
     Name {
         /// The field.
@@ -43,7 +43,7 @@ type Result<T> = std::result::Result<T, DecodeError>;
 struct Decoder<'a>(&'a [u8]);
 
 impl<'a> Decoder<'a> {
-    /// Begins after the version, which is checked.
+    /// Checks the version, and begins after it.
     fn new(bytes: &'a [u8]) -> Result<Self> {
         let mut decoder = Self(bytes);
         match decoder.number()? {
@@ -79,7 +79,7 @@ impl<'a> Decoder<'a> {
         Ok(text.to_owned())
     }
 
-    /// A text that is a name of one of the values of a field.
+    /// Reads the name of a value of a field.
     fn named<T>(&mut self, field: &'static str, value: impl FnOnce(&str) -> Option<T>) -> Result<T> {
         let found = self.text()?;
         value(&found).ok_or(DecodeError::Name { field, found })
@@ -87,7 +87,7 @@ impl<'a> Decoder<'a> {
 
     fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Result<T>) -> Result<Vec<T>> {
         let length = self.number()?;
-        // No room is reserved: the length is not trusted before the items are there.
+        // No capacity is reserved, because the length is not trusted.
         let mut items = Vec::new();
         for _ in 0..length {
             items.push(item(self)?);
@@ -107,7 +107,7 @@ pub struct ModelFacts {
     pub isa: Isa,
     /// Bytes of its packed weights.
     pub packed_bytes: usize,
-    /// Of each layer, whether it takes the fast inner product; `None` if it never does.
+    /// Whether each layer uses the fast inner product; `None` if it never can.
     pub fast: Vec<Option<bool>>,
 }
 
@@ -127,7 +127,7 @@ impl ModelFacts {
     }
 }
 
-/// Facts of a network's type: the values of a [`NetworkInfo`], which [`info`] makes of them.
+/// Facts of a network's type: the values of a [`NetworkInfo`], to which [`info`] converts them.
 #[derive(Debug)]
 pub struct NetworkFacts {
     name: String,
@@ -244,7 +244,7 @@ struct Lists {
     steps: Vec<Step>,
 }
 
-/// The facts in the runtime's type, which refers to them and to `tables`.
+/// Converts facts to the runtime's type, which borrows them and `tables`.
 pub fn info(facts: &'static NetworkFacts, tables: &'static Tables) -> &'static NetworkInfo {
     let stages = tables.stages.get_or_init(|| {
         let stage = |stage: &'static StageFacts| Stage { name: &stage.name, macs: stage.macs, bytes: stage.bytes };

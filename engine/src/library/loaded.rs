@@ -1,4 +1,5 @@
-//! Libraries that the process has loaded. None is unloaded: threads of its pool may run its code at any time.
+//! Libraries that the process has loaded. They are never unloaded, because threads of their pools may run their code at
+//! any time.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -32,7 +33,7 @@ pub struct Loaded {
 static LOADED: Chain<Loaded> = Chain::new();
 
 impl Loaded {
-    /// Loads a library that the cache has compiled and checked, or finds it if it is loaded.
+    /// Loads a library that the cache has compiled and checked, unless it is already loaded.
     ///
     /// # Errors
     /// If it cannot be loaded, or was not compiled with this version's driver.
@@ -63,13 +64,13 @@ impl Loaded {
         Ok(LOADED.push(Self { path, functions, facts, tables: Tables::default(), _library: library }))
     }
 
-    /// Facts of the network.
+    /// Returns the facts of the network.
     pub fn info(&'static self) -> &'static NetworkInfo {
         facts::info(&self.facts, &self.tables)
     }
 }
 
-/// An append-only list: its items live as long as the list, in a static forever.
+/// An append-only list, whose items live as long as the list.
 struct Chain<T>(OnceLock<Box<(T, Self)>>);
 
 impl<T> Chain<T> {

@@ -1,7 +1,7 @@
 //! Networks in dynamic libraries, behind the runtime's `Network`.
 //!
-//! A library and not a child process, so that variants can be measured call by call in one process, whole and stage by
-//! stage, as networks are that are compiled in. `carried/driver.rs` is the other side of the boundary.
+//! They are libraries instead of child processes, so that variants can be measured in alternating calls in one process,
+//! as a whole and by stage, like networks that are compiled in. `carried/driver.rs` is the other side of the boundary.
 
 mod facts;
 mod loaded;
@@ -37,7 +37,7 @@ impl Bytes {
     }
 }
 
-/// An observer as the library calls it.
+/// Callbacks of an observer.
 #[repr(C)]
 struct Watcher {
     context: Context,
@@ -62,7 +62,7 @@ type Run<T> =
 pub struct Library(&'static Loaded);
 
 impl Library {
-    /// Compiles a network, or finds it in the cache, and loads it. `what` describes it to whoever waits.
+    /// Compiles a network, or finds it in the cache, and loads it. `what` describes it in progress messages.
     ///
     /// # Errors
     /// If there is no Rust compiler, it rejects the code, or the cache cannot be used.
@@ -70,7 +70,7 @@ impl Library {
         Self::open_in(&Cache::open()?, compiled, what, progress)
     }
 
-    /// [`open`](Self::open) with another cache.
+    /// Does the same as [`open`](Self::open), with another cache.
     ///
     /// # Errors
     /// See `open`.
@@ -79,7 +79,7 @@ impl Library {
         Loaded::open(&path).map(Self)
     }
 
-    /// Facts of the network.
+    /// Returns the facts of the network.
     pub fn info(&self) -> &'static NetworkInfo {
         self.0.info()
     }
@@ -87,11 +87,11 @@ impl Library {
     /// Binds weights to the network; `isa` selects the kernels, `None` the best of this processor.
     ///
     /// # Errors
-    /// If the weights do not fit, or the processor lacks the instruction set.
+    /// If the weights do not fit, or the processor does not support the instruction set.
     pub fn build(&self, weights: &Weights, isa: Option<Isa>) -> Result<Model> {
         let lent = [
             weights.as_bytes(),
-            weights.source().unwrap_or("the container").as_bytes(),
+            weights.source().unwrap_or("the weights file").as_bytes(),
             isa.map_or("", Isa::name).as_bytes(),
         ];
         let [bytes, source, isa] = lent.map(Bytes::new);
@@ -122,7 +122,7 @@ pub struct Model {
     facts: ModelFacts,
 }
 
-// SAFETY: the library's model is `Send` and `Sync` as every generated network is; running it takes `&self`.
+// SAFETY: the library's model is `Send` and `Sync`, like every generated network; running it takes `&self`.
 unsafe impl Send for Model {}
 // SAFETY: as above.
 unsafe impl Sync for Model {}
@@ -188,7 +188,7 @@ impl Model {
         LengthError::check("logits", info.classes, logits.len())?;
         let mut observer: &mut dyn Observer = observer;
         let watcher = Watcher { context: (&raw mut observer).cast(), stage: on_stage, step: on_step, bytes: on_bytes };
-        // SAFETY: the model is alive, the slices are exclusive or shared as the other side takes them, and the
+        // SAFETY: the model is alive, the slices are exclusive or shared as the library uses them, and the
         // watcher's context is the observer above, which outlives the call.
         let ran = unsafe {
             run(
@@ -207,18 +207,18 @@ impl Model {
 }
 
 extern "C" fn collect(context: Context, bytes: *const u8, length: usize) {
-    // SAFETY: every caller in this module gives a `Vec<u8>` as context; the other side gives valid bytes.
+    // SAFETY: every caller in this module passes a `Vec<u8>` as context; the library passes valid bytes.
     let (into, bytes) = unsafe { (&mut *context.cast::<Vec<u8>>(), std::slice::from_raw_parts(bytes, length)) };
     into.extend_from_slice(bytes);
 }
 
 extern "C" fn on_stage(context: Context, step: usize, stage: usize) {
-    // SAFETY: the context that `call` gives.
+    // SAFETY: the context that `call` passes.
     unsafe { &mut *context.cast::<&mut dyn Observer>() }.stage(step, stage);
 }
 
 extern "C" fn on_step(context: Context, step: usize, output: *const f32, length: usize) {
-    // SAFETY: the context that `call` gives; the other side gives a valid slice.
+    // SAFETY: the context that `call` passes; the library passes a valid slice.
     let (observer, output) =
         unsafe { (&mut *context.cast::<&mut dyn Observer>(), std::slice::from_raw_parts(output, length)) };
     observer.step(step, output);

@@ -1,4 +1,4 @@
-//! A network that is compiled by `rustc` and loaded, against the same network compiled into this test.
+//! A network that is compiled by `rustc` and loaded, compared with the same network compiled into this test.
 
 use std::cell::RefCell;
 use std::fs;

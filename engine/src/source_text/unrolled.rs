@@ -1,5 +1,5 @@
-//! The formatter does not format the arguments of macros: `unroll!` and `each_lane!` are replaced by loops before, and put
-//! back after.
+//! The formatter does not format the arguments of macros, so `unroll!` and `each_lane!` are replaced by loops before
+//! formatting, and restored after it.
 
 use proc_macro2::{Group, Ident, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -8,7 +8,8 @@ use quote::{ToTokens, quote};
 const UNROLL: &str = "__unroll";
 const EACH_LANE: &str = "__each_lane";
 
-/// `rt::unroll! { P in 0..4 { .. } }` as `for P in __unroll(0..4) { .. }`, `rt::each_lane! { .. }` likewise.
+/// Converts `rt::unroll! { P in 0..4 { .. } }` to `for P in __unroll(0..4) { .. }`, and `rt::each_lane! { .. }`
+/// similarly.
 pub fn as_loops(items: TokenStream) -> TokenStream {
     let tokens: Vec<TokenTree> = items.into_iter().collect();
     let mut shown = TokenStream::new();
@@ -61,7 +62,7 @@ fn as_loop(call: &[TokenTree]) -> Option<TokenStream> {
 /// Replaces the formatted loops of [`as_loops`] by the macro calls.
 pub fn as_macros(code: &str) -> String {
     let mut text = String::with_capacity(code.len());
-    // Closing lines of the open loops, and what replaces them, innermost last.
+    // Closing lines of the open loops and their replacements, innermost last.
     let mut open: Vec<(String, &str)> = Vec::new();
     for line in code.lines() {
         let indent = &line[..line.len() - line.trim_start().len()];

@@ -31,8 +31,9 @@ pub fn limit_ratios(network: &Network, quants: &mut [Quant]) -> Result<()> {
                     continue;
                 };
                 let (at, scale) = wider;
-                quants[at] = Quant::new(scale, quants[at].zero_point(), Integer::Int8)
-                    .ok_or_else(|| ImportError::unsupported("the scales of a residual add are too far apart"))?;
+                quants[at] = Quant::new(scale, quants[at].zero_point(), Integer::Int8).ok_or_else(|| {
+                    ImportError::unsupported("the ratio of the scales of a residual add is out of range")
+                })?;
                 changed = true;
             }
         }
@@ -40,7 +41,7 @@ pub fn limit_ratios(network: &Network, quants: &mut [Quant]) -> Result<()> {
             return Ok(());
         }
     }
-    Err(ImportError::unsupported("the scales of the residual adds are too far apart"))
+    Err(ImportError::unsupported("the ratios of the scales of the residual adds are out of range"))
 }
 
 #[cfg(test)]

@@ -146,7 +146,7 @@ fn quant(container: &Container, value: &Value) -> Result<(f64, i32)> {
         (Some(Data::F32(scale)), Some(Data::I32(zero_point))) if scale.len() == 1 && zero_point.len() == 1 => {
             Ok((f64::from(scale[0]), zero_point[0]))
         }
-        _ => Err(ImportError::malformed("the quantized container has no scale or no zero point").role(&*value.name)),
+        _ => Err(ImportError::malformed("the quantized weights have no scale or no zero point").role(&*value.name)),
     }
 }
 

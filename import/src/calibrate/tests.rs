@@ -45,7 +45,7 @@ fn of(spec: &NetworkSpec, preprocess: Preprocess) -> Case {
 impl Case {
     fn quantized(&self, options: Options) -> Container {
         let container = quantize(&self.network, &self.weights, &self.statistics, &self.preprocess, options).unwrap();
-        // As it is read from a file.
+        // As read from a file.
         Container::from_bytes(&container.to_bytes(), "int8").unwrap()
     }
 

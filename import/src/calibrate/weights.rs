@@ -35,9 +35,9 @@ pub struct Quantized {
 
 /// Largest integer of a weight; -128 is unused, because weights are symmetric.
 const MOST: f64 = 127.0;
-/// Least requantization factor (input scale * weight scale / output scale). A single product then moves the result by less
-/// than a step, and a sum above 2^23 saturates, so kernels may round sums in float32. A channel of very small weights gets
-/// a coarser scale than its weights need.
+/// Least requantization factor (input scale * weight scale / output scale). A single product then moves the result by
+/// less than a step, and a sum above 2^23 saturates, so kernels may round sums in float32. A channel of very small
+/// weights gets a coarser scale than its weights need.
 const LEAST_FACTOR: f64 = 1.0 / 32768.0;
 /// Exclusive upper bound of XNNPACK's requantization factors.
 const MOST_FACTOR: f64 = 256.0;
@@ -100,7 +100,7 @@ fn scaled(column: &[f64], bias: f64, around: &Surroundings, by: WeightScales) ->
             let single = scale as f32;
             let sound = is_scale(single) && is_scale(around.input.scale() * single);
             if !sound || input * scale / output >= MOST_FACTOR {
-                return Err(ImportError::unsupported("the scales of weights and values are too far apart")
+                return Err(ImportError::unsupported("the ratio of the scales of weights and values is out of range")
                     .found(format!("input {input}, weights {single}, output {output}"))
                     .help("calibrate with more images, or with --method minmax"));
             }

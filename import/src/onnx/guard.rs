@@ -57,7 +57,7 @@ pub fn check(bytes: &[u8]) -> Result<()> {
         None if left == 0 => Err(ImportError::unsupported("the file contains too many nodes, attributes or tensors")
             .expected(format!("at most {MAX_MESSAGES}"))),
         None => Err(ImportError::malformed("invalid ONNX file: a field exceeds its message")
-            .help("the file may be truncated or have another format; check it with `onnx.checker.check_model`")),
+            .help("the file may be truncated or in another format; check it with `onnx.checker.check_model`")),
     }
 }
 

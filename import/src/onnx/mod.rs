@@ -29,7 +29,7 @@ pub fn decode(bytes: &[u8]) -> Result<Model> {
     guard::check(bytes)?;
     Model::decode(Bytes::copy_from_slice(bytes)).map_err(|error| {
         ImportError::malformed(format!("invalid ONNX file: {error}"))
-            .help("the file may be truncated or have another format; check it with `onnx.checker.check_model`")
+            .help("the file may be truncated or in another format; check it with `onnx.checker.check_model`")
     })
 }
 
@@ -37,7 +37,7 @@ pub fn decode(bytes: &[u8]) -> Result<Model> {
 pub fn read(model: &Model, most: usize) -> Result<SourceGraph<'_>> {
     let graph = model.graph.as_ref().ok_or_else(|| {
         ImportError::malformed("not an ONNX model: the graph is missing")
-            .help("the file may be truncated or have another format")
+            .help("the file may be truncated or in another format")
     })?;
     if graph.node.is_empty() {
         return Err(ImportError::malformed("the ONNX graph has no nodes").help("the file may be truncated"));

@@ -28,8 +28,8 @@ pub enum Slot<'a> {
         /// Unknown for the model's input until a node dequantizes it.
         quantization: Option<Rc<Quantization>>,
     },
-    /// An initializer, read on first use, so that an unused invalid one is no error. It is read once, because many nodes
-    /// may share a tensor whose elements must be copied.
+    /// An initializer, read on first use, so that an unused invalid one is not an error. It is read once, because many
+    /// nodes may share a tensor whose elements must be copied.
     Stored(Rc<Stored<'a>>),
     Constant(Rc<Constant<'a>>),
     /// Computed from shapes or constants, such as the target of a Reshape.

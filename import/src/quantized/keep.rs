@@ -228,7 +228,7 @@ impl Keeper<'_> {
         let of_channel = |at: usize| scales.get(if scales.len() == 1 { 0 } else { at }).copied().unwrap_or(f32::NAN);
         if let (Some(bias), []) = (layer.bias, layer.norms.as_slice())
             && let Some((DType::I32, stored)) = bias.stored(&[0])
-            // TensorFlow Lite defines this unit, whatever scale the tensor has.
+            // TensorFlow Lite defines this unit, independent of the scale of the tensor.
             && (self.graph.format == Format::TfLite || has_unit(bias, |at| input * of_channel(at)))
         {
             return Ok(stored.iter().map(|value| *value as i32).collect());

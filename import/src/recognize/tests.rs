@@ -301,5 +301,5 @@ fn shared_tensors_count_for_each_layer() {
         b.op("project", Op::Conv(Conv { kernel, ..conv([1, 1, 1, 1], 1, 1, [0; 4]) }));
     }
     let error = b.error().to_string();
-    assert!(error.contains("more parameters than a file of this size can contain"), "{error}");
+    assert!(error.contains("exceeds the limit for a file of this size"), "{error}");
 }

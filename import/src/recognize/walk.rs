@@ -211,9 +211,7 @@ impl<'g> Walk<'g> {
 
     fn spend(&mut self, shape: &[usize]) -> Result<()> {
         self.left = self.left.checked_sub(elements(shape)?).ok_or_else(|| {
-            ImportError::unsupported(
-                "the network has more parameters than a file of this size can contain, or than the limit",
-            )
+            ImportError::unsupported("the number of parameters exceeds the limit for a file of this size")
         })?;
         Ok(())
     }
@@ -314,7 +312,8 @@ impl<'g> Walk<'g> {
         Ok((false, output))
     }
 
-    /// Reads the average over the image and the following reshapes. Returns whether it is a windowed pool, and its output.
+    /// Reads the average over the image and the following reshapes. Returns whether it is a windowed pool, and its
+    /// output.
     pub fn pool(&mut self, value: Value) -> Result<(bool, Value)> {
         const EXPECTED: &str = "an average pool over the whole image";
         let node = self.next(value, "head.pool", EXPECTED, false)?;

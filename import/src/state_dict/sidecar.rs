@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::family::{Family, Sidecars};
 use crate::error::{ErrorKind, ImportError, Result};
-use crate::options::Beside;
+use crate::options::ConfigFiles;
 use crate::source::Hints;
 use crate::text::shorten;
 
@@ -54,14 +54,14 @@ impl Sidecar {
     ///
     /// # Errors
     /// If they describe a network that is not of the family.
-    pub fn beside(weights: &Path) -> Result<Self> {
+    pub fn in_folder_of(weights: &Path) -> Result<Self> {
         let folder = weights.parent().unwrap_or(Path::new(""));
         let [config, preprocessor] = [CONFIG, PREPROCESSOR].map(|name| read(&folder.join(name)));
         Self::readable(config, preprocessor).map_err(|error| error.file(&folder.join(CONFIG).display().to_string()))
     }
 
-    /// Reads files in memory: see [`Sidecar::beside`].
-    pub fn of(files: Beside<'_>) -> Result<Self> {
+    /// Reads files in memory: see [`Sidecar::in_folder_of`].
+    pub fn of(files: ConfigFiles<'_>) -> Result<Self> {
         let [config, preprocessor] = [files.config, files.preprocessor].map(|file| file.map(parsed).transpose());
         Self::readable(config, preprocessor).map_err(|error| error.at(CONFIG))
     }
@@ -105,14 +105,14 @@ impl Sidecar {
 
     /// Adds preprocessing, framing, labels and evidence to `hints`. Conventions and resolution are used in the graph.
     pub fn explain(&self, hints: &mut Hints) {
-        let beside = |name: &str| name.to_owned();
-        hints.explain("resolution", beside(if self.owner == Sidecars::Timm { CONFIG } else { "configuration" }));
+        let source = if self.owner == Sidecars::Timm { CONFIG } else { "configuration" };
+        hints.explain("resolution", source.to_owned());
         if let Some((preprocessing, name)) = self.preprocessing {
             hints.preprocessing = Some((preprocessing, true));
-            hints.explain("preprocessing", beside(name));
+            hints.explain("preprocessing", name.to_owned());
         }
-        hints.framing = self.framing.map(|(framing, name)| (framing, beside(name)));
-        hints.labels = self.labels.clone().map(|labels| (labels, beside(CONFIG)));
+        hints.framing = self.framing.map(|(framing, name)| (framing, name.to_owned()));
+        hints.labels = self.labels.clone().map(|labels| (labels, CONFIG.to_owned()));
     }
 
     fn transformers(&mut self, config: &Value) -> Result<()> {

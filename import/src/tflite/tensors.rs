@@ -19,7 +19,7 @@ const MAX_NUMBERS: usize = 1 << 20;
 
 /// Meaning of a tensor that an operator produced.
 #[derive(Debug, Clone, Copy)]
-enum Made {
+enum Produced {
     Data(Value),
     /// The constant of another tensor, by index.
     Constant(i32),
@@ -44,7 +44,7 @@ pub struct Tensors<'a> {
     bytes: &'a [u8],
     tensors: Vector<'a>,
     buffers: Vector<'a>,
-    made: HashMap<i32, Made>,
+    produced: HashMap<i32, Produced>,
     values: Value,
     /// Remaining numbers to copy: scales, zero points, factors and offsets.
     left: Cell<usize>,
@@ -68,7 +68,7 @@ impl<'a> Tensors<'a> {
             bytes,
             tensors: subgraph.tensors()?,
             buffers: model.buffers()?,
-            made: HashMap::new(),
+            produced: HashMap::new(),
             values: 0,
             left: Cell::new(MAX_NUMBERS),
             channels_first: false,
@@ -85,8 +85,8 @@ impl<'a> Tensors<'a> {
         self.tensor(index).and_then(Tensor::name).map_or(Cow::Borrowed("?"), text)
     }
 
-    fn bind(&mut self, index: i32, made: Made) -> Result<()> {
-        if let Made::Data(value) = made {
+    fn bind(&mut self, index: i32, produced: Produced) -> Result<()> {
+        if let Produced::Data(value) = produced {
             let quant = self.quant(self.tensor(index)?)?;
             let holder = Holder { name: self.name(index), index: usize::try_from(index).ok(), layout: Layout::Nhwc };
             self.holders.add(value, quant.is_some(), holder);
@@ -94,7 +94,7 @@ impl<'a> Tensors<'a> {
                 self.quants.add(value, quant);
             }
         }
-        match self.made.insert(index, made) {
+        match self.produced.insert(index, produced) {
             None => Ok(()),
             Some(_) => {
                 Err(ImportError::malformed(format!("tensor '{}' is assigned twice", shorten(&self.name(index)))))
@@ -105,7 +105,7 @@ impl<'a> Tensors<'a> {
     /// Binds a new value to tensor `index`.
     pub fn make(&mut self, index: i32) -> Result<Value> {
         let value = self.fresh();
-        self.bind(index, Made::Data(value))?;
+        self.bind(index, Produced::Data(value))?;
         Ok(value)
     }
 
@@ -116,16 +116,16 @@ impl<'a> Tensors<'a> {
 
     /// Binds tensor `index` to the meaning of `input`.
     pub fn alias(&mut self, index: i32, input: i32) -> Result<()> {
-        let made = match self.input(input)? {
-            Input::Data(value) => Made::Data(value),
-            Input::Constant => Made::Constant(self.origin(input)),
-            Input::Computed | Input::Absent => Made::Computed,
+        let produced = match self.input(input)? {
+            Input::Data(value) => Produced::Data(value),
+            Input::Constant => Produced::Constant(self.origin(input)),
+            Input::Computed | Input::Absent => Produced::Computed,
         };
-        self.bind(index, made)
+        self.bind(index, produced)
     }
 
     pub fn computed(&mut self, index: i32) -> Result<()> {
-        self.bind(index, Made::Computed)
+        self.bind(index, Produced::Computed)
     }
 
     pub fn push(&mut self, place: &Place<'a>, op: Op<'a>, inputs: Vec<Value>) -> Value {
@@ -136,12 +136,12 @@ impl<'a> Tensors<'a> {
 
     /// Binds tensor `index` to `value`.
     pub fn stand_for(&mut self, index: i32, value: Value) -> Result<()> {
-        self.bind(index, Made::Data(value))
+        self.bind(index, Produced::Data(value))
     }
 
     fn origin(&self, index: i32) -> i32 {
-        match self.made.get(&index) {
-            Some(&Made::Constant(origin)) => origin,
+        match self.produced.get(&index) {
+            Some(&Produced::Constant(origin)) => origin,
             _ => index,
         }
     }
@@ -151,10 +151,10 @@ impl<'a> Tensors<'a> {
         if index == -1 {
             return Ok(Input::Absent);
         }
-        match self.made.get(&index) {
-            Some(&Made::Data(value)) => Ok(Input::Data(value)),
-            Some(Made::Constant(_)) => Ok(Input::Constant),
-            Some(Made::Computed) => Ok(Input::Computed),
+        match self.produced.get(&index) {
+            Some(&Produced::Data(value)) => Ok(Input::Data(value)),
+            Some(Produced::Constant(_)) => Ok(Input::Constant),
+            Some(Produced::Computed) => Ok(Input::Computed),
             None if self.data(self.tensor(index)?)?.is_some() => Ok(Input::Constant),
             None => {
                 let name = shorten(&self.name(index));
@@ -177,7 +177,8 @@ impl<'a> Tensors<'a> {
         Ok(Some(data).filter(|data| !data.is_empty()))
     }
 
-    /// Returns the constant of tensor `index`; `None` for an omitted input. `scale` applies to integers without a scale.
+    /// Returns the constant of tensor `index`; `None` for an omitted input. `scale` applies to integers without a
+    /// scale.
     pub fn constant(&self, index: i32, scale: Option<f64>) -> Result<Option<Rc<Constant<'a>>>> {
         match self.input(index)? {
             Input::Absent => return Ok(None),

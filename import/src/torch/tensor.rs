@@ -1,4 +1,4 @@
-//! Tensors of a checkpoint: views of storages (`torch/_utils.py`, `_rebuild_tensor_v2` and its kin).
+//! Tensors of a checkpoint: views of storages (`torch/_utils.py`, `_rebuild_tensor_v2` and similar functions).
 
 use std::collections::HashMap;
 

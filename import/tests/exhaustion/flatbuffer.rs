@@ -1,13 +1,13 @@
-//! As much of writing flatbuffers as a hostile file takes: tables of offsets that are filled in later.
+//! A minimal writer of hostile flatbuffers: tables of offsets that are filled in later.
 
-/// A file that grows; whatever is written lies behind all that was written before.
+/// A growing file: everything is appended.
 #[derive(Default)]
 pub struct Flatbuffer {
     pub bytes: Vec<u8>,
 }
 
 impl Flatbuffer {
-    /// A table of words, absent where `None`; gives where it is and where its words are.
+    /// Appends a table of words, which are absent if `None`. Returns its position and those of its words.
     pub fn table(&mut self, words: &[Option<u32>]) -> (usize, Vec<usize>) {
         let vtable = self.bytes.len();
         let present = words.iter().flatten().count();
@@ -24,13 +24,13 @@ impl Flatbuffer {
         (table, places)
     }
 
-    /// A vector of words; gives where it is and where they are.
+    /// Appends a vector of words. Returns its position and that of the words.
     pub fn vector(&mut self, words: &[u32]) -> (usize, Vec<usize>) {
         let start = self.word(words.len() as u32);
         (start, words.iter().map(|word| self.word(*word)).collect())
     }
 
-    /// Lets the offset at `place` lead to `target`, which lies behind it.
+    /// Sets the offset at `place` to the later position `target`.
     pub fn point(&mut self, place: usize, target: usize) {
         let offset = u32::try_from(target - place).unwrap();
         self.bytes[place..place + 4].copy_from_slice(&offset.to_le_bytes());

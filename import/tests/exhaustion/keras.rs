@@ -1,4 +1,4 @@
-//! Keras: layers and networks that are called many times, and archives that unpack to much.
+//! Keras: layers and networks that are called many times, and archives with a high compression ratio.
 
 use std::io::{Cursor, Write as _};
 
@@ -31,7 +31,7 @@ fn network(layers: &[Value], output: &str) -> Value {
     }})
 }
 
-/// The network was read again for every call, with all that its layers say.
+/// A network is read at every call, with the configuration of all its layers.
 #[test]
 fn a_network_that_is_called_thousands_of_times() {
     let long = "X".repeat(1 << 20);
@@ -51,7 +51,7 @@ fn a_layer_that_is_called_thousands_of_times() {
     assert!(error.contains("called 5000 times") && error.contains("at most 256"), "{error}");
 }
 
-/// Each layer stands before what it reads, so that the next one is found at the end of the list.
+/// Each layer precedes its input, so that the next one is found at the end of the list.
 #[test]
 fn layers_in_the_opposite_order() {
     let layer = |at: usize| {
@@ -63,7 +63,7 @@ fn layers_in_the_opposite_order() {
     assert!(error.contains("not in order of execution"), "{error}");
 }
 
-/// Constants were put at their positions one by one.
+/// Many constants are inserted at their positions.
 #[test]
 fn an_operation_of_thousands_of_constants() {
     let constants: serde_json::Map<String, Value> = (0..100_000).map(|at| (format!("0{at}"), json!(1.0))).collect();
@@ -74,7 +74,7 @@ fn an_operation_of_thousands_of_constants() {
     assert!(error.contains("TensorFlowOpLayer, an operator not used by MobileNetV2"), "{error}");
 }
 
-/// What an archive may unpack to is bounded by its size: weights are no zeros.
+/// The unpacked size of an archive is bounded by its size, because weights compress badly.
 #[test]
 fn an_archive_that_claims_a_gigabyte_of_weights() {
     let mut bytes = archive(&json!({}), &vec![7; 1 << 20]);
@@ -85,7 +85,7 @@ fn an_archive_that_claims_a_gigabyte_of_weights() {
     assert!(error.contains("the size is 1073741824 bytes") && error.contains("at most 67108864"), "{error}");
 }
 
-/// An attribute's name was looked at to its end, of 64 KB, each time that another was looked for.
+/// A name of 64 KB is compared at each look-up of another attribute.
 #[test]
 fn an_object_that_has_one_long_attribute_many_times() {
     const ATTRIBUTE: u16 = 0x0c;
@@ -95,7 +95,7 @@ fn an_object_that_has_one_long_attribute_many_times() {
         let size = u16::try_from(content.len()).unwrap();
         [&kind.to_le_bytes()[..], &size.to_le_bytes(), &[0; 4], content].concat()
     };
-    // Superblock of version 2, and the object behind it.
+    // Superblock of version 2, and the object after it.
     let undefined = u64::MAX.to_le_bytes();
     let root = 48u64;
     let name = vec![b'a'; usize::from(NAME)];

@@ -42,7 +42,7 @@ fn node(operator: &str, inputs: &[&str], output: &str) -> Vec<u8> {
     field(1, &[inputs, field(2, output.as_bytes()), field(4, operator.as_bytes())].concat())
 }
 
-/// A model of these tensors, an image `x`, and so many nodes.
+/// A model with these tensors, an image `x`, and `NODES` nodes.
 fn model(tensors: &[Vec<u8>], node: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
     let dims: Vec<u8> = [1, 3, 32, 32].iter().flat_map(|dim| field(1, &number(1, *dim))).collect();
     let image = field(11, &[field(1, b"x"), field(2, &field(1, &[number(1, 1), field(2, &dims)].concat()))].concat());
@@ -50,7 +50,7 @@ fn model(tensors: &[Vec<u8>], node: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
     [number(1, 8), field(7, &[nodes, tensors.concat(), image].concat()), field(8, &number(2, 17))].concat()
 }
 
-/// Elements that stand as 32-bit numbers in the file were copied for every node that reads them.
+/// Many nodes read elements that are stored as 32-bit numbers and must be copied.
 #[test]
 fn convolutions_that_share_one_weight() {
     let weight = tensor("w", &[ELEMENTS, 1, 1, 1], FLOAT16, (5, &vec![0; ELEMENTS]));
@@ -58,7 +58,7 @@ fn convolutions_that_share_one_weight() {
     assert!(error.contains("several readers"), "{error}");
 }
 
-/// Each addition kept a factor and an offset for each channel in double precision.
+/// Each addition has a factor and an offset per channel in double precision.
 #[test]
 fn additions_that_share_one_constant() {
     let constant = tensor("c", &[ELEMENTS, 1, 1], UINT8, (9, &vec![1; ELEMENTS]));
@@ -66,7 +66,7 @@ fn additions_that_share_one_constant() {
     assert!(error.contains("computes too many constants"), "{error}");
 }
 
-/// Each node kept all zero points, however many scales there are.
+/// Each node has all zero points, independent of the number of scales.
 #[test]
 fn quantizers_that_share_zero_points() {
     let scale = tensor("s", &[1], 1, (9, &1f32.to_le_bytes()));
@@ -85,7 +85,7 @@ fn paddings_of_a_million_axes() {
     assert!(error.contains("2097152 values for axes"), "{error}");
 }
 
-/// A constant of nothing, a trillion columns wide, whose columns were listed to be cut.
+/// A slice of an empty constant with a trillion columns.
 #[test]
 fn a_slice_of_an_empty_constant() {
     let wide = tensor("w", &[0, 1 << 40], INT64, (9, &[]));
@@ -94,7 +94,7 @@ fn a_slice_of_an_empty_constant() {
     assert!(error.contains("the network ends before this layer"), "{error}");
 }
 
-/// A name of no letters takes two bytes in the file, and twenty-four in memory.
+/// An empty name takes two bytes in the file and twenty-four in memory.
 #[test]
 fn a_node_of_a_million_names() {
     let names = field(1, b"").repeat(ELEMENTS / NODES);

@@ -6,8 +6,8 @@ use super::refused;
 const RELU: u32 = 19;
 const UINT8: u32 = 3;
 
-/// A chain of `count` operators of this code, each on the tensor before, and on the last one where `constant`; all tensors
-/// are of 8 bits and have `long` as their name, and the last one as its data. Returns the file.
+/// Returns a file with a chain of `count` operators of this code. Each reads the previous tensor and, if `constant`,
+/// the last one. All tensors have 8 bits and the name `long`, which is also the data of the last one.
 fn chain(code: u32, count: usize, long: &[u8], constant: bool) -> Vec<u8> {
     let mut file = Flatbuffer::default();
     let start = file.word(0);
@@ -70,14 +70,14 @@ fn chain(code: u32, count: usize, long: &[u8], constant: bool) -> Vec<u8> {
     file.bytes
 }
 
-/// A name that is no UTF-8 was copied, with three bytes for each that is none, for each node.
+/// A name that is not UTF-8, which takes three bytes per invalid byte, for each node.
 #[test]
 fn operators_that_share_a_name_of_a_megabyte() {
     let error = refused(&chain(RELU, 5000, &vec![0xff; 1 << 20], false), "m.tflite");
     assert!(error.contains("unexpected operation") && error.len() < 2000, "{error}");
 }
 
-/// Each addition kept a factor and an offset for each channel in double precision.
+/// Each addition has a factor and an offset per channel in double precision.
 #[test]
 fn additions_that_share_one_constant() {
     const ADD: u32 = 0;

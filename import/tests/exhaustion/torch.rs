@@ -9,7 +9,7 @@ fn legacy(program: &[u8]) -> Vec<u8> {
     [&head[..], b"\x80\x02", program, b".\x80\x02]."].concat()
 }
 
-/// The list was copied for each name of a tensor before its length was compared with that of the sizes.
+/// Many tensors share one list of strides, whose length does not match their sizes.
 #[test]
 fn names_of_tensors_with_long_strides() {
     const STRIDES: usize = 400_000;

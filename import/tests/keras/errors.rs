@@ -1,4 +1,4 @@
-//! What a user reads whose Keras model is not what the compiler takes.
+//! Error messages for unsupported Keras models.
 
 use std::io::{Cursor, Read as _, Write as _};
 
@@ -33,7 +33,7 @@ fn changed(change: impl Fn(String) -> String) -> ImportError {
     *read_bytes(&bytes, "m.keras", &ReadOptions::default()).expect_err("it is changed")
 }
 
-/// The error after all of `from` became `to`.
+/// The error after all occurrences of `from` are replaced by `to`.
 fn replaced(from: &str, to: &str) -> String {
     let error = changed(|config| {
         assert!(config.contains(from), "{from}");
@@ -65,7 +65,7 @@ fn a_head_of_more_than_one_layer_is_told_with_the_remedy() {
     assert!(error.contains("one fully connected layer"), "{error}");
 }
 
-/// The output of the inner network is cut off, and what follows it is taken away.
+/// The output of the inner network is removed, with the layers after it.
 #[test]
 fn a_backbone_without_a_head_is_told() {
     let error = changed(|config| {

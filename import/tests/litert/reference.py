@@ -34,7 +34,7 @@ def interpreter(model, mode):
 
 def main():
     output, mode, model = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
-    # Only without a delegate are the operators told one by one.
+    # The individual operators are available only without a delegate.
     operators = interpreter(model, "reference")._get_ops_details()
     kept = [operator["outputs"][0] for operator in operators if operator["op_name"] in KEPT]
     engine = interpreter(model, mode)

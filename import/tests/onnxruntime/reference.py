@@ -48,7 +48,7 @@ def logits_of(model):
 
 def main():
     output = Path(sys.argv[1])
-    # The quantizer writes beside the model that it reads.
+    # The quantizer writes into the folder of its input model.
     source = Path(shutil.copyfile(sys.argv[2], output / "float.onnx"))
     [entry] = onnx.load(source).graph.input
     height, width = [size.dim_value for size in entry.type.tensor_type.shape.dim][2:]

@@ -155,7 +155,7 @@ fn files_beside_the_weights_are_read() {
     assert_eq!(timm.recovered.preprocessing, Preprocessing::from_mean_and_std([0.5, 0.4, 0.3], [0.25, 0.2, 0.1]));
     assert!(timm.recovered.preprocessing_recorded);
     assert_eq!(timm.container.metadata["mbvc.labels"], "ant\nbee\ncow\ndog\neel");
-    assert_eq!(fact(&timm, "labels"), ("5", "config.json beside it"));
+    assert_eq!(fact(&timm, "labels"), ("5", "config.json"));
     assert_eq!(fact(&timm, "framing").0, "crop 36/32 bicubic");
 
     let transformers = import("transformers/model.safetensors", Some(LONG));
@@ -166,8 +166,8 @@ fn files_beside_the_weights_are_read() {
     assert_eq!(transformers.recovered.padding, Padding::Same);
     assert_eq!(transformers.recovered.batch_norm_epsilon, 1e-3);
     assert_eq!(transformers.container.metadata["mbvc.labels"].lines().nth(3), Some("teapot, kettle"));
-    assert_eq!(fact(&transformers, "preprocessing").1, "preprocessor_config.json beside it");
-    assert_eq!(fact(&transformers, "padding"), ("same", "config.json beside it"));
+    assert_eq!(fact(&transformers, "preprocessing").1, "preprocessor_config.json");
+    assert_eq!(fact(&transformers, "padding"), ("same", "config.json"));
 
     // Without them: the family's own.
     let folder = tempfile::tempdir().unwrap();
@@ -200,5 +200,5 @@ fn unknown_strides_ask_for_a_spec() {
 fn a_container_is_no_model_of_another_program() {
     let bytes = import("timm/model.safetensors", Some(SMALL)).container.to_bytes();
     let error = mbvc_import::read_bytes(&bytes, "w.safetensors", &ReadOptions::default()).unwrap_err().to_string();
-    assert!(error.contains("mbvc container") && error.contains("cannot be imported again"), "{error}");
+    assert!(error.contains("weights file of mbvc") && error.contains("cannot be imported again"), "{error}");
 }

@@ -20,7 +20,7 @@ struct Case {
     logits: Vec<f64>,
 }
 
-/// A Python with the frameworks; without one the test is skipped with a note, or fails where one is named.
+/// A Python with the frameworks. Without one the test is skipped with a note, or fails if one was specified.
 fn python() -> Option<String> {
     let named = std::env::var("MBVC_SLOW_PYTHON").ok();
     let python = named.clone().unwrap_or_else(|| "python3".to_owned());
@@ -49,7 +49,7 @@ fn torch_models_compute_the_same() {
             read(&output.join(&case.file), &ReadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(imported.recovered.classes, case.classes, "{}", case.file);
         let found = logits(&imported, case.size);
-        let differences = found.iter().zip(&case.logits).map(|(found, wanted)| (f64::from(*found) - wanted).abs());
+        let differences = found.iter().zip(&case.logits).map(|(found, expected)| (f64::from(*found) - expected).abs());
         let largest = differences.fold(0.0, f64::max);
         let shown = imported.facts.iter().map(|fact| fact.value.as_str()).collect::<Vec<_>>().join(" | ");
         eprintln!("{}: {largest:.1e}  {shown}", case.file);

@@ -1,4 +1,4 @@
-//! Which names are which layers: safetensors files of one block, written here.
+//! Layers by tensor names: safetensors files of one block.
 
 use mbvc_import::{ImportError, Imported, ReadOptions, read_bytes};
 
@@ -16,7 +16,7 @@ head: { channels: 16 }
 
 /// A convolution, its normalization, the shape of its weight.
 type Layer<'n> = (&'n str, &'n str, [usize; 4]);
-/// A tensor beside the convolutions.
+/// A tensor that is not of a convolution.
 type Other<'n> = (&'n str, &'n [usize]);
 
 const BODY: [Layer<'_>; 4] = [
@@ -27,7 +27,7 @@ const BODY: [Layer<'_>; 4] = [
 ];
 const LINEAR: [Other<'_>; 2] = [("classifier.1.weight", &[3, 16]), ("classifier.1.bias", &[3])];
 
-/// A safetensors file of float32 tensors that are all zero but for ones in `running_var`.
+/// A safetensors file of float32 tensors that are zero, except for ones in `running_var`.
 fn safetensors(tensors: &[(String, Vec<usize>)]) -> Vec<u8> {
     let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
     for (name, shape) in tensors {
@@ -60,7 +60,7 @@ fn error(layers: &[Layer<'_>], others: &[Other<'_>]) -> String {
 
 #[test]
 fn other_implementations_are_known() {
-    // tonylins/pytorch-mobilenet-v2 and its likes, in a module of the user's with another classifier.
+    // tonylins/pytorch-mobilenet-v2 and similar ones, in a user's module with another classifier.
     let flat = [
         ("net.features.0.0", "net.features.0.1", [8, 3, 3, 3]),
         ("net.features.1.conv.0", "net.features.1.conv.1", [8, 1, 3, 3]),

@@ -6,12 +6,12 @@ use crate::isa::{Detected, Isa};
 use crate::network::{BaseModel, NetworkInfo};
 use crate::stream::Pixels;
 
-/// What a model of float32 holds.
+/// Parameters of a float32 model.
 #[derive(Debug, Clone)]
 pub struct Model(BaseModel);
 
 impl Model {
-    /// From packed weights, which are used in place.
+    /// Builds a model of packed weights, which are used in place.
     ///
     /// # Errors
     /// As [`from_packed`].
@@ -37,47 +37,47 @@ impl Model {
         crate::build::build(info, plan, weights, isa).map(Self)
     }
 
-    /// The instruction set whose kernels run.
+    /// Returns the instruction set whose kernels run.
     #[inline]
     pub fn isa(&self) -> Detected {
         self.0.isa
     }
 
-    /// The packed block.
+    /// Returns the packed block.
     #[inline]
     pub fn block(&self) -> &[f32] {
         self.0.packed.floats()
     }
 
-    /// Bytes of the packed block.
+    /// Returns the bytes of the packed block.
     pub fn packed_bytes(&self) -> usize {
         size_of_val(self.0.packed.lines())
     }
 
-    /// Whether the layer of this name takes the fast inner product; `None` if it never does.
+    /// Whether the layer with this name uses the fast inner product; `None` if it never can.
     pub fn is_fast(&self, plan: Option<&'static PackPlan<'static>>, layer: &str) -> Option<bool> {
         plan?.is_fast(layer, self.0.packed.floats())
     }
 
-    /// Labels, and how pictures are framed.
+    /// Returns the labels and the framing of pictures.
     #[cfg(feature = "alloc")]
     pub fn metadata(&self) -> &crate::picture::ClassifierMetadata {
         &self.0.metadata
     }
 
-    /// An image of pixels `[height, width, 3]`, preprocessed when it is read.
+    /// Returns an image of pixels `[height, width, 3]`, which are preprocessed when they are read.
     #[inline]
     pub fn pixels<'a>(&self, bytes: &'a [u8]) -> Pixels<'a> {
         Pixels { bytes, preprocess: self.0.preprocess }
     }
 
-    /// An image of preprocessed values `[height, width, 3]`.
+    /// Returns an image of preprocessed values `[height, width, 3]`.
     #[inline]
     pub fn values<'a>(&self, values: &'a [f32]) -> &'a [f32] {
         values
     }
 
-    /// The values of logits.
+    /// Returns the values of logits.
     pub fn dequantize(&self, logits: &[f32], to: &mut [f32]) {
         to.copy_from_slice(logits);
     }

@@ -1,6 +1,6 @@
-//! Packing: canonical weights into the order in which the kernels of one instruction set read them.
+//! Packing: stores canonical weights in the order in which the kernels of one instruction set read them.
 //!
-//! The compiler emits the plan; values are read here, once, when a model is built.
+//! The compiler emits the plan. Values are read once, when a model is built.
 
 mod error;
 mod fast;
@@ -17,7 +17,7 @@ use fast::Estimate;
 
 /// A plan that packs the weights of a network for one instruction set.
 pub trait Plan {
-    /// Cache lines of the packed block.
+    /// Returns the cache lines of the packed block.
     fn lines(&self) -> usize;
 
     /// Packs `weights` into `block`, allocating nothing.
@@ -32,17 +32,17 @@ pub trait Plan {
         block: &mut [Line],
     ) -> Result<(), PackError<'a>>;
 
-    /// Whether kernels stay within a block that was packed elsewhere, whatever values it holds.
+    /// Whether kernels stay within the bounds of a block that was packed elsewhere, for any values in it.
     fn is_sound(&self, block: &[Line]) -> bool;
 
-    /// Passes `add` everything that a packed block depends on.
+    /// Calls `add` with everything that a packed block depends on.
     fn identify(&self, add: &mut dyn FnMut(&[u8]));
 }
 
-/// A plan: where the weights of each layer go, in order of execution.
+/// A plan: the places of the weights of each layer.
 #[derive(Debug, Clone, Copy)]
 pub struct PackPlan<'a> {
-    /// Layers in order of execution: the range of a layer's output is estimated from those before it.
+    /// Layers in order of execution. The range of a layer's output is estimated from the previous layers.
     pub layers: &'a [PackLayer<'a>],
     /// Cache lines of the whole block.
     pub lines: usize,
@@ -59,7 +59,7 @@ pub struct PackLayer<'a> {
     pub k: usize,
     /// Columns of the weight matrix: output channels.
     pub n: usize,
-    /// Products that its kernels can compute.
+    /// Inner products that its kernels can compute.
     pub product: Product,
     /// Range of its output.
     pub range: OutputRange,
@@ -76,7 +76,7 @@ pub struct PackLayer<'a> {
 pub enum Product {
     /// One multiply-add per product.
     Plain,
-    /// Plain or the fast inner product: panels begin with a row of `1 / s`, which is zero where a panel is plain.
+    /// The plain or the fast inner product. Panels begin with a row of `1 / s`, which is zero in plain panels.
     Fast,
 }
 
@@ -101,13 +101,13 @@ pub struct PackPanels {
     pub last: usize,
     /// Channels of a panel; columns past `n` are zero.
     pub panel: usize,
-    /// Where the first panel goes: `[1 + k][panel]`, the bias row and then the kernel's rows.
+    /// Offset of the first panel, `[1 + k][panel]`: the bias row, then the rows of the kernel.
     pub at: usize,
-    /// From one panel to the next within a group.
+    /// Distance from one panel to the next within a group.
     pub panel_stride: usize,
-    /// Adjacent panels of a group.
+    /// Number of adjacent panels in a group.
     pub panels_per_group: usize,
-    /// From one group to the next; 0 where all panels are one group.
+    /// Distance from one group to the next; 0 if all panels are one group.
     pub group_stride: usize,
 }
 
@@ -141,7 +141,7 @@ impl Plan for PackPlan<'_> {
         Ok(())
     }
 
-    /// Float kernels read no offsets from a block.
+    /// Always true: float kernels read no offsets from a block.
     fn is_sound(&self, _: &[Line]) -> bool {
         true
     }
@@ -160,7 +160,7 @@ impl Plan for PackPlan<'_> {
 }
 
 impl PackPlan<'_> {
-    /// Whether the layer of this name takes the fast inner product in a packed block; `None` if it never does.
+    /// Whether the layer with this name uses the fast inner product in a packed block; `None` if it never can.
     pub fn is_fast(&self, name: &str, block: &[f32]) -> Option<bool> {
         let named = |layer: &&PackLayer<'_>| layer.weight.strip_suffix(".weight") == Some(name);
         let layer = self.layers.iter().find(named).filter(|layer| layer.product == Product::Fast)?;
@@ -201,7 +201,7 @@ impl<'a> Values<'a> {
 }
 
 impl PackPanels {
-    /// Packs all panels, for the fast inner product if there is an estimate of the input.
+    /// Packs all panels, for the fast inner product if an estimate of the input exists.
     fn pack(&self, values: &Values<'_>, fast: Option<&Estimate>, block: &mut [f32]) {
         let PackLayer { k, n, product, .. } = *values.layer;
         for (index, first) in (self.first..self.last).step_by(self.panel).enumerate() {

@@ -1,4 +1,4 @@
-//! The weight container: a safetensors file, fully validated and read in place.
+//! The container of a weights file: safetensors, fully validated and read in place.
 //!
 //! Layout: the header's length as eight little-endian bytes, the header (a JSON object of tensors and
 //! `__metadata__`), then the tensors' bytes. <https://huggingface.co/docs/safetensors>

@@ -385,12 +385,12 @@ impl fmt::Display for PackedError {
             }
             Self::Isa(error) => write!(f, "packed for another instruction set: {error}"),
             Self::OtherNetwork => f.write_str(
-                "packed for another network, for other choices than this one's (fusion, threads, batch, resolution), or by \
-                 another compiler; pack them again",
+                "packed for another network, with other options (fusion, threads, batch, resolution), or by another version \
+                 of mbvc; pack the weights again",
             ),
             Self::Alignment => f.write_str("packed weights must be aligned to 64 bytes"),
             Self::Length => {
-                f.write_str("the packed weights have another length than their header declares; copy or pack them again")
+                f.write_str("the length of the packed weights differs from that in their header; copy or pack them again")
             }
             Self::Damaged | Self::Text => f.write_str("the packed weights are damaged; copy or pack them again"),
         }

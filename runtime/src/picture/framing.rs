@@ -7,7 +7,7 @@ use super::filter::Filter;
 use super::resample::{Part, resample};
 use super::rgb::Rgb;
 
-/// Scales and crops a picture of any size to the input of a network.
+/// How a picture of any size is scaled and cropped to the input of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Framing {
     /// The part of the picture.
@@ -53,7 +53,7 @@ impl Framing {
         if words.next().is_some() { Err(FramingError) } else { Ok(Self { fit, filter }) }
     }
 
-    /// The pixels `[height, width, 3]` that a network with an input of `size`, `[height, width]`, reads.
+    /// Returns the pixels `[height, width, 3]` that a network with an input of `size`, `[height, width]`, reads.
     pub fn frame(&self, picture: &Rgb<'_>, size: [usize; 2]) -> Vec<u8> {
         let (scaled, first) = match self.fit {
             Fit::Squash => (size, [0, 0]),
@@ -84,7 +84,7 @@ fn covering(from: [usize; 2], sides: [usize; 2]) -> [usize; 2] {
     }
 }
 
-/// Half of the excess, rounded to even as Python's `round` does.
+/// Returns half of the excess, rounded to even as Python's `round` does.
 fn middle(over: usize) -> usize {
     over / 2 + usize::from(over % 4 == 3)
 }

@@ -1,4 +1,4 @@
-//! From a picture to labeled classes: `classify` of generated networks.
+//! Classification of pictures: `classify` of generated networks.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -34,7 +34,7 @@ impl fmt::Display for Guess<'_> {
     }
 }
 
-/// All classes by falling probability; equal probabilities by rising index.
+/// Returns all classes in descending order of probability, and equal probabilities in ascending order of index.
 ///
 /// # Errors
 /// If the picture has no pixels.
@@ -58,7 +58,7 @@ pub fn classify<'a>(
     Ok(guesses)
 }
 
-/// The pixels of a picture that a network reads, `[height, width, 3]`; `LENGTH` is their number of bytes.
+/// Returns the pixels of a picture that a network reads, `[height, width, 3]`. `LENGTH` is their number of bytes.
 ///
 /// # Errors
 /// If the picture has no pixels.

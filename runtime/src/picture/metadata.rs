@@ -1,4 +1,4 @@
-//! What a model keeps to classify pictures of any size.
+//! Metadata of a model that is required to classify pictures of any size.
 
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -1,4 +1,4 @@
-//! From a picture of any size to the pixels that a network reads, and from its logits to labeled classes.
+//! Framing of pictures of any size, and classification.
 
 mod filter;
 mod framing;

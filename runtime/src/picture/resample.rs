@@ -1,8 +1,8 @@
 //! Resampling that is bit-exact with Pillow's, so that scores equal those of a Python program.
 //!
-//! Each axis is filtered in turn with weights in fixed point: columns first, rounded to bytes in between (Pillow's
-//! `Resample.c`). Pillow 13 filters the rows of tall images first, which changes some samples by one; this module keeps
-//! the order of earlier versions.
+//! The axes are filtered one after the other with fixed-point weights: columns first, rounded to bytes in between
+//! (Pillow's `Resample.c`). Pillow 13 filters the rows of tall images first, which changes some samples by one; this
+//! module keeps the order of earlier versions.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use super::filter::Filter;
 use super::rgb::Rgb;
 
-/// Bits after the point of a weight: a sum of bytes times weights fits in 32 bits, with a sign and a bit to spare.
+/// Fraction bits of a weight. A sum of bytes times weights fits in 32 bits with a sign and one spare bit.
 const PRECISION: u32 = 32 - 8 - 2;
 
 const HALF: i32 = 1 << (PRECISION - 1);

@@ -4,7 +4,7 @@ use super::sync::{AtomicU32, AtomicUsize, Backoff, CachePadded, Ordering, const_
 
 /// A centralized barrier that counts its rounds.
 ///
-/// The team's size is an argument of [`wait`](Self::wait), because teams of several sizes use one barrier in turn.
+/// The team's size is an argument of [`wait`](Self::wait), because teams of several sizes use one barrier.
 pub struct Barrier {
     arrived: CachePadded<AtomicUsize>,
     round: CachePadded<AtomicU32>,
@@ -23,7 +23,7 @@ impl Barrier {
         }
     }
 
-    /// Returns when `threads` threads have arrived. What each wrote before, all can read after.
+    /// Returns when `threads` threads have arrived. All of them can then read what each wrote before.
     ///
     /// # Errors
     /// If a thread has poisoned the barrier instead of arriving.
@@ -49,13 +49,13 @@ impl Barrier {
         }
     }
 
-    /// Lets every present and later [`wait`](Self::wait) fail. The caller has not arrived in this round, so that no
-    /// other thread ends it.
+    /// Makes every current and later [`wait`](Self::wait) fail. The caller has not arrived in this round, so no other
+    /// thread ends it.
     pub fn poison(&self) {
         self.round.0.store(POISONED, Ordering::Release);
     }
 
-    /// Makes the barrier as new. No thread may use it at the time.
+    /// Resets the barrier. No thread may use it at the same time.
     pub fn reset(&self) {
         self.arrived.0.store(0, Ordering::Relaxed);
         self.round.0.store(0, Ordering::Relaxed);

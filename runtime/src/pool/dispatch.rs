@@ -1,4 +1,4 @@
-//! How a call hands its job to workers, and how these wait for the next one.
+//! Dispatch of jobs to workers.
 
 use alloc::boxed::Box;
 use core::any::Any;
@@ -13,10 +13,11 @@ use super::sync::{
 };
 use crate::team::Team;
 
-/// How long a worker without work stays awake. Waking it takes a tenth of that; a call takes a millisecond or more.
+/// Time that a worker without work spins before it sleeps. Waking it takes a tenth of that; a call takes a millisecond
+/// or more.
 pub const AWAKE: Duration = Duration::from_micros(300);
 
-/// What a thread panicked with.
+/// Payload of a panic.
 type Cause = Box<dyn Any + Send>;
 
 /// One thread's view of a team of pool threads.
@@ -55,7 +56,7 @@ impl Team for PoolTeam<'_> {
     }
 }
 
-/// What workers run: `run(data, team)`.
+/// Job of the workers: `run(data, team)`.
 #[derive(Clone, Copy)]
 struct Job {
     run: unsafe fn(*const (), PoolTeam<'_>),
@@ -68,7 +69,7 @@ const IDLE: u32 = 0;
 const ASLEEP: u32 = 1;
 const CALLED: u32 = 2;
 
-/// A worker as its callers see it.
+/// A worker, as used by its callers.
 pub struct Worker {
     state: CachePadded<AtomicU32>,
     thread: OnceLock<Thread>,
@@ -81,7 +82,7 @@ impl Worker {
         }
     }
 
-    /// Sets the thread that [`serve`](Self::serve)s; before that nobody may call the worker.
+    /// Sets the thread that [`serve`](Self::serve)s. The worker must not be called before.
     pub fn set_thread(&self, thread: Thread) {
         self.thread.get_or_init(|| thread);
     }
@@ -89,7 +90,7 @@ impl Worker {
     /// Waits for one job of `dispatcher` and runs it as thread `index` of the team, from 1.
     pub fn serve(&self, index: usize, dispatcher: &Dispatcher) {
         self.wait();
-        // SAFETY: this worker was called and has not finished, so that nobody writes the job.
+        // SAFETY: this worker was called and has not finished, so no thread writes the job.
         let job = dispatcher.job.with(|job| unsafe { *job });
         let team = PoolTeam { index, threads: job.threads, barrier: Some(&dispatcher.barrier) };
         // SAFETY: `run` accepts `data`, which the caller keeps until `pending` is 0.
@@ -116,7 +117,7 @@ impl Worker {
                 }
             }
         }
-        // Nobody else writes the state of a worker that is called.
+        // No other thread writes the state of a worker that was called.
         state.store(IDLE, Ordering::Relaxed);
     }
 
@@ -131,13 +132,13 @@ impl Worker {
 
 /// Hands one job at a time to workers.
 pub struct Dispatcher {
-    /// Whether a call has the dispatcher, and with it the fields below.
+    /// Whether a call holds the dispatcher, and with it the fields below.
     busy: AtomicBool,
     job: UnsafeCell<Job>,
     barrier: Barrier,
     /// Workers that have not finished the job.
     pending: CachePadded<AtomicUsize>,
-    /// What a worker panicked with.
+    /// Payload of a worker's panic.
     panic: Mutex<Option<Cause>>,
 }
 
@@ -145,7 +146,7 @@ pub struct Dispatcher {
 // and read by these between their call and the end of their work, for which the holder waits.
 unsafe impl Sync for Dispatcher {}
 
-// SAFETY: the pointer in `job` is only followed while its call waits, wherever the dispatcher is at the time.
+// SAFETY: the pointer in `job` is only dereferenced while its call waits, independent of the dispatcher's address.
 unsafe impl Send for Dispatcher {}
 
 impl Dispatcher {
@@ -181,7 +182,7 @@ impl Exclusive<'_> {
     /// is being served as thread `i + 1` of this dispatcher.
     ///
     /// # Errors
-    /// What one of the threads panicked with; the others have then stopped at a barrier or finished.
+    /// Payload of the panic of one of the threads. The others have stopped at a barrier or finished.
     pub fn run<H: Fn(PoolTeam<'_>) + Sync>(
         &mut self,
         workers: &[Worker],
@@ -208,7 +209,7 @@ impl Exclusive<'_> {
         if done.is_err() {
             barrier.poison();
         }
-        // Workers use what `helper` borrows until then, so that a panic does not leave this function before either.
+        // Workers use what `helper` borrows until then, so a panic must not leave this function earlier.
         let mut backoff = Backoff::default();
         while pending.0.load(Ordering::Acquire) > 0 {
             backoff.snooze();

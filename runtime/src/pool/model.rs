@@ -15,7 +15,7 @@ use super::barrier::Barrier;
 use super::dispatch::{Dispatcher, PoolTeam, Worker};
 use crate::team::Team;
 
-/// Preemptions of a thread that could go on. Most known bugs show with two (Musuvathi and Qadeer, "Iterative context
+/// Preemptions of a runnable thread. Most known bugs show with two (Musuvathi and Qadeer, "Iterative context
 /// bounding for systematic testing of multithreaded programs", 2007).
 const PREEMPTIONS: usize = 3;
 
@@ -25,7 +25,7 @@ fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     builder.check(model);
 }
 
-/// A number for each thread of a team, which the barriers alone keep from races.
+/// A number for each thread of a team. Only the barriers prevent data races on it.
 struct Cells(Vec<UnsafeCell<usize>>);
 
 // SAFETY: loom checks every access.
@@ -37,7 +37,7 @@ impl Cells {
     }
 
     fn write(&self, at: usize, value: usize) {
-        // SAFETY: loom panics where another access is possible at the same time.
+        // SAFETY: loom panics if another access is possible at the same time.
         self.0[at].with_mut(|cell| unsafe { *cell = value });
     }
 
@@ -101,7 +101,7 @@ struct Pool {
     workers: Vec<Worker>,
 }
 
-/// Runs `model` with so many workers.
+/// Runs `model` with this number of workers.
 fn with_workers(count: usize, model: impl FnOnce(&Arc<Pool>)) {
     let pool = Arc::new(Pool { dispatcher: Dispatcher::new(), workers: (0..count).map(|_| Worker::new()).collect() });
     let ended = Arc::new(Cells::new(count));
@@ -128,7 +128,7 @@ fn with_workers(count: usize, model: impl FnOnce(&Arc<Pool>)) {
     }
 }
 
-/// One call: every thread writes, waits and reads what all have written. Returns false if the dispatcher is taken.
+/// One call: every thread writes, waits and reads what all have written. Returns false if the dispatcher is busy.
 fn call(pool: &Pool, cells: &Cells, value: usize) -> bool {
     let threads = pool.workers.len() + 1;
     let work = |team: PoolTeam<'_>| {

@@ -1,4 +1,4 @@
-//! The pool of this process, and which calls may use it.
+//! The pool of this process, and the calls that may use it.
 
 use std::panic::resume_unwind;
 use std::sync::{Mutex, PoisonError};
@@ -10,8 +10,8 @@ use super::sync::{AtomicU32, AtomicUsize, Ordering};
 /// Most workers of a process: one less than the largest team.
 pub const MOST_WORKERS: usize = 63;
 
-/// Calls that run alone after one that found all processors busy. Callers that come one after the other leave gaps in
-/// which a single one seems to be there; helping it then would overload the processors a moment later.
+/// Calls that run alone after one that found all processors busy. Between the calls of several threads there are gaps
+/// in which only one thread calls. Helping it would overload the processors a moment later.
 const COOLDOWN: usize = 16;
 
 struct Pool {
@@ -28,7 +28,7 @@ struct Pool {
     working: AtomicUsize,
     /// Calls that still run alone; see [`COOLDOWN`].
     cooldown: AtomicUsize,
-    /// Calls that had help.
+    /// Number of calls with helpers.
     helped: AtomicUsize,
 }
 
@@ -60,22 +60,22 @@ pub fn together(threads: usize, helper: impl Fn(PoolTeam<'_>) + Sync, caller: im
     }
 }
 
-/// Starts workers until there are `count`, but no more than there are processors for.
+/// Starts workers until there are `count`, limited by the number of processors.
 pub fn start_workers(count: usize) {
     POOL.start(count);
 }
 
-/// Replaces the number of processors that the system reports: for tests.
+/// Replaces the number of processors that the system reports, for tests.
 pub fn set_processors(processors: usize) {
     POOL.processors.store(processors, Ordering::Relaxed);
 }
 
-/// Number of calls of this process that workers have helped: for tests.
+/// Returns the number of calls of this process with helpers, for tests.
 pub fn helped_calls() -> usize {
     POOL.helped.load(Ordering::Relaxed)
 }
 
-/// Counts a caller as working, until it is dropped.
+/// Counts a caller as active until it is dropped.
 struct ActiveCaller;
 
 impl ActiveCaller {
@@ -104,7 +104,7 @@ impl Drop for Reservation {
 }
 
 impl Pool {
-    /// Takes the pool, if it is free and a processor is free for at least one of the `most` workers.
+    /// Acquires the pool if it is free and a processor is free for at least one of the `most` workers.
     fn try_reserve(&'static self, most: usize) -> Option<Reservation> {
         let free = self.processors.load(Ordering::Relaxed).saturating_sub(self.working.load(Ordering::Relaxed));
         if free == 0 {
@@ -156,8 +156,8 @@ impl Pool {
     }
 }
 
-/// Number of this process, where there is `fork`. Only calls that get help read it: the system call takes 50 to 200
-/// ns, and such a call many microseconds.
+/// Returns the id of this process on systems with `fork`. Only calls with helpers read it: the system call takes 50 to
+/// 200 ns, such a call many microseconds.
 fn process_id() -> u32 {
     if cfg!(unix) { std::process::id() } else { 1 }
 }

@@ -1,6 +1,6 @@
 //! The synchronization primitives of the pool: the standard library's, or loom's where the protocol is model-checked.
 //!
-//! Only this crate's own unit tests can select loom, so that a program which is compiled with `--cfg loom` for its own
+//! Only this crate's own unit tests can select loom, so a program that is compiled with `--cfg loom` for other
 //! models runs the real pool.
 
 #[cfg(not(all(loom, test)))]
@@ -12,7 +12,7 @@ mod real {
     /// Iterations of a waiting loop before it yields its processor: about 20 µs.
     const SPINS: usize = 1 << 10;
 
-    /// The pace of a waiting loop: it spins first, and then yields its processor to other threads.
+    /// Backoff of a waiting loop: it spins first, and then yields its processor to other threads.
     #[derive(Default)]
     pub struct Backoff(usize);
 
@@ -52,7 +52,7 @@ mod real {
         }
     }
 
-    /// The time since the first look at it.
+    /// Time since the first query.
     #[derive(Default)]
     pub struct Elapsed(Option<Instant>);
 
@@ -70,11 +70,11 @@ mod real {
     pub use loom::thread::{Thread, park};
 
     /// Iterations of a waiting loop after which other threads are no longer interleaved in every way. An iteration that
-    /// finds nothing changes nothing, so that every behavior shows with fewer of them. Without a limit, two waiting
-    /// threads could run in turn forever.
+    /// finds nothing changes nothing, so fewer iterations show every behavior. Without a limit, two waiting threads
+    /// could alternate forever.
     const EXPLORED: usize = 1;
 
-    /// The pace of a waiting loop: it yields.
+    /// Backoff of a waiting loop: it yields.
     #[derive(Default)]
     pub struct Backoff(usize);
 
@@ -105,7 +105,8 @@ mod real {
 
 pub use real::*;
 
-/// Defines a constructor that is `const`, but in a model: loom's primitives belong to the execution that creates them.
+/// Defines a constructor that is `const`, except in a model: loom's primitives belong to the execution that creates
+/// them.
 macro_rules! const_unless_modeled {
     ($(#[$attribute:meta])* $visibility:vis fn $($function:tt)*) => {
         #[cfg(not(all(loom, test)))]

@@ -1,8 +1,8 @@
 //! Bounds of a channel's sums, and the proof that they can carry `BIAS` through one multiply-add.
 //!
 //! The float with the bit pattern `BIAS + sum` is 2^23 + sum for sums from 0 to 2^23, so that the multiply-add by the
-//! scale and `-2^23 * scale` rounds exactly what `f32(sum) * scale` rounds. Below 0 it is less than 2^23, and the result
-//! less than 0; above 2^23 it is more than the sum, and both results are beyond 255.
+//! scale and `-2^23 * scale` rounds exactly what `f32(sum) * scale` rounds. Below 0 it is less than 2^23, and the
+//! result less than 0; above 2^23 it is more than the sum, and both results are beyond 255.
 
 use super::weight_sums::Reach;
 use crate::simd::quantized::BIAS;
@@ -21,23 +21,23 @@ impl Bounds {
         Self { least, most }
     }
 
-    /// Whether all sums, in steps of the result's scale, are 32-bit integers, so that no conversion saturates above.
+    /// Whether all sums are below 2^30 steps of the result's scale, so that no conversion to an integer overflows.
     pub fn convert(self, scale: f32) -> bool {
         self.most as f32 * scale < (1 << 30) as f32
     }
 
-    /// The `(bias, scale)` to pack so that biased sums give the results of plain ones; `None` if none does.
+    /// Returns the `(bias, scale)` to pack so that biased sums have the results of plain ones; `None` if there is none.
     pub fn biased(self, scale: f32) -> Option<(i32, f32)> {
         let bias = i64::from(BIAS);
         let constant = || {
-            // A channel that sees nothing of its input: the result is packed in place of the sum.
+            // A constant sum: the result is packed in place of it.
             let value = (self.least as f32 * scale).clamp(0.0, 255.0);
             (self.least == self.most).then(|| (crate::quantized::arithmetic::round_ties_even(value) + BIAS, 1.0))
         };
         let carried = |sum: i64| u32::try_from(bias + sum).ok().filter(|bits| *bits < 0x7f80_0000).map(f32::from_bits);
         let fits = self.least > -bias
             && (self.most < 1 << 23 || (1 << 23) as f32 * scale >= 255.5)
-            // Beyond the integers, the conversion would give the least of them.
+            // Beyond 32 bits the conversion returns the minimum integer.
             && carried(self.most).is_some_and(|most| most * scale < (1 << 30) as f32)
             && 8_388_608.0 * scale < (1 << 30) as f32;
         if fits { Some((0, scale)) } else { constant() }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
     use crate::quantized::arithmetic::round_ties_even;
 
-    /// What a biased kernel computes, in f64 where the multiply-add rounds once.
+    /// Result of a biased kernel. f64 models the single rounding of the multiply-add.
     fn biased(sum: i32, scale: f32) -> i32 {
         let carried = f64::from(f32::from_bits((BIAS + sum) as u32));
         let product = (carried * f64::from(scale) - 8_388_608.0 * f64::from(scale)) as f32;

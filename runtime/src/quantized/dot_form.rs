@@ -7,16 +7,16 @@ use super::outliers;
 pub enum DotForm {
     /// As bytes, `[lane][4]`.
     Bytes,
-    /// The same, for activations less 128.
+    /// As bytes, `[lane][4]`, for activations minus 128.
     SignedBytes,
-    /// As bytes in pairs, `[lane][w0, w1]`, then `[lane][w2, w3]`, for activations less 128.
+    /// As bytes in pairs, `[lane][w0, w1]`, then `[lane][w2, w3]`, for activations minus 128.
     SignedPairs,
     /// As 16-bit numbers, even and odd ones separately: `[lane][w0, w2]`, then `[lane][w1, w3]`.
     Words,
 }
 
 impl DotForm {
-    /// Bytes of a vector's quads of weights.
+    /// Returns the bytes of a vector's quads of weights.
     pub(crate) fn bytes(self, lanes: usize) -> usize {
         match self {
             Self::Bytes | Self::SignedBytes | Self::SignedPairs => lanes * 4,
@@ -24,7 +24,7 @@ impl DotForm {
         }
     }
 
-    /// A part of a weight: of 16-bit numbers the first is all.
+    /// Returns part `part` of a weight. A 16-bit weight has one part.
     #[inline(always)]
     pub(crate) fn part(self, weight: i32, part: usize) -> i32 {
         match self {
@@ -33,7 +33,7 @@ impl DotForm {
         }
     }
 
-    /// Subtracted from activations before they are multiplied; biases compensate.
+    /// Returns the number that is subtracted from activations before they are multiplied. Biases compensate it.
     pub(crate) fn taken(self) -> i32 {
         match self {
             Self::Bytes | Self::Words => 0,

@@ -6,15 +6,15 @@ use crate::quantized::arithmetic::{Integer, Quant};
 /// Quantizations of the image, of the vector before the classifier, and of the logits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Edges {
-    /// Of the image.
+    /// Quantization of the image.
     pub input: Quant,
-    /// Of the vector before the classifier.
+    /// Quantization of the vector before the classifier.
     pub embedding: Quant,
-    /// Of the classifier's values.
+    /// Quantization of the logits.
     pub logits: Quant,
 }
 
-/// Bytes of [`Edges`] at the head of a packed block.
+/// Bytes of [`Edges`] at the start of a packed block.
 pub(super) const BYTES: usize = 64;
 
 impl Edges {
@@ -27,7 +27,7 @@ impl Edges {
         }
     }
 
-    /// Those at the head of a packed block; `None` if it is none of a network of `integer`s.
+    /// Reads the quantizations at the start of a packed block; `None` if they are not those of a network of this type.
     pub fn of(block: &[u8], integer: Integer) -> Option<Self> {
         let mut quants = block
             .as_chunks::<4>()
@@ -39,15 +39,15 @@ impl Edges {
     }
 }
 
-/// `i8` or `u8`, as the numbers of a network are given and taken.
+/// `i8` or `u8`, the type of a network's inputs and outputs.
 pub trait Integral: Number<Element = u8> {
-    /// Which of the two it is.
+    /// The type as a value.
     const INTEGER: Integer;
 
-    /// The byte that represents it inside of the network.
+    /// Returns the byte that represents it inside the network.
     fn to_byte(self) -> u8;
 
-    /// The number itself, for arithmetic.
+    /// Returns the number, for arithmetic.
     fn widen(self) -> i32;
 }
 
@@ -77,7 +77,7 @@ impl Integral for u8 {
     }
 }
 
-/// The real numbers that quantized ones represent.
+/// Dequantizes values.
 pub fn dequantize<T: Integral>(quant: Quant, numbers: &[T], to: &mut [f32]) {
     for (to, number) in to.iter_mut().zip(numbers) {
         *to = (number.widen() - quant.zero_point()) as f32 * quant.scale();

@@ -11,17 +11,17 @@ pub const HEADER: usize = 128;
 
 /// The layer's results: zero point and limits.
 const RANGE: usize = 0;
-/// Whether the layer's sums leave the range in which they can carry `BIAS`.
+/// Whether the layer's sums exceed the range in which `BIAS` can be added to them.
 const GENERAL: usize = 12;
-/// The residual add: multiplier of what is added, multiplier of the projection, bias, shift, limits of the projection
-/// less its zero point.
+/// The residual add: multiplier of the residual, multiplier of the projection, bias, shift, limits of the projection
+/// minus its zero point.
 const ADDENDS: usize = 16;
-/// Zero point of the layer's input: what its padding holds.
+/// Zero point of the layer's input, the value of padding.
 const PADDING: usize = 40;
-/// The average of the results: kind, scale and zero point of what is averaged, scale and zero point of the average.
+/// The average of the results: kind, scale and zero point of the results, scale and zero point of the average.
 const POOL: usize = 44;
-/// The residual add of the reference kernels: zero point and factor of what is added, limits of the projection less its
-/// zero point, its factor, the factor of the sum; a factor is multiplier and exponent.
+/// The residual add of the reference kernels: zero point and factor of the residual, limits of the projection minus its
+/// zero point, its factor, the factor of the sum. A factor is a multiplier and an exponent.
 const FIXED_ADDENDS: usize = 64;
 
 /// Writes into a header.
@@ -34,7 +34,8 @@ impl Header<'_> {
         }
     }
 
-    /// `offset` is what bytes have added to the numbers that they stand for.
+    /// Writes the zero point and the limits of results. `offset` is the difference between bytes and the numbers that
+    /// they represent.
     pub fn range(&mut self, zero: i32, limits: Limits, offset: i32) {
         self.put(RANGE, &[zero, limits.low, limits.high].map(|number| number + offset));
     }
@@ -47,16 +48,16 @@ impl Header<'_> {
         self.put(PADDING, &[zero + offset]);
     }
 
-    pub fn pool(&mut self, kind: PoolKind, [made, average]: [Quant; 2]) {
+    pub fn pool(&mut self, kind: PoolKind, [result, average]: [Quant; 2]) {
         let kind = i32::from(kind == PoolKind::Average);
-        let [from, to] = [made, average].map(|quant| quant.scale().to_bits().cast_signed());
-        self.put(POOL, &[kind, from, made.zero_point(), to, average.zero_point()]);
+        let [from, to] = [result, average].map(|quant| quant.scale().to_bits().cast_signed());
+        self.put(POOL, &[kind, from, result.zero_point(), to, average.zero_point()]);
     }
 
-    /// `made` is the quantization of the projection's own result, `added` that of the residual.
-    pub fn addends(&mut self, add: Add, [made, added]: [Quant; 2], limits: Limits, offset: i32) -> Option<()> {
+    /// `result` is the quantization of the projection's result, `added` that of the residual.
+    pub fn addends(&mut self, add: Add, [result, added]: [Quant; 2], limits: Limits, offset: i32) -> Option<()> {
         let zero = added.zero_point() + offset;
-        let (low, high) = (limits.low - made.zero_point(), limits.high - made.zero_point());
+        let (low, high) = (limits.low - result.zero_point(), limits.high - result.zero_point());
         if let Some([left, right, sum]) = add.fixed() {
             let numbers = |fixed: Fixed| [fixed.multiplier, fixed.exponent];
             let [[left, left_exponent], [right, right_exponent], [sum, sum_exponent]] = [left, right, sum].map(numbers);
@@ -71,7 +72,7 @@ impl Header<'_> {
     }
 }
 
-/// The pool of the layer whose header `header` begins with; `None` if its numbers are of another network.
+/// Returns the pool of the layer with this header; `None` if its numbers are invalid.
 pub(super) fn pool(header: Src<'_, u8>, rounding: Rounding, integer: Integer, pixels: usize) -> Option<Pool> {
     let word = |index: usize| i32::from_le_bytes(core::array::from_fn(|byte| header.get(POOL + index * 4 + byte)));
     let quant = |index| Quant::new(f32::from_bits(word(index).cast_unsigned()), word(index + 1), integer);
@@ -79,13 +80,13 @@ pub(super) fn pool(header: Src<'_, u8>, rounding: Rounding, integer: Integer, pi
     Pool::new(rounding, kind, pixels, quant(1)?, quant(3)?, integer.limits())
 }
 
-/// Whether the layer with its header at `at` takes its general kernels.
+/// Whether the layer with its header at `at` must use the general kernels.
 #[inline]
 pub fn is_general(block: Src<'_, u8>, at: usize) -> bool {
     block.get(at + GENERAL) != 0
 }
 
-/// Fills columns beside an image in row quads, or all of a row, with the padding of the layer with its
+/// Fills the columns on both sides of an image in row quads, or a whole row, with the padding of the layer with its
 /// header at `at`.
 #[inline]
 pub fn pad(block: Src<'_, u8>, at: usize, to: Area<'_, u8>, bytes: Range<usize>) {

@@ -11,7 +11,7 @@ pub trait Quantized: Sync {
     fn row<const BYTES: usize>(&self, y: usize, to: &mut [u8]);
 }
 
-/// Numbers of the network's own type.
+/// An image of numbers of the network's type.
 impl<T: Integral> Quantized for &[T] {
     #[inline]
     fn row<const BYTES: usize>(&self, y: usize, to: &mut [u8]) {
@@ -21,11 +21,11 @@ impl<T: Integral> Quantized for &[T] {
     }
 }
 
-/// Real numbers, rounded to the nearest of the input's, halves to even.
+/// An image of real numbers, which are quantized to nearest, ties to even.
 pub struct Values<'a> {
     /// The image, `[height, width, 3]`, preprocessed.
     pub values: &'a [f32],
-    /// What the input's numbers stand for.
+    /// Quantization of the input.
     pub quant: Quant,
     /// The input's type.
     pub integer: Integer,
@@ -39,14 +39,14 @@ impl Quantized for Values<'_> {
     }
 }
 
-/// The byte that represents a real number.
+/// Returns the byte that represents a real number.
 fn quantize(value: f32, quant: Quant, integer: Integer) -> u8 {
     let limits = integer.limits();
     let steps = round_ties_even((value / quant.scale()).clamp(-1024.0, 1024.0));
     (limits.clamp(steps + quant.zero_point()) - limits.low) as u8
 }
 
-/// The byte for each pixel value of each channel, or nothing where both are the same.
+/// The byte for each pixel value of each channel.
 #[derive(Debug, Clone)]
 pub struct Table {
     bytes: [[u8; 256]; 3],
@@ -54,7 +54,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// Of pixels that are preprocessed to real numbers, and these quantized.
+    /// Returns the table for pixels that are preprocessed to real numbers and then quantized.
     pub fn new(preprocess: &Preprocess, quant: Quant, integer: Integer) -> Self {
         let byte = |channel, pixel: usize| quantize(preprocess.value(channel, pixel as u8), quant, integer);
         let bytes: [[u8; 256]; 3] = core::array::from_fn(|channel| core::array::from_fn(|pixel| byte(channel, pixel)));
@@ -67,7 +67,7 @@ impl Table {
 pub struct Pixels<'a> {
     /// Pixel values, row by row.
     pub bytes: &'a [u8],
-    /// What becomes of each value.
+    /// Byte for each pixel value.
     pub table: &'a Table,
 }
 

@@ -20,14 +20,14 @@ pub struct Model<T> {
 }
 
 impl<T: Integral> Model<T> {
-    /// `None` if the block was not packed for numbers `T`.
+    /// Returns `None` if the block was not packed for numbers `T`.
     fn new(base: BaseModel) -> Option<Self> {
         let edges = Edges::of(bytes(base.packed.lines()), T::INTEGER)?;
         let table = Table::new(&base.preprocess, edges.input, T::INTEGER);
         Some(Self { base, edges, table, numbers: PhantomData })
     }
 
-    /// From packed weights, which are used in place.
+    /// Builds a model of packed weights, which are used in place.
     ///
     /// # Errors
     /// As [`from_packed`].
@@ -54,51 +54,51 @@ impl<T: Integral> Model<T> {
         Self::new(base).ok_or(crate::build::ModelError::Pack(crate::float::pack::PackError::OutOfRange("input.scale")))
     }
 
-    /// The instruction set whose kernels run.
+    /// Returns the instruction set whose kernels run.
     #[inline]
     pub fn isa(&self) -> Detected {
         self.base.isa
     }
 
-    /// The packed block.
+    /// Returns the packed block.
     #[inline]
     pub fn block(&self) -> &[u8] {
         bytes(self.base.packed.lines())
     }
 
-    /// Bytes of the packed block.
+    /// Returns the bytes of the packed block.
     pub fn packed_bytes(&self) -> usize {
         size_of_val(self.base.packed.lines())
     }
 
-    /// Whether the layer of this name takes the fast inner product: quantized layers never do.
+    /// Whether the layer with this name uses the fast inner product: quantized layers never can.
     pub fn is_fast(&self, _: Option<&'static QuantPlan<'static>>, _: &str) -> Option<bool> {
         None
     }
 
-    /// Labels, and how pictures are framed.
+    /// Returns the labels and the framing of pictures.
     #[cfg(feature = "alloc")]
     pub fn metadata(&self) -> &crate::picture::ClassifierMetadata {
         &self.base.metadata
     }
 
-    /// What the numbers at both ends stand for.
+    /// Returns the quantizations of input and outputs.
     pub fn edges(&self) -> &Edges {
         &self.edges
     }
 
-    /// An image of pixels, as it gets in.
+    /// Returns an image of pixels as the network reads it.
     #[inline]
     pub fn pixels<'a>(&'a self, bytes: &'a [u8]) -> Pixels<'a> {
         Pixels { bytes, table: &self.table }
     }
 
-    /// An image of real numbers, as it gets in.
+    /// Returns an image of real numbers as the network reads it.
     pub fn values<'a>(&self, values: &'a [f32]) -> Values<'a> {
         Values { values, quant: self.edges.input, integer: T::INTEGER }
     }
 
-    /// The real numbers that logits represent.
+    /// Dequantizes logits.
     pub fn dequantize(&self, logits: &[T], to: &mut [f32]) {
         dequantize(self.edges.logits, logits, to);
     }

@@ -1,11 +1,11 @@
-//! Checks of the outlier lists in a packed block: kernels read at offsets that the lists contain, so that a damaged file
-//! must be refused.
+//! Checks of the outlier lists in a packed block: kernels read at offsets in the lists, so a damaged file must
+//! be rejected.
 
 use super::outliers;
 use super::plan::{Matrix, PanelRun, QuantPlan, Taps, finish_bytes};
 
 impl QuantPlan<'_> {
-    /// Whether all lists of outlier weights refer to rows and quads that exist.
+    /// Whether all lists of outlier weights refer to existing rows and quads.
     pub(super) fn lists_are_sound(&self, block: &[u8]) -> bool {
         let sound = |matrix: &Matrix<'_>| match *matrix {
             Matrix::Dense(taps) => taps.panels.iter().all(|panels| self.dense_is_sound(taps, *panels, block)),

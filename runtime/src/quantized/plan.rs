@@ -1,4 +1,4 @@
-//! Plans of packed quantized networks: where each layer's parameters go.
+//! Plans of packed quantized networks: the places of each layer's parameters.
 //!
 //! The compiler emits a plan; [`pack`](super::pack) follows it when a model is built.
 
@@ -9,7 +9,7 @@ use super::outliers;
 use crate::float::pack::OutputRange;
 use crate::quantized::arithmetic::{Integer, Rounding};
 
-/// A plan: where the parameters of each layer go. All places and strides are in bytes.
+/// A plan: the places of the parameters of each layer. All offsets and strides are in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct QuantPlan<'a> {
     /// Type of weights and values.
@@ -18,10 +18,10 @@ pub struct QuantPlan<'a> {
     pub rounding: Rounding,
     /// Layout of the weights.
     pub form: DotForm,
-    /// Whether outlier weights have rows: parts of weights that do not fit a signed byte.
+    /// Whether there are rows for outlier weights, which do not fit a signed byte.
     pub outliers: bool,
-    /// Whether there are kernels for sums that carry `BIAS`, or in the reference kernels' rounding for factors below one
-    /// half.
+    /// Whether there are fast kernels: for sums with `BIAS` added, or in the rounding of the reference kernels for
+    /// factors below one half.
     pub biased: bool,
     /// Quantization of the image.
     pub input: Named<'a>,
@@ -44,14 +44,14 @@ pub struct Named<'a> {
     pub zero_point: &'a str,
 }
 
-/// One layer's parameters: the names of their tensors, and where they are packed.
+/// One layer's parameters: the names of their tensors, and their places in the block.
 #[derive(Debug, Clone, Copy)]
 pub struct QuantLayer<'a> {
     /// `[k][channels]` of the network's integers.
     pub weight: &'a str,
     /// Int32, `[channels]`, in steps of input scale times weight scale.
     pub bias: &'a str,
-    /// Float32, `[channels]`, or one where the weights have a zero point.
+    /// Float32, `[channels]`, or `[1]` if the weights have a zero point.
     pub weight_scale: &'a str,
     /// Present if the weights have a zero point; one scale then applies to all channels.
     pub weight_zero_point: Option<&'a str>,
@@ -61,7 +61,7 @@ pub struct QuantLayer<'a> {
     pub output: Named<'a>,
     /// Range of the results.
     pub activation: OutputRange,
-    /// Quantizations of the residual and of the sum, if the layer adds one.
+    /// Quantizations of the residual and of the sum, if the layer adds a residual.
     pub add: Option<[Named<'a>; 2]>,
     /// Number of pixels that are averaged, and the quantization of the average.
     pub pool: Option<(usize, Named<'a>)>,
@@ -73,8 +73,8 @@ pub struct QuantLayer<'a> {
     pub matrix: Matrix<'a>,
 }
 
-/// Bytes per channel that finish its sums: a bias and a scale, or a bias, a multiplier and its exponent. They are stored in
-/// rows: biases, then scales or multipliers, then exponents.
+/// Returns the bytes per channel of the numbers that finish its sums: a bias and a scale, or a bias, a multiplier and
+/// its exponent. They are stored in rows: biases, then scales or multipliers, then exponents.
 pub const fn finish_bytes(rounding: Rounding) -> usize {
     match rounding {
         Rounding::Xnnpack => 8,
@@ -87,8 +87,8 @@ pub const fn finish_bytes(rounding: Rounding) -> usize {
 pub enum Matrix<'a> {
     /// `[runs * run][channels]`, in quads of weights along the runs.
     Dense(Taps<'a>),
-    /// 3x3, vector by vector of channels: the numbers that finish its sums ([`finish_bytes`]), and for each of the four
-    /// positions of three rows in or between row quads, the weights of the three columns.
+    /// 3x3, for each vector of channels: the numbers that finish its sums ([`finish_bytes`]), and for each of the four
+    /// positions of three rows within or between row quads, the weights of the three columns.
     Depthwise {
         /// Offset of the first vector.
         at: usize,
@@ -99,7 +99,7 @@ pub enum Matrix<'a> {
     },
 }
 
-/// The runs of contiguous activations that a dense sum goes over.
+/// Runs of contiguous activations of a dense sum.
 #[derive(Debug, Clone, Copy)]
 pub struct Taps<'a> {
     /// Rows of the window.
@@ -127,12 +127,13 @@ pub struct PanelRun {
     pub vectors: usize,
     /// Offset of the first panel.
     pub at: usize,
-    /// From one panel to the next.
+    /// Distance from one panel to the next.
     pub stride: usize,
 }
 
 impl QuantPlan<'_> {
-    /// Offset of the number of outlier rows in a vector of a depthwise layer, and the bytes from a vector to the next.
+    /// Returns the offset of the number of outlier rows in a vector of a depthwise layer, and the bytes from one vector
+    /// to the next.
     pub(super) fn depthwise_places(&self, lanes: usize) -> (usize, usize) {
         let all = DEPTHWISE_QUADS * self.form.bytes(lanes);
         let count = lanes * finish_bytes(self.rounding) + all;
@@ -146,12 +147,12 @@ pub(super) const DEPTHWISE_QUADS: usize = 4 * 3;
 pub(super) const OUTLIER_COUNT: usize = 64;
 
 impl Taps<'_> {
-    /// Quads of weights in all.
+    /// Returns the total number of quads of weights.
     pub(super) fn steps(&self) -> usize {
         self.runs * self.quads + usize::from(self.ends)
     }
 
-    /// The products that quad `step` makes; fewer than four past the end of a run.
+    /// Returns the products of quad `step`, fewer than four at the end of a run.
     pub(super) fn products(&self, step: usize) -> [Option<usize>; 4] {
         core::array::from_fn(|index| {
             let (run, tap) = match step < self.runs * self.quads {
@@ -162,7 +163,7 @@ impl Taps<'_> {
         })
     }
 
-    /// Those of each run, and that of their ends.
+    /// Returns the quads of each run, and the quad of their ends.
     pub(super) fn parts(&self) -> impl Iterator<Item = Range<usize>> {
         let (quads, steps) = (self.quads, self.steps());
         (0..self.runs + usize::from(self.ends)).map(move |run| run * quads..steps.min((run + 1) * quads))
@@ -170,7 +171,7 @@ impl Taps<'_> {
 }
 
 impl Matrix<'_> {
-    /// Products that are summed for one output.
+    /// Returns the products that are summed for one output.
     pub(super) fn k(&self) -> usize {
         match self {
             Self::Dense(taps) => taps.runs * taps.run,

@@ -1,4 +1,4 @@
-//! Tensors and metadata of a container, as packing reads them.
+//! Access to tensors and metadata of a container, for packing.
 
 use super::plan::Named;
 use crate::conventions::ConventionError;
@@ -6,7 +6,7 @@ use crate::float::pack::PackError;
 use crate::formats::container::{Container, Dtype};
 use crate::quantized::arithmetic::{Integer, PoolKind, Quant};
 
-/// The bytes of a tensor, if it has the expected type and size.
+/// Returns the bytes of a tensor, if it has the expected type and size.
 pub(super) fn data<'a, 'n>(
     weights: &Container<'a>,
     name: &'n str,
@@ -23,7 +23,7 @@ pub(super) fn data<'a, 'n>(
     Ok(tensor.data)
 }
 
-/// The bytes of a tensor of one 32-bit number.
+/// Returns the bytes of a tensor of one 32-bit number.
 pub(super) fn word<'n>(weights: &Container<'_>, name: &'n str, dtype: Dtype) -> Result<[u8; 4], PackError<'n>> {
     data(weights, name, dtype, 4)?.first_chunk().copied().ok_or(PackError::Missing(name))
 }
@@ -37,7 +37,7 @@ pub(super) fn pool_kind(weights: &Container<'_>) -> Result<PoolKind, PackError<'
     }
 }
 
-/// The quantization of a value.
+/// Reads the quantization of a value.
 pub(super) fn quant_of<'n>(
     weights: &Container<'_>,
     named: Named<'n>,

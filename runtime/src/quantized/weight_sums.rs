@@ -1,4 +1,4 @@
-//! Sums of the weights of each channel, from which its bias and the bounds of its sums follow.
+//! Sums of the weights of each channel. Its bias and the bounds of its sums depend on them.
 
 /// Sums of a channel's negative and of its positive weights. 32 bits hold 8 million weights.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Sums {
     /// Sums of rows with one weight per channel. `number` converts a stored byte to a weight from -255 to 255.
     pub fn new<'a>(rows: impl Iterator<Item = &'a [u8]>, number: impl Fn(u8) -> i16) -> Self {
         let mut sums = Self { below: [0; Self::CHANNELS], above: [0; Self::CHANNELS] };
-        // As many rows as 16 bits can sum, which are half of the work of 32.
+        // The most rows that 16-bit sums can hold, which take half of the time of 32-bit sums.
         const ROWS: usize = 128;
         let mut rows = rows.peekable();
         while rows.peek().is_some() {
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn sums_are_those_of_all_rows() {
-        // More rows than 16 bits can sum, fewer channels than there is room for.
+        // More rows than 16-bit sums can hold, and fewer channels than a cache line.
         let rows: [[u8; 3]; 300] = core::array::from_fn(|row| [0, 255, (row % 251) as u8]);
         let sums = Sums::new(rows.iter().map(|row| &row[..]), |byte| i16::from(byte) - 128);
         let found: [Reach; 4] = core::array::from_fn(|at| sums.channels().nth(at).unwrap_or_default());

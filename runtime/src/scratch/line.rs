@@ -16,7 +16,7 @@ impl Line {
 
 /// The floats of `lines`.
 pub fn floats(lines: &[Line]) -> &[f32] {
-    // SAFETY: a line is exactly `FLOATS` floats without padding (64 bytes, asserted beside it).
+    // SAFETY: a line is exactly `FLOATS` floats without padding (64 bytes, asserted above).
     unsafe { core::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * Line::FLOATS) }
 }
 

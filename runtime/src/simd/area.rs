@@ -1,9 +1,9 @@
-//! Memory that the threads of a team write together: the scratch of a call, and its output.
+//! Memory that the threads of a team share for writing: the scratch of a call, and its output.
 //!
 //! No thread can hold it as an exclusive slice, so an area is a pointer that all of them copy. As with `Src` and `Dst`,
-//! offsets are literals that the compiler planned and verified, and bounds are checked in debug builds only. Between two
-//! barriers no thread accesses a number that another one writes: the compiler gives every value that is written at the
-//! same time a place of its own, and emits a barrier before one thread reads what another wrote.
+//! offsets are literals that the compiler planned and verified, and bounds are checked in debug builds only. Between
+//! two barriers no thread accesses a number that another one writes: the compiler assigns disjoint places to values
+//! that are written at the same time, and emits a barrier before one thread reads what another wrote.
 
 use core::marker::PhantomData;
 use core::ops::Range;
@@ -12,7 +12,7 @@ use super::{Dst, Src};
 
 /// Numbers that a team shares: floats, or the bytes of quantized networks.
 ///
-/// As [`Src`], an area cannot be made in safe code:
+/// Like [`Src`], an area cannot be created in safe code:
 ///
 /// ```compile_fail,E0133
 /// #![forbid(unsafe_code)]
@@ -26,8 +26,8 @@ pub struct Area<'a, T = f32> {
     life: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: an area is an exclusive slice of numbers, which may be sent to another thread; `new` promises that the threads
-// that share it do not race.
+// SAFETY: an area is an exclusive slice of numbers, which may be sent to another thread; `new` promises that the
+// threads that share it do not race.
 unsafe impl<T: Send> Send for Area<'_, T> {}
 // SAFETY: as above; an area has no state besides the numbers.
 unsafe impl<T: Send> Sync for Area<'_, T> {}
@@ -60,7 +60,7 @@ impl<'a, T: Copy + Default> Area<'a, T> {
         }
     }
 
-    /// The numbers of `range`.
+    /// Returns the area of the numbers of `range`.
     #[inline(always)]
     pub fn part(self, range: Range<usize>) -> Self {
         Self {
@@ -71,7 +71,7 @@ impl<'a, T: Copy + Default> Area<'a, T> {
         }
     }
 
-    /// The area without its first `offset` numbers.
+    /// Returns the area without its first `offset` numbers.
     #[inline(always)]
     pub fn at(self, offset: usize) -> Self {
         Self {
@@ -82,7 +82,7 @@ impl<'a, T: Copy + Default> Area<'a, T> {
         }
     }
 
-    /// A view for reading from `offset`.
+    /// Returns a view for reading from `offset`.
     #[inline(always)]
     pub fn src(self, offset: usize) -> Src<'a, T> {
         let area = self.at(offset);
@@ -93,7 +93,7 @@ impl<'a, T: Copy + Default> Area<'a, T> {
         )
     }
 
-    /// A view for writing from `offset`.
+    /// Returns a view for writing from `offset`.
     #[inline(always)]
     pub fn dst(self, offset: usize) -> Dst<'a, T> {
         let area = self.at(offset);
@@ -104,7 +104,7 @@ impl<'a, T: Copy + Default> Area<'a, T> {
         )
     }
 
-    /// The numbers of `range`, which no thread writes during the borrow.
+    /// Returns the numbers of `range`, which no thread writes during the borrow.
     #[inline(always)]
     pub fn read(self, range: Range<usize>) -> &'a [T] {
         // SAFETY: the area's constructor promises that the range is in the slice, which debug builds check, and that
@@ -131,7 +131,7 @@ impl<'a, T: Copy + Default> Area<'a, T> {
         self.write(0..len, |numbers| numbers.copy_from_slice(from.read(0..len)));
     }
 
-    /// The address of `count` numbers from `offset`.
+    /// Returns the address of `count` numbers from `offset`.
     #[inline(always)]
     fn address(self, offset: usize, count: usize) -> *mut T {
         #[cfg(debug_assertions)]
@@ -141,7 +141,7 @@ impl<'a, T: Copy + Default> Area<'a, T> {
     }
 }
 
-/// Disjoint parts of an area, as the compiler planned them.
+/// Returns disjoint parts of an area, as planned by the compiler.
 ///
 /// # Panics
 /// In debug builds, if two parts overlap or one exceeds the area, which the compiler's verifier excludes.
@@ -176,7 +176,7 @@ mod tests {
     fn debug_builds_check_every_range() {
         let panics = |work: fn(Area<'_>) -> usize| {
             let mut floats = [0.0; 8];
-            // SAFETY: debug builds check every access before it happens, and one thread makes them.
+            // SAFETY: debug builds check every access, and there is one thread.
             std::panic::catch_unwind(move || work(unsafe { Area::new(&mut floats) })).is_err()
         };
         assert!(panics(|area| parts(area, [0..4, 3..5]).len()));

@@ -1,11 +1,11 @@
 //! The SIMD vocabularies of generated kernels, and the views of memory that they read and write.
 //!
-//! Float kernels use only names that every module of [`float`] defines, so that one loop nest serves every instruction set:
-//! `load`, `load_first`, `splat`, `store`, `store_first`, `fma`, `fma_lane`, `add`, `mul`, `relu`, `relu6`. Quantized
-//! kernels use the vocabulary of [`quantized`].
+//! Float kernels use only names that every module of [`float`] defines, so that one loop nest serves every instruction
+//! set: `load`, `load_first`, `splat`, `store`, `store_first`, `fma`, `fma_lane`, `add`, `mul`, `relu`, `relu6`.
+//! Quantized kernels use the vocabulary of [`quantized`].
 //!
-//! Functions of a vocabulary are safe to call where the target features are enabled: all memory that they access belongs to
-//! a view, and views are made by `unsafe` constructors alone.
+//! Functions of a vocabulary are safe to call where the target features are enabled: all memory that they access
+//! belongs to a view, and only `unsafe` constructors create views.
 
 #![allow(clippy::missing_safety_doc, reason = "clippy treats functions with target features as unsafe")]
 

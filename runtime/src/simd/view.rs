@@ -1,14 +1,14 @@
 //! Views that kernels read and write: slices whose bounds are checked in debug builds only.
 //!
 //! Generated code addresses memory with literal offsets that the compiler planned and verified. A release build carries
-//! the pointer alone, so that a view costs one register. Methods of a view are therefore safe to call only because
-//! nothing but an `unsafe` constructor makes one: whoever calls it promises that every access stays in bounds.
+//! the pointer alone, so that a view costs one register. Methods of a view are safe to call only because its
+//! constructors are `unsafe`: their callers promise that every access stays in bounds.
 
 use core::marker::PhantomData;
 
 /// Readable numbers: floats, or the bytes of quantized networks.
 ///
-/// A view cannot be made in safe code, because release builds do not check its offsets:
+/// A view cannot be created in safe code, because release builds do not check its offsets:
 ///
 /// ```compile_fail,E0133
 /// #![forbid(unsafe_code)]
@@ -25,7 +25,7 @@ pub struct Src<'a, T = f32> {
 
 /// Writable numbers.
 ///
-/// As [`Src`], it cannot be made in safe code:
+/// Like [`Src`], it cannot be created in safe code:
 ///
 /// ```compile_fail,E0133
 /// #![forbid(unsafe_code)]
@@ -54,13 +54,13 @@ impl<'a, T: Copy> Src<'a, T> {
         Self::of(slice)
     }
 
-    /// Views all of another slice, under the promise that was made for this view.
+    /// Returns a view of another slice, under the contract of this view.
     #[inline(always)]
     pub fn view<'b>(self, slice: &'b [T]) -> Src<'b, T> {
         Src::of(slice)
     }
 
-    /// Views all of another slice for writing, under the promise that was made for this view.
+    /// Returns a view of another slice for writing, under the contract of this view.
     #[inline(always)]
     pub fn view_mut<'b>(self, slice: &'b mut [T]) -> Dst<'b, T> {
         Dst::of(slice)
@@ -87,7 +87,7 @@ impl<'a, T: Copy> Src<'a, T> {
         }
     }
 
-    /// The view without its first `offset` numbers.
+    /// Returns the view without its first `offset` numbers.
     #[inline(always)]
     pub fn at(self, offset: usize) -> Self {
         Self {
@@ -98,7 +98,7 @@ impl<'a, T: Copy> Src<'a, T> {
         }
     }
 
-    /// The address of `count` numbers from `offset`.
+    /// Returns the address of `count` numbers from `offset`.
     #[inline(always)]
     pub(super) fn address(self, offset: usize, count: usize) -> *const T {
         #[cfg(debug_assertions)]
@@ -107,14 +107,14 @@ impl<'a, T: Copy> Src<'a, T> {
         self.pointer.wrapping_add(offset)
     }
 
-    /// The number at `at`.
+    /// Returns the number at `at`.
     #[inline(always)]
     pub fn get(self, at: usize) -> T {
         // SAFETY: the view's constructor promises that the number is in the slice; debug builds check it.
         unsafe { *self.address(at, 1) }
     }
 
-    /// An address that may be outside the view: for prefetching only.
+    /// Returns an address that may be outside the view, for prefetching only.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub(super) fn hint(self, offset: usize) -> *const T {
@@ -153,7 +153,7 @@ impl<'a, T: Copy> Dst<'a, T> {
         }
     }
 
-    /// The view without its first `offset` numbers.
+    /// Returns the view without its first `offset` numbers.
     #[inline(always)]
     pub fn at(&mut self, offset: usize) -> Dst<'_, T> {
         Dst {
@@ -164,7 +164,7 @@ impl<'a, T: Copy> Dst<'a, T> {
         }
     }
 
-    /// What has been written, for reading.
+    /// Returns a view for reading what was written.
     #[inline(always)]
     pub fn src(&self) -> Src<'_, T> {
         Src {
@@ -175,7 +175,7 @@ impl<'a, T: Copy> Dst<'a, T> {
         }
     }
 
-    /// The address of `count` numbers from `offset`.
+    /// Returns the address of `count` numbers from `offset`.
     #[inline(always)]
     pub(super) fn address(&mut self, offset: usize, count: usize) -> *mut T {
         #[cfg(debug_assertions)]
@@ -198,8 +198,8 @@ fn checked_rest(len: usize, offset: usize) -> usize {
     len.checked_sub(offset).unwrap_or_else(|| panic!("a kernel moves a view of {len} elements by {offset}"))
 }
 
-/// Prefetches the cache line at `address`, which need not be readable. Does nothing on targets whose processors prefetch
-/// well enough without it.
+/// Prefetches the cache line at `address`, which need not be readable. Does nothing on targets with sufficient
+/// hardware prefetching.
 #[inline(always)]
 pub fn prefetch<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]

@@ -12,7 +12,7 @@ use crate::formats::container::Dtype;
 use crate::preprocess::Preprocess;
 
 impl Weights {
-    /// Weights that keep activations in a usual range. A seed gives the same weights on every machine.
+    /// Returns random weights that keep activations in a typical range. A seed gives the same weights on every machine.
     ///
     /// `tensors` lists canonical names with types and shapes, weights before their scales. Weights are uniform with
     /// He's variance, 2 / fan-in (He et al. 2015, arXiv:1502.01852), or 1 / fan-in before a linear output

@@ -56,7 +56,7 @@ fn a_static_container_is_borrowed() {
 fn unknown_metadata_is_refused_with_the_reason() {
     for (key, value, expected) in [
         ("mbvc.format", None, "has no `mbvc.format`"),
-        ("mbvc.format", Some("2"), "`mbvc.format` is not 1"),
+        ("mbvc.format", Some("2"), "metadata `mbvc.format`, expected 1"),
         ("mbvc.activation", Some("swish"), "metadata `mbvc.activation` must be one of `relu6` `relu`"),
         ("mbvc.padding", None, "metadata `mbvc.padding` is missing"),
         ("mbvc.padding", Some("valid"), "`mbvc.padding` must be one of `same` `symmetric`"),
@@ -89,7 +89,7 @@ fn files_are_named_in_errors() {
     let broken = folder.path().join("broken.safetensors");
     std::fs::write(&broken, b"not weights").unwrap();
     let error = Weights::open(&broken).unwrap_err().to_string();
-    assert!(error.starts_with(&broken.display().to_string()) && error.contains("not a weight container"), "{error}");
+    assert!(error.starts_with(&broken.display().to_string()) && error.contains("not a weights file"), "{error}");
 
     let folder_itself = Weights::open(folder.path()).unwrap_err().to_string();
     assert!(folder_itself.contains("cannot be read"), "{folder_itself}");

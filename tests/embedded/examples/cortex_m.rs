@@ -55,7 +55,7 @@ mod target {
     #[inline(never)]
     fn run() -> ! {
         static mut SCRATCH: Scratch = TinyNet::static_scratch();
-        // SAFETY: the one reference, made once.
+        // SAFETY: the only reference, created once.
         let scratch = unsafe { &mut *addr_of_mut!(SCRATCH) };
         match check(scratch) {
             Ok(()) => {

@@ -1,4 +1,4 @@
-//! The check as a WebAssembly module: `check` is 0 where the network gives the host's bits.
+//! The check as a WebAssembly module: `check` returns 0 if the logits are bit-exact with the host's.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 #[cfg(target_arch = "wasm32")]

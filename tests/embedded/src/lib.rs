@@ -10,10 +10,10 @@ mbvc::mobilenet_v2!(pub "../../specs/tiny.yaml", weights = "$OUT_DIR/tiny.packed
 
 static EXPECTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tiny.logits"));
 
-/// Memory that a call works in.
+/// Scratch of the calls.
 pub type Scratch = mbvc::Scratch<{ TinyNet::SCRATCH_BYTES / 64 }>;
 
-/// What differs from the host's answer.
+/// Difference from the host's result.
 #[derive(Debug)]
 pub enum Failure {
     Weights(PackedError),
@@ -21,8 +21,8 @@ pub enum Failure {
     Logit(usize, u32, u32),
 }
 
-/// Runs the network on a fixed image. The portable kernels round every operation as IEEE 754 says, so that even a
-/// target without fused multiplication must answer with the host's bits.
+/// Runs the network on a fixed image. The portable kernels round every operation as IEEE 754 defines, so the result of
+/// any target must be bit-exact with the host's.
 pub fn check(scratch: &mut Scratch) -> Result<(), Failure> {
     let model = TinyNet::embedded().map_err(Failure::Weights)?;
     let logits = model.run_pixels(scratch, &image::pixels());

@@ -20,7 +20,7 @@ pub struct Folder {
 /// The folders in `root`, in the order of the classes.
 ///
 /// # Errors
-/// If there is none, if the name of one is not a class, or if one contains no image.
+/// If there is no folder, the name of one is not a class, or one contains no images.
 pub fn find(root: &Path, labels: &[String], classes: usize) -> Result<Vec<Folder>> {
     let entries = std::fs::read_dir(root).map_err(|cause| CliError::io("read", root, &cause))?;
     let mut paths = Vec::new();
@@ -52,8 +52,8 @@ pub fn find(root: &Path, labels: &[String], classes: usize) -> Result<Vec<Folder
     twice(root, &folders).map_or(Ok(folders), Err)
 }
 
-/// The classes that a folder's name means: those with this label, else the one with this word in its label (labels of
-/// ImageNet are lists, `hotdog, hot dog, red hot`), else the one with this number.
+/// Returns the classes that a folder's name denotes: those with this label, else the one with this word in its label
+/// (labels of ImageNet are lists, `hotdog, hot dog, red hot`), else the one with this number.
 fn classes_of(name: &str, labels: &[String], classes: usize) -> Vec<usize> {
     let those = |same: &dyn Fn(&str) -> bool| -> Vec<usize> {
         labels.iter().take(classes).enumerate().filter(|(_, label)| same(label)).map(|(index, _)| index).collect()

@@ -45,7 +45,7 @@ pub struct StepRow {
     pub peak_share: f64,
     pub macs: usize,
     pub bytes: usize,
-    /// What the step could reach: the peak, or less where memory is the bound.
+    /// Attainable speed of the step: the peak, or less if it is bound by memory.
     #[serde(skip)]
     pub roof: f64,
     pub stages: Vec<StageRow>,
@@ -119,8 +119,8 @@ impl Profile {
     /// enough to report.
     pub fn disagreement(&self) -> Option<f64> {
         let (steps, whole) = (self.rows.iter().map(|row| row.min_us).sum::<f64>(), self.total.min_us);
-        let apart = (steps - whole).abs() / whole;
-        (apart > DISAGREEMENT).then_some(apart * 100.0)
+        let difference = (steps - whole).abs() / whole;
+        (difference > DISAGREEMENT).then_some(difference * 100.0)
     }
 
     /// Whether a row shows more than 100 % of the peak.

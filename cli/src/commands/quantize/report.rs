@@ -16,9 +16,9 @@ const SHOWN: usize = 8;
 
 /// Quality of the quantization.
 ///
-/// Judged by the cosine of the logits, which is meaningful for few images already; the agreement of the top-1 class is not.
-/// On the ImageNet network a cosine of 0.997 kept the top-1 class of 98 % of 48 images, 0.979 that of 95 %, and 0.955 that of
-/// 88 to 92 %.
+/// Judged by the cosine of the logits, which is meaningful for few images already; the agreement of the top-1 class is
+/// not. On the ImageNet network a cosine of 0.997 kept the top-1 class of 98 % of 48 images, 0.979 that of 95 %, and
+/// 0.955 that of 88 to 92 %.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
@@ -175,7 +175,7 @@ impl Report {
                 outln!("{GOOD}good{GOOD:#}  the cosine of the logits is at least {GOOD_COSINE}");
             }
             Verdict::Fair => ui::warning("fair: int8 is close to float32, but some predictions will differ"),
-            Verdict::Bad => ui::warning("bad: int8 differs much from float32 and should not be used as it is"),
+            Verdict::Bad => ui::warning("bad: int8 differs too much from float32 to be used as is"),
         }
         if self.verdict != Verdict::Good {
             let few = self.calibration.images < 100;

@@ -63,8 +63,8 @@ pub fn quant(container: &Container, name: &str, integer: Integer) -> Result<Quan
 }
 
 impl Feed {
-    /// For a network of `size` (height, width) with the weights of `container`, whose pixels are preprocessed by
-    /// `preprocess`; `input` describes the input of `model` in the other engine.
+    /// Returns the feed of a network of `size` (height, width) with the weights of `container`, whose pixels are
+    /// preprocessed by `preprocess`. `input` describes the input of `model` in the other engine.
     ///
     /// # Errors
     /// If the input of the model has another size, or an unsupported type.
@@ -98,13 +98,13 @@ impl Feed {
                 .help("export it with a float32 input")
         })?;
         let feed = Self { preprocess, quantized, pixel_scale, reversed, layout, dtype, size };
-        let fits = |(given, own): (&Option<usize>, &usize)| given.is_none_or(|given| given == *own);
+        let fits = |(given, size): (&Option<usize>, &usize)| given.is_none_or(|given| given == *size);
         let shape = feed.shape();
         if input.shape.len() != shape.len() || !input.shape.iter().zip(&shape).all(fits) {
             let sizes = |sizes: &mut dyn Iterator<Item = String>| sizes.collect::<Vec<_>>().join("x");
-            let takes = sizes(&mut input.shape.iter().map(|size| size.map_or("?".into(), |size| size.to_string())));
-            let own = sizes(&mut shape.iter().map(ToString::to_string));
-            return Err(CliError::new(format!("{shown} has an input of {takes}, expected {own}"))
+            let found = sizes(&mut input.shape.iter().map(|size| size.map_or("?".into(), |size| size.to_string())));
+            let expected = sizes(&mut shape.iter().map(ToString::to_string));
+            return Err(CliError::new(format!("{shown} has an input of {found}, expected {expected}"))
                 .help("set the size of the network with --resolution HxW; the batch size of the model must be 1"));
         }
         Ok(feed)

@@ -48,7 +48,7 @@ impl Sides<'_> {
         differences(&what, &container.mismatches(&source.spec)?).map_err(|error| {
             error.help(match args.network.spec.spec {
                 Some(_) => "use the spec that `mbvc import` wrote for these weights",
-                None => "name the spec of the weights with --spec FILE, or compare with their model",
+                None => "pass the spec of the weights with --spec FILE, or compare with their model",
             })
         })?;
         let what = format!("{against} is not the network of {weights} and {}", source.file.name);
@@ -57,7 +57,7 @@ impl Sides<'_> {
         let [height, width] = source.spec.resolution;
         match self.trace.resolution {
             Some([rows, columns]) if [rows, columns] != [height, width] => Err(CliError::new(format!(
-                "{against} has an input of {rows}x{columns}, the network one of {height}x{width}"
+                "{against} has an input of {rows}x{columns}, but the network has one of {height}x{width}"
             ))
             .help(format!("compile the network for that size with --resolution {rows}x{columns}"))),
             _ => Ok(()),
@@ -65,13 +65,13 @@ impl Sides<'_> {
     }
 
     fn precision(&self) -> Result {
-        let own = self.weights.conventions().precision.word();
+        let ours = self.weights.conventions().precision.word();
         let models = self.model.recovered.precision.word();
-        if own == models {
+        if ours == models {
             return Ok(());
         }
         let (weights, against) = (self.weights.source().unwrap_or_default(), self.args.against.display());
-        Err(CliError::new(format!("{weights} has precision {own}, {against} has {models}"))
+        Err(CliError::new(format!("{weights} has precision {ours}, but {against} has {models}"))
             .help("compare with the model that the weights were imported from, in the same precision")
             .help("the error of quantization itself is in the report of `mbvc quantize`"))
     }

@@ -13,7 +13,7 @@ use quote::quote;
 use super::conv::Conv;
 use super::kernel::Depthwise;
 use super::pack::{PackPlan, PackedLayer};
-use super::panels::{Fast, PanelCalls, dots, wanted, wanted_name};
+use super::panels::{Fast, PanelCalls, dots, flag, flag_name};
 use crate::codegen::kernel::Kernel;
 use crate::codegen::step::{Code, Context, Stream, Team, parts};
 use crate::codegen::tokens::{affine, lit, repeat, sum};
@@ -56,7 +56,7 @@ impl Block<'_> {
             }
         }
         let parts = parts(&names, &places);
-        let wanted = self.wanted();
+        let flags = self.flags();
         let notes = self.notes();
         let clear = self.producers.iter().enumerate().map(|(index, stage)| {
             let name = if index + 1 == self.producers.len() { quote!(ring) } else { quote!(rows) };
@@ -84,7 +84,7 @@ impl Block<'_> {
             {
                 #notes
                 #parts
-                #wanted
+                #flags
                 #(#clear)*
                 #begin
                 #main
@@ -99,22 +99,22 @@ impl Block<'_> {
     fn begin(&self, tiles: usize) -> TokenStream {
         let stem = (self.producers.len() > 1).then_some(&self.ring.op);
         if self.row().is_none() || !self.context.team.are_many() {
-            let made = self.row().map(|_| quote!(let mut made = 0;));
+            let done = self.row().map(|_| quote!(let mut done = 0;));
             let read = stem.map(|_| quote!(let mut read = 0;));
-            return quote!(#made #read);
+            return quote!(#done #read);
         }
         let Window { stride: [sh, _], padding, .. } = self.window;
         let (share, step, top) = (self.context.team.share(tiles), lit(self.rows * sh), lit(padding.top));
         let read = match stem {
             Some(Op::Conv2d(stem)) => {
                 let [step, top] = [stem.window.stride[0], stem.window.padding.top].map(lit);
-                quote!(let mut read = usize::saturating_sub(made * #step, #top);)
+                quote!(let mut read = usize::saturating_sub(done * #step, #top);)
             }
             _ => quote!(),
         };
         quote! {
             let mine = #share;
-            let mut made = usize::saturating_sub(mine.start * #step, #top);
+            let mut done = usize::saturating_sub(mine.start * #step, #top);
             #read
         }
     }
@@ -158,7 +158,7 @@ impl Block<'_> {
             Some(y) => quote! {
                 let needed = usize::min(usize::saturating_sub(#y * #stride + #reach, #top), #height);
                 #groups
-                made = needed;
+                done = needed;
                 #project
                 #projected
             },
@@ -173,7 +173,7 @@ impl Block<'_> {
     /// Returns the range of rows that are new to the ring.
     fn new_rows(&self) -> TokenStream {
         let height = lit(self.ring.tensor.shape.height);
-        self.row().map_or_else(|| quote!(0..#height), |_| quote!(made..needed))
+        self.row().map_or_else(|| quote!(0..#height), |_| quote!(done..needed))
     }
 
     /// Fills the group's ring with its new rows.
@@ -213,7 +213,7 @@ impl Block<'_> {
                     quote!(group * #stride)
                 });
                 let calls = |rows, windows, to, dots, kernels: &mut Vec<Kernel>| {
-                    let fast = conv.is_fast().then(|| Fast { wanted: wanted_name("produce"), dots });
+                    let fast = conv.is_fast().then(|| Fast { flag: flag_name("produce"), dots });
                     let (weights, out) = (group_weights.clone(), quote!(ring));
                     let team = Team::ONE;
                     PanelCalls { conv: &conv, layer, rows, windows, weights, out, to, residual: None, fast, team }
@@ -236,12 +236,12 @@ impl Block<'_> {
                     (quote!(#load #dots), windows, quote!(rt::src(produce_dots, 0)))
                 };
                 let calls = calls(1, windows, to, dots, kernels);
-                let made = before.map(|_| self.observe(self.producers.len() - 1));
+                let observe = before.map(|_| self.observe(self.producers.len() - 1));
                 quote! {
                     for row in #new {
                         #load
                         #calls
-                        #made
+                        #observe
                     }
                 }
             }
@@ -271,12 +271,12 @@ impl Block<'_> {
     }
 
     /// Returns the flags of producer and projection that select the fast inner product.
-    fn wanted(&self) -> TokenStream {
+    fn flags(&self) -> TokenStream {
         let roles =
             [("produce", self.ring, self.packed.producer), ("project", self.project, Some(self.packed.project))];
         let lets = roles.into_iter().filter_map(|(role, stage, layer)| {
             let layer = layer.filter(|_| stage.workspace.is_some())?;
-            Some(wanted(&wanted_name(role), layer))
+            Some(flag(&flag_name(role), layer))
         });
         quote!(#(#lets)*)
     }
@@ -302,7 +302,7 @@ impl Block<'_> {
     /// Returns the offset of the dots of row `row`.
     fn dots_row(&self) -> TokenStream {
         let width = lit(self.ring.tensor.shape.width);
-        self.row().map_or_else(|| quote!(row * #width), |_| quote!((row - made) * #width))
+        self.row().map_or_else(|| quote!(row * #width), |_| quote!((row - done) * #width))
     }
 
     /// Filters the tile's rows from the ring into `[pixel][channels]`.
@@ -330,9 +330,9 @@ impl Block<'_> {
             let groups = self.groups();
             let weights = affine(self.packed.depthwise.at[0], &[("group", self.packed.depthwise.group_stride, groups)]);
             let column = affine(0, &[("group", ring.layout.group, groups)]);
-            let made = kernel.kernel();
-            let ident = made.ident();
-            kernels.push(made);
+            let function = kernel.kernel();
+            let ident = function.ident();
+            kernels.push(function);
             let to = sum(&[row(kernel.c_row).unwrap_or_default(), column]);
             quote!(#ident(#windows, w.at(#weights), rt::dst(spatial, #to));)
         };
@@ -374,8 +374,7 @@ impl Block<'_> {
             let dots = dots(&conv, rows, &windows, &quote!(rt::dst(project_dots, 0)), kernels);
             quote!(if project_fast { #dots })
         });
-        let fast =
-            conv.is_fast().then(|| Fast { wanted: wanted_name("project"), dots: quote!(rt::src(project_dots, 0)) });
+        let fast = conv.is_fast().then(|| Fast { flag: flag_name("project"), dots: quote!(rt::src(project_dots, 0)) });
         let residual = conv.epilogue.residual.then(|| (quote!(x), to.clone()));
         let (layer, out) = (self.packed.project, quote!(out));
         let team = if self.row().is_none() { self.context.team } else { Team::ONE };
@@ -397,7 +396,7 @@ impl Block<'_> {
     }
 }
 
-/// Zeroes the columns beside the image in every row of a ring. The scratch holds values of earlier steps.
+/// Zeroes the columns left and right of the image in every row of a ring. The scratch holds values of earlier steps.
 fn clear_sides(name: &TokenStream, tensor: Tensor) -> TokenStream {
     let Tensor { shape, layout, .. } = tensor;
     let rows = layout.stored_rows(shape) * layout.held_groups(shape);

@@ -7,7 +7,7 @@ use quote::quote;
 use super::conv::Conv;
 use super::kernel::{Depthwise, Elementwise, Pool};
 use super::pack::PackPlan;
-use super::panels::{Fast, PanelCalls, dots, wanted, wanted_name};
+use super::panels::{Fast, PanelCalls, dots, flag, flag_name};
 use crate::codegen::kernel::Kernel;
 use crate::codegen::step::{Code, Context, Team, note, parts, place};
 use crate::codegen::tokens::{affine, lit, repeat};
@@ -88,15 +88,15 @@ fn conv(
         });
         quote!([#(#windows),*])
     };
-    let fast = conv.is_fast().then(|| Fast { wanted: wanted_name("conv"), dots: quote!(rt::src(dots, 0)) });
-    let (wanted, dots) = match &fast {
+    let fast = conv.is_fast().then(|| Fast { flag: flag_name("conv"), dots: quote!(rt::src(dots, 0)) });
+    let (flag, dots) = match &fast {
         None => (quote!(), quote!()),
         Some(fast) => {
             // Row by row, since rows may not be contiguous.
             let to = affine(0, &[("row", conv.output.shape.width, chunk)]);
             let dots = repeat("row", chunk, dots(&conv, 1, &windows(chunk), &quote!(rt::dst(dots, #to)), &mut kernels));
-            let name = &fast.wanted;
-            (wanted(name, layer), quote!(if #name { #dots }))
+            let name = &fast.flag;
+            (flag(name, layer), quote!(if #name { #dots }))
         }
     };
     let residual = residual.map(|_| (quote!(residual), of_chunk(0, c_row)));
@@ -114,7 +114,7 @@ fn conv(
     };
     let calls = calls.code(&mut kernels);
     let work = if count == 1 { quote!(#dots #calls) } else { quote!(for chunk in #chunks { #dots #calls }) };
-    (quote!(#parts #out #wanted #clear #work), kernels)
+    (quote!(#parts #out #flag #clear #work), kernels)
 }
 
 /// Returns the range of `count` chunks for one thread, and the team that shares the panels of each chunk. A chunk

@@ -31,10 +31,10 @@ pub struct PanelCalls<'a> {
     pub team: Team,
 }
 
-/// Arguments of the fast inner product beside weights.
+/// Arguments of the fast inner product in addition to weights.
 pub struct Fast {
     /// Name of a `bool`: whether the layer uses the fast inner product.
-    pub wanted: Ident,
+    pub flag: Ident,
     /// Dot of the first pixel: a `Src`.
     pub dots: TokenStream,
 }
@@ -107,9 +107,9 @@ impl PanelCalls<'_> {
         match &self.fast {
             None => plain,
             Some(fast) => {
-                let wanted = &fast.wanted;
+                let flag = &fast.flag;
                 let fast = self.call(panels, at, part, Some(fast), kernels);
-                quote!(if #wanted { #fast } else { #plain })
+                quote!(if #flag { #fast } else { #plain })
             }
         }
     }
@@ -159,7 +159,7 @@ impl PanelCalls<'_> {
 }
 
 /// Returns `let fast = ...;`, which records whether a layer uses the fast inner product.
-pub fn wanted(name: &Ident, layer: &PackedLayer) -> TokenStream {
+pub fn flag(name: &Ident, layer: &PackedLayer) -> TokenStream {
     let at = layer.at.first().copied().map(lit);
     quote!(let #name = rt::is_fast(w, #at);)
 }
@@ -185,6 +185,6 @@ pub fn dots(
 }
 
 /// Returns the name of the variable that records whether a layer uses the fast inner product.
-pub fn wanted_name(role: &str) -> Ident {
+pub fn flag_name(role: &str) -> Ident {
     format_ident!("{role}_fast")
 }

@@ -19,7 +19,7 @@ pub struct Range {
 pub fn ranges(graph: &Graph, order: &[NodeId]) -> HashMap<String, Range> {
     let mut ranges: HashMap<String, Range> = HashMap::new();
     // The layer that produced a value, and the first layer that reads it.
-    let mut makers: HashMap<NodeId, String> = HashMap::new();
+    let mut producers: HashMap<NodeId, String> = HashMap::new();
     let mut readers: HashMap<NodeId, String> = HashMap::new();
     // The original of a copied value. Whether a copy exists depends on the fusion level.
     let mut copied: HashMap<NodeId, NodeId> = HashMap::new();
@@ -39,9 +39,9 @@ pub fn ranges(graph: &Graph, order: &[NodeId]) -> HashMap<String, Range> {
         if let Some((first, _)) = layers.first() {
             readers.entry(source(&copied, *input)).or_insert_with(|| first.clone());
         }
-        let maker = layers.last().map(|(name, _)| name).or_else(|| makers.get(input)).cloned();
-        let Some(maker) = maker else { continue };
-        if let Some(range) = ranges.get_mut(&maker) {
+        let producer = layers.last().map(|(name, _)| name).or_else(|| producers.get(input)).cloned();
+        let Some(producer) = producer else { continue };
+        if let Some(range) = ranges.get_mut(&producer) {
             match node.op {
                 Op::Activation(activation) => range.values = values(Some(activation)),
                 Op::Add => range.adds_residual = true,
@@ -51,7 +51,7 @@ pub fn ranges(graph: &Graph, order: &[NodeId]) -> HashMap<String, Range> {
         if let Some(reader) = inputs.get(1).and_then(|residual| readers.get(&source(&copied, *residual))) {
             ranges.entry(reader.clone()).or_default().begins_residual = true;
         }
-        makers.insert(*id, maker);
+        producers.insert(*id, producer);
     }
     ranges
 }

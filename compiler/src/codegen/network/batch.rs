@@ -57,28 +57,28 @@ pub fn methods(batch: usize, [lines, input, classes]: [&Literal; 3]) -> TokenStr
         /// Images of a batch that share one pass over the classifier's weights.
         pub const BATCH: usize = #batch;
 
-        /// `run` on each of `inputs`, with the same results. Allocates nothing.
+        /// Runs the network on each of `inputs`, with the results of `run`. Allocates nothing.
         ///
         /// # Errors
-        /// If there are more or fewer logits than images.
+        /// If the numbers of logits and images differ.
         pub fn run_batch(
             &self, scratch: &mut rt::Scratch<#lines>, inputs: &[impl ::core::borrow::Borrow<[f32; #input]>],
             logits: &mut [[f32; #classes]],
         ) -> ::core::result::Result<(), rt::LengthError> {
-            rt::LengthError::check("batch of logits", inputs.len(), logits.len())?;
+            rt::LengthError::check("logits", inputs.len(), logits.len())?;
             self.batch(scratch.elements_mut::<f32>(), inputs.iter().map(|input| &input.borrow()[..]), logits);
             ::core::result::Result::Ok(())
         }
 
-        /// `run_pixels` on each of `images`, with the same results. Allocates nothing.
+        /// Runs the network on each of `images`, with the results of `run_pixels`. Allocates nothing.
         ///
         /// # Errors
-        /// If there are more or fewer logits than images.
+        /// If the numbers of logits and images differ.
         pub fn run_batch_pixels(
             &self, scratch: &mut rt::Scratch<#lines>, images: &[impl ::core::borrow::Borrow<[u8; #input]>],
             logits: &mut [[f32; #classes]],
         ) -> ::core::result::Result<(), rt::LengthError> {
-            rt::LengthError::check("batch of logits", images.len(), logits.len())?;
+            rt::LengthError::check("logits", images.len(), logits.len())?;
             let images = images.iter().map(|image| self.0.pixels(&image.borrow()[..]));
             self.batch(scratch.elements_mut::<f32>(), images, logits);
             ::core::result::Result::Ok(())

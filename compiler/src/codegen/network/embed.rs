@@ -36,8 +36,10 @@ pub fn items(embedded: &Embedded, network: &Ident) -> TokenStream {
     match form {
         Form::Packed(isa) => {
             let target = isa.target();
-            let elsewhere =
-                format!("`{name}` was packed for {}, which this target does not have; pack it anew", isa.name());
+            let elsewhere = format!(
+                "`{name}` was packed for {}, which this target does not support; pack the weights again",
+                isa.name()
+            );
             quote! {
                 #[cfg(not(#target))]
                 ::core::compile_error!(#elsewhere);
@@ -47,10 +49,10 @@ pub fn items(embedded: &Embedded, network: &Ident) -> TokenStream {
                 impl #network {
                     #[doc = #intro]
                     ///
-                    /// They were packed before, and are used in place: nothing is copied.
+                    /// They are packed already and used in place: nothing is copied.
                     ///
                     /// # Errors
-                    /// If this processor lacks the instruction set that they were packed for.
+                    /// If this processor does not support the instruction set that they were packed for.
                     pub fn embedded() -> ::core::result::Result<Self, rt::PackedError> {
                         static MODEL: rt::Lazy<#network, rt::PackedError> = rt::Lazy::new();
                         MODEL.get(|| Self::from_packed(&WEIGHTS.0))
@@ -60,8 +62,8 @@ pub fn items(embedded: &Embedded, network: &Ident) -> TokenStream {
         }
         Form::Container => {
             let why = format!(
-                "`weights = \"{name}\"` is a container, which is packed on the heap where the program runs: enable mbvc's \
-                 feature `alloc` or `std`, or embed what `mbvc pack {name} --isa ISA -o FILE` writes, which is used in place"
+                "`weights = \"{name}\"` is a weights file, which is packed on the heap at run time: enable the feature \
+                 `alloc` or `std` of mbvc, or embed a packed file, which is used in place: `mbvc pack {name} --isa ISA -o FILE`"
             );
             quote! {
                 rt::needs_alloc!(#why);
@@ -71,11 +73,12 @@ pub fn items(embedded: &Embedded, network: &Ident) -> TokenStream {
                     impl #network {
                         #[doc = #intro]
                         ///
-                        /// The first call checks them and packs them for this processor; all later ones hand out the same
-                        /// model, whose clones share its memory. Without `std` each call packs: keep the model.
+                        /// The first call checks them and packs them for this processor. Later calls return a clone of
+                        /// this model; clones share its memory. Without `std` each call packs the weights: keep the
+                        /// model.
                         ///
                         /// # Errors
-                        /// An instruction set that `MBVC_ISA` wants and that is not there.
+                        /// If `MBVC_ISA` requests an instruction set that is not available.
                         pub fn embedded() -> ::core::result::Result<Self, rt::ModelError> {
                             static MODEL: rt::Lazy<#network, rt::ModelError> = rt::Lazy::new();
                             MODEL.get(|| Self::new(&rt::Weights::from_static(&WEIGHTS.0)?.with_source(#name)))

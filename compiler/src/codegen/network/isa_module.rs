@@ -51,9 +51,9 @@ pub fn items(program: &Program, numbers: &Numbers) -> TokenStream {
             type Dst<'a> = rt::Dst<'a, #element>;
             type Area<'a> = rt::Area<'a, #element>;
 
-            /// What rows above and below an image hold.
+            /// Zeros of the rows above and below an image.
             static ZERO: rt::Zeros<#zeros> = rt::Zeros::NEW;
-            /// Where the weights go that the kernels below read.
+            /// Places of the weights that the kernels below read.
             pub static PLAN: #plan_type = #plan;
 
             /// All steps in order.

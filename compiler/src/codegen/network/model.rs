@@ -53,18 +53,19 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &N
             /// The steps of a call, in order of execution.
             pub const STEPS: &'static [rt::Step] = INFO.steps;
 
-            /// A scratch for `run`, for a `static` where there is no heap.
+            /// Returns a scratch for `run`, for a `static` on targets without a heap.
             pub const fn static_scratch() -> rt::Scratch<#lines> { rt::Scratch::new() }
 
-            /// A model of packed weights, which are used in place.
+            /// Builds a model of packed weights, which are used in place.
             ///
             /// # Errors
-            /// If the bytes were packed for another network or instruction set, or this processor lacks the latter.
+            /// If the bytes were packed for another network or instruction set, or this processor does not support the
+            /// latter.
             pub fn from_packed(bytes: &'static [u8]) -> ::core::result::Result<Self, rt::PackedError> {
                 <#model>::from_packed(&INFO, plan, bytes).map(#ready)
             }
 
-            /// Bytes that [`pack`](Self::pack) writes; `None` if the network was compiled without `isa`.
+            /// Returns the bytes that [`pack`](Self::pack) writes; `None` if the network was not compiled for `isa`.
             pub fn packed_bytes_for(
                 weights: &rt::Container<'_>, isa: rt::Isa,
             ) -> ::core::option::Option<usize> {
@@ -74,7 +75,7 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &N
             /// Packs weights for `isa` into `file`, from which `from_packed` builds a model.
             ///
             /// # Errors
-            /// If a convention or a tensor is not the network's, or `file` has another length than `packed_bytes_for`, or
+            /// If a convention or a tensor is not the network's, the length of `file` is not `packed_bytes_for`, or it
             /// is not aligned to 64 bytes.
             pub fn pack(
                 weights: &rt::Container<'_>, isa: rt::Isa, file: &mut [u8],
@@ -82,7 +83,7 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &N
                 rt::pack_file(&INFO, plan, weights, isa, file)
             }
 
-            /// The instruction set whose kernels run.
+            /// Returns the instruction set whose kernels run.
             pub fn isa(&self) -> rt::Isa { self.0.isa().isa() }
 
             #[doc = #run_doc]
@@ -90,22 +91,23 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &N
                 self.run_with(scratch, input, rt::Unobserved)
             }
 
-            /// `run`, showing every step's value to `observer`.
+            /// Does the same as `run`, and passes the value of every step to `observer`.
             pub fn run_with<O: rt::Observer>(
                 &self, scratch: &mut rt::Scratch<#lines>, input: &[#number; #input], mut observer: O,
             ) -> [#number; #classes] {
                 self.logits(scratch.elements_mut::<#number>(), &&input[..], &mut observer)
             }
 
-            /// `run` on the image's bytes, red, green, blue, preprocessed as the weights require.
+            /// Does the same as `run` for the bytes of an image, red, green and blue, preprocessed as the weights
+            /// require.
             pub fn run_pixels(&self, scratch: &mut rt::Scratch<#lines>, pixels: &[u8; #input]) -> [#number; #classes] {
                 self.logits(scratch.elements_mut::<#number>(), &self.0.pixels(pixels), &mut rt::Unobserved)
             }
 
-            /// `run` on a slice.
+            /// Does the same as `run` for a slice.
             ///
             /// # Errors
-            /// If it has another length than the image.
+            /// If its length is not that of the image.
             pub fn run_slice(
                 &self, scratch: &mut rt::Scratch<#lines>, input: &[#number],
             ) -> ::core::result::Result<[#number; #classes], rt::LengthError> {
@@ -115,14 +117,15 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &N
                 )
             }
 
-            /// The vector before the classifier, for similarity and transfer learning.
+            /// Computes the vector before the classifier, for similarity and transfer learning.
             pub fn embed(
                 &self, scratch: &mut rt::Scratch<#lines>, input: &[#number; #input],
             ) -> [#number; #embedding] {
                 self.embedding(scratch.elements_mut::<#number>(), &&input[..])
             }
 
-            /// `embed` on the image's bytes, red, green, blue, preprocessed as the weights require.
+            /// Does the same as `embed` for the bytes of an image, red, green and blue, preprocessed as the weights
+            /// require.
             pub fn embed_pixels(
                 &self, scratch: &mut rt::Scratch<#lines>, pixels: &[u8; #input],
             ) -> [#number; #embedding] {
@@ -152,26 +155,26 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &N
         rt::with_alloc! {
             impl #name {
                 /// Checks every name, shape and convention of the weights, and packs them for this processor. With
-                /// `weights = "FILE"` in the macro, `embedded` does so with those, without a file.
+                /// `weights = "FILE"` in the macro, `embedded` does the same for weights in the program.
                 ///
                 /// # Errors
-                /// All differences between the weights and the network at once; an instruction set that `MBVC_ISA`
-                /// requests and that is not available.
+                /// All differences between the weights and the network, or an unavailable instruction set that
+                /// `MBVC_ISA` requests.
                 pub fn new(weights: &rt::Weights) -> ::core::result::Result<Self, rt::ModelError> {
                     <#model>::build(&INFO, plan, weights, ::core::option::Option::None).map(#ready)
                 }
 
-                /// [`new`](Self::new) with the kernels of `isa`.
+                /// Does the same as [`new`](Self::new), with the kernels of `isa`.
                 ///
                 /// # Errors
-                /// As `new`; and if this processor lacks `isa`, or the network was compiled without it.
+                /// As `new`, and if this processor does not support `isa`, or the network was not compiled for it.
                 pub fn with_isa(weights: &rt::Weights, isa: rt::Isa) -> ::core::result::Result<Self, rt::ModelError> {
                     <#model>::build(&INFO, plan, weights, ::core::option::Option::Some(isa)).map(#ready)
                 }
 
                 #pictures
 
-                /// A scratch for `run`, on the heap.
+                /// Returns a scratch for `run`, on the heap.
                 pub fn scratch() -> rt::Box<rt::Scratch<#lines>> { rt::Scratch::boxed() }
             }
         }
@@ -221,8 +224,8 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &N
 /// Returns the methods that take pictures instead of pixels, and the names of the classes.
 fn pictures(input: &Literal) -> TokenStream {
     quote! {
-        /// All classes of a picture of any size, the likeliest first. The picture is framed and preprocessed as the
-        /// weights require. Allocates its memory, unlike `run_pixels`.
+        /// Returns all classes of a picture of any size, the most probable first. The picture is framed and
+        /// preprocessed as the weights require. Allocates its memory, unlike `run_pixels`.
         ///
         /// # Errors
         /// If the picture has no pixels.
@@ -232,7 +235,7 @@ fn pictures(input: &Literal) -> TokenStream {
             rt::classify(self, self.0.metadata(), picture)
         }
 
-        /// The pixels of a picture of any size that `run_pixels` and `embed_pixels` take: squashed or cropped as the
+        /// Returns the pixels of a picture of any size for `run_pixels` and `embed_pixels`, squashed or cropped as the
         /// weights require.
         ///
         /// # Errors
@@ -243,7 +246,7 @@ fn pictures(input: &Literal) -> TokenStream {
             rt::frame(&INFO, self.0.metadata(), picture)
         }
 
-        /// Names of the classes in the order of the logits; empty if the weights have none.
+        /// Returns the labels of the classes in the order of the logits; empty if the weights have none.
         pub fn labels(&self) -> &[rt::String] { &self.0.metadata().labels }
     }
 }

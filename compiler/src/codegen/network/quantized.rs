@@ -6,10 +6,10 @@ use quote::quote;
 /// Returns the methods for the quantization of input and outputs, and for the real values of logits.
 pub fn methods(number: &TokenStream, classes: &Literal) -> TokenStream {
     quote! {
-        /// Scales and zero points of image, embedding and logits.
+        /// Returns the scales and zero points of image, embedding and logits.
         pub fn edges(&self) -> &rt::quantized::Edges { self.0.edges() }
 
-        /// The real values of logits.
+        /// Dequantizes logits.
         pub fn dequantize(&self, logits: &[#number; #classes]) -> [f32; #classes] {
             let mut values = [0.0; #classes];
             self.0.dequantize(logits, &mut values);

@@ -4,7 +4,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 
 use super::block::{product_calls, unfused};
-use super::kernel::{Activations, Ending, Finish, Product};
+use super::kernel::{Activations, Finish, Product, Writeback};
 use super::pack::Plan;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::step::{Code, Context, Team, note, parts_of, place};
@@ -43,10 +43,10 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
             let vector = layout.group_stride(from) / vectors;
             (Activations::PixelQuads { vector, quads: lanes / QUAD }, layout.group / QUAD)
         }
-        Order::ChannelQuads => (Activations::Apart { pixel: QUAD, quad: layout.plane(from) }, layout.group / QUAD),
+        Order::ChannelQuads => (Activations::Strided { pixel: QUAD, quad: layout.plane(from) }, layout.group / QUAD),
         _ => {
             let pixel = window.stride[1] * from.channels;
-            (Activations::Apart { pixel, quad: QUAD }, (kw * from.channels).div_ceil(QUAD))
+            (Activations::Strided { pixel, quad: QUAD }, (kw * from.channels).div_ceil(QUAD))
         }
     };
     let (sharing, unit, team) = match sharing(layout.order, shape.width) {
@@ -73,10 +73,10 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
     let pools = epilogue.pool.is_some();
     let (to_area, size) = if pools { (quote!(sums), size_of::<i32>()) } else { (quote!(out), 1) };
     let header = lit(layer.header);
-    let ending = match (pools, residual) {
-        (true, _) => Ending::Pool,
-        (false, Some(_)) => Ending::Add,
-        (false, None) => Ending::Store,
+    let writeback = match (pools, residual) {
+        (true, _) => Writeback::Pool,
+        (false, Some(_)) => Writeback::Add,
+        (false, None) => Writeback::Store,
     };
     let part = |first: &dyn Fn(usize) -> TokenStream, units, finish, kernels: &mut Vec<Kernel>| {
         let part = if units * unit < shape.height { units * unit * shape.width } else { pixels };
@@ -94,7 +94,7 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
                 nv: panels.vectors,
                 last: 0,
                 finish,
-                ending,
+                writeback,
                 outliers: plan.has_outliers(),
             };
             product_calls(&base, panels, team, kernels, &|kernel: &Ident, weights, channel| {

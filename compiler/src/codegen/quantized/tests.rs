@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::kernel::{Activations, Depthwise, Ending, Finish, Interleave, Produce, Product};
+use super::kernel::{Activations, Depthwise, Finish, Interleave, Produce, Product, Writeback};
 use crate::codegen::float::tests::formatted;
 use crate::codegen::kernel::Kernel;
 use crate::diagnostic::SourceFile;
@@ -61,7 +61,7 @@ fn others(isa: Isa) -> [Kernel; 3] {
         nv: 2,
         last: 3,
         finish: Finish::General,
-        ending: Ending::Add,
+        writeback: Writeback::Add,
         outliers: false,
     };
     let copy = Interleave { isa, first: 1, rows: 3, cols: 6, channels: 5, a_pixel: 5, c_vector: 8 * lanes * 4 };

@@ -93,16 +93,16 @@ pub fn parts(names: &[&str], places: &[Place]) -> TokenStream {
 /// Returns `let [names] = parts(scratch, [ranges])`, in elements of `element` bytes. Values with one copy per thread
 /// are in the thread's own arena.
 pub fn parts_of(names: &[&str], places: &[Place], element: usize) -> TokenStream {
-    let (own, shared): (Vec<_>, Vec<_>) = names.iter().zip(places).partition(|(_, place)| place.arenas.is_some());
+    let (private, shared): (Vec<_>, Vec<_>) = names.iter().zip(places).partition(|(_, place)| place.arenas.is_some());
     let shared = bind(&quote!(scratch), &shared, 0, element);
     let Some(arenas) = places.iter().find_map(|place| place.arenas) else { return shared };
     let [from, to, size] =
         [arenas.offset, arenas.offset + arenas.count * arenas.bytes, arenas.bytes].map(|b| lit(b / element));
-    let own = bind(&quote!(own), &own, arenas.offset, element);
+    let private = bind(&quote!(arena), &private, arenas.offset, element);
     quote! {
         #shared
-        let own = team.own(scratch.part(#from..#to), #size);
-        #own
+        let arena = team.arena(scratch.part(#from..#to), #size);
+        #private
     }
 }
 

@@ -18,7 +18,12 @@ pub fn check(graph: &Graph, assigned: bool, found: &mut Findings) {
         let end = matches!(graph.node(id).op, Op::Input) || graph.readers(id).is_empty();
         let tensor = graph.node(id).tensor;
         if end && !tensor.layout.is_nhwc(tensor.shape) {
-            found.at(Invariant::Layout, graph, id, "is not plain NHWC, but an input or output of the network");
+            found.at(
+                Invariant::Layout,
+                graph,
+                id,
+                "is not plain NHWC, which inputs and outputs of the network must be",
+            );
         }
         if tensor.layout.ring.is_some() && !is_chained(graph, id) {
             found.at(
@@ -31,7 +36,7 @@ pub fn check(graph: &Graph, assigned: bool, found: &mut Findings) {
     }
     for site in site::all(graph) {
         let mut broken = Vec::new();
-        own(&site, &mut broken);
+        value_layout(&site, &mut broken);
         if let Some(input) = site.inputs.first() {
             accepted(&site, *input, &mut broken);
             if assigned {
@@ -51,8 +56,8 @@ fn is_chained(graph: &Graph, id: NodeId) -> bool {
     matches!(graph.node(reader).op, Op::Fused(_)) && graph.node(reader).origin.step == graph.node(id).origin.step
 }
 
-/// The layout of the value itself.
-fn own(site: &Site<'_>, broken: &mut Vec<String>) {
+/// Checks that the layout of the value is not empty.
+fn value_layout(site: &Site<'_>, broken: &mut Vec<String>) {
     let Tensor { layout, .. } = site.output;
     if layout.group == 0 || layout.ring == Some(0) {
         broken.push("has an empty layout".to_owned());
@@ -120,8 +125,8 @@ fn window(site: &Site<'_>, input: Tensor, broken: &mut Vec<String>) {
     }
     match (ring, site.stage) {
         (Some(slots), Some((fused, _))) => {
-            // The stem fills its ring row by row or four rows at a time. The depthwise convolution reads a tile, or two quads
-            // of rows.
+            // The stem fills its ring row by row or four rows at a time. The depthwise convolution reads a tile, or two
+            // quads of rows.
             let rows = match (site.op, site.output.layout.order) {
                 (Op::DepthwiseConv2d(_), _) => fused.rows.max(1),
                 (_, Order::RowQuads { .. }) => 4,

@@ -31,7 +31,7 @@ pub fn layer<'g>(graph: &'g Graph, id: NodeId, isa: Isa, threads: usize) -> Mode
         }
         match &product {
             Some(product) => {
-                trace.own(node.workspace.filter(|_| product.conv.is_fast()));
+                trace.private(node.workspace.filter(|_| product.conv.is_fast()));
                 clear_border(node.tensor, trace.value(node), trace);
                 product.write(trace.value(node), threads, trace);
             }
@@ -186,12 +186,12 @@ pub fn block<'g>(graph: &'g Graph, id: NodeId, fused: &'g Fused, isa: Isa, threa
     Box::new(move |trace| {
         let (out, shape, thread) = (trace.value(node), node.tensor.shape, trace.thread());
         inputs.iter().for_each(|place| trace.read(trace.area(*place)));
-        producers.iter().for_each(|stage| trace.own(stage.place));
+        producers.iter().for_each(|stage| trace.private(stage.place));
         // The terms that the fast inner product subtracts.
-        fused.stages.iter().for_each(|stage| trace.own(stage.workspace));
+        fused.stages.iter().for_each(|stage| trace.private(stage.workspace));
         if fused.rows < shape.height {
             // Each thread computes the output of its tiles.
-            trace.own(depthwise.place);
+            trace.private(depthwise.place);
             let row = node.tensor.layout.row_stride(shape);
             for tile in thread.share(shape.height.div_ceil(fused.rows)) {
                 let rows = fused.rows.min(shape.height - tile * fused.rows);
@@ -208,7 +208,7 @@ pub fn block<'g>(graph: &'g Graph, id: NodeId, fused: &'g Fused, isa: Isa, threa
         trace.wait();
         trace.read(spatial);
         inputs.iter().for_each(|place| trace.read(trace.area(*place)));
-        trace.own(project.workspace);
+        trace.private(project.workspace);
         if let Some(product) = &product {
             product.write_share(out, 0, trace);
         }

@@ -108,8 +108,8 @@ impl Trace {
 
     /// Returns the area of a place. A value with one copy per thread is in the thread's own arena.
     fn area(&self, place: Place) -> Area {
-        let own = place.arenas.map_or(0, |arenas| self.thread.index * arenas.bytes);
-        Area { memory: Memory::Scratch, start: place.offset + own, bytes: place.bytes }
+        let arena = place.arenas.map_or(0, |arenas| self.thread.index * arenas.bytes);
+        Area { memory: Memory::Scratch, start: place.offset + arena, bytes: place.bytes }
     }
 
     /// Returns the area of a node's value. The logits have no place in the scratch.
@@ -119,7 +119,7 @@ impl Trace {
     }
 
     /// Records a write of all of a place that is private to the thread.
-    fn own(&mut self, place: Option<Place>) {
+    fn private(&mut self, place: Option<Place>) {
         if let Some(place) = place {
             let area = self.area(place);
             self.write(area, Run::once(0, area.bytes));

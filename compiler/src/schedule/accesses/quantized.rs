@@ -95,7 +95,7 @@ impl Filter {
         (held + quad * bytes, bytes)
     }
 
-    /// Records the padding of the columns beside the image in the group's part of a row quad.
+    /// Records the padding of the columns left and right of the image in the group's part of a row quad.
     fn pad(&self, ring: Area, group: usize, phase: &Phase, quad: usize, trace: &mut Trace) {
         if phase.work.rows == 0 {
             return;
@@ -124,7 +124,7 @@ impl Filter {
     /// Records the writes of the output rows that row quad `quad` completes, for a group's channels.
     fn filter(&self, output: Area, group: usize, phase: &Phase, quad: usize, trace: &mut Trace) {
         let Tensor { shape, layout, .. } = self.output;
-        let (row, rows, width) = (first_row(phase, quad), phase.work.made(), shape.width);
+        let (row, rows, width) = (first_row(phase, quad), phase.work.completed(), shape.width);
         if rows == 0 {
             return;
         }
@@ -149,7 +149,7 @@ impl Filter {
 
 /// Returns the first output row that row quad `quad` of a phase completes.
 fn first_row(phase: &Phase, quad: usize) -> usize {
-    phase.done + (quad - phase.first) * phase.work.made()
+    phase.done + (quad - phase.first) * phase.work.completed()
 }
 
 /// Records the accesses of a depthwise convolution over a whole value.
@@ -243,18 +243,18 @@ pub fn block(graph: &Graph, id: NodeId, fused: &Fused, isa: Isa, trace: &mut Tra
     for input in graph.inputs(id).into_iter().filter_map(|input| graph.node(input).place) {
         trace.read(trace.area(input));
     }
-    producers.iter().for_each(|stage| trace.own(stage.place));
+    producers.iter().for_each(|stage| trace.private(stage.place));
     let filter = Filter { ring: ring.tensor, output: depthwise.tensor, window, lanes: isa.lanes() };
     let (out, shape) = (trace.value(node), project.tensor.shape);
     let thread = trace.thread();
     let phases = filter.phases();
     if fused.rows < node.tensor.shape.height {
         // Each thread computes the rows that its row quads complete.
-        trace.own(depthwise.place);
+        trace.private(depthwise.place);
         let mine = thread.share(phases.iter().map(|phase| phase.count).sum());
         for phase in &phases {
             for quad in mbvc_runtime::clip(&mine, phase.first, phase.first + phase.count) {
-                let (row, rows) = (first_row(phase, quad), phase.work.made());
+                let (row, rows) = (first_row(phase, quad), phase.work.completed());
                 let bytes = shape.width * shape.channels;
                 trace.write(out, Run::once(row * bytes, rows * bytes));
             }
@@ -305,8 +305,8 @@ mod tests {
         graph
     }
 
-    /// If padding is shared by vectors, and row quads by quads or groups, two threads write the columns beside the
-    /// image.
+    /// If padding is shared by vectors, and row quads by quads or groups, two threads write the columns left and
+    /// right of the image.
     #[test]
     fn padding_by_other_shares_than_row_quads_is_a_race() {
         let threads = 3;

@@ -42,8 +42,8 @@ impl Run {
     /// Merges two runs if `next` extends each range of this one, or continues after its last range.
     pub fn extended(self, next: Self) -> Option<Self> {
         let alike = self.count == next.count && (self.count == 1 || self.pitch == next.pitch);
-        let beside = alike && self.start + self.bytes == next.start;
-        if beside && (self.count == 1 || self.bytes + next.bytes <= self.pitch) {
+        let adjacent = alike && self.start + self.bytes == next.start;
+        if adjacent && (self.count == 1 || self.bytes + next.bytes <= self.pitch) {
             return Some(Self { bytes: self.bytes + next.bytes, ..self }.joined());
         }
         let below = self.bytes == next.bytes && self.pitch == next.pitch && self.count > 1 && next.count > 1;

@@ -88,7 +88,7 @@ fn borders_smaller_than_a_window_reaches() {
         "stem",
         "reaches 1 rows above and 1 below its input, which has 1 and 0",
     );
-    // More below than needed does no harm, and before layouts are assigned there is none at all.
+    // More rows below than required are valid, and before layouts are assigned there are none.
     graph.node_mut(border).tensor.layout.border.bottom = 5;
     assert!(violations(&graph, &SCHEDULED[5..]).iter().all(|v| v.invariant != Invariant::Layout));
     assert_eq!(violations(&rewritten(&parsed(SMALL), Fusion::Relu6, None), &SCHEDULED[..3]), []);

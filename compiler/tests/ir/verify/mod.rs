@@ -34,7 +34,7 @@ fn violations(graph: &Graph, since: &[Postcondition]) -> Vec<Violation> {
     verify(graph, "test", since).err().map(|errors| errors.violations).unwrap_or_default()
 }
 
-/// Asserts that the verifier finds `invariant` broken at `node`, for the reason given.
+/// Asserts that the verifier reports a violation of `invariant` at `node` with this message.
 fn found(graph: &Graph, since: &[Postcondition], invariant: Invariant, node: &str, reason: &str) {
     let violations = violations(graph, since);
     let matching = |v: &&Violation| v.invariant == invariant && v.node == node && v.message.contains(reason);

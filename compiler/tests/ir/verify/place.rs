@@ -18,7 +18,7 @@ fn vectors_of_a_batch_outlive_every_call() {
     let pooled = graph.node(graph.inputs(classifier)[0]).tensor;
     assert!(place.bytes >= 4 * pooled.elements() * 4, "{place:?}");
 
-    // The first value of all is dead long before the classifier's turn, but not before the batch's next image.
+    // The first value is dead long before the classifier runs, but not before the batch's next image.
     let over = stages(&mut graph, "stem+block1")[0].place.unwrap();
     graph.node_mut(classifier).workspace = Some(Place { offset: over.offset, ..place });
     let overlapping = violations(&graph, &[]);
@@ -62,7 +62,7 @@ fn places() {
     graph.node_mut(depthwise).place = Some(Place { offset: over.offset, bytes, arenas: None });
     found(&graph, &[], Invariant::Place, "block3.depthwise", "overlaps block2.project");
 
-    // A ring lives while its node runs: beside the node's input and output, and the other stages.
+    // A ring lives while its node runs, together with the node's input and output, and the other stages.
     for name in ["block2", "block3"] {
         let mut graph = planned(Fusion::Block);
         let over = place(&graph, name);
@@ -105,11 +105,11 @@ fn in_place() {
     // The add is the last to read either of its operands.
     graph.node_mut(add).place = here;
     assert_eq!(violations(&graph, &[]), []);
-    // Half over it is no working in place, nor is what is not done element by element.
+    // A partial overlap is not in place. Neither is an operation that is not elementwise.
     graph.node_mut(add).place = Some(Place { offset: 64, bytes: 256, arenas: None });
     found(&graph, &[], Invariant::Place, "add", "overlaps conv");
 
-    // Nor is anything that looks at other channels or pixels.
+    // Neither is an operation that reads other channels or pixels.
     let mut hand = Hand::default();
     let input = hand.input(Shape::new(2, 2, 16));
     let first = hand.point("first", input, 16, Epilogue::default());

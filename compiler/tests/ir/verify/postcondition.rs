@@ -23,7 +23,7 @@ fn postconditions() {
     let epilogues = rewritten(&spec, Fusion::Relu6, None);
     unmet(&epilogues, Postcondition::InvertedResidualFused, "block3.project", "is not fused with its depthwise");
     unmet(&epilogues, Postcondition::PoolFused, "head.pool", "is not fused with its convolution");
-    // What the layouts must be is a rule of its own.
+    // A separate rule checks the layouts.
     found(&epilogues, &[Postcondition::LayoutsAssigned], Invariant::Layout, "stem", "reaches 1 rows above");
 
     let mut graph = planned(Fusion::Block);

@@ -18,7 +18,7 @@ fn cycles() {
     found(&graph, &[], Inputs, "block2.expand", "slots [0, 1], expected [0]");
     let cyclic = violations(&graph, &[]).iter().filter(|v| v.invariant == Acyclic).count();
     assert_eq!(cyclic, 7, "expand, depthwise, what follows them, and the projection");
-    // The text of a graph without an order can still be had.
+    // A graph without an order can still be printed.
     assert!(graph.to_string().contains("block2.expand"));
 }
 

@@ -8,9 +8,9 @@ use crate::numerics::NumericsError;
 /// Why weights could not be packed. Names of tensors are borrowed from the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PackError<'a> {
-    /// There is no tensor of this name.
+    /// The weights have no tensor with this name.
     Missing(&'a str),
-    /// A tensor has another length than the plan requires.
+    /// The length of a tensor differs from that in the plan.
     Size {
         /// Name of the tensor.
         name: &'a str,
@@ -19,25 +19,25 @@ pub enum PackError<'a> {
         /// Bytes that were found.
         found: usize,
     },
-    /// A tensor has another type than the plan requires.
+    /// The type of a tensor differs from that in the plan.
     Type {
         /// Name of the tensor.
         name: &'a str,
-        /// What the network needs.
+        /// Type that the network requires.
         expected: Dtype,
-        /// What the weights hold.
+        /// Type in the weights.
         found: Dtype,
     },
     /// A scale, or a value derived from it, is out of the range of quantized arithmetic.
     OutOfRange(&'a str),
-    /// The block to pack into has another length than the plan requires.
+    /// The length of the block to pack into differs from that in the plan.
     BlockSize {
         /// Cache lines of 64 bytes.
         expected: usize,
         /// Cache lines of 64 bytes.
         found: usize,
     },
-    /// The file to pack into has another length than [`packed_file_bytes`](crate::packed_file_bytes) returns.
+    /// The length of the file to pack into differs from [`packed_file_bytes`](crate::packed_file_bytes).
     FileSize {
         /// Bytes.
         expected: usize,
@@ -46,7 +46,7 @@ pub enum PackError<'a> {
     },
     /// The file is not aligned to 64 bytes.
     Alignment,
-    /// The network was compiled without this instruction set.
+    /// The network was not compiled for this instruction set.
     NotCompiled(Isa),
     /// The weights' metadata cannot be read.
     Convention(ConventionError),
@@ -57,7 +57,7 @@ pub enum PackError<'a> {
         /// Value that the network requires, such as `relu6`.
         needed: &'static str,
     },
-    /// The names of the classes take more than 4 GiB.
+    /// The labels are longer than 4 GiB.
     Text,
     /// `MBVC_NUMERICS` has an unknown value.
     Numerics(NumericsError),
@@ -73,25 +73,26 @@ impl core::fmt::Display for PackError<'_> {
             }
             Self::OutOfRange(name) => write!(
                 f,
-                "the scales around `{name}` are out of range: that of a sum must be from 2^-32 to 256 times the result's \
-                 and no sum beyond 2^30 steps of it, \
-                 those of what is added from 2^-10 to 256 times; quantize the model anew"
+                "the scales of `{name}` are out of range: expected accumulator scales from 2^-32 to 256 times the output \
+                 scale, accumulators of at most 2^30 output steps, and scales of residual operands from 2^-10 to 256 times \
+                 that of their sum; quantize the model again"
             ),
             Self::FileSize { expected, found } => {
                 write!(f, "expected a buffer of {expected} bytes for the packed file, found {found}")
             }
             Self::Alignment => f.write_str("the buffer of the packed file must be aligned to 64 bytes"),
             Self::NotCompiled(isa) => {
-                write!(f, "the network was compiled without {isa}; add it to `isa` in the spec or the macro")
+                write!(f, "the network was not compiled for {isa}; add it to `isa` in the spec or the macro")
             }
             Self::Convention(error) => error.fmt(f),
             Self::Differs { field, needed } => {
                 write!(
                     f,
-                    "the network's {field} is {needed}, and the weights have another; use the spec of the weights"
+                    "the network requires {field} {needed}, but the weights have another; use the spec that the weights \
+                     were imported with"
                 )
             }
-            Self::Text => f.write_str("the names of the classes take more than 4 GiB; import the model again"),
+            Self::Text => f.write_str("the labels are longer than 4 GiB; import the model again"),
             Self::Numerics(error) => error.fmt(f),
             Self::BlockSize { expected, found } => {
                 write!(f, "expected a block of {expected} cache lines, found {found}")

@@ -7,10 +7,10 @@
 //! x*w1 + y*w2 = ((x + s*w2) * (y + s*w1) - x*y - s*s*w1*w2) / s
 //! ```
 //!
-//! The sum of `s*s*w1*w2` is a constant and goes into the bias; the sum of `x*y` is one number per pixel, whatever the
-//! output channel; the division is by a power of two. Products are grouped in triples `k, k + K/3, k + 2K/3`: the first
-//! two are a pair, the third is a plain product, because a processor that adds beside its multiplications has room for
-//! just that many additions. `K mod 3` plain products follow.
+//! The sum of `s*s*w1*w2` is a constant and goes into the bias; the sum of `x*y` is one number per pixel for all output
+//! channels; the division is by a power of two. Products are grouped in triples `k, k + K/3, k + 2K/3`: the first two
+//! are a pair, the third is a plain product. This ratio fits a processor that issues two additions and two
+//! multiply-adds per cycle. `K mod 3` plain products follow.
 //!
 //! Rounding errors grow with `(|x| + s*|w|)^2 / s`, which is least at `s = |x| / |w|`. Every output channel has
 //! its own scale, the power of two next to the ratio of the root mean squares of its inputs and its weights. The
@@ -26,7 +26,8 @@ use crate::preprocess::Preprocess;
 /// Unit roundoff of float32.
 const ROUNDOFF: f64 = 1.0 / (1u32 << 24) as f64;
 
-/// Largest error, relative to a layer's output, with which the layer is still packed for the fast inner product. A network's logits then keep an error below 1e-4 of the largest, as tests hold.
+/// Largest error, relative to a layer's output, of a layer that is packed for the fast inner product. Tests check that
+/// the error of logits is then below 1e-4 of the largest.
 const TOLERANCE: f64 = 1.0 / (1u32 << 15) as f64;
 
 /// Estimate of a layer's input: its mean square.
@@ -80,14 +81,14 @@ impl Estimate {
     pub fn allows(&self, values: &Values<'_>) -> bool {
         let layer = values.layer;
         let (sums, k) = (self.sums(values), layer.k as f64);
-        let made = match layer.range {
+        let output = match layer.range {
             OutputRange::Relu6 => f64::min(sums, 36.0),
             OutputRange::Linear | OutputRange::Relu => sums,
         };
         let weights = values.squares() / values.weight.len().max(1) as f64;
         let climb = 2.0 * k / 3.0;
         let error = climb * climb * self.square * weights * (ROUNDOFF * ROUNDOFF / 3.0) * climb;
-        error.is_finite() && error <= TOLERANCE * TOLERANCE * made
+        error.is_finite() && error <= TOLERANCE * TOLERANCE * output
     }
 
     /// Packs the columns of one panel: `[1 + 1 + k][width]`, a row of `1 / s`, the bias row, then for each triple the
@@ -96,7 +97,7 @@ impl Estimate {
         let (k, n, used) = (values.layer.k, values.layer.n, columns.len());
         let third = k / 3;
         let row = |k: usize| &values.weight[k * n..][columns.clone()];
-        // Row by row, as the weights lie.
+        // Row by row, in the order of the weights.
         let (mut sums, mut pairs) = ([0.0_f64; WIDEST], [0.0_f64; WIDEST]);
         for k in 0..k {
             for (sum, weight) in sums.iter_mut().zip(row(k)) {
@@ -131,7 +132,8 @@ impl Estimate {
         }
     }
 
-    /// The power of two next to the ratio of root mean squares of input and column, of which `square` is the mean.
+    /// Returns the power of two nearest to the ratio of the root mean squares of input and column. `square` is the mean
+    /// square of the column.
     fn scale(&self, square: f64) -> f32 {
         let ratio = self.square / square;
         if ratio.is_normal() { power_of_two(half_log2(ratio).clamp(-LIMIT, LIMIT)) } else { 1.0 }
@@ -141,7 +143,7 @@ impl Estimate {
 /// Channels of the widest panel: a vector.
 const WIDEST: usize = 16;
 
-/// The sum of squares, in lanes that the processor can add side by side.
+/// Returns the sum of squares, accumulated in lanes so that the loop is vectorized.
 pub(super) fn squares(floats: &[[u8; 4]]) -> f64 {
     let mut lanes = [0.0_f64; WIDEST];
     for floats in floats.chunks(WIDEST) {
@@ -153,10 +155,10 @@ pub(super) fn squares(floats: &[[u8; 4]]) -> f64 {
     lanes.iter().sum()
 }
 
-/// Scales beyond `2^LIMIT` serve weights that are as good as zero.
+/// Scales beyond `2^LIMIT` occur only for weights that are practically zero.
 const LIMIT: i32 = 24;
 
-/// The whole number next to half of the binary logarithm of a positive, normal number.
+/// Returns half of the binary logarithm of a positive, normal number, rounded to an integer.
 fn half_log2(value: f64) -> i32 {
     let exponent = ((value.to_bits() >> 52) & 0x7ff) as i32 - 1023;
     (exponent + 1).div_euclid(2)

@@ -80,7 +80,7 @@ pub enum TensorRule<'a> {
     /// There are more than [`MAX_RANK`] dimensions.
     Rank,
     /// `dtype`, `shape` or `data_offsets` is missing or has an invalid value.
-    Member {
+    Malformed {
         /// `dtype`, `shape` or `data_offsets`.
         key: &'static str,
     },
@@ -126,30 +126,31 @@ impl fmt::Display for ContainerError<'_> {
         match self {
             Self::NoHeader { file_bytes } => write!(
                 f,
-                "not a weight container: {file_bytes} bytes cannot hold a safetensors header; \
-                 make one from a model with `mbvc import`"
+                "not a weights file: {file_bytes} bytes cannot hold a safetensors header; \
+                 create one from a model with `mbvc import`"
             ),
             Self::Packed => f.write_str(
-                "expected a container, found packed weights; pass the container that they were packed from, or use `from_packed`",
+                "expected a weights file, found packed weights; pass the weights file that they were packed from, or use \
+                 `from_packed`",
             ),
             Self::HeaderTooLong { header_bytes } => write!(
                 f,
-                "not a weight container: not a safetensors file (the header would have {header_bytes} bytes, \
-                 and at most {MAX_HEADER_BYTES} are allowed); make one from a model with `mbvc import`"
+                "not a weights file: not a safetensors file (the header would have {header_bytes} bytes, \
+                 but at most {MAX_HEADER_BYTES} are allowed); create one from a model with `mbvc import`"
             ),
             Self::HeaderCut { header_bytes, file_bytes } => write!(
                 f,
-                "the file ends within its safetensors header: {header_bytes} bytes of header declared, \
-                 {file_bytes} bytes in all; copy or import it again"
+                "the file ends within its safetensors header: expected {header_bytes} bytes of header, \
+                 found {file_bytes} bytes in total; copy or import the file again"
             ),
             Self::Header { at, rule } => {
-                write!(f, "the safetensors header is broken at byte {at}: {rule}; copy or import the file again")
+                write!(f, "the safetensors header is invalid at byte {at}: {rule}; copy or import the file again")
             }
             Self::TwoMetadata { at } => {
                 write!(f, "the safetensors header has a second `__metadata__` at byte {at}; keep one")
             }
             Self::TooMany { what, limit } => {
-                write!(f, "more than {limit} {what}; a container holds one network of the MobileNetV2 family")
+                write!(f, "more than {limit} {what}; a weights file contains one network of the MobileNetV2 family")
             }
             Self::DuplicateMetadata { key } => {
                 write!(f, "duplicate metadata `{key}`; keep one, or import the file again")
@@ -157,7 +158,7 @@ impl fmt::Display for ContainerError<'_> {
             Self::Tensor { name, rule } => write!(f, "tensor `{name}`: {rule}"),
             Self::NotCovered { tensor_bytes, data_bytes } => write!(
                 f,
-                "the tensors take {tensor_bytes} of {data_bytes} bytes of data, and no byte may be left over; \
+                "the tensors occupy {tensor_bytes} of {data_bytes} bytes of data, but must occupy all of them; \
                  copy or import the file again"
             ),
         }
@@ -167,22 +168,22 @@ impl fmt::Display for ContainerError<'_> {
 impl fmt::Display for TensorRule<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dtype { found } => write!(f, "unknown element type `{found}`; a container holds F32"),
+            Self::Dtype { found } => write!(f, "unsupported element type `{found}`; import the file again"),
             Self::Rank => write!(f, "more than {MAX_RANK} dimensions; import the file again"),
-            Self::Member { key } => write!(f, "`{key}` is missing or malformed; import the file again"),
+            Self::Malformed { key } => write!(f, "`{key}` is missing or malformed; import the file again"),
             Self::Unknown { key } => {
-                write!(f, "unknown member `{key}`; expected dtype, shape or data_offsets")
+                write!(f, "unknown key `{key}`; expected dtype, shape or data_offsets")
             }
             Self::Repeated { key } => write!(f, "duplicate `{key}`; keep one"),
-            Self::TooLarge => f.write_str("its shape needs more bytes than this machine can address"),
+            Self::TooLarge => f.write_str("its shape requires more bytes than this machine can address"),
             Self::Range { begin, end, data_bytes } => write!(
                 f,
                 "bytes {begin}..{end} are outside the {data_bytes} bytes of data; \
-                 the file may be cut short: copy or import it again"
+                 the file may be truncated; copy or import it again"
             ),
             Self::Size { expected, found } => write!(
                 f,
-                "its shape and element type need {expected} bytes, data_offsets has {found}; import the file again"
+                "its shape and element type require {expected} bytes, but data_offsets has {found}; import the file again"
             ),
             Self::Duplicate => f.write_str("two tensors have this name; import the file again"),
             Self::Overlaps { other } => {

@@ -301,12 +301,12 @@ fn entry<'a>(
             let mut pair = [0; 2];
             for end in &mut pair {
                 if !cursor.another(&mut list)? {
-                    return fail(TensorRule::Member { key: "data_offsets" });
+                    return fail(TensorRule::Malformed { key: "data_offsets" });
                 }
                 *end = cursor.unsigned()?;
             }
             if cursor.another(&mut list)? {
-                return fail(TensorRule::Member { key: "data_offsets" });
+                return fail(TensorRule::Malformed { key: "data_offsets" });
             }
             offsets.replace(pair).is_some()
         } else {
@@ -318,9 +318,9 @@ fn entry<'a>(
     }
     Ok(match (dtype, shape, offsets) {
         (Some(dtype), Some(shape), Some([begin, end])) => Ok(Entry { at, name, dtype, shape, begin, end }),
-        (None, _, _) => Err(ContainerError::Tensor { name, rule: TensorRule::Member { key: "dtype" } }),
-        (_, None, _) => Err(ContainerError::Tensor { name, rule: TensorRule::Member { key: "shape" } }),
-        _ => Err(ContainerError::Tensor { name, rule: TensorRule::Member { key: "data_offsets" } }),
+        (None, _, _) => Err(ContainerError::Tensor { name, rule: TensorRule::Malformed { key: "dtype" } }),
+        (_, None, _) => Err(ContainerError::Tensor { name, rule: TensorRule::Malformed { key: "shape" } }),
+        _ => Err(ContainerError::Tensor { name, rule: TensorRule::Malformed { key: "data_offsets" } }),
     })
 }
 
@@ -328,7 +328,7 @@ fn entry<'a>(
 /// data.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry<'a> {
-    #[cfg_attr(not(feature = "alloc"), expect(dead_code, reason = "only the index wants it"))]
+    #[cfg_attr(not(feature = "alloc"), expect(dead_code, reason = "only the index uses it"))]
     pub(super) at: usize,
     pub(super) name: JsonStr<'a>,
     dtype: Dtype,

@@ -58,11 +58,11 @@ fn every_thread_arrives_at_every_barrier() {
 fn writes_before_a_barrier_can_be_read_after_it() {
     let _pool = pool();
     let mut floats = [0.0; THREADS * 64];
-    // SAFETY: every thread writes 64 floats of its own, and a barrier separates writes from the other threads' reads.
+    // SAFETY: every thread writes a separate range of 64 floats, and a barrier separates writes from the other threads' reads.
     let area = unsafe { crate::Area::new(&mut floats) };
     run(THREADS, |team| {
         for round in 1..100 {
-            team.own(area, 64).write(0..64, |own| own.fill((round * 10 + team.index()) as f32));
+            team.arena(area, 64).write(0..64, |floats| floats.fill((round * 10 + team.index()) as f32));
             team.wait();
             for other in 0..team.threads() {
                 assert_eq!(area.read(other * 64..(other + 1) * 64), [(round * 10 + other) as f32; 64]);

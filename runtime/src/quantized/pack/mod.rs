@@ -1,7 +1,7 @@
-//! Packing quantized weights: canonical tensors into the order and the form in which kernels read them.
+//! Packing of quantized weights: stores canonical tensors in the order and the form in which kernels read them.
 //!
-//! Values are read once, when a model is built. Zero points are folded into biases: the sum of bytes times weights, plus
-//! the packed bias, is the sum that TensorFlow Lite defines.
+//! Values are read once, when a model is built. Zero points are folded into biases: the sum of bytes times weights,
+//! plus the packed bias, is the sum that TensorFlow Lite defines.
 
 mod weights;
 
@@ -19,7 +19,7 @@ use crate::quantized::arithmetic::{Add, Fixed, Integer, Limits, Pool, PoolKind, 
 use crate::scratch::{Line, bytes, bytes_mut};
 use crate::simd::quantized::BIAS;
 
-/// Numbers of 32 bits in the widest vector.
+/// 32-bit numbers in the widest vector.
 const MOST_LANES: usize = 16;
 
 impl Plan for QuantPlan<'_> {
@@ -72,10 +72,10 @@ struct Packing<'p, 'w> {
     layer: &'p QuantLayer<'p>,
     /// `[k][channels]`
     weight: &'w [u8],
-    /// What turns the bytes of weights into those without sign, with the zero point `zero_point`.
+    /// Bits that differ between a stored weight and its unsigned form, whose zero point is `zero_point`.
     flipped: u8,
     zero_point: u8,
-    /// Weights that stand for 0, as many as a vector has lanes.
+    /// Weights that represent 0, one per lane of a vector.
     zeros: [u8; MOST_LANES],
     bias: &'w [[u8; 4]],
     scales: &'w [[u8; 4]],
@@ -169,45 +169,45 @@ impl<'p, 'w> Packing<'p, 'w> {
         Ok(())
     }
 
-    /// The weights of product `k`, as they are stored, of some channels.
+    /// Returns the stored weights of product `k` for some channels.
     fn weights(&self, k: usize, channels: core::ops::Range<usize>) -> &'w [u8] {
         &self.weight[k * self.layer.channels..][channels]
     }
 
-    /// The weight that a stored byte represents.
+    /// Returns the weight that a stored byte represents.
     #[inline(always)]
     fn number(&self, byte: u8) -> i16 {
         i16::from(byte ^ self.flipped) - i16::from(self.zero_point)
     }
 
-    /// Sums of the weights of the channels from `first` on, as many as fit.
+    /// Returns the sums of the weights of channels from `first` on, at most `Sums::CHANNELS`.
     fn sums(&self, first: usize) -> Sums {
         let channels = first..self.layer.channels.min(first + Sums::CHANNELS);
         let rows = (0..self.layer.matrix.k()).map(|k| self.weights(k, channels.clone()));
         Sums::new(rows, |byte| self.number(byte))
     }
 
-    /// The bias with all that zero points add to it.
+    /// Returns the bias with the contributions of zero points.
     fn bias(&self, channel: usize, reach: Reach) -> i32 {
         let zero = self.input.zero_point() + self.offset;
         i32::from_le_bytes(self.bias[channel]).wrapping_sub(reach.sum().wrapping_mul(zero))
     }
 
-    /// What becomes of a sum.
+    /// Returns the requantization of a sum.
     fn requantize(&self, channel: usize) -> Requantize {
         let weight_scale = f32::from_le_bytes(self.scales[channel % self.scales.len()]);
         let per_tensor = self.layer.weight_zero_point.is_some();
         Requantize::new(self.plan.rounding, self.input.scale(), weight_scale, per_tensor, self.output, self.limits)
     }
 
-    /// What the reference kernels multiply a sum by; `None` in another rounding.
+    /// Returns the factor by which the reference kernels multiply a sum; `None` in the other rounding.
     fn multiplier(&self, channel: usize) -> Option<Fixed> {
         let fixed = self.requantize(channel).multiplier()?;
-        // By 0, whatever the exponent: one that all kernels take.
+        // A factor of 0 with an exponent that all kernels accept.
         Some(if fixed.multiplier == 0 { Fixed { exponent: -1, ..fixed } } else { fixed })
     }
 
-    /// What a sum is multiplied by; XNNPACK's limits.
+    /// Returns the factor of a sum, within XNNPACK's limits.
     fn scale(&self, channel: usize) -> Result<f32, PackError<'p>> {
         let scale = self.requantize(channel).scale();
         scale
@@ -215,8 +215,8 @@ impl<'p, 'w> Packing<'p, 'w> {
             .ok_or(PackError::OutOfRange(self.layer.weight_scale))
     }
 
-    /// Whether all sums can carry `BIAS`, or all factors are below one half, and the limits are those that 8 bits have
-    /// anyway.
+    /// Whether `BIAS` can be added to all sums, or all factors are below one half, and the limits are those of 8-bit
+    /// saturation.
     fn is_biased(&self) -> Result<bool, PackError<'p>> {
         let (zero, whole) = (self.output.zero_point() + self.offset, self.plan.integer.limits());
         if !self.plan.biased || self.layer.activation == OutputRange::Linear || zero != 0 || self.limits != whole {
@@ -225,7 +225,7 @@ impl<'p, 'w> Packing<'p, 'w> {
         for first in (0..self.layer.channels).step_by(Sums::CHANNELS) {
             for (channel, reach) in (first..self.layer.channels).zip(self.sums(first).channels()) {
                 let fits = match self.multiplier(channel) {
-                    // No sum is shifted to the left before it is multiplied, and all are shifted to the right after it.
+                    // No sum is shifted left before the multiplication, and all are shifted right after it.
                     Some(Fixed { exponent, .. }) => exponent < 0,
                     None => Bounds::new(self.bias(channel, reach), reach).biased(self.scale(channel)?).is_some(),
                 };
@@ -237,13 +237,13 @@ impl<'p, 'w> Packing<'p, 'w> {
         Ok(true)
     }
 
-    /// What is packed for a channel: bias, then scale, or multiplier and exponent.
+    /// Returns the packed numbers of a channel: bias, then scale, or multiplier and exponent.
     fn finish(&self, channel: usize, reach: Reach, biased: bool) -> Result<[i32; 3], PackError<'p>> {
         let bias = self.bias(channel, reach);
-        // Only after the proof: bounds are those of the sums, the same whatever activations lose on their way into them.
-        let made_up = |bias: i32| bias.wrapping_add(self.plan.form.taken().wrapping_mul(reach.sum()));
+        // Only after the proof: the bounds are those of the sums before activations are offset.
+        let compensated = |bias: i32| bias.wrapping_add(self.plan.form.taken().wrapping_mul(reach.sum()));
         if let Some(Fixed { multiplier, exponent }) = self.multiplier(channel) {
-            return Ok([made_up(bias), multiplier, exponent]);
+            return Ok([compensated(bias), multiplier, exponent]);
         }
         let scale = self.scale(channel)?;
         let bounds = Bounds::new(bias, reach);
@@ -255,13 +255,14 @@ impl<'p, 'w> Packing<'p, 'w> {
             Some((0, scale)) => (bias.wrapping_add(BIAS), scale),
             Some(constant) => constant,
         };
-        Ok([made_up(bias), scale.to_bits().cast_signed(), 0])
+        Ok([compensated(bias), scale.to_bits().cast_signed(), 0])
     }
 
-    /// What finishes the sums of `width` channels from the `first`, in rows; those that do not exist make 0.
+    /// Packs the numbers that finish the sums of `width` channels from `first`, in rows. Channels past the last one get
+    /// zeros.
     fn finishes(&self, first: usize, width: usize, biased: bool, to: &mut [u8]) -> Result<(), PackError<'p>> {
-        let mut put = |at: usize, made: [i32; 3]| {
-            for (row, number) in to.chunks_exact_mut(width * 4).zip(made) {
+        let mut put = |at: usize, values: [i32; 3]| {
+            for (row, number) in to.chunks_exact_mut(width * 4).zip(values) {
                 row[at * 4..][..4].copy_from_slice(&number.to_le_bytes());
             }
         };

@@ -49,27 +49,27 @@ impl<'p> Packing<'p, '_> {
         Ok(())
     }
 
-    /// The weights of the quad of those products, of some channels; those of products that there are none of are 0.
+    /// Returns the weights of the quad of these products for some channels, with zeros for missing products.
     #[inline(always)]
     fn quad(&self, [a, b, c, d]: [Option<usize>; 4], channels: Range<usize>) -> [&[u8]; 4] {
         let row = |k| match k {
             Some(k) => self.weights(k, channels.clone()),
             None => &self.zeros[..channels.len()],
         };
-        // `map` of arrays would be a call for each.
+        // `map` on arrays would compile to one call per element.
         [row(a), row(b), row(c), row(d)]
     }
 
-    /// Whether a weight of quad `step` has such a part.
+    /// Whether a weight of quad `step` has a nonzero part with this index.
     fn reaches(&self, taps: Taps<'_>, step: usize, channels: Range<usize>, part: usize) -> bool {
         let products = taps.products(step).into_iter().flatten();
         let weights = products.flat_map(|k| self.weights(k, channels.clone()));
         let (least, most) = weights.fold((u8::MAX, u8::MIN), |(least, most), byte| (least.min(*byte), most.max(*byte)));
-        // Where any weight has one, those that are farthest from 0 have.
+        // If any weight has one, the smallest or the largest weight has one.
         [least, most].into_iter().any(|byte| outliers::part(self.number(byte).into(), part) != 0)
     }
 
-    /// Packs a part of the weights of quad `step` of all channels of a panel; of what fits 16 bits, all is one part.
+    /// Packs a part of the weights of quad `step` of all channels of a panel. 16-bit weights have one part.
     fn row(&self, taps: Taps<'_>, step: usize, channels: Range<usize>, lanes: usize, part: usize, to: &mut [u8]) {
         let products = taps.products(step);
         for (at, vector) in to.chunks_exact_mut(self.plan.form.bytes(lanes)).enumerate() {
@@ -78,7 +78,7 @@ impl<'p> Packing<'p, '_> {
         }
     }
 
-    /// Packs a part of a quad of rows of weights; lanes past their end are 0.
+    /// Packs a part of a quad of rows of weights, with zeros in lanes past their end.
     fn vector(&self, [a, b, c, d]: [&[u8]; 4], part: usize, to: &mut [u8]) {
         let form = self.plan.form;
         to.fill(0);
@@ -96,8 +96,8 @@ impl<'p> Packing<'p, '_> {
         biased: bool,
         block: &mut [u8],
     ) -> Result<(), PackError<'p>> {
-        // Which of the window's rows meets which byte: rows that begin a quad, or its second row, or its third and
-        // fourth with the next quad's first rows in place of this one's.
+        // Row of the window for each byte: windows that begin in the first or the second row of a quad, or in its third
+        // or fourth row, where the first rows of the next quad replace those of this one.
         const PLACES: [[Option<usize>; 4]; DEPTHWISE_QUADS / 3] = [
             [Some(0), Some(1), Some(2), None],
             [None, Some(0), Some(1), Some(2)],

@@ -9,7 +9,7 @@ pub type Vector = __m256;
 /// Floats in a vector.
 pub const LANES: usize = 8;
 
-/// A mask of the first `N` lanes.
+/// Returns a mask of the first `N` lanes.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 fn first<const N: usize>() -> __m256i {
@@ -17,7 +17,7 @@ fn first<const N: usize>() -> __m256i {
     _mm256_cmpgt_epi32(_mm256_set1_epi32(N as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
 }
 
-/// `LANES` floats from `at`.
+/// Returns `LANES` floats from `at`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub fn load(from: Src<'_>, at: usize) -> Vector {
@@ -25,7 +25,7 @@ pub fn load(from: Src<'_>, at: usize) -> Vector {
     unsafe { _mm256_loadu_ps(from.address(at, LANES)) }
 }
 
-/// The first `N` floats from `at`, the other lanes zero.
+/// Returns the first `N` floats from `at`, with zeros in the other lanes.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub fn load_first<const N: usize>(from: Src<'_>, at: usize) -> Vector {
@@ -33,7 +33,7 @@ pub fn load_first<const N: usize>(from: Src<'_>, at: usize) -> Vector {
     unsafe { _mm256_maskload_ps(from.address(at, N), first::<N>()) }
 }
 
-/// The float at `at` in every lane.
+/// Returns the float at `at` in every lane.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub fn splat(from: Src<'_>, at: usize) -> Vector {
@@ -41,7 +41,7 @@ pub fn splat(from: Src<'_>, at: usize) -> Vector {
     _mm256_set1_ps(unsafe { *from.address(at, 1) })
 }
 
-/// `value` in every lane.
+/// Returns `value` in every lane.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub fn constant(value: f32) -> Vector {
@@ -71,7 +71,7 @@ pub fn fma(x: Vector, w: Vector, sum: Vector) -> Vector {
     _mm256_fmadd_ps(x, w, sum)
 }
 
-/// `(a[x] + v) * (b[y] + u) + sum`: a pair of the fast inner product.
+/// Returns `(a[x] + v) * (b[y] + u) + sum`, a pair of the fast inner product.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub fn pair(a: Src<'_>, x: usize, b: Src<'_>, y: usize, v: Vector, u: Vector, sum: Vector) -> Vector {

@@ -9,13 +9,13 @@ pub type Vector = __m512;
 /// Floats in a vector.
 pub const LANES: usize = 16;
 
-/// A mask of the first `N` lanes.
+/// Returns a mask of the first `N` lanes.
 const fn first<const N: usize>() -> __mmask16 {
     const { assert!(N <= LANES) };
     ((1u32 << N) - 1) as __mmask16
 }
 
-/// `LANES` floats from `at`.
+/// Returns `LANES` floats from `at`.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub fn load(from: Src<'_>, at: usize) -> Vector {
@@ -23,7 +23,7 @@ pub fn load(from: Src<'_>, at: usize) -> Vector {
     unsafe { _mm512_loadu_ps(from.address(at, LANES)) }
 }
 
-/// The first `N` floats from `at`, the other lanes zero.
+/// Returns the first `N` floats from `at`, with zeros in the other lanes.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub fn load_first<const N: usize>(from: Src<'_>, at: usize) -> Vector {
@@ -31,7 +31,7 @@ pub fn load_first<const N: usize>(from: Src<'_>, at: usize) -> Vector {
     unsafe { _mm512_maskz_loadu_ps(first::<N>(), from.address(at, N)) }
 }
 
-/// The float at `at` in every lane.
+/// Returns the float at `at` in every lane.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub fn splat(from: Src<'_>, at: usize) -> Vector {
@@ -39,7 +39,7 @@ pub fn splat(from: Src<'_>, at: usize) -> Vector {
     _mm512_set1_ps(unsafe { *from.address(at, 1) })
 }
 
-/// `value` in every lane.
+/// Returns `value` in every lane.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub fn constant(value: f32) -> Vector {
@@ -69,7 +69,7 @@ pub fn fma(x: Vector, w: Vector, sum: Vector) -> Vector {
     _mm512_fmadd_ps(x, w, sum)
 }
 
-/// `(a[x] + v) * (b[y] + u) + sum`: a pair of the fast inner product.
+/// Returns `(a[x] + v) * (b[y] + u) + sum`, a pair of the fast inner product.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub fn pair(a: Src<'_>, x: usize, b: Src<'_>, y: usize, v: Vector, u: Vector, sum: Vector) -> Vector {
@@ -156,7 +156,7 @@ mod tests {
             return;
         }
         let values: [f32; LANES * LANES] = core::array::from_fn(|at| (at * at % 97) as f32);
-        // SAFETY: the processor has the instructions, as was just seen.
+        // SAFETY: the processor has the instructions, as checked above.
         let sums: [f32; LANES] = unsafe {
             let mut rows = [_mm512_setzero_ps(); LANES];
             for (row, values) in rows.iter_mut().zip(values.chunks_exact(LANES)) {

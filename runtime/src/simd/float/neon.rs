@@ -9,7 +9,7 @@ pub type Vector = float32x4_t;
 /// Floats in a vector.
 pub const LANES: usize = 4;
 
-/// `LANES` floats from `at`.
+/// Returns `LANES` floats from `at`.
 #[inline]
 #[target_feature(enable = "neon")]
 pub fn load(from: Src<'_>, at: usize) -> Vector {
@@ -17,7 +17,7 @@ pub fn load(from: Src<'_>, at: usize) -> Vector {
     unsafe { vld1q_f32(from.address(at, LANES)) }
 }
 
-/// The first `N` floats from `at`, the other lanes zero.
+/// Returns the first `N` floats from `at`, with zeros in the other lanes.
 #[inline]
 #[target_feature(enable = "neon")]
 pub fn load_first<const N: usize>(from: Src<'_>, at: usize) -> Vector {
@@ -29,7 +29,7 @@ pub fn load_first<const N: usize>(from: Src<'_>, at: usize) -> Vector {
     }
 }
 
-/// The float at `at` in every lane.
+/// Returns the float at `at` in every lane.
 #[inline]
 #[target_feature(enable = "neon")]
 pub fn splat(from: Src<'_>, at: usize) -> Vector {
@@ -37,7 +37,7 @@ pub fn splat(from: Src<'_>, at: usize) -> Vector {
     unsafe { vld1q_dup_f32(from.address(at, 1)) }
 }
 
-/// `value` in every lane.
+/// Returns `value` in every lane.
 #[inline]
 #[target_feature(enable = "neon")]
 pub fn constant(value: f32) -> Vector {

@@ -1,7 +1,7 @@
-//! Plain Rust: four floats that the optimizer keeps in whatever vectors the target has.
+//! Plain Rust: four floats that the optimizer keeps in vectors of the target, if it has any.
 //!
-//! Products are rounded before they are added: a fused multiplication and addition would be
-//! a library call on targets without the instruction.
+//! Products are rounded before they are added, because a fused multiply-add would be a library call on targets without
+//! the instruction.
 
 use crate::simd::{Dst, Src};
 
@@ -12,14 +12,14 @@ pub struct Vector([f32; LANES]);
 /// Floats in a vector.
 pub const LANES: usize = 4;
 
-/// `LANES` floats from `at`.
+/// Returns `LANES` floats from `at`.
 #[inline(always)]
 pub fn load(from: Src<'_>, at: usize) -> Vector {
     // SAFETY: the view's constructor promises that the range is in bounds; debug builds check it in `address`.
     Vector(unsafe { from.address(at, LANES).cast::<[f32; LANES]>().read_unaligned() })
 }
 
-/// The first `N` floats from `at`, the other lanes zero.
+/// Returns the first `N` floats from `at`, with zeros in the other lanes.
 #[inline(always)]
 pub fn load_first<const N: usize>(from: Src<'_>, at: usize) -> Vector {
     let mut lanes = [0.0; LANES];
@@ -28,14 +28,14 @@ pub fn load_first<const N: usize>(from: Src<'_>, at: usize) -> Vector {
     Vector(lanes)
 }
 
-/// The float at `at` in every lane.
+/// Returns the float at `at` in every lane.
 #[inline(always)]
 pub fn splat(from: Src<'_>, at: usize) -> Vector {
     // SAFETY: as in `load`.
     Vector([unsafe { *from.address(at, 1) }; LANES])
 }
 
-/// `value` in every lane.
+/// Returns `value` in every lane.
 #[inline(always)]
 pub fn constant(value: f32) -> Vector {
     Vector([value; LANES])

@@ -1,8 +1,8 @@
-//! The part that both quantized vocabularies of NEON share: four lanes, for any dot product.
+//! The common part of both quantized vocabularies of NEON: four lanes, for any dot product.
 //!
-//! Arm multiplies bytes that are both signed or both unsigned. Loads therefore subtract 128 from activations, which flips
-//! one bit, and packing adds 128 times the sum of its weights to each channel's bias: sums equal those of the other
-//! instruction sets.
+//! Arm multiplies bytes that are both signed or both unsigned. Loads therefore subtract 128 from activations, which
+//! flips one bit, and packing adds 128 times the sum of its weights to each channel's bias: sums equal those of the
+//! other instruction sets.
 
 /// Defines the shared vocabulary for the given target features.
 macro_rules! arm {
@@ -16,22 +16,22 @@ macro_rules! arm {
         /// Lanes of a vector.
         pub const LANES: usize = 4;
 
-        /// An integer for each lane.
+        /// One integer per lane.
         pub type Sums = int32x4_t;
-        /// Sixteen activations less 128: four quads, of which a product takes one.
+        /// Sixteen activations minus 128: four quads, of which a product reads one.
         pub type Sixteen = int8x16_t;
-        /// A float for each lane.
+        /// One float per lane.
         pub type Scales = float32x4_t;
-        /// Four results for each lane, as bytes: `[which of the four][lane]`.
+        /// Four results per lane, as bytes: `[result][lane]`.
         pub type Packed = uint8x16_t;
-        /// A header's zero point and limits, each in every lane.
+        /// Zero point and limits of a header, each in all lanes.
         pub type Range = RangeOf<int32x4_t>;
-        /// A header's numbers of a residual add, each in every lane but the shift.
+        /// Numbers of a residual add of a header, each in all lanes except for the shift.
         pub type Addends = AddendsOf<int32x4_t>;
-        /// A header's numbers of a residual add of the reference kernels, each in every lane.
+        /// Numbers of a residual add of the reference kernels of a header, each in all lanes.
         pub type FixedAddends = FixedAddendsOf<int32x4_t, Multipliers>;
 
-        /// Multipliers; shifts to the left before the product and, none above 0, after it.
+        /// Multipliers, left shifts before the product, and left shifts after it, which are at most 0.
         #[derive(Clone, Copy)]
         pub struct Multipliers {
             multipliers: int32x4_t,
@@ -39,7 +39,7 @@ macro_rules! arm {
             after: int32x4_t,
         }
 
-        /// The bytes of a vector from `at`.
+        /// Returns the bytes of a vector from `at`.
         #[inline]
         #[target_feature(enable = $features)]
         fn vector(from: Src<'_, u8>, at: usize) -> uint8x16_t {
@@ -47,14 +47,14 @@ macro_rules! arm {
             unsafe { vld1q_u8(from.address(at, 16)) }
         }
 
-        /// Activations less 128.
+        /// Returns activations minus 128.
         #[inline]
         #[target_feature(enable = $features)]
         fn signed(activations: uint8x16_t) -> int8x16_t {
             vreinterpretq_s8_u8(veorq_u8(activations, vdupq_n_u8(0x80)))
         }
 
-        /// The integer at byte `at`.
+        /// Returns the integer at byte `at`.
         #[inline]
         #[target_feature(enable = $features)]
         fn word(from: Src<'_, u8>, at: usize) -> i32 {
@@ -62,13 +62,14 @@ macro_rules! arm {
             unsafe { from.address(at, 4).cast::<i32>().read_unaligned() }
         }
 
-        /// For each pixel, the byte at `at` of the three rows and a zero; pixels are `PIXEL` bytes apart. Writes four pixels.
+        /// Writes, for each of four pixels, the byte at `at` of the three rows and a zero. Pixels have a stride of
+        /// `PIXEL` bytes.
         ///
-        /// Reads nothing beyond the last pixel's byte.
+        /// Does not read beyond the last pixel's byte.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn store_ends<const PIXEL: usize>(rows: [Src<'_, u8>; 3], at: usize, to: &mut Dst<'_, u8>, to_at: usize) {
-            // Of the vector that ends with the last pixel's byte; the first pixels may be before it.
+            // Indices in the vector that ends with the last pixel's byte. The first pixels may precede it.
             let last = at + 3 * PIXEL - 15;
             let (mut quads, mut index) = (vdupq_n_u8(0), 0);
             while index < rows.len() {
@@ -82,14 +83,14 @@ macro_rules! arm {
             store_packed(to, to_at, quads);
         }
 
-        /// All lanes zero.
+        /// Returns a vector of zeros.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn none() -> Sums {
             vdupq_n_s32(0)
         }
 
-        /// `LANES` integers from byte `at`.
+        /// Returns `LANES` integers from byte `at`.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn load_sums(from: Src<'_, u8>, at: usize) -> Sums {
@@ -104,14 +105,14 @@ macro_rules! arm {
             unsafe { vst1q_u8(to.address(at, 16), vreinterpretq_u8_s32(sums)) }
         }
 
-        /// `LANES` floats from byte `at`.
+        /// Returns `LANES` floats from byte `at`.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn load_scales(from: Src<'_, u8>, at: usize) -> Scales {
             vreinterpretq_f32_u8(vector(from, at))
         }
 
-        /// `LANES` multipliers from byte `at`, their exponents from byte `exponents`.
+        /// Returns `LANES` multipliers from byte `at`, with exponents from byte `exponents`.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn load_multipliers(from: Src<'_, u8>, at: usize, exponents: usize) -> Multipliers {
@@ -135,71 +136,72 @@ macro_rules! arm {
         /// Bytes that [`weights`] reads.
         pub const WEIGHTS: usize = 16;
 
-        /// The weights of a vector of lanes, [`WEIGHTS`] bytes from `at`.
+        /// Returns the weights of a vector of lanes, [`WEIGHTS`] bytes from `at`.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn weights(from: Src<'_, u8>, at: usize) -> Weights {
             vreinterpretq_s8_u8(vector(from, at))
         }
 
-        /// Sums in steps of the result's scale: XNNPACK's arithmetic. What 16 bits do not hold stays beyond them, which
-        /// every use takes for as large, or as small, as any.
+        /// Converts sums to steps of the result's scale in XNNPACK's arithmetic. Steps that do not fit 16 bits remain
+        /// outside of them, and every use saturates.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn steps(sums: Sums, scales: Scales) -> Sums {
-            // Converts with saturation, halves to even.
+            // Converts with saturation, ties to even.
             vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sums), scales))
         }
 
-        /// Sums in steps of the result's scale: the reference kernels' arithmetic.
+        /// Converts sums to steps of the result's scale in the arithmetic of the reference kernels.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn steps_by_multiplier(sums: Sums, by: Multipliers) -> Sums {
             scaled(vshlq_s32(sums, by.before), by)
         }
 
-        /// Multiplied and shifted, each rounded.
+        /// Returns the product after the shift, both rounded.
         #[inline]
         #[target_feature(enable = $features)]
         fn scaled(numbers: int32x4_t, by: Multipliers) -> int32x4_t {
             let product = vqrdmulhq_s32(numbers, by.multipliers);
-            // The shift rounds halves up. Products below 0 lose one, so that theirs go down, where bits are shifted out.
+            // The shift rounds ties up. If bits are shifted out, one is subtracted from negative products, whose ties
+            // then round down.
             let down = vshrq_n_s32::<31>(vandq_s32(product, by.after));
             vrshlq_s32(vqaddq_s32(product, down), by.after)
         }
 
-        /// Four vectors of steps as results, with the zero point added.
+        /// Packs four vectors of steps as results, with the zero point added.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn pack([a, b, c, d]: [Sums; 4], range: Range) -> Packed {
-            // All three numbers fill their lanes with copies of themselves.
+            // All three numbers are repeated to fill their lanes.
             let moved = |a, b| vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), narrow(range.zero));
             let packed = vqmovun_high_s16(vqmovun_s16(moved(a, b)), moved(c, d));
             vminq_u8(vmaxq_u8(packed, bytes(range.low)), bytes(range.high))
         }
 
-        /// A small number in every lane, in every 16 bits.
+        /// Returns a small number in all 16-bit lanes.
         #[inline]
         #[target_feature(enable = $features)]
         fn narrow(number: int32x4_t) -> int16x8_t {
             vqmovn_high_s32(vqmovn_s32(number), number)
         }
 
-        /// A number from 0 to 255 in every lane, in every byte.
+        /// Returns a number from 0 to 255 in all bytes.
         #[inline]
         #[target_feature(enable = $features)]
         fn bytes(number: int32x4_t) -> uint8x16_t {
             vqmovun_high_s16(vqmovun_s16(narrow(number)), narrow(number))
         }
 
-        /// Steps as results that are still 32 bits wide.
+        /// Converts steps to results in 32-bit lanes.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn to_range(steps: Sums, range: Range) -> Sums {
             vminq_s32(vmaxq_s32(vqaddq_s32(steps, range.zero), range.low), range.high)
         }
 
-        /// The zero point and the limits that a header holds.
+        /// Returns the zero point and the limits of a header.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn range(header: Src<'_, u8>) -> Range {
@@ -207,7 +209,7 @@ macro_rules! arm {
             RangeOf { zero: number(0), low: number(4), high: number(8) }
         }
 
-        /// Writes a column of row quads: lane by lane, its four results.
+        /// Writes a column of row quads: four results per lane.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn store_quads(to: &mut Dst<'_, u8>, at: usize, packed: Packed) {
@@ -218,14 +220,14 @@ macro_rules! arm {
             store_packed(to, at, vqtbl1q_u8(packed, order));
         }
 
-        /// Writes four pixels of channel quads: there is one plane.
+        /// Writes four pixels of channel quads, which are one plane.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn store_planes(to: &mut Dst<'_, u8>, at: usize, _: usize, packed: Packed) {
             store_packed(to, at, packed);
         }
 
-        /// Writes a quad of pixels: of all channels, four by four.
+        /// Writes a quad of pixels, in quads of channels.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn store_packed(to: &mut Dst<'_, u8>, at: usize, packed: Packed) {
@@ -233,7 +235,7 @@ macro_rules! arm {
             unsafe { vst1q_u8(to.address(at, 16), packed) }
         }
 
-        /// Writes the first `CHANNELS` lanes of the first `PIXELS` pixels, which are `pixel` bytes apart.
+        /// Writes the first `CHANNELS` lanes of the first `PIXELS` pixels, at a stride of `pixel` bytes.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn store_pixels<const PIXELS: usize, const CHANNELS: usize>(
@@ -248,7 +250,7 @@ macro_rules! arm {
                 match CHANNELS {
                     // SAFETY: as in `vector`.
                     LANES => unsafe { address.cast::<[u8; LANES]>().write_unaligned(bytes) },
-                    // SAFETY: as in `vector`; `address` is that of so many bytes.
+                    // SAFETY: as in `vector`; `address` is valid for this number of bytes.
                     _ => unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), address, CHANNELS.min(LANES)) },
                 }
             };
@@ -264,12 +266,12 @@ macro_rules! arm {
             }
         }
 
-        /// `CHANNELS` bytes from `at`, one per lane.
+        /// Returns `CHANNELS` bytes from `at`, one per lane.
         #[inline]
         #[target_feature(enable = $features)]
         fn some<const CHANNELS: usize>(from: Src<'_, u8>, at: usize) -> int32x4_t {
             let mut bytes = [0; LANES];
-            // SAFETY: as in `vector`; both hold so many bytes.
+            // SAFETY: as in `vector`; both have this number of bytes.
             unsafe {
                 core::ptr::copy_nonoverlapping(from.address(at, CHANNELS), bytes.as_mut_ptr(), CHANNELS.min(LANES))
             };
@@ -277,7 +279,7 @@ macro_rules! arm {
             vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(bytes))))
         }
 
-        /// The numbers of a residual add that a header holds.
+        /// Returns the numbers of a residual add of a header.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn addends(header: Src<'_, u8>) -> Addends {
@@ -292,18 +294,19 @@ macro_rules! arm {
             }
         }
 
-        /// The sum of a projection's steps and the first `CHANNELS` bytes at `at`, in steps of the projection's scale.
+        /// Returns the sum of a projection's steps and the first `CHANNELS` bytes at `at`, in steps of the projection's
+        /// scale.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn add<const CHANNELS: usize>(steps: Sums, residual: Src<'_, u8>, at: usize, add: Addends) -> Sums {
             let a = some::<CHANNELS>(residual, at);
             let b = vminq_s32(vmaxq_s32(steps, add.low), add.high);
             let sum = vmlaq_s32(vmlaq_s32(add.bias, a, add.left), b, add.right);
-            // To the right by shifting left by less than nothing.
+            // A left shift by a negative number shifts right.
             vshlq_s32(sum, vdupq_n_s32(-add.shift))
         }
 
-        /// The numbers of a residual add of the reference kernels that a header holds.
+        /// Returns the numbers of a residual add of the reference kernels of a header.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn fixed_addends(header: Src<'_, u8>) -> FixedAddends {
@@ -319,7 +322,7 @@ macro_rules! arm {
             }
         }
 
-        /// [`add`] as the reference kernels do it.
+        /// Computes [`add`] in the arithmetic of the reference kernels.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn add_by_multiplier<const CHANNELS: usize>(
@@ -342,14 +345,14 @@ macro_rules! arm {
             vaddq_s32(a, b)
         }
 
-        /// The value of padding as a zero point, and the limits of bytes.
+        /// Returns the value of padding as a zero point, and the limits of bytes.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn padding(header: Src<'_, u8>) -> Range {
             RangeOf { zero: vdupq_n_s32(word(header, 40)), low: vdupq_n_s32(0), high: vdupq_n_s32(255) }
         }
 
-        /// The first `CHANNELS` bytes at `at`, less the zero point.
+        /// Returns the first `CHANNELS` bytes at `at`, minus the zero point.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn centered<const CHANNELS: usize>(from: Src<'_, u8>, at: usize, range: Range) -> Sums {
@@ -360,8 +363,8 @@ macro_rules! arm {
 
 pub(super) use arm;
 
-/// For each of the three rows of `store_ends`, which byte of two vectors goes where: the first begins with the first
-/// pixel's byte, the second ends with the last one's. What is beyond both makes 0.
+/// For each of the three rows of `store_ends`, the indices of its bytes in two vectors: the first one begins with the
+/// first pixel's byte, the second one ends with the last pixel's byte. An index outside of both selects 0.
 pub(super) const fn orders<const PIXEL: usize>() -> [[u8; 16]; 3] {
     let span = 3 * PIXEL;
     assert!(span <= 30, "two vectors reach all pixels");

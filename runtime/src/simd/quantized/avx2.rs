@@ -13,21 +13,21 @@ fn split(bytes: __m256i) -> Quads {
     [_mm256_and_si256(bytes, _mm256_set1_epi16(0xff)), _mm256_srli_epi16::<8>(bytes)]
 }
 
-/// The four bytes at `at` in every lane.
+/// Returns the four bytes at `at` in every lane.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
     split(_mm256_set1_epi32(word(from, at)))
 }
 
-/// Four bytes for each lane.
+/// Returns four bytes per lane.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub fn column(from: Src<'_, u8>, at: usize) -> Quads {
     split(vector(from, at))
 }
 
-/// The first two bytes of each lane from `below`, the last two from `above`.
+/// Returns the first two bytes of each lane from `below`, the last two from `above`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub fn between(above: Src<'_, u8>, below: Src<'_, u8>, at: usize) -> Quads {
@@ -37,7 +37,7 @@ pub fn between(above: Src<'_, u8>, below: Src<'_, u8>, at: usize) -> Quads {
 /// Bytes that [`weights`] reads: two vectors of 16-bit numbers, `[lane][w0, w2]` and `[lane][w1, w3]`.
 pub const WEIGHTS: usize = 64;
 
-/// The weights of a vector of lanes, [`WEIGHTS`] bytes from `at`.
+/// Returns the weights of a vector of lanes, [`WEIGHTS`] bytes from `at`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub fn weights(from: Src<'_, u8>, at: usize) -> Weights {

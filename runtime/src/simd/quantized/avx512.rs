@@ -13,21 +13,21 @@ fn split(bytes: __m512i) -> Quads {
     [_mm512_and_si512(bytes, _mm512_set1_epi16(0xff)), _mm512_srli_epi16::<8>(bytes)]
 }
 
-/// The four bytes at `at` in every lane.
+/// Returns the four bytes at `at` in every lane.
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
 pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
     split(_mm512_set1_epi32(word(from, at)))
 }
 
-/// Four bytes for each lane.
+/// Returns four bytes per lane.
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
 pub fn column(from: Src<'_, u8>, at: usize) -> Quads {
     split(vector(from, at))
 }
 
-/// The first two bytes of each lane from `below`, the last two from `above`.
+/// Returns the first two bytes of each lane from `below`, the last two from `above`.
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
 pub fn between(above: Src<'_, u8>, below: Src<'_, u8>, at: usize) -> Quads {
@@ -37,7 +37,7 @@ pub fn between(above: Src<'_, u8>, below: Src<'_, u8>, at: usize) -> Quads {
 /// Bytes that [`weights`] reads: two vectors of 16-bit numbers, `[lane][w0, w2]` and `[lane][w1, w3]`.
 pub const WEIGHTS: usize = 128;
 
-/// The weights of a vector of lanes, [`WEIGHTS`] bytes from `at`.
+/// Returns the weights of a vector of lanes, [`WEIGHTS`] bytes from `at`.
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
 pub fn weights(from: Src<'_, u8>, at: usize) -> Weights {
@@ -53,5 +53,5 @@ pub fn dot(quads: Quads, weights: Weights, sums: Sums) -> Sums {
     _mm512_add_epi32(_mm512_add_epi32(sums, even), odd)
 }
 
-/// Vectors of half the width, for a few last channels.
+/// Vectors of half the width, for the last few channels.
 pub use super::avx2 as half;

@@ -2,36 +2,36 @@
 
 super::x86::x86!(zmm, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni");
 
-/// Four activations for each lane, as bytes.
+/// Four activations per lane, as bytes.
 pub type Quads = __m512i;
-/// Four weights for each lane, as bytes with sign.
+/// Four weights per lane, as signed bytes.
 pub type Weights = __m512i;
 
-/// The four bytes at `at` in every lane.
+/// Returns the four bytes at `at` in every lane.
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
     _mm512_set1_epi32(word(from, at))
 }
 
-/// Four bytes for each lane.
+/// Returns four bytes per lane.
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub fn column(from: Src<'_, u8>, at: usize) -> Quads {
     vector(from, at)
 }
 
-/// The first two bytes of each lane from `below`, the last two from `above`.
+/// Returns the first two bytes of each lane from `below`, the last two from `above`.
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub fn between(above: Src<'_, u8>, below: Src<'_, u8>, at: usize) -> Quads {
     _mm512_mask_blend_epi16(0x5555_5555, vector(above, at), vector(below, at))
 }
 
-/// Bytes that [`weights`] reads: `[lane][4]`, with sign.
+/// Bytes that [`weights`] reads: `[lane][4]`, signed.
 pub const WEIGHTS: usize = 64;
 
-/// The weights of a vector of lanes, [`WEIGHTS`] bytes from `at`.
+/// Returns the weights of a vector of lanes, [`WEIGHTS`] bytes from `at`.
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub fn weights(from: Src<'_, u8>, at: usize) -> Weights {
@@ -45,6 +45,6 @@ pub fn dot(quads: Quads, weights: Weights, sums: Sums) -> Sums {
     _mm512_dpbusd_epi32(sums, quads, weights)
 }
 
-/// Vectors of half the width, for a few last channels.
+/// Vectors of half the width, for the last few channels.
 #[path = "avx512vnni_half.rs"]
 pub mod half;

@@ -1,5 +1,5 @@
-//! Tests of the vocabularies' fixed-point arithmetic against TensorFlow Lite's reference kernels, for every instruction set
-//! that this processor has.
+//! Tests of the vocabularies' fixed-point arithmetic against TensorFlow Lite's reference kernels, for every instruction
+//! set that this processor has.
 
 use std::vec::Vec;
 
@@ -151,10 +151,10 @@ fn factors(least: i32, most: i32) -> Vec<Fixed> {
     (least..=most).flat_map(of).collect()
 }
 
-/// Calls `check` with the sums, factors and what is made of them, in all combinations: factors differ from lane to lane.
+/// Calls `check` with each sum, its factor and the result, in all combinations. Factors differ from lane to lane.
 fn each(vocabulary: &Vocabulary, call: Steps, factors: &[Fixed], check: &dyn Fn(i32, Fixed, i32)) {
     let lanes = vocabulary.lanes;
-    let (mut sums, mut made) = (sums(), std::vec![0; lanes * 4]);
+    let (mut sums, mut results) = (sums(), std::vec![0; lanes * 4]);
     sums.resize(sums.len().next_multiple_of(lanes), 0);
     for first in 0..factors.len() {
         // Neighbors in the list have the same exponent: a step of 5 mixes them.
@@ -164,9 +164,9 @@ fn each(vocabulary: &Vocabulary, call: Steps, factors: &[Fixed], check: &dyn Fn(
             let exponents = factors.iter().map(|factor| factor.exponent);
             let rows = bytes(sums.iter().copied().chain(multipliers).chain(exponents));
             // SAFETY: `vocabularies` has seen that the processor has the features.
-            unsafe { call(&rows, &mut made) };
-            for ((sum, factor), made) in sums.iter().zip(&factors).zip(numbers(&made)) {
-                check(*sum, *factor, made);
+            unsafe { call(&rows, &mut results) };
+            for ((sum, factor), result) in sums.iter().zip(&factors).zip(numbers(&results)) {
+                check(*sum, *factor, result);
             }
         }
     }
@@ -178,8 +178,8 @@ fn steps_by_multipliers_are_those_of_the_reference_kernels() {
     for vocabulary in vocabularies() {
         let mut all = factors(-31, 30);
         all.push(Fixed { multiplier: 0, exponent: 0 });
-        each(&vocabulary, vocabulary.steps, &all, &|sum, factor, made| {
-            assert_eq!(made, factor.apply(sum), "{}: {sum} by {factor:?}", vocabulary.name);
+        each(&vocabulary, vocabulary.steps, &all, &|sum, factor, result| {
+            assert_eq!(result, factor.apply(sum), "{}: {sum} by {factor:?}", vocabulary.name);
         });
     }
 }
@@ -191,10 +191,10 @@ fn steps_by_small_multipliers_are_the_same_above_zero() {
         let Some(small) = vocabulary.small else { continue };
         let mut all = factors(-31, -1);
         all.push(Fixed { multiplier: 0, exponent: -1 });
-        each(&vocabulary, small, &all, &|sum, factor, made| {
+        each(&vocabulary, small, &all, &|sum, factor, result| {
             let expected = factor.apply(sum);
-            let same = if expected > 0 { made == expected } else { made <= 0 };
-            assert!(same, "{}: {sum} by {factor:?}: {made}, not {expected}", vocabulary.name);
+            let same = if expected > 0 { result == expected } else { result <= 0 };
+            assert!(same, "{}: {sum} by {factor:?}: {result}, not {expected}", vocabulary.name);
         });
     }
 }
@@ -206,12 +206,12 @@ fn steps_of_any_size_are_limited() {
     let mut header = [0; HEADER];
     Header(&mut header).range(100, limits, 0);
     for vocabulary in vocabularies() {
-        let mut made = std::vec![0; vocabulary.lanes * 4];
+        let mut results = std::vec![0; vocabulary.lanes * 4];
         for steps in sums().chunks_exact(vocabulary.lanes) {
             // SAFETY: as in `each`.
-            unsafe { (vocabulary.limited)(&bytes(steps.iter().copied()), &header, &mut made) };
+            unsafe { (vocabulary.limited)(&bytes(steps.iter().copied()), &header, &mut results) };
             let expected: Vec<i32> = steps.iter().map(|steps| limits.clamp(steps.saturating_add(100))).collect();
-            assert_eq!(numbers(&made), expected, "{}: {steps:?}", vocabulary.name);
+            assert_eq!(numbers(&results), expected, "{}: {steps:?}", vocabulary.name);
         }
     }
 }
@@ -236,14 +236,16 @@ fn sums_of_two_are_those_of_the_reference_kernels() {
         let limits = integer.limits();
         for scales in SCALES {
             let quant = |at: usize| Quant::new(scales[at], zeros[at], integer).expect("a sound quantization");
-            let (made, added, sum) = (quant(0), quant(1), quant(2));
-            let add = Add::new(Rounding::TfliteReference, made, added, sum, limits).expect("scales near each other");
+            let (projected, added, sum) = (quant(0), quant(1), quant(2));
+            let add =
+                Add::new(Rounding::TfliteReference, projected, added, sum, limits).expect("scales near each other");
             // Its own steps, so that they can be beyond the range.
-            let requantize = Requantize::new(Rounding::TfliteReference, 1.0, made.scale(), false, made, limits);
+            let requantize =
+                Requantize::new(Rounding::TfliteReference, 1.0, projected.scale(), false, projected, limits);
             let mut header = [0; HEADER];
             let mut writer = Header(&mut header);
             writer.range(sum.zero_point(), limits, -limits.low);
-            assert!(writer.addends(add, [made, added], limits, -limits.low).is_some());
+            assert!(writer.addends(add, [projected, added], limits, -limits.low).is_some());
             for vocabulary in vocabularies() {
                 let lanes = vocabulary.lanes;
                 let mut found = std::vec![0; lanes * 4];

@@ -2,17 +2,17 @@
 //!
 //! Activations are bytes from 0 to 255, `Src<'_, u8>`. Those of int8 networks are stored with 128 added, so that one
 //! kernel serves both types and products are of unsigned activations and signed weights. Sums are exact 32-bit integers
-//! whatever the instruction set; `steps` turns them into results as `quant::Requantize` does in XNNPACK's rounding, and
-//! `steps_by_multiplier` in that of TensorFlow Lite's reference kernels.
+//! on every instruction set. `steps` converts them to results as `quant::Requantize` does in XNNPACK's rounding, and
+//! `steps_by_multiplier` as in the rounding of TensorFlow Lite's reference kernels.
 //!
-//! | type      | holds, for each lane                                                          |
+//! | type      | content per lane                                                              |
 //! |-----------|-------------------------------------------------------------------------------|
 //! | `Sums`    | an i32                                                                        |
 //! | `Scales`  | an f32                                                                        |
 //! | `Multipliers` | a `quant::Fixed`: multipliers and exponents, stored in separate rows        |
 //! | `Quads`   | four activations, ready for `dot`                                             |
 //! | `Weights` | the four weights that they are multiplied by; `WEIGHTS` bytes in memory       |
-//! | `Packed`  | four results, from four `Sums`: `[lanes / 4][which of the four][4 lanes]`     |
+//! | `Packed`  | four results, from four `Sums`: `[lanes / 4][result][4 lanes]`                |
 
 /// Zero point and limits of a layer's results, from its packed header.
 #[derive(Debug, Clone, Copy)]
@@ -30,11 +30,11 @@ pub struct Range<V> {
 pub struct Addends<V> {
     /// Factor of `a`, the residual's byte.
     pub left: V,
-    /// Factor of `b`, a projection's result less its zero point.
+    /// Factor of `b`, a projection's result minus its zero point.
     pub right: V,
-    /// Half of what the shift divides by, less what the residual's zero point adds.
+    /// Half of the divisor of the shift, minus the contribution of the residual's zero point.
     pub bias: V,
-    /// Bits that the sum is shifted to the right.
+    /// Right shift of the sum.
     pub shift: i32,
     /// Lower limit of `b`.
     pub low: V,
@@ -49,7 +49,7 @@ pub struct FixedAddends<V, M> {
     pub zero: V,
     /// The factor of `a`.
     pub left: M,
-    /// Lower limit of `b`, a projection's result less its zero point.
+    /// Lower limit of `b`, a projection's result minus its zero point.
     pub low: V,
     /// Upper limit of `b`.
     pub high: V,
@@ -59,8 +59,9 @@ pub struct FixedAddends<V, M> {
     pub sum: M,
 }
 
-/// Bias of the sums of layers whose results are never negative: `BIAS + sum` is the bit pattern of the float `2^23 + sum`,
-/// which one multiply-add scales. Packing proves for each channel that no sum leaves the range in which this is exact.
+/// Bias of the sums of layers whose results are never negative: `BIAS + sum` is the bit pattern of the float `2^23 +
+/// sum`, which one multiply-add scales. Packing proves for each channel that all sums are in the range in which this is
+/// exact.
 pub const BIAS: i32 = 0x4b00_0000;
 
 #[cfg(target_arch = "aarch64")]

@@ -1,15 +1,15 @@
-//! NEON without products of four bytes: eight products of bytes, added in pairs to the sums.
+//! NEON without the dot-product extension: eight products of bytes, added in pairs to the sums.
 //!
-//! Two products need more than 16 bits where both are 128 times 128, so that none are added before they are widened.
+//! The sum of two products can exceed 16 bits (twice 128 * 128), so products are widened before they are added.
 
 super::arm::arm!("neon");
 
-/// The first two bytes of each quad, eight times or lane by lane, in both halves, and the last two.
+/// The first two bytes of each quad, repeated or lane by lane, in both halves; and the last two.
 pub type Quads = [int8x16_t; 2];
 /// `[lane][w0, w1]`, then `[lane][w2, w3]`.
 pub type Weights = int8x16_t;
 
-/// Two bytes at `at` in every 16 bits.
+/// Returns the two bytes at `at` in all 16-bit lanes.
 #[inline]
 #[target_feature(enable = "neon")]
 fn pair(from: Src<'_, u8>, at: usize) -> int8x16_t {
@@ -18,21 +18,21 @@ fn pair(from: Src<'_, u8>, at: usize) -> int8x16_t {
     signed(vreinterpretq_u8_u16(vdupq_n_u16(pair)))
 }
 
-/// The four bytes at `at` in every lane.
+/// Returns the four bytes at `at` in every lane.
 #[inline]
 #[target_feature(enable = "neon")]
 pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
     [pair(from, at), pair(from, at + 2)]
 }
 
-/// Four bytes for each lane.
+/// Returns four bytes per lane.
 #[inline]
 #[target_feature(enable = "neon")]
 pub fn column(from: Src<'_, u8>, at: usize) -> Quads {
     between(from, from, at)
 }
 
-/// The first two bytes of each lane from `below`, the last two from `above`.
+/// Returns the first two bytes of each lane from `below`, the last two from `above`.
 #[inline]
 #[target_feature(enable = "neon")]
 pub fn between(above: Src<'_, u8>, below: Src<'_, u8>, at: usize) -> Quads {
@@ -49,7 +49,7 @@ pub fn dot(quads: Quads, weights: Weights, sums: Sums) -> Sums {
     vpadalq_s16(sums, vmull_high_s8(quads[1], weights))
 }
 
-/// [`dot`] with quad `QUAD` of four in every lane.
+/// Computes [`dot`] with quad `QUAD` of the four in every lane.
 #[inline]
 #[target_feature(enable = "neon")]
 pub fn dot_lane<const QUAD: usize>(quads: Sixteen, weights: Weights, sums: Sums) -> Sums {

@@ -2,26 +2,26 @@
 
 super::arm::arm!("neon,dotprod");
 
-/// Four activations less 128 for each lane.
+/// Four activations minus 128 per lane.
 pub type Quads = int8x16_t;
-/// `[lane][4]`, with sign.
+/// `[lane][4]`, signed.
 pub type Weights = int8x16_t;
 
-/// The four bytes at `at` in every lane.
+/// Returns the four bytes at `at` in every lane.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
     signed(vreinterpretq_u8_s32(vdupq_n_s32(word(from, at))))
 }
 
-/// Four bytes for each lane.
+/// Returns four bytes per lane.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 pub fn column(from: Src<'_, u8>, at: usize) -> Quads {
     signed(vector(from, at))
 }
 
-/// The first two bytes of each lane from `below`, the last two from `above`.
+/// Returns the first two bytes of each lane from `below`, the last two from `above`.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 pub fn between(above: Src<'_, u8>, below: Src<'_, u8>, at: usize) -> Quads {
@@ -29,7 +29,7 @@ pub fn between(above: Src<'_, u8>, below: Src<'_, u8>, at: usize) -> Quads {
     signed(vbslq_u8(first, vector(below, at), vector(above, at)))
 }
 
-/// In place of `vdotq_s32` and `vdotq_laneq_s32`, which are stable from Rust 1.98.
+/// Replaces `vdotq_s32` and `vdotq_laneq_s32`, which are stable from Rust 1.98.
 macro_rules! sdot {
     ($form:literal, $sums:ident, $weights:ident, $quads:ident) => {
         // SAFETY: the instruction reads and writes the registers that it names, and nothing else.
@@ -53,7 +53,7 @@ pub fn dot(quads: Quads, weights: Weights, mut sums: Sums) -> Sums {
     sums
 }
 
-/// [`dot`] with quad `QUAD` of four in every lane.
+/// Computes [`dot`] with quad `QUAD` of the four in every lane.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 pub fn dot_lane<const QUAD: usize>(quads: Sixteen, weights: Weights, mut sums: Sums) -> Sums {

@@ -7,30 +7,31 @@ use crate::simd::{Dst, Src};
 /// Lanes of a vector.
 pub const LANES: usize = 4;
 
-/// An integer for each lane.
+/// One integer per lane.
 #[derive(Clone, Copy)]
 pub struct Sums([i32; LANES]);
-/// A float for each lane.
+/// One float per lane.
 #[derive(Clone, Copy)]
 pub struct Scales([f32; LANES]);
-/// A factor for each lane.
+/// One factor per lane.
 #[derive(Clone, Copy)]
 pub struct Multipliers([Fixed; LANES]);
-/// Four activations for each lane, the first in the low byte.
+/// Four activations per lane, the first in the low byte.
 #[derive(Clone, Copy)]
 pub struct Quads([u32; LANES]);
-/// Four weights for each lane, bytes with sign, the first in the low one.
+/// Four weights per lane, signed bytes, the first in the low byte.
 #[derive(Clone, Copy)]
 pub struct Weights([i32; LANES]);
-/// Four results for each lane: `[which of the four][lane]`.
+/// Four results per lane: `[result][lane]`.
 #[derive(Clone, Copy)]
 pub struct Packed([[u8; LANES]; 4]);
-/// A header's zero point and limits.
+/// Zero point and limits of a header.
 pub type Range = Limits<i32>;
-/// A header's numbers of a residual add of the reference kernels.
+/// Numbers of a residual add of the reference kernels of a header.
 pub type FixedAddends = FixedAddendsOf<i32, Fixed>;
 
-/// `value` of each lane. A plain loop: compilers leave calls of closures where arrays are mapped or made from functions.
+/// Returns `value` of each lane. A plain loop, because compilers do not inline the closures of `map` and `from_fn`
+/// here.
 #[inline(always)]
 fn lanes<T: Copy + Default>(value: impl Fn(usize) -> T) -> [T; LANES] {
     let mut all = [T::default(); LANES];
@@ -42,7 +43,7 @@ fn lanes<T: Copy + Default>(value: impl Fn(usize) -> T) -> [T; LANES] {
     all
 }
 
-/// `N` bytes from `at`.
+/// Returns `N` bytes from `at`.
 #[inline(always)]
 fn read<const N: usize>(from: Src<'_, u8>, at: usize) -> [u8; N] {
     // SAFETY: the view's constructor promises that the range is in bounds; debug builds check it in `address`.
@@ -60,9 +61,10 @@ fn word(from: Src<'_, u8>, at: usize) -> i32 {
     i32::from_le_bytes(read(from, at))
 }
 
-/// For each pixel, the byte at `at` of the three rows and a zero; pixels are `PIXEL` bytes apart. Writes four pixels.
+/// Writes, for each of four pixels, the byte at `at` of the three rows and a zero. Pixels have a stride of `PIXEL`
+/// bytes.
 ///
-/// Reads nothing beyond the last pixel's byte.
+/// Does not read beyond the last pixel's byte.
 #[inline(always)]
 pub fn store_ends<const PIXEL: usize>(rows: [Src<'_, u8>; 3], at: usize, to: &mut Dst<'_, u8>, to_at: usize) {
     for pixel in 0..4 {
@@ -71,13 +73,13 @@ pub fn store_ends<const PIXEL: usize>(rows: [Src<'_, u8>; 3], at: usize, to: &mu
     }
 }
 
-/// All lanes zero.
+/// Returns a vector of zeros.
 #[inline(always)]
 pub fn none() -> Sums {
     Sums([0; LANES])
 }
 
-/// `LANES` integers from byte `at`.
+/// Returns `LANES` integers from byte `at`.
 #[inline(always)]
 pub fn load_sums(from: Src<'_, u8>, at: usize) -> Sums {
     Sums(lanes(|lane| word(from, at + lane * 4)))
@@ -91,32 +93,32 @@ pub fn store_sums(to: &mut Dst<'_, u8>, at: usize, sums: Sums) {
     }
 }
 
-/// `LANES` floats from byte `at`.
+/// Returns `LANES` floats from byte `at`.
 #[inline(always)]
 pub fn load_scales(from: Src<'_, u8>, at: usize) -> Scales {
     Scales(lanes(|lane| f32::from_le_bytes(read(from, at + lane * 4))))
 }
 
-/// `LANES` multipliers from byte `at`, their exponents from byte `exponents`.
+/// Returns `LANES` multipliers from byte `at`, with exponents from byte `exponents`.
 #[inline(always)]
 pub fn load_multipliers(from: Src<'_, u8>, at: usize, exponents: usize) -> Multipliers {
     let of = |at: usize, exponent: usize| Fixed { multiplier: word(from, at), exponent: word(from, exponent) };
     Multipliers(core::array::from_fn(|lane| of(at + lane * 4, exponents + lane * 4)))
 }
 
-/// The four bytes at `at` in every lane.
+/// Returns the four bytes at `at` in every lane.
 #[inline(always)]
 pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
     Quads([u32::from_le_bytes(read(from, at)); LANES])
 }
 
-/// Four bytes for each lane.
+/// Returns four bytes per lane.
 #[inline(always)]
 pub fn column(from: Src<'_, u8>, at: usize) -> Quads {
     Quads(lanes(|lane| u32::from_le_bytes(read(from, at + lane * 4))))
 }
 
-/// The first two bytes of each lane from `below`, the last two from `above`.
+/// Returns the first two bytes of each lane from `below`, the last two from `above`.
 #[inline(always)]
 pub fn between(above: Src<'_, u8>, below: Src<'_, u8>, at: usize) -> Quads {
     let (above, below) = (column(above, at).0, column(below, at).0);
@@ -126,7 +128,7 @@ pub fn between(above: Src<'_, u8>, below: Src<'_, u8>, at: usize) -> Quads {
 /// Bytes that [`weights`] reads.
 pub const WEIGHTS: usize = LANES * 4;
 
-/// The weights of a vector of lanes, [`WEIGHTS`] bytes from `at`.
+/// Returns the weights of a vector of lanes, [`WEIGHTS`] bytes from `at`.
 #[inline(always)]
 pub fn weights(from: Src<'_, u8>, at: usize) -> Weights {
     Weights(lanes(|lane| word(from, at + lane * 4)))
@@ -139,8 +141,8 @@ pub fn dot(quads: Quads, weights: Weights, sums: Sums) -> Sums {
     let mut lane = 0;
     while lane < LANES {
         let (quad, weights) = (quads.0[lane], weights.0[lane]);
-        // Shifted out of their words, all bytes of all lanes alike, which compilers make vectors of; iterators over the
-        // bytes would keep their state in memory.
+        // Bytes are shifted out of their words in the same way in all lanes, so that compilers vectorize the loop.
+        // Iterators over the bytes would keep their state in memory.
         let product = |byte: u32| (quad >> (8 * byte) & 255).cast_signed() * (weights << (24 - 8 * byte) >> 24);
         let products = product(0) + product(1) + (product(2) + product(3));
         sums[lane] = sums[lane].wrapping_add(products);
@@ -149,19 +151,19 @@ pub fn dot(quads: Quads, weights: Weights, sums: Sums) -> Sums {
     Sums(sums)
 }
 
-/// Sums in steps of the result's scale, saturated to 16 bits: XNNPACK's arithmetic.
+/// Converts sums to steps of the result's scale in XNNPACK's arithmetic, saturated to 16 bits.
 #[inline(always)]
 pub fn steps(sums: Sums, scales: Scales) -> Sums {
     Sums(lanes(|lane| round_ties_even((sums.0[lane] as f32 * scales.0[lane]).clamp(-32768.0, 32767.0))))
 }
 
-/// Sums in steps of the result's scale: the reference kernels' arithmetic.
+/// Converts sums to steps of the result's scale in the arithmetic of the reference kernels.
 #[inline(always)]
 pub fn steps_by_multiplier(sums: Sums, by: Multipliers) -> Sums {
     Sums(lanes(|lane| by.0[lane].apply(sums.0[lane])))
 }
 
-/// Four vectors of steps as results, with the zero point added.
+/// Packs four vectors of steps as results, with the zero point added.
 #[inline(always)]
 pub fn pack(steps: [Sums; 4], range: Range) -> Packed {
     let [a, b, c, d] = steps;
@@ -172,25 +174,25 @@ pub fn pack(steps: [Sums; 4], range: Range) -> Packed {
     Packed([bytes(a), bytes(b), bytes(c), bytes(d)])
 }
 
-/// `clamp` that does not panic where a damaged file has the limits in the wrong order.
+/// `clamp` that does not panic if a damaged file has limits in the wrong order.
 #[inline(always)]
 fn limited(value: i32, low: i32, high: i32) -> i32 {
     value.max(low).min(high)
 }
 
-/// Steps as results that are still 32 bits wide.
+/// Converts steps to results in 32-bit lanes.
 #[inline(always)]
 pub fn to_range(steps: Sums, Limits { zero, low, high }: Range) -> Sums {
     Sums(lanes(|lane| limited(steps.0[lane].saturating_add(zero), low, high)))
 }
 
-/// The zero point and the limits that a header holds.
+/// Returns the zero point and the limits of a header.
 #[inline(always)]
 pub fn range(header: Src<'_, u8>) -> Range {
     Limits { zero: word(header, 0), low: word(header, 4), high: word(header, 8) }
 }
 
-/// Writes a column of row quads: lane by lane, its four results.
+/// Writes a column of row quads: four results per lane.
 #[inline(always)]
 pub fn store_quads(to: &mut Dst<'_, u8>, at: usize, packed: Packed) {
     for lane in 0..LANES {
@@ -199,7 +201,7 @@ pub fn store_quads(to: &mut Dst<'_, u8>, at: usize, packed: Packed) {
     }
 }
 
-/// Writes four pixels of channel quads: the `LANES / 4` planes are `plane` bytes apart.
+/// Writes four pixels of channel quads. The `LANES / 4` planes have a stride of `plane` bytes.
 #[inline(always)]
 pub fn store_planes(to: &mut Dst<'_, u8>, at: usize, plane: usize, packed: Packed) {
     let _ = plane;
@@ -208,13 +210,13 @@ pub fn store_planes(to: &mut Dst<'_, u8>, at: usize, plane: usize, packed: Packe
     }
 }
 
-/// Writes a quad of pixels: of all channels, four by four.
+/// Writes a quad of pixels, in quads of channels.
 #[inline(always)]
 pub fn store_packed(to: &mut Dst<'_, u8>, at: usize, packed: Packed) {
     store_planes(to, at, 0, packed);
 }
 
-/// Writes the first `CHANNELS` lanes of the first `PIXELS` pixels, which are `pixel` bytes apart.
+/// Writes the first `CHANNELS` lanes of the first `PIXELS` pixels, at a stride of `pixel` bytes.
 #[inline(always)]
 pub fn store_pixels<const PIXELS: usize, const CHANNELS: usize>(
     to: &mut Dst<'_, u8>,
@@ -229,14 +231,14 @@ pub fn store_pixels<const PIXELS: usize, const CHANNELS: usize>(
     }
 }
 
-/// The numbers of a residual add that a header holds.
+/// Returns the numbers of a residual add of a header.
 #[inline(always)]
 pub fn addends(header: Src<'_, u8>) -> Addends<i32> {
     let [left, right, bias, shift, low, high] = core::array::from_fn(|index| word(header, 16 + index * 4));
     Addends { left, right, bias, shift, low, high }
 }
 
-/// The sum of a projection's steps and the first `CHANNELS` bytes at `at`, in steps of the projection's scale.
+/// Returns the sum of a projection's steps and the first `CHANNELS` bytes at `at`, in steps of the projection's scale.
 #[inline(always)]
 pub fn add<const CHANNELS: usize>(steps: Sums, residual: Src<'_, u8>, at: usize, add: Addends<i32>) -> Sums {
     Sums(lanes(|lane| {
@@ -249,7 +251,7 @@ pub fn add<const CHANNELS: usize>(steps: Sums, residual: Src<'_, u8>, at: usize,
     }))
 }
 
-/// The numbers of a residual add of the reference kernels that a header holds.
+/// Returns the numbers of a residual add of the reference kernels of a header.
 #[inline(always)]
 pub fn fixed_addends(header: Src<'_, u8>) -> FixedAddends {
     let number = |index: usize| word(header, 64 + index * 4);
@@ -257,7 +259,7 @@ pub fn fixed_addends(header: Src<'_, u8>) -> FixedAddends {
     FixedAddendsOf { zero: number(0), left: fixed(1), low: number(3), high: number(4), right: fixed(5), sum: fixed(7) }
 }
 
-/// [`add`] as the reference kernels do it.
+/// Computes [`add`] in the arithmetic of the reference kernels.
 #[inline(always)]
 pub fn add_by_multiplier<const CHANNELS: usize>(
     steps: Sums,
@@ -278,13 +280,13 @@ pub fn plus(a: Sums, b: Sums) -> Sums {
     Sums(lanes(|lane| a.0[lane].wrapping_add(b.0[lane])))
 }
 
-/// The value of padding as a zero point, and the limits of bytes.
+/// Returns the value of padding as a zero point, and the limits of bytes.
 #[inline(always)]
 pub fn padding(header: Src<'_, u8>) -> Range {
     Limits { zero: word(header, 40), low: 0, high: 255 }
 }
 
-/// The first `CHANNELS` bytes at `at`, less the zero point.
+/// Returns the first `CHANNELS` bytes at `at`, minus the zero point.
 #[inline(always)]
 pub fn centered<const CHANNELS: usize>(from: Src<'_, u8>, at: usize, range: Range) -> Sums {
     Sums(lanes(|lane| if lane < CHANNELS { i32::from(from.get(at + lane)) - range.zero } else { 0 }))

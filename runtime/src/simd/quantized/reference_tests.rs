@@ -189,7 +189,7 @@ macro_rules! vocabulary {
                 assert_eq!(bytes, expected, "{PIXELS} pixels of {CHANNELS} channels");
             }
 
-            /// Pixels apart by the bytes of the stem's, at stride 1 and 2.
+            /// Strides of pixels in bytes: those of the stem, at stride 1 and 2.
             $(#[target_feature(enable = $feature)])?
             fn ends<const PIXEL: usize>() {
                 let mut noise = Noise(4);

@@ -1,4 +1,4 @@
-//! The part that the quantized vocabularies of x86-64 share, for vectors of any width and any dot product.
+//! The common part of the quantized vocabularies of x86-64, for vectors of any width and any dot product.
 //!
 //! Each operation is written once, in the intrinsics that [`ymm`](super::ymm) and [`zmm`](super::zmm) export under the
 //! same names for 256 and 512 bits.
@@ -18,21 +18,21 @@ macro_rules! x86 {
         /// Bytes of a vector.
         const BYTES: usize = size_of::<Integers>();
 
-        /// An integer for each lane.
+        /// One integer per lane.
         pub type Sums = Integers;
-        /// A float for each lane.
+        /// One float per lane.
         pub type Scales = Floats;
-        /// Four results for each lane, as bytes: `[lanes / 4][which of the four][4 lanes]`.
+        /// Four results per lane, as bytes: `[lanes / 4][result][4 lanes]`.
         pub type Packed = Integers;
-        /// A header's zero point and limits, each in every lane.
+        /// Zero point and limits of a header, each in all lanes.
         pub type Range = RangeOf<Integers>;
-        /// A header's numbers of a residual add, each in every lane but the shift.
+        /// Numbers of a residual add of a header, each in all lanes except for the shift.
         pub type Addends = AddendsOf<Integers>;
-        /// A header's numbers of a residual add of the reference kernels, each in every lane.
+        /// Numbers of a residual add of the reference kernels of a header, each in all lanes.
         pub type FixedAddends = FixedAddendsOf<Integers, Multipliers>;
 
-        /// Multipliers, those of odd lanes also in the even ones; shifts before the product and after it; half of what
-        /// the latter divides by.
+        /// Multipliers, those of odd lanes also in the even ones; shifts before and after the product; half of the
+        /// divisor of the latter.
         #[derive(Clone, Copy)]
         pub struct Multipliers {
             all: Integers,
@@ -42,8 +42,8 @@ macro_rules! x86 {
             half: Integers,
         }
 
-        /// Multipliers below one half, those of odd lanes also in the even ones; what is added to products, in 64-bit lanes,
-        /// of even and of odd lanes; the shift of a product's upper half.
+        /// Multipliers below one half, those of odd lanes also in the even ones; the rounding terms of the products of
+        /// even and of odd lanes, in 64-bit lanes; the shift of a product's upper half.
         #[derive(Clone, Copy)]
         pub struct SmallMultipliers {
             all: Integers,
@@ -52,7 +52,7 @@ macro_rules! x86 {
             shift: Integers,
         }
 
-        /// The bytes of a vector from `at`.
+        /// Returns the bytes of a vector from `at`.
         #[inline]
         #[target_feature(enable = $features)]
         fn vector(from: Src<'_, u8>, at: usize) -> Integers {
@@ -60,7 +60,7 @@ macro_rules! x86 {
             unsafe { load(from.address(at, BYTES).cast()) }
         }
 
-        /// The integer at byte `at`.
+        /// Returns the integer at byte `at`.
         #[inline]
         #[target_feature(enable = $features)]
         fn word(from: Src<'_, u8>, at: usize) -> i32 {
@@ -68,14 +68,14 @@ macro_rules! x86 {
             unsafe { from.address(at, 4).cast::<i32>().read_unaligned() }
         }
 
-        /// All lanes zero.
+        /// Returns a vector of zeros.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn none() -> Sums {
             setzero()
         }
 
-        /// `LANES` integers from byte `at`.
+        /// Returns `LANES` integers from byte `at`.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn load_sums(from: Src<'_, u8>, at: usize) -> Sums {
@@ -90,22 +90,22 @@ macro_rules! x86 {
             unsafe { store(to.address(at, BYTES).cast(), sums) }
         }
 
-        /// `LANES` floats from byte `at`.
+        /// Returns `LANES` floats from byte `at`.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn load_scales(from: Src<'_, u8>, at: usize) -> Scales {
             cast_ps(vector(from, at))
         }
 
-        /// Sums in steps of the result's scale: XNNPACK's arithmetic. Packing proves that none is beyond 32 bits above; what is
-        /// too small converts to the least integer, which every use takes for as small as any.
+        /// Converts sums to steps of the result's scale in XNNPACK's arithmetic. Packing proves that no step exceeds 32
+        /// bits. Steps below them become the minimum integer, and every use saturates.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn steps(sums: Sums, scales: Scales) -> Sums {
             cvtps_epi32(mul_ps(cvtepi32_ps(sums), scales))
         }
 
-        /// [`steps`] of sums that carry `BIAS`; what is below 0 stays below.
+        /// Computes [`steps`] of sums with `BIAS` added. Negative results stay negative.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn steps_of_biased(sums: Sums, scales: Scales) -> Sums {
@@ -113,7 +113,7 @@ macro_rules! x86 {
             cvtps_epi32(fmadd_ps(cast_ps(sums), scales, offset))
         }
 
-        /// `LANES` multipliers from byte `at`, their exponents from byte `exponents`.
+        /// Returns `LANES` multipliers from byte `at`, with exponents from byte `exponents`.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn load_multipliers(from: Src<'_, u8>, at: usize, exponents: usize) -> Multipliers {
@@ -134,13 +134,13 @@ macro_rules! x86 {
             }
         }
 
-        /// [`load_multipliers`] of factors whose exponents are below 0.
+        /// Computes [`load_multipliers`] for factors with negative exponents.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn load_small_multipliers(from: Src<'_, u8>, at: usize, exponents: usize) -> SmallMultipliers {
             let all = vector(from, at);
             let shift = sub_epi32(set1_epi32(-1), vector(from, exponents));
-            // Both roundings in one: half of 2^31, and half of what both shifts divide by.
+            // Both roundings in one: half of 2^31, and half of the common divisor of both shifts.
             let nudge = |shift| {
                 let half = sllv_epi64(set1_epi64(1 << 31), shift);
                 add_epi64(half, set1_epi64(1 << 30))
@@ -154,7 +154,7 @@ macro_rules! x86 {
             }
         }
 
-        /// `2 * value * multiplier / 2^32`, rounded to the nearest, halves up. No multiplier is negative.
+        /// Returns `2 * value * multiplier / 2^32`, rounded to nearest, ties up. No multiplier is negative.
         #[inline]
         #[target_feature(enable = $features)]
         fn high_mul(values: Integers, by: Multipliers) -> Integers {
@@ -164,23 +164,24 @@ macro_rules! x86 {
             even_and_odd(srli_epi64::<31>(even), add_epi64(odd, odd))
         }
 
-        /// A product divided by its power of two, rounded half away from zero.
+        /// Returns a product divided by its power of two, rounded half away from zero.
         #[inline]
         #[target_feature(enable = $features)]
         fn divide(product: Integers, by: Multipliers) -> Integers {
-            // Without sign, so that the sum with half a step cannot overflow.
+            // Magnitudes, so that the sum with half a step cannot overflow.
             let shifted = srlv_epi32(add_epi32(abs_epi32(product), by.half), by.right);
             with_sign_of(shifted, product)
         }
 
-        /// Sums in steps of the result's scale: the reference kernels' arithmetic.
+        /// Converts sums to steps of the result's scale in the arithmetic of the reference kernels.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn steps_by_multiplier(sums: Sums, by: Multipliers) -> Sums {
             divide(high_mul(sllv_epi32(sums, by.left), by), by)
         }
 
-        /// [`steps_by_multiplier`] for results that are limited to 0 and more: what is below 0 stays there, or becomes 0.
+        /// Computes [`steps_by_multiplier`] for results with a lower limit of 0. Negative results stay negative or
+        /// become 0.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn steps_by_small_multiplier(sums: Sums, by: SmallMultipliers) -> Sums {
@@ -190,38 +191,38 @@ macro_rules! x86 {
             srav_epi32(upper, by.shift)
         }
 
-        /// Four vectors of steps as results, limited to 0..=255 alone.
+        /// Packs four vectors of steps as results, saturated to 0..=255 only.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn pack_unlimited([a, b, c, d]: [Sums; 4]) -> Packed {
             packus_epi16(packs_epi32(a, b), packs_epi32(c, d))
         }
 
-        /// Four vectors of steps as results, with the zero point added.
+        /// Packs four vectors of steps as results, with the zero point added.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn pack([a, b, c, d]: [Sums; 4], range: Range) -> Packed {
-            // All three numbers fill their lanes with copies of themselves.
+            // All three numbers are repeated to fill their lanes.
             let moved = |a, b| adds_epi16(packs_epi32(a, b), narrow(range.zero));
             let packed = packus_epi16(moved(a, b), moved(c, d));
             min_epu8(max_epu8(packed, bytes(range.low)), bytes(range.high))
         }
 
-        /// A small number in every lane, in every 16 bits.
+        /// Returns a small number in all 16-bit lanes.
         #[inline]
         #[target_feature(enable = $features)]
         fn narrow(number: Integers) -> Integers {
             packs_epi32(number, number)
         }
 
-        /// A number from 0 to 255 in every lane, in every byte.
+        /// Returns a number from 0 to 255 in all bytes.
         #[inline]
         #[target_feature(enable = $features)]
         fn bytes(number: Integers) -> Integers {
             packus_epi16(narrow(number), narrow(number))
         }
 
-        /// Steps as results that are still 32 bits wide.
+        /// Converts steps to results in 32-bit lanes.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn to_range(steps: Sums, range: Range) -> Sums {
@@ -231,7 +232,7 @@ macro_rules! x86 {
             add_epi32(min_epi32(max_epi32(steps, least), most), range.zero)
         }
 
-        /// The zero point and the limits that a header holds.
+        /// Returns the zero point and the limits of a header.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn range(header: Src<'_, u8>) -> Range {
@@ -239,7 +240,7 @@ macro_rules! x86 {
             RangeOf { zero: number(0), low: number(4), high: number(8) }
         }
 
-        /// Writes a column of row quads: lane by lane, its four results.
+        /// Writes a column of row quads: four results per lane.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn store_quads(to: &mut Dst<'_, u8>, at: usize, packed: Packed) {
@@ -249,7 +250,7 @@ macro_rules! x86 {
             unsafe { store(to.address(at, BYTES).cast(), shuffle_epi8(packed, order)) }
         }
 
-        /// Writes four pixels of channel quads: the `LANES / 4` planes are `plane` bytes apart.
+        /// Writes four pixels of channel quads. The `LANES / 4` planes have a stride of `plane` bytes.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn store_planes(to: &mut Dst<'_, u8>, at: usize, plane: usize, packed: Packed) {
@@ -265,7 +266,7 @@ macro_rules! x86 {
             }
         }
 
-        /// Writes a quad of pixels: of all channels, four by four.
+        /// Writes a quad of pixels, in quads of channels.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn store_packed(to: &mut Dst<'_, u8>, at: usize, packed: Packed) {
@@ -273,7 +274,7 @@ macro_rules! x86 {
             unsafe { store(to.address(at, BYTES).cast(), packed) }
         }
 
-        /// Writes the first `CHANNELS` lanes of the first `PIXELS` pixels, which are `pixel` bytes apart.
+        /// Writes the first `CHANNELS` lanes of the first `PIXELS` pixels, at a stride of `pixel` bytes.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn store_pixels<const PIXELS: usize, const CHANNELS: usize>(
@@ -299,7 +300,7 @@ macro_rules! x86 {
             }
         }
 
-        /// `CHANNELS` bytes from `at`.
+        /// Returns `CHANNELS` bytes from `at`.
         #[inline]
         #[target_feature(enable = $features)]
         fn some<const CHANNELS: usize>(from: Src<'_, u8>, at: usize) -> __m128i {
@@ -307,7 +308,7 @@ macro_rules! x86 {
             unsafe { load_first::<CHANNELS>(from.address(at, CHANNELS)) }
         }
 
-        /// The numbers of a residual add that a header holds.
+        /// Returns the numbers of a residual add of a header.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn addends(header: Src<'_, u8>) -> Addends {
@@ -322,7 +323,8 @@ macro_rules! x86 {
             }
         }
 
-        /// The sum of a projection's steps and the first `CHANNELS` bytes at `at`, in steps of the projection's scale.
+        /// Returns the sum of a projection's steps and the first `CHANNELS` bytes at `at`, in steps of the projection's
+        /// scale.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn add<const CHANNELS: usize>(steps: Sums, residual: Src<'_, u8>, at: usize, add: Addends) -> Sums {
@@ -332,7 +334,7 @@ macro_rules! x86 {
             sra_epi32(add_epi32(add_epi32(a, add.bias), b), _mm_cvtsi32_si128(add.shift))
         }
 
-        /// The numbers of a residual add of the reference kernels that a header holds.
+        /// Returns the numbers of a residual add of the reference kernels of a header.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn fixed_addends(header: Src<'_, u8>) -> FixedAddends {
@@ -348,7 +350,7 @@ macro_rules! x86 {
             }
         }
 
-        /// [`add`] as the reference kernels do it.
+        /// Computes [`add`] in the arithmetic of the reference kernels.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn add_by_multiplier<const CHANNELS: usize>(
@@ -372,7 +374,7 @@ macro_rules! x86 {
             add_epi32(a, b)
         }
 
-        /// The value of padding as a zero point, and the limits of bytes.
+        /// Returns the value of padding as a zero point, and the limits of bytes.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn padding(header: Src<'_, u8>) -> Range {
@@ -380,7 +382,7 @@ macro_rules! x86 {
             RangeOf { zero, low: setzero(), high: set1_epi32(255) }
         }
 
-        /// The first `CHANNELS` bytes at `at`, less the zero point.
+        /// Returns the first `CHANNELS` bytes at `at`, minus the zero point.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn centered<const CHANNELS: usize>(from: Src<'_, u8>, at: usize, range: Range) -> Sums {

@@ -9,9 +9,10 @@ const PIXELS: usize = 4;
 /// The last byte of a vector.
 const LAST: usize = 15;
 
-/// For each pixel, the byte at `at` of the three rows and a zero; pixels are `PIXEL` bytes apart. Writes four pixels.
+/// Writes, for each of four pixels, the byte at `at` of the three rows and a zero. Pixels have a stride of `PIXEL`
+/// bytes.
 ///
-/// Reads nothing beyond the last pixel's byte.
+/// Does not read beyond the last pixel's byte.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub fn store_ends<const PIXEL: usize>(rows: [Src<'_, u8>; 3], at: usize, to: &mut Dst<'_, u8>, to_at: usize) {
@@ -19,7 +20,7 @@ pub fn store_ends<const PIXEL: usize>(rows: [Src<'_, u8>; 3], at: usize, to: &mu
         // SAFETY: the view's constructor promises that the range is in bounds; debug builds check it in `address`.
         unsafe { _mm_loadu_si128(row.address(at, 16).cast()) }
     };
-    // The vector that ends with the last pixel's byte; the first pixels may be before it.
+    // The vector that ends with the last pixel's byte. The first pixels may precede it.
     let end = at + (PIXELS - 1) * PIXEL;
     let mut quads = _mm_setzero_si128();
     for (index, row) in rows.into_iter().enumerate() {
@@ -41,8 +42,8 @@ fn bytes(order: [i8; 16]) -> __m128i {
     _mm_setr_epi8(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p)
 }
 
-/// For each of the three rows, the bytes that it takes from the vector at its end, or from the one at its beginning: the
-/// row's number is their place in each quad. What is negative makes 0.
+/// For each of the three rows, the indices of its bytes in the vector at its end, or in the one at its start. The index
+/// of the row is their position in each quad. A negative index selects 0.
 const fn orders<const PIXEL: usize>(at_end: bool) -> [[i8; 16]; 3] {
     let span = (PIXELS - 1) * PIXEL;
     assert!(span <= 2 * LAST, "two vectors reach all pixels");

@@ -22,42 +22,42 @@ pub use core::arch::x86_64::{
 /// 32-bit lanes of a vector.
 const LANES: usize = 8;
 
-/// The even lanes, zeros in the odd ones.
+/// Returns the even lanes, with zeros in the odd ones.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub fn even_lanes(numbers: Integers) -> Integers {
     _mm256_blend_epi32::<0xaa>(numbers, _mm256_setzero_si256())
 }
 
-/// The even lanes of one vector and the odd lanes of another.
+/// Returns the even lanes of one vector and the odd lanes of another.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub fn even_and_odd(even: Integers, odd: Integers) -> Integers {
     _mm256_blend_epi32::<0xaa>(even, odd)
 }
 
-/// The upper halves of 64-bit lanes, those of `even` in the even lanes and those of `odd` in the odd ones.
+/// Returns the upper halves of 64-bit lanes, those of `even` in the even lanes and those of `odd` in the odd ones.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub fn upper_halves(even: Integers, odd: Integers) -> Integers {
     _mm256_blend_epi32::<0xaa>(_mm256_srli_epi64::<32>(even), odd)
 }
 
-/// Magnitudes with the signs of other numbers; where those are 0, the magnitudes are as well.
+/// Returns magnitudes with the signs of other numbers. If a sign operand is 0, so is its magnitude.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub fn with_sign_of(magnitudes: Integers, signs: Integers) -> Integers {
     _mm256_sign_epi32(magnitudes, signs)
 }
 
-/// An operand of a residual add, shifted left as TensorFlow Lite's reference kernels do.
+/// Returns an operand of a residual add, shifted left as in TensorFlow Lite's reference kernels.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub fn shift_operand(numbers: Integers) -> Integers {
     _mm256_slli_epi32::<{ LEFT_SHIFT as i32 }>(numbers)
 }
 
-/// The 128 bits with index `INDEX`.
+/// Returns the 128 bits with index `INDEX`.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub fn quarter<const INDEX: i32>(vector: Integers) -> __m128i {
@@ -67,14 +67,14 @@ pub fn quarter<const INDEX: i32>(vector: Integers) -> __m128i {
     }
 }
 
-/// Packed results in order of pixels, for [`pixel_of`].
+/// Returns packed results in the order of pixels, for [`pixel_of`].
 #[inline]
 #[target_feature(enable = "avx2")]
 pub fn by_pixel(packed: Integers) -> Integers {
     _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
 }
 
-/// The channels of the pixel with index `INDEX`, in the low bytes.
+/// Returns the channels of the pixel with index `INDEX`, in the low bytes.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub fn pixel_of<const INDEX: i32>(pixels: Integers) -> __m128i {
@@ -105,7 +105,7 @@ pub unsafe fn store_first<const CHANNELS: usize>(to: *mut u8, channels: __m128i)
     }
 }
 
-/// Loads `CHANNELS` bytes, at most one per lane, with zeros behind them.
+/// Loads `CHANNELS` bytes, at most one per lane, followed by zeros.
 ///
 /// # Safety
 /// `from` is valid for reads of `CHANNELS` bytes.

@@ -22,48 +22,48 @@ pub use core::arch::x86_64::{
 /// 32-bit lanes of a vector.
 const LANES: usize = 16;
 
-/// A mask of the first `N` lanes.
+/// Returns a mask of the first `N` lanes.
 const fn first<const N: usize>() -> __mmask16 {
     const { assert!(N <= LANES) };
     ((1u32 << N) - 1) as __mmask16
 }
 
-/// The even lanes, zeros in the odd ones.
+/// Returns the even lanes, with zeros in the odd ones.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub fn even_lanes(numbers: Integers) -> Integers {
     _mm512_maskz_mov_epi32(0x5555, numbers)
 }
 
-/// The even lanes of one vector and the odd lanes of another.
+/// Returns the even lanes of one vector and the odd lanes of another.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub fn even_and_odd(even: Integers, odd: Integers) -> Integers {
     _mm512_mask_blend_epi32(0xaaaa, even, odd)
 }
 
-/// The upper halves of 64-bit lanes, those of `even` in the even lanes and those of `odd` in the odd ones.
+/// Returns the upper halves of 64-bit lanes, those of `even` in the even lanes and those of `odd` in the odd ones.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub fn upper_halves(even: Integers, odd: Integers) -> Integers {
     _mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even)
 }
 
-/// Magnitudes with the signs of other numbers, none of which is 0 where a magnitude is not.
+/// Returns magnitudes with the signs of other numbers. If a sign operand is 0, so is its magnitude.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq")]
 pub fn with_sign_of(magnitudes: Integers, signs: Integers) -> Integers {
     _mm512_mask_sub_epi32(magnitudes, _mm512_movepi32_mask(signs), _mm512_setzero_si512(), magnitudes)
 }
 
-/// An operand of a residual add, shifted left as TensorFlow Lite's reference kernels do.
+/// Returns an operand of a residual add, shifted left as in TensorFlow Lite's reference kernels.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub fn shift_operand(numbers: Integers) -> Integers {
     _mm512_slli_epi32::<{ LEFT_SHIFT }>(numbers)
 }
 
-/// The 128 bits with index `INDEX`.
+/// Returns the 128 bits with index `INDEX`.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub fn quarter<const INDEX: i32>(vector: Integers) -> __m128i {
@@ -73,7 +73,7 @@ pub fn quarter<const INDEX: i32>(vector: Integers) -> __m128i {
     }
 }
 
-/// Packed results in order of pixels, for [`pixel_of`].
+/// Returns packed results in the order of pixels, for [`pixel_of`].
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub fn by_pixel(packed: Integers) -> Integers {
@@ -81,7 +81,7 @@ pub fn by_pixel(packed: Integers) -> Integers {
     _mm512_permutexvar_epi32(order, packed)
 }
 
-/// The channels of the pixel with index `INDEX`.
+/// Returns the channels of the pixel with index `INDEX`.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub fn pixel_of<const INDEX: i32>(pixels: Integers) -> __m128i {
@@ -103,7 +103,7 @@ pub unsafe fn store_first<const CHANNELS: usize>(to: *mut u8, channels: __m128i)
     }
 }
 
-/// Loads `CHANNELS` bytes, at most one per lane, with zeros behind them.
+/// Loads `CHANNELS` bytes, at most one per lane, followed by zeros.
 ///
 /// # Safety
 /// `from` is valid for reads of `CHANNELS` bytes.

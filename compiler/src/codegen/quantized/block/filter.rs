@@ -6,7 +6,7 @@ use quote::quote;
 use super::Block;
 use super::phase::PhaseLoop;
 use crate::codegen::kernel::Kernel;
-use crate::codegen::quantized::kernel::{Activations, Depthwise, Ending, Product};
+use crate::codegen::quantized::kernel::{Activations, Depthwise, Product, Writeback};
 use crate::codegen::quantized::pack::Panels;
 use crate::codegen::step::Team;
 use crate::codegen::tokens::{affine, lit, repeat, sum};
@@ -35,7 +35,7 @@ impl Block<'_> {
         let calls = calls.map(|(is_between, rows, skip)| {
             // Rows are relative to the image, or to the rows that are projected together.
             let first = match self.is_whole() {
-                true => phase.linear(phase.work.made() * row, (phase.done + skip) * row),
+                true => phase.linear(phase.work.completed() * row, (phase.done + skip) * row),
                 false => {
                     let skip = lit(skip * row);
                     quote!(#skip)
@@ -74,7 +74,7 @@ impl Block<'_> {
             Order::PixelQuads { lanes } => {
                 Activations::PixelQuads { vector: self.spatial_vector(), quads: lanes / QUAD }
             }
-            _ => Activations::Apart { pixel: QUAD, quad: input.layout.plane(input.shape) },
+            _ => Activations::Strided { pixel: QUAD, quad: input.layout.plane(input.shape) },
         };
         let residual = self.project.op.epilogue().residual;
         let first = first(output.layout.row_stride(output.shape));
@@ -93,7 +93,7 @@ impl Block<'_> {
                 nv: panels.vectors,
                 last: 0,
                 finish: self.packed.general,
-                ending: if residual { Ending::Add } else { Ending::Store },
+                writeback: if residual { Writeback::Add } else { Writeback::Store },
                 outliers: self.packed.outliers,
             };
             product_calls(&base, panels, team, kernels, &|kernel: &Ident, weights, channel| {

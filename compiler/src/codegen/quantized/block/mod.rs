@@ -87,13 +87,13 @@ impl Block<'_> {
                 let advance = self.advance(phase);
                 let (produce, depthwise) = (self.produce(phase, &mut kernels), self.depthwise(phase, &mut kernels));
                 let [produced, filtered, _] = self.observers();
-                let made = quote!(#produce #produced #depthwise #filtered);
+                let work = quote!(#produce #produced #depthwise #filtered);
                 if whole {
-                    return quote!(#rows #made);
+                    return quote!(#rows #work);
                 }
-                let groups = repeat("group", self.groups(), made);
+                let groups = repeat("group", self.groups(), work);
                 let done = |unit| self.first_row(phase, unit);
-                let project = self.project(phase.work.made(), &done, &mut kernels);
+                let project = self.project(phase.work.completed(), &done, &mut kernels);
                 quote!(#advance #rows #groups #project)
             })
             .collect();
@@ -132,14 +132,14 @@ impl Block<'_> {
     /// Returns a closure that computes rows until the requested number is complete.
     fn closure(&self, phases: &[Phase], bodies: &[TokenStream]) -> TokenStream {
         let arms = phases.iter().zip(bodies).enumerate().map(|(at, (phase, body))| {
-            let [first, end, made] = [phase.first, phase.first + phase.count, phase.work.made()].map(lit);
+            let [first, end, rows] = [phase.first, phase.first + phase.count, phase.work.completed()].map(lit);
             let quads = if at + 1 == phases.len() { quote!(_) } else { quote!(#first..#end) };
-            quote!(#quads => { #body made += #made; })
+            quote!(#quads => { #body done += #rows; })
         });
         quote! {
-            let (mut quad, mut made) = (0, 0);
-            let mut advance = |wanted: usize, observer: &mut O| {
-                while made < wanted {
+            let (mut quad, mut done) = (0, 0);
+            let mut advance = |needed: usize, observer: &mut O| {
+                while done < needed {
                     match quad { #(#arms)* }
                     quad += 1;
                 }
@@ -159,8 +159,8 @@ impl Block<'_> {
     /// Returns the first row that a phase's row quad completes, multiplied by `unit`.
     fn first_row(&self, phase: &Phase, unit: usize) -> TokenStream {
         let Layout { ring, border, .. } = self.node.tensor.layout;
-        let Some(slots) = ring else { return phase.linear(phase.work.made() * unit, phase.done * unit) };
-        let (row, slots, unit) = (phase.linear(phase.work.made(), phase.done + border.top), lit(slots), lit(unit));
+        let Some(slots) = ring else { return phase.linear(phase.work.completed() * unit, phase.done * unit) };
+        let (row, slots, unit) = (phase.linear(phase.work.completed(), phase.done + border.top), lit(slots), lit(unit));
         quote!((#row) % #slots * #unit)
     }
 
@@ -207,7 +207,7 @@ impl Block<'_> {
         quote!(#(#lets)*)
     }
 
-    /// Fills the columns beside the image in the whole ring. The scratch holds values of earlier steps.
+    /// Fills the columns left and right of the image in the whole ring. The scratch holds values of earlier steps.
     fn pad(&self) -> TokenStream {
         let Tensor { shape, layout, .. } = self.ring.tensor;
         let [_, vector] = layout.column_strides(shape, self.context.isa.lanes());
@@ -220,8 +220,8 @@ impl Block<'_> {
         quote!(#ring #rows)
     }
 
-    /// Fills the columns beside the image in the group's part of a phase's row quad. `produce` fills rows outside the
-    /// image.
+    /// Fills the columns left and right of the image in the group's part of a phase's row quad. `produce` fills rows
+    /// outside the image.
     fn pad_quad(&self, phase: &Phase) -> TokenStream {
         if phase.work.rows == 0 {
             return quote!();
@@ -229,7 +229,7 @@ impl Block<'_> {
         self.pad_sides(self.ring.tensor.layout.group / self.context.isa.lanes(), &self.slot(phase, false))
     }
 
-    /// Fills the columns beside the image in `vectors` consecutive rows of vectors from `first`.
+    /// Fills the columns left and right of the image in `vectors` consecutive rows of vectors from `first`.
     fn pad_sides(&self, vectors: usize, first: &TokenStream) -> TokenStream {
         let Tensor { shape, layout, .. } = self.ring.tensor;
         let [column, vector] = layout.column_strides(shape, self.context.isa.lanes());

@@ -44,9 +44,10 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
         first_stage: stage,
         packed,
     };
-    let [read, made] = if filters { [producer, depthwise] } else { [input, producer] }.map(|id| place(graph.node(id)));
+    let [read, written] =
+        if filters { [producer, depthwise] } else { [input, producer] }.map(|id| place(graph.node(id)));
     let names = if filters { ["ring", "spatial"] } else { ["x", "ring"] };
-    let (parts, general) = (parts_of(&names, &[read, made], 1), block.general());
+    let (parts, general) = (parts_of(&names, &[read, written], 1), block.general());
     let mut kernels = Vec::new();
     let phases = phases(window, ring.tensor.shape.height, filtered.tensor.shape.height);
     // The threads share the channel groups or the row quads. Without pixel quads, the last store of a row overlaps the
@@ -59,7 +60,8 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
     let bodies = phases.iter().map(|phase| {
         let body = match filters {
             true => block.depthwise(phase, &mut kernels),
-            // The columns beside the image belong to the quad, so the thread that fills the quad also pads it.
+            // The columns left and right of the image belong to the quad, so the thread that fills the quad also pads
+            // it.
             false => {
                 let (sides, quad) = (sides(phase), block.produce(phase, &mut kernels));
                 quote!(#sides #quad)

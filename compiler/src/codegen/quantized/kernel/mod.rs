@@ -9,7 +9,7 @@ mod product;
 pub use depthwise::Depthwise;
 pub use interleave::Interleave;
 pub use produce::Produce;
-pub use product::{Activations, Ending, Product};
+pub use product::{Activations, Product, Writeback};
 
 use mbvc_runtime::quantized::finish_bytes;
 use mbvc_runtime::quantized::outliers::list_bytes;

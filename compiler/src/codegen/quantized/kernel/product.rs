@@ -34,7 +34,7 @@ pub struct Product {
     /// Channels in the last vector.
     pub last: usize,
     pub finish: Finish,
-    pub ending: Ending,
+    pub writeback: Writeback,
     /// Whether there are outlier weights.
     pub outliers: bool,
 }
@@ -43,7 +43,7 @@ pub struct Product {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activations {
     /// Strides in bytes: from one pixel to the next, and from one quad of channels to the next.
-    Apart { pixel: usize, quad: usize },
+    Strided { pixel: usize, quad: usize },
     /// Pixel quads: `[vector of channels][pixel / 4][quad of channels][pixel % 4]`. `vector` is the stride of a vector
     /// in bytes, and `quads` the quads of channels in it.
     PixelQuads { vector: usize, quads: usize },
@@ -53,7 +53,7 @@ impl Activations {
     /// Returns the minimum pixels of a tile.
     pub fn unit(self) -> usize {
         match self {
-            Self::Apart { .. } => 1,
+            Self::Strided { .. } => 1,
             Self::PixelQuads { .. } => QUAD,
         }
     }
@@ -61,7 +61,7 @@ impl Activations {
     /// Returns the bytes from one pixel to the next, for tiles that begin at a multiple of the unit.
     pub fn pixel(self) -> usize {
         match self {
-            Self::Apart { pixel, .. } => pixel,
+            Self::Strided { pixel, .. } => pixel,
             Self::PixelQuads { quads, .. } => quads * QUAD,
         }
     }
@@ -69,7 +69,7 @@ impl Activations {
     /// Returns the offset of pixel `P` of a tile.
     fn pixel_in_tile(self) -> TokenStream {
         match self {
-            Self::Apart { pixel, .. } => pixel_offset([1, usize::MAX], 0, pixel),
+            Self::Strided { pixel, .. } => pixel_offset([1, usize::MAX], 0, pixel),
             Self::PixelQuads { quads, .. } => pixel_offset([usize::MAX, QUAD], quads * QUAD * QUAD, QUAD),
         }
     }
@@ -77,7 +77,7 @@ impl Activations {
     /// Returns the bytes from four pixels to the next four, if their quads are contiguous.
     fn four_pixels(self) -> Option<usize> {
         match self {
-            Self::Apart { pixel, .. } => (pixel == QUAD).then_some(QUAD * QUAD),
+            Self::Strided { pixel, .. } => (pixel == QUAD).then_some(QUAD * QUAD),
             Self::PixelQuads { quads, .. } => Some(quads * QUAD * QUAD),
         }
     }
@@ -85,7 +85,7 @@ impl Activations {
     /// Returns the offset of quad `k` of channels. `k` is only known at run time.
     fn any_quad(self) -> TokenStream {
         match self {
-            Self::Apart { quad, .. } => {
+            Self::Strided { quad, .. } => {
                 let quad = lit(quad);
                 quote!(k * #quad)
             }
@@ -99,7 +99,7 @@ impl Activations {
 
 /// Destination of the results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum Writeback {
     Store,
     /// A residual is added, and the sum is stored.
     Add,
@@ -116,18 +116,18 @@ impl Product {
     fn name(&self) -> String {
         let Self { pixels, c_pixel, mr, nv, .. } = *self;
         let a = match self.a {
-            Activations::Apart { pixel, quad } => format!("a{pixel}q{quad}"),
+            Activations::Strided { pixel, quad } => format!("a{pixel}q{quad}"),
             Activations::PixelQuads { vector, .. } => format!("a{vector}q"),
         };
-        let ending = match self.ending {
-            Ending::Store => "",
-            Ending::Add => "_add",
-            Ending::Pool => "_pool",
+        let writeback = match self.writeback {
+            Writeback::Store => "",
+            Writeback::Add => "_add",
+            Writeback::Pool => "_pool",
         };
         let (channels, k) = ((nv - 1) * self.lanes() + self.last, self.runs * self.k * QUAD);
         let family = if self.runs == 1 { "pw".to_owned() } else { format!("conv{0}x{0}", self.runs) };
         let (finish, isa) = (self.finish.name(), self.isa.name());
-        format!("u8_{family}{finish}{ending}_{mr}x{channels}_k{k}_px{pixels}_{a}_c{c_pixel}__{isa}")
+        format!("u8_{family}{finish}{writeback}_{mr}x{channels}_k{k}_px{pixels}_{a}_c{c_pixel}__{isa}")
     }
 
     pub fn kernel(&self) -> Kernel {
@@ -155,10 +155,10 @@ impl Product {
         });
         let nests: Vec<_> = nests.collect();
         let (nv, runs) = (lit(self.nv), lit(self.runs));
-        let (residual, begin, end) = match self.ending {
-            Ending::Store => (quote!(), quote!(), quote!()),
-            Ending::Add => (quote!(, r: Src<'_>), self.finish.addends(), quote!()),
-            Ending::Pool => {
+        let (residual, begin, end) = match self.writeback {
+            Writeback::Store => (quote!(), quote!(), quote!()),
+            Writeback::Add => (quote!(, r: Src<'_>), self.finish.addends(), quote!()),
+            Writeback::Pool => {
                 let at = (0..self.nv).map(|n| lit(n * self.lanes() * 4));
                 let index = (0..self.nv).map(lit);
                 let end = quote!(#(store_sums(&mut c, #at, pooled[#index]);)*);
@@ -185,8 +185,8 @@ impl Product {
         let offset = |pixel: usize| affine(first * pixel, &[("tile", pixels * pixel, count)]);
         let (from, to) = (offset(self.a.pixel()), offset(self.c_pixel));
         let (tile, runs) = (self.tile(pixels), (0..self.runs).map(lit));
-        let out = (self.ending != Ending::Pool).then(|| quote!(let mut c = c.at(#to);));
-        let residual = (self.ending == Ending::Add).then(|| quote!(let r = r.at(#to);));
+        let out = (self.writeback != Writeback::Pool).then(|| quote!(let mut c = c.at(#to);));
+        let residual = (self.writeback == Writeback::Add).then(|| quote!(let r = r.at(#to);));
         let nest = repeat(
             "tile",
             count,
@@ -240,11 +240,11 @@ impl Product {
                 }
             };
             let products = match self.a {
-                Activations::Apart { pixel, quad: QUAD } if by_lane && pixel != QUAD => {
+                Activations::Strided { pixel, quad: QUAD } if by_lane && pixel != QUAD => {
                     let places: Vec<_> = (0..pixels).map(|at| (quote!(a[#run_lit]), at * pixel)).collect();
                     Run { pixels: &places, quads: self.k, first, nv: self.nv, vector }.dots()
                 }
-                Activations::Apart { quad, .. } => {
+                Activations::Strided { quad, .. } => {
                     repeat("k", self.k, step(0, "k", 1, self.k, affine(0, &[("k", quad, self.k)])))
                 }
                 // In straight-line code, the compiler would sum products of several quads before it adds them to the
@@ -284,7 +284,7 @@ impl Product {
         });
         let channels = if n + 1 == self.nv { self.last } else { lanes };
         let steps = |pixel: TokenStream| self.finish.steps(quote!(sums[#pixel][#n_lit]), quote!(s));
-        let ends = if self.ending == Ending::Pool {
+        let ends = if self.writeback == Writeback::Pool {
             let steps = steps(quote!(P));
             unroll(pixels, quote!(pooled[#n_lit] = plus(pooled[#n_lit], to_range(#steps, range));))
         } else {
@@ -297,8 +297,8 @@ impl Product {
                         true => {
                             let (steps, residual) = (steps_at(&steps, first + index), lit(at + index * self.c_pixel));
                             let channels = lit(channels);
-                            match self.ending {
-                                Ending::Add => self.finish.add(channels, steps, residual),
+                            match self.writeback {
+                                Writeback::Add => self.finish.add(channels, steps, residual),
                                 _ => steps,
                             }
                         }
