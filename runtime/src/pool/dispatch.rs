@@ -164,7 +164,8 @@ impl Dispatcher {
 
     /// Takes the dispatcher for one call, unless another call has it.
     pub fn try_acquire(&self) -> Option<Exclusive<'_>> {
-        (!self.busy.swap(true, Ordering::Acquire)).then_some(Exclusive(self))
+        // Only the holder may construct the guard: dropping one releases the dispatcher.
+        (!self.busy.swap(true, Ordering::Acquire)).then(|| Exclusive(self))
     }
 }
 

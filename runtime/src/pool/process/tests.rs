@@ -37,6 +37,18 @@ fn message(cause: &(dyn Any + Send)) -> &str {
 }
 
 #[test]
+fn a_failed_attempt_does_not_release_the_dispatcher() {
+    let dispatcher = Dispatcher::new();
+    let held = dispatcher.try_acquire();
+    assert!(held.is_some());
+    for _ in 0..2 {
+        assert!(dispatcher.try_acquire().is_none());
+    }
+    drop(held);
+    assert!(dispatcher.try_acquire().is_some());
+}
+
+#[test]
 fn every_thread_arrives_at_every_barrier() {
     let _pool = pool();
     const ROUNDS: usize = 200;
