@@ -7,11 +7,8 @@ use std::process::Command;
 use common::{bits, isas, random_bytes, random_image, random_weights};
 use mbvc::errors::LengthError;
 use mbvc::{Isa, Network, Unobserved};
-
-mbvc::mobilenet_v2!("specs/v2.yaml");
-mbvc::mobilenet_v2!("specs/tiny.yaml", name = Unfused, fusion = "none");
-mbvc::mobilenet_v2!("specs/tiny.yaml", name = Epilogues, fusion = "relu6");
-mbvc::mobilenet_v2!("specs/tiny.yaml", name = Blocks, fusion = "block");
+use mbvc_test_networks::published::MobileNetV2;
+use mbvc_test_networks::tiny::{Epilogues, TinyNet as Blocks, Unfused};
 
 const TINY: usize = 32 * 32 * 3;
 

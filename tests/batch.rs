@@ -5,15 +5,18 @@ mod common;
 use common::{bits, isas, random_bytes, random_image, random_weights};
 use mbvc::errors::LengthError;
 use mbvc_runtime::{helped_calls, set_processors};
+use mbvc_test_networks::tiny::TinyNet as Single;
 
-mbvc::mobilenet_v2!("specs/tiny.yaml", name = Single);
-
-/// Networks whose images share the classifier: groups of four, and a remainder.
+/// Networks whose images share the classifier: groups of four, and a remainder. The slow tests, which are optimized,
+/// compile them for all instruction sets.
 macro_rules! batches {
-    ($($name:ident: $path:literal, $($key:ident = $value:tt),*;)*) => { $(
+    ($($name:ident: $path:literal, isa = $isa:tt, $($key:ident = $value:tt),*;)*) => { $(
         mod $name {
             use super::*;
 
+            #[cfg(debug_assertions)]
+            mbvc::mobilenet_v2!($path, name = Four, batch = 4, resolution = [37, 50], isa = $isa, $($key = $value),*);
+            #[cfg(not(debug_assertions))]
             mbvc::mobilenet_v2!($path, name = Four, batch = 4, resolution = [37, 50], $($key = $value),*);
 
             const N: usize = 37 * 50 * 3;
@@ -47,12 +50,12 @@ macro_rules! batches {
 }
 
 batches! {
-    unfused: "specs/tiny.yaml", fusion = "none", numerics = "strict";
-    epilogues: "specs/tiny.yaml", fusion = "relu6", numerics = "fast";
-    blocks: "specs/tiny.yaml", fusion = "block", numerics = "fast";
+    unfused: "specs/tiny.yaml", isa = ["avx2", "neon"], fusion = "none", numerics = "strict";
+    epilogues: "specs/tiny.yaml", isa = ["avx512", "portable"], fusion = "relu6", numerics = "fast";
+    blocks: "specs/tiny.yaml", isa = ["avx512", "avx2", "neon"], fusion = "block", numerics = "fast";
     // Channels before the classifier, and classes, that are not whole vectors.
-    odd: "tests/differential/specs/same.yaml", fusion = "block", numerics = "strict", classes = 37;
-    shared: "specs/tiny.yaml", fusion = "block", numerics = "fast", threads = 3;
+    odd: "tests/differential/specs/same.yaml", isa = ["avx512", "avx2", "neon"], fusion = "block", numerics = "strict", classes = 37;
+    shared: "specs/tiny.yaml", isa = ["avx2", "neon"], fusion = "block", numerics = "fast", threads = 3;
 }
 
 #[test]
@@ -88,4 +91,4 @@ fn a_batch_costs_a_vector_for_each_image() {
     assert!(four > single && four <= single + 4 * Wide::EMBEDDING.next_multiple_of(16) * 4, "{single} and {four}");
 }
 
-mbvc::mobilenet_v2!("specs/tiny.yaml", name = Wide, batch = 4);
+mbvc::mobilenet_v2!("specs/tiny.yaml", name = Wide, batch = 4, isa = portable);

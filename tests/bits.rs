@@ -14,11 +14,11 @@ const TOLERANCE: f32 = 2e-5;
 type Build = fn(&Weights, Isa) -> [Box<dyn Network>; 3];
 
 macro_rules! levels {
-    ($name:ident, $path:literal $(, $key:ident = $value:tt)*) => {
+    ($name:ident, $isa:tt, $path:literal $(, $key:ident = $value:tt)*) => {
         mod $name {
-            mbvc::mobilenet_v2!(pub $path, name = Unfused, fusion = "none", numerics = "strict" $(, $key = $value)*);
-            mbvc::mobilenet_v2!(pub $path, name = Epilogues, fusion = "relu6", numerics = "strict" $(, $key = $value)*);
-            mbvc::mobilenet_v2!(pub $path, name = Blocks, fusion = "block", numerics = "strict" $(, $key = $value)*);
+            mbvc::mobilenet_v2!(pub $path, name = Unfused, fusion = "none", numerics = "strict", isa = $isa $(, $key = $value)*);
+            mbvc::mobilenet_v2!(pub $path, name = Epilogues, fusion = "relu6", numerics = "strict", isa = $isa $(, $key = $value)*);
+            mbvc::mobilenet_v2!(pub $path, name = Blocks, fusion = "block", numerics = "strict", isa = $isa $(, $key = $value)*);
 
             pub fn build(weights: &mbvc::Weights, isa: mbvc::Isa) -> [Box<dyn mbvc::Network>; 3] {
                 [
@@ -31,10 +31,17 @@ macro_rules! levels {
     };
 }
 
-levels!(tiny, "specs/tiny.yaml");
-levels!(narrow, "specs/v2_0.35_96.yaml");
+levels!(tiny, "all", "specs/tiny.yaml");
+// The slow tests, which are optimized, run the portable kernels of larger networks too.
+#[cfg(debug_assertions)]
+levels!(narrow, ["avx512", "avx2", "neon"], "specs/v2_0.35_96.yaml");
+#[cfg(not(debug_assertions))]
+levels!(narrow, "all", "specs/v2_0.35_96.yaml");
 // An odd height, and an even width that halves to odd ones.
-levels!(odd, "specs/tiny.yaml", width = 0.75, resolution = [37, 50]);
+#[cfg(debug_assertions)]
+levels!(odd, ["avx512", "avx2", "neon"], "specs/tiny.yaml", width = 0.75, resolution = [37, 50]);
+#[cfg(not(debug_assertions))]
+levels!(odd, "all", "specs/tiny.yaml", width = 0.75, resolution = [37, 50]);
 
 /// Runs all levels and instruction sets on `input` and compares with the first that fuses multiply and add.
 fn compare(info: &'static NetworkInfo, build: Build, input: &[f32], fill: f32) {

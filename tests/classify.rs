@@ -6,9 +6,7 @@ use common::{random_weights, with_metadata};
 use mbvc::errors::PictureError;
 use mbvc::picture::Framing;
 use mbvc::{Network, Observer, Rgb, softmax};
-
-mbvc::mobilenet_v2!("specs/tiny.yaml", name = Tiny);
-mbvc::mobilenet_v2!("specs/tiny.yaml", name = TinyInt8, precision = "int8");
+use mbvc_test_networks::tiny::{Int8 as TinyInt8, TinyNet as Tiny};
 
 const SIDE: usize = 32;
 

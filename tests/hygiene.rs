@@ -12,7 +12,7 @@ use common::{isas, random_image, random_weights};
 mbvc::mobilenet_v2! {
     /// A network with documentation.
     #[doc(alias = "classifier")]
-    pub(crate) "specs/tiny.yaml"
+    pub(crate) "specs/tiny.yaml", isa = [portable, avx2, neon]
 }
 mbvc::mobilenet_v2!(pub "specs/tiny.yaml", name = Renamed, fusion = none, isa = portable);
 
@@ -41,7 +41,7 @@ mod private {
         pub(crate) use mbvc as vision;
     }
 
-    mbvc::mobilenet_v2!(pub(super) "specs/tiny.yaml", name = Elsewhere, crate = crate::private::reexported::vision);
+    mbvc::mobilenet_v2!(pub(super) "specs/tiny.yaml", name = Elsewhere, isa = [portable, avx2, neon], crate = crate::private::reexported::vision);
 }
 
 const TINY: usize = 32 * 32 * 3;

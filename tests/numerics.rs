@@ -12,12 +12,18 @@ use mbvc::info::NetworkInfo;
 use mbvc::{Isa, Network, Weights};
 use mbvc_compiler::spec::{self, Overrides};
 use mbvc_interpreter::{Mode, run};
+use mbvc_test_networks::published::MobileNetV2 as Whole;
 
-mbvc::mobilenet_v2!("specs/v2.yaml", name = Whole);
-mbvc::mobilenet_v2!("specs/v2_0.35_96.yaml", name = Narrow);
-mbvc::mobilenet_v2!("specs/v2_0.35_96.yaml", name = NarrowUnfused, fusion = "none");
-mbvc::mobilenet_v2!("specs/v2_0.35_96.yaml", name = NarrowStrict, numerics = "strict");
-mbvc::mobilenet_v2!("specs/v2_0.5_128.yaml", name = Half);
+// Only AVX-512 has fast kernels; the others fall back to strict ones.
+mbvc::mobilenet_v2!("specs/v2_0.35_96.yaml", name = Narrow, isa = ["avx512", "avx2", "neon"]);
+mbvc::mobilenet_v2!("specs/v2_0.35_96.yaml", name = NarrowUnfused, fusion = "none", isa = ["avx512", "avx2", "neon"]);
+mbvc::mobilenet_v2!(
+    "specs/v2_0.35_96.yaml",
+    name = NarrowStrict,
+    numerics = "strict",
+    isa = ["avx512", "avx2", "neon"]
+);
+mbvc::mobilenet_v2!("specs/v2_0.5_128.yaml", name = Half, isa = ["avx512", "avx2", "neon"]);
 
 /// Largest error of a logit, relative to the largest logit.
 const LOGITS: f64 = 1e-4;

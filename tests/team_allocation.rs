@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use common::{random_image, random_weights};
 use mbvc_runtime::{helped_calls, set_processors};
 
-mbvc::mobilenet_v2!("specs/tiny.yaml", threads = 3);
+mbvc::mobilenet_v2!("specs/tiny.yaml", threads = 3, isa = [portable, avx2, neon]);
 
 /// The system's allocator, which counts the allocations of the process: this file has one test.
 struct Counting;

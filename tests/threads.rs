@@ -6,8 +6,7 @@ use std::sync::{Arc, Barrier};
 
 use common::{bits, random_image, random_weights};
 use mbvc::Network;
-
-mbvc::mobilenet_v2!("specs/tiny.yaml");
+use mbvc_test_networks::tiny::TinyNet;
 
 const N: usize = 32 * 32 * 3;
 const THREADS: usize = 4;

@@ -11,9 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use common::{leaked, random_weights, with_metadata};
 use mbvc::{Isa, Weights};
-
-mbvc::mobilenet_v2!("specs/tiny.yaml", name = Net);
-mbvc::mobilenet_v2!("specs/tiny.yaml", name = Int8, precision = "int8");
+use mbvc_test_networks::tiny::{Int8, TinyNet as Net};
 
 const LIBRARY: &str = r#"//! A crate with all lints enabled.
 #![forbid(unsafe_code)]

@@ -8,10 +8,9 @@ use mbvc::errors::{IsaError, ModelError, PackError, PackedError};
 use mbvc::info::Precision;
 use mbvc::weights::{Activation, Conventions, Dtype, Padding};
 use mbvc::{Isa, Weights};
+use mbvc_test_networks::tiny::{TinyNet, Unfused as OtherFusion};
 
-mbvc::mobilenet_v2!("specs/tiny.yaml");
-mbvc::mobilenet_v2!("specs/tiny.yaml", name = OtherFusion, fusion = "none");
-mbvc::mobilenet_v2!("specs/tiny.yaml", name = OtherClasses, classes = 11);
+mbvc::mobilenet_v2!("specs/tiny.yaml", name = OtherClasses, classes = 11, isa = [portable]);
 mbvc::mobilenet_v2!("specs/tiny.yaml", name = Narrow, isa = [portable]);
 
 mbvc::mobilenet_v2!("specs/tiny.yaml", name = Uint8, precision = "uint8");

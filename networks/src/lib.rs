@@ -33,18 +33,3 @@ pub fn find(spec: &NetworkSpec, fusion: Fusion) -> Option<Build> {
     };
     found
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The package has copies, because it cannot include files of another folder.
-    #[test]
-    fn specs_are_those_of_the_repository() {
-        let demo = include_str!("../specs/demo.yaml");
-        for (name, copy) in [("v2.yaml", SPEC), ("demo.yaml", demo)] {
-            let original = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs").join(name);
-            assert!(std::fs::read_to_string(original).unwrap() == copy, "cp specs/{name} networks/specs/{name}");
-        }
-    }
-}

@@ -3,6 +3,11 @@
 //! Each network runs with every instruction set of this processor, in a scratch and an output that are full of NaN
 //! before, so that nothing can be right by what was left there.
 
+#[path = "../common/mod.rs"]
+mod common;
+
+use common::isas;
+use mbvc::info::NetworkInfo;
 use mbvc::{Isa, Network, Observer, Weights};
 use mbvc_compiler::ir::{Graph, Op, Shape};
 use mbvc_compiler::spec::Overrides;
@@ -49,7 +54,7 @@ fn expected(graph: &Graph, weights: &Weights, input: &[f32]) -> Vec<Vec<f32>> {
     steps
 }
 
-fn check(spec: &str, resolution: [usize; 2], fusion: &str, build: Build) {
+fn check(spec: &str, resolution: [usize; 2], info: &NetworkInfo, build: Build) {
     let path = format!("{}/tests/differential/specs/{spec}.yaml", env!("CARGO_MANIFEST_DIR"));
     let source = mbvc_compiler::spec::read(path.as_ref(), &path).expect("a spec of this folder");
     let mut overrides = Overrides::none();
@@ -72,17 +77,16 @@ fn check(spec: &str, resolution: [usize; 2], fusion: &str, build: Build) {
     let adds = graph.order().expect("acyclic").into_iter().filter(|id| matches!(graph.node(*id).op, Op::Add)).count();
     assert!(adds > 0, "{spec}: a residual is among what is tested");
 
-    for isa in Isa::FLOAT.into_iter().filter(|isa| isa.detect().is_some()) {
+    for isa in isas(info) {
         let network = build(&weights, isa).unwrap_or_else(|error| panic!("{error}"));
-        let info = network.info();
-        assert_eq!((info.input, info.fusion, network.isa()), ([height, width, 3], fusion, isa));
+        assert_eq!((info.input, network.isa()), ([height, width, 3], isa));
         let mut scratch = vec![f32::NAN; info.scratch_bytes / 4];
         let mut logits = vec![f32::NAN; info.classes];
         let mut steps = Steps::default();
         network.run_into(&mut scratch, &input, &mut logits, &mut steps).expect("the lengths are the network's");
-        assert_eq!(steps.0.len(), expected.len(), "{spec} {fusion}: steps");
+        assert_eq!(steps.0.len(), expected.len(), "{spec} {}: steps", info.fusion);
         for (at, (found, expected)) in steps.0.iter().zip(&expected).enumerate() {
-            let what = format!("{spec} {height}x{width} {fusion} {isa}, step {}", info.steps[at].name);
+            let what = format!("{spec} {height}x{width} {} {isa}, step {}", info.fusion, info.steps[at].name);
             compare(&what, found, expected, isa);
         }
         assert_eq!(steps.0.last(), Some(&logits), "the last step makes the logits");
@@ -102,19 +106,50 @@ fn compare(what: &str, found: &[f32], expected: &[f32], isa: Isa) {
     }
 }
 
-/// A test for each spec and size, over the three fusion levels.
+macro_rules! levels {
+    ($path:literal, $size:tt, $isa:tt) => {
+        mbvc::mobilenet_v2!(
+            $path,
+            name = Unfused,
+            fusion = "none",
+            numerics = "strict",
+            resolution = $size,
+            isa = $isa
+        );
+        mbvc::mobilenet_v2!(
+            $path,
+            name = Epilogues,
+            fusion = "relu6",
+            numerics = "strict",
+            resolution = $size,
+            isa = $isa
+        );
+        mbvc::mobilenet_v2!(
+            $path,
+            name = Blocks,
+            fusion = "block",
+            numerics = "strict",
+            resolution = $size,
+            isa = $isa
+        );
+    };
+}
+
+/// A test for each spec and size, over the three fusion levels. The slow tests, which are optimized, compile them for all
+/// instruction sets.
 macro_rules! differential {
-    ($($(#[$attribute:meta])* $test:ident: $spec:literal at $path:literal, [$height:literal, $width:literal];)*) => { $(
+    ($($(#[$attribute:meta])* $test:ident: $spec:literal at $path:literal, [$height:literal, $width:literal], $isa:tt;)*) => { $(
         $(#[$attribute])*
         #[test]
         fn $test() {
-            mbvc::mobilenet_v2!($path, name = Unfused, fusion = "none", numerics = "strict", resolution = [$height, $width]);
-            mbvc::mobilenet_v2!($path, name = Epilogues, fusion = "relu6", numerics = "strict", resolution = [$height, $width]);
-            mbvc::mobilenet_v2!($path, name = Blocks, fusion = "block", numerics = "strict", resolution = [$height, $width]);
+            #[cfg(all(debug_assertions, not(emulated)))]
+            levels!($path, [$height, $width], $isa);
+            #[cfg(any(not(debug_assertions), emulated))]
+            levels!($path, [$height, $width], "all");
             let size = [$height, $width];
-            check($spec, size, "none", |weights, isa| Ok(Box::new(Unfused::with_isa(weights, isa)?)));
-            check($spec, size, "relu6", |weights, isa| Ok(Box::new(Epilogues::with_isa(weights, isa)?)));
-            check($spec, size, "block", |weights, isa| Ok(Box::new(Blocks::with_isa(weights, isa)?)));
+            check($spec, size, Unfused::INFO, |weights, isa| Ok(Box::new(Unfused::with_isa(weights, isa)?)));
+            check($spec, size, Epilogues::INFO, |weights, isa| Ok(Box::new(Epilogues::with_isa(weights, isa)?)));
+            check($spec, size, Blocks::INFO, |weights, isa| Ok(Box::new(Blocks::with_isa(weights, isa)?)));
         }
     )* };
 }
@@ -123,18 +158,18 @@ differential! {
     // The slow tests have more.
     #[cfg(not(debug_assertions))]
     #[ignore = "takes long to compile"]
-    same_even: "same" at "tests/differential/specs/same.yaml", [32, 32];
-    same_odd: "same" at "tests/differential/specs/same.yaml", [33, 27];
-    same_one_pixel: "same" at "tests/differential/specs/same.yaml", [1, 1];
-    same_wide_is_streamed: "same" at "tests/differential/specs/same.yaml", [60, 225];
-    same_tall: "same" at "tests/differential/specs/same.yaml", [71, 6];
+    same_even: "same" at "tests/differential/specs/same.yaml", [32, 32], "all";
+    same_odd: "same" at "tests/differential/specs/same.yaml", [33, 27], ["avx512", "avx2", "neon"];
+    same_one_pixel: "same" at "tests/differential/specs/same.yaml", [1, 1], ["avx2", "portable", "neon"];
+    same_wide_is_streamed: "same" at "tests/differential/specs/same.yaml", [60, 225], ["avx512", "portable", "neon"];
+    same_tall: "same" at "tests/differential/specs/same.yaml", [71, 6], ["avx2", "neon"];
     #[cfg(not(debug_assertions))]
     #[ignore = "takes long to compile"]
-    symmetric_even: "symmetric" at "tests/differential/specs/symmetric.yaml", [32, 32];
-    symmetric_odd: "symmetric" at "tests/differential/specs/symmetric.yaml", [33, 27];
-    symmetric_wide_is_streamed: "symmetric" at "tests/differential/specs/symmetric.yaml", [61, 226];
+    symmetric_even: "symmetric" at "tests/differential/specs/symmetric.yaml", [32, 32], "all";
+    symmetric_odd: "symmetric" at "tests/differential/specs/symmetric.yaml", [33, 27], ["avx512", "neon"];
+    symmetric_wide_is_streamed: "symmetric" at "tests/differential/specs/symmetric.yaml", [61, 226], ["avx2", "neon"];
     #[cfg(not(debug_assertions))]
     #[ignore = "takes long to compile"]
-    narrow_even: "narrow" at "tests/differential/specs/narrow.yaml", [24, 24];
-    narrow_odd_is_streamed: "narrow" at "tests/differential/specs/narrow.yaml", [25, 129];
+    narrow_even: "narrow" at "tests/differential/specs/narrow.yaml", [24, 24], "all";
+    narrow_odd_is_streamed: "narrow" at "tests/differential/specs/narrow.yaml", [25, 129], ["avx512", "avx2", "neon"];
 }

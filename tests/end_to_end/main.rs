@@ -8,11 +8,22 @@ use std::process::Command;
 
 use common::{bits, isas, run_filled, shared, skip};
 use mbvc::{Isa, Network, Unobserved, Weights, softmax, top_k};
+use mbvc_test_networks::published::MobileNetV2 as Fast;
 
-mbvc::mobilenet_v2!("specs/v2.yaml", name = Unfused, fusion = "none", numerics = "strict");
-mbvc::mobilenet_v2!("specs/v2.yaml", name = Epilogues, fusion = "relu6", numerics = "strict");
-mbvc::mobilenet_v2!("specs/v2.yaml", name = Blocks, fusion = "block", numerics = "strict");
-mbvc::mobilenet_v2!("specs/v2.yaml", name = Fast);
+/// A network at every fusion level.
+macro_rules! levels {
+    ($isa:tt) => {
+        mbvc::mobilenet_v2!("specs/v2.yaml", name = Unfused, fusion = "none", numerics = "strict", isa = $isa);
+        mbvc::mobilenet_v2!("specs/v2.yaml", name = Epilogues, fusion = "relu6", numerics = "strict", isa = $isa);
+        mbvc::mobilenet_v2!("specs/v2.yaml", name = Blocks, fusion = "block", numerics = "strict", isa = $isa);
+    };
+}
+
+// The slow tests, which are optimized, run the portable kernels too.
+#[cfg(debug_assertions)]
+levels!(["avx512", "avx2", "neon"]);
+#[cfg(not(debug_assertions))]
+levels!("all");
 
 const PIXELS: usize = 224 * 224 * 3;
 

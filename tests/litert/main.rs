@@ -7,7 +7,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{shared, skip};
+use common::{isas, shared, skip};
 use mbvc::{Isa, Observer, Weights};
 use mbvc_compiler::ir::Op;
 use mbvc_compiler::lower::lower;
@@ -17,12 +17,20 @@ use mbvc_runtime::quantized::Integral;
 use mbvc_runtime::quantized::arithmetic::Softmax;
 
 mbvc::mobilenet_v2!("tests/litert/converted.yaml");
+// The slow tests, which are optimized, have more instruction sets: the code takes long to compile.
+#[cfg(debug_assertions)]
+mbvc::mobilenet_v2!(
+    "tests/litert/converted.yaml",
+    name = ConvertedReference,
+    rounding = "tflite-reference",
+    isa = ["portable", "avx2", "neon"]
+);
+#[cfg(debug_assertions)]
+mbvc::mobilenet_v2!("specs/v2.yaml", name = Signed, precision = "int8", isa = ["avx512vnni", "avx2", "neon"]);
+#[cfg(debug_assertions)]
+mbvc::mobilenet_v2!("specs/v2.yaml", name = Unsigned, precision = "uint8", isa = ["avx2", "neon"]);
+#[cfg(not(debug_assertions))]
 mbvc::mobilenet_v2!("tests/litert/converted.yaml", name = ConvertedReference, rounding = "tflite-reference");
-// The slow tests, which are optimized, have more: the code takes long to compile.
-#[cfg(debug_assertions)]
-mbvc::mobilenet_v2!("specs/v2.yaml", name = Signed, precision = "int8", isa = ["avx512vnni", "avx2"]);
-#[cfg(debug_assertions)]
-mbvc::mobilenet_v2!("specs/v2.yaml", name = Unsigned, precision = "uint8", isa = ["avx512vnni", "avx2"]);
 #[cfg(not(debug_assertions))]
 mbvc::mobilenet_v2!("specs/v2.yaml", name = Signed, precision = "int8");
 #[cfg(not(debug_assertions))]
@@ -106,7 +114,7 @@ fn compare<T: Integral>(model: &Path, mode: &str, call: Call, photographs: &[Pat
             expected[*step] = value;
             rest = after;
         }
-        for isa in isas.iter().copied().filter(|isa| isa.detect().is_some()) {
+        for isa in isas.iter().copied() {
             let (steps, softmax) = call(&weights, isa, image);
             assert_eq!(steps.0.len(), expected.len());
             for (step, (found, expected)) in steps.0.iter().zip(&expected).enumerate() {
@@ -129,34 +137,32 @@ fn photographs() -> Option<Vec<PathBuf>> {
     Some(paths)
 }
 
-const EVERYDAY: [Isa; 2] = [Isa::Avx2, Isa::Avx512Vnni];
-
 /// The published models.
-fn published(photographs: &[PathBuf], isas: &[Isa]) {
+fn published(photographs: &[PathBuf]) {
     let Some((int8, uint8)) = shared(INT8).zip(shared(UINT8)) else { return };
-    compare::<i8>(&int8, "xnnpack", call!(Signed, i8), photographs, isas);
-    compare::<u8>(&uint8, "xnnpack", call!(Unsigned, u8), photographs, isas);
+    compare::<i8>(&int8, "xnnpack", call!(Signed, i8), photographs, &isas(Signed::INFO));
+    compare::<u8>(&uint8, "xnnpack", call!(Unsigned, u8), photographs, &isas(Unsigned::INFO));
 }
 
 #[test]
 fn steps_have_the_bits_of_litert() {
     let Some(photographs) = photographs() else { return };
-    published(&photographs[..1], &EVERYDAY);
+    published(&photographs[..1]);
 }
 
 /// Odd sizes and few channels, as TensorFlow's converter quantizes them.
 #[test]
 fn steps_of_a_converted_network_have_the_bits_of_litert() {
     let converted = Path::new(env!("CARGO_MANIFEST_DIR")).join(CONVERTED);
-    compare::<i8>(&converted, "xnnpack", call!(Converted, i8), &[], &Isa::QUANTIZED);
-    compare::<i8>(&converted, "reference", call!(ConvertedReference, i8), &[], &Isa::QUANTIZED);
+    compare::<i8>(&converted, "xnnpack", call!(Converted, i8), &[], &isas(Converted::INFO));
+    compare::<i8>(&converted, "reference", call!(ConvertedReference, i8), &[], &isas(ConvertedReference::INFO));
 }
 
 #[test]
 #[ignore = "a minute"]
 fn steps_of_all_images_have_the_bits_of_litert() {
     let Some(photographs) = photographs() else { return };
-    published(&photographs, &Isa::QUANTIZED);
+    published(&photographs);
 }
 
 #[test]
@@ -164,6 +170,6 @@ fn steps_of_all_images_have_the_bits_of_litert() {
 #[ignore = "a minute"]
 fn steps_of_all_images_have_the_bits_of_the_reference_kernels() {
     let (Some(photographs), Some(int8), Some(uint8)) = (photographs(), shared(INT8), shared(UINT8)) else { return };
-    compare::<i8>(&int8, "reference", call!(SignedReference, i8), &photographs, &Isa::QUANTIZED);
-    compare::<u8>(&uint8, "reference", call!(UnsignedReference, u8), &photographs, &Isa::QUANTIZED);
+    compare::<i8>(&int8, "reference", call!(SignedReference, i8), &photographs, &isas(SignedReference::INFO));
+    compare::<u8>(&uint8, "reference", call!(UnsignedReference, u8), &photographs, &isas(UnsignedReference::INFO));
 }

@@ -1,9 +1,12 @@
 //! Quantized code against the exact interpreter, step by step and bit by bit, on every instruction set of this processor,
 //! with weights that lead through every way of finishing a sum.
 
+#[path = "../common/mod.rs"]
+mod common;
 #[path = "../common/quantized.rs"]
 mod interpreted;
 
+use common::isas;
 use interpreted::expected;
 use mbvc::info::NetworkInfo;
 use mbvc::weights::Conventions;
@@ -102,7 +105,7 @@ fn check(path: &str, [precision, rounding]: [&str; 2], resolution: [usize; 2], i
         let images = [("noise", noise.clone()), ("black", vec![0; noise.len()]), ("white", vec![255; noise.len()])];
         for (kind, image) in images.into_iter().take(if cfg!(emulated) { 1 } else { 3 }) {
             let expected = expected(&graph, &weights, spec.rounding.expect("quantized"), &image, low);
-            for isa in Isa::QUANTIZED.into_iter().filter(|isa| isa.detect().is_some()) {
+            for isa in isas(info) {
                 let mut steps = Steps::default();
                 call(&weights, isa, &image, &mut steps);
                 assert_eq!(steps.0.len(), info.steps.len());
@@ -121,13 +124,20 @@ fn check(path: &str, [precision, rounding]: [&str; 2], resolution: [usize; 2], i
     }
 }
 
-/// A test for each spec, size, precision, rounding and fusion.
+/// A test for each spec, size, precision, rounding and fusion. Everyday tests have the given instruction sets;
+/// the slow ones, which are optimized, have all.
 macro_rules! quantized {
     ($($(#[$attribute:meta])* $test:ident: $path:literal, [$height:literal, $width:literal] in $precision:literal,
-       $number:ty, $rounding:literal, $fusion:literal;)*) => { $(
+       $number:ty, $rounding:literal, $fusion:literal, everyday $isa:tt;)*) => { $(
         $(#[$attribute])*
         #[test]
         fn $test() {
+            #[cfg(all(debug_assertions, not(emulated)))]
+            mbvc::mobilenet_v2!(
+                $path, name = Net, precision = $precision, rounding = $rounding, fusion = $fusion,
+                resolution = [$height, $width], isa = $isa
+            );
+            #[cfg(any(not(debug_assertions), emulated))]
             mbvc::mobilenet_v2!(
                 $path, name = Net, precision = $precision, rounding = $rounding, fusion = $fusion,
                 resolution = [$height, $width]
@@ -144,52 +154,58 @@ macro_rules! quantized {
 
 quantized! {
     #[cfg(not(emulated))]
-    same_odd: "tests/differential/specs/same.yaml", [33, 27] in "int8", i8, "xnnpack", "block";
+    same_odd: "tests/differential/specs/same.yaml", [33, 27] in "int8", i8, "xnnpack", "block",
+        everyday ["avx512vnni", "avx2", "neon", "portable"];
     #[cfg(not(emulated))]
-    symmetric_even: "tests/differential/specs/symmetric.yaml", [32, 32] in "uint8", u8, "xnnpack", "block";
+    symmetric_even: "tests/differential/specs/symmetric.yaml", [32, 32] in "uint8", u8, "xnnpack", "block",
+        everyday ["avx2", "neon"];
     #[cfg(not(emulated))]
-    narrow_odd: "tests/differential/specs/narrow.yaml", [25, 129] in "int8", i8, "xnnpack", "block";
+    narrow_odd: "tests/differential/specs/narrow.yaml", [25, 129] in "int8", i8, "xnnpack", "block",
+        everyday ["avx512vnni", "avxvnni", "neon", "portable"];
     #[cfg(not(emulated))]
-    reference_narrow: "tests/differential/specs/narrow.yaml", [24, 24] in "uint8", u8, "tflite-reference", "block";
+    reference_narrow: "tests/differential/specs/narrow.yaml", [24, 24] in "uint8", u8, "tflite-reference", "block",
+        everyday ["avx512", "avx2", "neon"];
     #[cfg(not(emulated))]
-    chained: "tests/differential/specs/deep.yaml", [114, 118] in "int8", i8, "xnnpack", "block";
+    chained: "tests/differential/specs/deep.yaml", [114, 118] in "int8", i8, "xnnpack", "block",
+        everyday ["avx512vnni", "avx2", "neon"];
     #[cfg(not(emulated))]
-    apart_odd: "tests/differential/specs/same.yaml", [33, 27] in "int8", i8, "xnnpack", "relu6";
+    apart_odd: "tests/differential/specs/same.yaml", [33, 27] in "int8", i8, "xnnpack", "relu6",
+        everyday ["avx2", "neon"];
     // The slow tests, which are optimized, have more: the code takes long to compile.
     #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
-    same_even: "tests/differential/specs/same.yaml", [32, 32] in "int8", i8, "xnnpack", "block";
+    same_even: "tests/differential/specs/same.yaml", [32, 32] in "int8", i8, "xnnpack", "block", everyday "all";
     #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
-    same_one_pixel: "tests/differential/specs/same.yaml", [1, 1] in "int8", i8, "xnnpack", "block";
+    same_one_pixel: "tests/differential/specs/same.yaml", [1, 1] in "int8", i8, "xnnpack", "block", everyday "all";
     #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
-    same_wide: "tests/differential/specs/same.yaml", [60, 225] in "int8", i8, "xnnpack", "block";
+    same_wide: "tests/differential/specs/same.yaml", [60, 225] in "int8", i8, "xnnpack", "block", everyday "all";
     #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
-    same_tall: "tests/differential/specs/same.yaml", [71, 6] in "uint8", u8, "xnnpack", "block";
+    same_tall: "tests/differential/specs/same.yaml", [71, 6] in "uint8", u8, "xnnpack", "block", everyday "all";
     #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
-    symmetric_odd: "tests/differential/specs/symmetric.yaml", [33, 27] in "int8", i8, "xnnpack", "block";
+    symmetric_odd: "tests/differential/specs/symmetric.yaml", [33, 27] in "int8", i8, "xnnpack", "block", everyday "all";
     #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
-    narrow_even: "tests/differential/specs/narrow.yaml", [24, 24] in "uint8", u8, "xnnpack", "block";
+    narrow_even: "tests/differential/specs/narrow.yaml", [24, 24] in "uint8", u8, "xnnpack", "block", everyday "all";
     #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
-    apart_even: "tests/differential/specs/symmetric.yaml", [32, 32] in "uint8", u8, "xnnpack", "none";
+    apart_even: "tests/differential/specs/symmetric.yaml", [32, 32] in "uint8", u8, "xnnpack", "none", everyday "all";
     #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
-    reference_apart: "tests/differential/specs/narrow.yaml", [25, 129] in "int8", i8, "tflite-reference", "relu6";
+    reference_apart: "tests/differential/specs/narrow.yaml", [25, 129] in "int8", i8, "tflite-reference", "relu6", everyday "all";
     #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
-    reference_same: "tests/differential/specs/same.yaml", [19, 18] in "int8", i8, "tflite-reference", "block";
+    reference_same: "tests/differential/specs/same.yaml", [19, 18] in "int8", i8, "tflite-reference", "block", everyday "all";
     // Little, for emulated processors, that leads through most kernels.
     #[cfg(emulated)]
-    same_small: "tests/differential/specs/same.yaml", [17, 15] in "int8", i8, "xnnpack", "block";
+    same_small: "tests/differential/specs/same.yaml", [17, 15] in "int8", i8, "xnnpack", "block", everyday "all";
     #[cfg(emulated)]
-    narrow_small: "tests/differential/specs/narrow.yaml", [12, 12] in "uint8", u8, "xnnpack", "block";
+    narrow_small: "tests/differential/specs/narrow.yaml", [12, 12] in "uint8", u8, "xnnpack", "block", everyday "all";
     #[cfg(emulated)]
-    apart_small: "tests/differential/specs/same.yaml", [13, 12] in "int8", i8, "xnnpack", "relu6";
+    apart_small: "tests/differential/specs/same.yaml", [13, 12] in "int8", i8, "xnnpack", "relu6", everyday "all";
     #[cfg(emulated)]
-    reference_small: "tests/differential/specs/same.yaml", [11, 10] in "int8", i8, "tflite-reference", "block";
+    reference_small: "tests/differential/specs/same.yaml", [11, 10] in "int8", i8, "tflite-reference", "block", everyday "all";
 }

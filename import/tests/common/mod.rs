@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// A file of the shared data. If it is absent and not required, prints a note and returns `None`.
 pub fn shared(path: &str) -> Option<PathBuf> {
     let root = std::env::var_os("MBVC_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"), PathBuf::from);
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
     let file = root.join(path);
     if file.exists() {
         return Some(file);

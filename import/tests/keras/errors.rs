@@ -83,14 +83,14 @@ fn a_backbone_without_a_head_is_told() {
 }
 
 #[test]
-fn damaged_configurations_are_told() {
+fn damaged_configurations_are_malformed() {
     let malformed = |change: fn(String) -> String| {
         let error = changed(change);
         assert_eq!(error.kind, ErrorKind::Malformed, "{error}");
         error.to_string()
     };
     let cut = malformed(|config| config[..config.len() / 2].to_owned());
-    assert!(cut.starts_with("m.keras: config.json: not sound JSON"), "{cut}");
+    assert!(cut.starts_with("m.keras: config.json: invalid JSON"), "{cut}");
     let loose = malformed(|config| config.replace("[[\"Conv1\", 0, 0", "[[\"Conv2\", 0, 0"));
     assert!(loose.contains("no layer produces an input of this layer"), "{loose}");
     let names = malformed(|config| config.replace("class_name", "class"));
@@ -107,11 +107,11 @@ fn weights_without_a_network_are_told_with_the_remedy() {
 }
 
 #[test]
-fn an_archive_without_weights_is_told() {
+fn an_archive_without_weights_is_refused() {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     writer.start_file("config.json", SimpleFileOptions::default()).unwrap();
     writer.write_all(b"{}").unwrap();
     let error =
         read_bytes(&writer.finish().unwrap().into_inner(), "m.keras", &ReadOptions::default()).unwrap_err().to_string();
-    assert!(error.contains("no model.weights.h5"), "{error}");
+    assert!(error.contains("no member model.weights.h5"), "{error}");
 }

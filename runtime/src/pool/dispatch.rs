@@ -164,8 +164,8 @@ impl Dispatcher {
 
     /// Takes the dispatcher for one call, unless another call has it.
     pub fn try_acquire(&self) -> Option<Exclusive<'_>> {
-        // Only the holder may construct the guard: dropping one releases the dispatcher.
-        (!self.busy.swap(true, Ordering::Acquire)).then(|| Exclusive(self))
+        // Only the holder may construct the guard, because dropping it releases the dispatcher.
+        self.busy.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok().then(|| Exclusive(self))
     }
 }
 

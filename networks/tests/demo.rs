@@ -4,9 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use mbvc::{Rgb, Weights};
-
-mbvc::mobilenet_v2!("specs/demo.yaml");
-mbvc::mobilenet_v2!("specs/demo.yaml", name = DemoInt8, precision = "int8");
+use mbvc_networks::demo::{self, DemoBlock, DemoInt8};
 
 /// Total bytes of both weights files.
 const WEIGHTS_LIMIT: u64 = 2_500_000;
@@ -14,7 +12,7 @@ const WEIGHTS_LIMIT: u64 = 2_500_000;
 const SAMPLES_LIMIT: u64 = 200_000;
 
 fn file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("demo").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo").join(name)
 }
 
 fn weights(name: &str) -> Weights {
@@ -41,7 +39,7 @@ fn read(path: &Path) -> Rgb<'static> {
 #[test]
 fn float_and_int8_name_most_samples() {
     let (float, int8) = (weights("model.safetensors"), weights("model-int8.safetensors"));
-    let model = Demo::new(&float).unwrap_or_else(|error| panic!("{error}"));
+    let model = DemoBlock::new(&float).unwrap_or_else(|error| panic!("{error}"));
     let quantized = DemoInt8::new(&int8).unwrap_or_else(|error| panic!("{error}"));
     let samples = samples();
     assert_eq!(samples.len(), 12);
@@ -61,7 +59,7 @@ fn labels_are_distinct_and_those_of_the_training() {
     for name in ["model.safetensors", "model-int8.safetensors"] {
         assert_eq!(weights(name).labels().unwrap(), listed);
     }
-    assert_eq!(listed.len(), Demo::CLASSES);
+    assert_eq!(listed.len(), DemoBlock::CLASSES);
     assert!(listed.len() >= 60 && listed.iter().collect::<std::collections::BTreeSet<_>>().len() == listed.len());
 }
 
@@ -71,4 +69,13 @@ fn files_are_small() {
     assert!(both < WEIGHTS_LIMIT, "{both}");
     let samples: u64 = samples().iter().map(|(_, path)| bytes(path)).sum();
     assert!(samples < SAMPLES_LIMIT, "{samples}");
+}
+
+#[test]
+fn every_sample_is_included() {
+    let entries = std::fs::read_dir(file("samples")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| !name.ends_with(".txt")).collect();
+    names.sort_unstable();
+    assert_eq!(demo::SAMPLES.iter().map(|(name, _)| *name).collect::<Vec<_>>(), names);
 }
