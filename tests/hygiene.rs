@@ -41,7 +41,7 @@ mod private {
         pub(crate) use mbvc as vision;
     }
 
-    mbvc::mobilenet_v2!(pub(super) "specs/tiny.yaml", name = Elsewhere, isa = [portable, avx2, neon], crate = crate::private::reexported::vision);
+    mbvc::mobilenet_v2!(pub(super) "specs/tiny.yaml", name = Elsewhere, crate = crate::private::reexported::vision);
 }
 
 const TINY: usize = 32 * 32 * 3;

@@ -1,7 +1,8 @@
 //! Errors in calls of the macro, as rustc reports them.
 //!
-//! `TRYBUILD=overwrite cargo test --test macro_ui` updates the expected output.
+//! `TRYBUILD=overwrite cargo test -p mbvc-macros --test ui` updates the expected output.
 
+#[path = "../../tests/common/mod.rs"]
 mod common;
 
 use std::fs;
@@ -12,8 +13,8 @@ use mbvc::info::{NetworkInfo, Precision};
 use mbvc::weights::{Dtype, Padding};
 use mbvc::{Isa, Weights};
 
-mbvc::mobilenet_v2!("specs/tiny.yaml", isa = [portable]);
-mbvc::mobilenet_v2!("specs/tiny.yaml", name = Other, isa = [portable], classes = 11);
+mbvc::mobilenet_v2!("../specs/tiny.yaml", isa = [portable]);
+mbvc::mobilenet_v2!("../specs/tiny.yaml", name = Other, isa = [portable], classes = 11);
 
 #[test]
 fn errors_point_at_the_call() {
@@ -21,7 +22,7 @@ fn errors_point_at_the_call() {
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../tests/trybuild").join(env!("CARGO_PKG_NAME"));
     let specs = package.join("specs");
     fs::create_dir_all(&specs).expect("a folder below the target folder");
-    for folder in ["tests/ui/specs", "specs"] {
+    for folder in ["tests/ui/specs", "../specs"] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
         for entry in fs::read_dir(folder).expect("a folder of this package") {
             let from = entry.expect("an entry").path();
