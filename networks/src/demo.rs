@@ -9,7 +9,7 @@ mbvc::mobilenet_v2!(
     pub "specs/demo.yaml", name = DemoBlock
 );
 mbvc::mobilenet_v2!("specs/demo.yaml", name = DemoNone, fusion = "none");
-// Without kernels for AVX-512 that lacks VNNI, where those for AVX2 run: they would take a fifth of this crate's compilation.
+// Omits AVX-512 without VNNI, which would take a fifth of this crate's compile time: such processors run AVX2 kernels.
 mbvc::mobilenet_v2!(
     /// Streamed blocks of int8.
     pub "specs/demo.yaml", name = DemoInt8, precision = "int8",

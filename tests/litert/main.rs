@@ -17,7 +17,7 @@ use mbvc_runtime::quantized::Integral;
 use mbvc_runtime::quantized::arithmetic::Softmax;
 
 mbvc::mobilenet_v2!("tests/litert/converted.yaml");
-// The slow tests, which are optimized, have more instruction sets: the code takes long to compile.
+// The slow tests, which are optimized, cover more instruction sets, which take long to compile.
 #[cfg(debug_assertions)]
 mbvc::mobilenet_v2!(
     "tests/litert/converted.yaml",

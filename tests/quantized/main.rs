@@ -124,8 +124,8 @@ fn check(path: &str, [precision, rounding]: [&str; 2], resolution: [usize; 2], i
     }
 }
 
-/// A test for each spec, size, precision, rounding and fusion. Everyday tests have the given instruction sets;
-/// the slow ones, which are optimized, have all.
+/// A test for each spec, size, precision, rounding and fusion. Everyday tests cover the given instruction sets;
+/// the slow tests, which are optimized, cover all.
 macro_rules! quantized {
     ($($(#[$attribute:meta])* $test:ident: $path:literal, [$height:literal, $width:literal] in $precision:literal,
        $number:ty, $rounding:literal, $fusion:literal, everyday $isa:tt;)*) => { $(

@@ -67,7 +67,7 @@ pub fn of_network(info: &rt::NetworkInfo) -> Vec<u8> {
 }
 
 /// Facts of one model: its instruction set, the bytes of its packed weights, and for each layer whether it uses the
-/// fast inner product: 0 if it never can, 1 if it does not, 2 if it does.
+/// fast inner product: 0: not supported, 1: supported but not used, 2: used.
 pub fn of_model(model: &dyn rt::Network) -> Vec<u8> {
     let mut out = Encoder::default();
     out.number(VERSION);

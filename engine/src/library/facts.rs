@@ -107,7 +107,7 @@ pub struct ModelFacts {
     pub isa: Isa,
     /// Bytes of its packed weights.
     pub packed_bytes: usize,
-    /// Whether each layer uses the fast inner product; `None` if it never can.
+    /// Whether each layer uses the fast inner product; `None` if the layer does not support it.
     pub fast: Vec<Option<bool>>,
 }
 

@@ -54,7 +54,7 @@ impl Model {
         size_of_val(self.0.packed.lines())
     }
 
-    /// Whether the layer with this name uses the fast inner product; `None` if it never can.
+    /// Whether the layer with this name uses the fast inner product; `None` if the layer does not support it.
     pub fn is_fast(&self, plan: Option<&'static PackPlan<'static>>, layer: &str) -> Option<bool> {
         plan?.is_fast(layer, self.0.packed.floats())
     }

@@ -160,7 +160,7 @@ impl Plan for PackPlan<'_> {
 }
 
 impl PackPlan<'_> {
-    /// Whether the layer with this name uses the fast inner product in a packed block; `None` if it never can.
+    /// Whether the layer with this name uses the fast inner product in a packed block; `None` if the layer does not support it.
     pub fn is_fast(&self, name: &str, block: &[f32]) -> Option<bool> {
         let named = |layer: &&PackLayer<'_>| layer.weight.strip_suffix(".weight") == Some(name);
         let layer = self.layers.iter().find(named).filter(|layer| layer.product == Product::Fast)?;

@@ -10,8 +10,8 @@ use super::sync::{AtomicU32, AtomicUsize, Ordering};
 /// Most workers of a process: one less than the largest team.
 pub const MOST_WORKERS: usize = 63;
 
-/// Calls that run alone after one that found all processors busy. Between the calls of several threads there are gaps
-/// in which only one thread calls. Helping it would overload the processors a moment later.
+/// Number of calls that run without helpers after a call found all processors busy. Between the calls of several threads
+/// there are gaps in which only one thread calls. Helping it would overload the processors a moment later.
 const COOLDOWN: usize = 16;
 
 struct Pool {

@@ -5,8 +5,9 @@
 
 use std::process::ExitCode;
 
-use mbvc::__runtime::{helped_calls, set_processors};
-use mbvc::{Isa, Network, NetworkInfo, Unobserved, Weights};
+use mbvc::info::NetworkInfo;
+use mbvc::{Isa, Network, Unobserved, Weights};
+use mbvc_runtime::{helped_calls, set_processors};
 
 /// Calls of each network on each instruction set: threads meet in another order each time.
 const CALLS: usize = 5;
@@ -55,6 +56,15 @@ fn logits(network: &dyn Network, input: &[f32]) -> Vec<u32> {
     logits.into_iter().map(f32::to_bits).collect()
 }
 
+/// Whether several callers at a time, one of which gets the team, all compute the expected logits.
+fn concurrent_calls(network: &dyn Network, input: &[f32], expected: &[u32]) -> bool {
+    std::thread::scope(|scope| {
+        let call = || (0..CALLS).all(|_| logits(network, input) == expected);
+        let callers = [(); THREADS].map(|()| scope.spawn(call));
+        callers.into_iter().all(|caller| caller.join().expect("a call does not panic"))
+    })
+}
+
 fn main() -> ExitCode {
     set_processors(THREADS);
     let mut failed = false;
@@ -70,8 +80,9 @@ fn main() -> ExitCode {
                 let (threads, helped) = (network.info().threads, helped_calls());
                 let same = (0..CALLS).all(|_| logits(&*network, &input) == expected);
                 let shared = helped_calls() == helped + CALLS;
-                println!("{name} {isa}, {threads} threads: same bits {same}, shared {shared}");
-                failed |= !(same && shared);
+                let concurrent = concurrent_calls(&*network, &input, &expected);
+                println!("{name} {isa}, {threads} threads: same bits {same}, shared {shared}, concurrent {concurrent}");
+                failed |= !(same && shared && concurrent);
             }
         }
     }

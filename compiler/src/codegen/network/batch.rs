@@ -60,7 +60,7 @@ pub fn methods(batch: usize, [lines, input, classes]: [&Literal; 3]) -> TokenStr
         /// Runs the network on each of `inputs`, with the results of `run`. Allocates nothing.
         ///
         /// # Errors
-        /// If the numbers of logits and images differ.
+        /// If `logits` and the images differ in number.
         pub fn run_batch(
             &self, scratch: &mut rt::Scratch<#lines>, inputs: &[impl ::core::borrow::Borrow<[f32; #input]>],
             logits: &mut [[f32; #classes]],
@@ -73,7 +73,7 @@ pub fn methods(batch: usize, [lines, input, classes]: [&Literal; 3]) -> TokenStr
         /// Runs the network on each of `images`, with the results of `run_pixels`. Allocates nothing.
         ///
         /// # Errors
-        /// If the numbers of logits and images differ.
+        /// If `logits` and the images differ in number.
         pub fn run_batch_pixels(
             &self, scratch: &mut rt::Scratch<#lines>, images: &[impl ::core::borrow::Borrow<[u8; #input]>],
             logits: &mut [[f32; #classes]],

@@ -65,7 +65,7 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &N
                 <#model>::from_packed(&INFO, plan, bytes).map(#ready)
             }
 
-            /// Returns the bytes that [`pack`](Self::pack) writes; `None` if the network was not compiled for `isa`.
+            /// Returns the number of bytes that [`pack`](Self::pack) writes; `None` if the network was not compiled for `isa`.
             pub fn packed_bytes_for(
                 weights: &rt::Container<'_>, isa: rt::Isa,
             ) -> ::core::option::Option<usize> {
