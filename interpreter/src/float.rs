@@ -1,11 +1,12 @@
 //! Graphs of float32 values, executed in f32 or f64.
 
-use super::InterpError;
+use mbvc_compiler::ir::{Graph, Op, Shape, Tensor};
+
+use super::error::InterpError;
 use super::kernels::{self, Convolution, Image};
 use super::machine::Arithmetic;
 use super::params::{Bindings, Params};
 use super::real::Real;
-use mbvc_compiler::ir::{Graph, Op, Shape, Tensor};
 
 pub struct Float<T> {
     params: Params<T>,

@@ -1,7 +1,8 @@
 //! The arithmetic of each operation. The order of every chain is part of the definition; see [`super::Mode::Strict`].
 
-use super::real::{Number, Real};
 use mbvc_compiler::ir::{Activation, Epilogue, Padding, Quant, Shape, Window};
+
+use super::real::{Number, Real};
 
 /// An NHWC value.
 #[derive(Clone, Copy)]

@@ -1,10 +1,11 @@
 //! Executes a graph in order, generic over the number type.
 
-use super::InterpError;
+use mbvc_compiler::ir::{Fused, Graph, NodeId, Op, Origin, Shape, Tensor};
+
+use super::error::InterpError;
 use super::kernels::Image;
 use super::memory::Memory;
 use super::real::Number;
-use mbvc_compiler::ir::{Fused, Graph, NodeId, Op, Origin, Shape, Tensor};
 
 /// Arithmetic of operations on one number type.
 pub trait Arithmetic {

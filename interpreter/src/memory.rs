@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::real::Number;
 use mbvc_compiler::ir::{Fused, Graph, NodeId, Op, Place};
+
+use super::real::Number;
 
 pub struct Memory<'g, T> {
     graph: &'g Graph,

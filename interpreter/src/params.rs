@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::InterpError;
-use super::real::Real;
 use mbvc_compiler::ir::{Graph, ParamId, ParamSource};
+
+use super::error::InterpError;
+use super::real::Real;
 
 /// Values of parameters by canonical name, in canonical layout.
 pub trait Bindings {

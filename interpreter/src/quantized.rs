@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use mbvc_runtime::quantized::arithmetic::{Add, Integer, Limits, Pool, PoolKind, Quant, Requantize, Rounding};
-
-use super::InterpError;
-use super::kernels::{self, Convolution, Image};
-use super::machine::{Arithmetic, Machine, input_shape};
 use mbvc_compiler::ir;
 use mbvc_compiler::ir::verify::verify;
 use mbvc_compiler::ir::{Activation, ElementType, Epilogue, Graph, Op, Origin, ParamId, Shape, Tensor};
+use mbvc_runtime::quantized::arithmetic::{Add, Integer, Limits, Pool, PoolKind, Quant, Requantize, Rounding};
+
+use super::error::InterpError;
+use super::kernels::{self, Convolution, Image};
+use super::machine::{Arithmetic, Machine, input_shape};
 
 /// The stored values of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq)]

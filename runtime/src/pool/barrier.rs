@@ -49,8 +49,8 @@ impl Barrier {
         }
     }
 
-    /// Makes every current and later [`wait`](Self::wait) fail. The caller has not arrived in this round, so no other
-    /// thread ends it.
+    /// Fails every current and later [`wait`](Self::wait). The caller has not arrived in this round, so no other thread
+    /// ends it.
     pub fn poison(&self) {
         self.round.0.store(POISONED, Ordering::Release);
     }
