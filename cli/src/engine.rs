@@ -132,7 +132,7 @@ pub fn program(source: &Source, fusion: FusionArg, isa: Option<Isa>) -> Result<P
     program_for(source, fusion, isa, None)
 }
 
-/// Does the same as [`program`], with `threads` threads per call instead of the spec's.
+/// Like [`program`], but with `threads` threads per call instead of the spec's.
 ///
 /// # Errors
 /// See `program`.

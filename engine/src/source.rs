@@ -37,7 +37,7 @@ impl Source {
         self.compile_for(fusion, isas, self.spec.threads)
     }
 
-    /// Does the same as [`compile`](Self::compile), with `threads` threads per call instead of the spec's.
+    /// Like [`compile`](Self::compile), but with `threads` threads per call instead of the spec's.
     ///
     /// # Errors
     /// See `compile`.

@@ -135,7 +135,7 @@ pub unsafe extern "C" fn mbvc_run(
     rt::Network::run_into(model, scratch, input, logits, &mut watcher).is_ok()
 }
 
-/// Does the same as [`mbvc_run`] for an image of pixels.
+/// Like [`mbvc_run`], but for an image of pixels.
 ///
 /// # Safety
 /// See `mbvc_run`.

@@ -63,8 +63,7 @@ impl Model {
         self.network.run_into(work.scratch.floats_mut(), image, &mut work.scores, &mut rt::Unobserved)
     }
 
-    /// Does the same as [`run`](Self::run) for red, green and blue bytes, which are preprocessed as the weights
-    /// specify.
+    /// Like [`run`](Self::run), but takes red, green and blue bytes and preprocesses them as the weights specify.
     ///
     /// # Errors
     /// If the image has another length.

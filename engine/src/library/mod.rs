@@ -70,7 +70,7 @@ impl Library {
         Self::open_in(&Cache::open()?, compiled, what, progress)
     }
 
-    /// Does the same as [`open`](Self::open), with another cache.
+    /// Like [`open`](Self::open), but uses `cache`.
     ///
     /// # Errors
     /// See `open`.

@@ -91,20 +91,20 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &N
                 self.run_with(scratch, input, rt::Unobserved)
             }
 
-            /// Does the same as `run`, and passes the value of every step to `observer`.
+            /// Like `run`, but also passes the value of every step to `observer`.
             pub fn run_with<O: rt::Observer>(
                 &self, scratch: &mut rt::Scratch<#lines>, input: &[#number; #input], mut observer: O,
             ) -> [#number; #classes] {
                 self.logits(scratch.elements_mut::<#number>(), &&input[..], &mut observer)
             }
 
-            /// Does the same as `run` for the bytes of an image, red, green and blue, preprocessed as the weights
+            /// Like `run`, but takes the red, green and blue bytes of an image and preprocesses them as the weights
             /// require.
             pub fn run_pixels(&self, scratch: &mut rt::Scratch<#lines>, pixels: &[u8; #input]) -> [#number; #classes] {
                 self.logits(scratch.elements_mut::<#number>(), &self.0.pixels(pixels), &mut rt::Unobserved)
             }
 
-            /// Does the same as `run` for a slice.
+            /// Like `run`, but takes a slice.
             ///
             /// # Errors
             /// If its length is not that of the image.
@@ -124,7 +124,7 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &N
                 self.embedding(scratch.elements_mut::<#number>(), &&input[..])
             }
 
-            /// Does the same as `embed` for the bytes of an image, red, green and blue, preprocessed as the weights
+            /// Like `embed`, but takes the red, green and blue bytes of an image and preprocesses them as the weights
             /// require.
             pub fn embed_pixels(
                 &self, scratch: &mut rt::Scratch<#lines>, pixels: &[u8; #input],
@@ -164,7 +164,7 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &N
                     <#model>::build(&INFO, plan, weights, ::core::option::Option::None).map(#ready)
                 }
 
-                /// Does the same as [`new`](Self::new), with the kernels of `isa`.
+                /// Like [`new`](Self::new), but selects the kernels of `isa`.
                 ///
                 /// # Errors
                 /// As `new`, and if this processor does not support `isa`, or the network was not compiled for it.
