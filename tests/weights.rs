@@ -179,7 +179,7 @@ fn packing_refuses_what_does_not_fit() {
     let relu = Conventions { activation: Activation::Relu, ..TinyNet::INFO.conventions };
     let relu = changed(relu, |name, shape| Some((name, shape)));
     let refused = TinyNet::pack(&relu.container(), Isa::Portable, leaked(bytes, 0));
-    assert_eq!(refused, Err(PackError::Differs { field: "activation", needed: "relu6" }));
+    assert_eq!(refused, Err(PackError::Differs { field: "activation", expected: "relu6", found: "relu" }));
     let other = random_weights(OtherClasses::INFO, 1);
     let refused = TinyNet::pack(&other.container(), Isa::Portable, leaked(bytes, 0));
     assert_eq!(refused, Err(PackError::Size { name: "classifier.weight", expected: 2560, found: 2816 }));

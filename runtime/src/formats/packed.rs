@@ -76,13 +76,13 @@ impl<'a> Packing<'a> {
     fn check(&self, theirs: Conventions) -> Result<(), PackError<'static>> {
         let ours = self.needs.conventions;
         let [activation, padding, precision] = ["activation", "padding", "precision"];
-        for (field, needed, fits) in [
-            (activation, ours.activation.word(), ours.activation == theirs.activation),
-            (padding, ours.padding.word(), ours.padding == theirs.padding),
-            (precision, ours.precision.word(), ours.precision == theirs.precision),
+        for (field, expected, found) in [
+            (activation, ours.activation.word(), theirs.activation.word()),
+            (padding, ours.padding.word(), theirs.padding.word()),
+            (precision, ours.precision.word(), theirs.precision.word()),
         ] {
-            if !fits {
-                return Err(PackError::Differs { field, needed });
+            if expected != found {
+                return Err(PackError::Differs { field, expected, found });
             }
         }
         Ok(())

@@ -55,7 +55,9 @@ pub enum PackError<'a> {
         /// `activation`, `padding` or `precision`.
         field: &'static str,
         /// Value that the network requires, such as `relu6`.
-        needed: &'static str,
+        expected: &'static str,
+        /// Value in the weights.
+        found: &'static str,
     },
     /// The labels are longer than 4 GiB.
     Text,
@@ -85,11 +87,10 @@ impl core::fmt::Display for PackError<'_> {
                 write!(f, "the network was not compiled for {isa}; add it to `isa` in the spec or the macro")
             }
             Self::Convention(error) => error.fmt(f),
-            Self::Differs { field, needed } => {
+            Self::Differs { field, expected, found } => {
                 write!(
                     f,
-                    "the network requires {field} {needed}, but the weights have another; use the spec that the weights \
-                     were imported with"
+                    "{field}: expected {expected}, found {found}; use the spec that the weights were imported with"
                 )
             }
             Self::Text => f.write_str("the labels are longer than 4 GiB; import the model again"),
