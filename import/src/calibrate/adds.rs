@@ -32,7 +32,9 @@ pub fn limit_ratios(network: &Network, quants: &mut [Quant]) -> Result<()> {
                 };
                 let (at, scale) = wider;
                 quants[at] = Quant::new(scale, quants[at].zero_point(), Integer::Int8).ok_or_else(|| {
-                    ImportError::unsupported("the ratio of the scales of a residual add is out of range")
+                    out_of_range("the ratio of the scales of a residual add is out of range")
+                        .role(network.values()[*result].name.clone())
+                        .found(format!("operand {of_operand}, result {of_result}"))
                 })?;
                 changed = true;
             }
@@ -41,7 +43,13 @@ pub fn limit_ratios(network: &Network, quants: &mut [Quant]) -> Result<()> {
             return Ok(());
         }
     }
-    Err(ImportError::unsupported("the ratios of the scales of the residual adds are out of range"))
+    Err(out_of_range("the ratios of the scales of the residual adds are out of range"))
+}
+
+fn out_of_range(problem: &str) -> Box<ImportError> {
+    ImportError::unsupported(problem)
+        .expected(format!("scales of operands from {LEAST} to {MOST} times the scale of their result"))
+        .help("calibrate with more images, or with --method minmax")
 }
 
 #[cfg(test)]
