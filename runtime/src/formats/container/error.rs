@@ -135,8 +135,8 @@ impl fmt::Display for ContainerError<'_> {
             ),
             Self::HeaderTooLong { header_bytes } => write!(
                 f,
-                "not a weights file: not a safetensors file (the header would have {header_bytes} bytes, \
-                 but at most {MAX_HEADER_BYTES} are allowed); create one from a model with `mbvc import`"
+                "not a weights file: expected a safetensors header of at most {MAX_HEADER_BYTES} bytes, \
+                 found a length of {header_bytes}; create one from a model with `mbvc import`"
             ),
             Self::HeaderCut { header_bytes, file_bytes } => write!(
                 f,
