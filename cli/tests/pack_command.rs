@@ -94,7 +94,7 @@ fn pack_refuses_what_no_network_accepts() {
     let refused = |further: &[&str]| bad(folder, &[&PACK[..], further].concat(), 1).1;
     for (further, expected) in [
         (&["--classes", "11"][..], &["tiny.safetensors does not fit", "classes: expected 11"][..]),
-        (&["--isa", "neondot"], &["no kernels of precision f32 for neondot", " | --isa neondot\n"]),
+        (&["--isa", "neondot"], &["no f32 kernels for neondot", " | --isa neondot\n"]),
         (&["--isa", "portable", "--precision", "int8", "--numerics", "fast"], &["int8 networks sum integers"]),
         (&["--threads", "0"], &["command line", "--threads 0"]),
         (&["--threads", "-1"], &["command line", "--threads -1"]),
@@ -175,12 +175,12 @@ fn damaged_packed_files_are_refused() {
         content
     };
     for (content, expected) in [
-        (whole[..whole.len() - 1].to_vec(), "differs from that in their header"),
-        (whole[..20].to_vec(), "differs from that in their header"),
-        ([&whole[..], &[0; 64]].concat(), "differs from that in their header"),
+        (whole[..whole.len() - 1].to_vec(), "does not match their header"),
+        (whole[..20].to_vec(), "does not match their header"),
+        ([&whole[..], &[0; 64]].concat(), "does not match their header"),
         (with(8, &5u32.to_le_bytes()), "packed weights of version 5, expected version 4"),
-        (with(24, &u64::MAX.to_le_bytes()), "differs from that in their header"),
-        (with(56, &u32::MAX.to_le_bytes()), "differs from that in their header"),
+        (with(24, &u64::MAX.to_le_bytes()), "does not match their header"),
+        (with(56, &u32::MAX.to_le_bytes()), "does not match their header"),
         (with(whole.len() - 64, b"\xff"), "are damaged"),
     ] {
         let said = inspected(&content);

@@ -126,9 +126,7 @@ fn dump_refuses_unknown_passes_and_files() {
 #[test]
 fn dump_and_emit_accept_the_same_options() {
     let folder = folder();
-    for (options, expected) in
-        [(["--isa", "neondot"], "no kernels of precision f32 for neondot"), (["--fusion", "deep"], "deep")]
-    {
+    for (options, expected) in [(["--isa", "neondot"], "no f32 kernels for neondot"), (["--fusion", "deep"], "deep")] {
         let (_, emitted) = bad(folder.path(), &[&["emit", "tiny.yaml", "--all"], &options[..]].concat(), 1);
         let (_, dumped) = bad(folder.path(), &[&["dump", "tiny.yaml"], &options[..]].concat(), 1);
         assert!(emitted.contains(expected), "{emitted}");

@@ -118,8 +118,8 @@ impl fmt::Display for ConventionError {
             ),
             Self::Format => write!(
                 f,
-                "unsupported version in metadata `mbvc.format`, expected {FORMAT}; \
-                 import the model again with the same version of mbvc"
+                "unsupported version in metadata `mbvc.format`: expected {FORMAT}; \
+                 import the model again with this version of mbvc"
             ),
             Self::Missing { key } => write!(f, "metadata `{key}` is missing; import the model again"),
             Self::Value { key, expected } => {

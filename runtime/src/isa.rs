@@ -211,13 +211,13 @@ impl fmt::Display for IsaError {
                 write!(f, "; add it to `isa` in the spec or the macro")
             }
             Self::NoFloatKernels(isa) => {
-                write!(f, "no kernels of precision f32 for {isa}; expected one of ")?;
+                write!(f, "no f32 kernels for {isa}; expected one of ")?;
                 list(f, &Isa::FLOAT)
             }
             Self::Absent(isa) => {
                 write!(
                     f,
-                    "this processor does not support {isa}; if none is requested, the best supported instruction set is used"
+                    "this processor does not support {isa}; omit the instruction set to use the best supported one"
                 )
             }
             Self::VariableAbsent(isa) => {
@@ -275,7 +275,7 @@ mod tests {
             |isa| choose(&Isa::FLOAT, Some(isa)).map_err(|error| std::format!("{}", error.of(Precision::F32)));
         for isa in [Isa::NeonDot, Isa::AvxVnni, Isa::Avx512Vnni] {
             let refused = refusal(isa).unwrap_err();
-            assert!(refused.starts_with(&std::format!("no kernels of precision f32 for {isa}; ")), "{refused}");
+            assert!(refused.starts_with(&std::format!("no f32 kernels for {isa}; ")), "{refused}");
         }
         for isa in Isa::FLOAT.into_iter().filter(|isa| isa.detect().is_none()) {
             let refused = refusal(isa).unwrap_err();

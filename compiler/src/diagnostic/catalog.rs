@@ -54,8 +54,8 @@ catalog! {
     PREPROCESSING = "preprocessing": "preprocessing is { range: [low, high] } with low below high, or { mean: [r, g, b], std: [r, g, b] } of pixels from 0 to 1, with every std above 0";
     PRECISION = "precision": "the precision is f32, int8 or uint8";
     KERNELS = "kernels": "batches require precision f32; deep fusion requires a quantized precision and one thread";
-    NUMERICS = "numerics": "the numerics are fast (the fast inner product where the processor gains from it) or strict (the same bits on every instruction set with FMA)";
-    ROUNDING = "rounding": "the rounding is even for f32, and for int8 and uint8 xnnpack or tflite-reference";
+    NUMERICS = "numerics": "the numerics are fast (the fast inner product on processors where it is faster) or strict (bit-identical on every instruction set with FMA)";
+    ROUNDING = "rounding": "the rounding is even for f32, and xnnpack or tflite-reference for int8 and uint8";
     FUSION = "fusion": "the fusion is none, relu6, block or deep";
     ISA = "isa": "an instruction set is avx512vnni, avxvnni, avx512, avx2, neondot, neon or portable; give one, a list without repetition, or all";
     THREADS = "threads": "the number of threads of a call is a whole number from 1 to 64";

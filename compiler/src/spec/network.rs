@@ -157,7 +157,7 @@ fn check_isas(checker: &mut Checker<'_>, draft: &Draft) {
     };
     let served = Isa::of(precision);
     for (isa, place) in isas.iter().filter(|(isa, _)| !served.contains(isa)) {
-        let message = format!("no kernels of precision {} for {}", precision.word(), isa.name());
+        let message = format!("no {} kernels for {}", precision.word(), isa.name());
         let names: Vec<&str> = served.iter().rev().map(|isa| isa.name()).collect();
         let help = format!("remove it, or choose from {}", names.join(", "));
         checker.push(Diagnostic::new(&catalog::ISA, message).at(*place).help(help));

@@ -383,14 +383,18 @@ impl fmt::Display for PackedError {
             Self::Version(version) => {
                 write!(f, "packed weights of version {version}, expected version {VERSION}; pack them again")
             }
-            Self::Isa(error) => write!(f, "packed for another instruction set: {error}"),
+            Self::Isa(IsaError::Absent(isa)) => write!(
+                f,
+                "packed for {isa}, which this processor does not support; pack the weights for a supported instruction set"
+            ),
+            Self::Isa(error) => write!(f, "the packed weights cannot be used: {error}"),
             Self::OtherNetwork => f.write_str(
-                "packed for another network, with other options (fusion, threads, batch, resolution), or by another version \
-                 of mbvc; pack the weights again",
+                "the packed weights do not match the network, its options (fusion, threads, batch, resolution) or this \
+                 version of mbvc; pack the weights again",
             ),
             Self::Alignment => f.write_str("packed weights must be aligned to 64 bytes"),
             Self::Length => {
-                f.write_str("the length of the packed weights differs from that in their header; copy or pack them again")
+                f.write_str("the length of the packed weights does not match their header; copy or pack them again")
             }
             Self::Damaged | Self::Text => f.write_str("the packed weights are damaged; copy or pack them again"),
         }

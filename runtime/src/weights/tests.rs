@@ -56,7 +56,7 @@ fn a_static_container_is_borrowed() {
 fn unknown_metadata_is_refused_with_the_reason() {
     for (key, value, expected) in [
         ("mbvc.format", None, "has no `mbvc.format`"),
-        ("mbvc.format", Some("2"), "metadata `mbvc.format`, expected 1"),
+        ("mbvc.format", Some("2"), "metadata `mbvc.format`: expected 1"),
         ("mbvc.activation", Some("swish"), "metadata `mbvc.activation` must be one of `relu6` `relu`"),
         ("mbvc.padding", None, "metadata `mbvc.padding` is missing"),
         ("mbvc.padding", Some("valid"), "`mbvc.padding` must be one of `same` `symmetric`"),
