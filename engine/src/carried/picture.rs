@@ -120,7 +120,7 @@ fn number(rest: &mut &[u8]) -> Result<usize, String> {
     number.and_then(|digits| digits.parse().ok()).ok_or_else(|| "has a damaged header".to_owned())
 }
 
-/// Little-endian numbers of a header.
+/// Little-endian fields of a header.
 struct Header<'a>(&'a [u8]);
 
 impl Header<'_> {

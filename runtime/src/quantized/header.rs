@@ -72,7 +72,7 @@ impl Header<'_> {
     }
 }
 
-/// Returns the pool of the layer with this header; `None` if its numbers are invalid.
+/// Returns the pool of the layer with this header; `None` if its parameters are invalid.
 pub(super) fn pool(header: Src<'_, u8>, rounding: Rounding, integer: Integer, pixels: usize) -> Option<Pool> {
     let word = |index: usize| i32::from_le_bytes(core::array::from_fn(|byte| header.get(POOL + index * 4 + byte)));
     let quant = |index| Quant::new(f32::from_bits(word(index).cast_unsigned()), word(index + 1), integer);

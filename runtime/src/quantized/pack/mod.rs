@@ -237,7 +237,7 @@ impl<'p, 'w> Packing<'p, 'w> {
         Ok(true)
     }
 
-    /// Returns the packed numbers of a channel: bias, then scale, or multiplier and exponent.
+    /// Returns the packed parameters of a channel: bias, then scale, or multiplier and exponent.
     fn finish(&self, channel: usize, reach: Reach, biased: bool) -> Result<[i32; 3], PackError<'p>> {
         let bias = self.bias(channel, reach);
         // Only after the proof: the bounds are those of the sums before activations are offset.

@@ -26,9 +26,9 @@ macro_rules! arm {
         pub type Packed = uint8x16_t;
         /// Zero point and limits of a header, each in all lanes.
         pub type Range = RangeOf<int32x4_t>;
-        /// Numbers of a residual add of a header, each in all lanes except for the shift.
+        /// Parameters of a residual add of a header, each in all lanes except for the shift.
         pub type Addends = AddendsOf<int32x4_t>;
-        /// Numbers of a residual add of the reference kernels of a header, each in all lanes.
+        /// Parameters of a residual add of the reference kernels of a header, each in all lanes.
         pub type FixedAddends = FixedAddendsOf<int32x4_t, Multipliers>;
 
         /// Multipliers, left shifts before the product, and left shifts after it, which are at most 0.
@@ -279,7 +279,7 @@ macro_rules! arm {
             vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(bytes))))
         }
 
-        /// Returns the numbers of a residual add of a header.
+        /// Returns the parameters of a residual add of a header.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn addends(header: Src<'_, u8>) -> Addends {
@@ -306,7 +306,7 @@ macro_rules! arm {
             vshlq_s32(sum, vdupq_n_s32(-add.shift))
         }
 
-        /// Returns the numbers of a residual add of the reference kernels of a header.
+        /// Returns the parameters of a residual add of the reference kernels of a header.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn fixed_addends(header: Src<'_, u8>) -> FixedAddends {

@@ -25,7 +25,7 @@ pub struct Range<V> {
     pub high: V,
 }
 
-/// The numbers of a residual add: `(bias + left * a + right * b) >> shift`.
+/// Parameters of a residual add: `(bias + left * a + right * b) >> shift`.
 #[derive(Debug, Clone, Copy)]
 pub struct Addends<V> {
     /// Factor of `a`, the residual's byte.
@@ -42,7 +42,7 @@ pub struct Addends<V> {
     pub high: V,
 }
 
-/// The numbers of a residual add of the reference kernels; `M` is a factor.
+/// Parameters of a residual add of the reference kernels; `M` is a factor.
 #[derive(Debug, Clone, Copy)]
 pub struct FixedAddends<V, M> {
     /// The zero point of `a`, the residual's byte.

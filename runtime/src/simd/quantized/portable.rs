@@ -27,7 +27,7 @@ pub struct Weights([i32; LANES]);
 pub struct Packed([[u8; LANES]; 4]);
 /// Zero point and limits of a header.
 pub type Range = Limits<i32>;
-/// Numbers of a residual add of the reference kernels of a header.
+/// Parameters of a residual add of the reference kernels of a header.
 pub type FixedAddends = FixedAddendsOf<i32, Fixed>;
 
 /// Returns `value` of each lane. A plain loop, because compilers do not inline the closures of `map` and `from_fn`
@@ -231,7 +231,7 @@ pub fn store_pixels<const PIXELS: usize, const CHANNELS: usize>(
     }
 }
 
-/// Returns the numbers of a residual add of a header.
+/// Returns the parameters of a residual add of a header.
 #[inline(always)]
 pub fn addends(header: Src<'_, u8>) -> Addends<i32> {
     let [left, right, bias, shift, low, high] = core::array::from_fn(|index| word(header, 16 + index * 4));
@@ -251,7 +251,7 @@ pub fn add<const CHANNELS: usize>(steps: Sums, residual: Src<'_, u8>, at: usize,
     }))
 }
 
-/// Returns the numbers of a residual add of the reference kernels of a header.
+/// Returns the parameters of a residual add of the reference kernels of a header.
 #[inline(always)]
 pub fn fixed_addends(header: Src<'_, u8>) -> FixedAddends {
     let number = |index: usize| word(header, 64 + index * 4);

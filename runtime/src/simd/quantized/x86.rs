@@ -26,9 +26,9 @@ macro_rules! x86 {
         pub type Packed = Integers;
         /// Zero point and limits of a header, each in all lanes.
         pub type Range = RangeOf<Integers>;
-        /// Numbers of a residual add of a header, each in all lanes except for the shift.
+        /// Parameters of a residual add of a header, each in all lanes except for the shift.
         pub type Addends = AddendsOf<Integers>;
-        /// Numbers of a residual add of the reference kernels of a header, each in all lanes.
+        /// Parameters of a residual add of the reference kernels of a header, each in all lanes.
         pub type FixedAddends = FixedAddendsOf<Integers, Multipliers>;
 
         /// Multipliers, those of odd lanes also in the even ones; shifts before and after the product; half of the
@@ -308,7 +308,7 @@ macro_rules! x86 {
             unsafe { load_first::<CHANNELS>(from.address(at, CHANNELS)) }
         }
 
-        /// Returns the numbers of a residual add of a header.
+        /// Returns the parameters of a residual add of a header.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn addends(header: Src<'_, u8>) -> Addends {
@@ -334,7 +334,7 @@ macro_rules! x86 {
             sra_epi32(add_epi32(add_epi32(a, add.bias), b), _mm_cvtsi32_si128(add.shift))
         }
 
-        /// Returns the numbers of a residual add of the reference kernels of a header.
+        /// Returns the parameters of a residual add of the reference kernels of a header.
         #[inline]
         #[target_feature(enable = $features)]
         pub fn fixed_addends(header: Src<'_, u8>) -> FixedAddends {
