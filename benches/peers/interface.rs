@@ -56,7 +56,7 @@ pub extern "C" fn mbvc_variants() -> *const c_char {
 /// The three arguments are null-terminated strings.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mbvc_open(variant: *const c_char, isa: *const c_char, weights: *const c_char) -> *mut Peer {
-    // SAFETY: the caller passes three null-terminated strings.
+    // SAFETY: the caller guarantees that the three are null-terminated strings.
     let [variant, isa, weights] = [variant, isa, weights].map(|text| unsafe { CStr::from_ptr(text) }.to_string_lossy());
     match open(&variant, &isa, &weights) {
         Ok(peer) => Box::into_raw(Box::new(peer)),
@@ -69,8 +69,6 @@ pub unsafe extern "C" fn mbvc_open(variant: *const c_char, isa: *const c_char, w
 
 /// Runs `call` on the scratch, the image and the logits.
 ///
-/// Frees a model.
-///
 /// # Safety
 /// `peer` came from `mbvc_open`; `input` and `logits` are of the network's lengths.
 unsafe fn run<T>(
@@ -79,7 +77,8 @@ unsafe fn run<T>(
     logits: *mut f32,
     call: impl FnOnce(&dyn Network, &mut [f32], &[T], &mut [f32]) -> Result<(), LengthError>,
 ) -> bool {
-    // SAFETY: the caller passes a live peer and arrays of the network's lengths.
+    // SAFETY: the caller guarantees that `peer` came from `mbvc_open`, and that `input` and `logits` are of the network's
+    // lengths.
     unsafe {
         let Peer { network, scratch, offset } = &mut *peer;
         let NetworkInfo { input: [height, width, channels], classes, scratch_bytes, .. } = network.info();
@@ -96,7 +95,7 @@ unsafe fn run<T>(
 /// As [`run`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mbvc_run(peer: *mut Peer, input: *const f32, logits: *mut f32) -> bool {
-    // SAFETY: the caller upholds the contract of `run`.
+    // SAFETY: the caller guarantees what `run` requires.
     unsafe {
         run(peer, input, logits, |network, scratch, input, logits| {
             network.run_into(scratch, input, logits, &mut Unobserved)
@@ -110,7 +109,7 @@ pub unsafe extern "C" fn mbvc_run(peer: *mut Peer, input: *const f32, logits: *m
 /// As [`run`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mbvc_run_pixels(peer: *mut Peer, pixels: *const u8, logits: *mut f32) -> bool {
-    // SAFETY: the caller upholds the contract of `run`.
+    // SAFETY: the caller guarantees what `run` requires.
     unsafe {
         run(peer, pixels, logits, |network, scratch, pixels, logits| {
             network.run_pixels_into(scratch, pixels, logits, &mut Unobserved)
@@ -124,6 +123,6 @@ pub unsafe extern "C" fn mbvc_run_pixels(peer: *mut Peer, pixels: *const u8, log
 /// `peer` came from `mbvc_open` and is not used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mbvc_close(peer: *mut Peer) {
-    // SAFETY: the caller passes a result of `mbvc_open`, once.
+    // SAFETY: the caller guarantees that `peer` came from `mbvc_open` and is not used again.
     drop(unsafe { Box::from_raw(peer) });
 }

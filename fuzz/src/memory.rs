@@ -16,26 +16,26 @@ fn grow(bytes: usize) {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         grow(layout.size());
-        // SAFETY: as promised by the caller.
+        // SAFETY: the caller guarantees that `layout` has a nonzero size.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         grow(layout.size());
-        // SAFETY: as promised by the caller.
+        // SAFETY: the caller guarantees that `layout` has a nonzero size.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as promised by the caller.
+        // SAFETY: the caller guarantees that this allocator returned `pointer` for `layout`.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         grow(size);
         NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as promised by the caller.
+        // SAFETY: the caller guarantees that this allocator returned `pointer` for `layout`, and that `size` is valid.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }

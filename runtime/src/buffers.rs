@@ -38,7 +38,7 @@ pub struct Buffers<'a, T> {
 }
 
 // SAFETY: the buffers are a shared and two exclusive slices of numbers, which may be sent to another thread; safe code
-// cannot access the numbers, and `views` promises that the threads that share them do not race.
+// cannot access the numbers, and `views` requires that the threads that share them do not race.
 unsafe impl<T: Send + Sync> Send for Buffers<'_, T> {}
 // SAFETY: as above; buffers have no state besides the numbers.
 unsafe impl<T: Send + Sync> Sync for Buffers<'_, T> {}
@@ -59,7 +59,7 @@ impl<'a, T: Copy + Default> Buffers<'a, T> {
     /// stays within the buffer, and between two barriers no thread accesses a number that another thread writes.
     #[inline(always)]
     pub unsafe fn views(self) -> (Src<'a, T>, Area<'a, T>, Output<Area<'a, T>>) {
-        // SAFETY: as this function's contract; `new` borrowed the memory for `'a`.
+        // SAFETY: the caller guarantees what `Src::new` and `Area::new` require; `new` borrowed the memory for `'a`.
         unsafe {
             let share = |slice| Area::from_raw(slice);
             (Src::new(self.weights), share(self.scratch), self.output.map(share))

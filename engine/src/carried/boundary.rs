@@ -1,6 +1,6 @@
 //! The C functions of a built library, which its header documents, and all of its `unsafe` code.
 //!
-//! Null pointers, lengths, alignment and concurrent calls with one scratch are checked. Callers promise that
+//! Null pointers, lengths, alignment and concurrent calls with one scratch are checked. Callers guarantee that
 //! pointers are valid for their lengths. `mbvc build` replaces `NAME` by the library's name.
 //!
 //! A panic, which would be a bug in mbvc, does not unwind into C: functions of this ABI abort the process.
@@ -76,7 +76,7 @@ pub unsafe extern "C" fn NAME_create(reason: *mut *const c_char) -> *mut Shared 
         }
     };
     if !reason.is_null() && reason.is_aligned() {
-        // SAFETY: not null, aligned, and writable by the caller's promise.
+        // SAFETY: not null and aligned; the caller guarantees that a pointer can be written there.
         unsafe { reason.write(message) };
     }
     model
@@ -85,7 +85,7 @@ pub unsafe extern "C" fn NAME_create(reason: *mut *const c_char) -> *mut Shared 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn NAME_free(model: *mut Shared) {
     if !model.is_null() {
-        // SAFETY: by the caller's promise, it comes from `NAME_create` and is not used again.
+        // SAFETY: not null; the caller guarantees that it comes from `NAME_create` and is not used again.
         drop(unsafe { Box::from_raw(model) });
     }
 }
@@ -98,7 +98,7 @@ pub extern "C" fn NAME_scratch_create() -> *mut Scratch {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn NAME_scratch_free(scratch: *mut Scratch) {
     if !scratch.is_null() {
-        // SAFETY: by the caller's promise, it comes from `NAME_scratch_create` and is not used again.
+        // SAFETY: not null; the caller guarantees that it comes from `NAME_scratch_create` and is not used again.
         drop(unsafe { Box::from_raw(scratch) });
     }
 }
@@ -112,7 +112,8 @@ pub unsafe extern "C" fn NAME_run(
     logits: *mut f32,
     logits_length: usize,
 ) -> c_int {
-    // SAFETY: the caller promises what `call`, `lent` and `give` require.
+    // SAFETY: the caller guarantees that `model` and `scratch` are null, or come from `NAME_create` and
+    // `NAME_scratch_create` and have not been freed, and that the other pointers are valid for their lengths.
     let done = call(unsafe { model.as_ref() }, unsafe { scratch.as_ref() }, |shared, work| unsafe {
         shared.model.run(work, lent(image, image_length)?)?;
         give(&work.scores, logits, logits_length)?;
@@ -185,7 +186,7 @@ pub unsafe extern "C" fn NAME_classify(
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn NAME_label(model: *const Shared, id: i32) -> *const c_char {
-    // SAFETY: null, or from `NAME_create` by the caller's promise.
+    // SAFETY: the caller guarantees that `model` is null, or comes from `NAME_create` and has not been freed.
     let labels = unsafe { model.as_ref() }.map_or(&[][..], |shared| &shared.labels);
     usize::try_from(id).ok().and_then(|id| labels.get(id)).map_or(ptr::null(), |label| label.as_ptr())
 }
@@ -237,7 +238,8 @@ unsafe fn lent<'a, T>(start: *const T, length: usize) -> Result<&'a [T], Failure
     if length.checked_mul(size_of::<T>()).is_none_or(|bytes| bytes > isize::MAX as usize) {
         return Err(Failure::Length);
     }
-    // SAFETY: not null, aligned, at most `isize::MAX` bytes, and readable by the caller's promise.
+    // SAFETY: not null, aligned, and at most `isize::MAX` bytes; the caller guarantees that `length` values can be
+    // read there.
     Ok(unsafe { std::slice::from_raw_parts(start, length) })
 }
 
@@ -258,8 +260,8 @@ unsafe fn give<T>(values: &[T], to: *mut T, length: usize) -> Result<(), Failure
     if !to.is_aligned() {
         return Err(Failure::Alignment);
     }
-    // SAFETY: not null, aligned, writable for `values.len()` values by the caller's promise, and disjoint
-    // from `values`, which are in this library's memory.
+    // SAFETY: not null and aligned; the caller guarantees that `length` values can be written there. `values` are
+    // in this library's memory, which `to` does not overlap.
     unsafe { ptr::copy_nonoverlapping(values.as_ptr(), to, values.len()) };
     Ok(())
 }

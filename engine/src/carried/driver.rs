@@ -18,10 +18,10 @@ pub extern "C" fn mbvc_network(sink: Sink, context: *mut c_void) {
 /// Passes the facts of a model to `sink`.
 ///
 /// # Safety
-/// `model` must come from `mbvc_build`.
+/// `model` must come from `mbvc_build` and must not have been freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mbvc_model(model: *const Generated, sink: Sink, context: *mut c_void) {
-    // SAFETY: by the caller's promise.
+    // SAFETY: the caller guarantees that `model` comes from `mbvc_build` and has not been freed.
     let facts = facts::of_model(unsafe { &*model });
     sink(context, facts.as_ptr(), facts.len());
 }
@@ -37,7 +37,7 @@ impl Bytes {
     /// # Safety
     /// `start` must be readable for `length` bytes as long as the slice is used.
     unsafe fn get(&self) -> &[u8] {
-        // SAFETY: by the caller's promise.
+        // SAFETY: the caller guarantees that `length` bytes from `start` are readable while the slice is used.
         unsafe { std::slice::from_raw_parts(self.start, self.length) }
     }
 }
@@ -46,7 +46,7 @@ impl Bytes {
 /// is the origin of the weights; `isa` is a name, or empty for the best instruction set.
 ///
 /// # Safety
-/// All bytes must be readable.
+/// `weights`, `source` and `isa` must be readable for their lengths during the call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mbvc_build(
     weights: Bytes,
@@ -55,7 +55,7 @@ pub unsafe extern "C" fn mbvc_build(
     sink: Sink,
     context: *mut c_void,
 ) -> *mut Generated {
-    // SAFETY: by the caller's promise.
+    // SAFETY: the caller guarantees that each of the three is readable for its length during this call.
     let (weights, source, isa) = unsafe { (weights.get().to_vec(), source.get(), isa.get()) };
     let built = rt::Weights::from_bytes(weights).map_err(|error| error.to_string()).and_then(|weights| {
         let weights = weights.with_source(&String::from_utf8_lossy(source));
@@ -75,11 +75,13 @@ pub unsafe extern "C" fn mbvc_build(
     }
 }
 
+/// Frees a model.
+///
 /// # Safety
-/// `model` must come from `mbvc_build` and not be used again.
+/// `model` must come from `mbvc_build` and must not be used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mbvc_free(model: *mut Generated) {
-    // SAFETY: by the caller's promise.
+    // SAFETY: the caller guarantees that `model` is the `Box` that `mbvc_build` returned, and frees it once.
     drop(unsafe { Box::from_raw(model) });
 }
 
@@ -109,8 +111,8 @@ impl rt::Observer for &Watcher {
 /// Runs one call on an image of floats. The caller has checked the lengths; returns `false` if one is wrong.
 ///
 /// # Safety
-/// `model` must come from `mbvc_build`; the slices must be valid for their lengths and disjoint; the watcher's
-/// functions must take its context.
+/// `model` must come from `mbvc_build` and must not have been freed; the slices must be valid for their lengths and
+/// disjoint; `watcher` must be valid, and its functions must take its context.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mbvc_run(
     model: *const Generated,
@@ -122,7 +124,8 @@ pub unsafe extern "C" fn mbvc_run(
     logits_length: usize,
     watcher: *const Watcher,
 ) -> bool {
-    // SAFETY: by the caller's promise.
+    // SAFETY: the caller guarantees that `model` and `watcher` are valid, that the three slices are valid for their
+    // lengths, and that `scratch` and `logits` overlap neither each other nor the input.
     let (model, scratch, input, logits, mut watcher) = unsafe {
         (
             &*model,
@@ -150,7 +153,8 @@ pub unsafe extern "C" fn mbvc_run_pixels(
     logits_length: usize,
     watcher: *const Watcher,
 ) -> bool {
-    // SAFETY: by the caller's promise.
+    // SAFETY: the caller guarantees that `model` and `watcher` are valid, that the three slices are valid for their
+    // lengths, and that `scratch` and `logits` overlap neither each other nor the pixels.
     let (model, scratch, pixels, logits, mut watcher) = unsafe {
         (
             &*model,

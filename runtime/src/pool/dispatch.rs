@@ -193,7 +193,7 @@ impl Exclusive<'_> {
         /// # Safety
         /// `data` points to an `H`.
         unsafe fn run<H: Fn(PoolTeam<'_>)>(data: *const (), team: PoolTeam<'_>) {
-            // SAFETY: as above.
+            // SAFETY: the caller guarantees that `data` points to an `H`.
             let helper = unsafe { &*data.cast::<H>() };
             helper(team);
         }

@@ -26,7 +26,7 @@ pub struct Area<'a, T = f32> {
     life: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: an area is an exclusive slice of numbers, which may be sent to another thread; `new` promises that the
+// SAFETY: an area is an exclusive slice of numbers, which may be sent to another thread; `new` requires that the
 // threads that share it do not race.
 unsafe impl<T: Send> Send for Area<'_, T> {}
 // SAFETY: as above; an area has no state besides the numbers.
@@ -42,7 +42,7 @@ impl<'a, T: Copy + Default> Area<'a, T> {
     /// [`write`](Self::write) must not be accessed in any other way.
     #[inline(always)]
     pub unsafe fn new(slice: &'a mut [T]) -> Self {
-        // SAFETY: as this function's contract; the slice is borrowed exclusively.
+        // SAFETY: the caller guarantees what `from_raw` requires; the slice is borrowed exclusively.
         unsafe { Self::from_raw(slice) }
     }
 
@@ -107,7 +107,7 @@ impl<'a, T: Copy + Default> Area<'a, T> {
     /// Returns the numbers of `range`, which no thread writes during the borrow.
     #[inline(always)]
     pub fn read(self, range: Range<usize>) -> &'a [T] {
-        // SAFETY: the area's constructor promises that the range is in the slice, which debug builds check, and that
+        // SAFETY: the area's constructor requires that the range is in the slice, which debug builds check, and that
         // nothing writes it during the borrow.
         unsafe { core::slice::from_raw_parts(self.address(range.start, range.len()), range.len()) }
     }

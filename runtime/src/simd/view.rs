@@ -2,7 +2,7 @@
 //!
 //! Generated code addresses memory with literal offsets that the compiler planned and verified. A release build carries
 //! the pointer alone, so that a view costs one register. Methods of a view are safe to call only because its
-//! constructors are `unsafe`: their callers promise that every access stays in bounds.
+//! constructors are `unsafe`: their callers guarantee that every access stays in bounds.
 
 use core::marker::PhantomData;
 
@@ -38,7 +38,7 @@ pub struct Dst<'a, T = f32> {
     life: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: a view reads numbers as a shared slice of them does; `new` makes the same promise for every thread.
+// SAFETY: a view reads numbers as a shared slice of them does; the contract of `new` applies to every thread.
 unsafe impl<T: Sync> Send for Src<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Sync> Sync for Src<'_, T> {}
@@ -110,7 +110,7 @@ impl<'a, T: Copy> Src<'a, T> {
     /// Returns the number at `at`.
     #[inline(always)]
     pub fn get(self, at: usize) -> T {
-        // SAFETY: the view's constructor promises that the number is in the slice; debug builds check it.
+        // SAFETY: the view's constructor requires that the number is in the slice; debug builds check it.
         unsafe { *self.address(at, 1) }
     }
 

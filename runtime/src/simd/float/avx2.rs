@@ -21,7 +21,7 @@ fn first<const N: usize>() -> __m256i {
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub fn load(from: Src<'_>, at: usize) -> Vector {
-    // SAFETY: the view's constructor promises that the range is in bounds; debug builds check it in `address`.
+    // SAFETY: the view's constructor requires that the range is in bounds; debug builds check it in `address`.
     unsafe { _mm256_loadu_ps(from.address(at, LANES)) }
 }
 

@@ -19,7 +19,7 @@ const fn first<const N: usize>() -> __mmask16 {
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub fn load(from: Src<'_>, at: usize) -> Vector {
-    // SAFETY: the view's constructor promises that the range is in bounds; debug builds check it in `address`.
+    // SAFETY: the view's constructor requires that the range is in bounds; debug builds check it in `address`.
     unsafe { _mm512_loadu_ps(from.address(at, LANES)) }
 }
 

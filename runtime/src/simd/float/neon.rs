@@ -13,7 +13,7 @@ pub const LANES: usize = 4;
 #[inline]
 #[target_feature(enable = "neon")]
 pub fn load(from: Src<'_>, at: usize) -> Vector {
-    // SAFETY: the view's constructor promises that the range is in bounds; debug builds check it in `address`.
+    // SAFETY: the view's constructor requires that the range is in bounds; debug builds check it in `address`.
     unsafe { vld1q_f32(from.address(at, LANES)) }
 }
 

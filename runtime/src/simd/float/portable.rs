@@ -15,7 +15,7 @@ pub const LANES: usize = 4;
 /// Returns `LANES` floats from `at`.
 #[inline(always)]
 pub fn load(from: Src<'_>, at: usize) -> Vector {
-    // SAFETY: the view's constructor promises that the range is in bounds; debug builds check it in `address`.
+    // SAFETY: the view's constructor requires that the range is in bounds; debug builds check it in `address`.
     Vector(unsafe { from.address(at, LANES).cast::<[f32; LANES]>().read_unaligned() })
 }
 

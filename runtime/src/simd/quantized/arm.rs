@@ -43,7 +43,7 @@ macro_rules! arm {
         #[inline]
         #[target_feature(enable = $features)]
         fn vector(from: Src<'_, u8>, at: usize) -> uint8x16_t {
-            // SAFETY: the view's constructor promises that the range is in bounds; debug builds check it in `address`.
+            // SAFETY: the view's constructor requires that the range is in bounds; debug builds check it in `address`.
             unsafe { vld1q_u8(from.address(at, 16)) }
         }
 

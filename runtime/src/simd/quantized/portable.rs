@@ -46,7 +46,7 @@ fn lanes<T: Copy + Default>(value: impl Fn(usize) -> T) -> [T; LANES] {
 /// Returns `N` bytes from `at`.
 #[inline(always)]
 fn read<const N: usize>(from: Src<'_, u8>, at: usize) -> [u8; N] {
-    // SAFETY: the view's constructor promises that the range is in bounds; debug builds check it in `address`.
+    // SAFETY: the view's constructor requires that the range is in bounds; debug builds check it in `address`.
     unsafe { from.address(at, N).cast::<[u8; N]>().read_unaligned() }
 }
 

@@ -56,7 +56,7 @@ macro_rules! x86 {
         #[inline]
         #[target_feature(enable = $features)]
         fn vector(from: Src<'_, u8>, at: usize) -> Integers {
-            // SAFETY: the view's constructor promises that the range is in bounds; debug builds check it in `address`.
+            // SAFETY: the view's constructor requires that the range is in bounds; debug builds check it in `address`.
             unsafe { load(from.address(at, BYTES).cast()) }
         }
 

@@ -17,7 +17,7 @@ const LAST: usize = 15;
 #[target_feature(enable = "avx2")]
 pub fn store_ends<const PIXEL: usize>(rows: [Src<'_, u8>; 3], at: usize, to: &mut Dst<'_, u8>, to_at: usize) {
     let vector = |row: Src<'_, u8>, at: usize| {
-        // SAFETY: the view's constructor promises that the range is in bounds; debug builds check it in `address`.
+        // SAFETY: the view's constructor requires that the range is in bounds; debug builds check it in `address`.
         unsafe { _mm_loadu_si128(row.address(at, 16).cast()) }
     };
     // The vector that ends with the last pixel's byte. The first pixels may precede it.

@@ -95,11 +95,11 @@ pub fn pixel_of<const INDEX: i32>(pixels: Integers) -> __m128i {
 #[target_feature(enable = "avx2")]
 pub unsafe fn store_first<const CHANNELS: usize>(to: *mut u8, channels: __m128i) {
     match CHANNELS {
-        // SAFETY: as this function's contract.
+        // SAFETY: the caller guarantees that `CHANNELS` bytes at `to` are writable.
         LANES => unsafe { _mm_storel_epi64(to.cast(), channels) },
         _ => {
             let bytes = _mm_cvtsi128_si64(channels).to_le_bytes();
-            // SAFETY: as this function's contract; `bytes` has one per lane.
+            // SAFETY: the caller guarantees that `CHANNELS` bytes at `to` are writable; `bytes` has one per lane.
             unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), to, CHANNELS.min(LANES)) }
         }
     }
@@ -113,11 +113,11 @@ pub unsafe fn store_first<const CHANNELS: usize>(to: *mut u8, channels: __m128i)
 #[target_feature(enable = "avx2")]
 pub unsafe fn load_first<const CHANNELS: usize>(from: *const u8) -> __m128i {
     match CHANNELS {
-        // SAFETY: as this function's contract.
+        // SAFETY: the caller guarantees that `CHANNELS` bytes at `from` are readable.
         LANES => unsafe { _mm_loadl_epi64(from.cast()) },
         _ => {
             let mut bytes = [0; LANES];
-            // SAFETY: as this function's contract; `bytes` has one per lane.
+            // SAFETY: the caller guarantees that `CHANNELS` bytes at `from` are readable; `bytes` has one per lane.
             unsafe { core::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), CHANNELS.min(LANES)) };
             _mm_cvtsi64_si128(i64::from_le_bytes(bytes))
         }

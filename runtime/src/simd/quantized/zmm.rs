@@ -96,9 +96,9 @@ pub fn pixel_of<const INDEX: i32>(pixels: Integers) -> __m128i {
 #[target_feature(enable = "avx512bw,avx512vl")]
 pub unsafe fn store_first<const CHANNELS: usize>(to: *mut u8, channels: __m128i) {
     match CHANNELS {
-        // SAFETY: as this function's contract.
+        // SAFETY: the caller guarantees that `CHANNELS` bytes at `to` are writable.
         LANES => unsafe { _mm_storeu_si128(to.cast(), channels) },
-        // SAFETY: as this function's contract; masked bytes are not written.
+        // SAFETY: the caller guarantees that `CHANNELS` bytes at `to` are writable; masked bytes are not written.
         _ => unsafe { _mm_mask_storeu_epi8(to.cast(), first::<CHANNELS>(), channels) },
     }
 }
@@ -111,9 +111,9 @@ pub unsafe fn store_first<const CHANNELS: usize>(to: *mut u8, channels: __m128i)
 #[target_feature(enable = "avx512bw,avx512vl")]
 pub unsafe fn load_first<const CHANNELS: usize>(from: *const u8) -> __m128i {
     match CHANNELS {
-        // SAFETY: as this function's contract.
+        // SAFETY: the caller guarantees that `CHANNELS` bytes at `from` are readable.
         LANES => unsafe { _mm_loadu_si128(from.cast()) },
-        // SAFETY: as this function's contract; masked bytes are not read.
+        // SAFETY: the caller guarantees that `CHANNELS` bytes at `from` are readable; masked bytes are not read.
         _ => unsafe { _mm_maskz_loadu_epi8(first::<CHANNELS>(), from.cast()) },
     }
 }
