@@ -21,7 +21,7 @@ pub mod info {
     pub use mbvc_runtime::{Layer, NetworkInfo, Numerics, Parameter, Precision, Stage, Step};
 }
 
-/// The weights file: its tensors, and the conventions and preprocessing in its metadata.
+/// The weights file (safetensors): its tensors, and the conventions and preprocessing in its metadata.
 ///
 /// [`Weights`] reads one. A [`Container`](weights::Container) is a view of one in memory and
 /// needs no heap.

@@ -221,7 +221,7 @@ impl Progress for Spinner {
     }
 }
 
-/// Opens a container.
+/// Opens a weights file.
 ///
 /// # Errors
 /// If no file was given, or it is not a weights file. The help is the command that writes one.

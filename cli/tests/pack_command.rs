@@ -186,7 +186,7 @@ fn damaged_packed_files_are_refused() {
         let said = inspected(&content);
         assert!(said.contains("bad.packed: ") && said.contains(expected), "no `{expected}` in\n{said}");
     }
-    // Commands that expect a container recognize packed weights.
+    // Commands that expect a weights file recognize packed weights.
     std::fs::write(folder.join("bad.packed"), &whole).unwrap();
     let (_, said) = bad(folder, &["classify", "a.png", "--weights", "bad.packed", "--spec", "tiny.yaml"], 1);
     assert!(said.contains("found packed weights"), "{said}");

@@ -105,7 +105,7 @@ fn a_missing_instruction_set_is_an_error() {
 }
 
 #[test]
-fn inspect_shows_a_container() {
+fn inspect_shows_a_weights_file() {
     let folder = tiny();
     let said = good(folder.path(), &["inspect", "tiny.safetensors"]);
     assert!(said.contains("block2.expand.weight") && said.contains("mbvc.classes"), "{said}");

@@ -23,7 +23,7 @@ pub fn check(compiled: &Compiled, network: &str, weights: &Weights) -> Result {
 /// Returns random weights that fit a network, the same in every run.
 ///
 /// # Errors
-/// If the network has more tensors than a container can have.
+/// If the network has more tensors than a weights file can have.
 pub fn random_weights(compiled: &Compiled) -> Result<Weights> {
     let parameters = compiled.parameters();
     let tensors = parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));

@@ -1,4 +1,4 @@
-//! The canonical container: a safetensors file with canonical names, folded weights and string metadata.
+//! The weights file: a safetensors file with canonical names, folded weights and string metadata.
 //!
 //! With `mbvc.precision` = `f32` all tensors are F32. With `int8` and `uint8` there are, for every layer `L` and every
 //! value `V` that is the input or the output of a layer, an add or the pool (`input`, `stem`, `block2.expand`,
@@ -37,10 +37,10 @@ use crate::state_dict::safetensors;
 use crate::tensor::{Data, Tensor};
 use crate::text::{display_shape, elements, shorten};
 
-/// Version of the container's conventions, in `mbvc.format`.
+/// Version of a weights file's conventions, in `mbvc.format`.
 pub const FORMAT_VERSION: &str = "1";
 
-/// Tensors and metadata of a network.
+/// Tensors and metadata of a weights file (safetensors).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Container {
     /// In order of execution.
@@ -57,10 +57,10 @@ struct Entry<'a> {
 }
 
 impl Container {
-    /// Reads and validates a container: format, version, shapes, and the element types of its precision.
+    /// Reads and validates a weights file: format, version, shapes, and the element types of its precision.
     ///
     /// # Errors
-    /// If the bytes are not a container of this version.
+    /// If the bytes are not a weights file of this version.
     pub fn from_bytes(bytes: &[u8], name: &str) -> Result<Self> {
         Self::parse(bytes).map_err(|error| error.file(name))
     }
@@ -113,10 +113,10 @@ impl Container {
         Ok(Self { tensors, metadata })
     }
 
-    /// Reads and validates a container file: see [`from_bytes`](Self::from_bytes).
+    /// Reads and validates a weights file: see [`from_bytes`](Self::from_bytes).
     ///
     /// # Errors
-    /// If the file cannot be read or is not a container of this version.
+    /// If the file cannot be read or is not a weights file of this version.
     pub fn open(path: &Path) -> Result<Self> {
         let bytes = read_file(path)?;
         Self::from_bytes(&bytes, &path.display().to_string())
@@ -171,7 +171,7 @@ impl Container {
         (bytes, length)
     }
 
-    /// Writes the container to a temporary file in the folder of `path`, then renames it.
+    /// Writes the file to a temporary file in the folder of `path`, then renames it.
     ///
     /// # Errors
     /// If the folder or the file cannot be written; `path` is unchanged then.

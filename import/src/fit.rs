@@ -8,11 +8,11 @@ use crate::container::Container;
 use crate::error::{ImportError, Result};
 
 impl Container {
-    /// Compares conventions and all tensors with those of `spec`, as the runtime does when it binds weights. A container
-    /// contains neither strides nor residuals.
+    /// Compares conventions and all tensors with those of `spec`, as the runtime does when it binds weights. A weights
+    /// file contains neither strides nor residuals.
     ///
     /// # Errors
-    /// If the container lacks a convention.
+    /// If the weights lack a convention.
     pub fn mismatches(&self, spec: &NetworkSpec) -> Result<Vec<Mismatch>> {
         let network = Compiled::without_programs(spec)
             .map_err(|broken| ImportError::malformed(broken.to_string()).help("please report this, with the spec"))?;

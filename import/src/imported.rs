@@ -164,7 +164,7 @@ impl Imported {
         fit::check(&self.mismatches(spec)?)
     }
 
-    /// Writes the container atomically.
+    /// Writes the weights file atomically.
     ///
     /// # Errors
     /// If the file cannot be written.

@@ -33,7 +33,7 @@ pub struct TensorSummary {
     pub max: f64,
 }
 
-/// Summary of a container or a model file.
+/// Summary of a weights file or a model file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Inspection {
     /// Name as given by the caller.
@@ -44,17 +44,17 @@ pub struct Inspection {
     pub file_bytes: usize,
     /// Number of weights and biases after folding.
     pub parameters: usize,
-    /// Entries of the container; for a model those that an import would write.
+    /// Entries of the weights file; for a model those that an import would write.
     pub metadata: BTreeMap<String, String>,
     /// Findings of a model's import and their evidence.
     pub facts: Vec<Fact>,
-    /// Notes for the user; empty for a container.
+    /// Notes for the user; empty for a weights file.
     pub notes: Vec<String>,
     /// Tensors in order of execution, with canonical names and layouts.
     pub tensors: Vec<TensorSummary>,
 }
 
-/// Summarizes a container, or a model as it would be imported.
+/// Summarizes a weights file, or a model as it would be imported.
 ///
 /// # Errors
 /// As [`read`](crate::read).

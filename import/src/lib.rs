@@ -1,4 +1,4 @@
-//! Weight readers for mbvc: ONNX, TFLite, Keras, PyTorch and safetensors to the canonical container.
+//! Weight readers for mbvc: ONNX, TFLite, Keras, PyTorch and safetensors to mbvc's weights file (safetensors).
 //!
 //! ```text
 //! bytes --onnx/tflite/keras/torch--> SourceGraph --recognize--> Chain --fold--> tensors --recover--> Imported
@@ -7,7 +7,7 @@
 //! recognizer for all formats matches that graph to the family, so that conventions (padding, activation, residuals)
 //! are found in one place.
 //!
-//! [`calibrate`] quantizes a float32 container to int8.
+//! [`calibrate`] quantizes float32 weights to int8.
 //!
 //! Input files are untrusted. Sizes are checked against the file's before anything is allocated, arithmetic on sizes is
 //! checked, and every failure is an [`ImportError`].

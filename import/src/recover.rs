@@ -338,7 +338,7 @@ pub fn keep_pixels(recovered: &mut Recovered, facts: &mut [Fact], graph: &Source
     source::replace(facts, "preprocessing", &describe(&recovered.preprocessing), "quantization of the input");
 }
 
-/// Formats preprocessing as in the container's metadata: `scale R G B offset R G B`.
+/// Formats preprocessing as in the weights file's metadata: `scale R G B offset R G B`.
 pub fn describe(Preprocessing { scale, offset }: &Preprocessing) -> String {
     let list = |values: &[f32; 3]| values.map(|value| value.to_string()).join(" ");
     format!("scale {} offset {}", list(scale), list(offset))

@@ -1,4 +1,4 @@
-//! Tensors of the canonical container.
+//! Tensors of a weights file.
 
 use ::safetensors::Dtype;
 use mbvc_compiler::ir::ElementType;

@@ -19,7 +19,7 @@ mbvc::mobilenet_v2!(
 /// Weights of float32.
 ///
 /// # Errors
-/// If they are not a valid container, which is a defect of this package.
+/// If they are not a valid weights file, which is a defect of this package.
 pub fn weights() -> Result<Weights, WeightsError> {
     Weights::from_static(files::MODEL)
 }

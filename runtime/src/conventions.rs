@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// Version of the container's metadata that this crate reads and writes.
+/// Version of a weights file's metadata that this crate reads and writes.
 pub const FORMAT: &str = "1";
 
 /// Conventions that weights were trained with, and that the network must share.

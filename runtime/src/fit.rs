@@ -30,8 +30,8 @@ impl fmt::Display for Mismatch {
 const NOTHING: &str = "nothing";
 
 impl Needs<'_> {
-    /// All differences from a container with these conventions and this header: conventions, then the network's tensors
-    /// in order of execution, then tensors that the network does not have, in the order of the header.
+    /// All differences from a weights file with these conventions and this header: conventions, then the network's
+    /// tensors in order of execution, then tensors that the network does not have, in the order of the header.
     ///
     /// A bias has the length of its weight's last dimension, so a difference is reported for the weight alone. If the
     /// precision differs, so does every element type. In this case only shapes are compared, without those of scales

@@ -54,7 +54,7 @@ pub struct Needs<'a> {
     pub parameters: &'a [Parameter<'a>],
 }
 
-/// A tensor of the canonical container.
+/// A tensor of a weights file.
 #[derive(Debug, Clone, Copy)]
 pub struct Parameter<'a> {
     /// Canonical name, such as `block2.expand.weight`, or `block2.expand.scale` in quantized networks.

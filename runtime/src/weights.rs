@@ -30,7 +30,7 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Reads and validates a file.
+    /// Reads and validates a weights file (safetensors).
     ///
     /// # Errors
     /// If the file cannot be read or is not a weights file of this version.
@@ -44,7 +44,7 @@ impl Weights {
         }
     }
 
-    /// Validates a container in memory.
+    /// Validates the bytes of a weights file (safetensors).
     ///
     /// # Errors
     /// If the bytes are not a weights file of this version.
@@ -52,7 +52,7 @@ impl Weights {
         Self::check(Bytes::Vec(bytes), None)
     }
 
-    /// Validates a container that is part of the program, and borrows it.
+    /// Validates the bytes of a weights file that is part of the program, and borrows them.
     ///
     /// # Errors
     /// If the bytes are not a weights file of this version.

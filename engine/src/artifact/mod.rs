@@ -1,7 +1,7 @@
 //! Programs and C libraries that contain a network and its weights.
 //!
-//! The sources in `carried/`, the generated code and the container are compiled against the runtime of the cache. The
-//! result contains no path of this machine, so that it is the same on every machine.
+//! The sources in `carried/`, the generated code and the weights file are compiled against the runtime of the cache.
+//! The result contains no path of this machine, so that it is the same on every machine.
 
 mod c;
 mod names;
@@ -126,7 +126,7 @@ impl Artifact<'_> {
         isas.any(|isa| Isa::from_name(isa.name()).is_some_and(|isa| isa.detect().is_some()))
     }
 
-    /// Writes the crate and the container that it embeds.
+    /// Writes the crate and the weights file that it embeds.
     fn write_sources(&self, work: &Path) -> Result {
         let write = |name: &str, content: &[u8]| {
             let path = work.join(name);

@@ -42,8 +42,8 @@ impl Bytes {
     }
 }
 
-/// Builds a model of the container in `weights`. If that fails, passes the reason to `sink` and returns null. `source`
-/// is the origin of the weights; `isa` is a name, or empty for the best instruction set.
+/// Builds a model of the weights file in `weights`. If that fails, passes the reason to `sink` and returns null.
+/// `source` is the origin of the weights; `isa` is a name, or empty for the best instruction set.
 ///
 /// # Safety
 /// `weights`, `source` and `isa` must be readable for their lengths during the call.

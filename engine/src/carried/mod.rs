@@ -32,7 +32,7 @@ pub mod weights {
         rt::Weights::random(tensors, info.conventions, 3).expect("the network's own tensors")
     });
 
-    /// The container.
+    /// The weights file.
     pub fn bytes() -> &'static [u8] {
         WEIGHTS.as_bytes()
     }

@@ -6,7 +6,7 @@ struct Aligned<T: ?Sized>(T);
 
 static WEIGHTS: &Aligned<[u8]> = &Aligned(*include_bytes!("weights.safetensors"));
 
-/// The container.
+/// The weights file.
 pub fn bytes() -> &'static [u8] {
     &WEIGHTS.0
 }

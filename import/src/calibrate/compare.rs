@@ -50,7 +50,7 @@ impl Comparison {
     /// Runs both networks on one picture: interleaved RGB pixels of the network's size.
     ///
     /// # Errors
-    /// If the picture or one of the containers does not fit the network.
+    /// If the picture or one of the sets of weights does not fit the network.
     pub fn of(
         network: &Network,
         weights: &Container,

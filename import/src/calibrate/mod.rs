@@ -1,10 +1,10 @@
-//! Post-training quantization: from a float32 container and pictures to an int8 container.
+//! Post-training quantization: from float32 weights and pictures to int8 weights.
 //!
 //! ```text
 //! spec --Network--> values, layers, adds
 //! pictures --observe (float64 interpreter)--> Statistics --ranges--> scale and zero point of each value
 //! float weights --weights--> int8 weights, scales per output channel, biases in units of input scale * weight scale
-//! int8 container --compare (exact integer interpreter)--> Comparison
+//! int8 weights --compare (exact integer interpreter)--> Comparison
 //! ```
 //! The result follows TensorFlow Lite's quantization specification
 //! (<https://www.tensorflow.org/lite/performance/quantization_spec>): weights are symmetric in -127..=127 and quantized per
@@ -49,8 +49,8 @@ pub struct Options {
 
 /// Quantizes the weights of `network`, given statistics of its values.
 ///
-/// `weights` is a float32 container that fits the network, `preprocess` its preprocessing. The preprocessing of the result
-/// maps pixels to the integers of its input: see [`Input::new`].
+/// `weights` are float32 weights that fit the network, `preprocess` their preprocessing. The preprocessing of the
+/// result maps pixels to the integers of its input: see [`Input::new`].
 ///
 /// # Errors
 /// If no picture was observed, or a layer cannot be represented by the integers of the format.

@@ -25,7 +25,7 @@ pub enum Role {
 /// A value with a scale and a zero point.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Value {
-    /// Name in the container: `block2.expand`, `head.pool`.
+    /// Name in the weights file: `block2.expand`, `head.pool`.
     pub name: String,
     /// Role in the network.
     pub role: Role,

@@ -15,7 +15,7 @@ pub enum Format {
     PyTorch,
     /// Safetensors with the names of a PyTorch state dict.
     SafeTensors,
-    /// The canonical container (safetensors).
+    /// The weights file of mbvc (safetensors).
     Container,
 }
 

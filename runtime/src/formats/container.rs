@@ -1,4 +1,4 @@
-//! The container of a weights file: safetensors, fully validated and read in place.
+//! Weights files: safetensors, fully validated and read in place.
 //!
 //! Layout: the header's length as eight little-endian bytes, the header (a JSON object of tensors and
 //! `__metadata__`), then the tensors' bytes. <https://huggingface.co/docs/safetensors>
@@ -20,8 +20,8 @@ pub use tensor::{Dtype, F32s, Shape, TensorView};
 
 use crate::formats::json::JsonStr;
 
-/// A validated safetensors file in memory. It allocates nothing. A look-up scans the header, or uses the index of
-/// [`Weights`](crate::Weights).
+/// A validated weights file (safetensors) in memory. It allocates nothing. A look-up scans the header, or uses the
+/// index of [`Weights`](crate::Weights).
 ///
 /// ```
 /// # fn main() -> Result<(), mbvc_runtime::ContainerError<'static>> {

@@ -1,4 +1,4 @@
-//! The metadata of a container: the conventions of its network, the preprocessing and the framing of pictures.
+//! The metadata of a weights file: the conventions of its network, the preprocessing and the framing of pictures.
 
 use crate::conventions::{Activation, ConventionError, Conventions, FORMAT, Padding, Precision};
 use crate::formats::container::Header;

@@ -1,4 +1,4 @@
-//! File formats of the runtime: containers of weights, packed weights, and the JSON of a container's header.
+//! File formats of the runtime: weights files (safetensors), packed weights, and the JSON of a weights file's header.
 
 pub mod container;
 pub mod json;

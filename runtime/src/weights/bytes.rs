@@ -1,4 +1,4 @@
-//! The bytes of a container: static, in a vector, or in large pages.
+//! The bytes of a weights file: static, in a vector, or in large pages.
 
 use alloc::vec::Vec;
 use core::ops::Deref;

@@ -20,7 +20,7 @@ impl Weights {
     /// the same distributions in units of their scales; the scales of activations cover 0 to 6.
     ///
     /// # Errors
-    /// If a name occurs twice, or there are more tensors than a container may have.
+    /// If a name occurs twice, or there are more tensors than a weights file may have.
     pub fn random<'a>(
         tensors: impl IntoIterator<Item = (&'a str, Dtype, &'a [usize])>,
         conventions: Conventions,

@@ -1,11 +1,11 @@
-//! Errors of containers: the violated rule, its location, and the remedy.
+//! Errors of invalid weights files: the violated rule, its location, and the remedy.
 
 use core::fmt;
 
 use super::limits::{MAX_HEADER_BYTES, MAX_RANK};
 use crate::formats::json::{JsonRule, JsonStr};
 
-/// Error of an invalid container.
+/// Error of an invalid weights file (safetensors).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ContainerError<'a> {
@@ -40,7 +40,7 @@ pub enum ContainerError<'a> {
         /// Offset of the second one in the file, in bytes.
         at: usize,
     },
-    /// There are more tensors or metadata entries than a container may have.
+    /// There are more tensors or metadata entries than a weights file may have.
     TooMany {
         /// `tensors` or `metadata entries`.
         what: &'static str,

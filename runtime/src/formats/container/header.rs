@@ -1,4 +1,4 @@
-//! The header of a container: tensors with their types, shapes and byte ranges, and the metadata.
+//! The header of a weights file: tensors with their types, shapes and byte ranges, and the metadata.
 
 use super::error::{ContainerError, TensorRule};
 use super::index;
@@ -12,7 +12,7 @@ const PAIR_BATCH: usize = 32;
 const LENGTH_BYTES: usize = 8;
 const METADATA: &str = "__metadata__";
 
-/// The header of a container, fully validated. The tensors' bytes need not be in memory.
+/// The header of a weights file, fully validated. The tensors' bytes need not be in memory.
 #[derive(Debug, Clone, Copy)]
 pub struct Header<'a> {
     text: &'a [u8],
@@ -25,7 +25,7 @@ pub struct Header<'a> {
 /// A tensor declared by a header.
 #[derive(Debug, Clone, Copy)]
 pub struct Declared<'a> {
-    /// Name, unique in the container.
+    /// Name, unique in the file.
     pub name: JsonStr<'a>,
     /// Element type.
     pub dtype: Dtype,

@@ -1,4 +1,4 @@
-//! Limits of a container. They bound the time that a malicious file can cost.
+//! Limits of a weights file. They bound the time that a malicious file can cost.
 
 /// Maximum length of a header in bytes.
 pub const MAX_HEADER_BYTES: usize = 1 << 20;

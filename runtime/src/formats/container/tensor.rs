@@ -1,4 +1,4 @@
-//! A borrowed tensor of a container.
+//! A borrowed tensor of a weights file.
 
 use super::limits::MAX_RANK;
 use crate::formats::json::JsonStr;
@@ -6,7 +6,7 @@ use crate::formats::json::JsonStr;
 /// A tensor's name, type, shape and bytes. The bytes are unaligned, so elements are read one by one and never cast.
 #[derive(Debug, Clone, Copy)]
 pub struct TensorView<'a> {
-    /// Name, unique in the container.
+    /// Name, unique in the file.
     pub name: JsonStr<'a>,
     /// Element type.
     pub dtype: Dtype,
