@@ -13,7 +13,7 @@ use mbvc_test_networks::tiny::{Epilogues, TinyNet as Blocks, Unfused};
 const TINY: usize = 32 * 32 * 3;
 
 #[test]
-fn the_published_network_tells_its_facts() {
+fn the_published_network_reports_its_facts() {
     assert_eq!(MobileNetV2::INPUT, [224, 224, 3]);
     assert_eq!((MobileNetV2::CLASSES, MobileNetV2::EMBEDDING), (1001, 1280));
     const { assert!(MobileNetV2::SCRATCH_BYTES <= 1_300_000) };

@@ -75,7 +75,7 @@ fn one_by_one_where_the_spec_says_nothing() {
 }
 
 #[test]
-fn a_batch_of_another_length_is_refused() {
+fn rejects_a_batch_of_another_length() {
     let model = Single::new(&random_weights(Single::INFO, 1)).expect("the weights are the network's");
     let images = [*random_image::<{ 32 * 32 * 3 }>(1)];
     let mut logits = [[7.0; Single::CLASSES]; 2];

@@ -92,7 +92,7 @@ fn quantized_networks_embed_what_they_classify() {
 }
 
 #[test]
-fn a_framing_of_another_version_is_told() {
+fn reports_a_framing_of_another_version() {
     let weights = random_weights(Tiny::INFO, 3);
     let text = String::from_utf8_lossy(weights.as_bytes()).find("\"__metadata__\":{");
     assert!(text.is_some(), "metadata in the header");
@@ -102,6 +102,6 @@ fn a_framing_of_another_version_is_told() {
 }
 
 #[test]
-fn empty_pictures_are_refused() {
+fn rejects_empty_pictures() {
     assert_eq!(Rgb::new(Vec::new(), [0, 3]).unwrap_err(), PictureError { size: [0, 3], bytes: 0 });
 }

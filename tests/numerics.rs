@@ -241,8 +241,8 @@ fn a_layer_that_would_lose_too_much_is_packed_plain() {
 }
 
 #[test]
-fn other_words_for_numerics_are_refused() {
-    if !in_process_with("quick", "other_words_for_numerics_are_refused") {
+fn rejects_other_words_for_numerics() {
+    if !in_process_with("quick", "rejects_other_words_for_numerics") {
         return;
     }
     let error = Narrow::new(&random_weights(Narrow::INFO, 1)).expect_err("no such numerics");

@@ -139,7 +139,7 @@ fn a_strict_crate_with_a_renamed_dependency_follows_its_spec() {
 }
 
 #[test]
-fn a_missing_spec_is_told_with_the_folder_that_was_searched() {
+fn reports_a_missing_spec_with_the_folder_that_was_searched() {
     let user = User::new("missing");
     user.write("src/lib.rs", "vision::mobilenet_v2!(\"specs/nett.yaml\", crate = vision);\n");
     let error = user.check().expect_err("the spec does not exist");

@@ -162,7 +162,7 @@ fn packing_leaves_no_byte_to_chance() {
 }
 
 #[test]
-fn packing_refuses_what_does_not_fit() {
+fn packing_rejects_what_does_not_fit() {
     let weights = random_weights(TinyNet::INFO, 2);
     let bytes = TinyNet::packed_bytes_for(&weights.container(), Isa::Portable).expect("portable is for every target");
     let pack = |file: &mut [u8]| TinyNet::pack(&weights.container(), Isa::Portable, file);
@@ -186,7 +186,7 @@ fn packing_refuses_what_does_not_fit() {
 }
 
 #[test]
-fn hostile_packed_files_are_refused() {
+fn rejects_hostile_packed_files() {
     let weights = random_weights(TinyNet::INFO, 2);
     let good: &'static [u8] = packed(&weights, Isa::Portable);
     assert!(TinyNet::from_packed(good).is_ok());

@@ -139,7 +139,7 @@ fn orientation_is_applied() {
 }
 
 #[test]
-fn huge_images_are_refused_before_decoding() {
+fn rejects_huge_images_before_decoding() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bomb.bmp");
     // Only the header of a bitmap of 60000 x 60000 pixels.
@@ -154,7 +154,7 @@ fn huge_images_are_refused_before_decoding() {
 }
 
 #[test]
-fn files_that_are_not_images_are_refused() {
+fn rejects_files_that_are_not_images() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notes.png");
     for content in [&b"just text"[..], b"", b"\x89PNG\r\n\x1a\n"] {

@@ -109,7 +109,7 @@ fn unreadable_images_are_reported_and_skipped() {
 }
 
 #[test]
-fn folders_that_are_not_classes_are_refused() {
+fn rejects_folders_that_are_not_classes() {
     let (folder, _) = sorted();
     std::fs::create_dir(folder.path().join("photos/walrus")).unwrap();
     let (_, said) = bad(folder.path(), &EVALUATE, 1);

@@ -88,7 +88,7 @@ fn numerics_depend_on_this_processor_only_where_the_instruction_set_does() {
 }
 
 #[test]
-fn pack_refuses_what_no_network_accepts() {
+fn pack_rejects_what_no_network_accepts() {
     let folder = tiny();
     let folder = folder.path();
     let refused = |further: &[&str]| bad(folder, &[&PACK[..], further].concat(), 1).1;
@@ -160,7 +160,7 @@ fn inspect_shows_what_a_file_was_packed_for() {
 }
 
 #[test]
-fn damaged_packed_files_are_refused() {
+fn rejects_corrupt_packed_files() {
     let folder = tiny();
     let folder = folder.path();
     pack(folder, &["--isa", "portable"]);

@@ -144,7 +144,7 @@ fn unreadable_images_are_skipped() {
 }
 
 #[test]
-fn weights_that_cannot_be_quantized_are_refused() {
+fn rejects_weights_that_cannot_be_quantized() {
     let folder = with_photos();
     good(folder.path(), &QUANTIZE);
     let mut arguments = and(&[]);

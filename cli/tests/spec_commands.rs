@@ -45,7 +45,7 @@ fn init_has_options_for_its_values() {
 }
 
 #[test]
-fn init_writes_nothing_that_check_would_refuse() {
+fn init_writes_nothing_that_check_rejects() {
     let folder = tempfile::tempdir().unwrap();
     let (_, said) = bad(folder.path(), &["init", "--resolution", "99999", "--classes", "0"], 1);
     assert!(said.contains("resolution") && said.contains("classes"), "all errors at once: {said}");
@@ -112,7 +112,7 @@ fn dump_shows_the_graph_after_each_pass() {
 }
 
 #[test]
-fn dump_refuses_unknown_passes_and_files() {
+fn dump_rejects_unknown_passes_and_files() {
     let folder = folder();
     let (_, said) = bad(folder.path(), &["dump", "tiny.yaml", "--fusion", "none", "--after", "fuse_activation"], 1);
     assert!(said.contains("does not run fuse_activation") && said.contains("--fusion block"), "{said}");
@@ -122,7 +122,7 @@ fn dump_refuses_unknown_passes_and_files() {
     assert!(said.contains("absent.yaml") && said.contains("mbvc init"), "{said}");
 }
 
-/// Levels and instruction sets that `emit` refuses, `dump` refuses too.
+/// Levels and instruction sets that `emit` rejects, `dump` rejects too.
 #[test]
 fn dump_and_emit_accept_the_same_options() {
     let folder = folder();

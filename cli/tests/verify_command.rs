@@ -47,7 +47,7 @@ fn verify<'a>(model: &'a str, further: &[&'a str]) -> Vec<&'a str> {
 }
 
 /// Adds to one bias of a layer.
-fn damage(folder: &Path, layer: &str, channel: usize, float: f32, steps: i32) {
+fn corrupt(folder: &Path, layer: &str, channel: usize, float: f32, steps: i32) {
     let path = folder.join("w.safetensors");
     let mut container = Container::open(&path).unwrap();
     let name = format!("{layer}.bias");
@@ -131,7 +131,7 @@ fn the_first_layer_that_differs_is_named() {
             continue;
         }
         let (folder, model) = imported(fixture);
-        damage(folder.path(), layer, channel, 0.75, 2000);
+        corrupt(folder.path(), layer, channel, 0.75, 2000);
         let arguments = verify(&model, &["--spec", "w.yaml", "--json"]);
         let (out, said) = bad(folder.path(), &arguments, 3);
         assert_eq!(said, "", "the report is enough");
@@ -194,7 +194,7 @@ fn the_tolerance_is_an_option() {
         return;
     }
     let (folder, model) = imported("same_plain_op13.onnx");
-    damage(folder.path(), "classifier", 1, 0.01, 0);
+    corrupt(folder.path(), "classifier", 1, 0.01, 0);
     let (said, _) = bad(folder.path(), &verify(&model, &["--layers", "0"]), 3);
     assert!(said.contains("not compared") && !said.contains("first layer"), "{said}");
     let report = &json_lines(&good(folder.path(), &verify(&model, &["--json", "--tolerance", "0.5"])))[0];

@@ -18,7 +18,7 @@ fn missing_weights_have_a_remedy() {
 }
 
 #[test]
-fn weights_of_another_network_are_refused_by_name() {
+fn rejects_weights_of_another_network_by_name() {
     let folder = tiny();
     picture(&folder.path().join("a.png"), 1);
     let (_, said) = bad(folder.path(), &["classify", "a.png", "--weights", "tiny.safetensors"], 1);
@@ -128,7 +128,7 @@ fn inspect_shows_a_weights_file() {
 }
 
 #[test]
-fn import_refuses_other_files_and_bad_options() {
+fn import_rejects_other_files_and_bad_options() {
     let folder = tiny();
     let (_, said) = bad(folder.path(), &["import", "tiny.yaml", "--output", "w.safetensors"], 1);
     assert!(said.contains("tiny.yaml"), "{said}");
@@ -263,7 +263,7 @@ fn import_compares_with_a_spec() {
 }
 
 #[test]
-fn a_missing_compiler_is_reported_and_a_damaged_cache_is_repaired() {
+fn reports_a_missing_compiler_and_repairs_a_corrupt_cache() {
     let folder = tiny();
     picture(&folder.path().join("a.png"), 1);
     let cache = folder.path().join("cache");
@@ -296,7 +296,7 @@ fn a_missing_compiler_is_reported_and_a_damaged_cache_is_repaired() {
     }
 }
 
-/// The precision of the file is kept unless `--dequantize` is given. A spec of the other precision is refused.
+/// The precision of the file is kept unless `--dequantize` is given. A spec of the other precision is rejected.
 #[test]
 fn import_keeps_or_drops_quantization() {
     let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../import/tests/fixtures/qdq_channels.onnx");

@@ -46,19 +46,19 @@ pub struct Compiled {
 /// All errors in the spec and the overrides.
 pub fn compile(source: &SourceFile, overrides: &Overrides) -> Result<Compiled, Diagnostics> {
     let spec = spec::parse_with(source, overrides)?;
-    let refuse = |mistake: Diagnostic| {
+    let reject = |mistake: Diagnostic| {
         let mut mistakes = Diagnostics::new(source.clone());
         mistakes.push(mistake);
         mistakes
     };
     if let Some(mistake) = without_kernels(&spec) {
-        return Err(refuse(mistake));
+        return Err(reject(mistake));
     }
-    let (graph, remarks, programs) = generate(&spec).map_err(|broken| refuse(internal(&broken)))?;
+    let (graph, remarks, programs) = generate(&spec).map_err(|broken| reject(internal(&broken)))?;
     let largest = programs.iter().max_by_key(|program| program.scratch_bytes);
     let needed = largest.map_or(0, |program| program.scratch_bytes);
     match spec.check_scratch(needed, largest.and_then(|program| Peak::of(&program.graph)).as_ref()) {
-        Some(mistake) => Err(refuse(mistake)),
+        Some(mistake) => Err(reject(mistake)),
         None => Ok(Compiled { spec, graph, remarks, programs }),
     }
 }

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_files_are_not_intact() {
+    fn corrupt_files_are_not_intact() {
         let folder = tempfile::tempdir().unwrap();
         let (from, to) = (folder.path().join("new"), folder.path().join("stored"));
         let content: Vec<u8> = (0..=255).cycle().take(5000).collect();

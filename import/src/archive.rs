@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn members_above_the_limit_are_refused() {
+    fn rejects_members_above_the_limit() {
         let bytes = archive();
         let mut archive = Archive::open(&bytes).unwrap();
         for name in ["stored", "deflated"] {
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_compression_ratios_are_refused() {
+    fn rejects_impossible_compression_ratios() {
         let mut bytes = archive();
         // Uncompressed size of the second record of the directory.
         let record = bytes.windows(4).rposition(|window| window == b"PK\x01\x02").unwrap();

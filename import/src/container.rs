@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn other_versions_and_foreign_files_are_refused() {
+    fn rejects_other_versions_and_foreign_files() {
         let mut other = small();
         other.metadata.insert("mbvc.format".into(), "2".into());
         let error = Container::from_bytes(&other.to_bytes(), "x").unwrap_err();
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn quantized_tensors_round_trip_and_invalid_ones_are_refused() {
+    fn quantized_tensors_round_trip_and_invalid_ones_are_rejected() {
         let int8 = [("mbvc.precision", "int8"), ("mbvc.pool", "mean")];
         let valid = || {
             vec![

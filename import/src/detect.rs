@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn tensorflow_files_are_refused_with_their_conversion() {
+    fn rejects_tensorflow_files_with_their_conversion() {
         let text = |bytes: &[u8], name| detect(bytes, name, None).unwrap_err().to_string();
         let saved = text(b"\x08\x01\x12\x80\x04\x0a\x10....", "saved_model.pb");
         assert!(saved.contains("a TensorFlow SavedModel") && saved.contains("from_saved_model"), "{saved}");

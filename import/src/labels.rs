@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_files_are_refused() {
+    fn rejects_invalid_files() {
         let problem = |bytes: &[u8]| Labels::parse(bytes, "l").unwrap_err().to_string();
         assert!(problem(b"").contains("no labels"));
         assert!(problem(b"\n \n").contains("no labels"));

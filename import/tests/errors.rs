@@ -27,7 +27,7 @@ fn patched(name: &str, from: &[u8], to: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn another_family_is_refused_at_its_first_layer() {
+fn rejects_another_family_at_its_first_layer() {
     let path = fixture("other_resnet.onnx");
     let error = read(&path, &ReadOptions::default()).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unsupported);
@@ -47,7 +47,7 @@ fn external_data_names_the_other_file_and_the_remedy() {
 }
 
 #[test]
-fn files_without_a_model_are_refused() {
+fn rejects_files_without_a_model() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: &[u8]| {
         let path = folder.path().join(name);
@@ -76,7 +76,7 @@ fn a_wrong_extension_is_a_note_not_an_error() {
 }
 
 #[test]
-fn a_damaged_weight_is_reported_with_its_layer() {
+fn reports_a_corrupt_weight_with_its_layer() {
     let bytes = fs::read(fixture("same_plain_op13.onnx")).unwrap();
     let weight = mbvc_import::read(&fixture("same_plain_op13.onnx"), &ReadOptions::default()).unwrap();
     let first = weight.container.tensor("head.bias").unwrap().data.f32s().unwrap()[0].to_le_bytes();
@@ -98,7 +98,7 @@ fn an_unknown_operator_is_reported_by_name() {
 }
 
 #[test]
-fn another_clamp_is_refused() {
+fn rejects_another_clamp() {
     let six = 6f32.to_le_bytes();
     let error = error_of(&patched("same_old_op10.onnx", &six, &8f32.to_le_bytes()), "m.onnx").to_string();
     assert!(error.contains("an activation that clamps to [0, 8]"), "{error}");
@@ -123,7 +123,7 @@ fn a_missing_tensor_is_reported() {
 }
 
 #[test]
-fn a_foreign_safetensors_file_is_refused() {
+fn rejects_a_foreign_safetensors_file() {
     let bytes = b"\x02\0\0\0\0\0\0\0{}";
     let error = mbvc_import::Container::from_bytes(bytes, "w.safetensors").unwrap_err().to_string();
     assert!(error.contains("not a weights file of mbvc") && error.contains("mbvc import"), "{error}");

@@ -1,4 +1,4 @@
-//! Damaged files of every kind: an error or an import, never a panic, never much memory.
+//! Corrupt files of every kind: an error or an import, never a panic, never much memory.
 
 mod common;
 #[path = "common/counting.rs"]
@@ -15,7 +15,7 @@ use proptest::prelude::*;
 
 const COUNT: usize = 23;
 
-/// The files to damage, and a container; under 700 KB in total.
+/// The files to corrupt, and a weights file; under 700 KB in total.
 fn files() -> &'static [(String, Vec<u8>)] {
     static FILES: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
     FILES.get_or_init(|| {
@@ -82,7 +82,7 @@ fn feed(bytes: &[u8], name: &str) {
 const LEGACY_HEAD: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.";
 
 #[derive(Debug, Clone)]
-enum Damage {
+enum Corruption {
     Byte(usize, u8),
     Word(usize, u32),
     Cut(usize),
@@ -90,36 +90,36 @@ enum Damage {
     Repeat(usize, usize),
 }
 
-fn damage() -> impl Strategy<Value = Damage> {
+fn corruption() -> impl Strategy<Value = Corruption> {
     let words = prop_oneof![Just(0), Just(1), Just(u32::MAX), Just(1 << 31), Just(0x7fff_ffff), 0u32..64, any::<u32>()];
     prop_oneof![
-        4 => (any::<usize>(), any::<u8>()).prop_map(|(at, value)| Damage::Byte(at, value)),
-        3 => (any::<usize>(), words).prop_map(|(at, value)| Damage::Word(at, value)),
-        1 => any::<usize>().prop_map(Damage::Cut),
-        1 => (any::<usize>(), 1usize..64).prop_map(|(at, count)| Damage::Remove(at, count)),
-        1 => (any::<usize>(), 1usize..64).prop_map(|(at, count)| Damage::Repeat(at, count)),
+        4 => (any::<usize>(), any::<u8>()).prop_map(|(at, value)| Corruption::Byte(at, value)),
+        3 => (any::<usize>(), words).prop_map(|(at, value)| Corruption::Word(at, value)),
+        1 => any::<usize>().prop_map(Corruption::Cut),
+        1 => (any::<usize>(), 1usize..64).prop_map(|(at, count)| Corruption::Remove(at, count)),
+        1 => (any::<usize>(), 1usize..64).prop_map(|(at, count)| Corruption::Repeat(at, count)),
     ]
 }
 
-fn apply(bytes: &mut Vec<u8>, damage: &Damage) {
+fn apply(bytes: &mut Vec<u8>, corruption: &Corruption) {
     if bytes.is_empty() {
         return;
     }
     let length = bytes.len();
-    match *damage {
-        Damage::Byte(at, value) => bytes[at % length] = value,
-        Damage::Word(at, value) => {
+    match *corruption {
+        Corruption::Byte(at, value) => bytes[at % length] = value,
+        Corruption::Word(at, value) => {
             let at = at % length / 4 * 4;
             for (byte, new) in bytes[at..].iter_mut().zip(value.to_le_bytes()) {
                 *byte = new;
             }
         }
-        Damage::Cut(at) => bytes.truncate(at % length),
-        Damage::Remove(at, count) => {
+        Corruption::Cut(at) => bytes.truncate(at % length),
+        Corruption::Remove(at, count) => {
             let at = at % length;
             bytes.drain(at..(at + count).min(length));
         }
-        Damage::Repeat(at, count) => {
+        Corruption::Repeat(at, count) => {
             let at = at % length;
             let piece = bytes[at..(at + count).min(length)].to_vec();
             bytes.splice(at..at, piece);
@@ -132,10 +132,10 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_damage_makes_a_panic(file in 0..COUNT, damages in prop::collection::vec(damage(), 1..6)) {
+    fn corrupt_files_do_not_panic(file in 0..COUNT, corruptions in prop::collection::vec(corruption(), 1..6)) {
         let (name, bytes) = &files()[file];
         let mut bytes = bytes.clone();
-        damages.iter().for_each(|damage| apply(&mut bytes, damage));
+        corruptions.iter().for_each(|corruption| apply(&mut bytes, corruption));
         feed(&bytes, name);
         assert_little_memory();
     }
@@ -179,16 +179,16 @@ fn no_byte_of_a_quantized_onnx_file_makes_a_panic() {
     let (name, bytes) = files().iter().find(|(name, _)| name == "qdq_asymmetric.onnx").unwrap();
     // Coprime to the lengths of fields, so that all of their bytes are damaged.
     const STEP: usize = 11;
-    let (mut damages, mut refused) = (0, 0);
+    let (mut corruptions, mut refused) = (0, 0);
     for (at, change) in (0..bytes.len()).step_by(STEP).zip(CHANGES.into_iter().cycle()) {
         let mut damaged = bytes.clone();
         damaged[at] ^= change;
-        damages += 1;
+        corruptions += 1;
         let _ = read_bytes(&damaged, name, &ReadOptions::default());
         refused += usize::from(read_bytes(&damaged, name, &ReadOptions::keep_quantization()).is_err());
     }
     // Weights are most of the file, and any byte is valid.
-    assert!((damages / 4..damages).contains(&refused), "{refused} of {damages} were refused");
+    assert!((corruptions / 4..corruptions).contains(&refused), "{refused} of {corruptions} were refused");
     assert_little_memory();
 }
 
@@ -218,14 +218,14 @@ fn no_byte_of_a_keras_file_makes_a_panic() {
     const CHANGES: [u8; 5] = [0x01, 0x80, 0xff, 0x07, 0x20];
     for (name, step) in [("keras2_nested.h5", 211), ("keras3_flat.h5", 199), ("keras3_nested.keras", 41)] {
         let (_, bytes) = files().iter().find(|(file, _)| file == name).unwrap();
-        let (mut damages, mut refused) = (0, 0);
+        let (mut corruptions, mut refused) = (0, 0);
         for (at, change) in (0..bytes.len()).step_by(step).zip(CHANGES.into_iter().cycle()) {
             let mut damaged = bytes.clone();
             damaged[at] ^= change;
-            damages += 1;
+            corruptions += 1;
             refused += usize::from(read_bytes(&damaged, name, &ReadOptions::default()).is_err());
         }
-        assert!(refused > damages / 10, "{name}: {refused} of {damages} were refused");
+        assert!(refused > corruptions / 10, "{name}: {refused} of {corruptions} were refused");
     }
     assert_little_memory();
 }

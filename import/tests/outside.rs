@@ -115,7 +115,7 @@ fn file_names_cannot_inject_lines_into_a_spec() {
 
 /// The runtime limits the length of headers; written headers must be shorter.
 #[test]
-fn labels_too_long_for_a_container_are_ignored_or_refused() {
+fn ignores_or_rejects_labels_too_long_for_a_weights_file() {
     let label = "x".repeat(200_000);
     let config = format!(
         r#"{{"architecture": "mobilenetv2_100", "label_names": ["{label}0", "{label}1", "{label}2", "{label}3", "{label}4"]}}"#

@@ -124,7 +124,7 @@ impl Call {
         };
         let compiled = match compile_file(&Path::new(&folder).join(&name), &name, &overrides) {
             Ok(compiled) => compiled,
-            Err(mistakes) => return refuse_each(&path, &arguments, &overrides, &mistakes),
+            Err(mistakes) => return reject_each(&path, &arguments, &overrides, &mistakes),
         };
         let naming = Naming {
             name: format_ident!("{}", compiled.spec.name, span = path.span()),
@@ -136,7 +136,7 @@ impl Call {
             None => compiled.tokens(&naming),
             Some(file) => match embed(&file.value(), &compiled) {
                 Ok(embedded) => compiled.tokens_with(&naming, &embedded),
-                Err(mistakes) => return refuse(file, "the weights cannot be embedded", &mistakes),
+                Err(mistakes) => return reject(file, "the weights cannot be embedded", &mistakes),
             },
         };
         quote!(#tracked #items)
@@ -144,17 +144,17 @@ impl Call {
 }
 
 /// One compile error for the mistakes of each argument, at the argument, and one for those of the spec, at its path.
-fn refuse_each(path: &LitStr, arguments: &[TokenStream], overrides: &Overrides, mistakes: &Diagnostics) -> TokenStream {
+fn reject_each(path: &LitStr, arguments: &[TokenStream], overrides: &Overrides, mistakes: &Diagnostics) -> TokenStream {
     let argument = |one: &Diagnostic| one.place.and_then(|place| overrides.at(place));
     let places = arguments.iter().enumerate().map(|(at, tokens)| (Some(at), tokens.clone()));
     let errors = places.chain([(None, path.to_token_stream())]).map(|(at, place)| {
         let those = mistakes.only(|one| argument(one) == at);
-        (!those.is_empty()).then(|| refuse(place, "the network cannot be compiled", &those))
+        (!those.is_empty()).then(|| reject(place, "the network cannot be compiled", &those))
     });
     errors.flatten().collect()
 }
 
 /// One compile error at `place`.
-fn refuse(place: impl ToTokens, what: &str, mistakes: &Diagnostics) -> TokenStream {
+fn reject(place: impl ToTokens, what: &str, mistakes: &Diagnostics) -> TokenStream {
     syn::Error::new_spanned(place, format!("{what}\n{}", mistakes.render(false))).into_compile_error()
 }

@@ -114,7 +114,7 @@ impl Weights<'_> {
     }
 
     fn container(&self) -> Result<Form, Box<Diagnostic>> {
-        let refuse = |problem: &dyn Display| {
+        let reject = |problem: &dyn Display| {
             let model = Path::new(self.name).extension().is_some_and(|end| MODELS.iter().any(|model| end == *model));
             let imported = Path::new(self.name).with_extension("safetensors").display().to_string();
             let import = format!(
@@ -123,10 +123,10 @@ impl Weights<'_> {
             );
             self.mistake(&catalog::WEIGHTS_FORM, problem, if model { import } else { REMEDY.to_owned() })
         };
-        let header = Header::parse(self.start, self.bytes).map_err(|error| refuse(&error))?;
-        let conventions = Conventions::of(&header).map_err(|error| refuse(&error))?;
-        Preprocess::of(&header).map_err(|error| refuse(&error))?;
-        Framing::of(&header).map_err(|error| refuse(&error))?;
+        let header = Header::parse(self.start, self.bytes).map_err(|error| reject(&error))?;
+        let conventions = Conventions::of(&header).map_err(|error| reject(&error))?;
+        Preprocess::of(&header).map_err(|error| reject(&error))?;
+        Framing::of(&header).map_err(|error| reject(&error))?;
         let mismatches = self.needs.mismatches(conventions, &header);
         if mismatches.is_empty() {
             return Ok(Form::Container);
@@ -137,8 +137,8 @@ impl Weights<'_> {
     }
 
     fn packed(&self) -> Result<Form, Box<Diagnostic>> {
-        let refuse = |problem: &dyn Display| self.mistake(&catalog::WEIGHTS_PACKED, problem, PACK);
-        let header = PackedHeader::parse(self.start).map_err(|error| refuse(&error))?;
+        let reject = |problem: &dyn Display| self.mistake(&catalog::WEIGHTS_PACKED, problem, PACK);
+        let header = PackedHeader::parse(self.start).map_err(|error| reject(&error))?;
         let programs = &self.compiled.programs;
         let Some(program) = programs.iter().find(|program| program.isa == header.isa) else {
             let isas: Vec<_> = programs.iter().map(|program| program.isa.name()).collect();
@@ -147,6 +147,6 @@ impl Weights<'_> {
             return Err(self.mistake(&catalog::WEIGHTS_PACKED, &problem, help));
         };
         let checked = program.with_plan(|plan| header.check(&self.needs, plan, self.bytes));
-        checked.map(|()| Form::Packed(program.isa)).map_err(|error| refuse(&error))
+        checked.map(|()| Form::Packed(program.isa)).map_err(|error| reject(&error))
     }
 }

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_text_is_refused() {
+    fn rejects_malformed_text() {
         for text in
             ["", "scale 1 1 1", "offset 0 0 0 scale 1 1 1", "scale 1 1 offset 1 1 1", "scale 1 1 x offset 0 0 0"]
         {

@@ -95,10 +95,10 @@ fn compare<T: Integral>(model: &Path, mode: &str, call: Call, photographs: &[Pat
         mbvc_import::read(model, &ReadOptions::keep_quantization()).unwrap_or_else(|error| panic!("{error}"));
     let weights = Weights::from_bytes(imported.container.to_bytes()).unwrap();
     let [height, width] = imported.spec().resolution;
-    // The values that LiteRT tells, in order: each with its step and its size.
+    // The values that LiteRT reports, in order: each with its step and its size.
     let graph = lower(imported.spec());
     let nodes = graph.order().unwrap().into_iter().map(|id| graph.node(id));
-    let told: Vec<(usize, usize)> = nodes
+    let reported: Vec<(usize, usize)> = nodes
         .filter(|node| !matches!(node.op, Op::Input | Op::Activation(_)))
         .map(|node| (node.origin.step, node.tensor.shape.elements()))
         .collect();
@@ -108,7 +108,7 @@ fn compare<T: Integral>(model: &Path, mode: &str, call: Call, photographs: &[Pat
         let values: Vec<u8> = read(&at.to_string()).into_iter().map(|byte| byte ^ T::default().to_byte()).collect();
         let mut expected: Vec<&[u8]> = Vec::new();
         let mut rest = &values[..];
-        for (step, size) in &told {
+        for (step, size) in &reported {
             let (value, after) = rest.split_at(*size);
             expected.resize(step + 1, value);
             expected[*step] = value;

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_told_from_what_is_read() {
+    fn distinguishes_writes_from_reads() {
         for (line, is_written) in [
             ("vmovups\tymmword ptr [rsp - 128], ymm0", true),
             ("vmovaps\tzmm3, zmmword ptr [rsp + 64]", false),

@@ -186,11 +186,11 @@ fn output(path: &Path, isa: Isa, count: usize) -> PathBuf {
     }
 }
 
-/// A network refuses files for instruction sets that it is not compiled for.
+/// A network rejects files for instruction sets that it is not compiled for.
 fn compiled_in(source: &Source, isas: &[Isa]) -> Result {
     let absent = isas.iter().find(|isa| !source.spec.isas.contains(&engine::spec_isa(**isa)));
     absent.map_or(Ok(()), |isa| {
-        let message = format!("{} is not compiled for {isa} and would refuse the file", source.spec.name);
+        let message = format!("{} is not compiled for {isa} and would reject the file", source.spec.name);
         Err(CliError::new(message).help(format!("add `{isa}` to `isa` in {}", source.file.name)))
     })
 }

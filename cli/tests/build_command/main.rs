@@ -7,4 +7,4 @@ mod folder;
 mod library;
 mod platforms;
 mod program;
-mod refusals;
+mod rejections;

@@ -61,7 +61,7 @@ impl Preprocessing {
 impl Checker<'_> {
     pub(super) fn name(&mut self, entry: &Entry<'_>) -> Option<String> {
         let Value::Text(name) = &entry.value.value else {
-            return self.refuse(entry, &catalog::NAME, "write a name such as `MobileNetV2`");
+            return self.reject(entry, &catalog::NAME, "write a name such as `MobileNetV2`");
         };
         if KEYWORDS.contains(&name.as_str()) {
             let message = format!("`{}` is the Rust keyword `{name}`", entry.name);
@@ -75,7 +75,7 @@ impl Checker<'_> {
             Some(better) => format!("write `{better}`"),
             None => "write a name such as `MobileNetV2`".to_owned(),
         };
-        self.refuse(entry, &catalog::NAME, help)
+        self.reject(entry, &catalog::NAME, help)
     }
 
     /// Checks a resolution: one number, `[height, width]`, or `HEIGHTxWIDTH` on the command line.
@@ -87,7 +87,7 @@ impl Checker<'_> {
         let value = match &entry.value.value {
             Value::List(items) => {
                 let [height, width] = items.as_slice() else {
-                    return self.refuse(entry, &catalog::RESOLUTION, help);
+                    return self.reject(entry, &catalog::RESOLUTION, help);
                 };
                 // Both are checked, so that both errors are reported.
                 let both = [height, width].map(|node| self.side(entry, node));
@@ -97,7 +97,7 @@ impl Checker<'_> {
                 let sides = text.split_once(['x', 'X', '×']).map(|(h, w)| (h.trim().parse(), w.trim().parse()));
                 match sides {
                     Some((Ok(height), Ok(width))) if is_side(height) && is_side(width) => [height, width],
-                    _ => return self.refuse(entry, &catalog::RESOLUTION, help),
+                    _ => return self.reject(entry, &catalog::RESOLUTION, help),
                 }
             }
             _ => [self.whole(entry, &catalog::RESOLUTION, 1..=MAX_RESOLUTION)?; 2],
@@ -121,12 +121,12 @@ impl Checker<'_> {
                 for item in items {
                     match &item.value {
                         Value::Text(text) => named.push((text.as_str(), item.place)),
-                        _ => return self.refuse(&element(entry, item), &catalog::ISA, HELP),
+                        _ => return self.reject(&element(entry, item), &catalog::ISA, HELP),
                     }
                 }
                 named
             }
-            _ => return self.refuse(entry, &catalog::ISA, HELP),
+            _ => return self.reject(entry, &catalog::ISA, HELP),
         };
         let mut isas: Vec<(Isa, Place)> = Vec::new();
         let mut clean = true;
@@ -151,7 +151,7 @@ impl Checker<'_> {
             (Some(range), None, None) => {
                 let [low, high] = self.numbers(range, &(-LARGEST..=LARGEST), LARGEST)?;
                 if low >= high {
-                    return self.refuse(range, &catalog::PREPROCESSING, "write the lower bound first");
+                    return self.reject(range, &catalog::PREPROCESSING, "write the lower bound first");
                 }
                 Some(Preprocessing::from_range(low, high))
             }
@@ -198,10 +198,10 @@ impl Checker<'_> {
         tolerated: f64,
     ) -> Option<[f64; N]> {
         let Value::List(items) = &entry.value.value else {
-            return self.refuse(entry, &catalog::PREPROCESSING, PREPROCESSING_HELP);
+            return self.reject(entry, &catalog::PREPROCESSING, PREPROCESSING_HELP);
         };
         if items.len() != N {
-            return self.refuse(entry, &catalog::PREPROCESSING, format!("write {N} numbers in brackets"));
+            return self.reject(entry, &catalog::PREPROCESSING, format!("write {N} numbers in brackets"));
         }
         let mut numbers = [Some(0.0); N];
         for (number, item) in numbers.iter_mut().zip(items) {
@@ -223,7 +223,7 @@ impl Checker<'_> {
         };
         match bytes.filter(|bytes| *bytes > 0) {
             Some(bytes) => Some(Some(ScratchBudget { bytes, place: entry.place() })),
-            None => self.refuse(entry, &catalog::SCRATCH_BUDGET, "write `none`, or a size such as `512 KiB`"),
+            None => self.reject(entry, &catalog::SCRATCH_BUDGET, "write `none`, or a size such as `512 KiB`"),
         }
     }
 }

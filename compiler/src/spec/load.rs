@@ -34,28 +34,28 @@ pub fn load_with(path: impl AsRef<Path>, overrides: &Overrides) -> Result<(Sourc
 /// # Errors
 /// If the file is missing, a folder, unreadable, too long or not UTF-8.
 pub fn read(path: &Path, name: &str) -> Result<SourceFile, Diagnostics> {
-    let refuse = |text: String, mistake: Diagnostic| {
+    let reject = |text: String, mistake: Diagnostic| {
         let mut diagnostics = Diagnostics::new(SourceFile::new(name, text));
         diagnostics.push(mistake);
         Err(diagnostics)
     };
     let bytes = match read_bytes(path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return refuse(String::new(), missing(path, name)),
+        Err(error) if error.kind() == ErrorKind::NotFound => return reject(String::new(), missing(path, name)),
         Err(error) if path.is_dir() || error.kind() == ErrorKind::IsADirectory => {
             let message = format!("`{name}` is a folder");
             let mistake = Diagnostic::new(&catalog::FILE, message).help("pass the YAML file in it");
-            return refuse(String::new(), mistake);
+            return reject(String::new(), mistake);
         }
         Err(error) => {
             let mistake = Diagnostic::new(&catalog::FILE, format!("cannot read `{name}`: {error}"));
-            return refuse(String::new(), mistake.help("check the permissions of the file"));
+            return reject(String::new(), mistake.help("check the permissions of the file"));
         }
     };
     if bytes.len() > MAX_BYTES {
         let message = format!("`{name}` is longer than {MAX_BYTES} bytes");
         let help = "pass a spec, not a weights file; shorten the comments of a longer spec";
-        return refuse(String::new(), Diagnostic::new(&catalog::LENGTH, message).help(help));
+        return reject(String::new(), Diagnostic::new(&catalog::LENGTH, message).help(help));
     }
     match String::from_utf8(bytes) {
         Ok(text) => Ok(SourceFile::new(name, text)),
@@ -63,7 +63,7 @@ pub fn read(path: &Path, name: &str) -> Result<SourceFile, Diagnostics> {
             let at = error.utf8_error().valid_up_to();
             let bytes = error.into_bytes();
             let mistake = not_utf8(&bytes, at);
-            refuse(String::from_utf8_lossy(&bytes).into_owned(), mistake)
+            reject(String::from_utf8_lossy(&bytes).into_owned(), mistake)
         }
     }
 }

@@ -80,11 +80,11 @@ impl Locator<'_> {
                 self.close(Located { place, children: Vec::new() });
             }
             Event::Scalar(_, _, anchor, tag) => {
-                self.refuse_anchor_and_tag(*anchor, tag.is_some(), place);
+                self.reject_anchor_and_tag(*anchor, tag.is_some(), place);
                 self.close(Located { place, children: Vec::new() });
             }
             Event::SequenceStart(anchor, tag) | Event::MappingStart(anchor, tag) => {
-                self.refuse_anchor_and_tag(*anchor, tag.is_some(), place);
+                self.reject_anchor_and_tag(*anchor, tag.is_some(), place);
                 self.open.push(Located { place, children: Vec::new() });
                 if self.open.len() > MAX_DEPTH {
                     self.scan.mistakes.push(
@@ -115,7 +115,7 @@ impl Locator<'_> {
         }
     }
 
-    fn refuse_anchor_and_tag(&mut self, anchor: usize, tagged: bool, place: Place) {
+    fn reject_anchor_and_tag(&mut self, anchor: usize, tagged: bool, place: Place) {
         if anchor != 0 {
             self.not_plain("anchors", place, "remove the `&name` before it");
         }

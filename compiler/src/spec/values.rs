@@ -46,7 +46,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Reports an invalid entry.
-    pub fn refuse<T>(&mut self, entry: &Entry<'_>, rule: &'static Rule, help: impl Into<String>) -> Option<T> {
+    pub fn reject<T>(&mut self, entry: &Entry<'_>, rule: &'static Rule, help: impl Into<String>) -> Option<T> {
         let message = match &entry.value.value {
             Value::Null => format!("`{}` has no value", entry.name),
             _ => format!("`{}` is {}", entry.name, self.describe(entry.value)),
@@ -79,7 +79,7 @@ impl<'a> Checker<'a> {
         };
         // YAML reads 0x20 as 32, which is more likely a mistake than intended.
         let decimal = self.excerpt(entry.value.place).bytes().all(|byte| byte.is_ascii_digit() || byte == b'+');
-        found.filter(|_| decimal).or_else(|| self.refuse(entry, rule, whole_help(&entry.value.value, &range)))
+        found.filter(|_| decimal).or_else(|| self.reject(entry, rule, whole_help(&entry.value.value, &range)))
     }
 
     /// Checks a finite number against a condition.
@@ -102,7 +102,7 @@ impl<'a> Checker<'a> {
                 }
                 _ => help,
             };
-            self.refuse(entry, rule, help)
+            self.reject(entry, rule, help)
         })
     }
 
@@ -115,7 +115,7 @@ impl<'a> Checker<'a> {
         planned: &[&str],
     ) -> Option<T> {
         let Value::Text(text) = &entry.value.value else {
-            return self.refuse(entry, rule, one_of(words));
+            return self.reject(entry, rule, one_of(words));
         };
         self.word(&entry.name, text, entry.place(), rule, words, planned)
     }

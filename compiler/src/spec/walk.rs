@@ -190,7 +190,7 @@ fn rows(checker: &mut Checker<'_>, entry: &Entry<'_>) -> Option<Given<Vec<RowDra
             let value = rows.iter().map(|node| row(checker, node)).collect();
             Some(Given { value, place: entry.key })
         }
-        _ => checker.refuse(entry, &catalog::BLOCKS, "write rows such as `- { t: 6, c: 24, n: 2, s: 2 }`"),
+        _ => checker.reject(entry, &catalog::BLOCKS, "write rows such as `- { t: 6, c: 24, n: 2, s: 2 }`"),
     }
 }
 
@@ -230,7 +230,7 @@ impl Checker<'_> {
 
     fn repeat(&mut self, entry: &Entry<'_>) -> Option<usize> {
         if matches!(entry.value.value, Value::Integer(0)) {
-            return self.refuse(entry, &catalog::REPEAT, "remove the row, or write the number of repeats");
+            return self.reject(entry, &catalog::REPEAT, "remove the row, or write the number of repeats");
         }
         self.whole(entry, &catalog::REPEAT, 1..=MAX_BLOCKS)
     }
@@ -240,9 +240,9 @@ impl Checker<'_> {
             Value::Integer(value @ (1 | 2)) => Some(value as usize),
             Value::Integer(3..) => {
                 let help = "write 2 to halve height and width; use several rows with stride 2 for a larger factor";
-                self.refuse(entry, &catalog::STRIDE, help)
+                self.reject(entry, &catalog::STRIDE, help)
             }
-            _ => self.refuse(entry, &catalog::STRIDE, "write 1, or 2 to halve height and width"),
+            _ => self.reject(entry, &catalog::STRIDE, "write 1, or 2 to halve height and width"),
         }
     }
 
@@ -252,10 +252,10 @@ impl Checker<'_> {
             Value::Bool(false) => ResidualRule::Never,
             _ => {
                 let Value::Text(text) = &entry.value.value else {
-                    return self.refuse(entry, &catalog::RESIDUAL, "write auto, true or false");
+                    return self.reject(entry, &catalog::RESIDUAL, "write auto, true or false");
                 };
                 if text != "auto" {
-                    return self.refuse(entry, &catalog::RESIDUAL, "write auto, true or false");
+                    return self.reject(entry, &catalog::RESIDUAL, "write auto, true or false");
                 }
                 ResidualRule::Auto
             }

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn misleading_names_are_refused() {
+    fn rejects_misleading_names() {
         for (output, part) in [
             ("out/", "not a file name"),
             ("..", "not a file name"),

@@ -24,7 +24,7 @@ fn decoded(bytes: &[u8]) -> (Vec<u8>, [usize; 2]) {
     (rgb.into_pixels(), size)
 }
 
-fn refused(bytes: &[u8]) -> String {
+fn rejection(bytes: &[u8]) -> String {
     decode(bytes.to_vec(), NONE).unwrap_err()
 }
 
@@ -110,21 +110,21 @@ fn other_formats_are_named() {
         (b"hello", "unknown format"),
         (b"", "unknown format"),
     ] {
-        let said = refused(start);
+        let said = rejection(start);
         assert!(said.contains(part) && said.contains("magick"), "{said}");
     }
 }
 
 #[test]
-fn absurd_sizes_are_refused_before_memory_is_taken() {
+fn rejects_absurd_sizes_before_allocating() {
     for header in ["P6 2147483648 2147483648 255 ", "P6 4294967296 4294967296 255 ", "P5 18446744073709551615 2 65535 "]
     {
-        assert!(refused(header.as_bytes()).contains("the limit is"), "{header}");
+        assert!(rejection(header.as_bytes()).contains("the limit is"), "{header}");
     }
-    assert!(refused(b"P6 18446744073709551616 1 255 ").contains("damaged header"));
-    assert!(refused(b"P6 10000 10000 255 xyz").contains("truncated: expected 300000000 bytes of pixels, found 3"));
+    assert!(rejection(b"P6 18446744073709551616 1 255 ").contains("damaged header"));
+    assert!(rejection(b"P6 10000 10000 255 xyz").contains("truncated: expected 300000000 bytes of pixels, found 3"));
     for header in ["P6 0 5 255 ", "P5 5 0 255 "] {
-        assert!(refused(header.as_bytes()).contains("no pixels"), "{header}");
+        assert!(rejection(header.as_bytes()).contains("no pixels"), "{header}");
     }
     for header in [
         "P6",
@@ -138,13 +138,13 @@ fn absurd_sizes_are_refused_before_memory_is_taken() {
         "P6 1 1 255x",
         "P6 #",
     ] {
-        assert!(refused(header.as_bytes()).contains("damaged header"), "{header}");
+        assert!(rejection(header.as_bytes()).contains("damaged header"), "{header}");
     }
     let good = encoded(&RgbImage::from_raw(3, 2, noise(18, 1)).unwrap().into());
     let with = |at: usize, number: u32| {
         let mut file = good.clone();
         put(&mut file, at, number);
-        refused(&file)
+        rejection(&file)
     };
     for (at, number, part) in [
         (18, 0, "no pixels"),
@@ -166,7 +166,7 @@ fn absurd_sizes_are_refused_before_memory_is_taken() {
 
 /// No prefix of a file, and no single byte of a header, makes a decoder panic or read beyond the file.
 #[test]
-fn damage_is_an_error_or_another_picture() {
+fn corrupt_files_are_errors_or_other_pictures() {
     let rgb = RgbImage::from_raw(5, 3, noise(45, 2)).unwrap();
     let gray = image::GrayImage::from_raw(5, 3, noise(15, 3)).unwrap();
     let rgba = RgbaImage::from_raw(5, 3, noise(60, 4)).unwrap();

@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn other_bytes_are_refused() {
+    fn rejects_other_bytes() {
         let good = carried::facts::of_network(Generated::INFO);
         for length in 0..good.len() {
             assert_eq!(NetworkFacts::decode(&good[..length]).unwrap_err(), DecodeError::Truncated, "{length}");

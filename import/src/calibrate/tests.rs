@@ -131,7 +131,7 @@ fn bias_correction_reduces_the_error() {
 }
 
 #[test]
-fn unquantizable_networks_are_refused() {
+fn rejects_unquantizable_networks() {
     let Case { network, mut weights, statistics, .. } = case();
     let options = all_options()[0];
     let none = quantize(&network, &weights, &Statistics::new(&network), &PREPROCESS, options).unwrap_err();

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn too_many_filters_are_refused() {
+    fn rejects_too_many_filters() {
         let deflate = [1, 0, 0, 0, 0, 0];
         let read = |count: u8| {
             pipeline(Cursor::new(&[&[2, count][..], &deflate.repeat(count.into())].concat(), Widths::default()))

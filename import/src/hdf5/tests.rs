@@ -87,7 +87,7 @@ fn unpacking_is_limited_by_the_file_size() {
 
 /// Damages every word of both files once: reading everything must end within the memory limit.
 #[test]
-fn damaged_words_do_not_panic() {
+fn corrupt_words_do_not_panic() {
     fn visit(file: &File<'_>, object: &Object<'_>, depth: usize) {
         for name in ["text", "list", "fixed"] {
             let _ = file.string(object, name, 1000);

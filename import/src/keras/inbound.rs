@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_notations_are_refused() {
+    fn rejects_invalid_notations() {
         for odd in [json!([1]), json!("a"), json!([[["a"]]]), json!([{"args": [{"class_name": "__keras_tensor__"}]}])] {
             assert!(calls(&odd).is_err(), "{odd}");
         }

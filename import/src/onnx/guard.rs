@@ -49,7 +49,7 @@ impl Kind {
 
 /// Checks the number of messages, and of nodes' input and output names.
 ///
-/// Visits every field that the decoder reads. Groups are refused: ONNX files have none.
+/// Visits every field that the decoder reads. Groups are rejected: ONNX files have none.
 pub fn check(bytes: &[u8]) -> Result<()> {
     let mut left = MAX_MESSAGES;
     match count(bytes, Kind::Model, &mut left) {
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_fields_and_groups_are_refused() {
+    fn rejects_invalid_fields_and_groups() {
         for bytes in
             [&b"\x3a"[..], b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", b"\x3b\x3c", b"\x39\0", b"\x3a\x05\x0a"]
         {

@@ -3,7 +3,7 @@
 //! A container has one of two forms (`container.rs`): int8 with symmetric weights and a scale per channel, or uint8 with
 //! one scale and zero point for all weights of a layer. Files mix types, for instance uint8 values with int8 weights in
 //! ONNX. Adding 128 to an integer and its zero point changes its type but not the number it represents, so mixtures are
-//! converted to one of the two forms without rounding. All others are refused.
+//! converted to one of the two forms without rounding. All others are rejected.
 
 use mbvc_compiler::spec::Precision;
 use mbvc_runtime::quantized::arithmetic::{Integer, Quant, is_scale};

@@ -1,4 +1,4 @@
-//! Modified quantized ONNX files: equivalent ones are imported, others are refused.
+//! Modified quantized ONNX files: equivalent ones are imported, others are rejected.
 
 use prost::Message as _;
 
@@ -75,7 +75,7 @@ impl File {
     }
 
     /// Returns the error, and checks that its remedy works.
-    fn refused(&self) -> String {
+    fn rejection(&self) -> String {
         let error = self.keep().unwrap_err();
         assert_eq!(error.kind, ErrorKind::Unsupported, "{error}");
         let text = error.to_string();
@@ -93,7 +93,7 @@ fn numbers(imported: &Imported, name: &str) -> Vec<f64> {
 const HALF: [u8; 4] = 0.5f32.to_le_bytes();
 
 #[test]
-fn a_value_that_is_not_quantized_is_refused() {
+fn rejects_a_value_that_is_not_quantized() {
     for (operator, nth, role) in [("Conv", 1, "block1.depthwise"), ("Add", 0, "block1.add"), ("Gemm", 0, "classifier")]
     {
         let mut file = File::open("qdq_channels.onnx");
@@ -119,7 +119,7 @@ fn a_value_that_is_not_quantized_is_refused() {
 }
 
 #[test]
-fn mismatched_pairs_are_refused() {
+fn rejects_mismatched_pairs() {
     let mut file = File::open("qdq_channels.onnx");
     file.add_tensor("half", 1, &[], &HALF);
     let at = file.all("Conv")[0];
@@ -153,7 +153,7 @@ fn mismatched_pairs_are_refused() {
 }
 
 #[test]
-fn two_quantizations_of_a_value_are_refused() {
+fn rejects_two_quantizations_of_a_value() {
     let mut file = File::open("qdq_channels.onnx");
     file.add_tensor("half", 1, &[], &HALF);
     let gemm = file.all("Gemm")[0];
@@ -169,12 +169,12 @@ fn two_quantizations_of_a_value_are_refused() {
     let again = [node("QuantizeLinear", &input, "again"), node("DequantizeLinear", "again", "twice")];
     file.nodes()[gemm].input[0] = "twice".into();
     file.nodes().splice(gemm..gemm, again);
-    let error = file.refused();
+    let error = file.rejection();
     assert!(error.contains("head.pool: the value has several quantizations"), "{error}");
 }
 
 #[test]
-fn sixteen_bits_are_refused() {
+fn rejects_sixteen_bits() {
     let mut file = File::open("qdq_channels.onnx");
     let zeros: Vec<String> = file.nodes().iter().filter_map(|node| node.input.get(2).cloned()).collect();
     for tensor in &mut file.0.graph.as_mut().unwrap().initializer {
@@ -184,7 +184,7 @@ fn sixteen_bits_are_refused() {
         }
     }
     // The ranges of such values are wider, so their activation is relu.
-    let error = file.refused();
+    let error = file.rejection();
     assert!(
         error.contains("input: the value has element type U16") && error.contains("expected: int8 or uint8"),
         "{error}"
@@ -196,7 +196,7 @@ fn sixteen_bits_are_refused() {
             tensor.raw_data = [&tensor.raw_data[..], &[0]].concat().into();
         }
     }
-    let error = symmetric.refused();
+    let error = symmetric.rejection();
     assert!(
         error.contains("input: the value has element type I16") && error.contains("expected: int8 or uint8"),
         "{error}"
@@ -204,7 +204,7 @@ fn sixteen_bits_are_refused() {
 }
 
 #[test]
-fn zero_points_of_channels_are_refused() {
+fn rejects_zero_points_of_channels() {
     let mut file = File::open("qdq_channels.onnx");
     let conv = file.all("Conv")[2];
     let weight = file.nodes()[conv].input[1].clone();
@@ -214,7 +214,7 @@ fn zero_points_of_channels_are_refused() {
     let mut bytes = zeros.raw_data.to_vec();
     bytes[3] = 9;
     zeros.raw_data = bytes.into();
-    let error = file.refused();
+    let error = file.rejection();
     assert!(error.contains("block1.project") && error.contains("neither symmetric"), "{error}");
     let seen = crate::inspect_bytes(&file.0.encode_to_vec(), "m.onnx").unwrap();
     assert!(seen.notes.iter().any(|note| note.contains("cannot be kept") && note.contains("neither symmetric")));
@@ -239,12 +239,12 @@ fn a_bias_in_other_units_is_converted() {
     assert!(expected.iter().any(|steps| steps.abs() > 1000.0));
     // A bias beyond 32 bits.
     file.tensor(&scale).raw_data = [1e9f32; 5].iter().flat_map(|scale| scale.to_le_bytes()).collect();
-    let error = file.refused();
+    let error = file.rejection();
     assert!(error.contains("classifier") && error.contains("does not fit 32 bits"), "{error}");
 }
 
 #[test]
-fn a_clip_between_different_quantizations_is_refused() {
+fn rejects_a_clip_between_different_quantizations() {
     let mut file = File::open("qdq_symmetric.onnx");
     file.add_tensor("half", 1, &[], &HALF);
     let clip = file.all("Clip")[3];
@@ -255,7 +255,7 @@ fn a_clip_between_different_quantizations_is_refused() {
     for at in [quantize, dequantize] {
         file.nodes()[at].input[1] = "half".into();
     }
-    let error = file.refused();
+    let error = file.rejection();
     assert!(error.contains("the quantization before the activation differs from that after it"), "{error}");
 }
 
@@ -342,12 +342,12 @@ fn a_classifier_of_matmul_and_add_has_a_bias() {
     ];
     file.nodes()[add].input[0] = "product.dq".into();
     file.nodes().splice(add..add, pair);
-    let error = file.refused();
+    let error = file.rejection();
     assert!(error.contains("between a layer and the following arithmetic"), "{error}");
 }
 
 #[test]
-fn operators_on_integers_are_refused_with_a_remedy() {
+fn rejects_operators_on_integers_with_a_remedy() {
     let mut file = File::open("qdq_channels.onnx");
     let stem = file.all("Conv")[0];
     let [first, second] = file.pair_after(stem);

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn other_paddings_are_refused() {
+    fn rejects_other_paddings() {
         for (pads, image, stride) in [
             (Pads::SameLower, Some([224, 224]), 2),
             (Pads::Explicit([0; 4]), Some([224, 224]), 1),

@@ -125,7 +125,7 @@ fn both_conventions_fit_odd_sizes() {
 }
 
 #[test]
-fn mixed_conventions_are_refused() {
+fn rejects_mixed_conventions() {
     let mut b = Builder::new(32);
     let error = b.stem().depthwise(8, 2, [1; 4]).point("project", 8, 8).tail().error();
     assert_eq!(error.role.as_deref(), Some("block1.depthwise"));
@@ -143,7 +143,7 @@ fn explicit_padding_before_a_convolution_is_added() {
 }
 
 #[test]
-fn an_expansion_convolution_of_factor_1_is_refused() {
+fn rejects_an_expansion_convolution_of_factor_1() {
     let mut b = Builder::new(32);
     b.stem().point("expand", 8, 8).op("act", RELU6).depthwise(8, 1, [1; 4]).point("project", 8, 8);
     let error = b.tail().error();
@@ -152,14 +152,14 @@ fn an_expansion_convolution_of_factor_1_is_refused() {
 }
 
 #[test]
-fn a_fractional_expansion_factor_is_refused() {
+fn rejects_a_fractional_expansion_factor() {
     let mut b = Builder::new(32);
     b.stem().point("expand", 8, 12).op("act", RELU6).depthwise(12, 1, [1; 4]).point("project", 12, 8);
     assert!(b.tail().error().to_string().contains("not whole"));
 }
 
 #[test]
-fn an_activated_projection_is_refused() {
+fn rejects_an_activated_projection() {
     // As in MobileNetV1.
     let error = block(32).op("act", RELU6).tail().error();
     assert_eq!(error.role.as_deref(), Some("block1.project"));
@@ -167,7 +167,7 @@ fn an_activated_projection_is_refused() {
 }
 
 #[test]
-fn mixed_activations_are_refused() {
+fn rejects_mixed_activations() {
     let mut b = block(32);
     b.point("head", 8, 16).op("head.relu", Op::Clamp { low: 0.0, high: f64::INFINITY });
     let error = b.op("pool", Op::Pool { window: None }).error().to_string();
@@ -202,7 +202,7 @@ fn the_range_of_quantized_values_completes_an_activation() {
 }
 
 #[test]
-fn unexpected_windows_are_refused() {
+fn rejects_unexpected_windows() {
     let stem = |conv: Conv<'static>| Builder::new(32).op("stem", Op::Conv(conv)).op("act", RELU6).error().to_string();
     assert!(stem(conv([3, 3, 3, 8], 1, 3, [1; 4])).contains("unexpected stride"));
     assert!(stem(conv([7, 7, 3, 8], 1, 2, [3; 4])).contains("unexpected kernel size"));
@@ -213,7 +213,7 @@ fn unexpected_windows_are_refused() {
 }
 
 #[test]
-fn forks_and_unexpected_skips_are_refused() {
+fn rejects_forks_and_unexpected_skips() {
     let mut b = block(32);
     let projected = b.last;
     b.node("other", RELU6, vec![projected]);
@@ -251,7 +251,7 @@ fn the_classifier_must_match_its_features() {
 }
 
 #[test]
-fn a_network_without_classifier_is_refused() {
+fn rejects_a_network_without_classifier() {
     let mut b = block(32);
     b.point("head", 8, 16).op("head.act", RELU6);
     let error = b.op("pool", Op::Pool { window: None }).error();
@@ -260,7 +260,7 @@ fn a_network_without_classifier_is_refused() {
 }
 
 #[test]
-fn layers_after_the_scores_are_refused() {
+fn rejects_layers_after_the_scores() {
     let error = block(32).tail().op("more", RELU6).error();
     assert_eq!(error.role.as_deref(), Some("output"));
     check(&block(32).tail().op("softmax", Op::Softmax).op("best", Op::Ranking).finish(), |_| {});

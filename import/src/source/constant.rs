@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn mismatched_data_is_refused() {
+    fn rejects_mismatched_data() {
         let bytes = |count| Values::Bytes(DType::F32, Cow::Owned(vec![0; count]));
         assert!(Constant::new(vec![2], bytes(4)).is_err());
         assert!(Constant::new(vec![1], bytes(5)).is_err());

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn views_outside_the_storage_are_refused() {
+    fn rejects_views_outside_the_storage() {
         let storage = bytes(8);
         for (offset, shape, strides) in [
             (1, vec![8], vec![1]),

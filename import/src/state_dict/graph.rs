@@ -109,7 +109,7 @@ impl Conventions {
     }
 }
 
-/// Returns expansion and channels of each block. A fractional expansion is rounded down; the recognizer refuses it.
+/// Returns expansion and channels of each block. A fractional expansion is rounded down; the recognizer rejects it.
 fn blocks(dict: &StateDict<'_>, layers: &Layers) -> Result<Vec<[usize; 2]>> {
     let mut channels = out_channels(dict, &layers.stem)?;
     let mut blocks = Vec::new();

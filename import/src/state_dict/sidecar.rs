@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn features_outside_the_family_are_refused() {
+    fn rejects_features_outside_the_family() {
         for (key, value) in [("hidden_act", json!("gelu")), ("output_stride", json!(8))] {
             let config = json!({"model_type": "mobilenet_v2", key: value});
             let error = Sidecar::parse(Some(&config), None).unwrap_err().to_string();

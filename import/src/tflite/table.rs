@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_offsets_stay_in_bounds() {
+    fn corrupt_offsets_stay_in_bounds() {
         for at in 0..SMALL.len() {
             for value in 0..=255 {
                 let mut bytes = SMALL;

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn views_outside_the_storage_are_refused() {
+    fn rejects_views_outside_the_storage() {
         for (offset, size, stride) in [(3, 2, 1), (0, 5, 1), (1, 2, 3), (0, 200, 200), (200, 1, 1), (0, 5, 0)] {
             assert!(values(&program(offset, size, stride)).is_err(), "{offset} {size} {stride}");
         }

@@ -116,7 +116,7 @@ fn declared_sizes_are_checked() {
 }
 
 #[test]
-fn invalid_programs_are_refused() {
+fn rejects_invalid_programs() {
     for bytes in [
         &b""[..],
         b"\x80\x02",
@@ -139,13 +139,13 @@ fn invalid_programs_are_refused() {
 }
 
 #[test]
-fn too_many_instructions_are_refused() {
+fn rejects_too_many_instructions() {
     let error = pickle::read(&program(&[&b"N0".repeat(1 << 20)])).unwrap_err().to_string();
     assert!(error.contains("more than 1048576 instructions"), "{error}");
 }
 
 #[test]
-fn unsupported_files_are_refused() {
+fn rejects_unsupported_files() {
     let text = |bytes: &[u8]| read(bytes).unwrap_err().to_string();
     assert!(text(b"\x80\x04N.").contains("not a `torch.save` file"));
     let mut tar = vec![0; 512];

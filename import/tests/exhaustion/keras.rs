@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use super::refused;
+use super::rejection;
 
 fn archive(config: &Value, weights: &[u8]) -> Vec<u8> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
@@ -39,7 +39,7 @@ fn a_network_that_is_called_thousands_of_times() {
     let calls: Vec<Value> = (0..250).map(|_| json!([["in", 0, 0, {}]])).collect();
     inner["name"] = "inner".into();
     inner["inbound_nodes"] = calls.into();
-    let error = refused(&archive(&network(&[inner], "inner"), &weights()), "m.keras");
+    let error = rejection(&archive(&network(&[inner], "inner"), &weights()), "m.keras");
     assert!(error.contains("too many nested models or calls of models"), "{error}");
 }
 
@@ -47,7 +47,7 @@ fn a_network_that_is_called_thousands_of_times() {
 fn a_layer_that_is_called_thousands_of_times() {
     let calls: Vec<Value> = (0..5000).map(|_| json!([["in", 0, 0, {}]])).collect();
     let layer = json!({"class_name": "ReLU", "name": "r", "config": {}, "inbound_nodes": calls});
-    let error = refused(&archive(&network(&[layer], "r"), &weights()), "m.keras");
+    let error = rejection(&archive(&network(&[layer], "r"), &weights()), "m.keras");
     assert!(error.contains("called 5000 times") && error.contains("at most 256"), "{error}");
 }
 
@@ -59,7 +59,7 @@ fn layers_in_the_opposite_order() {
         json!({"class_name": "ReLU", "name": format!("r{at}"), "config": {}, "inbound_nodes": [[[before, 0, 0, {}]]]})
     };
     let layers: Vec<Value> = (0..8000).rev().map(layer).collect();
-    let error = refused(&archive(&network(&layers, "r7999"), &weights()), "m.keras");
+    let error = rejection(&archive(&network(&layers, "r7999"), &weights()), "m.keras");
     assert!(error.contains("not in order of execution"), "{error}");
 }
 
@@ -70,7 +70,7 @@ fn an_operation_of_thousands_of_constants() {
     let layer = json!({"class_name": "TensorFlowOpLayer", "name": "o",
                        "config": {"node_def": {"op": "Mul"}, "constants": constants},
                        "inbound_nodes": [[["in", 0, 0, {}]]]});
-    let error = refused(&archive(&network(&[layer], "o"), &weights()), "m.keras");
+    let error = rejection(&archive(&network(&[layer], "o"), &weights()), "m.keras");
     assert!(error.contains("TensorFlowOpLayer, an operator not used by MobileNetV2"), "{error}");
 }
 
@@ -81,7 +81,7 @@ fn an_archive_that_claims_a_gigabyte_of_weights() {
     // The size in the last record of the directory.
     let record = bytes.windows(4).rposition(|window| window == b"PK\x01\x02").unwrap();
     bytes[record + 24..record + 28].copy_from_slice(&0x4000_0000u32.to_le_bytes());
-    let error = refused(&bytes, "m.keras");
+    let error = rejection(&bytes, "m.keras");
     assert!(error.contains("the size is 1073741824 bytes") && error.contains("at most 67108864"), "{error}");
 }
 
@@ -114,6 +114,6 @@ fn an_object_that_has_one_long_attribute_many_times() {
         &root.to_le_bytes(),
         &[0; 4],
     ];
-    let error = refused(&[superblock.concat(), object].concat(), "m.h5");
+    let error = rejection(&[superblock.concat(), object].concat(), "m.h5");
     assert!(error.contains("without a Keras model"), "{error}");
 }

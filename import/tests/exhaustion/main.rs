@@ -1,5 +1,5 @@
-//! Small files that were made to take much time or memory, each by another way to say something once and mean it often.
-//! What they ask for is in proportion to their size now, or refused.
+//! Small files that request much time or memory, each through a different form of repetition in its format. Allocations
+//! are in proportion to the file's size, or the file is rejected.
 
 #[path = "../common/counting.rs"]
 mod counting;
@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use counting::assert_little_memory;
 use mbvc_import::{Imported, Labels, ReadOptions, read_bytes};
 
-/// Reads a file that is no network; gives what the error says.
-fn refused(bytes: &[u8], name: &str) -> String {
+/// Reads a file that is not a network, and returns the error's message.
+fn rejection(bytes: &[u8], name: &str) -> String {
     within_limits(|| read_bytes(bytes, name, &ReadOptions::default()).map(|imported: Imported| imported.facts))
         .unwrap_err()
         .to_string()
@@ -52,9 +52,9 @@ fn safetensors_of_thousands_of_first_layers() {
         let header = format!("{{{}}}", (0..count).map(entry).collect::<Vec<_>>().join(","));
         [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat()
     };
-    let error = refused(&file(1 << 14), "m.safetensors");
+    let error = rejection(&file(1 << 14), "m.safetensors");
     assert!(error.contains("unknown tensor names"), "{error}");
-    let error = refused(&file((1 << 14) + 1), "m.safetensors");
+    let error = rejection(&file((1 << 14) + 1), "m.safetensors");
     assert!(error.contains("16385 tensors") && error.contains("at most 16384"), "{error}");
 }
 
@@ -63,7 +63,7 @@ fn safetensors_of_thousands_of_first_layers() {
 fn a_safetensors_header_of_megabytes() {
     let header = format!("{{{}}}", " ".repeat(1 << 23));
     let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
-    let error = refused(&bytes, "m.safetensors");
+    let error = rejection(&bytes, "m.safetensors");
     assert!(error.contains("header has 8388610 bytes"), "{error}");
     let error = mbvc_import::Container::from_bytes(&bytes, "m.safetensors").unwrap_err().to_string();
     assert!(error.contains("header has 8388610 bytes"), "{error}");

@@ -1,6 +1,6 @@
 //! ONNX: many nodes that read one tensor.
 
-use super::refused;
+use super::rejection;
 
 const UINT8: u64 = 2;
 const INT32: u64 = 6;
@@ -54,7 +54,7 @@ fn model(tensors: &[Vec<u8>], node: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
 #[test]
 fn convolutions_that_share_one_weight() {
     let weight = tensor("w", &[ELEMENTS, 1, 1, 1], FLOAT16, (5, &vec![0; ELEMENTS]));
-    let error = refused(&model(&[weight], |at| node("Conv", &["x", "w"], &format!("y{at}"))), "m.onnx");
+    let error = rejection(&model(&[weight], |at| node("Conv", &["x", "w"], &format!("y{at}"))), "m.onnx");
     assert!(error.contains("several readers"), "{error}");
 }
 
@@ -62,7 +62,7 @@ fn convolutions_that_share_one_weight() {
 #[test]
 fn additions_that_share_one_constant() {
     let constant = tensor("c", &[ELEMENTS, 1, 1], UINT8, (9, &vec![1; ELEMENTS]));
-    let error = refused(&model(&[constant], |at| node("Add", &["x", "c"], &format!("y{at}"))), "m.onnx");
+    let error = rejection(&model(&[constant], |at| node("Add", &["x", "c"], &format!("y{at}"))), "m.onnx");
     assert!(error.contains("computes too many constants"), "{error}");
 }
 
@@ -72,7 +72,7 @@ fn quantizers_that_share_zero_points() {
     let scale = tensor("s", &[1], 1, (9, &1f32.to_le_bytes()));
     let zeros = tensor("z", &[ELEMENTS], UINT8, (9, &vec![0; ELEMENTS]));
     let quantize = |at: usize| node("QuantizeLinear", &["x", "s", "z"], &format!("y{at}"));
-    let error = refused(&model(&[scale, zeros], quantize), "m.onnx");
+    let error = rejection(&model(&[scale, zeros], quantize), "m.onnx");
     assert!(error.contains("computes too many constants"), "{error}");
 }
 
@@ -81,7 +81,7 @@ fn quantizers_that_share_zero_points() {
 fn paddings_of_a_million_axes() {
     let axes = tensor("a", &[ELEMENTS], INT32, (5, &vec![2; ELEMENTS]));
     let pads = tensor("p", &[2 * ELEMENTS], INT64, (7, &vec![0; 2 * ELEMENTS]));
-    let error = refused(&model(&[axes, pads], |at| node("Pad", &["x", "p", "", "a"], &format!("y{at}"))), "m.onnx");
+    let error = rejection(&model(&[axes, pads], |at| node("Pad", &["x", "p", "", "a"], &format!("y{at}"))), "m.onnx");
     assert!(error.contains("2097152 values for axes"), "{error}");
 }
 
@@ -90,7 +90,7 @@ fn paddings_of_a_million_axes() {
 fn a_slice_of_an_empty_constant() {
     let wide = tensor("w", &[0, 1 << 40], INT64, (9, &[]));
     let one = tensor("one", &[1], INT64, (9, &1i64.to_le_bytes()));
-    let error = refused(&model(&[wide, one], |at| node("Slice", &["w", "one", "one"], &format!("y{at}"))), "m.onnx");
+    let error = rejection(&model(&[wide, one], |at| node("Slice", &["w", "one", "one"], &format!("y{at}"))), "m.onnx");
     assert!(error.contains("the network ends before this layer"), "{error}");
 }
 
@@ -98,6 +98,6 @@ fn a_slice_of_an_empty_constant() {
 #[test]
 fn a_node_of_a_million_names() {
     let names = field(1, b"").repeat(ELEMENTS / NODES);
-    let error = refused(&model(&[], |_| field(1, &names)), "m.onnx");
+    let error = rejection(&model(&[], |_| field(1, &names)), "m.onnx");
     assert!(error.contains("too many nodes, attributes or tensors"), "{error}");
 }

@@ -1,7 +1,7 @@
 //! TFLite: tables that share one long vector.
 
 use super::flatbuffer::Flatbuffer;
-use super::refused;
+use super::rejection;
 
 const RELU: u32 = 19;
 const UINT8: u32 = 3;
@@ -73,7 +73,7 @@ fn chain(code: u32, count: usize, long: &[u8], constant: bool) -> Vec<u8> {
 /// A name that is not UTF-8, which takes three bytes per invalid byte, for each node.
 #[test]
 fn operators_that_share_a_name_of_a_megabyte() {
-    let error = refused(&chain(RELU, 5000, &vec![0xff; 1 << 20], false), "m.tflite");
+    let error = rejection(&chain(RELU, 5000, &vec![0xff; 1 << 20], false), "m.tflite");
     assert!(error.contains("unexpected operation") && error.len() < 2000, "{error}");
 }
 
@@ -81,6 +81,6 @@ fn operators_that_share_a_name_of_a_megabyte() {
 #[test]
 fn additions_that_share_one_constant() {
     const ADD: u32 = 0;
-    let error = refused(&chain(ADD, 5000, &vec![1; 1 << 16], true), "m.tflite");
+    let error = rejection(&chain(ADD, 5000, &vec![1; 1 << 16], true), "m.tflite");
     assert!(error.contains("too many scales, zero points or constant operands"), "{error}");
 }

@@ -44,7 +44,7 @@ fn replaced(from: &str, to: &str) -> String {
 }
 
 #[test]
-fn layers_that_cannot_be_taken_are_told_by_name() {
+fn reports_unsupported_layers_by_name() {
     let lambda = replaced("\"Rescaling\"", "\"Lambda\"");
     assert!(lambda.contains("node 'rescaling' (Lambda): a Lambda layer contains Python code"), "{lambda}");
     let pool = replaced("\"GlobalAveragePooling2D\"", "\"GlobalMaxPooling2D\"");
@@ -60,14 +60,14 @@ fn layers_that_cannot_be_taken_are_told_by_name() {
 }
 
 #[test]
-fn a_head_of_more_than_one_layer_is_told_with_the_remedy() {
+fn reports_a_head_of_more_than_one_layer_with_the_remedy() {
     let error = replaced("\"activation\": \"sigmoid\"", "\"activation\": \"relu\"");
     assert!(error.contains("one fully connected layer"), "{error}");
 }
 
 /// The output of the inner network is removed, with the layers after it.
 #[test]
-fn a_backbone_without_a_head_is_told() {
+fn reports_a_backbone_without_a_head() {
     let error = changed(|config| {
         let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
         let layers = config["config"]["layers"].as_array_mut().unwrap();
@@ -83,7 +83,7 @@ fn a_backbone_without_a_head_is_told() {
 }
 
 #[test]
-fn damaged_configurations_are_malformed() {
+fn corrupt_configurations_are_malformed() {
     let malformed = |change: fn(String) -> String| {
         let error = changed(change);
         assert_eq!(error.kind, ErrorKind::Malformed, "{error}");
@@ -100,14 +100,14 @@ fn damaged_configurations_are_malformed() {
 }
 
 #[test]
-fn weights_without_a_network_are_told_with_the_remedy() {
+fn reports_weights_without_a_network_with_the_remedy() {
     let error =
         read_bytes(&member("model.weights.h5"), "m.weights.h5", &ReadOptions::default()).unwrap_err().to_string();
     assert!(error.contains("weights without a network") && error.contains("load_weights"), "{error}");
 }
 
 #[test]
-fn an_archive_without_weights_is_refused() {
+fn rejects_an_archive_without_weights() {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     writer.start_file("config.json", SimpleFileOptions::default()).unwrap();
     writer.write_all(b"{}").unwrap();

@@ -81,7 +81,7 @@ fn the_network_and_its_conventions_are_found() {
     }
 }
 
-/// Layers are told by their own names, with that of the network they lie in.
+/// Layers are reported by their own names, with that of the network that contains them.
 #[test]
 fn facts_and_notes_say_what_was_found_where() {
     let nested = import(&fixture("keras3_nested.keras"));

@@ -126,7 +126,7 @@ fn zero_points_move_with_the_type() {
 }
 
 #[test]
-fn absorbed_activations_are_told() {
+fn reports_absorbed_activations() {
     for (name, _, _) in FILES {
         let imported = keep(name);
         assert_eq!(imported.recovered.activation, Activation::Relu6, "{name}");

@@ -71,7 +71,7 @@ fn pattern([height, width]: [usize; 2]) -> Vec<f32> {
     pixels.map(|(y, x, c)| ((y * 7 + x * 3 + c * 5) % 17) as f32 / 8.0 - 1.0).collect()
 }
 
-/// What the network computes at a size that its file may not tell.
+/// Output of the network at a size that its file may not record.
 fn logits(imported: &Imported, size: [usize; 2]) -> Vec<f32> {
     let mut spec = imported.spec().clone();
     spec.resolution = size;

@@ -104,7 +104,7 @@ fn a_1x1_convolution_classifies_too() {
 }
 
 #[test]
-fn a_body_without_its_one_classifier_is_told() {
+fn reports_a_body_without_its_one_classifier() {
     assert!(import(&BODY, &LINEAR).is_ok());
     let text = error(&BODY, &[]);
     assert!(text.contains("the file has no classifier"), "{text}");
@@ -115,7 +115,7 @@ fn a_body_without_its_one_classifier_is_told() {
 }
 
 #[test]
-fn layers_that_the_family_has_not_are_told() {
+fn reports_layers_outside_the_family() {
     let mut wide = BODY;
     wide[1].2 = [8, 1, 5, 5];
     let text = error(&wide, &LINEAR);

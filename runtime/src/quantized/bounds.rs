@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_that_do_not_fit_are_refused() {
+    fn rejects_ranges_that_do_not_fit() {
         let symmetric = |most: i64| Bounds { least: -most, most };
         // Sums beyond 2^23 that would not saturate.
         assert_eq!(symmetric((1 << 23) + 1).biased(1e-6), None);

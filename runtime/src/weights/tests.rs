@@ -53,7 +53,7 @@ fn a_static_container_is_borrowed() {
 }
 
 #[test]
-fn unknown_metadata_is_refused_with_the_reason() {
+fn rejects_unknown_metadata_with_the_reason() {
     for (key, value, expected) in [
         ("mbvc.format", None, "has no `mbvc.format`"),
         ("mbvc.format", Some("2"), "metadata `mbvc.format`: expected 1"),

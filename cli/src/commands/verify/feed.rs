@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn other_sizes_and_types_are_refused() {
+    fn rejects_other_sizes_and_types() {
         let trace = trace(Layout::Nhwc, None, false);
         let refused = |dtype: &str, shape: &[usize]| {
             let input = Input { dtype: dtype.into(), shape: shape.iter().copied().map(Some).collect() };

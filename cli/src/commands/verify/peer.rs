@@ -147,7 +147,7 @@ impl Peer {
     /// of LiteRT instead of its default ones.
     ///
     /// # Errors
-    /// If Python or a package is missing, or the engine refuses the model.
+    /// If Python or a package is missing, or the engine rejects the model.
     pub fn start(python: &Path, model: &Path, format: Format, trace: &Trace, reference: bool) -> Result<Self> {
         let (kind, name, packages) = engine(format).ok_or_else(|| not_run(model, format))?;
         let folder = tempfile::Builder::new()
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_that_overflow_are_refused() {
+    fn rejects_sizes_that_overflow() {
         let huge = format!(r#"[{{"dtype":"float32","shape":[{0},{0}]}}]"#, u64::MAX / 2);
         assert!(outputs(&huge, &[]).is_none());
     }

@@ -183,7 +183,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_files_never_panic_nor_mislead(
+    fn corrupt_files_never_panic_nor_mislead(
         bytes in valid_files(),
         damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in any::<prop::sample::Index>(),

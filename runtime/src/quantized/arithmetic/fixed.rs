@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn damaged_exponents_do_no_harm() {
+    fn corrupt_exponents_do_not_panic() {
         for exponent in [i32::MIN, -64, -33, 33, i32::MAX] {
             for value in [i32::MIN, -1, 0, i32::MAX] {
                 // The result is unspecified, but the call must not panic in builds with overflow checks.

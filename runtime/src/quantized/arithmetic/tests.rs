@@ -82,7 +82,7 @@ fn a_clamp_to_six_is_in_steps_of_the_result() {
 }
 
 #[test]
-fn sums_are_within_a_step_and_scales_too_far_apart_are_refused() {
+fn sums_are_within_a_step_and_scales_too_far_apart_are_rejected() {
     let (a, b, out) = (quant(0.03, 4), quant(0.2, -9), quant(0.21, 3));
     for rounding in [Rounding::Xnnpack, Rounding::TfliteReference] {
         let add = Add::new(rounding, a, b, out, Integer::Int8.limits()).expect("scales near each other");
