@@ -33,7 +33,7 @@ impl Source {
     /// Checks the text of a spec.
     ///
     /// # Errors
-    /// All errors of the spec and the overrides.
+    /// If the spec or an override is invalid.
     pub fn new(file: SourceFile, overrides: Overrides) -> Result<Self> {
         Ok(Self(Checked::new(file, overrides)?))
     }
@@ -41,7 +41,7 @@ impl Source {
     /// Generates code at a fusion level, for `isas` or, if that is empty, for those of the spec.
     ///
     /// # Errors
-    /// Errors that only compilation detects, such as a scratch beyond the budget.
+    /// If a limit that only compilation checks is exceeded, such as the scratch budget.
     pub fn compile(&self, fusion: FusionArg, isas: &[Isa]) -> Result<Compiled> {
         Ok(self.0.compile(fusion.into(), isas)?)
     }
@@ -69,7 +69,7 @@ impl Source {
 /// Reads and checks a spec; without a path the built-in one.
 ///
 /// # Errors
-/// All errors of the file, the spec and the overrides.
+/// If the file cannot be read, or the spec or an override is invalid.
 pub fn source(path: Option<&Path>, overrides: Overrides) -> Result<Source> {
     let file = match path {
         Some(path) => spec::read(path, &path.to_string_lossy())?,
@@ -170,7 +170,8 @@ impl Program {
     /// Binds weights to the network, which is compiled first if the cache does not hold it.
     ///
     /// # Errors
-    /// All differences between the weights and the network, or a missing instruction set or compiler.
+    /// If the weights do not fit the network, this processor does not support the instruction set, or the network
+    /// cannot be compiled.
     pub fn build(&self, weights: &Weights, isa: Option<Isa>) -> Result<Box<dyn Network>> {
         match &self.code {
             Code::Carried(build) => build(weights, isa).map_err(|error| match error {
@@ -247,7 +248,7 @@ pub fn weights(path: Option<&Path>) -> Result<Weights> {
 /// Compares weights with a network that is not compiled yet.
 ///
 /// # Errors
-/// All differences.
+/// If the weights do not fit the network. The message lists the first differences.
 pub fn check(source: &Source, compiled: &Compiled, weights: &Weights) -> Result {
     fit(compiled, &source.label(), weights, source.remedy("mbvc build SPEC").as_deref())
 }

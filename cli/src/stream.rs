@@ -33,7 +33,7 @@ pub struct Seen {
 /// processor at most.
 ///
 /// # Errors
-/// The first error of `work`, with the name of the image.
+/// If `work` fails. The first error is returned, with the name of the image.
 pub fn each<T: Send>(
     pictures: &Pictures<'_>,
     bar: &ProgressBar,
@@ -80,7 +80,7 @@ pub fn each<T: Send>(
 /// decoded in the meantime.
 ///
 /// # Errors
-/// The first error of `take`.
+/// If `take` fails. The first error is returned.
 pub fn in_turn<'p>(
     paths: impl Iterator<Item = &'p Path> + Send,
     framing: Framing,

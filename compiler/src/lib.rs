@@ -43,7 +43,7 @@ pub struct Compiled {
 /// Compiles the text of a spec. `overrides` replace values of the spec.
 ///
 /// # Errors
-/// All errors in the spec and the overrides.
+/// If the spec or an override is invalid. The diagnostics list every error.
 pub fn compile(source: &SourceFile, overrides: &Overrides) -> Result<Compiled, Diagnostics> {
     let spec = spec::parse_with(source, overrides)?;
     let reject = |mistake: Diagnostic| {
@@ -132,7 +132,7 @@ impl Compiled {
 /// Compiles the spec at `path`. Messages call it `name`.
 ///
 /// # Errors
-/// All errors in the file, the spec and the overrides.
+/// If the file cannot be read, or the spec or an override is invalid. The diagnostics list every error.
 pub fn compile_file(path: &Path, name: &str, overrides: &Overrides) -> Result<Compiled, Diagnostics> {
     compile(&spec::read(path, name)?, overrides)
 }

@@ -23,7 +23,7 @@ impl Source {
     /// Checks the text of a spec.
     ///
     /// # Errors
-    /// All errors of the spec and the overrides.
+    /// If the spec or an override is invalid. The diagnostics list every error.
     pub fn new(file: SourceFile, overrides: Overrides) -> Result<Self> {
         let spec = spec::parse_with(&file, &overrides)?;
         Ok(Self { file, spec, overrides })
@@ -32,7 +32,7 @@ impl Source {
     /// Generates code at a fusion level, for `isas` or, if that is empty, for those of the spec.
     ///
     /// # Errors
-    /// Errors that only compilation detects, such as a scratch beyond the budget.
+    /// If a limit that only compilation checks is exceeded, such as the scratch budget.
     pub fn compile(&self, fusion: Fusion, isas: &[Isa]) -> Result<Compiled> {
         self.compile_for(fusion, isas, self.spec.threads)
     }

@@ -27,7 +27,7 @@ impl Container {
     /// Checks that conventions and tensors are those of `spec`.
     ///
     /// # Errors
-    /// All differences of [`mismatches`](Self::mismatches), of which the message lists the first.
+    /// If [`mismatches`](Self::mismatches) is not empty. The message lists the first differences.
     pub fn check_against(&self, spec: &NetworkSpec) -> Result<()> {
         check(&self.mismatches(spec)?)
     }

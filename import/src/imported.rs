@@ -159,7 +159,7 @@ impl Imported {
     /// Checks that conventions, tensors, strides and residuals are those of `spec`.
     ///
     /// # Errors
-    /// All differences of [`mismatches`](Self::mismatches), of which the message lists the first.
+    /// If [`mismatches`](Self::mismatches) is not empty. The message lists the first differences.
     pub fn check_against(&self, spec: &NetworkSpec) -> Result<()> {
         fit::check(&self.mismatches(spec)?)
     }

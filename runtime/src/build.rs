@@ -17,8 +17,8 @@ use crate::weights::{Weights, WeightsError};
 /// Checks `weights` against the network, chooses an instruction set and packs the weights for it.
 ///
 /// # Errors
-/// All differences between the weights and the requirements of the network, or the reason why no instruction set can be
-/// chosen.
+/// If the weights do not fit the network, or no instruction set can be chosen. The error lists every difference of the
+/// weights.
 pub fn build<P: Plan + 'static>(
     info: &'static NetworkInfo,
     plan: impl FnOnce(Isa) -> Option<&'static P>,

@@ -30,7 +30,7 @@ impl<T: Clone, E: Clone> Lazy<T, E> {
     /// The model.
     ///
     /// # Errors
-    /// The error of `build` in the first call, also in later calls.
+    /// If `build` failed in the first call. Later calls return the same error.
     pub fn get(&self, build: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         #[cfg(feature = "std")]
         return self.built.get_or_init(build).clone();

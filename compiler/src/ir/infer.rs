@@ -5,7 +5,7 @@ use super::{Conv2d, ElementType, Graph, Op, ParamId, Requantize, Shape, Stage};
 /// The output shape of `op` on `inputs`.
 ///
 /// # Errors
-/// The reason as a predicate of the operation: "expects 1 input, has 2".
+/// If the inputs do not fit the operation. The reason is a predicate of the operation: "expects 1 input, has 2".
 pub fn output_shape(graph: &Graph, op: &Op, inputs: &[Shape]) -> Result<Shape, String> {
     let (expected, found) = (arity(op), inputs.len());
     if expected != found {

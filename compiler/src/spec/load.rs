@@ -12,7 +12,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Origin, Place, SourceFile, abse
 /// Reads and checks a spec; messages name the path as given.
 ///
 /// # Errors
-/// All mistakes of the file and the spec.
+/// If the file cannot be read or the spec is invalid. The diagnostics list every error.
 pub fn load(path: impl AsRef<Path>) -> Result<(SourceFile, NetworkSpec), Diagnostics> {
     load_with(path, &Overrides::none())
 }
@@ -20,7 +20,7 @@ pub fn load(path: impl AsRef<Path>) -> Result<(SourceFile, NetworkSpec), Diagnos
 /// [`load`] with overrides.
 ///
 /// # Errors
-/// All mistakes of the file, the spec and the overrides.
+/// If the file cannot be read, or the spec or an override is invalid. The diagnostics list every error.
 pub fn load_with(path: impl AsRef<Path>, overrides: &Overrides) -> Result<(SourceFile, NetworkSpec), Diagnostics> {
     let path = path.as_ref();
     let source = read(path, &path.to_string_lossy())?;

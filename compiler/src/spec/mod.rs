@@ -56,7 +56,7 @@ pub const DEFAULT_ROUNDING: Rounding = Rounding::Xnnpack;
 /// Checks a spec's text.
 ///
 /// # Errors
-/// All errors of the spec.
+/// If the spec is invalid. The diagnostics list every error.
 pub fn parse(source: &SourceFile) -> Result<NetworkSpec, Diagnostics> {
     parse_with(source, &Overrides::none())
 }
@@ -64,7 +64,7 @@ pub fn parse(source: &SourceFile) -> Result<NetworkSpec, Diagnostics> {
 /// Checks a spec's text with overrides. The overridden values are checked as well.
 ///
 /// # Errors
-/// All errors of the spec and the overrides.
+/// If the spec or an override is invalid. The diagnostics list every error.
 pub fn parse_with(source: &SourceFile, overrides: &Overrides) -> Result<NetworkSpec, Diagnostics> {
     let mut mistakes = Vec::new();
     let arguments = overrides.arguments(&mut mistakes);

@@ -26,7 +26,7 @@ pub struct Options {
 /// Parses the arguments after the program's name.
 ///
 /// # Errors
-/// The first invalid argument.
+/// If an argument is invalid. The message describes the first one.
 pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, String> {
     let mut options = Options { images: Vec::new(), top: 5, json: false, size: None };
     let mut arguments = arguments.into_iter();

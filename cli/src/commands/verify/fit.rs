@@ -23,7 +23,7 @@ impl Sides<'_> {
     /// The spec of the option, else the built-in one if the weights fit it, else the one recovered from the model.
     ///
     /// # Errors
-    /// All errors of the spec and of the options that override it.
+    /// If the spec cannot be read, or it or an option that overrides it is invalid.
     pub fn source(&self) -> Result<Source> {
         let Self { args, weights, container, model, trace } = *self;
         let named = engine::source(args.network.spec.spec.as_deref(), args.network.spec.overrides_for(Some(weights)))?;
@@ -39,7 +39,7 @@ impl Sides<'_> {
     /// Checks weights and model against the network of `source`.
     ///
     /// # Errors
-    /// All differences, layer by layer.
+    /// If the weights or the model do not fit the network. The message lists the first differences, layer by layer.
     pub fn fit(&self, source: &Source) -> Result {
         let Self { args, container, model, .. } = *self;
         let (weights, against) = (self.weights.source().unwrap_or_default(), args.against.display());

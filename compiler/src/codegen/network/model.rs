@@ -158,8 +158,8 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &N
                 /// `weights = "FILE"` in the macro, `embedded` does the same for weights in the program.
                 ///
                 /// # Errors
-                /// All differences between the weights and the network, or an unavailable instruction set that
-                /// `MBVC_ISA` requests.
+                /// If the weights do not fit the network, or the instruction set that `MBVC_ISA` requests is not
+                /// available. The error lists every difference.
                 pub fn new(weights: &rt::Weights) -> ::core::result::Result<Self, rt::ModelError> {
                     <#model>::build(&INFO, plan, weights, ::core::option::Option::None).map(#ready)
                 }

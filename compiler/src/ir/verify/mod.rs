@@ -104,7 +104,7 @@ impl fmt::Display for VerifyErrors {
 /// Checks `graph` after `pass`, and the postconditions `since` of the passes so far.
 ///
 /// # Errors
-/// All violations.
+/// If the graph violates an invariant. The error lists every violation.
 pub fn verify(graph: &Graph, pass: &str, since: &[Postcondition]) -> Result<(), VerifyErrors> {
     let mut found = Findings::default();
     let order = structure::check(graph, &mut found);

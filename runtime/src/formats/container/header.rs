@@ -65,7 +65,7 @@ impl<'a> Header<'a> {
     /// and ranges that cover the data without gap or overlap.
     ///
     /// # Errors
-    /// The first violated rule.
+    /// If the header violates a rule of the format. The error is the first violation.
     pub fn parse(start: &'a [u8], file_bytes: usize) -> Result<Self, ContainerError<'a>> {
         let mut header = Self::split(start, file_bytes)?;
         header.metadata = header.check()?;
