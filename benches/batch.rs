@@ -38,9 +38,9 @@ fn main() {
     let mut logits = vec![[0.0; One::CLASSES]; IMAGES];
     let (mut single, mut batch) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        single.push(timed(|| one.run_batch(&mut one_scratch, &images, &mut logits).expect("equal counts")));
+        single.push(timed(|| one.run_batch(&mut one_scratch, &images, &mut logits).expect("equal lengths")));
         black_box(&logits);
-        batch.push(timed(|| eight.run_batch(&mut eight_scratch, &images, &mut logits).expect("equal counts")));
+        batch.push(timed(|| eight.run_batch(&mut eight_scratch, &images, &mut logits).expect("equal lengths")));
         black_box(&logits);
     }
     println!("| {}, ms of an image | min | median |\n|---|---:|---:|", one.isa());

@@ -70,7 +70,7 @@ macro_rules! never {
             let weights = random_weights($network::INFO, 1);
             let (image, pixels) = (random_image::<N>(2), random_bytes::<N>(3));
             for isa in isas($network::INFO) {
-                let model = $network::with_isa(&weights, isa).expect("the weights are the network's");
+                let model = $network::with_isa(&weights, isa).expect("the weights fit the network");
                 let mut scratch = $network::scratch();
                 let mut steps = 0;
                 let count = allocations(|| {

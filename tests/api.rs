@@ -72,7 +72,7 @@ macro_rules! ways {
             let weights = random_weights($network::INFO, 3);
             let image = random_image::<TINY>(4);
             for isa in isas($network::INFO) {
-                let model = $network::with_isa(&weights, isa).expect("the weights are the network's");
+                let model = $network::with_isa(&weights, isa).expect("the weights fit the network");
                 assert_eq!((model.isa(), Network::isa(&model)), (isa, isa));
                 let mut scratch = $network::scratch();
                 let logits = model.run(&mut scratch, &image);
@@ -137,7 +137,7 @@ fn classify(weights: &mbvc::Weights, vector: &[f32]) -> Vec<f32> {
 
 #[test]
 fn wrong_lengths_are_reported() {
-    let model = Blocks::new(&random_weights(Blocks::INFO, 3)).expect("the weights are the network's");
+    let model = Blocks::new(&random_weights(Blocks::INFO, 3)).expect("the weights fit the network");
     let (mut scratch, image) = (Blocks::scratch(), random_image::<TINY>(4));
     let short = model.run_slice(&mut scratch, &image[1..]).expect_err("one value is missing");
     assert_eq!(short, LengthError { what: "input", expected: TINY, found: TINY - 1 });
@@ -163,7 +163,7 @@ fn wrong_lengths_are_reported() {
 fn scratch_can_be_static() {
     use std::sync::Mutex;
     static SCRATCH: Mutex<mbvc::Scratch<{ Blocks::SCRATCH_BYTES / 64 }>> = Mutex::new(Blocks::static_scratch());
-    let model = Blocks::new(&random_weights(Blocks::INFO, 3)).expect("the weights are the network's");
+    let model = Blocks::new(&random_weights(Blocks::INFO, 3)).expect("the weights fit the network");
     let image = random_image::<TINY>(4);
     let logits = model.run(&mut SCRATCH.lock().expect("not poisoned"), &image);
     assert_eq!(bits(&logits), bits(&model.run(&mut Blocks::scratch(), &image)));

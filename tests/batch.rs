@@ -29,7 +29,7 @@ macro_rules! batches {
                 let images: [_; 9] = std::array::from_fn(|seed| random_image::<N>(seed as u64));
                 let pixels: [_; 9] = std::array::from_fn(|seed| random_bytes::<N>(seed as u64));
                 for isa in isas(Four::INFO) {
-                    let model = Four::with_isa(&weights, isa).expect("the weights are the network's");
+                    let model = Four::with_isa(&weights, isa).expect("the weights fit the network");
                     let mut scratch = Four::scratch();
                     let alone = images.each_ref().map(|image| model.run(&mut scratch, image));
                     let seen = pixels.each_ref().map(|image| model.run_pixels(&mut scratch, image));
@@ -37,9 +37,9 @@ macro_rules! batches {
                     for count in 0..=images.len() {
                         scratch.floats_mut().fill(f32::NAN);
                         let mut logits = vec![[f32::NAN; Four::CLASSES]; count];
-                        model.run_batch(&mut scratch, &images[..count], &mut logits).expect("equal counts");
+                        model.run_batch(&mut scratch, &images[..count], &mut logits).expect("equal lengths");
                         assert_eq!(bits(logits.as_flattened()), bits(alone[..count].as_flattened()), "{isa}, {count}");
-                        model.run_batch_pixels(&mut scratch, &pixels[..count], &mut logits).expect("equal counts");
+                        model.run_batch_pixels(&mut scratch, &pixels[..count], &mut logits).expect("equal lengths");
                         assert_eq!(bits(logits.as_flattened()), bits(seen[..count].as_flattened()), "{isa}, {count}");
                     }
                     assert!(Four::INFO.threads == 1 || helped_calls() > helped, "{isa}");
@@ -59,29 +59,29 @@ batches! {
 }
 
 #[test]
-fn one_by_one_where_the_spec_says_nothing() {
+fn a_spec_without_batch_runs_images_one_by_one() {
     const N: usize = 32 * 32 * 3;
     assert_eq!(Single::BATCH, 1);
-    let model = Single::new(&random_weights(Single::INFO, 1)).expect("the weights are the network's");
+    let model = Single::new(&random_weights(Single::INFO, 1)).expect("the weights fit the network");
     let mut scratch = Single::scratch();
     let images: [_; 3] = std::array::from_fn(|seed| random_image::<N>(seed as u64));
     let mut logits = [[f32::NAN; Single::CLASSES]; 3];
-    // Images may be at any address.
-    let places: Vec<&[f32; N]> = images.iter().map(|image| &**image).collect();
-    model.run_batch(&mut scratch, &places, &mut logits).expect("equal counts");
+    // The images need not be contiguous.
+    let references: Vec<&[f32; N]> = images.iter().map(|image| &**image).collect();
+    model.run_batch(&mut scratch, &references, &mut logits).expect("equal lengths");
     for (image, logits) in images.iter().zip(&logits) {
-        assert_eq!(bits(logits), bits(&model.run(&mut scratch, image)));
+        assert_eq!(bits(logits), bits(&model.run(&mut scratch, image)), "a batch differs from a single call");
     }
 }
 
 #[test]
 fn rejects_a_batch_of_another_length() {
-    let model = Single::new(&random_weights(Single::INFO, 1)).expect("the weights are the network's");
+    let model = Single::new(&random_weights(Single::INFO, 1)).expect("the weights fit the network");
     let images = [*random_image::<{ 32 * 32 * 3 }>(1)];
     let mut logits = [[7.0; Single::CLASSES]; 2];
     let error = model.run_batch(&mut Single::scratch(), &images, &mut logits);
     assert_eq!(error, Err(LengthError { what: "logits", expected: 1, found: 2 }));
-    assert!(logits.as_flattened().iter().all(|value| *value == 7.0), "nothing was written");
+    assert!(logits.as_flattened().iter().all(|value| *value == 7.0), "logits were written despite the error");
 }
 
 /// The scratch of a batch is that of a call plus one vector per image.

@@ -22,9 +22,9 @@ macro_rules! levels {
 
             pub fn build(weights: &mbvc::Weights, isa: mbvc::Isa) -> [Box<dyn mbvc::Network>; 3] {
                 [
-                    Box::new(Unfused::with_isa(weights, isa).expect("the weights are the network's")),
-                    Box::new(Epilogues::with_isa(weights, isa).expect("the weights are the network's")),
-                    Box::new(Blocks::with_isa(weights, isa).expect("the weights are the network's")),
+                    Box::new(Unfused::with_isa(weights, isa).expect("the weights fit the network")),
+                    Box::new(Epilogues::with_isa(weights, isa).expect("the weights fit the network")),
+                    Box::new(Blocks::with_isa(weights, isa).expect("the weights fit the network")),
                 ]
             }
         }

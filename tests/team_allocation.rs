@@ -38,7 +38,7 @@ const CALLS: usize = 50;
 fn dispatch_allocates_nothing() {
     set_processors(3);
     let weights = random_weights(TinyNet::INFO, 1);
-    let model = TinyNet::new(&weights).expect("the weights are the network's");
+    let model = TinyNet::new(&weights).expect("the weights fit the network");
     let image = random_image::<{ 32 * 32 * 3 }>(2);
     let mut scratch = TinyNet::scratch();
     // Threads allocate when they start; after the first call all of them have started.

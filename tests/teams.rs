@@ -48,10 +48,10 @@ macro_rules! teams {
 
             fn build(weights: &mbvc::Weights, isa: mbvc::Isa) -> Vec<Box<dyn mbvc::Network>> {
                 vec![
-                    Box::new(One::with_isa(weights, isa).expect("the weights are the network's")),
+                    Box::new(One::with_isa(weights, isa).expect("the weights fit the network")),
                     #[cfg(not(debug_assertions))]
-                    Box::new(Two::with_isa(weights, isa).expect("the weights are the network's")),
-                    Box::new(Seven::with_isa(weights, isa).expect("the weights are the network's")),
+                    Box::new(Two::with_isa(weights, isa).expect("the weights fit the network")),
+                    Box::new(Seven::with_isa(weights, isa).expect("the weights fit the network")),
                 ]
             }
 
@@ -125,8 +125,8 @@ fn teams_smaller_than_the_network_allows() {
     let _pool = pool();
     let weights = random_weights(blocks::One::INFO, 23);
     let input = &random_image::<{ 37 * 50 * 3 }>(5)[..];
-    let expected = run_filled(&blocks::One::new(&weights).expect("the weights are the network's"), input, 0.0);
-    let network = blocks::Seven::new(&weights).expect("the weights are the network's");
+    let expected = run_filled(&blocks::One::new(&weights).expect("the weights fit the network"), input, 0.0);
+    let network = blocks::Seven::new(&weights).expect("the weights fit the network");
     for processors in [1, 2, 4, PROCESSORS] {
         set_processors(processors);
         // After a call that finds all processors busy, the next calls run alone, too.
@@ -141,8 +141,8 @@ fn concurrent_callers_get_their_own_results() {
     let _pool = pool();
     set_processors(3);
     let weights = random_weights(blocks::One::INFO, 23);
-    let one = blocks::One::new(&weights).expect("the weights are the network's");
-    let team = blocks::Seven::new(&weights).expect("the weights are the network's");
+    let one = blocks::One::new(&weights).expect("the weights fit the network");
+    let team = blocks::Seven::new(&weights).expect("the weights fit the network");
     std::thread::scope(|scope| {
         for seed in 0..4 {
             let (one, team) = (&one, &team);
@@ -161,7 +161,7 @@ fn concurrent_callers_get_their_own_results() {
 fn an_observer_can_panic_and_call_networks() {
     let _pool = pool();
     let weights = random_weights(blocks::One::INFO, 23);
-    let network = blocks::Seven::new(&weights).expect("the weights are the network's");
+    let network = blocks::Seven::new(&weights).expect("the weights fit the network");
     let input = random_image::<{ 37 * 50 * 3 }>(5);
     let mut scratch = blocks::Seven::scratch();
     let expected = network.run(&mut scratch, &input);
@@ -189,8 +189,8 @@ fn embeddings_and_pixels_agree() {
     let weights = random_weights(epilogues::One::INFO, 23);
     let input = random_image::<{ 37 * 50 * 3 }>(5);
     let pixels = common::random_bytes::<{ 37 * 50 * 3 }>(6);
-    let one = epilogues::One::new(&weights).expect("the weights are the network's");
-    let seven = epilogues::Seven::new(&weights).expect("the weights are the network's");
+    let one = epilogues::One::new(&weights).expect("the weights fit the network");
+    let seven = epilogues::Seven::new(&weights).expect("the weights fit the network");
     let (mut a, mut b) = (epilogues::One::scratch(), epilogues::Seven::scratch());
     assert_eq!(bits(&one.embed(&mut a, &input)), bits(&seven.embed(&mut b, &input)));
     assert_eq!(bits(&one.run_pixels(&mut a, &pixels)), bits(&seven.run_pixels(&mut b, &pixels)));

@@ -14,7 +14,7 @@ const IMAGES: u64 = 24;
 
 #[test]
 fn shared_models_give_the_same_bits() {
-    let model = TinyNet::new(&random_weights(TinyNet::INFO, 5)).expect("the weights are the network's");
+    let model = TinyNet::new(&random_weights(TinyNet::INFO, 5)).expect("the weights fit the network");
     let mut scratch = TinyNet::scratch();
     let alone: Vec<_> = (0..IMAGES).map(|seed| bits(&model.run(&mut scratch, &random_image::<N>(seed)))).collect();
     assert_ne!(alone[0], alone[1], "the images differ in their logits");
@@ -41,7 +41,7 @@ fn shared_models_give_the_same_bits() {
 #[test]
 fn models_behind_the_trait_are_shared() {
     let weights = random_weights(TinyNet::INFO, 5);
-    let model: Arc<dyn Network> = Arc::new(TinyNet::new(&weights).expect("the weights are the network's"));
+    let model: Arc<dyn Network> = Arc::new(TinyNet::new(&weights).expect("the weights fit the network"));
     let expected = common::run_filled(&*model, &random_image::<N>(1)[..], 0.0);
     let clone = Arc::clone(&model);
     let found = std::thread::spawn(move || common::run_filled(&*clone, &random_image::<N>(1)[..], 0.0)).join();

@@ -106,7 +106,7 @@ fn the_class_count_is_a_convention_too() {
 fn packed(weights: &Weights, isa: Isa) -> &'static mut [u8] {
     let file = leaked(TinyNet::packed_bytes_for(&weights.container(), isa).expect("compiled for all"), 0);
     file.fill(0xa5);
-    TinyNet::pack(&weights.container(), isa, file).expect("the weights are the network's");
+    TinyNet::pack(&weights.container(), isa, file).expect("the weights fit the network");
     file
 }
 
@@ -156,7 +156,7 @@ fn packing_leaves_no_byte_to_chance() {
         let file = packed(&weights, isa).to_vec();
         let again = leaked(file.len(), 0);
         again.fill(0x5a);
-        TinyNet::pack(&weights.container(), isa, again).expect("the weights are the network's");
+        TinyNet::pack(&weights.container(), isa, again).expect("the weights fit the network");
         assert_eq!(file, again, "{isa}");
     }
 }
