@@ -112,7 +112,8 @@ fn decode(file: impl BufRead + Seek, path: &Path) -> Result<DynamicImage> {
         return Err(too_large(path, Some((width, height))));
     }
     if width == 0 || height == 0 {
-        return Err(CliError::new(format!("{} has no pixels ({width}x{height})", path.display())));
+        return Err(CliError::new(format!("{} has no pixels ({width}x{height})", path.display()))
+            .help("copy or export the image again"));
     }
     // An invalid orientation is ignored, as image viewers do.
     let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);

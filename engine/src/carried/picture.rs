@@ -7,8 +7,10 @@ use super::rt::Rgb;
 /// Maximum pixels of a picture, as in Pillow and `mbvc classify`.
 pub const MAX_PIXELS: usize = 178_956_970;
 
-/// Part of every message about an unknown format.
+/// Part of every message about an unsupported format.
 const READ: &str = "expected binary PPM or PGM, uncompressed BMP, or raw pixels";
+/// Remedy for a damaged file.
+const AGAIN: &str = "copy or export the picture again";
 
 /// Decodes a file in the format of its first bytes, or raw pixels if it has the length of a picture of size `raw`,
 /// `[height, width]`.
@@ -33,26 +35,24 @@ pub fn raw_pixels(bytes: Vec<u8>, size: [usize; 2]) -> Result<Rgb<'static>, Stri
 }
 
 fn unknown(bytes: &[u8], [height, width]: [usize; 2]) -> String {
-    let starts: [(&[u8], &str); 7] = [
-        (b"\xff\xd8\xff", "is a JPEG image"),
-        (b"\x89PNG", "is a PNG image"),
-        (b"GIF8", "is a GIF image"),
-        (b"RIFF", "is a WebP image"),
-        (b"P2", "is a text PGM file"),
-        (b"P3", "is a text PPM file"),
-        (b"", "has an unknown format, and its length is not that of raw pixels of the network's size"),
+    let formats: [(&[u8], &str); 6] = [
+        (b"\xff\xd8\xff", "JPEG"),
+        (b"\x89PNG", "PNG"),
+        (b"GIF8", "GIF"),
+        (b"RIFF", "WebP"),
+        (b"P2", "text PGM"),
+        (b"P3", "text PPM"),
     ];
-    let what = starts.iter().find(|(start, _)| bytes.starts_with(start)).map_or("", |(_, what)| what);
-    let length = if what.starts_with("has an unknown") {
-        format!(
-            " ({width}x{height}: expected {} bytes, found {})",
+    let what = match formats.iter().find(|(start, _)| bytes.starts_with(start)) {
+        Some((_, format)) => format!("unsupported format {format}"),
+        None => format!(
+            "unknown format, and the length is not that of raw pixels of the network's size ({width}x{height}: expected \
+             {} bytes, found {})",
             samples([height, width], 3).unwrap_or(0),
             bytes.len()
-        )
-    } else {
-        String::new()
+        ),
     };
-    format!("{what}{length}; {READ}: convert it with `magick PICTURE picture.ppm`")
+    format!("{what}; {READ}; convert it with `magick PICTURE picture.ppm`")
 }
 
 /// Returns the number of bytes of a picture; `None` if it overflows.
@@ -64,14 +64,18 @@ fn samples([height, width]: [usize; 2], each: usize) -> Option<usize> {
 /// If a picture of that size is empty or too large.
 fn check_size([height, width]: [usize; 2]) -> Result<(), String> {
     match samples([height, width], 1) {
-        Some(0) => Err(format!("has no pixels ({width}x{height})")),
+        Some(0) => Err(format!("the picture has no pixels ({width}x{height}); {AGAIN}")),
         Some(count) if count <= MAX_PIXELS => Ok(()),
-        _ => Err(format!("is {width}x{height} pixels; the limit is {MAX_PIXELS} pixels")),
+        _ => Err(format!("the picture has {width}x{height} pixels, the limit is {MAX_PIXELS}; shrink it first")),
     }
 }
 
 fn truncated(needed: usize, found: usize) -> String {
-    format!("is truncated: expected {needed} bytes of pixels, found {found}")
+    format!("truncated file: expected {needed} bytes of pixels, found {found}; {AGAIN}")
+}
+
+fn damaged_header() -> String {
+    format!("damaged header; {AGAIN}")
 }
 
 /// Decodes netpbm: `P6` or `P5`, then width, height and the largest sample as decimal numbers between white space and
@@ -81,10 +85,10 @@ fn netpbm(bytes: &[u8]) -> Result<Rgb<'static>, String> {
     let mut rest = bytes.get(2..).unwrap_or_default();
     let [width, height, most] = [number(&mut rest)?, number(&mut rest)?, number(&mut rest)?];
     let (Some((space, data)), 1..=0xffff) = (rest.split_first(), most) else {
-        return Err(format!("has a damaged header: its largest sample is {most}"));
+        return Err(format!("damaged header (largest sample {most}); {AGAIN}"));
     };
     if !space.is_ascii_whitespace() {
-        return Err("has a damaged header".to_owned());
+        return Err(damaged_header());
     }
     check_size([height, width])?;
     let depth = if most > 0xff { 2 } else { 1 };
@@ -117,7 +121,7 @@ fn number(rest: &mut &[u8]) -> Result<usize, String> {
     let (digits, after) = rest.split_at(digits);
     *rest = after;
     let number = str::from_utf8(digits).ok().filter(|digits| !digits.is_empty());
-    number.and_then(|digits| digits.parse().ok()).ok_or_else(|| "has a damaged header".to_owned())
+    number.and_then(|digits| digits.parse().ok()).ok_or_else(damaged_header)
 }
 
 /// Little-endian fields of a header.
@@ -126,7 +130,7 @@ struct Header<'a>(&'a [u8]);
 impl Header<'_> {
     fn bytes<const N: usize>(&self, at: usize) -> Result<[u8; N], String> {
         let bytes = self.0.get(at..).and_then(<[u8]>::first_chunk);
-        bytes.copied().ok_or_else(|| "is truncated within its header".to_owned())
+        bytes.copied().ok_or_else(|| format!("the file ends within its header; {AGAIN}"))
     }
 
     fn u16(&self, at: usize) -> Result<u16, String> {
@@ -151,7 +155,7 @@ fn bmp(bytes: &[u8]) -> Result<Rgb<'static>, String> {
     let header = Header(bytes);
     let (start, header_bytes) = (header.u32(10)?, header.u32(BMP_HEADER)?);
     if header_bytes < 40 {
-        return Err("is an OS/2 BMP, which is unsupported".to_owned());
+        return Err(format!("unsupported OS/2 BMP; {READ}"));
     }
     let (width, height) = (header.i32(18)?, header.i32(22)?);
     let size = [height.unsigned_abs() as usize, usize::try_from(width).unwrap_or(0)];
@@ -163,7 +167,7 @@ fn bmp(bytes: &[u8]) -> Result<Rgb<'static>, String> {
         (8 | 24 | 32, 0) => [2, 1, 0],
         // BI_BITFIELDS: masks follow the first forty bytes, within the header or after it.
         (32, 3) => masks([header.u32(54)?, header.u32(58)?, header.u32(62)?])?,
-        _ => return Err(format!("is a BMP of {bits} bits a pixel, compression {compression}; {READ}")),
+        _ => return Err(format!("unsupported BMP of {bits} bits a pixel, compression {compression}; {READ}")),
     };
     let bytes_each = usize::from(bits / 8);
     let row_bytes = columns.checked_mul(bytes_each).and_then(|row| row.checked_next_multiple_of(4));
@@ -194,7 +198,7 @@ fn masks(masks: [usize; 3]) -> Result<[usize; 3], String> {
     let mut order = [0; 3];
     for (at, mask) in order.iter_mut().zip(masks) {
         let byte = (0..4).find(|byte| mask == 0xff << (8 * byte));
-        *at = byte.ok_or_else(|| format!("is a BMP with the color mask {mask:#x}, which is unsupported"))?;
+        *at = byte.ok_or_else(|| format!("unsupported BMP with the color mask {mask:#x}; {READ}"))?;
     }
     Ok(order)
 }

@@ -102,11 +102,11 @@ fn raw_pixels_have_the_right_length() {
 #[test]
 fn other_formats_are_named() {
     for (start, part) in [
-        (&b"\xff\xd8\xff\xe0"[..], "is a JPEG image"),
-        (b"\x89PNG\r\n", "is a PNG image"),
-        (b"RIFF", "is a WebP image"),
-        (b"GIF89a", "is a GIF image"),
-        (b"P3 1 1 255 1 2 3", "is a text PPM file"),
+        (&b"\xff\xd8\xff\xe0"[..], "unsupported format JPEG"),
+        (b"\x89PNG\r\n", "unsupported format PNG"),
+        (b"RIFF", "unsupported format WebP"),
+        (b"GIF89a", "unsupported format GIF"),
+        (b"P3 1 1 255 1 2 3", "unsupported format text PPM"),
         (b"hello", "unknown format"),
         (b"", "unknown format"),
     ] {
@@ -122,7 +122,9 @@ fn rejects_absurd_sizes_before_allocating() {
         assert!(rejection(header.as_bytes()).contains("the limit is"), "{header}");
     }
     assert!(rejection(b"P6 18446744073709551616 1 255 ").contains("damaged header"));
-    assert!(rejection(b"P6 10000 10000 255 xyz").contains("truncated: expected 300000000 bytes of pixels, found 3"));
+    assert!(
+        rejection(b"P6 10000 10000 255 xyz").contains("truncated file: expected 300000000 bytes of pixels, found 3")
+    );
     for header in ["P6 0 5 255 ", "P5 5 0 255 "] {
         assert!(rejection(header.as_bytes()).contains("no pixels"), "{header}");
     }
@@ -149,8 +151,8 @@ fn rejects_absurd_sizes_before_allocating() {
     for (at, number, part) in [
         (18, 0, "no pixels"),
         (18, 0x8000_0000, "no pixels"),
-        (22, 0x8000_0000, "is 3x2147483648 pixels"),
-        (18, 0x7fff_ffff, "is 2147483647x2 pixels"),
+        (22, 0x8000_0000, "has 3x2147483648 pixels"),
+        (18, 0x7fff_ffff, "has 2147483647x2 pixels"),
         (18, 10_000, "truncated"),
         (10, 0xffff_ffff, "truncated"),
         (14, 12, "OS/2"),

@@ -132,7 +132,7 @@ fn classify(model: &Model, options: &Options) -> Result<(), String> {
             }
             Err(reason) => {
                 failed += 1;
-                print_error(&format!("{shown} {reason}"));
+                print_error(&format!("{shown}: {reason}"));
             }
         }
     }
@@ -145,7 +145,7 @@ fn classify(model: &Model, options: &Options) -> Result<(), String> {
 
 /// Reads a file, or standard input for `-`.
 fn read(image: &OsStr, size: Option<[usize; 2]>) -> Result<rt::Rgb<'static>, String> {
-    let unreadable = |cause: io::Error| format!("cannot be read: {cause}");
+    let unreadable = |cause: io::Error| format!("cannot read the image: {cause}");
     let mut bytes = Vec::new();
     let most = MAX_BYTES + 1;
     let read = match image.as_encoded_bytes() {
@@ -153,11 +153,12 @@ fn read(image: &OsStr, size: Option<[usize; 2]>) -> Result<rt::Rgb<'static>, Str
         _ => File::open(image).and_then(|file| file.take(most).read_to_end(&mut bytes)),
     };
     if read.map_err(unreadable)? as u64 > MAX_BYTES {
-        return Err(format!("is longer than {MAX_BYTES} bytes"));
+        return Err(format!("the file is longer than {MAX_BYTES} bytes; shrink the picture first"));
     }
     let [height, width, _] = Generated::INPUT;
     match size {
-        Some(size) => picture::raw_pixels(bytes, size),
+        Some(size) => picture::raw_pixels(bytes, size)
+            .map_err(|reason| format!("{reason}; correct --size, or remove it if the file is not raw pixels")),
         None => picture::decode(bytes, [height, width]),
     }
 }

@@ -88,7 +88,7 @@ impl fmt::Display for PictureError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ([height, width], bytes) = (self.size, self.bytes);
         if height == 0 || width == 0 {
-            return write!(f, "a picture of {width}x{height} has no pixels");
+            return write!(f, "a picture of {width}x{height} has no pixels; expected at least 1x1");
         }
         write!(
             f,
