@@ -105,7 +105,7 @@ def tract(path: Path, tensor, threads: int) -> Engine:
     import tract as engine
 
     if threads > 1:
-        raise RuntimeError("runs on one thread")
+        raise RuntimeError("tract runs on one thread only")
     model = engine.onnx().load(str(path)).into_model().into_runnable()
     last = [None]
 

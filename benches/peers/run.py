@@ -61,8 +61,8 @@ def scores_of(output):
     return values / values.sum()
 
 
-def start(factories: dict, threads: int, failed: list) -> dict:
-    """Starts the engines. Those that fail are added to `failed`."""
+def start(factories: dict, model: str, threads: int, failed: list) -> dict:
+    """Starts the engines with `model`. Those that fail are added to `failed`."""
     import numpy as np
 
     running = {}
@@ -73,7 +73,9 @@ def start(factories: dict, threads: int, failed: list) -> dict:
             np.asarray(running[name][1]())
         except Exception as error:  # any failure of an engine is reported, and the others run
             running.pop(name, None)
-            failed.append({"engine": name, "threads": threads, "error": f"{type(error).__name__}: {error}"[:200]})
+            # The engines of this folder raise a RuntimeError whose text is a sentence.
+            reason = f"{error}" if type(error) is RuntimeError else f"{type(error).__name__}: {error}"
+            failed.append({"engine": name, "threads": threads, "error": f"cannot run {model}: {reason}"[:200]})
             step(f"{name}, {threads} threads: {failed[-1]['error']}")
     return running
 
@@ -100,7 +102,7 @@ def compare(args) -> tuple[list, list]:
         factories = contenders.factories(args, threads, pixels)
         base = None
         for group in groups(list(factories), threads):
-            running = start({name: factories[name] for name in group}, threads, failed)
+            running = start({name: factories[name] for name in group}, contenders.model(args).stem, threads, failed)
             samples = interleaved(running, args.runs, f"{threads} threads")
             base = statistics_of(samples["LiteRT"]) if "LiteRT" in samples else base
             for name in running:
