@@ -245,12 +245,13 @@ pub fn weights(path: Option<&Path>) -> Result<Weights> {
     })
 }
 
-/// Compares weights with a network that is not compiled yet.
+/// Compares weights with a network that is not compiled yet. `option` is the caller's argument for a spec, which the
+/// help shows if none was given.
 ///
 /// # Errors
 /// If the weights do not fit the network. The message lists the first differences.
-pub fn check(source: &Source, compiled: &Compiled, weights: &Weights) -> Result {
-    fit(compiled, &source.label(), weights, source.remedy("mbvc build SPEC").as_deref())
+pub fn check(source: &Source, compiled: &Compiled, weights: &Weights, option: &str) -> Result {
+    fit(compiled, &source.label(), weights, source.remedy(option).as_deref())
 }
 
 /// Returns random weights that fit a network, the same in every run.

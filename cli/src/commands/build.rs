@@ -115,7 +115,7 @@ pub fn run(args: &Args) -> Result {
     let fusion = args.fusion.unwrap_or_else(|| source.spec.fusion.into());
     let isas: Vec<Isa> = args.isa.iter().map(|isa| Isa::from(*isa)).collect();
     let compiled = source.compile(fusion, &isas)?;
-    engine::check(&source, &compiled, &weights)?;
+    engine::check(&source, &compiled, &weights, "mbvc build SPEC")?;
 
     let compiler = Compiler::find("building a program")?.with(args.target.as_deref(), args.linker.as_deref())?;
     let isas = isas_of(&compiled, &compiler)?;

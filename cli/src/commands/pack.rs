@@ -102,7 +102,7 @@ pub fn run(args: &Args) -> Result {
     }
     let compiled = source.compile(fusion, &isas)?;
     compiled_in(&source, &isas)?;
-    check_weights(args, &source, &compiled, &weights)?;
+    engine::check(&source, &compiled, &weights, "--spec FILE")?;
     let bar = ui::progress(isas.len(), "packing");
     for (isa, path) in isas.into_iter().zip(&outputs) {
         let Some(program) = compiled.programs.iter().find(|program| program.isa == engine::spec_isa(isa)) else {
@@ -192,16 +192,6 @@ fn compiled_in(source: &Source, isas: &[Isa]) -> Result {
     absent.map_or(Ok(()), |isa| {
         let message = format!("{} is not compiled for {isa} and would reject the file", source.spec.name);
         Err(CliError::new(message).help(format!("add `{isa}` to `isa` in {}", source.file.name)))
-    })
-}
-
-/// [`engine::check`], with the option that names a spec in this command.
-fn check_weights(args: &Args, source: &Source, compiled: &Compiled, weights: &Weights) -> Result {
-    engine::check(source, compiled, weights).map_err(|error| match (&args.spec.spec, error) {
-        (None, CliError::Message { message, .. }) => {
-            CliError::new(message).help("pass the spec that `mbvc import` wrote next to the weights: --spec FILE")
-        }
-        (_, error) => error,
     })
 }
 
