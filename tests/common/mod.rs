@@ -1,11 +1,23 @@
 //! Shared by the tests of generated networks.
 
-#![allow(dead_code, reason = "every test file uses a part of it")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "every test file uses a part of it")]
 
 use std::path::{Path, PathBuf};
 
 use mbvc::info::NetworkInfo;
 use mbvc::{Isa, Network, Unobserved, Weights};
+
+/// Compiles a network for the instruction sets `everyday`, and in the slow tests, which are optimized, for all that its
+/// precision has. The other arguments are those of `mobilenet_v2!`.
+macro_rules! network {
+    (everyday $isa:tt, $($call:tt)*) => {
+        #[cfg(debug_assertions)]
+        mbvc::mobilenet_v2!($($call)*, isa = $isa);
+        #[cfg(not(debug_assertions))]
+        mbvc::mobilenet_v2!($($call)*);
+    };
+}
+pub(crate) use network;
 
 /// A network built with the kernels of one instruction set.
 pub type Build = fn(&Weights, Isa) -> Box<dyn Network>;

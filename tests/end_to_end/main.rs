@@ -6,24 +6,13 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{bits, isas, run_filled, shared, skip};
+use common::{bits, isas, network, run_filled, shared, skip};
 use mbvc::{Isa, Network, Unobserved, Weights, softmax, top_k};
 use mbvc_test_networks::published::MobileNetV2 as Fast;
 
-/// A network at every fusion level.
-macro_rules! levels {
-    ($isa:tt) => {
-        mbvc::mobilenet_v2!("specs/v2.yaml", name = Unfused, fusion = "none", numerics = "strict", isa = $isa);
-        mbvc::mobilenet_v2!("specs/v2.yaml", name = Epilogues, fusion = "relu6", numerics = "strict", isa = $isa);
-        mbvc::mobilenet_v2!("specs/v2.yaml", name = Blocks, fusion = "block", numerics = "strict", isa = $isa);
-    };
-}
-
-// The slow tests, which are optimized, run the portable kernels too.
-#[cfg(debug_assertions)]
-levels!(["avx512", "avx2", "neon"]);
-#[cfg(not(debug_assertions))]
-levels!("all");
+network!(everyday ["avx512", "avx2", "neon"], "specs/v2.yaml", name = Unfused, fusion = "none", numerics = "strict");
+network!(everyday ["avx512", "avx2", "neon"], "specs/v2.yaml", name = Epilogues, fusion = "relu6", numerics = "strict");
+network!(everyday ["avx512", "avx2", "neon"], "specs/v2.yaml", name = Blocks, fusion = "block", numerics = "strict");
 
 const PIXELS: usize = 224 * 224 * 3;
 

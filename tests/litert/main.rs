@@ -7,7 +7,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{isas, shared, skip};
+use common::{isas, network, shared, skip};
 use mbvc::{Isa, Observer, Weights};
 use mbvc_compiler::ir::Op;
 use mbvc_compiler::lower::lower;
@@ -17,24 +17,13 @@ use mbvc_runtime::quantized::Integral;
 use mbvc_runtime::quantized::arithmetic::Softmax;
 
 mbvc::mobilenet_v2!("tests/litert/converted.yaml");
-// The slow tests, which are optimized, cover more instruction sets, which take long to compile.
-#[cfg(debug_assertions)]
-mbvc::mobilenet_v2!(
-    "tests/litert/converted.yaml",
-    name = ConvertedReference,
-    rounding = "tflite-reference",
-    isa = ["portable", "avx2", "neon"]
+network!(
+    everyday ["portable", "avx2", "neon"], "tests/litert/converted.yaml", name = ConvertedReference,
+    rounding = "tflite-reference"
 );
-#[cfg(debug_assertions)]
-mbvc::mobilenet_v2!("specs/v2.yaml", name = Signed, precision = "int8", isa = ["avx512vnni", "avx2", "neon"]);
-#[cfg(debug_assertions)]
-mbvc::mobilenet_v2!("specs/v2.yaml", name = Unsigned, precision = "uint8", isa = ["avx2", "neon"]);
-#[cfg(not(debug_assertions))]
-mbvc::mobilenet_v2!("tests/litert/converted.yaml", name = ConvertedReference, rounding = "tflite-reference");
-#[cfg(not(debug_assertions))]
-mbvc::mobilenet_v2!("specs/v2.yaml", name = Signed, precision = "int8");
-#[cfg(not(debug_assertions))]
-mbvc::mobilenet_v2!("specs/v2.yaml", name = Unsigned, precision = "uint8");
+network!(everyday ["avx512vnni", "avx2", "neon"], "specs/v2.yaml", name = Signed, precision = "int8");
+network!(everyday ["avx2", "neon"], "specs/v2.yaml", name = Unsigned, precision = "uint8");
+// The slow tests, which are optimized, have more.
 #[cfg(not(debug_assertions))]
 mbvc::mobilenet_v2!("specs/v2.yaml", name = SignedReference, precision = "int8", rounding = "tflite-reference");
 #[cfg(not(debug_assertions))]

@@ -6,7 +6,7 @@ mod common;
 #[path = "../common/quantized.rs"]
 mod interpreted;
 
-use common::isas;
+use common::{isas, network};
 use interpreted::expected;
 use mbvc::info::NetworkInfo;
 use mbvc::weights::Conventions;
@@ -124,22 +124,15 @@ fn check(path: &str, [precision, rounding]: [&str; 2], resolution: [usize; 2], i
     }
 }
 
-/// A test for each spec, size, precision, rounding and fusion. Everyday tests cover the given instruction sets;
-/// the slow tests, which are optimized, cover all.
+/// A test for each spec, size, precision, rounding and fusion.
 macro_rules! quantized {
     ($($(#[$attribute:meta])* $test:ident: $path:literal, [$height:literal, $width:literal] in $precision:literal,
        $number:ty, $rounding:literal, $fusion:literal, everyday $isa:tt;)*) => { $(
         $(#[$attribute])*
         #[test]
         fn $test() {
-            #[cfg(all(debug_assertions, not(emulated)))]
-            mbvc::mobilenet_v2!(
-                $path, name = Net, precision = $precision, rounding = $rounding, fusion = $fusion,
-                resolution = [$height, $width], isa = $isa
-            );
-            #[cfg(any(not(debug_assertions), emulated))]
-            mbvc::mobilenet_v2!(
-                $path, name = Net, precision = $precision, rounding = $rounding, fusion = $fusion,
+            network!(
+                everyday $isa, $path, name = Net, precision = $precision, rounding = $rounding, fusion = $fusion,
                 resolution = [$height, $width]
             );
             check($path, [$precision, $rounding], [$height, $width], Net::INFO, |weights, isa, image, steps| {
@@ -152,60 +145,50 @@ macro_rules! quantized {
     )* };
 }
 
+#[cfg(not(emulated))]
 quantized! {
-    #[cfg(not(emulated))]
     same_odd: "tests/differential/specs/same.yaml", [33, 27] in "int8", i8, "xnnpack", "block",
         everyday ["avx512vnni", "avx2", "neon", "portable"];
-    #[cfg(not(emulated))]
     symmetric_even: "tests/differential/specs/symmetric.yaml", [32, 32] in "uint8", u8, "xnnpack", "block",
         everyday ["avx2", "neon"];
-    #[cfg(not(emulated))]
     narrow_odd: "tests/differential/specs/narrow.yaml", [25, 129] in "int8", i8, "xnnpack", "block",
         everyday ["avx512vnni", "avxvnni", "neon", "portable"];
-    #[cfg(not(emulated))]
     reference_narrow: "tests/differential/specs/narrow.yaml", [24, 24] in "uint8", u8, "tflite-reference", "block",
         everyday ["avx512", "avx2", "neon"];
-    #[cfg(not(emulated))]
     chained: "tests/differential/specs/deep.yaml", [114, 118] in "int8", i8, "xnnpack", "block",
         everyday ["avx512vnni", "avx2", "neon"];
-    #[cfg(not(emulated))]
     apart_odd: "tests/differential/specs/same.yaml", [33, 27] in "int8", i8, "xnnpack", "relu6",
         everyday ["avx2", "neon"];
-    // The slow tests, which are optimized, have more: the code takes long to compile.
-    #[cfg(not(any(emulated, debug_assertions)))]
+}
+
+// The slow tests, which are optimized, have more: the code takes long to compile.
+#[cfg(not(any(emulated, debug_assertions)))]
+quantized! {
     #[ignore = "takes long to compile"]
     same_even: "tests/differential/specs/same.yaml", [32, 32] in "int8", i8, "xnnpack", "block", everyday "all";
-    #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
     same_one_pixel: "tests/differential/specs/same.yaml", [1, 1] in "int8", i8, "xnnpack", "block", everyday "all";
-    #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
     same_wide: "tests/differential/specs/same.yaml", [60, 225] in "int8", i8, "xnnpack", "block", everyday "all";
-    #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
     same_tall: "tests/differential/specs/same.yaml", [71, 6] in "uint8", u8, "xnnpack", "block", everyday "all";
-    #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
     symmetric_odd: "tests/differential/specs/symmetric.yaml", [33, 27] in "int8", i8, "xnnpack", "block", everyday "all";
-    #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
     narrow_even: "tests/differential/specs/narrow.yaml", [24, 24] in "uint8", u8, "xnnpack", "block", everyday "all";
-    #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
     apart_even: "tests/differential/specs/symmetric.yaml", [32, 32] in "uint8", u8, "xnnpack", "none", everyday "all";
-    #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
     reference_apart: "tests/differential/specs/narrow.yaml", [25, 129] in "int8", i8, "tflite-reference", "relu6", everyday "all";
-    #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
     reference_same: "tests/differential/specs/same.yaml", [19, 18] in "int8", i8, "tflite-reference", "block", everyday "all";
-    // Little, for emulated processors, that leads through most kernels.
-    #[cfg(emulated)]
+}
+
+// Little, for emulated processors, that leads through most kernels.
+#[cfg(emulated)]
+quantized! {
     same_small: "tests/differential/specs/same.yaml", [17, 15] in "int8", i8, "xnnpack", "block", everyday "all";
-    #[cfg(emulated)]
     narrow_small: "tests/differential/specs/narrow.yaml", [12, 12] in "uint8", u8, "xnnpack", "block", everyday "all";
-    #[cfg(emulated)]
     apart_small: "tests/differential/specs/same.yaml", [13, 12] in "int8", i8, "xnnpack", "relu6", everyday "all";
-    #[cfg(emulated)]
     reference_small: "tests/differential/specs/same.yaml", [11, 10] in "int8", i8, "tflite-reference", "block", everyday "all";
 }
