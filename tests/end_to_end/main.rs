@@ -3,10 +3,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use common::{bits, isas, network, run_filled, shared, skip};
+use common::{bits, isas, network, photographs, run_filled, shared, skip};
 use mbvc::{Isa, Network, Unobserved, Weights, softmax, top_k};
 use mbvc_test_networks::published::MobileNetV2 as Fast;
 
@@ -51,17 +51,9 @@ fn engines() -> bool {
     }
 }
 
-fn photographs(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).expect("the folder was found");
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
-    paths.sort();
-    assert!(!paths.is_empty(), "{} is empty", folder.display());
-    paths
-}
-
 /// Runs the other engines on every image; `None` where something is absent.
 fn cases(onnx: &Path, tflite: &Path) -> Option<Vec<Case>> {
-    let images = shared("images")?;
+    let photographs = photographs()?;
     if !engines() {
         return None;
     }
@@ -71,7 +63,7 @@ fn cases(onnx: &Path, tflite: &Path) -> Option<Vec<Case>> {
     let ran = Command::new(python())
         .arg(script)
         .args([onnx, tflite, &output])
-        .args(photographs(&images))
+        .args(photographs)
         .output()
         .expect("it ran a moment ago");
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));

@@ -6,11 +6,10 @@ mod common;
 #[path = "../common/quantized.rs"]
 mod interpreted;
 
-use common::{isas, network};
+use common::{Steps, isas, network, random_weights};
 use interpreted::expected;
 use mbvc::info::NetworkInfo;
-use mbvc::weights::Conventions;
-use mbvc::{Isa, Observer, Weights};
+use mbvc::{Isa, Weights};
 use mbvc_compiler::ir::Op;
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::spec::{self, Overrides};
@@ -19,17 +18,6 @@ use mbvc_runtime::quantized::Integral;
 
 /// A call of a network built with the kernels of one instruction set, on an image of bytes.
 type Call = fn(&Weights, Isa, &[u8], &mut Steps);
-
-/// Keeps every step's value.
-#[derive(Default)]
-struct Steps(Vec<Vec<u8>>);
-
-impl Observer for &mut Steps {
-    fn bytes(&mut self, step: usize, output: &[u8]) {
-        assert_eq!(step, self.0.len(), "steps come in order");
-        self.0.push(output.to_vec());
-    }
-}
 
 /// Overwrites the numbers of every tensor whose name ends so; `change` gets the name, the index and the number's bytes.
 fn altered(weights: &Weights, end: &str, change: impl Fn(&str, usize, &mut [u8])) -> Weights {
@@ -91,9 +79,6 @@ fn check(path: &str, [precision, rounding]: [&str; 2], resolution: [usize; 2], i
     let graph = lower(&spec);
     let adds = graph.order().expect("acyclic").into_iter().filter(|id| matches!(graph.node(*id).op, Op::Add)).count();
     assert!(adds > 0, "a residual is among what is tested");
-    let conventions: Conventions = info.conventions;
-    let tensors = info.parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
-    let weights = Weights::random(tensors, conventions, 7).expect("unique names");
     let low = if precision == "int8" { -128 } else { 0 };
     let mut state = 11_u32;
     let noise = |_| {
@@ -101,7 +86,7 @@ fn check(path: &str, [precision, rounding]: [&str; 2], resolution: [usize; 2], i
         (state >> 24) as u8
     };
     let noise: Vec<u8> = (0..height * width * 3).map(noise).collect();
-    for (case, weights) in cases(weights, low) {
+    for (case, weights) in cases(random_weights(info, 7), low) {
         let images = [("noise", noise.clone()), ("black", vec![0; noise.len()]), ("white", vec![255; noise.len()])];
         for (kind, image) in images.into_iter().take(if cfg!(emulated) { 1 } else { 3 }) {
             let expected = expected(&graph, &weights, spec.rounding.expect("quantized"), &image, low);
