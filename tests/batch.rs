@@ -2,22 +2,18 @@
 
 mod common;
 
-use common::{bits, isas, random_bytes, random_image, random_weights};
+use common::{bits, isas, network, random_bytes, random_image, random_weights};
 use mbvc::errors::LengthError;
 use mbvc_runtime::{helped_calls, set_processors};
 use mbvc_test_networks::tiny::TinyNet as Single;
 
-/// Networks whose images share the classifier: groups of four, and a remainder. The slow tests, which are optimized,
-/// compile them for all instruction sets.
+/// Networks whose images share the classifier: groups of four, and a remainder.
 macro_rules! batches {
-    ($($name:ident: $path:literal, isa = $isa:tt, $($key:ident = $value:tt),*;)*) => { $(
+    ($($name:ident: $path:literal, everyday $isa:tt, $($key:ident = $value:tt),*;)*) => { $(
         mod $name {
             use super::*;
 
-            #[cfg(debug_assertions)]
-            mbvc::mobilenet_v2!($path, name = Four, batch = 4, resolution = [37, 50], isa = $isa, $($key = $value),*);
-            #[cfg(not(debug_assertions))]
-            mbvc::mobilenet_v2!($path, name = Four, batch = 4, resolution = [37, 50], $($key = $value),*);
+            network!(everyday $isa, $path, name = Four, batch = 4, resolution = [37, 50], $($key = $value),*);
 
             const N: usize = 37 * 50 * 3;
 
@@ -50,12 +46,12 @@ macro_rules! batches {
 }
 
 batches! {
-    unfused: "specs/tiny.yaml", isa = ["avx2", "neon"], fusion = "none", numerics = "strict";
-    epilogues: "specs/tiny.yaml", isa = ["avx512", "portable"], fusion = "relu6", numerics = "fast";
-    blocks: "specs/tiny.yaml", isa = ["avx512", "avx2", "neon"], fusion = "block", numerics = "fast";
+    unfused: "specs/tiny.yaml", everyday ["avx2", "neon"], fusion = "none", numerics = "strict";
+    epilogues: "specs/tiny.yaml", everyday ["avx512", "portable"], fusion = "relu6", numerics = "fast";
+    blocks: "specs/tiny.yaml", everyday ["avx512", "avx2", "neon"], fusion = "block", numerics = "fast";
     // Channels before the classifier, and classes, that are not whole vectors.
-    odd: "tests/differential/specs/same.yaml", isa = ["avx512", "avx2", "neon"], fusion = "block", numerics = "strict", classes = 37;
-    shared: "specs/tiny.yaml", isa = ["avx2", "neon"], fusion = "block", numerics = "fast", threads = 3;
+    odd: "tests/differential/specs/same.yaml", everyday ["avx512", "avx2", "neon"], fusion = "block", numerics = "strict", classes = 37;
+    shared: "specs/tiny.yaml", everyday ["avx2", "neon"], fusion = "block", numerics = "fast", threads = 3;
 }
 
 #[test]

@@ -14,11 +14,13 @@ const TOLERANCE: f32 = 2e-5;
 type Build = fn(&Weights, Isa) -> [Box<dyn Network>; 3];
 
 macro_rules! levels {
-    ($name:ident, $isa:tt, $path:literal $(, $key:ident = $value:tt)*) => {
+    ($name:ident: $path:literal, everyday $isa:tt $(, $key:ident = $value:tt)*) => {
         mod $name {
-            mbvc::mobilenet_v2!(pub $path, name = Unfused, fusion = "none", numerics = "strict", isa = $isa $(, $key = $value)*);
-            mbvc::mobilenet_v2!(pub $path, name = Epilogues, fusion = "relu6", numerics = "strict", isa = $isa $(, $key = $value)*);
-            mbvc::mobilenet_v2!(pub $path, name = Blocks, fusion = "block", numerics = "strict", isa = $isa $(, $key = $value)*);
+            use crate::common::network;
+
+            network!(everyday $isa, pub $path, name = Unfused, fusion = "none", numerics = "strict" $(, $key = $value)*);
+            network!(everyday $isa, pub $path, name = Epilogues, fusion = "relu6", numerics = "strict" $(, $key = $value)*);
+            network!(everyday $isa, pub $path, name = Blocks, fusion = "block", numerics = "strict" $(, $key = $value)*);
 
             pub fn build(weights: &mbvc::Weights, isa: mbvc::Isa) -> [Box<dyn mbvc::Network>; 3] {
                 [
@@ -31,17 +33,10 @@ macro_rules! levels {
     };
 }
 
-levels!(tiny, "all", "specs/tiny.yaml");
-// The slow tests, which are optimized, run the portable kernels of larger networks too.
-#[cfg(debug_assertions)]
-levels!(narrow, ["avx512", "avx2", "neon"], "specs/v2_0.35_96.yaml");
-#[cfg(not(debug_assertions))]
-levels!(narrow, "all", "specs/v2_0.35_96.yaml");
+levels!(tiny: "specs/tiny.yaml", everyday "all");
+levels!(narrow: "specs/v2_0.35_96.yaml", everyday ["avx512", "avx2", "neon"]);
 // An odd height, and an even width that halves to odd ones.
-#[cfg(debug_assertions)]
-levels!(odd, ["avx512", "avx2", "neon"], "specs/tiny.yaml", width = 0.75, resolution = [37, 50]);
-#[cfg(not(debug_assertions))]
-levels!(odd, "all", "specs/tiny.yaml", width = 0.75, resolution = [37, 50]);
+levels!(odd: "specs/tiny.yaml", everyday ["avx512", "avx2", "neon"], width = 0.75, resolution = [37, 50]);
 
 /// Runs all levels and instruction sets on `input` and compares with the first that fuses multiply and add.
 fn compare(info: &'static NetworkInfo, build: Build, input: &[f32], fill: f32) {

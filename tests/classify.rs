@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{random_weights, with_metadata};
+use common::{Steps, random_weights, with_metadata};
 use mbvc::errors::PictureError;
 use mbvc::picture::Framing;
-use mbvc::{Network, Observer, Rgb, softmax};
+use mbvc::{Network, Rgb, softmax};
 use mbvc_test_networks::tiny::{Int8 as TinyInt8, TinyNet as Tiny};
 
 const SIDE: usize = 32;
@@ -65,16 +65,6 @@ fn quantized_networks_classify_too() {
     let mut expected = model.dequantize(&logits);
     softmax(&mut expected);
     assert_eq!(guesses[0].score, expected.into_iter().fold(0.0, f32::max));
-}
-
-/// The last value of each step, as bytes.
-#[derive(Default)]
-struct Steps(Vec<Vec<u8>>);
-
-impl Observer for &mut Steps {
-    fn bytes(&mut self, _: usize, output: &[u8]) {
-        self.0.push(output.to_vec());
-    }
 }
 
 #[test]

@@ -21,30 +21,18 @@ fn pool() -> MutexGuard<'static, ()> {
 
 type Build = fn(&Weights, Isa) -> Vec<Box<dyn Network>>;
 
-/// A network of the given number of threads. The slow tests, which are optimized, compile it for all instruction sets.
-macro_rules! network {
-    ($name:ident, $threads:literal, $path:literal, $fusion:literal, $numerics:literal, $precision:literal, $isa:tt,
-     $size:tt, $by:literal) => {
-        #[cfg(debug_assertions)]
-        mbvc::mobilenet_v2!(pub $path, name = $name, threads = $threads, fusion = $fusion, numerics = $numerics,
-            precision = $precision, isa = $isa, resolution = $size, width = $by);
-        #[cfg(not(debug_assertions))]
-        mbvc::mobilenet_v2!(pub $path, name = $name, threads = $threads, fusion = $fusion, numerics = $numerics,
-            precision = $precision, resolution = $size, width = $by);
-    };
-}
-
 /// A network for one and for seven threads; in the slow tests for two as well.
 macro_rules! teams {
-    ($($name:ident: $path:literal, $fusion:literal, $numerics:literal, $precision:literal, $isa:tt,
-       [$height:literal, $width:literal], $by:literal;)*) => { $(
+    ($($name:ident: $path:literal, [$height:literal, $width:literal], everyday $isa:tt, $($key:ident = $value:tt),*;)*) => { $(
         mod $name {
-            network!(One, 1, $path, $fusion, $numerics, $precision, $isa, [$height, $width], $by);
+            use crate::common::network;
+
+            network!(everyday $isa, pub $path, name = One, resolution = [$height, $width], threads = 1, $($key = $value),*);
             #[cfg(not(debug_assertions))]
-            network!(Two, 2, $path, $fusion, $numerics, $precision, $isa, [$height, $width], $by);
+            network!(everyday $isa, pub $path, name = Two, resolution = [$height, $width], threads = 2, $($key = $value),*);
             // More threads than a small image has rows or a layer has panels, and counts that they do not divide
             // evenly.
-            network!(Seven, 7, $path, $fusion, $numerics, $precision, $isa, [$height, $width], $by);
+            network!(everyday $isa, pub $path, name = Seven, resolution = [$height, $width], threads = 7, $($key = $value),*);
 
             fn build(weights: &mbvc::Weights, isa: mbvc::Isa) -> Vec<Box<dyn mbvc::Network>> {
                 vec![
@@ -64,15 +52,24 @@ macro_rules! teams {
 }
 
 teams! {
-    unfused: "specs/tiny.yaml", "none", "fast", "f32", ["avx512", "portable"], [37, 50], 0.75;
-    epilogues: "specs/tiny.yaml", "relu6", "strict", "f32", ["avx2", "neon"], [37, 50], 0.75;
-    blocks: "specs/tiny.yaml", "block", "strict", "f32", ["avx512", "avx2", "portable"], [37, 50], 0.75;
-    streamed: "tests/differential/specs/same.yaml", "block", "strict", "f32", ["avx2", "neon"], [60, 225], 1.0;
-    fast: "tests/differential/specs/symmetric.yaml", "block", "fast", "f32", ["avx512", "avx2", "neon"], [61, 113], 1.4;
-    one_pixel: "tests/differential/specs/same.yaml", "block", "strict", "f32", ["avx2", "neon"], [1, 1], 1.0;
-    int8: "tests/differential/specs/same.yaml", "block", "strict", "int8", ["avx512vnni", "avx2", "neon"], [60, 225], 1.0;
-    int8_one_pixel: "tests/differential/specs/same.yaml", "block", "strict", "int8", ["avx2", "neon"], [1, 1], 1.0;
-    uint8_stem_apart: "tests/differential/specs/narrow.yaml", "block", "strict", "uint8", ["avx2", "neon"], [45, 130], 1.0;
+    unfused: "specs/tiny.yaml", [37, 50], everyday ["avx512", "portable"],
+        fusion = "none", numerics = "fast", width = 0.75;
+    epilogues: "specs/tiny.yaml", [37, 50], everyday ["avx2", "neon"],
+        fusion = "relu6", numerics = "strict", width = 0.75;
+    blocks: "specs/tiny.yaml", [37, 50], everyday ["avx512", "avx2", "portable"],
+        fusion = "block", numerics = "strict", width = 0.75;
+    streamed: "tests/differential/specs/same.yaml", [60, 225], everyday ["avx2", "neon"],
+        fusion = "block", numerics = "strict";
+    fast: "tests/differential/specs/symmetric.yaml", [61, 113], everyday ["avx512", "avx2", "neon"],
+        fusion = "block", numerics = "fast", width = 1.4;
+    one_pixel: "tests/differential/specs/same.yaml", [1, 1], everyday ["avx2", "neon"],
+        fusion = "block", numerics = "strict";
+    int8: "tests/differential/specs/same.yaml", [60, 225], everyday ["avx512vnni", "avx2", "neon"],
+        fusion = "block", numerics = "strict", precision = "int8";
+    int8_one_pixel: "tests/differential/specs/same.yaml", [1, 1], everyday ["avx2", "neon"],
+        fusion = "block", numerics = "strict", precision = "int8";
+    uint8_stem_apart: "tests/differential/specs/narrow.yaml", [45, 130], everyday ["avx2", "neon"],
+        fusion = "block", numerics = "strict", precision = "uint8", width = 1.0;
 }
 
 /// The output of every step, of a call in a scratch full of NaN.

@@ -87,6 +87,7 @@ pub static SOURCES: &[(&str, &str)] = sources! {
     "simd/quantized/avx512vnni.rs"
     "simd/quantized/avx512vnni_half.rs"
     "simd/quantized/avxvnni.rs"
+    "simd/quantized/header.rs"
     "simd/quantized/mod.rs"
     "simd/quantized/neon.rs"
     "simd/quantized/neondot.rs"

@@ -1,11 +1,23 @@
 //! Shared by the tests of generated networks.
 
-#![allow(dead_code, reason = "every test file uses a part of it")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "every test file uses a part of it")]
 
 use std::path::{Path, PathBuf};
 
 use mbvc::info::NetworkInfo;
-use mbvc::{Isa, Network, Unobserved, Weights};
+use mbvc::{Isa, Network, Observer, Unobserved, Weights};
+
+/// Compiles a network for the instruction sets `everyday`, and in the slow tests, which are optimized, for all that its
+/// precision has. The other arguments are those of `mobilenet_v2!`.
+macro_rules! network {
+    (everyday $isa:tt, $($call:tt)*) => {
+        #[cfg(debug_assertions)]
+        mbvc::mobilenet_v2!($($call)*, isa = $isa);
+        #[cfg(not(debug_assertions))]
+        mbvc::mobilenet_v2!($($call)*);
+    };
+}
+pub(crate) use network;
 
 /// A network built with the kernels of one instruction set.
 pub type Build = fn(&Weights, Isa) -> Box<dyn Network>;
@@ -73,6 +85,17 @@ pub fn run_filled(network: &dyn Network, input: &[f32], fill: f32) -> Vec<f32> {
     logits
 }
 
+/// Keeps the output of every step of a quantized network.
+#[derive(Default)]
+pub struct Steps(pub Vec<Vec<u8>>);
+
+impl Observer for &mut Steps {
+    fn bytes(&mut self, step: usize, output: &[u8]) {
+        assert_eq!(step, self.0.len(), "steps come in order");
+        self.0.push(output.to_vec());
+    }
+}
+
 pub fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
@@ -87,6 +110,16 @@ pub fn shared(path: &str) -> Option<PathBuf> {
     }
     skip(&format!("{} is absent", file.display()));
     None
+}
+
+/// The shared photographs, in order.
+pub fn photographs() -> Option<Vec<PathBuf>> {
+    let folder = shared("images")?;
+    let entries = std::fs::read_dir(&folder).expect("a folder");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "{} is empty", folder.display());
+    Some(paths)
 }
 
 /// Prints that a test cannot run here. Panics if it is required (`MBVC_REQUIRE_SHARED=1`).

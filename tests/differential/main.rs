@@ -6,7 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-use common::isas;
+use common::{isas, network};
 use mbvc::info::NetworkInfo;
 use mbvc::{Isa, Network, Observer, Weights};
 use mbvc_compiler::ir::{Graph, Op, Shape};
@@ -106,70 +106,39 @@ fn compare(what: &str, found: &[f32], expected: &[f32], isa: Isa) {
     }
 }
 
-macro_rules! levels {
-    ($path:literal, $size:tt, $isa:tt) => {
-        mbvc::mobilenet_v2!(
-            $path,
-            name = Unfused,
-            fusion = "none",
-            numerics = "strict",
-            resolution = $size,
-            isa = $isa
-        );
-        mbvc::mobilenet_v2!(
-            $path,
-            name = Epilogues,
-            fusion = "relu6",
-            numerics = "strict",
-            resolution = $size,
-            isa = $isa
-        );
-        mbvc::mobilenet_v2!(
-            $path,
-            name = Blocks,
-            fusion = "block",
-            numerics = "strict",
-            resolution = $size,
-            isa = $isa
-        );
-    };
-}
-
-/// A test for each spec and size, over the three fusion levels. The slow tests, which are optimized, compile them for all
-/// instruction sets.
+/// A test for each spec and size, over the three fusion levels.
 macro_rules! differential {
-    ($($(#[$attribute:meta])* $test:ident: $spec:literal at $path:literal, [$height:literal, $width:literal], $isa:tt;)*) => { $(
+    ($($(#[$attribute:meta])* $test:ident: $spec:literal at $path:literal, $size:tt, everyday $isa:tt;)*) => { $(
         $(#[$attribute])*
         #[test]
         fn $test() {
-            #[cfg(debug_assertions)]
-            levels!($path, [$height, $width], $isa);
-            #[cfg(not(debug_assertions))]
-            levels!($path, [$height, $width], "all");
-            let size = [$height, $width];
-            check($spec, size, Unfused::INFO, |weights, isa| Ok(Box::new(Unfused::with_isa(weights, isa)?)));
-            check($spec, size, Epilogues::INFO, |weights, isa| Ok(Box::new(Epilogues::with_isa(weights, isa)?)));
-            check($spec, size, Blocks::INFO, |weights, isa| Ok(Box::new(Blocks::with_isa(weights, isa)?)));
+            network!(everyday $isa, $path, name = Unfused, fusion = "none", numerics = "strict", resolution = $size);
+            network!(everyday $isa, $path, name = Epilogues, fusion = "relu6", numerics = "strict", resolution = $size);
+            network!(everyday $isa, $path, name = Blocks, fusion = "block", numerics = "strict", resolution = $size);
+            check($spec, $size, Unfused::INFO, |weights, isa| Ok(Box::new(Unfused::with_isa(weights, isa)?)));
+            check($spec, $size, Epilogues::INFO, |weights, isa| Ok(Box::new(Epilogues::with_isa(weights, isa)?)));
+            check($spec, $size, Blocks::INFO, |weights, isa| Ok(Box::new(Blocks::with_isa(weights, isa)?)));
         }
     )* };
 }
 
 differential! {
-    // The slow tests have more.
-    #[cfg(not(debug_assertions))]
+    same_odd: "same" at "tests/differential/specs/same.yaml", [33, 27], everyday ["avx512", "avx2", "neon"];
+    same_one_pixel: "same" at "tests/differential/specs/same.yaml", [1, 1], everyday ["avx2", "portable", "neon"];
+    same_wide_is_streamed: "same" at "tests/differential/specs/same.yaml", [60, 225], everyday ["avx512", "portable", "neon"];
+    same_tall: "same" at "tests/differential/specs/same.yaml", [71, 6], everyday ["avx2", "neon"];
+    symmetric_odd: "symmetric" at "tests/differential/specs/symmetric.yaml", [33, 27], everyday ["avx512", "neon"];
+    symmetric_wide_is_streamed: "symmetric" at "tests/differential/specs/symmetric.yaml", [61, 226], everyday ["avx2", "neon"];
+    narrow_odd_is_streamed: "narrow" at "tests/differential/specs/narrow.yaml", [25, 129], everyday ["avx512", "avx2", "neon"];
+}
+
+// The slow tests have more.
+#[cfg(not(debug_assertions))]
+differential! {
     #[ignore = "takes long to compile"]
-    same_even: "same" at "tests/differential/specs/same.yaml", [32, 32], "all";
-    same_odd: "same" at "tests/differential/specs/same.yaml", [33, 27], ["avx512", "avx2", "neon"];
-    same_one_pixel: "same" at "tests/differential/specs/same.yaml", [1, 1], ["avx2", "portable", "neon"];
-    same_wide_is_streamed: "same" at "tests/differential/specs/same.yaml", [60, 225], ["avx512", "portable", "neon"];
-    same_tall: "same" at "tests/differential/specs/same.yaml", [71, 6], ["avx2", "neon"];
-    #[cfg(not(debug_assertions))]
+    same_even: "same" at "tests/differential/specs/same.yaml", [32, 32], everyday "all";
     #[ignore = "takes long to compile"]
-    symmetric_even: "symmetric" at "tests/differential/specs/symmetric.yaml", [32, 32], "all";
-    symmetric_odd: "symmetric" at "tests/differential/specs/symmetric.yaml", [33, 27], ["avx512", "neon"];
-    symmetric_wide_is_streamed: "symmetric" at "tests/differential/specs/symmetric.yaml", [61, 226], ["avx2", "neon"];
-    #[cfg(not(debug_assertions))]
+    symmetric_even: "symmetric" at "tests/differential/specs/symmetric.yaml", [32, 32], everyday "all";
     #[ignore = "takes long to compile"]
-    narrow_even: "narrow" at "tests/differential/specs/narrow.yaml", [24, 24], "all";
-    narrow_odd_is_streamed: "narrow" at "tests/differential/specs/narrow.yaml", [25, 129], ["avx512", "avx2", "neon"];
+    narrow_even: "narrow" at "tests/differential/specs/narrow.yaml", [24, 24], everyday "all";
 }

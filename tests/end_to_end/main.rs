@@ -3,27 +3,16 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use common::{bits, isas, run_filled, shared, skip};
+use common::{bits, isas, network, photographs, run_filled, shared, skip};
 use mbvc::{Isa, Network, Unobserved, Weights, softmax, top_k};
 use mbvc_test_networks::published::MobileNetV2 as Fast;
 
-/// A network at every fusion level.
-macro_rules! levels {
-    ($isa:tt) => {
-        mbvc::mobilenet_v2!("specs/v2.yaml", name = Unfused, fusion = "none", numerics = "strict", isa = $isa);
-        mbvc::mobilenet_v2!("specs/v2.yaml", name = Epilogues, fusion = "relu6", numerics = "strict", isa = $isa);
-        mbvc::mobilenet_v2!("specs/v2.yaml", name = Blocks, fusion = "block", numerics = "strict", isa = $isa);
-    };
-}
-
-// The slow tests, which are optimized, run the portable kernels too.
-#[cfg(debug_assertions)]
-levels!(["avx512", "avx2", "neon"]);
-#[cfg(not(debug_assertions))]
-levels!("all");
+network!(everyday ["avx512", "avx2", "neon"], "specs/v2.yaml", name = Unfused, fusion = "none", numerics = "strict");
+network!(everyday ["avx512", "avx2", "neon"], "specs/v2.yaml", name = Epilogues, fusion = "relu6", numerics = "strict");
+network!(everyday ["avx512", "avx2", "neon"], "specs/v2.yaml", name = Blocks, fusion = "block", numerics = "strict");
 
 const PIXELS: usize = 224 * 224 * 3;
 
@@ -62,17 +51,9 @@ fn engines() -> bool {
     }
 }
 
-fn photographs(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).expect("the folder was found");
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
-    paths.sort();
-    assert!(!paths.is_empty(), "{} is empty", folder.display());
-    paths
-}
-
 /// Runs the other engines on every image; `None` where something is absent.
 fn cases(onnx: &Path, tflite: &Path) -> Option<Vec<Case>> {
-    let images = shared("images")?;
+    let photographs = photographs()?;
     if !engines() {
         return None;
     }
@@ -82,7 +63,7 @@ fn cases(onnx: &Path, tflite: &Path) -> Option<Vec<Case>> {
     let ran = Command::new(python())
         .arg(script)
         .args([onnx, tflite, &output])
-        .args(photographs(&images))
+        .args(photographs)
         .output()
         .expect("it ran a moment ago");
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));

@@ -7,8 +7,8 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{isas, shared, skip};
-use mbvc::{Isa, Observer, Weights};
+use common::{Steps, isas, network, photographs, shared, skip};
+use mbvc::{Isa, Weights};
 use mbvc_compiler::ir::Op;
 use mbvc_compiler::lower::lower;
 use mbvc_import::ReadOptions;
@@ -17,24 +17,13 @@ use mbvc_runtime::quantized::Integral;
 use mbvc_runtime::quantized::arithmetic::Softmax;
 
 mbvc::mobilenet_v2!("tests/litert/converted.yaml");
-// The slow tests, which are optimized, cover more instruction sets, which take long to compile.
-#[cfg(debug_assertions)]
-mbvc::mobilenet_v2!(
-    "tests/litert/converted.yaml",
-    name = ConvertedReference,
-    rounding = "tflite-reference",
-    isa = ["portable", "avx2", "neon"]
+network!(
+    everyday ["portable", "avx2", "neon"], "tests/litert/converted.yaml", name = ConvertedReference,
+    rounding = "tflite-reference"
 );
-#[cfg(debug_assertions)]
-mbvc::mobilenet_v2!("specs/v2.yaml", name = Signed, precision = "int8", isa = ["avx512vnni", "avx2", "neon"]);
-#[cfg(debug_assertions)]
-mbvc::mobilenet_v2!("specs/v2.yaml", name = Unsigned, precision = "uint8", isa = ["avx2", "neon"]);
-#[cfg(not(debug_assertions))]
-mbvc::mobilenet_v2!("tests/litert/converted.yaml", name = ConvertedReference, rounding = "tflite-reference");
-#[cfg(not(debug_assertions))]
-mbvc::mobilenet_v2!("specs/v2.yaml", name = Signed, precision = "int8");
-#[cfg(not(debug_assertions))]
-mbvc::mobilenet_v2!("specs/v2.yaml", name = Unsigned, precision = "uint8");
+network!(everyday ["avx512vnni", "avx2", "neon"], "specs/v2.yaml", name = Signed, precision = "int8");
+network!(everyday ["avx2", "neon"], "specs/v2.yaml", name = Unsigned, precision = "uint8");
+// The slow tests, which are optimized, have more.
 #[cfg(not(debug_assertions))]
 mbvc::mobilenet_v2!("specs/v2.yaml", name = SignedReference, precision = "int8", rounding = "tflite-reference");
 #[cfg(not(debug_assertions))]
@@ -43,16 +32,6 @@ mbvc::mobilenet_v2!("specs/v2.yaml", name = UnsignedReference, precision = "uint
 const INT8: &str = "models/mobilenet_v2_1.0_224_int8_ptq.tflite";
 const UINT8: &str = "models/mobilenet_v2_1.0_224_uint8_qat.tflite";
 const CONVERTED: &str = "import/tests/fixtures/converted_int8.tflite";
-
-/// Keeps every step's value.
-#[derive(Default)]
-struct Steps(Vec<Vec<u8>>);
-
-impl Observer for &mut Steps {
-    fn bytes(&mut self, _: usize, output: &[u8]) {
-        self.0.push(output.to_vec());
-    }
-}
 
 /// A call on an image of bytes; the steps, and the softmax.
 type Call = fn(&Weights, Isa, &[u8]) -> (Steps, Vec<u8>);
@@ -128,13 +107,6 @@ fn compare<T: Integral>(model: &Path, mode: &str, call: Call, photographs: &[Pat
             assert!(softmax == rest, "{path}, {mode}, {isa}, {name}: softmax");
         }
     }
-}
-
-fn photographs() -> Option<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(shared("images")?).unwrap();
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    Some(paths)
 }
 
 /// The published models.

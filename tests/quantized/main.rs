@@ -6,11 +6,10 @@ mod common;
 #[path = "../common/quantized.rs"]
 mod interpreted;
 
-use common::isas;
+use common::{Steps, isas, network, random_weights};
 use interpreted::expected;
 use mbvc::info::NetworkInfo;
-use mbvc::weights::Conventions;
-use mbvc::{Isa, Observer, Weights};
+use mbvc::{Isa, Weights};
 use mbvc_compiler::ir::Op;
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::spec::{self, Overrides};
@@ -19,17 +18,6 @@ use mbvc_runtime::quantized::Integral;
 
 /// A call of a network built with the kernels of one instruction set, on an image of bytes.
 type Call = fn(&Weights, Isa, &[u8], &mut Steps);
-
-/// Keeps every step's value.
-#[derive(Default)]
-struct Steps(Vec<Vec<u8>>);
-
-impl Observer for &mut Steps {
-    fn bytes(&mut self, step: usize, output: &[u8]) {
-        assert_eq!(step, self.0.len(), "steps come in order");
-        self.0.push(output.to_vec());
-    }
-}
 
 /// Overwrites the numbers of every tensor whose name ends so; `change` gets the name, the index and the number's bytes.
 fn altered(weights: &Weights, end: &str, change: impl Fn(&str, usize, &mut [u8])) -> Weights {
@@ -91,9 +79,6 @@ fn check(path: &str, [precision, rounding]: [&str; 2], resolution: [usize; 2], i
     let graph = lower(&spec);
     let adds = graph.order().expect("acyclic").into_iter().filter(|id| matches!(graph.node(*id).op, Op::Add)).count();
     assert!(adds > 0, "a residual is among what is tested");
-    let conventions: Conventions = info.conventions;
-    let tensors = info.parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
-    let weights = Weights::random(tensors, conventions, 7).expect("unique names");
     let low = if precision == "int8" { -128 } else { 0 };
     let mut state = 11_u32;
     let noise = |_| {
@@ -101,7 +86,7 @@ fn check(path: &str, [precision, rounding]: [&str; 2], resolution: [usize; 2], i
         (state >> 24) as u8
     };
     let noise: Vec<u8> = (0..height * width * 3).map(noise).collect();
-    for (case, weights) in cases(weights, low) {
+    for (case, weights) in cases(random_weights(info, 7), low) {
         let images = [("noise", noise.clone()), ("black", vec![0; noise.len()]), ("white", vec![255; noise.len()])];
         for (kind, image) in images.into_iter().take(if cfg!(emulated) { 1 } else { 3 }) {
             let expected = expected(&graph, &weights, spec.rounding.expect("quantized"), &image, low);
@@ -124,22 +109,15 @@ fn check(path: &str, [precision, rounding]: [&str; 2], resolution: [usize; 2], i
     }
 }
 
-/// A test for each spec, size, precision, rounding and fusion. Everyday tests cover the given instruction sets;
-/// the slow tests, which are optimized, cover all.
+/// A test for each spec, size, precision, rounding and fusion.
 macro_rules! quantized {
     ($($(#[$attribute:meta])* $test:ident: $path:literal, [$height:literal, $width:literal] in $precision:literal,
        $number:ty, $rounding:literal, $fusion:literal, everyday $isa:tt;)*) => { $(
         $(#[$attribute])*
         #[test]
         fn $test() {
-            #[cfg(all(debug_assertions, not(emulated)))]
-            mbvc::mobilenet_v2!(
-                $path, name = Net, precision = $precision, rounding = $rounding, fusion = $fusion,
-                resolution = [$height, $width], isa = $isa
-            );
-            #[cfg(any(not(debug_assertions), emulated))]
-            mbvc::mobilenet_v2!(
-                $path, name = Net, precision = $precision, rounding = $rounding, fusion = $fusion,
+            network!(
+                everyday $isa, $path, name = Net, precision = $precision, rounding = $rounding, fusion = $fusion,
                 resolution = [$height, $width]
             );
             check($path, [$precision, $rounding], [$height, $width], Net::INFO, |weights, isa, image, steps| {
@@ -152,60 +130,50 @@ macro_rules! quantized {
     )* };
 }
 
+#[cfg(not(emulated))]
 quantized! {
-    #[cfg(not(emulated))]
     same_odd: "tests/differential/specs/same.yaml", [33, 27] in "int8", i8, "xnnpack", "block",
         everyday ["avx512vnni", "avx2", "neon", "portable"];
-    #[cfg(not(emulated))]
     symmetric_even: "tests/differential/specs/symmetric.yaml", [32, 32] in "uint8", u8, "xnnpack", "block",
         everyday ["avx2", "neon"];
-    #[cfg(not(emulated))]
     narrow_odd: "tests/differential/specs/narrow.yaml", [25, 129] in "int8", i8, "xnnpack", "block",
         everyday ["avx512vnni", "avxvnni", "neon", "portable"];
-    #[cfg(not(emulated))]
     reference_narrow: "tests/differential/specs/narrow.yaml", [24, 24] in "uint8", u8, "tflite-reference", "block",
         everyday ["avx512", "avx2", "neon"];
-    #[cfg(not(emulated))]
     chained: "tests/differential/specs/deep.yaml", [114, 118] in "int8", i8, "xnnpack", "block",
         everyday ["avx512vnni", "avx2", "neon"];
-    #[cfg(not(emulated))]
     apart_odd: "tests/differential/specs/same.yaml", [33, 27] in "int8", i8, "xnnpack", "relu6",
         everyday ["avx2", "neon"];
-    // The slow tests, which are optimized, have more: the code takes long to compile.
-    #[cfg(not(any(emulated, debug_assertions)))]
+}
+
+// The slow tests, which are optimized, have more: the code takes long to compile.
+#[cfg(not(any(emulated, debug_assertions)))]
+quantized! {
     #[ignore = "takes long to compile"]
     same_even: "tests/differential/specs/same.yaml", [32, 32] in "int8", i8, "xnnpack", "block", everyday "all";
-    #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
     same_one_pixel: "tests/differential/specs/same.yaml", [1, 1] in "int8", i8, "xnnpack", "block", everyday "all";
-    #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
     same_wide: "tests/differential/specs/same.yaml", [60, 225] in "int8", i8, "xnnpack", "block", everyday "all";
-    #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
     same_tall: "tests/differential/specs/same.yaml", [71, 6] in "uint8", u8, "xnnpack", "block", everyday "all";
-    #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
     symmetric_odd: "tests/differential/specs/symmetric.yaml", [33, 27] in "int8", i8, "xnnpack", "block", everyday "all";
-    #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
     narrow_even: "tests/differential/specs/narrow.yaml", [24, 24] in "uint8", u8, "xnnpack", "block", everyday "all";
-    #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
     apart_even: "tests/differential/specs/symmetric.yaml", [32, 32] in "uint8", u8, "xnnpack", "none", everyday "all";
-    #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
     reference_apart: "tests/differential/specs/narrow.yaml", [25, 129] in "int8", i8, "tflite-reference", "relu6", everyday "all";
-    #[cfg(not(any(emulated, debug_assertions)))]
     #[ignore = "takes long to compile"]
     reference_same: "tests/differential/specs/same.yaml", [19, 18] in "int8", i8, "tflite-reference", "block", everyday "all";
-    // Little, for emulated processors, that leads through most kernels.
-    #[cfg(emulated)]
+}
+
+// Little, for emulated processors, that leads through most kernels.
+#[cfg(emulated)]
+quantized! {
     same_small: "tests/differential/specs/same.yaml", [17, 15] in "int8", i8, "xnnpack", "block", everyday "all";
-    #[cfg(emulated)]
     narrow_small: "tests/differential/specs/narrow.yaml", [12, 12] in "uint8", u8, "xnnpack", "block", everyday "all";
-    #[cfg(emulated)]
     apart_small: "tests/differential/specs/same.yaml", [13, 12] in "int8", i8, "xnnpack", "relu6", everyday "all";
-    #[cfg(emulated)]
     reference_small: "tests/differential/specs/same.yaml", [11, 10] in "int8", i8, "tflite-reference", "block", everyday "all";
 }

@@ -17,7 +17,7 @@ use kernel::Kernels;
 use network::Batch;
 pub(crate) use network::facts;
 pub use network::{Embedded, Form};
-pub use step::Backend;
+pub use step::{Backend, RuntimePlan};
 use step::{Context, StepFn, Team};
 
 /// Code of one network for one instruction set.

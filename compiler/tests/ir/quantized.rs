@@ -1,40 +1,16 @@
 //! Quantized graphs: their structure, bit-identical passes, and errors.
 
-use std::collections::BTreeMap;
+#[path = "../../../tests/common/bindings.rs"]
+mod bindings;
 
+use bindings::{Bound, Stored};
 use mbvc_compiler::ir::verify::{Invariant, verify};
 use mbvc_compiler::ir::{Activation, ElementType, Graph, Op};
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::spec::{Fusion, Isa, NetworkSpec, Rounding};
-use mbvc_interpreter::{InterpError, QuantBindings, Values, run_quantized};
-use mbvc_runtime::quantized::arithmetic::PoolKind;
+use mbvc_interpreter::{InterpError, run_quantized};
 
 use crate::support::{SMALL, find, parsed, rewritten, scheduled};
-
-enum Stored {
-    F32(Vec<f32>),
-    I8(Vec<i8>),
-    U8(Vec<u8>),
-    I32(Vec<i32>),
-}
-
-/// Pseudorandom weights.
-struct Bound(BTreeMap<String, Stored>);
-
-impl QuantBindings for Bound {
-    fn values(&self, name: &str) -> Option<Values<'_>> {
-        Some(match self.0.get(name)? {
-            Stored::F32(values) => Values::F32(values),
-            Stored::I8(values) => Values::I8(values),
-            Stored::U8(values) => Values::U8(values),
-            Stored::I32(values) => Values::I32(values),
-        })
-    }
-
-    fn pool(&self) -> PoolKind {
-        PoolKind::Mean
-    }
-}
 
 /// Pseudorandom numbers, the same in every run.
 fn numbers(name: &str, count: usize) -> impl Iterator<Item = u32> {
@@ -45,6 +21,7 @@ fn numbers(name: &str, count: usize) -> impl Iterator<Item = u32> {
     })
 }
 
+/// Pseudorandom weights.
 fn bindings(graph: &Graph) -> Bound {
     let used = graph.used_params().into_iter().map(|id| {
         let param = graph.param(id);

@@ -6,7 +6,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{fixture, shared};
+use common::{fixture, has, photographs, python, shared};
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::spec::{Precision, Rounding};
 use mbvc_import::{Container, Imported, ReadOptions};
@@ -22,28 +22,8 @@ const TENSORS: usize = 65;
 const CONVERTED: &str = "converted_int8.tflite";
 const CONVERTED_TENSORS: usize = 31;
 
-fn python() -> String {
-    std::env::var("MBVC_PYTHON").unwrap_or_else(|_| "python3".to_owned())
-}
-
-/// Whether LiteRT can be run here; without it the test is skipped with a note, or fails where all must be there.
-fn has_litert() -> bool {
-    let ran = Command::new(python()).args(["-c", "import numpy, PIL, ai_edge_litert"]).output();
-    if ran.is_ok_and(|output| output.status.success()) {
-        return true;
-    }
-    let required = std::env::var("MBVC_REQUIRE_SHARED").is_ok_and(|value| value == "1");
-    assert!(!required, "{} lacks numpy, PIL or ai_edge_litert", python());
-    eprintln!("skipped: {} lacks numpy, PIL or ai_edge_litert", python());
-    false
-}
-
-fn photographs() -> Option<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(shared("images")?).unwrap();
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    Some(paths)
-}
+/// Packages of Python that the script requires.
+const LITERT: &str = "numpy, PIL, ai_edge_litert";
 
 /// The values of the layers after their activations, of the adds and the pool, and the softmax, with their names.
 fn tensors(model: &Imported, container: &Container, rounding: Rounding, pixels: &[u8]) -> Vec<(String, Vec<i32>)> {
@@ -109,7 +89,7 @@ fn compare(path: &Path, tensors_in_all: usize, mode: &str, rounding: Rounding, p
 
 #[test]
 fn a_photograph_and_flat_images_have_the_bits_of_litert() {
-    let Some(photographs) = photographs().filter(|_| has_litert()) else { return };
+    let Some(photographs) = photographs().filter(|_| has(LITERT)) else { return };
     let Some((int8, uint8)) = shared(INT8).zip(shared(UINT8)) else { return };
     compare(&int8, TENSORS, "xnnpack", Rounding::Xnnpack, &photographs[..1]);
     compare(&uint8, TENSORS, "reference", Rounding::TfliteReference, &photographs[..1]);
@@ -117,7 +97,7 @@ fn a_photograph_and_flat_images_have_the_bits_of_litert() {
 
 #[test]
 fn what_the_converter_makes_has_the_bits_of_litert() {
-    if has_litert() {
+    if has(LITERT) {
         compare(&fixture(CONVERTED), CONVERTED_TENSORS, "xnnpack", Rounding::Xnnpack, &[]);
         compare(&fixture(CONVERTED), CONVERTED_TENSORS, "reference", Rounding::TfliteReference, &[]);
     }
@@ -126,7 +106,7 @@ fn what_the_converter_makes_has_the_bits_of_litert() {
 #[test]
 #[ignore = "minutes"]
 fn all_tensors_of_all_images_have_the_bits_of_litert() {
-    let Some(photographs) = photographs().filter(|_| has_litert()) else { return };
+    let Some(photographs) = photographs().filter(|_| has(LITERT)) else { return };
     for model in [INT8, UINT8].into_iter().filter_map(shared) {
         compare(&model, TENSORS, "xnnpack", Rounding::Xnnpack, &photographs);
         compare(&model, TENSORS, "reference", Rounding::TfliteReference, &photographs);

@@ -10,7 +10,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{fixture, shared};
+use common::{fixture, has, photographs, python, shared};
 use mbvc_compiler::ir::Graph;
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::passes;
@@ -179,21 +179,8 @@ const WAYS: [(&str, Precision); 3] =
 /// Runtime, and the others differ by 5 steps at most: one addition that rounds the other way moves all that follow.
 const PUBLISHED_STEPS: f64 = 6.0;
 
-fn python() -> String {
-    std::env::var("MBVC_PYTHON").unwrap_or_else(|_| "python3".to_owned())
-}
-
-/// Whether ONNX Runtime can quantize here; without it the test is skipped with a note, or fails where all must be there.
-fn has_quantizer() -> bool {
-    let ran = Command::new(python()).args(["-c", "import numpy, PIL, onnx, onnxruntime.quantization"]).output();
-    if ran.is_ok_and(|output| output.status.success()) {
-        return true;
-    }
-    let required = std::env::var("MBVC_REQUIRE_SHARED").is_ok_and(|value| value == "1");
-    assert!(!required, "{} lacks numpy, PIL, onnx or onnxruntime", python());
-    eprintln!("skipped: {} lacks numpy, PIL, onnx or onnxruntime", python());
-    false
-}
+/// Packages of Python that the script requires.
+const QUANTIZER: &str = "numpy, PIL, onnx, onnxruntime.quantization";
 
 /// Quantizes the published network in all ways, and compares the logits of photographs, noise and black in `ways`.
 fn compare(ways: &[(&str, Precision)], photographs: &[PathBuf]) {
@@ -230,22 +217,15 @@ fn compare(ways: &[(&str, Precision)], photographs: &[PathBuf]) {
     }
 }
 
-fn photographs() -> Option<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(shared("images")?).unwrap();
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    Some(paths)
-}
-
 #[test]
 fn the_published_network_quantized_for_channels_has_the_classes_of_onnx_runtime() {
-    let Some(photographs) = photographs().filter(|_| has_quantizer()) else { return };
+    let Some(photographs) = photographs().filter(|_| has(QUANTIZER)) else { return };
     compare(&WAYS[..1], &photographs[..1]);
 }
 
 #[test]
 #[ignore = "a minute"]
 fn the_published_network_quantized_in_all_ways_has_the_classes_of_onnx_runtime() {
-    let Some(photographs) = photographs().filter(|_| has_quantizer()) else { return };
+    let Some(photographs) = photographs().filter(|_| has(QUANTIZER)) else { return };
     compare(&WAYS, &photographs);
 }

@@ -10,19 +10,19 @@ use crate::simd::{Area, Src};
 pub const HEADER: usize = 128;
 
 /// The layer's results: zero point and limits.
-const RANGE: usize = 0;
+pub const RANGE: usize = 0;
 /// Whether the layer's sums exceed the range in which `BIAS` can be added to them.
 const GENERAL: usize = 12;
 /// The residual add: multiplier of the residual, multiplier of the projection, bias, shift, limits of the projection
 /// minus its zero point.
-const ADDENDS: usize = 16;
+pub const ADDENDS: usize = 16;
 /// Zero point of the layer's input, the value of padding.
-const PADDING: usize = 40;
+pub const PADDING: usize = 40;
 /// The average of the results: kind, scale and zero point of the results, scale and zero point of the average.
 const POOL: usize = 44;
 /// The residual add of the reference kernels: zero point and factor of the residual, limits of the projection minus its
 /// zero point, its factor, the factor of the sum. A factor is a multiplier and an exponent.
-const FIXED_ADDENDS: usize = 64;
+pub const FIXED_ADDENDS: usize = 64;
 
 /// Writes into a header.
 pub struct Header<'a>(pub &'a mut [u8]);

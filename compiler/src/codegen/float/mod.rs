@@ -10,11 +10,7 @@ pub mod ranges;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use mbvc_runtime::Plan;
-use proc_macro2::TokenStream;
-
-use super::step::Backend;
-use super::step::{Code, Context};
+use super::step::{Backend, Code, Context};
 use crate::ir::NodeId;
 pub use pack::PackPlan;
 
@@ -25,13 +21,5 @@ impl Backend for PackPlan {
 
     fn layer(&self, context: &Context<'_>, id: NodeId, step: usize, stage: usize) -> Code {
         layer::statements(context, self, id, step, stage)
-    }
-
-    fn tokens(&self) -> TokenStream {
-        self.tokens()
-    }
-
-    fn with_plan(&self, run: &mut dyn FnMut(&dyn Plan)) {
-        self.with_plan(run);
     }
 }

@@ -8,7 +8,7 @@ use quote::{format_ident, quote};
 
 use super::conv::Conv;
 use super::ranges::{Range, ranges};
-use crate::codegen::step::LayerKey;
+use crate::codegen::step::{LayerKey, RuntimePlan};
 use crate::codegen::tokens::lit;
 use crate::ir::{DepthwiseConv2d, Fused, Graph, NodeId, Op, ParamId, Product, Tensor};
 use crate::target::{Isa, IsaFacts};
@@ -175,9 +175,10 @@ impl PackPlan {
             self.floats = self.floats.next_multiple_of(LINE);
         }
     }
+}
 
-    /// Returns the runtime's `PackPlan` as a constant expression.
-    pub fn tokens(&self) -> TokenStream {
+impl RuntimePlan for PackPlan {
+    fn tokens(&self) -> TokenStream {
         let layers = self.layers.iter().map(|layer| {
             let PackLayer { weight, bias, product, range, .. } = layer;
             let [k, n] = [layer.k, layer.n].map(lit);
@@ -203,8 +204,7 @@ impl PackPlan {
         quote!(rt::PackPlan { layers: &[#(#layers),*], lines: #lines })
     }
 
-    /// Calls `run` with the runtime's plan, which borrows from this one.
-    pub fn with_plan(&self, run: &mut dyn FnMut(&dyn runtime::Plan)) {
+    fn with_plan(&self, run: &mut dyn FnMut(&dyn runtime::Plan)) {
         let layers = self.layers.iter().map(|layer| runtime::PackLayer {
             weight: &layer.weight,
             bias: &layer.bias,

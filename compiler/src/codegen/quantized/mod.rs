@@ -10,10 +10,7 @@ mod pack;
 #[cfg(test)]
 mod tests;
 
-use proc_macro2::TokenStream;
-
-use super::step::Backend;
-use super::step::{Code, Context};
+use super::step::{Backend, Code, Context};
 use crate::ir::NodeId;
 pub use pack::Plan;
 
@@ -24,13 +21,5 @@ impl Backend for Plan {
 
     fn layer(&self, context: &Context<'_>, id: NodeId, step: usize, stage: usize) -> Code {
         layer::statements(context, self, id, step, stage)
-    }
-
-    fn tokens(&self) -> TokenStream {
-        self.tokens()
-    }
-
-    fn with_plan(&self, run: &mut dyn FnMut(&dyn mbvc_runtime::Plan)) {
-        self.with_plan(run);
     }
 }

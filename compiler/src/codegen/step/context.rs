@@ -14,20 +14,23 @@ use crate::target::Isa;
 /// Key of a layer: a node, and the index of its stage if it is fused.
 pub type LayerKey = (NodeId, usize);
 
+/// The runtime's plan of a network's packed weights.
+pub trait RuntimePlan: Debug {
+    /// Returns the plan as a constant expression.
+    fn tokens(&self) -> TokenStream;
+
+    /// Calls `run` with the plan, which borrows from this one. Commands use it to pack weights for any instruction set,
+    /// since packing runs none of its code.
+    fn with_plan(&self, run: &mut dyn FnMut(&dyn runtime::Plan));
+}
+
 /// Code generator for one number type. The stages of a node are numbered from `stage` in step `step`.
-pub trait Backend: Debug {
+pub trait Backend: RuntimePlan {
     /// Returns the statements of the fused node `id`.
     fn block(&self, context: &Context<'_>, id: NodeId, step: usize, stage: usize) -> Code;
 
     /// Returns the statements of any other node.
     fn layer(&self, context: &Context<'_>, id: NodeId, step: usize, stage: usize) -> Code;
-
-    /// Returns the runtime's plan as a constant expression.
-    fn tokens(&self) -> TokenStream;
-
-    /// Calls `run` with the runtime's plan, which borrows from this one. Commands use it to pack weights for any
-    /// instruction set, since packing runs none of its code.
-    fn with_plan(&self, run: &mut dyn FnMut(&dyn runtime::Plan));
 }
 
 /// Context in which statements are generated.

@@ -11,7 +11,7 @@ use super::isa::IsaTokens;
 use super::kernel::Kernel;
 use super::tokens::lit;
 use crate::ir::{Graph, NodeId, Op, Tensor};
-pub use context::{Backend, Code, Context, LayerKey, note, place};
+pub use context::{Backend, Code, Context, LayerKey, RuntimePlan, note, place};
 pub use stream::Stream;
 pub use team::{Team, by_size, parts, parts_of};
 

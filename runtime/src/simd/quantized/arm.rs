@@ -83,6 +83,12 @@ macro_rules! arm {
             store_packed(to, to_at, quads);
         }
 
+        $crate::simd::quantized::header::header! {
+            #[inline]
+            #[target_feature(enable = $features)]
+            vdupq_n_s32, multipliers
+        }
+
         /// Returns a vector of zeros.
         #[inline]
         #[target_feature(enable = $features)]
@@ -201,14 +207,6 @@ macro_rules! arm {
             vminq_s32(vmaxq_s32(vqaddq_s32(steps, range.zero), range.low), range.high)
         }
 
-        /// Returns the zero point and the limits of a header.
-        #[inline]
-        #[target_feature(enable = $features)]
-        pub fn range(header: Src<'_, u8>) -> Range {
-            let number = |at| vdupq_n_s32(word(header, at));
-            RangeOf { zero: number(0), low: number(4), high: number(8) }
-        }
-
         /// Writes a column of row quads: four results per lane.
         #[inline]
         #[target_feature(enable = $features)]
@@ -279,21 +277,6 @@ macro_rules! arm {
             vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(bytes))))
         }
 
-        /// Returns the parameters of a residual add of a header.
-        #[inline]
-        #[target_feature(enable = $features)]
-        pub fn addends(header: Src<'_, u8>) -> Addends {
-            let number = |index: usize| word(header, 16 + index * 4);
-            AddendsOf {
-                left: vdupq_n_s32(number(0)),
-                right: vdupq_n_s32(number(1)),
-                bias: vdupq_n_s32(number(2)),
-                shift: number(3),
-                low: vdupq_n_s32(number(4)),
-                high: vdupq_n_s32(number(5)),
-            }
-        }
-
         /// Returns the sum of a projection's steps and the first `CHANNELS` bytes at `at`, in steps of the projection's
         /// scale.
         #[inline]
@@ -304,22 +287,6 @@ macro_rules! arm {
             let sum = vmlaq_s32(vmlaq_s32(add.bias, a, add.left), b, add.right);
             // A left shift by a negative number shifts right.
             vshlq_s32(sum, vdupq_n_s32(-add.shift))
-        }
-
-        /// Returns the parameters of a residual add of the reference kernels of a header.
-        #[inline]
-        #[target_feature(enable = $features)]
-        pub fn fixed_addends(header: Src<'_, u8>) -> FixedAddends {
-            let number = |index: usize| vdupq_n_s32(word(header, 64 + index * 4));
-            let fixed = |index| multipliers(number(index), number(index + 1));
-            FixedAddendsOf {
-                zero: number(0),
-                left: fixed(1),
-                low: number(3),
-                high: number(4),
-                right: fixed(5),
-                sum: fixed(7),
-            }
         }
 
         /// Computes [`add`] in the arithmetic of the reference kernels.
@@ -343,13 +310,6 @@ macro_rules! arm {
         #[target_feature(enable = $features)]
         pub fn plus(a: Sums, b: Sums) -> Sums {
             vaddq_s32(a, b)
-        }
-
-        /// Returns the value of padding as a zero point, and the limits of bytes.
-        #[inline]
-        #[target_feature(enable = $features)]
-        pub fn padding(header: Src<'_, u8>) -> Range {
-            RangeOf { zero: vdupq_n_s32(word(header, 40)), low: vdupq_n_s32(0), high: vdupq_n_s32(255) }
         }
 
         /// Returns the first `CHANNELS` bytes at `at`, minus the zero point.

@@ -76,6 +76,7 @@ pub mod avx512vnni;
 pub mod avxvnni;
 #[cfg(test)]
 mod fixed_point_tests;
+mod header;
 #[cfg(target_arch = "aarch64")]
 pub mod neon;
 #[cfg(target_arch = "aarch64")]

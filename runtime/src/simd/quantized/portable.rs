@@ -1,6 +1,8 @@
-//! Plain Rust: four lanes. This module defines the vocabulary.
+//! Plain Rust: four lanes. This module defines the vocabulary, with `header`.
 
-use super::{Addends, FixedAddends as FixedAddendsOf, Range as Limits};
+use core::convert::identity;
+
+use super::{Addends as AddendsOf, FixedAddends as FixedAddendsOf, Range as Limits};
 use crate::quantized::arithmetic::{Fixed, LEFT_SHIFT, round_ties_even};
 use crate::simd::{Dst, Src};
 
@@ -27,6 +29,8 @@ pub struct Weights([i32; LANES]);
 pub struct Packed([[u8; LANES]; 4]);
 /// Zero point and limits of a header.
 pub type Range = Limits<i32>;
+/// Parameters of a residual add of a header.
+pub type Addends = AddendsOf<i32>;
 /// Parameters of a residual add of the reference kernels of a header.
 pub type FixedAddends = FixedAddendsOf<i32, Fixed>;
 
@@ -59,6 +63,16 @@ fn write<const N: usize>(to: &mut Dst<'_, u8>, at: usize, bytes: [u8; N]) {
 #[inline(always)]
 fn word(from: Src<'_, u8>, at: usize) -> i32 {
     i32::from_le_bytes(read(from, at))
+}
+
+#[inline(always)]
+fn fixed(multiplier: i32, exponent: i32) -> Fixed {
+    Fixed { multiplier, exponent }
+}
+
+super::header::header! {
+    #[inline(always)]
+    identity, fixed
 }
 
 /// Writes, for each of four pixels, the byte at `at` of the three rows and a zero. Pixels have a stride of `PIXEL`
@@ -102,8 +116,8 @@ pub fn load_scales(from: Src<'_, u8>, at: usize) -> Scales {
 /// Returns `LANES` multipliers from byte `at`, with exponents from byte `exponents`.
 #[inline(always)]
 pub fn load_multipliers(from: Src<'_, u8>, at: usize, exponents: usize) -> Multipliers {
-    let of = |at: usize, exponent: usize| Fixed { multiplier: word(from, at), exponent: word(from, exponent) };
-    Multipliers(core::array::from_fn(|lane| of(at + lane * 4, exponents + lane * 4)))
+    let number = |at: usize, lane: usize| word(from, at + lane * 4);
+    Multipliers(core::array::from_fn(|lane| fixed(number(at, lane), number(exponents, lane))))
 }
 
 /// Returns the four bytes at `at` in every lane.
@@ -186,12 +200,6 @@ pub fn to_range(steps: Sums, Limits { zero, low, high }: Range) -> Sums {
     Sums(lanes(|lane| limited(steps.0[lane].saturating_add(zero), low, high)))
 }
 
-/// Returns the zero point and the limits of a header.
-#[inline(always)]
-pub fn range(header: Src<'_, u8>) -> Range {
-    Limits { zero: word(header, 0), low: word(header, 4), high: word(header, 8) }
-}
-
 /// Writes a column of row quads: four results per lane.
 #[inline(always)]
 pub fn store_quads(to: &mut Dst<'_, u8>, at: usize, packed: Packed) {
@@ -231,16 +239,9 @@ pub fn store_pixels<const PIXELS: usize, const CHANNELS: usize>(
     }
 }
 
-/// Returns the parameters of a residual add of a header.
-#[inline(always)]
-pub fn addends(header: Src<'_, u8>) -> Addends<i32> {
-    let [left, right, bias, shift, low, high] = core::array::from_fn(|index| word(header, 16 + index * 4));
-    Addends { left, right, bias, shift, low, high }
-}
-
 /// Returns the sum of a projection's steps and the first `CHANNELS` bytes at `at`, in steps of the projection's scale.
 #[inline(always)]
-pub fn add<const CHANNELS: usize>(steps: Sums, residual: Src<'_, u8>, at: usize, add: Addends<i32>) -> Sums {
+pub fn add<const CHANNELS: usize>(steps: Sums, residual: Src<'_, u8>, at: usize, add: Addends) -> Sums {
     Sums(lanes(|lane| {
         let a = if lane < CHANNELS { i32::from(residual.get(at + lane)) } else { 0 };
         let b = limited(steps.0[lane], add.low, add.high);
@@ -249,14 +250,6 @@ pub fn add<const CHANNELS: usize>(steps: Sums, residual: Src<'_, u8>, at: usize,
             .wrapping_add(add.right.wrapping_mul(b))
             .wrapping_shr(add.shift as u32)
     }))
-}
-
-/// Returns the parameters of a residual add of the reference kernels of a header.
-#[inline(always)]
-pub fn fixed_addends(header: Src<'_, u8>) -> FixedAddends {
-    let number = |index: usize| word(header, 64 + index * 4);
-    let fixed = |index| Fixed { multiplier: number(index), exponent: number(index + 1) };
-    FixedAddendsOf { zero: number(0), left: fixed(1), low: number(3), high: number(4), right: fixed(5), sum: fixed(7) }
 }
 
 /// Computes [`add`] in the arithmetic of the reference kernels.
@@ -278,12 +271,6 @@ pub fn add_by_multiplier<const CHANNELS: usize>(
 #[inline(always)]
 pub fn plus(a: Sums, b: Sums) -> Sums {
     Sums(lanes(|lane| a.0[lane].wrapping_add(b.0[lane])))
-}
-
-/// Returns the value of padding as a zero point, and the limits of bytes.
-#[inline(always)]
-pub fn padding(header: Src<'_, u8>) -> Range {
-    Limits { zero: word(header, 40), low: 0, high: 255 }
 }
 
 /// Returns the first `CHANNELS` bytes at `at`, minus the zero point.

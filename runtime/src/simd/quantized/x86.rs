@@ -68,6 +68,12 @@ macro_rules! x86 {
             unsafe { from.address(at, 4).cast::<i32>().read_unaligned() }
         }
 
+        $crate::simd::quantized::header::header! {
+            #[inline]
+            #[target_feature(enable = $features)]
+            set1_epi32, multipliers
+        }
+
         /// Returns a vector of zeros.
         #[inline]
         #[target_feature(enable = $features)]
@@ -232,14 +238,6 @@ macro_rules! x86 {
             add_epi32(min_epi32(max_epi32(steps, least), most), range.zero)
         }
 
-        /// Returns the zero point and the limits of a header.
-        #[inline]
-        #[target_feature(enable = $features)]
-        pub fn range(header: Src<'_, u8>) -> Range {
-            let number = |at| set1_epi32(word(header, at));
-            RangeOf { zero: number(0), low: number(4), high: number(8) }
-        }
-
         /// Writes a column of row quads: four results per lane.
         #[inline]
         #[target_feature(enable = $features)]
@@ -308,21 +306,6 @@ macro_rules! x86 {
             unsafe { load_first::<CHANNELS>(from.address(at, CHANNELS)) }
         }
 
-        /// Returns the parameters of a residual add of a header.
-        #[inline]
-        #[target_feature(enable = $features)]
-        pub fn addends(header: Src<'_, u8>) -> Addends {
-            let number = |index: usize| word(header, 16 + index * 4);
-            AddendsOf {
-                left: set1_epi32(number(0)),
-                right: set1_epi32(number(1)),
-                bias: set1_epi32(number(2)),
-                shift: number(3),
-                low: set1_epi32(number(4)),
-                high: set1_epi32(number(5)),
-            }
-        }
-
         /// Returns the sum of a projection's steps and the first `CHANNELS` bytes at `at`, in steps of the projection's
         /// scale.
         #[inline]
@@ -332,22 +315,6 @@ macro_rules! x86 {
             let b = min_epi32(max_epi32(steps, add.low), add.high);
             let (a, b) = (mullo_epi32(a, add.left), mullo_epi32(b, add.right));
             sra_epi32(add_epi32(add_epi32(a, add.bias), b), _mm_cvtsi32_si128(add.shift))
-        }
-
-        /// Returns the parameters of a residual add of the reference kernels of a header.
-        #[inline]
-        #[target_feature(enable = $features)]
-        pub fn fixed_addends(header: Src<'_, u8>) -> FixedAddends {
-            let number = |index: usize| set1_epi32(word(header, 64 + index * 4));
-            let fixed = |index| multipliers(number(index), number(index + 1));
-            FixedAddendsOf {
-                zero: number(0),
-                left: fixed(1),
-                low: number(3),
-                high: number(4),
-                right: fixed(5),
-                sum: fixed(7),
-            }
         }
 
         /// Computes [`add`] in the arithmetic of the reference kernels.
@@ -372,14 +339,6 @@ macro_rules! x86 {
         #[target_feature(enable = $features)]
         pub fn plus(a: Sums, b: Sums) -> Sums {
             add_epi32(a, b)
-        }
-
-        /// Returns the value of padding as a zero point, and the limits of bytes.
-        #[inline]
-        #[target_feature(enable = $features)]
-        pub fn padding(header: Src<'_, u8>) -> Range {
-            let zero = set1_epi32(word(header, 40));
-            RangeOf { zero, low: setzero(), high: set1_epi32(255) }
         }
 
         /// Returns the first `CHANNELS` bytes at `at`, minus the zero point.

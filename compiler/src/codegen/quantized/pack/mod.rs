@@ -12,7 +12,7 @@ use mbvc_runtime::quantized::{self as runtime, PanelRun};
 
 use super::kernel::{Depthwise, Finish};
 use crate::codegen::float::ranges::values;
-use crate::codegen::step::LayerKey;
+use crate::codegen::step::{LayerKey, RuntimePlan};
 use crate::codegen::tokens::lit;
 use crate::ir::{Graph, Node, NodeId, Op, Order, ParamId, Quant, Requantize, Tensor, Tile};
 use crate::schedule::quantized::{PanelForm, panel_forms};
@@ -199,9 +199,10 @@ impl Plan {
     pub fn lines(&self) -> usize {
         self.bytes.div_ceil(LINE)
     }
+}
 
-    /// Returns the runtime's `QuantPlan` as a constant expression.
-    pub fn tokens(&self) -> TokenStream {
+impl RuntimePlan for Plan {
+    fn tokens(&self) -> TokenStream {
         let integer = format_ident!("{}", format!("{:?}", self.precision));
         let rounding = format_ident!("{}", format!("{:?}", self.rounding));
         let form = format_ident!("{}", format!("{:?}", self.isa.dot_form()));
@@ -215,8 +216,7 @@ impl Plan {
         })
     }
 
-    /// Calls `run` with the runtime's plan, which borrows from this one.
-    pub fn with_plan(&self, run: &mut dyn FnMut(&dyn mbvc_runtime::Plan)) {
+    fn with_plan(&self, run: &mut dyn FnMut(&dyn mbvc_runtime::Plan)) {
         let [input, embedding, logits] = self.edges.each_ref().map(Named::borrowed);
         let layers: Vec<_> = self.layers.iter().map(QuantLayer::borrowed).collect();
         run(&runtime::QuantPlan {
