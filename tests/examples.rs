@@ -27,6 +27,7 @@ fn samples() -> Vec<(PathBuf, String)> {
 }
 
 #[test]
+#[ignore = "needs the examples, which `cargo build --workspace --examples` builds"]
 fn the_smallest_program_names_what_icons_show() {
     let (file, shown) = &samples()[0];
     let said = run("minimal", &[file.to_str().unwrap()]);
@@ -37,6 +38,7 @@ fn the_smallest_program_names_what_icons_show() {
 }
 
 #[test]
+#[ignore = "needs the examples, which `cargo build --workspace --examples` builds"]
 fn a_folder_is_classified_by_many_threads() {
     let said = run("folder", &["demo/samples"]);
     let samples = samples();
@@ -48,6 +50,7 @@ fn a_folder_is_classified_by_many_threads() {
 }
 
 #[test]
+#[ignore = "needs the examples, which `cargo build --workspace --examples` builds"]
 fn a_picture_is_nearest_to_itself() {
     let (file, _) = &samples()[0];
     let said = run("nearest", &[file.to_str().unwrap(), "demo/samples"]);
@@ -57,6 +60,7 @@ fn a_picture_is_nearest_to_itself() {
 }
 
 #[test]
+#[ignore = "needs the examples, which `cargo build --workspace --examples` builds"]
 fn a_spec_of_ones_own_takes_the_same_weights() {
     let said = run("custom", &["demo/samples/cactus.png", "demo/samples/rocket.png"]);
     let lines: Vec<&str> = said.lines().collect();

@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use common::{bits, random_bytes, random_weights, run_filled, shared};
+use common::{bits, network, random_bytes, random_weights, run_filled, shared};
 use mbvc::info::NetworkInfo;
 use mbvc::{Isa, Network, Weights};
 use mbvc_compiler::spec::{self, Overrides};
@@ -15,15 +15,10 @@ use mbvc_interpreter::{Mode, run};
 use mbvc_test_networks::published::MobileNetV2 as Whole;
 
 // Only AVX-512 has fast kernels; the others fall back to strict ones.
-mbvc::mobilenet_v2!("specs/v2_0.35_96.yaml", name = Narrow, isa = ["avx512", "avx2", "neon"]);
-mbvc::mobilenet_v2!("specs/v2_0.35_96.yaml", name = NarrowUnfused, fusion = "none", isa = ["avx512", "avx2", "neon"]);
-mbvc::mobilenet_v2!(
-    "specs/v2_0.35_96.yaml",
-    name = NarrowStrict,
-    numerics = "strict",
-    isa = ["avx512", "avx2", "neon"]
-);
-mbvc::mobilenet_v2!("specs/v2_0.5_128.yaml", name = Half, isa = ["avx512", "avx2", "neon"]);
+network!(everyday ["avx512", "avx2", "neon"], "specs/v2_0.35_96.yaml", name = Narrow);
+network!(everyday ["avx512", "avx2", "neon"], "specs/v2_0.35_96.yaml", name = NarrowUnfused, fusion = "none");
+network!(everyday ["avx512", "avx2", "neon"], "specs/v2_0.35_96.yaml", name = NarrowStrict, numerics = "strict");
+network!(everyday ["avx512", "avx2", "neon"], "specs/v2_0.5_128.yaml", name = Half);
 
 /// Largest error of a logit, relative to the largest logit.
 const LOGITS: f64 = 1e-4;

@@ -159,6 +159,7 @@ fn the_first_layer_that_differs_is_named() {
 
 /// With swapped channels the stem differs first.
 #[test]
+#[ignore = "runs Python many times"]
 fn channels_may_be_bgr() {
     if !has(ONNX) {
         return;
@@ -338,6 +339,7 @@ fn the_error_of_python_is_shown() {
 
 /// The published int8 network: no logit and no tensor of a layer differs.
 #[test]
+#[ignore = "runs Python many times"]
 fn the_published_int8_network_is_bit_exact_with_litert() {
     let (Some(model), Some(images)) = (shared("models/mobilenet_v2_1.0_224_int8_ptq.tflite"), shared("images")) else {
         return;

@@ -158,12 +158,30 @@ proptest! {
     }
 }
 
+/// Tests one corruption of `every`: a sample every day, all of them in the slow tests.
+macro_rules! corruptions {
+    ($($name:ident)*) => {
+        mod sampled {
+            // Coprime to the lengths of fields and to the number of changes, so that all kinds are in the sample.
+            $( #[test] fn $name() { super::$name(17); } )*
+        }
+        mod all {
+            $( #[test] #[ignore = "reads thousands of files"] fn $name() { super::$name(1); } )*
+        }
+    };
+}
+corruptions! {
+    no_word_of_a_tflite_file_makes_a_panic
+    no_byte_of_a_quantized_onnx_file_makes_a_panic
+    no_byte_of_a_pickle_makes_a_panic
+    no_byte_of_a_keras_file_makes_a_panic
+}
+
 /// Offsets, counts and sizes of a flatbuffer are words: every word of the file, once.
-#[test]
-fn no_word_of_a_tflite_file_makes_a_panic() {
+fn no_word_of_a_tflite_file_makes_a_panic(every: usize) {
     const VALUES: [u32; 4] = [0, 7, 0x8000_0000, u32::MAX];
     let (name, bytes) = files().iter().find(|(name, _)| name.contains("int8")).unwrap();
-    for (at, value) in (0..bytes.len() / 4).zip(VALUES.into_iter().cycle()) {
+    for (at, value) in (0..bytes.len() / 4).step_by(every).zip(VALUES.into_iter().cycle()) {
         let mut damaged = bytes.clone();
         damaged[at * 4..at * 4 + 4].copy_from_slice(&value.to_le_bytes());
         let _ = read_bytes(&damaged, name, &ReadOptions::default());
@@ -173,14 +191,13 @@ fn no_word_of_a_tflite_file_makes_a_panic() {
 }
 
 /// Bytes all over a quantized ONNX file, one at a time: types, scales, zero points, names and the edges between nodes.
-#[test]
-fn no_byte_of_a_quantized_onnx_file_makes_a_panic() {
+fn no_byte_of_a_quantized_onnx_file_makes_a_panic(every: usize) {
     const CHANGES: [u8; 4] = [0x01, 0x80, 0xff, 0x07];
     let (name, bytes) = files().iter().find(|(name, _)| name == "qdq_asymmetric.onnx").unwrap();
     // Coprime to the lengths of fields, so that all of their bytes are damaged.
     const STEP: usize = 11;
     let (mut corruptions, mut refused) = (0, 0);
-    for (at, change) in (0..bytes.len()).step_by(STEP).zip(CHANGES.into_iter().cycle()) {
+    for (at, change) in (0..bytes.len()).step_by(STEP * every).zip(CHANGES.into_iter().cycle()) {
         let mut damaged = bytes.clone();
         damaged[at] ^= change;
         corruptions += 1;
@@ -193,33 +210,31 @@ fn no_byte_of_a_quantized_onnx_file_makes_a_panic() {
 }
 
 /// The names, numbers and instructions of a pickle, byte by byte. No checksum detects the damage here.
-#[test]
-fn no_byte_of_a_pickle_makes_a_panic() {
+fn no_byte_of_a_pickle_makes_a_panic(every: usize) {
     const CHANGES: [u8; 5] = [0x01, 0x02, 0x80, 0xff, 0x10];
     let (name, bytes) = files().iter().find(|(name, _)| name.contains("legacy")).unwrap();
     assert!(read_with_spec(bytes, name).is_ok());
     // The pickles come before the storages.
     let pickles = bytes.len() / 2;
     let mut refused = 0;
-    for (at, change) in (0..pickles).step_by(3).zip(CHANGES.into_iter().cycle()) {
+    for (at, change) in (0..pickles).step_by(3 * every).zip(CHANGES.into_iter().cycle()) {
         let mut damaged = bytes.clone();
         damaged[at] ^= change;
         refused += usize::from(read_with_spec(&damaged, name).is_err());
     }
     // Damaged data of an optimizer is harmless.
-    assert!(refused > pickles / 3 / 10, "{refused} were refused");
+    assert!(refused > pickles / 3 / every / 10, "{refused} were refused");
     assert_little_memory();
 }
 
 /// Addresses, sizes and the configuration of a Keras file, a byte at a time all over it: most of a small one is
 /// structure.
-#[test]
-fn no_byte_of_a_keras_file_makes_a_panic() {
+fn no_byte_of_a_keras_file_makes_a_panic(every: usize) {
     const CHANGES: [u8; 5] = [0x01, 0x80, 0xff, 0x07, 0x20];
     for (name, step) in [("keras2_nested.h5", 211), ("keras3_flat.h5", 199), ("keras3_nested.keras", 41)] {
         let (_, bytes) = files().iter().find(|(file, _)| file == name).unwrap();
         let (mut corruptions, mut refused) = (0, 0);
-        for (at, change) in (0..bytes.len()).step_by(step).zip(CHANGES.into_iter().cycle()) {
+        for (at, change) in (0..bytes.len()).step_by(step * every).zip(CHANGES.into_iter().cycle()) {
             let mut damaged = bytes.clone();
             damaged[at] ^= change;
             corruptions += 1;

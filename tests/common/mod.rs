@@ -7,17 +7,8 @@ use std::path::{Path, PathBuf};
 use mbvc::info::NetworkInfo;
 use mbvc::{Isa, Network, Observer, Unobserved, Weights};
 
-/// Compiles a network for the instruction sets `everyday`, and in the slow tests, which are optimized, for all that its
-/// precision has. The other arguments are those of `mobilenet_v2!`.
-macro_rules! network {
-    (everyday $isa:tt, $($call:tt)*) => {
-        #[cfg(debug_assertions)]
-        mbvc::mobilenet_v2!($($call)*, isa = $isa);
-        #[cfg(not(debug_assertions))]
-        mbvc::mobilenet_v2!($($call)*);
-    };
-}
-pub(crate) use network;
+mod network;
+pub(crate) use network::network;
 
 /// A network built with the kernels of one instruction set.
 pub type Build = fn(&Weights, Isa) -> Box<dyn Network>;

@@ -6,13 +6,10 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use common::{bits, isas, network, photographs, run_filled, shared, skip};
+use common::{bits, isas, photographs, run_filled, shared, skip};
 use mbvc::{Isa, Network, Unobserved, Weights, softmax, top_k};
 use mbvc_test_networks::published::MobileNetV2 as Fast;
-
-network!(everyday ["avx512", "avx2", "neon"], "specs/v2.yaml", name = Unfused, fusion = "none", numerics = "strict");
-network!(everyday ["avx512", "avx2", "neon"], "specs/v2.yaml", name = Epilogues, fusion = "relu6", numerics = "strict");
-network!(everyday ["avx512", "avx2", "neon"], "specs/v2.yaml", name = Blocks, fusion = "block", numerics = "strict");
+use mbvc_test_networks::published::strict::{Blocks, Epilogues, Unfused};
 
 const PIXELS: usize = 224 * 224 * 3;
 

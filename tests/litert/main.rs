@@ -33,29 +33,37 @@ const INT8: &str = "models/mobilenet_v2_1.0_224_int8_ptq.tflite";
 const UINT8: &str = "models/mobilenet_v2_1.0_224_uint8_qat.tflite";
 const CONVERTED: &str = "import/tests/fixtures/converted_int8.tflite";
 
-/// A call on an image of bytes; the steps, and the softmax.
-type Call = fn(&Weights, Isa, &[u8]) -> (Steps, Vec<u8>);
+/// Runs a network on an image of bytes; returns the steps and the softmax.
+type Call = Box<dyn Fn(&[u8]) -> (Steps, Vec<u8>)>;
 
-/// The call of a network of numbers of that type.
+/// Binds weights to a network of numbers of that type: `fn(&Weights, Isa) -> Call`.
 macro_rules! call {
     ($network:ident, $number:ty) => {
-        |weights, isa, image| {
+        |weights, isa| {
             let model = $network::with_isa(weights, isa).unwrap_or_else(|error| panic!("{error}"));
-            let image: Vec<$number> = image.iter().map(|byte| <$number>::from_element(*byte)).collect();
-            let image = image.as_slice().try_into().unwrap();
-            let mut steps = Steps::default();
-            let logits = model.run_with(&mut $network::scratch(), image, &mut steps);
-            let mut softmax = vec![0; logits.len()];
-            let arithmetic = Softmax::new(<$number>::INTEGER, model.edges().logits.scale());
-            let logits = logits.iter().map(|logit| i32::from(*logit));
-            arithmetic.apply(logits, |at, value| softmax[at] = (value as $number).to_byte());
-            (steps, softmax)
+            Box::new(move |image| {
+                let image: Vec<$number> = image.iter().map(|byte| <$number>::from_element(*byte)).collect();
+                let image = image.as_slice().try_into().unwrap();
+                let mut steps = Steps::default();
+                let logits = model.run_with(&mut $network::scratch(), image, &mut steps);
+                let mut softmax = vec![0; logits.len()];
+                let arithmetic = Softmax::new(<$number>::INTEGER, model.edges().logits.scale());
+                let logits = logits.iter().map(|logit| i32::from(*logit));
+                arithmetic.apply(logits, |at, value| softmax[at] = (value as $number).to_byte());
+                (steps, softmax)
+            })
         }
     };
 }
 
 /// Compares all images: the photographs, noise, black and white. `mode` is that of the script.
-fn compare<T: Integral>(model: &Path, mode: &str, call: Call, photographs: &[PathBuf], isas: &[Isa]) {
+fn compare<T: Integral>(
+    model: &Path,
+    mode: &str,
+    bind: fn(&Weights, Isa) -> Call,
+    photographs: &[PathBuf],
+    isas: &[Isa],
+) {
     let path = model.file_stem().unwrap().to_string_lossy();
     let python = std::env::var("MBVC_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let imports = Command::new(&python).args(["-c", "import numpy, PIL, ai_edge_litert"]).output();
@@ -83,6 +91,7 @@ fn compare<T: Integral>(model: &Path, mode: &str, call: Call, photographs: &[Pat
         .collect();
     let (names, pixels) = (String::from_utf8(read("names")).unwrap(), read("pixels"));
     assert_eq!(names.lines().count(), photographs.len() + 3);
+    let calls: Vec<(Isa, Call)> = isas.iter().map(|isa| (*isa, bind(&weights, *isa))).collect();
     for (at, (name, image)) in names.lines().zip(pixels.chunks_exact(height * width * 3)).enumerate() {
         let values: Vec<u8> = read(&at.to_string()).into_iter().map(|byte| byte ^ T::default().to_byte()).collect();
         let mut expected: Vec<&[u8]> = Vec::new();
@@ -93,8 +102,8 @@ fn compare<T: Integral>(model: &Path, mode: &str, call: Call, photographs: &[Pat
             expected[*step] = value;
             rest = after;
         }
-        for isa in isas.iter().copied() {
-            let (steps, softmax) = call(&weights, isa, image);
+        for (isa, call) in &calls {
+            let (steps, softmax) = call(image);
             assert_eq!(steps.0.len(), expected.len());
             for (step, (found, expected)) in steps.0.iter().zip(&expected).enumerate() {
                 let differing = found.iter().zip(*expected).filter(|(a, b)| a != b).count();

@@ -1,16 +1,33 @@
 //! Networks that several test files run: compiled once, instead of in each of them.
 //!
-//! A network belongs here if two test files use it with all its instruction sets. Others stay in the file of their test.
+//! A network belongs here if two test files use it with all its instruction sets, or if it is too large to run without
+//! optimization, which the tests of a development build lack. Others stay in the file of their test.
+
+#[path = "../../common/network.rs"]
+mod network;
 
 /// `specs/tiny.yaml`, 32x32, 10 classes.
 pub mod tiny {
-    mbvc::mobilenet_v2!(pub "../../specs/tiny.yaml", name = Unfused, fusion = "none");
-    mbvc::mobilenet_v2!(pub "../../specs/tiny.yaml", name = Epilogues, fusion = "relu6");
-    mbvc::mobilenet_v2!(pub "../../specs/tiny.yaml");
-    mbvc::mobilenet_v2!(pub "../../specs/tiny.yaml", name = Int8, precision = "int8");
+    use crate::network::network;
+
+    network!(everyday "all", pub "../../specs/tiny.yaml", name = Unfused, fusion = "none");
+    network!(everyday "all", pub "../../specs/tiny.yaml", name = Epilogues, fusion = "relu6");
+    network!(everyday "all", pub "../../specs/tiny.yaml");
+    network!(everyday "all", pub "../../specs/tiny.yaml", name = Int8, precision = "int8");
 }
 
 /// `specs/v2.yaml`, MobileNetV2 1.0 at 224x224 as published.
 pub mod published {
-    mbvc::mobilenet_v2!(pub "../../specs/v2.yaml");
+    use crate::network::network;
+
+    network!(everyday "all", pub "../../specs/v2.yaml");
+
+    /// Each fusion level, with strict numerics.
+    pub mod strict {
+        use crate::network::network;
+
+        network!(everyday ["avx2", "neon"], pub "../../specs/v2.yaml", name = Unfused, fusion = "none", numerics = "strict");
+        network!(everyday ["avx2", "neon"], pub "../../specs/v2.yaml", name = Epilogues, fusion = "relu6", numerics = "strict");
+        network!(everyday ["avx2", "neon"], pub "../../specs/v2.yaml", name = Blocks, fusion = "block", numerics = "strict");
+    }
 }

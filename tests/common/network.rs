@@ -1,0 +1,16 @@
+//! Networks with fewer instruction sets where tests are not optimized, so that they compile fast.
+
+/// A network with the instruction sets `$isa` in the everyday tests, and with all in the slow tests, which are
+/// optimized. The arguments after `everyday $isa` are those of `mobilenet_v2!`, without `isa`.
+macro_rules! network {
+    (everyday $isa:tt, $($call:tt)*) => {
+        // Lints need one; `tests/hygiene.rs` has the generated code of others.
+        #[cfg(clippy)]
+        mbvc::mobilenet_v2!($($call)*, isa = portable);
+        #[cfg(all(debug_assertions, not(clippy)))]
+        mbvc::mobilenet_v2!($($call)*, isa = $isa);
+        #[cfg(not(any(debug_assertions, clippy)))]
+        mbvc::mobilenet_v2!($($call)*);
+    };
+}
+pub(crate) use network;
