@@ -11,12 +11,12 @@ cargo fmt --manifest-path tests/embedded/Cargo.toml --check
 cargo fmt --manifest-path fuzz/Cargo.toml --check
 cargo fmt --manifest-path tests/races/Cargo.toml --check
 cargo fmt --manifest-path benches/peers/rust_engines/Cargo.toml --check
-cargo clippy --workspace --lib --bins --tests --examples -- -D warnings
+# Without examples and benchmarks, whose networks take long: `.ci/slow` checks and builds them.
+cargo clippy --workspace --lib --bins --tests -- -D warnings
 # The features that no default build has.
 cargo clippy -p mbvc-runtime --no-default-features -- -D warnings
 cargo clippy -p mbvc-runtime --no-default-features --features alloc -- -D warnings
 # Only libraries: the command's documentation would overwrite that of the crate with the same name.
-RUSTDOCFLAGS="-D warnings" cargo doc --workspace --lib --no-deps
-# The command, whose tests run it, and no examples: `.ci/slow` builds them.
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --exclude mbvc-test-networks --lib --no-deps
 cargo test --workspace --tests
 cargo test --workspace --doc

@@ -10,8 +10,8 @@ mod network;
 pub mod tiny {
     use crate::network::network;
 
-    network!(everyday "all", pub "../../specs/tiny.yaml", name = Unfused, fusion = "none");
-    network!(everyday "all", pub "../../specs/tiny.yaml", name = Epilogues, fusion = "relu6");
+    network!(everyday ["avx2", "neon", "portable"], pub "../../specs/tiny.yaml", name = Unfused, fusion = "none");
+    network!(everyday ["avx2", "neon", "portable"], pub "../../specs/tiny.yaml", name = Epilogues, fusion = "relu6");
     network!(everyday "all", pub "../../specs/tiny.yaml");
     network!(everyday "all", pub "../../specs/tiny.yaml", name = Int8, precision = "int8");
 }
@@ -20,7 +20,7 @@ pub mod tiny {
 pub mod published {
     use crate::network::network;
 
-    network!(everyday "all", pub "../../specs/v2.yaml");
+    network!(everyday ["avx512", "avx2", "neon"], pub "../../specs/v2.yaml");
 
     /// Each fusion level, with strict numerics.
     pub mod strict {
