@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use mbvc_engine::source_text;
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 use super::kernel::{Depthwise, Dots, Elementwise, Gemm, Pool};
@@ -207,9 +208,9 @@ fn the_same_input_gives_the_same_tokens() {
     assert_eq!(text(programs("block", "same")), text(programs("block", "same")));
 }
 
+/// The text that `mbvc emit` shows.
 pub fn formatted(kernel: &Kernel) -> String {
-    let file = syn::parse2(kernel.item.clone()).unwrap_or_else(|error| panic!("{}: {error}", kernel.name));
-    prettyplease::unparse(&file)
+    source_text::format(kernel.item.clone()).unwrap_or_else(|error| panic!("{}: {error}", kernel.name))
 }
 
 #[test]
