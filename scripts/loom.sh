@@ -4,5 +4,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # In a separate folder: the flag would recompile everything in the usual one.
-RUSTFLAGS="--cfg loom" cargo test -p mbvc-runtime --profile dist --lib --target-dir "${CARGO_TARGET_DIR:-$PWD/target}/loom" \
+RUSTFLAGS="--cfg loom" cargo test -p mbvc-runtime --profile slow --lib --target-dir "${CARGO_TARGET_DIR:-$PWD/target}/loom" \
     -- pool::model

@@ -1,6 +1,6 @@
 //! The number types of networks: those of inputs and outputs, and the elements that kernels process.
 
-use crate::scratch::bytes_of_floats;
+use crate::scratch::line::bytes_of_floats;
 
 /// A type of a network's image, embedding and logits.
 pub trait Number: Copy + Default + Send + Sync + 'static {

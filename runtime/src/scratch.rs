@@ -1,6 +1,6 @@
 //! Memory of a network: the scratch of a call, and the packed weights.
 
-mod line;
+pub(crate) mod line;
 #[cfg(feature = "alloc")]
 mod pages;
 
