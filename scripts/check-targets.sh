@@ -2,7 +2,7 @@
 # Checks that the library and the command compile for platforms that no test here runs on: `scripts/check-targets.sh
 # [TARGET]...`. Checking needs the target's standard library, and no linker.
 #
-# Installs it with rustup; names the targets that cannot be installed.
+# Installs the standard library with rustup. Targets without one are skipped and listed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

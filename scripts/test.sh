@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Formatting, lints, documentation and all tests of the workspace. Stops at the first failure.
+# Formatting, lints, documentation and the everyday tests of the workspace. Stops at the first failure.
 #
 # Tests against other engines need `pip install -r scripts/requirements.txt`, and tests on real weights the shared
 # data (MBVC_SHARED, by default ../shared); without them they say that they are skipped.
@@ -16,7 +16,7 @@ cargo clippy --workspace --lib --bins --tests -- -D warnings
 # The features that no default build has.
 cargo clippy -p mbvc-runtime --no-default-features -- -D warnings
 cargo clippy -p mbvc-runtime --no-default-features --features alloc -- -D warnings
-# Only libraries: the command's documentation would overwrite that of the crate with the same name.
+# Only libraries, without the networks of tests: the command's documentation would overwrite that of the crate with the same name.
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --exclude mbvc-test-networks --lib --no-deps
 cargo test --workspace --tests
 cargo test --workspace --doc

@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Runs an example in the package's folder; Cargo builds them together with the tests.
+/// Runs an example in the package's folder. `cargo build --workspace --examples` builds them, with the profile of the
+/// tests.
 fn run(name: &str, arguments: &[&str]) -> String {
     let deps = std::env::current_exe().unwrap();
     let program = deps.parent().and_then(Path::parent).unwrap().join("examples").join(name);
@@ -13,7 +14,12 @@ fn run(name: &str, arguments: &[&str]) -> String {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stderr(Stdio::inherit())
         .output()
-        .unwrap_or_else(|error| panic!("{}: {error}; cargo build --workspace --examples makes it", program.display()));
+        .unwrap_or_else(|error| {
+            panic!(
+                "{}: {error}; build it with `cargo build --workspace --examples` and the profile of the tests",
+                program.display()
+            )
+        });
     assert!(ran.status.success(), "{name} {arguments:?}: {}", ran.status);
     String::from_utf8(ran.stdout).unwrap()
 }

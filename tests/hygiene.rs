@@ -57,6 +57,7 @@ fn two_networks_live_in_one_crate() {
     let model = TinyNet::with_isa(&weights, mbvc::Isa::Portable).expect("the weights fit both");
     assert_eq!(model.run(&mut TinyNet::scratch(), &image).map(f32::to_bits), plain.map(f32::to_bits));
     assert!(!isas(TinyNet::INFO).is_empty());
+    assert_eq!(shadowed::Shadowed::INFO.isas.len(), mbvc::Isa::FLOAT.len(), "the default is every instruction set");
 }
 
 #[test]

@@ -73,7 +73,7 @@ def start(factories: dict, model: str, threads: int, failed: list) -> dict:
             np.asarray(running[name][1]())
         except Exception as error:  # any failure of an engine is reported, and the others run
             running.pop(name, None)
-            # The engines of this folder raise a RuntimeError whose text is a sentence.
+            # Engines here raise a RuntimeError with a complete message.
             reason = f"{error}" if type(error) is RuntimeError else f"{type(error).__name__}: {error}"
             failed.append({"engine": name, "threads": threads, "error": f"cannot run {model}: {reason}"[:200]})
             step(f"{name}, {threads} threads: {failed[-1]['error']}")

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 /// Compares weights with a network, which messages call `network`.
 ///
 /// # Errors
-/// If the weights do not fit the network. The error lists every difference, as that of the compiled network does.
+/// If the weights do not fit the network. The error lists every difference.
 pub fn check(compiled: &Compiled, network: &str, weights: &Weights) -> Result {
     let parameters = compiled.parameters();
     let needs = Needs { conventions: compiled.conventions(), parameters: &parameters };

@@ -158,11 +158,11 @@ proptest! {
     }
 }
 
-/// Tests one corruption of `every`: a sample every day, all of them in the slow tests.
+/// Runs each test on every 17th corruption, and on all in the slow tests.
 macro_rules! corruptions {
     ($($name:ident)*) => {
         mod sampled {
-            // Coprime to the lengths of fields and to the number of changes, so that all kinds are in the sample.
+            // Coprime to the lengths of fields, so that every byte of a field is in the sample.
             $( #[test] fn $name() { super::$name(17); } )*
         }
         mod all {

@@ -55,11 +55,11 @@ impl<'a, T: Copy + Default> Buffers<'a, T> {
     /// Generated code calls this once per instruction set, on entry to its kernels.
     ///
     /// # Safety
-    /// The contracts of [`Src::new`] and [`Area::new`] must hold for everything that is done with the views: each access
+    /// The contracts of [`Src::new`] and `Area::from_raw` must hold for everything that is done with the views: each access
     /// stays within the buffer, and between two barriers no thread accesses a number that another thread writes.
     #[inline(always)]
     pub unsafe fn views(self) -> (Src<'a, T>, Area<'a, T>, Output<Area<'a, T>>) {
-        // SAFETY: the caller guarantees what `Src::new` and `Area::new` require; `new` borrowed the memory for `'a`.
+        // SAFETY: the caller guarantees what `Src::new` and `Area::from_raw` require; `new` borrowed the memory for `'a`.
         unsafe {
             let share = |slice| Area::from_raw(slice);
             (Src::new(self.weights), share(self.scratch), self.output.map(share))

@@ -1,10 +1,10 @@
-//! What one file uses, names and defines, read from its tokens.
+//! Reads the imports, names and items of a file from its tokens.
 
 use std::collections::BTreeSet;
 
 use super::tokens::{is_word, tokens, without_tests};
 
-/// What one file defines, uses and names.
+/// Path, items and imports of a file.
 pub struct File {
     pub path: String,
     /// Names of `use` and the paths behind them, `*` of a glob.

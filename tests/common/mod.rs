@@ -82,7 +82,7 @@ pub struct Steps(pub Vec<Vec<u8>>);
 
 impl Observer for &mut Steps {
     fn bytes(&mut self, step: usize, output: &[u8]) {
-        assert_eq!(step, self.0.len(), "steps come in order");
+        assert_eq!(step, self.0.len(), "a step is out of order");
         self.0.push(output.to_vec());
     }
 }
@@ -106,8 +106,8 @@ pub fn shared(path: &str) -> Option<PathBuf> {
 /// The shared photographs, in order.
 pub fn photographs() -> Option<Vec<PathBuf>> {
     let folder = shared("images")?;
-    let entries = std::fs::read_dir(&folder).expect("a folder");
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    let entries = std::fs::read_dir(&folder).expect("cannot read the folder");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("cannot read an entry").path()).collect();
     paths.sort();
     assert!(!paths.is_empty(), "{} is empty", folder.display());
     Some(paths)

@@ -4,7 +4,7 @@
 /// optimized. The arguments after `everyday $isa` are those of `mobilenet_v2!`, without `isa`.
 macro_rules! network {
     (everyday $isa:tt, $($call:tt)*) => {
-        // Lints need one; `tests/hygiene.rs` has the generated code of others.
+        // One instruction set suffices for lints; `tests/hygiene.rs` lints the generated code of others.
         #[cfg(clippy)]
         mbvc::mobilenet_v2!($($call)*, isa = portable);
         #[cfg(all(debug_assertions, not(clippy)))]

@@ -169,7 +169,7 @@ quantized! {
     reference_same: "tests/differential/specs/same.yaml", [19, 18] in "int8", i8, "tflite-reference", "block", everyday "all";
 }
 
-// Little, for emulated processors, that leads through most kernels.
+// Small networks for emulated processors, which cover most kernels.
 #[cfg(emulated)]
 quantized! {
     same_small: "tests/differential/specs/same.yaml", [17, 15] in "int8", i8, "xnnpack", "block", everyday "all";

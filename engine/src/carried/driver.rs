@@ -81,7 +81,7 @@ pub unsafe extern "C" fn mbvc_build(
 /// `model` must come from `mbvc_build` and must not be used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mbvc_free(model: *mut Generated) {
-    // SAFETY: the caller guarantees that `model` is the `Box` that `mbvc_build` returned, and frees it once.
+    // SAFETY: the caller guarantees that `model` comes from `mbvc_build`, which returned a `Box`, and is not used again.
     drop(unsafe { Box::from_raw(model) });
 }
 

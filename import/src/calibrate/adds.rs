@@ -34,7 +34,7 @@ pub fn limit_ratios(network: &Network, quants: &mut [Quant]) -> Result<()> {
                 quants[at] = Quant::new(scale, quants[at].zero_point(), Integer::Int8).ok_or_else(|| {
                     out_of_range("the ratio of the scales of a residual add is out of range")
                         .role(network.values()[*result].name.clone())
-                        .found(format!("operand {of_operand}, result {of_result}"))
+                        .found(format!("operand scale {of_operand}, result scale {of_result}"))
                 })?;
                 changed = true;
             }
@@ -48,7 +48,7 @@ pub fn limit_ratios(network: &Network, quants: &mut [Quant]) -> Result<()> {
 
 fn out_of_range(problem: &str) -> Box<ImportError> {
     ImportError::unsupported(problem)
-        .expected(format!("scales of operands from {LEAST} to {MOST} times the scale of their result"))
+        .expected(format!("operand scale / result scale from {LEAST} to {MOST}"))
         .help("calibrate with more images, or with --method minmax")
 }
 

@@ -101,7 +101,9 @@ fn scaled(column: &[f64], bias: f64, around: &Surroundings, by: WeightScales) ->
             let sound = is_scale(single) && is_scale(around.input.scale() * single);
             if !sound || input * scale / output >= MOST_FACTOR {
                 return Err(ImportError::unsupported("the ratio of the scales of weights and values is out of range")
-                    .expected(format!("input * weights below {MOST_FACTOR} * output, with normal float32 scales"))
+                    .expected(format!(
+                        "input scale * weight scale below {MOST_FACTOR} * output scale, all normal float32 numbers"
+                    ))
                     .found(format!("input {input}, weights {single}, output {output}"))
                     .help("calibrate with more images, or with --method minmax"));
             }

@@ -20,7 +20,7 @@ impl Evidence {
     /// Adds an activation of layer `role`.
     ///
     /// # Errors
-    /// If the kind differs from that of earlier layers: that kind, and the first of these layers.
+    /// If the kind differs from that of earlier layers. Returns that kind and the first of those layers.
     pub fn add(&mut self, kind: Activation, role: &str) -> std::result::Result<(), (Activation, String)> {
         match &self.seen {
             None => self.seen = Some((kind, role.to_owned())),

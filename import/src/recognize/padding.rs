@@ -42,7 +42,8 @@ impl Evidence {
     /// Adds the 3x3 window of layer `role`.
     ///
     /// # Errors
-    /// If the window follows neither convention, or conflicts with earlier ones: the expected and the found padding.
+    /// If the window follows neither convention or conflicts with earlier windows. Returns the expected and the found
+    /// padding.
     pub fn add(&mut self, role: &str, pads: Pads, image: Option<[usize; 2]>, stride: usize) -> Result<(), [String; 2]> {
         let same_here = image.map_or_else(
             // Explicit numbers show the side of the odd pixel. Dynamic sizes are even at export.

@@ -22,7 +22,7 @@ const TENSORS: usize = 65;
 const CONVERTED: &str = "converted_int8.tflite";
 const CONVERTED_TENSORS: usize = 31;
 
-/// Packages of Python that the script requires.
+/// Python packages that the script requires.
 const LITERT: &str = "numpy, PIL, ai_edge_litert";
 
 /// The values of the layers after their activations, of the adds and the pool, and the softmax, with their names.

@@ -179,7 +179,7 @@ const WAYS: [(&str, Precision); 3] =
 /// Runtime, and the others differ by 5 steps at most: one addition that rounds the other way moves all that follow.
 const PUBLISHED_STEPS: f64 = 6.0;
 
-/// Packages of Python that the script requires.
+/// Python packages that the script requires.
 const QUANTIZER: &str = "numpy, PIL, onnx, onnxruntime.quantization";
 
 /// Quantizes the published network in all ways, and compares the logits of photographs, noise and black in `ways`.

@@ -385,7 +385,7 @@ impl fmt::Display for PackedError {
             }
             Self::Isa(IsaError::Absent(isa)) => write!(
                 f,
-                "packed for {isa}, which this processor does not support; pack the weights for a supported instruction set"
+                "the weights are packed for {isa}, which this processor does not support; pack them for a supported instruction set"
             ),
             Self::Isa(error) => write!(f, "the packed weights cannot be used: {error}"),
             Self::OtherNetwork => f.write_str(

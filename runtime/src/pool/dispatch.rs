@@ -183,7 +183,7 @@ impl Exclusive<'_> {
     /// is being served as thread `i + 1` of this dispatcher.
     ///
     /// # Errors
-    /// If a thread panics: its payload. The other threads have stopped at a barrier or finished.
+    /// If a thread panics. The error is its payload. The other threads have stopped at a barrier or finished.
     pub fn run<H: Fn(PoolTeam<'_>) + Sync>(
         &mut self,
         workers: &[Worker],

@@ -1,7 +1,7 @@
 //! Networks that several test files run: compiled once, instead of in each of them.
 //!
-//! A network belongs here if two test files use it with all its instruction sets, or if it is too large to run without
-//! optimization, which the tests of a development build lack. Others stay in the file of their test.
+//! A network belongs here if two test files use it with all its instruction sets, or if it is too large to run
+//! unoptimized: development builds optimize only this crate. Others stay in the file of their test.
 
 #[path = "../../common/network.rs"]
 mod network;

@@ -23,7 +23,7 @@ impl Sides<'_> {
     /// The spec of the option, else the built-in one if the weights fit it, else the one recovered from the model.
     ///
     /// # Errors
-    /// If the spec cannot be read, or it or an option that overrides it is invalid.
+    /// If the spec cannot be read, or the spec or an overriding option is invalid.
     pub fn source(&self) -> Result<Source> {
         let Self { args, weights, container, model, trace } = *self;
         let named = engine::source(args.network.spec.spec.as_deref(), args.network.spec.overrides_for(Some(weights)))?;

@@ -208,7 +208,7 @@ fn the_same_input_gives_the_same_tokens() {
     assert_eq!(text(programs("block", "same")), text(programs("block", "same")));
 }
 
-/// The text that `mbvc emit` shows.
+/// Formats a kernel as `mbvc emit` does.
 pub fn formatted(kernel: &Kernel) -> String {
     source_text::format(kernel.item.clone()).unwrap_or_else(|error| panic!("{}: {error}", kernel.name))
 }

@@ -17,7 +17,7 @@ macro_rules! header {
             Range { zero: $all(word(header, $crate::quantized::header::PADDING)), low: $all(0), high: $all(255) }
         }
 
-        /// Returns the numbers of a residual add of a header.
+        /// Returns the parameters of a residual add of a header.
         $(#[$attribute])*
         pub fn addends(header: Src<'_, u8>) -> Addends {
             let number = |index: usize| word(header, $crate::quantized::header::ADDENDS + index * 4);
@@ -31,7 +31,7 @@ macro_rules! header {
             }
         }
 
-        /// Returns the numbers of a residual add of the reference kernels of a header.
+        /// Returns the parameters of a residual add of the reference kernels of a header.
         $(#[$attribute])*
         pub fn fixed_addends(header: Src<'_, u8>) -> FixedAddends {
             let number = |index: usize| $all(word(header, $crate::quantized::header::FIXED_ADDENDS + index * 4));

@@ -1,4 +1,4 @@
-//! Plain Rust: four lanes. This module defines the vocabulary, with `header`.
+//! Plain Rust: four lanes. This module and `header` define the vocabulary.
 
 use core::convert::identity;
 
