@@ -8,7 +8,8 @@ use super::rt::Rgb;
 pub const MAX_PIXELS: usize = 178_956_970;
 
 /// Part of every message about an unsupported format.
-const READ: &str = "expected binary PPM or PGM, uncompressed BMP, or raw pixels";
+const READ: &str =
+    "expected binary PPM or PGM, uncompressed BMP, or raw pixels; convert it with `magick PICTURE picture.ppm`";
 /// Remedy for a damaged file.
 const AGAIN: &str = "copy or export the picture again";
 
@@ -52,7 +53,7 @@ fn unknown(bytes: &[u8], [height, width]: [usize; 2]) -> String {
             bytes.len()
         ),
     };
-    format!("{what}; {READ}; convert it with `magick PICTURE picture.ppm`")
+    format!("{what}; {READ}")
 }
 
 /// Returns the number of bytes of a picture; `None` if it overflows.
@@ -66,7 +67,7 @@ fn check_size([height, width]: [usize; 2]) -> Result<(), String> {
     match samples([height, width], 1) {
         Some(0) => Err(format!("the picture has no pixels ({width}x{height}); {AGAIN}")),
         Some(count) if count <= MAX_PIXELS => Ok(()),
-        _ => Err(format!("the picture has {width}x{height} pixels, the limit is {MAX_PIXELS}; shrink it first")),
+        _ => Err(format!("expected at most {MAX_PIXELS} pixels, found {width}x{height}; shrink the picture first")),
     }
 }
 
@@ -167,7 +168,7 @@ fn bmp(bytes: &[u8]) -> Result<Rgb<'static>, String> {
         (8 | 24 | 32, 0) => [2, 1, 0],
         // BI_BITFIELDS: masks follow the first forty bytes, within the header or after it.
         (32, 3) => masks([header.u32(54)?, header.u32(58)?, header.u32(62)?])?,
-        _ => return Err(format!("unsupported BMP of {bits} bits a pixel, compression {compression}; {READ}")),
+        _ => return Err(format!("unsupported BMP of {bits} bits per pixel, compression {compression}; {READ}")),
     };
     let bytes_each = usize::from(bits / 8);
     let row_bytes = columns.checked_mul(bytes_each).and_then(|row| row.checked_next_multiple_of(4));
