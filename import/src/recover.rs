@@ -6,7 +6,7 @@ use mbvc_runtime::{Filter, Fit, Framing};
 use crate::error::{ImportError, Result};
 use crate::published::{self, IMAGENET_MEAN, IMAGENET_STD};
 use crate::recognize::{Chain, Front, Norm};
-use crate::source::{self, Fact, Format, SourceGraph};
+use crate::source::{self, Fact, Format, Node, Op, SourceGraph};
 
 /// The network of a file, as a spec describes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +65,21 @@ struct Found {
     possible: bool,
 }
 
+/// A note on an operation on the scores that the network omits. Commands apply a softmax themselves.
+fn omission(node: &Node<'_>) -> Option<String> {
+    let place = node.place.text();
+    match node.op {
+        Op::Sigmoid => Some(format!(
+            "the sigmoid at {place} is omitted: the network returns logits, and 1 / (1 + exp(-logit)) is the probability of the model. \
+             Commands show the softmax of the logits instead"
+        )),
+        Op::Ranking => {
+            Some(format!("the ranking at {place} is omitted: the network returns the scores of all classes"))
+        }
+        _ => None,
+    }
+}
+
 /// Recovers the spec of `chain`, with evidence for each part and notes for the user.
 pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered, Vec<Fact>, Vec<String>)> {
     let mut facts = Vec::new();
@@ -82,6 +97,7 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
                 .into(),
         );
     }
+    notes.extend(chain.omitted.iter().filter_map(|node| omission(node)));
     let resolution = chain.resolution.unwrap_or([224, 224]);
     fact(
         "resolution",

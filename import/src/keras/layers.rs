@@ -26,9 +26,6 @@ const TRAINING_ONLY: [&str; 9] = [
 /// Augmentation layers, active in training only, in addition to those that start with `Random` (except `RandomCrop`).
 const AUGMENTATION: [&str; 4] = ["RandAugment", "AugMix", "MixUp", "CutMix"];
 
-const SIGMOID: &str = "the final sigmoid is omitted: scores are logits, in the same order; a probability above 0.5 \
-                       is a logit above 0";
-
 /// One call of a layer that is not a network.
 struct Call<'n, 'a> {
     layer: &'n Layer<'a>,
@@ -215,10 +212,7 @@ fn activation<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>, value: Value, na
         Some("relu") => Op::Clamp { low: 0.0, high: f64::INFINITY },
         Some("relu6") => Op::Clamp { low: 0.0, high: 6.0 },
         Some("softmax" | "log_softmax") => Op::Softmax,
-        Some("sigmoid") => {
-            graph.note(SIGMOID.into());
-            Op::Sigmoid
-        }
+        Some("sigmoid") => Op::Sigmoid,
         Some(other) => {
             let place = Place { name: call.place.name.clone(), operator: other.into() };
             return graph.push(&place, Op::Other, vec![value]);

@@ -3,7 +3,7 @@
 use mbvc_compiler::spec::{Activation, Padding};
 
 use super::layer::Layer;
-use crate::source::Value;
+use crate::source::{Node, Value};
 
 /// A network of the family, its weights still in the file.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub struct Chain<'g> {
     pub head: Layer<'g>,
     pub pool: Pool,
     pub classifier: Layer<'g>,
+    /// Operations on the scores that the network omits: softmax, sigmoid, ranking.
+    pub omitted: Vec<&'g Node<'g>>,
     pub activation: Activation,
     /// Whether quantized ranges imply the activation of some layers.
     pub activation_implied: bool,

@@ -60,7 +60,7 @@ pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g
     (pooled, value) = walk.pool(value)?;
     let pool = Pool { windowed: pooled, output: value };
     (classifier, value) = walk.classifier(value)?;
-    walk.end(value)?;
+    let omitted = walk.end(value)?;
     let activation_implied = walk.activation.is_implied();
     let activation = walk.activation.outcome()?;
     let (padding, padding_seen_at) = walk.padding.outcome();
@@ -70,6 +70,7 @@ pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g
         head,
         pool,
         classifier,
+        omitted,
         activation,
         activation_implied,
         padding,

@@ -263,7 +263,34 @@ fn rejects_a_network_without_classifier() {
 fn rejects_layers_after_the_scores() {
     let error = block(32).tail().op("more", RELU6).error();
     assert_eq!(error.role.as_deref(), Some("output"));
-    check(&block(32).tail().op("softmax", Op::Softmax).op("best", Op::Ranking).finish(), |_| {});
+    check(&block(32).tail().op("softmax", Op::Softmax).op("best", Op::Ranking).finish(), |chain| {
+        let omitted: Vec<&str> = chain.omitted.iter().map(|node| &*node.place.name).collect();
+        assert_eq!(omitted, ["softmax", "best"]);
+    });
+}
+
+#[test]
+fn every_reader_of_the_scores_is_checked() {
+    let mut b = block(32);
+    let scores = b.tail().last;
+    b.op("softmax", Op::Softmax);
+    let error = b.node("more", RELU6, vec![scores]).error();
+    assert!(error.to_string().contains("node 'more'"), "{error}");
+}
+
+#[test]
+fn operations_on_the_scores_are_noted() {
+    let notes = |b: &mut Builder| {
+        let graph = b.finish();
+        let chain = recognize(&graph, MAX_PARAMETERS).unwrap_or_else(|error| panic!("{error}"));
+        crate::recover::recover(&chain, &graph).unwrap_or_else(|error| panic!("{error}")).2
+    };
+    let has = |notes: &[String], part: &str| notes.iter().any(|note| note.contains(part));
+    assert!(!has(&notes(block(32).tail().op("softmax", Op::Softmax)), "omitted"));
+    let sigmoid = notes(block(32).tail().op("scores", Op::Sigmoid));
+    assert!(has(&sigmoid, "the sigmoid at node 'scores' (Test) is omitted"), "{sigmoid:?}");
+    let ranking = notes(block(32).tail().op("best", Op::Ranking));
+    assert!(has(&ranking, "the ranking at node 'best' (Test) is omitted"), "{ranking:?}");
 }
 
 #[test]

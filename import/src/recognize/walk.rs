@@ -372,24 +372,35 @@ impl<'g> Walk<'g> {
         Ok((Layer { role, place, kernel, bias, norms, shape, stride, activated, steps }, value))
     }
 
-    /// Checks that no layer with weights follows the scores.
-    pub fn end(&self, mut value: Value) -> Result<()> {
-        loop {
-            let Some(node) = self.readers(value).next() else { return Ok(()) };
-            match node.op {
-                Op::Flatten | Op::Softmax | Op::Sigmoid => value = node.output,
-                Op::Ranking => return Ok(()),
-                _ => {
-                    let error = Self::unexpected(node, "output", "the end of the network, a softmax or a sigmoid");
-                    return Err(match node.op {
-                        Op::Dense(_) | Op::Clamp { .. } | Op::BatchNorm(_) => {
-                            error.help("expected one fully connected layer after the pool: train such a head")
-                        }
-                        _ => error,
-                    });
+    /// Returns the operations on the scores, which the network omits.
+    ///
+    /// # Errors
+    /// If a layer with weights, or another operation, reads the scores.
+    pub fn end(&self, scores: Value) -> Result<Vec<&'g Node<'g>>> {
+        let mut omitted = Vec::new();
+        let mut values = vec![scores];
+        while let Some(value) = values.pop() {
+            for node in self.readers(value) {
+                match node.op {
+                    Op::Flatten => values.push(node.output),
+                    Op::Softmax | Op::Sigmoid => {
+                        omitted.push(node);
+                        values.push(node.output);
+                    }
+                    Op::Ranking => omitted.push(node),
+                    _ => {
+                        let error = Self::unexpected(node, "output", "the end of the network, a softmax or a sigmoid");
+                        return Err(match node.op {
+                            Op::Dense(_) | Op::Clamp { .. } | Op::BatchNorm(_) => {
+                                error.help("expected one fully connected layer after the pool: train such a head")
+                            }
+                            _ => error,
+                        });
+                    }
                 }
             }
         }
+        Ok(omitted)
     }
 }
 
