@@ -15,7 +15,7 @@ use crate::fold::fold;
 use crate::imported::Imported;
 use crate::labels::Labels;
 use crate::options::{ConfigFiles, Quantization, ReadOptions};
-use crate::recognize::recognize;
+use crate::recognize::{Layer, recognize};
 use crate::recover::{self, Recovered, recover};
 use crate::source::{Fact, Format, SourceGraph};
 use crate::state_dict::{self, Sidecar, StateDict};
@@ -73,6 +73,10 @@ fn read_from(bytes: &[u8], name: &str, options: &ReadOptions<'_>, path: Option<&
     Ok(imported)
 }
 
+fn has_integer_weights(layer: &Layer<'_>) -> bool {
+    layer.kernel.constant.quantization().is_some()
+}
+
 fn import(graph: &SourceGraph<'_>, name: &str, quantization: Quantization, most: usize) -> Result<Imported> {
     let chain = recognize(graph, most)?;
     let (mut recovered, mut facts, mut notes) = recover(&chain, graph)?;
@@ -94,6 +98,12 @@ fn import(graph: &SourceGraph<'_>, name: &str, quantization: Quantization, most:
         None => {
             if !graph.quants.is_empty() {
                 notes.push("the quantization of values is dropped; weights are dequantized".into());
+            } else if graph.format == Format::TfLite && chain.layers().any(has_integer_weights) {
+                notes.push(
+                    "the weights are integers and the activations are floats (dynamic-range quantization): weights are \
+                     dequantized. TensorFlow Lite also quantizes the input of each layer at run time, so its scores differ"
+                        .into(),
+                );
             }
             for layer in chain.layers() {
                 tensors.extend(fold(layer)?);

@@ -73,6 +73,19 @@ fn every_exporter_gives_the_same_weights() {
     }
 }
 
+/// Integer weights of a network whose activations are floats are dequantized, with a note.
+#[test]
+fn dynamic_range_quantization_is_dequantized_and_noted() {
+    let imported = import("same_dynamic.tflite");
+    for tensor in &imported.container.tensors {
+        let network = if tensor.name.ends_with(".bias") { "same" } else { "int8" };
+        assert_eq!(floats(tensor), floats(&expected(network)[&tensor.name]), "{}", tensor.name);
+    }
+    let is_noted = |imported: &Imported| imported.notes.iter().any(|note| note.contains("dynamic-range quantization"));
+    assert!(is_noted(&imported), "{:?}", imported.notes);
+    assert!(["same_fused.tflite", "same_f16.tflite", "same_int8.tflite"].iter().all(|file| !is_noted(&import(file))));
+}
+
 /// The importer is bit-exact with the recipe of `fold_batch_norm`, executed by the interpreter.
 #[test]
 fn folding_is_the_compilers_recipe() {
