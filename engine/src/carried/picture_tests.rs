@@ -119,7 +119,7 @@ fn other_formats_are_named() {
 fn rejects_absurd_sizes_before_allocating() {
     for header in ["P6 2147483648 2147483648 255 ", "P6 4294967296 4294967296 255 ", "P5 18446744073709551615 2 65535 "]
     {
-        assert!(rejection(header.as_bytes()).contains("the limit is"), "{header}");
+        assert!(rejection(header.as_bytes()).contains("expected at most 178956970 pixels"), "{header}");
     }
     assert!(rejection(b"P6 18446744073709551616 1 255 ").contains("damaged header"));
     assert!(
@@ -151,8 +151,8 @@ fn rejects_absurd_sizes_before_allocating() {
     for (at, number, part) in [
         (18, 0, "no pixels"),
         (18, 0x8000_0000, "no pixels"),
-        (22, 0x8000_0000, "has 3x2147483648 pixels"),
-        (18, 0x7fff_ffff, "has 2147483647x2 pixels"),
+        (22, 0x8000_0000, "found 3x2147483648"),
+        (18, 0x7fff_ffff, "found 2147483647x2"),
         (18, 10_000, "truncated"),
         (10, 0xffff_ffff, "truncated"),
         (14, 12, "OS/2"),
