@@ -1,31 +1,18 @@
 //! `verify`, with ONNX Runtime and LiteRT if Python has them.
 
 mod common;
+#[path = "../../tests/common/python.rs"]
+mod python;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{bad, good, json_lines, mbvc, picture, shared, tiny};
 use mbvc_import::{Container, Data};
+use python::{has, python};
 use serde_json::Value;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../import/tests/fixtures");
-
-fn python() -> String {
-    std::env::var("MBVC_PYTHON").unwrap_or_else(|_| "python3".to_owned())
-}
-
-/// Whether Python has the packages. Prints a note if not, and panics if they are required.
-fn has(packages: &str) -> bool {
-    let ran = Command::new(python()).args(["-c", &format!("import {packages}")]).output();
-    if ran.is_ok_and(|output| output.status.success()) {
-        return true;
-    }
-    let required = std::env::var_os("MBVC_REQUIRE_SHARED").is_some_and(|value| value == "1");
-    assert!(!required, "{} lacks {packages}", python());
-    println!("skipped: {} lacks {packages}", python());
-    false
-}
 
 const ONNX: &str = "numpy, onnxruntime";
 const TFLITE: &str = "numpy, ai_edge_litert";

@@ -2,14 +2,17 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/python.rs"]
+mod python;
 
 use std::path::Path;
 use std::process::Command;
 
-use common::{bits, isas, photographs, run_filled, shared, skip};
+use common::{bits, isas, photographs, run_filled, shared};
 use mbvc::{Isa, Network, Unobserved, Weights, softmax, top_k};
 use mbvc_test_networks::published::MobileNetV2 as Fast;
 use mbvc_test_networks::published::strict::{Blocks, Epilogues, Unfused};
+use python::{has, python};
 
 const PIXELS: usize = 224 * 224 * 3;
 
@@ -27,31 +30,13 @@ struct Case {
     litert_probabilities: Vec<f32>,
 }
 
-fn python() -> String {
-    std::env::var("MBVC_PYTHON").unwrap_or_else(|_| "python3".to_owned())
-}
-
-/// Whether the engines can be run here.
-fn engines() -> bool {
-    let imports = "import numpy, PIL, onnxruntime, ai_edge_litert";
-    match Command::new(python()).args(["-c", imports]).output() {
-        Ok(output) if output.status.success() => true,
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            skip(&format!("{} lacks a package: {}", python(), said.lines().last().unwrap_or_default()));
-            false
-        }
-        Err(error) => {
-            skip(&format!("{}: {error}", python()));
-            false
-        }
-    }
-}
+/// Python packages that the script requires.
+const ENGINES: &str = "numpy, PIL, onnxruntime, ai_edge_litert";
 
 /// Runs the other engines on every image; `None` where something is absent.
 fn cases(onnx: &Path, tflite: &Path) -> Option<Vec<Case>> {
     let photographs = photographs()?;
-    if !engines() {
+    if !has(ENGINES) {
         return None;
     }
     let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join("end_to_end");

@@ -3,11 +3,13 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/python.rs"]
+mod python;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Steps, isas, network, photographs, shared, skip};
+use common::{Steps, isas, network, photographs, shared};
 use mbvc::{Isa, Weights};
 use mbvc_compiler::ir::Op;
 use mbvc_compiler::lower::lower;
@@ -15,6 +17,7 @@ use mbvc_import::ReadOptions;
 use mbvc_runtime::Number as _;
 use mbvc_runtime::quantized::Integral;
 use mbvc_runtime::quantized::arithmetic::Softmax;
+use python::{has, python};
 
 mbvc::mobilenet_v2!("tests/litert/converted.yaml");
 network!(
@@ -65,16 +68,14 @@ fn compare<T: Integral>(
     isas: &[Isa],
 ) {
     let path = model.file_stem().unwrap().to_string_lossy();
-    let python = std::env::var("MBVC_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let imports = Command::new(&python).args(["-c", "import numpy, PIL, ai_edge_litert"]).output();
-    if !imports.is_ok_and(|output| output.status.success()) {
-        return skip(&format!("{python} lacks numpy, PIL or ai_edge_litert"));
+    if !has("numpy, PIL, ai_edge_litert") {
+        return;
     }
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("steps-{mode}-{}-{path}", photographs.len()));
     std::fs::create_dir_all(&folder).unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/import/tests/litert/reference.py");
     let ran =
-        Command::new(python).args([Path::new(script), &folder, Path::new(mode), model]).args(photographs).output();
+        Command::new(python()).args([Path::new(script), &folder, Path::new(mode), model]).args(photographs).output();
     let ran = ran.unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     let read = |name: &str| std::fs::read(folder.join(name)).unwrap();

@@ -1,9 +1,12 @@
 //! Files of the tests.
 
-#![allow(dead_code, reason = "every test file uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "every test file uses a part of it")]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+
+#[path = "../../../tests/common/python.rs"]
+mod python;
+pub use python::{has, python};
 
 /// A file of the shared data. If it is absent and not required, prints a note and returns `None`.
 pub fn shared(path: &str) -> Option<PathBuf> {
@@ -29,21 +32,4 @@ pub fn photographs() -> Option<Vec<PathBuf>> {
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     Some(paths)
-}
-
-/// The Python that runs other engines.
-pub fn python() -> String {
-    std::env::var("MBVC_PYTHON").unwrap_or_else(|_| "python3".to_owned())
-}
-
-/// Whether Python has the packages. Prints a note if not, and panics if they are required.
-pub fn has(packages: &str) -> bool {
-    let ran = Command::new(python()).args(["-c", &format!("import {packages}")]).output();
-    if ran.is_ok_and(|output| output.status.success()) {
-        return true;
-    }
-    let required = std::env::var_os("MBVC_REQUIRE_SHARED").is_some_and(|value| value == "1");
-    assert!(!required, "{} lacks {packages}", python());
-    eprintln!("skipped: {} lacks {packages}", python());
-    false
 }
