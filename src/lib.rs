@@ -27,8 +27,8 @@ pub mod info {
 /// needs no heap.
 pub mod weights {
     pub use mbvc_runtime::{
-        Activation, Container, Conventions, Declared, Dtype, F32s, Header, JsonStr, Padding, Preprocess, Shape,
-        TensorView,
+        Activation, Container, Conventions, Declared, Dtype, F32s, HeadActivation, Header, JsonStr, Padding,
+        Preprocess, Shape, TensorView,
     };
 }
 

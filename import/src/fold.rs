@@ -3,7 +3,7 @@
 
 use crate::error::{ImportError, Result};
 use crate::recognize::{Layer, Norm};
-use crate::source::Constant;
+use crate::source::{BatchNorm, Constant};
 use crate::tensor::{Data, Tensor};
 
 /// Returns the canonical `weight` and `bias` tensors of a layer.
@@ -27,6 +27,10 @@ fn folded(layer: &Layer<'_>) -> Result<[Tensor; 2]> {
                 .found(format!("{} values", bias.len())));
         }
     };
+    // From the last one back: each applies to the sums of the weight so far.
+    for norm in layer.before.iter().rev() {
+        apply_before(norm, &mut weight, &mut bias, channels)?;
+    }
     for norm in &layer.norms {
         apply(norm, &mut weight, &mut bias, channels)?;
     }
@@ -46,11 +50,7 @@ fn apply(norm: &Norm<'_>, weight: &mut [f64], bias: &mut Option<Vec<f64>>, chann
     match norm {
         Norm::BatchNorm(norm) => {
             let [gamma, beta] = [norm.gamma.to_f64(), norm.beta.to_f64()];
-            let [mean, variance] = [norm.mean.to_f64(), norm.variance.to_f64()];
-            let deviation: Vec<f64> = variance.iter().map(|variance| (variance + norm.epsilon).sqrt()).collect();
-            if deviation.iter().any(|deviation| deviation.is_nan() || *deviation <= 0.0) {
-                return Err(ImportError::malformed("a variance of the batch normalization is negative"));
-            }
+            let (mean, deviation) = (norm.mean.to_f64(), deviations(norm)?);
             for row in weight.chunks_exact_mut(channels) {
                 for ((weight, gamma), deviation) in row.iter_mut().zip(&gamma).zip(&deviation) {
                     *weight = *weight * gamma / deviation;
@@ -78,6 +78,41 @@ fn apply(norm: &Norm<'_>, weight: &mut [f64], bias: &mut Option<Vec<f64>>, chann
         }
     }
     Ok(())
+}
+
+/// Folds one normalization of the input `[in]` into a weight `[in, out]`: `w (a x + b) = (w a) x + w b`.
+fn apply_before(norm: &Norm<'_>, weight: &mut [f64], bias: &mut Option<Vec<f64>>, channels: usize) -> Result<()> {
+    let factors: Vec<[f64; 2]> = match norm {
+        Norm::BatchNorm(norm) => {
+            let [gamma, beta] = [norm.gamma.to_f64(), norm.beta.to_f64()];
+            let deviations = deviations(norm)?;
+            let scales = gamma.iter().zip(deviations).map(|(gamma, deviation)| gamma / deviation);
+            let shifts =
+                scales.clone().zip(norm.mean.to_f64()).zip(beta).map(|((scale, mean), beta)| beta - mean * scale);
+            scales.zip(shifts).map(|(scale, shift)| [scale, shift]).collect()
+        }
+        Norm::Affine(affine) => {
+            let factor = |input| Some([affine.scale(input)?, affine.offset(input)?]);
+            (0..weight.len() / channels.max(1)).map_while(factor).collect()
+        }
+    };
+    let sums = bias.get_or_insert_with(|| vec![0.0; channels]);
+    for (row, [scale, shift]) in weight.chunks_exact_mut(channels).zip(factors) {
+        for (weight, sum) in row.iter_mut().zip(&mut *sums) {
+            *sum += *weight * shift;
+            *weight *= scale;
+        }
+    }
+    Ok(())
+}
+
+/// Returns `sqrt(variance + epsilon)` of each channel.
+fn deviations(norm: &BatchNorm<'_>) -> Result<Vec<f64>> {
+    let deviations: Vec<f64> = norm.variance.to_f64().iter().map(|variance| (variance + norm.epsilon).sqrt()).collect();
+    if deviations.iter().any(|deviation| deviation.is_nan() || *deviation <= 0.0) {
+        return Err(ImportError::malformed("a variance of the batch normalization is negative"));
+    }
+    Ok(deviations)
 }
 
 fn rounded(layer: &Layer<'_>, kind: &str, shape: &[usize], values: Vec<f64>) -> Result<Tensor> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use mbvc_compiler::spec::{self, NetworkSpec};
-use mbvc_runtime::{Framing, MAX_HEADER_BYTES, Mismatch};
+use mbvc_runtime::{Framing, HeadActivation, MAX_HEADER_BYTES, Mismatch};
 
 use crate::container::Container;
 use crate::error::{ErrorKind, ImportError, Result};
@@ -51,7 +51,7 @@ impl Imported {
     /// # Errors
     /// If there is not one name per class, or they are too long together.
     pub fn set_labels(&mut self, labels: &Labels) -> Result<()> {
-        labels.check(self.recovered.classes)?;
+        labels.check(self.recovered.scored_classes())?;
         if header_bytes(labels.names()) > MAX_LABELS {
             return Err(ImportError::new(
                 ErrorKind::Labels,
@@ -73,7 +73,7 @@ impl Imported {
 
     /// Sets class names found in `from` if there is one per class; adds a note otherwise.
     pub(crate) fn take_labels(&mut self, labels: &[String], from: &str) {
-        let (count, classes) = (labels.len(), self.recovered.classes);
+        let (count, classes) = (labels.len(), self.recovered.scored_classes());
         if count != classes {
             self.notes.push(format!("{from} has {count} labels for {classes} classes; they are ignored"));
             return;
@@ -103,6 +103,20 @@ impl Imported {
     pub fn set_framing(&mut self, framing: Framing, from: &str) {
         self.recovered.framing = framing;
         self.record("framing", framing.to_string(), from);
+    }
+
+    /// Sets the function from logits to the scores of the classes.
+    /// Labels that no longer match the number of classes are removed, which a note reports.
+    pub fn set_head_activation(&mut self, activation: HeadActivation, from: &str) {
+        self.recovered.head_activation = activation;
+        self.record("head_activation", activation.to_string(), from);
+        let (labels, classes) = (self.container.metadata.get("mbvc.labels"), self.recovered.scored_classes());
+        if let Some(count) = labels.map(|labels| labels.lines().count()).filter(|count| *count != classes) {
+            self.remove_labels();
+            self.notes.push(format!(
+                "the file has {count} labels, but {from} leads to {classes} classes; the labels are ignored"
+            ));
+        }
     }
 
     /// Converts a network for BGR input to RGB by swapping the channels of its stem and its recorded preprocessing.

@@ -153,6 +153,7 @@ fn metadata(network: &Recovered, source: String, pool: Option<&str>) -> BTreeMap
         ("padding", network.padding.word().to_owned()),
         ("precision", network.precision.word().to_owned()),
         ("classes", network.classes.to_string()),
+        ("head_activation", network.head_activation.word().to_owned()),
         ("width", network.width.to_string()),
         ("resolution", format!("{height}x{width}")),
         ("preprocessing", recover::describe(&network.preprocessing)),

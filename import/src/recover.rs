@@ -1,12 +1,12 @@
 //! From recognized layers to the table, the width and the conventions of a spec.
 
 use mbvc_compiler::spec::{Activation, MAX_BLOCKS, Padding, Precision, Preprocessing, ResidualRule, make_divisible};
-use mbvc_runtime::{Filter, Fit, Framing};
+use mbvc_runtime::{Filter, Fit, Framing, HeadActivation};
 
 use crate::error::{ImportError, Result};
 use crate::published::{self, IMAGENET_MEAN, IMAGENET_STD};
 use crate::recognize::{Chain, Front, Norm};
-use crate::source::{self, Fact, Format, Node, Op, SourceGraph};
+use crate::source::{self, Fact, Format, SourceGraph};
 
 /// The network of a file, as a spec describes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,8 +23,10 @@ pub struct Recovered {
     pub batch_norm_epsilon: f64,
     /// Float32, unless the quantization of the model is kept.
     pub precision: Precision,
-    /// Length of the output, including a background class.
+    /// Number of logits, including a background class.
     pub classes: usize,
+    /// From logits to the scores of the classes.
+    pub head_activation: HeadActivation,
     /// Channels before the width multiplier, and stride, of the stem.
     pub stem: [usize; 2],
     /// Table of blocks, in order of execution.
@@ -37,6 +39,13 @@ pub struct Recovered {
     pub preprocessing_recorded: bool,
     /// How pictures are resized to the network's resolution.
     pub framing: Framing,
+}
+
+impl Recovered {
+    /// Returns the number of classes that the logits score: two for the single logit of a binary classifier.
+    pub fn scored_classes(&self) -> usize {
+        self.head_activation.classes(self.classes)
+    }
 }
 
 /// A row of the table, with channels before the width multiplier.
@@ -65,21 +74,6 @@ struct Found {
     possible: bool,
 }
 
-/// A note on an operation on the scores that the network omits. Commands apply a softmax themselves.
-fn omission(node: &Node<'_>) -> Option<String> {
-    let place = node.place.text();
-    match node.op {
-        Op::Sigmoid => Some(format!(
-            "the sigmoid at {place} is omitted: the network returns logits, and 1 / (1 + exp(-logit)) is the probability of the model. \
-             Commands show the softmax of the logits instead"
-        )),
-        Op::Ranking => {
-            Some(format!("the ranking at {place} is omitted: the network returns the scores of all classes"))
-        }
-        _ => None,
-    }
-}
-
 /// Recovers the spec of `chain`, with evidence for each part and notes for the user.
 pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered, Vec<Fact>, Vec<String>)> {
     let mut facts = Vec::new();
@@ -91,13 +85,11 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
     fact("blocks", format!("{count} in {} rows", rows.len()), "expansions and channels of the weights, strides".into());
     let classes = chain.classifier.out_channels();
     fact("classes", classes.to_string(), format!("outputs of {}", chain.classifier.place));
-    if classes == 1 {
-        notes.push(
-            "the network has one output, the logit of the second of two classes: positive for the second, negative for the first"
-                .into(),
-        );
-    }
-    notes.extend(chain.omitted.iter().filter_map(|node| omission(node)));
+    let (head_activation, how) = head_activation(chain, classes, &mut notes);
+    fact("head_activation", head_activation.to_string(), how);
+    notes.extend(chain.rankings.iter().map(|node| {
+        format!("the ranking at {} is omitted: the network returns the scores of all classes", node.place.text())
+    }));
     let resolution = chain.resolution.unwrap_or([224, 224]);
     fact(
         "resolution",
@@ -144,6 +136,7 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
         batch_norm_epsilon: epsilon,
         precision: Precision::F32,
         classes,
+        head_activation,
         stem: [stem, chain.stem.stride],
         rows,
         head,
@@ -152,6 +145,32 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
         framing,
     };
     Ok((recovered, facts, notes))
+}
+
+/// Returns the activation in the file, or the usual one for this number of logits, and its evidence.
+fn head_activation(chain: &Chain<'_>, classes: usize, notes: &mut Vec<String>) -> (HeadActivation, String) {
+    let (activation, how) = match &chain.head_activation {
+        Some((activation, place)) => (*activation, place.clone()),
+        None => (
+            HeadActivation::usual(classes),
+            format!(
+                "default for {}; not recorded in the file",
+                if classes == 1 { "one logit" } else { "several logits" }
+            ),
+        ),
+    };
+    match (classes, activation) {
+        (1, HeadActivation::Softmax | HeadActivation::LogSoftmax) => {
+            notes.push(format!(
+                "the {activation} of a single logit is constant, so the network does not distinguish classes"
+            ));
+        }
+        (1, HeadActivation::Sigmoid) => {
+            notes.push("the single output is the probability of the second of two classes".into());
+        }
+        _ => {}
+    }
+    (activation, how)
 }
 
 type Table = (f64, usize, Vec<Row>, usize, String);
@@ -337,8 +356,7 @@ fn framing(graph: &SourceGraph<'_>, padding: Padding) -> (Framing, String) {
     if let Some((framing, how)) = &graph.hints.framing {
         return (*framing, how.clone());
     }
-    let torch = matches!(graph.format, Format::PyTorch | Format::SafeTensors);
-    if torch || (graph.format == Format::Onnx && padding == Padding::Symmetric) {
+    if graph.format == Format::Onnx && padding == Padding::Symmetric {
         let framing = Framing { fit: Fit::Crop { scaled: 256, kept: 224 }, filter: Filter::Bilinear };
         return (framing, "PyTorch's convention; not recorded in the file".into());
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use mbvc_compiler::diagnostic::{Diagnostic, Diagnostics, Rule, SourceFile, absent, catalog};
 use mbvc_compiler::{Compiled, Embedded, Form};
-use mbvc_runtime::{Conventions, Framing, Header, Needs, PackedHeader, Preprocess, Remedy};
+use mbvc_runtime::{Conventions, Framing, HeadActivation, Header, Needs, PackedHeader, Preprocess, Remedy};
 use proc_macro2::TokenStream;
 use quote::quote;
 
@@ -125,6 +125,7 @@ impl Weights<'_> {
         };
         let header = Header::parse(self.start, self.bytes).map_err(|error| reject(&error))?;
         let conventions = Conventions::of(&header).map_err(|error| reject(&error))?;
+        HeadActivation::of(&header, conventions.classes).map_err(|error| reject(&error))?;
         Preprocess::of(&header).map_err(|error| reject(&error))?;
         Framing::of(&header).map_err(|error| reject(&error))?;
         let mismatches = self.needs.mismatches(conventions, &header);

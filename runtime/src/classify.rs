@@ -1,4 +1,52 @@
-//! Softmax and top-k: from logits to classes.
+//! From logits to classes: scores and top-k.
+
+use crate::conventions::HeadActivation;
+use crate::network::LengthError;
+
+impl HeadActivation {
+    /// The activation of weights that record none: a sigmoid for a single logit, otherwise a softmax.
+    pub const fn usual(logits: usize) -> Self {
+        if logits == 1 { Self::Sigmoid } else { Self::Softmax }
+    }
+
+    /// Returns the number of classes that `logits` logits score: one each, but two if a sigmoid has a single logit.
+    pub const fn classes(self, logits: usize) -> usize {
+        if matches!(self, Self::Sigmoid) && logits == 1 { 2 } else { logits }
+    }
+
+    /// Whether scores are probabilities.
+    pub const fn yields_probabilities(self) -> bool {
+        matches!(self, Self::Softmax | Self::Sigmoid)
+    }
+
+    /// Computes the scores of all [`classes`](Self::classes).
+    ///
+    /// # Errors
+    /// If `scores` does not have one element per class.
+    pub fn apply(self, logits: &[f32], scores: &mut [f32]) -> Result<(), LengthError> {
+        LengthError::check("scores", self.classes(logits.len()), scores.len())?;
+        match (self, logits, &mut *scores) {
+            (Self::Sigmoid, &[logit], [first, second]) => [*first, *second] = [sigmoid(-logit), sigmoid(logit)],
+            (Self::Sigmoid, ..) => scores.iter_mut().zip(logits).for_each(|(score, logit)| *score = sigmoid(*logit)),
+            (Self::Softmax | Self::LogSoftmax | Self::None, ..) => scores.copy_from_slice(logits),
+        }
+        match self {
+            Self::Softmax => softmax(scores),
+            Self::LogSoftmax => log_softmax(scores),
+            Self::Sigmoid | Self::None => {}
+        }
+        Ok(())
+    }
+
+    /// Returns the scores of all [`classes`](Self::classes).
+    #[cfg(feature = "alloc")]
+    pub fn scores(self, logits: &[f32]) -> alloc::vec::Vec<f32> {
+        let mut scores = alloc::vec![0.0; self.classes(logits.len())];
+        let applied = self.apply(logits, &mut scores);
+        debug_assert_eq!(applied, Ok(()), "the length is that of the classes");
+        scores
+    }
+}
 
 /// Turns logits into probabilities in place: `exp(x - max) / sum`.
 ///
@@ -19,6 +67,28 @@ pub fn softmax(scores: &mut [f32]) {
     for x in scores.iter_mut() {
         *x = (f64::from(*x) / sum) as f32;
     }
+}
+
+/// Turns logits into logarithms of probabilities in place. Extreme logits are treated as by [`softmax`].
+fn log_softmax(scores: &mut [f32]) {
+    let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    if scores.iter().any(|x| x.is_nan()) {
+        scores.fill(f32::NAN);
+        return;
+    }
+    let below = |x: f32| if x == max { 0.0 } else { x - max };
+    let sum: f64 = scores.iter().map(|x| f64::from(exp(below(*x)))).sum();
+    let log = ln(sum as f32);
+    scores.iter_mut().for_each(|x| *x = below(*x) - log);
+}
+
+/// `1 / (1 + exp(-x))`, without overflow.
+fn sigmoid(x: f32) -> f32 {
+    if x < 0.0 {
+        let power = exp(x);
+        return power / (1.0 + power);
+    }
+    1.0 / (1.0 + exp(-x))
 }
 
 /// Writes the `out.len()` largest scores with their indices, largest first, and returns the number written, which is
@@ -67,6 +137,18 @@ fn exp(x: f32) -> f32 {
     // 2^k as two factors: one cannot represent 2^128 or subnormal results.
     let half = k / 2;
     power * power_of_two(half) * power_of_two(k - half)
+}
+
+/// ln x to within 2e-7 + 1.2e-7 ln x for x from 1 to 2^24, because core has no `ln`.
+fn ln(x: f32) -> f32 {
+    // x = 2^k m with 1 <= m < 2, and Halley's iteration on `exp`, which converges cubically.
+    let k = (x.to_bits() >> 23) as i32 - 127;
+    let m = x * power_of_two(-k);
+    let log = (0..3).fold(m - 1.0, |log, _| {
+        let power = exp(log);
+        log + 2.0 * (m - power) / (m + power)
+    });
+    k as f32 * core::f32::consts::LN_2 + log
 }
 
 /// 2^k for k in -126..=127.
@@ -122,6 +204,59 @@ mod tests {
         assert_eq!(run(&[-inf, 2.0]), [0.0, 1.0]);
         assert!(run(&[nan, 1.0]).iter().all(|x| x.is_nan()));
         assert!(run(&[nan, inf]).iter().all(|x| x.is_nan()));
+    }
+
+    #[test]
+    fn ln_is_accurate() {
+        for x in (0..24_000).map(|i| 2f32.powf(i as f32 / 1000.0)) {
+            let exact = f64::from(x).ln();
+            let error = (f64::from(ln(x)) - exact).abs();
+            assert!(error <= 2e-7 + 1.2e-7 * exact, "ln {x}: {error}");
+        }
+        assert_eq!(ln(1.0), 0.0);
+    }
+
+    /// Expected values from Python's `math`, in float64.
+    #[test]
+    fn scores_are_those_of_the_activation() {
+        let logits = [1.25, -0.5, 3.0];
+        let close = |activation: HeadActivation, expected: [f64; 3]| {
+            let scores = activation.scores(&logits);
+            assert_eq!(scores.len(), activation.classes(3));
+            for (score, expected) in scores.iter().zip(expected) {
+                assert!((f64::from(*score) - expected).abs() < 3e-7, "{activation}: {score}, expected {expected}");
+            }
+        };
+        close(HeadActivation::Softmax, [0.144333955113, 0.025081480554, 0.830584564333]);
+        close(HeadActivation::LogSoftmax, [-1.935625531713, -3.685625531713, -0.185625531713]);
+        close(HeadActivation::Sigmoid, [0.777299861175, 0.377540668798, 0.952574126822]);
+        assert_eq!(HeadActivation::None.scores(&logits), logits);
+    }
+
+    #[test]
+    fn a_single_sigmoid_scores_two_classes() {
+        let [first, second]: [f32; 2] = HeadActivation::Sigmoid.scores(&[-0.811_9]).try_into().unwrap();
+        assert!((second - 0.307_5).abs() < 1e-4 && (first + second - 1.0).abs() < 1e-7, "{first} {second}");
+        // Small complements keep their digits.
+        let [first, _]: [f32; 2] = HeadActivation::Sigmoid.scores(&[50.0]).try_into().unwrap();
+        assert!((f64::from(first) / (-50f64).exp() - 1.0).abs() < 1e-6);
+        assert_eq!(HeadActivation::usual(1), HeadActivation::Sigmoid);
+        assert_eq!(HeadActivation::usual(2), HeadActivation::Softmax);
+        assert!(HeadActivation::Sigmoid.apply(&[0.0], &mut [0.0]).is_err());
+        assert!(HeadActivation::Softmax.apply(&[0.0, 1.0], &mut [0.0]).is_err());
+    }
+
+    #[test]
+    fn extreme_logits_have_extreme_scores() {
+        let (inf, nan) = (f32::INFINITY, f32::NAN);
+        assert_eq!(HeadActivation::Sigmoid.scores(&[inf, -inf, 0.0]), [1.0, 0.0, 0.5]);
+        assert!(HeadActivation::Sigmoid.scores(&[nan, 0.0])[0].is_nan());
+        assert_eq!(HeadActivation::LogSoftmax.scores(&[1e30, -inf]), [0.0, -inf]);
+        assert_eq!(HeadActivation::LogSoftmax.scores(&[inf, 0.0]), [0.0, -inf]);
+        assert!(HeadActivation::LogSoftmax.scores(&[nan, 0.0]).iter().all(|x| x.is_nan()));
+        for activation in [HeadActivation::Softmax, HeadActivation::LogSoftmax, HeadActivation::Sigmoid] {
+            assert!(activation.scores(&[]).is_empty());
+        }
     }
 
     #[test]

@@ -32,7 +32,8 @@ macro_rules! words {
                 match self { $(Self::$variant => $word),+ }
             }
 
-            pub(crate) fn from_word(word: &str) -> Option<Self> {
+            /// Returns the variant with this [`word`](Self::word), if there is one.
+            pub fn from_word(word: &str) -> Option<Self> {
                 match word { $($word => Some(Self::$variant),)+ _ => None }
             }
         }
@@ -77,6 +78,21 @@ words! {
         Int8 = "int8",
         /// Unsigned 8-bit integers: one scale and one zero point per layer's weights.
         Uint8 = "uint8",
+    }
+}
+
+words! {
+    /// Function from the logits of a network to the scores of its classes. It belongs to the weights.
+    HeadActivation {
+        /// Probabilities that sum to 1: one class applies to a picture.
+        Softmax = "softmax",
+        /// Natural logarithms of the probabilities that [`Softmax`](Self::Softmax) yields.
+        LogSoftmax = "log_softmax",
+        /// Independent probabilities `1 / (1 + exp(-logit))`: any number of classes may apply. A single logit scores two
+        /// classes: its probability is that of the second.
+        Sigmoid = "sigmoid",
+        /// The logits are the scores.
+        None = "none",
     }
 }
 

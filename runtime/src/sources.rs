@@ -18,6 +18,7 @@ pub static SOURCES: &[(&str, &str)] = sources! {
     "float/pack.rs"
     "float/pack/error.rs"
     "float/pack/fast.rs"
+    "formats/checksum.rs"
     "formats/container.rs"
     "formats/container/error.rs"
     "formats/container/header.rs"

@@ -8,8 +8,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::conventions::Conventions;
-use crate::formats::container::{Container, Index, Span};
+use crate::conventions::{ConventionError, Conventions, HeadActivation};
+use crate::formats::container::{Container, Header, Index, Span};
 use crate::picture::{ClassifierMetadata, Framing};
 use crate::preprocess::Preprocess;
 use bytes::Bytes;
@@ -23,6 +23,7 @@ pub struct Weights {
     metadata: Option<Span>,
     index: Index,
     conventions: Conventions,
+    head_activation: HeadActivation,
     preprocess: Preprocess,
     framing: Framing,
     /// The name of the source, for messages.
@@ -67,13 +68,18 @@ impl Weights {
             Err(error) => return fail(source, error.to_string()),
         };
         let header = container.header();
-        match (Conventions::of(header), Preprocess::of(header), Framing::of(header)) {
-            (Ok(conventions), Ok(preprocess), Ok(framing)) => {
-                let (metadata, index) = (container.metadata_span(), header.index());
-                Ok(Self { bytes, metadata, index, conventions, preprocess, framing, source })
-            }
-            (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => fail(source, error.to_string()),
-        }
+        let (conventions, head_activation, preprocess, framing) = match Self::metadata(header) {
+            Ok(metadata) => metadata,
+            Err(error) => return fail(source, error.to_string()),
+        };
+        let (metadata, index) = (container.metadata_span(), header.index());
+        Ok(Self { bytes, metadata, index, conventions, head_activation, preprocess, framing, source })
+    }
+
+    fn metadata(header: &Header<'_>) -> Result<(Conventions, HeadActivation, Preprocess, Framing), ConventionError> {
+        let conventions = Conventions::of(header)?;
+        let head_activation = HeadActivation::of(header, conventions.classes)?;
+        Ok((conventions, head_activation, Preprocess::of(header)?, Framing::of(header)?))
     }
 
     /// Returns the tensors and the metadata.
@@ -86,6 +92,16 @@ impl Weights {
         self.conventions
     }
 
+    /// Returns the function from logits to the scores of the classes, from the metadata.
+    pub fn head_activation(&self) -> HeadActivation {
+        self.head_activation
+    }
+
+    /// Returns the number of classes that the weights score: that of the logits, but two if a sigmoid has a single logit.
+    pub fn classes(&self) -> usize {
+        self.head_activation.classes(self.conventions.classes)
+    }
+
     /// Returns the preprocessing from pixels to the input, from the metadata.
     pub fn preprocessing(&self) -> Preprocess {
         self.preprocess
@@ -96,12 +112,13 @@ impl Weights {
         self.framing
     }
 
-    /// Returns the labels and the framing, for a model.
+    /// Returns what a model needs to classify pictures.
     pub(crate) fn classifier_metadata(&self) -> ClassifierMetadata {
-        ClassifierMetadata { labels: self.labels().unwrap_or_default(), framing: self.framing }
+        let Self { head_activation, framing, .. } = *self;
+        ClassifierMetadata { head_activation, labels: self.labels().unwrap_or_default(), framing }
     }
 
-    /// Returns the labels of the classes in the order of the logits, if there are any.
+    /// Returns the labels of the classes in the order of the scores, if there are any.
     pub fn labels(&self) -> Option<Vec<String>> {
         let text = self.container().metadata("mbvc.labels")?.to_string();
         Some(text.lines().map(String::from).collect())

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use mbvc::{Network, Unobserved, Weights, softmax};
+use mbvc::weights::HeadActivation;
+use mbvc::{Network, Unobserved, Weights};
 use serde::Serialize;
 
 use crate::error::{CliError, Result};
@@ -15,8 +16,9 @@ use crate::{engine, files, outln, stream, ui};
 /// Classify images
 ///
 /// Reads JPEG, PNG, BMP and WebP. Each image is rotated by its Exif orientation, resized or cropped to the input size as
-/// the weights file records it (with Pillow's filters), and preprocessed. The times are those of the network alone. An image
-/// that cannot be read is reported and skipped, and the command then exits with status 1.
+/// the weights file records it (with Pillow's filters), and preprocessed. The scores are those of the imported model:
+/// probabilities, or what the last activation of the model yields. The times are those of the network alone. An image that
+/// cannot be read is reported and skipped, and the command then exits with status 1.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc classify cat.jpg --weights weights.safetensors",
@@ -47,6 +49,8 @@ pub struct Args {
 struct Answer<'a> {
     image: String,
     predictions: Vec<Prediction<'a>>,
+    /// Activation that computes the scores.
+    activation: &'static str,
     ms: f64,
 }
 
@@ -66,7 +70,7 @@ pub fn run(args: &Args) -> Result {
 /// Classifies the images in order; returns the number of unreadable ones.
 fn classify(args: &Args, network: &dyn Network, name: &str, weights: &Weights, paths: &[PathBuf]) -> Result<usize> {
     let (labels, preprocess) = (weights.labels().unwrap_or_default(), weights.preprocessing());
-    let framing = weights.framing();
+    let (framing, activation) = (weights.framing(), weights.head_activation());
     let [height, width, _] = network.info().input;
     let mut caller = Caller::new(network.info());
     // Not timed: the first call has cold caches and page faults.
@@ -84,9 +88,8 @@ fn classify(args: &Args, network: &dyn Network, name: &str, weights: &Weights, p
                 caller.show(&pixels, &preprocess);
                 let took = caller.call(network, &mut Unobserved);
                 times.push(took);
-                softmax(&mut caller.logits);
-                let predictions = best(&caller.logits, &labels, args.top);
-                bar.suspend(|| show(args, path, predictions, took.as_secs_f64() * 1e3));
+                let predictions = best(&activation.scores(&caller.logits), &labels, args.top);
+                bar.suspend(|| show(args, path, predictions, activation, took.as_secs_f64() * 1e3));
             }
         }
         bar.inc(1);
@@ -104,15 +107,19 @@ fn classify(args: &Args, network: &dyn Network, name: &str, weights: &Weights, p
     Ok(skipped)
 }
 
-fn show(args: &Args, path: &Path, predictions: Vec<Prediction<'_>>, ms: f64) {
+fn show(args: &Args, path: &Path, predictions: Vec<Prediction<'_>>, activation: HeadActivation, ms: f64) {
     if args.json {
-        ui::json(&Answer { image: path.display().to_string(), predictions, ms: (ms * 1e4).round() / 1e4 });
+        let image = path.display().to_string();
+        ui::json(&Answer { image, predictions, activation: activation.word(), ms: (ms * 1e4).round() / 1e4 });
         return;
     }
     outln!("{BOLD}{}{BOLD:#}  {DIM}{ms:.2} ms{DIM:#}", path.display());
     for prediction in predictions {
         let (score, name) = (prediction.score, prediction.name());
-        outln!("  {:6.2} %  {ACCENT}{:<20}{ACCENT:#}  {name}", score * 100.0, meter(score));
+        match activation.yields_probabilities() {
+            true => outln!("  {:6.2} %  {ACCENT}{:<20}{ACCENT:#}  {name}", score * 100.0, meter(score)),
+            false => outln!("  {score:8.3}  {name}"),
+        }
     }
 }
 

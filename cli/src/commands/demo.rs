@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mbvc::errors::WeightsError;
-use mbvc::{Network, Unobserved, Weights, softmax};
+use mbvc::weights::HeadActivation;
+use mbvc::{Network, Unobserved, Weights};
 use mbvc_networks::demo::{self, Variant};
 use serde::Serialize;
 
@@ -114,6 +115,7 @@ fn measure(
 ) -> (Vec<Row>, Three<Summary>) {
     let mut callers = networks.map(|network| Caller::new(network.info()));
     let [labels, _, int8_labels] = weights.map(|weights| weights.labels().unwrap_or_default());
+    let [activation, _, int8_activation] = weights.map(Weights::head_activation);
     let mut all = [const { Vec::new() }; 3];
     let rows = pictures.iter().map(|picture| {
         for (caller, weights) in callers.iter_mut().zip(weights) {
@@ -129,8 +131,8 @@ fn measure(
             all.extend_from_slice(times);
         }
         let [fused, unfused, int8] = times.map(|times| Summary::of(&times));
-        let [(label, score), (second, second_score)] = first_two(&mut callers[0].logits, &labels);
-        let [(int8_label, _), _] = first_two(&mut callers[2].logits, &int8_labels);
+        let [(label, score), (second, second_score)] = first_two(activation, &callers[0].logits, &labels);
+        let [(int8_label, _), _] = first_two(int8_activation, &callers[2].logits, &int8_labels);
         Row {
             picture: picture.name.clone(),
             label,
@@ -156,9 +158,9 @@ fn micros(time: Duration) -> f64 {
 }
 
 /// Names and probabilities of the first two classes.
-fn first_two(logits: &mut [f32], labels: &[String]) -> [(String, f32); 2] {
-    softmax(logits);
-    let mut found = predict::best(logits, labels, 2).into_iter().map(|one| (one.name(), one.score));
+fn first_two(activation: HeadActivation, logits: &[f32], labels: &[String]) -> [(String, f32); 2] {
+    let scores = activation.scores(logits);
+    let mut found = predict::best(&scores, labels, 2).into_iter().map(|one| (one.name(), one.score));
     std::array::from_fn(|_| found.next().unwrap_or_default())
 }
 

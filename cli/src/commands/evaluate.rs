@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mbvc::weights::Preprocess;
+use mbvc::weights::{HeadActivation, Preprocess};
 use mbvc::{Network, Unobserved, Weights, top_k};
 
 use crate::error::{CliError, Result};
@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> Result {
     let source = engine::source(args.network.spec.spec.as_deref(), args.network.spec.overrides_for(Some(&weights)))?;
     // Before the network is compiled, which takes longer.
     let labels = weights.labels().unwrap_or_default();
-    let folders = folders::find(&args.folder, &labels, weights.conventions().classes)?;
+    let folders = folders::find(&args.folder, &labels, weights.classes())?;
     let network = engine::network(&source, &args.network, &weights)?;
     let (tally, seen) = evaluate(&*network, &weights, &folders)?;
     if seen.images > 0 {
@@ -70,7 +70,7 @@ pub fn run(args: &Args) -> Result {
 /// Runs the network on every image of the folders.
 fn evaluate(network: &dyn Network, weights: &Weights, folders: &[Folder]) -> Result<(Tally, Seen)> {
     let [height, width, _] = network.info().input;
-    let (framing, preprocess) = (weights.framing(), weights.preprocessing());
+    let (framing, preprocess, activation) = (weights.framing(), weights.preprocessing(), weights.head_activation());
     let total: usize = folders.iter().map(|folder| folder.images.len()).sum();
     let bar = ui::progress(total, "evaluating");
     let mut tally = Tally::default();
@@ -78,7 +78,7 @@ fn evaluate(network: &dyn Network, weights: &Weights, folders: &[Folder]) -> Res
     for (class, folder) in folders.iter().enumerate() {
         bar.set_message(folder.name.clone());
         let pictures = Pictures { paths: &folder.images, framing, size: [height, width], crops: 0 };
-        let work = |pixels: &[u8]| Ok(guesses(network, &preprocess, pixels));
+        let work = |pixels: &[u8]| Ok(guesses(network, &preprocess, activation, pixels));
         let of_class = stream::each(&pictures, &bar, work, |guesses| tally.count(class, folder, &guesses))?;
         seen.images += of_class.images;
         seen.skipped += of_class.skipped;
@@ -88,11 +88,11 @@ fn evaluate(network: &dyn Network, weights: &Weights, folders: &[Folder]) -> Res
 }
 
 /// The classes with the highest scores, best first.
-fn guesses(network: &dyn Network, preprocess: &Preprocess, pixels: &[u8]) -> Vec<usize> {
+fn guesses(network: &dyn Network, preprocess: &Preprocess, activation: HeadActivation, pixels: &[u8]) -> Vec<usize> {
     let mut caller = Caller::new(network.info());
     caller.show(pixels, preprocess);
     caller.call(network, &mut Unobserved);
     let mut best = [(0, 0.0); GUESSES];
-    let count = top_k(&caller.logits, &mut best);
+    let count = top_k(&activation.scores(&caller.logits), &mut best);
     best.iter().take(count).map(|(index, _)| *index).collect()
 }

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use mbvc::picture::Framing;
+use mbvc::weights::HeadActivation;
 use mbvc_compiler::spec::Preprocessing;
 use mbvc_import::{ImportError, Imported, Labels, Quantization, ReadOptions};
 use serde::Serialize;
@@ -52,6 +53,9 @@ pub struct Args {
     /// and torchvision; or `none` [default: the model's labels, else ImageNet's for 1000 or 1001 classes]
     #[arg(long, value_name = "FILE|imagenet|none")]
     labels: Option<PathBuf>,
+    /// From logits to scores, if the model does not record it: softmax, log_softmax, sigmoid or none
+    #[arg(long, value_name = "ACTIVATION", value_parser = head_activation)]
+    head_activation: Option<HeadActivation>,
     /// Convert a quantized model to float32
     #[arg(long)]
     dequantize: bool,
@@ -129,6 +133,10 @@ fn of_unit_pixels(text: &str, what: &str, range: &RangeInclusive<f64>) -> std::r
         }
         Some(number) => Err(format!("{number} is out of range, expected {} to {}", range.start(), range.end())),
     }
+}
+
+fn head_activation(text: &str) -> std::result::Result<HeadActivation, String> {
+    HeadActivation::from_word(text).ok_or_else(|| "expected softmax, log_softmax, sigmoid or none".to_owned())
 }
 
 fn framing(text: &str) -> std::result::Result<Framing, String> {
@@ -239,9 +247,12 @@ pub fn run(args: &Args) -> Result {
     if let Some(framing) = args.pixels.framing {
         imported.set_framing(framing, "the command");
     }
+    if let Some(activation) = args.head_activation {
+        imported.set_head_activation(activation, "the command");
+    }
     match &labels {
         Some(Names::Listed(labels)) => imported.set_labels(labels)?,
-        Some(Names::ImageNet) => imported.set_labels(&imagenet(imported.recovered.classes)?)?,
+        Some(Names::ImageNet) => imported.set_labels(&imagenet(imported.recovered.scored_classes())?)?,
         Some(Names::None) => imported.remove_labels(),
         None => {}
     }

@@ -1,7 +1,7 @@
 //! C header and example of a library.
 
 use mbvc_compiler::Compiled;
-use mbvc_runtime::Weights;
+use mbvc_runtime::{HeadActivation, Weights};
 
 use super::names::{Kind, Names};
 
@@ -76,6 +76,14 @@ impl Library<'_> {
             ),
         };
         let rounds = if quantized { "\n * Its values are quantized; the logits are dequantized." } else { "" };
+        let activation = self.weights.head_activation();
+        let logits = if self.weights.classes() == spec.classes { "one for each class" } else { "one for two classes" };
+        let score = match activation {
+            HeadActivation::Softmax => "its probability, from 0 to 1; the probabilities of all classes sum to 1",
+            HeadActivation::Sigmoid => "its probability, from 0 to 1",
+            HeadActivation::LogSoftmax => "the natural logarithm of its probability",
+            HeadActivation::None => "its logit",
+        };
         let facts = [
             // These contain further `@words@`.
             ("embed", if quantized { "" } else { EMBED }),
@@ -94,6 +102,8 @@ impl Library<'_> {
             ("framing", &self.weights.framing().to_string()),
             ("threads", &threads),
             ("rounds", rounds),
+            ("logits", logits),
+            ("score", score),
             ("target", self.target),
             ("version", env!("CARGO_PKG_VERSION")),
         ];

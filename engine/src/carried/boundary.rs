@@ -29,7 +29,7 @@ pub struct Scratch(Mutex<Work>);
 #[repr(C)]
 pub struct Guess {
     id: i32,
-    probability: f32,
+    score: f32,
 }
 
 /// Status of a successful call.
@@ -116,7 +116,7 @@ pub unsafe extern "C" fn NAME_run(
     // `NAME_scratch_create` and have not been freed, and that the other pointers are valid for their lengths.
     let done = call(unsafe { model.as_ref() }, unsafe { scratch.as_ref() }, |shared, work| unsafe {
         shared.model.run(work, lent(image, image_length)?)?;
-        give(&work.scores, logits, logits_length)?;
+        give(&work.logits, logits, logits_length)?;
         Ok(DONE)
     });
     status(done)
@@ -134,7 +134,7 @@ pub unsafe extern "C" fn NAME_run_pixels(
     // SAFETY: as in `NAME_run`.
     let done = call(unsafe { model.as_ref() }, unsafe { scratch.as_ref() }, |shared, work| unsafe {
         shared.model.run_pixels(work, lent(pixels, pixels_length)?)?;
-        give(&work.scores, logits, logits_length)?;
+        give(&work.logits, logits, logits_length)?;
         Ok(DONE)
     });
     status(done)
@@ -176,8 +176,8 @@ pub unsafe extern "C" fn NAME_classify(
         let pixels = shared.model.frame(&picture);
         shared.model.run_pixels(work, &pixels)?;
         // An `i32` can count all classes, because each has weights in memory.
-        let guess = |(class, probability)| Guess { id: class as i32, probability };
-        let best: Vec<Guess> = Model::best(work, count).into_iter().map(guess).collect();
+        let guess = |(class, score)| Guess { id: class as i32, score };
+        let best: Vec<Guess> = shared.model.best(work, count).into_iter().map(guess).collect();
         give(&best, guesses, best.len())?;
         Ok(best.len() as c_int)
     });

@@ -76,7 +76,7 @@ int main(int argc, char **argv) {
     }
     for (at = 0; at < found; at++) {
         const char *label = @name@_label(model, guesses[at].id);
-        printf("%9.6f  %4d  %s\n", guesses[at].probability, (int)guesses[at].id, label != NULL ? label : "");
+        printf("%9.6f  %4d  %s\n", guesses[at].score, (int)guesses[at].id, label != NULL ? label : "");
     }
 
     if (argc == 3) {

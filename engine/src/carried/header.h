@@ -27,7 +27,7 @@ extern "C" {
 #define @NAME@_IMAGE_CHANNELS 3
 /* Number of values of an image. */
 #define @NAME@_IMAGE_LENGTH (@NAME@_IMAGE_HEIGHT * @NAME@_IMAGE_WIDTH * @NAME@_IMAGE_CHANNELS)
-/* Length of the logits: one for each class. */
+/* Length of the logits: @logits@. */
 #define @NAME@_CLASSES @classes@
 /* Length of the vector before the classifier. */
 #define @NAME@_EMBEDDING @embedding@
@@ -47,10 +47,10 @@ typedef struct @name@_model @name@_model;
 /* The memory of a call. */
 typedef struct @name@_scratch @name@_scratch;
 
-/* A class and its probability, from 0 to 1. */
+/* A class and its score: @score@. */
 typedef struct @name@_guess {
     int32_t id;
-    float probability;
+    float score;
 } @name@_guess;
 
 /* Creates a model, which @name@_free frees. Returns NULL if this processor supports no instruction set
@@ -79,7 +79,7 @@ int @name@_run_pixels(const @name@_model *model, @name@_scratch *scratch, const 
 @embed@
 /* Classifies a picture of any size. Its pixels are red, green and blue bytes without padding:
  * pixels_length is width * height * 3. It is framed (@framing@) and preprocessed as the
- * weights specify. Writes the most probable classes, at most count, the best first. Returns their
+ * weights specify. Writes the classes with the highest scores, at most count, the best first. Returns their
  * number, or an error. */
 int @name@_classify(const @name@_model *model, @name@_scratch *scratch, const uint8_t *pixels,
     size_t pixels_length, size_t width, size_t height, @name@_guess *guesses, size_t count);

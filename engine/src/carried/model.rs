@@ -6,6 +6,7 @@ use rt::{LengthError, Network};
 /// A network with packed weights. Threads may share it, each with its own [`Work`].
 pub struct Model {
     network: Generated,
+    head_activation: rt::HeadActivation,
     framing: rt::Framing,
 }
 
@@ -15,13 +16,13 @@ const LINES: usize = Generated::SCRATCH_BYTES / 64;
 /// The memory of one call.
 pub struct Work {
     scratch: Box<rt::Scratch<LINES>>,
-    /// Result of the last call: logits, or probabilities.
-    pub scores: Box<[f32]>,
+    /// Result of the last call.
+    pub logits: Box<[f32]>,
 }
 
 impl Work {
     pub fn new() -> Self {
-        Self { scratch: Generated::scratch(), scores: vec![0.0; Generated::CLASSES].into() }
+        Self { scratch: Generated::scratch(), logits: vec![0.0; Generated::CLASSES].into() }
     }
 }
 
@@ -35,7 +36,7 @@ impl Model {
         let weights = rt::Weights::from_static(weights::bytes()).map_err(|error| error.to_string())?;
         let weights = weights.with_source("the weights in this program");
         let network = Generated::new(&weights).map_err(|error| error.to_string())?;
-        Ok(Self { network, framing: weights.framing() })
+        Ok(Self { network, head_activation: weights.head_activation(), framing: weights.framing() })
     }
 
     pub fn isa(&self) -> rt::Isa {
@@ -51,16 +52,21 @@ impl Model {
         self.framing
     }
 
+    /// Returns the function from logits to the scores of the classes.
+    pub fn head_activation(&self) -> rt::HeadActivation {
+        self.head_activation
+    }
+
     pub fn packed_bytes(&self) -> usize {
         self.network.packed_bytes()
     }
 
-    /// Runs the network on a preprocessed image `[height, width, 3]`. Writes the logits to `work.scores`.
+    /// Runs the network on a preprocessed image `[height, width, 3]`. Writes the logits to `work.logits`.
     ///
     /// # Errors
     /// If the image has another length.
     pub fn run(&self, work: &mut Work, image: &[f32]) -> Result<(), LengthError> {
-        self.network.run_into(work.scratch.floats_mut(), image, &mut work.scores, &mut rt::Unobserved)
+        self.network.run_into(work.scratch.floats_mut(), image, &mut work.logits, &mut rt::Unobserved)
     }
 
     /// Like [`run`](Self::run), but takes red, green and blue bytes and preprocesses them as the weights specify.
@@ -68,7 +74,7 @@ impl Model {
     /// # Errors
     /// If the image has another length.
     pub fn run_pixels(&self, work: &mut Work, pixels: &[u8]) -> Result<(), LengthError> {
-        self.network.run_pixels_into(work.scratch.floats_mut(), pixels, &mut work.scores, &mut rt::Unobserved)
+        self.network.run_pixels_into(work.scratch.floats_mut(), pixels, &mut work.logits, &mut rt::Unobserved)
     }
 
     /// Returns the vector before the classifier.
@@ -89,11 +95,11 @@ impl Model {
         self.framing.frame(picture, [height, width])
     }
 
-    /// Returns at most `count` classes of the last call with their probabilities, the most probable first.
-    pub fn best(work: &mut Work, count: usize) -> Vec<(usize, f32)> {
-        rt::softmax(&mut work.scores);
-        let mut best = vec![(0, 0.0); count.min(work.scores.len())];
-        let found = rt::top_k(&work.scores, &mut best);
+    /// Returns at most `count` classes of the last call with their scores, the highest first.
+    pub fn best(&self, work: &Work, count: usize) -> Vec<(usize, f32)> {
+        let scores = self.head_activation.scores(&work.logits);
+        let mut best = vec![(0, 0.0); count.min(scores.len())];
+        let found = rt::top_k(&scores, &mut best);
         best.truncate(found);
         best
     }

@@ -103,6 +103,7 @@ fn about(model: &Model) -> Result<String, String> {
         ("network", format!("{}, [{height}, {width}, {channels}] to {} classes ({labels})", info.name, info.classes)),
         ("precision", info.conventions.precision.to_string()),
         ("pictures", model.framing().to_string()),
+        ("scores", model.head_activation().to_string()),
         ("fusion", info.fusion.to_owned()),
         ("numerics", format!("{numerics} (compiled: {})", info.numerics)),
         ("ISA", format!("{} (compiled: {})", model.isa(), isas.join(", "))),
@@ -126,8 +127,9 @@ fn classify(model: &Model, options: &Options) -> Result<(), String> {
                 let start = Instant::now();
                 model.run_pixels(&mut work, &pixels).map_err(|error| error.to_string())?;
                 let ms = start.elapsed().as_secs_f64() * 1e3;
-                let best = Model::best(&mut work, options.top);
-                let answer = Answer { image: &shown, best: &best, labels: model.labels(), ms };
+                let best = model.best(&work, options.top);
+                let activation = model.head_activation();
+                let answer = Answer { image: &shown, best: &best, activation, labels: model.labels(), ms };
                 print(&if options.json { answer.json() } else { answer.to_string() })?;
             }
             Err(reason) => {
@@ -166,8 +168,9 @@ fn read(image: &OsStr, size: Option<[usize; 2]>) -> Result<rt::Rgb<'static>, Str
 /// Classes of an image.
 struct Answer<'a> {
     image: &'a str,
-    /// Classes and their probabilities.
+    /// Classes and their scores.
     best: &'a [(usize, f32)],
+    activation: rt::HeadActivation,
     labels: &'a [rt::String],
     /// Time of the network alone.
     ms: f64,
@@ -187,7 +190,7 @@ impl Answer<'_> {
                 write!(line, ",\"score\":null}}")
             };
         }
-        let _ = writeln!(line, "],\"ms\":{:.4}}}", self.ms);
+        let _ = writeln!(line, "],\"activation\":\"{}\",\"ms\":{:.4}}}", self.activation, self.ms);
         line
     }
 }
@@ -196,7 +199,10 @@ impl fmt::Display for Answer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}  {:.2} ms", self.image, self.ms)?;
         for (class, score) in self.best {
-            write!(f, "  {:6.2} %  ", score * 100.0)?;
+            match self.activation.yields_probabilities() {
+                true => write!(f, "  {:6.2} %  ", score * 100.0)?,
+                false => write!(f, "  {score:8.3}  ")?,
+            }
             match self.labels.get(*class) {
                 Some(label) => writeln!(f, "{label}")?,
                 None => writeln!(f, "class {class}")?,
@@ -230,16 +236,19 @@ mod tests {
     fn answers_are_json_that_others_read() {
         let labels = ["plain".into(), "a \"b\" \\ c\n\t\u{1} é".into()];
         let best = [(1, 0.75), (0, 1e-9), (7, f32::NAN)];
-        let answer = Answer { image: "a\\b.ppm", best: &best, labels: &labels, ms: 0.5 };
+        let activation = rt::HeadActivation::Softmax;
+        let answer = Answer { image: "a\\b.ppm", best: &best, activation, labels: &labels, ms: 0.5 };
         let read: serde_json::Value = serde_json::from_str(&answer.json()).unwrap();
         assert_eq!(
             read,
-            serde_json::json!({ "image": "a\\b.ppm", "ms": 0.5, "predictions": [
+            serde_json::json!({ "image": "a\\b.ppm", "activation": "softmax", "ms": 0.5, "predictions": [
                 { "index": 1, "label": labels[1], "score": 0.75 },
                 { "index": 0, "label": "plain", "score": 1e-9 },
                 { "index": 7, "score": null },
             ]})
         );
         assert!(answer.to_string().starts_with("a\\b.ppm  0.50 ms\n   75.00 %  a \"b\""), "{answer}");
+        let answer = Answer { activation: rt::HeadActivation::None, ..answer };
+        assert!(answer.to_string().starts_with("a\\b.ppm  0.50 ms\n     0.750  a \"b\""), "{answer}");
     }
 }

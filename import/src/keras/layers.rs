@@ -6,6 +6,8 @@ use super::arithmetic::{self, Operation};
 use super::builder::{Builder, Operand, values};
 use super::config::{Layer, MAX_NUMBERS};
 use super::weights::{Scope, Variables};
+use mbvc_runtime::HeadActivation;
+
 use crate::error::{ImportError, Result};
 use crate::source::{Affine, BatchNorm, Constant, Conv, Dense, Kernel, Op, Pads, Place, Value};
 use crate::text::{display_shape, shorten};
@@ -60,7 +62,7 @@ pub fn translate<'a>(
         "BatchNormalization" => batch_norm(graph, &call),
         "ReLU" => relu(graph, &call),
         "Activation" => activation(graph, &call, value, layer.function("activation")),
-        "Softmax" => graph.push(place, Op::Softmax, vec![value]),
+        "Softmax" => softmax(graph, &call),
         "ZeroPadding2D" => zero_padding(graph, &call),
         "GlobalAveragePooling2D" => graph.push(place, Op::Pool { window: None }, vec![value]),
         "AveragePooling2D" => average_pool(graph, &call),
@@ -205,14 +207,22 @@ fn relu<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
     call.push(graph, Op::Clamp { low: 0.0, high: call.layer.number("max_value").unwrap_or(f64::INFINITY) })
 }
 
+fn softmax<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
+    if !matches!(call.layer.number("axis"), None | Some(-1.0)) {
+        return Err(call.layer.wrong("axis", "-1"));
+    }
+    call.push(graph, Op::Scores(HeadActivation::Softmax))
+}
+
 /// Adds the activation with this name.
 fn activation<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>, value: Value, name: Option<&'a str>) -> Result<Value> {
     let op = match name {
         None | Some("linear") => return Ok(value),
         Some("relu") => Op::Clamp { low: 0.0, high: f64::INFINITY },
         Some("relu6") => Op::Clamp { low: 0.0, high: 6.0 },
-        Some("softmax" | "log_softmax") => Op::Softmax,
-        Some("sigmoid") => Op::Sigmoid,
+        Some("softmax") => Op::Scores(HeadActivation::Softmax),
+        Some("log_softmax") => Op::Scores(HeadActivation::LogSoftmax),
+        Some("sigmoid") => Op::Scores(HeadActivation::Sigmoid),
         Some(other) => {
             let place = Place { name: call.place.name.clone(), operator: other.into() };
             return graph.push(&place, Op::Other, vec![value]);

@@ -8,6 +8,8 @@ use super::proto;
 use super::quantize;
 use super::scope::{Layout, Scope, Slot, place};
 use super::tensor::{self, Attributes, axis_of, decimal, display, non_negative};
+use mbvc_runtime::HeadActivation;
+
 use crate::error::{ImportError, Result};
 use crate::source::{Affine, BatchNorm, Constant, Conv, Dense, Kernel, Op, Pads, Values};
 use crate::text::{display_shape, shorten};
@@ -134,7 +136,9 @@ fn operation<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
             scope.quants.inherit(flat, value);
             scope.name(node, numbers.of(flat, Layout::Flat))
         }
-        "Softmax" | "LogSoftmax" => unary(scope, node, Op::Softmax),
+        "Softmax" => softmax(scope, node, attributes, HeadActivation::Softmax),
+        "LogSoftmax" => softmax(scope, node, attributes, HeadActivation::LogSoftmax),
+        "Sigmoid" => unary(scope, node, Op::Scores(HeadActivation::Sigmoid)),
         "ArgMax" | "TopK" => other(scope, node, Op::Ranking),
         "Identity" | "Dropout" => alias(scope, node),
         "Cast" if is_float(attributes.int("to", 0)) => cast(scope, node),
@@ -167,6 +171,30 @@ fn unary<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, op: Op<'a>) -> Result
             .help("export the model again; a transpose seems to be missing"));
     }
     scope.emit(node, op, vec![value], layout)
+}
+
+/// A softmax over the classes. Before opset 13, all axes from `axis` on are normalized together.
+fn softmax<'a>(
+    scope: &mut Scope<'a>,
+    node: &'a proto::Node,
+    attributes: Attributes<'a>,
+    activation: HeadActivation,
+) -> Result<()> {
+    let joined = scope.opset < 13;
+    let axis = attributes.int("axis", if joined { 1 } else { -1 });
+    let (_, layout) = scope.data(node, 0)?;
+    let classes: &[i64] = match (layout, joined) {
+        (Layout::Flat, _) => &[1, -1],
+        (Layout::Nchw, _) => &[1, -3],
+        (Layout::Nhwc, true) => &[1, 3, -1, -3],
+        (Layout::Nhwc, false) => &[3, -1],
+    };
+    if !classes.contains(&axis) {
+        return Err(ImportError::unsupported("the softmax is not over the classes")
+            .expected(format!("axis {}", classes[0]))
+            .found(format!("axis {axis}")));
+    }
+    unary(scope, node, Op::Scores(activation))
 }
 
 fn alias<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {

@@ -184,6 +184,9 @@ impl Keeper<'_> {
 
     fn weights(&mut self, layer: &Layer<'_>) -> Result<()> {
         let channels = layer.out_channels();
+        if !layer.before.is_empty() {
+            return Err(unsupported("arithmetic between the pool and a quantized layer is unsupported"));
+        }
         if layer.kernel.scale != 1.0 {
             return Err(unsupported("arithmetic after a quantized layer is unsupported"));
         }

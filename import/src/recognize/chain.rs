@@ -1,6 +1,7 @@
 //! A network of the family, its weights still in the file.
 
 use mbvc_compiler::spec::{Activation, Padding};
+use mbvc_runtime::HeadActivation;
 
 use super::layer::Layer;
 use crate::source::{Node, Value};
@@ -13,8 +14,10 @@ pub struct Chain<'g> {
     pub head: Layer<'g>,
     pub pool: Pool,
     pub classifier: Layer<'g>,
-    /// Operations on the scores that the network omits: softmax, sigmoid, ranking.
-    pub omitted: Vec<&'g Node<'g>>,
+    /// The activation on the logits, and its place; `None` if the file has none.
+    pub head_activation: Option<(HeadActivation, String)>,
+    /// Rankings of the scores, which the network omits.
+    pub rankings: Vec<&'g Node<'g>>,
     pub activation: Activation,
     /// Whether quantized ranges imply the activation of some layers.
     pub activation_implied: bool,

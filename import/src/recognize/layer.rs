@@ -33,7 +33,7 @@ impl Expected {
     }
 }
 
-/// An operation after a convolution that folds into it.
+/// An operation before or after a layer that folds into it.
 #[derive(Debug)]
 pub enum Norm<'g> {
     BatchNorm(&'g BatchNorm<'g>),
@@ -49,6 +49,9 @@ pub struct Layer<'g> {
     pub place: String,
     pub kernel: &'g Kernel<'g>,
     pub bias: Option<&'g Constant<'g>>,
+    /// Operations on its input; only the classifier has any.
+    pub before: Vec<Norm<'g>>,
+    /// Operations on its sums.
     pub norms: Vec<Norm<'g>>,
     /// `[kh, kw, in, out]`, depthwise `[kh, kw, channels]`, classifier `[in, out]`.
     pub shape: Vec<usize>,
@@ -121,8 +124,7 @@ pub fn describe(node: &Node<'_>) -> String {
         Op::Add => "an addition of two values".into(),
         Op::Pool { .. } => "an average pool".into(),
         Op::Flatten => "a reshape".into(),
-        Op::Softmax => "a softmax".into(),
-        Op::Sigmoid => "a sigmoid".into(),
+        Op::Scores(activation) => format!("a {activation}"),
         Op::Ranking => "a ranking of classes".into(),
         Op::Other => format!("{}, an operator not used by MobileNetV2", shorten(&node.place.operator)),
     }

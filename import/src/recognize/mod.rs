@@ -3,6 +3,7 @@
 
 mod activation;
 mod chain;
+mod end;
 mod layer;
 mod padding;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod walk;
 
 use crate::error::{ImportError, Result};
 use crate::source::SourceGraph;
+use end::End;
 use layer::Expected;
 use walk::Walk;
 
@@ -60,7 +62,7 @@ pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g
     (pooled, value) = walk.pool(value)?;
     let pool = Pool { windowed: pooled, output: value };
     (classifier, value) = walk.classifier(value)?;
-    let omitted = walk.end(value)?;
+    let End { activation: head_activation, rankings } = walk.end(value)?;
     let activation_implied = walk.activation.is_implied();
     let activation = walk.activation.outcome()?;
     let (padding, padding_seen_at) = walk.padding.outcome();
@@ -70,7 +72,8 @@ pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g
         head,
         pool,
         classifier,
-        omitted,
+        head_activation,
+        rankings,
         activation,
         activation_implied,
         padding,

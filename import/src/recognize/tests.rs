@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use mbvc_compiler::spec::{Activation, Padding};
+use mbvc_runtime::HeadActivation;
 
 use super::{Chain, recognize};
 use crate::error::ImportError;
@@ -36,6 +37,7 @@ fn conv(shape: [usize; 4], groups: usize, stride: usize, pads: [usize; 4]) -> Co
 }
 
 const RELU6: Op<'static> = Op::Clamp { low: 0.0, high: 6.0 };
+const SOFTMAX: Op<'static> = Op::Scores(HeadActivation::Softmax);
 
 impl Builder {
     fn new(size: usize) -> Self {
@@ -263,9 +265,10 @@ fn rejects_a_network_without_classifier() {
 fn rejects_layers_after_the_scores() {
     let error = block(32).tail().op("more", RELU6).error();
     assert_eq!(error.role.as_deref(), Some("output"));
-    check(&block(32).tail().op("softmax", Op::Softmax).op("best", Op::Ranking).finish(), |chain| {
-        let omitted: Vec<&str> = chain.omitted.iter().map(|node| &*node.place.name).collect();
-        assert_eq!(omitted, ["softmax", "best"]);
+    check(&block(32).tail().op("softmax", SOFTMAX).op("best", Op::Ranking).finish(), |chain| {
+        let rankings: Vec<&str> = chain.rankings.iter().map(|node| &*node.place.name).collect();
+        assert_eq!(rankings, ["best"]);
+        assert_eq!(chain.head_activation, Some((HeadActivation::Softmax, "node 'softmax' (Test)".into())));
     });
 }
 
@@ -273,24 +276,47 @@ fn rejects_layers_after_the_scores() {
 fn every_reader_of_the_scores_is_checked() {
     let mut b = block(32);
     let scores = b.tail().last;
-    b.op("softmax", Op::Softmax);
+    b.op("softmax", SOFTMAX);
     let error = b.node("more", RELU6, vec![scores]).error();
     assert!(error.to_string().contains("node 'more'"), "{error}");
 }
 
 #[test]
-fn operations_on_the_scores_are_noted() {
-    let notes = |b: &mut Builder| {
+fn the_logits_have_one_activation() {
+    let twice = |op| block(32).tail().op("softmax", SOFTMAX).op("more", op).error().to_string();
+    for (op, found) in [(SOFTMAX, "softmax"), (Op::Scores(HeadActivation::Sigmoid), "sigmoid")] {
+        let error = twice(op);
+        assert!(error.contains(&format!("found: {found}, and softmax at node 'softmax'")), "{error}");
+    }
+    let mut b = block(32);
+    let logits = b.tail().last;
+    b.op("softmax", SOFTMAX).node("more", Op::Scores(HeadActivation::Sigmoid), vec![logits]);
+    assert!(b.error().to_string().contains("two activations"));
+    // Two outputs with the same scores.
+    let mut b = block(32);
+    let logits = b.tail().last;
+    b.op("softmax", SOFTMAX).node("again", SOFTMAX, vec![logits]);
+    check(&b.finish(), |chain| assert_eq!(chain.head_activation.as_ref().unwrap().0, HeadActivation::Softmax));
+}
+
+#[test]
+fn operations_on_the_scores_are_recorded() {
+    let recovered = |b: &mut Builder| {
         let graph = b.finish();
         let chain = recognize(&graph, MAX_PARAMETERS).unwrap_or_else(|error| panic!("{error}"));
-        crate::recover::recover(&chain, &graph).unwrap_or_else(|error| panic!("{error}")).2
+        let (recovered, facts, notes) =
+            crate::recover::recover(&chain, &graph).unwrap_or_else(|error| panic!("{error}"));
+        let fact = facts.into_iter().find(|fact| fact.key == "head_activation").unwrap();
+        assert_eq!(fact.value, recovered.head_activation.word());
+        (recovered.head_activation, fact.how, notes)
     };
-    let has = |notes: &[String], part: &str| notes.iter().any(|note| note.contains(part));
-    assert!(!has(&notes(block(32).tail().op("softmax", Op::Softmax)), "omitted"));
-    let sigmoid = notes(block(32).tail().op("scores", Op::Sigmoid));
-    assert!(has(&sigmoid, "the sigmoid at node 'scores' (Test) is omitted"), "{sigmoid:?}");
-    let ranking = notes(block(32).tail().op("best", Op::Ranking));
-    assert!(has(&ranking, "the ranking at node 'best' (Test) is omitted"), "{ranking:?}");
+    let (activation, how, notes) = recovered(block(32).tail().op("scores", Op::Scores(HeadActivation::Sigmoid)));
+    assert_eq!((activation, &*how), (HeadActivation::Sigmoid, "node 'scores' (Test)"));
+    assert!(notes.is_empty(), "{notes:?}");
+    let (activation, how, notes) = recovered(block(32).tail().op("best", Op::Ranking));
+    assert_eq!(activation, HeadActivation::Softmax);
+    assert!(how.contains("not recorded"), "{how}");
+    assert!(notes.iter().any(|note| note.contains("the ranking at node 'best' (Test) is omitted")), "{notes:?}");
 }
 
 #[test]

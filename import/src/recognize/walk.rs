@@ -56,7 +56,7 @@ impl<'g> Walk<'g> {
         }
     }
 
-    fn readers(&self, value: Value) -> impl Iterator<Item = &'g Node<'g>> {
+    pub fn readers(&self, value: Value) -> impl Iterator<Item = &'g Node<'g>> {
         let nodes = self.nodes;
         self.readers.get(value).into_iter().flatten().filter_map(move |&at| nodes.get(at))
     }
@@ -90,7 +90,7 @@ impl<'g> Walk<'g> {
         readers.next().filter(|_| readers.next().is_none())
     }
 
-    fn unexpected(node: &Node<'_>, role: &str, expected: &str) -> Box<ImportError> {
+    pub fn unexpected(node: &Node<'_>, role: &str, expected: &str) -> Box<ImportError> {
         let error = ImportError::unsupported("unexpected operation")
             .at(node.place.text())
             .role(role)
@@ -166,7 +166,8 @@ impl<'g> Walk<'g> {
         let bias = conv.bias.as_deref();
         let place = node.place.text();
         let (role, kernel, activated) = (role.to_owned(), &conv.kernel, expected.activated());
-        Ok((Layer { role, place, kernel, bias, norms, shape, stride, activated, steps }, value))
+        let before = Vec::new();
+        Ok((Layer { role, place, kernel, bias, before, norms, shape, stride, activated, steps }, value))
     }
 
     /// Adds explicit padding to that of the convolution, and updates the image size.
@@ -216,7 +217,7 @@ impl<'g> Walk<'g> {
         Ok(())
     }
 
-    /// Reads normalization and arithmetic that fold into the preceding layer, and appends their outputs to `steps`.
+    /// Reads normalization and arithmetic that fold into the preceding or the following layer, and appends their outputs to `steps`.
     fn norms(&self, steps: &mut Vec<Value>) -> Result<Vec<Norm<'g>>> {
         /// Exporters leave at most three: a bias, a factor, an offset. Each costs a pass over the weights.
         const MOST: usize = 16;
@@ -339,11 +340,14 @@ impl<'g> Walk<'g> {
         value
     }
 
-    /// Reads the classifier: a dense layer or a 1x1 convolution.
+    /// Reads the classifier: normalization of its input, and a dense layer or a 1x1 convolution.
     pub fn classifier(&mut self, value: Value) -> Result<(Layer<'g>, Value)> {
         const ROLE: &str = "classifier";
         const EXPECTED: &str = "a fully connected layer (or 1x1 convolution)";
-        let node = self.next(value, ROLE, EXPECTED, false)?;
+        let mut inputs = vec![value];
+        let before = self.norms(&mut inputs).map_err(|error| error.role(ROLE))?;
+        let features = self.flattened(inputs.last().copied().unwrap_or(value));
+        let node = self.next(features, ROLE, EXPECTED, false)?;
         let (kernel, bias) = match &node.op {
             Op::Dense(dense) => (&dense.kernel, &dense.bias),
             Op::Conv(conv) if conv.groups == 1 && conv.kernel.shape().starts_with(&[1, 1]) => {
@@ -369,38 +373,7 @@ impl<'g> Walk<'g> {
         let value = steps.last().copied().unwrap_or(node.output);
         let (role, place, bias) = (ROLE.to_owned(), node.place.text(), bias.as_deref());
         let (shape, stride, activated) = (vec![inputs, classes], 1, false);
-        Ok((Layer { role, place, kernel, bias, norms, shape, stride, activated, steps }, value))
-    }
-
-    /// Returns the operations on the scores, which the network omits.
-    ///
-    /// # Errors
-    /// If a layer with weights, or another operation, reads the scores.
-    pub fn end(&self, scores: Value) -> Result<Vec<&'g Node<'g>>> {
-        let mut omitted = Vec::new();
-        let mut values = vec![scores];
-        while let Some(value) = values.pop() {
-            for node in self.readers(value) {
-                match node.op {
-                    Op::Flatten => values.push(node.output),
-                    Op::Softmax | Op::Sigmoid => {
-                        omitted.push(node);
-                        values.push(node.output);
-                    }
-                    Op::Ranking => omitted.push(node),
-                    _ => {
-                        let error = Self::unexpected(node, "output", "the end of the network, a softmax or a sigmoid");
-                        return Err(match node.op {
-                            Op::Dense(_) | Op::Clamp { .. } | Op::BatchNorm(_) => {
-                                error.help("expected one fully connected layer after the pool: train such a head")
-                            }
-                            _ => error,
-                        });
-                    }
-                }
-            }
-        }
-        Ok(omitted)
+        Ok((Layer { role, place, kernel, bias, before, norms, shape, stride, activated, steps }, value))
     }
 }
 

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::constant::Constant;
+use mbvc_runtime::HeadActivation;
+
 use crate::text::shorten;
 
 /// Index of a value.
@@ -54,9 +56,8 @@ pub enum Op<'a> {
     },
     /// Converts an image of one pixel to a vector, or back.
     Flatten,
-    Softmax,
-    /// Maps each score to 0..1, which keeps their order.
-    Sigmoid,
+    /// From logits to scores.
+    Scores(HeadActivation),
     /// Selects classes by score.
     Ranking,
     /// An operation not used by MobileNetV2.

@@ -6,6 +6,7 @@ pub const CONV_2D: i32 = 3;
 pub const DEPTHWISE_CONV_2D: i32 = 4;
 pub const DEQUANTIZE: i32 = 6;
 pub const FULLY_CONNECTED: i32 = 9;
+pub const LOGISTIC: i32 = 14;
 pub const MUL: i32 = 18;
 pub const RELU: i32 = 19;
 pub const RELU_N1_TO_1: i32 = 20;
@@ -68,6 +69,7 @@ mod tests {
             (AVERAGE_POOL_2D, "AVERAGE_POOL_2D"),
             (CONV_2D, "CONV_2D"),
             (FULLY_CONNECTED, "FULLY_CONNECTED"),
+            (LOGISTIC, "LOGISTIC"),
             (SOFTMAX, "SOFTMAX"),
             (MEAN, "MEAN"),
             (LOG_SOFTMAX, "LOG_SOFTMAX"),

@@ -3,6 +3,8 @@
 use super::operators as code;
 use super::schema::{self, Model, Operator};
 use super::tensors::{Input, Tensors};
+use mbvc_runtime::HeadActivation;
+
 use crate::error::{ImportError, Result};
 use crate::source::{Affine, Constant, Conv, Dense, Kernel, Layout, Op, Pads, Place, Value};
 use crate::text::display_shape;
@@ -62,7 +64,9 @@ fn operation<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
         code::AVERAGE_POOL_2D => average_pool(tensors, call),
         code::MEAN => mean(tensors, call),
         code::RESHAPE | code::SQUEEZE | code::EXPAND_DIMS => unary(tensors, call, Op::Flatten),
-        code::SOFTMAX | code::LOG_SOFTMAX => unary(tensors, call, Op::Softmax),
+        code::SOFTMAX => softmax(tensors, call),
+        code::LOG_SOFTMAX => unary(tensors, call, Op::Scores(HeadActivation::LogSoftmax)),
+        code::LOGISTIC => unary(tensors, call, Op::Scores(HeadActivation::Sigmoid)),
         code::ARG_MAX | code::TOPK_V2 => unary(tensors, call, Op::Ranking),
         code::QUANTIZE | code::DEQUANTIZE => tensors.alias(call.output, first(call)?),
         code::TRANSPOSE => transpose(tensors, call),
@@ -86,6 +90,16 @@ fn unary<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>, op: Op<'a>) -> Result<(
     let value = data(tensors, first(call)?)?;
     let value = tensors.push(&call.place, op, vec![value]);
     tensors.stand_for(call.output, value)
+}
+
+fn softmax<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
+    let beta = call.operator.options(schema::SOFTMAX_OPTIONS)?.f32(4, 1.0)?;
+    if beta != 1.0 {
+        return Err(ImportError::unsupported("the softmax scales its logits")
+            .expected("beta 1")
+            .found(format!("beta {beta}")));
+    }
+    unary(tensors, call, Op::Scores(HeadActivation::Softmax))
 }
 
 fn other<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {

@@ -132,6 +132,7 @@ pub const CONV_OPTIONS: i8 = 1;
 pub const DEPTHWISE_OPTIONS: i8 = 2;
 pub const POOL_OPTIONS: i8 = 5;
 pub const FULLY_CONNECTED_OPTIONS: i8 = 8;
+pub const SOFTMAX_OPTIONS: i8 = 9;
 pub const ADD_OPTIONS: i8 = 11;
 pub const MUL_OPTIONS: i8 = 21;
 pub const SUB_OPTIONS: i8 = 28;
@@ -147,5 +148,9 @@ impl Options<'_> {
 
     pub fn i32(self, slot: usize, default: i32) -> Result<i32> {
         self.0.map_or(Ok(default), |table| table.i32(slot, default))
+    }
+
+    pub fn f32(self, slot: usize, default: f32) -> Result<f32> {
+        self.0.map_or(Ok(default), |table| table.f32(slot, default))
     }
 }

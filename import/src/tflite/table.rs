@@ -66,6 +66,10 @@ impl<'a> Table<'a> {
         self.field(slot).map_or(Ok(default), |at| chunk(self.bytes, at, "a field").map(i32::from_le_bytes))
     }
 
+    pub fn f32(&self, slot: usize, default: f32) -> Result<f32> {
+        self.field(slot).map_or(Ok(default), |at| chunk(self.bytes, at, "a field").map(f32::from_le_bytes))
+    }
+
     pub fn u32(&self, slot: usize) -> Result<u32> {
         self.field(slot).map_or(Ok(0), |at| chunk(self.bytes, at, "a field").map(u32::from_le_bytes))
     }

@@ -1,6 +1,7 @@
-//! The metadata of a weights file: the conventions of its network, the preprocessing and the framing of pictures.
+//! The metadata of a weights file: the conventions of its network, the activation of its head, the preprocessing and the
+//! framing of pictures.
 
-use crate::conventions::{Activation, ConventionError, Conventions, FORMAT, Padding, Precision};
+use crate::conventions::{Activation, ConventionError, Conventions, FORMAT, HeadActivation, Padding, Precision};
 use crate::formats::container::Header;
 #[cfg(feature = "alloc")]
 use crate::picture::Framing;
@@ -24,6 +25,20 @@ impl Conventions {
             precision: read(header, "mbvc.precision", Precision::WORDS, Precision::from_word)?,
             classes: read(header, "mbvc.classes", "a whole number from 1", classes)?,
         })
+    }
+}
+
+impl HeadActivation {
+    /// Reads `mbvc.head_activation`. Without it, the activation is the [`usual`](Self::usual) one of `logits` logits.
+    ///
+    /// # Errors
+    /// If it has an unknown value.
+    pub fn of(header: &Header<'_>, logits: usize) -> Result<Self, ConventionError> {
+        const KEY: &str = "mbvc.head_activation";
+        if header.metadata(KEY).is_none() {
+            return Ok(Self::usual(logits));
+        }
+        read(header, KEY, Self::WORDS, Self::from_word)
     }
 }
 

@@ -1,14 +1,15 @@
 //! Packed files: a header line, the packed block, and text about pictures and classes. A packed file is used in place.
 //!
 //! Header, 64 bytes, little endian: magic (8), version (4), instruction set (4), identity of network and plan (8),
-//! number of lines in the block (8), preprocessing scale and offset (24), bytes of the text (4), zeros. The text
-//! follows the block, padded with zeros to a whole line. It has the network's name, the framing of pictures, and the
-//! names of the classes, one per line. Only targets with a heap read it.
+//! number of lines in the block (8), preprocessing scale and offset (24), bytes of the text (4), checksum of all other
+//! bytes (4). The text follows the block, padded with zeros to a whole line. It has the network's name, the framing of
+//! pictures, the activation of the head, and the names of the classes, one per line. Only targets with a heap read it.
 
 use core::fmt;
 
+use super::checksum::Checksum;
 use super::magic;
-use crate::conventions::{ConventionError, Conventions};
+use crate::conventions::{ConventionError, Conventions, HeadActivation};
 use crate::float::pack::{PackError, Plan};
 use crate::formats::container::Container;
 use crate::formats::json::JsonStr;
@@ -18,8 +19,10 @@ use crate::numerics::Numerics;
 use crate::preprocess::Preprocess;
 use crate::scratch::{Line, Packed, lines, lines_mut};
 
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 const LINE: usize = size_of::<Line>();
+/// Offset of the checksum, the last four bytes of the header.
+const CHECKSUM: usize = LINE - 4;
 /// Framing of containers without `mbvc.framing`, equal to the default of `Framing`.
 const FRAMING: &str = "squash bilinear";
 
@@ -67,8 +70,11 @@ impl<'a> Packing<'a> {
             lines: plan.lines() as u64,
             preprocess,
             text_bytes,
+            checksum: 0,
         };
         header_of.write(header);
+        let sum = checksum(file).to_le_bytes();
+        file[CHECKSUM..LINE].copy_from_slice(&sum);
         Ok(())
     }
 
@@ -94,23 +100,38 @@ fn file_bytes(lines: usize, text: usize) -> usize {
     LINE + lines * LINE + text.next_multiple_of(LINE)
 }
 
+/// Returns the checksum of a packed file, at least as long as its header, without the bytes that hold the checksum.
+fn checksum(file: &[u8]) -> u32 {
+    Checksum::new().add(&file[..CHECKSUM]).add(&file[LINE..]).finish()
+}
+
 /// Text after the block.
 struct Text<'a> {
     network: &'a str,
     framing: Option<JsonStr<'a>>,
+    activation: Result<HeadActivation, ConventionError>,
     labels: Option<JsonStr<'a>>,
 }
 
 impl<'a> Text<'a> {
     fn new(network: &'a str, weights: &Container<'a>) -> Self {
-        Self { network, framing: weights.metadata("mbvc.framing"), labels: weights.metadata("mbvc.labels") }
+        let header = weights.header();
+        let logits = Conventions::of(header).map(|conventions| conventions.classes);
+        Self {
+            network,
+            framing: weights.metadata("mbvc.framing"),
+            activation: logits.and_then(|logits| HeadActivation::of(header, logits)),
+            labels: weights.metadata("mbvc.labels"),
+        }
     }
 
-    /// Returns the characters of the text. A framing with a JSON escape is replaced by the default.
+    /// Returns the characters of the text. Invalid metadata, which `write` rejects, is replaced by defaults.
     fn chars(&self) -> impl Iterator<Item = char> {
         let framing = self.framing.and_then(|text| text.as_plain()).unwrap_or(FRAMING);
+        let activation = self.activation.unwrap_or(HeadActivation::None).word();
         let labels = self.labels.iter().flat_map(|labels| labels.chars());
-        self.network.chars().chain(['\n']).chain(framing.chars()).chain(['\n']).chain(labels)
+        let lines = [self.network, framing, activation].into_iter();
+        lines.flat_map(|line| line.chars().chain(['\n'])).chain(labels)
     }
 
     fn bytes(&self) -> usize {
@@ -122,6 +143,7 @@ impl<'a> Text<'a> {
             let expected = "a framing";
             return Err(PackError::Convention(ConventionError::Value { key: "mbvc.framing", expected }));
         }
+        self.activation.map_err(PackError::Convention)?;
         for next in self.chars() {
             let (bytes, rest) = to.split_at_mut_checked(next.len_utf8()).ok_or(PackError::Text)?;
             next.encode_utf8(bytes);
@@ -144,6 +166,8 @@ pub struct PackedHeader {
     pub preprocess: Preprocess,
     /// Bytes of the text after the block.
     pub text_bytes: u32,
+    /// Checksum of all bytes of the file but its own.
+    pub checksum: u32,
 }
 
 impl PackedHeader {
@@ -172,12 +196,12 @@ impl PackedHeader {
             return Err(PackedError::Version(version));
         }
         let isa = u32::from_le_bytes(take(header, &mut at));
-        let isa = Isa::ALL.into_iter().find(|known| *known as u32 == isa).ok_or(PackedError::NotPacked)?;
+        let isa = Isa::ALL.into_iter().find(|known| *known as u32 == isa).ok_or(PackedError::Damaged)?;
         let [identity, lines] = core::array::from_fn(|_| u64::from_le_bytes(take(header, &mut at)));
         let mut triple = || core::array::from_fn(|_| f32::from_le_bytes(take(header, &mut at)));
         let preprocess = Preprocess { scale: triple(), offset: triple() };
-        let text_bytes = u32::from_le_bytes(take(header, &mut at));
-        Ok(Self { isa, identity, lines, preprocess, text_bytes })
+        let [text_bytes, checksum] = core::array::from_fn(|_| u32::from_le_bytes(take(header, &mut at)));
+        Ok(Self { isa, identity, lines, preprocess, text_bytes, checksum })
     }
 
     fn write(&self, to: &mut [u8]) {
@@ -215,6 +239,17 @@ impl PackedHeader {
         }
     }
 
+    /// Checks the checksum of the whole file, which must have the expected length.
+    ///
+    /// # Errors
+    /// If the file was damaged after it was packed.
+    pub fn check_sum(&self, file: &[u8]) -> Result<(), PackedError> {
+        if file.len() < LINE {
+            return Err(PackedError::Length);
+        }
+        if checksum(file) == self.checksum { Ok(()) } else { Err(PackedError::Damaged) }
+    }
+
     /// Returns the text after the block of a file with this header and the expected length.
     ///
     /// # Errors
@@ -234,6 +269,8 @@ pub struct PackedText<'a> {
     pub network: &'a str,
     /// Framing, in the syntax that `Framing` parses.
     pub framing: &'a str,
+    /// From logits to the scores of the classes.
+    pub head_activation: HeadActivation,
     /// Names of the classes, one per line. Empty if the weights have none.
     pub labels: &'a str,
 }
@@ -242,13 +279,13 @@ impl<'a> PackedText<'a> {
     /// Parses the text after the block.
     ///
     /// # Errors
-    /// If there are fewer than two lines before the names of the classes.
+    /// If there are fewer than three lines before the names of the classes, or the activation is unknown.
     pub fn parse(text: &'a str) -> Result<Self, PackedError> {
-        let mut parts = text.splitn(3, '\n');
-        match [parts.next(), parts.next(), parts.next()] {
-            [Some(network), Some(framing), Some(labels)] => Ok(Self { network, framing, labels }),
-            _ => Err(PackedError::Text),
-        }
+        let mut parts = text.splitn(4, '\n');
+        let mut part = || parts.next().ok_or(PackedError::Text);
+        let (network, framing, activation, labels) = (part()?, part()?, part()?, part()?);
+        let head_activation = HeadActivation::from_word(activation).ok_or(PackedError::Text)?;
+        Ok(Self { network, framing, head_activation, labels })
     }
 }
 
@@ -257,7 +294,11 @@ impl PackedText<'_> {
     /// Returns the metadata that a model needs to classify pictures of any size.
     fn metadata(&self) -> Result<crate::picture::ClassifierMetadata, PackedError> {
         let framing = crate::picture::Framing::parse(self.framing).map_err(|_| PackedError::Text)?;
-        Ok(crate::picture::ClassifierMetadata { labels: self.labels.lines().map(Into::into).collect(), framing })
+        Ok(crate::picture::ClassifierMetadata {
+            head_activation: self.head_activation,
+            labels: self.labels.lines().map(Into::into).collect(),
+            framing,
+        })
     }
 }
 
@@ -308,7 +349,7 @@ pub fn pack_file<P: Plan + 'static>(
 /// Returns a model that uses `file` in place.
 ///
 /// # Errors
-/// If the file is not aligned to 64 bytes, or was packed for another network, instruction set or version.
+/// If the file is damaged, is not aligned to 64 bytes, or was packed for another network, instruction set or version.
 pub fn from_packed<P: Plan + 'static>(
     info: &'static NetworkInfo,
     plan: impl FnOnce(Isa) -> Option<&'static P>,
@@ -318,6 +359,7 @@ pub fn from_packed<P: Plan + 'static>(
     let isa: Detected = choose(info.isas, Some(header.isa)).map_err(PackedError::Isa)?;
     let plan = plan(header.isa).ok_or(PackedError::Isa(IsaError::NoneCompiled { compiled: info.isas }))?;
     header.check(&info.needs(), plan, file.len())?;
+    header.check_sum(file)?;
     let block = file.get(LINE..).and_then(|rest| rest.get(..plan.lines() * LINE)).ok_or(PackedError::Length)?;
     let block = lines(block).ok_or(PackedError::Alignment)?;
     if !plan.is_sound(block) {
@@ -358,7 +400,7 @@ fn identity(needs: &Needs<'_>, plan: &dyn Plan) -> u64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PackedError {
-    /// The bytes do not start with the magic of packed files, or the header has invalid values.
+    /// The bytes do not start with the magic of packed files.
     NotPacked,
     /// The file has this version instead of [`PackedHeader::VERSION`].
     Version(u32),
@@ -370,7 +412,7 @@ pub enum PackedError {
     Alignment,
     /// The file is longer or shorter than its header requires.
     Length,
-    /// The block has numbers that packing never writes.
+    /// The checksum does not match, or the file has numbers that packing never writes.
     Damaged,
     /// The text after the block is malformed.
     Text,

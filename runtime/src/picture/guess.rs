@@ -8,33 +8,39 @@ use core::fmt;
 
 use super::metadata::ClassifierMetadata;
 use super::rgb::{Picture, PictureError};
-use crate::classify::softmax;
+use crate::conventions::HeadActivation;
 use crate::network::{Network, NetworkInfo, Unobserved};
 use crate::scratch::Line;
 
-/// A class with its probability.
+/// A class with its score.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Guess<'a> {
-    /// Index of the class in the logits.
+    /// Index of the class: that of its logit, or 0 or 1 if a single logit scores two classes.
     pub class: usize,
     /// Label of the class, if the weights have labels.
     pub label: Option<&'a str>,
-    /// Probability of the class.
+    /// Score of the class: its probability, unless the activation is `log_softmax` or `none`.
     pub score: f32,
+    /// Activation that computes the score, as the weights require.
+    pub activation: HeadActivation,
 }
 
-/// `tabby cat 87.1 %`, or `class 3 87.1 %` without a label.
+/// `tabby cat 87.1 %`, or `class 3 87.1 %` without a label. A score that is not a probability is shown as it is:
+/// `tabby cat 12.1`.
 impl fmt::Display for Guess<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.label {
             Some(label) => f.write_str(label)?,
             None => write!(f, "class {}", self.class)?,
         }
-        write!(f, " {:.1} %", self.score * 100.0)
+        match self.activation.yields_probabilities() {
+            true => write!(f, " {:.1} %", self.score * 100.0),
+            false => write!(f, " {:.1}", self.score),
+        }
     }
 }
 
-/// Returns all classes in descending order of probability, and equal probabilities in ascending order of index.
+/// Returns all classes in descending order of score, and equal scores in ascending order of index.
 ///
 /// # Errors
 /// If the picture has no pixels.
@@ -47,13 +53,13 @@ pub fn classify<'a>(
     let pixels = pixels(info, metadata, picture)?;
     let mut scratch = vec![Line::ZERO; info.scratch_bytes.div_ceil(size_of::<Line>())];
     let scratch = crate::scratch::floats_mut(&mut scratch);
-    let mut scores = vec![0.0; info.classes];
-    let ran = network.run_pixels_into(&mut scratch[..info.scratch_bytes / 4], &pixels, &mut scores, &mut Unobserved);
+    let mut logits = vec![0.0; info.classes];
+    let ran = network.run_pixels_into(&mut scratch[..info.scratch_bytes / 4], &pixels, &mut logits, &mut Unobserved);
     debug_assert_eq!(ran, Ok(()), "all lengths are the network's own");
-    softmax(&mut scores);
+    let activation = metadata.head_activation;
     let label = |class: usize| metadata.labels.get(class).map(String::as_str);
-    let guess = |(class, score)| Guess { class, label: label(class), score };
-    let mut guesses: Vec<_> = scores.into_iter().enumerate().map(guess).collect();
+    let guess = |(class, score)| Guess { class, label: label(class), score, activation };
+    let mut guesses: Vec<_> = activation.scores(&logits).into_iter().enumerate().map(guess).collect();
     guesses.sort_by(|a, b| b.score.total_cmp(&a.score));
     Ok(guesses)
 }

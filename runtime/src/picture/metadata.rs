@@ -4,11 +4,14 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::framing::Framing;
+use crate::conventions::HeadActivation;
 
-/// Class labels, and the framing of pictures that the weights were trained with.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// Class labels, and the activation of the head and the framing of pictures that the weights were trained with.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClassifierMetadata {
-    /// Labels of the classes in the order of the logits; empty if the weights have none.
+    /// From logits to the scores of the classes.
+    pub head_activation: HeadActivation,
+    /// Labels of the classes in the order of the scores; empty if the weights have none.
     pub labels: Vec<String>,
     /// How a picture of any size is scaled and cropped to the network's input.
     pub framing: Framing,

@@ -1,7 +1,7 @@
 //! Content of a packed file.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::Path;
 
 use mbvc::Isa;
@@ -17,9 +17,6 @@ use crate::options::FusionArg;
 use crate::ui::{BOLD, Bytes, DIM, plural};
 use crate::{engine, outln, ui};
 
-/// Longest text that is read, the limit of a container's header.
-const MOST_TEXT: u32 = 1 << 20;
-
 /// The JSON output.
 #[derive(Serialize)]
 struct Packed<'a> {
@@ -34,6 +31,7 @@ struct Packed<'a> {
     block_bytes: usize,
     preprocessing: String,
     framing: &'a str,
+    head_activation: &'static str,
     labels: Vec<&'a str>,
     /// The network that accepts the file. `None` if no spec was checked, or it does not accept it.
     fits: Option<Fits>,
@@ -64,8 +62,11 @@ pub fn show(args: &Args) -> Result<bool> {
     let header = PackedHeader::parse(&start).map_err(refused)?;
     let length = usize::try_from(length).map_err(|_| refused(PackedError::Length))?;
     header.check_length(length).map_err(refused)?;
-    let text = text(&file, &header).map_err(failed)?.ok_or_else(|| refused(PackedError::Text))?;
-    let PackedText { network, framing, labels } = PackedText::parse(&text).map_err(refused)?;
+    let mut bytes = start;
+    bytes.reserve_exact(length - bytes.len());
+    file.take(length as u64).read_to_end(&mut bytes).map_err(failed)?;
+    header.check_sum(&bytes).map_err(refused)?;
+    let PackedText { network, framing, head_activation, labels } = header.text(&bytes).map_err(refused)?;
     let packed = Packed {
         file: args.file.display().to_string(),
         format: "packed",
@@ -77,6 +78,7 @@ pub fn show(args: &Args) -> Result<bool> {
         block_bytes: header.lines as usize * 64,
         preprocessing: header.preprocess.to_string(),
         framing,
+        head_activation: head_activation.word(),
         labels: labels.lines().collect(),
         fits: fits(args, &header, network, length)?,
     };
@@ -85,17 +87,6 @@ pub fn show(args: &Args) -> Result<bool> {
         false => print(&packed, args.spec.spec.as_deref()),
     }
     Ok(true)
-}
-
-/// The text after the block of weights; `None` if it is not UTF-8, or too long.
-fn text(mut file: &File, header: &PackedHeader) -> std::io::Result<Option<String>> {
-    if header.text_bytes > MOST_TEXT {
-        return Ok(None);
-    }
-    file.seek(SeekFrom::Start((header.lines + 1) * 64))?;
-    let mut bytes = Vec::new();
-    file.take(header.text_bytes.into()).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8(bytes).ok())
 }
 
 /// Finds the network that accepts the file: one of the given spec, or of the built-in one if the file has its name.
@@ -153,6 +144,7 @@ fn print(packed: &Packed<'_>, spec: Option<&Path>) {
         ("weights", &Bytes(packed.block_bytes).to_string()),
         ("preprocessing", &packed.preprocessing),
         ("framing", &shortened(packed.framing)),
+        ("head activation", packed.head_activation),
         ("labels", &labels),
     ] {
         outln!("  {DIM}{key:<15}{DIM:#}  {value}");

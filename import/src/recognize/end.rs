@@ -1,0 +1,57 @@
+//! What follows the logits: an activation, reshapes and rankings.
+
+use mbvc_runtime::HeadActivation;
+
+use super::walk::Walk;
+use crate::error::{ImportError, Result};
+use crate::source::{Node, Op, Value};
+
+/// Operations on the logits.
+#[derive(Debug)]
+pub struct End<'g> {
+    /// The activation and its place.
+    pub activation: Option<(HeadActivation, String)>,
+    pub rankings: Vec<&'g Node<'g>>,
+}
+
+impl<'g> Walk<'g> {
+    /// Reads every operation that depends on the logits.
+    ///
+    /// # Errors
+    /// If a layer with weights or another operation reads them, or there are two activations: one after the other, or two
+    /// different ones.
+    pub fn end(&self, logits: Value) -> Result<End<'g>> {
+        const EXPECTED: &str = "the end of the network, a softmax or a sigmoid";
+        let mut end = End { activation: None, rankings: Vec::new() };
+        // Values, and whether each follows an activation.
+        let mut values = vec![(logits, false)];
+        while let Some((value, activated)) = values.pop() {
+            for node in self.readers(value) {
+                match node.op {
+                    Op::Flatten => values.push((node.output, activated)),
+                    Op::Scores(activation) => {
+                        let place = node.place.text();
+                        if let Some((known, other)) = &end.activation
+                            && (activated || *known != activation)
+                        {
+                            return Err(ImportError::unsupported("the logits have two activations")
+                                .at(place)
+                                .role("output")
+                                .expected("a softmax or a sigmoid, or neither")
+                                .found(format!("{activation}, and {known} at {other}")));
+                        }
+                        end.activation = Some((activation, place));
+                        values.push((node.output, true));
+                    }
+                    Op::Ranking => end.rankings.push(node),
+                    Op::Dense(_) | Op::Clamp { .. } | Op::BatchNorm(_) => {
+                        return Err(Self::unexpected(node, "output", EXPECTED)
+                            .help("expected one fully connected layer after the pool: train such a head"));
+                    }
+                    _ => return Err(Self::unexpected(node, "output", EXPECTED)),
+                }
+            }
+        }
+        Ok(end)
+    }
+}
