@@ -12,18 +12,35 @@ use crate::text::elements;
 pub struct StateDict<'a> {
     /// An unreadable tensor is an error only if the network uses it.
     pub tensors: BTreeMap<String, Result<Stored<'a>>>,
-    /// Attributes of modules, in files that contain modules.
+    /// Modules, in files that contain modules.
     pub modules: BTreeMap<String, Module>,
 }
 
-/// Attributes of a convolution or normalization.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+/// Class and attributes of a module.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Module {
+    /// Qualified name, such as `torch.nn.modules.conv.Conv2d`.
+    pub class: Option<String>,
     /// Vertical and horizontal.
     pub stride: Option<[usize; 2]>,
     /// Vertical and horizontal.
     pub padding: Option<[usize; 2]>,
     pub epsilon: Option<f64>,
+    /// Vertical and horizontal.
+    pub dilation: Option<[usize; 2]>,
+    /// Such as `zeros`.
+    pub padding_mode: Option<String>,
+    /// Calls of PyTorch's functions, if the file contains code.
+    pub calls: Vec<Call>,
+}
+
+/// A call in the code of a module.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    /// Name within `torch`, such as `conv2d`.
+    pub function: String,
+    /// The text of each argument.
+    pub arguments: Vec<String>,
 }
 
 impl Module {
@@ -31,6 +48,10 @@ impl Module {
         self.stride = more.stride.or(self.stride);
         self.padding = more.padding.or(self.padding);
         self.epsilon = more.epsilon.or(self.epsilon);
+        self.dilation = more.dilation.or(self.dilation);
+        self.padding_mode = more.padding_mode.or(self.padding_mode.take());
+        self.class = more.class.or(self.class.take());
+        self.calls.extend(more.calls);
     }
 }
 
@@ -90,6 +111,11 @@ impl<'a> Stored<'a> {
 
     pub fn shape(&self) -> &[usize] {
         &self.shape
+    }
+
+    /// Whether the elements are floats, rather than integers or booleans.
+    pub fn is_float(&self) -> bool {
+        self.dtype.is_float()
     }
 
     /// Returns the tensor as a constant. Elements not in row-major order are copied and counted against `budget`.

@@ -3,6 +3,7 @@
 //! Names are module names. `#` matches a number, and numbers determine the order.
 
 use mbvc_compiler::spec::{Activation, Padding, Preprocessing};
+use mbvc_runtime::{Filter, Fit, Framing};
 
 use crate::published::{IMAGENET_MEAN, IMAGENET_STD};
 
@@ -40,6 +41,8 @@ pub struct Family {
     pub activation: Activation,
     /// Preprocessing, as mean and standard deviation of pixels from 0 to 1.
     pub mean_and_std: [[f64; 3]; 2],
+    /// Filter that resizes the shorter side of a picture to 256, before the crop to 224.
+    pub filter: Filter,
     pub sidecars: Sidecars,
 }
 
@@ -55,6 +58,10 @@ impl Family {
     pub fn preprocessing(&self) -> Preprocessing {
         let [mean, std] = self.mean_and_std;
         Preprocessing::from_mean_and_std(mean, std)
+    }
+
+    pub fn framing(&self) -> Framing {
+        Framing { fit: Fit::Crop { scaled: 256, kept: 224 }, filter: self.filter }
     }
 }
 
@@ -77,6 +84,7 @@ pub const FAMILIES: [Family; 5] = [
         epsilon: 1e-5,
         activation: Activation::Relu6,
         mean_and_std: IMAGENET,
+        filter: Filter::Bilinear,
         sidecars: Sidecars::None,
     },
     Family {
@@ -92,6 +100,7 @@ pub const FAMILIES: [Family; 5] = [
         epsilon: 1e-5,
         activation: Activation::Relu6,
         mean_and_std: IMAGENET,
+        filter: Filter::Bicubic,
         sidecars: Sidecars::Timm,
     },
     Family {
@@ -114,6 +123,7 @@ pub const FAMILIES: [Family; 5] = [
         epsilon: 1e-3,
         activation: Activation::Relu6,
         mean_and_std: [[0.5; 3]; 2],
+        filter: Filter::Bilinear,
         sidecars: Sidecars::Transformers,
     },
     Family {
@@ -129,6 +139,7 @@ pub const FAMILIES: [Family; 5] = [
         epsilon: 1e-5,
         activation: Activation::Relu6,
         mean_and_std: IMAGENET,
+        filter: Filter::Bilinear,
         sidecars: Sidecars::None,
     },
     Family {
@@ -142,6 +153,7 @@ pub const FAMILIES: [Family; 5] = [
         epsilon: 1e-5,
         activation: Activation::Relu,
         mean_and_std: [[0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]],
+        filter: Filter::Bilinear,
         sidecars: Sidecars::None,
     },
 ];

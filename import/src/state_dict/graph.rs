@@ -1,12 +1,16 @@
 //! Builds a [`SourceGraph`] from layers found by name, with the operations of the family between them.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use mbvc_compiler::spec::{Activation, NetworkSpec, Padding};
 
+use super::account;
 use super::dict::StateDict;
 use super::family::Family;
+use super::head::{self, Head};
 use super::layers::{Layers, Named, find};
+use super::modules::{self, Kind};
 use super::sidecar::Sidecar;
 use super::strides::{self, Strides};
 use crate::error::{ImportError, Result};
@@ -31,10 +35,14 @@ pub fn read<'a>(
     most: usize,
 ) -> Result<SourceGraph<'a>> {
     let layers = find(dict)?;
-    let conventions = Conventions::of(layers.family, sidecar)?;
+    let mut conventions = Conventions::of(layers.family, sidecar)?;
     let strides = strides::find(dict, &layers, &blocks(dict, &layers)?, spec)?;
+    let modules = modules::read(dict, &layers.classifier, layers.family.padding)?;
+    conventions.use_modules(&modules);
+    let head = head::find(dict, &layers.classifier, &modules.scores)?;
     let builder = Builder {
         dict,
+        used: BTreeSet::new(),
         conventions: &conventions,
         nodes: Vec::new(),
         value: 0,
@@ -42,17 +50,20 @@ pub fn read<'a>(
         budget: most,
         attributes: false,
     };
-    let (nodes, attributes) = builder.network(&layers, &strides)?;
+    let Built { nodes, used, attributes } = builder.network(&layers, &head, &strides)?;
+    let ignored = account::check(dict, &used, &layers.prefix, &layers.copies)?;
     let mut how = vec![("blocks", format!("expansions and channels of the weights; strides: {}", strides.how))];
     let by = match attributes {
         true => "attributes of the modules".to_owned(),
         false => conventions.how.clone(),
     };
     how.extend(["padding", "batch_norm_epsilon"].map(|key| (key, by.clone())));
-    how.push(("activation", conventions.how.clone()));
+    how.push(("activation", conventions.activation_how.clone()));
     let mut hints = Hints { how, padding: Some(conventions.padding), ..Hints::default() };
     hints.preprocessing = Some((layers.family.preprocessing(), false));
-    hints.how.push(("preprocessing", format!("convention of {}; not recorded in the file", layers.family.name)));
+    let convention = format!("convention of {}; not recorded in the file", layers.family.name);
+    hints.how.push(("preprocessing", convention.clone()));
+    hints.framing = Some((layers.family.framing(), convention));
     let mut input_shape = [None, None, Some(3)];
     let mut notes = layers.notes;
     if sidecar.is_of(layers.family) {
@@ -68,6 +79,7 @@ pub fn read<'a>(
         value: layers.family.name.into(),
         how: format!("names of {} tensors{at}", dict.tensors.len()),
     });
+    hints.facts.extend(ignored);
     let producer = [layers.family.name, variant].join(" ").trim().to_owned();
     Ok(SourceGraph {
         format,
@@ -88,24 +100,36 @@ struct Conventions {
     padding: Padding,
     epsilon: f64,
     activation: Activation,
+    activation_how: String,
     how: String,
 }
 
 impl Conventions {
     fn of(family: &Family, sidecar: &Sidecar) -> Result<Self> {
+        let how = format!("convention of {}; not recorded in the file", family.name);
         let mut conventions = Self {
             padding: family.padding,
             epsilon: family.epsilon,
             activation: family.activation,
-            how: format!("convention of {}; not recorded in the file", family.name),
+            activation_how: how.clone(),
+            how,
         };
         if sidecar.is_of(family) && (sidecar.padding, sidecar.epsilon, sidecar.activation) != (None, None, None) {
             conventions.padding = sidecar.padding.unwrap_or(conventions.padding);
             conventions.epsilon = sidecar.epsilon.unwrap_or(conventions.epsilon);
             conventions.activation = sidecar.activation.unwrap_or(conventions.activation);
             conventions.how = "config.json".into();
+            conventions.activation_how = "config.json".into();
         }
         Ok(conventions)
+    }
+
+    /// Uses the activation that the classes of modules record.
+    fn use_modules(&mut self, modules: &modules::Found) {
+        if let Some(activation) = modules.activation {
+            self.activation = activation;
+            self.activation_how = "classes of the modules".into();
+        }
     }
 }
 
@@ -129,8 +153,17 @@ fn out_channels(dict: &StateDict<'_>, layer: &Named) -> Result<usize> {
     out.ok_or_else(|| ImportError::malformed("the weight is missing").at(format!("module '{}'", shorten(&layer.conv))))
 }
 
+/// The network, and the tensors that it uses.
+struct Built<'a> {
+    nodes: Vec<Node<'a>>,
+    used: BTreeSet<String>,
+    attributes: bool,
+}
+
 struct Builder<'d, 'a> {
     dict: &'d StateDict<'a>,
+    /// Names of the tensors read so far.
+    used: BTreeSet<String>,
     conventions: &'d Conventions,
     nodes: Vec<Node<'a>>,
     /// The last value and its channels.
@@ -143,7 +176,7 @@ struct Builder<'d, 'a> {
 }
 
 impl<'a> Builder<'_, 'a> {
-    fn network(mut self, layers: &Layers, strides: &Strides) -> Result<(Vec<Node<'a>>, bool)> {
+    fn network(mut self, layers: &Layers, head: &Head, strides: &Strides) -> Result<Built<'a>> {
         self.layer(&layers.stem, strides.stem, true)?;
         for (at, block) in layers.blocks.iter().enumerate() {
             let stride = strides.blocks.get(at).copied().unwrap_or([1; 2]);
@@ -160,8 +193,19 @@ impl<'a> Builder<'_, 'a> {
         }
         self.layer(&layers.head, [1; 2], true)?;
         self.follow("pool", "AdaptiveAvgPool2d", Op::Pool { window: None });
+        for norm in &head.before {
+            let op = self.norm(norm)?;
+            self.follow(norm, "BatchNorm1d", op);
+        }
         self.classifier(&layers.classifier)?;
-        Ok((self.nodes, self.attributes))
+        for norm in &head.after {
+            let op = self.norm(norm)?;
+            self.follow(norm, "BatchNorm1d", op);
+        }
+        if let Some((name, activation)) = &head.scores {
+            self.follow(name, "activation", Op::Scores(*activation));
+        }
+        Ok(Built { nodes: self.nodes, used: self.used, attributes: self.attributes })
     }
 
     /// Adds a convolution, its normalization and its activation.
@@ -173,6 +217,7 @@ impl<'a> Builder<'_, 'a> {
         };
         let groups =
             self.channels.checked_div(per_group).filter(|groups| groups * per_group == self.channels).unwrap_or(1);
+        self.check(conv, norm, stride, activated)?;
         let pads = self.pads(conv, [height, width]);
         let kernel = Kernel { constant: weight, order: CONV_ORDER.to_vec(), scale: 1.0 };
         let has_bias = bias.is_some();
@@ -186,6 +231,29 @@ impl<'a> Builder<'_, 'a> {
         if activated {
             let high = if self.conventions.activation == Activation::Relu6 { 6.0 } else { f64::INFINITY };
             self.follow(conv, "activation", Op::Clamp { low: 0.0, high });
+        }
+        Ok(())
+    }
+
+    /// Checks what the modules of a layer record.
+    fn check(&self, conv: &str, norm: &str, stride: [usize; 2], activated: bool) -> Result<()> {
+        let wrong = |name: &str, problem| ImportError::unsupported(problem).at(format!("module '{}'", shorten(name)));
+        let recorded = self.dict.modules.get(conv).and_then(|module| module.stride);
+        if let Some(found) = recorded.filter(|found| *found != stride) {
+            return Err(wrong(conv, "unexpected stride").expected(format!("{stride:?}")).found(format!("{found:?}")));
+        }
+        let after = norm.rsplit_once('.').and_then(|(parent, number)| Some((parent, number.parse::<usize>().ok()?)));
+        let next = after.map(|(parent, number)| format!("{parent}.{}", number + 1));
+        for name in next.into_iter().chain([format!("{norm}.act")]) {
+            match Kind::of(self.dict, &name) {
+                Some(Kind::Transparent) if activated => {
+                    return Err(wrong(&name, "the convolution has no activation").expected("ReLU6 or ReLU"));
+                }
+                Some(Kind::Activation(found)) if !activated => {
+                    return Err(wrong(&name, "unexpected activation").expected("no activation").found(found.word()));
+                }
+                _ => {}
+            }
         }
         Ok(())
     }
@@ -235,6 +303,7 @@ impl<'a> Builder<'_, 'a> {
 
     fn tensor(&mut self, name: &str) -> Result<Option<Rc<Constant<'a>>>> {
         let Some(stored) = self.dict.tensors.get(name) else { return Ok(None) };
+        self.used.insert(name.to_owned());
         let constant = stored.clone().and_then(|stored| stored.constant(&mut self.budget));
         constant
             .map(|constant| Some(Rc::new(constant)))

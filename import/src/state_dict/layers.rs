@@ -18,6 +18,8 @@ pub struct Layers {
     pub head: Named,
     /// A fully connected layer or a 1x1 convolution.
     pub classifier: String,
+    /// Prefixes of other copies of the network.
+    pub copies: Vec<String>,
     pub notes: Vec<String>,
 }
 
@@ -119,8 +121,9 @@ fn body(family: &'static Family, prefix: &str, convs: &Convs<'_>) -> Result<Opti
         blocks.push(Block { layers: form.iter().map(layer).collect(), has_residual });
     }
     let (stem, head) = (named(family.stem), named([head, &head_norm]));
-    let (classifier, notes) = (String::new(), Vec::new());
-    Ok(Some((Layers { family, prefix: prefix.to_owned(), stem, blocks, head, classifier, notes }, rest)))
+    let (prefix, classifier) = (prefix.to_owned(), String::new());
+    let (copies, notes) = (Vec::new(), Vec::new());
+    Ok(Some((Layers { family, prefix, stem, blocks, head, classifier, copies, notes }, rest)))
 }
 
 /// Substitutes numbers for `#` in `pattern`.
@@ -155,13 +158,16 @@ fn unknown_block(family: &Family, prefix: &str, unit: &str, layers: &BTreeSet<&s
 
 /// Selects the network with averaged weights (EMA) of several, as timm does.
 fn averaged(mut found: Vec<(Layers, Vec<String>)>) -> Result<(Layers, Vec<String>)> {
-    let prefixes: Vec<String> = found.iter().map(|(layers, _)| format!("`{}`", shorten(&layers.prefix))).collect();
+    let mut copies: Vec<String> = found.iter().map(|(layers, _)| layers.prefix.clone()).collect();
+    let prefixes: Vec<String> = copies.iter().map(|prefix| format!("`{}`", shorten(prefix))).collect();
     found.retain(|(layers, _)| layers.prefix.split(['.', '_']).any(|word| word.eq_ignore_ascii_case("ema")));
     match (found.pop(), found.is_empty()) {
         (Some((mut layers, rest)), true) => {
             let note =
                 format!("of the networks at {}, the one with averaged weights (EMA) is imported", prefixes.join(", "));
             layers.notes.push(note);
+            copies.retain(|copy| *copy != layers.prefix);
+            layers.copies = copies;
             Ok((layers, rest))
         }
         _ => Err(ImportError::unsupported("the file contains several networks")

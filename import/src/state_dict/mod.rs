@@ -6,14 +6,17 @@
 //! A state dict does not contain the operations between layers. They are conventions of the implementation that the names
 //! identify (`family`). Strides come from the published table, a spec or attributes of modules (`strides`).
 
+mod account;
 mod dict;
 mod family;
 mod graph;
+mod head;
 mod layers;
+mod modules;
 pub mod safetensors;
 mod sidecar;
 mod strides;
 
-pub use dict::{Module, StateDict, Stored};
+pub use dict::{Call, Module, StateDict, Stored};
 pub use graph::read;
 pub use sidecar::Sidecar;

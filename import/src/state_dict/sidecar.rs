@@ -111,7 +111,9 @@ impl Sidecar {
             hints.preprocessing = Some((preprocessing, true));
             hints.explain("preprocessing", name.to_owned());
         }
-        hints.framing = self.framing.map(|(framing, name)| (framing, name.to_owned()));
+        if let Some((framing, name)) = self.framing {
+            hints.framing = Some((framing, name.to_owned()));
+        }
         hints.labels = self.labels.clone().map(|labels| (labels, CONFIG.to_owned()));
     }
 

@@ -6,6 +6,7 @@
 
 mod names;
 mod pickle;
+mod script;
 mod tensor;
 #[cfg(test)]
 mod tests;
@@ -16,7 +17,7 @@ use std::collections::HashMap;
 
 use crate::archive::{self, Archive};
 use crate::error::{ImportError, Result};
-use crate::state_dict::StateDict;
+use crate::state_dict::{Module, StateDict};
 use crate::text::shorten;
 use value::{Pickled, Value};
 
@@ -81,7 +82,33 @@ fn from_archive(bytes: &[u8]) -> Result<(StateDict<'_>, &'static str)> {
         contents.insert(name.strip_prefix(&data).unwrap_or_default(), stored(name)?);
     }
     let get = |key: &str| contents.get(key).copied().ok_or_else(|| no_storage(key));
-    Ok((names::collect(&pickled, &get)?, if is_script { "TorchScript" } else { "" }))
+    let mut dict = names::collect(&pickled, &get)?;
+    if is_script {
+        let classes = classes(&mut archive, &code)?;
+        for module in dict.modules.values_mut() {
+            let class = module.class.as_deref().and_then(|class| classes.get(class));
+            if let Some(class) = class {
+                module.learn(class.clone());
+            }
+        }
+    }
+    Ok((dict, if is_script { "TorchScript" } else { "" }))
+}
+
+/// Reads the code below the folder `code` of a TorchScript archive, by qualified name of the class.
+fn classes(archive: &mut Archive<'_>, code: &str) -> Result<HashMap<String, Module>> {
+    /// Total size of the code; that of a traced MobileNetV2 has 200 kB.
+    const MAX_CODE: usize = 1 << 24;
+    let files: Vec<String> =
+        archive.names().filter(|name| name.starts_with(code) && name.ends_with(".py")).map(str::to_owned).collect();
+    let (mut classes, mut left) = (HashMap::new(), MAX_CODE);
+    for file in &files {
+        let content = archive.read(file, left)?;
+        left = left.saturating_sub(content.len());
+        let text = String::from_utf8_lossy(&content);
+        script::read(file.strip_prefix(code).unwrap_or(file), &text, &mut classes);
+    }
+    Ok(classes)
 }
 
 fn no_storage(key: &str) -> Box<ImportError> {

@@ -92,6 +92,10 @@ impl Walk<'_, '_, '_, '_> {
                     self.queue(pairs, Way::Pairs, &place.path, place.depth + 1)?;
                 }
                 match object.state {
+                    Some(state) if self.is_module(object.callable, state) => {
+                        self.class(&place.path, object.callable);
+                        self.queue(state, Way::Attributes, &place.path, place.depth + 1)
+                    }
                     Some(state) => self.queue(state, Way::Attributes, &place.path, place.depth + 1),
                     None => Ok(()),
                 }
@@ -119,6 +123,19 @@ impl Walk<'_, '_, '_, '_> {
         Ok(())
     }
 
+    /// Whether an object with these attributes is a module: of PyTorch, or of a TorchScript archive.
+    fn is_module(&self, class: Ref, attributes: Ref) -> bool {
+        let is_script = self.pickled.global(class).is_some_and(|(module, _)| module.starts_with("__torch__"));
+        let has_children = |[key, _]: &[Ref; 2]| self.pickled.text(*key) == Some("_modules");
+        is_script || self.pickled.entries(attributes).iter().any(has_children)
+    }
+
+    fn class(&mut self, path: &str, class: Ref) {
+        let Some((module, name)) = self.pickled.global(class) else { return };
+        let recorded = Module { class: Some(format!("{module}.{name}")), ..Module::default() };
+        self.found.modules.entry(path.to_owned()).or_default().learn(recorded);
+    }
+
     /// Records an attribute of a convolution or normalization.
     fn attribute(&mut self, path: &str, key: &str, at: Ref) {
         let pair = || match self.pickled.get(at) {
@@ -132,7 +149,10 @@ impl Walk<'_, '_, '_, '_> {
         let mut recorded = Module::default();
         match (key, self.pickled.get(at)) {
             ("stride", _) => recorded.stride = pair(),
+            ("padding", Value::Text(kind)) if kind == "valid" => recorded.padding = Some([0; 2]),
             ("padding", _) => recorded.padding = pair(),
+            ("dilation", _) => recorded.dilation = pair(),
+            ("padding_mode", Value::Text(mode)) => recorded.padding_mode = Some(mode.to_string()),
             ("eps", &Value::Float(epsilon)) => recorded.epsilon = Some(epsilon),
             _ => return,
         }

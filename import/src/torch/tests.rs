@@ -73,7 +73,7 @@ fn modules_have_their_parameters_by_name() {
     let bytes = program(&[b"cmine\nOuter\n)\x81}U\x08_modules}U\x05layer", &inner, b"ssb"]);
     let dict = collected(&bytes).unwrap();
     assert_eq!(constant(&dict, "layer.weight"), [1.0, 2.0, 3.0, 4.0]);
-    let module = dict.modules["layer"];
+    let module = &dict.modules["layer"];
     assert_eq!((module.stride, module.epsilon, module.padding), (Some([2, 1]), Some(0.5), None));
 }
 

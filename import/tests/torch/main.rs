@@ -140,12 +140,17 @@ fn facts_tell_where_they_are_from() {
     assert!(fact(&whole, "batch_norm_epsilon").1.contains("attributes of the modules"), "{:?}", whole.facts);
 
     let legacy = import("legacy.pth.tar", Some(SMALL));
+    let (count, ignored) = fact(&legacy, "ignored");
+    assert_eq!(count, "14 tensors");
+    assert!(ignored.contains("counters: ") && ignored.contains("state of the training: optimizer."), "{ignored}");
+    assert_eq!(fact(&legacy, "framing").0, "crop 256/224 bilinear");
     assert!(fact(&legacy, "names").1.contains("`state_dict.module.`"), "{:?}", legacy.facts);
     let script = import("script.pt", Some(SMALL));
     assert!(script.container.metadata["mbvc.source"].contains("TorchScript"));
     let averaged = import("ema.ckpt", Some(SMALL));
     assert!(fact(&averaged, "names").1.contains("`state_dict_ema._orig_mod.`"), "{:?}", averaged.facts);
     assert!(averaged.notes.iter().any(|note| note.contains("averaged weights")), "{:?}", averaged.notes);
+    assert!(fact(&averaged, "ignored").1.contains("another copy of the network: state_dict."), "{:?}", averaged.facts);
 }
 
 #[test]
@@ -175,6 +180,7 @@ fn files_beside_the_weights_are_read() {
     std::fs::copy(torch("timm/model.safetensors"), &path).unwrap();
     let alone = import_with(&path, Some(SMALL)).unwrap();
     assert_eq!(alone.recovered.resolution, [224, 224]);
+    assert_eq!(fact(&alone, "framing"), ("crop 256/224 bicubic", "convention of timm; not recorded in the file"));
     assert!(!alone.container.metadata.contains_key("mbvc.labels"));
     // Of another number of classes, or damaged: a note.
     let config = folder.path().join("config.json");

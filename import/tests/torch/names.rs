@@ -94,7 +94,8 @@ fn a_folded_convolution_has_a_bias_in_place_of_a_normalization() {
     let error = error(&folded, &LINEAR);
     assert!(error.contains("missing tensor 'features.1.conv.2.weight'"), "{error}");
     let bias: &[Other<'_>] = &[LINEAR[0], LINEAR[1], ("features.1.conv.1.bias", &[8])];
-    import(&folded, bias).unwrap();
+    let error = self::error(&folded, bias);
+    assert!(error.contains("tensor 'elsewhere.bias'"), "every tensor has a place: {error}");
 }
 
 #[test]

@@ -1,0 +1,175 @@
+//! Accounts for every tensor of a file: it belongs to the network, is known to be irrelevant for inference, or is an error.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::dict::StateDict;
+use crate::error::{ImportError, Result};
+use crate::source::Fact;
+use crate::text::shorten;
+
+/// Entries of checkpoints and modules of training, by the start of their names.
+const TRAINING: [&str; 6] = ["criterion", "loss", "metric", "train_", "val_", "test_"];
+/// Entries of checkpoints beside the network.
+const BESIDE: [&str; 12] = [
+    "optim",
+    "lr_sched",
+    "sched",
+    "scaler",
+    "amp",
+    "grad_scaler",
+    "callbacks",
+    "loops",
+    "rng",
+    "cuda_rng",
+    "torch_rng",
+    "hyper_parameters",
+];
+
+/// Checks the tensors that are not in `used`. `copies` are prefixes of other copies of the network, whose own prefix is
+/// `prefix`. Returns a fact that lists what is ignored and why.
+///
+/// # Errors
+/// If a tensor is neither used nor known to be irrelevant.
+pub fn check(dict: &StateDict<'_>, used: &BTreeSet<String>, prefix: &str, copies: &[String]) -> Result<Option<Fact>> {
+    let root = common_root(used);
+    let copies: Vec<[&str; 2]> = copies.iter().map(|copy| differing(prefix, copy)).collect();
+    let mut ignored: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut unknown = Vec::new();
+    for (name, tensor) in dict.tensors.iter().filter(|(name, _)| !used.contains(*name)) {
+        match reason(name, &root, used, &copies) {
+            Some(reason) => ignored.entry(reason).or_default().push(name),
+            None if tensor.as_ref().is_ok_and(|tensor| !tensor.is_float()) => {
+                ignored.entry("counters").or_default().push(name);
+            }
+            None => unknown.push(name),
+        }
+    }
+    if let Some(first) = unknown.first() {
+        let found: Vec<_> = unknown.iter().take(4).map(|name| format!("'{}'", shorten(name))).collect();
+        let more = if unknown.len() > found.len() {
+            format!(" and {} more", unknown.len() - found.len())
+        } else {
+            String::new()
+        };
+        return Err(ImportError::unsupported("the file has tensors that are not part of MobileNetV2")
+            .at(format!("tensor '{}'", shorten(first)))
+            .expected("weights and biases of convolutions and one fully connected layer, and batch normalizations")
+            .found(format!("{}{more}", found.join(", ")))
+            .help(
+                "if they take part in inference, export the model to ONNX: `torch.onnx.export(model, image, FILE)`; if not, \
+                 remove them from the state dict",
+            ));
+    }
+    let count: usize = ignored.values().map(Vec::len).sum();
+    let how: Vec<_> = ignored.iter().map(|(reason, names)| format!("{reason}: {}", listed(names))).collect();
+    let one = |count| if count == 1 { "1 tensor".to_owned() } else { format!("{count} tensors") };
+    Ok((count > 0).then(|| Fact { key: "ignored", value: one(count), how: how.join("; ") }))
+}
+
+/// Returns why a tensor is irrelevant for inference, if it is.
+fn reason(name: &str, root: &[String], used: &BTreeSet<String>, copies: &[[&str; 2]]) -> Option<&'static str> {
+    if name.ends_with(".num_batches_tracked") {
+        return Some("counters");
+    }
+    let is_copy =
+        |[own, other]: &[&str; 2]| name.strip_prefix(other).is_some_and(|rest| used.contains(&format!("{own}{rest}")));
+    if copies.iter().any(is_copy) {
+        return Some("another copy of the network");
+    }
+    // The first part of the name that differs from the names of the network, and whether the network contains it.
+    let mut parts = name.split('.');
+    let shared = root.iter().take_while(|part| parts.clone().next() == Some(part) && parts.next().is_some()).count();
+    let part = parts.next()?.to_ascii_lowercase();
+    let starts = |words: &[&str]| words.iter().any(|word| part.starts_with(word));
+    if starts(&TRAINING) {
+        return Some("losses and metrics");
+    }
+    (shared < root.len() && starts(&BESIDE)).then_some("state of the training")
+}
+
+/// Returns the components that all names start with.
+fn common_root(names: &BTreeSet<String>) -> Vec<String> {
+    let (Some(first), Some(last)) = (names.first(), names.last()) else { return Vec::new() };
+    // Names between the first and the last share what these share.
+    let shared = first.split('.').zip(last.split('.')).take_while(|(one, other)| one == other);
+    shared.map(|(part, _)| part.to_owned()).collect()
+}
+
+/// Removes the common end of two prefixes.
+fn differing<'p>(own: &'p str, other: &'p str) -> [&'p str; 2] {
+    let common: usize = own
+        .split_inclusive('.')
+        .rev()
+        .zip(other.split_inclusive('.').rev())
+        .take_while(|(one, other)| one == other)
+        .map(|(part, _)| part.len())
+        .sum();
+    [&own[..own.len() - common], &other[..other.len() - common]]
+}
+
+fn listed(names: &[&str]) -> String {
+    let first = names.first().map(|name| shorten(name)).unwrap_or_default();
+    match names.len() {
+        1 => first,
+        count => format!("{first} and {} more", count - 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::DType;
+    use crate::state_dict::Stored;
+
+    fn dict(names: &[&str]) -> StateDict<'static> {
+        let tensor = |name: &&str| {
+            let dtype = if name.ends_with("count") { DType::I64 } else { DType::F32 };
+            ((*name).to_owned(), Ok(Stored::whole(dtype, vec![0], &[])))
+        };
+        StateDict { tensors: names.iter().map(tensor).collect(), ..StateDict::default() }
+    }
+
+    fn checked(names: &[&str], prefix: &str, copies: &[&str]) -> Result<Option<Fact>> {
+        let used = ["features.0.weight", "features.1.weight", "fc.bias"].map(|name| format!("{prefix}{name}"));
+        let mut all = names.to_vec();
+        all.extend(used.iter().map(String::as_str));
+        let copies: Vec<_> = copies.iter().map(|copy| (*copy).to_owned()).collect();
+        check(&dict(&all), &used.clone().into(), prefix, &copies)
+    }
+
+    #[test]
+    fn what_inference_does_not_need_is_ignored() {
+        for (name, prefix, reason) in [
+            ("features.1.num_batches_tracked", "", "counters"),
+            ("features.1.count", "", "counters"),
+            ("optimizer.state.0.momentum_buffer", "state_dict.", "state of the training"),
+            ("optimizer_states.0.state.1.exp_avg", "state_dict.model.", "state of the training"),
+            ("callbacks.best.current_score", "state_dict.", "state of the training"),
+            ("state_dict.criterion.weight", "state_dict.model.", "losses and metrics"),
+            ("loss_fn.weight", "", "losses and metrics"),
+        ] {
+            let fact = checked(&[name], prefix, &[]).unwrap().unwrap();
+            assert_eq!((&*fact.value, fact.how), ("1 tensor", format!("{reason}: {name}")));
+        }
+        assert_eq!(checked(&[], "model.", &[]).unwrap(), None);
+        let fact = checked(&["a.features.0.weight", "a.fc.bias"], "a_ema.", &["a."]).unwrap().unwrap();
+        assert_eq!(fact.how, "another copy of the network: a.fc.bias and 1 more");
+    }
+
+    #[test]
+    fn every_other_tensor_is_an_error() {
+        for (name, prefix) in [
+            ("temperature", ""),
+            ("temperature", "state_dict."),
+            ("state_dict.temperature", "state_dict.model."),
+            ("features.0.gate", ""),
+            ("features.0.scaler", ""),
+            ("scaler.weight", ""),
+            ("fc.ln.weight", ""),
+            ("a.features.2.weight", "a_ema."),
+        ] {
+            let error = checked(&[name], prefix, &["a."]).unwrap_err().to_string();
+            assert!(error.contains(&format!("tensor '{name}'")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Models that differ in their heads and in other operations, as their frameworks write them: each has the scores that its
+//! framework computes, or is refused. See `fixtures/heads_files.py`.
+
+mod common;
+
+use common::fixture;
+use mbvc_compiler::lower::lower;
+use mbvc_compiler::passes;
+use mbvc_compiler::spec::Fusion;
+use mbvc_import::{Imported, ReadOptions, read};
+use mbvc_interpreter::{self as interp, Mode};
+use mbvc_runtime::HeadActivation;
+use serde::Deserialize;
+
+/// A model of `heads/expected.json`.
+#[derive(Deserialize)]
+struct Case {
+    file: String,
+    framework: String,
+    head: String,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Outcome {
+    /// Scores of the framework for the image of `pattern`; the activation that it applies.
+    Scores { size: [usize; 2], activation: String, scores: Vec<f64> },
+    /// A part of the message.
+    Refused { refused: String },
+}
+
+fn cases() -> Vec<Case> {
+    let text = std::fs::read_to_string(fixture("heads/expected.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// `pattern` of the scripts, `[height, width, 3]`.
+fn pattern([height, width]: [usize; 2]) -> Vec<f32> {
+    let pixels = (0..height * width * 3).map(|at| (at / (3 * width), at / 3 % width, at % 3));
+    pixels.map(|(y, x, c)| ((y * 7 + x * 3 + c * 5) % 17) as f32 / 8.0 - 1.0).collect()
+}
+
+fn logits(imported: &Imported, size: [usize; 2]) -> Vec<f32> {
+    let mut spec = imported.spec().clone();
+    spec.resolution = size;
+    let mut graph = lower(&spec);
+    passes::run(&mut graph, Fusion::None, None, &mut |_, _| {}).unwrap();
+    interp::run(&graph, &imported.container, &pattern(size), Mode::F64, &mut |_, _, _| {}).unwrap()
+}
+
+/// Strides that a state dict does not record.
+fn options() -> mbvc_compiler::spec::NetworkSpec {
+    let text = "
+resolution: 32
+classes: 5
+padding: symmetric
+stem: { channels: 8, stride: 2 }
+blocks:
+  - { t: 1, c: 8, n: 1, s: 1 }
+  - { t: 2, c: 8, n: 2, s: 2 }
+  - { t: 3, c: 16, n: 1, s: 2 }
+head: { channels: 16 }
+";
+    let file = mbvc_compiler::diagnostic::SourceFile::new("s.yaml", text);
+    mbvc_compiler::spec::parse(&file).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn every_model_has_the_scores_of_its_framework_or_is_refused() {
+    let spec = options();
+    let cases = cases();
+    assert!(cases.len() > 20);
+    for Case { file, framework, head, outcome } in &cases {
+        let spec = framework.starts_with("PyTorch").then_some(&spec);
+        let imported = read(&fixture("heads").join(file), &ReadOptions { spec, ..ReadOptions::default() });
+        match (outcome, imported) {
+            (Outcome::Scores { size, activation, scores }, Ok(imported)) => {
+                let logits = logits(&imported, *size);
+                let found = imported.recovered.head_activation;
+                // A file without an activation gets the usual one; its own scores are the logits.
+                let applied = if activation == "none" { HeadActivation::None } else { found };
+                assert_eq!(applied.word(), activation, "{file}");
+                let computed = applied.scores(&logits);
+                // Keras has one score for two classes.
+                let computed = &computed[computed.len() - scores.len()..];
+                for (found, expected) in computed.iter().zip(scores) {
+                    assert!((f64::from(*found) - expected).abs() < 1e-5, "{file}: {found}, expected {expected}");
+                }
+                let recorded = &imported.container.metadata["mbvc.head_activation"];
+                assert_eq!(recorded, found.word(), "{file}");
+            }
+            (Outcome::Refused { refused }, Err(error)) => {
+                assert!(error.to_string().contains(refused), "{file}: {error}");
+            }
+            (Outcome::Refused { .. }, Ok(_)) => panic!("{file} ({head}) is imported"),
+            (Outcome::Scores { .. }, Err(error)) => panic!("{file} ({head}): {error}"),
+        }
+    }
+}
+
+/// The table of the guide's chapter on models. `MBVC_WRITE_GUIDE=1` writes it anew.
+#[test]
+fn the_guide_lists_these_models() {
+    const START: &str = "<!-- import/tests/heads.rs writes this table -->\n";
+    const END: &str = "\n<!-- end of the table -->";
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide/models.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once(START).expect("the start of the table");
+    let (_, after) = rest.split_once(END).expect("the end of the table");
+    let rows = cases().into_iter().map(|case| {
+        let outcome = match case.outcome {
+            Outcome::Scores { activation, .. } if activation == "none" => "imported; the default scores".to_owned(),
+            Outcome::Scores { activation, .. } => format!("imported; scores: `{activation}`"),
+            Outcome::Refused { refused } => format!("refused: `{refused}`"),
+        };
+        format!("| {} | {} | {outcome} |", case.framework, case.head)
+    });
+    let table = ["| source | head and other operations | what happens |".to_owned(), "|---|---|---|".to_owned()];
+    let table = table.into_iter().chain(rows).collect::<Vec<_>>().join("\n");
+    let current = format!("{before}{START}{table}{END}{after}");
+    if std::env::var_os("MBVC_WRITE_GUIDE").is_some() {
+        return std::fs::write(&path, &current).unwrap();
+    }
+    assert!(current == page, "write the table anew: MBVC_WRITE_GUIDE=1 cargo test -p mbvc-import --test heads");
+}
