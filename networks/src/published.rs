@@ -3,7 +3,7 @@
 use mbvc::errors::ModelError;
 use mbvc::{Isa, Network, Weights};
 use mbvc_compiler::SourceFile;
-use mbvc_compiler::spec::{self, Fusion, NetworkSpec, Precision, Rounding};
+use mbvc_compiler::spec::{self, DEFAULT_ROUNDING, Fusion, NetworkSpec, Precision};
 
 use super::{Build, SPEC, SPEC_NAME};
 
@@ -56,8 +56,8 @@ fn essence(spec: &NetworkSpec) -> NetworkSpec {
     spec.isas.clear();
     spec.scratch_budget = None;
     // Each precision is included once, with its default rounding.
-    if spec.rounding == Rounding::of(spec.precision) {
-        spec.rounding = Rounding::of(Precision::F32);
+    if spec.rounding == Some(DEFAULT_ROUNDING) {
+        spec.rounding = None;
     }
     spec.precision = Precision::F32;
     spec.precision_place = None;
