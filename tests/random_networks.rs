@@ -12,7 +12,6 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use mbvc::weights::Conventions;
 use mbvc::{Isa, Weights};
 use mbvc_compiler::ir::{Graph, Shape};
 use mbvc_compiler::spec::{self, Overrides};
@@ -92,14 +91,8 @@ impl Case {
             return None;
         }
         let params: Vec<_> = graph.used_params().into_iter().map(|id| graph.param(id)).collect();
-        let conventions = Conventions {
-            activation: spec.activation,
-            padding: spec.padding,
-            precision: spec.precision,
-            classes: spec.classes,
-        };
         let tensors = params.iter().map(|param| (&*param.name, mbvc::weights::Dtype::F32, &*param.shape));
-        let weights = Weights::random(tensors, conventions, index as u64).expect("unique names");
+        let weights = Weights::random(tensors, compiled.conventions(), index as u64).expect("unique names");
         fs::write(folder.join(format!("{index}.safetensors")), weights.as_bytes()).expect("written");
         let [height, width] = spec.resolution;
         let input = random_input(Shape::new(height, width, 3), index as u64);

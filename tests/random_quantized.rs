@@ -15,7 +15,7 @@ use std::process::Command;
 
 use interpreted::expected;
 use mbvc::info::Precision;
-use mbvc::weights::{Conventions, Dtype};
+use mbvc::weights::Dtype;
 use mbvc::{Isa, Weights};
 use mbvc_compiler::ir::ElementType;
 use mbvc_compiler::lower::lower;
@@ -105,15 +105,9 @@ impl Case {
             ElementType::U8 => Dtype::U8,
             ElementType::I32 => Dtype::I32,
         };
-        let conventions = Conventions {
-            activation: spec.activation,
-            padding: spec.padding,
-            precision: spec.precision,
-            classes: spec.classes,
-        };
         let params: Vec<_> = graph.used_params().into_iter().map(|id| graph.param(id)).collect();
         let tensors = params.iter().map(|param| (&*param.name, dtype(param.element), &*param.shape));
-        let weights = Weights::random(tensors, conventions, index as u64).expect("unique names");
+        let weights = Weights::random(tensors, compiled.conventions(), index as u64).expect("unique names");
         fs::write(folder.join(format!("{index}.safetensors")), weights.as_bytes()).expect("written");
         let [height, width] = spec.resolution;
         let mut noise = Random(index as u64);

@@ -219,7 +219,7 @@ fn rejects_hostile_packed_files() {
     assert_eq!(with(0, b"mbvcpack"), PackedError::NotPacked);
     assert_eq!(with(8, &200u32.to_le_bytes()), PackedError::Version(200));
     assert_eq!(with(8, &u32::MAX.to_le_bytes()), PackedError::Version(u32::MAX));
-    assert_eq!(with(12, &77u32.to_le_bytes()), PackedError::NotPacked, "no such instruction set");
+    assert_eq!(with(12, &77u32.to_le_bytes()), PackedError::Damaged, "no such instruction set");
     for absent in Isa::FLOAT.into_iter().filter(|isa| isa.detect().is_none()) {
         assert_eq!(with(12, &(absent as u32).to_le_bytes()), PackedError::Isa(IsaError::Absent(absent)));
     }
@@ -233,13 +233,14 @@ fn rejects_hostile_packed_files() {
     }
 
     let text = u32::from_le_bytes([good[56], good[57], good[58], good[59]]);
-    assert_eq!(text as usize, "TinyNet\nsquash bilinear\n".len());
+    assert_eq!(text as usize, "TinyNet\nsquash bilinear\nsoftmax\n".len());
     for length in [0, 65, 1 << 20, u32::MAX] {
         assert_eq!(with(56, &length.to_le_bytes()), PackedError::Length, "a text of {length} bytes");
     }
-    assert_eq!(with(56, &8u32.to_le_bytes()), PackedError::Text, "a text without a framing");
-    for text in [&b"TinyNet\nstretch it wide"[..], b"TinyNet squash bilinear\n", b"\xff"] {
-        assert_eq!(with(good.len() - 64, text), PackedError::Text, "{}", text.escape_ascii());
+    assert_eq!(with(56, &8u32.to_le_bytes()), PackedError::Damaged, "a shorter text");
+    // Every byte that no other check rejects is in the checksum: preprocessing, weights and text.
+    for at in (32..56).chain(60..64).chain((64..good.len()).step_by(97)) {
+        assert_eq!(with(at, &[good[at] ^ 4]), PackedError::Damaged, "byte {at}");
     }
 
     assert_eq!(OtherClasses::from_packed(good).expect_err("11 classes"), PackedError::OtherNetwork);

@@ -142,7 +142,9 @@ fn inspect_shows_what_a_file_was_packed_for() {
 
     let spec = ["inspect", "tiny.packed", "--spec", "tiny.yaml"];
     let said = good(folder, &spec);
-    for part in ["version 4", "Tiny: tiny.yaml, precision f32, fusion block", "neon", "squash bilinear", "none"] {
+    for part in
+        ["version 5", "Tiny: tiny.yaml, precision f32, fusion block", "neon", "squash bilinear", "softmax", "none"]
+    {
         assert!(said.contains(part), "no `{part}` in\n{said}");
     }
     let value = &json_lines(&good(folder, &[&spec[..], &["--json"]].concat()))[0];
@@ -178,10 +180,11 @@ fn rejects_corrupt_packed_files() {
         (whole[..whole.len() - 1].to_vec(), "does not match their header"),
         (whole[..20].to_vec(), "does not match their header"),
         ([&whole[..], &[0; 64]].concat(), "does not match their header"),
-        (with(8, &5u32.to_le_bytes()), "packed weights of version 5, expected version 4"),
+        (with(8, &6u32.to_le_bytes()), "packed weights of version 6, expected version 5"),
         (with(24, &u64::MAX.to_le_bytes()), "does not match their header"),
         (with(56, &u32::MAX.to_le_bytes()), "does not match their header"),
         (with(whole.len() - 64, b"\xff"), "are damaged"),
+        (with(640, &[whole[640] ^ 1]), "are damaged"),
     ] {
         let said = inspected(&content);
         assert!(said.contains("bad.packed: ") && said.contains(expected), "no `{expected}` in\n{said}");

@@ -70,6 +70,10 @@ fn without_kernels(spec: &NetworkSpec) -> Option<Diagnostic> {
         let message = "`fusion: deep` is supported only for quantized networks on one thread".to_owned();
         return Some(Diagnostic::new(&catalog::KERNELS, message).help("write `fusion: block`"));
     }
+    if spec.batch > 1 && !spec.head.dense.is_empty() {
+        let message = "batches are not supported with dense layers before the classifier";
+        return Some(Diagnostic::new(&catalog::KERNELS, message).help("write `batch: 1`"));
+    }
     let place = spec.precision_place?;
     if spec.batch == 1 {
         return None;

@@ -50,6 +50,9 @@ pub fn lower(spec: &NetworkSpec) -> Graph {
     value = lowering.conv("head", value, head);
     value = lowering.combined("head.pool".to_owned(), Op::GlobalAvgPool, &[value]);
     lowering.step += 1;
+    for (at, units) in spec.head.dense.iter().enumerate() {
+        value = lowering.dense(&format!("dense{}", at + 1), value, *units);
+    }
     lowering.classifier(value, spec.classes);
     lowering.graph
 }
@@ -174,19 +177,34 @@ impl Lowering<'_> {
         self.op(format!("{name}.bn"), Op::BatchNorm(norm), &[input])
     }
 
+    /// Adds a dense layer and its activation: a 1x1 convolution of the pooled image, which has one pixel.
+    fn dense(&mut self, name: &str, input: NodeId, units: usize) -> NodeId {
+        let channels = self.graph.node(input).tensor.shape.channels;
+        let (weight, bias, requantize) = self.biased(name, vec![1, 1, channels, units]);
+        let (window, epilogue, product) = (Window::POINT, Epilogue::default(), Product::Plain);
+        let op = Op::Conv2d(Conv2d { window, weight, bias: Some(bias), requantize, epilogue, product });
+        let value = self.layer(name.to_owned(), op, input);
+        let activation = self.spec.head.dense_activation;
+        self.op(format!("{name}.{}", activation.word()), Op::Activation(activation), &[value])
+    }
+
     fn classifier(&mut self, input: NodeId, classes: usize) -> NodeId {
         let channels = self.graph.node(input).tensor.shape.channels;
         let name = "classifier";
-        if self.element.is_quantized()
-            && let (weight, Some(bias), requantize) = self.weights(name, vec![channels, classes])
-        {
-            return self.layer(name.to_owned(), Op::Dense(Dense { weight, bias, requantize }), input);
-        }
-        // The classifier has no batch normalization.
-        let weight = self.param(format!("{name}.weight"), vec![channels, classes]);
-        let bias = self.param(format!("{name}.bias"), vec![classes]);
-        let requantize = None;
+        let (weight, bias, requantize) = self.biased(name, vec![channels, classes]);
         self.layer(name.to_owned(), Op::Dense(Dense { weight, bias, requantize }), input)
+    }
+
+    /// Weight, bias and requantization of a layer without batch normalization.
+    fn biased(&mut self, name: &str, shape: Vec<usize>) -> (ParamId, ParamId, Option<Requantize>) {
+        let outputs = shape.last().copied().unwrap_or(0);
+        if self.element.is_quantized()
+            && let (weight, Some(bias), requantize) = self.weights(name, shape.clone())
+        {
+            return (weight, bias, requantize);
+        }
+        let weight = self.param(format!("{name}.weight"), shape);
+        (weight, self.param(format!("{name}.bias"), vec![outputs]), None)
     }
 
     fn param(&mut self, name: String, shape: Vec<usize>) -> ParamId {

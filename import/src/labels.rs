@@ -24,7 +24,7 @@ pub struct Labels {
 }
 
 impl Labels {
-    /// Reads a file with one label per line, a JSON list of labels, or Keras' JSON object
+    /// Reads a file with one label per line, numbered from 0 or not, a JSON list of labels, or Keras' JSON object
     /// `{"0": ["n01440764", "tench"], ...}`.
     ///
     /// # Errors
@@ -104,7 +104,14 @@ impl Labels {
 }
 
 fn from_lines(text: &str) -> Vec<String> {
-    text.trim_end().lines().map(|line| line.trim().to_owned()).collect()
+    let lines: Vec<&str> = text.trim_end().lines().map(str::trim).collect();
+    // Teachable Machine numbers its labels: `0 Flask`.
+    let unnumbered = lines.iter().enumerate().map(|(at, line)| {
+        let (number, label) = line.split_once(' ')?;
+        (number.parse() == Ok(at) && number.len() == at.to_string().len()).then_some(label.trim())
+    });
+    let labels = unnumbered.collect::<Option<Vec<_>>>().unwrap_or(lines);
+    labels.into_iter().map(str::to_owned).collect()
 }
 
 fn from_json(text: &str) -> std::result::Result<Vec<String>, String> {
@@ -145,11 +152,19 @@ mod tests {
         for text in [
             "cat\ndog, hound\n",
             "\u{feff}cat\r\ndog, hound\r\n\r\n",
+            "0 cat\n1 dog, hound\n",
             r#"["cat", "dog, hound"]"#,
             r#"{"1": ["n02", "dog, hound"], "0": ["n01", "cat"]}"#,
             r#"{"0": "cat", "1": "dog, hound"}"#,
         ] {
             assert_eq!(names(text), ["cat", "dog, hound"], "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_part_of_other_labels() {
+        for text in ["1 cat\n2 dogs", "0 cats\ndog", "00 cat\n01 dog", "0\n1"] {
+            assert_eq!(names(text), text.lines().collect::<Vec<_>>());
         }
     }
 

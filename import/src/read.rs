@@ -160,5 +160,6 @@ fn metadata(network: &Recovered, source: String, pool: Option<&str>) -> BTreeMap
         ("framing", network.framing.to_string()),
     ];
     let pool = pool.map(|kind| ("pool", kind.to_owned()));
-    known.into_iter().chain(pool).map(|(key, value)| (format!("mbvc.{key}"), value)).collect()
+    let dense = (!network.dense.is_empty()).then(|| ("dense_activation", network.dense_activation.word().to_owned()));
+    known.into_iter().chain(dense).chain(pool).map(|(key, value)| (format!("mbvc.{key}"), value)).collect()
 }

@@ -5,7 +5,7 @@ use mbvc_runtime::{Filter, Fit, Framing, HeadActivation};
 
 use crate::error::{ImportError, Result};
 use crate::published::{self, IMAGENET_MEAN, IMAGENET_STD};
-use crate::recognize::{Chain, Front, Norm};
+use crate::recognize::{Chain, Front, Layer, Norm};
 use crate::source::{self, Fact, Format, SourceGraph};
 
 /// The network of a file, as a spec describes it.
@@ -25,6 +25,10 @@ pub struct Recovered {
     pub precision: Precision,
     /// Number of logits, including a background class.
     pub classes: usize,
+    /// Units of the dense layers before the classifier.
+    pub dense: Vec<usize>,
+    /// Activation of these layers.
+    pub dense_activation: Activation,
     /// From logits to the scores of the classes.
     pub head_activation: HeadActivation,
     /// Channels before the width multiplier, and stride, of the stem.
@@ -85,6 +89,11 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
     fact("blocks", format!("{count} in {} rows", rows.len()), "expansions and channels of the weights, strides".into());
     let classes = chain.classifier.out_channels();
     fact("classes", classes.to_string(), format!("outputs of {}", chain.classifier.place));
+    let dense: Vec<usize> = chain.dense.iter().map(Layer::out_channels).collect();
+    if let (Some(first), Some(last)) = (chain.dense.first(), chain.dense.last()) {
+        let places = if dense.len() == 1 { first.place.clone() } else { format!("{} to {}", first.place, last.place) };
+        fact("dense", format!("{dense:?} {}", chain.dense_activation), format!("fully connected layers: {places}"));
+    }
     let (head_activation, how) = head_activation(chain, classes, &mut notes);
     fact("head_activation", head_activation.to_string(), how);
     notes.extend(chain.rankings.iter().map(|node| {
@@ -136,6 +145,8 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
         batch_norm_epsilon: epsilon,
         precision: Precision::F32,
         classes,
+        dense,
+        dense_activation: chain.dense_activation,
         head_activation,
         stem: [stem, chain.stem.stride],
         rows,

@@ -44,7 +44,11 @@ blocks:
         // Writing to a string cannot fail.
         let _ = writeln!(text, "  - {{ t: {expansion}, c: {channels}, n: {repeat}, s: {stride}{residual} }}");
     }
-    let _ = writeln!(text, "head: {{ channels: {} }}", network.head);
+    let dense = match network.dense.as_slice() {
+        [] => String::new(),
+        units => format!(", dense: {units:?}, dense_activation: {}", network.dense_activation),
+    };
+    let _ = writeln!(text, "head: {{ channels: {}{dense} }}", network.head);
     if network.precision.is_quantized() {
         let _ = writeln!(text, "\nprecision: {}", network.precision.word());
     }

@@ -69,7 +69,8 @@ pub fn trace(chain: &Chain<'_>, graph: &SourceGraph<'_>, quantized: bool) -> Opt
     }
     tracer.layer(&chain.head);
     tracer.value("head.pool", chain.pool.output);
-    tracer.layer(&chain.classifier);
+    tracer.activation = chain.dense_activation;
+    chain.dense.iter().chain([&chain.classifier]).for_each(|layer| tracer.layer(layer));
     let pixel_scale = chain.front.map(|front| if front.takes_bytes() { 1.0 } else { 1.0 / 255.0 });
     Some(Trace { input, pixel_scale, reversed: false, resolution: chain.resolution, values: tracer.values })
 }
@@ -77,6 +78,7 @@ pub fn trace(chain: &Chain<'_>, graph: &SourceGraph<'_>, quantized: bool) -> Opt
 struct Tracer<'g> {
     graph: &'g SourceGraph<'g>,
     quantized: bool,
+    /// Activation of the following layers.
     activation: Activation,
     values: Vec<Traced>,
 }

@@ -81,6 +81,7 @@ fn the_metadata_says_what_the_network_is() {
         ("mbvc.classes", "1001"),
         ("mbvc.format", "1"),
         ("mbvc.framing", "squash bilinear"),
+        ("mbvc.head_activation", "softmax"),
         ("mbvc.padding", "same"),
         ("mbvc.precision", "f32"),
         ("mbvc.preprocessing", "scale 0.007843138 0.007843138 0.007843138 offset -1 -1 -1"),

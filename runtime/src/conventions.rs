@@ -10,6 +10,8 @@ pub const FORMAT: &str = "1";
 pub struct Conventions {
     /// Activation after every convolution except projections.
     pub activation: Activation,
+    /// Activation after every dense layer before the classifier; `None` without such layers.
+    pub dense_activation: Option<Activation>,
     /// Padding of the stem and of every depthwise convolution.
     pub padding: Padding,
     /// Number type of weights and activations.

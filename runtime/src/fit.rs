@@ -6,7 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::conventions::{Conventions, Precision};
+use crate::conventions::{Activation, Conventions, Precision};
 use crate::formats::container::{Dtype, Header};
 use crate::network::Needs;
 
@@ -47,6 +47,8 @@ impl Needs<'_> {
         };
         let ours = self.conventions;
         check("activation", ours.activation.to_string(), theirs.activation.to_string());
+        let word = |activation: Option<Activation>| activation.map_or("none", Activation::word).to_owned();
+        check("dense_activation", word(ours.dense_activation), word(theirs.dense_activation));
         check("padding", ours.padding.to_string(), theirs.padding.to_string());
         let other_precision = check("precision", ours.precision.to_string(), theirs.precision.to_string());
         check("classes", ours.classes.to_string(), theirs.classes.to_string());

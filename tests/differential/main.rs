@@ -64,14 +64,7 @@ fn check(spec: &str, resolution: [usize; 2], info: &NetworkInfo, build: Build) {
     let graph = &compiled.graph;
     let params: Vec<_> = graph.used_params().into_iter().map(|id| graph.param(id)).collect();
     let tensors = params.iter().map(|param| (&*param.name, mbvc::weights::Dtype::F32, &*param.shape));
-    let padding = if spec == "symmetric" { mbvc::weights::Padding::Symmetric } else { mbvc::weights::Padding::Same };
-    let conventions = mbvc::weights::Conventions {
-        activation: mbvc::weights::Activation::Relu6,
-        padding,
-        precision: mbvc::info::Precision::F32,
-        classes: compiled.spec.classes,
-    };
-    let weights = Weights::random(tensors, conventions, 7).expect("unique names");
+    let weights = Weights::random(tensors, compiled.conventions(), 7).expect("unique names");
     let input = random_input(Shape::new(height, width, 3), 11);
     let expected = expected(graph, &weights, &input);
     let adds = graph.order().expect("acyclic").into_iter().filter(|id| matches!(graph.node(*id).op, Op::Add)).count();

@@ -68,7 +68,15 @@ impl Random {
             let residual = self.one_of(&["", "", "", ", residual: false"]);
             let _ = writeln!(text, "  - {{ t: {t}, c: {channels}, n: {n}, s: {s}{residual} }}");
         }
-        let _ = writeln!(text, "head: {{ channels: {} }}", self.within(least, 80));
+        let dense = match self.within(0, 4) {
+            0 => format!(", dense: {}", self.within(1, 70)),
+            1 => {
+                let activation = self.one_of(&["relu6", "relu"]);
+                format!(", dense: [{}, {}], dense_activation: {activation}", self.within(1, 70), self.within(1, 40))
+            }
+            _ => String::new(),
+        };
+        let _ = writeln!(text, "head: {{ channels: {}{dense} }}", self.within(least, 80));
         text
     }
 }

@@ -48,16 +48,10 @@ pub fn tiny() -> tempfile::TempDir {
     let source = mbvc_compiler::SourceFile::new("tiny.yaml", TINY);
     let mut overrides = Overrides::new(Words::Command);
     overrides.set("fusion", "none").set("isa", "[portable]");
-    let graph = mbvc_compiler::compile(&source, &overrides).unwrap().graph;
-    let parameters = parameters(&graph);
+    let compiled = mbvc_compiler::compile(&source, &overrides).unwrap();
+    let parameters = parameters(&compiled.graph);
     let tensors = parameters.iter().map(|(name, shape)| (name.as_str(), mbvc::weights::Dtype::F32, shape.as_slice()));
-    let conventions = mbvc::weights::Conventions {
-        activation: mbvc::weights::Activation::Relu6,
-        padding: mbvc::weights::Padding::Same,
-        precision: mbvc::info::Precision::F32,
-        classes: 10,
-    };
-    let weights = mbvc::Weights::random(tensors, conventions, 7).unwrap();
+    let weights = mbvc::Weights::random(tensors, compiled.conventions(), 7).unwrap();
     std::fs::write(folder.path().join("tiny.safetensors"), weights.as_bytes()).unwrap();
     folder
 }

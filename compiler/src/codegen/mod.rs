@@ -82,8 +82,8 @@ impl Program {
         let kernels = all.flat_map(|step| &step.kernels).map(|k| (k.name.clone(), k.item.clone())).collect();
         let embedding = order
             .iter()
-            .find(|id| matches!(graph.node(**id).op, Op::Dense(_)))
-            .and_then(|id| graph.inputs(*id).first().copied())
+            .copied()
+            .find(|id| graph.node(*id).op.pools())
             .and_then(|id| {
                 let tensor = graph.node(id).tensor;
                 graph.node(id).place.map(|place| (place.offset / tensor.element.bytes(), tensor.shape.elements()))

@@ -113,6 +113,11 @@ impl Op {
         }
     }
 
+    /// Whether the result is the average over the image, alone or in an epilogue.
+    pub fn pools(&self) -> bool {
+        matches!(self, Self::GlobalAvgPool) || self.epilogue().pool.is_some()
+    }
+
     /// Whether each element of the result depends only on the same element of the inputs.
     pub const fn is_elementwise(&self) -> bool {
         matches!(self, Self::BatchNorm(_) | Self::Activation(_) | Self::Add)

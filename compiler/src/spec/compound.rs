@@ -7,7 +7,7 @@ use super::keys::{Key, Shape};
 use super::tree::Entry;
 use super::tree::{Node, Value};
 use super::values::{Checker, Given};
-use super::{Isa, MAX_RESOLUTION, Preprocessing, ScratchBudget, choices};
+use super::{Isa, MAX_CHANNELS, MAX_DENSE, MAX_RESOLUTION, Preprocessing, ScratchBudget, choices};
 use crate::diagnostic::{Diagnostic, Place, catalog};
 
 /// Keywords reserved by Rust in any edition.
@@ -107,6 +107,22 @@ impl Checker<'_> {
 
     fn side(&mut self, entry: &Entry<'_>, node: &Node) -> Option<usize> {
         self.whole(&element(entry, node), &catalog::RESOLUTION, 1..=MAX_RESOLUTION)
+    }
+
+    /// Checks the units of the dense layers before the classifier: one number or a list.
+    pub(super) fn dense(&mut self, entry: &Entry<'_>) -> Option<Vec<usize>> {
+        match &entry.value.value {
+            Value::List(items) if (1..=MAX_DENSE).contains(&items.len()) => {
+                // All are checked, so that all errors are reported.
+                let units: Vec<_> = items
+                    .iter()
+                    .map(|node| self.whole(&element(entry, node), &catalog::DENSE, 1..=MAX_CHANNELS))
+                    .collect();
+                units.into_iter().collect()
+            }
+            Value::List(_) => self.reject(entry, &catalog::DENSE, "write the units of each layer, such as `[100]`"),
+            _ => Some(vec![self.whole(entry, &catalog::DENSE, 1..=MAX_CHANNELS)?]),
+        }
     }
 
     /// Checks instruction sets: `all`, one name, a list of names, or names separated by commas. The result is in the order

@@ -40,6 +40,8 @@ pub const MAX_RESOLUTION: usize = 4096;
 pub const MAX_CLASSES: usize = 65_536;
 /// Most channels of a layer, in the table and after width and expansion.
 pub const MAX_CHANNELS: usize = 65_536;
+/// Most dense layers before the classifier.
+pub const MAX_DENSE: usize = 8;
 /// Largest expansion of a block.
 pub const MAX_EXPANSION: usize = 64;
 /// Most blocks of a network, and most repeats of a row.
@@ -193,11 +195,16 @@ pub enum ResidualRule {
     Never,
 }
 
-/// The last convolution: 1x1 to `channels` (scaled by the width multiplier only above width 1).
+/// The last convolution, 1x1 to `channels` (scaled by the width multiplier only above width 1), and the dense layers
+/// between the pool and the classifier.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Head {
-    /// Output channels, the features of the classifier.
+    /// Output channels.
     pub channels: usize,
+    /// Units of each dense layer before the classifier, in order; usually none.
+    pub dense: Vec<usize>,
+    /// Activation of these layers.
+    pub dense_activation: Activation,
     /// Line of the key in the spec, from 1.
     pub line: usize,
 }

@@ -188,7 +188,12 @@ fn assemble(checker: &Checker<'_>, draft: Draft) -> Option<NetworkSpec> {
         classes: draft.classes?,
         stem: Stem { channels: stem.channels?.value, stride: stem.stride?, line: stem.line },
         blocks: blocks.collect::<Option<_>>()?,
-        head: Head { channels: head.channels?.value, line: head.line },
+        head: Head {
+            channels: head.channels?.value,
+            dense: head.dense?,
+            dense_activation: head.dense_activation?,
+            line: head.line,
+        },
         preprocessing: draft.preprocessing?,
         precision: precision.value,
         precision_place: precision.value.is_quantized().then_some(precision.place),
@@ -252,7 +257,11 @@ impl Size {
         let features = resolved.blocks.last().map_or(resolved.stem_channels, |block| block.out_channels);
         size.layer(features, resolved.head_channels, 1);
         size.pixels = [1, 1];
-        size.layer(resolved.head_channels, spec.classes, 1);
+        let mut features = resolved.head_channels;
+        for units in spec.head.dense.iter().copied().chain([spec.classes]) {
+            size.layer(features, units, 1);
+            features = units;
+        }
         size
     }
 

@@ -75,6 +75,7 @@ blocks:
   # Optional key of a row: `residual: false` (never) or `residual: true` (an error if impossible).
   # By default, a block has a residual if its stride is 1 and its input and output channels are equal.
 head: {{ channels: 1280 }}  # scaled only by widths above 1
+  # With dense layers before the classifier: {{ channels: 1280, dense: [100], dense_activation: relu }}
 
 # Code generation. Weights do not depend on these keys, except for precision.
 precision: f32  # or int8, uint8, for quantized weights

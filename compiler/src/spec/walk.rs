@@ -9,7 +9,7 @@ use super::{
     Activation, Fusion, Isa, MAX_BATCH, MAX_BLOCKS, MAX_CHANNELS, MAX_EXPANSION, MAX_THREADS, Numerics, Padding,
     Precision, Preprocessing, ResidualRule, Rounding, ScratchBudget, choices,
 };
-use crate::diagnostic::{Place, catalog};
+use crate::diagnostic::{Diagnostic, Place, catalog};
 
 /// The checked values; `None` after an error.
 pub(super) struct Draft {
@@ -44,6 +44,8 @@ pub(super) struct StemDraft {
 
 pub(super) struct HeadDraft {
     pub channels: Option<Given<usize>>,
+    pub dense: Option<Vec<usize>>,
+    pub dense_activation: Option<Activation>,
     pub line: usize,
 }
 
@@ -110,7 +112,7 @@ const ROW: Shape = Shape {
 const HEAD: Shape = Shape {
     what: "`head`",
     prefix: "head.",
-    keys: &[Key::required("channels", "channels: 1280")],
+    keys: &[Key::required("channels", "channels: 1280"), Key::optional("dense"), Key::optional("dense_activation")],
     begins: "",
     remedy: "write `head: { channels: 1280 }`",
 };
@@ -178,8 +180,16 @@ fn stem(checker: &mut Checker<'_>, entry: &Entry<'_>) -> Option<StemDraft> {
 
 fn head(checker: &mut Checker<'_>, entry: &Entry<'_>) -> Option<HeadDraft> {
     let fields = checker.fields(entry.value, &HEAD)?;
+    let (dense, activation) = (fields.get("dense"), fields.get("dense_activation"));
+    if let (None, Some(activation)) = (dense, activation) {
+        let message = "`head.dense_activation` has no dense layers";
+        let help = "remove it, or write `dense: [100]`";
+        checker.push(Diagnostic::new(&catalog::DENSE, message).at(activation.place()).help(help));
+    }
     Some(HeadDraft {
         channels: fields.get("channels").and_then(|entry| checker.channels(entry)),
+        dense: dense.map_or(Some(Vec::new()), |entry| checker.dense(entry)),
+        dense_activation: activation.map_or(Some(Activation::Relu), |entry| checker.activation(entry)),
         line: checker.line(entry.key),
     })
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::spec::{
-    Fusion, Isa, NetworkSpec, OVERRIDABLE, Overrides, Padding, Precision, Preprocessing, ResidualRule, Template, Words,
-    load, parse, parse_with, template,
+    Activation, Fusion, Isa, NetworkSpec, OVERRIDABLE, Overrides, Padding, Precision, Preprocessing, ResidualRule,
+    Template, Words, load, parse, parse_with, template,
 };
 
 fn parsed(text: &str) -> NetworkSpec {
@@ -42,6 +42,18 @@ fn widths_give_the_published_channels() {
         found.push(resolved.head_channels);
         assert_eq!(found, channels, "width {width}");
     }
+}
+
+#[test]
+fn dense_layers_before_the_classifier() {
+    let head = |more: &str| {
+        let table = "resolution: 9\nclasses: 2\nstem: {channels: 16, stride: 1}\nblocks: [{t: 1, c: 8, n: 1, s: 1}]\n";
+        parsed(&format!("{table}head: {{channels: 8{more}}}\n")).head
+    };
+    assert_eq!((head("").dense, head("").dense_activation), (vec![], Activation::Relu));
+    assert_eq!(head(", dense: 100").dense, [100]);
+    let head = head(", dense: [100, 7], dense_activation: relu6");
+    assert_eq!((head.dense, head.dense_activation), (vec![100, 7], Activation::Relu6));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use super::rt;
 
 /// Version of the format.
-pub const VERSION: usize = 1;
+pub const VERSION: usize = 2;
 
 #[derive(Default)]
 struct Encoder(Vec<u8>);
@@ -44,6 +44,7 @@ pub fn of_network(info: &rt::NetworkInfo) -> Vec<u8> {
     for word in [conventions.activation.word(), conventions.padding.word(), conventions.precision.word()] {
         out.text(word);
     }
+    out.text(conventions.dense_activation.map_or("", rt::Activation::word));
     out.list(info.isas, |out, isa| out.text(isa.name()));
     out.list(info.parameters, |out, parameter| {
         out.text(parameter.name);

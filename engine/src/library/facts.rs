@@ -7,7 +7,7 @@ use mbvc_runtime::{
 };
 
 /// Supported version of the format.
-const VERSION: usize = 1;
+const VERSION: usize = 2;
 
 /// Why facts of a network or a model cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -184,12 +184,11 @@ impl NetworkFacts {
         let [classes, embedding, scratch_bytes, threads] = bytes.numbers()?;
         let fusion = bytes.text()?;
         let numerics = bytes.named("numerics", Numerics::from_name)?;
-        let activations = [Activation::Relu6, Activation::Relu];
-        let activation = bytes.named("activation", |word| activations.into_iter().find(|one| one.word() == word))?;
-        let paddings = [Padding::Same, Padding::Symmetric];
-        let padding = bytes.named("padding", |word| paddings.into_iter().find(|one| one.word() == word))?;
-        let precisions = [Precision::F32, Precision::Int8, Precision::Uint8];
-        let precision = bytes.named("precision", |word| precisions.into_iter().find(|one| one.word() == word))?;
+        let activation = bytes.named("activation", Activation::from_word)?;
+        let padding = bytes.named("padding", Padding::from_word)?;
+        let precision = bytes.named("precision", Precision::from_word)?;
+        let dense = |word: &str| if word.is_empty() { Some(None) } else { Activation::from_word(word).map(Some) };
+        let dense_activation = bytes.named("activation of dense layers", dense)?;
         let isas = bytes.list(|bytes| bytes.named("instruction set", Isa::from_name))?;
         let parameters = bytes.list(|bytes| {
             let name = bytes.text()?;
@@ -211,7 +210,7 @@ impl NetworkFacts {
             Ok(StepFacts { name, output, stages })
         })?;
         bytes.end()?;
-        let conventions = Conventions { activation, padding, precision, classes };
+        let conventions = Conventions { activation, dense_activation, padding, precision, classes };
         Ok(Self {
             name,
             input,

@@ -51,7 +51,7 @@ pub fn keep(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<Option<Kept>> 
     }
     keeper.layer(&chain.head)?;
     keeper.value("head.pool", Some(chain.pool.output))?;
-    keeper.layer(&chain.classifier)?;
+    chain.dense.iter().chain([&chain.classifier]).try_for_each(|layer| keeper.layer(layer))?;
     // ONNX's pools are means for any window: the result has its own scale.
     let averages = chain.pool.windowed && graph.format == Format::TfLite;
     let precision = if integer == Integer::Int8 { Precision::Int8 } else { Precision::Uint8 };

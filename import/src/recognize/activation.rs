@@ -3,7 +3,48 @@
 use mbvc_compiler::spec::Activation;
 
 use crate::error::{ImportError, Result};
-use crate::source::ValueQuant;
+use crate::source::{Quants, Value, ValueQuant};
+
+/// The clamps after a layer.
+#[derive(Debug)]
+pub struct Clamped {
+    /// Lower and upper bound of all clamps together.
+    pub bounds: Option<[f64; 2]>,
+    /// The last clamp; the layer if there is none.
+    pub place: String,
+    /// Output of the last clamp.
+    pub value: Value,
+    /// What reads it.
+    pub next: String,
+}
+
+impl Clamped {
+    /// Adds the activation of layer `role` to `evidence`, if it must have one.
+    ///
+    /// # Errors
+    /// If the clamps are not an activation of the family or differ from that of earlier layers, or a layer without
+    /// activation has clamps.
+    pub fn add_to(self, evidence: &mut Evidence, quants: &Quants, role: &str, activated: bool) -> Result<()> {
+        let Self { bounds, place, value, next } = self;
+        let wrong = |found: String| {
+            ImportError::unsupported("not an activation of MobileNetV2")
+                .at(place)
+                .expected(if activated { "relu6 or relu" } else { "no activation" })
+                .found(found)
+        };
+        let kind = match (bounds, activated) {
+            (None, false) => return Ok(()),
+            (Some([0.0, 6.0]), true) => Activation::Relu6,
+            (Some([0.0, f64::INFINITY]), true) => Activation::Relu,
+            (Some([low, high]), _) => return Err(wrong(format!("an activation that clamps to [{low}, {high}]"))),
+            (None, true) if quants.once(value).is_some_and(|quant| evidence.imply(quant, role)) => return Ok(()),
+            (None, true) => return Err(wrong(format!("no activation, but {next}"))),
+        };
+        evidence
+            .add(kind, role)
+            .map_err(|(known, at)| wrong(kind.word().into()).expected(format!("{known}, as in {at}")))
+    }
+}
 
 /// Evidence so far.
 #[derive(Debug, Default)]

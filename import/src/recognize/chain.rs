@@ -13,6 +13,10 @@ pub struct Chain<'g> {
     pub blocks: Vec<Block<'g>>,
     pub head: Layer<'g>,
     pub pool: Pool,
+    /// Fully connected layers between the pool and the classifier.
+    pub dense: Vec<Layer<'g>>,
+    /// Activation of `dense`.
+    pub dense_activation: Activation,
     pub classifier: Layer<'g>,
     /// The activation on the logits, and its place; `None` if the file has none.
     pub head_activation: Option<(HeadActivation, String)>,
@@ -72,6 +76,6 @@ impl Chain<'_> {
     pub fn layers(&self) -> impl Iterator<Item = &Layer<'_>> {
         let blocks = self.blocks.iter();
         let of_blocks = blocks.flat_map(|block| block.expand.iter().chain([&block.depthwise, &block.project]));
-        [&self.stem].into_iter().chain(of_blocks).chain([&self.head, &self.classifier])
+        [&self.stem].into_iter().chain(of_blocks).chain([&self.head]).chain(&self.dense).chain([&self.classifier])
     }
 }

@@ -44,10 +44,6 @@ impl<'g> Walk<'g> {
                         values.push((node.output, true));
                     }
                     Op::Ranking => end.rankings.push(node),
-                    Op::Dense(_) | Op::Clamp { .. } | Op::BatchNorm(_) => {
-                        return Err(Self::unexpected(node, "output", EXPECTED)
-                            .help("expected one fully connected layer after the pool: train such a head"));
-                    }
                     _ => return Err(Self::unexpected(node, "output", EXPECTED)),
                 }
             }

@@ -3,6 +3,7 @@
 
 mod activation;
 mod chain;
+mod dense;
 mod end;
 mod layer;
 mod padding;
@@ -10,8 +11,11 @@ mod padding;
 mod tests;
 mod walk;
 
+use mbvc_compiler::spec::Activation;
+
 use crate::error::{ImportError, Result};
 use crate::source::SourceGraph;
+use dense::DenseLayers;
 use end::End;
 use layer::Expected;
 use walk::Walk;
@@ -27,6 +31,7 @@ pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g
     let stem;
     (stem, value) = walk.layer(value, "stem", Expected::Stem)?;
     let mut blocks = Vec::new();
+    let depthwise_layers = walk.depthwise_layers();
     let head = loop {
         let number = blocks.len() + 1;
         let input = value;
@@ -43,7 +48,7 @@ pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g
                         "pass the whole classifier, not the backbone (in Keras, use `include_top=True` or add a head)",
                     ));
             }
-            if walk.is_pooled(after) {
+            if walk.is_pooled(after) || blocks.len() == depthwise_layers {
                 value = after;
                 break Layer { role: "head".into(), ..layer };
             }
@@ -57,12 +62,12 @@ pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g
         (residual, value) = walk.residual(input, value, number)?;
         blocks.push(Block { expand, depthwise, project, residual, output: value, in_channels });
     };
-    let classifier;
     let pooled;
     (pooled, value) = walk.pool(value)?;
     let pool = Pool { windowed: pooled, output: value };
-    (classifier, value) = walk.classifier(value)?;
-    let End { activation: head_activation, rankings } = walk.end(value)?;
+    let DenseLayers { hidden: dense, classifier, logits } = walk.dense_layers(value)?;
+    let End { activation: head_activation, rankings } = walk.end(logits)?;
+    let dense_activation = if dense.is_empty() { Activation::Relu } else { walk.dense_activation.outcome()? };
     let activation_implied = walk.activation.is_implied();
     let activation = walk.activation.outcome()?;
     let (padding, padding_seen_at) = walk.padding.outcome();
@@ -71,6 +76,8 @@ pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g
         blocks,
         head,
         pool,
+        dense,
+        dense_activation,
         classifier,
         head_activation,
         rankings,

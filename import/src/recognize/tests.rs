@@ -36,6 +36,10 @@ fn conv(shape: [usize; 4], groups: usize, stride: usize, pads: [usize; 4]) -> Co
     Conv { kernel: kernel(&shape), bias: None, groups, stride: [stride; 2], dilation: [1; 2], pads }
 }
 
+fn dense(inputs: usize, outputs: usize) -> Op<'static> {
+    Op::Dense(Dense { kernel: kernel(&[inputs, outputs]), bias: None })
+}
+
 const RELU6: Op<'static> = Op::Clamp { low: 0.0, high: 6.0 };
 const SOFTMAX: Op<'static> = Op::Scores(HeadActivation::Softmax);
 
@@ -173,7 +177,7 @@ fn rejects_mixed_activations() {
     let mut b = block(32);
     b.point("head", 8, 16).op("head.relu", Op::Clamp { low: 0.0, high: f64::INFINITY });
     let error = b.op("pool", Op::Pool { window: None }).error().to_string();
-    assert!(error.contains("Relu6, as in stem"), "{error}");
+    assert!(error.contains("relu6, as in stem"), "{error}");
 }
 
 #[test]
@@ -242,6 +246,43 @@ fn a_pool_must_cover_the_image() {
     assert_eq!(pooled([16, 16]).unwrap(), 5);
     let error = pooled([7, 7]).unwrap_err().to_string();
     assert!(error.contains("expected: a window of 16x16"), "{error}");
+}
+
+#[test]
+fn the_head_ends_with_an_average_pool() {
+    let mut b = block(32);
+    b.point("head", 8, 20).op("head.act", RELU6).op("flat", Op::Flatten);
+    let error = b.op("fc", Op::Dense(Dense { kernel: kernel(&[20, 5]), bias: None })).error().to_string();
+    for part in ["after the last convolution, of 20 channels", "expected: an average pool", "found: a reshape"] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn dense_layers_before_the_classifier_have_one_activation() {
+    type Step = (&'static str, fn() -> Op<'static>);
+    let head = |steps: &[Step]| {
+        let mut b = block(32);
+        b.point("head", 8, 16).op("head.act", RELU6).op("pool", Op::Pool { window: None });
+        for (name, op) in steps {
+            b.op(name, op());
+        }
+        b
+    };
+    let relu: fn() -> Op<'static> = || Op::Clamp { low: 0.0, high: f64::INFINITY };
+    let [one, two, last]: [fn() -> Op<'static>; 3] = [|| dense(16, 12), || dense(12, 7), || dense(7, 5)];
+    let mut b = head(&[("one", one), ("a", relu), ("two", two), ("b", relu), ("fc", last)]);
+    check(&b.finish(), |chain| {
+        let dense: Vec<_> = chain.dense.iter().map(|layer| (&*layer.role, layer.shape.clone())).collect();
+        assert_eq!(dense, [("dense1", vec![1, 1, 16, 12]), ("dense2", vec![1, 1, 12, 7])]);
+        assert_eq!((chain.dense_activation, chain.classifier.out_channels()), (Activation::Relu, 5));
+    });
+    let error = head(&[("one", one), ("a", || RELU6), ("two", two), ("b", relu), ("fc", last)]).error().to_string();
+    assert!(error.contains("expected: relu6, as in dense1") && error.contains("dense2, node 'b'"), "{error}");
+    let error = head(&[("one", one), ("two", two), ("b", relu), ("fc", last)]).error().to_string();
+    assert!(error.contains("no activation, but a fully connected layer"), "{error}");
+    let error = head(&[("one", one), ("a", relu)]).error().to_string();
+    assert!(error.contains("node 'a'") && error.contains("the end of the network"), "{error}");
 }
 
 #[test]

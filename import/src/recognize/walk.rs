@@ -1,8 +1,6 @@
 //! Traversal of the source graph from layer to layer, with checks.
 
-use mbvc_compiler::spec::Activation;
-
-use super::activation;
+use super::activation::{self, Clamped};
 use super::chain::Front;
 use super::layer::{Expected, Layer, Norm, check, describe};
 use super::padding::{self, literal};
@@ -23,7 +21,9 @@ pub struct Walk<'g> {
     pub resolution: Option<[usize; 2]>,
     pub padding: padding::Evidence,
     pub activation: activation::Evidence,
-    quants: &'g Quants,
+    /// Activation of the dense layers before the classifier.
+    pub dense_activation: activation::Evidence,
+    pub quants: &'g Quants,
     /// Remaining parameters.
     left: usize,
 }
@@ -51,6 +51,7 @@ impl<'g> Walk<'g> {
             resolution,
             padding: padding::Evidence::new(),
             activation: activation::Evidence::default(),
+            dense_activation: activation::Evidence::default(),
             quants: &graph.quants,
             left: most,
         }
@@ -62,7 +63,7 @@ impl<'g> Walk<'g> {
     }
 
     /// Returns the only reader of `value`. If `may_fork`, additions are ignored, because a residual may start here.
-    fn next(&self, value: Value, role: &str, expected: &str, may_fork: bool) -> Result<&'g Node<'g>> {
+    pub fn next(&self, value: Value, role: &str, expected: &str, may_fork: bool) -> Result<&'g Node<'g>> {
         let mut readers = self.readers(value).filter(|node| !may_fork || !matches!(node.op, Op::Add));
         match (readers.next(), readers.next()) {
             (Some(node), None) => Ok(node),
@@ -85,7 +86,7 @@ impl<'g> Walk<'g> {
     }
 
     /// Returns the reader of `value` if there is exactly one.
-    fn only(&self, value: Value) -> Option<&'g Node<'g>> {
+    pub fn only(&self, value: Value) -> Option<&'g Node<'g>> {
         let mut readers = self.readers(value);
         readers.next().filter(|_| readers.next().is_none())
     }
@@ -122,6 +123,11 @@ impl<'g> Walk<'g> {
             *output = value;
         }
         Ok(front)
+    }
+
+    /// Returns the number of depthwise convolutions, one for each block of a network of the family.
+    pub fn depthwise_layers(&self) -> usize {
+        self.nodes.iter().filter(|node| matches!(&node.op, Op::Conv(conv) if conv.groups > 1)).count()
     }
 
     /// Whether the next convolution is depthwise.
@@ -210,7 +216,7 @@ impl<'g> Walk<'g> {
         Ok(())
     }
 
-    fn spend(&mut self, shape: &[usize]) -> Result<()> {
+    pub fn spend(&mut self, shape: &[usize]) -> Result<()> {
         self.left = self.left.checked_sub(elements(shape)?).ok_or_else(|| {
             ImportError::unsupported("the number of parameters exceeds the limit for a file of this size")
         })?;
@@ -218,7 +224,7 @@ impl<'g> Walk<'g> {
     }
 
     /// Reads normalization and arithmetic that fold into the preceding or the following layer, and appends their outputs to `steps`.
-    fn norms(&self, steps: &mut Vec<Value>) -> Result<Vec<Norm<'g>>> {
+    pub fn norms(&self, steps: &mut Vec<Value>) -> Result<Vec<Norm<'g>>> {
         /// Exporters leave at most three: a bias, a factor, an offset. Each costs a pass over the weights.
         const MOST: usize = 16;
         let mut norms = Vec::new();
@@ -251,9 +257,15 @@ impl<'g> Walk<'g> {
 
     /// Reads the activation, which may have several steps, and appends their outputs to `steps`.
     fn clamps(&mut self, conv: &Node<'_>, steps: &mut Vec<Value>, role: &str, expected: Expected) -> Result<()> {
+        let clamped = self.clamped(conv, steps);
+        clamped.add_to(&mut self.activation, self.quants, role, expected.activated())
+    }
+
+    /// Reads clamps after a layer, and appends their outputs to `steps`.
+    pub fn clamped(&self, layer: &Node<'_>, steps: &mut Vec<Value>) -> Clamped {
         let mut bounds: Option<[f64; 2]> = None;
-        let mut last = conv;
-        let mut value = steps.last().copied().unwrap_or(conv.output);
+        let mut place = layer.place.text();
+        let mut value = steps.last().copied().unwrap_or(layer.output);
         while let Some(node) = self.only(value)
             && let Op::Clamp { low, high } = node.op
         {
@@ -261,7 +273,7 @@ impl<'g> Walk<'g> {
             bounds = Some(bounds.map_or([low, high], |[a, b]| [through(a), through(b)]));
             value = node.output;
             steps.push(value);
-            last = node;
+            place = node.place.text();
         }
         // A quantizer may remove the lower bound of an activation in two steps.
         let from_zero =
@@ -271,28 +283,8 @@ impl<'g> Walk<'g> {
         {
             *low = 0.0;
         }
-        let wrong = |found: String| {
-            ImportError::unsupported("not an activation of MobileNetV2")
-                .at(last.place.text())
-                .expected(if expected.activated() { "relu6 or relu" } else { "no activation" })
-                .found(found)
-        };
-        let kind = match (bounds, expected.activated()) {
-            (None, false) => return Ok(()),
-            (Some([0.0, 6.0]), true) => Activation::Relu6,
-            (Some([0.0, f64::INFINITY]), true) => Activation::Relu,
-            (Some([low, high]), _) => return Err(wrong(format!("an activation that clamps to [{low}, {high}]"))),
-            (None, true) if self.quants.once(value).is_some_and(|quant| self.activation.imply(quant, role)) => {
-                return Ok(());
-            }
-            (None, true) => {
-                let next = self.readers(value).next().map_or("the end of the network".into(), describe);
-                return Err(wrong(format!("no activation, but {next}")));
-            }
-        };
-        self.activation
-            .add(kind, role)
-            .map_err(|(known, at)| wrong(format!("{kind:?}")).expected(format!("{known:?}, as in {at}")))
+        let next = self.readers(value).next().map_or("the end of the network".into(), describe);
+        Clamped { bounds, place, value, next }
     }
 
     /// Returns whether a block has a residual, and its output.
@@ -318,7 +310,11 @@ impl<'g> Walk<'g> {
     pub fn pool(&mut self, value: Value) -> Result<(bool, Value)> {
         const EXPECTED: &str = "an average pool over the whole image";
         let node = self.next(value, "head.pool", EXPECTED, false)?;
-        let Op::Pool { window } = node.op else { return Err(Self::unexpected(node, "head.pool", EXPECTED)) };
+        let Op::Pool { window } = node.op else {
+            let mut error = Self::unexpected(node, "head.pool", EXPECTED);
+            error.problem = format!("unexpected operation after the last convolution, of {} channels", self.channels);
+            return Err(error);
+        };
         if let (Some(window), Some(image)) = (window, self.image)
             && window != image
         {
@@ -331,49 +327,13 @@ impl<'g> Walk<'g> {
         Ok((window.is_some(), self.flattened(node.output)))
     }
 
-    fn flattened(&self, mut value: Value) -> Value {
+    pub fn flattened(&self, mut value: Value) -> Value {
         while let Some(node) = self.only(value)
             && matches!(node.op, Op::Flatten)
         {
             value = node.output;
         }
         value
-    }
-
-    /// Reads the classifier: normalization of its input, and a dense layer or a 1x1 convolution.
-    pub fn classifier(&mut self, value: Value) -> Result<(Layer<'g>, Value)> {
-        const ROLE: &str = "classifier";
-        const EXPECTED: &str = "a fully connected layer (or 1x1 convolution)";
-        let mut inputs = vec![value];
-        let before = self.norms(&mut inputs).map_err(|error| error.role(ROLE))?;
-        let features = self.flattened(inputs.last().copied().unwrap_or(value));
-        let node = self.next(features, ROLE, EXPECTED, false)?;
-        let (kernel, bias) = match &node.op {
-            Op::Dense(dense) => (&dense.kernel, &dense.bias),
-            Op::Conv(conv) if conv.groups == 1 && conv.kernel.shape().starts_with(&[1, 1]) => {
-                (&conv.kernel, &conv.bias)
-            }
-            _ => return Err(Self::unexpected(node, ROLE, EXPECTED)),
-        };
-        let shape = kernel.shape();
-        let (&[.., inputs, classes], true) = (shape.as_slice(), shape.len() >= 2) else {
-            return Err(Self::unexpected(node, ROLE, EXPECTED));
-        };
-        if inputs != self.channels || classes == 0 {
-            return Err(ImportError::unsupported("the weight does not match its input features")
-                .at(node.place.text())
-                .role(ROLE)
-                .expected(format!("{} features", self.channels))
-                .found(format!("a weight of {inputs} by {classes}")));
-        }
-        self.spend(&shape)?;
-        self.channels = classes;
-        let mut steps = vec![self.flattened(node.output)];
-        let norms = self.norms(&mut steps).map_err(|error| error.role(ROLE))?;
-        let value = steps.last().copied().unwrap_or(node.output);
-        let (role, place, bias) = (ROLE.to_owned(), node.place.text(), bias.as_deref());
-        let (shape, stride, activated) = (vec![inputs, classes], 1, false);
-        Ok((Layer { role, place, kernel, bias, before, norms, shape, stride, activated, steps }, value))
     }
 }
 

@@ -8,7 +8,7 @@ use mbvc_compiler::spec::{Activation, NetworkSpec, Padding};
 use super::account;
 use super::dict::StateDict;
 use super::family::Family;
-use super::head::{self, Head};
+use super::head::{self, Head, Part};
 use super::layers::{Layers, Named, find};
 use super::modules::{self, Kind};
 use super::sidecar::Sidecar;
@@ -37,9 +37,11 @@ pub fn read<'a>(
     let layers = find(dict)?;
     let mut conventions = Conventions::of(layers.family, sidecar)?;
     let strides = strides::find(dict, &layers, &blocks(dict, &layers)?, spec)?;
-    let modules = modules::read(dict, &layers.classifier, layers.family.padding)?;
+    let classifier = layers.dense.last().map_or("", String::as_str);
+    let modules = modules::read(dict, classifier, layers.family.padding)?;
     conventions.use_modules(&modules);
-    let head = head::find(dict, &layers.classifier, &modules.scores)?;
+    let assumed = spec.filter(|spec| !spec.head.dense.is_empty()).map(|spec| spec.head.dense_activation);
+    let head = head::find(dict, &layers.dense, &modules.scores, assumed)?;
     let builder = Builder {
         dict,
         used: BTreeSet::new(),
@@ -193,14 +195,15 @@ impl<'a> Builder<'_, 'a> {
         }
         self.layer(&layers.head, [1; 2], true)?;
         self.follow("pool", "AdaptiveAvgPool2d", Op::Pool { window: None });
-        for norm in &head.before {
-            let op = self.norm(norm)?;
-            self.follow(norm, "BatchNorm1d", op);
-        }
-        self.classifier(&layers.classifier)?;
-        for norm in &head.after {
-            let op = self.norm(norm)?;
-            self.follow(norm, "BatchNorm1d", op);
+        for (name, part) in &head.parts {
+            match part {
+                Part::Dense => self.dense(name)?,
+                Part::Norm => {
+                    let op = self.norm(name)?;
+                    self.follow(name, "BatchNorm1d", op);
+                }
+                Part::Activation(activation) => self.follow(name, "activation", clamp(*activation)),
+            }
         }
         if let Some((name, activation)) = &head.scores {
             self.follow(name, "activation", Op::Scores(*activation));
@@ -229,8 +232,7 @@ impl<'a> Builder<'_, 'a> {
             self.follow(norm, "BatchNorm2d", norm_op);
         }
         if activated {
-            let high = if self.conventions.activation == Activation::Relu6 { 6.0 } else { f64::INFINITY };
-            self.follow(conv, "activation", Op::Clamp { low: 0.0, high });
+            self.follow(conv, "activation", clamp(self.conventions.activation));
         }
         Ok(())
     }
@@ -281,7 +283,7 @@ impl<'a> Builder<'_, 'a> {
         }))
     }
 
-    fn classifier(&mut self, name: &str) -> Result<()> {
+    fn dense(&mut self, name: &str) -> Result<()> {
         let constant = self.needed(name, "weight")?;
         let bias = self.tensor(&format!("{name}.bias"))?;
         if constant.shape().len() == 4 {
@@ -327,6 +329,10 @@ impl<'a> Builder<'_, 'a> {
         self.value = self.nodes.len() + 1;
         self.nodes.push(Node { place: place(name, operator), op, inputs, output: self.value });
     }
+}
+
+fn clamp<'a>(activation: Activation) -> Op<'a> {
+    Op::Clamp { low: 0.0, high: if activation == Activation::Relu6 { 6.0 } else { f64::INFINITY } }
 }
 
 fn place<'a>(name: &str, operator: &'static str) -> Place<'a> {

@@ -1,5 +1,9 @@
-//! Modules next to the classifier in a `Sequential`: normalizations that fold into it, and the activation after it.
+//! The modules of a `Sequential` that contains the classifier: fully connected layers, normalizations that fold into them,
+//! and activations.
 
+use std::collections::BTreeSet;
+
+use mbvc_compiler::spec::Activation;
 use mbvc_runtime::HeadActivation;
 
 use super::dict::StateDict;
@@ -7,79 +11,154 @@ use super::modules::Kind;
 use crate::error::{ImportError, Result};
 use crate::text::shorten;
 
-/// Modules around the fully connected layer.
+/// What follows the pool.
 #[derive(Debug, Default, PartialEq)]
 pub struct Head {
-    /// Normalizations between pool and classifier, in order.
-    pub before: Vec<String>,
-    /// Normalizations of the logits, in order.
-    pub after: Vec<String>,
+    /// Modules in order of execution.
+    pub parts: Vec<(String, Part)>,
     /// Activation of the logits, and the module's name.
     pub scores: Option<(String, HeadActivation)>,
 }
 
-/// Finds the modules around `classifier`; `scores` are all activations of the head that the file records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Dense,
+    Norm,
+    Activation(Activation),
+}
+
+/// Most modules after the first fully connected layer that are searched.
+const MOST: usize = 64;
+
+/// Finds the modules around the fully connected layers `dense`, which are in one `Sequential` if there are several. `scores`
+/// are all softmax and sigmoid modules of the file, and `assumed` is the activation between fully connected layers that the
+/// user has specified for a file that records none.
 ///
 /// # Errors
-/// If a module next to the classifier cannot be folded into it, or the file does not record what lies between them.
-pub fn find(dict: &StateDict<'_>, classifier: &str, scores: &[(String, HeadActivation)]) -> Result<Head> {
-    let mut head = Head::default();
-    match scores {
-        [] => {}
-        [one] => head.scores = Some(one.clone()),
+/// If a module between two parts is not of the family, or the file does not record it.
+pub fn find(
+    dict: &StateDict<'_>,
+    dense: &[String],
+    scores: &[(String, HeadActivation)],
+    assumed: Option<Activation>,
+) -> Result<Head> {
+    let scores = match scores {
+        [] => None,
+        [one] => Some(one.clone()),
         [one, other, ..] => {
             return Err(ImportError::unsupported("the network has several softmax or sigmoid modules")
                 .role("output")
                 .found(format!("'{}' and '{}'", shorten(&one.0), shorten(&other.0))));
         }
-    }
-    let Some((parent, own)) = classifier.rsplit_once('.').and_then(|(parent, own)| Some((parent, own.parse().ok()?)))
-    else {
-        return Ok(head);
     };
-    let own: usize = own;
-    let name = |number: usize| format!("{parent}.{number}");
-    let is_norm = |number: &usize| dict.tensors.contains_key(&format!("{}.running_mean", name(*number)));
-    // `Sequential` numbers its modules from 0.
-    head.before = (0..own).filter(is_norm).map(name).collect();
-    head.after = (own + 1..own + 1 + MOST_AFTER).filter(is_norm).map(name).collect();
-    let first = (0..own).find(is_norm);
-    let last = (own + 1..own + 1 + MOST_AFTER).rfind(is_norm);
-    for number in first.unwrap_or(own)..=last.unwrap_or(own) {
-        if number == own || is_norm(&number) {
-            continue;
-        }
-        match Kind::of(dict, &name(number)) {
-            Some(Kind::Transparent) => {}
-            Some(_) => {
-                return Err(ImportError::unsupported("unexpected module between a normalization and the classifier")
-                    .at(format!("module '{}'", shorten(&name(number))))
-                    .role("classifier")
-                    .expected("only dropout"));
-            }
-            None => {
-                return Err(ImportError::unsupported(
-                    "the file does not record what lies between a normalization and the classifier",
-                )
-                .at(format!("module '{}'", shorten(&name(number))))
-                .role("classifier")
-                .expected("a batch normalization directly before or after the fully connected layer")
-                .help("export the model to ONNX: `torch.onnx.export(model, image, FILE)`"));
-            }
-        }
-    }
-    // Without modules, an activation after the classifier is unknown, as it is in the code of most training loops.
-    for number in own + 1..own + 1 + MOST_AFTER {
-        if let Some(Kind::Activation(activation)) = Kind::of(dict, &name(number)) {
-            return Err(ImportError::unsupported("the logits have an activation that is no head activation")
-                .at(format!("module '{}'", shorten(&name(number))))
-                .role("output")
-                .expected("the end of the network, a softmax or a sigmoid")
-                .found(activation.word()));
-        }
-    }
-    Ok(head)
+    let Some((parent, numbers)) = siblings(dense) else {
+        // The recognizer reports several layers without an activation between them.
+        return Ok(Head { parts: dense.iter().map(|name| (name.clone(), Part::Dense)).collect(), scores });
+    };
+    let sequence = Sequence { dict, parent, dense: &numbers, assumed };
+    Ok(Head { parts: sequence.parts()?, scores })
 }
 
-/// Most modules after the classifier that are searched.
-const MOST_AFTER: usize = 8;
+/// Returns the parent and the numbers of modules `parent.NUMBER`.
+fn siblings(names: &[String]) -> Option<(&str, BTreeSet<usize>)> {
+    let split = |name: &'_ str| -> Option<(usize, usize)> {
+        let (parent, number) = name.rsplit_once('.')?;
+        Some((parent.len(), number.parse().ok()?))
+    };
+    let first = names.first()?;
+    let parent = first.get(..split(first)?.0)?;
+    let number =
+        |name: &String| split(name).filter(|(end, _)| name.get(..*end) == Some(parent)).map(|(_, number)| number);
+    Some((parent, names.iter().map(number).collect::<Option<_>>()?))
+}
+
+struct Sequence<'s, 'a> {
+    dict: &'s StateDict<'a>,
+    parent: &'s str,
+    /// Numbers of the fully connected layers.
+    dense: &'s BTreeSet<usize>,
+    assumed: Option<Activation>,
+}
+
+impl Sequence<'_, '_> {
+    fn name(&self, number: usize) -> String {
+        format!("{}.{number}", self.parent)
+    }
+
+    fn is_norm(&self, number: usize) -> bool {
+        self.dict.tensors.contains_key(&format!("{}.running_mean", self.name(number)))
+    }
+
+    fn parts(&self) -> Result<Vec<(String, Part)>> {
+        let (Some(first_dense), Some(last_dense)) = (self.dense.first(), self.dense.last()) else {
+            return Ok(Vec::new());
+        };
+        // `Sequential` numbers its modules from 0.
+        let end = last_dense.saturating_add(MOST);
+        let first = (0..*first_dense).find(|number| self.is_norm(*number)).unwrap_or(*first_dense);
+        let last = (*last_dense..end).rfind(|number| self.is_norm(*number)).unwrap_or(*last_dense);
+        let mut parts: Vec<(String, Part)> = Vec::new();
+        // Whether modules of unknown classes follow the last part.
+        let mut unknown = None;
+        for number in first..=last {
+            let name = self.name(number);
+            let part = if self.dense.contains(&number) {
+                Part::Dense
+            } else if self.is_norm(number) {
+                Part::Norm
+            } else {
+                match Kind::of(self.dict, &name) {
+                    Some(Kind::Transparent) => {}
+                    Some(Kind::Activation(activation)) => parts.push((name, Part::Activation(activation))),
+                    Some(_) => {
+                        return Err(self.unexpected(
+                            &name,
+                            "unexpected module before the classifier",
+                            "ReLU, ReLU6 or dropout",
+                        ));
+                    }
+                    None => unknown = unknown.or(Some(name)),
+                }
+                continue;
+            };
+            let before = parts.iter().rev().map(|(_, part)| *part).find(|part| !matches!(part, Part::Activation(_)));
+            match (unknown.take(), self.assumed) {
+                (Some(between), Some(activation)) if part == Part::Dense && before == Some(Part::Dense) => {
+                    parts.push((between, Part::Activation(activation)));
+                }
+                (Some(between), _) => return Err(self.unrecorded(&between)),
+                (None, _) => {}
+            }
+            parts.push((name, part));
+        }
+        for number in last + 1..end {
+            if let Some(Kind::Activation(activation)) = Kind::of(self.dict, &self.name(number)) {
+                return Err(self
+                    .unexpected(
+                        &self.name(number),
+                        "the logits have an activation",
+                        "the end of the network, a softmax or a sigmoid",
+                    )
+                    .found(activation.word()));
+            }
+        }
+        Ok(parts)
+    }
+
+    fn unexpected(&self, name: &str, problem: &str, expected: &str) -> Box<ImportError> {
+        ImportError::unsupported(problem)
+            .at(format!("module '{}'", shorten(name)))
+            .role("classifier")
+            .expected(expected)
+    }
+
+    fn unrecorded(&self, name: &str) -> Box<ImportError> {
+        ImportError::unsupported("the file does not record what lies between the modules before the classifier")
+            .at(format!("module '{}'", shorten(name)))
+            .role("classifier")
+            .help(
+                "for an activation between fully connected layers, pass a spec with `head: { dense: ..., dense_activation: ... }` \
+                 (--spec FILE); or export the model to ONNX: `torch.onnx.export(model, image, FILE)`",
+            )
+    }
+}

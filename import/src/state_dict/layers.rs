@@ -16,8 +16,8 @@ pub struct Layers {
     pub stem: Named,
     pub blocks: Vec<Block>,
     pub head: Named,
-    /// A fully connected layer or a 1x1 convolution.
-    pub classifier: String,
+    /// Fully connected layers or 1x1 convolutions, in the order of their names; the last is the classifier.
+    pub dense: Vec<String>,
     /// Prefixes of other copies of the network.
     pub copies: Vec<String>,
     pub notes: Vec<String>,
@@ -74,7 +74,7 @@ pub fn find(dict: &StateDict<'_>) -> Result<Layers> {
         1 => found.remove(0),
         _ => averaged(found)?,
     };
-    layers.classifier = classifier(dict, &layers, &rest)?;
+    layers.dense = dense(dict, &layers, &rest)?;
     Ok(layers)
 }
 
@@ -121,9 +121,9 @@ fn body(family: &'static Family, prefix: &str, convs: &Convs<'_>) -> Result<Opti
         blocks.push(Block { layers: form.iter().map(layer).collect(), has_residual });
     }
     let (stem, head) = (named(family.stem), named([head, &head_norm]));
-    let (prefix, classifier) = (prefix.to_owned(), String::new());
+    let (prefix, dense) = (prefix.to_owned(), Vec::new());
     let (copies, notes) = (Vec::new(), Vec::new());
-    Ok(Some((Layers { family, prefix, stem, blocks, head, classifier, copies, notes }, rest)))
+    Ok(Some((Layers { family, prefix, stem, blocks, head, dense, copies, notes }, rest)))
 }
 
 /// Substitutes numbers for `#` in `pattern`.
@@ -177,8 +177,8 @@ fn averaged(mut found: Vec<(Layers, Vec<String>)>) -> Result<(Layers, Vec<String
     }
 }
 
-/// Returns the fully connected layer with the longest common prefix with the body.
-fn classifier(dict: &StateDict<'_>, layers: &Layers, rest: &[String]) -> Result<String> {
+/// Returns the fully connected layers with the longest common prefix with the body: one, or several in one `Sequential`.
+fn dense(dict: &StateDict<'_>, layers: &Layers, rest: &[String]) -> Result<Vec<String>> {
     let (pointwise, others): (Vec<_>, Vec<_>) = rest.iter().partition(|conv| {
         let weight = dict.tensors.get(&format!("{conv}.weight")).and_then(|weight| weight.as_ref().ok());
         weight.is_some_and(|weight| matches!(weight.shape(), [_, _, 1, 1]))
@@ -194,8 +194,18 @@ fn classifier(dict: &StateDict<'_>, layers: &Layers, rest: &[String]) -> Result<
     let candidates: Vec<&str> = dense.chain(pointwise.into_iter().map(String::as_str)).collect();
     let nearest = candidates.iter().map(|name| shared(name)).max().unwrap_or(0);
     let nearest: Vec<&str> = candidates.into_iter().filter(|name| shared(name) == nearest).collect();
+    let numbered = |name: &str| {
+        let (parent, number) = name.rsplit_once('.')?;
+        Some((parent.to_owned(), number.parse::<usize>().ok()?))
+    };
+    let mut of_sequence: Vec<_> =
+        nearest.iter().filter_map(|name| Some((numbered(name)?, (*name).to_owned()))).collect();
+    of_sequence.sort();
+    let is_one_sequence =
+        of_sequence.len() == nearest.len() && of_sequence.windows(2).all(|pair| pair[0].0.0 == pair[1].0.0);
     match *nearest.as_slice() {
-        [one] => Ok(one.to_owned()),
+        [one] => Ok(vec![one.to_owned()]),
+        [_, ..] if is_one_sequence => Ok(of_sequence.into_iter().map(|(_, name)| name).collect()),
         [] => Err(ImportError::unsupported("the file has no classifier")
             .role("classifier")
             .expected("a fully connected layer")
@@ -204,7 +214,7 @@ fn classifier(dict: &StateDict<'_>, layers: &Layers, rest: &[String]) -> Result<
             let names: Vec<_> = nearest.iter().take(8).map(|name| format!("'{}'", shorten(name))).collect();
             Err(ImportError::unsupported("more than one fully connected layer")
                 .role("classifier")
-                .expected("one after the pool")
+                .expected("one after the pool, or several in one `Sequential`")
                 .found(names.join(", ")))
         }
     }

@@ -21,6 +21,9 @@ const TENSORS: usize = 65;
 /// What TensorFlow's converter makes of a network of odd sizes: 26 convolutions, 3 adds, the pool and the softmax.
 const CONVERTED: &str = "converted_int8.tflite";
 const CONVERTED_TENSORS: usize = 31;
+/// Two dense layers after the pool: 10 convolutions, 2 adds, the pool, the dense layers and the softmax.
+const DENSE: &str = "heads/dense_int8.tflite";
+const DENSE_TENSORS: usize = 16;
 
 /// Python packages that the script requires.
 const LITERT: &str = "numpy, PIL, ai_edge_litert";
@@ -32,7 +35,7 @@ fn tensors(model: &Imported, container: &Container, rounding: Rounding, pixels: 
     let graph = lower(model.spec());
     let mut found: Vec<(String, Vec<i32>)> = Vec::new();
     let logits = run_quantized(&graph, container, rounding, &image, &mut |origin, _, values| {
-        if let Some(layer) = origin.name.strip_suffix(".relu6") {
+        if let Some(layer) = origin.name.strip_suffix(".relu6").or(origin.name.strip_suffix(".relu")) {
             let last = found.last_mut().unwrap();
             assert_eq!(last.0, layer);
             last.1 = values.to_vec();
@@ -98,8 +101,10 @@ fn a_photograph_and_flat_images_have_the_bits_of_litert() {
 #[test]
 fn what_the_converter_makes_has_the_bits_of_litert() {
     if has(LITERT) {
-        compare(&fixture(CONVERTED), CONVERTED_TENSORS, "xnnpack", Rounding::Xnnpack, &[]);
-        compare(&fixture(CONVERTED), CONVERTED_TENSORS, "reference", Rounding::TfliteReference, &[]);
+        for (file, tensors) in [(CONVERTED, CONVERTED_TENSORS), (DENSE, DENSE_TENSORS)] {
+            compare(&fixture(file), tensors, "xnnpack", Rounding::Xnnpack, &[]);
+            compare(&fixture(file), tensors, "reference", Rounding::TfliteReference, &[]);
+        }
     }
 }
 

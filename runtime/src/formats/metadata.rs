@@ -7,8 +7,11 @@ use crate::formats::container::Header;
 use crate::picture::Framing;
 use crate::preprocess::Preprocess;
 
+const DENSE_ACTIVATION: &str = "mbvc.dense_activation";
+
 impl Conventions {
-    /// Reads `mbvc.format`, `mbvc.activation`, `mbvc.padding`, `mbvc.precision` and `mbvc.classes`.
+    /// Reads `mbvc.format`, `mbvc.activation`, `mbvc.padding`, `mbvc.precision`, `mbvc.classes` and, if there is one,
+    /// `mbvc.dense_activation`.
     ///
     /// # Errors
     /// If one of them is missing or has an unknown value.
@@ -21,6 +24,10 @@ impl Conventions {
         let classes = |text: &str| text.parse().ok().filter(|&n: &usize| n > 0);
         Ok(Self {
             activation: read(header, "mbvc.activation", Activation::WORDS, Activation::from_word)?,
+            dense_activation: match header.metadata(DENSE_ACTIVATION) {
+                None => None,
+                Some(_) => Some(read(header, DENSE_ACTIVATION, Activation::WORDS, Activation::from_word)?),
+            },
             padding: read(header, "mbvc.padding", Padding::WORDS, Padding::from_word)?,
             precision: read(header, "mbvc.precision", Precision::WORDS, Precision::from_word)?,
             classes: read(header, "mbvc.classes", "a whole number from 1", classes)?,

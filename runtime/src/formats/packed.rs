@@ -9,7 +9,7 @@ use core::fmt;
 
 use super::checksum::Checksum;
 use super::magic;
-use crate::conventions::{ConventionError, Conventions, HeadActivation};
+use crate::conventions::{Activation, ConventionError, Conventions, HeadActivation};
 use crate::float::pack::{PackError, Plan};
 use crate::formats::container::Container;
 use crate::formats::json::JsonStr;
@@ -81,9 +81,11 @@ impl<'a> Packing<'a> {
     /// Checks that the conventions of the weights match the network. Tensors are checked when they are packed.
     fn check(&self, theirs: Conventions) -> Result<(), PackError<'static>> {
         let ours = self.needs.conventions;
-        let [activation, padding, precision] = ["activation", "padding", "precision"];
+        let [activation, dense, padding, precision] = ["activation", "dense_activation", "padding", "precision"];
+        let word = |activation: Option<Activation>| activation.map_or("none", Activation::word);
         for (field, expected, found) in [
             (activation, ours.activation.word(), theirs.activation.word()),
+            (dense, word(ours.dense_activation), word(theirs.dense_activation)),
             (padding, ours.padding.word(), theirs.padding.word()),
             (precision, ours.precision.word(), theirs.precision.word()),
         ] {
@@ -383,9 +385,13 @@ fn identity(needs: &Needs<'_>, plan: &dyn Plan) -> u64 {
             hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
     };
-    let conventions = needs.conventions;
-    for word in [conventions.activation.word(), conventions.padding.word(), conventions.precision.word()] {
+    let Conventions { activation, dense_activation, padding, precision, .. } = needs.conventions;
+    for word in [activation.word(), padding.word(), precision.word()] {
         add(word.as_bytes());
+        add(&[0]);
+    }
+    if let Some(activation) = dense_activation {
+        add(activation.word().as_bytes());
         add(&[0]);
     }
     for parameter in needs.parameters {

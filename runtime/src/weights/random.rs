@@ -27,10 +27,13 @@ impl Weights {
         seed: u64,
     ) -> Result<Self, super::WeightsError> {
         let preprocess = Preprocess { scale: [1.0 / 127.5; 3], offset: [-1.0; 3] };
+        let dense = conventions
+            .dense_activation
+            .map_or(String::new(), |activation| format!("\"mbvc.dense_activation\":\"{activation}\","));
         let mut header = format!(
             "{{\"__metadata__\":{{\"mbvc.format\":\"{FORMAT}\",\"mbvc.source\":\"random, seed {seed}\",\
              \"mbvc.activation\":\"{}\",\"mbvc.padding\":\"{}\",\"mbvc.precision\":\"{}\",\"mbvc.classes\":\"{}\",\
-             \"mbvc.pool\":\"mean\",\"mbvc.preprocessing\":\"{preprocess}\"}}",
+             {dense}\"mbvc.pool\":\"mean\",\"mbvc.preprocessing\":\"{preprocess}\"}}",
             conventions.activation, conventions.padding, conventions.precision, conventions.classes
         );
         let mut data = Vec::new();

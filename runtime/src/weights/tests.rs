@@ -5,8 +5,13 @@ use safetensors::tensor::TensorView;
 use super::*;
 use crate::conventions::{Activation, Padding, Precision};
 
-pub(super) const CONVENTIONS: Conventions =
-    Conventions { activation: Activation::Relu6, padding: Padding::Same, precision: Precision::F32, classes: 3 };
+pub(super) const CONVENTIONS: Conventions = Conventions {
+    activation: Activation::Relu6,
+    dense_activation: None,
+    padding: Padding::Same,
+    precision: Precision::F32,
+    classes: 3,
+};
 
 fn metadata() -> HashMap<String, String> {
     [

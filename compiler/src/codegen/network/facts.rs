@@ -23,7 +23,11 @@ pub fn info(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenS
     // Quantized networks are always strict.
     let numerics = if spec.precision.is_quantized() { Numerics::Strict } else { spec.numerics };
     let (fusion, numerics) = (spec.fusion.name(), format_ident!("{}", format!("{numerics:?}")));
-    let Conventions { activation, padding, precision, .. } = conventions(spec);
+    let Conventions { activation, dense_activation, padding, precision, .. } = conventions(spec);
+    let dense_activation = match dense_activation.map(|activation| format_ident!("{activation:?}")) {
+        Some(activation) => quote!(::core::option::Option::Some(rt::Activation::#activation)),
+        None => quote!(::core::option::Option::None),
+    };
     let [activation, padding, precision] =
         [format!("{activation:?}"), format!("{padding:?}"), format!("{precision:?}")]
             .map(|name| format_ident!("{name}"));
@@ -50,6 +54,7 @@ pub fn info(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenS
             threads: #threads,
             conventions: rt::Conventions {
                 activation: rt::Activation::#activation,
+                dense_activation: #dense_activation,
                 padding: rt::Padding::#padding,
                 precision: rt::Precision::#precision,
                 classes: #classes,
@@ -71,7 +76,8 @@ fn dims(shape: Shape) -> TokenStream {
 /// Returns the conventions that weights of the network must match.
 pub fn conventions(spec: &NetworkSpec) -> Conventions {
     let NetworkSpec { activation, padding, precision, classes, .. } = *spec;
-    Conventions { activation, padding, precision, classes }
+    let dense_activation = (!spec.head.dense.is_empty()).then_some(spec.head.dense_activation);
+    Conventions { activation, dense_activation, padding, precision, classes }
 }
 
 /// Returns the folded parameters that operations read, in order of execution.

@@ -1,0 +1,101 @@
+//! Dense layers after the pool: any number with an activation, then the classifier.
+
+use mbvc_compiler::spec::MAX_DENSE;
+
+use super::layer::Layer;
+use super::walk::Walk;
+use crate::error::{ImportError, Result};
+use crate::source::{Node, Op, Value};
+
+const EXPECTED: &str = "a fully connected layer (or 1x1 convolution)";
+
+/// The layers after the pool.
+#[derive(Debug)]
+pub struct DenseLayers<'g> {
+    /// Activated layers before the classifier.
+    pub hidden: Vec<Layer<'g>>,
+    pub classifier: Layer<'g>,
+    pub logits: Value,
+}
+
+impl<'g> Walk<'g> {
+    /// Reads the layers after the pooled value.
+    pub fn dense_layers(&mut self, mut value: Value) -> Result<DenseLayers<'g>> {
+        let mut hidden: Vec<Layer<'g>> = Vec::new();
+        loop {
+            let (mut layer, node) = self.dense_layer(value)?;
+            let last = layer.steps.last().copied().unwrap_or(node.output);
+            if !self.has_more(last) {
+                return Ok(DenseLayers { hidden, classifier: layer, logits: last });
+            }
+            layer.role = format!("dense{}", hidden.len() + 1);
+            if hidden.len() == MAX_DENSE {
+                return Err(ImportError::unsupported("too many fully connected layers")
+                    .at(layer.place)
+                    .expected(format!("at most {MAX_DENSE} before the classifier")));
+            }
+            let clamped = self.clamped(node, &mut layer.steps);
+            value = self.flattened(clamped.value);
+            let is_linear = clamped.bounds.is_none();
+            clamped.add_to(&mut self.dense_activation, self.quants, &layer.role, true).map_err(|error| {
+                let error = error.role(layer.role.clone());
+                match is_linear {
+                    true => error.help(
+                        "merge fully connected layers without an activation between them: multiply their weights",
+                    ),
+                    false => error,
+                }
+            })?;
+            layer.shape.splice(0..0, [1, 1]);
+            layer.activated = true;
+            hidden.push(layer);
+        }
+    }
+
+    /// Whether another fully connected layer reads `value`, or an activation that only such a layer may follow.
+    fn has_more(&self, value: Value) -> bool {
+        let mut value = value;
+        while let Some(node) = self.only(value) {
+            match node.op {
+                Op::Clamp { .. } | Op::Flatten | Op::BatchNorm(_) | Op::Affine(_) => value = node.output,
+                Op::Dense(_) | Op::Conv(_) => return true,
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    /// Reads one layer: normalization of its input, and a dense layer or a 1x1 convolution, with its own normalization.
+    fn dense_layer(&mut self, value: Value) -> Result<(Layer<'g>, &'g Node<'g>)> {
+        const ROLE: &str = "classifier";
+        let mut inputs = vec![value];
+        let before = self.norms(&mut inputs).map_err(|error| error.role(ROLE))?;
+        let features = self.flattened(inputs.last().copied().unwrap_or(value));
+        let node = self.next(features, ROLE, EXPECTED, false)?;
+        let (kernel, bias) = match &node.op {
+            Op::Dense(dense) => (&dense.kernel, &dense.bias),
+            Op::Conv(conv) if conv.groups == 1 && conv.kernel.shape().starts_with(&[1, 1]) => {
+                (&conv.kernel, &conv.bias)
+            }
+            _ => return Err(Self::unexpected(node, ROLE, EXPECTED)),
+        };
+        let shape = kernel.shape();
+        let (&[.., inputs, outputs], true) = (shape.as_slice(), shape.len() >= 2) else {
+            return Err(Self::unexpected(node, ROLE, EXPECTED));
+        };
+        if inputs != self.channels || outputs == 0 {
+            return Err(ImportError::unsupported("the weight does not match its input features")
+                .at(node.place.text())
+                .role(ROLE)
+                .expected(format!("{} features", self.channels))
+                .found(format!("a weight of {inputs} by {outputs}")));
+        }
+        self.spend(&shape)?;
+        self.channels = outputs;
+        let mut steps = vec![self.flattened(node.output)];
+        let norms = self.norms(&mut steps).map_err(|error| error.role(ROLE))?;
+        let (role, place, bias) = (ROLE.to_owned(), node.place.text(), bias.as_deref());
+        let (shape, stride, activated) = (vec![inputs, outputs], 1, false);
+        Ok((Layer { role, place, kernel, bias, before, norms, shape, stride, activated, steps }, node))
+    }
+}
