@@ -11,6 +11,7 @@ use mbvc::picture::Framing;
 
 use crate::crops::crop;
 use crate::error::{CliError, Result};
+use crate::jpeg;
 
 /// Limit of the number of pixels, that of Pillow: a small file can decode to terabytes.
 const MAX_PIXELS: u64 = 178_956_970;
@@ -73,11 +74,14 @@ fn photo(path: &Path) -> Result<Rgb<'static>> {
 }
 
 fn open(path: &Path) -> Result<BufReader<File>> {
-    let file = File::open(path).map_err(|cause| CliError::io("read", path, &cause))?;
-    if file.metadata().is_ok_and(|meta| meta.is_dir()) {
-        return Err(CliError::new(format!("cannot read {}: it is a folder", path.display())));
+    let failed = |cause| CliError::io("read", path, &cause);
+    // Before the file is opened: a pipe blocks, and a device may have no end.
+    let about = std::fs::metadata(path).map_err(failed)?;
+    if !about.is_file() {
+        let what = if about.is_dir() { "a folder" } else { "not a regular file" };
+        return Err(CliError::new(format!("cannot read {}: it is {what}", path.display())));
     }
-    Ok(BufReader::new(file))
+    File::open(path).map(BufReader::new).map_err(failed)
 }
 
 fn rgb(image: DynamicImage, path: &Path) -> Result<Rgb<'static>> {
@@ -86,7 +90,15 @@ fn rgb(image: DynamicImage, path: &Path) -> Result<Rgb<'static>> {
     Rgb::new(rgb.into_raw(), size).map_err(|cause| CliError::new(format!("{}: {cause}", path.display())))
 }
 
-fn decode(file: impl BufRead + Seek, path: &Path) -> Result<DynamicImage> {
+fn decode(mut file: impl BufRead + Seek, path: &Path) -> Result<DynamicImage> {
+    let failed = |cause: std::io::Error| CliError::io("read", path, &cause);
+    if file.fill_buf().map_err(failed)?.starts_with(jpeg::MAGIC) {
+        if !jpeg::is_whole(&mut file).map_err(failed)? {
+            return Err(CliError::new(format!("{} is truncated", path.display()))
+                .help("the end of the JPEG data is missing; copy or download the image again"));
+        }
+        file.rewind().map_err(failed)?;
+    }
     let mut reader =
         ImageReader::new(file).with_guessed_format().map_err(|cause| CliError::io("read", path, &cause))?;
     // The content decides the format, not the name.

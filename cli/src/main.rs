@@ -6,6 +6,7 @@ mod engine;
 mod error;
 mod files;
 mod image;
+mod jpeg;
 mod measure;
 mod options;
 mod peak;

@@ -29,12 +29,15 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>> {
             error.help("pass the model file in it")
         });
     }
+    if !about.is_file() {
+        return Err(failed("not a regular file".into()).help("save the model in a file first"));
+    }
     if about.len() > MAX_FILE {
         return Err(
             failed(format!("the file is too large: {} bytes", about.len())).expected(format!("at most {MAX_FILE}"))
         );
     }
-    // The size in the metadata is not relied on: it is wrong for a device or a growing file.
+    // The size in the metadata is not relied on: the file may grow.
     let mut bytes = Vec::new();
     let file = fs::File::open(path).map_err(|error| failed(format!("cannot read the file: {error}")))?;
     file.take(MAX_FILE).read_to_end(&mut bytes).map_err(|error| failed(format!("cannot read the file: {error}")))?;

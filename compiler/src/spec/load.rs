@@ -71,6 +71,10 @@ pub fn read(path: &Path, name: &str) -> Result<SourceFile, Diagnostics> {
 /// Reads at most one byte more than allowed, which distinguishes a long file from the longest allowed one.
 fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
+    // Before the file is opened: a pipe blocks.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("not a regular file"));
+    }
     File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

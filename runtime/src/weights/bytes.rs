@@ -6,6 +6,10 @@ use core::ops::Deref;
 #[cfg(feature = "std")]
 use crate::scratch;
 
+/// Largest weights file: the most parameters of a network, in float32, and the header.
+#[cfg(feature = "std")]
+const LARGEST: usize = (1 << 30) + (1 << 21);
+
 #[derive(Clone)]
 pub enum Bytes {
     Static(&'static [u8]),
@@ -15,37 +19,31 @@ pub enum Bytes {
 }
 
 impl Bytes {
-    /// Reads a file into large pages.
+    /// Reads a regular file of at most [`LARGEST`] bytes into large pages.
     #[cfg(feature = "std")]
     pub fn read(path: &std::path::Path) -> std::io::Result<Self> {
-        use std::io::Read;
+        use std::io::{Error, Read};
 
-        let mut file = std::fs::File::open(path)?;
-        // No network of the family is that large. `fs::read` fails gracefully if the memory does not suffice.
-        const LARGEST: u64 = 1 << 30;
-        let length = file.metadata()?.len();
-        if length > LARGEST {
-            return std::fs::read(path).map(Self::Vec);
+        // Before the file is opened: a pipe blocks, and a device may have no end.
+        let about = std::fs::metadata(path)?;
+        if !about.is_file() {
+            return Err(Error::other("not a regular file"));
         }
-        let length = length as usize;
+        let Some(length) = usize::try_from(about.len()).ok().filter(|length| *length <= LARGEST) else {
+            return Err(Error::other(alloc::format!("the file has {} bytes, the limit is {LARGEST}", about.len())));
+        };
+        let mut file = std::fs::File::open(path)?;
         let mut pages = scratch::Pages::zeroed(length.div_ceil(size_of::<scratch::Line>()));
         let mut read = 0;
-        // Reads one byte past the reported length to find the end: a pipe reports 0, and a file may grow meanwhile.
-        let mut beyond = [0];
         loop {
-            let rest = &mut scratch::bytes_mut(&mut pages)[read..length];
-            match file.read(if rest.is_empty() { &mut beyond } else { rest }) {
+            match file.read(&mut scratch::bytes_mut(&mut pages)[read..length]) {
+                // A file that shrinks or grows meanwhile does not match its header.
                 Ok(0) => return Ok(Self::Pages(pages, read)),
-                Ok(_) if read == length => break,
                 Ok(count) => read += count,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        let mut bytes = scratch::bytes(&pages)[..length].to_vec();
-        bytes.push(beyond[0]);
-        file.read_to_end(&mut bytes)?;
-        Ok(Self::Vec(bytes))
     }
 }
 
