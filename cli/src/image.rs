@@ -78,8 +78,11 @@ fn open(path: &Path) -> Result<BufReader<File>> {
     // Before the file is opened: a pipe blocks, and a device may have no end.
     let about = std::fs::metadata(path).map_err(failed)?;
     if !about.is_file() {
-        let what = if about.is_dir() { "a folder" } else { "not a regular file" };
-        return Err(CliError::new(format!("cannot read {}: it is {what}", path.display())));
+        let error = |what| CliError::new(format!("cannot read {}: it is {what}", path.display()));
+        return Err(match about.is_dir() {
+            true => error("a folder"),
+            false => error("not a regular file").help("save the image to a file"),
+        });
     }
     File::open(path).map(BufReader::new).map_err(failed)
 }
@@ -93,9 +96,9 @@ fn rgb(image: DynamicImage, path: &Path) -> Result<Rgb<'static>> {
 fn decode(mut file: impl BufRead + Seek, path: &Path) -> Result<DynamicImage> {
     let failed = |cause: std::io::Error| CliError::io("read", path, &cause);
     if file.fill_buf().map_err(failed)?.starts_with(jpeg::MAGIC) {
-        if !jpeg::is_whole(&mut file).map_err(failed)? {
-            return Err(CliError::new(format!("{} is truncated", path.display()))
-                .help("the end of the JPEG data is missing; copy or download the image again"));
+        if !jpeg::is_complete(&mut file).map_err(failed)? {
+            return Err(CliError::new(format!("cannot decode {}: the JPEG data has no end marker", path.display()))
+                .help("the file is truncated; copy or download it again"));
         }
         file.rewind().map_err(failed)?;
     }

@@ -1,8 +1,8 @@
-//! Detection of truncated JPEG files, of which decoders fill the missing part with gray.
+//! Detection of truncated JPEG files. Decoders fill the missing part with gray.
 
 use std::io::{self, BufRead};
 
-/// First bytes of a file.
+/// Magic bytes of a JPEG file.
 pub const MAGIC: &[u8] = b"\xff\xd8\xff";
 
 const MARKER: u8 = 0xff;
@@ -13,15 +13,15 @@ const END: u8 = 0xd9;
 ///
 /// # Errors
 /// If the file cannot be read.
-pub fn is_whole(mut file: impl BufRead) -> io::Result<bool> {
-    match whole(&mut file) {
-        Ok(whole) => Ok(whole),
+pub fn is_complete(mut file: impl BufRead) -> io::Result<bool> {
+    match complete(&mut file) {
+        Ok(complete) => Ok(complete),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-fn whole(file: &mut impl BufRead) -> io::Result<bool> {
+fn complete(file: &mut impl BufRead) -> io::Result<bool> {
     if byte(file)? != MARKER || byte(file)? != START {
         return Ok(false);
     }
@@ -89,21 +89,21 @@ mod tests {
     }
 
     #[test]
-    fn every_truncation_is_noticed() {
+    fn detects_every_truncation() {
         let bytes = jpeg();
-        assert!(is_whole(&*bytes).unwrap());
+        assert!(is_complete(&*bytes).unwrap());
         for end in 0..bytes.len() {
-            assert!(!is_whole(&bytes[..end]).unwrap(), "{end} of {} bytes", bytes.len());
+            assert!(!is_complete(&bytes[..end]).unwrap(), "{end} of {} bytes", bytes.len());
         }
-        assert!(is_whole(&*[&bytes[..], b"trailing bytes"].concat()).unwrap());
+        assert!(is_complete(&*[&bytes[..], b"trailing bytes"].concat()).unwrap());
     }
 
     #[test]
-    fn the_end_of_a_thumbnail_is_not_that_of_the_picture() {
+    fn ignores_the_end_marker_of_a_thumbnail() {
         let bytes = jpeg();
         let exif = [&[0xff, 0xe1], &(bytes.len() as u16 + 2).to_be_bytes()[..], &bytes].concat();
         let with_thumbnail = [&bytes[..2], &exif, &bytes[2..]].concat();
-        assert!(is_whole(&*with_thumbnail).unwrap());
-        assert!(!is_whole(&with_thumbnail[..with_thumbnail.len() / 4 * 3]).unwrap());
+        assert!(is_complete(&*with_thumbnail).unwrap());
+        assert!(!is_complete(&with_thumbnail[..with_thumbnail.len() / 4 * 3]).unwrap());
     }
 }

@@ -72,7 +72,7 @@ fn without_kernels(spec: &NetworkSpec) -> Option<Diagnostic> {
     }
     if spec.batch > 1 && !spec.head.dense.is_empty() {
         let message = "batches are not supported with dense layers before the classifier";
-        return Some(Diagnostic::new(&catalog::KERNELS, message).help("write `batch: 1`"));
+        return Some(Diagnostic::new(&catalog::KERNELS, message).help("write `batch: 1`, or remove `head.dense`"));
     }
     let place = spec.precision_place?;
     if spec.batch == 1 {

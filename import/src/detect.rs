@@ -7,21 +7,27 @@ use crate::error::{ErrorKind, ImportError, Result};
 use crate::files::SAVED_MODEL_HELP;
 use crate::source::Format;
 use crate::state_dict::safetensors;
-use crate::{hdf5, keras, torch};
+use crate::{hdf5, keras, onnx, torch};
 
 /// Supported formats, for messages.
 const READ: &str = "ONNX, TFLite, Keras, PyTorch and safetensors";
 
 /// Magic bytes of unsupported files, with a description and a remedy.
-const FOREIGN: [(&[u8], &str, &str); 7] = [
+const FOREIGN: [(&[u8], &str, &str); 6] = [
     (archive::MAGIC, "a zip archive without a model", "unpack it first"),
     (b"\x89PNG", "a PNG image", "pass a model file"),
     (b"\xff\xd8\xff", "a JPEG image", "pass a model file"),
     (b"BM", "a BMP image", "pass a model file"),
     (b"\x1f\x8b", "a gzip archive", "unpack it first"),
     (b"version https://git-lfs", "a Git LFS pointer", "fetch it with `git lfs pull`"),
-    (b"<", "a text file (HTML or XML)", "download the model file itself"),
 ];
+
+const OPENVINO_HELP: &str = "import the model that it was converted from, or convert that model to ONNX";
+const CORE_ML_HELP: &str = "import the model that it was converted from: Core ML files cannot be converted back";
+const EXPORTED_PROGRAM_HELP: &str =
+    "export it to ONNX: `torch.onnx.export(torch.export.load(\"model.pt2\"), f=\"model.onnx\", external_data=False)`";
+const TENSORFLOW_JS_HELP: &str = "convert it to Keras: `tensorflowjs_converter --input_format tfjs_layers_model --output_format keras model.json model.h5`; \
+     import the model that a graph model was converted from";
 
 const FROZEN_GRAPH_HELP: &str = "convert it with `python -m tf2onnx.convert --graphdef model.pb --inputs input:0 --outputs output:0 --output \
      model.onnx` (with the graph's node names), or `tf.compat.v1.lite.TFLiteConverter.from_frozen_graph`";
@@ -50,6 +56,9 @@ pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> 
     if let Some((what, remedy)) = tensorflow_protobuf(bytes) {
         return Err(not_a_model(format!("this is {what}; supported formats: {READ}")).help(remedy));
     }
+    if let Some((what, remedy)) = other_framework(bytes) {
+        return Err(not_a_model(format!("this is {what}; supported formats: {READ}")).help(remedy));
+    }
     if let Some((_, what, remedy)) = FOREIGN.iter().find(|(magic, ..)| bytes.starts_with(magic)) {
         return Err(not_a_model(format!("this is {what}; supported formats: {READ}")).help(*remedy));
     }
@@ -71,13 +80,13 @@ pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> 
             Err(not_a_model("not a safetensors file: invalid header".into()).help("download or save it again"))
         }
         Some(Format::Onnx) => Ok(Format::Onnx),
-        None if like_onnx => Ok(Format::Onnx),
+        None if like_onnx || onnx::decode(bytes).is_ok_and(|model| model.graph.is_some()) => Ok(Format::Onnx),
         None => Err(not_a_model("unrecognized model format".into())
             .expected(format!("{READ}, or a weights file of mbvc"))
             .help(if is_of_tensorflow(name) {
                 CHECKPOINT_HELP
             } else {
-                "if it is an ONNX model, give it the extension .onnx"
+                "the file may be damaged; download or export it again"
             })),
     }
 }
@@ -126,6 +135,47 @@ fn tensorflow_protobuf(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     is_graph.then_some(("a frozen TensorFlow graph", FROZEN_GRAPH_HELP))
 }
 
+/// Identifies files of other frameworks that have no magic bytes; returns a description and a remedy.
+fn other_framework(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
+    /// Bytes in which a text file names its format.
+    const START: usize = 4096;
+    let start = String::from_utf8_lossy(bytes.get(..START).unwrap_or(bytes));
+    let text = start.trim_start_matches('\u{feff}').trim_start();
+    if text.starts_with('<') {
+        let is_openvino = text.contains("<net ") && text.contains("<layers");
+        return Some(match is_openvino {
+            true => ("an OpenVINO model", OPENVINO_HELP),
+            false => ("a text file (HTML or XML)", "download the model file itself"),
+        });
+    }
+    if text.starts_with('{')
+        && ["modelTopology", "weightsManifest", "layers-model", "graph-model"].iter().any(|key| text.contains(key))
+    {
+        return Some(("a TensorFlow.js model", TENSORFLOW_JS_HELP));
+    }
+    if bytes.starts_with(archive::MAGIC) && Archive::open(bytes).is_ok_and(|archive| is_exported_program(&archive)) {
+        return Some(("a program of `torch.export` (.pt2)", EXPORTED_PROGRAM_HELP));
+    }
+    is_core_ml(bytes).then_some(("a Core ML model", CORE_ML_HELP))
+}
+
+/// Whether an archive is written by `torch.export.save`, in one of its two layouts.
+fn is_exported_program(archive: &Archive<'_>) -> bool {
+    archive.names().any(|name| {
+        let name = name.rsplit('/').next().unwrap_or(name);
+        matches!(name, "serialized_exported_program.json" | "archive_format")
+    })
+}
+
+/// A Core ML file starts with a version and a description, whose first field is an input with a name. An ONNX file has the
+/// text of its producer there.
+fn is_core_ml(bytes: &[u8]) -> bool {
+    let description = bytes.strip_prefix(&[0x08]).and_then(varint).and_then(|(_, rest)| field(rest, 0x12));
+    let input = description.and_then(|(description, _)| field(description, 0x0a));
+    let name = input.and_then(|(input, _)| field(input, 0x0a));
+    name.is_some_and(|(name, _)| !name.is_empty() && name.iter().all(u8::is_ascii_graphic))
+}
+
 /// Splits off a length-delimited field with this key.
 fn field(bytes: &[u8], key: u8) -> Option<(&[u8], &[u8])> {
     let (length, rest) = varint(bytes.strip_prefix(&[key])?)?;
@@ -168,6 +218,29 @@ mod tests {
             assert_eq!(error.kind, ErrorKind::NotAModel);
             assert!(error.to_string().contains(what), "{error}");
         }
+    }
+
+    #[test]
+    fn other_frameworks_are_identified_by_content() {
+        let text = |bytes: &[u8]| detect(bytes, "model.bin", None).unwrap_err().to_string();
+        let openvino = text(b"<?xml version=\"1.0\"?>\n<net name=\"Model0\" version=\"11\">\n<layers>");
+        assert!(openvino.contains("an OpenVINO model"), "{openvino}");
+        assert!(text(b"<!DOCTYPE html>").contains("a text file (HTML or XML)"));
+        let javascript = text(br#"{"format": "layers-model", "generatedBy": "keras v2.4.0", "modelTopology": {}}"#);
+        assert!(
+            javascript.contains("a TensorFlow.js model") && javascript.contains("tensorflowjs_converter"),
+            "{javascript}"
+        );
+        let mut exported = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        exported.start_file("model/archive_format", zip::write::SimpleFileOptions::default()).unwrap();
+        let exported = text(&exported.finish().unwrap().into_inner());
+        assert!(
+            exported.contains("a program of `torch.export`") && exported.contains("torch.onnx.export"),
+            "{exported}"
+        );
+        let core_ml = text(b"\x08\x04\x12\x0b\x0a\x09\x0a\x05image\x1a\x00");
+        assert!(core_ml.contains("a Core ML model"), "{core_ml}");
+        assert_eq!(detect(b"\x08\x07\x12\x07pytorch\x3a\x00", "model.bin", None).unwrap(), Format::Onnx);
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>> {
         });
     }
     if !about.is_file() {
-        return Err(failed("not a regular file".into()).help("save the model in a file first"));
+        return Err(failed("not a regular file".into()).help("save the model to a file and pass its path"));
     }
     if about.len() > MAX_FILE {
         return Err(

@@ -27,7 +27,7 @@ fn folded(layer: &Layer<'_>) -> Result<[Tensor; 2]> {
                 .found(format!("{} values", bias.len())));
         }
     };
-    // From the last one back: each applies to the sums of the weight so far.
+    // In reverse order: the last normalization is adjacent to the layer.
     for norm in layer.before.iter().rev() {
         apply_before(norm, &mut weight, &mut bias, channels)?;
     }

@@ -114,7 +114,8 @@ impl Imported {
         if let Some(count) = labels.map(|labels| labels.lines().count()).filter(|count| *count != classes) {
             self.remove_labels();
             self.notes.push(format!(
-                "the file has {count} labels, but {from} leads to {classes} classes; the labels are ignored"
+                "the file has {count} labels, expected {classes} for the head activation {activation}; the labels are \
+                 ignored; pass --labels FILE"
             ));
         }
     }

@@ -29,7 +29,7 @@ pub struct Recovered {
     pub dense: Vec<usize>,
     /// Activation of these layers.
     pub dense_activation: Activation,
-    /// From logits to the scores of the classes.
+    /// Function from logits to the scores of the classes.
     pub head_activation: HeadActivation,
     /// Channels before the width multiplier, and stride, of the stem.
     pub stem: [usize; 2],
@@ -46,7 +46,7 @@ pub struct Recovered {
 }
 
 impl Recovered {
-    /// Returns the number of classes that the logits score: two for the single logit of a binary classifier.
+    /// Returns the number of classes: the number of logits, or 2 for a single logit with a sigmoid.
     pub fn scored_classes(&self) -> usize {
         self.head_activation.classes(self.classes)
     }
@@ -92,12 +92,15 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
     let dense: Vec<usize> = chain.dense.iter().map(Layer::out_channels).collect();
     if let (Some(first), Some(last)) = (chain.dense.first(), chain.dense.last()) {
         let places = if dense.len() == 1 { first.place.clone() } else { format!("{} to {}", first.place, last.place) };
-        fact("dense", format!("{dense:?} {}", chain.dense_activation), format!("fully connected layers: {places}"));
+        fact("dense", format!("{dense:?} {}", chain.dense_activation), format!("dense layers: {places}"));
     }
     let (head_activation, how) = head_activation(chain, classes, &mut notes);
     fact("head_activation", head_activation.to_string(), how);
     notes.extend(chain.rankings.iter().map(|node| {
-        format!("the ranking at {} is omitted: the network returns the scores of all classes", node.place.text())
+        format!(
+            "the argmax or top-k at {} is omitted: the network returns the scores of all classes",
+            node.place.text()
+        )
     }));
     let resolution = chain.resolution.unwrap_or([224, 224]);
     fact(
@@ -158,12 +161,12 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
     Ok((recovered, facts, notes))
 }
 
-/// Returns the activation in the file, or the usual one for this number of logits, and its evidence.
+/// Returns the head activation in the file, or the default for this number of logits, and its evidence.
 fn head_activation(chain: &Chain<'_>, classes: usize, notes: &mut Vec<String>) -> (HeadActivation, String) {
     let (activation, how) = match &chain.head_activation {
         Some((activation, place)) => (*activation, place.clone()),
         None => (
-            HeadActivation::usual(classes),
+            HeadActivation::default_for(classes),
             format!(
                 "default for {}; not recorded in the file",
                 if classes == 1 { "one logit" } else { "several logits" }
@@ -173,11 +176,13 @@ fn head_activation(chain: &Chain<'_>, classes: usize, notes: &mut Vec<String>) -
     match (classes, activation) {
         (1, HeadActivation::Softmax | HeadActivation::LogSoftmax) => {
             notes.push(format!(
-                "the {activation} of a single logit is constant, so the network does not distinguish classes"
+                "the {activation} of a single logit is constant, so the network does not distinguish classes; pass --head-activation sigmoid or none"
             ));
         }
         (1, HeadActivation::Sigmoid) => {
-            notes.push("the single output is the probability of the second of two classes".into());
+            notes.push(
+                "the single output is the probability of the second of two classes; --labels takes two labels".into(),
+            );
         }
         _ => {}
     }

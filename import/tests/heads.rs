@@ -79,7 +79,7 @@ fn every_model_has_the_scores_of_its_framework_or_is_refused() {
             (Outcome::Scores { size, activation, scores }, Ok(imported)) => {
                 let logits = logits(&imported, *size);
                 let found = imported.recovered.head_activation;
-                // A file without an activation gets the usual one; its own scores are the logits.
+                // A file without an activation gets the default; its own scores are the logits.
                 let applied = if activation == "none" { HeadActivation::None } else { found };
                 assert_eq!(applied.word(), activation, "{file}");
                 let computed = applied.scores(&logits);
@@ -100,7 +100,7 @@ fn every_model_has_the_scores_of_its_framework_or_is_refused() {
     }
 }
 
-/// The table of the guide's chapter on models. `MBVC_WRITE_GUIDE=1` writes it anew.
+/// The table of the guide's chapter on models. `MBVC_WRITE_GUIDE=1` regenerates it.
 #[test]
 fn the_guide_lists_these_models() {
     const START: &str = "<!-- import/tests/heads.rs writes this table -->\n";
@@ -111,17 +111,17 @@ fn the_guide_lists_these_models() {
     let (_, after) = rest.split_once(END).expect("the end of the table");
     let rows = cases().into_iter().map(|case| {
         let outcome = match case.outcome {
-            Outcome::Scores { activation, .. } if activation == "none" => "imported; the default scores".to_owned(),
+            Outcome::Scores { activation, .. } if activation == "none" => "imported; default scores".to_owned(),
             Outcome::Scores { activation, .. } => format!("imported; scores: `{activation}`"),
-            Outcome::Refused { refused } => format!("refused: `{refused}`"),
+            Outcome::Refused { refused } => format!("refused; the message contains `{refused}`"),
         };
         format!("| {} | {} | {outcome} |", case.framework, case.head)
     });
-    let table = ["| source | head and other operations | what happens |".to_owned(), "|---|---|---|".to_owned()];
+    let table = ["| source | head and other operations | result |".to_owned(), "|---|---|---|".to_owned()];
     let table = table.into_iter().chain(rows).collect::<Vec<_>>().join("\n");
     let current = format!("{before}{START}{table}{END}{after}");
     if std::env::var_os("MBVC_WRITE_GUIDE").is_some() {
         return std::fs::write(&path, &current).unwrap();
     }
-    assert!(current == page, "write the table anew: MBVC_WRITE_GUIDE=1 cargo test -p mbvc-import --test heads");
+    assert!(current == page, "regenerate the table: MBVC_WRITE_GUIDE=1 cargo test -p mbvc-import --test heads");
 }

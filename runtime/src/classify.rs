@@ -4,12 +4,12 @@ use crate::conventions::HeadActivation;
 use crate::network::LengthError;
 
 impl HeadActivation {
-    /// The activation of weights that record none: a sigmoid for a single logit, otherwise a softmax.
-    pub const fn usual(logits: usize) -> Self {
+    /// Returns the default for weights that record none: a sigmoid for a single logit, otherwise a softmax.
+    pub const fn default_for(logits: usize) -> Self {
         if logits == 1 { Self::Sigmoid } else { Self::Softmax }
     }
 
-    /// Returns the number of classes that `logits` logits score: one each, but two if a sigmoid has a single logit.
+    /// Returns the number of classes: `logits`, or 2 for a single logit with a sigmoid.
     pub const fn classes(self, logits: usize) -> usize {
         if matches!(self, Self::Sigmoid) && logits == 1 { 2 } else { logits }
     }
@@ -240,8 +240,8 @@ mod tests {
         // Small complements keep their digits.
         let [first, _]: [f32; 2] = HeadActivation::Sigmoid.scores(&[50.0]).try_into().unwrap();
         assert!((f64::from(first) / (-50f64).exp() - 1.0).abs() < 1e-6);
-        assert_eq!(HeadActivation::usual(1), HeadActivation::Sigmoid);
-        assert_eq!(HeadActivation::usual(2), HeadActivation::Softmax);
+        assert_eq!(HeadActivation::default_for(1), HeadActivation::Sigmoid);
+        assert_eq!(HeadActivation::default_for(2), HeadActivation::Softmax);
         assert!(HeadActivation::Sigmoid.apply(&[0.0], &mut [0.0]).is_err());
         assert!(HeadActivation::Softmax.apply(&[0.0, 1.0], &mut [0.0]).is_err());
     }

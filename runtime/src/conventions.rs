@@ -84,14 +84,14 @@ words! {
 }
 
 words! {
-    /// Function from the logits of a network to the scores of its classes. It belongs to the weights.
+    /// Function from the logits of a network to the scores of its classes. It is stored with the weights.
     HeadActivation {
         /// Probabilities that sum to 1: one class applies to a picture.
         Softmax = "softmax",
         /// Natural logarithms of the probabilities that [`Softmax`](Self::Softmax) yields.
         LogSoftmax = "log_softmax",
-        /// Independent probabilities `1 / (1 + exp(-logit))`: any number of classes may apply. A single logit scores two
-        /// classes: its probability is that of the second.
+        /// Independent probabilities `1 / (1 + exp(-logit))`: any number of classes may apply. With a single logit
+        /// there are two classes: the sigmoid is the probability of class 1.
         Sigmoid = "sigmoid",
         /// The logits are the scores.
         None = "none",

@@ -92,12 +92,12 @@ impl Weights {
         self.conventions
     }
 
-    /// Returns the function from logits to the scores of the classes, from the metadata.
+    /// Returns the head activation, the function from logits to the scores of the classes, from the metadata.
     pub fn head_activation(&self) -> HeadActivation {
         self.head_activation
     }
 
-    /// Returns the number of classes that the weights score: that of the logits, but two if a sigmoid has a single logit.
+    /// Returns the number of classes: the number of logits, or 2 for a single logit with a sigmoid.
     pub fn classes(&self) -> usize {
         self.head_activation.classes(self.conventions.classes)
     }

@@ -16,8 +16,8 @@ use crate::{engine, files, outln, stream, ui};
 /// Classify images
 ///
 /// Reads JPEG, PNG, BMP and WebP. Each image is rotated by its Exif orientation, resized or cropped to the input size as
-/// the weights file records it (with Pillow's filters), and preprocessed. The scores are those of the imported model:
-/// probabilities, or what the last activation of the model yields. The times are those of the network alone. An image that
+/// the weights file records it (with Pillow's filters), and preprocessed. The scores are the output of the
+/// head activation: probabilities, log probabilities or logits. The times are those of the network alone. An image that
 /// cannot be read is reported and skipped, and the command then exits with status 1.
 #[derive(clap::Args)]
 #[command(after_help = examples!(

@@ -53,7 +53,8 @@ pub struct Args {
     /// and torchvision; or `none` [default: the model's labels, else ImageNet's for 1000 or 1001 classes]
     #[arg(long, value_name = "FILE|imagenet|none")]
     labels: Option<PathBuf>,
-    /// From logits to scores, if the model does not record it: softmax, log_softmax, sigmoid or none
+    /// Function from logits to scores: softmax, log_softmax, sigmoid or none [default: the last activation of the model,
+    /// else sigmoid for a single logit and softmax for several]
     #[arg(long, value_name = "ACTIVATION", value_parser = head_activation)]
     head_activation: Option<HeadActivation>,
     /// Convert a quantized model to float32
@@ -248,7 +249,7 @@ pub fn run(args: &Args) -> Result {
         imported.set_framing(framing, "the command");
     }
     if let Some(activation) = args.head_activation {
-        imported.set_head_activation(activation, "the command");
+        imported.set_head_activation(activation, "--head-activation");
     }
     match &labels {
         Some(Names::Listed(labels)) => imported.set_labels(labels)?,

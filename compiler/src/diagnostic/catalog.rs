@@ -48,13 +48,13 @@ catalog! {
     BLOCKS = "blocks": "blocks is a list of at least one row { t: expansion, c: channels, n: repeat, s: stride }";
     EXPANSION = "expansion": "an expansion is a whole number from 1 to 64";
     CHANNELS = "channels": "a number of channels is a whole number from 1 to 65536";
-    DENSE = "dense": "dense is the number of units of a dense layer before the classifier, from 1 to 65536, or a list of 1 to 8 such numbers";
+    DENSE = "dense": "dense is the number of units of a dense layer before the classifier, from 1 to 65536, or a list of 1 to 8 such numbers; dense_activation requires dense";
     REPEAT = "repeat": "a row is repeated from 1 to 128 times";
     STRIDE = "stride": "a stride is 1 or 2";
     RESIDUAL = "residual": "a residual is auto, true or false";
     PREPROCESSING = "preprocessing": "preprocessing is { range: [low, high] } with low below high, or { mean: [r, g, b], std: [r, g, b] } of pixels from 0 to 1, with every std above 0";
     PRECISION = "precision": "the precision is f32, int8 or uint8";
-    KERNELS = "kernels": "batches require precision f32 and a classifier without dense layers before it; deep fusion requires a quantized precision and one thread";
+    KERNELS = "kernels": "batches require precision f32 and a head without dense layers; deep fusion requires a quantized precision and one thread";
     NUMERICS = "numerics": "the numerics are fast (the fast inner product on processors where it is faster) or strict (bit-identical on every instruction set with FMA)";
     ROUNDING = "rounding": "the rounding is even for f32, and xnnpack or tflite-reference for int8 and uint8";
     FUSION = "fusion": "the fusion is none, relu6, block or deep";

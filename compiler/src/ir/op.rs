@@ -113,7 +113,7 @@ impl Op {
         }
     }
 
-    /// Whether the result is the average over the image, alone or in an epilogue.
+    /// Whether this is a global average pool, or has one in its epilogue.
     pub fn pools(&self) -> bool {
         matches!(self, Self::GlobalAvgPool) || self.epilogue().pool.is_some()
     }

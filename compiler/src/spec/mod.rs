@@ -40,7 +40,7 @@ pub const MAX_RESOLUTION: usize = 4096;
 pub const MAX_CLASSES: usize = 65_536;
 /// Most channels of a layer, in the table and after width and expansion.
 pub const MAX_CHANNELS: usize = 65_536;
-/// Most dense layers before the classifier.
+/// Maximum number of dense layers before the classifier.
 pub const MAX_DENSE: usize = 8;
 /// Largest expansion of a block.
 pub const MAX_EXPANSION: usize = 64;

@@ -182,7 +182,7 @@ fn head(checker: &mut Checker<'_>, entry: &Entry<'_>) -> Option<HeadDraft> {
     let fields = checker.fields(entry.value, &HEAD)?;
     let (dense, activation) = (fields.get("dense"), fields.get("dense_activation"));
     if let (None, Some(activation)) = (dense, activation) {
-        let message = "`head.dense_activation` has no dense layers";
+        let message = "`head.dense_activation` is set, but `head.dense` is not";
         let help = "remove it, or write `dense: [100]`";
         checker.push(Diagnostic::new(&catalog::DENSE, message).at(activation.place()).help(help));
     }

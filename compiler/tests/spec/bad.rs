@@ -115,9 +115,9 @@ const VALUES: &[Case] = &[
     ("std_beyond_bytes", &[("range: [-1, 1]", "mean: [0, 0, 0], std: [1, 1, 256]")]),
     ("dense_is_empty", &[("channels: 64", "channels: 64, dense: []")]),
     ("dense_has_too_many_layers", &[("channels: 64", "channels: 64, dense: [1, 2, 3, 4, 5, 6, 7, 8, 9]")]),
-    ("dense_without_units", &[("channels: 64", "channels: 64, dense: [100, 0, ten]")]),
-    ("dense_activation_alone", &[("channels: 64", "channels: 64, dense_activation: relu")]),
-    ("dense_activation_is_another", &[("channels: 64", "channels: 64, dense: 10, dense_activation: tanh")]),
+    ("dense_has_invalid_units", &[("channels: 64", "channels: 64, dense: [100, 0, ten]")]),
+    ("dense_activation_without_dense", &[("channels: 64", "channels: 64, dense_activation: relu")]),
+    ("dense_activation_is_unknown", &[("channels: 64", "channels: 64, dense: 10, dense_activation: tanh")]),
     ("residual_is_a_word", &[("s: 1 }\nhead", "s: 1, residual: maybe }\nhead")]),
     ("budget_without_a_unit", &[("width: 1.0", "scratch_budget: lots")]),
 ];

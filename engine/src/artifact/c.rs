@@ -77,7 +77,11 @@ impl Library<'_> {
         };
         let rounds = if quantized { "\n * Its values are quantized; the logits are dequantized." } else { "" };
         let activation = self.weights.head_activation();
-        let logits = if self.weights.classes() == spec.classes { "one for each class" } else { "one for two classes" };
+        let logits = if self.weights.classes() == spec.classes {
+            ": one per class"
+        } else {
+            "; the single one scores two classes, with ids 0 and 1"
+        };
         let score = match activation {
             HeadActivation::Softmax => "its probability, from 0 to 1; the probabilities of all classes sum to 1",
             HeadActivation::Sigmoid => "its probability, from 0 to 1",

@@ -27,7 +27,7 @@ extern "C" {
 #define @NAME@_IMAGE_CHANNELS 3
 /* Number of values of an image. */
 #define @NAME@_IMAGE_LENGTH (@NAME@_IMAGE_HEIGHT * @NAME@_IMAGE_WIDTH * @NAME@_IMAGE_CHANNELS)
-/* Length of the logits: @logits@. */
+/* Number of logits@logits@. */
 #define @NAME@_CLASSES @classes@
 /* Length of the vector before the classifier. */
 #define @NAME@_EMBEDDING @embedding@

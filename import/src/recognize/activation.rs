@@ -14,7 +14,7 @@ pub struct Clamped {
     pub place: String,
     /// Output of the last clamp.
     pub value: Value,
-    /// What reads it.
+    /// Description of the operation that reads `value`.
     pub next: String,
 }
 

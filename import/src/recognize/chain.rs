@@ -13,14 +13,14 @@ pub struct Chain<'g> {
     pub blocks: Vec<Block<'g>>,
     pub head: Layer<'g>,
     pub pool: Pool,
-    /// Fully connected layers between the pool and the classifier.
+    /// Dense layers between the pool and the classifier.
     pub dense: Vec<Layer<'g>>,
     /// Activation of `dense`.
     pub dense_activation: Activation,
     pub classifier: Layer<'g>,
-    /// The activation on the logits, and its place; `None` if the file has none.
+    /// Head activation and its place; `None` if the file has none.
     pub head_activation: Option<(HeadActivation, String)>,
-    /// Rankings of the scores, which the network omits.
+    /// Operations that select classes by score (argmax, top-k), which the network omits.
     pub rankings: Vec<&'g Node<'g>>,
     pub activation: Activation,
     /// Whether quantized ranges imply the activation of some layers.

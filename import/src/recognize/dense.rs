@@ -1,4 +1,4 @@
-//! Dense layers after the pool: any number with an activation, then the classifier.
+//! The layers after the pool: up to 8 dense layers with ReLU or ReLU6, then the classifier.
 
 use mbvc_compiler::spec::MAX_DENSE;
 
@@ -7,7 +7,7 @@ use super::walk::Walk;
 use crate::error::{ImportError, Result};
 use crate::source::{Node, Op, Value};
 
-const EXPECTED: &str = "a fully connected layer (or 1x1 convolution)";
+const EXPECTED: &str = "a dense layer (or 1x1 convolution)";
 
 /// The layers after the pool.
 #[derive(Debug)]
@@ -30,9 +30,10 @@ impl<'g> Walk<'g> {
             }
             layer.role = format!("dense{}", hidden.len() + 1);
             if hidden.len() == MAX_DENSE {
-                return Err(ImportError::unsupported("too many fully connected layers")
+                return Err(ImportError::unsupported("too many dense layers")
                     .at(layer.place)
-                    .expected(format!("at most {MAX_DENSE} before the classifier")));
+                    .expected(format!("at most {MAX_DENSE} before the classifier"))
+                    .found(format!("more than {MAX_DENSE}")));
             }
             let clamped = self.clamped(node, &mut layer.steps);
             value = self.flattened(clamped.value);
@@ -40,9 +41,7 @@ impl<'g> Walk<'g> {
             clamped.add_to(&mut self.dense_activation, self.quants, &layer.role, true).map_err(|error| {
                 let error = error.role(layer.role.clone());
                 match is_linear {
-                    true => error.help(
-                        "merge fully connected layers without an activation between them: multiply their weights",
-                    ),
+                    true => error.help("merge the two layers into one: multiply their weights"),
                     false => error,
                 }
             })?;
@@ -52,7 +51,7 @@ impl<'g> Walk<'g> {
         }
     }
 
-    /// Whether another fully connected layer reads `value`, or an activation that only such a layer may follow.
+    /// Whether another dense layer follows `value`, directly or after activations, reshapes and normalizations.
     fn has_more(&self, value: Value) -> bool {
         let mut value = value;
         while let Some(node) = self.only(value) {

@@ -1,4 +1,4 @@
-//! What follows the logits: an activation, reshapes and rankings.
+//! Operations on the logits: the head activation, reshapes, argmax and top-k.
 
 use mbvc_runtime::HeadActivation;
 
@@ -9,7 +9,7 @@ use crate::source::{Node, Op, Value};
 /// Operations on the logits.
 #[derive(Debug)]
 pub struct End<'g> {
-    /// The activation and its place.
+    /// Head activation and its place.
     pub activation: Option<(HeadActivation, String)>,
     pub rankings: Vec<&'g Node<'g>>,
 }
@@ -37,8 +37,9 @@ impl<'g> Walk<'g> {
                             return Err(ImportError::unsupported("the logits have two activations")
                                 .at(place)
                                 .role("output")
-                                .expected("a softmax or a sigmoid, or neither")
-                                .found(format!("{activation}, and {known} at {other}")));
+                                .expected("at most one activation")
+                                .found(format!("{activation}, and {known} at {other}"))
+                                .help("remove one of them and export the model again"));
                         }
                         end.activation = Some((activation, place));
                         values.push((node.output, true));

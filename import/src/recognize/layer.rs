@@ -49,9 +49,9 @@ pub struct Layer<'g> {
     pub place: String,
     pub kernel: &'g Kernel<'g>,
     pub bias: Option<&'g Constant<'g>>,
-    /// Operations on its input; only the classifier has any.
+    /// Normalizations of its input, which fold into the weight; only layers after the pool have any.
     pub before: Vec<Norm<'g>>,
-    /// Operations on its sums.
+    /// Normalizations of its output.
     pub norms: Vec<Norm<'g>>,
     /// `[kh, kw, in, out]`, depthwise `[kh, kw, channels]`, classifier `[in, out]`.
     pub shape: Vec<usize>,
@@ -116,7 +116,7 @@ pub fn check(node: &Node<'_>, conv: &Conv<'_>, expected: Expected, channels: usi
 pub fn describe(node: &Node<'_>) -> String {
     match &node.op {
         Op::Conv(conv) => describe_conv(conv),
-        Op::Dense(Dense { kernel, .. }) => format!("a fully connected layer {}", display_shape(&kernel.shape())),
+        Op::Dense(Dense { kernel, .. }) => format!("a dense layer {}", display_shape(&kernel.shape())),
         Op::BatchNorm(_) => "a batch normalization".into(),
         Op::Affine(_) => "arithmetic with a constant".into(),
         Op::Clamp { low, high } => format!("an activation that clamps to [{low}, {high}]"),
@@ -125,7 +125,7 @@ pub fn describe(node: &Node<'_>) -> String {
         Op::Pool { .. } => "an average pool".into(),
         Op::Flatten => "a reshape".into(),
         Op::Scores(activation) => format!("a {activation}"),
-        Op::Ranking => "a ranking of classes".into(),
+        Op::Ranking => "an argmax or top-k".into(),
         Op::Other => format!("{}, an operator not used by MobileNetV2", shorten(&node.place.operator)),
     }
 }

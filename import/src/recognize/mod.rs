@@ -43,7 +43,7 @@ pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g
             if walk.is_end(after) {
                 return Err(ImportError::unsupported("the network ends with features: it has no classifier")
                     .at(layer.place)
-                    .expected("an average pool and a fully connected layer after the last convolution")
+                    .expected("an average pool and a dense layer after the last convolution")
                     .help(
                         "pass the whole classifier, not the backbone (in Keras, use `include_top=True` or add a head)",
                     ));

@@ -312,7 +312,7 @@ impl<'g> Walk<'g> {
         let node = self.next(value, "head.pool", EXPECTED, false)?;
         let Op::Pool { window } = node.op else {
             let mut error = Self::unexpected(node, "head.pool", EXPECTED);
-            error.problem = format!("unexpected operation after the last convolution, of {} channels", self.channels);
+            error.problem = format!("unexpected operation after the last convolution ({} channels)", self.channels);
             return Err(error);
         };
         if let (Some(window), Some(image)) = (window, self.image)

@@ -56,9 +56,9 @@ pub enum Op<'a> {
     },
     /// Converts an image of one pixel to a vector, or back.
     Flatten,
-    /// From logits to scores.
+    /// The function from logits to scores.
     Scores(HeadActivation),
-    /// Selects classes by score.
+    /// Selects classes by score: argmax or top-k.
     Ranking,
     /// An operation not used by MobileNetV2.
     Other,

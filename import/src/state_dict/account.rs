@@ -7,9 +7,9 @@ use crate::error::{ImportError, Result};
 use crate::source::Fact;
 use crate::text::shorten;
 
-/// Entries of checkpoints and modules of training, by the start of their names.
+/// Name prefixes of losses, metrics and other entries that only training uses.
 const TRAINING: [&str; 6] = ["criterion", "loss", "metric", "train_", "val_", "test_"];
-/// Entries of checkpoints beside the network.
+/// Name prefixes of checkpoint entries outside the network.
 const BESIDE: [&str; 12] = [
     "optim",
     "lr_sched",
@@ -39,7 +39,7 @@ pub fn check(dict: &StateDict<'_>, used: &BTreeSet<String>, prefix: &str, copies
         match reason(name, &root, used, &copies) {
             Some(reason) => ignored.entry(reason).or_default().push(name),
             None if tensor.as_ref().is_ok_and(|tensor| !tensor.is_float()) => {
-                ignored.entry("counters").or_default().push(name);
+                ignored.entry("integer tensors").or_default().push(name);
             }
             None => unknown.push(name),
         }
@@ -53,7 +53,7 @@ pub fn check(dict: &StateDict<'_>, used: &BTreeSet<String>, prefix: &str, copies
         };
         return Err(ImportError::unsupported("the file has tensors that are not part of MobileNetV2")
             .at(format!("tensor '{}'", shorten(first)))
-            .expected("weights and biases of convolutions and one fully connected layer, and batch normalizations")
+            .expected("weights and biases of convolutions, dense layers and batch normalizations")
             .found(format!("{}{more}", found.join(", ")))
             .help(
                 "if they take part in inference, export the model to ONNX: `torch.onnx.export(model, image, FILE)`; if not, \
@@ -84,7 +84,7 @@ fn reason(name: &str, root: &[String], used: &BTreeSet<String>, copies: &[[&str;
     if starts(&TRAINING) {
         return Some("losses and metrics");
     }
-    (shared < root.len() && starts(&BESIDE)).then_some("state of the training")
+    (shared < root.len() && starts(&BESIDE)).then_some("training state")
 }
 
 /// Returns the components that all names start with.
@@ -141,10 +141,10 @@ mod tests {
     fn what_inference_does_not_need_is_ignored() {
         for (name, prefix, reason) in [
             ("features.1.num_batches_tracked", "", "counters"),
-            ("features.1.count", "", "counters"),
-            ("optimizer.state.0.momentum_buffer", "state_dict.", "state of the training"),
-            ("optimizer_states.0.state.1.exp_avg", "state_dict.model.", "state of the training"),
-            ("callbacks.best.current_score", "state_dict.", "state of the training"),
+            ("features.1.count", "", "integer tensors"),
+            ("optimizer.state.0.momentum_buffer", "state_dict.", "training state"),
+            ("optimizer_states.0.state.1.exp_avg", "state_dict.model.", "training state"),
+            ("callbacks.best.current_score", "state_dict.", "training state"),
             ("state_dict.criterion.weight", "state_dict.model.", "losses and metrics"),
             ("loss_fn.weight", "", "losses and metrics"),
         ] {

@@ -1,4 +1,4 @@
-//! The modules of a `Sequential` that contains the classifier: fully connected layers, normalizations that fold into them,
+//! The modules of a `Sequential` that contains the classifier: dense layers, normalizations that fold into them,
 //! and activations.
 
 use std::collections::BTreeSet;
@@ -27,11 +27,11 @@ pub enum Part {
     Activation(Activation),
 }
 
-/// Most modules after the first fully connected layer that are searched.
+/// Maximum number of modules that are searched after the last dense layer.
 const MOST: usize = 64;
 
-/// Finds the modules around the fully connected layers `dense`, which are in one `Sequential` if there are several. `scores`
-/// are all softmax and sigmoid modules of the file, and `assumed` is the activation between fully connected layers that the
+/// Finds the modules around the dense layers `dense`, which are in one `Sequential` if there are several. `scores`
+/// are all softmax and sigmoid modules of the file, and `assumed` is the activation between dense layers that the
 /// user has specified for a file that records none.
 ///
 /// # Errors
@@ -75,7 +75,7 @@ fn siblings(names: &[String]) -> Option<(&str, BTreeSet<usize>)> {
 struct Sequence<'s, 'a> {
     dict: &'s StateDict<'a>,
     parent: &'s str,
-    /// Numbers of the fully connected layers.
+    /// Numbers of the dense layers.
     dense: &'s BTreeSet<usize>,
     assumed: Option<Activation>,
 }
@@ -136,7 +136,7 @@ impl Sequence<'_, '_> {
                 return Err(self
                     .unexpected(
                         &self.name(number),
-                        "the logits have an activation",
+                        "unexpected activation after the classifier",
                         "the end of the network, a softmax or a sigmoid",
                     )
                     .found(activation.word()));
@@ -153,11 +153,11 @@ impl Sequence<'_, '_> {
     }
 
     fn unrecorded(&self, name: &str) -> Box<ImportError> {
-        ImportError::unsupported("the file does not record what lies between the modules before the classifier")
+        ImportError::unsupported("the file does not record a module before the classifier")
             .at(format!("module '{}'", shorten(name)))
             .role("classifier")
             .help(
-                "for an activation between fully connected layers, pass a spec with `head: { dense: ..., dense_activation: ... }` \
+                "for an activation between dense layers, pass a spec with `head: { dense: ..., dense_activation: ... }` \
                  (--spec FILE); or export the model to ONNX: `torch.onnx.export(model, image, FILE)`",
             )
     }

@@ -16,7 +16,7 @@ pub struct Layers {
     pub stem: Named,
     pub blocks: Vec<Block>,
     pub head: Named,
-    /// Fully connected layers or 1x1 convolutions, in the order of their names; the last is the classifier.
+    /// Dense layers or 1x1 convolutions, in the order of their names; the last is the classifier.
     pub dense: Vec<String>,
     /// Prefixes of other copies of the network.
     pub copies: Vec<String>,
@@ -177,7 +177,7 @@ fn averaged(mut found: Vec<(Layers, Vec<String>)>) -> Result<(Layers, Vec<String
     }
 }
 
-/// Returns the fully connected layers with the longest common prefix with the body: one, or several in one `Sequential`.
+/// Returns the dense layers with the longest common prefix with the body: one, or several in one `Sequential`.
 fn dense(dict: &StateDict<'_>, layers: &Layers, rest: &[String]) -> Result<Vec<String>> {
     let (pointwise, others): (Vec<_>, Vec<_>) = rest.iter().partition(|conv| {
         let weight = dict.tensors.get(&format!("{conv}.weight")).and_then(|weight| weight.as_ref().ok());
@@ -208,11 +208,11 @@ fn dense(dict: &StateDict<'_>, layers: &Layers, rest: &[String]) -> Result<Vec<S
         [_, ..] if is_one_sequence => Ok(of_sequence.into_iter().map(|(_, name)| name).collect()),
         [] => Err(ImportError::unsupported("the file has no classifier")
             .role("classifier")
-            .expected("a fully connected layer")
+            .expected("a dense layer")
             .help("save the state dict of the whole model, with its classifier")),
         _ => {
             let names: Vec<_> = nearest.iter().take(8).map(|name| format!("'{}'", shorten(name))).collect();
-            Err(ImportError::unsupported("more than one fully connected layer")
+            Err(ImportError::unsupported("more than one dense layer")
                 .role("classifier")
                 .expected("one after the pool, or several in one `Sequential`")
                 .found(names.join(", ")))

@@ -12,7 +12,7 @@ use crate::text::shorten;
 /// What the class of a module computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A convolution, fully connected layer or normalization, which is read with its tensors.
+    /// A convolution, dense layer or normalization, which is read with its tensors.
     Layer,
     Activation(Activation),
     Scores(HeadActivation),
@@ -70,7 +70,7 @@ pub struct Found {
     pub scores: Vec<(String, HeadActivation)>,
 }
 
-/// Reads the classes of all modules, and the code of those that call others. `classifier` is the name of the fully connected
+/// Reads the classes of all modules, and the code of those that call others. `classifier` is the name of the dense
 /// layer, `padding` the convention of the implementation.
 ///
 /// # Errors
@@ -107,12 +107,12 @@ pub fn read(dict: &StateDict<'_>, classifier: &str, padding: Padding) -> Result<
             }
             Kind::Other => {
                 return Err(wrong("the module is not part of MobileNetV2")
-                    .expected("convolutions with ReLU or ReLU6, batch normalizations, an average pool, a fully connected layer")
+                    .expected("convolutions with ReLU or ReLU6, batch normalizations, an average pool, a dense layer")
                     .help("if it does not take part in inference, remove it and save the model again"));
             }
             Kind::Layer => {
                 if module.dilation.is_some_and(|dilation| dilation != [1; 2]) {
-                    return Err(wrong("a dilated convolution").expected("dilation 1"));
+                    return Err(wrong("unsupported dilation").expected("1"));
                 }
                 if let Some(mode) = module.padding_mode.as_deref().filter(|mode| *mode != "zeros") {
                     return Err(wrong("unexpected padding mode").expected("zeros").found(shorten(mode)));
@@ -147,7 +147,7 @@ fn function(call: &Call, padding: Padding) -> Option<Kind> {
         "sigmoid" => Kind::Scores(HeadActivation::Sigmoid),
         "adaptive_avg_pool2d" if matches!(argument(1), "[1, 1]" | "1") => Kind::Pool,
         "mean" if matches!(argument(1), "[2, 3]" | "[3, 2]" | "[-1, -2]" | "[-2, -1]") => Kind::Pool,
-        // Convolutions without a padding of their own.
+        // The padding of `same` convolutions is a separate call.
         "pad" | "constant_pad_nd" if padding == Padding::Same => Kind::Transparent,
         "add" | "add_" | "flatten" | "dropout" | "dropout_" | "feature_dropout" | "view" | "reshape" | "squeeze"
         | "contiguous" | "size" | "len" | "dim" | "format" | "eq" | "ne" | "gt" | "ge" | "lt" | "le" => {

@@ -18,15 +18,25 @@ struct Call<'a> {
     output: i32,
 }
 
+/// Operator that holds a subgraph compiled for the Edge TPU.
+const EDGE_TPU: &[u8] = b"edgetpu-custom-op";
+
 /// Reads `operator` into `tensors`.
 pub fn read<'a>(tensors: &mut Tensors<'a>, model: Model<'a>, operator: Operator<'a>) -> Result<()> {
     /// Most operands of an operator; bounds copies of a hostile vector.
     const MAX_OPERANDS: usize = 64;
-    let code = schema::operator_code(model.operator_codes()?.table(operator.code_index()? as usize, "operator code")?)?;
+    let description = model.operator_codes()?.table(operator.code_index()? as usize, "operator code")?;
+    let code = schema::operator_code(description)?;
+    let custom = schema::custom_code(description)?;
+    if custom == EDGE_TPU {
+        return Err(ImportError::unsupported("the model is compiled for the Edge TPU")
+            .help("import the TFLite file that was passed to `edgetpu_compiler`"));
+    }
     let inputs: Vec<i32> = operator.inputs()?.i32s().take(MAX_OPERANDS).collect();
     let outputs: Vec<i32> = operator.outputs()?.i32s().take(MAX_OPERANDS).collect();
     let Some((&output, others)) = outputs.split_first() else { return Ok(()) };
-    let place = Place { name: tensors.name(output), operator: code::name(code).into() };
+    let operator_name = if custom.is_empty() { code::name(code).into() } else { String::from_utf8_lossy(custom) };
+    let place = Place { name: tensors.name(output), operator: operator_name };
     let call = Call { operator, code, place, inputs, output };
     let translated = (|| {
         let mut has_data = false;

@@ -40,6 +40,11 @@ pub fn operator_code(table: Table<'_>) -> Result<i32> {
     Ok(table.i32(10, 0)?.max(i32::from(table.i8(4, 0)?)))
 }
 
+/// Returns the name of a custom operator; empty for a builtin one.
+pub fn custom_code(table: Table<'_>) -> Result<&[u8]> {
+    table.string(6, "the name of a custom operator")
+}
+
 #[derive(Clone, Copy)]
 pub struct Subgraph<'a>(pub Table<'a>);
 

@@ -97,7 +97,7 @@ fn from_archive(bytes: &[u8]) -> Result<(StateDict<'_>, &'static str)> {
 
 /// Reads the code below the folder `code` of a TorchScript archive, by qualified name of the class.
 fn classes(archive: &mut Archive<'_>, code: &str) -> Result<HashMap<String, Module>> {
-    /// Total size of the code; that of a traced MobileNetV2 has 200 kB.
+    /// Maximum size of the code in bytes; a traced MobileNetV2 has 200 kB.
     const MAX_CODE: usize = 1 << 24;
     let files: Vec<String> =
         archive.names().filter(|name| name.starts_with(code) && name.ends_with(".py")).map(str::to_owned).collect();

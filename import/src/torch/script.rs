@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use crate::state_dict::{Call, Module};
 
-/// Most calls of one class.
+/// Maximum number of calls of one class.
 const MAX_CALLS: usize = 4096;
 
 /// Reads the classes of a file. `path` is its place below `code/`, such as `__torch__/torch/nn/modules/conv.py`.
@@ -63,7 +63,7 @@ fn class(body: &str) -> Module {
     module
 }
 
-/// Returns all calls of functions of `torch` in the text, inner ones too.
+/// Returns all calls of functions of `torch` in the text, including nested calls.
 fn calls(text: &str) -> Vec<Call> {
     const PREFIX: &str = "torch.";
     let mut calls = Vec::new();
@@ -89,7 +89,7 @@ fn calls(text: &str) -> Vec<Call> {
 /// other packages have their qualified name.
 fn aliased_calls(text: &str) -> Vec<Call> {
     let aliases = text.lines().filter_map(|line| line.trim().split_once(" = __torch__."));
-    // Not the types of attributes, `__annotations__["0"]`.
+    // Skips attribute types, `__annotations__["0"]`.
     let aliases = aliases.filter(|(alias, _)| alias.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
     let calls = aliases.take(MAX_CALLS).map(|(alias, name)| {
         let function = name.strip_prefix("torch.nn.functional.").unwrap_or(name).to_owned();
@@ -105,7 +105,7 @@ fn aliased_calls(text: &str) -> Vec<Call> {
     calls.collect()
 }
 
-/// Splits the text up to the closing parenthesis at its commas, outside of brackets and strings.
+/// Splits an argument list at its top-level commas, up to the closing parenthesis.
 fn arguments(text: &str) -> Vec<String> {
     /// Longest argument that is kept; literals are short.
     const LONGEST: usize = 64;
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn functions_are_called_by_an_alias() {
+    fn resolves_aliased_functions() {
         let (_, module) = only(
             "class Net(Module):\n  def forward(self) -> Tensor:\n    _0 = __torch__.torch.nn.functional.hardtanh\n    \
              _1 = __torch__.mine.helper\n    return _10(_0(x, 0., 6., True, ), _1(y, ))\n",

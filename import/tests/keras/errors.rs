@@ -60,9 +60,9 @@ fn reports_unsupported_layers_by_name() {
 }
 
 #[test]
-fn reports_a_head_of_more_than_one_layer_with_the_remedy() {
+fn reports_an_activation_after_the_classifier() {
     let error = replaced("\"activation\": \"sigmoid\"", "\"activation\": \"relu\"");
-    assert!(error.contains("one fully connected layer"), "{error}");
+    assert!(error.contains("output, node 'dense_1' (Dense)") && error.contains("clamps to [0, inf]"), "{error}");
 }
 
 /// The output of the inner network is removed, with the layers after it.

@@ -21,7 +21,7 @@ const TENSORS: usize = 65;
 /// What TensorFlow's converter makes of a network of odd sizes: 26 convolutions, 3 adds, the pool and the softmax.
 const CONVERTED: &str = "converted_int8.tflite";
 const CONVERTED_TENSORS: usize = 31;
-/// Two dense layers after the pool: 10 convolutions, 2 adds, the pool, the dense layers and the softmax.
+/// A dense layer before the classifier: 10 convolutions, 2 adds, the pool, two dense products and the softmax.
 const DENSE: &str = "heads/dense_int8.tflite";
 const DENSE_TENSORS: usize = 16;
 

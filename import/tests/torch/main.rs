@@ -142,7 +142,7 @@ fn facts_tell_where_they_are_from() {
     let legacy = import("legacy.pth.tar", Some(SMALL));
     let (count, ignored) = fact(&legacy, "ignored");
     assert_eq!(count, "15 tensors");
-    assert!(ignored.contains("counters: ") && ignored.contains("state of the training: optimizer."), "{ignored}");
+    assert!(ignored.contains("counters: ") && ignored.contains("training state: optimizer."), "{ignored}");
     assert_eq!(fact(&legacy, "framing").0, "crop 256/224 bilinear");
     assert!(fact(&legacy, "names").1.contains("`state_dict.module.`"), "{:?}", legacy.facts);
     let script = import("script.pt", Some(SMALL));

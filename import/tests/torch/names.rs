@@ -110,7 +110,7 @@ fn reports_a_body_without_its_one_classifier() {
     let text = error(&BODY, &[]);
     assert!(text.contains("the file has no classifier"), "{text}");
     let text = error(&BODY, &[("head.0.weight", &[8, 16]), ("head.2.weight", &[3, 8])]);
-    assert!(text.contains("more than one fully connected layer") && text.contains("'head.2'"), "{text}");
+    assert!(text.contains("more than one dense layer") && text.contains("'head.2'"), "{text}");
     let text = error(&BODY, &[("classifier.1.weight", &[3, 12])]);
     assert!(text.contains("expected: 16 features"), "{text}");
 }

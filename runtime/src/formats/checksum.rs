@@ -1,12 +1,11 @@
-//! Checksum of packed files. It detects damage, not intent.
+//! Checksum of packed files. It detects accidental corruption, not tampering.
 
 /// Bytes that a step of the checksum reads.
 const STRIDE: usize = 32;
 /// Prime of the 64-bit FNV hash.
 const PRIME: u64 = 0x0100_0000_01b3;
 
-/// A checksum of byte slices, one after the other. Four sums run side by side, so that a processor checks several bytes
-/// per cycle.
+/// A checksum of byte slices, one after the other, in four independent lanes, which a processor computes in parallel.
 #[derive(Debug, Clone, Copy)]
 pub struct Checksum([u64; 4]);
 

@@ -36,14 +36,14 @@ impl Conventions {
 }
 
 impl HeadActivation {
-    /// Reads `mbvc.head_activation`. Without it, the activation is the [`usual`](Self::usual) one of `logits` logits.
+    /// Reads `mbvc.head_activation`. Without it, it is the [`default_for`](Self::default_for) this number of logits.
     ///
     /// # Errors
     /// If it has an unknown value.
     pub fn of(header: &Header<'_>, logits: usize) -> Result<Self, ConventionError> {
         const KEY: &str = "mbvc.head_activation";
         if header.metadata(KEY).is_none() {
-            return Ok(Self::usual(logits));
+            return Ok(Self::default_for(logits));
         }
         read(header, KEY, Self::WORDS, Self::from_word)
     }

@@ -168,7 +168,7 @@ pub struct PackedHeader {
     pub preprocess: Preprocess,
     /// Bytes of the text after the block.
     pub text_bytes: u32,
-    /// Checksum of all bytes of the file but its own.
+    /// Checksum of all bytes except the checksum itself.
     pub checksum: u32,
 }
 
@@ -241,7 +241,7 @@ impl PackedHeader {
         }
     }
 
-    /// Checks the checksum of the whole file, which must have the expected length.
+    /// Verifies the checksum of the whole file, which must have the expected length.
     ///
     /// # Errors
     /// If the file was damaged after it was packed.
@@ -271,7 +271,7 @@ pub struct PackedText<'a> {
     pub network: &'a str,
     /// Framing, in the syntax that `Framing` parses.
     pub framing: &'a str,
-    /// From logits to the scores of the classes.
+    /// Function from logits to the scores of the classes.
     pub head_activation: HeadActivation,
     /// Names of the classes, one per line. Empty if the weights have none.
     pub labels: &'a str,

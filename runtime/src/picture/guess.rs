@@ -21,11 +21,11 @@ pub struct Guess<'a> {
     pub label: Option<&'a str>,
     /// Score of the class: its probability, unless the activation is `log_softmax` or `none`.
     pub score: f32,
-    /// Activation that computes the score, as the weights require.
+    /// Head activation of the weights, which computes the score.
     pub activation: HeadActivation,
 }
 
-/// `tabby cat 87.1 %`, or `class 3 87.1 %` without a label. A score that is not a probability is shown as it is:
+/// `tabby cat 87.1 %`, or `class 3 87.1 %` without a label. A score that is not a probability has no percent sign:
 /// `tabby cat 12.1`.
 impl fmt::Display for Guess<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,7 +9,7 @@ use crate::conventions::HeadActivation;
 /// Class labels, and the activation of the head and the framing of pictures that the weights were trained with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClassifierMetadata {
-    /// From logits to the scores of the classes.
+    /// Function from logits to the scores of the classes.
     pub head_activation: HeadActivation,
     /// Labels of the classes in the order of the scores; empty if the weights have none.
     pub labels: Vec<String>,

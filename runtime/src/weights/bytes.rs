@@ -27,10 +27,10 @@ impl Bytes {
         // Before the file is opened: a pipe blocks, and a device may have no end.
         let about = std::fs::metadata(path)?;
         if !about.is_file() {
-            return Err(Error::other("not a regular file"));
+            return Err(Error::other("not a regular file; save the weights to a file"));
         }
         let Some(length) = usize::try_from(about.len()).ok().filter(|length| *length <= LARGEST) else {
-            return Err(Error::other(alloc::format!("the file has {} bytes, the limit is {LARGEST}", about.len())));
+            return Err(Error::other(alloc::format!("expected at most {LARGEST} bytes, found {}", about.len())));
         };
         let mut file = std::fs::File::open(path)?;
         let mut pages = scratch::Pages::zeroed(length.div_ceil(size_of::<scratch::Line>()));

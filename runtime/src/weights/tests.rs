@@ -112,6 +112,9 @@ fn rejects_pipes_and_devices() {
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     for path in [&*pipe, std::path::Path::new("/dev/zero"), folder.path()] {
         let message = Weights::open(path).unwrap_err().to_string();
-        assert_eq!(message, alloc::format!("{}: cannot be read: not a regular file", path.display()));
+        assert_eq!(
+            message,
+            alloc::format!("{}: cannot be read: not a regular file; save the weights to a file", path.display())
+        );
     }
 }
