@@ -192,6 +192,17 @@ fn files_beside_the_weights_are_read() {
     assert!(damaged.notes.iter().any(|note| note.contains("config.json is ignored")), "{:?}", damaged.notes);
 }
 
+/// A state dict does not record the activation between dense layers.
+#[test]
+fn a_spec_provides_the_activation_of_dense_layers() {
+    let text = SMALL.replace("channels: 16 }", "channels: 16, dense: 12, dense_activation: relu6 }");
+    let imported = import_with(&fixture("heads/dense.pth"), Some(&text)).unwrap();
+    assert_eq!((&*imported.recovered.dense, imported.recovered.dense_activation), (&[12][..], Activation::Relu6));
+    imported.check_against(&spec(&text)).unwrap();
+    let other = imported.check_against(&spec(&text.replace("relu6", "relu"))).unwrap_err().to_string();
+    assert!(other.contains("dense_activation: expected relu, found relu6"), "{other}");
+}
+
 #[test]
 fn unknown_strides_ask_for_a_spec() {
     let error = import_with(&torch("state_dict.pth"), None).unwrap_err().to_string();

@@ -109,8 +109,10 @@ fn reports_a_body_without_its_one_classifier() {
     assert!(import(&BODY, &LINEAR).is_ok());
     let text = error(&BODY, &[]);
     assert!(text.contains("the file has no classifier"), "{text}");
+    let text = error(&BODY, &[("fc1.weight", &[8, 16]), ("fc2.weight", &[3, 8])]);
+    assert!(text.contains("more than one dense layer") && text.contains("'fc2'"), "{text}");
     let text = error(&BODY, &[("head.0.weight", &[8, 16]), ("head.2.weight", &[3, 8])]);
-    assert!(text.contains("more than one dense layer") && text.contains("'head.2'"), "{text}");
+    assert!(text.contains("module 'head.1'") && text.contains("--spec FILE"), "{text}");
     let text = error(&BODY, &[("classifier.1.weight", &[3, 12])]);
     assert!(text.contains("expected: 16 features"), "{text}");
 }
