@@ -85,9 +85,8 @@ fn order_is_free() {
 }
 
 #[test]
-fn every_broken_rule_is_named() {
-    let one = |dtype, shape, begin, end, data| error(&format!("{{{}}}", tensor("a", dtype, shape, begin, end)), data);
-    let two = |a: String, b: String, data| error(&format!("{{{a},{b}}}"), data);
+#[cfg_attr(miri, ignore = "parses thousands of entries")]
+fn tensors_and_metadata_are_limited() {
     let many = |count: usize| {
         let list: Vec<_> = (0..count).map(|i| tensor(&format!("t{i:06}"), "U8", "[0]", 0, 0)).collect();
         format!("{{{}}}", list.join(","))
@@ -98,6 +97,14 @@ fn every_broken_rule_is_named() {
     };
     assert!(Container::parse(&file(&many(MAX_TENSORS), 0)).is_ok());
     assert!(Container::parse(&file(&metadata(MAX_METADATA), 0)).is_ok());
+    assert!(error(&many(MAX_TENSORS + 1), 0).contains("more than 2048 tensors"));
+    assert!(error(&metadata(MAX_METADATA + 1), 0).contains("more than 256 metadata entries"));
+}
+
+#[test]
+fn every_broken_rule_is_named() {
+    let one = |dtype, shape, begin, end, data| error(&format!("{{{}}}", tensor("a", dtype, shape, begin, end)), data);
+    let two = |a: String, b: String, data| error(&format!("{{{a},{b}}}"), data);
     for (got, expected) in [
         (error("", 0), "invalid at byte 8: the text ends"),
         (error("[]", 0), "invalid at byte 8: expected `{`"),
@@ -121,8 +128,6 @@ fn every_broken_rule_is_named() {
         (two(tensor("a", "U8", "[1]", 0, 1), tensor(r"\u0061", "U8", "[1]", 1, 2), 2), "two tensors have this name"),
         (two(tensor("a", "U8", "[2]", 0, 2), tensor("b", "U8", "[2]", 1, 3), 4), "`a`: shares bytes with `b`"),
         (two(tensor("a", "U8", "[1]", 0, 1), tensor("b", "U8", "[1]", 2, 3), 3), "the tensors occupy 2 of 3 bytes"),
-        (error(&many(MAX_TENSORS + 1), 0), "more than 2048 tensors"),
-        (error(&metadata(MAX_METADATA + 1), 0), "more than 256 metadata entries"),
         (error(r#"{"__metadata__":{"a":"","a":""}}"#, 0), "duplicate metadata `a`"),
         (error(r#"{"__metadata__":{"a":1}}"#, 0), "expected `\"`"),
         (error(r#"{"__metadata__":{},"__metadata__":{}}"#, 0), "a second `__metadata__`"),
