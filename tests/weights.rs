@@ -73,6 +73,21 @@ fn every_mismatch_is_reported_at_once() {
     }
 }
 
+#[test]
+fn rejects_infinite_and_nan_weights() {
+    let weights = random_weights(TinyNet::INFO, 3);
+    let container = weights.container();
+    let bias = container.tensor("classifier.bias").expect("the classifier has a bias");
+    let at = bias.data.as_ptr() as usize - weights.as_bytes().as_ptr() as usize;
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut bytes = weights.as_bytes().to_vec();
+        bytes[at + 8..at + 12].copy_from_slice(&value.to_le_bytes());
+        let broken = Weights::from_bytes(bytes).expect("the header is unchanged");
+        let message = TinyNet::new(&broken).expect_err("not finite").to_string();
+        assert!(message.contains("`classifier.bias` has infinite elements or NaN"), "{message}");
+    }
+}
+
 /// One line with its remedy instead of one line per tensor. Shapes are compared as usual.
 #[test]
 fn another_precision_is_reported_with_its_remedy() {

@@ -33,6 +33,7 @@ pub fn build<P: Plan + 'static>(
     }
     let plan = plan(isa.isa()).ok_or(ModelError::Isa(IsaError::NoneCompiled { compiled: info.isas }))?;
     let (numerics, preprocess) = (info.numerics.choose().map_err(ModelError::Numerics)?, weights.preprocessing());
+    info.needs().check_finite(&weights.container()).map_err(ModelError::Pack)?;
     let mut block = Pages::zeroed(plan.lines());
     plan.pack(&weights.container(), &preprocess, numerics, &mut block).map_err(ModelError::Pack)?;
     Ok(BaseModel {

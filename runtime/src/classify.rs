@@ -171,7 +171,8 @@ mod tests {
 
     #[test]
     fn exp_is_within_one_ulp() {
-        let worst = (-87_000_000..88_700_000).step_by(997).map(|i| i as f32 * 1e-6);
+        let step = if cfg!(miri) { 99_700 } else { 997 };
+        let worst = (-87_000_000..88_700_000).step_by(step).map(|i| i as f32 * 1e-6);
         let worst = worst.map(|x| ulps(exp(x), f64::from(x).exp())).fold(0.0, f64::max);
         assert!(worst <= 1.0, "{worst} ulp");
     }
@@ -208,7 +209,7 @@ mod tests {
 
     #[test]
     fn ln_is_accurate() {
-        for x in (0..24_000).map(|i| 2f32.powf(i as f32 / 1000.0)) {
+        for x in (0..24_000).step_by(if cfg!(miri) { 100 } else { 1 }).map(|i| 2f32.powf(i as f32 / 1000.0)) {
             let exact = f64::from(x).ln();
             let error = (f64::from(ln(x)) - exact).abs();
             assert!(error <= 2e-7 + 1.2e-7 * exact, "ln {x}: {error}");

@@ -1,7 +1,8 @@
 //! The interface of generated networks: facts, weights, observers and the object-safe trait.
 
 use crate::conventions::Conventions;
-use crate::formats::container::Dtype;
+use crate::float::pack::PackError;
+use crate::formats::container::{Container, Dtype};
 use crate::isa::{Detected, Isa};
 use crate::numerics::Numerics;
 use crate::preprocess::Preprocess;
@@ -52,6 +53,22 @@ pub struct Needs<'a> {
     pub conventions: Conventions,
     /// Tensors in order of execution.
     pub parameters: &'a [Parameter<'a>],
+}
+
+impl<'a> Needs<'a> {
+    /// Checks that all float32 tensors of the weights are finite.
+    ///
+    /// # Errors
+    /// If a tensor that the network requires has an infinite element or a NaN.
+    pub(crate) fn check_finite(&self, weights: &Container<'_>) -> Result<(), PackError<'a>> {
+        for parameter in self.parameters.iter().filter(|parameter| parameter.dtype == Dtype::F32) {
+            let values = weights.tensor(parameter.name).and_then(|tensor| tensor.f32s());
+            if values.is_some_and(|values| !values.is_finite()) {
+                return Err(PackError::NotFinite(parameter.name));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A tensor of a weights file.

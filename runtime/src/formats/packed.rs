@@ -59,6 +59,7 @@ impl<'a> Packing<'a> {
         let text_bytes = u32::try_from(text.bytes()).map_err(|_| PackError::Text)?;
         self.check(Conventions::of(weights.header()).map_err(PackError::Convention)?)?;
         let preprocess = Preprocess::of(weights.header()).map_err(PackError::Convention)?;
+        self.needs.check_finite(weights)?;
         file.fill(0);
         let (header, rest) = file.split_at_mut(LINE);
         let (block, end) = rest.split_at_mut(plan.lines() * LINE);

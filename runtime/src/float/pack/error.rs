@@ -28,6 +28,8 @@ pub enum PackError<'a> {
         /// Type in the weights.
         found: Dtype,
     },
+    /// A float32 tensor has an infinite element or a NaN.
+    NotFinite(&'a str),
     /// A scale, or a value derived from it, is out of the range of quantized arithmetic.
     OutOfRange(&'a str),
     /// The length of the block to pack into differs from that in the plan.
@@ -73,6 +75,10 @@ impl core::fmt::Display for PackError<'_> {
             Self::Type { name, expected, found } => {
                 write!(f, "`{name}`: expected type {}, found {}", expected.name(), found.name())
             }
+            Self::NotFinite(name) => write!(
+                f,
+                "`{name}` has infinite elements or NaN: the weights file is damaged, or the training diverged"
+            ),
             Self::OutOfRange(name) => write!(
                 f,
                 "the scales of `{name}` are out of range: expected accumulator scales from 2^-32 to 256 times the output \

@@ -35,6 +35,14 @@ impl<'a> F32s<'a> {
         self.data.len() / 4
     }
 
+    /// Whether no element is infinite or a NaN.
+    pub fn is_finite(&self) -> bool {
+        /// Bits of the exponent, all set in infinities and NaN.
+        const EXPONENT: u32 = 0x7f80_0000;
+        let (values, _) = self.data.as_chunks::<4>();
+        values.iter().all(|bytes| u32::from_le_bytes(*bytes) & EXPONENT != EXPONENT)
+    }
+
     /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.data.is_empty()
