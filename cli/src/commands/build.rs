@@ -174,7 +174,7 @@ fn isas_of(compiled: &Compiled, compiler: &Compiler) -> Result<Vec<&'static str>
 
 /// Checks, before the compilation, that a file can be written.
 fn check_place(args: &Args, output: &Path) -> Result {
-    files::has_place(output)?;
+    files::check_output(output, files::Kind::Any)?;
     let shown = output.display();
     let inputs = args.weights.iter().chain(&args.spec.spec);
     if inputs.into_iter().any(|input| files::same(input, output)) {

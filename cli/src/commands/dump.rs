@@ -11,6 +11,7 @@ use mbvc_compiler::passes::{self, LOWERED, Remark, Target};
 
 use crate::engine::{self, Source};
 use crate::error::{CliError, Result};
+use crate::files::Kind;
 use crate::options::{FusionArg, IsaArg, SpecArgs, examples};
 use crate::picture::graph;
 use crate::ui::{ACCENT, BOLD, GOOD};
@@ -140,7 +141,7 @@ fn picture(source: &Source, graphs: &[(String, Graph)], path: &std::path::Path) 
         .zip(graphs.last())
         .and_then(|((_, before), (_, after))| graph::draw(&title, &subtitle, before, after))
         .ok_or_else(|| CliError::new("the graph has a cycle, a bug in mbvc").help(REPORT))?;
-    files::write(path, picture.as_bytes())?;
+    files::write(path, picture.as_bytes(), Kind::Drawing)?;
     outln!("{GOOD}wrote{GOOD:#} {ACCENT}{}{ACCENT:#}", path.display());
     Ok(())
 }

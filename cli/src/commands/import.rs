@@ -10,6 +10,7 @@ use mbvc_import::{ImportError, Imported, Labels, Quantization, ReadOptions};
 use serde::Serialize;
 
 use crate::error::{CliError, Result};
+use crate::files::Kind;
 use crate::options::examples;
 use crate::ui::{ACCENT, BOLD, Bytes, DIM, GOOD, grouped};
 use crate::{engine, files, outln, ui};
@@ -43,7 +44,7 @@ pub struct Args {
     /// Model file: .onnx, .tflite, .keras, .h5, .pth, .pt, .bin, .ckpt or .safetensors
     #[arg(value_name = "FILE")]
     model: PathBuf,
-    /// Weights file to write [default: the model's path with the extension .safetensors]
+    /// Weights file to write [default: the model's name with the extension .safetensors, in the current folder]
     #[arg(long, short, value_name = "W.safetensors")]
     output: Option<PathBuf>,
     /// Spec that the weights must fit; its preprocessing, and strides that the file lacks, are used
@@ -178,17 +179,17 @@ struct Places {
 
 impl Places {
     fn new(args: &Args) -> Result<Self> {
-        let output = args.output.clone().unwrap_or_else(|| args.model.with_extension("safetensors"));
+        let output = args.output.clone().unwrap_or_else(|| {
+            let name = args.model.file_name().unwrap_or(args.model.as_os_str());
+            Path::new(name).with_extension("safetensors")
+        });
         let mut spec = args.write_spec.clone().or_else(|| args.spec.is_none().then(|| output.with_extension("yaml")));
         if files::same(&args.model, &output) {
             return Err(CliError::new(format!("the weights would overwrite the model {}", args.model.display()))
                 .help("choose another name with --output"));
         }
-        [Some(&output), spec.as_ref()].into_iter().flatten().try_for_each(|path| files::has_place(path))?;
-        if output.exists() && mbvc_import::Container::open(&output).is_err() {
-            return Err(CliError::new(format!("{} already exists and is not a weights file", output.display()))
-                .help("choose another name with --output, or delete the file"));
-        }
+        files::check_output(&output, Kind::Weights)?;
+        spec.iter().try_for_each(|path| files::check_output(path, Kind::Any))?;
         // Only a file that is named by an option is overwritten.
         let kept = spec.take_if(|spec| args.output.is_some() && args.write_spec.is_none() && spec.exists());
         let unnamed = [(&args.output, Some(&output), "--output"), (&args.write_spec, spec.as_ref(), "--write-spec")];
@@ -259,7 +260,7 @@ pub fn run(args: &Args) -> Result {
     }
     imported.write(&places.output)?;
     if let Some(path) = &places.spec {
-        files::write(path, imported.spec_yaml().as_bytes())?;
+        files::write(path, imported.spec_yaml().as_bytes(), Kind::Any)?;
     }
     if args.json {
         ui::json(&Report {

@@ -6,6 +6,7 @@ use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::spec::{self, Template};
 
 use crate::error::{CliError, Result};
+use crate::files::Kind;
 use crate::options::{examples, parse_resolution};
 use crate::ui::{ACCENT, GOOD};
 use crate::{files, outln};
@@ -78,7 +79,7 @@ pub fn run(args: &Args) -> Result {
     if let Some(folder) = args.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(|cause| CliError::io("create", folder, &cause))?;
     }
-    files::write(&args.path, text.as_bytes())?;
+    files::write(&args.path, text.as_bytes(), Kind::Any)?;
     let [height, width] = checked.resolution;
     outln!(
         "{GOOD}wrote{GOOD:#} {shown}: {} of width {} at {height}x{width}, {} classes",

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::engine::{self, Source};
 use crate::error::{CliError, Result};
+use crate::files::Kind;
 use crate::options::{FusionArg, IsaArg, NumericsArg, SpecOption, examples};
 use crate::ui::{ACCENT, Bytes, GOOD, plural};
 use crate::{files, outln, ui};
@@ -94,7 +95,7 @@ pub fn run(args: &Args) -> Result {
     isas.dedup();
     let outputs: Vec<PathBuf> = isas.iter().map(|isa| output(&args.output, *isa, isas.len())).collect();
     for path in &outputs {
-        files::has_place(path)?;
+        files::check_output(path, Kind::Packed)?;
         if files::same(path, &args.weights) {
             return Err(CliError::new(format!("{} would overwrite the weights", path.display()))
                 .help("choose another name with --output"));
@@ -217,7 +218,7 @@ fn pack(
         packing.pack(&container, file).map_err(|cause| {
             CliError::new(format!("{} cannot be packed: {cause}", weights.source().unwrap_or("the weights file")))
         })?;
-        files::write(path, file)?;
+        files::write(path, file, Kind::Packed)?;
         Ok(bytes)
     })
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use mbvc::{Isa, Network};
 
 use crate::error::Result;
+use crate::files::Kind;
 use crate::measure::{Caller, Stopwatch, Summary, WARM_UP};
 use crate::options::{FusionArg, IsaArg, SpecOption, examples};
 use crate::picture::roofline::{self, Bar, Part, Roofline};
@@ -70,7 +71,7 @@ pub fn run(args: &Args) -> Result {
     let profile = measure(&source.spec.name, &*network, args.runs);
     // The picture first: the reader of standard output may close it early.
     if let Some(path) = &args.svg {
-        files::write(path, roofline::draw(&picture(&profile, &*network, args.runs)).as_bytes())?;
+        files::write(path, roofline::draw(&picture(&profile, &*network, args.runs)).as_bytes(), Kind::Drawing)?;
     }
     if args.json {
         profile.rows.iter().for_each(ui::json);

@@ -8,6 +8,7 @@ use mbvc_import::Container;
 use mbvc_import::calibrate::{self, Comparison, Method, Network, Options, Statistics, WeightScales};
 
 use crate::error::{CliError, Result};
+use crate::files::Kind;
 use crate::options::{SpecOption, examples};
 use crate::stream::{self, Pictures, Seen};
 use crate::ui::plural;
@@ -112,7 +113,8 @@ pub fn run(args: &Args) -> Result {
         return Err(CliError::new(format!("the int8 weights would overwrite {}", args.weights.display()))
             .help("choose another name with --output"));
     }
-    [Some(&args.output), args.report.as_ref()].into_iter().flatten().try_for_each(|path| files::has_place(path))?;
+    files::check_output(&args.output, Kind::Weights)?;
+    args.report.iter().try_for_each(|path| files::check_output(path, Kind::Drawing))?;
     let task = Task::new(args)?;
     let calibration = files::images(&args.calibrate, args.recursive)?;
     let comparison = match args.evaluate.as_slice() {
