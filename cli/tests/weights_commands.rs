@@ -159,8 +159,31 @@ fn import_rejects_other_files_and_bad_options() {
 }
 
 /// A model is sufficient, and existing files are kept.
+/// A binary classifier: one logit with a sigmoid, two classes.
 #[test]
-fn import_writes_weights_and_spec_beside_the_model() {
+fn a_single_sigmoid_classifies_into_two_classes() {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../import/tests/fixtures/heads/sigmoid_1.keras");
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    picture(&path("a.png"), 5);
+    std::fs::write(path("one.txt"), "dog\n").unwrap();
+    std::fs::write(path("two.txt"), "cat\ndog\n").unwrap();
+    let (_, said) = bad(folder.path(), &["import", model, "--labels", "one.txt"], 1);
+    assert!(said.contains("1 labels for a network of 2 classes"), "{said}");
+    good(folder.path(), &["import", model, "--labels", "two.txt"]);
+    let arguments = ["classify", "a.png", "--weights", "sigmoid_1.safetensors", "--spec", "sigmoid_1.yaml", "--json"];
+    let answer = &json_lines(&good(folder.path(), &arguments))[0];
+    assert_eq!(answer["activation"], "sigmoid");
+    let predictions = answer["predictions"].as_array().unwrap();
+    let scores: Vec<f64> = predictions.iter().map(|one| one["score"].as_f64().unwrap()).collect();
+    assert_eq!(scores.len(), 2);
+    assert!((scores[0] + scores[1] - 1.0).abs() < 1e-6 && scores[0] < 1.0, "{scores:?}");
+    let labels: Vec<_> = predictions.iter().map(|one| one["label"].as_str().unwrap()).collect();
+    assert!(labels == ["cat", "dog"] || labels == ["dog", "cat"], "{labels:?}");
+}
+
+#[test]
+fn import_writes_weights_and_spec_into_the_current_folder() {
     let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../import/tests/fixtures/symmetric_torchvision_op17.onnx");
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(fixture, folder.path().join("net.onnx")).unwrap();
@@ -174,6 +197,12 @@ fn import_writes_weights_and_spec_beside_the_model() {
         again.contains("net.safetensors already exists") && again.contains("--output net.safetensors overwrites it"),
         "{again}"
     );
+
+    std::fs::create_dir(folder.path().join("models")).unwrap();
+    std::fs::copy(fixture, folder.path().join("models/other.onnx")).unwrap();
+    good(&["import", "models/other.onnx"]);
+    assert!(folder.path().join("other.safetensors").exists() && folder.path().join("other.yaml").exists());
+    assert_eq!(std::fs::read_dir(folder.path().join("models")).unwrap().count(), 1);
 
     let given = ["--range=0,1", "--framing", "squash bicubic", "--bgr", "--json"];
     let report = json_lines(&good(&[&["import", "net.onnx", "--output", "given.safetensors"][..], &given].concat()));

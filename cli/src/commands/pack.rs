@@ -95,11 +95,11 @@ pub fn run(args: &Args) -> Result {
     isas.dedup();
     let outputs: Vec<PathBuf> = isas.iter().map(|isa| output(&args.output, *isa, isas.len())).collect();
     for path in &outputs {
-        files::check_output(path, Kind::Packed)?;
         if files::same(path, &args.weights) {
             return Err(CliError::new(format!("{} would overwrite the weights", path.display()))
                 .help("choose another name with --output"));
         }
+        files::check_output(path, Kind::Packed)?;
     }
     let compiled = source.compile(fusion, &isas)?;
     compiled_in(&source, &isas)?;
