@@ -2,15 +2,14 @@
 //! framework computes, or is refused. See `fixtures/heads_files.py`.
 
 mod common;
+#[path = "common/small.rs"]
+mod small;
 
 use common::fixture;
-use mbvc_compiler::lower::lower;
-use mbvc_compiler::passes;
-use mbvc_compiler::spec::Fusion;
-use mbvc_import::{Imported, ReadOptions, read};
-use mbvc_interpreter::{self as interp, Mode};
+use mbvc_import::{ReadOptions, read};
 use mbvc_runtime::HeadActivation;
 use serde::Deserialize;
+use small::{SMALL, logits, spec};
 
 /// A model of `heads/expected.json`.
 #[derive(Deserialize)]
@@ -36,40 +35,10 @@ fn cases() -> Vec<Case> {
     serde_json::from_str(&text).unwrap()
 }
 
-/// `pattern` of the scripts, `[height, width, 3]`.
-fn pattern([height, width]: [usize; 2]) -> Vec<f32> {
-    let pixels = (0..height * width * 3).map(|at| (at / (3 * width), at / 3 % width, at % 3));
-    pixels.map(|(y, x, c)| ((y * 7 + x * 3 + c * 5) % 17) as f32 / 8.0 - 1.0).collect()
-}
-
-fn logits(imported: &Imported, size: [usize; 2]) -> Vec<f32> {
-    let mut spec = imported.spec().clone();
-    spec.resolution = size;
-    let mut graph = lower(&spec);
-    passes::run(&mut graph, Fusion::None, None, &mut |_, _| {}).unwrap();
-    interp::run(&graph, &imported.container, &pattern(size), Mode::F64, &mut |_, _, _| {}).unwrap()
-}
-
-/// Strides that a state dict does not record.
-fn options() -> mbvc_compiler::spec::NetworkSpec {
-    let text = "
-resolution: 32
-classes: 5
-padding: symmetric
-stem: { channels: 8, stride: 2 }
-blocks:
-  - { t: 1, c: 8, n: 1, s: 1 }
-  - { t: 2, c: 8, n: 2, s: 2 }
-  - { t: 3, c: 16, n: 1, s: 2 }
-head: { channels: 16 }
-";
-    let file = mbvc_compiler::diagnostic::SourceFile::new("s.yaml", text);
-    mbvc_compiler::spec::parse(&file).unwrap_or_else(|error| panic!("{error}"))
-}
-
 #[test]
 fn every_model_has_the_scores_of_its_framework_or_is_refused() {
-    let spec = options();
+    // Strides that a state dict does not record.
+    let spec = spec(SMALL);
     let cases = cases();
     assert!(cases.len() > 20);
     for Case { file, framework, head, outcome } in &cases {

@@ -4,28 +4,15 @@
 mod common;
 mod models;
 mod names;
+#[path = "../common/small.rs"]
+mod small;
 
 use std::path::Path;
 
 use common::fixture;
-use mbvc_compiler::diagnostic::SourceFile;
-use mbvc_compiler::passes;
-use mbvc_compiler::spec::{self, Activation, Fusion, NetworkSpec, Padding, Preprocessing};
+use mbvc_compiler::spec::{Activation, Padding, Preprocessing};
 use mbvc_import::{Format, ImportError, Imported, ReadOptions, read};
-use mbvc_interpreter::{self as interp, Mode};
-
-/// The network of all files but transformers', which has its size of blocks fixed.
-const SMALL: &str = "
-resolution: 32
-classes: 5
-padding: symmetric
-stem: { channels: 8, stride: 2 }
-blocks:
-  - { t: 1, c: 8, n: 1, s: 1 }
-  - { t: 2, c: 8, n: 2, s: 2 }
-  - { t: 3, c: 16, n: 1, s: 2 }
-head: { channels: 16 }
-";
+use small::{SMALL, logits, spec};
 
 /// transformers' table at width 0.1, expanded by 2 instead of 6.
 const LONG: &str = "
@@ -43,10 +30,6 @@ blocks:
 head: { channels: 128 }
 ";
 
-fn spec(text: &str) -> NetworkSpec {
-    spec::parse(&SourceFile::new("s.yaml", text)).unwrap_or_else(|error| panic!("{error}"))
-}
-
 fn torch(name: &str) -> std::path::PathBuf {
     fixture("torch").join(name)
 }
@@ -63,21 +46,6 @@ fn import(name: &str, text: Option<&str>) -> Imported {
 fn fact<'i>(imported: &'i Imported, key: &str) -> (&'i str, &'i str) {
     let fact = imported.facts.iter().find(|fact| fact.key == key).unwrap_or_else(|| panic!("no fact {key}"));
     (&fact.value, &fact.how)
-}
-
-/// `pattern` of the scripts, NHWC.
-fn pattern([height, width]: [usize; 2]) -> Vec<f32> {
-    let pixels = (0..height * width * 3).map(|at| (at / (3 * width), at / 3 % width, at % 3));
-    pixels.map(|(y, x, c)| ((y * 7 + x * 3 + c * 5) % 17) as f32 / 8.0 - 1.0).collect()
-}
-
-/// Output of the network at a size that its file may not record.
-fn logits(imported: &Imported, size: [usize; 2]) -> Vec<f32> {
-    let mut spec = imported.spec().clone();
-    spec.resolution = size;
-    let mut graph = mbvc_compiler::lower::lower(&spec);
-    passes::run(&mut graph, Fusion::None, None, &mut |_, _| {}).unwrap();
-    interp::run(&graph, &imported.container, &pattern(size), Mode::F64, &mut |_, _, _| {}).unwrap()
 }
 
 const FILES: [(&str, Option<&str>, usize); 7] = [

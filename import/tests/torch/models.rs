@@ -7,7 +7,7 @@ use std::process::Command;
 use mbvc_import::{ReadOptions, read};
 use serde::Deserialize;
 
-use super::logits;
+use super::small::logits;
 
 const TOLERANCE: f64 = 1e-4;
 
