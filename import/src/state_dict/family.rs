@@ -67,19 +67,36 @@ impl Family {
 
 const IMAGENET: [[f64; 3]; 2] = [IMAGENET_MEAN, IMAGENET_STD];
 
-pub const FAMILIES: [Family; 5] = [
+/// Blocks of torchvision.
+const TORCHVISION: &[&[Names]] = &[
+    &[["0.0", "0.1"], ["1.0", "1.1"], ["2", "3"]],
+    &[["0.0", "0.1"], ["1", "2"]],
+    // Its predecessors (tonylins/pytorch-mobilenet-v2, d-li14/mobilenetv2.pytorch) have a flat block.
+    &[["0", "1"], ["3", "4"], ["6", "7"]],
+    &[["0", "1"], ["3", "4"]],
+];
+
+pub const FAMILIES: [Family; 6] = [
     Family {
         name: "torchvision",
         stem: ["features.0.0", "features.0.1"],
         units: &[Unit::new("features.#.conv")],
-        blocks: &[
-            &[["0.0", "0.1"], ["1.0", "1.1"], ["2", "3"]],
-            &[["0.0", "0.1"], ["1", "2"]],
-            // Its predecessors (tonylins/pytorch-mobilenet-v2, d-li14/mobilenetv2.pytorch) have a flat block.
-            &[["0", "1"], ["3", "4"], ["6", "7"]],
-            &[["0", "1"], ["3", "4"]],
-        ],
+        blocks: TORCHVISION,
         heads: &[["features.#.0", "features.#.1"], ["conv.0", "conv.1"]],
+        padding: Padding::Symmetric,
+        epsilon: 1e-5,
+        activation: Activation::Relu6,
+        mean_and_std: IMAGENET,
+        filter: Filter::Bilinear,
+        sidecars: Sidecars::None,
+    },
+    Family {
+        // Its `features` in a module with another name, such as `backbone` or a number.
+        name: "torchvision",
+        stem: ["0.0", "0.1"],
+        units: &[Unit::new("#.conv")],
+        blocks: TORCHVISION,
+        heads: &[["#.0", "#.1"]],
         padding: Padding::Symmetric,
         epsilon: 1e-5,
         activation: Activation::Relu6,

@@ -58,11 +58,13 @@ pub fn find(dict: &StateDict<'_>) -> Result<Layers> {
     }
     let convs: Convs<'_> =
         weights(dict).filter(|(_, weight)| weight.shape().len() == 4).map(|(name, _)| name).collect();
-    let mut found = Vec::new();
+    let mut found: Vec<(Layers, Vec<String>)> = Vec::new();
     let mut near = None;
     for family in &FAMILIES {
         for prefix in convs.iter().filter_map(|conv| prefix_of(conv, family.stem[0])).take(MAX_CANDIDATES) {
             match body(family, prefix, &convs) {
+                // Names may match the shorter ones of a later family, too.
+                Ok(Some((layers, _))) if found.iter().any(|(other, _)| other.stem.conv == layers.stem.conv) => {}
                 Ok(Some((layers, rest))) => found.push((layers, rest)),
                 Ok(None) => {}
                 Err(error) => near = Some(error),
@@ -225,7 +227,8 @@ fn none_found(dict: &StateDict<'_>, convs: &Convs<'_>) -> Box<ImportError> {
     if let Some((name, Err(error))) = unread.into_iter().find(|(_, tensor)| tensor.is_err()) {
         return error.clone().at(format!("tensor '{}'", shorten(name)));
     }
-    let families: Vec<_> = FAMILIES.iter().map(|family| family.name).collect();
+    let mut families: Vec<_> = FAMILIES.iter().map(|family| family.name).collect();
+    families.dedup();
     let error = ImportError::unsupported("unknown tensor names").expected(format!("names of {}", families.join(", ")));
     let names: Vec<_> = convs.iter().take(4).map(|name| format!("'{}'", shorten(name))).collect();
     let error = match (names.is_empty(), dict.tensors.len()) {

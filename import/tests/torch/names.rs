@@ -68,6 +68,14 @@ fn other_implementations_are_known() {
         ("net.conv.0", "net.conv.1", [16, 8, 1, 1]),
     ];
     assert_eq!(fact(&import(&flat, &[("head.2.weight", &[3, 16])]).unwrap(), "names").0, "torchvision");
+    // Its `features` alone, in a user's module.
+    for prefix in ["", "backbone.", "mobilenet.0."] {
+        let named = |name: &str| name.replacen("features.", prefix, 1);
+        let body = BODY.map(|(conv, norm, shape)| (named(conv), named(norm), shape));
+        let body: Vec<_> = body.iter().map(|(conv, norm, shape)| (conv.as_str(), norm.as_str(), *shape)).collect();
+        let imported = import(&body, &[("output.weight", &[3, 16]), ("output.bias", &[3])]).unwrap();
+        assert_eq!(fact(&imported, "names").0, "torchvision");
+    }
     let openmmlab = [
         ("backbone.conv1.conv", "backbone.conv1.bn", [8, 3, 3, 3]),
         ("backbone.layer1.0.conv.0.conv", "backbone.layer1.0.conv.0.bn", [8, 1, 3, 3]),
