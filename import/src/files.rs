@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::error::{ErrorKind, ImportError, Result};
 
 /// Size limit of a file. Width 4 in double precision has 450 MB.
-const MAX_FILE: u64 = 1 << 30;
+pub const MAX_FILE: u64 = 1 << 30;
 
 /// Remedy for a TensorFlow SavedModel.
 pub const SAVED_MODEL_HELP: &str = "convert the SavedModel with `tf.lite.TFLiteConverter.from_saved_model(folder).convert()` (to TFLite) or \

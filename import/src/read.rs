@@ -45,7 +45,8 @@ fn read_from(bytes: &[u8], name: &str, options: &ReadOptions<'_>, path: Option<&
     let quantization = options.quantization;
     let format = detect(bytes, name, options.format)?;
     let most = limits::parameters(bytes.len());
-    let import = |graph: &SourceGraph<'_>| import(graph, name, quantization, most);
+    let import_at_most = |graph: &SourceGraph<'_>, most: usize| import(graph, name, quantization, most);
+    let import = |graph: &SourceGraph<'_>| import_at_most(graph, most);
     let weights = |dict: &StateDict<'_>, variant: &str| {
         let sidecar = match (options.config_files, path) {
             (ConfigFiles { config: None, preprocessor: None }, Some(path)) => Sidecar::in_folder_of(path),
@@ -54,7 +55,12 @@ fn read_from(bytes: &[u8], name: &str, options: &ReadOptions<'_>, path: Option<&
         import(&state_dict::read(dict, format, variant, &sidecar, options.spec, most)?)
     };
     let imported = match format {
-        Format::Onnx => onnx::decode(bytes).and_then(|model| import(&onnx::read(&model, most)?)),
+        Format::Onnx => onnx::decode(bytes).and_then(|mut model| {
+            let folder = path.and_then(Path::parent);
+            let beside = folder.map_or(Ok(0), |folder| onnx::load_external_data(&mut model, folder))?;
+            let most = limits::parameters(bytes.len().saturating_add(beside));
+            import_at_most(&onnx::read(&model, most)?, most)
+        }),
         Format::TfLite => tflite::read(bytes).and_then(|graph| import(&graph)),
         Format::Keras => keras::open(bytes).and_then(|model| import(&keras::read(&model)?)),
         Format::PyTorch => torch::read(bytes).and_then(|(dict, variant)| weights(&dict, variant)),

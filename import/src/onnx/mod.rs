@@ -3,6 +3,7 @@
 //! The role of a weight follows from the graph's edges; names of tensors and nodes are not relied on.
 
 mod evaluate;
+mod external;
 mod guard;
 mod nodes;
 mod proto;
@@ -20,6 +21,7 @@ use crate::source::{DType, Format, Hints, MAX_NODES, SourceGraph};
 use crate::text::shorten;
 use scope::{Layout, Scope, Slot};
 
+pub use external::load as load_external_data;
 pub use proto::Model;
 #[cfg(test)]
 pub use proto::{Node, Tensor};

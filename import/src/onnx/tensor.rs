@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::proto;
+use super::{external, proto};
 use crate::error::{ImportError, Result};
 use crate::source::{Constant, DType, Values};
 use crate::text::shorten;
@@ -34,10 +34,8 @@ pub fn constant(tensor: &proto::Tensor) -> Result<Constant<'_>> {
 }
 
 fn read(tensor: &proto::Tensor) -> Result<Constant<'_>> {
-    const EXTERNAL: i32 = 1;
-    if tensor.data_location == EXTERNAL {
-        let file = tensor.external_data.iter().find(|entry| entry.key == "location");
-        let file = file.map_or("?".into(), |entry| shorten(&entry.value));
+    if tensor.data_location == external::EXTERNAL {
+        let file = external::entry(tensor, "location").map_or("?".into(), shorten);
         return Err(ImportError::unsupported(format!("the data is in another file, '{file}'"))
             .help("save the model as one file: `onnx.save(onnx.load(path), path, save_as_external_data=False)`"));
     }

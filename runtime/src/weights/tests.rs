@@ -106,6 +106,7 @@ fn files_are_named_in_errors() {
 
 #[test]
 #[cfg(all(feature = "std", unix))]
+#[cfg_attr(miri, ignore = "starts a process")]
 fn rejects_pipes_and_devices() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("pipe");
