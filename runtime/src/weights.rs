@@ -14,6 +14,8 @@ use crate::picture::{ClassifierMetadata, Framing};
 use crate::preprocess::Preprocess;
 use bytes::Bytes;
 
+const LABELS: &str = "mbvc.labels";
+
 /// A valid weights file: safetensors with the metadata that mbvc writes.
 ///
 /// The tensors are checked against a network when a model of the network is built.
@@ -79,6 +81,11 @@ impl Weights {
     fn metadata(header: &Header<'_>) -> Result<(Conventions, HeadActivation, Preprocess, Framing), ConventionError> {
         let conventions = Conventions::of(header)?;
         let head_activation = HeadActivation::of(header, conventions.classes)?;
+        if let Some(labels) = header.metadata(LABELS)
+            && labels.chars().filter(|letter| *letter == '\n').count() + 1 != head_activation.classes(conventions.classes)
+        {
+            return Err(ConventionError::Value { key: LABELS, expected: "one line for each class" });
+        }
         Ok((conventions, head_activation, Preprocess::of(header)?, Framing::of(header)?))
     }
 
@@ -120,7 +127,7 @@ impl Weights {
 
     /// Returns the labels of the classes in the order of the scores, if there are any.
     pub fn labels(&self) -> Option<Vec<String>> {
-        let text = self.container().metadata("mbvc.labels")?.to_string();
+        let text = self.container().metadata(LABELS)?.to_string();
         Some(text.lines().map(String::from).collect())
     }
 
