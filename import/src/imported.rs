@@ -108,6 +108,11 @@ impl Imported {
     /// Sets the function from logits to the scores of the classes.
     /// Labels that no longer match the number of classes are removed, which a note reports.
     pub fn set_head_activation(&mut self, activation: HeadActivation, from: &str) {
+        let recorded = self.recovered.head_activation;
+        if self.recovered.head_activation_recorded && recorded != activation {
+            self.notes
+                .push(format!("the file ends with a {recorded}; the scores are computed with {activation} instead"));
+        }
         self.recovered.head_activation = activation;
         self.record("head_activation", activation.to_string(), from);
         let (labels, classes) = (self.container.metadata.get("mbvc.labels"), self.recovered.scored_classes());

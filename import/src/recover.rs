@@ -31,6 +31,8 @@ pub struct Recovered {
     pub dense_activation: Activation,
     /// Function from logits to the scores of the classes.
     pub head_activation: HeadActivation,
+    /// Whether the file has this activation; otherwise it is the default.
+    pub head_activation_recorded: bool,
     /// Channels before the width multiplier, and stride, of the stem.
     pub stem: [usize; 2],
     /// Table of blocks, in order of execution.
@@ -151,6 +153,7 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
         dense,
         dense_activation: chain.dense_activation,
         head_activation,
+        head_activation_recorded: chain.head_activation.is_some(),
         stem: [stem, chain.stem.stride],
         rows,
         head,

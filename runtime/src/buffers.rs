@@ -9,7 +9,7 @@ use crate::simd::{Area, Src};
 pub enum Output<V> {
     /// The logits of one image, one per class.
     Logits(V),
-    /// The pooled vector before the classifier.
+    /// The pooled vector.
     Embedding(V),
     /// The pooled vector, kept in the scratch as that of the image with this index in a batch.
     Feature(usize),

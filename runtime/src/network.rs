@@ -17,7 +17,7 @@ pub struct NetworkInfo {
     pub input: [usize; 3],
     /// Number of logits.
     pub classes: usize,
-    /// Length of the pooled vector before the classifier.
+    /// Length of the pooled vector.
     pub embedding: usize,
     /// Fusion level: `none`, `relu6`, `block` or `deep`.
     pub fusion: &'static str,

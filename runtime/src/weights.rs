@@ -82,7 +82,8 @@ impl Weights {
         let conventions = Conventions::of(header)?;
         let head_activation = HeadActivation::of(header, conventions.classes)?;
         if let Some(labels) = header.metadata(LABELS)
-            && labels.chars().filter(|letter| *letter == '\n').count() + 1 != head_activation.classes(conventions.classes)
+            && labels.chars().filter(|letter| *letter == '\n').count() + 1
+                != head_activation.classes(conventions.classes)
         {
             return Err(ConventionError::Value { key: LABELS, expected: "one line for each class" });
         }

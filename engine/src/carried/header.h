@@ -29,7 +29,7 @@ extern "C" {
 #define @NAME@_IMAGE_LENGTH (@NAME@_IMAGE_HEIGHT * @NAME@_IMAGE_WIDTH * @NAME@_IMAGE_CHANNELS)
 /* Number of logits@logits@. */
 #define @NAME@_CLASSES @classes@
-/* Length of the vector before the classifier. */
+/* Length of the pooled vector. */
 #define @NAME@_EMBEDDING @embedding@
 /* Bytes of a scratch, without the logits. */
 #define @NAME@_SCRATCH_BYTES @scratch@

@@ -77,7 +77,7 @@ impl Model {
         self.network.run_pixels_into(work.scratch.floats_mut(), pixels, &mut work.logits, &mut rt::Unobserved)
     }
 
-    /// Returns the vector before the classifier.
+    /// Returns the pooled vector.
     ///
     /// # Errors
     /// If the image has another length.

@@ -208,7 +208,8 @@ fn relu<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
 }
 
 fn softmax<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
-    if !matches!(call.layer.number("axis"), None | Some(-1.0)) {
+    let is_list = call.layer.numbers("axis").is_some_and(|axes| axes != [-1.0] && axes != [1.0]);
+    if is_list || !matches!(call.layer.number("axis"), None | Some(-1.0 | 1.0)) {
         return Err(call.layer.wrong("axis", "-1"));
     }
     call.push(graph, Op::Scores(HeadActivation::Softmax))

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::dict::StateDict;
+use super::dict::{StateDict, Stored};
 use crate::error::{ImportError, Result};
 use crate::source::Fact;
 use crate::text::shorten;
 
 /// Name prefixes of losses, metrics and other entries that only training uses.
-const TRAINING: [&str; 6] = ["criterion", "loss", "metric", "train_", "val_", "test_"];
+const TRAINING: [&str; 8] = ["criterion", "loss", "metric", "class_weight", "train_", "val_", "valid_", "test_"];
+/// Name prefixes of numbers that checkpoints record beside the network.
+const RECORDS: [&str; 9] = ["best", "acc", "prec", "top", "avg", "epoch", "lr", "step", "global_step"];
 /// Name prefixes of checkpoint entries outside the network.
 const BESIDE: [&str; 12] = [
     "optim",
@@ -38,10 +40,10 @@ pub fn check(dict: &StateDict<'_>, used: &BTreeSet<String>, prefix: &str, copies
     for (name, tensor) in dict.tensors.iter().filter(|(name, _)| !used.contains(*name)) {
         match reason(name, &root, used, &copies) {
             Some(reason) => ignored.entry(reason).or_default().push(name),
-            None if tensor.as_ref().is_ok_and(|tensor| !tensor.is_float()) => {
-                ignored.entry("integer tensors").or_default().push(name);
-            }
-            None => unknown.push(name),
+            None => match tensor.as_ref().ok().and_then(|tensor| number(name, tensor, &root)) {
+                Some(reason) => ignored.entry(reason).or_default().push(name),
+                None => unknown.push(name),
+            },
         }
     }
     if let Some(first) = unknown.first() {
@@ -87,6 +89,27 @@ fn reason(name: &str, root: &[String], used: &BTreeSet<String>, copies: &[[&str;
     (shared < root.len() && starts(&BESIDE)).then_some("training state")
 }
 
+/// Returns why a tensor that is not of the network by its name is irrelevant: it is a counter or, outside of the network,
+/// has integers or is a number that the training recorded.
+fn number(name: &str, tensor: &Stored<'_>, root: &[String]) -> Option<&'static str> {
+    let is_single = tensor.shape().iter().product::<usize>() == 1;
+    let is_inside = root.iter().zip(name.split('.')).all(|(part, other)| part == other);
+    if !tensor.is_float() {
+        return (is_single || !is_inside).then_some("integer tensors");
+    }
+    let last = name.rsplit('.').next().unwrap_or(name).to_ascii_lowercase();
+    let is_record = RECORDS.iter().any(|word| last.starts_with(word));
+    (is_single && is_record && !(is_inside && !root.is_empty())).then_some("training state")
+}
+
+/// Whether a module or tensor is a loss or a metric.
+pub fn is_of_training(name: &str) -> bool {
+    name.split('.').any(|part| {
+        let part = part.to_ascii_lowercase();
+        TRAINING.iter().any(|word| part.starts_with(word))
+    })
+}
+
 /// Returns the components that all names start with.
 fn common_root(names: &BTreeSet<String>) -> Vec<String> {
     let (Some(first), Some(last)) = (names.first(), names.last()) else { return Vec::new() };
@@ -96,7 +119,7 @@ fn common_root(names: &BTreeSet<String>) -> Vec<String> {
 }
 
 /// Removes the common end of two prefixes.
-fn differing<'p>(own: &'p str, other: &'p str) -> [&'p str; 2] {
+pub fn differing<'p>(own: &'p str, other: &'p str) -> [&'p str; 2] {
     let common: usize = own
         .split_inclusive('.')
         .rev()
@@ -123,8 +146,9 @@ mod tests {
 
     fn dict(names: &[&str]) -> StateDict<'static> {
         let tensor = |name: &&str| {
-            let dtype = if name.ends_with("count") { DType::I64 } else { DType::F32 };
-            ((*name).to_owned(), Ok(Stored::whole(dtype, vec![0], &[])))
+            let dtype = if name.ends_with("count") || name.ends_with("indices") { DType::I64 } else { DType::F32 };
+            let shape = if name.ends_with("count") || name.ends_with("acc1") { vec![1] } else { vec![3] };
+            ((*name).to_owned(), Ok(Stored::whole(dtype, shape, &[])))
         };
         StateDict { tensors: names.iter().map(tensor).collect(), ..StateDict::default() }
     }
@@ -147,6 +171,9 @@ mod tests {
             ("callbacks.best.current_score", "state_dict.", "training state"),
             ("state_dict.criterion.weight", "state_dict.model.", "losses and metrics"),
             ("loss_fn.weight", "", "losses and metrics"),
+            ("state_dict.class_weights", "state_dict.model.", "losses and metrics"),
+            ("best_acc1", "state_dict.", "training state"),
+            ("rows.indices", "state_dict.", "integer tensors"),
         ] {
             let fact = checked(&[name], prefix, &[]).unwrap().unwrap();
             assert_eq!((&*fact.value, fact.how), ("1 tensor", format!("{reason}: {name}")));
@@ -161,6 +188,8 @@ mod tests {
         for (name, prefix) in [
             ("temperature", ""),
             ("temperature", "state_dict."),
+            ("features.0.indices", ""),
+            ("state_dict.features.best_acc1", "state_dict."),
             ("state_dict.temperature", "state_dict.model."),
             ("features.0.gate", ""),
             ("features.0.scaler", ""),

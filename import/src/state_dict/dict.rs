@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::error::{ImportError, Result};
 use crate::source::{Constant, DType, Values};
@@ -30,14 +31,24 @@ pub struct Module {
     pub dilation: Option<[usize; 2]>,
     /// Such as `zeros`.
     pub padding_mode: Option<String>,
-    /// Calls of PyTorch's functions, if the file contains code.
-    pub calls: Vec<Call>,
+    /// Axis of a softmax.
+    pub dim: Option<i64>,
+    /// Whether a block has a residual if shapes allow it.
+    pub residual: Option<bool>,
+    /// Whether functions are registered to run before or after it.
+    pub has_hooks: bool,
+    /// Whether its code was recorded during training: it uses the statistics of the batch, or drops values.
+    pub trains: bool,
+    /// Whether the file contains its code.
+    pub has_code: bool,
+    /// Calls of functions in its code.
+    pub calls: Rc<[Call]>,
 }
 
 /// A call in the code of a module.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
-    /// Name within `torch`, such as `conv2d`.
+    /// Qualified name, such as `torch.conv2d`.
     pub function: String,
     /// The text of each argument.
     pub arguments: Vec<String>,
@@ -51,7 +62,14 @@ impl Module {
         self.dilation = more.dilation.or(self.dilation);
         self.padding_mode = more.padding_mode.or(self.padding_mode.take());
         self.class = more.class.or(self.class.take());
-        self.calls.extend(more.calls);
+        self.dim = more.dim.or(self.dim);
+        self.residual = more.residual.or(self.residual);
+        self.has_hooks |= more.has_hooks;
+        self.trains |= more.trains;
+        self.has_code |= more.has_code;
+        if !more.calls.is_empty() {
+            self.calls = more.calls;
+        }
     }
 }
 

@@ -37,8 +37,7 @@ pub fn read<'a>(
     let layers = find(dict)?;
     let mut conventions = Conventions::of(layers.family, sidecar)?;
     let strides = strides::find(dict, &layers, &blocks(dict, &layers)?, spec)?;
-    let classifier = layers.dense.last().map_or("", String::as_str);
-    let modules = modules::read(dict, classifier, layers.family.padding)?;
+    let modules = modules::read(dict, &layers)?;
     conventions.use_modules(&modules);
     let assumed = spec.filter(|spec| !spec.head.dense.is_empty()).map(|spec| spec.head.dense_activation);
     let head = head::find(dict, &layers.dense, &modules.scores, assumed)?;
@@ -51,6 +50,7 @@ pub fn read<'a>(
         channels: 3,
         budget: most,
         attributes: false,
+        needs_activations: !modules.is_called && dict.modules.values().any(|module| module.class.is_some()),
     };
     let Built { nodes, used, attributes } = builder.network(&layers, &head, &strides)?;
     let ignored = account::check(dict, &used, &layers.prefix, &layers.copies)?;
@@ -68,6 +68,7 @@ pub fn read<'a>(
     hints.framing = Some((layers.family.framing(), convention));
     let mut input_shape = [None, None, Some(3)];
     let mut notes = layers.notes;
+    notes.extend(modules.notes);
     if sidecar.is_of(layers.family) {
         sidecar.explain(&mut hints);
         if let Some([height, width]) = sidecar.resolution {
@@ -175,6 +176,8 @@ struct Builder<'d, 'a> {
     budget: usize,
     /// Whether modules recorded padding or epsilon.
     attributes: bool,
+    /// Whether every activation has a module.
+    needs_activations: bool,
 }
 
 impl<'a> Builder<'_, 'a> {
@@ -188,7 +191,13 @@ impl<'a> Builder<'_, 'a> {
                 self.layer(layer, if number == 1 { stride } else { [1; 2] }, number > 0)?;
             }
             let requested = strides.residuals.as_ref().and_then(|residuals| residuals.get(at)).copied();
-            if stride == [1; 2] && in_channels == self.channels && block.has_residual && requested.unwrap_or(true) {
+            let recorded = self.residual(&block.module);
+            if let (Some(true), Some(false)) | (Some(false), Some(true)) = (requested, recorded) {
+                return Err(ImportError::unsupported("the spec and the file differ in a residual")
+                    .at(format!("module '{}'", shorten(&block.module))));
+            }
+            let has_residual = block.has_residual && requested.or(recorded).unwrap_or(true);
+            if stride == [1; 2] && in_channels == self.channels && has_residual {
                 let inputs = vec![input, self.value];
                 self.push(&format!("block {}", at + 1), "add", Op::Add, inputs);
             }
@@ -246,18 +255,42 @@ impl<'a> Builder<'_, 'a> {
         }
         let after = norm.rsplit_once('.').and_then(|(parent, number)| Some((parent, number.parse::<usize>().ok()?)));
         let next = after.map(|(parent, number)| format!("{parent}.{}", number + 1));
-        for name in next.into_iter().chain([format!("{norm}.act")]) {
+        let parent = norm.rsplit_once('.').map_or(String::new(), |(parent, _)| format!("{parent}."));
+        let number = norm.trim_start_matches(|letter: char| !letter.is_ascii_digit());
+        let named = [
+            format!("{norm}.act"),
+            format!("{parent}activation"),
+            format!("{parent}activate"),
+            format!("{parent}act{number}"),
+        ];
+        let mut is_activated = false;
+        for name in next.into_iter().chain(named) {
             match Kind::of(self.dict, &name) {
                 Some(Kind::Transparent) if activated => {
                     return Err(wrong(&name, "the convolution has no activation").expected("ReLU6 or ReLU"));
                 }
+                Some(Kind::Activation(_)) if activated => is_activated = true,
                 Some(Kind::Activation(found)) if !activated => {
                     return Err(wrong(&name, "unexpected activation").expected("no activation").found(found.word()));
                 }
                 _ => {}
             }
         }
+        if activated && self.needs_activations && !is_activated {
+            return Err(wrong(norm, "the convolution has no activation").expected("ReLU6 or ReLU"));
+        }
         Ok(())
+    }
+
+    /// Returns whether a block has a residual, if the file records it: as an attribute, or in the code of the block.
+    fn residual(&self, module: &str) -> Option<bool> {
+        let recorded = self.dict.modules.get(module)?;
+        let in_code = || {
+            let adds = recorded.calls.iter().any(|call| matches!(&*call.function, "torch.add" | "torch.add_"));
+            let has_sum = self.dict.modules.contains_key(&format!("{module}.skip_add"));
+            (recorded.has_code && !has_sum).then_some(adds)
+        };
+        recorded.residual.or_else(in_code)
     }
 
     fn pads(&mut self, conv: &str, [height, width]: [usize; 2]) -> Pads {

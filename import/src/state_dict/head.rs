@@ -27,9 +27,6 @@ pub enum Part {
     Activation(Activation),
 }
 
-/// Maximum number of modules that are searched after the last dense layer.
-const MOST: usize = 64;
-
 /// Finds the modules around the dense layers `dense`, which are in one `Sequential` if there are several. `scores`
 /// are all softmax and sigmoid modules of the file, and `assumed` is the activation between dense layers that the
 /// user has specified for a file that records none.
@@ -89,18 +86,34 @@ impl Sequence<'_, '_> {
         self.dict.tensors.contains_key(&format!("{}.running_mean", self.name(number)))
     }
 
+    /// Returns the numbers of all children with tensors or a class.
+    fn numbers(&self) -> BTreeSet<usize> {
+        let below = format!("{}.", self.parent);
+        let number = |name: &String| name.strip_prefix(&below)?.split('.').next()?.parse().ok();
+        let tensors = self.dict.tensors.range(below.clone()..).map(|(name, _)| name);
+        let modules = self.dict.modules.range(below.clone()..).map(|(name, _)| name);
+        let of = |name: &&String| name.starts_with(&below);
+        tensors.take_while(of).chain(modules.take_while(of)).filter_map(number).collect()
+    }
+
     fn parts(&self) -> Result<Vec<(String, Part)>> {
-        let (Some(first_dense), Some(last_dense)) = (self.dense.first(), self.dense.last()) else {
+        let (Some(&first_dense), Some(&last_dense)) = (self.dense.first(), self.dense.last()) else {
             return Ok(Vec::new());
         };
-        // `Sequential` numbers its modules from 0.
-        let end = last_dense.saturating_add(MOST);
-        let first = (0..*first_dense).find(|number| self.is_norm(*number)).unwrap_or(*first_dense);
-        let last = (*last_dense..end).rfind(|number| self.is_norm(*number)).unwrap_or(*last_dense);
+        let numbers = self.numbers();
+        let norms: Vec<usize> = numbers.iter().copied().filter(|number| self.is_norm(*number)).collect();
+        let first = norms.first().copied().unwrap_or(first_dense).min(first_dense);
+        let last = norms.last().copied().unwrap_or(last_dense).max(last_dense);
         let mut parts: Vec<(String, Part)> = Vec::new();
-        // Whether modules of unknown classes follow the last part.
+        // A module between the last part and the next one whose class is unknown.
         let mut unknown = None;
-        for number in first..=last {
+        let mut expected = first;
+        for &number in numbers.range(first..=last) {
+            // `Sequential` numbers its modules one after the other; those without tensors are missing in a state dict.
+            if number > expected {
+                unknown = unknown.or_else(|| Some(self.name(expected)));
+            }
+            expected = number.saturating_add(1);
             let name = self.name(number);
             let part = if self.dense.contains(&number) {
                 Part::Dense
@@ -131,11 +144,12 @@ impl Sequence<'_, '_> {
             }
             parts.push((name, part));
         }
-        for number in last + 1..end {
-            if let Some(Kind::Activation(activation)) = Kind::of(self.dict, &self.name(number)) {
+        for &number in numbers.range(last.saturating_add(1)..) {
+            let name = self.name(number);
+            if let Some(Kind::Activation(activation)) = Kind::of(self.dict, &name) {
                 return Err(self
                     .unexpected(
-                        &self.name(number),
+                        &name,
                         "unexpected activation after the classifier",
                         "the end of the network, a softmax or a sigmoid",
                     )
@@ -160,5 +174,67 @@ impl Sequence<'_, '_> {
                 "for an activation between dense layers, pass a spec with `head: { dense: ..., dense_activation: ... }` \
                  (--spec FILE); or export the model to ONNX: `torch.onnx.export(model, image, FILE)`",
             )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::DType;
+    use crate::state_dict::{Module, Stored};
+
+    /// Tensors of modules `head.NUMBER`, and modules with a class.
+    fn dict(tensors: &[&str], modules: &[(&str, &str)]) -> StateDict<'static> {
+        let tensor = |name: &&str| (format!("head.{name}"), Ok(Stored::whole(DType::F32, vec![0], &[])));
+        let module = |(name, class): &(&str, &str)| {
+            let class = Some(format!("torch.nn.modules.{class}"));
+            (format!("head.{name}"), Module { class, ..Module::default() })
+        };
+        StateDict { tensors: tensors.iter().map(tensor).collect(), modules: modules.iter().map(module).collect() }
+    }
+
+    fn parts(dict: &StateDict<'_>, dense: &[&str], assumed: Option<Activation>) -> Result<Vec<Part>> {
+        let dense: Vec<String> = dense.iter().map(|number| format!("head.{number}")).collect();
+        let head = find(dict, &dense, &[], assumed)?;
+        Ok(head.parts.into_iter().map(|(_, part)| part).collect())
+    }
+
+    #[test]
+    fn neighbors_of_the_classifier_are_folded() {
+        let norm_first = dict(&["0.running_mean", "0.weight", "1.weight"], &[]);
+        assert_eq!(parts(&norm_first, &["1"], None).unwrap(), [Part::Norm, Part::Dense]);
+        let norm_last = dict(&["1.weight", "2.running_mean"], &[]);
+        assert_eq!(parts(&norm_last, &["1"], None).unwrap(), [Part::Dense, Part::Norm]);
+        let apart = dict(&["0.running_mean", "2.weight"], &[]);
+        assert!(parts(&apart, &["2"], None).unwrap_err().to_string().contains("module 'head.1'"));
+        let dropout = dict(&["0.running_mean", "2.weight"], &[("1", "dropout.Dropout")]);
+        assert_eq!(parts(&dropout, &["2"], None).unwrap(), [Part::Norm, Part::Dense]);
+    }
+
+    #[test]
+    fn the_activation_between_dense_layers_is_recorded_or_specified() {
+        let unrecorded = dict(&["1.weight", "4.weight"], &[]);
+        assert!(parts(&unrecorded, &["1", "4"], None).unwrap_err().to_string().contains("module 'head.2'"));
+        let relu6 = Part::Activation(Activation::Relu6);
+        assert_eq!(
+            parts(&unrecorded, &["1", "4"], Some(Activation::Relu6)).unwrap(),
+            [Part::Dense, relu6, Part::Dense]
+        );
+        let modules = [("2", "activation.ReLU6"), ("3", "dropout.Dropout")];
+        let recorded = dict(&["1.weight", "4.weight"], &modules);
+        assert_eq!(parts(&recorded, &["1", "4"], None).unwrap(), [Part::Dense, relu6, Part::Dense]);
+        let tanh = dict(&["1.weight", "3.weight"], &[("2", "activation.Tanh")]);
+        assert!(parts(&tanh, &["1", "3"], None).unwrap_err().to_string().contains("unexpected module"));
+        let last = dict(&["1.weight"], &[("2", "activation.ReLU")]);
+        assert!(parts(&last, &["1"], None).unwrap_err().to_string().contains("after the classifier"));
+    }
+
+    #[test]
+    fn large_numbers_take_no_time() {
+        let largest = usize::MAX.to_string();
+        let name = format!("{largest}.weight");
+        assert_eq!(parts(&dict(&[&name], &[]), &[&largest], None).unwrap(), [Part::Dense]);
+        let far = dict(&["0.running_mean", &name], &[]);
+        assert!(parts(&far, &[&largest], None).is_err());
     }
 }

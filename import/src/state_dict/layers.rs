@@ -26,6 +26,8 @@ pub struct Layers {
 /// An inverted residual block.
 #[derive(Debug)]
 pub struct Block {
+    /// Name of the module.
+    pub module: String,
     /// Expansion (optional), depthwise, projection.
     pub layers: Vec<Named>,
     /// Whether it has a residual if shapes allow it.
@@ -120,7 +122,8 @@ fn body(family: &'static Family, prefix: &str, convs: &Convs<'_>) -> Result<Opti
         let Some(form) = form else { return Err(unknown_block(family, prefix, unit, layers)) };
         let layer = |[conv, norm]: &[&str; 2]| named([&format!("{unit}.{conv}"), &format!("{unit}.{norm}")]);
         let has_residual = family.units.get(*rank).is_some_and(|unit| unit.has_residuals);
-        blocks.push(Block { layers: form.iter().map(layer).collect(), has_residual });
+        let module = format!("{prefix}{}", unit.strip_suffix(".conv").unwrap_or(unit));
+        blocks.push(Block { module, layers: form.iter().map(layer).collect(), has_residual });
     }
     let (stem, head) = (named(family.stem), named([head, &head_norm]));
     let (prefix, dense) = (prefix.to_owned(), Vec::new());

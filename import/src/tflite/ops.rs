@@ -103,7 +103,7 @@ fn unary<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>, op: Op<'a>) -> Result<(
 }
 
 fn softmax<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
-    let beta = call.operator.options(schema::SOFTMAX_OPTIONS)?.f32(4, 1.0)?;
+    let beta = call.operator.options(schema::SOFTMAX_OPTIONS)?.f32(4, 0.0)?;
     if beta != 1.0 {
         return Err(ImportError::unsupported("the softmax scales its logits")
             .expected("beta 1")

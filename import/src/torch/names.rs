@@ -154,6 +154,16 @@ impl Walk<'_, '_, '_, '_> {
             ("dilation", _) => recorded.dilation = pair(),
             ("padding_mode", Value::Text(mode)) => recorded.padding_mode = Some(mode.to_string()),
             ("eps", &Value::Float(epsilon)) => recorded.epsilon = Some(epsilon),
+            ("eps", &Value::Int(epsilon)) => recorded.epsilon = Some(epsilon as f64),
+            ("dim", &Value::Int(dim)) => recorded.dim = Some(dim),
+            // Of torchvision, timm, transformers, mmpretrain and tonylins.
+            (
+                "use_res_connect" | "has_skip" | "use_residual" | "with_res_shortcut" | "identity",
+                &Value::Bool(residual),
+            ) => recorded.residual = Some(residual),
+            ("_forward_hooks" | "_forward_pre_hooks", _) => {
+                recorded.has_hooks = !self.pickled.entries(at).is_empty();
+            }
             _ => return,
         }
         self.found.modules.entry(path.to_owned()).or_default().learn(recorded);

@@ -1,108 +1,138 @@
 //! Code of a TorchScript archive (`torch/csrc/jit/serialization/python_print.cpp`).
 //!
-//! The pickle of such an archive has neither the attributes of its modules nor their operations. Both are literals in the code
-//! of their classes: constants (`stride : Final[Tuple[int, int]] = (2, 2)`) and arguments of calls (`torch.conv2d(x, w, b, [2, 2])`).
-//! The code is not executed.
+//! The pickle of such an archive has neither the attributes of its modules nor their operations. Both are literals in the
+//! code of their classes: constants (`stride : Final[Tuple[int, int]] = (2, 2)`) and arguments of calls
+//! (`torch.conv2d(x, w, b, [2, 2])`). The code is not executed.
 
 use std::collections::HashMap;
 
 use crate::state_dict::{Call, Module};
 
-/// Maximum number of calls of one class.
+/// Maximum number of calls and of aliases of functions in one class. A class with more has a call of [`TOO_MANY`].
 const MAX_CALLS: usize = 4096;
+const MAX_ALIASES: usize = 256;
+const TOO_MANY: &str = "(too many functions)";
+/// Maximum number of arguments that are kept, and of bytes in which they are searched.
+const MAX_ARGUMENTS: usize = 16;
+const LONGEST_CALL: usize = 2048;
 
 /// Reads the classes of a file. `path` is its place below `code/`, such as `__torch__/torch/nn/modules/conv.py`.
 pub fn read(path: &str, text: &str, classes: &mut HashMap<String, Module>) {
     let package = path.strip_suffix(".py").unwrap_or(path).replace('/', ".");
-    let starts: Vec<usize> =
-        text.match_indices("class ").map(|(at, _)| at).filter(|at| is_line_start(text, *at)).collect();
-    for (number, &start) in starts.iter().enumerate() {
-        let end = starts.get(number + 1).copied().unwrap_or(text.len());
-        let Some(body) = text.get(start..end) else { continue };
-        let Some(name) = body.strip_prefix("class ").and_then(|rest| rest.split(['(', ':']).next()) else { continue };
-        classes.insert(format!("{package}.{}", name.trim()), class(body));
+    let mut rest = text;
+    while let Some(start) = find_line(rest, |line| line.starts_with("class ")) {
+        let after = rest.get(start..).unwrap_or_default();
+        // A class ends at the next line without indentation.
+        let header = after.find('\n').map_or(after.len(), |end| end + 1);
+        let body_end =
+            find_line(after.get(header..).unwrap_or_default(), |line| !line.is_empty() && !line.starts_with(' '));
+        let end = body_end.map_or(after.len(), |end| header + end);
+        let (body, next) = after.split_at_checked(end).unwrap_or((after, ""));
+        if let Some(name) = body.strip_prefix("class ").and_then(|rest| rest.split(['(', ':']).next()) {
+            classes.insert(format!("{package}.{}", name.trim()), class(body));
+        }
+        rest = next;
     }
 }
 
-fn is_line_start(text: &str, at: usize) -> bool {
-    at == 0 || text.as_bytes().get(at - 1) == Some(&b'\n')
+/// Returns the offset of the first line that `accepts`.
+fn find_line(text: &str, accepts: impl Fn(&str) -> bool) -> Option<usize> {
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        if accepts(line.trim_end_matches('\n')) {
+            return Some(at);
+        }
+        at += line.len();
+    }
+    None
 }
 
 fn class(body: &str) -> Module {
-    let mut module = Module::default();
+    let mut module = Module { has_code: true, ..Module::default() };
     for line in body.lines() {
-        let Some((name, value)) =
-            line.trim().split_once(" : Final[").and_then(|(name, rest)| Some((name, rest.split_once("] = ")?.1)))
-        else {
-            continue;
-        };
+        let constant =
+            line.trim().split_once(" : Final[").and_then(|(name, rest)| Some((name, rest.split_once("] = ")?.1)));
+        let Some((name, value)) = constant else { continue };
         match name {
             "stride" => module.stride = pair(value),
             "padding" => module.padding = if value == "\"valid\"" { Some([0; 2]) } else { pair(value) },
             "dilation" => module.dilation = pair(value),
             "eps" => module.epsilon = value.parse().ok(),
+            "dim" => module.dim = value.parse().ok(),
             "padding_mode" => module.padding_mode = Some(value.trim_matches('"').to_owned()),
             _ => {}
         }
     }
-    module.calls = calls(body);
-    module.calls.extend(aliased_calls(body));
-    for call in &module.calls {
+    let calls = calls(body);
+    for call in &calls {
         let argument = |at: usize| call.arguments.get(at).map(String::as_str).unwrap_or_default();
+        // Trailing arguments with their default value are omitted.
+        let or_default =
+            |at: usize, default| if argument(at).is_empty() { Some([default; 2]) } else { pair(argument(at)) };
         match call.function.as_str() {
-            "_convolution" | "conv2d" => {
-                // Trailing arguments with their default value are omitted.
-                module.stride = module.stride.or(pair(argument(3))).or(Some([1; 2]));
-                module.padding = module.padding.or(pair(argument(4))).or(Some([0; 2]));
-                module.dilation = module.dilation.or(pair(argument(5))).or(Some([1; 2]));
+            "torch._convolution" | "torch.conv2d" => {
+                module.stride = module.stride.or(or_default(3, 1));
+                module.padding = module.padding.or(or_default(4, 0));
+                module.dilation = module.dilation.or(or_default(5, 1));
             }
-            "batch_norm" => module.epsilon = module.epsilon.or(argument(7).parse().ok()),
+            "torch.batch_norm" => {
+                module.epsilon = module.epsilon.or(argument(7).parse().ok());
+                module.trains |= argument(5) == "True";
+            }
+            "torch.dropout" | "torch.dropout_" | "torch.feature_dropout" => module.trains |= argument(2) == "True",
             _ => {}
         }
     }
+    module.calls = calls.into();
     module
 }
 
-/// Returns all calls of functions of `torch` in the text, including nested calls.
+/// Returns all calls of functions, including nested calls: of `torch`, of `ops`, and of other packages by their qualified
+/// names, directly or by an alias (`_0 = __torch__.mine.helper`).
 fn calls(text: &str) -> Vec<Call> {
-    const PREFIX: &str = "torch.";
     let mut calls = Vec::new();
-    for (at, _) in text.match_indices(PREFIX) {
-        let before = text.as_bytes().get(at.wrapping_sub(1)).copied().unwrap_or(b' ');
-        let rest = text.get(at + PREFIX.len()..).unwrap_or_default();
-        let length = rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
-        if before == b'.' || before == b'_' || before.is_ascii_alphanumeric() || length == 0 {
-            continue;
-        }
-        let (function, rest) = rest.split_at(length);
-        if let Some(arguments) = rest.strip_prefix('(').map(arguments) {
-            calls.push(Call { function: function.to_owned(), arguments });
-        }
-        if calls.len() == MAX_CALLS {
-            break;
+    let mut aliases = 0;
+    for prefix in ["torch.", "ops.", "__torch__."] {
+        for (at, name, rest) in names(text, prefix) {
+            if calls.len() >= MAX_CALLS || aliases > MAX_ALIASES {
+                calls.push(Call { function: TOO_MANY.to_owned(), arguments: Vec::new() });
+                return calls;
+            }
+            let function = name.strip_prefix("__torch__.").unwrap_or(name);
+            if let Some(rest) = rest.strip_prefix('(') {
+                calls.push(Call { function: function.to_owned(), arguments: arguments(rest) });
+            } else if let Some(alias) = alias(text, at, rest) {
+                aliases += 1;
+                let uses = names(text, alias).filter(|(_, name, rest)| *name == alias && rest.starts_with('('));
+                let uses = uses.take(MAX_CALLS.saturating_sub(calls.len()));
+                calls.extend(uses.map(|(_, _, rest)| Call {
+                    function: function.to_owned(),
+                    arguments: arguments(rest.get(1..).unwrap_or_default()),
+                }));
+            }
         }
     }
     calls
 }
 
-/// Returns the calls of functions that a module refers to by an alias: `_0 = __torch__.torch.nn.functional.relu`. Functions of
-/// other packages have their qualified name.
-fn aliased_calls(text: &str) -> Vec<Call> {
-    let aliases = text.lines().filter_map(|line| line.trim().split_once(" = __torch__."));
-    // Skips attribute types, `__annotations__["0"]`.
-    let aliases = aliases.filter(|(alias, _)| alias.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
-    let calls = aliases.take(MAX_CALLS).map(|(alias, name)| {
-        let function = name.strip_prefix("torch.nn.functional.").unwrap_or(name).to_owned();
-        let is_call = |at: &usize| {
-            let before = text.as_bytes().get(at.wrapping_sub(1)).copied().unwrap_or(b' ');
-            !(before == b'.' || before == b'_' || before.is_ascii_alphanumeric())
-        };
-        let opening = format!("{alias}(");
-        let at = text.match_indices(&opening).map(|(at, _)| at).find(is_call);
-        let rest = at.and_then(|at| text.get(at + opening.len()..));
-        Call { function, arguments: rest.map(arguments).unwrap_or_default() }
-    });
-    calls.collect()
+/// Returns each qualified name that starts with `prefix`: its offset, the name, and the text after it.
+fn names<'t>(text: &'t str, prefix: &'t str) -> impl Iterator<Item = (usize, &'t str, &'t str)> {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.';
+    text.match_indices(prefix).filter_map(move |(at, _)| {
+        let before = at.checked_sub(1).and_then(|at| text.as_bytes().get(at)).copied().unwrap_or(b' ');
+        let rest = text.get(at..)?;
+        let length = rest.bytes().take_while(|byte| is_part(*byte)).count();
+        let (name, rest) = rest.split_at_checked(length)?;
+        (!is_part(before)).then_some((at, name, rest))
+    })
+}
+
+/// Returns the name to which a line assigns the function at this offset, unless it is the type of an attribute.
+fn alias<'t>(text: &'t str, at: usize, rest: &str) -> Option<&'t str> {
+    let line = text.get(..at)?.rsplit('\n').next()?;
+    let name = line.trim().strip_suffix('=')?.trim();
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    (is_name && (rest.is_empty() || rest.starts_with('\n'))).then_some(name)
 }
 
 /// Splits an argument list at its top-level commas, up to the closing parenthesis.
@@ -111,13 +141,16 @@ fn arguments(text: &str) -> Vec<String> {
     const LONGEST: usize = 64;
     let mut arguments = vec![String::new()];
     let (mut depth, mut quoted) = (0usize, false);
-    for letter in text.chars() {
+    for letter in text.chars().take(LONGEST_CALL) {
         match letter {
             '"' => quoted = !quoted,
             ')' if !quoted && depth == 0 => break,
             '(' | '[' if !quoted => depth += 1,
             ')' | ']' if !quoted => depth = depth.saturating_sub(1),
             ',' if !quoted && depth == 0 => {
+                if arguments.len() == MAX_ARGUMENTS {
+                    break;
+                }
                 arguments.push(String::new());
                 continue;
             }
@@ -148,6 +181,10 @@ mod tests {
         classes.into_iter().next().unwrap()
     }
 
+    fn functions(module: &Module) -> Vec<&str> {
+        module.calls.iter().map(|call| &*call.function).collect()
+    }
+
     #[test]
     fn a_traced_convolution_has_arguments() {
         let (name, module) = only(
@@ -156,8 +193,7 @@ mod tests {
         );
         assert_eq!(name, "__torch__.torch.nn.modules.conv.___torch_mangle_1.Conv2d");
         assert_eq!((module.stride, module.padding, module.dilation), (Some([2, 1]), Some([0, 1]), Some([3, 3])));
-        let functions: Vec<_> = module.calls.iter().map(|call| &*call.function).collect();
-        assert_eq!(functions, ["_convolution", "relu"]);
+        assert_eq!(functions(&module), ["torch._convolution", "torch.relu"]);
         assert_eq!(module.calls[0].arguments[0], "torch.relu(input)");
     }
 
@@ -166,29 +202,54 @@ mod tests {
         let (_, module) = only(
             "class Norm(Module):\n  eps : Final[float] = 0.001\n  stride : Final[Tuple[int, int]] = (2, 2)\n  \
              padding_mode : Final[str] = \"zeros\"\n  def forward(self) -> Tensor:\n    \
-             _0 = __torch__.torch.nn.functional.batch_norm\n    return torch.conv2d(x, w)\n",
+             _0 = __torch__.torch.nn.functional.batch_norm\n    return torch.conv2d(_0(x, ), w)\n",
         );
         assert_eq!((module.epsilon, module.stride), (Some(1e-3), Some([2, 2])));
         assert_eq!((module.padding, module.padding_mode.as_deref()), (Some([0; 2]), Some("zeros")));
-        let functions: Vec<_> = module.calls.iter().map(|call| &*call.function).collect();
-        assert_eq!(functions, ["conv2d", "batch_norm"]);
+        assert_eq!(functions(&module), ["torch.conv2d", "torch.nn.functional.batch_norm"]);
     }
 
     #[test]
-    fn resolves_aliased_functions() {
+    fn every_use_of_a_function_is_a_call() {
         let (_, module) = only(
-            "class Net(Module):\n  def forward(self) -> Tensor:\n    _0 = __torch__.torch.nn.functional.hardtanh\n    \
-             _1 = __torch__.mine.helper\n    return _10(_0(x, 0., 6., True, ), _1(y, ))\n",
+            "class Net(Module):\n  conv : __torch__.mine.Conv\n  __annotations__[\"0\"] = __torch__.mine.Other\n  \
+             def forward(self: __torch__.mine.Net) -> Tensor:\n    _0 = __torch__.torch.nn.functional.hardtanh\n    \
+             y = _0(_0(x, 0., 6., True, ), -1., 1., )\n    return __torch__.mine.helper(ops.mine.f(y), _01(y))\n\
+             def free(x):\n  return torch.tanh(x)\n",
         );
-        let call = |at: usize| (&*module.calls[at].function, module.calls[at].arguments.join("|"));
-        assert_eq!(call(0), ("hardtanh", "x|0.|6.|True|".to_owned()));
-        assert_eq!(call(1), ("mine.helper", "y|".to_owned()));
+        let calls: Vec<_> = module.calls.iter().map(|call| (&*call.function, call.arguments.join("|"))).collect();
+        let expected = [
+            ("ops.mine.f", "y"),
+            ("torch.nn.functional.hardtanh", "_0(x, 0., 6., True, )|-1.|1.|"),
+            ("torch.nn.functional.hardtanh", "x|0.|6.|True|"),
+            ("mine.helper", "ops.mine.f(y)|_01(y)"),
+        ];
+        assert_eq!(calls, expected.map(|(function, arguments)| (function, arguments.to_owned())));
+    }
+
+    #[test]
+    fn code_of_training_is_noticed() {
+        let trains =
+            |code: &str| only(&format!("class A(Module):\n  def forward(self):\n    return {code}\n")).1.trains;
+        assert!(trains("torch.batch_norm(x, w, b, m, v, True, 0.1, 1e-05, True)"));
+        assert!(!trains("torch.batch_norm(x, w, b, m, v, False, 0.1, 1e-05, True)"));
+        assert!(trains("torch.dropout(x, 0.2, True)") && !trains("torch.dropout(x, 0.2, False)"));
+    }
+
+    #[test]
+    fn hostile_code_takes_little_time() {
+        let text = format!("class A(Module):\n  x = {}{}", "torch.relu6(".repeat(20_000), ",".repeat(1 << 20));
+        let (_, module) = only(&text);
+        assert_eq!((module.calls.len(), &*module.calls[MAX_CALLS].function), (MAX_CALLS + 1, TOO_MANY));
+        let aliases: String = (0..3000).map(|at| format!("  _{at} = __torch__.a.b\n")).collect();
+        only(&format!("class A(Module):\n{aliases}{}", "x".repeat(1 << 16)));
     }
 
     #[test]
     fn arguments_end_at_their_parenthesis() {
         assert_eq!(arguments("a, [1, 2], f(x, y), \"a, b)\")) + c"), ["a", "[1, 2]", "f(x, y)", "\"a, b)\""]);
         assert_eq!(arguments("unfinished, [1"), ["unfinished", "[1"]);
+        assert_eq!(arguments(&",".repeat(1000)).len(), MAX_ARGUMENTS);
         for text in ["", ")", "((((", "\"", "]]]"] {
             arguments(text);
         }

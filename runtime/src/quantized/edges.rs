@@ -3,12 +3,12 @@
 use crate::number::Number;
 use crate::quantized::arithmetic::{Integer, Quant};
 
-/// Quantizations of the image, of the vector before the classifier, and of the logits.
+/// Quantizations of the image, of the pooled vector, and of the logits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Edges {
     /// Quantization of the image.
     pub input: Quant,
-    /// Quantization of the vector before the classifier.
+    /// Quantization of the pooled vector.
     pub embedding: Quant,
     /// Quantization of the logits.
     pub logits: Quant,

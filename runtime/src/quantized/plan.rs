@@ -25,7 +25,7 @@ pub struct QuantPlan<'a> {
     pub biased: bool,
     /// Quantization of the image.
     pub input: Named<'a>,
-    /// Quantization of the vector before the classifier.
+    /// Quantization of the pooled vector.
     pub embedding: Named<'a>,
     /// Quantization of the classifier's output.
     pub logits: Named<'a>,

@@ -42,7 +42,7 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &N
             pub const INPUT: [usize; 3] = [#height, #width, 3];
             /// Length of the logits.
             pub const CLASSES: usize = #classes;
-            /// Length of the vector before the classifier.
+            /// Length of the pooled vector.
             pub const EMBEDDING: usize = #embedding;
             /// Bytes of the scratch, which a call writes between its input and its output.
             pub const SCRATCH_BYTES: usize = #lines * 64;
@@ -117,7 +117,7 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &N
                 )
             }
 
-            /// Computes the vector before the classifier, for similarity and transfer learning.
+            /// Computes the pooled vector, for similarity and transfer learning.
             pub fn embed(
                 &self, scratch: &mut rt::Scratch<#lines>, input: &[#number; #input],
             ) -> [#number; #embedding] {

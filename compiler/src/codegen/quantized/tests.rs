@@ -142,3 +142,20 @@ fn pixels_are_packed_in_quads_where_rows_or_two_of_them_are_whole() {
     // 19 rows, then 19 columns.
     assert_eq!(order("[38, 76]"), [false]);
 }
+
+/// The embedding is the pooled vector, which dense layers may follow.
+#[test]
+fn the_embedding_has_the_quantization_of_the_pool() {
+    let tiny = include_str!("../../../../specs/tiny.yaml");
+    for text in [tiny.to_owned(), tiny.replace("channels: 64 }", "channels: 64, dense: [20, 10] }")] {
+        let mut overrides = Overrides::none();
+        overrides.set("precision", "int8").set("isa", "portable");
+        let source = SourceFile::new("tiny.yaml", text);
+        let compiled = crate::compile(&source, &overrides).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let program = &compiled.programs[0];
+        let plan = program.packs.tokens().to_string();
+        let embedding = plan.split("embedding :").nth(1).and_then(|rest| rest.split('}').next()).unwrap_or_default();
+        assert!(embedding.contains("\"head.pool.scale\""), "{embedding}");
+        assert_eq!(program.embedding.len(), 64);
+    }
+}

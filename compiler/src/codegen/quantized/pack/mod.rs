@@ -100,7 +100,7 @@ impl Plan {
         let tensor = |id: &NodeId| graph.node(*id).tensor;
         let first = order.first().map(tensor);
         let last = order.last().map(tensor);
-        let embedding = order.iter().rev().nth(1).map(tensor);
+        let embedding = order.iter().find(|id| graph.node(**id).op.pools()).map(tensor);
         let edges = [first, embedding, last].map(|tensor| named(graph, tensor.and_then(|tensor| tensor.quant)));
         let mut plan = Self {
             isa,
