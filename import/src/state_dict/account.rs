@@ -99,7 +99,8 @@ fn number(name: &str, tensor: &Stored<'_>, root: &[String]) -> Option<&'static s
     }
     let last = name.rsplit('.').next().unwrap_or(name).to_ascii_lowercase();
     let is_record = RECORDS.iter().any(|word| last.starts_with(word));
-    (is_single && is_record && !(is_inside && !root.is_empty())).then_some("training state")
+    let is_beside = root.is_empty() || !is_inside;
+    (is_single && is_record && is_beside).then_some("training state")
 }
 
 /// Whether a module or tensor is a loss or a metric.

@@ -37,6 +37,9 @@ pub fn read<'a>(
     let layers = find(dict)?;
     let mut conventions = Conventions::of(layers.family, sidecar)?;
     let strides = strides::find(dict, &layers, &blocks(dict, &layers)?, spec)?;
+    if let Some(spec) = spec {
+        conventions.use_spec(spec);
+    }
     let modules = modules::read(dict, &layers)?;
     conventions.use_modules(&modules);
     let assumed = spec.filter(|spec| !spec.head.dense.is_empty()).map(|spec| spec.head.dense_activation);
@@ -105,6 +108,8 @@ struct Conventions {
     activation: Activation,
     activation_how: String,
     how: String,
+    /// Whether all are conventions of the implementation.
+    is_assumed: bool,
 }
 
 impl Conventions {
@@ -116,6 +121,7 @@ impl Conventions {
             activation: family.activation,
             activation_how: how.clone(),
             how,
+            is_assumed: true,
         };
         if sidecar.is_of(family) && (sidecar.padding, sidecar.epsilon, sidecar.activation) != (None, None, None) {
             conventions.padding = sidecar.padding.unwrap_or(conventions.padding);
@@ -123,8 +129,21 @@ impl Conventions {
             conventions.activation = sidecar.activation.unwrap_or(conventions.activation);
             conventions.how = "config.json".into();
             conventions.activation_how = "config.json".into();
+            conventions.is_assumed = false;
         }
         Ok(conventions)
+    }
+
+    /// Uses activation and padding of a spec where they would be assumed.
+    fn use_spec(&mut self, spec: &NetworkSpec) {
+        if !self.is_assumed {
+            return;
+        }
+        self.padding = spec.padding;
+        if self.activation != spec.activation {
+            self.activation = spec.activation;
+            self.activation_how = "the spec; not recorded in the file".into();
+        }
     }
 
     /// Uses the activation that the classes of modules record.

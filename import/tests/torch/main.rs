@@ -160,6 +160,16 @@ fn files_beside_the_weights_are_read() {
     assert!(damaged.notes.iter().any(|note| note.contains("config.json is ignored")), "{:?}", damaged.notes);
 }
 
+/// torchvision's quantizable networks have the same names and ReLU.
+#[test]
+fn a_spec_provides_the_activation_that_a_state_dict_does_not_record() {
+    let relu = SMALL.replace("padding:", "activation: relu\npadding:");
+    let imported = import("state_dict.pth", Some(&relu));
+    assert_eq!(imported.recovered.activation, Activation::Relu);
+    assert_eq!(fact(&imported, "activation"), ("relu", "the spec; not recorded in the file"));
+    imported.check_against(&spec(&relu)).unwrap();
+}
+
 /// A state dict does not record the activation between dense layers.
 #[test]
 fn a_spec_provides_the_activation_of_dense_layers() {
