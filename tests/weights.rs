@@ -84,7 +84,7 @@ fn rejects_infinite_and_nan_weights() {
         bytes[at + 8..at + 12].copy_from_slice(&value.to_le_bytes());
         let broken = Weights::from_bytes(bytes).expect("the header is unchanged");
         let message = TinyNet::new(&broken).expect_err("not finite").to_string();
-        assert!(message.contains("`classifier.bias` has infinite elements or NaN"), "{message}");
+        assert!(message.contains("`classifier.bias` has infinite or NaN elements"), "{message}");
     }
 }
 

@@ -59,7 +59,7 @@ pub enum Kind {
     Weights,
     Packed,
     Drawing,
-    /// A file that cannot be identified by its content, such as a spec.
+    /// Content that cannot be identified, such as a spec. Replaces any regular file.
     Any,
 }
 
@@ -90,7 +90,7 @@ impl Kind {
 /// # Errors
 /// If `path` is not a regular file or is one of another kind, or its folder does not exist.
 pub fn check_output(path: &Path, kind: Kind) -> Result {
-    /// Bytes that identify a file: the longest header of a weights file.
+    /// Number of bytes read to identify a file; covers the longest header of a weights file.
     const START: u64 = (1 << 20) + 8;
     let refused = |why: &str| CliError::new(format!("cannot write {}: {why}", path.display()));
     if path.parent().is_some_and(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {

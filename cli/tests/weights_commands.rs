@@ -158,7 +158,6 @@ fn import_rejects_other_files_and_bad_options() {
     assert!(!folder.path().join("w.safetensors").exists());
 }
 
-/// A model is sufficient, and existing files are kept.
 /// A binary classifier: one logit with a sigmoid, two classes.
 #[test]
 fn a_single_sigmoid_classifies_into_two_classes() {
@@ -169,7 +168,7 @@ fn a_single_sigmoid_classifies_into_two_classes() {
     std::fs::write(path("one.txt"), "dog\n").unwrap();
     std::fs::write(path("two.txt"), "cat\ndog\n").unwrap();
     let (_, said) = bad(folder.path(), &["import", model, "--labels", "one.txt"], 1);
-    assert!(said.contains("1 labels for a network of 2 classes"), "{said}");
+    assert!(said.contains("expected 2 labels, found 1"), "{said}");
     good(folder.path(), &["import", model, "--labels", "two.txt"]);
     let arguments = ["classify", "a.png", "--weights", "sigmoid_1.safetensors", "--spec", "sigmoid_1.yaml", "--json"];
     let answer = &json_lines(&good(folder.path(), &arguments))[0];
@@ -182,6 +181,7 @@ fn a_single_sigmoid_classifies_into_two_classes() {
     assert!(labels == ["cat", "dog"] || labels == ["dog", "cat"], "{labels:?}");
 }
 
+/// A model is sufficient, and existing files are kept.
 #[test]
 fn import_writes_weights_and_spec_into_the_current_folder() {
     let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../import/tests/fixtures/symmetric_torchvision_op17.onnx");

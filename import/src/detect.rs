@@ -27,7 +27,7 @@ const CORE_ML_HELP: &str = "import the model that it was converted from: Core ML
 const EXPORTED_PROGRAM_HELP: &str =
     "export it to ONNX: `torch.onnx.export(torch.export.load(\"model.pt2\"), f=\"model.onnx\", external_data=False)`";
 const TENSORFLOW_JS_HELP: &str = "convert it to Keras: `tensorflowjs_converter --input_format tfjs_layers_model --output_format keras model.json model.h5`; \
-     import the model that a graph model was converted from";
+     for a graph model, import the original model";
 
 const FROZEN_GRAPH_HELP: &str = "convert it with `python -m tf2onnx.convert --graphdef model.pb --inputs input:0 --outputs output:0 --output \
      model.onnx` (with the graph's node names), or `tf.compat.v1.lite.TFLiteConverter.from_frozen_graph`";
@@ -154,7 +154,7 @@ fn other_framework(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
         return Some(("a TensorFlow.js model", TENSORFLOW_JS_HELP));
     }
     if bytes.starts_with(archive::MAGIC) && Archive::open(bytes).is_ok_and(|archive| is_exported_program(&archive)) {
-        return Some(("a program of `torch.export` (.pt2)", EXPORTED_PROGRAM_HELP));
+        return Some(("a `torch.export` program (.pt2)", EXPORTED_PROGRAM_HELP));
     }
     is_core_ml(bytes).then_some(("a Core ML model", CORE_ML_HELP))
 }
@@ -234,10 +234,7 @@ mod tests {
         let mut exported = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
         exported.start_file("model/archive_format", zip::write::SimpleFileOptions::default()).unwrap();
         let exported = text(&exported.finish().unwrap().into_inner());
-        assert!(
-            exported.contains("a program of `torch.export`") && exported.contains("torch.onnx.export"),
-            "{exported}"
-        );
+        assert!(exported.contains("a `torch.export` program") && exported.contains("torch.onnx.export"), "{exported}");
         let core_ml = text(b"\x08\x04\x12\x0b\x0a\x09\x0a\x05image\x1a\x00");
         assert!(core_ml.contains("a Core ML model"), "{core_ml}");
         assert_eq!(detect(b"\x08\x07\x12\x07pytorch\x3a\x00", "model.bin", None).unwrap(), Format::Onnx);

@@ -110,8 +110,7 @@ impl Imported {
     pub fn set_head_activation(&mut self, activation: HeadActivation, from: &str) {
         let recorded = self.recovered.head_activation;
         if self.recovered.head_activation_recorded && recorded != activation {
-            self.notes
-                .push(format!("the file ends with a {recorded}; the scores are computed with {activation} instead"));
+            self.notes.push(format!("the head activation of the model is {recorded}; {activation} is used instead"));
         }
         self.recovered.head_activation = activation;
         self.record("head_activation", activation.to_string(), from);

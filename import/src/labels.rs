@@ -88,8 +88,8 @@ impl Labels {
         if count == classes {
             return Ok(());
         }
-        let error = ImportError::new(ErrorKind::Labels, format!("{count} labels for a network of {classes} classes"))
-            .file(&self.file);
+        let error =
+            ImportError::new(ErrorKind::Labels, format!("expected {classes} labels, found {count}")).file(&self.file);
         Err(if count.checked_add(1) == Some(classes) {
             error.help(format!(
                 "class 0 of this network is the background: insert a line `{BACKGROUND}` before the first label"
@@ -195,10 +195,7 @@ mod tests {
         let labels = |count: usize| Labels { names: vec!["x".into(); count], file: "l.txt".into() };
         assert!(labels(1001).check(1001).is_ok());
         let error = labels(1000).check(1001).unwrap_err().to_string();
-        assert!(
-            error.contains("1000 labels for a network of 1001 classes") && error.contains("`background`"),
-            "{error}"
-        );
+        assert!(error.contains("expected 1001 labels, found 1000") && error.contains("`background`"), "{error}");
         assert!(labels(1001).check(1000).unwrap_err().to_string().contains("remove the first line"));
         assert!(labels(5).check(1000).unwrap_err().to_string().contains("one label per class"));
     }

@@ -184,7 +184,8 @@ fn head_activation(chain: &Chain<'_>, classes: usize, notes: &mut Vec<String>) -
         }
         (1, HeadActivation::Sigmoid) => {
             notes.push(
-                "the single output is the probability of the second of two classes; --labels takes two labels".into(),
+                "the sigmoid of the single logit is the probability of class 1, the second label; class 0 has the rest"
+                    .into(),
             );
         }
         _ => {}

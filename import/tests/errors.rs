@@ -51,7 +51,7 @@ fn external_data_names_the_other_file_and_the_remedy() {
 }
 
 #[test]
-fn a_model_for_the_edge_tpu_names_its_source() {
+fn rejects_models_compiled_for_the_edge_tpu() {
     let error = read(&fixture("other_edgetpu.tflite"), &ReadOptions::default()).unwrap_err().to_string();
     assert!(error.contains("compiled for the Edge TPU") && error.contains("edgetpu_compiler"), "{error}");
 }

@@ -80,7 +80,9 @@ fn the_guide_lists_these_models() {
     let (_, after) = rest.split_once(END).expect("the end of the table");
     let rows = cases().into_iter().map(|case| {
         let outcome = match case.outcome {
-            Outcome::Scores { activation, .. } if activation == "none" => "imported; default scores".to_owned(),
+            Outcome::Scores { activation, .. } if activation == "none" => {
+                "imported; no activation in the file".to_owned()
+            }
             Outcome::Scores { activation, .. } => format!("imported; scores: `{activation}`"),
             Outcome::Refused { refused } => format!("refused; the message contains `{refused}`"),
         };

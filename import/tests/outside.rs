@@ -35,7 +35,7 @@ fn external_data_outside_of_the_folder_is_not_opened() {
     let model = folder.path().join("in").join("model.onnx");
     fs::create_dir(folder.path().join("in")).unwrap();
     // The locations have the length of the name in the file.
-    let outside = "outside of the model's folder";
+    let outside = "outside the model's folder";
     for (location, expected) in
         [("../etc/pw.d", outside), ("/etc/passwd", outside), ("weights.bin", "not a regular file")]
     {

@@ -91,7 +91,7 @@ words! {
         /// Natural logarithms of the probabilities that [`Softmax`](Self::Softmax) yields.
         LogSoftmax = "log_softmax",
         /// Independent probabilities `1 / (1 + exp(-logit))`: any number of classes may apply. With a single logit
-        /// there are two classes: the sigmoid is the probability of class 1.
+        /// there are two classes: the sigmoid is the probability of class 1, the second label.
         Sigmoid = "sigmoid",
         /// The logits are the scores.
         None = "none",

@@ -244,10 +244,10 @@ pub fn run(args: &Args) -> Result {
         imported.swap_channels();
     }
     if let Some(preprocessing) = args.pixels.preprocessing() {
-        imported.set_preprocessing(preprocessing, "the command");
+        imported.set_preprocessing(preprocessing, "the options");
     }
     if let Some(framing) = args.pixels.framing {
-        imported.set_framing(framing, "the command");
+        imported.set_framing(framing, "--framing");
     }
     if let Some(activation) = args.head_activation {
         imported.set_head_activation(activation, "--head-activation");

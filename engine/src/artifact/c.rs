@@ -80,7 +80,7 @@ impl Library<'_> {
         let logits = if self.weights.classes() == spec.classes {
             ": one per class"
         } else {
-            "; the single one scores two classes, with ids 0 and 1"
+            ": 1, which gives the scores of two classes (ids 0 and 1)"
         };
         let score = match activation {
             HeadActivation::Softmax => "its probability, from 0 to 1; the probabilities of all classes sum to 1",

@@ -13,7 +13,7 @@ use crate::text::shorten;
 /// `TensorProto.DataLocation.EXTERNAL`.
 pub const EXTERNAL: i32 = 1;
 
-/// Reads the data of all tensors that is in other files of `folder`, and returns the size of these files.
+/// Reads the external data of all tensors from files in `folder`. Returns the total size of the files in bytes.
 ///
 /// # Errors
 /// If a file is outside of the folder, cannot be read or is too small, or all files together are too large.
@@ -73,7 +73,7 @@ impl Files<'_> {
         let path = Path::new(location);
         let is_inside = !location.is_empty() && path.components().all(|part| matches!(part, Component::Normal(_)));
         if !is_inside {
-            return Err(ImportError::unsupported("the data is in a file outside of the model's folder")
+            return Err(ImportError::unsupported("the external data file is outside the model's folder")
                 .expected("the name of a file in that folder")
                 .found(shorten(location))
                 .help("save the model as one file: `onnx.save(onnx.load(path), path, save_as_external_data=False)`"));
@@ -81,13 +81,13 @@ impl Files<'_> {
         let bytes = read_file(&self.folder.join(path)).map_err(|error| {
             ImportError::new(
                 error.kind,
-                format!("cannot read '{}', which has the data: {}", shorten(location), error.problem),
+                format!("cannot read '{}' (external data): {}", shorten(location), error.problem),
             )
             .help("copy this file into the folder of the model")
         })?;
         self.bytes = self.bytes.saturating_add(bytes.len());
         if self.bytes as u64 > MAX_FILE {
-            return Err(ImportError::unsupported("the files of the model's data are too large")
+            return Err(ImportError::unsupported("the external data files are too large")
                 .expected(format!("at most {MAX_FILE} bytes in total")));
         }
         let bytes = Bytes::from(bytes);
@@ -132,7 +132,7 @@ mod tests {
         let error = |entries: &[_]| loaded(folder.path(), entries).unwrap_err().to_string();
         for location in ["../m.data", "/etc/passwd", "", ".", "a/../../m.data"] {
             let text = error(&[("location", location)]);
-            assert!(text.contains("outside of the model's folder"), "{location}: {text}");
+            assert!(text.contains("outside the model's folder"), "{location}: {text}");
         }
         assert!(error(&[("location", "absent.data")]).contains("copy this file into the folder of the model"));
         for (key, value) in [("length", "11"), ("offset", "11"), ("length", "18446744073709551615")] {

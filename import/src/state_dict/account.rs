@@ -58,7 +58,7 @@ pub fn check(dict: &StateDict<'_>, used: &BTreeSet<String>, prefix: &str, copies
             .expected("weights and biases of convolutions, dense layers and batch normalizations")
             .found(format!("{}{more}", found.join(", ")))
             .help(
-                "if they take part in inference, export the model to ONNX: `torch.onnx.export(model, image, FILE)`; if not, \
+                "if they take part in inference, export the model to ONNX: `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`; if not, \
                  remove them from the state dict",
             ));
     }
@@ -89,8 +89,8 @@ fn reason(name: &str, root: &[String], used: &BTreeSet<String>, copies: &[[&str;
     (shared < root.len() && starts(&BESIDE)).then_some("training state")
 }
 
-/// Returns why a tensor that is not of the network by its name is irrelevant: it is a counter or, outside of the network,
-/// has integers or is a number that the training recorded.
+/// Returns why an unused tensor is irrelevant. Inside the network: a single integer. Outside: any integer tensor, or a
+/// single number with a name in [`RECORDS`].
 fn number(name: &str, tensor: &Stored<'_>, root: &[String]) -> Option<&'static str> {
     let is_single = tensor.shape().iter().product::<usize>() == 1;
     let is_inside = root.iter().zip(name.split('.')).all(|(part, other)| part == other);

@@ -37,7 +37,7 @@ pub struct Module {
     pub residual: Option<bool>,
     /// Whether functions are registered to run before or after it.
     pub has_hooks: bool,
-    /// Whether its code was recorded during training: it uses the statistics of the batch, or drops values.
+    /// Whether the code was traced or scripted in training mode: it uses batch statistics or active dropout.
     pub trains: bool,
     /// Whether the file contains its code.
     pub has_code: bool,

@@ -91,7 +91,7 @@ pub const FAMILIES: [Family; 6] = [
         sidecars: Sidecars::None,
     },
     Family {
-        // Its `features` in a module with another name, such as `backbone` or a number.
+        // torchvision's `features` under another module name, such as `backbone` or a number.
         name: "torchvision",
         stem: ["0.0", "0.1"],
         units: &[Unit::new("#.conv")],

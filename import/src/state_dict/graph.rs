@@ -108,7 +108,7 @@ struct Conventions {
     activation: Activation,
     activation_how: String,
     how: String,
-    /// Whether all are conventions of the implementation.
+    /// Whether padding and activation are assumed, not recorded in the file.
     is_assumed: bool,
 }
 
@@ -195,7 +195,7 @@ struct Builder<'d, 'a> {
     budget: usize,
     /// Whether modules recorded padding or epsilon.
     attributes: bool,
-    /// Whether every activation has a module.
+    /// Whether every activation must be recorded as a module.
     needs_activations: bool,
 }
 
@@ -212,8 +212,10 @@ impl<'a> Builder<'_, 'a> {
             let requested = strides.residuals.as_ref().and_then(|residuals| residuals.get(at)).copied();
             let recorded = self.residual(&block.module);
             if let (Some(true), Some(false)) | (Some(false), Some(true)) = (requested, recorded) {
-                return Err(ImportError::unsupported("the spec and the file differ in a residual")
-                    .at(format!("module '{}'", shorten(&block.module))));
+                return Err(ImportError::unsupported("the residual of the block does not match the spec")
+                    .at(format!("module '{}'", shorten(&block.module)))
+                    .expected(if requested == Some(true) { "a residual" } else { "no residual" })
+                    .found(if recorded == Some(true) { "a residual" } else { "no residual" }));
             }
             let has_residual = block.has_residual && requested.or(recorded).unwrap_or(true);
             if stride == [1; 2] && in_channels == self.channels && has_residual {

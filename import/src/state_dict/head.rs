@@ -167,12 +167,12 @@ impl Sequence<'_, '_> {
     }
 
     fn unrecorded(&self, name: &str) -> Box<ImportError> {
-        ImportError::unsupported("the file does not record a module before the classifier")
+        ImportError::unsupported("a module of the head is not recorded in the file")
             .at(format!("module '{}'", shorten(name)))
             .role("classifier")
             .help(
                 "for an activation between dense layers, pass a spec with `head: { dense: ..., dense_activation: ... }` \
-                 (--spec FILE); or export the model to ONNX: `torch.onnx.export(model, image, FILE)`",
+                 (--spec FILE); or export the model to ONNX: `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`",
             )
     }
 }
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn large_numbers_take_no_time() {
+    fn large_module_numbers_are_fast() {
         let largest = usize::MAX.to_string();
         let name = format!("{largest}.weight");
         assert_eq!(parts(&dict(&[&name], &[]), &[&largest], None).unwrap(), [Part::Dense]);

@@ -65,7 +65,7 @@ pub fn find(dict: &StateDict<'_>) -> Result<Layers> {
     for family in &FAMILIES {
         for prefix in convs.iter().filter_map(|conv| prefix_of(conv, family.stem[0])).take(MAX_CANDIDATES) {
             match body(family, prefix, &convs) {
-                // Names may match the shorter ones of a later family, too.
+                // The names may also match the shorter patterns of a later family.
                 Ok(Some((layers, _))) if found.iter().any(|(other, _)| other.stem.conv == layers.stem.conv) => {}
                 Ok(Some((layers, rest))) => found.push((layers, rest)),
                 Ok(None) => {}
@@ -239,5 +239,5 @@ fn none_found(dict: &StateDict<'_>, convs: &Convs<'_>) -> Box<ImportError> {
         (true, count) => error.found(format!("{count} tensors, but no weight of a convolution")),
         (false, _) => error.found(format!("{} convolutions, such as {}", convs.len(), names.join(", "))),
     };
-    error.help("export the model to ONNX: `torch.onnx.export(model, image, FILE)`")
+    error.help("export the model to ONNX: `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`")
 }

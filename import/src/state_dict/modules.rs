@@ -86,7 +86,7 @@ fn is_of_package(class: &str) -> bool {
 pub struct Found {
     /// The activation of all convolutions, if the file contains modules.
     pub activation: Option<Activation>,
-    /// Whether code of containers calls this activation, which then has no module of its own.
+    /// Whether container code calls the activation as a function, without a module.
     pub is_called: bool,
     /// Activations of the head, by name.
     pub scores: Vec<(String, HeadActivation)>,
@@ -127,11 +127,12 @@ impl<'d> Reader<'d, '_> {
     fn module(&mut self, name: &'d str, module: &'d Module, class: &'d str) -> Result<()> {
         let Some(kind) = Kind::of(self.dict, name) else { return Ok(()) };
         if module.has_hooks && kind != Kind::Training {
-            return Err(ImportError::unsupported("functions are registered to run before or after the module (hooks)")
-                .help("remove them and save the model again"));
+            return Err(
+                ImportError::unsupported("the module has forward hooks").help("remove them and save the model again")
+            );
         }
         if module.trains {
-            return Err(ImportError::unsupported("the code was recorded during training")
+            return Err(ImportError::unsupported("the module was traced or scripted in training mode")
                 .help("call `model.eval()` before `torch.jit.trace` or `torch.jit.script`"));
         }
         match kind {
@@ -191,7 +192,9 @@ impl<'d> Reader<'d, '_> {
                 return Err(ImportError::unsupported("the code calls a function that is not part of MobileNetV2")
                     .expected("convolutions with ReLU or ReLU6, additions, an average over the image")
                     .found(shorten(&call))
-                    .help("export the model to ONNX: `torch.onnx.export(model, image, FILE)`"));
+                    .help(
+                        "export the model to ONNX: `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`",
+                    ));
             }
         }
         Ok(())
@@ -263,7 +266,7 @@ fn function(call: &Call, padding: Padding) -> Option<Kind> {
         "log_softmax" if over_classes => Kind::Scores(HeadActivation::LogSoftmax),
         "sigmoid" => Kind::Scores(HeadActivation::Sigmoid),
         "adaptive_avg_pool2d" if matches!(argument(1), "[1, 1]" | "1") => Kind::Pool,
-        // In two steps, the mean over columns comes first.
+        // A mean in two steps reduces the columns first.
         "mean" if matches!(argument(1), "[2, 3]" | "[3, 2]" | "[-1, -2]" | "[-2, -1]" | "[3]" | "[2]") => Kind::Pool,
         // The padding of `same` convolutions is a separate call.
         "pad" | "constant_pad_nd" if padding == Padding::Same => Kind::Transparent,

@@ -8,12 +8,14 @@ use std::collections::HashMap;
 
 use crate::state_dict::{Call, Module};
 
-/// Maximum number of calls and of aliases of functions in one class. A class with more has a call of [`TOO_MANY`].
+/// Maximum number of calls in one class. A class with more has a call of [`TOO_MANY`].
 const MAX_CALLS: usize = 4096;
+/// Maximum number of aliases of functions in one class.
 const MAX_ALIASES: usize = 256;
 const TOO_MANY: &str = "(too many functions)";
-/// Maximum number of arguments that are kept, and of bytes in which they are searched.
+/// Maximum number of arguments of a call that are kept.
 const MAX_ARGUMENTS: usize = 16;
+/// Maximum number of characters of a call that are read.
 const LONGEST_CALL: usize = 2048;
 
 /// Reads the classes of a file. `path` is its place below `code/`, such as `__torch__/torch/nn/modules/conv.py`.
@@ -228,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn code_of_training_is_noticed() {
+    fn detects_training_mode() {
         let trains =
             |code: &str| only(&format!("class A(Module):\n  def forward(self):\n    return {code}\n")).1.trains;
         assert!(trains("torch.batch_norm(x, w, b, m, v, True, 0.1, 1e-05, True)"));

@@ -91,7 +91,7 @@ fn facts_and_notes_say_what_was_found_where() {
     assert_eq!(how("padding"), "padding of stem");
     assert!(nested.notes.iter().any(|note| note.contains("augmentation layers")), "{:?}", nested.notes);
     let one = import(&fixture("keras3_flat.h5"));
-    assert!(one.notes.iter().any(|note| note.contains("single output")), "{:?}", one.notes);
+    assert!(one.notes.iter().any(|note| note.contains("single logit")), "{:?}", one.notes);
     let sigmoid = import(&fixture("keras2_sequential.keras"));
     assert_eq!(sigmoid.recovered.head_activation, HeadActivation::Sigmoid);
 }

@@ -6,7 +6,7 @@ use core::ops::Deref;
 #[cfg(feature = "std")]
 use crate::scratch;
 
-/// Largest weights file: the most parameters of a network, in float32, and the header.
+/// Maximum size of a weights file in bytes: the maximum number of float32 parameters, and the header.
 #[cfg(feature = "std")]
 const LARGEST: usize = (1 << 30) + (1 << 21);
 

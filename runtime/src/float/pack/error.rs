@@ -77,7 +77,7 @@ impl core::fmt::Display for PackError<'_> {
             }
             Self::NotFinite(name) => write!(
                 f,
-                "`{name}` has infinite elements or NaN: the weights file is damaged, or the training diverged"
+                "`{name}` has infinite or NaN elements: the weights file is damaged, or the training diverged"
             ),
             Self::OutOfRange(name) => write!(
                 f,
