@@ -53,6 +53,7 @@ pub fn read<'a>(
         channels: 3,
         budget: most,
         attributes: false,
+        activations: modules.activations.clone(),
         needs_activations: !modules.is_called && dict.modules.values().any(|module| module.class.is_some()),
     };
     let Built { nodes, used, attributes } = builder.network(&layers, &head, &strides)?;
@@ -195,6 +196,8 @@ struct Builder<'d, 'a> {
     budget: usize,
     /// Whether modules recorded padding or epsilon.
     attributes: bool,
+    /// Modules that are an activation and belong to no layer so far.
+    activations: BTreeSet<String>,
     /// Whether every activation must be recorded as a module.
     needs_activations: bool,
 }
@@ -232,8 +235,20 @@ impl<'a> Builder<'_, 'a> {
                     let op = self.norm(name)?;
                     self.follow(name, "BatchNorm1d", op);
                 }
-                Part::Activation(activation) => self.follow(name, "activation", clamp(*activation)),
+                Part::Activation(activation) => {
+                    self.activations.remove(name);
+                    self.follow(name, "activation", clamp(*activation));
+                }
             }
+        }
+        // The average of activated values is not negative, so that an activation before the first dense layer has no effect.
+        for name in &head.before {
+            self.activations.remove(name);
+        }
+        if let Some(name) = self.activations.first() {
+            return Err(ImportError::unsupported("unexpected activation")
+                .at(format!("module '{}'", shorten(name)))
+                .expected("an activation after each convolution except projections, and between dense layers"));
         }
         if let Some((name, activation)) = &head.scores {
             self.follow(name, "activation", Op::Scores(*activation));
@@ -268,7 +283,7 @@ impl<'a> Builder<'_, 'a> {
     }
 
     /// Checks what the modules of a layer record.
-    fn check(&self, conv: &str, norm: &str, stride: [usize; 2], activated: bool) -> Result<()> {
+    fn check(&mut self, conv: &str, norm: &str, stride: [usize; 2], activated: bool) -> Result<()> {
         let wrong = |name: &str, problem| ImportError::unsupported(problem).at(format!("module '{}'", shorten(name)));
         let recorded = self.dict.modules.get(conv).and_then(|module| module.stride);
         if let Some(found) = recorded.filter(|found| *found != stride) {
@@ -290,7 +305,10 @@ impl<'a> Builder<'_, 'a> {
                 Some(Kind::Transparent) if activated => {
                     return Err(wrong(&name, "the convolution has no activation").expected("ReLU6 or ReLU"));
                 }
-                Some(Kind::Activation(_)) if activated => is_activated = true,
+                Some(Kind::Activation(_)) if activated => {
+                    is_activated = true;
+                    self.activations.remove(&name);
+                }
                 Some(Kind::Activation(found)) if !activated => {
                     return Err(wrong(&name, "unexpected activation").expected("no activation").found(found.word()));
                 }

@@ -16,6 +16,8 @@ use crate::text::shorten;
 pub struct Head {
     /// Modules in order of execution.
     pub parts: Vec<(String, Part)>,
+    /// Modules of the same `Sequential` before the first part.
+    pub before: Vec<String>,
     /// Activation of the logits, and the module's name.
     pub scores: Option<(String, HeadActivation)>,
 }
@@ -50,10 +52,14 @@ pub fn find(
     };
     let Some((parent, numbers)) = siblings(dense) else {
         // The recognizer reports several layers without an activation between them.
-        return Ok(Head { parts: dense.iter().map(|name| (name.clone(), Part::Dense)).collect(), scores });
+        let parts = dense.iter().map(|name| (name.clone(), Part::Dense)).collect();
+        return Ok(Head { parts, before: Vec::new(), scores });
     };
     let sequence = Sequence { dict, parent, dense: &numbers, assumed };
-    Ok(Head { parts: sequence.parts()?, scores })
+    let parts = sequence.parts()?;
+    let is_before = |name: &String| parts.first().is_some_and(|(first, _)| name != first);
+    let before = sequence.numbers().into_iter().map(|number| sequence.name(number)).take_while(is_before).collect();
+    Ok(Head { parts, before, scores })
 }
 
 /// Returns the parent and the numbers of modules `parent.NUMBER`.

@@ -2,6 +2,8 @@
 //!
 //! The code of a module is not executed, so the order of operations is that of the implementation that the names identify.
 
+use std::collections::BTreeSet;
+
 use mbvc_compiler::spec::{Activation, Padding};
 use mbvc_runtime::HeadActivation;
 
@@ -88,6 +90,8 @@ pub struct Found {
     pub activation: Option<Activation>,
     /// Whether container code calls the activation as a function, without a module.
     pub is_called: bool,
+    /// Names of all modules that are an activation.
+    pub activations: BTreeSet<String>,
     /// Activations of the head, by name.
     pub scores: Vec<(String, HeadActivation)>,
     pub notes: Vec<String>,
@@ -134,6 +138,9 @@ impl<'d> Reader<'d, '_> {
         if module.trains {
             return Err(ImportError::unsupported("the module was traced or scripted in training mode")
                 .help("call `model.eval()` before `torch.jit.trace` or `torch.jit.script`"));
+        }
+        if matches!(kind, Kind::Activation(_)) {
+            self.found.activations.insert(name.to_owned());
         }
         match kind {
             // `head` reads activations next to the classifier.
