@@ -161,7 +161,7 @@ fn import_rejects_other_files_and_bad_options() {
 /// A binary classifier: one logit with a sigmoid, two classes.
 #[test]
 fn a_single_sigmoid_classifies_into_two_classes() {
-    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../import/tests/fixtures/heads/sigmoid_1.keras");
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../import/tests/fixtures/heads/keras/sigmoid_1.keras");
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     picture(&path("a.png"), 5);

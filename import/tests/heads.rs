@@ -1,5 +1,5 @@
 //! Models that differ in their heads and in other operations, as their frameworks write them: each has the scores that its
-//! framework computes, or is refused. See `fixtures/heads_files.py`.
+//! framework computes, or is refused. The scripts `fixtures/heads_*_files.py` write them.
 
 mod common;
 #[path = "common/small.rs"]
@@ -11,9 +11,13 @@ use mbvc_runtime::HeadActivation;
 use serde::Deserialize;
 use small::{SMALL, logits, spec};
 
-/// A model of `heads/expected.json`.
+/// Folders of `fixtures/heads`, one per script.
+const GROUPS: [&str; 4] = ["keras", "tflite", "torch", "onnx"];
+
+/// A model of `heads/GROUP/expected.json`.
 #[derive(Deserialize)]
 struct Case {
+    /// Path in `fixtures/heads`.
     file: String,
     framework: String,
     head: String,
@@ -31,8 +35,13 @@ enum Outcome {
 }
 
 fn cases() -> Vec<Case> {
-    let text = std::fs::read_to_string(fixture("heads/expected.json")).unwrap();
-    serde_json::from_str(&text).unwrap()
+    let group = |group: &'static str| {
+        let text = std::fs::read_to_string(fixture("heads").join(group).join("expected.json")).unwrap();
+        let cases: Vec<Case> = serde_json::from_str(&text).unwrap();
+        assert!(!cases.is_empty(), "{group}");
+        cases.into_iter().map(move |case| Case { file: format!("{group}/{}", case.file), ..case })
+    };
+    GROUPS.into_iter().flat_map(group).collect()
 }
 
 #[test]
@@ -40,7 +49,6 @@ fn every_model_has_the_scores_of_its_framework_or_is_refused() {
     // Strides that a state dict does not record.
     let spec = spec(SMALL);
     let cases = cases();
-    assert!(cases.len() > 20);
     for Case { file, framework, head, outcome } in &cases {
         let spec = framework.starts_with("PyTorch").then_some(&spec);
         let imported = read(&fixture("heads").join(file), &ReadOptions { spec, ..ReadOptions::default() });

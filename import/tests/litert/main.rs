@@ -22,7 +22,7 @@ const TENSORS: usize = 65;
 const CONVERTED: &str = "converted_int8.tflite";
 const CONVERTED_TENSORS: usize = 31;
 /// A dense layer before the classifier: 10 convolutions, 2 adds, the pool, two dense products and the softmax.
-const DENSE: &str = "heads/dense_int8.tflite";
+const DENSE: &str = "heads/tflite/dense_int8.tflite";
 const DENSE_TENSORS: usize = 16;
 
 /// Python packages that the script requires.

@@ -174,7 +174,7 @@ fn a_spec_provides_the_activation_that_a_state_dict_does_not_record() {
 #[test]
 fn a_spec_provides_the_activation_of_dense_layers() {
     let text = SMALL.replace("channels: 16 }", "channels: 16, dense: 12, dense_activation: relu6 }");
-    let imported = import_with(&fixture("heads/dense.pth"), Some(&text)).unwrap();
+    let imported = import_with(&fixture("heads/torch/dense.pth"), Some(&text)).unwrap();
     assert_eq!((&*imported.recovered.dense, imported.recovered.dense_activation), (&[12][..], Activation::Relu6));
     imported.check_against(&spec(&text)).unwrap();
     let other = imported.check_against(&spec(&text.replace("relu6", "relu"))).unwrap_err().to_string();
