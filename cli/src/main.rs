@@ -9,7 +9,6 @@ mod image;
 mod jpeg;
 mod measure;
 mod options;
-mod peak;
 mod picture;
 mod predict;
 mod standalone;

@@ -101,7 +101,7 @@ fn runtime_manifest() -> String {
          [features]\ndefault = [\"std\"]\nstd = [\"alloc\"]\nalloc = []\n\n\
          # Features of the published crate that this copy lacks.\n\
          [lints.rust]\n\
-         unexpected_cfgs = {{ level = \"warn\", check-cfg = ['cfg(feature, values(\"image\", \"sources\"))', 'cfg(loom)'] }}\n",
+         unexpected_cfgs = {{ level = \"warn\", check-cfg = ['cfg(feature, values(\"image\", \"peak\", \"sources\"))', 'cfg(loom)'] }}\n",
         env!("CARGO_PKG_VERSION")
     )
 }

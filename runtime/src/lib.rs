@@ -22,6 +22,8 @@ mod lazy;
 mod network;
 mod number;
 mod numerics;
+#[cfg(feature = "peak")]
+pub mod peak;
 #[cfg(feature = "alloc")]
 mod picture;
 #[cfg(feature = "std")]

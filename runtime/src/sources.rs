@@ -5,7 +5,7 @@ macro_rules! sources {
     ($($path:literal)*) => { &[$(($path, include_str!($path))),*] };
 }
 
-/// Every file of `src` except for tests and this file: its path, with `/` between folders, and its text.
+/// Every file of `src` except for tests and the modules for tools: its path, with `/` between folders, and its text.
 #[rustfmt::skip]
 pub static SOURCES: &[(&str, &str)] = sources! {
     "buffers.rs"
@@ -113,13 +113,16 @@ mod tests {
 
     use super::SOURCES;
 
+    /// Modules for tools; only crates that are built by Cargo can enable them.
+    const TOOLS: [&str; 2] = ["peak.rs", "sources.rs"];
+
     fn collect(folder: &Path, below: &str, found: &mut Vec<String>) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let entry = entry.unwrap();
             let name = std::format!("{below}{}", entry.file_name().to_string_lossy());
             if entry.file_type().unwrap().is_dir() {
                 collect(&entry.path(), &std::format!("{name}/"), found);
-            } else if name.ends_with(".rs") && !name.ends_with("tests.rs") && name != "sources.rs" {
+            } else if name.ends_with(".rs") && !name.ends_with("tests.rs") && !TOOLS.contains(&name.as_str()) {
                 found.push(name);
             }
         }

@@ -3,15 +3,18 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use mbvc::info::Numerics;
 use mbvc::{Isa, Network};
+use mbvc_compiler::target::IsaFacts;
+use mbvc_runtime::peak;
 
-use crate::error::Result;
+use crate::error::{CliError, Result};
 use crate::files::Kind;
 use crate::measure::{Caller, Stopwatch, Summary, WARM_UP};
 use crate::options::{FusionArg, IsaArg, SpecOption, examples};
 use crate::picture::roofline::{self, Bar, Part, Roofline};
 use crate::ui::{ACCENT, BOLD, Bytes, Count, DIM};
-use crate::{engine, files, outln, peak, ui};
+use crate::{engine, files, outln, ui};
 
 mod aggregate;
 
@@ -68,7 +71,8 @@ pub fn run(args: &Args) -> Result {
     };
     let threads = args.threads.map(usize::from);
     let network = engine::program_for(&source, fusion, isa, threads)?.build(&weights, isa)?;
-    let profile = measure(&source.spec.name, &*network, args.runs);
+    let numerics = packed_numerics(&*network)?;
+    let profile = measure(&source.spec.name, &*network, numerics, args.runs);
     // The picture first: the reader of standard output may close it early.
     if let Some(path) = &args.svg {
         files::write(path, roofline::draw(&picture(&profile, &*network, args.runs)).as_bytes(), Kind::Drawing)?;
@@ -91,7 +95,14 @@ pub fn run(args: &Args) -> Result {
     Ok(())
 }
 
-fn measure(name: &str, network: &dyn Network, runs: u32) -> Profile {
+/// Returns the numerics that the weights of a network are packed for: `fast` only on instruction sets and processors
+/// that gain from it.
+fn packed_numerics(network: &dyn Network) -> Result<Numerics> {
+    let numerics = network.info().numerics.choose().map_err(|cause| CliError::new(cause.to_string()))?;
+    Ok(if engine::spec_isa(network.isa()).has_fast_product() { numerics } else { Numerics::Strict })
+}
+
+fn measure(name: &str, network: &dyn Network, numerics: Numerics, runs: u32) -> Profile {
     let info = network.info();
     let mut caller = Caller::new(info);
     caller.noise();
@@ -128,7 +139,7 @@ fn measure(name: &str, network: &dyn Network, runs: u32) -> Profile {
             .map(|stages| stages.iter().map(|times| Summary::of(times)).collect())
             .collect(),
     };
-    Profile::new(name, info, network.isa(), &times, limits)
+    Profile::new(name, info, (network.isa(), numerics), &times, limits)
 }
 
 fn picture(profile: &Profile, network: &dyn Network, runs: u32) -> Roofline {

@@ -1,7 +1,7 @@
 //! From times in seconds to the rows of a profile.
 
 use mbvc::Isa;
-use mbvc::info::{NetworkInfo, Precision};
+use mbvc::info::{NetworkInfo, Numerics, Precision};
 use serde::Serialize;
 
 use crate::measure::Summary;
@@ -67,7 +67,7 @@ pub struct Total {
     pub network: String,
     pub fusion: &'static str,
     pub isa: &'static str,
-    pub numerics: String,
+    pub numerics: &'static str,
     pub threads: usize,
     pub us: f64,
     pub min_us: f64,
@@ -92,7 +92,14 @@ impl Total {
 }
 
 impl Profile {
-    pub fn new(name: &str, info: &NetworkInfo, isa: Isa, times: &Times, limits: Limits) -> Self {
+    /// `numerics`: those that the weights are packed for.
+    pub fn new(
+        name: &str,
+        info: &NetworkInfo,
+        (isa, numerics): (Isa, Numerics),
+        times: &Times,
+        limits: Limits,
+    ) -> Self {
         let rows: Vec<StepRow> = (0..info.steps.len()).filter_map(|at| step(info, at, times, limits)).collect();
         let macs: usize = rows.iter().map(|row| row.macs).sum();
         let speed = gflops(macs, times.whole.min);
@@ -100,7 +107,7 @@ impl Profile {
             network: name.to_owned(),
             fusion: info.fusion,
             isa: isa.name(),
-            numerics: info.numerics.to_string(),
+            numerics: numerics.name(),
             threads: info.threads,
             us: micros(times.whole.median),
             min_us: micros(times.whole.min),
@@ -123,8 +130,11 @@ impl Profile {
         (difference > DISAGREEMENT).then_some(difference * 100.0)
     }
 
-    /// Whether a row shows more than 100 % of the peak.
+    /// Whether a row shows more than 100 % of the peak because of the fast inner product.
     pub fn exceeds_peak(&self) -> bool {
+        if self.total.numerics == Numerics::Strict.name() {
+            return false;
+        }
         let stages = self.rows.iter().flat_map(|row| &row.stages).map(|stage| stage.peak_share);
         let steps = self.rows.iter().map(|row| row.peak_share);
         // Rounded as shown.
@@ -252,6 +262,10 @@ mod tests {
     }
 
     fn profile(whole: Summary) -> Profile {
+        profile_of(whole, Numerics::Strict)
+    }
+
+    fn profile_of(whole: Summary, numerics: Numerics) -> Profile {
         let times = Times {
             whole,
             steps: vec![both(10.0, 12.0), both(2.0, 2.0)],
@@ -259,7 +273,7 @@ mod tests {
             stages: vec![vec![both(9.0, 9.0), both(3.0, 4.0), both(3.0, 5.0)], vec![both(4.0, 4.0)]],
         };
         let limits = Limits { peak: 0.5, bandwidth: 1.0 };
-        Profile::new("Net", &info(Precision::Int8), Isa::Portable, &times, limits)
+        Profile::new("Net", &info(Precision::Int8), (Isa::Portable, numerics), &times, limits)
     }
 
     #[test]
@@ -294,16 +308,19 @@ mod tests {
 
     #[test]
     fn shares_above_the_peak_are_found() {
-        let profile = profile(both(12.0, 14.0));
-        assert!((profile.rows[0].peak_share - 1.6).abs() < 1e-9);
-        assert!(profile.exceeds_peak());
+        for numerics in Numerics::ALL {
+            let profile = profile_of(both(12.0, 14.0), numerics);
+            assert!((profile.rows[0].peak_share - 1.6).abs() < 1e-9);
+            assert_eq!(profile.exceeds_peak(), numerics == Numerics::Fast);
+        }
     }
 
     #[test]
     fn nothing_measured_is_zero() {
         let info = info(Precision::F32);
         let none = Times { whole: Summary::default(), steps: Vec::new(), stages: Vec::new() };
-        let profile = Profile::new("Net", &info, Isa::Portable, &none, Limits { peak: 0.0, bandwidth: 0.0 });
+        let profile =
+            Profile::new("Net", &info, (Isa::Portable, Numerics::Fast), &none, Limits { peak: 0.0, bandwidth: 0.0 });
         assert!(profile.rows.is_empty() && profile.disagreement().is_none() && !profile.exceeds_peak());
     }
 }

@@ -1,11 +1,13 @@
 //! Peak throughput of the processor: multiply-adds from registers, and bytes read from memory.
+//!
+//! In this crate, because builds that optimize only what computes optimize it.
 
 use std::hint::black_box;
 use std::time::Instant;
+use std::vec;
+use std::vec::Vec;
 
-use mbvc::Isa;
-use mbvc::info::Precision;
-use mbvc_runtime::Src;
+use crate::{Isa, Precision, Src};
 
 /// A tile of sums, one for each pair of a left and a right factor. Twelve independent sums hide four cycles of latency
 /// on two units, and leave four of sixteen registers to the factors.
@@ -62,7 +64,7 @@ macro_rules! loops {
     ($($(#[$attribute:meta])* $isa:ident, $rows:expr;)+) => {$(
         $(#[$attribute])*
         fn $isa(values: Src<'_>) -> usize {
-            use mbvc_runtime::simd::float::$isa::{LANES, fma, load};
+            use crate::simd::float::$isa::{LANES, fma, load};
             let (mut left, right) = ([load(values, 0); $rows], [load(values, 0), load(values, LANES)]);
             let mut sums = [[load(values, 0); COLUMNS]; $rows];
             let mut row = 0;
@@ -104,7 +106,7 @@ macro_rules! dot_loops {
     ($($(#[$attribute:meta])* $name:ident: $isa:ident, $rows:expr;)+) => {$(
         $(#[$attribute])*
         fn $name(values: Src<'_, u8>) -> usize {
-            use mbvc_runtime::simd::quantized::$isa::{LANES, WEIGHTS, column, dot, load_sums, weights};
+            use crate::simd::quantized::$isa::{LANES, WEIGHTS, column, dot, load_sums, weights};
             let right = [weights(values, 0), weights(values, WEIGHTS)];
             let mut left = [column(values, 0); $rows];
             let mut sums = [[load_sums(values, 0); COLUMNS]; $rows];
