@@ -12,6 +12,12 @@ pub fn fold(layer: &Layer<'_>) -> Result<[Tensor; 2]> {
 }
 
 fn folded(layer: &Layer<'_>) -> Result<[Tensor; 2]> {
+    let [weight, bias] = exact(layer)?;
+    Ok([rounded(layer, "weight", &layer.shape, weight)?, rounded(layer, "bias", &[layer.out_channels()], bias)?])
+}
+
+/// Returns weight and bias before they are rounded.
+fn exact(layer: &Layer<'_>) -> Result<[Vec<f64>; 2]> {
     let channels = layer.out_channels();
     check_real(&layer.kernel.constant)?;
     let mut weight = layer.kernel.values();
@@ -35,7 +41,25 @@ fn folded(layer: &Layer<'_>) -> Result<[Tensor; 2]> {
         apply(norm, &mut weight, &mut bias, channels)?;
     }
     let bias = bias.unwrap_or_else(|| vec![0.0; channels]);
-    Ok([rounded(layer, "weight", &layer.shape, weight)?, rounded(layer, "bias", &[channels], bias)?])
+    match &layer.merged {
+        None => Ok([weight, bias]),
+        Some(before) => Ok(product(exact(before)?, [weight, bias])),
+    }
+}
+
+/// Returns two layers as one: `(x a + b) c + d = x (a c) + (b c + d)`. Weights are `[in, out]`.
+fn product([a, b]: [Vec<f64>; 2], [c, d]: [Vec<f64>; 2]) -> [Vec<f64>; 2] {
+    let (between, outputs) = (b.len().max(1), d.len().max(1));
+    let add_row = |sums: &mut [f64], row: &[f64]| {
+        for (factor, weights) in row.iter().zip(c.chunks_exact(outputs)) {
+            sums.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += factor * weight);
+        }
+    };
+    let mut weight = vec![0.0; a.len() / between * outputs];
+    weight.chunks_exact_mut(outputs).zip(a.chunks_exact(between)).for_each(|(sums, row)| add_row(sums, row));
+    let mut bias = d;
+    add_row(&mut bias, &b);
+    [weight, bias]
 }
 
 fn check_real(constant: &Constant<'_>) -> Result<()> {
@@ -124,4 +148,17 @@ fn rounded(layer: &Layer<'_>, kind: &str, shape: &[usize], values: Vec<f64>) -> 
             .help("the file may be damaged, or the training diverged"));
     }
     Ok(Tensor { name: format!("{}.{kind}", layer.role), shape: shape.to_vec(), data: Data::F32(data) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_without_an_activation_between_are_one() {
+        // [2, 3] and [3, 1].
+        let first = [vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], vec![1.0, 0.0, -1.0]];
+        let second = [vec![1.0, 10.0, 100.0], vec![7.0]];
+        assert_eq!(product(first, second), [vec![321.0, 654.0], vec![-92.0]]);
+    }
 }

@@ -19,6 +19,7 @@ use crate::recognize::{Layer, recognize};
 use crate::recover::{self, Recovered, recover};
 use crate::source::{Fact, Format, SourceGraph};
 use crate::state_dict::{self, Sidecar, StateDict};
+use crate::torch::Content;
 use crate::trace::trace;
 use crate::{keras, limits, onnx, quantized, spec_yaml, tflite, torch};
 
@@ -47,12 +48,12 @@ fn read_from(bytes: &[u8], name: &str, options: &ReadOptions<'_>, path: Option<&
     let most = limits::parameters(bytes.len());
     let import_at_most = |graph: &SourceGraph<'_>, most: usize| import(graph, name, quantization, most);
     let import = |graph: &SourceGraph<'_>| import_at_most(graph, most);
+    let sidecar = || match (options.config_files, path) {
+        (ConfigFiles { config: None, preprocessor: None }, Some(path)) => Sidecar::in_folder_of(path),
+        (files, _) => Sidecar::of(files),
+    };
     let weights = |dict: &StateDict<'_>, variant: &str| {
-        let sidecar = match (options.config_files, path) {
-            (ConfigFiles { config: None, preprocessor: None }, Some(path)) => Sidecar::in_folder_of(path),
-            (files, _) => Sidecar::of(files),
-        }?;
-        import(&state_dict::read(dict, format, variant, &sidecar, options.spec, most)?)
+        import(&state_dict::read(dict, format, variant, &sidecar()?, options.spec, most)?)
     };
     let imported = match format {
         Format::Onnx => onnx::decode(bytes).and_then(|mut model| {
@@ -63,7 +64,10 @@ fn read_from(bytes: &[u8], name: &str, options: &ReadOptions<'_>, path: Option<&
         }),
         Format::TfLite => tflite::read(bytes).and_then(|graph| import(&graph)),
         Format::Keras => keras::open(bytes).and_then(|model| import(&keras::read(&model)?)),
-        Format::PyTorch => torch::read(bytes).and_then(|(dict, variant)| weights(&dict, variant)),
+        Format::PyTorch => torch::read(bytes).and_then(|content| match content {
+            Content::Weights(dict, variant) => weights(&dict, variant),
+            Content::Script(script) => import(&script.graph(&sidecar()?, most)?),
+        }),
         Format::SafeTensors => state_dict::safetensors::read(bytes).and_then(|dict| weights(&dict, "")),
         Format::Container => {
             Err(ImportError::new(ErrorKind::NotAModel, "a weights file of mbvc cannot be imported again")

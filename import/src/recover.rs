@@ -96,6 +96,12 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
         let places = if dense.len() == 1 { first.place.clone() } else { format!("{} to {}", first.place, last.place) };
         fact("dense", format!("{dense:?} {}", chain.dense_activation), format!("dense layers: {places}"));
     }
+    for layer in chain.dense.iter().chain([&chain.classifier]) {
+        if let Some(before) = &layer.merged {
+            notes
+                .push(format!("{} and {} have no activation between them; they are merged", before.place, layer.place));
+        }
+    }
     let (head_activation, how) = head_activation(chain, classes, &mut notes);
     fact("head_activation", head_activation.to_string(), how);
     notes.extend(chain.rankings.iter().map(|node| {
@@ -109,6 +115,13 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
         "resolution",
         format!("{}x{}", resolution[0], resolution[1]),
         match chain.resolution {
+            Some(_) if graph.input_shape.starts_with(&[None, None]) => {
+                notes.push(format!(
+                    "the input size is dynamic; the average pool covers the image at {}x{}",
+                    resolution[0], resolution[1]
+                ));
+                "window of the average pool".into()
+            }
             Some(_) => "shape of the input".into(),
             None => {
                 let reason = if graph.hints.is_weights_only() {

@@ -44,9 +44,28 @@ pub struct Front {
 }
 
 impl Front {
-    /// Whether the input is 0..255 rather than 0..1. Factors are about 2 to 5 for 0..1, and about 0.01 for 0..255.
+    /// Returns the value of a white pixel in the input, 1 or 255; `None` if the arithmetic is not a normalization.
+    ///
+    /// Normalized values are around 0, or from 0. Where both inputs result in such a range, factors are about 2 to 5 for pixels
+    /// from 0 to 1, and about 0.01 for pixels from 0 to 255.
+    pub fn white(&self) -> Option<f64> {
+        /// A tolerance for rounded constants.
+        const NEAR: f64 = 1e-3;
+        let fits = |white: f64| {
+            let mut channels = self.scale.iter().zip(self.offset);
+            channels.all(|(scale, black)| *scale > 0.0 && black <= NEAR && scale * white + black >= -NEAR)
+        };
+        match (fits(1.0), fits(255.0)) {
+            (true, true) => Some(if self.scale.iter().all(|scale| *scale < 0.1) { 255.0 } else { 1.0 }),
+            (true, false) => Some(1.0),
+            (false, true) => Some(255.0),
+            (false, false) => None,
+        }
+    }
+
+    /// Whether the input is 0..255 rather than 0..1.
     pub fn takes_bytes(&self) -> bool {
-        self.scale.iter().all(|scale| scale.abs() < 0.1)
+        self.white() == Some(255.0)
     }
 }
 
@@ -77,5 +96,28 @@ impl Chain<'_> {
         let blocks = self.blocks.iter();
         let of_blocks = blocks.flat_map(|block| block.expand.iter().chain([&block.depthwise, &block.project]));
         [&self.stem].into_iter().chain(of_blocks).chain([&self.head]).chain(&self.dense).chain([&self.classifier])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_range_of_pixels_is_known_from_the_normalization() {
+        for (scale, offset, white) in [
+            ([1.0 / 255.0; 3], [0.0; 3], Some(255.0)),
+            ([1.0 / 127.5; 3], [-1.0; 3], Some(255.0)),
+            ([1.0; 3], [-123.7, -116.8, -103.9], Some(255.0)),
+            ([0.0171, 0.0175, 0.0174], [-2.118, -2.036, -1.804], Some(255.0)),
+            ([2.0; 3], [-1.0; 3], Some(1.0)),
+            ([1.0; 3], [-0.5; 3], Some(1.0)),
+            ([1.0 / 0.229, 1.0 / 0.224, 1.0 / 0.225], [-2.118, -2.036, -1.804], Some(1.0)),
+            ([1.0; 3], [0.5; 3], None),
+            ([-2.0; 3], [1.0; 3], None),
+            ([2.0; 3], [-600.0; 3], None),
+        ] {
+            assert_eq!(Front { scale, offset, output: 0 }.white(), white, "{scale:?} {offset:?}");
+        }
     }
 }

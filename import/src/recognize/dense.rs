@@ -1,4 +1,5 @@
-//! The layers after the pool: up to 8 dense layers with ReLU or ReLU6, then the classifier.
+//! The layers after the pool: up to 8 dense layers with ReLU or ReLU6, then the classifier. Layers without an activation
+//! between them are merged.
 
 use mbvc_compiler::spec::MAX_DENSE;
 
@@ -22,8 +23,15 @@ impl<'g> Walk<'g> {
     /// Reads the layers after the pooled value.
     pub fn dense_layers(&mut self, mut value: Value) -> Result<DenseLayers<'g>> {
         let mut hidden: Vec<Layer<'g>> = Vec::new();
+        // A layer without an activation after it.
+        let mut linear: Option<Layer<'g>> = None;
+        let mut merged = 0;
         loop {
             let (mut layer, node) = self.dense_layer(value)?;
+            if let Some(before) = linear.take() {
+                merged += 1;
+                layer = self.merge(before, layer, merged)?;
+            }
             let last = layer.steps.last().copied().unwrap_or(node.output);
             if !self.has_more(last) {
                 return Ok(DenseLayers { hidden, classifier: layer, logits: last });
@@ -38,6 +46,11 @@ impl<'g> Walk<'g> {
             let clamped = self.clamped(node, &mut layer.steps);
             value = self.flattened(clamped.value);
             let is_linear = clamped.bounds.is_none();
+            // The rounding between quantized layers is part of the model.
+            if is_linear && self.quants.is_empty() {
+                linear = Some(layer);
+                continue;
+            }
             clamped.add_to(&mut self.dense_activation, self.quants, &layer.role, true).map_err(|error| {
                 let error = error.role(layer.role.clone());
                 match is_linear {
@@ -49,6 +62,24 @@ impl<'g> Walk<'g> {
             layer.activated = true;
             hidden.push(layer);
         }
+    }
+
+    /// Returns `layer` with the linear layer `before` it.
+    fn merge(&mut self, before: Layer<'g>, layer: Layer<'g>, merged: usize) -> Result<Layer<'g>> {
+        /// Most multiplications, those of two layers of 1280 channels and 2000 classes.
+        const MOST: usize = 1 << 32;
+        let (inputs, between, outputs) = (before.shape.first(), before.out_channels(), layer.out_channels());
+        let inputs = inputs.copied().unwrap_or(0);
+        let products = inputs.saturating_mul(between).saturating_mul(outputs);
+        if products > MOST || merged > MAX_DENSE {
+            return Err(ImportError::unsupported("the dense layers without an activation between them are too large")
+                .at(layer.place)
+                .expected(format!("at most {MAX_DENSE}, with {MOST} products of weights"))
+                .help("merge them into one: multiply their weights"));
+        }
+        let shape = vec![inputs, outputs];
+        self.spend(&shape)?;
+        Ok(Layer { shape, merged: Some(Box::new(before)), ..layer })
     }
 
     /// Whether another dense layer follows `value`, directly or after activations, reshapes and normalizations.
@@ -95,6 +126,7 @@ impl<'g> Walk<'g> {
         let norms = self.norms(&mut steps).map_err(|error| error.role(ROLE))?;
         let (role, place, bias) = (ROLE.to_owned(), node.place.text(), bias.as_deref());
         let (shape, stride, activated) = (vec![inputs, outputs], 1, false);
-        Ok((Layer { role, place, kernel, bias, before, norms, shape, stride, activated, steps }, node))
+        let merged = None;
+        Ok((Layer { role, place, kernel, bias, merged, before, norms, shape, stride, activated, steps }, node))
     }
 }

@@ -49,6 +49,8 @@ pub struct Layer<'g> {
     pub place: String,
     pub kernel: &'g Kernel<'g>,
     pub bias: Option<&'g Constant<'g>>,
+    /// The dense layer before it, if no activation is between them: both are one layer.
+    pub merged: Option<Box<Layer<'g>>>,
     /// Normalizations of its input, which fold into the weight; only layers after the pool have any.
     pub before: Vec<Norm<'g>>,
     /// Normalizations of its output.

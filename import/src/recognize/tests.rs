@@ -279,8 +279,13 @@ fn dense_layers_before_the_classifier_have_one_activation() {
     });
     let error = head(&[("one", one), ("a", || RELU6), ("two", two), ("b", relu), ("fc", last)]).error().to_string();
     assert!(error.contains("expected: relu6, as in dense1") && error.contains("dense2, node 'b'"), "{error}");
-    let error = head(&[("one", one), ("two", two), ("b", relu), ("fc", last)]).error().to_string();
-    assert!(error.contains("no activation, but a dense layer"), "{error}");
+    let mut b = head(&[("one", one), ("two", two), ("b", relu), ("fc", last)]);
+    check(&b.finish(), |chain| {
+        let dense: Vec<_> = chain.dense.iter().map(|layer| (&*layer.role, layer.shape.clone())).collect();
+        assert_eq!(dense, [("dense1", vec![1, 1, 16, 7])]);
+        let merged = chain.dense.first().and_then(|layer| layer.merged.as_ref()).unwrap();
+        assert_eq!((&*merged.place, &merged.shape), ("node 'one' (Test)", &vec![16, 12]));
+    });
     let error = head(&[("one", one), ("a", relu)]).error().to_string();
     assert!(error.contains("node 'a'") && error.contains("the end of the network"), "{error}");
 }

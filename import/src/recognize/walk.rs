@@ -19,6 +19,8 @@ pub struct Walk<'g> {
     image: Option<[usize; 2]>,
     /// Height and width of the input.
     pub resolution: Option<[usize; 2]>,
+    /// Product of all strides.
+    stride: usize,
     pub padding: padding::Evidence,
     pub activation: activation::Evidence,
     /// Activation of the dense layers before the classifier.
@@ -49,6 +51,7 @@ impl<'g> Walk<'g> {
             channels: channels.unwrap_or(3),
             image: resolution,
             resolution,
+            stride: 1,
             padding: padding::Evidence::new(),
             activation: activation::Evidence::default(),
             dense_activation: activation::Evidence::default(),
@@ -122,6 +125,15 @@ impl<'g> Walk<'g> {
             value = node.output;
             *output = value;
         }
+        if let Some(front) = &front
+            && front.white().is_none()
+        {
+            return Err(ImportError::unsupported("the arithmetic on the input is not a normalization of pixels")
+                .role("input")
+                .expected("factors and offsets that map pixels from 0 to 1, or from 0 to 255, to a range around 0")
+                .found(format!("factors {:?}, offsets {:?}", front.scale, front.offset))
+                .help("remove it and export the model again"));
+        }
         Ok(front)
     }
 
@@ -172,8 +184,8 @@ impl<'g> Walk<'g> {
         let bias = conv.bias.as_deref();
         let place = node.place.text();
         let (role, kernel, activated) = (role.to_owned(), &conv.kernel, expected.activated());
-        let before = Vec::new();
-        Ok((Layer { role, place, kernel, bias, before, norms, shape, stride, activated, steps }, value))
+        let (merged, before) = (None, Vec::new());
+        Ok((Layer { role, place, kernel, bias, merged, before, norms, shape, stride, activated, steps }, value))
     }
 
     /// Adds explicit padding to that of the convolution, and updates the image size.
@@ -209,6 +221,7 @@ impl<'g> Walk<'g> {
             };
         }
         self.padding.add(role, pads, self.image, stride).map_err(wrong_padding)?;
+        self.stride = self.stride.saturating_mul(stride);
         if let (Some([height, width]), Some(_)) = (self.image, literal(pads, self.image, stride)) {
             // The output size is equal for both conventions.
             self.image = Some([height.div_ceil(stride), width.div_ceil(stride)]);
@@ -315,6 +328,10 @@ impl<'g> Walk<'g> {
             error.problem = format!("unexpected operation after the last convolution ({} channels)", self.channels);
             return Err(error);
         };
+        if let (Some(window), None) = (window, self.image) {
+            // The network computes the same for an image of this size.
+            self.resolution = Some(window.map(|size| size.saturating_mul(self.stride)));
+        }
         if let (Some(window), Some(image)) = (window, self.image)
             && window != image
         {

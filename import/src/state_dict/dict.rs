@@ -35,23 +35,16 @@ pub struct Module {
     pub dim: Option<i64>,
     /// Whether a block has a residual if shapes allow it.
     pub residual: Option<bool>,
-    /// Whether functions are registered to run before or after it.
-    pub has_hooks: bool,
-    /// Whether the code was traced or scripted in training mode: it uses batch statistics or active dropout.
-    pub trains: bool,
-    /// Whether the file contains its code.
-    pub has_code: bool,
-    /// Calls of functions in its code.
-    pub calls: Rc<[Call]>,
-}
-
-/// A call in the code of a module.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Call {
-    /// Qualified name, such as `torch.conv2d`.
-    pub function: String,
-    /// The text of each argument.
-    pub arguments: Vec<String>,
+    /// Height and width of the window of a pool.
+    pub window: Option<[usize; 2]>,
+    /// Whether a pool divides by another number than its pixels.
+    pub has_divisor: bool,
+    /// Lower and upper bound of a clamp.
+    pub bounds: [Option<f64>; 2],
+    /// Names of its modules, in order of their registration.
+    pub children: Vec<String>,
+    /// A function or class that is registered to run before or after it, unless it computes a known parametrization.
+    pub hook: Option<String>,
 }
 
 impl Module {
@@ -64,11 +57,12 @@ impl Module {
         self.class = more.class.or(self.class.take());
         self.dim = more.dim.or(self.dim);
         self.residual = more.residual.or(self.residual);
-        self.has_hooks |= more.has_hooks;
-        self.trains |= more.trains;
-        self.has_code |= more.has_code;
-        if !more.calls.is_empty() {
-            self.calls = more.calls;
+        self.window = more.window.or(self.window);
+        self.has_divisor |= more.has_divisor;
+        self.bounds = [more.bounds[0].or(self.bounds[0]), more.bounds[1].or(self.bounds[1])];
+        self.hook = more.hook.or(self.hook.take());
+        if !more.children.is_empty() {
+            self.children = more.children;
         }
     }
 }
@@ -84,7 +78,12 @@ pub struct Stored<'a> {
 #[derive(Debug, Clone)]
 enum Elements<'a> {
     Contiguous(&'a [u8]),
-    Strided { bytes: &'a [u8], strides: Vec<usize> },
+    Strided {
+        bytes: &'a [u8],
+        strides: Vec<usize>,
+    },
+    /// Computed from several tensors.
+    Computed(Rc<[f64]>),
 }
 
 impl<'a> Stored<'a> {
@@ -127,6 +126,12 @@ impl<'a> Stored<'a> {
         Ok(Self { dtype, shape, elements })
     }
 
+    /// A tensor that is computed from others.
+    pub fn computed(constant: &Constant<'_>) -> Self {
+        let elements = Elements::Computed(constant.to_f64().into());
+        Self { dtype: DType::F64, shape: constant.shape().to_vec(), elements }
+    }
+
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
@@ -146,6 +151,9 @@ impl<'a> Stored<'a> {
                         .help("save copies of them, `tensor.contiguous()`")
                 })?;
                 Cow::Owned(gather(bytes, &self.shape, strides, self.dtype.size()))
+            }
+            Elements::Computed(values) => {
+                return Constant::new(self.shape.clone(), Values::F64(values.to_vec().into()));
             }
         };
         Constant::new(self.shape.clone(), Values::Bytes(self.dtype, values))

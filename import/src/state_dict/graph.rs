@@ -6,17 +6,18 @@ use std::rc::Rc;
 use mbvc_compiler::spec::{Activation, NetworkSpec, Padding};
 
 use super::account;
+use super::conventions::of_layers;
 use super::dict::StateDict;
 use super::family::Family;
 use super::head::{self, Head, Part};
 use super::layers::{Layers, Named, find};
 use super::modules::{self, Kind};
+use super::parametrization;
 use super::sidecar::Sidecar;
 use super::strides::{self, Strides};
 use crate::error::{ImportError, Result};
 use crate::source::{
-    BatchNorm, Constant, Conv, Dense, Fact, Format, Hints, Holders, Kernel, Node, Op, Pads, Place, Quants, SourceGraph,
-    Value,
+    BatchNorm, Constant, Conv, Dense, Format, Holders, Kernel, Node, Op, Pads, Place, Quants, SourceGraph, Value,
 };
 use crate::text::shorten;
 
@@ -34,16 +35,19 @@ pub fn read<'a>(
     spec: Option<&NetworkSpec>,
     most: usize,
 ) -> Result<SourceGraph<'a>> {
+    let whole = parametrization::resolve(dict, most)?;
+    let dict = whole.as_ref().unwrap_or(dict);
     let layers = find(dict)?;
     let mut conventions = Conventions::of(layers.family, sidecar)?;
     let strides = strides::find(dict, &layers, &blocks(dict, &layers)?, spec)?;
     if let Some(spec) = spec {
         conventions.use_spec(spec);
     }
-    let modules = modules::read(dict, &layers)?;
+    let leaves = head::leaves(dict, &layers);
+    let modules = modules::read(dict, &layers, &leaves)?;
     conventions.use_modules(&modules);
     let assumed = spec.filter(|spec| !spec.head.dense.is_empty()).map(|spec| spec.head.dense_activation);
-    let head = head::find(dict, &layers.dense, &modules.scores, assumed)?;
+    let head = head::find(leaves, &layers.dense, &modules.scores, assumed)?;
     let builder = Builder {
         dict,
         used: BTreeSet::new(),
@@ -54,7 +58,8 @@ pub fn read<'a>(
         budget: most,
         attributes: false,
         activations: modules.activations.clone(),
-        needs_activations: !modules.is_called && dict.modules.values().any(|module| module.class.is_some()),
+        window: modules.window,
+        needs_activations: dict.modules.values().any(|module| module.class.is_some()),
     };
     let Built { nodes, used, attributes } = builder.network(&layers, &head, &strides)?;
     let ignored = account::check(dict, &used, &layers.prefix, &layers.copies)?;
@@ -65,34 +70,21 @@ pub fn read<'a>(
     };
     how.extend(["padding", "batch_norm_epsilon"].map(|key| (key, by.clone())));
     how.push(("activation", conventions.activation_how.clone()));
-    let mut hints = Hints { how, padding: Some(conventions.padding), ..Hints::default() };
-    hints.preprocessing = Some((layers.family.preprocessing(), false));
-    let convention = format!("convention of {}; not recorded in the file", layers.family.name);
-    hints.how.push(("preprocessing", convention.clone()));
-    hints.framing = Some((layers.family.framing(), convention));
-    let mut input_shape = [None, None, Some(3)];
+    let known = of_layers(&layers, dict, sidecar);
+    let mut hints = known.hints;
+    how.append(&mut hints.how);
+    (hints.how, hints.padding) = (how, Some(conventions.padding));
+    hints.facts.extend(ignored);
+    let [height, width] = known.resolution.map_or([None; 2], |size| size.map(Some));
     let mut notes = layers.notes;
     notes.extend(modules.notes);
-    if sidecar.is_of(layers.family) {
-        sidecar.explain(&mut hints);
-        if let Some([height, width]) = sidecar.resolution {
-            input_shape = [Some(height), Some(width), Some(3)];
-        }
-    }
-    notes.extend(sidecar.notes.iter().cloned());
-    let at = if layers.prefix.is_empty() { String::new() } else { format!(" at `{}`", shorten(&layers.prefix)) };
-    hints.facts.push(Fact {
-        key: "names",
-        value: layers.family.name.into(),
-        how: format!("names of {} tensors{at}", dict.tensors.len()),
-    });
-    hints.facts.extend(ignored);
+    notes.extend(known.notes);
     let producer = [layers.family.name, variant].join(" ").trim().to_owned();
     Ok(SourceGraph {
         format,
         producer,
         input: 0,
-        input_shape,
+        input_shape: [height, width, Some(3)],
         input_quantization: None,
         nodes,
         quants: Quants::default(),
@@ -198,6 +190,8 @@ struct Builder<'d, 'a> {
     attributes: bool,
     /// Modules that are an activation and belong to no layer so far.
     activations: BTreeSet<String>,
+    /// The window of the average pool, if it is recorded.
+    window: Option<[usize; 2]>,
     /// Whether every activation must be recorded as a module.
     needs_activations: bool,
 }
@@ -213,7 +207,7 @@ impl<'a> Builder<'_, 'a> {
                 self.layer(layer, if number == 1 { stride } else { [1; 2] }, number > 0)?;
             }
             let requested = strides.residuals.as_ref().and_then(|residuals| residuals.get(at)).copied();
-            let recorded = self.residual(&block.module);
+            let recorded = self.dict.modules.get(&block.module).and_then(|module| module.residual);
             if let (Some(true), Some(false)) | (Some(false), Some(true)) = (requested, recorded) {
                 return Err(ImportError::unsupported("the residual of the block does not match the spec")
                     .at(format!("module '{}'", shorten(&block.module)))
@@ -227,7 +221,8 @@ impl<'a> Builder<'_, 'a> {
             }
         }
         self.layer(&layers.head, [1; 2], true)?;
-        self.follow("pool", "AdaptiveAvgPool2d", Op::Pool { window: None });
+        let pool = if self.window.is_some() { "AvgPool2d" } else { "AdaptiveAvgPool2d" };
+        self.follow("pool", pool, Op::Pool { window: self.window });
         for (name, part) in &head.parts {
             match part {
                 Part::Dense => self.dense(name)?,
@@ -319,17 +314,6 @@ impl<'a> Builder<'_, 'a> {
             return Err(wrong(norm, "the convolution has no activation").expected("ReLU6 or ReLU"));
         }
         Ok(())
-    }
-
-    /// Returns whether a block has a residual, if the file records it: as an attribute, or in the code of the block.
-    fn residual(&self, module: &str) -> Option<bool> {
-        let recorded = self.dict.modules.get(module)?;
-        let in_code = || {
-            let adds = recorded.calls.iter().any(|call| matches!(&*call.function, "torch.add" | "torch.add_"));
-            let has_sum = self.dict.modules.contains_key(&format!("{module}.skip_add"));
-            (recorded.has_code && !has_sum).then_some(adds)
-        };
-        recorded.residual.or_else(in_code)
     }
 
     fn pads(&mut self, conv: &str, [height, width]: [usize; 2]) -> Pads {

@@ -1,5 +1,6 @@
-//! The modules of a `Sequential` that contains the classifier: dense layers, normalizations that fold into them,
-//! and activations.
+//! The layers after the pool: dense layers, normalizations that fold into them, and activations.
+//!
+//! They are read from the `Sequential` that contains the classifier, including nested ones, in order of execution.
 
 use std::collections::BTreeSet;
 
@@ -7,9 +8,13 @@ use mbvc_compiler::spec::Activation;
 use mbvc_runtime::HeadActivation;
 
 use super::dict::StateDict;
+use super::layers::Layers;
 use super::modules::Kind;
 use crate::error::{ImportError, Result};
 use crate::text::shorten;
+
+/// Most nested `Sequential`s.
+const MAX_DEPTH: usize = 16;
 
 /// What follows the pool.
 #[derive(Debug, Default, PartialEq)]
@@ -29,14 +34,140 @@ pub enum Part {
     Activation(Activation),
 }
 
-/// Finds the modules around the dense layers `dense`, which are in one `Sequential` if there are several. `scores`
-/// are all softmax and sigmoid modules of the file, and `assumed` is the activation between dense layers that the
-/// user has specified for a file that records none.
+/// A module without other modules of the `Sequential` that contains the classifier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaf {
+    pub name: String,
+    pub content: Content,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    Dense,
+    Norm,
+    /// Its class is recorded in the file.
+    Known(Kind),
+    /// Its class or even its existence is not recorded.
+    Unknown,
+}
+
+/// Returns the modules after the body in the outermost `Sequential` that contains all dense layers.
+pub fn leaves(dict: &StateDict<'_>, layers: &Layers) -> Vec<Leaf> {
+    let mut reader = Reader { dict, dense: layers.dense.iter().map(String::as_str).collect(), leaves: Vec::new() };
+    let mut top = common_parent(&layers.dense);
+    while let Some(parent) = parent(&top).filter(|parent| reader.is_sequence(parent)) {
+        top = parent.to_owned();
+    }
+    reader.read(&top, 0);
+    let mut leaves = reader.leaves;
+    let is_body = |leaf: &Leaf| [&layers.head.conv, &layers.head.norm].contains(&&leaf.name);
+    if let Some(last) = leaves.iter().rposition(is_body) {
+        leaves.drain(..=last);
+    }
+    leaves
+}
+
+/// Returns the name of the module that contains `name`; empty for the root.
+fn parent(name: &str) -> Option<&str> {
+    match name {
+        "" => None,
+        _ => Some(name.rsplit_once('.').map_or("", |(parent, _)| parent)),
+    }
+}
+
+/// Returns the one name, or the longest name of a module that contains all of them.
+fn common_parent(names: &[String]) -> String {
+    let [first, rest @ ..] = names else { return String::new() };
+    let is_inside = |top: &str| rest.iter().all(|name| name == top || name.starts_with(&below(top)));
+    let mut top = first.as_str();
+    while let Some(parent) = parent(top).filter(|_| !is_inside(top)) {
+        top = parent;
+    }
+    top.to_owned()
+}
+
+/// Returns the start of the names of all modules in `module`.
+fn below(module: &str) -> String {
+    if module.is_empty() { String::new() } else { format!("{module}.") }
+}
+
+struct Reader<'d, 'a> {
+    dict: &'d StateDict<'a>,
+    dense: BTreeSet<&'d str>,
+    leaves: Vec<Leaf>,
+}
+
+impl Reader<'_, '_> {
+    /// Returns the names of modules and tensors in `module` that the file records.
+    fn children(&self, module: &str) -> BTreeSet<&str> {
+        let below = below(module);
+        let tensors = self.dict.tensors.range(below.clone()..).map(|(name, _)| name);
+        let modules = self.dict.modules.range(below.clone()..).map(|(name, _)| name);
+        let of = |name: &&String| name.starts_with(&below);
+        let child = |name| -> Option<&str> { String::as_str(name).get(below.len()..)?.split('.').next() };
+        let is_name = |name: &&str| !name.is_empty();
+        tensors.take_while(of).chain(modules.take_while(of)).filter_map(child).filter(is_name).collect()
+    }
+
+    /// Whether the modules in `module` are executed one after the other: it is a `Sequential`, or its modules are numbered.
+    fn is_sequence(&self, module: &str) -> bool {
+        match self.dict.modules.get(module).and_then(|recorded| recorded.class.as_deref()) {
+            Some(class) => class == "torch.nn.modules.container.Sequential",
+            None => self.children(module).iter().all(|name| name.parse::<usize>().is_ok()),
+        }
+    }
+
+    fn read(&mut self, name: &str, depth: usize) {
+        let content = if self.dense.contains(name) {
+            Content::Dense
+        } else if self.dict.tensors.contains_key(&format!("{name}.running_mean")) {
+            Content::Norm
+        } else {
+            match Kind::of(self.dict, name) {
+                Some(Kind::Container) | None if depth < MAX_DEPTH && self.is_sequence(name) => {
+                    return self.sequence(name, depth);
+                }
+                Some(kind) => Content::Known(kind),
+                None => Content::Unknown,
+            }
+        };
+        self.leaves.push(Leaf { name: name.to_owned(), content });
+    }
+
+    fn sequence(&mut self, module: &str, depth: usize) {
+        let below = below(module);
+        let recorded = self.dict.modules.get(module).map(|module| module.children.as_slice()).unwrap_or_default();
+        if !recorded.is_empty() {
+            for child in recorded {
+                self.read(&format!("{below}{child}"), depth + 1);
+            }
+            return;
+        }
+        let numbers: BTreeSet<usize> = self.children(module).iter().filter_map(|name| name.parse().ok()).collect();
+        let unknown = |number: usize| Leaf { name: format!("{below}{number}"), content: Content::Unknown };
+        let mut expected = 0;
+        for number in numbers {
+            // Modules without tensors are missing in a state dict.
+            if expected < number {
+                self.leaves.push(unknown(expected));
+            }
+            expected = number.saturating_add(1);
+            self.read(&format!("{below}{number}"), depth + 1);
+        }
+        // So may be the last ones of a nested `Sequential`.
+        if depth > 0 {
+            self.leaves.push(unknown(expected));
+        }
+    }
+}
+
+/// Finds the parts of the head in `leaves`. `scores` are all softmax and sigmoid modules of the file, and `assumed` is the
+/// activation between dense layers that the user has specified for a file that records none.
 ///
 /// # Errors
 /// If a module between two parts is not of the family, or the file does not record it.
 pub fn find(
-    dict: &StateDict<'_>,
+    leaves: Vec<Leaf>,
     dense: &[String],
     scores: &[(String, HeadActivation)],
     assumed: Option<Activation>,
@@ -50,146 +181,81 @@ pub fn find(
                 .found(format!("'{}' and '{}'", shorten(&one.0), shorten(&other.0))));
         }
     };
-    let Some((parent, numbers)) = siblings(dense) else {
-        // The recognizer reports several layers without an activation between them.
-        let parts = dense.iter().map(|name| (name.clone(), Part::Dense)).collect();
-        return Ok(Head { parts, before: Vec::new(), scores });
+    let is_part = |leaf: &Leaf| matches!(leaf.content, Content::Dense | Content::Norm);
+    let found = leaves.iter().filter(|leaf| leaf.content == Content::Dense).count();
+    let (Some(first), Some(last), true) =
+        (leaves.iter().position(is_part), leaves.iter().rposition(is_part), found == dense.len())
+    else {
+        let names: Vec<_> = dense.iter().take(8).map(|name| format!("'{}'", shorten(name))).collect();
+        return Err(ImportError::unsupported("more than one dense layer")
+            .role("classifier")
+            .expected("one after the pool, or several in one `Sequential`")
+            .found(names.join(", ")));
     };
-    let sequence = Sequence { dict, parent, dense: &numbers, assumed };
-    let parts = sequence.parts()?;
-    let is_before = |name: &String| parts.first().is_some_and(|(first, _)| name != first);
-    let before = sequence.numbers().into_iter().map(|number| sequence.name(number)).take_while(is_before).collect();
+    let before = leaves.iter().take(first).map(|leaf| leaf.name.clone()).collect();
+    let mut parts: Vec<(String, Part)> = Vec::new();
+    // A module between the last part and the next one whose class is unknown.
+    let mut unknown: Option<String> = None;
+    for Leaf { name, content } in leaves.iter().take(last + 1).skip(first) {
+        let part = match content {
+            Content::Dense => Part::Dense,
+            Content::Norm => Part::Norm,
+            Content::Unknown => {
+                unknown.get_or_insert_with(|| name.clone());
+                continue;
+            }
+            Content::Known(Kind::Transparent) => continue,
+            Content::Known(Kind::Activation(activation)) => {
+                parts.push((name.clone(), Part::Activation(*activation)));
+                continue;
+            }
+            Content::Known(_) => {
+                return Err(unexpected(name, "unexpected module before the classifier", "ReLU, ReLU6 or dropout"));
+            }
+        };
+        let previous = parts.iter().rev().map(|(_, part)| *part).find(|part| !matches!(part, Part::Activation(_)));
+        match (unknown.take(), assumed) {
+            (Some(between), Some(activation)) if part == Part::Dense && previous == Some(Part::Dense) => {
+                parts.push((between, Part::Activation(activation)));
+            }
+            (Some(between), _) => return Err(unrecorded(&between)),
+            (None, _) => {}
+        }
+        parts.push((name.clone(), part));
+    }
+    for leaf in leaves.iter().skip(last + 1) {
+        if let Content::Known(Kind::Activation(activation)) = leaf.content {
+            const EXPECTED: &str = "the end of the network, a softmax or a sigmoid";
+            return Err(
+                unexpected(&leaf.name, "unexpected activation after the classifier", EXPECTED).found(activation.word())
+            );
+        }
+    }
     Ok(Head { parts, before, scores })
 }
 
-/// Returns the parent and the numbers of modules `parent.NUMBER`.
-fn siblings(names: &[String]) -> Option<(&str, BTreeSet<usize>)> {
-    let split = |name: &'_ str| -> Option<(usize, usize)> {
-        let (parent, number) = name.rsplit_once('.')?;
-        Some((parent.len(), number.parse().ok()?))
-    };
-    let first = names.first()?;
-    let parent = first.get(..split(first)?.0)?;
-    let number =
-        |name: &String| split(name).filter(|(end, _)| name.get(..*end) == Some(parent)).map(|(_, number)| number);
-    Some((parent, names.iter().map(number).collect::<Option<_>>()?))
+fn unexpected(name: &str, problem: &str, expected: &str) -> Box<ImportError> {
+    ImportError::unsupported(problem).at(format!("module '{}'", shorten(name))).role("classifier").expected(expected)
 }
 
-struct Sequence<'s, 'a> {
-    dict: &'s StateDict<'a>,
-    parent: &'s str,
-    /// Numbers of the dense layers.
-    dense: &'s BTreeSet<usize>,
-    assumed: Option<Activation>,
-}
-
-impl Sequence<'_, '_> {
-    fn name(&self, number: usize) -> String {
-        format!("{}.{number}", self.parent)
-    }
-
-    fn is_norm(&self, number: usize) -> bool {
-        self.dict.tensors.contains_key(&format!("{}.running_mean", self.name(number)))
-    }
-
-    /// Returns the numbers of all children with tensors or a class.
-    fn numbers(&self) -> BTreeSet<usize> {
-        let below = format!("{}.", self.parent);
-        let number = |name: &String| name.strip_prefix(&below)?.split('.').next()?.parse().ok();
-        let tensors = self.dict.tensors.range(below.clone()..).map(|(name, _)| name);
-        let modules = self.dict.modules.range(below.clone()..).map(|(name, _)| name);
-        let of = |name: &&String| name.starts_with(&below);
-        tensors.take_while(of).chain(modules.take_while(of)).filter_map(number).collect()
-    }
-
-    fn parts(&self) -> Result<Vec<(String, Part)>> {
-        let (Some(&first_dense), Some(&last_dense)) = (self.dense.first(), self.dense.last()) else {
-            return Ok(Vec::new());
-        };
-        let numbers = self.numbers();
-        let norms: Vec<usize> = numbers.iter().copied().filter(|number| self.is_norm(*number)).collect();
-        let first = norms.first().copied().unwrap_or(first_dense).min(first_dense);
-        let last = norms.last().copied().unwrap_or(last_dense).max(last_dense);
-        let mut parts: Vec<(String, Part)> = Vec::new();
-        // A module between the last part and the next one whose class is unknown.
-        let mut unknown = None;
-        let mut expected = first;
-        for &number in numbers.range(first..=last) {
-            // `Sequential` numbers its modules one after the other; those without tensors are missing in a state dict.
-            if number > expected {
-                unknown = unknown.or_else(|| Some(self.name(expected)));
-            }
-            expected = number.saturating_add(1);
-            let name = self.name(number);
-            let part = if self.dense.contains(&number) {
-                Part::Dense
-            } else if self.is_norm(number) {
-                Part::Norm
-            } else {
-                match Kind::of(self.dict, &name) {
-                    Some(Kind::Transparent) => {}
-                    Some(Kind::Activation(activation)) => parts.push((name, Part::Activation(activation))),
-                    Some(_) => {
-                        return Err(self.unexpected(
-                            &name,
-                            "unexpected module before the classifier",
-                            "ReLU, ReLU6 or dropout",
-                        ));
-                    }
-                    None => unknown = unknown.or(Some(name)),
-                }
-                continue;
-            };
-            let before = parts.iter().rev().map(|(_, part)| *part).find(|part| !matches!(part, Part::Activation(_)));
-            match (unknown.take(), self.assumed) {
-                (Some(between), Some(activation)) if part == Part::Dense && before == Some(Part::Dense) => {
-                    parts.push((between, Part::Activation(activation)));
-                }
-                (Some(between), _) => return Err(self.unrecorded(&between)),
-                (None, _) => {}
-            }
-            parts.push((name, part));
-        }
-        for &number in numbers.range(last.saturating_add(1)..) {
-            let name = self.name(number);
-            if let Some(Kind::Activation(activation)) = Kind::of(self.dict, &name) {
-                return Err(self
-                    .unexpected(
-                        &name,
-                        "unexpected activation after the classifier",
-                        "the end of the network, a softmax or a sigmoid",
-                    )
-                    .found(activation.word()));
-            }
-        }
-        Ok(parts)
-    }
-
-    fn unexpected(&self, name: &str, problem: &str, expected: &str) -> Box<ImportError> {
-        ImportError::unsupported(problem)
-            .at(format!("module '{}'", shorten(name)))
-            .role("classifier")
-            .expected(expected)
-    }
-
-    fn unrecorded(&self, name: &str) -> Box<ImportError> {
-        ImportError::unsupported("a module of the head is not recorded in the file")
-            .at(format!("module '{}'", shorten(name)))
-            .role("classifier")
-            .help(
-                "for an activation between dense layers, pass a spec with `head: { dense: ..., dense_activation: ... }` \
-                 (--spec FILE); or export the model to ONNX: `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`",
-            )
-    }
+fn unrecorded(name: &str) -> Box<ImportError> {
+    ImportError::unsupported("a module of the head is not recorded in the file")
+        .at(format!("module '{}'", shorten(name)))
+        .role("classifier")
+        .help(
+            "for an activation between dense layers, pass a spec with `head: { dense: ..., dense_activation: ... }` \
+             (--spec FILE); or export the model to ONNX: `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`",
+        )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::source::DType;
+    use crate::state_dict::layers::{Named, found_for_tests};
     use crate::state_dict::{Module, Stored};
 
-    /// Tensors of modules `head.NUMBER`, and modules with a class.
+    /// Tensors of modules `head.NAME`, and modules with a class.
     fn dict(tensors: &[&str], modules: &[(&str, &str)]) -> StateDict<'static> {
         let tensor = |name: &&str| (format!("head.{name}"), Ok(Stored::whole(DType::F32, vec![0], &[])));
         let module = |(name, class): &(&str, &str)| {
@@ -201,7 +267,9 @@ mod tests {
 
     fn parts(dict: &StateDict<'_>, dense: &[&str], assumed: Option<Activation>) -> Result<Vec<Part>> {
         let dense: Vec<String> = dense.iter().map(|number| format!("head.{number}")).collect();
-        let head = find(dict, &dense, &[], assumed)?;
+        let head = Named { conv: "features.9.0".into(), norm: "features.9.1".into() };
+        let leaves = leaves(dict, &found_for_tests(head, dense.clone()));
+        let head = find(leaves, &dense, &[], assumed)?;
         Ok(head.parts.into_iter().map(|(_, part)| part).collect())
     }
 
@@ -215,6 +283,12 @@ mod tests {
         assert!(parts(&apart, &["2"], None).unwrap_err().to_string().contains("module 'head.1'"));
         let dropout = dict(&["0.running_mean", "2.weight"], &[("1", "dropout.Dropout")]);
         assert_eq!(parts(&dropout, &["2"], None).unwrap(), [Part::Norm, Part::Dense]);
+        let nested = dict(&["0.running_mean", "1.0.weight", "1.1.running_mean"], &[]);
+        assert_eq!(parts(&nested, &["1.0"], None).unwrap(), [Part::Norm, Part::Dense, Part::Norm]);
+        for hidden in [["0.running_mean", "1.1.weight"], ["0.0.running_mean", "1.weight"]] {
+            let dense = hidden[1].trim_end_matches(".weight");
+            assert!(parts(&dict(&hidden, &[]), &[dense], None).is_err(), "{dense}");
+        }
     }
 
     #[test]
@@ -233,6 +307,19 @@ mod tests {
         assert!(parts(&tanh, &["1", "3"], None).unwrap_err().to_string().contains("unexpected module"));
         let last = dict(&["1.weight"], &[("2", "activation.ReLU")]);
         assert!(parts(&last, &["1"], None).unwrap_err().to_string().contains("after the classifier"));
+        let named = dict(&["fc1.weight", "fc2.weight"], &[]);
+        assert!(parts(&named, &["fc1", "fc2"], None).unwrap_err().to_string().contains("more than one dense layer"));
+    }
+
+    #[test]
+    fn the_order_of_named_modules_is_that_of_their_sequential() {
+        let classes = [("fc", "linear.Linear"), ("act", "activation.ReLU"), ("embed", "linear.Linear")];
+        let mut named = dict(&["fc.weight", "embed.weight"], &classes);
+        let class = Some("torch.nn.modules.container.Sequential".to_owned());
+        let children = ["embed", "act", "fc"].map(str::to_owned).to_vec();
+        named.modules.insert("head".into(), Module { class, children, ..Module::default() });
+        let found = parts(&named, &["embed", "fc"], None).unwrap();
+        assert_eq!(found, [Part::Dense, Part::Activation(Activation::Relu), Part::Dense]);
     }
 
     #[test]

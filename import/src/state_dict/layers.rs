@@ -16,7 +16,7 @@ pub struct Layers {
     pub stem: Named,
     pub blocks: Vec<Block>,
     pub head: Named,
-    /// Dense layers or 1x1 convolutions, in the order of their names; the last is the classifier.
+    /// Dense layers or 1x1 convolutions.
     pub dense: Vec<String>,
     /// Prefixes of other copies of the network.
     pub copies: Vec<String>,
@@ -182,7 +182,7 @@ fn averaged(mut found: Vec<(Layers, Vec<String>)>) -> Result<(Layers, Vec<String
     }
 }
 
-/// Returns the dense layers with the longest common prefix with the body: one, or several in one `Sequential`.
+/// Returns the dense layers with the longest common prefix with the body.
 fn dense(dict: &StateDict<'_>, layers: &Layers, rest: &[String]) -> Result<Vec<String>> {
     let (pointwise, others): (Vec<_>, Vec<_>) = rest.iter().partition(|conv| {
         let weight = dict.tensors.get(&format!("{conv}.weight")).and_then(|weight| weight.as_ref().ok());
@@ -199,30 +199,21 @@ fn dense(dict: &StateDict<'_>, layers: &Layers, rest: &[String]) -> Result<Vec<S
     let candidates: Vec<&str> = dense.chain(pointwise.into_iter().map(String::as_str)).collect();
     let nearest = candidates.iter().map(|name| shared(name)).max().unwrap_or(0);
     let nearest: Vec<&str> = candidates.into_iter().filter(|name| shared(name) == nearest).collect();
-    let numbered = |name: &str| {
-        let (parent, number) = name.rsplit_once('.')?;
-        Some((parent.to_owned(), number.parse::<usize>().ok()?))
-    };
-    let mut of_sequence: Vec<_> =
-        nearest.iter().filter_map(|name| Some((numbered(name)?, (*name).to_owned()))).collect();
-    of_sequence.sort();
-    let is_one_sequence =
-        of_sequence.len() == nearest.len() && of_sequence.windows(2).all(|pair| pair[0].0.0 == pair[1].0.0);
-    match *nearest.as_slice() {
-        [one] => Ok(vec![one.to_owned()]),
-        [_, ..] if is_one_sequence => Ok(of_sequence.into_iter().map(|(_, name)| name).collect()),
-        [] => Err(ImportError::unsupported("the file has no classifier")
+    match nearest.is_empty() {
+        false => Ok(nearest.into_iter().map(str::to_owned).collect()),
+        true => Err(ImportError::unsupported("the file has no classifier")
             .role("classifier")
             .expected("a dense layer")
             .help("save the state dict of the whole model, with its classifier")),
-        _ => {
-            let names: Vec<_> = nearest.iter().take(8).map(|name| format!("'{}'", shorten(name))).collect();
-            Err(ImportError::unsupported("more than one dense layer")
-                .role("classifier")
-                .expected("one after the pool, or several in one `Sequential`")
-                .found(names.join(", ")))
-        }
     }
+}
+
+/// A network of which only the head is known.
+#[cfg(test)]
+pub fn found_for_tests(head: Named, dense: Vec<String>) -> Layers {
+    let (stem, prefix) = (head.clone(), String::new());
+    let (blocks, copies, notes) = (Vec::new(), Vec::new(), Vec::new());
+    Layers { family: &FAMILIES[0], prefix, stem, blocks, head, dense, copies, notes }
 }
 
 fn none_found(dict: &StateDict<'_>, convs: &Convs<'_>) -> Box<ImportError> {

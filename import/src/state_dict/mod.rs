@@ -7,16 +7,20 @@
 //! identify (`family`). Strides come from the published table, a spec or attributes of modules (`strides`).
 
 mod account;
+mod conventions;
 mod dict;
 mod family;
 mod graph;
 mod head;
 mod layers;
 mod modules;
+mod parametrization;
 pub mod safetensors;
 mod sidecar;
 mod strides;
 
-pub use dict::{Call, Module, StateDict, Stored};
+pub use conventions::conventions;
+pub use dict::{Module, StateDict, Stored};
 pub use graph::read;
+pub use parametrization::weight_norm;
 pub use sidecar::Sidecar;

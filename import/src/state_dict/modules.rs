@@ -4,11 +4,12 @@
 
 use std::collections::BTreeSet;
 
-use mbvc_compiler::spec::{Activation, Padding};
+use mbvc_compiler::spec::Activation;
 use mbvc_runtime::HeadActivation;
 
 use super::account;
-use super::dict::{Call, Module, StateDict};
+use super::dict::{Module, StateDict};
+use super::head::{Content, Leaf};
 use super::layers::Layers;
 use crate::error::{ImportError, Result};
 use crate::text::shorten;
@@ -20,8 +21,8 @@ pub enum Kind {
     Layer,
     Activation(Activation),
     Scores(HeadActivation),
-    /// An average over the image.
-    Pool,
+    /// An average over the image, or over windows of this size.
+    Pool(Option<[usize; 2]>),
     /// No effect at inference.
     Transparent,
     /// Not part of the network: a loss or a metric.
@@ -38,7 +39,6 @@ const PACKAGES: [&str; 9] =
 
 impl Kind {
     fn of_class(class: &str, has_children: bool) -> Self {
-        let class = class.strip_prefix("__torch__.").unwrap_or(class);
         let (path, name) = class.rsplit_once('.').unwrap_or(("", class));
         let is_known = is_of_package(class);
         match name {
@@ -56,7 +56,7 @@ impl Kind {
             "AdaptiveAvgPool2d" | "SelectAdaptivePool2d" | "FastAdaptiveAvgPool" | "FastAdaptiveAvgPool2d"
                 if is_known =>
             {
-                Self::Pool
+                Self::Pool(None)
             }
             "Dropout" | "Dropout2d" | "AlphaDropout" | "Identity" | "Flatten" | "DropPath" | "StochasticDepth"
             | "FloatFunctional" | "QuantStub" | "DeQuantStub"
@@ -75,7 +75,18 @@ impl Kind {
         let below = if name.is_empty() { String::new() } else { format!("{name}.") };
         let mut children = dict.modules.range(below.clone()..).take_while(|(child, _)| child.starts_with(&below));
         let has_children = children.any(|(child, module)| child != name && module.class.is_some());
-        Some(Self::of_class(class, has_children))
+        let module = dict.modules.get(name)?;
+        Some(match (Self::of_class(class, has_children), class) {
+            (Self::Other, "torch.nn.modules.activation.Hardtanh") if module.bounds == [Some(0.0), Some(6.0)] => {
+                Self::Activation(Activation::Relu6)
+            }
+            (Self::Other, "torch.nn.modules.pooling.AvgPool2d")
+                if module.padding == Some([0; 2]) && !module.has_divisor =>
+            {
+                module.window.map_or(Self::Other, |window| Self::Pool(Some(window)))
+            }
+            (kind, _) => kind,
+        })
     }
 }
 
@@ -88,21 +99,22 @@ fn is_of_package(class: &str) -> bool {
 pub struct Found {
     /// The activation of all convolutions, if the file contains modules.
     pub activation: Option<Activation>,
-    /// Whether container code calls the activation as a function, without a module.
-    pub is_called: bool,
     /// Names of all modules that are an activation.
     pub activations: BTreeSet<String>,
     /// Activations of the head, by name.
     pub scores: Vec<(String, HeadActivation)>,
+    /// The window of the average pool, if a module records it.
+    pub window: Option<[usize; 2]>,
     pub notes: Vec<String>,
 }
 
-/// Reads the classes of all modules, and the code of those that call others.
+/// Reads the classes of all modules.
 ///
 /// # Errors
 /// If a module computes something that MobileNetV2 does not have, or convolutions have different activations.
-pub fn read(dict: &StateDict<'_>, layers: &Layers) -> Result<Found> {
-    let mut reader = Reader { dict, layers, found: Found::default(), activations: Vec::new(), foreign: Vec::new() };
+pub fn read(dict: &StateDict<'_>, layers: &Layers, leaves: &[Leaf]) -> Result<Found> {
+    let (found, activations, pools, foreign) = (Found::default(), Vec::new(), Vec::new(), Vec::new());
+    let mut reader = Reader { dict, layers, leaves, found, activations, pools, foreign };
     let copies = layers.copies.iter().map(|copy| account::differing(&layers.prefix, copy)[1]);
     let copies: Vec<&str> = copies.filter(|copy| !copy.is_empty()).collect();
     for (name, module) in &dict.modules {
@@ -120,9 +132,13 @@ pub fn read(dict: &StateDict<'_>, layers: &Layers) -> Result<Found> {
 struct Reader<'d, 'a> {
     dict: &'d StateDict<'a>,
     layers: &'d Layers,
+    /// Modules after the body.
+    leaves: &'d [Leaf],
     found: Found,
     /// Activations outside of the head, with their modules.
     activations: Vec<(&'d str, Activation)>,
+    /// Average pools, with their windows.
+    pools: Vec<(&'d str, Option<[usize; 2]>)>,
     /// Containers of other packages, whose code the file does not contain.
     foreign: Vec<&'d str>,
 }
@@ -130,14 +146,11 @@ struct Reader<'d, 'a> {
 impl<'d> Reader<'d, '_> {
     fn module(&mut self, name: &'d str, module: &'d Module, class: &'d str) -> Result<()> {
         let Some(kind) = Kind::of(self.dict, name) else { return Ok(()) };
-        if module.has_hooks && kind != Kind::Training {
-            return Err(
-                ImportError::unsupported("the module has forward hooks").help("remove them and save the model again")
-            );
-        }
-        if module.trains {
-            return Err(ImportError::unsupported("the module was traced or scripted in training mode")
-                .help("call `model.eval()` before `torch.jit.trace` or `torch.jit.script`"));
+        if let Some(hook) = module.hook.as_ref().filter(|_| kind != Kind::Training) {
+            return Err(ImportError::unsupported("the module has forward hooks")
+                .expected("no hooks but those of weight normalization and pruning")
+                .found(shorten(hook))
+                .help("remove them and save the model again"));
         }
         if matches!(kind, Kind::Activation(_)) {
             self.found.activations.insert(name.to_owned());
@@ -147,21 +160,12 @@ impl<'d> Reader<'d, '_> {
             Kind::Activation(_) if self.is_of_head(name) => {}
             Kind::Activation(activation) => self.activations.push((name, activation)),
             Kind::Scores(activation) => {
-                let called = module.calls.iter().filter(|call| call.function.ends_with("softmax"));
-                let called = called.map(|call| call.arguments.get(1).map(String::as_str).unwrap_or_default());
-                let is_over_classes = |dim: &str| matches!(dim, "1" | "-1");
-                let recorded = module.dim.map(|dim| dim.to_string());
-                if let Some(dim) = recorded.as_deref().into_iter().chain(called).find(|dim| !is_over_classes(dim)) {
+                if let Some(dim) = module.dim.filter(|dim| !matches!(dim, 1 | -1)) {
                     return Err(ImportError::unsupported("the softmax is not over the classes")
                         .expected("dim 1 or -1")
-                        .found(shorten(dim)));
+                        .found(dim.to_string()));
                 }
                 self.scores(name, activation)?;
-            }
-            Kind::Container | Kind::Other if !module.calls.is_empty() => {
-                for call in module.calls.iter() {
-                    self.call(name, call)?;
-                }
             }
             Kind::Other => {
                 return Err(ImportError::unsupported("the module is not part of MobileNetV2")
@@ -180,45 +184,25 @@ impl<'d> Reader<'d, '_> {
                         .found(shorten(mode)));
                 }
             }
-            Kind::Container if !is_of_package(class) && !class.starts_with("__torch__.") => self.foreign.push(class),
-            Kind::Pool | Kind::Transparent | Kind::Training | Kind::Container => {}
+            Kind::Container if !is_of_package(class) => self.foreign.push(class),
+            Kind::Pool(window) => self.pools.push((name, window)),
+            Kind::Transparent | Kind::Training | Kind::Container => {}
         }
         Ok(())
     }
 
-    fn call(&mut self, name: &'d str, call: &Call) -> Result<()> {
-        match function(call, self.layers.family.padding) {
-            Some(Kind::Activation(activation)) => {
-                self.found.is_called = true;
-                self.activations.push((name, activation));
-            }
-            Some(Kind::Scores(activation)) => self.scores(name, activation)?,
-            Some(_) => {}
-            None => {
-                let call = format!("{}({})", call.function, call.arguments.join(", "));
-                return Err(ImportError::unsupported("the code calls a function that is not part of MobileNetV2")
-                    .expected("convolutions with ReLU or ReLU6, additions, an average over the image")
-                    .found(shorten(&call))
-                    .help(
-                        "export the model to ONNX: `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`",
-                    ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds an activation of the logits. It follows the dense layers in their `Sequential`, or belongs to a module that
-    /// contains the network.
+    /// Adds an activation of the logits. It follows the dense layers in their `Sequential`, or is in a module that contains them.
     fn scores(&mut self, name: &str, activation: HeadActivation) -> Result<()> {
         let classifier = self.layers.dense.last().map_or("", String::as_str);
         let contains = |module: &str| {
             module.is_empty() || classifier.strip_prefix(module).is_some_and(|rest| rest.starts_with('.'))
         };
-        let (parent, number) = name.rsplit_once('.').unwrap_or(("", name));
-        let (head, last) = classifier.rsplit_once('.').unwrap_or(("", classifier));
-        let follows = match (number.parse::<usize>(), last.parse::<usize>()) {
-            (Ok(number), Ok(last)) if parent == head => number > last,
-            _ => contains(parent) || contains(name),
+        let parent = name.rsplit_once('.').map_or("", |(parent, _)| parent);
+        let place = |name: &str| self.leaves.iter().position(|leaf| leaf.name == name);
+        let last = self.leaves.iter().rposition(|leaf| leaf.content == Content::Dense);
+        let follows = match place(name) {
+            Some(place) => Some(place) > last,
+            None => contains(parent) || contains(name),
         };
         if !follows {
             return Err(ImportError::unsupported(format!("unexpected {activation}")).expected("after the classifier"));
@@ -228,8 +212,7 @@ impl<'d> Reader<'d, '_> {
     }
 
     fn is_of_head(&self, name: &str) -> bool {
-        let head = self.layers.dense.last().and_then(|name| name.rsplit_once('.')).map(|(parent, _)| parent);
-        name.rsplit_once('.').is_some_and(|(parent, _)| Some(parent) == head)
+        self.leaves.iter().any(|leaf| leaf.name == name)
     }
 
     fn finish(mut self) -> Result<Found> {
@@ -241,6 +224,14 @@ impl<'d> Reader<'d, '_> {
                 .at(format!("module '{}'", shorten(name)))
                 .expected(format!("{known}, as in module '{}'", shorten(other)))
                 .found(activation.word()));
+        }
+        if let Some((name, window)) = self.pools.iter().find(|(_, window)| window.is_some()) {
+            if let Some((other, _)) = self.pools.iter().find(|(other, _)| other != name) {
+                return Err(ImportError::unsupported("the network has several average pools")
+                    .role("head.pool")
+                    .found(format!("'{}' and '{}'", shorten(name), shorten(other))));
+            }
+            self.found.window = *window;
         }
         self.found.activation = first.map(|(_, activation)| activation);
         self.foreign.sort_unstable();
@@ -260,55 +251,6 @@ impl<'d> Reader<'d, '_> {
     }
 }
 
-/// Returns what a call in the code of a module computes; `None` if MobileNetV2 does not have it.
-fn function(call: &Call, padding: Padding) -> Option<Kind> {
-    let argument = |at: usize| call.arguments.get(at).map(String::as_str).unwrap_or_default();
-    let over_classes = matches!(argument(1), "1" | "-1");
-    let name = call.function.strip_prefix("torch.nn.functional.").or(call.function.strip_prefix("torch."));
-    Some(match name.unwrap_or(&call.function) {
-        "relu" | "relu_" => Kind::Activation(Activation::Relu),
-        "relu6" | "relu6_" => Kind::Activation(Activation::Relu6),
-        "hardtanh" | "hardtanh_" if [argument(1), argument(2)] == ["0.", "6."] => Kind::Activation(Activation::Relu6),
-        "softmax" if over_classes => Kind::Scores(HeadActivation::Softmax),
-        "log_softmax" if over_classes => Kind::Scores(HeadActivation::LogSoftmax),
-        "sigmoid" => Kind::Scores(HeadActivation::Sigmoid),
-        "adaptive_avg_pool2d" if matches!(argument(1), "[1, 1]" | "1") => Kind::Pool,
-        // A mean in two steps reduces the columns first.
-        "mean" if matches!(argument(1), "[2, 3]" | "[3, 2]" | "[-1, -2]" | "[-2, -1]" | "[3]" | "[2]") => Kind::Pool,
-        // The padding of `same` convolutions is a separate call.
-        "pad" | "constant_pad_nd" if padding == Padding::Same => Kind::Transparent,
-        // A residual: the sum of two different values.
-        "add" | "add_" if is_sum(call) => Kind::Transparent,
-        "dropout" | "dropout_" | "feature_dropout" if argument(2) != "True" => Kind::Transparent,
-        "flatten"
-        | "view"
-        | "reshape"
-        | "squeeze"
-        | "contiguous"
-        | "size"
-        | "len"
-        | "dim"
-        | "format"
-        | "eq"
-        | "ne"
-        | "gt"
-        | "ge"
-        | "lt"
-        | "le"
-        | "ops.prim.RaiseException" => Kind::Transparent,
-        _ => return None,
-    })
-}
-
-/// Whether a call adds two different values, neither of which is a constant, without a factor.
-fn is_sum(call: &Call) -> bool {
-    let is_constant = |text: &String| text.parse::<f64>().is_ok() || text.starts_with("CONSTANTS.");
-    match &*call.arguments {
-        [one, other] => one != other && !is_constant(one) && !is_constant(other),
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -316,29 +258,9 @@ mod tests {
     #[test]
     fn classes_of_other_packages_are_not_known_by_their_names() {
         assert_eq!(Kind::of_class("torch.nn.modules.linear.Linear", false), Kind::Layer);
-        assert_eq!(Kind::of_class("__torch__.torch.nn.modules.conv.___torch_mangle_3.Conv2d", false), Kind::Layer);
         assert_eq!(Kind::of_class("__main__.Linear", false), Kind::Other);
         assert_eq!(Kind::of_class("mine.layers.ReLU6", false), Kind::Other);
         assert_eq!(Kind::of_class("__main__.Net", true), Kind::Container);
         assert_eq!(Kind::of_class("torch.nn.modules.loss.CrossEntropyLoss", false), Kind::Training);
-    }
-
-    #[test]
-    fn additions_are_residuals() {
-        let call = |function: &str, arguments: &[&str]| {
-            let arguments = arguments.iter().map(|text| (*text).to_owned()).collect();
-            function_of(&Call { function: function.to_owned(), arguments })
-        };
-        assert_eq!(call("torch.add", &["x", "(conv).forward(x, )"]), Some(Kind::Transparent));
-        for arguments in [&["x", "0.5"][..], &["y", "y"], &["a", "b", "alpha=2"], &["x", "CONSTANTS.c0"]] {
-            assert_eq!(call("torch.add", arguments), None, "{arguments:?}");
-        }
-        assert_eq!(call("torch.softmax", &["x", "0"]), None);
-        assert_eq!(call("ops.mine.f", &["x"]), None);
-        assert_eq!(call("mine.relu", &["x"]), None);
-    }
-
-    fn function_of(call: &Call) -> Option<Kind> {
-        function(call, Padding::Symmetric)
     }
 }

@@ -1,4 +1,4 @@
-//! PyTorch's files -> [`StateDict`]: `torch.save` files (`torch/serialization.py`) and TorchScript archives.
+//! PyTorch's files: `torch.save` files (`torch/serialization.py`) -> [`StateDict`], TorchScript archives -> [`SourceGraph`].
 //!
 //! Since 1.6 a file is a zip archive with a pickle `NAME/data.pkl` and each storage as `NAME/data/KEY`. Earlier files have
 //! five pickles (magic number, version, properties of the machine, object, keys of the storages), then the storages, each
@@ -17,8 +17,10 @@ use std::collections::HashMap;
 
 use crate::archive::{self, Archive};
 use crate::error::{ImportError, Result};
-use crate::state_dict::{Module, StateDict};
+use crate::source::SourceGraph;
+use crate::state_dict::{Sidecar, StateDict};
 use crate::text::shorten;
+use script::{Part, Program};
 use value::{Pickled, Value};
 
 /// The first pickle of a file from before 1.6: `0x1950a86a20f9469cfc6c`, with protocol 2.
@@ -32,13 +34,53 @@ pub fn is_archive(bytes: &[u8]) -> bool {
     Archive::open(bytes).is_ok_and(|archive| data_pkl(&archive).is_some())
 }
 
-/// Reads the names and tensors of a file; also returns its variant of the format.
-pub fn read(bytes: &[u8]) -> Result<(StateDict<'_>, &'static str)> {
+/// Content of a file.
+pub enum Content<'a> {
+    /// Tensors and modules by name, and the variant of the format.
+    Weights(StateDict<'a>, &'static str),
+    Script(Box<Script<'a>>),
+}
+
+/// A TorchScript archive.
+pub struct Script<'a> {
+    program: Program,
+    data: Pickle<'a>,
+    constants: Option<Pickle<'a>>,
+}
+
+impl<'a> Script<'a> {
+    /// Translates the network; see [`script::read`].
+    pub fn graph(&self, sidecar: &Sidecar, most: usize) -> Result<SourceGraph<'a>> {
+        let get = |key: &str| self.data.storage(key);
+        let (dict, places) = names::collect(&self.data.pickled, &get)?;
+        let data = Part { pickled: &self.data.pickled, storages: &get };
+        let get = |key: &str| {
+            self.constants.as_ref().map_or_else(|| Err(no_storage(key)), |constants| constants.storage(key))
+        };
+        let constants = self.constants.as_ref().map(|constants| Part { pickled: &constants.pickled, storages: &get });
+        script::read(&self.program, &data, constants.as_ref(), &dict, &places, sidecar, most)
+    }
+}
+
+/// A pickle of an archive and its storages by key.
+struct Pickle<'a> {
+    pickled: Pickled<'a>,
+    storages: HashMap<String, &'a [u8]>,
+}
+
+impl<'a> Pickle<'a> {
+    fn storage(&self, key: &str) -> Result<&'a [u8]> {
+        self.storages.get(key).copied().ok_or_else(|| no_storage(key))
+    }
+}
+
+/// Reads a file.
+pub fn read(bytes: &[u8]) -> Result<Content<'_>> {
     if bytes.starts_with(archive::MAGIC) {
         return from_archive(bytes);
     }
     if bytes.starts_with(LEGACY_MAGIC) {
-        return Ok((legacy(bytes)?, "before 1.6"));
+        return Ok(Content::Weights(legacy(bytes)?, "before 1.6"));
     }
     if bytes.get(257..262) == Some(b"ustar") {
         return Err(ImportError::unsupported("unsupported tar format of PyTorch before 0.2").help(SAVE_AGAIN));
@@ -51,64 +93,69 @@ fn data_pkl(archive: &Archive<'_>) -> Option<String> {
     pickles.min_by_key(|name| (name.matches('/').count(), *name)).map(str::to_owned)
 }
 
-fn from_archive(bytes: &[u8]) -> Result<(StateDict<'_>, &'static str)> {
+fn from_archive(bytes: &[u8]) -> Result<Content<'_>> {
     let mut archive = Archive::open(bytes)?;
     let Some(main) = data_pkl(&archive) else {
         return Err(ImportError::unsupported("the archive has no data.pkl").help(SAVE_AGAIN));
     };
     let folder = main.strip_suffix("data.pkl").unwrap_or_default();
-    let data = format!("{folder}data/");
-    let storages: Vec<String> = archive.names().filter(|name| name.starts_with(&data)).map(str::to_owned).collect();
-    let [byte_order, code] = ["byteorder", "code/"].map(|name| format!("{folder}{name}"));
-    let has_byte_order = archive.has(&byte_order);
-    let is_script = archive.names().any(|name| name.starts_with(&code));
+    let [byte_order, code, constants] = ["byteorder", "code/", "constants.pkl"].map(|name| format!("{folder}{name}"));
     // Members do not overlap, so their total size is at most that of the file.
     let mut left = bytes.len();
-    let mut stored = |name: &str| match archive.read(name, left)? {
+    if archive.has(&byte_order) && stored(&mut archive, &byte_order, &mut left)? == b"big" {
+        return Err(ImportError::unsupported("unsupported file from a big-endian machine").help(SAVE_AGAIN));
+    }
+    let data = pickle(&mut archive, &main, &format!("{folder}data/"), &mut left)?;
+    if !archive.names().any(|name| name.starts_with(&code)) {
+        let (dict, _) = names::collect(&data.pickled, &|key| data.storage(key))?;
+        return Ok(Content::Weights(dict, ""));
+    }
+    let constants = archive
+        .has(&constants)
+        .then(|| pickle(&mut archive, &constants, &format!("{folder}constants/"), &mut left))
+        .transpose()?;
+    let program = program(&mut archive, &code)?;
+    Ok(Content::Script(Box::new(Script { program, data, constants })))
+}
+
+/// Returns a member that is not compressed.
+fn stored<'a>(archive: &mut Archive<'a>, name: &str, left: &mut usize) -> Result<&'a [u8]> {
+    match archive.read(name, *left)? {
         Cow::Borrowed(content) => {
-            left = left.saturating_sub(content.len());
+            *left = left.saturating_sub(content.len());
             Ok(content)
         }
         Cow::Owned(_) => Err(ImportError::unsupported(format!("'{}' is compressed", shorten(name)))
             .expected("uncompressed members, as in `torch.save` files")
             .help("unpack the archive and create it again without compression: `zip -0 -r`")),
-    };
-    if has_byte_order && stored(&byte_order)? == b"big" {
-        return Err(ImportError::unsupported("unsupported file from a big-endian machine").help(SAVE_AGAIN));
     }
-    let (pickled, _) = pickle::read(stored(&main)?)?;
-    let mut contents = HashMap::new();
-    for name in &storages {
-        contents.insert(name.strip_prefix(&data).unwrap_or_default(), stored(name)?);
-    }
-    let get = |key: &str| contents.get(key).copied().ok_or_else(|| no_storage(key));
-    let mut dict = names::collect(&pickled, &get)?;
-    if is_script {
-        let classes = classes(&mut archive, &code)?;
-        for module in dict.modules.values_mut() {
-            let class = module.class.as_deref().and_then(|class| classes.get(class));
-            if let Some(class) = class {
-                module.learn(class.clone());
-            }
-        }
-    }
-    Ok((dict, if is_script { "TorchScript" } else { "" }))
 }
 
-/// Reads the code below the folder `code` of a TorchScript archive, by qualified name of the class.
-fn classes(archive: &mut Archive<'_>, code: &str) -> Result<HashMap<String, Module>> {
+/// Reads a pickle and the storages in `folder`.
+fn pickle<'a>(archive: &mut Archive<'a>, name: &str, folder: &str, left: &mut usize) -> Result<Pickle<'a>> {
+    let (pickled, _) = pickle::read(stored(archive, name, left)?)?;
+    let names: Vec<String> = archive.names().filter(|name| name.starts_with(folder)).map(str::to_owned).collect();
+    let mut storages = HashMap::new();
+    for name in &names {
+        let key = name.strip_prefix(folder).unwrap_or_default().to_owned();
+        storages.insert(key, stored(archive, name, left)?);
+    }
+    Ok(Pickle { pickled, storages })
+}
+
+/// Reads the code below the folder `code`.
+fn program(archive: &mut Archive<'_>, code: &str) -> Result<Program> {
     /// Maximum size of the code in bytes; a traced MobileNetV2 has 200 kB.
     const MAX_CODE: usize = 1 << 24;
     let files: Vec<String> =
         archive.names().filter(|name| name.starts_with(code) && name.ends_with(".py")).map(str::to_owned).collect();
-    let (mut classes, mut left) = (HashMap::new(), MAX_CODE);
+    let (mut program, mut left) = (Program::default(), MAX_CODE);
     for file in &files {
         let content = archive.read(file, left)?;
         left = left.saturating_sub(content.len());
-        let text = String::from_utf8_lossy(&content);
-        script::read(file.strip_prefix(code).unwrap_or(file), &text, &mut classes);
+        program.add(file.strip_prefix(code).unwrap_or(file), &String::from_utf8_lossy(&content));
     }
-    Ok(classes)
+    Ok(program)
 }
 
 fn no_storage(key: &str) -> Box<ImportError> {
@@ -135,7 +182,7 @@ fn legacy(bytes: &[u8]) -> Result<StateDict<'_>> {
     if machine.entries(machine.root).iter().any(little) {
         return Err(ImportError::unsupported("unsupported file from a big-endian machine").help(SAVE_AGAIN));
     }
-    let sizes = tensor::element_sizes(&main);
+    let sizes = tensor::element_sizes(&main)?;
     let mut storages = HashMap::new();
     for &key in keys.elements(keys.root).unwrap_or_default() {
         let truncated = || ImportError::malformed("the storages are truncated").help("the file may be truncated");
@@ -150,5 +197,5 @@ fn legacy(bytes: &[u8]) -> Result<StateDict<'_>> {
         rest = after;
     }
     let get = |key: &str| storages.get(key).copied().ok_or_else(|| no_storage(key));
-    names::collect(&main, &get)
+    Ok(names::collect(&main, &get)?.0)
 }

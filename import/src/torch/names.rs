@@ -3,7 +3,7 @@
 //! State dicts, checkpoints, whole modules and TorchScript archives result in the same names, with a prefix for the place
 //! in the file.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use super::tensor::{Storages, rebuild};
 use super::value::{Pickled, Ref, Value};
@@ -20,6 +20,9 @@ const MAX_TENSORS: usize = 1 << 14;
 
 /// Attributes of a module that are not part of names in a state dict.
 const UNNAMED: [&str; 3] = ["_parameters", "_buffers", "_modules"];
+
+/// Classes of hooks that compute a weight from several tensors.
+const PARAMETRIZATIONS: [&str; 2] = ["torch.nn.utils.weight_norm.WeightNorm", "torch.nn.utils.prune."];
 
 /// How the content of a value is visited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +46,7 @@ struct Walk<'p, 'a, 's, 'v> {
     pickled: &'p Pickled<'v>,
     storages: Storages<'s, 'a>,
     found: StateDict<'a>,
+    places: BTreeMap<String, Ref>,
     queue: VecDeque<Place>,
     entered: HashSet<(Ref, bool)>,
     budget: usize,
@@ -50,18 +54,21 @@ struct Walk<'p, 'a, 's, 'v> {
     tensors: usize,
 }
 
-/// Collects all tensors that are reachable from the root.
+/// Collects all tensors that are reachable from the root, and their places.
 ///
 /// Each value is visited once, under its shortest path, so that the work is linear in the size of the file.
-pub fn collect<'a>(pickled: &Pickled<'_>, storages: Storages<'_, 'a>) -> Result<StateDict<'a>> {
+pub fn collect<'a>(
+    pickled: &Pickled<'_>,
+    storages: Storages<'_, 'a>,
+) -> Result<(StateDict<'a>, BTreeMap<String, Ref>)> {
     let (queue, entered) = (VecDeque::new(), HashSet::new());
-    let found = StateDict::default();
-    let mut walk = Walk { pickled, storages, found, queue, entered, budget: MAX_NAMES, tensors: 0 };
+    let (found, places) = (StateDict::default(), BTreeMap::new());
+    let mut walk = Walk { pickled, storages, found, places, queue, entered, budget: MAX_NAMES, tensors: 0 };
     walk.child(pickled.root, String::new(), 0)?;
     while let Some(place) = walk.queue.pop_front() {
         walk.enter(&place)?;
     }
-    Ok(walk.found)
+    Ok((walk.found, walk.places))
 }
 
 impl Walk<'_, '_, '_, '_> {
@@ -92,7 +99,7 @@ impl Walk<'_, '_, '_, '_> {
                     self.queue(pairs, Way::Pairs, &place.path, place.depth + 1)?;
                 }
                 match object.state {
-                    Some(state) if self.is_module(object.callable, state) => {
+                    Some(state) if self.is_module(state) => {
                         self.class(&place.path, object.callable);
                         self.queue(state, Way::Attributes, &place.path, place.depth + 1)
                     }
@@ -112,6 +119,9 @@ impl Walk<'_, '_, '_, '_> {
                 _ => continue,
             };
             if way == Way::Attributes {
+                if key == "_modules" {
+                    self.children(&place.path, at);
+                }
                 if UNNAMED.contains(&key.as_str()) {
                     self.queue(at, Way::Contents, &place.path, place.depth + 1)?;
                     continue;
@@ -123,11 +133,35 @@ impl Walk<'_, '_, '_, '_> {
         Ok(())
     }
 
-    /// Whether an object with these attributes is a module: of PyTorch, or of a TorchScript archive.
-    fn is_module(&self, class: Ref, attributes: Ref) -> bool {
-        let is_script = self.pickled.global(class).is_some_and(|(module, _)| module.starts_with("__torch__"));
+    /// Whether an object with these attributes is a module.
+    fn is_module(&self, attributes: Ref) -> bool {
         let has_children = |[key, _]: &[Ref; 2]| self.pickled.text(*key) == Some("_modules");
-        is_script || self.pickled.entries(attributes).iter().any(has_children)
+        self.pickled.entries(attributes).iter().any(has_children)
+    }
+
+    fn children(&mut self, path: &str, modules: Ref) {
+        let names = self.pickled.entries(modules).iter().filter_map(|[key, _]| self.pickled.text(*key));
+        let children = names.filter(|name| name.len() <= LONGEST_KEY).map(str::to_owned).collect();
+        let recorded = Module { children, ..Module::default() };
+        self.found.modules.entry(path.to_owned()).or_default().learn(recorded);
+    }
+
+    /// Returns the name of the first hook that does not compute a known parametrization.
+    fn hook(&self, hooks: Ref) -> Option<String> {
+        let name = |[_, hook]: &[Ref; 2]| {
+            let object = self.pickled.object(*hook);
+            let class = object.and_then(|object| match self.pickled.global(object.callable)? {
+                // `copyreg._reconstructor(class, base, state)`.
+                ("copyreg" | "copy_reg", _) => {
+                    self.pickled.elements(object.arguments)?.first().and_then(|&class| self.pickled.global(class))
+                }
+                class => Some(class),
+            });
+            let (module, name) = class.or_else(|| self.pickled.global(*hook)).unwrap_or(("", "function"));
+            format!("{module}.{name}")
+        };
+        let is_known = |name: &String| PARAMETRIZATIONS.iter().any(|known| name.starts_with(known));
+        self.pickled.entries(hooks).iter().map(name).find(|name| !is_known(name))
     }
 
     fn class(&mut self, path: &str, class: Ref) {
@@ -161,9 +195,13 @@ impl Walk<'_, '_, '_, '_> {
                 "use_res_connect" | "has_skip" | "use_residual" | "with_res_shortcut" | "identity",
                 &Value::Bool(residual),
             ) => recorded.residual = Some(residual),
-            ("_forward_hooks" | "_forward_pre_hooks", _) => {
-                recorded.has_hooks = !self.pickled.entries(at).is_empty();
-            }
+            ("_forward_hooks" | "_forward_pre_hooks", _) => recorded.hook = self.hook(at),
+            ("kernel_size", _) => recorded.window = pair(),
+            ("divisor_override", Value::Int(_)) => recorded.has_divisor = true,
+            ("min_val", &Value::Float(bound)) => recorded.bounds[0] = Some(bound),
+            ("min_val", &Value::Int(bound)) => recorded.bounds[0] = Some(bound as f64),
+            ("max_val", &Value::Float(bound)) => recorded.bounds[1] = Some(bound),
+            ("max_val", &Value::Int(bound)) => recorded.bounds[1] = Some(bound as f64),
             _ => return,
         }
         self.found.modules.entry(path.to_owned()).or_default().learn(recorded);
@@ -189,6 +227,7 @@ impl Walk<'_, '_, '_, '_> {
                 return Err(ImportError::unsupported(format!("the file has more than {MAX_TENSORS} tensors"))
                     .help("save the state dict alone: `torch.save(model.state_dict(), FILE)`"));
             }
+            self.places.entry(path.clone()).or_insert(at);
             self.found.tensors.entry(path).or_insert(tensor);
             return Ok(());
         }

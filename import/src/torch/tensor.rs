@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::value::{Pickled, Ref, Value};
-use crate::error::{ImportError, Result};
+use crate::error::{ErrorKind, ImportError, Result};
 use crate::source::DType;
 use crate::state_dict::Stored;
 use crate::text::shorten;
@@ -25,6 +25,11 @@ pub fn rebuild<'a>(pickled: &Pickled<'_>, mut at: Ref, storages: Storages<'_, 'a
                 return Some(view(pickled, arguments, storages));
             }
             ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => at = *arguments.first()?,
+            ("torch._utils", "_rebuild_qtensor") => {
+                return Some(Err(ImportError::unsupported("the file is quantized by PyTorch")
+                    .expected("16-bit, 32-bit or 64-bit floats")
+                    .help("import the float model and quantize it: `mbvc quantize`")));
+            }
             // A tensor with attributes: the function, the class, the arguments, the attributes.
             ("torch._tensor", "_rebuild_from_type_v2") => {
                 let (&function, &inner) = (arguments.first()?, arguments.get(2)?);
@@ -70,7 +75,7 @@ fn storage(pickled: &Pickled<'_>, at: Ref) -> Result<(DType, String, usize)> {
     let dtype = dtype(class).ok_or_else(|| {
         ImportError::unsupported(format!("unsupported element type {}", shorten(class)))
             .expected("16-bit, 32-bit or 64-bit floats")
-            .help("quantized and complex checkpoints are unsupported; save the float model")
+            .help("save the float model; to quantize it, use `mbvc quantize`")
     })?;
     let offset = match parts.get(5).and_then(|&view| pickled.elements(view)) {
         Some(&[_, offset, _]) => pickled.size(offset).ok_or_else(invalid)?,
@@ -80,9 +85,14 @@ fn storage(pickled: &Pickled<'_>, at: Ref) -> Result<(DType, String, usize)> {
 }
 
 /// Returns the element size of each storage, by key.
-pub fn element_sizes(pickled: &Pickled<'_>) -> HashMap<String, usize> {
+///
+/// # Errors
+/// If the element type of a storage is unsupported.
+pub fn element_sizes(pickled: &Pickled<'_>) -> Result<HashMap<String, usize>> {
     let persistent = (0..pickled.values.len()).filter(|&at| matches!(pickled.get(at), Value::Persistent(_)));
-    persistent.filter_map(|at| storage(pickled, at).ok()).map(|(dtype, key, _)| (key, dtype.size())).collect()
+    let sizes = persistent.map(|at| storage(pickled, at).map(|(dtype, key, _)| (key, dtype.size())));
+    // Other references are an error where they are used.
+    sizes.filter(|size| !matches!(size, Err(error) if error.kind != ErrorKind::Unsupported)).collect()
 }
 
 /// Returns the key of a storage: a string, or a number in some files.

@@ -14,7 +14,7 @@ fn storage() -> Vec<u8> {
 fn collected(program: &[u8]) -> Result<StateDict<'static>> {
     let storage: &'static [u8] = storage().leak();
     let (pickled, _) = pickle::read(program)?;
-    names::collect(&pickled, &|_| Ok(storage))
+    names::collect(&pickled, &|_| Ok(storage)).map(|(dict, _)| dict)
 }
 
 fn constant(dict: &StateDict<'_>, name: &str) -> Vec<f64> {
@@ -146,7 +146,7 @@ fn rejects_too_many_instructions() {
 
 #[test]
 fn rejects_unsupported_files() {
-    let text = |bytes: &[u8]| read(bytes).unwrap_err().to_string();
+    let text = |bytes: &[u8]| read(bytes).err().unwrap().to_string();
     assert!(text(b"\x80\x04N.").contains("not a `torch.save` file"));
     let mut tar = vec![0; 512];
     tar[257..262].copy_from_slice(b"ustar");

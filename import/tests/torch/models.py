@@ -7,9 +7,11 @@ for the image of `pattern` of that height and width.
 """
 import json
 import sys
+from collections import OrderedDict
 from pathlib import Path
 
 import torch
+import torch.nn.utils.prune
 from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "fixtures"))
@@ -106,7 +108,93 @@ def transformers_models():
     case(f"transformers_{depth}/pytorch_model.bin", model, size, classes)
 
 
+class Logits(torch.nn.Module):
+    """The logits alone of a model that returns several values."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return self.model(x).logits
+
+
+def scripts():
+    import timm
+    from torchvision.models import mobilenet_v2
+    from transformers import MobileNetV2Config, MobileNetV2ForImageClassification
+
+    config = MobileNetV2Config(depth_multiplier=0.35, num_labels=4, image_size=64)
+    models = {
+        "torchvision": mobilenet_v2(width_mult=0.35, num_classes=4),
+        "timm": timm.create_model("mobilenetv2_035", num_classes=4),
+        "transformers": Logits(MobileNetV2ForImageClassification(config)),
+    }
+    for seed, (name, model) in enumerate(models.items(), 50):
+        model = randomize(model, seed)
+        forms = {"traced": torch.jit.trace(model, pattern(64, 64))}
+        if name != "transformers":
+            forms["scripted"] = torch.jit.script(model)
+        for form, script in list(forms.items()):
+            forms[f"{form}_frozen"] = torch.jit.freeze(script)
+        for form, script in forms.items():
+            script.save(OUTPUT / f"{name}_{form}.pt")
+            case(f"{name}_{form}.pt", model, [64, 64], 4)
+
+
+def random_modules(random, inputs, classes):
+    """A random head without a function of the logits: linear layers, each perhaps followed by others, and dropout."""
+    nn, modules = torch.nn, []
+    for layer in range(random.randint(0, 3)):
+        units = random.randint(2, 40)
+        modules.append(nn.Linear(inputs, units, bias=random.random() < 0.8))
+        modules += [nn.BatchNorm1d(units)] * (random.random() < 0.4)
+        modules += random.choice([[], [nn.ReLU()], [nn.Hardtanh(0, 6)]]) if layer else [nn.ReLU()]
+        modules += [nn.Dropout(0.3)] * (random.random() < 0.5)
+        inputs = units
+    activations = [module for module in modules if isinstance(module, (nn.ReLU, nn.Hardtanh))]
+    kind = random.choice([nn.ReLU, nn.ReLU6])
+    modules = [kind() if module in activations else module for module in modules]
+    modules = [nn.BatchNorm1d(inputs)] * (not modules) + modules + [nn.Linear(inputs, classes)]
+    # Nested, or with names.
+    cut = random.randint(0, len(modules))
+    parts = [part for part in (modules[:cut], modules[cut:]) if part]
+    if random.random() < 0.5:
+        return nn.Sequential(*[nn.Sequential(*part) for part in parts])
+    names = random.sample([chr(letter) for letter in range(ord("a"), ord("z"))], len(modules))
+    return nn.Sequential(OrderedDict(zip(names, modules))) if random.random() < 0.5 else nn.Sequential(*modules)
+
+
+def random_heads(count):
+    import random
+
+    from torchvision.models import mobilenet_v2
+
+    random = random.Random(2018)
+    for number in range(count):
+        classes = random.randint(1, 9)
+        model = mobilenet_v2(width_mult=0.35, num_classes=classes)
+        model.classifier = random_modules(random, 1280, classes)
+        randomize(model, 100 + number)
+        for module in model.classifier.modules():
+            if isinstance(module, torch.nn.BatchNorm1d):
+                module.running_mean.uniform_(-1, 1), module.running_var.uniform_(0.5, 2)
+        linear = model.classifier[-1] if isinstance(model.classifier[-1], torch.nn.Linear) else None
+        if linear is not None and random.random() < 0.3:
+            random.choice([torch.nn.utils.weight_norm, lambda module: torch.nn.utils.prune.random_unstructured(module, "weight", 0.3)])(linear)
+        form = random.choice(["module", "traced", "scripted", "frozen"])
+        if form == "module":
+            torch.save(model, OUTPUT / f"head_{number}.pt")
+        else:
+            script = torch.jit.script(model) if form == "scripted" and not linear else torch.jit.trace(model, pattern(64, 64))
+            script = torch.jit.freeze(script) if form == "frozen" else script
+            script.save(OUTPUT / f"head_{number}.pt")
+        case(f"head_{number}.pt", model, [64, 64], classes)
+
+
 torchvision_models()
 timm_models()
 transformers_models()
+scripts()
+random_heads(24)
 (OUTPUT / "cases.json").write_text(json.dumps(CASES))

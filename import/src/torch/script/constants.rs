@@ -1,0 +1,139 @@
+//! Functions on tensors that do not depend on the image: parametrizations of weights, and numbers for normalization.
+
+use std::rc::Rc;
+
+use super::machine::{Arguments, Machine};
+use super::value::{List, Value};
+use crate::error::Result;
+use crate::source::{Constant, Values};
+use crate::state_dict::weight_norm;
+use crate::text::elements;
+
+type Folded<'a> = Option<Result<Constant<'a>>>;
+
+/// Computes a function whose tensors are all constants; `None` if it is not supported.
+pub fn call<'a>(machine: &mut Machine<'_, 'a>, call: &Arguments<'a>) -> Option<Result<Value<'a>>> {
+    let first = match call.values.first()? {
+        Value::Constant(constant) => Rc::clone(constant),
+        value => scalar(value)?,
+    };
+    if call.name == "size" {
+        let size = |size: &usize| Value::Int(*size as i64);
+        return match call.int(1, "dim", i64::MAX)? {
+            i64::MAX => List::new(first.shape().iter().map(size).collect()).map(|sizes| Ok(Value::List(sizes))),
+            axis => first.shape().get(usize::try_from(axis).ok()?).map(|found| Ok(size(found))),
+        };
+    }
+    // A counter of batches.
+    if call.name == "add_" {
+        return Some(Err(machine
+            .refuse("the code changes a tensor of the file, as in training mode")
+            .help("call `model.eval()` before `torch.jit.trace` or `torch.jit.script`")));
+    }
+    let count = call.values.iter().filter_map(|value| match value {
+        Value::Constant(constant) => Some(constant.len()),
+        _ => None,
+    });
+    let Some(left) = machine.budget.checked_sub(count.max().unwrap_or(0)) else {
+        return Some(Err(machine.refuse("the code computes too many constants")));
+    };
+    let folded = match call.name.as_str() {
+        "dim" => return Some(Ok(Value::Int(first.shape().len() as i64))),
+        "__is__" => return Some(Ok(Value::Bool(false))),
+        "__isnot__" => return Some(Ok(Value::Bool(true))),
+        "contiguous" | "detach" | "clone" | "alias" | "data" | "to" | "tensor" | "as_tensor" => {
+            return is_cast_exact(call).then(|| Ok(Value::Constant(first)));
+        }
+        "add" | "sub" | "mul" | "div" => elementwise(call, &first),
+        "t" => transposed(&first, &[1, 0]),
+        "transpose" => match (call.int(1, "dim0", 0), call.int(2, "dim1", 1)) {
+            (Some(0 | -2), Some(1 | -1)) | (Some(1 | -1), Some(0 | -2)) => transposed(&first, &[1, 0]),
+            _ => None,
+        },
+        "view" | "reshape" => call.ints(1, "size").and_then(|shape| reshaped(&first, &shape)),
+        "unsqueeze" => call.int(1, "dim", 0).and_then(|axis| unsqueezed(&first, axis)),
+        "_weight_norm" => match call.values.get(1)? {
+            Value::Constant(gain) => call.int(2, "dim", 0).map(|axis| weight_norm(&first, gain, axis)),
+            _ => None,
+        },
+        _ => None,
+    }?;
+    machine.budget = left;
+    Some(folded.map(|constant| Value::Constant(Rc::new(constant))))
+}
+
+/// Whether a conversion keeps all values: to float32 or float64, or to another device.
+pub fn is_cast_exact(call: &Arguments<'_>) -> bool {
+    let is_dtype = |value: &Value<'_>| match value {
+        Value::Int(dtype) => Some(*dtype),
+        _ => None,
+    };
+    let positional = call.values.get(1..).unwrap_or_default().iter().find_map(is_dtype);
+    let named = call.named.iter().find(|(name, _)| name == "dtype").and_then(|(_, value)| is_dtype(value));
+    // `ScalarType` of c10: Float and Double.
+    positional.or(named).is_none_or(|dtype| matches!(dtype, 6 | 7))
+}
+
+fn scalar<'a>(value: &Value<'a>) -> Option<Rc<Constant<'a>>> {
+    let number = value.number()?;
+    Constant::new(Vec::new(), Values::F64(vec![number].into())).ok().map(Rc::new)
+}
+
+/// `alpha` is 1, or absent.
+pub fn has_no_factor(call: &Arguments<'_>) -> bool {
+    call.get(2, "alpha").is_none_or(|alpha| alpha.number() == Some(1.0))
+        && call.get(usize::MAX, "rounding_mode").is_none()
+        && call.values.len() <= 3
+}
+
+/// Computes an operation on two tensors of the same shape, or a tensor and a number.
+fn elementwise<'a>(call: &Arguments<'a>, one: &Constant<'a>) -> Folded<'a> {
+    if !has_no_factor(call) {
+        return None;
+    }
+    let other = match call.values.get(1)? {
+        Value::Constant(constant) => Rc::clone(constant),
+        value => scalar(value)?,
+    };
+    let (first, second) = (one.to_f64(), other.to_f64());
+    let shape = match (one.len(), other.len()) {
+        _ if one.shape() == other.shape() => one.shape(),
+        (_, 1) if one.shape().len() >= other.shape().len() => one.shape(),
+        (1, _) if other.shape().len() >= one.shape().len() => other.shape(),
+        _ => return None,
+    };
+    let compute = |a: f64, b: f64| match call.name.as_str() {
+        "add" => a + b,
+        "sub" => a - b,
+        "mul" => a * b,
+        _ => a / b,
+    };
+    let count = first.len().max(second.len());
+    let pick =
+        |values: &[f64], at: usize| values.get(if values.len() == 1 { 0 } else { at }).copied().unwrap_or(f64::NAN);
+    let values: Vec<f64> = (0..count).map(|at| compute(pick(&first, at), pick(&second, at))).collect();
+    Some(Constant::new(shape.to_vec(), Values::F64(values.into())))
+}
+
+fn transposed<'a>(constant: &Constant<'a>, order: &[usize]) -> Folded<'a> {
+    (constant.shape().len() == order.len()).then(|| constant.transposed(order))
+}
+
+fn reshaped<'a>(constant: &Constant<'a>, shape: &[i64]) -> Folded<'a> {
+    let known = shape.iter().filter_map(|&size| usize::try_from(size).ok()).try_fold(1usize, usize::checked_mul)?;
+    let free = shape.iter().filter(|size| **size == -1).count();
+    let rest = constant.len().checked_div(known).unwrap_or(0);
+    let size = |size: &i64| if *size == -1 { Some(rest) } else { usize::try_from(*size).ok() };
+    let shape: Vec<usize> = shape.iter().map(size).collect::<Option<_>>()?;
+    (free <= 1 && elements(&shape).ok()? == constant.len())
+        .then(|| Constant::new(shape, Values::F64(constant.to_f64().into())))
+}
+
+fn unsqueezed<'a>(constant: &Constant<'a>, axis: i64) -> Folded<'a> {
+    let rank = constant.shape().len();
+    let axis = if axis < 0 { axis.checked_add(rank as i64 + 1)? } else { axis };
+    let axis = usize::try_from(axis).ok().filter(|axis| *axis <= rank)?;
+    let mut shape = constant.shape().to_vec();
+    shape.insert(axis, 1);
+    Some(Constant::new(shape, Values::F64(constant.to_f64().into())))
+}

@@ -1,0 +1,533 @@
+//! Symbolic execution of TorchScript code. Numbers and conditions are computed; an operation on a tensor that depends on the
+//! image becomes a node of the graph.
+//!
+//! A tensor is a view of a cell of memory. Operations in place (`torch.relu_`) change the cell, and thereby all of its
+//! views, so that each node reads the value that its operand has at this point of the execution.
+
+use std::collections::HashMap;
+
+use super::objects::Objects;
+use super::parser::{Argument, Expression, Function, Statement};
+use super::program::Program;
+use super::value::{Extent, List, Module, Tensor, Value};
+use super::{scalars, tensors};
+use crate::error::{ImportError, Result};
+use crate::source::{self, MAX_NODES, Node, Op, Place};
+use crate::text::shorten;
+
+/// Most statements and calls. A scripted MobileNetV2 executes about 3000.
+const MAX_STEPS: usize = 1 << 18;
+/// Most nested calls, blocks and expressions.
+const MAX_LEVELS: usize = 128;
+
+/// Local variables of a function.
+type Frame<'a> = HashMap<String, Value<'a>>;
+
+/// Arguments of a call of a function that is not in the archive.
+pub struct Arguments<'a> {
+    /// Without the package, such as `conv2d`.
+    pub name: String,
+    pub values: Vec<Value<'a>>,
+    pub named: Vec<(String, Value<'a>)>,
+}
+
+impl<'a> Arguments<'a> {
+    /// Returns an argument by its place or its name; `None` if it is absent or has the value `None`.
+    pub fn get(&self, at: usize, name: &str) -> Option<&Value<'a>> {
+        let named = || self.named.iter().find(|(known, _)| known == name).map(|(_, value)| value);
+        self.values.get(at).or_else(named).filter(|value| !matches!(value, Value::None))
+    }
+
+    pub fn int(&self, at: usize, name: &str, default: i64) -> Option<i64> {
+        match self.get(at, name) {
+            None => Some(default),
+            Some(Value::Int(value)) => Some(*value),
+            Some(_) => None,
+        }
+    }
+
+    pub fn bool(&self, at: usize, name: &str, default: bool) -> Option<bool> {
+        match self.get(at, name) {
+            None => Some(default),
+            Some(Value::Bool(value)) => Some(*value),
+            Some(_) => None,
+        }
+    }
+
+    /// Returns a list of integers; empty if it is absent.
+    pub fn ints(&self, at: usize, name: &str) -> Option<Vec<i64>> {
+        let int = |value: &Value<'a>| if let Value::Int(value) = value { Some(*value) } else { None };
+        match self.get(at, name) {
+            None => Some(Vec::new()),
+            Some(Value::Int(value)) => Some(vec![*value]),
+            Some(value) => value.elements()?.iter().map(int).collect(),
+        }
+    }
+
+    /// Returns vertical and horizontal sizes.
+    pub fn pair(&self, at: usize, name: &str, default: usize) -> Option<[usize; 2]> {
+        let sizes: Option<Vec<usize>> =
+            self.ints(at, name)?.into_iter().map(|size| usize::try_from(size).ok()).collect();
+        match *sizes?.as_slice() {
+            [] => Some([default; 2]),
+            [size] => Some([size; 2]),
+            [vertical, horizontal] => Some([vertical, horizontal]),
+            _ => None,
+        }
+    }
+
+    /// Returns the call as in the code, shortened.
+    pub fn text(&self) -> String {
+        let named = self.named.iter().map(|(name, value)| format!("{name}={}", value.text()));
+        let values: Vec<_> = self.values.iter().map(Value::text).chain(named).collect();
+        shorten(&format!("torch.{}({})", self.name, values.join(", ")))
+    }
+}
+
+/// State of the execution.
+pub struct Machine<'m, 'a> {
+    pub program: &'m Program,
+    pub objects: Objects<'m, 'a>,
+    pub constants: Option<Objects<'m, 'a>>,
+    pub nodes: Vec<Node<'a>>,
+    /// The value of each cell.
+    cells: Vec<source::Value>,
+    extents: u32,
+    /// Whether an average over windows was read. It covers the image, so that there is no other average.
+    pub has_windows: bool,
+    /// The module whose code is executed.
+    module: Module,
+    steps: usize,
+    levels: usize,
+    /// Remaining elements of constants to copy or compute.
+    pub budget: usize,
+}
+
+impl<'m, 'a> Machine<'m, 'a> {
+    pub fn new(
+        program: &'m Program,
+        objects: Objects<'m, 'a>,
+        constants: Option<Objects<'m, 'a>>,
+        budget: usize,
+    ) -> Self {
+        let module = Module { at: objects.pickled.root, path: "".into() };
+        Self {
+            program,
+            objects,
+            constants,
+            nodes: Vec::new(),
+            cells: Vec::new(),
+            extents: 0,
+            has_windows: false,
+            module,
+            steps: 0,
+            levels: 0,
+            budget,
+        }
+    }
+
+    /// Executes `forward` of the root with an image. Returns its result.
+    pub fn run(&mut self) -> Result<Value<'a>> {
+        let image = [Extent::Batch, Extent::Known(3), self.extent(), self.extent()];
+        // Value 0 is the input.
+        let image = Value::Tensor(self.view(0, image.to_vec()));
+        let root = self.module.clone();
+        self.method(&root, "forward", vec![image], Vec::new())
+    }
+
+    /// Returns an error at the current module.
+    pub fn refuse(&self, problem: impl Into<String>) -> Box<ImportError> {
+        let place = match &*self.module.path {
+            "" => "the root module".to_owned(),
+            path => format!("module '{}'", shorten(path)),
+        };
+        ImportError::unsupported(problem.into()).at(place)
+    }
+
+    /// Returns an error for a call that has no equivalent.
+    pub fn unsupported(&self, call: &Arguments<'a>) -> Box<ImportError> {
+        let error = self.refuse("the code calls a function that is not part of MobileNetV2").found(call.text());
+        if call.values.iter().any(Value::is_unknown) {
+            return error
+                .expected("numbers that do not depend on the size of the image")
+                .help("export the model to ONNX: `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`");
+        }
+        error
+            .expected("convolutions with ReLU or ReLU6, additions, an average over the image, dense layers")
+            .help("if it has no effect, remove it and save the model again")
+    }
+
+    /// Returns a new extent of an image.
+    pub fn extent(&mut self) -> Extent {
+        self.extents += 1;
+        Extent::Image(self.extents)
+    }
+
+    /// Returns a tensor in a new cell with this value.
+    fn view(&mut self, value: source::Value, shape: Vec<Extent>) -> Tensor {
+        self.cells.push(value);
+        Tensor { cell: self.cells.len() - 1, shape: shape.into(), averaged: None }
+    }
+
+    /// Returns the current value of a tensor.
+    pub fn current(&self, tensor: &Tensor) -> source::Value {
+        self.cells.get(tensor.cell).copied().unwrap_or_default()
+    }
+
+    /// Adds a node that reads `inputs`. Its result is a new tensor, or replaces the first input if the function is in place.
+    pub fn node(
+        &mut self,
+        call: &Arguments<'a>,
+        op: Op<'a>,
+        inputs: &[&Tensor],
+        shape: Vec<Extent>,
+    ) -> Result<Value<'a>> {
+        if self.nodes.len() == MAX_NODES {
+            return Err(self.refuse(format!("the network has more than {MAX_NODES} operations")));
+        }
+        let inputs_now: Vec<_> = inputs.iter().map(|tensor| self.current(tensor)).collect();
+        let output = self.nodes.len() + 1;
+        let place =
+            Place { name: self.module.path.to_string().into(), operator: format!("torch.{}", call.name).into() };
+        self.nodes.push(Node { place, op, inputs: inputs_now, output });
+        if call.name.ends_with('_')
+            && let Some(first) = inputs.first()
+        {
+            if let Some(cell) = self.cells.get_mut(first.cell) {
+                *cell = output;
+            }
+            return Ok(Value::Tensor((*first).clone()));
+        }
+        Ok(Value::Tensor(self.view(output, shape)))
+    }
+
+    /// Returns a copy of a tensor in a new cell.
+    pub fn copy(&mut self, tensor: &Tensor) -> Value<'a> {
+        let value = self.current(tensor);
+        Value::Tensor(self.view(value, tensor.shape.to_vec()))
+    }
+
+    fn spend(&mut self) -> Result<()> {
+        self.steps += 1;
+        if self.steps > MAX_STEPS {
+            return Err(self.refuse(format!("the code executes more than {MAX_STEPS} statements")));
+        }
+        Ok(())
+    }
+
+    fn nested<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if self.levels == MAX_LEVELS {
+            return Err(self.refuse(format!("the code has more than {MAX_LEVELS} nested calls")));
+        }
+        self.levels += 1;
+        let result = run(self);
+        self.levels -= 1;
+        result
+    }
+
+    fn method(
+        &mut self,
+        module: &Module,
+        name: &str,
+        values: Vec<Value<'a>>,
+        named: Vec<(String, Value<'a>)>,
+    ) -> Result<Value<'a>> {
+        let caller = std::mem::replace(&mut self.module, module.clone());
+        let result = self.method_here(module, name, values, named);
+        self.module = caller;
+        result
+    }
+
+    fn method_here(
+        &mut self,
+        module: &Module,
+        name: &str,
+        values: Vec<Value<'a>>,
+        named: Vec<(String, Value<'a>)>,
+    ) -> Result<Value<'a>> {
+        let class = self.objects.class(module.at).ok_or_else(|| self.refuse("the module has no class"))?;
+        if self.program.has_hooks(&class) {
+            return Err(self.refuse("the module has forward hooks").help("remove them and save the model again"));
+        }
+        let function = self.program.get(&format!("{class}.{name}"))?;
+        let function = function.ok_or_else(|| {
+            self.refuse("the archive does not contain the code of the module")
+                .found(format!("no {}.{name}", shorten(&class)))
+        })?;
+        let values = [vec![Value::Module(module.clone())], values].concat();
+        self.call(&function, values, named)
+    }
+
+    /// Calls a function of the archive.
+    fn call(
+        &mut self,
+        function: &Function,
+        values: Vec<Value<'a>>,
+        named: Vec<(String, Value<'a>)>,
+    ) -> Result<Value<'a>> {
+        self.nested(|machine| {
+            let mut frame = Frame::new();
+            if values.len() > function.parameters.len() {
+                return Err(machine.refuse("the code calls a function with too many arguments"));
+            }
+            let mut values = values.into_iter();
+            for (name, default) in &function.parameters {
+                let named = || named.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+                let value = match (values.next().or_else(named), default) {
+                    (Some(value), _) => value,
+                    (None, Some(default)) => machine.evaluate(default, &frame)?,
+                    (None, None) => {
+                        return Err(machine
+                            .refuse("the code calls a function without one of its arguments")
+                            .expected("a model with one input, the image")
+                            .found(format!("no argument `{}`", shorten(name))));
+                    }
+                };
+                frame.insert(name.clone(), value);
+            }
+            Ok(machine.block(&function.body, &mut frame)?.unwrap_or(Value::None))
+        })
+    }
+
+    /// Executes statements. Returns the value of `return`, if it is reached.
+    fn block(&mut self, statements: &[Statement], frame: &mut Frame<'a>) -> Result<Option<Value<'a>>> {
+        for statement in statements {
+            self.spend()?;
+            match statement {
+                Statement::Assign(name, value) => {
+                    let value = self.evaluate(value, frame)?;
+                    frame.insert(name.clone(), value);
+                }
+                Statement::Unpack(names, value) => {
+                    let value = self.evaluate(value, frame)?;
+                    let elements = value.elements().filter(|elements| elements.len() == names.len());
+                    let elements = elements.ok_or_else(|| self.refuse("the code unpacks an unsupported value"))?;
+                    frame.extend(names.iter().cloned().zip(elements.iter().cloned()));
+                }
+                Statement::Evaluate(value) => drop(self.evaluate(value, frame)?),
+                Statement::Return(value) => return self.evaluate(value, frame).map(Some),
+                Statement::If(condition, then, otherwise) => {
+                    let branch = match self.evaluate(condition, frame)? {
+                        Value::Bool(true) => then,
+                        Value::Bool(false) => otherwise,
+                        // A check of the size of the image.
+                        Value::Unknown if only_raises(then) => otherwise,
+                        Value::Unknown if only_raises(otherwise) => then,
+                        _ => {
+                            return Err(self
+                                .refuse("the code has a condition that depends on the image")
+                                .help("save the model with `torch.jit.trace(model, image)`"));
+                        }
+                    };
+                    if let Some(value) = self.nested(|machine| machine.block(branch, frame))? {
+                        return Ok(Some(value));
+                    }
+                }
+                Statement::For(name, count, body) => {
+                    let Value::Int(count) = self.evaluate(count, frame)? else {
+                        return Err(self.refuse("the code has a loop whose length depends on the image"));
+                    };
+                    for at in 0..count {
+                        self.spend()?;
+                        frame.insert(name.clone(), Value::Int(at));
+                        if let Some(value) = self.nested(|machine| machine.block(body, frame))? {
+                            return Ok(Some(value));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn evaluate(&mut self, expression: &Expression, frame: &Frame<'a>) -> Result<Value<'a>> {
+        self.nested(|machine| machine.expression(expression, frame))
+    }
+
+    fn list<'e>(&mut self, expressions: impl Iterator<Item = &'e Expression>, frame: &Frame<'a>) -> Result<List<'a>> {
+        let elements = expressions.map(|expression| self.evaluate(expression, frame)).collect::<Result<_>>()?;
+        List::new(elements).ok_or_else(|| self.refuse("the code has a list that is too long or too deep"))
+    }
+
+    fn expression(&mut self, expression: &Expression, frame: &Frame<'a>) -> Result<Value<'a>> {
+        Ok(match expression {
+            Expression::None => Value::None,
+            Expression::Bool(value) => Value::Bool(*value),
+            Expression::Int(value) => Value::Int(*value),
+            Expression::Float(value) => Value::Float(*value),
+            Expression::Text(text) => Value::Text(text.as_str().into()),
+            Expression::Name(name) => match frame.get(name) {
+                Some(value) => value.clone(),
+                None => Value::Opaque,
+            },
+            Expression::List(elements) => Value::List(self.list(elements.iter(), frame)?),
+            Expression::Tuple(elements) => Value::Tuple(self.list(elements.iter(), frame)?),
+            Expression::Dict(entries) => Value::Dict(self.list(entries.iter().map(|[_, value]| value), frame)?),
+            Expression::Attribute(base, name) => match qualified(expression, frame) {
+                Some(name) => self.named_value(&name)?,
+                None => {
+                    let base = self.evaluate(base, frame)?;
+                    self.attribute(&base, name)?
+                }
+            },
+            Expression::Index(base, index) => {
+                let (base, index) = (self.evaluate(base, frame)?, self.evaluate(index, frame)?);
+                let element = match (base.elements(), &index) {
+                    (Some(elements), Value::Int(at)) => {
+                        let at = if *at < 0 { at.checked_add(elements.len() as i64) } else { Some(*at) };
+                        at.and_then(|at| elements.get(usize::try_from(at).ok()?)).cloned()
+                    }
+                    _ => None,
+                };
+                element.ok_or_else(|| self.refuse("the code reads an unsupported element of a list"))?
+            }
+            Expression::Call(callee, arguments) => self.call_expression(callee, arguments, frame)?,
+        })
+    }
+
+    /// Returns a constant of the archive, or the name of a function or type.
+    fn named_value(&mut self, name: &str) -> Result<Value<'a>> {
+        let number = name.strip_prefix("CONSTANTS.c").map(str::parse::<usize>);
+        let Some(number) = number else { return Ok(Value::Function(name.into())) };
+        let found = match (number, &mut self.constants) {
+            (Ok(number), Some(constants)) => constants.constant(number, &mut self.budget)?,
+            _ => None,
+        };
+        found.ok_or_else(|| self.refuse(format!("missing constant '{}'", shorten(name))))
+    }
+
+    fn attribute(&mut self, base: &Value<'a>, name: &str) -> Result<Value<'a>> {
+        let Value::Module(module) = base else {
+            return Err(
+                self.refuse(format!("the code reads the attribute '{}' of an unsupported value", shorten(name)))
+            );
+        };
+        let found = self.objects.attribute(module, name, &mut self.budget)?;
+        found.ok_or_else(|| self.refuse(format!("the module has no attribute '{}'", shorten(name))))
+    }
+
+    fn call_expression(&mut self, callee: &Expression, arguments: &[Argument], frame: &Frame<'a>) -> Result<Value<'a>> {
+        self.spend()?;
+        if let Expression::Name(name) = callee
+            && !frame.contains_key(name)
+        {
+            return self.python(name, arguments, frame);
+        }
+        // Python evaluates the object of a method before its arguments; neither changes the other.
+        let mut values = Vec::new();
+        let mut named = Vec::new();
+        for Argument { name, value } in arguments {
+            let value = self.evaluate(value, frame)?;
+            match name {
+                None => values.push(value),
+                Some(name) => named.push((name.clone(), value)),
+            }
+        }
+        let function = match callee {
+            Expression::Attribute(base, name) => match qualified(callee, frame) {
+                Some(function) => function,
+                None => match self.evaluate(base, frame)? {
+                    Value::Module(module) => return self.method(&module, name, values, named),
+                    _ => {
+                        return Err(self
+                            .refuse(format!("the code calls the method '{}' of an unsupported value", shorten(name))));
+                    }
+                },
+            },
+            _ => match self.evaluate(callee, frame)? {
+                Value::Function(function) => function.to_string(),
+                _ => return Err(self.refuse("the code calls an unsupported value")),
+            },
+        };
+        self.function(&function, values, named)
+    }
+
+    /// Calls a function by its qualified name.
+    fn function(&mut self, name: &str, values: Vec<Value<'a>>, named: Vec<(String, Value<'a>)>) -> Result<Value<'a>> {
+        if name.starts_with("__torch__.") {
+            let function = self.program.get(name)?;
+            let function = function.ok_or_else(|| {
+                self.refuse("the code calls a function that the archive does not contain").found(shorten(name))
+            })?;
+            return self.call(&function, values, named);
+        }
+        if name.starts_with("ops.quantized.") || name.contains(".quantize_per_") {
+            return Err(self
+                .refuse("quantized TorchScript is unsupported")
+                .found(shorten(name))
+                .help("import the float model and quantize it with `mbvc quantize`"));
+        }
+        if name.contains("mkldnn") {
+            return Err(self
+                .refuse("the code is optimized for one kind of processor")
+                .found(shorten(name))
+                .help("save the model without `torch.jit.optimize_for_inference`"));
+        }
+        let short = ["torch.", "ops.prim.", "ops.aten."].iter().find_map(|package| name.strip_prefix(package));
+        let Some(short) = short else {
+            return Err(self.refuse("the code calls a function that is not part of PyTorch").found(shorten(name)));
+        };
+        let call = Arguments { name: short.to_owned(), values, named };
+        let depends = |value: &Value<'a>| value.is_tensor() || value.depends_on_image();
+        if call.values.iter().any(depends) || call.named.iter().any(|(_, value)| depends(value)) {
+            return tensors::call(self, &call);
+        }
+        scalars::call(&call).unwrap_or_else(|| Err(self.unsupported(&call)))
+    }
+
+    /// Calls a function of Python.
+    fn python(&mut self, name: &str, arguments: &[Argument], frame: &Frame<'a>) -> Result<Value<'a>> {
+        let argument = |at: usize| {
+            arguments.get(at).map(|argument| &argument.value).ok_or_else(|| {
+                ImportError::malformed("a call without its argument").at(format!("function '{}'", shorten(name)))
+            })
+        };
+        match name {
+            "annotate" | "unchecked_cast" => self.evaluate(argument(1)?, frame),
+            "uninitialized" => Ok(Value::Unknown),
+            "getattr" => {
+                let base = self.evaluate(argument(0)?, frame)?;
+                match argument(1)? {
+                    Expression::Text(name) => self.attribute(&base, name),
+                    _ => Err(self.refuse("the code reads an attribute without a name")),
+                }
+            }
+            "int" | "float" | "bool" => {
+                let value = self.evaluate(argument(0)?, frame)?;
+                scalars::converted(name, &value).ok_or_else(|| {
+                    self.refuse(format!("the code converts an unsupported value to {name}")).found(value.text())
+                })
+            }
+            _ => Err(self.refuse("the code calls an unsupported function").found(shorten(name))),
+        }
+    }
+}
+
+/// Whether a block does nothing but raise an exception.
+fn only_raises(statements: &[Statement]) -> bool {
+    let raises = |statement: &Statement| {
+        matches!(statement, Statement::Evaluate(Expression::Call(callee, _))
+            if matches!(&**callee, Expression::Attribute(_, name) if name == "RaiseException"))
+    };
+    statements.last().is_some_and(raises)
+}
+
+/// Returns the dotted name that starts at a package rather than at a variable.
+fn qualified(expression: &Expression, frame: &Frame<'_>) -> Option<String> {
+    let mut parts = Vec::new();
+    let mut at = expression;
+    loop {
+        match at {
+            Expression::Attribute(base, name) => {
+                parts.push(name.as_str());
+                at = base;
+            }
+            Expression::Name(name) if !frame.contains_key(name) => {
+                parts.push(name);
+                parts.reverse();
+                return Some(parts.join("."));
+            }
+            _ => return None,
+        }
+    }
+}

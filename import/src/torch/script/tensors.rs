@@ -1,0 +1,440 @@
+//! Functions on tensors that depend on the image, as nodes of the graph.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use mbvc_runtime::HeadActivation;
+
+use super::constants::{self, has_no_factor, is_cast_exact};
+use super::machine::{Arguments, Machine};
+use super::shapes;
+use super::value::{Extent, List, Tensor, Value};
+use crate::error::{ImportError, Result};
+use crate::source::{Affine, BatchNorm, Constant, Conv, Dense, Kernel, Op, Pads, Values};
+
+/// Canonical axes in PyTorch's `[out, in, height, width]` and `[out, in]`.
+const CONV_ORDER: [usize; 4] = [2, 3, 1, 0];
+const DENSE_ORDER: [usize; 2] = [1, 0];
+/// A weight that is already `[in, out]`.
+const TRANSPOSED_ORDER: [usize; 2] = [0, 1];
+
+/// Executes a function with tensors among its arguments.
+pub fn call<'a>(machine: &mut Machine<'_, 'a>, call: &Arguments<'a>) -> Result<Value<'a>> {
+    let has_image = |value: &Value<'a>| value.depends_on_image();
+    if !call.values.iter().any(has_image) && !call.named.iter().any(|(_, value)| has_image(value)) {
+        return constants::call(machine, call).unwrap_or_else(|| Err(machine.unsupported(call)));
+    }
+    let result = Caller { machine, call }.result();
+    result?.ok_or_else(|| machine.unsupported(call))
+}
+
+/// The result of a function; `None` if the function or its arguments are not supported.
+type Outcome<'a> = Result<Option<Value<'a>>>;
+
+struct Caller<'c, 'm, 'a> {
+    machine: &'c mut Machine<'m, 'a>,
+    call: &'c Arguments<'a>,
+}
+
+impl<'a> Caller<'_, '_, 'a> {
+    fn result(mut self) -> Outcome<'a> {
+        let name = self.call.name.as_str();
+        let base = name.strip_suffix('_').filter(|base| !base.starts_with("__")).unwrap_or(name);
+        match base {
+            "addmm" => return self.addmm(),
+            "add" | "sub" | "mul" | "div" => return self.arithmetic(base),
+            _ => {}
+        }
+        let Some(Value::Tensor(x)) = self.call.values.first() else { return Ok(None) };
+        let x = x.clone();
+        if x.averaged.is_some() && base != "mean" {
+            return Ok(None);
+        }
+        match base {
+            "__is__" => Ok(Some(Value::Bool(false))),
+            "__isnot__" => Ok(Some(Value::Bool(true))),
+            "dtype" | "device" | "layout" => Ok(Some(Value::Opaque)),
+            "dim" | "len" | "size" => Ok(self.extent(&x)),
+            "contiguous" | "detach" | "alias" | "data" | "requires_grad" => Ok(Some(Value::Tensor(x))),
+            "clone" => Ok(Some(self.machine.copy(&x))),
+            "to" | "type_as" => Ok(is_cast_exact(self.call).then_some(Value::Tensor(x))),
+            "dropout" | "feature_dropout" | "alpha_dropout" | "feature_alpha_dropout" => {
+                match self.call.bool(2, "train", true) {
+                    Some(false) => Ok(Some(Value::Tensor(x))),
+                    _ => Err(self.in_training()),
+                }
+            }
+            "conv2d" | "_convolution" | "_convolution_mode" => self.conv(&x),
+            "batch_norm" => self.batch_norm(&x),
+            "linear" | "matmul" | "mm" => self.linear(&x),
+            "relu" | "relu6" | "hardtanh" | "clamp" | "clamp_min" | "clamp_max" => self.clamp(&x, base),
+            "softmax" | "log_softmax" | "sigmoid" => self.scores(&x, base),
+            "neg" | "rsub" => self.negated(&x, base),
+            "adaptive_avg_pool2d" | "avg_pool2d" | "mean" => self.pool(&x, base),
+            "flatten" | "view" | "reshape" | "squeeze" | "unsqueeze" => {
+                let shape = shapes::reshaped(&x, base, self.call);
+                Ok(shape.map(|shape| Value::Tensor(Tensor { shape: shape.into(), ..x })))
+            }
+            "pad" | "constant_pad_nd" => self.pad(&x),
+            "argmax" | "topk" => self.ranking(&x, base),
+            _ => Ok(None),
+        }
+    }
+
+    fn in_training(&self) -> Box<ImportError> {
+        self.machine
+            .refuse("the module was traced or scripted in training mode")
+            .help("call `model.eval()` before `torch.jit.trace` or `torch.jit.script`")
+    }
+
+    fn extent(&self, x: &Tensor) -> Option<Value<'a>> {
+        let value = |extent: &Extent| match extent {
+            Extent::Known(size) => Value::Int(*size as i64),
+            extent => Value::Extent(*extent),
+        };
+        match self.call.name.as_str() {
+            "dim" => Some(Value::Int(x.shape.len() as i64)),
+            "len" => x.shape.first().map(value),
+            _ => match self.call.get(1, "dim") {
+                None => List::new(x.shape.iter().map(value).collect()).map(Value::List),
+                Some(Value::Int(axis)) => x.axis(*axis).and_then(|axis| x.shape.get(axis)).map(value),
+                Some(_) => None,
+            },
+        }
+    }
+
+    /// Adds a node that changes elements one by one.
+    fn elementwise(&mut self, x: &Tensor, op: Op<'a>) -> Outcome<'a> {
+        self.machine.node(self.call, op, &[x], x.shape.to_vec()).map(Some)
+    }
+
+    fn constant(&self, at: usize, name: &str) -> Option<Rc<Constant<'a>>> {
+        match self.call.get(at, name) {
+            Some(Value::Constant(constant)) => Some(Rc::clone(constant)),
+            _ => None,
+        }
+    }
+
+    /// `conv2d(x, weight, bias, stride, padding, dilation, groups)`, and `_convolution` with `transposed` and `output_padding`
+    /// before `groups`.
+    fn conv(&mut self, x: &Tensor) -> Outcome<'a> {
+        let call = self.call;
+        let is_whole = call.name == "_convolution";
+        let Some(weight) = self.constant(1, "weight") else { return Ok(None) };
+        let bias = self.constant(2, "bias");
+        if (bias.is_none() && call.get(2, "bias").is_some())
+            || !x.is_image()
+            || (is_whole && (call.bool(6, "transposed", false) != Some(false)))
+        {
+            return Ok(None);
+        }
+        let &[out, _, height, width] = weight.shape() else { return Ok(None) };
+        let dilation = call.pair(5, "dilation", 1);
+        let pads = match call.get(4, "padding") {
+            Some(Value::Text(text)) => match &**text {
+                "valid" => Some([0, 0]),
+                // Odd kernels of stride 1 have the same padding on both sides.
+                "same" if height % 2 == 1 && width % 2 == 1 && dilation == Some([1; 2]) => {
+                    Some([height / 2, width / 2])
+                }
+                _ => None,
+            },
+            _ => call.pair(4, "padding", 0),
+        };
+        let groups =
+            call.int(if is_whole { 8 } else { 6 }, "groups", 1).and_then(|groups| usize::try_from(groups).ok());
+        let (Some(stride), Some([vertical, horizontal]), Some(dilation), Some(groups)) =
+            (call.pair(3, "stride", 1), pads, dilation, groups)
+        else {
+            return Ok(None);
+        };
+        let pads = Pads::Explicit([vertical, horizontal, vertical, horizontal]);
+        let kernel = Kernel { constant: weight, order: CONV_ORDER.to_vec(), scale: 1.0 };
+        let conv = Conv { kernel, bias, groups, stride, dilation, pads };
+        let is_vector = x.is_vector() && [height, width] == [1; 2] && pads == Pads::Explicit([0; 4]);
+        let image = if is_vector { [Extent::Known(1); 2] } else { [self.machine.extent(), self.machine.extent()] };
+        let shape = vec![Extent::Batch, Extent::Known(out), image[0], image[1]];
+        self.machine.node(call, Op::Conv(conv), &[x], shape).map(Some)
+    }
+
+    /// `batch_norm(x, weight, bias, mean, variance, training, momentum, eps, cudnn)`.
+    fn batch_norm(&mut self, x: &Tensor) -> Outcome<'a> {
+        if self.call.bool(5, "training", true) != Some(false) {
+            return Err(self.in_training());
+        }
+        let (Some(mean), Some(variance)) = (self.constant(3, "running_mean"), self.constant(4, "running_var")) else {
+            return Err(self.in_training());
+        };
+        let Some(left) = self.machine.budget.checked_sub(2 * mean.len()) else {
+            return Err(self.machine.refuse("the code computes too many constants"));
+        };
+        self.machine.budget = left;
+        let filled =
+            |value: f32| Constant::new(vec![mean.len()], Values::F32(Cow::Owned(vec![value; mean.len()]))).map(Rc::new);
+        let affine = |at, name, value| match (self.call.get(at, name), self.constant(at, name)) {
+            (_, Some(constant)) => Ok(Some(constant)),
+            (None, None) => filled(value).map(Some),
+            (Some(_), None) => Ok(None),
+        };
+        let (gamma, beta) = (affine(1, "weight", 1.0)?, affine(2, "bias", 0.0)?);
+        let epsilon = self.call.get(7, "eps").and_then(Value::number);
+        let (Some(gamma), Some(beta), Some(epsilon)) = (gamma, beta, epsilon) else { return Ok(None) };
+        if !x.is_image() && x.channel_axis() + 1 != x.shape.len() {
+            return Ok(None);
+        }
+        self.elementwise(x, Op::BatchNorm(BatchNorm { gamma, beta, mean, variance, epsilon }))
+    }
+
+    /// `linear(x, weight, bias)`, `matmul(x, weight)`.
+    fn linear(&mut self, x: &Tensor) -> Outcome<'a> {
+        let is_linear = self.call.name == "linear";
+        let (Some(weight), bias) = (self.constant(1, "weight"), self.constant(2, "bias")) else { return Ok(None) };
+        if bias.is_none() && self.call.get(2, "bias").is_some() {
+            return Ok(None);
+        }
+        self.dense(x, weight, if is_linear { DENSE_ORDER } else { TRANSPOSED_ORDER }, bias)
+    }
+
+    /// `addmm(bias, x, weight)`, with the weight `[in, out]`.
+    fn addmm(&mut self) -> Outcome<'a> {
+        let (Some(Value::Tensor(x)), Some(bias), Some(weight)) =
+            (self.call.get(1, "mat1").cloned(), self.constant(0, "self"), self.constant(2, "mat2"))
+        else {
+            return Ok(None);
+        };
+        let is_one = |at, name| self.call.get(at, name).is_none_or(|factor| factor.number() == Some(1.0));
+        if !is_one(3, "beta") || !is_one(4, "alpha") || bias.shape().len() != 1 {
+            return Ok(None);
+        }
+        self.dense(&x, weight, TRANSPOSED_ORDER, Some(bias))
+    }
+
+    fn dense(
+        &mut self,
+        x: &Tensor,
+        weight: Rc<Constant<'a>>,
+        order: [usize; 2],
+        bias: Option<Rc<Constant<'a>>>,
+    ) -> Outcome<'a> {
+        let &[first, second] = weight.shape() else { return Ok(None) };
+        let [inputs, outputs] = if order == DENSE_ORDER { [second, first] } else { [first, second] };
+        // A dense layer of other tensors applies to each row of the last axis.
+        if x.channel_axis() + 1 != x.shape.len() || x.averaged.is_some() {
+            return Ok(None);
+        }
+        if let Some(features) = x.channels().filter(|features| *features != inputs) {
+            return Err(self
+                .machine
+                .refuse("the weight does not match its input features")
+                .expected(format!("{features} features"))
+                .found(format!("a weight of {inputs} by {outputs}")));
+        }
+        let shape = x.shape.iter().take(x.channel_axis()).copied().chain([Extent::Known(outputs)]).collect();
+        let kernel = Kernel { constant: weight, order: order.to_vec(), scale: 1.0 };
+        self.machine.node(self.call, Op::Dense(Dense { kernel, bias }), &[x], shape).map(Some)
+    }
+
+    fn clamp(&mut self, x: &Tensor, base: &str) -> Outcome<'a> {
+        let bound = |at, name, default: f64| match self.call.get(at, name) {
+            None => Some(default),
+            Some(value) => value.number().filter(|_| !value.is_tensor()),
+        };
+        let (lowest, highest) = (f64::NEG_INFINITY, f64::INFINITY);
+        let bounds = match base {
+            "relu" => [Some(0.0), Some(highest)],
+            "relu6" => [Some(0.0), Some(6.0)],
+            "hardtanh" => [bound(1, "min_val", -1.0), bound(2, "max_val", 1.0)],
+            "clamp" => [bound(1, "min", lowest), bound(2, "max", highest)],
+            "clamp_min" => [bound(1, "min", lowest), Some(highest)],
+            _ => [Some(lowest), bound(1, "max", highest)],
+        };
+        let [Some(low), Some(high)] = bounds else { return Ok(None) };
+        self.elementwise(x, Op::Clamp { low, high })
+    }
+
+    fn scores(&mut self, x: &Tensor, base: &str) -> Outcome<'a> {
+        let activation = match base {
+            "sigmoid" => HeadActivation::Sigmoid,
+            "softmax" => HeadActivation::Softmax,
+            _ => HeadActivation::LogSoftmax,
+        };
+        if activation != HeadActivation::Sigmoid {
+            let axis = self.call.int(1, "dim", i64::MAX).and_then(|axis| x.axis(axis));
+            if axis != Some(x.channel_axis()) {
+                return Err(self
+                    .machine
+                    .refuse("the softmax is not over the classes")
+                    .expected("dim 1 or -1")
+                    .found(self.call.text()));
+            }
+            if !matches!(self.call.get(2, "dtype"), None | Some(Value::Int(6 | 7))) {
+                return Ok(None);
+            }
+        }
+        self.elementwise(x, Op::Scores(activation))
+    }
+
+    /// `add(x, y)`, `x + constant` and other arithmetic.
+    fn arithmetic(&mut self, base: &str) -> Outcome<'a> {
+        let [one, other, ..] = self.call.values.as_slice() else { return Ok(None) };
+        if !has_no_factor(self.call) {
+            return Ok(None);
+        }
+        match (one, other) {
+            (Value::Tensor(one), Value::Tensor(other)) => {
+                if one.averaged.or(other.averaged).is_some() || base != "add" || !shapes::are_equal(one, other) {
+                    return Ok(None);
+                }
+                let shape = one.shape.to_vec();
+                self.machine.node(self.call, Op::Add, &[one, other], shape).map(Some)
+            }
+            (Value::Tensor(x), constant) => {
+                let Some(values) = shapes::per_channel(x, constant).filter(|_| x.averaged.is_none()) else {
+                    return Ok(None);
+                };
+                let affine = match base {
+                    "add" => Affine::shifting(values),
+                    "sub" => Affine::shifting(values.into_iter().map(|value| -value).collect()),
+                    "mul" => Affine::scaling(values),
+                    _ => Affine::scaling(values.into_iter().map(f64::recip).collect()),
+                };
+                self.elementwise(x, Op::Affine(affine))
+            }
+            // In place, the result would replace the constant.
+            (constant, Value::Tensor(x)) if !self.call.name.ends_with('_') => {
+                let Some(values) = shapes::per_channel(x, constant).filter(|_| x.averaged.is_none()) else {
+                    return Ok(None);
+                };
+                let affine = match base {
+                    "add" => Affine::shifting(values),
+                    "sub" => Affine::negating(values),
+                    "mul" => Affine::scaling(values),
+                    _ => return Ok(None),
+                };
+                self.elementwise(x, Op::Affine(affine))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// `-x`, and `rsub(x, constant)`: `constant - x`.
+    fn negated(&mut self, x: &Tensor, base: &str) -> Outcome<'a> {
+        let values = match (base, self.call.values.get(1)) {
+            ("neg", _) => Some(vec![0.0]),
+            (_, Some(constant)) if has_no_factor(self.call) => shapes::per_channel(x, constant),
+            _ => None,
+        };
+        let Some(values) = values else { return Ok(None) };
+        self.elementwise(x, Op::Affine(Affine::negating(values)))
+    }
+
+    fn pool(&mut self, x: &Tensor, base: &str) -> Outcome<'a> {
+        if x.shape.len() + usize::from(x.averaged.is_some()) < 4 {
+            // An average of one pixel.
+            let is_one = base == "adaptive_avg_pool2d" && x.is_vector();
+            return Ok(is_one.then(|| Value::Tensor(x.clone())));
+        }
+        let channels = x.shape.get(..2).unwrap_or_default().to_vec();
+        let pooled = [channels.as_slice(), &[Extent::Known(1); 2]].concat();
+        let window = match base {
+            "mean" => return self.mean(x),
+            "adaptive_avg_pool2d" => {
+                let is_global = self.call.ints(1, "output_size").is_some_and(|sizes| matches!(*sizes, [1] | [1, 1]));
+                if !is_global {
+                    return Ok(None);
+                }
+                None
+            }
+            _ => {
+                let is_image = shapes::is_whole_image(x, self.call.get(1, "kernel_size"));
+                let has_no_padding = matches!(self.call.pair(3, "padding", 0), Some([0, 0]));
+                if !has_no_padding || self.call.get(6, "divisor_override").is_some() {
+                    return Ok(None);
+                }
+                match (is_image, self.call.pair(1, "kernel_size", 0)) {
+                    (true, _) => None,
+                    (false, Some(window)) => Some(window),
+                    (false, None) => return Ok(None),
+                }
+            }
+        };
+        if !x.is_image() || self.machine.has_windows {
+            return Ok(None);
+        }
+        if x.is_vector() && window.is_none() {
+            return Ok(Some(Value::Tensor(x.clone())));
+        }
+        self.machine.has_windows = window.is_some();
+        self.machine.node(self.call, Op::Pool { window }, &[x], pooled).map(Some)
+    }
+
+    /// `mean(x, axes, keepdim)` over height and width, in one step or two.
+    fn mean(&mut self, x: &Tensor) -> Outcome<'a> {
+        if !matches!(self.call.get(3, "dtype"), None | Some(Value::Int(6 | 7))) || self.machine.has_windows {
+            return Ok(None);
+        }
+        let axes: Option<Vec<usize>> =
+            self.call.ints(1, "dim").and_then(|axes| axes.into_iter().map(|axis| x.axis(axis)).collect());
+        let (Some(mut axes), Some(keeps)) = (axes, self.call.bool(2, "keepdim", false)) else { return Ok(None) };
+        axes.sort_unstable();
+        let kept = if keeps { vec![Extent::Known(1); axes.len()] } else { Vec::new() };
+        match (axes.as_slice(), x.averaged) {
+            ([2, 3], None) if x.is_image() => {
+                let shape = [x.shape.get(..2).unwrap_or_default(), &kept].concat();
+                if x.is_vector() {
+                    return Ok(Some(Value::Tensor(Tensor { shape: shape.into(), ..x.clone() })));
+                }
+                self.machine.node(self.call, Op::Pool { window: None }, &[x], shape).map(Some)
+            }
+            ([axis @ (2 | 3)], None) if x.is_image() => {
+                let mut shape = x.shape.to_vec();
+                shape.splice(*axis..=*axis, kept);
+                // Without the axis, the other one is the last.
+                Ok(Some(Value::Tensor(Tensor { shape: shape.into(), averaged: Some(*axis), cell: x.cell })))
+            }
+            ([axis @ (2 | 3)], Some(before)) if x.shape.len() == 3 || *axis != before => {
+                let mut shape = x.shape.to_vec();
+                shape.splice(*axis..=*axis, kept);
+                let whole = Tensor { averaged: None, ..x.clone() };
+                self.machine.node(self.call, Op::Pool { window: None }, &[&whole], shape).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// `pad(x, [left, right, top, bottom], "constant", 0)`.
+    fn pad(&mut self, x: &Tensor) -> Outcome<'a> {
+        let call = self.call;
+        let (mode, value) = match call.name.as_str() {
+            "pad" => (call.get(2, "mode"), call.get(3, "value")),
+            _ => (None, call.get(2, "value")),
+        };
+        let is_zero = value.is_none_or(|value| value.number() == Some(0.0));
+        let is_constant = mode.is_none_or(|mode| matches!(mode, Value::Text(text) if &**text == "constant"));
+        let sides: Option<Vec<usize>> =
+            call.ints(1, "pad").and_then(|sides| sides.into_iter().map(|side| usize::try_from(side).ok()).collect());
+        let Some(&[left, right, top, bottom]) = sides.as_deref().filter(|_| is_zero && is_constant && x.is_image())
+        else {
+            return Ok(None);
+        };
+        let shape = vec![Extent::Batch, x.shape[1], self.machine.extent(), self.machine.extent()];
+        self.machine.node(call, Op::Pad([top, left, bottom, right]), &[x], shape).map(Some)
+    }
+
+    /// Selects classes: `argmax(x, dim)`, or the scores and classes of `topk(x, k, dim)`.
+    fn ranking(&mut self, x: &Tensor, base: &str) -> Outcome<'a> {
+        let is_over_classes = match base {
+            "argmax" => self.call.get(1, "dim").is_none() || self.axis_of(x, 1) == Some(x.channel_axis()),
+            _ => self.call.get(2, "dim").is_none() || self.axis_of(x, 2) == Some(x.channel_axis()),
+        };
+        if !is_over_classes || x.channel_axis() + 1 != x.shape.len() {
+            return Ok(None);
+        }
+        let ranked = self.machine.node(self.call, Op::Ranking, &[x], x.shape.to_vec())?;
+        Ok(if base == "argmax" { Some(ranked) } else { List::new(vec![ranked.clone(), ranked]).map(Value::Tuple) })
+    }
+
+    fn axis_of(&self, x: &Tensor, at: usize) -> Option<usize> {
+        self.call.int(at, "dim", -1).and_then(|axis| x.axis(axis))
+    }
+}
