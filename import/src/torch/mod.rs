@@ -146,7 +146,7 @@ fn pickle<'a>(archive: &mut Archive<'a>, name: &str, folder: &str, left: &mut us
 /// Reads the code below the folder `code`.
 fn program(archive: &mut Archive<'_>, code: &str) -> Result<Program> {
     /// Maximum size of the code in bytes; a traced MobileNetV2 has 200 kB.
-    const MAX_CODE: usize = 1 << 24;
+    const MAX_CODE: usize = 1 << 22;
     let files: Vec<String> =
         archive.names().filter(|name| name.starts_with(code) && name.ends_with(".py")).map(str::to_owned).collect();
     let (mut program, mut left) = (Program::default(), MAX_CODE);

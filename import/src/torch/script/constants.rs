@@ -34,9 +34,9 @@ pub fn call<'a>(machine: &mut Machine<'_, 'a>, call: &Arguments<'a>) -> Option<R
         Value::Constant(constant) => Some(constant.len()),
         _ => None,
     });
-    let Some(left) = machine.budget.checked_sub(count.max().unwrap_or(0)) else {
-        return Some(Err(machine.refuse("the code computes too many constants")));
-    };
+    if let Err(error) = machine.spend_elements(count.max().unwrap_or(0)) {
+        return Some(Err(error));
+    }
     let folded = match call.name.as_str() {
         "dim" => return Some(Ok(Value::Int(first.shape().len() as i64))),
         "__is__" => return Some(Ok(Value::Bool(false))),
@@ -58,7 +58,6 @@ pub fn call<'a>(machine: &mut Machine<'_, 'a>, call: &Arguments<'a>) -> Option<R
         },
         _ => None,
     }?;
-    machine.budget = left;
     Some(folded.map(|constant| Value::Constant(Rc::new(constant))))
 }
 

@@ -16,7 +16,7 @@ use crate::source::{self, MAX_NODES, Node, Op, Place};
 use crate::text::shorten;
 
 /// Most statements and calls. A scripted MobileNetV2 executes about 3000.
-const MAX_STEPS: usize = 1 << 18;
+const MAX_STEPS: usize = 1 << 16;
 /// Most nested calls, blocks and expressions.
 const MAX_LEVELS: usize = 128;
 
@@ -205,6 +205,13 @@ impl<'m, 'a> Machine<'m, 'a> {
     pub fn copy(&mut self, tensor: &Tensor) -> Value<'a> {
         let value = self.current(tensor);
         Value::Tensor(self.view(value, tensor.shape.to_vec()))
+    }
+
+    /// Counts elements of constants against the budget.
+    pub fn spend_elements(&mut self, count: usize) -> Result<()> {
+        let left = self.budget.checked_sub(count);
+        self.budget = left.ok_or_else(|| self.refuse("the code computes too many constants"))?;
+        Ok(())
     }
 
     fn spend(&mut self) -> Result<()> {

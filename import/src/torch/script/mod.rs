@@ -16,6 +16,8 @@ mod program;
 mod scalars;
 mod shapes;
 mod tensors;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use std::collections::{BTreeMap, HashSet};

@@ -19,13 +19,15 @@ const LONGEST_PATH: usize = 1024;
 pub struct Objects<'p, 'a> {
     pub pickled: &'p Pickled<'a>,
     pub storages: Storages<'p, 'a>,
+    /// Attributes of modules by name.
+    attributes: HashMap<Ref, HashMap<&'p str, Ref>>,
     /// Tensors that the code has read.
     pub read: HashMap<Ref, Rc<Constant<'a>>>,
 }
 
 impl<'p, 'a> Objects<'p, 'a> {
     pub fn new(pickled: &'p Pickled<'a>, storages: Storages<'p, 'a>) -> Self {
-        Self { pickled, storages, read: HashMap::new() }
+        Self { pickled, storages, attributes: HashMap::new(), read: HashMap::new() }
     }
 
     /// Returns the qualified name of the class of an object.
@@ -37,8 +39,11 @@ impl<'p, 'a> Objects<'p, 'a> {
     /// Returns an attribute of a module.
     pub fn attribute(&mut self, module: &Module, name: &str, budget: &mut usize) -> Result<Option<Value<'a>>> {
         let Some(state) = self.pickled.object(module.at).and_then(|object| object.state) else { return Ok(None) };
-        let entry = self.pickled.entries(state).iter().find(|[key, _]| self.pickled.text(*key) == Some(name));
-        let Some(&[_, at]) = entry else { return Ok(None) };
+        let pickled = self.pickled;
+        let attributes = self.attributes.entry(state).or_insert_with(|| {
+            pickled.entries(state).iter().filter_map(|[key, at]| Some((pickled.text(*key)?, *at))).collect()
+        });
+        let Some(&at) = attributes.get(name) else { return Ok(None) };
         let path = if module.path.is_empty() { name.to_owned() } else { format!("{}.{name}", module.path) };
         self.value(at, &path, 0, budget).map(Some).map_err(|error| error.at(format!("tensor '{}'", shorten(&path))))
     }

@@ -5,8 +5,11 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::parser::{Function, function};
-use crate::error::Result;
+use crate::error::{ImportError, Result};
 use crate::text::shorten;
+
+/// Longest function in bytes. That of a frozen MobileNetV2 has 20 kB.
+const MAX_FUNCTION: usize = 1 << 20;
 
 /// Functions and methods by qualified name, such as `__torch__.torch.nn.functional.relu6` or `__torch__.Net.forward`.
 #[derive(Debug, Default)]
@@ -71,6 +74,11 @@ impl Program {
             return Ok(Some(Rc::clone(known)));
         }
         let Some(text) = self.texts.get(name) else { return Ok(None) };
+        if text.len() > MAX_FUNCTION {
+            return Err(ImportError::unsupported(format!("the function '{}' is too long", shorten(name)))
+                .expected(format!("at most {MAX_FUNCTION} bytes"))
+                .found(format!("{} bytes", text.len())));
+        }
         let parsed = Rc::new(function(text).map_err(|error| error.at(format!("function '{}'", shorten(name))))?);
         self.parsed.borrow_mut().insert(name.to_owned(), Rc::clone(&parsed));
         Ok(Some(parsed))

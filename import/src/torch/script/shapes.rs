@@ -2,6 +2,7 @@
 
 use super::machine::Arguments;
 use super::value::{Extent, Tensor, Value};
+use crate::source::MAX_RANK;
 
 /// Returns the shape after `flatten`, `view`, `reshape`, `squeeze` or `unsqueeze`, which keep the order of the elements: a
 /// vector with one number for each channel, whose other axes have size 1. `None` for others.
@@ -49,6 +50,9 @@ pub fn reshaped(x: &Tensor, function: &str, call: &Arguments<'_>) -> Option<Vec<
             }
             shape.insert(axis, if is_batch { Extent::Batch } else { Extent::Known(1) });
         }
+    }
+    if shape.len() > MAX_RANK {
+        return None;
     }
     let reshaped = Tensor { shape: shape.into(), ..x.clone() };
     let is_kept = reshaped.is_image() || reshaped.is_vector() && reshaped.channels() == x.channels();

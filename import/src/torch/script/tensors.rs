@@ -103,6 +103,13 @@ impl<'a> Caller<'_, '_, 'a> {
         }
     }
 
+    /// Adds `x * scale + offset`.
+    fn affine(&mut self, x: &Tensor, affine: Affine) -> Outcome<'a> {
+        // As many numbers as channels, twice.
+        self.machine.spend_elements(2 * x.channels().unwrap_or(1))?;
+        self.elementwise(x, Op::Affine(affine))
+    }
+
     /// Adds a node that changes elements one by one.
     fn elementwise(&mut self, x: &Tensor, op: Op<'a>) -> Outcome<'a> {
         self.machine.node(self.call, op, &[x], x.shape.to_vec()).map(Some)
@@ -165,10 +172,7 @@ impl<'a> Caller<'_, '_, 'a> {
         let (Some(mean), Some(variance)) = (self.constant(3, "running_mean"), self.constant(4, "running_var")) else {
             return Err(self.in_training());
         };
-        let Some(left) = self.machine.budget.checked_sub(2 * mean.len()) else {
-            return Err(self.machine.refuse("the code computes too many constants"));
-        };
-        self.machine.budget = left;
+        self.machine.spend_elements(2 * mean.len())?;
         let filled =
             |value: f32| Constant::new(vec![mean.len()], Values::F32(Cow::Owned(vec![value; mean.len()]))).map(Rc::new);
         let affine = |at, name, value| match (self.call.get(at, name), self.constant(at, name)) {
@@ -298,7 +302,7 @@ impl<'a> Caller<'_, '_, 'a> {
                     "mul" => Affine::scaling(values),
                     _ => Affine::scaling(values.into_iter().map(f64::recip).collect()),
                 };
-                self.elementwise(x, Op::Affine(affine))
+                self.affine(x, affine)
             }
             // In place, the result would replace the constant.
             (constant, Value::Tensor(x)) if !self.call.name.ends_with('_') => {
@@ -311,7 +315,7 @@ impl<'a> Caller<'_, '_, 'a> {
                     "mul" => Affine::scaling(values),
                     _ => return Ok(None),
                 };
-                self.elementwise(x, Op::Affine(affine))
+                self.affine(x, affine)
             }
             _ => Ok(None),
         }
@@ -325,7 +329,7 @@ impl<'a> Caller<'_, '_, 'a> {
             _ => None,
         };
         let Some(values) = values else { return Ok(None) };
-        self.elementwise(x, Op::Affine(Affine::negating(values)))
+        self.affine(x, Affine::negating(values))
     }
 
     fn pool(&mut self, x: &Tensor, base: &str) -> Outcome<'a> {

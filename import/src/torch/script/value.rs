@@ -79,7 +79,7 @@ pub struct List<'a> {
 impl<'a> List<'a> {
     /// Returns `None` if there are too many elements or nested lists.
     pub fn new(elements: Vec<Value<'a>>) -> Option<Self> {
-        const MAX_ELEMENTS: usize = 4096;
+        const MAX_ELEMENTS: usize = 256;
         const MAX_DEPTH: usize = 8;
         let depth = 1 + elements.iter().map(Value::depth).max().unwrap_or(0);
         (elements.len() <= MAX_ELEMENTS && depth <= MAX_DEPTH).then(|| Self { elements: elements.into(), depth })
@@ -155,7 +155,7 @@ impl<'a> Value<'a> {
         match self {
             Self::Tensor(_) => true,
             Self::List(elements) | Self::Tuple(elements) | Self::Dict(elements) => {
-                elements.iter().take(64).any(|element| matches!(element, Self::Tensor(_)))
+                elements.iter().any(|element| matches!(element, Self::Tensor(_)))
             }
             _ => false,
         }
@@ -166,7 +166,7 @@ impl<'a> Value<'a> {
         match self {
             Self::Extent(_) | Self::Unknown => true,
             Self::List(elements) | Self::Tuple(elements) => {
-                elements.iter().take(64).any(|element| matches!(element, Self::Extent(_) | Self::Unknown))
+                elements.iter().any(|element| matches!(element, Self::Extent(_) | Self::Unknown))
             }
             _ => false,
         }

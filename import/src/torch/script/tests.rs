@@ -1,0 +1,193 @@
+//! Hand-written code: order of execution, extra operations, and hostile code.
+
+use super::*;
+use crate::source::Op;
+use crate::torch::{names, pickle};
+
+/// An object of the class `Net` with a tensor `w` of four floats, a tensor `one` of one, a module `self`, and `training`.
+const OBJECT: &[u8] = b"\x80\x02c__torch__\nNet\n)\x81q\0}(U\x01wctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\nU\x010\
+    U\x03cpuK\x04tq\x01QK\0K\x04\x85K\x01\x85\x89)tRU\x03onectorch._utils\n_rebuild_tensor_v2\n(h\x01QK\x01K\x01\x85K\x01\x85\x89)tR\
+    U\x06itselfh\0U\x08training\x89ub.";
+
+/// Reads the network whose `forward` has these lines, after other functions.
+fn graph(others: &str, lines: &[&str]) -> Result<SourceGraph<'static>> {
+    let storage: &'static [u8] =
+        [1f32, 2.0, 3.0, 4.0].iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>().leak();
+    let pickled: &'static Pickled<'static> = Box::leak(Box::new(pickle::read(OBJECT)?.0));
+    let get = |_: &str| Ok(storage);
+    let (dict, places) = names::collect(pickled, &get)?;
+    let body: String = lines.iter().map(|line| format!("    {line}\n")).collect();
+    let mut program = Program::default();
+    let header = "class Net(Module):\n  w : Tensor\n  def forward(self: __torch__.Net,\n    x: Tensor) -> Tensor:\n";
+    program.add("__torch__.py", &format!("{header}{body}{others}"));
+    let data = Part { pickled, storages: &get };
+    let sidecar = Sidecar::of(crate::options::ConfigFiles { config: None, preprocessor: None })?;
+    read(&program, &data, None, &dict, &places, &sidecar, 1 << 20)
+}
+
+/// Returns operator and inputs of each node.
+fn nodes(lines: &[&str]) -> Vec<(String, Vec<usize>)> {
+    let graph = graph("", lines).unwrap_or_else(|error| panic!("{error}"));
+    graph.nodes.iter().map(|node| (node.place.operator.to_string(), node.inputs.clone())).collect()
+}
+
+fn error(others: &str, lines: &[&str]) -> String {
+    graph(others, lines).map(|_| "no error").unwrap_err().to_string()
+}
+
+fn expected(nodes: &[(&str, &[usize])]) -> Vec<(String, Vec<usize>)> {
+    nodes.iter().map(|(operator, inputs)| (format!("torch.{operator}"), inputs.to_vec())).collect()
+}
+
+#[test]
+fn functions_in_place_change_all_views() {
+    let found = nodes(&[
+        "y = torch.relu(x)",
+        "z = torch.contiguous(y)",
+        "_0 = torch.hardtanh_(z, 0., 6.)",
+        "return torch.add(y, x)",
+    ]);
+    assert_eq!(found, expected(&[("relu", &[0]), ("hardtanh_", &[1]), ("add", &[2, 0])]));
+    let found = nodes(&[
+        "y = torch.relu(x)",
+        "z = torch.clone(y)",
+        "_0 = torch.hardtanh_(z, 0., 6.)",
+        "return torch.add(y, z)",
+    ]);
+    assert_eq!(found, expected(&[("relu", &[0]), ("hardtanh_", &[1]), ("add", &[1, 2])]));
+    let found = nodes(&["y = torch.relu_(x)", "return torch.add(y, x)"]);
+    assert_eq!(found, expected(&[("relu_", &[0]), ("add", &[1, 1])]));
+}
+
+#[test]
+fn operations_without_an_effect_are_no_nodes() {
+    let found = nodes(&[
+        "y = torch.to(torch.detach(x), 6)",
+        "dead = torch.sigmoid(y)",
+        "z = torch.dropout(y, 0.5, self.training)",
+        "n = ops.prim.NumToTensor(torch.size(z, 0))",
+        "if torch.gt(torch.len(torch.size(z)), 2):",
+        "  p = torch.mean(torch.mean(z, [3]), [-1])",
+        "else:",
+        "  ops.prim.RaiseException(\"AssertionError: \")",
+        "return torch.view(p, [int(n), -1])",
+    ]);
+    assert_eq!(found, expected(&[("mean", &[0])]));
+}
+
+/// Each function before, in the middle of, and after others.
+#[test]
+fn every_other_function_is_an_error() {
+    let mut places: Vec<[&str; 4]> = Vec::new();
+    for call in [
+        "torch.silu(V)",
+        "torch.tanh(V)",
+        "torch.flip(V, [1])",
+        "torch.softmax(V, 0)",
+        "torch.to(V, 5)",
+        "torch.mul(V, V)",
+        "torch.add(V, V, alpha=2)",
+        "torch.add(V, self.w)",
+        "torch.hardtanh(V, n, 6.)",
+        "torch.permute(V, [0, 2, 3, 1])",
+        "torch.view(V, [-1, 4])",
+        "torch.slice(V, 2, 1)",
+        "torch.max_pool2d(V, [2, 2])",
+        "torch.adaptive_avg_pool2d(V, [2, 2])",
+        "torch.dropout(V, 0.5, True)",
+        "torch.batch_norm(V, None, None, self.w, self.w, True, 0.1, 1e-05, True)",
+        "torch.pad(V, [1, 1, 1, 1], \"reflect\")",
+        "torch.pad(V, [1, 1, 1, n])",
+        "torch.linear(V, self.w)",
+        "ops.mine.f(V)",
+        "ops.quantized.relu6(V)",
+        "__torch__.mine.f(V, )",
+        "(self).other(V, )",
+        "(V).relu()",
+        "unknown(V)",
+    ] {
+        places.extend([
+            ["x", call, "y", ""],
+            ["torch.relu(x)", call, "torch.relu6(y)", ""],
+            ["torch.relu(x)", call, "y", "dead"],
+        ]);
+    }
+    for [before, call, after, dead] in places {
+        let assigned = format!("y = {}", call.replace('V', "v"));
+        let result = if dead.is_empty() { after } else { "v" };
+        let lines = ["n = torch.size(x, 2)", &format!("v = {before}"), &assigned, &format!("return {result}")];
+        assert!(graph("", &lines).is_err(), "{lines:?}");
+    }
+}
+
+#[test]
+fn constants_of_one_number_or_channel_are_arithmetic() {
+    let graph = graph("", &["y = torch.sub(torch.div(x, 127.5), self.one)", "return torch.rsub(y, 1)"]).unwrap();
+    let pairs: Vec<_> = graph
+        .nodes
+        .iter()
+        .map(|node| match &node.op {
+            Op::Affine(affine) => (affine.scale(0).unwrap(), affine.offset(0).unwrap()),
+            _ => panic!("{node:?}"),
+        })
+        .collect();
+    assert_eq!(pairs, [(1.0 / 127.5, 0.0), (1.0, -2.0), (-1.0, 1.0)]);
+}
+
+#[test]
+fn tensors_that_the_code_does_not_read_are_listed() {
+    let ignored = |lines: &[&str]| {
+        let graph = graph("", lines).unwrap();
+        graph.hints.facts.iter().find(|fact| fact.key == "ignored").map(|fact| fact.how.clone())
+    };
+    assert!(ignored(&["return torch.add(x, self.one)"]).unwrap().ends_with("the code does not read them: w"));
+    assert_eq!(
+        ignored(&["_0 = torch.t(self.w)", "return torch.add(x, self.one)"][1..]),
+        ignored(&["return torch.add(x, self.one)"])
+    );
+}
+
+#[test]
+fn conditions_must_not_depend_on_the_image() {
+    let text = error("", &["if torch.gt(torch.size(x, 2), 7):", "  y = torch.relu(x)", "else:", "  y = x", "return y"]);
+    assert!(text.contains("condition that depends on the image"), "{text}");
+    let found = nodes(&[
+        "if torch.gt(torch.size(x, 2), 7):",
+        "  ops.prim.RaiseException(\"large\")",
+        "else:",
+        "  pass",
+        "return torch.relu(x)",
+    ]);
+    assert_eq!(found.len(), 1);
+    let text = error("", &["ops.prim.RaiseException(\"always\")", "return x"]);
+    assert!(text.contains("raises an exception"), "{text}");
+    let text = error("", &["return (x, x)"]);
+    assert!(text.contains("does not return one tensor"), "{text}");
+    let text = error("", &["_0 = torch.add_(self.w, 1)", "return x"]);
+    assert!(text.contains("in training mode"), "{text}");
+}
+
+#[test]
+fn hostile_code_is_an_error() {
+    let recursive = "def f(x: Tensor) -> Tensor:\n  return __torch__.f(x, )\n";
+    let nested = format!("return {}x{}", "torch.relu(".repeat(60), ")".repeat(60));
+    for (others, lines, expected) in [
+        (recursive, &["return __torch__.f(x, )"][..], "nested calls"),
+        ("", &["return (self).forward(x, )"], "nested calls"),
+        ("", &["for i in range(9999999999):", "  y = x", "return x"], "statements"),
+        ("", &["for i in range(99999):", "  x = torch.relu(x)", "return x"], "operations"),
+        ("", &["y = []", "for i in range(9999):", "  y = [y, y]", "return x"], "too deep"),
+        ("", &["y = [1]", "for i in range(9999):", "  y = torch.add(y, y)", "return x"], "torch.add("),
+        ("", &["y = self", "for i in range(9999):", "  y = y.itself", "return x"], "unsupported type"),
+        ("", &["y = self.w", "for i in range(99999):", "  y = torch.mul(y, 2)", "return x"], "statements"),
+        ("", &["y = self.w", "for i in range(9999):", "  y = torch.unsqueeze(y, 0)", "return x"], "dimensions"),
+        ("", &["return torch.sub(x, CONSTANTS.c99999999999999999999)"], "missing constant"),
+        ("", &["return torch.add(x, CONSTANTS.c0)"], "missing constant"),
+        ("", &["y = torch.mul(9223372036854775807, 2)", "return x"], "torch.mul("),
+        ("", &["y = torch.floordiv(1, 0)", "return x"], "torch.floordiv("),
+    ] {
+        let text = error(others, lines);
+        assert!(text.contains(expected), "{lines:?}: {text}");
+    }
+    assert!(graph("", &[&nested]).is_ok());
+}
