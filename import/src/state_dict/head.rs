@@ -9,7 +9,7 @@ use mbvc_runtime::HeadActivation;
 
 use super::dict::StateDict;
 use super::layers::Layers;
-use super::modules::Kind;
+use super::modules::{Kind, SEQUENTIAL};
 use crate::error::{ImportError, Result};
 use crate::text::shorten;
 
@@ -112,7 +112,7 @@ impl Reader<'_, '_> {
     /// Whether the modules in `module` are executed one after the other: it is a `Sequential`, or its modules are numbered.
     fn is_sequence(&self, module: &str) -> bool {
         match self.dict.modules.get(module).and_then(|recorded| recorded.class.as_deref()) {
-            Some(class) => class == "torch.nn.modules.container.Sequential",
+            Some(class) => class == SEQUENTIAL,
             None => self.children(module).iter().all(|name| name.parse::<usize>().is_ok()),
         }
     }

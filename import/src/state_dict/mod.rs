@@ -19,6 +19,9 @@ pub mod safetensors;
 mod sidecar;
 mod strides;
 
+#[cfg(test)]
+mod tests;
+
 pub use conventions::conventions;
 pub use dict::{Module, StateDict, Stored};
 pub use graph::read;

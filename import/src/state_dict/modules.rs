@@ -33,6 +33,8 @@ pub enum Kind {
     Other,
 }
 
+pub const SEQUENTIAL: &str = "torch.nn.modules.container.Sequential";
+
 /// Packages whose classes and functions are known by their names.
 const PACKAGES: [&str; 9] =
     ["torch", "torchvision", "timm", "transformers", "mmpretrain", "mmcls", "mmcv", "mmengine", "torchmetrics"];
@@ -200,9 +202,22 @@ impl<'d> Reader<'d, '_> {
         let parent = name.rsplit_once('.').map_or("", |(parent, _)| parent);
         let place = |name: &str| self.leaves.iter().position(|leaf| leaf.name == name);
         let last = self.leaves.iter().rposition(|leaf| leaf.content == Content::Dense);
-        let follows = match place(name) {
-            Some(place) => Some(place) > last,
-            None => contains(parent) || contains(name),
+        let container = self.dict.modules.get(parent);
+        let class = container.and_then(|module| module.class.as_deref()).unwrap_or_default();
+        let follows = match (place(name), container) {
+            (Some(place), _) => Some(place) > last,
+            (None, Some(container)) if class == SEQUENTIAL => {
+                let children = || {
+                    container.children.iter().map(|child| match parent {
+                        "" => child.clone(),
+                        parent => format!("{parent}.{child}"),
+                    })
+                };
+                let network = children().position(|child| classifier == child || contains(&child));
+                network.is_some() && children().position(|child| child == name) > network
+            }
+            // The code of a known class does not run modules that were added to it.
+            _ => !is_of_package(class) && (contains(parent) || contains(name)),
         };
         if !follows {
             return Err(ImportError::unsupported(format!("unexpected {activation}")).expected("after the classifier"));

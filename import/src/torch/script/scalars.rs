@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::machine::Arguments;
-use super::value::{List, Value};
+use super::value::{Extent, List, Value};
 use crate::error::{ImportError, Result};
 use crate::source::{Constant, Values};
 
@@ -79,10 +79,14 @@ fn connected<'a>(is_and: bool, one: &Value<'a>, other: &Value<'a>) -> Option<Val
 }
 
 fn compared<'a>(name: &str, one: &Value<'a>, other: &Value<'a>) -> Option<Value<'a>> {
-    if one.is_unknown() || other.is_unknown() {
-        return Some(Value::Unknown);
-    }
-    let (one, other) = (one.number()?, other.number()?);
+    // The network computes one image.
+    let number = |value: &Value<'a>| match value {
+        Value::Extent(Extent::Batch) => Some(1.0),
+        value => value.number(),
+    };
+    let (Some(one), Some(other)) = (number(one), number(other)) else {
+        return (one.is_unknown() || other.is_unknown()).then_some(Value::Unknown);
+    };
     Some(Value::Bool(match name {
         "eq" => one == other,
         "ne" => one != other,

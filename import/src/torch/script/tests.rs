@@ -159,6 +159,8 @@ fn conditions_must_not_depend_on_the_image() {
         "return torch.relu(x)",
     ]);
     assert_eq!(found.len(), 1);
+    let found = nodes(&["if torch.gt((torch.size(x))[0], 1):", "  y = x", "else:", "  y = torch.relu(x)", "return y"]);
+    assert_eq!(found.len(), 1);
     let text = error("", &["ops.prim.RaiseException(\"always\")", "return x"]);
     assert!(text.contains("raises an exception"), "{text}");
     let text = error("", &["return (x, x)"]);
