@@ -23,7 +23,6 @@ padding: symmetric
 stem: { channels: 8, stride: 2 }
 blocks:
   - { t: 1, c: 8, n: 1, s: 1 }
-  - { t: 2, c: 8, n: 1, s: 1 }
 head: { channels: 8 }
 ";
 

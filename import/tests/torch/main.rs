@@ -193,7 +193,6 @@ padding: symmetric
 stem: { channels: 8, stride: 2 }
 blocks:
   - { t: 1, c: 8, n: 1, s: 1 }
-  - { t: 2, c: 8, n: 1, s: 1 }
 head: { channels: 8, dense: 4, dense_activation: relu6 }
 ";
     let imported = import_with(&fixture("heads/torch/dense.pth"), Some(text)).unwrap();

@@ -42,7 +42,7 @@ pub fn call<'a>(machine: &mut Machine<'_, 'a>, call: &Arguments<'a>) -> Option<R
         "__is__" => return Some(Ok(Value::Bool(false))),
         "__isnot__" => return Some(Ok(Value::Bool(true))),
         "contiguous" | "detach" | "clone" | "alias" | "data" | "to" | "tensor" | "as_tensor" => {
-            return is_cast_exact(call).then(|| Ok(Value::Constant(first)));
+            return is_cast_exact(call).then_some(Ok(Value::Constant(first)));
         }
         "add" | "sub" | "mul" | "div" => elementwise(call, &first),
         "t" => transposed(&first, &[1, 0]),
