@@ -376,7 +376,7 @@ fn preprocessing(
         return (preprocessing, "convention of the source".into());
     }
     match (graph.format, padding) {
-        (Format::Onnx, Padding::Symmetric) => (
+        (Format::Onnx | Format::PyTorch, Padding::Symmetric) => (
             Preprocessing::from_mean_and_std(IMAGENET_MEAN, IMAGENET_STD),
             "PyTorch's convention; not recorded in the file".into(),
         ),
@@ -389,7 +389,7 @@ fn framing(graph: &SourceGraph<'_>, padding: Padding) -> (Framing, String) {
     if let Some((framing, how)) = &graph.hints.framing {
         return (*framing, how.clone());
     }
-    if graph.format == Format::Onnx && padding == Padding::Symmetric {
+    if matches!(graph.format, Format::Onnx | Format::PyTorch) && padding == Padding::Symmetric {
         let framing = Framing { fit: Fit::Crop { scaled: 256, kept: 224 }, filter: Filter::Bilinear };
         return (framing, "PyTorch's convention; not recorded in the file".into());
     }

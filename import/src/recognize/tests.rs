@@ -286,6 +286,12 @@ fn dense_layers_before_the_classifier_have_one_activation() {
         let merged = chain.dense.first().and_then(|layer| layer.merged.as_ref()).unwrap();
         assert_eq!((&*merged.place, &merged.shape), ("node 'one' (Test)", &vec![16, 12]));
     });
+    // The rounding of quantized values between them is part of the model.
+    let mut graph = head(&[("one", one), ("two", two)]).finish();
+    let quant = ValueQuant { dtype: DType::U8, scale: 0.1, zero_point: 128 };
+    graph.quants.add(graph.nodes.len() - 1, Quantized::Once(quant));
+    let error = recognize(&graph, MAX_PARAMETERS).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("no activation, but a dense layer"), "{error}");
     let error = head(&[("one", one), ("a", relu)]).error().to_string();
     assert!(error.contains("node 'a'") && error.contains("the end of the network"), "{error}");
 }

@@ -2,7 +2,7 @@
 //! conventions of the implementation that the names identify.
 
 use super::dict::StateDict;
-use super::family::{FAMILIES, Family};
+use super::family::Family;
 use super::layers::{self, Layers};
 use super::sidecar::Sidecar;
 use crate::source::{Fact, Hints};
@@ -19,13 +19,11 @@ pub struct Conventions {
     pub notes: Vec<String>,
 }
 
-/// Returns the conventions of a file with these tensors, whose operations are known.
+/// Returns the conventions of a file with these tensors, whose operations are known; none if the names are unknown.
 pub fn conventions(dict: &StateDict<'_>, sidecar: &Sidecar) -> Conventions {
     match layers::find(dict) {
         Ok(layers) => of_layers(&layers, dict, sidecar),
-        Err(_) => {
-            Conventions { name: "", ..of(&FAMILIES[0], "convention of torchvision; not recorded in the file", sidecar) }
-        }
+        Err(_) => Conventions { name: "", hints: Hints::default(), resolution: None, notes: Vec::new() },
     }
 }
 

@@ -8,8 +8,8 @@ use mbvc_compiler::spec::Activation;
 use mbvc_runtime::HeadActivation;
 
 use super::dict::StateDict;
+use super::kind::{Kind, SEQUENTIAL};
 use super::layers::Layers;
-use super::modules::{Kind, SEQUENTIAL};
 use crate::error::{ImportError, Result};
 use crate::text::shorten;
 

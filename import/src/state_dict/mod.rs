@@ -12,6 +12,7 @@ mod dict;
 mod family;
 mod graph;
 mod head;
+mod kind;
 mod layers;
 mod modules;
 mod parametrization;

@@ -54,7 +54,8 @@ fn torch_models_compute_the_same() {
         let shown = imported.facts.iter().map(|fact| fact.value.as_str()).collect::<Vec<_>>().join(" | ");
         eprintln!("{}: {largest:.1e}  {shown}", case.file);
         assert!(found.len() == case.logits.len() && largest < TOLERANCE, "{}: {largest}", case.file);
-        if case.file.starts_with("transformers") {
+        // Files beside the weights.
+        if case.file.starts_with("transformers") && case.file.contains('/') {
             let labels = &imported.container.metadata["mbvc.labels"];
             assert_eq!(labels.lines().last(), Some(format!("class number {}", case.classes - 1).as_str()));
             assert_eq!(imported.recovered.resolution, case.size, "{}", case.file);

@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use super::machine::{Arguments, Machine};
+use super::arguments::Arguments;
+use super::recorder::Recorder;
 use super::value::{List, Value};
 use crate::error::Result;
 use crate::source::{Constant, Values};
@@ -12,7 +13,7 @@ use crate::text::elements;
 type Folded<'a> = Option<Result<Constant<'a>>>;
 
 /// Computes a function whose tensors are all constants; `None` if it is not supported.
-pub fn call<'a>(machine: &mut Machine<'_, 'a>, call: &Arguments<'a>) -> Option<Result<Value<'a>>> {
+pub fn call<'a>(recorder: &mut Recorder<'a>, call: &Arguments<'a>) -> Option<Result<Value<'a>>> {
     let first = match call.values.first()? {
         Value::Constant(constant) => Rc::clone(constant),
         value => scalar(value)?,
@@ -26,7 +27,7 @@ pub fn call<'a>(machine: &mut Machine<'_, 'a>, call: &Arguments<'a>) -> Option<R
     }
     // A counter of batches.
     if call.name == "add_" {
-        return Some(Err(machine
+        return Some(Err(recorder
             .refuse("the code changes a tensor of the file, as in training mode")
             .help("call `model.eval()` before `torch.jit.trace` or `torch.jit.script`")));
     }
@@ -34,7 +35,7 @@ pub fn call<'a>(machine: &mut Machine<'_, 'a>, call: &Arguments<'a>) -> Option<R
         Value::Constant(constant) => Some(constant.len()),
         _ => None,
     });
-    if let Err(error) = machine.spend_elements(count.max().unwrap_or(0)) {
+    if let Err(error) = recorder.spend_elements(count.max().unwrap_or(0)) {
         return Some(Err(error));
     }
     let folded = match call.name.as_str() {

@@ -1,18 +1,16 @@
 //! Symbolic execution of TorchScript code. Numbers and conditions are computed; an operation on a tensor that depends on the
 //! image becomes a node of the graph.
-//!
-//! A tensor is a view of a cell of memory. Operations in place (`torch.relu_`) change the cell, and thereby all of its
-//! views, so that each node reads the value that its operand has at this point of the execution.
 
 use std::collections::HashMap;
 
+use super::arguments::Arguments;
 use super::objects::Objects;
 use super::parser::{Argument, Expression, Function, Statement};
 use super::program::Program;
-use super::value::{Extent, List, Module, Tensor, Value};
+use super::recorder::Recorder;
+use super::value::{Extent, List, Module, Value};
 use super::{scalars, tensors};
 use crate::error::{ImportError, Result};
-use crate::source::{self, MAX_NODES, Node, Op, Place};
 use crate::text::shorten;
 
 /// Most statements and calls. A scripted MobileNetV2 executes about 3000.
@@ -23,84 +21,14 @@ const MAX_LEVELS: usize = 128;
 /// Local variables of a function.
 type Frame<'a> = HashMap<String, Value<'a>>;
 
-/// Arguments of a call of a function that is not in the archive.
-pub struct Arguments<'a> {
-    /// Without the package, such as `conv2d`.
-    pub name: String,
-    pub values: Vec<Value<'a>>,
-    pub named: Vec<(String, Value<'a>)>,
-}
-
-impl<'a> Arguments<'a> {
-    /// Returns an argument by its place or its name; `None` if it is absent or has the value `None`.
-    pub fn get(&self, at: usize, name: &str) -> Option<&Value<'a>> {
-        let named = || self.named.iter().find(|(known, _)| known == name).map(|(_, value)| value);
-        self.values.get(at).or_else(named).filter(|value| !matches!(value, Value::None))
-    }
-
-    pub fn int(&self, at: usize, name: &str, default: i64) -> Option<i64> {
-        match self.get(at, name) {
-            None => Some(default),
-            Some(Value::Int(value)) => Some(*value),
-            Some(_) => None,
-        }
-    }
-
-    pub fn bool(&self, at: usize, name: &str, default: bool) -> Option<bool> {
-        match self.get(at, name) {
-            None => Some(default),
-            Some(Value::Bool(value)) => Some(*value),
-            Some(_) => None,
-        }
-    }
-
-    /// Returns a list of integers; empty if it is absent.
-    pub fn ints(&self, at: usize, name: &str) -> Option<Vec<i64>> {
-        let int = |value: &Value<'a>| if let Value::Int(value) = value { Some(*value) } else { None };
-        match self.get(at, name) {
-            None => Some(Vec::new()),
-            Some(Value::Int(value)) => Some(vec![*value]),
-            Some(value) => value.elements()?.iter().map(int).collect(),
-        }
-    }
-
-    /// Returns vertical and horizontal sizes.
-    pub fn pair(&self, at: usize, name: &str, default: usize) -> Option<[usize; 2]> {
-        let sizes: Option<Vec<usize>> =
-            self.ints(at, name)?.into_iter().map(|size| usize::try_from(size).ok()).collect();
-        match *sizes?.as_slice() {
-            [] => Some([default; 2]),
-            [size] => Some([size; 2]),
-            [vertical, horizontal] => Some([vertical, horizontal]),
-            _ => None,
-        }
-    }
-
-    /// Returns the call as in the code, shortened.
-    pub fn text(&self) -> String {
-        let named = self.named.iter().map(|(name, value)| format!("{name}={}", value.text()));
-        let values: Vec<_> = self.values.iter().map(Value::text).chain(named).collect();
-        shorten(&format!("torch.{}({})", self.name, values.join(", ")))
-    }
-}
-
 /// State of the execution.
 pub struct Machine<'m, 'a> {
     pub program: &'m Program,
     pub objects: Objects<'m, 'a>,
     pub constants: Option<Objects<'m, 'a>>,
-    pub nodes: Vec<Node<'a>>,
-    /// The value of each cell.
-    cells: Vec<source::Value>,
-    extents: u32,
-    /// Whether an average over windows was read. It covers the image, so that there is no other average.
-    pub has_windows: bool,
-    /// The module whose code is executed.
-    module: Module,
+    pub recorder: Recorder<'a>,
     steps: usize,
     levels: usize,
-    /// Remaining elements of constants to copy or compute.
-    pub budget: usize,
 }
 
 impl<'m, 'a> Machine<'m, 'a> {
@@ -111,107 +39,20 @@ impl<'m, 'a> Machine<'m, 'a> {
         budget: usize,
     ) -> Self {
         let module = Module { at: objects.pickled.root, path: "".into() };
-        Self {
-            program,
-            objects,
-            constants,
-            nodes: Vec::new(),
-            cells: Vec::new(),
-            extents: 0,
-            has_windows: false,
-            module,
-            steps: 0,
-            levels: 0,
-            budget,
-        }
+        Self { program, objects, constants, recorder: Recorder::new(module, budget), steps: 0, levels: 0 }
     }
 
     /// Executes `forward` of the root with an image. Returns its result.
     pub fn run(&mut self) -> Result<Value<'a>> {
-        let image = [Extent::Batch, Extent::Known(3), self.extent(), self.extent()];
+        let image = [Extent::Batch, Extent::Known(3), self.recorder.extent(), self.recorder.extent()];
         // Value 0 is the input.
-        let image = Value::Tensor(self.view(0, image.to_vec()));
-        let root = self.module.clone();
+        let image = Value::Tensor(self.recorder.view(0, image.to_vec()));
+        let root = self.recorder.module.clone();
         self.method(&root, "forward", vec![image], Vec::new())
     }
 
-    /// Returns an error at the current module.
-    pub fn refuse(&self, problem: impl Into<String>) -> Box<ImportError> {
-        let place = match &*self.module.path {
-            "" => "the root module".to_owned(),
-            path => format!("module '{}'", shorten(path)),
-        };
-        ImportError::unsupported(problem.into()).at(place)
-    }
-
-    /// Returns an error for a call that has no equivalent.
-    pub fn unsupported(&self, call: &Arguments<'a>) -> Box<ImportError> {
-        let error = self.refuse("the code calls a function that is not part of MobileNetV2").found(call.text());
-        if call.values.iter().any(Value::is_unknown) {
-            return error
-                .expected("numbers that do not depend on the size of the image")
-                .help("export the model to ONNX: `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`");
-        }
-        error
-            .expected("convolutions with ReLU or ReLU6, additions, an average over the image, dense layers")
-            .help("if it has no effect, remove it and save the model again")
-    }
-
-    /// Returns a new extent of an image.
-    pub fn extent(&mut self) -> Extent {
-        self.extents += 1;
-        Extent::Image(self.extents)
-    }
-
-    /// Returns a tensor in a new cell with this value.
-    fn view(&mut self, value: source::Value, shape: Vec<Extent>) -> Tensor {
-        self.cells.push(value);
-        Tensor { cell: self.cells.len() - 1, shape: shape.into(), averaged: None }
-    }
-
-    /// Returns the current value of a tensor.
-    pub fn current(&self, tensor: &Tensor) -> source::Value {
-        self.cells.get(tensor.cell).copied().unwrap_or_default()
-    }
-
-    /// Adds a node that reads `inputs`. Its result is a new tensor, or replaces the first input if the function is in place.
-    pub fn node(
-        &mut self,
-        call: &Arguments<'a>,
-        op: Op<'a>,
-        inputs: &[&Tensor],
-        shape: Vec<Extent>,
-    ) -> Result<Value<'a>> {
-        if self.nodes.len() == MAX_NODES {
-            return Err(self.refuse(format!("the network has more than {MAX_NODES} operations")));
-        }
-        let inputs_now: Vec<_> = inputs.iter().map(|tensor| self.current(tensor)).collect();
-        let output = self.nodes.len() + 1;
-        let place =
-            Place { name: self.module.path.to_string().into(), operator: format!("torch.{}", call.name).into() };
-        self.nodes.push(Node { place, op, inputs: inputs_now, output });
-        if call.name.ends_with('_')
-            && let Some(first) = inputs.first()
-        {
-            if let Some(cell) = self.cells.get_mut(first.cell) {
-                *cell = output;
-            }
-            return Ok(Value::Tensor((*first).clone()));
-        }
-        Ok(Value::Tensor(self.view(output, shape)))
-    }
-
-    /// Returns a copy of a tensor in a new cell.
-    pub fn copy(&mut self, tensor: &Tensor) -> Value<'a> {
-        let value = self.current(tensor);
-        Value::Tensor(self.view(value, tensor.shape.to_vec()))
-    }
-
-    /// Counts elements of constants against the budget.
-    pub fn spend_elements(&mut self, count: usize) -> Result<()> {
-        let left = self.budget.checked_sub(count);
-        self.budget = left.ok_or_else(|| self.refuse("the code computes too many constants"))?;
-        Ok(())
+    fn refuse(&self, problem: impl Into<String>) -> Box<ImportError> {
+        self.recorder.refuse(problem)
     }
 
     fn spend(&mut self) -> Result<()> {
@@ -239,9 +80,9 @@ impl<'m, 'a> Machine<'m, 'a> {
         values: Vec<Value<'a>>,
         named: Vec<(String, Value<'a>)>,
     ) -> Result<Value<'a>> {
-        let caller = std::mem::replace(&mut self.module, module.clone());
+        let caller = std::mem::replace(&mut self.recorder.module, module.clone());
         let result = self.method_here(module, name, values, named);
-        self.module = caller;
+        self.recorder.module = caller;
         result
     }
 
@@ -397,7 +238,7 @@ impl<'m, 'a> Machine<'m, 'a> {
         let number = name.strip_prefix("CONSTANTS.c").map(str::parse::<usize>);
         let Some(number) = number else { return Ok(Value::Function(name.into())) };
         let found = match (number, &mut self.constants) {
-            (Ok(number), Some(constants)) => constants.constant(number, &mut self.budget)?,
+            (Ok(number), Some(constants)) => constants.constant(number, &mut self.recorder.budget)?,
             _ => None,
         };
         found.ok_or_else(|| self.refuse(format!("missing constant '{}'", shorten(name))))
@@ -409,7 +250,7 @@ impl<'m, 'a> Machine<'m, 'a> {
                 self.refuse(format!("the code reads the attribute '{}' of an unsupported value", shorten(name)))
             );
         };
-        let found = self.objects.attribute(module, name, &mut self.budget)?;
+        let found = self.objects.attribute(module, name, &mut self.recorder.budget)?;
         found.ok_or_else(|| self.refuse(format!("the module has no attribute '{}'", shorten(name))))
     }
 
@@ -477,9 +318,9 @@ impl<'m, 'a> Machine<'m, 'a> {
         let call = Arguments { name: short.to_owned(), values, named };
         let depends = |value: &Value<'a>| value.is_tensor() || value.depends_on_image();
         if call.values.iter().any(depends) || call.named.iter().any(|(_, value)| depends(value)) {
-            return tensors::call(self, &call);
+            return tensors::call(&mut self.recorder, &call);
         }
-        scalars::call(&call).unwrap_or_else(|| Err(self.unsupported(&call)))
+        scalars::call(&call).unwrap_or_else(|| Err(self.recorder.unsupported(&call)))
     }
 
     /// Calls a function of Python.

@@ -7,12 +7,14 @@
 //! The code is executed symbolically, starting at `forward` of the root module, so that each operation is judged by the values
 //! that it reads. A function without an equivalent is an error. A tensor that the code does not read has no effect.
 
+mod arguments;
 mod constants;
 mod lexer;
 mod machine;
 mod objects;
 mod parser;
 mod program;
+mod recorder;
 mod scalars;
 mod shapes;
 mod tensors;
@@ -62,11 +64,11 @@ pub fn read<'a>(
             .found(result.text())
             .help("save a model that returns the scores alone"));
     };
-    let output = machine.current(output);
+    let output = machine.recorder.current(output);
     let is_read = |name: &&String| places.get(*name).is_some_and(|at| machine.objects.read.contains_key(at));
     let unread: Vec<&String> = dict.tensors.keys().filter(|name| !is_read(name)).collect();
     let ignored = ignored(&unread);
-    let nodes = reaching(machine.nodes, output);
+    let nodes = reaching(machine.recorder.nodes, output);
     let known = conventions(dict, sidecar);
     let mut hints = known.hints;
     hints.facts.extend(ignored);

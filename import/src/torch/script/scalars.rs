@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use super::machine::Arguments;
+use super::arguments::Arguments;
 use super::value::{Extent, List, Value};
 use crate::error::{ImportError, Result};
 use crate::source::{Constant, Values};

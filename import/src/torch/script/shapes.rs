@@ -1,6 +1,6 @@
 //! Shapes of tensors in TorchScript code.
 
-use super::machine::Arguments;
+use super::arguments::Arguments;
 use super::value::{Extent, Tensor, Value};
 use crate::source::MAX_RANK;
 

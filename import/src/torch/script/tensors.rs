@@ -5,8 +5,9 @@ use std::rc::Rc;
 
 use mbvc_runtime::HeadActivation;
 
+use super::arguments::Arguments;
 use super::constants::{self, has_no_factor, is_cast_exact};
-use super::machine::{Arguments, Machine};
+use super::recorder::Recorder;
 use super::shapes;
 use super::value::{Extent, List, Tensor, Value};
 use crate::error::{ImportError, Result};
@@ -19,24 +20,24 @@ const DENSE_ORDER: [usize; 2] = [1, 0];
 const TRANSPOSED_ORDER: [usize; 2] = [0, 1];
 
 /// Executes a function with tensors among its arguments.
-pub fn call<'a>(machine: &mut Machine<'_, 'a>, call: &Arguments<'a>) -> Result<Value<'a>> {
+pub fn call<'a>(recorder: &mut Recorder<'a>, call: &Arguments<'a>) -> Result<Value<'a>> {
     let has_image = |value: &Value<'a>| value.depends_on_image();
     if !call.values.iter().any(has_image) && !call.named.iter().any(|(_, value)| has_image(value)) {
-        return constants::call(machine, call).unwrap_or_else(|| Err(machine.unsupported(call)));
+        return constants::call(recorder, call).unwrap_or_else(|| Err(recorder.unsupported(call)));
     }
-    let result = Caller { machine, call }.result();
-    result?.ok_or_else(|| machine.unsupported(call))
+    let result = Caller { recorder, call }.result();
+    result?.ok_or_else(|| recorder.unsupported(call))
 }
 
 /// The result of a function; `None` if the function or its arguments are not supported.
 type Outcome<'a> = Result<Option<Value<'a>>>;
 
-struct Caller<'c, 'm, 'a> {
-    machine: &'c mut Machine<'m, 'a>,
+struct Caller<'c, 'a> {
+    recorder: &'c mut Recorder<'a>,
     call: &'c Arguments<'a>,
 }
 
-impl<'a> Caller<'_, '_, 'a> {
+impl<'a> Caller<'_, 'a> {
     fn result(mut self) -> Outcome<'a> {
         let name = self.call.name.as_str();
         let base = name.strip_suffix('_').filter(|base| !base.starts_with("__")).unwrap_or(name);
@@ -56,7 +57,7 @@ impl<'a> Caller<'_, '_, 'a> {
             "dtype" | "device" | "layout" => Ok(Some(Value::Opaque)),
             "dim" | "len" | "size" => Ok(self.extent(&x)),
             "contiguous" | "detach" | "alias" | "data" | "requires_grad" => Ok(Some(Value::Tensor(x))),
-            "clone" => Ok(Some(self.machine.copy(&x))),
+            "clone" => Ok(Some(self.recorder.copy(&x))),
             "to" | "type_as" => Ok(is_cast_exact(self.call).then_some(Value::Tensor(x))),
             "dropout" | "feature_dropout" | "alpha_dropout" | "feature_alpha_dropout" => {
                 match self.call.bool(2, "train", true) {
@@ -82,7 +83,7 @@ impl<'a> Caller<'_, '_, 'a> {
     }
 
     fn in_training(&self) -> Box<ImportError> {
-        self.machine
+        self.recorder
             .refuse("the module was traced or scripted in training mode")
             .help("call `model.eval()` before `torch.jit.trace` or `torch.jit.script`")
     }
@@ -106,13 +107,13 @@ impl<'a> Caller<'_, '_, 'a> {
     /// Adds `x * scale + offset`.
     fn affine(&mut self, x: &Tensor, affine: Affine) -> Outcome<'a> {
         // As many numbers as channels, twice.
-        self.machine.spend_elements(2 * x.channels().unwrap_or(1))?;
+        self.recorder.spend_elements(2 * x.channels().unwrap_or(1))?;
         self.elementwise(x, Op::Affine(affine))
     }
 
     /// Adds a node that changes elements one by one.
     fn elementwise(&mut self, x: &Tensor, op: Op<'a>) -> Outcome<'a> {
-        self.machine.node(self.call, op, &[x], x.shape.to_vec()).map(Some)
+        self.recorder.node(self.call, op, &[x], x.shape.to_vec()).map(Some)
     }
 
     fn constant(&self, at: usize, name: &str) -> Option<Rc<Constant<'a>>> {
@@ -159,9 +160,9 @@ impl<'a> Caller<'_, '_, 'a> {
         let kernel = Kernel { constant: weight, order: CONV_ORDER.to_vec(), scale: 1.0 };
         let conv = Conv { kernel, bias, groups, stride, dilation, pads };
         let is_vector = x.is_vector() && [height, width] == [1; 2] && pads == Pads::Explicit([0; 4]);
-        let image = if is_vector { [Extent::Known(1); 2] } else { [self.machine.extent(), self.machine.extent()] };
+        let image = if is_vector { [Extent::Known(1); 2] } else { [self.recorder.extent(), self.recorder.extent()] };
         let shape = vec![Extent::Batch, Extent::Known(out), image[0], image[1]];
-        self.machine.node(call, Op::Conv(conv), &[x], shape).map(Some)
+        self.recorder.node(call, Op::Conv(conv), &[x], shape).map(Some)
     }
 
     /// `batch_norm(x, weight, bias, mean, variance, training, momentum, eps, cudnn)`.
@@ -172,7 +173,7 @@ impl<'a> Caller<'_, '_, 'a> {
         let (Some(mean), Some(variance)) = (self.constant(3, "running_mean"), self.constant(4, "running_var")) else {
             return Err(self.in_training());
         };
-        self.machine.spend_elements(2 * mean.len())?;
+        self.recorder.spend_elements(2 * mean.len())?;
         let filled =
             |value: f32| Constant::new(vec![mean.len()], Values::F32(Cow::Owned(vec![value; mean.len()]))).map(Rc::new);
         let affine = |at, name, value| match (self.call.get(at, name), self.constant(at, name)) {
@@ -228,14 +229,14 @@ impl<'a> Caller<'_, '_, 'a> {
         }
         if let Some(features) = x.channels().filter(|features| *features != inputs) {
             return Err(self
-                .machine
+                .recorder
                 .refuse("the weight does not match its input features")
                 .expected(format!("{features} features"))
                 .found(format!("a weight of {inputs} by {outputs}")));
         }
         let shape = x.shape.iter().take(x.channel_axis()).copied().chain([Extent::Known(outputs)]).collect();
         let kernel = Kernel { constant: weight, order: order.to_vec(), scale: 1.0 };
-        self.machine.node(self.call, Op::Dense(Dense { kernel, bias }), &[x], shape).map(Some)
+        self.recorder.node(self.call, Op::Dense(Dense { kernel, bias }), &[x], shape).map(Some)
     }
 
     fn clamp(&mut self, x: &Tensor, base: &str) -> Outcome<'a> {
@@ -266,7 +267,7 @@ impl<'a> Caller<'_, '_, 'a> {
             let axis = self.call.int(1, "dim", i64::MAX).and_then(|axis| x.axis(axis));
             if axis != Some(x.channel_axis()) {
                 return Err(self
-                    .machine
+                    .recorder
                     .refuse("the softmax is not over the classes")
                     .expected("dim 1 or -1")
                     .found(self.call.text()));
@@ -290,7 +291,7 @@ impl<'a> Caller<'_, '_, 'a> {
                     return Ok(None);
                 }
                 let shape = one.shape.to_vec();
-                self.machine.node(self.call, Op::Add, &[one, other], shape).map(Some)
+                self.recorder.node(self.call, Op::Add, &[one, other], shape).map(Some)
             }
             (Value::Tensor(x), constant) => {
                 let Some(values) = shapes::per_channel(x, constant).filter(|_| x.averaged.is_none()) else {
@@ -362,19 +363,19 @@ impl<'a> Caller<'_, '_, 'a> {
                 }
             }
         };
-        if !x.is_image() || self.machine.has_windows {
+        if !x.is_image() || self.recorder.has_windows {
             return Ok(None);
         }
         if x.is_vector() && window.is_none() {
             return Ok(Some(Value::Tensor(x.clone())));
         }
-        self.machine.has_windows = window.is_some();
-        self.machine.node(self.call, Op::Pool { window }, &[x], pooled).map(Some)
+        self.recorder.has_windows = window.is_some();
+        self.recorder.node(self.call, Op::Pool { window }, &[x], pooled).map(Some)
     }
 
     /// `mean(x, axes, keepdim)` over height and width, in one step or two.
     fn mean(&mut self, x: &Tensor) -> Outcome<'a> {
-        if !matches!(self.call.get(3, "dtype"), None | Some(Value::Int(6 | 7))) || self.machine.has_windows {
+        if !matches!(self.call.get(3, "dtype"), None | Some(Value::Int(6 | 7))) || self.recorder.has_windows {
             return Ok(None);
         }
         let axes: Option<Vec<usize>> =
@@ -388,7 +389,7 @@ impl<'a> Caller<'_, '_, 'a> {
                 if x.is_vector() {
                     return Ok(Some(Value::Tensor(Tensor { shape: shape.into(), ..x.clone() })));
                 }
-                self.machine.node(self.call, Op::Pool { window: None }, &[x], shape).map(Some)
+                self.recorder.node(self.call, Op::Pool { window: None }, &[x], shape).map(Some)
             }
             ([axis @ (2 | 3)], None) if x.is_image() => {
                 let mut shape = x.shape.to_vec();
@@ -400,7 +401,7 @@ impl<'a> Caller<'_, '_, 'a> {
                 let mut shape = x.shape.to_vec();
                 shape.splice(*axis..=*axis, kept);
                 let whole = Tensor { averaged: None, ..x.clone() };
-                self.machine.node(self.call, Op::Pool { window: None }, &[&whole], shape).map(Some)
+                self.recorder.node(self.call, Op::Pool { window: None }, &[&whole], shape).map(Some)
             }
             _ => Ok(None),
         }
@@ -421,8 +422,8 @@ impl<'a> Caller<'_, '_, 'a> {
         else {
             return Ok(None);
         };
-        let shape = vec![Extent::Batch, x.shape[1], self.machine.extent(), self.machine.extent()];
-        self.machine.node(call, Op::Pad([top, left, bottom, right]), &[x], shape).map(Some)
+        let shape = vec![Extent::Batch, x.shape[1], self.recorder.extent(), self.recorder.extent()];
+        self.recorder.node(call, Op::Pad([top, left, bottom, right]), &[x], shape).map(Some)
     }
 
     /// Selects classes: `argmax(x, dim)`, or the scores and classes of `topk(x, k, dim)`.
@@ -434,7 +435,7 @@ impl<'a> Caller<'_, '_, 'a> {
         if !is_over_classes || x.channel_axis() + 1 != x.shape.len() {
             return Ok(None);
         }
-        let ranked = self.machine.node(self.call, Op::Ranking, &[x], x.shape.to_vec())?;
+        let ranked = self.recorder.node(self.call, Op::Ranking, &[x], x.shape.to_vec())?;
         Ok(if base == "argmax" { Some(ranked) } else { List::new(vec![ranked.clone(), ranked]).map(Value::Tuple) })
     }
 

@@ -193,3 +193,58 @@ fn hostile_code_is_an_error() {
     }
     assert!(graph("", &[&nested]).is_ok());
 }
+
+/// Code with every kind of statement, expression and value.
+const CODE: &str = "
+    b, h, = (torch.size(x, 0), [torch.size(x, 2)])
+    y = torch.div(torch.sub(x, self.one), 0.5)
+    z : Tensor = annotate(Tensor, torch.to(y, 6))
+    if torch.gt(h[0], 7):
+      ops.prim.RaiseException(torch.format(\"small {}\", h))
+    else:
+      pass
+    if torch.__is__(None, None):
+      n = 2
+    else:
+      n = torch.len([1, -2])
+    for i in range(n):
+      z = torch.hardtanh_(z, 0., 6.)
+    m = getattr(self, \"itself\")
+    p = torch.mean(torch.mean(z, [3]), [-1])
+    v = torch.view(p, [int(ops.prim.NumToTensor(b)), -1])
+    w = torch._weight_norm(torch.unsqueeze(torch.reshape(self.w, [2, 2]), 0), torch.reshape(self.w, [1, 2, 2]), 0)
+    l = torch.batch_norm(v, None, None, self.w, self.w, False, 0.1, 1e-05, True)
+    return {\"scores\": torch.softmax(l, dim=1)}
+";
+
+proptest::proptest! {
+    /// Only termination without a panic matters.
+    #[test]
+    fn changed_code_is_an_error_or_a_network(
+        changes in proptest::collection::vec((proptest::prelude::any::<usize>(), 0usize..6, proptest::prelude::any::<usize>()), 1..6),
+    ) {
+        let mut lines: Vec<String> = CODE.trim_matches('\n').lines().map(|line| line[4..].to_owned()).collect();
+        let pieces = ["(", ")", "[", "]", ",", "x", "self", ".", "=", "-1", "9999999999", "\"", "None", "torch.relu_(", "[3]", "    "];
+        for (at, kind, with) in changes {
+            let at = at % lines.len();
+            let piece = pieces[with % pieces.len()];
+            let middle = lines[at].char_indices().map(|(place, _)| place).nth(with % 40).unwrap_or(0);
+            match kind {
+                0 => drop(lines.remove(at)),
+                1 => lines.insert(at, lines[with % lines.len()].clone()),
+                2 => lines[at].insert_str(middle, piece),
+                3 => lines[at].replace_range(..middle, piece),
+                4 => lines[at].truncate(middle),
+                _ => {
+                    let other = with % lines.len();
+                    lines.swap(at, other);
+                }
+            }
+            if lines.is_empty() {
+                return Ok(());
+            }
+        }
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let _ = graph("", &lines);
+    }
+}

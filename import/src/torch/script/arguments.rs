@@ -1,0 +1,65 @@
+//! Arguments of functions of PyTorch in TorchScript code.
+
+use super::value::Value;
+use crate::text::shorten;
+
+/// A call of a function that is not in the archive.
+pub struct Arguments<'a> {
+    /// Without the package, such as `conv2d`.
+    pub name: String,
+    pub values: Vec<Value<'a>>,
+    pub named: Vec<(String, Value<'a>)>,
+}
+
+impl<'a> Arguments<'a> {
+    /// Returns an argument by its place or its name; `None` if it is absent or has the value `None`.
+    pub fn get(&self, at: usize, name: &str) -> Option<&Value<'a>> {
+        let named = || self.named.iter().find(|(known, _)| known == name).map(|(_, value)| value);
+        self.values.get(at).or_else(named).filter(|value| !matches!(value, Value::None))
+    }
+
+    pub fn int(&self, at: usize, name: &str, default: i64) -> Option<i64> {
+        match self.get(at, name) {
+            None => Some(default),
+            Some(Value::Int(value)) => Some(*value),
+            Some(_) => None,
+        }
+    }
+
+    pub fn bool(&self, at: usize, name: &str, default: bool) -> Option<bool> {
+        match self.get(at, name) {
+            None => Some(default),
+            Some(Value::Bool(value)) => Some(*value),
+            Some(_) => None,
+        }
+    }
+
+    /// Returns a list of integers; empty if it is absent.
+    pub fn ints(&self, at: usize, name: &str) -> Option<Vec<i64>> {
+        let int = |value: &Value<'a>| if let Value::Int(value) = value { Some(*value) } else { None };
+        match self.get(at, name) {
+            None => Some(Vec::new()),
+            Some(Value::Int(value)) => Some(vec![*value]),
+            Some(value) => value.elements()?.iter().map(int).collect(),
+        }
+    }
+
+    /// Returns vertical and horizontal sizes.
+    pub fn pair(&self, at: usize, name: &str, default: usize) -> Option<[usize; 2]> {
+        let sizes: Option<Vec<usize>> =
+            self.ints(at, name)?.into_iter().map(|size| usize::try_from(size).ok()).collect();
+        match *sizes?.as_slice() {
+            [] => Some([default; 2]),
+            [size] => Some([size; 2]),
+            [vertical, horizontal] => Some([vertical, horizontal]),
+            _ => None,
+        }
+    }
+
+    /// Returns the call as in the code, shortened.
+    pub fn text(&self) -> String {
+        let named = self.named.iter().map(|(name, value)| format!("{name}={}", value.text()));
+        let values: Vec<_> = self.values.iter().map(Value::text).chain(named).collect();
+        shorten(&format!("torch.{}({})", self.name, values.join(", ")))
+    }
+}
