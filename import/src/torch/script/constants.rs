@@ -45,7 +45,8 @@ pub fn call<'a>(recorder: &mut Recorder<'a>, call: &Arguments<'a>) -> Option<Res
         "contiguous" | "detach" | "clone" | "alias" | "data" | "to" | "tensor" | "as_tensor" => {
             return is_cast_exact(call).then_some(Ok(Value::Constant(first)));
         }
-        "add" | "sub" | "mul" | "div" => elementwise(call, &first),
+        "any" => return Some(Ok(Value::Bool(first.to_f64().iter().any(|value| *value != 0.0)))),
+        "add" | "sub" | "mul" | "div" | "eq" => elementwise(call, &first),
         "t" => transposed(&first, &[1, 0]),
         "transpose" => match (call.int(1, "dim0", 0), call.int(2, "dim1", 1)) {
             (Some(0 | -2), Some(1 | -1)) | (Some(1 | -1), Some(0 | -2)) => transposed(&first, &[1, 0]),
@@ -106,6 +107,7 @@ fn elementwise<'a>(call: &Arguments<'a>, one: &Constant<'a>) -> Folded<'a> {
         "add" => a + b,
         "sub" => a - b,
         "mul" => a * b,
+        "eq" => f64::from(u8::from(a == b)),
         _ => a / b,
     };
     let count = first.len().max(second.len());

@@ -4,7 +4,7 @@ use super::arguments::Arguments;
 use super::value::{Extent, Tensor, Value};
 use crate::source::MAX_RANK;
 
-/// Returns the shape after `flatten`, `view`, `reshape`, `squeeze` or `unsqueeze`, which keep the order of the elements: a
+/// Returns the shape after `flatten`, `view`, `reshape`, `squeeze`, `unsqueeze`, `select` or `slice`, which keep the order of the elements: a
 /// vector with one number for each channel, whose other axes have size 1. `None` for others.
 pub fn reshaped(x: &Tensor, function: &str, call: &Arguments<'_>) -> Option<Vec<Extent>> {
     let mut shape = x.shape.to_vec();
@@ -39,6 +39,22 @@ pub fn reshaped(x: &Tensor, function: &str, call: &Arguments<'_>) -> Option<Vec<
                 }
             }
         },
+        // `x[:, :, 0, 0]` of one pixel.
+        "select" => {
+            let axis = x.axis(call.int(1, "dim", 0)?)?;
+            let is_first = matches!(call.int(2, "index", 0)?, 0 | -1);
+            if !is_first || axis <= x.channel_axis() || shape.get(axis) != Some(&Extent::Known(1)) {
+                return None;
+            }
+            shape.remove(axis);
+        }
+        // `x[:]`.
+        "slice" => {
+            let is_whole = call.int(2, "start", 0)? == 0 && call.int(3, "end", i64::MAX)? == i64::MAX;
+            if !is_whole || call.int(4, "step", 1)? != 1 {
+                return None;
+            }
+        }
         _ => {
             let axis = call.int(1, "dim", 0)?;
             let rank = shape.len() as i64;

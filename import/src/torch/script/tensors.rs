@@ -41,6 +41,12 @@ impl<'a> Caller<'_, 'a> {
     fn result(mut self) -> Outcome<'a> {
         let name = self.call.name.as_str();
         let base = name.strip_suffix('_').filter(|base| !base.starts_with("__")).unwrap_or(name);
+        let base = match base {
+            "subtract" => "sub",
+            "multiply" => "mul",
+            "divide" | "true_divide" => "div",
+            base => base,
+        };
         match base {
             "addmm" => return self.addmm(),
             "add" | "sub" | "mul" | "div" => return self.arithmetic(base),
@@ -55,6 +61,7 @@ impl<'a> Caller<'_, 'a> {
             "__is__" => Ok(Some(Value::Bool(false))),
             "__isnot__" => Ok(Some(Value::Bool(true))),
             "dtype" | "device" | "layout" => Ok(Some(Value::Opaque)),
+            "is_floating_point" => Ok(Some(Value::Bool(true))),
             "dim" | "len" | "size" => Ok(self.extent(&x)),
             "contiguous" | "detach" | "alias" | "data" | "requires_grad" => Ok(Some(Value::Tensor(x))),
             "clone" => Ok(Some(self.recorder.copy(&x))),
@@ -72,7 +79,7 @@ impl<'a> Caller<'_, 'a> {
             "softmax" | "log_softmax" | "sigmoid" => self.scores(&x, base),
             "neg" | "rsub" => self.negated(&x, base),
             "adaptive_avg_pool2d" | "avg_pool2d" | "mean" => self.pool(&x, base),
-            "flatten" | "view" | "reshape" | "squeeze" | "unsqueeze" => {
+            "flatten" | "view" | "reshape" | "squeeze" | "unsqueeze" | "select" | "slice" => {
                 let shape = shapes::reshaped(&x, base, self.call);
                 Ok(shape.map(|shape| Value::Tensor(Tensor { shape: shape.into(), ..x })))
             }

@@ -75,6 +75,37 @@ fn operations_without_an_effect_are_no_nodes() {
     assert_eq!(found, expected(&[("mean", &[0])]));
 }
 
+#[test]
+fn one_pixel_is_a_vector_by_any_reshape() {
+    for reshape in [
+        "torch.flatten(p, 1)",
+        "torch.squeeze(p)",
+        "torch.squeeze(torch.squeeze(p, 3), -1)",
+        "torch.view(p, [torch.size(p, 0), torch.size(p, 1)])",
+        "torch.reshape(p, [1, -1])",
+        "torch.select(torch.select(torch.slice(p, 0, 0, 9223372036854775807), 2, 0), 2, 0)",
+        "torch.mean(p, [2, 3])",
+        "torch.unsqueeze(torch.squeeze(p), 0)",
+    ] {
+        let found = nodes(&[
+            "p = torch.adaptive_avg_pool2d(x, [1, 1])",
+            &format!("v = {reshape}"),
+            "return torch.softmax(v, -1)",
+        ]);
+        assert_eq!(found, expected(&[("adaptive_avg_pool2d", &[0]), ("softmax", &[1])]), "{reshape}");
+    }
+    for reshape in [
+        "torch.view(x, [1, -1])",
+        "torch.select(x, 2, 0)",
+        "torch.select(p, 1, 0)",
+        "torch.slice(p, 1, 0, 2)",
+        "torch.flatten(x, 1)",
+    ] {
+        let lines = ["p = torch.adaptive_avg_pool2d(x, [1, 1])", &format!("v = {reshape}"), "return v"];
+        assert!(graph("", &lines).is_err(), "{reshape}");
+    }
+}
+
 /// Each function before, in the middle of, and after others.
 #[test]
 fn every_other_function_is_an_error() {
