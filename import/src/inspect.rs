@@ -11,7 +11,7 @@ use crate::detect::detect;
 use crate::error::Result;
 use crate::files::read_file;
 use crate::options::{Quantization, ReadOptions};
-use crate::read::read_bytes;
+use crate::read::read_from;
 use crate::source::{Fact, Format};
 use crate::tensor::Tensor;
 use crate::text::{display_shape, shorten};
@@ -59,24 +59,28 @@ pub struct Inspection {
 /// # Errors
 /// As [`read`](crate::read).
 pub fn inspect(path: &Path) -> Result<Inspection> {
-    inspect_bytes(&read_file(path)?, &path.display().to_string())
+    inspect_from(&read_file(path)?, &path.display().to_string(), Some(path))
 }
 
 /// Summarizes a file in memory: see [`inspect`].
 ///
 /// # Errors
-/// As [`read`](crate::read).
+/// As [`read_bytes`](crate::read_bytes).
 pub fn inspect_bytes(bytes: &[u8], name: &str) -> Result<Inspection> {
+    inspect_from(bytes, name, None)
+}
+
+fn inspect_from(bytes: &[u8], name: &str, path: Option<&Path>) -> Result<Inspection> {
     let format = detect(bytes, name, None)?;
     let (container, facts, notes) = if format == Format::Container {
         (Container::from_bytes(bytes, name)?, Vec::new(), Vec::new())
     } else {
         let options = |quantization| ReadOptions { format: Some(format), quantization, ..ReadOptions::default() };
-        let imported = match read_bytes(bytes, name, &options(Quantization::Keep)) {
+        let imported = match read_from(bytes, name, &options(Quantization::Keep), path) {
             Ok(imported) => imported,
             // A model whose quantization cannot be kept is shown dequantized.
             Err(reason) => {
-                let dequantized = read_bytes(bytes, name, &options(Quantization::Dequantize));
+                let dequantized = read_from(bytes, name, &options(Quantization::Dequantize), path);
                 let mut imported = dequantized.map_err(|_| reason.clone())?;
                 imported.notes.push(format!(
                     "shown as `mbvc import --dequantize` reads it, because its quantization cannot be kept: {reason}"

@@ -16,6 +16,7 @@
 #![warn(missing_docs)]
 
 mod archive;
+mod beside;
 pub mod calibrate;
 mod container;
 mod detect;

@@ -24,11 +24,20 @@ pub struct ReadOptions<'a> {
     pub spec: Option<&'a NetworkSpec>,
     /// Configuration files that accompany a file of weights. If both are `None`, the folder of the file is searched.
     pub config_files: ConfigFiles<'a>,
+    /// Files that the model refers to by name, such as `model.onnx.data`, and their contents. If empty, the folder of the
+    /// file is searched.
+    pub beside: &'a [(&'a str, &'a [u8])],
 }
 
 impl Default for ReadOptions<'_> {
     fn default() -> Self {
-        Self { format: None, quantization: Quantization::Dequantize, spec: None, config_files: ConfigFiles::default() }
+        Self {
+            format: None,
+            quantization: Quantization::Dequantize,
+            spec: None,
+            config_files: ConfigFiles::default(),
+            beside: &[],
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::spec::{self, NetworkSpec};
 use mbvc_runtime::{Listing, MAX_TENSORS};
 
+use crate::beside::{Beside, Source};
 use crate::container::{Container, FORMAT_VERSION};
 use crate::detect::detect;
 use crate::error::{ErrorKind, ImportError, Result};
@@ -23,8 +24,9 @@ use crate::torch::Content;
 use crate::trace::trace;
 use crate::{keras, limits, onnx, quantized, spec_yaml, tflite, torch};
 
-/// Reads a model file. Its content determines the format, or [`ReadOptions::format`] if the content is ambiguous. For a
-/// file of weights, `config.json` and `preprocessor_config.json` in the same folder are read, too.
+/// Reads a model file. Its content determines the format, or [`ReadOptions::format`] if the content is ambiguous. Files in
+/// the same folder that belong to the model are read, too: its weights if they are in other files, and for a file of
+/// weights `config.json` and `preprocessor_config.json`.
 ///
 /// # Errors
 /// If the file cannot be read, is damaged, contains no network of the MobileNetV2 family, is quantized in a way that
@@ -33,8 +35,8 @@ pub fn read(path: &Path, options: &ReadOptions<'_>) -> Result<Imported> {
     read_from(&read_file(path)?, &path.display().to_string(), options, Some(path))
 }
 
-/// Reads a model from memory. `name` is used in messages and, without its folders, in the metadata. Of configuration
-/// files, only [`ReadOptions::config_files`] is read.
+/// Reads a model from memory. `name` is used in messages and, without its folders, in the metadata. Of other files, only
+/// [`ReadOptions::config_files`] and [`ReadOptions::beside`] are read.
 ///
 /// # Errors
 /// As [`read`], except for file access.
@@ -42,7 +44,8 @@ pub fn read_bytes(bytes: &[u8], name: &str, options: &ReadOptions<'_>) -> Result
     read_from(bytes, name, options, None)
 }
 
-fn read_from(bytes: &[u8], name: &str, options: &ReadOptions<'_>, path: Option<&Path>) -> Result<Imported> {
+/// Reads a model from memory, and the other files of a model at `path` from its folder.
+pub fn read_from(bytes: &[u8], name: &str, options: &ReadOptions<'_>, path: Option<&Path>) -> Result<Imported> {
     let quantization = options.quantization;
     let format = detect(bytes, name, options.format)?;
     let most = limits::parameters(bytes.len());
@@ -55,11 +58,17 @@ fn read_from(bytes: &[u8], name: &str, options: &ReadOptions<'_>, path: Option<&
     let weights = |dict: &StateDict<'_>, variant: &str| {
         import(&state_dict::read(dict, format, variant, &sidecar()?, options.spec, most)?)
     };
+    let mut beside = match (options.beside, path) {
+        ([], Some(path)) => Some(Beside::new(Source::Folder(path))),
+        ([], None) => None,
+        (files, _) => Some(Beside::new(Source::Memory(files))),
+    };
     let imported = match format {
         Format::Onnx => onnx::decode(bytes).and_then(|mut model| {
-            let folder = path.and_then(Path::parent);
-            let beside = folder.map_or(Ok(0), |folder| onnx::load_external_data(&mut model, folder))?;
-            let most = limits::parameters(bytes.len().saturating_add(beside));
+            if let Some(beside) = &mut beside {
+                onnx::load_external_data(&mut model, beside)?;
+            }
+            let most = limits::parameters(bytes.len().saturating_add(beside.map_or(0, |beside| beside.bytes())));
             import_at_most(&onnx::read(&model, most)?, most)
         }),
         Format::TfLite => tflite::read(bytes).and_then(|graph| import(&graph)),

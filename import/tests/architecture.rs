@@ -8,11 +8,12 @@ use architecture::Imports;
 mod architecture;
 
 /// Modules of this crate, each of which may use those before it.
-const ORDER: [&str; 28] = [
+const ORDER: [&str; 29] = [
     "error",
     "text",
     "limits",
     "files",
+    "beside",
     "archive",
     "source",
     "published",

@@ -36,9 +36,7 @@ fn external_data_outside_of_the_folder_is_not_opened() {
     fs::create_dir(folder.path().join("in")).unwrap();
     // The locations have the length of the name in the file.
     let outside = "outside the model's folder";
-    for (location, expected) in
-        [("../etc/pw.d", outside), ("/etc/passwd", outside), ("weights.bin", "not a regular file")]
-    {
+    for location in ["../etc/pw.d", "/etc/passwd", "weights.bin"] {
         let at = bytes.windows(11).position(|window| window == b"weights.bin").unwrap();
         let mut changed = bytes.clone();
         changed[at..at + 11].copy_from_slice(location.as_bytes());
@@ -50,7 +48,7 @@ fn external_data_outside_of_the_folder_is_not_opened() {
             std::os::unix::fs::symlink("/dev/zero", here).unwrap();
         }
         let error = read(&model, &ReadOptions::default()).unwrap_err().to_string();
-        assert!(error.contains(location) && error.contains(expected), "{error}");
+        assert!(error.contains(location) && error.contains(outside), "{error}");
     }
 }
 

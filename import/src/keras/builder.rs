@@ -26,7 +26,7 @@ pub fn values(operands: &[Operand]) -> Vec<Value> {
 
 /// The nodes translated so far, and the weights.
 pub struct Builder<'a> {
-    pub weights: Weights<'a>,
+    pub weights: Box<dyn Weights<'a> + 'a>,
     pub nodes: Vec<Node<'a>>,
     pub notes: Vec<String>,
     /// Height, width and channels of the image, if a layer records them.
@@ -37,7 +37,7 @@ pub struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    pub fn new(weights: Weights<'a>) -> Self {
+    pub fn new(weights: Box<dyn Weights<'a> + 'a>) -> Self {
         Self { weights, nodes: Vec::new(), notes: Vec::new(), image: [None; 3], values: 1, front: INPUT }
     }
 

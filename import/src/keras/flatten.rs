@@ -50,7 +50,7 @@ struct Flattener<'a> {
 }
 
 /// Reads the whole model.
-pub fn read<'a>(weights: Weights<'a>, config: &'a Json) -> Result<Builder<'a>> {
+pub fn read<'a>(weights: Box<dyn Weights<'a> + 'a>, config: &'a Json) -> Result<Builder<'a>> {
     let mut flattener = Flattener { graph: Builder::new(weights), calls: 0, networks: 0, waits: 0 };
     flattener.model(config)?;
     Ok(flattener.graph)

@@ -1,8 +1,8 @@
 //! Keras -> [`SourceGraph`]: `.keras` archives (Keras 2.12 and later) and whole models in `.h5` (Keras 2 and 3).
 //!
 //! A file contains the model's configuration as JSON and its weights in HDF5. Models are trees: a transfer-learning model
-//! has the backbone as one of its layers. [`flatten`] flattens them, [`layers`] translates one layer, and [`weights`] finds
-//! the weights of a layer.
+//! has the backbone as one of its layers. [`flatten`] flattens them, [`layers`] translates one layer, and [`stored`] finds
+//! the weights of a layer. Other formats have the same configuration and weights of their own ([`Weights`]).
 //!
 //! Keras files contain no class names.
 
@@ -13,6 +13,7 @@ mod flatten;
 mod inbound;
 mod layers;
 mod published;
+mod stored;
 mod weights;
 
 use std::borrow::Cow;
@@ -25,7 +26,9 @@ use crate::hdf5::{File, Object};
 use crate::limits;
 use crate::source::{Format, Hints, SourceGraph};
 use crate::text::shorten;
-use weights::{Order, Weights};
+use stored::{Order, Stored};
+
+use weights::Weights;
 
 /// Members of a `.keras` archive.
 pub const CONFIG: &str = "config.json";
@@ -33,7 +36,7 @@ const METADATA: &str = "metadata.json";
 const WEIGHTS: &str = "model.weights.h5";
 
 /// Longest configuration, ten times that of a nested MobileNetV2.
-const MAX_CONFIG: usize = 2 << 20;
+pub const MAX_CONFIG: usize = 2 << 20;
 const LONGEST_VERSION: usize = 100;
 
 /// The parts of a model file.
@@ -79,7 +82,7 @@ fn open_hdf5(bytes: &[u8]) -> Result<Model<'_>> {
     let members = file.members(&root)?;
     let order = if file.has_attribute(&root, "layer_names")? {
         Order::NamedAtRoot
-    } else if weights::CONTAINERS.iter().any(|name| members.contains_key(*name)) {
+    } else if stored::CONTAINERS.iter().any(|name| members.contains_key(*name)) {
         Order::Numbered
     } else {
         return Err(ImportError::new(ErrorKind::NotAModel, "an HDF5 file without a Keras model")
@@ -91,7 +94,7 @@ fn open_hdf5(bytes: &[u8]) -> Result<Model<'_>> {
             .help("save the whole model: `model.save(\"model.keras\")`"));
     };
     Ok(Model {
-        config: published::config(&Weights::open(bytes, order)?)?,
+        config: published::config(&Stored::open(bytes, order)?)?,
         hdf5,
         order,
         producer,
@@ -116,7 +119,8 @@ fn long_string(file: &File<'_>, root: &Object<'_>, name: &str) -> Result<Option<
     Ok(whole)
 }
 
-fn parse(text: &[u8]) -> Result<Json> {
+/// Parses a configuration of at most [`MAX_CONFIG`] bytes.
+pub fn parse(text: &[u8]) -> Result<Json> {
     if text.len() > MAX_CONFIG {
         return Err(ImportError::unsupported(format!("the configuration has {} bytes", text.len()))
             .expected(format!("at most {MAX_CONFIG}")));
@@ -130,13 +134,18 @@ fn producer(version: &str) -> String {
 
 /// Translates the model.
 pub fn read<'a>(model: &'a Model<'_>) -> Result<SourceGraph<'a>> {
-    let weights = Weights::open(&model.hdf5, model.order)?;
-    let graph = flatten::read(weights, &model.config)?;
-    let mut notes = model.notes.clone();
-    notes.extend(graph.notes);
+    let weights = Box::new(Stored::open(&model.hdf5, model.order)?);
+    let mut graph = translate(&model.config, weights)?;
+    graph.notes.splice(0..0, model.notes.iter().cloned());
+    Ok(SourceGraph { producer: model.producer.clone(), ..graph })
+}
+
+/// Translates a model with this configuration, a `Functional` or `Sequential` model.
+pub fn translate<'a>(config: &'a Json, weights: Box<dyn Weights<'a> + 'a>) -> Result<SourceGraph<'a>> {
+    let graph = flatten::read(weights, config)?;
     Ok(SourceGraph {
         format: Format::Keras,
-        producer: model.producer.clone(),
+        producer: String::new(),
         input: builder::INPUT,
         input_shape: graph.image,
         input_quantization: None,
@@ -144,6 +153,6 @@ pub fn read<'a>(model: &'a Model<'_>) -> Result<SourceGraph<'a>> {
         quants: Default::default(),
         holders: Default::default(),
         hints: Hints::default(),
-        notes,
+        notes: graph.notes,
     })
 }

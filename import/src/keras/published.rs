@@ -6,7 +6,8 @@
 use serde_json::{Value as Json, json};
 
 use super::config::Layer;
-use super::weights::Weights;
+use super::stored::Stored;
+use super::weights::Weights as _;
 use crate::error::{ImportError, Result};
 
 pub const NOTE: &str = "the file contains weights without a network; its layer names are those of keras.applications' \
@@ -25,7 +26,7 @@ pub fn unknown() -> Box<ImportError> {
 }
 
 /// Returns the configuration of the network of `weights`.
-pub fn config(weights: &Weights<'_>) -> Result<Json> {
+pub fn config(weights: &Stored<'_>) -> Result<Json> {
     for name in NAMES {
         if !weights.knows(name)? {
             return Err(unknown());

@@ -1,27 +1,26 @@
 //! Tensors whose data is in a file beside the model (`docs/ExternalData.md` of ONNX), as PyTorch's exporter writes by default.
 
 use std::collections::HashMap;
-use std::path::{Component, Path};
 
 use bytes::Bytes;
 
 use super::proto::{KeyValue, Model, Tensor};
-use crate::error::{ImportError, Result};
-use crate::files::{MAX_FILE, read_file};
+use crate::beside::Beside;
+use crate::error::{ErrorKind, ImportError, Result};
 use crate::text::shorten;
 
 /// `TensorProto.DataLocation.EXTERNAL`.
 pub const EXTERNAL: i32 = 1;
 
-/// Reads the external data of all tensors from files in `folder`. Returns the total size of the files in bytes.
+/// Reads the external data of all tensors from the files beside the model.
 ///
 /// # Errors
 /// If a file is outside of the folder, cannot be read or is too small, or all files together are too large.
-pub fn load(model: &mut Model, folder: &Path) -> Result<usize> {
-    let Some(graph) = &mut model.graph else { return Ok(0) };
+pub fn load(model: &mut Model, beside: &mut Beside<'_>) -> Result<()> {
+    let Some(graph) = &mut model.graph else { return Ok(()) };
     let constants =
         graph.node.iter_mut().flat_map(|node| &mut node.attribute).filter_map(|attribute| attribute.t.as_mut());
-    let mut files = Files { folder, read: HashMap::new(), bytes: 0 };
+    let mut files = Files { beside, read: HashMap::new() };
     for tensor in graph.initializer.iter_mut().chain(constants) {
         if tensor.data_location == EXTERNAL {
             let loaded = files.data(tensor).map_err(|error| error.at(format!("tensor '{}'", shorten(&tensor.name))))?;
@@ -29,7 +28,7 @@ pub fn load(model: &mut Model, folder: &Path) -> Result<usize> {
             tensor.data_location = 0;
         }
     }
-    Ok(files.bytes)
+    Ok(())
 }
 
 /// Returns the value of a key of `external_data`.
@@ -37,14 +36,13 @@ pub fn entry<'t>(tensor: &'t Tensor, key: &str) -> Option<&'t str> {
     tensor.external_data.iter().find(|entry| entry.key == key).map(|KeyValue { value, .. }| value.as_str())
 }
 
-struct Files<'f> {
-    folder: &'f Path,
+struct Files<'b, 'f> {
+    beside: &'b mut Beside<'f>,
+    /// Contents by location; many tensors are parts of one file.
     read: HashMap<String, Bytes>,
-    /// Size of all files.
-    bytes: usize,
 }
 
-impl Files<'_> {
+impl Files<'_, '_> {
     fn data(&mut self, tensor: &Tensor) -> Result<Bytes> {
         let location = entry(tensor, "location").unwrap_or_default();
         let number = |key: &str| match entry(tensor, key) {
@@ -70,26 +68,11 @@ impl Files<'_> {
         if let Some(bytes) = self.read.get(location) {
             return Ok(bytes.clone());
         }
-        let path = Path::new(location);
-        let is_inside = !location.is_empty() && path.components().all(|part| matches!(part, Component::Normal(_)));
-        if !is_inside {
-            return Err(ImportError::unsupported("the external data file is outside the model's folder")
-                .expected("the name of a file in that folder")
-                .found(shorten(location))
-                .help("save the model as one file: `onnx.save(onnx.load(path), path, save_as_external_data=False)`"));
-        }
-        let bytes = read_file(&self.folder.join(path)).map_err(|error| {
-            ImportError::new(
-                error.kind,
-                format!("cannot read '{}' (external data): {}", shorten(location), error.problem),
-            )
-            .help("copy this file into the folder of the model")
+        let bytes = self.beside.read(location, "external data").map_err(|error| match error.kind {
+            ErrorKind::Unsupported => error
+                .help("save the model as one file: `onnx.save(onnx.load(path), path, save_as_external_data=False)`"),
+            _ => error,
         })?;
-        self.bytes = self.bytes.saturating_add(bytes.len());
-        if self.bytes as u64 > MAX_FILE {
-            return Err(ImportError::unsupported("the external data files are too large")
-                .expected(format!("at most {MAX_FILE} bytes in total")));
-        }
         let bytes = Bytes::from(bytes);
         self.read.insert(location.to_owned(), bytes.clone());
         Ok(bytes)
@@ -98,7 +81,10 @@ impl Files<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::beside::Source;
     use crate::onnx::proto::Graph;
 
     fn model(entries: &[(&str, &str)]) -> Model {
@@ -110,7 +96,7 @@ mod tests {
 
     fn loaded(folder: &Path, entries: &[(&str, &str)]) -> Result<Vec<u8>> {
         let mut model = model(entries);
-        load(&mut model, folder)?;
+        load(&mut model, &mut Beside::new(Source::Folder(&folder.join("model.onnx"))))?;
         Ok(model.graph.unwrap().initializer[0].raw_data.to_vec())
     }
 

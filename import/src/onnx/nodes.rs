@@ -7,11 +7,11 @@ use super::evaluate::{Small, evaluate};
 use super::proto;
 use super::quantize;
 use super::scope::{Layout, Scope, Slot, place};
-use super::tensor::{self, Attributes, axis_of, decimal, display, non_negative};
+use super::tensor::{self, Attributes, axis_of, display, non_negative};
 use mbvc_runtime::HeadActivation;
 
 use crate::error::{ImportError, Result};
-use crate::source::{Affine, BatchNorm, Constant, Conv, Dense, Kernel, Op, Pads, Values};
+use crate::source::{Affine, BatchNorm, Constant, Conv, Dense, Kernel, Op, Pads, Values, decimal};
 use crate::text::{display_shape, shorten};
 
 /// Reads `node` into `scope`.

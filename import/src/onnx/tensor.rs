@@ -146,9 +146,3 @@ pub fn axis_of(axis: i64, rank: usize) -> Option<usize> {
     let axis = if axis < 0 { axis.checked_add(i64::try_from(rank).ok()?)? } else { axis };
     usize::try_from(axis).ok().filter(|&axis| axis < rank)
 }
-
-/// Returns the double with the shortest decimal of `value`: 1e-5 for `9.99999974e-6`, because exporters round the
-/// framework's double to the file's float.
-pub fn decimal(value: f32) -> f64 {
-    value.to_string().parse().unwrap_or(f64::from(value))
-}

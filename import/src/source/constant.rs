@@ -186,6 +186,19 @@ impl<'a> Constant<'a> {
         self.permuted(&(0..self.shape.len()).collect::<Vec<_>>())
     }
 
+    /// Returns a constant that broadcasts over the last axis, the channels: one number, or one per channel.
+    ///
+    /// # Errors
+    /// If another axis has a size above 1.
+    pub fn per_channel(&self) -> Result<Vec<f64>> {
+        let leading = self.shape.iter().take_while(|&&size| size == 1).count();
+        if self.shape.len() - leading > 1 {
+            return Err(ImportError::unsupported("the constant operand is not one number per channel")
+                .found(display_shape(&self.shape)));
+        }
+        Ok(self.to_f64())
+    }
+
     /// Returns small integers, such as axes and paddings.
     pub fn to_i64(&self) -> Vec<i64> {
         (0..self.len()).filter_map(|at| self.values.get(at)).map(|value| value as i64).collect()

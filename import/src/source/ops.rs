@@ -162,3 +162,9 @@ pub struct BatchNorm<'a> {
     pub variance: Rc<Constant<'a>>,
     pub epsilon: f64,
 }
+
+/// Returns the double with the shortest decimal of `value`: 1e-5 for `9.99999974e-6`, because exporters round the
+/// framework's double, such as the epsilon of a normalization, to the file's float.
+pub fn decimal(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
+}

@@ -267,7 +267,7 @@ fn binary<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>, options: i8) -> Result
     let constant = required(tensors, constant)?;
     // A factor and an offset.
     tensors.spend(constant.len().saturating_mul(2))?;
-    let numbers = per_channel(&constant)?;
+    let numbers = constant.per_channel()?;
     let op = match (call.code, numbers.as_slice()) {
         (code::MINIMUM, &[high]) => Op::Clamp { low: f64::NEG_INFINITY, high },
         (code::MAXIMUM, &[low]) => Op::Clamp { low, high: f64::INFINITY },
@@ -279,15 +279,6 @@ fn binary<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>, options: i8) -> Result
         _ => Op::Other,
     };
     fused(tensors, call, op, vec![value], activation)
-}
-
-fn per_channel(constant: &Constant<'_>) -> Result<Vec<f64>> {
-    let leading = constant.shape().iter().take_while(|&&size| size == 1).count();
-    if constant.shape().len() - leading > 1 {
-        return Err(ImportError::unsupported("the constant operand is not one number per channel")
-            .found(display_shape(constant.shape())));
-    }
-    Ok(constant.to_f64())
 }
 
 /// Returns axes, or two numbers per axis.
