@@ -229,7 +229,7 @@ impl Progress for Spinner {
 pub fn weights(path: Option<&Path>) -> Result<Weights> {
     let Some(path) = path else {
         return Err(CliError::new("expected trained weights: --weights FILE")
-            .help("import them from an ONNX, TFLite, Keras or PyTorch model of the network:\nmbvc import MODEL")
+            .help("import them from an ONNX, TFLite, Keras, TensorFlow.js or PyTorch model of the network:\nmbvc import MODEL")
             .help("pretrained models are published with TensorFlow Lite, Keras, torchvision and the ONNX model zoo"));
     };
     Weights::open(path).map_err(|cause| {

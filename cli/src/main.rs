@@ -27,9 +27,9 @@ use commands::{
 
 /// Compiles MobileNetV2 networks, written as a YAML table, into specialized SIMD Rust
 ///
-/// A spec is the file with the table. Weights are imported from ONNX, TFLite, Keras or PyTorch models. Commands that take a
-/// spec default to the built-in network of the paper: width 1.0 at 224x224 with 1001 classes. Without a command, mbvc runs a
-/// built-in demo, a small network that classifies icons.
+/// A spec is the file with the table. Weights are imported from ONNX, TFLite, Keras, TensorFlow.js or PyTorch models.
+/// Commands that take a spec default to the built-in network of the paper: width 1.0 at 224x224 with 1001 classes. Without a
+/// command, mbvc runs a built-in demo, a small network that classifies icons.
 #[derive(Parser)]
 #[command(name = "mbvc", version, styles = ui::CLAP, max_term_width = 100, after_help = concat!(
     options::examples!(

@@ -236,6 +236,8 @@ fn differences_to_other_networks_are_listed_by_layer() {
     assert!(said.contains("tiny.safetensors has precision f32, ") && said.contains("has int8"), "{said}");
     let said = verify("tiny.safetensors", &format!("{FIXTURES}/keras2_sequential.keras"), &[]);
     assert!(said.contains("expected an ONNX or TFLite model"), "{said}");
+    let said = verify("tiny.safetensors", &format!("{FIXTURES}/heads/tfjs/graph/model.json"), &[]);
+    assert!(said.contains("is TensorFlow.js, expected an ONNX or TFLite model") && said.contains("tf2onnx"), "{said}");
     let said = verify("absent.safetensors", &model, &[]);
     assert!(said.contains("absent.safetensors") && said.contains("mbvc import"), "{said}");
     let said = verify("tiny.safetensors", "absent.onnx", &[]);

@@ -10,7 +10,7 @@ use crate::state_dict::safetensors;
 use crate::{hdf5, keras, onnx, torch};
 
 /// Supported formats, for messages.
-const READ: &str = "ONNX, TFLite, Keras, PyTorch and safetensors";
+const READ: &str = "ONNX, TFLite, Keras, TensorFlow.js, PyTorch and safetensors";
 
 /// Magic bytes of unsupported files, with a description and a remedy.
 const FOREIGN: [(&[u8], &str, &str); 6] = [
@@ -26,9 +26,6 @@ const OPENVINO_HELP: &str = "import the model that it was converted from, or con
 const CORE_ML_HELP: &str = "import the model that it was converted from: Core ML files cannot be converted back";
 const EXPORTED_PROGRAM_HELP: &str =
     "export it to ONNX: `torch.onnx.export(torch.export.load(\"model.pt2\"), f=\"model.onnx\", external_data=False)`";
-const TENSORFLOW_JS_HELP: &str = "convert it to Keras: `tensorflowjs_converter --input_format tfjs_layers_model --output_format keras model.json model.h5`; \
-     for a graph model, import the original model";
-
 const FROZEN_GRAPH_HELP: &str = "convert it with `python -m tf2onnx.convert --graphdef model.pb --inputs input:0 --outputs output:0 --output \
      model.onnx` (with the graph's node names), or `tf.compat.v1.lite.TFLiteConverter.from_frozen_graph`";
 
@@ -53,6 +50,14 @@ pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> 
     if bytes.starts_with(hdf5::MAGIC) || is_keras_archive(bytes) {
         return Ok(Format::Keras);
     }
+    if let Some(json) = json(bytes) {
+        return match json {
+            JsonFile::Model => Ok(Format::TensorFlowJs),
+            JsonFile::Other(what, remedy) => {
+                Err(not_a_model(format!("this is {what}; supported formats: {READ}")).help(remedy))
+            }
+        };
+    }
     if let Some((what, remedy)) = tensorflow_protobuf(bytes) {
         return Err(not_a_model(format!("this is {what}; supported formats: {READ}")).help(remedy));
     }
@@ -72,6 +77,8 @@ pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> 
         }
         Some(Format::Keras) => Err(not_a_model("not a Keras model: neither an HDF5 file nor a zip archive".into())
             .help("the file may be truncated or in another format")),
+        Some(Format::TensorFlowJs) => Err(not_a_model("not a TensorFlow.js model: not a JSON object".into())
+            .help("pass model.json, which names the files with the weights")),
         Some(Format::PyTorch) => {
             let error = not_a_model("not a `torch.save` file".into()).expected("a zip archive or pickles");
             Err(if is_of_tensorflow(name) { error.help(CHECKPOINT_HELP) } else { error })
@@ -135,11 +142,46 @@ fn tensorflow_protobuf(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     is_graph.then_some(("a frozen TensorFlow graph", FROZEN_GRAPH_HELP))
 }
 
+/// Kind of a JSON file.
+enum JsonFile {
+    /// `model.json` of TensorFlow.js.
+    Model,
+    /// A file without weights: a description and a remedy.
+    Other(&'static str, &'static str),
+}
+
+/// Identifies a JSON object by its keys; `None` for other files.
+fn json(bytes: &[u8]) -> Option<JsonFile> {
+    let start = start(bytes);
+    let text = start.trim_start_matches('\u{feff}').trim_start();
+    let object = text.strip_prefix('{')?.trim_start();
+    if !object.starts_with(['"', '}']) {
+        return None;
+    }
+    let has = |key: &str| text.contains(&format!("\"{key}\""));
+    Some(if ["modelTopology", "weightsManifest", "layers-model", "graph-model"].into_iter().any(has) {
+        JsonFile::Model
+    } else if has("packageName") && has("labels") {
+        JsonFile::Other("the metadata of a Teachable Machine model", "pass model.json, which is in the same folder")
+    } else if has("class_name") && has("config") {
+        JsonFile::Other(
+            "the configuration of a Keras model, without weights",
+            "save the model: `model.save(\"model.keras\")`",
+        )
+    } else {
+        JsonFile::Other("a JSON file without a model", "pass the model file")
+    })
+}
+
+/// Returns the part of a text file that names its format.
+fn start(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
+    const LENGTH: usize = 4096;
+    String::from_utf8_lossy(bytes.get(..LENGTH).unwrap_or(bytes))
+}
+
 /// Identifies files of other frameworks that have no magic bytes; returns a description and a remedy.
 fn other_framework(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
-    /// Bytes in which a text file names its format.
-    const START: usize = 4096;
-    let start = String::from_utf8_lossy(bytes.get(..START).unwrap_or(bytes));
+    let start = start(bytes);
     let text = start.trim_start_matches('\u{feff}').trim_start();
     if text.starts_with('<') {
         let is_openvino = text.contains("<net ") && text.contains("<layers");
@@ -147,11 +189,6 @@ fn other_framework(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
             true => ("an OpenVINO model", OPENVINO_HELP),
             false => ("a text file (HTML or XML)", "download the model file itself"),
         });
-    }
-    if text.starts_with('{')
-        && ["modelTopology", "weightsManifest", "layers-model", "graph-model"].iter().any(|key| text.contains(key))
-    {
-        return Some(("a TensorFlow.js model", TENSORFLOW_JS_HELP));
     }
     if bytes.starts_with(archive::MAGIC) && Archive::open(bytes).is_ok_and(|archive| is_exported_program(&archive)) {
         return Some(("a `torch.export` program (.pt2)", EXPORTED_PROGRAM_HELP));
@@ -226,11 +263,6 @@ mod tests {
         let openvino = text(b"<?xml version=\"1.0\"?>\n<net name=\"Model0\" version=\"11\">\n<layers>");
         assert!(openvino.contains("an OpenVINO model"), "{openvino}");
         assert!(text(b"<!DOCTYPE html>").contains("a text file (HTML or XML)"));
-        let javascript = text(br#"{"format": "layers-model", "generatedBy": "keras v2.4.0", "modelTopology": {}}"#);
-        assert!(
-            javascript.contains("a TensorFlow.js model") && javascript.contains("tensorflowjs_converter"),
-            "{javascript}"
-        );
         let mut exported = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
         exported.start_file("model/archive_format", zip::write::SimpleFileOptions::default()).unwrap();
         let exported = text(&exported.finish().unwrap().into_inner());
@@ -238,6 +270,25 @@ mod tests {
         let core_ml = text(b"\x08\x04\x12\x0b\x0a\x09\x0a\x05image\x1a\x00");
         assert!(core_ml.contains("a Core ML model"), "{core_ml}");
         assert_eq!(detect(b"\x08\x07\x12\x07pytorch\x3a\x00", "model.bin", None).unwrap(), Format::Onnx);
+    }
+
+    #[test]
+    fn json_files_are_identified_by_their_keys() {
+        for text in [
+            r#"{"format": "layers-model", "generatedBy": "keras v2.4.0", "modelTopology": {}}"#,
+            r#"{"modelTopology":{"class_name":"Sequential","config":{}}}"#,
+            "\u{feff}\n{ \"weightsManifest\": [] }",
+        ] {
+            assert_eq!(detect(text.as_bytes(), "model.bin", None).unwrap(), Format::TensorFlowJs, "{text}");
+        }
+        let text = |bytes: &[u8]| detect(bytes, "model.json", None).unwrap_err().to_string();
+        let metadata = text(br#"{"packageName": "@teachablemachine/image", "labels": ["a"]}"#);
+        assert!(metadata.contains("Teachable Machine") && metadata.contains("pass model.json"), "{metadata}");
+        let config = text(br#"{"class_name": "Functional", "config": {}}"#);
+        assert!(config.contains("without weights") && config.contains("model.save"), "{config}");
+        assert!(text(b"{}").contains("a JSON file without a model"));
+        assert!(text(b"{hello").contains("not a JSON object"));
+        assert!(text(b"[1, 2]").contains("not a JSON object"));
     }
 
     #[test]

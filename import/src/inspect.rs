@@ -38,7 +38,7 @@ pub struct TensorSummary {
 pub struct Inspection {
     /// Name as given by the caller.
     pub file: String,
-    /// `safetensors`, `ONNX`, `TFLite`, `Keras` or `PyTorch`.
+    /// `safetensors`, `ONNX`, `TFLite`, `Keras`, `TensorFlow.js` or `PyTorch`.
     pub format: String,
     /// Size of the file.
     pub file_bytes: usize,

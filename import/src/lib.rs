@@ -1,7 +1,7 @@
-//! Weight readers for mbvc: ONNX, TFLite, Keras, PyTorch and safetensors to mbvc's weights file (safetensors).
+//! Weight readers for mbvc: ONNX, TFLite, Keras, TensorFlow.js, PyTorch and safetensors to mbvc's weights file (safetensors).
 //!
 //! ```text
-//! bytes --onnx/tflite/keras/torch--> SourceGraph --recognize--> Chain --fold--> tensors --recover--> Imported
+//! bytes --onnx/tflite/keras/tfjs/torch--> SourceGraph --recognize--> Chain --fold--> tensors --recover--> Imported
 //! ```
 //! A reader translates a file to a `SourceGraph`, whose operations are those of the MobileNetV2 family and `Other`. One
 //! recognizer for all formats matches that graph to the family, so that conventions (padding, activation, residuals)
@@ -42,6 +42,7 @@ mod spec_yaml;
 mod state_dict;
 mod tensor;
 mod text;
+mod tfjs;
 mod tflite;
 mod torch;
 mod trace;

@@ -22,7 +22,7 @@ use crate::source::{Fact, Format, SourceGraph};
 use crate::state_dict::{self, Sidecar, StateDict};
 use crate::torch::Content;
 use crate::trace::trace;
-use crate::{keras, limits, onnx, quantized, spec_yaml, tflite, torch};
+use crate::{keras, limits, onnx, quantized, spec_yaml, tfjs, tflite, torch};
 
 /// Reads a model file. Its content determines the format, or [`ReadOptions::format`] if the content is ambiguous. Files in
 /// the same folder that belong to the model are read, too: its weights if they are in other files, and for a file of
@@ -73,6 +73,10 @@ pub fn read_from(bytes: &[u8], name: &str, options: &ReadOptions<'_>, path: Opti
         }),
         Format::TfLite => tflite::read(bytes).and_then(|graph| import(&graph)),
         Format::Keras => keras::open(bytes).and_then(|model| import(&keras::read(&model)?)),
+        Format::TensorFlowJs => tfjs::open(bytes, beside.as_mut()).and_then(|model| {
+            let most = limits::parameters(bytes.len().saturating_add(beside.map_or(0, |beside| beside.bytes())));
+            import_at_most(&tfjs::read(&model)?, most)
+        }),
         Format::PyTorch => torch::read(bytes).and_then(|content| match content {
             Content::Weights(dict, variant) => weights(&dict, variant),
             Content::Script(script) => import(&script.graph(&sidecar()?, most)?),

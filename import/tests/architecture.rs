@@ -8,7 +8,7 @@ use architecture::Imports;
 mod architecture;
 
 /// Modules of this crate, each of which may use those before it.
-const ORDER: [&str; 29] = [
+const ORDER: [&str; 30] = [
     "error",
     "text",
     "limits",
@@ -22,6 +22,7 @@ const ORDER: [&str; 29] = [
     "recover",
     "hdf5",
     "keras",
+    "tfjs",
     "onnx",
     "tflite",
     "state_dict",

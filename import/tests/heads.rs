@@ -13,7 +13,7 @@ use serde::Deserialize;
 use small::{logits, logits_of, pattern, spec};
 
 /// Folders of `fixtures/heads`, one per script.
-const GROUPS: [&str; 5] = ["keras", "tflite", "torch", "torchscript", "onnx"];
+const GROUPS: [&str; 6] = ["keras", "tfjs", "tflite", "torch", "torchscript", "onnx"];
 
 /// The network of `heads_torch_files.py`.
 const TINY: &str = "

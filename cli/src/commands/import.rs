@@ -15,7 +15,7 @@ use crate::options::examples;
 use crate::ui::{ACCENT, BOLD, Bytes, DIM, GOOD, grouped};
 use crate::{engine, files, outln, ui};
 
-/// Import the weights of an ONNX, TFLite, Keras or PyTorch model
+/// Import the weights of an ONNX, TFLite, Keras, TensorFlow.js or PyTorch model
 ///
 /// Quantized models (TFLite with int8 or uint8, ONNX with QuantizeLinear and DequantizeLinear) keep their integers or,
 /// with --dequantize, become float32. BatchNorm is folded in double precision. Width, classes, padding and other
@@ -27,6 +27,9 @@ use crate::{engine, files, outln, ui};
 /// below a pool and one Dense layer. Augmentation and dropout are skipped; a rescaling in front becomes the
 /// preprocessing. Keras files contain no labels; add them with --labels.
 ///
+/// TensorFlow.js: model.json of a layers model or a graph model; the files with the weights are read from its folder, and
+/// metadata.json of Teachable Machine for labels and preprocessing.
+///
 /// PyTorch: state dicts, checkpoints and whole modules (.pth, .pt, .bin, .ckpt, .safetensors) with the tensor names of
 /// torchvision, timm, transformers or mmpretrain. No code in them is executed. They contain only weights: strides are
 /// those of the published table or of --spec, and a config.json of timm or transformers in the same folder is read.
@@ -34,6 +37,7 @@ use crate::{engine, files, outln, ui};
 #[command(after_help = examples!(
     "mbvc import model.h5   writes model.safetensors and model.yaml",
     "mbvc import model.onnx --output weights.safetensors --labels imagenet_labels.txt",
+    "mbvc import model.json   a TensorFlow.js model, for instance of Teachable Machine",
     "mbvc import model.keras --output weights.safetensors --labels classes.txt",
     "mbvc import model.tflite --output weights.safetensors --spec network.yaml   checks it against a spec",
     "mbvc import model.pth --output weights.safetensors --write-spec network.yaml",
@@ -41,7 +45,7 @@ use crate::{engine, files, outln, ui};
     "mbvc import model.onnx --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --framing 'crop 256/224 bilinear'",
 ))]
 pub struct Args {
-    /// Model file: .onnx, .tflite, .keras, .h5, .pth, .pt, .bin, .ckpt or .safetensors
+    /// Model file: .onnx, .tflite, .keras, .h5, .json, .pth, .pt, .bin, .ckpt or .safetensors
     #[arg(value_name = "FILE")]
     model: PathBuf,
     /// Weights file to write [default: the model's name with the extension .safetensors, in the current folder]

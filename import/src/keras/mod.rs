@@ -28,7 +28,8 @@ use crate::source::{Format, Hints, SourceGraph};
 use crate::text::shorten;
 use stored::{Order, Stored};
 
-use weights::Weights;
+pub use config::Layer;
+pub use weights::{Key, Path, Scope, Variables, Weights, of_layer};
 
 /// Members of a `.keras` archive.
 pub const CONFIG: &str = "config.json";

@@ -11,6 +11,8 @@ pub enum Format {
     TfLite,
     /// `.keras` and `.h5`.
     Keras,
+    /// `model.json` with its shards of weights.
+    TensorFlowJs,
     /// `torch.save` files: a zip archive or, before 1.6, pickles.
     PyTorch,
     /// Safetensors with the names of a PyTorch state dict.
@@ -26,6 +28,7 @@ impl Format {
             "onnx" => Some(Self::Onnx),
             "tflite" | "lite" => Some(Self::TfLite),
             "keras" | "h5" | "hdf5" => Some(Self::Keras),
+            "json" => Some(Self::TensorFlowJs),
             "pth" | "pt" | "ckpt" => Some(Self::PyTorch),
             "safetensors" => Some(Self::SafeTensors),
             _ => None,
@@ -39,6 +42,7 @@ impl fmt::Display for Format {
             Self::Onnx => "ONNX",
             Self::TfLite => "TFLite",
             Self::Keras => "Keras",
+            Self::TensorFlowJs => "TensorFlow.js",
             Self::PyTorch => "PyTorch",
             Self::SafeTensors | Self::Container => "safetensors",
         })

@@ -138,8 +138,13 @@ fn engine(format: Format) -> Option<(&'static str, &'static str, &'static str)> 
 
 /// The error for a format that no engine runs.
 pub fn not_run(model: &Path, format: Format) -> CliError {
-    CliError::new(format!("{} is {format}, expected an ONNX or TFLite model", model.display()))
-        .help("export the model as ONNX or TFLite from its framework")
+    let error = CliError::new(format!("{} is {format}, expected an ONNX or TFLite model", model.display()));
+    match format {
+        Format::TensorFlowJs => error
+            .help("verify does not run TensorFlow.js: compare with the model that was converted to TensorFlow.js, or convert a layers model back")
+            .help("tensorflowjs_converter --input_format tfjs_layers_model --output_format keras_saved_model model.json saved\npython -m tf2onnx.convert --saved-model saved --output model.onnx"),
+        _ => error.help("export the model as ONNX or TFLite from its framework"),
+    }
 }
 
 impl Peer {
