@@ -11,7 +11,7 @@ pub mod sidecars;
 mod specs;
 mod texts;
 
-pub use models::{hdf5, keras, onnx, state_dict, tflite, torch};
+pub use models::{hdf5, keras, onnx, state_dict, tfjs, tflite, torch};
 pub use networks::{container, packed, seeds};
 pub use specs::{compile, spec};
 pub use texts::{framing, labels};

@@ -31,6 +31,16 @@ pub fn keras(bytes: &[u8]) {
     read(bytes, "fuzz.keras", Format::Keras);
 }
 
+/// `model.json` of TensorFlow.js, its shard and the metadata of Teachable Machine.
+pub fn tfjs(bytes: &[u8]) {
+    let pieces = sidecars::split(bytes);
+    let piece = |at: usize| pieces.get(at).copied().unwrap_or_default();
+    let mut beside = vec![("group1-shard1of1.bin", piece(1)), ("weights.bin", piece(1))];
+    beside.extend(pieces.get(2).map(|metadata| ("metadata.json", *metadata)));
+    let options = ReadOptions { format: Some(Format::TensorFlowJs), beside: &beside, ..ReadOptions::default() };
+    all(pieces[0], "fuzz.json", &options);
+}
+
 /// Zip archives of a pickle and storages, and pickles from before 1.6.
 pub fn torch(bytes: &[u8]) {
     read(bytes, "fuzz.pth", Format::PyTorch);
@@ -62,7 +72,8 @@ fn all(bytes: &[u8], name: &str, options: &ReadOptions<'_>) {
             check(&read_bytes(bytes, name, &ReadOptions { spec: Some(strides()), ..*options }), name);
         }
         // It reads in the same way again, so a sample is enough.
-        if floats.is_ok() && options.config_files.config.is_none() && bytes.last().is_some_and(|byte| byte % 8 == 0) {
+        let alone = options.config_files.config.is_none() && options.beside.is_empty();
+        if floats.is_ok() && alone && bytes.last().is_some_and(|byte| byte % 8 == 0) {
             let inspection = inspect_bytes(bytes, name).unwrap_or_else(|error| panic!("{error}"));
             assert!(!inspection.to_string().is_empty());
         }
@@ -101,7 +112,7 @@ fn check(read: &Result<Imported, Box<ImportError>>, name: &str) {
     imported.check_against(&parsed).unwrap_or_else(|mismatches| panic!("{mismatches}"));
     let weights = Weights::from_bytes(bytes).unwrap_or_else(|error| panic!("{error}"));
     if let Some(labels) = weights.labels() {
-        assert_eq!(labels.len(), imported.recovered.classes);
+        assert_eq!(labels.len(), imported.recovered.scored_classes());
     }
     let mut swapped = imported.clone();
     swapped.swap_channels();

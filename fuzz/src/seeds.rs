@@ -44,6 +44,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         let pieces = pieces.iter().filter(|path| path.exists()).map(fs::read).collect::<Result<Vec<_>, _>>()?;
         write("state_dict", repository, &pieces.join(MARK))?;
     }
+    for model in
+        ["graph", "graph_pixels", "graph_plain", "graph_uint16", "graph_float16", "layers_uint8", "teachable_machine"]
+    {
+        let folder = fixtures.join("heads/tfjs").join(model);
+        let shard = ["group1-shard1of1.bin", "weights.bin"]
+            .map(|name| folder.join(name))
+            .into_iter()
+            .find(|path| path.exists());
+        let pieces = [Some(folder.join("model.json")), shard, Some(folder.join("metadata.json"))];
+        let pieces =
+            pieces.iter().flatten().filter(|path| path.exists()).map(fs::read).collect::<Result<Vec<_>, _>>()?;
+        write("tfjs", model, &pieces.join(MARK))?;
+    }
     for place in SPECS {
         for path in files(&root.join(place))?.iter().filter(|path| path.extension().is_some_and(|it| it == "yaml")) {
             let name = path.file_name().and_then(|name| name.to_str()).ok_or("a name that is not UTF-8")?;

@@ -1,4 +1,5 @@
-//! Several files in one input: weights, then `config.json` and `preprocessor_config.json`.
+//! Several files in one input: weights, then `config.json` and `preprocessor_config.json`; or `model.json`, then a shard and
+//! `metadata.json`.
 
 /// Separator of the files.
 pub const MARK: &[u8] = b"\n=====\n";

@@ -13,7 +13,7 @@ use mbvc_compiler::spec::NetworkSpec;
 use mbvc_import::{Format, ImportError, Imported, ReadOptions, inspect_bytes, read, read_bytes};
 use proptest::prelude::*;
 
-const COUNT: usize = 23;
+const COUNT: usize = 25;
 
 /// The files to corrupt, and a weights file; under 700 KB in total.
 fn files() -> &'static [(String, Vec<u8>)] {
@@ -36,6 +36,8 @@ fn files() -> &'static [(String, Vec<u8>)] {
             "keras2_sequential.keras",
             "keras3_nested.keras",
             "keras3_flat.h5",
+            "heads/tfjs/graph/model.json",
+            "heads/tfjs/teachable_machine/model.json",
             "torch/state_dict.pth",
             "torch/whole_module.pt",
             "torch/legacy.pth.tar",
@@ -62,8 +64,20 @@ fn spec() -> &'static NetworkSpec {
     })
 }
 
+/// The shards of the TensorFlow.js models, which have different names.
+fn shards() -> &'static [(&'static str, &'static [u8])] {
+    static SHARDS: OnceLock<[(&str, Vec<u8>); 2]> = OnceLock::new();
+    static SLICES: OnceLock<[(&str, &[u8]); 2]> = OnceLock::new();
+    let shards = SHARDS.get_or_init(|| {
+        let paths = ["graph/group1-shard1of1.bin", "teachable_machine/weights.bin"];
+        let read = |path: &str| std::fs::read(fixture("heads/tfjs").join(path)).unwrap();
+        [("group1-shard1of1.bin", read(paths[0])), ("weights.bin", read(paths[1]))]
+    });
+    SLICES.get_or_init(|| shards.each_ref().map(|(name, content)| (*name, content.as_slice())))
+}
+
 fn read_with_spec(bytes: &[u8], name: &str) -> Result<Imported, Box<ImportError>> {
-    read_bytes(bytes, name, &ReadOptions { spec: Some(spec()), ..ReadOptions::default() })
+    read_bytes(bytes, name, &ReadOptions { spec: Some(spec()), beside: shards(), ..ReadOptions::default() })
 }
 
 /// Reads a file in every way. Results are ignored; only termination matters.

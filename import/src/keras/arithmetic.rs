@@ -18,6 +18,8 @@ pub enum Operation<'a> {
     Op(Op<'a>),
     /// The activation with this name.
     Activation(&'static str),
+    /// A change of the shape; the sizes are among the operands.
+    Reshape,
     /// Returns its input.
     Nothing,
 }
@@ -51,7 +53,7 @@ pub fn operation<'a>(layer: &Layer<'a>, operands: &[Operand]) -> Result<Operatio
         "nn.softmax" => return Ok(Operation::Activation("softmax")),
         "math.sigmoid" | "nn.sigmoid" | "Sigmoid" => return Ok(Operation::Activation("sigmoid")),
         "cast" | "identity" => return Ok(Operation::Nothing),
-        "reshape" => return Ok(Operation::Op(Op::Flatten)),
+        "reshape" => return Ok(Operation::Reshape),
         _ => return Ok(Operation::Op(Op::Other)),
     };
     Ok(Operation::Op(binary(kind, &operands)))

@@ -31,14 +31,15 @@ pub struct Builder<'a> {
     pub notes: Vec<String>,
     /// Height, width and channels of the image, if a layer records them.
     pub image: [Option<usize>; 3],
-    values: usize,
+    /// Channels of each value, if known.
+    channels: Vec<Option<usize>>,
     /// The image after the leading arithmetic.
     front: Value,
 }
 
 impl<'a> Builder<'a> {
     pub fn new(weights: Box<dyn Weights<'a> + 'a>) -> Self {
-        Self { weights, nodes: Vec::new(), notes: Vec::new(), image: [None; 3], values: 1, front: INPUT }
+        Self { weights, nodes: Vec::new(), notes: Vec::new(), image: [None; 3], channels: vec![None], front: INPUT }
     }
 
     /// Adds an operation.
@@ -48,13 +49,18 @@ impl<'a> Builder<'a> {
                 ImportError::unsupported("the model has too many layers").expected(format!("at most {MAX_NODES}"))
             );
         }
-        let output = self.values;
-        self.values += 1;
+        let output = self.channels.len();
+        self.channels.push(op.channels(inputs.first().and_then(|&input| self.channels(input))));
         if matches!(op, Op::Affine(_)) && inputs == [self.front] {
             self.front = output;
         }
         self.nodes.push(Node { place: place.clone(), op, inputs, output });
         Ok(output)
+    }
+
+    /// Returns the number of channels of a value, if known.
+    pub fn channels(&self, value: Value) -> Option<usize> {
+        self.channels.get(value).copied().flatten()
     }
 
     /// Adds a note unless it is present.

@@ -66,7 +66,8 @@ pub fn translate<'a>(
         "ZeroPadding2D" => zero_padding(graph, &call),
         "GlobalAveragePooling2D" => graph.push(place, Op::Pool { window: None }, vec![value]),
         "AveragePooling2D" => average_pool(graph, &call),
-        "Flatten" | "Reshape" => graph.push(place, Op::Flatten, vec![value]),
+        "Flatten" => graph.push(place, Op::Flatten, vec![value]),
+        "Reshape" => reshape(graph, &call, operands),
         "Rescaling" => rescaling(graph, &call),
         "Normalization" => normalization(graph, &call),
         "Resizing" | "RandomCrop" | "CenterCrop" => resizing(graph, &call),
@@ -80,6 +81,7 @@ pub fn translate<'a>(
         _ => match arithmetic::operation(layer, operands)? {
             Operation::Op(op) => graph.push(place, op, inputs),
             Operation::Activation(name) => activation(graph, &call, value, Some(name)),
+            Operation::Reshape => reshape(graph, &call, operands),
             Operation::Nothing => Ok(value),
         },
     }
@@ -251,6 +253,20 @@ fn average_pool<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Valu
         return Err(call.layer.wrong("padding", "`valid`"));
     }
     call.push(graph, Op::Pool { window: Some(call.layer.pair("pool_size", 2)?) })
+}
+
+/// The layer has its sizes in the configuration, an operation also among its operands.
+fn reshape<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>, operands: &[Operand]) -> Result<Value> {
+    let of_operands = operands.iter().find_map(|operand| match operand {
+        Operand::Numbers(numbers) => Some(numbers.clone()),
+        Operand::Value(_) => None,
+    });
+    let recorded = ["target_shape", "newshape"].iter().find_map(|key| call.layer.numbers(key)).or(of_operands);
+    let sizes = recorded.filter(|sizes| sizes.iter().all(|size| size.fract() == 0.0));
+    let sizes = sizes.ok_or_else(|| call.layer.wrong("target_shape", "whole numbers"))?;
+    let sizes: Vec<Option<i64>> = sizes.iter().map(|size| Some(*size as i64)).collect();
+    let op = Op::reshape(&sizes, graph.channels(call.value))?;
+    call.push(graph, op)
 }
 
 /// `x * scale + offset`.

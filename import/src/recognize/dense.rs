@@ -82,15 +82,18 @@ impl<'g> Walk<'g> {
         Ok(Layer { shape, merged: Some(Box::new(before)), ..layer })
     }
 
-    /// Whether another dense layer follows `value`, directly or after activations, reshapes and normalizations.
+    /// Whether another dense layer follows `value`, directly or after activations, reshapes and normalizations. An unknown
+    /// operation after an activation is reported as such a layer.
     fn has_more(&self, value: Value) -> bool {
-        let mut value = value;
+        let (mut value, mut activated) = (value, false);
         while let Some(node) = self.only(value) {
             match node.op {
                 Op::Clamp { .. } | Op::Flatten | Op::BatchNorm(_) | Op::Affine(_) => value = node.output,
                 Op::Dense(_) | Op::Conv(_) => return true,
+                Op::Other => return activated,
                 _ => return false,
             }
+            activated |= matches!(node.op, Op::Clamp { .. });
         }
         false
     }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::constant::Constant;
 use mbvc_runtime::HeadActivation;
 
+use crate::error::{ImportError, Result};
 use crate::text::shorten;
 
 /// Index of a value.
@@ -62,6 +63,36 @@ pub enum Op<'a> {
     Ranking,
     /// An operation not used by MobileNetV2.
     Other,
+}
+
+impl Op<'_> {
+    /// Returns the channels of the result, if known, from those of the input.
+    pub fn channels(&self, input: Option<usize>) -> Option<usize> {
+        match self {
+            Self::Conv(Conv { kernel, .. }) | Self::Dense(Dense { kernel, .. }) => kernel.shape().last().copied(),
+            _ => input,
+        }
+    }
+
+    /// A reshape of one pixel with these channels to `sizes`, of which unknown ones are the number of images: `[-1, C]`,
+    /// `[N, 1, 1, C]`.
+    ///
+    /// # Errors
+    /// If the channels are not the last axis of the result: a softmax over that axis would be over a part of them.
+    pub fn reshape(sizes: &[Option<i64>], channels: Option<usize>) -> Result<Self> {
+        let channels = channels.and_then(|channels| i64::try_from(channels).ok());
+        let keeps = sizes.split_last().is_some_and(|(last, before)| {
+            before.iter().all(|size| matches!(size, None | Some(-1 | 1)))
+                && (*last == Some(-1) || (last.is_some() && *last == channels))
+        });
+        if keeps {
+            return Ok(Self::Flatten);
+        }
+        let sizes: Vec<_> = sizes.iter().map(|size| size.map_or("?".into(), |size| size.to_string())).collect();
+        Err(ImportError::unsupported("the reshape changes the channels")
+            .expected(format!("one vector of {} channels", channels.map_or("all".into(), |count| count.to_string())))
+            .found(format!("[{}]", sizes.join(", "))))
+    }
 }
 
 /// `x * scale + offset`, with one number for all channels or one per channel.

@@ -105,6 +105,13 @@ pub fn read(model: &Model) -> Result<SourceGraph<'_>> {
         let of_user = json.get("userDefinedMetadata").and_then(|metadata| present(metadata, "signature"));
         graph::read(topology, present(json, "signature").or(of_user).unwrap_or(&Json::Null), tensors)?
     } else {
+        if tensors.names().any(|(name, _)| name.contains("/vars/")) {
+            return Err(ImportError::unsupported(
+                "the tensors have the names of Keras 3, which TensorFlow.js does not load",
+            )
+            .expected("names such as `Conv1/kernel`")
+            .help("import the .keras file, or convert a model of the package tf_keras"));
+        }
         let config = present(topology, "model_config").unwrap_or(topology);
         keras::translate(config, Box::new(Named::new(tensors)))?
     };

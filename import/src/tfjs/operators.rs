@@ -371,20 +371,6 @@ fn reshape<'a>(scope: &mut Scope<'a>, call: &Call<'_, 'a>) -> Result<Slot> {
         Slot::Sizes(sizes) => sizes.clone(),
         target => scope.integers(target)?.into_iter().map(Some).collect(),
     };
-    let channels = scope.channels(value).and_then(|channels| i64::try_from(channels).ok());
-    let keeps = match sizes.split_last() {
-        Some((last, before)) => {
-            // `None` is the number of images.
-            before.iter().all(|size| matches!(size, None | Some(-1 | 1)))
-                && (*last == Some(-1) || (last.is_some() && *last == channels))
-        }
-        None => false,
-    };
-    if !keeps {
-        let sizes: Vec<_> = sizes.iter().map(|size| size.map_or("?".into(), |size| size.to_string())).collect();
-        return Err(ImportError::unsupported("the reshape changes the channels")
-            .expected(format!("one vector of {} channels", channels.map_or("all".into(), |count| count.to_string())))
-            .found(format!("[{}]", sizes.join(", "))));
-    }
-    unary(scope, call, Op::Flatten)
+    let op = Op::reshape(&sizes, scope.channels(value))?;
+    unary(scope, call, op)
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::manifest::Tensors;
 use super::node::{Input, Node};
 use crate::error::{ImportError, Result};
-use crate::source::{self, Constant, Conv, Dense, MAX_NODES, Op, Value};
+use crate::source::{self, Constant, MAX_NODES, Op, Value};
 use crate::text::shorten;
 
 /// Result of a node.
@@ -67,10 +67,7 @@ impl<'a> Scope<'a> {
         if self.nodes.len() >= MAX_NODES {
             return Err(ImportError::unsupported("the graph has too many operations"));
         }
-        let channels = match &op {
-            Op::Conv(Conv { kernel, .. }) | Op::Dense(Dense { kernel, .. }) => kernel.shape().last().copied(),
-            _ => inputs.first().and_then(|&input| self.channels(input)),
-        };
+        let channels = op.channels(inputs.first().and_then(|&input| self.channels(input)));
         let output = self.fresh(channels);
         self.nodes.push(source::Node { place: node.place(), op, inputs, output });
         Ok(output)
