@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use super::builder::Operand;
 use super::config::{Layer, numbers};
 use crate::error::Result;
-use crate::source::{Affine, Op};
+use crate::source::{Arithmetic, Op};
 
 /// An operation without weights.
 pub enum Operation<'a> {
@@ -22,14 +22,6 @@ pub enum Operation<'a> {
     Reshape,
     /// Returns its input.
     Nothing,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Add,
-    Subtract,
-    Multiply,
-    Divide,
 }
 
 /// Translates an operation or a merging layer; [`Op::Other`] if it is unknown.
@@ -43,11 +35,11 @@ pub fn operation<'a>(layer: &Layer<'a>, operands: &[Operand]) -> Result<Operatio
         }
         class => class,
     };
-    let kind = match name {
-        "math.add" | "__operators__.add" | "AddV2" | "BiasAdd" | "Add" => Kind::Add,
-        "math.subtract" | "Sub" | "Subtract" => Kind::Subtract,
-        "math.multiply" | "Mul" | "Multiply" => Kind::Multiply,
-        "math.truediv" | "math.divide" | "realdiv" | "RealDiv" | "Divide" | "TrueDivide" => Kind::Divide,
+    let operator = match name {
+        "math.add" | "__operators__.add" | "AddV2" | "BiasAdd" | "Add" => Arithmetic::Add,
+        "math.subtract" | "Sub" | "Subtract" => Arithmetic::Subtract,
+        "math.multiply" | "Mul" | "Multiply" => Arithmetic::Multiply,
+        "math.truediv" | "math.divide" | "realdiv" | "RealDiv" | "Divide" | "TrueDivide" => Arithmetic::Divide,
         "nn.relu" | "Relu" => return Ok(Operation::Activation("relu")),
         "nn.relu6" | "Relu6" => return Ok(Operation::Activation("relu6")),
         "nn.softmax" => return Ok(Operation::Activation("softmax")),
@@ -56,22 +48,17 @@ pub fn operation<'a>(layer: &Layer<'a>, operands: &[Operand]) -> Result<Operatio
         "reshape" => return Ok(Operation::Reshape),
         _ => return Ok(Operation::Op(Op::Other)),
     };
-    Ok(Operation::Op(binary(kind, &operands)))
+    Ok(Operation::Op(binary(operator, &operands)))
 }
 
-fn binary<'a>(kind: Kind, operands: &[Operand]) -> Op<'a> {
-    use Kind::{Add, Divide, Multiply, Subtract};
+fn binary<'a>(operator: Arithmetic, operands: &[Operand]) -> Op<'a> {
     use Operand::{Numbers, Value};
-    let affine = match (kind, operands) {
-        (Add, [Value(_), Value(_)]) => return Op::Add,
-        (Add, [Value(_), Numbers(numbers)] | [Numbers(numbers), Value(_)]) => Affine::shifting(numbers.clone()),
-        (Subtract, [Value(_), Numbers(numbers)]) => Affine::shifting(numbers.iter().map(|x| -x).collect()),
-        (Subtract, [Numbers(numbers), Value(_)]) => Affine::negating(numbers.clone()),
-        (Multiply, [Value(_), Numbers(numbers)] | [Numbers(numbers), Value(_)]) => Affine::scaling(numbers.clone()),
-        (Divide, [Value(_), Numbers(numbers)]) => Affine::scaling(numbers.iter().map(|x| 1.0 / x).collect()),
-        _ => return Op::Other,
-    };
-    Op::Affine(affine)
+    match operands {
+        [Value(_), Value(_)] if operator == Arithmetic::Add => Op::Add,
+        [Value(_), Numbers(numbers)] => Op::with_constant(operator, numbers.clone(), false),
+        [Numbers(numbers), Value(_)] => Op::with_constant(operator, numbers.clone(), true),
+        _ => Op::Other,
+    }
 }
 
 /// `node_def` is JSON, or JSON in a string.

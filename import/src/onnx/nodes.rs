@@ -11,7 +11,7 @@ use super::tensor::{self, Attributes, axis_of, display, non_negative};
 use mbvc_runtime::HeadActivation;
 
 use crate::error::{ImportError, Result};
-use crate::source::{Affine, BatchNorm, Constant, Conv, Dense, Kernel, Op, Pads, Values, decimal};
+use crate::source::{Arithmetic, BatchNorm, Constant, Conv, Dense, Kernel, Op, Pads, Values, decimal};
 use crate::text::{display_shape, shorten};
 
 /// Reads `node` into `scope`.
@@ -124,7 +124,12 @@ fn operation<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
             let [low, high] = clip_bounds(scope, node, attributes)?;
             clamp(scope, node, low, high)
         }
-        "Min" | "Max" | "Add" | "Sum" | "Sub" | "Mul" | "Div" => binary(scope, node),
+        "Add" | "Sum" => binary(scope, node, Arithmetic::Add),
+        "Sub" => binary(scope, node, Arithmetic::Subtract),
+        "Mul" => binary(scope, node, Arithmetic::Multiply),
+        "Div" => binary(scope, node, Arithmetic::Divide),
+        "Min" => binary(scope, node, Arithmetic::Minimum),
+        "Max" => binary(scope, node, Arithmetic::Maximum),
         "Pad" => pad(scope, node, attributes),
         "GlobalAveragePool" => unary(scope, node, Op::Pool { window: None }),
         "AveragePool" => unary(scope, node, Op::Pool { window: Some(pool_window(attributes)?) }),
@@ -326,16 +331,15 @@ fn clip_bounds<'a>(scope: &Scope<'a>, node: &'a proto::Node, attributes: Attribu
 }
 
 /// Translates arithmetic of two values, or of a value and a constant.
-fn binary<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
+fn binary<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, operator: Arithmetic) -> Result<()> {
     let is_data = |at| -> Result<bool> { Ok(matches!(scope.slot(node, at)?, Some(Slot::Data { .. }))) };
-    let operator = node.op_type.as_str();
     let (data, constant_at) = match (node.input.len(), is_data(0)?, is_data(1)?) {
-        (2, true, true) if matches!(operator, "Add" | "Sum") => {
+        (2, true, true) if operator == Arithmetic::Add => {
             let ((left, layout), (right, _)) = (scope.data(node, 0)?, scope.data(node, 1)?);
             return scope.emit(node, Op::Add, vec![left, right], layout);
         }
         (2, true, false) => (0, 1),
-        (2, false, true) if operator != "Div" => (1, 0),
+        (2, false, true) if operator != Arithmetic::Divide => (1, 0),
         _ => return other(scope, node, Op::Other),
     };
     let (value, layout) = scope.data(node, data)?;
@@ -343,17 +347,7 @@ fn binary<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
     // A factor and an offset.
     scope.spend(constant.len().saturating_mul(2))?;
     let numbers = per_channel(&constant, layout)?;
-    let op = match (operator, numbers.as_slice()) {
-        ("Min", &[high]) => Op::Clamp { low: f64::NEG_INFINITY, high },
-        ("Max", &[low]) => Op::Clamp { low, high: f64::INFINITY },
-        ("Add" | "Sum", _) => Op::Affine(Affine::shifting(numbers)),
-        ("Sub", _) if data == 0 => Op::Affine(Affine::shifting(numbers.iter().map(|x| -x).collect())),
-        ("Sub", _) => Op::Affine(Affine::negating(numbers)),
-        ("Mul", _) => Op::Affine(Affine::scaling(numbers)),
-        ("Div", _) => Op::Affine(Affine::scaling(numbers.iter().map(|x| 1.0 / x).collect())),
-        _ => Op::Other,
-    };
-    scope.emit(node, op, vec![value], layout)
+    scope.emit(node, Op::with_constant(operator, numbers, data == 1), vec![value], layout)
 }
 
 /// Returns a constant that broadcasts over channels: one number, or one per channel.

@@ -17,5 +17,5 @@ pub use fact::{Fact, replace};
 pub use format::Format;
 pub use graph::{Hints, MAX_NODES, SourceGraph};
 pub use holder::{Holder, Holders, Layout};
-pub use ops::{Affine, BatchNorm, Conv, Dense, Kernel, Node, Op, Pads, Place, Value, decimal};
+pub use ops::{Affine, Arithmetic, BatchNorm, Conv, Dense, Kernel, Node, Op, Pads, Place, Value, decimal};
 pub use quant::{Quantized, Quants, ValueQuant};

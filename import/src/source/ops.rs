@@ -65,7 +65,33 @@ pub enum Op<'a> {
     Other,
 }
 
+/// An operator of two operands, of which one is a constant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arithmetic {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Minimum,
+    Maximum,
+}
+
 impl Op<'_> {
+    /// Returns `x operator numbers`, or `numbers operator x` if `swapped`; [`Op::Other`] if the family has no such operation.
+    pub fn with_constant(operator: Arithmetic, numbers: Vec<f64>, swapped: bool) -> Self {
+        use Arithmetic::{Add, Divide, Maximum, Minimum, Multiply, Subtract};
+        Self::Affine(match (operator, numbers.as_slice(), swapped) {
+            (Minimum, &[high], _) => return Self::Clamp { low: f64::NEG_INFINITY, high },
+            (Maximum, &[low], _) => return Self::Clamp { low, high: f64::INFINITY },
+            (Add, ..) => Affine::shifting(numbers),
+            (Subtract, _, true) => Affine::negating(numbers),
+            (Subtract, _, false) => Affine::shifting(numbers.iter().map(|x| -x).collect()),
+            (Multiply, ..) => Affine::scaling(numbers),
+            (Divide, _, false) => Affine::scaling(numbers.iter().map(|x| 1.0 / x).collect()),
+            _ => return Self::Other,
+        })
+    }
+
     /// Returns the channels of the result, if known, from those of the input.
     pub fn channels(&self, input: Option<usize>) -> Option<usize> {
         match self {

@@ -8,7 +8,7 @@ use mbvc_runtime::HeadActivation;
 use super::node::Node;
 use super::scope::{Scope, Slot};
 use crate::error::{ImportError, Result};
-use crate::source::{Affine, BatchNorm, Conv, Dense, Kernel, Op, Pads, Value, decimal};
+use crate::source::{Affine, Arithmetic, BatchNorm, Conv, Dense, Kernel, Op, Pads, Value, decimal};
 use crate::text::{display_shape, shorten};
 
 const CONVOLUTION: [&str; 7] =
@@ -297,28 +297,24 @@ fn numbers(scope: &Scope<'_>, slot: &Slot) -> Result<Vec<f64>> {
 
 /// Arithmetic of two values, or of a value and a constant with one number per channel.
 fn binary<'a>(scope: &mut Scope<'a>, call: &Call<'_, 'a>) -> Result<Slot> {
-    let operator = call.node.operator;
-    let (value, constant, swapped) = match (call.inputs.as_slice(), operator) {
-        (&[Slot::Data(left), Slot::Data(right)], "Add" | "AddV2") => {
-            return scope.push(call.node, Op::Add, vec![left, right]).map(Slot::Data);
-        }
-        ([Slot::Data(value), constant @ Slot::Constant(_)], _) => (*value, constant, false),
-        ([constant @ Slot::Constant(_), Slot::Data(value)], operator) if !matches!(operator, "RealDiv" | "Div") => {
-            (*value, constant, true)
-        }
+    let operator = match call.node.operator {
+        "Add" | "AddV2" => Arithmetic::Add,
+        "Sub" => Arithmetic::Subtract,
+        "Mul" => Arithmetic::Multiply,
+        "RealDiv" | "Div" => Arithmetic::Divide,
+        "Minimum" => Arithmetic::Minimum,
+        "Maximum" => Arithmetic::Maximum,
         _ => return other(scope, call),
     };
-    let numbers = numbers(scope, constant)?;
-    let op = match (operator, numbers.as_slice()) {
-        ("Minimum", &[high]) => Op::Clamp { low: f64::NEG_INFINITY, high },
-        ("Maximum", &[low]) => Op::Clamp { low, high: f64::INFINITY },
-        ("Add" | "AddV2", _) => Op::Affine(Affine::shifting(numbers)),
-        ("Sub", _) if swapped => Op::Affine(Affine::negating(numbers)),
-        ("Sub", _) => Op::Affine(Affine::shifting(numbers.iter().map(|x| -x).collect())),
-        ("Mul", _) => Op::Affine(Affine::scaling(numbers)),
-        ("RealDiv" | "Div", _) => Op::Affine(Affine::scaling(numbers.iter().map(|x| 1.0 / x).collect())),
-        _ => Op::Other,
+    let (value, constant, swapped) = match call.inputs.as_slice() {
+        &[Slot::Data(left), Slot::Data(right)] if operator == Arithmetic::Add => {
+            return scope.push(call.node, Op::Add, vec![left, right]).map(Slot::Data);
+        }
+        [Slot::Data(value), constant @ Slot::Constant(_)] => (*value, constant, false),
+        [constant @ Slot::Constant(_), Slot::Data(value)] => (*value, constant, true),
+        _ => return other(scope, call),
     };
+    let op = Op::with_constant(operator, numbers(scope, constant)?, swapped);
     scope.push(call.node, op, vec![value]).map(Slot::Data)
 }
 

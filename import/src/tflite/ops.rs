@@ -6,7 +6,7 @@ use super::tensors::{Input, Tensors};
 use mbvc_runtime::HeadActivation;
 
 use crate::error::{ImportError, Result};
-use crate::source::{Affine, Constant, Conv, Dense, Kernel, Layout, Op, Pads, Place, Value};
+use crate::source::{Arithmetic, Constant, Conv, Dense, Kernel, Layout, Op, Pads, Place, Value};
 use crate::text::display_shape;
 
 /// Operands of one operator.
@@ -62,11 +62,12 @@ fn operation<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
         code::CONV_2D => conv(tensors, call),
         code::DEPTHWISE_CONV_2D => depthwise(tensors, call),
         code::FULLY_CONNECTED => dense(tensors, call),
-        code::ADD => binary(tensors, call, schema::ADD_OPTIONS),
-        code::SUB => binary(tensors, call, schema::SUB_OPTIONS),
-        code::MUL => binary(tensors, call, schema::MUL_OPTIONS),
-        code::DIV => binary(tensors, call, schema::DIV_OPTIONS),
-        code::MINIMUM | code::MAXIMUM => binary(tensors, call, 0),
+        code::ADD => binary(tensors, call, Arithmetic::Add, schema::ADD_OPTIONS),
+        code::SUB => binary(tensors, call, Arithmetic::Subtract, schema::SUB_OPTIONS),
+        code::MUL => binary(tensors, call, Arithmetic::Multiply, schema::MUL_OPTIONS),
+        code::DIV => binary(tensors, call, Arithmetic::Divide, schema::DIV_OPTIONS),
+        code::MINIMUM => binary(tensors, call, Arithmetic::Minimum, 0),
+        code::MAXIMUM => binary(tensors, call, Arithmetic::Maximum, 0),
         code::RELU => unary(tensors, call, Op::Clamp { low: 0.0, high: f64::INFINITY }),
         code::RELU6 => unary(tensors, call, Op::Clamp { low: 0.0, high: 6.0 }),
         code::RELU_N1_TO_1 => unary(tensors, call, Op::Clamp { low: -1.0, high: 1.0 }),
@@ -253,32 +254,21 @@ fn rank_4(constant: &Constant<'_>, expected: &str) -> Result<()> {
 }
 
 /// Translates arithmetic of two values, or of a value and a constant with one number per channel (the last axis).
-fn binary<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>, options: i8) -> Result<()> {
+fn binary<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>, operator: Arithmetic, options: i8) -> Result<()> {
     let activation = call.operator.options(options)?.i8(4)?;
     let &[left, right] = call.inputs.as_slice() else { return other(tensors, call) };
-    let (value, constant, swapped) = match (tensors.input(left)?, tensors.input(right)?, call.code) {
-        (Input::Data(left), Input::Data(right), code::ADD) => {
+    let (value, constant, swapped) = match (tensors.input(left)?, tensors.input(right)?) {
+        (Input::Data(left), Input::Data(right)) if operator == Arithmetic::Add => {
             return fused(tensors, call, Op::Add, vec![left, right], activation);
         }
-        (Input::Data(value), Input::Constant, _) => (value, right, false),
-        (Input::Constant, Input::Data(value), code) if code != code::DIV => (value, left, true),
+        (Input::Data(value), Input::Constant) => (value, right, false),
+        (Input::Constant, Input::Data(value)) if operator != Arithmetic::Divide => (value, left, true),
         _ => return other(tensors, call),
     };
     let constant = required(tensors, constant)?;
     // A factor and an offset.
     tensors.spend(constant.len().saturating_mul(2))?;
-    let numbers = constant.per_channel()?;
-    let op = match (call.code, numbers.as_slice()) {
-        (code::MINIMUM, &[high]) => Op::Clamp { low: f64::NEG_INFINITY, high },
-        (code::MAXIMUM, &[low]) => Op::Clamp { low, high: f64::INFINITY },
-        (code::ADD, _) => Op::Affine(Affine::shifting(numbers)),
-        (code::SUB, _) if swapped => Op::Affine(Affine::negating(numbers)),
-        (code::SUB, _) => Op::Affine(Affine::shifting(numbers.iter().map(|x| -x).collect())),
-        (code::MUL, _) => Op::Affine(Affine::scaling(numbers)),
-        (code::DIV, _) => Op::Affine(Affine::scaling(numbers.iter().map(|x| 1.0 / x).collect())),
-        _ => Op::Other,
-    };
-    fused(tensors, call, op, vec![value], activation)
+    fused(tensors, call, Op::with_constant(operator, constant.per_channel()?, swapped), vec![value], activation)
 }
 
 /// Returns axes, or two numbers per axis.
