@@ -131,9 +131,10 @@ impl Tensors {
         Ok(Self { buffers, stored, numbers, used, room: Cell::new(limits::unpacked(beside.bytes())) })
     }
 
-    /// Iterates over names and numbers.
+    /// Iterates over names and numbers of the tensors of the model, without those of the optimizer.
     pub fn names(&self) -> impl Iterator<Item = (&str, usize)> {
-        self.stored.iter().enumerate().map(|(number, stored)| (stored.name.as_str(), number))
+        let of_model = self.stored.iter().enumerate().filter(|(_, stored)| !stored.is_optimizer);
+        of_model.map(|(number, stored)| (stored.name.as_str(), number))
     }
 
     /// Returns the number of the tensor with this name.

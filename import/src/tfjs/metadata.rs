@@ -57,7 +57,9 @@ impl Metadata {
         const OPERATIONS: &str = "Teachable Machine divides pixels by 127 and subtracts 1";
         let wrong = |problem: &str| ImportError::unsupported(format!("{FILE}: {problem}"));
         if self.grayscale {
-            return Err(wrong("the model classifies gray images").expected("`grayscale: false`"));
+            return Err(wrong("the model classifies gray images")
+                .expected("`grayscale: false`")
+                .help("train the model on color images"));
         }
         let size = self.image_size.unwrap_or(USUAL_SIZE);
         if let [Some(height), Some(width), _] = graph.input_shape

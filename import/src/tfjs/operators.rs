@@ -79,7 +79,7 @@ fn operation<'a>(scope: &mut Scope<'a>, call: &Call<'_, 'a>) -> Result<Slot> {
         "ArgMax" | "TopKV2" => unary(scope, call, Op::Ranking),
         "Identity" | "StopGradient" | "PreventGradient" | "Snapshot" => Ok(Slot::Data(call.value()?)),
         "Cast" if call.node.element_type("DstT")? == Some("DT_FLOAT") => Ok(Slot::Data(call.value()?)),
-        "Shape" => Ok(Slot::Computed),
+        "Shape" => Ok(Slot::Shape(scope.channels(call.value()?))),
         _ => other(scope, call),
     }
 }
@@ -105,7 +105,7 @@ fn other<'a>(scope: &mut Scope<'a>, call: &Call<'_, 'a>) -> Result<Slot> {
         match input {
             Slot::Data(value) => values.push(*value),
             Slot::Constant(number) => scope.tensors.mark(*number),
-            Slot::Sizes(_) | Slot::Computed => {}
+            Slot::Shape(_) | Slot::Sizes(_) | Slot::Computed => {}
         }
     }
     scope.push(call.node, Op::Other, values).map(Slot::Data)
@@ -360,11 +360,13 @@ fn mean<'a>(scope: &mut Scope<'a>, call: &Call<'_, 'a>) -> Result<Slot> {
     unary(scope, call, Op::Pool { window: None })
 }
 
-/// A reshape that keeps the channels last: `[-1, C]`, `[N, 1, 1, C]`.
+/// A reshape that keeps the channels last: `[-1, C]`, `[N, 1, 1, C]`, or the shape of another value.
 fn reshape<'a>(scope: &mut Scope<'a>, call: &Call<'_, 'a>) -> Result<Slot> {
     let value = call.value()?;
     let sizes: Vec<Option<i64>> = match call.input(1)? {
         Slot::Sizes(sizes) => sizes.clone(),
+        // The channels of every value are its last axis.
+        Slot::Shape(Some(channels)) => vec![None, i64::try_from(*channels).ok()],
         target => scope.integers(target)?.into_iter().map(Some).collect(),
     };
     let op = Op::reshape(&sizes, scope.channels(value))?;

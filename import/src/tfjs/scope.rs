@@ -15,6 +15,8 @@ pub enum Slot {
     Data(Value),
     /// A tensor of the manifest, by number.
     Constant(usize),
+    /// The shape of a value with this number of channels, if known.
+    Shape(Option<usize>),
     /// Sizes computed from shapes; `None` if they depend on the input.
     Sizes(Vec<Option<i64>>),
     /// Computed from shapes or constants, and not evaluated.
@@ -77,7 +79,7 @@ impl<'a> Scope<'a> {
     pub fn constant(&self, slot: &Slot) -> Result<Rc<Constant<'a>>> {
         match slot {
             Slot::Constant(number) => self.tensors.constant(*number).map(Rc::new),
-            Slot::Data(_) | Slot::Sizes(_) | Slot::Computed => {
+            Slot::Data(_) | Slot::Shape(_) | Slot::Sizes(_) | Slot::Computed => {
                 Err(ImportError::unsupported("an input is computed by the graph")
                     .expected("a stored constant")
                     .help("convert the model again: `tensorflowjs_converter` folds constants"))

@@ -44,6 +44,10 @@ fn every_further_tensor_is_named_or_known() {
             model.entries()[at]["group"] = "optimizer".into();
             let with_state = model.read().unwrap_or_else(|error| panic!("{name} {at}: {error}"));
             assert!(same(&with_state, &imported));
+            // It is not the weight of a layer, whatever its name is.
+            let mut named = model.clone();
+            named.entries()[at]["name"] = "Conv1/bias".into();
+            assert!(same(&named.read().unwrap(), &imported));
             assert!(with_state.notes.iter().any(|note| note.contains("of the optimizer are ignored")));
             model.entries()[at] = json!({"name": "seed", "shape": [2], "dtype": "int32"});
             assert!(same(&model.read().unwrap(), &imported));
@@ -265,6 +269,24 @@ fn reshapes_keep_the_classes_together() {
         let error = reshaped(sizes).map(|imported| imported.facts).unwrap_err();
         assert!(error.contains("'reshape' (Reshape): the reshape changes the channels"), "{sizes:?}: {error}");
     }
+}
+
+/// As in TensorFlow-Slim: the scores get the shape of the logits.
+#[test]
+fn reshapes_to_the_shape_of_a_value() {
+    let reshaped = |of: &str| {
+        let mut model = Model::of("graph");
+        let last = model.nodes().iter().position(|node| node["op"] == "Identity").unwrap();
+        let scores = model.nodes()[last]["input"][0].clone();
+        let of = model.nodes().iter().find(|node| node["op"] == of).unwrap()["name"].clone();
+        model.nodes()[last]["input"][0] = "reshape".into();
+        model.nodes().push(json!({"name": "reshape", "op": "Reshape", "input": [scores, "shape"]}));
+        model.nodes().push(json!({"name": "shape", "op": "Shape", "input": [of]}));
+        model.read()
+    };
+    assert!(same(&reshaped("Softmax").unwrap(), &Model::of("graph").read().unwrap()));
+    let error = reshaped("Mean").map(|imported| imported.facts).unwrap_err();
+    assert!(error.contains("the reshape changes the channels"), "{error}");
 }
 
 #[test]
