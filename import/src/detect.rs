@@ -32,6 +32,9 @@ const FROZEN_GRAPH_HELP: &str = "convert it with `python -m tf2onnx.convert --gr
 const CHECKPOINT_HELP: &str = "a TensorFlow checkpoint contains weights only: load it into its model in Python, then \
                                `model.save(\"model.keras\")`";
 
+const SHARD_HELP: &str =
+    "the file may be damaged; if it has weights of a TensorFlow.js model, pass model.json of the same folder";
+
 /// Detects the format by content, else by `hint`, else by the extension of `name`.
 pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> {
     let not_a_model = |problem: String| ImportError::new(ErrorKind::NotAModel, problem).file(name);
@@ -92,6 +95,8 @@ pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> 
             .expected(format!("{READ}, or a weights file of mbvc"))
             .help(if is_of_tensorflow(name) {
                 CHECKPOINT_HELP
+            } else if Path::new(name).extension().is_some_and(|extension| extension == "bin") {
+                SHARD_HELP
             } else {
                 "the file may be damaged; download or export it again"
             })),
@@ -309,5 +314,6 @@ mod tests {
         assert!(detect(b"", "m.onnx", None).unwrap_err().problem.contains("empty"));
         assert!(detect(b"hello world", "m.tflite", None).unwrap_err().problem.contains("TFL3"));
         assert_eq!(detect(b"hello world", "m.txt", None).unwrap_err().kind, ErrorKind::NotAModel);
+        assert!(detect(b"\0\0\0\0", "group1-shard1of1.bin", None).unwrap_err().to_string().contains("pass model.json"));
     }
 }
