@@ -9,6 +9,7 @@
 
 mod arguments;
 mod constants;
+mod layers;
 mod lexer;
 mod machine;
 mod objects;
@@ -64,7 +65,7 @@ pub fn read<'a>(
             .found(result.text())
             .help("save a model that returns the scores alone"));
     };
-    let output = machine.recorder.current(output);
+    let output = machine.recorder.current(output)?;
     let is_read = |name: &&String| places.get(*name).is_some_and(|at| machine.objects.read.contains_key(at));
     let unread: Vec<&String> = dict.tensors.keys().filter(|name| !is_read(name)).collect();
     let ignored = ignored(&unread);

@@ -12,8 +12,8 @@ use crate::text::shorten;
 /// The nodes so far, and the state of the memory.
 pub struct Recorder<'a> {
     pub nodes: Vec<Node<'a>>,
-    /// The value of each cell.
-    cells: Vec<source::Value>,
+    /// The value of each cell; `None` if it is uncertain.
+    cells: Vec<Option<source::Value>>,
     extents: u32,
     /// Whether an average over windows was read. It covers the image, so that there is no other average.
     pub has_windows: bool,
@@ -58,13 +58,19 @@ impl<'a> Recorder<'a> {
 
     /// Returns a tensor in a new cell with this value.
     pub fn view(&mut self, value: source::Value, shape: Vec<Extent>) -> Tensor {
-        self.cells.push(value);
-        Tensor { cell: self.cells.len() - 1, shape: shape.into(), averaged: None }
+        self.cells.push(Some(value));
+        Tensor { cell: self.cells.len() - 1, shape: shape.into(), averaged: None, may_be_copy: false }
     }
 
     /// Returns the current value of a tensor.
-    pub fn current(&self, tensor: &Tensor) -> source::Value {
-        self.cells.get(tensor.cell).copied().unwrap_or_default()
+    ///
+    /// # Errors
+    /// If a tensor that may be a copy of it was changed in place.
+    pub fn current(&self, tensor: &Tensor) -> Result<source::Value> {
+        self.cells.get(tensor.cell).copied().flatten().ok_or_else(|| {
+            self.refuse("the code reads a tensor after a change in place of another one, which may be a copy of it")
+                .help("remove `inplace=True`, or `contiguous()`, and save the model again")
+        })
     }
 
     /// Adds a node that reads `inputs`. Its result is a new tensor, or replaces the first input if the function is in place.
@@ -78,7 +84,7 @@ impl<'a> Recorder<'a> {
         if self.nodes.len() == MAX_NODES {
             return Err(self.refuse(format!("the network has more than {MAX_NODES} operations")));
         }
-        let inputs_now: Vec<_> = inputs.iter().map(|tensor| self.current(tensor)).collect();
+        let inputs_now: Vec<_> = inputs.iter().map(|tensor| self.current(tensor)).collect::<Result<_>>()?;
         let output = self.nodes.len() + 1;
         let place =
             Place { name: self.module.path.to_string().into(), operator: format!("torch.{}", call.name).into() };
@@ -87,17 +93,19 @@ impl<'a> Recorder<'a> {
             && let Some(first) = inputs.first()
         {
             if let Some(cell) = self.cells.get_mut(first.cell) {
-                *cell = output;
+                *cell = (!first.may_be_copy).then_some(output);
             }
-            return Ok(Value::Tensor((*first).clone()));
+            if !first.may_be_copy {
+                return Ok(Value::Tensor((*first).clone()));
+            }
         }
         Ok(Value::Tensor(self.view(output, shape)))
     }
 
-    /// Returns a copy of a tensor in a new cell.
-    pub fn copy(&mut self, tensor: &Tensor) -> Value<'a> {
-        let value = self.current(tensor);
-        Value::Tensor(self.view(value, tensor.shape.to_vec()))
+    /// Returns a copy of a tensor in a new cell, with the same elements.
+    pub fn copy(&mut self, tensor: &Tensor, shape: &[Extent]) -> Result<Tensor> {
+        let value = self.current(tensor)?;
+        Ok(self.view(value, shape.to_vec()))
     }
 
     /// Counts elements of constants against the budget.

@@ -1,6 +1,5 @@
 //! Functions on tensors that depend on the image, as nodes of the graph.
 
-use std::borrow::Cow;
 use std::rc::Rc;
 
 use mbvc_runtime::HeadActivation;
@@ -11,13 +10,7 @@ use super::recorder::Recorder;
 use super::shapes;
 use super::value::{Extent, List, Tensor, Value};
 use crate::error::{ImportError, Result};
-use crate::source::{Affine, BatchNorm, Constant, Conv, Dense, Kernel, Op, Pads, Values};
-
-/// Canonical axes in PyTorch's `[out, in, height, width]` and `[out, in]`.
-const CONV_ORDER: [usize; 4] = [2, 3, 1, 0];
-const DENSE_ORDER: [usize; 2] = [1, 0];
-/// A weight that is already `[in, out]`.
-const TRANSPOSED_ORDER: [usize; 2] = [0, 1];
+use crate::source::{Affine, Constant, Op};
 
 /// Executes a function with tensors among its arguments.
 pub fn call<'a>(recorder: &mut Recorder<'a>, call: &Arguments<'a>) -> Result<Value<'a>> {
@@ -30,11 +23,11 @@ pub fn call<'a>(recorder: &mut Recorder<'a>, call: &Arguments<'a>) -> Result<Val
 }
 
 /// The result of a function; `None` if the function or its arguments are not supported.
-type Outcome<'a> = Result<Option<Value<'a>>>;
+pub type Outcome<'a> = Result<Option<Value<'a>>>;
 
-struct Caller<'c, 'a> {
-    recorder: &'c mut Recorder<'a>,
-    call: &'c Arguments<'a>,
+pub struct Caller<'c, 'a> {
+    pub recorder: &'c mut Recorder<'a>,
+    pub call: &'c Arguments<'a>,
 }
 
 impl<'a> Caller<'_, 'a> {
@@ -63,9 +56,12 @@ impl<'a> Caller<'_, 'a> {
             "dtype" | "device" | "layout" => Ok(Some(Value::Opaque)),
             "is_floating_point" => Ok(Some(Value::Bool(true))),
             "dim" | "len" | "size" => Ok(self.extent(&x)),
-            "contiguous" | "detach" | "alias" | "data" | "requires_grad" => Ok(Some(Value::Tensor(x))),
-            "clone" => Ok(Some(self.recorder.copy(&x))),
-            "to" | "type_as" => Ok(is_cast_exact(self.call).then_some(Value::Tensor(x))),
+            "detach" | "alias" | "data" | "requires_grad" => Ok(Some(Value::Tensor(x))),
+            "clone" => self.copied(&x, &x.shape),
+            "contiguous" => Ok(Some(Value::Tensor(Tensor { may_be_copy: true, ..x }))),
+            "to" | "type_as" => {
+                Ok(is_cast_exact(self.call).then_some(Value::Tensor(Tensor { may_be_copy: true, ..x })))
+            }
             "dropout" | "feature_dropout" | "alpha_dropout" | "feature_alpha_dropout" => {
                 match self.call.bool(2, "train", true) {
                     Some(false) => Ok(Some(Value::Tensor(x))),
@@ -81,7 +77,8 @@ impl<'a> Caller<'_, 'a> {
             "adaptive_avg_pool2d" | "avg_pool2d" | "mean" => self.pool(&x, base),
             "flatten" | "view" | "reshape" | "squeeze" | "unsqueeze" | "select" | "slice" => {
                 let shape = shapes::reshaped(&x, base, self.call);
-                Ok(shape.map(|shape| Value::Tensor(Tensor { shape: shape.into(), ..x })))
+                let may_be_copy = x.may_be_copy || matches!(base, "reshape" | "flatten");
+                Ok(shape.map(|shape| Value::Tensor(Tensor { shape: shape.into(), may_be_copy, ..x })))
             }
             "pad" | "constant_pad_nd" => self.pad(&x),
             "argmax" | "topk" => self.ranking(&x, base),
@@ -89,7 +86,11 @@ impl<'a> Caller<'_, 'a> {
         }
     }
 
-    fn in_training(&self) -> Box<ImportError> {
+    fn copied(&mut self, x: &Tensor, shape: &[Extent]) -> Outcome<'a> {
+        self.recorder.copy(x, shape).map(|copy| Some(Value::Tensor(copy)))
+    }
+
+    pub fn in_training(&self) -> Box<ImportError> {
         self.recorder
             .refuse("the module was traced or scripted in training mode")
             .help("call `model.eval()` before `torch.jit.trace` or `torch.jit.script`")
@@ -119,131 +120,15 @@ impl<'a> Caller<'_, 'a> {
     }
 
     /// Adds a node that changes elements one by one.
-    fn elementwise(&mut self, x: &Tensor, op: Op<'a>) -> Outcome<'a> {
+    pub fn elementwise(&mut self, x: &Tensor, op: Op<'a>) -> Outcome<'a> {
         self.recorder.node(self.call, op, &[x], x.shape.to_vec()).map(Some)
     }
 
-    fn constant(&self, at: usize, name: &str) -> Option<Rc<Constant<'a>>> {
+    pub fn constant(&self, at: usize, name: &str) -> Option<Rc<Constant<'a>>> {
         match self.call.get(at, name) {
             Some(Value::Constant(constant)) => Some(Rc::clone(constant)),
             _ => None,
         }
-    }
-
-    /// `conv2d(x, weight, bias, stride, padding, dilation, groups)`, and `_convolution` with `transposed` and `output_padding`
-    /// before `groups`.
-    fn conv(&mut self, x: &Tensor) -> Outcome<'a> {
-        let call = self.call;
-        let is_whole = call.name == "_convolution";
-        let Some(weight) = self.constant(1, "weight") else { return Ok(None) };
-        let bias = self.constant(2, "bias");
-        if (bias.is_none() && call.get(2, "bias").is_some())
-            || !x.is_image()
-            || (is_whole && (call.bool(6, "transposed", false) != Some(false)))
-        {
-            return Ok(None);
-        }
-        let &[out, _, height, width] = weight.shape() else { return Ok(None) };
-        let dilation = call.pair(5, "dilation", 1);
-        let pads = match call.get(4, "padding") {
-            Some(Value::Text(text)) => match &**text {
-                "valid" => Some([0, 0]),
-                // Odd kernels of stride 1 have the same padding on both sides.
-                "same" if height % 2 == 1 && width % 2 == 1 && dilation == Some([1; 2]) => {
-                    Some([height / 2, width / 2])
-                }
-                _ => None,
-            },
-            _ => call.pair(4, "padding", 0),
-        };
-        let groups =
-            call.int(if is_whole { 8 } else { 6 }, "groups", 1).and_then(|groups| usize::try_from(groups).ok());
-        let (Some(stride), Some([vertical, horizontal]), Some(dilation), Some(groups)) =
-            (call.pair(3, "stride", 1), pads, dilation, groups)
-        else {
-            return Ok(None);
-        };
-        let pads = Pads::Explicit([vertical, horizontal, vertical, horizontal]);
-        let kernel = Kernel { constant: weight, order: CONV_ORDER.to_vec(), scale: 1.0 };
-        let conv = Conv { kernel, bias, groups, stride, dilation, pads };
-        let is_vector = x.is_vector() && [height, width] == [1; 2] && pads == Pads::Explicit([0; 4]);
-        let image = if is_vector { [Extent::Known(1); 2] } else { [self.recorder.extent(), self.recorder.extent()] };
-        let shape = vec![Extent::Batch, Extent::Known(out), image[0], image[1]];
-        self.recorder.node(call, Op::Conv(conv), &[x], shape).map(Some)
-    }
-
-    /// `batch_norm(x, weight, bias, mean, variance, training, momentum, eps, cudnn)`.
-    fn batch_norm(&mut self, x: &Tensor) -> Outcome<'a> {
-        if self.call.bool(5, "training", true) != Some(false) {
-            return Err(self.in_training());
-        }
-        let (Some(mean), Some(variance)) = (self.constant(3, "running_mean"), self.constant(4, "running_var")) else {
-            return Err(self.in_training());
-        };
-        self.recorder.spend_elements(2 * mean.len())?;
-        let filled =
-            |value: f32| Constant::new(vec![mean.len()], Values::F32(Cow::Owned(vec![value; mean.len()]))).map(Rc::new);
-        let affine = |at, name, value| match (self.call.get(at, name), self.constant(at, name)) {
-            (_, Some(constant)) => Ok(Some(constant)),
-            (None, None) => filled(value).map(Some),
-            (Some(_), None) => Ok(None),
-        };
-        let (gamma, beta) = (affine(1, "weight", 1.0)?, affine(2, "bias", 0.0)?);
-        let epsilon = self.call.get(7, "eps").and_then(Value::number);
-        let (Some(gamma), Some(beta), Some(epsilon)) = (gamma, beta, epsilon) else { return Ok(None) };
-        if !x.is_image() && x.channel_axis() + 1 != x.shape.len() {
-            return Ok(None);
-        }
-        self.elementwise(x, Op::BatchNorm(BatchNorm { gamma, beta, mean, variance, epsilon }))
-    }
-
-    /// `linear(x, weight, bias)`, `matmul(x, weight)`.
-    fn linear(&mut self, x: &Tensor) -> Outcome<'a> {
-        let is_linear = self.call.name == "linear";
-        let (Some(weight), bias) = (self.constant(1, "weight"), self.constant(2, "bias")) else { return Ok(None) };
-        if bias.is_none() && self.call.get(2, "bias").is_some() {
-            return Ok(None);
-        }
-        self.dense(x, weight, if is_linear { DENSE_ORDER } else { TRANSPOSED_ORDER }, bias)
-    }
-
-    /// `addmm(bias, x, weight)`, with the weight `[in, out]`.
-    fn addmm(&mut self) -> Outcome<'a> {
-        let (Some(Value::Tensor(x)), Some(bias), Some(weight)) =
-            (self.call.get(1, "mat1").cloned(), self.constant(0, "self"), self.constant(2, "mat2"))
-        else {
-            return Ok(None);
-        };
-        let is_one = |at, name| self.call.get(at, name).is_none_or(|factor| factor.number() == Some(1.0));
-        if !is_one(3, "beta") || !is_one(4, "alpha") || bias.shape().len() != 1 {
-            return Ok(None);
-        }
-        self.dense(&x, weight, TRANSPOSED_ORDER, Some(bias))
-    }
-
-    fn dense(
-        &mut self,
-        x: &Tensor,
-        weight: Rc<Constant<'a>>,
-        order: [usize; 2],
-        bias: Option<Rc<Constant<'a>>>,
-    ) -> Outcome<'a> {
-        let &[first, second] = weight.shape() else { return Ok(None) };
-        let [inputs, outputs] = if order == DENSE_ORDER { [second, first] } else { [first, second] };
-        // A dense layer of other tensors applies to each row of the last axis.
-        if x.channel_axis() + 1 != x.shape.len() || x.averaged.is_some() {
-            return Ok(None);
-        }
-        if let Some(features) = x.channels().filter(|features| *features != inputs) {
-            return Err(self
-                .recorder
-                .refuse("the weight does not match its input features")
-                .expected(format!("{features} features"))
-                .found(format!("a weight of {inputs} by {outputs}")));
-        }
-        let shape = x.shape.iter().take(x.channel_axis()).copied().chain([Extent::Known(outputs)]).collect();
-        let kernel = Kernel { constant: weight, order: order.to_vec(), scale: 1.0 };
-        self.recorder.node(self.call, Op::Dense(Dense { kernel, bias }), &[x], shape).map(Some)
     }
 
     fn clamp(&mut self, x: &Tensor, base: &str) -> Outcome<'a> {
@@ -344,7 +229,7 @@ impl<'a> Caller<'_, 'a> {
         if x.shape.len() + usize::from(x.averaged.is_some()) < 4 {
             // An average of one pixel.
             let is_one = base == "adaptive_avg_pool2d" && x.is_vector();
-            return Ok(is_one.then(|| Value::Tensor(x.clone())));
+            return if is_one { self.copied(x, &x.shape) } else { Ok(None) };
         }
         let channels = x.shape.get(..2).unwrap_or_default().to_vec();
         let pooled = [channels.as_slice(), &[Extent::Known(1); 2]].concat();
@@ -374,7 +259,7 @@ impl<'a> Caller<'_, 'a> {
             return Ok(None);
         }
         if x.is_vector() && window.is_none() {
-            return Ok(Some(Value::Tensor(x.clone())));
+            return self.copied(x, &x.shape);
         }
         self.recorder.has_windows = window.is_some();
         self.recorder.node(self.call, Op::Pool { window }, &[x], pooled).map(Some)
@@ -394,7 +279,7 @@ impl<'a> Caller<'_, 'a> {
             ([2, 3], None) if x.is_image() => {
                 let shape = [x.shape.get(..2).unwrap_or_default(), &kept].concat();
                 if x.is_vector() {
-                    return Ok(Some(Value::Tensor(Tensor { shape: shape.into(), ..x.clone() })));
+                    return self.copied(x, &shape);
                 }
                 self.recorder.node(self.call, Op::Pool { window: None }, &[x], shape).map(Some)
             }
@@ -402,7 +287,8 @@ impl<'a> Caller<'_, 'a> {
                 let mut shape = x.shape.to_vec();
                 shape.splice(*axis..=*axis, kept);
                 // Without the axis, the other one is the last.
-                Ok(Some(Value::Tensor(Tensor { shape: shape.into(), averaged: Some(*axis), cell: x.cell })))
+                let copy = self.recorder.copy(x, &shape)?;
+                Ok(Some(Value::Tensor(Tensor { averaged: Some(*axis), ..copy })))
             }
             ([axis @ (2 | 3)], Some(before)) if x.shape.len() == 3 || *axis != before => {
                 let mut shape = x.shape.to_vec();
