@@ -36,7 +36,7 @@ pub fn read<'a>(
     spec: Option<&NetworkSpec>,
     most: usize,
 ) -> Result<SourceGraph<'a>> {
-    let whole = parametrization::resolve(dict, most)?;
+    let (whole, parts) = (parametrization::resolve(dict, most)?, dict);
     let dict = whole.as_ref().unwrap_or(dict);
     let layers = find(dict)?;
     let mut conventions = Conventions::of(layers.family, sidecar)?;
@@ -80,6 +80,12 @@ pub fn read<'a>(
     let mut notes = layers.notes;
     notes.extend(modules.notes);
     notes.extend(known.notes);
+    if let Some(name) = parts.tensors.keys().find(|name| name.contains(".parametrizations.")) {
+        notes.push(format!(
+            "the file does not record the class of a parametrization: weight normalization is assumed at '{}'; compare with `mbvc verify`",
+            shorten(name)
+        ));
+    }
     let producer = [layers.family.name, variant].join(" ").trim().to_owned();
     Ok(SourceGraph {
         format,
