@@ -13,7 +13,7 @@ use mbvc_compiler::spec::NetworkSpec;
 use mbvc_import::{Format, ImportError, Imported, ReadOptions, inspect_bytes, read, read_bytes};
 use proptest::prelude::*;
 
-const COUNT: usize = 25;
+const COUNT: usize = 26;
 
 /// The files to corrupt, and a weights file; under 700 KB in total.
 fn files() -> &'static [(String, Vec<u8>)] {
@@ -43,6 +43,7 @@ fn files() -> &'static [(String, Vec<u8>)] {
             "torch/legacy.pth.tar",
             "torch/ema.ckpt",
             "torch/script.pt",
+            "heads/torchscript/frozen.pt",
             "torch/timm/model.safetensors",
         ];
         let mut files: Vec<_> =
