@@ -129,6 +129,8 @@ def scripts():
         "torchvision": mobilenet_v2(width_mult=0.35, num_classes=4),
         "timm": timm.create_model("mobilenetv2_035", num_classes=4),
         "transformers": Logits(MobileNetV2ForImageClassification(config)),
+        "matrix": Matrix(mobilenet_v2(width_mult=0.35, num_classes=4)),
+        "convolutions": Convolutions(mobilenet_v2(width_mult=0.35, num_classes=4)),
     }
     for seed, (name, model) in enumerate(models.items(), 50):
         model = randomize(model, seed)
@@ -140,6 +142,33 @@ def scripts():
         for form, script in forms.items():
             script.save(OUTPUT / f"{name}_{form}.pt")
             case(f"{name}_{form}.pt", model, [64, 64], 4)
+
+
+class Matrix(torch.nn.Module):
+    """A head of matrix products, of a network in channels-last order."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.scale = model, torch.nn.Parameter(torch.rand(4) + 0.5)
+
+    def forward(self, x):
+        linear = self.model.classifier[1]
+        x = self.model.features(x.contiguous(memory_format=torch.channels_last))
+        x = torch.nn.functional.adaptive_avg_pool2d(x, (1, 1))[:, :, 0, 0]
+        return (torch.matmul(x, linear.weight.t()) + linear.bias) * self.scale - 0.25
+
+
+class Convolutions(torch.nn.Module):
+    """A head of 1x1 convolutions after an average pool of the image's size."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.hidden, self.norm = model, torch.nn.Conv2d(1280, 6, 1), torch.nn.BatchNorm2d(6)
+        self.last = torch.nn.Conv2d(6, 4, 1)
+
+    def forward(self, x):
+        x = torch.nn.functional.avg_pool2d(self.model.features(x), 2)
+        return self.last(torch.nn.functional.relu(self.norm(self.hidden(x)))).squeeze(3).squeeze(2)
 
 
 def random_modules(random, inputs, classes):
