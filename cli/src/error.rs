@@ -18,6 +18,8 @@ pub enum CliError {
     Message {
         message: String,
         help: Vec<String>,
+        /// Output of another program, which `--verbose` prints.
+        details: Option<String>,
     },
     /// Errors in a spec, rendered with the source lines.
     Diagnostics(Diagnostics),
@@ -31,7 +33,7 @@ pub type Result<T = ()> = std::result::Result<T, CliError>;
 
 impl CliError {
     pub fn new(message: impl Into<String>) -> Self {
-        Self::Message { message: message.into(), help: Vec::new() }
+        Self::Message { message: message.into(), help: Vec::new(), details: None }
     }
 
     /// Adds a `help:` line.
@@ -45,7 +47,7 @@ impl CliError {
 
     /// Returns the error "cannot `verb` `path`: `cause`", with short texts for common causes.
     pub fn io(verb: &str, path: &Path, cause: &std::io::Error) -> Self {
-        use std::io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
+        use std::io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied, StorageFull};
         let shown = path.display();
         match cause.kind() {
             NotFound if verb == "read" => Self::new(format!("cannot read {shown}: no such file")),
@@ -53,6 +55,7 @@ impl CliError {
             IsADirectory => Self::new(format!("cannot {verb} {shown}: it is a folder")),
             NotADirectory => Self::new(format!("cannot {verb} {shown}: a part of the path is not a folder")),
             PermissionDenied => Self::new(format!("cannot {verb} {shown}: permission denied")),
+            StorageFull => Self::new(format!("cannot {verb} {shown}: the disk is full")),
             _ => Self::new(format!("cannot {verb} {shown}: {cause}")),
         }
     }
@@ -65,13 +68,18 @@ impl CliError {
         }
     }
 
-    /// Prints the error on standard error.
+    /// Prints the error on standard error, with its details if `--verbose` was given.
     pub fn print(&self) {
         match self {
-            Self::Message { message, help } => {
+            Self::Message { message, help, details } => {
                 ui::error(message);
                 for text in help {
                     ui::help(text);
+                }
+                match details {
+                    Some(text) if ui::is_verbose() => ui::details(text),
+                    Some(_) => ui::help("--verbose prints the output of the compiler and the linker"),
+                    None => {}
                 }
             }
             Self::Diagnostics(mistakes) => ui::diagnostics(mistakes),
@@ -95,7 +103,7 @@ impl From<mbvc_engine::Error> for CliError {
     fn from(error: mbvc_engine::Error) -> Self {
         match error {
             mbvc_engine::Error::Spec(mistakes) => Self::Diagnostics(mistakes),
-            mbvc_engine::Error::Failed { message, help } => Self::Message { message, help },
+            mbvc_engine::Error::Failed { message, help, details } => Self::Message { message, help, details },
             other => Self::new(other.to_string()),
         }
     }

@@ -54,6 +54,9 @@ struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     color: colorchoice_clap::Color,
+    /// Print the output of the Rust compiler and the linker if they fail
+    #[arg(long, short, global = true)]
+    verbose: bool,
 }
 
 #[derive(Subcommand)]
@@ -77,6 +80,7 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     cli.color.write_global();
+    ui::set_verbose(cli.verbose);
     let done = match cli.command {
         None => start(&cli.demo),
         Some(Command::Init(args)) => init::run(&args),

@@ -120,8 +120,8 @@ fn side_by_side<T: Send>(
 
 fn named(error: CliError, path: &Path) -> CliError {
     match error {
-        CliError::Message { message, help } => {
-            CliError::Message { message: format!("{}: {message}", path.display()), help }
+        CliError::Message { message, help, details } => {
+            CliError::Message { message: format!("{}: {message}", path.display()), help, details }
         }
         other => other,
     }

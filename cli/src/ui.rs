@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display};
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
@@ -82,6 +83,23 @@ pub fn note(text: &str) {
 
 pub fn help(text: &str) {
     message(ACCENT, " help", text);
+}
+
+static VERBOSE: AtomicBool = AtomicBool::new(false);
+
+/// Records the option `--verbose`.
+pub fn set_verbose(verbose: bool) {
+    VERBOSE.store(verbose, Ordering::Relaxed);
+}
+
+/// Whether the output of other programs is printed.
+pub fn is_verbose() -> bool {
+    VERBOSE.load(Ordering::Relaxed)
+}
+
+/// Prints the output of another program on standard error.
+pub fn details(text: &str) {
+    let _ = writeln!(anstream::stderr(), "{DIM}{text}{DIM:#}");
 }
 
 /// Prints the errors of a spec, with color if standard error is a terminal.

@@ -1,5 +1,6 @@
 //! Errors of the engine.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use mbvc_compiler::diagnostic::Diagnostics;
@@ -22,6 +23,8 @@ pub enum Error {
         message: String,
         /// Remedies.
         help: Vec<String>,
+        /// Output of the compiler or the linker, of several lines.
+        details: Option<String>,
     },
 }
 
@@ -31,7 +34,7 @@ pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 impl Error {
     /// Returns an error without a remedy.
     pub fn new(message: impl Into<String>) -> Self {
-        Self::Failed { message: message.into(), help: Vec::new() }
+        Self::Failed { message: message.into(), help: Vec::new(), details: None }
     }
 
     /// Adds a remedy to an [`Error::Failed`].
@@ -43,8 +46,22 @@ impl Error {
         self
     }
 
+    /// Adds the output of another program to an [`Error::Failed`].
+    #[must_use]
+    pub(crate) fn details(mut self, text: String) -> Self {
+        if let Self::Failed { details, .. } = &mut self {
+            *details = Some(text).filter(|text| !text.is_empty());
+        }
+        self
+    }
+
     /// "cannot `verb` `path`: `cause`".
     pub(crate) fn io(verb: &str, path: &Path, cause: &std::io::Error) -> Self {
-        Self::new(format!("cannot {verb} {}: {cause}", path.display()))
+        let error = |cause: &dyn std::fmt::Display| Self::new(format!("cannot {verb} {}: {cause}", path.display()));
+        match cause.kind() {
+            ErrorKind::StorageFull => error(&"the disk is full")
+                .help("free space on this disk, or set MBVC_CACHE=FOLDER to compile on another one"),
+            _ => error(cause),
+        }
     }
 }

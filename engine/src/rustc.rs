@@ -1,10 +1,13 @@
 //! The user's Rust compiler: version, target, and the flags of a call.
 
+mod failure;
+
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use crate::error::{Error, Result};
+use failure::Failure;
 
 /// Flags of every call: those of Cargo's release profile, so that measurements hold for users' builds too.
 pub(crate) const FLAGS: [&str; 4] = ["--edition=2024", "-Copt-level=3", "-Cdebuginfo=0", "--cap-lints=allow"];
@@ -128,7 +131,7 @@ impl Compiler {
     /// machine.
     ///
     /// # Errors
-    /// If the compiler rejects the code, or cannot link it.
+    /// If the compiler rejects the code, cannot link it, or the disk is full.
     pub(crate) fn compile(
         &self,
         work: &Path,
@@ -146,19 +149,10 @@ impl Compiler {
         if ran.status.success() {
             return Ok(());
         }
-        let said = text(&ran.stderr);
-        // The linker's command line is a kilobyte of temporary names.
-        let lines = said.lines().filter(|line| !line.trim_start().starts_with("= note: "));
-        let first = lines.take(20).collect::<Vec<_>>().join("\n");
-        if said.contains("error: linker `") || said.contains("error: linking with `") {
-            let notes = said.lines().filter(|line| line.contains("= note: ") && line.len() < 1000);
-            let notes = notes.take(8).collect::<Vec<_>>().join("\n");
-            return Err(Error::new(format!("cannot link for {}:\n{first}\n{notes}", self.target()))
-                .help("pass the linker of the target, such as its C compiler: --linker aarch64-linux-gnu-gcc"));
-        }
-        Err(Error::new(format!("the Rust compiler rejected the generated code:\n{first}"))
-            .help("generated code requires Rust 1.95 or newer: run `rustup update`")
-            .help("if the compiler is new enough, this is a bug in mbvc: please report it with the spec"))
+        let folder = work.parent().unwrap_or(work);
+        let is_cross = !self.is_native() || self.linker.is_some();
+        let failure = Failure { status: ran.status, said: &text(&ran.stderr), target: self.target(), is_cross, folder };
+        Err(failure.error())
     }
 }
 

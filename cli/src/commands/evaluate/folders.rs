@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn rejects_folders_that_are_not_classes() {
         let refused = |root: &tempfile::TempDir, labels: &[String]| {
-            let CliError::Message { message, help } = find(root.path(), labels, 5).unwrap_err() else {
+            let CliError::Message { message, help, .. } = find(root.path(), labels, 5).unwrap_err() else {
                 panic!("another error")
             };
             format!("{message}\n{}", help.join("\n"))
