@@ -4,20 +4,25 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbaImage};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage, RgbaImage};
 
 use mbvc::Rgb;
 use mbvc::picture::Framing;
 
 use crate::crops::crop;
 use crate::error::{CliError, Result};
-use crate::jpeg;
+use crate::{jpeg, png};
 
 /// Limit of the number of pixels, that of Pillow: a small file can decode to terabytes.
 const MAX_PIXELS: u64 = 178_956_970;
 
-/// Limit of the memory of a decoder: the largest image with four 16-bit samples per pixel.
-const MAX_BYTES: u64 = MAX_PIXELS * 8;
+/// Limit of the memory that an image takes: its decoder, its pixels, and a copy of them. Formats that need more for a
+/// pixel have a lower limit of pixels.
+const MAX_MEMORY: u64 = 1 << 30;
+
+/// Limit of the size of a file, which some decoders read as a whole.
+const MAX_FILE: u64 = 1 << 28;
 
 /// Extensions of the image files that are found in folders.
 pub const EXTENSIONS: [&str; 5] = ["bmp", "jpeg", "jpg", "png", "webp"];
@@ -38,7 +43,7 @@ pub fn load(path: &Path, framing: Framing, size: [usize; 2]) -> Result<Vec<u8>> 
 /// # Errors
 /// As [`load`].
 pub fn load_icon(path: &Path, framing: Framing, size: [usize; 2]) -> Result<Vec<u8>> {
-    let icon = decode(open(path)?, path)?;
+    let icon = decode(open(path)?, path, true)?;
     let photo = if icon.color().has_alpha() {
         let mut paper = RgbaImage::from_pixel(icon.width(), icon.height(), image::Rgba([255; 4]));
         image::imageops::overlay(&mut paper, &icon.into_rgba8(), 0, 0);
@@ -54,7 +59,7 @@ pub fn load_icon(path: &Path, framing: Framing, size: [usize; 2]) -> Result<Vec<
 /// # Errors
 /// As [`load`].
 pub fn load_bytes(bytes: &'static [u8], name: &str, framing: Framing, size: [usize; 2]) -> Result<Vec<u8>> {
-    let photo = rgb(decode(Cursor::new(bytes), Path::new(name))?, Path::new(name))?;
+    let photo = rgb(decode(Cursor::new(bytes), Path::new(name), false)?, Path::new(name))?;
     Ok(framing.frame(&photo, size))
 }
 
@@ -70,7 +75,7 @@ pub fn load_views(path: &Path, framing: Framing, size: [usize; 2], crops: usize)
 }
 
 fn photo(path: &Path) -> Result<Rgb<'static>> {
-    rgb(decode(open(path)?, path)?, path)
+    rgb(decode(open(path)?, path, false)?, path)
 }
 
 fn open(path: &Path) -> Result<BufReader<File>> {
@@ -84,6 +89,10 @@ fn open(path: &Path) -> Result<BufReader<File>> {
             false => error("not a regular file").help("save the image to a file"),
         });
     }
+    if about.len() > MAX_FILE {
+        let message = format!("{} has {} bytes, the limit is {MAX_FILE}", path.display(), about.len());
+        return Err(CliError::new(message).help("shrink it with an image editor first"));
+    }
     File::open(path).map(BufReader::new).map_err(failed)
 }
 
@@ -93,53 +102,84 @@ fn rgb(image: DynamicImage, path: &Path) -> Result<Rgb<'static>> {
     Rgb::new(rgb.into_raw(), size).map_err(|cause| CliError::new(format!("{}: {cause}", path.display())))
 }
 
-fn decode(mut file: impl BufRead + Seek, path: &Path) -> Result<DynamicImage> {
+fn decode(mut file: impl BufRead + Seek, path: &Path, alpha: bool) -> Result<DynamicImage> {
     let failed = |cause: std::io::Error| CliError::io("read", path, &cause);
+    let mut kept_components = 0;
     if file.fill_buf().map_err(failed)?.starts_with(jpeg::MAGIC) {
-        if !jpeg::is_complete(&mut file).map_err(failed)? {
+        let jpeg = jpeg::structure(&mut file).map_err(failed)?;
+        if !jpeg.is_complete {
             return Err(CliError::new(format!("cannot decode {}: the JPEG data has no end marker", path.display()))
                 .help("the file is truncated; copy or download it again"));
         }
+        kept_components = u64::from(jpeg.kept_components);
         file.rewind().map_err(failed)?;
     }
-    let mut reader =
-        ImageReader::new(file).with_guessed_format().map_err(|cause| CliError::io("read", path, &cause))?;
-    // The content decides the format, not the name.
-    match reader.format() {
-        Some(ImageFormat::Bmp | ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::WebP) => {}
+    let reader = ImageReader::new(file).with_guessed_format().map_err(failed)?;
+    // The content decides the format, not the name. Bytes of a pixel: RGB twice if the image is turned, and what the
+    // decoder keeps, such as coefficients of 16 bits.
+    let bytes = match reader.format() {
+        Some(ImageFormat::Png) => return decode_png(reader.into_inner(), path, alpha),
+        Some(ImageFormat::Jpeg) => 6.max(3 + 2 * kept_components),
+        Some(ImageFormat::Bmp) => 7,
+        Some(ImageFormat::WebP) => 11,
         _ => {
             return Err(CliError::new(format!("{} is not an image of a supported format", path.display()))
                 .help("supported formats: JPEG, PNG, BMP and WebP, with any extension"));
         }
-    }
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(MAX_BYTES);
-    reader.limits(limits);
-
-    let damaged = |cause: image::ImageError| match cause {
-        image::ImageError::Limits(_) => too_large(path, None),
-        cause => CliError::new(format!("cannot decode {}: {cause}", path.display()))
-            .help("the file may be truncated or damaged; check it in an image viewer"),
     };
-    let mut decoder = reader.into_decoder().map_err(damaged)?;
-    let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(too_large(path, Some((width, height))));
+    let limit = MAX_PIXELS.min(MAX_MEMORY / bytes);
+    let unreadable = |cause: image::ImageError| match cause {
+        image::ImageError::Limits(_) => too_large(path, None, limit),
+        cause => damaged(path, &cause),
+    };
+    let mut decoder = reader.into_decoder().map_err(unreadable)?;
+    check_size(path, decoder.dimensions(), limit)?;
+    // An invalid orientation is ignored, as image viewers do.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut image = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
+    image.apply_orientation(orientation);
+    Ok(image)
+}
+
+fn decode_png(file: impl BufRead + Seek, path: &Path, alpha: bool) -> Result<DynamicImage> {
+    let unreadable = |cause: ::png::DecodingError| match cause {
+        ::png::DecodingError::LimitsExceeded => too_large(path, None, MAX_PIXELS),
+        cause => damaged(path, &cause),
+    };
+    let png = png::Image::open(file).map_err(unreadable)?;
+    let (size, orientation) = (png.size(), png.orientation());
+    let alpha = alpha && png.has_alpha();
+    check_size(path, size, MAX_PIXELS.min(MAX_MEMORY / if alpha { 8 } else { 6 }))?;
+    let ((width, height), pixels) = (size, png.pixels(alpha).map_err(unreadable)?);
+    let image = match alpha {
+        true => RgbaImage::from_raw(width, height, pixels).map(DynamicImage::from),
+        false => RgbImage::from_raw(width, height, pixels).map(DynamicImage::from),
+    };
+    // As many pixels as the size says.
+    let mut image = image.unwrap_or_default();
+    image.apply_orientation(orientation);
+    Ok(image)
+}
+
+fn check_size(path: &Path, (width, height): (u32, u32), limit: u64) -> Result {
+    if u64::from(width) * u64::from(height) > limit {
+        return Err(too_large(path, Some((width, height)), limit));
     }
     if width == 0 || height == 0 {
         return Err(CliError::new(format!("{} has no pixels ({width}x{height})", path.display()))
             .help("copy or export the image again"));
     }
-    // An invalid orientation is ignored, as image viewers do.
-    let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
-    let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
-    image.apply_orientation(orientation);
-    Ok(image)
+    Ok(())
 }
 
-fn too_large(path: &Path, size: Option<(u32, u32)>) -> CliError {
+fn damaged(path: &Path, cause: &dyn std::fmt::Display) -> CliError {
+    CliError::new(format!("cannot decode {}: {cause}", path.display()))
+        .help("the file may be truncated or damaged; check it in an image viewer")
+}
+
+fn too_large(path: &Path, size: Option<(u32, u32)>, limit: u64) -> CliError {
     let size = size.map_or_else(|| "too many".to_owned(), |(width, height)| format!("{width}x{height}"));
-    CliError::new(format!("{} has {size} pixels, the limit is {MAX_PIXELS}", path.display()))
+    CliError::new(format!("{} has {size} pixels, the limit is {limit}", path.display()))
         .help("shrink it with an image editor first")
 }
 

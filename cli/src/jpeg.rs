@@ -1,4 +1,4 @@
-//! Detection of truncated JPEG files. Decoders fill the missing part with gray.
+//! Structure of JPEG files: truncated ones, whose missing part decoders fill with gray, and those that need more memory.
 
 use std::io::{self, BufRead};
 
@@ -8,33 +8,66 @@ pub const MAGIC: &[u8] = b"\xff\xd8\xff";
 const MARKER: u8 = 0xff;
 const START: u8 = 0xd8;
 const END: u8 = 0xd9;
+const PROGRESSIVE: u8 = 0xc2;
+const SCAN: u8 = 0xda;
 
-/// Whether a file that starts with JPEG's magic bytes has an end marker (ITU-T T.81, annex B).
+/// Structure of a JPEG file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Structure {
+    /// Whether it has an end marker.
+    pub is_complete: bool,
+    /// Number of components, if a decoder keeps the coefficients of all blocks: the scans of a progressive image, and of
+    /// one that is not interleaved, are parts of the same blocks.
+    pub kept_components: u8,
+}
+
+/// Reads the markers of a file that starts with JPEG's magic bytes (ITU-T T.81, annex B).
 ///
 /// # Errors
 /// If the file cannot be read.
-pub fn is_complete(mut file: impl BufRead) -> io::Result<bool> {
-    match complete(&mut file) {
-        Ok(complete) => Ok(complete),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-        Err(error) => Err(error),
+pub fn structure(mut file: impl BufRead) -> io::Result<Structure> {
+    let mut found = Structure::default();
+    match found.read(&mut file) {
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
+        _ => Ok(found),
     }
 }
 
-fn complete(file: &mut impl BufRead) -> io::Result<bool> {
-    if byte(file)? != MARKER || byte(file)? != START {
-        return Ok(false);
-    }
-    loop {
-        match marker(file)? {
-            END => return Ok(true),
-            // Markers without a segment: restarts, and an invalid second start.
-            0x01 | 0xd0..=0xd8 => {}
-            // A segment. The coded data after the header of a scan ends at the next marker.
-            _ => {
-                let length = u16::from_be_bytes([byte(file)?, byte(file)?]);
-                skip(file, u64::from(length).saturating_sub(2))?;
+impl Structure {
+    fn read(&mut self, file: &mut impl BufRead) -> io::Result<()> {
+        if byte(file)? != MARKER || byte(file)? != START {
+            return Ok(());
+        }
+        let mut components = 0;
+        loop {
+            let kind = marker(file)?;
+            match kind {
+                END => {
+                    self.is_complete = true;
+                    return Ok(());
+                }
+                // Markers without a segment: restarts, and an invalid second start.
+                0x01 | 0xd0..=0xd8 => continue,
+                _ => {}
             }
+            // A segment. The coded data after the header of a scan ends at the next marker.
+            let length = u64::from(u16::from_be_bytes([byte(file)?, byte(file)?])).saturating_sub(2);
+            let mut start = [0; 6];
+            let known = length.min(start.len() as u64);
+            file.read_exact(&mut start[..known as usize])?;
+            match kind {
+                // Tables and extensions, which have numbers among those of frames.
+                0xc4 | 0xc8 | 0xcc => {}
+                0xc0..=0xcf => {
+                    components = start[5];
+                    if kind == PROGRESSIVE {
+                        self.kept_components = components;
+                    }
+                }
+                SCAN if start[0] < components => self.kept_components = components,
+                _ => {}
+            }
+            skip(file, length - known)?;
         }
     }
 }
@@ -91,11 +124,11 @@ mod tests {
     #[test]
     fn detects_every_truncation() {
         let bytes = jpeg();
-        assert!(is_complete(&*bytes).unwrap());
+        assert!(structure(&*bytes).unwrap().is_complete);
         for end in 0..bytes.len() {
-            assert!(!is_complete(&bytes[..end]).unwrap(), "{end} of {} bytes", bytes.len());
+            assert!(!structure(&bytes[..end]).unwrap().is_complete, "{end} of {} bytes", bytes.len());
         }
-        assert!(is_complete(&*[&bytes[..], b"trailing bytes"].concat()).unwrap());
+        assert!(structure(&*[&bytes[..], b"trailing bytes"].concat()).unwrap().is_complete);
     }
 
     #[test]
@@ -103,7 +136,21 @@ mod tests {
         let bytes = jpeg();
         let exif = [&[0xff, 0xe1], &(bytes.len() as u16 + 2).to_be_bytes()[..], &bytes].concat();
         let with_thumbnail = [&bytes[..2], &exif, &bytes[2..]].concat();
-        assert!(is_complete(&*with_thumbnail).unwrap());
-        assert!(!is_complete(&with_thumbnail[..with_thumbnail.len() / 4 * 3]).unwrap());
+        assert!(structure(&*with_thumbnail).unwrap().is_complete);
+        assert!(!structure(&with_thumbnail[..with_thumbnail.len() / 4 * 3]).unwrap().is_complete);
+    }
+
+    #[test]
+    fn detects_images_whose_coefficients_are_kept() {
+        let mut bytes = jpeg();
+        assert_eq!(structure(&*bytes).unwrap().kept_components, 0);
+        let scan = bytes.windows(2).position(|pair| pair == [MARKER, SCAN]).unwrap();
+        assert_eq!(bytes[scan + 4], 3, "all components are in one scan");
+        bytes[scan + 4] = 1;
+        assert_eq!(structure(&*bytes).unwrap().kept_components, 3, "not interleaved");
+        bytes[scan + 4] = 3;
+        let frame = bytes.windows(2).position(|pair| pair == [MARKER, 0xc0]).unwrap();
+        bytes[frame + 1] = PROGRESSIVE;
+        assert_eq!(structure(&*bytes).unwrap().kept_components, 3);
     }
 }

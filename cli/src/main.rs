@@ -10,6 +10,7 @@ mod jpeg;
 mod measure;
 mod options;
 mod picture;
+mod png;
 mod predict;
 mod standalone;
 mod stream;
