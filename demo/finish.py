@@ -59,7 +59,7 @@ def pictures(folder: Path, family: str) -> Path:
 
 def finish(out: Path, command: list[str]) -> None:
     model = export(out)
-    mbvc(command, "import", model, "--spec", SPEC, "--labels", out / "labels.txt", "--framing", "squash bilinear", "--output", FLOAT)
+    mbvc(command, "import", model, "--spec", SPEC, "--labels", out / "labels.txt", "--framing", "squash bilinear", "--output", FLOAT, "--force")
     write_samples(HERE / "samples")
     folder = out / "pictures"
     sorted_pictures = {family: pictures(folder, family) for family in icons.TRAINING + icons.HELD_OUT}
@@ -71,7 +71,7 @@ def finish(out: Path, command: list[str]) -> None:
     for at in range(CALIBRATION):
         path = learned[at * len(learned) // CALIBRATION]
         shutil.copy(path, calibration / f"{at:03}-{path.name}")
-    mbvc(command, "quantize", "--weights", FLOAT, "--spec", SPEC, "--calibrate", calibration, "--output", INT8)
+    mbvc(command, "quantize", "--weights", FLOAT, "--spec", SPEC, "--calibrate", calibration, "--output", INT8, "--force")
     size = FLOAT.stat().st_size + INT8.stat().st_size
     if size > LIMIT:
         raise SystemExit(f"the weights have {size} bytes together, expected at most {LIMIT}")

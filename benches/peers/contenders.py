@@ -35,7 +35,7 @@ def build(args) -> None:
 
 def import_weights(args) -> Path:
     weights = WORK / f"{args.precision}.safetensors"
-    command = [TARGET / "release/mbvc", "import", model(args), "--output", weights]
+    command = [TARGET / "release/mbvc", "import", model(args), "--output", weights, "--force"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return weights
 

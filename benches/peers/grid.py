@@ -62,7 +62,7 @@ def of_network(library: engines.Library, size: int, isa: str, tflite: Path, runs
     import numpy as np
 
     weights = tflite.with_suffix(".safetensors")
-    command = [TARGET / "release/mbvc", "import", tflite, "--output", weights]
+    command = [TARGET / "release/mbvc", "import", tflite, "--output", weights, "--force"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{tflite.name}: {done.stderr}")

@@ -1,23 +1,22 @@
 //! Writes files atomically, and finds image files.
 
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 pub use mbvc_engine::NewFile;
-use mbvc_runtime::PackedHeader;
+use mbvc_engine::temporary;
 use tempfile::NamedTempFile;
 
 use crate::error::{CliError, Result};
 use crate::image::EXTENSIONS;
 
-/// Writes a file under a temporary name in the same folder, then renames it: a reader never sees a partial file.
+/// Writes a file under a temporary name in the same folder, then renames it: a reader never sees a partial file, and an
+/// interrupted run leaves a file that the next one in this folder deletes.
 ///
 /// # Errors
 /// As [`check_output`], or if the file cannot be written.
-pub fn write(path: &Path, content: &[u8], kind: Kind) -> Result {
-    check_output(path, kind)?;
-    let written = temporary(path, content, false)?;
+pub fn write(path: &Path, content: &[u8], force: bool) -> Result {
+    let written = draft(path, content, false, force)?;
     rename(written, path)
 }
 
@@ -25,26 +24,19 @@ pub fn write(path: &Path, content: &[u8], kind: Kind) -> Result {
 ///
 /// # Errors
 /// If one of them cannot be written.
-pub fn write_all(files: &[NewFile]) -> Result {
-    let written = files.iter().map(|NewFile { path, content, executable }| temporary(path, content, *executable));
+pub fn write_all(files: &[NewFile], force: bool) -> Result {
+    let written = files.iter().map(|NewFile { path, content, executable }| draft(path, content, *executable, force));
     let written: Vec<_> = written.collect::<Result<_>>()?;
     written.into_iter().zip(files).try_for_each(|(written, file)| rename(written, &file.path))
 }
 
-/// A temporary file in the folder of `path`, which is deleted unless it is renamed.
-fn temporary(path: &Path, content: &[u8], executable: bool) -> Result<NamedTempFile> {
+/// Writes a temporary file in the folder of `path`, which is deleted unless it is renamed.
+fn draft(path: &Path, content: &[u8], executable: bool, force: bool) -> Result<NamedTempFile> {
     let failed = |cause: &std::io::Error| CliError::io("write", path, cause);
-    check_output(path, Kind::Any)?;
+    check_output(path, force, &[])?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".mbvc-");
-    // A temporary file is private by default.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(if executable { 0o777 } else { 0o666 }));
-    #[cfg(not(unix))]
-    let _ = executable;
-    let mut file = builder.tempfile_in(folder).map_err(|cause| failed(&cause))?;
-    file.write_all(content).map_err(|cause| failed(&cause))?;
+    let mut file = temporary::file(folder, executable).map_err(|cause| failed(&cause))?;
+    file.write_all(content).and_then(|()| file.as_file().sync_data()).map_err(|cause| failed(&cause))?;
     Ok(file)
 }
 
@@ -53,68 +45,42 @@ fn rename(written: NamedTempFile, path: &Path) -> Result {
     Ok(())
 }
 
-/// Kind of an output file. An existing file of another kind is not replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Weights,
-    Packed,
-    Drawing,
-    /// Content that cannot be identified, such as a spec. Replaces any regular file.
-    Any,
-}
-
-impl Kind {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Weights => "a weights file",
-            Self::Packed => "a packed file",
-            Self::Drawing => "an SVG drawing",
-            Self::Any => "a file",
-        }
-    }
-
-    /// Whether a file that starts with these bytes is of this kind.
-    fn is_of(self, start: &[u8]) -> bool {
-        let contains = |text: &[u8]| start.windows(text.len()).any(|window| window == text);
-        match self {
-            Self::Weights => start.get(8) == Some(&b'{') && contains(b"\"mbvc.format\""),
-            Self::Packed => PackedHeader::is_in(start),
-            Self::Drawing => contains(b"<svg"),
-            Self::Any => true,
-        }
-    }
-}
-
-/// Checks, before long work, that a file of this kind can be written.
+/// Checks, before long work, that an output file can be written. An existing file that is not empty is replaced only if
+/// `force` is set, and never if it is one of the `inputs`.
 ///
 /// # Errors
-/// If `path` is not a regular file or is one of another kind, or its folder does not exist.
-pub fn check_output(path: &Path, kind: Kind) -> Result {
-    /// Number of bytes read to identify a file; covers the longest header of a weights file.
-    const START: u64 = (1 << 20) + 8;
-    let refused = |why: &str| CliError::new(format!("cannot write {}: {why}", path.display()));
+/// If it cannot be written.
+pub fn check_output(path: &Path, force: bool, inputs: &[&Path]) -> Result {
+    let shown = path.display();
+    let refused = |why: &str| CliError::new(format!("cannot write {shown}: {why}"));
     if path.parent().is_some_and(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
-        return Err(refused("its folder does not exist"));
+        return Err(refused("its folder does not exist").help("create the folder, or choose another name"));
     }
-    let Ok(about) = std::fs::metadata(path) else { return Ok(()) };
+    let Ok(entry) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    let about = std::fs::metadata(path).unwrap_or_else(|_| entry.clone());
     if about.is_dir() {
-        return Err(refused("it is a folder"));
+        return Err(refused("it is a folder").help("choose another name"));
     }
-    if !about.is_file() {
+    // A link to a file is replaced, but not one of the system, such as `/dev/stdout`.
+    let is_system_link = entry.is_symlink() && ["/dev", "/proc"].iter().any(|root| path.starts_with(root));
+    if is_system_link || !(about.is_file() || about.is_symlink()) {
         return Err(refused("it is not a regular file").help("choose another name"));
     }
-    let mut start = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(START).read_to_end(&mut start));
+    if inputs.iter().any(|input| same(input, path)) {
+        return Err(CliError::new(format!("the output {shown} would overwrite an input file"))
+            .help("choose another name for the output"));
+    }
     // An empty file may be a temporary one that the caller has created.
-    if read.is_err() || (!start.is_empty() && !kind.is_of(&start)) {
-        return Err(CliError::new(format!("{} already exists and is not {}", path.display(), kind.name()))
-            .help("choose another name, or delete the file"));
+    if !force && about.len() > 0 {
+        return Err(
+            CliError::new(format!("{shown} already exists")).help("choose another name, or overwrite it with --force")
+        );
     }
     Ok(())
 }
 
 /// Whether two paths are the same existing file.
-pub fn same(one: &Path, other: &Path) -> bool {
+fn same(one: &Path, other: &Path) -> bool {
     matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
@@ -164,8 +130,6 @@ fn collect(folder: &Path, recursive: bool, found: &mut Vec<PathBuf>) -> Result {
 mod tests {
     use super::*;
 
-    const PACKED_START: &[u8] = b"MBVCPACK";
-
     #[test]
     fn folders_are_searched_with_or_without_subfolders() {
         let folder = tempfile::tempdir().unwrap();
@@ -188,8 +152,9 @@ mod tests {
     fn files_are_complete_and_readable() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.txt");
-        write(&path, b"one", Kind::Any).unwrap();
-        write(&path, b"two", Kind::Any).unwrap();
+        std::fs::write(folder.path().join(".mbvc-killed.part"), "half").unwrap();
+        write(&path, b"one", false).unwrap();
+        write(&path, b"two", true).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
         #[cfg(unix)]
@@ -200,41 +165,58 @@ mod tests {
             assert_eq!(mode & 0o111, 0);
         }
         let files = ["new", "no/such/folder"].map(|name| NewFile::text(folder.path().join(name), "text".to_owned()));
-        assert!(write_all(&files).is_err() && !files[0].path.exists(), "all or none");
-        write_all(&files[..1]).unwrap();
+        assert!(write_all(&files, true).is_err() && !files[0].path.exists(), "all or none");
+        write_all(&files[..1], false).unwrap();
         assert_eq!(std::fs::read(&files[0].path).unwrap(), b"text");
-        let message = write(&folder.path().join("no/such/folder"), b"", Kind::Any).unwrap_err().to_string();
+        let message = write(&folder.path().join("no/such/folder"), b"", true).unwrap_err().to_string();
         assert!(message.contains("its folder does not exist"), "{message}");
-        assert!(write(folder.path(), b"", Kind::Any).unwrap_err().to_string().contains("it is a folder"));
+        assert!(write(folder.path(), b"", true).unwrap_err().to_string().contains("it is a folder"));
     }
 
     #[test]
-    fn files_of_another_kind_are_not_replaced() {
+    fn existing_files_are_replaced_by_force_only() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("out");
-        let packed = [PACKED_START, &[0; 60]].concat();
-        let container = b"\x40\0\0\0\0\0\0\0{\"__metadata__\":{\"mbvc.format\":\"1\"}}";
-        let files = [(Kind::Weights, &container[..]), (Kind::Packed, &packed), (Kind::Drawing, b"<svg xmlns=\"\"/>")];
-        for (kind, content) in files {
-            write(&path, content, Kind::Any).unwrap();
-            for (other, _) in files {
-                let replaced = write(&path, content, other);
-                assert_eq!(replaced.is_ok(), other == kind, "{kind:?} by {other:?}");
-                if let Err(error) = replaced {
-                    assert!(error.to_string().contains(&format!("is not {}", other.name())), "{error}");
-                }
-            }
-        }
-        assert_eq!(std::fs::read(&path).unwrap(), files[2].1, "nothing is written after an error");
+        let [path, input] = ["out", "input"].map(|name| folder.path().join(name));
+        std::fs::write(&path, "precious").unwrap();
+        std::fs::write(&input, "precious").unwrap();
+        let CliError::Message { message, help, .. } = write(&path, b"new", false).unwrap_err() else {
+            panic!("another error")
+        };
+        assert!(message.ends_with("out already exists") && help[0].contains("--force"), "{message}: {help:?}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+        check_output(&path, true, &[&input]).unwrap();
+        let message = check_output(&folder.path().join("./input"), true, &[&path, &input]).unwrap_err().to_string();
+        assert!(message.contains("would overwrite an input file"), "{message}");
+        write(&path, b"new", true).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
         std::fs::write(&path, "").unwrap();
-        write(&path, &packed, Kind::Packed).unwrap();
+        write(&path, b"an empty file is not lost", false).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_replaced_but_not_its_target() {
+        let folder = tempfile::tempdir().unwrap();
+        let [other, link, open] = ["other", "link", "open"].map(|name| folder.path().join(name));
+        std::fs::write(&other, "precious").unwrap();
+        std::os::unix::fs::symlink(&other, &link).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("absent"), &open).unwrap();
+        for link in [link, open] {
+            assert!(write(&link, b"new", false).unwrap_err().to_string().contains("already exists"));
+            write(&link, b"new", true).unwrap();
+            assert!(!std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        }
+        assert_eq!(std::fs::read(&other).unwrap(), b"precious");
     }
 
     #[cfg(unix)]
     #[test]
     fn devices_and_pipes_are_not_replaced() {
-        let message = write(Path::new("/dev/null"), b"", Kind::Any).unwrap_err().to_string();
-        assert!(message.contains("it is not a regular file"), "{message}");
-        assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
+        for path in ["/dev/null", "/dev/stdout", "/dev/fd/0"] {
+            let before = std::fs::symlink_metadata(path).unwrap().file_type();
+            let message = write(Path::new(path), b"", true).unwrap_err().to_string();
+            assert!(message.contains("it is not a regular file"), "{message}");
+            assert_eq!(std::fs::symlink_metadata(path).unwrap().file_type(), before);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Arguments that several commands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mbvc::info::Numerics;
 use mbvc::{Isa, Weights};
@@ -36,6 +36,11 @@ pub struct SpecOption {
 }
 
 impl SpecArgs {
+    /// The file of the spec, if one was given.
+    pub fn inputs(&self) -> Vec<&Path> {
+        self.spec.iter().map(PathBuf::as_path).collect()
+    }
+
     /// As [`SpecOption::overrides_for`].
     pub fn overrides_for(&self, weights: &Weights) -> Overrides {
         overrides_for(self.spec.is_none(), &self.overrides, Some(weights))
@@ -56,6 +61,14 @@ fn overrides_for(built_in: bool, given: &OverrideArgs, weights: Option<&Weights>
         overrides.set("precision", weights.conventions().precision.word());
     }
     overrides
+}
+
+/// The option of commands that write files.
+#[derive(clap::Args)]
+pub struct ForceArgs {
+    /// Overwrite existing files
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// The network that a command runs, and its kernels.

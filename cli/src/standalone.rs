@@ -6,7 +6,6 @@ pub use mbvc_engine::standalone::Standalone;
 
 use crate::error::{CliError, Result};
 use crate::files;
-use crate::files::Kind;
 
 /// Writes a crate that builds without network or registry; returns its name.
 ///
@@ -23,7 +22,7 @@ pub fn write_crate(folder: &Path, content: &Standalone<'_>, force: bool) -> Resu
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|cause| CliError::io("create", folder, &cause))?;
         }
-        files::write(&path, &file.content, Kind::Any)?;
+        files::write(&path, &file.content, force)?;
     }
     Ok(content.crate_name())
 }

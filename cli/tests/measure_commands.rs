@@ -76,6 +76,8 @@ fn profile_writes_a_picture() {
     let said = good(folder.path(), &[&arguments[..], &["--svg", "p.svg"]].concat());
     assert!(said.contains("2 threads"), "{said}");
     assert!(said.contains("peak of multiply-adds") && said.contains("p.svg") && said.contains("whole"), "{said}");
+    let (_, again) = bad(folder.path(), &["profile", "--spec", "tiny.yaml", "--svg", "p.svg"], 1);
+    assert!(again.contains("p.svg already exists") && again.contains("--force"), "{again}");
     let svg = std::fs::read_to_string(folder.path().join("p.svg")).unwrap();
     assert!(svg.trim_end().ends_with("</svg>") && !svg.contains("NaN") && svg.contains("stem + block1"));
 }

@@ -13,7 +13,7 @@ mbvc::mobilenet_v2!("tests/tiny.yaml");
 const PACK: [&str; 6] = ["pack", "tiny.safetensors", "--spec", "tiny.yaml", "-o", "tiny.packed"];
 
 fn pack(folder: &Path, further: &[&str]) -> Vec<serde_json::Value> {
-    json_lines(&good(folder, &[&PACK[..], &["--json"], further].concat()))
+    json_lines(&good(folder, &[&PACK[..], &["--json", "--force"], further].concat()))
 }
 
 fn bytes(folder: &Path, name: &str) -> Vec<u8> {
@@ -68,7 +68,10 @@ fn numerics_depend_on_this_processor_only_where_the_instruction_set_does() {
     let folder = tiny();
     let folder = folder.path();
     let packed = |further: &[&str], numerics: &str| {
-        let output = command(folder, &[&PACK[..], further].concat()).env("MBVC_NUMERICS", numerics).output().unwrap();
+        let output = command(folder, &[&PACK[..], &["--force"], further].concat())
+            .env("MBVC_NUMERICS", numerics)
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         bytes(folder, "tiny.packed")
     };
@@ -125,7 +128,11 @@ fn pack_rejects_what_no_network_accepts() {
 
     let (_, said) =
         bad(folder, &["pack", "tiny.safetensors", "--output", "tiny.safetensors", "--spec", "tiny.yaml"], 1);
-    assert!(said.contains("would overwrite the weights"), "{said}");
+    assert!(said.contains("tiny.safetensors would overwrite an input file"), "{said}");
+    std::fs::write(folder.join("taken.packed"), "mine").unwrap();
+    let (_, said) = bad(folder, &["pack", "tiny.safetensors", "-o", "taken.packed", "--spec", "tiny.yaml"], 1);
+    assert!(said.contains("taken.packed already exists") && said.contains("--force"), "{said}");
+    assert_eq!(bytes(folder, "taken.packed"), b"mine");
     let (_, said) = bad(folder, &["pack", "tiny.safetensors", "-o", "no/tiny.packed", "--spec", "tiny.yaml"], 1);
     assert!(said.contains("its folder does not exist"), "{said}");
     let (_, said) = bad(folder, &["pack", "tiny.yaml", "-o", "tiny.packed"], 1);

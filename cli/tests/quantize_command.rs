@@ -118,7 +118,10 @@ fn the_report_shows_the_comparison() {
     }
     // The output does not depend on the number of processors or on the time.
     let first = std::fs::read(folder.path().join("int8.safetensors")).unwrap();
-    good(folder.path(), &and(&["--evaluate", "other.png", "--crops", "2", "--percentile", "99.9"]));
+    let again = and(&["--evaluate", "other.png", "--crops", "2", "--percentile", "99.9"]);
+    let (_, said) = bad(folder.path(), &again, 1);
+    assert!(said.contains("int8.safetensors already exists") && said.contains("--force"), "{said}");
+    good(folder.path(), &[&again[..], &["--force"]].concat());
     assert_eq!(std::fs::read(folder.path().join("int8.safetensors")).unwrap(), first);
 }
 
@@ -154,6 +157,7 @@ fn rejects_weights_that_cannot_be_quantized() {
     assert!(said.contains("int8.safetensors") && said.contains("already quantized"), "{said}");
 
     // Without --spec they do not fit the built-in network.
+    std::fs::remove_file(folder.path().join("int8.safetensors")).unwrap();
     let plain = [&QUANTIZE[..3], &QUANTIZE[5..]].concat();
     let (_, said) = bad(folder.path(), &plain, 1);
     assert!(said.contains("do not fit the spec") && said.contains("--spec"), "{said}");
@@ -164,7 +168,7 @@ fn rejects_weights_that_cannot_be_quantized() {
     if let mbvc_import::Data::F32(values) = &mut weights.tensors[0].data {
         values[3] = f32::NAN;
     }
-    weights.write(&folder.path().join("nan.safetensors")).unwrap();
+    std::fs::write(folder.path().join("nan.safetensors"), weights.to_bytes()).unwrap();
     arguments[2] = "nan.safetensors";
     let (_, said) = bad(folder.path(), &arguments, 1);
     assert!(said.contains("nan.safetensors") && said.contains("NaN"), "{said}");
@@ -172,7 +176,7 @@ fn rejects_weights_that_cannot_be_quantized() {
     if let mbvc_import::Data::F32(values) = &mut weights.tensors[0].data {
         values.fill(f32::MAX);
     }
-    weights.write(&folder.path().join("nan.safetensors")).unwrap();
+    std::fs::write(folder.path().join("nan.safetensors"), weights.to_bytes()).unwrap();
     let (_, said) = bad(folder.path(), &arguments, 1);
     assert!(said.contains("photos/0.png: stem: a value is NaN or infinite"), "{said}");
     arguments[2] = "absent.safetensors";
@@ -181,7 +185,7 @@ fn rejects_weights_that_cannot_be_quantized() {
     arguments[2] = "tiny.safetensors";
     arguments[8] = "tiny.safetensors";
     let (_, said) = bad(folder.path(), &arguments, 1);
-    assert!(said.contains("the int8 weights would overwrite tiny.safetensors"), "{said}");
+    assert!(said.contains("the output tiny.safetensors would overwrite an input file"), "{said}");
     assert!(!folder.path().join("again.safetensors").exists());
 
     let (_, said) = bad(folder.path(), &and(&["--method", "mse", "--percentile", "99"]), 1);

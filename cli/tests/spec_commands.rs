@@ -140,6 +140,11 @@ fn dump_writes_a_picture() {
     let dot = good(folder.path(), &["dump", "tiny.yaml", "--dot"]);
     assert!(dot.starts_with("digraph") && dot.trim_end().ends_with('}'), "{dot}");
     good(folder.path(), &["dump", "tiny.yaml", "--svg", "tiny.svg"]);
+    let (_, again) = bad(folder.path(), &["dump", "tiny.yaml", "--svg", "tiny.svg"], 1);
+    assert!(again.contains("tiny.svg already exists") && again.contains("--force"), "{again}");
+    good(folder.path(), &["dump", "tiny.yaml", "--svg", "tiny.svg", "--force"]);
+    let (_, own) = bad(folder.path(), &["dump", "tiny.yaml", "--svg", "tiny.yaml", "--force"], 1);
+    assert!(own.contains("would overwrite an input file"), "{own}");
     let svg = std::fs::read_to_string(folder.path().join("tiny.svg")).unwrap();
     assert!(svg.trim_end().ends_with("</svg>") && !svg.contains("NaN"));
     for text in ["Tiny 32×32", "as written", "after fusion", "stem + block1", "block3", "classifier"] {

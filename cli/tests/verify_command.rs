@@ -44,7 +44,7 @@ fn corrupt(folder: &Path, layer: &str, channel: usize, float: f32, steps: i32) {
         Data::I32(bias) => bias[channel] += steps,
         other => panic!("{other:?}"),
     }
-    container.write(&path).unwrap();
+    std::fs::write(&path, container.to_bytes()).unwrap();
 }
 
 fn agrees(fixture: &str, values: usize) -> Value {

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use mbvc_runtime::sources::SOURCES;
 use sha2::{Digest, Sha256};
-use tempfile::TempDir;
 
 use crate::error::{Error, Result};
 use crate::modules::{DRIVER, FACTS};
 use crate::progress::{Progress, Report};
 use crate::rustc::{Compiler, FLAGS, external};
+use crate::temporary::Folder;
 
 /// A folder of compiled files.
 pub struct Cache {
@@ -46,11 +46,9 @@ impl Cache {
     ///
     /// # Errors
     /// If it cannot be created.
-    pub(crate) fn work(&self) -> Result<TempDir> {
+    pub(crate) fn work(&self) -> Result<Folder> {
         std::fs::create_dir_all(&self.folder).map_err(|cause| Error::io("create", &self.folder, &cause))?;
-        let mut builder = tempfile::Builder::new();
-        let created = builder.prefix(".building-").tempdir_in(&self.folder);
-        created.map_err(|cause| Error::io("write into", &self.folder, &cause))
+        Folder::new(&self.folder, ".building-").map_err(|cause| Error::io("write into", &self.folder, &cause))
     }
 
     /// Returns the runtime as an `rlib`, compiled if the cache does not hold it.

@@ -25,6 +25,7 @@ pub mod rustc;
 mod source;
 pub mod source_text;
 pub mod standalone;
+pub mod temporary;
 mod weights;
 
 pub use cache::Cache;

@@ -22,7 +22,6 @@
 //! whose values and weights differ in type, as is usual in ONNX, are converted to the form of their weights.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::Path;
 
 use ::safetensors::{SafeTensorError, SafeTensors};
@@ -65,7 +64,7 @@ impl Container {
         Self::parse(bytes).map_err(|error| error.file(name))
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
         let damaged = |error: SafeTensorError| {
             ImportError::malformed(format!("invalid safetensors file: {error}"))
                 .help("the file may be truncated; write it again with `mbvc import`")
@@ -122,6 +121,23 @@ impl Container {
         Self::from_bytes(&bytes, &path.display().to_string())
     }
 
+    /// Checks that no float32 element is NaN or infinite.
+    ///
+    /// # Errors
+    /// If one is; the message names the tensor and the element.
+    pub fn check_finite(&self) -> Result<()> {
+        for tensor in &self.tensors {
+            let odd = tensor.data.f32s().unwrap_or_default().iter().position(|value| !value.is_finite());
+            if let Some(at) = odd {
+                let name = shorten(&tensor.name);
+                return Err(ImportError::unsupported(format!("element {at} of tensor '{name}' is NaN or infinite"))
+                    .expected("finite weights")
+                    .help("import the model again; if it has the same values, its training diverged"));
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the tensor with this name.
     pub fn tensor(&self, name: &str) -> Option<&Tensor> {
         self.tensors.iter().find(|tensor| tensor.name == name)
@@ -170,27 +186,6 @@ impl Container {
         let length = bytes.len() + offset;
         (bytes, length)
     }
-
-    /// Writes the file to a temporary file in the folder of `path`, then renames it.
-    ///
-    /// # Errors
-    /// If the folder or the file cannot be written; `path` is unchanged then.
-    pub fn write(&self, path: &Path) -> Result<()> {
-        let failed = |what: &str, error: &std::io::Error| {
-            ImportError::new(ErrorKind::Io, format!("cannot {what}: {error}")).file(&path.display().to_string())
-        };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new()
-            .prefix(".mbvc-")
-            .suffix(".part")
-            .tempfile_in(folder)
-            .map_err(|error| failed("write into the folder", &error))?;
-        file.write_all(&self.to_bytes()).map_err(|error| failed("write the file", &error))?;
-        file.as_file().sync_all().map_err(|error| failed("write the file", &error))?;
-        readable_by_all(file.path());
-        file.persist(path).map_err(|error| failed("rename the written file", &error.error))?;
-        Ok(())
-    }
 }
 
 /// Weights for the reference interpreter.
@@ -215,16 +210,6 @@ impl QuantBindings for Container {
         quantized::pool(&self.metadata)
     }
 }
-
-/// Temporary files are private to their owner; weights are readable by all.
-#[cfg(unix)]
-fn readable_by_all(path: &Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644));
-}
-
-#[cfg(not(unix))]
-fn readable_by_all(_: &Path) {}
 
 #[cfg(test)]
 mod tests {
@@ -274,18 +259,6 @@ mod tests {
             error.to_string().starts_with("w.safetensors: a safetensors file, but not a weights file of mbvc"),
             "{error}"
         );
-    }
-
-    #[test]
-    fn writing_is_atomic() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("w.safetensors");
-        small().write(&path).unwrap();
-        small().write(&path).unwrap();
-        assert_eq!(Container::open(&path).unwrap(), small());
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-        let error = small().write(&folder.path().join("absent/w.safetensors")).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Io);
     }
 
     fn quantized(metadata: &[(&str, &str)], tensors: Vec<(&str, Data)>) -> Result<Container> {

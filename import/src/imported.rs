@@ -1,7 +1,5 @@
 //! A network that was read from a file, and the changes that users may make to it.
 
-use std::path::Path;
-
 use mbvc_compiler::spec::{self, NetworkSpec};
 use mbvc_runtime::{Framing, HeadActivation, MAX_HEADER_BYTES, Mismatch};
 
@@ -181,14 +179,6 @@ impl Imported {
     /// If [`mismatches`](Self::mismatches) is not empty. The message lists the first differences.
     pub fn check_against(&self, spec: &NetworkSpec) -> Result<()> {
         fit::check(&self.mismatches(spec)?)
-    }
-
-    /// Writes the weights file atomically.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<()> {
-        self.container.write(path)
     }
 }
 

@@ -289,7 +289,7 @@ fn inspection_reads_models_and_containers() {
     assert!(model.facts.iter().any(|fact| fact.key == "padding" && fact.value == "same"), "{:?}", model.facts);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tiny.safetensors");
-    import("same_fused.tflite").write(&path).unwrap();
+    std::fs::write(&path, import("same_fused.tflite").container.to_bytes()).unwrap();
     let container = mbvc_import::inspect(&path).unwrap();
     assert_eq!(container.tensors, model.tensors);
     assert_eq!(container.metadata, model.metadata);

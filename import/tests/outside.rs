@@ -90,18 +90,6 @@ fn archive_members_are_never_written() {
     }
 }
 
-#[cfg(unix)]
-#[test]
-fn writing_replaces_a_link_but_not_its_target() {
-    let folder = tempfile::tempdir().unwrap();
-    let [other, link] = ["other", "w.safetensors"].map(|name| folder.path().join(name));
-    fs::write(&other, b"precious").unwrap();
-    std::os::unix::fs::symlink(&other, &link).unwrap();
-    read(&fixture("same_fused.tflite"), &ReadOptions::default()).unwrap().write(&link).unwrap();
-    assert_eq!(fs::read(&other).unwrap(), b"precious");
-    assert!(!fs::symlink_metadata(&link).unwrap().is_symlink());
-}
-
 /// Some YAML parsers end a line, and so a comment, at characters that others accept in it.
 #[test]
 fn file_names_cannot_inject_lines_into_a_spec() {

@@ -11,7 +11,7 @@ use mbvc_engine::rustc::Compiler;
 use serde::Serialize;
 
 use crate::error::{CliError, Result};
-use crate::options::{FusionArg, IsaArg, KindArg, NumericsArg, SpecArgs, examples};
+use crate::options::{ForceArgs, FusionArg, IsaArg, KindArg, NumericsArg, SpecArgs, examples};
 use crate::ui::{ACCENT, Bytes, DIM, GOOD, plural};
 use crate::{engine, files, outln, ui};
 
@@ -47,9 +47,8 @@ pub struct Args {
     /// Linker; for another platform usually its C compiler
     #[arg(long, value_name = "PROGRAM")]
     linker: Option<PathBuf>,
-    /// Overwrite existing files
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    overwrite: ForceArgs,
     /// Print the report as one line of JSON
     #[arg(long)]
     json: bool,
@@ -121,18 +120,20 @@ pub fn run(args: &Args) -> Result {
     let isas = isas_of(&compiled, &compiler)?;
     let code = engine::module(&compiled);
     let artifact = Artifact { kind, names, compiled: &compiled, code: &code, weights: &weights, example: args.example };
+    let force = args.overwrite.force;
+    let inputs: Vec<&Path> = args.weights.iter().chain(&args.spec.spec).map(PathBuf::as_path).collect();
     for output in artifact.outputs(&compiler)? {
-        check_place(args, &output)?;
+        files::check_output(&output, force, &inputs)?;
     }
     let spec = &compiled.spec;
     let [height, width] = spec.resolution;
     let spinner = ui::spinner(format!("compiling {} {height}x{width} for {}", spec.name, isas.join(", ")));
     let built = artifact.build(&compiler)?;
     for file in &built.files {
-        check_place(args, &file.path)?;
+        files::check_output(&file.path, force, &inputs)?;
     }
     spinner.set_message("writing");
-    files::write_all(&built.files)?;
+    files::write_all(&built.files, force)?;
     spinner.finish_and_clear();
     let written = built.files.iter();
     let report = Report {
@@ -170,22 +171,6 @@ fn isas_of(compiled: &Compiled, compiler: &Compiler) -> Result<Vec<&'static str>
             .help("select an instruction set of that target with --isa; `portable` is available everywhere"));
     }
     Ok(fitting)
-}
-
-/// Checks, before the compilation, that a file can be written.
-fn check_place(args: &Args, output: &Path) -> Result {
-    files::check_output(output, files::Kind::Any)?;
-    let shown = output.display();
-    let inputs = args.weights.iter().chain(&args.spec.spec);
-    if inputs.into_iter().any(|input| files::same(input, output)) {
-        return Err(CliError::new(format!("the output {shown} would overwrite an input file"))
-            .help("choose another name with --output"));
-    }
-    if output.exists() && !args.force {
-        return Err(CliError::new(format!("{shown} already exists"))
-            .help("choose another name with --output, or overwrite it with --force"));
-    }
-    Ok(())
 }
 
 fn show(report: &Report<'_>, built: &Built) {

@@ -1,6 +1,6 @@
 //! `mbvc dump`: prints the graph after any pass as text, DOT or SVG.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
 use mbvc::Isa;
@@ -11,7 +11,6 @@ use mbvc_compiler::passes::{self, LOWERED, Remark, Target};
 
 use crate::engine::{self, Source};
 use crate::error::{CliError, Result};
-use crate::files::Kind;
 use crate::options::{FusionArg, IsaArg, SpecArgs, examples};
 use crate::picture::graph;
 use crate::ui::{ACCENT, BOLD, GOOD};
@@ -42,6 +41,9 @@ pub struct Args {
     /// Write an SVG picture of the network before and after fusion
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// Overwrite an existing picture
+    #[arg(long, requires = "svg")]
+    force: bool,
     /// Fusion level [default: the spec's]
     #[arg(long, value_enum, value_name = "LEVEL")]
     fusion: Option<FusionArg>,
@@ -65,6 +67,9 @@ struct Snapshots {
 }
 
 pub fn run(args: &Args) -> Result {
+    if let Some(path) = &args.svg {
+        files::check_output(path, args.force, &args.spec.inputs())?;
+    }
     let mut overrides = args.spec.overrides.overrides();
     // Checked with the spec: not every precision has every level and instruction set.
     if let Some(fusion) = args.fusion {
@@ -82,7 +87,7 @@ pub fn run(args: &Args) -> Result {
     }
     let Snapshots { graphs, remarks } = snapshots(&source, fusion, isa)?;
     if let Some(path) = &args.svg {
-        return picture(&source, &graphs, path);
+        return picture(&source, &graphs, path, args.force);
     }
     if args.all {
         for (pass, graph) in &graphs {
@@ -132,7 +137,7 @@ fn show_remarks(remarks: &[Remark]) {
     }
 }
 
-fn picture(source: &Source, graphs: &[(String, Graph)], path: &std::path::Path) -> Result {
+fn picture(source: &Source, graphs: &[(String, Graph)], path: &Path, force: bool) -> Result {
     let [height, width] = source.spec.resolution;
     let title = format!("{} {height}×{width}", source.spec.name);
     let subtitle = format!("{}, width {}, {} classes", source.file.name, source.spec.width, source.spec.classes);
@@ -141,7 +146,7 @@ fn picture(source: &Source, graphs: &[(String, Graph)], path: &std::path::Path) 
         .zip(graphs.last())
         .and_then(|((_, before), (_, after))| graph::draw(&title, &subtitle, before, after))
         .ok_or_else(|| CliError::new("the graph has a cycle, a bug in mbvc").help(REPORT))?;
-    files::write(path, picture.as_bytes(), Kind::Drawing)?;
+    files::write(path, picture.as_bytes(), force)?;
     outln!("{GOOD}wrote{GOOD:#} {ACCENT}{}{ACCENT:#}", path.display());
     Ok(())
 }

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use mbvc::picture::Framing;
 use mbvc::weights::HeadActivation;
+use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::spec::Preprocessing;
 use mbvc_import::{ImportError, Imported, Labels, Quantization, ReadOptions};
 use serde::Serialize;
 
 use crate::error::{CliError, Result};
-use crate::files::Kind;
-use crate::options::examples;
+use crate::options::{ForceArgs, examples};
 use crate::ui::{ACCENT, BOLD, Bytes, DIM, GOOD, grouped};
 use crate::{engine, files, outln, ui};
 
@@ -71,6 +71,8 @@ pub struct Args {
     write_spec: Option<PathBuf>,
     #[command(flatten)]
     pixels: PixelArgs,
+    #[command(flatten)]
+    overwrite: ForceArgs,
     /// Print the result as one line of JSON
     #[arg(long)]
     json: bool,
@@ -188,23 +190,12 @@ impl Places {
             Path::new(name).with_extension("safetensors")
         });
         let mut spec = args.write_spec.clone().or_else(|| args.spec.is_none().then(|| output.with_extension("yaml")));
-        if files::same(&args.model, &output) {
-            return Err(CliError::new(format!("the weights would overwrite the model {}", args.model.display()))
-                .help("choose another name with --output"));
-        }
-        files::check_output(&output, Kind::Weights)?;
-        spec.iter().try_for_each(|path| files::check_output(path, Kind::Any))?;
-        // Only a file that is named by an option is overwritten.
+        // A spec that no option names may have been edited.
         let kept = spec.take_if(|spec| args.output.is_some() && args.write_spec.is_none() && spec.exists());
-        let unnamed = [(&args.output, Some(&output), "--output"), (&args.write_spec, spec.as_ref(), "--write-spec")];
-        for (named, place, option) in unnamed {
-            if let (None, Some(place)) = (named, place)
-                && place.exists()
-            {
-                return Err(CliError::new(format!("{} already exists", place.display()))
-                    .help(format!("{option} {} overwrites it", place.display())));
-            }
-        }
+        let inputs = args.spec.iter().chain(&args.labels).chain([&args.model]).map(PathBuf::as_path);
+        let inputs: Vec<&Path> = inputs.collect();
+        let check = |path: &PathBuf| files::check_output(path, args.overwrite.force, &inputs);
+        spec.iter().chain([&output]).try_for_each(check)?;
         Ok(Self { output, spec, kept })
     }
 }
@@ -262,9 +253,16 @@ pub fn run(args: &Args) -> Result {
         Some(Names::None) => imported.remove_labels(),
         None => {}
     }
-    imported.write(&places.output)?;
-    if let Some(path) = &places.spec {
-        files::write(path, imported.spec_yaml().as_bytes(), Kind::Any)?;
+    // Written only if `check` accepts it.
+    let spec_text = places.spec.as_ref().map(|path| {
+        let text = imported.spec_yaml();
+        let name = path.to_string_lossy();
+        mbvc_compiler::spec::parse(&SourceFile::new(&*name, text.as_str())).map(|_| text)
+    });
+    let spec_text = spec_text.transpose()?;
+    files::write(&places.output, &imported.container.to_bytes(), args.overwrite.force)?;
+    if let Some((path, text)) = places.spec.as_ref().zip(spec_text) {
+        files::write(path, text.as_bytes(), args.overwrite.force)?;
     }
     if args.json {
         ui::json(&Report {
@@ -306,7 +304,7 @@ fn show(args: &Args, places: &Places, imported: &Imported) {
     }
     if let Some(path) = &places.kept {
         ui::note(&format!(
-            "{} already exists and was kept; --write-spec FILE writes the spec of the model",
+            "{} already exists and was kept; --write-spec FILE --force replaces it with the spec of the model",
             path.display()
         ));
     }

@@ -6,8 +6,7 @@ use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::spec::{self, Template};
 
 use crate::error::{CliError, Result};
-use crate::files::Kind;
-use crate::options::{examples, parse_resolution};
+use crate::options::{ForceArgs, examples, parse_resolution};
 use crate::ui::{ACCENT, GOOD};
 use crate::{files, outln};
 
@@ -37,9 +36,8 @@ pub struct Args {
     /// Padding convention of the framework that trained the weights
     #[arg(long, value_enum, default_value_t = Padding::Same)]
     padding: Padding,
-    /// Overwrite an existing file
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    overwrite: ForceArgs,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -71,15 +69,10 @@ pub fn run(args: &Args) -> Result {
         crate::ui::print(format_args!("{text}"));
         return Ok(());
     }
-    if args.path.exists() && !args.force {
-        return Err(
-            CliError::new(format!("{shown} already exists")).help("choose another name, or overwrite it with --force")
-        );
-    }
     if let Some(folder) = args.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(|cause| CliError::io("create", folder, &cause))?;
     }
-    files::write(&args.path, text.as_bytes(), Kind::Any)?;
+    files::write(&args.path, text.as_bytes(), args.overwrite.force)?;
     let [height, width] = checked.resolution;
     outln!(
         "{GOOD}wrote{GOOD:#} {shown}: {} of width {} at {height}x{width}, {} classes",

@@ -11,8 +11,7 @@ use serde::Serialize;
 
 use crate::engine::{self, Source};
 use crate::error::{CliError, Result};
-use crate::files::Kind;
-use crate::options::{FusionArg, IsaArg, NumericsArg, SpecOption, examples};
+use crate::options::{ForceArgs, FusionArg, IsaArg, NumericsArg, SpecOption, examples};
 use crate::ui::{ACCENT, Bytes, GOOD, plural};
 use crate::{files, outln, ui};
 
@@ -58,6 +57,8 @@ pub struct Args {
     batch: Option<String>,
     #[command(flatten)]
     spec: SpecOption,
+    #[command(flatten)]
+    overwrite: ForceArgs,
     /// Print one line of JSON for each file
     #[arg(long)]
     json: bool,
@@ -94,12 +95,9 @@ pub fn run(args: &Args) -> Result {
     isas.sort_unstable();
     isas.dedup();
     let outputs: Vec<PathBuf> = isas.iter().map(|isa| output(&args.output, *isa, isas.len())).collect();
+    let inputs: Vec<&Path> = args.spec.spec.iter().chain([&args.weights]).map(PathBuf::as_path).collect();
     for path in &outputs {
-        if files::same(path, &args.weights) {
-            return Err(CliError::new(format!("{} would overwrite the weights", path.display()))
-                .help("choose another name with --output"));
-        }
-        files::check_output(path, Kind::Packed)?;
+        files::check_output(path, args.overwrite.force, &inputs)?;
     }
     let compiled = source.compile(fusion, &isas)?;
     compiled_in(&source, &isas)?;
@@ -110,7 +108,7 @@ pub fn run(args: &Args) -> Result {
             continue;
         };
         let numerics = if program.isa.has_fast_product() { numerics } else { Numerics::Strict };
-        let bytes = pack(&compiled, program, isa, numerics, &weights, path)?;
+        let bytes = pack(&compiled, program, isa, numerics, &weights, path, args.overwrite.force)?;
         bar.inc(1);
         let packed = Packed {
             file: path.display().to_string(),
@@ -204,6 +202,7 @@ fn pack(
     numerics: Numerics,
     weights: &Weights,
     path: &Path,
+    force: bool,
 ) -> Result<usize> {
     let parameters = compiled.parameters();
     let needs = Needs { conventions: compiled.conventions(), parameters: &parameters };
@@ -218,7 +217,7 @@ fn pack(
         packing.pack(&container, file).map_err(|cause| {
             CliError::new(format!("{} cannot be packed: {cause}", weights.source().unwrap_or("the weights file")))
         })?;
-        files::write(path, file, Kind::Packed)?;
+        files::write(path, file, force)?;
         Ok(bytes)
     })
 }

@@ -1,6 +1,6 @@
 //! `mbvc profile`: time of every step and stage of a network.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use mbvc::info::Numerics;
@@ -9,7 +9,6 @@ use mbvc_compiler::target::IsaFacts;
 use mbvc_runtime::peak;
 
 use crate::error::{CliError, Result};
-use crate::files::Kind;
 use crate::measure::{Caller, Stopwatch, Summary, WARM_UP};
 use crate::options::{FusionArg, IsaArg, SpecOption, examples};
 use crate::picture::roofline::{self, Bar, Part, Roofline};
@@ -55,12 +54,19 @@ pub struct Args {
     /// Write the profile as an SVG picture with the roofline
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// Overwrite an existing picture
+    #[arg(long, requires = "svg")]
+    force: bool,
     #[command(flatten)]
     spec: SpecOption,
 }
 
 pub fn run(args: &Args) -> Result {
     ui::warn_unoptimized();
+    if let Some(path) = &args.svg {
+        let inputs: Vec<&Path> = args.weights.iter().chain(&args.spec.spec).map(PathBuf::as_path).collect();
+        files::check_output(path, args.force, &inputs)?;
+    }
     let trained = args.weights.as_deref().map(|path| engine::weights(Some(path))).transpose()?;
     let source = engine::source(args.spec.spec.as_deref(), args.spec.overrides_for(trained.as_ref()))?;
     let fusion = args.fusion.unwrap_or_else(|| source.spec.fusion.into());
@@ -75,7 +81,7 @@ pub fn run(args: &Args) -> Result {
     let profile = measure(&source.spec.name, &*network, numerics, args.runs);
     // The picture first: the reader of standard output may close it early.
     if let Some(path) = &args.svg {
-        files::write(path, roofline::draw(&picture(&profile, &*network, args.runs)).as_bytes(), Kind::Drawing)?;
+        files::write(path, roofline::draw(&picture(&profile, &*network, args.runs)).as_bytes(), args.force)?;
     }
     if args.json {
         profile.rows.iter().for_each(ui::json);

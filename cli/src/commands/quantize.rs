@@ -1,6 +1,6 @@
 //! `mbvc quantize`: quantizes float32 weights to int8 with calibration images.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mbvc::picture::Framing;
 use mbvc::weights::Preprocess;
@@ -8,8 +8,7 @@ use mbvc_import::Container;
 use mbvc_import::calibrate::{self, Comparison, Method, Network, Options, Statistics, WeightScales};
 
 use crate::error::{CliError, Result};
-use crate::files::Kind;
-use crate::options::{SpecOption, examples};
+use crate::options::{ForceArgs, SpecOption, examples};
 use crate::stream::{self, Pictures, Seen};
 use crate::ui::plural;
 use crate::{engine, files, ui};
@@ -68,6 +67,8 @@ pub struct Args {
     /// Write an SVG picture of the error of each activation
     #[arg(long, value_name = "FILE.svg")]
     report: Option<PathBuf>,
+    #[command(flatten)]
+    overwrite: ForceArgs,
     /// Print the report as one line of JSON
     #[arg(long)]
     json: bool,
@@ -109,12 +110,9 @@ pub fn run(args: &Args) -> Result {
     if args.spec.overrides.precision.as_deref().is_some_and(|precision| precision != "int8") {
         return Err(CliError::new("quantize writes int8 weights").help("remove --precision"));
     }
-    if files::same(&args.weights, &args.output) {
-        return Err(CliError::new(format!("the int8 weights would overwrite {}", args.weights.display()))
-            .help("choose another name with --output"));
-    }
-    files::check_output(&args.output, Kind::Weights)?;
-    args.report.iter().try_for_each(|path| files::check_output(path, Kind::Drawing))?;
+    let inputs: Vec<&Path> = args.spec.spec.iter().chain([&args.weights]).map(PathBuf::as_path).collect();
+    let check = |path: &PathBuf| files::check_output(path, args.overwrite.force, &inputs);
+    args.report.iter().chain([&args.output]).try_for_each(check)?;
     let task = Task::new(args)?;
     let calibration = files::images(&args.calibrate, args.recursive)?;
     let comparison = match args.evaluate.as_slice() {
@@ -125,7 +123,7 @@ pub fn run(args: &Args) -> Result {
     let quantized = calibrate::quantize(&task.network, &task.weights, &statistics, &task.preprocess, options)?;
     // Compared before the file is written, so that a failure leaves no file.
     let (comparison, compared) = task.compare(&quantized, &comparison)?;
-    quantized.write(&args.output)?;
+    files::write(&args.output, &quantized.to_bytes(), args.overwrite.force)?;
     report::Report::new(args, &task, &quantized, &statistics, &comparison, [seen, compared], options).show(args)
 }
 

@@ -112,18 +112,7 @@ pub fn check_float(weights: &Container) -> Result<()> {
             .found(format!("mbvc.precision = {}", crate::text::shorten(precision)))
             .help("use them as they are, or quantize the float model"));
     }
-    for tensor in &weights.tensors {
-        let odd = tensor.data.f32s().unwrap_or_default().iter().position(|value| !value.is_finite());
-        if let Some(at) = odd {
-            return Err(ImportError::unsupported(format!(
-                "element {at} of tensor '{}' is NaN or infinite",
-                tensor.name
-            ))
-            .expected("finite weights")
-            .help("import the model again; if it has the same values, its training diverged"));
-        }
-    }
-    Ok(())
+    weights.check_finite()
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::{Args, Task};
 use crate::error::Result;
-use crate::files::Kind;
 use crate::picture::fidelity;
 use crate::stream::Seen;
 use crate::ui::{ACCENT, BOLD, Bytes, GOOD, grouped, plural};
@@ -135,7 +134,7 @@ impl Report {
     /// Prints the report and, with `--report`, draws it.
     pub fn show(&self, args: &Args) -> Result {
         if let Some(path) = &args.report {
-            files::write(path, fidelity::draw(&self.picture()).as_bytes(), Kind::Drawing)?;
+            files::write(path, fidelity::draw(&self.picture()).as_bytes(), args.overwrite.force)?;
         }
         if args.json {
             ui::json(self);

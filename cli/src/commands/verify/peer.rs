@@ -5,9 +5,9 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use mbvc_engine::temporary::Folder;
 use mbvc_import::{Format, Trace};
 use serde::{Deserialize, Serialize};
-use tempfile::TempDir;
 
 use crate::error::{CliError, Result};
 
@@ -122,7 +122,7 @@ pub struct Peer {
     requests: ChildStdin,
     answers: BufReader<ChildStdout>,
     /// Holds the script, its standard error, and the exchanged tensors.
-    folder: TempDir,
+    folder: Folder,
     model: PathBuf,
     pub about: About,
 }
@@ -155,10 +155,8 @@ impl Peer {
     /// If Python or a package is missing, or the engine rejects the model.
     pub fn start(python: &Path, model: &Path, format: Format, trace: &Trace, reference: bool) -> Result<Self> {
         let (kind, name, packages) = engine(format).ok_or_else(|| not_run(model, format))?;
-        let folder = tempfile::Builder::new()
-            .prefix("mbvc-verify-")
-            .tempdir()
-            .map_err(|cause| CliError::io("write into", &std::env::temp_dir(), &cause))?;
+        let place = std::env::temp_dir();
+        let folder = Folder::new(&place, "mbvc-verify-").map_err(|cause| CliError::io("write into", &place, &cause))?;
         let script = folder.path().join("peer.py");
         std::fs::write(&script, SCRIPT).map_err(|cause| CliError::io("write", &script, &cause))?;
         let stderr = folder.path().join(STDERR);
