@@ -1,6 +1,7 @@
 //! Rendering of a recovered network as a spec.
 
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 
 use mbvc_compiler::spec::{Preprocessing, ResidualRule};
 
@@ -72,11 +73,56 @@ fn preprocessing(preprocessing: &Preprocessing) -> String {
         return format!("{{ mean: {IMAGENET_MEAN:?}, std: {IMAGENET_STD:?} }}");
     }
     let uniform = |values: [f32; 3]| values == [values[0]; 3];
-    if uniform(scale) && uniform(offset) {
+    if uniform(scale) && uniform(offset) && scale[0] > 0.0 {
         let low = f64::from(offset[0]);
         return format!("{{ range: [{low}, {}] }}", low + 255.0 * f64::from(scale[0]));
     }
     let std = scale.map(|scale| 1.0 / (255.0 * f64::from(scale)));
     let mean: [f64; 3] = std::array::from_fn(|channel| -f64::from(offset[channel]) * std[channel]);
-    format!("{{ mean: {mean:?}, std: {std:?} }}")
+    let within = |values: [f64; 3], range: RangeInclusive<f64>| values.iter().all(|value| range.contains(value));
+    if within(mean, Preprocessing::MEAN) && within(std, Preprocessing::STD) {
+        return format!("{{ mean: {mean:?}, std: {std:?} }}");
+    }
+    // In full, so that the same floats are read.
+    let [scale, offset] = [scale, offset].map(|values| values.map(f64::from));
+    format!("{{ scale: {scale:?}, offset: {offset:?} }}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A rendered preprocessing is accepted by the spec, with floats that differ by rounding at most.
+    #[test]
+    fn specs_accept_every_preprocessing() {
+        let accepted = |expected: Preprocessing, form: &str| {
+            let text = preprocessing(&expected);
+            assert!(text.starts_with(form), "{text}");
+            let spec = include_str!("../../specs/tiny.yaml");
+            let (start, end) = spec.split_once("preprocessing: ").unwrap();
+            let (_, end) = end.split_once('\n').unwrap();
+            let source = mbvc_compiler::SourceFile::new("spec.yaml", format!("{start}preprocessing: {text}\n{end}"));
+            let found = mbvc_compiler::spec::parse(&source).unwrap_or_else(|errors| panic!("{text}: {errors}"));
+            let close = |one: f32, other: f32| (one - other).abs() <= 1e-6 * other.abs().max(1e-3);
+            let numbers = |values: Preprocessing| [values.scale, values.offset].concat();
+            let pairs = numbers(found.preprocessing).into_iter().zip(numbers(expected));
+            assert!(pairs.clone().all(|(one, other)| close(one, other)), "{text}: {:?}", found.preprocessing);
+            if form.starts_with("{ scale") {
+                assert_eq!(found.preprocessing, expected);
+            }
+        };
+        accepted(Preprocessing::from_range(-1.0, 1.0), "{ range: [-1, 1]");
+        accepted(Preprocessing::from_range(-2.5, 7.0), "{ range");
+        accepted(Preprocessing::from_mean_and_std([0.1, 0.2, 0.3], [0.5, 0.25, 0.2]), "{ mean");
+        for (mean, std) in [
+            ([1.5, 0.5, 0.5], [0.5; 3]),
+            ([-0.2, 0.0, 0.1], [0.3, 0.3, 0.4]),
+            ([0.4, 0.5, 0.6], [2.0, 1.0, 1.0]),
+            ([103.939, 116.779, 123.68], [1.0, 0.5, 1.0]),
+        ] {
+            accepted(Preprocessing::from_mean_and_std(mean, std), "{ scale");
+        }
+        accepted(Preprocessing { scale: [-1.0 / 255.0; 3], offset: [1.0; 3] }, "{ scale");
+        accepted(Preprocessing { scale: [0.1, -0.3, 0.7], offset: [0.1, 1e5, -3.3] }, "{ scale");
+    }
 }

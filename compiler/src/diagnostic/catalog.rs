@@ -52,7 +52,7 @@ catalog! {
     REPEAT = "repeat": "a row is repeated from 1 to 128 times";
     STRIDE = "stride": "a stride is 1 or 2";
     RESIDUAL = "residual": "a residual is auto, true or false";
-    PREPROCESSING = "preprocessing": "preprocessing is { range: [low, high] } with low below high, or { mean: [r, g, b], std: [r, g, b] } of pixels from 0 to 1, with every std above 0";
+    PREPROCESSING = "preprocessing": "preprocessing is { range: [low, high] } with low below high, or { mean: [r, g, b], std: [r, g, b] } of pixels from 0 to 1, with every std above 0, or { scale: [r, g, b], offset: [r, g, b] } of pixels from 0 to 255";
     PRECISION = "precision": "the precision is f32, int8 or uint8";
     KERNELS = "kernels": "batches require precision f32 and a head without dense layers; deep fusion requires a quantized precision and one thread";
     NUMERICS = "numerics": "the numerics are fast (the fast inner product on processors where it is faster) or strict (bit-identical on every instruction set with FMA)";

@@ -25,7 +25,13 @@ const MAX_NAME: usize = 64;
 const PREPROCESSING: Shape = Shape {
     what: "`preprocessing`",
     prefix: "preprocessing.",
-    keys: &[Key::optional("range"), Key::optional("mean"), Key::optional("std")],
+    keys: &[
+        Key::optional("range"),
+        Key::optional("mean"),
+        Key::optional("std"),
+        Key::optional("scale"),
+        Key::optional("offset"),
+    ],
     begins: "",
     remedy: PREPROCESSING_HELP,
 };
@@ -163,7 +169,23 @@ impl Checker<'_> {
 
     pub(super) fn preprocessing(&mut self, entry: &Entry<'_>) -> Option<Preprocessing> {
         let fields = self.fields(entry.value, &PREPROCESSING)?;
-        match (fields.get("range"), fields.get("mean"), fields.get("std")) {
+        let [range, mean, std, scale, offset] =
+            ["range", "mean", "std", "scale", "offset"].map(|name| fields.get(name));
+        if let (None, None, None, Some(scale), Some(offset)) = (range, mean, std, scale, offset) {
+            let [scale, offset] = [scale, offset].map(|entry| self.numbers(entry, &(-LARGEST..=LARGEST), LARGEST));
+            let both: [[f64; 3]; 2] = [scale?, offset?];
+            let [scale, offset] = both.map(|numbers| numbers.map(|number| number as f32));
+            return Some(Preprocessing { scale, offset });
+        }
+        match (range, mean, std) {
+            _ if scale.or(offset).is_some() => {
+                let mistake = Diagnostic::new(
+                    &catalog::PREPROCESSING,
+                    "`preprocessing` has a scale or an offset, but not exactly these two",
+                );
+                self.push(mistake.at(entry.place()).help("write `{ scale: [R, G, B], offset: [R, G, B] }`"));
+                None
+            }
             (Some(range), None, None) => {
                 let [low, high] = self.numbers(range, &(-LARGEST..=LARGEST), LARGEST)?;
                 if low >= high {
