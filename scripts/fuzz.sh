@@ -83,6 +83,7 @@ for target in "${targets[@]}"; do
     case $target in
     compile) dictionary=spec ;;
     hdf5) dictionary=keras ;;
+    c_interface | classify) dictionary=container ;;
     *) dictionary=$target ;;
     esac
     options=(-max_total_time="$each" -timeout=25 -rss_limit_mb=2560 -malloc_limit_mb=1024 -max_len=160000)

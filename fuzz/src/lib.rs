@@ -3,6 +3,7 @@
 //! A finding is a panic, a stack overflow, excessive memory or time ([`memory`], and libFuzzer's limits), or a reader
 //! that succeeds with a result that the next stage rejects.
 
+mod c_interface;
 mod memory;
 mod models;
 pub mod mutate;
@@ -11,7 +12,8 @@ pub mod sidecars;
 mod specs;
 mod texts;
 
+pub use c_interface::c_interface;
 pub use models::{hdf5, keras, onnx, state_dict, tfjs, tflite, torch};
-pub use networks::{container, packed, seeds};
+pub use networks::{classify, container, packed, seeds};
 pub use specs::{compile, spec};
 pub use texts::{framing, labels};

@@ -4,7 +4,7 @@ use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 
 use mbvc::info::NetworkInfo;
 use mbvc::weights::Container;
-use mbvc::{Rgb, Weights};
+use mbvc::{Network as _, Rgb, Unobserved, Weights, top_k};
 use mbvc_runtime::Line;
 
 use crate::memory::bounded;
@@ -89,6 +89,50 @@ pub fn container(bytes: &[u8]) {
     });
 }
 
+/// Classifies pictures as the command does, if the weights are those of the network.
+macro_rules! classify {
+    ($network:ident, $weights:expr) => {
+        if let Ok(model) = $network::new($weights) {
+            let (activation, labels) = ($weights.head_activation(), $weights.labels());
+            assert!(labels.is_none_or(|labels| labels.len() == $weights.classes()));
+            for size in [[1, 1], [2, 31], [8, 8], [17, 3]] {
+                let samples = (0..size[0] * size[1] * 3).map(|at| (at * 89 % 256) as u8).collect::<Vec<_>>();
+                let picture = Rgb::new(samples, size).expect("the size is that of the samples");
+                let pixels = $weights.framing().frame(&picture, [8, 8]);
+                let (mut scratch, mut logits) = (scratch($network::INFO), [0.0; $network::CLASSES]);
+                let run = model.run_pixels_into(&mut scratch, &pixels, &mut logits, &mut Unobserved);
+                run.expect("the lengths are the network's");
+                let scores = activation.scores(&logits);
+                assert_eq!(scores.len(), $weights.classes());
+                let mut best = [(0, 0.0); 5];
+                let count = top_k(&scores, &mut best);
+                assert!(best[..count].iter().all(|(class, _)| *class < scores.len()));
+            }
+        }
+    };
+}
+
+/// Mutated weights as `classify` and `inspect` read them.
+pub fn classify(bytes: &[u8]) {
+    bounded(bytes.len(), || {
+        let shown = mbvc_import::inspect_bytes(bytes, "fuzz.safetensors");
+        match Weights::from_bytes(bytes.to_vec()) {
+            Ok(weights) => {
+                each!(classify!(&weights));
+            }
+            Err(_) => assert!(shown.is_err() || !is_weights_file(bytes), "`inspect` shows what `classify` rejects"),
+        }
+    });
+}
+
+fn scratch(info: &NetworkInfo) -> Vec<f32> {
+    vec![0.0; info.scratch_bytes / 4]
+}
+
+fn is_weights_file(bytes: &[u8]) -> bool {
+    mbvc_import::Container::from_bytes(bytes, "fuzz.safetensors").is_ok()
+}
+
 macro_rules! run_packed {
     ($network:ident, $file:expr) => {
         if let Ok(model) = $network::from_packed($file) {
@@ -108,14 +152,14 @@ pub fn packed(bytes: &[u8]) {
 }
 
 /// Memory aligned to 64 bytes, as packed files require.
-struct Aligned {
+pub(crate) struct Aligned {
     start: *mut u8,
     layout: Layout,
     length: usize,
 }
 
 impl Aligned {
-    fn new(length: usize) -> Self {
+    pub(crate) fn new(length: usize) -> Self {
         let layout = Layout::from_size_align(length.max(1), align_of::<Line>()).expect("a small file");
         // SAFETY: the layout has at least a byte.
         let start = unsafe { alloc_zeroed(layout) };
@@ -125,13 +169,13 @@ impl Aligned {
         Self { start, layout, length }
     }
 
-    fn bytes(&mut self) -> &mut [u8] {
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
         // SAFETY: `start` has `length` initialized bytes, and is borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.start, self.length) }
     }
 
     /// Lends the bytes as `'static`: `work` must keep neither them nor a model that borrows them.
-    fn lend(&self, work: impl FnOnce(&'static [u8])) {
+    pub(crate) fn lend(&self, work: impl FnOnce(&'static [u8])) {
         // SAFETY: `start` has `length` initialized bytes, and `work` drops all that borrow them before it returns.
         work(unsafe { std::slice::from_raw_parts(self.start, self.length) });
     }
@@ -152,7 +196,9 @@ fn random(info: &NetworkInfo) -> Weights {
 macro_rules! seed {
     ($network:ident, $seeds:expr) => {
         let weights = random($network::INFO);
-        $seeds.push(("container", format!("{}.safetensors", stringify!($network)), weights.as_bytes().to_vec()));
+        for target in ["container", "classify", "c_interface"] {
+            $seeds.push((target, format!("{}.safetensors", stringify!($network)), weights.as_bytes().to_vec()));
+        }
         for isa in $network::INFO.isas.iter().copied().filter(|isa| isa.detect().is_some()) {
             let mut file =
                 Aligned::new($network::packed_bytes_for(&weights.container(), isa).expect("it was compiled"));
