@@ -10,6 +10,9 @@ use crate::text::shorten;
 /// TensorFlow. Names from timm 1.0.31 (Apache-2.0), based on WordNet 3.0 (Princeton University).
 const IMAGENET: &str = include_str!("labels/imagenet.txt");
 
+/// WordNet ids of these classes.
+const WORDNET_IDS: &str = include_str!("labels/wordnet.txt");
+
 /// Name of class 0 of TensorFlow's published networks, before the classes of ImageNet.
 const BACKGROUND: &str = "background";
 
@@ -72,6 +75,24 @@ impl Labels {
             _ => return None,
         };
         Some(Self { names, file: "ImageNet".to_owned() })
+    }
+
+    /// Returns the WordNet id of each class, such as `n02123045` for the tabby cat, if `labels` are those of ImageNet. The
+    /// background has an empty one.
+    ///
+    /// Labels are published in several forms (`tench`, `tench, Tinca tinca`), and some were corrected. They are ImageNet's
+    /// if at least nine tenths share a word with ImageNet's names in its order.
+    pub fn wordnet_ids(labels: &[impl AsRef<str>]) -> Option<Vec<&'static str>> {
+        let background = labels.len().checked_sub(IMAGENET.lines().count()).filter(|extra| *extra <= 1)?;
+        let words = |label: &str| -> Vec<String> {
+            label.split(',').map(|word| word.trim().replace('_', " ").to_lowercase()).collect()
+        };
+        let alike = labels.iter().skip(background).zip(IMAGENET.lines()).filter(|(label, name)| {
+            let names = words(name);
+            words(label.as_ref()).iter().any(|word| names.contains(word))
+        });
+        let is_imagenet = alike.count() * 10 >= IMAGENET.lines().count() * 9;
+        is_imagenet.then(|| std::iter::repeat_n("", background).chain(WORDNET_IDS.lines()).collect())
     }
 
     /// Returns the names in order of class.
@@ -175,6 +196,24 @@ mod tests {
         assert_eq!(with_background.names()[1..], plain.names);
         assert_eq!(Labels::parse(IMAGENET.as_bytes(), "imagenet.txt").unwrap().names, plain.names);
         assert_eq!(Labels::imagenet(10), None);
+    }
+
+    #[test]
+    fn wordnet_ids_are_those_of_imagenet() {
+        assert!(WORDNET_IDS.lines().is_sorted() && WORDNET_IDS.lines().count() == 1000);
+        let (plain, with_background) = (Labels::imagenet(1000).unwrap(), Labels::imagenet(1001).unwrap());
+        let ids = Labels::wordnet_ids(plain.names()).unwrap();
+        for (name, id) in [("tench", "n01440764"), ("tabby", "n02123045"), ("hotdog", "n07697537")] {
+            let at = plain.names.iter().position(|label| label.split(',').any(|word| word == name)).unwrap();
+            assert_eq!(ids[at], id, "{name}");
+        }
+        assert_eq!(Labels::wordnet_ids(with_background.names()).unwrap(), [&[""], &ids[..]].concat());
+        // The names of Keras.
+        let short: Vec<_> = plain.names.iter().map(|name| name.split(',').next().unwrap().replace(' ', "_")).collect();
+        assert_eq!(Labels::wordnet_ids(&short).unwrap(), ids);
+        let reversed: Vec<_> = plain.names.iter().rev().collect();
+        assert_eq!(Labels::wordnet_ids(&reversed), None);
+        assert_eq!(Labels::wordnet_ids(&plain.names[..10]), None);
     }
 
     #[test]

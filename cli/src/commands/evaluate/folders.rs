@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use mbvc_import::Labels;
+
 use crate::error::{CliError, Result};
 use crate::files;
 
@@ -36,16 +38,21 @@ pub fn find(root: &Path, labels: &[String], classes: usize) -> Result<Vec<Folder
         return Err(CliError::new(format!("{} contains no folders", root.display()))
             .help("sort the images into one folder per class, named by its label"));
     }
+    let ids = Labels::wordnet_ids(labels).unwrap_or_default();
+    let classes_of = |name: &str| match classes_of(name, labels, classes) {
+        found if found.is_empty() => ids.iter().position(|id| *id == name).into_iter().collect(),
+        found => found,
+    };
     let named = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let unknown_names: Vec<_> =
-        paths.iter().map(|path| named(path)).filter(|name| classes_of(name, labels, classes).is_empty()).collect();
+        paths.iter().map(|path| named(path)).filter(|name| classes_of(name).is_empty()).collect();
     if !unknown_names.is_empty() {
         return Err(unknown(root, &unknown_names, labels, classes));
     }
     let folder = |path: PathBuf| {
         let name = named(&path);
         let images = files::images(&[path], true)?;
-        Ok(Folder { classes: classes_of(&name, labels, classes), name, images })
+        Ok(Folder { classes: classes_of(&name), name, images })
     };
     let mut folders = paths.into_iter().map(folder).collect::<Result<Vec<_>>>()?;
     folders.sort_by_key(|folder| folder.classes.first().copied());
@@ -136,6 +143,23 @@ mod tests {
         let expected: [(&str, &[usize]); 5] =
             [("crane", &[0, 3]), ("ac_dc", &[1]), ("Dog", &[2]), ("7", &[4]), ("5", &[5])];
         assert_eq!(found, expected, "in the order of the classes; a label that is a number has precedence");
+    }
+
+    #[test]
+    fn folders_of_imagenet_are_named_by_wordnet_id() {
+        let root = sorted(&["n02123045", "n01440764", "hotdog"]);
+        let found = |classes: usize| -> Vec<(String, Vec<usize>)> {
+            let labels = Labels::imagenet(classes).unwrap();
+            let found = find(root.path(), labels.names(), classes).unwrap();
+            found.into_iter().map(|folder| (folder.name, folder.classes)).collect()
+        };
+        let expected = |first: usize| {
+            [("n01440764", 0), ("n02123045", 281), ("hotdog", 934)]
+                .map(|(name, at)| (name.to_owned(), vec![at + first]))
+        };
+        assert_eq!(found(1000), expected(0));
+        assert_eq!(found(1001), expected(1));
+        assert!(find(root.path(), &labels(), 5).is_err(), "other labels");
     }
 
     #[test]
