@@ -197,16 +197,34 @@ impl Task<'_> {
     fn layers(&self, peer: &mut Peer, paths: &[PathBuf], layers: &mut Layers<'_>) -> Result {
         let all: Vec<usize> = (0..self.trace.values.len()).collect();
         let bar = ui::progress(paths.len(), "layer by layer");
-        let images = paths.iter().map(PathBuf::as_path);
-        let done = stream::in_turn(images, self.weights.framing(), self.size(), |path, pixels| {
-            let pixels = pixels?;
-            let mut outputs = peer.run(&self.feed.theirs(&pixels), &all)?;
-            layers.compare(path, &self.feed.ours(&pixels), &mut outputs)?;
-            bar.inc(1);
-            Ok(())
-        });
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        for together in paths.chunks(processors) {
+            let mut ran = Vec::with_capacity(together.len());
+            let images = together.iter().map(PathBuf::as_path);
+            stream::in_turn(images, self.weights.framing(), self.size(), |path, pixels| {
+                let pixels = pixels?;
+                let theirs = peer.run(&self.feed.theirs(&pixels), &all)?.all()?;
+                ran.push((path, self.feed.ours(&pixels), theirs));
+                Ok(())
+            })?;
+            let compared: Vec<_> = std::thread::scope(|scope| {
+                let layers = &*layers;
+                let started: Vec<_> = ran
+                    .iter()
+                    .map(|(path, ours, theirs)| scope.spawn(move || layers.compare(path, ours, theirs)))
+                    .collect();
+                started
+                    .into_iter()
+                    .map(|one| one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                    .collect()
+            });
+            for one in compared {
+                layers.merge(one?);
+                bar.inc(1);
+            }
+        }
         bar.finish_and_clear();
-        done
+        Ok(())
     }
 }
 

@@ -13,10 +13,10 @@ use mbvc_runtime::quantized::arithmetic::Integer;
 
 use super::difference::{Difference, Tolerance, nhwc};
 use super::feed::Ours;
-use super::peer::Outputs;
+use super::peer::Values;
 use crate::error::{CliError, Result};
 
-/// Compares layers, image by image.
+/// Compares layers, image by image. Images are compared in parallel, because the interpreter takes most of the time.
 pub struct Layers<'a> {
     graph: Graph,
     container: &'a Container,
@@ -52,6 +52,13 @@ impl Compared {
             _ => &self.origin.name,
         }
     }
+
+    fn merge(&mut self, other: Self, tolerance: Tolerance) {
+        self.differs_on += other.differs_on;
+        if other.worst.severity(tolerance) > self.worst.severity(tolerance) {
+            (self.worst, self.image) = (other.worst, other.image);
+        }
+    }
 }
 
 impl<'a> Layers<'a> {
@@ -78,22 +85,25 @@ impl<'a> Layers<'a> {
         Ok(Self { graph, container, integer, rounding, trace, tolerance, places, compared, images: 0 })
     }
 
-    /// Compares all tensors of one image; `theirs` are the tensors of the whole trace in its order.
+    /// Compares all tensors of one image; `theirs` are the tensors of the whole trace in its order. The result has that
+    /// order too, for [`merge`](Self::merge).
     ///
     /// # Errors
     /// If the network cannot be run, or the shapes of two tensors differ.
-    pub fn compare(&mut self, image: &Path, ours: &Ours, theirs: &mut Outputs) -> Result {
-        self.images += 1;
-        let Self { graph, container, integer, rounding, trace, tolerance, places, compared, .. } = self;
+    pub fn compare(&self, image: &Path, ours: &Ours, theirs: &[Values]) -> Result<Vec<Option<Compared>>> {
+        let Self { graph, container, integer, rounding, trace, tolerance, places, .. } = self;
         let low = integer.map_or(0, |integer| integer.limits().low);
+        let mut compared = vec![None; trace.values.len()];
         let mut failed = None;
         let mut see = |origin: &Origin, shape: Shape, numbers: &mut dyn Iterator<Item = f64>| {
             let Some(place) = places.get(origin.name.as_str()).copied().filter(|_| failed.is_none()) else { return };
             let ours: Vec<f64> = numbers.collect();
             match tensor(trace, place, theirs, shape, low) {
                 Ok(theirs) => {
-                    let found = Difference::of(shape, &ours, &theirs, *tolerance);
-                    note(&mut compared[place], (origin, shape), found, *tolerance, image);
+                    let worst = Difference::of(shape, &ours, &theirs, *tolerance);
+                    let differs_on = usize::from(!worst.agrees());
+                    let (origin, image) = (origin.clone(), image.to_owned());
+                    compared[place] = Some(Compared { origin, shape, worst, image, differs_on });
                 }
                 Err(error) => failed = Some(error),
             }
@@ -113,7 +123,19 @@ impl<'a> Layers<'a> {
             }
         };
         ran.map_err(|cause| not_run(&cause))?;
-        failed.map_or(Ok(()), Err)
+        failed.map_or(Ok(compared), Err)
+    }
+
+    /// Adds the comparison of an image.
+    pub fn merge(&mut self, image: Vec<Option<Compared>>) {
+        self.images += 1;
+        for (all, one) in self.compared.iter_mut().zip(image) {
+            match (all.as_mut(), one) {
+                (None, one) => *all = one,
+                (Some(all), Some(one)) => all.merge(one, self.tolerance),
+                (Some(_), None) => {}
+            }
+        }
     }
 
     /// Number of images compared so far.
@@ -140,10 +162,9 @@ impl<'a> Layers<'a> {
 }
 
 /// Values of the model's tensor at an index of the trace, in NHWC and RGB.
-fn tensor(trace: &Trace, place: usize, theirs: &mut Outputs, shape: Shape, low: i32) -> Result<Vec<f64>> {
-    let values = theirs.read(place)?;
-    let value = &trace.values[place];
-    let mut numbers = nhwc(&values, value.tensor.layout, shape, low).ok_or_else(|| {
+fn tensor(trace: &Trace, place: usize, theirs: &[Values], shape: Shape, low: i32) -> Result<Vec<f64>> {
+    let (values, value) = (&theirs[place], &trace.values[place]);
+    let mut numbers = nhwc(values, value.tensor.layout, shape, low).ok_or_else(|| {
         let found: Vec<String> = values.shape.iter().map(ToString::to_string).collect();
         CliError::new(format!(
             "{}: expected {shape}, found {} in tensor {} of the model",
@@ -157,28 +178,6 @@ fn tensor(trace: &Trace, place: usize, theirs: &mut Outputs, shape: Shape, low: 
         numbers.chunks_mut(shape.channels.max(1)).for_each(<[f64]>::reverse);
     }
     Ok(numbers)
-}
-
-fn note(
-    compared: &mut Option<Compared>,
-    (origin, shape): (&Origin, Shape),
-    found: Difference,
-    tolerance: Tolerance,
-    image: &Path,
-) {
-    let differs = usize::from(!found.agrees());
-    match compared {
-        None => {
-            let (origin, image) = (origin.clone(), image.to_owned());
-            *compared = Some(Compared { origin, shape, worst: found, image, differs_on: differs });
-        }
-        Some(compared) => {
-            compared.differs_on += differs;
-            if found.severity(tolerance) > compared.worst.severity(tolerance) {
-                (compared.worst, compared.image) = (found, image.to_owned());
-            }
-        }
-    }
 }
 
 fn not_run(cause: &InterpError) -> CliError {

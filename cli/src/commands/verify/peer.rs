@@ -290,6 +290,14 @@ impl Outputs {
         Some(Self { file, tensors, end })
     }
 
+    /// All requested tensors.
+    ///
+    /// # Errors
+    /// If their file cannot be read.
+    pub fn all(mut self) -> Result<Vec<Values>> {
+        (0..self.tensors.len()).map(|place| self.read(place)).collect()
+    }
+
     /// The requested tensor with this index.
     ///
     /// # Errors
