@@ -7,7 +7,18 @@ use super::numbers::Numbers;
 use super::{batch, dispatch, quantized};
 use crate::codegen::Program;
 use crate::codegen::tokens::lit;
-use crate::spec::NetworkSpec;
+use crate::spec::{NetworkSpec, Numerics};
+
+/// Returns the documented accuracy of `run` for inputs beyond the range of the preprocessing.
+fn range_doc(spec: &NetworkSpec, numbers: &Numbers) -> &'static str {
+    if numbers.quantized || spec.numerics != Numerics::Fast {
+        return "";
+    }
+    // As paragraphs of their own. The bounds are those of `tests/numerics.rs`.
+    "\n\n Where the fast inner product is used (`numerics: fast`, see `Numerics::choose`), its scales are derived from \
+     the range of the preprocessing. Within it, the error is below 1e-4 of the largest logit; for pixels of 0 to 255 \
+     that were not preprocessed it is below 1e-3, and it grows with larger inputs. `numerics: strict` has no such limit."
+}
 
 /// Returns the type, its constants and its methods, for any number type.
 pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &Numbers) -> TokenStream {
@@ -19,7 +30,8 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &N
     );
     let run_doc = format!(
         " Logits of the image `[{height}, {width}, 3]`, {prepared}. Allocates nothing, cannot fail. An input with NaN gives \
-         unspecified numbers."
+         unspecified numbers.{}",
+        range_doc(spec, numbers)
     );
     let [input, classes, embedding] =
         [height * width * 3, spec.classes, programs.first().map_or(0, |program| program.embedding.len())].map(lit);
