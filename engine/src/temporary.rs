@@ -19,8 +19,9 @@ const ATTEMPTS: usize = 100;
 /// A temporary folder, deleted when it is dropped.
 #[derive(Debug)]
 pub struct Folder {
-    folder: TempDir,
+    /// Closed before the folder is deleted.
     _lock: File,
+    folder: TempDir,
 }
 
 impl Folder {
@@ -34,7 +35,7 @@ impl Folder {
             let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(place)?;
             let path = folder.path().join(LOCK);
             match File::create_new(&path) {
-                Ok(lock) if is_owned(&lock, &path) => return Ok(Self { folder, _lock: lock }),
+                Ok(lock) if is_owned(&lock, &path) => return Ok(Self { _lock: lock, folder }),
                 Ok(_) => {}
                 Err(cause) if cause.kind() == ErrorKind::NotFound => {}
                 Err(cause) => return Err(cause),
