@@ -225,14 +225,14 @@ impl Progress for Spinner {
 /// Opens a weights file.
 ///
 /// # Errors
-/// If no file was given, or it is not a weights file. The help is the command that writes one.
+/// If no file was given, it is not a weights file, or a weight is not finite. The help is the command that writes one.
 pub fn weights(path: Option<&Path>) -> Result<Weights> {
     let Some(path) = path else {
         return Err(CliError::new("expected trained weights: --weights FILE")
             .help("import them from an ONNX, TFLite, Keras, TensorFlow.js or PyTorch model of the network:\nmbvc import MODEL")
             .help("pretrained models are published with TensorFlow Lite, Keras, torchvision and the ONNX model zoo"));
     };
-    Weights::open(path).map_err(|cause| {
+    let weights = Weights::open(path).map_err(|cause| {
         let text = cause.to_string();
         let endings = ["onnx", "tflite", "keras", "h5", "pth", "pt", "ckpt"];
         let model = path.extension().is_some_and(|end| endings.iter().any(|known| end == *known));
@@ -242,7 +242,20 @@ pub fn weights(path: Option<&Path>) -> Result<Weights> {
         } else {
             error
         }
-    })
+    })?;
+    // Networks reject such weights too, but do not know the file.
+    let odd = weights
+        .container()
+        .tensors()
+        .find(|tensor| tensor.f32s().is_some_and(|values| !values.is_finite()))
+        .map(|tensor| tensor.name.to_string());
+    match odd {
+        None => Ok(weights),
+        Some(name) => {
+            let message = format!("{}: tensor `{name}` has an element that is NaN or infinite", path.display());
+            Err(CliError::new(message).help("import the model again; if it has the same values, its training diverged"))
+        }
+    }
 }
 
 /// Compares weights with a network that is not compiled yet. `option` is the caller's argument for a spec, which the

@@ -22,14 +22,15 @@ const MAX_PIXELS: u64 = 178_956_970;
 const MAX_MEMORY: u64 = 1 << 30;
 
 /// Limit of the size of a file, which some decoders read as a whole.
-const MAX_FILE: u64 = 1 << 28;
+const MAX_FILE: u64 = 1 << 30;
 
 /// Extensions of the image files that are found in folders.
 pub const EXTENSIONS: [&str; 5] = ["bmp", "jpeg", "jpg", "png", "webp"];
 
 /// Decodes `path` and frames it for an input of `size` (`[height, width]`). Returns interleaved RGB bytes.
 ///
-/// Orientation is applied and alpha dropped first, as Pillow's `ImageOps.exif_transpose(image).convert("RGB")` does.
+/// Orientation is applied and alpha dropped first, as Pillow's `ImageOps.exif_transpose(image).convert("RGB")` does. Gray
+/// of 16 bits keeps its high byte, like other samples of 16 bits; Pillow clips it at 255.
 ///
 /// # Errors
 /// If the file cannot be read, is not a BMP, JPEG, PNG or WebP image, is damaged, or exceeds the limits.

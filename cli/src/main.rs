@@ -8,6 +8,7 @@ mod files;
 mod image;
 mod jpeg;
 mod measure;
+mod name;
 mod options;
 mod picture;
 mod png;
@@ -47,6 +48,9 @@ use commands::{
     "\n  MBVC_CACHE     folder for networks that are compiled on first use",
     "\n  RUSTC          Rust compiler for them and for `mbvc build`",
     "\n  MBVC_PYTHON    Python for the other engines of `mbvc verify`",
+    "\n\n\x1b[1mJSON:\x1b[0m",
+    "\n  --json prints one object per line. In names of files, a byte that is not UTF-8 is `\\xNN`, and a backslash",
+    "\n  is `\\\\`, before the escapes of JSON itself. Messages go to standard error.",
 ))]
 struct Cli {
     #[command(flatten)]

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+use mbvc_runtime::Weights;
 use serde::Serialize;
 
 use crate::container::Container;
 use crate::detect::detect;
-use crate::error::Result;
+use crate::error::{ImportError, Result};
 use crate::files::read_file;
 use crate::options::{Quantization, ReadOptions};
 use crate::read::read_from;
@@ -57,7 +58,7 @@ pub struct Inspection {
 /// Summarizes a weights file, or a model as it would be imported.
 ///
 /// # Errors
-/// As [`read`](crate::read).
+/// As [`read`](crate::read); for a weights file as `mbvc_runtime::Weights::open`, or if a weight is not finite.
 pub fn inspect(path: &Path) -> Result<Inspection> {
     inspect_from(&read_file(path)?, &path.display().to_string(), Some(path))
 }
@@ -73,7 +74,7 @@ pub fn inspect_bytes(bytes: &[u8], name: &str) -> Result<Inspection> {
 fn inspect_from(bytes: &[u8], name: &str, path: Option<&Path>) -> Result<Inspection> {
     let format = detect(bytes, name, None)?;
     let (container, facts, notes) = if format == Format::Container {
-        (Container::from_bytes(bytes, name)?, Vec::new(), Vec::new())
+        (weights_file(bytes).map_err(|error| error.file(name))?, Vec::new(), Vec::new())
     } else {
         let options = |quantization| ReadOptions { format: Some(format), quantization, ..ReadOptions::default() };
         let imported = match read_from(bytes, name, &options(Quantization::Keep), path) {
@@ -100,6 +101,14 @@ fn inspect_from(bytes: &[u8], name: &str, path: Option<&Path>) -> Result<Inspect
         facts,
         notes,
     })
+}
+
+/// Reads a weights file and applies the checks of the runtime, so that everything that is shown can be run.
+fn weights_file(bytes: &[u8]) -> Result<Container> {
+    let container = Container::parse(bytes)?;
+    Weights::from_bytes(bytes.to_vec()).map_err(|error| ImportError::malformed(error.to_string()))?;
+    container.check_finite()?;
+    Ok(container)
 }
 
 fn summary(tensor: &Tensor) -> TensorSummary {

@@ -9,7 +9,7 @@ use crate::error::{CliError, Result};
 use crate::measure::{Measured, Variant, interleaved, quantile_ms};
 use crate::options::{FusionArg, IsaArg, SpecOption, examples};
 use crate::ui::{BOLD, DIM};
-use crate::{engine, outln, ui};
+use crate::{engine, name, outln, ui};
 
 /// Compare the speed of fusion levels, instruction sets, threads and callers
 ///
@@ -85,7 +85,7 @@ pub fn run(args: &Args) -> Result {
         Some(weights) => weights,
         None => engine::random_weights(&source)?,
     };
-    let label = args.weights.as_ref().map_or_else(|| "random".to_owned(), |path| path.display().to_string());
+    let label = args.weights.as_ref().map_or_else(|| "random".to_owned(), |path| name::of(path));
     let mut networks: Vec<Box<dyn Network>> = Vec::new();
     let mut threads: Vec<Option<usize>> = args.threads.iter().map(|threads| Some(usize::from(*threads))).collect();
     if threads.is_empty() {

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::error::{CliError, Result};
 use crate::options::{ForceArgs, FusionArg, IsaArg, KindArg, NumericsArg, SpecArgs, examples};
 use crate::ui::{ACCENT, Bytes, DIM, GOOD, plural};
-use crate::{engine, files, outln, ui};
+use crate::{engine, files, name, outln, ui};
 
 /// Build a program that classifies images, or a C library, with embedded weights
 ///
@@ -148,7 +148,7 @@ pub fn run(args: &Args) -> Result {
         isas,
         target: compiler.target(),
         weights_bytes: weights.as_bytes().len(),
-        files: written.map(|file| File { path: file.path.display().to_string(), bytes: file.content.len() }).collect(),
+        files: written.map(|file| File { path: name::of(&file.path), bytes: file.content.len() }).collect(),
         compile: built.compile.as_deref(),
         seconds: (start.elapsed().as_secs_f64() * 10.0).round() / 10.0,
     };

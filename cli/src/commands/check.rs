@@ -10,7 +10,7 @@ use crate::engine::{self, Source};
 use crate::error::{CliError, Result};
 use crate::options::{OverrideArgs, examples};
 use crate::ui::{BOLD, Bytes, Count, DIM, GOOD, grouped, plural};
-use crate::{outln, ui};
+use crate::{name, outln, ui};
 
 /// Check specs and report all errors, or the cost of the network
 #[derive(clap::Args)]
@@ -68,7 +68,7 @@ pub fn run(args: &Args) -> Result {
     for path in &args.specs {
         let checked = engine::source(Some(path), args.overrides.overrides())
             .and_then(|source| Ok((source.compile(source.spec.fusion.into(), &[])?, source)));
-        let name = path.display().to_string();
+        let name = name::of(path);
         match checked {
             Ok((compiled, source)) if args.json => ui::json(&good(name, &compiled, &source)),
             Ok((compiled, source)) => show(&good(name, &compiled, &source), &source),

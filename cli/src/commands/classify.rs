@@ -11,7 +11,7 @@ use crate::measure::{Caller, quantile_ms};
 use crate::options::{NetworkArgs, examples};
 use crate::predict::{Prediction, best};
 use crate::ui::{ACCENT, BOLD, DIM, plural};
-use crate::{engine, files, outln, stream, ui};
+use crate::{engine, files, name, outln, stream, ui};
 
 /// Classify images
 ///
@@ -109,7 +109,7 @@ fn classify(args: &Args, network: &dyn Network, name: &str, weights: &Weights, p
 
 fn show(args: &Args, path: &Path, predictions: Vec<Prediction<'_>>, activation: HeadActivation, ms: f64) {
     if args.json {
-        let image = path.display().to_string();
+        let image = name::of(path);
         ui::json(&Answer { image, predictions, activation: activation.word(), ms: (ms * 1e4).round() / 1e4 });
         return;
     }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::error::{CliError, Result};
 use crate::measure::{Caller, Summary};
 use crate::ui::{ACCENT, BOLD, DIM, ERROR, GOOD};
-use crate::{files, image, outln, predict, thumbnail, ui};
+use crate::{files, image, name, outln, predict, thumbnail, ui};
 
 /// Calls of each network for each picture.
 const RUNS: usize = 20;
@@ -96,7 +96,7 @@ fn pictures(args: &Args, weights: &Weights, size: [usize; 2]) -> Result<(Vec<Pic
     let mut skipped = 0;
     for path in files::images(&args.pictures, false)? {
         match image::load_icon(&path, framing, size) {
-            Ok(pixels) => found.push(Picture { name: path.display().to_string(), truth: None, pixels }),
+            Ok(pixels) => found.push(Picture { name: name::of(&path), truth: None, pixels }),
             Err(cause) => {
                 cause.print();
                 skipped += 1;

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::error::{CliError, Result};
 use crate::options::{ForceArgs, examples};
 use crate::ui::{ACCENT, BOLD, Bytes, DIM, GOOD, grouped};
-use crate::{engine, files, outln, ui};
+use crate::{engine, files, name, outln, ui};
 
 /// Import the weights of an ONNX, TFLite, Keras, TensorFlow.js or PyTorch model
 ///
@@ -266,8 +266,8 @@ pub fn run(args: &Args) -> Result {
     }
     if args.json {
         ui::json(&Report {
-            output: places.output.display().to_string(),
-            spec: places.spec.as_ref().map(|path| path.display().to_string()),
+            output: name::of(&places.output),
+            spec: places.spec.as_ref().map(|path| name::of(path)),
             format: imported.format.to_string(),
             parameters: imported.container.parameters(),
             metadata: imported.container.metadata.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect(),

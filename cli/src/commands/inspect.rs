@@ -12,7 +12,7 @@ use crate::engine;
 use crate::error::{CliError, Result};
 use crate::options::{FusionArg, SpecOption, examples};
 use crate::ui::{BOLD, Bytes, DIM, grouped};
-use crate::{outln, ui};
+use crate::{name, outln, ui};
 
 /// Show the content of a weights file, a packed file, or a model
 ///
@@ -61,7 +61,8 @@ pub fn run(args: &Args) -> Result {
     if packed::show(args)? {
         return Ok(());
     }
-    let inspection = mbvc_import::inspect(&args.file)?;
+    let mut inspection = mbvc_import::inspect(&args.file)?;
+    inspection.file = name::of(&args.file);
     let numerics = numerics(args)?;
     if args.json {
         ui::json(&Shown { inspection: &inspection, numerics });

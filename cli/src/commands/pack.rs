@@ -13,7 +13,7 @@ use crate::engine::{self, Source};
 use crate::error::{CliError, Result};
 use crate::options::{ForceArgs, FusionArg, IsaArg, NumericsArg, SpecOption, examples};
 use crate::ui::{ACCENT, Bytes, GOOD, plural};
-use crate::{files, outln, ui};
+use crate::{files, name, outln, ui};
 
 /// Pack weights for one network and instruction set
 ///
@@ -111,7 +111,7 @@ pub fn run(args: &Args) -> Result {
         let bytes = pack(&compiled, program, isa, numerics, &weights, path, args.overwrite.force)?;
         bar.inc(1);
         let packed = Packed {
-            file: path.display().to_string(),
+            file: name::of(path),
             version: PackedHeader::VERSION,
             network: &compiled.spec.name,
             isa: isa.name(),

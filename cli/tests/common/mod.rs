@@ -15,8 +15,13 @@ pub const TINY: &str = include_str!("../tiny.yaml");
 pub fn mbvc(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::cargo_bin("mbvc").unwrap();
     command.current_dir(folder).args(arguments).env("NO_COLOR", "1").env_remove("MBVC_ISA");
-    command.env("MBVC_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("networks"));
+    command.env("MBVC_CACHE", cache());
     command
+}
+
+/// Folder of compiled networks, which all tests share.
+pub fn cache() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("networks")
 }
 
 /// Runs the command, which must succeed; returns its standard output.

@@ -15,7 +15,7 @@ use super::{Args, shortened};
 use crate::error::{CliError, Result};
 use crate::options::FusionArg;
 use crate::ui::{BOLD, Bytes, DIM, plural};
-use crate::{engine, outln, ui};
+use crate::{engine, name, outln, ui};
 
 /// The JSON output.
 #[derive(Serialize)]
@@ -68,7 +68,7 @@ pub fn show(args: &Args) -> Result<bool> {
     header.check_sum(&bytes).map_err(refused)?;
     let PackedText { network, framing, head_activation, labels } = header.text(&bytes).map_err(refused)?;
     let packed = Packed {
-        file: args.file.display().to_string(),
+        file: name::of(&args.file),
         format: "packed",
         version: PackedHeader::VERSION,
         network,

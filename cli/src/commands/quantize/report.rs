@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::picture::fidelity;
 use crate::stream::Seen;
 use crate::ui::{ACCENT, BOLD, Bytes, GOOD, grouped, plural};
-use crate::{files, outln, ui};
+use crate::{files, name, outln, ui};
 
 /// Rows of the table.
 const SHOWN: usize = 8;
@@ -111,7 +111,7 @@ impl Report {
         let images = comparison.pictures();
         let logits = values.last().map_or(0.0, |row| row.cosine);
         Self {
-            output: args.output.display().to_string(),
+            output: name::of(&args.output),
             bytes: std::fs::metadata(&args.output).map_or(0, |meta| meta.len() as usize),
             method: options.method.to_string(),
             calibration: Images {

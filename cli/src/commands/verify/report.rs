@@ -12,6 +12,7 @@ use super::logits::Logits;
 use super::peer::About;
 use crate::engine::Source;
 use crate::error::{CliError, Result};
+use crate::name;
 use crate::ui::{self, plural};
 
 /// Inputs and results of the comparison.
@@ -155,8 +156,8 @@ impl Report {
         let first = layers.first().map(|(compared, tensor)| First::new(found, compared, tensor));
         Self {
             agree: logits.differing() == 0 && first.is_none(),
-            weights: args.weights.as_ref().map_or_else(String::new, |path| path.display().to_string()),
-            model: args.against.display().to_string(),
+            weights: args.weights.as_ref().map_or_else(String::new, |path| name::of(path)),
+            model: name::of(&args.against),
             engine: Engine { name: engine.name.clone(), version: engine.version.clone() },
             network: Side {
                 name: spec.name.clone(),
@@ -218,7 +219,7 @@ impl LogitsReport {
             differing_images: logits.differing(),
             worst: worst.map(|(one, difference)| {
                 let [.., class] = difference.at;
-                let image = one.path.display().to_string();
+                let image = name::of(&one.path);
                 Worst { image, class, ours: difference.ours, theirs: difference.theirs, difference: difference.largest }
             }),
         }
@@ -235,7 +236,7 @@ impl ValueReport {
             difference: worst.largest,
             relative: matches!(tolerance, Tolerance::Relative(_)).then(|| worst.relative()),
             differing: worst.beyond,
-            image: compared.image.display().to_string(),
+            image: name::of(&compared.image),
         }
     }
 }
