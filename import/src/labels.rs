@@ -17,7 +17,7 @@ const WORDNET_IDS: &str = include_str!("labels/wordnet.txt");
 const BACKGROUND: &str = "background";
 
 /// Longest file in bytes; one with 21 841 labels has 2 MB.
-const MAX_BYTES: usize = 1 << 22;
+pub(crate) const MAX_BYTES: usize = 1 << 22;
 
 /// Names by class index. Each is one non-empty line.
 #[derive(Debug, Clone, PartialEq, Eq)]

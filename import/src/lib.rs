@@ -30,6 +30,7 @@ mod inspect;
 mod keras;
 mod labels;
 mod limits;
+mod normalization;
 mod onnx;
 mod options;
 mod published;

@@ -20,6 +20,7 @@ use crate::recognize::{Layer, recognize};
 use crate::recover::{self, Recovered, recover};
 use crate::source::{Fact, Format, SourceGraph};
 use crate::state_dict::{self, Sidecar, StateDict};
+use crate::tensor::Tensor;
 use crate::torch::Content;
 use crate::trace::trace;
 use crate::{keras, limits, onnx, quantized, spec_yaml, tfjs, tflite, torch};
@@ -131,6 +132,9 @@ fn import(graph: &SourceGraph<'_>, name: &str, quantization: Quantization, most:
             for layer in chain.layers() {
                 tensors.extend(fold(layer)?);
             }
+            if chain.front.is_some_and(|front| front.reversed) {
+                reverse_input_channels(&mut tensors);
+            }
         }
     }
     if tensors.len() > MAX_TENSORS {
@@ -158,6 +162,15 @@ fn import(graph: &SourceGraph<'_>, name: &str, quantization: Quantization, most:
             let listing = Listing(&mismatches);
             Err(ImportError::unsupported(format!("the network cannot be written as a spec:{listing}")))
         }
+    }
+}
+
+/// Reverses the input channels of the stem, for a network that reverses the channels of its image.
+fn reverse_input_channels(tensors: &mut [Tensor]) {
+    for tensor in tensors.iter_mut().filter(|tensor| tensor.name == "stem.weight") {
+        // `[kh, kw, 3, out]`.
+        let outputs = tensor.shape.last().copied().unwrap_or(1).max(1);
+        tensor.data.reverse_groups(outputs, 3);
     }
 }
 

@@ -4,6 +4,7 @@ use mbvc_compiler::spec::{Activation, MAX_BLOCKS, Padding, Precision, Preprocess
 use mbvc_runtime::{Filter, Fit, Framing, HeadActivation};
 
 use crate::error::{ImportError, Result};
+use crate::normalization;
 use crate::published::{self, IMAGENET_MEAN, IMAGENET_STD};
 use crate::recognize::{Chain, Front, Layer, Norm};
 use crate::source::{self, Fact, Format, SourceGraph};
@@ -143,12 +144,13 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
     fact("activation", chain.activation.word().into(), how.into());
     let (epsilon, how) = epsilon(chain, padding, &mut notes);
     fact("batch_norm_epsilon", epsilon.to_string(), how);
-    let (preprocessing, how) = preprocessing(chain, graph, padding, &mut notes);
+    let (preprocessing, how) = preprocessing(chain, graph, padding, &mut notes)?;
     fact("preprocessing", describe(&preprocessing), how);
     let (framing, how) = framing(graph, padding);
     fact("framing", framing.to_string(), how);
     let own = matches!(graph.hints.preprocessing, Some((_, true)));
-    let preprocessing_recorded = chain.front.is_some() || graph.input_quantization.is_some() || own;
+    let preprocessing_recorded =
+        chain.front.is_some_and(|front| front.is_arithmetic()) || graph.input_quantization.is_some() || own;
     for fact in &mut facts {
         if let Some(how) = graph.hints.how(fact.key) {
             how.clone_into(&mut fact.how);
@@ -352,8 +354,20 @@ fn preprocessing(
     graph: &SourceGraph<'_>,
     padding: Padding,
     notes: &mut Vec<String>,
+) -> Result<(Preprocessing, String)> {
+    if let Some(recorded) = normalization::recorded(chain, graph)? {
+        return Ok(recorded);
+    }
+    Ok(unrecorded_preprocessing(chain, graph, padding, notes))
+}
+
+fn unrecorded_preprocessing(
+    chain: &Chain<'_>,
+    graph: &SourceGraph<'_>,
+    padding: Padding,
+    notes: &mut Vec<String>,
 ) -> (Preprocessing, String) {
-    if let Some(front @ Front { scale, offset, .. }) = chain.front {
+    if let Some(front @ Front { scale, offset, .. }) = chain.front.filter(Front::is_arithmetic) {
         let takes_bytes = front.takes_bytes();
         let per_pixel = scale.map(|scale| if takes_bytes { scale } else { scale / 255.0 } as f32);
         let range = if takes_bytes { "0..255" } else { "0..1" };

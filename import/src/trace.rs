@@ -2,7 +2,7 @@
 
 use mbvc_compiler::spec::Activation;
 
-use crate::recognize::{Chain, Layer};
+use crate::recognize::{Chain, Front, Layer};
 use crate::source::{Holder, Layout, SourceGraph, Value};
 
 /// Tensors of a model file that contain the network's values.
@@ -56,7 +56,8 @@ pub fn trace(chain: &Chain<'_>, graph: &SourceGraph<'_>, quantized: bool) -> Opt
     // The input of a quantized model may be floats.
     let input = graph.holders.get(graph.input, false).or_else(|| graph.holders.get(graph.input, true))?.into();
     let mut tracer = Tracer { graph, quantized, activation: chain.activation, values: Vec::new() };
-    if let Some(front) = chain.front {
+    // The network reads RGB.
+    if let Some(front) = chain.front.filter(|front| !front.reversed) {
         tracer.value("input", front.output);
     }
     tracer.layer(&chain.stem);
@@ -71,7 +72,10 @@ pub fn trace(chain: &Chain<'_>, graph: &SourceGraph<'_>, quantized: bool) -> Opt
     tracer.value("head.pool", chain.pool.output);
     tracer.activation = chain.dense_activation;
     chain.dense.iter().chain([&chain.classifier]).for_each(|layer| tracer.layer(layer));
-    let pixel_scale = chain.front.map(|front| if front.takes_bytes() { 1.0 } else { 1.0 / 255.0 });
+    let arithmetic = chain.front.filter(Front::is_arithmetic);
+    let pixel_scale = arithmetic.map(|front| if front.takes_bytes() { 1.0 } else { 1.0 / 255.0 });
+    // Integers are pixels.
+    let pixel_scale = if graph.input_quantization.is_some() { Some(1.0) } else { pixel_scale };
     Some(Trace { input, pixel_scale, reversed: false, resolution: chain.resolution, values: tracer.values })
 }
 

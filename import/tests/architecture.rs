@@ -8,17 +8,19 @@ use architecture::Imports;
 mod architecture;
 
 /// Modules of this crate, each of which may use those before it.
-const ORDER: [&str; 30] = [
+const ORDER: [&str; 31] = [
     "error",
     "text",
     "limits",
     "files",
     "beside",
     "archive",
+    "labels",
     "source",
     "published",
     "options",
     "recognize",
+    "normalization",
     "recover",
     "hdf5",
     "keras",
@@ -33,7 +35,6 @@ const ORDER: [&str; 30] = [
     "fold",
     "container",
     "calibrate",
-    "labels",
     "trace",
     "spec_yaml",
     "imported",

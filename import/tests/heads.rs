@@ -10,10 +10,10 @@ use mbvc_compiler::spec::Preprocessing;
 use mbvc_import::{ImportError, Imported, ReadOptions, read};
 use mbvc_runtime::HeadActivation;
 use serde::Deserialize;
-use small::{logits, logits_of, pattern, spec};
+use small::{logits, logits_of, logits_of_pixels, pattern, spec};
 
 /// Folders of `fixtures/heads`, one per script.
-const GROUPS: [&str; 6] = ["keras", "tfjs", "tflite", "torch", "torchscript", "onnx"];
+const GROUPS: [&str; 7] = ["keras", "tfjs", "tflite", "metadata", "torch", "torchscript", "onnx"];
 
 /// The network of `heads_torch_files.py`.
 const TINY: &str = "
@@ -47,6 +47,9 @@ enum Outcome {
         /// The value of a white pixel in the input, if the model itself normalizes the image.
         white: Option<f32>,
         scores: Vec<f64>,
+        /// Whether the image is that of `keras_files.py`, of 0 to 255.
+        #[serde(default)]
+        pixels: bool,
     },
     /// A part of the message.
     Refused { refused: String },
@@ -87,18 +90,19 @@ fn every_model_has_the_scores_of_its_framework_or_is_refused() {
 
 /// Returns how a model differs from its expected outcome.
 fn problem(outcome: &Outcome, imported: Result<Imported, Box<ImportError>>) -> Option<String> {
-    let (imported, size, activation, white, expected) = match (outcome, &imported) {
+    let (imported, size, activation, white, pixels, expected) = match (outcome, &imported) {
         (Outcome::Refused { .. }, Ok(_)) => return Some("imported".into()),
         (Outcome::Refused { refused }, Err(error)) => {
             let text = error.to_string();
             return (!text.contains(refused)).then_some(text);
         }
         (Outcome::Scores { .. }, Err(error)) => return Some(error.to_string()),
-        (Outcome::Scores { size, activation, white, scores }, Ok(imported)) => {
-            (imported, *size, activation, white, scores)
+        (Outcome::Scores { size, activation, white, scores, pixels }, Ok(imported)) => {
+            (imported, *size, activation, white, *pixels, scores)
         }
     };
     let logits = match white {
+        None if pixels => logits_of_pixels(imported, size),
         None => logits(imported, size),
         Some(_) => logits_of(imported, size, &preprocessed(imported, size)),
     };

@@ -13,7 +13,7 @@ use mbvc_compiler::spec::NetworkSpec;
 use mbvc_import::{Format, ImportError, Imported, ReadOptions, inspect_bytes, read, read_bytes};
 use proptest::prelude::*;
 
-const COUNT: usize = 26;
+const COUNT: usize = 28;
 
 /// The files to corrupt, and a weights file; under 700 KB in total.
 fn files() -> &'static [(String, Vec<u8>)] {
@@ -29,6 +29,8 @@ fn files() -> &'static [(String, Vec<u8>)] {
             "same_explicit.tflite",
             "same_f16.tflite",
             "same_int8.tflite",
+            "heads/metadata/float.tflite",
+            "heads/tflite/caffe_stack.tflite",
             "qdq_channels.onnx",
             "qdq_symmetric.onnx",
             "qdq_asymmetric.onnx",

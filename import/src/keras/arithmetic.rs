@@ -36,7 +36,8 @@ pub fn operation<'a>(layer: &Layer<'a>, operands: &[Operand]) -> Result<Operatio
         class => class,
     };
     let operator = match name {
-        "math.add" | "__operators__.add" | "AddV2" | "BiasAdd" | "Add" => Arithmetic::Add,
+        "nn.bias_add" if layer.inbound.to_string().contains("NCHW") => return Ok(Operation::Op(Op::Other)),
+        "math.add" | "__operators__.add" | "nn.bias_add" | "AddV2" | "BiasAdd" | "Add" => Arithmetic::Add,
         "math.subtract" | "Sub" | "Subtract" => Arithmetic::Subtract,
         "math.multiply" | "Mul" | "Multiply" => Arithmetic::Multiply,
         "math.truediv" | "math.divide" | "realdiv" | "RealDiv" | "Divide" | "TrueDivide" => Arithmetic::Divide,
@@ -44,11 +45,21 @@ pub fn operation<'a>(layer: &Layer<'a>, operands: &[Operand]) -> Result<Operatio
         "nn.relu6" | "Relu6" => return Ok(Operation::Activation("relu6")),
         "nn.softmax" => return Ok(Operation::Activation("softmax")),
         "math.sigmoid" | "nn.sigmoid" | "Sigmoid" => return Ok(Operation::Activation("sigmoid")),
-        "cast" | "identity" => return Ok(Operation::Nothing),
+        "cast" | "Cast" if !is_float(layer) => return Ok(Operation::Op(Op::Other)),
+        "cast" | "Cast" | "identity" => return Ok(Operation::Nothing),
         "reshape" => return Ok(Operation::Reshape),
         _ => return Ok(Operation::Op(Op::Other)),
     };
     Ok(Operation::Op(binary(operator, &operands)))
+}
+
+/// Whether a conversion is to floats, which keeps pixels: Keras 3 has the type in the configuration, Keras 2 in the call.
+fn is_float(layer: &Layer<'_>) -> bool {
+    let name = match layer.class {
+        "Cast" => layer.policy(),
+        _ => layer.inbound.pointer("/0/3/dtype").and_then(Json::as_str),
+    };
+    matches!(name, Some("float32" | "float64"))
 }
 
 fn binary<'a>(operator: Arithmetic, operands: &[Operand]) -> Op<'a> {

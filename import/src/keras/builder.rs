@@ -1,5 +1,7 @@
 //! The source graph during translation of its layers.
 
+use std::collections::HashMap;
+
 use super::config::Layer;
 use super::weights::Weights;
 use crate::error::{ImportError, Result};
@@ -33,13 +35,26 @@ pub struct Builder<'a> {
     pub image: [Option<usize>; 3],
     /// Channels of each value, if known.
     channels: Vec<Option<usize>>,
+    /// Whether the input is of bytes.
+    pub takes_bytes: bool,
+    /// Single channels: the image and the channel.
+    single: HashMap<Value, (Value, usize)>,
     /// The image after the leading arithmetic.
     front: Value,
 }
 
 impl<'a> Builder<'a> {
     pub fn new(weights: Box<dyn Weights<'a> + 'a>) -> Self {
-        Self { weights, nodes: Vec::new(), notes: Vec::new(), image: [None; 3], channels: vec![None], front: INPUT }
+        Self {
+            weights,
+            nodes: Vec::new(),
+            notes: Vec::new(),
+            image: [None; 3],
+            channels: vec![None],
+            takes_bytes: false,
+            single: HashMap::new(),
+            front: INPUT,
+        }
     }
 
     /// Adds an operation.
@@ -51,11 +66,24 @@ impl<'a> Builder<'a> {
         }
         let output = self.channels.len();
         self.channels.push(op.channels(inputs.first().and_then(|&input| self.channels(input))));
-        if matches!(op, Op::Affine(_)) && inputs == [self.front] {
+        if matches!(op, Op::Affine(_) | Op::ReverseChannels) && inputs == [self.front] {
             self.front = output;
         }
         self.nodes.push(Node { place: place.clone(), op, inputs, output });
         Ok(output)
+    }
+
+    /// Adds a value that is one channel of `image`.
+    pub fn add_channel(&mut self, image: Value, channel: usize) -> Value {
+        let value = self.channels.len();
+        self.channels.push(None);
+        self.single.insert(value, (image, channel));
+        value
+    }
+
+    /// Returns the image and the channel of a value that is one channel.
+    pub fn channel(&self, value: Value) -> Option<(Value, usize)> {
+        self.single.get(&value).copied()
     }
 
     /// Returns the number of channels of a value, if known.
@@ -70,9 +98,30 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Whether `value` is computed from a pool, a flattened image or a dense layer, by operations with one input.
+    pub fn is_vector(&self, mut value: Value) -> bool {
+        // Producers are in order of execution.
+        for node in self.nodes.iter().rev().filter(|node| matches!(*node.inputs, [_])) {
+            if node.output == value {
+                if matches!(node.op, Op::Pool { .. } | Op::Flatten | Op::Dense(_)) {
+                    return true;
+                }
+                value = node.inputs[0];
+            }
+        }
+        false
+    }
+
     /// Whether `value` is the image, possibly after arithmetic.
     pub fn is_front(&self, value: Value) -> bool {
         value == self.front
+    }
+
+    /// Learns the type of the image from its input layer.
+    pub fn learn_type(&mut self, value: Value, layer: &Layer<'a>) {
+        if layer.class == "InputLayer" && value == INPUT {
+            self.takes_bytes |= layer.policy() == Some("uint8");
+        }
     }
 
     /// Learns the shape of the image from a layer that is called on it.

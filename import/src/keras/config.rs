@@ -8,6 +8,9 @@ use crate::text::shorten;
 /// Most constants of an operation, above its channels; bounds the memory for a hostile file.
 pub const MAX_NUMBERS: usize = 1 << 10;
 
+/// Root modules of Keras in its versions.
+const KERAS: [&str; 6] = ["keras", "keras_core", "tf_keras", "keras_cv", "tensorflow", "builtins"];
+
 /// A layer, an operation, or a whole network used as a layer.
 #[derive(Debug, Clone, Copy)]
 pub struct Layer<'a> {
@@ -16,6 +19,8 @@ pub struct Layer<'a> {
     /// Settings of the layer.
     pub config: &'a Json,
     pub inbound: &'a Json,
+    /// Package or module of a class that is not Keras' own.
+    pub foreign: Option<&'a str>,
 }
 
 impl<'a> Layer<'a> {
@@ -24,11 +29,16 @@ impl<'a> Layer<'a> {
         let class = text(entry.get("class_name")).ok_or_else(|| {
             ImportError::malformed("a layer in the configuration has no `class_name`").help("save the model with Keras")
         })?;
-        // Registered classes have the form `package>Class`.
-        let class = class.rsplit('>').next().unwrap_or(class);
         let config = entry.get("config").unwrap_or(&Json::Null);
         let name = text(entry.get("name")).or_else(|| text(config.get("name"))).unwrap_or(class);
-        Ok(Self { class, name, config, inbound: entry.get("inbound_nodes").unwrap_or(&Json::Null) })
+        let inbound = entry.get("inbound_nodes").unwrap_or(&Json::Null);
+        Ok(Self { class, name, config, inbound, foreign: foreign(entry) })
+    }
+
+    /// Whether a call of the layer, or of a network, sets `training`, so that dropout and normalization work as in training.
+    pub fn is_called_in_training(&self) -> bool {
+        let calls = self.inbound.as_array().into_iter().flatten();
+        calls.flat_map(keywords).any(|keywords| keywords.get("training").and_then(Json::as_bool) == Some(true))
     }
 
     /// Returns the layers of a network. In old Sequential models the configuration is their list.
@@ -62,11 +72,23 @@ impl<'a> Layer<'a> {
         pair.ok_or_else(|| self.wrong(key, "one or two whole numbers"))
     }
 
-    /// Returns the name of a function, such as an activation, plain or serialized with its module.
+    /// Returns the name of a function, such as an activation, plain or serialized with its module; `package>name` for a
+    /// registered function of the user.
     pub fn function(&self, key: &str) -> Option<&'a str> {
         let value = self.config.get(key)?;
         let named = || value.get("config")?.as_str().or_else(|| value.get("class_name")?.as_str());
-        value.as_str().or_else(named).map(|name| name.rsplit('>').next().unwrap_or(name))
+        let registered = value.get("registered_name").and_then(Json::as_str).filter(|name| name.contains('>'));
+        registered.or_else(|| value.as_str()).or_else(named)
+    }
+
+    /// Returns the name of an activation; `None` if there is none.
+    pub fn activation(&self) -> Result<Option<&'a str>> {
+        match self.config.get("activation") {
+            None | Some(Json::Null) => Ok(None),
+            Some(_) => {
+                self.function("activation").map(Some).ok_or_else(|| self.wrong("activation", "the name of a function"))
+            }
+        }
     }
 
     /// Returns a number or a list of numbers.
@@ -92,6 +114,22 @@ impl<'a> Layer<'a> {
         let value = self.config.get(key).map_or("nothing".into(), |value| shorten(&value.to_string()));
         ImportError::unsupported(format!("unsupported `{key}` of the layer")).expected(expected).found(value)
     }
+}
+
+/// Returns the package or module of a class that is not Keras' own.
+fn foreign(entry: &Json) -> Option<&str> {
+    let text = |key: &str| entry.get(key).and_then(Json::as_str);
+    // Registered classes have the form `package>Class`.
+    let names = [text("registered_name"), text("class_name")];
+    let package = names.into_iter().flatten().find_map(|name| name.split_once('>')).map(|(package, _)| package);
+    let module = text("module").filter(|module| !KERAS.contains(&module.split('.').next().unwrap_or_default()));
+    package.or(module)
+}
+
+/// Returns the keyword arguments of a call, in the notations of both versions: see `inbound.rs`.
+fn keywords(call: &Json) -> impl Iterator<Item = &Json> {
+    let nested = call.as_array().into_iter().flatten().filter_map(|tensor| tensor.get(3));
+    call.get("kwargs").into_iter().chain(call.get(3)).chain(nested)
 }
 
 fn size(value: &Json) -> Option<usize> {
@@ -128,13 +166,27 @@ mod tests {
 
     #[test]
     fn notations_of_all_versions_are_read() {
-        let entry = json!({"class_name": "Custom>Conv2D", "config": {
+        let entry = json!({"class_name": "Conv2D", "module": "keras.layers", "registered_name": null, "config": {
             "name": "c", "strides": 2, "kernel_size": [3, 1], "batch_shape": [null, 96, null, 3],
             "activation": {"module": "m", "class_name": "function", "config": "relu6", "registered_name": "relu6"},
             "dtype": {"class_name": "DTypePolicy", "config": {"name": "mixed_float16"}}, "padding": [[1]],
         }});
         let layer = Layer::new(&entry).unwrap();
-        assert_eq!((layer.class, layer.name), ("Conv2D", "c"));
+        assert_eq!((layer.class, layer.name, layer.foreign), ("Conv2D", "c", None));
+        for (entry, package) in [
+            (json!({"class_name": "mine>Conv2D"}), "mine"),
+            (json!({"class_name": "Conv2D", "module": null, "registered_name": "mine>Conv2D"}), "mine"),
+            (json!({"class_name": "Conv2D", "module": "__main__", "registered_name": "Conv2D"}), "__main__"),
+        ] {
+            assert_eq!(Layer::new(&entry).unwrap().foreign, Some(package));
+        }
+        for call in [json!({"args": [{}], "kwargs": {"training": true}}), json!([["a", 0, 0, {"training": true}]])] {
+            let called = json!({"class_name": "Dropout", "inbound_nodes": [call]});
+            assert!(Layer::new(&called).unwrap().is_called_in_training(), "{called}");
+        }
+        assert!(!layer.is_called_in_training());
+        let registered = json!({"class_name": "Dense", "config": {"activation": {"registered_name": "mine>relu", "config": "relu"}}});
+        assert_eq!(Layer::new(&registered).unwrap().function("activation"), Some("mine>relu"));
         assert_eq!([layer.pair("strides", 1).unwrap(), layer.pair("kernel_size", 1).unwrap()], [[2, 2], [3, 1]]);
         assert_eq!(layer.pair("dilation_rate", 1).unwrap(), [1, 1]);
         assert!(layer.pair("padding", 1).is_err());

@@ -111,6 +111,7 @@ impl<'a> Flattener<'a> {
         self.graph.learn(value, network);
         for layer in layers {
             self.graph.learn(value, layer);
+            self.graph.learn_type(value, layer);
             if layer.class != "InputLayer" {
                 let results = self.call(layer, &[Operand::Value(value)], inside)?;
                 let &[result] = results.as_slice() else {
@@ -155,6 +156,7 @@ impl<'a> Flattener<'a> {
             }
             if let Some(&value) = results.first(layer.name) {
                 self.graph.learn(value, layer);
+                self.graph.learn_type(value, layer);
             }
         }
         // Layers are in order of execution, so the inputs of nearly all are available at once.
@@ -191,11 +193,39 @@ impl<'a> Flattener<'a> {
         exits.iter().map(result).collect()
     }
 
+    /// Checks class, call and number types of a layer.
+    fn check(&mut self, layer: &Layer<'a>) -> Result<()> {
+        if let Some(package) = layer.foreign {
+            return Err(ImportError::unsupported("the class of the layer is not part of Keras")
+                .expected("a layer of Keras")
+                .found(format!("'{}' of '{}'", shorten(layer.class), shorten(package)))
+                .help("rebuild the model from layers of Keras and save that"));
+        }
+        if layer.is_called_in_training() {
+            return Err(ImportError::unsupported("the layer is called with `training=True`")
+                .expected("a model that works as at inference")
+                .help("build the model without this argument, and save it again"));
+        }
+        match layer.policy() {
+            Some(policy) if policy.contains("float16") => {
+                let policy = shorten(policy);
+                self.graph.note(format!(
+                    "Keras computes the model in {policy}; it is imported as float32, which is more exact"
+                ));
+            }
+            Some(policy) if ["int8", "int4", "float8", "gptq", "awq"].iter().any(|kind| policy.starts_with(kind)) => {
+                return Err(ImportError::unsupported("the weights of the layer are quantized by Keras")
+                    .found(shorten(policy))
+                    .help("save the model before `model.quantize`, and use `mbvc quantize`"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Returns the results of one call of a layer.
     fn call(&mut self, layer: &Layer<'a>, operands: &[Operand], inside: &Inside<'_, 'a>) -> Result<Vec<Value>> {
-        if let Some(policy) = layer.policy().filter(|policy| policy.starts_with("mixed")) {
-            self.graph.note(format!("the model was trained in {}; it is imported as float32", shorten(policy)));
-        }
+        self.check(layer).map_err(|error| error.at(inside.place(layer).text()))?;
         let Some(layers) = members(layer)? else {
             let place = inside.place(layer);
             let translated = layers::translate(&mut self.graph, layer, &place, operands, inside.scope);

@@ -17,6 +17,7 @@ use crate::error::{ImportError, Result};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Argument<'a> {
     Tensor(Tensor<'a>),
+    /// One number per channel, or one; empty if they differ along another axis.
     Numbers(Vec<f64>),
 }
 
@@ -81,7 +82,7 @@ fn old<'a>(value: &'a Json, arguments: &mut Call<'a>) -> Result<()> {
     match (tensor(value), value.as_array().map(Vec::as_slice)) {
         (Some(tensor), _) => arguments.push(Argument::Tensor(tensor)),
         (None, Some([Json::String(name), _, constant, ..])) if name == "_CONSTANT_VALUE" => {
-            arguments.extend(numbers(constant).map(Argument::Numbers));
+            arguments.extend(self::constant(constant));
         }
         _ => return Err(unreadable()),
     }
@@ -90,21 +91,32 @@ fn old<'a>(value: &'a Json, arguments: &mut Call<'a>) -> Result<()> {
         for value in named.values() {
             match tensor(value) {
                 Some(tensor) => arguments.push(Argument::Tensor(tensor)),
-                None => arguments.extend(numbers(value).map(Argument::Numbers)),
+                None => arguments.extend(constant(value)),
             }
         }
     }
     Ok(())
 }
 
+/// Returns the numbers of a constant whose axes but the last have size 1; none for other constants.
+fn constant(value: &Json) -> Option<Argument<'_>> {
+    let found = numbers(value)?;
+    let mut inner = value;
+    while let Some([only]) = inner.as_array().map(Vec::as_slice) {
+        inner = only;
+    }
+    let is_row = inner.as_array().is_none_or(|items| items.iter().all(Json::is_number));
+    Some(Argument::Numbers(if is_row { found } else { Vec::new() }))
+}
+
 /// Recursion is bounded by the JSON parser.
 fn modern<'a>(value: &'a Json, arguments: &mut Call<'a>) -> Result<()> {
     match value {
-        Json::Array(items) => match numbers(value) {
-            Some(numbers) => arguments.push(Argument::Numbers(numbers)),
+        Json::Array(items) => match constant(value) {
+            Some(numbers) => arguments.push(numbers),
             None => items.iter().try_for_each(|item| modern(item, arguments))?,
         },
-        Json::Number(_) => arguments.extend(numbers(value).map(Argument::Numbers)),
+        Json::Number(_) => arguments.extend(constant(value)),
         Json::Object(parts) => match parts.get("class_name").and_then(Json::as_str) {
             Some("__keras_tensor__") => {
                 let history = parts.get("config").and_then(|config| config.get("keras_history"));
@@ -112,7 +124,7 @@ fn modern<'a>(value: &'a Json, arguments: &mut Call<'a>) -> Result<()> {
             }
             Some(_) => {
                 let value = parts.get("config").and_then(|config| config.get("value"));
-                arguments.extend(value.and_then(numbers).map(Argument::Numbers));
+                arguments.extend(value.and_then(constant));
             }
             None => parts.values().try_for_each(|value| modern(value, arguments))?,
         },
@@ -143,6 +155,9 @@ mod tests {
             |layer| json!({"class_name": "__keras_tensor__", "config": {"keras_history": [layer, 0, 0], "shape": [1]}});
         let modern = json!([{"args": [[history("a"), history("b")], 2], "kwargs": {"training": false, "mask": null}}]);
         assert_eq!(calls(&modern).unwrap(), [[tensor("a", 0), tensor("b", 0), Argument::Numbers(vec![2.0])]]);
+        let rows = json!([["a", 0, 0, {"y": [[[1.0, 2.0]]]}], ["a", 0, 0, {"y": [[1.0], [2.0]]}]]);
+        let numbers = |numbers: &[f64]| Argument::Numbers(numbers.to_vec());
+        assert_eq!(calls(&rows).unwrap(), [[tensor("a", 0), numbers(&[1.0, 2.0])], [tensor("a", 0), numbers(&[])]]);
         assert_eq!(calls(&json!([])).unwrap().len(), 0);
         assert_eq!(tensors(&json!(["a", 0, 0])).unwrap(), tensors(&json!([["a", 0, 0]])).unwrap());
     }

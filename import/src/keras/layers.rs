@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::arithmetic::{self, Operation};
 use super::builder::{Builder, Operand, values};
+use super::channels::{self, Selected};
 use super::config::{Layer, MAX_NUMBERS};
 use super::weights::{Scope, Variables};
 use mbvc_runtime::HeadActivation;
@@ -13,7 +14,7 @@ use crate::source::{Affine, BatchNorm, Constant, Conv, Dense, Kernel, Op, Pads, 
 use crate::text::{display_shape, shorten};
 
 /// Layers without effect at inference.
-const TRAINING_ONLY: [&str; 9] = [
+const TRAINING_ONLY: [&str; 8] = [
     "Dropout",
     "SpatialDropout2D",
     "GaussianDropout",
@@ -21,12 +22,35 @@ const TRAINING_ONLY: [&str; 9] = [
     "AlphaDropout",
     "ActivityRegularization",
     "Identity",
-    "Cast",
     "InputLayer",
 ];
 
-/// Augmentation layers, active in training only, in addition to those that start with `Random` (except `RandomCrop`).
-const AUGMENTATION: [&str; 4] = ["RandAugment", "AugMix", "MixUp", "CutMix"];
+/// Augmentation layers, active in training only, without the prefix `Random`.
+const AUGMENTATION: [&str; 21] = [
+    "Flip",
+    "Rotation",
+    "Zoom",
+    "Translation",
+    "Contrast",
+    "Brightness",
+    "Height",
+    "Width",
+    "Shear",
+    "Perspective",
+    "Hue",
+    "Saturation",
+    "Sharpness",
+    "ColorJitter",
+    "ColorDegeneration",
+    "Grayscale",
+    "Posterization",
+    "Invert",
+    "Erasing",
+    "ElasticTransform",
+    "GaussianBlur",
+];
+/// Augmentation layers with other names.
+const MIXING: [&str; 4] = ["RandAugment", "AugMix", "MixUp", "CutMix"];
 
 /// One call of a layer that is not a network.
 struct Call<'n, 'a> {
@@ -55,13 +79,29 @@ pub fn translate<'a>(
             .help("set `image_data_format` to channels_last, rebuild the model and save it"));
     }
     let call = Call { layer, place, scope, value };
+    if let Some(selected) = channels::selected(layer) {
+        return match selected {
+            Selected::Reversed => call.push(graph, Op::ReverseChannels),
+            Selected::Channel(channel) => Ok(graph.add_channel(value, channel)),
+        };
+    }
+    if let Some(image) = channels::stacked(graph, layer, &inputs) {
+        return graph.push(place, Op::ReverseChannels, vec![image]);
+    }
+    if inputs.iter().any(|input| graph.channel(*input).is_some()) {
+        return Err(ImportError::unsupported("the layer reads single channels of the image")
+            .expected("a `stack` of all channels in reverse order, as in `preprocess_input`"));
+    }
     match layer.class {
         "Conv2D" => conv(graph, &call),
         "DepthwiseConv2D" => depthwise(graph, &call),
         "Dense" => dense(graph, &call),
         "BatchNormalization" => batch_norm(graph, &call),
         "ReLU" => relu(graph, &call),
-        "Activation" => activation(graph, &call, value, layer.function("activation")),
+        "Activation" if layer.config.get("activation").is_none() => {
+            Err(layer.wrong("activation", "the name of a function"))
+        }
+        "Activation" => activation(graph, &call, value, layer.activation()?),
         "Softmax" => softmax(graph, &call),
         "ZeroPadding2D" => zero_padding(graph, &call),
         "GlobalAveragePooling2D" => graph.push(place, Op::Pool { window: None }, vec![value]),
@@ -73,7 +113,7 @@ pub fn translate<'a>(
         "Resizing" | "RandomCrop" | "CenterCrop" => resizing(graph, &call),
         "Lambda" => Err(ImportError::unsupported("a Lambda layer contains Python code, which is not executed")
             .help("replace it (by `Rescaling` if it scales the image) or remove it, and save the model again")),
-        class if class.starts_with("Random") || AUGMENTATION.contains(&class) => {
+        class if is_augmentation(class) => {
             graph.note("augmentation layers are omitted: they have no effect at inference".into());
             Ok(value)
         }
@@ -87,9 +127,19 @@ pub fn translate<'a>(
     }
 }
 
+fn is_augmentation(class: &str) -> bool {
+    MIXING.contains(&class) || class.strip_prefix("Random").is_some_and(|kind| AUGMENTATION.contains(&kind))
+}
+
 impl<'a> Call<'_, 'a> {
     fn variables(&self, graph: &Builder<'a>) -> Result<Variables> {
         graph.weights.variables(self.scope, self.layer.name)
+    }
+
+    /// Checks that the layer has no weights but these, without the last one, the bias, if it is not used.
+    fn check_only(&self, variables: &Variables, names: &[&str]) -> Result<()> {
+        let (_, without_bias) = names.split_last().unwrap_or((&"", &[]));
+        variables.check_only(if self.layer.flag("use_bias", true) { names } else { without_bias })
     }
 
     fn push(&self, graph: &mut Builder<'a>, op: Op<'a>) -> Result<Value> {
@@ -99,7 +149,7 @@ impl<'a> Call<'_, 'a> {
     /// Adds `op` and the layer's activation.
     fn activated(&self, graph: &mut Builder<'a>, op: Op<'a>) -> Result<Value> {
         let value = self.push(graph, op)?;
-        activation(graph, self, value, self.layer.function("activation"))
+        activation(graph, self, value, self.layer.activation()?)
     }
 
     fn kernel(
@@ -135,6 +185,7 @@ impl<'a> Call<'_, 'a> {
 
 fn conv<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
     let variables = call.variables(graph)?;
+    call.check_only(&variables, &["kernel", "bias"])?;
     let groups = call.layer.number("groups").unwrap_or(1.0);
     if groups != 1.0 {
         return Err(call.layer.wrong("groups", "1"));
@@ -153,6 +204,9 @@ fn conv<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
 /// The weight is `[height, width, channels, multiplier]`.
 fn depthwise<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
     let variables = call.variables(graph)?;
+    // The name depends on the version of Keras.
+    let [first, second] = ["kernel", "depthwise_kernel"].map(|kernel| call.check_only(&variables, &[kernel, "bias"]));
+    first.or(second)?;
     let kernel = call.kernel(graph, &variables, &["depthwise_kernel", "kernel"], [0, 1, 3, 2])?;
     let &[_, _, channels, multiplier] = kernel.constant.shape() else {
         return Err(ImportError::malformed("expected 4 dimensions of the weight"));
@@ -173,6 +227,7 @@ fn depthwise<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> 
 
 fn dense<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
     let variables = call.variables(graph)?;
+    call.check_only(&variables, &["kernel", "bias"])?;
     let constant = graph.weights.find(&variables, &["kernel"], 0)?;
     if constant.shape().len() != 2 {
         return Err(ImportError::unsupported("the weight is not a matrix")
@@ -185,11 +240,16 @@ fn dense<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
 
 fn batch_norm<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
     let axis = call.layer.numbers("axis");
-    if !matches!(axis.as_deref(), None | Some([-1.0 | 3.0])) {
+    // Keras 2 stores the axis of a vector, -1, as 1.
+    let of_vector = matches!(axis.as_deref(), Some([1.0])) && graph.is_vector(call.value);
+    if !of_vector && !matches!(axis.as_deref(), None | Some([-1.0 | 3.0])) {
         return Err(call.layer.wrong("axis", "-1 or 3, the channels"));
     }
     let variables = call.variables(graph)?;
     let (scaled, centered) = (call.layer.flag("scale", true), call.layer.flag("center", true));
+    let names = [("gamma", scaled), ("beta", centered), ("moving_mean", true), ("moving_variance", true)];
+    let names: Vec<_> = names.into_iter().filter(|(_, is_used)| *is_used).map(|(name, _)| name).collect();
+    variables.check_only(&names)?;
     let statistics = usize::from(scaled) + usize::from(centered);
     let mean = graph.weights.find(&variables, &["moving_mean"], statistics)?;
     let variance = graph.weights.find(&variables, &["moving_variance"], statistics + 1)?;
@@ -285,6 +345,9 @@ fn rescaling<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> 
 fn normalization<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
     /// Keras' lower bound of the divisor.
     const EPSILON: f64 = 1e-7;
+    if !matches!(call.layer.numbers("axis").as_deref(), None | Some([-1.0 | 3.0])) {
+        return Err(call.layer.wrong("axis", "-1 or 3, the channels"));
+    }
     if call.layer.flag("invert", false) {
         return Err(call.layer.wrong("invert", "false"));
     }
@@ -293,6 +356,7 @@ fn normalization<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Val
         Some(given) => given,
         None => {
             let variables = call.variables(graph)?;
+            variables.check_only(&["mean", "variance", "count"])?;
             let numbers = |name, number| {
                 let found = graph.weights.find(&variables, &[name], number)?;
                 if found.len() > MAX_NUMBERS {

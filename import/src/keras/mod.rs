@@ -8,6 +8,7 @@
 
 mod arithmetic;
 mod builder;
+mod channels;
 mod config;
 mod flatten;
 mod inbound;
@@ -144,16 +145,17 @@ pub fn read<'a>(model: &'a Model<'_>) -> Result<SourceGraph<'a>> {
 /// Translates a model with this configuration, a `Functional` or `Sequential` model.
 pub fn translate<'a>(config: &'a Json, weights: Box<dyn Weights<'a> + 'a>) -> Result<SourceGraph<'a>> {
     let graph = flatten::read(weights, config)?;
+    let hints = Hints { facts: graph.weights.ignored()?.into_iter().collect(), ..Hints::default() };
     Ok(SourceGraph {
         format: Format::Keras,
         producer: String::new(),
         input: builder::INPUT,
         input_shape: graph.image,
-        input_quantization: None,
+        input_quantization: graph.takes_bytes.then_some((1.0, 0)),
         nodes: graph.nodes,
         quants: Default::default(),
         holders: Default::default(),
-        hints: Hints::default(),
+        hints,
         notes: graph.notes,
     })
 }

@@ -8,14 +8,16 @@
 //! ```
 //! In newer `.keras` files an attribute of `vars` contains the layer's name, which takes precedence.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use super::config::Layer;
 use super::weights::{Path, Scope, Variables, Weights, of_layer};
 use crate::error::{ImportError, Result};
 use crate::hdf5::{Address, Dataset, File, Members};
-use crate::source::{Constant, Values};
+use crate::source::{Constant, Fact, Values};
+use crate::text::shorten;
 
 /// Deepest nesting of groups, above the scopes of any weight's name.
 const MAX_DEPTH: usize = 16;
@@ -40,11 +42,13 @@ pub enum Order {
 pub struct Stored<'a> {
     file: File<'a>,
     order: Order,
+    /// Groups that belong to no layer.
+    unused: RefCell<BTreeSet<String>>,
 }
 
 impl<'a> Stored<'a> {
     pub fn open(bytes: &'a [u8], order: Order) -> Result<Self> {
-        Ok(Self { file: File::open(bytes)?, order })
+        Ok(Self { file: File::open(bytes)?, order, unused: RefCell::default() })
     }
 
     /// Whether the outermost network has a layer with this name, if the file records names.
@@ -84,7 +88,32 @@ impl<'a> Stored<'a> {
                 found.insert(layer.name, *group);
             }
         }
+        let used: BTreeSet<Address> = found.values().copied().collect();
+        for (name, group) in groups.iter().filter(|(_, group)| !used.contains(*group)) {
+            self.note_unused(name, *group)?;
+        }
         Ok(Scope::Numbered(found))
+    }
+
+    /// Adds a group that belongs to no layer, unless it is empty.
+    fn note_unused(&self, name: &str, group: Address) -> Result<()> {
+        let group = self.file.object(group)?;
+        if group.is_dataset() || !self.file.members(&group)?.is_empty() {
+            self.unused.borrow_mut().insert(name.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Returns the number of tensors of the optimizer's state.
+    fn optimizer_tensors(&self) -> Result<usize> {
+        let members = self.file.members(&self.file.root()?)?;
+        let mut paths = Vec::new();
+        for group in ["optimizer", "optimizer_weights"].iter().filter_map(|name| members.get(*name)) {
+            if !self.file.object(*group)?.is_dataset() {
+                self.gather(*group, String::new(), MAX_DEPTH, &mut paths)?;
+            }
+        }
+        Ok(paths.len())
     }
 
     /// Returns the recorded layer name of a group.
@@ -146,6 +175,20 @@ impl<'a> Stored<'a> {
 }
 
 impl<'a> Weights<'a> for Stored<'a> {
+    fn ignored(&self) -> Result<Option<Fact>> {
+        let (optimizer, unused) = (self.optimizer_tensors()?, self.unused.borrow());
+        let mut how = Vec::new();
+        if optimizer > 0 {
+            how.push(format!("state of the optimizer: {optimizer}"));
+        }
+        if !unused.is_empty() {
+            let names: Vec<_> = unused.iter().take(4).map(|name| shorten(name)).collect();
+            how.push(format!("of no layer: {}", names.join(", ")));
+        }
+        let value = format!("{} tensors or groups", optimizer + unused.len());
+        Ok((!how.is_empty()).then(|| Fact { key: "ignored", value, how: how.join("; ") }))
+    }
+
     fn root(&self, layers: &[Layer<'a>]) -> Result<Scope<'a>> {
         let root = self.file.root()?;
         let mut members = self.file.members(&root)?;
@@ -159,6 +202,13 @@ impl<'a> Weights<'a> for Stored<'a> {
                 })?;
                 members = self.file.members(&self.file.object(*address)?)?;
             }
+        }
+        // A name with `/` denotes nested groups.
+        let first = |layer: &Layer<'a>| layer.name.split('/').next();
+        let names: BTreeSet<&str> =
+            layers.iter().flat_map(|layer| [Some(layer.name), first(layer)]).flatten().collect();
+        for (name, group) in members.iter().filter(|(name, _)| !names.contains(*name)) {
+            self.note_unused(name, *group)?;
         }
         Ok(Scope::Groups(members))
     }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::config::Layer;
 use crate::error::{ImportError, Result};
-use crate::source::{Constant, Values};
+use crate::source::{Constant, Fact, Values};
 use crate::text::shorten;
 
 /// Place of a tensor in its file: an address or a number.
@@ -37,8 +37,34 @@ pub enum Variables {
     Numbered(HashMap<usize, Key>),
 }
 
+impl Variables {
+    /// Checks that a layer has no weights but these, which are in the order of their numbers.
+    pub fn check_only(&self, names: &[&str]) -> Result<()> {
+        let unused = match self {
+            Self::Named(named) => {
+                named.iter().map(|(name, _)| name.clone()).find(|name| !names.contains(&name.as_str()))
+            }
+            Self::Numbered(numbers) => {
+                numbers.keys().copied().filter(|number| *number >= names.len()).min().map(|number| number.to_string())
+            }
+        };
+        match unused {
+            None => Ok(()),
+            Some(unused) => {
+                Err(ImportError::unsupported(format!("the layer has an unknown weight '{}'", shorten(&unused)))
+                    .expected(if names.is_empty() { "no weights".into() } else { names.join(", ") }))
+            }
+        }
+    }
+}
+
 /// A file with the weights of layers.
 pub trait Weights<'a> {
+    /// Returns a fact that lists the weights that inference does not need.
+    fn ignored(&self) -> Result<Option<Fact>> {
+        Ok(None)
+    }
+
     /// Returns the scope of the outermost network, with these layers.
     fn root(&self, layers: &[Layer<'a>]) -> Result<Scope<'a>>;
 

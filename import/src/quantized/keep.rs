@@ -34,9 +34,12 @@ pub fn keep(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<Option<Kept>> 
         return Ok(None);
     }
     if chain.front.is_some() {
-        return Err(
-            ImportError::unsupported("a quantized network with arithmetic on its input is unsupported").help(REMEDY)
-        );
+        return Err(ImportError::unsupported(
+            "a quantized network with operations on its input is unsupported: they round pixels to fewer steps",
+        )
+        .role("input")
+        .expected("an input that the stem reads directly")
+        .help("convert the model without its preprocessing layers, or import its weights as float32 with `mbvc import --dequantize`"));
     }
     let (integer, how) = form(chain)?;
     let mut keeper = Keeper { graph, integer, last: None, tensors: Vec::new() };

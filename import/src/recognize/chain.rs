@@ -35,15 +35,26 @@ pub struct Chain<'g> {
     pub front: Option<Front>,
 }
 
-/// Arithmetic on the input: `x * scale + offset` per channel.
+/// Operations on the input: `x * scale + offset` per channel of the input.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Front {
     pub scale: [f64; 3],
     pub offset: [f64; 3],
+    /// Whether the stem reads the channels in reverse order.
+    pub reversed: bool,
     pub output: Value,
 }
 
 impl Front {
+    pub fn new(output: Value) -> Self {
+        Self { scale: [1.0; 3], offset: [0.0; 3], reversed: false, output }
+    }
+
+    /// Whether it changes values, rather than their order only.
+    pub fn is_arithmetic(&self) -> bool {
+        (self.scale, self.offset) != ([1.0; 3], [0.0; 3])
+    }
+
     /// Returns the value of a white pixel in the input, 1 or 255; `None` if the arithmetic is not a normalization.
     ///
     /// Normalized values are around 0, or from 0. Where both inputs result in such a range, factors are about 2 to 5 for pixels
@@ -51,12 +62,22 @@ impl Front {
     pub fn white(&self) -> Option<f64> {
         /// A tolerance for rounded constants.
         const NEAR: f64 = 1e-3;
+        /// Least mean, as a part of the range.
+        const LEAST: f64 = 0.02;
         let fits = |white: f64| {
             let mut channels = self.scale.iter().zip(self.offset);
-            channels.all(|(scale, black)| *scale > 0.0 && black <= NEAR && scale * white + black >= -NEAR)
+            channels.all(|(scale, black)| {
+                let range = scale * white;
+                // A mean close to black is another range's.
+                let is_zero = black.abs() <= NEAR * range;
+                *scale > 0.0 && (is_zero || black <= -LEAST * range) && range + black >= -NEAR * range
+            })
         };
         match (fits(1.0), fits(255.0)) {
-            (true, true) => Some(if self.scale.iter().all(|scale| *scale < 0.1) { 255.0 } else { 1.0 }),
+            (true, true) if self.scale.iter().all(|scale| *scale < 0.1) => Some(255.0),
+            // A factor alone does not show the range.
+            (true, true) if self.offset.iter().all(|offset| offset.abs() <= NEAR) => None,
+            (true, true) => Some(1.0),
             (true, false) => Some(1.0),
             (false, true) => Some(255.0),
             (false, false) => None,
@@ -113,11 +134,13 @@ mod tests {
             ([2.0; 3], [-1.0; 3], Some(1.0)),
             ([1.0; 3], [-0.5; 3], Some(1.0)),
             ([1.0 / 0.229, 1.0 / 0.224, 1.0 / 0.225], [-2.118, -2.036, -1.804], Some(1.0)),
+            ([1.0; 3], [-2.0; 3], None),
+            ([2.0; 3], [0.0; 3], None),
             ([1.0; 3], [0.5; 3], None),
             ([-2.0; 3], [1.0; 3], None),
             ([2.0; 3], [-600.0; 3], None),
         ] {
-            assert_eq!(Front { scale, offset, output: 0 }.white(), white, "{scale:?} {offset:?}");
+            assert_eq!(Front { scale, offset, ..Front::new(0) }.white(), white, "{scale:?} {offset:?}");
         }
     }
 }

@@ -18,14 +18,17 @@ impl<'g> Walk<'g> {
     /// Reads every operation that depends on the logits.
     ///
     /// # Errors
-    /// If a layer with weights or another operation reads them, or there are two activations: one after the other, or two
-    /// different ones.
-    pub fn end(&self, logits: Value) -> Result<End<'g>> {
+    /// If a layer with weights or another operation reads them, there are two activations: one after the other, or two
+    /// different ones, or a result is not an output of the model.
+    pub fn end(&self, logits: Value, outputs: &[Value]) -> Result<End<'g>> {
         const EXPECTED: &str = "the end of the network, a softmax or a sigmoid";
         let mut end = End { activation: None, rankings: Vec::new() };
         // Values, and whether each follows an activation.
         let mut values = vec![(logits, false)];
         while let Some((value, activated)) = values.pop() {
+            if self.is_end(value) && !outputs.is_empty() && !outputs.contains(&value) {
+                return Err(self.not_an_output(value));
+            }
             for node in self.readers(value) {
                 match node.op {
                     Op::Flatten => values.push((node.output, activated)),
@@ -50,5 +53,17 @@ impl<'g> Walk<'g> {
             }
         }
         Ok(end)
+    }
+
+    fn not_an_output(&self, value: Value) -> Box<ImportError> {
+        let producer = self.nodes().iter().find(|node| node.output == value);
+        let error = ImportError::unsupported("the scores are not an output of the model")
+            .role("output")
+            .expected("outputs after the last layer")
+            .help("export the model with the scores of the classes as its output");
+        match producer {
+            Some(node) => error.at(node.place.text()),
+            None => error,
+        }
     }
 }

@@ -123,6 +123,7 @@ pub fn describe(node: &Node<'_>) -> String {
         Op::Affine(_) => "arithmetic with a constant".into(),
         Op::Clamp { low, high } => format!("an activation that clamps to [{low}, {high}]"),
         Op::Pad(_) => "a padding".into(),
+        Op::ReverseChannels => "a reversal of the channels".into(),
         Op::Add => "an addition of two values".into(),
         Op::Pool { .. } => "an average pool".into(),
         Op::Flatten => "a reshape".into(),

@@ -9,6 +9,7 @@ mod layer;
 mod padding;
 #[cfg(test)]
 mod tests;
+mod unpooled;
 mod walk;
 
 use mbvc_compiler::spec::Activation;
@@ -38,8 +39,12 @@ pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g
         let in_channels = walk.channels;
         let mut expand = None;
         if !walk.reads_depthwise(value) {
-            let (layer, after) =
-                walk.layer(value, &format!("block{number}.expand or head"), Expected::Pointwise { activated: true })?;
+            let is_last = blocks.len() == depthwise_layers;
+            if let Some(error) = walk.not_pooled(value).filter(|_| is_last) {
+                return Err(error);
+            }
+            let role = if is_last { "head".to_owned() } else { format!("block{number}.expand or head") };
+            let (layer, after) = walk.layer(value, &role, Expected::Pointwise { activated: true })?;
             if walk.is_end(after) {
                 return Err(ImportError::unsupported("the network ends with features: it has no classifier")
                     .at(layer.place)
@@ -48,7 +53,7 @@ pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g
                         "pass the whole classifier, not the backbone (in Keras, use `include_top=True` or add a head)",
                     ));
             }
-            if walk.is_pooled(after) || blocks.len() == depthwise_layers {
+            if walk.is_pooled(after) || is_last {
                 value = after;
                 break Layer { role: "head".into(), ..layer };
             }
@@ -66,7 +71,7 @@ pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g
     (pooled, value) = walk.pool(value)?;
     let pool = Pool { windowed: pooled, output: value };
     let DenseLayers { hidden: dense, classifier, logits } = walk.dense_layers(value)?;
-    let End { activation: head_activation, rankings } = walk.end(logits)?;
+    let End { activation: head_activation, rankings } = walk.end(logits, &graph.hints.outputs)?;
     let dense_activation = if dense.is_empty() { Activation::Relu } else { walk.dense_activation.outcome()? };
     let activation_implied = walk.activation.is_implied();
     let activation = walk.activation.outcome()?;

@@ -60,6 +60,10 @@ impl<'g> Walk<'g> {
         }
     }
 
+    pub fn nodes(&self) -> &'g [Node<'g>] {
+        self.nodes
+    }
+
     pub fn readers(&self, value: Value) -> impl Iterator<Item = &'g Node<'g>> {
         let nodes = self.nodes;
         self.readers.get(value).into_iter().flatten().filter_map(move |&at| nodes.get(at))
@@ -107,32 +111,29 @@ impl<'g> Walk<'g> {
         error
     }
 
-    /// Returns the arithmetic on the input.
+    /// Returns the operations on the input before the stem.
     pub fn front(&self, mut value: Value) -> Result<Option<Front>> {
         let mut front = None;
-        while let Some(node) = self.only(value)
-            && let Op::Affine(affine) = &node.op
-        {
-            let Front { scale, offset, output } =
-                front.get_or_insert(Front { scale: [1.0; 3], offset: [0.0; 3], output: value });
-            for channel in 0..3 {
-                let (Some(by), Some(plus)) = (affine.scale(channel), affine.offset(channel)) else {
-                    return Err(Self::unexpected(node, "input", "one number per channel"));
-                };
-                scale[channel] *= by;
-                offset[channel] = offset[channel] * by + plus;
+        while let Some(node) = self.only(value) {
+            match &node.op {
+                Op::Affine(affine) => {
+                    let Front { scale, offset, reversed, .. } = front.get_or_insert(Front::new(value));
+                    for channel in 0..3 {
+                        let (Some(by), Some(plus)) = (affine.scale(channel), affine.offset(channel)) else {
+                            return Err(Self::unexpected(node, "input", "one number per channel"));
+                        };
+                        let of_input = if *reversed { 2 - channel } else { channel };
+                        scale[of_input] *= by;
+                        offset[of_input] = offset[of_input] * by + plus;
+                    }
+                }
+                Op::ReverseChannels if self.channels == 3 => front.get_or_insert(Front::new(value)).reversed ^= true,
+                _ => break,
             }
             value = node.output;
-            *output = value;
-        }
-        if let Some(front) = &front
-            && front.white().is_none()
-        {
-            return Err(ImportError::unsupported("the arithmetic on the input is not a normalization of pixels")
-                .role("input")
-                .expected("factors and offsets that map pixels from 0 to 1, or from 0 to 255, to a range around 0")
-                .found(format!("factors {:?}, offsets {:?}", front.scale, front.offset))
-                .help("remove it and export the model again"));
+            if let Some(front) = &mut front {
+                front.output = value;
+            }
         }
         Ok(front)
     }
@@ -321,13 +322,9 @@ impl<'g> Walk<'g> {
     /// Reads the average over the image and the following reshapes. Returns whether it is a windowed pool, and its
     /// output.
     pub fn pool(&mut self, value: Value) -> Result<(bool, Value)> {
-        const EXPECTED: &str = "an average pool over the whole image";
+        const EXPECTED: &str = "a global average pool";
         let node = self.next(value, "head.pool", EXPECTED, false)?;
-        let Op::Pool { window } = node.op else {
-            let mut error = Self::unexpected(node, "head.pool", EXPECTED);
-            error.problem = format!("unexpected operation after the last convolution ({} channels)", self.channels);
-            return Err(error);
-        };
+        let Op::Pool { window } = node.op else { return Err(Self::unexpected(node, "head.pool", EXPECTED)) };
         if let (Some(window), None) = (window, self.image) {
             // The network computes the same for an image of this size.
             self.resolution = Some(window.map(|size| size.saturating_mul(self.stride)));

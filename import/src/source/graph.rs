@@ -37,6 +37,8 @@ pub struct SourceGraph<'a> {
 pub struct Hints {
     /// Evidence for facts that are not based on operations, by key.
     pub how: Vec<(&'static str, String)>,
+    /// Values that the file declares as outputs; empty if it declares none.
+    pub outputs: Vec<Value>,
     /// Padding, if the geometry allows both conventions.
     pub padding: Option<Padding>,
     /// Preprocessing, and whether it is recorded rather than a convention.

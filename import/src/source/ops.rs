@@ -49,6 +49,8 @@ pub enum Op<'a> {
     },
     /// Zeros around the image: top, left, bottom, right.
     Pad([usize; 4]),
+    /// Reverses the channels of an image: RGB to BGR, or back.
+    ReverseChannels,
     /// The sum of two values.
     Add,
     /// The mean over the image, or over windows of `Some([height, width])` without padding.

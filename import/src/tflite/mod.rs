@@ -1,16 +1,46 @@
 //! TFLite -> [`SourceGraph`], for float and quantized files.
 
+mod channels;
+mod metadata;
+mod metadata_schema;
 mod operators;
 mod ops;
 mod schema;
 mod table;
 mod tensors;
 
+use std::collections::BTreeSet;
+
 use crate::error::{ImportError, Result};
-use crate::source::{Format, Hints, MAX_NODES, SourceGraph};
+use crate::source::{Fact, Format, Hints, MAX_NODES, SourceGraph};
 use crate::text::shorten;
 use schema::{Model, Subgraph};
-use tensors::{Tensors, text};
+use tensors::{Input, Tensors, text};
+
+/// Most outputs of a model to read.
+const MAX_OUTPUTS: usize = 16;
+
+/// Returns a fact that lists the constants that no operator reads.
+fn unused(tensors: &Tensors<'_>, subgraph: Subgraph<'_>) -> Result<Option<Fact>> {
+    const SHOWN: usize = 4;
+    let operators = subgraph.operators()?;
+    let mut read = BTreeSet::new();
+    for index in 0..operators.len {
+        let inputs = schema::Operator(operators.table(index, "operator")?).inputs()?;
+        read.extend(inputs.i32s().take(ops::MAX_OPERANDS));
+    }
+    let (mut count, mut shown) = (0, Vec::new());
+    for index in (0..subgraph.tensors()?.len).filter_map(|index| i32::try_from(index).ok()) {
+        if !read.contains(&index) && tensors.is_constant(index)? {
+            count += 1;
+            if shown.len() < SHOWN {
+                shown.push(shorten(&tensors.name(index)));
+            }
+        }
+    }
+    let value = if count == 1 { "1 tensor".to_owned() } else { format!("{count} tensors") };
+    Ok((count > 0).then(|| Fact { key: "ignored", value, how: format!("read by no operator: {}", shown.join(", ")) }))
+}
 
 /// Translates the first subgraph.
 pub fn read(bytes: &[u8]) -> Result<SourceGraph<'_>> {
@@ -43,16 +73,40 @@ pub fn read(bytes: &[u8]) -> Result<SourceGraph<'_>> {
     for index in 0..operators.len {
         ops::read(&mut tensors, model, schema::Operator(operators.table(index, "operator")?))?;
     }
+    let mut outputs = Vec::new();
+    for output in subgraph.outputs()?.i32s().take(MAX_OUTPUTS) {
+        if let Input::Data(value) = tensors.input(output)? {
+            outputs.push(value);
+        }
+    }
+    if outputs.is_empty() && subgraph.outputs()?.len > 0 {
+        return Err(ImportError::unsupported("no output of the model is computed from the values of the image")
+            .expected("the scores of the classes"));
+    }
+    if outputs.len() > 1 {
+        tensors.notes.push(format!("of {} outputs, the scores of the classes are imported", outputs.len()));
+    }
+    let facts = unused(&tensors, subgraph)?.into_iter().collect();
+    let input_shape = tensors.image(input)?;
+    let metadata = metadata::read(bytes, model, input_shape[2].unwrap_or(3))?;
+    tensors.notes.extend(metadata.notes);
+    let hints = Hints {
+        outputs,
+        facts,
+        preprocessing: metadata.normalization.map(|normalization| (normalization, true)),
+        labels: metadata.labels,
+        ..Hints::default()
+    };
     Ok(SourceGraph {
         format: Format::TfLite,
         producer: shorten(&text(model.description()?)),
         input: value,
-        input_shape: tensors.image(input)?,
+        input_shape,
         input_quantization: tensors.pixels(input)?,
         nodes: tensors.nodes,
         quants: tensors.quants,
         holders: tensors.holders,
-        hints: Hints::default(),
+        hints,
         notes: tensors.notes,
     })
 }

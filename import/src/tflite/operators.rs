@@ -19,14 +19,18 @@ pub const MEAN: i32 = 40;
 pub const SUB: i32 = 41;
 pub const DIV: i32 = 42;
 pub const SQUEEZE: i32 = 43;
+pub const STRIDED_SLICE: i32 = 45;
 pub const TOPK_V2: i32 = 48;
 pub const LOG_SOFTMAX: i32 = 50;
+pub const CAST: i32 = 53;
 pub const MAXIMUM: i32 = 55;
 pub const ARG_MAX: i32 = 56;
 pub const MINIMUM: i32 = 57;
 pub const PADV2: i32 = 60;
 pub const EXPAND_DIMS: i32 = 70;
 pub const SHAPE: i32 = 77;
+pub const PACK: i32 = 83;
+pub const REVERSE_V2: i32 = 105;
 pub const QUANTIZE: i32 = 114;
 
 /// `BuiltinOperator` of the schema
@@ -72,6 +76,10 @@ mod tests {
             (LOGISTIC, "LOGISTIC"),
             (SOFTMAX, "SOFTMAX"),
             (MEAN, "MEAN"),
+            (STRIDED_SLICE, "STRIDED_SLICE"),
+            (CAST, "CAST"),
+            (PACK, "PACK"),
+            (REVERSE_V2, "REVERSE_V2"),
             (LOG_SOFTMAX, "LOG_SOFTMAX"),
             (PADV2, "PADV2"),
             (QUANTIZE, "QUANTIZE"),

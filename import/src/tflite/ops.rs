@@ -1,5 +1,6 @@
 //! Translation of one operator to source operations. Activations are NHWC.
 
+use super::channels;
 use super::operators as code;
 use super::schema::{self, Model, Operator};
 use super::tensors::{Input, Tensors};
@@ -18,13 +19,14 @@ struct Call<'a> {
     output: i32,
 }
 
+/// Most operands of an operator; bounds copies of a hostile vector.
+pub const MAX_OPERANDS: usize = 64;
+
 /// Operator that holds a subgraph compiled for the Edge TPU.
 const EDGE_TPU: &[u8] = b"edgetpu-custom-op";
 
 /// Reads `operator` into `tensors`.
 pub fn read<'a>(tensors: &mut Tensors<'a>, model: Model<'a>, operator: Operator<'a>) -> Result<()> {
-    /// Most operands of an operator; bounds copies of a hostile vector.
-    const MAX_OPERANDS: usize = 64;
     let description = model.operator_codes()?.table(operator.code_index()? as usize, "operator code")?;
     let code = schema::operator_code(description)?;
     let custom = schema::custom_code(description)?;
@@ -41,7 +43,7 @@ pub fn read<'a>(tensors: &mut Tensors<'a>, model: Model<'a>, operator: Operator<
     let translated = (|| {
         let mut has_data = false;
         for &input in &call.inputs {
-            has_data |= matches!(tensors.input(input)?, Input::Data(_));
+            has_data |= matches!(tensors.input(input)?, Input::Data(_) | Input::Channel(..));
         }
         if has_data { operation(tensors, &call) } else { constant(tensors, &call) }?;
         others.iter().try_for_each(|&output| tensors.computed(output))
@@ -81,6 +83,21 @@ fn operation<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
         code::ARG_MAX | code::TOPK_V2 => unary(tensors, call, Op::Ranking),
         code::QUANTIZE | code::DEQUANTIZE => tensors.alias(call.output, first(call)?),
         code::TRANSPOSE => transpose(tensors, call),
+        code::CAST => cast(tensors, call),
+        code::STRIDED_SLICE => match channels::sliced(tensors, call.operator, &call.inputs)? {
+            Some(selected) => select(tensors, call, selected),
+            None => other(tensors, call),
+        },
+        code::REVERSE_V2 if matches!(integers(tensors, call, 1)?.as_slice(), [3] | [-1]) => {
+            unary(tensors, call, Op::ReverseChannels)
+        }
+        code::PACK => match channels::stacked(tensors, call.operator, &call.inputs)? {
+            Some(image) => {
+                let value = tensors.push(&call.place, Op::ReverseChannels, vec![image]);
+                tensors.stand_for(call.output, value)
+            }
+            None => other(tensors, call),
+        },
         code::SHAPE => tensors.computed(call.output),
         _ => other(tensors, call),
     }
@@ -103,6 +120,23 @@ fn unary<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>, op: Op<'a>) -> Result<(
     tensors.stand_for(call.output, value)
 }
 
+/// Translates the conversion of pixels to floats. Other conversions round.
+fn cast<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
+    let input = first(call)?;
+    if tensors.is_plain_integer(input)? && tensors.is_float(call.output)? {
+        return tensors.alias(call.output, input);
+    }
+    other(tensors, call)
+}
+
+fn select<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>, selected: channels::Selected) -> Result<()> {
+    let value = data(tensors, first(call)?)?;
+    match selected {
+        channels::Selected::Reversed => unary(tensors, call, Op::ReverseChannels),
+        channels::Selected::Channel(channel) => tensors.channel(call.output, value, channel),
+    }
+}
+
 fn softmax<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
     let beta = call.operator.options(schema::SOFTMAX_OPTIONS)?.f32(4, 0.0)?;
     if beta != 1.0 {
@@ -116,7 +150,7 @@ fn softmax<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
 fn other<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
     let mut values = Vec::new();
     for &input in &call.inputs {
-        if let Input::Data(value) = tensors.input(input)? {
+        if let Input::Data(value) | Input::Channel(value, _) = tensors.input(input)? {
             values.push(value);
         }
     }

@@ -4,7 +4,7 @@
 //! A field's number is its vtable offset: 4 + 2 * (position in the schema).
 
 use super::table::{Table, Vector};
-use crate::error::Result;
+use crate::error::{ImportError, Result};
 
 #[derive(Clone, Copy)]
 pub struct Model<'a>(Table<'a>);
@@ -33,6 +33,25 @@ impl<'a> Model<'a> {
     pub fn buffers(self) -> Result<Vector<'a>> {
         self.0.vector(12, 4, "the buffers")
     }
+
+    /// Returns the bytes of a buffer; `None` for an empty one. `bytes` is the whole file.
+    pub fn buffer(self, bytes: &'a [u8], index: u32) -> Result<Option<&'a [u8]>> {
+        let buffer = self.buffers()?.table(index as usize, "buffer")?;
+        let data = buffer.string(4, "a buffer's data")?;
+        // Files over 2 GB store the data after the flatbuffer: offset and size, above 1 if used.
+        let (offset, size) = (buffer.u64(6)?, buffer.u64(8)?);
+        if data.is_empty() && offset > 1 {
+            let range = usize::try_from(offset).ok().zip(usize::try_from(size).ok());
+            let bytes = range.and_then(|(start, size)| bytes.get(start..start.checked_add(size)?));
+            return bytes.map(Some).ok_or_else(|| ImportError::malformed("a buffer is outside the file"));
+        }
+        Ok(Some(data).filter(|data| !data.is_empty()))
+    }
+
+    /// Entries with a name and the index of a buffer.
+    pub fn metadata(self) -> Result<Vector<'a>> {
+        self.0.vector(16, 4, "the metadata")
+    }
 }
 
 /// Returns the code of an operator. Old files store only a byte, later ones also 32 bits.
@@ -55,6 +74,10 @@ impl<'a> Subgraph<'a> {
 
     pub fn inputs(self) -> Result<Vector<'a>> {
         self.0.vector(6, 4, "the inputs")
+    }
+
+    pub fn outputs(self) -> Result<Vector<'a>> {
+        self.0.vector(8, 4, "the outputs")
     }
 
     pub fn operators(self) -> Result<Vector<'a>> {
@@ -142,6 +165,8 @@ pub const ADD_OPTIONS: i8 = 11;
 pub const MUL_OPTIONS: i8 = 21;
 pub const SUB_OPTIONS: i8 = 28;
 pub const DIV_OPTIONS: i8 = 29;
+pub const STRIDED_SLICE_OPTIONS: i8 = 32;
+pub const PACK_OPTIONS: i8 = 59;
 
 #[derive(Clone, Copy)]
 pub struct Options<'a>(Option<Table<'a>>);

@@ -17,10 +17,15 @@ use crate::text::shorten;
 /// Most numbers to copy, twice those of width 4. Many tensors may share one long list.
 const MAX_NUMBERS: usize = 1 << 20;
 
+/// `TensorType` of bytes.
+const UINT8: i8 = 3;
+
 /// Meaning of a tensor that an operator produced.
 #[derive(Debug, Clone, Copy)]
 enum Produced {
     Data(Value),
+    /// One channel of an image.
+    Channel(Value, usize),
     /// The constant of another tensor, by index.
     Constant(i32),
     /// Computed from shapes.
@@ -31,6 +36,7 @@ enum Produced {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
     Data(Value),
+    Channel(Value, usize),
     Constant,
     Computed,
     Absent,
@@ -43,7 +49,7 @@ pub struct Tensors<'a> {
     pub holders: Holders<'a>,
     bytes: &'a [u8],
     tensors: Vector<'a>,
-    buffers: Vector<'a>,
+    model: Model<'a>,
     produced: HashMap<i32, Produced>,
     values: Value,
     /// Remaining numbers to copy: scales, zero points, factors and offsets.
@@ -67,7 +73,7 @@ impl<'a> Tensors<'a> {
             holders: Holders::default(),
             bytes,
             tensors: subgraph.tensors()?,
-            buffers: model.buffers()?,
+            model,
             produced: HashMap::new(),
             values: 0,
             left: Cell::new(MAX_NUMBERS),
@@ -118,10 +124,16 @@ impl<'a> Tensors<'a> {
     pub fn alias(&mut self, index: i32, input: i32) -> Result<()> {
         let produced = match self.input(input)? {
             Input::Data(value) => Produced::Data(value),
+            Input::Channel(value, channel) => Produced::Channel(value, channel),
             Input::Constant => Produced::Constant(self.origin(input)),
             Input::Computed | Input::Absent => Produced::Computed,
         };
         self.bind(index, produced)
+    }
+
+    /// Binds tensor `index` to one channel of an image.
+    pub fn channel(&mut self, index: i32, value: Value, channel: usize) -> Result<()> {
+        self.bind(index, Produced::Channel(value, channel))
     }
 
     pub fn computed(&mut self, index: i32) -> Result<()> {
@@ -153,6 +165,7 @@ impl<'a> Tensors<'a> {
         }
         match self.produced.get(&index) {
             Some(&Produced::Data(value)) => Ok(Input::Data(value)),
+            Some(&Produced::Channel(value, channel)) => Ok(Input::Channel(value, channel)),
             Some(Produced::Constant(_)) => Ok(Input::Constant),
             Some(Produced::Computed) => Ok(Input::Computed),
             None if self.data(self.tensor(index)?)?.is_some() => Ok(Input::Constant),
@@ -165,16 +178,7 @@ impl<'a> Tensors<'a> {
 
     /// Returns the bytes of a constant tensor; `None` for one without data.
     fn data(&self, tensor: Tensor<'a>) -> Result<Option<&'a [u8]>> {
-        let buffer = self.buffers.table(tensor.buffer()? as usize, "buffer")?;
-        let data = buffer.string(4, "a buffer's data")?;
-        // Files over 2 GB store the data after the flatbuffer: offset and size, above 1 if used.
-        let (offset, size) = (buffer.u64(6)?, buffer.u64(8)?);
-        if data.is_empty() && offset > 1 {
-            let range = usize::try_from(offset).ok().zip(usize::try_from(size).ok());
-            let bytes = range.and_then(|(start, size)| self.bytes.get(start..start.checked_add(size)?));
-            return bytes.map(Some).ok_or_else(|| ImportError::malformed("a buffer is outside the file"));
-        }
-        Ok(Some(data).filter(|data| !data.is_empty()))
+        self.model.buffer(self.bytes, tensor.buffer()?)
     }
 
     /// Returns the constant of tensor `index`; `None` for an omitted input. `scale` applies to integers without a
@@ -183,7 +187,7 @@ impl<'a> Tensors<'a> {
         match self.input(index)? {
             Input::Absent => return Ok(None),
             Input::Constant => {}
-            Input::Data(_) | Input::Computed => {
+            Input::Data(_) | Input::Channel(..) | Input::Computed => {
                 return Err(ImportError::unsupported(format!(
                     "tensor '{}' is computed by the graph",
                     shorten(&self.name(index))
@@ -259,10 +263,11 @@ impl<'a> Tensors<'a> {
         Ok(Some(Quantization { scales, zeros, axis }))
     }
 
-    /// Returns the quantization of an 8-bit tensor.
+    /// Returns the quantization of a tensor of 8 or 16 bits.
     fn quant(&self, tensor: Tensor<'a>) -> Result<Option<Quantized>> {
         let dtype = match tensor.element_type()? {
             3 => DType::U8,
+            7 => DType::I16,
             9 => DType::I8,
             _ => return Ok(None),
         };
@@ -271,6 +276,23 @@ impl<'a> Tensors<'a> {
             Some((scale, zero_point)) => Quantized::Once(ValueQuant { dtype, scale, zero_point }),
             None => Quantized::PerChannel,
         }))
+    }
+
+    /// Whether the tensor has stored data.
+    pub fn is_constant(&self, index: i32) -> Result<bool> {
+        Ok(!self.produced.contains_key(&index) && self.data(self.tensor(index)?)?.is_some())
+    }
+
+    /// Whether the tensor is of bytes or int32 without a scale.
+    pub fn is_plain_integer(&self, index: i32) -> Result<bool> {
+        const INT32: i8 = 2;
+        let tensor = self.tensor(index)?;
+        Ok(matches!(tensor.element_type()?, INT32 | UINT8) && Stated::of(tensor)?.is_none())
+    }
+
+    /// Whether the tensor is of float32.
+    pub fn is_float(&self, index: i32) -> Result<bool> {
+        Ok(self.tensor(index)?.element_type()? == 0)
     }
 
     /// Returns the scale of a tensor with a single scale.
@@ -294,12 +316,12 @@ impl<'a> Tensors<'a> {
 
     /// Returns scale and zero point of a uint8 tensor.
     pub fn pixels(&self, index: i32) -> Result<Option<(f64, i64)>> {
-        const UINT8: i8 = 3;
         let tensor = self.tensor(index)?;
         if tensor.element_type()? != UINT8 {
             return Ok(None);
         }
-        let Some(Stated { scales, zeros, .. }) = Stated::of(tensor)? else { return Ok(None) };
+        // Without a scale, integers are pixels.
+        let Some(Stated { scales, zeros, .. }) = Stated::of(tensor)? else { return Ok(Some((1.0, 0))) };
         Ok(scales.f32s().next().map(|scale| (f64::from(scale), zeros.i64s().next().unwrap_or(0))))
     }
 }

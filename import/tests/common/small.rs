@@ -1,9 +1,11 @@
 //! The small networks of PyTorch's scripts, and the logits of imported models for the scripts' image.
 
+#![allow(dead_code, reason = "every test file uses a part of it")]
+
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::passes;
-use mbvc_compiler::spec::{self, Fusion, NetworkSpec};
+use mbvc_compiler::spec::{self, Fusion, NetworkSpec, Preprocessing};
 use mbvc_import::Imported;
 use mbvc_interpreter::{self as interp, Mode};
 
@@ -17,9 +19,17 @@ pub fn pattern([height, width]: [usize; 2]) -> Vec<f32> {
     pixels.map(|(y, x, c)| ((y * 7 + x * 3 + c * 5) % 17) as f32 / 8.0 - 1.0).collect()
 }
 
-/// Output of the network at a size that its file may not record.
+/// Output of the network for `pattern` of the scripts, at a size that its file may not record.
 pub fn logits(imported: &Imported, size: [usize; 2]) -> Vec<f32> {
     logits_of(imported, size, &pattern(size))
+}
+
+/// Output of the network for the image of 0 to 255 of `keras_files.py`, which is `pattern` in another range.
+pub fn logits_of_pixels(imported: &Imported, size: [usize; 2]) -> Vec<f32> {
+    let Preprocessing { scale, offset } = imported.recovered.preprocessing;
+    let pixels = pattern(size).into_iter().map(|value| (value + 1.0) * 120.0).enumerate();
+    let image: Vec<f32> = pixels.map(|(at, pixel)| pixel * scale[at % 3] + offset[at % 3]).collect();
+    logits_of(imported, size, &image)
 }
 
 /// Output of the network for an image of this size.

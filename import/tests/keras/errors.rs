@@ -59,6 +59,23 @@ fn reports_unsupported_layers_by_name() {
     assert!(model.contains("class 'MyModel'") && model.contains("subclassed"), "{model}");
 }
 
+/// Classes, calls and types that change what a layer computes.
+#[test]
+fn reports_layers_that_compute_something_else() {
+    let class = replaced(
+        "\"registered_name\": null, \"build_config\": {\"input_shape\": [null, 24]}",
+        "\"registered_name\": \"mine>Dropout\"",
+    );
+    assert!(class.contains("node 'dropout_1' (Dropout): the class of the layer is not part of Keras"), "{class}");
+    assert!(class.contains("'Dropout' of 'mine'"), "{class}");
+    let random = replaced("\"Rescaling\"", "\"RandomFourierFeatures\"");
+    assert!(random.contains("RandomFourierFeatures, an operator not used by MobileNetV2"), "{random}");
+    let training = replaced("[[[\"Conv1\", 0, 0, {}]]]", "[[[\"Conv1\", 0, 0, {\"training\": true}]]]");
+    assert!(training.contains("(BatchNormalization): the layer is called with `training=True`"), "{training}");
+    let quantized = replaced("\"dtype\": \"float32\", \"units\"", "\"dtype\": \"int8_from_float32\", \"units\"");
+    assert!(quantized.contains("quantized by Keras") && quantized.contains("mbvc quantize"), "{quantized}");
+}
+
 #[test]
 fn reports_an_activation_after_the_classifier() {
     let error = replaced("\"activation\": \"sigmoid\"", "\"activation\": \"relu\"");
