@@ -13,7 +13,7 @@ use mbvc_compiler::spec::NetworkSpec;
 use mbvc_import::{Format, ImportError, Imported, ReadOptions, inspect_bytes, read, read_bytes};
 use proptest::prelude::*;
 
-const COUNT: usize = 28;
+const COUNT: usize = 29;
 
 /// The files to corrupt, and a weights file; under 700 KB in total.
 fn files() -> &'static [(String, Vec<u8>)] {
@@ -34,6 +34,7 @@ fn files() -> &'static [(String, Vec<u8>)] {
             "qdq_channels.onnx",
             "qdq_symmetric.onnx",
             "qdq_asymmetric.onnx",
+            "qop_channels.onnx",
             "keras2_nested.h5",
             "keras2_sequential.keras",
             "keras3_nested.keras",

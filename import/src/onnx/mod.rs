@@ -5,10 +5,13 @@
 mod evaluate;
 mod external;
 mod guard;
+mod layers;
 mod nodes;
 mod proto;
+mod qlinear;
 mod quantize;
 mod scope;
+mod softmax;
 mod tensor;
 
 use std::collections::HashSet;

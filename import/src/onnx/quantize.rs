@@ -8,10 +8,10 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::proto;
-use super::scope::{Scope, Slot};
+use super::scope::{Layout, Scope, Slot};
 use super::tensor::{Attributes, axis_of};
 use crate::error::{ImportError, Result};
-use crate::source::{Constant, DType, Quantization, Quantized, ValueQuant, Values};
+use crate::source::{Constant, DType, Quantization, Quantized, Value, ValueQuant, Values};
 
 /// Scale, zero point and type of a node's integers.
 struct Parameters {
@@ -21,14 +21,20 @@ struct Parameters {
 }
 
 impl Parameters {
-    /// Reads the parameters of a node. `rank` is that of the tensor, if known.
+    /// Reads the parameters of QuantizeLinear or DequantizeLinear. `rank` is that of the tensor, if known.
     fn read<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, rank: Option<usize>) -> Result<Self> {
-        let stored = scope.required(node, 1)?;
+        let axis = axis_of(Attributes(&node.attribute).int("axis", 1), rank.unwrap_or(4)).unwrap_or(0);
+        Self::at(scope, node, [1, 2], axis)
+    }
+
+    /// Reads the scale and zero point at two inputs; `axis` is that of scales per channel.
+    fn at<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, at: [usize; 2], axis: usize) -> Result<Self> {
+        let stored = scope.required(node, at[0])?;
         if stored.shape().len() > 1 {
             return Err(ImportError::unsupported("blockwise quantization is unsupported")
                 .expected("one scale, or one per channel"));
         }
-        let zeros = scope.constant(node, 2)?;
+        let zeros = scope.constant(node, at[1])?;
         let dtype = zeros.as_ref().and_then(|zeros| zeros.dtype());
         if zeros.as_ref().is_some_and(|zeros| zeros.is_real()) {
             return Err(ImportError::unsupported("the zero point is not an integer").expected("int8 or uint8"));
@@ -37,7 +43,6 @@ impl Parameters {
         scope.spend(zeros.as_ref().map_or(stored.len(), |zeros| zeros.len()).saturating_add(stored.len()))?;
         let scales = stored.to_f64();
         let zeros = zeros.map_or_else(|| vec![0; scales.len()], |zeros| zeros.to_i64());
-        let axis = axis_of(Attributes(&node.attribute).int("axis", 1), rank.unwrap_or(4)).unwrap_or(0);
         Ok(Self { dtype, quantization: Quantization { scales, zeros, axis } })
     }
 
@@ -74,23 +79,35 @@ pub fn quantize<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> 
 
 /// Reads DequantizeLinear of an activation.
 pub fn dequantize<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
-    let (value, layout, dtype, quantization) = match scope.slot(node, 0)? {
-        Some(Slot::Integers { value, layout, dtype, quantization }) => (value, layout, dtype, quantization),
-        // The output of an unknown operator is passed on; that operator is reported later.
-        Some(slot @ Slot::Data { value, .. }) if scope.is_of_other(value) => return scope.name(node, slot),
-        _ => return Err(ImportError::unsupported("input 0 is not quantized").expected("the output of QuantizeLinear")),
+    // The output of an unknown operator is passed on; that operator is reported later.
+    if let Some(slot @ Slot::Data { value, .. }) = scope.slot(node, 0)?
+        && scope.is_of_other(value)
+    {
+        return scope.name(node, slot);
+    }
+    let (value, layout, _) = integers(scope, node, [0, 1, 2])?;
+    scope.name(node, Slot::Data { value, layout })
+}
+
+/// Returns the quantized activation at input `at[0]`, after comparing the scale and zero point at the other two inputs
+/// with its quantization. Returns the scale, too.
+pub fn integers<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, at: [usize; 3]) -> Result<(Value, Layout, f64)> {
+    let Some(Slot::Integers { value, layout, dtype, quantization }) = scope.slot(node, at[0])? else {
+        return Err(ImportError::unsupported(format!("input {} is not a quantized value", at[0]))
+            .expected("the output of QuantizeLinear or of a quantized layer"));
     };
-    let parameters = Parameters::read(scope, node, None)?;
+    let parameters = Parameters::at(scope, node, [at[1], at[2]], 1)?;
     if parameters.dtype.is_some_and(|of_zero| of_zero != dtype) {
         return Err(ImportError::malformed("the type of the zero point differs from that of the integers")
             .expected(format!("{dtype:?}"))
             .found(parameters.dtype.map(|dtype| format!("{dtype:?}")).unwrap_or_default()));
     }
+    let scale = parameters.quantization.scales.first().copied().unwrap_or(f64::NAN);
     match quantization {
         Some(before)
             if before.scales != parameters.quantization.scales || before.zeros != parameters.quantization.zeros =>
         {
-            return Err(ImportError::unsupported("scale or zero point differs from that of QuantizeLinear")
+            return Err(ImportError::unsupported("scale or zero point differs from that of the quantized value")
                 .expected("equal parameters")
                 .help("the file may be damaged; quantize the model again"));
         }
@@ -104,7 +121,57 @@ pub fn dequantize<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()
             }
         }
     }
-    scope.name(node, Slot::Data { value, layout })
+    Ok((value, layout, scale))
+}
+
+/// Records the quantization of `value`, the result of a quantized layer, whose scale and zero point are at two inputs.
+pub fn result<'a>(
+    scope: &mut Scope<'a>,
+    node: &'a proto::Node,
+    (value, layout): (Value, Layout),
+    at: [usize; 2],
+) -> Result<()> {
+    let parameters = Parameters::at(scope, node, at, 1)?;
+    let Some(dtype) = parameters.dtype else {
+        return Err(ImportError::unsupported("the result of a quantized layer has no zero point")
+            .expected("a quantized result")
+            .help("quantize with `quant_format=QuantFormat.QDQ`"));
+    };
+    scope.quants.add(value, parameters.of_value(dtype));
+    scope.name(node, Slot::Integers { value, layout, dtype, quantization: Some(Rc::new(parameters.quantization)) })
+}
+
+/// Returns the weights at input `at[0]` with the scale and zero point at the other two; `axis` is that of the channels.
+pub fn weight<'a>(
+    scope: &mut Scope<'a>,
+    node: &'a proto::Node,
+    at: [usize; 3],
+    axis: usize,
+) -> Result<Rc<Constant<'a>>> {
+    let stored = scope.required(node, at[0])?;
+    let parameters = Parameters::at(scope, node, [at[1], at[2]], axis)?;
+    if parameters.dtype != stored.dtype() {
+        return Err(ImportError::malformed("the type of the zero point differs from that of the weights"));
+    }
+    scope.spend(stored.len())?;
+    Ok(Rc::new(Constant::clone(&stored).quantized(parameters.quantization)?))
+}
+
+/// Returns the bias at input `at`, whose unit is the input scale times the scale of the channel's weights.
+pub fn bias<'a>(
+    scope: &mut Scope<'a>,
+    node: &'a proto::Node,
+    at: usize,
+    input_scale: f64,
+    weight: &Constant<'_>,
+) -> Result<Option<Rc<Constant<'a>>>> {
+    let Some(stored) = scope.constant(node, at)? else { return Ok(None) };
+    let scales = weight.quantization().map_or(&[][..], |quantization| &quantization.scales);
+    scope.spend(stored.len().saturating_add(scales.len().saturating_mul(2)))?;
+    let scales: Vec<f64> = scales.iter().map(|scale| input_scale * scale).collect();
+    let zeros = vec![0; scales.len()];
+    let bias = Constant::clone(&stored).into_vector()?.quantized(Quantization { scales, zeros, axis: 0 })?;
+    Ok(Some(Rc::new(bias)))
 }
 
 /// Quantizes a constant to the nearest integers, ties to even.

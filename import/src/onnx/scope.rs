@@ -187,6 +187,35 @@ impl<'a> Scope<'a> {
         self.name(node, Slot::Data { value, layout })
     }
 
+    /// Adds an operation on input 0 that keeps its layout.
+    pub fn unary(&mut self, node: &'a proto::Node, op: Op<'a>) -> Result<()> {
+        let (value, layout) = self.data(node, 0)?;
+        if layout == Layout::Nhwc && matches!(op, Op::Conv(_) | Op::BatchNorm(_) | Op::Pool { .. }) {
+            return Err(ImportError::unsupported("the operator expects NCHW and reads an NHWC image")
+                .help("export the model again; a transpose seems to be missing"));
+        }
+        self.emit(node, op, vec![value], layout)
+    }
+
+    /// Adds an operation of which only the inputs are known.
+    pub fn other(&mut self, node: &'a proto::Node, op: Op<'a>) -> Result<()> {
+        let mut inputs = Vec::new();
+        let mut layout = Layout::Nchw;
+        for at in 0..node.input.len() {
+            if let Some(Slot::Data { value, layout: of_input } | Slot::Integers { value, layout: of_input, .. }) =
+                self.slot(node, at)?
+            {
+                inputs.push(value);
+                layout = of_input;
+            }
+        }
+        let value = self.push(node, op, inputs);
+        for name in node.output.iter().filter(|name| !name.is_empty()) {
+            self.bind(name, Slot::Data { value, layout })?;
+        }
+        Ok(())
+    }
+
     /// Binds the node's first output to `slot`.
     pub fn name(&mut self, node: &'a proto::Node, slot: Slot<'a>) -> Result<()> {
         match node.output.first() {

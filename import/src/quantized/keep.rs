@@ -171,6 +171,10 @@ impl Keeper<'_> {
                 "export the model with the bias in the layer (Gemm instead of MatMul and Add), or use --dequantize",
             ));
         }
+        if quants.get(*output).is_none() && clamped.iter().any(|value| quants.get(*value).is_some()) {
+            return Err(unsupported("values are quantized before the activation, but not after it")
+                .help(format!("quantize with `quant_format=QuantFormat.QDQ`, or {REMEDY}")));
+        }
         let output = quants.once(*output);
         // With equal steps, clamping after rounding equals clamping before it.
         let rounds_again = clamped.iter().filter_map(|value| quants.get(*value)).any(|quantized| match quantized {

@@ -126,7 +126,7 @@ fn rejects_mismatched_pairs() {
     let [_, second] = file.pair_after(at);
     file.nodes()[second].input[1] = "half".into();
     let error = file.keep().unwrap_err().to_string();
-    assert!(error.contains("scale or zero point differs from that of QuantizeLinear"), "{error}");
+    assert!(error.contains("scale or zero point differs from that of the quantized value"), "{error}");
 
     let mut file = File::open("qdq_channels.onnx");
     file.add_tensor("zero", 3, &[], &[0]);
@@ -141,7 +141,7 @@ fn rejects_mismatched_pairs() {
     let [first, _] = file.pair_after(at);
     file.bypass(first, &made);
     let error = file.keep().unwrap_err().to_string();
-    assert!(error.contains("input 0 is not quantized"), "{error}");
+    assert!(error.contains("input 0 is not a quantized value"), "{error}");
 
     // A float operator on integers.
     let mut file = File::open("qdq_channels.onnx");
@@ -347,17 +347,18 @@ fn a_classifier_of_matmul_and_add_has_a_bias() {
 }
 
 #[test]
-fn rejects_operators_on_integers_with_a_remedy() {
+fn rejects_other_operators_on_integers_with_a_remedy() {
     let mut file = File::open("qdq_channels.onnx");
     let stem = file.all("Conv")[0];
     let [first, second] = file.pair_after(stem);
     let integers = file.nodes()[first].output[0].clone();
-    file.nodes()[stem].op_type = "QLinearConv".into();
+    file.nodes()[stem].op_type = "QLinearConcat".into();
+    file.nodes()[stem].domain = "com.microsoft".into();
     file.nodes()[stem].output[0].clone_from(&integers);
     assert_eq!(file.nodes()[second].input[0], integers);
     file.nodes().remove(first);
     let error = file.keep().unwrap_err().to_string();
-    assert!(error.contains("found: QLinearConv") && error.contains("QuantFormat.QDQ"), "{error}");
+    assert!(error.contains("found: QLinearConcat") && error.contains("QuantFormat.QDQ"), "{error}");
 }
 
 /// Small types are stored in the field of 32-bit integers.
@@ -378,4 +379,35 @@ fn typed_data_equals_raw_data() {
         }
     }
     assert_eq!(file.keep().unwrap().container.tensors, plain.container.tensors);
+}
+
+/// The parameters of operators on integers are compared with those of their producers.
+#[test]
+fn operators_on_integers_agree_with_their_producers() {
+    let conv = |change: &dyn Fn(&mut File, usize)| {
+        let mut file = File::open("qop_channels.onnx");
+        let at = file.all("QLinearConv")[1];
+        change(&mut file, at);
+        file.keep().unwrap_err().to_string()
+    };
+    let error = conv(&|file, at| {
+        file.add_tensor("half", 1, &[], &HALF);
+        file.nodes()[at].input[1] = "half".into();
+    });
+    assert!(error.contains("scale or zero point differs"), "{error}");
+    // A weight of int8 with a zero point of uint8.
+    let error = conv(&|file, at| file.nodes()[at].input[5] = file.nodes()[at].input[2].clone());
+    assert!(error.contains("the type of the zero point differs from that of the weights"), "{error}");
+    let error = conv(&|file, at| file.nodes()[at].input[3] = file.nodes()[at].input[0].clone());
+    assert!(error.contains("computed by the graph"), "{error}");
+    let error = conv(&|file, at| file.nodes()[at].input[7].clear());
+    assert!(error.contains("has no zero point"), "{error}");
+
+    // A sum with a constant, as MatMul and Add become.
+    let mut file = File::open("qop_channels.onnx");
+    let add = file.all("QLinearAdd")[0];
+    file.add_tensor("one", 2, &[1], &[1]);
+    file.nodes()[add].input[3] = "one".into();
+    let error = file.keep().unwrap_err().to_string();
+    assert!(error.contains("input 3 is not a quantized value") && error.contains("QuantFormat.QDQ"), "{error}");
 }

@@ -155,6 +155,19 @@ impl<'a> Constant<'a> {
         Ok(self)
     }
 
+    /// Removes leading dimensions of size 1, of which a vector has none.
+    ///
+    /// # Errors
+    /// If the tensor is not a vector, or is quantized.
+    pub fn into_vector(self) -> Result<Self> {
+        let length = self.len();
+        let is_vector = self.shape.iter().rev().skip(1).all(|&size| size == 1) && self.shape.last() == Some(&length);
+        if !is_vector || self.quantization.is_some() {
+            return Err(ImportError::unsupported("the tensor is not a vector").found(display_shape(&self.shape)));
+        }
+        Ok(Self { shape: vec![length], ..self })
+    }
+
     /// Returns the element type of stored bytes.
     pub fn dtype(&self) -> Option<DType> {
         match self.values {

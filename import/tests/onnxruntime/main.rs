@@ -24,11 +24,14 @@ const SIZE: usize = 32;
 const STEPS: f64 = 0.01;
 
 /// File, the precision that it comes to, and the type of its values.
-const FILES: [(&str, Precision, [i64; 2]); 4] = [
+const FILES: [(&str, Precision, [i64; 2]); 7] = [
     ("qdq_channels.onnx", Precision::Int8, [0, 255]),
     ("qdq_symmetric.onnx", Precision::Int8, [-128, 127]),
     ("qdq_unsigned.onnx", Precision::Uint8, [0, 255]),
     ("qdq_asymmetric.onnx", Precision::Uint8, [-128, 127]),
+    ("qop_channels.onnx", Precision::Int8, [0, 255]),
+    ("qop_signed.onnx", Precision::Int8, [-128, 127]),
+    ("qop_unsigned.onnx", Precision::Uint8, [0, 255]),
 ];
 
 fn keep(name: &str) -> Imported {
@@ -113,7 +116,7 @@ fn zero_points_move_with_the_type() {
     for (name, precision, of_file) in FILES {
         let imported = keep(name);
         let moved = of_file[0] != if precision == Precision::Int8 { -128 } else { 0 };
-        assert_eq!(moved, matches!(name, "qdq_channels.onnx" | "qdq_asymmetric.onnx"));
+        assert_eq!(moved, matches!(name, "qdq_channels.onnx" | "qdq_asymmetric.onnx" | "qop_channels.onnx"));
         let zero = quant(&imported.container, "stem").1;
         // What ReLU6 makes lies at the low end, where the file has no zero points of 0.
         let low = if precision == Precision::Int8 { -128 } else { 0 };

@@ -56,7 +56,14 @@ class Onnx:
     def open(self, content):
         options = self.runtime.SessionOptions()
         options.log_severity_level = 3
-        return self.runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        providers = ["CPUExecutionProvider"]
+        # On x86 without VNNI, products of uint8 and int8 saturate at 16 bits, but for these kernels, which not all types have.
+        options.add_session_config_entry("session.x64quantprecision", "1")
+        try:
+            return self.runtime.InferenceSession(content, options, providers=providers)
+        except self.runtime.capi.onnxruntime_pybind11_state.NotImplemented:
+            options.add_session_config_entry("session.x64quantprecision", "0")
+            return self.runtime.InferenceSession(content, options, providers=providers)
 
     def run(self, image, requested):
         """Only requested tensors are outputs, so that the engine fuses the others as in a program."""
