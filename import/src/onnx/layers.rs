@@ -3,18 +3,47 @@
 use std::rc::Rc;
 
 use super::proto;
-use super::scope::{Layout, Scope};
+use super::scope::{Axes, Scope, Slot};
 use super::tensor::{Attributes, axis_of, display, non_negative};
 use crate::error::{ImportError, Result};
-use crate::source::{BatchNorm, Constant, Conv, Dense, Kernel, Op, Pads, decimal};
+use crate::source::{BatchNorm, Constant, Conv, Dense, Kernel, Op, Pads, Value, Values, decimal};
 use crate::text::{display_shape, shorten};
 
 /// A constant that nodes may share.
 type Shared<'a> = Rc<Constant<'a>>;
 
-/// Translates a convolution of floats.
-pub fn float_conv<'a>(scope: &Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>) -> Result<Op<'a>> {
-    conv(attributes, scope.required(node, 1)?, scope.constant(node, 2)?)
+/// Translates a convolution of floats, without its activation. Returns its value and axes.
+pub fn float_conv<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<(Value, Axes)> {
+    let (value, axes) = scope.data(node, 0)?;
+    expect_channels_first(axes)?;
+    let op = conv(Attributes(&node.attribute), scope.required(node, 1)?, scope.constant(node, 2)?)?;
+    let axes = match axes {
+        Axes::Unknown => Axes::Nchw(out_channels(&op)),
+        _ => axes.with_channels(out_channels(&op)),
+    };
+    Ok((scope.push(node, op, vec![value]), axes))
+}
+
+/// Checks that channels are axis 1, as convolutions, normalizations and pools expect.
+pub fn expect_channels_first(axes: Axes) -> Result<()> {
+    match axes {
+        // What follows an unknown operation is checked after that operation.
+        Axes::Unknown => Ok(()),
+        _ if axes.are_channels_first() => Ok(()),
+        Axes::Nhwc(_) => Err(ImportError::unsupported("the operator expects NCHW and reads an NHWC image")
+            .help("export the model again; a transpose seems to be missing")),
+        _ => Err(ImportError::unsupported("the channels are not axis 1").help("export the model again")),
+    }
+}
+
+/// Returns the number of output channels of a convolution or a dense layer.
+pub fn out_channels(op: &Op<'_>) -> usize {
+    let kernel = match op {
+        Op::Conv(conv) => &conv.kernel,
+        Op::Dense(dense) => &dense.kernel,
+        _ => return 0,
+    };
+    kernel.shape().last().copied().unwrap_or(0)
 }
 
 /// Translates the attributes of a convolution with this weight and bias.
@@ -48,39 +77,59 @@ pub fn conv<'a>(attributes: Attributes<'_>, weight: Shared<'a>, bias: Option<Sha
     }))
 }
 
-/// Translates ONNX Runtime's convolution with activation, which its offline optimization writes.
-pub fn fused_conv<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>) -> Result<()> {
-    let (input, layout) = scope.data(node, 0)?;
-    let op = float_conv(scope, node, attributes)?;
-    if scope.slot(node, 3)?.is_some() {
-        return scope.other(node, Op::Other);
-    }
-    let convolved = scope.push(node, op, vec![input]);
-    let params = attributes.get("activation_params").map_or(&[][..], |attribute| &attribute.floats);
-    let [low, high] = match (attributes.string("activation").as_deref(), params) {
-        (Some("Relu"), _) => [0.0, f64::INFINITY],
-        (Some("Clip"), &[low, high]) => [bound(low), bound(high)],
-        (name, _) => {
-            return Err(ImportError::unsupported(format!("the fused activation is {}", name.unwrap_or("missing")))
-                .expected("Relu or Clip"));
+/// Translates ONNX Runtime's convolution with a sum or an activation, which its offline optimization writes.
+pub fn fused_conv<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
+    let added = scope.slot(node, 3)?.map(|_| scope.data(node, 3)).transpose()?;
+    let (mut value, axes) = float_conv(scope, node)?;
+    if let Some((other, of_other)) = added {
+        if of_other != axes {
+            return scope.other(node, Op::Other);
         }
-    };
-    scope.emit(node, Op::Clamp { low, high }, vec![convolved], layout)
+        value = scope.push(node, Op::Add, vec![value, other]);
+    }
+    let attributes = Attributes(&node.attribute);
+    let params = attributes.get("activation_params").map_or(&[][..], |attribute| &attribute.floats);
+    activated(scope, node, (value, axes), attributes.string("activation").as_deref(), params)
 }
 
-pub fn batch_norm<'a>(scope: &Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>) -> Result<Op<'a>> {
+/// Binds a value after the activation of a fused operator.
+fn activated<'a>(
+    scope: &mut Scope<'a>,
+    node: &'a proto::Node,
+    (value, axes): (Value, Axes),
+    name: Option<&str>,
+    params: &[f32],
+) -> Result<()> {
+    let [low, high] = match (name, params) {
+        (None | Some(""), _) => return scope.name(node, Slot::Data { value, axes }),
+        (Some("Relu"), _) => [0.0, f64::INFINITY],
+        (Some("Clip"), &[low, high]) => [bound(low), bound(high)],
+        (Some(name), _) => {
+            return Err(
+                ImportError::unsupported(format!("the fused activation is {}", shorten(name))).expected("Relu or Clip")
+            );
+        }
+    };
+    scope.emit(node, Op::Clamp { low, high }, vec![value], axes)
+}
+
+/// Translates a batch normalization at inference.
+pub fn batch_norm<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>) -> Result<()> {
+    let (value, axes) = scope.data(node, 0)?;
+    expect_channels_first(axes)?;
     if attributes.int("training_mode", 0) != 0 {
         return Err(ImportError::unsupported("the batch normalization is in training mode")
             .help("export the model in evaluation mode (`model.eval()`)"));
     }
     let epsilon = attributes.float("epsilon", 1e-5);
-    Ok(Op::BatchNorm(BatchNorm {
+    let op = Op::BatchNorm(BatchNorm {
         gamma: scope.required(node, 1)?,
         beta: scope.required(node, 2)?,
         mean: scope.required(node, 3)?,
         variance: scope.required(node, 4)?,
         epsilon: decimal(epsilon),
-    }))
+    });
+    scope.emit(node, op, vec![value], axes)
 }
 
 pub fn clamp<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, low: f64, high: f64) -> Result<()> {
@@ -104,45 +153,96 @@ pub fn pool_window(attributes: Attributes<'_>) -> Result<[usize; 2]> {
     attributes.pair("kernel_shape")
 }
 
+/// Translates an average pool of floats, over the image or over windows.
+pub fn pool<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, window: Option<[usize; 2]>) -> Result<()> {
+    let (value, axes) = scope.data(node, 0)?;
+    expect_channels_first(axes)?;
+    scope.emit(node, Op::Pool { window }, vec![value], axes.pooled(true))
+}
+
 /// Translates a mean of floats over height and width.
 pub fn reduce_mean<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>) -> Result<()> {
-    let (value, layout) = scope.data(node, 0)?;
-    let axes = match attributes.ints("axes") {
-        Some(axes) => axes.to_vec(),
-        None => scope.constant(node, 1)?.map_or(Ok(vec![]), |axes| axes_of(&axes))?,
+    let (value, axes) = scope.data(node, 0)?;
+    let over = match attributes.ints("axes") {
+        Some(over) => over.to_vec(),
+        None => scope.constant(node, 1)?.map_or(Ok(vec![]), |over| axes_of(&over))?,
     };
-    check_spatial(&axes, layout)?;
-    // An image of one pixel has no layout.
-    scope.emit(node, Op::Pool { window: None }, vec![value], Layout::Flat)
+    let pooled = mean_over(axes, &over, attributes)?;
+    scope.emit(node, Op::Pool { window: None }, vec![value], pooled)
 }
 
-/// Checks that the axes of a mean are height and width.
-pub fn check_spatial(axes: &[i64], layout: Layout) -> Result<()> {
-    let mut spatial: Vec<_> = axes.iter().filter_map(|&axis| axis_of(axis, 4)).collect();
+/// Checks that a mean is over height and width, and returns the axes of its result.
+pub fn mean_over(axes: Axes, over: &[i64], attributes: Attributes<'_>) -> Result<Axes> {
+    let mut spatial: Vec<_> = over.iter().filter_map(|&axis| axis_of(axis, 4)).collect();
     spatial.sort_unstable();
-    let expected = if layout == Layout::Nhwc { [1, 2] } else { [2, 3] };
-    if spatial != expected || axes.len() != 2 {
+    let expected = if matches!(axes, Axes::Nhwc(_)) { [1, 2] } else { [2, 3] };
+    if spatial != expected || over.len() != 2 {
         return Err(ImportError::unsupported("the mean is not over height and width")
             .expected(format!("axes {expected:?}"))
-            .found(format!("axes {}", display(axes))));
+            .found(format!("axes {}", display(over))));
     }
-    Ok(())
+    if !matches!(axes, Axes::Nchw(_) | Axes::Nhwc(_)) {
+        return Err(ImportError::unsupported("the mean is not of an image"));
+    }
+    Ok(axes.pooled(attributes.int("keepdims", 1) != 0))
 }
 
-/// Translates a Gemm or MatMul of floats.
+/// Translates a Gemm, a MatMul or ONNX Runtime's FusedGemm of floats.
 pub fn float_dense<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>) -> Result<()> {
-    let (value, _) = scope.data(node, 0)?;
+    let (value, axes) = scope.data(node, 0)?;
+    let is_gemm = node.op_type != "MatMul";
     let weight = scope.required(node, 1)?;
-    let bias = if node.op_type == "Gemm" { scope.constant(node, 2)? } else { None };
-    if bias.is_some() && attributes.float("beta", 1.0) != 1.0 {
-        return Err(ImportError::unsupported(format!("beta is {}", attributes.float("beta", 1.0))).expected("beta = 1"));
+    let bias = if is_gemm { gemm_bias(scope, node, attributes, &weight)? } else { None };
+    let op = dense(attributes, axes, weight, bias)?;
+    let axes = axes.multiplied(out_channels(&op), is_gemm);
+    let value = scope.push(node, op, vec![value]);
+    if node.op_type != "FusedGemm" {
+        return scope.name(node, Slot::Data { value, axes });
     }
-    let op = dense(attributes, weight, bias)?;
-    scope.emit(node, op, vec![value], Layout::Flat)
+    activated(scope, node, (value, axes), attributes.string("activation").as_deref(), &[])
 }
 
-/// Translates a product with the matrix `weight`. A MatMul has none of the attributes of a Gemm.
-pub fn dense<'a>(attributes: Attributes<'_>, weight: Shared<'a>, bias: Option<Shared<'a>>) -> Result<Op<'a>> {
+/// Returns the bias of a Gemm times beta: one value for each column.
+fn gemm_bias<'a>(
+    scope: &mut Scope<'a>,
+    node: &'a proto::Node,
+    attributes: Attributes<'_>,
+    weight: &Constant<'_>,
+) -> Result<Option<Shared<'a>>> {
+    let Some(bias) = scope.constant(node, 2)? else { return Ok(None) };
+    let beta = f64::from(attributes.float("beta", 1.0));
+    let columns = weight.shape().get(usize::from(attributes.int("transB", 0) == 0)).copied().unwrap_or(0);
+    if beta == 1.0 && bias.shape() == [columns] {
+        return Ok(Some(bias));
+    }
+    if beta == 1.0 && bias.quantization().is_some() {
+        // Quantized biases keep their integers.
+        return Err(ImportError::unsupported("the bias is not a vector").found(display_shape(bias.shape())));
+    }
+    let is_row = bias.len() == columns && bias.shape().last() == Some(&columns);
+    if !bias.is_real() || !(is_row || bias.len() == 1) {
+        return Err(ImportError::unsupported("the bias does not fit the matrix")
+            .expected(format!("{columns} floats"))
+            .found(display_shape(bias.shape())));
+    }
+    scope.spend(columns)?;
+    let values: Vec<f64> = bias.to_f64().iter().cycle().take(columns).map(|value| value * beta).collect();
+    Ok(Some(Rc::new(Constant::new(vec![columns], Values::F64(values.into()))?)))
+}
+
+/// Translates the product of an activation with these axes and the matrix `weight`. A MatMul has none of the attributes of
+/// a Gemm.
+pub fn dense<'a>(
+    attributes: Attributes<'_>,
+    axes: Axes,
+    weight: Shared<'a>,
+    bias: Option<Shared<'a>>,
+) -> Result<Op<'a>> {
+    if !axes.are_channels_last() {
+        return Err(ImportError::unsupported("the matrix product is not over the channels")
+            .expected("channels in the last axis")
+            .help("export the model again; a flatten or reshape seems to be missing"));
+    }
     if weight.shape().len() != 2 {
         return Err(ImportError::unsupported("the weight is not a matrix")
             .expected("2 dimensions")

@@ -2,6 +2,7 @@
 //!
 //! The role of a weight follows from the graph's edges; names of tensors and nodes are not relied on.
 
+mod axes;
 mod evaluate;
 mod external;
 mod guard;
@@ -10,8 +11,8 @@ mod nodes;
 mod proto;
 mod qlinear;
 mod quantize;
+mod reshape;
 mod scope;
-mod softmax;
 mod tensor;
 
 use std::collections::HashSet;
@@ -22,7 +23,7 @@ use prost::Message;
 use crate::error::{ImportError, Result};
 use crate::source::{DType, Format, Hints, MAX_NODES, SourceGraph};
 use crate::text::shorten;
-use scope::{Layout, Scope, Slot};
+use scope::{Axes, Scope, Slot};
 
 pub use external::load as load_external_data;
 pub use proto::Model;
@@ -60,8 +61,8 @@ pub fn read(model: &Model, most: usize) -> Result<SourceGraph<'_>> {
             .found(format!("{} inputs {}", inputs.len(), names.join(", "))));
     };
     let opset = model.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
-    let (layout, input_shape) = image(graph, input)?;
-    let mut scope = Scope::new(opset.map_or(1, |set| set.version), most);
+    let (is_nhwc, [images, height, width, channels]) = image(graph, input)?;
+    let mut scope = Scope::new(opset.map_or(1, |set| set.version), images.unwrap_or(1), most);
     for tensor in &graph.initializer {
         scope.bind(&tensor.name, Slot::stored(tensor))?;
     }
@@ -72,9 +73,10 @@ pub fn read(model: &Model, most: usize) -> Result<SourceGraph<'_>> {
         Some(3) => Some(DType::I8),
         _ => None,
     };
+    let axes = if is_nhwc { Axes::Nhwc } else { Axes::Nchw }(channels.unwrap_or(3));
     let slot = match dtype {
-        Some(dtype) => Slot::Integers { value, layout, dtype, quantization: None },
-        None => Slot::Data { value, layout },
+        Some(dtype) => Slot::Integers { value, axes, dtype, quantization: None },
+        None => Slot::Data { value, axes },
     };
     scope.bind(&input.name, slot)?;
     for node in &graph.node {
@@ -85,7 +87,7 @@ pub fn read(model: &Model, most: usize) -> Result<SourceGraph<'_>> {
         format: Format::Onnx,
         producer: producer.trim().to_owned(),
         input: value,
-        input_shape,
+        input_shape: [height, width, channels],
         input_quantization: scope.pixels,
         nodes: scope.nodes,
         quants: scope.quants,
@@ -95,8 +97,8 @@ pub fn read(model: &Model, most: usize) -> Result<SourceGraph<'_>> {
     })
 }
 
-/// Returns the layout of the input, and height, width and channels if fixed.
-fn image(graph: &proto::Graph, input: &proto::ValueInfo) -> Result<(Layout, [Option<usize>; 3])> {
+/// Returns whether the input is NHWC, and the number of images, height, width and channels if fixed.
+fn image(graph: &proto::Graph, input: &proto::ValueInfo) -> Result<(bool, [Option<usize>; 4])> {
     let shape = input.r#type.as_ref().and_then(|r#type| r#type.tensor_type.as_ref()?.shape.as_ref());
     let sizes: Vec<Option<usize>> = shape.map_or(vec![None; 4], |shape| {
         shape
@@ -108,7 +110,7 @@ fn image(graph: &proto::Graph, input: &proto::ValueInfo) -> Result<(Layout, [Opt
             })
             .collect()
     });
-    let &[_, second, third, fourth] = sizes.as_slice() else {
+    let &[images, second, third, fourth] = sizes.as_slice() else {
         return Err(ImportError::unsupported("the input is not a batch of images")
             .at(format!("input '{}'", shorten(&input.name)))
             .expected("4 dimensions, [N, 3, height, width] or [N, height, width, 3]")
@@ -121,8 +123,8 @@ fn image(graph: &proto::Graph, input: &proto::ValueInfo) -> Result<(Layout, [Opt
             && node.attribute.iter().any(|attribute| attribute.name == "perm" && attribute.ints == [0, 3, 1, 2])
     });
     Ok(if transposed || (second != Some(3) && fourth == Some(3)) {
-        (Layout::Nhwc, [second, third, fourth])
+        (true, [images, second, third, fourth])
     } else {
-        (Layout::Nchw, [third, fourth, second])
+        (false, [images, third, fourth, second])
     })
 }

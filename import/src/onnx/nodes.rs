@@ -6,9 +6,9 @@ use std::rc::Rc;
 use mbvc_runtime::HeadActivation;
 
 use super::evaluate::{Small, evaluate};
-use super::scope::{Layout, Scope, Slot, place};
+use super::scope::{Axes, Scope, Slot, place};
 use super::tensor::{self, Attributes, axis_of, display, non_negative};
-use super::{layers, proto, qlinear, quantize, softmax};
+use super::{layers, proto, qlinear, quantize, reshape};
 use crate::error::{ImportError, Result};
 use crate::source::{Affine, Constant, Op, Values};
 use crate::text::display_shape;
@@ -105,20 +105,18 @@ fn operation<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
     let standard = matches!(node.domain.as_str(), "" | "ai.onnx");
     match node.op_type.as_str() {
         "Relu6" => layers::clamp(scope, node, 0.0, 6.0),
-        "FusedConv" if node.domain == "com.microsoft" => layers::fused_conv(scope, node, attributes),
+        "FusedConv" if node.domain == "com.microsoft" => layers::fused_conv(scope, node),
+        "FusedGemm" if node.domain == "com.microsoft" => layers::float_dense(scope, node, attributes),
         // Also in com.microsoft, which introduced them for 16 bits.
         "QuantizeLinear" => quantize::quantize(scope, node),
         "DequantizeLinear" => quantize::dequantize(scope, node),
         _ if qlinear::is_operator(node) => qlinear::read(scope, node, attributes),
         _ if !standard => scope.other(node, Op::Other),
         "Conv" => {
-            let op = layers::float_conv(scope, node, attributes)?;
-            scope.unary(node, op)
+            let (value, axes) = layers::float_conv(scope, node)?;
+            scope.name(node, Slot::Data { value, axes })
         }
-        "BatchNormalization" => {
-            let op = layers::batch_norm(scope, node, attributes)?;
-            scope.unary(node, op)
-        }
+        "BatchNormalization" => layers::batch_norm(scope, node, attributes),
         "Relu" => layers::clamp(scope, node, 0.0, f64::INFINITY),
         "Clip" => {
             let [low, high] = clip_bounds(scope, node, attributes)?;
@@ -126,24 +124,20 @@ fn operation<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
         }
         "Min" | "Max" | "Add" | "Sum" | "Sub" | "Mul" | "Div" => binary(scope, node),
         "Pad" => pad(scope, node, attributes),
-        "GlobalAveragePool" => scope.unary(node, Op::Pool { window: None }),
-        "AveragePool" => scope.unary(node, Op::Pool { window: Some(layers::pool_window(attributes)?) }),
+        "GlobalAveragePool" => layers::pool(scope, node, None),
+        "AveragePool" => layers::pool(scope, node, Some(layers::pool_window(attributes)?)),
         "ReduceMean" => layers::reduce_mean(scope, node, attributes),
         "Gemm" | "MatMul" => layers::float_dense(scope, node, attributes),
-        "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => {
-            let (value, _, numbers) = scope.moved(node)?;
-            let flat = scope.push(node, Op::Flatten, vec![value]);
-            scope.quants.inherit(flat, value);
-            scope.name(node, numbers.of(flat, Layout::Flat))
-        }
-        "Softmax" => softmax::read(scope, node, attributes, HeadActivation::Softmax),
-        "LogSoftmax" => softmax::read(scope, node, attributes, HeadActivation::LogSoftmax),
+        "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => reshape::reshape(scope, node, attributes),
+        "Softmax" => softmax(scope, node, attributes, HeadActivation::Softmax),
+        "LogSoftmax" => softmax(scope, node, attributes, HeadActivation::LogSoftmax),
         "Sigmoid" => scope.unary(node, Op::Scores(HeadActivation::Sigmoid)),
         "ArgMax" | "TopK" => scope.other(node, Op::Ranking),
         "Identity" | "Dropout" => alias(scope, node),
         "Cast" if is_float(attributes.int("to", 0)) => cast(scope, node),
-        "Transpose" => transpose(scope, node, attributes),
-        "Shape" | "Size" => scope.name(node, Slot::Computed),
+        "Transpose" => reshape::transpose(scope, node, attributes),
+        "Shape" => reshape::shape(scope, node, attributes),
+        "Size" => scope.name(node, Slot::Computed),
         _ => scope.other(node, Op::Other),
     }
 }
@@ -151,6 +145,22 @@ fn operation<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
 /// Whether a `TensorProto.DataType` is float, float16, double or bfloat16.
 fn is_float(data_type: i64) -> bool {
     matches!(data_type, 1 | 10 | 11 | 16)
+}
+
+/// Translates a softmax over the classes. Before opset 13, all axes from `axis` on are normalized together.
+fn softmax<'a>(
+    scope: &mut Scope<'a>,
+    node: &'a proto::Node,
+    attributes: Attributes<'a>,
+    activation: HeadActivation,
+) -> Result<()> {
+    let (value, axes) = scope.data(node, 0)?;
+    let joined = scope.opset < 13;
+    // That of an unknown operation is reported first.
+    if !scope.is_of_other(value) {
+        axes.check_softmax(attributes.int("axis", if joined { 1 } else { -1 }), joined)?;
+    }
+    scope.unary(node, Op::Scores(activation))
 }
 
 fn alias<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
@@ -165,8 +175,8 @@ fn alias<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
 
 /// Translates a cast to float. Of integers, only the model's input (pixels) is supported.
 fn cast<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
-    if let Some(Slot::Integers { value, layout, quantization: None, .. }) = scope.slot(node, 0)? {
-        return scope.name(node, Slot::Data { value, layout });
+    if let Some(Slot::Integers { value, axes, quantization: None, .. }) = scope.slot(node, 0)? {
+        return scope.name(node, Slot::Data { value, axes });
     }
     alias(scope, node)
 }
@@ -196,18 +206,21 @@ fn binary<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
     let operator = node.op_type.as_str();
     let (data, constant_at) = match (node.input.len(), is_data(0)?, is_data(1)?) {
         (2, true, true) if matches!(operator, "Add" | "Sum") => {
-            let ((left, layout), (right, _)) = (scope.data(node, 0)?, scope.data(node, 1)?);
-            return scope.emit(node, Op::Add, vec![left, right], layout);
+            let ((left, axes), (right, of_right)) = (scope.data(node, 0)?, scope.data(node, 1)?);
+            if axes != of_right {
+                return scope.other(node, Op::Other);
+            }
+            return scope.emit(node, Op::Add, vec![left, right], axes);
         }
         (2, true, false) => (0, 1),
         (2, false, true) if operator != "Div" => (1, 0),
         _ => return scope.other(node, Op::Other),
     };
-    let (value, layout) = scope.data(node, data)?;
+    let (value, axes) = scope.data(node, data)?;
     let constant = scope.required(node, constant_at)?;
     // A factor and an offset.
     scope.spend(constant.len().saturating_mul(2))?;
-    let numbers = per_channel(&constant, layout)?;
+    let numbers = per_channel(&constant, axes)?;
     let op = match (operator, numbers.as_slice()) {
         ("Min", &[high]) => Op::Clamp { low: f64::NEG_INFINITY, high },
         ("Max", &[low]) => Op::Clamp { low, high: f64::INFINITY },
@@ -218,17 +231,12 @@ fn binary<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
         ("Div", _) => Op::Affine(Affine::scaling(numbers.iter().map(|x| 1.0 / x).collect())),
         _ => Op::Other,
     };
-    scope.emit(node, op, vec![value], layout)
+    scope.emit(node, op, vec![value], axes)
 }
 
 /// Returns a constant that broadcasts over channels: one number, or one per channel.
-fn per_channel(constant: &Constant<'_>, layout: Layout) -> Result<Vec<f64>> {
-    let leading = constant.shape().iter().take_while(|&&size| size == 1).count();
-    let fits = matches!(
-        (&constant.shape()[leading..], layout),
-        ([], _) | ([_, 1, 1], Layout::Nchw) | ([_], Layout::Nhwc) | ([_] | [_, 1, 1], Layout::Flat)
-    );
-    if !fits {
+fn per_channel(constant: &Constant<'_>, axes: Axes) -> Result<Vec<f64>> {
+    if !axes.fits(constant.shape()) {
         return Err(ImportError::unsupported("the constant operand is not one number per channel")
             .found(display_shape(constant.shape())));
     }
@@ -236,7 +244,7 @@ fn per_channel(constant: &Constant<'_>, layout: Layout) -> Result<Vec<f64>> {
 }
 
 fn pad<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>) -> Result<()> {
-    let (value, layout) = scope.data(node, 0)?;
+    let (value, axes) = scope.data(node, 0)?;
     if !matches!(attributes.string("mode").as_deref(), None | Some("constant")) {
         return scope.other(node, Op::Other);
     }
@@ -249,19 +257,19 @@ fn pad<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attributes<
     if fill != 0.0 {
         return Err(ImportError::unsupported(format!("the image is padded with {fill}")).expected("zeros"));
     }
-    let axes = match scope.constant(node, 3)? {
-        Some(axes) => layers::axes_of(&axes)?,
+    let padded = match scope.constant(node, 3)? {
+        Some(padded) => layers::axes_of(&padded)?,
         None => vec![0, 1, 2, 3],
     };
     // Starts of all axes, then ends.
     let bad = || ImportError::unsupported(format!("pads are {}", display(&pads)));
-    if pads.len() != axes.len() * 2 {
-        return Err(bad().expected(format!("{} values", axes.len() * 2)));
+    if pads.len() != padded.len() * 2 {
+        return Err(bad().expected(format!("{} values", padded.len() * 2)));
     }
-    let (begins, ends) = pads.split_at(axes.len());
-    let rows_at = if layout == Layout::Nhwc { 1 } else { 2 };
+    let (begins, ends) = pads.split_at(padded.len());
+    let rows_at = if matches!(axes, Axes::Nhwc(_)) { 1 } else { 2 };
     let mut sides = [0; 4];
-    for ((&axis, &begin), &end) in axes.iter().zip(begins).zip(ends) {
+    for ((&axis, &begin), &end) in padded.iter().zip(begins).zip(ends) {
         let axis = axis_of(axis, 4).ok_or_else(bad)?;
         let [begin, end] = non_negative(&[begin, end], "pads")?;
         if axis == rows_at {
@@ -272,16 +280,5 @@ fn pad<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attributes<
             return Err(bad().expected("padding of height and width only"));
         }
     }
-    scope.emit(node, Op::Pad(sides), vec![value], layout)
-}
-
-fn transpose<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>) -> Result<()> {
-    let (value, layout, numbers) = scope.moved(node)?;
-    let layout = match (layout, attributes.ints("perm")) {
-        (Layout::Nhwc, Some([0, 3, 1, 2])) => Layout::Nchw,
-        (Layout::Nchw, Some([0, 2, 3, 1])) => Layout::Nhwc,
-        (Layout::Flat, Some([0, ..])) => Layout::Flat,
-        _ => return scope.other(node, Op::Other),
-    };
-    scope.name(node, numbers.of(value, layout))
+    scope.emit(node, Op::Pad(sides), vec![value], axes)
 }

@@ -6,11 +6,11 @@
 
 use mbvc_runtime::HeadActivation;
 
+use super::layers;
 use super::proto;
 use super::quantize::{bias, integers, result, weight};
-use super::scope::{Layout, Scope};
+use super::scope::{Axes, Scope};
 use super::tensor::Attributes;
-use super::{layers, softmax};
 use crate::error::{ImportError, Result};
 use crate::source::{Op, Value};
 
@@ -37,23 +37,25 @@ pub fn is_operator(node: &proto::Node) -> bool {
 
 /// Translates the node. Inputs are a value, its scale and its zero point, then those of other operands and of the result.
 pub fn read<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>) -> Result<()> {
-    let (value, layout, scale) = integers(scope, node, [0, 1, 2])?;
-    let (op, inputs, layout, at) = match node.op_type.as_str() {
+    let (value, axes, scale) = integers(scope, node, [0, 1, 2])?;
+    let (op, inputs, axes, at) = match node.op_type.as_str() {
         "QLinearConv" => {
-            check_layout(attributes, layout)?;
+            expect_layout(attributes, axes)?;
             let weight = weight(scope, node, [3, 4, 5], 0)?;
             let bias = bias(scope, node, 8, scale, &weight)?;
-            (layers::conv(attributes, weight, bias)?, vec![value], layout, [6, 7])
+            let op = layers::conv(attributes, weight, bias)?;
+            let axes = axes.with_channels(layers::out_channels(&op));
+            (op, vec![value], axes, [6, 7])
         }
-        "QLinearMatMul" => {
-            let weight = weight(scope, node, [3, 4, 5], 1)?;
-            (layers::dense(Attributes(&[]), weight, None)?, vec![value], Layout::Flat, [6, 7])
-        }
-        "QGemm" => {
+        "QLinearMatMul" | "QGemm" => {
+            let is_gemm = node.op_type == "QGemm";
+            let attributes = if is_gemm { attributes } else { Attributes(&[]) };
             let columns = usize::from(attributes.int("transB", 0) == 0);
             let weight = weight(scope, node, [3, 4, 5], columns)?;
-            let bias = bias(scope, node, 6, scale, &weight)?;
-            (layers::dense(attributes, weight, bias)?, vec![value], Layout::Flat, [7, 8])
+            let bias = if is_gemm { bias(scope, node, 6, scale, &weight)? } else { None };
+            let op = layers::dense(attributes, axes, weight, bias)?;
+            let axes = axes.multiplied(layers::out_channels(&op), is_gemm);
+            (op, vec![value], axes, if is_gemm { [7, 8] } else { [6, 7] })
         }
         "QLinearAdd" => {
             let (other, of_other, _) = integers(scope, node, [3, 4, 5]).map_err(|error| {
@@ -61,40 +63,43 @@ pub fn read<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attrib
                     "quantize with `quant_format=QuantFormat.QDQ`; for a bias, export Gemm instead of MatMul and Add",
                 )
             })?;
-            if of_other != layout {
+            if of_other != axes {
                 return scope.other(node, Op::Other);
             }
-            (Op::Add, vec![value, other], layout, [6, 7])
+            (Op::Add, vec![value, other], axes, [6, 7])
         }
         "QLinearGlobalAveragePool" => {
-            check_layout(attributes, layout)?;
-            (Op::Pool { window: None }, vec![value], Layout::Flat, [3, 4])
+            expect_layout(attributes, axes)?;
+            (Op::Pool { window: None }, vec![value], axes.pooled(true), [3, 4])
         }
         "QLinearAveragePool" => {
-            check_layout(attributes, layout)?;
-            (Op::Pool { window: Some(layers::pool_window(attributes)?) }, vec![value], layout, [3, 4])
+            expect_layout(attributes, axes)?;
+            (Op::Pool { window: Some(layers::pool_window(attributes)?) }, vec![value], axes.pooled(true), [3, 4])
         }
         "QLinearReduceMean" => {
-            layers::check_spatial(attributes.ints("axes").unwrap_or_default(), layout)?;
-            (Op::Pool { window: None }, vec![value], Layout::Flat, [3, 4])
+            let axes = layers::mean_over(axes, attributes.ints("axes").unwrap_or_default(), attributes)?;
+            (Op::Pool { window: None }, vec![value], axes, [3, 4])
         }
-        "QLinearSigmoid" => (Op::Scores(HeadActivation::Sigmoid), vec![value], layout, [3, 4]),
+        "QLinearSigmoid" => (Op::Scores(HeadActivation::Sigmoid), vec![value], axes, [3, 4]),
         _ => {
             let joined = attributes.int("opset", scope.opset) < 13;
-            softmax::check(attributes, layout, joined)?;
-            (Op::Scores(HeadActivation::Softmax), vec![value], layout, [3, 4])
+            axes.check_softmax(attributes.int("axis", if joined { 1 } else { -1 }), joined)?;
+            (Op::Scores(HeadActivation::Softmax), vec![value], axes, [3, 4])
         }
     };
     let computed: Value = scope.push(node, op, inputs);
-    result(scope, node, (computed, layout), at)
+    result(scope, node, (computed, axes), at)
 }
 
 /// Checks that the operator's layout, NCHW unless `channels_last` is set, is that of its input.
-fn check_layout(attributes: Attributes<'_>, layout: Layout) -> Result<()> {
-    let expected = if attributes.int("channels_last", 0) == 0 { Layout::Nchw } else { Layout::Nhwc };
-    if layout == Layout::Flat || layout == expected {
-        return Ok(());
+fn expect_layout(attributes: Attributes<'_>, axes: Axes) -> Result<()> {
+    if attributes.int("channels_last", 0) == 0 {
+        return layers::expect_channels_first(axes);
     }
-    Err(ImportError::unsupported(format!("the operator expects {expected:?} and reads {layout:?}"))
-        .help("export the model again; a transpose seems to be missing"))
+    match axes {
+        Axes::Nchw(_) => Err(ImportError::unsupported("the operator expects NHWC and reads an NCHW image")
+            .help("export the model again; a transpose seems to be missing")),
+        _ if axes.are_channels_last() => Ok(()),
+        _ => Err(ImportError::unsupported("the channels are not the last axis").help("export the model again")),
+    }
 }

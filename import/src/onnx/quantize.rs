@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::proto;
-use super::scope::{Layout, Scope, Slot};
+use super::scope::{Axes, Scope, Slot};
 use super::tensor::{Attributes, axis_of};
 use crate::error::{ImportError, Result};
 use crate::source::{Constant, DType, Quantization, Quantized, Value, ValueQuant, Values};
@@ -70,11 +70,11 @@ fn output_type(node: &proto::Node, parameters: &Parameters) -> Result<DType> {
 
 /// Reads QuantizeLinear of an activation.
 pub fn quantize<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
-    let (value, layout) = scope.data(node, 0)?;
+    let (value, axes) = scope.data(node, 0)?;
     let parameters = Parameters::read(scope, node, None)?;
     let dtype = output_type(node, &parameters)?;
     scope.quants.add(value, parameters.of_value(dtype));
-    scope.name(node, Slot::Integers { value, layout, dtype, quantization: Some(Rc::new(parameters.quantization)) })
+    scope.name(node, Slot::Integers { value, axes, dtype, quantization: Some(Rc::new(parameters.quantization)) })
 }
 
 /// Reads DequantizeLinear of an activation.
@@ -85,14 +85,14 @@ pub fn dequantize<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()
     {
         return scope.name(node, slot);
     }
-    let (value, layout, _) = integers(scope, node, [0, 1, 2])?;
-    scope.name(node, Slot::Data { value, layout })
+    let (value, axes, _) = integers(scope, node, [0, 1, 2])?;
+    scope.name(node, Slot::Data { value, axes })
 }
 
 /// Returns the quantized activation at input `at[0]`, after comparing the scale and zero point at the other two inputs
 /// with its quantization. Returns the scale, too.
-pub fn integers<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, at: [usize; 3]) -> Result<(Value, Layout, f64)> {
-    let Some(Slot::Integers { value, layout, dtype, quantization }) = scope.slot(node, at[0])? else {
+pub fn integers<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, at: [usize; 3]) -> Result<(Value, Axes, f64)> {
+    let Some(Slot::Integers { value, axes, dtype, quantization }) = scope.slot(node, at[0])? else {
         return Err(ImportError::unsupported(format!("input {} is not a quantized value", at[0]))
             .expected("the output of QuantizeLinear or of a quantized layer"));
     };
@@ -121,14 +121,14 @@ pub fn integers<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, at: [usize; 3]
             }
         }
     }
-    Ok((value, layout, scale))
+    Ok((value, axes, scale))
 }
 
 /// Records the quantization of `value`, the result of a quantized layer, whose scale and zero point are at two inputs.
 pub fn result<'a>(
     scope: &mut Scope<'a>,
     node: &'a proto::Node,
-    (value, layout): (Value, Layout),
+    (value, axes): (Value, Axes),
     at: [usize; 2],
 ) -> Result<()> {
     let parameters = Parameters::at(scope, node, at, 1)?;
@@ -138,7 +138,7 @@ pub fn result<'a>(
             .help("quantize with `quant_format=QuantFormat.QDQ`"));
     };
     scope.quants.add(value, parameters.of_value(dtype));
-    scope.name(node, Slot::Integers { value, layout, dtype, quantization: Some(Rc::new(parameters.quantization)) })
+    scope.name(node, Slot::Integers { value, axes, dtype, quantization: Some(Rc::new(parameters.quantization)) })
 }
 
 /// Returns the weights at input `at[0]` with the scale and zero point at the other two; `axis` is that of the channels.

@@ -11,19 +11,19 @@ use crate::error::{ImportError, Result};
 use crate::source::{Constant, DType, Holder, Holders, Node, Op, Place, Quantization, Quants, Value};
 use crate::text::shorten;
 
-pub use crate::source::Layout;
+pub use super::axes::Axes;
 
 /// Meaning of a name.
 #[derive(Debug, Clone)]
 pub enum Slot<'a> {
     Data {
         value: Value,
-        layout: Layout,
+        axes: Axes,
     },
     /// Quantized integers of a value.
     Integers {
         value: Value,
-        layout: Layout,
+        axes: Axes,
         dtype: DType,
         /// Unknown for the model's input until a node dequantizes it.
         quantization: Option<Rc<Quantization>>,
@@ -58,11 +58,11 @@ impl<'a> Slot<'a> {
         Self::Stored(Rc::new(Stored { tensor, constant: OnceCell::new() }))
     }
 
-    /// Returns a slot of the same kind for another value or layout.
-    pub fn of(self, value: Value, layout: Layout) -> Self {
+    /// Returns a slot of the same kind for another value or other axes.
+    pub fn of(self, value: Value, axes: Axes) -> Self {
         match self {
-            Self::Integers { dtype, quantization, .. } => Self::Integers { value, layout, dtype, quantization },
-            _ => Self::Data { value, layout },
+            Self::Integers { dtype, quantization, .. } => Self::Integers { value, axes, dtype, quantization },
+            _ => Self::Data { value, axes },
         }
     }
 }
@@ -70,6 +70,8 @@ impl<'a> Slot<'a> {
 /// Names and the nodes translated so far.
 pub struct Scope<'a> {
     pub opset: i64,
+    /// Number of images, 1 if open.
+    pub images: usize,
     pub nodes: Vec<Node<'a>>,
     pub notes: Vec<String>,
     pub quants: Quants,
@@ -83,9 +85,10 @@ pub struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    pub fn new(opset: i64, most: usize) -> Self {
+    pub fn new(opset: i64, images: usize, most: usize) -> Self {
         Self {
             opset,
+            images,
             nodes: Vec::new(),
             notes: Vec::new(),
             quants: Quants::default(),
@@ -109,9 +112,10 @@ impl<'a> Scope<'a> {
     pub fn bind(&mut self, name: &'a str, slot: Slot<'a>) -> Result<()> {
         match self.names.entry(name) {
             Entry::Vacant(entry) => {
-                if let Slot::Data { value, layout } | Slot::Integers { value, layout, .. } = slot {
+                if let Slot::Data { value, axes } | Slot::Integers { value, axes, .. } = slot {
                     let is_integers = matches!(slot, Slot::Integers { .. });
-                    self.holders.add(value, is_integers, Holder { name: name.into(), index: None, layout });
+                    let holder = Holder { name: name.into(), index: None, layout: axes.layout() };
+                    self.holders.add(value, is_integers, holder);
                 }
                 entry.insert(slot);
                 Ok(())
@@ -149,9 +153,9 @@ impl<'a> Scope<'a> {
     }
 
     /// Returns the activation at input `at`.
-    pub fn data(&self, node: &'a proto::Node, at: usize) -> Result<(Value, Layout)> {
+    pub fn data(&self, node: &'a proto::Node, at: usize) -> Result<(Value, Axes)> {
         match self.slot(node, at)? {
-            Some(Slot::Data { value, layout }) => Ok((value, layout)),
+            Some(Slot::Data { value, axes }) => Ok((value, axes)),
             Some(Slot::Integers { .. }) => {
                 Err(ImportError::unsupported(format!("input {at} is quantized"))
                     .expected("the output of DequantizeLinear"))
@@ -162,10 +166,10 @@ impl<'a> Scope<'a> {
     }
 
     /// Returns the activation at input 0, floats or integers, of a node that only moves elements.
-    pub fn moved(&self, node: &'a proto::Node) -> Result<(Value, Layout, Slot<'a>)> {
+    pub fn moved(&self, node: &'a proto::Node) -> Result<(Value, Axes, Slot<'a>)> {
         match self.slot(node, 0)? {
-            Some(slot @ Slot::Integers { value, layout, .. }) => Ok((value, layout, slot)),
-            _ => self.data(node, 0).map(|(value, layout)| (value, layout, Slot::Data { value, layout })),
+            Some(slot @ Slot::Integers { value, axes, .. }) => Ok((value, axes, slot)),
+            _ => self.data(node, 0).map(|(value, axes)| (value, axes, Slot::Data { value, axes })),
         }
     }
 
@@ -182,36 +186,28 @@ impl<'a> Scope<'a> {
     }
 
     /// Adds an operation; its value is the node's first output.
-    pub fn emit(&mut self, node: &'a proto::Node, op: Op<'a>, inputs: Vec<Value>, layout: Layout) -> Result<()> {
+    pub fn emit(&mut self, node: &'a proto::Node, op: Op<'a>, inputs: Vec<Value>, axes: Axes) -> Result<()> {
         let value = self.push(node, op, inputs);
-        self.name(node, Slot::Data { value, layout })
+        self.name(node, Slot::Data { value, axes })
     }
 
-    /// Adds an operation on input 0 that keeps its layout.
+    /// Adds an operation on input 0 that keeps its axes.
     pub fn unary(&mut self, node: &'a proto::Node, op: Op<'a>) -> Result<()> {
-        let (value, layout) = self.data(node, 0)?;
-        if layout == Layout::Nhwc && matches!(op, Op::Conv(_) | Op::BatchNorm(_) | Op::Pool { .. }) {
-            return Err(ImportError::unsupported("the operator expects NCHW and reads an NHWC image")
-                .help("export the model again; a transpose seems to be missing"));
-        }
-        self.emit(node, op, vec![value], layout)
+        let (value, axes) = self.data(node, 0)?;
+        self.emit(node, op, vec![value], axes)
     }
 
     /// Adds an operation of which only the inputs are known.
     pub fn other(&mut self, node: &'a proto::Node, op: Op<'a>) -> Result<()> {
         let mut inputs = Vec::new();
-        let mut layout = Layout::Nchw;
         for at in 0..node.input.len() {
-            if let Some(Slot::Data { value, layout: of_input } | Slot::Integers { value, layout: of_input, .. }) =
-                self.slot(node, at)?
-            {
+            if let Some(Slot::Data { value, .. } | Slot::Integers { value, .. }) = self.slot(node, at)? {
                 inputs.push(value);
-                layout = of_input;
             }
         }
         let value = self.push(node, op, inputs);
         for name in node.output.iter().filter(|name| !name.is_empty()) {
-            self.bind(name, Slot::Data { value, layout })?;
+            self.bind(name, Slot::Data { value, axes: Axes::Unknown })?;
         }
         Ok(())
     }
