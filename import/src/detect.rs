@@ -41,6 +41,12 @@ pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> 
     if bytes.is_empty() {
         return Err(not_a_model("the file is empty".into()).help("download or export the model again"));
     }
+    if bytes.get(4..8) == Some(b"ORTM") {
+        return Err(not_a_model(format!(
+            "this is a model in ONNX Runtime's own format (.ort); supported formats: {READ}"
+        ))
+        .help("import the .onnx file that it was converted from: files of this format cannot be converted back"));
+    }
     if bytes.get(4..8) == Some(b"TFL3") {
         return Ok(Format::TfLite);
     }

@@ -8,6 +8,7 @@ use crate::normalization;
 use crate::published::{self, IMAGENET_MEAN, IMAGENET_STD};
 use crate::recognize::{Chain, Front, Layer, Norm};
 use crate::source::{self, Fact, Format, SourceGraph};
+use crate::text::shorten;
 
 /// The network of a file, as a spec describes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -157,6 +158,11 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
         }
     }
     facts.extend(graph.hints.facts.iter().cloned());
+    facts.extend(chain.other_outputs.iter().map(|output| Fact {
+        key: "ignored",
+        value: format!("output '{}'", shorten(&output.name)),
+        how: "the network returns the scores".into(),
+    }));
     let recovered = Recovered {
         width,
         resolution,

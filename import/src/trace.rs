@@ -112,7 +112,7 @@ impl Tracer<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::onnx::{self, Node, Tensor};
+    use crate::onnx::{self, Operator as Node, Tensor};
     use crate::options::ReadOptions;
     use crate::read::read_bytes;
 

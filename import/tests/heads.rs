@@ -13,7 +13,8 @@ use serde::Deserialize;
 use small::{logits, logits_of, logits_of_pixels, pattern, spec};
 
 /// Folders of `fixtures/heads`, one per script.
-const GROUPS: [&str; 7] = ["keras", "tfjs", "tflite", "metadata", "torch", "torchscript", "onnx"];
+const GROUPS: [&str; 8] =
+    ["keras", "tfjs", "tflite", "metadata", "torch", "torchscript", "onnx", "onnxruntime"];
 
 /// The network of `heads_torch_files.py`.
 const TINY: &str = "

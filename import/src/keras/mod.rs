@@ -153,6 +153,7 @@ pub fn translate<'a>(config: &'a Json, weights: Box<dyn Weights<'a> + 'a>) -> Re
         input_shape: graph.image,
         input_quantization: graph.takes_bytes.then_some((1.0, 0)),
         nodes: graph.nodes,
+        outputs: Vec::new(),
         quants: Default::default(),
         holders: Default::default(),
         hints,

@@ -78,6 +78,16 @@ impl Axes {
         self == Self::Unknown || self.after() == Some(0)
     }
 
+    /// Checks that values with these axes are added element by element. What an unknown operation computes is checked later.
+    pub fn check_sum(self, other: Self) -> Result<()> {
+        if self == other || self == Self::Unknown || other == Self::Unknown {
+            return Ok(());
+        }
+        Err(ImportError::unsupported("the sum of values with different axes")
+            .expected("two values of the same shape")
+            .found(format!("{self:?} and {other:?}")))
+    }
+
     /// Returns the number of axes, if known.
     fn rank(self) -> Option<usize> {
         match self {

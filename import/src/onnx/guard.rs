@@ -31,10 +31,10 @@ impl Kind {
     fn child(self, tag: u64) -> Option<Self> {
         Some(match (self, tag) {
             (Self::Model, 7) => Self::Graph,
-            (Self::Model, 8) => Self::Leaf,
+            (Self::Model, 8 | 25) => Self::Leaf,
             (Self::Graph, 1) => Self::Node,
             (Self::Graph, 5) | (Self::Attribute, 5) => Self::Tensor,
-            (Self::Graph, 11) => Self::ValueInfo,
+            (Self::Graph, 11 | 12) => Self::ValueInfo,
             (Self::Node, 1 | 2) => Self::Text,
             (Self::Node, 5) => Self::Attribute,
             (Self::Tensor, 13) => Self::Leaf,

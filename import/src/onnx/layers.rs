@@ -82,9 +82,7 @@ pub fn fused_conv<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()
     let added = scope.slot(node, 3)?.map(|_| scope.data(node, 3)).transpose()?;
     let (mut value, axes) = float_conv(scope, node)?;
     if let Some((other, of_other)) = added {
-        if of_other != axes {
-            return scope.other(node, Op::Other);
-        }
+        axes.check_sum(of_other)?;
         value = scope.push(node, Op::Add, vec![value, other]);
     }
     let attributes = Attributes(&node.attribute);
@@ -117,9 +115,14 @@ fn activated<'a>(
 pub fn batch_norm<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>) -> Result<()> {
     let (value, axes) = scope.data(node, 0)?;
     expect_channels_first(axes)?;
-    if attributes.int("training_mode", 0) != 0 {
+    let has_statistics = node.output.iter().skip(1).any(|name| !name.is_empty());
+    if attributes.int("training_mode", 0) != 0 || has_statistics {
         return Err(ImportError::unsupported("the batch normalization is in training mode")
             .help("export the model in evaluation mode (`model.eval()`)"));
+    }
+    if attributes.int("spatial", 1) != 1 {
+        return Err(ImportError::unsupported("the batch normalization has statistics for each position")
+            .expected("one mean and variance per channel"));
     }
     let epsilon = attributes.float("epsilon", 1e-5);
     let op = Op::BatchNorm(BatchNorm {

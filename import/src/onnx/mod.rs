@@ -7,6 +7,7 @@ mod evaluate;
 mod external;
 mod guard;
 mod layers;
+mod live;
 mod nodes;
 mod proto;
 mod qlinear;
@@ -14,21 +15,28 @@ mod quantize;
 mod reshape;
 mod scope;
 mod tensor;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use prost::Message;
 
 use crate::error::{ImportError, Result};
-use crate::source::{DType, Format, Hints, MAX_NODES, SourceGraph};
+use crate::source::{DType, Fact, Format, Hints, MAX_NODES, Node, Op, Output, SourceGraph};
 use crate::text::shorten;
 use scope::{Axes, Scope, Slot};
 
 pub use external::load as load_external_data;
 pub use proto::Model;
 #[cfg(test)]
-pub use proto::{Node, Tensor};
+pub use proto::{Node as Operator, Tensor};
+
+/// Supported versions of the operators. Earlier ones broadcast by attributes and train by default; the meaning of later ones is
+/// unknown.
+const OPSETS: RangeInclusive<i64> = 7..=28;
 
 /// Decodes the protobuf. The file is copied once; tensors borrow from that copy.
 pub fn decode(bytes: &[u8]) -> Result<Model> {
@@ -61,8 +69,14 @@ pub fn read(model: &Model, most: usize) -> Result<SourceGraph<'_>> {
             .found(format!("{} inputs {}", inputs.len(), names.join(", "))));
     };
     let opset = model.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
+    let opset = opset.map_or(0, |set| set.version);
+    if !OPSETS.contains(&opset) {
+        return Err(ImportError::unsupported(format!("the model has opset {opset}"))
+            .expected(format!("opset {} to {}", OPSETS.start(), OPSETS.end()))
+            .help("export it with another `opset_version`, or convert it with `onnx.version_converter`"));
+    }
     let (is_nhwc, [images, height, width, channels]) = image(graph, input)?;
-    let mut scope = Scope::new(opset.map_or(1, |set| set.version), images.unwrap_or(1), most);
+    let mut scope = Scope::new(opset, images.unwrap_or(1), most);
     for tensor in &graph.initializer {
         scope.bind(&tensor.name, Slot::stored(tensor))?;
     }
@@ -79,8 +93,19 @@ pub fn read(model: &Model, most: usize) -> Result<SourceGraph<'_>> {
         None => Slot::Data { value, axes },
     };
     scope.bind(&input.name, slot)?;
-    for node in &graph.node {
+    let live = live::live(graph)?;
+    for node in live.iter().filter_map(|&at| graph.node.get(at)) {
+        check_defined(model, node)?;
         nodes::read(&mut scope, node)?;
+    }
+    let mut facts = live::ignored(graph, &live);
+    let outputs = outputs(graph, &scope, &mut facts)?;
+    if scope.nodes.iter().any(has_half_weights) {
+        scope.notes.push(
+            "the weights are float16, which float32 represents exactly; the network computes in float32, so that scores \
+             may differ in the rounding of float16"
+                .into(),
+        );
     }
     let producer = format!("{} {}", shorten(&model.producer_name), shorten(&model.producer_version));
     Ok(SourceGraph {
@@ -90,11 +115,66 @@ pub fn read(model: &Model, most: usize) -> Result<SourceGraph<'_>> {
         input_shape: [height, width, channels],
         input_quantization: scope.pixels,
         nodes: scope.nodes,
+        outputs,
         quants: scope.quants,
         holders: scope.holders,
-        hints: Hints::default(),
+        hints: Hints { facts, ..Hints::default() },
         notes: scope.notes,
     })
+}
+
+/// Checks that the model imports the operator set of a node, and does not define the operator itself.
+fn check_defined(model: &Model, node: &proto::Node) -> Result<()> {
+    let is_domain = |domain: &str| match domain {
+        "" | "ai.onnx" => matches!(node.domain.as_str(), "" | "ai.onnx"),
+        _ => node.domain == domain,
+    };
+    if !model.opset_import.iter().any(|set| is_domain(&set.domain)) {
+        return Err(ImportError::malformed(format!(
+            "the model does not import the domain '{}'",
+            shorten(&node.domain)
+        ))
+        .at(scope::place(node).text())
+        .help("the file may be truncated; check it with `onnx.checker.check_model`"));
+    }
+    let is_node = |function: &&proto::Function| function.name == node.op_type && function.domain == node.domain;
+    match model.functions.iter().find(is_node) {
+        Some(_) => Err(ImportError::unsupported("the operator is a function that the model defines")
+            .at(scope::place(node).text())
+            .help("inline it: `onnx.save(onnx.inliner.inline_local_functions(onnx.load(path)), path)`")),
+        None => Ok(()),
+    }
+}
+
+/// Whether the node is a layer with float16 or bfloat16 weights.
+fn has_half_weights(node: &Node<'_>) -> bool {
+    let kernel = match &node.op {
+        Op::Conv(conv) => &conv.kernel,
+        Op::Dense(dense) => &dense.kernel,
+        _ => return false,
+    };
+    matches!(kernel.constant.dtype(), Some(DType::F16 | DType::Bf16))
+}
+
+/// Returns the outputs that depend on the image, and adds the others to `ignored`.
+fn outputs<'a>(graph: &'a proto::Graph, scope: &Scope<'a>, ignored: &mut Vec<Fact>) -> Result<Vec<Output<'a>>> {
+    let mut outputs = Vec::new();
+    for proto::ValueInfo { name, .. } in &graph.output {
+        match scope.named(name) {
+            Some(Slot::Data { value, .. } | Slot::Integers { value, .. }) => {
+                outputs.push(Output { name: name.into(), value: *value });
+            }
+            Some(Slot::Stored(_) | Slot::Constant(_) | Slot::Computed) => ignored.push(Fact {
+                key: "ignored",
+                value: format!("output '{}'", shorten(name)),
+                how: "it does not depend on the image".into(),
+            }),
+            None => {
+                return Err(ImportError::malformed(format!("no operation produces the output '{}'", shorten(name))));
+            }
+        }
+    }
+    Ok(outputs)
 }
 
 /// Returns whether the input is NHWC, and the number of images, height, width and channels if fixed.

@@ -11,7 +11,7 @@ use super::tensor::{self, Attributes, axis_of, display, non_negative};
 use super::{layers, proto, qlinear, quantize, reshape};
 use crate::error::{ImportError, Result};
 use crate::source::{Affine, Constant, Op, Values};
-use crate::text::display_shape;
+use crate::text::{display_shape, shorten};
 
 /// Reads `node` into `scope`.
 pub fn read<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
@@ -31,6 +31,7 @@ fn reads_data<'a>(scope: &Scope<'a>, node: &'a proto::Node) -> bool {
 fn constant<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
     let attributes = Attributes(&node.attribute);
     let slot = match node.op_type.as_str() {
+        _ if !is_known_domain(node) => Slot::Computed,
         "Constant" => constant_attribute(attributes)?,
         "Identity" => scope.slot(node, 0)?.unwrap_or(Slot::Computed),
         "Cast" if is_float(attributes.int("to", 0)) => scope.slot(node, 0)?.unwrap_or(Slot::Computed),
@@ -59,7 +60,11 @@ fn evaluated<'a>(scope: &Scope<'a>, node: &'a proto::Node) -> Result<Slot<'a>> {
     let mut inputs = Vec::with_capacity(node.input.len().min(64));
     for at in 0..node.input.len().min(64) {
         inputs.push(match scope.slot(node, at)? {
-            Some(Slot::Constant(_) | Slot::Stored(_)) => scope.constant(node, at)?.and_then(|c| Small::of(&c)),
+            // Integers; a cast truncates floats to them.
+            Some(Slot::Constant(_) | Slot::Stored(_)) => scope
+                .constant(node, at)?
+                .filter(|constant| !constant.is_real() || node.op_type == "Cast")
+                .and_then(|constant| Small::of(&constant)),
             _ => None,
         });
     }
@@ -102,15 +107,33 @@ fn transposed<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attr
 
 fn operation<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
     let attributes = Attributes(&node.attribute);
+    check_inputs(node)?;
     let standard = matches!(node.domain.as_str(), "" | "ai.onnx");
     match node.op_type.as_str() {
-        "Relu6" => layers::clamp(scope, node, 0.0, 6.0),
+        "DynamicQuantizeLinear" | "ConvInteger" | "MatMulInteger" | "DynamicQuantizeMatMul" | "MatMulIntegerToFloat"
+            if is_known_domain(node) =>
+        {
+            Err(ImportError::unsupported("the model is quantized dynamically: the ranges of its values are computed at run time")
+                .expected("a float32 model, or one with a fixed range for each value")
+                .help(
+                    "import the float32 model, and quantize it with `mbvc quantize` or with \
+                     `onnxruntime.quantization.quantize_static`",
+                ))
+        }
+        "Relu6" if standard => layers::clamp(scope, node, 0.0, 6.0),
         "FusedConv" if node.domain == "com.microsoft" => layers::fused_conv(scope, node),
         "FusedGemm" if node.domain == "com.microsoft" => layers::float_dense(scope, node, attributes),
         // Also in com.microsoft, which introduced them for 16 bits.
-        "QuantizeLinear" => quantize::quantize(scope, node),
-        "DequantizeLinear" => quantize::dequantize(scope, node),
+        "QuantizeLinear" if is_known_domain(node) => quantize::quantize(scope, node),
+        "DequantizeLinear" if is_known_domain(node) => quantize::dequantize(scope, node),
         _ if qlinear::is_operator(node) => qlinear::read(scope, node, attributes),
+        other if node.domain.starts_with("com.microsoft") && !other.starts_with("QLinear") => {
+            Err(ImportError::unsupported(format!("the operator is one of ONNX Runtime, domain {}", shorten(&node.domain)))
+                .help(
+                    "import the file that ONNX Runtime optimized, or optimize with `ORT_ENABLE_BASIC`, which uses operators of \
+                     ONNX",
+                ))
+        }
         _ if !standard => scope.other(node, Op::Other),
         "Conv" => {
             let (value, axes) = layers::float_conv(scope, node)?;
@@ -142,6 +165,36 @@ fn operation<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
     }
 }
 
+/// Whether the operator is defined by ONNX or ONNX Runtime.
+fn is_known_domain(node: &proto::Node) -> bool {
+    matches!(node.domain.as_str(), "" | "ai.onnx" | "com.microsoft")
+}
+
+/// Checks that an operator has no inputs other than those that its translation reads.
+fn check_inputs(node: &proto::Node) -> Result<()> {
+    let most = match node.op_type.as_str() {
+        "Relu" | "Relu6" | "GlobalAveragePool" | "AveragePool" | "Flatten" | "Softmax" | "LogSoftmax" | "Sigmoid"
+        | "Identity" | "Cast" | "Transpose" | "Shape" | "Size" => 1,
+        "MatMul" | "Reshape" | "Squeeze" | "Unsqueeze" | "ReduceMean" => 2,
+        "Conv" | "Clip" | "Gemm" | "FusedGemm" | "Dropout" | "QuantizeLinear" | "DequantizeLinear" => 3,
+        "Pad" | "FusedConv" => 4,
+        "BatchNormalization"
+        | "QLinearGlobalAveragePool"
+        | "QLinearAveragePool"
+        | "QLinearReduceMean"
+        | "QLinearSigmoid"
+        | "QLinearSoftmax" => 5,
+        "QLinearAdd" | "QLinearMatMul" => 8,
+        "QLinearConv" | "QGemm" => 9,
+        _ => return Ok(()),
+    };
+    if node.input.len() > most {
+        return Err(ImportError::malformed(format!("the operator has {} inputs", node.input.len()))
+            .expected(format!("at most {most}")));
+    }
+    Ok(())
+}
+
 /// Whether a `TensorProto.DataType` is float, float16, double or bfloat16.
 fn is_float(data_type: i64) -> bool {
     matches!(data_type, 1 | 10 | 11 | 16)
@@ -157,7 +210,7 @@ fn softmax<'a>(
     let (value, axes) = scope.data(node, 0)?;
     let joined = scope.opset < 13;
     // That of an unknown operation is reported first.
-    if !scope.is_of_other(value) {
+    if !scope.is_unknown(value) {
         axes.check_softmax(attributes.int("axis", if joined { 1 } else { -1 }), joined)?;
     }
     scope.unary(node, Op::Scores(activation))
@@ -165,6 +218,10 @@ fn softmax<'a>(
 
 fn alias<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
     let (_, _, numbers) = scope.moved(node)?;
+    if node.op_type == "Dropout" && scope.constant(node, 2)?.is_some_and(|training| training.scalar() != Some(0.0)) {
+        return Err(ImportError::unsupported("the dropout is in training mode")
+            .help("export the model in evaluation mode (`model.eval()`)"));
+    }
     scope.name(node, numbers)?;
     // The mask of Dropout.
     for name in node.output.iter().skip(1).filter(|name| !name.is_empty()) {
@@ -207,9 +264,7 @@ fn binary<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
     let (data, constant_at) = match (node.input.len(), is_data(0)?, is_data(1)?) {
         (2, true, true) if matches!(operator, "Add" | "Sum") => {
             let ((left, axes), (right, of_right)) = (scope.data(node, 0)?, scope.data(node, 1)?);
-            if axes != of_right {
-                return scope.other(node, Op::Other);
-            }
+            axes.check_sum(of_right)?;
             return scope.emit(node, Op::Add, vec![left, right], axes);
         }
         (2, true, false) => (0, 1),

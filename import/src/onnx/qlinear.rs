@@ -9,7 +9,7 @@ use mbvc_runtime::HeadActivation;
 use super::layers;
 use super::proto;
 use super::quantize::{bias, integers, result, weight};
-use super::scope::{Axes, Scope};
+use super::scope::{Axes, Scope, Slot};
 use super::tensor::Attributes;
 use crate::error::{ImportError, Result};
 use crate::source::{Op, Value};
@@ -37,6 +37,18 @@ pub fn is_operator(node: &proto::Node) -> bool {
 
 /// Translates the node. Inputs are a value, its scale and its zero point, then those of other operands and of the result.
 pub fn read<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>) -> Result<()> {
+    // The output of an unknown operator is passed on; that operator is reported later.
+    let (operands, unknown) = match node.op_type.as_str() {
+        "QLinearAdd" => (&[0, 3][..], Op::Add),
+        _ => (&[0][..], Op::Other),
+    };
+    for at in operands {
+        if let Some(Slot::Data { value, .. }) = scope.slot(node, *at)?
+            && scope.is_unknown(value)
+        {
+            return scope.other(node, unknown);
+        }
+    }
     let (value, axes, scale) = integers(scope, node, [0, 1, 2])?;
     let (op, inputs, axes, at) = match node.op_type.as_str() {
         "QLinearConv" => {
@@ -63,9 +75,7 @@ pub fn read<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attrib
                     "quantize with `quant_format=QuantFormat.QDQ`; for a bias, export Gemm instead of MatMul and Add",
                 )
             })?;
-            if of_other != axes {
-                return scope.other(node, Op::Other);
-            }
+            axes.check_sum(of_other)?;
             (Op::Add, vec![value, other], axes, [6, 7])
         }
         "QLinearGlobalAveragePool" => {

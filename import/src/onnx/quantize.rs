@@ -39,10 +39,18 @@ impl Parameters {
         if zeros.as_ref().is_some_and(|zeros| zeros.is_real()) {
             return Err(ImportError::unsupported("the zero point is not an integer").expected("int8 or uint8"));
         }
+        if let Some(zeros) = zeros.as_ref().filter(|zeros| zeros.len() != stored.len() && zeros.len() != 1) {
+            return Err(ImportError::malformed("the numbers of scales and zero points differ").found(format!(
+                "{} and {}",
+                stored.len(),
+                zeros.len()
+            )));
+        }
         // Many nodes may share one long tensor, and each copies its scales and zero points.
-        scope.spend(zeros.as_ref().map_or(stored.len(), |zeros| zeros.len()).saturating_add(stored.len()))?;
+        scope.spend(stored.len().saturating_mul(2))?;
         let scales = stored.to_f64();
-        let zeros = zeros.map_or_else(|| vec![0; scales.len()], |zeros| zeros.to_i64());
+        let zeros = zeros.map_or_else(|| vec![0], |zeros| zeros.to_i64());
+        let zeros = if zeros.len() == 1 { vec![zeros[0]; scales.len()] } else { zeros };
         Ok(Self { dtype, quantization: Quantization { scales, zeros, axis } })
     }
 
@@ -81,7 +89,7 @@ pub fn quantize<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> 
 pub fn dequantize<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
     // The output of an unknown operator is passed on; that operator is reported later.
     if let Some(slot @ Slot::Data { value, .. }) = scope.slot(node, 0)?
-        && scope.is_of_other(value)
+        && scope.is_unknown(value)
     {
         return scope.name(node, slot);
     }

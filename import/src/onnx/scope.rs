@@ -1,8 +1,8 @@
 //! Meaning of the graph's names, while it is read in order.
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::proto;
@@ -79,6 +79,8 @@ pub struct Scope<'a> {
     /// Scale and zero point of a quantized input image.
     pub pixels: Option<(f64, i64)>,
     names: HashMap<&'a str, Slot<'a>>,
+    /// Values that depend on an unknown operator.
+    unknown: HashSet<Value>,
     values: Value,
     /// Remaining elements of computed constants.
     left: usize,
@@ -95,6 +97,7 @@ impl<'a> Scope<'a> {
             holders: Holders::default(),
             pixels: None,
             names: HashMap::new(),
+            unknown: HashSet::new(),
             values: 0,
             left: most,
         }
@@ -124,6 +127,11 @@ impl<'a> Scope<'a> {
                 Err(ImportError::malformed(format!("the name '{}' is assigned twice", shorten(name))))
             }
         }
+    }
+
+    /// Returns the meaning of a name, if it is bound.
+    pub fn named(&self, name: &str) -> Option<&Slot<'a>> {
+        self.names.get(name)
     }
 
     /// Returns input `at` of the node; `None` if it is omitted.
@@ -173,14 +181,17 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Whether an unknown operator produces `value`.
-    pub fn is_of_other(&self, value: Value) -> bool {
-        self.nodes.iter().any(|node| node.output == value && matches!(node.op, Op::Other))
+    /// Whether `value` depends on an unknown operator, which is reported later.
+    pub fn is_unknown(&self, value: Value) -> bool {
+        self.unknown.contains(&value)
     }
 
     /// Adds an operation without binding its value.
     pub fn push(&mut self, node: &'a proto::Node, op: Op<'a>, inputs: Vec<Value>) -> Value {
         let output = self.fresh();
+        if matches!(op, Op::Other) || inputs.iter().any(|value| self.is_unknown(*value)) {
+            self.unknown.insert(output);
+        }
         self.nodes.push(Node { place: place(node), op, inputs, output });
         output
     }

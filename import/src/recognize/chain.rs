@@ -4,7 +4,7 @@ use mbvc_compiler::spec::{Activation, Padding};
 use mbvc_runtime::HeadActivation;
 
 use super::layer::Layer;
-use crate::source::{Node, Value};
+use crate::source::{Node, Output, Value};
 
 /// A network of the family, its weights still in the file.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Chain<'g> {
     pub head_activation: Option<(HeadActivation, String)>,
     /// Operations that select classes by score (argmax, top-k), which the network omits.
     pub rankings: Vec<&'g Node<'g>>,
+    /// Outputs of the model before the scores, which the network omits.
+    pub other_outputs: Vec<&'g Output<'g>>,
     pub activation: Activation,
     /// Whether quantized ranges imply the activation of some layers.
     pub activation_implied: bool,

@@ -71,7 +71,7 @@ pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g
     (pooled, value) = walk.pool(value)?;
     let pool = Pool { windowed: pooled, output: value };
     let DenseLayers { hidden: dense, classifier, logits } = walk.dense_layers(value)?;
-    let End { activation: head_activation, rankings } = walk.end(logits, &graph.hints.outputs)?;
+    let End { activation: head_activation, rankings, other_outputs } = walk.end(logits)?;
     let dense_activation = if dense.is_empty() { Activation::Relu } else { walk.dense_activation.outcome()? };
     let activation_implied = walk.activation.is_implied();
     let activation = walk.activation.outcome()?;
@@ -86,6 +86,7 @@ pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g
         classifier,
         head_activation,
         rankings,
+        other_outputs,
         activation,
         activation_implied,
         padding,

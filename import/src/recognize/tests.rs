@@ -82,6 +82,7 @@ impl Builder {
 
     fn finish(&mut self) -> SourceGraph<'static> {
         SourceGraph {
+            outputs: Vec::new(),
             quants: Quants::default(),
             holders: Holders::default(),
             hints: Hints::default(),

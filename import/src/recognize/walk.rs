@@ -5,12 +5,14 @@ use super::chain::Front;
 use super::layer::{Expected, Layer, Norm, check, describe};
 use super::padding::{self, literal};
 use crate::error::{ImportError, Result};
-use crate::source::{Conv, Node, Op, Pads, Quants, SourceGraph, Value};
+use crate::source::{Conv, Node, Op, Output, Pads, Quants, SourceGraph, Value};
 use crate::text::elements;
 
 /// State of the traversal.
 pub struct Walk<'g> {
     nodes: &'g [Node<'g>],
+    /// Outputs of the model.
+    pub outputs: &'g [Output<'g>],
     /// Indices of the readers of each value.
     readers: Vec<Vec<usize>>,
     /// Channels of the current value.
@@ -47,6 +49,7 @@ impl<'g> Walk<'g> {
         let resolution = height.zip(width).map(|(height, width)| [height, width]);
         Self {
             nodes: &graph.nodes,
+            outputs: &graph.outputs,
             readers,
             channels: channels.unwrap_or(3),
             image: resolution,
@@ -96,6 +99,12 @@ impl<'g> Walk<'g> {
     pub fn only(&self, value: Value) -> Option<&'g Node<'g>> {
         let mut readers = self.readers(value);
         readers.next().filter(|_| readers.next().is_none())
+    }
+
+    /// Lists the first readers of `value`.
+    fn readers_text(&self, value: Value) -> String {
+        let readers: Vec<_> = self.readers(value).take(4).map(|node| node.place.text()).collect();
+        if readers.is_empty() { "nothing".into() } else { readers.join(", ") }
     }
 
     pub fn unexpected(node: &Node<'_>, role: &str, expected: &str) -> Box<ImportError> {
@@ -309,10 +318,13 @@ impl<'g> Walk<'g> {
                 return Err(ImportError::unsupported("unexpected skip connection")
                     .at(add.place.text())
                     .role(role)
-                    .expected("the sum of a block's input and projection"));
+                    .expected("the sum of a block's input and projection")
+                    .found(format!("a projection that is read by {}", self.readers_text(output))));
             }
             if self.only(output).is_none() {
-                return Err(ImportError::unsupported("a projection has readers other than its residual add").role(role));
+                return Err(ImportError::unsupported("a projection has readers other than its residual add")
+                    .role(role)
+                    .found(self.readers_text(output)));
             }
             return Ok((true, add.output));
         }

@@ -228,18 +228,20 @@ impl<'a> Constant<'a> {
         self.gathered(order, |raw, channel| self.dequantized(raw, channel))
     }
 
-    /// Transposes the tensor: axis `i` of the result is axis `order[i]`; `order` is a permutation. Quantized bytes are kept.
+    /// Transposes the tensor: axis `i` of the result is axis `order[i]`; `order` is a permutation. Bytes and integers are kept.
     pub fn transposed(&self, order: &[usize]) -> Result<Constant<'static>> {
         let shape = order.iter().filter_map(|&axis| self.shape.get(axis).copied()).collect();
-        if let (Values::Bytes(dtype @ (DType::I8 | DType::U8), _), Some(quantization)) =
-            (&self.values, &self.quantization)
-        {
-            let bytes = self.gathered(order, |stored, _| stored as i16 as u8);
-            let axis = order.iter().position(|&axis| axis == quantization.axis).unwrap_or(0);
-            let quantization = Quantization { axis, ..quantization.clone() };
-            return Constant::new(shape, Values::Bytes(*dtype, Cow::Owned(bytes)))?.quantized(quantization);
-        }
-        Constant::new(shape, Values::F64(self.permuted(order).into()))
+        let values = match self.values {
+            Values::Bytes(dtype @ (DType::I8 | DType::U8), _) => {
+                Values::Bytes(dtype, Cow::Owned(self.gathered(order, |stored, _| stored as i16 as u8)))
+            }
+            _ if self.is_real() => return Constant::new(shape, Values::F64(self.permuted(order).into())),
+            _ => Values::I64(self.gathered(order, |stored, _| stored as i64).into()),
+        };
+        let transposed = Constant::new(shape, values)?;
+        let Some(quantization) = &self.quantization else { return Ok(transposed) };
+        let axis = order.iter().position(|&axis| axis == quantization.axis).unwrap_or(0);
+        transposed.quantized(Quantization { axis, ..quantization.clone() })
     }
 
     /// Returns the stored integers, permuted as in [`Constant::permuted`]; `None` for floats.

@@ -1,5 +1,7 @@
 //! A model as translated by its reader.
 
+use std::borrow::Cow;
+
 use mbvc_compiler::spec::{Padding, Preprocessing};
 use mbvc_runtime::Framing;
 
@@ -24,6 +26,8 @@ pub struct SourceGraph<'a> {
     /// Scale and zero point of a uint8 input.
     pub input_quantization: Option<(f64, i64)>,
     pub nodes: Vec<Node<'a>>,
+    /// Outputs of the model; empty for formats in which the last operation is the output.
+    pub outputs: Vec<Output<'a>>,
     pub quants: Quants,
     /// Tensors of values; empty for formats that no other engine runs.
     pub holders: Holders<'a>,
@@ -32,13 +36,18 @@ pub struct SourceGraph<'a> {
     pub notes: Vec<String>,
 }
 
+/// An output of a model.
+#[derive(Debug, Clone)]
+pub struct Output<'a> {
+    pub name: Cow<'a, str>,
+    pub value: Value,
+}
+
 /// Information from outside the operations: conventions of an implementation, or a configuration file.
 #[derive(Debug, Default)]
 pub struct Hints {
     /// Evidence for facts that are not based on operations, by key.
     pub how: Vec<(&'static str, String)>,
-    /// Values that the file declares as outputs; empty if it declares none.
-    pub outputs: Vec<Value>,
     /// Padding, if the geometry allows both conventions.
     pub padding: Option<Padding>,
     /// Preprocessing, and whether it is recorded rather than a convention.

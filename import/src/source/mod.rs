@@ -15,7 +15,7 @@ mod quant;
 pub use constant::{Constant, DType, MAX_RANK, Quantization, Values};
 pub use fact::{Fact, replace};
 pub use format::Format;
-pub use graph::{Hints, MAX_NODES, SourceGraph};
+pub use graph::{Hints, MAX_NODES, Output, SourceGraph};
 pub use holder::{Holder, Holders, Layout};
 pub use ops::{Affine, Arithmetic, BatchNorm, Conv, Dense, Kernel, Node, Op, Pads, Place, Value, decimal};
 pub use quant::{Quantized, Quants, ValueQuant};

@@ -41,6 +41,7 @@ pub fn read<'a>(topology: &'a Json, signature: &'a Json, tensors: &'a Tensors) -
         input_shape,
         input_quantization: None,
         nodes: scope.nodes,
+        outputs: Vec::new(),
         quants: Default::default(),
         holders: Default::default(),
         hints: Hints::default(),

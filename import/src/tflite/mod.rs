@@ -12,7 +12,7 @@ mod tensors;
 use std::collections::BTreeSet;
 
 use crate::error::{ImportError, Result};
-use crate::source::{Fact, Format, Hints, MAX_NODES, SourceGraph};
+use crate::source::{Fact, Format, Hints, MAX_NODES, Output, SourceGraph};
 use crate::text::shorten;
 use schema::{Model, Subgraph};
 use tensors::{Input, Tensors, text};
@@ -76,22 +76,18 @@ pub fn read(bytes: &[u8]) -> Result<SourceGraph<'_>> {
     let mut outputs = Vec::new();
     for output in subgraph.outputs()?.i32s().take(MAX_OUTPUTS) {
         if let Input::Data(value) = tensors.input(output)? {
-            outputs.push(value);
+            outputs.push(Output { name: tensors.name(output), value });
         }
     }
     if outputs.is_empty() && subgraph.outputs()?.len > 0 {
         return Err(ImportError::unsupported("no output of the model is computed from the values of the image")
             .expected("the scores of the classes"));
     }
-    if outputs.len() > 1 {
-        tensors.notes.push(format!("of {} outputs, the scores of the classes are imported", outputs.len()));
-    }
     let facts = unused(&tensors, subgraph)?.into_iter().collect();
     let input_shape = tensors.image(input)?;
     let metadata = metadata::read(bytes, model, input_shape[2].unwrap_or(3))?;
     tensors.notes.extend(metadata.notes);
     let hints = Hints {
-        outputs,
         facts,
         preprocessing: metadata.normalization.map(|normalization| (normalization, true)),
         labels: metadata.labels,
@@ -104,6 +100,7 @@ pub fn read(bytes: &[u8]) -> Result<SourceGraph<'_>> {
         input_shape,
         input_quantization: tensors.pixels(input)?,
         nodes: tensors.nodes,
+        outputs,
         quants: tensors.quants,
         holders: tensors.holders,
         hints,

@@ -42,12 +42,19 @@ fn node(operator: &str, inputs: &[&str], output: &str) -> Vec<u8> {
     field(1, &[inputs, field(2, output.as_bytes()), field(4, operator.as_bytes())].concat())
 }
 
-/// A model with these tensors, an image `x`, and `NODES` nodes.
+/// A model with these tensors, an image `x`, and `NODES` nodes that each produce an output, `y0` and so on.
 fn model(tensors: &[Vec<u8>], node: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
-    let dims: Vec<u8> = [1, 3, 32, 32].iter().flat_map(|dim| field(1, &number(1, *dim))).collect();
+    model_of(3, tensors, node)
+}
+
+/// The same for an image with this number of channels.
+fn model_of(channels: usize, tensors: &[Vec<u8>], node: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
+    let dims: Vec<u8> = [1, channels as u64, 32, 32].iter().flat_map(|dim| field(1, &number(1, *dim))).collect();
     let image = field(11, &[field(1, b"x"), field(2, &field(1, &[number(1, 1), field(2, &dims)].concat()))].concat());
     let nodes: Vec<u8> = (0..NODES).flat_map(node).collect();
-    [number(1, 8), field(7, &[nodes, tensors.concat(), image].concat()), field(8, &number(2, 17))].concat()
+    let outputs: Vec<u8> = (0..NODES).flat_map(|at| field(12, &field(1, format!("y{at}").as_bytes()))).collect();
+    let graph = [nodes, tensors.concat(), image, outputs].concat();
+    [number(1, 8), field(7, &graph), field(8, &number(2, 17))].concat()
 }
 
 /// Many nodes read elements that are stored as 32-bit numbers and must be copied.
@@ -62,15 +69,17 @@ fn convolutions_that_share_one_weight() {
 #[test]
 fn additions_that_share_one_constant() {
     let constant = tensor("c", &[ELEMENTS, 1, 1], UINT8, (9, &vec![1; ELEMENTS]));
-    let error = rejection(&model(&[constant], |at| node("Add", &["x", "c"], &format!("y{at}"))), "m.onnx");
+    let add = |at: usize| node("Add", &["x", "c"], &format!("y{at}"));
+    let error = rejection(&model_of(ELEMENTS, &[constant], add), "m.onnx");
     assert!(error.contains("computes too many constants"), "{error}");
 }
 
-/// Each node has all zero points, independent of the number of scales.
+/// Each node has all scales and zero points.
 #[test]
 fn quantizers_that_share_zero_points() {
-    let scale = tensor("s", &[1], 1, (9, &1f32.to_le_bytes()));
-    let zeros = tensor("z", &[ELEMENTS], UINT8, (9, &vec![0; ELEMENTS]));
+    const LISTED: usize = ELEMENTS / 8;
+    let scale = tensor("s", &[LISTED], 1, (9, &1f32.to_le_bytes().repeat(LISTED)));
+    let zeros = tensor("z", &[LISTED], UINT8, (9, &vec![0; LISTED]));
     let quantize = |at: usize| node("QuantizeLinear", &["x", "s", "z"], &format!("y{at}"));
     let error = rejection(&model(&[scale, zeros], quantize), "m.onnx");
     assert!(error.contains("computes too many constants"), "{error}");

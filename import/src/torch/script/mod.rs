@@ -81,6 +81,7 @@ pub fn read<'a>(
         input_shape: [height, width, Some(3)],
         input_quantization: None,
         nodes,
+        outputs: Vec::new(),
         quants: Quants::default(),
         holders: Holders::default(),
         hints,

@@ -1,0 +1,104 @@
+//! The operations that the outputs of a graph depend on.
+
+use std::collections::{HashMap, HashSet};
+
+use super::proto::Graph;
+use super::scope::place;
+use crate::error::{ImportError, Result};
+use crate::source::Fact;
+use crate::text::shorten;
+
+/// Most names in a fact.
+const SHOWN: usize = 4;
+
+/// Returns the indices of the nodes that an output depends on, each after the nodes whose results it reads: in the order of
+/// the file, unless tools have appended nodes to it.
+///
+/// # Errors
+/// If the graph has no outputs, or nodes depend on each other in a circle.
+pub fn live(graph: &Graph) -> Result<Vec<usize>> {
+    if graph.output.is_empty() {
+        return Err(ImportError::malformed("the graph has no outputs").help("the file may be damaged; export it again"));
+    }
+    let mut producers = HashMap::new();
+    for (at, node) in graph.node.iter().enumerate() {
+        // An omitted output has no name.
+        producers.extend(node.output.iter().filter(|name| !name.is_empty()).map(|name| (name.as_str(), at)));
+    }
+    let producer = |name: &String| producers.get(name.as_str()).copied();
+    let mut states = vec![State::New; graph.node.len()];
+    let mut order = Vec::new();
+    // Nodes whose inputs are being visited, and the number of the next input.
+    let mut stack: Vec<(usize, usize)> = Vec::new();
+    for root in graph.output.iter().filter_map(|output| producer(&output.name)) {
+        visit(root, &mut states, &mut stack, graph)?;
+        while let Some((at, next)) = stack.last_mut() {
+            let input = graph.node.get(*at).and_then(|node| node.input.get(*next));
+            *next += 1;
+            match input {
+                Some(name) => {
+                    if let Some(before) = producer(name) {
+                        visit(before, &mut states, &mut stack, graph)?;
+                    }
+                }
+                None => {
+                    if let Some(state) = states.get_mut(*at) {
+                        *state = State::Done;
+                    }
+                    order.push(*at);
+                    stack.pop();
+                }
+            }
+        }
+    }
+    let reads_earlier = |at: &usize| {
+        let inputs = graph.node.get(*at).map_or(&[][..], |node| &node.input);
+        inputs.iter().filter_map(producer).all(|before| before < *at)
+    };
+    if order.iter().all(reads_earlier) {
+        order.sort_unstable();
+    }
+    Ok(order)
+}
+
+/// State of a node in a traversal of the nodes that it depends on.
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    New,
+    Open,
+    Done,
+}
+
+/// Begins to visit a node, unless it was visited.
+fn visit(at: usize, states: &mut [State], stack: &mut Vec<(usize, usize)>, graph: &Graph) -> Result<()> {
+    match (states.get_mut(at), graph.node.get(at)) {
+        (Some(state @ State::New), _) => {
+            *state = State::Open;
+            stack.push((at, 0));
+            Ok(())
+        }
+        (Some(State::Open), Some(node)) => {
+            Err(ImportError::malformed("the node depends on its own result").at(place(node).text()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns facts about nodes that no output depends on, and tensors that no node reads.
+pub fn ignored(graph: &Graph, live: &[usize]) -> Vec<Fact> {
+    let live: HashSet<usize> = live.iter().copied().collect();
+    let others = graph.node.iter().enumerate().filter(|(at, _)| !live.contains(at));
+    let nodes: Vec<String> = others.map(|(_, node)| place(node).text()).collect();
+    let read: HashSet<&String> = graph.node.iter().flat_map(|node| &node.input).collect();
+    let tensors = graph.initializer.iter().filter(|tensor| !read.contains(&tensor.name));
+    let tensors: Vec<String> = tensors.map(|tensor| format!("'{}'", shorten(&tensor.name))).collect();
+    let fact = |what: &str, names: Vec<String>, why: &str| {
+        let plural = if names.len() == 1 { "" } else { "s" };
+        let dots = if names.len() > SHOWN { ", …" } else { "" };
+        let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+        let value = format!("{} {what}{plural}", names.len());
+        (!names.is_empty()).then(|| Fact { key: "ignored", value, how: format!("{why}: {shown}{dots}") })
+    };
+    let nodes = fact("operation", nodes, "no output depends on");
+    nodes.into_iter().chain(fact("tensor", tensors, "no operation reads")).collect()
+}
