@@ -12,7 +12,8 @@ use crate::source::{Holder, Layout, SourceGraph, Value};
 pub struct Trace {
     /// The model's input.
     pub input: SourceTensor,
-    /// Factor from pixels (0..255) to the input, if the graph preprocesses them; `None` if the input is preprocessed.
+    /// Factor from pixels (0..255) to the input, if the graph preprocesses them or reads them as uint8; `None` if the input is
+    /// preprocessed.
     pub pixel_scale: Option<f32>,
     /// Whether the input is BGR.
     pub reversed: bool,

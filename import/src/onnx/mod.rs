@@ -85,7 +85,13 @@ pub fn read(model: &Model, most: usize) -> Result<SourceGraph<'_>> {
     let dtype = match kind {
         Some(2) => Some(DType::U8),
         Some(3) => Some(DType::I8),
-        _ => None,
+        None | Some(0 | 1 | 10 | 11 | 16) => None,
+        Some(other) => {
+            return Err(ImportError::unsupported("the image has an unsupported element type")
+                .at(format!("input '{}'", shorten(&input.name)))
+                .expected("floats, uint8 or int8")
+                .found(tensor::type_name(other)));
+        }
     };
     let axes = if is_nhwc { Axes::Nhwc } else { Axes::Nchw }(channels.unwrap_or(3));
     let slot = match dtype {

@@ -10,7 +10,7 @@ use super::scope::{Axes, Scope, Slot, place};
 use super::tensor::{self, Attributes, axis_of, display, non_negative};
 use super::{layers, proto, qlinear, quantize, reshape};
 use crate::error::{ImportError, Result};
-use crate::source::{Affine, Constant, Op, Values};
+use crate::source::{Affine, Constant, DType, Op, Values};
 use crate::text::{display_shape, shorten};
 
 /// Reads `node` into `scope`.
@@ -232,7 +232,11 @@ fn alias<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
 
 /// Translates a cast to float. Of integers, only the model's input (pixels) is supported.
 fn cast<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
-    if let Some(Slot::Integers { value, axes, quantization: None, .. }) = scope.slot(node, 0)? {
+    if let Some(Slot::Integers { value, axes, dtype, quantization: None }) = scope.slot(node, 0)? {
+        if dtype != DType::U8 {
+            return Err(ImportError::unsupported("the integers of the image have no scale").expected("uint8 pixels"));
+        }
+        scope.pixels = Some((1.0, 0));
         return scope.name(node, Slot::Data { value, axes });
     }
     alias(scope, node)

@@ -28,6 +28,12 @@ const TYPE_NAMES: [&str; 17] = [
     "bfloat16",
 ];
 
+/// Returns the name and number of a `TensorProto.DataType`.
+pub fn type_name(kind: i32) -> String {
+    let name = usize::try_from(kind).ok().and_then(|at| TYPE_NAMES.get(at)).copied().unwrap_or("unknown");
+    format!("{name} ({kind})")
+}
+
 /// Returns a tensor as a constant that borrows its data.
 pub fn constant(tensor: &proto::Tensor) -> Result<Constant<'_>> {
     read(tensor).map_err(|error| error.at(format!("tensor '{}'", shorten(&tensor.name))))
@@ -61,8 +67,7 @@ fn values(tensor: &proto::Tensor) -> Result<Values<'_>> {
         11 => DType::F64,
         16 => DType::Bf16,
         other => {
-            let name = usize::try_from(other).ok().and_then(|at| TYPE_NAMES.get(at)).copied().unwrap_or("unknown");
-            return Err(ImportError::unsupported(format!("unsupported element type {name} ({other})"))
+            return Err(ImportError::unsupported(format!("unsupported element type {}", type_name(other)))
                 .expected("float, double, float16, bfloat16, int8, uint8, int16, uint16, int32 or int64"));
         }
     };

@@ -271,6 +271,39 @@ fn operations_among_integers_are_refused() {
     }
 }
 
+/// Pixels are bytes, whatever the arithmetic after the cast.
+#[test]
+fn bytes_are_pixels() {
+    let image = |kind: i32, operators: &[(&str, f32)]| {
+        let mut file = File::open("same_plain_op13.onnx");
+        let mut edge = "image".to_owned();
+        for (at, (operator, value)) in operators.iter().enumerate() {
+            let constant = format!("number{at}");
+            let float_data = vec![*value];
+            let tensor = Tensor { name: constant.clone(), data_type: 1, float_data, ..Tensor::default() };
+            file.graph().initializer.push(tensor);
+            let (reads, makes) = (edge.clone(), format!("changed{at}"));
+            file = file.splice(&edge, node(operator, &[&reads, &constant], &makes));
+            edge = makes;
+        }
+        let to = Attribute { name: "to".into(), i: 1, ..Attribute::default() };
+        file = file.splice("image", Node { attribute: vec![to], ..node("Cast", &["image"], "floats") });
+        let input = &mut file.graph().input[0];
+        input.r#type.as_mut().unwrap().tensor_type.as_mut().unwrap().elem_type = kind;
+        file.read().map(|imported| {
+            assert!(imported.recovered.preprocessing_recorded);
+            let preprocessing = imported.recovered.preprocessing;
+            (preprocessing.scale[0], preprocessing.offset[2], imported.trace.unwrap().pixel_scale)
+        })
+    };
+    assert_eq!(image(2, &[]).unwrap(), (1.0, 0.0, Some(1.0)));
+    assert_eq!(image(2, &[("Sub", 128.0)]).unwrap(), (1.0, -128.0, Some(1.0)));
+    assert_eq!(image(2, &[("Mul", 0.5), ("Add", -1.0)]).unwrap(), (0.5, -1.0, Some(1.0)));
+    assert!(image(3, &[]).unwrap_err().to_string().contains("have no scale"));
+    let error = image(6, &[]).unwrap_err().to_string();
+    assert!(error.contains("unsupported element type") && error.contains("int32 (6)"), "{error}");
+}
+
 /// Tools append nodes, which ONNX Runtime sorts.
 #[test]
 fn nodes_are_read_in_the_order_of_their_edges() {

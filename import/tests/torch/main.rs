@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod heads;
 mod models;
 mod names;
 #[path = "../common/small.rs"]

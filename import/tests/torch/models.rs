@@ -21,7 +21,7 @@ struct Case {
 }
 
 /// A Python with the frameworks. Without one the test is skipped with a note, or fails if one was specified.
-fn python() -> Option<String> {
+pub fn slow_python() -> Option<String> {
     let named = std::env::var("MBVC_SLOW_PYTHON").ok();
     let python = named.clone().unwrap_or_else(|| "python3".to_owned());
     let ran = Command::new(&python).args(["-c", "import torch, torchvision, timm, transformers, onnxscript"]).output();
@@ -36,7 +36,7 @@ fn python() -> Option<String> {
 #[test]
 #[ignore = "minutes, and the packages of `scripts/requirements-torch.txt`"]
 fn torch_models_compute_the_same() {
-    let Some(python) = python() else { return };
+    let Some(python) = slow_python() else { return };
     let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join("torch-models");
     std::fs::create_dir_all(&output).unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torch/models.py");
