@@ -164,9 +164,14 @@ impl Axes {
         Ok(())
     }
 
-    /// Returns the sizes of a vector's axes, if known.
-    pub fn sizes(self, images: usize) -> Option<Vec<usize>> {
-        if let Self::Vector(vector) = self { vector.sizes(images) } else { None }
+    /// Returns the sizes of the axes; those of rows and columns are unknown.
+    pub fn sizes(self, images: usize) -> Option<Vec<Option<usize>>> {
+        match self {
+            Self::Nchw(channels) => Some(vec![Some(images), Some(channels), None, None]),
+            Self::Nhwc(channels) => Some(vec![Some(images), None, None, Some(channels)]),
+            Self::Vector(vector) => Some(vector.sizes(images)?.into_iter().map(Some).collect()),
+            Self::Unknown => None,
+        }
     }
 
     /// Returns the axes after a permutation; `None` if the result is not supported.

@@ -170,7 +170,7 @@ fn outputs<'a>(graph: &'a proto::Graph, scope: &Scope<'a>, ignored: &mut Vec<Fac
             Some(Slot::Data { value, .. } | Slot::Integers { value, .. }) => {
                 outputs.push(Output { name: name.into(), value: *value });
             }
-            Some(Slot::Stored(_) | Slot::Constant(_) | Slot::Computed) => ignored.push(Fact {
+            Some(Slot::Stored(_) | Slot::Constant(_) | Slot::Sizes(_) | Slot::Computed) => ignored.push(Fact {
                 key: "ignored",
                 value: format!("output '{}'", shorten(name)),
                 how: "it does not depend on the image".into(),

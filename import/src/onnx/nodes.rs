@@ -23,7 +23,10 @@ pub fn read<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
 fn reads_data<'a>(scope: &Scope<'a>, node: &'a proto::Node) -> bool {
     node.input.iter().enumerate().any(|(at, name)| {
         !name.is_empty()
-            && !matches!(scope.slot(node, at), Ok(Some(Slot::Stored(_) | Slot::Constant(_) | Slot::Computed)))
+            && !matches!(
+                scope.slot(node, at),
+                Ok(Some(Slot::Stored(_) | Slot::Constant(_) | Slot::Sizes(_) | Slot::Computed))
+            )
     })
 }
 
@@ -35,7 +38,15 @@ fn constant<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
         "Constant" => constant_attribute(attributes)?,
         "Identity" => scope.slot(node, 0)?.unwrap_or(Slot::Computed),
         "Cast" if is_float(attributes.int("to", 0)) => scope.slot(node, 0)?.unwrap_or(Slot::Computed),
-        "Transpose" if !matches!(scope.slot(node, 0)?, Some(Slot::Computed)) => transposed(scope, node, attributes)?,
+        "Transpose" if !matches!(scope.slot(node, 0)?, Some(Slot::Sizes(_) | Slot::Computed)) => {
+            transposed(scope, node, attributes)?
+        }
+        "Gather" if attributes.int("axis", 0) == 0 => match (scope.slot(node, 0)?, scope.slot(node, 1)?) {
+            (Some(Slot::Sizes(sizes)), Some(Slot::Constant(_) | Slot::Stored(_))) => {
+                reshape::gathered(&sizes, &*scope.required(node, 1)?)?
+            }
+            _ => evaluated(scope, node)?,
+        },
         "QuantizeLinear" => quantize::quantized_constant(scope, node)?,
         "DequantizeLinear" => quantize::dequantized_constant(scope, node)?,
         "Shape" => match scope.slot(node, 0)? {

@@ -6,7 +6,7 @@ use super::axes::Reshape;
 use super::layers::axes_of;
 use super::proto;
 use super::scope::{Axes, Scope, Slot};
-use super::tensor::Attributes;
+use super::tensor::{Attributes, axis_of};
 use crate::error::{ImportError, Result};
 use crate::source::{Constant, Op, Values};
 
@@ -16,7 +16,7 @@ pub fn reshape<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Att
     let of_node = match node.op_type.as_str() {
         "Flatten" => Some(Reshape::Flatten { axis: attributes.int("axis", 1) }),
         "Reshape" => match scope.slot(node, 1)? {
-            Some(Slot::Computed) => None,
+            Some(Slot::Sizes(_) | Slot::Computed) => None,
             _ => {
                 let allows_zero = attributes.int("allowzero", 0) != 0;
                 Some(Reshape::To { target: axes_of(&*scope.required(node, 1)?)?, allows_zero })
@@ -54,16 +54,36 @@ pub fn transpose<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: A
     }
 }
 
-/// Translates Shape, whose result is a constant for a vector.
+/// Translates Shape. Its result is a constant if all sizes are known.
 pub fn shape<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>) -> Result<()> {
     let (_, axes, _) = scope.moved(node)?;
-    let is_whole = attributes.get("start").is_none() && attributes.get("end").is_none();
-    let slot = match axes.sizes(scope.images).filter(|_| is_whole) {
-        Some(sizes) => {
-            let sizes: Vec<i64> = sizes.iter().filter_map(|&size| i64::try_from(size).ok()).collect();
-            Slot::Constant(Rc::new(Constant::new(vec![sizes.len()], Values::I64(sizes.into()))?))
-        }
-        None => Slot::Computed,
+    let Some(sizes) = axes.sizes(scope.images) else { return scope.name(node, Slot::Computed) };
+    let rank = i64::try_from(sizes.len()).unwrap_or(0);
+    let end_of = |name: &str, default: i64| {
+        let at = attributes.int(name, default);
+        usize::try_from(if at < 0 { at.saturating_add(rank) } else { at }.clamp(0, rank)).unwrap_or(0)
     };
+    let sizes = sizes.get(end_of("start", 0)..end_of("end", rank)).unwrap_or_default();
+    let sizes: Vec<Option<i64>> = sizes.iter().map(|size| i64::try_from((*size)?).ok()).collect();
+    let slot = known(&sizes)?.unwrap_or_else(|| Slot::Sizes(sizes.into()));
     scope.name(node, slot)
+}
+
+/// Translates Gather of sizes, of which those of rows and columns are unknown.
+pub fn gathered<'a>(sizes: &[Option<i64>], indices: &Constant<'_>) -> Result<Slot<'a>> {
+    let pick = |&index: &i64| sizes.get(axis_of(index, sizes.len())?).copied().flatten();
+    let picked: Vec<Option<i64>> = axes_of(indices)?.iter().map(pick).collect();
+    Ok(match (known(&picked)?, picked.as_slice()) {
+        // A scalar index picks a scalar.
+        (Some(_), &[Some(size)]) if indices.shape().is_empty() => {
+            Slot::Constant(Rc::new(Constant::new(vec![], Values::I64(vec![size].into()))?))
+        }
+        (known, _) => known.unwrap_or(Slot::Computed),
+    })
+}
+
+/// Returns the sizes as a constant if all are known.
+fn known<'a>(sizes: &[Option<i64>]) -> Result<Option<Slot<'a>>> {
+    let Some(sizes) = sizes.iter().copied().collect::<Option<Vec<i64>>>() else { return Ok(None) };
+    Ok(Some(Slot::Constant(Rc::new(Constant::new(vec![sizes.len()], Values::I64(sizes.into()))?))))
 }

@@ -32,6 +32,8 @@ pub enum Slot<'a> {
     /// nodes may share a tensor whose elements must be copied.
     Stored(Rc<Stored<'a>>),
     Constant(Rc<Constant<'a>>),
+    /// The sizes of an activation, of which some are unknown.
+    Sizes(Rc<[Option<i64>]>),
     /// Computed from shapes or constants, such as the target of a Reshape.
     Computed,
 }
@@ -148,7 +150,7 @@ impl<'a> Scope<'a> {
             None => Ok(None),
             Some(Slot::Constant(constant)) => Ok(Some(constant)),
             Some(Slot::Stored(stored)) => stored.read().map(Some),
-            Some(Slot::Data { .. } | Slot::Integers { .. } | Slot::Computed) => {
+            Some(Slot::Data { .. } | Slot::Integers { .. } | Slot::Sizes(_) | Slot::Computed) => {
                 Err(ImportError::unsupported(format!("input {at} is computed by the graph"))
                     .expected("a stored constant")
                     .help("fold constants first, for instance with onnxsim or onnxruntime's offline optimization"))

@@ -130,6 +130,13 @@ fn zero_points_move_with_the_type() {
     }
 }
 
+/// A network in the layout of ONNX Runtime's kernels.
+#[test]
+fn channels_may_be_last() {
+    let (plain, optimized) = (keep("qop_channels.onnx"), keep("qop_channels_last.onnx"));
+    assert_eq!(optimized.container.tensors, plain.container.tensors);
+}
+
 #[test]
 fn reports_absorbed_activations() {
     for (name, _, _) in FILES {
