@@ -2,7 +2,7 @@
 
 use super::tensor::{axis_of, display};
 use crate::error::{ImportError, Result};
-use crate::source::Layout;
+use crate::source::{Layout, MAX_RANK};
 use crate::text::display_shape;
 
 /// The axes of an activation.
@@ -249,7 +249,7 @@ impl Vector {
 
     /// Returns the vector of these sizes.
     fn of(sizes: &[usize], features: usize, images: usize) -> Option<Self> {
-        let rank = sizes.len();
+        let rank = Some(sizes.len()).filter(|rank| *rank <= MAX_RANK)?;
         let at = match sizes.iter().skip(1).position(|&size| size == features) {
             Some(at) if features > 1 => at + 1,
             // All axes have size 1.
@@ -284,7 +284,9 @@ impl Reshape {
                 // The rank itself is an axis, too.
                 let at = axis_of(*axis, before.len()).or_else(|| usize::try_from(*axis).ok())?;
                 let (first, second) = before.split_at_checked(at)?;
-                Some(vec![first.iter().product(), second.iter().product()])
+                let product =
+                    |sizes: &[usize]| sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+                Some(vec![product(first)?, product(second)?])
             }
             Self::Squeeze { axes: None } => Some(before.iter().copied().filter(|&size| size != 1).collect()),
             Self::Squeeze { axes: Some(axes) } => {
@@ -347,6 +349,7 @@ mod tests {
             Reshape::Flatten { axis: 5 },
             Reshape::Unsqueeze { axes: vec![9] },
             Reshape::Unsqueeze { axes: vec![0, 0] },
+            Reshape::Unsqueeze { axes: vec![0, 1, 2, 3, 4] },
         ] {
             // Of two equal sizes one is the features, so that this is no vector.
             assert!(POOLED.reshaped(&reshape, 1).is_err(), "{reshape:?}");

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::proto::Graph;
 use super::scope::place;
 use crate::error::{ImportError, Result};
-use crate::source::Fact;
+use crate::source::{Fact, MAX_NODES};
 use crate::text::shorten;
 
 /// Most names in a fact.
@@ -17,6 +17,10 @@ const SHOWN: usize = 4;
 /// # Errors
 /// If the graph has no outputs, or nodes depend on each other in a circle.
 pub fn live(graph: &Graph) -> Result<Vec<usize>> {
+    if graph.output.len() > MAX_NODES {
+        return Err(ImportError::unsupported(format!("the graph has {} outputs", graph.output.len()))
+            .expected(format!("at most {MAX_NODES}")));
+    }
     if graph.output.is_empty() {
         return Err(ImportError::malformed("the graph has no outputs").help("the file may be damaged; export it again"));
     }
@@ -88,16 +92,16 @@ fn visit(at: usize, states: &mut [State], stack: &mut Vec<(usize, usize)>, graph
 pub fn ignored(graph: &Graph, live: &[usize]) -> Vec<Fact> {
     let live: HashSet<usize> = live.iter().copied().collect();
     let others = graph.node.iter().enumerate().filter(|(at, _)| !live.contains(at));
-    let nodes: Vec<String> = others.map(|(_, node)| place(node).text()).collect();
+    let nodes = (others.clone().count(), others.take(SHOWN).map(|(_, node)| place(node).text()).collect());
     let read: HashSet<&String> = graph.node.iter().flat_map(|node| &node.input).collect();
     let tensors = graph.initializer.iter().filter(|tensor| !read.contains(&tensor.name));
-    let tensors: Vec<String> = tensors.map(|tensor| format!("'{}'", shorten(&tensor.name))).collect();
-    let fact = |what: &str, names: Vec<String>, why: &str| {
-        let plural = if names.len() == 1 { "" } else { "s" };
-        let dots = if names.len() > SHOWN { ", …" } else { "" };
-        let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-        let value = format!("{} {what}{plural}", names.len());
-        (!names.is_empty()).then(|| Fact { key: "ignored", value, how: format!("{why}: {shown}{dots}") })
+    let shown = tensors.clone().take(SHOWN).map(|tensor| format!("'{}'", shorten(&tensor.name))).collect();
+    let tensors = (tensors.count(), shown);
+    let fact = |what: &str, (count, shown): (usize, Vec<String>), why: &str| {
+        let plural = if count == 1 { "" } else { "s" };
+        let dots = if count > SHOWN { ", …" } else { "" };
+        let how = format!("{why}: {}{dots}", shown.join(", "));
+        (count > 0).then(|| Fact { key: "ignored", value: format!("{count} {what}{plural}"), how })
     };
     let nodes = fact("operation", nodes, "no output depends on");
     nodes.into_iter().chain(fact("tensor", tensors, "no operation reads")).collect()

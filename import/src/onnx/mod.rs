@@ -100,8 +100,9 @@ pub fn read(model: &Model, most: usize) -> Result<SourceGraph<'_>> {
     };
     scope.bind(&input.name, slot)?;
     let live = live::live(graph)?;
-    for node in live.iter().filter_map(|&at| graph.node.get(at)) {
-        check_defined(model, node)?;
+    let nodes = live.iter().filter_map(|&at| graph.node.get(at));
+    check_operators(model, nodes.clone())?;
+    for node in nodes {
         nodes::read(&mut scope, node)?;
     }
     let mut facts = live::ignored(graph, &live);
@@ -129,27 +130,28 @@ pub fn read(model: &Model, most: usize) -> Result<SourceGraph<'_>> {
     })
 }
 
-/// Checks that the model imports the operator set of a node, and does not define the operator itself.
-fn check_defined(model: &Model, node: &proto::Node) -> Result<()> {
-    let is_domain = |domain: &str| match domain {
-        "" | "ai.onnx" => matches!(node.domain.as_str(), "" | "ai.onnx"),
-        _ => node.domain == domain,
-    };
-    if !model.opset_import.iter().any(|set| is_domain(&set.domain)) {
-        return Err(ImportError::malformed(format!(
-            "the model does not import the domain '{}'",
-            shorten(&node.domain)
-        ))
-        .at(scope::place(node).text())
-        .help("the file may be truncated; check it with `onnx.checker.check_model`"));
+/// Checks that the model imports the operator sets of these nodes, and does not define their operators itself.
+fn check_operators<'a>(model: &'a Model, nodes: impl Iterator<Item = &'a proto::Node>) -> Result<()> {
+    let domain_of = |domain: &'a str| if domain == "ai.onnx" { "" } else { domain };
+    let domains: HashSet<&str> = model.opset_import.iter().map(|set| domain_of(&set.domain)).collect();
+    let functions: HashSet<_> = model.functions.iter().map(|of| (domain_of(&of.domain), of.name.as_str())).collect();
+    for node in nodes {
+        let place = || scope::place(node).text();
+        if !domains.contains(domain_of(&node.domain)) {
+            return Err(ImportError::malformed(format!(
+                "the model does not import the domain '{}'",
+                shorten(&node.domain)
+            ))
+            .at(place())
+            .help("the file may be truncated; check it with `onnx.checker.check_model`"));
+        }
+        if functions.contains(&(domain_of(&node.domain), node.op_type.as_str())) {
+            return Err(ImportError::unsupported("the operator is a function that the model defines")
+                .at(place())
+                .help("inline it: `onnx.save(onnx.inliner.inline_local_functions(onnx.load(path)), path)`"));
+        }
     }
-    let is_node = |function: &&proto::Function| function.name == node.op_type && function.domain == node.domain;
-    match model.functions.iter().find(is_node) {
-        Some(_) => Err(ImportError::unsupported("the operator is a function that the model defines")
-            .at(scope::place(node).text())
-            .help("inline it: `onnx.save(onnx.inliner.inline_local_functions(onnx.load(path)), path)`")),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Whether the node is a layer with float16 or bfloat16 weights.

@@ -8,7 +8,7 @@ use super::proto;
 use super::scope::{Axes, Scope, Slot};
 use super::tensor::{Attributes, axis_of};
 use crate::error::{ImportError, Result};
-use crate::source::{Constant, Op, Values};
+use crate::source::{Constant, MAX_RANK, Op, Values};
 
 /// Translates Flatten, Reshape, Squeeze and Unsqueeze.
 pub fn reshape<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>) -> Result<()> {
@@ -40,6 +40,9 @@ pub fn reshape<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Att
 /// Returns the axes of Squeeze or Unsqueeze: an attribute before opset 13, an input since.
 fn listed<'a>(scope: &Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>) -> Result<Option<Vec<i64>>> {
     match attributes.ints("axes") {
+        Some(axes) if axes.len() > MAX_RANK => {
+            Err(ImportError::unsupported(format!("{} axes", axes.len())).expected(format!("at most {MAX_RANK}")))
+        }
         Some(axes) => Ok(Some(axes.to_vec())),
         None => scope.constant(node, 1)?.map(|axes| axes_of(&axes)).transpose(),
     }

@@ -304,6 +304,15 @@ fn bytes_are_pixels() {
     assert!(error.contains("unsupported element type") && error.contains("int32 (6)"), "{error}");
 }
 
+/// float16 weights are exact in float32, which is reported; see `fixtures/heads_onnxruntime_files.py`.
+#[test]
+fn half_weights_are_reported() {
+    for (name, is_half) in [("half", true), ("half_io", true), ("gemm", false)] {
+        let imported = File::open(&format!("heads/onnxruntime/{name}.onnx")).read().unwrap();
+        assert_eq!(imported.notes.iter().any(|note| note.contains("float16")), is_half, "{name}");
+    }
+}
+
 /// Tools append nodes, which ONNX Runtime sorts.
 #[test]
 fn nodes_are_read_in_the_order_of_their_edges() {
