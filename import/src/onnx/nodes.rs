@@ -10,7 +10,7 @@ use super::scope::{Axes, Scope, Slot, place};
 use super::tensor::{self, Attributes, axis_of, display, non_negative};
 use super::{layers, proto, qlinear, quantize, reshape};
 use crate::error::{ImportError, Result};
-use crate::source::{Affine, Constant, DType, Op, Values};
+use crate::source::{Arithmetic, Constant, DType, Op, Values};
 use crate::text::{display_shape, shorten};
 
 /// Reads `node` into `scope`.
@@ -156,7 +156,12 @@ fn operation<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
             let [low, high] = clip_bounds(scope, node, attributes)?;
             layers::clamp(scope, node, low, high)
         }
-        "Min" | "Max" | "Add" | "Sum" | "Sub" | "Mul" | "Div" => binary(scope, node),
+        "Add" | "Sum" => binary(scope, node, Arithmetic::Add),
+        "Sub" => binary(scope, node, Arithmetic::Subtract),
+        "Mul" => binary(scope, node, Arithmetic::Multiply),
+        "Div" => binary(scope, node, Arithmetic::Divide),
+        "Min" => binary(scope, node, Arithmetic::Minimum),
+        "Max" => binary(scope, node, Arithmetic::Maximum),
         "Pad" => pad(scope, node, attributes),
         "GlobalAveragePool" => layers::pool(scope, node, None),
         "AveragePool" => layers::pool(scope, node, Some(layers::pool_window(attributes)?)),
@@ -273,17 +278,16 @@ fn clip_bounds<'a>(scope: &Scope<'a>, node: &'a proto::Node, attributes: Attribu
 }
 
 /// Translates arithmetic of two values, or of a value and a constant.
-fn binary<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
+fn binary<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, operator: Arithmetic) -> Result<()> {
     let is_data = |at| -> Result<bool> { Ok(matches!(scope.slot(node, at)?, Some(Slot::Data { .. }))) };
-    let operator = node.op_type.as_str();
     let (data, constant_at) = match (node.input.len(), is_data(0)?, is_data(1)?) {
-        (2, true, true) if matches!(operator, "Add" | "Sum") => {
+        (2, true, true) if operator == Arithmetic::Add => {
             let ((left, axes), (right, of_right)) = (scope.data(node, 0)?, scope.data(node, 1)?);
             axes.check_sum(of_right)?;
             return scope.emit(node, Op::Add, vec![left, right], axes);
         }
         (2, true, false) => (0, 1),
-        (2, false, true) if operator != "Div" => (1, 0),
+        (2, false, true) if operator != Arithmetic::Divide => (1, 0),
         _ => return scope.other(node, Op::Other),
     };
     let (value, axes) = scope.data(node, data)?;
@@ -291,17 +295,7 @@ fn binary<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
     // A factor and an offset.
     scope.spend(constant.len().saturating_mul(2))?;
     let numbers = per_channel(&constant, axes)?;
-    let op = match (operator, numbers.as_slice()) {
-        ("Min", &[high]) => Op::Clamp { low: f64::NEG_INFINITY, high },
-        ("Max", &[low]) => Op::Clamp { low, high: f64::INFINITY },
-        ("Add" | "Sum", _) => Op::Affine(Affine::shifting(numbers)),
-        ("Sub", _) if data == 0 => Op::Affine(Affine::shifting(numbers.iter().map(|x| -x).collect())),
-        ("Sub", _) => Op::Affine(Affine::negating(numbers)),
-        ("Mul", _) => Op::Affine(Affine::scaling(numbers)),
-        ("Div", _) => Op::Affine(Affine::scaling(numbers.iter().map(|x| 1.0 / x).collect())),
-        _ => Op::Other,
-    };
-    scope.emit(node, op, vec![value], axes)
+    scope.emit(node, Op::with_constant(operator, numbers, data == 1), vec![value], axes)
 }
 
 /// Returns a constant that broadcasts over channels: one number, or one per channel.
