@@ -13,8 +13,7 @@ use serde::Deserialize;
 use small::{logits, logits_of, logits_of_pixels, pattern, spec};
 
 /// Folders of `fixtures/heads`, one per script.
-const GROUPS: [&str; 8] =
-    ["keras", "tfjs", "tflite", "metadata", "torch", "torchscript", "onnx", "onnxruntime"];
+const GROUPS: [&str; 8] = ["keras", "tfjs", "tflite", "metadata", "torch", "torchscript", "onnx", "onnxruntime"];
 
 /// The network of `heads_torch_files.py`.
 const TINY: &str = "

@@ -93,11 +93,11 @@ fn an_operation_in_the_path_is_refused_or_computed() {
     for (operator, outcomes) in [
         ("Identity", everywhere(Same)),
         ("Dropout", everywhere(Same)),
-        ("Mul", [Folded, Folded, Folded, Refused]),
-        // Pixels above 0 are no normalized image.
+        // A factor alone does not show the range of the image, and an offset alone does not result in a range around 0.
+        ("Mul", [Refused, Folded, Folded, Refused]),
         ("Add", [Refused, Folded, Folded, Refused]),
-        ("Sub", [Folded, Folded, Folded, Refused]),
-        ("Div", [Folded, Folded, Folded, Refused]),
+        ("Sub", [Refused, Folded, Folded, Refused]),
+        ("Div", [Refused, Folded, Folded, Refused]),
         ("Pow", everywhere(Refused)),
         ("Relu", everywhere(Refused)),
         ("Clip", everywhere(Refused)),
