@@ -31,7 +31,7 @@ fn a_picture_is_framed_and_named_as_the_weights_ask_for() {
         let picture = Rgb::new(picture(size), size).unwrap();
         let guesses = model.classify(&picture).unwrap();
 
-        let pixels = Framing::parse(framing).unwrap().frame(&picture, [SIDE, SIDE]);
+        let pixels = Framing::parse(framing).unwrap().frame(&picture, [SIDE, SIDE, 3]);
         assert_eq!(model.frame(&picture).unwrap()[..], pixels);
         let mut expected = model.run_pixels(&mut Tiny::scratch(), pixels.as_slice().try_into().unwrap());
         softmax(&mut expected);

@@ -95,7 +95,7 @@ impl Case {
         let weights = Weights::random(tensors, compiled.conventions(), index as u64).expect("unique names");
         fs::write(folder.join(format!("{index}.safetensors")), weights.as_bytes()).expect("written");
         let [height, width] = spec.resolution;
-        let input = random_input(Shape::new(height, width, 3), index as u64);
+        let input = random_input(Shape::new(height, width, spec.input.channels()), index as u64);
         let bytes: Vec<u8> = input.iter().flat_map(|value| value.to_le_bytes()).collect();
         fs::write(folder.join(format!("{index}.input")), bytes).expect("written");
         let (expected, names) = expected(graph, &weights, &input);

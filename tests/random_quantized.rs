@@ -111,7 +111,7 @@ impl Case {
         fs::write(folder.join(format!("{index}.safetensors")), weights.as_bytes()).expect("written");
         let [height, width] = spec.resolution;
         let mut noise = Random(index as u64);
-        let image: Vec<u8> = (0..height * width * 3).map(|_| noise.within(0, 255) as u8).collect();
+        let image: Vec<u8> = (0..height * width * spec.input.channels()).map(|_| noise.within(0, 255) as u8).collect();
         fs::write(folder.join(format!("{index}.input")), &image).expect("written");
         let expected = expected(&graph, &weights, rounding, &image, if signed { -128 } else { 0 });
         let steps = compiled.programs[0].steps.iter().map(|step| step.name.clone()).collect();

@@ -27,15 +27,17 @@ const MAX_FILE: u64 = 1 << 30;
 /// Extensions of the image files that are found in folders.
 pub const EXTENSIONS: [&str; 5] = ["bmp", "jpeg", "jpg", "png", "webp"];
 
-/// Decodes `path` and frames it for an input of `size` (`[height, width]`). Returns interleaved RGB bytes.
+/// Decodes `path` and frames it for an input of the shape `input` (`[height, width, channels]`). Returns interleaved RGB
+/// bytes, or gray ones for one channel.
 ///
 /// Orientation is applied and alpha dropped first, as Pillow's `ImageOps.exif_transpose(image).convert("RGB")` does. Gray
-/// of 16 bits keeps its high byte, like other samples of 16 bits; Pillow clips it at 255.
+/// of 16 bits keeps its high byte, like other samples of 16 bits; Pillow clips it at 255. For one channel, `convert("L")`
+/// follows, before the picture is resized.
 ///
 /// # Errors
 /// If the file cannot be read, is not a BMP, JPEG, PNG or WebP image, is damaged, or exceeds the limits.
-pub fn load(path: &Path, framing: Framing, size: [usize; 2]) -> Result<Vec<u8>> {
-    Ok(framing.frame(&photo(path)?, size))
+pub fn load(path: &Path, framing: Framing, input: [usize; 3]) -> Result<Vec<u8>> {
+    Ok(framing.frame(&photo(path)?, input))
 }
 
 /// As [`load`], composited on white: icons are made for light backgrounds, and the color of their transparent pixels is
@@ -43,7 +45,7 @@ pub fn load(path: &Path, framing: Framing, size: [usize; 2]) -> Result<Vec<u8>> 
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_icon(path: &Path, framing: Framing, size: [usize; 2]) -> Result<Vec<u8>> {
+pub fn load_icon(path: &Path, framing: Framing, input: [usize; 3]) -> Result<Vec<u8>> {
     let icon = decode(open(path)?, path, true)?;
     let photo = if icon.color().has_alpha() {
         let mut paper = RgbaImage::from_pixel(icon.width(), icon.height(), image::Rgba([255; 4]));
@@ -52,26 +54,26 @@ pub fn load_icon(path: &Path, framing: Framing, size: [usize; 2]) -> Result<Vec<
     } else {
         icon
     };
-    Ok(framing.frame(&rgb(photo, path)?, size))
+    Ok(framing.frame(&rgb(photo, path)?, input))
 }
 
 /// As [`load`], for the bytes of an embedded file; `name` is used in errors.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_bytes(bytes: &'static [u8], name: &str, framing: Framing, size: [usize; 2]) -> Result<Vec<u8>> {
+pub fn load_bytes(bytes: &'static [u8], name: &str, framing: Framing, input: [usize; 3]) -> Result<Vec<u8>> {
     let photo = rgb(decode(Cursor::new(bytes), Path::new(name), false)?, Path::new(name))?;
-    Ok(framing.frame(&photo, size))
+    Ok(framing.frame(&photo, input))
 }
 
 /// As [`load`]; returns the whole image, then `crops` random crops of it.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_views(path: &Path, framing: Framing, size: [usize; 2], crops: usize) -> Result<Vec<Vec<u8>>> {
+pub fn load_views(path: &Path, framing: Framing, input: [usize; 3], crops: usize) -> Result<Vec<Vec<u8>>> {
     let photo = photo(path)?;
-    let mut views = vec![framing.frame(&photo, size)];
-    views.extend((0..crops).map(|number| framing.frame(&crop(&photo, number), size)));
+    let mut views = vec![framing.frame(&photo, input)];
+    views.extend((0..crops).map(|number| framing.frame(&crop(&photo, number), input)));
     Ok(views)
 }
 

@@ -7,12 +7,12 @@ use image::{ImageBuffer, Rgb, RgbImage, Rgba};
 
 use super::*;
 
-/// Writes the pixels of a file as Pillow resizes it: `python3 -c SCRIPT FILE WIDTH HEIGHT`.
+/// Writes the pixels of a file as Pillow resizes it: `python3 -c SCRIPT FILE WIDTH HEIGHT MODE`.
 const PILLOW: &str = "
 import sys
 from PIL import Image, ImageOps
 path, width, height = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-image = ImageOps.exif_transpose(Image.open(path)).convert('RGB')
+image = ImageOps.exif_transpose(Image.open(path)).convert(sys.argv[4])
 sys.stdout.buffer.write(image.resize((width, height), Image.BILINEAR).tobytes())
 ";
 
@@ -21,9 +21,10 @@ fn required() -> bool {
 }
 
 /// `None`, with a note, if Pillow is not installed; panics if it is required.
-fn pillow(path: &Path, [height, width]: [usize; 2]) -> Option<Vec<u8>> {
-    let ran =
-        Command::new("python3").args(["-c", PILLOW]).arg(path).args([width.to_string(), height.to_string()]).output();
+fn pillow(path: &Path, [height, width, channels]: [usize; 3]) -> Option<Vec<u8>> {
+    let mode = if channels == 1 { "L" } else { "RGB" };
+    let size = [width.to_string(), height.to_string()];
+    let ran = Command::new("python3").args(["-c", PILLOW]).arg(path).args(size).arg(mode).output();
     match ran {
         Ok(output) if output.status.success() => Some(output.stdout),
         other => {
@@ -56,7 +57,7 @@ fn beyond(ours: &[u8], theirs: &[u8], by: u8) -> f64 {
 #[test]
 fn photographs_are_resized_as_by_pillow() {
     for path in photographs() {
-        for size in [[224, 224], [96, 160]] {
+        for size in [[224, 224, 3], [96, 160, 3], [96, 160, 1]] {
             let Some(theirs) = pillow(&path, size) else { return };
             let ours = load(&path, Framing::default(), size).unwrap();
             let (unequal, far) = (beyond(&ours, &theirs, 0), beyond(&ours, &theirs, 1));
@@ -82,10 +83,15 @@ fn picture(width: u32, height: u32) -> RgbImage {
 fn any_size_is_resized_as_by_pillow() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("picture.png");
-    for (from, to) in [((61, 47), [224, 224]), ((500, 3), [17, 31]), ((1, 1), [5, 5]), ((300, 200), [1, 1])] {
+    for (from, [height, width]) in
+        [((61, 47), [224, 224]), ((500, 3), [17, 31]), ((1, 1), [5, 5]), ((300, 200), [1, 1])]
+    {
         picture(from.0, from.1).save(&path).unwrap();
-        let Some(theirs) = pillow(&path, to) else { return };
-        assert_eq!(load(&path, Framing::default(), to).unwrap(), theirs, "{from:?} to {to:?}");
+        for channels in [3, 1] {
+            let to = [height, width, channels];
+            let Some(theirs) = pillow(&path, to) else { return };
+            assert_eq!(load(&path, Framing::default(), to).unwrap(), theirs, "{from:?} to {to:?}");
+        }
     }
 }
 
@@ -141,10 +147,10 @@ fn png_files_are_decoded_as_by_pillow() {
             continue;
         }
         let expected = std::fs::read(path.with_extension("rgb")).unwrap();
-        assert!(load(&path, Framing::default(), [11, 13]).unwrap() == expected, "{}", path.display());
+        assert!(load(&path, Framing::default(), [11, 13, 3]).unwrap() == expected, "{}", path.display());
         let file = std::fs::read(&path).unwrap();
         std::fs::write(&path, &file[..file.len() - 40]).unwrap();
-        assert!(load(&path, Framing::default(), [11, 13]).is_err(), "{} without its end", path.display());
+        assert!(load(&path, Framing::default(), [11, 13, 3]).is_err(), "{} without its end", path.display());
         count += 1;
     }
     assert_eq!(count, 2 * 15);
@@ -155,7 +161,7 @@ fn the_content_decides_the_format() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("really-a.jpg");
     picture(8, 8).save_with_format(&path, ImageFormat::Png).unwrap();
-    assert_eq!(load(&path, Framing::default(), [8, 8]).unwrap(), picture(8, 8).into_raw());
+    assert_eq!(load(&path, Framing::default(), [8, 8, 3]).unwrap(), picture(8, 8).into_raw());
 }
 
 #[test]
@@ -164,7 +170,7 @@ fn alpha_is_dropped_not_composited() {
     let path = folder.path().join("glass.webp");
     let glass: ImageBuffer<Rgba<u8>, _> = ImageBuffer::from_pixel(4, 4, Rgba([200, 100, 50, 3]));
     glass.save(&path).unwrap();
-    assert_eq!(load(&path, Framing::default(), [2, 2]).unwrap(), [200, 100, 50].repeat(4));
+    assert_eq!(load(&path, Framing::default(), [2, 2, 3]).unwrap(), [200, 100, 50].repeat(4));
 }
 
 #[test]
@@ -173,7 +179,7 @@ fn icons_are_composited_on_white() {
     let path = folder.path().join("icon.png");
     let icon = ImageBuffer::from_fn(4, 4, |x, _| Rgba([10_u8, 20, 30, if x < 2 { 255 } else { 0 }]));
     icon.save(&path).unwrap();
-    let pixels = load_icon(&path, Framing::default(), [4, 4]).unwrap();
+    let pixels = load_icon(&path, Framing::default(), [4, 4, 3]).unwrap();
     let row = [[10, 20, 30], [10, 20, 30], [255; 3], [255; 3]].concat();
     assert_eq!(pixels, row.repeat(4));
 }
@@ -194,7 +200,7 @@ fn orientation_is_applied() {
     std::fs::write(&path, turned).unwrap();
 
     // Turned clockwise: the white left half is on top.
-    let pixels = load(&path, Framing::default(), [16, 8]).unwrap();
+    let pixels = load(&path, Framing::default(), [16, 8, 3]).unwrap();
     assert!(pixels[..8 * 7 * 3].iter().all(|sample| *sample > 200), "{pixels:?}");
     assert!(pixels[8 * 9 * 3..].iter().all(|sample| *sample < 55), "{pixels:?}");
 }
@@ -210,7 +216,7 @@ fn rejects_huge_images_before_decoding() {
     header.extend(b"\x01\0\x18\0");
     header.extend([0; 24]);
     std::fs::write(&path, header).unwrap();
-    let message = load(&path, Framing::default(), [224, 224]).unwrap_err().to_string();
+    let message = load(&path, Framing::default(), [224, 224, 3]).unwrap_err().to_string();
     assert!(message.contains("bomb.bmp has 60000x60000 pixels, the limit is 153391689"), "{message}");
 }
 
@@ -220,11 +226,11 @@ fn rejects_files_that_are_not_images() {
     let path = folder.path().join("notes.png");
     for content in [&b"just text"[..], b"", b"\x89PNG\r\n\x1a\n"] {
         std::fs::write(&path, content).unwrap();
-        let message = load(&path, Framing::default(), [8, 8]).unwrap_err().to_string();
+        let message = load(&path, Framing::default(), [8, 8, 3]).unwrap_err().to_string();
         assert!(message.contains("notes.png"), "{message}");
     }
-    let message = load(&folder.path().join("absent.png"), Framing::default(), [8, 8]).unwrap_err().to_string();
+    let message = load(&folder.path().join("absent.png"), Framing::default(), [8, 8, 3]).unwrap_err().to_string();
     assert!(message.contains("no such file"), "{message}");
-    let message = load(folder.path(), Framing::default(), [8, 8]).unwrap_err().to_string();
+    let message = load(folder.path(), Framing::default(), [8, 8, 3]).unwrap_err().to_string();
     assert!(message.contains("is a folder"), "{message}");
 }

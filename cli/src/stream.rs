@@ -13,8 +13,8 @@ use crate::image;
 pub struct Pictures<'p> {
     pub paths: &'p [PathBuf],
     pub framing: Framing,
-    /// Height and width of the network's input.
-    pub size: [usize; 2],
+    /// Shape of the network's input: `[height, width, channels]`.
+    pub input: [usize; 3],
     /// Number of crops per image, in addition to the whole image.
     pub crops: usize,
 }
@@ -28,7 +28,7 @@ pub struct Seen {
     pub skipped: usize,
 }
 
-/// Runs `work` on the RGB pixels of every image and passes the results to `take` in the order of the images, so that
+/// Runs `work` on the framed pixels of every image and passes the results to `take` in the order of the images, so that
 /// the outcome is independent of the number of processors. The next images are decoded in the meantime, one for each
 /// processor at most.
 ///
@@ -46,7 +46,7 @@ pub fn each<T: Send>(
         let (send, decoded) = sync_channel(processors);
         scope.spawn(move || {
             for path in pictures.paths {
-                if send.send((path, image::load_views(path, pictures.framing, pictures.size, pictures.crops))).is_err()
+                if send.send((path, image::load_views(path, pictures.framing, pictures.input, pictures.crops))).is_err()
                 {
                     return;
                 }
@@ -76,7 +76,7 @@ pub fn each<T: Send>(
     Ok(seen)
 }
 
-/// Passes the RGB pixels of each image, or the error of reading it, to `take`, one after the other. The next images are
+/// Passes the framed pixels of each image, or the error of reading it, to `take`, one after the other. The next images are
 /// decoded in the meantime.
 ///
 /// # Errors
@@ -84,14 +84,14 @@ pub fn each<T: Send>(
 pub fn in_turn<'p>(
     paths: impl Iterator<Item = &'p Path> + Send,
     framing: Framing,
-    size: [usize; 2],
+    input: [usize; 3],
     mut take: impl FnMut(&'p Path, Result<Vec<u8>>) -> Result,
 ) -> Result {
     std::thread::scope(|scope| {
         let (send, decoded) = sync_channel(2);
         scope.spawn(move || {
             for path in paths {
-                if send.send((path, image::load(path, framing, size))).is_err() {
+                if send.send((path, image::load(path, framing, input))).is_err() {
                     return;
                 }
             }

@@ -18,8 +18,6 @@ use crate::spec::{self, NetworkSpec, Precision, ResolvedBlock};
 
 /// Kernel of the stem and of every depthwise convolution.
 const KERNEL: usize = 3;
-/// Red, green and blue.
-const IMAGE_CHANNELS: usize = 3;
 
 /// Lowers `spec` to an unfused graph.
 pub fn lower(spec: &NetworkSpec) -> Graph {
@@ -32,7 +30,7 @@ pub fn lower(spec: &NetworkSpec) -> Graph {
     let mut lowering = Lowering { spec, element, graph: Graph::default(), line: spec.stem.line, step: 0, layer: 0 };
     let [height, width] = spec.resolution;
     let quant = lowering.quant("input");
-    let shape = Shape::new(height, width, IMAGE_CHANNELS);
+    let shape = Shape::new(height, width, spec.input.channels());
     let image = lowering.node("input".to_owned(), None, Op::Input, shape, quant, &[]);
     let stem = Convolution { channels: resolved.stem_channels, stride: spec.stem.stride, ..Convolution::WINDOW };
     let mut value = lowering.conv("stem", image, stem);

@@ -98,7 +98,7 @@ macro_rules! classify {
             for size in [[1, 1], [2, 31], [8, 8], [17, 3]] {
                 let samples = (0..size[0] * size[1] * 3).map(|at| (at * 89 % 256) as u8).collect::<Vec<_>>();
                 let picture = Rgb::new(samples, size).expect("the size is that of the samples");
-                let pixels = $weights.framing().frame(&picture, [8, 8]);
+                let pixels = $weights.framing().frame(&picture, [8, 8, 3]);
                 let (mut scratch, mut logits) = (scratch($network::INFO), [0.0; $network::CLASSES]);
                 let run = model.run_pixels_into(&mut scratch, &pixels, &mut logits, &mut Unobserved);
                 run.expect("the lengths are the network's");

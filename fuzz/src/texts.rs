@@ -34,8 +34,8 @@ pub fn framing(bytes: &[u8]) {
         assert_eq!(Framing::parse(&framing.to_string()), Ok(framing));
         for (height, width) in [(1, 1), (3, 40), (33, 2)] {
             let picture = mbvc::Rgb::new(vec![200; height * width * 3], [height, width]).expect("a whole picture");
-            for size in [[1, 1], [8, 5]] {
-                assert_eq!(framing.frame(&picture, size), [200].repeat(size[0] * size[1] * 3), "{framing}");
+            for input in [[1, 1, 3], [8, 5, 1]] {
+                assert_eq!(framing.frame(&picture, input), [200].repeat(input.iter().product()), "{framing}");
             }
         }
     });

@@ -27,6 +27,7 @@ macro_rules! words {
         pub enum $name { $($(#[$variant_doc])* $variant),+ }
 
         impl $name {
+            #[allow(dead_code, reason = "some words are in no metadata")]
             pub(crate) const WORDS: &'static str = concat!("one of" $(, " `", $word, "`")+);
 
             /// Returns the word in specs and metadata.
@@ -57,6 +58,35 @@ words! {
         Relu6 = "relu6",
         /// `max(x, 0)`
         Relu = "relu",
+    }
+}
+
+words! {
+    /// Colors of the pixels that a network reads.
+    Color {
+        /// Red, green and blue.
+        Rgb = "rgb",
+        /// Luma only: one channel.
+        Gray = "gray",
+    }
+}
+
+impl Color {
+    /// Name of the weights of a network's first convolution, `[kh, kw, in, out]`.
+    pub const STEM: &'static str = "stem.weight";
+
+    /// Returns the number of channels of a pixel.
+    pub const fn channels(self) -> usize {
+        match self {
+            Self::Rgb => 3,
+            Self::Gray => 1,
+        }
+    }
+
+    /// Returns the colors that a network with this [`STEM`](Self::STEM) reads, if a network can have it.
+    pub fn of_stem(shape: &[usize]) -> Option<Self> {
+        let [_, _, channels, _] = shape else { return None };
+        [Self::Rgb, Self::Gray].into_iter().find(|color| color.channels() == *channels)
     }
 }
 

@@ -6,7 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::conventions::{Activation, Conventions, Precision};
+use crate::conventions::{Activation, Color, Conventions, Precision};
 use crate::formats::container::{Dtype, Header};
 use crate::network::Needs;
 
@@ -59,6 +59,14 @@ impl Needs<'_> {
         };
         let is_compared =
             |name: &str| !(other_precision && (name.ends_with(".scale") || name.ends_with(".zero_point")));
+        let ours = self.parameters.iter().find(|parameter| parameter.name == Color::STEM);
+        let colors = (
+            ours.and_then(|stem| Color::of_stem(stem.shape)),
+            header.tensor(Color::STEM).and_then(|stem| Color::of_stem(stem.shape.dims())),
+        );
+        if let (Some(ours), Some(theirs)) = colors {
+            check("input", ours.to_string(), theirs.to_string());
+        }
         let declared: BTreeMap<String, _> =
             header.tensors().map(|tensor| (tensor.name.to_string(), (tensor.dtype, tensor.shape))).collect();
         let mut differing = "";

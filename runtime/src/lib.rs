@@ -48,7 +48,7 @@ pub use buffers::{Buffers, Output};
 #[cfg(feature = "alloc")]
 pub use build::{ModelError, build};
 pub use classify::{softmax, top_k};
-pub use conventions::{Activation, ConventionError, Conventions, FORMAT, HeadActivation, Padding, Precision};
+pub use conventions::{Activation, Color, ConventionError, Conventions, FORMAT, HeadActivation, Padding, Precision};
 #[cfg(feature = "alloc")]
 pub use fit::{Listing, Mismatch, Remedy};
 pub use float::pack::{OutputRange, PackError, PackLayer, PackPanels, PackPlan, Plan, Product};

@@ -13,7 +13,7 @@ use crate::scratch::Packed;
 pub struct NetworkInfo {
     /// Name of its type, such as `MobileNetV2`.
     pub name: &'static str,
-    /// Shape of the input: `[height, width, 3]`.
+    /// Shape of the input: `[height, width, 3]`, or `[height, width, 1]` for gray pixels.
     pub input: [usize; 3],
     /// Number of logits.
     pub classes: usize,
@@ -187,8 +187,8 @@ pub trait Network: Send + Sync {
     /// Whether layer `index` of [`NetworkInfo::layers`] uses the fast inner product; `None` if it never can.
     fn is_fast(&self, index: usize) -> Option<bool>;
 
-    /// Computes the logits of the image `input`, `[height, width, 3]`. A quantized network quantizes the image and
-    /// returns dequantized logits.
+    /// Computes the logits of the image `input`, of the shape [`NetworkInfo::input`]. A quantized network
+    /// quantizes the image and returns dequantized logits.
     ///
     /// `scratch` has [`NetworkInfo::scratch_bytes`] bytes and is aligned to 64 bytes for speed.
     ///
@@ -202,7 +202,7 @@ pub trait Network: Send + Sync {
         observer: &mut dyn Observer,
     ) -> Result<(), LengthError>;
 
-    /// [`run_into`](Self::run_into) on interleaved RGB bytes `[height, width, 3]`, with the preprocessing of the
+    /// [`run_into`](Self::run_into) on the bytes of pixels, interleaved RGB or gray, with the preprocessing of the
     /// weights.
     ///
     /// # Errors

@@ -2,7 +2,8 @@
 
 use core::fmt;
 
-/// `input = pixel * scale + offset` for red, green and blue, pixel in 0..=255.
+/// `input = pixel * scale + offset` for red, green and blue, pixel in 0..=255. For gray pixels, the three values are
+/// equal.
 ///
 /// The product is rounded before the sum, so every target computes the same bits.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,8 +43,14 @@ impl Preprocess {
         f32::from(pixel) * self.scale[channel] + self.offset[channel]
     }
 
-    /// Converts interleaved RGB pixels `[.., 3]` to inputs in the same order. If the lengths differ, the rest of the
-    /// longer slice is ignored.
+    /// Whether red, green and blue are preprocessed alike, as gray pixels require.
+    pub fn is_gray(&self) -> bool {
+        let alike = |values: &[f32; 3]| values.iter().all(|value| *value == values[0]);
+        alike(&self.scale) && alike(&self.offset)
+    }
+
+    /// Converts interleaved RGB pixels `[.., 3]`, or gray pixels `[..]`, to inputs in the same order. If the lengths
+    /// differ, the rest of the longer slice is ignored.
     pub fn apply(&self, pixels: &[u8], input: &mut [f32]) {
         for (pixels, values) in pixels.chunks(3).zip(input.chunks_mut(3)) {
             for (channel, (pixel, value)) in pixels.iter().zip(values).enumerate() {

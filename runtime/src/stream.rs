@@ -3,7 +3,7 @@
 use crate::preprocess::Preprocess;
 use crate::simd::{Area, Dst, Src, prefetch};
 
-/// An image `[height, width, 3]` that is read row by row.
+/// An image `[height, width, channels]` that is read row by row.
 pub trait Image: Sync {
     /// Writes `FLOATS` floats: pixels `y * FLOATS ..` of the image.
     fn row<const FLOATS: usize>(&self, y: usize, to: &mut [f32]);
@@ -29,7 +29,7 @@ impl Image for &[f32] {
     }
 }
 
-/// Bytes `[height, width, 3]` in order red, green, blue, which are preprocessed row by row.
+/// Bytes, `[height, width, 3]` red, green, blue or `[height, width, 1]` gray, which are preprocessed row by row.
 pub struct Pixels<'a> {
     /// The image, row by row.
     pub bytes: &'a [u8],

@@ -65,14 +65,14 @@ fn check(spec: &str, resolution: [usize; 2], info: &NetworkInfo, build: Build) {
     let params: Vec<_> = graph.used_params().into_iter().map(|id| graph.param(id)).collect();
     let tensors = params.iter().map(|param| (&*param.name, mbvc::weights::Dtype::F32, &*param.shape));
     let weights = Weights::random(tensors, compiled.conventions(), 7).expect("unique names");
-    let input = random_input(Shape::new(height, width, 3), 11);
+    let input = random_input(Shape::new(height, width, compiled.spec.input.channels()), 11);
     let expected = expected(graph, &weights, &input);
     let adds = graph.order().expect("acyclic").into_iter().filter(|id| matches!(graph.node(*id).op, Op::Add)).count();
     assert!(adds > 0, "{spec}: a residual is among what is tested");
 
     for isa in isas(info) {
         let network = build(&weights, isa).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!((info.input, network.isa()), ([height, width, 3], isa));
+        assert_eq!((info.input, network.isa()), ([height, width, compiled.spec.input.channels()], isa));
         let mut scratch = vec![f32::NAN; info.scratch_bytes / 4];
         let mut logits = vec![f32::NAN; info.classes];
         let mut steps = Steps::default();
@@ -123,6 +123,7 @@ differential! {
     symmetric_odd: "symmetric" at "tests/differential/specs/symmetric.yaml", [33, 27], everyday ["avx512", "neon"];
     symmetric_wide_is_streamed: "symmetric" at "tests/differential/specs/symmetric.yaml", [61, 226], everyday ["avx2", "neon"];
     narrow_odd_is_streamed: "narrow" at "tests/differential/specs/narrow.yaml", [25, 129], everyday ["avx512", "avx2", "neon"];
+    gray_odd: "gray" at "tests/differential/specs/gray.yaml", [33, 27], everyday ["avx512", "avx2", "portable", "neon"];
 }
 
 // The slow tests have more.
@@ -134,4 +135,6 @@ differential! {
     symmetric_even: "symmetric" at "tests/differential/specs/symmetric.yaml", [32, 32], everyday "all";
     #[ignore = "takes long to compile"]
     narrow_even: "narrow" at "tests/differential/specs/narrow.yaml", [24, 24], everyday "all";
+    #[ignore = "takes long to compile"]
+    gray_wide_is_streamed: "gray" at "tests/differential/specs/gray.yaml", [60, 225], everyday "all";
 }

@@ -85,7 +85,7 @@ fn check(path: &str, [precision, rounding]: [&str; 2], resolution: [usize; 2], i
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 24) as u8
     };
-    let noise: Vec<u8> = (0..height * width * 3).map(noise).collect();
+    let noise: Vec<u8> = (0..height * width * spec.input.channels()).map(noise).collect();
     for (case, weights) in cases(random_weights(info, 7), low) {
         let images = [("noise", noise.clone()), ("black", vec![0; noise.len()]), ("white", vec![255; noise.len()])];
         for (kind, image) in images.into_iter().take(if cfg!(emulated) { 1 } else { 3 }) {
@@ -121,7 +121,7 @@ macro_rules! quantized {
                 resolution = [$height, $width]
             );
             check($path, [$precision, $rounding], [$height, $width], Net::INFO, |weights, isa, image, steps| {
-                let image: [u8; $height * $width * 3] = image.try_into().expect("the network's size");
+                let image: [u8; $height * $width * Net::INPUT[2]] = image.try_into().expect("the network's size");
                 let model = Net::with_isa(weights, isa).unwrap_or_else(|error| panic!("{error}"));
                 let logits = model.run_with(&mut Net::scratch(), &image.map(<$number>::from_element), &mut *steps);
                 assert_eq!(steps.0.last().map(Vec::as_slice), Some(&logits.map(Integral::to_byte)[..]));
@@ -144,6 +144,10 @@ quantized! {
         everyday ["avx512vnni", "avx2", "neon"];
     apart_odd: "tests/differential/specs/same.yaml", [33, 27] in "int8", i8, "xnnpack", "relu6",
         everyday ["avx2", "neon"];
+    gray_odd: "tests/differential/specs/gray.yaml", [33, 27] in "int8", i8, "xnnpack", "block",
+        everyday ["avx512vnni", "avxvnni", "avx2", "neon", "portable"];
+    gray_reference_apart: "tests/differential/specs/gray.yaml", [17, 22] in "uint8", u8, "tflite-reference", "relu6",
+        everyday ["avx512", "avx2", "neon"];
 }
 
 // The slow tests, which are optimized, have more: the code takes long to compile.
@@ -162,6 +166,10 @@ quantized! {
     #[ignore = "takes long to compile"]
     narrow_even: "tests/differential/specs/narrow.yaml", [24, 24] in "uint8", u8, "xnnpack", "block", everyday "all";
     #[ignore = "takes long to compile"]
+    gray_deep: "tests/differential/specs/gray.yaml", [32, 31] in "uint8", u8, "xnnpack", "deep", everyday "all";
+    #[ignore = "takes long to compile"]
+    gray_reference: "tests/differential/specs/gray.yaml", [19, 18] in "int8", i8, "tflite-reference", "none", everyday "all";
+    #[ignore = "takes long to compile"]
     apart_even: "tests/differential/specs/symmetric.yaml", [32, 32] in "uint8", u8, "xnnpack", "none", everyday "all";
     #[ignore = "takes long to compile"]
     reference_apart: "tests/differential/specs/narrow.yaml", [25, 129] in "int8", i8, "tflite-reference", "relu6", everyday "all";
@@ -175,5 +183,6 @@ quantized! {
     same_small: "tests/differential/specs/same.yaml", [17, 15] in "int8", i8, "xnnpack", "block", everyday "all";
     narrow_small: "tests/differential/specs/narrow.yaml", [12, 12] in "uint8", u8, "xnnpack", "block", everyday "all";
     apart_small: "tests/differential/specs/same.yaml", [13, 12] in "int8", i8, "xnnpack", "relu6", everyday "all";
+    gray_small: "tests/differential/specs/gray.yaml", [13, 11] in "int8", i8, "xnnpack", "block", everyday "all";
     reference_small: "tests/differential/specs/same.yaml", [11, 10] in "int8", i8, "tflite-reference", "block", everyday "all";
 }

@@ -50,10 +50,11 @@ impl Random {
         // Fewer would be rounded to 0.
         let least = (1.0 / multiplier).ceil() as usize;
         let mut text = format!(
-            "name: Net\nwidth: {multiplier}\nresolution: [{height}, {width}]\npadding: {}\nactivation: {}\nclasses: {}\n\
+            "name: Net\nwidth: {multiplier}\nresolution: [{height}, {width}]\npadding: {}\nactivation: {}\ninput: {}\nclasses: {}\n\
              stem: {{ channels: {}, stride: {} }}\nblocks:\n",
             self.one_of(&["same", "symmetric"]),
             self.one_of(&["relu6", "relu6", "relu"]),
+            self.one_of(&["rgb", "rgb", "gray"]),
             self.within(1, 40),
             self.within(least, 80),
             self.within(1, 2),

@@ -15,10 +15,11 @@ use crate::{engine, files, name, outln, stream, ui};
 
 /// Classify images
 ///
-/// Reads JPEG, PNG, BMP and WebP. Each image is rotated by its Exif orientation, resized or cropped to the input size as
-/// the weights file records it (with Pillow's filters), and preprocessed. The scores are the output of the
-/// head activation: probabilities, log probabilities or logits. The times are those of the network alone. An image that
-/// cannot be read is reported and skipped, and the command then exits with status 1.
+/// Reads JPEG, PNG, BMP and WebP. Each image is rotated by its Exif orientation, converted to gray if the network reads
+/// gray pixels, resized or cropped to the input size as the weights file records it (with Pillow's filters), and
+/// preprocessed. The scores are the output of the head activation: probabilities, log probabilities or logits. The times
+/// are those of the network alone. An image that cannot be read is reported and skipped, and the command then exits with
+/// status 1.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc classify cat.jpg --weights weights.safetensors",
@@ -78,7 +79,7 @@ fn classify(args: &Args, network: &dyn Network, name: &str, weights: &Weights, p
     let mut times = Vec::new();
     let mut skipped = 0;
     let bar = ui::progress(paths.len(), "classifying");
-    let done = stream::in_turn(paths.iter().map(PathBuf::as_path), framing, [height, width], |path, pixels| {
+    let done = stream::in_turn(paths.iter().map(PathBuf::as_path), framing, network.info().input, |path, pixels| {
         match pixels {
             Err(cause) => {
                 skipped += 1;

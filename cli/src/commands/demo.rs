@@ -69,7 +69,7 @@ pub fn run(args: &Args) -> Result {
     let unfused = build(Variant::Unfused, &weights)?;
     let int8 = build(Variant::Quantized, &quantized)?;
     let [height, width, _] = fused.info().input;
-    let (pictures, skipped) = pictures(args, &weights, [height, width])?;
+    let (pictures, skipped) = pictures(args, &weights, fused.info().input)?;
     let networks = [&*fused, &*unfused, &*int8];
     let (rows, times) = measure(&pictures, networks, [&weights, &weights, &quantized]);
     if args.json {
@@ -82,11 +82,11 @@ pub fn run(args: &Args) -> Result {
 }
 
 /// The pictures, and the number of unreadable ones, each of which is reported.
-fn pictures(args: &Args, weights: &Weights, size: [usize; 2]) -> Result<(Vec<Picture>, usize)> {
+fn pictures(args: &Args, weights: &Weights, input: [usize; 3]) -> Result<(Vec<Picture>, usize)> {
     let framing = weights.framing();
     if args.pictures.is_empty() {
         let samples = demo::SAMPLES.iter().map(|(name, bytes)| {
-            let pixels = image::load_bytes(bytes, name, framing, size)?;
+            let pixels = image::load_bytes(bytes, name, framing, input)?;
             let truth = name.split('.').next().map(|stem| stem.replace('-', " "));
             Ok(Picture { name: (*name).to_owned(), truth, pixels })
         });
@@ -95,7 +95,7 @@ fn pictures(args: &Args, weights: &Weights, size: [usize; 2]) -> Result<(Vec<Pic
     let mut found = Vec::new();
     let mut skipped = 0;
     for path in files::images(&args.pictures, false)? {
-        match image::load_icon(&path, framing, size) {
+        match image::load_icon(&path, framing, input) {
             Ok(pixels) => found.push(Picture { name: name::of(&path), truth: None, pixels }),
             Err(cause) => {
                 cause.print();

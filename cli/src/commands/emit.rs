@@ -88,11 +88,12 @@ pub fn run(args: &Args) -> Result {
     };
     let given = args.spec.overrides.given();
     let given = if given.is_empty() { given } else { format!(" {given}") };
+    let [height, width] = compiled.spec.resolution;
     let content = Standalone {
         network: &compiled.spec.name,
         code: &code,
         spec: &format!("# Compiled with --fusion {}{given}.\n{}", fusion.name(), source.file.text),
-        resolution: compiled.spec.resolution,
+        input: [height, width, compiled.spec.input.channels()],
         classes: compiled.spec.classes,
     };
     let name = standalone::write_crate(folder, &content, args.force)?;

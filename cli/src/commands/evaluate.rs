@@ -70,7 +70,7 @@ pub fn run(args: &Args) -> Result {
 
 /// Runs the network on every image of the folders.
 fn evaluate(network: &dyn Network, weights: &Weights, folders: &[Folder]) -> Result<(Tally, Seen)> {
-    let [height, width, _] = network.info().input;
+    let input = network.info().input;
     let (framing, preprocess, activation) = (weights.framing(), weights.preprocessing(), weights.head_activation());
     let total: usize = folders.iter().map(|folder| folder.images.len()).sum();
     let bar = ui::progress(total, "evaluating");
@@ -78,7 +78,7 @@ fn evaluate(network: &dyn Network, weights: &Weights, folders: &[Folder]) -> Res
     let mut seen = Seen::default();
     for (class, folder) in folders.iter().enumerate() {
         bar.set_message(folder.name.clone());
-        let pictures = Pictures { paths: &folder.images, framing, size: [height, width], crops: 0 };
+        let pictures = Pictures { paths: &folder.images, framing, input, crops: 0 };
         let work = |pixels: &[u8]| Ok(guesses(network, &preprocess, activation, pixels));
         let of_class = stream::each(&pictures, &bar, work, |guesses| tally.count(class, folder, &guesses))?;
         seen.images += of_class.images;

@@ -153,7 +153,8 @@ struct Task {
     weights: Container,
     preprocess: Preprocess,
     framing: Framing,
-    size: [usize; 2],
+    /// `[height, width, channels]`
+    input: [usize; 3],
 }
 
 impl Task {
@@ -173,13 +174,15 @@ impl Task {
                 None => error.help("pass the spec of the weights with --spec FILE"),
             }
         })?;
-        Ok(Self { network, weights, preprocess, framing, size: source.spec.resolution })
+        let [height, width] = source.spec.resolution;
+        let input = [height, width, source.spec.input.channels()];
+        Ok(Self { network, weights, preprocess, framing, input })
     }
 
     /// Statistics of the activations on the images.
     fn observe(&self, paths: &[PathBuf], crops: usize) -> Result<(Statistics, Seen)> {
         let bar = ui::progress(paths.len() * (crops + 1), "calibrating");
-        let pictures = Pictures { paths, framing: self.framing, size: self.size, crops };
+        let pictures = Pictures { paths, framing: self.framing, input: self.input, crops };
         let mut statistics = Statistics::new(&self.network);
         let work = |pixels: &[u8]| {
             let mut picture = vec![0.0; pixels.len()];
@@ -194,7 +197,7 @@ impl Task {
     /// Compares `quantized` with the float32 weights on the images.
     fn compare(&self, quantized: &Container, paths: &[PathBuf]) -> Result<(Comparison, Seen)> {
         let bar = ui::progress(paths.len(), "comparing");
-        let pictures = Pictures { paths, framing: self.framing, size: self.size, crops: 0 };
+        let pictures = Pictures { paths, framing: self.framing, input: self.input, crops: 0 };
         let mut comparison = Comparison::new(&self.network);
         let work =
             |pixels: &[u8]| Ok(Comparison::of(&self.network, &self.weights, quantized, &self.preprocess, pixels)?);

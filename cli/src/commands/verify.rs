@@ -104,7 +104,9 @@ pub fn run(args: &Args) -> Result {
     let mut peer = Peer::start(&python, &args.against, model.format, &trace, reference)?;
     let integer = feed::integer(source.spec.precision);
     let input = (args.against.as_path(), &peer.about.input);
-    let feed = Feed::new(&container, weights.preprocessing(), integer, &trace, input, source.spec.resolution)?;
+    let [height, width] = source.spec.resolution;
+    let shape = [height, width, source.spec.input.channels()];
+    let feed = Feed::new(&container, weights.preprocessing(), integer, &trace, input, shape)?;
     let network = engine::network(&source, &args.network, &weights)?;
 
     let tolerance = match integer {
@@ -148,11 +150,6 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-    fn size(&self) -> [usize; 2] {
-        let [height, width, _] = self.network.info().input;
-        [height, width]
-    }
-
     /// Compares the logits on all images; also returns the number of unreadable ones.
     fn logits(&self, peer: &mut Peer, paths: &[PathBuf], mut logits: Logits) -> Result<(Logits, usize)> {
         const CLASSIFIER: &str = "classifier";
@@ -166,7 +163,7 @@ impl Task<'_> {
         let mut skipped = 0;
         let bar = ui::progress(paths.len(), "comparing");
         let images = paths.iter().map(PathBuf::as_path);
-        let done = stream::in_turn(images, self.weights.framing(), self.size(), |path, pixels| {
+        let done = stream::in_turn(images, self.weights.framing(), self.network.info().input, |path, pixels| {
             bar.inc(1);
             let pixels = match pixels {
                 Ok(pixels) => pixels,
@@ -201,7 +198,7 @@ impl Task<'_> {
         for together in paths.chunks(processors) {
             let mut ran = Vec::with_capacity(together.len());
             let images = together.iter().map(PathBuf::as_path);
-            stream::in_turn(images, self.weights.framing(), self.size(), |path, pixels| {
+            stream::in_turn(images, self.weights.framing(), self.network.info().input, |path, pixels| {
                 let pixels = pixels?;
                 let theirs = peer.run(&self.feed.theirs(&pixels), &all)?.all()?;
                 ran.push((path, self.feed.ours(&pixels), theirs));

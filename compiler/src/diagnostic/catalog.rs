@@ -41,6 +41,7 @@ catalog! {
     NAME = "name": "a name is a Rust type name in CamelCase: an ASCII capital, then ASCII letters and digits, and not a keyword";
     WIDTH = "width": "the width multiplier is a number above 0 and at most 64";
     RESOLUTION = "resolution": "the resolution is a whole number from 1 to 4096, or [height, width]";
+    INPUT = "input": "the input is rgb or gray";
     PADDING = "padding": "the padding is same (TensorFlow) or symmetric (PyTorch)";
     ACTIVATION = "activation": "the activation is relu6 or relu";
     EPSILON = "epsilon": "the epsilon of batch normalization is a number above 0 and below 1";
@@ -52,7 +53,7 @@ catalog! {
     REPEAT = "repeat": "a row is repeated from 1 to 128 times";
     STRIDE = "stride": "a stride is 1 or 2";
     RESIDUAL = "residual": "a residual is auto, true or false";
-    PREPROCESSING = "preprocessing": "preprocessing is { range: [low, high] } with low below high, or { mean: [r, g, b], std: [r, g, b] } of pixels from 0 to 1, with every std above 0, or { scale: [r, g, b], offset: [r, g, b] } of pixels from 0 to 255";
+    PREPROCESSING = "preprocessing": "preprocessing is { range: [low, high] } with low below high, or { mean: [r, g, b], std: [r, g, b] } of pixels from 0 to 1, with every std above 0, or { scale: [r, g, b], offset: [r, g, b] } of pixels from 0 to 255; mean, std, scale and offset are one number for gray input";
     PRECISION = "precision": "the precision is f32, int8 or uint8";
     KERNELS = "kernels": "batches require precision f32 and a head without dense layers; deep fusion requires a quantized precision and one thread";
     NUMERICS = "numerics": "the numerics are fast (the fast inner product on processors where it is faster) or strict (bit-identical on every instruction set with FMA)";

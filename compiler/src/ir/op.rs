@@ -37,7 +37,7 @@ pub struct Origin {
 /// An operation. Several inputs are in the order of the node's input slots.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
-    /// The image, `[height, width, 3]`.
+    /// The image, `[height, width, channels]`.
     Input,
     /// Inputs: image, and the residual if the epilogue adds one.
     Conv2d(Conv2d),

@@ -15,6 +15,7 @@ use super::stream_quads::stream_quads;
 use crate::ir::{Graph, Layout, Node, NodeId, Op, Padding, Shape, Stage, Tensor, Window};
 use crate::schedule::balance::is_balanced;
 use crate::schedule::float::{Product, best_tile};
+use crate::schedule::taps::Taps;
 use crate::target::{Isa, IsaFacts};
 
 /// Bytes that stay in the first-level cache together with the weights of a panel.
@@ -63,15 +64,15 @@ pub fn assign_layouts(graph: &mut Graph, isa: Isa, threads: usize) {
 fn border_input(graph: &mut Graph, reader: NodeId, input: NodeId, window: Window, isa: Isa) {
     let node = graph.node(reader);
     let shape = graph.node(input).tensor.shape;
-    // The stem reads pixels of three floats. All other operations read whole vectors.
+    // The stem reads the pixels of the image. All other operations read whole vectors.
     let group = match node.op {
         Op::DepthwiseConv2d(_) => shape.channels.next_multiple_of(isa.lanes()),
         _ => shape.channels,
     };
     let mut border = border(window, shape, node.tensor.shape);
     if node.tensor.element.is_quantized() {
-        // A window's row is read in whole quads, which may extend into the next pixel.
-        border.right += 1;
+        // A window's row is read in whole quads, which may extend into the next pixels.
+        border.right += Taps::pixels_after(window, shape);
     }
     let layout = Layout { border, ..Layout::nhwc(group) };
     let mut chain = vec![input];

@@ -2,6 +2,7 @@
 
 use crate::ir::{Fused, Layout, Op, Padding, Shape, Stage, Tensor, Window};
 use crate::schedule::quantized::QUAD;
+use crate::schedule::taps::Taps;
 
 /// Returns the window of an operation, if it covers more than one pixel.
 pub fn window_of(op: &Op) -> Option<Window> {
@@ -31,9 +32,9 @@ pub fn ring_before_window(fused: &mut Fused, input: Tensor) {
     let mut sides = Padding { top: 0, bottom: 0, ..border(window, input.shape, first.tensor.shape) };
     let reach = |rows: usize| ((rows - 1) * window.stride[0] + window.kernel[0]).min(input.shape.height);
     let ring = Some(if input.element.is_quantized() {
-        // A window's row is read in whole quads, which may extend into the next pixel. Four rows are computed at once.
+        // A window's row is read in whole quads, which may extend into the next pixels. Four rows are computed at once.
         // The row after the last one they read is padding, which is not zero.
-        sides.right += 1;
+        sides.right += Taps::pixels_after(window, input.shape);
         reach(QUAD) + 1
     } else {
         reach(1)

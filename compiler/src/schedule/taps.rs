@@ -1,7 +1,7 @@
 //! The activations of a dense sum, in quads.
 
 use super::quantized::QUAD;
-use crate::ir::{Op, Tensor, Window};
+use crate::ir::{Op, Shape, Tensor, Window};
 
 /// Runs of contiguous activations: the rows of a window, or the channels of a pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,12 @@ impl Taps {
             return Self { quads: run / QUAD, ends: true, ..taps };
         }
         taps
+    }
+
+    /// Returns the pixels after a window that whole quads extend into.
+    pub fn pixels_after(window: Window, input: Shape) -> usize {
+        let run = window.kernel[1] * input.channels;
+        (run.next_multiple_of(QUAD) - run).div_ceil(input.channels.max(1))
     }
 
     /// Returns the total number of quads.

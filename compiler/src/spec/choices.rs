@@ -1,6 +1,8 @@
 //! The words of a spec, and their values.
 
-use super::{Activation, Fusion, Isa, Numerics, Padding, Precision, Rounding};
+use super::{Activation, Color, Fusion, Isa, Numerics, Padding, Precision, Rounding};
+
+pub(super) const INPUT: &[(&str, Color)] = &[(Color::Rgb.word(), Color::Rgb), (Color::Gray.word(), Color::Gray)];
 
 pub(super) const PADDING: &[(&str, Padding)] =
     &[(Padding::Same.word(), Padding::Same), (Padding::Symmetric.word(), Padding::Symmetric)];

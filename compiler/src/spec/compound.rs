@@ -39,6 +39,9 @@ const PREPROCESSING: Shape = Shape {
 const PREPROCESSING_HELP: &str =
     "write `{ range: [-1, 1] }`, or `{ mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] }`";
 
+/// Help for the mean or deviation of gray pixels.
+const ONE_NUMBER: &str = "write one number, because the input is gray";
+
 /// Largest bound of a range; beyond it, scale and offset lose precision in f32.
 const LARGEST: f64 = 1e6;
 /// Largest pixel of programs that do not scale pixels to 0..1; their means and deviations are 255 times larger.
@@ -167,14 +170,15 @@ impl Checker<'_> {
         clean.then_some(isas)
     }
 
-    pub(super) fn preprocessing(&mut self, entry: &Entry<'_>) -> Option<Preprocessing> {
+    /// Checks the preprocessing of pixels with `N` channels.
+    pub(super) fn preprocessing<const N: usize>(&mut self, entry: &Entry<'_>) -> Option<Preprocessing> {
         let fields = self.fields(entry.value, &PREPROCESSING)?;
         let [range, mean, std, scale, offset] =
             ["range", "mean", "std", "scale", "offset"].map(|name| fields.get(name));
         if let (None, None, None, Some(scale), Some(offset)) = (range, mean, std, scale, offset) {
             let [scale, offset] = [scale, offset].map(|entry| self.numbers(entry, &(-LARGEST..=LARGEST), LARGEST));
-            let both: [[f64; 3]; 2] = [scale?, offset?];
-            let [scale, offset] = both.map(|numbers| numbers.map(|number| number as f32));
+            let both: [[f64; N]; 2] = [scale?, offset?];
+            let [scale, offset] = both.map(|numbers| of_each_channel(numbers).map(|number| number as f32));
             return Some(Preprocessing { scale, offset });
         }
         match (range, mean, std) {
@@ -183,7 +187,12 @@ impl Checker<'_> {
                     &catalog::PREPROCESSING,
                     "`preprocessing` has a scale or an offset, but not exactly these two",
                 );
-                self.push(mistake.at(entry.place()).help("write `{ scale: [R, G, B], offset: [R, G, B] }`"));
+                let help = if N == 1 {
+                    "write `{ scale: S, offset: O }`"
+                } else {
+                    "write `{ scale: [R, G, B], offset: [R, G, B] }`"
+                };
+                self.push(mistake.at(entry.place()).help(help));
                 None
             }
             (Some(range), None, None) => {
@@ -194,7 +203,8 @@ impl Checker<'_> {
                 Some(Preprocessing::from_range(low, high))
             }
             (None, Some(mean), Some(std)) => {
-                self.mean_and_std(mean, std).map(|[mean, std]| Preprocessing::from_mean_and_std(mean, std))
+                let [mean, std] = self.mean_and_std::<N>(mean, std)?.map(of_each_channel);
+                Some(Preprocessing::from_mean_and_std(mean, std))
             }
             (range, mean, std) => {
                 let message = match (range, mean, std) {
@@ -211,7 +221,7 @@ impl Checker<'_> {
     }
 
     /// Checks mean and deviation of pixels from 0 to 1. Values for pixels from 0 to 255 are reported once for both.
-    fn mean_and_std(&mut self, mean: &Entry<'_>, std: &Entry<'_>) -> Option<[[f64; 3]; 2]> {
+    fn mean_and_std<const N: usize>(&mut self, mean: &Entry<'_>, std: &Entry<'_>) -> Option<[[f64; N]; 2]> {
         let means = self.numbers(mean, &Preprocessing::MEAN, LARGEST_PIXEL);
         let deviations = self.numbers(std, &Preprocessing::STD, LARGEST_PIXEL);
         let both = [means?, deviations?];
@@ -228,18 +238,22 @@ impl Checker<'_> {
         None
     }
 
-    /// Checks a list of `N` numbers in `range`, or above it up to `tolerated`, which the caller reports.
+    /// Checks a list of `N` numbers, or one number without brackets, in `range`, or above it up to `tolerated`, which the caller reports.
     fn numbers<const N: usize>(
         &mut self,
         entry: &Entry<'_>,
         range: &RangeInclusive<f64>,
         tolerated: f64,
     ) -> Option<[f64; N]> {
-        let Value::List(items) = &entry.value.value else {
-            return self.reject(entry, &catalog::PREPROCESSING, PREPROCESSING_HELP);
+        let items = match &entry.value.value {
+            Value::List(items) => items.as_slice(),
+            Value::Integer(_) | Value::Float(_) if N == 1 => std::slice::from_ref(entry.value),
+            _ if N == 1 => return self.reject(entry, &catalog::PREPROCESSING, ONE_NUMBER),
+            _ => return self.reject(entry, &catalog::PREPROCESSING, PREPROCESSING_HELP),
         };
         if items.len() != N {
-            return self.reject(entry, &catalog::PREPROCESSING, format!("write {N} numbers in brackets"));
+            let help = if N == 1 { ONE_NUMBER.to_owned() } else { format!("write {N} numbers in brackets") };
+            return self.reject(entry, &catalog::PREPROCESSING, help);
         }
         let mut numbers = [Some(0.0); N];
         for (number, item) in numbers.iter_mut().zip(items) {
@@ -269,6 +283,11 @@ impl Checker<'_> {
 /// An element of a list, under the list's name.
 fn element<'a>(list: &'a Entry<'_>, node: &'a Node) -> Entry<'a> {
     Entry { name: list.name.as_ref().into(), key: node.place, value: node }
+}
+
+/// Returns the numbers of red, green and blue; one number is that of all three.
+fn of_each_channel<const N: usize>(numbers: [f64; N]) -> [f64; 3] {
+    std::array::from_fn(|channel| numbers[channel % N])
 }
 
 /// Scales a mean or deviation of pixels from 0 to 255 to pixels from 0 to 1, rounded to six decimals.

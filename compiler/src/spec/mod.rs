@@ -27,7 +27,7 @@ pub use resolve::{Resolved, ResolvedBlock, make_divisible};
 pub use template::{Template, template};
 
 pub use mbvc_runtime::quantized::arithmetic::Rounding;
-pub use mbvc_runtime::{Activation, Isa, Numerics, Padding, Precision};
+pub use mbvc_runtime::{Activation, Color, Isa, Numerics, Padding, Precision};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Origin, Place, SourceFile, catalog};
 use crate::ir::Peak;
@@ -92,6 +92,8 @@ pub struct NetworkSpec {
     pub width: f64,
     /// Input height and width in pixels.
     pub resolution: [usize; 2],
+    /// Colors of the input's pixels.
+    pub input: Color,
     /// Padding convention of 3x3 convolutions.
     pub padding: Padding,
     /// Activation of every convolution except the projections.
@@ -209,7 +211,8 @@ pub struct Head {
     pub line: usize,
 }
 
-/// `input = pixel * scale + offset` for each channel (red, green, blue), pixel in 0..=255.
+/// `input = pixel * scale + offset` for each channel (red, green, blue), pixel in 0..=255. For gray pixels, the three
+/// values are equal.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Preprocessing {
     /// Input per pixel value.

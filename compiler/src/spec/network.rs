@@ -182,6 +182,7 @@ fn assemble(checker: &Checker<'_>, draft: Draft) -> Option<NetworkSpec> {
         name: draft.name?,
         width: draft.width?.value,
         resolution: draft.resolution?.value,
+        input: draft.input?,
         padding: draft.padding?,
         activation: draft.activation?,
         batch_norm_epsilon: draft.batch_norm_epsilon?,
@@ -245,8 +246,10 @@ struct Size {
 impl Size {
     fn of(spec: &NetworkSpec, resolved: &Resolved) -> Self {
         let pixels = spec.resolution.map(|side| side as u64);
-        let mut size = Self { largest_tensor: 3 * pixels[0] * pixels[1], parameters: 0, work: 0, pixels };
-        size.layer(9 * 3, resolved.stem_channels, spec.stem.stride);
+        let channels = spec.input.channels();
+        let largest_tensor = channels as u64 * pixels[0] * pixels[1];
+        let mut size = Self { largest_tensor, parameters: 0, work: 0, pixels };
+        size.layer(9 * channels, resolved.stem_channels, spec.stem.stride);
         for block in &resolved.blocks {
             if block.expansion > 1 {
                 size.layer(block.in_channels, block.expanded_channels, 1);

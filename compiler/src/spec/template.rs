@@ -51,6 +51,7 @@ name: {name}  # name of the Rust type that the macro defines
 # Input and output.
 width: {width:?}  # multiplies every channel count below; published: 0.35, 0.5, 0.75, 1.0, 1.4
 resolution: {resolution}  # pixels, one number or [height, width]; any from 1 to 4096
+input: rgb  # or gray: one channel, computed from the colors of a picture
 classes: {classes}  # 1001: ImageNet with a background class first (TensorFlow); 1000: without (Keras, PyTorch)
 preprocessing: {preprocessing}  # range of the input, or mean and std of pixels from 0 to 1
   # TensorFlow: {{ range: [-1, 1] }}

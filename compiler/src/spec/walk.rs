@@ -6,7 +6,7 @@ use super::tree::Entry;
 use super::tree::{Node, Value};
 use super::values::{Checker, Given};
 use super::{
-    Activation, Fusion, Isa, MAX_BATCH, MAX_BLOCKS, MAX_CHANNELS, MAX_EXPANSION, MAX_THREADS, Numerics, Padding,
+    Activation, Color, Fusion, Isa, MAX_BATCH, MAX_BLOCKS, MAX_CHANNELS, MAX_EXPANSION, MAX_THREADS, Numerics, Padding,
     Precision, Preprocessing, ResidualRule, Rounding, ScratchBudget, choices,
 };
 use crate::diagnostic::{Diagnostic, Place, catalog};
@@ -16,6 +16,7 @@ pub(super) struct Draft {
     pub name: Option<String>,
     pub width: Option<Given<f64>>,
     pub resolution: Option<Given<[usize; 2]>>,
+    pub input: Option<Color>,
     pub padding: Option<Padding>,
     pub activation: Option<Activation>,
     pub batch_norm_epsilon: Option<f64>,
@@ -66,6 +67,7 @@ const SPEC: Shape = Shape {
         Key::optional("name"),
         Key::optional("width"),
         Key::required("resolution", "resolution: 224"),
+        Key::optional("input"),
         Key::optional("padding"),
         Key::optional("activation"),
         Key::optional("batch_norm_epsilon"),
@@ -121,10 +123,16 @@ const HEAD: Shape = Shape {
 pub(super) fn walk(checker: &mut Checker<'_>, root: &Node, arguments: &Arguments) -> Option<Draft> {
     let fields = checker.fields(root, &SPEC)?;
     let mut settings = Settings { checker, fields: &fields, arguments };
+    let input = settings.or("input", Color::Rgb, Checker::input);
+    let preprocessing = match input {
+        Some(Color::Gray) => Checker::preprocessing::<1>,
+        _ => Checker::preprocessing::<3>,
+    };
     Some(Draft {
         name: settings.or("name", "MobileNetV2".to_owned(), Checker::name),
         width: settings.or("width", Given { value: 1.0, place: root.place }, Checker::width),
         resolution: settings.required("resolution", Checker::resolution),
+        input,
         padding: settings.or("padding", Padding::Same, Checker::padding),
         activation: settings.or("activation", Activation::Relu6, Checker::activation),
         batch_norm_epsilon: settings.or("batch_norm_epsilon", 1e-3, Checker::epsilon),
@@ -132,7 +140,7 @@ pub(super) fn walk(checker: &mut Checker<'_>, root: &Node, arguments: &Arguments
         stem: settings.required("stem", stem),
         rows: settings.required("blocks", rows),
         head: settings.required("head", head),
-        preprocessing: settings.or("preprocessing", Preprocessing::from_range(-1.0, 1.0), Checker::preprocessing),
+        preprocessing: settings.or("preprocessing", Preprocessing::from_range(-1.0, 1.0), preprocessing),
         precision: settings.or("precision", Given { value: Precision::F32, place: root.place }, Checker::precision),
         numerics: settings.or("numerics", Numerics::Fast, Checker::numerics),
         rounding: settings.or("rounding", None, Checker::rounding),
@@ -276,6 +284,10 @@ impl Checker<'_> {
 
 /// Settings of one word or one number.
 impl Checker<'_> {
+    fn input(&mut self, entry: &Entry<'_>) -> Option<Color> {
+        self.choice(entry, &catalog::INPUT, choices::INPUT, &[])
+    }
+
     fn padding(&mut self, entry: &Entry<'_>) -> Option<Padding> {
         self.choice(entry, &catalog::PADDING, choices::PADDING, &[])
     }

@@ -11,7 +11,7 @@ use crate::support::{networks, parsed, rewritten, scheduled};
 /// The last value of every step, which must be equal at every stage of the pipeline.
 fn steps(graph: &Graph, spec: &NetworkSpec, mode: Mode) -> Vec<Vec<f32>> {
     let [height, width] = spec.resolution;
-    let image = random_input(Shape::new(height, width, 3), 5);
+    let image = random_input(Shape::new(height, width, spec.input.channels()), 5);
     let mut steps: Vec<Vec<f32>> = Vec::new();
     let logits = run(graph, &random_bindings(graph, 6), &image, mode, &mut |origin, _, values| {
         steps.resize(origin.step + 1, Vec::new());
@@ -87,6 +87,9 @@ fn corners() {
     // A row and a column of pixels.
     network("[1, 150]", "classes: 2", &["t: 6, c: 8, n: 2, s: 2", "t: 1, c: 16, n: 1, s: 2"]);
     network("[150, 1]", "classes: 2\npadding: symmetric", &["t: 1, c: 8, n: 2, s: 1", "t: 3, c: 16, n: 2, s: 2"]);
+    // Gray.
+    network("3", "classes: 2\ninput: gray", &["t: 1, c: 8, n: 2, s: 1"]);
+    network("[1, 9]", "classes: 2\ninput: gray\npadding: symmetric", &["t: 2, c: 8, n: 2, s: 2"]);
     // Deep, strongly expanded, wide.
     network("9", "classes: 2", &["t: 2, c: 8, n: 30, s: 2"]);
     network("5", "classes: 2\npadding: symmetric", &["t: 64, c: 8, n: 2, s: 1"]);

@@ -77,10 +77,14 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
 pub fn networks() -> impl Strategy<Value = String> {
     let sizes = (1..14_usize, 1..14_usize, 1..9_usize);
     let widths = prop_oneof![Just("0.1"), Just("0.35"), Just("1"), Just("1.4")];
-    let words = (prop_oneof![Just("same"), Just("symmetric")], prop_oneof![Just("relu6"), Just("relu")]);
+    let words = (
+        prop_oneof![Just("same"), Just("symmetric")],
+        prop_oneof![Just("relu6"), Just("relu")],
+        prop_oneof![Just("rgb"), Just("gray")],
+    );
     let ends = (5..24_usize, 1..3_usize, 1..40_usize);
     (sizes, widths, words, ends, rows()).prop_map(
-        |((height, width_in_pixels, classes), width, (padding, activation), (stem, stride, head), rows)| {
+        |((height, width_in_pixels, classes), width, (padding, activation, input), (stem, stride, head), rows)| {
             let rows: String = rows
                 .into_iter()
                 .map(|(t, c, n, s, never)| {
@@ -90,7 +94,7 @@ pub fn networks() -> impl Strategy<Value = String> {
                 .collect();
             format!(
                 "resolution: [{height}, {width_in_pixels}]\nclasses: {classes}\nwidth: {width}\npadding: {padding}\n\
-                 activation: {activation}\nstem: {{ channels: {stem}, stride: {stride} }}\nblocks:\n{rows}\
+                 activation: {activation}\ninput: {input}\nstem: {{ channels: {stem}, stride: {stride} }}\nblocks:\n{rows}\
                  head: {{ channels: {head} }}\n"
             )
         },

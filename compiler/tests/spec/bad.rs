@@ -121,6 +121,12 @@ const VALUES: &[Case] = &[
     ("dense_has_invalid_units", &[("channels: 64", "channels: 64, dense: [100, 0, ten]")]),
     ("dense_activation_without_dense", &[("channels: 64", "channels: 64, dense_activation: relu")]),
     ("dense_activation_is_unknown", &[("channels: 64", "channels: 64, dense: 10, dense_activation: tanh")]),
+    ("unknown_input", &[("width: 1.0", "input: grey")]),
+    ("input_is_a_number", &[("width: 1.0", "input: 1")]),
+    ("gray_with_three_means", &[("width: 1.0", "input: gray"), ("range: [-1, 1]", "mean: [0, 0, 0], std: 1")]),
+    ("gray_with_a_word_as_mean", &[("width: 1.0", "input: gray"), ("range: [-1, 1]", "mean: half, std: [1, 1]")]),
+    ("gray_with_the_mean_of_bytes", &[("width: 1.0", "input: gray"), ("range: [-1, 1]", "mean: 127.5, std: 127.5")]),
+    ("one_mean_of_three_colors", &[("range: [-1, 1]", "mean: 0.5, std: [0.5]")]),
     ("residual_is_a_word", &[("s: 1 }\nhead", "s: 1, residual: maybe }\nhead")]),
     ("budget_without_a_unit", &[("width: 1.0", "scratch_budget: lots")]),
 ];

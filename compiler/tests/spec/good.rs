@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::spec::{
-    Activation, Fusion, Isa, NetworkSpec, OVERRIDABLE, Overrides, Padding, Precision, Preprocessing, ResidualRule,
-    Template, Words, load, parse, parse_with, template,
+    Activation, Color, Fusion, Isa, NetworkSpec, OVERRIDABLE, Overrides, Padding, Precision, Preprocessing,
+    ResidualRule, Template, Words, load, parse, parse_with, template,
 };
 
 fn parsed(text: &str) -> NetworkSpec {
@@ -122,6 +122,21 @@ fn preprocessing_follows_the_published_formulas() {
             assert!((f64::from(found) - expected).abs() < 1e-5, "{found}, not {expected}");
         }
     }
+}
+
+#[test]
+fn gray_input_has_one_channel_and_one_mean() {
+    let base = "resolution: 9\nclasses: 2\nstem: {channels: 16, stride: 1}\nhead: {channels: 8}\n\
+                blocks: [{t: 1, c: 8, n: 1, s: 1}]\n";
+    assert_eq!(parsed(base).input, Color::Rgb);
+    assert_eq!(parsed(&format!("{base}input: rgb\n")), parsed(base));
+    let expected = Preprocessing::from_mean_and_std([0.25; 3], [0.5; 3]);
+    for numbers in ["mean: 0.25, std: 0.5", "mean: [0.25], std: [0.5]"] {
+        let spec = parsed(&format!("{base}input: gray\npreprocessing: {{ {numbers} }}\n"));
+        assert_eq!((spec.input, spec.preprocessing), (Color::Gray, expected), "{numbers}");
+    }
+    let spec = parsed(&format!("{base}input: gray\npreprocessing: {{ range: [0, 1] }}\n"));
+    assert_eq!(spec.preprocessing, Preprocessing::from_range(0.0, 1.0));
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! C header and example of a library.
 
 use mbvc_compiler::Compiled;
-use mbvc_runtime::{HeadActivation, Weights};
+use mbvc_runtime::{Color, HeadActivation, Weights};
 
 use super::names::{Kind, Names};
 
 const HEADER: &str = include_str!("../carried/header.h");
 const EMBED: &str = include_str!("../carried/embed.h");
+const GRAY: &str = include_str!("../carried/gray.c");
 const EXAMPLE: &str = include_str!("../carried/example.c");
 
 /// Facts in the texts.
@@ -66,6 +67,10 @@ impl Library<'_> {
         let spec = &self.compiled.spec;
         let quantized = spec.precision.is_quantized();
         let [height, width] = spec.resolution.map(|side| side.to_string());
+        let (colors, before) = match spec.input {
+            Color::Rgb => ("red, green and blue", ""),
+            Color::Gray => ("luma", "converted to gray, "),
+        };
         let programs = &self.compiled.programs;
         let embedding = programs.first().map_or(0, |program| program.embedding.len());
         let scratch = programs.iter().map(|program| program.scratch_bytes.next_multiple_of(64)).max().unwrap_or(0);
@@ -91,6 +96,7 @@ impl Library<'_> {
         let facts = [
             // These contain further `@words@`.
             ("embed", if quantized { "" } else { EMBED }),
+            ("gray", if spec.input == Color::Gray { GRAY } else { "" }),
             ("compile", self.compile),
             ("main", main),
             ("name", &self.names.prefix),
@@ -99,6 +105,9 @@ impl Library<'_> {
             ("network", &spec.name),
             ("height", &height),
             ("width", &width),
+            ("channels", &spec.input.channels().to_string()),
+            ("colors", colors),
+            ("before", before),
             ("classes", &spec.classes.to_string()),
             ("embedding", &embedding.to_string()),
             ("scratch", &scratch.to_string()),

@@ -79,7 +79,7 @@ int main(int argc, char **argv) {
         printf("%9.6f  %4d  %s\n", guesses[at].score, (int)guesses[at].id, label != NULL ? label : "");
     }
 
-    if (argc == 3) {
+    if (argc == 3) {@gray@
         int done = @name@_run_pixels(model, scratch, pixels, length, logits, @NAME@_CLASSES);
         if (done != @NAME@_OK) {
             fprintf(stderr, "%s\n", @name@_message(done));

@@ -1,4 +1,4 @@
-/* @file@.h: @network@ of [@height@, @width@, 3] to @classes@ classes, @precision@, with its weights.
+/* @file@.h: @network@ of [@height@, @width@, @channels@] to @classes@ classes, @precision@, with its weights.
  * Written by mbvc @version@ for @target@.
  *
  * To compile a program with it:
@@ -21,10 +21,10 @@
 extern "C" {
 #endif
 
-/* The image: rows from the top, pixels from the left, red, green and blue of each. */
+/* The image: rows from the top, pixels from the left, @colors@ of each. */
 #define @NAME@_IMAGE_HEIGHT @height@
 #define @NAME@_IMAGE_WIDTH @width@
-#define @NAME@_IMAGE_CHANNELS 3
+#define @NAME@_IMAGE_CHANNELS @channels@
 /* Number of values of an image. */
 #define @NAME@_IMAGE_LENGTH (@NAME@_IMAGE_HEIGHT * @NAME@_IMAGE_WIDTH * @NAME@_IMAGE_CHANNELS)
 /* Number of logits@logits@. */
@@ -78,7 +78,7 @@ int @name@_run_pixels(const @name@_model *model, @name@_scratch *scratch, const 
     size_t pixels_length, float *logits, size_t logits_length);
 @embed@
 /* Classifies a picture of any size. Its pixels are red, green and blue bytes without padding:
- * pixels_length is width * height * 3. It is framed (@framing@) and preprocessed as the
+ * pixels_length is width * height * 3. It is @before@framed (@framing@) and preprocessed as the
  * weights specify. Writes the classes with the highest scores, at most count, the best first. Returns their
  * number, or an error. */
 int @name@_classify(const @name@_model *model, @name@_scratch *scratch, const uint8_t *pixels,

@@ -61,7 +61,7 @@ impl Model {
         self.network.packed_bytes()
     }
 
-    /// Runs the network on a preprocessed image `[height, width, 3]`. Writes the logits to `work.logits`.
+    /// Runs the network on a preprocessed image `[height, width, channels]`. Writes the logits to `work.logits`.
     ///
     /// # Errors
     /// If the image has another length.
@@ -69,7 +69,7 @@ impl Model {
         self.network.run_into(work.scratch.floats_mut(), image, &mut work.logits, &mut rt::Unobserved)
     }
 
-    /// Like [`run`](Self::run), but takes red, green and blue bytes and preprocesses them as the weights specify.
+    /// Like [`run`](Self::run), but takes red, green and blue bytes, or gray ones, and preprocesses them as the weights specify.
     ///
     /// # Errors
     /// If the image has another length.
@@ -91,8 +91,7 @@ impl Model {
 
     /// Crops and resizes a picture of any size for [`run_pixels`](Self::run_pixels).
     pub fn frame(&self, picture: &rt::Rgb<'_>) -> Vec<u8> {
-        let [height, width, _] = Generated::INPUT;
-        self.framing.frame(picture, [height, width])
+        self.framing.frame(picture, Generated::INPUT)
     }
 
     /// Returns at most `count` classes of the last call with their scores, the highest first.

@@ -13,29 +13,38 @@ const READ: &str =
 /// Remedy for a damaged file.
 const AGAIN: &str = "copy or export the picture again";
 
-/// Decodes a file in the format of its first bytes, or raw pixels if it has the length of a picture of size `raw`,
-/// `[height, width]`.
+/// Decodes a file in the format of its first bytes, or raw pixels if it has the length of a picture of the shape `raw`,
+/// `[height, width, channels]`.
 ///
 /// # Errors
 /// If the format is unknown, or the file is truncated or too large.
-pub fn decode(bytes: Vec<u8>, raw: [usize; 2]) -> Result<Rgb<'static>, String> {
+pub fn decode(bytes: Vec<u8>, raw: [usize; 3]) -> Result<Rgb<'static>, String> {
     match bytes.get(..2) {
         Some(b"P6" | b"P5") => netpbm(&bytes),
         Some(b"BM") => bmp(&bytes),
-        _ if Some(bytes.len()) == samples(raw, 3) => raw_pixels(bytes, raw),
+        _ if Some(bytes.len()) == samples(raw) => raw_pixels(bytes, raw),
         _ => Err(unknown(&bytes, raw)),
     }
 }
 
-/// Returns the picture of `size`, `[height, width]`, with these red, green and blue bytes, row by row.
+/// Returns the picture of a shape, `[height, width, channels]`, with these bytes, row by row: red, green and blue, or gray if
+/// there is one channel.
 ///
 /// # Errors
 /// If their number is wrong.
-pub fn raw_pixels(bytes: Vec<u8>, size: [usize; 2]) -> Result<Rgb<'static>, String> {
-    Rgb::new(bytes, size).map_err(|error| error.to_string())
+pub fn raw_pixels(bytes: Vec<u8>, [height, width, channels]: [usize; 3]) -> Result<Rgb<'static>, String> {
+    match samples([height, width, 1]) {
+        Some(expected) if channels == 1 && expected != bytes.len() => {
+            Err(format!("{} bytes do not fit a gray picture of {width}x{height}: expected {expected}", bytes.len()))
+        }
+        _ => {
+            let pixels = if channels == 1 { bytes.into_iter().flat_map(|gray| [gray; 3]).collect() } else { bytes };
+            Rgb::new(pixels, [height, width]).map_err(|error| error.to_string())
+        }
+    }
 }
 
-fn unknown(bytes: &[u8], [height, width]: [usize; 2]) -> String {
+fn unknown(bytes: &[u8], raw: [usize; 3]) -> String {
     let formats: [(&[u8], &str); 6] = [
         (b"\xff\xd8\xff", "JPEG"),
         (b"\x89PNG", "PNG"),
@@ -47,24 +56,26 @@ fn unknown(bytes: &[u8], [height, width]: [usize; 2]) -> String {
     let what = match formats.iter().find(|(start, _)| bytes.starts_with(start)) {
         Some((_, format)) => format!("unsupported format {format}"),
         None => format!(
-            "unknown format, and the length is not that of raw pixels of the network's size ({width}x{height}: expected \
-             {} bytes, found {})",
-            samples([height, width], 3).unwrap_or(0),
+            "unknown format, and the length is not that of raw pixels of the network's size ({1}x{0}: expected {2} bytes, \
+             found {3})",
+            raw[0],
+            raw[1],
+            samples(raw).unwrap_or(0),
             bytes.len()
         ),
     };
     format!("{what}; {READ}")
 }
 
-/// Returns the number of bytes of a picture; `None` if it overflows.
-fn samples([height, width]: [usize; 2], each: usize) -> Option<usize> {
-    height.checked_mul(width)?.checked_mul(each)
+/// Returns the number of samples of a picture of a shape, `[height, width, channels]`; `None` if it overflows.
+fn samples([height, width, channels]: [usize; 3]) -> Option<usize> {
+    height.checked_mul(width)?.checked_mul(channels)
 }
 
 /// # Errors
 /// If a picture of that size is empty or too large.
 fn check_size([height, width]: [usize; 2]) -> Result<(), String> {
-    match samples([height, width], 1) {
+    match samples([height, width, 1]) {
         Some(0) => Err(format!("the picture has no pixels ({width}x{height}); {AGAIN}")),
         Some(count) if count <= MAX_PIXELS => Ok(()),
         _ => Err(format!("expected at most {MAX_PIXELS} pixels, found {width}x{height}; shrink the picture first")),
@@ -93,7 +104,7 @@ fn netpbm(bytes: &[u8]) -> Result<Rgb<'static>, String> {
     }
     check_size([height, width])?;
     let depth = if most > 0xff { 2 } else { 1 };
-    let needed = samples([height, width], channels * depth).unwrap_or(usize::MAX);
+    let needed = samples([height, width, channels * depth]).unwrap_or(usize::MAX);
     // Another picture may follow.
     let data = data.get(..needed).ok_or_else(|| truncated(needed, data.len()))?;
     let scaled = |sample: usize| ((sample.min(most) * 0xff + most / 2) / most) as u8;
@@ -102,8 +113,7 @@ fn netpbm(bytes: &[u8]) -> Result<Rgb<'static>, String> {
         (1, _) => data.iter().map(|sample| scaled(usize::from(*sample))).collect(),
         _ => data.as_chunks::<2>().0.iter().map(|pair| scaled(usize::from(u16::from_be_bytes(*pair)))).collect(),
     };
-    let pixels = if channels == 3 { samples } else { samples.iter().flat_map(|gray| [*gray; 3]).collect() };
-    raw_pixels(pixels, [height, width])
+    raw_pixels(samples, [height, width, channels])
 }
 
 /// Reads the next decimal number of a header, after white space and comments.
@@ -191,7 +201,7 @@ fn bmp(bytes: &[u8]) -> Result<Rgb<'static>, String> {
     } else {
         rows.rev().for_each(&mut push)
     }
-    raw_pixels(pixels, size)
+    raw_pixels(pixels, [size[0], size[1], 3])
 }
 
 /// Offsets of the bytes that the masks select.

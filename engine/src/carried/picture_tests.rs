@@ -7,7 +7,7 @@ use image::{DynamicImage, ImageFormat, RgbImage, RgbaImage};
 use super::*;
 
 /// No file of these tests is as long as raw pixels of this size.
-const NONE: [usize; 2] = [1000, 1000];
+const NONE: [usize; 3] = [1000, 1000, 3];
 
 fn noise(count: usize, seed: u32) -> Vec<u8> {
     let mut state = seed | 1;
@@ -91,12 +91,18 @@ fn netpbm_decodes_as_its_manual_says() {
 
 #[test]
 fn raw_pixels_have_the_right_length() {
-    let rgb = decode(vec![1; 2 * 3 * 3], [2, 3]).unwrap();
+    let rgb = decode(vec![1; 2 * 3 * 3], [2, 3, 3]).unwrap();
     assert_eq!(rgb.size(), [2, 3]);
-    let said = decode(vec![1; 17], [2, 3]).unwrap_err();
+    let said = decode(vec![1; 17], [2, 3, 3]).unwrap_err();
     assert!(said.contains("3x2: expected 18 bytes, found 17"), "{said}");
-    assert!(raw_pixels(vec![1; 17], [2, 3]).unwrap_err().contains("17 bytes do not fit a picture of 3x2"));
-    assert!(raw_pixels(vec![1; 17], [usize::MAX, usize::MAX]).is_err());
+    assert!(raw_pixels(vec![1; 17], [2, 3, 3]).unwrap_err().contains("17 bytes do not fit a picture of 3x2"));
+    assert!(raw_pixels(vec![1; 17], [usize::MAX, usize::MAX, 3]).is_err());
+
+    let gray = decode(vec![1, 2, 3, 4, 5, 6], [2, 3, 1]).unwrap();
+    assert_eq!((gray.size(), gray.pixels()), ([2, 3], &[1, 2, 3, 4, 5, 6].map(|gray| [gray; 3]).concat()[..]));
+    assert!(decode(vec![1; 17], [2, 3, 1]).unwrap_err().contains("3x2: expected 6 bytes, found 17"));
+    assert!(raw_pixels(vec![1; 17], [2, 3, 1]).unwrap_err().contains("17 bytes do not fit a gray picture of 3x2"));
+    assert!(raw_pixels(vec![1; 17], [usize::MAX, usize::MAX, 1]).is_err());
 }
 
 #[test]

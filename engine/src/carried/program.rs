@@ -62,15 +62,19 @@ fn print(text: &str) -> Result<(), String> {
 }
 
 fn help(name: &str) -> String {
-    let [height, width, _] = Generated::INPUT;
+    let [height, width, channels] = Generated::INPUT;
+    let (bytes, before) = match channels {
+        1 => ("gray bytes", ", converted to gray"),
+        _ => ("red, green and blue\nbytes", ""),
+    };
     let (network, classes) = (Generated::INFO.name, Generated::CLASSES);
     format!(
         "{name}: classifies pictures with {network} at {width}x{height}, {classes} classes
 
 Usage: {name} [OPTIONS] IMAGE...
 
-An image is a binary PPM or PGM file, an uncompressed BMP file, raw pixels of {width}x{height} (red, green and blue
-bytes, row by row), or `-` for one of these on standard input. It is framed and preprocessed as the weights specify.
+An image is a binary PPM or PGM file, an uncompressed BMP file, raw pixels of {width}x{height} ({bytes}, row by
+row), or `-` for one of these on standard input. It is framed{before} and preprocessed as the weights specify.
 
 Options:
   --top N     Number of classes to show [default: 5]
@@ -157,11 +161,11 @@ fn read(image: &OsStr, size: Option<[usize; 2]>) -> Result<rt::Rgb<'static>, Str
     if read.map_err(unreadable)? as u64 > MAX_BYTES {
         return Err(format!("the file is longer than {MAX_BYTES} bytes; shrink the picture first"));
     }
-    let [height, width, _] = Generated::INPUT;
+    let [height, width, channels] = Generated::INPUT;
     match size {
-        Some(size) => picture::raw_pixels(bytes, size)
+        Some([height, width]) => picture::raw_pixels(bytes, [height, width, channels])
             .map_err(|reason| format!("{reason}; correct --size, or remove it if the file is not raw pixels")),
-        None => picture::decode(bytes, [height, width]),
+        None => picture::decode(bytes, [height, width, channels]),
     }
 }
 

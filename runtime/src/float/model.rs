@@ -65,13 +65,13 @@ impl Model {
         &self.0.metadata
     }
 
-    /// Returns an image of pixels `[height, width, 3]`, which are preprocessed when they are read.
+    /// Returns an image of pixels `[height, width, channels]`, which are preprocessed when they are read.
     #[inline]
     pub fn pixels<'a>(&self, bytes: &'a [u8]) -> Pixels<'a> {
         Pixels { bytes, preprocess: self.0.preprocess }
     }
 
-    /// Returns an image of preprocessed values `[height, width, 3]`.
+    /// Returns an image of preprocessed values `[height, width, channels]`.
     #[inline]
     pub fn values<'a>(&self, values: &'a [f32]) -> &'a [f32] {
         values

@@ -1,7 +1,7 @@
 //! The metadata of a weights file: the conventions of its network, the activation of its head, the preprocessing and the
 //! framing of pictures.
 
-use crate::conventions::{Activation, ConventionError, Conventions, FORMAT, HeadActivation, Padding, Precision};
+use crate::conventions::{Activation, Color, ConventionError, Conventions, FORMAT, HeadActivation, Padding, Precision};
 use crate::formats::container::Header;
 #[cfg(feature = "alloc")]
 use crate::picture::Framing;
@@ -53,10 +53,18 @@ impl Preprocess {
     /// Reads `mbvc.preprocessing`.
     ///
     /// # Errors
-    /// If it is missing or malformed.
+    /// If it is missing or malformed, or has different numbers for red, green and blue although the network reads gray
+    /// pixels.
     pub fn of(header: &Header<'_>) -> Result<Self, ConventionError> {
+        const KEY: &str = "mbvc.preprocessing";
         let expected = "`scale R G B offset R G B` with six finite numbers";
-        read(header, "mbvc.preprocessing", expected, |text| Self::parse(text).ok())
+        let preprocess = read(header, KEY, expected, |text| Self::parse(text).ok())?;
+        let stem = header.tensor(Color::STEM).and_then(|stem| Color::of_stem(stem.shape.dims()));
+        if stem == Some(Color::Gray) && !preprocess.is_gray() {
+            let expected = "the same for red, green and blue, because the network reads gray pixels";
+            return Err(ConventionError::Value { key: KEY, expected });
+        }
+        Ok(preprocess)
     }
 }
 

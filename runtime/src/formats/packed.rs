@@ -363,6 +363,9 @@ pub fn from_packed<P: Plan + 'static>(
     let plan = plan(header.isa).ok_or(PackedError::Isa(IsaError::NoneCompiled { compiled: info.isas }))?;
     header.check(&info.needs(), plan, file.len())?;
     header.check_sum(file)?;
+    if info.input[2] == 1 && !header.preprocess.is_gray() {
+        return Err(PackedError::Damaged);
+    }
     let block = file.get(LINE..).and_then(|rest| rest.get(..plan.lines() * LINE)).ok_or(PackedError::Length)?;
     let block = lines(block).ok_or(PackedError::Alignment)?;
     if !plan.is_sound(block) {

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::filter::Filter;
-use super::resample::{Part, resample};
+use super::resample::{Part, Samples, resample};
 use super::rgb::Rgb;
 
 /// How a picture of any size is scaled and cropped to the input of a network.
@@ -53,8 +53,11 @@ impl Framing {
         if words.next().is_some() { Err(FramingError) } else { Ok(Self { fit, filter }) }
     }
 
-    /// Returns the pixels `[height, width, 3]` that a network with an input of `size`, `[height, width]`, reads.
-    pub fn frame(&self, picture: &Rgb<'_>, size: [usize; 2]) -> Vec<u8> {
+    /// Returns the pixels that a network with an input of the shape `input`, `[height, width, channels]`, reads. If it has
+    /// one channel, the picture is converted to gray before it is scaled.
+    pub fn frame(&self, picture: &Rgb<'_>, input: [usize; 3]) -> Vec<u8> {
+        let [height, width, channels] = input;
+        let size = [height, width];
         let (scaled, first) = match self.fit {
             Fit::Squash => (size, [0, 0]),
             Fit::Crop { scaled, kept } => {
@@ -63,7 +66,11 @@ impl Framing {
                 (scaled, [0, 1].map(|axis| middle(scaled[axis] - size[axis])))
             }
         };
-        resample(picture, self.filter, scaled, Part { first, size })
+        let (from, part) = (picture.size(), Part { first, size });
+        match channels {
+            1 => resample(Samples::<1> { pixels: &picture.luma(), size: from }, self.filter, scaled, part),
+            _ => resample(Samples::<3> { pixels: picture.pixels(), size: from }, self.filter, scaled, part),
+        }
     }
 }
 
@@ -154,7 +161,8 @@ mod tests {
     fn crops_cover_the_network() {
         let framing = Framing { fit: Fit::Crop { scaled: 1, kept: 2 }, ..Framing::default() };
         let picture = Rgb::new(alloc::vec![9; 5 * 4 * 3], [5, 4]).unwrap();
-        assert_eq!(framing.frame(&picture, [3, 3]), [9; 27]);
+        assert_eq!(framing.frame(&picture, [3, 3, 3]), [9; 27]);
+        assert_eq!(framing.frame(&picture, [3, 3, 1]), [9; 9]);
     }
 
     #[test]
@@ -163,7 +171,7 @@ mod tests {
         let pixels = [[255; 3], [10; 3], [20; 3], [255; 3]].concat();
         let picture = Rgb::new(pixels, [1, 4]).unwrap();
         let framing = Framing::parse("crop 1/1 bilinear").unwrap();
-        assert_eq!(framing.frame(&picture, [1, 2]), [10, 10, 10, 20, 20, 20]);
-        assert_eq!(Framing::default().frame(&picture, [1, 4]), picture.pixels());
+        assert_eq!(framing.frame(&picture, [1, 2, 3]), [10, 10, 10, 20, 20, 20]);
+        assert_eq!(Framing::default().frame(&picture, [1, 4, 3]), picture.pixels());
     }
 }

@@ -64,7 +64,7 @@ pub fn classify<'a>(
     Ok(guesses)
 }
 
-/// Returns the pixels of a picture that a network reads, `[height, width, 3]`. `LENGTH` is their number of bytes.
+/// Returns the pixels of a picture that a network reads, of the shape of its input. `LENGTH` is their number of bytes.
 ///
 /// # Errors
 /// If the picture has no pixels.
@@ -79,6 +79,5 @@ pub fn frame<const LENGTH: usize>(
 }
 
 fn pixels(info: &NetworkInfo, metadata: &ClassifierMetadata, picture: &impl Picture) -> Result<Vec<u8>, PictureError> {
-    let [height, width, _] = info.input;
-    Ok(metadata.framing.frame(&picture.rgb()?, [height, width]))
+    Ok(metadata.framing.frame(&picture.rgb()?, info.input))
 }

@@ -8,7 +8,6 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::filter::Filter;
-use super::rgb::Rgb;
 
 /// Fraction bits of a weight. A sum of bytes times weights fits in 32 bits with a sign and one spare bit.
 const PRECISION: u32 = 32 - 8 - 2;
@@ -24,14 +23,27 @@ pub struct Part {
     pub size: [usize; 2],
 }
 
-/// The pixels `[height, width, 3]` of a part of `picture` after it is scaled to `scaled`, `[height, width]`.
-pub fn resample(picture: &Rgb<'_>, filter: Filter, scaled: [usize; 2], part: Part) -> Vec<u8> {
-    let [height, width] = picture.size();
+/// Pixels of `CHANNELS` samples, row by row.
+#[derive(Debug, Clone, Copy)]
+pub struct Samples<'a, const CHANNELS: usize> {
+    pub pixels: &'a [u8],
+    /// `[height, width]`, both at least 1.
+    pub size: [usize; 2],
+}
+
+/// The pixels `[height, width, CHANNELS]` of a part of `picture` after it is scaled to `scaled`, `[height, width]`.
+pub fn resample<const CHANNELS: usize>(
+    picture: Samples<'_, CHANNELS>,
+    filter: Filter,
+    scaled: [usize; 2],
+    part: Part,
+) -> Vec<u8> {
+    let [height, width] = picture.size;
     let ([top, left], [rows, columns]) = (part.first, part.size);
     let across = taps(filter, width, scaled[1], left, columns);
     let down = taps(filter, height, scaled[0], top, rows);
-    let narrow = narrowed(picture.pixels(), width, &across);
-    lowered(&narrow, columns, &down)
+    let narrow = narrowed::<CHANNELS>(picture.pixels, width, &across);
+    lowered(&narrow, columns * CHANNELS, &down)
 }
 
 /// The input samples of one output sample: index of the first, and their weights.
@@ -64,12 +76,12 @@ fn taps(filter: Filter, from: usize, to: usize, skip: usize, count: usize) -> Ve
     (skip..skip + count).map(tap).collect()
 }
 
-fn narrowed(pixels: &[u8], from: usize, taps: &[Taps]) -> Vec<u8> {
+fn narrowed<const CHANNELS: usize>(pixels: &[u8], from: usize, taps: &[Taps]) -> Vec<u8> {
     let mut narrow = Vec::with_capacity(pixels.len() / from * taps.len());
-    for row in pixels.chunks_exact(from * 3) {
+    for row in pixels.chunks_exact(from * CHANNELS) {
         for Taps { first, weights } in taps {
-            let mut sums = [HALF; 3];
-            for (pixel, weight) in row.chunks_exact(3).skip(*first).zip(weights) {
+            let mut sums = [HALF; CHANNELS];
+            for (pixel, weight) in row.chunks_exact(CHANNELS).skip(*first).zip(weights) {
                 for (sum, sample) in sums.iter_mut().zip(pixel) {
                     *sum += i32::from(*sample) * weight;
                 }
@@ -80,12 +92,13 @@ fn narrowed(pixels: &[u8], from: usize, taps: &[Taps]) -> Vec<u8> {
     narrow
 }
 
-fn lowered(pixels: &[u8], width: usize, taps: &[Taps]) -> Vec<u8> {
-    let mut low = Vec::with_capacity(taps.len() * width * 3);
-    let mut sums = vec![0; width * 3];
+/// Combines rows of `samples` samples.
+fn lowered(pixels: &[u8], samples: usize, taps: &[Taps]) -> Vec<u8> {
+    let mut low = Vec::with_capacity(taps.len() * samples);
+    let mut sums = vec![0; samples];
     for Taps { first, weights } in taps {
         sums.fill(HALF);
-        for (row, weight) in pixels.chunks_exact(width * 3).skip(*first).zip(weights) {
+        for (row, weight) in pixels.chunks_exact(samples).skip(*first).zip(weights) {
             for (sum, sample) in sums.iter_mut().zip(row) {
                 *sum += i32::from(*sample) * weight;
             }
@@ -104,7 +117,7 @@ mod tests {
     use super::*;
 
     fn whole(pixels: &[u8], from: [usize; 2], to: [usize; 2], filter: Filter) -> Vec<u8> {
-        resample(&Rgb::new(pixels, from).unwrap(), filter, to, Part { first: [0, 0], size: to })
+        resample(Samples::<3> { pixels, size: from }, filter, to, Part { first: [0, 0], size: to })
     }
 
     const FILTERS: [Filter; 4] = [Filter::Nearest, Filter::Bilinear, Filter::Bicubic, Filter::BilinearAliased];
@@ -131,15 +144,27 @@ mod tests {
     }
 
     #[test]
+    fn gray_pixels_are_scaled_like_each_color() {
+        let gray: Vec<u8> = (0..13 * 7).map(|at| (at * at * 5 % 253) as u8).collect();
+        let colors: Vec<u8> = gray.iter().flat_map(|sample| [*sample; 3]).collect();
+        for filter in FILTERS {
+            let part = Part { first: [0, 0], size: [9, 4] };
+            let found = resample(Samples::<1> { pixels: &gray, size: [13, 7] }, filter, [9, 4], part);
+            let found: Vec<u8> = found.into_iter().flat_map(|sample| [sample; 3]).collect();
+            assert_eq!(found, whole(&colors, [13, 7], [9, 4], filter), "{filter}");
+        }
+    }
+
+    #[test]
     fn a_part_equals_a_crop_of_the_whole() {
         let [height, width] = [9, 14];
         let pixels: Vec<u8> = (0..height * width * 3).map(|at| (at * at * 7 % 251) as u8).collect();
-        let picture = Rgb::new(&pixels[..], [height, width]).unwrap();
+        let picture = Samples::<3> { pixels: &pixels, size: [height, width] };
         for filter in FILTERS {
             let scaled = [21, 6];
             let whole = whole(&pixels, [height, width], scaled, filter);
             let (first, size) = ([3, 2], [11, 3]);
-            let part = resample(&picture, filter, scaled, Part { first, size });
+            let part = resample(picture, filter, scaled, Part { first, size });
             for (row, found) in part.chunks_exact(size[1] * 3).enumerate() {
                 let at = ((first[0] + row) * scaled[1] + first[1]) * 3;
                 assert_eq!(found, &whole[at..at + size[1] * 3], "{filter}, row {row}");

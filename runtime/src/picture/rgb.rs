@@ -36,6 +36,16 @@ impl<'a> Rgb<'a> {
         &self.pixels
     }
 
+    /// The luma of the pixels, `[height, width]`: 0.299 red, 0.587 green and 0.114 blue (ITU-R BT.601) in fixed point,
+    /// rounded to nearest, as Pillow's `convert("L")` computes it.
+    pub fn luma(&self) -> Vec<u8> {
+        let luma = |[red, green, blue]: &[u8; 3]| {
+            let sum = 19_595 * u32::from(*red) + 38_470 * u32::from(*green) + 7_471 * u32::from(*blue);
+            ((sum + 0x8000) >> 16) as u8
+        };
+        self.pixels.as_chunks::<3>().0.iter().map(luma).collect()
+    }
+
     /// The pixels, without a copy if the picture owns them.
     pub fn into_pixels(self) -> Vec<u8> {
         self.pixels.into_owned()
@@ -115,6 +125,26 @@ mod tests {
             let error = Rgb::new(bytes, size).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn luma_is_that_of_pillow() {
+        // `Image.new("RGB", (1, 1), color).convert("L").getpixel((0, 0))`, of Pillow.
+        for (color, expected) in [
+            ([0, 0, 0], 0),
+            ([255, 255, 255], 255),
+            ([255, 0, 0], 76),
+            ([0, 255, 0], 150),
+            ([0, 0, 255], 29),
+            ([1, 2, 3], 2),
+            ([200, 100, 50], 124),
+            ([17, 99, 250], 92),
+        ] {
+            assert_eq!(Rgb::new(&color[..], [1, 1]).unwrap().luma(), [expected], "{color:?}");
+        }
+        let grays: Vec<u8> = (0..=255).collect();
+        let pixels: Vec<u8> = grays.iter().flat_map(|gray| [*gray; 3]).collect();
+        assert_eq!(Rgb::new(pixels, [16, 16]).unwrap().luma(), grays, "gray pixels keep their value");
     }
 
     #[cfg(feature = "image")]

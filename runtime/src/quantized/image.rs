@@ -5,7 +5,7 @@ use crate::preprocess::Preprocess;
 use crate::quantized::arithmetic::{Integer, Quant, round_ties_even};
 use crate::simd::Area;
 
-/// An image `[height, width, 3]` that is read row by row, as the network's bytes.
+/// An image `[height, width, channels]` that is read row by row, as the network's bytes.
 pub trait Quantized: Sync {
     /// Writes `BYTES` bytes: numbers `y * BYTES ..` of the image.
     fn row<const BYTES: usize>(&self, y: usize, to: &mut [u8]);
@@ -23,7 +23,7 @@ impl<T: Integral> Quantized for &[T] {
 
 /// An image of real numbers, which are quantized to nearest, ties to even.
 pub struct Values<'a> {
-    /// The image, `[height, width, 3]`, preprocessed.
+    /// The image, `[height, width, channels]`, preprocessed.
     pub values: &'a [f32],
     /// Quantization of the input.
     pub quant: Quant,
@@ -46,7 +46,7 @@ fn quantize(value: f32, quant: Quant, integer: Integer) -> u8 {
     (limits.clamp(steps + quant.zero_point()) - limits.low) as u8
 }
 
-/// The byte for each pixel value of each channel.
+/// The byte for each pixel value of each channel. The three channels of gray pixels are equal, as in [`Preprocess`].
 #[derive(Debug, Clone)]
 pub struct Table {
     bytes: [[u8; 256]; 3],
@@ -61,9 +61,26 @@ impl Table {
         let same = bytes.iter().all(|bytes| bytes.iter().enumerate().all(|(pixel, byte)| usize::from(*byte) == pixel));
         Self { bytes, same }
     }
+
+    /// Writes the bytes of interleaved pixels to `to`. If the lengths differ, the rest of the longer slice is ignored.
+    #[inline]
+    pub fn convert(&self, pixels: &[u8], to: &mut [u8]) {
+        let (pixels, pixels_rest) = pixels.as_chunks::<3>();
+        let (to, to_rest) = to.as_chunks_mut::<3>();
+        let convert = |pixels: &[u8], to: &mut [u8]| {
+            for ((to, pixel), table) in to.iter_mut().zip(pixels).zip(&self.bytes) {
+                *to = table[usize::from(*pixel)];
+            }
+        };
+        for (pixel, to) in pixels.iter().zip(to) {
+            convert(pixel, to);
+        }
+        // Gray pixels, whose number is not a multiple of three.
+        convert(pixels_rest, to_rest);
+    }
 }
 
-/// Pixels, `[height, width, 3]` red, green, blue.
+/// Pixels: `[height, width, 3]` red, green, blue, or `[height, width, 1]` gray.
 pub struct Pixels<'a> {
     /// Pixel values, row by row.
     pub bytes: &'a [u8],
@@ -79,11 +96,7 @@ impl Quantized for Pixels<'_> {
             to.copy_from_slice(pixels);
             return;
         }
-        for (pixel, to) in pixels.chunks_exact(3).zip(to.chunks_exact_mut(3)) {
-            for ((to, pixel), table) in to.iter_mut().zip(pixel).zip(&self.table.bytes) {
-                *to = table[usize::from(*pixel)];
-            }
-        }
+        self.table.convert(pixels, to);
     }
 }
 

@@ -45,6 +45,25 @@ fn metadata_is_read() {
 }
 
 #[test]
+fn gray_pixels_are_preprocessed_by_one_scale_and_offset() {
+    let data = [0u8; 9 * 4 * 4];
+    let read = |channels: usize, preprocessing: &str| {
+        let mut metadata = metadata();
+        metadata.insert("mbvc.preprocessing".to_string(), preprocessing.to_string());
+        let shape = std::vec![3, 3, channels, 4 / channels];
+        let stem = TensorView::new(safetensors::Dtype::F32, shape, &data).unwrap();
+        Weights::from_bytes(safetensors::serialize([("stem.weight", stem)], Some(metadata)).unwrap())
+    };
+    let one = "scale 0.5 0.5 0.5 offset -1 -1 -1";
+    assert!(read(1, one).unwrap().preprocessing().is_gray());
+    for other in ["scale 0.5 0.25 0.5 offset -1 -1 -1", "scale 0.5 0.5 0.5 offset -1 -1 0"] {
+        let error = read(1, other).unwrap_err().to_string();
+        assert!(error.contains("`mbvc.preprocessing` must be the same for red, green and blue"), "{error}");
+        assert!(read(2, other).is_ok(), "a stem of an unknown form, which no network has");
+    }
+}
+
+#[test]
 fn labels_are_optional() {
     let mut without = metadata();
     without.remove("mbvc.labels");

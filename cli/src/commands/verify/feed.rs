@@ -5,14 +5,11 @@ use std::path::Path;
 use mbvc::weights::Preprocess;
 use mbvc_compiler::spec::Precision;
 use mbvc_import::{Container, Data, Layout, Trace};
+use mbvc_runtime::quantized::Table;
 use mbvc_runtime::quantized::arithmetic::{Integer, Quant};
-use mbvc_runtime::quantized::{Pixels, Quantized as _, Table};
 
 use super::peer::{Dtype, Image, Input};
 use crate::error::{CliError, Result};
-
-/// Red, green and blue.
-const CHANNELS: usize = 3;
 
 /// Input of the reference interpreter in NHWC.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +26,8 @@ pub struct Feed {
     reversed: bool,
     layout: Layout,
     dtype: Dtype,
-    size: [usize; 2],
+    /// Shape of the input: `[height, width, channels]`.
+    size: [usize; 3],
 }
 
 /// The input of a quantized network.
@@ -63,8 +61,8 @@ pub fn quant(container: &Container, name: &str, integer: Integer) -> Result<Quan
 }
 
 impl Feed {
-    /// Returns the feed of a network of `size` (height, width) with the weights of `container`, whose pixels are
-    /// preprocessed by `preprocess`. `input` describes the input of `model` in the other engine.
+    /// Returns the feed of a network of `size` (height, width, channels) with the weights of `container`, whose pixels
+    /// are preprocessed by `preprocess`. `input` describes the input of `model` in the other engine.
     ///
     /// # Errors
     /// If the input of the model has another size, or an unsupported type.
@@ -74,7 +72,7 @@ impl Feed {
         integer: Option<Integer>,
         trace: &Trace,
         (model, input): (&Path, &Input),
-        size: [usize; 2],
+        size: [usize; 3],
     ) -> Result<Self> {
         let Trace { pixel_scale, reversed, .. } = *trace;
         let layout = trace.input.layout;
@@ -111,14 +109,14 @@ impl Feed {
     }
 
     fn shape(&self) -> Vec<usize> {
-        let [height, width] = self.size;
+        let [height, width, channels] = self.size;
         match self.layout {
-            Layout::Nchw => vec![1, CHANNELS, height, width],
-            Layout::Nhwc | Layout::Flat => vec![1, height, width, CHANNELS],
+            Layout::Nchw => vec![1, channels, height, width],
+            Layout::Nhwc | Layout::Flat => vec![1, height, width, channels],
         }
     }
 
-    /// Input of the interpreter for interleaved RGB pixels.
+    /// Input of the interpreter for interleaved pixels.
     pub fn ours(&self, pixels: &[u8]) -> Ours {
         match &self.quantized {
             None => {
@@ -155,17 +153,18 @@ impl Feed {
         Image { dtype: self.dtype, shape: self.shape(), bytes }
     }
 
-    /// Interleaved RGB values in the layout and channel order of the other engine.
+    /// Interleaved values in the layout and channel order of the other engine.
     fn laid_out<T: Copy, const N: usize>(&self, values: &[T], bytes: impl Fn(T) -> [u8; N]) -> Vec<u8> {
-        let place = |channel: usize| if self.reversed { CHANNELS - 1 - channel } else { channel };
-        let pixels = values.chunks_exact(CHANNELS);
+        let [_, _, channels] = self.size;
+        let place = |channel: usize| if self.reversed { channels - 1 - channel } else { channel };
+        let pixels = values.chunks_exact(channels);
         match self.layout {
-            Layout::Nchw => (0..CHANNELS)
+            Layout::Nchw => (0..channels)
                 .flat_map(|channel| pixels.clone().flat_map(move |pixel| [pixel[place(channel)]]))
                 .flat_map(bytes)
                 .collect(),
             Layout::Nhwc | Layout::Flat => pixels
-                .flat_map(|pixel| (0..CHANNELS).map(move |channel| pixel[place(channel)]))
+                .flat_map(|pixel| (0..channels).map(move |channel| pixel[place(channel)]))
                 .flat_map(bytes)
                 .collect(),
         }
@@ -175,12 +174,8 @@ impl Feed {
 impl Input8 {
     /// Quantized pixels, offset so that the minimum of the integer type is 0.
     fn steps(&self, pixels: &[u8]) -> Vec<u8> {
-        let image = Pixels { bytes: pixels, table: &self.table };
         let mut steps = vec![0; pixels.len()];
-        for (at, to) in steps.chunks_exact_mut(CHANNELS).enumerate() {
-            // A row of one pixel.
-            image.row::<CHANNELS>(at, to);
-        }
+        self.table.convert(pixels, &mut steps);
         steps
     }
 }
@@ -205,7 +200,7 @@ mod tests {
         let container = Container { tensors, ..Container::default() };
         let preprocess = Preprocess { scale: [0.5, 1.0, 2.0], offset: [0.0; 3] };
         let input = Input { dtype: dtype.into(), shape: vec![None; 4] };
-        Feed::new(&container, preprocess, integer, trace, (Path::new("m"), &input), [1, 2]).unwrap()
+        Feed::new(&container, preprocess, integer, trace, (Path::new("m"), &input), [1, 2, 3]).unwrap()
     }
 
     fn floats(image: &Image) -> Vec<f32> {
@@ -256,7 +251,7 @@ mod tests {
             let input = Input { dtype: dtype.into(), shape: shape.iter().copied().map(Some).collect() };
             let preprocess = Preprocess { scale: [1.0; 3], offset: [0.0; 3] };
             let container = Container::default();
-            let made = Feed::new(&container, preprocess, None, &trace, (Path::new("m.onnx"), &input), [1, 2]);
+            let made = Feed::new(&container, preprocess, None, &trace, (Path::new("m.onnx"), &input), [1, 2, 3]);
             made.err().map(|error| error.to_string())
         };
         assert_eq!(refused("float32", &[1, 1, 2, 3]), None);

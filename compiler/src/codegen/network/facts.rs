@@ -16,6 +16,7 @@ use crate::spec::{NetworkSpec, Numerics};
 pub fn info(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenStream {
     let name = naming.name.to_string();
     let [height, width] = spec.resolution.map(lit);
+    let channels = lit(spec.input.channels());
     let (classes, threads) = (lit(spec.classes), lit(spec.threads));
     let bytes = programs.iter().map(|program| program.scratch_bytes).max().unwrap_or(0);
     let scratch = lit(bytes.next_multiple_of(64));
@@ -46,7 +47,7 @@ pub fn info(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenS
     quote! {
         static INFO: rt::NetworkInfo = rt::NetworkInfo {
             name: #name,
-            input: [#height, #width, 3],
+            input: [#height, #width, #channels],
             classes: #classes,
             embedding: #embedding,
             fusion: #fusion,
