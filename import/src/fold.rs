@@ -21,6 +21,9 @@ fn exact(layer: &Layer<'_>) -> Result<[Vec<f64>; 2]> {
     let channels = layer.out_channels();
     check_real(&layer.kernel.constant)?;
     let mut weight = layer.kernel.values();
+    if let Some(copies) = &layer.copies {
+        weight = merged(&weight, copies, channels);
+    }
     let mut bias = match layer.bias {
         None => None,
         Some(bias) if bias.len() == channels => {
@@ -60,6 +63,16 @@ fn product([a, b]: [Vec<f64>; 2], [c, d]: [Vec<f64>; 2]) -> [Vec<f64>; 2] {
     let mut bias = d;
     add_row(&mut bias, &b);
     [weight, bias]
+}
+
+/// Sums a weight `[kh, kw, in, out]` over its input channels, which are copies of one channel times `copies`.
+fn merged(weight: &[f64], copies: &[f64], channels: usize) -> Vec<f64> {
+    let taps = weight.chunks_exact(copies.len() * channels);
+    let sum = |tap: &[f64], output: usize| {
+        let rows = tap.chunks_exact(channels).zip(copies);
+        rows.map(|(row, factor)| row[output] * factor).sum::<f64>()
+    };
+    taps.flat_map(|tap| (0..channels).map(move |output| sum(tap, output))).collect()
 }
 
 fn check_real(constant: &Constant<'_>) -> Result<()> {

@@ -122,12 +122,12 @@ impl Imported {
         }
     }
 
-    /// Converts a network for BGR input to RGB by swapping the channels of its stem and its recorded preprocessing.
+    /// Converts a network for BGR input to RGB by swapping the channels of its stem and its recorded preprocessing. A
+    /// network for gray input does not change.
     pub fn swap_channels(&mut self) {
         for tensor in self.container.tensors.iter_mut().filter(|tensor| tensor.name == "stem.weight") {
-            // `[kh, kw, 3, out]`.
-            let outputs = tensor.shape.last().copied().unwrap_or(1).max(1);
-            tensor.data.reverse_groups(outputs, 3);
+            let &[_, _, channels, outputs] = tensor.shape.as_slice() else { continue };
+            tensor.data.reverse_groups(outputs.max(1), channels.max(1));
         }
         if let Some(trace) = &mut self.trace {
             trace.reversed = !trace.reversed;

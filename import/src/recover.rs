@@ -1,12 +1,15 @@
 //! From recognized layers to the table, the width and the conventions of a spec.
 
-use mbvc_compiler::spec::{Activation, MAX_BLOCKS, Padding, Precision, Preprocessing, ResidualRule, make_divisible};
-use mbvc_runtime::{Filter, Fit, Framing, HeadActivation};
+mod image;
+
+use mbvc_compiler::spec::{
+    Activation, Color, MAX_BLOCKS, Padding, Precision, Preprocessing, ResidualRule, make_divisible,
+};
+use mbvc_runtime::{Framing, HeadActivation};
 
 use crate::error::{ImportError, Result};
-use crate::normalization;
-use crate::published::{self, IMAGENET_MEAN, IMAGENET_STD};
-use crate::recognize::{Chain, Front, Layer, Norm};
+use crate::published;
+use crate::recognize::{Chain, Layer, Norm};
 use crate::source::{self, Fact, Format, SourceGraph};
 use crate::text::shorten;
 
@@ -17,6 +20,8 @@ pub struct Recovered {
     pub width: f64,
     /// Height and width.
     pub resolution: [usize; 2],
+    /// Colors of the pixels that the network reads.
+    pub input: Color,
     /// Padding of 3x3 convolutions; the framework's convention if both give the same result.
     pub padding: Padding,
     /// Activation after every convolution except projections.
@@ -136,6 +141,10 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
             }
         },
     );
+    let (input, how) = image::input(chain)?;
+    if input == Color::Gray {
+        fact("input", input.word().into(), how);
+    }
     let (padding, how) = padding(chain, graph);
     fact("padding", padding.word().into(), how);
     let how = match chain.activation_implied {
@@ -145,15 +154,17 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
     fact("activation", chain.activation.word().into(), how.into());
     let (epsilon, how) = epsilon(chain, padding, &mut notes);
     fact("batch_norm_epsilon", epsilon.to_string(), how);
-    let (preprocessing, how) = preprocessing(chain, graph, padding, &mut notes)?;
+    let (preprocessing, how) = image::preprocessing(chain, graph, padding, input, &mut notes)?;
     fact("preprocessing", describe(&preprocessing), how);
-    let (framing, how) = framing(graph, padding);
+    let (framing, how) = image::framing(graph, padding);
     fact("framing", framing.to_string(), how);
-    let own = matches!(graph.hints.preprocessing, Some((_, true)));
+    // That of colors does not apply to gray pixels.
+    let applies = input == Color::Rgb || graph.hints.preprocessing.is_none_or(|(found, _)| found.is_gray());
+    let own = applies && matches!(graph.hints.preprocessing, Some((_, true)));
     let preprocessing_recorded =
         chain.front.is_some_and(|front| front.is_arithmetic()) || graph.input_quantization.is_some() || own;
     for fact in &mut facts {
-        if let Some(how) = graph.hints.how(fact.key) {
+        if let Some(how) = graph.hints.how(fact.key).filter(|_| applies || fact.key != "preprocessing") {
             how.clone_into(&mut fact.how);
         }
     }
@@ -166,6 +177,7 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
     let recovered = Recovered {
         width,
         resolution,
+        input,
         padding,
         activation: chain.activation,
         batch_norm_epsilon: epsilon,
@@ -353,67 +365,6 @@ fn epsilon(chain: &Chain<'_>, padding: Padding, notes: &mut Vec<String>) -> (f64
         notes.push("the epsilons of the batch normalizations differ; each is folded with its own".into());
     }
     (first, "attribute of the batch normalizations".into())
-}
-
-fn preprocessing(
-    chain: &Chain<'_>,
-    graph: &SourceGraph<'_>,
-    padding: Padding,
-    notes: &mut Vec<String>,
-) -> Result<(Preprocessing, String)> {
-    if let Some(recorded) = normalization::recorded(chain, graph)? {
-        return Ok(recorded);
-    }
-    Ok(unrecorded_preprocessing(chain, graph, padding, notes))
-}
-
-fn unrecorded_preprocessing(
-    chain: &Chain<'_>,
-    graph: &SourceGraph<'_>,
-    padding: Padding,
-    notes: &mut Vec<String>,
-) -> (Preprocessing, String) {
-    if let Some(front @ Front { scale, offset, .. }) = chain.front.filter(Front::is_arithmetic) {
-        let takes_bytes = front.takes_bytes();
-        let per_pixel = scale.map(|scale| if takes_bytes { scale } else { scale / 255.0 } as f32);
-        let range = if takes_bytes { "0..255" } else { "0..1" };
-        notes.push(format!("the graph scales its input, assumed to be {range}; this is imported as preprocessing"));
-        return (
-            Preprocessing { scale: per_pixel, offset: offset.map(|offset| offset as f32) },
-            format!("arithmetic before the stem, for an input of {range}"),
-        );
-    }
-    let symmetric_range = Preprocessing::from_range(-1.0, 1.0);
-    if let Some((scale, zero)) = graph.input_quantization {
-        let ends = [0.0, 255.0].map(|pixel| (pixel - zero as f64) * scale);
-        if (ends[0] + 1.0).abs() > 1.01 * scale || (ends[1] - 1.0).abs() > 1.01 * scale {
-            let [low, high] = ends;
-            return (Preprocessing::from_range(low, high), "quantization of the input".into());
-        }
-        return (symmetric_range, "quantization of the input, which is nearest to -1 to 1".into());
-    }
-    if let Some((preprocessing, _)) = graph.hints.preprocessing {
-        return (preprocessing, "convention of the source".into());
-    }
-    match (graph.format, padding) {
-        (Format::Onnx | Format::PyTorch, Padding::Symmetric) => (
-            Preprocessing::from_mean_and_std(IMAGENET_MEAN, IMAGENET_STD),
-            "PyTorch's convention; not recorded in the file".into(),
-        ),
-        _ => (symmetric_range, "TensorFlow's convention; not recorded in the file".into()),
-    }
-}
-
-/// Returns the recorded framing, or the framework's convention.
-fn framing(graph: &SourceGraph<'_>, padding: Padding) -> (Framing, String) {
-    if let Some((framing, how)) = &graph.hints.framing {
-        return (*framing, how.clone());
-    }
-    if matches!(graph.format, Format::Onnx | Format::PyTorch) && padding == Padding::Symmetric {
-        let framing = Framing { fit: Fit::Crop { scaled: 256, kept: 224 }, filter: Filter::Bilinear };
-        return (framing, "PyTorch's convention; not recorded in the file".into());
-    }
-    (Framing::default(), "Keras' convention; not recorded in the file".into())
 }
 
 /// Sets the preprocessing of a network that keeps its quantization to that of its input. For a range of -1 to 1 the integer

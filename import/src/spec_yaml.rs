@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 
-use mbvc_compiler::spec::{Preprocessing, ResidualRule};
+use mbvc_compiler::spec::{Color, Preprocessing, ResidualRule};
 
 use crate::published::{IMAGENET_MEAN, IMAGENET_STD};
 use crate::recover::{Recovered, Row};
@@ -15,7 +15,11 @@ pub fn render(network: &Recovered, source: &str) -> String {
     let resolution = if height == columns { height.to_string() } else { format!("[{height}, {columns}]") };
     let source: String = source.chars().map(|c| if ends_a_comment(c) { ' ' } else { c }).collect();
     let (padding, activation) = (padding.word(), activation.word());
-    let preprocessing = preprocessing(&network.preprocessing);
+    let preprocessing = preprocessing(&network.preprocessing, network.input);
+    let input = match network.input {
+        Color::Rgb => String::new(),
+        Color::Gray => format!("input: {}\n", network.input),
+    };
     let [stem, stem_stride] = network.stem;
     let mut text = format!(
         "\
@@ -25,7 +29,7 @@ name: MobileNetV2
 
 width: {width:?}
 resolution: {resolution}
-classes: {classes}
+{input}classes: {classes}
 preprocessing: {preprocessing}
 
 padding: {padding}
@@ -62,7 +66,7 @@ fn ends_a_comment(c: char) -> bool {
 }
 
 /// Renders a range if all channels share it, in the roundest numbers that result in the same floats.
-fn preprocessing(preprocessing: &Preprocessing) -> String {
+fn preprocessing(preprocessing: &Preprocessing, input: Color) -> String {
     let Preprocessing { scale, offset } = *preprocessing;
     for [low, high] in [[-1.0, 1.0], [0.0, 1.0], [0.0, 255.0], [-128.0, 127.0]] {
         if *preprocessing == Preprocessing::from_range(low, high) {
@@ -85,7 +89,10 @@ fn preprocessing(preprocessing: &Preprocessing) -> String {
     }
     // In full, so that the same floats are read.
     let [scale, offset] = [scale, offset].map(|values| values.map(f64::from));
-    format!("{{ scale: {scale:?}, offset: {offset:?} }}")
+    match input {
+        Color::Rgb => format!("{{ scale: {scale:?}, offset: {offset:?} }}"),
+        Color::Gray => format!("{{ scale: {:?}, offset: {:?} }}", scale[0], offset[0]),
+    }
 }
 
 #[cfg(test)]
@@ -96,7 +103,7 @@ mod tests {
     #[test]
     fn specs_accept_every_preprocessing() {
         let accepted = |expected: Preprocessing, form: &str| {
-            let text = preprocessing(&expected);
+            let text = preprocessing(&expected, Color::Rgb);
             assert!(text.starts_with(form), "{text}");
             let spec = include_str!("../../specs/tiny.yaml");
             let (start, end) = spec.split_once("preprocessing: ").unwrap();

@@ -57,8 +57,8 @@ pub fn trace(chain: &Chain<'_>, graph: &SourceGraph<'_>, quantized: bool) -> Opt
     // The input of a quantized model may be floats.
     let input = graph.holders.get(graph.input, false).or_else(|| graph.holders.get(graph.input, true))?.into();
     let mut tracer = Tracer { graph, quantized, activation: chain.activation, values: Vec::new() };
-    // The network reads RGB.
-    if let Some(front) = chain.front.filter(|front| !front.reversed) {
+    // The network reads RGB, or one gray channel.
+    if let Some(front) = chain.front.filter(|front| !front.reversed && chain.stem.copies.is_none()) {
         tracer.value("input", front.output);
     }
     tracer.layer(&chain.stem);

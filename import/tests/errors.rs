@@ -33,7 +33,7 @@ fn rejects_another_family_at_its_first_layer() {
     assert_eq!(error.kind, ErrorKind::Unsupported);
     let expected = format!(
         "{}: stem, node 'stem_Conv' (Conv): unexpected kernel size\n  \
-         expected: a 3x3 convolution of 3 channels with stride 1 or 2, and an activation\n  \
+         expected: a 3x3 convolution of 3 or 1 channels with stride 1 or 2, and an activation\n  \
          found: a 7x7 convolution with stride 2, 3 to 8 channels",
         path.display()
     );

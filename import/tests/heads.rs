@@ -8,12 +8,13 @@ mod small;
 use common::fixture;
 use mbvc_compiler::spec::Preprocessing;
 use mbvc_import::{ImportError, Imported, ReadOptions, read};
-use mbvc_runtime::HeadActivation;
+use mbvc_runtime::{Color, HeadActivation};
 use serde::Deserialize;
 use small::{logits, logits_of, logits_of_pixels, pattern, spec};
 
 /// Folders of `fixtures/heads`, one per script.
-const GROUPS: [&str; 8] = ["keras", "tfjs", "tflite", "metadata", "torch", "torchscript", "onnx", "onnxruntime"];
+const GROUPS: [&str; 9] =
+    ["keras", "tfjs", "tflite", "metadata", "torch", "torchscript", "onnx", "onnxruntime", "gray"];
 
 /// The network of `heads_torch_files.py`.
 const TINY: &str = "
@@ -68,7 +69,7 @@ fn cases() -> Vec<Case> {
 /// The image of `heads_torch_files.pattern`, whose pixels from 0 to white the network preprocesses.
 fn preprocessed(imported: &Imported, size: [usize; 2]) -> Vec<f32> {
     let Preprocessing { scale, offset } = imported.recovered.preprocessing;
-    let pixels = pattern(size).into_iter().enumerate();
+    let pixels = pattern(size, imported.spec().input.channels()).into_iter().enumerate();
     pixels.map(|(at, pixel)| pixel.abs() * 255.0 * scale[at % 3] + offset[at % 3]).collect()
 }
 
@@ -123,6 +124,17 @@ fn problem(outcome: &Outcome, imported: Result<Imported, Box<ImportError>>) -> O
     let differs = |(found, expected): (&f32, &f64)| (f64::from(*found) - expected).abs() > 1e-5;
     let is_equal = !computed.iter().zip(expected).any(differs);
     (!is_equal).then(|| format!("{computed:?} for {expected:?}"))
+}
+
+/// The sum of three weights of a layer is not an 8-bit integer.
+#[test]
+fn quantized_weights_of_copies_are_not_summed() {
+    let file = fixture("heads/gray/copies_int8.tflite");
+    let error = read(&file, &ReadOptions::keep_quantization()).unwrap_err().to_string();
+    assert!(error.contains("a quantized network that reads copies of a gray image"), "{error}");
+    assert!(error.contains("--dequantize"), "{error}");
+    let imported = read(&file, &ReadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(imported.spec().input, Color::Gray);
 }
 
 /// The table of the guide's chapter on models. `MBVC_WRITE_GUIDE=1` regenerates it.

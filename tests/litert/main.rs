@@ -24,6 +24,8 @@ network!(
     everyday ["portable", "avx2", "neon"], "tests/litert/converted.yaml", name = ConvertedReference,
     rounding = "tflite-reference"
 );
+mbvc::mobilenet_v2!("tests/litert/gray.yaml");
+network!(everyday ["portable", "avx2", "neon"], "tests/litert/gray.yaml", name = GrayReference, rounding = "tflite-reference");
 network!(everyday ["avx512vnni", "avx2", "neon"], "specs/v2.yaml", name = Signed, precision = "int8");
 network!(everyday ["avx2", "neon"], "specs/v2.yaml", name = Unsigned, precision = "uint8");
 // The slow tests, which are optimized, have more.
@@ -34,6 +36,7 @@ mbvc::mobilenet_v2!("specs/v2.yaml", name = UnsignedReference, precision = "uint
 
 const INT8: &str = "models/mobilenet_v2_1.0_224_int8_ptq.tflite";
 const UINT8: &str = "models/mobilenet_v2_1.0_224_uint8_qat.tflite";
+const GRAY: &str = "import/tests/fixtures/heads/gray/plain_int8.tflite";
 const CONVERTED: &str = "import/tests/fixtures/converted_int8.tflite";
 
 /// Runs a network on an image of bytes; returns the steps and the softmax.
@@ -83,6 +86,7 @@ fn compare<T: Integral>(
         mbvc_import::read(model, &ReadOptions::keep_quantization()).unwrap_or_else(|error| panic!("{error}"));
     let weights = Weights::from_bytes(imported.container.to_bytes()).unwrap();
     let [height, width] = imported.spec().resolution;
+    let image_bytes = height * width * imported.spec().input.channels();
     // The values that LiteRT reports, in order: each with its step and its size.
     let graph = lower(imported.spec());
     let nodes = graph.order().unwrap().into_iter().map(|id| graph.node(id));
@@ -93,7 +97,7 @@ fn compare<T: Integral>(
     let (names, pixels) = (String::from_utf8(read("names")).unwrap(), read("pixels"));
     assert_eq!(names.lines().count(), photographs.len() + 3);
     let calls: Vec<(Isa, Call)> = isas.iter().map(|isa| (*isa, bind(&weights, *isa))).collect();
-    for (at, (name, image)) in names.lines().zip(pixels.chunks_exact(height * width * 3)).enumerate() {
+    for (at, (name, image)) in names.lines().zip(pixels.chunks_exact(image_bytes)).enumerate() {
         let values: Vec<u8> = read(&at.to_string()).into_iter().map(|byte| byte ^ T::default().to_byte()).collect();
         let mut expected: Vec<&[u8]> = Vec::new();
         let mut rest = &values[..];
@@ -138,6 +142,13 @@ fn steps_of_a_converted_network_have_the_bits_of_litert() {
     let converted = Path::new(env!("CARGO_MANIFEST_DIR")).join(CONVERTED);
     compare::<i8>(&converted, "xnnpack", call!(Converted, i8), &[], &isas(Converted::INFO));
     compare::<i8>(&converted, "reference", call!(ConvertedReference, i8), &[], &isas(ConvertedReference::INFO));
+}
+
+#[test]
+fn steps_of_a_gray_network_have_the_bits_of_litert() {
+    let gray = Path::new(env!("CARGO_MANIFEST_DIR")).join(GRAY);
+    compare::<i8>(&gray, "xnnpack", call!(Gray, i8), &[], &isas(Gray::INFO));
+    compare::<i8>(&gray, "reference", call!(GrayReference, i8), &[], &isas(GrayReference::INFO));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use mbvc_compiler::diagnostic::Diagnostics;
+use mbvc_compiler::spec::Color;
 use mbvc_compiler::{Compiled, ir::Op};
 use serde::Serialize;
 
@@ -38,6 +39,7 @@ enum Report {
         ok: bool,
         name: String,
         resolution: [usize; 2],
+        input: &'static str,
         classes: usize,
         layers: usize,
         steps: usize,
@@ -110,6 +112,7 @@ fn good(spec: String, compiled: &Compiled, source: &Source) -> Report {
         ok: true,
         name: source.spec.name.clone(),
         resolution: source.spec.resolution,
+        input: source.spec.input.word(),
         classes: source.spec.classes,
         layers,
         steps: first.map_or(0, |program| program.steps.len()),
@@ -144,8 +147,9 @@ fn show(report: &Report, source: &Source) {
         return;
     };
     let Report::Good { fusion, scratch_bytes, .. } = report else { return };
+    let gray = if source.spec.input == Color::Gray { " gray" } else { "" };
     outln!("{GOOD}ok{GOOD:#}  {BOLD}{spec}{BOLD:#}");
-    outln!("    {name}, width {}, {height}x{width}, {classes} classes", source.spec.width);
+    outln!("    {name}, width {}, {height}x{width}{gray}, {classes} classes", source.spec.width);
     outln!(
         "    {layers} layers in {steps} steps, {} MACs, {} parameters {DIM}({}){DIM:#}",
         Count(*macs as f64),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use mbvc::picture::Framing;
 use mbvc::weights::HeadActivation;
 use mbvc_compiler::diagnostic::SourceFile;
-use mbvc_compiler::spec::Preprocessing;
+use mbvc_compiler::spec::{Color, Preprocessing};
 use mbvc_import::{ImportError, Imported, Labels, Quantization, ReadOptions};
 use serde::Serialize;
 
@@ -85,10 +85,10 @@ struct PixelArgs {
     /// Input values of pixels 0 and 255
     #[arg(long, value_name = "LOW,HIGH", value_parser = range, allow_hyphen_values = true, conflicts_with = "mean")]
     range: Option<[f64; 2]>,
-    /// Means of red, green and blue, for pixels scaled to 0..1
+    /// Means of red, green and blue, or one of gray, for pixels scaled to 0..1
     #[arg(long, value_name = "R,G,B", value_parser = means, requires = "std")]
     mean: Option<[f64; 3]>,
-    /// Standard deviations of red, green and blue, for pixels scaled to 0..1
+    /// Standard deviations of red, green and blue, or one of gray, for pixels scaled to 0..1
     #[arg(long, value_name = "R,G,B", value_parser = deviations, requires = "mean")]
     std: Option<[f64; 3]>,
     /// Resizing of images: `squash FILTER`, or `crop SCALED/KEPT FILTER` for a center crop; filters are nearest,
@@ -133,7 +133,10 @@ fn deviations(text: &str) -> std::result::Result<[f64; 3], String> {
 
 /// Numbers within `range`; `what` are the means or deviations of pixels scaled to 0..1.
 fn of_unit_pixels(text: &str, what: &str, range: &RangeInclusive<f64>) -> std::result::Result<[f64; 3], String> {
-    let numbers = numbers(text)?;
+    let numbers = numbers(text).or_else(|expected| match numbers(text) {
+        Ok([all]) => Ok([all; 3]),
+        Err(_) => Err(format!("{expected}, or one for all channels")),
+    })?;
     match numbers.iter().find(|number| !range.contains(number)) {
         None => Ok(numbers),
         Some(number) if (1.0..=255.0).contains(number) => {
@@ -218,6 +221,20 @@ impl From<Box<ImportError>> for CliError {
     }
 }
 
+/// Rejects `--bgr` for a model of gray images.
+///
+/// # Errors
+/// If the model reads gray images.
+pub fn not_gray(imported: &Imported, model: &Path) -> Result {
+    match imported.spec().input {
+        Color::Rgb => Ok(()),
+        Color::Gray => {
+            Err(CliError::new(format!("{} reads gray images, which have no order of channels", model.display()))
+                .help("remove --bgr"))
+        }
+    }
+}
+
 pub fn run(args: &Args) -> Result {
     let places = Places::new(args)?;
     let source = match &args.spec {
@@ -236,9 +253,14 @@ pub fn run(args: &Args) -> Result {
         imported.set_preprocessing(source.spec.preprocessing, "the spec");
     }
     if args.pixels.bgr {
+        not_gray(&imported, &args.model)?;
         imported.swap_channels();
     }
     if let Some(preprocessing) = args.pixels.preprocessing() {
+        if imported.spec().input == Color::Gray && !preprocessing.is_gray() {
+            return Err(CliError::new("the model reads gray images, whose preprocessing is that of one channel")
+                .help("pass one number: --mean 0.5 --std 0.5"));
+        }
         imported.set_preprocessing(preprocessing, "the options");
     }
     if let Some(framing) = args.pixels.framing {

@@ -53,6 +53,12 @@ impl Preprocessing {
     /// Range of the deviation of pixels from 0 to 1; below it, scale and offset lose precision in f32.
     pub const STD: RangeInclusive<f64> = 1e-6..=1.0;
 
+    /// Whether red, green and blue are preprocessed alike, as gray pixels require.
+    pub fn is_gray(&self) -> bool {
+        let Self { scale, offset } = *self;
+        mbvc_runtime::Preprocess { scale, offset }.is_gray()
+    }
+
     /// Maps the pixels 0..=255 to `low..=high`.
     pub fn from_range(low: f64, high: f64) -> Self {
         Self { scale: [((high - low) / 255.0) as f32; 3], offset: [low as f32; 3] }

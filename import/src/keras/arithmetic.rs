@@ -48,6 +48,7 @@ pub fn operation<'a>(layer: &Layer<'a>, operands: &[Operand]) -> Result<Operatio
         "cast" | "Cast" if !is_float(layer) => return Ok(Operation::Op(Op::Other)),
         "cast" | "Cast" | "identity" => return Ok(Operation::Nothing),
         "reshape" => return Ok(Operation::Reshape),
+        "image.grayscale_to_rgb" => return Ok(Operation::Op(Op::Repeat { channels: 3 })),
         _ => return Ok(Operation::Op(Op::Other)),
     };
     Ok(Operation::Op(binary(operator, &operands)))

@@ -111,6 +111,7 @@ pub fn translate<'a>(
         "Rescaling" => rescaling(graph, &call),
         "Normalization" => normalization(graph, &call),
         "Resizing" | "RandomCrop" | "CenterCrop" => resizing(graph, &call),
+        "Concatenate" => concatenate(graph, &call, &inputs),
         "Lambda" => Err(ImportError::unsupported("a Lambda layer contains Python code, which is not executed")
             .help("replace it (by `Rescaling` if it scales the image) or remove it, and save the model again")),
         class if is_augmentation(class) => {
@@ -372,6 +373,16 @@ fn normalization<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Val
     let scale = variance.iter().map(|variance| 1.0 / variance.sqrt().max(EPSILON)).collect();
     let value = call.push(graph, shift)?;
     graph.push(call.place, Op::Affine(Affine::scaling(scale)), vec![value])
+}
+
+/// Copies of one image along the channels; any other concatenation is not an operation of MobileNetV2.
+fn concatenate<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>, inputs: &[Value]) -> Result<Value> {
+    let along_channels = matches!(call.layer.number("axis"), None | Some(-1.0 | 3.0));
+    let is_copied = inputs.iter().all(|input| *input == call.value);
+    if along_channels && is_copied {
+        return call.push(graph, Op::Repeat { channels: inputs.len() });
+    }
+    graph.push(call.place, Op::Other, inputs.to_vec())
 }
 
 /// Resizing to the input size is the identity; a dynamic input size becomes this size.

@@ -49,6 +49,8 @@ pub fn evaluate(node: &proto::Node, inputs: &[Option<Small>]) -> Option<Small> {
         "Add" => elementwise(first, input(1)?, i64::checked_add),
         "Sub" => elementwise(first, input(1)?, i64::checked_sub),
         "Mul" => elementwise(first, input(1)?, i64::checked_mul),
+        "Equal" => elementwise(first, input(1)?, |left, right| Some(i64::from(left == right))),
+        "Where" => choose(first, input(1)?, input(2)?),
         "Cast" => matches!(attributes.int("to", 0), 6 | 7).then(|| first.clone()),
         "Concat" => concat(inputs, attributes.int("axis", 0)),
         "ConstantOfShape" => constant_of_shape(first, attributes),
@@ -75,6 +77,16 @@ fn elementwise(left: &Small, right: &Small, combine: fn(i64, i64) -> Option<i64>
     let (left, right) = (left.values.iter().cycle(), right.values.iter().cycle());
     let values = left.zip(right).take(count).map(|(&left, &right)| combine(left, right)).collect::<Option<_>>()?;
     Small::new(shape.clone(), values)
+}
+
+/// Returns the elements of `left` where `condition` is not 0, and those of `right` elsewhere; all of one shape.
+fn choose(condition: &Small, left: &Small, right: &Small) -> Option<Small> {
+    if condition.shape != left.shape || condition.shape != right.shape {
+        return None;
+    }
+    let pairs = condition.values.iter().zip(left.values.iter().zip(&right.values));
+    let values = pairs.map(|(condition, (left, right))| if *condition == 0 { *right } else { *left }).collect();
+    Small::new(condition.shape.clone(), values)
 }
 
 fn concat(inputs: &[Option<Small>], axis: i64) -> Option<Small> {
@@ -186,6 +198,16 @@ mod tests {
         let one = |value: i64| small(&[1], &[value]);
         let reversed = run("Slice", &[pairs, one(-1), one(i64::MIN), one(0), one(-1)]);
         assert_eq!(reversed, small(&[4, 2], &[0, 0, 0, 0, 2, 3, 0, 1]));
+    }
+
+    /// As torch exports the sizes of `x.expand(-1, 3, -1, -1)`: 1 in place of -1.
+    #[test]
+    fn sizes_of_torch_are_evaluated() {
+        let run = |operator: &str, inputs: &[Option<Small>]| evaluate(&node(operator), inputs);
+        let sizes = small(&[4], &[-1, 3, -1, -1]);
+        let kept = run("Equal", &[sizes.clone(), small(&[4], &[-1; 4])]);
+        assert_eq!(run("Where", &[kept.clone(), small(&[4], &[1; 4]), sizes.clone()]), small(&[4], &[1, 3, 1, 1]));
+        assert_eq!(run("Where", &[kept, small(&[1], &[1]), sizes]), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The role of a weight follows from the graph's edges; names of tensors and nodes are not relied on.
 
 mod axes;
+mod copies;
 mod evaluate;
 mod external;
 mod guard;
@@ -77,6 +78,7 @@ pub fn read(model: &Model, most: usize) -> Result<SourceGraph<'_>> {
     }
     let (is_nhwc, [images, height, width, channels]) = image(graph, input)?;
     let mut scope = Scope::new(opset, images.unwrap_or(1), most);
+    scope.image = [height, width, channels];
     for tensor in &graph.initializer {
         scope.bind(&tensor.name, Slot::stored(tensor))?;
     }
@@ -201,7 +203,7 @@ fn image(graph: &proto::Graph, input: &proto::ValueInfo) -> Result<(bool, [Optio
     let &[images, second, third, fourth] = sizes.as_slice() else {
         return Err(ImportError::unsupported("the input is not a batch of images")
             .at(format!("input '{}'", shorten(&input.name)))
-            .expected("4 dimensions, [N, 3, height, width] or [N, height, width, 3]")
+            .expected("4 dimensions, [N, channels, height, width] or [N, height, width, channels]")
             .found(format!("{} dimensions", sizes.len())));
     };
     // An NHWC model from TensorFlow starts with a transpose, because ONNX convolutions are NCHW.
@@ -210,7 +212,8 @@ fn image(graph: &proto::Graph, input: &proto::ValueInfo) -> Result<(bool, [Optio
             && node.input.first() == Some(&input.name)
             && node.attribute.iter().any(|attribute| attribute.name == "perm" && attribute.ints == [0, 3, 1, 2])
     });
-    Ok(if transposed || (second != Some(3) && fourth == Some(3)) {
+    let is_color = |size| matches!(size, Some(1 | 3));
+    Ok(if transposed || (!is_color(second) && is_color(fourth)) {
         (true, [images, second, third, fourth])
     } else {
         (false, [images, third, fourth, second])

@@ -8,7 +8,7 @@ use mbvc_runtime::HeadActivation;
 use super::evaluate::{Small, evaluate};
 use super::scope::{Axes, Scope, Slot, place};
 use super::tensor::{self, Attributes, axis_of, display, non_negative};
-use super::{layers, proto, qlinear, quantize, reshape};
+use super::{copies, layers, proto, qlinear, quantize, reshape};
 use crate::error::{ImportError, Result};
 use crate::source::{Arithmetic, Constant, DType, Op, Values};
 use crate::text::{display_shape, shorten};
@@ -168,6 +168,15 @@ fn operation<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
         "ReduceMean" => layers::reduce_mean(scope, node, attributes),
         "Gemm" | "MatMul" => layers::float_dense(scope, node, attributes),
         "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => reshape::reshape(scope, node, attributes),
+        "Concat" | "Expand" | "Tile" => match copies::channels(scope, node, attributes)? {
+            // PyTorch exports `repeat` as an Expand to the same sizes, and a Tile.
+            Some(1) => alias(scope, node),
+            Some(channels) => {
+                let (value, axes) = scope.data(node, 0)?;
+                scope.emit(node, Op::Repeat { channels }, vec![value], axes.with_channels(channels))
+            }
+            None => scope.other(node, Op::Other),
+        },
         "Softmax" => softmax(scope, node, attributes, HeadActivation::Softmax),
         "LogSoftmax" => softmax(scope, node, attributes, HeadActivation::LogSoftmax),
         "Sigmoid" => scope.unary(node, Op::Scores(HeadActivation::Sigmoid)),

@@ -78,6 +78,8 @@ pub struct Scope<'a> {
     pub notes: Vec<String>,
     pub quants: Quants,
     pub holders: Holders<'a>,
+    /// Height, width and channels of the image, if fixed in the file.
+    pub image: [Option<usize>; 3],
     /// Scale and zero point of a quantized input image.
     pub pixels: Option<(f64, i64)>,
     names: HashMap<&'a str, Slot<'a>>,
@@ -97,6 +99,7 @@ impl<'a> Scope<'a> {
             notes: Vec::new(),
             quants: Quants::default(),
             holders: Holders::default(),
+            image: [None; 3],
             pixels: None,
             names: HashMap::new(),
             unknown: HashSet::new(),

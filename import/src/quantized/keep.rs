@@ -194,6 +194,9 @@ impl Keeper<'_> {
         if !layer.before.is_empty() {
             return Err(unsupported("arithmetic between the pool and a quantized layer is unsupported"));
         }
+        if layer.copies.is_some() {
+            return Err(unsupported("a quantized network that reads copies of a gray image is unsupported"));
+        }
         if layer.kernel.scale != 1.0 {
             return Err(unsupported("arithmetic after a quantized layer is unsupported"));
         }

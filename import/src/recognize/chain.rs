@@ -37,7 +37,7 @@ pub struct Chain<'g> {
     pub front: Option<Front>,
 }
 
-/// Operations on the input: `x * scale + offset` per channel of the input.
+/// Operations on the input: `x * scale + offset` per channel of the input; the three are equal for a gray image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Front {
     pub scale: [f64; 3],

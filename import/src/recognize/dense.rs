@@ -10,6 +10,16 @@ use crate::source::{Node, Op, Value};
 
 const EXPECTED: &str = "a dense layer (or 1x1 convolution)";
 
+/// Returns the error for an embedding model, which ends with features.
+pub fn no_classifier(after: &str) -> Box<ImportError> {
+    ImportError::unsupported(format!("the network ends with features after {after}: it has no classifier"))
+        .role("classifier")
+        .help(
+            "pass the whole classifier, not the backbone (in Keras, use `include_top=True` or add a head); for an embedding \
+             model, add a classifier with any weights: `embed` returns the features before it",
+        )
+}
+
 /// The layers after the pool.
 #[derive(Debug)]
 pub struct DenseLayers<'g> {
@@ -104,6 +114,9 @@ impl<'g> Walk<'g> {
         let mut inputs = vec![value];
         let before = self.norms(&mut inputs).map_err(|error| error.role(ROLE))?;
         let features = self.flattened(inputs.last().copied().unwrap_or(value));
+        if self.is_end(features) {
+            return Err(no_classifier("the pool").expected(EXPECTED));
+        }
         let node = self.next(features, ROLE, EXPECTED, false)?;
         let (kernel, bias) = match &node.op {
             Op::Dense(dense) => (&dense.kernel, &dense.bias),
@@ -129,7 +142,7 @@ impl<'g> Walk<'g> {
         let norms = self.norms(&mut steps).map_err(|error| error.role(ROLE))?;
         let (role, place, bias) = (ROLE.to_owned(), node.place.text(), bias.as_deref());
         let (shape, stride, activated) = (vec![inputs, outputs], 1, false);
-        let merged = None;
-        Ok((Layer { role, place, kernel, bias, merged, before, norms, shape, stride, activated, steps }, node))
+        let (merged, copies) = (None, None);
+        Ok((Layer { role, place, kernel, bias, copies, merged, before, norms, shape, stride, activated, steps }, node))
     }
 }

@@ -9,7 +9,7 @@ use crate::text::{display_shape, shorten};
 /// The family's layer at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
-    /// 3x3, from 3 channels, activated.
+    /// 3x3, from the channels of the image, activated.
     Stem,
     /// 3x3, activated.
     Depthwise,
@@ -21,7 +21,7 @@ pub enum Expected {
 impl Expected {
     pub fn text(self) -> &'static str {
         match self {
-            Self::Stem => "a 3x3 convolution of 3 channels with stride 1 or 2, and an activation",
+            Self::Stem => "a 3x3 convolution of 3 or 1 channels with stride 1 or 2, and an activation",
             Self::Depthwise => "a 3x3 depthwise convolution with stride 1 or 2, and an activation",
             Self::Pointwise { activated: true } => "a 1x1 convolution with stride 1, and an activation",
             Self::Pointwise { activated: false } => "a 1x1 convolution with stride 1, and no activation",
@@ -49,6 +49,8 @@ pub struct Layer<'g> {
     pub place: String,
     pub kernel: &'g Kernel<'g>,
     pub bias: Option<&'g Constant<'g>>,
+    /// Factors of the copies of a gray image that the kernel reads. The weight sums them to one channel.
+    pub copies: Option<[f64; 3]>,
     /// The dense layer before it, if no activation is between them: both are one layer.
     pub merged: Option<Box<Layer<'g>>>,
     /// Normalizations of its input, which fold into the weight; only layers after the pool have any.
@@ -124,6 +126,7 @@ pub fn describe(node: &Node<'_>) -> String {
         Op::Clamp { low, high } => format!("an activation that clamps to [{low}, {high}]"),
         Op::Pad(_) => "a padding".into(),
         Op::ReverseChannels => "a reversal of the channels".into(),
+        Op::Repeat { channels } => format!("{channels} copies of an image"),
         Op::Add => "an addition of two values".into(),
         Op::Pool { .. } => "an average pool".into(),
         Op::Flatten => "a reshape".into(),

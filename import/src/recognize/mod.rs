@@ -5,6 +5,7 @@ mod activation;
 mod chain;
 mod dense;
 mod end;
+mod front;
 mod layer;
 mod padding;
 #[cfg(test)]
@@ -16,8 +17,9 @@ use mbvc_compiler::spec::Activation;
 
 use crate::error::{ImportError, Result};
 use crate::source::SourceGraph;
-use dense::DenseLayers;
+use dense::{DenseLayers, no_classifier};
 use end::End;
+use front::Entry;
 use layer::Expected;
 use walk::Walk;
 
@@ -27,10 +29,12 @@ pub use layer::{Layer, Norm};
 /// Recognizes the network of `graph`, which must not exceed `most` parameters.
 pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g>> {
     let mut walk = Walk::new(graph, most);
-    let front = walk.front(graph.input)?;
-    let mut value = front.map_or(graph.input, |front| front.output);
-    let stem;
+    let Entry { front, copies, output: mut value } = walk.entry(graph.input)?;
+    let mut stem;
     (stem, value) = walk.layer(value, "stem", Expected::Stem)?;
+    if copies.is_some() {
+        (stem.copies, stem.shape[2]) = (copies, 1);
+    }
     let mut blocks = Vec::new();
     let depthwise_layers = walk.depthwise_layers();
     let head = loop {
@@ -46,12 +50,9 @@ pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g
             let role = if is_last { "head".to_owned() } else { format!("block{number}.expand or head") };
             let (layer, after) = walk.layer(value, &role, Expected::Pointwise { activated: true })?;
             if walk.is_end(after) {
-                return Err(ImportError::unsupported("the network ends with features: it has no classifier")
+                return Err(no_classifier("the last convolution")
                     .at(layer.place)
-                    .expected("an average pool and a dense layer after the last convolution")
-                    .help(
-                        "pass the whole classifier, not the backbone (in Keras, use `include_top=True` or add a head)",
-                    ));
+                    .expected("an average pool and a dense layer"));
             }
             if walk.is_pooled(after) || is_last {
                 value = after;

@@ -213,10 +213,60 @@ fn rejects_unexpected_windows() {
     let stem = |conv: Conv<'static>| Builder::new(32).op("stem", Op::Conv(conv)).op("act", RELU6).error().to_string();
     assert!(stem(conv([3, 3, 3, 8], 1, 3, [1; 4])).contains("unexpected stride"));
     assert!(stem(conv([7, 7, 3, 8], 1, 2, [3; 4])).contains("unexpected kernel size"));
-    assert!(stem(conv([3, 3, 1, 8], 1, 2, [1; 4])).contains("expected: 3 input channels"));
+    assert!(stem(conv([3, 3, 4, 8], 1, 2, [1; 4])).contains("expected: 3 input channels"));
     assert!(stem(Conv { dilation: [2, 2], ..conv([3, 3, 3, 8], 1, 1, [2; 4]) }).contains("dilated"));
     assert!(stem(Conv { groups: 3, ..conv([3, 3, 1, 9], 3, 2, [1; 4]) }).contains("unexpected kind"));
     assert!(stem(Conv { pads: Pads::SameLower, ..conv([3, 3, 3, 8], 1, 2, [0; 4]) }).contains("padding 1 above"));
+}
+
+/// A network for `channels` channels after operations on an image of one channel.
+fn of_gray(channels: usize, front: impl FnOnce(&mut Builder)) -> SourceGraph<'static> {
+    let mut b = Builder::new(32);
+    front(&mut b);
+    b.op("stem", Op::Conv(conv([3, 3, channels, 8], 1, 2, [0, 0, 1, 1]))).op("stem.act", RELU6);
+    let graph = b.depthwise(8, 1, [1; 4]).point("project", 8, 8).tail().finish();
+    SourceGraph { input_shape: [Some(32), Some(32), Some(1)], ..graph }
+}
+
+#[test]
+fn a_gray_image_may_be_copied_before_the_stem() {
+    check(&of_gray(1, |_| {}), |chain| assert_eq!((chain.stem.shape[2], chain.stem.copies), (1, None)));
+    let copied = of_gray(3, |b| {
+        b.op("copies", Op::Repeat { channels: 3 });
+    });
+    check(&copied, |chain| {
+        assert_eq!((chain.stem.shape[2], chain.stem.copies, chain.front), (1, Some([1.0; 3]), None));
+    });
+    // One mean: (x - 0.5) / std.
+    let scaled = |b: &mut Builder| {
+        b.op("mean", Op::Affine(Affine::shifting(vec![-0.5])));
+        b.op("std", Op::Affine(Affine::scaling(vec![2.0, 4.0, 1.0])));
+    };
+    check(&of_gray(3, scaled), |chain| {
+        assert_eq!(chain.stem.copies, Some([1.0, 2.0, 0.5]));
+        let front = chain.front.expect("arithmetic");
+        assert_eq!((front.scale, front.offset), ([2.0; 3], [-1.0; 3]));
+    });
+}
+
+#[test]
+fn rejects_other_copies_and_channels() {
+    let error = |graph: SourceGraph<'_>| {
+        recognize(&graph, MAX_PARAMETERS).map(|chain| chain.stem.shape[2]).unwrap_err().to_string()
+    };
+    let means = |b: &mut Builder| {
+        b.op("means", Op::Affine(Affine::shifting(vec![-0.5, -0.4, -0.3])));
+    };
+    assert!(error(of_gray(3, means)).contains("different means"));
+    let four = |b: &mut Builder| {
+        b.op("copies", Op::Repeat { channels: 4 });
+    };
+    assert!(error(of_gray(4, four)).contains("found: 4 copies of an image"));
+    assert!(error(of_gray(3, |_| {})).contains("expected: 1 input channels"));
+    let twice = |b: &mut Builder| {
+        b.op("one", Op::Repeat { channels: 3 }).op("two", Op::Repeat { channels: 3 });
+    };
+    assert!(error(of_gray(9, twice)).contains("found: 3 copies of an image"));
 }
 
 #[test]
@@ -311,9 +361,13 @@ fn the_classifier_must_match_its_features() {
 fn rejects_a_network_without_classifier() {
     let mut b = block(32);
     b.point("head", 8, 16).op("head.act", RELU6);
-    let error = b.op("pool", Op::Pool { window: None }).error();
+    let error = b.op("pool", Op::Pool { window: None }).op("flat", Op::Flatten).error();
     assert_eq!(error.role.as_deref(), Some("classifier"));
-    assert!(error.to_string().contains("the network ends before this layer"), "{error}");
+    assert!(error.to_string().contains("the network ends with features after the pool"), "{error}");
+    assert!(error.to_string().contains("`embed` returns the features"), "{error}");
+    let mut b = block(32);
+    let error = b.point("head", 8, 16).op("head.act", RELU6).error().to_string();
+    assert!(error.contains("the network ends with features after the last convolution"), "{error}");
 }
 
 #[test]

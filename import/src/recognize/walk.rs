@@ -1,7 +1,6 @@
 //! Traversal of the source graph from layer to layer, with checks.
 
 use super::activation::{self, Clamped};
-use super::chain::Front;
 use super::layer::{Expected, Layer, Norm, check, describe};
 use super::padding::{self, literal};
 use crate::error::{ImportError, Result};
@@ -15,7 +14,7 @@ pub struct Walk<'g> {
     pub outputs: &'g [Output<'g>],
     /// Indices of the readers of each value.
     readers: Vec<Vec<usize>>,
-    /// Channels of the current value.
+    /// Channels of the current value; 0 before the stem if the file does not record those of the image.
     pub channels: usize,
     /// Height and width of the current image, if known.
     image: Option<[usize; 2]>,
@@ -51,7 +50,7 @@ impl<'g> Walk<'g> {
             nodes: &graph.nodes,
             outputs: &graph.outputs,
             readers,
-            channels: channels.unwrap_or(3),
+            channels: channels.unwrap_or(0),
             image: resolution,
             resolution,
             stride: 1,
@@ -120,33 +119,6 @@ impl<'g> Walk<'g> {
         error
     }
 
-    /// Returns the operations on the input before the stem.
-    pub fn front(&self, mut value: Value) -> Result<Option<Front>> {
-        let mut front = None;
-        while let Some(node) = self.only(value) {
-            match &node.op {
-                Op::Affine(affine) => {
-                    let Front { scale, offset, reversed, .. } = front.get_or_insert(Front::new(value));
-                    for channel in 0..3 {
-                        let (Some(by), Some(plus)) = (affine.scale(channel), affine.offset(channel)) else {
-                            return Err(Self::unexpected(node, "input", "one number per channel"));
-                        };
-                        let of_input = if *reversed { 2 - channel } else { channel };
-                        scale[of_input] *= by;
-                        offset[of_input] = offset[of_input] * by + plus;
-                    }
-                }
-                Op::ReverseChannels if self.channels == 3 => front.get_or_insert(Front::new(value)).reversed ^= true,
-                _ => break,
-            }
-            value = node.output;
-            if let Some(front) = &mut front {
-                front.output = value;
-            }
-        }
-        Ok(front)
-    }
-
     /// Returns the number of depthwise convolutions, one for each block of a network of the family.
     pub fn depthwise_layers(&self) -> usize {
         self.nodes.iter().filter(|node| matches!(&node.op, Op::Conv(conv) if conv.groups > 1)).count()
@@ -183,6 +155,9 @@ impl<'g> Walk<'g> {
             node = self.next(node.output, role, expected.text(), false)?;
         }
         let Op::Conv(conv) = &node.op else { return Err(Self::unexpected(node, role, expected.text())) };
+        if self.channels == 0 {
+            self.channels = conv.kernel.shape().get(2).copied().unwrap_or(0);
+        }
         let (shape, stride) = check(node, conv, expected, self.channels)?;
         self.window(node, conv, padded, role, stride)?;
         self.spend(&shape)?;
@@ -194,8 +169,8 @@ impl<'g> Walk<'g> {
         let bias = conv.bias.as_deref();
         let place = node.place.text();
         let (role, kernel, activated) = (role.to_owned(), &conv.kernel, expected.activated());
-        let (merged, before) = (None, Vec::new());
-        Ok((Layer { role, place, kernel, bias, merged, before, norms, shape, stride, activated, steps }, value))
+        let (copies, merged, before) = (None, None, Vec::new());
+        Ok((Layer { role, place, kernel, bias, copies, merged, before, norms, shape, stride, activated, steps }, value))
     }
 
     /// Adds explicit padding to that of the convolution, and updates the image size.

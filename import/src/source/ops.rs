@@ -51,6 +51,10 @@ pub enum Op<'a> {
     Pad([usize; 4]),
     /// Reverses the channels of an image: RGB to BGR, or back.
     ReverseChannels,
+    /// Copies of an image of one channel, one for each channel of the result.
+    Repeat {
+        channels: usize,
+    },
     /// The sum of two values.
     Add,
     /// The mean over the image, or over windows of `Some([height, width])` without padding.

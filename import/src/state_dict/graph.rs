@@ -49,13 +49,15 @@ pub fn read<'a>(
     conventions.use_modules(&modules);
     let assumed = spec.filter(|spec| !spec.head.dense.is_empty()).map(|spec| spec.head.dense_activation);
     let head = head::find(leaves, &layers.dense, &modules.scores, assumed)?;
+    // `[out, in, height, width]`; the recognizer checks the channels.
+    let channels = shape(dict, &layers.stem)?.get(1).copied().unwrap_or(0);
     let builder = Builder {
         dict,
         used: BTreeSet::new(),
         conventions: &conventions,
         nodes: Vec::new(),
         value: 0,
-        channels: 3,
+        channels,
         budget: most,
         attributes: false,
         activations: modules.activations.clone(),
@@ -91,7 +93,7 @@ pub fn read<'a>(
         format,
         producer,
         input: 0,
-        input_shape: [height, width, Some(3)],
+        input_shape: [height, width, Some(channels)],
         input_quantization: None,
         nodes,
         outputs: Vec::new(),
@@ -171,9 +173,14 @@ fn blocks(dict: &StateDict<'_>, layers: &Layers) -> Result<Vec<[usize; 2]>> {
 }
 
 fn out_channels(dict: &StateDict<'_>, layer: &Named) -> Result<usize> {
+    Ok(shape(dict, layer)?.first().copied().unwrap_or(0))
+}
+
+/// Returns the shape of a weight.
+fn shape<'d>(dict: &'d StateDict<'_>, layer: &Named) -> Result<&'d [usize]> {
     let weight = dict.tensors.get(&format!("{}.weight", layer.conv)).and_then(|weight| weight.as_ref().ok());
-    let out = weight.and_then(|weight| weight.shape().first().copied());
-    out.ok_or_else(|| ImportError::malformed("the weight is missing").at(format!("module '{}'", shorten(&layer.conv))))
+    let missing = || ImportError::malformed("the weight is missing").at(format!("module '{}'", shorten(&layer.conv)));
+    weight.map(|weight| weight.shape()).ok_or_else(missing)
 }
 
 /// The network, and the tensors that it uses.

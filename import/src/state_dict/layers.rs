@@ -204,7 +204,10 @@ fn dense(dict: &StateDict<'_>, layers: &Layers, rest: &[String]) -> Result<Vec<S
         true => Err(ImportError::unsupported("the file has no classifier")
             .role("classifier")
             .expected("a dense layer")
-            .help("save the state dict of the whole model, with its classifier")),
+            .help(
+                "save the state dict of the whole model, with its classifier; for an embedding model, add a classifier with \
+                 any weights: `embed` returns the features before it",
+            )),
     }
 }
 

@@ -153,7 +153,7 @@ impl Sidecar {
             Some([_, height, width]) => whole(height).zip(whole(width)).map(|(height, width)| [height, width]),
             None => None,
         };
-        if let (Some(mean), Some(std)) = (numbers(get("mean")), deviations(get("std"))) {
+        if let (Some(mean), Some(std)) = (colors(get("mean")), deviations(get("std"))) {
             self.preprocessing = Some((Preprocessing::from_mean_and_std(mean, std), CONFIG));
         }
         let crop = get("crop_pct").as_f64().filter(|crop| *crop > 0.0 && *crop <= 1.0);
@@ -181,7 +181,7 @@ impl Sidecar {
             false => 1.0,
         };
         let norm = match does("do_normalize") {
-            true => numbers(&config["image_mean"]).zip(deviations(&config["image_std"])),
+            true => colors(&config["image_mean"]).zip(deviations(&config["image_std"])),
             false => Some(([0.0; 3], [1.0; 3])),
         };
         if let Some((mean, std)) = norm {
@@ -280,8 +280,13 @@ fn numbers<const N: usize>(value: &Value) -> Option<[f64; N]> {
     values?.try_into().ok()
 }
 
+/// Reads a number for red, green and blue, or one number for all.
+fn colors(value: &Value) -> Option<[f64; 3]> {
+    numbers::<3>(value).or_else(|| numbers::<1>(value).map(|[all]| [all; 3]))
+}
+
 fn deviations(value: &Value) -> Option<[f64; 3]> {
-    numbers::<3>(value).filter(|std| std.iter().all(|std| *std > 0.0))
+    colors(value).filter(|std| std.iter().all(|std| *std > 0.0))
 }
 
 /// Reads `{"0": "tench", "1": "goldfish"}`, with consecutive numbers from 0.

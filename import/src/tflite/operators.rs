@@ -2,6 +2,7 @@
 
 pub const ADD: i32 = 0;
 pub const AVERAGE_POOL_2D: i32 = 1;
+pub const CONCATENATION: i32 = 2;
 pub const CONV_2D: i32 = 3;
 pub const DEPTHWISE_CONV_2D: i32 = 4;
 pub const DEQUANTIZE: i32 = 6;
@@ -27,11 +28,13 @@ pub const MAXIMUM: i32 = 55;
 pub const ARG_MAX: i32 = 56;
 pub const MINIMUM: i32 = 57;
 pub const PADV2: i32 = 60;
+pub const TILE: i32 = 69;
 pub const EXPAND_DIMS: i32 = 70;
 pub const SHAPE: i32 = 77;
 pub const PACK: i32 = 83;
 pub const REVERSE_V2: i32 = 105;
 pub const QUANTIZE: i32 = 114;
+pub const BROADCAST_TO: i32 = 130;
 
 /// `BuiltinOperator` of the schema
 /// (<https://github.com/google-ai-edge/LiteRT/blob/main/tflite/converter/schema/schema.fbs>), in order of code.
@@ -71,6 +74,7 @@ mod tests {
         let pairs = [
             (ADD, "ADD"),
             (AVERAGE_POOL_2D, "AVERAGE_POOL_2D"),
+            (CONCATENATION, "CONCATENATION"),
             (CONV_2D, "CONV_2D"),
             (FULLY_CONNECTED, "FULLY_CONNECTED"),
             (LOGISTIC, "LOGISTIC"),
@@ -82,7 +86,9 @@ mod tests {
             (REVERSE_V2, "REVERSE_V2"),
             (LOG_SOFTMAX, "LOG_SOFTMAX"),
             (PADV2, "PADV2"),
+            (TILE, "TILE"),
             (QUANTIZE, "QUANTIZE"),
+            (BROADCAST_TO, "BROADCAST_TO"),
             (117, "HARD_SWISH"),
             (4000, "operator 4000"),
             (-1, "operator -1"),

@@ -98,6 +98,7 @@ fn operation<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
             }
             None => other(tensors, call),
         },
+        code::CONCATENATION | code::TILE | code::BROADCAST_TO => copies(tensors, call),
         code::SHAPE => tensors.computed(call.output),
         _ => other(tensors, call),
     }
@@ -358,6 +359,30 @@ fn mean<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
             .found(format!("axes {:?}", axes.iter().take(8).collect::<Vec<_>>())));
     }
     unary(tensors, call, Op::Pool { window: None })
+}
+
+/// Translates copies of a gray image along the channels: a concatenation of one tensor, a tile, a broadcast. Any other is
+/// not an operation of MobileNetV2.
+fn copies<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
+    let input = first(call)?;
+    let (Some(from), Some(to)) = (tensors.sizes(input)?, tensors.sizes(call.output)?) else {
+        return other(tensors, call);
+    };
+    let copied = match call.code {
+        code::CONCATENATION => {
+            let options = call.operator.options(schema::CONCATENATION_OPTIONS)?;
+            let along_channels = matches!(options.i32(4, 0)?, 3 | -1) && options.i8(6)? == 0;
+            (along_channels && call.inputs.iter().all(|other| *other == input)).then_some(call.inputs.len())
+        }
+        // All copies are along the channels if the other sizes do not change.
+        _ => Some(to[3]),
+    };
+    match copied {
+        Some(channels) if from == [to[0], to[1], to[2], 1] && channels == to[3] => {
+            unary(tensors, call, Op::Repeat { channels })
+        }
+        _ => other(tensors, call),
+    }
 }
 
 /// Translates the transpose of an NCHW input, which converters from PyTorch add.

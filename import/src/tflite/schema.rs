@@ -161,6 +161,7 @@ pub const DEPTHWISE_OPTIONS: i8 = 2;
 pub const POOL_OPTIONS: i8 = 5;
 pub const FULLY_CONNECTED_OPTIONS: i8 = 8;
 pub const SOFTMAX_OPTIONS: i8 = 9;
+pub const CONCATENATION_OPTIONS: i8 = 10;
 pub const ADD_OPTIONS: i8 = 11;
 pub const MUL_OPTIONS: i8 = 21;
 pub const SUB_OPTIONS: i8 = 28;

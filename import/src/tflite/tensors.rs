@@ -301,6 +301,13 @@ impl<'a> Tensors<'a> {
         Ok(stated.filter(|stated| stated.scales.len == 1).and_then(|stated| stated.scales.f32s().next()).map(f64::from))
     }
 
+    /// Returns the sizes of a tensor of four dimensions.
+    pub fn sizes(&self, index: i32) -> Result<Option<[usize; 4]>> {
+        let shape = self.tensor(index)?.shape()?;
+        let sizes: Option<Vec<usize>> = shape.i32s().take(5).map(|size| usize::try_from(size).ok()).collect();
+        Ok(sizes.and_then(|sizes| sizes.try_into().ok()))
+    }
+
     /// Returns height, width and channels of an image tensor.
     pub fn image(&self, index: i32) -> Result<[Option<usize>; 3]> {
         let shape = self.tensor(index)?.shape()?;
@@ -308,7 +315,7 @@ impl<'a> Tensors<'a> {
         let &[_, second, third, fourth] = sizes.as_slice() else {
             return Err(ImportError::unsupported("the input is not a batch of images")
                 .at(format!("input '{}'", shorten(&self.name(index))))
-                .expected("4 dimensions, [N, height, width, 3]")
+                .expected("4 dimensions, [N, height, width, channels]")
                 .found(format!("{} dimensions", shape.len)));
         };
         Ok(if self.channels_first { [third, fourth, second] } else { [second, third, fourth] })

@@ -14,20 +14,21 @@ pub fn spec(text: &str) -> NetworkSpec {
 }
 
 /// `pattern` of the scripts, NHWC.
-pub fn pattern([height, width]: [usize; 2]) -> Vec<f32> {
-    let pixels = (0..height * width * 3).map(|at| (at / (3 * width), at / 3 % width, at % 3));
+pub fn pattern([height, width]: [usize; 2], channels: usize) -> Vec<f32> {
+    let pixels =
+        (0..height * width * channels).map(|at| (at / (channels * width), at / channels % width, at % channels));
     pixels.map(|(y, x, c)| ((y * 7 + x * 3 + c * 5) % 17) as f32 / 8.0 - 1.0).collect()
 }
 
 /// Output of the network for `pattern` of the scripts, at a size that its file may not record.
 pub fn logits(imported: &Imported, size: [usize; 2]) -> Vec<f32> {
-    logits_of(imported, size, &pattern(size))
+    logits_of(imported, size, &pattern(size, imported.spec().input.channels()))
 }
 
 /// Output of the network for the image of 0 to 255 of `keras_files.py`, which is `pattern` in another range.
 pub fn logits_of_pixels(imported: &Imported, size: [usize; 2]) -> Vec<f32> {
     let Preprocessing { scale, offset } = imported.recovered.preprocessing;
-    let pixels = pattern(size).into_iter().map(|value| (value + 1.0) * 120.0).enumerate();
+    let pixels = pattern(size, 3).into_iter().map(|value| (value + 1.0) * 120.0).enumerate();
     let image: Vec<f32> = pixels.map(|(at, pixel)| pixel * scale[at % 3] + offset[at % 3]).collect();
     logits_of(imported, size, &image)
 }

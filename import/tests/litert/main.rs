@@ -24,6 +24,9 @@ const CONVERTED_TENSORS: usize = 31;
 /// A dense layer before the classifier: 10 convolutions, 2 adds, the pool, two dense products and the softmax.
 const DENSE: &str = "heads/tflite/dense_int8.tflite";
 const DENSE_TENSORS: usize = 16;
+/// A gray image: 6 convolutions and dense products, the pool and the softmax.
+const GRAY: &str = "heads/gray/plain_int8.tflite";
+const GRAY_TENSORS: usize = 8;
 
 /// Python packages that the script requires.
 const LITERT: &str = "numpy, PIL, ai_edge_litert";
@@ -70,7 +73,8 @@ fn compare(path: &Path, tensors_in_all: usize, mode: &str, rounding: Rounding, p
     let container = Container::from_bytes(&imported.container.to_bytes(), "weights").unwrap();
     let [height, width] = imported.spec().resolution;
     let least = if imported.spec().precision == Precision::Int8 { -128 } else { 0 };
-    for (at, (name, pixels)) in names.lines().zip(pixels.chunks(height * width * 3)).enumerate() {
+    let image_bytes = height * width * imported.spec().input.channels();
+    for (at, (name, pixels)) in names.lines().zip(pixels.chunks(image_bytes)).enumerate() {
         let found = tensors(&imported, &container, rounding, pixels);
         assert_eq!(found.len(), tensors_in_all);
         let expected = read(&at.to_string());
@@ -101,7 +105,7 @@ fn a_photograph_and_flat_images_have_the_bits_of_litert() {
 #[test]
 fn what_the_converter_makes_has_the_bits_of_litert() {
     if has(LITERT) {
-        for (file, tensors) in [(CONVERTED, CONVERTED_TENSORS), (DENSE, DENSE_TENSORS)] {
+        for (file, tensors) in [(CONVERTED, CONVERTED_TENSORS), (DENSE, DENSE_TENSORS), (GRAY, GRAY_TENSORS)] {
             compare(&fixture(file), tensors, "xnnpack", Rounding::Xnnpack, &[]);
             compare(&fixture(file), tensors, "reference", Rounding::TfliteReference, &[]);
         }

@@ -78,7 +78,8 @@ pub fn read<'a>(
         format: Format::PyTorch,
         producer: [known.name, "TorchScript"].join(" ").trim().to_owned(),
         input: 0,
-        input_shape: [height, width, Some(3)],
+        // The stem determines the channels: 3, or 1 for a gray image.
+        input_shape: [height, width, None],
         input_quantization: None,
         nodes,
         outputs: Vec::new(),

@@ -80,6 +80,7 @@ impl<'a> Caller<'_, 'a> {
                 let may_be_copy = x.may_be_copy || matches!(base, "reshape" | "flatten");
                 Ok(shape.map(|shape| Value::Tensor(Tensor { shape: shape.into(), may_be_copy, ..x })))
             }
+            "repeat" | "expand" => self.copies(&x, base),
             "pad" | "constant_pad_nd" => self.pad(&x),
             "argmax" | "topk" => self.ranking(&x, base),
             _ => Ok(None),
@@ -88,6 +89,17 @@ impl<'a> Caller<'_, 'a> {
 
     fn copied(&mut self, x: &Tensor, shape: &[Extent]) -> Outcome<'a> {
         self.recorder.copy(x, shape).map(|copy| Some(Value::Tensor(copy)))
+    }
+
+    /// Adds three copies of a gray image. The recognizer checks that they are those of the input.
+    fn copies(&mut self, x: &Tensor, function: &str) -> Outcome<'a> {
+        let (name, expected) = if function == "repeat" { ("repeats", [1, 3, 1, 1]) } else { ("size", [-1, 3, -1, -1]) };
+        let is = |(size, expected): (&Value<'a>, &i64)| matches!(size, Value::Int(size) if size == expected);
+        let sizes = self.call.get(1, name).and_then(Value::elements).unwrap_or_default();
+        if !x.is_image() || sizes.len() != expected.len() || !sizes.iter().zip(&expected).all(is) {
+            return Ok(None);
+        }
+        self.elementwise(x, Op::Repeat { channels: 3 })
     }
 
     pub fn in_training(&self) -> Box<ImportError> {
