@@ -49,8 +49,8 @@ use commands::{
     "\n  RUSTC          Rust compiler for them and for `mbvc build`",
     "\n  MBVC_PYTHON    Python for the other engines of `mbvc verify`",
     "\n\n\x1b[1mJSON:\x1b[0m",
-    "\n  --json prints one object per line. In names of files, a byte that is not UTF-8 is `\\xNN`, and a backslash",
-    "\n  is `\\\\`, before the escapes of JSON itself. Messages go to standard error.",
+    "\n  --json prints one object per line. In file names, bytes that are not valid UTF-8 are written as `\\xNN`, and a backslash",
+    "\n  as `\\\\`; JSON escaping is applied afterwards. Messages go to standard error.",
 ))]
 struct Cli {
     #[command(flatten)]

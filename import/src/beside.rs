@@ -59,7 +59,7 @@ impl<'f> Beside<'f> {
         };
         let content = content.map_err(|error| {
             ImportError::new(error.kind, format!("cannot read '{}' ({what}): {}", shorten(name), error.problem))
-                .help("copy this file into the folder of the model")
+                .help("check that this file is in the folder of the model and is readable")
         })?;
         self.bytes = self.bytes.saturating_add(content.len());
         if self.bytes as u64 > MAX_FILE {
@@ -134,7 +134,7 @@ mod tests {
         }
         let text = beside.read("absent", "data").unwrap_err().to_string();
         assert!(
-            text.contains("cannot read 'absent' (data): no such file") && text.contains("copy this file"),
+            text.contains("cannot read 'absent' (data): no such file") && text.contains("check that this file"),
             "{text}"
         );
         assert!(beside.read("deep", "data").unwrap_err().to_string().contains("a directory"));

@@ -49,7 +49,7 @@ pub fn recorded(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<Option<(Pr
                 .at(last.map_or_else(|| "the graph".to_owned(), |node| node.place.text()))
                 .expected("factors and offsets that map pixels from 0 to 1, or from 0 to 255, to a range around 0")
                 .found(format!("factors {:?}, offsets {:?}", front.scale, front.offset))
-                .help("remove it and export the model again"))
+                .help("remove this arithmetic from the model and export it again"))
         }
         (None, None, Some(metadata)) => Ok(Some((rounded(&metadata), HOW.into()))),
         (Some(_), None, None) | (None, ..) => Ok(None),

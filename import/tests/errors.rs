@@ -43,7 +43,10 @@ fn rejects_another_family_at_its_first_layer() {
 #[test]
 fn external_data_names_the_other_file_and_the_remedy() {
     let error = read(&fixture("other_external_data.onnx"), &ReadOptions::default()).unwrap_err().to_string();
-    assert!(error.contains("tensor 'w': cannot read 'weights.bin'") && error.contains("copy this file"), "{error}");
+    assert!(
+        error.contains("tensor 'w': cannot read 'weights.bin'") && error.contains("check that this file"),
+        "{error}"
+    );
     // In memory, a model has no folder.
     let bytes = fs::read(fixture("other_external_data.onnx")).unwrap();
     let error = error_of(&bytes, "m.onnx").to_string();

@@ -28,7 +28,7 @@ fn values_of_16_bits_are_refused_unless_dequantized() {
 #[test]
 fn preprocessing_in_int8_is_refused_unless_dequantized() {
     let error = refusal("rescaling_int8.tflite");
-    assert!(error.contains("input: a quantized network with operations on its input"), "{error}");
+    assert!(error.contains("input: the quantized network has operations before its stem"), "{error}");
     assert!(error.contains("without its preprocessing layers") && error.contains("--dequantize"), "{error}");
     let dequantized = import("rescaling_int8.tflite", false).unwrap_or_else(|error| panic!("{error}"));
     let preprocessing = dequantized.recovered.preprocessing;

@@ -41,7 +41,7 @@ pub struct Args {
     /// Write an SVG picture of the network before and after fusion
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Overwrite an existing picture
+    /// Overwrite an existing SVG file
     #[arg(long, requires = "svg")]
     force: bool,
     /// Fusion level [default: the spec's]

@@ -17,22 +17,23 @@ use crate::{engine, files, name, outln, ui};
 
 /// Import the weights of an ONNX, TFLite, Keras, TensorFlow.js or PyTorch model
 ///
-/// Quantized models (TFLite with int8 or uint8, ONNX with QuantizeLinear and DequantizeLinear) keep their integers or,
+/// Quantized models (TFLite with int8 or uint8; ONNX in QDQ or QOperator format) keep their integers or,
 /// with --dequantize, become float32. BatchNorm is folded in double precision. Width, classes, padding and other
 /// conventions are recovered from the file. The output is a safetensors file that is independent of resolution, fusion
 /// level and instruction set. Anything the model does not record defaults to the convention of its framework; the
 /// options under "Preprocessing" override it.
 ///
 /// Keras: whole models (.keras, and .h5 of Keras 2 and 3), either MobileNetV2 itself or a model that has it as a layer
-/// below a pool and one Dense layer. Augmentation and dropout are skipped; a rescaling in front becomes the
+/// before a pool and one or more Dense layers. Augmentation and dropout are skipped; arithmetic on the image becomes the
 /// preprocessing. Keras files contain no labels; add them with --labels.
 ///
 /// TensorFlow.js: model.json of a layers model or a graph model; the files with the weights are read from its folder, and
 /// metadata.json of Teachable Machine for labels and preprocessing.
 ///
 /// PyTorch: state dicts, checkpoints and whole modules (.pth, .pt, .bin, .ckpt, .safetensors) with the tensor names of
-/// torchvision, timm, transformers or mmpretrain. No code in them is executed. They contain only weights: strides are
-/// those of the published table or of --spec, and a config.json of timm or transformers in the same folder is read.
+/// torchvision, timm, transformers, mmpretrain or tonylins, and TorchScript with any names. No code in them is executed.
+/// State dicts and checkpoints contain only weights: strides are those of the published table or of --spec, and a
+/// config.json of timm or transformers in the same folder is read.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc import model.h5   writes model.safetensors and model.yaml",

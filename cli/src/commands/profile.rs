@@ -54,7 +54,7 @@ pub struct Args {
     /// Write the profile as an SVG picture with the roofline
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Overwrite an existing picture
+    /// Overwrite an existing SVG file
     #[arg(long, requires = "svg")]
     force: bool,
     #[command(flatten)]

@@ -191,7 +191,7 @@ impl Checker<'_> {
             _ if scale.or(offset).is_some() => {
                 let mistake = Diagnostic::new(
                     &catalog::PREPROCESSING,
-                    "`preprocessing` has a scale or an offset, but not exactly these two",
+                    "`scale` and `offset` must be given together and without other keys",
                 );
                 let help = if N == 1 {
                     "write `{ scale: S, offset: O }`"

@@ -196,21 +196,21 @@ impl<'a> Flattener<'a> {
     /// Checks class, call and number types of a layer.
     fn check(&mut self, layer: &Layer<'a>) -> Result<()> {
         if let Some(package) = layer.foreign {
-            return Err(ImportError::unsupported("the class of the layer is not part of Keras")
+            return Err(ImportError::unsupported("the layer is not a built-in Keras layer")
                 .expected("a layer of Keras")
                 .found(format!("'{}' of '{}'", shorten(layer.class), shorten(package)))
-                .help("rebuild the model from layers of Keras and save that"));
+                .help("rebuild the model from built-in Keras layers and save it again"));
         }
         if layer.is_called_in_training() {
             return Err(ImportError::unsupported("the layer is called with `training=True`")
-                .expected("a model that works as at inference")
+                .expected("a layer in inference mode")
                 .help("build the model without this argument, and save it again"));
         }
         match layer.policy() {
             Some(policy) if policy.contains("float16") => {
                 let policy = shorten(policy);
                 self.graph.note(format!(
-                    "Keras computes the model in {policy}; it is imported as float32, which is more exact"
+                    "Keras runs this model with the policy {policy}; it is imported as float32, which is more precise"
                 ));
             }
             Some(policy) if ["int8", "int4", "float8", "gptq", "awq"].iter().any(|kind| policy.starts_with(kind)) => {

@@ -120,7 +120,10 @@ mod tests {
             let text = error(&[("location", location)]);
             assert!(text.contains("outside the model's folder"), "{location}: {text}");
         }
-        assert!(error(&[("location", "absent.data")]).contains("copy this file into the folder of the model"));
+        assert!(
+            error(&[("location", "absent.data")])
+                .contains("check that this file is in the folder of the model and is readable")
+        );
         for (key, value) in [("length", "11"), ("offset", "11"), ("length", "18446744073709551615")] {
             let text = error(&[("location", "m.data"), (key, value)]);
             assert!(text.contains("is too small"), "{key} {value}: {text}");

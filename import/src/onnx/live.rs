@@ -103,6 +103,6 @@ pub fn ignored(graph: &Graph, live: &[usize]) -> Vec<Fact> {
         let how = format!("{why}: {}{dots}", shown.join(", "));
         (count > 0).then(|| Fact { key: "ignored", value: format!("{count} {what}{plural}"), how })
     };
-    let nodes = fact("operation", nodes, "no output depends on");
+    let nodes = fact("operation", nodes, "not needed by any output");
     nodes.into_iter().chain(fact("tensor", tensors, "no operation reads")).collect()
 }

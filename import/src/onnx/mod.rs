@@ -111,8 +111,8 @@ pub fn read(model: &Model, most: usize) -> Result<SourceGraph<'_>> {
     let outputs = outputs(graph, &scope, &mut facts)?;
     if scope.nodes.iter().any(has_half_weights) {
         scope.notes.push(
-            "the weights are float16, which float32 represents exactly; the network computes in float32, so that scores \
-             may differ in the rounding of float16"
+            "the weights are float16 and are converted to float32 exactly; the network computes in float32, so scores \
+             may differ from the original by float16 rounding"
                 .into(),
         );
     }

@@ -124,7 +124,7 @@ fn operation<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
         "DynamicQuantizeLinear" | "ConvInteger" | "MatMulInteger" | "DynamicQuantizeMatMul" | "MatMulIntegerToFloat"
             if is_known_domain(node) =>
         {
-            Err(ImportError::unsupported("the model is quantized dynamically: the ranges of its values are computed at run time")
+            Err(ImportError::unsupported("the model is dynamically quantized: its scales are computed at run time")
                 .expected("a float32 model, or one with a fixed range for each value")
                 .help(
                     "import the float32 model, and quantize it with `mbvc quantize` or with \
@@ -139,9 +139,9 @@ fn operation<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
         "DequantizeLinear" if is_known_domain(node) => quantize::dequantize(scope, node),
         _ if qlinear::is_operator(node) => qlinear::read(scope, node, attributes),
         other if node.domain.starts_with("com.microsoft") && !other.starts_with("QLinear") => {
-            Err(ImportError::unsupported(format!("the operator is one of ONNX Runtime, domain {}", shorten(&node.domain)))
+            Err(ImportError::unsupported(format!("unsupported ONNX Runtime operator, domain {}", shorten(&node.domain)))
                 .help(
-                    "import the file that ONNX Runtime optimized, or optimize with `ORT_ENABLE_BASIC`, which uses operators of \
+                    "import the original file, before ONNX Runtime optimized it, or optimize with `ORT_ENABLE_BASIC`, which uses operators of \
                      ONNX",
                 ))
         }

@@ -172,7 +172,7 @@ fn operations_that_no_output_depends_on_are_reported() {
             let edge = file.made_by(place, nth);
             file.insert(&edge, node(operator, &[&edge, "extra.two"], "extra.out"));
             let imported = file.read().unwrap_or_else(|error| panic!("{operator} after {edge}: {error}"));
-            let expected = format!("1 operation: no output depends on: node 'extra' ({operator})");
+            let expected = format!("1 operation: not needed by any output: node 'extra' ({operator})");
             assert_eq!(ignored(&imported), [expected.as_str(), UNREAD]);
             // As an output of the model, it is a second reader, or an operation on the scores.
             file.graph().output.push(ValueInfo { name: "extra.out".into(), r#type: None });

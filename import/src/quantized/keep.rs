@@ -35,7 +35,7 @@ pub fn keep(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<Option<Kept>> 
     }
     if chain.front.is_some() {
         return Err(ImportError::unsupported(
-            "a quantized network with operations on its input is unsupported: they round pixels to fewer steps",
+            "the quantized network has operations before its stem, which round the pixels",
         )
         .role("input")
         .expected("an input that the stem reads directly")

@@ -84,7 +84,7 @@ impl<'g> Walk<'g> {
         if products > MOST || merged > MAX_DENSE {
             return Err(ImportError::unsupported("the dense layers without an activation between them are too large")
                 .at(layer.place)
-                .expected(format!("at most {MAX_DENSE}, with {MOST} products of weights"))
+                .expected(format!("at most {MAX_DENSE} layers, with at most {MOST} multiplications to merge them"))
                 .help("merge them into one: multiply their weights"));
         }
         let shape = vec![inputs, outputs];

@@ -42,7 +42,7 @@ pub fn resolve<'a>(dict: &StateDict<'a>, most: usize) -> Result<Option<StateDict
             let [one, two] = [one.constant(&mut left).map_err(at)?, two.constant(&mut left).map_err(at)?];
             left = left
                 .checked_sub(one.len())
-                .ok_or_else(|| at(ImportError::unsupported("too many weights are computed from several tensors")))?;
+                .ok_or_else(|| at(ImportError::unsupported("the parametrized weights are too large")))?;
             let computed = match rule {
                 Rule::Norm => axis(&one, &two).and_then(|axis| weight_norm(&one, &two, axis)),
                 Rule::Product => product(&one, &two),

@@ -44,7 +44,7 @@ impl Metadata {
             return Err(format!("it has {} labels", metadata.labels.len()));
         }
         if metadata.labels.iter().any(|label| label.trim().is_empty() || label.contains(['\n', '\r'])) {
-            return Err("a label is empty or spans lines".into());
+            return Err("a label is empty or contains a line break".into());
         }
         Ok(metadata)
     }
@@ -72,7 +72,7 @@ impl Metadata {
         }
         let is_arithmetic = |op: &Op<'_>| matches!(op, Op::Affine(_) | Op::BatchNorm(_));
         if graph.nodes.iter().any(|node| node.inputs.contains(&graph.input) && is_arithmetic(&node.op)) {
-            return Err(wrong("the model preprocesses images, and Teachable Machine does, too")
+            return Err(wrong("the model contains preprocessing, and Teachable Machine preprocesses images too")
                 .help("remove the file if it belongs to another model"));
         }
         let hints = &mut graph.hints;

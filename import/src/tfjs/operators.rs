@@ -162,7 +162,7 @@ fn sides_of(paddings: &[i64]) -> Result<[usize; 4]> {
     };
     let [Some(top), Some(left), Some(bottom), Some(right)] = sides else {
         return Err(
-            ImportError::unsupported("expected padding of height and width only").found(format!("{paddings:?}"))
+            ImportError::unsupported("the padding is not limited to height and width").found(format!("{paddings:?}"))
         );
     };
     Ok([top, left, bottom, right])

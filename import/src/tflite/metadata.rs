@@ -66,7 +66,7 @@ fn parts(bytes: &[u8], buffer: &[u8], channels: usize) -> Result<Metadata> {
             match unit.kind()? {
                 Unit::ScoreThreshold | Unit::Nothing => {}
                 _ => metadata.notes.push(
-                    "a processing step of the scores in the TFLite metadata, such as a calibration, is not part of the \
+                    "a postprocessing step in the TFLite metadata, such as score calibration, is not part of the \
                      model and is not imported"
                         .into(),
                 ),

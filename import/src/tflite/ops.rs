@@ -331,7 +331,7 @@ fn pad<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
         _ => [None; 4],
     };
     let [Some(top), Some(left), Some(bottom), Some(right)] = sides else {
-        return Err(ImportError::unsupported("expected padding of height and width only")
+        return Err(ImportError::unsupported("the padding is not limited to height and width")
             .found(format!("{:?}", paddings.iter().take(8).collect::<Vec<_>>())));
     };
     unary(tensors, call, Op::Pad([top, left, bottom, right]))

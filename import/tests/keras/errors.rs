@@ -66,7 +66,7 @@ fn reports_layers_that_compute_something_else() {
         "\"registered_name\": null, \"build_config\": {\"input_shape\": [null, 24]}",
         "\"registered_name\": \"mine>Dropout\"",
     );
-    assert!(class.contains("node 'dropout_1' (Dropout): the class of the layer is not part of Keras"), "{class}");
+    assert!(class.contains("node 'dropout_1' (Dropout): the layer is not a built-in Keras layer"), "{class}");
     assert!(class.contains("'Dropout' of 'mine'"), "{class}");
     let random = replaced("\"Rescaling\"", "\"RandomFourierFeatures\"");
     assert!(random.contains("RandomFourierFeatures, an operator not used by MobileNetV2"), "{random}");

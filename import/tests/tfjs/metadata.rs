@@ -58,7 +58,7 @@ fn metadata_of_teachable_machine_is_used() {
         }
     });
     assert!(
-        pixels.error().contains("the model preprocesses images, and Teachable Machine does, too"),
+        pixels.error().contains("the model contains preprocessing, and Teachable Machine preprocesses images too"),
         "{}",
         pixels.error()
     );

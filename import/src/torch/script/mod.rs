@@ -126,5 +126,5 @@ fn ignored(names: &[&String]) -> Option<Fact> {
         1 => ("1 tensor".to_owned(), String::new()),
         count => (format!("{count} tensors"), format!(" and {} more", count - 1)),
     };
-    Some(Fact { key: "ignored", value, how: format!("the code does not read them: {}{more}", shorten(first)) })
+    Some(Fact { key: "ignored", value, how: format!("not read by the code: {}{more}", shorten(first)) })
 }

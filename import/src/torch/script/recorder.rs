@@ -68,7 +68,7 @@ impl<'a> Recorder<'a> {
     /// If a tensor that may be a copy of it was changed in place.
     pub fn current(&self, tensor: &Tensor) -> Result<source::Value> {
         self.cells.get(tensor.cell).copied().flatten().ok_or_else(|| {
-            self.refuse("the code reads a tensor after a change in place of another one, which may be a copy of it")
+            self.refuse("the code reads a tensor that an in-place operation on a possible alias may have changed")
                 .help("remove `inplace=True`, or `contiguous()`, and save the model again")
         })
     }

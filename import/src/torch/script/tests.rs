@@ -181,7 +181,7 @@ fn tensors_that_the_code_does_not_read_are_listed() {
         let graph = graph("", lines).unwrap();
         graph.hints.facts.iter().find(|fact| fact.key == "ignored").map(|fact| fact.how.clone())
     };
-    assert!(ignored(&["return torch.add(x, self.one)"]).unwrap().ends_with("the code does not read them: w"));
+    assert!(ignored(&["return torch.add(x, self.one)"]).unwrap().ends_with("not read by the code: w"));
     assert_eq!(
         ignored(&["_0 = torch.t(self.w)", "return torch.add(x, self.one)"][1..]),
         ignored(&["return torch.add(x, self.one)"])
