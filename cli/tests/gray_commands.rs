@@ -142,7 +142,7 @@ fn models_agree_with_other_engines() {
 fn preprocessing_has_one_number() {
     let folder = tempfile::tempdir().unwrap();
     let model = format!("{FIXTURES}/plain.keras");
-    let import = ["import", &model, "--output", "w.safetensors"];
+    let import = ["import", &model, "--output", "w.safetensors", "--force"];
     good(folder.path(), &[&import[..], &["--mean", "0.5", "--std", "0.2"]].concat());
     let spec = std::fs::read_to_string(folder.path().join("w.yaml")).unwrap();
     assert!(spec.contains("input: gray\n"), "{spec}");
