@@ -20,8 +20,17 @@ pub enum Operation<'a> {
     Activation(&'static str),
     /// A change of the shape; the sizes are among the operands.
     Reshape,
+    /// A cast to floats.
+    ToFloat,
     /// Returns its input.
     Nothing,
+}
+
+/// Whether the operation is a division, whose result is a float.
+pub fn is_division(layer: &Layer<'_>) -> bool {
+    let name =
+        if layer.class == "TFOpLambda" { layer.text("function").unwrap_or_default() } else { node_operator(layer) };
+    matches!(name, "math.truediv" | "math.divide" | "realdiv" | "RealDiv" | "Divide" | "TrueDivide")
 }
 
 /// Translates an operation or a merging layer; [`Op::Other`] if it is unknown.
@@ -46,7 +55,8 @@ pub fn operation<'a>(layer: &Layer<'a>, operands: &[Operand]) -> Result<Operatio
         "nn.softmax" => return Ok(Operation::Activation("softmax")),
         "math.sigmoid" | "nn.sigmoid" | "Sigmoid" => return Ok(Operation::Activation("sigmoid")),
         "cast" | "Cast" if !is_float(layer) => return Ok(Operation::Op(Op::Other)),
-        "cast" | "Cast" | "identity" => return Ok(Operation::Nothing),
+        "cast" | "Cast" => return Ok(Operation::ToFloat),
+        "identity" => return Ok(Operation::Nothing),
         "reshape" => return Ok(Operation::Reshape),
         "image.grayscale_to_rgb" => return Ok(Operation::Op(Op::Repeat { channels: 3 })),
         _ => return Ok(Operation::Op(Op::Other)),

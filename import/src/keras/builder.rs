@@ -37,6 +37,8 @@ pub struct Builder<'a> {
     channels: Vec<Option<usize>>,
     /// Whether the input is of bytes.
     pub takes_bytes: bool,
+    /// Whether the image was converted from bytes to floats.
+    has_floats: bool,
     /// Single channels: the image and the channel.
     single: HashMap<Value, (Value, usize)>,
     /// The image after the leading arithmetic.
@@ -52,6 +54,7 @@ impl<'a> Builder<'a> {
             image: [None; 3],
             channels: vec![None],
             takes_bytes: false,
+            has_floats: false,
             single: HashMap::new(),
             front: INPUT,
         }
@@ -68,6 +71,7 @@ impl<'a> Builder<'a> {
         self.channels.push(op.channels(inputs.first().and_then(|&input| self.channels(input))));
         if matches!(op, Op::Affine(_) | Op::ReverseChannels) && inputs == [self.front] {
             self.front = output;
+            self.has_floats |= matches!(op, Op::Affine(_));
         }
         self.nodes.push(Node { place: place.clone(), op, inputs, output });
         Ok(output)
@@ -115,6 +119,16 @@ impl<'a> Builder<'a> {
     /// Whether `value` is the image, possibly after arithmetic.
     pub fn is_front(&self, value: Value) -> bool {
         value == self.front
+    }
+
+    /// Whether `value` is an image of bytes.
+    pub fn is_of_bytes(&self, value: Value) -> bool {
+        self.takes_bytes && !self.has_floats && self.is_front(value)
+    }
+
+    /// Notes that the image is converted to floats.
+    pub fn convert_to_floats(&mut self, value: Value) {
+        self.has_floats |= self.is_front(value);
     }
 
     /// Learns the type of the image from its input layer.

@@ -201,7 +201,7 @@ impl<'a> Flattener<'a> {
                 .found(format!("'{}' of '{}'", shorten(layer.class), shorten(package)))
                 .help("rebuild the model from built-in Keras layers and save it again"));
         }
-        if layer.is_called_in_training() {
+        if layer.is_called_in_training() && !layers::records_training(layer) {
             return Err(ImportError::unsupported("the layer is called with `training=True`")
                 .expected("a layer in inference mode")
                 .help("build the model without this argument, and save it again"));

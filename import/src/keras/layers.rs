@@ -120,12 +120,32 @@ pub fn translate<'a>(
         }
         class if TRAINING_ONLY.contains(&class) && inputs.len() == 1 => Ok(value),
         _ => match arithmetic::operation(layer, operands)? {
-            Operation::Op(op) => graph.push(place, op, inputs),
+            Operation::Op(op) => {
+                let is_computed =
+                    matches!(op, Op::Affine(_) | Op::Add | Op::Clamp { .. }) && !arithmetic::is_division(layer);
+                if is_computed && inputs.iter().any(|input| graph.is_of_bytes(*input)) {
+                    return Err(ImportError::unsupported("the arithmetic is on uint8 pixels, where results overflow")
+                        .expected("a cast to float32 before it")
+                        .help("move the cast before the arithmetic, or use `Rescaling`, and save the model again"));
+                }
+                graph.push(place, op, inputs)
+            }
+            Operation::ToFloat => {
+                graph.convert_to_floats(value);
+                Ok(value)
+            }
             Operation::Activation(name) => activation(graph, &call, value, Some(name)),
             Operation::Reshape => reshape(graph, &call, operands),
             Operation::Nothing => Ok(value),
         },
     }
+}
+
+/// Whether a call records `training=True` because it is the default, as Keras 3 does for layers on images. A network that is
+/// called for inference overrides it.
+pub fn records_training(layer: &Layer<'_>) -> bool {
+    let is_keras3 = layer.inbound.as_array().is_some_and(|calls| calls.iter().all(|call| call.get("kwargs").is_some()));
+    is_keras3 && (is_augmentation(layer.class) || matches!(layer.class, "Resizing" | "RandomCrop" | "CenterCrop"))
 }
 
 fn is_augmentation(class: &str) -> bool {
