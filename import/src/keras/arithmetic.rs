@@ -37,7 +37,7 @@ pub fn is_division(layer: &Layer<'_>) -> bool {
 pub fn operation<'a>(layer: &Layer<'a>, operands: &[Operand]) -> Result<Operation<'a>> {
     let mut operands = operands.to_vec();
     let name = match layer.class {
-        "TFOpLambda" => layer.text("function").unwrap_or_default(),
+        "TFOpLambda" => layer.text("function")?.unwrap_or_default(),
         "TensorFlowOpLayer" => {
             insert_constants(layer, &mut operands);
             node_operator(layer)

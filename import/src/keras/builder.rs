@@ -1,6 +1,6 @@
 //! The source graph during translation of its layers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::config::Layer;
 use super::weights::Weights;
@@ -41,6 +41,8 @@ pub struct Builder<'a> {
     has_floats: bool,
     /// Single channels: the image and the channel.
     single: HashMap<Value, (Value, usize)>,
+    /// Results of pools and reshapes that have axes between the batch and the channels.
+    with_axes: HashSet<Value>,
     /// The image after the leading arithmetic.
     front: Value,
 }
@@ -56,6 +58,7 @@ impl<'a> Builder<'a> {
             takes_bytes: false,
             has_floats: false,
             single: HashMap::new(),
+            with_axes: HashSet::new(),
             front: INPUT,
         }
     }
@@ -102,13 +105,19 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Whether `value` is computed from a pool, a flattened image or a dense layer, by operations with one input.
+    /// Records that `value`, the result of a pool or a reshape, has axes between the batch and the channels.
+    pub fn keep_axes(&mut self, value: Value) {
+        self.with_axes.insert(value);
+    }
+
+    /// Whether `value` is known to have the shape `[batch, channels]`: it is computed from a pool or a reshape without
+    /// other axes, by operations with one input.
     pub fn is_vector(&self, mut value: Value) -> bool {
         // Producers are in order of execution.
         for node in self.nodes.iter().rev().filter(|node| matches!(*node.inputs, [_])) {
             if node.output == value {
-                if matches!(node.op, Op::Pool { .. } | Op::Flatten | Op::Dense(_)) {
-                    return true;
+                if matches!(node.op, Op::Pool { window: None } | Op::Flatten) {
+                    return !self.with_axes.contains(&value);
                 }
                 value = node.inputs[0];
             }

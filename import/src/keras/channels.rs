@@ -27,7 +27,7 @@ pub fn selected(layer: &Layer<'_>) -> Option<Selected> {
     let [call] = layer.inbound.as_array()?.as_slice() else { return None };
     match layer.class {
         "GetItem" => last_axis(call.get("args")?.get(1)?),
-        "SlicingOpLambda" if layer.text("function") == Some("__operators__.getitem") => {
+        "SlicingOpLambda" if layer.text("function").is_ok_and(|name| name == Some("__operators__.getitem")) => {
             let call = if call.get(0)?.is_array() { call.get(0)? } else { call };
             last_axis(call.get(3)?.get("slice_spec")?)
         }
@@ -38,7 +38,7 @@ pub fn selected(layer: &Layer<'_>) -> Option<Selected> {
 
 /// Whether the layer works along the last axis of a batch of images.
 fn is_last_axis(layer: &Layer<'_>) -> bool {
-    matches!(layer.numbers("axis").as_deref(), Some([-1.0 | 3.0]))
+    layer.numbers("axis").is_ok_and(|axis| matches!(axis.as_deref(), Some([-1.0 | 3.0])))
 }
 
 /// Returns the image whose channels a layer stacks in reverse order.

@@ -36,9 +36,11 @@ impl<'a> Layer<'a> {
     }
 
     /// Whether a call of the layer, or of a network, sets `training`, so that dropout and normalization work as in training.
+    /// Python takes any value but `None`, `False` and zero as true.
     pub fn is_called_in_training(&self) -> bool {
         let calls = self.inbound.as_array().into_iter().flatten();
-        calls.flat_map(keywords).any(|keywords| keywords.get("training").and_then(Json::as_bool) == Some(true))
+        let is_set = |value: &Json| !value.is_null() && *value != false && value.as_f64() != Some(0.0);
+        calls.flat_map(keywords).any(|keywords| keywords.get("training").is_some_and(is_set))
     }
 
     /// Returns the layers of a network. In old Sequential models the configuration is their list.
@@ -47,17 +49,45 @@ impl<'a> Layer<'a> {
         self.config.get("layers").and_then(Json::as_array).or_else(sequential)
     }
 
-    pub fn text(&self, key: &str) -> Option<&'a str> {
-        self.config.get(key).and_then(Json::as_str)
+    /// Reads a setting; `None` if it is absent or null.
+    ///
+    /// # Errors
+    /// If `read` returns `None` for its value.
+    fn setting<T>(&self, key: &str, expected: &str, read: impl FnOnce(&'a Json) -> Option<T>) -> Result<Option<T>> {
+        let value = self.config.get(key).map(plain).filter(|value| !value.is_null());
+        value.map(|value| read(value).ok_or_else(|| self.wrong(key, expected))).transpose()
     }
 
-    pub fn flag(&self, key: &str, default: bool) -> bool {
-        self.config.get(key).and_then(Json::as_bool).unwrap_or(default)
+    /// Returns a string; `None` if it is absent or null.
+    ///
+    /// # Errors
+    /// If the setting has another type.
+    pub fn text(&self, key: &str) -> Result<Option<&'a str>> {
+        self.setting(key, "a string", Json::as_str)
     }
 
-    /// Returns a number; `None` if it is absent or null.
-    pub fn number(&self, key: &str) -> Option<f64> {
-        self.config.get(key).and_then(Json::as_f64)
+    /// Returns a truth value, which may be stored as 0 or 1.
+    ///
+    /// # Errors
+    /// If the setting has another type.
+    pub fn flag(&self, key: &str, default: bool) -> Result<bool> {
+        let read = |value: &Json| match value.as_u64() {
+            Some(0) => Some(false),
+            Some(1) => Some(true),
+            _ => value.as_bool(),
+        };
+        Ok(self.setting(key, "true or false", read)?.unwrap_or(default))
+    }
+
+    /// Returns a number, or that of an array with one element; `None` if it is absent or null.
+    ///
+    /// # Errors
+    /// If the setting has another type.
+    pub fn number(&self, key: &str) -> Result<Option<f64>> {
+        self.setting(key, "a number", |value| match numbers(value)?.as_slice() {
+            &[number] => Some(number),
+            _ => None,
+        })
     }
 
     /// Returns two sizes, or one size twice.
@@ -91,9 +121,12 @@ impl<'a> Layer<'a> {
         }
     }
 
-    /// Returns a number or a list of numbers.
-    pub fn numbers(&self, key: &str) -> Option<Vec<f64>> {
-        self.config.get(key).and_then(numbers)
+    /// Returns a number or nested lists of numbers, flattened; `None` if it is absent or null.
+    ///
+    /// # Errors
+    /// If the setting has another type.
+    pub fn numbers(&self, key: &str) -> Result<Option<Vec<f64>>> {
+        self.setting(key, "numbers", numbers)
     }
 
     /// Returns the dtype policy, such as `mixed_float16`.
@@ -130,6 +163,15 @@ fn foreign(entry: &Json) -> Option<&str> {
 fn keywords(call: &Json) -> impl Iterator<Item = &Json> {
     let nested = call.as_array().into_iter().flatten().filter_map(|tensor| tensor.get(3));
     call.get("kwargs").into_iter().chain(call.get(3)).chain(nested)
+}
+
+/// Returns the value of a setting that Keras 3 stores as an array or a tensor:
+/// `{"class_name": "__numpy__", "config": {"value": [-1.0], "dtype": "float32"}}`.
+fn plain(value: &Json) -> &Json {
+    match value.get("class_name").and_then(Json::as_str) {
+        Some("__numpy__" | "__tensor__") => value.pointer("/config/value").unwrap_or(value),
+        _ => value,
+    }
 }
 
 fn size(value: &Json) -> Option<usize> {
@@ -185,6 +227,10 @@ mod tests {
             assert!(Layer::new(&called).unwrap().is_called_in_training(), "{called}");
         }
         assert!(!layer.is_called_in_training());
+        for (training, is_set) in [(json!(1), true), (json!("yes"), true), (json!(0), false), (json!(null), false)] {
+            let called = json!({"class_name": "Dropout", "inbound_nodes": [[["a", 0, 0, {"training": training}]]]});
+            assert_eq!(Layer::new(&called).unwrap().is_called_in_training(), is_set, "{called}");
+        }
         let registered = json!({"class_name": "Dense", "config": {"activation": {"registered_name": "mine>relu", "config": "relu"}}});
         assert_eq!(Layer::new(&registered).unwrap().function("activation"), Some("mine>relu"));
         assert_eq!([layer.pair("strides", 1).unwrap(), layer.pair("kernel_size", 1).unwrap()], [[2, 2], [3, 1]]);
@@ -196,5 +242,36 @@ mod tests {
         assert_eq!(numbers(&json!([[1, 2.5], 3])), Some(vec![1.0, 2.5, 3.0]));
         assert_eq!(numbers(&json!(["a"])), None);
         assert!(Layer::new(&json!({"config": {}})).is_err());
+    }
+
+    #[test]
+    fn arrays_and_tensors_are_read() {
+        let wrapped =
+            |class: &str, value: Json| json!({"class_name": class, "config": {"value": value, "dtype": "float32"}});
+        let entry = json!({"class_name": "ReLU", "config": {
+            "array": wrapped("__numpy__", json!([1.0, 2.0])), "one": wrapped("__numpy__", json!([3.0])),
+            "scalar": wrapped("__tensor__", json!(4.0)), "list": [5.0], "null": null,
+        }});
+        let layer = Layer::new(&entry).unwrap();
+        assert_eq!(layer.numbers("array").unwrap(), Some(vec![1.0, 2.0]));
+        for (key, number) in
+            [("one", Some(3.0)), ("scalar", Some(4.0)), ("list", Some(5.0)), ("null", None), ("no", None)]
+        {
+            assert_eq!(layer.number(key).unwrap(), number, "{key}");
+        }
+    }
+
+    #[test]
+    fn unreadable_settings_are_errors() {
+        let entry = json!({"class_name": "ReLU", "config": {
+            "two": [1.0, 2.0], "text": "1", "object": {"class_name": "__bytes__", "config": {"value": 1.0}}, "flag": 2,
+        }});
+        let layer = Layer::new(&entry).unwrap();
+        for key in ["two", "text", "object"] {
+            let error = layer.number(key).unwrap_err().to_string();
+            assert!(error.contains(&format!("unsupported `{key}` of the layer")), "{error}");
+        }
+        assert!(layer.numbers("object").is_err() && layer.text("flag").is_err() && layer.flag("flag", true).is_err());
+        assert!(layer.flag("absent", true).unwrap());
     }
 }

@@ -73,9 +73,10 @@ pub fn translate<'a>(
     let Some(&value) = inputs.first() else {
         return Err(ImportError::unsupported("the layer reads no tensor"));
     };
-    if layer.text("data_format") == Some("channels_first") {
-        return Err(ImportError::unsupported("the layer reads channels-first images")
-            .expected("`channels_last`, the default of Keras")
+    if let Some(format) = layer.text("data_format")?.filter(|format| *format != "channels_last") {
+        return Err(ImportError::unsupported("the layer does not read channels-last images")
+            .expected("`data_format` is `channels_last`, the default of Keras")
+            .found(shorten(format))
             .help("set `image_data_format` to channels_last, rebuild the model and save it"));
     }
     let call = Call { layer, place, scope, value };
@@ -104,7 +105,7 @@ pub fn translate<'a>(
         "Activation" => activation(graph, &call, value, layer.activation()?),
         "Softmax" => softmax(graph, &call),
         "ZeroPadding2D" => zero_padding(graph, &call),
-        "GlobalAveragePooling2D" => graph.push(place, Op::Pool { window: None }, vec![value]),
+        "GlobalAveragePooling2D" => global_average_pool(graph, &call),
         "AveragePooling2D" => average_pool(graph, &call),
         "Flatten" => graph.push(place, Op::Flatten, vec![value]),
         "Reshape" => reshape(graph, &call, operands),
@@ -160,7 +161,7 @@ impl<'a> Call<'_, 'a> {
     /// Checks that the layer has no weights but these, without the last one, the bias, if it is not used.
     fn check_only(&self, variables: &Variables, names: &[&str]) -> Result<()> {
         let (_, without_bias) = names.split_last().unwrap_or((&"", &[]));
-        variables.check_only(if self.layer.flag("use_bias", true) { names } else { without_bias })
+        variables.check_only(if self.layer.flag("use_bias", true)? { names } else { without_bias })
     }
 
     fn push(&self, graph: &mut Builder<'a>, op: Op<'a>) -> Result<Value> {
@@ -191,12 +192,12 @@ impl<'a> Call<'_, 'a> {
     }
 
     fn bias(&self, graph: &Builder<'a>, variables: &Variables) -> Result<Option<Rc<Constant<'a>>>> {
-        let has_bias = self.layer.flag("use_bias", true);
+        let has_bias = self.layer.flag("use_bias", true)?;
         has_bias.then(|| graph.weights.find(variables, &["bias"], 1)).transpose()
     }
 
     fn pads(&self) -> Result<Pads> {
-        match self.layer.text("padding") {
+        match self.layer.text("padding")? {
             Some("same") => Ok(Pads::Same),
             Some("valid") | None => Ok(Pads::Explicit([0; 4])),
             _ => Err(self.layer.wrong("padding", "`same` or `valid`")),
@@ -207,7 +208,7 @@ impl<'a> Call<'_, 'a> {
 fn conv<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
     let variables = call.variables(graph)?;
     call.check_only(&variables, &["kernel", "bias"])?;
-    let groups = call.layer.number("groups").unwrap_or(1.0);
+    let groups = call.layer.number("groups")?.unwrap_or(1.0);
     if groups != 1.0 {
         return Err(call.layer.wrong("groups", "1"));
     }
@@ -260,14 +261,14 @@ fn dense<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
 }
 
 fn batch_norm<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
-    let axis = call.layer.numbers("axis");
+    let axis = call.layer.numbers("axis")?;
     // Keras 2 stores the axis of a vector, -1, as 1.
     let of_vector = matches!(axis.as_deref(), Some([1.0])) && graph.is_vector(call.value);
     if !of_vector && !matches!(axis.as_deref(), None | Some([-1.0 | 3.0])) {
         return Err(call.layer.wrong("axis", "-1 or 3, the channels"));
     }
     let variables = call.variables(graph)?;
-    let (scaled, centered) = (call.layer.flag("scale", true), call.layer.flag("center", true));
+    let (scaled, centered) = (call.layer.flag("scale", true)?, call.layer.flag("center", true)?);
     let names = [("gamma", scaled), ("beta", centered), ("moving_mean", true), ("moving_variance", true)];
     let names: Vec<_> = names.into_iter().filter(|(_, is_used)| *is_used).map(|(name, _)| name).collect();
     variables.check_only(&names)?;
@@ -277,23 +278,24 @@ fn batch_norm<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value>
     let all = |value| graph.weights.repeated(value, mean.len());
     let gamma = if scaled { graph.weights.find(&variables, &["gamma"], 0)? } else { all(1.0)? };
     let beta = if centered { graph.weights.find(&variables, &["beta"], usize::from(scaled))? } else { all(0.0)? };
-    let epsilon = call.layer.number("epsilon").unwrap_or(1e-3);
+    let epsilon = call.layer.number("epsilon")?.unwrap_or(1e-3);
     call.push(graph, Op::BatchNorm(BatchNorm { gamma, beta, mean, variance, epsilon }))
 }
 
 fn relu<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
     for key in ["negative_slope", "threshold"] {
-        if call.layer.number(key).unwrap_or(0.0) != 0.0 {
+        if call.layer.number(key)?.unwrap_or(0.0) != 0.0 {
             return Err(call.layer.wrong(key, "0"));
         }
     }
-    call.push(graph, Op::Clamp { low: 0.0, high: call.layer.number("max_value").unwrap_or(f64::INFINITY) })
+    call.push(graph, Op::Clamp { low: 0.0, high: call.layer.number("max_value")?.unwrap_or(f64::INFINITY) })
 }
 
 fn softmax<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
-    let is_list = call.layer.numbers("axis").is_some_and(|axes| axes != [-1.0] && axes != [1.0]);
-    if is_list || !matches!(call.layer.number("axis"), None | Some(-1.0 | 1.0)) {
-        return Err(call.layer.wrong("axis", "-1"));
+    let axis = call.layer.number("axis")?;
+    let of_vector = axis == Some(1.0) && graph.is_vector(call.value);
+    if !of_vector && !matches!(axis, None | Some(-1.0)) {
+        return Err(call.layer.wrong("axis", "-1, the channels"));
     }
     call.push(graph, Op::Scores(HeadActivation::Softmax))
 }
@@ -317,7 +319,7 @@ fn activation<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>, value: Value, na
 
 /// `padding` is `[[top, bottom], [left, right]]`.
 fn zero_padding<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
-    let sizes = call.layer.numbers("padding").unwrap_or_default();
+    let sizes = call.layer.numbers("padding")?.unwrap_or_default();
     let whole: Vec<usize> =
         sizes.iter().filter(|size| size.fract() == 0.0 && **size >= 0.0).map(|x| *x as usize).collect();
     let sides = match (whole.as_slice(), sizes.len() == whole.len()) {
@@ -327,6 +329,14 @@ fn zero_padding<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Valu
         _ => return Err(call.layer.wrong("padding", "[[top, bottom], [left, right]]")),
     };
     call.push(graph, Op::Pad(sides))
+}
+
+fn global_average_pool<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
+    let value = call.push(graph, Op::Pool { window: None })?;
+    if call.layer.flag("keepdims", false)? {
+        graph.keep_axes(value);
+    }
+    Ok(value)
 }
 
 fn average_pool<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
@@ -342,19 +352,26 @@ fn reshape<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>, operands: &[Operand
         Operand::Numbers(numbers) => Some(numbers.clone()),
         Operand::Value(_) => None,
     });
-    let recorded = ["target_shape", "newshape"].iter().find_map(|key| call.layer.numbers(key)).or(of_operands);
+    let target = call.layer.numbers("target_shape")?;
+    // The sizes of an operation include the batch.
+    let vector = if target.is_some() { 1 } else { 2 };
+    let recorded = target.or(call.layer.numbers("newshape")?).or(of_operands);
     let sizes = recorded.filter(|sizes| sizes.iter().all(|size| size.fract() == 0.0));
     let sizes = sizes.ok_or_else(|| call.layer.wrong("target_shape", "whole numbers"))?;
     let sizes: Vec<Option<i64>> = sizes.iter().map(|size| Some(*size as i64)).collect();
     let op = Op::reshape(&sizes, graph.channels(call.value))?;
-    call.push(graph, op)
+    let value = call.push(graph, op)?;
+    if sizes.len() != vector {
+        graph.keep_axes(value);
+    }
+    Ok(value)
 }
 
 /// `x * scale + offset`.
 fn rescaling<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
-    let scale = call.layer.numbers("scale").ok_or_else(|| call.layer.wrong("scale", "a number"))?;
+    let scale = call.layer.numbers("scale")?.ok_or_else(|| call.layer.wrong("scale", "a number"))?;
     let value = call.push(graph, Op::Affine(Affine::scaling(scale)))?;
-    match call.layer.numbers("offset") {
+    match call.layer.numbers("offset")? {
         Some(offset) if offset.iter().any(|offset| *offset != 0.0) => {
             graph.push(call.place, Op::Affine(Affine::shifting(offset)), vec![value])
         }
@@ -366,13 +383,13 @@ fn rescaling<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> 
 fn normalization<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
     /// Keras' lower bound of the divisor.
     const EPSILON: f64 = 1e-7;
-    if !matches!(call.layer.numbers("axis").as_deref(), None | Some([-1.0 | 3.0])) {
+    if !matches!(call.layer.numbers("axis")?.as_deref(), None | Some([-1.0 | 3.0])) {
         return Err(call.layer.wrong("axis", "-1 or 3, the channels"));
     }
-    if call.layer.flag("invert", false) {
+    if call.layer.flag("invert", false)? {
         return Err(call.layer.wrong("invert", "false"));
     }
-    let given = call.layer.numbers("mean").zip(call.layer.numbers("variance"));
+    let given = call.layer.numbers("mean")?.zip(call.layer.numbers("variance")?);
     let (mean, variance) = match given {
         Some(given) => given,
         None => {
@@ -397,7 +414,7 @@ fn normalization<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Val
 
 /// Copies of one image along the channels; any other concatenation is not an operation of MobileNetV2.
 fn concatenate<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>, inputs: &[Value]) -> Result<Value> {
-    let along_channels = matches!(call.layer.number("axis"), None | Some(-1.0 | 3.0));
+    let along_channels = matches!(call.layer.number("axis")?, None | Some(-1.0 | 3.0));
     let is_copied = inputs.iter().all(|input| *input == call.value);
     if along_channels && is_copied {
         return call.push(graph, Op::Repeat { channels: inputs.len() });
@@ -407,8 +424,11 @@ fn concatenate<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>, inputs: &[Value
 
 /// Resizing to the input size is the identity; a dynamic input size becomes this size.
 fn resizing<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
-    let size = |key| call.layer.number(key).filter(|size| *size >= 1.0).map(|size| size as usize);
-    let (Some(height), Some(width)) = (size("height"), size("width")) else {
+    let size = |key| -> Result<Option<usize>> {
+        let size = call.layer.number(key)?;
+        Ok(size.filter(|size| *size >= 1.0).map(|size| size as usize))
+    };
+    let (Some(height), Some(width)) = (size("height")?, size("width")?) else {
         return Err(call.layer.wrong("height", "a height and a width"));
     };
     let [rows, columns, _] = &mut graph.image;

@@ -2,7 +2,9 @@
 
 use std::io::{Cursor, Read as _, Write as _};
 
-use mbvc_import::{ErrorKind, ImportError, ReadOptions, read_bytes};
+use mbvc_import::{ErrorKind, ImportError, Imported, ReadOptions, read_bytes};
+use mbvc_runtime::HeadActivation;
+use serde_json::json;
 use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
@@ -18,8 +20,8 @@ fn member(name: &str) -> Vec<u8> {
     bytes
 }
 
-/// The error of importing the sequential model with another configuration.
-fn changed(change: impl Fn(String) -> String) -> ImportError {
+/// The sequential model with another configuration.
+fn imported(change: impl Fn(String) -> String) -> Result<Imported, Box<ImportError>> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     for name in ["config.json", "metadata.json", "model.weights.h5"] {
         let mut content = member(name);
@@ -30,7 +32,12 @@ fn changed(change: impl Fn(String) -> String) -> ImportError {
         writer.write_all(&content).unwrap();
     }
     let bytes = writer.finish().unwrap().into_inner();
-    *read_bytes(&bytes, "m.keras", &ReadOptions::default()).expect_err("it is changed")
+    read_bytes(&bytes, "m.keras", &ReadOptions::default())
+}
+
+/// The error of importing the sequential model with another configuration.
+fn changed(change: impl Fn(String) -> String) -> ImportError {
+    *imported(change).expect_err("it is changed")
 }
 
 /// The error after all occurrences of `from` are replaced by `to`.
@@ -52,11 +59,65 @@ fn reports_unsupported_layers_by_name() {
     let activation = replaced("\"ReLU\"", "\"PReLU\"");
     assert!(activation.starts_with("m.keras: stem, node 'narrow/Conv1' (Conv2D)"), "{activation}");
     let first = replaced("channels_last", "channels_first");
-    assert!(first.contains("channels-first") && first.contains("image_data_format"), "{first}");
+    assert!(first.contains("found: channels_first") && first.contains("image_data_format"), "{first}");
+    let first = replaced("channels_last", "channelsFirst");
+    assert!(first.contains("found: channelsFirst"), "{first}");
     let axis = replaced("\"axis\": [3]", "\"axis\": [2]");
     assert!(axis.contains("node 'narrow/Conv1_BN' (BatchNormalization)") && axis.contains("[2]"), "{axis}");
     let model = replaced("\"class_name\": \"Sequential\"", "\"class_name\": \"MyModel\"");
     assert!(model.contains("class 'MyModel'") && model.contains("subclassed"), "{model}");
+}
+
+/// Constants that Keras 3 stores as arrays or tensors are the same as plain ones.
+#[test]
+fn arrays_and_tensors_are_read() {
+    for class in ["__numpy__", "__tensor__"] {
+        let offset = json!({"class_name": class, "config": {"value": [-0.5, -1.0, -2.0], "dtype": "float32"}});
+        let largest = json!({"class_name": class, "config": {"value": [6.0], "dtype": "float32"}});
+        let found = imported(|config| {
+            let config = config.replace("\"offset\": -1", &format!("\"offset\": {offset}"));
+            config.replace("\"max_value\": 6.0", &format!("\"max_value\": {largest}"))
+        });
+        let network = found.unwrap().recovered;
+        assert_eq!(network.preprocessing.offset, [-0.5, -1.0, -2.0]);
+        assert_eq!(network.activation.word(), "relu6");
+    }
+}
+
+/// Axis 1 is that of the channels for vectors only, but not for images of one pixel.
+#[test]
+fn softmax_is_along_the_channels() {
+    let with_softmax = |axis: i64, keepdims: bool| {
+        imported(move |config| {
+            let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+            let layers = config["config"]["layers"].as_array_mut().unwrap();
+            let pool = layers[2]["config"]["layers"].as_array_mut().unwrap().last_mut().unwrap();
+            assert_eq!(pool["class_name"], "GlobalAveragePooling2D");
+            pool["config"]["keepdims"] = json!(keepdims);
+            let classifier = layers.last_mut().unwrap();
+            classifier["config"]["activation"] = json!("linear");
+            layers.push(json!({"class_name": "Softmax", "config": {"name": "scores", "axis": axis}}));
+            config.to_string()
+        })
+    };
+    for (axis, keepdims) in [(-1, false), (-1, true), (1, false)] {
+        assert_eq!(with_softmax(axis, keepdims).unwrap().recovered.head_activation, HeadActivation::Softmax);
+    }
+    for (axis, keepdims) in [(1, true), (2, false)] {
+        let error = with_softmax(axis, keepdims).unwrap_err().to_string();
+        assert!(error.contains("node 'scores' (Softmax): unsupported `axis` of the layer"), "{error}");
+    }
+}
+
+/// Settings that are present, but have a type that is not read.
+#[test]
+fn reports_settings_of_another_type_by_layer_and_key() {
+    let offset = replaced("\"offset\": -1", "\"offset\": {\"class_name\": \"__bytes__\"}");
+    assert!(offset.contains("node 'rescaling' (Rescaling): unsupported `offset` of the layer"), "{offset}");
+    let epsilon = replaced("\"epsilon\": 0.001", "\"epsilon\": \"0.3\"");
+    assert!(epsilon.contains("(BatchNormalization): unsupported `epsilon` of the layer"), "{epsilon}");
+    let largest = replaced("\"max_value\": 6.0", "\"max_value\": [6.0, 6.0]");
+    assert!(largest.contains("(ReLU): unsupported `max_value` of the layer"), "{largest}");
 }
 
 /// Classes, calls and types that change what a layer computes.
@@ -72,6 +133,8 @@ fn reports_layers_that_compute_something_else() {
     assert!(random.contains("RandomFourierFeatures, an operator not used by MobileNetV2"), "{random}");
     let training = replaced("[[[\"Conv1\", 0, 0, {}]]]", "[[[\"Conv1\", 0, 0, {\"training\": true}]]]");
     assert!(training.contains("(BatchNormalization): the layer is called with `training=True`"), "{training}");
+    let number = replaced("[[[\"Conv1\", 0, 0, {}]]]", "[[[\"Conv1\", 0, 0, {\"training\": 1}]]]");
+    assert!(number.contains("(BatchNormalization): the layer is called with `training=True`"), "{number}");
     let quantized = replaced("\"dtype\": \"float32\", \"units\"", "\"dtype\": \"int8_from_float32\", \"units\"");
     assert!(quantized.contains("quantized by Keras") && quantized.contains("mbvc quantize"), "{quantized}");
 }
