@@ -1,6 +1,7 @@
 //! From recognized layers to the table, the width and the conventions of a spec.
 
 mod image;
+mod resolution;
 
 use mbvc_compiler::spec::{
     Activation, Color, MAX_BLOCKS, Padding, Precision, Preprocessing, ResidualRule, make_divisible,
@@ -117,30 +118,8 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
             node.place.text()
         )
     }));
-    let resolution = chain.resolution.unwrap_or([224, 224]);
-    fact(
-        "resolution",
-        format!("{}x{}", resolution[0], resolution[1]),
-        match chain.resolution {
-            Some(_) if graph.input_shape.starts_with(&[None, None]) => {
-                notes.push(format!(
-                    "the input size is dynamic; the average pool covers the image at {}x{}",
-                    resolution[0], resolution[1]
-                ));
-                "window of the average pool".into()
-            }
-            Some(_) => "shape of the input".into(),
-            None => {
-                let reason = if graph.hints.is_weights_only() {
-                    "the file does not record its input size"
-                } else {
-                    "the input size is dynamic"
-                };
-                notes.push(format!("{reason}; the resolution is assumed to be 224x224"));
-                format!("default; {reason}")
-            }
-        },
-    );
+    let (resolution, how) = resolution::of(chain, graph, &mut notes)?;
+    fact("resolution", format!("{}x{}", resolution[0], resolution[1]), how);
     let (input, how) = image::input(chain)?;
     if input == Color::Gray {
         fact("input", input.word().into(), how);

@@ -33,6 +33,9 @@ pub struct Chain<'g> {
     pub padding_seen_at: Option<String>,
     /// `[height, width]` of the image, if fixed in the file.
     pub resolution: Option<[usize; 2]>,
+    /// Height and width must be multiples of this. Above 1 if the file pads images of any size by one pixel below and on
+    /// the right, which is the convention `same` at even sizes only.
+    pub size_multiple: usize,
     /// Arithmetic on the input before the stem.
     pub front: Option<Front>,
 }

@@ -93,6 +93,7 @@ pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g
         padding,
         padding_seen_at,
         resolution: walk.resolution,
+        size_multiple: walk.size_multiple,
         front,
     })
 }

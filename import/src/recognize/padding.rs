@@ -46,7 +46,8 @@ impl Evidence {
     /// padding.
     pub fn add(&mut self, role: &str, pads: Pads, image: Option<[usize; 2]>, stride: usize) -> Result<(), [String; 2]> {
         let same_here = image.map_or_else(
-            // Explicit numbers show the side of the odd pixel. Dynamic sizes are even at export.
+            // Explicit numbers show the side of the odd pixel. They are those of `same` at even sizes only: see
+            // `Chain::size_multiple`.
             || if stride == 1 { [1; 4] } else { [0, 0, 1, 1] },
             |[height, width]| {
                 let ([top, bottom], [left, right]) = (same(height, stride), same(width, stride));

@@ -124,6 +124,19 @@ fn blocks_with_and_without_residual() {
 }
 
 #[test]
+fn explicit_padding_of_any_size_is_same_at_even_sizes_only() {
+    let with_pads = |pads: [usize; 4], size: Option<usize>| {
+        let mut b = Builder::new(32);
+        b.op("stem", Op::Conv(conv([3, 3, 3, 8], 1, 2, pads))).op("act", RELU6);
+        b.depthwise(8, 2, pads).point("project", 8, 8).depthwise(8, 1, [1; 4]).point("project", 8, 8).tail();
+        SourceGraph { input_shape: [size, size, Some(3)], ..b.finish() }
+    };
+    for (pads, size, multiple) in [([0, 0, 1, 1], None, 4), ([0, 0, 1, 1], Some(32), 1), ([1; 4], None, 1)] {
+        check(&with_pads(pads, size), |chain| assert_eq!(chain.size_multiple, multiple, "{pads:?} {size:?}"));
+    }
+}
+
+#[test]
 fn both_conventions_fit_odd_sizes() {
     let mut b = Builder::new(33);
     b.op("stem", Op::Conv(conv([3, 3, 3, 8], 1, 2, [1; 4]))).op("act", RELU6);

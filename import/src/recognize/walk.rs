@@ -23,6 +23,8 @@ pub struct Walk<'g> {
     /// Product of all strides.
     stride: usize,
     pub padding: padding::Evidence,
+    /// Sizes of the input at which explicit padding of an image of unknown size is that of `same`: the multiples of this.
+    pub size_multiple: usize,
     pub activation: activation::Evidence,
     /// Activation of the dense layers before the classifier.
     pub dense_activation: activation::Evidence,
@@ -55,6 +57,7 @@ impl<'g> Walk<'g> {
             resolution,
             stride: 1,
             padding: padding::Evidence::new(),
+            size_multiple: 1,
             activation: activation::Evidence::default(),
             dense_activation: activation::Evidence::default(),
             quants: &graph.quants,
@@ -207,6 +210,10 @@ impl<'g> Walk<'g> {
         }
         self.padding.add(role, pads, self.image, stride).map_err(wrong_padding)?;
         self.stride = self.stride.saturating_mul(stride);
+        if self.image.is_none() && pads == Pads::Explicit([0, 0, 1, 1]) {
+            // All inputs of windows with stride 2 so far must be even.
+            self.size_multiple = self.stride;
+        }
         if let (Some([height, width]), Some(_)) = (self.image, literal(pads, self.image, stride)) {
             // The output size is equal for both conventions.
             self.image = Some([height.div_ceil(stride), width.div_ceil(stride)]);
