@@ -21,9 +21,11 @@ pub fn rebuild<'a>(pickled: &Pickled<'_>, mut at: Ref, storages: Storages<'_, 'a
         let object = pickled.object(at)?;
         let arguments = pickled.elements(object.arguments)?;
         match pickled.global(object.callable)? {
-            ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2" | "_rebuild_tensor_v3") => {
-                return Some(view(pickled, arguments, storages));
+            ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => {
+                return Some(view(pickled, arguments, 6, storages));
             }
+            // With an element type before the metadata.
+            ("torch._utils", "_rebuild_tensor_v3") => return Some(view(pickled, arguments, 7, storages)),
             ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => at = *arguments.first()?,
             ("torch._utils", "_rebuild_qtensor") => {
                 return Some(Err(ImportError::unsupported("the file is quantized by PyTorch")
@@ -34,7 +36,7 @@ pub fn rebuild<'a>(pickled: &Pickled<'_>, mut at: Ref, storages: Storages<'_, 'a
             ("torch._tensor", "_rebuild_from_type_v2") => {
                 let (&function, &inner) = (arguments.first()?, arguments.get(2)?);
                 return match (pickled.global(function)?, pickled.elements(inner)?) {
-                    (("torch._utils", "_rebuild_tensor_v2"), arguments) => Some(view(pickled, arguments, storages)),
+                    (("torch._utils", "_rebuild_tensor_v2"), arguments) => Some(view(pickled, arguments, 6, storages)),
                     _ => None,
                 };
             }
@@ -44,10 +46,28 @@ pub fn rebuild<'a>(pickled: &Pickled<'_>, mut at: Ref, storages: Storages<'_, 'a
     None
 }
 
-/// `(storage, offset, sizes, strides, ...)`, all in elements.
-fn view<'a>(pickled: &Pickled<'_>, arguments: &[Ref], storages: Storages<'_, 'a>) -> Result<Stored<'a>> {
+/// `(storage, offset, sizes, strides, ...)`, all in elements. The argument at `metadata` is a dictionary of properties of the
+/// view, such as a pending negation.
+fn view<'a>(
+    pickled: &Pickled<'_>,
+    arguments: &[Ref],
+    metadata: usize,
+    storages: Storages<'_, 'a>,
+) -> Result<Stored<'a>> {
     let invalid = || ImportError::malformed("invalid description of a tensor");
     let &[storage, offset, sizes, strides, ..] = arguments else { return Err(invalid()) };
+    if let Some(&metadata) = arguments.get(metadata) {
+        match (pickled.get(metadata), pickled.entries(metadata)) {
+            (Value::None, _) | (Value::Dict(_) | Value::Object(_), []) => {}
+            (_, entries) => {
+                let keys = entries.iter().filter_map(|[key, _]| pickled.text(*key)).take(4).map(shorten);
+                return Err(ImportError::unsupported("the tensor is a view with other properties than its strides")
+                    .expected("no metadata")
+                    .found(keys.collect::<Vec<_>>().join(", "))
+                    .help("save a copy: `tensor.resolve_neg().resolve_conj().clone()`"));
+            }
+        }
+    }
     // Checked before the copy, because many tensors may share one long list.
     let rank = [sizes, strides].map(|list| pickled.elements(list).map_or(0, <[Ref]>::len));
     if let Some(rank) = rank.into_iter().find(|rank| *rank > MAX_RANK) {
@@ -144,6 +164,20 @@ mod tests {
     fn views_select_elements() {
         assert_eq!(values(&program(1, 2, 1)).unwrap(), [2.0, 3.0]);
         assert_eq!(values(&program(1, 2, 2)).unwrap(), [2.0, 4.0]);
+    }
+
+    #[test]
+    fn rejects_views_with_metadata() {
+        let plain = program(1, 2, 1);
+        // `requires_grad`, no hooks, `{key: True}`.
+        let with = |metadata: &[u8]| [&plain[..plain.len() - 3], b"}", metadata, b"tR."].concat();
+        assert_eq!(values(&with(b"}")).unwrap(), [2.0, 3.0]);
+        assert_eq!(values(&with(b"N")).unwrap(), [2.0, 3.0]);
+        for key in ["neg", "conj"] {
+            let key = [&b"}X"[..], &(key.len() as u32).to_le_bytes(), key.as_bytes(), b"\x88s"].concat();
+            let error = values(&with(&key)).unwrap_err().to_string();
+            assert!(error.contains("other properties"), "{error}");
+        }
     }
 
     #[test]
