@@ -7,25 +7,59 @@ use crate::error::{ImportError, Result};
 use crate::source::Fact;
 use crate::text::shorten;
 
-/// Name prefixes of losses, metrics and other entries that only training uses.
-const TRAINING: [&str; 8] = ["criterion", "loss", "metric", "class_weight", "train_", "val_", "valid_", "test_"];
-/// Name prefixes of numbers that checkpoints record beside the network.
-const RECORDS: [&str; 9] = ["best", "acc", "prec", "top", "avg", "epoch", "lr", "step", "global_step"];
-/// Name prefixes of checkpoint entries outside the network.
-const BESIDE: [&str; 12] = [
-    "optim",
-    "lr_sched",
-    "sched",
-    "scaler",
-    "amp",
-    "grad_scaler",
-    "callbacks",
-    "loops",
-    "rng",
-    "cuda_rng",
-    "torch_rng",
-    "hyper_parameters",
-];
+/// Words of the names of modules that only training uses, and the words that make one of them such a name.
+const LOSSES: Words<'_> = Words {
+    key: &["criterion", "loss", "losses"],
+    other: &["train", "val", "valid", "test", "fn", "func", "function", "ce", "bce", "cross", "entropy", "focal"],
+};
+/// Words of the names of numbers that checkpoints record beside the network.
+const RECORDS: Words<'_> = Words {
+    key: &[
+        "best", "acc", "accuracy", "prec", "top1", "top5", "loss", "epoch", "epochs", "lr", "step", "steps", "iter",
+        "score",
+    ],
+    other: &[
+        "train", "val", "valid", "test", "eval", "avg", "mean", "min", "max", "global", "current", "last", "model",
+    ],
+};
+/// Words of the names of checkpoint entries outside the network.
+const BESIDE: Words<'_> = Words {
+    key: &[
+        "optim",
+        "optimizer",
+        "optimizers",
+        "sched",
+        "scheduler",
+        "schedulers",
+        "callbacks",
+        "loops",
+        "rng",
+        "hyper",
+    ],
+    other: &["lr", "warmup", "state", "states", "dict", "cuda", "torch", "cpu", "gpu", "numpy", "python", "parameters"],
+};
+/// Counters of averaged weights (`torch.optim.swa_utils`, `ema_pytorch`) and of updates.
+const COUNTERS: [&str; 3] = ["n_averaged", "num_updates", "initted"];
+
+/// Words of a name.
+struct Words<'w> {
+    /// One of these is in the name.
+    key: &'w [&'w str],
+    other: &'w [&'w str],
+}
+
+impl Words<'_> {
+    /// Whether all words of the name, which underscores separate, are known. A number after a word is not part of it.
+    fn are_of(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        let has = |known: &[&str], word: &str| {
+            known.contains(&word) || known.contains(&word.trim_end_matches(|letter: char| letter.is_ascii_digit()))
+        };
+        let mut words = name.split('_');
+        words.clone().any(|word| has(self.key, word))
+            && words.all(|word| has(self.key, word) || has(self.other, word) || word.parse::<u32>().is_ok())
+    }
+}
 
 /// Checks the tensors that are not in `used`. `copies` are prefixes of other copies of the network, whose own prefix is
 /// `prefix`. Returns a fact that lists what is ignored and why.
@@ -81,34 +115,33 @@ fn reason(name: &str, root: &[String], used: &BTreeSet<String>, copies: &[[&str;
     // The first part of the name that differs from the names of the network, and whether the network contains it.
     let mut parts = name.split('.');
     let shared = root.iter().take_while(|part| parts.clone().next() == Some(part) && parts.next().is_some()).count();
-    let part = parts.next()?.to_ascii_lowercase();
-    let starts = |words: &[&str]| words.iter().any(|word| part.starts_with(word));
-    if starts(&TRAINING) {
-        return Some("losses and metrics");
+    let part = parts.next()?;
+    // A tensor of a module; a parameter of the network itself may have any name.
+    if parts.next().is_some() && LOSSES.are_of(part) {
+        return Some("losses");
     }
-    (shared < root.len() && starts(&BESIDE)).then_some("training state")
+    (shared < root.len() && BESIDE.are_of(part)).then_some("training state")
 }
 
-/// Returns why an unused tensor is irrelevant. Inside the network: a single integer. Outside: any integer tensor, or a
-/// single number with a name in [`RECORDS`].
+/// Returns why an unused tensor is irrelevant: a single number outside the network with a known name.
 fn number(name: &str, tensor: &Stored<'_>, root: &[String]) -> Option<&'static str> {
     let is_single = tensor.shape().iter().product::<usize>() == 1;
     let is_inside = root.iter().zip(name.split('.')).all(|(part, other)| part == other);
-    if !tensor.is_float() {
-        return (is_single || !is_inside).then_some("integer tensors");
+    if !is_single || is_inside {
+        return None;
     }
-    let last = name.rsplit('.').next().unwrap_or(name).to_ascii_lowercase();
-    let is_record = RECORDS.iter().any(|word| last.starts_with(word));
-    let is_beside = root.is_empty() || !is_inside;
-    (is_single && is_record && is_beside).then_some("training state")
+    let last = name.rsplit('.').next().unwrap_or(name);
+    if !tensor.is_float() && COUNTERS.contains(&last) {
+        return Some("counters");
+    }
+    RECORDS.are_of(last).then_some("training state")
 }
 
-/// Whether a module or tensor is a loss or a metric.
-pub fn is_of_training(name: &str) -> bool {
-    name.split('.').any(|part| {
-        let part = part.to_ascii_lowercase();
-        TRAINING.iter().any(|word| part.starts_with(word))
-    })
+/// Whether a module is a loss beside the network, whose body has this prefix.
+pub fn is_of_training(name: &str, prefix: &str) -> bool {
+    let mut prefix = prefix.split_terminator('.').peekable();
+    let mut parts = name.split('.').skip_while(|part| prefix.next_if_eq(part).is_some());
+    parts.next().is_some_and(|part| LOSSES.are_of(part))
 }
 
 /// Returns the components that all names start with.
@@ -166,15 +199,16 @@ mod tests {
     fn what_inference_does_not_need_is_ignored() {
         for (name, prefix, reason) in [
             ("features.1.num_batches_tracked", "", "counters"),
-            ("features.1.count", "", "integer tensors"),
             ("optimizer.state.0.momentum_buffer", "state_dict.", "training state"),
             ("optimizer_states.0.state.1.exp_avg", "state_dict.model.", "training state"),
             ("callbacks.best.current_score", "state_dict.", "training state"),
-            ("state_dict.criterion.weight", "state_dict.model.", "losses and metrics"),
-            ("loss_fn.weight", "", "losses and metrics"),
-            ("state_dict.class_weights", "state_dict.model.", "losses and metrics"),
+            ("optimizer_state_dict.state.0.exp_avg", "model.", "training state"),
+            ("cuda_rng_state", "state_dict.", "training state"),
+            ("lr_scheduler.base", "state_dict.", "training state"),
+            ("state_dict.criterion.weight", "state_dict.model.", "losses"),
+            ("loss_fn.weight", "", "losses"),
             ("best_acc1", "state_dict.", "training state"),
-            ("rows.indices", "state_dict.", "integer tensors"),
+            ("val_loss_acc1", "model.", "training state"),
         ] {
             let fact = checked(&[name], prefix, &[]).unwrap().unwrap();
             assert_eq!((&*fact.value, fact.how), ("1 tensor", format!("{reason}: {name}")));
@@ -197,6 +231,22 @@ mod tests {
             ("scaler.weight", ""),
             ("fc.ln.weight", ""),
             ("a.features.2.weight", "a_ema."),
+            ("features.1.count", ""),
+            ("count", "state_dict."),
+            ("rows.indices", "state_dict."),
+            ("step_size_acc1", ""),
+            ("best_acc1", ""),
+            ("features.0.0.step_acc1", ""),
+            ("top_scale_acc1", "model."),
+            ("avg_weight_acc1", "model."),
+            ("test_scale", ""),
+            ("test_scale", "model."),
+            ("loss_scale.weight", "model."),
+            ("metric_fc.weight", "model."),
+            ("state_dict.class_weights", "state_dict.model."),
+            ("amplitude", "model."),
+            ("optimizer.weight", ""),
+            ("scheduled.weight", "model."),
         ] {
             let error = checked(&[name], prefix, &["a."]).unwrap_err().to_string();
             assert!(error.contains(&format!("tensor '{name}'")), "{error}");

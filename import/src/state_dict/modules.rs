@@ -40,7 +40,7 @@ pub fn read(dict: &StateDict<'_>, layers: &Layers, leaves: &[Leaf]) -> Result<Fo
     let copies: Vec<&str> = copies.filter(|copy| !copy.is_empty()).collect();
     for (name, module) in &dict.modules {
         let Some(class) = module.class.as_deref() else { continue };
-        if copies.iter().any(|copy| name.starts_with(copy)) || account::is_of_training(name) {
+        if copies.iter().any(|copy| name.starts_with(copy)) || account::is_of_training(name, &layers.prefix) {
             continue;
         }
         reader
