@@ -37,6 +37,8 @@ pub struct Module {
     pub residual: Option<bool>,
     /// Height and width of the window of a pool.
     pub window: Option<[usize; 2]>,
+    /// Height and width of the output of an adaptive pool; 0 is any other value.
+    pub output: Option<[usize; 2]>,
     /// Whether a pool divides by another number than its pixels.
     pub has_divisor: bool,
     /// Lower and upper bound of a clamp.
@@ -45,6 +47,8 @@ pub struct Module {
     pub children: Vec<String>,
     /// A function or class that is registered to run before or after it, unless it computes a known parametrization.
     pub hook: Option<String>,
+    /// Whether the object has a `forward` of its own, in place of that of its class.
+    pub has_forward: bool,
 }
 
 impl Module {
@@ -58,7 +62,9 @@ impl Module {
         self.dim = more.dim.or(self.dim);
         self.residual = more.residual.or(self.residual);
         self.window = more.window.or(self.window);
+        self.output = more.output.or(self.output);
         self.has_divisor |= more.has_divisor;
+        self.has_forward |= more.has_forward;
         self.bounds = [more.bounds[0].or(self.bounds[0]), more.bounds[1].or(self.bounds[1])];
         self.hook = more.hook.or(self.hook.take());
         if !more.children.is_empty() {

@@ -50,6 +50,16 @@ pub fn read(dict: &StateDict<'_>, layers: &Layers, leaves: &[Leaf]) -> Result<Fo
     reader.finish()
 }
 
+/// Whether a module contains another.
+fn is_inside(name: &str, module: &str) -> bool {
+    module.is_empty() || name.strip_prefix(module).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// The number of modules that contain both.
+fn common(one: &str, other: &str) -> usize {
+    one.split('.').zip(other.split('.')).take_while(|(one, other)| one == other).count()
+}
+
 struct Reader<'d, 'a> {
     dict: &'d StateDict<'a>,
     layers: &'d Layers,
@@ -73,6 +83,12 @@ impl<'d> Reader<'d, '_> {
                 .found(shorten(hook))
                 .help("remove them and save the model again"));
         }
+        if module.has_forward && kind != Kind::Training {
+            return Err(ImportError::unsupported("the module has a `forward` of its own")
+                .expected("that of its class")
+                .help("remove it (`del module.forward`) and save the model again"));
+        }
+        self.order(name, module)?;
         if matches!(kind, Kind::Activation(_)) {
             self.found.activations.insert(name.to_owned());
         }
@@ -106,10 +122,75 @@ impl<'d> Reader<'d, '_> {
                 }
             }
             Kind::Container if !is_of_package(class) => self.foreign.push(class),
-            Kind::Pool(window) => self.pools.push((name, window)),
+            Kind::Pool(window) => {
+                self.pool(name, module)?;
+                self.pools.push((name, window));
+            }
             Kind::Transparent | Kind::Training | Kind::Container => {}
         }
         Ok(())
+    }
+
+    /// Checks that the modules of a part of the body are executed in the order of their numbers.
+    fn order(&self, name: &str, module: &Module) -> Result<()> {
+        let numbers = module.children.iter().filter_map(|child| child.parse::<usize>().ok());
+        if numbers.is_sorted() || !self.body().any(|layer| is_inside(layer, name)) {
+            return Ok(());
+        }
+        Err(ImportError::unsupported("the modules are not in the order of their numbers")
+            .expected("ascending numbers")
+            .found(module.children.iter().take(8).map(|child| shorten(child)).collect::<Vec<_>>().join(", ")))
+    }
+
+    /// Checks that an average pool is of the whole image, and between the body and the classifier.
+    fn pool(&self, name: &str, module: &Module) -> Result<()> {
+        if let Some(output) = module.output.filter(|output| *output != [1; 2]) {
+            return Err(ImportError::unsupported("the average pool is not of the whole image")
+                .expected("output size 1")
+                .found(match output {
+                    [0, 0] => "another size".to_owned(),
+                    [height, width] => format!("{height}x{width}"),
+                }));
+        }
+        let unexpected = || {
+            ImportError::unsupported("unexpected average pool")
+                .expected("one average pool between the last convolution and the classifier")
+        };
+        let head = &self.layers.head;
+        let shared = common(name, &head.conv);
+        // Within a part of the body, such as a block.
+        if self.body().any(|layer| common(name, layer) > shared) {
+            return Err(unexpected());
+        }
+        let parent = name.split('.').take(shared).collect::<Vec<_>>().join(".");
+        let Some(container) = self.dict.modules.get(&parent).filter(|module| !module.children.is_empty()) else {
+            return Ok(());
+        };
+        if container.class.as_deref() != Some(SEQUENTIAL) {
+            return Ok(());
+        }
+        let place = |name: &str| {
+            let child = name.split('.').nth(shared)?;
+            container.children.iter().position(|other| other == child)
+        };
+        let is_after = |layer: &str| place(layer) < place(name);
+        let activations = self.dict.modules.keys().filter(|other| {
+            let is_next = other.rsplit_once('.').map_or("", |(parent, _)| parent) == parent;
+            is_next && matches!(Kind::of(self.dict, other), Some(Kind::Activation(_))) && !self.is_of_head(other)
+        });
+        let mut layers = self.body().chain([head.norm.as_str()]).chain(activations.map(String::as_str));
+        let of_parent = |layer: &&str| common(layer, name) == shared;
+        match layers.by_ref().filter(of_parent).all(is_after) {
+            true => Ok(()),
+            false => Err(unexpected()),
+        }
+    }
+
+    /// The convolutions of the body.
+    fn body(&self) -> impl Iterator<Item = &str> {
+        let blocks = self.layers.blocks.iter().flat_map(|block| &block.layers);
+        let layers = [&self.layers.stem].into_iter().chain(blocks).chain([&self.layers.head]);
+        layers.map(|layer| layer.conv.as_str())
     }
 
     /// Adds an activation of the logits. It follows the dense layers in their `Sequential`, or is in a module that contains them.

@@ -118,13 +118,7 @@ fn an_extra_module_is_an_error_unless_it_has_no_effect() {
             let error = operations(&dict).unwrap_err();
             assert!(error.contains(&format!("module '{place}' ({class})")), "{place}: {error}");
         }
-        for class in [
-            "dropout.Dropout",
-            "linear.Identity",
-            "flatten.Flatten",
-            "pooling.AdaptiveAvgPool2d",
-            "loss.CrossEntropyLoss",
-        ] {
+        for class in ["dropout.Dropout", "linear.Identity", "flatten.Flatten", "loss.CrossEntropyLoss"] {
             let mut dict = dict(true);
             add(&mut dict, place, &format!("torch.nn.modules.{class}"));
             assert_eq!(operations(&dict), Ok(14), "{place} {class}");
@@ -136,5 +130,64 @@ fn an_extra_module_is_an_error_unless_it_has_no_effect() {
         add(&mut scored, place, "torch.nn.modules.activation.Softmax");
         // A Sequential runs its modules; the class of torchvision does not run one that is added to it.
         assert_eq!(operations(&scored).is_ok(), place == "classifier.2", "{place}");
+    }
+}
+
+/// Records the modules of each `Sequential`, in the order of their names.
+fn with_children(dict: &mut StateDict<'_>) {
+    let names: Vec<String> = dict.modules.keys().cloned().collect();
+    for name in names.iter().filter(|name| !name.is_empty()) {
+        let (parent, child) = name.rsplit_once('.').unwrap_or(("", name));
+        dict.modules.get_mut(parent).unwrap().children.push(child.to_owned());
+    }
+}
+
+#[test]
+fn an_average_pool_is_global_and_after_the_body() {
+    for (place, is_expected) in [
+        ("features.3", true),
+        ("pool", true),
+        ("features.0.3", false),
+        ("features.1.conv.3", false),
+        ("features.1.pool", false),
+        ("features.2.3", true),
+    ] {
+        for output in [[1, 1], [2, 2], [0, 0], [1, 2]] {
+            let mut dict = dict(true);
+            add(&mut dict, place, "torch.nn.modules.pooling.AdaptiveAvgPool2d");
+            dict.modules.get_mut(place).unwrap().output = Some(output);
+            with_children(&mut dict);
+            let result = operations(&dict);
+            assert_eq!(result.is_ok(), is_expected && output == [1, 1], "{place} {output:?}: {result:?}");
+            assert!(result.is_ok() || result.unwrap_err().contains(&format!("module '{place}'")), "{place}");
+        }
+    }
+    // Before the last activation.
+    let mut dict = dict(true);
+    add(&mut dict, "features.2.10", "torch.nn.modules.pooling.AdaptiveAvgPool2d");
+    with_children(&mut dict);
+    dict.modules.get_mut("features.2").unwrap().children = ["0", "1", "10", "2"].map(str::to_owned).to_vec();
+    assert!(operations(&dict).unwrap_err().contains("features.2"));
+}
+
+#[test]
+fn modules_of_the_body_are_in_the_order_of_their_numbers() {
+    for (module, children) in [("features", ["0", "2", "1"]), ("features.0", ["0", "2", "1"])] {
+        let mut dict = dict(true);
+        with_children(&mut dict);
+        assert_eq!(operations(&dict), Ok(14));
+        dict.modules.get_mut(module).unwrap().children = children.map(str::to_owned).to_vec();
+        let error = operations(&dict).unwrap_err();
+        assert!(error.contains(&format!("module '{module}'")) && error.contains("0, 2, 1"), "{error}");
+    }
+}
+
+#[test]
+fn a_module_with_a_forward_of_its_own_is_an_error() {
+    for name in ["features.0.2", "features.1", "classifier.0", ""] {
+        let mut dict = dict(true);
+        dict.modules.get_mut(name).unwrap().has_forward = true;
+        let error = operations(&dict).unwrap_err();
+        assert!(error.contains(&format!("module '{name}'")) && error.contains("`forward`"), "{error}");
     }
 }

@@ -9,6 +9,7 @@ use super::tensor::{Storages, rebuild};
 use super::value::{Pickled, Ref, Value};
 use crate::error::{ImportError, Result};
 use crate::state_dict::{Module, StateDict};
+use crate::text::shorten;
 
 /// Greatest depth and longest key of a layer. Deeper values belong to optimizers or loggers and are not visited.
 const MAX_DEPTH: usize = 48;
@@ -17,6 +18,9 @@ const LONGEST_KEY: usize = 200;
 const MAX_NAMES: usize = 1 << 25;
 /// Most tensors, ten times those of a checkpoint with an optimizer and averaged weights.
 const MAX_TENSORS: usize = 1 << 14;
+
+/// Most entries of modules that are visited again, under other paths.
+const MAX_REPEATED: usize = 1 << 16;
 
 /// Attributes of a module that are not part of names in a state dict.
 const UNNAMED: [&str; 3] = ["_parameters", "_buffers", "_modules"];
@@ -40,6 +44,16 @@ struct Place {
     way: Way,
     path: String,
     depth: usize,
+    part: Part,
+}
+
+/// What a value is for the module that contains it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Part {
+    /// Its values are modules.
+    has_modules: bool,
+    /// It was visited before, under another path.
+    is_repeated: bool,
 }
 
 struct Walk<'p, 'a, 's, 'v> {
@@ -50,21 +64,25 @@ struct Walk<'p, 'a, 's, 'v> {
     queue: VecDeque<Place>,
     entered: HashSet<(Ref, bool)>,
     budget: usize,
+    /// Remaining entries of modules that are visited again.
+    repeats: usize,
     /// Number of tensors so far.
     tensors: usize,
 }
 
 /// Collects all tensors that are reachable from the root, and their places.
 ///
-/// Each value is visited once, under its shortest path, so that the work is linear in the size of the file.
+/// Each value is visited once, under its shortest path, so that the work is linear in the size of the file. A module that
+/// several modules share is visited under each of its paths, up to [`MAX_REPEATED`] entries.
 pub fn collect<'a>(
     pickled: &Pickled<'_>,
     storages: Storages<'_, 'a>,
 ) -> Result<(StateDict<'a>, BTreeMap<String, Ref>)> {
     let (queue, entered) = (VecDeque::new(), HashSet::new());
     let (found, places) = (StateDict::default(), BTreeMap::new());
-    let mut walk = Walk { pickled, storages, found, places, queue, entered, budget: MAX_NAMES, tensors: 0 };
-    walk.child(pickled.root, String::new(), 0)?;
+    let (budget, repeats) = (MAX_NAMES, MAX_REPEATED);
+    let mut walk = Walk { pickled, storages, found, places, queue, entered, budget, repeats, tensors: 0 };
+    walk.child(pickled.root, String::new(), 0, Part::default())?;
     while let Some(place) = walk.queue.pop_front() {
         walk.enter(&place)?;
     }
@@ -74,10 +92,14 @@ pub fn collect<'a>(
 impl Walk<'_, '_, '_, '_> {
     fn enter(&mut self, place: &Place) -> Result<()> {
         let pickled = self.pickled;
+        if place.part.is_repeated {
+            let elements = pickled.elements(place.at).map_or(0, <[Ref]>::len);
+            self.repeat(1 + elements + pickled.entries(place.at).len(), &place.path)?;
+        }
         match (pickled.get(place.at), place.way) {
             (Value::Dict(entries), way) => self.entries(entries, place, way),
             (Value::Tuple(elements) | Value::List(elements), Way::Attributes) => {
-                elements.iter().try_for_each(|&at| self.queue(at, Way::Attributes, &place.path, place.depth + 1))
+                elements.iter().try_for_each(|&at| self.queue(at, Way::Attributes, place))
             }
             (Value::Tuple(elements) | Value::List(elements), Way::Pairs) => {
                 let pairs: Vec<[Ref; 2]> =
@@ -96,14 +118,14 @@ impl Walk<'_, '_, '_, '_> {
                 if pickled.global(object.callable) == Some(("collections", "OrderedDict"))
                     && let Some(&pairs) = pickled.elements(object.arguments).and_then(<[Ref]>::first)
                 {
-                    self.queue(pairs, Way::Pairs, &place.path, place.depth + 1)?;
+                    self.queue(pairs, Way::Pairs, place)?;
                 }
                 match object.state {
                     Some(state) if self.is_module(state) => {
                         self.class(&place.path, object.callable);
-                        self.queue(state, Way::Attributes, &place.path, place.depth + 1)
+                        self.queue(state, Way::Attributes, place)
                     }
-                    Some(state) => self.queue(state, Way::Attributes, &place.path, place.depth + 1),
+                    Some(state) => self.queue(state, Way::Attributes, place),
                     None => Ok(()),
                 }
             }
@@ -123,8 +145,11 @@ impl Walk<'_, '_, '_, '_> {
                     self.children(&place.path, at);
                 }
                 if UNNAMED.contains(&key.as_str()) {
-                    self.queue(at, Way::Contents, &place.path, place.depth + 1)?;
+                    self.members(at, place, key == "_modules")?;
                     continue;
+                }
+                if place.part.is_repeated {
+                    self.repeat(self.pickled.entries(at).len(), &place.path)?;
                 }
                 self.attribute(&place.path, &key, at);
             }
@@ -196,7 +221,11 @@ impl Walk<'_, '_, '_, '_> {
                 &Value::Bool(residual),
             ) => recorded.residual = Some(residual),
             ("_forward_hooks" | "_forward_pre_hooks", _) => recorded.hook = self.hook(at),
+            // A function in place of that of the class.
+            ("forward", _) => recorded.has_forward = true,
             ("kernel_size", _) => recorded.window = pair(),
+            // `None` keeps the size of the input.
+            ("output_size", _) => recorded.output = Some(pair().unwrap_or([0; 2])),
             ("divisor_override", Value::Int(_)) => recorded.has_divisor = true,
             ("min_val", &Value::Float(bound)) => recorded.bounds[0] = Some(bound),
             ("min_val", &Value::Int(bound)) => recorded.bounds[0] = Some(bound as f64),
@@ -216,11 +245,11 @@ impl Walk<'_, '_, '_, '_> {
         }
         let path = if place.path.is_empty() { key.to_owned() } else { format!("{}.{key}", place.path) };
         self.spend(&path)?;
-        self.child(at, path, place.depth + 1)
+        self.child(at, path, place.depth + 1, place.part)
     }
 
-    /// Adds a tensor, or queues a value that may contain tensors.
-    fn child(&mut self, at: Ref, path: String, depth: usize) -> Result<()> {
+    /// Adds a tensor, or queues a value that may contain tensors. `part` is that of the value that contains it.
+    fn child(&mut self, at: Ref, path: String, depth: usize, part: Part) -> Result<()> {
         if let Some(tensor) = rebuild(self.pickled, at, self.storages) {
             self.tensors += 1;
             if self.tensors > MAX_TENSORS {
@@ -231,17 +260,44 @@ impl Walk<'_, '_, '_, '_> {
             self.found.tensors.entry(path).or_insert(tensor);
             return Ok(());
         }
-        if self.entered.insert((at, false)) {
-            self.queue.push_back(Place { at, way: Way::Contents, path, depth });
+        let is_new = self.entered.insert((at, false));
+        // Of what is shared, only modules are visited again.
+        if is_new && !part.is_repeated || part.has_modules {
+            let part = Part { has_modules: false, is_repeated: part.is_repeated || !is_new };
+            self.queue.push_back(Place { at, way: Way::Contents, path, depth, part });
         }
         Ok(())
     }
 
-    fn queue(&mut self, at: Ref, way: Way, path: &str, depth: usize) -> Result<()> {
-        if depth <= MAX_DEPTH && self.entered.insert((at, way != Way::Contents)) {
-            self.spend(path)?;
-            self.queue.push_back(Place { at, way, path: path.to_owned(), depth });
+    /// Queues the parameters, buffers or modules of a module.
+    fn members(&mut self, at: Ref, module: &Place, has_modules: bool) -> Result<()> {
+        let depth = module.depth + 1;
+        if depth <= MAX_DEPTH {
+            self.spend(&module.path)?;
+            let is_repeated = !self.entered.insert((at, false)) || module.part.is_repeated;
+            let part = Part { has_modules, is_repeated };
+            self.queue.push_back(Place { at, way: Way::Contents, path: module.path.clone(), depth, part });
         }
+        Ok(())
+    }
+
+    /// Queues a part of the value at `place` that has the same name.
+    fn queue(&mut self, at: Ref, way: Way, place: &Place) -> Result<()> {
+        let depth = place.depth + 1;
+        if depth <= MAX_DEPTH && (self.entered.insert((at, way != Way::Contents)) || place.part.is_repeated) {
+            self.spend(&place.path)?;
+            self.queue.push_back(Place { at, way, path: place.path.clone(), depth, part: place.part });
+        }
+        Ok(())
+    }
+
+    /// Counts entries that are visited again.
+    fn repeat(&mut self, entries: usize, path: &str) -> Result<()> {
+        self.repeats = self.repeats.checked_sub(entries).ok_or_else(|| {
+            ImportError::unsupported("modules share too many others")
+                .at(format!("module '{}'", shorten(path)))
+                .help("save the state dict alone: `torch.save(model.state_dict(), FILE)`")
+        })?;
         Ok(())
     }
 

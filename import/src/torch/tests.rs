@@ -92,6 +92,25 @@ fn cycles_and_shared_values_are_visited_once() {
 }
 
 #[test]
+fn shared_modules_are_visited_under_each_path() {
+    // Outer(_modules={"a": inner, "b": inner}), Inner(_parameters={"weight": tensor}, _modules={}).
+    let inner = [b"cmine\nInner\n)\x81}(U\x0b_parameters}U\x06weight", TENSOR, b"sU\x08_modules}ubq\0"].concat();
+    let bytes = program(&[b"cmine\nOuter\n)\x81}U\x08_modules}(U\x01a", &inner, b"U\x01bh\0usb"]);
+    let dict = collected(&bytes).unwrap();
+    assert_eq!(dict.tensors.keys().collect::<Vec<_>>(), ["a.weight", "b.weight"]);
+    assert_eq!(dict.modules["b"].class.as_deref(), Some("mine.Inner"));
+    // Thirty modules that contain the one before twice: a billion paths.
+    let mut doubling = inner;
+    for level in 0..30u8 {
+        doubling.extend(b"0cmine\nOuter\n)\x81}U\x08_modules}(U\x01a");
+        doubling.extend([b'h', level, b'U', 1, b'b', b'h', level]);
+        doubling.extend([&b"usbq"[..], &[level + 1]].concat());
+    }
+    let error = collected(&program(&[&doubling])).err().unwrap().to_string();
+    assert!(error.contains("modules share too many others"), "{error}");
+}
+
+#[test]
 fn depth_is_bounded() {
     let deep = [&b"]".repeat(200_000)[..], &b"a".repeat(199_999)].concat();
     assert!(collected(&program(&[&deep])).unwrap().tensors.is_empty());
