@@ -12,6 +12,18 @@ pub struct Arguments<'a> {
 }
 
 impl<'a> Arguments<'a> {
+    /// Whether a named argument is a tensor that the function writes to. It reads none of the image by name.
+    pub fn has_output(&self) -> bool {
+        self.named.iter().any(|(name, value)| {
+            matches!(name.as_str(), "out" | "values" | "indices") && value.is_tensor() || value.depends_on_image()
+        })
+    }
+
+    /// Whether an argument beside the first one is `None`.
+    pub fn compares_with_none(&self) -> bool {
+        matches!(self.values.as_slice(), [_, Value::None])
+    }
+
     /// Returns an argument by its place or its name; `None` if it is absent or has the value `None`.
     pub fn get(&self, at: usize, name: &str) -> Option<&Value<'a>> {
         let named = || self.named.iter().find(|(known, _)| known == name).map(|(_, value)| value);

@@ -40,8 +40,9 @@ pub fn call<'a>(recorder: &mut Recorder<'a>, call: &Arguments<'a>) -> Option<Res
     }
     let folded = match call.name.as_str() {
         "dim" => return Some(Ok(Value::Int(first.shape().len() as i64))),
-        "__is__" => return Some(Ok(Value::Bool(false))),
-        "__isnot__" => return Some(Ok(Value::Bool(true))),
+        "__is__" | "__isnot__" => {
+            return call.compares_with_none().then_some(Ok(Value::Bool(call.name == "__isnot__")));
+        }
         "contiguous" | "detach" | "clone" | "alias" | "data" | "to" | "tensor" | "as_tensor" => {
             return is_cast_exact(call).then_some(Ok(Value::Constant(first)));
         }

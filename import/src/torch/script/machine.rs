@@ -316,6 +316,9 @@ impl<'m, 'a> Machine<'m, 'a> {
             return Err(self.refuse("the code calls a function that is not part of PyTorch").found(shorten(name)));
         };
         let call = Arguments { name: short.to_owned(), values, named };
+        if call.has_output() {
+            return Err(self.recorder.unsupported(&call));
+        }
         let depends = |value: &Value<'a>| value.is_tensor() || value.depends_on_image();
         if call.values.iter().any(depends) || call.named.iter().any(|(_, value)| depends(value)) {
             return tensors::call(&mut self.recorder, &call);

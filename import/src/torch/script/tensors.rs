@@ -51,8 +51,8 @@ impl<'a> Caller<'_, 'a> {
             return Ok(None);
         }
         match base {
-            "__is__" => Ok(Some(Value::Bool(false))),
-            "__isnot__" => Ok(Some(Value::Bool(true))),
+            // Of two tensors, whether they are the same object is not recorded.
+            "__is__" | "__isnot__" => Ok(self.call.compares_with_none().then_some(Value::Bool(base == "__isnot__"))),
             "dtype" | "device" | "layout" => Ok(Some(Value::Opaque)),
             "is_floating_point" => Ok(Some(Value::Bool(true))),
             "dim" | "len" | "size" => Ok(self.extent(&x)),

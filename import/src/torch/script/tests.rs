@@ -63,7 +63,7 @@ fn functions_in_place_change_all_views() {
     assert_eq!(found, expected(&[("relu", &[0]), ("hardtanh_", &[1]), ("add", &[2, 0])]));
     for reader in ["return torch.add(y, x)", "return torch.add(a, z)"] {
         let text = error("", &[&lines[..], &[reader]].concat());
-        assert!(text.contains("may be a copy"), "{text}");
+        assert!(text.contains("on a possible alias"), "{text}");
     }
     let found = nodes(&["y = torch.mean(x, [3])", "_0 = torch.relu_(x)", "return torch.mean(y, [2])"]);
     assert_eq!(found, expected(&[("mean", &[0])]));
@@ -208,6 +208,33 @@ fn conditions_must_not_depend_on_the_image() {
     assert!(text.contains("does not return one tensor"), "{text}");
     let text = error("", &["_0 = torch.add_(self.w, 1)", "return x"]);
     assert!(text.contains("in training mode"), "{text}");
+}
+
+#[test]
+fn functions_that_write_to_an_argument_are_refused() {
+    for line in [
+        "_0 = torch.neg(y, out=y)",
+        "_0 = torch.sub(y, 1., alpha=1, out=y)",
+        "_0 = torch.mul(self.w, 2., out=self.w)",
+        "_0 = torch.mul(y, 2., out=self.w)",
+        "_0 = torch.stack([y], out=y)",
+        "_0, _1, = torch.topk(y, 1, values=self.w, indices=self.one)",
+    ] {
+        let text = error("", &["y = torch.relu(x)", line, "return y"]);
+        assert!(text.contains("not part of MobileNetV2"), "{line}: {text}");
+    }
+}
+
+#[test]
+fn identity_of_tensors_is_refused() {
+    for comparison in ["__is__(y, x)", "__isnot__(x, x)", "__is__(self.w, self.w)", "__is__(self.w, x)"] {
+        let text = error("", &["y = x", &format!("_0 = torch.{comparison}"), "return torch.relu(x)"]);
+        assert!(text.contains(&comparison[..6]), "{comparison}: {text}");
+    }
+    for comparison in ["__isnot__(x, None)", "__isnot__(self.w, None)"] {
+        let condition = format!("if torch.{comparison}:");
+        assert_eq!(nodes(&[&condition, "  y = torch.relu(x)", "else:", "  y = x", "return y"]).len(), 1);
+    }
 }
 
 #[test]
