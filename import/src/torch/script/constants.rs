@@ -76,6 +76,13 @@ pub fn is_cast_exact(call: &Arguments<'_>) -> bool {
     positional.or(named).is_none_or(|dtype| matches!(dtype, 6 | 7))
 }
 
+/// Whether a conversion has `copy=True`, the second condition among its arguments.
+pub fn is_copied(call: &Arguments<'_>) -> bool {
+    let named = call.named.iter().find(|(name, _)| name == "copy").map(|(_, value)| value);
+    let positional = call.values.iter().filter(|value| matches!(value, Value::Bool(_))).nth(1);
+    matches!(named.or(positional), Some(Value::Bool(true)))
+}
+
 fn scalar<'a>(value: &Value<'a>) -> Option<Rc<Constant<'a>>> {
     let number = value.number()?;
     Constant::new(Vec::new(), Values::F64(vec![number].into())).ok().map(Rc::new)

@@ -9,11 +9,18 @@ use crate::error::{ImportError, Result};
 use crate::source::{self, MAX_NODES, Node, Op, Place};
 use crate::text::shorten;
 
+/// Memory that tensors are views of.
+struct Cell {
+    /// `None` if it is uncertain.
+    value: Option<source::Value>,
+    /// Number of operations in place.
+    changes: usize,
+}
+
 /// The nodes so far, and the state of the memory.
 pub struct Recorder<'a> {
     pub nodes: Vec<Node<'a>>,
-    /// The value of each cell; `None` if it is uncertain.
-    cells: Vec<Option<source::Value>>,
+    cells: Vec<Cell>,
     extents: u32,
     /// Whether an average over windows was read. It covers the image, so that there is no other average.
     pub has_windows: bool,
@@ -58,16 +65,23 @@ impl<'a> Recorder<'a> {
 
     /// Returns a tensor in a new cell with this value.
     pub fn view(&mut self, value: source::Value, shape: Vec<Extent>) -> Tensor {
-        self.cells.push(Some(value));
-        Tensor { cell: self.cells.len() - 1, shape: shape.into(), averaged: None, may_be_copy: false }
+        self.cells.push(Cell { value: Some(value), changes: 0 });
+        Tensor { cell: self.cells.len() - 1, shape: shape.into(), averaged: None, may_be_copy: None }
+    }
+
+    /// Returns a tensor that is a view of the same cell, or a copy of its current value.
+    pub fn maybe_copy(&self, tensor: Tensor) -> Tensor {
+        let changes = self.cells.get(tensor.cell).map_or(0, |cell| cell.changes);
+        Tensor { may_be_copy: tensor.may_be_copy.or(Some(changes)), ..tensor }
     }
 
     /// Returns the current value of a tensor.
     ///
     /// # Errors
-    /// If a tensor that may be a copy of it was changed in place.
+    /// If a tensor that may be a copy of it, or that it may be a copy of, was changed in place.
     pub fn current(&self, tensor: &Tensor) -> Result<source::Value> {
-        self.cells.get(tensor.cell).copied().flatten().ok_or_else(|| {
+        let is_unchanged = |cell: &&Cell| tensor.may_be_copy.is_none_or(|before| before == cell.changes);
+        self.cells.get(tensor.cell).filter(is_unchanged).and_then(|cell| cell.value).ok_or_else(|| {
             self.refuse("the code reads a tensor that an in-place operation on a possible alias may have changed")
                 .help("remove `inplace=True`, or `contiguous()`, and save the model again")
         })
@@ -93,9 +107,10 @@ impl<'a> Recorder<'a> {
             && let Some(first) = inputs.first()
         {
             if let Some(cell) = self.cells.get_mut(first.cell) {
-                *cell = (!first.may_be_copy).then_some(output);
+                cell.value = first.may_be_copy.is_none().then_some(output);
+                cell.changes += 1;
             }
-            if !first.may_be_copy {
+            if first.may_be_copy.is_none() {
                 return Ok(Value::Tensor((*first).clone()));
             }
         }

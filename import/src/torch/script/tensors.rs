@@ -58,10 +58,10 @@ impl<'a> Caller<'_, 'a> {
             "dim" | "len" | "size" => Ok(self.extent(&x)),
             "detach" | "alias" | "data" | "requires_grad" => Ok(Some(Value::Tensor(x))),
             "clone" => self.copied(&x, &x.shape),
-            "contiguous" => Ok(Some(Value::Tensor(Tensor { may_be_copy: true, ..x }))),
-            "to" | "type_as" => {
-                Ok(is_cast_exact(self.call).then_some(Value::Tensor(Tensor { may_be_copy: true, ..x })))
-            }
+            "contiguous" => Ok(Some(Value::Tensor(self.recorder.maybe_copy(x)))),
+            "to" | "type_as" if !is_cast_exact(self.call) => Ok(None),
+            "to" if constants::is_copied(self.call) => self.copied(&x, &x.shape),
+            "to" | "type_as" => Ok(Some(Value::Tensor(self.recorder.maybe_copy(x)))),
             "dropout" | "feature_dropout" | "alpha_dropout" | "feature_alpha_dropout" => {
                 match self.call.bool(2, "train", true) {
                     Some(false) => Ok(Some(Value::Tensor(x))),
@@ -77,8 +77,8 @@ impl<'a> Caller<'_, 'a> {
             "adaptive_avg_pool2d" | "avg_pool2d" | "mean" => self.pool(&x, base),
             "flatten" | "view" | "reshape" | "squeeze" | "unsqueeze" | "select" | "slice" => {
                 let shape = shapes::reshaped(&x, base, self.call);
-                let may_be_copy = x.may_be_copy || matches!(base, "reshape" | "flatten");
-                Ok(shape.map(|shape| Value::Tensor(Tensor { shape: shape.into(), may_be_copy, ..x })))
+                let view = if matches!(base, "reshape" | "flatten") { self.recorder.maybe_copy(x) } else { x };
+                Ok(shape.map(|shape| Value::Tensor(Tensor { shape: shape.into(), ..view })))
             }
             "repeat" | "expand" => self.copies(&x, base),
             "pad" | "constant_pad_nd" => self.pad(&x),

@@ -70,6 +70,26 @@ fn functions_in_place_change_all_views() {
 }
 
 #[test]
+fn changes_in_place_are_not_seen_through_possible_copies() {
+    let changed = "_0 = torch.hardtanh_(y, 0., 6.)";
+    for copy in ["torch.to(y, 7)", "torch.contiguous(y, memory_format=2)", "torch.detach(torch.to(y, 6, False, False))"]
+    {
+        let lines = ["y = torch.relu(x)", &format!("z = {copy}"), changed];
+        let text = error("", &[&lines[..], &["return z"]].concat());
+        assert!(text.contains("on a possible alias"), "{copy}: {text}");
+        // The result of a conversion after the change is certain, until the next change.
+        let found = nodes(&[&lines[..], &["return torch.relu6(torch.contiguous(y))"]].concat());
+        assert_eq!(found, expected(&[("relu", &[0]), ("hardtanh_", &[1]), ("relu6", &[2])]));
+        let text = error("", &[&lines[..], &["return torch.contiguous(z)"]].concat());
+        assert!(text.contains("on a possible alias"), "{copy}: {text}");
+    }
+    for copy in ["torch.to(y, 6, False, True)", "torch.to(y, dtype=6, copy=True)", "torch.clone(y)"] {
+        let found = nodes(&["y = torch.relu(x)", &format!("z = {copy}"), changed, "return torch.add(y, z)"]);
+        assert_eq!(found, expected(&[("relu", &[0]), ("hardtanh_", &[1]), ("add", &[2, 1])]), "{copy}");
+    }
+}
+
+#[test]
 fn operations_without_an_effect_are_no_nodes() {
     let found = nodes(&[
         "y = torch.to(torch.detach(x), 6)",

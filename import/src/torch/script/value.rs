@@ -25,8 +25,8 @@ pub struct Tensor {
     pub shape: Rc<[Extent]>,
     /// The axis that is averaged so far, of an average in two steps.
     pub averaged: Option<usize>,
-    /// Whether it may be a copy instead of a view, as the result of `contiguous`.
-    pub may_be_copy: bool,
+    /// If it may be a copy instead of a view, as the result of `contiguous`: the number of changes of the cell before.
+    pub may_be_copy: Option<usize>,
 }
 
 impl Tensor {
