@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::arguments::Arguments;
+use super::constants::{has_no_factor, is_cast_exact};
 use super::value::{Extent, List, Value};
 use crate::error::{ImportError, Result};
 use crate::source::{Constant, Values};
@@ -15,7 +16,7 @@ pub fn call<'a>(call: &Arguments<'a>) -> Option<Result<Value<'a>>> {
     match (call.name.as_str(), values) {
         ("RaiseException", _) => Some(Err(ImportError::unsupported("the code raises an exception").found(call.text()))),
         ("warn" | "format" | "_assert", _) => known(Value::None),
-        ("device" | "dtype", _) => known(Value::Opaque),
+        ("device", _) => known(Value::Opaque),
         ("NumToTensor" | "ScalarImplicit" | "IntImplicit" | "FloatImplicit", [value]) => known(value.clone()),
         ("Int", [value]) => converted("int", value).map(Ok),
         ("Float", [value]) => converted("float", value).map(Ok),
@@ -33,11 +34,11 @@ pub fn call<'a>(call: &Arguments<'a>) -> Option<Result<Value<'a>>> {
             known(Value::Bool((one == other) == (call.name == "eq")))
         }
         ("eq" | "ne" | "lt" | "le" | "gt" | "ge", [one, other]) => compared(&call.name, one, other).map(Ok),
-        (_, [one, other]) => computed(&call.name, one, other).map(Ok),
+        (_, [one, other]) if has_no_factor(call) => computed(&call.name, one, other).map(Ok),
         ("neg", [Value::Int(value)]) => value.checked_neg().map(|value| Ok(Value::Int(value))),
         ("neg", [Value::Float(value)]) => known(Value::Float(-value)),
         ("neg" | "ceil" | "floor", [value]) if value.is_unknown() => known(Value::Unknown),
-        ("tensor" | "as_tensor", [list]) => constant(list),
+        ("tensor" | "as_tensor", [list]) if is_cast_exact(call) => constant(list, call),
         _ => None,
     }
 }
@@ -128,13 +129,23 @@ fn computed<'a>(name: &str, one: &Value<'a>, other: &Value<'a>) -> Option<Value<
     }))
 }
 
-/// Returns a tensor of the numbers of a list, rounded to float32 as in PyTorch.
-fn constant<'a>(list: &Value<'a>) -> Option<Result<Value<'a>>> {
-    let (shape, numbers) = match list.elements() {
-        Some(elements) => (vec![elements.len()], elements.iter().map(Value::number).collect::<Option<Vec<_>>>()?),
-        None => (Vec::new(), vec![list.number()?]),
+/// Returns a tensor of the numbers of a list: integers, or floats rounded to float32 as in PyTorch.
+fn constant<'a>(list: &Value<'a>, call: &Arguments<'a>) -> Option<Result<Value<'a>>> {
+    let one = [list.clone()];
+    let (shape, elements) = match list.elements() {
+        Some(elements) => (vec![elements.len()], elements),
+        None => (Vec::new(), &one[..]),
     };
-    let rounded: Vec<f32> = numbers.into_iter().map(|number| number as f32).collect();
-    let constant = Constant::new(shape, Values::F32(Cow::Owned(rounded)));
+    let integer = |value: &Value<'a>| if let Value::Int(value) = value { Some(*value) } else { None };
+    let integers: Option<Vec<i64>> = elements.iter().map(integer).collect();
+    let values = match (integers, call.get(usize::MAX, "dtype")) {
+        (Some(integers), None) => Values::I64(integers.into()),
+        _ => {
+            let numbers = elements.iter().map(|value| value.number().filter(|_| !matches!(value, Value::Bool(_))));
+            let rounded: Vec<f32> = numbers.map(|number| number.map(|number| number as f32)).collect::<Option<_>>()?;
+            Values::F32(Cow::Owned(rounded))
+        }
+    };
+    let constant = Constant::new(shape, values);
     Some(constant.map(|constant| Value::Constant(Rc::new(constant))))
 }

@@ -53,7 +53,8 @@ impl<'a> Caller<'_, 'a> {
         match base {
             // Of two tensors, whether they are the same object is not recorded.
             "__is__" | "__isnot__" => Ok(self.call.compares_with_none().then_some(Value::Bool(base == "__isnot__"))),
-            "dtype" | "device" | "layout" => Ok(Some(Value::Opaque)),
+            "dtype" => Ok(Some(Value::FloatType)),
+            "device" | "layout" => Ok(Some(Value::Opaque)),
             "is_floating_point" => Ok(Some(Value::Bool(true))),
             "dim" | "len" | "size" => Ok(self.extent(&x)),
             "detach" | "alias" | "data" | "requires_grad" => Ok(Some(Value::Tensor(x))),

@@ -70,6 +70,39 @@ fn functions_in_place_change_all_views() {
 }
 
 #[test]
+fn conversions_to_other_types_than_floats_are_refused() {
+    for value in [
+        "torch.type_as(x, torch.tensor(1))",
+        "torch.to(x, torch.tensor([1, 2]))",
+        "torch.to(x, other=torch.tensor(1))",
+        "torch.to(x, torch.device(\"cpu\"), 5)",
+        "torch.add(x, torch.tensor(1.7, dtype=4))",
+        "torch.add(x, torch.as_tensor(1.7, dtype=4))",
+        "torch.add(x, torch.tensor(True))",
+        "torch.add(x, torch.add(torch.eq(self.one, self.one), torch.eq(self.one, self.one)))",
+        "torch.add(x, torch.type_as(self.one, torch.tensor(1)))",
+        "torch.add(x, torch.mul(torch.tensor(9007199254740991), 2))",
+        "torch.add(x, torch.div(7, 2, rounding_mode=\"floor\"))",
+        "torch.add(x, torch.add(7, 2, alpha=2))",
+    ] {
+        let text = error("", &[&format!("return {value}")]);
+        assert!(text.contains("not part of MobileNetV2"), "{value}: {text}");
+    }
+    for value in [
+        "torch.type_as(x, self.w)",
+        "torch.to(x, torch.tensor(1.5))",
+        "torch.to(x, ops.prim.dtype(x))",
+        "torch.to(x, torch.device(\"cpu\"), 6)",
+        "torch.add(x, torch.tensor(1, dtype=6))",
+        "torch.add(x, torch.mul(torch.tensor([2]), 3))",
+        "torch.add(x, torch.sub(torch.to(torch.tensor(2), 6), 3))",
+        "torch.add(x, torch.div(torch.tensor(2), 3))",
+    ] {
+        assert!(graph("", &[&format!("return {value}")]).is_ok(), "{value}");
+    }
+}
+
+#[test]
 fn changes_in_place_are_not_seen_through_possible_copies() {
     let changed = "_0 = torch.hardtanh_(y, 0., 6.)";
     for copy in ["torch.to(y, 7)", "torch.contiguous(y, memory_format=2)", "torch.detach(torch.to(y, 6, False, False))"]

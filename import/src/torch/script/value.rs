@@ -107,8 +107,10 @@ pub enum Value<'a> {
     Extent(Extent),
     /// A number or condition that depends on such an extent.
     Unknown,
-    /// A device, layout or type.
+    /// A device or layout.
     Opaque,
+    /// The type of a tensor that depends on the image, float32 or float64.
+    FloatType,
     List(List<'a>),
     Tuple(List<'a>),
     /// The values of a dictionary, whose keys are irrelevant.
@@ -195,7 +197,7 @@ impl<'a> Value<'a> {
             Self::Float(value) => format!("{value:?}"),
             Self::Text(text) => format!("\"{}\"", shorten(text)),
             Self::Extent(_) | Self::Unknown => "n".into(),
-            Self::Opaque => "type".into(),
+            Self::Opaque | Self::FloatType => "type".into(),
             Self::List(_) | Self::Tuple(_) | Self::Dict(_) => "[...]".into(),
             Self::Module(module) => shorten(&module.path),
             Self::Function(name) => shorten(name),
