@@ -1,16 +1,39 @@
 //! Tokens of TorchScript code: a subset of Python, as `torch/csrc/jit/serialization/python_print.cpp` writes it.
 
+use std::fmt;
+use std::rc::Rc;
+
 use crate::error::{ImportError, Result};
+use crate::text::shorten;
+
+/// Longest text of a literal in bytes.
+const MAX_TEXT: usize = 4096;
+/// Longest name in bytes.
+const MAX_NAME: usize = 256;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Token {
     Name(String),
     Int(i64),
     Float(f64),
-    Text(String),
+    Text(Rc<str>),
     Mark(char),
     /// The start of a line outside of brackets, with its indentation.
     Line(usize),
+}
+
+impl fmt::Display for Token {
+    /// Writes a token as in the code.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => write!(formatter, "`{}`", shorten(name)),
+            Self::Int(value) => write!(formatter, "`{value}`"),
+            Self::Float(value) => write!(formatter, "`{value:?}`"),
+            Self::Text(text) => write!(formatter, "\"{}\"", shorten(text)),
+            Self::Mark(mark) => write!(formatter, "`{mark}`"),
+            Self::Line(_) => formatter.write_str("the end of the line"),
+        }
+    }
 }
 
 /// Splits the code of a function into tokens.
@@ -42,6 +65,9 @@ pub fn tokens(text: &str) -> Result<Vec<Token>> {
                 _ if letter.is_alphanumeric() || letter == '_' => {
                     let end = rest.find(|letter: char| !(letter.is_alphanumeric() || letter == '_'));
                     let name = &rest[..end.unwrap_or(rest.len())];
+                    if name.len() > MAX_NAME {
+                        return Err(invalid(&format!("a name of more than {MAX_NAME} bytes")));
+                    }
                     (Token::Name(name.to_owned()), name.len())
                 }
                 '(' | '[' | '{' => {
@@ -97,7 +123,10 @@ fn text_literal(text: &str, quote: char) -> Result<(Token, usize)> {
             '\\' => escaped = true,
             _ if letter == quote => {
                 let content = text.get(1..at).unwrap_or_default();
-                return Ok((Token::Text(content.to_owned()), at + 1));
+                if content.len() > MAX_TEXT {
+                    return Err(invalid(&format!("a text of more than {MAX_TEXT} bytes")));
+                }
+                return Ok((Token::Text(content.into()), at + 1));
             }
             _ => {}
         }
@@ -124,7 +153,7 @@ mod tests {
             mark(','),
             Token::Float(0.5),
             mark(','),
-            Token::Text("a\\\"b".to_owned()),
+            Token::Text("a\\\"b".into()),
             mark(')'),
             Token::Line(2),
             name("return"),

@@ -2,6 +2,7 @@
 //! image becomes a node of the graph.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use super::arguments::Arguments;
 use super::objects::Objects;
@@ -15,6 +16,10 @@ use crate::text::shorten;
 
 /// Most statements and calls. A scripted MobileNetV2 executes about 3000.
 const MAX_STEPS: usize = 1 << 16;
+/// Most expressions, arguments and elements of lists.
+const MAX_VALUES: usize = 1 << 20;
+/// Longest name of a function with its package, in bytes.
+const LONGEST_FUNCTION: usize = 1024;
 /// Most nested calls, blocks and expressions.
 const MAX_LEVELS: usize = 128;
 
@@ -28,6 +33,7 @@ pub struct Machine<'m, 'a> {
     pub constants: Option<Objects<'m, 'a>>,
     pub recorder: Recorder<'a>,
     steps: usize,
+    values: usize,
     levels: usize,
 }
 
@@ -39,7 +45,7 @@ impl<'m, 'a> Machine<'m, 'a> {
         budget: usize,
     ) -> Self {
         let module = Module { at: objects.pickled.root, path: "".into() };
-        Self { program, objects, constants, recorder: Recorder::new(module, budget), steps: 0, levels: 0 }
+        Self { program, objects, constants, recorder: Recorder::new(module, budget), steps: 0, values: 0, levels: 0 }
     }
 
     /// Executes `forward` of the root with an image. Returns its result.
@@ -59,6 +65,14 @@ impl<'m, 'a> Machine<'m, 'a> {
         self.steps += 1;
         if self.steps > MAX_STEPS {
             return Err(self.refuse(format!("the code executes more than {MAX_STEPS} statements")));
+        }
+        Ok(())
+    }
+
+    fn spend_values(&mut self, count: usize) -> Result<()> {
+        self.values = self.values.saturating_add(count);
+        if self.values > MAX_VALUES {
+            return Err(self.refuse(format!("the code computes more than {MAX_VALUES} values")));
         }
         Ok(())
     }
@@ -113,6 +127,7 @@ impl<'m, 'a> Machine<'m, 'a> {
         values: Vec<Value<'a>>,
         named: Vec<(String, Value<'a>)>,
     ) -> Result<Value<'a>> {
+        self.spend_values(function.parameters.len())?;
         self.nested(|machine| {
             let mut frame = Frame::new();
             if values.len() > function.parameters.len() {
@@ -189,6 +204,7 @@ impl<'m, 'a> Machine<'m, 'a> {
     }
 
     fn evaluate(&mut self, expression: &Expression, frame: &Frame<'a>) -> Result<Value<'a>> {
+        self.spend_values(1)?;
         self.nested(|machine| machine.expression(expression, frame))
     }
 
@@ -203,7 +219,7 @@ impl<'m, 'a> Machine<'m, 'a> {
             Expression::Bool(value) => Value::Bool(*value),
             Expression::Int(value) => Value::Int(*value),
             Expression::Float(value) => Value::Float(*value),
-            Expression::Text(text) => Value::Text(text.as_str().into()),
+            Expression::Text(text) => Value::Text(Rc::clone(text)),
             Expression::Name(name) => match frame.get(name) {
                 Some(value) => value.clone(),
                 None => Value::Opaque,
@@ -236,6 +252,9 @@ impl<'m, 'a> Machine<'m, 'a> {
     /// Returns a constant of the archive, or the name of a function or type.
     fn named_value(&mut self, name: &str) -> Result<Value<'a>> {
         let number = name.strip_prefix("CONSTANTS.c").map(str::parse::<usize>);
+        if name.len() > LONGEST_FUNCTION {
+            return Err(self.refuse("the code has a name that is too long").found(shorten(name)));
+        }
         let Some(number) = number else { return Ok(Value::Function(name.into())) };
         let found = match (number, &mut self.constants) {
             (Ok(number), Some(constants)) => constants.constant(number, &mut self.recorder.budget)?,
@@ -316,6 +335,8 @@ impl<'m, 'a> Machine<'m, 'a> {
             return Err(self.refuse("the code calls a function that is not part of PyTorch").found(shorten(name)));
         };
         let call = Arguments { name: short.to_owned(), values, named };
+        // The elements of a sum of two lists.
+        self.spend_values(call.values.iter().filter_map(Value::elements).map(<[_]>::len).sum())?;
         if call.has_output() {
             return Err(self.recorder.unsupported(&call));
         }

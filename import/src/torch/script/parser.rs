@@ -1,8 +1,9 @@
 //! Functions of TorchScript code as syntax trees.
 
+use std::rc::Rc;
+
 use super::lexer::{Token, tokens};
 use crate::error::{ImportError, Result};
-use crate::text::shorten;
 
 /// Most nested brackets and blocks.
 const MAX_DEPTH: usize = 64;
@@ -15,7 +16,7 @@ pub enum Expression {
     Bool(bool),
     Int(i64),
     Float(f64),
-    Text(String),
+    Text(Rc<str>),
     Name(String),
     List(Vec<Expression>),
     Tuple(Vec<Expression>),
@@ -111,8 +112,8 @@ impl<'t> Parser<'t> {
 
     fn unexpected(&self) -> Box<ImportError> {
         let found =
-            self.tokens.get(self.at.saturating_sub(1)).map_or_else(|| "the end".into(), |token| format!("{token:?}"));
-        ImportError::unsupported("unsupported syntax in the code").found(shorten(&found))
+            self.tokens.get(self.at.saturating_sub(1)).map_or_else(|| "the end".into(), |token| token.to_string());
+        ImportError::unsupported("unsupported syntax in the code").found(found)
     }
 
     fn takes(&mut self, mark: char) -> bool {

@@ -294,6 +294,9 @@ fn identity_of_tensors_is_refused() {
 fn hostile_code_is_an_error() {
     let recursive = "def f(x: Tensor) -> Tensor:\n  return __torch__.f(x, )\n";
     let nested = format!("return {}x{}", "torch.relu(".repeat(60), ")".repeat(60));
+    let joins = format!("  y = torch.add([{0}], [{0}])", "1, ".repeat(128));
+    let arguments = format!("  torch.warn({})", "1, ".repeat(9999));
+    let parameters = format!("def f({}) -> int:\n  return 1\n", "a=1, ".repeat(9999));
     for (others, lines, expected) in [
         (recursive, &["return __torch__.f(x, )"][..], "nested calls"),
         ("", &["return (self).forward(x, )"], "nested calls"),
@@ -307,6 +310,17 @@ fn hostile_code_is_an_error() {
         ("", &["return torch.sub(x, CONSTANTS.c99999999999999999999)"], "missing constant"),
         ("", &["return torch.add(x, CONSTANTS.c0)"], "missing constant"),
         ("", &["y = torch.mul(9223372036854775807, 2)", "return x"], "torch.mul("),
+        ("", &["for i in range(9999):", &joins, "return x"], "values"),
+        ("", &["for i in range(9999):", &arguments, "return x"], "values"),
+        (&parameters, &["for i in range(9999):", "  y = __torch__.f()", "return x"], "values"),
+        ("", &[&format!("y = \"{}\"", "x".repeat(5000)), "return x"], "a text of more than"),
+        ("", &[&format!("{} = 1", "n".repeat(300)), "return x"], "a name of more than"),
+        (
+            "",
+            &[&format!("y = f{}", &format!(".{}", "n".repeat(250)).repeat(20)), "return x"],
+            "a name that is too long",
+        ),
+        ("", &["self.n = torch.relu(x)", "return x"], "found: `=`"),
         ("", &["y = torch.floordiv(1, 0)", "return x"], "torch.floordiv("),
     ] {
         let text = error(others, lines);
