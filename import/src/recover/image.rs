@@ -7,7 +7,7 @@ use crate::error::{ImportError, Result};
 use crate::normalization;
 use crate::published::{IMAGENET_MEAN, IMAGENET_STD};
 use crate::recognize::{Chain, Front};
-use crate::source::{Format, SourceGraph};
+use crate::source::{Format, SourceGraph, ValueQuant};
 
 /// Returns the colors of the image, and their evidence.
 pub fn input(chain: &Chain<'_>) -> Result<(Color, String)> {
@@ -76,13 +76,64 @@ fn unrecorded(
     if let Some((preprocessing, _)) = graph.hints.preprocessing {
         return (preprocessing, "convention of the source".into());
     }
-    match (graph.format, padding) {
+    let convention = match (graph.format, padding) {
         (Format::Onnx | Format::PyTorch, Padding::Symmetric) => (
             Preprocessing::from_mean_and_std(IMAGENET_MEAN, IMAGENET_STD),
-            "PyTorch's convention; not recorded in the file".into(),
+            "PyTorch's convention; not recorded in the file",
         ),
-        _ => (symmetric_range, "TensorFlow's convention; not recorded in the file".into()),
+        _ => (symmetric_range, "TensorFlow's convention; not recorded in the file"),
+    };
+    let quant = graph.quants.once(graph.input);
+    let (preprocessing, how) = match quant.and_then(|quant| calibrated(quant, &convention.0, notes)) {
+        Some(calibrated) => (calibrated, "range of the input's quantization"),
+        None => convention,
+    };
+    // Shown with the convention, which may have another range.
+    let evidence = quant
+        .and_then(ValueQuant::range)
+        .map(|[low, high]| format!("; the input is quantized for {low:.4} to {high:.4}"));
+    (preprocessing, format!("{how}{}", evidence.unwrap_or_default()))
+}
+
+/// Returns the preprocessing whose range is that of an input with this quantization; `None` if the convention has this range,
+/// or it is -1 to 1. Quantizers set the range to that of the preprocessed images with which they calibrate.
+fn calibrated(quant: ValueQuant, convention: &Preprocessing, notes: &mut Vec<String>) -> Option<Preprocessing> {
+    let [low, high] = quant.range()?;
+    // Types of 16 bits are symmetric around 0.
+    let fits = |known: &Preprocessing| {
+        let [least, most] = ends(known);
+        if quant.is_byte() {
+            is_near([low, high], [least, most])
+        } else {
+            let limit = most.max(-least);
+            is_near([low, high], [-limit, limit])
+        }
+    };
+    // Also the range of calibration with noise, so that it does not replace ImageNet's.
+    if fits(convention) || fits(&Preprocessing::from_range(-1.0, 1.0)) {
+        return None;
     }
+    let imagenet = Preprocessing::from_mean_and_std(IMAGENET_MEAN, IMAGENET_STD);
+    let usual = [Preprocessing::from_range(0.0, 1.0), Preprocessing::from_range(0.0, 255.0), imagenet];
+    let found = usual.into_iter().find(fits);
+    let assumed = if found.is_some() { "the nearest usual one" } else { "this range" };
+    notes.push(format!(
+        "the input is quantized for {low:.4} to {high:.4}; its preprocessing is assumed to be {assumed}; to change it, pass \
+         --range, or --mean and --std"
+    ));
+    Some(found.unwrap_or_else(|| Preprocessing::from_range(low, high)))
+}
+
+/// Returns the least and the greatest value of a preprocessed pixel.
+fn ends(Preprocessing { scale, offset }: &Preprocessing) -> [f64; 2] {
+    let ends = scale.iter().zip(offset).flat_map(|(scale, offset)| [*offset, 255.0 * scale + offset]).map(f64::from);
+    ends.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], end| [low.min(end), high.max(end)])
+}
+
+/// Whether both ends are equal up to a tenth of the range, which calibration may not reach.
+fn is_near(found: [f64; 2], known: [f64; 2]) -> bool {
+    let tolerance = (known[1] - known[0]) * 0.1;
+    found.into_iter().zip(known).all(|(found, known)| (found - known).abs() <= tolerance)
 }
 
 /// Returns the recorded framing, or the framework's convention.
@@ -95,4 +146,37 @@ pub fn framing(graph: &SourceGraph<'_>, padding: Padding) -> (Framing, String) {
         return (framing, "PyTorch's convention; not recorded in the file".into());
     }
     (Framing::default(), "Keras' convention; not recorded in the file".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::DType;
+
+    #[test]
+    fn the_range_of_a_quantized_input_determines_its_preprocessing() {
+        let [signed, unit, bytes] =
+            [[-1.0, 1.0], [0.0, 1.0], [0.0, 255.0]].map(|[l, h]| Preprocessing::from_range(l, h));
+        let imagenet = Preprocessing::from_mean_and_std(IMAGENET_MEAN, IMAGENET_STD);
+        for (dtype, scale, zero_point, convention, expected) in [
+            (DType::I8, 1.0, -128, signed, Some(bytes)),
+            (DType::I8, 0.98, -128, imagenet, Some(bytes)),
+            (DType::U8, 1.0 / 255.0, 0, imagenet, Some(unit)),
+            (DType::I8, 1.0 / 255.0, -128, signed, Some(unit)),
+            (DType::I8, 1.0 / 127.5, -1, signed, None),
+            (DType::I8, 0.0077, 0, signed, None),
+            (DType::I8, 1.0 / 127.5, -1, imagenet, None),
+            (DType::U8, 0.0187, 114, imagenet, None),
+            (DType::U8, 0.0187, 114, signed, Some(imagenet)),
+            (DType::I16, 255.0 / 32767.0, 0, signed, Some(bytes)),
+            (DType::I16, 1.0 / 32767.0, 0, signed, None),
+            (DType::I8, 0.5, 0, signed, Some(Preprocessing::from_range(-64.0, 63.5))),
+            (DType::I32, 1.0, 0, signed, None),
+        ] {
+            let mut notes = Vec::new();
+            let found = calibrated(ValueQuant { dtype, scale, zero_point }, &convention, &mut notes);
+            assert_eq!(found, expected, "{dtype:?} {scale} {zero_point}");
+            assert_eq!(notes.len(), usize::from(found.is_some()));
+        }
+    }
 }

@@ -42,6 +42,13 @@ impl ValueQuant {
         self.zero_point.checked_sub(self.least()?)
     }
 
+    /// Returns the values of the least and the greatest integer; `None` for types other than 8 and 16 bits.
+    pub fn range(self) -> Option<[f64; 2]> {
+        let steps = if self.is_byte() { 255.0 } else { 65535.0 };
+        let low = -(self.above_least()? as f64);
+        Some([low, low + steps].map(|step| step * f64::from(self.scale)))
+    }
+
     /// Whether both are equal after conversion to one type.
     pub fn is_same(self, other: Self) -> bool {
         let bytes = self.is_byte() && other.is_byte();
