@@ -64,7 +64,9 @@ pub fn read<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attrib
             let attributes = if is_gemm { attributes } else { Attributes(&[]) };
             let columns = usize::from(attributes.int("transB", 0) == 0);
             let weight = weight(scope, node, [3, 4, 5], columns)?;
-            let bias = if is_gemm { bias(scope, node, 6, scale, &weight)? } else { None };
+            // The factor is that of the sum: the unit of the bias includes it.
+            let unit = scale * f64::from(attributes.float("alpha", 1.0));
+            let bias = if is_gemm { bias(scope, node, 6, unit, &weight)? } else { None };
             let op = layers::dense(attributes, axes, weight, bias)?;
             let axes = axes.multiplied(layers::out_channels(&op), is_gemm);
             (op, vec![value], axes, if is_gemm { [7, 8] } else { [6, 7] })

@@ -123,6 +123,14 @@ pub fn integers<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, at: [usize; 3]
         // The model's input.
         None => {
             let quantized = parameters.of_value(dtype);
+            if matches!(quantized, Quantized::PerChannel) {
+                return Err(ImportError::unsupported("the image is quantized per channel")
+                    .expected("one scale and zero point")
+                    .found(format!("{} scales", parameters.quantization.scales.len()))
+                    .help(
+                        "export the model with a float image, or with Cast, Sub and Div in place of DequantizeLinear",
+                    ));
+            }
             scope.quants.add(value, quantized);
             if let (Quantized::Once(quant), DType::U8) = (quantized, dtype) {
                 scope.pixels = Some((f64::from(quant.scale), quant.zero_point));
@@ -165,18 +173,18 @@ pub fn weight<'a>(
     Ok(Rc::new(Constant::clone(&stored).quantized(parameters.quantization)?))
 }
 
-/// Returns the bias at input `at`, whose unit is the input scale times the scale of the channel's weights.
+/// Returns the bias at input `at`, whose unit is `scale`, that of the input, times the scale of the channel's weights.
 pub fn bias<'a>(
     scope: &mut Scope<'a>,
     node: &'a proto::Node,
     at: usize,
-    input_scale: f64,
+    scale: f64,
     weight: &Constant<'_>,
 ) -> Result<Option<Rc<Constant<'a>>>> {
     let Some(stored) = scope.constant(node, at)? else { return Ok(None) };
     let scales = weight.quantization().map_or(&[][..], |quantization| &quantization.scales);
     scope.spend(stored.len().saturating_add(scales.len().saturating_mul(2)))?;
-    let scales: Vec<f64> = scales.iter().map(|scale| input_scale * scale).collect();
+    let scales: Vec<f64> = scales.iter().map(|of_channel| scale * of_channel).collect();
     let zeros = vec![0; scales.len()];
     let bias = Constant::clone(&stored).into_vector()?.quantized(Quantization { scales, zeros, axis: 0 })?;
     Ok(Some(Rc::new(bias)))

@@ -1,5 +1,7 @@
 //! Whatever a file has beside the network is refused with its name, or reported as ignored.
 
+mod conventions;
+
 use prost::Message as _;
 
 use super::decode;

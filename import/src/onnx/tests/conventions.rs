@@ -1,0 +1,59 @@
+//! Numbers of the file that change the preprocessing, the weights or the conventions of the network.
+
+use prost::Message as _;
+
+use super::super::proto::{Attribute, Node, Tensor};
+use super::{File, node};
+use crate::{ReadOptions, read_bytes};
+
+fn tensor(name: &str, data_type: i32, dims: &[i64], numbers: &[i64]) -> Tensor {
+    let raw_data = numbers.iter().map(|number| *number as u8).collect::<Vec<_>>().into();
+    let tensor = Tensor { name: name.into(), data_type, dims: dims.to_vec(), ..Tensor::default() };
+    match data_type {
+        7 => Tensor { int64_data: numbers.to_vec(), ..tensor },
+        _ => Tensor { raw_data, ..tensor },
+    }
+}
+
+fn integer(name: &str, i: i64) -> Attribute {
+    Attribute { name: name.into(), i, ..Attribute::default() }
+}
+
+/// One scale for each color would change the preprocessing.
+#[test]
+fn an_image_that_is_quantized_per_channel_is_refused() {
+    let image = |scales: &[f32]| {
+        let mut file = File::open("same_plain_op13.onnx");
+        let count = i64::try_from(scales.len()).unwrap();
+        let float_data = scales.to_vec();
+        let dims = if count == 1 { vec![] } else { vec![count] };
+        let zeros = tensor("zeros", 2, &dims, &vec![128; scales.len()]);
+        file.graph()
+            .initializer
+            .extend([Tensor { name: "scales".into(), data_type: 1, dims, float_data, ..Tensor::default() }, zeros]);
+        let operator = node("DequantizeLinear", &["image", "scales", "zeros"], "floats");
+        let mut file = file.splice("image", Node { attribute: vec![integer("axis", 1)], ..operator });
+        file.graph().input[0].r#type.as_mut().unwrap().tensor_type.as_mut().unwrap().elem_type = 2;
+        read_bytes(&file.0.encode_to_vec(), "m.onnx", &ReadOptions::default())
+    };
+    let imported = image(&[0.0625]).unwrap();
+    assert_eq!(imported.recovered.preprocessing.scale, [0.0625; 3]);
+    let error = image(&[0.0625, 0.125, 0.25]).map(|imported| imported.facts).unwrap_err().to_string();
+    assert!(error.contains("the image is quantized per channel") && error.contains("extra"), "{error}");
+}
+
+/// ONNX Runtime computes `(A B + C) alpha`, and the layer's own bias is in that unit.
+#[test]
+fn the_factor_of_a_quantized_gemm_is_that_of_the_sum() {
+    let classifier = |alpha: Option<f32>| {
+        let mut file = File::open("qop_unsigned.onnx");
+        let gemm = file.graph().node.iter_mut().find(|node| node.op_type == "QGemm").unwrap();
+        gemm.attribute.retain(|attribute| attribute.name != "alpha");
+        gemm.attribute.extend(alpha.map(|f| Attribute { name: "alpha".into(), f, ..Attribute::default() }));
+        let imported = read_bytes(&file.0.encode_to_vec(), "m.onnx", &ReadOptions::default()).unwrap();
+        ["classifier.weight", "classifier.bias"].map(|name| imported.container.tensor(name).unwrap().data.to_f64())
+    };
+    let (plain, half) = (classifier(None), classifier(Some(0.5)));
+    assert!(plain[1].iter().any(|bias| *bias != 0.0));
+    assert_eq!(half, plain.map(|values| values.iter().map(|value| value * 0.5).collect::<Vec<_>>()));
+}
