@@ -27,7 +27,7 @@ pub struct Recovered {
     pub padding: Padding,
     /// Activation after every convolution except projections.
     pub activation: Activation,
-    /// Epsilon of the first batch normalization; the framework's default if all are folded.
+    /// Epsilon of the first batch normalization; the framework's default if all are folded, or if a spec does not allow it.
     pub batch_norm_epsilon: f64,
     /// Float32, unless the quantization of the model is kept.
     pub precision: Precision,
@@ -336,12 +336,16 @@ fn epsilon(chain: &Chain<'_>, padding: Padding, notes: &mut Vec<String>) -> (f64
         Norm::BatchNorm(norm) => Some(norm.epsilon),
         Norm::Affine(_) => None,
     });
+    let usual = if padding == Padding::Same { 1e-3 } else { 1e-5 };
     let Some(first) = epsilons.next() else {
-        let usual = if padding == Padding::Same { 1e-3 } else { 1e-5 };
         return (usual, "default of the framework; batch normalization is folded in the file".into());
     };
     if epsilons.any(|epsilon| epsilon != first) {
         notes.push("the epsilons of the batch normalizations differ; each is folded with its own".into());
+    }
+    // A spec requires a number between 0 and 1; the folded weights do not depend on it.
+    if !(first > 0.0 && first < 1.0) {
+        return (usual, format!("default of the framework; that of the file, {first}, is folded"));
     }
     (first, "attribute of the batch normalizations".into())
 }

@@ -57,3 +57,25 @@ fn the_factor_of_a_quantized_gemm_is_that_of_the_sum() {
     assert!(plain[1].iter().any(|bias| *bias != 0.0));
     assert_eq!(half, plain.map(|values| values.iter().map(|value| value * 0.5).collect::<Vec<_>>()));
 }
+
+/// A spec has no epsilon of 0, but the weights are folded.
+#[test]
+fn an_epsilon_of_zero_is_folded() {
+    let mut file = File::open("same_plain_op13.onnx");
+    let logits = file.made_by("Flatten", 0);
+    let numbers = |name: &str, value: f32| Tensor {
+        name: name.into(),
+        data_type: 1,
+        dims: vec![5],
+        float_data: vec![value; 5],
+        ..Tensor::default()
+    };
+    file.graph().initializer.extend([numbers("gamma", 2.0), numbers("beta", 0.0), numbers("variance", 0.25)]);
+    let epsilon = Attribute { name: "epsilon".into(), f: 0.0, ..Attribute::default() };
+    let norm = node("BatchNormalization", &[&logits, "gamma", "beta", "beta", "variance"], "extra.out");
+    let imported = file.splice(&logits, Node { attribute: vec![epsilon], ..norm }).read().unwrap();
+    let plain = File::open("same_plain_op13.onnx").read().unwrap();
+    assert_eq!(imported.recovered.batch_norm_epsilon, 1e-3);
+    let [found, before] = [&imported, &plain].map(|of| of.container.tensor("classifier.weight").unwrap().data.to_f64());
+    assert_eq!(found, before.iter().map(|weight| weight * 4.0).collect::<Vec<_>>());
+}
