@@ -159,7 +159,7 @@ fn slice(data: &Small, parameters: &[Option<Small>]) -> Option<Small> {
 }
 
 /// Returns the indices of a slice of one axis, as in numpy.
-fn indices(size: usize, start: i64, end: i64, step: i64) -> Option<Vec<usize>> {
+pub fn indices(size: usize, start: i64, end: i64, step: i64) -> Option<Vec<usize>> {
     let length = i64::try_from(size).ok()?;
     let from_end = |index: i64| if index < 0 { index.saturating_add(length) } else { index };
     let (mut index, end) = match step {

@@ -14,6 +14,7 @@ mod proto;
 mod qlinear;
 mod quantize;
 mod reshape;
+mod reverse;
 mod scope;
 mod tensor;
 #[cfg(test)]

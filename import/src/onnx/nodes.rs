@@ -8,7 +8,7 @@ use mbvc_runtime::HeadActivation;
 use super::evaluate::{Small, evaluate};
 use super::scope::{Axes, Scope, Slot, place};
 use super::tensor::{self, Attributes, axis_of, display, non_negative};
-use super::{copies, layers, proto, qlinear, quantize, reshape};
+use super::{copies, layers, proto, qlinear, quantize, reshape, reverse};
 use crate::error::{ImportError, Result};
 use crate::source::{Arithmetic, Constant, DType, Op, Values};
 use crate::text::{display_shape, shorten};
@@ -177,6 +177,7 @@ fn operation<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
             }
             None => scope.other(node, Op::Other),
         },
+        "Gather" | "Slice" if reverse::is_reversal(scope, node, attributes)? => scope.unary(node, Op::ReverseChannels),
         "Softmax" => softmax(scope, node, attributes, HeadActivation::Softmax),
         "LogSoftmax" => softmax(scope, node, attributes, HeadActivation::LogSoftmax),
         "Sigmoid" => scope.unary(node, Op::Scores(HeadActivation::Sigmoid)),
@@ -300,6 +301,10 @@ fn binary<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, operator: Arithmetic
         _ => return scope.other(node, Op::Other),
     };
     let (value, axes) = scope.data(node, data)?;
+    // That of an unknown operation is reported first.
+    if scope.is_unknown(value) {
+        return scope.other(node, Op::Other);
+    }
     let constant = scope.required(node, constant_at)?;
     // A factor and an offset.
     scope.spend(constant.len().saturating_mul(2))?;

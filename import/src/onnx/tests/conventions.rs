@@ -4,7 +4,7 @@ use prost::Message as _;
 
 use super::super::proto::{Attribute, Node, Tensor};
 use super::{File, node};
-use crate::{ReadOptions, read_bytes};
+use crate::{Imported, ReadOptions, read_bytes};
 
 fn tensor(name: &str, data_type: i32, dims: &[i64], numbers: &[i64]) -> Tensor {
     let raw_data = numbers.iter().map(|number| *number as u8).collect::<Vec<_>>().into();
@@ -78,4 +78,47 @@ fn an_epsilon_of_zero_is_folded() {
     assert_eq!(imported.recovered.batch_norm_epsilon, 1e-3);
     let [found, before] = [&imported, &plain].map(|of| of.container.tensor("classifier.weight").unwrap().data.to_f64());
     assert_eq!(found, before.iter().map(|weight| weight * 4.0).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_reversal_of_the_channels_reverses_the_stem() {
+    let stem = |imported: &Imported| imported.container.tensor("stem.weight").unwrap().data.to_f64();
+    let plain = File::open("same_plain_op13.onnx").read().unwrap();
+    let outputs = plain.container.tensor("stem.weight").unwrap().shape[3];
+    let reversed: Vec<f64> = stem(&plain)
+        .chunks_exact(3 * outputs)
+        .flat_map(|tap| tap.chunks_exact(outputs).rev().flatten().copied())
+        .collect();
+    let before = |operator: &str, constants: &[&[i64]], axis: i64| {
+        let mut file = File::open("same_plain_op13.onnx");
+        let mut reads = vec!["image".to_owned()];
+        for (at, numbers) in constants.iter().enumerate() {
+            reads.push(format!("number{at}"));
+            let dims = [i64::try_from(numbers.len()).unwrap()];
+            file.graph().initializer.push(tensor(&reads[at + 1], 7, &dims, numbers));
+        }
+        let reads: Vec<&str> = reads.iter().map(String::as_str).collect();
+        let operator = node(operator, &reads, "extra.out");
+        file.splice("image", Node { attribute: vec![integer("axis", axis)], ..operator }).read()
+    };
+    for imported in [
+        before("Gather", &[&[2, 1, 0]], 1),
+        before("Gather", &[&[-1, -2, 0]], -3),
+        before("Slice", &[&[-1], &[i64::MIN], &[1], &[-1]], 0),
+        before("Slice", &[&[2], &[-4], &[-3], &[-1]], 0),
+    ] {
+        assert_eq!(stem(&imported.unwrap()), reversed);
+    }
+    for refused in [
+        before("Gather", &[&[2, 1, 0]], 2),
+        before("Gather", &[&[2, 0, 1]], 1),
+        before("Gather", &[&[2, 1]], 1),
+        before("Slice", &[&[-1], &[0], &[1], &[-1]], 0),
+        before("Slice", &[&[0], &[3], &[1], &[1]], 0),
+        before("Slice", &[&[-1], &[i64::MIN], &[2], &[-1]], 0),
+        before("Slice", &[&[-1], &[i64::MIN]], 0),
+    ] {
+        let error = refused.map(|imported| imported.facts).unwrap_err().to_string();
+        assert!(error.contains("extra"), "{error}");
+    }
 }
