@@ -325,7 +325,16 @@ fn padding(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> (Padding, String) {
     if let Some(padding) = graph.hints.padding {
         return (padding, "convention of the source".into());
     }
-    let pytorch = graph.format == Format::Onnx && graph.producer.to_ascii_lowercase().contains("torch");
+    let made_by = |name: &str| graph.format == Format::Onnx && graph.producer.to_ascii_lowercase().contains(name);
+    let pytorch = made_by("torch");
+    // Converters from TensorFlow write the numbers of SAME at a fixed size.
+    let tensorflow = ["tf", "tensorflow", "keras"].into_iter().any(made_by);
+    if let Some(layer) =
+        chain.explicit_padding.as_ref().filter(|_| graph.format == Format::Onnx && !pytorch && !tensorflow)
+    {
+        let how = format!("equal padding on every side of {layer}; both conventions are equal at this resolution");
+        return (Padding::Symmetric, how);
+    }
     let padding = if pytorch { Padding::Symmetric } else { Padding::Same };
     (padding, "convention of the framework; both conventions are equal at this resolution".into())
 }

@@ -31,6 +31,8 @@ pub struct Chain<'g> {
     pub padding: Option<Padding>,
     /// The layer that determined the convention.
     pub padding_seen_at: Option<String>,
+    /// The first layer with stride 2 that has one pixel of padding on every side in numbers.
+    pub explicit_padding: Option<String>,
     /// `[height, width]` of the image, if fixed in the file.
     pub resolution: Option<[usize; 2]>,
     /// Height and width must be multiples of this. Above 1 if the file pads images of any size by one pixel below and on

@@ -92,6 +92,7 @@ pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g
         activation_implied,
         padding,
         padding_seen_at,
+        explicit_padding: walk.padding.explicit(),
         resolution: walk.resolution,
         size_multiple: walk.size_multiple,
         front,

@@ -13,6 +13,8 @@ pub struct Evidence {
     same: bool,
     symmetric: bool,
     decided_at: Option<String>,
+    /// The first layer with stride 2 and one pixel on every side in numbers, rather than as TensorFlow's SAME.
+    explicit_at: Option<String>,
 }
 
 /// Returns the padding of TensorFlow's SAME for a window of 3, before and after.
@@ -36,7 +38,7 @@ pub fn literal(pads: Pads, image: Option<[usize; 2]>, stride: usize) -> Option<[
 
 impl Evidence {
     pub fn new() -> Self {
-        Self { same: true, symmetric: true, decided_at: None }
+        Self { same: true, symmetric: true, decided_at: None, explicit_at: None }
     }
 
     /// Adds the 3x3 window of layer `role`.
@@ -74,7 +76,15 @@ impl Evidence {
             self.decided_at = Some(role.to_owned());
         }
         (self.same, self.symmetric) = (same, symmetric);
+        if stride == 2 && pads == Pads::Explicit([1; 4]) {
+            self.explicit_at.get_or_insert_with(|| role.to_owned());
+        }
         Ok(())
+    }
+
+    /// Returns the first layer with stride 2 whose padding is in numbers and equal on every side.
+    pub fn explicit(&self) -> Option<String> {
+        self.explicit_at.clone()
     }
 
     /// Returns the convention and the layer that determined it; `None` if all windows allow both.
@@ -109,7 +119,7 @@ mod tests {
     fn the_first_even_size_with_stride_2_decides() {
         let mut evidence = Evidence::new();
         evidence.add("a", Pads::Explicit([1; 4]), Some([33, 33]), 2).unwrap();
-        assert_eq!(evidence.outcome(), (None, None));
+        assert_eq!((evidence.outcome(), evidence.explicit()), ((None, None), Some("a".into())));
         evidence.add("b", Pads::Explicit([1, 0, 1, 1]), Some([17, 16]), 2).unwrap();
         assert_eq!(evidence.outcome(), (Some(Padding::Same), Some("b".into())));
         let [expected, found] = evidence.add("c", Pads::Explicit([1; 4]), Some([8, 8]), 2).unwrap_err();

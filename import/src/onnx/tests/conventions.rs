@@ -1,8 +1,9 @@
 //! Numbers of the file that change the preprocessing, the weights or the conventions of the network.
 
+use mbvc_compiler::spec::Padding::{self, Same, Symmetric};
 use prost::Message as _;
 
-use super::super::proto::{Attribute, Node, Tensor};
+use super::super::proto::{Attribute, DimensionValue, Node, Tensor};
 use super::{File, node};
 use crate::{Imported, ReadOptions, read_bytes};
 
@@ -56,6 +57,33 @@ fn the_factor_of_a_quantized_gemm_is_that_of_the_sum() {
     let (plain, half) = (classifier(None), classifier(Some(0.5)));
     assert!(plain[1].iter().any(|bias| *bias != 0.0));
     assert_eq!(half, plain.map(|values| values.iter().map(|value| value * 0.5).collect::<Vec<_>>()));
+}
+
+/// At an odd size both conventions are equal.
+#[test]
+fn equal_padding_is_that_of_pytorch_at_an_odd_size() {
+    let padding = |producer: &str, explicit: bool| -> Padding {
+        let mut file = File::open("symmetric_torchvision_op17.onnx");
+        producer.clone_into(&mut file.0.producer_name);
+        let shape =
+            file.graph().input[0].r#type.as_mut().unwrap().tensor_type.as_mut().unwrap().shape.as_mut().unwrap();
+        for dimension in &mut shape.dim[2..] {
+            dimension.value = Some(DimensionValue::Size(33));
+        }
+        for attribute in file.graph().node.iter_mut().flat_map(|node| &mut node.attribute) {
+            if attribute.name == "pads" && attribute.ints.iter().any(|pad| *pad != 0) {
+                attribute.ints = vec![1; 4];
+                if !explicit {
+                    *attribute = Attribute { name: "auto_pad".into(), s: "SAME_UPPER".into(), ..Attribute::default() };
+                }
+            }
+        }
+        file.read().unwrap().recovered.padding
+    };
+    assert_eq!(padding("", true), Symmetric);
+    assert_eq!(padding("", false), Same);
+    assert_eq!(padding("tf2onnx", true), Same);
+    assert_eq!(padding("pytorch", false), Symmetric);
 }
 
 /// A spec has no epsilon of 0, but the weights are folded.
