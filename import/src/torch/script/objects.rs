@@ -69,6 +69,7 @@ impl<'p, 'a> Objects<'p, 'a> {
             if depth == MAX_DEPTH {
                 return Err(unsupported());
             }
+            spend(budget, elements.len())?;
             let elements =
                 elements.iter().map(|&at| objects.value(at, path, depth + 1, budget)).collect::<Result<_>>()?;
             List::new(elements).ok_or_else(unsupported)
@@ -79,7 +80,10 @@ impl<'p, 'a> Objects<'p, 'a> {
             Stored::Bool(value) => Value::Bool(*value),
             Stored::Int(value) => Value::Int(*value),
             Stored::Float(value) => Value::Float(*value),
-            Stored::Text(text) => Value::Text((&**text).into()),
+            Stored::Text(text) => {
+                spend(budget, text.len())?;
+                Value::Text((&**text).into())
+            }
             Stored::List(elements) => Value::List(list(self, elements, budget)?),
             Stored::Tuple(elements) => Value::Tuple(list(self, elements, budget)?),
             Stored::Object(object) => match pickled.global(object.callable) {
@@ -97,4 +101,11 @@ impl<'p, 'a> Objects<'p, 'a> {
             _ => return Err(unsupported()),
         })
     }
+}
+
+/// Counts copies of elements and texts against the budget.
+fn spend(budget: &mut usize, count: usize) -> Result<()> {
+    let left = budget.checked_sub(count);
+    *budget = left.ok_or_else(|| ImportError::unsupported("the code reads too many or too long attributes"))?;
+    Ok(())
 }

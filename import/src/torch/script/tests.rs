@@ -4,10 +4,12 @@ use super::*;
 use crate::source::Op;
 use crate::torch::{names, pickle};
 
-/// An object of the class `Net` with a tensor `w` of four floats, a tensor `one` of one, a module `self`, and `training`.
+/// An object of the class `Net` with a tensor `w` of four floats, a tensor `one` of one, a module `itself`, `training`, and
+/// a text of 64 bytes.
 const OBJECT: &[u8] = b"\x80\x02c__torch__\nNet\n)\x81q\0}(U\x01wctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\nU\x010\
     U\x03cpuK\x04tq\x01QK\0K\x04\x85K\x01\x85\x89)tRU\x03onectorch._utils\n_rebuild_tensor_v2\n(h\x01QK\x01K\x01\x85K\x01\x85\x89)tR\
-    U\x06itselfh\0U\x08training\x89ub.";
+    U\x06itselfh\0U\x08training\x89U\x04textU\x40\
+    0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdefub.";
 
 /// Reads the network whose `forward` has these lines, after other functions.
 fn graph(others: &str, lines: &[&str]) -> Result<SourceGraph<'static>> {
@@ -321,6 +323,7 @@ fn hostile_code_is_an_error() {
             "a name that is too long",
         ),
         ("", &["self.n = torch.relu(x)", "return x"], "found: `=`"),
+        ("", &["for i in range(30000):", "  y = self.text", "return x"], "too long attributes"),
         ("", &["y = torch.floordiv(1, 0)", "return x"], "torch.floordiv("),
     ] {
         let text = error(others, lines);
