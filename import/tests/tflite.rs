@@ -43,3 +43,9 @@ fn a_dense_layer_at_each_position_is_refused_in_int8() {
     let error = refusal("per_position_int8.tflite");
     assert!(error.contains("expected a global average pool") && error.contains("at each position"), "{error}");
 }
+
+#[test]
+fn a_softmax_over_another_axis_is_refused() {
+    let error = refusal("expanded_softmax.tflite");
+    assert!(error.contains("the reshape changes the channels") && error.contains("[?, 3, 1]"), "{error}");
+}

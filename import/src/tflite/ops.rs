@@ -76,7 +76,7 @@ fn operation<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
         code::PAD | code::PADV2 => pad(tensors, call),
         code::AVERAGE_POOL_2D => average_pool(tensors, call),
         code::MEAN => mean(tensors, call),
-        code::RESHAPE | code::SQUEEZE | code::EXPAND_DIMS => unary(tensors, call, Op::Flatten),
+        code::RESHAPE | code::SQUEEZE | code::EXPAND_DIMS => reshape(tensors, call),
         code::SOFTMAX => softmax(tensors, call),
         code::LOG_SOFTMAX => unary(tensors, call, Op::Scores(HeadActivation::LogSoftmax)),
         code::LOGISTIC => unary(tensors, call, Op::Scores(HeadActivation::Sigmoid)),
@@ -119,6 +119,42 @@ fn unary<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>, op: Op<'a>) -> Result<(
     let value = data(tensors, first(call)?)?;
     let value = tensors.push(&call.place, op, vec![value]);
     tensors.stand_for(call.output, value)
+}
+
+/// Translates a reshape. That of an image is checked with the layers around it; one of a vector, or of one pixel, keeps the
+/// channels as the last axis.
+fn reshape<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
+    let (from, to) = (tensors.shape(first(call)?)?, tensors.shape(call.output)?);
+    // Dense layers at each position are `[positions, channels]`.
+    let is_one = |axis: usize, size: &usize| *size == 1 || (axis == 0 && to.first() == Some(size) && to.len() > 1);
+    let is_pixel =
+        from.split_last().is_some_and(|(_, before)| before.iter().enumerate().all(|(at, size)| is_one(at, size)));
+    // The stored number of positions may be 1 for a dynamic one; their vectors are flattened to a longer one.
+    let flattens_positions = matches!(to.as_slice(), [1, whole] if from.last() < Some(whole));
+    if !is_pixel || flattens_positions {
+        return unary(tensors, call, Op::Flatten);
+    }
+    // The first size is the number of images if it does not change.
+    let keeps_images = from.len() > 1 && to.len() > 1 && to.first() == from.first();
+    let sizes: Vec<Option<i64>> = to
+        .iter()
+        .enumerate()
+        .map(|(axis, size)| if axis == 0 && keeps_images { None } else { i64::try_from(*size).ok() })
+        .collect();
+    let op = Op::reshape(&sizes, from.last().copied())?;
+    unary(tensors, call, op)
+}
+
+/// Checks that a constant does not change the shape of the other operand, except that it may copy a gray image.
+fn keeps_shape(tensors: &Tensors<'_>, call: &Call<'_>, data: i32) -> Result<()> {
+    let (from, to) = (tensors.shape(data)?, tensors.shape(call.output)?);
+    let is_copied = matches!((from.as_slice(), to.as_slice()), ([before @ .., 1], [after @ .., _]) if before == after && from.len() == 4);
+    if from == to || is_copied {
+        return Ok(());
+    }
+    Err(ImportError::unsupported("the constant changes the shape")
+        .expected(display_shape(&from))
+        .found(display_shape(&to)))
 }
 
 /// Translates the conversion of pixels to floats. Other conversions round.
@@ -300,6 +336,7 @@ fn binary<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>, operator: Arithmetic, 
         (Input::Constant, Input::Data(value)) if operator != Arithmetic::Divide => (value, left, true),
         _ => return other(tensors, call),
     };
+    keeps_shape(tensors, call, if swapped { right } else { left })?;
     let constant = required(tensors, constant)?;
     // A factor and an offset.
     tensors.spend(constant.len().saturating_mul(2))?;

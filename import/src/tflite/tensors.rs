@@ -301,6 +301,19 @@ impl<'a> Tensors<'a> {
         Ok(stated.filter(|stated| stated.scales.len == 1).and_then(|stated| stated.scales.f32s().next()).map(f64::from))
     }
 
+    /// Returns the sizes of a tensor.
+    ///
+    /// # Errors
+    /// If it has too many dimensions, or a size is negative.
+    pub fn shape(&self, index: i32) -> Result<Vec<usize>> {
+        let shape = self.tensor(index)?.shape()?;
+        let sizes: Option<Vec<usize>> =
+            shape.i32s().take(MAX_RANK + 1).map(|size| usize::try_from(size).ok()).collect();
+        sizes.filter(|sizes| sizes.len() <= MAX_RANK).ok_or_else(|| {
+            ImportError::malformed("unexpected shape").at(format!("tensor '{}'", shorten(&self.name(index))))
+        })
+    }
+
     /// Returns the sizes of a tensor of four dimensions.
     pub fn sizes(&self, index: i32) -> Result<Option<[usize; 4]>> {
         let shape = self.tensor(index)?.shape()?;
