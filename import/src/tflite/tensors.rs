@@ -334,10 +334,10 @@ impl<'a> Tensors<'a> {
         Ok(if self.channels_first { [third, fourth, second] } else { [second, third, fourth] })
     }
 
-    /// Returns scale and zero point of a uint8 tensor.
+    /// Returns scale and zero point of a uint8 tensor, or of int32 without a scale.
     pub fn pixels(&self, index: i32) -> Result<Option<(f64, i64)>> {
         let tensor = self.tensor(index)?;
-        if tensor.element_type()? != UINT8 {
+        if tensor.element_type()? != UINT8 && !self.is_plain_integer(index)? {
             return Ok(None);
         }
         // Without a scale, integers are pixels.
