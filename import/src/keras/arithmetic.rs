@@ -28,8 +28,8 @@ pub enum Operation<'a> {
 
 /// Whether the operation is a division, whose result is a float.
 pub fn is_division(layer: &Layer<'_>) -> bool {
-    let name =
-        if layer.class == "TFOpLambda" { layer.text("function").unwrap_or_default() } else { node_operator(layer) };
+    let function = || layer.text("function").ok().flatten().unwrap_or_default();
+    let name = if layer.class == "TFOpLambda" { function() } else { node_operator(layer) };
     matches!(name, "math.truediv" | "math.divide" | "realdiv" | "RealDiv" | "Divide" | "TrueDivide")
 }
 

@@ -104,7 +104,7 @@ mod tests {
         for (from, to, problem) in [
             ("@teachablemachine/image", "@teachablemachine/pose", "of the package"),
             ("\"b c\"", "\" \"", "a label is empty"),
-            ("\"b c\"", "\"b\\nc\"", "spans lines"),
+            ("\"b c\"", "\"b\\nc\"", "a line break"),
             ("\"b c\"", "2", "invalid type"),
             ("labels", "names", "missing field `labels`"),
             ("96", "-1", "invalid value"),
