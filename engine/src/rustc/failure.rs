@@ -60,7 +60,7 @@ impl Failure<'_> {
     fn link(&self) -> Option<Error> {
         let mut lines = self.said.lines().filter_map(|line| line.strip_prefix("error: "));
         let problem = lines.find(|line| line.starts_with("linker `") || line.starts_with("linking with `"))?;
-        let error = Error::new(format!("linking for {} failed: {problem}", self.target));
+        let error = Error::new(format!("cannot link for {}: {problem}", self.target));
         Some(match self.is_cross {
             true => error.help(format!(
                 "pass the linker of the target, usually its C compiler: --linker {}",
