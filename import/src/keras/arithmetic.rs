@@ -16,6 +16,8 @@ use crate::source::{Arithmetic, Op};
 /// An operation without weights.
 pub enum Operation<'a> {
     Op(Op<'a>),
+    /// Arithmetic of two operands.
+    Arithmetic(Arithmetic, Op<'a>),
     /// The activation with this name.
     Activation(&'static str),
     /// A change of the shape; the sizes are among the operands.
@@ -24,13 +26,6 @@ pub enum Operation<'a> {
     ToFloat,
     /// Returns its input.
     Nothing,
-}
-
-/// Whether the operation is a division, whose result is a float.
-pub fn is_division(layer: &Layer<'_>) -> bool {
-    let function = || layer.text("function").ok().flatten().unwrap_or_default();
-    let name = if layer.class == "TFOpLambda" { function() } else { node_operator(layer) };
-    matches!(name, "math.truediv" | "math.divide" | "realdiv" | "RealDiv" | "Divide" | "TrueDivide")
 }
 
 /// Translates an operation or a merging layer; [`Op::Other`] if it is unknown.
@@ -61,7 +56,7 @@ pub fn operation<'a>(layer: &Layer<'a>, operands: &[Operand]) -> Result<Operatio
         "image.grayscale_to_rgb" => return Ok(Operation::Op(Op::Repeat { channels: 3 })),
         _ => return Ok(Operation::Op(Op::Other)),
     };
-    Ok(Operation::Op(binary(operator, &operands)))
+    Ok(Operation::Arithmetic(operator, binary(operator, &operands)))
 }
 
 /// Whether a conversion is to floats, which keeps pixels: Keras 3 has the type in the configuration, Keras 2 in the call.
@@ -115,7 +110,7 @@ mod tests {
 
     fn affine(entry: &Json, operands: &[Operand]) -> Option<[f64; 2]> {
         match operation(&Layer::new(entry).unwrap(), operands).unwrap() {
-            Operation::Op(Op::Affine(affine)) => affine.scale(0).zip(affine.offset(0)).map(<[f64; 2]>::from),
+            Operation::Arithmetic(_, Op::Affine(affine)) => affine.scale(0).zip(affine.offset(0)).map(<[f64; 2]>::from),
             _ => None,
         }
     }

@@ -10,7 +10,7 @@ use super::weights::{Scope, Variables};
 use mbvc_runtime::HeadActivation;
 
 use crate::error::{ImportError, Result};
-use crate::source::{Affine, BatchNorm, Constant, Conv, Dense, Kernel, Op, Pads, Place, Value};
+use crate::source::{Affine, Arithmetic, BatchNorm, Constant, Conv, Dense, Kernel, Op, Pads, Place, Value};
 use crate::text::{display_shape, shorten};
 
 /// Layers without effect at inference.
@@ -24,6 +24,9 @@ const TRAINING_ONLY: [&str; 8] = [
     "Identity",
     "InputLayer",
 ];
+
+/// Layers whose result has a size of their own.
+const RESIZING: [&str; 3] = ["Resizing", "RandomCrop", "CenterCrop"];
 
 /// Augmentation layers, active in training only, without the prefix `Random`.
 const AUGMENTATION: [&str; 21] = [
@@ -111,7 +114,7 @@ pub fn translate<'a>(
         "Reshape" => reshape(graph, &call, operands),
         "Rescaling" => rescaling(graph, &call),
         "Normalization" => normalization(graph, &call),
-        "Resizing" | "RandomCrop" | "CenterCrop" => resizing(graph, &call),
+        class if RESIZING.contains(&class) => resizing(graph, &call),
         "Concatenate" => concatenate(graph, &call, &inputs),
         "Lambda" => Err(ImportError::unsupported("a Lambda layer contains Python code, which is not executed")
             .help("replace it (by `Rescaling` if it scales the image) or remove it, and save the model again")),
@@ -121,10 +124,11 @@ pub fn translate<'a>(
         }
         class if TRAINING_ONLY.contains(&class) && inputs.len() == 1 => Ok(value),
         _ => match arithmetic::operation(layer, operands)? {
-            Operation::Op(op) => {
-                let is_computed =
-                    matches!(op, Op::Affine(_) | Op::Add | Op::Clamp { .. }) && !arithmetic::is_division(layer);
-                if is_computed && inputs.iter().any(|input| graph.is_of_bytes(*input)) {
+            Operation::Op(op) => graph.push(place, op, inputs),
+            Operation::Arithmetic(operator, op) => {
+                // A division results in floats.
+                let overflows = operator != Arithmetic::Divide && !matches!(op, Op::Other);
+                if overflows && inputs.iter().any(|input| graph.is_of_bytes(*input)) {
                     return Err(ImportError::unsupported("the arithmetic is on uint8 pixels, where results overflow")
                         .expected("a cast to float32 before it")
                         .help("move the cast before the arithmetic, or use `Rescaling`, and save the model again"));
@@ -146,7 +150,7 @@ pub fn translate<'a>(
 /// called for inference overrides it.
 pub fn records_training(layer: &Layer<'_>) -> bool {
     let is_keras3 = layer.inbound.as_array().is_some_and(|calls| calls.iter().all(|call| call.get("kwargs").is_some()));
-    is_keras3 && (is_augmentation(layer.class) || matches!(layer.class, "Resizing" | "RandomCrop" | "CenterCrop"))
+    is_keras3 && (is_augmentation(layer.class) || RESIZING.contains(&layer.class))
 }
 
 fn is_augmentation(class: &str) -> bool {

@@ -10,7 +10,7 @@ use super::recorder::Recorder;
 use super::shapes;
 use super::value::{Extent, List, Tensor, Value};
 use crate::error::{ImportError, Result};
-use crate::source::{Affine, Constant, Op};
+use crate::source::{Affine, Arithmetic, Constant, Op};
 
 /// Executes a function with tensors among its arguments.
 pub fn call<'a>(recorder: &mut Recorder<'a>, call: &Arguments<'a>) -> Result<Value<'a>> {
@@ -125,11 +125,26 @@ impl<'a> Caller<'_, 'a> {
         }
     }
 
+    /// Adds arithmetic of `x` and a constant, which is the first operand if `swapped`.
+    fn with_constant(&mut self, x: &Tensor, base: &str, constant: &Value<'a>, swapped: bool) -> Outcome<'a> {
+        let operator = match base {
+            "add" => Arithmetic::Add,
+            "sub" => Arithmetic::Subtract,
+            "mul" => Arithmetic::Multiply,
+            _ => Arithmetic::Divide,
+        };
+        let Some(values) = shapes::per_channel(x, constant).filter(|_| x.averaged.is_none()) else { return Ok(None) };
+        match Op::with_constant(operator, values, swapped) {
+            Op::Other => Ok(None),
+            op => self.affine(x, op),
+        }
+    }
+
     /// Adds `x * scale + offset`.
-    fn affine(&mut self, x: &Tensor, affine: Affine) -> Outcome<'a> {
+    fn affine(&mut self, x: &Tensor, op: Op<'a>) -> Outcome<'a> {
         // As many numbers as channels, twice.
         self.recorder.spend_elements(2 * x.channels().unwrap_or(1))?;
-        self.elementwise(x, Op::Affine(affine))
+        self.elementwise(x, op)
     }
 
     /// Adds a node that changes elements one by one.
@@ -198,30 +213,10 @@ impl<'a> Caller<'_, 'a> {
                 let shape = one.shape.to_vec();
                 self.recorder.node(self.call, Op::Add, &[one, other], shape).map(Some)
             }
-            (Value::Tensor(x), constant) => {
-                let Some(values) = shapes::per_channel(x, constant).filter(|_| x.averaged.is_none()) else {
-                    return Ok(None);
-                };
-                let affine = match base {
-                    "add" => Affine::shifting(values),
-                    "sub" => Affine::shifting(values.into_iter().map(|value| -value).collect()),
-                    "mul" => Affine::scaling(values),
-                    _ => Affine::scaling(values.into_iter().map(f64::recip).collect()),
-                };
-                self.affine(x, affine)
-            }
+            (Value::Tensor(x), constant) => self.with_constant(x, base, constant, false),
             // In place, the result would replace the constant.
             (constant, Value::Tensor(x)) if !self.call.name.ends_with('_') => {
-                let Some(values) = shapes::per_channel(x, constant).filter(|_| x.averaged.is_none()) else {
-                    return Ok(None);
-                };
-                let affine = match base {
-                    "add" => Affine::shifting(values),
-                    "sub" => Affine::negating(values),
-                    "mul" => Affine::scaling(values),
-                    _ => return Ok(None),
-                };
-                self.affine(x, affine)
+                self.with_constant(x, base, constant, true)
             }
             _ => Ok(None),
         }
@@ -235,7 +230,7 @@ impl<'a> Caller<'_, 'a> {
             _ => None,
         };
         let Some(values) = values else { return Ok(None) };
-        self.affine(x, Affine::negating(values))
+        self.affine(x, Op::Affine(Affine::negating(values)))
     }
 
     fn pool(&mut self, x: &Tensor, base: &str) -> Outcome<'a> {
