@@ -1,11 +1,11 @@
-//! Arguments of functions of PyTorch in TorchScript code.
+//! Arguments of functions in TorchScript code.
 
 use super::value::Value;
 use crate::text::shorten;
 
-/// A call of a function that is not in the archive.
+/// A call of a function or a method.
 pub struct Arguments<'a> {
-    /// Without the package, such as `conv2d`.
+    /// Name of the method, or qualified name of the function; without the package, such as `conv2d`, for one of PyTorch.
     pub name: String,
     pub values: Vec<Value<'a>>,
     pub named: Vec<(String, Value<'a>)>,

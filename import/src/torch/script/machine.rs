@@ -54,7 +54,7 @@ impl<'m, 'a> Machine<'m, 'a> {
         // Value 0 is the input.
         let image = Value::Tensor(self.recorder.view(0, image.to_vec()));
         let root = self.recorder.module.clone();
-        self.method(&root, "forward", vec![image], Vec::new())
+        self.method(&root, Arguments { name: "forward".to_owned(), values: vec![image], named: Vec::new() })
     }
 
     fn refuse(&self, problem: impl Into<String>) -> Box<ImportError> {
@@ -87,46 +87,34 @@ impl<'m, 'a> Machine<'m, 'a> {
         result
     }
 
-    fn method(
-        &mut self,
-        module: &Module,
-        name: &str,
-        values: Vec<Value<'a>>,
-        named: Vec<(String, Value<'a>)>,
-    ) -> Result<Value<'a>> {
+    /// Calls a method of a module.
+    fn method(&mut self, module: &Module, call: Arguments<'a>) -> Result<Value<'a>> {
         let caller = std::mem::replace(&mut self.recorder.module, module.clone());
-        let result = self.method_here(module, name, values, named);
+        let result = self.method_here(module, call);
         self.recorder.module = caller;
         result
     }
 
-    fn method_here(
-        &mut self,
-        module: &Module,
-        name: &str,
-        values: Vec<Value<'a>>,
-        named: Vec<(String, Value<'a>)>,
-    ) -> Result<Value<'a>> {
+    fn method_here(&mut self, module: &Module, mut call: Arguments<'a>) -> Result<Value<'a>> {
         let class = self.objects.class(module.at).ok_or_else(|| self.refuse("the module has no class"))?;
         if self.program.has_hooks(&class) {
             return Err(self.refuse("the module has forward hooks").help("remove them and save the model again"));
         }
-        let function = self.program.get(&format!("{class}.{name}"))?;
+        let function = self.program.get(&format!("{class}.{}", call.name))?;
         let function = function.ok_or_else(|| {
-            self.refuse("the archive does not contain the code of the module")
-                .found(format!("no {}.{name}", shorten(&class)))
+            self.refuse("the archive does not contain the code of the module").found(format!(
+                "no {}.{}",
+                shorten(&class),
+                call.name
+            ))
         })?;
-        let values = [vec![Value::Module(module.clone())], values].concat();
-        self.call(&function, values, named)
+        call.values.insert(0, Value::Module(module.clone()));
+        self.call(&function, call)
     }
 
     /// Calls a function of the archive.
-    fn call(
-        &mut self,
-        function: &Function,
-        values: Vec<Value<'a>>,
-        named: Vec<(String, Value<'a>)>,
-    ) -> Result<Value<'a>> {
+    fn call(&mut self, function: &Function, call: Arguments<'a>) -> Result<Value<'a>> {
+        let Arguments { values, named, .. } = call;
         self.spend_values(function.parameters.len())?;
         self.nested(|machine| {
             let mut frame = Frame::new();
@@ -281,8 +269,7 @@ impl<'m, 'a> Machine<'m, 'a> {
             return self.python(name, arguments, frame);
         }
         // Python evaluates the object of a method before its arguments; neither changes the other.
-        let mut values = Vec::new();
-        let mut named = Vec::new();
+        let (mut values, mut named) = (Vec::new(), Vec::new());
         for Argument { name, value } in arguments {
             let value = self.evaluate(value, frame)?;
             match name {
@@ -290,11 +277,13 @@ impl<'m, 'a> Machine<'m, 'a> {
                 Some(name) => named.push((name.clone(), value)),
             }
         }
-        let function = match callee {
+        let name = match callee {
             Expression::Attribute(base, name) => match qualified(callee, frame) {
                 Some(function) => function,
                 None => match self.evaluate(base, frame)? {
-                    Value::Module(module) => return self.method(&module, name, values, named),
+                    Value::Module(module) => {
+                        return self.method(&module, Arguments { name: name.clone(), values, named });
+                    }
                     _ => {
                         return Err(self
                             .refuse(format!("the code calls the method '{}' of an unsupported value", shorten(name))));
@@ -306,17 +295,18 @@ impl<'m, 'a> Machine<'m, 'a> {
                 _ => return Err(self.refuse("the code calls an unsupported value")),
             },
         };
-        self.function(&function, values, named)
+        self.function(Arguments { name, values, named })
     }
 
     /// Calls a function by its qualified name.
-    fn function(&mut self, name: &str, values: Vec<Value<'a>>, named: Vec<(String, Value<'a>)>) -> Result<Value<'a>> {
+    fn function(&mut self, call: Arguments<'a>) -> Result<Value<'a>> {
+        let name = call.name.as_str();
         if name.starts_with("__torch__.") {
             let function = self.program.get(name)?;
             let function = function.ok_or_else(|| {
                 self.refuse("the code calls a function that the archive does not contain").found(shorten(name))
             })?;
-            return self.call(&function, values, named);
+            return self.call(&function, call);
         }
         if name.starts_with("ops.quantized.") || name.contains(".quantize_per_") {
             return Err(self
@@ -334,7 +324,7 @@ impl<'m, 'a> Machine<'m, 'a> {
         let Some(short) = short else {
             return Err(self.refuse("the code calls a function that is not part of PyTorch").found(shorten(name)));
         };
-        let call = Arguments { name: short.to_owned(), values, named };
+        let call = Arguments { name: short.to_owned(), ..call };
         // The elements of a sum of two lists.
         self.spend_values(call.values.iter().filter_map(Value::elements).map(<[_]>::len).sum())?;
         if call.has_output() {
