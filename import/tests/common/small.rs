@@ -8,6 +8,18 @@ use mbvc_compiler::passes;
 use mbvc_compiler::spec::{self, Fusion, NetworkSpec, Preprocessing};
 use mbvc_import::Imported;
 use mbvc_interpreter::{self as interp, Mode};
+use mbvc_runtime::HeadActivation;
+
+/// The network of `heads_torch_files.py`.
+pub const HEADS: &str = "
+resolution: 16
+classes: 3
+padding: symmetric
+stem: { channels: 8, stride: 2 }
+blocks:
+  - { t: 1, c: 8, n: 1, s: 1 }
+head: { channels: 8 }
+";
 
 pub fn spec(text: &str) -> NetworkSpec {
     spec::parse(&SourceFile::new("s.yaml", text)).unwrap_or_else(|error| panic!("{error}"))
@@ -40,4 +52,16 @@ pub fn logits_of(imported: &Imported, size: [usize; 2], image: &[f32]) -> Vec<f3
     let mut graph = lower(&spec);
     passes::run(&mut graph, Fusion::None, None, &mut |_, _| {}).unwrap();
     interp::run(&graph, &imported.container, image, Mode::F64, &mut |_, _, _| {}).unwrap()
+}
+
+/// The last `count` scores, where a framework has one for two classes. `activation` is that of the framework; a file without
+/// one gets the default, and its own scores are the logits.
+pub fn scores(imported: &Imported, logits: &[f32], activation: &str, count: usize) -> Result<Vec<f32>, String> {
+    let applied = if activation == "none" { HeadActivation::None } else { imported.recovered.head_activation };
+    if applied.word() != activation {
+        return Err(format!("{} for {activation}", applied.word()));
+    }
+    let computed = applied.scores(logits);
+    let first = computed.len().checked_sub(count).ok_or_else(|| format!("{} scores for {count}", computed.len()))?;
+    Ok(computed[first..].to_vec())
 }

@@ -5,12 +5,11 @@ use std::path::Path;
 use std::process::Command;
 
 use mbvc_import::{ReadOptions, read};
-use mbvc_runtime::HeadActivation;
 use serde::Deserialize;
 
 use super::common;
 use super::models::slow_python;
-use super::small::logits;
+use super::small::{self, logits};
 
 const COUNT: usize = 24;
 const SIZE: [usize; 2] = [32, 32];
@@ -60,12 +59,8 @@ fn torch_models_compute_the_same_with_random_heads() {
     for Case { file, head, activation, scores } in &cases {
         let imported =
             read(&folder.join(file), &ReadOptions::default()).unwrap_or_else(|error| panic!("{head}: {error}"));
-        let found = imported.recovered.head_activation;
-        let applied = if activation == "none" { HeadActivation::None } else { found };
-        assert_eq!(applied.word(), activation, "{head}");
-        let computed = applied.scores(&logits(&imported, SIZE));
-        // A single logit has two scores.
-        let computed = &computed[computed.len() - scores.len()..];
+        let computed = small::scores(&imported, &logits(&imported, SIZE), activation, scores.len())
+            .unwrap_or_else(|problem| panic!("{head}: {problem}"));
         for expected in [Some(scores), other.get(file)].into_iter().flatten() {
             assert_eq!(computed.len(), expected.len(), "{head}");
             let differences =

@@ -13,7 +13,7 @@ use std::path::Path;
 use common::fixture;
 use mbvc_compiler::spec::{Activation, Padding, Preprocessing};
 use mbvc_import::{Format, ImportError, Imported, ReadOptions, read};
-use small::{logits, spec};
+use small::{HEADS, logits, spec};
 
 /// The network of all files but those of transformers, whose table is fixed.
 const SMALL: &str = "
@@ -187,15 +187,7 @@ fn a_spec_provides_the_activation_that_a_state_dict_does_not_record() {
 /// A state dict does not record the activation between dense layers.
 #[test]
 fn a_spec_provides_the_activation_of_dense_layers() {
-    let text = "
-resolution: 16
-classes: 3
-padding: symmetric
-stem: { channels: 8, stride: 2 }
-blocks:
-  - { t: 1, c: 8, n: 1, s: 1 }
-head: { channels: 8, dense: 4, dense_activation: relu6 }
-";
+    let text = &HEADS.replace("channels: 8 }\n", "channels: 8, dense: 4, dense_activation: relu6 }\n");
     let imported = import_with(&fixture("heads/torch/dense.pth"), Some(text)).unwrap();
     assert_eq!((&*imported.recovered.dense, imported.recovered.dense_activation), (&[4][..], Activation::Relu6));
     imported.check_against(&spec(text)).unwrap();
