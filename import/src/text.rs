@@ -12,6 +12,11 @@ pub fn shorten(name: &str) -> String {
     text
 }
 
+/// `1 tensor`, `2 tensors`.
+pub fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Product of dimensions, or an error.
 pub fn elements(shape: &[usize]) -> Result<usize> {
     shape

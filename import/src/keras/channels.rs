@@ -11,15 +11,7 @@ use serde_json::Value as Json;
 
 use super::builder::Builder;
 use super::config::Layer;
-use crate::source::Value;
-
-/// Channels that a layer selects of a whole image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Selected {
-    /// All in reverse order.
-    Reversed,
-    Channel(usize),
-}
+use crate::source::{Selected, Value, reversed};
 
 /// Returns the channels that `layer` selects; `None` for other layers and slices.
 pub fn selected(layer: &Layer<'_>) -> Option<Selected> {
@@ -47,10 +39,7 @@ pub fn stacked(graph: &Builder<'_>, layer: &Layer<'_>, inputs: &[Value]) -> Opti
     if layer.class != "Stack" || !is_last_axis(layer) {
         return None;
     }
-    match [graph.channel(first)?, graph.channel(second)?, graph.channel(third)?] {
-        [(image, 2), (same, 1), (too, 0)] if (image, image) == (same, too) => Some(image),
-        _ => None,
-    }
+    reversed([graph.channel(first)?, graph.channel(second)?, graph.channel(third)?])
 }
 
 /// Reads an index that selects along the last of four axes only.

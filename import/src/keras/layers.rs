@@ -4,13 +4,13 @@ use std::rc::Rc;
 
 use super::arithmetic::{self, Operation};
 use super::builder::{Builder, Operand, values};
-use super::channels::{self, Selected};
+use super::channels;
 use super::config::{Layer, MAX_NUMBERS};
 use super::weights::{Scope, Variables};
 use mbvc_runtime::HeadActivation;
 
 use crate::error::{ImportError, Result};
-use crate::source::{Affine, Arithmetic, BatchNorm, Constant, Conv, Dense, Kernel, Op, Pads, Place, Value};
+use crate::source::{Affine, Arithmetic, BatchNorm, Constant, Conv, Dense, Kernel, Op, Pads, Place, Selected, Value};
 use crate::text::{display_shape, shorten};
 
 /// Layers without effect at inference.

@@ -147,16 +147,12 @@ pub fn translate<'a>(config: &'a Json, weights: Box<dyn Weights<'a> + 'a>) -> Re
     let graph = flatten::read(weights, config)?;
     let hints = Hints { facts: graph.weights.ignored()?.into_iter().collect(), ..Hints::default() };
     Ok(SourceGraph {
-        format: Format::Keras,
-        producer: String::new(),
         input: builder::INPUT,
         input_shape: graph.image,
         input_quantization: graph.takes_bytes.then_some((1.0, 0)),
         nodes: graph.nodes,
-        outputs: Vec::new(),
-        quants: Default::default(),
-        holders: Default::default(),
         hints,
         notes: graph.notes,
+        ..SourceGraph::of(Format::Keras)
     })
 }

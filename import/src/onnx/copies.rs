@@ -23,10 +23,7 @@ pub fn channels<'a>(scope: &Scope<'a>, node: &'a proto::Node, attributes: Attrib
         }
         return Ok(copies.then_some(node.input.len()));
     }
-    if !matches!(scope.slot(node, 1)?, Some(Slot::Constant(_) | Slot::Stored(_))) {
-        return Ok(None);
-    }
-    let sizes = scope.required(node, 1)?;
+    let Some(sizes) = scope.known(node, 1)? else { return Ok(None) };
     if sizes.len() != AXES {
         return Ok(None);
     }

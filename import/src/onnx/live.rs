@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use super::proto::Graph;
 use super::scope::place;
 use crate::error::{ImportError, Result};
-use crate::source::{Fact, MAX_NODES};
-use crate::text::shorten;
+use crate::source::{Fact, MAX_NODES, dependencies};
+use crate::text::{counted, shorten};
 
 /// Most names in a fact.
 const SHOWN: usize = 4;
@@ -30,31 +30,11 @@ pub fn live(graph: &Graph) -> Result<Vec<usize>> {
         producers.extend(node.output.iter().filter(|name| !name.is_empty()).map(|name| (name.as_str(), at)));
     }
     let producer = |name: &String| producers.get(name.as_str()).copied();
-    let mut states = vec![State::New; graph.node.len()];
-    let mut order = Vec::new();
-    // Nodes whose inputs are being visited, and the number of the next input.
-    let mut stack: Vec<(usize, usize)> = Vec::new();
-    for root in graph.output.iter().filter_map(|output| producer(&output.name)) {
-        visit(root, &mut states, &mut stack, graph)?;
-        while let Some((at, next)) = stack.last_mut() {
-            let input = graph.node.get(*at).and_then(|node| node.input.get(*next));
-            *next += 1;
-            match input {
-                Some(name) => {
-                    if let Some(before) = producer(name) {
-                        visit(before, &mut states, &mut stack, graph)?;
-                    }
-                }
-                None => {
-                    if let Some(state) = states.get_mut(*at) {
-                        *state = State::Done;
-                    }
-                    order.push(*at);
-                    stack.pop();
-                }
-            }
-        }
-    }
+    let inputs = |at: usize| Ok(graph.node[at].input.iter().filter_map(producer).collect());
+    let cycle =
+        |at: usize| ImportError::malformed("the node depends on its own result").at(place(&graph.node[at]).text());
+    let roots = graph.output.iter().filter_map(|output| producer(&output.name));
+    let mut order = dependencies(graph.node.len(), roots, inputs, cycle)?;
     let reads_earlier = |at: &usize| {
         let inputs = graph.node.get(*at).map_or(&[][..], |node| &node.input);
         inputs.iter().filter_map(producer).all(|before| before < *at)
@@ -63,29 +43,6 @@ pub fn live(graph: &Graph) -> Result<Vec<usize>> {
         order.sort_unstable();
     }
     Ok(order)
-}
-
-/// State of a node in a traversal of the nodes that it depends on.
-#[derive(Clone, Copy, PartialEq)]
-enum State {
-    New,
-    Open,
-    Done,
-}
-
-/// Begins to visit a node, unless it was visited.
-fn visit(at: usize, states: &mut [State], stack: &mut Vec<(usize, usize)>, graph: &Graph) -> Result<()> {
-    match (states.get_mut(at), graph.node.get(at)) {
-        (Some(state @ State::New), _) => {
-            *state = State::Open;
-            stack.push((at, 0));
-            Ok(())
-        }
-        (Some(State::Open), Some(node)) => {
-            Err(ImportError::malformed("the node depends on its own result").at(place(node).text()))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Returns facts about nodes that no output depends on, and tensors that no node reads.
@@ -98,10 +55,9 @@ pub fn ignored(graph: &Graph, live: &[usize]) -> Vec<Fact> {
     let shown = tensors.clone().take(SHOWN).map(|tensor| format!("'{}'", shorten(&tensor.name))).collect();
     let tensors = (tensors.count(), shown);
     let fact = |what: &str, (count, shown): (usize, Vec<String>), why: &str| {
-        let plural = if count == 1 { "" } else { "s" };
         let dots = if count > SHOWN { ", …" } else { "" };
         let how = format!("{why}: {}{dots}", shown.join(", "));
-        (count > 0).then(|| Fact { key: "ignored", value: format!("{count} {what}{plural}"), how })
+        (count > 0).then(|| Fact { key: "ignored", value: counted(count, what), how })
     };
     let nodes = fact("operation", nodes, "not needed by any output");
     nodes.into_iter().chain(fact("tensor", tensors, "no operation reads")).collect()

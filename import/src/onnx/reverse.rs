@@ -37,10 +37,7 @@ pub fn is_reversal<'a>(scope: &Scope<'a>, node: &'a proto::Node, attributes: Att
 
 /// Returns the vector of `count` integers at input `at`; `None` if it is something else.
 fn numbers<'a>(scope: &Scope<'a>, node: &'a proto::Node, at: usize, count: usize) -> Result<Option<Vec<i64>>> {
-    if !matches!(scope.slot(node, at)?, Some(Slot::Constant(_) | Slot::Stored(_))) {
-        return Ok(None);
-    }
-    let constant = scope.required(node, at)?;
+    let Some(constant) = scope.known(node, at)? else { return Ok(None) };
     let is_vector = constant.shape() == [count] && !constant.is_real();
     Ok(is_vector.then(|| constant.to_i64()))
 }

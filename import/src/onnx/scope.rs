@@ -161,6 +161,14 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// Returns the constant at input `at`; `None` if the input is omitted or computed.
+    pub fn known(&self, node: &'a proto::Node, at: usize) -> Result<Option<Rc<Constant<'a>>>> {
+        match self.slot(node, at)? {
+            Some(Slot::Constant(_) | Slot::Stored(_)) => self.constant(node, at),
+            _ => Ok(None),
+        }
+    }
+
     pub fn required(&self, node: &'a proto::Node, at: usize) -> Result<Rc<Constant<'a>>> {
         self.constant(node, at)?.ok_or_else(|| ImportError::malformed(format!("input {at} is missing")))
     }

@@ -10,8 +10,8 @@ use super::{Chain, recognize};
 use crate::error::ImportError;
 use crate::limits::MAX_PARAMETERS;
 use crate::source::{
-    Affine, Constant, Conv, DType, Dense, Format, Hints, Holders, Kernel, Node, Op, Pads, Place, Quantized, Quants,
-    SourceGraph, Value, ValueQuant, Values,
+    Affine, Constant, Conv, DType, Dense, Format, Kernel, Node, Op, Pads, Place, Quantized, SourceGraph, Value,
+    ValueQuant, Values,
 };
 
 /// Builds a network node by node after the last value.
@@ -82,17 +82,9 @@ impl Builder {
 
     fn finish(&mut self) -> SourceGraph<'static> {
         SourceGraph {
-            outputs: Vec::new(),
-            quants: Quants::default(),
-            holders: Holders::default(),
-            hints: Hints::default(),
-            format: Format::Onnx,
-            producer: String::new(),
-            input: 0,
             input_shape: [Some(self.size), Some(self.size), Some(3)],
-            input_quantization: None,
             nodes: std::mem::take(&mut self.nodes),
-            notes: Vec::new(),
+            ..SourceGraph::of(Format::Onnx)
         }
     }
 

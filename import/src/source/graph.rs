@@ -36,6 +36,25 @@ pub struct SourceGraph<'a> {
     pub notes: Vec<String>,
 }
 
+impl SourceGraph<'_> {
+    /// Returns an empty graph, for the fields that a format does not have.
+    pub fn of(format: Format) -> Self {
+        Self {
+            format,
+            producer: String::new(),
+            input: 0,
+            input_shape: [None; 3],
+            input_quantization: None,
+            nodes: Vec::new(),
+            outputs: Vec::new(),
+            quants: Quants::default(),
+            holders: Holders::default(),
+            hints: Hints::default(),
+            notes: Vec::new(),
+        }
+    }
+}
+
 /// An output of a model.
 #[derive(Debug, Clone)]
 pub struct Output<'a> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::dict::{StateDict, Stored};
 use crate::error::{ImportError, Result};
 use crate::source::Fact;
-use crate::text::shorten;
+use crate::text::{counted, shorten};
 
 /// Words of the names of modules that only training uses, and the words that make one of them such a name.
 const LOSSES: Words<'_> = Words {
@@ -98,8 +98,7 @@ pub fn check(dict: &StateDict<'_>, used: &BTreeSet<String>, prefix: &str, copies
     }
     let count: usize = ignored.values().map(Vec::len).sum();
     let how: Vec<_> = ignored.iter().map(|(reason, names)| format!("{reason}: {}", listed(names))).collect();
-    let one = |count| if count == 1 { "1 tensor".to_owned() } else { format!("{count} tensors") };
-    Ok((count > 0).then(|| Fact { key: "ignored", value: one(count), how: how.join("; ") }))
+    Ok((count > 0).then(|| Fact { key: "ignored", value: counted(count, "tensor"), how: how.join("; ") }))
 }
 
 /// Returns why a tensor is irrelevant for inference, if it is.

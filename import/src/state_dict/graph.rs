@@ -17,9 +17,7 @@ use super::parametrization;
 use super::sidecar::Sidecar;
 use super::strides::{self, Strides};
 use crate::error::{ImportError, Result};
-use crate::source::{
-    BatchNorm, Constant, Conv, Dense, Format, Holders, Kernel, Node, Op, Pads, Place, Quants, SourceGraph, Value,
-};
+use crate::source::{BatchNorm, Constant, Conv, Dense, Format, Kernel, Node, Op, Pads, Place, SourceGraph, Value};
 use crate::text::shorten;
 
 /// Canonical axes in PyTorch's `[out, in, height, width]` and `[out, in]`.
@@ -89,19 +87,8 @@ pub fn read<'a>(
         ));
     }
     let producer = [layers.family.name, variant].join(" ").trim().to_owned();
-    Ok(SourceGraph {
-        format,
-        producer,
-        input: 0,
-        input_shape: [height, width, Some(channels)],
-        input_quantization: None,
-        nodes,
-        outputs: Vec::new(),
-        quants: Quants::default(),
-        holders: Holders::default(),
-        hints,
-        notes,
-    })
+    let input_shape = [height, width, Some(channels)];
+    Ok(SourceGraph { producer, input_shape, nodes, hints, notes, ..SourceGraph::of(format) })
 }
 
 /// Conventions that are not in the file: those of the configuration file, or of the implementation.

@@ -1,6 +1,6 @@
 //! Graph models: the nodes on the way from the input to the output, in order of execution.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::Value as Json;
 
@@ -9,7 +9,7 @@ use super::node::{Input, Node};
 use super::operators;
 use super::scope::{Scope, Slot};
 use crate::error::{ImportError, Result};
-use crate::source::{Format, Hints, MAX_NODES, SourceGraph};
+use crate::source::{Format, MAX_NODES, SourceGraph, dependencies};
 use crate::text::shorten;
 
 /// Nodes that have no effect if no other node reads them.
@@ -34,19 +34,7 @@ pub fn read<'a>(topology: &'a Json, signature: &'a Json, tensors: &'a Tensors) -
         let slot = translated.map_err(|error| error.at(node.place().text()))?;
         scope.bind(node.name, slot);
     }
-    Ok(SourceGraph {
-        format: Format::TensorFlowJs,
-        producer: String::new(),
-        input: value,
-        input_shape,
-        input_quantization: None,
-        nodes: scope.nodes,
-        outputs: Vec::new(),
-        quants: Default::default(),
-        holders: Default::default(),
-        hints: Hints::default(),
-        notes: Vec::new(),
-    })
+    Ok(SourceGraph { input: value, input_shape, nodes: scope.nodes, ..SourceGraph::of(Format::TensorFlowJs) })
 }
 
 /// Nodes by name.
@@ -140,47 +128,20 @@ impl<'a> Graph<'a> {
     /// # Errors
     /// If nodes depend on each other, or a node has no effect on the output.
     fn order(&self, output: usize) -> Result<Vec<usize>> {
-        #[derive(Clone, Copy, PartialEq)]
-        enum State {
-            New,
-            /// Its inputs are being ordered.
-            Open,
-            Done,
-        }
-        let mut states = vec![State::New; self.nodes.len()];
-        let mut order = Vec::new();
-        let mut stack = vec![output];
-        while let Some(&at) = stack.last() {
-            match states[at] {
-                State::New => {
-                    states[at] = State::Open;
-                    for input in self.nodes[at].inputs().map_err(|error| error.at(self.nodes[at].place().text()))? {
-                        let input = self.number(input)?;
-                        match states[input] {
-                            State::New => stack.push(input),
-                            State::Open => {
-                                return Err(ImportError::unsupported("the graph has a cycle")
-                                    .at(self.nodes[input].place().text())
-                                    .expected("a model without loops"));
-                            }
-                            State::Done => {}
-                        }
-                    }
-                }
-                State::Open => {
-                    states[at] = State::Done;
-                    order.push(at);
-                    stack.pop();
-                }
-                State::Done => drop(stack.pop()),
-            }
-        }
-        let unused =
-            (0..self.nodes.len()).find(|&at| states[at] == State::New && !INERT.contains(&self.nodes[at].operator));
+        let place = |at: usize| self.nodes[at].place().text();
+        let inputs = |at: usize| {
+            let inputs = self.nodes[at].inputs().map_err(|error| error.at(place(at)))?;
+            inputs.into_iter().map(|input| self.number(input)).collect()
+        };
+        let cycle =
+            |at| ImportError::unsupported("the graph has a cycle").at(place(at)).expected("a model without loops");
+        let order = dependencies(self.nodes.len(), [output], inputs, cycle)?;
+        let used: HashSet<usize> = order.iter().copied().collect();
+        let unused = (0..self.nodes.len()).find(|at| !used.contains(at) && !INERT.contains(&self.nodes[*at].operator));
         match unused {
             None => Ok(order),
             Some(at) => Err(ImportError::unsupported("the node has no effect on the output")
-                .at(self.nodes[at].place().text())
+                .at(place(at))
                 .expected(format!("only nodes that the output '{}' depends on", shorten(self.nodes[output].name)))
                 .help("convert the model again: `tensorflowjs_converter` removes such nodes")),
         }

@@ -3,19 +3,11 @@
 use super::schema::{self, Operator};
 use super::tensors::{Input, Tensors};
 use crate::error::Result;
-use crate::source::Value;
+use crate::source::{Selected, Value, reversed};
 
 /// Axis of the channels in NHWC.
 const CHANNELS: usize = 3;
 const ALL_AXES: i32 = 0b1111;
-
-/// Channels that a slice of a whole image selects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Selected {
-    /// All in reverse order.
-    Reversed,
-    Channel(usize),
-}
 
 /// Returns the channels that a STRIDED_SLICE selects; `None` if it is another slice.
 pub fn sliced(tensors: &Tensors<'_>, operator: Operator<'_>, inputs: &[i32]) -> Result<Option<Selected>> {
@@ -54,10 +46,10 @@ pub fn stacked(tensors: &Tensors<'_>, operator: Operator<'_>, inputs: &[i32]) ->
     let &[first, second, third] = inputs else { return Ok(None) };
     let channels = [tensors.input(first)?, tensors.input(second)?, tensors.input(third)?];
     Ok(match channels {
-        [Input::Channel(image, 2), Input::Channel(second, 1), Input::Channel(third, 0)]
-            if (image, image) == (second, third) && matches!(axis, 3 | -1) =>
+        [Input::Channel(first, at), Input::Channel(second, next), Input::Channel(third, last)]
+            if matches!(axis, 3 | -1) =>
         {
-            Some(image)
+            reversed([(first, at), (second, next), (third, last)])
         }
         _ => None,
     })

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use crate::error::{ImportError, Result};
 use crate::source::{Fact, Format, Hints, MAX_NODES, Output, SourceGraph};
-use crate::text::shorten;
+use crate::text::{counted, shorten};
 use schema::{Model, Subgraph};
 use tensors::{Input, Tensors, text};
 
@@ -38,7 +38,7 @@ fn unused(tensors: &Tensors<'_>, subgraph: Subgraph<'_>) -> Result<Option<Fact>>
             }
         }
     }
-    let value = if count == 1 { "1 tensor".to_owned() } else { format!("{count} tensors") };
+    let value = counted(count, "tensor");
     Ok((count > 0).then(|| Fact { key: "ignored", value, how: format!("read by no operator: {}", shown.join(", ")) }))
 }
 

@@ -7,7 +7,7 @@ use super::tensors::{Input, Tensors};
 use mbvc_runtime::HeadActivation;
 
 use crate::error::{ImportError, Result};
-use crate::source::{Arithmetic, Constant, Conv, Dense, Kernel, Layout, Op, Pads, Place, Value};
+use crate::source::{Arithmetic, Constant, Conv, Dense, Kernel, Layout, Op, Pads, Place, Selected, Value};
 use crate::text::display_shape;
 
 /// Operands of one operator.
@@ -166,11 +166,11 @@ fn cast<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
     other(tensors, call)
 }
 
-fn select<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>, selected: channels::Selected) -> Result<()> {
+fn select<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>, selected: Selected) -> Result<()> {
     let value = data(tensors, first(call)?)?;
     match selected {
-        channels::Selected::Reversed => unary(tensors, call, Op::ReverseChannels),
-        channels::Selected::Channel(channel) => tensors.channel(call.output, value, channel),
+        Selected::Reversed => unary(tensors, call, Op::ReverseChannels),
+        Selected::Channel(channel) => tensors.channel(call.output, value, channel),
     }
 }
 

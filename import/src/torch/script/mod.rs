@@ -32,9 +32,9 @@ use self::value::Value;
 use super::tensor::Storages;
 use super::value::{Pickled, Ref};
 use crate::error::{ImportError, Result};
-use crate::source::{self, Fact, Format, Holders, Node, Quants, SourceGraph};
+use crate::source::{self, Fact, Format, Node, SourceGraph};
 use crate::state_dict::{Sidecar, StateDict, conventions};
-use crate::text::shorten;
+use crate::text::{counted, shorten};
 
 /// A pickle of an archive and the storages of its tensors.
 pub struct Part<'p, 'a> {
@@ -75,18 +75,13 @@ pub fn read<'a>(
     hints.facts.extend(ignored);
     let [height, width] = known.resolution.map_or([None; 2], |size| size.map(Some));
     Ok(SourceGraph {
-        format: Format::PyTorch,
         producer: [known.name, "TorchScript"].join(" ").trim().to_owned(),
-        input: 0,
         // The stem determines the channels: 3, or 1 for a gray image.
         input_shape: [height, width, None],
-        input_quantization: None,
         nodes,
-        outputs: Vec::new(),
-        quants: Quants::default(),
-        holders: Holders::default(),
         hints,
         notes: known.notes,
+        ..SourceGraph::of(Format::PyTorch)
     })
 }
 
@@ -122,9 +117,7 @@ fn reaching(nodes: Vec<Node<'_>>, output: source::Value) -> Vec<Node<'_>> {
 
 fn ignored(names: &[&String]) -> Option<Fact> {
     let first = names.first()?;
-    let (value, more) = match names.len() {
-        1 => ("1 tensor".to_owned(), String::new()),
-        count => (format!("{count} tensors"), format!(" and {} more", count - 1)),
-    };
+    let value = counted(names.len(), "tensor");
+    let more = if names.len() == 1 { String::new() } else { format!(" and {} more", names.len() - 1) };
     Some(Fact { key: "ignored", value, how: format!("not read by the code: {}{more}", shorten(first)) })
 }
