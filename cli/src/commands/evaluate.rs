@@ -21,8 +21,8 @@ use tally::{GUESSES, Tally};
 
 /// Measure the accuracy on images sorted into one folder per class
 ///
-/// DIR contains one folder per class. Its name is the label of the class, one word of a comma-separated label, the
-/// its number, counted from 0, or by its WordNet id (n02123045) if the labels are those of ImageNet. All images below that
+/// DIR contains one folder per class. Its name is the label of the class, one word of a comma-separated label, the number
+/// of the class, counted from 0, or its WordNet id (n02123045) if the labels are those of ImageNet. All images below that
 /// folder belong to the class. Classes may be missing. Images are read as by `classify`. The report shows top-1 and top-5
 /// accuracy, and the classes with the lowest accuracy with their most frequent wrong predictions. An image that cannot be read
 /// is reported and skipped, and the command then exits with status 1.
