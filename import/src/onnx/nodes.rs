@@ -41,17 +41,15 @@ fn constant<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
         "Transpose" if !matches!(scope.slot(node, 0)?, Some(Slot::Sizes(_) | Slot::Computed)) => {
             transposed(scope, node, attributes)?
         }
-        "Gather" if attributes.int("axis", 0) == 0 => match (scope.slot(node, 0)?, scope.slot(node, 1)?) {
-            (Some(Slot::Sizes(sizes)), Some(Slot::Constant(_) | Slot::Stored(_))) => {
-                reshape::gathered(&sizes, &*scope.required(node, 1)?)?
-            }
+        "Gather" if attributes.int("axis", 0) == 0 => match (scope.slot(node, 0)?, scope.known(node, 1)?) {
+            (Some(Slot::Sizes(sizes)), Some(indices)) => reshape::gathered(&sizes, &indices)?,
             _ => evaluated(scope, node)?,
         },
         "QuantizeLinear" => quantize::quantized_constant(scope, node)?,
         "DequantizeLinear" => quantize::dequantized_constant(scope, node)?,
-        "Shape" => match scope.slot(node, 0)? {
-            Some(Slot::Constant(_) | Slot::Stored(_)) => shape_of(&*scope.required(node, 0)?)?,
-            _ => Slot::Computed,
+        "Shape" => match scope.known(node, 0)? {
+            Some(constant) => shape_of(&constant)?,
+            None => Slot::Computed,
         },
         _ => evaluated(scope, node)?,
     };
@@ -70,14 +68,9 @@ fn shape_of<'a>(constant: &Constant<'_>) -> Result<Slot<'a>> {
 fn evaluated<'a>(scope: &Scope<'a>, node: &'a proto::Node) -> Result<Slot<'a>> {
     let mut inputs = Vec::with_capacity(node.input.len().min(64));
     for at in 0..node.input.len().min(64) {
-        inputs.push(match scope.slot(node, at)? {
-            // Integers; a cast truncates floats to them.
-            Some(Slot::Constant(_) | Slot::Stored(_)) => scope
-                .constant(node, at)?
-                .filter(|constant| !constant.is_real() || node.op_type == "Cast")
-                .and_then(|constant| Small::of(&constant)),
-            _ => None,
-        });
+        // Integers; a cast truncates floats to them.
+        let constant = scope.known(node, at)?.filter(|constant| !constant.is_real() || node.op_type == "Cast");
+        inputs.push(constant.and_then(|constant| Small::of(&constant)));
     }
     Ok(match evaluate(node, &inputs) {
         Some(Small { shape, values }) => Slot::Constant(Rc::new(Constant::new(shape, Values::I64(values.into()))?)),

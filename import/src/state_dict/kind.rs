@@ -64,11 +64,11 @@ impl Kind {
 
     /// Returns the kind of the module with this name, if the file records its class.
     pub fn of(dict: &StateDict<'_>, name: &str) -> Option<Self> {
-        let class = dict.modules.get(name)?.class.as_deref()?;
+        let module = dict.modules.get(name)?;
+        let class = module.class.as_deref()?;
         let below = if name.is_empty() { String::new() } else { format!("{name}.") };
         let mut children = dict.modules.range(below.clone()..).take_while(|(child, _)| child.starts_with(&below));
         let has_children = children.any(|(child, module)| child != name && module.class.is_some());
-        let module = dict.modules.get(name)?;
         Some(match (Self::of_class(class, has_children), class) {
             (Self::Other, "torch.nn.modules.activation.Hardtanh") if module.bounds == [Some(0.0), Some(6.0)] => {
                 Self::Activation(Activation::Relu6)
