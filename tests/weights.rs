@@ -195,6 +195,16 @@ fn packing_rejects_what_does_not_fit() {
     let relu = changed(relu, |name, shape| Some((name, shape)));
     let refused = TinyNet::pack(&relu.container(), Isa::Portable, leaked(bytes, 0));
     assert_eq!(refused, Err(PackError::Differs { field: "activation", expected: "relu6", found: "relu" }));
+    let sizes = with_metadata(&weights, &[("mbvc.size_multiple", "64".to_owned())]);
+    let refused = TinyNet::pack(&sizes.container(), Isa::Portable, leaked(bytes, 0));
+    assert_eq!(refused, Err(PackError::Resolution { multiple: 64, found: [32; 2] }));
+    let refused = TinyNet::new(&sizes).expect_err("32 is not a multiple").to_string();
+    assert!(
+        refused.contains("resolution: expected 32x32, found weights for multiples of 64\nset `resolution`"),
+        "{refused}"
+    );
+    let sizes = with_metadata(&weights, &[("mbvc.size_multiple", "16".to_owned())]);
+    assert!(TinyNet::new(&sizes).is_ok());
     let other = random_weights(OtherClasses::INFO, 1);
     let refused = TinyNet::pack(&other.container(), Isa::Portable, leaked(bytes, 0));
     assert_eq!(refused, Err(PackError::Size { name: "classifier.weight", expected: 2560, found: 2816 }));
@@ -265,7 +275,7 @@ fn rejects_hostile_packed_files() {
 /// `mbvc pack` packs with the plan of the compiler, a program with the plan that was compiled into it.
 #[test]
 fn the_compiler_packs_as_its_networks_do() {
-    use mbvc_runtime::{Needs, Packing};
+    use mbvc_runtime::Packing;
     for (info, precision) in [(TinyNet::INFO, "f32"), (Uint8::INFO, "uint8")] {
         let source = mbvc_compiler::SourceFile::new("tiny.yaml", include_str!("../specs/tiny.yaml"));
         let mut overrides = mbvc_compiler::spec::Overrides::none();
@@ -286,7 +296,7 @@ fn the_compiler_packs_as_its_networks_do() {
             program.with_plan(|plan| {
                 let packing = Packing {
                     network: info.name,
-                    needs: Needs { conventions: compiled.conventions(), parameters: &parameters },
+                    needs: compiled.needs(&parameters),
                     plan,
                     isa,
                     numerics: info.numerics.choose().expect("MBVC_NUMERICS is unset or valid"),

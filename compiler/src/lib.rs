@@ -17,7 +17,7 @@ pub mod target;
 
 use std::path::Path;
 
-use mbvc_runtime::{Conventions, Parameter};
+use mbvc_runtime::{Conventions, Needs, Parameter};
 use proc_macro2::TokenStream;
 
 pub use codegen::{Embedded, Form, Naming, Program};
@@ -125,6 +125,11 @@ impl Compiled {
     /// Returns the conventions that weights of the network must match.
     pub fn conventions(&self) -> Conventions {
         codegen::facts::conventions(&self.spec)
+    }
+
+    /// Returns the requirements on the weights of the network, of which `parameters` are the tensors.
+    pub fn needs<'a>(&self, parameters: &'a [Parameter<'a>]) -> Needs<'a> {
+        Needs { conventions: self.conventions(), resolution: self.spec.resolution, parameters }
     }
 
     /// Returns the network's tensors, in order of execution.

@@ -1,7 +1,7 @@
 //! Comparison of weights with networks that are not compiled yet.
 
 use mbvc_compiler::Compiled;
-use mbvc_runtime::{ModelError, Needs, Weights};
+use mbvc_runtime::{ModelError, Weights};
 
 use crate::error::{Error, Result};
 
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 /// If the weights do not fit the network. The error lists every difference.
 pub fn check(compiled: &Compiled, network: &str, weights: &Weights) -> Result {
     let parameters = compiled.parameters();
-    let needs = Needs { conventions: compiled.conventions(), parameters: &parameters };
+    let needs = compiled.needs(&parameters);
     let mismatches = needs.mismatches(weights.conventions(), weights.container().header());
     if mismatches.is_empty() {
         return Ok(());

@@ -2,7 +2,7 @@
 
 use mbvc_compiler::Compiled;
 use mbvc_compiler::spec::NetworkSpec;
-use mbvc_runtime::{Conventions, Header, Listing, Mismatch, Needs, Remedy};
+use mbvc_runtime::{Conventions, Header, Listing, Mismatch, Remedy};
 
 use crate::container::Container;
 use crate::error::{ImportError, Result};
@@ -17,7 +17,7 @@ impl Container {
         let network = Compiled::without_programs(spec)
             .map_err(|broken| ImportError::malformed(broken.to_string()).help("please report this, with the spec"))?;
         let parameters = network.parameters();
-        let needs = Needs { conventions: network.conventions(), parameters: &parameters };
+        let needs = network.needs(&parameters);
         let (start, bytes) = self.header();
         let header = Header::parse(&start, bytes).map_err(|error| ImportError::malformed(error.to_string()))?;
         let conventions = Conventions::of(&header).map_err(|error| ImportError::malformed(error.to_string()))?;

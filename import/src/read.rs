@@ -195,7 +195,14 @@ fn metadata(network: &Recovered, source: String, pool: Option<&str>) -> BTreeMap
         ("preprocessing", recover::describe(&network.preprocessing)),
         ("framing", network.framing.to_string()),
     ];
+    let multiple = (network.size_multiple > 1).then(|| ("size_multiple", network.size_multiple.to_string()));
     let pool = pool.map(|kind| ("pool", kind.to_owned()));
     let dense = (!network.dense.is_empty()).then(|| ("dense_activation", network.dense_activation.word().to_owned()));
-    known.into_iter().chain(dense).chain(pool).map(|(key, value)| (format!("mbvc.{key}"), value)).collect()
+    known
+        .into_iter()
+        .chain(multiple)
+        .chain(dense)
+        .chain(pool)
+        .map(|(key, value)| (format!("mbvc.{key}"), value))
+        .collect()
 }

@@ -21,6 +21,8 @@ pub struct Recovered {
     pub width: f64,
     /// Height and width.
     pub resolution: [usize; 2],
+    /// Height and width of an image must be multiples of this, so that the padding is that of the model.
+    pub size_multiple: usize,
     /// Colors of the pixels that the network reads.
     pub input: Color,
     /// Padding of 3x3 convolutions; the framework's convention if both give the same result.
@@ -156,6 +158,7 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
     let recovered = Recovered {
         width,
         resolution,
+        size_multiple: chain.size_multiple,
         input,
         padding,
         activation: chain.activation,

@@ -13,6 +13,10 @@ pub fn render(network: &Recovered, source: &str) -> String {
     let Recovered { width, resolution: [height, columns], padding, activation, batch_norm_epsilon, classes, .. } =
         network;
     let resolution = if height == columns { height.to_string() } else { format!("[{height}, {columns}]") };
+    let multiples = match network.size_multiple {
+        1 => String::new(),
+        multiple => format!("  # multiples of {multiple}, for which the weights have the padding of the model"),
+    };
     let source: String = source.chars().map(|c| if ends_a_comment(c) { ' ' } else { c }).collect();
     let (padding, activation) = (padding.word(), activation.word());
     let preprocessing = preprocessing(&network.preprocessing, network.input);
@@ -28,7 +32,7 @@ pub fn render(network: &Recovered, source: &str) -> String {
 name: MobileNetV2
 
 width: {width:?}
-resolution: {resolution}
+resolution: {resolution}{multiples}
 {input}classes: {classes}
 preprocessing: {preprocessing}
 

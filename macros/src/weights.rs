@@ -66,7 +66,7 @@ fn check(given: &str, compiled: &Compiled) -> Result<Embedded, Box<Diagnostic>> 
     let file = Named::new(given)?;
     let (start, bytes) = read(&file.path).map_err(|error| Box::new(unreadable(&file, &error)))?;
     let parameters = compiled.parameters();
-    let needs = Needs { conventions: compiled.conventions(), parameters: &parameters };
+    let needs = compiled.needs(&parameters);
     let weights = Weights { name: file.name, start: &start, bytes, compiled, needs };
     let form = if PackedHeader::is_in(&start) { weights.packed()? } else { weights.container()? };
     let path = file.tokens;

@@ -8,6 +8,7 @@ use core::fmt;
 
 use crate::conventions::{Activation, Color, Conventions, Precision};
 use crate::formats::container::{Dtype, Header};
+use crate::formats::metadata::size_multiple;
 use crate::network::Needs;
 
 /// One difference between weights and a network.
@@ -28,6 +29,7 @@ impl fmt::Display for Mismatch {
 }
 
 const NOTHING: &str = "nothing";
+const RESOLUTION: &str = "resolution";
 
 impl Needs<'_> {
     /// All differences from a weights file with these conventions and this header: conventions, then the network's
@@ -52,6 +54,13 @@ impl Needs<'_> {
         check("padding", ours.padding.to_string(), theirs.padding.to_string());
         let other_precision = check("precision", ours.precision.to_string(), theirs.precision.to_string());
         check("classes", ours.classes.to_string(), theirs.classes.to_string());
+        let [height, width] = self.resolution;
+        // `Conventions::of` has rejected other values than whole numbers from 1.
+        let multiple = size_multiple(header).unwrap_or(1);
+        let fits = height.is_multiple_of(multiple) && width.is_multiple_of(multiple);
+        let expected = alloc::format!("{height}x{width}");
+        let value = if fits { expected.clone() } else { alloc::format!("weights for multiples of {multiple}") };
+        check(RESOLUTION, expected, value);
 
         let shape = |dtype: Dtype, dims: &[usize]| match other_precision {
             true => shape(dims),
@@ -109,6 +118,14 @@ pub struct Remedy<'a>(pub &'a [Mismatch]);
 
 impl fmt::Display for Remedy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [Mismatch { field, .. }] = self.0
+            && field == RESOLUTION
+        {
+            return f.write_str(
+                "set `resolution` to a multiple (in the macro: `resolution = N`; of a command: --resolution N), or import \
+                 the model with a fixed input size: at other sizes its padding is another",
+            );
+        }
         let Some(Mismatch { expected, found, .. }) = self.0.iter().find(|one| one.field == "precision") else {
             return f
                 .write_str("use the spec that the weights were imported with, or import the weights for this spec");

@@ -42,7 +42,8 @@ pub struct NetworkInfo {
 impl NetworkInfo {
     /// Requirements on the weights of the network.
     pub fn needs(&self) -> Needs<'_> {
-        Needs { conventions: self.conventions, parameters: self.parameters }
+        let [height, width, _] = self.input;
+        Needs { conventions: self.conventions, resolution: [height, width], parameters: self.parameters }
     }
 }
 
@@ -51,6 +52,8 @@ impl NetworkInfo {
 pub struct Needs<'a> {
     /// Conventions that the weights must have been trained with.
     pub conventions: Conventions,
+    /// Height and width of the image.
+    pub resolution: [usize; 2],
     /// Tensors in order of execution.
     pub parameters: &'a [Parameter<'a>],
 }

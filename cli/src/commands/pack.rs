@@ -6,7 +6,7 @@ use mbvc::info::Numerics;
 use mbvc::{Isa, Weights};
 use mbvc_compiler::target::IsaFacts;
 use mbvc_compiler::{Compiled, Program};
-use mbvc_runtime::{Needs, PackedHeader, Packing};
+use mbvc_runtime::{PackedHeader, Packing};
 use serde::Serialize;
 
 use crate::engine::{self, Source};
@@ -205,7 +205,7 @@ fn pack(
     force: bool,
 ) -> Result<usize> {
     let parameters = compiled.parameters();
-    let needs = Needs { conventions: compiled.conventions(), parameters: &parameters };
+    let needs = compiled.needs(&parameters);
     let container = weights.container();
     program.with_plan(|plan| {
         let packing = Packing { network: &compiled.spec.name, needs, plan, isa, numerics };

@@ -32,8 +32,8 @@ pub fn of(chain: &Chain<'_>, graph: &SourceGraph<'_>, notes: &mut Vec<String>) -
     check(resolution, chain.size_multiple)?;
     if chain.size_multiple > 1 {
         notes.push(format!(
-            "the model pads images of any size below and on the right only, as `same` does for even sizes: at a resolution \
-             that is not a multiple of {}, the scores differ from those of the model",
+            "the model pads images of any size below and on the right only, as `same` does for even sizes: the weights \
+             require a height and a width that are multiples of {}",
             chain.size_multiple
         ));
     }

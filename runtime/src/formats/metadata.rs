@@ -14,14 +14,14 @@ impl Conventions {
     /// `mbvc.dense_activation`.
     ///
     /// # Errors
-    /// If one of them is missing or has an unknown value.
+    /// If one of them is missing or has an unknown value, or `mbvc.size_multiple` has one.
     pub fn of(header: &Header<'_>) -> Result<Self, ConventionError> {
         match header.metadata("mbvc.format") {
             None => return Err(ConventionError::NotOurs),
             Some(format) if format != FORMAT => return Err(ConventionError::Format),
             Some(_) => {}
         }
-        let classes = |text: &str| text.parse().ok().filter(|&n: &usize| n > 0);
+        size_multiple(header)?;
         Ok(Self {
             activation: read(header, "mbvc.activation", Activation::WORDS, Activation::from_word)?,
             dense_activation: match header.metadata(DENSE_ACTIVATION) {
@@ -30,8 +30,27 @@ impl Conventions {
             },
             padding: read(header, "mbvc.padding", Padding::WORDS, Padding::from_word)?,
             precision: read(header, "mbvc.precision", Precision::WORDS, Precision::from_word)?,
-            classes: read(header, "mbvc.classes", "a whole number from 1", classes)?,
+            classes: read(header, "mbvc.classes", WHOLE, whole)?,
         })
+    }
+}
+
+const WHOLE: &str = "a whole number from 1";
+
+fn whole(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|number| *number > 0)
+}
+
+/// Reads `mbvc.size_multiple`: height and width of an image must be multiples of it, because the padding of the weights'
+/// model is that of the network at these sizes only. Without it, it is 1.
+///
+/// # Errors
+/// If it is not a whole number from 1.
+pub fn size_multiple(header: &Header<'_>) -> Result<usize, ConventionError> {
+    const KEY: &str = "mbvc.size_multiple";
+    match header.metadata(KEY) {
+        None => Ok(1),
+        Some(_) => read(header, KEY, WHOLE, whole),
     }
 }
 

@@ -4,5 +4,5 @@ mod checksum;
 pub mod container;
 pub mod json;
 mod magic;
-mod metadata;
+pub mod metadata;
 pub mod packed;

@@ -11,8 +11,9 @@ use super::checksum::Checksum;
 use super::magic;
 use crate::conventions::{Activation, ConventionError, Conventions, HeadActivation};
 use crate::float::pack::{PackError, Plan};
-use crate::formats::container::Container;
+use crate::formats::container::{Container, Header};
 use crate::formats::json::JsonStr;
+use crate::formats::metadata::size_multiple;
 use crate::isa::{Detected, Isa, IsaError, choose};
 use crate::network::{BaseModel, Needs, NetworkInfo};
 use crate::numerics::Numerics;
@@ -57,7 +58,7 @@ impl<'a> Packing<'a> {
             return Err(PackError::FileSize { expected, found: file.len() });
         }
         let text_bytes = u32::try_from(text.bytes()).map_err(|_| PackError::Text)?;
-        self.check(Conventions::of(weights.header()).map_err(PackError::Convention)?)?;
+        self.check(weights.header())?;
         let preprocess = Preprocess::of(weights.header()).map_err(PackError::Convention)?;
         self.needs.check_finite(weights)?;
         file.fill(0);
@@ -80,8 +81,13 @@ impl<'a> Packing<'a> {
     }
 
     /// Checks that the conventions of the weights match the network. Tensors are checked when they are packed.
-    fn check(&self, theirs: Conventions) -> Result<(), PackError<'static>> {
-        let ours = self.needs.conventions;
+    fn check(&self, weights: &Header<'_>) -> Result<(), PackError<'static>> {
+        let theirs = Conventions::of(weights).map_err(PackError::Convention)?;
+        let multiple = size_multiple(weights).map_err(PackError::Convention)?;
+        let Needs { conventions: ours, resolution, .. } = self.needs;
+        if resolution.iter().any(|size| !size.is_multiple_of(multiple)) {
+            return Err(PackError::Resolution { multiple, found: resolution });
+        }
         let [activation, dense, padding, precision] = ["activation", "dense_activation", "padding", "precision"];
         let word = |activation: Option<Activation>| activation.map_or("none", Activation::word);
         for (field, expected, found) in [
@@ -380,7 +386,8 @@ pub fn from_packed<P: Plan + 'static>(
     })
 }
 
-/// Returns a hash (FNV-1a, 64 bits) of names, shapes, conventions and the plan, on which a packed block depends.
+/// Returns a hash (FNV-1a, 64 bits) of names, shapes, conventions, the resolution, which the weights may restrict, and the
+/// plan, on which a packed block depends.
 /// Numbers are hashed as 64 bits on every target, since a file is packed on one target and used on another.
 fn identity(needs: &Needs<'_>, plan: &dyn Plan) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325;
@@ -398,6 +405,7 @@ fn identity(needs: &Needs<'_>, plan: &dyn Plan) -> u64 {
         add(activation.word().as_bytes());
         add(&[0]);
     }
+    needs.resolution.iter().for_each(|size| add(&(*size as u64).to_le_bytes()));
     for parameter in needs.parameters {
         add(parameter.name.as_bytes());
         parameter.shape.iter().for_each(|dim| add(&(*dim as u64).to_le_bytes()));

@@ -86,6 +86,8 @@ fn rejects_unknown_metadata_with_the_reason() {
         ("mbvc.padding", Some("valid"), "`mbvc.padding` must be one of `same` `symmetric`"),
         ("mbvc.precision", Some("f16"), "`mbvc.precision` must be one of `f32` `int8` `uint8`"),
         ("mbvc.classes", Some("0"), "`mbvc.classes` must be a whole number from 1"),
+        ("mbvc.size_multiple", Some("0"), "`mbvc.size_multiple` must be a whole number from 1"),
+        ("mbvc.size_multiple", Some("32x32"), "`mbvc.size_multiple` must be a whole number from 1"),
         ("mbvc.classes", Some("a\"b"), "`mbvc.classes` must be a whole number from 1"),
         ("mbvc.preprocessing", Some("caffe"), "`mbvc.preprocessing` must be `scale R G B offset R G B`"),
     ] {

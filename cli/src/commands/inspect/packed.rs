@@ -8,7 +8,7 @@ use mbvc::Isa;
 use mbvc::errors::PackedError;
 use mbvc_compiler::spec::Overrides;
 use mbvc_networks as networks;
-use mbvc_runtime::{Needs, PackedHeader, PackedText};
+use mbvc_runtime::{PackedHeader, PackedText};
 use serde::Serialize;
 
 use super::{Args, shortened};
@@ -120,7 +120,7 @@ fn accepts(source: &engine::Source, fusion: FusionArg, header: &PackedHeader, le
     let isa: Isa = header.isa;
     let Ok(compiled) = source.compile(fusion, &[isa]) else { return false };
     let parameters = compiled.parameters();
-    let needs = Needs { conventions: compiled.conventions(), parameters: &parameters };
+    let needs = compiled.needs(&parameters);
     compiled.programs.iter().any(|program| program.with_plan(|plan| header.check(&needs, plan, length)).is_ok())
 }
 

@@ -61,6 +61,13 @@ pub enum PackError<'a> {
         /// Value in the weights.
         found: &'static str,
     },
+    /// Height and width of the network are not multiples of the number that the weights require.
+    Resolution {
+        /// `mbvc.size_multiple` of the weights.
+        multiple: usize,
+        /// Height and width of the network.
+        found: [usize; 2],
+    },
     /// The labels are longer than 4 GiB.
     Text,
     /// `MBVC_NUMERICS` has an unknown value.
@@ -99,6 +106,10 @@ impl core::fmt::Display for PackError<'_> {
                     "{field}: expected {expected}, found {found}; use the spec that the weights were imported with"
                 )
             }
+            Self::Resolution { multiple, found: [height, width] } => write!(
+                f,
+                "resolution: expected multiples of {multiple}, found {height}x{width}; compile the network for such a size"
+            ),
             Self::Text => f.write_str("the labels are longer than 4 GiB; import the model again"),
             Self::Numerics(error) => error.fmt(f),
             Self::BlockSize { expected, found } => {
