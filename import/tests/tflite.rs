@@ -4,8 +4,8 @@
 mod common;
 
 use common::fixture;
-use mbvc_compiler::spec::Precision;
-use mbvc_import::{ImportError, Imported, ReadOptions, read};
+use mbvc_compiler::spec::{NetworkSpec, Padding, Precision};
+use mbvc_import::{ImportError, Imported, ReadOptions, read, read_bytes};
 
 fn import(name: &str, keep: bool) -> Result<Imported, Box<ImportError>> {
     let options = if keep { ReadOptions::keep_quantization() } else { ReadOptions::default() };
@@ -45,7 +45,41 @@ fn a_dense_layer_at_each_position_is_refused_in_int8() {
 }
 
 #[test]
-fn a_softmax_over_another_axis_is_refused() {
-    let error = refusal("expanded_softmax.tflite");
-    assert!(error.contains("the reshape changes the channels") && error.contains("[?, 3, 1]"), "{error}");
+fn a_size_that_is_set_at_run_time_is_not_that_of_the_placeholder() {
+    for (file, multiple) in [("any_size.tflite", 1), ("any_size_padded.tflite", 4)] {
+        let imported = import(file, true).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((imported.recovered.resolution, imported.recovered.padding), ([224, 224], Padding::Same), "{file}");
+        assert_eq!(imported.recovered.size_multiple, multiple, "{file}");
+        let fits = |resolution: [usize; 2]| {
+            imported
+                .check_against(&NetworkSpec { resolution, ..imported.spec().clone() })
+                .map_err(|error| error.to_string())
+        };
+        fits([32, 44]).unwrap();
+        match fits([32, 42]) {
+            Ok(()) => assert_eq!(multiple, 1),
+            Err(error) => {
+                assert!(error.contains("resolution: expected 32x42, found weights for multiples of 4"), "{error}")
+            }
+        }
+        assert_eq!(imported.spec_yaml().contains("  # multiples of 4"), multiple == 4);
+        assert!(imported.notes.iter().any(|note| note.contains("the input size is dynamic")), "{:?}", imported.notes);
+    }
+}
+
+#[test]
+fn a_shape_that_contradicts_its_signature_is_refused() {
+    let mut bytes = std::fs::read(fixture("heads/tflite/any_size.tflite")).unwrap();
+    let vector = |sizes: [i32; 4]| [4].iter().chain(&sizes).flat_map(|size| size.to_le_bytes()).collect::<Vec<u8>>();
+    let signature = vector([-1, -1, -1, 3]);
+    let mut changed = 0;
+    for at in 0..bytes.len() - signature.len() {
+        if bytes[at..].starts_with(&signature) {
+            bytes[at..at + signature.len()].copy_from_slice(&vector([-1, 7, -1, 3]));
+            changed += 1;
+        }
+    }
+    assert!(changed > 0);
+    let error = read_bytes(&bytes, "a.tflite", &ReadOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("the shape and its signature differ") && error.contains("[-1, 7, -1, 3]"), "{error}");
 }

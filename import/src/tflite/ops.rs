@@ -411,11 +411,15 @@ fn copies<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
             let along_channels = matches!(options.i32(4, 0)?, 3 | -1) && options.i8(6)? == 0;
             (along_channels && call.inputs.iter().all(|other| *other == input)).then_some(call.inputs.len())
         }
+        code::TILE => match integers(tensors, call, 1)?.as_slice() {
+            &[1, 1, 1, copies] => usize::try_from(copies).ok(),
+            _ => None,
+        },
         // All copies are along the channels if the other sizes do not change.
-        _ => Some(to[3]),
+        _ => to[3].filter(|_| to[1].is_some() && to[2].is_some()),
     };
     match copied {
-        Some(channels) if from == [to[0], to[1], to[2], 1] && channels == to[3] => {
+        Some(channels) if from == [to[0], to[1], to[2], Some(1)] && to[3] == Some(channels) => {
             unary(tensors, call, Op::Repeat { channels })
         }
         _ => other(tensors, call),

@@ -110,6 +110,11 @@ impl<'a> Tensor<'a> {
         Ok(self.0.table(12, "quantization parameters")?.map(QuantizationParameters))
     }
 
+    /// The shape with -1 for sizes that are set at run time; empty if there are none.
+    pub fn signature(self) -> Result<Vector<'a>> {
+        self.0.vector(18, 4, "a tensor's shape signature")
+    }
+
     pub fn is_sparse(self) -> Result<bool> {
         Ok(self.0.table(16, "sparsity parameters")?.is_some())
     }

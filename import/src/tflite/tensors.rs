@@ -314,22 +314,33 @@ impl<'a> Tensors<'a> {
         })
     }
 
-    /// Returns the sizes of a tensor of four dimensions.
-    pub fn sizes(&self, index: i32) -> Result<Option<[usize; 4]>> {
-        let shape = self.tensor(index)?.shape()?;
-        let sizes: Option<Vec<usize>> = shape.i32s().take(5).map(|size| usize::try_from(size).ok()).collect();
-        Ok(sizes.and_then(|sizes| sizes.try_into().ok()))
+    /// Returns the sizes of a tensor of four dimensions, as far as they are fixed: of a size that is set at run time, the
+    /// shape has a placeholder, usually 1, and the signature -1.
+    pub fn sizes(&self, index: i32) -> Result<Option<[Option<usize>; 4]>> {
+        let tensor = self.tensor(index)?;
+        let (shape, signature) = (tensor.shape()?, tensor.signature()?);
+        let of = |sizes: Vector<'a>| -> Vec<i32> { sizes.i32s().take(5).collect() };
+        let Ok(mut sizes) = <[i32; 4]>::try_from(of(shape)) else { return Ok(None) };
+        if signature.len > 0 {
+            let signature = of(signature);
+            let agrees = |(size, fixed): (&i32, &i32)| *fixed == -1 || fixed == size;
+            if signature.len() != sizes.len() || !sizes.iter().zip(&signature).all(agrees) {
+                return Err(ImportError::malformed("the shape and its signature differ")
+                    .at(format!("tensor '{}'", shorten(&self.name(index))))
+                    .found(format!("{sizes:?} and {signature:?}")));
+            }
+            sizes.copy_from_slice(&signature);
+        }
+        Ok(Some(sizes.map(|size| usize::try_from(size).ok())))
     }
 
     /// Returns height, width and channels of an image tensor.
     pub fn image(&self, index: i32) -> Result<[Option<usize>; 3]> {
-        let shape = self.tensor(index)?.shape()?;
-        let sizes: Vec<_> = shape.i32s().take(5).map(|size| usize::try_from(size).ok()).collect();
-        let &[_, second, third, fourth] = sizes.as_slice() else {
+        let Some([_, second, third, fourth]) = self.sizes(index)? else {
             return Err(ImportError::unsupported("the input is not a batch of images")
                 .at(format!("input '{}'", shorten(&self.name(index))))
                 .expected("4 dimensions, [N, height, width, channels]")
-                .found(format!("{} dimensions", shape.len)));
+                .found(format!("{} dimensions", self.tensor(index)?.shape()?.len)));
         };
         Ok(if self.channels_first { [third, fourth, second] } else { [second, third, fourth] })
     }
