@@ -49,7 +49,7 @@ pub fn operation<'a>(layer: &Layer<'a>, operands: &[Operand]) -> Result<Operatio
         "nn.relu6" | "Relu6" => return Ok(Operation::Activation("relu6")),
         "nn.softmax" => return Ok(Operation::Activation("softmax")),
         "math.sigmoid" | "nn.sigmoid" | "Sigmoid" => return Ok(Operation::Activation("sigmoid")),
-        "cast" | "Cast" if !is_float(layer) => return Ok(Operation::Op(Op::Other)),
+        "cast" | "Cast" if !is_float(layer)? => return Ok(Operation::Op(Op::Other)),
         "cast" | "Cast" => return Ok(Operation::ToFloat),
         "identity" => return Ok(Operation::Nothing),
         "reshape" => return Ok(Operation::Reshape),
@@ -60,12 +60,12 @@ pub fn operation<'a>(layer: &Layer<'a>, operands: &[Operand]) -> Result<Operatio
 }
 
 /// Whether a conversion is to floats, which keeps pixels: Keras 3 has the type in the configuration, Keras 2 in the call.
-fn is_float(layer: &Layer<'_>) -> bool {
+fn is_float(layer: &Layer<'_>) -> Result<bool> {
     let name = match layer.class {
-        "Cast" => layer.policy(),
+        "Cast" => layer.policy()?,
         _ => layer.inbound.pointer("/0/3/dtype").and_then(Json::as_str),
     };
-    matches!(name, Some("float32" | "float64"))
+    Ok(matches!(name, Some("float32" | "float64")))
 }
 
 fn binary<'a>(operator: Arithmetic, operands: &[Operand]) -> Op<'a> {

@@ -7,6 +7,14 @@ use super::weights::Weights;
 use crate::error::{ImportError, Result};
 use crate::source::{MAX_NODES, Node, Op, Place, Value};
 
+/// Types of integers that can be 0 to 255.
+pub const PIXELS: [&str; 7] = ["uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"];
+
+/// Whether a dtype policy is of floats.
+pub fn is_float(policy: &str) -> bool {
+    matches!(policy, "float32" | "float64" | "float16" | "bfloat16" | "mixed_float16" | "mixed_bfloat16")
+}
+
 /// The input image.
 pub const INPUT: Value = 0;
 
@@ -35,9 +43,9 @@ pub struct Builder<'a> {
     pub image: [Option<usize>; 3],
     /// Channels of each value, if known.
     channels: Vec<Option<usize>>,
-    /// Whether the input is of bytes.
-    pub takes_bytes: bool,
-    /// Whether the image was converted from bytes to floats.
+    /// Whether the input is of integers, which are pixels from 0 to 255.
+    pub takes_pixels: bool,
+    /// Whether the image was converted from integers to floats.
     has_floats: bool,
     /// Single channels: the image and the channel.
     single: HashMap<Value, (Value, usize)>,
@@ -55,7 +63,7 @@ impl<'a> Builder<'a> {
             notes: Vec::new(),
             image: [None; 3],
             channels: vec![None],
-            takes_bytes: false,
+            takes_pixels: false,
             has_floats: false,
             single: HashMap::new(),
             with_axes: HashSet::new(),
@@ -130,9 +138,9 @@ impl<'a> Builder<'a> {
         value == self.front
     }
 
-    /// Whether `value` is an image of bytes.
-    pub fn is_of_bytes(&self, value: Value) -> bool {
-        self.takes_bytes && !self.has_floats && self.is_front(value)
+    /// Whether `value` is an image of integers.
+    pub fn is_of_integers(&self, value: Value) -> bool {
+        self.takes_pixels && !self.has_floats && self.is_front(value)
     }
 
     /// Notes that the image is converted to floats.
@@ -140,11 +148,24 @@ impl<'a> Builder<'a> {
         self.has_floats |= self.is_front(value);
     }
 
-    /// Learns the type of the image from its input layer.
-    pub fn learn_type(&mut self, value: Value, layer: &Layer<'a>) {
-        if layer.class == "InputLayer" && value == INPUT {
-            self.takes_bytes |= layer.policy() == Some("uint8");
+    /// Learns the type of the image from the input layer of a network that is called on `value`.
+    ///
+    /// # Errors
+    /// If the type is not of floats or pixels, or the network converts floats to integers.
+    pub fn learn_type(&mut self, value: Value, layer: &Layer<'a>) -> Result<()> {
+        const EXPECTED: &str = "floats, or integers that can be 0 to 255, of an image";
+        if layer.class != "InputLayer" {
+            return Ok(());
         }
+        match layer.policy()? {
+            None => {}
+            Some(policy) if is_float(policy) => {}
+            Some(policy) if PIXELS.contains(&policy) && (value == INPUT || self.is_of_integers(value)) => {
+                self.takes_pixels = true;
+            }
+            Some(_) => return Err(layer.wrong("dtype", EXPECTED)),
+        }
+        Ok(())
     }
 
     /// Learns the shape of the image from a layer that is called on it.

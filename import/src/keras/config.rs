@@ -103,10 +103,13 @@ impl<'a> Layer<'a> {
     }
 
     /// Returns the name of a function, such as an activation, plain or serialized with its module; `package>name` for a
-    /// registered function of the user.
+    /// registered function of the user, and `None` for one of another module.
     pub fn function(&self, key: &str) -> Option<&'a str> {
         let value = self.config.get(key)?;
-        let named = || value.get("config")?.as_str().or_else(|| value.get("class_name")?.as_str());
+        let named = || {
+            let value = Some(value).filter(|value| foreign(value).is_none())?;
+            value.get("config")?.as_str().or_else(|| value.get("class_name")?.as_str())
+        };
         let registered = value.get("registered_name").and_then(Json::as_str).filter(|name| name.contains('>'));
         registered.or_else(|| value.as_str()).or_else(named)
     }
@@ -129,10 +132,20 @@ impl<'a> Layer<'a> {
         self.setting(key, "numbers", numbers)
     }
 
-    /// Returns the dtype policy, such as `mixed_float16`.
-    pub fn policy(&self) -> Option<&'a str> {
-        let dtype = self.config.get("dtype")?;
-        dtype.as_str().or_else(|| dtype.get("config")?.get("name")?.as_str())
+    /// Returns the dtype policy, such as `mixed_float16`, or the mode of a quantized one, such as `int8`; `None` if it is
+    /// absent or null.
+    ///
+    /// # Errors
+    /// If it is in another notation, or one policy per layer of a network.
+    pub fn policy(&self) -> Result<Option<&'a str>> {
+        self.setting("dtype", "the name of a dtype policy", |dtype| {
+            let class = dtype.get("class_name").and_then(Json::as_str);
+            let of_config = || {
+                let config = dtype.get("config").filter(|_| class.is_some_and(|class| !class.ends_with("Map")))?;
+                config.get("mode").or_else(|| config.get("name"))?.as_str()
+            };
+            dtype.as_str().or_else(of_config)
+        })
     }
 
     /// Returns height, width and channels of a batch of images, under the key of any version of Keras.
@@ -210,7 +223,7 @@ mod tests {
     fn notations_of_all_versions_are_read() {
         let entry = json!({"class_name": "Conv2D", "module": "keras.layers", "registered_name": null, "config": {
             "name": "c", "strides": 2, "kernel_size": [3, 1], "batch_shape": [null, 96, null, 3],
-            "activation": {"module": "m", "class_name": "function", "config": "relu6", "registered_name": "relu6"},
+            "activation": {"module": "builtins", "class_name": "function", "config": "relu6", "registered_name": "relu6"},
             "dtype": {"class_name": "DTypePolicy", "config": {"name": "mixed_float16"}}, "padding": [[1]],
         }});
         let layer = Layer::new(&entry).unwrap();
@@ -233,11 +246,14 @@ mod tests {
         }
         let registered = json!({"class_name": "Dense", "config": {"activation": {"registered_name": "mine>relu", "config": "relu"}}});
         assert_eq!(Layer::new(&registered).unwrap().function("activation"), Some("mine>relu"));
+        let other = json!({"class_name": "Dense", "config": {"activation": {"module": "mine", "class_name": "function", "config": "relu"}}});
+        let error = Layer::new(&other).unwrap().activation().unwrap_err().to_string();
+        assert!(error.contains("unsupported `activation` of the layer") && error.contains("mine"), "{error}");
         assert_eq!([layer.pair("strides", 1).unwrap(), layer.pair("kernel_size", 1).unwrap()], [[2, 2], [3, 1]]);
         assert_eq!(layer.pair("dilation_rate", 1).unwrap(), [1, 1]);
         assert!(layer.pair("padding", 1).is_err());
         assert_eq!(layer.function("activation"), Some("relu6"));
-        assert_eq!(layer.policy(), Some("mixed_float16"));
+        assert_eq!(layer.policy().unwrap(), Some("mixed_float16"));
         assert_eq!(layer.image(), Some([Some(96), None, Some(3)]));
         assert_eq!(numbers(&json!([[1, 2.5], 3])), Some(vec![1.0, 2.5, 3.0]));
         assert_eq!(numbers(&json!(["a"])), None);
@@ -258,6 +274,34 @@ mod tests {
             [("one", Some(3.0)), ("scalar", Some(4.0)), ("list", Some(5.0)), ("null", None), ("no", None)]
         {
             assert_eq!(layer.number(key).unwrap(), number, "{key}");
+        }
+    }
+
+    #[test]
+    fn policies_of_all_kinds_are_read_or_refused() {
+        let policy = |dtype: Json| {
+            let entry = json!({"class_name": "Dense", "config": {"dtype": dtype}});
+            Layer::new(&entry)
+                .unwrap()
+                .policy()
+                .map(|policy| policy.map(str::to_owned))
+                .map_err(|error| error.to_string())
+        };
+        let of = |class: &str, config: Json| json!({"module": "keras", "class_name": class, "config": config});
+        let quantized = of("QuantizedDTypePolicy", json!({"mode": "int8", "source_name": "float32"}));
+        for (dtype, expected) in [
+            (json!(null), None),
+            (json!("float64"), Some("float64")),
+            (of("Policy", json!({"name": "float32"})), Some("float32")),
+            (of("PolicyV1", json!({"name": "mixed_float16", "loss_scale": null})), Some("mixed_float16")),
+            (quantized, Some("int8")),
+        ] {
+            assert_eq!(policy(dtype.clone()).unwrap().as_deref(), expected, "{dtype}");
+        }
+        let map = of("DTypePolicyMap", json!({"name": "map_float32", "default_policy": null, "policy_map": {}}));
+        for dtype in [json!(1), json!({"name": "float32"}), json!({"class_name": "DTypePolicy", "config": {}}), map] {
+            let error = policy(dtype.clone()).unwrap_err();
+            assert!(error.contains("unsupported `dtype` of the layer"), "{dtype}: {error}");
         }
     }
 

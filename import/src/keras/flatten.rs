@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use serde_json::Value as Json;
 
-use super::builder::{Builder, INPUT, Operand, values};
+use super::builder::{Builder, INPUT, Operand, is_float, values};
 use super::config::Layer;
 use super::inbound::{Argument, Call, Tensor, calls, tensors};
 use super::layers;
@@ -111,7 +111,7 @@ impl<'a> Flattener<'a> {
         self.graph.learn(value, network);
         for layer in layers {
             self.graph.learn(value, layer);
-            self.graph.learn_type(value, layer);
+            self.graph.learn_type(value, layer).map_err(|error| error.at(inside.place(layer).text()))?;
             if layer.class != "InputLayer" {
                 let results = self.call(layer, &[Operand::Value(value)], inside)?;
                 let &[result] = results.as_slice() else {
@@ -156,7 +156,7 @@ impl<'a> Flattener<'a> {
             }
             if let Some(&value) = results.first(layer.name) {
                 self.graph.learn(value, layer);
-                self.graph.learn_type(value, layer);
+                self.graph.learn_type(value, layer).map_err(|error| error.at(inside.place(layer).text()))?;
             }
         }
         // Layers are in order of execution, so the inputs of nearly all are available at once.
@@ -206,8 +206,8 @@ impl<'a> Flattener<'a> {
                 .expected("a layer in inference mode")
                 .help("build the model without this argument, and save it again"));
         }
-        match layer.policy() {
-            Some(policy) if policy.contains("float16") => {
+        match layer.policy()? {
+            Some(policy) if is_float(policy) && policy.contains("float16") => {
                 let policy = shorten(policy);
                 self.graph.note(format!(
                     "Keras runs this model with the policy {policy}; it is imported as float32, which is more precise"
@@ -217,6 +217,9 @@ impl<'a> Flattener<'a> {
                 return Err(ImportError::unsupported("the weights of the layer are quantized by Keras")
                     .found(shorten(policy))
                     .help("save the model before `model.quantize`, and use `mbvc quantize`"));
+            }
+            Some(policy) if !is_float(policy) && !layers::has_any_type(layer.class) => {
+                return Err(layer.wrong("dtype", "a policy of floats, such as float32"));
             }
             _ => {}
         }

@@ -128,10 +128,12 @@ pub fn translate<'a>(
             Operation::Arithmetic(operator, op) => {
                 // A division results in floats.
                 let overflows = operator != Arithmetic::Divide && !matches!(op, Op::Other);
-                if overflows && inputs.iter().any(|input| graph.is_of_bytes(*input)) {
-                    return Err(ImportError::unsupported("the arithmetic is on uint8 pixels, where results overflow")
-                        .expected("a cast to float32 before it")
-                        .help("move the cast before the arithmetic, or use `Rescaling`, and save the model again"));
+                if overflows && inputs.iter().any(|input| graph.is_of_integers(*input)) {
+                    return Err(ImportError::unsupported(
+                        "the arithmetic is on integer pixels, where results overflow",
+                    )
+                    .expected("a cast to float32 before it")
+                    .help("move the cast before the arithmetic, or use `Rescaling`, and save the model again"));
                 }
                 graph.push(place, op, inputs)
             }
@@ -151,6 +153,11 @@ pub fn translate<'a>(
 pub fn records_training(layer: &Layer<'_>) -> bool {
     let is_keras3 = layer.inbound.as_array().is_some_and(|calls| calls.iter().all(|call| call.get("kwargs").is_some()));
     is_keras3 && (is_augmentation(layer.class) || RESIZING.contains(&layer.class))
+}
+
+/// Whether a layer may have any dtype: it has no effect on the type of pixels, or its translation checks it.
+pub fn has_any_type(class: &str) -> bool {
+    TRAINING_ONLY.contains(&class) || RESIZING.contains(&class) || is_augmentation(class) || class == "Cast"
 }
 
 fn is_augmentation(class: &str) -> bool {

@@ -149,7 +149,7 @@ pub fn translate<'a>(config: &'a Json, weights: Box<dyn Weights<'a> + 'a>) -> Re
     Ok(SourceGraph {
         input: builder::INPUT,
         input_shape: graph.image,
-        input_quantization: graph.takes_bytes.then_some((1.0, 0)),
+        input_quantization: graph.takes_pixels.then_some((1.0, 0)),
         nodes: graph.nodes,
         hints,
         notes: graph.notes,

@@ -26,6 +26,7 @@ pub fn read<'a>(topology: &'a Json, signature: &'a Json, tensors: &'a Tensors) -
     let output = graph.output(signature)?;
     let input = graph.input()?;
     let input_shape = image(&graph.nodes[input])?;
+    let input_quantization = pixels(&graph.nodes[input])?;
     let mut scope = Scope::new(tensors);
     let value = scope.fresh(input_shape[2]);
     for at in graph.order(output)? {
@@ -34,7 +35,8 @@ pub fn read<'a>(topology: &'a Json, signature: &'a Json, tensors: &'a Tensors) -
         let slot = translated.map_err(|error| error.at(node.place().text()))?;
         scope.bind(node.name, slot);
     }
-    Ok(SourceGraph { input: value, input_shape, nodes: scope.nodes, ..SourceGraph::of(Format::TensorFlowJs) })
+    let format = SourceGraph::of(Format::TensorFlowJs);
+    Ok(SourceGraph { input: value, input_shape, input_quantization, nodes: scope.nodes, ..format })
 }
 
 /// Nodes by name.
@@ -157,5 +159,17 @@ fn image(input: &Node<'_>) -> Result<[Option<usize>; 3]> {
             .at(input.place().text())
             .expected("4 dimensions, [N, height, width, 3]")
             .found(format!("{} dimensions", sizes.len()))),
+    }
+}
+
+/// Returns scale and zero point of an input of integers, which are pixels from 0 to 255; `None` for floats.
+fn pixels(input: &Node<'_>) -> Result<Option<(f64, i64)>> {
+    let at = |error: Box<ImportError>| error.at(input.place().text());
+    match input.element_type("dtype").map_err(at)? {
+        None | Some("DT_FLOAT" | "DT_HALF" | "DT_DOUBLE" | "DT_BFLOAT16") => Ok(None),
+        Some("DT_UINT8" | "DT_INT32" | "DT_INT64") => Ok(Some((1.0, 0))),
+        Some(other) => Err(at(ImportError::unsupported("unsupported type of the image")
+            .expected("floats, or integers from 0 to 255: uint8 or int32")
+            .found(shorten(other)))),
     }
 }

@@ -87,7 +87,14 @@ impl<'a> Node<'a> {
 
     /// Returns a name such as `DT_FLOAT`.
     pub fn element_type(&self, key: &str) -> Result<Option<&'a str>> {
-        Ok(self.attribute(key, "type")?.and_then(Json::as_str))
+        // TensorFlow's `DataType`.
+        let name = |value: &'a Json| match value.as_u64() {
+            Some(1) => Some("DT_FLOAT"),
+            Some(3) => Some("DT_INT32"),
+            Some(4) => Some("DT_UINT8"),
+            _ => value.as_str(),
+        };
+        self.attribute(key, "type")?.map(|value| name(value).ok_or_else(|| wrong(key, value))).transpose()
     }
 
     pub fn flag(&self, key: &str) -> Result<Option<bool>> {
@@ -248,6 +255,7 @@ mod tests {
             "padding": {"s": "U0FNRQ=="}, "bytes": {"s": [86, 65]}, "strides": {"list": {"i": ["1", 2, "2", "1"]}},
             "fused_ops": {"list": {"s": ["Qmlhc0FkZA=="]}}, "empty": {"list": {}}, "T": {"type": "DT_FLOAT"},
             "flag": {"b": true}, "epsilon": {"f": 0.5}, "_note": {"i": "1"},
+            "U": {"type": 4}, "dtype": {"type": 99},
             "shape": {"shape": {"dim": [{"size": "-1"}, {"size": 32}, {}]}}, "scalar": {"shape": {}},
         }});
         let node = Node::new(&json).unwrap();
@@ -260,6 +268,11 @@ mod tests {
         assert_eq!(node.texts("fused_ops").unwrap(), Some(vec!["biasadd".to_owned()]));
         assert_eq!(node.integers("empty").unwrap(), Some(vec![]));
         assert_eq!((node.flag("flag").unwrap(), node.float("epsilon").unwrap()), (Some(true), Some(0.5)));
+        assert_eq!(
+            ["T", "U", "absent"].map(|key| node.element_type(key).unwrap()),
+            [Some("DT_FLOAT"), Some("DT_UINT8"), None]
+        );
+        assert!(node.element_type("dtype").is_err());
         assert_eq!(node.shape("shape").unwrap(), Some(vec![None, Some(32), None]));
         assert_eq!(node.shape("scalar").unwrap(), None);
         assert!(node.text("strides").unwrap_err().to_string().contains("attribute strides has another type"));

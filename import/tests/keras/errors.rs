@@ -68,6 +68,27 @@ fn reports_unsupported_layers_by_name() {
     assert!(model.contains("class 'MyModel'") && model.contains("subclassed"), "{model}");
 }
 
+/// A policy in another notation is not taken as an absent one.
+#[test]
+fn an_unknown_dtype_policy_is_named() {
+    let policy = |config: &str| {
+        replaced("\"dtype\": \"float32\", \"filters\": 8,", &format!("\"dtype\": {config}, \"filters\": 8,"))
+    };
+    for config in [
+        r#"{"class_name": "DTypePolicyMap", "config": {"name": "map", "default_policy": null, "policy_map": {}}}"#,
+        r#"{"class_name": "DTypePolicy", "config": {"policy": "float32"}}"#,
+        r#"["float32"]"#,
+        r#""float31""#,
+        r#""int32""#,
+    ] {
+        let error = policy(config);
+        assert!(error.contains("node 'narrow/Conv1' (Conv2D): unsupported `dtype` of the layer"), "{config}: {error}");
+    }
+    let quantized =
+        policy(r#"{"class_name": "QuantizedDTypePolicy", "config": {"mode": "int8", "source_name": "float32"}}"#);
+    assert!(quantized.contains("the weights of the layer are quantized by Keras"), "{quantized}");
+}
+
 /// Constants that Keras 3 stores as arrays or tensors are the same as plain ones.
 #[test]
 fn arrays_and_tensors_are_read() {

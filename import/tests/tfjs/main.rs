@@ -11,6 +11,7 @@ mod rejections;
 use std::fs;
 
 use common::fixture;
+use mbvc_compiler::spec::Preprocessing;
 use mbvc_import::{Imported, ReadOptions, read, read_bytes};
 use serde_json::Value as Json;
 
@@ -94,6 +95,30 @@ fn files_in_memory_and_in_a_folder_are_equal() {
             }
             _ => panic!("{name}"),
         }
+    }
+}
+
+/// Without arithmetic on the image, its type alone shows the range of the pixels.
+#[test]
+fn integer_inputs_are_pixels() {
+    let read = |dtype: &str| {
+        let mut model = Model::of("graph_plain");
+        let input = model.nodes().iter_mut().find(|node| node["op"] == "Placeholder").unwrap();
+        input["attr"]["dtype"]["type"] = serde_json::from_str(dtype).unwrap();
+        model.read()
+    };
+    for dtype in ["\"DT_INT32\"", "\"DT_UINT8\"", "3"] {
+        let imported = read(dtype).unwrap_or_else(|error| panic!("{error}"));
+        let preprocessing = imported.recovered.preprocessing;
+        assert_eq!(
+            (preprocessing, imported.recovered.preprocessing_recorded),
+            (Preprocessing::from_range(0.0, 255.0), true)
+        );
+    }
+    assert!(!read("\"DT_FLOAT\"").unwrap().recovered.preprocessing_recorded);
+    for dtype in ["\"DT_BOOL\"", "\"DT_INT8\"", "99", "null"] {
+        let error = read(dtype).map(|imported| imported.facts).unwrap_err();
+        assert!(error.contains("node 'image' (Placeholder)"), "{dtype}: {error}");
     }
 }
 
