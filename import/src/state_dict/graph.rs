@@ -6,6 +6,7 @@ use std::rc::Rc;
 use mbvc_compiler::spec::{Activation, NetworkSpec, Padding};
 
 use super::account;
+use super::conv_head;
 use super::conventions::of_layers;
 use super::dict::StateDict;
 use super::family::Family;
@@ -45,6 +46,7 @@ pub fn read<'a>(
     let leaves = head::leaves(dict, &layers);
     let modules = modules::read(dict, &layers, &leaves)?;
     conventions.use_modules(&modules);
+    conv_head::check(dict, &layers, &leaves, &modules.scores)?;
     let assumed = spec.filter(|spec| !spec.head.dense.is_empty()).map(|spec| spec.head.dense_activation);
     let head = head::find(leaves, &layers.dense, &modules.scores, assumed)?;
     // `[out, in, height, width]`; the recognizer checks the channels.

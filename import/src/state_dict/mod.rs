@@ -7,6 +7,7 @@
 //! identify (`family`). Strides come from the published table, a spec or attributes of modules (`strides`).
 
 mod account;
+mod conv_head;
 mod conventions;
 mod dict;
 mod family;
