@@ -53,6 +53,7 @@ pub fn operation<'a>(layer: &Layer<'a>, operands: &[Operand]) -> Result<Operatio
         "cast" | "Cast" => return Ok(Operation::ToFloat),
         "identity" => return Ok(Operation::Nothing),
         "reshape" => return Ok(Operation::Reshape),
+        "tile" | "Tile" | "Repeat" => return Ok(Operation::Op(copies(layer, &operands)?)),
         "image.grayscale_to_rgb" => return Ok(Operation::Op(Op::Repeat { channels: 3 })),
         _ => return Ok(Operation::Op(Op::Other)),
     };
@@ -66,6 +67,22 @@ fn is_float(layer: &Layer<'_>) -> Result<bool> {
         _ => layer.inbound.pointer("/0/3/dtype").and_then(Json::as_str),
     };
     Ok(matches!(name, Some("float32" | "float64")))
+}
+
+/// Copies of an image along the channels: `Repeat` of the last axis, or a tile of the others by 1.
+fn copies<'a>(layer: &Layer<'a>, operands: &[Operand]) -> Result<Op<'a>> {
+    let repeats = match operands {
+        [Operand::Value(_)] => layer.numbers("repeats")?.unwrap_or_default(),
+        [Operand::Value(_), Operand::Numbers(multiples)] if layer.class == "TFOpLambda" => multiples.clone(),
+        _ => Vec::new(),
+    };
+    let count = match (layer.class, repeats.as_slice()) {
+        ("Repeat", &[count]) if matches!(layer.number("axis")?, Some(-1.0 | 3.0)) => count,
+        ("Tile" | "TFOpLambda", &[1.0, 1.0, 1.0, count]) => count,
+        _ => return Ok(Op::Other),
+    };
+    // More copies than any network reads are not an operation of MobileNetV2 either.
+    Ok(if count == 3.0 { Op::Repeat { channels: 3 } } else { Op::Other })
 }
 
 fn binary<'a>(operator: Arithmetic, operands: &[Operand]) -> Op<'a> {

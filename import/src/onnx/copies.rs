@@ -1,7 +1,7 @@
 //! Copies of a gray image along the channels, as a network for color images reads it.
 
 use super::proto;
-use super::scope::{Axes, Scope, Slot};
+use super::scope::{Axes, Scope};
 use super::tensor::{Attributes, axis_of};
 use crate::error::Result;
 
@@ -10,7 +10,8 @@ const AXES: usize = 4;
 
 /// Returns the number of copies of a `Concat`, `Tile` or `Expand`; `None` for one that does not only copy channels.
 pub fn channels<'a>(scope: &Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>) -> Result<Option<usize>> {
-    let Some(Slot::Data { value, axes }) = scope.slot(node, 0)? else { return Ok(None) };
+    let activation = |at| -> Result<_> { Ok(scope.slot(node, at)?.and_then(|slot| slot.activation())) };
+    let Some((value, axes)) = activation(0)? else { return Ok(None) };
     let [axis, rows, columns] = match axes {
         Axes::Nchw(1) => [1, 2, 3],
         Axes::Nhwc(1) => [3, 1, 2],
@@ -19,7 +20,7 @@ pub fn channels<'a>(scope: &Scope<'a>, node: &'a proto::Node, attributes: Attrib
     if node.op_type == "Concat" {
         let mut copies = axis_of(attributes.int("axis", 0), AXES) == Some(axis);
         for at in 1..node.input.len() {
-            copies &= matches!(scope.slot(node, at)?, Some(Slot::Data { value: other, .. }) if other == value);
+            copies &= activation(at)?.is_some_and(|(other, _)| other == value);
         }
         return Ok(copies.then_some(node.input.len()));
     }

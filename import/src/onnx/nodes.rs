@@ -165,12 +165,15 @@ fn operation<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
             // PyTorch exports `repeat` as an Expand to the same sizes, and a Tile.
             Some(1) => alias(scope, node),
             Some(channels) => {
-                let (value, axes) = scope.data(node, 0)?;
-                scope.emit(node, Op::Repeat { channels }, vec![value], axes.with_channels(channels))
+                let axes = scope.moved(node)?.1.with_channels(channels);
+                moved(scope, node, Op::Repeat { channels }, axes)
             }
             None => scope.other(node, Op::Other),
         },
-        "Gather" | "Slice" if reverse::is_reversal(scope, node, attributes)? => scope.unary(node, Op::ReverseChannels),
+        "Gather" | "Slice" if reverse::is_reversal(scope, node, attributes)? => {
+            let axes = scope.moved(node)?.1;
+            moved(scope, node, Op::ReverseChannels, axes)
+        }
         "Softmax" => softmax(scope, node, attributes, HeadActivation::Softmax),
         "LogSoftmax" => softmax(scope, node, attributes, HeadActivation::LogSoftmax),
         "Sigmoid" => scope.unary(node, Op::Scores(HeadActivation::Sigmoid)),
@@ -233,6 +236,13 @@ fn softmax<'a>(
         axes.check_softmax(attributes.int("axis", if joined { 1 } else { -1 }), joined)?;
     }
     scope.unary(node, Op::Scores(activation))
+}
+
+/// Adds an operation that moves elements of input 0, floats or integers.
+fn moved<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, op: Op<'a>, axes: Axes) -> Result<()> {
+    let (value, _, numbers) = scope.moved(node)?;
+    let result = scope.push(node, op, vec![value]);
+    scope.name(node, numbers.of(result, axes))
 }
 
 fn alias<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {

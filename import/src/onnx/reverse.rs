@@ -2,7 +2,7 @@
 
 use super::evaluate::indices;
 use super::proto;
-use super::scope::{Axes, Scope, Slot};
+use super::scope::{Axes, Scope};
 use super::tensor::{Attributes, axis_of};
 use crate::error::Result;
 
@@ -13,9 +13,9 @@ const CHANNELS: usize = 3;
 
 /// Whether a `Gather` of the channels `[2, 1, 0]`, or a `Slice` with step -1, reverses the channels of an image.
 pub fn is_reversal<'a>(scope: &Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>) -> Result<bool> {
-    let channels = match scope.slot(node, 0)? {
-        Some(Slot::Data { axes: Axes::Nchw(CHANNELS), .. }) => 1,
-        Some(Slot::Data { axes: Axes::Nhwc(CHANNELS), .. }) => 3,
+    let channels = match scope.slot(node, 0)?.and_then(|slot| slot.activation()) {
+        Some((_, Axes::Nchw(CHANNELS))) => 1,
+        Some((_, Axes::Nhwc(CHANNELS))) => 3,
         _ => return Ok(false),
     };
     if node.op_type == "Gather" {

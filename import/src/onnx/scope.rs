@@ -60,6 +60,16 @@ impl<'a> Slot<'a> {
         Self::Stored(Rc::new(Stored { tensor, constant: OnceCell::new() }))
     }
 
+    /// Returns the value and the axes of an activation: floats, or the integers of an image that no node has dequantized.
+    pub fn activation(&self) -> Option<(Value, Axes)> {
+        match self {
+            Self::Data { value, axes } | Self::Integers { value, axes, quantization: None, .. } => {
+                Some((*value, *axes))
+            }
+            _ => None,
+        }
+    }
+
     /// Returns a slot of the same kind for another value or other axes.
     pub fn of(self, value: Value, axes: Axes) -> Self {
         match self {

@@ -102,6 +102,7 @@ impl Op<'_> {
     pub fn channels(&self, input: Option<usize>) -> Option<usize> {
         match self {
             Self::Conv(Conv { kernel, .. }) | Self::Dense(Dense { kernel, .. }) => kernel.shape().last().copied(),
+            Self::Repeat { channels } => Some(*channels),
             _ => input,
         }
     }

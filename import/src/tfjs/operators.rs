@@ -76,6 +76,8 @@ fn operation<'a>(scope: &mut Scope<'a>, call: &Call<'_, 'a>) -> Result<Slot> {
         "Softmax" => known(&[]).and_then(|()| unary(scope, call, Op::Scores(HeadActivation::Softmax))),
         "LogSoftmax" => known(&[]).and_then(|()| unary(scope, call, Op::Scores(HeadActivation::LogSoftmax))),
         "Sigmoid" => known(&[]).and_then(|()| unary(scope, call, Op::Scores(HeadActivation::Sigmoid))),
+        "ConcatV2" => known(&["N"]).and_then(|()| concatenation(scope, call)),
+        "Tile" => known(&["Tmultiples"]).and_then(|()| tile(scope, call)),
         "ArgMax" | "TopKV2" => unary(scope, call, Op::Ranking),
         "Identity" | "StopGradient" | "PreventGradient" | "Snapshot" => Ok(Slot::Data(call.value()?)),
         "Cast" if call.node.element_type("DstT")? == Some("DT_FLOAT") => Ok(Slot::Data(call.value()?)),
@@ -358,6 +360,26 @@ fn mean<'a>(scope: &mut Scope<'a>, call: &Call<'_, 'a>) -> Result<Slot> {
             .found(format!("axes {axes:?}")));
     }
     unary(scope, call, Op::Pool { window: None })
+}
+
+/// Copies of one image along the channels; any other concatenation is not an operation of MobileNetV2.
+fn concatenation<'a>(scope: &mut Scope<'a>, call: &Call<'_, 'a>) -> Result<Slot> {
+    let Some((axis, images)) = call.inputs.split_last() else { return other(scope, call) };
+    let is_copied = images.iter().all(|image| matches!(image, Slot::Data(_)) && Some(image) == images.first());
+    match (is_copied, axis) {
+        (true, Slot::Constant(_)) if matches!(*scope.integers(axis)?, [-1 | 3]) => {
+            unary(scope, call, Op::Repeat { channels: images.len() })
+        }
+        _ => other(scope, call),
+    }
+}
+
+/// Copies of an image along the channels.
+fn tile<'a>(scope: &mut Scope<'a>, call: &Call<'_, 'a>) -> Result<Slot> {
+    match *scope.integers(call.input(1)?)? {
+        [1, 1, 1, 3] => unary(scope, call, Op::Repeat { channels: 3 }),
+        _ => other(scope, call),
+    }
 }
 
 /// A reshape that keeps the channels last: `[-1, C]`, `[N, 1, 1, C]`, or the shape of another value.

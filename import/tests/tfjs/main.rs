@@ -11,9 +11,9 @@ mod rejections;
 use std::fs;
 
 use common::fixture;
-use mbvc_compiler::spec::Preprocessing;
+use mbvc_compiler::spec::{Color, Preprocessing};
 use mbvc_import::{Imported, ReadOptions, read, read_bytes};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 /// Models of each kind.
 const MODELS: [&str; 9] = [
@@ -119,6 +119,47 @@ fn integer_inputs_are_pixels() {
     for dtype in ["\"DT_BOOL\"", "\"DT_INT8\"", "99", "null"] {
         let error = read(dtype).map(|imported| imported.facts).unwrap_err();
         assert!(error.contains("node 'image' (Placeholder)"), "{dtype}: {error}");
+    }
+}
+
+/// A network for colors that reads three copies of a gray image.
+#[test]
+fn copies_of_a_gray_image_are_summed() {
+    let read = |operator: &str, count: usize, last: &[i32], channels: &str| {
+        let mut model = Model::of("graph_plain");
+        let nodes = model.nodes();
+        nodes[0]["attr"]["shape"]["shape"]["dim"][3]["size"] = channels.into();
+        for node in nodes.iter_mut().filter(|node| node["input"][0] == "image") {
+            node["input"][0] = "copies".into();
+        }
+        let mut inputs = vec!["image"; count];
+        inputs.push("last");
+        nodes.push(json!({"name": "last", "op": "Const"}));
+        nodes.push(json!({"name": "copies", "op": operator, "input": inputs}));
+        let shape: &[usize] = if last.len() == 1 { &[] } else { &[last.len()] };
+        model.entries().push(json!({"name": "last", "shape": shape, "dtype": "int32"}));
+        model.first_shard().extend(last.iter().flat_map(|number| number.to_le_bytes()));
+        model.read()
+    };
+    let stem = |imported: &Imported| imported.container.tensor("stem.weight").unwrap().data.f32s().unwrap().to_vec();
+    let colors = Model::of("graph_plain").read().unwrap();
+    let outputs = colors.container.tensor("stem.weight").unwrap().shape[3];
+    let of_tap =
+        |tap: &[f32]| (0..outputs).map(|at| tap[at..].iter().step_by(outputs).sum::<f32>()).collect::<Vec<_>>();
+    let summed: Vec<f32> = stem(&colors).chunks(3 * outputs).flat_map(of_tap).collect();
+    for (operator, count, last) in [("ConcatV2", 3, &[3][..]), ("ConcatV2", 3, &[-1]), ("Tile", 1, &[1, 1, 1, 3])] {
+        let gray = read(operator, count, last, "1").unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(gray.spec().input, Color::Gray);
+        assert!(stem(&gray).iter().zip(&summed).all(|(one, other)| (one - other).abs() < 1e-6), "{operator}");
+    }
+    for (operator, count, last, channels) in [
+        ("ConcatV2", 3, &[2][..], "1"),
+        ("ConcatV2", 2, &[3], "1"),
+        ("ConcatV2", 3, &[3], "3"),
+        ("Tile", 1, &[1, 2, 1, 3], "1"),
+    ] {
+        let error = read(operator, count, last, channels).map(|imported| imported.facts).unwrap_err();
+        assert!(error.contains(&format!("node 'copies' ({operator})")), "{operator} {last:?}: {error}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Numbers of the file that change the preprocessing, the weights or the conventions of the network.
 
 use mbvc_compiler::spec::Padding::{self, Same, Symmetric};
+use mbvc_compiler::spec::Preprocessing;
 use prost::Message as _;
 
 use super::super::proto::{Attribute, DimensionValue, Node, Tensor};
@@ -129,6 +130,25 @@ fn a_reversal_of_the_channels_reverses_the_stem() {
         let operator = node(operator, &reads, "extra.out");
         file.splice("image", Node { attribute: vec![integer("axis", axis)], ..operator }).read()
     };
+    // Of bytes, before they are converted to floats.
+    let bytes = |reversal: bool| {
+        let mut file = File::open("same_plain_op13.onnx");
+        let tensor_type = file.graph().input[0].r#type.as_mut().unwrap().tensor_type.as_mut().unwrap();
+        tensor_type.elem_type = 2;
+        let cast = Node { attribute: vec![integer("to", 1)], ..node("Cast", &["image"], "cast.out") };
+        let file = file.splice("image", cast);
+        if !reversal {
+            return file.read();
+        }
+        let mut file = file;
+        file.graph().initializer.push(tensor("order", 7, &[3], &[2, 1, 0]));
+        let gather = node("Gather", &["image", "order"], "extra.out");
+        file.splice("image", Node { attribute: vec![integer("axis", 1)], ..gather }).read()
+    };
+    let [straight, turned] = [bytes(false).unwrap(), bytes(true).unwrap()];
+    assert_eq!((stem(&straight), stem(&turned)), (stem(&plain), reversed.clone()));
+    assert_eq!(turned.recovered.preprocessing, Preprocessing::from_range(0.0, 255.0));
+    assert_eq!(turned.recovered.preprocessing, straight.recovered.preprocessing);
     for imported in [
         before("Gather", &[&[2, 1, 0]], 1),
         before("Gather", &[&[-1, -2, 0]], -3),

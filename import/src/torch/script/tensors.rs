@@ -43,6 +43,7 @@ impl<'a> Caller<'_, 'a> {
         match base {
             "addmm" => return self.addmm(),
             "add" | "sub" | "mul" | "div" => return self.arithmetic(base),
+            "cat" => return self.concatenated(),
             _ => {}
         }
         let Some(Value::Tensor(x)) = self.call.values.first() else { return Ok(None) };
@@ -101,6 +102,22 @@ impl<'a> Caller<'_, 'a> {
             return Ok(None);
         }
         self.elementwise(x, Op::Repeat { channels: 3 })
+    }
+
+    /// `cat([x, x, x], 1)`: three copies of a gray image.
+    fn concatenated(&mut self) -> Outcome<'a> {
+        let is_of_channels = matches!(self.call.int(1, "dim", 0), Some(1 | -3));
+        let Some([Value::Tensor(x), Value::Tensor(y), Value::Tensor(z)]) =
+            self.call.get(0, "tensors").and_then(Value::elements)
+        else {
+            return Ok(None);
+        };
+        let values = [self.recorder.current(x)?, self.recorder.current(y)?, self.recorder.current(z)?];
+        if !is_of_channels || !x.is_image() || values != [values[0]; 3] {
+            return Ok(None);
+        }
+        let x = x.clone();
+        self.elementwise(&x, Op::Repeat { channels: 3 })
     }
 
     pub fn in_training(&self) -> Box<ImportError> {

@@ -217,6 +217,22 @@ fn every_other_function_is_an_error() {
 }
 
 #[test]
+fn three_copies_of_an_image_are_repeated() {
+    let copied = ["y = torch.cat([x, x, x], 1)", "return torch.relu(y)"];
+    assert_eq!(nodes(&copied), expected(&[("cat", &[0]), ("relu", &[1])]));
+    for call in [
+        "torch.cat([x, x], 1)",
+        "torch.cat([x, x, x], 2)",
+        "torch.cat([x, x, x])",
+        "torch.cat([x, torch.relu(x), x], 1)",
+        "torch.cat([x, x, x, x], 1)",
+    ] {
+        let text = error("", &[&format!("return {call}")]);
+        assert!(text.contains("not part of MobileNetV2") && text.contains("torch.cat("), "{call}: {text}");
+    }
+}
+
+#[test]
 fn constants_of_one_number_or_channel_are_arithmetic() {
     let graph = graph("", &["y = torch.sub(torch.div(x, 127.5), self.one)", "return torch.rsub(y, 1)"]).unwrap();
     let pairs: Vec<_> = graph
