@@ -1,5 +1,6 @@
 //! Arguments of functions in TorchScript code.
 
+use super::signatures;
 use super::value::Value;
 use crate::text::shorten;
 
@@ -17,6 +18,25 @@ impl<'a> Arguments<'a> {
         self.named.iter().any(|(name, value)| {
             matches!(name.as_str(), "out" | "values" | "indices") && value.is_tensor() || value.depends_on_image()
         })
+    }
+
+    /// Returns an argument that a function of PyTorch does not have, or has twice.
+    pub fn unexpected(&self) -> Option<String> {
+        let named = |name: &String| format!("argument `{}`", shorten(name));
+        let Some(known) = signatures::parameters(&self.name) else {
+            return self.named.first().map(|(name, _)| named(name));
+        };
+        if self.values.len() > known.len() {
+            return Some(format!("argument {}", known.len() + 1));
+        }
+        let is_conversion = self.name == "to";
+        let taken = if is_conversion { &[] } else { known.get(..self.values.len()).unwrap_or_default() };
+        let mut names = self.named.iter().map(|(name, _)| name).enumerate();
+        let is_repeated = |at: usize, name: &String| self.named.iter().take(at).any(|(other, _)| other == name);
+        let found = names.find(|(at, name)| {
+            !known.contains(&name.as_str()) || taken.contains(&name.as_str()) || is_repeated(*at, name)
+        });
+        found.map(|(_, name)| named(name))
     }
 
     /// Whether an argument beside the first one is `None`.

@@ -121,6 +121,15 @@ impl<'m, 'a> Machine<'m, 'a> {
             if values.len() > function.parameters.len() {
                 return Err(machine.refuse("the code calls a function with too many arguments"));
             }
+            let is_expected = |at: usize, name: &String| {
+                let place = function.parameters.iter().position(|(parameter, _)| parameter == name);
+                place.is_some_and(|place| place >= values.len())
+                    && named.iter().take(at).all(|(other, _)| other != name)
+            };
+            if let Some((_, (name, _))) = named.iter().enumerate().find(|(at, (name, _))| !is_expected(*at, name)) {
+                let argument = format!("argument `{}`", shorten(name));
+                return Err(machine.refuse(format!("the code calls a function with an unexpected {argument}")));
+            }
             let mut values = values.into_iter();
             for (name, default) in &function.parameters {
                 let named = || named.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
@@ -331,10 +340,18 @@ impl<'m, 'a> Machine<'m, 'a> {
             return Err(self.recorder.unsupported(&call));
         }
         let depends = |value: &Value<'a>| value.is_tensor() || value.depends_on_image();
-        if call.values.iter().any(depends) || call.named.iter().any(|(_, value)| depends(value)) {
-            return tensors::call(&mut self.recorder, &call);
+        let result = if call.values.iter().any(depends) || call.named.iter().any(|(_, value)| depends(value)) {
+            tensors::call(&mut self.recorder, &call)?
+        } else {
+            scalars::call(&call).unwrap_or_else(|| Err(self.recorder.unsupported(&call)))?
+        };
+        match call.unexpected() {
+            None => Ok(result),
+            Some(argument) => Err(self
+                .refuse(format!("the code calls a function of PyTorch with an unexpected {argument}"))
+                .found(call.text())
+                .help("save the model again with `torch.jit.save`")),
         }
-        scalars::call(&call).unwrap_or_else(|| Err(self.recorder.unsupported(&call)))
     }
 
     /// Calls a function of Python.
@@ -344,6 +361,15 @@ impl<'m, 'a> Machine<'m, 'a> {
                 ImportError::malformed("a call without its argument").at(format!("function '{}'", shorten(name)))
             })
         };
+        let count = match name {
+            "annotate" | "unchecked_cast" | "getattr" => 2,
+            _ => 1,
+        };
+        if arguments.len() > count || arguments.iter().any(|argument| argument.name.is_some()) {
+            return Err(self
+                .refuse("the code calls a function of Python with unexpected arguments")
+                .found(shorten(name)));
+        }
         match name {
             "annotate" | "unchecked_cast" => self.evaluate(argument(1)?, frame),
             "uninitialized" => Ok(Value::Unknown),

@@ -18,6 +18,7 @@ mod program;
 mod recorder;
 mod scalars;
 mod shapes;
+mod signatures;
 mod tensors;
 #[cfg(test)]
 mod tests;

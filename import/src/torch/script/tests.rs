@@ -217,6 +217,41 @@ fn every_other_function_is_an_error() {
 }
 
 #[test]
+fn unknown_arguments_are_named() {
+    let others = "  def f(self: __torch__.Net,\n    y: Tensor) -> Tensor:\n    return torch.relu(y)\n";
+    for (call, argument) in [
+        ("torch.relu(x, foo=1)", "`foo`"),
+        ("torch.relu(x, 1)", "unexpected argument 2"),
+        ("torch.relu_(x, inplace=True)", "`inplace`"),
+        ("torch.hardtanh(x, 0., 6., max_value=1.)", "`max_value`"),
+        ("torch.hardtanh(x, 0., 6., max_val=1.)", "`max_val`"),
+        ("torch.add(x, 1., factor=2)", "`factor`"),
+        ("torch.to(x, dtype=6, type=6)", "`type`"),
+        ("torch.contiguous(x, format=0)", "`format`"),
+        ("torch.mean(x, [2, 3], keepdims=True)", "`keepdims`"),
+        ("torch.dropout(x, 0.5, False, p=0.5)", "`p`"),
+        ("torch.add(x, torch.add(1, 2, round=1))", "`round`"),
+        ("torch.add(x, torch.tensor(1., scale=2.))", "`scale`"),
+        ("torch.add(x, torch.mul(self.one, 2., scale=2.))", "`scale`"),
+        ("torch.cat([x, x, x], 1, scale=2.)", "`scale`"),
+        ("(self).f(x, z=x)", "`z`"),
+        ("(self).f(x, y=x)", "`y`"),
+        ("torch.add(x, int(1, base=2))", "found: int"),
+    ] {
+        let text = error(others, &[&format!("return {call}")]);
+        assert!(text.contains("unexpected argument") && text.contains(argument), "{call}: {text}");
+    }
+    for call in [
+        "torch.hardtanh(x, min_val=0., max_val=6.)",
+        "torch.to(x, torch.device(\"cpu\"), dtype=6, non_blocking=False)",
+        "torch.contiguous(x, memory_format=0)",
+        "(self).f(y=x)",
+    ] {
+        assert!(graph(others, &[&format!("return {call}")]).is_ok(), "{call}");
+    }
+}
+
+#[test]
 fn three_copies_of_an_image_are_repeated() {
     let copied = ["y = torch.cat([x, x, x], 1)", "return torch.relu(y)"];
     assert_eq!(nodes(&copied), expected(&[("cat", &[0]), ("relu", &[1])]));
