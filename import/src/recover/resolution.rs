@@ -4,14 +4,16 @@ use crate::error::{ImportError, Result};
 use crate::recognize::Chain;
 use crate::source::SourceGraph;
 
-const DEFAULT: [usize; 2] = [224, 224];
+/// Height or width if the file fixes neither.
+const DEFAULT: usize = 224;
 
 /// Returns height and width in pixels, and where they are from.
 ///
 /// # Errors
 /// If the input size is dynamic, and the padding is not that of a convention at this resolution.
 pub fn of(chain: &Chain<'_>, graph: &SourceGraph<'_>, notes: &mut Vec<String>) -> Result<([usize; 2], String)> {
-    let resolution = chain.resolution.unwrap_or(DEFAULT);
+    let [rows, columns, _] = graph.input_shape;
+    let resolution = chain.resolution.unwrap_or([rows, columns].map(|fixed| fixed.unwrap_or(DEFAULT)));
     let [height, width] = resolution;
     let how = match chain.resolution {
         Some(_) if graph.input_shape.starts_with(&[None, None]) => {
