@@ -41,6 +41,17 @@ fn init_has_options_for_its_values() {
     assert_eq!(report["name"], "Small");
     assert_eq!(report["resolution"], serde_json::json!([96, 128]));
     assert_eq!(report["classes"], 1000);
+    for padding in ["same", "symmetric"] {
+        let text = good(folder.path(), &["init", "-", "--input", "gray", "--padding", padding]);
+        assert!(text.contains("\ninput: gray  #"), "{text}");
+        assert!(text.contains(if padding == "same" {
+            "preprocessing: { range: [-1, 1] }"
+        } else {
+            "preprocessing: { mean: 0.5, std: 0.5 }"
+        }));
+        good(folder.path(), &["init", "gray.yaml", "--input", "gray", "--padding", padding, "--force"]);
+        assert!(good(folder.path(), &["check", "gray.yaml"]).contains("224x224 gray, 1001 classes"));
+    }
     assert!(good(folder.path(), &["init", "-"]).contains("blocks:"), "`-` is standard output");
 }
 

@@ -15,6 +15,7 @@ use crate::{files, outln};
 #[command(after_help = examples!(
     "mbvc init                                               MobileNetV2 1.0 at 224x224, as in TensorFlow",
     "mbvc init small.yaml --width 0.35 --resolution 96",
+    "mbvc init gray.yaml --input gray --classes 10           images of one channel",
     "mbvc init torch.yaml --padding symmetric --classes 1000  as in torchvision",
 ))]
 pub struct Args {
@@ -30,6 +31,9 @@ pub struct Args {
     /// Height and width in pixels, one number or HxW
     #[arg(long, value_name = "PIXELS", default_value = "224", value_parser = parse_resolution)]
     resolution: [usize; 2],
+    /// Colors of the pixels
+    #[arg(long, value_enum, default_value_t = Input::Rgb)]
+    input: Input,
     /// Number of classes
     #[arg(long, value_name = "N", default_value_t = 1001)]
     classes: usize,
@@ -38,6 +42,14 @@ pub struct Args {
     padding: Padding,
     #[command(flatten)]
     overwrite: ForceArgs,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Input {
+    /// Red, green and blue
+    Rgb,
+    /// One channel, computed from the colors of a picture
+    Gray,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -53,10 +65,15 @@ pub fn run(args: &Args) -> Result {
         Padding::Same => spec::Padding::Same,
         Padding::Symmetric => spec::Padding::Symmetric,
     };
+    let input = match args.input {
+        Input::Rgb => spec::Color::Rgb,
+        Input::Gray => spec::Color::Gray,
+    };
     let options = Template {
         name: args.name.clone(),
         width: args.width,
         resolution: args.resolution,
+        input,
         classes: args.classes,
         padding,
     };

@@ -1,6 +1,6 @@
 //! The spec that `mbvc init` writes.
 
-use super::Padding;
+use super::{Color, Padding};
 
 /// Options of a new spec.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,6 +11,8 @@ pub struct Template {
     pub width: f64,
     /// Height and width.
     pub resolution: [usize; 2],
+    /// Colors of the pixels.
+    pub input: Color,
     /// Number of classes, including a background class.
     pub classes: usize,
     /// `Symmetric` implies PyTorch's other conventions: epsilon, mean and standard deviation.
@@ -24,6 +26,7 @@ impl Default for Template {
             name: "MobileNetV2".to_owned(),
             width: 1.0,
             resolution: [224, 224],
+            input: Color::Rgb,
             classes: 1001,
             padding: Padding::Same,
         }
@@ -32,12 +35,20 @@ impl Default for Template {
 
 /// A commented spec. The options are not checked; `parse` reports invalid values.
 pub fn template(options: &Template) -> String {
-    let Template { name, width, resolution: [height, width_in_pixels], classes, padding } = options;
+    let Template { name, width, resolution: [height, width_in_pixels], input, classes, padding } = options;
     let resolution =
         if height == width_in_pixels { height.to_string() } else { format!("[{height}, {width_in_pixels}]") };
+    let pytorch = match input {
+        Color::Rgb => "{ mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] }",
+        Color::Gray => "{ mean: 0.5, std: 0.5 }",
+    };
     let (epsilon, preprocessing) = match padding {
         Padding::Same => ("0.001", "{ range: [-1, 1] }"),
-        Padding::Symmetric => ("0.00001", "{ mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] }"),
+        Padding::Symmetric => ("0.00001", pytorch),
+    };
+    let input = match input {
+        Color::Rgb => "rgb  # or gray: one channel, computed from the colors of a picture",
+        Color::Gray => "gray  # one channel, computed from the colors of a picture; or rgb",
     };
     let padding = padding.word();
     format!(
@@ -51,11 +62,11 @@ name: {name}  # name of the Rust type that the macro defines
 # Input and output.
 width: {width:?}  # multiplies every channel count below; published: 0.35, 0.5, 0.75, 1.0, 1.4
 resolution: {resolution}  # pixels, one number or [height, width]; any from 1 to 4096
-input: rgb  # or gray: one channel, computed from the colors of a picture
+input: {input}
 classes: {classes}  # 1001: ImageNet with a background class first (TensorFlow); 1000: without (Keras, PyTorch)
 preprocessing: {preprocessing}  # range of the input, or mean and std of pixels from 0 to 1
   # TensorFlow: {{ range: [-1, 1] }}
-  # PyTorch:    {{ mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] }}
+  # PyTorch:    {pytorch}
 
 # Conventions of the framework that trained the weights. Weights with other conventions are rejected.
 padding: {padding}  # same: TensorFlow, Keras; symmetric: PyTorch

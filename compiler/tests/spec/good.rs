@@ -222,12 +222,13 @@ fn templates_are_valid() {
     for options in [
         default.clone(),
         Template { padding: Padding::Symmetric, classes: 1000, ..default.clone() },
+        Template { input: Color::Gray, ..default.clone() },
         Template { name: "Wide".to_owned(), width: 1.4, resolution: [160, 224], ..default },
     ] {
         let spec = parsed(&template(&options));
         assert_eq!((spec.name.as_str(), spec.width), (options.name.as_str(), options.width));
         assert_eq!((spec.resolution, spec.classes), (options.resolution, options.classes));
-        assert_eq!(spec.padding, options.padding);
+        assert_eq!((spec.padding, spec.input), (options.padding, options.input));
         let torch = options.padding == Padding::Symmetric;
         assert_eq!(spec.batch_norm_epsilon, if torch { 1e-5 } else { 1e-3 });
         assert_eq!(spec.preprocessing.offset == [-1.0; 3], !torch);
