@@ -67,19 +67,29 @@ fn a_size_that_is_set_at_run_time_is_not_that_of_the_placeholder() {
     }
 }
 
-#[test]
-fn a_shape_that_contradicts_its_signature_is_refused() {
+/// Imports the model for images of any size with other sizes of its input.
+fn with_sizes(changes: &[[[i32; 4]; 2]]) -> Result<Imported, Box<ImportError>> {
     let mut bytes = std::fs::read(fixture("heads/tflite/any_size.tflite")).unwrap();
     let vector = |sizes: [i32; 4]| [4].iter().chain(&sizes).flat_map(|size| size.to_le_bytes()).collect::<Vec<u8>>();
-    let signature = vector([-1, -1, -1, 3]);
-    let mut changed = 0;
-    for at in 0..bytes.len() - signature.len() {
-        if bytes[at..].starts_with(&signature) {
-            bytes[at..at + signature.len()].copy_from_slice(&vector([-1, 7, -1, 3]));
-            changed += 1;
+    for [from, to] in changes.iter().map(|change| change.map(vector)) {
+        let places: Vec<usize> = (0..bytes.len() - from.len()).filter(|at| bytes[*at..].starts_with(&from)).collect();
+        assert!(!places.is_empty());
+        for at in places {
+            bytes[at..at + to.len()].copy_from_slice(&to);
         }
     }
-    assert!(changed > 0);
-    let error = read_bytes(&bytes, "a.tflite", &ReadOptions::default()).unwrap_err().to_string();
+    read_bytes(&bytes, "a.tflite", &ReadOptions::default())
+}
+
+#[test]
+fn a_fixed_height_is_kept() {
+    let height = [[[1, 1, 1, 3], [1, 96, 1, 3]], [[-1, -1, -1, 3], [-1, 96, -1, 3]]];
+    let imported = with_sizes(&height).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(imported.recovered.resolution, [96, 224]);
+}
+
+#[test]
+fn a_shape_that_contradicts_its_signature_is_refused() {
+    let error = with_sizes(&[[[-1, -1, -1, 3], [-1, 7, -1, 3]]]).unwrap_err().to_string();
     assert!(error.contains("the shape and its signature differ") && error.contains("[-1, 7, -1, 3]"), "{error}");
 }
