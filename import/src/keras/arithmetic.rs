@@ -133,6 +133,36 @@ mod tests {
     }
 
     #[test]
+    fn copies_are_along_the_channels() {
+        let value = Operand::Value(3);
+        let is_copied = |class: &str, config: Json, operands: &[Operand]| {
+            let entry = json!({"class_name": class, "config": config});
+            matches!(
+                operation(&Layer::new(&entry).unwrap(), operands).unwrap(),
+                Operation::Op(Op::Repeat { channels: 3 })
+            )
+        };
+        let one = std::slice::from_ref(&value);
+        assert!(is_copied("Tile", json!({"repeats": [1, 1, 1, 3]}), one));
+        assert!(is_copied("Repeat", json!({"repeats": 3, "axis": -1}), one));
+        assert!(is_copied("Repeat", json!({"repeats": [3], "axis": 3}), one));
+        for (class, config) in [
+            ("Tile", json!({"repeats": [1, 1, 3, 1]})),
+            ("Tile", json!({"repeats": 3})),
+            ("Repeat", json!({"repeats": 3, "axis": 2})),
+            ("Repeat", json!({"repeats": 3, "axis": null})),
+            ("Repeat", json!({"repeats": [1, 1, 1, 3], "axis": -1})),
+            ("Repeat", json!({"repeats": 2, "axis": -1})),
+        ] {
+            assert!(!is_copied(class, config.clone(), one), "{class} {config}");
+        }
+        let multiples = |numbers: [f64; 4]| [value.clone(), Operand::Numbers(numbers.to_vec())];
+        let tile = || json!({"function": "tile"});
+        assert!(is_copied("TFOpLambda", tile(), &multiples([1.0, 1.0, 1.0, 3.0])));
+        assert!(!is_copied("TFOpLambda", tile(), &multiples([1.0, 2.0, 1.0, 3.0])));
+    }
+
+    #[test]
     fn all_notations_of_arithmetic_are_read() {
         let (value, four) = (Operand::Value(3), Operand::Numbers(vec![4.0]));
         let after = [value.clone(), four.clone()];

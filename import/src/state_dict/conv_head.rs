@@ -58,3 +58,66 @@ pub fn check(
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mbvc_compiler::spec::Activation;
+
+    use super::*;
+    use crate::source::DType;
+    use crate::state_dict::layers::{Named, found_for_tests};
+    use crate::state_dict::{Module, Stored};
+
+    /// Checks modules in order, of which those named `conv` are 1x1 convolutions.
+    fn checked(modules: &[(&str, Content)], scores: &[&str], has_classes: bool) -> Result<()> {
+        let weight = |rank: usize| Ok(Stored::whole(DType::F32, vec![1; rank], &[]));
+        let dense =
+            modules.iter().filter(|(_, content)| *content == Content::Dense).map(|(name, _)| (*name).to_owned());
+        let dense: Vec<String> = dense.collect();
+        let rank = |name: &str| if name.starts_with("conv") { 4 } else { 2 };
+        let class = has_classes.then(|| "torch.nn.Module".to_owned());
+        let dict = StateDict {
+            tensors: dense.iter().map(|name| (format!("{name}.weight"), weight(rank(name)))).collect(),
+            modules: [(String::new(), Module { class, ..Module::default() })].into(),
+        };
+        let head = Named { conv: "features.9.0".into(), norm: "features.9.1".into() };
+        let leaf = |(name, content): &(&str, Content)| Leaf { name: (*name).to_owned(), content: *content };
+        let leaves: Vec<Leaf> = modules.iter().map(leaf).collect();
+        let scores: Vec<_> = scores.iter().map(|name| ((*name).to_owned(), HeadActivation::Softmax)).collect();
+        check(&dict, &found_for_tests(head, dense), &leaves, &scores)
+    }
+
+    #[test]
+    fn the_pool_is_before_the_first_activation() {
+        let [conv, last, linear] = ["conv", "conv2", "fc"].map(|name| (name, Content::Dense));
+        let relu = ("relu", Content::Known(Kind::Activation(Activation::Relu)));
+        let softmax = ("softmax", Content::Known(Kind::Scores(HeadActivation::Softmax)));
+        let pool = ("pool", Content::Known(Kind::Pool(None)));
+        for modules in [
+            &[conv, pool][..],
+            &[conv, pool, softmax],
+            &[pool, conv, relu, last],
+            &[relu, conv, pool],
+            &[conv, last, pool],
+            &[linear, relu, linear, softmax],
+        ] {
+            checked(modules, &["softmax"], true).unwrap_or_else(|error| panic!("{modules:?}: {error}"));
+        }
+        for modules in [
+            &[conv, softmax, pool][..],
+            &[conv, relu, last, pool],
+            &[pool, conv, relu, pool],
+            &[conv, softmax],
+            &[conv, ("0", Content::Unknown), pool],
+            &[linear, relu, conv, pool],
+        ] {
+            let error = checked(modules, &[], true).unwrap_err().to_string();
+            assert!(error.contains("may be between a 1x1 convolution and the average pool"), "{modules:?}: {error}");
+        }
+        // In a module whose code the file does not contain.
+        assert!(checked(&[conv], &["elsewhere"], true).unwrap_err().to_string().contains("module 'elsewhere'"));
+        assert!(checked(&[conv], &[], true).is_ok());
+        let error = checked(&[conv], &[], false).unwrap_err().to_string();
+        assert!(error.contains("module 'conv'") && error.contains("does not record"), "{error}");
+    }
+}
