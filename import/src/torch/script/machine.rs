@@ -1,7 +1,7 @@
 //! Symbolic execution of TorchScript code. Numbers and conditions are computed; an operation on a tensor that depends on the
 //! image becomes a node of the graph.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use super::arguments::Arguments;
@@ -121,19 +121,20 @@ impl<'m, 'a> Machine<'m, 'a> {
             if values.len() > function.parameters.len() {
                 return Err(machine.refuse("the code calls a function with too many arguments"));
             }
-            let is_expected = |at: usize, name: &String| {
-                let place = function.parameters.iter().position(|(parameter, _)| parameter == name);
-                place.is_some_and(|place| place >= values.len())
-                    && named.iter().take(at).all(|(other, _)| other != name)
-            };
-            if let Some((_, (name, _))) = named.iter().enumerate().find(|(at, (name, _))| !is_expected(*at, name)) {
+            let unexpected = |machine: &Self, name: &str| {
                 let argument = format!("argument `{}`", shorten(name));
-                return Err(machine.refuse(format!("the code calls a function with an unexpected {argument}")));
+                machine.refuse(format!("the code calls a function with an unexpected {argument}"))
+            };
+            let mut by_name = BTreeMap::new();
+            for (name, value) in named {
+                if by_name.contains_key(&name) {
+                    return Err(unexpected(machine, &name));
+                }
+                by_name.insert(name, value);
             }
             let mut values = values.into_iter();
             for (name, default) in &function.parameters {
-                let named = || named.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-                let value = match (values.next().or_else(named), default) {
+                let value = match (values.next().or_else(|| by_name.remove(name)), default) {
                     (Some(value), _) => value,
                     (None, Some(default)) => machine.evaluate(default, &frame)?,
                     (None, None) => {
@@ -144,6 +145,9 @@ impl<'m, 'a> Machine<'m, 'a> {
                     }
                 };
                 frame.insert(name.clone(), value);
+            }
+            if let Some((name, _)) = by_name.first_key_value() {
+                return Err(unexpected(machine, name));
             }
             Ok(machine.block(&function.body, &mut frame)?.unwrap_or(Value::None))
         })
