@@ -83,7 +83,7 @@ pub fn source(path: Option<&Path>, overrides: Overrides) -> Result<Source> {
 /// # Errors
 /// If `MBVC_ISA` is not the name of one.
 pub fn isa(source: &Source, requested: Option<Isa>) -> Result<Isa> {
-    let isas: &[Isa] = if source.spec.precision.is_quantized() { &Isa::QUANTIZED } else { &Isa::FLOAT };
+    let isas = Isa::of(source.spec.precision);
     match requested {
         Some(isa) => Ok(isa),
         None => Ok(mbvc_runtime::choose(isas, None).map_err(|cause| CliError::new(cause.to_string()))?.isa()),
@@ -100,6 +100,7 @@ pub fn spec_isa(isa: Isa) -> spec::Isa {
         Isa::Avx512 => spec::Isa::Avx512,
         Isa::AvxVnni => spec::Isa::AvxVnni,
         Isa::Avx512Vnni => spec::Isa::Avx512Vnni,
+        Isa::Avx512Bf16 => spec::Isa::Avx512Bf16,
     }
 }
 

@@ -3,9 +3,9 @@
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use mbvc::info::{NetworkInfo, Precision};
+use mbvc::info::NetworkInfo;
 use mbvc::weights::Preprocess;
-use mbvc::{Network, Observer, Unobserved};
+use mbvc::{Bf16, Network, Observer, Unobserved};
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
@@ -30,7 +30,7 @@ impl Caller {
             floats: info.scratch_bytes / size_of::<f32>(),
             input: vec![0.0; info.input.iter().product()],
             pixels: vec![0; info.input.iter().product()],
-            quantized: info.conventions.precision != Precision::F32,
+            quantized: info.conventions.precision.is_quantized(),
             logits: vec![0.0; info.classes],
         }
     }
@@ -258,6 +258,10 @@ impl Observer for Stopwatch {
     }
 
     fn step(&mut self, step: usize, _: &[f32]) {
+        self.end_step(step, Instant::now());
+    }
+
+    fn bf16(&mut self, step: usize, _: &[Bf16]) {
         self.end_step(step, Instant::now());
     }
 

@@ -97,7 +97,7 @@ pub struct OverrideArgs {
     /// Number of classes
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub classes: Option<String>,
-    /// Number type: f32, int8 or uint8
+    /// Number type: f32, bf16, int8 or uint8
     #[arg(long)]
     pub precision: Option<String>,
 }
@@ -217,6 +217,8 @@ pub enum IsaArg {
     Avxvnni,
     /// x86-64 with AVX-512 and VNNI, for quantized networks
     Avx512vnni,
+    /// x86-64 with AVX-512 and BF16, for bf16 networks
+    Avx512bf16,
 }
 
 impl From<IsaArg> for Isa {
@@ -229,6 +231,7 @@ impl From<IsaArg> for Isa {
             IsaArg::Avx512 => Self::Avx512,
             IsaArg::Avxvnni => Self::AvxVnni,
             IsaArg::Avx512vnni => Self::Avx512Vnni,
+            IsaArg::Avx512bf16 => Self::Avx512Bf16,
         }
     }
 }

@@ -7,11 +7,15 @@
 //!
 //! Quantized layers have no batch normalization, which was folded before quantization. They requantize their sums.
 //!
+//! In bf16 networks, [`bf16`] sets the element types.
+//!
 //! Nothing is fused and every value is plain NHWC. Padding becomes four numbers, and every node keeps its line of the spec.
+
+mod bf16;
 
 use crate::ir::infer::output_shape;
 use crate::ir::{
-    BatchNorm, Conv2d, Dense, DepthwiseConv2d, ElementType, Epilogue, Graph, Node, NodeId, Op, Origin, Padding, Param,
+    BatchNorm, Conv2d, Dense, DepthwiseConv2d, ElementType, Epilogue, Factors, Graph, Node, NodeId, Op, Origin, Padding, Param,
     ParamId, ParamSource, Product, Quant, Requantize, Shape, Tensor, Window,
 };
 use crate::spec::{self, NetworkSpec, Precision, ResolvedBlock};
@@ -23,7 +27,7 @@ const KERNEL: usize = 3;
 pub fn lower(spec: &NetworkSpec) -> Graph {
     let resolved = spec.resolve();
     let element = match spec.precision {
-        Precision::F32 => ElementType::F32,
+        Precision::F32 | Precision::Bf16 => ElementType::F32,
         Precision::Int8 => ElementType::I8,
         Precision::Uint8 => ElementType::U8,
     };
@@ -52,6 +56,7 @@ pub fn lower(spec: &NetworkSpec) -> Graph {
         value = lowering.dense(&format!("dense{}", at + 1), value, *units);
     }
     lowering.classifier(value, spec.classes);
+    bf16::assign_elements(&mut lowering.graph);
     lowering.graph
 }
 
@@ -130,7 +135,9 @@ impl Lowering<'_> {
         let op = if conv.depthwise {
             Op::DepthwiseConv2d(DepthwiseConv2d { window, weight, bias, requantize, epilogue })
         } else {
-            Op::Conv2d(Conv2d { window, weight, bias, requantize, epilogue, product: Product::Plain })
+            // The image is not rounded, and neither are the weights that are multiplied with it.
+            let factors = if window.is_point() { self.factors(Factors::Bf16) } else { Factors::Exact };
+            Op::Conv2d(Conv2d { window, weight, bias, requantize, epilogue, product: Product::Plain, factors })
         };
         let mut value = self.layer(name.to_owned(), op, input);
         if !self.element.is_quantized() {
@@ -180,7 +187,8 @@ impl Lowering<'_> {
         let channels = self.graph.node(input).tensor.shape.channels;
         let (weight, bias, requantize) = self.biased(name, vec![1, 1, channels, units]);
         let (window, epilogue, product) = (Window::POINT, Epilogue::default(), Product::Plain);
-        let op = Op::Conv2d(Conv2d { window, weight, bias: Some(bias), requantize, epilogue, product });
+        let factors = self.factors(Factors::Bf16Weights);
+        let op = Op::Conv2d(Conv2d { window, weight, bias: Some(bias), requantize, epilogue, product, factors });
         let value = self.layer(name.to_owned(), op, input);
         let activation = self.spec.head.dense_activation;
         self.op(format!("{name}.{}", activation.word()), Op::Activation(activation), &[value])
@@ -190,7 +198,8 @@ impl Lowering<'_> {
         let channels = self.graph.node(input).tensor.shape.channels;
         let name = "classifier";
         let (weight, bias, requantize) = self.biased(name, vec![channels, classes]);
-        self.layer(name.to_owned(), Op::Dense(Dense { weight, bias, requantize }), input)
+        let factors = self.factors(Factors::Bf16Weights);
+        self.layer(name.to_owned(), Op::Dense(Dense { weight, bias, requantize, factors }), input)
     }
 
     /// Weight, bias and requantization of a layer without batch normalization.
@@ -203,6 +212,11 @@ impl Lowering<'_> {
         }
         let weight = self.param(format!("{name}.weight"), shape);
         (weight, self.param(format!("{name}.bias"), vec![outputs]), None)
+    }
+
+    /// Returns `factors` in bf16 networks.
+    fn factors(&self, factors: Factors) -> Factors {
+        if self.spec.precision == Precision::Bf16 { factors } else { Factors::Exact }
     }
 
     fn param(&mut self, name: String, shape: Vec<usize>) -> ParamId {

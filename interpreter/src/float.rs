@@ -1,6 +1,8 @@
 //! Graphs of float32 values, executed in f32 or f64.
 
-use mbvc_compiler::ir::{Graph, Op, Shape, Tensor};
+use std::borrow::Cow;
+
+use mbvc_compiler::ir::{ElementType, Factors, Graph, Op, ParamId, Shape, Tensor};
 
 use super::error::InterpError;
 use super::kernels::{self, Convolution, Image};
@@ -22,19 +24,38 @@ impl<T: Real> Arithmetic for Float<T> {
     type Number = T;
 
     fn apply(&self, op: &Op, inputs: &[Image<'_, T>], output: Tensor) -> Result<Vec<T>, InterpError> {
+        let values = self.exact(op, inputs, output)?;
+        Ok(match output.element {
+            ElementType::Bf16 => values.into_iter().map(T::to_bf16).collect(),
+            _ => values,
+        })
+    }
+}
+
+impl<T: Real> Float<T> {
+    /// Returns weights as they are multiplied.
+    fn weight(&self, weight: ParamId, factors: Factors) -> Cow<'_, [T]> {
+        let weight = self.params.get(weight);
+        match factors.round_weights() {
+            true => weight.iter().map(|weight| weight.to_bf16()).collect(),
+            false => weight.into(),
+        }
+    }
+
+    /// Computes one operation, before its result is rounded to the type of `output`.
+    fn exact(&self, op: &Op, inputs: &[Image<'_, T>], output: Tensor) -> Result<Vec<T>, InterpError> {
         let [input, rest @ ..] = inputs else { return Ok(Vec::new()) };
         let residual = rest.first().map(|residual| residual.values);
-        let convolution = |window, weight, bias| {
-            let bias = match bias {
-                Some(bias) => self.params.get(bias).to_vec(),
-                None => vec![T::ZERO; output.shape.channels],
-            };
-            Convolution { window, weight: self.params.get(weight), bias }
+        let bias = |bias: Option<ParamId>| match bias {
+            Some(bias) => self.params.get(bias).to_vec(),
+            None => vec![T::ZERO; output.shape.channels],
         };
         Ok(match op {
             Op::Conv2d(conv) => {
                 let shape = conv.epilogue.unpooled(output.shape);
-                let sums = convolution(conv.window, conv.weight, conv.bias).dense(*input, shape);
+                let (weight, pairs) = (self.weight(conv.weight, conv.factors), conv.factors == Factors::Bf16);
+                let layer = Convolution { window: conv.window, weight: &weight, bias: bias(conv.bias) };
+                let sums = layer.dense(*input, shape, pairs);
                 let result = kernels::finish(sums, conv.epilogue, residual);
                 match conv.epilogue.pool {
                     Some(_) => kernels::pool(Image { shape, quant: None, values: &result }),
@@ -42,7 +63,9 @@ impl<T: Real> Arithmetic for Float<T> {
                 }
             }
             Op::DepthwiseConv2d(conv) => {
-                let sums = convolution(conv.window, conv.weight, conv.bias).depthwise(*input, output.shape);
+                let weight = self.params.get(conv.weight);
+                let layer = Convolution { window: conv.window, weight, bias: bias(conv.bias) };
+                let sums = layer.depthwise(*input, output.shape);
                 kernels::finish(sums, conv.epilogue, residual)
             }
             Op::BatchNorm(norm) => {
@@ -57,7 +80,8 @@ impl<T: Real> Arithmetic for Float<T> {
             },
             Op::GlobalAvgPool => kernels::pool(*input),
             Op::Dense(dense) => {
-                kernels::dense(input.values, self.params.get(dense.weight), self.params.get(dense.bias))
+                let weight = self.weight(dense.weight, dense.factors);
+                kernels::dense(input.values, &weight, self.params.get(dense.bias))
             }
             Op::Repack | Op::Input | Op::Fused(_) => input.values.to_vec(),
         })

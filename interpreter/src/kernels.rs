@@ -19,8 +19,9 @@ pub struct Convolution<'v, T> {
 }
 
 impl<T: Number> Convolution<'_, T> {
-    /// Weights `[kh, kw, in, out]`; a chain takes the taps in raster order, the channels inner.
-    pub fn dense(&self, input: Image<'_, T>, output: Shape) -> Vec<T> {
+    /// Weights `[kh, kw, in, out]`; a chain takes the taps in raster order, the channels inner. In each of `pairs` of taps,
+    /// the second one comes first.
+    pub fn dense(&self, input: Image<'_, T>, output: Shape, pairs: bool) -> Vec<T> {
         let ([kh, kw], [sh, sw]) = (self.window.kernel, self.window.stride);
         let (padded, row) = padded(input, self.window.padding);
         let channels = input.shape.channels;
@@ -33,7 +34,11 @@ impl<T: Number> Convolution<'_, T> {
                 let from = (y * sh + ky) * row + x * sw * channels;
                 let taps = &padded[from..from + kw * channels];
                 let weights = &self.weight[ky * kw * channels * output.channels..];
-                for (tap, weights) in taps.iter().zip(weights.chunks_exact(output.channels)) {
+                let mut products = taps.iter().zip(weights.chunks_exact(output.channels));
+                while let Some((tap, weights)) = products.next() {
+                    if let Some((tap, weights)) = pairs.then(|| products.next()).flatten() {
+                        accumulate(out, *tap, weights);
+                    }
                     accumulate(out, *tap, weights);
                 }
             }

@@ -36,8 +36,12 @@ pub enum Mode {
     /// channels inner, depthwise taps column by column. Taps in the padding take part as +0.0. Then the activation
     /// (`v > 0 ? v : 0`, and for ReLU6 `v < 6 ? v : 6`), then the residual. The pool adds pixels in raster order to 0
     /// and multiplies by `1 / pixels`.
+    ///
+    /// In bf16 networks, weights and values are rounded to nearest, ties to even, where the graph has the type bf16. In a
+    /// product of two bf16 factors, channels are taken in pairs, the second of a pair first. Subnormal numbers are zero.
     Strict,
-    /// f64 in all operations on f32 parameters and image: the reference for measuring errors.
+    /// f64 in all operations on f32 parameters and image, without any rounding to bf16: the reference for measuring
+    /// errors.
     F64,
 }
 

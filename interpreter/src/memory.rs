@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use mbvc_compiler::ir::{Fused, Graph, NodeId, Op, Place};
+use mbvc_compiler::ir::{Fused, Graph, NodeId, Op, Place, Tensor};
 
 use super::real::Number;
 
 pub struct Memory<'g, T> {
     graph: &'g Graph,
-    /// Bytes of an element in the scratch.
+    /// Bytes of the smallest element: the scratch has one number for as many bytes.
     bytes: usize,
     scratch: Vec<T>,
     own: BTreeMap<NodeId, Vec<T>>,
@@ -18,8 +18,7 @@ pub struct Memory<'g, T> {
 
 impl<'g, T: Number> Memory<'g, T> {
     pub fn new(graph: &'g Graph) -> Self {
-        // All values have one type.
-        let bytes = graph.ids().next().map_or(1, |id| graph.node(id).tensor.element.bytes());
+        let bytes = graph.ids().map(|id| graph.node(id).tensor.element.bytes()).min().unwrap_or(1);
         let inner = |op: &'g Op| match op {
             Op::Fused(fused) => &*fused.stages,
             _ => &[],
@@ -40,11 +39,12 @@ impl<'g, T: Number> Memory<'g, T> {
             Some(place) => {
                 // The previous value of these bytes is dead; an operation in place has read it.
                 self.scratch[elements(place, self.bytes)].fill(T::POISON);
-                let (shape, layout) = (node.tensor.shape, node.tensor.layout);
+                let Tensor { shape, layout, element, .. } = node.tensor;
+                let element = element.bytes();
                 for (pixel, values) in values.chunks_exact(shape.channels).enumerate() {
                     for (c, value) in values.iter().enumerate() {
                         let offset = layout.offset(shape, pixel / shape.width, pixel % shape.width, c);
-                        self.scratch[place.offset / self.bytes + offset] = *value;
+                        self.scratch[(place.offset + offset * element) / self.bytes] = *value;
                     }
                 }
             }
@@ -65,12 +65,13 @@ impl<'g, T: Number> Memory<'g, T> {
     pub fn read(&self, id: NodeId) -> Vec<T> {
         let node = self.graph.node(id);
         let Some(place) = node.place else { return self.own.get(&id).cloned().unwrap_or_default() };
-        let (shape, layout) = (node.tensor.shape, node.tensor.layout);
+        let Tensor { shape, layout, element, .. } = node.tensor;
+        let element = element.bytes();
         let mut values = Vec::with_capacity(shape.elements());
         for pixel in 0..shape.pixels() {
             for c in 0..shape.channels {
                 let offset = layout.offset(shape, pixel / shape.width, pixel % shape.width, c);
-                values.push(self.scratch[place.offset / self.bytes + offset]);
+                values.push(self.scratch[(place.offset + offset * element) / self.bytes]);
             }
         }
         values

@@ -101,7 +101,7 @@ impl Integers {
         let integer = match element {
             ElementType::I8 => Integer::Int8,
             ElementType::U8 => Integer::Uint8,
-            ElementType::F32 | ElementType::I32 => return Err(InterpError::NotQuantized),
+            ElementType::F32 | ElementType::Bf16 | ElementType::I32 => return Err(InterpError::NotQuantized),
         };
         let mut bound =
             Self { rounding, integer, pool: bindings.pool(), integers: BTreeMap::new(), scales: BTreeMap::new() };
@@ -247,7 +247,7 @@ impl Arithmetic for Integers {
                 let values = centered()?;
                 let image = Image { values: &values, ..*input };
                 let shape = conv.epilogue.unpooled(output.shape);
-                let sums = Convolution { window: conv.window, weight: &weight, bias }.dense(image, shape);
+                let sums = Convolution { window: conv.window, weight: &weight, bias }.dense(image, shape, false);
                 let result = finish(sums, requantize, conv.epilogue)?;
                 match conv.epilogue.pool {
                     Some(_) => self.average(&Image { shape, quant: Some(requantize.output), values: &result }, output),

@@ -1,5 +1,7 @@
 //! Number types of the execution.
 
+use mbvc_runtime::Bf16;
+
 /// A number with a multiply-add.
 pub trait Number: Copy {
     const ZERO: Self;
@@ -32,6 +34,8 @@ pub trait Real: Number + PartialOrd {
     fn add(self, other: Self) -> Self;
     /// `sum / count` in the arithmetic of the pool.
     fn mean(sum: Self, count: usize) -> Self;
+    /// Rounds to bf16, if this is the arithmetic of generated code.
+    fn to_bf16(self) -> Self;
 }
 
 impl Number for f32 {
@@ -69,6 +73,10 @@ impl Real for f32 {
 
     fn mean(sum: Self, count: usize) -> Self {
         sum * (1.0 / count as Self)
+    }
+
+    fn to_bf16(self) -> Self {
+        Bf16::from_f32(self).to_f32()
     }
 }
 
@@ -108,5 +116,9 @@ impl Real for f64 {
 
     fn mean(sum: Self, count: usize) -> Self {
         sum / count as Self
+    }
+
+    fn to_bf16(self) -> Self {
+        self
     }
 }

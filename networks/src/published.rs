@@ -1,4 +1,4 @@
-//! The network of `v2.yaml`: each fusion level of float32, and streamed blocks of int8 and uint8.
+//! The network of `v2.yaml`: each fusion level of float32, and streamed blocks of bf16, int8 and uint8.
 
 use mbvc::errors::ModelError;
 use mbvc::{Isa, Network, Weights};
@@ -10,6 +10,7 @@ use super::{Build, SPEC, SPEC_NAME};
 mbvc::mobilenet_v2!("specs/v2.yaml", name = V2None, fusion = "none");
 mbvc::mobilenet_v2!("specs/v2.yaml", name = V2Relu6, fusion = "relu6");
 mbvc::mobilenet_v2!("specs/v2.yaml", name = V2Block, fusion = "block");
+mbvc::mobilenet_v2!("specs/v2.yaml", name = V2Bf16, precision = "bf16");
 mbvc::mobilenet_v2!("specs/v2.yaml", name = V2Int8, precision = "int8");
 mbvc::mobilenet_v2!("specs/v2.yaml", name = V2Uint8, precision = "uint8");
 
@@ -24,6 +25,7 @@ pub fn find(spec: &NetworkSpec, fusion: Fusion) -> Option<Build> {
         (Precision::F32, Fusion::None) => builds!(V2None),
         (Precision::F32, Fusion::Relu6) => builds!(V2Relu6),
         (Precision::F32, Fusion::Block) => builds!(V2Block),
+        (Precision::Bf16, Fusion::Block) => builds!(V2Bf16),
         (Precision::Int8, Fusion::Block) => builds!(V2Int8),
         (Precision::Uint8, Fusion::Block) => builds!(V2Uint8),
         _ => return None,

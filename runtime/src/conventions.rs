@@ -106,6 +106,8 @@ words! {
     Precision {
         /// IEEE 754 single precision.
         F32 = "f32",
+        /// The weights of a float32 network and its activations, rounded to bf16; sums in float32.
+        Bf16 = "bf16",
         /// Signed 8-bit integers: symmetric weights with a scale per output channel.
         Int8 = "int8",
         /// Unsigned 8-bit integers: one scale and one zero point per layer's weights.
@@ -131,7 +133,17 @@ words! {
 impl Precision {
     /// Whether a value `q` represents `scale * (q - zero_point)`.
     pub const fn is_quantized(self) -> bool {
-        !matches!(self, Self::F32)
+        matches!(self, Self::Int8 | Self::Uint8)
+    }
+
+    /// Returns the precision of the weights file of a network. A bf16 network rounds float32 weights when it packs
+    /// them.
+    pub const fn of_weights(self) -> Self {
+        match self {
+            Self::F32 | Self::Bf16 => Self::F32,
+            Self::Int8 => Self::Int8,
+            Self::Uint8 => Self::Uint8,
+        }
     }
 }
 

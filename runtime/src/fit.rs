@@ -52,7 +52,7 @@ impl Needs<'_> {
         let word = |activation: Option<Activation>| activation.map_or("none", Activation::word).to_owned();
         check("dense_activation", word(ours.dense_activation), word(theirs.dense_activation));
         check("padding", ours.padding.to_string(), theirs.padding.to_string());
-        let other_precision = check("precision", ours.precision.to_string(), theirs.precision.to_string());
+        let other_precision = check("precision", ours.precision.of_weights().to_string(), theirs.precision.to_string());
         check("classes", ours.classes.to_string(), theirs.classes.to_string());
         let [height, width] = self.resolution;
         // `Conventions::of` has rejected other values than whole numbers from 1.

@@ -21,22 +21,40 @@ pub enum Isa {
     AvxVnni,
     /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI. For quantized networks.
     Avx512Vnni,
+    /// x86-64 with AVX-512 F, BW, DQ, VL and BF16. For bf16 networks.
+    Avx512Bf16,
 }
 
 impl Isa {
     /// All instruction sets, in the order of the enum.
-    pub const ALL: [Self; 7] =
-        [Self::Portable, Self::Neon, Self::NeonDot, Self::Avx2, Self::Avx512, Self::AvxVnni, Self::Avx512Vnni];
+    pub const ALL: [Self; 8] = [
+        Self::Portable,
+        Self::Neon,
+        Self::NeonDot,
+        Self::Avx2,
+        Self::Avx512,
+        Self::AvxVnni,
+        Self::Avx512Vnni,
+        Self::Avx512Bf16,
+    ];
 
     /// Instruction sets with kernels for float networks.
     pub const FLOAT: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
 
+    /// Instruction sets with kernels for bf16 networks.
+    pub const BF16: [Self; 5] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512, Self::Avx512Bf16];
+
     /// Instruction sets with kernels for quantized networks.
-    pub const QUANTIZED: [Self; 7] = Self::ALL;
+    pub const QUANTIZED: [Self; 7] =
+        [Self::Portable, Self::Neon, Self::NeonDot, Self::Avx2, Self::Avx512, Self::AvxVnni, Self::Avx512Vnni];
 
     /// The instruction sets with kernels of `precision`.
     pub const fn of(precision: Precision) -> &'static [Self] {
-        if precision.is_quantized() { &Self::QUANTIZED } else { &Self::FLOAT }
+        match precision {
+            Precision::F32 => &Self::FLOAT,
+            Precision::Bf16 => &Self::BF16,
+            Precision::Int8 | Precision::Uint8 => &Self::QUANTIZED,
+        }
     }
 
     /// The name in specs, in arguments of the command and in `MBVC_ISA`.
@@ -49,6 +67,7 @@ impl Isa {
             Self::Avx512 => "avx512",
             Self::AvxVnni => "avxvnni",
             Self::Avx512Vnni => "avx512vnni",
+            Self::Avx512Bf16 => "avx512bf16",
         }
     }
 
@@ -99,6 +118,7 @@ fn present(isa: Isa) -> bool {
         Isa::Avx512 => has!("avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
         Isa::AvxVnni => has!("avx2", "fma", "avxvnni"),
         Isa::Avx512Vnni => has!("avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni"),
+        Isa::Avx512Bf16 => has!("avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512bf16"),
     }
 }
 
@@ -109,7 +129,7 @@ fn present(isa: Isa) -> bool {
         // Part of every AArch64 target with hardware floats.
         Isa::Neon => cfg!(all(target_arch = "aarch64", target_feature = "neon")),
         Isa::NeonDot => present(Isa::Neon) && has_dot_products(),
-        Isa::Avx2 | Isa::Avx512 | Isa::AvxVnni | Isa::Avx512Vnni => false,
+        Isa::Avx2 | Isa::Avx512 | Isa::AvxVnni | Isa::Avx512Vnni | Isa::Avx512Bf16 => false,
     }
 }
 
@@ -172,8 +192,8 @@ pub enum IsaError {
         /// The instruction sets that the network was compiled for.
         compiled: &'static [Isa],
     },
-    /// The instruction set has no kernels for float networks.
-    NoFloatKernels(Isa),
+    /// The instruction set has no kernels for networks of this precision.
+    NoKernels(Isa, Precision),
     /// This processor does not support the instruction set that the caller requested, or that of a packed file.
     Absent(Isa),
     /// This processor does not support the instruction set in `MBVC_ISA`.
@@ -187,12 +207,10 @@ pub enum IsaError {
 
 #[cfg(feature = "alloc")]
 impl IsaError {
-    /// The error for a network of this precision: some instruction sets cannot be added to a float network.
+    /// The error for a network of this precision: some instruction sets cannot be added to it.
     pub(crate) fn of(self, precision: Precision) -> Self {
         match self {
-            Self::NotCompiled { isa, .. } if precision == Precision::F32 && !Isa::FLOAT.contains(&isa) => {
-                Self::NoFloatKernels(isa)
-            }
+            Self::NotCompiled { isa, .. } if !Isa::of(precision).contains(&isa) => Self::NoKernels(isa, precision),
             other => other,
         }
     }
@@ -210,9 +228,9 @@ impl fmt::Display for IsaError {
                 list(f, compiled)?;
                 write!(f, "; add it to `isa` in the spec or the macro")
             }
-            Self::NoFloatKernels(isa) => {
-                write!(f, "no f32 kernels for {isa}; expected one of ")?;
-                list(f, &Isa::FLOAT)
+            Self::NoKernels(isa, precision) => {
+                write!(f, "no {precision} kernels for {isa}; expected one of ")?;
+                list(f, Isa::of(*precision))
             }
             Self::Absent(isa) => {
                 write!(

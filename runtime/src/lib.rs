@@ -8,6 +8,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod bf16;
 mod buffers;
 #[cfg(feature = "alloc")]
 mod build;
@@ -44,6 +45,7 @@ mod weights;
 pub use alloc::boxed::Box;
 #[cfg(feature = "alloc")]
 pub use alloc::{string::String, vec::Vec};
+pub use bf16::Bf16;
 pub use buffers::{Buffers, Output};
 #[cfg(feature = "alloc")]
 pub use build::{ModelError, build};
@@ -51,7 +53,7 @@ pub use classify::{softmax, top_k};
 pub use conventions::{Activation, Color, ConventionError, Conventions, FORMAT, HeadActivation, Padding, Precision};
 #[cfg(feature = "alloc")]
 pub use fit::{Listing, Mismatch, Remedy};
-pub use float::pack::{OutputRange, PackError, PackLayer, PackPanels, PackPlan, Plan, Product};
+pub use float::pack::{Factors, OutputRange, PackError, PackLayer, PackPanels, PackPlan, Plan, Product};
 pub use formats::container::{
     Container, ContainerError, Declared, Dtype, F32s, Header, MAX_HEADER_BYTES, MAX_METADATA, MAX_RANK, MAX_TENSORS,
     Shape, TensorRule, TensorView,

@@ -1,5 +1,6 @@
 //! The interface of generated networks: facts, weights, observers and the object-safe trait.
 
+use crate::bf16::Bf16;
 use crate::conventions::Conventions;
 use crate::float::pack::PackError;
 use crate::formats::container::{Container, Dtype};
@@ -139,6 +140,12 @@ pub trait Observer {
         let _ = (step, output);
     }
 
+    /// Called instead of [`step`](Self::step) if the output is stored as bf16, in a bf16 network.
+    #[inline(always)]
+    fn bf16(&mut self, step: usize, output: &[Bf16]) {
+        let _ = (step, output);
+    }
+
     /// Called instead of [`step`](Self::step) in a quantized network, with the output as bytes; int8 values have 128
     /// added.
     #[inline(always)]
@@ -169,6 +176,10 @@ impl Observer for Dynamic<'_> {
 
     fn step(&mut self, step: usize, output: &[f32]) {
         self.0.step(step, output);
+    }
+
+    fn bf16(&mut self, step: usize, output: &[Bf16]) {
+        self.0.bf16(step, output);
     }
 
     fn bytes(&mut self, step: usize, output: &[u8]) {

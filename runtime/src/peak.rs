@@ -48,6 +48,8 @@ fn gflops_of_one(isa: Isa, precision: Precision) -> f64 {
         let products = match precision {
             // SAFETY: the loops read `2 * ROWS` vectors of at most 16 floats, which is `FLOATS`.
             Precision::F32 => multiply(isa, unsafe { Src::new(&values) }),
+            // SAFETY: as above.
+            Precision::Bf16 => multiply_pairs(isa, unsafe { Src::new(&values) }),
             // SAFETY: the same, with four bytes in place of a float.
             Precision::Int8 | Precision::Uint8 => multiply_bytes(isa, unsafe { Src::new(&bytes) }),
         };
@@ -100,6 +102,70 @@ loops! {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
     avx512, ROWS;
+}
+
+macro_rules! pair_loops {
+    ($($(#[$attribute:meta])* $name:ident: $isa:ident, $rows:expr;)+) => {$(
+        $(#[$attribute])*
+        fn $name(values: Src<'_>) -> usize {
+            use crate::simd::float::$isa::{LANES, dot, load, load_pairs};
+            let right = [load_pairs(values, 0), load_pairs(values, LANES)];
+            let mut left = [load_pairs(values, 0); $rows];
+            let mut sums = [[load(values, 0); COLUMNS]; $rows];
+            let mut row = 0;
+            while row < $rows {
+                left[row] = load_pairs(values, row * LANES);
+                sums[row] = [load(values, row * LANES), load(values, ($rows + row) * LANES)];
+                row += 1;
+            }
+            for _ in 0..STEPS {
+                let left = black_box(&left);
+                let mut row = 0;
+                while row < $rows {
+                    let [first, second] = sums[row];
+                    sums[row] = [dot(left[row], right[0], first), dot(left[row], right[1], second)];
+                    row += 1;
+                }
+            }
+            black_box(sums);
+            2 * $rows * COLUMNS * LANES
+        }
+    )+};
+}
+
+pair_loops! {
+    pairs_portable: portable, NARROW_ROWS;
+    #[cfg(target_arch = "aarch64")]
+    #[target_feature(enable = "neon")]
+    pairs_neon: neon, ROWS;
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    pairs_avx2: avx2, NARROW_ROWS;
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    pairs_avx512: avx512, ROWS;
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+    pairs_avx512bf16: avx512bf16, ROWS;
+}
+
+/// Runs the loop of dot products of pairs of bf16 numbers; returns the products of a step.
+fn multiply_pairs(isa: Isa, values: Src<'_>) -> usize {
+    match isa {
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: `gflops` checked that the processor has it.
+        Isa::Neon => unsafe { pairs_neon(values) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::Avx2 => unsafe { pairs_avx2(values) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::Avx512 => unsafe { pairs_avx512(values) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::Avx512Bf16 => unsafe { pairs_avx512bf16(values) },
+        _ => pairs_portable(values),
+    }
 }
 
 macro_rules! dot_loops {
@@ -227,6 +293,7 @@ mod tests {
         for (isa, precision) in Isa::FLOAT
             .map(|isa| (isa, Precision::F32))
             .into_iter()
+            .chain(Isa::BF16.map(|isa| (isa, Precision::Bf16)))
             .chain(Isa::QUANTIZED.map(|isa| (isa, Precision::Int8)))
         {
             let peak = gflops(isa, precision, 1);

@@ -8,6 +8,7 @@ macro_rules! sources {
 /// Every file of `src` except for tests and the modules for tools: its path, with `/` between folders, and its text.
 #[rustfmt::skip]
 pub static SOURCES: &[(&str, &str)] = sources! {
+    "bf16.rs"
     "buffers.rs"
     "build.rs"
     "classify.rs"
@@ -18,6 +19,7 @@ pub static SOURCES: &[(&str, &str)] = sources! {
     "float/pack.rs"
     "float/pack/error.rs"
     "float/pack/fast.rs"
+    "float/pack/pairs.rs"
     "formats/checksum.rs"
     "formats/container.rs"
     "formats/container/error.rs"
@@ -78,6 +80,7 @@ pub static SOURCES: &[(&str, &str)] = sources! {
     "simd/area.rs"
     "simd/float/avx2.rs"
     "simd/float/avx512.rs"
+    "simd/float/avx512bf16.rs"
     "simd/float/mod.rs"
     "simd/float/neon.rs"
     "simd/float/portable.rs"

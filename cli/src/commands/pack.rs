@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mbvc::info::Numerics;
+use mbvc::info::{Numerics, Precision};
 use mbvc::{Isa, Weights};
 use mbvc_compiler::target::IsaFacts;
 use mbvc_compiler::{Compiled, Program};
@@ -139,7 +139,7 @@ fn next(args: &Args, compiled: &Compiled, outputs: &[PathBuf]) {
     // The spec that `init` writes, or the one that `--precision` overrides, has another precision.
     let precision = match (args.spec.spec.is_none() || args.spec.overrides.precision.is_some(), compiled.spec.precision)
     {
-        (true, precision) if precision.is_quantized() => format!("precision = \"{}\", ", precision.word()),
+        (true, precision) if precision != Precision::F32 => format!("precision = \"{}\", ", precision.word()),
         _ => String::new(),
     };
     for file in outputs {
@@ -153,6 +153,9 @@ fn next(args: &Args, compiled: &Compiled, outputs: &[PathBuf]) {
 fn numerics(args: &Args, source: &Source) -> Result<Numerics> {
     let only = match (source.spec.precision.is_quantized(), source.spec.numerics) {
         (true, _) => Some(format!("{} networks sum integers, which is exact", source.spec.precision.word())),
+        (false, _) if source.spec.precision == Precision::Bf16 => {
+            Some("bf16 networks have no fast inner product".to_owned())
+        }
         (false, mbvc_compiler::spec::Numerics::Strict) => Some("the spec has `numerics: strict`".to_owned()),
         (false, mbvc_compiler::spec::Numerics::Fast) => None,
     };

@@ -29,6 +29,9 @@ impl IsaTokens for Isa {
             Self::Avx2 => quote!(#[target_feature(enable = "avx2,fma")]),
             Self::Avx512 => quote!(#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]),
             Self::AvxVnni => quote!(#[target_feature(enable = "avx2,fma,avxvnni")]),
+            Self::Avx512Bf16 => {
+                quote!(#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")])
+            }
             Self::Avx512Vnni => {
                 quote!(#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")])
             }

@@ -54,12 +54,12 @@ catalog! {
     STRIDE = "stride": "a stride is 1 or 2";
     RESIDUAL = "residual": "a residual is auto, true or false";
     PREPROCESSING = "preprocessing": "preprocessing is { range: [low, high] } with low below high, or { mean: [r, g, b], std: [r, g, b] } of pixels from 0 to 1, with every std above 0, or { scale: [r, g, b], offset: [r, g, b] } of pixels from 0 to 255; mean, std, scale and offset are one number for gray input";
-    PRECISION = "precision": "the precision is f32, int8 or uint8";
-    KERNELS = "kernels": "batches require precision f32 and a head without dense layers; deep fusion requires a quantized precision and one thread";
+    PRECISION = "precision": "the precision is f32, bf16, int8 or uint8";
+    KERNELS = "kernels": "batches require precision f32 or bf16 and a head without dense layers; deep fusion requires a quantized precision and one thread";
     NUMERICS = "numerics": "the numerics are fast (the fast inner product on processors where it is faster) or strict (bit-identical on every instruction set with FMA)";
     ROUNDING = "rounding": "the rounding is even for f32, and xnnpack or tflite-reference for int8 and uint8";
     FUSION = "fusion": "the fusion is none, relu6, block or deep";
-    ISA = "isa": "an instruction set is avx512vnni, avxvnni, avx512, avx2, neondot, neon or portable; give one, a list without repetition, or all";
+    ISA = "isa": "an instruction set is avx512bf16, avx512vnni, avxvnni, avx512, avx2, neondot, neon or portable; give one, a list without repetition, or all";
     THREADS = "threads": "the number of threads of a call is a whole number from 1 to 64";
     BATCH = "batch": "the number of images of a batch is a whole number from 1 to 64";
     SCRATCH_BUDGET = "scratch-budget": "the scratch budget is none, or a number of bytes from 1, or a size such as 512 KiB or 1.3 MB";

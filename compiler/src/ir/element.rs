@@ -5,6 +5,8 @@
 pub enum ElementType {
     /// IEEE 754 single precision: all numbers of a float32 network, scales of a quantized one.
     F32,
+    /// Values of a bf16 network that matrix products read.
+    Bf16,
     /// Weights and values of an int8 network.
     I8,
     /// Weights and values of a uint8 network.
@@ -18,6 +20,7 @@ impl ElementType {
     pub const fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
+            Self::Bf16 => "bf16",
             Self::I8 => "i8",
             Self::U8 => "u8",
             Self::I32 => "i32",
@@ -28,6 +31,7 @@ impl ElementType {
     pub const fn bytes(self) -> usize {
         match self {
             Self::I8 | Self::U8 => 1,
+            Self::Bf16 => 2,
             Self::F32 | Self::I32 => 4,
         }
     }

@@ -14,7 +14,7 @@ mod shape;
 pub mod verify;
 mod workspace;
 
-pub use mbvc_runtime::Activation;
+pub use mbvc_runtime::{Activation, Factors};
 
 pub use element::ElementType;
 pub use graph::{Graph, NodeId};

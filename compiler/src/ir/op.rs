@@ -1,6 +1,6 @@
 //! The closed set of operations, and the nodes that hold them.
 
-use mbvc_runtime::Activation;
+use mbvc_runtime::{Activation, Factors};
 
 use super::{ParamId, Place, Requantize, Shape, Tensor, Window};
 
@@ -103,6 +103,15 @@ impl Op {
         }
     }
 
+    /// Number types of the factors of the products of a dense operation; exact for all others.
+    pub const fn factors(&self) -> Factors {
+        match self {
+            Self::Conv2d(conv) => conv.factors,
+            Self::Dense(dense) => dense.factors,
+            _ => Factors::Exact,
+        }
+    }
+
     /// The epilogue; for a fused node, that of its last stage.
     pub fn epilogue(&self) -> Epilogue {
         match self {
@@ -155,6 +164,8 @@ pub struct Conv2d {
     pub epilogue: Epilogue,
     /// How its products are summed; set by `choose_products`, [`Product::Plain`] before.
     pub product: Product,
+    /// Number types of the factors of its products.
+    pub factors: Factors,
 }
 
 /// A convolution of each channel separately.
@@ -196,6 +207,8 @@ pub struct Dense {
     pub bias: ParamId,
     /// Requantization of quantized sums.
     pub requantize: Option<Requantize>,
+    /// Number types of the factors of its products.
+    pub factors: Factors,
 }
 
 /// Applied to the accumulators of a convolution before they are stored: activation, then residual add or global average

@@ -110,12 +110,13 @@ fn stream(graph: &mut Graph, id: NodeId, input: NodeId, isa: Isa, threads: usize
     let sides = Padding { top: 0, bottom: 0, ..border(window, shape, output) };
     let vectors = shape.channels.div_ceil(isa.lanes());
     let padded = vectors * isa.lanes();
-    let row_bytes = |group| (sides.left + shape.width + sides.right) * group * size_of::<f32>();
+    let [ring_bytes, tile_bytes] = [producer, at].map(|stage| fused.stages[stage].tensor.element.bytes());
+    let row_bytes = |group| (sides.left + shape.width + sides.right) * group * ring_bytes;
     let fits = |group: usize| {
-        row_bytes(group) * shape.height <= RING_CACHE && output.pixels() * padded * size_of::<f32>() <= TILE_CACHE
+        row_bytes(group) * shape.height <= RING_CACHE && output.pixels() * padded * tile_bytes <= TILE_CACHE
     };
     let group_of = |call: Call, allowed: &dyn Fn(usize) -> bool| {
-        let k = input.shape.channels;
+        let k = fused.stages[producer].op.factors().rows(input.shape.channels);
         group_vectors(&fused.stages[..at], k, call, vectors, isa, allowed) * isa.lanes()
     };
     let row = Call { rows: 1, cols: shape.width, flat: true };

@@ -8,7 +8,7 @@
 //! tile.
 
 use super::stream_quads;
-use crate::ir::{Conv2d, DepthwiseTile, Fused, GemmTile, Graph, Op, Order, Product, Tensor, Tile, Window};
+use crate::ir::{Conv2d, DepthwiseTile, Factors, Fused, GemmTile, Graph, Op, Order, Product, Tensor, Tile, Window};
 use crate::schedule::float::{self, best_tile};
 use crate::schedule::float::{Tail, split};
 use crate::schedule::quantized::QUAD;
@@ -46,7 +46,7 @@ pub fn assign_tiles(graph: &mut Graph, [batch, threads]: [usize; 2], isa: Isa) {
             op => {
                 let tile = match &*op {
                     Op::Conv2d(conv) => Some(conv2d(input, output, conv, isa)),
-                    Op::Dense(_) => Some(dense(input, output, batch, isa)),
+                    Op::Dense(op) => Some(dense(input, output, op.factors, batch, isa)),
                     Op::DepthwiseConv2d(op) => Some(depthwise(op.window, output.shape.height, output, isa)),
                     _ => None,
                 };
@@ -69,7 +69,7 @@ fn stages(fused: &mut Fused, input: Tensor, isa: Isa) {
                     Some(_) => output.shape.height,
                     None => rows,
                 };
-                Some(gemm(input, output, conv.window, conv.product, rows, isa))
+                Some(gemm(input, output, conv.window, (conv.product, conv.factors), rows, isa))
             }
             Op::DepthwiseConv2d(op) => Some(depthwise(op.window, rows, output, isa)),
             _ => None,
@@ -79,10 +79,17 @@ fn stages(fused: &mut Fused, input: Tensor, isa: Isa) {
 }
 
 /// Returns the tile of a convolution that is called for `rows` output rows at a time.
-fn gemm(input: Tensor, output: Tensor, window: Window, product: Product, rows: usize, isa: Isa) -> Tile {
+fn gemm(
+    input: Tensor,
+    output: Tensor,
+    window: Window,
+    (product, factors): (Product, Factors),
+    rows: usize,
+    isa: Isa,
+) -> Tile {
     let shape = output.shape;
     let [kh, kw] = window.kernel;
-    let k = kh * kw * input.shape.channels;
+    let k = factors.rows(kh * kw * input.shape.channels);
     let (whole, tail) = split(isa, output.layout.group);
     let vectors = whole + usize::from(matches!(tail, Tail::Masked(_)));
     let flat = window.is_point() && is_flat(input) && is_flat(output);
@@ -95,7 +102,7 @@ fn gemm(input: Tensor, output: Tensor, window: Window, product: Product, rows: u
         }
     };
     let row_bytes = shape.width * window.stride[0] * input.layout.row_stride(input.shape) / input.shape.width.max(1)
-        * size_of::<f32>();
+        * input.element.bytes();
     let chunk = (1..=rows)
         .filter(|chunk| rows.is_multiple_of(*chunk) && (*chunk == 1 || chunk * row_bytes <= CHUNK_CACHE))
         .max()
@@ -106,7 +113,7 @@ fn gemm(input: Tensor, output: Tensor, window: Window, product: Product, rows: u
 /// Returns the tile of a convolution over a whole tensor. A convolution that pools its result is a single call.
 fn conv2d(input: Tensor, output: Tensor, conv: &Conv2d, isa: Isa) -> Tile {
     let shape = conv.epilogue.unpooled(output.shape);
-    let tile = gemm(input, Tensor { shape, ..output }, conv.window, conv.product, shape.height, isa);
+    let tile = gemm(input, Tensor { shape, ..output }, conv.window, (conv.product, conv.factors), shape.height, isa);
     match tile {
         Tile::Gemm(tile) if conv.epilogue.pool.is_some() => Tile::Gemm(GemmTile { chunk: shape.height, ..tile }),
         tile => tile,
@@ -114,9 +121,9 @@ fn conv2d(input: Tensor, output: Tensor, conv: &Conv2d, isa: Isa) -> Tile {
 }
 
 /// Returns the classifier's tile. The images of a batch correspond to the pixels of a row in a convolution.
-fn dense(input: Tensor, mut output: Tensor, batch: usize, isa: Isa) -> Tile {
+fn dense(input: Tensor, mut output: Tensor, factors: Factors, batch: usize, isa: Isa) -> Tile {
     output.shape.width = batch;
-    match gemm(input, output, Window::POINT, Product::Plain, 1, isa) {
+    match gemm(input, output, Window::POINT, (Product::Plain, factors), 1, isa) {
         Tile::Gemm(tile) => Tile::Gemm(GemmTile { images: batch, ..tile }),
         tile @ Tile::Depthwise(_) => tile,
     }

@@ -11,7 +11,7 @@
 //!
 //! Postcondition: every convolution has its [`Product`].
 
-use crate::ir::{Graph, Op, Product, Tensor};
+use crate::ir::{Factors, Graph, Op, Product, Tensor};
 use crate::schedule::float::fast_pays;
 use crate::spec::Numerics;
 use crate::target::{Isa, IsaFacts};
@@ -38,7 +38,8 @@ pub fn choose_products(graph: &mut Graph, numerics: Numerics, isa: Isa) {
 fn choose(op: &mut Op, input: Tensor, output: Tensor, numerics: Numerics, isa: Isa) {
     let Op::Conv2d(conv) = op else { return };
     let [kh, kw] = conv.window.kernel;
-    let allowed = numerics == Numerics::Fast && isa.has_fast_product() && !output.element.is_quantized();
+    let exact = !output.element.is_quantized() && conv.factors == Factors::Exact;
+    let allowed = numerics == Numerics::Fast && isa.has_fast_product() && exact;
     let fast = allowed && fast_pays(isa, kh * kw * input.shape.channels, output.shape.channels);
     conv.product = if fast { Product::Fast } else { Product::Plain };
 }

@@ -67,5 +67,7 @@ fn fold(graph: &mut Graph, id: NodeId, norm: &BatchNorm, conv: NodeId, raw: Para
         Op::DepthwiseConv2d(op) => (op.weight, op.bias) = (weight, Some(bias)),
         _ => {}
     }
+    // A bf16 value is rounded after the normalization.
+    graph.node_mut(conv).tensor = graph.node(id).tensor;
     graph.replace(id, conv);
 }

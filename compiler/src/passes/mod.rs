@@ -164,7 +164,7 @@ pub struct Target {
 impl Target {
     /// Returns the target that `spec` describes, for one of its instruction sets.
     pub fn new(spec: &NetworkSpec, isa: Isa) -> Self {
-        Self { fusion: spec.fusion, numerics: spec.numerics, isa, threads: spec.threads, batch: spec.batch }
+        Self { fusion: spec.fusion, numerics: spec.effective_numerics(), isa, threads: spec.threads, batch: spec.batch }
     }
 }
 

@@ -156,7 +156,8 @@ fn reusable_input(graph: &Graph, id: NodeId) -> Option<NodeId> {
         return None;
     }
     let input = *graph.inputs(id).first()?;
-    let same = graph.node(input).tensor.layout == graph.node(id).tensor.layout;
+    let [read, written] = [input, id].map(|id| graph.node(id).tensor);
+    let same = (read.layout, read.element) == (written.layout, written.element);
     (same && graph.readers(input).len() == 1 && !matches!(graph.node(input).op, Op::Input)).then_some(input)
 }
 

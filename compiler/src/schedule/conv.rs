@@ -3,7 +3,7 @@
 use super::cover::near_equal;
 use super::float::{Tail, split};
 use super::team::Thread;
-use crate::ir::{Epilogue, GemmTile, Op, ParamId, Product, Shape, Tensor, Tile, Window};
+use crate::ir::{Epilogue, Factors, GemmTile, Op, ParamId, Product, Shape, Tensor, Tile, Window};
 use crate::target::{Isa, IsaFacts};
 use mbvc_runtime::Team;
 
@@ -28,6 +28,8 @@ pub struct Conv {
     pub tile: GemmTile,
     /// Inner product: plain or fast.
     pub product: Product,
+    /// Number types of the factors of the products.
+    pub factors: Factors,
 }
 
 /// Panels of one form, side by side in a channel group.
@@ -62,7 +64,8 @@ impl Conv {
             _ => return None,
         };
         let output = Tensor { shape: epilogue.unpooled(output.shape), ..output };
-        Some(Self { isa, input, output, window, epilogue, weight, bias, tile, product: op.product() })
+        let (product, factors) = (op.product(), op.factors());
+        Some(Self { isa, input, output, window, epilogue, weight, bias, tile, product, factors })
     }
 
     /// Returns the products summed per output.
@@ -100,10 +103,10 @@ impl Conv {
         panels
     }
 
-    /// Returns the floats of one packed panel: a row of biases and K rows. The fast inner product has a row of scales
+    /// Returns the floats of one packed panel: a row of biases and the rows of K weights. The fast inner product has a row of scales
     /// before them.
     pub fn panel_floats(&self, panels: &Panels) -> usize {
-        (usize::from(self.is_fast()) + 1 + self.k()) * panels.width()
+        (usize::from(self.is_fast()) + 1 + self.factors.rows(self.k())) * panels.width()
     }
 
     /// Whether the fast inner product may be used.
@@ -166,8 +169,8 @@ pub struct Cut {
     pub total: usize,
     /// Output pixels per piece.
     pub pixels: usize,
-    /// Floats of the input from one piece to the next.
+    /// Elements of the input from one piece to the next.
     pub input: usize,
-    /// Floats of the output from one piece to the next.
+    /// Elements of the output from one piece to the next.
     pub output: usize,
 }

@@ -12,6 +12,7 @@ pub(super) const ACTIVATION: &[(&str, Activation)] =
 
 pub(super) const PRECISION: &[(&str, Precision)] = &[
     (Precision::F32.word(), Precision::F32),
+    (Precision::Bf16.word(), Precision::Bf16),
     (Precision::Int8.word(), Precision::Int8),
     (Precision::Uint8.word(), Precision::Uint8),
 ];
@@ -28,6 +29,7 @@ pub(super) const FUSION: &[(&str, Fusion)] =
 
 /// Best first, as help texts list them.
 pub(super) const ISA: &[(&str, Isa)] = &[
+    (Isa::Avx512Bf16.name(), Isa::Avx512Bf16),
     (Isa::Avx512Vnni.name(), Isa::Avx512Vnni),
     (Isa::AvxVnni.name(), Isa::AvxVnni),
     (Isa::Avx512.name(), Isa::Avx512),

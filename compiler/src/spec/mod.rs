@@ -114,7 +114,7 @@ pub struct NetworkSpec {
     pub precision: Precision,
     /// Place of a quantized precision; `None` for float32.
     pub precision_place: Option<Place>,
-    /// How float convolutions sum their products.
+    /// How float32 convolutions sum their products; see [`effective_numerics`](NetworkSpec::effective_numerics).
     pub numerics: Numerics,
     /// How quantized results are rounded; `None` for float32, which rounds to nearest, ties to even.
     pub rounding: Option<Rounding>,
@@ -131,6 +131,11 @@ pub struct NetworkSpec {
 }
 
 impl NetworkSpec {
+    /// Numerics of the kernels: only float32 networks have a fast inner product.
+    pub fn effective_numerics(&self) -> Numerics {
+        if self.precision == Precision::F32 { self.numerics } else { Numerics::Strict }
+    }
+
     /// The error for a scratch of `needed_bytes` that exceeds the budget; `peak` is the operation with the highest use.
     pub fn check_scratch(&self, needed_bytes: usize, peak: Option<&Peak>) -> Option<Diagnostic> {
         let budget = self.scratch_budget.filter(|budget| needed_bytes > budget.bytes)?;

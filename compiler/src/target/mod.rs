@@ -73,27 +73,32 @@ impl IsaFacts for Isa {
         match self {
             Self::Portable | Self::Neon | Self::NeonDot => 4,
             Self::Avx2 | Self::AvxVnni => 8,
-            Self::Avx512 | Self::Avx512Vnni => 16,
+            Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 => 16,
         }
     }
 
     fn registers(self) -> usize {
         match self {
             Self::Portable | Self::Avx2 | Self::AvxVnni => 16,
-            Self::Neon | Self::NeonDot | Self::Avx512 | Self::Avx512Vnni => 32,
+            Self::Neon | Self::NeonDot | Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 => 32,
         }
     }
 
     fn broadcast(self) -> Broadcast {
         match self {
             Self::Neon | Self::NeonDot => Broadcast::Lane,
-            Self::Portable | Self::Avx2 | Self::Avx512 | Self::AvxVnni | Self::Avx512Vnni => Broadcast::Memory,
+            Self::Portable
+            | Self::Avx2
+            | Self::Avx512
+            | Self::AvxVnni
+            | Self::Avx512Vnni
+            | Self::Avx512Bf16 => Broadcast::Memory,
         }
     }
 
     fn loads_per_cycle(self) -> usize {
         match self {
-            Self::Avx512 | Self::Avx512Vnni => 1,
+            Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 => 1,
             Self::Portable | Self::Neon | Self::NeonDot | Self::Avx2 | Self::AvxVnni => 2,
         }
     }
@@ -105,7 +110,13 @@ impl IsaFacts for Isa {
     fn half(self) -> Option<Self> {
         match self {
             Self::Avx512 => Some(Self::Avx2),
-            Self::Portable | Self::Neon | Self::NeonDot | Self::Avx2 | Self::AvxVnni | Self::Avx512Vnni => None,
+            Self::Portable
+            | Self::Neon
+            | Self::NeonDot
+            | Self::Avx2
+            | Self::AvxVnni
+            | Self::Avx512Vnni
+            | Self::Avx512Bf16 => None,
         }
     }
 
@@ -124,7 +135,8 @@ impl IsaFacts for Isa {
     fn dot_form(self) -> DotForm {
         match self {
             Self::Portable | Self::AvxVnni | Self::Avx512Vnni => DotForm::Bytes,
-            Self::Avx2 | Self::Avx512 => DotForm::Words,
+            // The last one has no quantized kernels.
+            Self::Avx2 | Self::Avx512 | Self::Avx512Bf16 => DotForm::Words,
             Self::Neon => DotForm::SignedPairs,
             Self::NeonDot => DotForm::SignedBytes,
         }
@@ -150,7 +162,9 @@ impl IsaFacts for Isa {
         match self {
             Self::Portable => None,
             Self::Neon | Self::NeonDot => Some("aarch64"),
-            Self::Avx2 | Self::Avx512 | Self::AvxVnni | Self::Avx512Vnni => Some("x86_64"),
+            Self::Avx2 | Self::Avx512 | Self::AvxVnni | Self::Avx512Vnni | Self::Avx512Bf16 => {
+                Some("x86_64")
+            }
         }
     }
 }

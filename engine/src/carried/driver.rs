@@ -91,6 +91,7 @@ pub struct Watcher {
     context: *mut c_void,
     stage: extern "C" fn(context: *mut c_void, step: usize, stage: usize),
     step: extern "C" fn(context: *mut c_void, step: usize, output: *const f32, length: usize),
+    bf16: extern "C" fn(context: *mut c_void, step: usize, output: *const rt::Bf16, length: usize),
     bytes: extern "C" fn(context: *mut c_void, step: usize, output: *const u8, length: usize),
 }
 
@@ -101,6 +102,10 @@ impl rt::Observer for &Watcher {
 
     fn step(&mut self, step: usize, output: &[f32]) {
         (self.step)(self.context, step, output.as_ptr(), output.len());
+    }
+
+    fn bf16(&mut self, step: usize, output: &[rt::Bf16]) {
+        (self.bf16)(self.context, step, output.as_ptr(), output.len());
     }
 
     fn bytes(&mut self, step: usize, output: &[u8]) {

@@ -12,7 +12,7 @@ use std::ffi::c_void;
 use std::ptr::NonNull;
 
 use mbvc_compiler::Compiled;
-use mbvc_runtime::{Isa, LengthError, Network, NetworkInfo, Observer, Weights};
+use mbvc_runtime::{Bf16, Isa, LengthError, Network, NetworkInfo, Observer, Weights};
 
 use crate::cache::Cache;
 use crate::error::{Error, Result};
@@ -43,6 +43,7 @@ struct Watcher {
     context: Context,
     stage: extern "C" fn(Context, usize, usize),
     step: extern "C" fn(Context, usize, *const f32, usize),
+    bf16: extern "C" fn(Context, usize, *const Bf16, usize),
     bytes: extern "C" fn(Context, usize, *const u8, usize),
 }
 
@@ -187,7 +188,8 @@ impl Model {
         LengthError::check("input", info.input.iter().product(), input.len())?;
         LengthError::check("logits", info.classes, logits.len())?;
         let mut observer: &mut dyn Observer = observer;
-        let watcher = Watcher { context: (&raw mut observer).cast(), stage: on_stage, step: on_step, bytes: on_bytes };
+        let context = (&raw mut observer).cast();
+        let watcher = Watcher { context, stage: on_stage, step: on_step, bf16: on_bf16, bytes: on_bytes };
         // SAFETY: the model is alive, the slices are exclusive or shared as the library uses them, and the
         // watcher's context is the observer above, which outlives the call.
         let ran = unsafe {
@@ -222,6 +224,13 @@ extern "C" fn on_step(context: Context, step: usize, output: *const f32, length:
     let (observer, output) =
         unsafe { (&mut *context.cast::<&mut dyn Observer>(), std::slice::from_raw_parts(output, length)) };
     observer.step(step, output);
+}
+
+extern "C" fn on_bf16(context: Context, step: usize, output: *const Bf16, length: usize) {
+    // SAFETY: as in `on_step`; the type is transparent.
+    let (observer, output) =
+        unsafe { (&mut *context.cast::<&mut dyn Observer>(), std::slice::from_raw_parts(output, length)) };
+    observer.bf16(step, output);
 }
 
 extern "C" fn on_bytes(context: Context, step: usize, output: *const u8, length: usize) {

@@ -4,6 +4,7 @@
 
 mod error;
 mod fast;
+mod pairs;
 
 use core::cell::Cell;
 
@@ -61,6 +62,8 @@ pub struct PackLayer<'a> {
     pub n: usize,
     /// Inner products that its kernels can compute.
     pub product: Product,
+    /// Number types of the factors of its products.
+    pub factors: Factors,
     /// Range of its output.
     pub range: OutputRange,
     /// Whether a later layer adds this one's input to its output.
@@ -78,6 +81,29 @@ pub enum Product {
     Plain,
     /// The plain or the fast inner product. Panels begin with a row of `1 / s`, which is zero in plain panels.
     Fast,
+}
+
+/// Number types of the factors of products: the values that a layer reads, and its weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Factors {
+    /// Both as they are: float32, or quantized.
+    Exact,
+    /// float32 values and weights that are rounded to bf16.
+    Bf16Weights,
+    /// Both rounded to bf16. Products are added in pairs.
+    Bf16,
+}
+
+impl Factors {
+    /// Whether the weights are rounded to bf16.
+    pub const fn round_weights(self) -> bool {
+        !matches!(self, Self::Exact)
+    }
+
+    /// Returns the rows of a packed panel for `k` weights: a row of bf16 weights has two in place of a float.
+    pub const fn rows(self, k: usize) -> usize {
+        if self.round_weights() { k.div_ceil(2) } else { k }
+    }
 }
 
 /// Range of the values that a layer produces.
@@ -101,7 +127,7 @@ pub struct PackPanels {
     pub last: usize,
     /// Channels of a panel; columns past `n` are zero.
     pub panel: usize,
-    /// Offset of the first panel, `[1 + k][panel]`: the bias row, then the rows of the kernel.
+    /// Offset of the first panel, `[1 + rows][panel]`: the bias row, then the rows of the kernel; see [`Factors::rows`].
     pub at: usize,
     /// Distance from one panel to the next within a group.
     pub panel_stride: usize,
@@ -149,7 +175,7 @@ impl Plan for PackPlan<'_> {
     fn identify(&self, add: &mut dyn FnMut(&[u8])) {
         for layer in self.layers {
             add(layer.weight.as_bytes());
-            add(&[layer.product as u8]);
+            add(&[layer.product as u8 | (layer.factors as u8) << 4]);
             for panels in layer.panels {
                 let PackPanels { first, last, panel, at, panel_stride, panels_per_group, group_stride } = *panels;
                 let numbers = [layer.k, layer.n, first, last, panel, at, panel_stride, panels_per_group, group_stride];
@@ -181,9 +207,13 @@ struct Values<'a> {
 
 impl<'a> Values<'a> {
     fn new<'p>(layer: &'a PackLayer<'p>, weights: &Container<'a>) -> Result<Self, PackError<'p>> {
+        let weight = floats_of(weights, layer.weight, layer.k * layer.n)?;
+        if layer.factors.round_weights() {
+            pairs::check(layer.weight, weight)?;
+        }
         Ok(Self {
             layer,
-            weight: floats_of(weights, layer.weight, layer.k * layer.n)?,
+            weight,
             bias: floats_of(weights, layer.bias, layer.n)?,
             squares: Cell::new(None),
         })
@@ -203,12 +233,16 @@ impl<'a> Values<'a> {
 impl PackPanels {
     /// Packs all panels, for the fast inner product if an estimate of the input exists.
     fn pack(&self, values: &Values<'_>, fast: Option<&Estimate>, block: &mut [f32]) {
-        let PackLayer { k, n, product, .. } = *values.layer;
+        let PackLayer { k, n, product, factors, .. } = *values.layer;
         for (index, first) in (self.first..self.last).step_by(self.panel).enumerate() {
             let group = index / self.panels_per_group * self.group_stride;
             let start = self.at + group + index % self.panels_per_group * self.panel_stride;
             let columns = first..n.min(first + self.panel).min(self.last);
             let panel = &mut block[start..][..self.panel_stride];
+            if factors.round_weights() {
+                pairs::pack(values, columns, self.panel, panel);
+                continue;
+            }
             match (product, fast) {
                 (Product::Fast, Some(estimate)) => estimate.pack(values, columns, self.panel, panel),
                 (Product::Fast, None) => {

@@ -8,6 +8,8 @@ use crate::picture::Framing;
 use crate::preprocess::Preprocess;
 
 const DENSE_ACTIVATION: &str = "mbvc.dense_activation";
+/// Precisions of weights files. The weights of bf16 networks are float32 until they are packed.
+const PRECISIONS: &str = "one of `f32`, `int8`, `uint8`";
 
 impl Conventions {
     /// Reads `mbvc.format`, `mbvc.activation`, `mbvc.padding`, `mbvc.precision`, `mbvc.classes` and, if there is one,
@@ -22,6 +24,7 @@ impl Conventions {
             Some(_) => {}
         }
         size_multiple(header)?;
+        let precision = |text: &str| Precision::from_word(text).filter(|precision| precision.of_weights() == *precision);
         Ok(Self {
             activation: read(header, "mbvc.activation", Activation::WORDS, Activation::from_word)?,
             dense_activation: match header.metadata(DENSE_ACTIVATION) {
@@ -29,7 +32,7 @@ impl Conventions {
                 Some(_) => Some(read(header, DENSE_ACTIVATION, Activation::WORDS, Activation::from_word)?),
             },
             padding: read(header, "mbvc.padding", Padding::WORDS, Padding::from_word)?,
-            precision: read(header, "mbvc.precision", Precision::WORDS, Precision::from_word)?,
+            precision: read(header, "mbvc.precision", PRECISIONS, precision)?,
             classes: read(header, "mbvc.classes", WHOLE, whole)?,
         })
     }

@@ -94,7 +94,7 @@ impl<'a> Packing<'a> {
             (activation, ours.activation.word(), theirs.activation.word()),
             (dense, word(ours.dense_activation), word(theirs.dense_activation)),
             (padding, ours.padding.word(), theirs.padding.word()),
-            (precision, ours.precision.word(), theirs.precision.word()),
+            (precision, ours.precision.of_weights().word(), theirs.precision.word()),
         ] {
             if expected != found {
                 return Err(PackError::Differs { field, expected, found });

@@ -34,7 +34,10 @@ impl Weights {
             "{{\"__metadata__\":{{\"mbvc.format\":\"{FORMAT}\",\"mbvc.source\":\"random, seed {seed}\",\
              \"mbvc.activation\":\"{}\",\"mbvc.padding\":\"{}\",\"mbvc.precision\":\"{}\",\"mbvc.classes\":\"{}\",\
              {dense}\"mbvc.pool\":\"mean\",\"mbvc.preprocessing\":\"{preprocess}\"}}",
-            conventions.activation, conventions.padding, conventions.precision, conventions.classes
+            conventions.activation,
+            conventions.padding,
+            conventions.precision.of_weights(),
+            conventions.classes
         );
         let mut data = Vec::new();
         let mut random = SplitMix64(seed);
@@ -44,7 +47,7 @@ impl Weights {
             let bound = bound(name, shape);
             let count: usize = shape.iter().product();
             data.reserve(count * dtype.bytes());
-            match (dtype, conventions.precision) {
+            match (dtype, conventions.precision.of_weights()) {
                 (Dtype::F32, Precision::F32) => {
                     data.extend((0..count).flat_map(|_| (random.unit() * bound).to_le_bytes()));
                 }

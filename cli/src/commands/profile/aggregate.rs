@@ -118,7 +118,7 @@ impl Profile {
             peak_gflops: round(limits.peak, 1),
             read_gb_per_s: round(limits.bandwidth, 1),
         };
-        let unit = if info.conventions.precision == Precision::F32 { "GFLOP/s" } else { "GOP/s" };
+        let unit = if info.conventions.precision.is_quantized() { "GOP/s" } else { "GFLOP/s" };
         Self { rows, total, unit }
     }
 

@@ -37,10 +37,10 @@ struct Input8 {
     table: Table,
 }
 
-/// Integer type of a network; `None` for float32.
+/// Integer type of a network; `None` for float32 and bf16.
 pub fn integer(precision: Precision) -> Option<Integer> {
     match precision {
-        Precision::F32 => None,
+        Precision::F32 | Precision::Bf16 => None,
         Precision::Int8 => Some(Integer::Int8),
         Precision::Uint8 => Some(Integer::Uint8),
     }

@@ -10,14 +10,15 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
+use super::areas::areas;
 use super::conv::Conv;
 use super::kernel::Depthwise;
 use super::pack::{PackPlan, PackedLayer};
 use super::panels::{Fast, PanelCalls, dots, flag, flag_name};
 use crate::codegen::kernel::Kernel;
-use crate::codegen::step::{Code, Context, Stream, Team, parts};
+use crate::codegen::step::{Code, Context, Stream, Team};
 use crate::codegen::tokens::{affine, lit, repeat, sum};
-use crate::ir::{Epilogue, NodeId, Op, Stage, Tensor, Tile, Window};
+use crate::ir::{ElementType, Epilogue, NodeId, Op, Stage, Tensor, Tile, Window};
 use crate::target::IsaFacts;
 
 /// Streamed block of floats.
@@ -48,14 +49,11 @@ impl Block<'_> {
         let mut kernels = Vec::new();
         let height = self.node.tensor.shape.height;
         let (full, rest) = (height / self.rows, height % self.rows);
-        let (mut names, mut places) = self.memory();
+        let mut values = self.memory();
         for (stage, name) in [(self.ring, "produce_dots"), (self.project, "project_dots")] {
-            if let Some(place) = stage.workspace {
-                names.push(name);
-                places.push(place);
-            }
+            values.extend(stage.workspace.map(|place| (name, place, ElementType::F32)));
         }
-        let parts = parts(&names, &places);
+        let parts = areas(&values);
         let flags = self.flags();
         let notes = self.notes();
         let clear = self.producers.iter().enumerate().map(|(index, stage)| {
@@ -321,6 +319,7 @@ impl Block<'_> {
             c_row: out.layout.row_stride(out.shape),
             vectors: ring.layout.group / self.context.isa.lanes(),
             epilogue: self.packed.epilogue,
+            output: out.element,
         };
         // The first row is an index in units of some rows, or the tile's first row.
         let mut call = |first: Option<(&str, usize)>, rows: usize| {
@@ -375,7 +374,7 @@ impl Block<'_> {
             quote!(if project_fast { #dots })
         });
         let fast = conv.is_fast().then(|| Fast { flag: flag_name("project"), dots: quote!(rt::src(project_dots, 0)) });
-        let residual = conv.epilogue.residual.then(|| (quote!(x), to.clone()));
+        let residual = conv.epilogue.residual.then(|| (quote!(x), to.clone(), self.input.tensor.element));
         let (layer, out) = (self.packed.project, quote!(out));
         let team = if self.row().is_none() { self.context.team } else { Team::ONE };
         let calls = PanelCalls { conv: &conv, layer, rows, windows, weights: None, out, to, residual, fast, team };

@@ -1,13 +1,13 @@
 //! The kernels of a convolution.
 
 use super::kernel::{Dots, Gemm};
-use crate::ir::Product;
+use crate::ir::{ElementType, Product};
 pub use crate::schedule::conv::{Conv, Panels};
 use crate::schedule::float::widest;
 
 impl Conv {
-    /// Returns the kernel of a panel for `rows` output rows.
-    pub fn gemm(&self, panels: &Panels, rows: usize, product: Product) -> Gemm {
+    /// Returns the kernel of a panel for `rows` output rows, with a residual of this type if it adds one.
+    pub fn gemm(&self, panels: &Panels, rows: usize, product: Product, residual: ElementType) -> Gemm {
         let [kh, kw] = self.window.kernel;
         let [sh, sw] = self.window.stride;
         let (from, to) = (self.input.layout, self.output.layout);
@@ -16,6 +16,9 @@ impl Conv {
             isa: self.isa,
             vector: panels.vector,
             product,
+            factors: self.factors,
+            output: self.output.element,
+            residual,
             runs: kh,
             run: kw * self.channels_in(),
             rows,

@@ -4,14 +4,15 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
+use super::areas::{Area, areas};
 use super::conv::Conv;
 use super::kernel::{Depthwise, Elementwise, Pool};
 use super::pack::PackPlan;
 use super::panels::{Fast, PanelCalls, dots, flag, flag_name};
 use crate::codegen::kernel::Kernel;
-use crate::codegen::step::{Code, Context, Team, note, parts, place};
+use crate::codegen::step::{Code, Context, Team, note, place};
 use crate::codegen::tokens::{affine, lit, repeat};
-use crate::ir::{Activation, DepthwiseConv2d, Node, NodeId, Op, Shape, Tensor, Tile};
+use crate::ir::{Activation, DepthwiseConv2d, ElementType, Node, NodeId, Op, Shape, Tensor, Tile};
 use crate::schedule::balance::is_balanced;
 use crate::target::IsaFacts;
 
@@ -53,22 +54,14 @@ fn conv(
     else {
         return (quote!(), Vec::new());
     };
-    let mut names = vec!["x"];
-    let mut places = vec![place(input)];
-    if let Some(residual) = residual {
-        names.push("residual");
-        places.push(place(residual));
-    }
+    let mut values = vec![value("x", input)];
+    values.extend(residual.map(|residual| value("residual", residual)));
     let logits = node.place.is_none();
     if !logits {
-        names.push("out");
-        places.push(place(node));
+        values.push(value("out", node));
     }
-    if let Some(place) = node.workspace.filter(|_| conv.is_fast()) {
-        names.push("dots");
-        places.push(place);
-    }
-    let parts = parts(&names, &places);
+    values.extend(node.workspace.filter(|_| conv.is_fast()).map(|place| ("dots", place, ElementType::F32)));
+    let parts = areas(&values);
     let out = if logits { quote!(let out = logits;) } else { quote!() };
     let chunk = conv.tile.chunk;
     let count = conv.output.shape.height / chunk;
@@ -99,7 +92,7 @@ fn conv(
             (flag(name, layer), quote!(if #name { #dots }))
         }
     };
-    let residual = residual.map(|_| (quote!(residual), of_chunk(0, c_row)));
+    let residual = residual.map(|residual| (quote!(residual), of_chunk(0, c_row), residual.tensor.element));
     let calls = PanelCalls {
         conv: &conv,
         layer,
@@ -148,8 +141,9 @@ fn depthwise(
         c_row: to.layout.row_stride(to.shape),
         vectors: to.layout.group / context.isa.lanes(),
         epilogue: op.epilogue,
+        output: to.element,
     };
-    let parts = parts(&["x", "out"], &[place(input), place(node)]);
+    let parts = areas(&[value("x", input), value("out", node)]);
     let row = from.layout.row_stride(from.shape);
     let (x_step, c_step) = (lit(tile.rows * op.window.stride[0] * row), lit(tile.rows * kernel.c_row));
     let rows = (0..kernel.input_rows()).map(|y| {
@@ -168,7 +162,7 @@ fn depthwise(
     (body, vec![kernel])
 }
 
-/// Returns the code of an in-place operation. The value is copied first if the input has a later reader.
+/// Returns the code of an elementwise operation. It works in place unless the input has a later reader or another type.
 fn elementwise(
     context: &Context<'_>,
     node: &Node,
@@ -176,28 +170,24 @@ fn elementwise(
     op: Option<Activation>,
     residual: Option<&Node>,
 ) -> (TokenStream, Vec<Kernel>) {
-    let (from, to) = (place(input), place(node));
-    let mut names = vec!["out"];
-    let mut places = vec![to];
-    if from != to {
-        names.push("x");
-        places.push(from);
-    }
-    if let Some(residual) = residual {
-        names.push("residual");
-        places.push(place(residual));
-    }
-    let parts = parts(&names, &places);
+    let apart = place(input) != place(node);
+    let mut values = vec![value("out", node)];
+    values.extend(apart.then(|| value("x", input)));
+    values.extend(residual.map(|residual| value("residual", residual)));
+    let parts = areas(&values);
+    let output = node.tensor.element;
     let lanes = context.isa.lanes();
     let mut kernels = Vec::new();
     let calls = context.team.parts(node.tensor.elements().div_ceil(lanes), |first, vectors| {
-        let (at, floats) = (first(lanes), lit(vectors * lanes));
-        let copy = (from != to).then(|| quote!(out.at(#at).copy(x.at(#at), #floats);));
+        let at = first(lanes);
+        let x = apart.then(|| quote!(rt::src(x, #at),));
         let argument = residual.map(|_| quote!(, rt::src(residual, #at)));
-        let kernel = Elementwise { isa: context.isa, op, vectors }.kernel();
+        let residual = residual.map_or(output, |residual| residual.tensor.element);
+        let input = apart.then_some(input.tensor.element);
+        let kernel = Elementwise { isa: context.isa, op, vectors, input, output, residual }.kernel();
         let ident = kernel.ident();
         kernels.push(kernel);
-        quote!(#copy #ident(rt::dst(out, #at) #argument);)
+        quote!(#ident(#x rt::dst(out, #at) #argument);)
     });
     (quote!(#parts #calls), kernels)
 }
@@ -225,8 +215,13 @@ fn pool(context: &Context<'_>, node: &Node, input: &Node) -> (TokenStream, Vec<K
     } else {
         call(&quote!(0), channels)
     };
-    let parts = parts(&["x", "out"], &[place(input), place(node)]);
+    let parts = areas(&[value("x", input), value("out", node)]);
     (quote!(#parts #calls), kernels)
+}
+
+/// Returns the value of a node, under its name in the code of a layer.
+fn value<'a>(name: &'a str, node: &Node) -> Area<'a> {
+    (name, place(node), node.tensor.element)
 }
 
 /// Returns the code that copies rows into a value with a border, and clears the border.
@@ -241,15 +236,15 @@ fn repack(context: &Context<'_>, node: &Node, input: &Node) -> (TokenStream, Vec
     ]
     .map(lit);
     let floats = lit(shape.width * shape.channels);
-    let (names, places, copy): (&[&str], _, _) = if matches!(input.op, Op::Input) {
-        (&["out"], vec![place(node)], quote!(rt::image_row::<#floats>(image, row - #top, to.at(#left));))
+    let (values, copy) = if matches!(input.op, Op::Input) {
+        (vec![value("out", node)], quote!(rt::image_row::<#floats>(image, row - #top, to.at(#left));))
     } else {
         let (width, channels, group) = (lit(shape.width), lit(shape.channels), lit(layout.group));
         let from = quote!(x.at((row - #top) * #floats));
         let copy = quote!(rt::copy_pixels::<#width, #channels, #group>(#from, to.at(#left), #channels););
-        (&["out", "x"], vec![place(node), place(input)], copy)
+        (vec![value("out", node), value("x", input)], copy)
     };
-    let parts = parts(names, &places);
+    let parts = areas(&values);
     let body = quote! {
         #parts
         for row in #stored {

@@ -1,5 +1,6 @@
 //! Code of float networks: float32 vectors, and matrix products by panels of output channels.
 
+mod areas;
 mod block;
 mod conv;
 pub mod kernel;

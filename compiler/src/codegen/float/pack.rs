@@ -10,7 +10,7 @@ use super::conv::Conv;
 use super::ranges::{Range, ranges};
 use crate::codegen::step::{LayerKey, RuntimePlan};
 use crate::codegen::tokens::lit;
-use crate::ir::{DepthwiseConv2d, Fused, Graph, NodeId, Op, ParamId, Product, Tensor};
+use crate::ir::{DepthwiseConv2d, Factors, Fused, Graph, NodeId, Op, ParamId, Product, Tensor};
 use crate::target::{Isa, IsaFacts};
 
 /// Offsets of the weights of every layer, and the instructions to pack them. All numbers are in floats.
@@ -40,6 +40,7 @@ struct PackLayer {
     k: usize,
     n: usize,
     product: Product,
+    factors: Factors,
     range: Range,
     panels: Vec<PackPanels>,
 }
@@ -126,7 +127,7 @@ impl PackPlan {
         });
         let panels = panels.collect();
         self.at.insert(key, PackedLayer { at: starts, group_stride });
-        self.layer_of(graph, [conv.weight, conv.bias], conv.k(), n, conv.product, panels);
+        self.layer_of(graph, [conv.weight, conv.bias], [conv.k(), n], (conv.product, conv.factors), panels);
         self.align(grouped);
     }
 
@@ -149,7 +150,7 @@ impl PackPlan {
         let panels =
             PackPanels { first: 0, last: n, panel: lanes, at, panel_stride, panels_per_group: vectors, group_stride };
         self.at.insert(key, PackedLayer { at: vec![at], group_stride });
-        self.layer_of(graph, [op.weight, bias], taps, n, Product::Plain, vec![panels]);
+        self.layer_of(graph, [op.weight, bias], [taps, n], (Product::Plain, Factors::Exact), vec![panels]);
         self.floats += vectors * panel_stride;
         self.align(group_stride > 0);
     }
@@ -158,14 +159,13 @@ impl PackPlan {
         &mut self,
         graph: &Graph,
         [weight, bias]: [ParamId; 2],
-        k: usize,
-        n: usize,
-        product: Product,
+        [k, n]: [usize; 2],
+        (product, factors): (Product, Factors),
         panels: Vec<PackPanels>,
     ) {
         let [weight, bias] = [weight, bias].map(|param| graph.param(param).name.clone());
         let range = self.ranges.get(&weight).copied().unwrap_or_default();
-        self.layers.push(PackLayer { weight, bias, k, n, product, range, panels });
+        self.layers.push(PackLayer { weight, bias, k, n, product, factors, range, panels });
     }
 
     /// Aligns the offset to a cache line, unless the layer is grouped. Groups need no gap, since panels are whole
@@ -180,10 +180,10 @@ impl PackPlan {
 impl RuntimePlan for PackPlan {
     fn tokens(&self) -> TokenStream {
         let layers = self.layers.iter().map(|layer| {
-            let PackLayer { weight, bias, product, range, .. } = layer;
+            let PackLayer { weight, bias, product, factors, range, .. } = layer;
             let [k, n] = [layer.k, layer.n].map(lit);
-            let [product, values] =
-                [format!("{product:?}"), format!("{:?}", range.values)].map(|name| format_ident!("{name}"));
+            let [product, factors, values] = [format!("{product:?}"), format!("{factors:?}"), format!("{:?}", range.values)]
+                .map(|name| format_ident!("{name}"));
             let Range { begins_residual, adds_residual, .. } = range;
             let panels = layer.panels.iter().map(|panels| {
                 let [first, last, panel, at] = [panels.first, panels.last, panels.panel, panels.at].map(lit);
@@ -196,6 +196,7 @@ impl RuntimePlan for PackPlan {
             });
             quote!(rt::PackLayer {
                 weight: #weight, bias: #bias, k: #k, n: #n, product: rt::Product::#product,
+                factors: rt::Factors::#factors,
                 range: rt::OutputRange::#values, begins_residual: #begins_residual, adds_residual: #adds_residual,
                 panels: &[#(#panels),*],
             })
@@ -214,6 +215,7 @@ impl RuntimePlan for PackPlan {
                 Product::Plain => runtime::Product::Plain,
                 Product::Fast => runtime::Product::Fast,
             },
+            factors: layer.factors,
             range: layer.range.values,
             begins_residual: layer.range.begins_residual,
             adds_residual: layer.range.adds_residual,

@@ -8,7 +8,7 @@ use super::pack::PackedLayer;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::step::{Team, by_size};
 use crate::codegen::tokens::{lit, sum};
-use crate::ir::Product;
+use crate::ir::{ElementType, Product};
 
 /// The calls of a convolution in a step. The tokens are expressions of the surrounding code.
 pub struct PanelCalls<'a> {
@@ -23,8 +23,8 @@ pub struct PanelCalls<'a> {
     /// Output slice, and the first pixel's offset in it.
     pub out: TokenStream,
     pub to: TokenStream,
-    /// Residual slice, and the first pixel's offset in it.
-    pub residual: Option<(TokenStream, TokenStream)>,
+    /// Residual slice, the first pixel's offset in it, and its type.
+    pub residual: Option<(TokenStream, TokenStream, ElementType)>,
     /// Arguments of the fast inner product, if it may be used.
     pub fast: Option<Fast>,
     /// Team that shares the panels.
@@ -124,7 +124,8 @@ impl PanelCalls<'_> {
         kernels: &mut Vec<Kernel>,
     ) -> TokenStream {
         let product = if fast.is_some() { Product::Fast } else { Product::Plain };
-        let mut gemm = self.conv.gemm(panels, self.rows, product);
+        let residual = self.residual.as_ref().map_or(self.conv.output.element, |(.., element)| *element);
+        let mut gemm = self.conv.gemm(panels, self.rows, product, residual);
         let cut = self.conv.cut(self.rows);
         if let Some(part) = part {
             (gemm.rows, gemm.cols) = if cut.flat { (1, part) } else { (part, gemm.cols) };
@@ -149,7 +150,7 @@ impl PanelCalls<'_> {
             |to: &TokenStream| sum(&[to.clone(), from_c.clone().unwrap_or_default(), quote!(#first), panel_c.clone()]);
         let at_d = from_d.map(|at| quote!(.at(#at)));
         let dots = fast.map(|fast| &fast.dots).map(|dots| quote!(#dots #at_d,));
-        let residual = self.residual.as_ref().map(|(from, at)| {
+        let residual = self.residual.as_ref().map(|(from, at, _)| {
             let at = place(at);
             quote!(, rt::src(#from, #at))
         });

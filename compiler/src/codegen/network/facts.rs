@@ -10,7 +10,7 @@ use crate::codegen::isa::IsaTokens;
 use crate::codegen::tokens::lit;
 use crate::codegen::{Naming, Program};
 use crate::ir::{ElementType, Graph, Op, Origin, Shape};
-use crate::spec::{NetworkSpec, Numerics};
+use crate::spec::NetworkSpec;
 
 /// Returns the static facts.
 pub fn info(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenStream {
@@ -21,9 +21,7 @@ pub fn info(spec: &NetworkSpec, programs: &[Program], naming: &Naming) -> TokenS
     let bytes = programs.iter().map(|program| program.scratch_bytes).max().unwrap_or(0);
     let scratch = lit(bytes.next_multiple_of(64));
     let embedding = lit(programs.first().map_or(0, |program| program.embedding.len()));
-    // Quantized networks are always strict.
-    let numerics = if spec.precision.is_quantized() { Numerics::Strict } else { spec.numerics };
-    let (fusion, numerics) = (spec.fusion.name(), format_ident!("{}", format!("{numerics:?}")));
+    let (fusion, numerics) = (spec.fusion.name(), format_ident!("{}", format!("{:?}", spec.effective_numerics())));
     let Conventions { activation, dense_activation, padding, precision, .. } = conventions(spec);
     let dense_activation = match dense_activation.map(|activation| format_ident!("{activation:?}")) {
         Some(activation) => quote!(::core::option::Option::Some(rt::Activation::#activation)),
@@ -85,7 +83,8 @@ pub fn conventions(spec: &NetworkSpec) -> Conventions {
 pub fn parameters(graph: &Graph) -> Vec<Parameter<'_>> {
     let parameters = graph.used_params().into_iter().map(|id| graph.param(id));
     let dtype = |element| match element {
-        ElementType::F32 => Dtype::F32,
+        // Weights files have no bf16.
+        ElementType::F32 | ElementType::Bf16 => Dtype::F32,
         ElementType::I8 => Dtype::I8,
         ElementType::U8 => Dtype::U8,
         ElementType::I32 => Dtype::I32,

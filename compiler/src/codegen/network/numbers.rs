@@ -30,7 +30,7 @@ pub struct Numbers {
 impl Numbers {
     pub fn of(precision: Precision) -> Self {
         match precision {
-            Precision::F32 => Self {
+            Precision::F32 | Precision::Bf16 => Self {
                 number: quote!(f32),
                 element: quote!(f32),
                 image: quote!(rt::Image),
@@ -38,7 +38,7 @@ impl Numbers {
                 plan: quote!(rt::PackPlan<'static>),
                 vectors: quote!(float),
                 prepared: "preprocessed",
-                suffix: String::new(),
+                suffix: if precision == Precision::F32 { String::new() } else { format!(" in {}", precision.word()) },
                 quantized: false,
             },
             Precision::Int8 | Precision::Uint8 => {

@@ -10,7 +10,7 @@ use quote::{format_ident, quote};
 use super::isa::IsaTokens;
 use super::kernel::Kernel;
 use super::tokens::lit;
-use crate::ir::{Graph, NodeId, Op, Tensor};
+use crate::ir::{ElementType, Graph, NodeId, Op, Tensor};
 pub use context::{Backend, Code, Context, LayerKey, RuntimePlan, note, place};
 pub use stream::Stream;
 pub use team::{Team, by_size, parts, parts_of};
@@ -67,7 +67,8 @@ pub fn step(context: &Context<'_>, index: usize, name: &str, nodes: &[NodeId]) -
         Some(place) => {
             let from = place.offset / element;
             let [from, to] = [from, from + output.shape.elements()].map(lit);
-            quote!(scratch.read(#from..#to))
+            let bf16 = (output.element == ElementType::Bf16).then(|| quote!(.bf16()));
+            quote!(scratch #bf16 .read(#from..#to))
         }
         None => {
             let classes = lit(output.shape.elements());
@@ -78,7 +79,11 @@ pub fn step(context: &Context<'_>, index: usize, name: &str, nodes: &[NodeId]) -
     let doc = format!(" Step {index}, {name}: {} values.", output.shape);
     let (ident, feature, index) = (format_ident!("{function}"), isa.target_feature(), lit(index));
     let image = if output.element.is_quantized() { quote!(rt::quantized::Quantized) } else { quote!(rt::Image) };
-    let show = if output.element.is_quantized() { quote!(bytes) } else { quote!(step) };
+    let show = match output.element {
+        ElementType::Bf16 => quote!(bf16),
+        element if element.is_quantized() => quote!(bytes),
+        _ => quote!(step),
+    };
     let image_type = reads_image.then(|| quote!(I: #image,));
     let (team_type, team) = (context.team.many(quote!(T: rt::Team,)), context.team.many(quote!(team: T,)));
     let image = reads_image.then(|| quote!(image: &I,));
@@ -112,8 +117,12 @@ fn stage_infos(graph: &Graph, id: NodeId) -> Vec<StageInfo> {
     let input = graph.inputs(id).first().map(|input| graph.node(*input).tensor);
     let info = |name: &str, op: &Op, input: Tensor, output: Tensor| {
         let (macs, weights) = work(graph, op, output);
-        let moved = input.shape.elements() + output.shape.elements() + weights;
-        StageInfo { name: name.to_owned(), macs, bytes: moved * output.element.bytes() }
+        let values = [input, output].map(|value| value.shape.elements() * value.element.bytes());
+        let weight = match op.factors().round_weights() {
+            true => ElementType::Bf16.bytes(),
+            false => output.element.bytes(),
+        };
+        StageInfo { name: name.to_owned(), macs, bytes: values.iter().sum::<usize>() + weights * weight }
     };
     match (&node.op, input) {
         (Op::Fused(fused), Some(mut input)) => fused

@@ -6,7 +6,7 @@ use quote::quote;
 
 use super::context::{Context, note_of, place};
 use crate::codegen::tokens::lit;
-use crate::ir::{Fused, Node, NodeId, Op, Place, Stage, Window};
+use crate::ir::{ElementType, Fused, Node, NodeId, Op, Place, Stage, Window};
 
 /// Parts of a streamed inverted residual block. `P` holds the data of a number type, such as packed layers.
 pub struct Stream<'g, P> {
@@ -72,19 +72,17 @@ impl<'g, P> Stream<'g, P> {
         quote!(#(#notes)*)
     }
 
-    /// Returns the names and places of the memory that every block uses.
-    pub fn memory(&self) -> (Vec<&'static str>, Vec<Place>) {
-        let mut names = vec!["out", "ring", "spatial"];
-        let mut places = vec![place(self.node), stage_place(self.ring), stage_place(self.depthwise)];
-        if let Some(rows) = self.image_rows() {
-            names.push("rows");
-            places.push(stage_place(rows));
-        }
+    /// Returns the names, places and types of the values that every block uses.
+    pub fn memory(&self) -> Vec<(&'static str, Place, ElementType)> {
+        let node = |name, node: &Node| (name, place(node), node.tensor.element);
+        let stage = |name, stage: &Stage| (name, stage_place(stage), stage.tensor.element);
+        let mut values =
+            vec![node("out", self.node), stage("ring", self.ring), stage("spatial", self.depthwise)];
+        values.extend(self.image_rows().map(|rows| stage("rows", rows)));
         if !matches!(self.input.op, Op::Input) {
-            names.push("x");
-            places.push(place(self.input));
+            values.push(node("x", self.input));
         }
-        (names, places)
+        values
     }
 
     /// Returns the ring of image rows before the stem, if the block has one.

@@ -2,7 +2,8 @@
 //!
 //! | operation                  | rule                                                                                 |
 //! |----------------------------|--------------------------------------------------------------------------------------|
-//! | any                        | inputs and result have one element type; quantized values have scale and zero point   |
+//! | any quantized              | inputs and result have one element type; values have scale and zero point             |
+//! | any other                  | bf16 is read by products of bf16 factors, by activations and repacks, and as a residual |
 //! | convolution, dense         | requantizes if and only if quantized: weights of the values' type, bias int32         |
 //! | without residual or pool   | the result has the quantization of the requantization                                 |
 //! | activation, repack         | keeps the quantization                                                                |
@@ -11,7 +12,7 @@
 use super::site::{self, Site};
 use super::{Findings, Invariant};
 use crate::ir::infer::quant_params;
-use crate::ir::{ElementType, Graph, Op, ParamId, Tensor};
+use crate::ir::{ElementType, Factors, Graph, Op, ParamId, Tensor};
 
 pub fn check(graph: &Graph, found: &mut Findings) {
     for id in graph.ids().filter(|id| matches!(graph.node(*id).op, Op::Input)) {
@@ -32,7 +33,7 @@ fn value(graph: &Graph, Tensor { element, quant, .. }: Tensor) -> Vec<String> {
     match (element.is_quantized(), quant) {
         (true, None) => vec![format!("produces {} without a scale", element.name())],
         (false, Some(_)) => vec![format!("produces {} with a scale", element.name())],
-        (false, None) if element != ElementType::F32 => {
+        (false, None) if !matches!(element, ElementType::F32 | ElementType::Bf16) => {
             vec![format!("produces {}, which is not a type of values", element.name())]
         }
         (false, None) => Vec::new(),
@@ -45,8 +46,18 @@ fn value(graph: &Graph, Tensor { element, quant, .. }: Tensor) -> Vec<String> {
 
 fn types(site: &Site<'_>) -> Option<String> {
     let element = site.output.element;
-    let other = site.inputs.iter().find(|input| input.element != element)?;
-    Some(format!("produces {} from {}", element.name(), other.element.name()))
+    let elements = || site.inputs.iter().map(|input| input.element);
+    if element.is_quantized() || elements().any(ElementType::is_quantized) {
+        let other = elements().find(|input| *input != element)?;
+        return Some(format!("produces {} from {}", element.name(), other.name()));
+    }
+    let expected = match site.op {
+        Op::Activation(_) | Op::Repack => element,
+        op if op.factors() == Factors::Bf16 => ElementType::Bf16,
+        _ => ElementType::F32,
+    };
+    let input = elements().next().filter(|input| *input != expected)?;
+    Some(format!("reads {}, expected {}", input.name(), expected.name()))
 }
 
 fn operation(graph: &Graph, site: &Site<'_>) -> Vec<String> {
@@ -62,8 +73,12 @@ fn operation(graph: &Graph, site: &Site<'_>) -> Vec<String> {
         _ => None,
     };
     let Some((weight, bias)) = layer else { return Vec::new() };
-    let mut broken: Vec<String> = param(graph, weight, element, None).into_iter().collect();
-    let sums = if element.is_quantized() { ElementType::I32 } else { ElementType::F32 };
+    // Weights files have no bf16: it is rounded when weights are packed.
+    let [weights, sums] = match element.is_quantized() {
+        true => [element, ElementType::I32],
+        false => [ElementType::F32; 2],
+    };
+    let mut broken: Vec<String> = param(graph, weight, weights, None).into_iter().collect();
     broken.extend(bias.and_then(|bias| param(graph, bias, sums, None)));
     match site.op.requantize() {
         None if element.is_quantized() => broken.push("does not requantize its sums".to_owned()),

@@ -9,12 +9,10 @@ use crate::schedule::balance::is_balanced;
 use crate::schedule::conv::{Conv, Panels};
 use crate::target::{Isa, IsaFacts};
 
-const FLOAT: usize = size_of::<f32>();
-
-/// Converts a run in floats to a run in bytes.
-fn floats(run: Run) -> Run {
-    let Run { start, bytes, count, pitch } = run;
-    Run { start: start * FLOAT, bytes: bytes * FLOAT, count, pitch: pitch * FLOAT }
+/// Converts a run in elements of `tensor` to a run in bytes.
+fn in_bytes(tensor: Tensor, run: Run) -> Run {
+    let (element, Run { start, bytes, count, pitch }) = (tensor.element.bytes(), run);
+    Run { start: start * element, bytes: bytes * element, count, pitch: pitch * element }
 }
 
 /// Returns the accesses of any node that is not fused.
@@ -45,10 +43,10 @@ fn simple(node: &Node, isa: Isa, threads: usize, trace: &mut Trace) {
     let (out, shape, thread, lanes) = (trace.value(node), node.tensor.shape, trace.thread(), isa.lanes());
     let row = node.tensor.layout.row_stride(shape);
     let rows = |trace: &mut Trace, first: usize, count: usize| {
-        trace.write(out, floats(Run::once(first * row, count * row)));
+        trace.write(out, in_bytes(node.tensor, Run::once(first * row, count * row)));
     };
     let vectors = |trace: &mut Trace, first: usize, count: usize| {
-        trace.write(out, floats(Run::once(first * lanes, count * lanes)));
+        trace.write(out, in_bytes(node.tensor, Run::once(first * lanes, count * lanes)));
     };
     match (&node.op, node.tile) {
         (Op::DepthwiseConv2d(_), Some(Tile::Depthwise(tile))) => {
@@ -61,7 +59,7 @@ fn simple(node: &Node, isa: Isa, threads: usize, trace: &mut Trace) {
         (Op::GlobalAvgPool, _) => {
             let (whole, rest) = (shape.channels / lanes, shape.channels % lanes);
             each_part(whole, threads, thread, &mut |first, count| vectors(trace, first, count));
-            thread.share(1).for_each(|_| trace.write(out, floats(Run::once(whole * lanes, rest))));
+            thread.share(1).for_each(|_| trace.write(out, in_bytes(node.tensor, Run::once(whole * lanes, rest))));
         }
         (Op::Repack, _) => {
             thread.share(node.tensor.layout.stored_rows(shape)).for_each(|at| rows(trace, at, 1));
@@ -82,12 +80,12 @@ fn clear_border(tensor: Tensor, out: Area, trace: &mut Trace) {
     let rows = thread.share(shape.height);
     for (from, bytes) in sides {
         let start = (border.top + rows.start) * stride + from;
-        trace.write(out, floats(Run { start, bytes, count: rows.len(), pitch: stride }));
+        trace.write(out, in_bytes(tensor, Run { start, bytes, count: rows.len(), pitch: stride }));
     }
     for _ in thread.share(1) {
         let below = (border.top + shape.height) * stride;
         for (start, bytes) in [(0, border.top * stride), (below, border.bottom * stride)] {
-            trace.write(out, floats(Run::once(start, bytes)));
+            trace.write(out, in_bytes(tensor, Run::once(start, bytes)));
         }
     }
 }
@@ -171,7 +169,7 @@ impl Product {
                 Run { start: pixel + first, bytes: channels, count, pitch }
             }
         };
-        trace.write(out, floats(run));
+        trace.write(out, in_bytes(self.conv.output, run));
     }
 }
 
@@ -195,7 +193,7 @@ pub fn block<'g>(graph: &'g Graph, id: NodeId, fused: &'g Fused, isa: Isa, threa
             let row = node.tensor.layout.row_stride(shape);
             for tile in thread.share(shape.height.div_ceil(fused.rows)) {
                 let rows = fused.rows.min(shape.height - tile * fused.rows);
-                trace.write(out, floats(Run::once(tile * fused.rows * row, rows * row)));
+                trace.write(out, in_bytes(node.tensor, Run::once(tile * fused.rows * row, rows * row)));
             }
             return;
         }
@@ -203,7 +201,7 @@ pub fn block<'g>(graph: &'g Graph, id: NodeId, fused: &'g Fused, isa: Isa, threa
         let (bytes, count) = (ring.tensor.layout.group, depthwise.tensor.shape.pixels());
         for group in thread.share(ring.tensor.layout.groups(ring.tensor.shape)) {
             let run = Run { start: group * bytes, bytes, count, pitch: depthwise.tensor.layout.pixel_stride() };
-            trace.write(spatial, floats(run));
+            trace.write(spatial, in_bytes(depthwise.tensor, run));
         }
         trace.wait();
         trace.read(spatial);

@@ -30,6 +30,8 @@ pub enum PackError<'a> {
     },
     /// A float32 tensor has an infinite element or a NaN.
     NotFinite(&'a str),
+    /// A weight of a bf16 network is beyond the range of bf16.
+    BeyondBf16(&'a str),
     /// A scale, or a value derived from it, is out of the range of quantized arithmetic.
     OutOfRange(&'a str),
     /// The length of the block to pack into differs from that in the plan.
@@ -85,6 +87,10 @@ impl core::fmt::Display for PackError<'_> {
             Self::NotFinite(name) => write!(
                 f,
                 "`{name}` has infinite or NaN elements: the weights file is damaged, or the training diverged"
+            ),
+            Self::BeyondBf16(name) => write!(
+                f,
+                "`{name}` has elements that bf16 cannot represent, beyond 3.38e38; use `precision: f32`"
             ),
             Self::OutOfRange(name) => write!(
                 f,

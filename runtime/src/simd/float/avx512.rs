@@ -2,6 +2,7 @@
 
 use core::arch::x86_64::*;
 
+use crate::bf16::Bf16;
 use crate::simd::{Dst, Src};
 
 /// Sixteen floats.
@@ -143,6 +144,97 @@ pub fn relu6(v: Vector) -> Vector {
 #[target_feature(enable = "avx512f")]
 pub fn prefetch(from: Src<'_>, at: usize) {
     _mm_prefetch::<_MM_HINT_T1>(from.hint(at).cast())
+}
+
+/// Sixteen pairs of bf16 numbers.
+pub type Pairs = __m512i;
+
+/// Returns `LANES` pairs from `at`, each in place of a float.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn load_pairs(from: Src<'_>, at: usize) -> Pairs {
+    _mm512_castps_si512(load(from, at))
+}
+
+/// Returns the pair at `at` in every lane.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn splat_pair(from: Src<'_, Bf16>, at: usize) -> Pairs {
+    // SAFETY: as in `load`; a pair is two numbers.
+    _mm512_set1_epi32(unsafe { from.address(at, 2).cast::<i32>().read_unaligned() })
+}
+
+/// Returns the number at `at`, paired with zero, in every lane.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn splat_single(from: Src<'_, Bf16>, at: usize) -> Pairs {
+    _mm512_set1_epi32(i32::from(from.get(at).to_bits()))
+}
+
+/// Returns the first number of each pair.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn even(pairs: Pairs) -> Vector {
+    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs))
+}
+
+/// Returns the second number of each pair.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn odd(pairs: Pairs) -> Vector {
+    _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(-0x1_0000)))
+}
+
+/// Adds both products of each pair to `sum`, the second one first. A product of bf16 numbers is exact.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn dot(x: Pairs, w: Pairs, sum: Vector) -> Vector {
+    fma(even(x), even(w), fma(odd(x), odd(w), sum))
+}
+
+/// Returns `LANES` bf16 numbers from `at`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn load_bf16(from: Src<'_, Bf16>, at: usize) -> Vector {
+    // SAFETY: as in `load`.
+    even(_mm512_cvtepu16_epi32(unsafe { _mm256_loadu_si256(from.address(at, LANES).cast()) }))
+}
+
+/// Returns the first `N` bf16 numbers from `at`, with zeros in the other lanes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub fn load_bf16_first<const N: usize>(from: Src<'_, Bf16>, at: usize) -> Vector {
+    // SAFETY: masked lanes are not read; otherwise as in `load`.
+    even(_mm512_cvtepu16_epi32(unsafe { _mm256_maskz_loadu_epi16(first::<N>(), from.address(at, N).cast()) }))
+}
+
+/// Writes `LANES` numbers from `at`, rounded to bf16.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn store_bf16(to: &mut Dst<'_, Bf16>, at: usize, value: Vector) {
+    // SAFETY: as in `load`.
+    unsafe { _mm256_storeu_si256(to.address(at, LANES).cast(), narrow(value)) }
+}
+
+/// Writes the first `N` lanes from `at`, rounded to bf16.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub fn store_bf16_first<const N: usize>(to: &mut Dst<'_, Bf16>, at: usize, value: Vector) {
+    // SAFETY: masked lanes are not written; otherwise as in `load`.
+    unsafe { _mm256_mask_storeu_epi16(to.address(at, N).cast(), first::<N>(), narrow(value)) }
+}
+
+/// Rounds to bf16, as [`Bf16::from_f32`].
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn narrow(value: Vector) -> __m256i {
+    let bits = _mm512_castps_si512(value);
+    let normal = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x7f80_0000));
+    let sign = _mm512_and_si512(bits, _mm512_set1_epi32(i32::MIN));
+    let bits = _mm512_mask_mov_epi32(sign, normal, bits);
+    let tie = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+    let rounded = _mm512_add_epi32(bits, _mm512_add_epi32(tie, _mm512_set1_epi32(0x7fff)));
+    _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(rounded))
 }
 
 #[cfg(test)]

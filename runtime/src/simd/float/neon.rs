@@ -2,6 +2,7 @@
 
 use core::arch::aarch64::*;
 
+use crate::bf16::Bf16;
 use crate::simd::{Dst, Src};
 
 /// Four floats.
@@ -104,4 +105,108 @@ pub fn relu(v: Vector) -> Vector {
 #[target_feature(enable = "neon")]
 pub fn relu6(v: Vector) -> Vector {
     vminq_f32(relu(v), vdupq_n_f32(6.0))
+}
+
+/// Four pairs of bf16 numbers.
+pub type Pairs = uint32x4_t;
+
+/// Returns `LANES` pairs from `at`, each in place of a float.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn load_pairs(from: Src<'_>, at: usize) -> Pairs {
+    vreinterpretq_u32_f32(load(from, at))
+}
+
+/// Returns the pair at `at` in every lane.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn splat_pair(from: Src<'_, Bf16>, at: usize) -> Pairs {
+    // SAFETY: as in `load`; a pair is two numbers.
+    vdupq_n_u32(unsafe { from.address(at, 2).cast::<u32>().read_unaligned() })
+}
+
+/// Returns the number at `at`, paired with zero, in every lane.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn splat_single(from: Src<'_, Bf16>, at: usize) -> Pairs {
+    vdupq_n_u32(u32::from(from.get(at).to_bits()))
+}
+
+/// Returns the first number of each pair.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn even(pairs: Pairs) -> Vector {
+    vreinterpretq_f32_u32(vshlq_n_u32::<16>(pairs))
+}
+
+/// Returns the second number of each pair.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn odd(pairs: Pairs) -> Vector {
+    vreinterpretq_f32_u32(vandq_u32(pairs, vdupq_n_u32(0xffff_0000)))
+}
+
+/// Adds both products of each pair to `sum`, the second one first. A product of bf16 numbers is exact.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn dot(x: Pairs, w: Pairs, sum: Vector) -> Vector {
+    fma(even(x), even(w), fma(odd(x), odd(w), sum))
+}
+
+/// Returns `LANES` bf16 numbers from `at`.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn load_bf16(from: Src<'_, Bf16>, at: usize) -> Vector {
+    // SAFETY: as in `load`.
+    widen(unsafe { vld1_u16(from.address(at, LANES).cast()) })
+}
+
+/// Returns the first `N` bf16 numbers from `at`, with zeros in the other lanes.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn load_bf16_first<const N: usize>(from: Src<'_, Bf16>, at: usize) -> Vector {
+    let mut lanes = [Bf16::ZERO; LANES];
+    // SAFETY: both ranges hold `N <= LANES` numbers; otherwise as in `load`.
+    unsafe {
+        core::ptr::copy_nonoverlapping(from.address(at, N), lanes[..N].as_mut_ptr(), N);
+        widen(vld1_u16(lanes.as_ptr().cast()))
+    }
+}
+
+/// Writes `LANES` numbers from `at`, rounded to bf16.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn store_bf16(to: &mut Dst<'_, Bf16>, at: usize, value: Vector) {
+    // SAFETY: as in `load`.
+    unsafe { vst1_u16(to.address(at, LANES).cast(), narrow(value)) }
+}
+
+/// Writes the first `N` lanes from `at`, rounded to bf16.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn store_bf16_first<const N: usize>(to: &mut Dst<'_, Bf16>, at: usize, value: Vector) {
+    let mut lanes = [Bf16::ZERO; LANES];
+    // SAFETY: both ranges hold `N <= LANES` numbers; otherwise as in `load`.
+    unsafe {
+        vst1_u16(lanes.as_mut_ptr().cast(), narrow(value));
+        core::ptr::copy_nonoverlapping(lanes[..N].as_ptr(), to.address(at, N), N);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn widen(numbers: uint16x4_t) -> Vector {
+    even(vmovl_u16(numbers))
+}
+
+/// Rounds to bf16, as [`Bf16::from_f32`].
+#[inline]
+#[target_feature(enable = "neon")]
+fn narrow(value: Vector) -> uint16x4_t {
+    let bits = vreinterpretq_u32_f32(value);
+    let normal = vtstq_u32(bits, vdupq_n_u32(0x7f80_0000));
+    let bits = vandq_u32(bits, vorrq_u32(normal, vdupq_n_u32(0x8000_0000)));
+    let tie = vandq_u32(vshrq_n_u32::<16>(bits), vdupq_n_u32(1));
+    let rounded = vaddq_u32(bits, vaddq_u32(tie, vdupq_n_u32(0x7fff)));
+    vmovn_u32(vshrq_n_u32::<16>(rounded))
 }

@@ -7,11 +7,11 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 
-use super::{activate, epilogue_name};
+use super::{Vectors, activate, dst, epilogue_name, prefix};
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::tokens::{affine, idents, lit, repeat};
-use crate::ir::Epilogue;
+use crate::ir::{ElementType, Epilogue};
 use crate::schedule::cover::near_equal;
 use crate::target::{Isa, IsaFacts};
 
@@ -25,13 +25,15 @@ pub struct Depthwise {
     pub cols: usize,
     /// Maximum columns of a register tile.
     pub tile: usize,
-    /// Floats from one input pixel to the next.
+    /// Elements from one input pixel to the next.
     pub a_pixel: usize,
     pub c_pixel: usize,
     pub c_row: usize,
     /// Vectors of channels.
     pub vectors: usize,
     pub epilogue: Epilogue,
+    /// Type of the output.
+    pub output: ElementType,
 }
 
 impl Depthwise {
@@ -44,9 +46,9 @@ impl Depthwise {
         let Self { kernel: [kh, kw], stride: [s, _], rows, cols, tile, a_pixel, c_pixel, c_row, vectors, .. } = *self;
         let (epilogue, isa) = (epilogue_name(self.epilogue), self.isa.name());
         let channels = vectors * self.isa.lanes();
-        let tile = tile.min(cols);
+        let (tile, prefix) = (tile.min(cols), prefix([ElementType::F32, self.output]));
         format!(
-            "f32_dw{kh}x{kw}s{s}{epilogue}_{rows}x{tile}_ch{channels}_px{cols}_a{a_pixel}_c{c_pixel}r{c_row}__{isa}"
+            "{prefix}_dw{kh}x{kw}s{s}{epilogue}_{rows}x{tile}_ch{channels}_px{cols}_a{a_pixel}_c{c_pixel}r{c_row}__{isa}"
         )
     }
 
@@ -66,7 +68,7 @@ impl Depthwise {
         let lanes = self.isa.lanes();
         let taps = self.kernel[0] * self.kernel[1];
         let feature = self.isa.target_feature();
-        let (ident, rows) = (format_ident!("{name}"), lit(self.input_rows()));
+        let (ident, rows, output) = (format_ident!("{name}"), lit(self.input_rows()), dst(self.output));
         let weights = idents("w", taps);
         let per_vector = (1 + taps) * lanes;
         let at = |tap: usize| affine(tap * lanes, &[("vector", per_vector, self.vectors)]);
@@ -93,7 +95,7 @@ impl Depthwise {
             #[doc = #doc]
             #feature
             #[inline(never)]
-            fn #ident(a: [Src<'_>; #rows], w: Src<'_>, mut c: Dst<'_>) { #body }
+            fn #ident(a: [Src<'_>; #rows], w: Src<'_>, mut c: #output) { #body }
         };
         Kernel { name, item }
     }
@@ -119,6 +121,7 @@ impl Depthwise {
     /// Returns one register tile, column by column of the input. An output is stored after its last column.
     fn tile(&self, cols: usize, rows: &[Ident], weights: &[Ident]) -> TokenStream {
         let ([kh, kw], [sh, sw]) = (self.kernel, self.stride);
+        let written = Vectors { isa: self.isa, element: self.output };
         let sum = |row: usize, col: usize| format_ident!("c{row}_{col}");
         let outputs = || (0..self.rows).flat_map(|row| (0..cols).map(move |col| (row, col)));
         let starts = outputs().map(|(row, col)| {
@@ -141,7 +144,7 @@ impl Depthwise {
                 let at = lit(row * self.c_row + col * self.c_pixel);
                 let sum = sum(row, col);
                 let value = activate(self.epilogue.activation, quote!(#sum));
-                quote!(store(&mut c, #at, #value);)
+                written.store(quote!(&mut c), quote!(#at), value, self.isa.lanes())
             });
             quote!(#(#taps)* #(#done)*)
         });

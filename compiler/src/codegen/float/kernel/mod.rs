@@ -16,7 +16,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use crate::codegen::tokens::lit;
-use crate::ir::{Activation, Epilogue};
+use crate::ir::{Activation, ElementType, Epilogue};
 use crate::target::{Isa, IsaFacts};
 
 /// Returns the suffix of a kernel's name for its epilogue.
@@ -42,14 +42,53 @@ fn activate(activation: Option<Activation>, sum: TokenStream) -> TokenStream {
     }
 }
 
-/// Loads a vector with `channels` valid lanes.
-fn load(isa: Isa, from: TokenStream, at: TokenStream, channels: usize) -> TokenStream {
-    let n = lit(channels);
-    if channels < isa.lanes() { quote!(load_first::<#n>(#from, #at)) } else { quote!(load(#from, #at)) }
+/// Returns the prefix of the names of kernels for the types of the values that they read and write.
+fn prefix(elements: [ElementType; 2]) -> &'static str {
+    match elements {
+        [ElementType::Bf16, ElementType::Bf16] => "bf16",
+        [ElementType::Bf16, _] => "bf16f32",
+        [_, ElementType::Bf16] => "f32bf16",
+        _ => "f32",
+    }
 }
 
-/// Stores a vector with `channels` valid lanes.
-fn store(isa: Isa, to: TokenStream, at: TokenStream, value: TokenStream, channels: usize) -> TokenStream {
-    let n = lit(channels);
-    if channels < isa.lanes() { quote!(store_first::<#n>(#to, #at, #value);) } else { quote!(store(#to, #at, #value);) }
+/// Returns the type of a view for reading values of a type.
+fn src(element: ElementType) -> TokenStream {
+    if element == ElementType::Bf16 { quote!(rt::Src<'_, rt::Bf16>) } else { quote!(Src<'_>) }
+}
+
+/// Returns the type of a view for writing values of a type.
+fn dst(element: ElementType) -> TokenStream {
+    if element == ElementType::Bf16 { quote!(rt::Dst<'_, rt::Bf16>) } else { quote!(Dst<'_>) }
+}
+
+/// Vectors of values of one type in memory, which are computed in float32.
+#[derive(Clone, Copy)]
+struct Vectors {
+    isa: Isa,
+    element: ElementType,
+}
+
+impl Vectors {
+    /// Loads a vector with `channels` valid lanes.
+    fn load(self, from: TokenStream, at: TokenStream, channels: usize) -> TokenStream {
+        let (n, whole) = (lit(channels), channels >= self.isa.lanes());
+        match (self.element, whole) {
+            (ElementType::Bf16, true) => quote!(load_bf16(#from, #at)),
+            (ElementType::Bf16, false) => quote!(load_bf16_first::<#n>(#from, #at)),
+            (_, true) => quote!(load(#from, #at)),
+            (_, false) => quote!(load_first::<#n>(#from, #at)),
+        }
+    }
+
+    /// Stores a vector with `channels` valid lanes.
+    fn store(self, to: TokenStream, at: TokenStream, value: TokenStream, channels: usize) -> TokenStream {
+        let (n, whole) = (lit(channels), channels >= self.isa.lanes());
+        match (self.element, whole) {
+            (ElementType::Bf16, true) => quote!(store_bf16(#to, #at, #value);),
+            (ElementType::Bf16, false) => quote!(store_bf16_first::<#n>(#to, #at, #value);),
+            (_, true) => quote!(store(#to, #at, #value);),
+            (_, false) => quote!(store_first::<#n>(#to, #at, #value);),
+        }
+    }
 }

@@ -3,10 +3,11 @@
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 
-use super::{load, store};
+use super::Vectors;
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::tokens::lit;
+use crate::ir::ElementType;
 use crate::target::{Isa, IsaFacts};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,9 +48,10 @@ impl Pool {
 
     fn vector(&self, at: TokenStream, channels: usize) -> TokenStream {
         let (pixels, stride) = (lit(self.pixels), lit(self.a_pixel));
-        let next = load(self.isa, quote!(a), quote!(pixel * #stride + #at), channels);
+        let floats = Vectors { isa: self.isa, element: ElementType::F32 };
+        let next = floats.load(quote!(a), quote!(pixel * #stride + #at), channels);
         let share = Literal::f32_unsuffixed(1.0 / self.pixels as f32);
-        let end = store(self.isa, quote!(&mut c), at, quote!(mul(sum, constant(#share))), channels);
+        let end = floats.store(quote!(&mut c), at, quote!(mul(sum, constant(#share))), channels);
         quote! {
             let mut sum = constant(0.0);
             for pixel in 0..#pixels { sum = add(sum, #next); }

@@ -189,7 +189,7 @@ impl Block<'_> {
     }
 
     fn parts(&self) -> TokenStream {
-        let (names, places) = self.memory();
+        let (names, places): (Vec<_>, Vec<_>) = self.memory().into_iter().map(|(name, place, _)| (name, place)).unzip();
         parts_of(&names, &places, 1)
     }
 

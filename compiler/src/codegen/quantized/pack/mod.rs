@@ -222,7 +222,7 @@ impl RuntimePlan for Plan {
         run(&runtime::QuantPlan {
             integer: match self.precision {
                 Precision::Uint8 => runtime::arithmetic::Integer::Uint8,
-                Precision::Int8 | Precision::F32 => runtime::arithmetic::Integer::Int8,
+                Precision::Int8 | Precision::F32 | Precision::Bf16 => runtime::arithmetic::Integer::Int8,
             },
             rounding: self.rounding,
             form: self.isa.dot_form(),

@@ -9,7 +9,6 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use super::super::load;
 use super::Gemm;
 use crate::codegen::tokens::{lit, pixel_offset, plus, unroll};
 use crate::ir::Product;
@@ -74,7 +73,7 @@ impl Gemm {
     /// Returns the scale, activation, residual and store of one vector.
     fn fast_finish(&self, at: TokenStream) -> TokenStream {
         if self.epilogue.residual && self.epilogue.activation.is_none() {
-            let residual = load(self.vector, quote!(r), at.clone(), self.last);
+            let residual = self.added().load(quote!(r), at.clone(), self.last);
             return self.put(at, 0, quote!(fma(sums[P], s, #residual)));
         }
         self.finish(at, 0, quote!(mul(sums[P], s)))

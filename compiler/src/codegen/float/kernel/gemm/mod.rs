@@ -5,21 +5,22 @@
 //!
 //! Weights: `[1 + runs * run][nv * lanes]`, the bias row first. In the plain inner product, each output is one chain
 //! of fused multiply-adds from the bias, in the order of the rows, so all tiles give bit-identical results. In the
-//! fast inner product, a panel is one vector wide and has a row of scales before the bias. A product that pools its
-//! result writes one pixel.
+//! fast inner product, a panel is one vector wide and has a row of scales before the bias. A row of bf16 weights has
+//! two weights in place of a float. A product that pools its result writes one pixel.
 
 mod fast;
+mod pairs;
 mod plain;
 mod pool;
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 
-use super::{activate, epilogue_name, load, store};
+use super::{Vectors, activate, dst, epilogue_name, prefix, src};
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::tokens::{affine, idents, lit, plus, repeat};
-use crate::ir::{Epilogue, Product};
+use crate::ir::{ElementType, Epilogue, Factors, Product};
 use crate::schedule::cover::{Tiles, cover};
 use crate::target::{Isa, IsaFacts};
 
@@ -29,15 +30,19 @@ pub struct Gemm {
     /// Instruction set of the vectors: `isa`, or its half for the last few channels.
     pub vector: Isa,
     pub product: Product,
+    pub factors: Factors,
+    /// Types of the output and of the residual.
+    pub output: ElementType,
+    pub residual: ElementType,
     pub runs: usize,
     pub run: usize,
     /// Output pixels per call.
     pub rows: usize,
     pub cols: usize,
-    /// Floats from an output pixel's window to the next pixel's, and to the next row's.
+    /// Elements from an output pixel's window to the next pixel's, and to the next row's.
     pub a_pixel: usize,
     pub a_row: usize,
-    /// Floats from an output pixel to the next, and to the next row's.
+    /// Elements from an output pixel to the next, and to the next row's.
     pub c_pixel: usize,
     pub c_row: usize,
     /// Maximum pixels of a register tile.
@@ -59,7 +64,20 @@ impl Gemm {
 
     /// Returns the rows of the packed panel.
     fn panel_rows(&self) -> usize {
-        usize::from(self.is_fast()) + 1 + self.runs * self.run
+        usize::from(self.is_fast()) + 1 + self.factors.rows(self.runs * self.run)
+    }
+
+    /// Returns the type of the values that the windows view.
+    fn input(&self) -> ElementType {
+        if self.factors == Factors::Bf16 { ElementType::Bf16 } else { ElementType::F32 }
+    }
+
+    fn written(&self) -> Vectors {
+        Vectors { isa: self.vector, element: self.output }
+    }
+
+    fn added(&self) -> Vectors {
+        Vectors { isa: self.vector, element: self.residual }
     }
 
     fn flat(&self) -> bool {
@@ -79,14 +97,21 @@ impl Gemm {
         let Self { runs, run, rows, cols, a_pixel, a_row, c_pixel, c_row, .. } = *self;
         let family = if runs == 1 { "pw".to_owned() } else { format!("conv{runs}x{runs}") };
         let product = if self.is_fast() { "_fast" } else { "" };
-        let epilogue = epilogue_name(self.epilogue);
+        let (prefix, weights) = (prefix([self.input(), self.output]), match self.factors {
+            Factors::Bf16Weights => "_wbf16",
+            Factors::Exact | Factors::Bf16 => "",
+        });
+        let mut epilogue = epilogue_name(self.epilogue).to_owned();
+        if self.epilogue.residual && self.residual != self.output {
+            epilogue.push_str(self.residual.name());
+        }
         let strides = if self.flat() || rows == 1 {
             format!("a{a_pixel}_c{c_pixel}")
         } else {
             format!("a{a_pixel}r{a_row}_c{c_pixel}r{c_row}")
         };
         let (channels, k, isa) = (self.channels(), runs * run, self.isa.name());
-        format!("f32_{family}{product}{epilogue}_{widest}x{channels}_k{k}_px{rows}x{cols}_{strides}__{isa}")
+        format!("{prefix}_{family}{weights}{product}{epilogue}_{widest}x{channels}_k{k}_px{rows}x{cols}_{strides}__{isa}")
     }
 
     pub fn kernel(&self) -> Kernel {
@@ -110,7 +135,8 @@ impl Gemm {
             quote!(use rt::simd::float::#half::*;)
         });
         let dots = self.is_fast().then(|| quote!(d: Src<'_>,));
-        let residual = self.epilogue.residual.then(|| quote!(, r: Src<'_>));
+        let (input, output, residual) = (src(self.input()), dst(self.output), src(self.residual));
+        let residual = self.epilogue.residual.then(|| quote!(, r: #residual));
         let (begin, end) = (self.begin_pool(), self.end_pool());
         let mut first = 0;
         let nests = tiles.iter().map(|tiles| {
@@ -122,7 +148,7 @@ impl Gemm {
             #[doc = #doc]
             #feature
             #[inline(never)]
-            fn #ident(a: [Src<'_>; #runs], #dots w: Src<'_>, mut c: Dst<'_> #residual) {
+            fn #ident(a: [#input; #runs], #dots w: Src<'_>, mut c: #output #residual) {
                 #vectors
                 #begin
                 #(#nests)*
@@ -141,7 +167,11 @@ impl Gemm {
     fn ahead(&self, count: usize, first: usize, tiles: &Tiles) -> Option<TokenStream> {
         const STEPS_AHEAD: usize = 8;
         const LINE: usize = 16;
-        let steps = if self.is_fast() { self.triples() } else { self.runs * self.run };
+        let steps = match (self.is_fast(), self.factors.round_weights()) {
+            (true, _) => self.triples(),
+            (false, true) => self.run / 2,
+            (false, false) => self.runs * self.run,
+        };
         let size = self.panel_rows() * self.panel();
         if !self.isa.has_prefetch() || self.runs > 1 || !self.streams || steps == 0 {
             return None;
@@ -175,7 +205,7 @@ impl Gemm {
             let at = offset(self.cols, 1);
             quote!(let d = d.at(#at);)
         });
-        let tile = if self.is_fast() { self.fast_tile(tiles, ahead) } else { self.plain_tile(tiles, ahead) };
+        let tile = if self.is_fast() { self.fast_tile(tiles, ahead) } else { self.tile(tiles, ahead) };
         let body = quote! {
             #(let #windows = a[#index].at(#from);)*
             #dots
@@ -192,7 +222,7 @@ impl Gemm {
         let channels = self.channels_of(vector);
         let value = activate(self.epilogue.activation, sum);
         let value = if self.epilogue.residual {
-            let residual = load(self.vector, quote!(r), at.clone(), channels);
+            let residual = self.added().load(quote!(r), at.clone(), channels);
             quote!(add(#value, #residual))
         } else {
             value
@@ -205,6 +235,6 @@ impl Gemm {
             let index = lit(vector);
             return quote!(pooled[#index] = add(pooled[#index], #value););
         }
-        store(self.vector, quote!(&mut c), at, value, self.channels_of(vector))
+        self.written().store(quote!(&mut c), at, value, self.channels_of(vector))
     }
 }

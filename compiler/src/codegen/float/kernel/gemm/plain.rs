@@ -1,4 +1,4 @@
-//! The plain inner product: one multiply-add per product.
+//! The plain inner product: one multiply-add per product, or per pair of products of bf16 numbers.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -11,9 +11,12 @@ use crate::target::IsaFacts;
 
 impl Gemm {
     /// Returns one register tile, unrolled over pixels and vectors.
-    pub(super) fn plain_tile(&self, tiles: &Tiles, ahead: &Option<TokenStream>) -> TokenStream {
+    pub(super) fn tile(&self, tiles: &Tiles, ahead: &Option<TokenStream>) -> TokenStream {
         let (pixels, lanes) = (tiles.pixels(), self.vector.lanes());
-        let products = (0..self.runs).map(|run| self.products(run, tiles, ahead));
+        let products: Vec<_> = match self.factors.round_weights() {
+            true => vec![self.pairs(tiles, ahead)],
+            false => (0..self.runs).map(|run| self.products(run, tiles, ahead)).collect(),
+        };
         let at = (0..self.nv).map(|j| lit(j * lanes));
         let to = pixel_offset([tiles.rows, tiles.cols], self.c_row, self.c_pixel);
         let stores = unroll(

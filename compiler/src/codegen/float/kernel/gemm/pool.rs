@@ -6,7 +6,6 @@
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
-use super::super::{load, store};
 use super::Gemm;
 use crate::codegen::tokens::lit;
 use crate::target::IsaFacts;
@@ -16,7 +15,7 @@ impl Gemm {
     fn each_vector(&self, value: impl Fn(usize) -> TokenStream) -> TokenStream {
         let stores = (0..self.nv).map(|vector| {
             let at = lit(vector * self.vector.lanes());
-            store(self.vector, quote!(&mut c), quote!(#at), value(vector), self.channels_of(vector))
+            self.written().store(quote!(&mut c), quote!(#at), value(vector), self.channels_of(vector))
         });
         quote!(#(#stores)*)
     }
@@ -24,7 +23,7 @@ impl Gemm {
     fn each_sum(&self) -> impl Iterator<Item = TokenStream> {
         (0..self.nv).map(|vector| {
             let at = lit(vector * self.vector.lanes());
-            load(self.vector, quote!(c.src()), quote!(#at), self.channels_of(vector))
+            self.written().load(quote!(c.src()), quote!(#at), self.channels_of(vector))
         })
     }
 
