@@ -7,9 +7,9 @@
 #![no_std]
 
 pub use mbvc_macros::mobilenet_v2;
+pub use mbvc_runtime::{Bf16, Isa, Network, Observer, Scratch, Unobserved, softmax, top_k};
 #[cfg(feature = "alloc")]
 pub use mbvc_runtime::{Guess, Picture, Rgb, Weights};
-pub use mbvc_runtime::{Bf16, Isa, Network, Observer, Scratch, Unobserved, softmax, top_k};
 
 #[cfg(all(doc, not(doctest)))]
 pub mod example;

@@ -9,8 +9,13 @@ from common import ROOT, TARGET, WORK, cargo, step
 
 RUST_ENGINES = TARGET / "rust_engines"
 # By precision: the suffix of the model files, and the instruction sets of mbvc.
-TFLITE = {"f32": "f32", "int8": "int8_ptq", "uint8": "uint8_qat"}
-ISAS = {"f32": ["avx512", "avx2"], "int8": ["avx512vnni", "avx512", "avx2"], "uint8": ["avx512vnni", "avx512", "avx2"]}
+TFLITE = {"f32": "f32", "bf16": "f32", "int8": "int8_ptq", "uint8": "uint8_qat"}
+ISAS = {
+    "f32": ["avx512", "avx2"],
+    "bf16": ["avx512bf16", "avx512", "avx2"],
+    "int8": ["avx512vnni", "avx512", "avx2"],
+    "uint8": ["avx512vnni", "avx512", "avx2"],
+}
 
 Factories = dict[str, Callable[[], engines.Engine]]
 
@@ -42,7 +47,7 @@ def import_weights(args) -> Path:
 
 def factories(args, threads: int, pixels) -> Factories:
     """Factories of the selected engines, for an image `[1, 224, 224, 3]` of bytes."""
-    found = (floats if args.precision == "f32" else quantized)(args, threads, pixels)
+    found = {"f32": floats, "bf16": halves}.get(args.precision, quantized)(args, threads, pixels)
     selected = [word.lower() for word in args.engines.split(",") if word]
     return {name: make for name, make in found.items() if not selected or any(word in name.lower() for word in selected)}
 
@@ -80,16 +85,34 @@ def floats(args, threads: int, pixels) -> Factories:
     }
 
 
-def quantized(args, threads: int, pixels) -> Factories:
-    tflite = model(args)
+def halves(args, threads: int, pixels) -> Factories:
+    import numpy as np
+
+    nhwc = pixels.astype(np.float32) / 127.5 - 1
+    nchw = np.ascontiguousarray(nhwc.transpose(0, 3, 1, 2))
+    onnx = model(args, "onnx")
+    return variants(args, threads, nhwc) | {
+        "LiteRT": lambda: engines.litert(model(args), nhwc, threads),
+        "OpenVINO bf16": lambda: engines.openvino(onnx, nchw, threads, "bf16"),
+        "OpenVINO f32": lambda: engines.openvino(onnx, nchw, threads),
+    }
+
+
+def variants(args, threads: int, tensor, check=lambda engine: engine) -> Factories:
+    """mbvc with each instruction set, on a tensor that it reads in each call."""
     library = engines.Library(libraries.library(f"peer_{args.precision}"))
     found = {}
     for isa in args.isa:
         for variant in ["block", "block-2t"] if threads == 2 else ["block"]:
             alone = ", one thread" if threads == 2 and variant == "block" else ""
-            make = lambda v=variant, i=isa: exact(library.engine(v, i, args.weights, pixels, 1001), tflite, pixels)  # noqa: E731
+            make = lambda v=variant, i=isa: check(library.engine(v, i, args.weights, tensor, 1001))  # noqa: E731
             found[f"mbvc {isa}{alone}"] = make
-    return found | {
+    return found
+
+
+def quantized(args, threads: int, pixels) -> Factories:
+    tflite = model(args)
+    return variants(args, threads, pixels, lambda engine: exact(engine, tflite, pixels)) | {
         "LiteRT": lambda: engines.litert(tflite, pixels, threads),
         "OpenVINO": lambda: engines.openvino(tflite, pixels, threads),
     }

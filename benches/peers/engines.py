@@ -81,14 +81,14 @@ def onnxruntime(path: Path, tensor, threads: int) -> Engine:
     return run, lambda: last[0][0][0]
 
 
-def openvino(path: Path, tensor, threads: int) -> Engine:
+def openvino(path: Path, tensor, threads: int, precision: str = "f32") -> Engine:
     import openvino as ov
 
     core = ov.Core()
     config = {
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": precision,
     }
     request = core.compile_model(core.read_model(str(path)), "CPU", config).create_infer_request()
     request.set_input_tensor(ov.Tensor(tensor))

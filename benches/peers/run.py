@@ -3,7 +3,7 @@
 
     python3 benches/peers/run.py                       all engines, with one and two threads
     python3 benches/peers/run.py --threads 1 --runs 50 --engines mbvc,LiteRT
-    python3 benches/peers/run.py --precision int8      the quantized networks (or uint8)
+    python3 benches/peers/run.py --precision int8      the quantized networks (or uint8), or those in bf16
     python3 benches/peers/run.py --grid                25 widths and sizes against LiteRT; also with --precision int8
     python3 benches/peers/run.py --update-docs         also writes the tables of docs/benchmarks.md and draws the charts
     python3 benches/peers/run.py --redraw              only draws the charts, from the tables of docs/benchmarks.md
@@ -27,7 +27,7 @@ from common import ROOT, TARGET, WORK, cargo, interleaved, statistics_of, step, 
 
 QUANTIZED = ["numpy", "pillow", "ai-edge-litert", "openvino"]
 FLOATS = QUANTIZED + ["onnxruntime", "MNN", "ncnn", "pnnx", "tract"]
-PACKAGES = {"f32": FLOATS, "int8": QUANTIZED, "uint8": QUANTIZED}
+PACKAGES = {"f32": FLOATS, "bf16": QUANTIZED, "int8": QUANTIZED, "uint8": QUANTIZED}
 
 
 def enter_environment(packages: list[str]) -> None:
@@ -113,8 +113,8 @@ def compare(args) -> tuple[list, list]:
                         row[f"times_litert_{what}"] = round(base[f"{what}_ms"] / row[f"{what}_ms"], 3)
                 rows.append(row | {"top1": int(scores.argmax()), "score": round(float(scores.max()), 5)})
     rows.sort(key=lambda row: row["threads"])
-    # Quantized scores have steps of 1/256, and engines round differently.
-    tolerance = 1e-3 if args.precision == "f32" else 0.05
+    # Quantized scores have steps of 1/256, and engines round differently. bf16 has three digits.
+    tolerance = {"f32": 1e-3, "bf16": 0.05}.get(args.precision, 0.05)
     differing = [row for row in rows if row["top1"] != rows[0]["top1"] or abs(row["score"] - rows[0]["score"]) > tolerance]
     if differing:
         raise SystemExit(f"engines disagree: {rows[0]} and {differing}")
@@ -126,8 +126,8 @@ def processor() -> str:
     fields = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
     fields = {name.strip(): value.strip() for name, value in fields.items()}
     flags = fields.get("flags", "").split()
-    sets = [name for flag, name in [("avx512f", "AVX-512"), ("avx512_vnni", "VNNI"), ("avx2", "AVX2")] if flag in flags]
-    return f"{fields.get('model name', 'unknown')} with {' and '.join(sets[:2])}" if sets else fields.get("model name", "unknown")
+    sets = [name for flag, name in [("avx512f", "AVX-512"), ("avx512_vnni", "VNNI"), ("avx512_bf16", "BF16"), ("avx2", "AVX2")] if flag in flags]
+    return f"{fields.get('model name', 'unknown')} with {', '.join(sets[:3])}" if sets else fields.get("model name", "unknown")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -135,7 +135,7 @@ def parse_arguments() -> argparse.Namespace:
     shared = Path(os.environ.get("MBVC_SHARED", ROOT.parent / "shared"))
     parser.add_argument("--shared", type=Path, default=shared, help="folder of the models and images")
     parser.add_argument("--weights", type=Path, help="imported weights [default: import the TFLite file in --shared]")
-    parser.add_argument("--precision", choices=["f32", "int8", "uint8"], default="f32")
+    parser.add_argument("--precision", choices=["f32", "bf16", "int8", "uint8"], default="f32")
     parser.add_argument("--isa", help="instruction sets of mbvc, separated by commas [default: those with AVX-512 and AVX2]")
     parser.add_argument("--threads", type=lambda text: [int(n) for n in text.split(",")], default=[1, 2], help="[default: 1,2]")
     parser.add_argument("--engines", default="", help="parts of engine names, separated by commas [default: all]")
@@ -149,8 +149,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", default="96,128,160,192,224", help="sizes of the grid")
     parser.add_argument("--resume", action="store_true", help="measure only the cells that the grid's results lack")
     args = parser.parse_args()
-    if args.grid and args.precision == "uint8":
-        parser.error("--grid supports f32 and int8: TensorFlow's converter does not quantize to uint8")
+    if args.grid and args.precision not in ("f32", "int8"):
+        parser.error("--grid supports f32 and int8: TensorFlow's converter writes no others")
     return args
 
 

@@ -15,8 +15,8 @@ mod bf16;
 
 use crate::ir::infer::output_shape;
 use crate::ir::{
-    BatchNorm, Conv2d, Dense, DepthwiseConv2d, ElementType, Epilogue, Factors, Graph, Node, NodeId, Op, Origin, Padding, Param,
-    ParamId, ParamSource, Product, Quant, Requantize, Shape, Tensor, Window,
+    BatchNorm, Conv2d, Dense, DepthwiseConv2d, ElementType, Epilogue, Factors, Graph, Node, NodeId, Op, Origin,
+    Padding, Param, ParamId, ParamSource, Product, Quant, Requantize, Shape, Tensor, Window,
 };
 use crate::spec::{self, NetworkSpec, Precision, ResolvedBlock};
 

@@ -81,6 +81,7 @@ pub static SOURCES: &[(&str, &str)] = sources! {
     "simd/float/avx2.rs"
     "simd/float/avx512.rs"
     "simd/float/avx512bf16.rs"
+    "simd/float/avx512bf16_half.rs"
     "simd/float/mod.rs"
     "simd/float/neon.rs"
     "simd/float/portable.rs"

@@ -37,8 +37,8 @@ pub struct Conv {
 pub struct Panels {
     /// First channel within the group.
     pub first: usize,
-    /// Instruction set of the vectors: the kernel's, or its half for the last few channels.
-    pub vector: Isa,
+    /// Lanes of a vector: those of the instruction set, or half of them for the last few channels.
+    pub lanes: usize,
     /// Vectors per panel.
     pub nv: usize,
     /// Number of panels, side by side.
@@ -50,7 +50,7 @@ pub struct Panels {
 impl Panels {
     /// Returns the channels of a panel, including unused lanes.
     pub fn width(&self) -> usize {
-        self.nv * self.vector.lanes()
+        self.nv * self.lanes
     }
 }
 
@@ -85,20 +85,20 @@ impl Conv {
         let (vectors, tail) = split(isa, self.output.layout.group);
         let (count, rest) = (vectors / nv, vectors % nv);
         let mut panels = Vec::new();
-        let mut push = |first, vector: Isa, nv, count, last| {
+        let mut push = |first, lanes, nv, count, last| {
             if count > 0 {
-                panels.push(Panels { first, vector, nv, count, last });
+                panels.push(Panels { first, lanes, nv, count, last });
             }
         };
-        push(0, isa, nv, count, lanes);
+        push(0, lanes, nv, count, lanes);
         let at = count * nv * lanes;
         match tail {
-            Tail::Masked(last) => push(at, isa, rest + 1, 1, last),
-            Tail::None | Tail::Half(..) if rest > 0 => push(at, isa, rest, 1, lanes),
+            Tail::Masked(last) => push(at, lanes, rest + 1, 1, last),
+            Tail::None | Tail::Half(..) if rest > 0 => push(at, lanes, rest, 1, lanes),
             _ => {}
         }
-        if let Tail::Half(half, last) = tail {
-            push(vectors * lanes, half, 1, 1, last);
+        if let Tail::Half(last) = tail {
+            push(vectors * lanes, lanes / 2, 1, 1, last);
         }
         panels
     }

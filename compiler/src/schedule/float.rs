@@ -88,7 +88,7 @@ pub enum Tail {
     /// No remainder.
     None,
     /// Few enough channels for half a vector.
-    Half(Isa, usize),
+    Half(usize),
     /// A vector with unused lanes.
     Masked(usize),
 }
@@ -96,10 +96,10 @@ pub enum Tail {
 /// Returns the whole vectors of a group of `channels`, and the remainder.
 pub fn split(isa: Isa, channels: usize) -> (usize, Tail) {
     let (vectors, rest) = (channels / isa.lanes(), channels % isa.lanes());
-    let tail = match isa.half() {
-        _ if rest == 0 => Tail::None,
-        Some(half) if rest <= half.lanes() => Tail::Half(half, rest),
-        _ => Tail::Masked(rest),
+    let tail = match rest {
+        0 => Tail::None,
+        rest if isa.has_half_vectors() && rest <= isa.lanes() / 2 => Tail::Half(rest),
+        rest => Tail::Masked(rest),
     };
     (vectors, tail)
 }

@@ -34,8 +34,8 @@ pub trait IsaFacts: Copy {
     /// Whether cache lines can be prefetched.
     fn has_prefetch(self) -> bool;
 
-    /// Returns an instruction set of half the width whose vocabulary can be used in functions of this one.
-    fn half(self) -> Option<Self>;
+    /// Whether there is a vocabulary for floats in vectors of half the width.
+    fn has_half_vectors(self) -> bool;
 
     /// Whether there are kernels for the fast inner product. It needs two broadcasts per product, which are free only
     /// if an addition can broadcast its memory operand. It also needs one register per pixel in addition to the sums.
@@ -87,12 +87,9 @@ impl IsaFacts for Isa {
     fn broadcast(self) -> Broadcast {
         match self {
             Self::Neon | Self::NeonDot => Broadcast::Lane,
-            Self::Portable
-            | Self::Avx2
-            | Self::Avx512
-            | Self::AvxVnni
-            | Self::Avx512Vnni
-            | Self::Avx512Bf16 => Broadcast::Memory,
+            Self::Portable | Self::Avx2 | Self::Avx512 | Self::AvxVnni | Self::Avx512Vnni | Self::Avx512Bf16 => {
+                Broadcast::Memory
+            }
         }
     }
 
@@ -107,17 +104,8 @@ impl IsaFacts for Isa {
         !matches!(self, Self::Portable | Self::Neon | Self::NeonDot)
     }
 
-    fn half(self) -> Option<Self> {
-        match self {
-            Self::Avx512 => Some(Self::Avx2),
-            Self::Portable
-            | Self::Neon
-            | Self::NeonDot
-            | Self::Avx2
-            | Self::AvxVnni
-            | Self::Avx512Vnni
-            | Self::Avx512Bf16 => None,
-        }
+    fn has_half_vectors(self) -> bool {
+        matches!(self, Self::Avx512 | Self::Avx512Bf16)
     }
 
     fn has_fast_product(self) -> bool {
@@ -162,9 +150,7 @@ impl IsaFacts for Isa {
         match self {
             Self::Portable => None,
             Self::Neon | Self::NeonDot => Some("aarch64"),
-            Self::Avx2 | Self::Avx512 | Self::AvxVnni | Self::Avx512Vnni | Self::Avx512Bf16 => {
-                Some("x86_64")
-            }
+            Self::Avx2 | Self::Avx512 | Self::AvxVnni | Self::Avx512Vnni | Self::Avx512Bf16 => Some("x86_64"),
         }
     }
 }

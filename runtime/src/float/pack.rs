@@ -211,12 +211,7 @@ impl<'a> Values<'a> {
         if layer.factors.round_weights() {
             pairs::check(layer.weight, weight)?;
         }
-        Ok(Self {
-            layer,
-            weight,
-            bias: floats_of(weights, layer.bias, layer.n)?,
-            squares: Cell::new(None),
-        })
+        Ok(Self { layer, weight, bias: floats_of(weights, layer.bias, layer.n)?, squares: Cell::new(None) })
     }
 
     fn squares(&self) -> f64 {

@@ -24,7 +24,8 @@ impl Conventions {
             Some(_) => {}
         }
         size_multiple(header)?;
-        let precision = |text: &str| Precision::from_word(text).filter(|precision| precision.of_weights() == *precision);
+        let precision =
+            |text: &str| Precision::from_word(text).filter(|precision| precision.of_weights() == *precision);
         Ok(Self {
             activation: read(header, "mbvc.activation", Activation::WORDS, Activation::from_word)?,
             dense_activation: match header.metadata(DENSE_ACTIVATION) {

@@ -4,6 +4,7 @@ use super::kernel::{Dots, Gemm};
 use crate::ir::{ElementType, Product};
 pub use crate::schedule::conv::{Conv, Panels};
 use crate::schedule::float::widest;
+use crate::target::IsaFacts;
 
 impl Conv {
     /// Returns the kernel of a panel for `rows` output rows, with a residual of this type if it adds one.
@@ -11,10 +12,10 @@ impl Conv {
         let [kh, kw] = self.window.kernel;
         let [sh, sw] = self.window.stride;
         let (from, to) = (self.input.layout, self.output.layout);
-        let whole = panels.nv == self.tile.nv && panels.vector == self.isa;
+        let whole = panels.nv == self.tile.nv && panels.lanes == self.isa.lanes();
         Gemm {
             isa: self.isa,
-            vector: panels.vector,
+            lanes: panels.lanes,
             product,
             factors: self.factors,
             output: self.output.element,

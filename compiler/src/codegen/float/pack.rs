@@ -182,8 +182,9 @@ impl RuntimePlan for PackPlan {
         let layers = self.layers.iter().map(|layer| {
             let PackLayer { weight, bias, product, factors, range, .. } = layer;
             let [k, n] = [layer.k, layer.n].map(lit);
-            let [product, factors, values] = [format!("{product:?}"), format!("{factors:?}"), format!("{:?}", range.values)]
-                .map(|name| format_ident!("{name}"));
+            let [product, factors, values] =
+                [format!("{product:?}"), format!("{factors:?}"), format!("{:?}", range.values)]
+                    .map(|name| format_ident!("{name}"));
             let Range { begins_residual, adds_residual, .. } = range;
             let panels = layer.panels.iter().map(|panels| {
                 let [first, last, panel, at] = [panels.first, panels.last, panels.panel, panels.at].map(lit);

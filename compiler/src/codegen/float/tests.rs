@@ -220,7 +220,7 @@ fn one_kernel_of_each_family_and_set() {
         let lanes = isa.lanes();
         let pointwise = Gemm {
             isa,
-            vector: isa,
+            lanes,
             product: Product::Plain,
             runs: 1,
             run: 6,
@@ -238,7 +238,7 @@ fn one_kernel_of_each_family_and_set() {
         };
         let stem = Gemm {
             isa,
-            vector: isa,
+            lanes,
             product: Product::Plain,
             runs: 3,
             run: 9,
@@ -275,8 +275,8 @@ fn one_kernel_of_each_family_and_set() {
             Elementwise { isa, op: Some(Activation::Relu6), vectors: 4 }.kernel(),
             Pool { isa, pixels: 4, channels: lanes + 1, a_pixel: lanes + 1 }.kernel(),
         ];
-        if let Some(half) = isa.half() {
-            kernels.push(Gemm { vector: half, nv: 1, last: 3, streams: true, ..pointwise }.kernel());
+        if isa.has_half_vectors() {
+            kernels.push(Gemm { lanes: lanes / 2, nv: 1, last: 3, streams: true, ..pointwise }.kernel());
         }
         let pooling = Epilogue { activation: Some(Activation::Relu6), residual: false, pool: Some([1, 5]) };
         let pooled = Gemm { epilogue: pooling, c_row: 0, ..pointwise };

@@ -76,8 +76,7 @@ impl<'g, P> Stream<'g, P> {
     pub fn memory(&self) -> Vec<(&'static str, Place, ElementType)> {
         let node = |name, node: &Node| (name, place(node), node.tensor.element);
         let stage = |name, stage: &Stage| (name, stage_place(stage), stage.tensor.element);
-        let mut values =
-            vec![node("out", self.node), stage("ring", self.ring), stage("spatial", self.depthwise)];
+        let mut values = vec![node("out", self.node), stage("ring", self.ring), stage("spatial", self.depthwise)];
         values.extend(self.image_rows().map(|rows| stage("rows", rows)));
         if !matches!(self.input.op, Op::Input) {
             values.push(node("x", self.input));

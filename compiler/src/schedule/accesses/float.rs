@@ -160,7 +160,7 @@ impl Product {
     ) {
         let Tensor { shape, layout, .. } = self.conv.output;
         let first = panels.first + at * panels.width();
-        let channels = (panels.nv - 1) * panels.vector.lanes() + panels.last;
+        let channels = (panels.nv - 1) * panels.lanes + panels.last;
         let run = match self.conv.epilogue.pool {
             Some(_) => Run::once(first, channels),
             None => {

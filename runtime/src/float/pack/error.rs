@@ -88,10 +88,9 @@ impl core::fmt::Display for PackError<'_> {
                 f,
                 "`{name}` has infinite or NaN elements: the weights file is damaged, or the training diverged"
             ),
-            Self::BeyondBf16(name) => write!(
-                f,
-                "`{name}` has elements that bf16 cannot represent, beyond 3.38e38; use `precision: f32`"
-            ),
+            Self::BeyondBf16(name) => {
+                write!(f, "`{name}` has elements that bf16 cannot represent, beyond 3.38e38; use `precision: f32`")
+            }
             Self::OutOfRange(name) => write!(
                 f,
                 "the scales of `{name}` are out of range: expected accumulator scales from 2^-32 to 256 times the output \

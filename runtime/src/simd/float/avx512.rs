@@ -237,6 +237,9 @@ fn narrow(value: Vector) -> __m256i {
     _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(rounded))
 }
 
+/// Vectors of half the width, for the last few channels.
+pub use super::avx2 as half;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,8 @@ pub use super::avx512::*;
 #[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
 pub fn dot(x: Pairs, w: Pairs, sum: Vector) -> Vector {
-    _mm512_dpbf16_ps(sum, pairs(x), pairs(w))
+    // The last operand can be broadcast from memory.
+    _mm512_dpbf16_ps(sum, pairs(w), pairs(x))
 }
 
 /// Writes `LANES` numbers from `at`, rounded to bf16.
@@ -44,3 +45,7 @@ fn narrow(value: Vector) -> __m256i {
     // SAFETY: both types are 32 bytes, and every bit pattern is valid in both.
     unsafe { core::mem::transmute(_mm512_cvtneps_pbh(value)) }
 }
+
+/// Vectors of half the width, for the last few channels.
+#[path = "avx512bf16_half.rs"]
+pub mod half;

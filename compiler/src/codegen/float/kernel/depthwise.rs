@@ -121,7 +121,7 @@ impl Depthwise {
     /// Returns one register tile, column by column of the input. An output is stored after its last column.
     fn tile(&self, cols: usize, rows: &[Ident], weights: &[Ident]) -> TokenStream {
         let ([kh, kw], [sh, sw]) = (self.kernel, self.stride);
-        let written = Vectors { isa: self.isa, element: self.output };
+        let written = Vectors { lanes: self.isa.lanes(), element: self.output };
         let sum = |row: usize, col: usize| format_ident!("c{row}_{col}");
         let outputs = || (0..self.rows).flat_map(|row| (0..cols).map(move |col| (row, col)));
         let starts = outputs().map(|(row, col)| {

@@ -35,7 +35,7 @@ impl Elementwise {
         let place = if self.input.is_none() { ", in place" } else { "" };
         let doc = format!(" `{op}` of {} numbers{place}.", self.vectors * lanes);
         let (ident, feature, lanes_lit) = (format_ident!("{name}"), isa.target_feature(), lit(lanes));
-        let vectors_of = |element| Vectors { isa, element };
+        let vectors_of = |element| Vectors { lanes, element };
         let at = quote!(at * #lanes_lit);
         let (input, from) = match self.input {
             None => (None, vectors_of(self.output).load(quote!(c.src()), at.clone(), lanes)),

@@ -17,7 +17,6 @@ use quote::quote;
 
 use crate::codegen::tokens::lit;
 use crate::ir::{Activation, ElementType, Epilogue};
-use crate::target::{Isa, IsaFacts};
 
 /// Returns the suffix of a kernel's name for its epilogue.
 fn epilogue_name(epilogue: Epilogue) -> String {
@@ -65,14 +64,14 @@ fn dst(element: ElementType) -> TokenStream {
 /// Vectors of values of one type in memory, which are computed in float32.
 #[derive(Clone, Copy)]
 struct Vectors {
-    isa: Isa,
+    lanes: usize,
     element: ElementType,
 }
 
 impl Vectors {
     /// Loads a vector with `channels` valid lanes.
     fn load(self, from: TokenStream, at: TokenStream, channels: usize) -> TokenStream {
-        let (n, whole) = (lit(channels), channels >= self.isa.lanes());
+        let (n, whole) = (lit(channels), channels >= self.lanes);
         match (self.element, whole) {
             (ElementType::Bf16, true) => quote!(load_bf16(#from, #at)),
             (ElementType::Bf16, false) => quote!(load_bf16_first::<#n>(#from, #at)),
@@ -83,7 +82,7 @@ impl Vectors {
 
     /// Stores a vector with `channels` valid lanes.
     fn store(self, to: TokenStream, at: TokenStream, value: TokenStream, channels: usize) -> TokenStream {
-        let (n, whole) = (lit(channels), channels >= self.isa.lanes());
+        let (n, whole) = (lit(channels), channels >= self.lanes);
         match (self.element, whole) {
             (ElementType::Bf16, true) => quote!(store_bf16(#to, #at, #value);),
             (ElementType::Bf16, false) => quote!(store_bf16_first::<#n>(#to, #at, #value);),

@@ -48,7 +48,7 @@ impl Pool {
 
     fn vector(&self, at: TokenStream, channels: usize) -> TokenStream {
         let (pixels, stride) = (lit(self.pixels), lit(self.a_pixel));
-        let floats = Vectors { isa: self.isa, element: ElementType::F32 };
+        let floats = Vectors { lanes: self.isa.lanes(), element: ElementType::F32 };
         let next = floats.load(quote!(a), quote!(pixel * #stride + #at), channels);
         let share = Literal::f32_unsuffixed(1.0 / self.pixels as f32);
         let end = floats.store(quote!(&mut c), at, quote!(mul(sum, constant(#share))), channels);

@@ -13,7 +13,6 @@ use super::Gemm;
 use crate::codegen::tokens::{lit, pixel_offset, plus, unroll};
 use crate::ir::Product;
 use crate::schedule::cover::Tiles;
-use crate::target::IsaFacts;
 
 impl Gemm {
     /// Returns the number of iterations of the loop over triples.
@@ -23,7 +22,7 @@ impl Gemm {
 
     /// Returns one register tile, unrolled over pixels.
     pub(super) fn fast_tile(&self, tiles: &Tiles, ahead: &Option<TokenStream>) -> TokenStream {
-        let (pixels, lanes, triples) = (tiles.pixels(), self.vector.lanes(), self.triples());
+        let (pixels, lanes, triples) = (tiles.pixels(), self.lanes, self.triples());
         let [x, y, z] = [0, 1, 2].map(|stream| self.stream(stream, tiles));
         let dot = pixel_offset([tiles.rows, tiles.cols], self.cols, 1);
         let begin = unroll(pixels, quote!(sums[P] = sub(sums[P], splat(d, #dot));));

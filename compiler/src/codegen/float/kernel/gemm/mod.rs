@@ -27,8 +27,8 @@ use crate::target::{Isa, IsaFacts};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gemm {
     pub isa: Isa,
-    /// Instruction set of the vectors: `isa`, or its half for the last few channels.
-    pub vector: Isa,
+    /// Lanes of a vector: those of `isa`, or half of them for the last few channels.
+    pub lanes: usize,
     pub product: Product,
     pub factors: Factors,
     /// Types of the output and of the residual.
@@ -59,7 +59,7 @@ pub struct Gemm {
 impl Gemm {
     /// Returns the floats of a row of the packed panel.
     pub fn panel(&self) -> usize {
-        self.nv * self.vector.lanes()
+        self.nv * self.lanes
     }
 
     /// Returns the rows of the packed panel.
@@ -73,11 +73,11 @@ impl Gemm {
     }
 
     fn written(&self) -> Vectors {
-        Vectors { isa: self.vector, element: self.output }
+        Vectors { lanes: self.lanes, element: self.output }
     }
 
     fn added(&self) -> Vectors {
-        Vectors { isa: self.vector, element: self.residual }
+        Vectors { lanes: self.lanes, element: self.residual }
     }
 
     fn flat(&self) -> bool {
@@ -86,21 +86,24 @@ impl Gemm {
 
     /// Returns the channels of a vector of the panel.
     fn channels_of(&self, vector: usize) -> usize {
-        if vector + 1 == self.nv { self.last } else { self.vector.lanes() }
+        if vector + 1 == self.nv { self.last } else { self.lanes }
     }
 
     fn channels(&self) -> usize {
-        (self.nv - 1) * self.vector.lanes() + self.last
+        (self.nv - 1) * self.lanes + self.last
     }
 
     fn name(&self, widest: usize) -> String {
         let Self { runs, run, rows, cols, a_pixel, a_row, c_pixel, c_row, .. } = *self;
         let family = if runs == 1 { "pw".to_owned() } else { format!("conv{runs}x{runs}") };
         let product = if self.is_fast() { "_fast" } else { "" };
-        let (prefix, weights) = (prefix([self.input(), self.output]), match self.factors {
-            Factors::Bf16Weights => "_wbf16",
-            Factors::Exact | Factors::Bf16 => "",
-        });
+        let (prefix, weights) = (
+            prefix([self.input(), self.output]),
+            match self.factors {
+                Factors::Bf16Weights => "_wbf16",
+                Factors::Exact | Factors::Bf16 => "",
+            },
+        );
         let mut epilogue = epilogue_name(self.epilogue).to_owned();
         if self.epilogue.residual && self.residual != self.output {
             epilogue.push_str(self.residual.name());
@@ -111,7 +114,9 @@ impl Gemm {
             format!("a{a_pixel}r{a_row}_c{c_pixel}r{c_row}")
         };
         let (channels, k, isa) = (self.channels(), runs * run, self.isa.name());
-        format!("{prefix}_{family}{weights}{product}{epilogue}_{widest}x{channels}_k{k}_px{rows}x{cols}_{strides}__{isa}")
+        format!(
+            "{prefix}_{family}{weights}{product}{epilogue}_{widest}x{channels}_k{k}_px{rows}x{cols}_{strides}__{isa}"
+        )
     }
 
     pub fn kernel(&self) -> Kernel {
@@ -130,9 +135,9 @@ impl Gemm {
         let feature = self.isa.target_feature();
         let ident = format_ident!("{name}");
         let runs = lit(self.runs);
-        let vectors = (self.vector != self.isa).then(|| {
-            let half = self.vector.module();
-            quote!(use rt::simd::float::#half::*;)
+        let vectors = (self.lanes != self.isa.lanes()).then(|| {
+            let module = self.isa.module();
+            quote!(use rt::simd::float::#module::half::*;)
         });
         let dots = self.is_fast().then(|| quote!(d: Src<'_>,));
         let (input, output, residual) = (src(self.input()), dst(self.output), src(self.residual));

@@ -7,13 +7,12 @@ use super::Gemm;
 use crate::codegen::tokens::{lit, pixel_offset, plus, sum, unroll};
 use crate::ir::Factors;
 use crate::schedule::cover::Tiles;
-use crate::target::IsaFacts;
 
 impl Gemm {
     /// Returns the products of a pointwise window. An odd last weight is paired with zero.
     pub(super) fn pairs(&self, tiles: &Tiles, ahead: &Option<TokenStream>) -> TokenStream {
         let (pairs, rest) = (self.run / 2, self.run % 2);
-        let at: Vec<_> = (0..self.nv).map(|j| lit(self.panel() + j * self.vector.lanes())).collect();
+        let at: Vec<_> = (0..self.nv).map(|j| lit(self.panel() + j * self.lanes)).collect();
         let panel = lit(self.panel());
         let step = |k: TokenStream, products: TokenStream| {
             quote! {

@@ -12,7 +12,7 @@ use crate::target::IsaFacts;
 impl Gemm {
     /// Returns one register tile, unrolled over pixels and vectors.
     pub(super) fn tile(&self, tiles: &Tiles, ahead: &Option<TokenStream>) -> TokenStream {
-        let (pixels, lanes) = (tiles.pixels(), self.vector.lanes());
+        let (pixels, lanes) = (tiles.pixels(), self.lanes);
         let products: Vec<_> = match self.factors.round_weights() {
             true => vec![self.pairs(tiles, ahead)],
             false => (0..self.runs).map(|run| self.products(run, tiles, ahead)).collect(),
@@ -45,7 +45,7 @@ impl Gemm {
 
     /// Returns the multiply-adds of one run of the window.
     fn products(&self, run: usize, tiles: &Tiles, ahead: &Option<TokenStream>) -> TokenStream {
-        let (lanes, panel, pixels) = (self.vector.lanes(), self.panel(), tiles.pixels());
+        let (lanes, panel, pixels) = (self.lanes, self.panel(), tiles.pixels());
         let a = format_ident!("a{run}");
         let first = (1 + run * self.run) * panel;
         let window = pixel_offset([tiles.rows, tiles.cols], self.a_row, self.a_pixel);
@@ -66,7 +66,7 @@ impl Gemm {
                 #multiply
             }
         };
-        match self.vector.broadcast() {
+        match self.isa.broadcast() {
             Broadcast::Memory => {
                 let (run, step) = (lit(self.run), step(quote!(k)));
                 let run = if self.hides_run() { quote!(rt::unseen(#run)) } else { quote!(#run) };

@@ -8,13 +8,12 @@ use quote::quote;
 
 use super::Gemm;
 use crate::codegen::tokens::lit;
-use crate::target::IsaFacts;
 
 impl Gemm {
     /// Returns a store of each vector of the output.
     fn each_vector(&self, value: impl Fn(usize) -> TokenStream) -> TokenStream {
         let stores = (0..self.nv).map(|vector| {
-            let at = lit(vector * self.vector.lanes());
+            let at = lit(vector * self.lanes);
             self.written().store(quote!(&mut c), quote!(#at), value(vector), self.channels_of(vector))
         });
         quote!(#(#stores)*)
@@ -22,7 +21,7 @@ impl Gemm {
 
     fn each_sum(&self) -> impl Iterator<Item = TokenStream> {
         (0..self.nv).map(|vector| {
-            let at = lit(vector * self.vector.lanes());
+            let at = lit(vector * self.lanes);
             self.written().load(quote!(c.src()), quote!(#at), self.channels_of(vector))
         })
     }
