@@ -25,7 +25,7 @@ fn scheduled(
 
 /// Schedules for every fusion level. `plan_scratch` is followed by the verifier of accesses.
 fn sound_for(spec: &NetworkSpec, isas: &[Isa], threads: &[usize], what: &str) {
-    let batch = if spec.precision == Precision::F32 { 8 } else { 1 };
+    let batch = if spec.precision.is_quantized() { 1 } else { 8 };
     for isa in isas.iter().copied() {
         for fusion in [Fusion::None, Fusion::Relu6, Fusion::Block] {
             for threads in threads {
@@ -51,6 +51,7 @@ fn published(name: &str) -> NetworkSpec {
 fn published_network() {
     let spec = published("v2.yaml");
     sound_for(&with(&spec, Precision::F32), &[Isa::Avx512], &[3], "v2.yaml F32");
+    sound_for(&with(&spec, Precision::Bf16), &[Isa::Avx512Bf16], &[3], "v2.yaml Bf16");
     sound_for(&with(&spec, Precision::Int8), &[Isa::Avx512Vnni], &[3], "v2.yaml Int8");
 }
 
@@ -63,7 +64,7 @@ fn published_networks() {
         let spec = published(&name);
         // A schedule for eight threads is checked for all smaller teams too.
         let threads: &[usize] = if ["tiny.yaml", "v2.yaml"].contains(&&*name) { &[2, 3, 5, 8] } else { &[8] };
-        for precision in [Precision::F32, Precision::Int8] {
+        for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
             sound(&with(&spec, precision), threads, &format!("{name} {precision:?}"));
         }
     }
@@ -80,6 +81,7 @@ proptest! {
     fn small_networks(text in networks()) {
         let spec = parsed(&text);
         sound_for(&with(&spec, Precision::F32), &[Isa::Avx512, Isa::Neon], &[2, 3, 5], &text);
+        sound_for(&with(&spec, Precision::Bf16), &[Isa::Avx512Bf16, Isa::Portable], &[2, 3, 5], &text);
         sound_for(&with(&spec, Precision::Int8), &[Isa::Avx512Vnni, Isa::Avx2], &[2, 3, 5], &text);
     }
 
@@ -87,7 +89,7 @@ proptest! {
     #[ignore = "minutes: all instruction sets and teams"]
     fn small_networks_on_all_instruction_sets(text in networks()) {
         let spec = parsed(&text);
-        for precision in [Precision::F32, Precision::Int8] {
+        for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
             sound(&with(&spec, precision), &[2, 3, 4, 5, 6, 7, 8], &text);
         }
     }
@@ -97,7 +99,7 @@ proptest! {
 #[test]
 fn many_threads() {
     let spec = parsed(crate::support::SMALL);
-    for precision in [Precision::F32, Precision::Int8] {
+    for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
         sound(&with(&spec, precision), &[64], "64 threads");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mbvc_compiler::ir::{
-    Activation, Conv2d, Dense, DepthwiseConv2d, Epilogue, Graph, NodeId, Op, Padding, Product, Shape, Window,
+    Activation, Conv2d, Dense, DepthwiseConv2d, Epilogue, Factors, Graph, NodeId, Op, Padding, Product, Shape, Window,
 };
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::spec::{Fusion, Isa};
@@ -66,7 +66,15 @@ fn strict_dense_convolutions_take_taps_in_raster_order() {
     let epilogue = Epilogue::default();
     let conv = hand.op(
         "conv",
-        Op::Conv2d(Conv2d { window: WINDOW, weight, bias, requantize: None, epilogue, product: Product::Plain }),
+        Op::Conv2d(Conv2d {
+            window: WINDOW,
+            weight,
+            bias,
+            requantize: None,
+            epilogue,
+            product: Product::Plain,
+            factors: Factors::Exact,
+        }),
         &[input],
     );
     let output = hand.0.node(conv).tensor.shape;
@@ -131,7 +139,7 @@ fn strict_pool_and_dense() {
     let input = hand.input(shape);
     let pool = hand.op("pool", Op::GlobalAvgPool, &[input]);
     let (weight, bias) = (hand.param("w", &[5, 2]), hand.param("b", &[2]));
-    hand.op("dense", Op::Dense(Dense { weight, bias, requantize: None }), &[pool]);
+    hand.op("dense", Op::Dense(Dense { weight, bias, requantize: None, factors: Factors::Exact }), &[pool]);
     let (bindings, image) = (random_bindings(&hand.0, 1), random_input(shape, 2));
     let found = result(&hand.0, &bindings, &image, Mode::Strict);
     let means: Vec<f32> =

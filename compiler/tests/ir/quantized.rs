@@ -29,6 +29,7 @@ fn bindings(graph: &Graph) -> Bound {
         let zero_point = param.name.ends_with("zero_point");
         let stored = match param.element {
             ElementType::F32 => Stored::F32(random.map(|n| 0.02 + f32::from((n % 97) as u8) * 2e-4).collect()),
+            ElementType::Bf16 => unreachable!("{} is bf16, which no weights file has", param.name),
             ElementType::I8 => Stored::I8(random.map(|n| n as i8).collect()),
             ElementType::U8 => Stored::U8(random.map(|n| n as u8).collect()),
             ElementType::I32 if param.name.ends_with("weight.zero_point") => {

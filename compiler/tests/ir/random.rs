@@ -2,7 +2,7 @@
 
 use mbvc_compiler::ir::{Graph, Shape};
 use mbvc_compiler::lower::lower;
-use mbvc_compiler::spec::{Fusion, Isa, NetworkSpec, Precision};
+use mbvc_compiler::spec::{Fusion, Isa, NetworkSpec};
 use mbvc_interpreter::{Mode, random_bindings, random_input, run};
 use proptest::prelude::*;
 
@@ -25,32 +25,43 @@ fn bits(steps: &[Vec<f32>]) -> Vec<Vec<u32>> {
     steps.iter().map(|values| values.iter().map(|value| value.to_bits()).collect()).collect()
 }
 
+/// The network in float32 and in bf16.
+fn precisions(text: &str) -> [NetworkSpec; 2] {
+    ["f32", "bf16"].map(|precision| parsed(&format!("{text}\nprecision: {precision}\n")))
+}
+
 /// Folding rounds each parameter once. All other rewrites are bit-identical.
 fn rewrites_keep_what_is_computed(text: &str) {
-    let spec = parsed(text);
-    let raw = steps(&lower(&spec), &spec, Mode::F64);
-    let folded = rewritten(&spec, Fusion::None, None);
-    for (before, after) in raw.iter().zip(steps(&folded, &spec, Mode::F64)) {
+    precisions(text).iter().for_each(rewrites_keep_values);
+}
+
+fn rewrites_keep_values(spec: &NetworkSpec) {
+    let raw = steps(&lower(spec), spec, Mode::F64);
+    let folded = rewritten(spec, Fusion::None, None);
+    for (before, after) in raw.iter().zip(steps(&folded, spec, Mode::F64)) {
         let largest = before.iter().fold(1.0_f32, |largest, value| largest.max(value.abs()));
         for (before, after) in before.iter().zip(after) {
             assert!((before - after).abs() <= 2e-5 * largest, "{before} became {after}");
         }
     }
-    let expected = bits(&steps(&folded, &spec, Mode::Strict));
+    let expected = bits(&steps(&folded, spec, Mode::Strict));
     for pass in ["fuse_activation", "fuse_residual_add", "fuse_inverted_residual", "fuse_pool"] {
-        let graph = rewritten(&spec, Fusion::Block, Some(pass));
-        assert_eq!(bits(&steps(&graph, &spec, Mode::Strict)), expected, "{pass}\n{graph}");
+        let graph = rewritten(spec, Fusion::Block, Some(pass));
+        assert_eq!(bits(&steps(&graph, spec, Mode::Strict)), expected, "{pass}\n{graph}");
     }
 }
 
 /// Layouts, tiles and places: the scheduled graph computes the same in one scratch, for every instruction set.
 fn schedules_keep_what_is_computed(text: &str) {
-    let spec = parsed(text);
-    let expected = bits(&steps(&rewritten(&spec, Fusion::None, None), &spec, Mode::Strict));
+    precisions(text).iter().for_each(schedules_keep_values);
+}
+
+fn schedules_keep_values(spec: &NetworkSpec) {
+    let expected = bits(&steps(&rewritten(spec, Fusion::None, None), spec, Mode::Strict));
     for fusion in [Fusion::None, Fusion::Relu6, Fusion::Block] {
-        for isa in Isa::of(Precision::F32).iter().copied() {
-            let graph = scheduled(&spec, fusion, isa);
-            assert_eq!(bits(&steps(&graph, &spec, Mode::Strict)), expected, "{fusion:?} {isa:?}\n{graph}");
+        for isa in Isa::of(spec.precision).iter().copied() {
+            let graph = scheduled(spec, fusion, isa);
+            assert_eq!(bits(&steps(&graph, spec, Mode::Strict)), expected, "{fusion:?} {isa:?}\n{graph}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::ir::{
-    Conv2d, DepthwiseConv2d, ElementType, Epilogue, Graph, Node, NodeId, Op, Origin, Padding, Param, ParamId,
+    Conv2d, DepthwiseConv2d, ElementType, Epilogue, Factors, Graph, Node, NodeId, Op, Origin, Padding, Param, ParamId,
     ParamSource, Product, Shape, Tensor, Window, infer,
 };
 use mbvc_compiler::lower::lower;
@@ -139,6 +139,7 @@ impl Hand {
                 requantize: None,
                 epilogue,
                 product: Product::Plain,
+                factors: Factors::Exact,
             }),
             &[input],
         )

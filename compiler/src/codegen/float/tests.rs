@@ -9,7 +9,7 @@ use super::kernel::{Depthwise, Dots, Elementwise, Gemm, Pool};
 use crate::codegen::Program;
 use crate::codegen::kernel::Kernel;
 use crate::diagnostic::SourceFile;
-use crate::ir::{Activation, Epilogue, Product};
+use crate::ir::{Activation, ElementType, Epilogue, Factors, Product};
 use crate::spec::{Overrides, Precision};
 use crate::target::{Isa, IsaFacts};
 
@@ -28,10 +28,10 @@ blocks:
 head: { channels: 56 }
 ";
 
-fn programs(fusion: &str, padding: &str) -> Vec<Program> {
+fn programs(precision: &str, fusion: &str, padding: &str) -> Vec<Program> {
     let source = SourceFile::new("small.yaml", TABLE.replace("PADDING", padding));
     let mut overrides = Overrides::none();
-    overrides.set("fusion", fusion);
+    overrides.set("fusion", fusion).set("precision", precision);
     match crate::compile(&source, &overrides) {
         Ok(compiled) => compiled.programs,
         Err(mistakes) => panic!("{}", mistakes.render(false)),
@@ -40,7 +40,7 @@ fn programs(fusion: &str, padding: &str) -> Vec<Program> {
 
 fn all_programs() -> impl Iterator<Item = Program> {
     let choices = ["none", "relu6", "block"].into_iter().flat_map(|f| ["same", "symmetric"].map(|p| (f, p)));
-    choices.flat_map(|(fusion, padding)| programs(fusion, padding))
+    choices.flat_map(|(fusion, padding)| ["f32", "bf16"].map(|precision| programs(precision, fusion, padding))).flatten()
 }
 
 /// Calls `visit` on every token, a group before its contents.
@@ -75,6 +75,17 @@ fn kernels_know_nothing_at_run_time_but_their_views() {
         "src",
         "load",
         "load_first",
+        "load_bf16",
+        "load_bf16_first",
+        "load_pairs",
+        "splat_pair",
+        "splat_single",
+        "even",
+        "odd",
+        "dot",
+        "store_bf16",
+        "store_bf16_first",
+        "Bf16",
         "splat",
         "store",
         "store_first",
@@ -101,7 +112,9 @@ fn kernels_know_nothing_at_run_time_but_their_views() {
         "rt",
         "simd",
         "float",
-        "avx2",
+        "avx512",
+        "avx512bf16",
+        "half",
         "a",
         "w",
         "c",
@@ -186,7 +199,7 @@ fn the_same_name_is_the_same_code() {
 #[test]
 fn every_pass_leaves_its_mark_on_the_code() {
     let names = |fusion: &str| -> BTreeSet<String> {
-        let programs = programs(fusion, "same");
+        let programs = programs("f32", fusion, "same");
         programs.iter().flat_map(|program| program.kernels.keys().cloned()).collect()
     };
     let (none, relu6, block) = (names("none"), names("relu6"), names("block"));
@@ -205,7 +218,7 @@ fn the_same_input_gives_the_same_tokens() {
     let text = |programs: Vec<Program>| -> String {
         programs.iter().flat_map(|program| program.steps.iter().map(|step| step.item.to_string())).collect()
     };
-    assert_eq!(text(programs("block", "same")), text(programs("block", "same")));
+    assert_eq!(text(programs("bf16", "block", "same")), text(programs("bf16", "block", "same")));
 }
 
 /// Formats a kernel as `mbvc emit` does.
@@ -222,6 +235,9 @@ fn one_kernel_of_each_family_and_set() {
             isa,
             lanes,
             product: Product::Plain,
+            factors: Factors::Exact,
+            output: ElementType::F32,
+            residual: ElementType::F32,
             runs: 1,
             run: 6,
             rows: 1,
@@ -240,6 +256,9 @@ fn one_kernel_of_each_family_and_set() {
             isa,
             lanes,
             product: Product::Plain,
+            factors: Factors::Exact,
+            output: ElementType::F32,
+            residual: ElementType::F32,
             runs: 3,
             run: 9,
             rows: 1,
@@ -266,13 +285,18 @@ fn one_kernel_of_each_family_and_set() {
             c_row: 3 * lanes,
             vectors: 1,
             epilogue: relu6,
+            output: ElementType::F32,
+        };
+        let elementwise = |op| {
+            let (output, residual) = (ElementType::F32, ElementType::F32);
+            Elementwise { isa, op, vectors: 4, input: None, output, residual }.kernel()
         };
         let mut kernels = vec![
             pointwise.kernel(),
             stem.kernel(),
             depthwise.kernel(),
-            Elementwise { isa, op: None, vectors: 4 }.kernel(),
-            Elementwise { isa, op: Some(Activation::Relu6), vectors: 4 }.kernel(),
+            elementwise(None),
+            elementwise(Some(Activation::Relu6)),
             Pool { isa, pixels: 4, channels: lanes + 1, a_pixel: lanes + 1 }.kernel(),
         ];
         if isa.has_half_vectors() {
@@ -290,5 +314,73 @@ fn one_kernel_of_each_family_and_set() {
         }
         let text: Vec<String> = kernels.iter().map(formatted).collect();
         insta::assert_snapshot!(format!("kernels_{}", isa.name()), text.join("\n"));
+    }
+}
+
+#[test]
+fn one_bf16_kernel_of_each_family_and_set() {
+    let (f32, bf16) = (ElementType::F32, ElementType::Bf16);
+    for isa in [Isa::Portable, Isa::Avx512Bf16] {
+        let lanes = isa.lanes();
+        let project = Gemm {
+            isa,
+            lanes,
+            product: Product::Plain,
+            factors: Factors::Bf16,
+            output: bf16,
+            residual: bf16,
+            runs: 1,
+            run: 7,
+            rows: 1,
+            cols: 5,
+            a_pixel: 7,
+            a_row: 35,
+            c_pixel: lanes + 3,
+            c_row: 5 * (lanes + 3),
+            mr: 3,
+            nv: 2,
+            last: 3,
+            epilogue: Epilogue { activation: None, residual: true, pool: None },
+            streams: false,
+        };
+        let relu6 = Epilogue { activation: Some(Activation::Relu6), residual: false, pool: None };
+        let expand = Gemm { output: f32, residual: f32, epilogue: relu6, run: 8, streams: true, ..project };
+        let classifier = Gemm {
+            factors: Factors::Bf16Weights,
+            output: f32,
+            residual: f32,
+            epilogue: Epilogue::default(),
+            cols: 1,
+            mr: 1,
+            ..project
+        };
+        let depthwise = Depthwise {
+            isa,
+            kernel: [3, 3],
+            stride: [2, 2],
+            rows: 1,
+            cols: 2,
+            tile: 2,
+            a_pixel: lanes,
+            c_pixel: lanes,
+            c_row: 2 * lanes,
+            vectors: 1,
+            epilogue: relu6,
+            output: bf16,
+        };
+        let mut kernels = vec![
+            project.kernel(),
+            expand.kernel(),
+            classifier.kernel(),
+            depthwise.kernel(),
+            Elementwise { isa, op: None, vectors: 4, input: Some(f32), output: bf16, residual: bf16 }.kernel(),
+            Elementwise { isa, op: Some(Activation::Relu6), vectors: 4, input: None, output: bf16, residual: bf16 }
+                .kernel(),
+        ];
+        if isa.has_half_vectors() {
+            kernels.push(Gemm { lanes: lanes / 2, nv: 1, last: 3, residual: f32, ..project }.kernel());
+        }
+        let text: Vec<String> = kernels.iter().map(formatted).collect();
+        insta::assert_snapshot!(format!("bf16_kernels_{}", isa.name()), text.join("\n"));
     }
 }
