@@ -12,23 +12,35 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use mbvc::info::Precision;
 use mbvc::{Isa, Weights};
 use mbvc_compiler::ir::{Graph, Shape};
 use mbvc_compiler::spec::{self, Overrides};
 use mbvc_interpreter::{Mode, random_input, run};
 use random::{MOST_MACS, Random, macs, number};
 
-const LEVELS: [&str; 3] = ["none", "relu6", "block"];
+/// Variants of a network: name, fusion level and precision.
+const VARIANTS: [(&str, &str, Precision); 6] = [
+    ("none", "none", Precision::F32),
+    ("relu6", "relu6", Precision::F32),
+    ("block", "block", Precision::F32),
+    ("bf16_none", "none", Precision::Bf16),
+    ("bf16_relu6", "relu6", Precision::Bf16),
+    ("bf16_block", "block", Precision::Bf16),
+];
 
-/// Tolerance of portable code, which rounds products, relative to a tensor's largest value.
-const TOLERANCE: f32 = 2e-5;
+/// Tolerance of portable code, which rounds the products of float32 numbers, relative to a tensor's largest value. In a
+/// bf16 network, another sum may be rounded to the next number, which has three digits.
+fn tolerance(precision: Precision) -> f32 {
+    if precision == Precision::Bf16 { 0.03 } else { 2e-5 }
+}
 
 /// The part of the generated crate that is the same for all networks: runs network `argv[2]` of folder `argv[1]` and
 /// writes the output of each step as a length and its floats (little endian), then the logits.
 const RUNNER: &str = r#"
 use std::path::Path;
 use mbvc::errors::ModelError;
-use mbvc::{Isa, Network, Observer, Weights};
+use mbvc::{Bf16, Isa, Network, Observer, Weights};
 
 type Build = fn(&Weights, Isa) -> Result<Box<dyn Network>, ModelError>;
 
@@ -46,6 +58,10 @@ impl Observer for Written {
     fn step(&mut self, _: usize, output: &[f32]) {
         self.push(output);
     }
+
+    fn bf16(&mut self, _: usize, output: &[Bf16]) {
+        self.push(&output.iter().map(|value| value.to_f32()).collect::<Vec<_>>());
+    }
 }
 
 fn main() {
@@ -54,16 +70,16 @@ fn main() {
     let weights = Weights::open(folder.join(format!("{index}.safetensors"))).unwrap();
     let input = std::fs::read(folder.join(format!("{index}.input"))).unwrap();
     let input: Vec<f32> = input.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
-    for (level, build) in NETWORKS[index.parse::<usize>().unwrap()] {
-        for isa in Isa::FLOAT.into_iter().filter(|isa| isa.detect().is_some()) {
-            eprintln!("running level {level}, {isa}");
+    for (variant, isas, build) in NETWORKS[index.parse::<usize>().unwrap()] {
+        for isa in isas.iter().copied().filter(|isa| isa.detect().is_some()) {
+            eprintln!("running {variant}, {isa}");
             let network = build(&weights, isa).unwrap_or_else(|error| panic!("{error}"));
             let mut scratch = vec![f32::NAN; network.info().scratch_bytes / 4];
             let mut logits = vec![f32::NAN; network.info().classes];
             let mut written = Written::default();
             network.run_into(&mut scratch, &input, &mut logits, &mut written).unwrap();
             written.push(&logits);
-            std::fs::write(folder.join(format!("{index}.{level}.{isa}")), written.0).unwrap();
+            std::fs::write(folder.join(format!("{index}.{variant}.{isa}")), written.0).unwrap();
         }
     }
 }
@@ -73,7 +89,8 @@ fn main() {
 struct Case {
     text: String,
     resolution: [usize; 2],
-    expected: Vec<Vec<f32>>,
+    /// By precision: float32, then bf16.
+    expected: [Vec<Vec<f32>>; 2],
     names: Vec<String>,
 }
 
@@ -83,9 +100,12 @@ impl Case {
         let path = folder.join(format!("specs/{index}.yaml"));
         fs::write(&path, &text).expect("written");
         let source = spec::read(&path, "random.yaml").expect("just written");
-        let mut overrides = Overrides::none();
-        overrides.set("fusion", "none").set("isa", "portable");
-        let compiled = mbvc_compiler::compile(&source, &overrides).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        let compiled = |precision: Precision| {
+            let mut overrides = Overrides::none();
+            overrides.set("fusion", "none").set("isa", "portable").set("precision", precision.word());
+            mbvc_compiler::compile(&source, &overrides).unwrap_or_else(|error| panic!("{error}\n{text}"))
+        };
+        let (compiled, halves) = (compiled(Precision::F32), compiled(Precision::Bf16));
         let (spec, graph) = (&compiled.spec, &compiled.graph);
         if macs(graph) > MOST_MACS {
             return None;
@@ -98,24 +118,26 @@ impl Case {
         let input = random_input(Shape::new(height, width, spec.input.channels()), index as u64);
         let bytes: Vec<u8> = input.iter().flat_map(|value| value.to_le_bytes()).collect();
         fs::write(folder.join(format!("{index}.input")), bytes).expect("written");
-        let (expected, names) = expected(graph, &weights, &input);
-        Some(Self { text, resolution: spec.resolution, expected, names })
+        let (floats, names) = expected(graph, &weights, &input);
+        let (halves, _) = expected(&halves.graph, &weights, &input);
+        Some(Self { text, resolution: spec.resolution, expected: [floats, halves], names })
     }
 
     /// The first difference in the output of the runner, if there is one.
     fn compare(&self, index: usize, folder: &Path) -> Result<(), String> {
-        for isa in Isa::FLOAT.into_iter().filter(|isa| isa.detect().is_some()) {
-            for level in LEVELS {
-                let bytes =
-                    fs::read(folder.join(format!("{index}.{level}.{isa}"))).map_err(|error| error.to_string())?;
+        for (variant, _, precision) in VARIANTS {
+            let all = &self.expected[usize::from(precision == Precision::Bf16)];
+            for isa in Isa::of(precision).iter().copied().filter(|isa| isa.detect().is_some()) {
+                let file = folder.join(format!("{index}.{variant}.{isa}"));
+                let bytes = fs::read(file).map_err(|error| error.to_string())?;
                 let mut steps = records(&bytes);
                 let logits = steps.pop();
-                if steps.last() != logits.as_ref() || steps.len() != self.expected.len() {
-                    return Err(format!("{level} {isa}: {} steps, or the last makes no logits", steps.len()));
+                if steps.last() != logits.as_ref() || steps.len() != all.len() {
+                    return Err(format!("{variant} {isa}: {} steps, or the last makes no logits", steps.len()));
                 }
-                for ((found, expected), name) in steps.iter().zip(&self.expected).zip(&self.names) {
-                    differs(found, expected, isa)
-                        .map_or(Ok(()), |what| Err(format!("{level} {isa}, {name}: {what}")))?;
+                for ((found, expected), name) in steps.iter().zip(all).zip(&self.names) {
+                    differs(found, expected, isa, precision)
+                        .map_or(Ok(()), |what| Err(format!("{variant} {isa}, {name}: {what}")))?;
                 }
             }
         }
@@ -152,13 +174,13 @@ fn records(mut bytes: &[u8]) -> Vec<Vec<f32>> {
 }
 
 /// The first difference: of bits if multiply-adds are fused, beyond the tolerance otherwise.
-fn differs(found: &[f32], expected: &[f32], isa: Isa) -> Option<String> {
+fn differs(found: &[f32], expected: &[f32], isa: Isa, precision: Precision) -> Option<String> {
     if found.len() != expected.len() {
         return Some(format!("{} values, not {}", found.len(), expected.len()));
     }
     let largest = expected.iter().fold(1.0_f32, |largest, value| largest.max(value.abs()));
     let equal = |found: f32, expected: f32| match isa {
-        Isa::Portable => (found - expected).abs() <= TOLERANCE * largest,
+        Isa::Portable => (found - expected).abs() <= tolerance(precision) * largest,
         _ => found.to_bits() == expected.to_bits(),
     };
     let at = (0..found.len()).find(|at| !equal(found[*at], expected[*at]))?;
@@ -172,17 +194,26 @@ fn code(networks: usize) -> String {
     for index in 0..networks {
         let _ = writeln!(code, "mod n{index} {{");
         let _ = write!(table, "    [");
-        for level in LEVELS {
+        for (variant, fusion, precision) in VARIANTS {
             let _ = writeln!(
                 code,
-                "    pub mod {level} {{ mbvc::mobilenet_v2!(pub \"specs/{index}.yaml\", fusion = \"{level}\", numerics = \"strict\"); }}"
+                "    pub mod {variant} {{ mbvc::mobilenet_v2!(pub \"specs/{index}.yaml\", fusion = \"{fusion}\", \
+                 numerics = \"strict\", precision = \"{precision}\"); }}"
             );
-            let _ = write!(table, "(\"{level}\", |w, isa| Ok(Box::new(n{index}::{level}::Net::with_isa(w, isa)?))), ");
+            let network = format!("n{index}::{variant}::Net");
+            let _ = write!(
+                table,
+                "(\"{variant}\", {network}::INFO.isas, |w, isa| Ok(Box::new({network}::with_isa(w, isa)?))), "
+            );
         }
         let _ = writeln!(code, "}}");
         let _ = writeln!(table, "],");
     }
-    let _ = write!(code, "\nstatic NETWORKS: [[(&str, Build); 3]; {networks}] = [\n{table}];\n{RUNNER}");
+    let _ = write!(
+        code,
+        "\nstatic NETWORKS: [[(&str, &[Isa], Build); {}]; {networks}] = [\n{table}];\n{RUNNER}",
+        VARIANTS.len()
+    );
     code
 }
 

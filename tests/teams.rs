@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::{bits, isas, random_image, random_weights, run_filled};
 use mbvc::info::NetworkInfo;
-use mbvc::{Isa, Network, Observer, Weights};
+use mbvc::{Bf16, Isa, Network, Observer, Weights};
 use mbvc_runtime::{helped_calls, set_processors};
 
 /// More threads than any network here uses. They outnumber the processors, so they are interrupted at any point.
@@ -64,6 +64,8 @@ teams! {
         fusion = "block", numerics = "fast", width = 1.4;
     one_pixel: "tests/differential/specs/same.yaml", [1, 1], everyday ["avx2", "neon"],
         fusion = "block", numerics = "strict";
+    bf16: "tests/differential/specs/symmetric.yaml", [61, 113], everyday ["avx512bf16", "avx2", "neon"],
+        fusion = "block", numerics = "strict", precision = "bf16", width = 1.4;
     int8: "tests/differential/specs/same.yaml", [60, 225], everyday ["avx512vnni", "avx2", "neon"],
         fusion = "block", numerics = "strict", precision = "int8";
     int8_one_pixel: "tests/differential/specs/same.yaml", [1, 1], everyday ["avx2", "neon"],
@@ -79,6 +81,10 @@ fn steps(network: &dyn Network, input: &[f32]) -> Vec<Vec<u32>> {
     impl Observer for Steps {
         fn step(&mut self, _: usize, output: &[f32]) {
             self.0.push(bits(output));
+        }
+
+        fn bf16(&mut self, _: usize, output: &[Bf16]) {
+            self.0.push(output.iter().map(|value| value.to_f32().to_bits()).collect());
         }
 
         fn bytes(&mut self, _: usize, output: &[u8]) {

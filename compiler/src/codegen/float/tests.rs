@@ -40,7 +40,9 @@ fn programs(precision: &str, fusion: &str, padding: &str) -> Vec<Program> {
 
 fn all_programs() -> impl Iterator<Item = Program> {
     let choices = ["none", "relu6", "block"].into_iter().flat_map(|f| ["same", "symmetric"].map(|p| (f, p)));
-    choices.flat_map(|(fusion, padding)| ["f32", "bf16"].map(|precision| programs(precision, fusion, padding))).flatten()
+    choices
+        .flat_map(|(fusion, padding)| ["f32", "bf16"].map(|precision| programs(precision, fusion, padding)))
+        .flatten()
 }
 
 /// Calls `visit` on every token, a group before its contents.
