@@ -10,8 +10,8 @@ use std::process::Command;
 
 use common::{bits, isas, photographs, run_filled, shared};
 use mbvc::{Isa, Network, Unobserved, Weights, softmax, top_k};
-use mbvc_test_networks::published::MobileNetV2 as Fast;
 use mbvc_test_networks::published::strict::{Blocks, Epilogues, Unfused};
+use mbvc_test_networks::published::{Bf16, MobileNetV2 as Fast};
 use python::{has, python};
 
 const PIXELS: usize = 224 * 224 * 3;
@@ -19,6 +19,9 @@ const PIXELS: usize = 224 * 224 * 3;
 /// Between engines, which add in different orders.
 const LOGITS: f32 = 1e-4;
 const PROBABILITIES: f32 = 1e-5;
+/// Of bf16 networks, relative to the largest logit of the image: values have three digits, and 53 layers add errors. For
+/// photographs, and for images without contrast or content, where all logits are small.
+const BF16_LOGITS: [f32; 2] = [0.03, 0.15];
 
 /// What the other engines say of one image.
 struct Case {
@@ -143,6 +146,8 @@ fn logits_are_those_of_other_engines() {
     }
     println!("fast {}: {worst:e} of the largest logit from ONNX Runtime's", fast.isa());
 
+    halves_are_close(&weights, &cases);
+
     let cat = cases.iter().find(|case| case.name == "cat.bmp").expect("the shared cat");
     let labels = std::fs::read_to_string(shared("models/imagenet_labels_1001.txt").expect("beside the model"));
     let labels = labels.expect("UTF-8");
@@ -156,6 +161,32 @@ fn logits_are_those_of_other_engines() {
         let [(first, score), (second, next)] = named;
         assert_eq!((first, second), ("Egyptian cat", "tabby, tabby cat"), "{isa}");
         assert!((score - 0.6723).abs() < 1e-3 && (next - 0.1178).abs() < 1e-3, "{isa}: {named:?}");
+    }
+}
+
+/// bf16: the same bits on every instruction set with fused multiply-add, close to ONNX Runtime's float32, and the same
+/// class for every photograph.
+fn halves_are_close(weights: &Weights, cases: &[Case]) {
+    let best = |logits: &[f32]| (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b]));
+    for case in cases {
+        let is_photograph = case.name.contains('.');
+        let mut expected: Option<Vec<u32>> = None;
+        for isa in isas(Bf16::INFO).into_iter().rev() {
+            let network = Bf16::with_isa(weights, isa).expect("the weights of a float32 network");
+            let logits = run_filled(&network, &case.input, f32::NAN);
+            let largest = case.onnx_logits.iter().fold(0.0_f32, |largest, logit| largest.max(logit.abs()));
+            let distance = furthest(&logits, &case.onnx_logits) / largest;
+            println!("bf16 {isa}, {}: {distance:e} of the largest logit from ONNX Runtime's", case.name);
+            let tolerated = BF16_LOGITS[usize::from(!is_photograph)];
+            assert!(distance <= tolerated, "bf16 {isa}, {}: {distance} of the largest logit", case.name);
+            if is_photograph {
+                assert_eq!(best(&logits), best(&case.onnx_logits), "bf16 {isa}, {}", case.name);
+            }
+            if isa != Isa::Portable {
+                let expected = expected.get_or_insert_with(|| bits(&logits));
+                assert_eq!(&bits(&logits), expected, "bf16 {isa}, {}: other bits", case.name);
+            }
+        }
     }
 }
 

@@ -9,3 +9,6 @@ pub mod avx512bf16;
 #[cfg(target_arch = "aarch64")]
 pub mod neon;
 pub mod portable;
+
+#[cfg(all(test, feature = "std"))]
+mod bf16_tests;
