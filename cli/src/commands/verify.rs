@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use mbvc::{Network, Unobserved, Weights};
 use mbvc_compiler::ir::Shape;
-use mbvc_compiler::spec::Rounding;
+use mbvc_compiler::spec::{Precision, Rounding};
 use mbvc_import::{Container, ReadOptions, Trace};
 
 use crate::error::{CliError, Result};
@@ -34,8 +34,8 @@ use report::{Found, Report};
 ///
 /// Both networks get the same images, read and preprocessed as the weights file records. First the logits of all images are
 /// compared. Then, on the images with the largest differences, every layer of the reference interpreter is compared with the
-/// tensor of the model, which names the first layer that differs. The tolerance of float32 networks is a share of the largest
-/// value of the tensor; int8 and uint8 networks must be equal.
+/// tensor of the model, which names the first layer that differs. The tolerance of float32 and bf16 networks is a share of the
+/// largest value of the tensor; int8 and uint8 networks must be equal.
 ///
 /// ONNX models need a Python with numpy and onnxruntime, TFLite models one with numpy and ai-edge-litert (or tflite-runtime, or
 /// tensorflow). Exit status: 0 both agree, 3 they differ, 1 they could not be compared.
@@ -59,8 +59,8 @@ pub struct Args {
     /// Search subfolders too
     #[arg(long, short)]
     recursive: bool,
-    /// Tolerated difference: for float32 a share of the largest value [default: 1e-4], for int8 and uint8 quantization
-    /// steps [default: 0]
+    /// Tolerated difference: for float32 and bf16 a share of the largest value [default: 1e-4, bf16: 0.25], for int8 and
+    /// uint8 quantization steps [default: 0]
     #[arg(long, value_name = "T", value_parser = parse_tolerance, allow_negative_numbers = true)]
     tolerance: Option<f64>,
     /// Number of images on which all layers are compared, those with the largest differences first
@@ -81,6 +81,9 @@ pub struct Args {
 
 /// Engines sum in different orders, which changes float32 logits by 1e-6 to 1e-5 of the largest.
 const RELATIVE: f64 = 1e-4;
+/// Values of bf16 networks have three digits, and each layer adds an error. On photographs, the last layers of the
+/// published network differ by up to 0.16 of the largest value, and its logits by up to 0.03.
+const RELATIVE_BF16: f64 = 0.25;
 
 fn parse_tolerance(text: &str) -> std::result::Result<f64, String> {
     let wrong = || "expected a number of at least 0, such as 1e-4".to_owned();
@@ -110,9 +113,11 @@ pub fn run(args: &Args) -> Result {
     let feed = Feed::new(&container, weights.preprocessing(), integer, &trace, input, shape)?;
     let network = engine::network(&source, &args.network, &weights)?;
 
-    let tolerance = match integer {
-        None => Tolerance::Relative(args.tolerance.unwrap_or(RELATIVE)),
-        Some(_) => Tolerance::Steps(args.tolerance.unwrap_or(0.0)),
+    let given = |default| args.tolerance.unwrap_or(default);
+    let tolerance = match source.spec.precision {
+        Precision::F32 => Tolerance::Relative(given(RELATIVE)),
+        Precision::Bf16 => Tolerance::Relative(given(RELATIVE_BF16)),
+        Precision::Int8 | Precision::Uint8 => Tolerance::Steps(given(0.0)),
     };
     let quant = integer.map(|integer| feed::quant(&container, "classifier", integer)).transpose()?;
     let logits = Logits::new(tolerance, quant);
