@@ -122,9 +122,12 @@ fn stream(graph: &mut Graph, id: NodeId, input: NodeId, isa: Isa, threads: usize
     let row = Call { rows: 1, cols: shape.width, flat: true };
     let image = Call { rows: shape.height, cols: shape.width, flat: sides.left + sides.right == 0 };
     let slab = output.height.div_ceil(threads);
-    let streamed = group_of(row, &|_| true);
+    let (streamed, rows) = (group_of(row, &|_| true), tile_rows(window, output, isa));
+    let reach = ((rows - 1) * window.stride[0] + window.kernel[0]).min(shape.height);
+    // The depthwise reads the rows of one group at a time.
+    let near = |nv: usize| nv == 1 || row_bytes(nv * isa.lanes()) * reach <= RING_CACHE;
     let (group, rows) = match fits(streamed) {
-        false => (streamed, tile_rows(window, output, isa)),
+        false => (group_of(row, &near), rows),
         true if threads > 1 && slab >= SLAB_ROWS => (streamed, slab),
         // The threads of a team share the channel groups.
         true => {
