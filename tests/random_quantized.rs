@@ -101,6 +101,7 @@ impl Case {
         let signed = spec.precision == Precision::Int8;
         let dtype = |element| match element {
             ElementType::F32 => Dtype::F32,
+            ElementType::Bf16 => unreachable!("no weights file has bf16"),
             ElementType::I8 => Dtype::I8,
             ElementType::U8 => Dtype::U8,
             ElementType::I32 => Dtype::I32,

@@ -90,7 +90,7 @@ head: {{ channels: 1280 }}  # scaled only by widths above 1
   # With dense layers before the classifier: {{ channels: 1280, dense: [100], dense_activation: relu }}
 
 # Code generation. Weights do not depend on these keys, except for precision.
-precision: f32  # or int8, uint8, for quantized weights
+precision: f32  # or bf16; int8 and uint8 for quantized weights
 numerics: fast  # or strict: bit-exact on every instruction set with FMA, at every fusion level
 # rounding: xnnpack  # int8 and uint8 only: bit-exact with LiteRT; or tflite-reference
 fusion: block  # streamed inverted residuals; relu6: fused epilogues; none: layer by layer; deep: less scratch (int8)

@@ -36,31 +36,12 @@ impl Gemm {
 
     /// Returns the products of two values per pixel, from `at`, with the weights `v`.
     fn pair(&self, at: &TokenStream, pixels: usize) -> TokenStream {
-        let index: Vec<_> = (0..self.nv).map(lit).collect();
         match self.factors {
-            Factors::Bf16 => unroll(
-                pixels,
-                quote! {
-                    let x = splat_pair(a0, #at);
-                    #(sums[P][#index] = dot(x, v[#index], sums[P][#index]);)*
-                },
-            ),
+            Factors::Bf16 => self.multiply(pixels, quote!(splat_pair(a0, #at)), |v, sum| quote!(dot(x, #v, #sum))),
             Factors::Bf16Weights | Factors::Exact => {
                 let next = plus(at, 1);
-                let first = unroll(
-                    pixels,
-                    quote! {
-                        let x = splat(a0, #at);
-                        #(sums[P][#index] = fma(x, even(v[#index]), sums[P][#index]);)*
-                    },
-                );
-                let second = unroll(
-                    pixels,
-                    quote! {
-                        let x = splat(a0, #next);
-                        #(sums[P][#index] = fma(x, odd(v[#index]), sums[P][#index]);)*
-                    },
-                );
+                let first = self.multiply(pixels, quote!(splat(a0, #at)), |v, sum| quote!(fma(x, even(#v), #sum)));
+                let second = self.multiply(pixels, quote!(splat(a0, #next)), |v, sum| quote!(fma(x, odd(#v), #sum)));
                 quote!(#first #second)
             }
         }
@@ -68,22 +49,26 @@ impl Gemm {
 
     /// Returns the products of the last value of each pixel, at `at`.
     fn single(&self, at: &TokenStream, pixels: usize) -> TokenStream {
-        let index: Vec<_> = (0..self.nv).map(lit).collect();
         match self.factors {
-            Factors::Bf16 => unroll(
-                pixels,
-                quote! {
-                    let x = splat_single(a0, #at);
-                    #(sums[P][#index] = dot(x, v[#index], sums[P][#index]);)*
-                },
-            ),
-            Factors::Bf16Weights | Factors::Exact => unroll(
-                pixels,
-                quote! {
-                    let x = splat(a0, #at);
-                    #(sums[P][#index] = fma(x, even(v[#index]), sums[P][#index]);)*
-                },
-            ),
+            Factors::Bf16 => self.multiply(pixels, quote!(splat_single(a0, #at)), |v, sum| quote!(dot(x, #v, #sum))),
+            Factors::Bf16Weights | Factors::Exact => {
+                self.multiply(pixels, quote!(splat(a0, #at)), |v, sum| quote!(fma(x, even(#v), #sum)))
+            }
         }
+    }
+
+    /// Returns the additions of `product` to the sums of all vectors, unrolled over pixels, with `x` as a vector.
+    fn multiply(
+        &self,
+        pixels: usize,
+        x: TokenStream,
+        product: impl Fn(&TokenStream, &TokenStream) -> TokenStream,
+    ) -> TokenStream {
+        let additions = (0..self.nv).map(lit).map(|j| {
+            let sum = quote!(sums[P][#j]);
+            let added = product(&quote!(v[#j]), &sum);
+            quote!(#sum = #added;)
+        });
+        unroll(pixels, quote!(let x = #x; #(#additions)*))
     }
 }
