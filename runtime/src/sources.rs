@@ -70,6 +70,7 @@ pub static SOURCES: &[(&str, &str)] = sources! {
     "quantized/outlier_checks.rs"
     "quantized/outliers.rs"
     "quantized/pack/mod.rs"
+    "quantized/pack/order.rs"
     "quantized/pack/weights.rs"
     "quantized/plan.rs"
     "quantized/tensors.rs"

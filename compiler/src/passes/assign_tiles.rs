@@ -12,6 +12,7 @@ use crate::ir::{Conv2d, DepthwiseTile, Factors, Fused, GemmTile, Graph, Op, Orde
 use crate::schedule::float::{self, best_tile};
 use crate::schedule::float::{Tail, split};
 use crate::schedule::quantized::QUAD;
+use crate::schedule::quantized::dense_form;
 use crate::schedule::taps::Taps;
 use crate::target::{Isa, IsaFacts};
 
@@ -39,8 +40,8 @@ pub fn assign_tiles(graph: &mut Graph, [batch, threads]: [usize; 2], isa: Isa) {
                     Order::Pixels => (Taps::of(op, input).steps(), threads),
                     _ => (input.layout.group / QUAD, 1),
                 };
-                let pixels = [pixels, unit];
-                node.tile = Some(stream_quads::product(isa, sharing, pixels, output.shape.channels, k));
+                let (pixels, form) = ([pixels, unit], dense_form(isa, input.layout.order));
+                node.tile = Some(stream_quads::product((isa, form), sharing, pixels, output.shape.channels, k));
             }
             Op::Fused(fused) => stages(fused, input, isa),
             op => {

@@ -50,7 +50,7 @@ pub fn store_quads(graph: &mut Graph, id: NodeId, input: NodeId, window: Window,
 fn row_quads(taps: Taps, shape: Shape, window: Window, output: Shape, isa: Isa) -> (Layout, Tile) {
     let lanes = isa.lanes();
     let vectors = shape.channels.div_ceil(lanes);
-    let (mr, nv) = quad_tile(isa, shape.width, vectors, taps.steps(), |_| true);
+    let (mr, nv) = quad_tile((isa, isa.dot_form()), shape.width, vectors, taps.steps(), |_| true);
     let mut sides = border(window, shape, output);
     // Whole row quads that cover the windows and all rows of the image.
     let quads: usize = phases(window, shape.height, output.height).iter().map(|phase| phase.count).sum();

@@ -12,10 +12,10 @@
 use super::border::{border, ring_before_window};
 use crate::ir::{DepthwiseTile, Fused, GemmTile, Layout, Op, Order, Padding, Shape, Tensor, Tile, Window};
 use crate::schedule::balance::is_balanced;
-use crate::schedule::quantized::split;
+use crate::schedule::quantized::{dense_form, split};
 use crate::schedule::quantized::{self, QUAD};
 use crate::schedule::taps::Taps;
-use crate::target::{Isa, IsaFacts};
+use crate::target::{DotForm, Isa, IsaFacts};
 
 /// Bytes of a channel group's ring that stay in the first-level cache until the depthwise has read them.
 const RING_CACHE: usize = 32 << 10;
@@ -45,7 +45,7 @@ pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa, threads: usize) 
     let threads = if whole { threads } else { 1 };
     let ring = |nv| 2 * QUAD * shape.width * nv * lanes;
     let allowed = |nv| ring(nv) <= RING_CACHE && is_balanced(vectors / nv, threads);
-    let (mr, nv) = quantized::quad_tile(isa, shape.width, vectors, k, allowed);
+    let (mr, nv) = quantized::quad_tile((isa, isa.dot_form()), shape.width, vectors, k, allowed);
     let groups = if whole { 1 } else { vectors / nv };
     let sides = Padding { bottom: 0, ..border(window, shape, output) };
     fused.rows = rows;
@@ -63,7 +63,7 @@ pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa, threads: usize) 
     if let Some(project) = stages.get_mut(at + 1) {
         let channels = project.tensor.shape.channels;
         let pixels = [rows * output.width, unit(left.order)];
-        project.tile = Some(product(isa, threads, pixels, channels, vectors * lanes / QUAD));
+        project.tile = Some(product((isa, dense_form(isa, left.order)), threads, pixels, channels, vectors * lanes / QUAD));
     }
 }
 
@@ -88,8 +88,14 @@ pub fn depthwise(window: Window) -> Tile {
 
 /// Returns the tile of the classifier, or of a convolution over `pixels` consecutive pixels. The tile's pixels are a
 /// multiple of `unit`. The threads of a team share its panels.
-pub fn product(isa: Isa, threads: usize, [pixels, unit]: [usize; 2], channels: usize, k: usize) -> Tile {
-    let vectors = split(isa, channels).0.max(1);
+pub fn product(
+    isa: (Isa, DotForm),
+    threads: usize,
+    [pixels, unit]: [usize; 2],
+    channels: usize,
+    k: usize,
+) -> Tile {
+    let vectors = split(isa.0, channels).0.max(1);
     let (mr, nv) =
         quantized::product_tile(isa, [pixels, unit], vectors, k, |nv| is_balanced(vectors.div_ceil(nv), threads));
     gemm(mr, nv)

@@ -1,20 +1,28 @@
 //! Cost model of the loops over dot products. It ranks register tiles.
 
-use mbvc_runtime::quantized::DotForm;
-
 use crate::ir::Order;
 use crate::schedule::balance::is_balanced;
 use crate::schedule::cover::near_equal;
-use crate::target::{Isa, IsaFacts};
+use crate::target::{DotForm, Isa, IsaFacts};
 
 /// Rows that a producer of row quads computes at once.
 pub const QUAD: usize = 4;
 
+/// Returns the form of the dot products of a dense sum over values in `order`.
+pub fn dense_form(isa: Isa, order: Order) -> DotForm {
+    match order {
+        Order::ChannelQuads | Order::PixelQuads { .. } => isa.quad_form(),
+        _ => isa.dot_form(),
+    }
+}
+
 /// Returns the registers that a tile of `sums` and `nv` vectors of weights needs. The activations take `held`
 /// registers if they are multiplied by lane, otherwise one. One more is reserved for the register allocator.
-fn registers(isa: Isa, sums: usize, nv: usize, held: usize) -> usize {
-    let (weights, others) = match isa.dot_form() {
+fn registers(form: DotForm, sums: usize, nv: usize, held: usize) -> usize {
+    let (weights, others) = match form {
         DotForm::Bytes => (1, 1),
+        // The constant 1, which adds pairs, and pairs that are not yet added.
+        DotForm::PairedBytes => (1, 3),
         DotForm::Words => (2, 2),
         // The constant 128, which converts activations to signed. For pairs also the pairs of a quad, and products that
         // are not yet added to the sums.
@@ -40,14 +48,14 @@ fn tile(broadcasts: usize, nv: usize, k: usize) -> usize {
 }
 
 /// Returns the maximum pixels of a tile of `nv` vectors.
-pub fn widest(isa: Isa, nv: usize) -> usize {
-    (1..=isa.registers()).take_while(|mr| registers(isa, mr * nv, nv, *mr) <= isa.registers()).last().unwrap_or(1)
+pub fn widest(isa: Isa, form: DotForm, nv: usize) -> usize {
+    (1..=isa.registers()).take_while(|mr| registers(form, mr * nv, nv, *mr) <= isa.registers()).last().unwrap_or(1)
 }
 
 /// Returns the cheapest `(mr, nv)` for `pixels` pixels of a row by `vectors` vectors of channels. `rows` rows are
 /// computed at once, and pixels come in multiples of `unit`.
 fn best(
-    isa: Isa,
+    (isa, form): (Isa, DotForm),
     [rows, unit]: [usize; 2],
     pixels: usize,
     vectors: usize,
@@ -56,7 +64,7 @@ fn best(
 ) -> (usize, usize) {
     // Rows are packed together, which takes one more register.
     let spare = usize::from(rows > 1);
-    let fits = |mr: usize, nv| registers(isa, rows * mr * nv, nv, held(rows * mr, unit)) + spare <= isa.registers();
+    let fits = |mr: usize, nv| registers(form, rows * mr * nv, nv, held(rows * mr, unit)) + spare <= isa.registers();
     let cheapest = |allowed: &dyn Fn(usize) -> bool| {
         let candidates = (1..=vectors.min(isa.registers() / 2)).filter(|nv| allowed(*nv));
         let cost = |nv| {
@@ -78,7 +86,7 @@ fn best(
 /// Returns the tile of a product over consecutive pixels: `mr` pixels, a multiple of `unit`, by `nv` vectors, `k`
 /// quads deep. Only `nv` that `allowed` admits are considered.
 pub fn product_tile(
-    isa: Isa,
+    isa: (Isa, DotForm),
     [pixels, unit]: [usize; 2],
     vectors: usize,
     k: usize,
@@ -89,7 +97,13 @@ pub fn product_tile(
 
 /// Returns the tile of a product that produces row quads, `width` pixels wide: `mr` pixels of four rows by `nv`
 /// vectors. The `nv` vectors are a channel group. Only `nv` that `allowed` admits are considered.
-pub fn quad_tile(isa: Isa, width: usize, vectors: usize, k: usize, allowed: impl Fn(usize) -> bool) -> (usize, usize) {
+pub fn quad_tile(
+    isa: (Isa, DotForm),
+    width: usize,
+    vectors: usize,
+    k: usize,
+    allowed: impl Fn(usize) -> bool,
+) -> (usize, usize) {
     best(isa, [QUAD, 1], width, vectors, k, |nv| vectors.is_multiple_of(nv) && allowed(nv))
 }
 
@@ -188,21 +202,23 @@ mod tests {
 
     #[test]
     fn tiles_fill_the_register_file() {
-        assert_eq!(quad_tile(Isa::Avx512Vnni, 28, 12, 8, |_| true), (2, 3));
-        assert_eq!(product_tile(Isa::Avx512Vnni, [56, 1], 2, 36, |_| true), (14, 2));
-        assert_eq!(product_tile(Isa::Avx512Vnni, [112, 4], 2, 48, |_| true), (12, 2));
+        let vnni = (Isa::Avx512Vnni, DotForm::Bytes);
+        assert_eq!(quad_tile(vnni, 28, 12, 8, |_| true), (2, 3));
+        assert_eq!(product_tile(vnni, [56, 1], 2, 36, |_| true), (14, 2));
+        assert_eq!(product_tile(vnni, [112, 4], 2, 48, |_| true), (12, 2));
         assert!(
-            product_tile(Isa::Avx512Vnni, [1, 1], 63, 320, |_| true).1 >= 4,
+            product_tile(vnni, [1, 1], 63, 320, |_| true).1 >= 4,
             "one pixel needs enough sums to hide the latency"
         );
         for isa in Isa::of(Precision::Int8).iter().copied() {
-            for vectors in 1..20 {
-                let (mr, nv) = product_tile(isa, [49, 1], vectors, 64, |_| true);
-                assert!(registers(isa, mr * nv, nv, mr) <= isa.registers());
-                let (mr, nv) = quad_tile(isa, 14, vectors, 16, |_| true);
+            let forms = [Order::Pixels, Order::ChannelQuads].map(|order| dense_form(isa, order));
+            for (form, vectors) in forms.into_iter().flat_map(|form| (1..20).map(move |vectors| (form, vectors))) {
+                let (mr, nv) = product_tile((isa, form), [49, 1], vectors, 64, |_| true);
+                assert!(registers(form, mr * nv, nv, mr) <= isa.registers());
+                let (mr, nv) = quad_tile((isa, form), 14, vectors, 16, |_| true);
                 assert!(
                     vectors.is_multiple_of(nv)
-                        && registers(isa, QUAD * mr * nv, nv, QUAD * mr) <= isa.registers().max(7)
+                        && registers(form, QUAD * mr * nv, nv, QUAD * mr) <= isa.registers().max(7)
                 );
             }
         }

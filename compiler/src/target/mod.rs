@@ -4,7 +4,7 @@
 //! This module has no mnemonics and no tokens. The intrinsics are in the runtime's `simd` modules, behind one
 //! vocabulary.
 
-use mbvc_runtime::quantized::DotForm;
+pub use mbvc_runtime::quantized::DotForm;
 
 pub use crate::spec::Isa;
 
@@ -51,15 +51,11 @@ pub trait IsaFacts: Copy {
     /// Returns the form of the dot products of weights and activations.
     fn dot_form(self) -> DotForm;
 
+    /// Returns the form of the dot products of a projection, which reads channel quads.
+    fn quad_form(self) -> DotForm;
+
     /// Whether a vector of weights is multiplied by one of four quads of activations in the same register.
     fn dots_by_lane(self) -> bool;
-
-    /// Whether weights and activations are multiplied as bytes, four at a time. Otherwise they are multiplied as
-    /// 16-bit integers.
-    fn multiplies_bytes(self) -> bool;
-
-    /// Returns the bytes of the quads of weights for a vector of `lanes` lanes.
-    fn dot_weights(self, lanes: usize) -> usize;
 
     /// Whether multiply-adds are fused, with a single rounding.
     fn has_fma(self) -> bool;
@@ -130,16 +126,15 @@ impl IsaFacts for Isa {
         }
     }
 
+    fn quad_form(self) -> DotForm {
+        match self {
+            Self::Avx2 | Self::Avx512 => DotForm::PairedBytes,
+            _ => self.dot_form(),
+        }
+    }
+
     fn dots_by_lane(self) -> bool {
         matches!(self, Self::Neon | Self::NeonDot)
-    }
-
-    fn multiplies_bytes(self) -> bool {
-        !matches!(self.dot_form(), DotForm::Words)
-    }
-
-    fn dot_weights(self, lanes: usize) -> usize {
-        if self.multiplies_bytes() { lanes * 4 } else { lanes * 8 }
     }
 
     fn has_fma(self) -> bool {

@@ -1,12 +1,16 @@
 //! Memory layouts of weights, by the dot product that reads them.
 
+use super::arithmetic::Integer;
 use super::outliers;
 
 /// Layout of the four weights that are multiplied by four activations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DotForm {
     /// As bytes, `[lane][4]`.
     Bytes,
+    /// As bytes, `[lane][4]`, for products that are added in pairs with saturation to 16 bits. Packing limits the
+    /// weights of a pair so that no activations saturate; the excess is outlier weights.
+    PairedBytes,
     /// As bytes, `[lane][4]`, for activations minus 128.
     SignedBytes,
     /// As bytes in pairs, `[lane][w0, w1]`, then `[lane][w2, w3]`, for activations minus 128.
@@ -17,26 +21,46 @@ pub enum DotForm {
 
 impl DotForm {
     /// Returns the bytes of a vector's quads of weights.
-    pub(crate) fn bytes(self, lanes: usize) -> usize {
+    pub const fn bytes(self, lanes: usize) -> usize {
         match self {
-            Self::Bytes | Self::SignedBytes | Self::SignedPairs => lanes * 4,
+            Self::Bytes | Self::PairedBytes | Self::SignedBytes | Self::SignedPairs => lanes * 4,
             Self::Words => lanes * 8,
         }
     }
 
-    /// Returns part `part` of a weight. A 16-bit weight has one part.
+    /// Returns the most rows of outlier weights of a quad of weights.
+    ///
+    /// Weights of uint8 networks minus their zero point are from -255 to 255: 255 = 127 + 127 + 1. Two of them add up to
+    /// 510 at most, and a pair to 128.
+    pub const fn outlier_rows(self, integer: Integer) -> usize {
+        match (self, integer) {
+            (Self::Bytes | Self::SignedBytes | Self::SignedPairs, Integer::Uint8) => 2,
+            (Self::PairedBytes, Integer::Int8) => 1,
+            (Self::PairedBytes, Integer::Uint8) => 3,
+            (Self::Bytes | Self::SignedBytes | Self::SignedPairs, Integer::Int8) | (Self::Words, _) => 0,
+        }
+    }
+
+    /// Returns part `part` of the weights of a quad. The sum of the parts is the quad; 16-bit weights have one part.
     #[inline(always)]
-    pub(crate) fn part(self, weight: i32, part: usize) -> i32 {
+    pub(crate) fn part(self, [a, b, c, d]: [i32; 4], part: usize) -> [i32; 4] {
         match self {
-            Self::Bytes | Self::SignedBytes | Self::SignedPairs => outliers::part(weight, part),
-            Self::Words => weight,
+            Self::Bytes | Self::SignedBytes | Self::SignedPairs => {
+                let part = |weight| outliers::part(weight, part);
+                [part(a), part(b), part(c), part(d)]
+            }
+            Self::PairedBytes => {
+                let ([a, b], [c, d]) = (outliers::pair_part([a, b], part), outliers::pair_part([c, d], part));
+                [a, b, c, d]
+            }
+            Self::Words => [a, b, c, d],
         }
     }
 
     /// Returns the number that is subtracted from activations before they are multiplied. Biases compensate it.
     pub(crate) fn taken(self) -> i32 {
         match self {
-            Self::Bytes | Self::Words => 0,
+            Self::Bytes | Self::PairedBytes | Self::Words => 0,
             Self::SignedBytes | Self::SignedPairs => 128,
         }
     }
@@ -45,7 +69,7 @@ impl DotForm {
     #[inline(always)]
     pub(crate) fn put(self, vector: &mut [u8], lane: usize, quad: [i32; 4]) {
         match self {
-            Self::Bytes | Self::SignedBytes => {
+            Self::Bytes | Self::PairedBytes | Self::SignedBytes => {
                 vector[lane * 4..][..4].copy_from_slice(&quad.map(|weight| weight as u8));
             }
             Self::SignedPairs => {

@@ -23,4 +23,4 @@ pub use edges::{Edges, Integral, dequantize};
 pub use header::{HEADER, is_general, pad};
 pub use image::{Pixels, Quantized, Table, Values, image_bytes};
 pub use model::Model;
-pub use plan::{Matrix, Named, PanelRun, QuantLayer, QuantPlan, Taps, finish_bytes};
+pub use plan::{ChannelOrder, Matrix, Named, PanelRun, QuantLayer, QuantPlan, Taps, finish_bytes};

@@ -2,38 +2,43 @@
 //! be rejected.
 
 use super::outliers;
+use super::DotForm;
 use super::plan::{Matrix, PanelRun, QuantPlan, Taps, finish_bytes};
 
 impl QuantPlan<'_> {
     /// Whether all lists of outlier weights refer to existing rows and quads.
     pub(super) fn lists_are_sound(&self, block: &[u8]) -> bool {
-        let sound = |matrix: &Matrix<'_>| match *matrix {
-            Matrix::Dense(taps) => taps.panels.iter().all(|panels| self.dense_is_sound(taps, *panels, block)),
-            Matrix::Depthwise { at, lanes, vectors } => self.depthwise_is_sound([at, lanes, vectors], block),
-        };
-        !self.outliers || self.layers.iter().all(|layer| sound(&layer.matrix))
+        self.layers.iter().filter(|layer| layer.form.outlier_rows(self.integer) > 0).all(|layer| match layer.matrix {
+            Matrix::Dense(taps) => {
+                taps.panels.iter().all(|panels| self.dense_is_sound(layer.form, taps, *panels, block))
+            }
+            Matrix::Depthwise { at, lanes, vectors } => {
+                self.depthwise_is_sound(layer.form, [at, lanes, vectors], block)
+            }
+        })
     }
 
-    fn dense_is_sound(&self, taps: Taps<'_>, panels: PanelRun, block: &[u8]) -> bool {
+    fn dense_is_sound(&self, form: DotForm, taps: Taps<'_>, panels: PanelRun, block: &[u8]) -> bool {
         let width = panels.lanes * panels.vectors;
-        let row = self.form.bytes(panels.lanes) * panels.vectors;
+        let row = form.bytes(panels.lanes) * panels.vectors;
+        let most = form.outlier_rows(self.integer);
         let first = width * finish_bytes(self.rounding) + row * taps.steps();
         (0..(panels.last - panels.first).div_ceil(width)).all(|index| {
             let mut at = panels.at + index * panels.stride + first;
             taps.parts().all(|steps| {
                 let list = at;
-                at += outliers::list_bytes(steps.len()) + outliers::ROWS * steps.len() * row;
+                at += outliers::list_bytes(steps.len(), most) + most * steps.len() * row;
                 let word = |index: usize| word(block, list + index * 4);
-                let rows = word(0).filter(|rows| *rows <= outliers::ROWS * steps.len());
+                let rows = word(0).filter(|rows| *rows <= most * steps.len());
                 rows.is_some_and(|rows| (1..=rows).all(|row| word(row).is_some_and(|quad| quad < steps.len())))
             })
         })
     }
 
-    fn depthwise_is_sound(&self, [at, lanes, vectors]: [usize; 3], block: &[u8]) -> bool {
-        let (count, stride) = self.depthwise_places(lanes);
+    fn depthwise_is_sound(&self, form: DotForm, [at, lanes, vectors]: [usize; 3], block: &[u8]) -> bool {
+        let (count, stride) = self.depthwise_places(form, lanes);
         let mut counts = (0..vectors).map(|vector| word(block, at + vector * stride + count));
-        counts.all(|rows| rows.is_some_and(|rows| rows <= outliers::ROWS))
+        counts.all(|rows| rows.is_some_and(|rows| rows <= form.outlier_rows(self.integer)))
     }
 }
 
@@ -46,7 +51,6 @@ mod tests {
     extern crate std;
     use std::vec;
 
-    use super::super::DotForm;
     use super::super::plan::{Named, QuantLayer};
     use super::*;
     use crate::float::pack::OutputRange;
@@ -78,6 +82,9 @@ mod tests {
             add: None,
             pool: None,
             channels: 7,
+            inputs: None,
+            outputs: None,
+            form: DotForm::Bytes,
             header: 0,
             matrix,
         }
@@ -87,20 +94,19 @@ mod tests {
         let plan = QuantPlan {
             integer: Integer::Uint8,
             rounding: Rounding::Xnnpack,
-            form: DotForm::Bytes,
-            outliers: true,
             biased: false,
             input: NONE,
             embedding: NONE,
             logits: NONE,
             layers: LAYERS,
+            orders: &[],
             lines: 64,
         };
         let mut block = vec![0; plan.lines * 64];
         for (at, word) in words {
             block[*at..*at + 4].copy_from_slice(&word.to_le_bytes());
         }
-        let plain = QuantPlan { outliers: false, ..plan };
+        let plain = QuantPlan { integer: Integer::Int8, ..plan };
         assert!(plain.lists_are_sound(&block), "without outliers there are no lists");
         plan.lists_are_sound(&block)
     }

@@ -5,7 +5,6 @@
 use core::ops::Range;
 
 use super::dot_form::DotForm;
-use super::outliers;
 use crate::float::pack::OutputRange;
 use crate::quantized::arithmetic::{Integer, Rounding};
 
@@ -16,10 +15,6 @@ pub struct QuantPlan<'a> {
     pub integer: Integer,
     /// Rounding of the kernels.
     pub rounding: Rounding,
-    /// Layout of the weights.
-    pub form: DotForm,
-    /// Whether there are rows for outlier weights, which do not fit a signed byte.
-    pub outliers: bool,
     /// Whether there are fast kernels: for sums with `BIAS` added, or in the rounding of the reference kernels for
     /// factors below one half.
     pub biased: bool,
@@ -31,6 +26,8 @@ pub struct QuantPlan<'a> {
     pub logits: Named<'a>,
     /// Layers in order of execution.
     pub layers: &'a [QuantLayer<'a>],
+    /// Orders of channels, after all layers.
+    pub orders: &'a [ChannelOrder],
     /// Cache lines of the whole block.
     pub lines: usize,
 }
@@ -67,10 +64,28 @@ pub struct QuantLayer<'a> {
     pub pool: Option<(usize, Named<'a>)>,
     /// Output channels.
     pub channels: usize,
+    /// Index of the order of the input channels in the plan's orders. Otherwise they are in the container's order.
+    pub inputs: Option<usize>,
+    /// Index of the order of the output channels.
+    pub outputs: Option<usize>,
+    /// Layout of the weights of a quad.
+    pub form: DotForm,
     /// Offset of the header.
     pub header: usize,
     /// Layout of the weights.
     pub matrix: Matrix<'a>,
+}
+
+/// An order of the channels between an expansion and its projection, which no other layer reads. Packing chooses it so
+/// that few pairs of the projection's weights have outliers.
+#[derive(Debug, Clone, Copy)]
+pub struct ChannelOrder {
+    /// Offset of the channel of each position, 16 bits each.
+    pub at: usize,
+    /// Number of channels.
+    pub channels: usize,
+    /// Index of the projection in the plan's layers.
+    pub reader: usize,
 }
 
 /// Returns the bytes per channel of the numbers that finish its sums: a bias and a scale, or a bias, a multiplier and
@@ -134,10 +149,11 @@ pub struct PanelRun {
 impl QuantPlan<'_> {
     /// Returns the offset of the number of outlier rows in a vector of a depthwise layer, and the bytes from one vector
     /// to the next.
-    pub(super) fn depthwise_places(&self, lanes: usize) -> (usize, usize) {
-        let all = DEPTHWISE_QUADS * self.form.bytes(lanes);
+    pub(super) fn depthwise_places(&self, form: DotForm, lanes: usize) -> (usize, usize) {
+        let all = DEPTHWISE_QUADS * form.bytes(lanes);
         let count = lanes * finish_bytes(self.rounding) + all;
-        (count, count + if self.outliers { OUTLIER_COUNT + outliers::ROWS * all } else { 0 })
+        let rows = form.outlier_rows(self.integer);
+        (count, count + if rows > 0 { OUTLIER_COUNT + rows * all } else { 0 })
     }
 }
 

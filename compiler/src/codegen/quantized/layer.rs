@@ -95,7 +95,8 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
                 last: 0,
                 finish,
                 writeback,
-                outliers: plan.has_outliers(),
+                form: layer.form,
+                outliers: layer.outliers,
             };
             product_calls(&base, panels, team, kernels, &|kernel: &Ident, weights, channel| {
                 let windows = (0..kh).map(|ky| affine(ky * row, &[("row", window.stride[0] * row, count)]));

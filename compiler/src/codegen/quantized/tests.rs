@@ -7,12 +7,14 @@ use crate::codegen::float::tests::formatted;
 use crate::codegen::kernel::Kernel;
 use crate::diagnostic::SourceFile;
 use crate::ir::{Fused, Graph, Op, Order, Tensor};
+use mbvc_runtime::quantized::arithmetic::Integer;
+
 use crate::schedule::taps::Taps;
 use crate::spec::{Overrides, Precision};
 use crate::target::{Isa, IsaFacts};
 
 /// Returns an expansion of 16 channels, and a stem whose ends are gathered.
-fn producers(isa: Isa, outliers: bool) -> [Kernel; 2] {
+fn producers(isa: Isa, outliers: usize) -> [Kernel; 2] {
     let lanes = isa.lanes();
     let expand = Produce {
         isa,
@@ -26,6 +28,7 @@ fn producers(isa: Isa, outliers: bool) -> [Kernel; 2] {
         mr: 1,
         nv: 2,
         finish: Finish::Biased,
+        form: isa.dot_form(),
         outliers,
     };
     let taps = Taps { runs: 3, run: 9, quads: 2, ends: true };
@@ -47,7 +50,7 @@ fn others(isa: Isa) -> [Kernel; 3] {
         c_vector: 12 * lanes,
         c_plane: None,
         finish: Finish::Biased,
-        outliers: false,
+        outliers: 0,
     };
     let project = Product {
         isa,
@@ -62,7 +65,8 @@ fn others(isa: Isa) -> [Kernel; 3] {
         last: 3,
         finish: Finish::General,
         writeback: Writeback::Add,
-        outliers: false,
+        form: isa.quad_form(),
+        outliers: isa.quad_form().outlier_rows(Integer::Int8),
     };
     let copy = Interleave { isa, first: 1, rows: 3, cols: 6, channels: 5, a_pixel: 5, c_vector: 8 * lanes * 4 };
     [depthwise.kernel(), project.kernel(), copy.kernel()]
@@ -71,14 +75,14 @@ fn others(isa: Isa) -> [Kernel; 3] {
 #[test]
 fn one_kernel_of_each_family_and_set() {
     for isa in Isa::of(Precision::Int8).iter().copied() {
-        let text: Vec<String> = producers(isa, false).iter().chain(&others(isa)).map(formatted).collect();
+        let text: Vec<String> = producers(isa, 0).iter().chain(&others(isa)).map(formatted).collect();
         insta::assert_snapshot!(format!("bytes_{}", isa.name()), text.join("\n"));
     }
 }
 
 #[test]
 fn weights_of_older_networks_have_outliers() {
-    let text: Vec<String> = producers(Isa::Avx512Vnni, true).iter().map(formatted).collect();
+    let text: Vec<String> = producers(Isa::Avx512Vnni, 2).iter().map(formatted).collect();
     insta::assert_snapshot!(text.join("\n"));
 }
 

@@ -3,12 +3,13 @@
 //! Values are read once, when a model is built. Zero points are folded into biases: the sum of bytes times weights,
 //! plus the packed bias, is the sum that TensorFlow Lite defines.
 
+mod order;
 mod weights;
 
 use super::bounds::Bounds;
 use super::edges::{self, Edges};
 use super::header::{HEADER, Header};
-use super::plan::{Matrix, PanelRun, QuantLayer, QuantPlan, Taps};
+use super::plan::{ChannelOrder, Matrix, PanelRun, QuantLayer, QuantPlan, Taps};
 use super::tensors::{data, pool_kind, quant_of, word};
 use super::weight_sums::{Reach, Sums};
 use crate::float::pack::{OutputRange, PackError, Plan};
@@ -18,6 +19,7 @@ use crate::preprocess::Preprocess;
 use crate::quantized::arithmetic::{Add, Fixed, Integer, Limits, Pool, PoolKind, Quant, Requantize};
 use crate::scratch::{Line, bytes, bytes_mut};
 use crate::simd::quantized::BIAS;
+use order::Positions;
 
 /// 32-bit numbers in the widest vector.
 const MOST_LANES: usize = 16;
@@ -41,7 +43,13 @@ impl Plan for QuantPlan<'_> {
         let quant = |named| quant_of(weights, named, self.integer);
         let edges = Edges { input: quant(self.input)?, embedding: quant(self.embedding)?, logits: quant(self.logits)? };
         edges.write(&mut block[..edges::BYTES]);
-        self.layers.iter().try_for_each(|layer| Packing::new(self, layer, weights)?.pack(block))
+        let end = self.orders.first().map_or(block.len(), |order| order.at);
+        let (block, orders) = block.split_at_mut(end);
+        for order in self.orders {
+            let reader = Packing::new(self, &self.layers[order.reader], weights, &[])?;
+            reader.choose_order(&mut orders[order.at - end..][..order.channels * 2]);
+        }
+        self.layers.iter().try_for_each(|layer| Packing::new(self, layer, weights, orders)?.pack(block))
     }
 
     fn is_sound(&self, block: &[Line]) -> bool {
@@ -49,10 +57,14 @@ impl Plan for QuantPlan<'_> {
     }
 
     fn identify(&self, add: &mut dyn FnMut(&[u8])) {
-        add(&[self.integer as u8, self.rounding as u8, self.form as u8, self.outliers.into(), self.biased.into()]);
+        add(&[self.integer as u8, self.rounding as u8, self.biased.into()]);
         let mut numbers = |numbers: &[usize]| numbers.iter().for_each(|number| add(&(*number as u64).to_le_bytes()));
+        for ChannelOrder { at, channels, reader } in self.orders {
+            numbers(&[*at, *channels, *reader]);
+        }
         for layer in self.layers {
-            numbers(&[layer.header, layer.channels]);
+            let order = |order: Option<usize>| order.map_or(0, |index| 1 + index);
+            numbers(&[layer.header, layer.channels, layer.form as usize, order(layer.inputs), order(layer.outputs)]);
             match layer.matrix {
                 Matrix::Depthwise { at, lanes, vectors } => numbers(&[at, lanes, vectors]),
                 Matrix::Dense(Taps { runs, run, quads, ends, panels }) => {
@@ -67,9 +79,12 @@ impl Plan for QuantPlan<'_> {
 }
 
 /// A layer with its values.
-struct Packing<'p, 'w> {
+struct Packing<'p, 'w, 'o> {
     plan: &'p QuantPlan<'p>,
     layer: &'p QuantLayer<'p>,
+    /// Orders of the input and output channels.
+    inputs: Positions<'o>,
+    outputs: Positions<'o>,
     /// `[k][channels]`
     weight: &'w [u8],
     /// Bits that differ between a stored weight and its unsigned form, whose zero point is `zero_point`.
@@ -88,8 +103,14 @@ struct Packing<'p, 'w> {
     offset: i32,
 }
 
-impl<'p, 'w> Packing<'p, 'w> {
-    fn new(plan: &'p QuantPlan<'p>, layer: &'p QuantLayer<'p>, weights: &Container<'w>) -> Result<Self, PackError<'p>> {
+impl<'p, 'w, 'o> Packing<'p, 'w, 'o> {
+    /// `orders` are the chosen orders of channels, from the first of the plan.
+    fn new(
+        plan: &'p QuantPlan<'p>,
+        layer: &'p QuantLayer<'p>,
+        weights: &Container<'w>,
+        orders: &'o [u8],
+    ) -> Result<Self, PackError<'p>> {
         let quant = |named| quant_of(weights, named, plan.integer);
         let (dtype, flipped) = match plan.integer {
             Integer::Int8 => (Dtype::I8, 0x80),
@@ -127,9 +148,17 @@ impl<'p, 'w> Packing<'p, 'w> {
             }
         };
         let scales = if layer.weight_zero_point.is_some() { 1 } else { layer.channels };
+        let order = |index: Option<usize>| match index.and_then(|index| plan.orders.get(index)) {
+            Some(order) if !orders.is_empty() => {
+                Positions(orders[order.at - plan.orders[0].at..][..order.channels * 2].as_chunks().0)
+            }
+            _ => Positions(&[]),
+        };
         Ok(Self {
             plan,
             layer,
+            inputs: order(layer.inputs),
+            outputs: order(layer.outputs),
             weight: data(weights, layer.weight, dtype, layer.matrix.k() * layer.channels)?,
             flipped,
             zero_point,
@@ -187,6 +216,15 @@ impl<'p, 'w> Packing<'p, 'w> {
         Sums::new(rows, |byte| self.number(byte))
     }
 
+    /// Returns the sums of the weights of one channel.
+    fn reach(&self, channel: usize) -> Reach {
+        let column = self.weight.iter().skip(channel).step_by(self.layer.channels);
+        column.fold(Reach::default(), |reach, byte| {
+            let weight = i32::from(self.number(*byte));
+            Reach { below: reach.below.wrapping_add(weight.min(0)), above: reach.above.wrapping_add(weight.max(0)) }
+        })
+    }
+
     /// Returns the bias with the contributions of zero points.
     fn bias(&self, channel: usize, reach: Reach) -> i32 {
         let zero = self.input.zero_point() + self.offset;
@@ -241,7 +279,7 @@ impl<'p, 'w> Packing<'p, 'w> {
     fn finish(&self, channel: usize, reach: Reach, biased: bool) -> Result<[i32; 3], PackError<'p>> {
         let bias = self.bias(channel, reach);
         // Only after the proof: the bounds are those of the sums before activations are offset.
-        let compensated = |bias: i32| bias.wrapping_add(self.plan.form.taken().wrapping_mul(reach.sum()));
+        let compensated = |bias: i32| bias.wrapping_add(self.layer.form.taken().wrapping_mul(reach.sum()));
         if let Some(Fixed { multiplier, exponent }) = self.multiplier(channel) {
             return Ok([compensated(bias), multiplier, exponent]);
         }
@@ -267,13 +305,20 @@ impl<'p, 'w> Packing<'p, 'w> {
             }
         };
         let end = self.layer.channels.min(first + width);
-        for from in (first..end).step_by(Sums::CHANNELS) {
-            for (channel, reach) in (from..end).zip(self.sums(from).channels()) {
-                put(channel - first, self.finish(channel, reach, biased)?);
+        if self.outputs.is_ordered() {
+            for position in first..end {
+                let channel = self.outputs.channel(position);
+                put(position - first, self.finish(channel, self.reach(channel), biased)?);
+            }
+        } else {
+            for from in (first..end).step_by(Sums::CHANNELS) {
+                for (channel, reach) in (from..end).zip(self.sums(from).channels()) {
+                    put(channel - first, self.finish(channel, reach, biased)?);
+                }
             }
         }
-        for channel in end.max(first)..first + width {
-            put(channel - first, [0; 3]);
+        for position in end.max(first)..first + width {
+            put(position - first, [0; 3]);
         }
         Ok(())
     }

@@ -2,12 +2,15 @@
 
 use core::ops::Range;
 
-use super::Packing;
+use super::{MOST_LANES, Packing};
 use crate::float::pack::PackError;
-use crate::quantized::outliers;
+use crate::quantized::{DotForm, outliers};
 use crate::quantized::plan::{DEPTHWISE_QUADS, OUTLIER_COUNT, PanelRun, Taps, finish_bytes};
 
-impl<'p> Packing<'p, '_> {
+/// Stored weights of a quad for the channels of a vector.
+type Quad = [[u8; MOST_LANES]; 4];
+
+impl<'p> Packing<'p, '_, '_> {
     pub(super) fn dense(
         &self,
         taps: Taps<'_>,
@@ -20,21 +23,21 @@ impl<'p> Packing<'p, '_> {
             let panel = &mut block[panels.at + index * panels.stride..][..panels.stride];
             let (finish, weights) = panel.split_at_mut(width * finish_bytes(self.plan.rounding));
             self.finishes(first, width, biased, finish)?;
-            let row = self.plan.form.bytes(lanes) * panels.vectors;
+            let row = self.layer.form.bytes(lanes) * panels.vectors;
+            let most = self.layer.form.outlier_rows(self.plan.integer);
             let (weights, mut rest) = weights.split_at_mut(row * taps.steps());
             let channels = first..self.layer.channels.min(panels.last);
             for (step, weights) in weights.chunks_exact_mut(row).enumerate() {
                 self.row(taps, step, channels.clone(), lanes, 0, weights);
             }
-            for steps in taps.parts().filter(|_| self.plan.outliers) {
-                let (list, others) = rest.split_at_mut(outliers::list_bytes(steps.len()));
-                let (rows, others) = others.split_at_mut(outliers::ROWS * steps.len() * row);
+            for steps in taps.parts().filter(|_| most > 0) {
+                let (list, others) = rest.split_at_mut(outliers::list_bytes(steps.len(), most));
+                let (rows, others) = others.split_at_mut(most * steps.len() * row);
                 let mut rows = rows.chunks_exact_mut(row);
                 let mut count = 0;
-                for (quad, part) in (0..steps.len()).flat_map(|quad| (1..=outliers::ROWS).map(move |part| (quad, part)))
-                {
+                for (quad, part) in (0..steps.len()).flat_map(|quad| (1..=most).map(move |part| (quad, part))) {
                     let step = steps.start + quad;
-                    if self.reaches(taps, step, channels.clone(), part)
+                    if self.reaches(taps, step, channels.clone(), lanes, part)
                         && let Some(weights) = rows.next()
                     {
                         self.row(taps, step, channels.clone(), lanes, part, weights);
@@ -49,22 +52,54 @@ impl<'p> Packing<'p, '_> {
         Ok(())
     }
 
-    /// Returns the weights of the quad of these products for some channels, with zeros for missing products.
+    /// Returns the weights of the quad of these products for the channels at some positions, with zeros for missing
+    /// products. `gathered` holds them if they are not adjacent.
     #[inline(always)]
-    fn quad(&self, [a, b, c, d]: [Option<usize>; 4], channels: Range<usize>) -> [&[u8]; 4] {
+    fn quad<'a>(
+        &'a self,
+        [a, b, c, d]: [Option<usize>; 4],
+        positions: Range<usize>,
+        gathered: &'a mut Quad,
+    ) -> [&'a [u8]; 4] {
         let row = |k| match k {
-            Some(k) => self.weights(k, channels.clone()),
-            None => &self.zeros[..channels.len()],
+            Some(k) => self.weights(self.inputs.channel(k), positions.clone()),
+            None => &self.zeros[..positions.len()],
         };
         // `map` on arrays would compile to one call per element.
-        [row(a), row(b), row(c), row(d)]
+        let rows = [row(a), row(b), row(c), row(d)];
+        if !self.outputs.is_ordered() {
+            return rows;
+        }
+        let count = positions.len();
+        for (to, k) in gathered.iter_mut().zip([a, b, c, d]) {
+            match k {
+                Some(k) => {
+                    let row = self.weights(self.inputs.channel(k), 0..self.layer.channels);
+                    to.iter_mut().zip(positions.clone()).for_each(|(to, at)| *to = row[self.outputs.channel(at)]);
+                }
+                None => *to = self.zeros,
+            }
+        }
+        let [a, b, c, d] = gathered;
+        [&a[..count], &b[..count], &c[..count], &d[..count]]
     }
 
     /// Whether a weight of quad `step` has a nonzero part with this index.
-    fn reaches(&self, taps: Taps<'_>, step: usize, channels: Range<usize>, part: usize) -> bool {
-        let products = taps.products(step).into_iter().flatten();
-        let weights = products.flat_map(|k| self.weights(k, channels.clone()));
-        let (least, most) = weights.fold((u8::MAX, u8::MIN), |(least, most), byte| (least.min(*byte), most.max(*byte)));
+    fn reaches(&self, taps: Taps<'_>, step: usize, channels: Range<usize>, lanes: usize, part: usize) -> bool {
+        let products = taps.products(step);
+        if self.layer.form == DotForm::PairedBytes {
+            let vectors = channels.clone().step_by(lanes).map(|first| first..channels.end.min(first + lanes));
+            return vectors.into_iter().any(|vector| {
+                let mut gathered = Quad::default();
+                let [a, b, c, d] = self.quad(products, vector, &mut gathered);
+                let weights = a.iter().zip(b).zip(c).zip(d);
+                let mut quads = weights.map(|(((a, b), c), d)| [a, b, c, d].map(|byte| self.number(*byte).into()));
+                quads.any(|quad| self.layer.form.part(quad, part) != [0; 4])
+            });
+        }
+        let rows = products.into_iter().flatten().map(|k| self.weights(self.inputs.channel(k), channels.clone()));
+        let (least, most) =
+            rows.flatten().fold((u8::MAX, u8::MIN), |(least, most), byte| (least.min(*byte), most.max(*byte)));
         // If any weight has one, the smallest or the largest weight has one.
         [least, most].into_iter().any(|byte| outliers::part(self.number(byte).into(), part) != 0)
     }
@@ -72,19 +107,20 @@ impl<'p> Packing<'p, '_> {
     /// Packs a part of the weights of quad `step` of all channels of a panel. 16-bit weights have one part.
     fn row(&self, taps: Taps<'_>, step: usize, channels: Range<usize>, lanes: usize, part: usize, to: &mut [u8]) {
         let products = taps.products(step);
-        for (at, vector) in to.chunks_exact_mut(self.plan.form.bytes(lanes)).enumerate() {
+        for (at, vector) in to.chunks_exact_mut(self.layer.form.bytes(lanes)).enumerate() {
             let first = channels.end.min(channels.start + at * lanes);
-            self.vector(self.quad(products, first..channels.end.min(first + lanes)), part, vector);
+            let quad = &mut Quad::default();
+            self.vector(self.quad(products, first..channels.end.min(first + lanes), quad), part, vector);
         }
     }
 
     /// Packs a part of a quad of rows of weights, with zeros in lanes past their end.
     fn vector(&self, [a, b, c, d]: [&[u8]; 4], part: usize, to: &mut [u8]) {
-        let form = self.plan.form;
+        let form = self.layer.form;
         to.fill(0);
-        let weight = |byte: &u8| form.part(self.number(*byte).into(), part);
+        let weight = |byte: &u8| i32::from(self.number(*byte));
         for (lane, (((a, b), c), d)) in a.iter().zip(b).zip(c).zip(d).enumerate() {
-            form.put(to, lane, [weight(a), weight(b), weight(c), weight(d)]);
+            form.put(to, lane, form.part([weight(a), weight(b), weight(c), weight(d)], part));
         }
     }
 
@@ -104,10 +140,10 @@ impl<'p> Packing<'p, '_> {
             [Some(2), None, Some(0), Some(1)],
             [Some(1), Some(2), None, Some(0)],
         ];
-        let form = self.plan.form;
+        let form = self.layer.form;
         let all = DEPTHWISE_QUADS * form.bytes(lanes);
         let finish = lanes * finish_bytes(self.plan.rounding);
-        let (_, stride) = self.plan.depthwise_places(lanes);
+        let (_, stride) = self.plan.depthwise_places(form, lanes);
         for (index, block) in block[at..].chunks_exact_mut(stride).take(vectors).enumerate() {
             let (finish, weights) = block.split_at_mut(finish);
             self.finishes(index * lanes, lanes, biased, finish)?;
@@ -116,7 +152,8 @@ impl<'p> Packing<'p, '_> {
                 let mut used = false;
                 for (step, weights) in weights.chunks_exact_mut(form.bytes(lanes)).enumerate() {
                     let (place, column) = (PLACES[step / 3], step % 3);
-                    self.vector(self.quad(place.map(|row| Some(row? * 3 + column)), channels.clone()), part, weights);
+                    let (taps, quad) = (place.map(|row| Some(row? * 3 + column)), &mut Quad::default());
+                    self.vector(self.quad(taps, channels.clone(), quad), part, weights);
                     used |= weights.iter().any(|byte| *byte != 0);
                 }
                 used

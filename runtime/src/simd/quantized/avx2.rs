@@ -52,3 +52,39 @@ pub fn dot(quads: Quads, weights: Weights, sums: Sums) -> Sums {
     let odd = _mm256_madd_epi16(quads[1], weights[1]);
     _mm256_add_epi32(_mm256_add_epi32(sums, even), odd)
 }
+
+/// Dot products of bytes, whose products are added in pairs with saturation to 16 bits. Packing limits the weights so
+/// that no pair saturates.
+pub mod pairs {
+    use super::*;
+
+    /// Four activations per lane, as bytes.
+    pub type Quads = __m256i;
+    /// Four weights per lane, as signed bytes.
+    pub type Weights = __m256i;
+
+    /// Returns the four bytes at `at` in every lane.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
+        _mm256_set1_epi32(word(from, at))
+    }
+
+    /// Bytes that [`weights`] reads: `[lane][4]`, signed.
+    pub const WEIGHTS: usize = 32;
+
+    /// Returns the weights of a vector of lanes, [`WEIGHTS`] bytes from `at`.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub fn weights(from: Src<'_, u8>, at: usize) -> Weights {
+        vector(from, at)
+    }
+
+    /// Adds four products to each sum.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub fn dot(quads: Quads, weights: Weights, sums: Sums) -> Sums {
+        let pairs = _mm256_maddubs_epi16(quads, weights);
+        _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+    }
+}

@@ -53,5 +53,41 @@ pub fn dot(quads: Quads, weights: Weights, sums: Sums) -> Sums {
     _mm512_add_epi32(_mm512_add_epi32(sums, even), odd)
 }
 
+/// Dot products of bytes, whose products are added in pairs with saturation to 16 bits. Packing limits the weights so
+/// that no pair saturates.
+pub mod pairs {
+    use super::*;
+
+    /// Four activations per lane, as bytes.
+    pub type Quads = __m512i;
+    /// Four weights per lane, as signed bytes.
+    pub type Weights = __m512i;
+
+    /// Returns the four bytes at `at` in every lane.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+    pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
+        _mm512_set1_epi32(word(from, at))
+    }
+
+    /// Bytes that [`weights`] reads: `[lane][4]`, signed.
+    pub const WEIGHTS: usize = 64;
+
+    /// Returns the weights of a vector of lanes, [`WEIGHTS`] bytes from `at`.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+    pub fn weights(from: Src<'_, u8>, at: usize) -> Weights {
+        vector(from, at)
+    }
+
+    /// Adds four products to each sum.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+    pub fn dot(quads: Quads, weights: Weights, sums: Sums) -> Sums {
+        let pairs = _mm512_maddubs_epi16(quads, weights);
+        _mm512_add_epi32(sums, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
+    }
+}
+
 /// Vectors of half the width, for the last few channels.
 pub use super::avx2 as half;

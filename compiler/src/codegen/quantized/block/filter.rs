@@ -25,7 +25,8 @@ impl Block<'_> {
         let plane = matches!(out.layout.order, Order::ChannelQuads).then(|| out.layout.plane(out.shape));
         let c_vector = self.spatial_vector();
         let groups = self.groups();
-        let packed = vectors * Depthwise::packed(self.context.isa, self.packed.general, self.packed.outliers);
+        let outliers = self.packed.depthwise.outliers;
+        let packed = vectors * Depthwise::packed(self.context.isa, self.packed.general, outliers);
         let weights = affine(self.packed.depthwise.at, &[("group", packed, groups)]);
         let header = lit(self.packed.depthwise.header);
         let row = out.shape.width * if plane.is_some() { QUAD } else { self.context.isa.lanes() };
@@ -55,7 +56,7 @@ impl Block<'_> {
                     c_vector,
                     c_plane: plane,
                     finish,
-                    outliers: self.packed.outliers,
+                    outliers,
                 }
                 .kernel();
                 let ident = kernel.ident();
@@ -94,7 +95,8 @@ impl Block<'_> {
                 last: 0,
                 finish: self.packed.general,
                 writeback: if residual { Writeback::Add } else { Writeback::Store },
-                outliers: self.packed.outliers,
+                form: self.packed.project.form,
+                outliers: self.packed.project.outliers,
             };
             product_calls(&base, panels, team, kernels, &|kernel: &Ident, weights, channel| {
                 let to = sum(&[first.clone(), channel]);
@@ -120,7 +122,7 @@ pub fn product_calls(
     let width = panels.vectors * lanes;
     // A form with fewer vectors can have more pixels.
     let unit = base.a.unit();
-    let mr = base.mr.max(widest(base.isa, panels.vectors) / unit * unit).min(base.pixels);
+    let mr = base.mr.max(widest(base.isa, base.form, panels.vectors) / unit * unit).min(base.pixels);
     let mut one = |last: usize, weights: TokenStream, channel: TokenStream| {
         let kernel = Product { last, mr, ..*base }.kernel();
         let tokens = call(&kernel.ident(), weights, channel);

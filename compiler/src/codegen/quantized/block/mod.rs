@@ -39,8 +39,6 @@ struct Packed<'g> {
     producer: Option<&'g PackedLayer>,
     depthwise: &'g PackedLayer,
     project: &'g PackedLayer,
-    /// Whether there are outlier weights.
-    outliers: bool,
     /// Requantization of any layer, and of layers whose values allow the fast one.
     general: Finish,
     fast: Finish,
@@ -53,7 +51,6 @@ impl<'g> Packed<'g> {
             producer: plan.layer(producer),
             depthwise: plan.layer(depthwise)?,
             project: plan.layer(project)?,
-            outliers: plan.has_outliers(),
             general: plan.general(),
             fast: plan.fast(),
         })

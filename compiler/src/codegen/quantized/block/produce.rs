@@ -87,7 +87,8 @@ impl Block<'_> {
             mr: tile.mr,
             nv: tile.nv,
             finish,
-            outliers: self.packed.outliers,
+            form: layer.form,
+            outliers: layer.outliers,
         };
         let inputs = kernel(self.packed.general).input_rows();
         let windows = match self.image() {

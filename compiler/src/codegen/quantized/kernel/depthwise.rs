@@ -12,8 +12,6 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
 use super::Finish;
-use mbvc_runtime::quantized::outliers::ROWS;
-
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::tokens::{affine, lit, repeat};
@@ -49,16 +47,16 @@ pub struct Depthwise {
     /// vector. Then a row, or a contiguous pair of rows, is whole quads.
     pub c_plane: Option<usize>,
     pub finish: Finish,
-    /// Whether there are outlier weights.
-    pub outliers: bool,
+    /// Maximum rows of outlier weights of a quad.
+    pub outliers: usize,
 }
 
 impl Depthwise {
     /// Returns the bytes of the packed parameters of a vector: the requantization factors, the weights, the number of
     /// outlier rows, and the outlier weights.
-    pub fn packed(isa: Isa, finish: Finish, outliers: bool) -> usize {
+    pub fn packed(isa: Isa, finish: Finish, outliers: usize) -> usize {
         let all = Self::all_weights(isa);
-        isa.lanes() * finish.bytes() + all + if outliers { OUTLIER_COUNT + ROWS * all } else { 0 }
+        isa.lanes() * finish.bytes() + all + if outliers > 0 { OUTLIER_COUNT + outliers * all } else { 0 }
     }
 
     /// Returns the bytes from one output pixel to the next. For pixel quads, that is a quarter of a quad.
@@ -67,13 +65,13 @@ impl Depthwise {
     }
 
     fn all_weights(isa: Isa) -> usize {
-        PLACES * COLUMNS * isa.dot_weights(isa.lanes())
+        PLACES * COLUMNS * isa.dot_form().bytes(isa.lanes())
     }
 
     /// Returns the offset of the weights of row `row` and column `column` of a window within a vector's weights.
     fn weight_at(&self, row: usize, column: usize) -> usize {
         let place = if self.between { 2 + row } else { row };
-        (place * COLUMNS + column) * self.isa.dot_weights(self.isa.lanes())
+        (place * COLUMNS + column) * self.isa.dot_form().bytes(self.isa.lanes())
     }
 
     fn name(&self) -> String {
@@ -178,13 +176,13 @@ impl Depthwise {
                 false => quote!(let #input = column(here, #at);),
             }
         });
-        let mutable = self.outliers.then(|| quote!(mut));
+        let mutable = (self.outliers > 0).then(|| quote!(mut));
         pixels.sort_unstable();
         let sums = pixels.iter().map(|(row, pixel)| {
             let (name, value) = (sum(*row, *pixel), self.window(*row, *pixel, quote!(b)));
             quote!(let #mutable #name = #value;)
         });
-        let outlier_dots = self.outliers.then(|| self.outliers(&pixels));
+        let outlier_dots = (self.outliers > 0).then(|| self.outliers(&pixels));
         let stores = packs.iter().map(|pack| {
             let steps = pack.map(|pixel| match pixel {
                 None => quote!(none()),

@@ -17,7 +17,9 @@ use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
 use crate::codegen::tokens::lit;
+use crate::codegen::isa::IsaTokens;
 use crate::spec::Rounding;
+use crate::target::{DotForm, Isa, IsaFacts};
 
 /// How sums are requantized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,10 +126,28 @@ impl Finish {
     }
 }
 
+/// Whether dot products are added to sums by an instruction of their own.
+///
+/// In straight-line code, the compiler would add the products of several quads before it adds them to the sums, and
+/// spill.
+fn adds_apart(form: DotForm) -> bool {
+    matches!(form, DotForm::Words | DotForm::PairedBytes)
+}
+
+/// Returns the vocabulary of a kernel's vectors and dot products, if it is not that of its module.
+fn vocabulary(isa: Isa, half: bool, form: DotForm) -> TokenStream {
+    let module = isa.module();
+    let module = if half { quote!(#module::half) } else { quote!(#module) };
+    let vectors = half.then(|| quote!(use rt::simd::quantized::#module::*;));
+    let dots = (form == DotForm::PairedBytes && form != isa.dot_form())
+        .then(|| quote!(use rt::simd::quantized::#module::pairs::{broadcast, dot, weights};));
+    quote!(#vectors #dots)
+}
+
 /// Adds the products of a run's outlier weights. `dots` are the products of quad `k` with a row of `nv` vectors. The
-/// outlier list is at offset `list`, followed by rows of `row` bytes.
-fn outliers(list: usize, quads: usize, row: usize, nv: usize, dots: TokenStream) -> TokenStream {
-    let first = list + list_bytes(quads);
+/// outlier list of `quads` quads with at most `rows` rows each is at offset `list`, followed by rows of `row` bytes.
+fn outliers(list: usize, [quads, rows]: [usize; 2], row: usize, nv: usize, dots: TokenStream) -> TokenStream {
+    let first = list + list_bytes(quads, rows);
     let at = (0..nv).map(|n| lit(first + n * (row / nv)));
     let [list, row] = [list, row].map(lit);
     quote! {

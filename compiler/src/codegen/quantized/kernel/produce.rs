@@ -8,7 +8,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 
 use super::lanes::Run;
-use super::{Finish, outliers};
+use super::{Finish, adds_apart, outliers};
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::quantized::pack::outlier_bytes;
@@ -16,7 +16,7 @@ use crate::codegen::tokens::{affine, lit, pixel_offset, plus, repeat, sum, unrol
 use crate::schedule::cover::near_equal;
 use crate::schedule::quantized::QUAD;
 use crate::schedule::taps::Taps;
-use crate::target::{Isa, IsaFacts};
+use crate::target::{DotForm, Isa, IsaFacts};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Produce {
@@ -37,8 +37,10 @@ pub struct Produce {
     pub mr: usize,
     pub nv: usize,
     pub finish: Finish,
-    /// Whether there are outlier weights.
-    pub outliers: bool,
+    /// Form of the dot products.
+    pub form: DotForm,
+    /// Maximum rows of outlier weights of a quad.
+    pub outliers: usize,
 }
 
 impl Produce {
@@ -149,7 +151,7 @@ impl Produce {
     /// Returns one register tile: sums of `rows * pixels` pixels, row by row.
     fn tile(&self, pixels: usize) -> TokenStream {
         let (lanes, width) = (self.isa.lanes(), self.nv * self.isa.lanes());
-        let vector = self.isa.dot_weights(lanes);
+        let vector = self.form.bytes(lanes);
         let index: Vec<_> = (0..self.nv).map(lit).collect();
         let bias = (0..self.nv).map(|n| lit(n * lanes * 4));
         let (tile, sums) = ([self.rows, pixels], lit(self.rows * pixels));
@@ -175,9 +177,9 @@ impl Produce {
                     },
                 )
             };
-            let outlier_dots = self.outliers.then(|| {
-                let list = lists + run * outlier_bytes(true, quads, row);
-                outliers(list, quads, row, self.nv, dots(quote!(k * 4)))
+            let outlier_dots = (self.outliers > 0).then(|| {
+                let list = lists + run * outlier_bytes(self.outliers, quads, row);
+                outliers(list, [quads, self.outliers], row, self.nv, dots(quote!(k * 4)))
             });
             let dots = dots(at);
             let step = quote! {
@@ -193,7 +195,7 @@ impl Produce {
                     let places: Vec<_> = places.collect();
                     Run { pixels: &places, quads, first, nv: self.nv, vector }.dots()
                 }
-                1 if self.isa.multiplies_bytes() => repeat("k", quads, step),
+                1 if !adds_apart(self.form) => repeat("k", quads, step),
                 // The compiler would unroll short runs fully, order their products by weight, and spill sums.
                 _ => {
                     let quads = lit(quads);
@@ -212,9 +214,9 @@ impl Produce {
                     #(sums[P][#index] = dot(x, v[#index], sums[P][#index]);)*
                 },
             );
-            let outlier_dots = self.outliers.then(|| {
-                let list = lists + runs * outlier_bytes(true, quads, row);
-                outliers(list, 1, row, self.nv, dots.clone())
+            let outlier_dots = (self.outliers > 0).then(|| {
+                let list = lists + runs * outlier_bytes(self.outliers, quads, row);
+                outliers(list, [1, self.outliers], row, self.nv, dots.clone())
             });
             quote!({ #weights #dots } #outlier_dots)
         });

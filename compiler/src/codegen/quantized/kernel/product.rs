@@ -7,14 +7,14 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
 use super::lanes::{Run, four_pixels};
-use super::{Finish, outliers};
+use super::{Finish, adds_apart, outliers, vocabulary};
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::quantized::pack::outlier_bytes;
 use crate::codegen::tokens::{affine, lit, pixel_offset, repeat, sum, unroll};
 use crate::schedule::cover::near_equal;
 use crate::schedule::quantized::QUAD;
-use crate::target::{Isa, IsaFacts};
+use crate::target::{DotForm, Isa, IsaFacts};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Product {
@@ -35,8 +35,10 @@ pub struct Product {
     pub last: usize,
     pub finish: Finish,
     pub writeback: Writeback,
-    /// Whether there are outlier weights.
-    pub outliers: bool,
+    /// Form of the dot products.
+    pub form: DotForm,
+    /// Maximum rows of outlier weights of a quad.
+    pub outliers: usize,
 }
 
 /// Layout of a product's activations.
@@ -141,10 +143,7 @@ impl Product {
             self.nv,
         );
         let (ident, feature) = (format_ident!("{name}"), self.isa.target_feature());
-        let vectors = self.half.then(|| {
-            let module = self.isa.module();
-            quote!(use rt::simd::quantized::#module::half::*;)
-        });
+        let vocabulary = vocabulary(self.isa, self.half, self.form);
         let mut first = 0;
         let unit = self.a.unit();
         let nests = near_equal(self.pixels / unit, self.mr / unit).into_iter().map(|(units, count)| {
@@ -170,7 +169,7 @@ impl Product {
             #feature
             #[inline(never)]
             fn #ident(a: [Src<'_>; #runs], w: Src<'_>, h: Src<'_>, mut c: Dst<'_> #residual) {
-                #vectors
+                #vocabulary
                 let range = range(h);
                 #begin
                 #(#nests)*
@@ -203,7 +202,7 @@ impl Product {
     /// Returns one register tile.
     fn tile(&self, pixels: usize) -> TokenStream {
         let (lanes, width) = (self.lanes(), self.nv * self.lanes());
-        let vector = self.isa.dot_weights(lanes);
+        let vector = self.form.bytes(lanes);
         let index: Vec<_> = (0..self.nv).map(lit).collect();
         let bias = (0..self.nv).map(|n| lit(n * lanes * 4));
         let (pixel, row) = (self.a.pixel_in_tile(), self.nv * vector);
@@ -224,10 +223,11 @@ impl Product {
                 )
             };
             let first = width * self.finish.bytes() + run * self.k * row;
-            let outlier_dots = self.outliers.then(|| {
-                let list =
-                    width * self.finish.bytes() + self.runs * self.k * row + run * outlier_bytes(true, self.k, row);
-                outliers(list, self.k, row, self.nv, dots(self.a.any_quad()))
+            let outlier_dots = (self.outliers > 0).then(|| {
+                let list = width * self.finish.bytes()
+                    + self.runs * self.k * row
+                    + run * outlier_bytes(self.outliers, self.k, row);
+                outliers(list, [self.k, self.outliers], row, self.nv, dots(self.a.any_quad()))
             });
             // Quad `inner` of an iteration: of all quads of a vector, or of one quad.
             let step = |inner: usize, turn: &str, inners: usize, turns: usize, at: TokenStream| {
@@ -247,9 +247,7 @@ impl Product {
                 Activations::Strided { quad, .. } => {
                     repeat("k", self.k, step(0, "k", 1, self.k, affine(0, &[("k", quad, self.k)])))
                 }
-                // In straight-line code, the compiler would sum products of several quads before it adds them to the
-                // sums, and spill.
-                Activations::PixelQuads { .. } if !self.isa.multiplies_bytes() => {
+                Activations::PixelQuads { .. } if adds_apart(self.form) => {
                     let step = step(0, "k", 1, self.k, self.a.any_quad());
                     let quads = lit(self.k);
                     quote!(for k in 0..rt::unseen(#quads) { #step })

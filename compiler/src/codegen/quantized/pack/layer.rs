@@ -7,6 +7,7 @@ use quote::{format_ident, quote};
 
 use crate::codegen::tokens::lit;
 use crate::schedule::taps::Taps;
+use crate::target::DotForm;
 
 /// Packing of one layer; see `QuantLayer` of the runtime.
 #[derive(Debug, Clone)]
@@ -23,6 +24,10 @@ pub struct QuantLayer {
     /// Number of averaged pixels, and quantization of the average.
     pub pool: Option<(usize, Named)>,
     pub channels: usize,
+    /// Indices of the orders of input and output channels.
+    pub inputs: Option<usize>,
+    pub outputs: Option<usize>,
+    pub form: DotForm,
     pub header: usize,
     pub matrix: Matrix,
 }
@@ -57,10 +62,16 @@ impl QuantLayer {
         }));
         let [channels, header] = [self.channels, self.header].map(lit);
         let matrix = self.matrix.tokens();
+        let [inputs, outputs] = [self.inputs, self.outputs].map(|order| {
+            let order = order.map(lit);
+            option(order.map(|order| quote!(#order)))
+        });
+        let form = format_ident!("{}", format!("{:?}", self.form));
         quote!(rt::quantized::QuantLayer {
             weight: #weight, bias: #bias, weight_scale: #weight_scale, weight_zero_point: #weight_zero_point,
             input: #input, output: #output, activation: rt::OutputRange::#activation, add: #add, pool: #pool,
-            channels: #channels, header: #header, matrix: #matrix,
+            channels: #channels, inputs: #inputs, outputs: #outputs, form: rt::quantized::DotForm::#form, header: #header,
+            matrix: #matrix,
         })
     }
 
@@ -77,6 +88,9 @@ impl QuantLayer {
             add: self.add.as_ref().map(|values| values.each_ref().map(Named::borrowed)),
             pool: self.pool.as_ref().map(|(pixels, average)| (*pixels, average.borrowed())),
             channels: self.channels,
+            inputs: self.inputs,
+            outputs: self.outputs,
+            form: self.form,
             header: self.header,
             matrix: self.matrix.borrowed(),
         }

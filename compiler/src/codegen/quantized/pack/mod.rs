@@ -7,18 +7,18 @@ use std::collections::HashMap;
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use mbvc_runtime::quantized::outliers::{ROWS, list_bytes};
-use mbvc_runtime::quantized::{self as runtime, PanelRun};
+use mbvc_runtime::quantized::outliers::list_bytes;
+use mbvc_runtime::quantized::{self as runtime, ChannelOrder, PanelRun, arithmetic::Integer};
 
 use super::kernel::{Depthwise, Finish};
 use crate::codegen::float::ranges::values;
 use crate::codegen::step::{LayerKey, RuntimePlan};
 use crate::codegen::tokens::lit;
 use crate::ir::{Graph, Node, NodeId, Op, Order, ParamId, Quant, Requantize, Tensor, Tile};
-use crate::schedule::quantized::{PanelForm, panel_forms};
+use crate::schedule::quantized::{PanelForm, dense_form, panel_forms};
 use crate::schedule::taps::Taps;
 use crate::spec::{Precision, Rounding};
-use crate::target::{Isa, IsaFacts};
+use crate::target::{DotForm, Isa, IsaFacts};
 use layer::{Matrix, Named, QuantLayer};
 
 /// Bytes of a cache line (the alignment of every layer), of the quantizations of input and outputs, and of a layer's
@@ -31,11 +31,11 @@ const HEADER: usize = 128;
 #[derive(Debug)]
 pub struct Plan {
     isa: Isa,
-    precision: Precision,
-    outliers: bool,
+    integer: Integer,
     rounding: Rounding,
     at: HashMap<LayerKey, PackedLayer>,
     layers: Vec<QuantLayer>,
+    orders: Vec<ChannelOrder>,
     /// Quantizations of the input, the vector before the classifier, and the logits.
     edges: [Named; 3],
     bytes: usize,
@@ -49,6 +49,10 @@ pub struct PackedLayer {
     pub at: usize,
     /// Panels of a dense layer, side by side.
     pub panels: Vec<Panels>,
+    /// Form of the dot products.
+    pub form: DotForm,
+    /// Maximum rows of outlier weights of a quad.
+    pub outliers: usize,
 }
 
 /// Panels of one form.
@@ -79,11 +83,6 @@ struct Layer<'g> {
 }
 
 impl Plan {
-    /// Whether there are outlier weights. Kernels add their products.
-    pub fn has_outliers(&self) -> bool {
-        self.outliers
-    }
-
     /// Returns the requantization that any layer can use.
     pub fn general(&self) -> Finish {
         Finish::general(self.rounding)
@@ -104,17 +103,21 @@ impl Plan {
         let edges = [first, embedding, last].map(|tensor| named(graph, tensor.and_then(|tensor| tensor.quant)));
         let mut plan = Self {
             isa,
-            precision,
-            outliers: has_outliers(isa, precision),
+            integer: match precision {
+                Precision::Uint8 => Integer::Uint8,
+                Precision::Int8 | Precision::F32 | Precision::Bf16 => Integer::Int8,
+            },
             rounding,
             at: HashMap::new(),
             layers: Vec::new(),
+            orders: Vec::new(),
             edges,
             bytes: EDGES,
         };
         for layer in &layers {
             plan.layer_of(graph, layer);
         }
+        plan.order_channels(graph, &layers);
         plan
     }
 
@@ -150,7 +153,7 @@ impl Plan {
         };
         let (Some(bias), Some(requantize)) = (bias, requantize) else { return };
         let (packed, matrix) = packed;
-        self.at.insert(layer.key, PackedLayer { header, ..packed });
+        let packed = PackedLayer { header, ..packed };
         self.bytes = self.bytes.next_multiple_of(LINE);
         let name = |param: ParamId| graph.param(param).name.clone();
         let Requantize { weight_scale, weight_zero_point, output } = requantize;
@@ -165,34 +168,67 @@ impl Plan {
             add: layer.residual.map(|added| [named(graph, added.quant), named(graph, layer.output.quant)]),
             pool: layer.op.epilogue().pool.map(|[height, width]| (height * width, named(graph, layer.output.quant))),
             channels: layer.output.shape.channels,
+            inputs: None,
+            outputs: None,
+            form: packed.form,
             header,
             matrix,
         });
+        self.at.insert(layer.key, packed);
     }
 
     fn depthwise(&mut self, layer: &Layer<'_>) -> (PackedLayer, Matrix) {
         let (at, lanes) = (self.bytes, self.isa.lanes());
         let vectors = layer.output.shape.channels.div_ceil(lanes);
-        self.bytes += vectors * Depthwise::packed(self.isa, self.general(), self.outliers);
-        (PackedLayer { header: 0, at, panels: Vec::new() }, Matrix::Depthwise { at, lanes, vectors })
+        let form = self.isa.dot_form();
+        let outliers = form.outlier_rows(self.integer);
+        self.bytes += vectors * Depthwise::packed(self.isa, self.general(), outliers);
+        (PackedLayer { header: 0, at, panels: Vec::new(), form, outliers }, Matrix::Depthwise { at, lanes, vectors })
     }
 
     fn dense(&mut self, layer: &Layer<'_>, taps: Taps, nv: usize) -> (PackedLayer, Matrix) {
         let channels = layer.output.shape.channels;
+        let form = dense_form(self.isa, layer.input.layout.order);
+        let rows = form.outlier_rows(self.integer);
         let mut panels = Vec::new();
         let mut runs = Vec::new();
-        for form in panel_forms(self.isa, channels, nv, layer.output.layout.order) {
-            let PanelForm { first, half, vectors, count, lanes, last } = form;
-            let row = vectors * self.isa.dot_weights(lanes);
-            let outliers = taps.runs * outlier_bytes(self.outliers, taps.quads, row)
-                + if taps.ends { outlier_bytes(self.outliers, 1, row) } else { 0 };
+        for panel in panel_forms(self.isa, channels, nv, layer.output.layout.order) {
+            let PanelForm { first, half, vectors, count, lanes, last } = panel;
+            let row = vectors * form.bytes(lanes);
+            let outliers = taps.runs * outlier_bytes(rows, taps.quads, row)
+                + if taps.ends { outlier_bytes(rows, 1, row) } else { 0 };
             let stride = vectors * lanes * self.general().bytes() + taps.steps() * row + outliers;
-            let end = channels.min(first + count * form.width());
+            let end = channels.min(first + count * panel.width());
             panels.push(Panels { first, half, vectors, count, last, at: self.bytes, stride });
             runs.push(PanelRun { first, last: end, lanes, vectors, at: self.bytes, stride });
             self.bytes += count * stride;
         }
-        (PackedLayer { header: 0, at: 0, panels }, Matrix::Dense { taps, panels: runs })
+        (PackedLayer { header: 0, at: 0, panels, form, outliers: rows }, Matrix::Dense { taps, panels: runs })
+    }
+
+    /// Assigns an order of channels to every block whose projection benefits from one: all of its layers are in the
+    /// plan, and nothing else reads the channels.
+    fn order_channels(&mut self, graph: &Graph, layers: &[Layer<'_>]) {
+        let layers: Vec<_> = layers.iter().filter(|layer| self.at.contains_key(&layer.key)).collect();
+        let index = |key: LayerKey| layers.iter().position(|layer| layer.key == key);
+        let convolves = |index: &usize| matches!(layers[*index].op, Op::Conv2d(_));
+        for (reader, layer) in layers.iter().enumerate() {
+            let filters = |index: &usize| matches!(layers[*index].op, Op::DepthwiseConv2d(_));
+            let depthwise = producer(graph, layer.key).and_then(index).filter(filters);
+            let Some(depthwise) = depthwise.filter(|_| self.layers[reader].form == DotForm::PairedBytes) else {
+                continue;
+            };
+            let expand = producer(graph, layers[depthwise].key).and_then(index).filter(convolves);
+            let channels = layer.input.shape.channels;
+            let (Some(expand), Ok(_)) = (expand, u16::try_from(channels)) else { continue };
+            let order = Some(self.orders.len());
+            self.orders.push(ChannelOrder { at: self.bytes, channels, reader });
+            self.bytes += 2 * channels;
+            self.layers[reader].inputs = order;
+            for index in [expand, depthwise] {
+                self.layers[index].outputs = order;
+            }
+        }
     }
 
     /// Returns the cache lines of the block.
@@ -203,16 +239,20 @@ impl Plan {
 
 impl RuntimePlan for Plan {
     fn tokens(&self) -> TokenStream {
-        let integer = format_ident!("{}", format!("{:?}", self.precision));
+        let integer = format_ident!("{}", format!("{:?}", self.integer));
         let rounding = format_ident!("{}", format!("{:?}", self.rounding));
-        let form = format_ident!("{}", format!("{:?}", self.isa.dot_form()));
-        let (outliers, biased, lines) = (self.outliers, self.isa.has_biased_sums(), lit(self.lines()));
+        let (biased, lines) = (self.isa.has_biased_sums(), lit(self.lines()));
         let [input, embedding, logits] = self.edges.each_ref().map(Named::tokens);
         let layers = self.layers.iter().map(QuantLayer::tokens);
+        let orders = self.orders.iter().map(|ChannelOrder { at, channels, reader }| {
+            let [at, channels, reader] = [*at, *channels, *reader].map(lit);
+            quote!(rt::quantized::ChannelOrder { at: #at, channels: #channels, reader: #reader })
+        });
         quote!(rt::quantized::QuantPlan {
             integer: rt::quantized::arithmetic::Integer::#integer, rounding: rt::quantized::arithmetic::Rounding::#rounding,
-            form: rt::quantized::DotForm::#form, outliers: #outliers, biased: #biased,
-            input: #input, embedding: #embedding, logits: #logits, layers: &[#(#layers),*], lines: #lines,
+            biased: #biased,
+            input: #input, embedding: #embedding, logits: #logits, layers: &[#(#layers),*], orders: &[#(#orders),*],
+            lines: #lines,
         })
     }
 
@@ -220,31 +260,31 @@ impl RuntimePlan for Plan {
         let [input, embedding, logits] = self.edges.each_ref().map(Named::borrowed);
         let layers: Vec<_> = self.layers.iter().map(QuantLayer::borrowed).collect();
         run(&runtime::QuantPlan {
-            integer: match self.precision {
-                Precision::Uint8 => runtime::arithmetic::Integer::Uint8,
-                Precision::Int8 | Precision::F32 | Precision::Bf16 => runtime::arithmetic::Integer::Int8,
-            },
+            integer: self.integer,
             rounding: self.rounding,
-            form: self.isa.dot_form(),
-            outliers: self.outliers,
             biased: self.isa.has_biased_sums(),
             input,
             embedding,
             logits,
             layers: &layers,
+            orders: &self.orders,
             lines: self.lines(),
         });
     }
 }
 
-/// Whether weights can exceed the range of the bytes that kernels multiply.
-fn has_outliers(isa: Isa, precision: Precision) -> bool {
-    isa.multiplies_bytes() && precision == Precision::Uint8
+/// Returns the bytes of the list and the rows of a run's outlier weights, at most `rows` per quad.
+pub fn outlier_bytes(rows: usize, quads: usize, row: usize) -> usize {
+    if rows > 0 { list_bytes(quads, rows) + rows * quads * row } else { 0 }
 }
 
-/// Returns the bytes of the list and the rows of a run's outlier weights.
-pub fn outlier_bytes(outliers: bool, quads: usize, row: usize) -> usize {
-    if outliers { list_bytes(quads) + ROWS * quads * row } else { 0 }
+/// Returns the layer before a layer that is its only reader.
+fn producer(graph: &Graph, (id, stage): LayerKey) -> Option<LayerKey> {
+    if let Some(before) = stage.checked_sub(1) {
+        return Some((id, before));
+    }
+    let input = *graph.inputs(id).first()?;
+    (graph.readers(input).len() == 1).then_some((input, 0))
 }
 
 /// Returns the layers of a node, in order.
