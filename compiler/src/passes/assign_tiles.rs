@@ -40,7 +40,7 @@ pub fn assign_tiles(graph: &mut Graph, [batch, threads]: [usize; 2], isa: Isa) {
                     Order::Pixels => (Taps::of(op, input).steps(), threads),
                     _ => (input.layout.group / QUAD, 1),
                 };
-                let (pixels, form) = ([pixels, unit], dense_form(isa, input.layout.order));
+                let (pixels, form) = ([pixels, unit], dense_form(isa, op.product(), input.layout.order));
                 node.tile = Some(stream_quads::product((isa, form), sharing, pixels, output.shape.channels, k));
             }
             Op::Fused(fused) => stages(fused, input, isa),

@@ -9,12 +9,15 @@
 //! layouts and tiles, which depend on the choice. Whether the weights allow the fast product is decided later, when
 //! they are packed.
 //!
+//! Quantized values are exact with either product. The expansions of their fused blocks use the fast one where it takes
+//! fewer instructions.
+//!
 //! Postcondition: every convolution has its [`Product`].
 
-use crate::ir::{Factors, Graph, Op, Product, Tensor};
+use crate::ir::{Factors, Fused, Graph, Op, Product, Stage, Tensor};
 use crate::schedule::float::fast_pays;
 use crate::spec::Numerics;
-use crate::target::{Isa, IsaFacts};
+use crate::target::{DotForm, Isa, IsaFacts};
 
 pub fn choose_products(graph: &mut Graph, numerics: Numerics, isa: Isa) {
     let ids: Vec<_> = graph.ids().collect();
@@ -29,9 +32,22 @@ pub fn choose_products(graph: &mut Graph, numerics: Numerics, isa: Isa) {
                     choose(&mut stage.op, input, stage.tensor, numerics, isa);
                     input = stage.tensor;
                 }
+                choose_of_bytes(fused, isa);
             }
             op => choose(op, input, output, numerics, isa),
         }
+    }
+}
+
+/// Chooses the product of a quantized block's expansion.
+fn choose_of_bytes(fused: &mut Fused, isa: Isa) {
+    if let [Stage { op: Op::Conv2d(expand), tensor, .. }, Stage { op: Op::DepthwiseConv2d(_), .. }, ..] =
+        &mut *fused.stages
+        && tensor.element.is_quantized()
+        && expand.window.is_point()
+        && isa.pixel_form() == DotForm::CrossedWords
+    {
+        expand.product = Product::Fast;
     }
 }
 

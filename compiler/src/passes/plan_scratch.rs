@@ -127,7 +127,7 @@ fn inner_values(node: &Node, id: NodeId, input: Option<Tensor>) -> impl Iterator
     let handed = handed.map(move |(at, stage)| (Owner::Stage(id, at), whole_lines(stage.tensor.bytes())));
     let workspace = std::iter::once((Owner::Workspace(id), whole_lines(node.workspace_bytes(input))));
     let stage_workspaces = stages.iter().enumerate().map(move |(at, stage)| {
-        let bytes = if let Op::Fused(fused) = &node.op { fused.workspace_bytes(stage) } else { 0 };
+        let bytes = if let Op::Fused(fused) = &node.op { fused.workspace_bytes(stage, input) } else { 0 };
         (Owner::StageWorkspace(id, at), whole_lines(bytes))
     });
     handed

@@ -10,7 +10,7 @@
 //! Layouts belong to edges: the producer packs a value in the order of its reader's dot products.
 
 use super::border::{border, ring_before_window};
-use crate::ir::{DepthwiseTile, Fused, GemmTile, Layout, Op, Order, Padding, Shape, Tensor, Tile, Window};
+use crate::ir::{DepthwiseTile, Fused, GemmTile, Layout, Op, Order, Padding, Product, Shape, Tensor, Tile, Window};
 use crate::schedule::balance::is_balanced;
 use crate::schedule::quantized::{dense_form, split};
 use crate::schedule::quantized::{self, QUAD};
@@ -45,7 +45,8 @@ pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa, threads: usize) 
     let threads = if whole { threads } else { 1 };
     let ring = |nv| 2 * QUAD * shape.width * nv * lanes;
     let allowed = |nv| ring(nv) <= RING_CACHE && is_balanced(vectors / nv, threads);
-    let (mr, nv) = quantized::quad_tile((isa, isa.dot_form()), shape.width, vectors, k, allowed);
+    let form = dense_form(isa, fused.stages[producer].op.product(), before.layout.order);
+    let (mr, nv) = quantized::quad_tile((isa, form), shape.width, vectors, k, allowed);
     let groups = if whole { 1 } else { vectors / nv };
     let sides = Padding { bottom: 0, ..border(window, shape, output) };
     fused.rows = rows;
@@ -63,7 +64,7 @@ pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa, threads: usize) 
     if let Some(project) = stages.get_mut(at + 1) {
         let channels = project.tensor.shape.channels;
         let pixels = [rows * output.width, unit(left.order)];
-        project.tile = Some(product((isa, dense_form(isa, left.order)), threads, pixels, channels, vectors * lanes / QUAD));
+        project.tile = Some(product((isa, dense_form(isa, Product::Plain, left.order)), threads, pixels, channels, vectors * lanes / QUAD));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Cost model of the loops over dot products. It ranks register tiles.
 
-use crate::ir::Order;
+use crate::ir::{Order, Product};
 use crate::schedule::balance::is_balanced;
 use crate::schedule::cover::near_equal;
 use crate::target::{DotForm, Isa, IsaFacts};
@@ -9,10 +9,11 @@ use crate::target::{DotForm, Isa, IsaFacts};
 pub const QUAD: usize = 4;
 
 /// Returns the form of the dot products of a dense sum over values in `order`.
-pub fn dense_form(isa: Isa, order: Order) -> DotForm {
-    match order {
-        Order::ChannelQuads | Order::PixelQuads { .. } => isa.quad_form(),
-        _ => isa.dot_form(),
+pub fn dense_form(isa: Isa, product: Product, order: Order) -> DotForm {
+    match (order, product) {
+        (Order::ChannelQuads | Order::PixelQuads { .. }, _) => isa.quad_form(),
+        (_, Product::Fast) => isa.pixel_form(),
+        (_, Product::Plain) => isa.dot_form(),
     }
 }
 
@@ -23,7 +24,7 @@ fn registers(form: DotForm, sums: usize, nv: usize, held: usize) -> usize {
         DotForm::Bytes => (1, 1),
         // The constant 1, which adds pairs, and pairs that are not yet added.
         DotForm::PairedBytes => (1, 3),
-        DotForm::Words => (2, 2),
+        DotForm::Words | DotForm::CrossedWords => (2, 2),
         // The constant 128, which converts activations to signed. For pairs also the pairs of a quad, and products that
         // are not yet added to the sums.
         DotForm::SignedBytes => (1, held + 1),
@@ -211,7 +212,7 @@ mod tests {
             "one pixel needs enough sums to hide the latency"
         );
         for isa in Isa::of(Precision::Int8).iter().copied() {
-            let forms = [Order::Pixels, Order::ChannelQuads].map(|order| dense_form(isa, order));
+            let forms = [isa.dot_form(), isa.quad_form(), isa.pixel_form()];
             for (form, vectors) in forms.into_iter().flat_map(|form| (1..20).map(move |vectors| (form, vectors))) {
                 let (mr, nv) = product_tile((isa, form), [49, 1], vectors, 64, |_| true);
                 assert!(registers(form, mr * nv, nv, mr) <= isa.registers());

@@ -54,6 +54,9 @@ pub trait IsaFacts: Copy {
     /// Returns the form of the dot products of a projection, which reads channel quads.
     fn quad_form(self) -> DotForm;
 
+    /// Returns the form of the dot products of a fused block's expansion, which reads pixels.
+    fn pixel_form(self) -> DotForm;
+
     /// Whether a vector of weights is multiplied by one of four quads of activations in the same register.
     fn dots_by_lane(self) -> bool;
 
@@ -129,6 +132,13 @@ impl IsaFacts for Isa {
     fn quad_form(self) -> DotForm {
         match self {
             Self::Avx2 | Self::Avx512 => DotForm::PairedBytes,
+            _ => self.dot_form(),
+        }
+    }
+
+    fn pixel_form(self) -> DotForm {
+        match self {
+            Self::Avx2 | Self::Avx512 => DotForm::CrossedWords,
             _ => self.dot_form(),
         }
     }

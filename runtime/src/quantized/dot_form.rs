@@ -17,6 +17,10 @@ pub enum DotForm {
     SignedPairs,
     /// As 16-bit numbers, even and odd ones separately: `[lane][w0, w2]`, then `[lane][w1, w3]`.
     Words,
+    /// As 16-bit numbers for the fast inner product, each in the place of the other one of its pair: `[lane][w1, w3]`,
+    /// then `[lane][w0, w2]`. `x0 * w0 + x1 * w1` is `(x0 + w1) * (x1 + w0)` without `x0 * x1`, which all output
+    /// channels of a pixel share, and without `w0 * w1`, which is part of the bias.
+    CrossedWords,
 }
 
 impl DotForm {
@@ -24,7 +28,7 @@ impl DotForm {
     pub const fn bytes(self, lanes: usize) -> usize {
         match self {
             Self::Bytes | Self::PairedBytes | Self::SignedBytes | Self::SignedPairs => lanes * 4,
-            Self::Words => lanes * 8,
+            Self::Words | Self::CrossedWords => lanes * 8,
         }
     }
 
@@ -37,7 +41,8 @@ impl DotForm {
             (Self::Bytes | Self::SignedBytes | Self::SignedPairs, Integer::Uint8) => 2,
             (Self::PairedBytes, Integer::Int8) => 1,
             (Self::PairedBytes, Integer::Uint8) => 3,
-            (Self::Bytes | Self::SignedBytes | Self::SignedPairs, Integer::Int8) | (Self::Words, _) => 0,
+            (Self::Bytes | Self::SignedBytes | Self::SignedPairs, Integer::Int8) => 0,
+            (Self::Words | Self::CrossedWords, _) => 0,
         }
     }
 
@@ -53,14 +58,14 @@ impl DotForm {
                 let ([a, b], [c, d]) = (outliers::pair_part([a, b], part), outliers::pair_part([c, d], part));
                 [a, b, c, d]
             }
-            Self::Words => [a, b, c, d],
+            Self::Words | Self::CrossedWords => [a, b, c, d],
         }
     }
 
     /// Returns the number that is subtracted from activations before they are multiplied. Biases compensate it.
     pub(crate) fn taken(self) -> i32 {
         match self {
-            Self::Bytes | Self::PairedBytes | Self::Words => 0,
+            Self::Bytes | Self::PairedBytes | Self::Words | Self::CrossedWords => 0,
             Self::SignedBytes | Self::SignedPairs => 128,
         }
     }
@@ -78,9 +83,10 @@ impl DotForm {
                 first[lane * 2..][..2].copy_from_slice(&bytes[..2]);
                 last[lane * 2..][..2].copy_from_slice(&bytes[2..]);
             }
-            Self::Words => {
+            Self::Words | Self::CrossedWords => {
                 let words = quad.map(|weight| (weight as i16).to_le_bytes());
-                let (even, odd) = vector.split_at_mut(vector.len() / 2);
+                let (first, last) = vector.split_at_mut(vector.len() / 2);
+                let (even, odd) = if self == Self::Words { (first, last) } else { (last, first) };
                 even[lane * 4..][..4].copy_from_slice([words[0], words[2]].as_flattened());
                 odd[lane * 4..][..4].copy_from_slice([words[1], words[3]].as_flattened());
             }

@@ -24,7 +24,7 @@ impl Sums {
     pub const CHANNELS: usize = 64;
 
     /// Sums of rows with one weight per channel. `number` converts a stored byte to a weight from -255 to 255.
-    pub fn new<'a>(rows: impl Iterator<Item = &'a [u8]>, number: impl Fn(u8) -> i16) -> Self {
+    pub fn new<R: Iterator<Item = u8>>(rows: impl Iterator<Item = R>, number: impl Fn(u8) -> i16) -> Self {
         let mut sums = Self { below: [0; Self::CHANNELS], above: [0; Self::CHANNELS] };
         // The most rows that 16-bit sums can hold, which take half of the time of 32-bit sums.
         const ROWS: usize = 128;
@@ -34,7 +34,7 @@ impl Sums {
             let mut above = [0_i16; Self::CHANNELS];
             for row in rows.by_ref().take(ROWS) {
                 for ((below, above), byte) in below.iter_mut().zip(&mut above).zip(row) {
-                    let weight = number(*byte);
+                    let weight = number(byte);
                     *below += weight.min(0);
                     *above += weight.max(0);
                 }
@@ -59,7 +59,7 @@ mod tests {
     fn sums_are_those_of_all_rows() {
         // More rows than 16-bit sums can hold, and fewer channels than a cache line.
         let rows: [[u8; 3]; 300] = core::array::from_fn(|row| [0, 255, (row % 251) as u8]);
-        let sums = Sums::new(rows.iter().map(|row| &row[..]), |byte| i16::from(byte) - 128);
+        let sums = Sums::new(rows.iter().map(|row| row.iter().copied()), |byte| i16::from(byte) - 128);
         let found: [Reach; 4] = core::array::from_fn(|at| sums.channels().nth(at).unwrap_or_default());
         let last = (0..300).map(|row| row % 251 - 128);
         let last = Reach { below: last.clone().map(|w| w.min(0)).sum(), above: last.map(|w| w.max(0)).sum() };

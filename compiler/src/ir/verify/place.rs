@@ -79,7 +79,7 @@ fn values<'g>(graph: &'g Graph, order: &[NodeId]) -> Vec<Value<'g>> {
         };
         if let Op::Fused(fused) = &node.op {
             for (index, stage) in fused.stages.iter().enumerate() {
-                inner(&*stage.origin.name, fused.workspace_bytes(stage), stage.workspace);
+                inner(&*stage.origin.name, fused.workspace_bytes(stage, input), stage.workspace);
                 // The value of the last stage is the node's.
                 if index + 1 < fused.stages.len() {
                     inner(&*stage.origin.name, bytes(stage.tensor), stage.place);

@@ -243,7 +243,7 @@ pub fn block(graph: &Graph, id: NodeId, fused: &Fused, isa: Isa, trace: &mut Tra
     for input in graph.inputs(id).into_iter().filter_map(|input| graph.node(input).place) {
         trace.read(trace.area(input));
     }
-    producers.iter().for_each(|stage| trace.private(stage.place));
+    producers.iter().flat_map(|stage| [stage.place, stage.workspace]).for_each(|place| trace.private(place));
     let filter = Filter { ring: ring.tensor, output: depthwise.tensor, window, lanes: isa.lanes() };
     let (out, shape) = (trace.value(node), project.tensor.shape);
     let thread = trace.thread();

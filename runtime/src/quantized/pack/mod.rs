@@ -6,6 +6,7 @@
 mod order;
 mod weights;
 
+use super::DotForm;
 use super::bounds::Bounds;
 use super::edges::{self, Edges};
 use super::header::{HEADER, Header};
@@ -209,20 +210,29 @@ impl<'p, 'w, 'o> Packing<'p, 'w, 'o> {
         i16::from(byte ^ self.flipped) - i16::from(self.zero_point)
     }
 
-    /// Returns the sums of the weights of channels from `first` on, at most `Sums::CHANNELS`.
-    fn sums(&self, first: usize) -> Sums {
-        let channels = first..self.layer.channels.min(first + Sums::CHANNELS);
-        let rows = (0..self.layer.matrix.k()).map(|k| self.weights(k, channels.clone()));
-        Sums::new(rows, |byte| self.number(byte))
+    /// Returns the sums of the weights of the channels at some positions, at most `Sums::CHANNELS`.
+    fn sums(&self, positions: core::ops::Range<usize>) -> Sums {
+        let rows = (0..self.layer.matrix.k()).map(|k| self.weights(k, 0..self.layer.channels));
+        if !self.outputs.is_ordered() {
+            return Sums::new(rows.map(|row| row[positions.clone()].iter().copied()), |byte| self.number(byte));
+        }
+        let mut channels = [0; Sums::CHANNELS];
+        for (channel, position) in channels.iter_mut().zip(positions.clone()) {
+            *channel = self.outputs.channel(position);
+        }
+        let channels = &channels[..positions.len()];
+        Sums::new(rows.map(|row| channels.iter().map(|channel| row[*channel])), |byte| self.number(byte))
     }
 
-    /// Returns the sums of the weights of one channel.
-    fn reach(&self, channel: usize) -> Reach {
-        let column = self.weight.iter().skip(channel).step_by(self.layer.channels);
-        column.fold(Reach::default(), |reach, byte| {
-            let weight = i32::from(self.number(*byte));
-            Reach { below: reach.below.wrapping_add(weight.min(0)), above: reach.above.wrapping_add(weight.max(0)) }
-        })
+    /// Returns the sum of the products of the weights of a channel in pairs.
+    fn crossed(&self, channel: usize) -> i32 {
+        let weight = |row: &[u8]| i32::from(self.number(row[channel]));
+        let mut rows = self.weight.chunks_exact(self.layer.channels);
+        let mut sum = 0_i32;
+        while let (Some(a), Some(b)) = (rows.next(), rows.next()) {
+            sum = sum.wrapping_add(weight(a) * weight(b));
+        }
+        sum
     }
 
     /// Returns the bias with the contributions of zero points.
@@ -261,7 +271,9 @@ impl<'p, 'w, 'o> Packing<'p, 'w, 'o> {
             return Ok(false);
         }
         for first in (0..self.layer.channels).step_by(Sums::CHANNELS) {
-            for (channel, reach) in (first..self.layer.channels).zip(self.sums(first).channels()) {
+            let positions = first..self.layer.channels.min(first + Sums::CHANNELS);
+            for (position, reach) in positions.clone().zip(self.sums(positions).channels()) {
+                let channel = self.outputs.channel(position);
                 let fits = match self.multiplier(channel) {
                     // No sum is shifted left before the multiplication, and all are shifted right after it.
                     Some(Fixed { exponent, .. }) => exponent < 0,
@@ -305,20 +317,22 @@ impl<'p, 'w, 'o> Packing<'p, 'w, 'o> {
             }
         };
         let end = self.layer.channels.min(first + width);
-        if self.outputs.is_ordered() {
-            for position in first..end {
-                let channel = self.outputs.channel(position);
-                put(position - first, self.finish(channel, self.reach(channel), biased)?);
-            }
-        } else {
-            for from in (first..end).step_by(Sums::CHANNELS) {
-                for (channel, reach) in (from..end).zip(self.sums(from).channels()) {
-                    put(channel - first, self.finish(channel, reach, biased)?);
-                }
+        for from in (first..end).step_by(Sums::CHANNELS) {
+            let positions = from..end.min(from + Sums::CHANNELS);
+            for (position, reach) in positions.clone().zip(self.sums(positions).channels()) {
+                put(position - first, self.finish(self.outputs.channel(position), reach, biased)?);
             }
         }
         for position in end.max(first)..first + width {
             put(position - first, [0; 3]);
+        }
+        if self.layer.form == DotForm::CrossedWords {
+            for position in first..end {
+                let bias = &mut to[(position - first) * 4..][..4];
+                let crossed = self.crossed(self.outputs.channel(position));
+                let number = i32::from_le_bytes(core::array::from_fn(|byte| bias[byte])).wrapping_sub(crossed);
+                bias.copy_from_slice(&number.to_le_bytes());
+            }
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ macro_rules! x86 {
     ($width:ident, $features:literal) => {
         use core::arch::x86_64::*;
 
-        pub use $crate::simd::quantized::xmm::store_ends;
+        pub use $crate::simd::quantized::xmm::{store_ends, widen};
         use $crate::simd::quantized::$width::*;
         use $crate::simd::quantized::{Addends as AddendsOf, FixedAddends as FixedAddendsOf, Range as RangeOf};
         use $crate::simd::{Dst, Src};

@@ -35,6 +35,41 @@ pub fn store_ends<const PIXEL: usize>(rows: [Src<'_, u8>; 3], at: usize, to: &mu
     unsafe { _mm_storeu_si128(to.address(to_at, 16).cast(), quads) }
 }
 
+/// Writes `QUADS` quads of activations as 16-bit numbers, `[quad][x0, x2, x1, x3]`, and after them, as an i32, the sum
+/// of the products `x0 * x1` and `x2 * x3`.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub fn widen<const QUADS: usize>(from: Src<'_, u8>, at: usize, to: &mut Dst<'_, u8>, to_at: usize) {
+    let halves = |bytes| (_mm_and_si128(bytes, _mm_set1_epi16(0xff)), _mm_srli_epi16::<8>(bytes));
+    let mut products = _mm_setzero_si128();
+    let mut quad = 0;
+    while quad + 4 <= QUADS {
+        // SAFETY: the view's constructor requires that the range is in bounds; debug builds check it in `address`.
+        let (even, odd) = halves(unsafe { _mm_loadu_si128(from.address(at + quad * 4, 16).cast()) });
+        let wide = to.address(to_at + quad * 8, 32);
+        // SAFETY: as above.
+        unsafe {
+            _mm_storeu_si128(wide.cast(), _mm_unpacklo_epi32(even, odd));
+            _mm_storeu_si128(wide.add(16).cast(), _mm_unpackhi_epi32(even, odd));
+        }
+        products = _mm_add_epi32(products, _mm_madd_epi16(even, odd));
+        quad += 4;
+    }
+    while quad < QUADS {
+        // SAFETY: as above.
+        let four = unsafe { from.address(at + quad * 4, 4).cast::<i32>().read_unaligned() };
+        let (even, odd) = halves(_mm_cvtsi32_si128(four));
+        // SAFETY: as above.
+        unsafe { _mm_storel_epi64(to.address(to_at + quad * 8, 8).cast(), _mm_unpacklo_epi32(even, odd)) };
+        products = _mm_add_epi32(products, _mm_madd_epi16(even, odd));
+        quad += 1;
+    }
+    let products = _mm_add_epi32(products, _mm_unpackhi_epi64(products, products));
+    let products = _mm_add_epi32(products, _mm_shuffle_epi32::<1>(products));
+    // SAFETY: as above.
+    unsafe { to.address(to_at + QUADS * 8, 4).cast::<i32>().write_unaligned(_mm_cvtsi128_si32(products)) };
+}
+
 #[inline]
 #[target_feature(enable = "avx2")]
 fn bytes(order: [i8; 16]) -> __m128i {

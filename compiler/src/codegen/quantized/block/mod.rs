@@ -88,20 +88,21 @@ impl Block<'_> {
                 if whole {
                     return quote!(#rows #work);
                 }
+                let widen = self.widen(phase, &mut kernels);
                 let groups = repeat("group", self.groups(), work);
                 let done = |unit| self.first_row(phase, unit);
                 let project = self.project(phase.work.completed(), &done, &mut kernels);
-                quote!(#advance #rows #groups #project)
+                quote!(#advance #rows #widen #groups #project)
             })
             .collect();
         if self.node.tensor.layout.ring.is_some() {
             let rows = self.closure(&phases, &bodies);
             return Code { statements: quote!(#notes #parts #general #pad #begin #rows), kernels };
         }
-        let phases: Vec<_> = phases.iter().zip(bodies).map(|(phase, body)| phase.repeat(quads, body)).collect();
+        let loops: Vec<_> = phases.iter().zip(bodies).map(|(phase, body)| phase.repeat(quads, body)).collect();
         let work = if whole {
             let read = (self.producers.len() > 1).then(|| quote!(let mut read = 0;));
-            let groups = quote!(#read #(#phases)*);
+            let groups = quote!(#read #(#loops)*);
             let groups = match self.context.team.are_many() {
                 false => repeat("group", self.groups(), groups),
                 true => {
@@ -109,10 +110,15 @@ impl Block<'_> {
                     quote!(for group in #share { #groups } #wait)
                 }
             };
+            let widen = self.widened().map(|_| {
+                let all = phases.iter().map(|phase| phase.repeat(Team::ONE, self.widen(phase, &mut kernels)));
+                let all: Vec<_> = all.collect();
+                quote!(#(#all)*)
+            });
             let project = self.project(output, &|_| quote!(0), &mut kernels);
-            quote!(#groups #project)
+            quote!(#widen #groups #project)
         } else {
-            quote!(#begin #(#phases)*)
+            quote!(#begin #(#loops)*)
         };
         let statements = quote! {
             {
@@ -172,9 +178,9 @@ impl Block<'_> {
         let share = self.context.team.share(count);
         let read = reads_image.then(|| self.first_image_row());
         let again = phases.iter().map(|phase| {
-            let (rows, produce) = (self.read_rows(phase), self.produce(phase, kernels));
-            let groups = repeat("group", self.groups(), produce);
-            phase.repeat_of("again", quote!(#rows #groups))
+            let (rows, widen) = (self.read_rows(phase), self.widen(phase, kernels));
+            let groups = repeat("group", self.groups(), self.produce(phase, kernels));
+            phase.repeat_of("again", quote!(#rows #widen #groups))
         });
         let begin = quote! {
             let mine = #share;
@@ -186,7 +192,9 @@ impl Block<'_> {
     }
 
     fn parts(&self) -> TokenStream {
-        let (names, places): (Vec<_>, Vec<_>) = self.memory().into_iter().map(|(name, place, _)| (name, place)).unzip();
+        let memory = self.memory().into_iter().map(|(name, place, _)| (name, place));
+        let wide = self.ring.workspace.map(|place| ("wide", place));
+        let (names, places): (Vec<_>, Vec<_>) = memory.chain(wide).unzip();
         parts_of(&names, &places, 1)
     }
 

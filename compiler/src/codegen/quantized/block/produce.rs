@@ -6,9 +6,9 @@ use quote::quote;
 use super::Block;
 use super::phase::PhaseLoop;
 use crate::codegen::kernel::Kernel;
-use crate::codegen::quantized::kernel::{Interleave, Produce};
+use crate::codegen::quantized::kernel::{Interleave, Produce, Widen};
 use crate::codegen::tokens::{affine, lit, sum};
-use crate::ir::{Op, Stage, Tensor, Tile};
+use crate::ir::{Op, Stage, Tensor, Tile, Widened};
 use crate::schedule::phases::Phase;
 use crate::schedule::quantized::QUAD;
 use crate::schedule::taps::Taps;
@@ -82,7 +82,7 @@ impl Block<'_> {
             first: phase.work.first,
             rows: phase.work.rows,
             cols: shape.width,
-            a_pixel: window.stride[1] * before.shape.channels,
+            a_pixel: self.widened().map_or(window.stride[1] * before.shape.channels, Widened::pixel),
             c_vector: vector,
             mr: tile.mr,
             nv: tile.nv,
@@ -102,21 +102,16 @@ impl Block<'_> {
                     rt::src(rows, 0), rt::src(rows, #outside), #first,
                 ))
             }
-            None => {
-                let row = before.layout.row_stride(before.shape);
-                let rows = (0..inputs).map(|index| {
-                    let at = match before.layout.ring {
-                        None => self.row(phase, row, index * row),
-                        Some(slots) => {
-                            let at = self.row(phase, 1, index + before.layout.border.top);
-                            let [slots, row] = [slots, row].map(lit);
-                            quote!((#at) % #slots * #row)
-                        }
-                    };
-                    quote!(rt::src(x, #at))
-                });
-                quote!([#(#rows),*])
-            }
+            None => match self.widened() {
+                Some(widened) => {
+                    let rows = (0..inputs).map(|index| {
+                        let at = self.widened_row(phase, widened, index);
+                        quote!(rt::src(wide, #at))
+                    });
+                    quote!([#(#rows),*])
+                }
+                None => self.input_rows(phase, before, inputs),
+            },
         };
         let (weights, header) = (affine(panels.at, &[("group", panels.stride, self.groups())]), lit(layer.header));
         self.either("produce", &mut |finish| {
@@ -125,6 +120,51 @@ impl Block<'_> {
             kernels.push(kernel);
             quote!(#ident(#windows, w.at(#weights), w.at(#header), rt::dst(ring, #to));)
         })
+    }
+
+    /// Returns `count` rows of the block's input for a phase's row quad.
+    fn input_rows(&self, phase: &Phase, input: Tensor, count: usize) -> TokenStream {
+        let row = input.layout.row_stride(input.shape);
+        let rows = (0..count).map(|index| {
+            let at = match input.layout.ring {
+                None => self.row(phase, row, index * row),
+                Some(slots) => {
+                    let at = self.row(phase, 1, index + input.layout.border.top);
+                    let [slots, row] = [slots, row].map(lit);
+                    quote!((#at) % #slots * #row)
+                }
+            };
+            quote!(rt::src(x, #at))
+        });
+        quote!([#(#rows),*])
+    }
+
+    /// Returns the widened rows that the expansion reads, if it computes fast inner products.
+    pub fn widened(&self) -> Option<Widened> {
+        let Op::Fused(fused) = &self.node.op else { return None };
+        fused.widened(self.ring, self.input.tensor)
+    }
+
+    /// Returns the offset of a widened row of a phase's quad.
+    fn widened_row(&self, phase: &Phase, widened: Widened, index: usize) -> TokenStream {
+        match self.is_whole() {
+            true => self.row(phase, widened.row(), index * widened.row()),
+            false => {
+                let at = lit(index * widened.row());
+                quote!(#at)
+            }
+        }
+    }
+
+    /// Widens the input rows of a phase's quad, which all channel groups read.
+    pub fn widen(&self, phase: &Phase, kernels: &mut Vec<Kernel>) -> TokenStream {
+        let Some(widened) = self.widened().filter(|_| phase.work.rows > 0) else { return quote!() };
+        let kernel = Widen { isa: self.context.isa, rows: phase.work.rows, to: widened }.kernel();
+        let ident = kernel.ident();
+        kernels.push(kernel);
+        let (rows, to) =
+            (self.input_rows(phase, self.input.tensor, phase.work.rows), self.widened_row(phase, widened, 0));
+        quote!(#ident(#rows, rt::dst(wide, #to));)
     }
 
     /// Copies rows of the block's input, if no convolution precedes the depthwise.

@@ -5,11 +5,13 @@ mod interleave;
 mod lanes;
 mod produce;
 mod product;
+mod widen;
 
 pub use depthwise::Depthwise;
 pub use interleave::Interleave;
 pub use produce::Produce;
 pub use product::{Activations, Product, Writeback};
+pub use widen::Widen;
 
 use mbvc_runtime::quantized::finish_bytes;
 use mbvc_runtime::quantized::outliers::list_bytes;
@@ -131,7 +133,7 @@ impl Finish {
 /// In straight-line code, the compiler would add the products of several quads before it adds them to the sums, and
 /// spill.
 fn adds_apart(form: DotForm) -> bool {
-    matches!(form, DotForm::Words | DotForm::PairedBytes)
+    matches!(form, DotForm::Words | DotForm::PairedBytes | DotForm::CrossedWords)
 }
 
 /// Returns the vocabulary of a kernel's vectors and dot products, if it is not that of its module.
@@ -139,8 +141,11 @@ fn vocabulary(isa: Isa, half: bool, form: DotForm) -> TokenStream {
     let module = isa.module();
     let module = if half { quote!(#module::half) } else { quote!(#module) };
     let vectors = half.then(|| quote!(use rt::simd::quantized::#module::*;));
-    let dots = (form == DotForm::PairedBytes && form != isa.dot_form())
-        .then(|| quote!(use rt::simd::quantized::#module::pairs::{broadcast, dot, weights};));
+    let dots = match form {
+        _ if form == isa.dot_form() => quote!(),
+        DotForm::CrossedWords => quote!(use rt::simd::quantized::#module::fast::{broadcast, dot, minus, weights};),
+        _ => quote!(use rt::simd::quantized::#module::pairs::{broadcast, dot, weights};),
+    };
     quote!(#vectors #dots)
 }
 

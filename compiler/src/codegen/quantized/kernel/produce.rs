@@ -8,7 +8,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 
 use super::lanes::Run;
-use super::{Finish, adds_apart, outliers};
+use super::{Finish, adds_apart, outliers, vocabulary};
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::quantized::pack::outlier_bytes;
@@ -53,10 +53,11 @@ impl Produce {
         let Self { taps, first, rows, cols, a_pixel, c_vector, mr, nv, .. } = *self;
         let family = if taps.runs == 1 { "pw".to_owned() } else { format!("conv{0}x{0}", taps.runs) };
         let (channels, k) = (nv * self.isa.lanes(), taps.steps() * QUAD);
+        let fast = if self.form == DotForm::CrossedWords { "_fast" } else { "" };
         let (finish, isa) = (self.finish.name(), self.isa.name());
         let end = first + rows;
         format!(
-            "u8_{family}_quads{finish}_{mr}x{channels}_k{k}_rows{first}to{end}_px{cols}_a{a_pixel}_c{c_vector}__{isa}"
+            "u8_{family}{fast}_quads{finish}_{mr}x{channels}_k{k}_rows{first}to{end}_px{cols}_a{a_pixel}_c{c_vector}__{isa}"
         )
     }
 
@@ -74,6 +75,7 @@ impl Produce {
         );
         let (ident, feature, rows) = (format_ident!("{name}"), self.isa.target_feature(), lit(self.input_rows()));
         let (range, mut first) = (self.finish.range(), 0);
+        let vocabulary = vocabulary(self.isa, false, self.form);
         let nests = near_equal(self.cols, self.mr).into_iter().map(|(pixels, count)| {
             let nest = self.nest(first, pixels, count);
             first += pixels * count;
@@ -85,6 +87,7 @@ impl Produce {
             #feature
             #[inline(never)]
             fn #ident(a: [Src<'_>; #rows], w: Src<'_>, h: Src<'_>, mut c: Dst<'_>) {
+                #vocabulary
                 #range
                 #ends
                 #(#nests)*
@@ -148,6 +151,11 @@ impl Produce {
         quote!({ #nest })
     }
 
+    /// Returns the bytes of four activations.
+    fn quad(&self) -> usize {
+        if self.form == DotForm::CrossedWords { QUAD * size_of::<i16>() } else { QUAD }
+    }
+
     /// Returns one register tile: sums of `rows * pixels` pixels, row by row.
     fn tile(&self, pixels: usize) -> TokenStream {
         let (lanes, width) = (self.isa.lanes(), self.nv * self.isa.lanes());
@@ -165,7 +173,7 @@ impl Produce {
         let products = (0..runs).map(|run| {
             let first = width * self.finish.bytes() + run * quads * row;
             let weights = weights_at(first, quads);
-            let at = affine(0, &[("k", QUAD, quads)]);
+            let at = affine(0, &[("k", self.quad(), quads)]);
             let dots = |at: TokenStream| {
                 let row = sum(&[pixel_offset(tile, self.stride, 0), lit(run).to_token_stream()]);
                 let at = sum(&[pixel_offset(tile, 0, self.a_pixel), at]);
@@ -241,8 +249,18 @@ impl Produce {
             let stores = unroll(pixels, quote!(store_quads(&mut c, #at, #packed);));
             quote!({ #factors #stores })
         });
+        // The products of a pixel's pairs, which are after its quads.
+        let products_of_pixel = (self.form == DotForm::CrossedWords).then(|| {
+            let row = pixel_offset(tile, self.stride, 0);
+            let at = sum(&[pixel_offset(tile, 0, self.a_pixel), lit(quads * self.quad()).to_token_stream()]);
+            unroll(
+                self.rows * pixels,
+                quote!(#(sums[P][#index] = minus(sums[P][#index], a[#row], #at);)*),
+            )
+        });
         quote! {
             let mut sums = [[#(load_sums(w, #bias)),*]; #sums];
+            #products_of_pixel
             #(#products)*
             #ends
             #(#columns)*

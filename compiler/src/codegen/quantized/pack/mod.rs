@@ -188,7 +188,7 @@ impl Plan {
 
     fn dense(&mut self, layer: &Layer<'_>, taps: Taps, nv: usize) -> (PackedLayer, Matrix) {
         let channels = layer.output.shape.channels;
-        let form = dense_form(self.isa, layer.input.layout.order);
+        let form = dense_form(self.isa, layer.op.product(), layer.input.layout.order);
         let rows = form.outlier_rows(self.integer);
         let mut panels = Vec::new();
         let mut runs = Vec::new();
