@@ -26,7 +26,7 @@ impl<'p> Packing<'p, '_, '_> {
             let row = self.layer.form.bytes(lanes) * panels.vectors;
             let most = self.layer.form.outlier_rows(self.plan.integer);
             let (weights, mut rest) = weights.split_at_mut(row * taps.steps());
-            let channels = first..self.layer.channels.min(panels.last);
+            let channels = first..self.layer.channels.min(panels.last).min(first + width);
             for (step, weights) in weights.chunks_exact_mut(row).enumerate() {
                 self.row(taps, step, channels.clone(), lanes, 0, weights);
             }

@@ -25,6 +25,8 @@ type Pack = [Option<(usize, usize)>; QUAD];
 
 /// Bytes before the outlier weights. They hold the number of outlier rows.
 const OUTLIER_COUNT: usize = 64;
+/// Registers that do not hold the inputs of a tile beside its sums and the weights.
+const FEW_REGISTERS: usize = 16;
 /// Possible positions of a window's first row in a quad.
 pub const PLACES: usize = 4;
 
@@ -129,20 +131,31 @@ impl Depthwise {
         Kernel { name, item }
     }
 
-    /// Returns the register tiles as (packs of the first tile, number of consecutive tiles).
+    /// Returns the register tiles as (packs of the first tile, number of consecutive tiles). Two rows share the inputs
+    /// of a tile if registers can hold the weights of both.
     fn tiles(&self) -> Vec<(Vec<Pack>, usize)> {
         let (whole, rest) = (self.cols / QUAD, self.cols % QUAD);
         let of_row = |row: usize, first: usize| array::from_fn(|pixel| Some((row, first + pixel)));
-        let rows = |pack: &dyn Fn(usize) -> Pack| (0..self.rows).map(pack).collect();
+        let together = self.isa.registers() > FEW_REGISTERS;
+        let rows = |count: usize, pack: &dyn Fn(usize) -> Pack| -> Vec<(Vec<Pack>, usize)> {
+            match together {
+                true => vec![((0..self.rows).map(pack).collect(), count)],
+                false => (0..self.rows).map(|row| (vec![pack(row)], count)).collect(),
+            }
+        };
         if rest > 0 && self.c_plane.is_none() {
             // Two rows are contiguous, so the middle quad has the last pixels of the first row and the first pixels of
             // the second.
             let turn = [(0, self.cols - 2), (0, self.cols - 1), (1, 0), (1, 1)].map(Some);
-            return vec![(vec![of_row(0, 0), of_row(1, QUAD - rest)], whole), (vec![turn], 1)];
+            let mut tiles = rows(whole, &|row| of_row(row, row * (QUAD - rest)));
+            tiles.push((vec![turn], 1));
+            return tiles;
         }
         // The remaining pixels come first: their store overlaps the row below, which is stored later.
         let left = |row: usize| array::from_fn(|pixel| (pixel < rest).then_some((row, whole * QUAD + pixel)));
-        vec![(rows(&left), usize::from(rest > 0)), (rows(&|row| of_row(row, 0)), whole)]
+        let mut tiles = rows(usize::from(rest > 0), &left);
+        tiles.extend(rows(whole, &|row| of_row(row, 0)));
+        tiles
     }
 
     /// Returns `count` tiles. The first one has these packs.
@@ -166,22 +179,9 @@ impl Depthwise {
 
     /// Returns one register tile.
     fn tile(&self, packs: &[Pack]) -> TokenStream {
-        let column = self.isa.lanes() * QUAD;
         let mut pixels: Vec<_> = packs.iter().flatten().flatten().copied().collect();
-        let inputs = pixels.iter().flat_map(|(_, pixel)| pixel * self.stride..pixel * self.stride + COLUMNS);
-        let inputs = BTreeSet::from_iter(inputs).into_iter().map(|at| {
-            let (input, at) = (input(at), lit(at * column));
-            match self.between {
-                true => quote!(let #input = between(above, here, #at);),
-                false => quote!(let #input = column(here, #at);),
-            }
-        });
-        let mutable = (self.outliers > 0).then(|| quote!(mut));
         pixels.sort_unstable();
-        let sums = pixels.iter().map(|(row, pixel)| {
-            let (name, value) = (sum(*row, *pixel), self.window(*row, *pixel, quote!(b)));
-            quote!(let #mutable #name = #value;)
-        });
+        let sums = self.sums(&pixels);
         let outlier_dots = (self.outliers > 0).then(|| self.outliers(&pixels));
         let stores = packs.iter().map(|pack| {
             let steps = pack.map(|pixel| match pixel {
@@ -198,7 +198,43 @@ impl Depthwise {
                 None => quote!(store_packed(&mut c, #at, #packed);),
             }
         });
-        quote!(#(#inputs)* #(#sums)* #outlier_dots #(#stores)*)
+        quote!(#sums #outlier_dots #(#stores)*)
+    }
+
+    /// Returns the sums of a tile's pixels, without outlier weights.
+    ///
+    /// Few registers hold the sums and one column of inputs, so each column is multiplied by all weights that it meets
+    /// before the next one is loaded. Otherwise all inputs are loaded first, to be reused by the outlier weights.
+    fn sums(&self, pixels: &[(usize, usize)]) -> TokenStream {
+        let inputs = pixels.iter().flat_map(|(_, pixel)| pixel * self.stride..pixel * self.stride + COLUMNS);
+        let inputs = BTreeSet::from_iter(inputs);
+        let load = |at: usize| {
+            let (input, at) = (input(at), lit(at * self.isa.lanes() * QUAD));
+            match self.between {
+                true => quote!(let #input = between(above, here, #at);),
+                false => quote!(let #input = column(here, #at);),
+            }
+        };
+        if self.outliers == 0 && self.isa.registers() <= FEW_REGISTERS {
+            let columns = inputs.into_iter().map(|at| {
+                let (load, x) = (load(at), input(at));
+                let dots = pixels.iter().filter_map(|(row, pixel)| {
+                    let column = at.checked_sub(pixel * self.stride).filter(|column| *column < COLUMNS)?;
+                    let (name, w) = (sum(*row, *pixel), weight(*row, column));
+                    let sums = if column == 0 { quote!(b) } else { quote!(#name) };
+                    Some(quote!(let #name = dot(#x, #w, #sums);))
+                });
+                quote!(#load #(#dots)*)
+            });
+            return quote!(#(#columns)*);
+        }
+        let loads = inputs.into_iter().map(load);
+        let mutable = (self.outliers > 0).then(|| quote!(mut));
+        let sums = pixels.iter().map(|(row, pixel)| {
+            let (name, value) = (sum(*row, *pixel), self.window(*row, *pixel, quote!(b)));
+            quote!(let #mutable #name = #value;)
+        });
+        quote!(#(#loads)* #(#sums)*)
     }
 
     /// Returns `sums` plus the products of a window.
