@@ -4,6 +4,8 @@ use super::{Fused, Node, Product, Shape, Stage, Tensor, Tile};
 
 /// Elements that a vector store can write past the end.
 const SLACK: usize = 15;
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 impl Node {
     /// Bytes of workspace, if it reads `input`.
@@ -11,15 +13,30 @@ impl Node {
         match (self.tile, input) {
             // The inputs of all images of a batch.
             (Some(Tile::Gemm(tile)), Some(input)) if tile.images > 1 => tile.images * input.bytes(),
-            // The sums over all pixels, padded for vector stores.
-            _ if self.tensor.element.is_quantized() && self.op.epilogue().pool.is_some() => {
-                (self.tensor.shape.channels + SLACK) * size_of::<i32>()
+            _ if self.tensor.element.is_quantized() => {
+                let widened = input.and_then(|input| self.widened(input));
+                self.pool_bytes() + widened.map_or(0, Widened::bytes)
             }
             (Some(Tile::Gemm(tile)), _) => {
                 dots(self.op.product(), tile.chunk, self.op.epilogue().unpooled(self.tensor.shape))
             }
             _ => 0,
         }
+    }
+
+    /// Bytes of the sums over all pixels at the start of the workspace of a quantized convolution that is pooled, padded
+    /// for vector stores.
+    pub fn pool_bytes(&self) -> usize {
+        match self.op.epilogue().pool {
+            Some(_) => ((self.tensor.shape.channels + SLACK) * size_of::<i32>()).next_multiple_of(LINE),
+            None => 0,
+        }
+    }
+
+    /// Returns the widened pixels of `input` at the end of the workspace, if the inner product is the fast one of bytes.
+    pub fn widened(&self, input: Tensor) -> Option<Widened> {
+        let fast = self.op.product() == Product::Fast && self.tensor.element.is_quantized();
+        fast.then(|| Widened { channels: input.shape.channels, cols: input.shape.pixels(), rows: 1 })
     }
 
     /// Whether the workspace is written before the node runs, once per image of a batch.
@@ -51,8 +68,9 @@ impl Fused {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Widened {
-    /// Channels of a pixel, and pixels of a row.
+    /// Channels of a pixel.
     pub channels: usize,
+    /// Pixels of a row.
     pub cols: usize,
     /// Rows that are held at once.
     pub rows: usize,

@@ -9,12 +9,12 @@
 //! layouts and tiles, which depend on the choice. Whether the weights allow the fast product is decided later, when
 //! they are packed.
 //!
-//! Quantized values are exact with either product. The expansions of their fused blocks use the fast one where it takes
-//! fewer instructions.
+//! Quantized values are exact with either product. The expansions of their fused blocks and the head use the fast one
+//! where it takes fewer instructions.
 //!
 //! Postcondition: every convolution has its [`Product`].
 
-use crate::ir::{Factors, Fused, Graph, Op, Product, Stage, Tensor};
+use crate::ir::{Factors, Graph, NodeId, Op, Product, Stage, Tensor};
 use crate::schedule::float::fast_pays;
 use crate::spec::Numerics;
 use crate::target::{DotForm, Isa, IsaFacts};
@@ -23,6 +23,8 @@ pub fn choose_products(graph: &mut Graph, numerics: Numerics, isa: Isa) {
     let ids: Vec<_> = graph.ids().collect();
     for id in ids {
         let Some(input) = graph.inputs(id).first().map(|input| graph.node(*input).tensor) else { continue };
+        let filters = |id: &NodeId| matches!(graph.node(*id).op, Op::DepthwiseConv2d(_));
+        let in_block = graph.inputs(id).iter().chain(&graph.readers(id)).any(filters);
         let node = graph.node_mut(id);
         let output = node.tensor;
         match &mut node.op {
@@ -32,22 +34,27 @@ pub fn choose_products(graph: &mut Graph, numerics: Numerics, isa: Isa) {
                     choose(&mut stage.op, input, stage.tensor, numerics, isa);
                     input = stage.tensor;
                 }
-                choose_of_bytes(fused, isa);
+                if let [Stage { op, .. }, Stage { op: Op::DepthwiseConv2d(_), .. }, ..] = &mut *fused.stages
+                    && output.element.is_quantized()
+                {
+                    choose_of_bytes(op, isa);
+                }
             }
-            op => choose(op, input, output, numerics, isa),
+            op => {
+                choose(op, input, output, numerics, isa);
+                if !in_block && output.element.is_quantized() {
+                    choose_of_bytes(op, isa);
+                }
+            }
         }
     }
 }
 
-/// Chooses the product of a quantized block's expansion.
-fn choose_of_bytes(fused: &mut Fused, isa: Isa) {
-    if let [Stage { op: Op::Conv2d(expand), tensor, .. }, Stage { op: Op::DepthwiseConv2d(_), .. }, ..] =
-        &mut *fused.stages
-        && tensor.element.is_quantized()
-        && expand.window.is_point()
-        && isa.pixel_form() == DotForm::CrossedWords
-    {
-        expand.product = Product::Fast;
+/// Chooses the product of a quantized convolution that reads pixels.
+fn choose_of_bytes(op: &mut Op, isa: Isa) {
+    let Op::Conv2d(conv) = op else { return };
+    if conv.window.is_point() && isa.pixel_form() == DotForm::CrossedWords {
+        conv.product = Product::Fast;
     }
 }
 

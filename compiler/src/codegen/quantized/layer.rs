@@ -1,15 +1,15 @@
 //! Products over whole values: head, classifier, and convolutions outside of fused blocks.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::quote;
+use quote::{ToTokens, quote};
 
 use super::block::{product_calls, unfused};
-use super::kernel::{Activations, Finish, Product, Writeback};
+use super::kernel::{Activations, Finish, Product, Widen, Writeback};
 use super::pack::Plan;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::step::{Code, Context, Team, note, parts_of, place};
 use crate::codegen::tokens::{affine, lit, repeat, sum};
-use crate::ir::{Node, NodeId, Op, Order, Tensor, Tile, Window};
+use crate::ir::{Node, NodeId, Op, Order, Tensor, Tile, Widened, Window};
 use crate::schedule::quantized::{QUAD, Sharing, sharing};
 use crate::target::IsaFacts;
 
@@ -37,11 +37,16 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
     // The rows of windowed pixels overlap, so each row is a call. Pointwise pixels are contiguous.
     let (pixels, count) = if window.is_point() { (shape.pixels(), 1) } else { (shape.width, shape.height) };
     let row = layout.row_stride(from);
+    let widened = node.widened(input.tensor);
     let vectors = layout.group / isa.lanes();
     let (a, k) = match layout.order {
         Order::PixelQuads { lanes } => {
             let vector = layout.group_stride(from) / vectors;
             (Activations::PixelQuads { vector, quads: lanes / QUAD }, layout.group / QUAD)
+        }
+        _ if widened.is_some() => {
+            let pixel = widened.map_or(0, Widened::pixel);
+            (Activations::Strided { pixel, quad: QUAD * size_of::<i16>() }, from.channels.div_ceil(QUAD))
         }
         Order::ChannelQuads => (Activations::Strided { pixel: QUAD, quad: layout.plane(from) }, layout.group / QUAD),
         _ => {
@@ -103,9 +108,16 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
                 let windows = windows.map(|at| sum(&[from_first.clone(), at]));
                 let at = affine(0, &[("row", shape.width * channels, count)]);
                 let to = sum(&[to_first.clone(), at, times(channel, size)]);
+                let (source, windows): (_, Vec<_>) = match widened {
+                    Some(_) => {
+                        let at = node.pool_bytes();
+                        (quote!(sums), windows.map(|window| sum(&[lit(at).to_token_stream(), window])).collect())
+                    }
+                    None => (quote!(x), windows.collect()),
+                };
                 let added = residual.map(|_| quote!(, rt::src(added, #to)));
                 quote! {
-                    #kernel([#(rt::src(x, #windows)),*], w.at(#weights), w.at(#header), rt::dst(#to_area, #to) #added);
+                    #kernel([#(rt::src(#source, #windows)),*], w.at(#weights), w.at(#header), rt::dst(#to_area, #to) #added);
                 }
             })
         });
@@ -115,6 +127,15 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
         sharing.parts(shape.height / unit, |first, units| part(first, units, finish, kernels))
     };
     let mut kernels = Vec::new();
+    let wide = lit(node.pool_bytes());
+    let widen = widened.map(|to| {
+        let kernel = Widen { isa, rows: 1, to }.kernel();
+        let ident = kernel.ident();
+        kernels.push(kernel);
+        let once = context.team.once(quote!(#ident([rt::src(x, 0)], rt::dst(sums, #wide));));
+        let wait = context.team.wait();
+        quote!(#once #wait)
+    });
     let work = match epilogue.activation.is_some() && isa.has_biased_sums() {
         true => {
             let (general, biased) = (calls(plan.general(), &mut kernels), calls(plan.fast(), &mut kernels));
@@ -136,6 +157,7 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
             rt::note!(#note);
             #parts
             #out
+            #widen
             #work
             #average
         }

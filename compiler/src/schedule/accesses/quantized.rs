@@ -3,7 +3,7 @@
 use mbvc_runtime::Team;
 
 use super::{Area, Run, Trace};
-use crate::ir::{Fused, Graph, Node, NodeId, Op, Order, Tensor, Tile, Window};
+use crate::ir::{Fused, Graph, Node, NodeId, Op, Order, Place, Tensor, Tile, Window};
 use crate::schedule::phases::{Phase, phases};
 use crate::schedule::quantized::{PanelForm, QUAD, Sharing, panel_forms, shares_groups, sharing};
 use crate::schedule::team::{self, Thread};
@@ -170,8 +170,16 @@ fn product(graph: &Graph, node: &Node, id: NodeId, isa: Isa, threads: usize, tra
     let shape = epilogue.unpooled(node.tensor.shape);
     let forms = panel_forms(isa, shape.channels, tile.nv, node.tensor.layout.order);
     let out = trace.value(node);
+    if let (Some(_), Some(place)) = (node.widened(input), node.workspace) {
+        let at = node.pool_bytes();
+        let wide = trace.area(Place { offset: place.offset + at, bytes: place.bytes - at, ..place });
+        once(wide, wide.bytes, trace);
+        trace.wait();
+        trace.read(wide);
+    }
     if epilogue.pool.is_some() {
-        let Some(sums) = node.workspace.map(|place| trace.area(place)) else { return };
+        let sums = node.workspace.map(|place| trace.area(Place { bytes: node.pool_bytes(), ..place }));
+        let Some(sums) = sums else { return };
         match sharing(input.layout.order, shape.width) {
             Sharing::Panels => panels(&forms, trace.thread(), &mut |form, first, _| {
                 trace.write(sums, Run::once(first * size_of::<i32>(), form.width() * size_of::<i32>()));

@@ -128,12 +128,25 @@ impl Finish {
     }
 }
 
-/// Whether dot products are added to sums by an instruction of their own.
-///
-/// In straight-line code, the compiler would add the products of several quads before it adds them to the sums, and
-/// spill.
+/// Whether dot products are added to sums by an instruction of their own. They take more instructions, and unrolled
+/// short runs would not fit in registers.
 fn adds_apart(form: DotForm) -> bool {
     matches!(form, DotForm::Words | DotForm::PairedBytes | DotForm::CrossedWords)
+}
+
+/// Returns a loop over `quads` quads, the first of which is `k` in `step`, two per iteration.
+fn in_pairs(quads: usize, step: TokenStream) -> TokenStream {
+    let (pairs, last) = (lit(quads / 2), lit(quads - 1));
+    let whole = (quads > 1).then(|| {
+        quote! {
+            for pair in 0..rt::unseen(#pairs) {
+                { let k = 2 * pair; #step }
+                { let k = 2 * pair + 1; #step }
+            }
+        }
+    });
+    let rest = (quads % 2 == 1).then(|| quote!({ let k = rt::unseen(#last); #step }));
+    quote!(#whole #rest)
 }
 
 /// Returns the vocabulary of a kernel's vectors and dot products, if it is not that of its module.
@@ -142,6 +155,7 @@ fn vocabulary(isa: Isa, half: bool, form: DotForm) -> TokenStream {
     let module = if half { quote!(#module::half) } else { quote!(#module) };
     let vectors = half.then(|| quote!(use rt::simd::quantized::#module::*;));
     let dots = match form {
+        DotForm::Words => quote!(use rt::simd::quantized::#module::in_order::dot;),
         _ if form == isa.dot_form() => quote!(),
         DotForm::CrossedWords => quote!(use rt::simd::quantized::#module::fast::{broadcast, dot, minus, weights};),
         _ => quote!(use rt::simd::quantized::#module::pairs::{broadcast, dot, weights};),

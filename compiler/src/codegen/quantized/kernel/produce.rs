@@ -8,7 +8,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 
 use super::lanes::Run;
-use super::{Finish, adds_apart, outliers, vocabulary};
+use super::{Finish, adds_apart, in_pairs, outliers, vocabulary};
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::quantized::pack::outlier_bytes;
@@ -76,7 +76,9 @@ impl Produce {
         let (ident, feature, rows) = (format_ident!("{name}"), self.isa.target_feature(), lit(self.input_rows()));
         let (range, mut first) = (self.finish.range(), 0);
         let vocabulary = vocabulary(self.isa, false, self.form);
-        let nests = near_equal(self.cols, self.mr).into_iter().map(|(pixels, count)| {
+        // Fewer rows leave registers for more pixels.
+        let mr = self.mr * QUAD / self.rows;
+        let nests = near_equal(self.cols, mr).into_iter().map(|(pixels, count)| {
             let nest = self.nest(first, pixels, count);
             first += pixels * count;
             nest
@@ -205,10 +207,7 @@ impl Produce {
                 }
                 1 if !adds_apart(self.form) => repeat("k", quads, step),
                 // The compiler would unroll short runs fully, order their products by weight, and spill sums.
-                _ => {
-                    let quads = lit(quads);
-                    quote!(for k in 0..rt::unseen(#quads) { #step })
-                }
+                _ => in_pairs(quads, step),
             };
             quote!(#products #outlier_dots)
         });

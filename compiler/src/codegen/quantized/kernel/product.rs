@@ -4,10 +4,10 @@
 //! pixels.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::{ToTokens, format_ident, quote};
 
 use super::lanes::{Run, four_pixels};
-use super::{Finish, adds_apart, outliers, vocabulary};
+use super::{Finish, adds_apart, in_pairs, outliers, vocabulary};
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::quantized::pack::outlier_bytes;
@@ -127,7 +127,8 @@ impl Product {
             Writeback::Pool => "_pool",
         };
         let (channels, k) = ((nv - 1) * self.lanes() + self.last, self.runs * self.k * QUAD);
-        let family = if self.runs == 1 { "pw".to_owned() } else { format!("conv{0}x{0}", self.runs) };
+        let fast = if self.form == DotForm::CrossedWords { "_fast" } else { "" };
+        let family = if self.runs == 1 { "pw".to_owned() + fast } else { format!("conv{0}x{0}", self.runs) };
         let (finish, isa) = (self.finish.name(), self.isa.name());
         format!("u8_{family}{finish}{writeback}_{mr}x{channels}_k{k}_px{pixels}_{a}_c{c_pixel}__{isa}")
     }
@@ -244,13 +245,14 @@ impl Product {
                     let places: Vec<_> = (0..pixels).map(|at| (quote!(a[#run_lit]), at * pixel)).collect();
                     Run { pixels: &places, quads: self.k, first, nv: self.nv, vector }.dots()
                 }
+                Activations::Strided { quad, .. } if adds_apart(self.form) && self.k > 1 => {
+                    in_pairs(self.k, step(0, "k", 1, self.k, affine(0, &[("k", quad, self.k)])))
+                }
                 Activations::Strided { quad, .. } => {
                     repeat("k", self.k, step(0, "k", 1, self.k, affine(0, &[("k", quad, self.k)])))
                 }
                 Activations::PixelQuads { .. } if adds_apart(self.form) => {
-                    let step = step(0, "k", 1, self.k, self.a.any_quad());
-                    let quads = lit(self.k);
-                    quote!(for k in 0..rt::unseen(#quads) { #step })
+                    in_pairs(self.k, step(0, "k", 1, self.k, self.a.any_quad()))
                 }
                 Activations::PixelQuads { vector, quads } => {
                     let turns = self.k / quads;
@@ -266,8 +268,14 @@ impl Product {
         });
         let ends = (0..self.nv).map(|n| self.end(n, pixels));
         let count = lit(pixels);
+        // The products of a pixel's pairs, which are after its quads.
+        let products_of_pixel = (self.form == DotForm::CrossedWords).then(|| {
+            let at = sum(&[pixel.clone(), lit(self.k * QUAD * size_of::<i16>()).to_token_stream()]);
+            unroll(pixels, quote!(#(sums[P][#index] = minus(sums[P][#index], a[0], #at);)*))
+        });
         quote! {
             let mut sums = [[#(load_sums(w, #bias)),*]; #count];
+            #products_of_pixel
             #(#products)*
             #(#ends)*
         }
