@@ -216,23 +216,31 @@ impl<'p, 'w, 'o> Packing<'p, 'w, 'o> {
         if !self.outputs.is_ordered() {
             return Sums::new(rows.map(|row| row[positions.clone()].iter().copied()), |byte| self.number(byte));
         }
-        let mut channels = [0; Sums::CHANNELS];
-        for (channel, position) in channels.iter_mut().zip(positions.clone()) {
-            *channel = self.outputs.channel(position);
-        }
-        let channels = &channels[..positions.len()];
+        let channels = &self.channels(positions.clone())[..positions.len()];
         Sums::new(rows.map(|row| channels.iter().map(|channel| row[*channel])), |byte| self.number(byte))
     }
 
-    /// Returns the sum of the products of the weights of a channel in pairs.
-    fn crossed(&self, channel: usize) -> i32 {
-        let weight = |row: &[u8]| i32::from(self.number(row[channel]));
+    /// Returns, for the channels at some positions, the sums of the products of their weights in pairs.
+    fn crossed(&self, positions: core::ops::Range<usize>) -> [i32; Sums::CHANNELS] {
+        let channels = self.channels(positions.clone());
+        let mut sums = [0_i32; Sums::CHANNELS];
         let mut rows = self.weight.chunks_exact(self.layer.channels);
-        let mut sum = 0_i32;
         while let (Some(a), Some(b)) = (rows.next(), rows.next()) {
-            sum = sum.wrapping_add(weight(a) * weight(b));
+            for (sum, channel) in sums.iter_mut().zip(&channels[..positions.len()]) {
+                let product = i32::from(self.number(a[*channel])) * i32::from(self.number(b[*channel]));
+                *sum = sum.wrapping_add(product);
+            }
         }
-        sum
+        sums
+    }
+
+    /// Returns the channels at some positions, at most `Sums::CHANNELS`.
+    fn channels(&self, positions: core::ops::Range<usize>) -> [usize; Sums::CHANNELS] {
+        let mut channels = [0; Sums::CHANNELS];
+        for (channel, position) in channels.iter_mut().zip(positions) {
+            *channel = self.outputs.channel(position);
+        }
+        channels
     }
 
     /// Returns the bias with the contributions of zero points.
@@ -327,11 +335,12 @@ impl<'p, 'w, 'o> Packing<'p, 'w, 'o> {
             put(position - first, [0; 3]);
         }
         if self.layer.form == DotForm::CrossedWords {
-            for position in first..end {
-                let bias = &mut to[(position - first) * 4..][..4];
-                let crossed = self.crossed(self.outputs.channel(position));
-                let number = i32::from_le_bytes(core::array::from_fn(|byte| bias[byte])).wrapping_sub(crossed);
-                bias.copy_from_slice(&number.to_le_bytes());
+            for from in (first..end).step_by(Sums::CHANNELS) {
+                let positions = from..end.min(from + Sums::CHANNELS);
+                let biases = to[(from - first) * 4..].as_chunks_mut::<4>().0;
+                for (bias, crossed) in biases.iter_mut().zip(self.crossed(positions.clone())).take(positions.len()) {
+                    *bias = i32::from_le_bytes(*bias).wrapping_sub(crossed).to_le_bytes();
+                }
             }
         }
         Ok(())

@@ -72,16 +72,20 @@ impl Packing<'_, '_, '_> {
         }
     }
 
-    /// Returns the number of parts of two rows that have a pair with outliers, or `most` if there are more.
+    /// Returns the number of parts of two rows that have a pair with outliers, or at least `most` if there are more.
     fn outliers_of_rows(&self, a: usize, b: usize, most: usize) -> usize {
-        let [a, b] = [a, b].map(|channel| self.weights(channel, 0..self.layer.channels).chunks(SOME));
-        let mut count = 0;
-        for (a, b) in a.zip(b) {
+        let [a, b] = [a, b].map(|channel| self.weights(channel, 0..self.layer.channels).as_chunks::<SOME>());
+        // Without an early exit, in vectors.
+        let all = |a: &[u8], b: &[u8]| {
             let pairs = a.iter().zip(b).map(|(a, b)| is_pair(self.number(*a), self.number(*b)));
-            count += usize::from(!pairs.fold(true, |all, pair| all & pair));
+            pairs.fold(true, |all, pair| all & pair)
+        };
+        let mut count = usize::from(!all(a.1, b.1));
+        for (a, b) in a.0.iter().zip(b.0) {
             if count >= most {
                 break;
             }
+            count += usize::from(!all(a, b));
         }
         count
     }

@@ -92,9 +92,15 @@ impl<'p> Packing<'p, '_, '_> {
             return vectors.into_iter().any(|vector| {
                 let mut gathered = Quad::default();
                 let [a, b, c, d] = self.quad(products, vector, &mut gathered);
-                let weights = a.iter().zip(b).zip(c).zip(d);
-                let mut quads = weights.map(|(((a, b), c), d)| [a, b, c, d].map(|byte| self.number(*byte).into()));
-                quads.any(|quad| self.layer.form.part(quad, part) != [0; 4])
+                let pairs = |a: &[u8], b: &[u8]| {
+                    let pairs = a.iter().zip(b).map(|(a, b)| [self.number(*a), self.number(*b)]);
+                    match part {
+                        // Without an early exit, in vectors.
+                        1 => !pairs.fold(true, |all, [a, b]| all & outliers::is_pair(a, b)),
+                        _ => pairs.into_iter().any(|pair| outliers::pair_part(pair.map(i32::from), part) != [0; 2]),
+                    }
+                };
+                pairs(a, b) || pairs(c, d)
             });
         }
         let rows = products.into_iter().flatten().map(|k| self.weights(self.inputs.channel(k), channels.clone()));

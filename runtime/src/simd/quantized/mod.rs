@@ -82,6 +82,8 @@ pub mod neon;
 #[cfg(target_arch = "aarch64")]
 pub mod neondot;
 pub mod portable;
+#[cfg(all(test, target_arch = "x86_64"))]
+mod product_tests;
 #[cfg(test)]
 mod reference_tests;
 #[cfg(target_arch = "x86_64")]

@@ -8,19 +8,19 @@ use crate::quantized::arithmetic::round_ties_even;
 use crate::simd::{Dst, Src};
 
 /// Views bytes of a test.
-fn src(bytes: &[u8]) -> Src<'_, u8> {
+pub(super) fn src(bytes: &[u8]) -> Src<'_, u8> {
     // SAFETY: tests pass what an operation reads, and debug builds check it.
     unsafe { Src::new(bytes) }
 }
 
 /// As [`src`], for writing.
-fn dst(bytes: &mut [u8]) -> Dst<'_, u8> {
+pub(super) fn dst(bytes: &mut [u8]) -> Dst<'_, u8> {
     // SAFETY: as in `src`.
     unsafe { Dst::new(bytes) }
 }
 
 /// Pseudorandom numbers, the same in every run.
-struct Noise(u32);
+pub(super) struct Noise(pub u32);
 
 impl Noise {
     fn next(&mut self) -> i32 {
@@ -29,14 +29,14 @@ impl Noise {
     }
 
     /// Bytes, a quarter of them at the ends of their range.
-    fn bytes(&mut self, count: usize) -> Vec<u8> {
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         (0..count)
             .map(|_| [0, 0x7f, 0x80, 0xff].get((self.next() & 15) as usize).copied().unwrap_or(self.next() as u8))
             .collect()
     }
 }
 
-fn words(numbers: &[i32]) -> Vec<u8> {
+pub(super) fn words(numbers: &[i32]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
