@@ -13,7 +13,7 @@ use crate::{Isa, Precision, Src};
 /// on two units, and leave four of sixteen registers to the factors.
 const ROWS: usize = 6;
 const COLUMNS: usize = 2;
-/// Rows where a value takes two registers of sixteen: portable vectors, and factors of AVX2's `dot`.
+/// Rows where a value takes two registers of sixteen: portable vectors.
 const NARROW_ROWS: usize = 3;
 const STEPS: usize = 100_000;
 /// Values of the buffer that sums and factors are loaded from, for vectors of up to 16 floats.
@@ -169,16 +169,17 @@ fn multiply_pairs(isa: Isa, values: Src<'_>) -> usize {
 }
 
 macro_rules! dot_loops {
-    ($($(#[$attribute:meta])* $name:ident: $isa:ident, $rows:expr;)+) => {$(
+    ($($(#[$attribute:meta])* $name:ident: $isa:ident $(:: $dots:ident)?, $rows:expr;)+) => {$(
         $(#[$attribute])*
         fn $name(values: Src<'_, u8>) -> usize {
-            use crate::simd::quantized::$isa::{LANES, WEIGHTS, column, dot, load_sums, weights};
+            use crate::simd::quantized::$isa::{LANES, load_sums};
+            use crate::simd::quantized::$isa$(::$dots)?::{WEIGHTS, broadcast, dot, weights};
             let right = [weights(values, 0), weights(values, WEIGHTS)];
-            let mut left = [column(values, 0); $rows];
+            let mut left = [broadcast(values, 0); $rows];
             let mut sums = [[load_sums(values, 0); COLUMNS]; $rows];
             let mut row = 0;
             while row < $rows {
-                left[row] = column(values, row * LANES * 4);
+                left[row] = broadcast(values, row * 4);
                 sums[row] = [load_sums(values, row * LANES * 4), load_sums(values, ($rows + row) * LANES * 4)];
                 row += 1;
             }
@@ -197,7 +198,7 @@ macro_rules! dot_loops {
     )+};
 }
 
-// Six sums for AVX2, whose factors take two registers each and whose last operation, an addition, has a latency of one.
+// The dot products of AVX2 and AVX-512 without VNNI that most products use.
 dot_loops! {
     dots_portable: portable, NARROW_ROWS;
     #[cfg(target_arch = "aarch64")]
@@ -208,13 +209,13 @@ dot_loops! {
     dots_neondot: neondot, ROWS;
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    dots_avx2: avx2, NARROW_ROWS;
+    dots_avx2: avx2::pairs, ROWS;
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma,avxvnni")]
     dots_avxvnni: avxvnni, ROWS;
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-    dots_avx512: avx512, ROWS;
+    dots_avx512: avx512::pairs, ROWS;
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     dots_avx512vnni: avx512vnni, ROWS;

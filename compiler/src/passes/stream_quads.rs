@@ -12,8 +12,8 @@
 use super::border::{border, ring_before_window};
 use crate::ir::{DepthwiseTile, Fused, GemmTile, Layout, Op, Order, Padding, Product, Shape, Tensor, Tile, Window};
 use crate::schedule::balance::is_balanced;
-use crate::schedule::quantized::{dense_form, split};
 use crate::schedule::quantized::{self, QUAD};
+use crate::schedule::quantized::{dense_form, split};
 use crate::schedule::taps::Taps;
 use crate::target::{DotForm, Isa, IsaFacts};
 
@@ -64,7 +64,13 @@ pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa, threads: usize) 
     if let Some(project) = stages.get_mut(at + 1) {
         let channels = project.tensor.shape.channels;
         let pixels = [rows * output.width, unit(left.order)];
-        project.tile = Some(product((isa, dense_form(isa, Product::Plain, left.order)), threads, pixels, channels, vectors * lanes / QUAD));
+        project.tile = Some(product(
+            (isa, dense_form(isa, Product::Plain, left.order)),
+            threads,
+            pixels,
+            channels,
+            vectors * lanes / QUAD,
+        ));
     }
 }
 
@@ -89,13 +95,7 @@ pub fn depthwise(window: Window) -> Tile {
 
 /// Returns the tile of the classifier, or of a convolution over `pixels` consecutive pixels. The tile's pixels are a
 /// multiple of `unit`. The threads of a team share its panels.
-pub fn product(
-    isa: (Isa, DotForm),
-    threads: usize,
-    [pixels, unit]: [usize; 2],
-    channels: usize,
-    k: usize,
-) -> Tile {
+pub fn product(isa: (Isa, DotForm), threads: usize, [pixels, unit]: [usize; 2], channels: usize, k: usize) -> Tile {
     let vectors = split(isa.0, channels).0.max(1);
     let (mr, nv) =
         quantized::product_tile(isa, [pixels, unit], vectors, k, |nv| is_balanced(vectors.div_ceil(nv), threads));

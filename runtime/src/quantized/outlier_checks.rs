@@ -1,8 +1,8 @@
 //! Checks of the outlier lists in a packed block: kernels read at offsets in the lists, so a damaged file must
 //! be rejected.
 
-use super::outliers;
 use super::DotForm;
+use super::outliers;
 use super::plan::{Matrix, PanelRun, QuantPlan, Taps, finish_bytes};
 
 impl QuantPlan<'_> {

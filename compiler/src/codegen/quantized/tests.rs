@@ -2,20 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use super::kernel::{Activations, Depthwise, Finish, Interleave, Produce, Product, Writeback};
+use mbvc_runtime::quantized::arithmetic::Integer;
+
+use super::kernel::{Activations, Depthwise, Finish, Interleave, Produce, Product, Widen, Writeback};
 use crate::codegen::float::tests::formatted;
 use crate::codegen::kernel::Kernel;
 use crate::diagnostic::SourceFile;
-use crate::ir::{Fused, Graph, Op, Order, Tensor};
-use mbvc_runtime::quantized::arithmetic::Integer;
-
+use crate::ir::{Fused, Graph, Op, Order, Tensor, Widened};
 use crate::schedule::taps::Taps;
 use crate::spec::{Overrides, Precision};
-use crate::target::{Isa, IsaFacts};
+use crate::target::{DotForm, Isa, IsaFacts};
 
-/// Returns an expansion of 16 channels, and a stem whose ends are gathered.
-fn producers(isa: Isa, outliers: usize) -> [Kernel; 2] {
-    let lanes = isa.lanes();
+/// Returns an expansion of 16 channels, with the kernel that widens its input if it has one, and a stem whose ends are
+/// gathered.
+fn producers(isa: Isa, outliers: usize) -> Vec<Kernel> {
+    let (lanes, form) = (isa.lanes(), isa.pixel_form());
+    let widened = (form == DotForm::CrossedWords).then_some(Widened { channels: 16, cols: 6, rows: 4 });
     let expand = Produce {
         isa,
         taps: Taps { runs: 1, run: 16, quads: 4, ends: false },
@@ -23,17 +25,27 @@ fn producers(isa: Isa, outliers: usize) -> [Kernel; 2] {
         first: 0,
         rows: 4,
         cols: 6,
-        a_pixel: 16,
+        a_pixel: widened.map_or(16, Widened::pixel),
         c_vector: 8 * lanes * 4,
         mr: 1,
         nv: 2,
         finish: Finish::Biased,
-        form: isa.dot_form(),
+        form,
         outliers,
     };
     let taps = Taps { runs: 3, run: 9, quads: 2, ends: true };
-    let stem = Produce { taps, stride: 2, first: 1, rows: 2, a_pixel: 6, finish: Finish::General, ..expand };
-    [expand.kernel(), stem.kernel()]
+    let stem = Produce {
+        taps,
+        stride: 2,
+        first: 1,
+        rows: 2,
+        a_pixel: 6,
+        finish: Finish::General,
+        form: isa.dot_form(),
+        ..expand
+    };
+    let widen = widened.map(|to| Widen { isa, rows: 4, to }.kernel());
+    widen.into_iter().chain([expand.kernel(), stem.kernel()]).collect()
 }
 
 fn others(isa: Isa) -> [Kernel; 3] {
@@ -161,5 +173,28 @@ fn the_embedding_has_the_quantization_of_the_pool() {
         let embedding = plan.split("embedding :").nth(1).and_then(|rest| rest.split('}').next()).unwrap_or_default();
         assert!(embedding.contains("\"head.pool.scale\""), "{embedding}");
         assert_eq!(program.embedding.len(), 64);
+    }
+}
+
+/// Channels are ordered where a projection multiplies pairs of bytes and nothing else reads them, in fused and in unfused
+/// blocks; the first block of this network has no expansion, so that the stem's channels are ordered.
+#[test]
+fn channels_between_an_expansion_and_its_projection_are_ordered() {
+    let orders = |isa: &str, fusion: &str| {
+        let mut overrides = Overrides::none();
+        overrides.set("precision", "int8").set("isa", isa).set("fusion", fusion);
+        let source = SourceFile::new("tiny.yaml", include_str!("../../../../specs/tiny.yaml"));
+        let compiled = crate::compile(&source, &overrides).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let plan = compiled.programs[0].packs.tokens().to_string();
+        let count = |text: &str| plan.matches(text).count();
+        let indices = |role: &str| count(&format!("{role} : :: core :: option :: Option :: Some"));
+        (count("ChannelOrder {"), indices("inputs"), indices("outputs"), count("depthwise.weight\""))
+    };
+    for fusion in ["block", "relu6"] {
+        let (orders_of, inputs, outputs, blocks) = orders("avx2", fusion);
+        assert_eq!(inputs, orders_of, "{fusion}");
+        assert_eq!(outputs, 2 * orders_of, "{fusion}");
+        assert!((blocks - 1..=blocks).contains(&orders_of), "{fusion}: {orders_of} of {blocks}");
+        assert_eq!(orders("avx512vnni", fusion).0, 0);
     }
 }

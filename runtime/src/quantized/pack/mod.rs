@@ -20,7 +20,7 @@ use crate::preprocess::Preprocess;
 use crate::quantized::arithmetic::{Add, Fixed, Integer, Limits, Pool, PoolKind, Quant, Requantize};
 use crate::scratch::{Line, bytes, bytes_mut};
 use crate::simd::quantized::BIAS;
-use order::Positions;
+use order::{Positions, Rows};
 
 /// 32-bit numbers in the widest vector.
 const MOST_LANES: usize = 16;
@@ -48,7 +48,8 @@ impl Plan for QuantPlan<'_> {
         let (block, orders) = block.split_at_mut(end);
         for order in self.orders {
             let reader = Packing::new(self, &self.layers[order.reader], weights, &[])?;
-            reader.choose_order(&mut orders[order.at - end..][..order.channels * 2]);
+            let rows = Rows { stored: reader.weight, width: reader.layer.channels, number: |byte| reader.number(byte) };
+            rows.choose(orders[order.at - end..][..order.channels * 2].as_chunks_mut().0);
         }
         self.layers.iter().try_for_each(|layer| Packing::new(self, layer, weights, orders)?.pack(block))
     }

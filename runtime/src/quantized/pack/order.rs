@@ -4,7 +4,6 @@
 //! these channels in any order, and no other layer reads them, so packing pairs each channel with one whose weights have
 //! room for it.
 
-use super::Packing;
 use crate::quantized::outliers::is_pair;
 
 /// The channel of each position, 16 bits each. Empty for the order of the container.
@@ -18,26 +17,43 @@ impl Positions<'_> {
 
     #[inline(always)]
     pub fn channel(self, position: usize) -> usize {
-        self.0.get(position).map_or(position, |bytes| u16::from_le_bytes(*bytes).into())
+        self.0.get(position).map_or(position, |bytes| channel(*bytes))
     }
+}
+
+#[inline(always)]
+fn channel(bytes: [u8; 2]) -> usize {
+    usize::from(u16::from_le_bytes(bytes))
 }
 
 /// Output channels whose weights are compared at once. A panel has about as many.
 const SOME: usize = 16;
 
-impl Packing<'_, '_, '_> {
-    /// Writes an order of this layer's input channels, 16 bits each: those with the largest weights first, each followed
-    /// by the one with the smallest weights that it forms pairs with.
-    pub(super) fn choose_order(&self, to: &mut [u8]) {
-        let (order, _) = to.as_chunks_mut::<2>();
-        self.sort_by_weight(order);
-        let channel = |bytes: [u8; 2]| usize::from(u16::from_le_bytes(bytes));
+/// The weights of a projection: a row per input channel.
+pub struct Rows<'w, N> {
+    /// Stored weights, `[input channels][width]`.
+    pub stored: &'w [u8],
+    /// Output channels.
+    pub width: usize,
+    /// Converts a stored byte to a weight from -255 to 255.
+    pub number: N,
+}
+
+impl<'w, N: Fn(u8) -> i16> Rows<'w, N> {
+    fn row(&self, channel: usize) -> &'w [u8] {
+        &self.stored[channel * self.width..][..self.width]
+    }
+
+    /// Writes an order of the input channels, 16 bits each: those with the largest weights first, each followed by the
+    /// one with the smallest weights that it forms pairs with.
+    pub fn choose(&self, order: &mut [[u8; 2]]) {
+        self.sort(order);
         for first in (0..order.len().saturating_sub(1)).step_by(2) {
             let (heavy, rest) = order[first..].split_at_mut(1);
             let heavy = channel(heavy[0]);
             let (mut partner, mut least) = (rest.len() - 1, usize::MAX);
             for (at, light) in rest.iter().enumerate().rev() {
-                let outliers = self.outliers_of_rows(heavy, channel(*light), least);
+                let outliers = self.outliers(heavy, channel(*light), least);
                 if outliers < least {
                     (partner, least) = (at, outliers);
                 }
@@ -50,11 +66,11 @@ impl Packing<'_, '_, '_> {
     }
 
     /// Sorts the input channels by the mean magnitude of their weights, in descending order.
-    fn sort_by_weight(&self, order: &mut [[u8; 2]]) {
+    fn sort(&self, order: &mut [[u8; 2]]) {
         let bucket = |channel: usize| {
-            let weights = self.weights(channel, 0..self.layer.channels).iter();
-            let sum: usize = weights.map(|byte| usize::from(self.number(*byte).unsigned_abs())).sum();
-            255 - (2 * sum / self.layer.channels.max(1)).min(255)
+            let weights = self.row(channel).iter();
+            let sum: usize = weights.map(|byte| usize::from((self.number)(*byte).unsigned_abs())).sum();
+            255 - (2 * sum / self.width.max(1)).min(255)
         };
         let mut ends = [0; 256];
         for channel in 0..order.len() {
@@ -73,11 +89,11 @@ impl Packing<'_, '_, '_> {
     }
 
     /// Returns the number of parts of two rows that have a pair with outliers, or at least `most` if there are more.
-    fn outliers_of_rows(&self, a: usize, b: usize, most: usize) -> usize {
-        let [a, b] = [a, b].map(|channel| self.weights(channel, 0..self.layer.channels).as_chunks::<SOME>());
+    fn outliers(&self, a: usize, b: usize, most: usize) -> usize {
+        let [a, b] = [a, b].map(|channel| self.row(channel).as_chunks::<SOME>());
         // Without an early exit, in vectors.
         let all = |a: &[u8], b: &[u8]| {
-            let pairs = a.iter().zip(b).map(|(a, b)| is_pair(self.number(*a), self.number(*b)));
+            let pairs = a.iter().zip(b).map(|(a, b)| is_pair((self.number)(*a), (self.number)(*b)));
             pairs.fold(true, |all, pair| all & pair)
         };
         let mut count = usize::from(!all(a.1, b.1));
@@ -88,5 +104,60 @@ impl Packing<'_, '_, '_> {
             count += usize::from(!all(a, b));
         }
         count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec;
+    use std::vec::Vec;
+
+    use super::*;
+
+    fn rows(stored: &[u8], width: usize) -> Rows<'_, impl Fn(u8) -> i16> {
+        Rows { stored, width, number: |byte| i16::from(byte.cast_signed()) }
+    }
+
+    fn chosen(rows: &Rows<'_, impl Fn(u8) -> i16>, channels: usize) -> Vec<usize> {
+        let mut order = vec![[0; 2]; channels];
+        rows.choose(&mut order);
+        order.into_iter().map(channel).collect()
+    }
+
+    #[test]
+    fn large_weights_are_next_to_small_ones() {
+        // Two rows of large weights of one sign, two of small ones, and one left over.
+        let stored = [100, 100, 90, 90, 60, 20, 10, 10, 50, 50].map(|weight: i8| weight.cast_unsigned());
+        assert_eq!(chosen(&rows(&stored, 2), 5), [0, 3, 1, 2, 4]);
+        assert_eq!(chosen(&rows(&stored, 2), 1), [0]);
+        assert_eq!(chosen(&rows(&[], 2), 0), [0; 0]);
+    }
+
+    #[test]
+    fn an_order_is_a_permutation_with_fewer_outliers() {
+        const CHANNELS: usize = 96;
+        const WIDTH: usize = 40;
+        let mut state = 5_u32;
+        let stored: Vec<u8> = (0..CHANNELS * WIDTH)
+            .map(|_| {
+                // Sums of three numbers: few are large, as in trained networks.
+                let mut next = || {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    (state >> 24) as i32 % 85 - 42
+                };
+                ((next() + next() + next()) as i8).cast_unsigned()
+            })
+            .collect();
+        let rows = rows(&stored, WIDTH);
+        let order = chosen(&rows, CHANNELS);
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        assert!(sorted.into_iter().eq(0..CHANNELS));
+        let outliers = |order: &[usize]| -> usize {
+            order.as_chunks::<2>().0.iter().map(|[a, b]| rows.outliers(*a, *b, usize::MAX)).sum()
+        };
+        let (natural, chosen) = (outliers(&(0..CHANNELS).collect::<Vec<_>>()), outliers(&order));
+        assert!(4 * chosen < natural, "{chosen} of {natural}");
     }
 }

@@ -4,8 +4,8 @@ use core::ops::Range;
 
 use super::{MOST_LANES, Packing};
 use crate::float::pack::PackError;
-use crate::quantized::{DotForm, outliers};
 use crate::quantized::plan::{DEPTHWISE_QUADS, OUTLIER_COUNT, PanelRun, Taps, finish_bytes};
+use crate::quantized::{DotForm, outliers};
 
 /// Stored weights of a quad for the channels of a vector.
 type Quad = [[u8; MOST_LANES]; 4];

@@ -18,8 +18,8 @@ use mbvc_runtime::quantized::outliers::list_bytes;
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
-use crate::codegen::tokens::lit;
 use crate::codegen::isa::IsaTokens;
+use crate::codegen::tokens::lit;
 use crate::spec::Rounding;
 use crate::target::{DotForm, Isa, IsaFacts};
 

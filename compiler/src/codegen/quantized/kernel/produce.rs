@@ -252,10 +252,7 @@ impl Produce {
         let products_of_pixel = (self.form == DotForm::CrossedWords).then(|| {
             let row = pixel_offset(tile, self.stride, 0);
             let at = sum(&[pixel_offset(tile, 0, self.a_pixel), lit(quads * self.quad()).to_token_stream()]);
-            unroll(
-                self.rows * pixels,
-                quote!(#(sums[P][#index] = minus(sums[P][#index], a[#row], #at);)*),
-            )
+            unroll(self.rows * pixels, quote!(#(sums[P][#index] = minus(sums[P][#index], a[#row], #at);)*))
         });
         quote! {
             let mut sums = [[#(load_sums(w, #bias)),*]; #sums];

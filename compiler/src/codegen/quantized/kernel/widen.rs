@@ -22,7 +22,8 @@ impl Widen {
         let Widened { channels, cols, .. } = to;
         let name = format!("u8_widen_k{channels}_rows{rows}_px{cols}__{}", isa.name());
         let doc = format!(" {rows} rows of {cols} pixels of {channels} channels as 16-bit numbers.");
-        let (ident, feature, quads, count) = (format_ident!("{name}"), isa.target_feature(), lit(to.quads()), lit(rows));
+        let (ident, feature, quads, count) =
+            (format_ident!("{name}"), isa.target_feature(), lit(to.quads()), lit(rows));
         let from = affine(0, &[("pixel", channels, cols)]);
         let rows = (0..rows).map(|row| {
             let (row_lit, at) = (lit(row), affine(row * to.row(), &[("pixel", to.pixel(), cols)]));
