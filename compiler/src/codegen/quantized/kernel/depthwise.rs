@@ -16,7 +16,7 @@ use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::tokens::{affine, lit, repeat};
 use crate::schedule::quantized::QUAD;
-use crate::target::{Isa, IsaFacts};
+use crate::target::{DotForm, Isa, IsaFacts};
 
 /// Columns of a window.
 const COLUMNS: usize = 3;
@@ -25,8 +25,6 @@ type Pack = [Option<(usize, usize)>; QUAD];
 
 /// Bytes before the outlier weights. They hold the number of outlier rows.
 const OUTLIER_COUNT: usize = 64;
-/// Registers that do not hold the inputs of a tile beside its sums and the weights.
-const FEW_REGISTERS: usize = 16;
 /// Possible positions of a window's first row in a quad.
 pub const PLACES: usize = 4;
 
@@ -131,12 +129,18 @@ impl Depthwise {
         Kernel { name, item }
     }
 
+    /// Whether registers cannot hold the inputs of a tile beside its sums and the weights of two rows: 16-bit inputs and
+    /// weights take two registers each.
+    fn is_crowded(&self) -> bool {
+        self.isa.dot_form() == DotForm::Words && self.isa.registers() <= 16
+    }
+
     /// Returns the register tiles as (packs of the first tile, number of consecutive tiles). Two rows share the inputs
     /// of a tile if registers can hold the weights of both.
     fn tiles(&self) -> Vec<(Vec<Pack>, usize)> {
         let (whole, rest) = (self.cols / QUAD, self.cols % QUAD);
         let of_row = |row: usize, first: usize| array::from_fn(|pixel| Some((row, first + pixel)));
-        let together = self.isa.registers() > FEW_REGISTERS;
+        let together = !self.is_crowded();
         let rows = |count: usize, pack: &dyn Fn(usize) -> Pack| -> Vec<(Vec<Pack>, usize)> {
             match together {
                 true => vec![((0..self.rows).map(pack).collect(), count)],
@@ -215,7 +219,7 @@ impl Depthwise {
                 false => quote!(let #input = column(here, #at);),
             }
         };
-        if self.outliers == 0 && self.isa.registers() <= FEW_REGISTERS {
+        if self.outliers == 0 && self.is_crowded() {
             let columns = inputs.into_iter().map(|at| {
                 let (load, x) = (load(at), input(at));
                 let dots = pixels.iter().filter_map(|(row, pixel)| {

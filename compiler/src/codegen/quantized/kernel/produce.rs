@@ -76,8 +76,8 @@ impl Produce {
         let (ident, feature, rows) = (format_ident!("{name}"), self.isa.target_feature(), lit(self.input_rows()));
         let (range, mut first) = (self.finish.range(), 0);
         let vocabulary = vocabulary(self.isa, false, self.form);
-        // Fewer rows leave registers for more pixels.
-        let mr = self.mr * QUAD / self.rows;
+        // Tiles of few sums: fewer rows leave registers for more pixels.
+        let mr = if adds_apart(self.form) { self.mr * QUAD / self.rows } else { self.mr };
         let nests = near_equal(self.cols, mr).into_iter().map(|(pixels, count)| {
             let nest = self.nest(first, pixels, count);
             first += pixels * count;
@@ -206,8 +206,12 @@ impl Produce {
                     Run { pixels: &places, quads, first, nv: self.nv, vector }.dots()
                 }
                 1 if !adds_apart(self.form) => repeat("k", quads, step),
+                _ if adds_apart(self.form) => in_pairs(quads, step),
                 // The compiler would unroll short runs fully, order their products by weight, and spill sums.
-                _ => in_pairs(quads, step),
+                _ => {
+                    let quads = lit(quads);
+                    quote!(for k in 0..rt::unseen(#quads) { #step })
+                }
             };
             quote!(#products #outlier_dots)
         });
