@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Fuzzes what reads files and texts: `scripts/fuzz.sh [SECONDS] [TARGET...]`, by default every target of fuzz/targets,
-# 240 seconds in all. A line for each says how many inputs ran and how much code they reached; the first input that
-# makes a target fail is kept, and told with the command that runs it again. Fails if there is one.
+# Fuzzes the readers of files and texts: `scripts/fuzz.sh [SECONDS] [TARGET...]`. By default all targets of fuzz/targets
+# share 240 seconds. Prints one line per target: executions, covered edges and CPU seconds. The first failing input of a
+# target is kept, and the command that reproduces the failure is printed. Exits with 1 if a target fails.
 #
-# Needs a C++ compiler, which it installs where there is none and it may. libFuzzer comes from crates.io; the stable
-# compiler can instrument for it. AddressSanitizer, which finds what `unsafe` code does wrong, is an unstable option
-# that RUSTC_BOOTSTRAP opens; where the toolchain has no such library, the targets run without it.
+# Requires a C++ compiler, and installs g++ with apt-get if there is none. libFuzzer is built from its sources on
+# crates.io; the stable compiler can instrument code for it. AddressSanitizer, which detects invalid accesses in `unsafe`
+# code, is an unstable option that RUSTC_BOOTSTRAP permits. Without its library in the toolchain the targets run without it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -50,29 +50,30 @@ if compgen -G "$(rustc --print sysroot)/lib/rustlib/$host/lib/librustc-*_rt.asan
     export RUSTC_BOOTSTRAP=1
     instrumented+=(-Zsanitizer=address)
 else
-    echo "the toolchain has no AddressSanitizer for $host: without it"
+    echo "without AddressSanitizer: the toolchain has no library of it for $host"
 fi
 
-# The versions that the workspace is tested with.
+# The tested versions of the dependencies.
 cp Cargo.lock fuzz/Cargo.lock
 bins=()
 for target in seeds "${targets[@]}"; do
     bins+=(--bin "$target")
 done
-# With a target named, its flags do not reach build scripts and macros.
+# With an explicit `--target`, RUSTFLAGS do not apply to build scripts and macros.
 RUSTFLAGS=${instrumented[*]} cargo build --release --quiet --manifest-path fuzz/Cargo.toml --target-dir "$folder" \
     --target "$host" "${bins[@]}"
 programs=$folder/$host/release
 "$programs/seeds" "$folder/seeds"
 
-# As small as the stacks of threads, on which users read files, too.
+# The default stack size of Rust's threads, on which users may read files.
 ulimit -s 2048
-# What a process leaves to the system at its end is no finding.
+# Memory that is not freed at exit is not a finding.
 export ASAN_OPTIONS=detect_leaks=0:abort_on_error=0 RUST_BACKTRACE=1
 
 each=$((seconds / ${#targets[@]}))
 each=$((each > 0 ? each : 1))
 failed=0
+TIMEFORMAT=%0U
 for target in "${targets[@]}"; do
     corpus=$folder/corpus/$target kept=$folder/findings/$target
     mkdir -p "$corpus" "$kept"
@@ -92,18 +93,18 @@ for target in "${targets[@]}"; do
         options+=(-dict="fuzz/dictionaries/$dictionary.dict")
     fi
     log=$folder/$target.log status=0
-    "$programs/$target" "${options[@]}" "${inputs[@]}" >"$log" 2>&1 || status=$?
+    { time "$programs/$target" "${options[@]}" "${inputs[@]}" >"$log" 2>&1; } 2>"$folder/cpu" || status=$?
     executed=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
     covered=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -n 1)
-    printf '%-10s %9s executions, %6s places reached, ' "$target" "${executed:-?}" "${covered:-?}"
+    printf '%-11s %9s executions, %6s edges, %5s s of CPU: ' "$target" "${executed:-?}" "${covered:-?}" "$(tail -n 1 "$folder/cpu")"
     if ((status == 0)); then
-        echo "no finding"
+        echo "no failure"
         continue
     fi
     failed=1
     echo "FAILED"
     grep -m 1 -A 3 -E "panicked at|ERROR: " "$log" | sed 's/^/    /' || tail -n 5 "$log"
     found=$(sed -n "s/.*Test unit written to //p" "$log" | tail -n 1)
-    echo "    again: $programs/$target ${found:-"(see $log)"}"
+    echo "    reproduce: $programs/$target ${found:-"(see $log)"}"
 done
 exit "$failed"

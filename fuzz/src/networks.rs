@@ -14,10 +14,10 @@ mbvc::mobilenet_v2!("specs/micro.yaml", name = Strict, numerics = strict, fusion
 mbvc::mobilenet_v2!("specs/micro.yaml", name = Int8, precision = int8);
 mbvc::mobilenet_v2!("specs/micro.yaml", name = Deep, precision = int8, fusion = deep, rounding = "tflite-reference");
 mbvc::mobilenet_v2!("specs/micro.yaml", name = Uint8, precision = uint8);
+mbvc::mobilenet_v2!("specs/gray.yaml", name = Gray);
+mbvc::mobilenet_v2!("specs/gray.yaml", name = GrayInt8, precision = int8);
 
-const PIXELS: usize = 8 * 8 * 3;
-
-fn pixels() -> [u8; PIXELS] {
+fn pixels<const COUNT: usize>() -> [u8; COUNT] {
     std::array::from_fn(|at| (at * at * 31 % 256) as u8)
 }
 
@@ -34,6 +34,8 @@ macro_rules! each {
         $macro!(Int8, $($argument)*);
         $macro!(Deep, $($argument)*);
         $macro!(Uint8, $($argument)*);
+        $macro!(Gray, $($argument)*);
+        $macro!(GrayInt8, $($argument)*);
     };
 }
 
@@ -98,7 +100,7 @@ macro_rules! classify {
             for size in [[1, 1], [2, 31], [8, 8], [17, 3]] {
                 let samples = (0..size[0] * size[1] * 3).map(|at| (at * 89 % 256) as u8).collect::<Vec<_>>();
                 let picture = Rgb::new(samples, size).expect("the size is that of the samples");
-                let pixels = $weights.framing().frame(&picture, [8, 8, 3]);
+                let pixels = $weights.framing().frame(&picture, $network::INPUT);
                 let (mut scratch, mut logits) = (scratch($network::INFO), [0.0; $network::CLASSES]);
                 let run = model.run_pixels_into(&mut scratch, &pixels, &mut logits, &mut Unobserved);
                 run.expect("the lengths are the network's");
@@ -137,7 +139,8 @@ macro_rules! run_packed {
     ($network:ident, $file:expr) => {
         if let Ok(model) = $network::from_packed($file) {
             model.run_pixels(&mut $network::scratch(), &pixels());
-            model.embed(&mut $network::scratch(), &[Default::default(); PIXELS]);
+            const INPUT: [usize; 3] = $network::INPUT;
+            model.embed(&mut $network::scratch(), &[Default::default(); INPUT[0] * INPUT[1] * INPUT[2]]);
         }
     };
 }

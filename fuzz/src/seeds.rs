@@ -10,6 +10,20 @@ use mbvc_fuzz::sidecars::MARK;
 /// Size limit. Larger files only slow fuzzing down, and each format has smaller ones.
 const MOST: u64 = 160_000;
 
+/// Folders of models in the importer's fixtures.
+const PLACES: [&str; 10] = [
+    "",
+    "torch",
+    "heads/gray",
+    "heads/keras",
+    "heads/metadata",
+    "heads/onnx",
+    "heads/onnxruntime",
+    "heads/tflite",
+    "heads/torch",
+    "heads/torchscript",
+];
+
 const SPECS: [&str; 4] = ["fuzz/specs", "specs", "tests/differential/specs", "compiler/tests/spec"];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -24,9 +38,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         count += 1;
         Ok(())
     };
-    for place in ["", "torch"] {
+    for place in PLACES {
         for path in files(&fixtures.join(place))? {
             let name = path.file_name().and_then(|name| name.to_str()).ok_or("a name that is not UTF-8")?;
+            // Folders repeat names.
+            let name = format!("{}{name}", place.replace("heads/", "heads-"));
             let target = match path.extension().and_then(|extension| extension.to_str()) {
                 Some("onnx") => "onnx",
                 Some("tflite") => "tflite",
@@ -35,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 Some("pth" | "pt" | "tar" | "ckpt") => "torch",
                 _ => continue,
             };
-            write(target, name, &fs::read(&path)?)?;
+            write(target, &name, &fs::read(&path)?)?;
         }
     }
     for repository in ["timm", "transformers"] {
