@@ -3,6 +3,13 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod errors;
+mod heads;
+#[path = "../common/litert.rs"]
+mod litert;
+#[path = "../common/random.rs"]
+mod random;
+#[path = "../common/small.rs"]
+mod small;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -5,6 +5,8 @@ mod common;
 mod heads;
 mod models;
 mod names;
+#[path = "../common/random.rs"]
+mod random;
 #[path = "../common/small.rs"]
 mod small;
 
