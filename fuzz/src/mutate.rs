@@ -8,8 +8,14 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use crate::sidecars::{MARK, split};
+use checksum::Checksum;
+
+#[path = "../../runtime/src/formats/checksum.rs"]
+mod checksum;
 
 const LENGTH: usize = 8;
+/// Bytes of the header of a packed file. The last four are the checksum of all others.
+const HEADER: usize = 64;
 
 /// Members of zip archives; other files are changed as bytes.
 pub fn archive(bytes: &mut [u8], size: usize, limit: usize, seed: u32) -> usize {
@@ -22,6 +28,13 @@ pub fn archive(bytes: &mut [u8], size: usize, limit: usize, seed: u32) -> usize 
 pub fn weights(bytes: &mut [u8], size: usize, limit: usize, seed: u32) -> usize {
     let mut random = Random::new(seed);
     let changed = if random.below(8) == Some(0) { None } else { changed_weights(&bytes[..size], limit, &mut random) };
+    put(bytes, size, limit, changed)
+}
+
+/// The header of a packed file, or the numbers and the text after it; lengths are preserved and the checksum is updated.
+pub fn packed(bytes: &mut [u8], size: usize, limit: usize, seed: u32) -> usize {
+    let mut random = Random::new(seed);
+    let changed = if random.below(8) == Some(0) { None } else { changed_packed(&bytes[..size], &mut random) };
     put(bytes, size, limit, changed)
 }
 
@@ -87,6 +100,18 @@ fn changed_safetensors(bytes: &[u8], limit: usize, random: &mut Random) -> Optio
         (changed(header, limit), data.to_vec())
     };
     Some([&(header.len() as u64).to_le_bytes()[..], &header, &data].concat())
+}
+
+fn changed_packed(bytes: &[u8], random: &mut Random) -> Option<Vec<u8>> {
+    let (header, rest) = bytes.split_at_checked(HEADER)?;
+    let (mut header, mut rest) = (header.to_vec(), rest.to_vec());
+    let part = if random.below(16) == Some(0) { &mut header } else { &mut rest };
+    let length = part.len();
+    *part = changed(part, length);
+    part.resize(length, 0);
+    let sum = Checksum::new().add(&header[..HEADER - 4]).add(&rest).finish();
+    header[HEADER - 4..].copy_from_slice(&sum.to_le_bytes());
+    Some([header, rest].concat())
 }
 
 /// Returns `content` after a mutation of libFuzzer.

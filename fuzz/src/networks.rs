@@ -141,6 +141,11 @@ macro_rules! run_packed {
             model.run_pixels(&mut $network::scratch(), &pixels());
             const INPUT: [usize; 3] = $network::INPUT;
             model.embed(&mut $network::scratch(), &[Default::default(); INPUT[0] * INPUT[1] * INPUT[2]]);
+            let picture = Rgb::new([90, 0, 255].repeat(6), [2, 3]).expect("six pixels");
+            match model.classify(&picture) {
+                Ok(guesses) => assert_eq!(guesses.len(), $network::CLASSES),
+                Err(error) => assert!(!error.to_string().is_empty()),
+            }
         }
     };
 }
