@@ -87,7 +87,7 @@ for target in "${targets[@]}"; do
     c_interface | classify) dictionary=container ;;
     *) dictionary=$target ;;
     esac
-    options=(-max_total_time="$each" -timeout=25 -rss_limit_mb=2560 -malloc_limit_mb=1024 -max_len=160000)
+    options=(-max_total_time="$each" -timeout=25 -rss_limit_mb=2560 -malloc_limit_mb=1024 -max_len=180000)
     options+=(-artifact_prefix="$kept/" -print_final_stats=1)
     if [[ -f fuzz/dictionaries/$dictionary.dict ]]; then
         options+=(-dict="fuzz/dictionaries/$dictionary.dict")

@@ -12,9 +12,12 @@ use mbvc_import::{
 use crate::memory::bounded;
 use crate::sidecars;
 
-/// ONNX, in floats and quantized.
+/// ONNX, in floats and quantized, and its external data.
 pub fn onnx(bytes: &[u8]) {
-    read(bytes, "fuzz.onnx", Format::Onnx);
+    let pieces = sidecars::split(bytes);
+    let beside: Vec<_> = pieces.get(1).map(|data| ("external.onnx.data", *data)).into_iter().collect();
+    let options = ReadOptions { format: Some(Format::Onnx), beside: &beside, ..ReadOptions::default() };
+    all(pieces[0], "fuzz.onnx", &options);
 }
 
 pub fn tflite(bytes: &[u8]) {
@@ -69,7 +72,9 @@ fn all(bytes: &[u8], name: &str, options: &ReadOptions<'_>) {
             check(&read_bytes(bytes, name, &ReadOptions { quantization: Quantization::Keep, ..*options }), name);
         }
         if floats.as_ref().is_err_and(|error| error.to_string().contains("strides")) {
-            check(&read_bytes(bytes, name, &ReadOptions { spec: Some(strides()), ..*options }), name);
+            for spec in strides() {
+                check(&read_bytes(bytes, name, &ReadOptions { spec: Some(spec), ..*options }), name);
+            }
         }
         // It reads in the same way again, so a sample is enough.
         let alone = options.config_files.config.is_none() && options.beside.is_empty();
@@ -80,14 +85,19 @@ fn all(bytes: &[u8], name: &str, options: &ReadOptions<'_>) {
     });
 }
 
-/// A spec for the files that have no strides.
-fn strides() -> &'static NetworkSpec {
-    static SPEC: OnceLock<NetworkSpec> = OnceLock::new();
-    SPEC.get_or_init(|| {
-        let text = "resolution: 32\nclasses: 5\npadding: symmetric\nstem: { channels: 8, stride: 2 }\nblocks:\n  \
-                    - { t: 1, c: 8, n: 1, s: 1 }\n  - { t: 2, c: 8, n: 2, s: 2 }\n  - { t: 3, c: 16, n: 1, s: 2 }\n\
-                    head: { channels: 16 }\n";
-        spec::parse(&SourceFile::new("strides.yaml", text)).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+/// Specs for the files that have no strides: those of the fixtures.
+fn strides() -> &'static [NetworkSpec] {
+    const TEXTS: [&str; 2] = [
+        "resolution: 32\nclasses: 5\npadding: symmetric\nstem: { channels: 8, stride: 2 }\nblocks:\n  \
+         - { t: 1, c: 8, n: 1, s: 1 }\n  - { t: 2, c: 8, n: 2, s: 2 }\n  - { t: 3, c: 16, n: 1, s: 2 }\n\
+         head: { channels: 16 }\n",
+        "resolution: 16\nclasses: 3\npadding: symmetric\nstem: { channels: 8, stride: 2 }\nblocks:\n  \
+         - { t: 1, c: 8, n: 1, s: 1 }\nhead: { channels: 8, dense: 4 }\n",
+    ];
+    static SPECS: OnceLock<Vec<NetworkSpec>> = OnceLock::new();
+    SPECS.get_or_init(|| {
+        let parse = |text| spec::parse(&SourceFile::new("strides.yaml", text));
+        TEXTS.iter().map(|text| parse(*text).unwrap_or_else(|mistakes| panic!("{mistakes}"))).collect()
     })
 }
 

@@ -201,11 +201,30 @@ fn random(info: &NetworkInfo) -> Weights {
     Weights::random(tensors, info.conventions, 7).expect("unique names")
 }
 
+/// The weights with all metadata that a model may have for pictures and classes.
+fn described(weights: &Weights) -> Weights {
+    let mut container = mbvc_import::Container::from_bytes(weights.as_bytes(), "seed").expect("it was written");
+    let labels = (0..weights.classes()).map(|class| format!("class {class}")).collect::<Vec<_>>().join("\n");
+    for (key, value) in [
+        ("mbvc.labels", labels.as_str()),
+        ("mbvc.framing", "crop 256/224 bicubic"),
+        ("mbvc.head_activation", "log_softmax"),
+        ("mbvc.source", "seed"),
+    ] {
+        container.metadata.insert(key.into(), value.into());
+    }
+    Weights::from_bytes(container.to_bytes()).expect("the metadata is valid")
+}
+
 macro_rules! seed {
     ($network:ident, $seeds:expr) => {
-        let weights = random($network::INFO);
+        let plain = random($network::INFO);
+        let weights = described(&plain);
         for target in ["container", "classify", "c_interface"] {
-            $seeds.push((target, format!("{}.safetensors", stringify!($network)), weights.as_bytes().to_vec()));
+            for (weights, name) in [(&plain, "plain"), (&weights, "described")] {
+                let name = format!("{}.{name}.safetensors", stringify!($network));
+                $seeds.push((target, name, weights.as_bytes().to_vec()));
+            }
         }
         for isa in $network::INFO.isas.iter().copied().filter(|isa| isa.detect().is_some()) {
             let mut file =

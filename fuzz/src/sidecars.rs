@@ -1,5 +1,5 @@
 //! Several files in one input: weights, then `config.json` and `preprocessor_config.json`; or `model.json`, then a shard and
-//! `metadata.json`.
+//! `metadata.json`; or ONNX, then its external data.
 
 /// Separator of the files.
 pub const MARK: &[u8] = b"\n=====\n";
