@@ -9,10 +9,10 @@ mod schema;
 mod table;
 mod tensors;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::error::{ImportError, Result};
-use crate::source::{Fact, Format, Hints, MAX_NODES, Output, SourceGraph};
+use crate::source::{Fact, Format, Hints, MAX_NODES, Node, Op, Output, SourceGraph, Value};
 use crate::text::{counted, shorten};
 use schema::{Model, Subgraph};
 use tensors::{Input, Tensors, text};
@@ -40,6 +40,18 @@ fn unused(tensors: &Tensors<'_>, subgraph: Subgraph<'_>) -> Result<Option<Fact>>
     }
     let value = counted(count, "tensor");
     Ok((count > 0).then(|| Fact { key: "ignored", value, how: format!("read by no operator: {}", shown.join(", ")) }))
+}
+
+/// Removes reshapes whose results are read by SHAPE only. The converter merges consecutive reshapes of dynamic size into
+/// one, but computes its sizes from the results of the others.
+fn without_measured_reshapes<'a>(tensors: &mut Tensors<'a>, outputs: &[Output<'_>]) -> Vec<Node<'a>> {
+    let nodes = std::mem::take(&mut tensors.nodes);
+    let inputs = nodes.iter().flat_map(|node| &node.inputs);
+    let read: HashSet<Value> = inputs.copied().chain(outputs.iter().map(|output| output.value)).collect();
+    let is_needed = |node: &Node<'_>| {
+        !matches!(node.op, Op::Flatten) || read.contains(&node.output) || !tensors.measured.contains(&node.output)
+    };
+    nodes.into_iter().filter(is_needed).collect()
 }
 
 /// Translates the first subgraph.
@@ -83,6 +95,7 @@ pub fn read(bytes: &[u8]) -> Result<SourceGraph<'_>> {
         return Err(ImportError::unsupported("no output of the model is computed from the values of the image")
             .expected("the scores of the classes"));
     }
+    let nodes = without_measured_reshapes(&mut tensors, &outputs);
     let facts = unused(&tensors, subgraph)?.into_iter().collect();
     let input_shape = tensors.image(input)?;
     let metadata = metadata::read(bytes, model, input_shape[2].unwrap_or(3))?;
@@ -99,7 +112,7 @@ pub fn read(bytes: &[u8]) -> Result<SourceGraph<'_>> {
         input: value,
         input_shape,
         input_quantization: tensors.pixels(input)?,
-        nodes: tensors.nodes,
+        nodes,
         outputs,
         quants: tensors.quants,
         holders: tensors.holders,

@@ -99,7 +99,12 @@ fn operation<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
             None => other(tensors, call),
         },
         code::CONCATENATION | code::TILE | code::BROADCAST_TO => copies(tensors, call),
-        code::SHAPE => tensors.computed(call.output),
+        code::SHAPE => {
+            if let Input::Data(value) = tensors.input(first(call)?)? {
+                tensors.measured.insert(value);
+            }
+            tensors.computed(call.output)
+        }
         _ => other(tensors, call),
     }
 }

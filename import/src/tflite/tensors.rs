@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::schema::{Model, Subgraph, Tensor};
@@ -56,6 +56,8 @@ pub struct Tensors<'a> {
     left: Cell<usize>,
     /// Whether the input image is `[N, 3, height, width]` and transposed by the graph.
     pub channels_first: bool,
+    /// Values whose shape is read.
+    pub measured: HashSet<Value>,
 }
 
 /// Decodes a string of the file, limited for messages: tables may share one as long as the file.
@@ -78,6 +80,7 @@ impl<'a> Tensors<'a> {
             values: 0,
             left: Cell::new(MAX_NUMBERS),
             channels_first: false,
+            measured: HashSet::new(),
         })
     }
 
