@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     fn rows(stored: &[u8], width: usize) -> Rows<'_, impl Fn(u8) -> i16> {
-        Rows { stored, width, number: |byte| i16::from(byte.cast_signed()) }
+        Rows { stored, width, number: |byte: u8| i16::from(byte.cast_signed()) }
     }
 
     fn chosen(rows: &Rows<'_, impl Fn(u8) -> i16>, channels: usize) -> Vec<usize> {

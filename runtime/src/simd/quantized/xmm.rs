@@ -42,8 +42,10 @@ pub fn store_ends<const PIXEL: usize>(rows: [Src<'_, u8>; 3], at: usize, to: &mu
 pub fn widen<const QUADS: usize>(from: Src<'_, u8>, at: usize, to: &mut Dst<'_, u8>, to_at: usize) {
     let halves = |bytes| (_mm_and_si128(bytes, _mm_set1_epi16(0xff)), _mm_srli_epi16::<8>(bytes));
     let mut products = _mm_setzero_si128();
+    // The compiler would unroll long loops, add the products of several pixels together, and spill them.
+    let fours = if QUADS < 8 { QUADS / 4 } else { crate::unseen(QUADS / 4) };
     let mut quad = 0;
-    while quad + 4 <= QUADS {
+    for _ in 0..fours {
         // SAFETY: the view's constructor requires that the range is in bounds; debug builds check it in `address`.
         let (even, odd) = halves(unsafe { _mm_loadu_si128(from.address(at + quad * 4, 16).cast()) });
         let wide = to.address(to_at + quad * 8, 32);
