@@ -300,7 +300,8 @@ pub struct GemmTile {
 pub enum Product {
     /// One multiply-add per product.
     Plain,
-    /// The fast inner product if the weights of the layer allow it, which packing decides; the plain one otherwise.
+    /// The fast inner product if the weights of the layer allow it, which packing decides; the plain one otherwise. Bytes
+    /// always allow it: it is exact.
     Fast,
 }
 
