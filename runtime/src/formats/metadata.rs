@@ -9,7 +9,7 @@ use crate::preprocess::Preprocess;
 
 const DENSE_ACTIVATION: &str = "mbvc.dense_activation";
 /// Precisions of weights files. The weights of bf16 networks are float32 until they are packed.
-const PRECISIONS: &str = "one of `f32`, `int8`, `uint8`";
+const PRECISIONS: &str = "one of `f32` `int8` `uint8`";
 
 impl Conventions {
     /// Reads `mbvc.format`, `mbvc.activation`, `mbvc.padding`, `mbvc.precision`, `mbvc.classes` and, if there is one,
