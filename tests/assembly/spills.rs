@@ -1,8 +1,8 @@
-//! Finds loops in x86 assembly (Intel syntax, as LLVM prints it) and the vectors that they keep on the stack.
+//! Vectors that inner loops of x86 kernels keep on the stack.
 
-use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::ops::RangeInclusive;
+
+use super::loops::{Architecture, InnerLoop, inner_loops};
 
 /// Instructions that multiply floats, bytes, and 16-bit numbers.
 const PRODUCTS: [&str; 3] = ["vfmadd", "vpdpbusd", "vpmaddwd"];
@@ -39,94 +39,35 @@ pub struct Report {
 
 /// The innermost loops with products of all functions, and their spills.
 pub fn spills(text: &str) -> Report {
-    let lines: Vec<&str> = text.lines().collect();
-    let starts: Vec<(usize, &str)> = lines
-        .iter()
-        .enumerate()
-        .filter_map(|(at, line)| Some((at, line.strip_suffix(':')?)))
-        .filter(|(_, name)| !name.starts_with(['.', '\t', ' ', '#']))
-        .collect();
     let mut report = Report::default();
-    for (number, (start, symbol)) in starts.iter().enumerate() {
-        let end = starts.get(number + 1).map_or(lines.len(), |(next, _)| *next);
-        let kernel = kernel_name(symbol);
-        let body = &lines[*start..end];
-        let frame = body.iter().any(|line| is_frame_setup(line));
-        for range in inner_loops(body) {
-            let inside = &body[range.clone()];
-            let multiplies = |line: &&str| PRODUCTS.iter().any(|product| line.trim_start().starts_with(product));
-            if !inside.iter().any(multiplies) {
-                continue;
-            }
-            report.loops.push(kernel.clone());
-            report.spills.extend(inside.iter().enumerate().filter(|(_, line)| is_spill(line, frame)).map(
-                |(at, line)| Spill {
-                    kernel: kernel.clone(),
-                    line: start + range.start() + at + 1,
-                    instruction: line.split_whitespace().collect::<Vec<_>>().join(" "),
-                },
-            ));
+    for inner in inner_loops(text, Architecture::X86) {
+        let multiplies = |text: &str| PRODUCTS.iter().any(|product| text.starts_with(product));
+        if !inner.instructions.iter().any(|instruction| multiplies(&instruction.text)) {
+            continue;
         }
+        report.spills.extend(spills_of(&inner));
+        report.loops.push(inner.kernel);
     }
     report
 }
 
-/// The last part of a mangled path, without its hash: `_ZN5crate4avx25inner17h0123456789abcdefE` is `inner`.
-fn kernel_name(symbol: &str) -> String {
-    let mut rest = symbol.strip_prefix("_ZN").unwrap_or_default();
-    let mut last = symbol;
-    loop {
-        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let Ok(length) = rest[..digits].parse::<usize>() else { break };
-        let Some(part) = rest.get(digits..digits + length) else { break };
-        if !(part.len() == 17 && part.starts_with('h')) {
-            last = part;
-        }
-        rest = &rest[digits + length..];
-    }
-    last.to_owned()
+fn spills_of(inner: &InnerLoop) -> impl Iterator<Item = Spill> {
+    let spills = inner.instructions.iter().filter(|instruction| is_spill(&instruction.text, inner.has_frame));
+    spills.map(|instruction| Spill {
+        kernel: inner.kernel.clone(),
+        line: instruction.line,
+        instruction: instruction.text.clone(),
+    })
 }
 
-/// Whether rbp becomes a frame pointer. Otherwise it is a general register.
-fn is_frame_setup(line: &str) -> bool {
-    let mut words = line.split_whitespace();
-    matches!((words.next(), words.next()), (Some("mov" | "lea"), Some("rbp,")))
-        && words.next().is_some_and(|source| source == "rsp" || source.starts_with("[rsp"))
-}
-
-fn is_spill(line: &str, frame: bool) -> bool {
-    let line = line.split('#').next().unwrap_or_default();
+fn is_spill(instruction: &str, frame: bool) -> bool {
     let vector = ["xmm", "ymm", "zmm"].iter().any(|register| {
         // `xmmword ptr` says how wide an operand is; a register has a number.
-        line.match_indices(register).any(|(at, _)| line[at + 3..].starts_with(|c: char| c.is_ascii_digit()))
+        let mut found = instruction.match_indices(register);
+        found.any(|(at, _)| instruction[at + 3..].starts_with(|c: char| c.is_ascii_digit()))
     });
-    let stack = line.contains("[rsp") || (frame && line.contains("[rbp"));
+    let stack = instruction.contains("[rsp") || (frame && instruction.contains("[rbp"));
     vector && stack
-}
-
-/// From a label to the last jump back to it, if no other such range is inside.
-fn inner_loops(body: &[&str]) -> Vec<RangeInclusive<usize>> {
-    let labels: HashMap<&str, usize> = body
-        .iter()
-        .enumerate()
-        .filter_map(|(at, line)| line.strip_suffix(':').filter(|label| label.starts_with('.')).map(|label| (label, at)))
-        .collect();
-    let mut loops = BTreeMap::new();
-    for (at, line) in body.iter().enumerate() {
-        let mut words = line.split_whitespace();
-        let (Some(operation), Some(target)) = (words.next(), words.next()) else { continue };
-        if let Some(&head) = labels.get(target).filter(|head| operation.starts_with('j') && **head <= at) {
-            loops.insert(head, at);
-        }
-    }
-    let contains = |(head, last): (usize, usize), (other, end): (usize, usize)| {
-        (head, last) != (other, end) && head <= other && end <= last
-    };
-    let all: Vec<(usize, usize)> = loops.into_iter().collect();
-    all.iter()
-        .filter(|outer| !all.iter().any(|inner| contains(**outer, *inner)))
-        .map(|(head, last)| *head..=*last)
-        .collect()
 }
 
 #[cfg(test)]

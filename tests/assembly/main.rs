@@ -1,58 +1,18 @@
-//! No innermost loop of a kernel keeps vectors on the stack: compiles `v2.yaml` as users do, optimized, and reads the
-//! assembly.
+//! The assembly of networks that are compiled as users do, optimized: no innermost loop of a kernel keeps vectors on the
+//! stack, and the loops over products keep the multipliers busy.
 #![cfg(target_arch = "x86_64")]
 
-mod assembly;
+mod k_loops;
+mod loops;
+mod mca;
+mod network;
+mod predicted;
+mod spills;
+mod table;
 
-use std::ffi::OsStr;
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-
-use assembly::{Spill, spills};
-use mbvc_compiler::spec::{self, Overrides};
-use mbvc_compiler::{Naming, compile};
-use quote::{format_ident, quote};
-
-/// Compiles the network to assembly, in a crate of its own that needs the runtime alone.
-fn assembly_of(case: &str, overrides: &Overrides) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let source = spec::read(&root.join("specs/v2.yaml"), "specs/v2.yaml").expect("the spec of the crate");
-    let compiled = compile(&source, overrides).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    let naming = Naming {
-        name: format_ident!("Network"),
-        runtime: quote!(::mbvc_runtime),
-        attributes: quote!(),
-        visibility: quote!(pub),
-    };
-    let name = format!("spills_{case}");
-    let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let (folder, target) = (temporary.join(&name), temporary.join("spills_target"));
-    fs::create_dir_all(folder.join("src")).expect("a folder below the target folder");
-    let manifest = format!(
-        "[package]\nname = \"{name}\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n\
-         mbvc-runtime = {{ path = {:?} }}\n",
-        root.join("runtime")
-    );
-    fs::write(folder.join("Cargo.toml"), manifest).expect("written");
-    fs::write(folder.join("src/lib.rs"), compiled.tokens(&naming).to_string()).expect("written");
-    let output = folder.join("network.s");
-    let done = Command::new(std::env::var_os("CARGO").as_deref().unwrap_or(OsStr::new("cargo")))
-        .args(["rustc", "--release", "--lib", "--offline", "--color=never", "--"])
-        .args(["-C", "llvm-args=-x86-asm-syntax=intel", "-C", "codegen-units=1"])
-        .arg(emit_to(&output))
-        .current_dir(&folder)
-        .env("CARGO_TARGET_DIR", target)
-        .env_remove("RUSTFLAGS")
-        .output()
-        .expect("cargo runs this test too");
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    fs::read_to_string(output).expect("the compiler wrote it")
-}
-
-fn emit_to(path: &Path) -> String {
-    format!("--emit=asm={}", path.display())
-}
+use mbvc_compiler::spec::Overrides;
+use network::Compiler;
+use spills::{Spill, spills};
 
 /// Fails where there are such spills.
 fn check<'a>(case: &str, spills: impl Iterator<Item = &'a Spill>) {
@@ -64,7 +24,7 @@ fn check<'a>(case: &str, spills: impl Iterator<Item = &'a Spill>) {
 fn check_floats(numerics: &str) {
     let mut overrides = Overrides::none();
     overrides.set("isa", "[avx512, avx2]").set("numerics", numerics).set("batch", "8");
-    let assembly = assembly_of(numerics, &overrides);
+    let assembly = Compiler::native().assembly_of(numerics, "v2.yaml", &overrides);
     let report = spills(&assembly);
     check_guide(&assembly);
     for isa in ["avx512", "avx2"] {
@@ -109,7 +69,7 @@ fn no_inner_loop_of_fast_kernels_spills() {
 fn no_inner_loop_of_kernels_of_bytes_writes_to_the_stack() {
     let mut overrides = Overrides::none();
     overrides.set("isa", "[avx512vnni, avx2]").set("precision", "int8");
-    let report = spills(&assembly_of("int8", &overrides));
+    let report = spills(&Compiler::native().assembly_of("int8", "v2.yaml", &overrides));
     for (isa, expand) in [("avx512vnni", "u8_pw_quads"), ("avx2", "u8_pw_fast_quads")] {
         for (family, least) in [(expand, 30), ("u8_conv3x3_quads", 10), ("u8_dw3x3", 40), ("u8_pw_", 60)] {
             let found = report.loops.iter().filter(|name| name.starts_with(family) && name.ends_with(isa)).count();
