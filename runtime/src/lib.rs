@@ -53,7 +53,7 @@ pub use classify::{softmax, top_k};
 pub use conventions::{Activation, Color, ConventionError, Conventions, FORMAT, HeadActivation, Padding, Precision};
 #[cfg(feature = "alloc")]
 pub use fit::{Listing, Mismatch, Remedy};
-pub use float::pack::{Factors, OutputRange, PackError, PackLayer, PackPanels, PackPlan, Plan, Product};
+pub use float::pack::{Factors, OutputRange, PackError, PackLayer, PackPanels, PackPlan, Plan};
 pub use formats::container::{
     Container, ContainerError, Declared, Dtype, F32s, Header, MAX_HEADER_BYTES, MAX_METADATA, MAX_RANK, MAX_TENSORS,
     Shape, TensorRule, TensorView,

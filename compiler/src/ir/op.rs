@@ -283,6 +283,7 @@ pub enum Tile {
 
 /// `mr` pixels by `nv` vectors of output channels; `chunk` pixel rows, or those of `images` in a batch, share one pass
 /// over the weights.
+/// The fast inner product computes the vectors one by one, in tiles of a fixed size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct GemmTile {
     /// Most pixels of a tile.

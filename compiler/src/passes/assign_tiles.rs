@@ -8,9 +8,8 @@
 //! tile.
 
 use super::stream_quads;
-use crate::ir::{Conv2d, DepthwiseTile, Factors, Fused, GemmTile, Graph, Op, Order, Product, Tensor, Tile, Window};
-use crate::schedule::float::{self, best_tile};
-use crate::schedule::float::{Tail, split};
+use crate::ir::{Conv2d, DepthwiseTile, Factors, Fused, GemmTile, Graph, Op, Order, Tensor, Tile, Window};
+use crate::schedule::float::{Product, Tail, best_tile, split};
 use crate::schedule::quantized::QUAD;
 use crate::schedule::quantized::dense_form;
 use crate::schedule::taps::Taps;
@@ -70,7 +69,7 @@ fn stages(fused: &mut Fused, input: Tensor, isa: Isa) {
                     Some(_) => output.shape.height,
                     None => rows,
                 };
-                Some(gemm(input, output, conv.window, (conv.product, conv.factors), rows, isa))
+                Some(gemm(input, output, conv.window, conv.factors, rows, isa))
             }
             Op::DepthwiseConv2d(op) => Some(depthwise(op.window, rows, output, isa)),
             _ => None,
@@ -79,15 +78,9 @@ fn stages(fused: &mut Fused, input: Tensor, isa: Isa) {
     }
 }
 
-/// Returns the tile of a convolution that is called for `rows` output rows at a time.
-fn gemm(
-    input: Tensor,
-    output: Tensor,
-    window: Window,
-    (product, factors): (Product, Factors),
-    rows: usize,
-    isa: Isa,
-) -> Tile {
+/// Returns the tile of a convolution that is called for `rows` output rows at a time. The tile of the fast inner product is
+/// fixed: see [`WIDEST_FAST`](crate::schedule::float::WIDEST_FAST).
+fn gemm(input: Tensor, output: Tensor, window: Window, factors: Factors, rows: usize, isa: Isa) -> Tile {
     let shape = output.shape;
     let [kh, kw] = window.kernel;
     let k = factors.rows(kh * kw * input.shape.channels);
@@ -95,13 +88,8 @@ fn gemm(
     let vectors = whole + usize::from(matches!(tail, Tail::Masked(_)));
     let flat = window.is_point() && is_flat(input) && is_flat(output);
     let whole_groups = output.layout.groups(shape) > 1 || output.layout.ring.is_some();
-    let (mr, nv) = match product {
-        Product::Fast => (float::WIDEST_FAST.min(rows * shape.width), 1),
-        Product::Plain => {
-            let product = float::Product { rows, cols: shape.width, flat, vectors, k };
-            best_tile(isa, product, |nv| !whole_groups || vectors.is_multiple_of(nv))
-        }
-    };
+    let product = Product { rows, cols: shape.width, flat, vectors, k };
+    let (mr, nv) = best_tile(isa, product, |nv| !whole_groups || vectors.is_multiple_of(nv));
     let row_bytes = shape.width * window.stride[0] * input.layout.row_stride(input.shape) / input.shape.width.max(1)
         * input.element.bytes();
     let chunk = (1..=rows)
@@ -114,7 +102,7 @@ fn gemm(
 /// Returns the tile of a convolution over a whole tensor. A convolution that pools its result is a single call.
 fn conv2d(input: Tensor, output: Tensor, conv: &Conv2d, isa: Isa) -> Tile {
     let shape = conv.epilogue.unpooled(output.shape);
-    let tile = gemm(input, Tensor { shape, ..output }, conv.window, (conv.product, conv.factors), shape.height, isa);
+    let tile = gemm(input, Tensor { shape, ..output }, conv.window, conv.factors, shape.height, isa);
     match tile {
         Tile::Gemm(tile) if conv.epilogue.pool.is_some() => Tile::Gemm(GemmTile { chunk: shape.height, ..tile }),
         tile => tile,
@@ -124,7 +112,7 @@ fn conv2d(input: Tensor, output: Tensor, conv: &Conv2d, isa: Isa) -> Tile {
 /// Returns the classifier's tile. The images of a batch correspond to the pixels of a row in a convolution.
 fn dense(input: Tensor, mut output: Tensor, factors: Factors, batch: usize, isa: Isa) -> Tile {
     output.shape.width = batch;
-    match gemm(input, output, Window::POINT, (Product::Plain, factors), 1, isa) {
+    match gemm(input, output, Window::POINT, factors, 1, isa) {
         Tile::Gemm(tile) => Tile::Gemm(GemmTile { images: batch, ..tile }),
         tile @ Tile::Depthwise(_) => tile,
     }

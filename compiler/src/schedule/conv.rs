@@ -24,9 +24,9 @@ pub struct Conv {
     pub weight: ParamId,
     /// Bias: `[out]`.
     pub bias: ParamId,
-    /// Register tile of whole panels.
+    /// Register tile of whole panels, in the plain inner product.
     pub tile: GemmTile,
-    /// Inner product: plain or fast.
+    /// Inner products: plain, or plain and fast.
     pub product: Product,
     /// Number types of the factors of the products.
     pub factors: Factors,
@@ -48,6 +48,15 @@ pub struct Panels {
 }
 
 impl Panels {
+    /// Returns the panels that replace each of these in the fast inner product, one vector wide. Their first channels are
+    /// relative to that of the panel.
+    pub fn vectors(&self) -> Vec<Self> {
+        let Self { lanes, nv, last, .. } = *self;
+        let whole = if last == lanes { nv } else { nv - 1 };
+        let forms = [(0, whole, lanes), (whole, nv - whole, last)].into_iter().filter(|(_, count, _)| *count > 0);
+        forms.map(|(at, count, last)| Self { first: at * lanes, lanes, nv: 1, count, last }).collect()
+    }
+
     /// Returns the channels of a panel, including unused lanes.
     pub fn width(&self) -> usize {
         self.nv * self.lanes
@@ -103,10 +112,22 @@ impl Conv {
         panels
     }
 
-    /// Returns the floats of one packed panel: a row of biases and the rows of K weights. The fast inner product has a row of scales
-    /// before them.
+    /// Returns the floats of one packed panel: a row of biases and the rows of K weights.
     pub fn panel_floats(&self, panels: &Panels) -> usize {
-        (usize::from(self.is_fast()) + 1 + self.factors.rows(self.k())) * panels.width()
+        (1 + self.factors.rows(self.k())) * panels.width()
+    }
+
+    /// Returns the floats of the packed panels that replace a panel in the fast inner product. Each of them is one vector
+    /// wide and has a row of scales before the biases.
+    pub fn fast_floats(&self, panels: &Panels) -> usize {
+        self.panel_floats(panels) + panels.width()
+    }
+
+    /// Returns the floats that a channel group's panels take in either inner product. For the plain one, only the first
+    /// row of scales is reserved, and zero, so the fast one takes at least as many.
+    pub fn group_floats(&self) -> usize {
+        let floats = |panels| if self.is_fast() { self.fast_floats(panels) } else { self.panel_floats(panels) };
+        self.panels().iter().map(|panels| panels.count * floats(panels)).sum()
     }
 
     /// Whether the fast inner product may be used.
@@ -173,4 +194,18 @@ pub struct Cut {
     pub input: usize,
     /// Elements of the output from one piece to the next.
     pub output: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_of_a_panel_have_the_same_channels() {
+        let panels = |first, nv, count, last| Panels { first, lanes: 16, nv, count, last };
+        assert_eq!(panels(64, 3, 2, 16).vectors(), [panels(0, 1, 3, 16)]);
+        assert_eq!(panels(64, 3, 1, 9).vectors(), [panels(0, 1, 2, 16), panels(32, 1, 1, 9)]);
+        assert_eq!(panels(64, 1, 1, 9).vectors(), [panels(0, 1, 1, 9)]);
+        assert_eq!(Panels { lanes: 8, ..panels(64, 1, 1, 5) }.vectors(), [Panels { lanes: 8, ..panels(0, 1, 1, 5) }]);
+    }
 }

@@ -7,6 +7,7 @@ mod fast;
 mod pairs;
 
 use core::cell::Cell;
+use core::ops::Range;
 
 use crate::formats::container::{Container, Dtype, TensorView};
 use crate::numerics::Numerics;
@@ -60,8 +61,6 @@ pub struct PackLayer<'a> {
     pub k: usize,
     /// Columns of the weight matrix: output channels.
     pub n: usize,
-    /// Inner products that its kernels can compute.
-    pub product: Product,
     /// Number types of the factors of its products.
     pub factors: Factors,
     /// Range of its output.
@@ -70,17 +69,12 @@ pub struct PackLayer<'a> {
     pub begins_residual: bool,
     /// Whether this layer adds the input of an earlier one.
     pub adds_residual: bool,
-    /// Panels that its columns are packed into.
+    /// Panels of the plain inner product, `[1 + rows][panel]`: the bias row, then the rows of the kernel; see
+    /// [`Factors::rows`].
     pub panels: &'a [PackPanels],
-}
-
-/// Inner products that the kernels of a layer can compute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Product {
-    /// One multiply-add per product.
-    Plain,
-    /// The plain or the fast inner product. Panels begin with a row of `1 / s`, which is zero in plain panels.
-    Fast,
+    /// Panels of the fast inner product, `[1 + 1 + k][panel]`: a row of scales before them. They are in the same place. Empty
+    /// if the kernels of the layer cannot compute it.
+    pub fast: &'a [PackPanels],
 }
 
 /// Number types of the factors of products: the values that a layer reads, and its weights.
@@ -127,7 +121,7 @@ pub struct PackPanels {
     pub last: usize,
     /// Channels of a panel; columns past `n` are zero.
     pub panel: usize,
-    /// Offset of the first panel, `[1 + rows][panel]`: the bias row, then the rows of the kernel; see [`Factors::rows`].
+    /// Offset of the first panel.
     pub at: usize,
     /// Distance from one panel to the next within a group.
     pub panel_stride: usize,
@@ -156,9 +150,17 @@ impl Plan for PackPlan<'_> {
         let mut estimate = Estimate::of_image(preprocess);
         for layer in self.layers {
             let values = Values::new(layer, weights)?;
-            let fast = numerics == Numerics::Fast && layer.product == Product::Fast && estimate.allows(&values);
-            for panels in layer.panels {
-                panels.pack(&values, fast.then_some(&estimate), block);
+            if numerics == Numerics::Fast && !layer.fast.is_empty() && estimate.allows(&values) {
+                for panels in layer.fast {
+                    panels.fill(layer.n, block, |columns, panel| estimate.pack(&values, columns, panels.panel, panel));
+                }
+            } else {
+                // Scales of zero: the panels are plain.
+                layer.fast.first().into_iter().for_each(|panels| block[panels.at..][..panels.panel].fill(0.0));
+                let pack = if layer.factors.round_weights() { pairs::pack } else { plain };
+                for panels in layer.panels {
+                    panels.fill(layer.n, block, |columns, panel| pack(&values, columns, panels.panel, panel));
+                }
             }
             if numerics == Numerics::Fast {
                 estimate.follow(&values);
@@ -175,8 +177,8 @@ impl Plan for PackPlan<'_> {
     fn identify(&self, add: &mut dyn FnMut(&[u8])) {
         for layer in self.layers {
             add(layer.weight.as_bytes());
-            add(&[layer.product as u8 | (layer.factors as u8) << 4]);
-            for panels in layer.panels {
+            add(&[u8::from(!layer.fast.is_empty()) | (layer.factors as u8) << 4]);
+            for panels in layer.panels.iter().chain(layer.fast) {
                 let PackPanels { first, last, panel, at, panel_stride, panels_per_group, group_stride } = *panels;
                 let numbers = [layer.k, layer.n, first, last, panel, at, panel_stride, panels_per_group, group_stride];
                 numbers.iter().for_each(|number| add(&(*number as u64).to_le_bytes()));
@@ -189,9 +191,8 @@ impl PackPlan<'_> {
     /// Whether the layer with this name uses the fast inner product in a packed block; `None` if the layer does not support it.
     pub fn is_fast(&self, name: &str, block: &[f32]) -> Option<bool> {
         let named = |layer: &&PackLayer<'_>| layer.weight.strip_suffix(".weight") == Some(name);
-        let layer = self.layers.iter().find(named).filter(|layer| layer.product == Product::Fast)?;
-        let panels = layer.panels.first()?;
-        Some(*block.get(panels.at)? != 0.0)
+        let scales = self.layers.iter().find(named)?.fast.first()?.at;
+        Some(*block.get(scales)? != 0.0)
     }
 }
 
@@ -226,33 +227,19 @@ impl<'a> Values<'a> {
 }
 
 impl PackPanels {
-    /// Packs all panels, for the fast inner product if an estimate of the input exists.
-    fn pack(&self, values: &Values<'_>, fast: Option<&Estimate>, block: &mut [f32]) {
-        let PackLayer { k, n, product, factors, .. } = *values.layer;
+    /// Calls `pack` with the columns and the floats of each panel.
+    fn fill(&self, n: usize, block: &mut [f32], pack: impl Fn(Range<usize>, &mut [f32])) {
         for (index, first) in (self.first..self.last).step_by(self.panel).enumerate() {
             let group = index / self.panels_per_group * self.group_stride;
             let start = self.at + group + index % self.panels_per_group * self.panel_stride;
             let columns = first..n.min(first + self.panel).min(self.last);
-            let panel = &mut block[start..][..self.panel_stride];
-            if factors.round_weights() {
-                pairs::pack(values, columns, self.panel, panel);
-                continue;
-            }
-            match (product, fast) {
-                (Product::Fast, Some(estimate)) => estimate.pack(values, columns, self.panel, panel),
-                (Product::Fast, None) => {
-                    let (scales, panel) = panel.split_at_mut(self.panel);
-                    scales.fill(0.0);
-                    plain(values, columns, self.panel, panel);
-                }
-                (Product::Plain, _) => plain(values, columns, self.panel, &mut panel[..(1 + k) * self.panel]),
-            }
+            pack(columns, &mut block[start..][..self.panel_stride]);
         }
     }
 }
 
 /// `[1 + k][width]`: the bias row, then the kernel's rows.
-fn plain(values: &Values<'_>, columns: core::ops::Range<usize>, width: usize, panel: &mut [f32]) {
+fn plain(values: &Values<'_>, columns: Range<usize>, width: usize, panel: &mut [f32]) {
     let rows = core::iter::once(values.bias).chain(values.weight.chunks_exact(values.layer.n));
     for (to, from) in panel.chunks_exact_mut(width).zip(rows) {
         let (used, rest) = to.split_at_mut(columns.len());

@@ -3,16 +3,22 @@
 use super::kernel::{Dots, Gemm};
 use crate::ir::{ElementType, Product};
 pub use crate::schedule::conv::{Conv, Panels};
-use crate::schedule::float::widest;
+use crate::schedule::float::{WIDEST_FAST, widest};
 use crate::target::IsaFacts;
 
 impl Conv {
-    /// Returns the kernel of a panel for `rows` output rows, with a residual of this type if it adds one.
+    /// Returns the kernel of a panel for `rows` output rows, with a residual of this type if it adds one. The panels of the
+    /// fast inner product are those of [`Panels::vectors`].
     pub fn gemm(&self, panels: &Panels, rows: usize, product: Product, residual: ElementType) -> Gemm {
         let [kh, kw] = self.window.kernel;
         let [sh, sw] = self.window.stride;
         let (from, to) = (self.input.layout, self.output.layout);
         let whole = panels.nv == self.tile.nv && panels.lanes == self.isa.lanes();
+        let mr = match product {
+            Product::Fast => WIDEST_FAST,
+            Product::Plain if whole => self.tile.mr,
+            Product::Plain => widest(self.isa, panels.nv),
+        };
         Gemm {
             isa: self.isa,
             lanes: panels.lanes,
@@ -28,7 +34,7 @@ impl Conv {
             a_row: sh * from.row_stride(self.input.shape),
             c_pixel: to.pixel_stride(),
             c_row: to.row_stride(self.output.shape),
-            mr: if whole || self.is_fast() { self.tile.mr } else { widest(self.isa, panels.nv) },
+            mr,
             nv: panels.nv,
             last: panels.last,
             epilogue: self.epilogue,

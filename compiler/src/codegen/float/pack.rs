@@ -6,11 +6,11 @@ use mbvc_runtime::{self as runtime, PackPanels};
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use super::conv::Conv;
+use super::conv::{Conv, Panels};
 use super::ranges::{Range, ranges};
 use crate::codegen::step::{LayerKey, RuntimePlan};
 use crate::codegen::tokens::lit;
-use crate::ir::{DepthwiseConv2d, Factors, Fused, Graph, NodeId, Op, ParamId, Product, Tensor};
+use crate::ir::{DepthwiseConv2d, Factors, Fused, Graph, NodeId, Op, ParamId, Tensor};
 use crate::target::{Isa, IsaFacts};
 
 /// Offsets of the weights of every layer, and the instructions to pack them. All numbers are in floats.
@@ -28,6 +28,8 @@ pub struct PackPlan {
 pub struct PackedLayer {
     /// Start of each run of panels, in the order of [`Conv::panels`].
     pub at: Vec<usize>,
+    /// Start of the panels that replace each run in the fast inner product; empty if the layer has none.
+    pub fast: Vec<usize>,
     /// Distance from one channel group to the next.
     pub group_stride: usize,
 }
@@ -39,10 +41,10 @@ struct PackLayer {
     bias: String,
     k: usize,
     n: usize,
-    product: Product,
     factors: Factors,
     range: Range,
     panels: Vec<PackPanels>,
+    fast: Vec<PackPanels>,
 }
 
 /// Floats per cache line, the alignment of every layer.
@@ -88,8 +90,7 @@ impl PackPlan {
         });
         let taps: usize = depthwise.window.kernel.iter().product();
         let group = producer.layout.group;
-        let conv_floats: usize =
-            conv.iter().flat_map(|c| c.panels().into_iter().map(|p| p.count * c.panel_floats(&p))).sum();
+        let conv_floats: usize = conv.iter().map(Conv::group_floats).sum();
         let group_stride = conv_floats + (1 + taps) * group;
         let groups = producer.layout.groups(producer.shape);
         let start = self.floats;
@@ -110,24 +111,32 @@ impl PackPlan {
     fn conv(&mut self, graph: &Graph, key: LayerKey, conv: &Conv, group_stride: usize) {
         let n = conv.output.shape.channels;
         let grouped = group_stride > 0;
-        let mut starts = Vec::new();
-        let panels = conv.panels().into_iter().map(|panels| {
-            let (at, stride) = (self.floats, conv.panel_floats(&panels));
-            starts.push(at);
-            self.floats += panels.count * stride;
-            PackPanels {
-                first: panels.first,
-                last: if grouped { n } else { n.min(panels.first + panels.count * panels.width()) },
-                panel: panels.width(),
-                at,
-                panel_stride: stride,
-                panels_per_group: panels.count,
-                group_stride,
+        let packed = |at: usize, panels: &Panels, width: usize, floats: usize| PackPanels {
+            first: panels.first,
+            last: if grouped { n } else { n.min(panels.first + panels.count * panels.width()) },
+            panel: width,
+            at,
+            panel_stride: floats * width / panels.width(),
+            panels_per_group: panels.count * panels.width() / width,
+            group_stride,
+        };
+        let forms = conv.panels();
+        let (mut panels, mut fast) = (Vec::new(), Vec::new());
+        // Plain panels begin after the first row of scales.
+        let scales = forms.first().filter(|_| conv.is_fast()).map_or(0, |panels| panels.lanes);
+        let (mut at, mut fast_at) = (self.floats + scales, self.floats);
+        for form in &forms {
+            panels.push(packed(at, form, form.width(), conv.panel_floats(form)));
+            at += form.count * conv.panel_floats(form);
+            if conv.is_fast() {
+                fast.push(packed(fast_at, form, form.lanes, conv.fast_floats(form)));
+                fast_at += form.count * conv.fast_floats(form);
             }
-        });
-        let panels = panels.collect();
-        self.at.insert(key, PackedLayer { at: starts, group_stride });
-        self.layer_of(graph, [conv.weight, conv.bias], [conv.k(), n], (conv.product, conv.factors), panels);
+        }
+        self.floats += conv.group_floats();
+        let starts = |panels: &[PackPanels]| panels.iter().map(|panels| panels.at).collect();
+        self.at.insert(key, PackedLayer { at: starts(&panels), fast: starts(&fast), group_stride });
+        self.layer_of(graph, [conv.weight, conv.bias], [conv.k(), n], conv.factors, [panels, fast]);
         self.align(grouped);
     }
 
@@ -149,8 +158,8 @@ impl PackPlan {
         let at = self.floats;
         let panels =
             PackPanels { first: 0, last: n, panel: lanes, at, panel_stride, panels_per_group: vectors, group_stride };
-        self.at.insert(key, PackedLayer { at: vec![at], group_stride });
-        self.layer_of(graph, [op.weight, bias], [taps, n], (Product::Plain, Factors::Exact), vec![panels]);
+        self.at.insert(key, PackedLayer { at: vec![at], fast: Vec::new(), group_stride });
+        self.layer_of(graph, [op.weight, bias], [taps, n], Factors::Exact, [vec![panels], Vec::new()]);
         self.floats += vectors * panel_stride;
         self.align(group_stride > 0);
     }
@@ -160,12 +169,12 @@ impl PackPlan {
         graph: &Graph,
         [weight, bias]: [ParamId; 2],
         [k, n]: [usize; 2],
-        (product, factors): (Product, Factors),
-        panels: Vec<PackPanels>,
+        factors: Factors,
+        [panels, fast]: [Vec<PackPanels>; 2],
     ) {
         let [weight, bias] = [weight, bias].map(|param| graph.param(param).name.clone());
         let range = self.ranges.get(&weight).copied().unwrap_or_default();
-        self.layers.push(PackLayer { weight, bias, k, n, product, factors, range, panels });
+        self.layers.push(PackLayer { weight, bias, k, n, factors, range, panels, fast });
     }
 
     /// Aligns the offset to a cache line, unless the layer is grouped. Groups need no gap, since panels are whole
@@ -180,26 +189,16 @@ impl PackPlan {
 impl RuntimePlan for PackPlan {
     fn tokens(&self) -> TokenStream {
         let layers = self.layers.iter().map(|layer| {
-            let PackLayer { weight, bias, product, factors, range, .. } = layer;
+            let PackLayer { weight, bias, factors, range, .. } = layer;
             let [k, n] = [layer.k, layer.n].map(lit);
-            let [product, factors, values] =
-                [format!("{product:?}"), format!("{factors:?}"), format!("{:?}", range.values)]
-                    .map(|name| format_ident!("{name}"));
+            let [factors, values] =
+                [format!("{factors:?}"), format!("{:?}", range.values)].map(|name| format_ident!("{name}"));
             let Range { begins_residual, adds_residual, .. } = range;
-            let panels = layer.panels.iter().map(|panels| {
-                let [first, last, panel, at] = [panels.first, panels.last, panels.panel, panels.at].map(lit);
-                let [panel_stride, panels_per_group, group_stride] =
-                    [panels.panel_stride, panels.panels_per_group, panels.group_stride].map(lit);
-                quote!(rt::PackPanels {
-                    first: #first, last: #last, panel: #panel, at: #at, panel_stride: #panel_stride,
-                    panels_per_group: #panels_per_group, group_stride: #group_stride,
-                })
-            });
+            let [panels, fast] = [&layer.panels, &layer.fast].map(|panels| panels_tokens(panels));
             quote!(rt::PackLayer {
-                weight: #weight, bias: #bias, k: #k, n: #n, product: rt::Product::#product,
-                factors: rt::Factors::#factors,
+                weight: #weight, bias: #bias, k: #k, n: #n, factors: rt::Factors::#factors,
                 range: rt::OutputRange::#values, begins_residual: #begins_residual, adds_residual: #adds_residual,
-                panels: &[#(#panels),*],
+                panels: #panels, fast: #fast,
             })
         });
         let lines = lit(self.lines());
@@ -212,17 +211,27 @@ impl RuntimePlan for PackPlan {
             bias: &layer.bias,
             k: layer.k,
             n: layer.n,
-            product: match layer.product {
-                Product::Plain => runtime::Product::Plain,
-                Product::Fast => runtime::Product::Fast,
-            },
             factors: layer.factors,
             range: layer.range.values,
             begins_residual: layer.range.begins_residual,
             adds_residual: layer.range.adds_residual,
             panels: &layer.panels,
+            fast: &layer.fast,
         });
         let layers: Vec<_> = layers.collect();
         run(&runtime::PackPlan { layers: &layers, lines: self.lines() });
     }
+}
+
+fn panels_tokens(panels: &[PackPanels]) -> TokenStream {
+    let panels = panels.iter().map(|panels| {
+        let [first, last, panel, at] = [panels.first, panels.last, panels.panel, panels.at].map(lit);
+        let [panel_stride, panels_per_group, group_stride] =
+            [panels.panel_stride, panels.panels_per_group, panels.group_stride].map(lit);
+        quote!(rt::PackPanels {
+            first: #first, last: #last, panel: #panel, at: #at, panel_stride: #panel_stride,
+            panels_per_group: #panels_per_group, group_stride: #group_stride,
+        })
+    });
+    quote!(&[#(#panels),*])
 }

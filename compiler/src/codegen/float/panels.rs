@@ -7,7 +7,7 @@ use super::conv::{Conv, Panels};
 use super::pack::PackedLayer;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::step::{Team, by_size};
-use crate::codegen::tokens::{lit, sum};
+use crate::codegen::tokens::{lit, repeat, sum};
 use crate::ir::{ElementType, Product};
 
 /// The calls of a convolution in a step. The tokens are expressions of the surrounding code.
@@ -44,29 +44,25 @@ impl PanelCalls<'_> {
         if self.team.are_many() {
             return self.shared(kernels);
         }
-        let calls = self.forms().into_iter().map(|(panels, at)| {
-            let call = self.either(&panels, at, None, kernels);
-            match panels.count {
-                1 => call,
-                count => {
-                    let count = lit(count);
-                    quote!(for panel in 0..#count { #call })
-                }
-            }
+        let calls = self.forms().into_iter().map(|form| {
+            let call = self.either(&form, None, kernels);
+            repeat("panel", form.panels.count, call)
         });
         quote!(#(#calls)*)
     }
 
-    /// Returns the panels, and the offset of the weights of each form.
-    fn forms(&self) -> Vec<(Panels, usize)> {
-        self.conv.panels().into_iter().zip(self.layer.at.iter().copied()).collect()
+    /// Returns the panels, and the offsets of the weights of each form.
+    fn forms(&self) -> Vec<Form> {
+        let fast = self.layer.fast.iter().map(|at| Some(*at)).chain(std::iter::repeat(None));
+        let forms = self.conv.panels().into_iter().zip(&self.layer.at).zip(fast);
+        forms.map(|((panels, at), fast)| Form { panels, at: *at, fast }).collect()
     }
 
     /// Returns a loop over this thread's share of all panels. If the panels do not balance the load, the pixels are
     /// split too.
     fn shared(&self, kernels: &mut Vec<Kernel>) -> TokenStream {
         let forms = self.forms();
-        let count: usize = forms.iter().map(|(panels, _)| panels.count).sum();
+        let count: usize = forms.iter().map(|form| form.panels.count).sum();
         let cuts = self.conv.cuts(self.rows, self.team.0);
         if let [(_, 1)] = *cuts {
             let (range, calls) = (self.team.share(count), self.any(&forms, None, kernels));
@@ -84,13 +80,13 @@ impl PanelCalls<'_> {
     }
 
     /// Returns the call for panel `panel` of any form.
-    fn any(&self, forms: &[(Panels, usize)], part: Option<usize>, kernels: &mut Vec<Kernel>) -> TokenStream {
-        let [(panels, at), rest @ ..] = forms else { return quote!() };
-        let call = self.either(panels, *at, part, kernels);
+    fn any(&self, forms: &[Form], part: Option<usize>, kernels: &mut Vec<Kernel>) -> TokenStream {
+        let [form, rest @ ..] = forms else { return quote!() };
+        let call = self.either(form, part, kernels);
         if rest.is_empty() {
             return call;
         }
-        let (count, rest) = (lit(panels.count), self.any(rest, part, kernels));
+        let (count, rest) = (lit(form.panels.count), self.any(rest, part, kernels));
         quote! {
             if panel < #count {
                 #call
@@ -101,31 +97,46 @@ impl PanelCalls<'_> {
         }
     }
 
-    /// Returns the call of the plain kernel, or of the fast one if the weights are packed for it.
-    fn either(&self, panels: &Panels, at: usize, part: Option<usize>, kernels: &mut Vec<Kernel>) -> TokenStream {
-        let plain = self.call(panels, at, part, None, kernels);
-        match &self.fast {
-            None => plain,
-            Some(fast) => {
-                let flag = &fast.flag;
-                let fast = self.call(panels, at, part, Some(fast), kernels);
-                quote!(if #flag { #fast } else { #plain })
-            }
-        }
+    /// Returns the call of the plain kernel, or of the fast ones if the weights are packed for them: one for each vector
+    /// of the panel.
+    fn either(&self, form: &Form, part: Option<usize>, kernels: &mut Vec<Kernel>) -> TokenStream {
+        let Form { panels, at, fast } = form;
+        let index = |name: &str, count: usize, step: usize| {
+            let (name, step) = (format_ident!("{name}"), lit(step));
+            if count > 1 { quote!(#name * #step) } else { quote!() }
+        };
+        let panel = |step: usize| index("panel", panels.count, step);
+        let plain = Call {
+            panels: *panels,
+            at: *at,
+            step: panel(self.conv.panel_floats(panels)),
+            first: panels.first,
+            channels: panel(panels.width()),
+        };
+        let plain = self.call(&plain, part, None, kernels);
+        let Some((fast, at)) = self.fast.as_ref().zip(*fast) else { return plain };
+        let floats = self.conv.fast_floats(panels);
+        let calls = panels.vectors().into_iter().map(|vectors| {
+            let step = floats / panels.nv;
+            let vector = |step: usize| index("vector", vectors.count, step);
+            let call = Call {
+                panels: vectors,
+                at: at + vectors.first / vectors.lanes * step,
+                step: sum(&[panel(floats), vector(step)]),
+                first: panels.first + vectors.first,
+                channels: sum(&[panel(panels.width()), vector(vectors.lanes)]),
+            };
+            repeat("vector", vectors.count, self.call(&call, part, Some(fast), kernels))
+        });
+        let flag = &fast.flag;
+        quote!(if #flag { #(#calls)* } else { #plain })
     }
 
     /// Returns the call for `part` pixels from pixel `first`, or for all pixels.
-    fn call(
-        &self,
-        panels: &Panels,
-        at: usize,
-        part: Option<usize>,
-        fast: Option<&Fast>,
-        kernels: &mut Vec<Kernel>,
-    ) -> TokenStream {
+    fn call(&self, call: &Call, part: Option<usize>, fast: Option<&Fast>, kernels: &mut Vec<Kernel>) -> TokenStream {
         let product = if fast.is_some() { Product::Fast } else { Product::Plain };
         let residual = self.residual.as_ref().map_or(self.conv.output.element, |(.., element)| *element);
-        let mut gemm = self.conv.gemm(panels, self.rows, product, residual);
+        let mut gemm = self.conv.gemm(&call.panels, self.rows, product, residual);
         let cut = self.conv.cut(self.rows);
         if let Some(part) = part {
             (gemm.rows, gemm.cols) = if cut.flat { (1, part) } else { (part, gemm.cols) };
@@ -135,19 +146,13 @@ impl PanelCalls<'_> {
         let kernel = gemm.kernel();
         let ident = kernel.ident();
         kernels.push(kernel);
-        // A plain kernel skips the row of scales at the start of a panel.
-        let skipped = if self.conv.is_fast() && fast.is_none() { panels.width() } else { 0 };
-        let (at, stride, width) = (lit(at + skipped), lit(self.conv.panel_floats(panels)), lit(panels.width()));
-        let (panel_w, panel_c) = match panels.count {
-            1 => (quote!(), quote!()),
-            _ => (quote!(panel * #stride), quote!(panel * #width)),
-        };
         let Self { windows, weights, out, to, .. } = self;
         let windows = from_a.map_or_else(|| windows.clone(), |at| quote!(#windows.map(|a| a.at(#at))));
-        let weights = sum(&[quote!(#at), weights.clone().unwrap_or_default(), panel_w]);
-        let first = lit(panels.first);
-        let place =
-            |to: &TokenStream| sum(&[to.clone(), from_c.clone().unwrap_or_default(), quote!(#first), panel_c.clone()]);
+        let [at, first] = [call.at, call.first].map(lit);
+        let weights = sum(&[quote!(#at), weights.clone().unwrap_or_default(), call.step.clone()]);
+        let place = |to: &TokenStream| {
+            sum(&[to.clone(), from_c.clone().unwrap_or_default(), quote!(#first), call.channels.clone()])
+        };
         let at_d = from_d.map(|at| quote!(.at(#at)));
         let dots = fast.map(|fast| &fast.dots).map(|dots| quote!(#dots #at_d,));
         let residual = self.residual.as_ref().map(|(from, at, _)| {
@@ -159,9 +164,29 @@ impl PanelCalls<'_> {
     }
 }
 
+/// Panels of one form, and the offsets of their weights in the packed block.
+struct Form {
+    panels: Panels,
+    /// In the plain inner product.
+    at: usize,
+    /// In the fast one.
+    fast: Option<usize>,
+}
+
+/// The arguments of a call that depend on the panel.
+struct Call {
+    panels: Panels,
+    /// Offset of the weights of the form's first panel, and from them to those of the panel.
+    at: usize,
+    step: TokenStream,
+    /// First channel of the form, and from it to that of the panel.
+    first: usize,
+    channels: TokenStream,
+}
+
 /// Returns `let fast = ...;`, which records whether a layer uses the fast inner product.
 pub fn flag(name: &Ident, layer: &PackedLayer) -> TokenStream {
-    let at = layer.at.first().copied().map(lit);
+    let at = layer.fast.first().copied().map(lit);
     quote!(let #name = rt::is_fast(w, #at);)
 }
 
