@@ -6,6 +6,9 @@ mod guess;
 mod metadata;
 mod resample;
 mod rgb;
+#[cfg(target_arch = "x86_64")]
+mod strips;
+mod taps;
 
 pub use filter::Filter;
 pub use framing::{Fit, Framing, FramingError};

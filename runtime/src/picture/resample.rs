@@ -8,11 +8,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::filter::Filter;
-
-/// Fraction bits of a weight. A sum of bytes times weights fits in 32 bits with a sign and one spare bit.
-const PRECISION: u32 = 32 - 8 - 2;
-
-const HALF: i32 = 1 << (PRECISION - 1);
+#[cfg(target_arch = "x86_64")]
+use super::strips;
+use super::taps::{HALF, PRECISION, Taps, taps};
 
 /// A part of a scaled picture.
 #[derive(Debug, Clone, Copy)]
@@ -42,40 +40,19 @@ pub fn resample<const CHANNELS: usize>(
     let ([top, left], [rows, columns]) = (part.first, part.size);
     let across = taps(filter, width, scaled[1], left, columns);
     let down = taps(filter, height, scaled[0], top, rows);
-    let narrow = narrowed::<CHANNELS>(picture.pixels, width, &across);
-    lowered(&narrow, columns * CHANNELS, &down)
+    // Rows that no result depends on are left out: those of a crop.
+    let first = down.first().map_or(0, |taps| taps.first);
+    let end = down.last().map_or(0, Taps::end);
+    let pixels = &picture.pixels[first * width * CHANNELS..end * width * CHANNELS];
+    #[cfg(target_arch = "x86_64")]
+    let narrow = strips::narrowed::<CHANNELS>(pixels, width, &across);
+    #[cfg(not(target_arch = "x86_64"))]
+    let narrow: Option<Vec<u8>> = None;
+    let narrow = narrow.unwrap_or_else(|| narrowed::<CHANNELS>(pixels, width, &across));
+    lowered(&narrow, columns * CHANNELS, &down, first)
 }
 
-/// The input samples of one output sample: index of the first, and their weights.
-struct Taps {
-    first: usize,
-    weights: Vec<i32>,
-}
-
-/// Taps of the output samples `skip..skip + count` of an axis that is scaled from `from` to `to` samples.
-fn taps(filter: Filter, from: usize, to: usize, skip: usize, count: usize) -> Vec<Taps> {
-    let scale = from as f64 / to as f64;
-    // An enlarged sample depends on its neighbors; a reduced one on all samples that it covers.
-    let stretch = if filter == Filter::BilinearAliased { 1.0 } else { scale.max(1.0) };
-    let reach = filter.reach() * stretch;
-    let tap = |at: usize| {
-        let center = (at as f64 + 0.5) * scale;
-        if from == to || filter == Filter::Nearest {
-            return Taps { first: (center as usize).min(from.saturating_sub(1)), weights: vec![1 << PRECISION] };
-        }
-        // The casts truncate, and saturate at 0.
-        let first = (center - reach + 0.5) as usize;
-        let last = ((center + reach + 0.5) as usize).min(from);
-        let weight = |sample: usize| filter.weight((sample as f64 - center + 0.5) / stretch);
-        let weights: Vec<f64> = (first..last).map(weight).collect();
-        let sum: f64 = weights.iter().sum();
-        let fixed =
-            |weight: f64| (weight / sum * f64::from(1 << PRECISION) + if weight < 0.0 { -0.5 } else { 0.5 }) as i32;
-        Taps { first, weights: weights.into_iter().map(fixed).collect() }
-    };
-    (skip..skip + count).map(tap).collect()
-}
-
+/// Filters the rows of `pixels`, which have `from` pixels each.
 fn narrowed<const CHANNELS: usize>(pixels: &[u8], from: usize, taps: &[Taps]) -> Vec<u8> {
     let mut narrow = Vec::with_capacity(pixels.len() / from * taps.len());
     for row in pixels.chunks_exact(from * CHANNELS) {
@@ -92,13 +69,13 @@ fn narrowed<const CHANNELS: usize>(pixels: &[u8], from: usize, taps: &[Taps]) ->
     narrow
 }
 
-/// Combines rows of `samples` samples.
-fn lowered(pixels: &[u8], samples: usize, taps: &[Taps]) -> Vec<u8> {
+/// Combines rows of `samples` samples; `pixels` starts with the row `skipped`.
+fn lowered(pixels: &[u8], samples: usize, taps: &[Taps], skipped: usize) -> Vec<u8> {
     let mut low = Vec::with_capacity(taps.len() * samples);
     let mut sums = vec![0; samples];
     for Taps { first, weights } in taps {
         sums.fill(HALF);
-        for (row, weight) in pixels.chunks_exact(samples).skip(*first).zip(weights) {
+        for (row, weight) in pixels.chunks_exact(samples).skip(first - skipped).zip(weights) {
             for (sum, sample) in sums.iter_mut().zip(row) {
                 *sum += i32::from(*sample) * weight;
             }
@@ -141,6 +118,38 @@ mod tests {
         // The mean of the two nearest columns, 0 and 1.
         assert_eq!(whole(&pixels, [1, 4], [1, 2], Filter::BilinearAliased)[..3], [105, 0, 0]);
         assert_eq!(whole(&pixels, [1, 4], [1, 2], Filter::Nearest)[..3], [140, 0, 0]);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn strips_equal_rows() {
+        if crate::Isa::Avx2.detect().is_none() {
+            return;
+        }
+        fn check<const CHANNELS: usize>(filter: Filter, [rows, from]: [usize; 2], [to, skip, count]: [usize; 3]) {
+            let pixels: Vec<u8> = (0..rows * from * CHANNELS).map(|at| (at * at * 11 >> 3) as u8).collect();
+            let taps = taps(filter, from, to, skip, count);
+            let expected = narrowed::<CHANNELS>(&pixels, from, &taps);
+            assert!(
+                strips::narrowed::<CHANNELS>(&pixels, from, &taps).unwrap() == expected,
+                "{filter}, {rows} rows of {from} to {to}, {CHANNELS} channels"
+            );
+        }
+        for filter in FILTERS {
+            for (size, scaled) in [
+                ([32, 1], [1, 0, 1]),
+                ([33, 5], [3, 0, 3]),
+                ([47, 40], [224, 0, 224]),
+                ([48, 301], [64, 9, 40]),
+                ([63, 97], [97, 5, 33]),
+                ([35, 1000], [2, 1, 1]),
+            ] {
+                check::<1>(filter, size, scaled);
+                check::<3>(filter, size, scaled);
+            }
+        }
+        let wide = taps(Filter::Bilinear, 9, 3, 0, 3);
+        assert_eq!(strips::narrowed::<1>(&[7; 31 * 9], 9, &wide), None, "a strip is at most half of a picture");
     }
 
     #[test]
