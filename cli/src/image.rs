@@ -1,7 +1,7 @@
 //! Decodes image files, applies their orientation, and frames them for a network.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Cursor, Seek};
+use std::io::{BufRead, BufReader, Cursor, Seek, SeekFrom};
 use std::path::Path;
 
 use image::metadata::Orientation;
@@ -10,6 +10,7 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage, Rgba
 use mbvc::Rgb;
 use mbvc::picture::Framing;
 
+use crate::budget::{Budget, Share};
 use crate::crops::crop;
 use crate::error::{CliError, Result};
 use crate::{jpeg, png};
@@ -21,23 +22,47 @@ const MAX_PIXELS: u64 = 178_956_970;
 /// pixel have a lower limit of pixels.
 const MAX_MEMORY: u64 = 1 << 30;
 
+/// The memory of all images that are in memory at the same time. A thread waits until its image fits.
+static MEMORY: Budget = Budget::new(MAX_MEMORY);
+
 /// Limit of the size of a file, which some decoders read as a whole.
 const MAX_FILE: u64 = 1 << 30;
 
 /// Extensions of the image files that are found in folders.
 pub const EXTENSIONS: [&str; 5] = ["bmp", "jpeg", "jpg", "png", "webp"];
 
-/// Decodes `path` and frames it for an input of the shape `input` (`[height, width, channels]`). Returns interleaved RGB
-/// bytes, or gray ones for one channel.
-///
-/// Orientation is applied and alpha dropped first, as Pillow's `ImageOps.exif_transpose(image).convert("RGB")` does. Gray
-/// of 16 bits keeps its high byte, like other samples of 16 bits; Pillow clips it at 255. For one channel, `convert("L")`
-/// follows, before the picture is resized.
+/// A decoded image.
+pub struct Photo {
+    rgb: Rgb<'static>,
+    /// Taken until the pixels are dropped.
+    _memory: Share,
+}
+
+impl Photo {
+    /// Decodes a file.
+    ///
+    /// Orientation is applied and alpha dropped, as Pillow's `ImageOps.exif_transpose(image).convert("RGB")` does. Gray of
+    /// 16 bits keeps its high byte, like other samples of 16 bits; Pillow clips it at 255.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is not a BMP, JPEG, PNG or WebP image, is damaged, or exceeds the limits.
+    pub fn open(path: &Path) -> Result<Self> {
+        decode(open(path)?, path, false)?.photo(path)
+    }
+
+    /// Frames the image for an input of the shape `input` (`[height, width, channels]`). Returns interleaved RGB bytes, or
+    /// gray ones for one channel, which are converted as by Pillow's `convert("L")` before the image is resized.
+    pub fn frame(&self, framing: Framing, input: [usize; 3]) -> Vec<u8> {
+        framing.frame(&self.rgb, input)
+    }
+}
+
+/// Decodes `path` and frames it: [`Photo::open`] and [`Photo::frame`].
 ///
 /// # Errors
-/// If the file cannot be read, is not a BMP, JPEG, PNG or WebP image, is damaged, or exceeds the limits.
+/// As [`Photo::open`].
 pub fn load(path: &Path, framing: Framing, input: [usize; 3]) -> Result<Vec<u8>> {
-    Ok(framing.frame(&photo(path)?, input))
+    Ok(Photo::open(path)?.frame(framing, input))
 }
 
 /// As [`load`], composited on white: icons are made for light backgrounds, and the color of their transparent pixels is
@@ -46,15 +71,13 @@ pub fn load(path: &Path, framing: Framing, input: [usize; 3]) -> Result<Vec<u8>>
 /// # Errors
 /// As [`load`].
 pub fn load_icon(path: &Path, framing: Framing, input: [usize; 3]) -> Result<Vec<u8>> {
-    let icon = decode(open(path)?, path, true)?;
-    let photo = if icon.color().has_alpha() {
-        let mut paper = RgbaImage::from_pixel(icon.width(), icon.height(), image::Rgba([255; 4]));
-        image::imageops::overlay(&mut paper, &icon.into_rgba8(), 0, 0);
-        DynamicImage::from(paper)
-    } else {
-        icon
-    };
-    Ok(framing.frame(&rgb(photo, path)?, input))
+    let mut icon = decode(open(path)?, path, true)?;
+    if icon.image.color().has_alpha() {
+        let mut paper = RgbaImage::from_pixel(icon.image.width(), icon.image.height(), image::Rgba([255; 4]));
+        image::imageops::overlay(&mut paper, &icon.image.into_rgba8(), 0, 0);
+        icon.image = DynamicImage::from(paper);
+    }
+    Ok(icon.photo(path)?.frame(framing, input))
 }
 
 /// As [`load`], for the bytes of an embedded file; `name` is used in errors.
@@ -62,8 +85,8 @@ pub fn load_icon(path: &Path, framing: Framing, input: [usize; 3]) -> Result<Vec
 /// # Errors
 /// As [`load`].
 pub fn load_bytes(bytes: &'static [u8], name: &str, framing: Framing, input: [usize; 3]) -> Result<Vec<u8>> {
-    let photo = rgb(decode(Cursor::new(bytes), Path::new(name), false)?, Path::new(name))?;
-    Ok(framing.frame(&photo, input))
+    let name = Path::new(name);
+    Ok(decode(Cursor::new(bytes), name, false)?.photo(name)?.frame(framing, input))
 }
 
 /// As [`load`]; returns the whole image, then `crops` random crops of it.
@@ -71,14 +94,10 @@ pub fn load_bytes(bytes: &'static [u8], name: &str, framing: Framing, input: [us
 /// # Errors
 /// As [`load`].
 pub fn load_views(path: &Path, framing: Framing, input: [usize; 3], crops: usize) -> Result<Vec<Vec<u8>>> {
-    let photo = photo(path)?;
-    let mut views = vec![framing.frame(&photo, input)];
-    views.extend((0..crops).map(|number| framing.frame(&crop(&photo, number), input)));
+    let photo = Photo::open(path)?;
+    let mut views = vec![photo.frame(framing, input)];
+    views.extend((0..crops).map(|number| framing.frame(&crop(&photo.rgb, number), input)));
     Ok(views)
-}
-
-fn photo(path: &Path) -> Result<Rgb<'static>> {
-    rgb(decode(open(path)?, path, false)?, path)
 }
 
 fn open(path: &Path) -> Result<BufReader<File>> {
@@ -99,52 +118,73 @@ fn open(path: &Path) -> Result<BufReader<File>> {
     File::open(path).map(BufReader::new).map_err(failed)
 }
 
-fn rgb(image: DynamicImage, path: &Path) -> Result<Rgb<'static>> {
-    let rgb = image.into_rgb8();
-    let size = [rgb.height(), rgb.width()].map(|side| side as usize);
-    Rgb::new(rgb.into_raw(), size).map_err(|cause| CliError::new(format!("{}: {cause}", path.display())))
+/// A decoded image that may have an alpha channel.
+struct Decoded {
+    image: DynamicImage,
+    memory: Share,
 }
 
-fn decode(mut file: impl BufRead + Seek, path: &Path, alpha: bool) -> Result<DynamicImage> {
+impl Decoded {
+    fn photo(self, path: &Path) -> Result<Photo> {
+        let rgb = self.image.into_rgb8();
+        let size = [rgb.height(), rgb.width()].map(|side| side as usize);
+        let rgb = Rgb::new(rgb.into_raw(), size);
+        let rgb = rgb.map_err(|cause| CliError::new(format!("{}: {cause}", path.display())))?;
+        Ok(Photo { rgb, _memory: self.memory })
+    }
+}
+
+fn decode(mut file: impl BufRead + Seek, path: &Path, alpha: bool) -> Result<Decoded> {
     let failed = |cause: std::io::Error| CliError::io("read", path, &cause);
-    let mut kept_components = 0;
     if file.fill_buf().map_err(failed)?.starts_with(jpeg::MAGIC) {
         let jpeg = jpeg::structure(&mut file).map_err(failed)?;
         if !jpeg.is_complete {
             return Err(CliError::new(format!("cannot decode {}: the JPEG data has no end marker", path.display()))
                 .help("the file is truncated; copy or download it again"));
         }
-        kept_components = u64::from(jpeg.kept_components);
+        let length = file.seek(SeekFrom::End(0)).map_err(failed)?;
         file.rewind().map_err(failed)?;
+        // RGB twice if the image is turned, and the coefficients of 16 bits that the decoder keeps.
+        let bytes = 6.max(3 + 2 * u64::from(jpeg.kept_components));
+        // Before the decoder is created, which reads the whole file.
+        let memory = MEMORY.take(length.saturating_add(jpeg.pixels * bytes).min(MAX_MEMORY));
+        return decode_image(ImageReader::with_format(file, ImageFormat::Jpeg), path, bytes, Some(memory));
     }
     let reader = ImageReader::new(file).with_guessed_format().map_err(failed)?;
-    // The content decides the format, not the name. Bytes of a pixel: RGB twice if the image is turned, and what the
-    // decoder keeps, such as coefficients of 16 bits.
-    let bytes = match reader.format() {
-        Some(ImageFormat::Png) => return decode_png(reader.into_inner(), path, alpha),
-        Some(ImageFormat::Jpeg) => 6.max(3 + 2 * kept_components),
-        Some(ImageFormat::Bmp) => 7,
-        Some(ImageFormat::WebP) => 11,
-        _ => {
-            return Err(CliError::new(format!("{} is not an image of a supported format", path.display()))
-                .help("supported formats: JPEG, PNG, BMP and WebP, with any extension"));
-        }
-    };
+    // The content decides the format, not the name. Bytes of a pixel: RGB twice, and what the decoder keeps.
+    match reader.format() {
+        Some(ImageFormat::Png) => decode_png(reader.into_inner(), path, alpha),
+        Some(ImageFormat::Bmp) => decode_image(reader, path, 7, None),
+        Some(ImageFormat::WebP) => decode_image(reader, path, 11, None),
+        _ => Err(CliError::new(format!("{} is not an image of a supported format", path.display()))
+            .help("supported formats: JPEG, PNG, BMP and WebP, with any extension")),
+    }
+}
+
+/// Decodes an image that takes `bytes` of memory for each pixel, which `memory` has if it is known beforehand.
+fn decode_image(
+    reader: ImageReader<impl BufRead + Seek>,
+    path: &Path,
+    bytes: u64,
+    memory: Option<Share>,
+) -> Result<Decoded> {
     let limit = MAX_PIXELS.min(MAX_MEMORY / bytes);
     let unreadable = |cause: image::ImageError| match cause {
         image::ImageError::Limits(_) => too_large(path, None, limit),
         cause => damaged(path, &cause),
     };
     let mut decoder = reader.into_decoder().map_err(unreadable)?;
-    check_size(path, decoder.dimensions(), limit)?;
+    let size = decoder.dimensions();
+    check_size(path, size, limit)?;
+    let memory = memory.unwrap_or_else(|| MEMORY.take(pixels(size) * bytes));
     // An invalid orientation is ignored, as image viewers do.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
     image.apply_orientation(orientation);
-    Ok(image)
+    Ok(Decoded { image, memory })
 }
 
-fn decode_png(file: impl BufRead + Seek, path: &Path, alpha: bool) -> Result<DynamicImage> {
+fn decode_png(file: impl BufRead + Seek, path: &Path, alpha: bool) -> Result<Decoded> {
     let unreadable = |cause: ::png::DecodingError| match cause {
         ::png::DecodingError::LimitsExceeded => too_large(path, None, MAX_PIXELS),
         cause => damaged(path, &cause),
@@ -152,7 +192,9 @@ fn decode_png(file: impl BufRead + Seek, path: &Path, alpha: bool) -> Result<Dyn
     let png = png::Image::open(file).map_err(unreadable)?;
     let (size, orientation) = (png.size(), png.orientation());
     let alpha = alpha && png.has_alpha();
-    check_size(path, size, MAX_PIXELS.min(MAX_MEMORY / if alpha { 8 } else { 6 }))?;
+    let bytes = if alpha { 8 } else { 6 };
+    check_size(path, size, MAX_PIXELS.min(MAX_MEMORY / bytes))?;
+    let memory = MEMORY.take(pixels(size) * bytes);
     let ((width, height), pixels) = (size, png.pixels(alpha).map_err(unreadable)?);
     let image = match alpha {
         true => RgbaImage::from_raw(width, height, pixels).map(DynamicImage::from),
@@ -161,11 +203,15 @@ fn decode_png(file: impl BufRead + Seek, path: &Path, alpha: bool) -> Result<Dyn
     // As many pixels as the size says.
     let mut image = image.unwrap_or_default();
     image.apply_orientation(orientation);
-    Ok(image)
+    Ok(Decoded { image, memory })
+}
+
+fn pixels((width, height): (u32, u32)) -> u64 {
+    u64::from(width) * u64::from(height)
 }
 
 fn check_size(path: &Path, (width, height): (u32, u32), limit: u64) -> Result {
-    if u64::from(width) * u64::from(height) > limit {
+    if pixels((width, height)) > limit {
         return Err(too_large(path, Some((width, height)), limit));
     }
     if width == 0 || height == 0 {

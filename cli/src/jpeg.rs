@@ -19,6 +19,8 @@ pub struct Structure {
     /// Number of components, if a decoder keeps the coefficients of all blocks: the scans of a progressive image, and of
     /// one that is not interleaved, are parts of the same blocks.
     pub kept_components: u8,
+    /// Number of pixels of the largest frame.
+    pub pixels: u64,
 }
 
 /// Reads the markers of a file that starts with JPEG's magic bytes (ITU-T T.81, annex B).
@@ -60,6 +62,8 @@ impl Structure {
                 0xc4 | 0xc8 | 0xcc => {}
                 0xc0..=0xcf => {
                     components = start[5];
+                    let side = |at: usize| u64::from(u16::from_be_bytes([start[at], start[at + 1]]));
+                    self.pixels = self.pixels.max(side(1) * side(3));
                     if kind == PROGRESSIVE {
                         self.kept_components = components;
                     }
@@ -75,18 +79,18 @@ impl Structure {
 /// Returns the kind of the next marker. Bytes before it are coded data or, in damaged files, garbage.
 fn marker(file: &mut impl BufRead) -> io::Result<u8> {
     loop {
-        let length = {
-            let data = file.fill_buf()?;
-            if data.is_empty() {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            data.iter().position(|byte| *byte == MARKER).unwrap_or(data.len())
-        };
-        file.consume(length);
-        if file.fill_buf()?.first() != Some(&MARKER) {
-            continue;
+        let data = file.fill_buf()?;
+        if data.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        file.consume(1);
+        match memchr::memchr(MARKER, data) {
+            Some(length) => file.consume(length + 1),
+            None => {
+                let length = data.len();
+                file.consume(length);
+                continue;
+            }
+        }
         // Fill bytes may precede a marker; in coded data, 0 follows a byte of 0xff.
         let mut kind = byte(file)?;
         while kind == MARKER {
@@ -129,6 +133,11 @@ mod tests {
             assert!(!structure(&bytes[..end]).unwrap().is_complete, "{end} of {} bytes", bytes.len());
         }
         assert!(structure(&*[&bytes[..], b"trailing bytes"].concat()).unwrap().is_complete);
+    }
+
+    #[test]
+    fn reads_the_size() {
+        assert_eq!(structure(&*jpeg()).unwrap().pixels, 70 * 50);
     }
 
     #[test]

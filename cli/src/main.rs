@@ -1,5 +1,6 @@
 //! The command `mbvc`: compiles, imports, runs and measures networks of the MobileNetV2 family.
 
+mod budget;
 mod commands;
 mod crops;
 mod engine;
@@ -10,6 +11,7 @@ mod jpeg;
 mod measure;
 mod name;
 mod options;
+mod parallel;
 mod picture;
 mod png;
 mod predict;

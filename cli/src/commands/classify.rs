@@ -1,17 +1,24 @@
 //! `mbvc classify`: predicts the classes of images.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use mbvc::weights::HeadActivation;
+use mbvc::picture::Framing;
+use mbvc::weights::{HeadActivation, Preprocess};
 use mbvc::{Network, Unobserved, Weights};
 use serde::Serialize;
 
 use crate::error::{CliError, Result};
+use crate::image::Photo;
 use crate::measure::{Caller, quantile_ms};
 use crate::options::{NetworkArgs, examples};
 use crate::predict::{Prediction, best};
 use crate::ui::{ACCENT, BOLD, DIM, plural};
-use crate::{engine, files, name, outln, stream, ui};
+use crate::{engine, files, name, outln, parallel, ui};
+
+mod timing;
+
+use timing::{Stages, Timing};
 
 /// Classify images
 ///
@@ -20,10 +27,15 @@ use crate::{engine, files, name, outln, stream, ui};
 /// preprocessed. The scores are the output of the head activation: probabilities, log probabilities or logits. The times
 /// are those of the network alone. An image that cannot be read is reported and skipped, and the command then exits with
 /// status 1.
+///
+/// Each processor decodes, resizes and classifies a different image at the same time; the order of the output is that of the
+/// images. Decoded images take at most 1 GiB of memory together. --timing adds a line with the images per second and the
+/// mean time of each stage, or with --json an object `timing` with the same numbers.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc classify cat.jpg --weights weights.safetensors",
     "mbvc classify photos/ --recursive --weights weights.safetensors --json > results.jsonl",
+    "mbvc classify photos/ --weights weights.safetensors --timing --json | tail -n 1",
     "mbvc classify cat.jpg --weights weights.safetensors --resolution 160",
 ))]
 pub struct Args {
@@ -42,6 +54,9 @@ pub struct Args {
     /// Print one line of JSON for each image
     #[arg(long)]
     json: bool,
+    /// Report images per second, and the time of each stage per image
+    #[arg(long)]
+    timing: bool,
     #[command(flatten)]
     network: NetworkArgs,
 }
@@ -68,34 +83,41 @@ pub fn run(args: &Args) -> Result {
     }
 }
 
-/// Classifies the images in order; returns the number of unreadable ones.
+/// Classifies the images, on all processors; returns the number of unreadable ones.
 fn classify(args: &Args, network: &dyn Network, name: &str, weights: &Weights, paths: &[PathBuf]) -> Result<usize> {
-    let (labels, preprocess) = (weights.labels().unwrap_or_default(), weights.preprocessing());
-    let (framing, activation) = (weights.framing(), weights.head_activation());
+    let (labels, activation) = (weights.labels().unwrap_or_default(), weights.head_activation());
+    let task = Task { network, framing: weights.framing(), preprocess: weights.preprocessing(), activation };
     let [height, width, _] = network.info().input;
-    let mut caller = Caller::new(network.info());
-    // Not timed: the first call has cold caches and page faults.
-    caller.call(network, &mut Unobserved);
+    let threads = parallel::threads(paths.len());
     let mut times = Vec::new();
+    let mut total = Stages::default();
     let mut skipped = 0;
     let bar = ui::progress(paths.len(), "classifying");
-    let done = stream::in_turn(paths.iter().map(PathBuf::as_path), framing, network.info().input, |path, pixels| {
-        match pixels {
-            Err(cause) => {
-                skipped += 1;
-                bar.suspend(|| cause.print());
+    let start = Instant::now();
+    let work = |caller: &mut Caller, path: &PathBuf| task.classify(caller, path);
+    let done = parallel::in_order(
+        paths,
+        threads,
+        || task.caller(),
+        work,
+        |path, classified| {
+            match classified {
+                Err(cause) => {
+                    skipped += 1;
+                    bar.suspend(|| cause.print());
+                }
+                Ok(Classified { scores, call, stages }) => {
+                    times.push(call);
+                    total.add(stages);
+                    let predictions = best(&scores, &labels, args.top);
+                    bar.suspend(|| show(args, path, predictions, activation, call.as_secs_f64() * 1e3));
+                }
             }
-            Ok(pixels) => {
-                caller.show(&pixels, &preprocess);
-                let took = caller.call(network, &mut Unobserved);
-                times.push(took);
-                let predictions = best(&activation.scores(&caller.logits), &labels, args.top);
-                bar.suspend(|| show(args, path, predictions, activation, took.as_secs_f64() * 1e3));
-            }
-        }
-        bar.inc(1);
-        Ok(())
-    });
+            bar.inc(1);
+            Ok(())
+        },
+    );
+    let elapsed = start.elapsed();
     bar.finish_and_clear();
     done?;
     if !args.json && times.len() > 1 {
@@ -105,7 +127,48 @@ fn classify(args: &Args, network: &dyn Network, name: &str, weights: &Weights, p
             plural(times.len(), "image")
         );
     }
+    if args.timing {
+        ui::warn_unoptimized();
+        Timing::new(times.len(), threads, total, elapsed).show(args.json);
+    }
     Ok(skipped)
+}
+
+/// What the threads share.
+struct Task<'a> {
+    network: &'a dyn Network,
+    framing: Framing,
+    preprocess: Preprocess,
+    activation: HeadActivation,
+}
+
+struct Classified {
+    scores: Vec<f32>,
+    /// Time of the network alone.
+    call: Duration,
+    stages: Stages,
+}
+
+impl Task<'_> {
+    /// The buffers of a thread. The first call, which has cold caches and page faults, is not timed.
+    fn caller(&self) -> Caller {
+        let mut caller = Caller::new(self.network.info());
+        caller.call(self.network, &mut Unobserved);
+        caller
+    }
+
+    fn classify(&self, caller: &mut Caller, path: &Path) -> Result<Classified> {
+        let start = Instant::now();
+        let photo = Photo::open(path)?;
+        let decoded = Instant::now();
+        let pixels = photo.frame(self.framing, self.network.info().input);
+        drop(photo);
+        let resized = Instant::now();
+        caller.show(&pixels, &self.preprocess);
+        let call = caller.call(self.network, &mut Unobserved);
+        let stages = Stages { decode: decoded - start, resize: resized - decoded, network: resized.elapsed() };
+        Ok(Classified { scores: self.activation.scores(&caller.logits), call, stages })
+    }
 }
 
 fn show(args: &Args, path: &Path, predictions: Vec<Prediction<'_>>, activation: HeadActivation, ms: f64) {

@@ -1,6 +1,6 @@
 //! `mbvc evaluate`: measures the accuracy of a network.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mbvc::weights::{HeadActivation, Preprocess};
 use mbvc::{Network, Unobserved, Weights, top_k};
@@ -8,9 +8,9 @@ use mbvc::{Network, Unobserved, Weights, top_k};
 use crate::error::{CliError, Result};
 use crate::measure::Caller;
 use crate::options::{NetworkArgs, examples};
-use crate::stream::{self, Pictures, Seen};
+use crate::stream::Seen;
 use crate::ui::plural;
-use crate::{engine, ui};
+use crate::{engine, image, parallel, ui};
 
 mod folders;
 mod report;
@@ -70,27 +70,54 @@ pub fn run(args: &Args) -> Result {
 
 /// Runs the network on every image of the folders.
 fn evaluate(network: &dyn Network, weights: &Weights, folders: &[Folder]) -> Result<(Tally, Seen)> {
-    let input = network.info().input;
-    let (framing, preprocess, activation) = (weights.framing(), weights.preprocessing(), weights.head_activation());
-    let total: usize = folders.iter().map(|folder| folder.images.len()).sum();
-    let bar = ui::progress(total, "evaluating");
+    let (input, framing) = (network.info().input, weights.framing());
+    let (preprocess, activation) = (weights.preprocessing(), weights.head_activation());
+    let images: Vec<(usize, &Path)> = folders
+        .iter()
+        .enumerate()
+        .flat_map(|(class, folder)| folder.images.iter().map(move |path| (class, path.as_path())))
+        .collect();
+    let bar = ui::progress(images.len(), "evaluating");
     let mut tally = Tally::default();
     let mut seen = Seen::default();
-    for (class, folder) in folders.iter().enumerate() {
-        bar.set_message(folder.name.clone());
-        let pictures = Pictures { paths: &folder.images, framing, input, crops: 0 };
-        let work = |pixels: &[u8]| Ok(guesses(network, &preprocess, activation, pixels));
-        let of_class = stream::each(&pictures, &bar, work, |guesses| tally.count(class, folder, &guesses))?;
-        seen.images += of_class.images;
-        seen.skipped += of_class.skipped;
-    }
+    let work = |caller: &mut Caller, (_, path): &(usize, &Path)| {
+        image::load(path, framing, input).map(|pixels| guesses(network, caller, &preprocess, activation, &pixels))
+    };
+    let threads = parallel::threads(images.len());
+    parallel::in_order(
+        &images,
+        threads,
+        || Caller::new(network.info()),
+        work,
+        |(class, _), guesses| {
+            let folder = &folders[*class];
+            bar.set_message(folder.name.clone());
+            match guesses {
+                Ok(guesses) => {
+                    seen.images += 1;
+                    tally.count(*class, folder, &guesses);
+                }
+                Err(cause) => {
+                    seen.skipped += 1;
+                    bar.suspend(|| cause.print());
+                }
+            }
+            bar.inc(1);
+            Ok(())
+        },
+    )?;
     bar.finish_and_clear();
     Ok((tally, seen))
 }
 
 /// The classes with the highest scores, best first.
-fn guesses(network: &dyn Network, preprocess: &Preprocess, activation: HeadActivation, pixels: &[u8]) -> Vec<usize> {
-    let mut caller = Caller::new(network.info());
+fn guesses(
+    network: &dyn Network,
+    caller: &mut Caller,
+    preprocess: &Preprocess,
+    activation: HeadActivation,
+    pixels: &[u8],
+) -> Vec<usize> {
     caller.show(pixels, preprocess);
     caller.call(network, &mut Unobserved);
     let mut best = [(0, 0.0); GUESSES];
