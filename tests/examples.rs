@@ -52,7 +52,17 @@ fn a_folder_is_classified_by_many_threads() {
     let right =
         |(file, shown): &&(PathBuf, String)| said.lines().any(|line| line == format!("{}: {shown}", file.display()));
     assert!(samples.iter().filter(right).count() >= 10, "{said}");
-    assert!(samples.iter().all(|(file, _)| said.contains(&format!("{}: ", file.display()))), "{said}");
+    let mut files: Vec<_> = samples.iter().map(|(file, _)| file.display().to_string()).collect();
+    files.sort();
+    let shown: Vec<_> = said.lines().filter_map(|line| Some(line.split_once(": ")?.0)).collect();
+    assert_eq!(shown, files, "in the order of the names");
+    let timed = run("folder", &["demo/samples", "--timing"]);
+    let last = timed.lines().last().unwrap();
+    assert!(timed.lines().count() == samples.len() + 1, "{timed}");
+    assert!(
+        ["pictures per second; decode ", ", resize ", ", network "].iter().all(|part| last.contains(part)),
+        "{last}"
+    );
 }
 
 #[test]

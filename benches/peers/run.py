@@ -5,6 +5,7 @@
     python3 benches/peers/run.py --threads 1 --runs 50 --engines mbvc,LiteRT
     python3 benches/peers/run.py --precision int8      the quantized networks (or uint8), or those in bf16
     python3 benches/peers/run.py --grid                25 widths and sizes against LiteRT; also with --precision int8
+    python3 benches/peers/run.py --throughput          images per second from JPEG files, on all processors
     python3 benches/peers/run.py --update-docs         also writes the tables of docs/benchmarks.md and draws the charts
     python3 benches/peers/run.py --redraw              only draws the charts, from the tables of docs/benchmarks.md
 
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import charts
 import tables
+import throughput
 from common import ROOT, TARGET, WORK, cargo, interleaved, statistics_of, step, write
 
 QUANTIZED = ["numpy", "pillow", "ai-edge-litert", "openvino"]
@@ -145,6 +147,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--update-docs", action="store_true", help="write the table into docs/benchmarks.md and redraw the charts")
     parser.add_argument("--redraw", action="store_true", help="draw the charts from docs/benchmarks.md, without measuring")
     parser.add_argument("--grid", action="store_true", help="measure widths and sizes against LiteRT instead")
+    parser.add_argument("--throughput", action="store_true", help="measure images per second from JPEG files instead")
+    parser.add_argument("--rounds", type=int, default=15, help="measured rounds of --throughput [default: 15]")
     parser.add_argument("--widths", default="0.35,0.5,0.75,1.0,1.4", help="widths of the grid")
     parser.add_argument("--sizes", default="96,128,160,192,224", help="sizes of the grid")
     parser.add_argument("--resume", action="store_true", help="measure only the cells that the grid's results lack")
@@ -162,6 +166,15 @@ def measure_grid(args) -> None:
     print(text)
     if args.update_docs:
         tables.replace(name, text)
+
+
+def measure_throughput(args) -> None:
+    rows, setting = throughput.measure(args)
+    write(args.json or WORK / "throughput.json", json.dumps({"results": rows, "setting": setting}, indent=1) + "\n")
+    text = throughput.markdown(rows, setting, processor())
+    print(text)
+    if args.update_docs:
+        tables.replace("throughput", text)
 
 
 def measure_engines(args) -> None:
@@ -185,14 +198,15 @@ def main() -> None:
     if args.redraw:
         charts.redraw()
         return
-    enter_environment(PACKAGES[args.precision] + ["tensorflow-cpu"] * args.grid)
+    enter_environment(throughput.PACKAGES if args.throughput else PACKAGES[args.precision] + ["tensorflow-cpu"] * args.grid)
     # The environment has numpy, which these modules import.
     import contenders
 
     args.isa = args.isa.split(",") if args.isa else contenders.ISAS[args.precision]
     if not args.no_build:
         cargo("build", "--release", "-p", "mbvc-cli")
-    (measure_grid if args.grid else measure_engines)(args)
+    measure = measure_grid if args.grid else measure_throughput if args.throughput else measure_engines
+    measure(args)
 
 
 if __name__ == "__main__":

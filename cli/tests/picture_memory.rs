@@ -7,7 +7,7 @@ use common::{good, json_lines, picture, tiny};
 
 /// Writes pictures of 1600x1600 pixels, and of 3000x3000 with 16 bits.
 const PICTURES: &str = "
-import struct, sys, zlib
+import os, struct, sys, zlib
 from PIL import Image
 folder, SIDE, DEEP = sys.argv[1], 1600, 3000
 chunk = lambda kind, data: struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
@@ -22,6 +22,9 @@ noise = Image.effect_noise((64, 64), 80).convert('RGB')
 noise.save(folder + '/small.png')
 picture = noise.resize((SIDE, SIDE))
 picture.save(folder + '/baseline.jpg', subsampling=0)
+os.mkdir(folder + '/many')
+for number in range(24):
+    os.link(folder + '/baseline.jpg', f'{folder}/many/{number}.jpg')
 picture.save(folder + '/progressive.jpg', subsampling=0, progressive=True)
 picture.save(folder + '/plain.bmp')
 picture.save(folder + '/lossy.webp')
@@ -69,12 +72,15 @@ fn pictures_take_bounded_memory() {
     let peaks = &json_lines(&String::from_utf8(output).unwrap())[0];
     println!("{peaks}");
     let peak = |name: &str| peaks[name].as_f64().unwrap_or_else(|| panic!("no {name} in {peaks}"));
+    let processors = std::thread::available_parallelism().map_or(1, usize::from) as f64;
     // The peak before the picture is decoded hides some of it: an image of 16 bits that is decoded as a whole takes 9 bytes
     // for a pixel, of which 5 are seen.
     for (name, side, bytes) in [
         ("deep0.png", 3000.0, 3.0),
         ("deep1.png", 3000.0, 3.0),
         ("baseline.jpg", 1600.0, 6.0),
+        // One picture for each processor at a time.
+        ("many", 1600.0, 6.0 * processors),
         ("progressive.jpg", 1600.0, 9.0),
         ("plain.bmp", 1600.0, 7.0),
         ("lossy.webp", 1600.0, 11.0),

@@ -53,19 +53,25 @@ impl Framing {
         if words.next().is_some() { Err(FramingError) } else { Ok(Self { fit, filter }) }
     }
 
+    /// Size that a picture of the size `picture` is scaled to for an input of the size `size`, before it is cropped; all are
+    /// `[height, width]`.
+    pub fn scaled(&self, picture: [usize; 2], size: [usize; 2]) -> [usize; 2] {
+        match self.fit {
+            Fit::Squash => size,
+            Fit::Crop { scaled, kept } => {
+                let sides = size.map(|side| (side * usize::from(scaled)).div_ceil(usize::from(kept).max(1)).max(side));
+                covering(picture, sides)
+            }
+        }
+    }
+
     /// Returns the pixels that a network with an input of the shape `input`, `[height, width, channels]`, reads. If it has
     /// one channel, the picture is converted to gray before it is scaled.
     pub fn frame(&self, picture: &Rgb<'_>, input: [usize; 3]) -> Vec<u8> {
         let [height, width, channels] = input;
         let size = [height, width];
-        let (scaled, first) = match self.fit {
-            Fit::Squash => (size, [0, 0]),
-            Fit::Crop { scaled, kept } => {
-                let sides = size.map(|side| (side * usize::from(scaled)).div_ceil(usize::from(kept).max(1)).max(side));
-                let scaled = covering(picture.size(), sides);
-                (scaled, [0, 1].map(|axis| middle(scaled[axis] - size[axis])))
-            }
-        };
+        let scaled = self.scaled(picture.size(), size);
+        let first = [0, 1].map(|axis| middle(scaled[axis] - size[axis]));
         let (from, part) = (picture.size(), Part { first, size });
         match channels {
             1 => resample(Samples::<1> { pixels: &picture.luma(), size: from }, self.filter, scaled, part),

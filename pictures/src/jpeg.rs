@@ -27,16 +27,16 @@ pub struct Structure {
 ///
 /// # Errors
 /// If the file cannot be read.
-pub fn structure(mut file: impl BufRead) -> io::Result<Structure> {
+pub fn structure(file: &mut dyn BufRead) -> io::Result<Structure> {
     let mut found = Structure::default();
-    match found.read(&mut file) {
+    match found.read(file) {
         Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
         _ => Ok(found),
     }
 }
 
 impl Structure {
-    fn read(&mut self, file: &mut impl BufRead) -> io::Result<()> {
+    fn read(&mut self, file: &mut dyn BufRead) -> io::Result<()> {
         if byte(file)? != MARKER || byte(file)? != START {
             return Ok(());
         }
@@ -77,7 +77,7 @@ impl Structure {
 }
 
 /// Returns the kind of the next marker. Bytes before it are coded data or, in damaged files, garbage.
-fn marker(file: &mut impl BufRead) -> io::Result<u8> {
+fn marker(file: &mut dyn BufRead) -> io::Result<u8> {
     loop {
         let data = file.fill_buf()?;
         if data.is_empty() {
@@ -102,13 +102,13 @@ fn marker(file: &mut impl BufRead) -> io::Result<u8> {
     }
 }
 
-fn byte(file: &mut impl BufRead) -> io::Result<u8> {
+fn byte(file: &mut dyn BufRead) -> io::Result<u8> {
     let mut byte = [0];
     file.read_exact(&mut byte)?;
     Ok(byte[0])
 }
 
-fn skip(file: &mut impl BufRead, length: u64) -> io::Result<()> {
+fn skip(file: &mut dyn BufRead, length: u64) -> io::Result<()> {
     let skipped = io::copy(&mut io::Read::take(file, length), &mut io::sink())?;
     if skipped == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
@@ -128,16 +128,16 @@ mod tests {
     #[test]
     fn detects_every_truncation() {
         let bytes = jpeg();
-        assert!(structure(&*bytes).unwrap().is_complete);
+        assert!(structure(&mut &*bytes).unwrap().is_complete);
         for end in 0..bytes.len() {
-            assert!(!structure(&bytes[..end]).unwrap().is_complete, "{end} of {} bytes", bytes.len());
+            assert!(!structure(&mut &bytes[..end]).unwrap().is_complete, "{end} of {} bytes", bytes.len());
         }
-        assert!(structure(&*[&bytes[..], b"trailing bytes"].concat()).unwrap().is_complete);
+        assert!(structure(&mut &*[&bytes[..], b"trailing bytes"].concat()).unwrap().is_complete);
     }
 
     #[test]
     fn reads_the_size() {
-        assert_eq!(structure(&*jpeg()).unwrap().pixels, 70 * 50);
+        assert_eq!(structure(&mut &*jpeg()).unwrap().pixels, 70 * 50);
     }
 
     #[test]
@@ -145,21 +145,21 @@ mod tests {
         let bytes = jpeg();
         let exif = [&[0xff, 0xe1], &(bytes.len() as u16 + 2).to_be_bytes()[..], &bytes].concat();
         let with_thumbnail = [&bytes[..2], &exif, &bytes[2..]].concat();
-        assert!(structure(&*with_thumbnail).unwrap().is_complete);
-        assert!(!structure(&with_thumbnail[..with_thumbnail.len() / 4 * 3]).unwrap().is_complete);
+        assert!(structure(&mut &*with_thumbnail).unwrap().is_complete);
+        assert!(!structure(&mut &with_thumbnail[..with_thumbnail.len() / 4 * 3]).unwrap().is_complete);
     }
 
     #[test]
     fn detects_images_whose_coefficients_are_kept() {
         let mut bytes = jpeg();
-        assert_eq!(structure(&*bytes).unwrap().kept_components, 0);
+        assert_eq!(structure(&mut &*bytes).unwrap().kept_components, 0);
         let scan = bytes.windows(2).position(|pair| pair == [MARKER, SCAN]).unwrap();
         assert_eq!(bytes[scan + 4], 3, "all components are in one scan");
         bytes[scan + 4] = 1;
-        assert_eq!(structure(&*bytes).unwrap().kept_components, 3, "not interleaved");
+        assert_eq!(structure(&mut &*bytes).unwrap().kept_components, 3, "not interleaved");
         bytes[scan + 4] = 3;
         let frame = bytes.windows(2).position(|pair| pair == [MARKER, 0xc0]).unwrap();
         bytes[frame + 1] = PROGRESSIVE;
-        assert_eq!(structure(&*bytes).unwrap().kept_components, 3);
+        assert_eq!(structure(&mut &*bytes).unwrap().kept_components, 3);
     }
 }

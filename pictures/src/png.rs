@@ -1,19 +1,19 @@
 //! Decodes PNG files row by row to 8 bits per sample: an image of 16 bits needs no more memory than one of 8.
 
-use std::io::{BufRead, Seek};
-
 use image::metadata::Orientation;
 use png::{DecodingError, InterlaceInfo, Reader, Transformations};
 
-/// An image whose header has been read.
-pub struct Image<R: BufRead + Seek>(Reader<R>);
+use crate::Source;
 
-impl<R: BufRead + Seek> Image<R> {
+/// An image whose header has been read.
+pub struct Image<'f>(Reader<&'f mut dyn Source>);
+
+impl<'f> Image<'f> {
     /// Reads the header and the metadata.
     ///
     /// # Errors
     /// If the file is damaged, or its rows exceed the limit of the memory.
-    pub fn open(file: R) -> Result<Self, DecodingError> {
+    pub fn open(file: &'f mut dyn Source) -> Result<Self, DecodingError> {
         let mut decoder = png::Decoder::new(file);
         decoder.set_ignore_text_chunk(true);
         decoder.set_ignore_iccp_chunk(true);
