@@ -54,6 +54,11 @@ fn beyond(ours: &[u8], theirs: &[u8], by: u8) -> f64 {
     ours.iter().zip(theirs).filter(|(a, b)| a.abs_diff(**b) > by).count() as f64 / ours.len() as f64
 }
 
+fn mean_difference(ours: &[u8], theirs: &[u8]) -> f64 {
+    assert_eq!(ours.len(), theirs.len());
+    ours.iter().zip(theirs).map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / ours.len() as f64
+}
+
 #[test]
 fn photographs_are_resized_as_by_pillow() {
     for path in photographs() {
@@ -154,6 +159,92 @@ fn png_files_are_decoded_as_by_pillow() {
         count += 1;
     }
     assert_eq!(count, 2 * 15);
+}
+
+/// Writes an enlarged photograph as JPEG files, and beside each the pixels that libjpeg decodes at a quarter of the size, as
+/// Pillow resizes them to 224 by 224.
+const REDUCED: &str = "
+import sys
+from PIL import Image, ImageOps
+folder, photograph = sys.argv[1:]
+image = Image.open(photograph).convert('RGB').resize((2403, 1797), Image.BICUBIC)
+turned = Image.Exif()
+turned[0x0112] = 6
+for name, image, options in [
+    ('420', image, dict(subsampling='4:2:0')),
+    ('444', image, dict(subsampling='4:4:4')),
+    ('restarts', image, dict(subsampling='4:2:0', restart_marker_rows=1)),
+    ('gray', image.convert('L'), {}),
+    ('turned', image, dict(exif=turned)),
+    ('progressive', image, dict(progressive=True)),
+    ('cmyk', image.convert('CMYK'), {}),
+]:
+    path = f'{folder}/{name}.jpg'
+    image.save(path, quality=90, **options)
+    reduced = Image.open(path)
+    reduced.draft(None, (600, 449))
+    assert reduced.size == (601, 450), reduced.size
+    reduced = ImageOps.exif_transpose(reduced).convert('RGB').resize((224, 224), Image.BILINEAR)
+    with open(f'{folder}/{name}.rgb', 'wb') as file:
+        file.write(reduced.tobytes())
+";
+
+#[test]
+fn reduced_jpeg_files_are_those_of_libjpeg_and_close_to_the_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(photograph) = photographs().into_iter().find(|path| path.ends_with("parrot.jpg")) else { return };
+    let ran = Command::new("python3").args(["-c", REDUCED]).arg(folder.path()).arg(photograph).output();
+    match ran {
+        Ok(output) if output.status.success() => {}
+        other => {
+            assert!(!required(), "Pillow is required here: {other:?}");
+            println!("skipped: python3 with Pillow is not installed");
+            return;
+        }
+    }
+    let (framing, input) = (Framing::default(), [224, 224, 3]);
+    for name in ["420", "444", "restarts", "gray", "turned", "progressive", "cmyk"] {
+        let path = folder.path().join(name).with_extension("jpg");
+        let whole = load(&path, framing, input).unwrap();
+        let reduced = Photo::open_reduced(&path, Target { framing, input }).unwrap();
+        let size = if name == "turned" { [601, 450] } else { [450, 601] };
+        let found = reduced.frame(framing, input);
+        if ["progressive", "cmyk"].contains(&name) {
+            assert!(reduced.rgb.size() == [1797, 2403] && found == whole, "{name} is decoded in full");
+            continue;
+        }
+        assert_eq!(reduced.rgb.size(), size, "{name}");
+        let theirs = std::fs::read(path.with_extension("rgb")).unwrap();
+        let [ours, from_theirs] = [&whole, &theirs].map(|other| mean_difference(&found, other));
+        let theirs = mean_difference(&theirs, &whole);
+        println!("{name}: {ours:.2} from the whole, {theirs:.2} in libjpeg, {from_theirs:.2} from libjpeg");
+        assert!(ours <= 1.2 * theirs && from_theirs <= 1.0, "{name}: {ours} {theirs} {from_theirs}");
+        // A target that is too large, and one whose filter reads single pixels.
+        for (framing, input) in [(framing, [301, 224, 3]), (Framing::parse("squash nearest").unwrap(), input)] {
+            let size = Photo::open_reduced(&path, Target { framing, input }).unwrap().rgb.size();
+            assert_eq!(size[0] * size[1], 1797 * 2403, "{name}");
+        }
+    }
+}
+
+#[test]
+fn damaged_jpeg_files_are_reported_as_without_reduction() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("damaged.jpg");
+    let mut jpeg = Cursor::new(Vec::new());
+    picture(1000, 1000).write_to(&mut jpeg, ImageFormat::Jpeg).unwrap();
+    let jpeg = jpeg.into_inner();
+    let (framing, input) = (Framing::default(), [100, 100, 3]);
+    for damage in [2, 20, 200, 700, jpeg.len() / 2] {
+        let mut damaged = jpeg.clone();
+        damaged[damage..damage + 8].fill(0xff);
+        std::fs::write(&path, &damaged).unwrap();
+        let whole = load(&path, framing, input).map_err(|error| error.to_string());
+        let reduced = Photo::open_reduced(&path, Target { framing, input }).map_err(|error| error.to_string());
+        if let Err(message) = &reduced {
+            assert_eq!(whole.as_ref().unwrap_err(), message, "{damage}");
+        }
+    }
 }
 
 #[test]

@@ -131,8 +131,11 @@ fn is_intact(path: &Path) -> bool {
 }
 
 /// Moves a complete file to the cache. If a process ends between the two renames, the file is not intact, and the next
-/// process compiles it again.
+/// process compiles it again. A file that another process has stored meanwhile is kept: a compiler may be reading it.
 fn store(from: &Path, to: &Path) -> Result {
+    if is_intact(to) {
+        return Ok(());
+    }
     let content = std::fs::read(from).map_err(|cause| Error::io("read", from, &cause))?;
     let written = checksum_file(from);
     std::fs::write(&written, checksum(&content)).map_err(|cause| Error::io("write", &written, &cause))?;

@@ -37,7 +37,10 @@ impl Target {
 /// Decodes a JPEG file whose blocks are decoded one after the other. Returns `None` if the image is too small, or anything
 /// else prevents it: the whole image is then to be decoded, which also reports errors.
 pub fn decode(file: &mut dyn BufRead, target: Target) -> Option<DynamicImage> {
-    let mut decoder = Decoder::new(file);
+    // The decoder reads byte by byte.
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).ok()?;
+    let mut decoder = Decoder::new(&*bytes);
     decoder.read_info().ok()?;
     let info = decoder.info()?;
     let orientation = decoder.exif_data().and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms);

@@ -55,8 +55,11 @@ pub struct Args {
     /// Print one line of JSON for each image
     #[arg(long)]
     json: bool,
-    /// Decode large JPEG files at a quarter or an eighth of their size if that is twice the network's input or more. Scores
-    /// change by a few hundredths at most
+    /// Decode large JPEG files at a quarter or an eighth of their size
+    ///
+    /// The decoded image is at least twice as large as the size to which it is scaled. Smaller and progressive images are
+    /// decoded in full. On photographs of 12 megapixels the top class stays the same, and scores change by at most 0.021
+    /// (float32) or 0.078 (int8).
     #[arg(long)]
     fast_decode: bool,
     /// Report images per second, and the time of each stage per image
