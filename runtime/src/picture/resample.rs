@@ -127,7 +127,7 @@ mod tests {
             return;
         }
         fn check<const CHANNELS: usize>(filter: Filter, [rows, from]: [usize; 2], [to, skip, count]: [usize; 3]) {
-            let pixels: Vec<u8> = (0..rows * from * CHANNELS).map(|at| (at * at * 11 >> 3) as u8).collect();
+            let pixels: Vec<u8> = (0..rows * from * CHANNELS).map(|at| ((at * at * 11) >> 3) as u8).collect();
             let taps = taps(filter, from, to, skip, count);
             let expected = narrowed::<CHANNELS>(&pixels, from, &taps);
             assert!(
