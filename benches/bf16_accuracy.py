@@ -4,8 +4,8 @@
     python3 benches/bf16_accuracy.py                 prints the table
     python3 benches/bf16_accuracy.py --update-docs   also writes it into docs/benchmarks.md
 
-Compares the logits and the top-1 class on the shared photographs, and on random crops of them, which have less definite
-classes. Needs numpy, Pillow and onnxruntime (scripts/requirements.txt) and a release build of `mbvc`.
+Compares the logits and the top-1 class on the shared photographs, and on random crops of them, on which the top class is
+less certain. Needs numpy, Pillow and onnxruntime (scripts/requirements.txt) and a release build of `mbvc`.
 """
 import argparse
 import json

@@ -50,7 +50,7 @@ if compgen -G "$(rustc --print sysroot)/lib/rustlib/$host/lib/librustc-*_rt.asan
     export RUSTC_BOOTSTRAP=1
     instrumented+=(-Zsanitizer=address)
 else
-    echo "without AddressSanitizer: the toolchain has no library of it for $host"
+    echo "AddressSanitizer is disabled: the toolchain has no AddressSanitizer library for $host"
 fi
 
 # The tested versions of the dependencies.

@@ -30,7 +30,7 @@ const VARIANTS: [(&str, &str, Precision); 6] = [
 ];
 
 /// Tolerance of portable code, which rounds the products of float32 numbers, relative to a tensor's largest value. In a
-/// bf16 network, another sum may be rounded to the next number, which has three digits.
+/// bf16 network, a different sum may round to the adjacent bf16 number, which differs by up to 2^-7.
 fn tolerance(precision: Precision) -> f32 {
     if precision == Precision::Bf16 { 0.03 } else { 2e-5 }
 }

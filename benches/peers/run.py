@@ -115,7 +115,7 @@ def compare(args) -> tuple[list, list]:
                         row[f"times_litert_{what}"] = round(base[f"{what}_ms"] / row[f"{what}_ms"], 3)
                 rows.append(row | {"top1": int(scores.argmax()), "score": round(float(scores.max()), 5)})
     rows.sort(key=lambda row: row["threads"])
-    # Quantized scores have steps of 1/256, and engines round differently. bf16 has three digits.
+    # Quantized scores have steps of 1/256, and engines round differently. bf16 has 8 significant bits.
     tolerance = {"f32": 1e-3, "bf16": 0.05}.get(args.precision, 0.05)
     differing = [row for row in rows if row["top1"] != rows[0]["top1"] or abs(row["score"] - rows[0]["score"]) > tolerance]
     if differing:

@@ -7,7 +7,7 @@
 //!
 //! Quantized layers have no batch normalization, which was folded before quantization. They requantize their sums.
 //!
-//! In bf16 networks, [`bf16`] sets the element types.
+//! In bf16 networks, the submodule `bf16` sets the element types.
 //!
 //! Nothing is fused and every value is plain NHWC. Padding becomes four numbers, and every node keeps its line of the spec.
 
@@ -135,7 +135,7 @@ impl Lowering<'_> {
         let op = if conv.depthwise {
             Op::DepthwiseConv2d(DepthwiseConv2d { window, weight, bias, requantize, epilogue })
         } else {
-            // The image is not rounded, and neither are the weights that are multiplied with it.
+            // The image and the weights of the stem are not rounded.
             let factors = if window.is_point() { self.factors(Factors::Bf16) } else { Factors::Exact };
             Op::Conv2d(Conv2d { window, weight, bias, requantize, epilogue, product: Product::Plain, factors })
         };

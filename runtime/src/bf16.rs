@@ -3,7 +3,7 @@
 //! Numbers are rounded to nearest, ties to even. Numbers below the normal range become zero, as in the instructions of
 //! AVX512-BF16 and of Arm's BF16 extension.
 
-/// A brain floating-point number: sign, eight bits of exponent, seven bits of fraction.
+/// A brain floating-point number: sign, eight bits of exponent, seven bits of fraction. `==` compares the bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(transparent)]
 pub struct Bf16(u16);
@@ -12,13 +12,14 @@ impl Bf16 {
     /// Zero.
     pub const ZERO: Self = Self(0);
 
-    /// Rounds to nearest, ties to even. Subnormal numbers become zero. NaN gives an unspecified number.
+    /// Rounds to nearest, ties to even. Subnormal numbers become zero, and magnitudes above 3.39e38 infinity. NaN gives an
+    /// unspecified number.
     #[inline(always)]
     pub const fn from_f32(value: f32) -> Self {
         Self((rounded(value.to_bits()) >> 16) as u16)
     }
 
-    /// Returns the same number as a float32.
+    /// Returns the same number as a float32, subnormal numbers included.
     #[inline(always)]
     pub const fn to_f32(self) -> f32 {
         f32::from_bits((self.0 as u32) << 16)

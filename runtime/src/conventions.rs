@@ -106,7 +106,7 @@ words! {
     Precision {
         /// IEEE 754 single precision.
         F32 = "f32",
-        /// The weights of a float32 network and its activations, rounded to bf16; sums in float32.
+        /// float32, with the operands of 1x1 convolutions and the weights of dense layers rounded to bf16.
         Bf16 = "bf16",
         /// Signed 8-bit integers: symmetric weights with a scale per output channel.
         Int8 = "int8",

@@ -140,7 +140,8 @@ pub trait Observer {
         let _ = (step, output);
     }
 
-    /// Called instead of [`step`](Self::step) if the output is stored as bf16, in a bf16 network.
+    /// Called instead of [`step`](Self::step) in a bf16 network if the output `[height, width, channels]` is stored as
+    /// bf16: for all steps except the head and those after it.
     #[inline(always)]
     fn bf16(&mut self, step: usize, output: &[Bf16]) {
         let _ = (step, output);

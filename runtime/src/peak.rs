@@ -59,20 +59,21 @@ fn gflops_of_one(isa: Isa, precision: Precision) -> f64 {
     best
 }
 
-// In both loops the left factors are read through an opaque pointer. Otherwise the optimizer moves every product that
+// In all loops the left factors are read through an opaque pointer. Otherwise the optimizer moves every product that
 // does not depend on the sum out of the loop, which leaves mere additions where `dot` multiplies and adds.
 
 macro_rules! loops {
-    ($($(#[$attribute:meta])* $isa:ident, $rows:expr;)+) => {$(
+    ($($(#[$attribute:meta])* $name:ident: $isa:ident, $load:ident, $multiply:ident, $products:expr, $rows:expr;)+) => {$(
         $(#[$attribute])*
-        fn $isa(values: Src<'_>) -> usize {
-            use crate::simd::float::$isa::{LANES, fma, load};
-            let (mut left, right) = ([load(values, 0); $rows], [load(values, 0), load(values, LANES)]);
+        fn $name(values: Src<'_>) -> usize {
+            use crate::simd::float::$isa::{self as vectors, LANES, load};
+            let right = [vectors::$load(values, 0), vectors::$load(values, LANES)];
+            let mut left = [vectors::$load(values, 0); $rows];
             let mut sums = [[load(values, 0); COLUMNS]; $rows];
             let mut row = 0;
             // `map` and closures would lose the target feature.
             while row < $rows {
-                left[row] = load(values, row * LANES);
+                left[row] = vectors::$load(values, row * LANES);
                 sums[row] = [load(values, row * LANES), load(values, ($rows + row) * LANES)];
                 row += 1;
             }
@@ -81,72 +82,44 @@ macro_rules! loops {
                 let mut row = 0;
                 while row < $rows {
                     let [first, second] = sums[row];
-                    sums[row] = [fma(left[row], right[0], first), fma(left[row], right[1], second)];
+                    sums[row] = [
+                        vectors::$multiply(left[row], right[0], first),
+                        vectors::$multiply(left[row], right[1], second),
+                    ];
                     row += 1;
                 }
             }
             black_box(sums);
-            $rows * COLUMNS * LANES
+            $products * $rows * COLUMNS * LANES
         }
     )+};
 }
 
+// Multiply-adds of floats, then of pairs of bf16 numbers.
 loops! {
-    portable, NARROW_ROWS;
+    portable: portable, load, fma, 1, NARROW_ROWS;
     #[cfg(target_arch = "aarch64")]
     #[target_feature(enable = "neon")]
-    neon, ROWS;
+    neon: neon, load, fma, 1, ROWS;
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    avx2, ROWS;
+    avx2: avx2, load, fma, 1, ROWS;
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    avx512, ROWS;
-}
-
-macro_rules! pair_loops {
-    ($($(#[$attribute:meta])* $name:ident: $isa:ident, $rows:expr;)+) => {$(
-        $(#[$attribute])*
-        fn $name(values: Src<'_>) -> usize {
-            use crate::simd::float::$isa::{LANES, dot, load, load_pairs};
-            let right = [load_pairs(values, 0), load_pairs(values, LANES)];
-            let mut left = [load_pairs(values, 0); $rows];
-            let mut sums = [[load(values, 0); COLUMNS]; $rows];
-            let mut row = 0;
-            while row < $rows {
-                left[row] = load_pairs(values, row * LANES);
-                sums[row] = [load(values, row * LANES), load(values, ($rows + row) * LANES)];
-                row += 1;
-            }
-            for _ in 0..STEPS {
-                let left = black_box(&left);
-                let mut row = 0;
-                while row < $rows {
-                    let [first, second] = sums[row];
-                    sums[row] = [dot(left[row], right[0], first), dot(left[row], right[1], second)];
-                    row += 1;
-                }
-            }
-            black_box(sums);
-            2 * $rows * COLUMNS * LANES
-        }
-    )+};
-}
-
-pair_loops! {
-    pairs_portable: portable, NARROW_ROWS;
+    avx512: avx512, load, fma, 1, ROWS;
+    pairs_portable: portable, load_pairs, dot, 2, NARROW_ROWS;
     #[cfg(target_arch = "aarch64")]
     #[target_feature(enable = "neon")]
-    pairs_neon: neon, ROWS;
+    pairs_neon: neon, load_pairs, dot, 2, ROWS;
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    pairs_avx2: avx2, NARROW_ROWS;
+    pairs_avx2: avx2, load_pairs, dot, 2, NARROW_ROWS;
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    pairs_avx512: avx512, ROWS;
+    pairs_avx512: avx512, load_pairs, dot, 2, ROWS;
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
-    pairs_avx512bf16: avx512bf16, ROWS;
+    pairs_avx512bf16: avx512bf16, load_pairs, dot, 2, ROWS;
 }
 
 /// Runs the loop of dot products of pairs of bf16 numbers; returns the products of a step.

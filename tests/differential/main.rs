@@ -17,8 +17,8 @@ use mbvc_interpreter::{Mode, random_input, run};
 type Build = fn(&Weights, Isa) -> Result<Box<dyn Network>, mbvc::errors::ModelError>;
 
 /// How far a target without fused multiply-add may be from the interpreter, relative to the largest value of the tensor:
-/// each of the chain's products is rounded once more. In a bf16 network, another sum may be rounded to the next number,
-/// which has three digits.
+/// each of the chain's products is rounded once more. In a bf16 network, a different sum may round to the adjacent
+/// bf16 number, which differs by up to 2^-7.
 fn tolerance(precision: Precision) -> f32 {
     if precision == Precision::Bf16 { 0.02 } else { 2e-5 }
 }

@@ -19,8 +19,9 @@ const PIXELS: usize = 224 * 224 * 3;
 /// Between engines, which add in different orders.
 const LOGITS: f32 = 1e-4;
 const PROBABILITIES: f32 = 1e-5;
-/// Of bf16 networks, relative to the largest logit of the image: values have three digits, and 53 layers add errors. For
-/// photographs, and for images without contrast or content, where all logits are small.
+/// Largest difference of the logits of bf16 networks, relative to the largest logit of the image: bf16 has 8 significant
+/// bits, and 53 layers add errors. The first is for photographs, the second for images without contrast or content, where
+/// all logits are small.
 const BF16_LOGITS: [f32; 2] = [0.03, 0.15];
 
 /// What the other engines say of one image.

@@ -35,7 +35,7 @@ use report::{Found, Report};
 /// Both networks get the same images, read and preprocessed as the weights file records. First the logits of all images are
 /// compared. Then, on the images with the largest differences, every layer of the reference interpreter is compared with the
 /// tensor of the model, which names the first layer that differs. The tolerance of float32 and bf16 networks is a share of the
-/// largest value of the tensor; int8 and uint8 networks must be equal.
+/// largest value of the tensor; values of int8 and uint8 networks must be identical.
 ///
 /// ONNX models need a Python with numpy and onnxruntime, TFLite models one with numpy and ai-edge-litert (or tflite-runtime, or
 /// tensorflow). Exit status: 0 both agree, 3 they differ, 1 they could not be compared.
@@ -81,7 +81,7 @@ pub struct Args {
 
 /// Engines sum in different orders, which changes float32 logits by 1e-6 to 1e-5 of the largest.
 const RELATIVE: f64 = 1e-4;
-/// Values of bf16 networks have three digits, and each layer adds an error. On photographs, the last layers of the
+/// bf16 has 8 significant bits, and each layer adds an error. On photographs, the last layers of the
 /// published network differ by up to 0.16 of the largest value, and its logits by up to 0.03.
 const RELATIVE_BF16: f64 = 0.25;
 

@@ -57,7 +57,7 @@ catalog! {
     PRECISION = "precision": "the precision is f32, bf16, int8 or uint8";
     KERNELS = "kernels": "batches require precision f32 or bf16 and a head without dense layers; deep fusion requires a quantized precision and one thread";
     NUMERICS = "numerics": "the numerics are fast (the fast inner product on processors where it is faster) or strict (bit-identical on every instruction set with FMA)";
-    ROUNDING = "rounding": "the rounding is even for f32, and xnnpack or tflite-reference for int8 and uint8";
+    ROUNDING = "rounding": "the rounding is even for f32 and bf16, and xnnpack or tflite-reference for int8 and uint8";
     FUSION = "fusion": "the fusion is none, relu6, block or deep";
     ISA = "isa": "an instruction set is avx512bf16, avx512vnni, avxvnni, avx512, avx2, neondot, neon or portable; give one, a list without repetition, or all";
     THREADS = "threads": "the number of threads of a call is a whole number from 1 to 64";

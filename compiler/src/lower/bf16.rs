@@ -2,7 +2,8 @@
 //!
 //! Matrix products read bf16; everything else reads float32: depthwise convolutions, the pool and what follows it. So a
 //! value is stored as bf16 if and only if a product reads it, and rounded once, when it is stored. Fusion removes
-//! values, but never one that is stored as bf16 between two remaining operations, so the results do not depend on it.
+//! values, but never one that is stored as bf16 between two remaining operations, so the results do not
+//! depend on the fusion level.
 
 use crate::ir::{ElementType, Factors, Graph, NodeId, Op};
 

@@ -112,11 +112,12 @@ pub struct NetworkSpec {
     pub preprocessing: Preprocessing,
     /// Number type of weights and values.
     pub precision: Precision,
-    /// Place of a quantized precision; `None` for float32.
+    /// Place of a quantized precision; `None` for float32 and bf16.
     pub precision_place: Option<Place>,
     /// How float32 convolutions sum their products; see [`effective_numerics`](NetworkSpec::effective_numerics).
     pub numerics: Numerics,
-    /// How quantized results are rounded; `None` for float32, which rounds to nearest, ties to even.
+    /// How quantized results are rounded; `None` for float32 and bf16, which round to nearest,
+    /// ties to even.
     pub rounding: Option<Rounding>,
     /// Fusion level.
     pub fusion: Fusion,
@@ -131,7 +132,8 @@ pub struct NetworkSpec {
 }
 
 impl NetworkSpec {
-    /// Numerics of the kernels: only float32 networks have a fast inner product.
+    /// Numerics of the kernels: the spec's in float32, and strict in all other precisions, in which the choice has no
+    /// effect.
     pub fn effective_numerics(&self) -> Numerics {
         if self.precision == Precision::F32 { self.numerics } else { Numerics::Strict }
     }

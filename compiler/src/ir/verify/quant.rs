@@ -3,7 +3,7 @@
 //! | operation                  | rule                                                                                 |
 //! |----------------------------|--------------------------------------------------------------------------------------|
 //! | any quantized              | inputs and result have one element type; values have scale and zero point             |
-//! | any other                  | bf16 is read by products of bf16 factors, by activations and repacks, and as a residual |
+//! | any other                  | bf16 inputs only for products with bf16 factors, activations, repacks and residuals   |
 //! | convolution, dense         | requantizes if and only if quantized: weights of the values' type, bias int32         |
 //! | without residual or pool   | the result has the quantization of the requantization                                 |
 //! | activation, repack         | keeps the quantization                                                                |

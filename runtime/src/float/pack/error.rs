@@ -89,7 +89,10 @@ impl core::fmt::Display for PackError<'_> {
                 "`{name}` has infinite or NaN elements: the weights file is damaged, or the training diverged"
             ),
             Self::BeyondBf16(name) => {
-                write!(f, "`{name}` has elements that bf16 cannot represent, beyond 3.38e38; use `precision: f32`")
+                write!(
+                    f,
+                    "`{name}` has elements that round to infinity in bf16 (magnitude above 3.39e38); use `precision: f32`"
+                )
             }
             Self::OutOfRange(name) => write!(
                 f,

@@ -121,7 +121,7 @@ pub mod pairs {
 
 /// The fast inner product of 16-bit numbers (Winograd 1968). Two products take one multiplication and two additions.
 ///
-/// Activations are those that [`widen`](super::widen) writes.
+/// Activations are those that `widen` writes.
 pub mod fast {
     use super::*;
 
