@@ -68,10 +68,10 @@ pub fn in_order<'i, I: Sync, S, T: Send>(
                     Err(_) => return Ok(()),
                 }
             };
+            take(item, result.unwrap_or_else(|panic| resume_unwind(panic)))?;
             if let Some(item) = waiting.next() {
                 let _ = admit.send(item);
             }
-            take(item, result.unwrap_or_else(|panic| resume_unwind(panic)))?;
         }
         Ok(())
     })
