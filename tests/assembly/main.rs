@@ -62,6 +62,19 @@ fn no_inner_loop_of_fast_kernels_spills() {
     check_floats("fast");
 }
 
+#[test]
+#[ignore = "compiles optimized networks"]
+fn no_inner_loop_of_bf16_kernels_spills() {
+    let mut overrides = Overrides::none();
+    overrides.set("isa", "avx512bf16").set("precision", "bf16").set("batch", "8");
+    let report = spills(&Compiler::native().assembly_of("bf16", "v2.yaml", &overrides));
+    for (family, least) in [("bf16_pw", 10), ("bf16f32_pw", 6), ("f32bf16_dw3x3", 8)] {
+        let found = report.loops.iter().filter(|name| name.starts_with(family)).count();
+        assert!(found >= least, "{found} inner loops of {family}");
+    }
+    check("bf16", report.spills.iter());
+}
+
 /// Sums stay in registers. Where short loops are unrolled, tiles are inner loops, and constants that finish sums may be
 /// read from the stack once a tile.
 #[test]

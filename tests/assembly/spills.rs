@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::loops::{Architecture, InnerLoop, inner_loops};
 
-/// Instructions that multiply floats, bytes, and 16-bit numbers.
-const PRODUCTS: [&str; 3] = ["vfmadd", "vpdpbusd", "vpmaddwd"];
+/// Instructions that multiply floats, pairs of bf16 numbers, bytes, and 16-bit numbers.
+const PRODUCTS: [&str; 4] = ["vfmadd", "vdpbf16ps", "vpdpbusd", "vpmaddwd"];
 
 /// An instruction of an inner loop that moves a vector to or from the stack, or has an operand on the stack.
 #[derive(Debug, PartialEq, Eq)]
