@@ -16,7 +16,11 @@ impl Bf16 {
     /// unspecified number.
     #[inline(always)]
     pub const fn from_f32(value: f32) -> Self {
-        Self((rounded(value.to_bits()) >> 16) as u16)
+        const EXPONENT: u32 = 0x7f80_0000;
+        const SIGN: u32 = 0x8000_0000;
+        let bits = value.to_bits();
+        let bits = if bits & EXPONENT == 0 { bits & SIGN } else { bits };
+        Self((bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16)
     }
 
     /// Returns the same number as a float32, subnormal numbers included.
@@ -34,15 +38,6 @@ impl Bf16 {
     pub const fn to_bits(self) -> u16 {
         self.0
     }
-}
-
-/// Returns the bits of a float32 whose upper half is the rounded number. The lower half is unspecified.
-#[inline(always)]
-pub(crate) const fn rounded(bits: u32) -> u32 {
-    const EXPONENT: u32 = 0x7f80_0000;
-    const SIGN: u32 = 0x8000_0000;
-    let bits = if bits & EXPONENT == 0 { bits & SIGN } else { bits };
-    bits.wrapping_add(0x7fff + (bits >> 16 & 1))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ pub type Vector = __m512;
 pub const LANES: usize = 16;
 
 /// Returns a mask of the first `N` lanes.
-const fn first<const N: usize>() -> __mmask16 {
+pub(super) const fn first<const N: usize>() -> __mmask16 {
     const { assert!(N <= LANES) };
     ((1u32 << N) - 1) as __mmask16
 }

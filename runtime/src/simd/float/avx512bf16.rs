@@ -5,6 +5,7 @@ use core::arch::x86_64::*;
 use crate::bf16::Bf16;
 use crate::simd::Dst;
 
+use super::avx512::first;
 pub use super::avx512::*;
 
 /// Adds both products of each pair to `sum`, the second one first. Subnormal numbers are zero.
@@ -27,9 +28,8 @@ pub fn store_bf16(to: &mut Dst<'_, Bf16>, at: usize, value: Vector) {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 pub fn store_bf16_first<const N: usize>(to: &mut Dst<'_, Bf16>, at: usize, value: Vector) {
-    const { assert!(N <= LANES) };
     // SAFETY: masked lanes are not written; otherwise as in `store_bf16`.
-    unsafe { _mm256_mask_storeu_epi16(to.address(at, N).cast(), ((1u32 << N) - 1) as __mmask16, narrow(value)) }
+    unsafe { _mm256_mask_storeu_epi16(to.address(at, N).cast(), first::<N>(), narrow(value)) }
 }
 
 #[inline]

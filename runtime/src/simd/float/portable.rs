@@ -3,7 +3,7 @@
 //! Products are rounded before they are added, because a fused multiply-add would be a library call on targets without
 //! the instruction.
 
-use crate::bf16::{Bf16, rounded};
+use crate::bf16::Bf16;
 use crate::simd::{Dst, Src};
 
 /// Four floats.
@@ -152,7 +152,7 @@ pub fn store_bf16(to: &mut Dst<'_, Bf16>, at: usize, value: Vector) {
 /// Writes the first `N` lanes from `at`, rounded to bf16.
 #[inline(always)]
 pub fn store_bf16_first<const N: usize>(to: &mut Dst<'_, Bf16>, at: usize, value: Vector) {
-    let lanes = value.0.map(|lane| Bf16::from_bits((rounded(lane.to_bits()) >> 16) as u16));
+    let lanes = value.0.map(Bf16::from_f32);
     // SAFETY: as in `load`.
     unsafe { core::slice::from_raw_parts_mut(to.address(at, N), N) }.copy_from_slice(&lanes[..N]);
 }
