@@ -151,13 +151,13 @@ fn next(args: &Args, compiled: &Compiled, outputs: &[PathBuf]) {
 
 /// The requested numerics. Without `--isa` the file depends on this processor anyway, and so does the default.
 fn numerics(args: &Args, source: &Source) -> Result<Numerics> {
-    let only = match (source.spec.precision.is_quantized(), source.spec.numerics) {
-        (true, _) => Some(format!("{} networks sum integers, which is exact", source.spec.precision.word())),
-        (false, _) if source.spec.precision == Precision::Bf16 => {
-            Some("bf16 networks have no fast inner product".to_owned())
+    let only = match (source.spec.precision, source.spec.numerics) {
+        (Precision::Int8 | Precision::Uint8, _) => {
+            Some(format!("{} networks sum integers, which is exact", source.spec.precision.word()))
         }
-        (false, mbvc_compiler::spec::Numerics::Strict) => Some("the spec has `numerics: strict`".to_owned()),
-        (false, mbvc_compiler::spec::Numerics::Fast) => None,
+        (Precision::Bf16, _) => Some("bf16 networks have no fast inner product".to_owned()),
+        (Precision::F32, mbvc_compiler::spec::Numerics::Strict) => Some("the spec has `numerics: strict`".to_owned()),
+        (Precision::F32, mbvc_compiler::spec::Numerics::Fast) => None,
     };
     match (args.numerics.map(Numerics::from), only) {
         (Some(Numerics::Fast), Some(only)) => {
