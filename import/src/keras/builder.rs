@@ -153,7 +153,7 @@ impl<'a> Builder<'a> {
     /// # Errors
     /// If the type is not of floats or pixels, or the network converts floats to integers.
     pub fn learn_type(&mut self, value: Value, layer: &Layer<'a>) -> Result<()> {
-        const EXPECTED: &str = "floats, or integers that can be 0 to 255, of an image";
+        const EXPECTED: &str = "a floating-point type, or an integer type that holds 0 to 255";
         if layer.class != "InputLayer" {
             return Ok(());
         }

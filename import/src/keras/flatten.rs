@@ -219,7 +219,7 @@ impl<'a> Flattener<'a> {
                     .help("save the model before `model.quantize`, and use `mbvc quantize`"));
             }
             Some(policy) if !is_float(policy) && !layers::has_any_type(layer.class) => {
-                return Err(layer.wrong("dtype", "a policy of floats, such as float32"));
+                return Err(layer.wrong("dtype", "a floating-point policy, such as float32"));
             }
             _ => {}
         }

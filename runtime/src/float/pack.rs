@@ -94,7 +94,7 @@ impl Factors {
         !matches!(self, Self::Exact)
     }
 
-    /// Returns the rows of a packed panel for `k` weights: a row of bf16 weights has two in place of a float.
+    /// Returns the rows of a packed panel for `k` weights: two bf16 weights take the space of one float.
     pub const fn rows(self, k: usize) -> usize {
         if self.round_weights() { k.div_ceil(2) } else { k }
     }

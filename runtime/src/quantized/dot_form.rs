@@ -17,8 +17,8 @@ pub enum DotForm {
     SignedPairs,
     /// As 16-bit numbers, even and odd ones separately: `[lane][w0, w2]`, then `[lane][w1, w3]`.
     Words,
-    /// As 16-bit numbers for the fast inner product, each in the place of the other one of its pair: `[lane][w1, w3]`,
-    /// then `[lane][w0, w2]`. `x0 * w0 + x1 * w1` is `(x0 + w1) * (x1 + w0)` without `x0 * x1`, which all output
+    /// As 16-bit numbers for the fast inner product, with the two of a pair exchanged: `[lane][w1, w3]`, then
+    /// `[lane][w0, w2]`. `x0 * w0 + x1 * w1` is `(x0 + w1) * (x1 + w0)` without `x0 * x1`, which all output
     /// channels of a pixel share, and without `w0 * w1`, which is part of the bias.
     CrossedWords,
 }
@@ -32,7 +32,7 @@ impl DotForm {
         }
     }
 
-    /// Returns the most rows of outlier weights of a quad of weights.
+    /// Returns the maximum number of outlier rows of a quad of weights.
     ///
     /// Weights of uint8 networks minus their zero point are from -255 to 255: 255 = 127 + 127 + 1. Two of them add up to
     /// 510 at most, and a pair to 128.

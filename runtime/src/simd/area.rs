@@ -143,7 +143,7 @@ impl<'a, T: Copy + Default> Area<'a, T> {
 }
 
 impl<'a> Area<'a> {
-    /// Returns the same memory as bf16 numbers, two in place of a float.
+    /// Returns the same memory as bf16 numbers, two for each float.
     #[inline(always)]
     pub fn bf16(self) -> Area<'a, Bf16> {
         Area {

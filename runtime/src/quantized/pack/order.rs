@@ -91,7 +91,7 @@ impl<'w, N: Fn(u8) -> i16> Rows<'w, N> {
     /// Returns the number of parts of two rows that have a pair with outliers, or at least `most` if there are more.
     fn outliers(&self, a: usize, b: usize, most: usize) -> usize {
         let [a, b] = [a, b].map(|channel| self.row(channel).as_chunks::<SOME>());
-        // Without an early exit, in vectors.
+        // No early exit, so that the loop is vectorized.
         let all = |a: &[u8], b: &[u8]| {
             let pairs = a.iter().zip(b).map(|(a, b)| is_pair((self.number)(*a), (self.number)(*b)));
             pairs.fold(true, |all, pair| all & pair)

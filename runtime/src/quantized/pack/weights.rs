@@ -95,7 +95,7 @@ impl<'p> Packing<'p, '_, '_> {
                 let pairs = |a: &[u8], b: &[u8]| {
                     let pairs = a.iter().zip(b).map(|(a, b)| [self.number(*a), self.number(*b)]);
                     match part {
-                        // Without an early exit, in vectors.
+                        // No early exit, so that the loop is vectorized.
                         1 => !pairs.fold(true, |all, [a, b]| all & outliers::is_pair(a, b)),
                         _ => pairs.into_iter().any(|pair| outliers::pair_part(pair.map(i32::from), part) != [0; 2]),
                     }

@@ -124,7 +124,7 @@ pub fn prefetch(from: Src<'_>, at: usize) {
 /// Eight pairs of bf16 numbers.
 pub type Pairs = __m256i;
 
-/// Returns `LANES` pairs from `at`, each in place of a float.
+/// Returns `LANES` pairs from `at`; a pair takes the space of one float.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub fn load_pairs(from: Src<'_>, at: usize) -> Pairs {

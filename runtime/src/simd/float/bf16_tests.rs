@@ -23,7 +23,7 @@ fn numbers(count: usize) -> Vec<f32> {
     special.into_iter().chain(random).take(count).collect()
 }
 
-/// A pair of bf16 numbers in place of a float.
+/// A pair of bf16 numbers, in the space of one float.
 fn pair([even, odd]: [f32; 2]) -> f32 {
     let bits = [even, odd].map(|number| u32::from(Bf16::from_f32(number).to_bits()));
     f32::from_bits(bits[0] | bits[1] << 16)

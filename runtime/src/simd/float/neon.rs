@@ -110,7 +110,7 @@ pub fn relu6(v: Vector) -> Vector {
 /// Four pairs of bf16 numbers.
 pub type Pairs = uint32x4_t;
 
-/// Returns `LANES` pairs from `at`, each in place of a float.
+/// Returns `LANES` pairs from `at`; a pair takes the space of one float.
 #[inline]
 #[target_feature(enable = "neon")]
 pub fn load_pairs(from: Src<'_>, at: usize) -> Pairs {

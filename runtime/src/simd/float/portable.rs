@@ -90,7 +90,7 @@ pub fn relu6(v: Vector) -> Vector {
 #[derive(Clone, Copy)]
 pub struct Pairs([u32; LANES]);
 
-/// Returns `LANES` pairs from `at`, each in place of a float.
+/// Returns `LANES` pairs from `at`; a pair takes the space of one float.
 #[inline(always)]
 pub fn load_pairs(from: Src<'_>, at: usize) -> Pairs {
     Pairs(load(from, at).0.map(f32::to_bits))

@@ -6,7 +6,7 @@
 //! Weights: `[1 + runs * run][nv * lanes]`, the bias row first. In the plain inner product, each output is one chain
 //! of fused multiply-adds from the bias, in the order of the rows, so all tiles give bit-identical results. In the
 //! fast inner product, a panel is one vector wide and has a row of scales before the bias. A row of bf16 weights has
-//! two weights in place of a float. A product that pools its result writes one pixel.
+//! two weights for each float. A product that pools its result writes one pixel.
 
 mod fast;
 mod pairs;
