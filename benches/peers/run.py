@@ -123,10 +123,19 @@ def compare(args) -> tuple[list, list]:
     return rows, failed
 
 
+def cpuinfo() -> dict[str, str]:
+    fields = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
+    return {name.strip(): value.strip() for name, value in fields.items()}
+
+
+def marker(table: str) -> str:
+    """Marker of a table in the document, which has tables for two makes of processors."""
+    return f"{table}-intel" if cpuinfo().get("vendor_id") == "GenuineIntel" else table
+
+
 def processor() -> str:
     """Model name and the widest instruction sets that matter here."""
-    fields = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
-    fields = {name.strip(): value.strip() for name, value in fields.items()}
+    fields = cpuinfo()
     flags = fields.get("flags", "").split()
     sets = [name for flag, name in [("avx512f", "AVX-512"), ("avx512_vnni", "VNNI"), ("avx512_bf16", "BF16"), ("avx2", "AVX2")] if flag in flags]
     return f"{fields.get('model name', 'unknown')} with {', '.join(sets[:3])}" if sets else fields.get("model name", "unknown")
@@ -165,7 +174,7 @@ def measure_grid(args) -> None:
     text = grid.markdown(grid.measure(args, args.json or WORK / f"{name}.json"))
     print(text)
     if args.update_docs:
-        tables.replace(name, text)
+        tables.replace(marker(name), text)
 
 
 def measure_throughput(args) -> None:
@@ -174,7 +183,7 @@ def measure_throughput(args) -> None:
     text = throughput.markdown(rows, setting, processor())
     print(text)
     if args.update_docs:
-        tables.replace("throughput", text)
+        tables.replace(marker("throughput"), text)
 
 
 def measure_engines(args) -> None:
@@ -189,7 +198,7 @@ def measure_engines(args) -> None:
     text = tables.markdown(rows, failed, {"processor": processor(), "calls": args.runs})
     print(text)
     if args.update_docs:
-        tables.replace(f"peers-{args.precision}", text)
+        tables.replace(marker(f"peers-{args.precision}"), text)
         charts.redraw()
 
 
