@@ -6,6 +6,7 @@
     python3 benches/peers/run.py --precision int8      the quantized networks (or uint8), or those in bf16
     python3 benches/peers/run.py --grid                25 widths and sizes against LiteRT; also with --precision int8
     python3 benches/peers/run.py --throughput          images per second from JPEG files, on all processors
+    python3 benches/peers/run.py --web                 WebAssembly, against the engines of pages, in Node and Chromium
     python3 benches/peers/run.py --update-docs         also writes the tables of docs/benchmarks.md and draws the charts
     python3 benches/peers/run.py --redraw              only draws the charts, from the tables of docs/benchmarks.md
 
@@ -25,6 +26,7 @@ from pathlib import Path
 import charts
 import tables
 import throughput
+import web
 from common import ROOT, TARGET, WORK, cargo, interleaved, statistics_of, step, write
 
 QUANTIZED = ["numpy", "pillow", "ai-edge-litert", "openvino"]
@@ -157,6 +159,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--redraw", action="store_true", help="draw the charts from docs/benchmarks.md, without measuring")
     parser.add_argument("--grid", action="store_true", help="measure widths and sizes against LiteRT instead")
     parser.add_argument("--throughput", action="store_true", help="measure images per second from JPEG files instead")
+    parser.add_argument("--web", action="store_true", help="measure WebAssembly instead, in float32 and int8")
     parser.add_argument("--rounds", type=int, default=15, help="measured rounds of --throughput [default: 15]")
     parser.add_argument("--widths", default="0.35,0.5,0.75,1.0,1.4", help="widths of the grid")
     parser.add_argument("--sizes", default="96,128,160,192,224", help="sizes of the grid")
@@ -184,6 +187,15 @@ def measure_throughput(args) -> None:
     print(text)
     if args.update_docs:
         tables.replace(marker("throughput"), text)
+
+
+def measure_web(args) -> None:
+    rows = web.measure(args)
+    write(args.json or WORK / "web.json", json.dumps({"results": rows}, indent=1) + "\n")
+    text = web.markdown(rows, {"processor": processor(), "calls": args.runs})
+    print(text)
+    if args.update_docs:
+        tables.replace("web", text)
 
 
 def measure_engines(args) -> None:
@@ -214,8 +226,9 @@ def main() -> None:
     args.isa = args.isa.split(",") if args.isa else contenders.ISAS[args.precision]
     if not args.no_build:
         cargo("build", "--release", "-p", "mbvc-cli")
-    measure = measure_grid if args.grid else measure_throughput if args.throughput else measure_engines
-    measure(args)
+    kinds = {"grid": measure_grid, "throughput": measure_throughput, "web": measure_web}
+    chosen = next((measure for kind, measure in kinds.items() if getattr(args, kind)), measure_engines)
+    chosen(args)
 
 
 if __name__ == "__main__":
