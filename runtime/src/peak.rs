@@ -3,7 +3,7 @@
 //! In this crate, because builds that optimize only what computes optimize it.
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::vec;
 use std::vec::Vec;
 
@@ -16,6 +16,9 @@ const COLUMNS: usize = 2;
 /// Rows where a value takes two registers of sixteen: portable vectors.
 const NARROW_ROWS: usize = 3;
 const STEPS: usize = 100_000;
+/// Measurements, at least; they go on for at least [`WARM_UP`].
+const REPEATS: usize = 5;
+const WARM_UP: Duration = Duration::from_millis(50);
 /// Values of the buffer that sums and factors are loaded from, for vectors of up to 16 floats.
 const FLOATS: usize = ROWS * COLUMNS * 16;
 
@@ -42,15 +45,18 @@ fn gflops_of_one(isa: Isa, precision: Precision) -> f64 {
     let bytes: Vec<u8> = (0..FLOATS * 4).map(|at| at as u8).collect();
     let bytes = black_box(bytes);
     let mut best = 0.0_f64;
-    // The maximum of five: interruptions only slow a loop down.
-    for _ in 0..5 {
+    // The maximum of at least five: interruptions only slow a loop down. Some processors take milliseconds until their
+    // widest units run at full speed.
+    let (mut repeats, first) = (0, Instant::now());
+    while repeats < REPEATS || first.elapsed() < WARM_UP {
+        repeats += 1;
         let start = Instant::now();
         let products = match precision {
             // SAFETY: the loops read `2 * ROWS` vectors of at most 16 floats, which is `FLOATS`.
             Precision::F32 => multiply(isa, unsafe { Src::new(&values) }),
             // SAFETY: as above.
             Precision::Bf16 => multiply_pairs(isa, unsafe { Src::new(&values) }),
-            // SAFETY: the same, with four bytes in place of a float.
+            // SAFETY: the same, with four bytes for each float.
             Precision::Int8 | Precision::Uint8 => multiply_bytes(isa, unsafe { Src::new(&bytes) }),
         };
         let seconds = start.elapsed().as_secs_f64();
