@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the demo page from docs/web: `scripts/web-demo.sh [FOLDER [SPEC WEIGHTS]]`, by default target/web-demo with the
-# demo network. The folder can be served by any web server: `python3 -m http.server -d target/web-demo`.
+# demo network. The folder can be served by any web server: `python3 -m http.server -d target/web-demo`. MBVC is the command
+# that compiles the network, by default the release build of this clone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,8 +9,10 @@ folder=${1:-target/web-demo}
 spec=${2:-specs/demo.yaml}
 weights=${3:-demo/model.safetensors}
 
-cargo build --release -p mbvc-cli
-mbvc=${CARGO_TARGET_DIR:-target}/release/mbvc
+mbvc=${MBVC:-${CARGO_TARGET_DIR:-target}/release/mbvc}
+if [[ ! ${MBVC-} ]]; then
+    cargo build --release -p mbvc-cli
+fi
 mkdir -p "$folder/samples"
 cp docs/web/* "$folder"
 cp demo/samples/* "$folder/samples"
