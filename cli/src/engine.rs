@@ -90,20 +90,6 @@ pub fn isa(source: &Source, requested: Option<Isa>) -> Result<Isa> {
     }
 }
 
-/// Converts an instruction set to the compiler's type.
-pub fn spec_isa(isa: Isa) -> spec::Isa {
-    match isa {
-        Isa::Portable => spec::Isa::Portable,
-        Isa::Neon => spec::Isa::Neon,
-        Isa::NeonDot => spec::Isa::NeonDot,
-        Isa::Avx2 => spec::Isa::Avx2,
-        Isa::Avx512 => spec::Isa::Avx512,
-        Isa::AvxVnni => spec::Isa::AvxVnni,
-        Isa::Avx512Vnni => spec::Isa::Avx512Vnni,
-        Isa::Avx512Bf16 => spec::Isa::Avx512Bf16,
-    }
-}
-
 /// The fusion levels with different memory traffic.
 pub fn fusion_levels(source: &Source) -> &'static [FusionArg] {
     if source.spec.precision.is_quantized() { &FusionArg::QUANTIZED } else { &FusionArg::FLOAT }

@@ -219,6 +219,10 @@ pub enum IsaArg {
     Avx512vnni,
     /// x86-64 with AVX-512 and BF16, for bf16 networks
     Avx512bf16,
+    /// WebAssembly with SIMD
+    Wasm128,
+    /// WebAssembly with relaxed SIMD
+    Wasm128relaxed,
 }
 
 impl From<IsaArg> for Isa {
@@ -232,6 +236,8 @@ impl From<IsaArg> for Isa {
             IsaArg::Avxvnni => Self::AvxVnni,
             IsaArg::Avx512vnni => Self::Avx512Vnni,
             IsaArg::Avx512bf16 => Self::Avx512Bf16,
+            IsaArg::Wasm128 => Self::Wasm128,
+            IsaArg::Wasm128relaxed => Self::Wasm128Relaxed,
         }
     }
 }

@@ -23,11 +23,15 @@ pub enum Isa {
     Avx512Vnni,
     /// x86-64 with AVX-512 F, BW, DQ, VL and BF16. For bf16 networks.
     Avx512Bf16,
+    /// WebAssembly with SIMD128.
+    Wasm128,
+    /// WebAssembly with SIMD128 and relaxed SIMD.
+    Wasm128Relaxed,
 }
 
 impl Isa {
     /// All instruction sets, in the order of the enum.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Portable,
         Self::Neon,
         Self::NeonDot,
@@ -36,17 +40,30 @@ impl Isa {
         Self::AvxVnni,
         Self::Avx512Vnni,
         Self::Avx512Bf16,
+        Self::Wasm128,
+        Self::Wasm128Relaxed,
     ];
 
     /// Instruction sets with kernels for float networks.
-    pub const FLOAT: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
+    pub const FLOAT: [Self; 6] =
+        [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512, Self::Wasm128, Self::Wasm128Relaxed];
 
     /// Instruction sets with kernels for bf16 networks.
-    pub const BF16: [Self; 5] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512, Self::Avx512Bf16];
+    pub const BF16: [Self; 7] =
+        [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512, Self::Avx512Bf16, Self::Wasm128, Self::Wasm128Relaxed];
 
     /// Instruction sets with kernels for quantized networks.
-    pub const QUANTIZED: [Self; 7] =
-        [Self::Portable, Self::Neon, Self::NeonDot, Self::Avx2, Self::Avx512, Self::AvxVnni, Self::Avx512Vnni];
+    pub const QUANTIZED: [Self; 9] = [
+        Self::Portable,
+        Self::Neon,
+        Self::NeonDot,
+        Self::Avx2,
+        Self::Avx512,
+        Self::AvxVnni,
+        Self::Avx512Vnni,
+        Self::Wasm128,
+        Self::Wasm128Relaxed,
+    ];
 
     /// The instruction sets with kernels of `precision`.
     pub const fn of(precision: Precision) -> &'static [Self] {
@@ -68,6 +85,8 @@ impl Isa {
             Self::AvxVnni => "avxvnni",
             Self::Avx512Vnni => "avx512vnni",
             Self::Avx512Bf16 => "avx512bf16",
+            Self::Wasm128 => "wasm128",
+            Self::Wasm128Relaxed => "wasm128relaxed",
         }
     }
 
@@ -78,7 +97,8 @@ impl Isa {
 
     /// Returns a proof that this processor has the instruction set, or `None` if it does not.
     ///
-    /// Without `std`, only the features that the program was compiled for are known.
+    /// Without `std`, and in WebAssembly, only the features that the program was compiled for are known: an engine
+    /// without them rejects the whole module.
     pub fn detect(self) -> Option<Detected> {
         present(self).then_some(Detected(self))
     }
@@ -113,7 +133,7 @@ fn present(isa: Isa) -> bool {
     }
     match isa {
         Isa::Portable => true,
-        Isa::Neon | Isa::NeonDot => false,
+        Isa::Neon | Isa::NeonDot | Isa::Wasm128 | Isa::Wasm128Relaxed => false,
         Isa::Avx2 => has!("avx2", "fma"),
         Isa::Avx512 => has!("avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
         Isa::AvxVnni => has!("avx2", "fma", "avxvnni"),
@@ -129,6 +149,8 @@ fn present(isa: Isa) -> bool {
         // Part of every AArch64 target with hardware floats.
         Isa::Neon => cfg!(all(target_arch = "aarch64", target_feature = "neon")),
         Isa::NeonDot => present(Isa::Neon) && has_dot_products(),
+        Isa::Wasm128 => cfg!(all(target_arch = "wasm32", target_feature = "simd128")),
+        Isa::Wasm128Relaxed => cfg!(all(target_arch = "wasm32", target_feature = "relaxed-simd")),
         Isa::Avx2 | Isa::Avx512 | Isa::AvxVnni | Isa::Avx512Vnni | Isa::Avx512Bf16 => false,
     }
 }

@@ -104,7 +104,7 @@ pub fn run(args: &Args) -> Result {
     engine::check(&source, &compiled, &weights, "--spec FILE")?;
     let bar = ui::progress(isas.len(), "packing");
     for (isa, path) in isas.into_iter().zip(&outputs) {
-        let Some(program) = compiled.programs.iter().find(|program| program.isa == engine::spec_isa(isa)) else {
+        let Some(program) = compiled.programs.iter().find(|program| program.isa == isa) else {
             continue;
         };
         let numerics = if program.isa.has_fast_product() { numerics } else { Numerics::Strict };
@@ -190,7 +190,7 @@ fn output(path: &Path, isa: Isa, count: usize) -> PathBuf {
 
 /// A network rejects files for instruction sets that it is not compiled for.
 fn compiled_in(source: &Source, isas: &[Isa]) -> Result {
-    let absent = isas.iter().find(|isa| !source.spec.isas.contains(&engine::spec_isa(**isa)));
+    let absent = isas.iter().find(|isa| !source.spec.isas.contains(isa));
     absent.map_or(Ok(()), |isa| {
         let message = format!("{} is not compiled for {isa} and would reject the file", source.spec.name);
         Err(CliError::new(message).help(format!("add `{isa}` to `isa` in {}", source.file.name)))

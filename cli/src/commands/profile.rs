@@ -105,7 +105,7 @@ pub fn run(args: &Args) -> Result {
 /// that gain from it.
 fn packed_numerics(network: &dyn Network) -> Result<Numerics> {
     let numerics = network.info().numerics.choose().map_err(|cause| CliError::new(cause.to_string()))?;
-    Ok(if engine::spec_isa(network.isa()).has_fast_product() { numerics } else { Numerics::Strict })
+    Ok(if network.isa().has_fast_product() { numerics } else { Numerics::Strict })
 }
 
 fn measure(name: &str, network: &dyn Network, numerics: Numerics, runs: u32) -> Profile {

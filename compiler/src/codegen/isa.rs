@@ -28,6 +28,8 @@ impl IsaTokens for Isa {
             Self::NeonDot => quote!(#[target_feature(enable = "neon,dotprod")]),
             Self::Avx2 => quote!(#[target_feature(enable = "avx2,fma")]),
             Self::Avx512 => quote!(#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]),
+            Self::Wasm128 => quote!(#[target_feature(enable = "simd128")]),
+            Self::Wasm128Relaxed => quote!(#[target_feature(enable = "simd128,relaxed-simd")]),
             Self::AvxVnni => quote!(#[target_feature(enable = "avx2,fma,avxvnni")]),
             Self::Avx512Bf16 => {
                 quote!(#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")])
@@ -39,9 +41,17 @@ impl IsaTokens for Isa {
     }
 
     fn target(self) -> TokenStream {
-        match self.architecture() {
-            None => quote!(all()),
-            Some(architecture) => quote!(target_arch = #architecture),
+        let architecture = self.architecture().map(|architecture| quote!(target_arch = #architecture));
+        // An engine rejects a WebAssembly module with unsupported instructions, even if it never executes them.
+        let feature = match self {
+            Self::Wasm128 => Some(quote!(target_feature = "simd128")),
+            Self::Wasm128Relaxed => Some(quote!(target_feature = "relaxed-simd")),
+            _ => None,
+        };
+        match (architecture, feature) {
+            (Some(architecture), Some(feature)) => quote!(all(#architecture, #feature)),
+            (Some(architecture), None) => architecture,
+            (None, _) => quote!(all()),
         }
     }
 

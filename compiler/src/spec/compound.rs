@@ -143,7 +143,7 @@ impl Checker<'_> {
     /// Checks instruction sets: `all`, one name, a list of names, or names separated by commas. The result is in the order
     /// of [`Isa::ALL`], and empty for `all`.
     pub(super) fn isas(&mut self, entry: &Entry<'_>) -> Option<Vec<(Isa, Place)>> {
-        const HELP: &str = "write all, avx512bf16, avx512vnni, avxvnni, avx512, avx2, neondot, neon or portable, or a list of them such as `[avx2, portable]`";
+        const HELP: &str = "write all, avx512bf16, avx512vnni, avxvnni, avx512, avx2, neondot, neon, wasm128relaxed, wasm128 or portable, or a list of them such as `[avx2, portable]`";
         let named: Vec<_> = match &entry.value.value {
             Value::Text(text) if text == "all" => return Some(Vec::new()),
             Value::Text(text) => text.split(',').map(|name| (name.trim(), entry.value.place)).collect(),
@@ -162,7 +162,7 @@ impl Checker<'_> {
         let mut isas: Vec<(Isa, Place)> = Vec::new();
         let mut clean = true;
         for (name, place) in named {
-            match self.word(&entry.name, name, place, &catalog::ISA, choices::ISA, choices::PLANNED_ISA) {
+            match self.word(&entry.name, name, place, &catalog::ISA, choices::ISA) {
                 Some(isa) if isas.iter().any(|(other, _)| *other == isa) => {
                     let message = format!("`{name}` is listed twice");
                     self.push(Diagnostic::new(&catalog::ISA, message).at(place).help("remove one of the two"));

@@ -106,18 +106,12 @@ impl<'a> Checker<'a> {
         })
     }
 
-    /// Checks one of several words. Those in `planned` are not implemented yet.
-    pub fn choice<T: Copy>(
-        &mut self,
-        entry: &Entry<'_>,
-        rule: &'static Rule,
-        words: &[(&str, T)],
-        planned: &[&str],
-    ) -> Option<T> {
+    /// Checks one of several words.
+    pub fn choice<T: Copy>(&mut self, entry: &Entry<'_>, rule: &'static Rule, words: &[(&str, T)]) -> Option<T> {
         let Value::Text(text) = &entry.value.value else {
             return self.reject(entry, rule, one_of(words));
         };
-        self.word(&entry.name, text, entry.place(), rule, words, planned)
+        self.word(&entry.name, text, entry.place(), rule, words)
     }
 
     /// [`Checker::choice`] for a word at a place.
@@ -128,20 +122,15 @@ impl<'a> Checker<'a> {
         place: Place,
         rule: &'static Rule,
         words: &[(&str, T)],
-        planned: &[&str],
     ) -> Option<T> {
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
             return Some(*value);
         }
-        let (message, help) = if planned.contains(&text) {
-            (format!("`{name}` is `{text}`, which is not implemented yet"), one_of(words))
-        } else {
-            let help = match nearest(text, words.iter().map(|(word, _)| *word)) {
-                Some(word) => format!("did you mean `{word}`?"),
-                None => one_of(words),
-            };
-            (format!("unknown value `{}` for `{name}`", shortened(text)), help)
+        let help = match nearest(text, words.iter().map(|(word, _)| *word)) {
+            Some(word) => format!("did you mean `{word}`?"),
+            None => one_of(words),
         };
+        let message = format!("unknown value `{}` for `{name}`", shortened(text));
         self.push(Diagnostic::new(rule, message).at(place).help(help));
         None
     }

@@ -285,33 +285,33 @@ impl Checker<'_> {
 /// Settings of one word or one number.
 impl Checker<'_> {
     fn input(&mut self, entry: &Entry<'_>) -> Option<Color> {
-        self.choice(entry, &catalog::INPUT, choices::INPUT, &[])
+        self.choice(entry, &catalog::INPUT, choices::INPUT)
     }
 
     fn padding(&mut self, entry: &Entry<'_>) -> Option<Padding> {
-        self.choice(entry, &catalog::PADDING, choices::PADDING, &[])
+        self.choice(entry, &catalog::PADDING, choices::PADDING)
     }
 
     fn activation(&mut self, entry: &Entry<'_>) -> Option<Activation> {
-        self.choice(entry, &catalog::ACTIVATION, choices::ACTIVATION, &[])
+        self.choice(entry, &catalog::ACTIVATION, choices::ACTIVATION)
     }
 
     fn precision(&mut self, entry: &Entry<'_>) -> Option<Given<Precision>> {
-        let value = self.choice(entry, &catalog::PRECISION, choices::PRECISION, &[])?;
+        let value = self.choice(entry, &catalog::PRECISION, choices::PRECISION)?;
         Some(Given { value, place: entry.place() })
     }
 
     fn numerics(&mut self, entry: &Entry<'_>) -> Option<Numerics> {
-        self.choice(entry, &catalog::NUMERICS, choices::NUMERICS, &[])
+        self.choice(entry, &catalog::NUMERICS, choices::NUMERICS)
     }
 
     fn rounding(&mut self, entry: &Entry<'_>) -> Option<Option<Given<Option<Rounding>>>> {
-        let value = self.choice(entry, &catalog::ROUNDING, choices::ROUNDING, &[])?;
+        let value = self.choice(entry, &catalog::ROUNDING, choices::ROUNDING)?;
         Some(Some(Given { value, place: entry.place() }))
     }
 
     fn fusion(&mut self, entry: &Entry<'_>) -> Option<Fusion> {
-        self.choice(entry, &catalog::FUSION, choices::FUSION, &[])
+        self.choice(entry, &catalog::FUSION, choices::FUSION)
     }
 
     fn classes(&mut self, entry: &Entry<'_>) -> Option<usize> {

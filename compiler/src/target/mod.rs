@@ -70,7 +70,7 @@ pub trait IsaFacts: Copy {
 impl IsaFacts for Isa {
     fn lanes(self) -> usize {
         match self {
-            Self::Portable | Self::Neon | Self::NeonDot => 4,
+            Self::Portable | Self::Neon | Self::NeonDot | Self::Wasm128 | Self::Wasm128Relaxed => 4,
             Self::Avx2 | Self::AvxVnni => 8,
             Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 => 16,
         }
@@ -78,6 +78,8 @@ impl IsaFacts for Isa {
 
     fn registers(self) -> usize {
         match self {
+            // Engines compile to sixteen or more, but spill in loops with more live vectors.
+            Self::Wasm128 | Self::Wasm128Relaxed => 12,
             Self::Portable | Self::Avx2 | Self::AvxVnni => 16,
             Self::Neon | Self::NeonDot | Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 => 32,
         }
@@ -86,21 +88,32 @@ impl IsaFacts for Isa {
     fn broadcast(self) -> Broadcast {
         match self {
             Self::Neon | Self::NeonDot => Broadcast::Lane,
-            Self::Portable | Self::Avx2 | Self::Avx512 | Self::AvxVnni | Self::Avx512Vnni | Self::Avx512Bf16 => {
-                Broadcast::Memory
-            }
+            Self::Portable
+            | Self::Avx2
+            | Self::Avx512
+            | Self::AvxVnni
+            | Self::Avx512Vnni
+            | Self::Avx512Bf16
+            | Self::Wasm128
+            | Self::Wasm128Relaxed => Broadcast::Memory,
         }
     }
 
     fn loads_per_cycle(self) -> usize {
         match self {
             Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 => 1,
-            Self::Portable | Self::Neon | Self::NeonDot | Self::Avx2 | Self::AvxVnni => 2,
+            Self::Portable
+            | Self::Neon
+            | Self::NeonDot
+            | Self::Avx2
+            | Self::AvxVnni
+            | Self::Wasm128
+            | Self::Wasm128Relaxed => 2,
         }
     }
 
     fn has_prefetch(self) -> bool {
-        !matches!(self, Self::Portable | Self::Neon | Self::NeonDot)
+        !matches!(self, Self::Portable | Self::Neon | Self::NeonDot | Self::Wasm128 | Self::Wasm128Relaxed)
     }
 
     fn has_half_vectors(self) -> bool {
@@ -112,7 +125,7 @@ impl IsaFacts for Isa {
     }
 
     fn has_biased_sums(self) -> bool {
-        !matches!(self, Self::Portable | Self::Neon | Self::NeonDot)
+        !matches!(self, Self::Portable | Self::Neon | Self::NeonDot | Self::Wasm128 | Self::Wasm128Relaxed)
     }
 
     fn has_half_bytes(self) -> bool {
@@ -122,8 +135,8 @@ impl IsaFacts for Isa {
     fn dot_form(self) -> DotForm {
         match self {
             Self::Portable | Self::AvxVnni | Self::Avx512Vnni => DotForm::Bytes,
-            // The last one has no quantized kernels.
-            Self::Avx2 | Self::Avx512 | Self::Avx512Bf16 => DotForm::Words,
+            // AVX-512 with BF16 has no quantized kernels.
+            Self::Avx2 | Self::Avx512 | Self::Avx512Bf16 | Self::Wasm128 | Self::Wasm128Relaxed => DotForm::Words,
             Self::Neon => DotForm::SignedPairs,
             Self::NeonDot => DotForm::SignedBytes,
         }
@@ -148,7 +161,7 @@ impl IsaFacts for Isa {
     }
 
     fn has_fma(self) -> bool {
-        !matches!(self, Self::Portable)
+        !matches!(self, Self::Portable | Self::Wasm128)
     }
 
     fn architecture(self) -> Option<&'static str> {
@@ -156,6 +169,7 @@ impl IsaFacts for Isa {
             Self::Portable => None,
             Self::Neon | Self::NeonDot => Some("aarch64"),
             Self::Avx2 | Self::Avx512 | Self::AvxVnni | Self::Avx512Vnni | Self::Avx512Bf16 => Some("x86_64"),
+            Self::Wasm128 | Self::Wasm128Relaxed => Some("wasm32"),
         }
     }
 }

@@ -112,6 +112,10 @@ mod vocabularies {
         portable: Portable, portable;
         #[cfg(target_arch = "aarch64")]
         neon: Neon, neon;
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        wasm128: Wasm128, wasm128;
+        #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+        wasm128relaxed: Wasm128Relaxed, wasm128relaxed;
         #[cfg(target_arch = "x86_64")]
         avx2: Avx2, avx2;
         #[cfg(target_arch = "x86_64")]
