@@ -113,6 +113,12 @@ loops! {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
     avx512: avx512, load, fma, 1, ROWS;
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    #[target_feature(enable = "simd128")]
+    wasm128: wasm128, load, fma, 1, NARROW_ROWS;
+    #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+    #[target_feature(enable = "simd128,relaxed-simd")]
+    wasm128relaxed: wasm128relaxed, load, fma, 1, NARROW_ROWS;
     pairs_portable: portable, load_pairs, dot, 2, NARROW_ROWS;
     #[cfg(target_arch = "aarch64")]
     #[target_feature(enable = "neon")]
@@ -126,6 +132,12 @@ loops! {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
     pairs_avx512bf16: avx512bf16, load_pairs, dot, 2, ROWS;
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    #[target_feature(enable = "simd128")]
+    pairs_wasm128: wasm128, load_pairs, dot, 2, NARROW_ROWS;
+    #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+    #[target_feature(enable = "simd128,relaxed-simd")]
+    pairs_wasm128relaxed: wasm128relaxed, load_pairs, dot, 2, NARROW_ROWS;
 }
 
 /// Runs the loop of dot products of pairs of bf16 numbers; returns the products of a step.
@@ -143,6 +155,10 @@ fn multiply_pairs(isa: Isa, values: Src<'_>) -> usize {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Isa::Avx512Bf16 => unsafe { pairs_avx512bf16(values) },
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        Isa::Wasm128 => pairs_wasm128(values),
+        #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+        Isa::Wasm128Relaxed => pairs_wasm128relaxed(values),
         _ => pairs_portable(values),
     }
 }
@@ -198,6 +214,9 @@ dot_loops! {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     dots_avx512vnni: avx512vnni, ROWS;
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    #[target_feature(enable = "simd128")]
+    dots_wasm128: wasm128, NARROW_ROWS;
 }
 
 /// Runs the loop of dot products of four bytes; returns the products of a step.
@@ -221,6 +240,8 @@ fn multiply_bytes(isa: Isa, values: Src<'_, u8>) -> usize {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Isa::Avx512Vnni => unsafe { dots_avx512vnni(values) },
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        Isa::Wasm128 | Isa::Wasm128Relaxed => dots_wasm128(values),
         _ => dots_portable(values),
     }
 }
@@ -237,6 +258,10 @@ fn multiply(isa: Isa, values: Src<'_>) -> usize {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Isa::Avx512 => unsafe { avx512(values) },
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        Isa::Wasm128 => wasm128(values),
+        #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+        Isa::Wasm128Relaxed => wasm128relaxed(values),
         _ => portable(values),
     }
 }

@@ -124,10 +124,16 @@ fn is_flat(tensor: Tensor) -> bool {
 
 /// Returns the depthwise tile: the outputs that fit in registers together with the weights, a loaded value and a spare
 /// register. Two rows share their input rows if that leaves room for enough columns.
+///
+/// If the registers hold hardly more than the weights, most weights are loaded for each use. A tile of two rows of four
+/// columns then shares its loads of inputs, and has only the sums of two or three columns alive at a time.
 fn depthwise(window: Window, rows: usize, output: Tensor, isa: Isa) -> Tile {
     const COLUMNS: usize = 7;
+    const FEW: usize = 4;
     let [kh, kw] = window.kernel;
-    let room = isa.registers().saturating_sub(kh * kw + 2).max(1);
-    let rows = if window.stride[0] == 1 && rows.is_multiple_of(2) && room >= 2 * COLUMNS { 2 } else { 1 };
-    Tile::Depthwise(DepthwiseTile { rows, cols: (room / rows).min(COLUMNS).min(output.shape.width) })
+    let room = isa.registers().saturating_sub(kh * kw + 2);
+    let shares_rows = window.stride[0] == 1 && rows.is_multiple_of(2) && (room >= 2 * COLUMNS || room < FEW);
+    let rows = if shares_rows { 2 } else { 1 };
+    let cols = if room < FEW { FEW } else { (room / rows).min(COLUMNS) };
+    Tile::Depthwise(DepthwiseTile { rows, cols: cols.min(output.shape.width) })
 }

@@ -22,7 +22,7 @@ pub trait IsaFacts: Copy {
     /// Returns the floats per vector.
     fn lanes(self) -> usize;
 
-    /// Returns the number of architectural vector registers.
+    /// Returns the number of architectural vector registers, or those that a WebAssembly engine can allocate.
     fn registers(self) -> usize;
 
     /// Returns how kernels read the activations of a matrix product.
@@ -78,8 +78,8 @@ impl IsaFacts for Isa {
 
     fn registers(self) -> usize {
         match self {
-            // Engines compile to sixteen or more, but spill in loops with more live vectors.
-            Self::Wasm128 | Self::Wasm128Relaxed => 12,
+            // Of the sixteen or more of the processor. V8 spills in loops with more live vectors.
+            Self::Wasm128 | Self::Wasm128Relaxed => 13,
             Self::Portable | Self::Avx2 | Self::AvxVnni => 16,
             Self::Neon | Self::NeonDot | Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 => 32,
         }
@@ -151,7 +151,7 @@ impl IsaFacts for Isa {
 
     fn pixel_form(self) -> DotForm {
         match self {
-            Self::Avx2 | Self::Avx512 => DotForm::CrossedWords,
+            Self::Avx2 | Self::Avx512 | Self::Wasm128 | Self::Wasm128Relaxed => DotForm::CrossedWords,
             _ => self.dot_form(),
         }
     }

@@ -82,7 +82,7 @@ pub mod neon;
 #[cfg(target_arch = "aarch64")]
 pub mod neondot;
 pub mod portable;
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(all(test, any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128"))))]
 mod product_tests;
 #[cfg(test)]
 mod reference_tests;

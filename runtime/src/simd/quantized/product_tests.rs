@@ -1,4 +1,6 @@
-//! Tests of the dot products of AVX2 and AVX-512 without VNNI against scalar sums.
+//! Tests of the dot products of 16-bit numbers and of pairs of bytes against scalar sums.
+
+#![allow(unused_unsafe, reason = "functions with target features are safe to call in WebAssembly")]
 
 use std::vec;
 use std::vec::Vec;
@@ -25,7 +27,8 @@ fn sum_of(start: i32, activations: &[u8], weights: [i32; 4]) -> i32 {
 }
 
 macro_rules! products {
-    ($($test:ident: $module:ident, $isa:ident, $feature:literal;)*) => {$(
+    ($($(#[$attribute:meta])* $test:ident: $module:ident, $isa:ident, $feature:literal $($pairs:ident)?;)*) => {$(
+        $(#[$attribute])*
         #[test]
         fn $test() {
             use super::$module::{self as vectors, LANES, load_sums, store_sums};
@@ -49,14 +52,16 @@ macro_rules! products {
                         assert_eq!(found[..], words(&expected.collect::<Vec<_>>()), "{name}, round {round}");
                     };
 
-                    let weights = quads(&mut noise, LANES, DotForm::PairedBytes);
-                    let bytes = packed(DotForm::PairedBytes, &weights);
-                    let dot = vectors::pairs::dot(
-                        vectors::pairs::broadcast(src(&activations), 5),
-                        vectors::pairs::weights(src(&bytes), 0),
-                        sums,
-                    );
-                    expect(dot, &weights, 5, "pairs");
+                    $(
+                        let weights = quads(&mut noise, LANES, DotForm::PairedBytes);
+                        let bytes = packed(DotForm::PairedBytes, &weights);
+                        let dot = vectors::$pairs::dot(
+                            vectors::$pairs::broadcast(src(&activations), 5),
+                            vectors::$pairs::weights(src(&bytes), 0),
+                            sums,
+                        );
+                        expect(dot, &weights, 5, "pairs");
+                    )?
 
                     let weights = quads(&mut noise, LANES, DotForm::Words);
                     let bytes = packed(DotForm::Words, &weights);
@@ -92,31 +97,47 @@ macro_rules! products {
 }
 
 products! {
-    avx2_adds_exact_products: avx2, Avx2, "avx2,fma";
-    avx512_adds_exact_products: avx512, Avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl";
+    #[cfg(target_arch = "x86_64")]
+    avx2_adds_exact_products: avx2, Avx2, "avx2,fma" pairs;
+    #[cfg(target_arch = "x86_64")]
+    avx512_adds_exact_products: avx512, Avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl" pairs;
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    wasm128_adds_exact_products: wasm128, Wasm128, "simd128";
 }
 
-/// Whole groups of four quads and the quads after them.
-#[test]
-fn widened_activations_are_followed_by_the_products_of_pairs() {
-    #[target_feature(enable = "avx2")]
-    fn check<const QUADS: usize>() {
-        let x = Noise(9).bytes(QUADS * 4);
-        let mut wide = vec![0xaa; QUADS * 8 + 4 + 3];
-        super::xmm::widen::<QUADS>(src(&x), 0, &mut dst(&mut wide), 1);
-        let quads = x.as_chunks::<4>().0.iter().flat_map(|[a, b, c, d]| [*a, 0, *c, 0, *b, 0, *d, 0]);
-        let products: i32 = x.as_chunks::<2>().0.iter().map(|[a, b]| i32::from(*a) * i32::from(*b)).sum();
-        let expected = [0xaa].into_iter().chain(quads).chain(products.to_le_bytes()).chain([0xaa; 2]);
-        assert_eq!(wide, expected.collect::<Vec<_>>(), "{QUADS} quads");
-    }
-    if Isa::Avx2.detect().is_some() {
-        // SAFETY: only where the processor has the instruction set.
-        unsafe {
-            check::<1>();
-            check::<4>();
-            check::<6>();
-            check::<7>();
-            check::<40>();
+/// Tests whole groups of four quads and the quads after them.
+macro_rules! widened {
+    ($($(#[$attribute:meta])* $test:ident: $module:ident, $isa:ident, $feature:literal;)*) => {$(
+        $(#[$attribute])*
+        #[test]
+        fn $test() {
+            #[target_feature(enable = $feature)]
+            fn check<const QUADS: usize>() {
+                let x = Noise(9).bytes(QUADS * 4);
+                let mut wide = vec![0xaa; QUADS * 8 + 4 + 3];
+                super::$module::widen::<QUADS>(src(&x), 0, &mut dst(&mut wide), 1);
+                let quads = x.as_chunks::<4>().0.iter().flat_map(|[a, b, c, d]| [*a, 0, *c, 0, *b, 0, *d, 0]);
+                let products: i32 = x.as_chunks::<2>().0.iter().map(|[a, b]| i32::from(*a) * i32::from(*b)).sum();
+                let expected = [0xaa].into_iter().chain(quads).chain(products.to_le_bytes()).chain([0xaa; 2]);
+                assert_eq!(wide, expected.collect::<Vec<_>>(), "{QUADS} quads");
+            }
+            if Isa::$isa.detect().is_some() {
+                // SAFETY: only where the processor has the instruction set.
+                unsafe {
+                    check::<1>();
+                    check::<4>();
+                    check::<6>();
+                    check::<7>();
+                    check::<40>();
+                }
+            }
         }
-    }
+    )*};
+}
+
+widened! {
+    #[cfg(target_arch = "x86_64")]
+    xmm_widens_activations: xmm, Avx2, "avx2";
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    wasm128_widens_activations: wasm128, Wasm128, "simd128";
 }

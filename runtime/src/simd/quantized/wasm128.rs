@@ -176,9 +176,82 @@ pub fn dot(quads: Quads, weights: Weights, sums: Sums) -> Sums {
     i32x4_add(sums, i32x4_dot_i16x8(quads[1], weights[1]))
 }
 
-/// The dot product of this module.
+/// The dot product of this module, which compilers do not reorder.
 pub mod in_order {
     pub use super::dot;
+}
+
+/// Writes `QUADS` quads of activations as 16-bit numbers, `[quad][x0, x2, x1, x3]`, and after them, as an i32, the sum
+/// of the products `x0 * x1` and `x2 * x3`.
+#[inline]
+#[target_feature(enable = "simd128")]
+pub fn widen<const QUADS: usize>(from: Src<'_, u8>, at: usize, to: &mut Dst<'_, u8>, to_at: usize) {
+    let mut products = none();
+    let mut quad = 0;
+    while quad + 4 <= QUADS {
+        let [even, odd] = split(vector(from, at + quad * 4));
+        store_packed(to, to_at + quad * 8, i32x4_shuffle::<0, 4, 1, 5>(even, odd));
+        store_packed(to, to_at + quad * 8 + 16, i32x4_shuffle::<2, 6, 3, 7>(even, odd));
+        products = i32x4_add(products, i32x4_dot_i16x8(even, odd));
+        quad += 4;
+    }
+    while quad < QUADS {
+        let [even, odd] = split(i32x4(word(from, at + quad * 4), 0, 0, 0));
+        // SAFETY: as in `vector`.
+        unsafe {
+            v128_store64_lane::<0>(i32x4_shuffle::<0, 4, 1, 5>(even, odd), to.address(to_at + quad * 8, 8).cast());
+        }
+        products = i32x4_add(products, i32x4_dot_i16x8(even, odd));
+        quad += 1;
+    }
+    let products = i32x4_add(products, i32x4_shuffle::<2, 3, 0, 1>(products, products));
+    let products = i32x4_add(products, i32x4_shuffle::<1, 0, 3, 2>(products, products));
+    // SAFETY: as in `vector`.
+    unsafe { v128_store32_lane::<0>(products, to.address(to_at + QUADS * 8, 4).cast()) };
+}
+
+/// The fast inner product of 16-bit numbers (Winograd 1968). Two products take one multiplication and two additions.
+///
+/// Activations are those that `widen` writes.
+pub mod fast {
+    use super::*;
+
+    /// In each lane, the even and the odd ones of four activations.
+    pub type Quads = [v128; 2];
+    /// In each lane, the odd and the even ones of four weights.
+    pub type Weights = [v128; 2];
+
+    /// Returns the four activations at byte `at` in every lane.
+    #[inline]
+    #[target_feature(enable = "simd128")]
+    pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
+        // SAFETY: as in `vector`.
+        let pair = |at| unsafe { v128_load32_splat(from.address(at, 4).cast()) };
+        [pair(at), pair(at + 4)]
+    }
+
+    /// Returns the weights of a vector of lanes, `[lane][w1, w3]` and `[lane][w0, w2]`.
+    #[inline]
+    #[target_feature(enable = "simd128")]
+    pub fn weights(from: Src<'_, u8>, at: usize) -> Weights {
+        super::weights(from, at)
+    }
+
+    /// Adds four products to each sum, and the products of both pairs of activations and of both pairs of weights.
+    #[inline]
+    #[target_feature(enable = "simd128")]
+    pub fn dot(quads: Quads, weights: Weights, sums: Sums) -> Sums {
+        let [even, odd] = [i16x8_add(quads[0], weights[0]), i16x8_add(quads[1], weights[1])];
+        i32x4_add(sums, i32x4_dot_i16x8(even, odd))
+    }
+
+    /// Subtracts the integer at byte `at` from each sum.
+    #[inline]
+    #[target_feature(enable = "simd128")]
+    pub fn minus(sums: Sums, from: Src<'_, u8>, at: usize) -> Sums {
+        // SAFETY: as in `vector`.
+        i32x4_sub(sums, unsafe { v128_load32_splat(from.address(at, 4).cast()) })
+    }
 }
 
 /// Converts sums to steps of the result's scale in XNNPACK's arithmetic. Packing proves that no step exceeds 32 bits.

@@ -134,8 +134,13 @@ fn adds_apart(form: DotForm) -> bool {
     matches!(form, DotForm::Words | DotForm::PairedBytes | DotForm::CrossedWords)
 }
 
-/// Returns a loop over `quads` quads, the first of which is `k` in `step`, two per iteration.
-fn in_pairs(quads: usize, step: TokenStream) -> TokenStream {
+/// Returns a loop over `quads` quads, the first of which is `k` in `step`, two per iteration. With few registers there
+/// is one per iteration, because the compiler would load the weights of both first.
+fn in_pairs(isa: Isa, quads: usize, step: TokenStream) -> TokenStream {
+    if isa.registers() < 16 {
+        let quads = lit(quads);
+        return quote!(for k in 0..rt::unseen(#quads) { #step });
+    }
     let (pairs, last) = (lit(quads / 2), lit(quads - 1));
     let whole = (quads > 1).then(|| {
         quote! {

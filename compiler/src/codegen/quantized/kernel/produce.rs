@@ -206,7 +206,7 @@ impl Produce {
                     Run { pixels: &places, quads, first, nv: self.nv, vector }.dots()
                 }
                 1 if !adds_apart(self.form) => repeat("k", quads, step),
-                _ if adds_apart(self.form) => in_pairs(quads, step),
+                _ if adds_apart(self.form) => in_pairs(self.isa, quads, step),
                 // The compiler would unroll short runs fully, order their products by weight, and spill sums.
                 _ => {
                     let quads = lit(quads);

@@ -246,13 +246,13 @@ impl Product {
                     Run { pixels: &places, quads: self.k, first, nv: self.nv, vector }.dots()
                 }
                 Activations::Strided { quad, .. } if adds_apart(self.form) && self.k > 1 => {
-                    in_pairs(self.k, step(0, "k", 1, self.k, affine(0, &[("k", quad, self.k)])))
+                    in_pairs(self.isa, self.k, step(0, "k", 1, self.k, affine(0, &[("k", quad, self.k)])))
                 }
                 Activations::Strided { quad, .. } => {
                     repeat("k", self.k, step(0, "k", 1, self.k, affine(0, &[("k", quad, self.k)])))
                 }
                 Activations::PixelQuads { .. } if adds_apart(self.form) => {
-                    in_pairs(self.k, step(0, "k", 1, self.k, self.a.any_quad()))
+                    in_pairs(self.isa, self.k, step(0, "k", 1, self.k, self.a.any_quad()))
                 }
                 Activations::PixelQuads { vector, quads } => {
                     let turns = self.k / quads;
