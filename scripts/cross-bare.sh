@@ -1,43 +1,62 @@
 #!/usr/bin/env bash
-# Builds tests/embedded, a small network without heap or operating system, for a Cortex-M4 and for WebAssembly,
-# and runs both in emulation: their logits must be the host's, bit for bit.
+# Builds tests/embedded, small networks without heap or operating system, for a Cortex-M4 and for WebAssembly without
+# SIMD, with SIMD128 and with relaxed SIMD, and runs them in emulation: their logits must be the host's, bit for bit.
 #
-# Needs Debian's rustc-web, rust-web-src and qemu-system-arm (`scripts/install-cross.sh`), and node.
+# Needs what `scripts/install-cross.sh` installs, and node.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 target_dir=${CARGO_TARGET_DIR:-$PWD/target}/bare
-
-# The toolchain's own cargo and linker serve; its rustc has no standard library for these targets, nor the sources
-# to build one. Debian's has the sources, and `-Z build-std` asks for the same version of both.
-linker=$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin/rust-lld
-export RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc RUSTC_BOOTSTRAP=1
-export CARGO_TARGET_THUMBV7EM_NONE_EABIHF_LINKER=$linker CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$linker
+own_linker=$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin/rust-lld
 
 # The versions that the workspace is tested with.
 cp Cargo.lock tests/embedded/Cargo.lock
 
+# `build TARGET [ARGUMENT]...`: with the toolchain's standard library if it is installed. Otherwise the toolchain's cargo
+# and linker serve Debian's rustc, whose package has the sources of the library; `-Z build-std` asks for the same
+# version of both.
 build() {
-    cargo build -Z build-std=core,alloc,compiler_builtins -Z build-std-features=compiler-builtins-mem \
-        --manifest-path tests/embedded/Cargo.toml --target-dir "$target_dir" "$@"
+    local target=$1
+    shift
+    local args=(build --manifest-path tests/embedded/Cargo.toml --target-dir "$target_dir" --target "$target" "$@")
+    if [ -d "$(rustc --print target-libdir --target "$target")" ]; then
+        cargo "${args[@]}"
+        return
+    fi
+    local name=${target//-/_}
+    env RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc RUSTC_BOOTSTRAP=1 "CARGO_TARGET_${name^^}_LINKER=$own_linker" \
+        cargo "${args[@]}" -Z build-std=core,alloc,compiler_builtins -Z build-std-features=compiler-builtins-mem
 }
 
-build --target thumbv7em-none-eabihf --example cortex_m
+build thumbv7em-none-eabihf --example cortex_m
 echo "Cortex-M4:"
 timeout 120 qemu-system-arm -machine mps2-an386 -nographic -monitor none -serial none \
     -semihosting-config enable=on,target=native \
     -kernel "$target_dir/thumbv7em-none-eabihf/debug/examples/cortex_m"
 
-build --target wasm32-unknown-unknown --example wasm
-echo "WebAssembly:"
-node -e '
-    const bytes = require("fs").readFileSync(process.argv[1]);
-    WebAssembly.instantiate(bytes).then(({ instance }) => {
-        const result = instance.exports.check() >>> 0;
-        console.log(result === 0 ? "the bits of the host" : `failure ${result}`);
-        process.exit(result === 0 ? 0 : 1);
-    }).catch((error) => { console.error(error); process.exit(2); });
-' "$target_dir/wasm32-unknown-unknown/debug/examples/wasm.wasm"
+# `wasm NAME [FEATURE]`: NAME is the instruction set that a module compiled with FEATURE takes.
+wasm() {
+    export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS=${2:+-C target-feature=+$2}
+    build wasm32-unknown-unknown --example wasm
+    echo "WebAssembly, $1:"
+    # Relaxed SIMD is part of WebAssembly 3.0; node 20 has it behind a flag, which later versions do not know.
+    local flags=()
+    if node --v8-options | grep -q experimental-wasm-relaxed-simd; then
+        flags=(--experimental-wasm-relaxed-simd)
+    fi
+    node ${flags[@]+"${flags[@]}"} -e '
+        const bytes = require("fs").readFileSync(process.argv[1]);
+        WebAssembly.instantiate(bytes).then(({ instance }) => {
+            const result = instance.exports.check() >>> 0;
+            console.log(result === 0 ? "the bits of the host" : `failure ${result}`);
+            process.exit(result === 0 ? 0 : 1);
+        }).catch((error) => { console.error(error); process.exit(2); });
+    ' "$target_dir/wasm32-unknown-unknown/debug/examples/wasm.wasm"
+}
+wasm portable
+wasm wasm128 simd128
+wasm wasm128relaxed relaxed-simd
 
 # With a heap but no std: compiled, and not linked, since that would need an allocator.
-build --lib --features alloc --target thumbv7em-none-eabihf --target wasm32-unknown-unknown
+build thumbv7em-none-eabihf --lib --features alloc
+build wasm32-unknown-unknown --lib --features alloc

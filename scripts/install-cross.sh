@@ -2,6 +2,9 @@
 # Installs what the cross-compilation checks need, on Debian 12 or later, as root.
 set -euo pipefail
 
+# Of the toolchain by rustup, if it can be downloaded. Checks without it use Debian's rustc, or are skipped.
+rustup target add wasm32-unknown-unknown wasm32-wasip1 || echo "no standard libraries for WebAssembly by rustup"
+
 export DEBIAN_FRONTEND=noninteractive
 packages=(
     # A rustc with its standard library's sources, and that library compiled for 64-bit Arm. The toolchain by rustup

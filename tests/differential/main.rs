@@ -103,7 +103,7 @@ fn compare(what: &str, found: &[f32], expected: &[f32], isa: Isa, precision: Pre
     let largest = expected.iter().fold(1.0_f32, |largest, value| largest.max(value.abs()));
     for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
         let equal = match isa {
-            Isa::Portable => (found - expected).abs() <= tolerance(precision) * largest,
+            Isa::Portable | Isa::Wasm128 => (found - expected).abs() <= tolerance(precision) * largest,
             _ => found.to_bits() == expected.to_bits(),
         };
         assert!(equal, "{what}: element {at} is {found:e}, not {expected:e}");
@@ -127,19 +127,19 @@ macro_rules! differential {
 }
 
 differential! {
-    same_odd: "same" at "tests/differential/specs/same.yaml", [33, 27], "f32", everyday ["avx512", "avx2", "neon"];
-    same_one_pixel: "same" at "tests/differential/specs/same.yaml", [1, 1], "f32", everyday ["avx2", "portable", "neon"];
-    same_wide_is_streamed: "same" at "tests/differential/specs/same.yaml", [60, 225], "f32", everyday ["avx512", "portable", "neon"];
-    same_tall: "same" at "tests/differential/specs/same.yaml", [71, 6], "f32", everyday ["avx2", "neon"];
-    symmetric_odd: "symmetric" at "tests/differential/specs/symmetric.yaml", [33, 27], "f32", everyday ["avx512", "portable", "neon"];
-    symmetric_wide_is_streamed: "symmetric" at "tests/differential/specs/symmetric.yaml", [61, 226], "f32", everyday ["avx2", "neon"];
-    narrow_odd_is_streamed: "narrow" at "tests/differential/specs/narrow.yaml", [25, 129], "f32", everyday ["avx512", "avx2", "neon"];
-    bf16_same_odd: "same" at "tests/differential/specs/same.yaml", [33, 27], "bf16", everyday ["avx512bf16", "avx512", "neon"];
+    same_odd: "same" at "tests/differential/specs/same.yaml", [33, 27], "f32", everyday ["avx512", "avx2", "neon", "wasm128", "wasm128relaxed"];
+    same_one_pixel: "same" at "tests/differential/specs/same.yaml", [1, 1], "f32", everyday ["avx2", "portable", "neon", "wasm128", "wasm128relaxed"];
+    same_wide_is_streamed: "same" at "tests/differential/specs/same.yaml", [60, 225], "f32", everyday ["avx512", "portable", "neon", "wasm128", "wasm128relaxed"];
+    same_tall: "same" at "tests/differential/specs/same.yaml", [71, 6], "f32", everyday ["avx2", "neon", "wasm128", "wasm128relaxed"];
+    symmetric_odd: "symmetric" at "tests/differential/specs/symmetric.yaml", [33, 27], "f32", everyday ["avx512", "portable", "neon", "wasm128", "wasm128relaxed"];
+    symmetric_wide_is_streamed: "symmetric" at "tests/differential/specs/symmetric.yaml", [61, 226], "f32", everyday ["avx2", "neon", "wasm128", "wasm128relaxed"];
+    narrow_odd_is_streamed: "narrow" at "tests/differential/specs/narrow.yaml", [25, 129], "f32", everyday ["avx512", "avx2", "neon", "wasm128", "wasm128relaxed"];
+    bf16_same_odd: "same" at "tests/differential/specs/same.yaml", [33, 27], "bf16", everyday ["avx512bf16", "avx512", "neon", "wasm128", "wasm128relaxed"];
     bf16_symmetric_wide_is_streamed: "symmetric" at "tests/differential/specs/symmetric.yaml", [61, 226], "bf16",
-        everyday ["avx512bf16", "avx2", "neon"];
+        everyday ["avx512bf16", "avx2", "neon", "wasm128", "wasm128relaxed"];
     bf16_narrow_odd: "narrow" at "tests/differential/specs/narrow.yaml", [25, 129], "bf16",
-        everyday ["avx512bf16", "portable", "neon"];
-    gray_odd: "gray" at "tests/differential/specs/gray.yaml", [33, 27], "f32", everyday ["avx512", "avx2", "portable", "neon"];
+        everyday ["avx512bf16", "portable", "neon", "wasm128", "wasm128relaxed"];
+    gray_odd: "gray" at "tests/differential/specs/gray.yaml", [33, 27], "f32", everyday ["avx512", "avx2", "portable", "neon", "wasm128", "wasm128relaxed"];
 }
 
 // The slow tests have more.

@@ -1,37 +1,44 @@
-//! Packs random weights for the target's kernels, and records their logits on the host.
+//! Packs random weights for the target's kernels, and records what the host computes with them.
 
 use std::error::Error;
 use std::path::Path;
 use std::{env, fs};
 
+use mbvc::info::Parameter;
 use mbvc::{Isa, Weights};
+use mbvc_compiler::spec::Overrides;
+use mbvc_compiler::target::IsaFacts;
+use mbvc_runtime::{Numerics, Packing};
 
 #[path = "src/image.rs"]
 mod image;
 
-mbvc::mobilenet_v2!("../../specs/tiny.yaml");
+mbvc::mobilenet_v2!("../../specs/tiny.yaml", numerics = "strict", isa = [avx2, neon, portable]);
+mbvc::mobilenet_v2!("../../specs/tiny.yaml", name = TinyInt8, precision = "int8", isa = portable);
+mbvc::mobilenet_v2!("../../specs/tiny.yaml", name = TinyUint8, precision = "uint8", isa = portable);
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let parameters =
-        TinyNet::INFO.parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
-    let weights = Weights::random(parameters, TinyNet::INFO.conventions, 7)?;
-    let bytes = TinyNet::packed_bytes_for(&weights.container(), Isa::Portable);
-    let bytes = bytes.ok_or("the network has no portable kernels")?;
-    let mut memory = vec![0u8; bytes + 63];
-    let start = memory.as_ptr().align_offset(64);
-    let file = memory.get_mut(start..start + bytes).ok_or("no aligned memory")?;
-    TinyNet::pack(&weights.container(), Isa::Portable, file)?;
+    let isa = target_isa()?;
+    // Every instruction set gives the same bits with fused multiply-adds, and every one without.
+    let alike = |host: &Isa| host.has_fma() == isa.has_fma() && host.detect().is_some();
+    let host = Isa::FLOAT.into_iter().rfind(alike).ok_or("the host has no instruction set with fused multiply-adds")?;
 
-    let model = TinyNet::with_isa(&weights, Isa::Portable)?;
-    let logits = model.run_pixels(&mut TinyNet::scratch(), &image::pixels());
-    if logits.iter().any(|logit| !logit.is_finite()) || logits.iter().all(|logit| *logit == logits[0]) {
-        return Err(format!("such logits would prove nothing: {logits:?}").into());
-    }
-    let logits: Vec<u8> = logits.iter().flat_map(|logit| logit.to_le_bytes()).collect();
+    let weights = random(TinyNet::INFO.parameters, TinyNet::INFO.conventions)?;
+    pack("f32", "TinyNet", isa, &weights)?;
+    let logits = TinyNet::with_isa(&weights, host)?.run_pixels(&mut TinyNet::scratch(), &image::pixels());
+    record("f32", logits.map(f32::to_bits))?;
 
-    let out = env::var("OUT_DIR")?;
-    fs::write(Path::new(&out).join("tiny.packed"), file)?;
-    fs::write(Path::new(&out).join("tiny.logits"), logits)?;
+    // Quantized networks give the same bytes everywhere.
+    let weights = random(TinyInt8::INFO.parameters, TinyInt8::INFO.conventions)?;
+    pack("int8", "TinyInt8", isa, &weights)?;
+    let logits = TinyInt8::with_isa(&weights, Isa::Portable)?.run_pixels(&mut TinyInt8::scratch(), &image::pixels());
+    record("int8", logits.map(|logit| u32::from(logit.cast_unsigned())))?;
+
+    let weights = random(TinyUint8::INFO.parameters, TinyUint8::INFO.conventions)?;
+    pack("uint8", "TinyUint8", isa, &weights)?;
+    let logits = TinyUint8::with_isa(&weights, Isa::Portable)?.run_pixels(&mut TinyUint8::scratch(), &image::pixels());
+    record("uint8", logits.map(u32::from))?;
+
     if env::var("CARGO_CFG_TARGET_ARCH")? == "arm" {
         let script = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("cortex_m.ld");
         println!("cargo::rustc-link-arg-examples=-T{}", script.display());
@@ -40,4 +47,52 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/image.rs");
     Ok(())
+}
+
+/// The best instruction set of the features that the target is compiled with.
+fn target_isa() -> Result<Isa, Box<dyn Error>> {
+    let features = env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
+    let has = |feature| features.split(',').any(|name| name == feature);
+    Ok(match &*env::var("CARGO_CFG_TARGET_ARCH")? {
+        "wasm32" if has("relaxed-simd") => Isa::Wasm128Relaxed,
+        "wasm32" if has("simd128") => Isa::Wasm128,
+        _ => Isa::Portable,
+    })
+}
+
+fn random(parameters: &[Parameter<'_>], conventions: mbvc::weights::Conventions) -> Result<Weights, Box<dyn Error>> {
+    let parameters = parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
+    Ok(Weights::random(parameters, conventions, 7)?)
+}
+
+/// Packs `weights` for an instruction set that the host may lack.
+fn pack(precision: &str, name: &str, isa: Isa, weights: &Weights) -> Result<(), Box<dyn Error>> {
+    let path = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../../specs/tiny.yaml");
+    let mut overrides = Overrides::none();
+    overrides.set("name", name).set("precision", precision).set("isa", isa.name());
+    let compiled =
+        mbvc_compiler::compile_file(&path, "tiny.yaml", &overrides).map_err(|mistakes| mistakes.to_string())?;
+    let [program] = &*compiled.programs else { return Err("one program for one instruction set".into()) };
+    let parameters = compiled.parameters();
+    let file = program.with_plan(|plan| {
+        let needs = compiled.needs(&parameters);
+        let packing = Packing { network: name, needs, plan, isa, numerics: Numerics::Strict };
+        let container = weights.container();
+        let bytes = packing.file_bytes(&container);
+        let mut memory = vec![0u8; bytes + 63];
+        let start = memory.as_ptr().align_offset(64);
+        let file = memory.get_mut(start..start + bytes).ok_or("no aligned memory")?;
+        packing.pack(&container, file).map_err(|error| error.to_string())?;
+        Ok::<_, Box<dyn Error>>(file.to_vec())
+    })?;
+    Ok(fs::write(Path::new(&env::var("OUT_DIR")?).join(format!("{precision}.packed")), file)?)
+}
+
+/// Writes the bits of the host's logits.
+fn record(precision: &str, logits: [u32; 10]) -> Result<(), Box<dyn Error>> {
+    if logits.iter().all(|logit| *logit == logits[0]) {
+        return Err(format!("such logits would prove nothing: {logits:?}").into());
+    }
+    let bytes: Vec<u8> = logits.iter().flat_map(|logit| logit.to_le_bytes()).collect();
+    Ok(fs::write(Path::new(&env::var("OUT_DIR")?).join(format!("{precision}.logits")), bytes)?)
 }

@@ -77,10 +77,10 @@ impl<'g> Walk<'g> {
     /// Returns `layer` with the linear layer `before` it.
     fn merge(&mut self, before: Layer<'g>, layer: Layer<'g>, merged: usize) -> Result<Layer<'g>> {
         /// Most multiplications, those of two layers of 1280 channels and 2000 classes.
-        const MOST: usize = 1 << 32;
+        const MOST: u64 = 1 << 32;
         let (inputs, between, outputs) = (before.shape.first(), before.out_channels(), layer.out_channels());
         let inputs = inputs.copied().unwrap_or(0);
-        let products = inputs.saturating_mul(between).saturating_mul(outputs);
+        let products = [between, outputs].iter().fold(inputs as u64, |all, count| all.saturating_mul(*count as u64));
         if products > MOST || merged > MAX_DENSE {
             return Err(ImportError::unsupported("the dense layers without an activation between them are too large")
                 .at(layer.place)

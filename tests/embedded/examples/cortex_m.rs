@@ -13,7 +13,7 @@ mod target {
     use core::fmt::{self, Write};
     use core::ptr::{addr_of_mut, write_volatile};
 
-    use mbvc_embedded_test::{Scratch, TinyNet, check};
+    use mbvc_embedded_test::{Memory, check};
 
     unsafe extern "C" {
         static stack_top: u8;
@@ -54,10 +54,10 @@ mod target {
 
     #[inline(never)]
     fn run() -> ! {
-        static mut SCRATCH: Scratch = TinyNet::static_scratch();
+        static mut MEMORY: Memory = Memory::ZERO;
         // SAFETY: the only reference, created once.
-        let scratch = unsafe { &mut *addr_of_mut!(SCRATCH) };
-        match check(scratch) {
+        let memory = unsafe { &mut *addr_of_mut!(MEMORY) };
+        match check(memory) {
             Ok(()) => {
                 let _ = writeln!(Host, "the bits of the host");
                 exit(0)

@@ -5,15 +5,15 @@
 mod target {
     use core::ptr::addr_of_mut;
 
-    use mbvc_embedded_test::{Failure, Scratch, TinyNet, check};
+    use mbvc_embedded_test::{Failure, Memory, check};
 
     #[unsafe(export_name = "check")]
     extern "C" fn entry() -> u32 {
-        static mut SCRATCH: Scratch = TinyNet::static_scratch();
+        static mut MEMORY: Memory = Memory::ZERO;
         // SAFETY: WebAssembly without threads; the caller does not call again while it runs.
-        match check(unsafe { &mut *addr_of_mut!(SCRATCH) }) {
+        match check(unsafe { &mut *addr_of_mut!(MEMORY) }) {
             Ok(()) => 0,
-            Err(Failure::Logit(index, ..)) => 1 + index as u32,
+            Err(Failure::Logit(network, index, ..)) => (100 * network + index + 1) as u32,
             Err(Failure::Weights(_)) => u32::MAX,
         }
     }

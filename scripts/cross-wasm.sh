@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Runs tests in WebAssembly under node, as WASI programs: `scripts/cross-wasm.sh [ARGUMENTS OF cargo test]`, by default
+# the vocabularies of the runtime with each feature, and networks against the interpreter.
+#
+# Needs node and the standard library of wasm32-wasip1 (`rustup target add wasm32-wasip1`). Without the library it runs
+# nothing: Debian has none for its rustc.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+target=wasm32-wasip1
+if ! [ -d "$(rustc --print target-libdir --target $target)" ]; then
+    echo "skipped: no standard library of $target"
+    exit 0
+fi
+
+runner="node --no-warnings"
+# Relaxed SIMD is part of WebAssembly 3.0; node 20 has it behind a flag, which later versions do not know.
+if node --v8-options | grep -q experimental-wasm-relaxed-simd; then
+    runner+=" --experimental-wasm-relaxed-simd"
+fi
+export CARGO_TARGET_WASM32_WASIP1_RUNNER="$runner $PWD/scripts/wasi.mjs"
+
+# `tests FEATURE ARGUMENT...`
+tests() {
+    local flags="--cfg emulated ${1:+-C target-feature=+$1}"
+    shift
+    CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS=$flags cargo test --target $target \
+        --target-dir "${CARGO_TARGET_DIR:-$PWD/target}/wasm" "$@"
+}
+
+if [ $# != 0 ]; then
+    tests relaxed-simd "$@"
+    exit
+fi
+# The best instruction set of a module. Tests of the whole runtime need panics that unwind.
+for best in portable wasm128:simd128 wasm128relaxed:relaxed-simd; do
+    feature=${best#*:}
+    MBVC_TEST_BEST_ISA=${best%:*} tests "${feature#portable}" -p mbvc-runtime --lib --features peak -- \
+        simd::float simd::quantized isa:: bf16:: quantized::arithmetic
+done
+# A module with relaxed SIMD has the kernels of SIMD128 as well.
+tests relaxed-simd -p mbvc --test differential --test quantized
