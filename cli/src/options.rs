@@ -221,7 +221,7 @@ pub enum IsaArg {
     Avx512bf16,
     /// WebAssembly with SIMD
     Wasm128,
-    /// WebAssembly with relaxed SIMD
+    /// WebAssembly with relaxed SIMD, for float networks
     Wasm128relaxed,
 }
 

@@ -25,7 +25,7 @@ pub enum Isa {
     Avx512Bf16,
     /// WebAssembly with SIMD128.
     Wasm128,
-    /// WebAssembly with SIMD128 and relaxed SIMD.
+    /// WebAssembly with SIMD128 and relaxed SIMD. For float networks.
     Wasm128Relaxed,
 }
 
@@ -53,7 +53,7 @@ impl Isa {
         [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512, Self::Avx512Bf16, Self::Wasm128, Self::Wasm128Relaxed];
 
     /// Instruction sets with kernels for quantized networks.
-    pub const QUANTIZED: [Self; 9] = [
+    pub const QUANTIZED: [Self; 8] = [
         Self::Portable,
         Self::Neon,
         Self::NeonDot,
@@ -62,7 +62,6 @@ impl Isa {
         Self::AvxVnni,
         Self::Avx512Vnni,
         Self::Wasm128,
-        Self::Wasm128Relaxed,
     ];
 
     /// The instruction sets with kernels of `precision`.

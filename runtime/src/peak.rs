@@ -241,7 +241,7 @@ fn multiply_bytes(isa: Isa, values: Src<'_, u8>) -> usize {
         // SAFETY: as above.
         Isa::Avx512Vnni => unsafe { dots_avx512vnni(values) },
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        Isa::Wasm128 | Isa::Wasm128Relaxed => dots_wasm128(values),
+        Isa::Wasm128 => dots_wasm128(values),
         _ => dots_portable(values),
     }
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::Path;
 use std::{env, fs};
 
-use mbvc::info::Parameter;
+use mbvc::info::{Parameter, Precision};
 use mbvc::{Isa, Weights};
 use mbvc_compiler::spec::Overrides;
 use mbvc_compiler::target::IsaFacts;
@@ -18,7 +18,7 @@ mbvc::mobilenet_v2!("../../specs/tiny.yaml", name = TinyInt8, precision = "int8"
 mbvc::mobilenet_v2!("../../specs/tiny.yaml", name = TinyUint8, precision = "uint8", isa = portable);
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let isa = target_isa()?;
+    let isa = target_isa(Precision::F32)?;
     // Every instruction set gives the same bits with fused multiply-adds, and every one without.
     let alike = |host: &Isa| host.has_fma() == isa.has_fma() && host.detect().is_some();
     let host = Isa::FLOAT.into_iter().rfind(alike).ok_or("the host has no instruction set with fused multiply-adds")?;
@@ -29,6 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     record("f32", logits.map(f32::to_bits))?;
 
     // Quantized networks give the same bytes everywhere.
+    let isa = target_isa(Precision::Int8)?;
     let weights = random(TinyInt8::INFO.parameters, TinyInt8::INFO.conventions)?;
     pack("int8", "TinyInt8", isa, &weights)?;
     let logits = TinyInt8::with_isa(&weights, Isa::Portable)?.run_pixels(&mut TinyInt8::scratch(), &image::pixels());
@@ -50,14 +51,17 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// The best instruction set of the features that the target is compiled with.
-fn target_isa() -> Result<Isa, Box<dyn Error>> {
+fn target_isa(precision: Precision) -> Result<Isa, Box<dyn Error>> {
+    let architecture = env::var("CARGO_CFG_TARGET_ARCH")?;
     let features = env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
-    let has = |feature| features.split(',').any(|name| name == feature);
-    Ok(match &*env::var("CARGO_CFG_TARGET_ARCH")? {
-        "wasm32" if has("relaxed-simd") => Isa::Wasm128Relaxed,
-        "wasm32" if has("simd128") => Isa::Wasm128,
-        _ => Isa::Portable,
-    })
+    let has = |feature| architecture == "wasm32" && features.split(',').any(|name| name == feature);
+    let is_present = |isa: &Isa| match isa {
+        Isa::Portable => true,
+        Isa::Wasm128 => has("simd128"),
+        Isa::Wasm128Relaxed => has("relaxed-simd"),
+        _ => false,
+    };
+    Ok(Isa::of(precision).iter().copied().rfind(is_present).unwrap_or(Isa::Portable))
 }
 
 fn random(parameters: &[Parameter<'_>], conventions: mbvc::weights::Conventions) -> Result<Weights, Box<dyn Error>> {

@@ -135,7 +135,7 @@ impl IsaFacts for Isa {
     fn dot_form(self) -> DotForm {
         match self {
             Self::Portable | Self::AvxVnni | Self::Avx512Vnni => DotForm::Bytes,
-            // AVX-512 with BF16 has no quantized kernels.
+            // AVX-512 with BF16 and relaxed SIMD have no quantized kernels.
             Self::Avx2 | Self::Avx512 | Self::Avx512Bf16 | Self::Wasm128 | Self::Wasm128Relaxed => DotForm::Words,
             Self::Neon => DotForm::SignedPairs,
             Self::NeonDot => DotForm::SignedBytes,
@@ -151,7 +151,7 @@ impl IsaFacts for Isa {
 
     fn pixel_form(self) -> DotForm {
         match self {
-            Self::Avx2 | Self::Avx512 | Self::Wasm128 | Self::Wasm128Relaxed => DotForm::CrossedWords,
+            Self::Avx2 | Self::Avx512 | Self::Wasm128 => DotForm::CrossedWords,
             _ => self.dot_form(),
         }
     }

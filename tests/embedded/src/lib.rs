@@ -6,16 +6,26 @@ mod image;
 
 use mbvc::errors::PackedError;
 
-/// A network for the targets of the examples.
-macro_rules! network {
-    ($($call:tt)*) => {
-        mbvc::mobilenet_v2!("../../specs/tiny.yaml", $($call)*, isa = [wasm128relaxed, wasm128, portable]);
-    };
-}
-
-network!(numerics = "strict", weights = "$OUT_DIR/f32.packed");
-network!(name = TinyInt8, precision = "int8", weights = "$OUT_DIR/int8.packed");
-network!(name = TinyUint8, precision = "uint8", weights = "$OUT_DIR/uint8.packed");
+mbvc::mobilenet_v2!(
+    "../../specs/tiny.yaml",
+    numerics = "strict",
+    isa = [wasm128relaxed, wasm128, portable],
+    weights = "$OUT_DIR/f32.packed"
+);
+mbvc::mobilenet_v2!(
+    "../../specs/tiny.yaml",
+    name = TinyInt8,
+    precision = "int8",
+    isa = [wasm128, portable],
+    weights = "$OUT_DIR/int8.packed"
+);
+mbvc::mobilenet_v2!(
+    "../../specs/tiny.yaml",
+    name = TinyUint8,
+    precision = "uint8",
+    isa = [wasm128, portable],
+    weights = "$OUT_DIR/uint8.packed"
+);
 
 /// Memory of the calls.
 pub struct Memory {

@@ -1,4 +1,7 @@
 //! WebAssembly with SIMD128: activations widened to 16 bits, two products per instruction, four lanes.
+//!
+//! Relaxed SIMD has no instruction for them: the results of its dot products of bytes depend on the processor if
+//! activations have more than seven bits.
 
 use core::arch::wasm32::*;
 
