@@ -79,7 +79,10 @@ pub fn filtered(window: Window, output: Shape, isa: Isa) -> Layout {
     let lanes = isa.lanes();
     // At stride 1, rows complete in pairs. A pair of rows of even width is whole pixel quads.
     let in_pairs = window.stride[0] == 1 && output.height.is_multiple_of(2) && output.width.is_multiple_of(2);
-    let in_quads = output.width.is_multiple_of(QUAD) || in_pairs;
+    // A vector of four channels is a quad of them, so that both orders are the same. Tiles of few registers are better
+    // not restricted to whole quads of pixels.
+    let is_quad = lanes == QUAD && isa.registers() < 16;
+    let in_quads = !is_quad && (output.width.is_multiple_of(QUAD) || in_pairs);
     let order = if in_quads { Order::PixelQuads { lanes } } else { Order::ChannelQuads };
     Layout { order, ..Layout::nhwc(output.channels.next_multiple_of(lanes)) }
 }
