@@ -10,7 +10,6 @@ use mbvc_compiler::Compiled;
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::ir::{Graph, Op};
 use mbvc_compiler::spec::{self, Overrides};
-pub use mbvc_engine::module;
 use mbvc_engine::{Library, Progress, Source as Checked};
 use mbvc_networks as networks;
 

@@ -79,6 +79,53 @@ pub fn check_output(path: &Path, force: bool, inputs: &[&Path]) -> Result {
     Ok(())
 }
 
+/// Checks that a folder for several new files is absent or empty, unless `force` is set.
+///
+/// # Errors
+/// If it is not empty or not a folder, or its own folder does not exist.
+pub fn check_folder(folder: &Path, force: bool) -> Result {
+    let shown = folder.display();
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if parent.is_some_and(|parent| !parent.is_dir()) {
+        return Err(CliError::new(format!("cannot write {shown}: its folder does not exist"))
+            .help("create the folder, or choose another name"));
+    }
+    if folder.symlink_metadata().is_ok() && !folder.is_dir() {
+        return Err(CliError::new(format!("cannot write {shown}: it is not a folder")).help("choose another name"));
+    }
+    check_vacant(folder, force)
+}
+
+/// Checks that a folder has no files, unless `force` is set.
+///
+/// # Errors
+/// If it has.
+pub fn check_vacant(folder: &Path, force: bool) -> Result {
+    let occupied = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    if occupied && !force {
+        return Err(CliError::new(format!("{} is not empty", folder.display()))
+            .help("name another folder, or write over its files with --force"));
+    }
+    Ok(())
+}
+
+/// As [`write_all`], for files in `folder`, which is created if it is absent.
+///
+/// # Errors
+/// If the folder or one of the files cannot be written.
+pub fn write_folder(folder: &Path, files: &[NewFile], force: bool) -> Result {
+    let created = !folder.exists();
+    if created {
+        std::fs::create_dir(folder).map_err(|cause| CliError::io("create", folder, &cause))?;
+    }
+    write_all(files, force).inspect_err(|_| {
+        if created {
+            // Only if it is empty: all files are complete or none is.
+            let _ = std::fs::remove_dir(folder);
+        }
+    })
+}
+
 /// Whether two paths are the same existing file.
 fn same(one: &Path, other: &Path) -> bool {
     matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)

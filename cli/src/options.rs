@@ -251,6 +251,8 @@ pub enum KindArg {
     Static,
     /// A shared library and a C header
     Shared,
+    /// An npm package for browsers and Node: the folder NAME
+    Web,
 }
 
 impl From<KindArg> for Kind {
@@ -259,6 +261,7 @@ impl From<KindArg> for Kind {
             KindArg::Program => Self::Program,
             KindArg::Static => Self::Static,
             KindArg::Shared => Self::Shared,
+            KindArg::Web => Self::Web,
         }
     }
 }

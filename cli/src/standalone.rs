@@ -12,11 +12,7 @@ use crate::files;
 /// # Errors
 /// If the folder is not empty, unless `force` is set, or cannot be written.
 pub fn write_crate(folder: &Path, content: &Standalone<'_>, force: bool) -> Result<String> {
-    let occupied = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
-    if occupied && !force {
-        return Err(CliError::new(format!("{} is not empty", folder.display()))
-            .help("name another folder, or write over its files with --force"));
-    }
+    files::check_vacant(folder, force)?;
     for file in content.files() {
         let path = folder.join(&file.path);
         if let Some(folder) = path.parent() {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! Source -> Compiled -> rustc -> cache -> Library -> Model     run here
-//!                    -> rustc -> Artifact                      a program or a C library with its weights
+//!                    -> rustc -> Artifact                      a program, a C library or a web package with its weights
 //!                    -> Standalone                             a crate
 //! ```
 //!
@@ -20,6 +20,7 @@ mod error;
 mod file;
 pub mod library;
 mod modules;
+mod packed;
 mod progress;
 pub mod rustc;
 mod source;
@@ -32,6 +33,7 @@ pub use cache::Cache;
 pub use error::{Error, Result};
 pub use file::NewFile;
 pub use library::{Library, Model};
+pub use packed::pack;
 pub use progress::{Progress, Silent};
 pub use source::{Source, module};
 pub use weights::{check, random_weights};

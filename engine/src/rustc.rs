@@ -13,12 +13,15 @@ use failure::Failure;
 pub(crate) const FLAGS: [&str; 4] = ["--edition=2024", "-Copt-level=3", "-Cdebuginfo=0", "--cap-lints=allow"];
 
 /// A Rust compiler, and the target that it compiles for.
+#[derive(Clone)]
 pub struct Compiler {
     program: OsString,
     /// Output of `rustc -vV`.
     version: String,
     target: Option<String>,
     linker: Option<PathBuf>,
+    /// Features of the target's processor, such as `+simd128`.
+    features: &'static str,
 }
 
 impl Compiler {
@@ -34,7 +37,7 @@ impl Compiler {
             return Err(Error::new(format!("{purpose} requires a Rust compiler, but `{shown}` was not found"))
                 .help("install Rust from https://rustup.rs, or set RUSTC=/path/to/rustc"));
         };
-        Ok(Self { program, version: text(&ran.stdout), target: None, linker: None })
+        Ok(Self { program, version: text(&ran.stdout), target: None, linker: None, features: "" })
     }
 
     /// Sets the target and the linker; `None` keeps the compiler's default.
@@ -64,6 +67,11 @@ impl Compiler {
         }
     }
 
+    /// Adds features of the target's processor, which the code then requires.
+    pub(crate) fn with_features(&self, features: &'static str) -> Self {
+        Self { features, ..self.clone() }
+    }
+
     /// The target triple.
     pub fn target(&self) -> &str {
         self.target.as_deref().unwrap_or_else(|| self.host())
@@ -85,8 +93,8 @@ impl Compiler {
     }
 
     /// What compiled code depends on, besides its text and the flags.
-    pub(crate) fn key(&self) -> [&str; 2] {
-        [&self.version, self.target()]
+    pub(crate) fn key(&self) -> [&str; 3] {
+        [&self.version, self.target(), self.features]
     }
 
     /// Value of `name`, such as `target_arch`, in `--print cfg`; empty if it has none.
@@ -123,6 +131,9 @@ impl Compiler {
         let mut command = Command::new(&self.program);
         if let Some(target) = &self.target {
             command.arg("--target").arg(target);
+        }
+        if !self.features.is_empty() {
+            command.arg(format!("-Ctarget-feature={}", self.features));
         }
         command
     }

@@ -2,7 +2,7 @@
 
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::spec::{self, Fusion, NetworkSpec, Overrides};
-use mbvc_compiler::{Compiled, Naming, compile};
+use mbvc_compiler::{Compiled, Naming, Program, codegen, compile};
 use mbvc_runtime::Isa;
 use quote::{format_ident, quote};
 
@@ -59,13 +59,18 @@ impl Source {
 
 /// Code of a network as a crate root that depends on `mbvc_runtime` and defines the network's type as `Generated`.
 pub fn module(compiled: &Compiled) -> String {
+    module_of(compiled, &compiled.programs)
+}
+
+/// Like [`module`], but only for some of the network's programs.
+pub(crate) fn module_of(compiled: &Compiled, programs: &[Program]) -> String {
     let naming = Naming {
         name: format_ident!("{}", compiled.spec.name),
         runtime: quote!(::mbvc_runtime),
         attributes: quote!(),
         visibility: quote!(pub),
     };
-    let (name, items) = (&naming.name, compiled.tokens(&naming));
+    let (name, items) = (&naming.name, codegen::network(&compiled.spec, programs, &naming, None));
     // In a module, because the network's name may be the name of another item of the crate.
     quote!(mod network { #items } use network::#name as Generated;).to_string()
 }

@@ -1,4 +1,4 @@
-//! `mbvc build`: builds a program or a C library with embedded weights.
+//! `mbvc build`: builds a program, a C library or a web package with weights.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -15,24 +15,29 @@ use crate::options::{ForceArgs, FusionArg, IsaArg, KindArg, NumericsArg, SpecArg
 use crate::ui::{ACCENT, Bytes, DIM, GOOD, plural};
 use crate::{engine, files, name, outln, ui};
 
-/// Build a program that classifies images, or a C library, with embedded weights
+/// Build a program that classifies images, a C library, or a web package, with weights
 ///
-/// The output requires no other file. It contains the network for every instruction set of the target architecture, the
+/// A program or library requires no other file. It contains the network for every instruction set of the target architecture, the
 /// weights, labels and preprocessing; weights are packed at startup for the processor that it runs on. The program
 /// reads binary PPM and PGM, BMP, and raw pixels. The header of a library documents its functions and the linker flags.
+///
+/// A web package is a folder: two WebAssembly modules (the second one with relaxed SIMD, which is loaded where the
+/// engine has it), weights packed for them, an ES module without dependencies with its types, and a demo page.
+///
 /// The build requires a Rust compiler, but no registry.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc build --weights weights.safetensors -o whatsthis && ./whatsthis cat.ppm",
     "mbvc build network.yaml --weights weights.safetensors --kind static -o net --example",
     "mbvc build network.yaml --weights weights.safetensors --kind shared -o net",
+    "mbvc build network.yaml --weights weights.safetensors --kind web -o net && npm install ./net",
     "mbvc build --weights w.safetensors -o net --target aarch64-unknown-linux-gnu --linker aarch64-linux-gnu-gcc",
 ))]
 pub struct Args {
     /// Weights file, written by `mbvc import`
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// Name of the output: the program NAME, or NAME.h with libNAME.a or the platform's shared library
+    /// Name of the output: the program NAME, NAME.h with libNAME.a or the platform's shared library, or the folder NAME
     #[arg(long, short, value_name = "NAME")]
     output: PathBuf,
     /// Kind of output
@@ -41,6 +46,9 @@ pub struct Args {
     /// Also write NAME.c, a program that uses the library
     #[arg(long)]
     example: bool,
+    /// Put the weights into the WebAssembly modules instead of a file of their own
+    #[arg(long)]
+    embed: bool,
     /// Target platform, one of `rustc --print target-list` [default: this machine]
     #[arg(long, value_name = "TRIPLE")]
     target: Option<String>,
@@ -101,10 +109,16 @@ pub fn run(args: &Args) -> Result {
     if args.example && !kind.is_library() {
         return Err(CliError::new("--example requires a library").help("add --kind static or --kind shared"));
     }
+    if args.embed && kind != Kind::Web {
+        return Err(
+            CliError::new("--embed requires --kind web").help("programs and libraries always embed the weights")
+        );
+    }
+    let target = target(args, kind)?;
     let names = Names::new(&args.output, kind)?;
     let weights = engine::weights(args.weights.as_deref())?;
     let mut overrides = args.spec.overrides_for(&weights);
-    if let Some(threads) = args.threads {
+    if let Some(threads) = threads(args, kind)? {
         overrides.set("threads", &threads.to_string());
     }
     if let Some(numerics) = args.numerics {
@@ -112,28 +126,44 @@ pub fn run(args: &Args) -> Result {
     }
     let source = engine::source(args.spec.spec.as_deref(), overrides)?;
     let fusion = args.fusion.unwrap_or_else(|| source.spec.fusion.into());
-    let isas: Vec<Isa> = args.isa.iter().map(|isa| Isa::from(*isa)).collect();
+    let mut isas: Vec<Isa> = args.isa.iter().map(|isa| Isa::from(*isa)).collect();
+    if kind == Kind::Web && isas.is_empty() {
+        // Kernels for other architectures need not be generated.
+        let fitting = source.spec.isas.iter().filter(|isa| isa.architecture().is_none_or(|one| one == "wasm32"));
+        isas = fitting.filter_map(|isa| Isa::from_name(isa.name())).collect();
+    }
     let compiled = source.compile(fusion, &isas)?;
     engine::check(&source, &compiled, &weights, "mbvc build SPEC")?;
 
-    let compiler = Compiler::find("building a program")?.with(args.target.as_deref(), args.linker.as_deref())?;
+    let compiler = Compiler::find("building a program")?.with(target, args.linker.as_deref())?;
     let isas = isas_of(&compiled, &compiler)?;
-    let code = engine::module(&compiled);
-    let artifact = Artifact { kind, names, compiled: &compiled, code: &code, weights: &weights, example: args.example };
+    let (example, embed) = (args.example, args.embed);
+    let artifact = Artifact { kind, names, compiled: &compiled, weights: &weights, example, embed };
     let force = args.overwrite.force;
     let inputs: Vec<&Path> = args.weights.iter().chain(&args.spec.spec).map(PathBuf::as_path).collect();
-    for output in artifact.outputs(&compiler)? {
-        files::check_output(&output, force, &inputs)?;
+    let package = (kind == Kind::Web).then(|| artifact.names.package());
+    if let Some(folder) = &package {
+        files::check_folder(folder, force)?;
+    }
+    if package.as_ref().is_none_or(|folder| folder.exists()) {
+        for output in artifact.outputs(&compiler)? {
+            files::check_output(&output, force, &inputs)?;
+        }
     }
     let spec = &compiled.spec;
     let [height, width] = spec.resolution;
     let spinner = ui::spinner(format!("compiling {} {height}x{width} for {}", spec.name, isas.join(", ")));
     let built = artifact.build(&compiler)?;
-    for file in &built.files {
-        files::check_output(&file.path, force, &inputs)?;
-    }
     spinner.set_message("writing");
-    files::write_all(&built.files, force)?;
+    match &package {
+        Some(folder) => files::write_folder(folder, &built.files, force)?,
+        None => {
+            for file in &built.files {
+                files::check_output(&file.path, force, &inputs)?;
+            }
+            files::write_all(&built.files, force)?;
+        }
+    }
     spinner.finish_and_clear();
     let written = built.files.iter();
     let report = Report {
@@ -160,6 +190,34 @@ pub fn run(args: &Args) -> Result {
     Ok(())
 }
 
+/// Target of web packages.
+const WEB: &str = "wasm32-unknown-unknown";
+
+/// The target of the arguments; `None` is this machine.
+fn target(args: &Args, kind: Kind) -> Result<Option<&str>> {
+    match (kind, args.target.as_deref()) {
+        (Kind::Web, None | Some(WEB)) => Ok(Some(WEB)),
+        (Kind::Web, Some(other)) => {
+            Err(CliError::new(format!("--kind web is built for {WEB}, not for {other}")).help("remove --target"))
+        }
+        (_, Some(target)) if target.starts_with("wasm") => {
+            let message = format!("--kind {} is not supported for {target}", kind.name());
+            Err(CliError::new(message).help("build a package for browsers and Node: --kind web, without --target"))
+        }
+        (_, target) => Ok(target),
+    }
+}
+
+/// Threads of a call; `None` keeps those of the spec.
+fn threads(args: &Args, kind: Kind) -> Result<Option<u16>> {
+    match (kind, args.threads) {
+        (Kind::Web, Some(2..)) => Err(CliError::new("--kind web runs each call on one thread")
+            .help("remove --threads; `pool.js` of the package runs several workers")),
+        (Kind::Web, _) => Ok(Some(1)),
+        (_, threads) => Ok(threads),
+    }
+}
+
 /// The instruction sets that the target architecture has.
 fn isas_of(compiled: &Compiled, compiler: &Compiler) -> Result<Vec<&'static str>> {
     let architecture = compiler.cfg("target_arch")?;
@@ -182,6 +240,15 @@ fn show(report: &Report<'_>, built: &Built) {
     outln!("{network} {height}x{width}, {classes} classes, {precision}, with weights ({weights})");
     let threads = if report.threads > 1 { format!(", {}", plural(report.threads, "thread")) } else { String::new() };
     outln!("{DIM}for {target}: {}{threads}; took {:.1} s{DIM:#}", isas.join(", "), report.seconds);
+    if report.kind == Kind::Web.name() {
+        let folder = report.files.first().and_then(|file| Path::new(&file.path).parent()).unwrap_or(Path::new(""));
+        let here = if folder.components().count() == 1 { "./" } else { "" };
+        let folder = folder.display();
+        outln!("\nAdd it to an application, or look at its demo page:");
+        outln!("  {ACCENT}npm install {here}{folder}{ACCENT:#}");
+        outln!("  {ACCENT}npx serve {folder}{ACCENT:#}, then open demo.html");
+        return;
+    }
     match &built.compile {
         Some(compile) => outln!("\nCompile a C program with it:\n  {ACCENT}{compile}{ACCENT:#}"),
         None => {

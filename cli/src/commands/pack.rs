@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use mbvc::Isa;
 use mbvc::info::{Numerics, Precision};
-use mbvc::{Isa, Weights};
-use mbvc_compiler::target::IsaFacts;
-use mbvc_compiler::{Compiled, Program};
-use mbvc_runtime::{PackedHeader, Packing};
+use mbvc_compiler::Compiled;
+use mbvc_runtime::PackedHeader;
 use serde::Serialize;
 
 use crate::engine::{self, Source};
@@ -107,8 +106,8 @@ pub fn run(args: &Args) -> Result {
         let Some(program) = compiled.programs.iter().find(|program| program.isa == isa) else {
             continue;
         };
-        let numerics = if program.isa.has_fast_product() { numerics } else { Numerics::Strict };
-        let bytes = pack(&compiled, program, isa, numerics, &weights, path, args.overwrite.force)?;
+        let (content, numerics) = mbvc_engine::pack(&compiled, program, numerics, &weights)?;
+        files::write(path, &content, args.overwrite.force)?;
         bar.inc(1);
         let packed = Packed {
             file: name::of(path),
@@ -117,7 +116,7 @@ pub fn run(args: &Args) -> Result {
             isa: isa.name(),
             numerics: numerics.name(),
             fusion: fusion.name(),
-            bytes,
+            bytes: content.len(),
             labels: weights.labels().map_or(0, |labels| labels.len()),
         };
         bar.suspend(|| show(args, &packed));
@@ -194,34 +193,6 @@ fn compiled_in(source: &Source, isas: &[Isa]) -> Result {
     absent.map_or(Ok(()), |isa| {
         let message = format!("{} is not compiled for {isa} and would reject the file", source.spec.name);
         Err(CliError::new(message).help(format!("add `{isa}` to `isa` in {}", source.file.name)))
-    })
-}
-
-/// Writes the file and returns its length.
-fn pack(
-    compiled: &Compiled,
-    program: &Program,
-    isa: Isa,
-    numerics: Numerics,
-    weights: &Weights,
-    path: &Path,
-    force: bool,
-) -> Result<usize> {
-    let parameters = compiled.parameters();
-    let needs = compiled.needs(&parameters);
-    let container = weights.container();
-    program.with_plan(|plan| {
-        let packing = Packing { network: &compiled.spec.name, needs, plan, isa, numerics };
-        let bytes = packing.file_bytes(&container);
-        // The packer writes whole cache lines, which are aligned to 64 bytes.
-        let mut memory = vec![0; bytes + 64];
-        let start = memory.as_ptr().align_offset(64);
-        let file = memory.get_mut(start..start + bytes).unwrap_or_default();
-        packing.pack(&container, file).map_err(|cause| {
-            CliError::new(format!("{} cannot be packed: {cause}", weights.source().unwrap_or("the weights file")))
-        })?;
-        files::write(path, file, force)?;
-        Ok(bytes)
     })
 }
 

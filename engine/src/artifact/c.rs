@@ -4,6 +4,7 @@ use mbvc_compiler::Compiled;
 use mbvc_runtime::{Color, HeadActivation, Weights};
 
 use super::names::{Kind, Names};
+use super::template::fill;
 
 const HEADER: &str = include_str!("../carried/header.h");
 const EMBED: &str = include_str!("../carried/embed.h");
@@ -120,6 +121,6 @@ impl Library<'_> {
             ("target", self.target),
             ("version", env!("CARGO_PKG_VERSION")),
         ];
-        facts.iter().fold(template.to_owned(), |text, (word, fact)| text.replace(&format!("@{word}@"), fact))
+        fill(template, &facts)
     }
 }

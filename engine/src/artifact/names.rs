@@ -14,15 +14,18 @@ pub enum Kind {
     Static,
     /// A shared library and a C header.
     Shared,
+    /// An npm package for browsers and Node.
+    Web,
 }
 
 impl Kind {
-    /// `program`, `static` or `shared`.
+    /// `program`, `static`, `shared` or `web`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Program => "program",
             Self::Static => "static",
             Self::Shared => "shared",
+            Self::Web => "web",
         }
     }
 
@@ -31,13 +34,13 @@ impl Kind {
         match self {
             Self::Program => "bin",
             Self::Static => "staticlib",
-            Self::Shared => "cdylib",
+            Self::Shared | Self::Web => "cdylib",
         }
     }
 
-    /// Whether it is a library.
+    /// Whether it is a library for C.
     pub fn is_library(self) -> bool {
-        self != Self::Program
+        matches!(self, Self::Static | Self::Shared)
     }
 }
 
@@ -45,7 +48,7 @@ impl Kind {
 #[derive(Debug)]
 pub struct Names {
     folder: PathBuf,
-    /// `NAME` of `libNAME.a`.
+    /// `NAME` of `libNAME.a` or of a package.
     pub stem: String,
     /// Prefix of the C functions, a C identifier.
     pub prefix: String,
@@ -72,6 +75,9 @@ impl Names {
         };
         let folder = output.parent().unwrap_or(Path::new("")).to_owned();
         let prefix = prefix(stem);
+        if kind == Kind::Web {
+            check_package(stem)?;
+        }
         if kind.is_library() {
             let letters = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
             if stem.starts_with('-') || !stem.chars().all(letters) {
@@ -105,6 +111,11 @@ impl Names {
         Ok(self.folder.join(if whole { &self.stem } else { &usual }))
     }
 
+    /// Folder of a package.
+    pub fn package(&self) -> PathBuf {
+        self.folder.join(&self.stem)
+    }
+
     /// Path of the C header.
     pub fn header(&self) -> PathBuf {
         self.with_ending(".h")
@@ -119,6 +130,18 @@ impl Names {
     fn with_ending(&self, ending: &str) -> PathBuf {
         self.folder.join(format!("{}{ending}", self.stem))
     }
+}
+
+/// Checks a name against the rules of npm for new packages.
+fn check_package(stem: &str) -> Result {
+    const LENGTH: usize = 214;
+    let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_.-".contains(c);
+    let first = stem.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+    if first && stem.len() <= LENGTH && stem.chars().all(letters) && stem != "node_modules" {
+        return Ok(());
+    }
+    Err(Error::new(format!("`{stem}` is not the name of an npm package"))
+        .help("expected lower-case ASCII letters, digits, `_`, `.` and `-`, starting with a letter or digit"))
 }
 
 /// A C identifier: other characters become `_`, and `n` is prepended to a leading digit or `_`.
@@ -158,5 +181,10 @@ mod tests {
         let names = Names::new(Path::new("x/my-net"), Kind::Shared).unwrap();
         assert_eq!((names.header(), names.example()), ("x/my-net.h".into(), "x/my-net.c".into()));
         assert!(Names::new(Path::new("a b.so"), Kind::Program).is_ok());
+        for output in ["Cat", "-cat", ".cat", "a b", "node_modules"] {
+            let error = format!("{:?}", Names::new(Path::new(output), Kind::Web).unwrap_err());
+            assert!(error.contains("not the name of an npm package"), "{error}");
+        }
+        assert_eq!(Names::new(Path::new("x/cat-net"), Kind::Web).unwrap().package(), Path::new("x/cat-net"));
     }
 }

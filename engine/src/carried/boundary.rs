@@ -13,7 +13,7 @@ use std::ptr;
 use std::sync::Mutex;
 
 use super::model::{Model, Work};
-use super::rt;
+use super::{rt, weights};
 
 /// `NAME_model`, which threads share.
 pub struct Shared {
@@ -63,7 +63,7 @@ thread_local! {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn NAME_create(reason: *mut *const c_char) -> *mut Shared {
-    let (model, message) = match Model::new() {
+    let (model, message) = match Model::from_container(weights::bytes()) {
         Ok(model) => {
             let labels = model.labels().iter().map(|label| c_text(label)).collect();
             let isa = c_text(model.isa().name());

@@ -1,4 +1,4 @@
-//! Sources of built programs and libraries, also compiled here for tests and lints.
+//! Sources of built programs, libraries and web packages, also compiled here for tests and lints.
 #![allow(dead_code, reason = "programs and libraries use different parts, and tests others")]
 
 mod arguments;
@@ -8,6 +8,7 @@ pub mod facts;
 mod model;
 mod picture;
 mod program;
+mod web;
 
 use mbvc_runtime as rt;
 

@@ -1,7 +1,7 @@
-//! The network with its embedded weights, and the memory of a call.
+//! The network with its weights, and the memory of a call.
 
-use super::{Generated, rt, weights};
-use rt::{LengthError, Network};
+use super::{Generated, rt};
+use rt::{LengthError, Network, Observer};
 
 /// A network with packed weights. Threads may share it, each with its own [`Work`].
 pub struct Model {
@@ -27,16 +27,27 @@ impl Work {
 }
 
 impl Model {
-    /// Packs the weights for this processor.
+    /// Packs a weights file for this processor.
     ///
     /// # Errors
     /// If the weights are damaged, this processor supports none of the compiled instruction sets, or an environment
     /// variable has an invalid value.
-    pub fn new() -> Result<Self, String> {
-        let weights = rt::Weights::from_static(weights::bytes()).map_err(|error| error.to_string())?;
+    pub fn from_container(file: &'static [u8]) -> Result<Self, String> {
+        let weights = rt::Weights::from_static(file).map_err(|error| error.to_string())?;
         let weights = weights.with_source("the weights in this program");
         let network = Generated::new(&weights).map_err(|error| error.to_string())?;
         Ok(Self { network, head_activation: weights.head_activation(), framing: weights.framing() })
+    }
+
+    /// Uses packed weights, aligned to 64 bytes, in place.
+    ///
+    /// # Errors
+    /// If they are damaged, or were packed for another network or instruction set.
+    pub fn from_packed(file: &'static [u8]) -> Result<Self, rt::PackedError> {
+        let network = Generated::from_packed(file)?;
+        let text = rt::PackedHeader::parse(file)?.text(file)?;
+        let framing = rt::Framing::parse(text.framing).map_err(|_| rt::PackedError::Text)?;
+        Ok(Self { network, head_activation: text.head_activation, framing })
     }
 
     pub fn isa(&self) -> rt::Isa {
@@ -74,7 +85,15 @@ impl Model {
     /// # Errors
     /// If the image has another length.
     pub fn run_pixels(&self, work: &mut Work, pixels: &[u8]) -> Result<(), LengthError> {
-        self.network.run_pixels_into(work.scratch.floats_mut(), pixels, &mut work.logits, &mut rt::Unobserved)
+        self.observe(work, pixels, &mut rt::Unobserved)
+    }
+
+    /// Like [`run_pixels`](Self::run_pixels), but reports every step to `observer`.
+    ///
+    /// # Errors
+    /// If the image has another length.
+    pub fn observe(&self, work: &mut Work, pixels: &[u8], observer: &mut dyn Observer) -> Result<(), LengthError> {
+        self.network.run_pixels_into(work.scratch.floats_mut(), pixels, &mut work.logits, observer)
     }
 
     /// Returns the pooled vector.
@@ -87,6 +106,16 @@ impl Model {
         let wrong = |_| LengthError { what: "input", expected: INPUT, found: image.len() };
         let image: &[f32; INPUT] = image.try_into().map_err(wrong)?;
         Ok(self.network.embed(&mut work.scratch, image))
+    }
+
+    /// Returns the real number that a byte of the pooled vector stands for.
+    #[cfg(quantized)]
+    pub fn dequantized(&self, byte: u8) -> f32 {
+        let quant = self.network.edges().embedding;
+        let signed = Generated::INFO.conventions.precision == rt::Precision::Int8;
+        // Bytes of int8 networks have 128 added.
+        let number = i32::from(byte) - if signed { 128 } else { 0 };
+        (number - quant.zero_point()) as f32 * quant.scale()
     }
 
     /// Crops and resizes a picture of any size for [`run_pixels`](Self::run_pixels).

@@ -34,8 +34,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let done = match request {
         Request::Help => print(&help(&name)),
-        Request::About => Model::new().and_then(|model| print(&about(&model)?)),
-        Request::Classify(options) => Model::new().and_then(|model| classify(&model, &options)),
+        Request::About => Model::from_container(weights::bytes()).and_then(|model| print(&about(&model)?)),
+        Request::Classify(options) => {
+            Model::from_container(weights::bytes()).and_then(|model| classify(&model, &options))
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

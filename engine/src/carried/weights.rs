@@ -4,9 +4,9 @@
 #[repr(C, align(64))]
 struct Aligned<T: ?Sized>(T);
 
-static WEIGHTS: &Aligned<[u8]> = &Aligned(*include_bytes!("weights.safetensors"));
+static WEIGHTS: &Aligned<[u8]> = &Aligned(*include_bytes!("weights.bin"));
 
-/// The weights file.
+/// The weights file, or packed weights.
 pub fn bytes() -> &'static [u8] {
     &WEIGHTS.0
 }
