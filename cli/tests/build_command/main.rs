@@ -8,3 +8,4 @@ mod library;
 mod platforms;
 mod program;
 mod rejections;
+mod web;

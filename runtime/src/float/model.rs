@@ -17,7 +17,7 @@ impl Model {
     /// As [`from_packed`].
     pub fn from_packed(
         info: &'static NetworkInfo,
-        plan: impl FnOnce(Isa) -> Option<&'static PackPlan<'static>>,
+        plan: impl Fn(Isa) -> Option<&'static PackPlan<'static>>,
         file: &'static [u8],
     ) -> Result<Self, PackedError> {
         from_packed(info, plan, file).map(Self)

@@ -361,12 +361,12 @@ pub fn pack_file<P: Plan + 'static>(
 /// If the file is damaged, is not aligned to 64 bytes, or was packed for another network, instruction set or version.
 pub fn from_packed<P: Plan + 'static>(
     info: &'static NetworkInfo,
-    plan: impl FnOnce(Isa) -> Option<&'static P>,
+    plan: impl Fn(Isa) -> Option<&'static P>,
     file: &'static [u8],
 ) -> Result<BaseModel, PackedError> {
     let header = PackedHeader::parse(file)?;
-    let isa: Detected = choose(info.isas, Some(header.isa)).map_err(PackedError::Isa)?;
-    let plan = plan(header.isa).ok_or(PackedError::Isa(IsaError::NoneCompiled { compiled: info.isas }))?;
+    let isa: Detected = choose(info.isas, Some(reader(info, &plan, &header))).map_err(PackedError::Isa)?;
+    let plan = plan(isa.isa()).ok_or(PackedError::Isa(IsaError::NoneCompiled { compiled: info.isas }))?;
     header.check(&info.needs(), plan, file.len())?;
     header.check_sum(file)?;
     if info.input[2] == 1 && !header.preprocess.is_gray() {
@@ -384,6 +384,20 @@ pub fn from_packed<P: Plan + 'static>(
         #[cfg(feature = "alloc")]
         metadata: alloc::sync::Arc::new(header.text(file)?.metadata()?),
     })
+}
+
+/// Returns the instruction set whose kernels read a file: the one that it was packed for, or, if the network was not
+/// compiled for that, another one for which the same bytes would have been packed.
+fn reader<P: Plan + 'static>(
+    info: &NetworkInfo,
+    plan: impl Fn(Isa) -> Option<&'static P>,
+    header: &PackedHeader,
+) -> Isa {
+    let is_same = |isa: &Isa| plan(*isa).is_some_and(|plan| identity(&info.needs(), plan) == header.identity);
+    match info.isas.contains(&header.isa) {
+        true => header.isa,
+        false => info.isas.iter().copied().rfind(is_same).unwrap_or(header.isa),
+    }
 }
 
 /// Returns a hash (FNV-1a, 64 bits) of names, shapes, conventions, the resolution, which the weights may restrict, and the

@@ -33,7 +33,7 @@ impl<T: Integral> Model<T> {
     /// As [`from_packed`].
     pub fn from_packed(
         info: &'static NetworkInfo,
-        plan: impl FnOnce(Isa) -> Option<&'static QuantPlan<'static>>,
+        plan: impl Fn(Isa) -> Option<&'static QuantPlan<'static>>,
         file: &'static [u8],
     ) -> Result<Self, PackedError> {
         Self::new(from_packed(info, plan, file)?).ok_or(PackedError::NotPacked)

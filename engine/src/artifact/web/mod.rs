@@ -1,10 +1,10 @@
 //! npm packages: two WebAssembly modules, packed weights, and JavaScript that loads them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mbvc_compiler::target::IsaFacts;
 use mbvc_compiler::{Compiled, Program};
-use mbvc_runtime::{Color, Isa, Numerics};
+use mbvc_runtime::{Color, Isa, Numerics, PackedHeader};
 
 use super::source_crate::SourceCrate;
 use super::template::fill;
@@ -49,11 +49,11 @@ const ENTRY: (&str, &str) = ("web", include_str!("../../carried/web.rs"));
 /// Flags of the modules: one unit of code, without what no function reaches.
 const FLAGS: [&str; 2] = ["-Clto=fat", "-Ccodegen-units=1"];
 
-/// Paths of the files of a package.
+/// Paths of the files that every package has.
 pub fn outputs(artifact: &Artifact<'_>) -> Vec<PathBuf> {
     let (folder, stem) = (artifact.names.package(), &artifact.names.stem);
     let binaries = [SIMD, RELAXED].map(|variant| format!("{stem}{}.wasm", variant.ending));
-    let weights = weights_files(artifact).into_iter().flatten();
+    let weights = (!artifact.embed).then(|| SIMD.weights(stem));
     let texts = TEXTS.iter().chain([&MANIFEST]).map(|(name, _)| (*name).to_owned());
     binaries.into_iter().chain(weights).chain(texts).map(|name| folder.join(name)).collect()
 }
@@ -63,61 +63,109 @@ pub fn outputs(artifact: &Artifact<'_>) -> Vec<PathBuf> {
 /// # Errors
 /// If a module cannot be compiled, or the weights cannot be packed.
 pub fn build(artifact: &Artifact<'_>, compiler: &Compiler) -> Result<Built> {
-    let (cache, folder, stem) = (Cache::open()?, artifact.names.package(), &artifact.names.stem);
-    let mut files: Vec<NewFile> = Vec::new();
-    for (variant, weights) in [SIMD, RELAXED].iter().zip(weights_files(artifact)) {
-        let program = kernels(artifact.compiled, variant)?;
+    let (cache, stem) = (Cache::open()?, &artifact.names.stem);
+    let [simd, relaxed] = [Part::new(artifact, &SIMD)?, Part::new(artifact, &RELAXED)?];
+    // An optimized module takes seconds, on one core.
+    let modules = std::thread::scope(|scope| {
+        let compilations = [&simd, &relaxed].map(|part| scope.spawn(|| part.compile(&cache, compiler)));
+        compilations.map(|one| one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let mut files = Vec::new();
+    for (variant, module) in [SIMD, RELAXED].iter().zip(modules) {
+        files.push((format!("{stem}{}.wasm", variant.ending), module?));
+    }
+    // Kernels with the same layout share a file.
+    let names = match simd.reads_the_weights_of(&relaxed) {
+        true => [SIMD.weights(stem), SIMD.weights(stem)],
+        false => [SIMD.weights(stem), RELAXED.weights(stem)],
+    };
+    let texts = Texts { artifact, weights: (!artifact.embed).then_some(&names) };
+    files.extend(TEXTS.iter().chain([&MANIFEST]).map(|(name, text)| ((*name).to_owned(), texts.fill(text).into())));
+    if !artifact.embed {
+        let [name, other] = names;
+        if other != name {
+            files.push((other, relaxed.weights));
+        }
+        files.push((name, simd.weights));
+    }
+    let folder = artifact.names.package();
+    let file = |(name, content)| NewFile { path: folder.join::<String>(name), content, executable: false };
+    Ok(Built { files: files.into_iter().map(file).collect(), compile: None })
+}
+
+impl Variant {
+    /// Name of its weights file.
+    fn weights(&self, stem: &str) -> String {
+        format!("{stem}{}.weights", self.ending)
+    }
+
+    /// The best of the network's programs whose instruction set the features include.
+    fn program<'a>(&self, compiled: &'a Compiled) -> Result<&'a Program> {
+        let fits = |program: &&Program| {
+            let name = program.isa.name();
+            let is_available = program.isa.architecture().is_none_or(|name| name == "wasm32");
+            is_available && (self.relaxed || !name.ends_with("relaxed"))
+        };
+        let best = compiled.programs.iter().filter(fits).max_by_key(|program| Isa::from_name(program.isa.name()));
+        best.ok_or_else(|| {
+            Error::new(format!("the network has no kernels for WebAssembly with {}", self.features))
+                .help("add `portable` to --isa, or to `isa` in the spec")
+        })
+    }
+}
+
+/// A module before it is compiled.
+struct Part<'a> {
+    variant: &'a Variant,
+    /// Name that distinguishes the symbols of packages.
+    name: &'a str,
+    quantized: bool,
+    embed: bool,
+    /// The network with the kernels of one instruction set.
+    code: String,
+    /// Weights, packed for these kernels.
+    weights: Vec<u8>,
+}
+
+impl<'a> Part<'a> {
+    fn new(artifact: &'a Artifact<'a>, variant: &'a Variant) -> Result<Self> {
+        let Artifact { compiled, names, embed, .. } = artifact;
+        let program = variant.program(compiled)?;
         // The kernels have no fast inner product.
-        let (packed, _) = pack(artifact.compiled, program, Numerics::Strict, artifact.weights)?;
+        let (weights, _) = pack(compiled, program, Numerics::Strict, artifact.weights)?;
+        let code = module_of(compiled, std::slice::from_ref(program));
+        let quantized = compiled.spec.precision.is_quantized();
+        Ok(Self { variant, name: &names.prefix, quantized, embed: *embed, code, weights })
+    }
+
+    /// Whether both modules read either file: the files differ only in their instruction set and the checksum.
+    fn reads_the_weights_of(&self, other: &Self) -> bool {
+        let [one, two] = [&self.weights, &other.weights];
+        let identity = |file: &[u8]| PackedHeader::parse(file).map(|header| header.identity);
+        identity(one) == identity(two) && one.get(PackedHeader::BYTES..) == two.get(PackedHeader::BYTES..)
+    }
+
+    fn compile(&self, cache: &Cache, compiler: &Compiler) -> Result<Vec<u8>> {
         let source = SourceCrate {
-            code: &module_of(artifact.compiled, std::slice::from_ref(program)),
+            code: &self.code,
             modules: vec![(ENTRY.0, ENTRY.1.into())],
             main: "",
-            weights: artifact.embed.then_some(&*packed),
+            weights: self.embed.then_some(&*self.weights),
             crate_type: Kind::Web.crate_type(),
-            name: &artifact.names.prefix,
-            quantized: artifact.compiled.spec.precision.is_quantized(),
+            name: self.name,
+            quantized: self.quantized,
         };
-        let compiler = compiler.with_features(variant.features);
-        let name = format!("{stem}{}.wasm", variant.ending);
-        let flags = |_: &std::path::Path| FLAGS.iter().map(Into::into).collect();
-        let binary = source.compile(&cache, &compiler, name.clone().into(), flags)?;
-        files.push(NewFile { path: folder.join(name), content: binary.content()?, executable: false });
-        let path = weights.map(|name| folder.join(name));
-        if let Some(path) = path.filter(|path| files.iter().all(|file| file.path != *path)) {
-            files.push(NewFile { path, content: packed, executable: false });
-        }
+        let compiler = compiler.with_features(self.variant.features);
+        let flags = |_: &Path| FLAGS.iter().map(Into::into).collect();
+        source.compile(cache, &compiler, "module.wasm".into(), flags)?.content()
     }
-    let texts = Texts { artifact };
-    files
-        .extend(TEXTS.iter().chain([&MANIFEST]).map(|(name, text)| NewFile::text(folder.join(name), texts.fill(text))));
-    Ok(Built { files, compile: None })
-}
-
-/// The kernels of a module: those of the best instruction set that its features include.
-fn kernels<'a>(compiled: &'a Compiled, variant: &Variant) -> Result<&'a Program> {
-    let fits = |program: &&Program| {
-        let name = program.isa.name();
-        let architecture = program.isa.architecture().is_none_or(|name| name == "wasm32");
-        architecture && (variant.relaxed || !name.ends_with("relaxed"))
-    };
-    let best = compiled.programs.iter().filter(fits).max_by_key(|program| Isa::from_name(program.isa.name()));
-    best.ok_or_else(|| {
-        Error::new("the network is compiled for no instruction set of WebAssembly").help("add `portable` to --isa")
-    })
-}
-
-/// Names of the weights files of the two modules; modules with the same kernels share one.
-fn weights_files(artifact: &Artifact<'_>) -> [Option<String>; 2] {
-    let stem = &artifact.names.stem;
-    let [one, other] = [SIMD, RELAXED].map(|variant| kernels(artifact.compiled, &variant).ok().map(|one| one.isa));
-    let ending = if one == other { SIMD.ending } else { RELAXED.ending };
-    [SIMD.ending, ending].map(|ending| (!artifact.embed).then(|| format!("{stem}{ending}.weights")))
 }
 
 /// The texts of a package.
 struct Texts<'a> {
     artifact: &'a Artifact<'a>,
+    /// Names of the weights files of the two modules, unless the modules contain them.
+    weights: Option<&'a [String; 2]>,
 }
 
 impl Texts<'_> {
@@ -126,15 +174,10 @@ impl Texts<'_> {
         let spec = &compiled.spec;
         let [height, width] = spec.resolution.map(|side| side.to_string());
         let embedding = compiled.programs.first().map_or(0, |program| program.embedding.len());
-        let url = |name: Option<String>| match name {
+        let [simd, relaxed] = [0, 1].map(|at| match self.weights.and_then(|names| names.get(at)) {
             Some(name) => format!("new URL(\"./{name}\", import.meta.url)"),
             None => "null".to_owned(),
-        };
-        let [simd, relaxed] = weights_files(self.artifact).map(url);
-        let example = match weights.labels().as_deref().and_then(|labels| labels.first().map(ToString::to_string)) {
-            Some(label) => format!("{label:?}"),
-            None => "undefined".to_owned(),
-        };
+        });
         let facts = [
             ("file", names.stem.as_str()),
             ("network", &spec.name),
@@ -149,7 +192,6 @@ impl Texts<'_> {
             ("weights", &simd),
             ("relaxed_weights", &relaxed),
             ("version", env!("CARGO_PKG_VERSION")),
-            ("label", &example),
         ];
         fill(template, &facts)
     }
