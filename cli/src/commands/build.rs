@@ -6,7 +6,7 @@ use std::time::Instant;
 use mbvc::Isa;
 use mbvc_compiler::Compiled;
 use mbvc_compiler::target::IsaFacts;
-use mbvc_engine::artifact::{Artifact, Built, Kind, Names};
+use mbvc_engine::artifact::{Artifact, Built, Kind, Names, web_isas};
 use mbvc_engine::rustc::Compiler;
 use serde::Serialize;
 
@@ -127,10 +127,10 @@ pub fn run(args: &Args) -> Result {
     let source = engine::source(args.spec.spec.as_deref(), overrides)?;
     let fusion = args.fusion.unwrap_or_else(|| source.spec.fusion.into());
     let mut isas: Vec<Isa> = args.isa.iter().map(|isa| Isa::from(*isa)).collect();
-    if kind == Kind::Web && isas.is_empty() {
-        // Kernels for other architectures need not be generated.
-        let fitting = source.spec.isas.iter().filter(|isa| isa.architecture().is_none_or(|one| one == "wasm32"));
-        isas = fitting.filter_map(|isa| Isa::from_name(isa.name())).collect();
+    if kind == Kind::Web {
+        let used = web_isas(if isas.is_empty() { &source.spec.isas } else { &isas });
+        // Without any, the error names those that are requested.
+        isas = if used.is_empty() { isas } else { used };
     }
     let compiled = source.compile(fusion, &isas)?;
     engine::check(&source, &compiled, &weights, "mbvc build SPEC")?;

@@ -1,12 +1,12 @@
 //! Web packages: in Node and in a browser they compute what the command does.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mbvc::Isa;
 use serde_json::Value;
 
-use crate::common::{bad, good, json_lines, mbvc};
+use crate::common::{bad, good, json_lines, mbvc, shared};
 use crate::folder::{LABELS, SPEC, TinyNet, build, classified, folder};
 
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -176,4 +176,40 @@ fn a_missing_target_is_named_with_its_remedy() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("rustup target add wasm32-unknown-unknown"), "{said}");
+}
+
+/// The folder of `playwright-core`, and a browser; `None` with a note if they are absent.
+fn browser() -> Option<(PathBuf, PathBuf)> {
+    let from = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.exists());
+    let found = from("MBVC_PLAYWRIGHT").zip(from("MBVC_CHROMIUM"));
+    if found.is_none() {
+        println!("skipped: MBVC_PLAYWRIGHT and MBVC_CHROMIUM do not name a browser; see scripts/web.sh");
+    }
+    found
+}
+
+/// The pixels are those that the page sees, because decoders of JPEG differ.
+#[test]
+#[ignore = "starts a browser"]
+fn browsers_compute_what_the_command_does() {
+    let Some((playwright, chromium)) = browser().filter(|_| tools()) else { return };
+    let folder = folder();
+    let folder = folder.path();
+    build(folder, &["--kind", "web", "--output", "net"]);
+    let mut pictures = vec!["a.png"];
+    if let Some(photograph) = shared("images/hot_dog.jpg") {
+        std::fs::copy(photograph, folder.join("photograph.jpg")).unwrap();
+        pictures.push("photograph.jpg");
+    }
+    let tools = [&playwright, &chromium].map(|path| path.to_str().unwrap());
+    let results = node(folder, &[], "browser.mjs", &[&["net", ".", "net"][..], &tools, &pictures].concat());
+    assert_eq!(results["info"]["relaxed"], true);
+    for picture in pictures {
+        let result = &results["pictures"][picture];
+        let [width, height] = [0, 1].map(|at| result["size"][at].as_u64().unwrap() as u32);
+        let pixels = std::fs::read(folder.join(format!("{picture}.rgba"))).unwrap();
+        let image = image::DynamicImage::from(image::RgbaImage::from_raw(width, height, pixels).unwrap());
+        image.into_rgb8().save(folder.join("seen.png")).unwrap();
+        agree(&result["guesses"], &classified(folder, "seen.png", &[]), 1e-4);
+    }
 }

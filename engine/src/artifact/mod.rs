@@ -19,6 +19,7 @@ use crate::error::Result;
 use crate::file::NewFile;
 use crate::rustc::Compiler;
 pub use names::{Kind, Names};
+pub use web::isas as web_isas;
 
 /// An artifact to be built.
 pub struct Artifact<'a> {

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use mbvc_compiler::target::IsaFacts;
-use mbvc_compiler::{Compiled, Program};
 use mbvc_runtime::{Color, Isa, Numerics, PackedHeader};
 
 use super::source_crate::SourceCrate;
@@ -99,19 +98,22 @@ impl Variant {
         format!("{stem}{}.weights", self.ending)
     }
 
-    /// The best of the network's programs whose instruction set the features include.
-    fn program<'a>(&self, compiled: &'a Compiled) -> Result<&'a Program> {
-        let fits = |program: &&Program| {
-            let name = program.isa.name();
-            let is_available = program.isa.architecture().is_none_or(|name| name == "wasm32");
-            is_available && (self.relaxed || !name.ends_with("relaxed"))
+    /// The best instruction set that the features include.
+    fn isa(&self, available: &[Isa]) -> Option<Isa> {
+        let fits = |isa: &Isa| {
+            let is_in_target = isa.architecture().is_none_or(|architecture| architecture == "wasm32");
+            is_in_target && (self.relaxed || !isa.name().ends_with("relaxed"))
         };
-        let best = compiled.programs.iter().filter(fits).max_by_key(|program| Isa::from_name(program.isa.name()));
-        best.ok_or_else(|| {
-            Error::new(format!("the network has no kernels for WebAssembly with {}", self.features))
-                .help("add `portable` to --isa, or to `isa` in the spec")
-        })
+        available.iter().copied().filter(fits).max()
     }
+}
+
+/// Returns those of the instruction sets that the modules of a package have kernels for. A network that is compiled for
+/// a package needs no others.
+pub fn isas(available: &[Isa]) -> Vec<Isa> {
+    let mut isas: Vec<_> = [SIMD, RELAXED].iter().filter_map(|variant| variant.isa(available)).collect();
+    isas.dedup();
+    isas
 }
 
 /// A module before it is compiled.
@@ -130,7 +132,9 @@ struct Part<'a> {
 impl<'a> Part<'a> {
     fn new(artifact: &'a Artifact<'a>, variant: &'a Variant) -> Result<Self> {
         let Artifact { compiled, names, embed, .. } = artifact;
-        let program = variant.program(compiled)?;
+        let program = variant.isa(&compiled.spec.isas);
+        let program = program.and_then(|isa| compiled.programs.iter().find(|program| program.isa == isa));
+        let program = program.ok_or_else(|| Error::new("the network has no kernels for WebAssembly"))?;
         // The kernels have no fast inner product.
         let (weights, _) = pack(compiled, program, Numerics::Strict, artifact.weights)?;
         let code = module_of(compiled, std::slice::from_ref(program));
