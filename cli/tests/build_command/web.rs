@@ -7,19 +7,24 @@ use mbvc::Isa;
 use serde_json::Value;
 
 use crate::common::{bad, good, json_lines, mbvc, shared};
-use crate::folder::{LABELS, SPEC, TinyNet, build, classified, folder};
+use crate::folder::{LABELS, SPEC, TinyNet, classified, folder};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Whether `rustc` can compile for WebAssembly and `node` runs; where `MBVC_REQUIRE_WEB` is set, they must.
+/// The compiler of the packages.
+fn rustc() -> PathBuf {
+    std::env::var_os("MBVC_WEB_RUSTC").map_or_else(|| "rustc".into(), PathBuf::from)
+}
+
+/// Whether the compiler has a library for WebAssembly and `node` runs; where `MBVC_REQUIRE_WEB` is set, they must.
 fn tools() -> bool {
-    let says = |program: &str, arguments: &[&str]| {
+    let output = |program: &Path, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).output().ok().filter(|output| output.status.success());
         output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
-    let libraries = says("rustc", &["--print", "target-libdir", "--target", TARGET]);
+    let libraries = output(&rustc(), &["--print", "target-libdir", "--target", TARGET]);
     let has_target = libraries.is_some_and(|path| Path::new(&path).is_dir());
-    let there = has_target && says("node", &["--version"]).is_some();
+    let there = has_target && output("node".as_ref(), &["--version"]).is_some();
     let required = std::env::var_os("MBVC_REQUIRE_WEB").is_some_and(|value| value == "1");
     assert!(there || !required, "a Rust library for {TARGET} and node are required here");
     if !there {
@@ -27,6 +32,18 @@ fn tools() -> bool {
     }
     there
 }
+
+/// Builds the package `name` of weights for a spec; returns the report.
+fn package(folder: &Path, name: &str, [weights, spec]: [&str; 2], further: &[&str]) -> Value {
+    let given = ["build", spec, "--weights", weights, "--kind", "web", "--output", name, "--json"];
+    let output = mbvc(folder, &[&given, further].concat()).env("RUSTC", rustc()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    json_lines(&String::from_utf8(output.stdout).unwrap()).remove(0)
+}
+
+/// The tiny network.
+const TINY: [&str; 2] = ["w.safetensors", SPEC];
 
 /// Runs a script of this folder; returns its line of JSON.
 fn node(folder: &Path, flags: &[&str], script: &str, arguments: &[&str]) -> Value {
@@ -69,7 +86,7 @@ fn packages_compute_what_the_command_does() {
     }
     let folder = folder();
     let folder = folder.path();
-    let report = build(folder, &["--kind", "web", "--output", "tiny-net"]);
+    let report = package(folder, "tiny-net", TINY, &[]);
     assert_eq!((&report["kind"], &report["target"]), (&"web".into(), &TARGET.into()));
     assert_eq!((&report["resolution"], &report["classes"]), (&serde_json::json!([32, 32]), &10.into()));
     assert!(report["compile"].is_null());
@@ -120,8 +137,7 @@ fn other_packages_compute_what_the_command_does() {
     let folder = folder();
     let folder = folder.path();
     good(folder, &["import", MODEL, "--output", "int8.safetensors", "--write-spec", "int8.yaml"]);
-    let given = ["build", "int8.yaml", "--weights", "int8.safetensors", "--json", "--kind", "web", "--output"];
-    let report = json_lines(&good(folder, &[&given[..], &["bytes"]].concat())).remove(0);
+    let report = package(folder, "bytes", ["int8.safetensors", "int8.yaml"], &[]);
     assert_eq!(report["precision"], "int8");
     let classify = ["classify", "a.png", "--weights", "int8.safetensors", "--spec", "int8.yaml", "--json"];
     let expected = json_lines(&good(folder, &classify)).remove(0);
@@ -131,7 +147,7 @@ fn other_packages_compute_what_the_command_does() {
     let best = &results["a"].as_array().unwrap()[..expected["predictions"].as_array().unwrap().len()];
     agree(&best.into(), &expected["predictions"], 1e-7);
 
-    build(folder, &["--kind", "web", "--output", "whole", "--embed"]);
+    package(folder, "whole", TINY, &["--embed"]);
     assert!(!folder.join("whole/whole.weights").exists());
     let results = node(folder, &[], "node.mjs", &["whole", ".", "whole"]);
     agree(&results["a"], &classified(folder, "a.png", &["--top", "100"]), 1e-4);
@@ -195,7 +211,7 @@ fn browsers_compute_what_the_command_does() {
     let Some((playwright, chromium)) = browser().filter(|_| tools()) else { return };
     let folder = folder();
     let folder = folder.path();
-    build(folder, &["--kind", "web", "--output", "net"]);
+    package(folder, "net", TINY, &[]);
     let mut pictures = vec!["a.png"];
     if let Some(photograph) = shared("images/hot_dog.jpg") {
         std::fs::copy(photograph, folder.join("photograph.jpg")).unwrap();
