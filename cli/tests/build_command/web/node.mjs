@@ -48,6 +48,13 @@ const results = {
 assert.deepEqual(await model.classify(rgba(a), { top: 100 }), results.a, "alpha is dropped");
 assert.deepEqual([...model.run(new Uint8ClampedArray(b.data))], results.logits);
 
+// Calls of one model that overlap.
+const overlapping = await Promise.all([a, b, rgba(a), b].map((picture) => model.classify(picture, { top: 100 })));
+assert.deepEqual(overlapping[0], results.a);
+assert.deepEqual(overlapping[2], results.a);
+assert.deepEqual(overlapping[1].slice(0, 5), results.b);
+assert.deepEqual(overlapping[3], overlapping[1]);
+
 // A second model has its own memory; the first one's results do not change.
 const other = await load(undefined, { relaxed: false });
 assert.equal(other.info.relaxed, false);

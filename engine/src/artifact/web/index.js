@@ -153,8 +153,10 @@ class Model {
   /** The classes of a picture with the highest scores, the best first. */
   async classify(source, { top = 5 } = {}) {
     if (!Number.isInteger(top) || top < 1) throw new Error(`top must be a positive integer, not ${top}`);
-    const shape = await this.#picture(source);
-    const count = this.#call("web_classify", ...shape, top);
+    this.#alive();
+    const pixels = await read(source);
+    // From here on without interruption: another call may use the same memory.
+    const count = this.#call("web_classify", ...this.#write(pixels), top);
     const { memory, web_classes, web_values } = this.#exports;
     const classes = new Uint32Array(memory.buffer, web_classes(), count);
     const scores = new Float32Array(memory.buffer, web_values(), count);
@@ -166,8 +168,9 @@ class Model {
 
   /** The vector before the classifier, for similarity and transfer learning. */
   async embed(source) {
-    const shape = await this.#picture(source);
-    return this.#values(this.#call("web_embed", ...shape));
+    this.#alive();
+    const pixels = await read(source);
+    return this.#values(this.#call("web_embed", ...this.#write(pixels)));
   }
 
   /** The logits of an image of the network's size: preprocessed floats, or the bytes of pixels. */
@@ -238,12 +241,7 @@ class Model {
     return new Uint8Array(this.#exports.memory.buffer, address, length);
   }
 
-  /** Reads the pixels of a source and writes them to the module; returns width, height and channels. */
-  async #picture(source) {
-    this.#alive();
-    return this.#write(await read(source));
-  }
-
+  /** Writes the pixels of a picture to the module; returns its width, height and channels. */
   #write({ data, width, height }) {
     const channels = data.length / (width * height);
     if (channels !== 3 && channels !== 4) {
