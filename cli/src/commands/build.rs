@@ -46,7 +46,7 @@ pub struct Args {
     /// Also write NAME.c, a program that uses the library
     #[arg(long)]
     example: bool,
-    /// Put the weights into the WebAssembly modules instead of a file of their own
+    /// Put the weights of a web package into its modules instead of a file of their own
     #[arg(long)]
     embed: bool,
     /// Target platform, one of `rustc --print target-list` [default: this machine]
