@@ -18,6 +18,7 @@ chapters! {
     debug_builds "../docs/guide/debug_builds.md"
     threads "../docs/guide/threads.md"
     embedded "../docs/guide/embedded.md"
+    web "../docs/guide/web.md"
     quantization "../docs/guide/quantization.md"
     one_layer "../docs/guide/one_layer.md"
     fusion "../docs/guide/fusion.md"
