@@ -12,12 +12,12 @@ use crate::folder::{LABELS, SPEC, TinyNet, classified, folder};
 const TARGET: &str = "wasm32-unknown-unknown";
 
 /// The compiler of the packages.
-fn rustc() -> PathBuf {
+pub fn rustc() -> PathBuf {
     std::env::var_os("MBVC_WEB_RUSTC").map_or_else(|| "rustc".into(), PathBuf::from)
 }
 
 /// Whether the compiler has a library for WebAssembly and `node` runs; where `MBVC_REQUIRE_WEB` is set, they must.
-fn tools() -> bool {
+pub fn tools() -> bool {
     let output = |program: &Path, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).output().ok().filter(|output| output.status.success());
         output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())

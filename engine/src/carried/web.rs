@@ -241,8 +241,8 @@ fn framed(model: &Model, pixels: &mut [u8], [height, width, channels]: [usize; 3
     if bytes != Some(pixels.len()) || !matches!(channels, 3 | 4) {
         return Err("the pixels do not have the size of the picture".to_owned());
     }
-    let colors = if channels == 4 { without_alpha(pixels) } else { pixels };
-    let picture = rt::Rgb::new(&*colors, [height, width]).map_err(|error| error.to_string())?;
+    let colors: &[u8] = if channels == 4 { without_alpha(pixels) } else { pixels };
+    let picture = rt::Rgb::new(colors, [height, width]).map_err(|error| error.to_string())?;
     Ok(model.frame(&picture))
 }
 
