@@ -21,8 +21,8 @@ use crate::{engine, files, name, outln, ui};
 /// weights, labels and preprocessing; weights are packed at startup for the processor that it runs on. The program
 /// reads binary PPM and PGM, BMP, and raw pixels. The header of a library documents its functions and the linker flags.
 ///
-/// A web package is a folder: two WebAssembly modules (the second one with relaxed SIMD, which is loaded where the
-/// engine has it), weights packed for them, an ES module without dependencies with its types, and a demo page.
+/// A web package is a folder: a WebAssembly module with SIMD, for float networks a second one with relaxed SIMD, which
+/// is loaded where the engine has it, packed weights, an ES module without dependencies, its types, and a demo page.
 ///
 /// The build requires a Rust compiler, but no registry.
 #[derive(clap::Args)]

@@ -1,7 +1,10 @@
 // @network@: an image of @width@x@height@ to @classes@ classes, @precision@, in WebAssembly. Written by mbvc @version@.
 // No dependencies, no `eval`, no threads: it runs in pages, workers, Node, and under a strict content security policy.
 
-/** Modules, the best first; the engine must accept `probe`, a module with one instruction that it needs. */
+/**
+ * Modules, the best first, where `wasm` is not null. The engine must accept `probe`, a module with one instruction of
+ * those that it needs.
+ */
 const MODULES = [
   {
     name: "relaxed",
@@ -9,7 +12,7 @@ const MODULES = [
       0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 15, 1, 13, 0, 65, 1, 253, 15, 65, 2, 253,
       15, 253, 128, 2, 11,
     ],
-    wasm: new URL("./@file@.relaxed.wasm", import.meta.url),
+    wasm: @relaxed_module@,
     weights: @relaxed_weights@,
   },
   {
@@ -17,7 +20,7 @@ const MODULES = [
     probe: [
       0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11,
     ],
-    wasm: new URL("./@file@.wasm", import.meta.url),
+    wasm: @module@,
     weights: @weights@,
   },
 ];
@@ -47,7 +50,7 @@ export async function load(weights, options = {}) {
 /** The first module that the engine accepts. */
 function choose(relaxed) {
   if (typeof WebAssembly !== "object") throw new Error("this engine has no WebAssembly");
-  const accepted = MODULES.filter(({ probe }) => WebAssembly.validate(new Uint8Array(probe)));
+  const accepted = MODULES.filter(({ wasm, probe }) => wasm !== null && WebAssembly.validate(new Uint8Array(probe)));
   const module = accepted.find(({ name }) => relaxed || name === "simd");
   if (module) return module;
   throw new Error("this engine has no SIMD in WebAssembly: it needs Chrome 91, Firefox 89, Safari 16.4, Node 16.4 or newer");

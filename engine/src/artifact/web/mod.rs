@@ -48,13 +48,13 @@ const ENTRY: (&str, &str) = ("web", include_str!("../../carried/web.rs"));
 /// Flags of the modules: one unit of code, without what no function reaches.
 const FLAGS: [&str; 2] = ["-Clto=fat", "-Ccodegen-units=1"];
 
-/// Paths of the files that every package has.
+/// Paths of the files that are known before the build.
 pub fn outputs(artifact: &Artifact<'_>) -> Vec<PathBuf> {
     let (folder, stem) = (artifact.names.package(), &artifact.names.stem);
-    let binaries = [SIMD, RELAXED].map(|variant| format!("{stem}{}.wasm", variant.ending));
+    let binaries = variants(&artifact.compiled.spec.isas).into_iter().map(|variant| variant.module(stem));
     let weights = (!artifact.embed).then(|| SIMD.weights(stem));
     let texts = TEXTS.iter().chain([&MANIFEST]).map(|(name, _)| (*name).to_owned());
-    binaries.into_iter().chain(weights).chain(texts).map(|name| folder.join(name)).collect()
+    binaries.chain(weights).chain(texts).map(|name| folder.join(name)).collect()
 }
 
 /// Compiles a package.
@@ -62,37 +62,57 @@ pub fn outputs(artifact: &Artifact<'_>) -> Vec<PathBuf> {
 /// # Errors
 /// If a module cannot be compiled, or the weights cannot be packed.
 pub fn build(artifact: &Artifact<'_>, compiler: &Compiler) -> Result<Built> {
-    let (cache, stem) = (Cache::open()?, &artifact.names.stem);
-    let [simd, relaxed] = [Part::new(artifact, &SIMD)?, Part::new(artifact, &RELAXED)?];
+    let (cache, stem) = (&Cache::open()?, &artifact.names.stem);
+    let variants = variants(&artifact.compiled.spec.isas);
+    let parts: Vec<_> = variants.iter().map(|variant| Part::new(artifact, variant)).collect::<Result<_>>()?;
     // An optimized module takes seconds, on one core.
-    let modules = std::thread::scope(|scope| {
-        let compilations = [&simd, &relaxed].map(|part| scope.spawn(|| part.compile(&cache, compiler)));
-        compilations.map(|one| one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    let modules: Vec<_> = std::thread::scope(|scope| {
+        let compile = |part| scope.spawn(move || Part::compile(part, cache, compiler));
+        let compilations: Vec<_> = parts.iter().map(compile).collect();
+        compilations
+            .into_iter()
+            .map(|one| one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
     });
-    let mut files = Vec::new();
-    for (variant, module) in [SIMD, RELAXED].iter().zip(modules) {
-        files.push((format!("{stem}{}.wasm", variant.ending), module?));
-    }
     // Kernels with the same layout share a file.
-    let names = match simd.reads_the_weights_of(&relaxed) {
-        true => [SIMD.weights(stem), SIMD.weights(stem)],
-        false => [SIMD.weights(stem), RELAXED.weights(stem)],
-    };
-    let texts = Texts { artifact, weights: (!artifact.embed).then_some(&names) };
-    files.extend(TEXTS.iter().chain([&MANIFEST]).map(|(name, text)| ((*name).to_owned(), texts.fill(text).into())));
-    if !artifact.embed {
-        let [name, other] = names;
-        if other != name {
-            files.push((other, relaxed.weights));
+    let is_shared = parts.windows(2).all(|pair| matches!(pair, [one, other] if one.reads_the_weights_of(other)));
+    let mut files = Vec::new();
+    let mut texts = Texts { artifact, modules: Vec::new() };
+    for ((part, module), at) in parts.into_iter().zip(modules).zip(0..) {
+        let names = ModuleFiles {
+            module: part.variant.module(stem),
+            weights: if is_shared { SIMD.weights(stem) } else { part.variant.weights(stem) },
+        };
+        files.push((names.module.clone(), module?));
+        if !artifact.embed && (at == 0 || !is_shared) {
+            files.push((names.weights.clone(), part.weights));
         }
-        files.push((name, simd.weights));
+        texts.modules.push(names);
     }
+    files.extend(TEXTS.iter().chain([&MANIFEST]).map(|(name, text)| ((*name).to_owned(), texts.fill(text).into())));
     let folder = artifact.names.package();
     let file = |(name, content)| NewFile { path: folder.join::<String>(name), content, executable: false };
     Ok(Built { files: files.into_iter().map(file).collect(), compile: None })
 }
 
+/// The modules of a package: a second one only if it has other kernels.
+fn variants(available: &[Isa]) -> Vec<&'static Variant> {
+    let [simd, relaxed] = [&SIMD, &RELAXED];
+    if simd.isa(available) == relaxed.isa(available) { vec![simd] } else { vec![simd, relaxed] }
+}
+
+/// Names of the files of a module.
+struct ModuleFiles {
+    module: String,
+    weights: String,
+}
+
 impl Variant {
+    /// Name of the module.
+    fn module(&self, stem: &str) -> String {
+        format!("{stem}{}.wasm", self.ending)
+    }
+
     /// Name of its weights file.
     fn weights(&self, stem: &str) -> String {
         format!("{stem}{}.weights", self.ending)
@@ -111,9 +131,7 @@ impl Variant {
 /// Returns those of the instruction sets that the modules of a package have kernels for. A network that is compiled for
 /// a package needs no others.
 pub fn isas(available: &[Isa]) -> Vec<Isa> {
-    let mut isas: Vec<_> = [SIMD, RELAXED].iter().filter_map(|variant| variant.isa(available)).collect();
-    isas.dedup();
-    isas
+    variants(available).into_iter().filter_map(|variant| variant.isa(available)).collect()
 }
 
 /// A module before it is compiled.
@@ -134,7 +152,10 @@ impl<'a> Part<'a> {
         let Artifact { compiled, names, embed, .. } = artifact;
         let program = variant.isa(&compiled.spec.isas);
         let program = program.and_then(|isa| compiled.programs.iter().find(|program| program.isa == isa));
-        let program = program.ok_or_else(|| Error::new("the network has no kernels for WebAssembly"))?;
+        let program = program.ok_or_else(|| {
+            Error::new("the network has no kernels for WebAssembly without relaxed SIMD")
+                .help("add `portable` to --isa")
+        })?;
         // The kernels have no fast inner product.
         let (weights, _) = pack(compiled, program, Numerics::Strict, artifact.weights)?;
         let code = module_of(compiled, std::slice::from_ref(program));
@@ -168,8 +189,8 @@ impl<'a> Part<'a> {
 /// The texts of a package.
 struct Texts<'a> {
     artifact: &'a Artifact<'a>,
-    /// Names of the weights files of the two modules, unless the modules contain them.
-    weights: Option<&'a [String; 2]>,
+    /// Of the module for every engine, and of the one with relaxed SIMD if there is one.
+    modules: Vec<ModuleFiles>,
 }
 
 impl Texts<'_> {
@@ -178,10 +199,17 @@ impl Texts<'_> {
         let spec = &compiled.spec;
         let [height, width] = spec.resolution.map(|side| side.to_string());
         let embedding = compiled.programs.first().map_or(0, |program| program.embedding.len());
-        let [simd, relaxed] = [0, 1].map(|at| match self.weights.and_then(|names| names.get(at)) {
+        // Bundlers find files by this expression.
+        let url = |name: Option<&String>| match name {
             Some(name) => format!("new URL(\"./{name}\", import.meta.url)"),
             None => "null".to_owned(),
-        });
+        };
+        let files = |at: usize| {
+            let names = self.modules.get(at);
+            let weights = names.filter(|_| !self.artifact.embed).map(|names| &names.weights);
+            [url(names.map(|names| &names.module)), url(weights)]
+        };
+        let ([module, weights_file], [relaxed, relaxed_weights]) = (files(0), files(1));
         let facts = [
             ("file", names.stem.as_str()),
             ("network", &spec.name),
@@ -193,8 +221,10 @@ impl Texts<'_> {
             ("embedding", &embedding.to_string()),
             ("precision", spec.precision.word()),
             ("framing", &weights.framing().to_string()),
-            ("weights", &simd),
-            ("relaxed_weights", &relaxed),
+            ("module", &module),
+            ("weights", &weights_file),
+            ("relaxed_module", &relaxed),
+            ("relaxed_weights", &relaxed_weights),
             ("version", env!("CARGO_PKG_VERSION")),
         ];
         fill(template, &facts)
