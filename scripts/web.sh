@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Builds npm packages with WebAssembly and runs them in Node and in Chromium.
+# Builds npm packages with WebAssembly and runs them in Node, Chromium and Firefox.
 #
 # Needs node. Rust's library for WebAssembly is installed by rustup; where that fails, it is compiled from the sources
-# of Debian's compiler (`scripts/install-cross.sh`). Chromium is Debian's, and playwright-core controls it; where they
-# cannot be installed, the test in the browser is skipped.
+# of Debian's compiler (`scripts/install-cross.sh`). The browsers are Debian's, and playwright-core controls Chromium;
+# where they cannot be installed, the tests in browsers are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -29,9 +29,9 @@ sysroot() {
         chmod +x "$folder/rustc"
 }
 
-browser() {
-    if ! [ -x /usr/bin/chromium ]; then
-        DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 install -y -q --no-install-recommends chromium
+browsers() {
+    if ! [ -x /usr/bin/chromium ] || ! [ -x /usr/bin/firefox-esr ]; then
+        DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 install -y -q --no-install-recommends chromium firefox-esr
     fi && npm install --prefix "$folder" --silent --no-audit --no-fund playwright-core@1
 }
 
@@ -39,9 +39,9 @@ if ! rustup target add "$target"; then
     sysroot
     export MBVC_WEB_RUSTC=$folder/rustc
 fi
-if browser; then
-    export MBVC_CHROMIUM=/usr/bin/chromium MBVC_PLAYWRIGHT=$folder/node_modules/playwright-core
+if browsers; then
+    export MBVC_CHROMIUM=/usr/bin/chromium MBVC_PLAYWRIGHT=$folder/node_modules/playwright-core MBVC_FIREFOX=/usr/bin/firefox-esr
 else
-    echo "Chromium or playwright-core cannot be installed: the test in the browser is skipped"
+    echo "Chromium, Firefox or playwright-core cannot be installed: the tests in browsers are skipped"
 fi
 MBVC_REQUIRE_WEB=1 cargo test -p mbvc-cli --test build_command web:: -- --include-ignored

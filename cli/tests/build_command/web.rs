@@ -1,5 +1,7 @@
 //! Web packages: in Node and in a browser they compute what the command does.
 
+mod pages;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
