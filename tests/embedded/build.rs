@@ -21,7 +21,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let isa = target_isa(Precision::F32)?;
     // Every instruction set gives the same bits with fused multiply-adds, and every one without.
     let alike = |host: &Isa| host.has_fma() == isa.has_fma() && host.detect().is_some();
-    let host = Isa::FLOAT.into_iter().rfind(alike).ok_or("the host has no instruction set with fused multiply-adds")?;
+    let host = TinyNet::INFO
+        .isas
+        .iter()
+        .copied()
+        .rfind(alike)
+        .ok_or("the host has no instruction set with fused multiply-adds")?;
 
     let weights = random(TinyNet::INFO.parameters, TinyNet::INFO.conventions)?;
     pack("f32", "TinyNet", isa, &weights)?;

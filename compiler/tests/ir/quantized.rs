@@ -76,7 +76,7 @@ fn no_pass_changes_a_number() {
                 let found = steps(&rewritten(&spec, fusion, None), &bound, rounding, &image(precision));
                 assert!(found == expected, "{precision} {rounding:?} {fusion:?}");
                 // Values in their layouts, at their places in the scratch.
-                for isa in [Isa::Portable, Isa::Neon, Isa::Avx2, Isa::Avx512Vnni] {
+                for isa in [Isa::Portable, Isa::Neon, Isa::Avx2, Isa::Avx512Vnni, Isa::Wasm128] {
                     let found = steps(&scheduled(&spec, fusion, isa), &bound, rounding, &image(precision));
                     assert!(found == expected, "{precision} {rounding:?} {fusion:?} {isa:?}");
                 }
