@@ -132,8 +132,9 @@ fn depthwise(window: Window, rows: usize, output: Tensor, isa: Isa) -> Tile {
     const FEW: usize = 4;
     let [kh, kw] = window.kernel;
     let room = isa.registers().saturating_sub(kh * kw + 2);
-    let shares_rows = window.stride[0] == 1 && rows.is_multiple_of(2) && (room >= 2 * COLUMNS || room < FEW);
-    let rows = if shares_rows { 2 } else { 1 };
-    let cols = if room < FEW { FEW } else { (room / rows).min(COLUMNS) };
+    let loads_weights = room < FEW;
+    let is_roomy = loads_weights || room >= 2 * COLUMNS;
+    let rows = if window.stride[0] == 1 && rows.is_multiple_of(2) && is_roomy { 2 } else { 1 };
+    let cols = if loads_weights { FEW } else { (room / rows).min(COLUMNS) };
     Tile::Depthwise(DepthwiseTile { rows, cols: cols.min(output.shape.width) })
 }

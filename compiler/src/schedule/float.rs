@@ -117,6 +117,7 @@ mod tests {
     fn tiles_fill_the_register_file() {
         assert_eq!(best(Isa::Avx512, 28, 28, 2, 192), (14, 2));
         assert!(best(Isa::Avx512, 1, 1, 63, 1280).1 >= 8, "one pixel needs enough sums to hide the latency");
+        assert_eq!(best(Isa::Wasm128, 28, 28, 8, 192), (4, 2), "V8 spills sums of larger tiles");
         let (mr, nv) = best(Isa::Avx2, 28, 28, 4, 192);
         assert!(mr * nv >= 12, "{mr}x{nv}");
         for isa in Isa::of(Precision::F32).iter().copied() {

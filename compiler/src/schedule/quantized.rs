@@ -211,6 +211,9 @@ mod tests {
             product_tile(vnni, [1, 1], 63, 320, |_| true).1 >= 4,
             "one pixel needs enough sums to hide the latency"
         );
+        let wasm = |form| (Isa::Wasm128, form);
+        assert_eq!(product_tile(wasm(DotForm::Words), [196, 1], 24, 144, |_| true), (3, 2));
+        assert_eq!(quad_tile(wasm(DotForm::CrossedWords), 14, 144, 24, |_| true), (1, 1));
         for isa in Isa::of(Precision::Int8).iter().copied() {
             let forms = [isa.dot_form(), isa.quad_form(), isa.pixel_form()];
             for (form, vectors) in forms.into_iter().flat_map(|form| (1..20).map(move |vectors| (form, vectors))) {

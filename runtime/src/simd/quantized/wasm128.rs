@@ -179,7 +179,7 @@ pub fn dot(quads: Quads, weights: Weights, sums: Sums) -> Sums {
     i32x4_add(sums, i32x4_dot_i16x8(quads[1], weights[1]))
 }
 
-/// The dot product of this module, which compilers do not reorder.
+/// The dot product of this module. In loops of one quad per iteration, compilers add its products in order.
 pub mod in_order {
     pub use super::dot;
 }
