@@ -156,6 +156,7 @@ try {
       isSame: JSON.stringify([info, labels]) === JSON.stringify([model.info, model.labels]),
       lengths: [answers[2].length, answers[3].length, other.info.embedding],
       failed: await fails(pool.classify({ data: new Uint8Array(5), width: 1, height: 1 })),
+      uncloned: await fails(pool.classify({ data: () => {} })),
       again: await pool.classify(blob),
     };
     other.dispose();
@@ -169,9 +170,22 @@ try {
   assert(workers.isSame);
   assert.deepEqual(workers.lengths.slice(0, 2), [2, workers.lengths[2]]);
   assert.match(workers.failed, /expected 3 or 4/);
+  assert.match(workers.uncloned, /could not be cloned/);
   assert.match(workers.late, /pool was closed/);
   assert.match(workers.closed, /pool was closed/);
   assert.deepEqual(complaints, []);
+
+  // A worker that cannot be loaded.
+  const broken = await open("/", /status of 404|Failed to load/);
+  await broken.page.route("**/worker.js", (route) => route.fulfill({ status: 404 }));
+  const lost = await broken.page.evaluate(async () => {
+    const { Pool } = await import("/pool.js");
+    const pool = new Pool(1);
+    const call = () => pool.info().then(() => "no error", (error) => error.message);
+    return [await call(), await call()];
+  });
+  assert.match(lost[0], /worker failed/);
+  assert.match(lost[1], /worker failed/);
 
   // A policy that forbids WebAssembly.
   const forbidden = await open("/forbidden", /Content Security Policy/i);

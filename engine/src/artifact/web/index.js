@@ -159,7 +159,7 @@ class Model {
     this.#alive();
     const pixels = await read(source);
     // From here on without interruption: another call may use the same memory.
-    const count = this.#call("web_classify", ...this.#write(pixels), top);
+    const count = this.#call("web_classify", ...this.#write(pixels), Math.min(top, 2 ** 31));
     const { memory, web_classes, web_values } = this.#exports;
     const classes = new Uint32Array(memory.buffer, web_classes(), count);
     const scores = new Float32Array(memory.buffer, web_values(), count);

@@ -6,6 +6,7 @@ export class Pool {
   #workers;
   #calls = new Map();
   #next = 0;
+  #reason = "the pool was closed";
 
   /** `size` is the number of workers; each has its own copy of the weights. */
   constructor(size = Math.min(4, navigator.hardwareConcurrency ?? 1)) {
@@ -13,7 +14,7 @@ export class Pool {
       const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
       const state = { worker, pending: 0 };
       worker.addEventListener("message", ({ data }) => this.#answer(state, data));
-      worker.addEventListener("error", ({ message }) => this.#fail(state, message ?? "it cannot be loaded"));
+      worker.addEventListener("error", ({ message }) => this.#lose(state, `the worker failed: ${message ?? "it cannot be loaded"}`));
       return state;
     });
   }
@@ -35,25 +36,22 @@ export class Pool {
 
   /** Stops the workers. Calls that have no answer yet fail. */
   close() {
-    this.#workers.forEach((state) => {
+    for (const state of [...this.#workers]) {
       state.worker.terminate();
-      this.#fail(state, "the pool was closed");
-    });
-    this.#workers = [];
+      this.#lose(state, "the pool was closed");
+    }
   }
 
   async #call(method, source, ...more) {
     // Elements of the page cannot be sent to a worker; a bitmap is moved there without a copy.
     const isElement = typeof Element === "function" && source instanceof Element;
     const sent = isElement ? await createImageBitmap(source) : source;
-    if (this.#workers.length === 0) throw new Error("the pool was closed");
+    if (this.#workers.length === 0) throw new Error(this.#reason);
     const state = this.#workers.reduce((one, other) => (other.pending < one.pending ? other : one));
     const id = this.#next++;
+    state.worker.postMessage({ id, method, given: [sent, ...more] }, isElement ? [sent] : []);
     state.pending++;
-    return new Promise((resolve, reject) => {
-      this.#calls.set(id, { resolve, reject, state });
-      state.worker.postMessage({ id, method, given: [sent, ...more] }, isElement ? [sent] : []);
-    });
+    return new Promise((resolve, reject) => this.#calls.set(id, { resolve, reject, state }));
   }
 
   #answer(state, { id, result, error }) {
@@ -65,11 +63,14 @@ export class Pool {
     else call.reject(new Error(error));
   }
 
-  #fail(failed, reason) {
+  /** Removes a worker, whose calls fail. */
+  #lose(lost, reason) {
+    this.#reason = reason;
+    this.#workers = this.#workers.filter((state) => state !== lost);
     for (const [id, { reject, state }] of this.#calls) {
-      if (state !== failed) continue;
+      if (state !== lost) continue;
       this.#calls.delete(id);
-      reject(new Error(`the worker failed: ${reason}`));
+      reject(new Error(reason));
     }
   }
 }
