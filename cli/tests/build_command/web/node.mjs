@@ -103,6 +103,12 @@ await writeFile(join(data, "cut.wasm"), (await readFile(wasm)).subarray(0, 1000)
 await fails(load(undefined, { wasm: join(data, "cut.wasm") }), /WebAssembly module is damaged/);
 await load(undefined, { wasm: pathToFileURL(wasm), relaxed: false });
 
+// An engine without SIMD.
+const { validate } = WebAssembly;
+WebAssembly.validate = () => false;
+await fails(load(), /no SIMD in WebAssembly: it needs Chrome/);
+WebAssembly.validate = validate;
+
 // Steps.
 const steps = model.profile({ runs: 3 });
 assert.deepEqual([steps[0].name, steps.at(-1).name], ["stem+block1", "classifier"]);
