@@ -248,11 +248,22 @@ fn framed(model: &Model, pixels: &mut [u8], [height, width, channels]: [usize; 3
 
 /// Moves red, green and blue of every pixel to the start, and returns them.
 fn without_alpha(pixels: &mut [u8]) -> &[u8] {
+    /// Pixels that are moved at once, as three words.
+    const BLOCK: usize = 4;
     let count = pixels.len() / 4;
-    for at in 0..count {
+    let whole = count - count % BLOCK;
+    for at in (0..whole).step_by(BLOCK) {
+        let mut block = [[0; 4]; BLOCK];
+        block.as_flattened_mut().copy_from_slice(&pixels[at * 4..(at + BLOCK) * 4]);
+        let [first, second, third, fourth] = block.map(u32::from_le_bytes);
+        let colors =
+            [first & 0xff_ffff | second << 24, second >> 8 & 0xffff | third << 16, third >> 16 & 0xff | fourth << 8];
+        pixels[at * 3..(at + BLOCK) * 3].copy_from_slice(colors.map(u32::to_le_bytes).as_flattened());
+    }
+    for at in whole..count {
         pixels.copy_within(at * 4..at * 4 + 3, at * 3);
     }
-    pixels.get(..count * 3).unwrap_or_default()
+    &pixels[..count * 3]
 }
 
 /// Keeps the output of the head.
@@ -324,4 +335,59 @@ fn now() -> f64 {
 fn now() -> f64 {
     static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
     START.elapsed().as_secs_f64() * 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alpha_is_dropped_in_place() {
+        for count in [0, 1, 15, 16, 17, 40, 100] {
+            let mut pixels: Vec<u8> = (0..count * 4).map(|at| (at * at % 251) as u8).collect();
+            let expected: Vec<u8> = pixels.as_chunks::<4>().0.iter().flat_map(|pixel| pixel[..3].to_vec()).collect();
+            assert_eq!(without_alpha(&mut pixels), expected, "{count} pixels");
+        }
+    }
+
+    /// The functions in the order in which `index.js` calls them.
+    #[test]
+    fn a_model_is_built_and_called() {
+        let text = || STATE.with_borrow(|state| state.text.clone());
+        assert_eq!((web_open(), text()), (FAILED, "no weights were written".to_owned()));
+        assert_eq!((web_run(), text()), (FAILED, "the model is not open".to_owned()));
+        assert_ne!(web_weights(100), 0);
+        assert_eq!(web_open(), FAILED);
+        assert!(text().contains("not packed weights"), "{}", text());
+
+        let container = rt::Weights::from_static(super::super::weights::bytes()).unwrap();
+        let isa = rt::Isa::Portable;
+        let bytes = Generated::packed_bytes_for(&container.container(), isa).unwrap();
+        assert_ne!(web_weights(bytes), 0);
+        STATE.with_borrow_mut(|state| {
+            Generated::pack(&container.container(), isa, state.weights.as_mut().unwrap()).unwrap();
+        });
+        assert_eq!(web_open(), 0, "{}", text());
+        assert!(web_describe() >= 4 && text().starts_with("portable\n"), "{}", text());
+
+        let model = Generated::with_isa(&container, isa).unwrap();
+        let [height, width, _] = Generated::INPUT;
+        let values = || STATE.with_borrow(|state| state.values.clone());
+        let count = width * height * 4;
+        assert_ne!(web_pixels(count), 0);
+        STATE.with_borrow_mut(|state| state.pixels.iter_mut().zip(0..).for_each(|(to, at)| *to = (at % 241) as u8));
+        let picture = STATE.with_borrow(|state| state.pixels.clone());
+        let colors: Vec<u8> = picture.as_chunks::<4>().0.iter().flat_map(|pixel| pixel[..3].to_vec()).collect();
+        let framed = model.frame(&rt::Rgb::new(colors, [height, width]).unwrap()).unwrap();
+        assert_eq!(web_embed(width, height, 4) as usize, Generated::EMBEDDING);
+        assert_eq!(values(), model.embed_pixels(&mut Generated::scratch(), &framed));
+        STATE.with_borrow_mut(|state| state.pixels.copy_from_slice(&picture));
+        assert_eq!(web_profile(width, height, 4) as usize, Generated::STEPS.len());
+        for (width, height, channels) in
+            [(width, height, 3), (0, height, 4), (usize::MAX, usize::MAX, 4), (count, 1, 1)]
+        {
+            assert_eq!(web_classify(width, height, channels, 5), FAILED);
+        }
+        assert_eq!((web_run_pixels(), web_pixels(usize::MAX)), (FAILED, 0));
+    }
 }
