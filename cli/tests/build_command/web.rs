@@ -129,7 +129,7 @@ fn packages_compute_what_the_command_does() {
 }
 
 #[test]
-#[ignore = "imports, and compiles six modules"]
+#[ignore = "imports, and compiles two packages"]
 fn other_packages_compute_what_the_command_does() {
     const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../import/tests/fixtures/qdq_channels.onnx");
     if !tools() {
