@@ -39,7 +39,7 @@ wasm() {
     export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS=${2:+-C target-feature=+$2}
     build wasm32-unknown-unknown --example wasm
     echo "WebAssembly, $1:"
-    # Relaxed SIMD is part of WebAssembly 3.0; node 20 has it behind a flag, which later versions do not know.
+    # Relaxed SIMD is part of WebAssembly 3.0; node 20 needs a flag that later versions reject.
     local flags=()
     if node --v8-options | grep -q experimental-wasm-relaxed-simd; then
         flags=(--experimental-wasm-relaxed-simd)

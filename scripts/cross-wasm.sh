@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs tests in WebAssembly under node, as WASI programs: `scripts/cross-wasm.sh [ARGUMENTS OF cargo test]`, by default
-# the vocabularies of the runtime with each feature, and networks against the interpreter.
+# the SIMD modules of the runtime with each feature, and networks against the interpreter.
 #
 # Needs node and the standard library of wasm32-wasip1 (`rustup target add wasm32-wasip1`). Without the library it runs
 # nothing: Debian has none for its rustc.
@@ -14,7 +14,7 @@ if ! [ -d "$(rustc --print target-libdir --target $target)" ]; then
 fi
 
 runner="node --no-warnings"
-# Relaxed SIMD is part of WebAssembly 3.0; node 20 has it behind a flag, which later versions do not know.
+# Relaxed SIMD is part of WebAssembly 3.0; node 20 needs a flag that later versions reject.
 if node --v8-options | grep -q experimental-wasm-relaxed-simd; then
     runner+=" --experimental-wasm-relaxed-simd"
 fi

@@ -16,7 +16,7 @@ fi
 mkdir -p "$folder/samples"
 cp docs/web/* "$folder"
 cp demo/samples/* "$folder/samples"
-# Names of the samples, which a page cannot list.
+# A page cannot list a folder.
 python3 - "$folder/samples" <<'PY'
 import json, pathlib, sys
 folder = pathlib.Path(sys.argv[1])

@@ -6,7 +6,7 @@
     python3 benches/peers/run.py --precision int8      the quantized networks (or uint8), or those in bf16
     python3 benches/peers/run.py --grid                25 widths and sizes against LiteRT; also with --precision int8
     python3 benches/peers/run.py --throughput          images per second from JPEG files, on all processors
-    python3 benches/peers/run.py --web                 WebAssembly, against the engines of pages, in Node and Chromium
+    python3 benches/peers/run.py --web                 WebAssembly, against other browser engines, in Node and Chromium
     python3 benches/peers/run.py --update-docs         also writes the tables of docs/benchmarks.md and draws the charts
     python3 benches/peers/run.py --redraw              only draws the charts, from the tables of docs/benchmarks.md
 

@@ -1,4 +1,4 @@
-"""Milliseconds per image in WebAssembly: mbvc and the engines that pages use, in Node and in Chromium."""
+"""Milliseconds per image in WebAssembly: mbvc and other browser engines, in Node and in Chromium."""
 import gzip
 import json
 import re
@@ -47,7 +47,7 @@ def build(args) -> None:
 def environments() -> list[list[str]]:
     """Arguments that start Node, and the path of a browser."""
     version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
-    # An option of the engine until version 21.
+    # Behind a flag before version 21.
     option = ["--experimental-wasm-relaxed-simd"] if int(re.match(r"v(\d+)", version)[1]) < 21 else []
     found = [[["node", *option], []], [["npx", "--yes", "node@latest"], []]]
     if Path(CHROMIUM).exists():
@@ -65,7 +65,7 @@ def measure(args) -> list[dict]:
             step(f"{' '.join(program)} {' '.join(browser)} {precision}")
             command = [*program, HERE / "run.mjs", FILES, precision, str(args.runs), *browser]
             done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
-            # Other engines print as well.
+            # Other engines also write to the standard output.
             result = json.loads(done.stdout.splitlines()[-1])
             rows += rows_of(result, precision)
     return rows
@@ -90,7 +90,7 @@ def rows_of(result: dict, precision: str) -> list[dict]:
 
 
 def code() -> list[str]:
-    """A row for each engine: bytes of its code, and as gzip sends them."""
+    """One row for each engine: code size, plain and compressed."""
     ours = {
         f"mbvc {name}, {title}": [FILES / f"mbvc-{precision}/mbvc-{precision}{suffix}.wasm", FILES / f"mbvc-{precision}/index.js"]
         for precision, title in PRECISIONS.items()

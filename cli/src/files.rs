@@ -82,16 +82,16 @@ pub fn check_output(path: &Path, force: bool, inputs: &[&Path]) -> Result {
 /// Checks that a folder for several new files is absent or empty, unless `force` is set.
 ///
 /// # Errors
-/// If it is not empty or not a folder, or its own folder does not exist.
+/// If `folder` is not empty or not a folder, or its parent does not exist.
 pub fn check_folder(folder: &Path, force: bool) -> Result {
     let shown = folder.display();
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
     if parent.is_some_and(|parent| !parent.is_dir()) {
-        return Err(CliError::new(format!("cannot write {shown}: its folder does not exist"))
+        return Err(CliError::new(format!("cannot write {shown}: the parent folder does not exist"))
             .help("create the folder, or choose another name"));
     }
     if folder.symlink_metadata().is_ok() && !folder.is_dir() {
-        return Err(CliError::new(format!("cannot write {shown}: it is not a folder")).help("choose another name"));
+        return Err(CliError::new(format!("cannot write {shown}: not a folder")).help("choose another name"));
     }
     check_vacant(folder, force)
 }
@@ -99,17 +99,17 @@ pub fn check_folder(folder: &Path, force: bool) -> Result {
 /// Checks that a folder has no files, unless `force` is set.
 ///
 /// # Errors
-/// If it has.
+/// If the folder is not empty.
 pub fn check_vacant(folder: &Path, force: bool) -> Result {
     let occupied = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
     if occupied && !force {
         return Err(CliError::new(format!("{} is not empty", folder.display()))
-            .help("name another folder, or write over its files with --force"));
+            .help("choose another folder, or overwrite its files with --force"));
     }
     Ok(())
 }
 
-/// As [`write_all`], for files in `folder`, which is created if it is absent.
+/// Like [`write_all`], for files in `folder`, but creates `folder` if it is absent.
 ///
 /// # Errors
 /// If the folder or one of the files cannot be written.
@@ -120,7 +120,7 @@ pub fn write_folder(folder: &Path, files: &[NewFile], force: bool) -> Result {
     }
     write_all(files, force).inspect_err(|_| {
         if created {
-            // Only if it is empty: all files are complete or none is.
+            // Fails unless the folder is empty; `write_all` writes all files or none.
             let _ = std::fs::remove_dir(folder);
         }
     })

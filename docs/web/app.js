@@ -25,7 +25,7 @@ async function start() {
       for (const update of updates) await update(source, live);
       problem("");
     } catch (cause) {
-      problem(`The picture cannot be classified: ${cause.message}`);
+      problem(`Cannot classify the picture: ${cause.message}`);
     }
   }, problem);
   const [first] = await Promise.all([samples(picture.show, problem), steps(model, problem)]);
@@ -33,6 +33,6 @@ async function start() {
 }
 
 start().catch((cause) => {
-  element("network").textContent = "The network is not loaded.";
+  element("network").textContent = "The network could not be loaded.";
   problem(cause.message);
 });

@@ -2,7 +2,7 @@
 import { bar, element, milliseconds, percent } from "./dom.js";
 
 const SHOWN = 5;
-/** Times that the median is taken of. */
+/** Number of times in the median. */
 const TIMES = 30;
 
 /** Runs of a still picture, whose median is shown; the first ones are slower. */
@@ -27,7 +27,7 @@ export function classes(model) {
     const name = ({ index, label }) => label ?? `class ${index}`;
     element("classes").replaceChildren(...best.map((one) => bar(name(one), percent(one.score), one.score)));
     const median = times.toSorted((a, b) => a - b)[times.length >> 1];
-    element("speed").textContent = `${milliseconds(median)} a picture, with reading its pixels and scaling it.`;
+    element("speed").textContent = `${milliseconds(median)} per picture, including reading the pixels and resizing.`;
     speak(name(best[0]), best[0].score, live);
   };
 

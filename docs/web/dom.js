@@ -13,7 +13,7 @@ export function create(name, properties = {}, ...children) {
 /** A row of a bar chart: a name, a value as text, and a bar of `share`, which is 0 to 1. */
 export function bar(name, text, share) {
   const meter = create("meter", { min: 0, max: 1, value: share });
-  meter.setAttribute("aria-hidden", "true"); // The text says the same.
+  meter.setAttribute("aria-hidden", "true"); // The text has the same value.
   return create("li", {}, create("span", { textContent: name, title: name }), create("b", { textContent: text }), meter);
 }
 

@@ -6,7 +6,7 @@ const NAMES = ["Class A", "Class B", "Class C"];
 /** Milliseconds between two examples while a button is held down. */
 const PERIOD = 100;
 
-/** Returns what is to be called with each picture. `onProblem(text)` is called if an example cannot be read. */
+/** Returns a function to call with each picture. `onProblem(text)` is called if an example cannot be read. */
 export function lessons(model, onProblem) {
   let centroids = new Centroids(NAMES.length);
   /** The last picture. */
@@ -42,7 +42,7 @@ export function lessons(model, onProblem) {
     try {
       centroids.add(at, await model.embed(picture));
     } catch (cause) {
-      onProblem(`The example cannot be read: ${cause.message}`);
+      onProblem(`Cannot add the example: ${cause.message}`);
       return;
     }
     const count = centroids.counts[at];
@@ -70,7 +70,7 @@ export function lessons(model, onProblem) {
   };
 }
 
-/** Calls `action` when a button is pressed, and again and again while the pointer holds it down. */
+/** Calls `action` when a button is pressed, and repeatedly while it is held down. */
 function whileHeld(button, action) {
   let timer = null;
   const release = () => {

@@ -11,7 +11,7 @@ const camera = element("camera");
 export function watch(onPicture, onProblem) {
   /** The stream of the camera, if it runs. */
   let stream = null;
-  /** Counts what was shown, so that late results of an earlier picture are not. */
+  /** Incremented for each picture, so that late results of an earlier one are discarded. */
   let shown = 0;
 
   async function show(blob, name) {
@@ -37,10 +37,10 @@ export function watch(onPicture, onProblem) {
     const mine = ++shown;
     let opened;
     try {
-      if (!navigator.mediaDevices) throw new Error("cameras need a page from https or localhost");
+      if (!navigator.mediaDevices) throw new Error("it requires HTTPS or localhost");
       opened = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 640 } } });
     } catch (cause) {
-      onProblem(`The camera cannot be used: ${cause.message}`);
+      onProblem(`Cannot use the camera: ${cause.message}`);
       return;
     }
     if (mine !== shown) {
@@ -98,7 +98,7 @@ export function watch(onPicture, onProblem) {
   return { show };
 }
 
-/** Lists the samples, of which `onChosen(blob, name)` gets the chosen one. */
+/** Lists the samples, and calls `onChosen(blob, name)` with the selected one. Returns a function that selects the first. */
 export async function samples(onChosen, onProblem) {
   const fetched = async (path) => {
     const response = await fetch(path);
@@ -110,16 +110,17 @@ export async function samples(onChosen, onProblem) {
     try {
       await onChosen(await (await fetched(`samples/${file}`)).blob(), name);
     } catch (cause) {
-      onProblem(`The sample cannot be loaded: ${cause.message}`);
+      onProblem(`Cannot load the sample: ${cause.message}`);
     }
   };
+  const nameOf = (file) => file.replace(/\.\w+$/, "").replaceAll("-", " ");
   const rows = files.map((file) => {
-    const name = file.replace(/\.\w+$/, "").replaceAll("-", " ");
+    const name = nameOf(file);
     const picture = create("img", { src: `samples/${file}`, alt: name, width: 64, height: 64 });
     const button = create("button", { type: "button", title: name }, picture);
     button.addEventListener("click", () => choose(file, name));
     return create("li", {}, button);
   });
   element("samples").append(...rows);
-  return () => choose(files[0], "first sample");
+  return () => choose(files[0], nameOf(files[0]));
 }

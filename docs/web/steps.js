@@ -1,7 +1,7 @@
 // The time of each step of the network, in a list and in the picture of the network.
 import { bar, element, milliseconds, percent } from "./dom.js";
 
-/** Clocks of browsers are coarse: the more calls, the more exact the mean. */
+/** Browser clocks are coarse, so the mean is taken over many calls. */
 const MEASURED_MS = 500;
 const MOST_RUNS = 2000;
 const SVG = "http://www.w3.org/2000/svg";
@@ -15,7 +15,7 @@ export async function steps(model, onProblem) {
       const runs = Math.max(10, Math.min(MOST_RUNS, Math.round(MEASURED_MS / trial)));
       show(model.profile({ runs }), runs);
     } catch (cause) {
-      onProblem(`The steps cannot be measured: ${cause.message}`);
+      onProblem(`Cannot measure the steps: ${cause.message}`);
     }
   });
 

@@ -1,4 +1,4 @@
-// The engines of a comparison. The same code runs in Node and in a page; `host` says where their files are:
+// The engines of a comparison. The same code runs in Node and in a page; `host` resolves paths:
 // `host.url(path)` is an address below the folder of files, `host.module(path)` imports a module from it, and
 // `host.tfjs()` and `host.onnxruntime()` return these packages.
 
@@ -44,7 +44,7 @@ async function mbvc(host, precision, relaxed) {
   return async () => model.run(image);
 }
 
-/** LiteRT.js has one library for each page; a query in the address makes another one of it. */
+/** LiteRT.js is one library for each page; a query string makes the page load a second copy. */
 async function litert(host, path, script, quantized) {
   const { loadLiteRt, loadAndCompile, Tensor } = await host.module(`npm/@litertjs/core/dist/index.js?${script}`);
   await loadLiteRt(host.url(`npm/@litertjs/core/wasm/${script}`));

@@ -1,4 +1,4 @@
-// Measures engines that take turns, call by call.
+// Measures engines with interleaved calls.
 import { contenders } from "./contenders.js";
 
 /** Returns a row for each engine: its name, the milliseconds that it took to load and of each call, and its best class. */
@@ -14,7 +14,7 @@ export async function measure(host, precision, runs) {
     }
   }
   const running = rows.filter(({ error }) => error === undefined);
-  // The first calls are compiled by the engine's baseline compiler.
+  // The first calls run baseline-compiled code.
   for (const { run } of running) for (let call = 0; call < 10; call++) await run();
   for (let call = 0; call < runs; call++) {
     for (const row of running) {

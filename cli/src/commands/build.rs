@@ -15,14 +15,15 @@ use crate::options::{ForceArgs, FusionArg, IsaArg, KindArg, NumericsArg, SpecArg
 use crate::ui::{ACCENT, Bytes, DIM, GOOD, plural};
 use crate::{engine, files, name, outln, ui};
 
-/// Build a program that classifies images, a C library, or a web package, with weights
+/// Build a program, C library or web package that contains a network and its weights
 ///
 /// A program or library requires no other file. It contains the network for every instruction set of the target architecture, the
 /// weights, labels and preprocessing; weights are packed at startup for the processor that it runs on. The program
 /// reads binary PPM and PGM, BMP, and raw pixels. The header of a library documents its functions and the linker flags.
 ///
-/// A web package is a folder: a WebAssembly module with SIMD, for float networks a second one with relaxed SIMD, which
-/// is loaded where the engine has it, packed weights, an ES module without dependencies, its types, and a demo page.
+/// A web package is a folder that contains a WebAssembly module with SIMD, packed weights, an ES module without
+/// dependencies and its types, and a demo page. For float networks it also contains a module with relaxed SIMD, which is
+/// loaded where the engine supports it.
 ///
 /// The build requires a Rust compiler, but no registry.
 #[derive(clap::Args)]
@@ -46,10 +47,10 @@ pub struct Args {
     /// Also write NAME.c, a program that uses the library
     #[arg(long)]
     example: bool,
-    /// Put the weights of a web package into its modules instead of a file of their own
+    /// Embed the weights of a web package in its modules instead of writing a separate file
     #[arg(long)]
     embed: bool,
-    /// Target platform, one of `rustc --print target-list` [default: this machine]
+    /// Target platform, one of `rustc --print target-list` [default: this machine; wasm32-unknown-unknown for --kind web]
     #[arg(long, value_name = "TRIPLE")]
     target: Option<String>,
     /// Linker; for another platform usually its C compiler
@@ -244,7 +245,7 @@ fn show(report: &Report<'_>, built: &Built) {
         let folder = report.files.first().and_then(|file| Path::new(&file.path).parent()).unwrap_or(Path::new(""));
         let here = if folder.components().count() == 1 { "./" } else { "" };
         let folder = folder.display();
-        outln!("\nAdd it to an application, or look at its demo page:");
+        outln!("\nAdd it to an application, or open its demo page:");
         outln!("  {ACCENT}npm install {here}{folder}{ACCENT:#}");
         outln!("  {ACCENT}npx serve {folder}{ACCENT:#}, then open demo.html");
         return;

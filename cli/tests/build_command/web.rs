@@ -173,8 +173,8 @@ fn invalid_packages_are_rejected() {
     let said = fails(&["--kind", "web", "--threads", "2", "-o", "net"]);
     assert!(said.contains("one thread") && said.contains("pool.js"), "{said}");
     let said = fails(&["--kind", "web", "-o", "Net"]);
-    assert!(said.contains("`Net` is not the name of an npm package"), "{said}");
-    assert!(fails(&["--kind", "web", "-o", "no/such/net"]).contains("its folder does not exist"));
+    assert!(said.contains("`Net` is not a valid npm package name"), "{said}");
+    assert!(fails(&["--kind", "web", "-o", "no/such/net"]).contains("the parent folder does not exist"));
     assert!(!folder.join("net").exists());
 }
 

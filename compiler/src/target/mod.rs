@@ -22,7 +22,8 @@ pub trait IsaFacts: Copy {
     /// Returns the floats per vector.
     fn lanes(self) -> usize;
 
-    /// Returns the number of architectural vector registers, or those that a WebAssembly engine can allocate.
+    /// Returns the number of architectural vector registers, or, for WebAssembly, the number that an engine allocates
+    /// without spilling.
     fn registers(self) -> usize;
 
     /// Returns how kernels read the activations of a matrix product.
@@ -78,7 +79,7 @@ impl IsaFacts for Isa {
 
     fn registers(self) -> usize {
         match self {
-            // Of the sixteen or more of the processor. V8 spills in loops with more live vectors.
+            // The processor has 16 or more, but V8 spills in loops with more live vectors than this.
             Self::Wasm128 | Self::Wasm128Relaxed => 13,
             Self::Portable | Self::Avx2 | Self::AvxVnni => 16,
             Self::Neon | Self::NeonDot | Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 => 32,

@@ -140,8 +140,9 @@ fn check_package(stem: &str) -> Result {
     if first && stem.len() <= LENGTH && stem.chars().all(letters) && stem != "node_modules" {
         return Ok(());
     }
-    Err(Error::new(format!("`{stem}` is not the name of an npm package"))
-        .help("expected lower-case ASCII letters, digits, `_`, `.` and `-`, starting with a letter or digit"))
+    Err(Error::new(format!("`{stem}` is not a valid npm package name")).help(
+        "expected at most 214 lowercase ASCII letters, digits, `_`, `.` and `-`, starting with a letter or digit",
+    ))
 }
 
 /// A C identifier: other characters become `_`, and `n` is prepended to a leading digit or `_`.
@@ -183,7 +184,7 @@ mod tests {
         assert!(Names::new(Path::new("a b.so"), Kind::Program).is_ok());
         for output in ["Cat", "-cat", ".cat", "a b", "node_modules"] {
             let error = format!("{:?}", Names::new(Path::new(output), Kind::Web).unwrap_err());
-            assert!(error.contains("not the name of an npm package"), "{error}");
+            assert!(error.contains("not a valid npm package name"), "{error}");
         }
         assert_eq!(Names::new(Path::new("x/cat-net"), Kind::Web).unwrap().package(), Path::new("x/cat-net"));
     }

@@ -2,7 +2,7 @@
 //!
 //! An instance of the module is one model. Numbers cross the boundary as arguments and results. Pictures, vectors and
 //! texts are in the memory of the module, where JavaScript writes and reads them between the calls. A function that
-//! fails returns a negative number; the reason is then the text.
+//! fails returns a negative number; [`web_text`] then returns the reason.
 
 use std::cell::RefCell;
 
@@ -26,7 +26,7 @@ struct State {
     image: Vec<f32>,
     /// Pixels of an image or of a picture of any size.
     pixels: Vec<u8>,
-    /// Numbers of the classes with the highest scores.
+    /// Indices of the classes with the highest scores.
     classes: Vec<u32>,
     /// Scores of these classes, logits, the pooled vector, or milliseconds.
     values: Vec<f32>,
@@ -51,7 +51,7 @@ fn call(run: impl FnOnce(&mut State) -> Result<usize, Reason>) -> i32 {
     })
 }
 
-/// Makes `values` that long, without zeroing what it has. Returns `false` if the memory is exhausted.
+/// Resizes `values` to `length` elements; existing elements keep their values. Returns `false` if the memory is exhausted.
 fn resize<T: Clone + Default>(values: &mut Vec<T>, length: usize) -> bool {
     let more = length.saturating_sub(values.len());
     let fits = values.try_reserve_exact(more).is_ok();
@@ -129,7 +129,7 @@ pub extern "C" fn web_run() -> i32 {
     })
 }
 
-/// Runs the network on pixels of its own size. The values are the logits.
+/// Runs the network on pixels of its input size. The values are the logits.
 #[unsafe(no_mangle)]
 pub extern "C" fn web_run_pixels() -> i32 {
     call(|state| {
@@ -198,7 +198,7 @@ pub extern "C" fn web_text() -> usize {
     STATE.with_borrow(|state| address(state.text.as_bytes()))
 }
 
-/// Returns the bytes of the text.
+/// Returns the length of the text in bytes.
 #[unsafe(no_mangle)]
 pub extern "C" fn web_text_bytes() -> usize {
     STATE.with_borrow(|state| state.text.len())
@@ -235,7 +235,7 @@ fn copy(to: &mut Vec<f32>, from: &[f32]) -> usize {
     from.len()
 }
 
-/// Crops and resizes a picture of the shape `[height, width, channels]`. Of four channels the last one is dropped.
+/// Crops and resizes a picture of the shape `[height, width, channels]`. A fourth channel is dropped.
 fn framed(model: &Model, pixels: &mut [u8], [height, width, channels]: [usize; 3]) -> Result<Vec<u8>, Reason> {
     let bytes = height.checked_mul(width).and_then(|count| count.checked_mul(channels));
     if bytes != Some(pixels.len()) || !matches!(channels, 3 | 4) {
@@ -266,13 +266,13 @@ fn without_alpha(pixels: &mut [u8]) -> &[u8] {
     &pixels[..count * 3]
 }
 
-/// Keeps the output of the head.
+/// Copies the pooled vector.
 struct Pooled<'a> {
     model: &'a Model,
     vector: &'a mut Vec<f32>,
 }
 
-/// Index of the step whose output is the pooled vector.
+/// Returns whether the output of a step is the pooled vector.
 fn is_head(step: usize) -> bool {
     Generated::STEPS.get(step).is_some_and(|step| step.name.split('+').any(|part| part == "head"))
 }
@@ -320,7 +320,7 @@ impl rt::Observer for Clock<'_> {
     }
 }
 
-/// Milliseconds since some time.
+/// Milliseconds since an arbitrary origin.
 #[cfg(target_arch = "wasm32")]
 fn now() -> f64 {
     #[link(wasm_import_module = "mbvc")]

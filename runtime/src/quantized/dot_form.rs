@@ -17,7 +17,7 @@ pub enum DotForm {
     SignedPairs,
     /// As 16-bit numbers, even and odd ones separately: `[lane][w0, w2]`, then `[lane][w1, w3]`.
     Words,
-    /// As 16-bit numbers for the fast inner product, with the two of a pair exchanged: `[lane][w1, w3]`, then
+    /// As 16-bit numbers for the fast inner product, with the two weights of each pair swapped: `[lane][w1, w3]`, then
     /// `[lane][w0, w2]`. `x0 * w0 + x1 * w1` is `(x0 + w1) * (x1 + w0)` without `x0 * x1`, which all output
     /// channels of a pixel share, and without `w0 * w1`, which is part of the bias.
     CrossedWords,

@@ -135,7 +135,7 @@ try {
     broken: /cannot decode the picture/,
     closed: /it is closed, or not loaded/,
     foreign: /from another origin/,
-    element: /no picture: expected/,
+    element: /unsupported picture: expected/,
     plain: /no error/,
   })) {
     assert.match(said[name], message, name);

@@ -25,7 +25,7 @@ async function show(blob) {
   await picture.decode().catch(() => {}); // `classify` reports it
   const begin = performance.now();
   const best = await model.classify(blob);
-  time.textContent = `${(performance.now() - begin).toFixed(1)} ms with decoding and scaling`;
+  time.textContent = `${(performance.now() - begin).toFixed(1)} ms, including decoding and resizing`;
   guesses.replaceChildren(...best.map(row));
 }
 

@@ -1,4 +1,4 @@
-//! npm packages: two WebAssembly modules, packed weights, and JavaScript that loads them.
+//! npm packages: one or two WebAssembly modules, packed weights, and JavaScript that loads them.
 
 use std::path::{Path, PathBuf};
 
@@ -39,13 +39,13 @@ const TEXTS: [(&str, &str); 8] = [
     ("demo.js", include_str!("demo.js")),
     ("README.md", include_str!("README.md")),
 ];
-/// Not in the list, because its template is no valid JSON.
+/// Separate from `TEXTS`, because the template is not valid JSON.
 const MANIFEST: (&str, &str) = ("package.json", include_str!("package.json"));
 
 /// Module of the crate.
 const ENTRY: (&str, &str) = ("web", include_str!("../../carried/web.rs"));
 
-/// Flags of the modules: one unit of code, without what no function reaches.
+/// Flags of the modules: a single codegen unit with link-time optimization, so that unreachable code is removed.
 const FLAGS: [&str; 2] = ["-Clto=fat", "-Ccodegen-units=1"];
 
 /// Paths of the files that are known before the build.
@@ -128,7 +128,7 @@ impl Variant {
     }
 }
 
-/// Returns those of the instruction sets that the modules of a package have kernels for. A network that is compiled for
+/// Returns the subset of `available` that the modules of a package have kernels for. A network that is compiled for
 /// a package needs no others.
 pub fn isas(available: &[Isa]) -> Vec<Isa> {
     variants(available).into_iter().filter_map(|variant| variant.isa(available)).collect()
@@ -163,7 +163,7 @@ impl<'a> Part<'a> {
         Ok(Self { variant, name: &names.prefix, quantized, embed: *embed, code, weights })
     }
 
-    /// Whether both modules read either file: the files differ only in their instruction set and the checksum.
+    /// Whether both modules can share one weights file: the files differ only in their instruction set and the checksum.
     fn reads_the_weights_of(&self, other: &Self) -> bool {
         let [one, two] = [&self.weights, &other.weights];
         let identity = |file: &[u8]| PackedHeader::parse(file).map(|header| header.identity);

@@ -1,4 +1,4 @@
-// A worker with a model of its own. `pool.js` starts it; it answers `{ id, method, arguments }` with
+// A worker that holds one model. `pool.js` starts it. It answers each message `{ id, method, given }` with
 // `{ id, result }` or `{ id, error }`.
 import { load } from "./index.js";
 

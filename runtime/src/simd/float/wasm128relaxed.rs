@@ -1,6 +1,6 @@
-//! WebAssembly with relaxed SIMD: the vocabulary of SIMD128, with multiply-adds in one instruction.
+//! WebAssembly with relaxed SIMD: the functions of SIMD128, with multiply-adds in one instruction.
 //!
-//! The specification leaves the engine the choice between one rounding and two. Engines round once on processors with a
+//! The specification lets the engine round once or twice. Engines round once on processors with a
 //! fused multiply-add, which are all 64-bit Arm processors and x86-64 processors with FMA.
 
 use core::arch::wasm32::f32x4_relaxed_madd;

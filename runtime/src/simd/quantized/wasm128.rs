@@ -26,7 +26,7 @@ pub type Packed = v128;
 pub type Range = RangeOf<v128>;
 /// Parameters of a residual add of a header, each in all lanes except for the shift.
 pub type Addends = AddendsOf<v128>;
-/// Parameters of a residual add of the reference kernels of a header, each in all lanes.
+/// Residual-add parameters of a header for the reference kernels, each in all lanes.
 pub type FixedAddends = FixedAddendsOf<v128, Multipliers>;
 
 /// Multipliers; the powers of two of the left shift before the product, and of 31 minus the right shift after it; half
@@ -125,7 +125,7 @@ fn multipliers(multipliers: v128, exponents: v128) -> Multipliers {
     }
 }
 
-/// Returns 2 to the power of numbers from 0 to 31. There is no shift by a number of each lane.
+/// Returns 2 to the power of numbers from 0 to 31. SIMD128 has no shift by a different number in each lane.
 #[inline]
 #[target_feature(enable = "simd128")]
 fn power(exponents: v128) -> v128 {
@@ -240,7 +240,7 @@ pub mod fast {
         super::weights(from, at)
     }
 
-    /// Adds four products to each sum, and the products of both pairs of activations and of both pairs of weights.
+    /// Adds four products to each sum, plus the terms `x0 * x1`, `x2 * x3`, `w0 * w1` and `w2 * w3`.
     #[inline]
     #[target_feature(enable = "simd128")]
     pub fn dot(quads: Quads, weights: Weights, sums: Sums) -> Sums {
