@@ -13,12 +13,16 @@ if ! [ -d "$(rustc --print target-libdir --target $target)" ]; then
     exit 0
 fi
 
-runner="node --no-warnings"
-# Relaxed SIMD is part of WebAssembly 3.0; node 20 needs a flag that later versions reject.
-if node --v8-options | grep -q experimental-wasm-relaxed-simd; then
-    runner+=" --experimental-wasm-relaxed-simd"
-fi
-export CARGO_TARGET_WASM32_WASIP1_RUNNER="$runner $PWD/scripts/wasi.mjs"
+# `run_with NODE`: the node that runs the tests.
+run_with() {
+    local flags=--no-warnings
+    # Relaxed SIMD is part of WebAssembly 3.0; node 20 needs a flag that later versions reject.
+    if [[ $("$1" --v8-options) == *experimental-wasm-relaxed-simd* ]]; then
+        flags+=" --experimental-wasm-relaxed-simd"
+    fi
+    export CARGO_TARGET_WASM32_WASIP1_RUNNER="$1 $flags $PWD/scripts/wasi.mjs"
+}
+run_with node
 
 # `tests FEATURE ARGUMENT...`
 tests() {
@@ -40,3 +44,12 @@ for feature_and_best in :portable simd128:wasm128 relaxed-simd:wasm128; do
 done
 # A module with relaxed SIMD has the kernels of SIMD128 as well.
 tests relaxed-simd -p mbvc --test differential --test quantized
+
+# Only newer engines have exact dot products of bytes, on processors with VNNI.
+if newest=$(npx --yes node@latest -p process.execPath); then
+    run_with "$newest"
+    tests relaxed-simd -p mbvc-runtime --lib --features peak -- simd::quantized isa::
+    tests relaxed-simd -p mbvc --test quantized
+else
+    echo "the newest node cannot be installed: exact dot products of bytes are not tested"
+fi

@@ -27,11 +27,14 @@ pub enum Isa {
     Wasm128,
     /// WebAssembly with SIMD128 and relaxed SIMD. For float networks.
     Wasm128Relaxed,
+    /// WebAssembly with SIMD128 and relaxed SIMD, in an engine whose dot product of bytes is exact. For quantized
+    /// networks.
+    Wasm128Dot,
 }
 
 impl Isa {
     /// All instruction sets, in the order of the enum.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Portable,
         Self::Neon,
         Self::NeonDot,
@@ -42,6 +45,7 @@ impl Isa {
         Self::Avx512Bf16,
         Self::Wasm128,
         Self::Wasm128Relaxed,
+        Self::Wasm128Dot,
     ];
 
     /// Instruction sets with kernels for float networks.
@@ -53,7 +57,7 @@ impl Isa {
         [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512, Self::Avx512Bf16, Self::Wasm128, Self::Wasm128Relaxed];
 
     /// Instruction sets with kernels for quantized networks.
-    pub const QUANTIZED: [Self; 8] = [
+    pub const QUANTIZED: [Self; 9] = [
         Self::Portable,
         Self::Neon,
         Self::NeonDot,
@@ -62,6 +66,7 @@ impl Isa {
         Self::AvxVnni,
         Self::Avx512Vnni,
         Self::Wasm128,
+        Self::Wasm128Dot,
     ];
 
     /// The instruction sets with kernels of `precision`.
@@ -86,6 +91,7 @@ impl Isa {
             Self::Avx512Bf16 => "avx512bf16",
             Self::Wasm128 => "wasm128",
             Self::Wasm128Relaxed => "wasm128relaxed",
+            Self::Wasm128Dot => "wasm128dot",
         }
     }
 
@@ -97,7 +103,7 @@ impl Isa {
     /// Returns a proof that this processor has the instruction set, or `None` if it does not.
     ///
     /// Without `std`, and in WebAssembly, only the features that the program was compiled for are known: an engine
-    /// without them rejects the whole module.
+    /// without them rejects the whole module. Whether its dot product of bytes is exact is tried out.
     pub fn detect(self) -> Option<Detected> {
         present(self).then_some(Detected(self))
     }
@@ -132,7 +138,7 @@ fn present(isa: Isa) -> bool {
     }
     match isa {
         Isa::Portable => true,
-        Isa::Neon | Isa::NeonDot | Isa::Wasm128 | Isa::Wasm128Relaxed => false,
+        Isa::Neon | Isa::NeonDot | Isa::Wasm128 | Isa::Wasm128Relaxed | Isa::Wasm128Dot => false,
         Isa::Avx2 => has!("avx2", "fma"),
         Isa::Avx512 => has!("avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
         Isa::AvxVnni => has!("avx2", "fma", "avxvnni"),
@@ -150,8 +156,19 @@ fn present(isa: Isa) -> bool {
         Isa::NeonDot => present(Isa::Neon) && has_dot_products(),
         Isa::Wasm128 => cfg!(all(target_arch = "wasm32", target_feature = "simd128")),
         Isa::Wasm128Relaxed => cfg!(all(target_arch = "wasm32", target_feature = "relaxed-simd")),
+        Isa::Wasm128Dot => present(Isa::Wasm128Relaxed) && has_exact_dot_products(),
         Isa::Avx2 | Isa::Avx512 | Isa::AvxVnni | Isa::Avx512Vnni | Isa::Avx512Bf16 => false,
     }
+}
+
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+fn has_exact_dot_products() -> bool {
+    crate::simd::quantized::wasm128dot::is_exact()
+}
+
+#[cfg(not(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "relaxed-simd"))))]
+fn has_exact_dot_products() -> bool {
+    false
 }
 
 #[cfg(all(target_arch = "aarch64", feature = "std"))]

@@ -217,6 +217,9 @@ dot_loops! {
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     #[target_feature(enable = "simd128")]
     dots_wasm128: wasm128, NARROW_ROWS;
+    #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+    #[target_feature(enable = "simd128,relaxed-simd")]
+    dots_wasm128dot: wasm128dot, NARROW_ROWS;
 }
 
 /// Runs the loop of dot products of four bytes; returns the products of a step.
@@ -242,6 +245,8 @@ fn multiply_bytes(isa: Isa, values: Src<'_, u8>) -> usize {
         Isa::Avx512Vnni => unsafe { dots_avx512vnni(values) },
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         Isa::Wasm128 => dots_wasm128(values),
+        #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+        Isa::Wasm128Dot => dots_wasm128dot(values),
         _ => dots_portable(values),
     }
 }

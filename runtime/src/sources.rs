@@ -104,6 +104,7 @@ pub static SOURCES: &[(&str, &str)] = sources! {
     "simd/quantized/neondot.rs"
     "simd/quantized/portable.rs"
     "simd/quantized/wasm128.rs"
+    "simd/quantized/wasm128dot.rs"
     "simd/quantized/x86.rs"
     "simd/quantized/xmm.rs"
     "simd/quantized/ymm.rs"

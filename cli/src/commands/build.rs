@@ -21,9 +21,8 @@ use crate::{engine, files, name, outln, ui};
 /// weights, labels and preprocessing; weights are packed at startup for the processor that it runs on. The program
 /// reads binary PPM and PGM, BMP, and raw pixels. The header of a library documents its functions and the linker flags.
 ///
-/// A web package is a folder that contains a WebAssembly module with SIMD, packed weights, an ES module without
-/// dependencies and its types, and a demo page. For float networks it also contains a module with relaxed SIMD, which is
-/// loaded where the engine supports it.
+/// A web package is a folder that contains WebAssembly modules with SIMD and with relaxed SIMD, of which the best is
+/// loaded that the engine supports, packed weights, an ES module without dependencies and its types, and a demo page.
 ///
 /// The build requires a Rust compiler, but no registry.
 #[derive(clap::Args)]

@@ -36,6 +36,7 @@ pub(super) const ISA: &[(&str, Isa)] = &[
     (Isa::Avx2.name(), Isa::Avx2),
     (Isa::NeonDot.name(), Isa::NeonDot),
     (Isa::Neon.name(), Isa::Neon),
+    (Isa::Wasm128Dot.name(), Isa::Wasm128Dot),
     (Isa::Wasm128Relaxed.name(), Isa::Wasm128Relaxed),
     (Isa::Wasm128.name(), Isa::Wasm128),
     (Isa::Portable.name(), Isa::Portable),

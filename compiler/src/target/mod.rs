@@ -71,7 +71,7 @@ pub trait IsaFacts: Copy {
 impl IsaFacts for Isa {
     fn lanes(self) -> usize {
         match self {
-            Self::Portable | Self::Neon | Self::NeonDot | Self::Wasm128 | Self::Wasm128Relaxed => 4,
+            Self::Portable | Self::Neon | Self::NeonDot | Self::Wasm128 | Self::Wasm128Relaxed | Self::Wasm128Dot => 4,
             Self::Avx2 | Self::AvxVnni => 8,
             Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 => 16,
         }
@@ -80,7 +80,7 @@ impl IsaFacts for Isa {
     fn registers(self) -> usize {
         match self {
             // The processor has 16 or more, but V8 spills in loops with more live vectors than this.
-            Self::Wasm128 | Self::Wasm128Relaxed => 13,
+            Self::Wasm128 | Self::Wasm128Relaxed | Self::Wasm128Dot => 13,
             Self::Portable | Self::Avx2 | Self::AvxVnni => 16,
             Self::Neon | Self::NeonDot | Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 => 32,
         }
@@ -96,7 +96,8 @@ impl IsaFacts for Isa {
             | Self::Avx512Vnni
             | Self::Avx512Bf16
             | Self::Wasm128
-            | Self::Wasm128Relaxed => Broadcast::Memory,
+            | Self::Wasm128Relaxed
+            | Self::Wasm128Dot => Broadcast::Memory,
         }
     }
 
@@ -109,12 +110,16 @@ impl IsaFacts for Isa {
             | Self::Avx2
             | Self::AvxVnni
             | Self::Wasm128
-            | Self::Wasm128Relaxed => 2,
+            | Self::Wasm128Relaxed
+            | Self::Wasm128Dot => 2,
         }
     }
 
     fn has_prefetch(self) -> bool {
-        !matches!(self, Self::Portable | Self::Neon | Self::NeonDot | Self::Wasm128 | Self::Wasm128Relaxed)
+        !matches!(
+            self,
+            Self::Portable | Self::Neon | Self::NeonDot | Self::Wasm128 | Self::Wasm128Relaxed | Self::Wasm128Dot
+        )
     }
 
     fn has_half_vectors(self) -> bool {
@@ -126,7 +131,10 @@ impl IsaFacts for Isa {
     }
 
     fn has_biased_sums(self) -> bool {
-        !matches!(self, Self::Portable | Self::Neon | Self::NeonDot | Self::Wasm128 | Self::Wasm128Relaxed)
+        !matches!(
+            self,
+            Self::Portable | Self::Neon | Self::NeonDot | Self::Wasm128 | Self::Wasm128Relaxed | Self::Wasm128Dot
+        )
     }
 
     fn has_half_bytes(self) -> bool {
@@ -135,7 +143,7 @@ impl IsaFacts for Isa {
 
     fn dot_form(self) -> DotForm {
         match self {
-            Self::Portable | Self::AvxVnni | Self::Avx512Vnni => DotForm::Bytes,
+            Self::Portable | Self::AvxVnni | Self::Avx512Vnni | Self::Wasm128Dot => DotForm::Bytes,
             // AVX-512 with BF16 and relaxed SIMD have no quantized kernels.
             Self::Avx2 | Self::Avx512 | Self::Avx512Bf16 | Self::Wasm128 | Self::Wasm128Relaxed => DotForm::Words,
             Self::Neon => DotForm::SignedPairs,
@@ -170,7 +178,7 @@ impl IsaFacts for Isa {
             Self::Portable => None,
             Self::Neon | Self::NeonDot => Some("aarch64"),
             Self::Avx2 | Self::Avx512 | Self::AvxVnni | Self::Avx512Vnni | Self::Avx512Bf16 => Some("x86_64"),
-            Self::Wasm128 | Self::Wasm128Relaxed => Some("wasm32"),
+            Self::Wasm128 | Self::Wasm128Relaxed | Self::Wasm128Dot => Some("wasm32"),
         }
     }
 }

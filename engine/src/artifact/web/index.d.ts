@@ -77,7 +77,7 @@ export interface Model {
 
 /** Options of `load`. */
 export interface LoadOptions {
-  /** `false` avoids relaxed SIMD instructions, whose results differ between processors in the last digits. */
+  /** `false` avoids relaxed SIMD instructions, whose results in float networks differ between processors in the last digits. */
   relaxed?: boolean;
   /** Address or bytes of the WebAssembly module, if it cannot be found next to `index.js`. */
   wasm?: string | URL | BufferSource;

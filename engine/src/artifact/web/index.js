@@ -14,6 +14,7 @@ const MODULES = [
     ],
     wasm: @relaxed_module@,
     weights: @relaxed_weights@,
+    multipliesBytes: @relaxed_multiplies_bytes@,
   },
   {
     name: "simd",
@@ -23,6 +24,12 @@ const MODULES = [
     wasm: @module@,
     weights: @weights@,
   },
+];
+
+/** A module that returns the dot product of four equal pairs of a signed and an unsigned byte. */
+const DOT = [
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 7, 1, 96, 2, 127, 127, 1, 127, 3, 2, 1, 0, 7, 7, 1, 3, 100, 111, 116, 0, 0, 10, 22, 1,
+  20, 0, 32, 0, 253, 15, 32, 1, 253, 15, 65, 0, 253, 17, 253, 147, 2, 253, 27, 0, 11,
 ];
 
 const INPUT = Object.freeze([@height@, @width@, @channels@]);
@@ -51,9 +58,24 @@ export async function load(weights, options = {}) {
 function choose(relaxed) {
   if (typeof WebAssembly !== "object") throw new Error("this engine does not support WebAssembly");
   const accepted = MODULES.filter(({ wasm, probe }) => wasm !== null && WebAssembly.validate(new Uint8Array(probe)));
-  const module = accepted.find(({ name }) => relaxed || name === "simd");
+  const runs = ({ name, multipliesBytes }) => name === "simd" || (relaxed && (!multipliesBytes || hasExactDot()));
+  const module = accepted.find(runs);
   if (module) return module;
   throw new Error("this engine does not support WebAssembly SIMD; expected Chrome 91, Firefox 89, Safari 16.4, Node 18 or newer");
+}
+
+/**
+ * Whether the dot product of bytes of relaxed SIMD is exact. The specification leaves open what it does with bytes of
+ * eight bits and with large sums; it is exact on x86-64 processors with VNNI.
+ */
+function hasExactDot() {
+  const extremes = [[127, 255], [-128, 255], [-128, 128], [1, 129]];
+  try {
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(DOT)));
+    return extremes.every(([signed, unsigned]) => exports.dot(signed, unsigned) === 4 * signed * unsigned);
+  } catch {
+    return false; // The other module cannot be compiled either, and reports the reason.
+  }
 }
 
 /** Compiled modules by address, which models share. */

@@ -122,7 +122,7 @@ impl Variant {
     fn isa(&self, available: &[Isa]) -> Option<Isa> {
         let fits = |isa: &Isa| {
             let is_in_target = isa.architecture().is_none_or(|architecture| architecture == "wasm32");
-            is_in_target && (self.relaxed || !isa.name().ends_with("relaxed"))
+            is_in_target && (self.relaxed || !matches!(isa, Isa::Wasm128Relaxed | Isa::Wasm128Dot))
         };
         available.iter().copied().filter(fits).max()
     }
@@ -225,6 +225,7 @@ impl Texts<'_> {
             ("weights", &weights_file),
             ("relaxed_module", &relaxed),
             ("relaxed_weights", &relaxed_weights),
+            ("relaxed_multiplies_bytes", if spec.isas.contains(&Isa::Wasm128Dot) { "true" } else { "false" }),
             ("version", env!("CARGO_PKG_VERSION")),
         ];
         fill(template, &facts)

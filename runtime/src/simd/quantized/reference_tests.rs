@@ -293,6 +293,11 @@ vocabulary! {
     wasm128: Wasm128, Words, "simd128";
 }
 
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+vocabulary! {
+    wasm128dot: Wasm128Dot, Bytes, "simd128,relaxed-simd";
+}
+
 /// Products by lane.
 #[cfg(target_arch = "aarch64")]
 macro_rules! by_lane {

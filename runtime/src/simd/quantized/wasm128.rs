@@ -1,7 +1,6 @@
 //! WebAssembly with SIMD128: activations widened to 16 bits, two products per instruction, four lanes.
 //!
-//! Relaxed SIMD has no instruction for them: the results of its dot products of bytes depend on the processor if
-//! activations have more than seven bits.
+//! `wasm128dot` is for engines whose relaxed dot product of bytes is exact.
 
 use core::arch::wasm32::*;
 
@@ -42,7 +41,7 @@ pub struct Multipliers {
 /// Returns the bytes of a vector from `at`.
 #[inline]
 #[target_feature(enable = "simd128")]
-fn vector(from: Src<'_, u8>, at: usize) -> v128 {
+pub(super) fn vector(from: Src<'_, u8>, at: usize) -> v128 {
     // SAFETY: the view's constructor requires that the range is in bounds; debug builds check it in `address`.
     unsafe { v128_load(from.address(at, 16).cast()) }
 }

@@ -1,0 +1,68 @@
+//! WebAssembly with relaxed SIMD, on engines whose dot product of bytes is exact: four products of unsigned activations
+//! and signed weights in one instruction.
+//!
+//! The specification leaves open how activations of more than seven bits are multiplied. [`is_exact`] finds out what
+//! the engine does; those on x86-64 processors with VNNI use its instruction.
+
+use core::arch::wasm32::*;
+use core::hint::black_box;
+
+use super::wasm128::vector;
+pub use super::wasm128::*;
+use crate::simd::Src;
+
+/// Four activations per lane, as bytes.
+pub type Quads = v128;
+/// Four weights per lane, as signed bytes.
+pub type Weights = v128;
+
+/// Returns whether [`dot`] is exact in this engine.
+pub fn is_exact() -> bool {
+    // The sums of two products that other implementations saturate to 16 bits, or take for negative.
+    const EXTREMES: [(i8, u8); 4] = [(i8::MAX, 255), (i8::MIN, 255), (i8::MIN, 128), (1, 129)];
+    EXTREMES.iter().all(|(weight, activation)| {
+        let [weights, quads] = [i8x16_splat(*weight), u8x16_splat(*activation)].map(black_box);
+        let sums = dot(quads, weights, none());
+        let expected = i32x4_splat(4 * i32::from(*weight) * i32::from(*activation));
+        i32x4_all_true(i32x4_eq(sums, expected))
+    })
+}
+
+/// Returns the four bytes at `at` in every lane.
+#[inline]
+#[target_feature(enable = "simd128,relaxed-simd")]
+pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
+    // SAFETY: as in `vector`.
+    unsafe { v128_load32_splat(from.address(at, 4).cast()) }
+}
+
+/// Returns four bytes per lane.
+#[inline]
+#[target_feature(enable = "simd128,relaxed-simd")]
+pub fn column(from: Src<'_, u8>, at: usize) -> Quads {
+    vector(from, at)
+}
+
+/// Returns the first two bytes of each lane from `below`, the last two from `above`.
+#[inline]
+#[target_feature(enable = "simd128,relaxed-simd")]
+pub fn between(above: Src<'_, u8>, below: Src<'_, u8>, at: usize) -> Quads {
+    i16x8_shuffle::<0, 9, 2, 11, 4, 13, 6, 15>(vector(below, at), vector(above, at))
+}
+
+/// Bytes that [`weights`] reads: `[lane][4]`, signed.
+pub const WEIGHTS: usize = 16;
+
+/// Returns the weights of a vector of lanes, [`WEIGHTS`] bytes from `at`.
+#[inline]
+#[target_feature(enable = "simd128,relaxed-simd")]
+pub fn weights(from: Src<'_, u8>, at: usize) -> Weights {
+    vector(from, at)
+}
+
+/// Adds four products to each sum.
+#[inline]
+#[target_feature(enable = "simd128,relaxed-simd")]
+pub fn dot(quads: Quads, weights: Weights, sums: Sums) -> Sums {
+    i32x4_relaxed_dot_i8x16_i7x16_add(weights, quads, sums)
+}
