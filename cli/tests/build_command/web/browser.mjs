@@ -19,7 +19,8 @@ const PAGE = "<!doctype html><title>check</title>";
 
 /** Serves the package and the pictures. */
 async function respond(request, response) {
-  const { pathname } = new URL(request.url, "http://localhost");
+  const { pathname, searchParams } = new URL(request.url, "http://localhost");
+  const search = searchParams.has("relaxed") ? ".relaxed" : "";
   const send = (type, body, policy = STRICT) => {
     response.writeHead(200, { "Content-Type": type, "Content-Security-Policy": policy });
     response.end(body);
@@ -28,7 +29,9 @@ async function respond(request, response) {
     if (pathname === "/") return send("text/html", PAGE);
     if (pathname === "/forbidden") return send("text/html", PAGE, STRICT.replace("'wasm-unsafe-eval'", ""));
     if (pathname === "/cut.weights") {
-      const whole = await readFile(join(folder, `${stem}.weights`));
+      // Packages of float networks have one file for both modules.
+      const name = `${stem}${search}.weights`;
+      const whole = await readFile(join(folder, name)).catch(() => readFile(join(folder, `${stem}.weights`)));
       return send("application/octet-stream", whole.subarray(0, whole.length / 2));
     }
     if (pathname === "/plain.wasm") return send("text/plain", await readFile(join(folder, `${stem}.wasm`)));
@@ -115,7 +118,7 @@ try {
       const image = Object.assign(new Image(), { src: foreign });
       return {
         absent: await fails(load("/absent.weights")),
-        cut: await fails(load("/cut.weights")),
+        cut: await fails(load(`/cut.weights${model.info.relaxed ? "?relaxed" : ""}`)),
         page: await fails(load("/")),
         blob: await fails(model.classify(new Blob(["no picture"]))),
         broken: await fails(model.classify(Object.assign(new Image(), { src: "/absent.png" }))),
