@@ -3,6 +3,7 @@
 //! In this crate, because builds that optimize only what computes optimize it.
 
 use std::hint::black_box;
+use std::sync::atomic::{Ordering, compiler_fence};
 use std::time::{Duration, Instant};
 use std::vec;
 use std::vec::Vec;
@@ -65,8 +66,9 @@ fn gflops_of_one(isa: Isa, precision: Precision) -> f64 {
     best
 }
 
-// In all loops the left factors are read through an opaque pointer. Otherwise the optimizer moves every product that
-// does not depend on the sum out of the loop, which leaves mere additions where `dot` multiplies and adds.
+// In all loops the left factors are read through an opaque pointer, again in each step because of the fence, which is no
+// instruction. Otherwise the optimizer moves every product that does not depend on the sum out of the loop, which leaves
+// mere additions where `dot` multiplies and adds.
 
 macro_rules! loops {
     ($($(#[$attribute:meta])* $name:ident: $isa:ident, $load:ident, $multiply:ident, $products:expr, $rows:expr;)+) => {$(
@@ -83,8 +85,9 @@ macro_rules! loops {
                 sums[row] = [load(values, row * LANES), load(values, ($rows + row) * LANES)];
                 row += 1;
             }
+            let left = black_box(&left);
             for _ in 0..STEPS {
-                let left = black_box(&left);
+                compiler_fence(Ordering::SeqCst);
                 let mut row = 0;
                 while row < $rows {
                     let [first, second] = sums[row];
@@ -178,8 +181,9 @@ macro_rules! dot_loops {
                 sums[row] = [load_sums(values, row * LANES * 4), load_sums(values, ($rows + row) * LANES * 4)];
                 row += 1;
             }
+            let left = black_box(&left);
             for _ in 0..STEPS {
-                let left = black_box(&left);
+                compiler_fence(Ordering::SeqCst);
                 let mut row = 0;
                 while row < $rows {
                     let [first, second] = sums[row];
