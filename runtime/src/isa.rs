@@ -156,7 +156,7 @@ fn present(isa: Isa) -> bool {
         Isa::NeonDot => present(Isa::Neon) && has_dot_products(),
         Isa::Wasm128 => cfg!(all(target_arch = "wasm32", target_feature = "simd128")),
         Isa::Wasm128Relaxed => cfg!(all(target_arch = "wasm32", target_feature = "relaxed-simd")),
-        Isa::Wasm128Dot => present(Isa::Wasm128Relaxed) && has_exact_dot_products(),
+        Isa::Wasm128Dot => has_exact_dot_products(),
         Isa::Avx2 | Isa::Avx512 | Isa::AvxVnni | Isa::Avx512Vnni | Isa::Avx512Bf16 => false,
     }
 }

@@ -185,6 +185,30 @@ impl<'a, T: Copy> Dst<'a, T> {
     }
 }
 
+impl Src<'_, u8> {
+    /// Returns `N` bytes from `at`.
+    #[inline(always)]
+    pub(super) fn read<const N: usize>(self, at: usize) -> [u8; N] {
+        // SAFETY: the view's constructor requires that the range is in bounds; debug builds check it in `address`.
+        unsafe { self.address(at, N).cast::<[u8; N]>().read_unaligned() }
+    }
+
+    /// Returns the integer at byte `at`.
+    #[inline(always)]
+    pub(super) fn word(self, at: usize) -> i32 {
+        i32::from_le_bytes(self.read(at))
+    }
+}
+
+impl Dst<'_, u8> {
+    /// Writes bytes from `at`.
+    #[inline(always)]
+    pub(super) fn write<const N: usize>(&mut self, at: usize, bytes: [u8; N]) {
+        // SAFETY: as in `Src::read`.
+        unsafe { self.address(at, N).cast::<[u8; N]>().write_unaligned(bytes) }
+    }
+}
+
 #[cfg(debug_assertions)]
 pub(super) fn check(len: usize, offset: usize, count: usize) {
     assert!(

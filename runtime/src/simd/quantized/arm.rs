@@ -54,14 +54,6 @@ macro_rules! arm {
             vreinterpretq_s8_u8(veorq_u8(activations, vdupq_n_u8(0x80)))
         }
 
-        /// Returns the integer at byte `at`.
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn word(from: Src<'_, u8>, at: usize) -> i32 {
-            // SAFETY: as in `vector`.
-            unsafe { from.address(at, 4).cast::<i32>().read_unaligned() }
-        }
-
         /// Writes, for each of four pixels, the byte at `at` of the three rows and a zero. Pixels have a stride of
         /// `PIXEL` bytes.
         ///
@@ -244,12 +236,8 @@ macro_rules! arm {
         ) {
             let pixels = vreinterpretq_u32_u8(packed);
             let mut put = |index: usize, channels: u32| {
-                let (address, bytes) = (to.address(at + index * pixel, CHANNELS), channels.to_le_bytes());
-                match CHANNELS {
-                    // SAFETY: as in `vector`.
-                    LANES => unsafe { address.cast::<[u8; LANES]>().write_unaligned(bytes) },
-                    // SAFETY: as in `vector`; `address` is valid for this number of bytes.
-                    _ => unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), address, CHANNELS.min(LANES)) },
+                if let Some(channels) = channels.to_le_bytes().first_chunk::<CHANNELS>() {
+                    to.write(at + index * pixel, *channels);
                 }
             };
             put(0, vgetq_lane_u32::<0>(pixels));
@@ -269,10 +257,9 @@ macro_rules! arm {
         #[target_feature(enable = $features)]
         fn some<const CHANNELS: usize>(from: Src<'_, u8>, at: usize) -> int32x4_t {
             let mut bytes = [0; LANES];
-            // SAFETY: as in `vector`; both have this number of bytes.
-            unsafe {
-                core::ptr::copy_nonoverlapping(from.address(at, CHANNELS), bytes.as_mut_ptr(), CHANNELS.min(LANES))
-            };
+            if let Some(first) = bytes.first_chunk_mut::<CHANNELS>() {
+                *first = from.read(at);
+            }
             let bytes = vcreate_u8(u32::from_le_bytes(bytes).into());
             vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(bytes))))
         }

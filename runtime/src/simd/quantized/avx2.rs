@@ -17,7 +17,7 @@ fn split(bytes: __m256i) -> Quads {
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
-    split(_mm256_set1_epi32(word(from, at)))
+    split(_mm256_set1_epi32(from.word(at)))
 }
 
 /// Returns four bytes per lane.
@@ -97,7 +97,7 @@ pub mod pairs {
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
-        _mm256_set1_epi32(word(from, at))
+        _mm256_set1_epi32(from.word(at))
     }
 
     /// Bytes that [`weights`] reads: `[lane][4]`, signed.
@@ -134,7 +134,7 @@ pub mod fast {
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
-        [_mm256_set1_epi32(word(from, at)), _mm256_set1_epi32(word(from, at + 4))]
+        [_mm256_set1_epi32(from.word(at)), _mm256_set1_epi32(from.word(at + 4))]
     }
 
     /// Returns the weights of a vector of lanes, `[lane][w1, w3]` and `[lane][w0, w2]`.
@@ -156,6 +156,6 @@ pub mod fast {
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     pub fn minus(sums: Sums, from: Src<'_, u8>, at: usize) -> Sums {
-        _mm256_sub_epi32(sums, _mm256_set1_epi32(word(from, at)))
+        _mm256_sub_epi32(sums, _mm256_set1_epi32(from.word(at)))
     }
 }

@@ -17,7 +17,7 @@ fn split(bytes: __m512i) -> Quads {
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
 pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
-    split(_mm512_set1_epi32(word(from, at)))
+    split(_mm512_set1_epi32(from.word(at)))
 }
 
 /// Returns four bytes per lane.
@@ -97,7 +97,7 @@ pub mod pairs {
     #[inline]
     #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
     pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
-        _mm512_set1_epi32(word(from, at))
+        _mm512_set1_epi32(from.word(at))
     }
 
     /// Bytes that [`weights`] reads: `[lane][4]`, signed.
@@ -134,7 +134,7 @@ pub mod fast {
     #[inline]
     #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
     pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
-        [_mm512_set1_epi32(word(from, at)), _mm512_set1_epi32(word(from, at + 4))]
+        [_mm512_set1_epi32(from.word(at)), _mm512_set1_epi32(from.word(at + 4))]
     }
 
     /// Returns the weights of a vector of lanes, `[lane][w1, w3]` and `[lane][w0, w2]`.
@@ -156,7 +156,7 @@ pub mod fast {
     #[inline]
     #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
     pub fn minus(sums: Sums, from: Src<'_, u8>, at: usize) -> Sums {
-        _mm512_sub_epi32(sums, _mm512_set1_epi32(word(from, at)))
+        _mm512_sub_epi32(sums, _mm512_set1_epi32(from.word(at)))
     }
 }
 

@@ -11,7 +11,7 @@ pub type Weights = __m256i;
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
-    _mm256_set1_epi32(word(from, at))
+    _mm256_set1_epi32(from.word(at))
 }
 
 /// Returns four bytes per lane.

@@ -7,20 +7,20 @@ macro_rules! header {
         /// Returns the zero point and the limits of a header.
         $(#[$attribute])*
         pub fn range(header: Src<'_, u8>) -> Range {
-            let number = |index: usize| $all(word(header, $crate::quantized::header::RANGE + index * 4));
+            let number = |index: usize| $all(header.word($crate::quantized::header::RANGE + index * 4));
             Range { zero: number(0), low: number(1), high: number(2) }
         }
 
         /// Returns the value of padding as a zero point, and the limits of bytes.
         $(#[$attribute])*
         pub fn padding(header: Src<'_, u8>) -> Range {
-            Range { zero: $all(word(header, $crate::quantized::header::PADDING)), low: $all(0), high: $all(255) }
+            Range { zero: $all(header.word($crate::quantized::header::PADDING)), low: $all(0), high: $all(255) }
         }
 
         /// Returns the parameters of a residual add of a header.
         $(#[$attribute])*
         pub fn addends(header: Src<'_, u8>) -> Addends {
-            let number = |index: usize| word(header, $crate::quantized::header::ADDENDS + index * 4);
+            let number = |index: usize| header.word($crate::quantized::header::ADDENDS + index * 4);
             Addends {
                 left: $all(number(0)),
                 right: $all(number(1)),
@@ -34,7 +34,7 @@ macro_rules! header {
         /// Returns the parameters of a residual add of the reference kernels of a header.
         $(#[$attribute])*
         pub fn fixed_addends(header: Src<'_, u8>) -> FixedAddends {
-            let number = |index: usize| $all(word(header, $crate::quantized::header::FIXED_ADDENDS + index * 4));
+            let number = |index: usize| $all(header.word($crate::quantized::header::FIXED_ADDENDS + index * 4));
             let factor = |index| $factor(number(index), number(index + 1));
             FixedAddends {
                 zero: number(0),

@@ -13,8 +13,7 @@ pub type Weights = int8x16_t;
 #[inline]
 #[target_feature(enable = "neon")]
 fn pair(from: Src<'_, u8>, at: usize) -> int8x16_t {
-    // SAFETY: as in `vector`.
-    let pair = unsafe { from.address(at, 2).cast::<u16>().read_unaligned() };
+    let pair = u16::from_le_bytes(from.read(at));
     signed(vreinterpretq_u8_u16(vdupq_n_u16(pair)))
 }
 

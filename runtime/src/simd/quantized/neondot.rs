@@ -11,7 +11,7 @@ pub type Weights = int8x16_t;
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
-    signed(vreinterpretq_u8_s32(vdupq_n_s32(word(from, at))))
+    signed(vreinterpretq_u8_s32(vdupq_n_s32(from.word(at))))
 }
 
 /// Returns four bytes per lane.

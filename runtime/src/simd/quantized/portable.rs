@@ -47,24 +47,6 @@ fn lanes<T: Copy + Default>(value: impl Fn(usize) -> T) -> [T; LANES] {
     all
 }
 
-/// Returns `N` bytes from `at`.
-#[inline(always)]
-fn read<const N: usize>(from: Src<'_, u8>, at: usize) -> [u8; N] {
-    // SAFETY: the view's constructor requires that the range is in bounds; debug builds check it in `address`.
-    unsafe { from.address(at, N).cast::<[u8; N]>().read_unaligned() }
-}
-
-#[inline(always)]
-fn write<const N: usize>(to: &mut Dst<'_, u8>, at: usize, bytes: [u8; N]) {
-    // SAFETY: as in `read`.
-    unsafe { to.address(at, N).cast::<[u8; N]>().write_unaligned(bytes) }
-}
-
-#[inline(always)]
-fn word(from: Src<'_, u8>, at: usize) -> i32 {
-    i32::from_le_bytes(read(from, at))
-}
-
 #[inline(always)]
 fn fixed(multiplier: i32, exponent: i32) -> Fixed {
     Fixed { multiplier, exponent }
@@ -83,7 +65,7 @@ super::header::header! {
 pub fn store_ends<const PIXEL: usize>(rows: [Src<'_, u8>; 3], at: usize, to: &mut Dst<'_, u8>, to_at: usize) {
     for pixel in 0..4 {
         let [a, b, c] = rows.map(|row| row.get(at + pixel * PIXEL));
-        write(to, to_at + pixel * 4, [a, b, c, 0]);
+        to.write(to_at + pixel * 4, [a, b, c, 0]);
     }
 }
 
@@ -96,40 +78,40 @@ pub fn none() -> Sums {
 /// Returns `LANES` integers from byte `at`.
 #[inline(always)]
 pub fn load_sums(from: Src<'_, u8>, at: usize) -> Sums {
-    Sums(lanes(|lane| word(from, at + lane * 4)))
+    Sums(lanes(|lane| from.word(at + lane * 4)))
 }
 
 /// Writes `LANES` integers from byte `at`.
 #[inline(always)]
 pub fn store_sums(to: &mut Dst<'_, u8>, at: usize, sums: Sums) {
     for (lane, sum) in sums.0.into_iter().enumerate() {
-        write(to, at + lane * 4, sum.to_ne_bytes());
+        to.write(at + lane * 4, sum.to_ne_bytes());
     }
 }
 
 /// Returns `LANES` floats from byte `at`.
 #[inline(always)]
 pub fn load_scales(from: Src<'_, u8>, at: usize) -> Scales {
-    Scales(lanes(|lane| f32::from_le_bytes(read(from, at + lane * 4))))
+    Scales(lanes(|lane| f32::from_le_bytes(from.read(at + lane * 4))))
 }
 
 /// Returns `LANES` multipliers from byte `at`, with exponents from byte `exponents`.
 #[inline(always)]
 pub fn load_multipliers(from: Src<'_, u8>, at: usize, exponents: usize) -> Multipliers {
-    let number = |at: usize, lane: usize| word(from, at + lane * 4);
+    let number = |at: usize, lane: usize| from.word(at + lane * 4);
     Multipliers(core::array::from_fn(|lane| fixed(number(at, lane), number(exponents, lane))))
 }
 
 /// Returns the four bytes at `at` in every lane.
 #[inline(always)]
 pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
-    Quads([u32::from_le_bytes(read(from, at)); LANES])
+    Quads([u32::from_le_bytes(from.read(at)); LANES])
 }
 
 /// Returns four bytes per lane.
 #[inline(always)]
 pub fn column(from: Src<'_, u8>, at: usize) -> Quads {
-    Quads(lanes(|lane| u32::from_le_bytes(read(from, at + lane * 4))))
+    Quads(lanes(|lane| u32::from_le_bytes(from.read(at + lane * 4))))
 }
 
 /// Returns the first two bytes of each lane from `below`, the last two from `above`.
@@ -145,7 +127,7 @@ pub const WEIGHTS: usize = LANES * 4;
 /// Returns the weights of a vector of lanes, [`WEIGHTS`] bytes from `at`.
 #[inline(always)]
 pub fn weights(from: Src<'_, u8>, at: usize) -> Weights {
-    Weights(lanes(|lane| word(from, at + lane * 4)))
+    Weights(lanes(|lane| from.word(at + lane * 4)))
 }
 
 /// Adds four products to each sum.
@@ -205,7 +187,7 @@ pub fn to_range(steps: Sums, Limits { zero, low, high }: Range) -> Sums {
 pub fn store_quads(to: &mut Dst<'_, u8>, at: usize, packed: Packed) {
     for lane in 0..LANES {
         let [a, b, c, d] = packed.0;
-        write(to, at + lane * 4, [a[lane], b[lane], c[lane], d[lane]]);
+        to.write(at + lane * 4, [a[lane], b[lane], c[lane], d[lane]]);
     }
 }
 
@@ -214,7 +196,7 @@ pub fn store_quads(to: &mut Dst<'_, u8>, at: usize, packed: Packed) {
 pub fn store_planes(to: &mut Dst<'_, u8>, at: usize, plane: usize, packed: Packed) {
     let _ = plane;
     for (pixel, channels) in packed.0.into_iter().enumerate() {
-        write(to, at + pixel * 4, channels);
+        to.write(at + pixel * 4, channels);
     }
 }
 
@@ -234,7 +216,7 @@ pub fn store_pixels<const PIXELS: usize, const CHANNELS: usize>(
 ) {
     for (index, channels) in packed.0.into_iter().enumerate().take(PIXELS) {
         for (lane, value) in channels.into_iter().enumerate().take(CHANNELS) {
-            write(to, at + index * pixel + lane, [value]);
+            to.write(at + index * pixel + lane, [value]);
         }
     }
 }

@@ -46,12 +46,19 @@ pub(super) fn vector(from: Src<'_, u8>, at: usize) -> v128 {
     unsafe { v128_load(from.address(at, 16).cast()) }
 }
 
-/// Returns the integer at byte `at`.
+/// Returns the four bytes at `at` in every lane.
 #[inline]
 #[target_feature(enable = "simd128")]
-fn word(from: Src<'_, u8>, at: usize) -> i32 {
+pub(super) fn four(from: Src<'_, u8>, at: usize) -> v128 {
     // SAFETY: as in `vector`.
-    unsafe { from.address(at, 4).cast::<i32>().read_unaligned() }
+    unsafe { v128_load32_splat(from.address(at, 4).cast()) }
+}
+
+/// Returns the first two bytes of each lane from `below`, the last two from `above`.
+#[inline]
+#[target_feature(enable = "simd128")]
+pub(super) fn halves(above: Src<'_, u8>, below: Src<'_, u8>, at: usize) -> v128 {
+    i16x8_shuffle::<0, 9, 2, 11, 4, 13, 6, 15>(vector(below, at), vector(above, at))
 }
 
 super::header::header! {
@@ -69,9 +76,8 @@ super::header::header! {
 pub fn store_ends<const PIXEL: usize>(rows: [Src<'_, u8>; 3], at: usize, to: &mut Dst<'_, u8>, to_at: usize) {
     let mut pixel = 0;
     while pixel < 4 {
-        let [a, b, c] = rows.map(|row| u32::from(row.get(at + pixel * PIXEL)));
-        // SAFETY: as in `vector`.
-        unsafe { to.address(to_at + pixel * 4, 4).cast::<u32>().write_unaligned(a | b << 8 | c << 16) };
+        let [a, b, c] = rows.map(|row| row.get(at + pixel * PIXEL));
+        to.write(to_at + pixel * 4, [a, b, c, 0]);
         pixel += 1;
     }
 }
@@ -142,8 +148,7 @@ fn split(bytes: v128) -> Quads {
 #[inline]
 #[target_feature(enable = "simd128")]
 pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
-    // SAFETY: as in `vector`.
-    split(unsafe { v128_load32_splat(from.address(at, 4).cast()) })
+    split(four(from, at))
 }
 
 /// Returns four bytes per lane.
@@ -157,7 +162,7 @@ pub fn column(from: Src<'_, u8>, at: usize) -> Quads {
 #[inline]
 #[target_feature(enable = "simd128")]
 pub fn between(above: Src<'_, u8>, below: Src<'_, u8>, at: usize) -> Quads {
-    split(i16x8_shuffle::<0, 9, 2, 11, 4, 13, 6, 15>(vector(below, at), vector(above, at)))
+    split(halves(above, below, at))
 }
 
 /// Bytes that [`weights`] reads: two vectors of 16-bit numbers, `[lane][w0, w2]` and `[lane][w1, w3]`.
@@ -198,7 +203,7 @@ pub fn widen<const QUADS: usize>(from: Src<'_, u8>, at: usize, to: &mut Dst<'_, 
         quad += 4;
     }
     while quad < QUADS {
-        let [even, odd] = split(i32x4(word(from, at + quad * 4), 0, 0, 0));
+        let [even, odd] = split(i32x4(from.word(at + quad * 4), 0, 0, 0));
         // SAFETY: as in `vector`.
         unsafe {
             v128_store64_lane::<0>(i32x4_shuffle::<0, 4, 1, 5>(even, odd), to.address(to_at + quad * 8, 8).cast());
@@ -227,9 +232,7 @@ pub mod fast {
     #[inline]
     #[target_feature(enable = "simd128")]
     pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
-        // SAFETY: as in `vector`.
-        let pair = |at| unsafe { v128_load32_splat(from.address(at, 4).cast()) };
-        [pair(at), pair(at + 4)]
+        [four(from, at), four(from, at + 4)]
     }
 
     /// Returns the weights of a vector of lanes, `[lane][w1, w3]` and `[lane][w0, w2]`.
@@ -251,8 +254,7 @@ pub mod fast {
     #[inline]
     #[target_feature(enable = "simd128")]
     pub fn minus(sums: Sums, from: Src<'_, u8>, at: usize) -> Sums {
-        // SAFETY: as in `vector`.
-        i32x4_sub(sums, unsafe { v128_load32_splat(from.address(at, 4).cast()) })
+        i32x4_sub(sums, four(from, at))
     }
 }
 
@@ -373,12 +375,8 @@ pub fn store_pixels<const PIXELS: usize, const CHANNELS: usize>(
     packed: Packed,
 ) {
     let mut put = |index: usize, channels: u32| {
-        let (address, bytes) = (to.address(at + index * pixel, CHANNELS), channels.to_le_bytes());
-        match CHANNELS {
-            // SAFETY: as in `vector`.
-            LANES => unsafe { address.cast::<[u8; LANES]>().write_unaligned(bytes) },
-            // SAFETY: as in `vector`; `address` is valid for this number of bytes.
-            _ => unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), address, CHANNELS.min(LANES)) },
+        if let Some(channels) = channels.to_le_bytes().first_chunk::<CHANNELS>() {
+            to.write(at + index * pixel, *channels);
         }
     };
     put(0, u32x4_extract_lane::<0>(packed));
@@ -398,8 +396,9 @@ pub fn store_pixels<const PIXELS: usize, const CHANNELS: usize>(
 #[target_feature(enable = "simd128")]
 fn some<const CHANNELS: usize>(from: Src<'_, u8>, at: usize) -> v128 {
     let mut bytes = [0; LANES];
-    // SAFETY: as in `vector`; both have this number of bytes.
-    unsafe { core::ptr::copy_nonoverlapping(from.address(at, CHANNELS), bytes.as_mut_ptr(), CHANNELS.min(LANES)) };
+    if let Some(first) = bytes.first_chunk_mut::<CHANNELS>() {
+        *first = from.read(at);
+    }
     let bytes = u32x4(u32::from_le_bytes(bytes), 0, 0, 0);
     u32x4_extend_low_u16x8(u16x8_extend_low_u8x16(bytes))
 }

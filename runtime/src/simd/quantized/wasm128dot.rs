@@ -7,8 +7,8 @@
 use core::arch::wasm32::*;
 use core::hint::black_box;
 
-use super::wasm128::vector;
 pub use super::wasm128::*;
+use super::wasm128::{four, halves, vector};
 use crate::simd::Src;
 
 /// Four activations per lane, as bytes.
@@ -32,8 +32,7 @@ pub fn is_exact() -> bool {
 #[inline]
 #[target_feature(enable = "simd128,relaxed-simd")]
 pub fn broadcast(from: Src<'_, u8>, at: usize) -> Quads {
-    // SAFETY: as in `vector`.
-    unsafe { v128_load32_splat(from.address(at, 4).cast()) }
+    four(from, at)
 }
 
 /// Returns four bytes per lane.
@@ -47,7 +46,7 @@ pub fn column(from: Src<'_, u8>, at: usize) -> Quads {
 #[inline]
 #[target_feature(enable = "simd128,relaxed-simd")]
 pub fn between(above: Src<'_, u8>, below: Src<'_, u8>, at: usize) -> Quads {
-    i16x8_shuffle::<0, 9, 2, 11, 4, 13, 6, 15>(vector(below, at), vector(above, at))
+    halves(above, below, at)
 }
 
 /// Bytes that [`weights`] reads: `[lane][4]`, signed.

@@ -60,14 +60,6 @@ macro_rules! x86 {
             unsafe { load(from.address(at, BYTES).cast()) }
         }
 
-        /// Returns the integer at byte `at`.
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn word(from: Src<'_, u8>, at: usize) -> i32 {
-            // SAFETY: as in `vector`.
-            unsafe { from.address(at, 4).cast::<i32>().read_unaligned() }
-        }
-
         $crate::simd::quantized::header::header! {
             #[inline]
             #[target_feature(enable = $features)]

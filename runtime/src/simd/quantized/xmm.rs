@@ -58,9 +58,7 @@ pub fn widen<const QUADS: usize>(from: Src<'_, u8>, at: usize, to: &mut Dst<'_, 
         quad += 4;
     }
     while quad < QUADS {
-        // SAFETY: as above.
-        let four = unsafe { from.address(at + quad * 4, 4).cast::<i32>().read_unaligned() };
-        let (even, odd) = halves(_mm_cvtsi32_si128(four));
+        let (even, odd) = halves(_mm_cvtsi32_si128(from.word(at + quad * 4)));
         // SAFETY: as above.
         unsafe { _mm_storel_epi64(to.address(to_at + quad * 8, 8).cast(), _mm_unpacklo_epi32(even, odd)) };
         products = _mm_add_epi32(products, _mm_madd_epi16(even, odd));
@@ -68,8 +66,7 @@ pub fn widen<const QUADS: usize>(from: Src<'_, u8>, at: usize, to: &mut Dst<'_, 
     }
     let products = _mm_add_epi32(products, _mm_unpackhi_epi64(products, products));
     let products = _mm_add_epi32(products, _mm_shuffle_epi32::<1>(products));
-    // SAFETY: as above.
-    unsafe { to.address(to_at + QUADS * 8, 4).cast::<i32>().write_unaligned(_mm_cvtsi128_si32(products)) };
+    to.write(to_at + QUADS * 8, _mm_cvtsi128_si32(products).to_le_bytes());
 }
 
 #[inline]
