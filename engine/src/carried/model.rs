@@ -10,6 +10,8 @@ pub struct Model {
     framing: rt::Framing,
 }
 
+/// Number of values of an image.
+pub const INPUT: usize = Generated::INPUT[0] * Generated::INPUT[1] * Generated::INPUT[2];
 /// Cache lines of a scratch.
 const LINES: usize = Generated::SCRATCH_BYTES / 64;
 
@@ -102,20 +104,23 @@ impl Model {
     /// If the image has another length.
     #[cfg(not(quantized))]
     pub fn embed(&self, work: &mut Work, image: &[f32]) -> Result<[f32; Generated::EMBEDDING], LengthError> {
-        const INPUT: usize = Generated::INPUT[0] * Generated::INPUT[1] * Generated::INPUT[2];
-        let wrong = |_| LengthError { what: "input", expected: INPUT, found: image.len() };
-        let image: &[f32; INPUT] = image.try_into().map_err(wrong)?;
-        Ok(self.network.embed(&mut work.scratch, image))
+        Ok(self.network.embed(&mut work.scratch, whole(image)?))
     }
 
-    /// Returns the real number that a byte of the pooled vector stands for.
-    #[cfg(quantized)]
-    pub fn dequantized(&self, byte: u8) -> f32 {
-        let quant = self.network.edges().embedding;
-        let signed = Generated::INFO.conventions.precision == rt::Precision::Int8;
-        // Bytes of int8 networks have 128 added.
-        let number = i32::from(byte) - if signed { 128 } else { 0 };
-        (number - quant.zero_point()) as f32 * quant.scale()
+    /// Like [`embed`](Self::embed), but takes bytes, as [`run_pixels`](Self::run_pixels). The vector of quantized
+    /// networks is dequantized.
+    ///
+    /// # Errors
+    /// If the image has another length.
+    pub fn embed_pixels(&self, work: &mut Work, pixels: &[u8]) -> Result<[f32; Generated::EMBEDDING], LengthError> {
+        let vector = self.network.embed_pixels(&mut work.scratch, whole(pixels)?);
+        #[cfg(quantized)]
+        let vector = {
+            let mut numbers = [0.0; Generated::EMBEDDING];
+            rt::quantized::dequantize(self.network.edges().embedding, &vector, &mut numbers);
+            numbers
+        };
+        Ok(vector)
     }
 
     /// Crops and resizes a picture of any size for [`run_pixels`](Self::run_pixels).
@@ -131,4 +136,9 @@ impl Model {
         best.truncate(found);
         best
     }
+}
+
+/// Returns an image with its length as part of its type.
+fn whole<T>(image: &[T]) -> Result<&[T; INPUT], LengthError> {
+    image.try_into().map_err(|_| LengthError { what: "input", expected: INPUT, found: image.len() })
 }

@@ -6,11 +6,9 @@
 
 use std::cell::RefCell;
 
-use super::model::{Model, Work};
+use super::model::{INPUT, Model, Work};
 use super::{Generated, rt};
 
-/// Number of values of an image.
-const IMAGE: usize = Generated::INPUT[0] * Generated::INPUT[1] * Generated::INPUT[2];
 /// Alignment of packed weights.
 const LINE: usize = 64;
 /// Result of a failed call.
@@ -110,7 +108,7 @@ fn packed(_: &mut State) -> Result<&'static [u8], Reason> {
 /// Returns the address of memory for a preprocessed image; 0 if the memory is exhausted.
 #[unsafe(no_mangle)]
 pub extern "C" fn web_image() -> usize {
-    STATE.with_borrow_mut(|state| writable(&mut state.image, IMAGE))
+    STATE.with_borrow_mut(|state| writable(&mut state.image, INPUT))
 }
 
 /// Returns the address of memory for the pixels of a picture; 0 if the memory is exhausted.
@@ -161,9 +159,8 @@ pub extern "C" fn web_embed(width: usize, height: usize, channels: usize) -> i32
     call(|state| {
         let (model, work) = opened(&mut state.model)?;
         let pixels = framed(model, &mut state.pixels, [height, width, channels])?;
-        state.values.clear();
-        model.observe(work, &pixels, &mut Pooled { model, vector: &mut state.values }).map_err(|e| e.to_string())?;
-        Ok(state.values.len())
+        let vector = model.embed_pixels(work, &pixels).map_err(|error| error.to_string())?;
+        Ok(copy(&mut state.values, &vector))
     })
 }
 
@@ -264,32 +261,6 @@ fn without_alpha(pixels: &mut [u8]) -> &[u8] {
         pixels.copy_within(at * 4..at * 4 + 3, at * 3);
     }
     &pixels[..count * 3]
-}
-
-/// Copies the pooled vector.
-struct Pooled<'a> {
-    model: &'a Model,
-    vector: &'a mut Vec<f32>,
-}
-
-/// Returns whether the output of a step is the pooled vector.
-fn is_head(step: usize) -> bool {
-    Generated::STEPS.get(step).is_some_and(|step| step.name.split('+').any(|part| part == "head"))
-}
-
-impl rt::Observer for Pooled<'_> {
-    fn step(&mut self, step: usize, output: &[f32]) {
-        if is_head(step) {
-            self.vector.extend_from_slice(output);
-        }
-    }
-
-    #[cfg(quantized)]
-    fn bytes(&mut self, step: usize, output: &[u8]) {
-        if is_head(step) {
-            self.vector.extend(output.iter().map(|byte| self.model.dequantized(*byte)));
-        }
-    }
 }
 
 /// Measures the steps.
