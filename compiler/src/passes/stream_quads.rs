@@ -81,7 +81,7 @@ pub fn filtered(window: Window, output: Shape, isa: Isa) -> Layout {
     let in_pairs = window.stride[0] == 1 && output.height.is_multiple_of(2) && output.width.is_multiple_of(2);
     // A vector of four channels is a quad of them, so that both orders are the same. Tiles of few registers are better
     // not restricted to whole quads of pixels.
-    let is_quad = lanes == QUAD && isa.registers() < 16;
+    let is_quad = lanes == QUAD && isa.has_few_registers();
     let in_quads = !is_quad && (output.width.is_multiple_of(QUAD) || in_pairs);
     let order = if in_quads { Order::PixelQuads { lanes } } else { Order::ChannelQuads };
     Layout { order, ..Layout::nhwc(output.channels.next_multiple_of(lanes)) }

@@ -26,6 +26,11 @@ pub trait IsaFacts: Copy {
     /// without spilling.
     fn registers(self) -> usize;
 
+    /// Whether loops must do with fewer than sixteen vectors at a time.
+    fn has_few_registers(self) -> bool {
+        self.registers() < 16
+    }
+
     /// Returns how kernels read the activations of a matrix product.
     fn broadcast(self) -> Broadcast;
 
@@ -116,10 +121,7 @@ impl IsaFacts for Isa {
     }
 
     fn has_prefetch(self) -> bool {
-        !matches!(
-            self,
-            Self::Portable | Self::Neon | Self::NeonDot | Self::Wasm128 | Self::Wasm128Relaxed | Self::Wasm128Dot
-        )
+        self.architecture() == Some("x86_64")
     }
 
     fn has_half_vectors(self) -> bool {
@@ -131,10 +133,7 @@ impl IsaFacts for Isa {
     }
 
     fn has_biased_sums(self) -> bool {
-        !matches!(
-            self,
-            Self::Portable | Self::Neon | Self::NeonDot | Self::Wasm128 | Self::Wasm128Relaxed | Self::Wasm128Dot
-        )
+        self.architecture() == Some("x86_64")
     }
 
     fn has_half_bytes(self) -> bool {

@@ -137,7 +137,7 @@ fn adds_apart(form: DotForm) -> bool {
 /// Returns a loop over `quads` quads, the first of which is `k` in `step`, two per iteration. With few registers there
 /// is one per iteration, because the compiler would load the weights of both first.
 fn in_pairs(isa: Isa, quads: usize, step: TokenStream) -> TokenStream {
-    if isa.registers() < 16 {
+    if isa.has_few_registers() {
         let quads = lit(quads);
         return quote!(for k in 0..rt::unseen(#quads) { #step });
     }
