@@ -39,12 +39,9 @@ wasm() {
     export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS=${2:+-C target-feature=+$2}
     build wasm32-unknown-unknown --example wasm
     echo "WebAssembly, $1:"
-    # Relaxed SIMD is part of WebAssembly 3.0; node 20 needs a flag that later versions reject.
-    local flags=()
-    if node --v8-options | grep -q experimental-wasm-relaxed-simd; then
-        flags=(--experimental-wasm-relaxed-simd)
-    fi
-    node ${flags[@]+"${flags[@]}"} -e '
+    local flag
+    flag=$(scripts/relaxed-simd.sh node)
+    node ${flag:+"$flag"} -e '
         const bytes = require("fs").readFileSync(process.argv[1]);
         WebAssembly.instantiate(bytes).then(({ instance }) => {
             const result = instance.exports.check() >>> 0;

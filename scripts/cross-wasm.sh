@@ -15,12 +15,9 @@ fi
 
 # `run_with NODE`: the node that runs the tests.
 run_with() {
-    local flags=--no-warnings
-    # Relaxed SIMD is part of WebAssembly 3.0; node 20 needs a flag that later versions reject.
-    if [[ $("$1" --v8-options) == *experimental-wasm-relaxed-simd* ]]; then
-        flags+=" --experimental-wasm-relaxed-simd"
-    fi
-    export CARGO_TARGET_WASM32_WASIP1_RUNNER="$1 $flags $PWD/scripts/wasi.mjs"
+    local flag
+    flag=$(scripts/relaxed-simd.sh "$1")
+    export CARGO_TARGET_WASM32_WASIP1_RUNNER="$1 --no-warnings $flag $PWD/scripts/wasi.mjs"
 }
 run_with node
 

@@ -1,7 +1,6 @@
 """Milliseconds per image in WebAssembly: mbvc and other browser engines, in Node and in Chromium."""
 import gzip
 import json
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -46,10 +45,8 @@ def build(args) -> None:
 
 def environments() -> list[list[str]]:
     """Arguments that start Node, and the path of a browser."""
-    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
-    # Behind a flag before version 21.
-    option = ["--experimental-wasm-relaxed-simd"] if int(re.match(r"v(\d+)", version)[1]) < 21 else []
-    found = [[["node", *option], []], [["npx", "--yes", "node@latest"], []]]
+    flag = subprocess.run([ROOT / "scripts/relaxed-simd.sh", "node"], capture_output=True, text=True, check=True).stdout
+    found = [[["node", *flag.split()], []], [["npx", "--yes", "node@latest"], []]]
     if Path(CHROMIUM).exists():
         found.append([["node"], [CHROMIUM]])
     else:
