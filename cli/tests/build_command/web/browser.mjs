@@ -3,63 +3,38 @@
 // pixels that the page sees to `PICTURE.rgba`, and prints the results as JSON.
 import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:http";
 import { tmpdir } from "node:os";
-import { extname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import { FLAGS, serve, typeOf } from "./common.mjs";
 
 const [, , folder, data, stem, playwright, executablePath, ...pictures] = process.argv;
 const { chromium } = await import(pathToFileURL(resolve(playwright, "index.mjs")));
 
-const TYPES = {
-  ".html": "text/html", ".js": "text/javascript", ".wasm": "application/wasm", ".png": "image/png", ".jpg": "image/jpeg",
-};
 const STRICT = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; worker-src 'self'; img-src * blob:";
 const PAGE = "<!doctype html><title>check</title>";
 
 /** Serves the package and the pictures. */
-async function respond(request, response) {
-  const { pathname, searchParams } = new URL(request.url, "http://localhost");
-  const search = searchParams.has("relaxed") ? ".relaxed" : "";
-  const send = (type, body, policy = STRICT) => {
-    response.writeHead(200, { "Content-Type": type, "Content-Security-Policy": policy });
-    response.end(body);
-  };
-  try {
-    if (pathname === "/") return send("text/html", PAGE);
-    if (pathname === "/forbidden") return send("text/html", PAGE, STRICT.replace("'wasm-unsafe-eval'", ""));
-    if (pathname === "/cut.weights") {
-      // Packages of float networks have one file for both modules.
-      const name = `${stem}${search}.weights`;
-      const whole = await readFile(join(folder, name)).catch(() => readFile(join(folder, `${stem}.weights`)));
-      return send("application/octet-stream", whole.subarray(0, whole.length / 2));
-    }
-    if (pathname === "/plain.wasm") return send("text/plain", await readFile(join(folder, `${stem}.wasm`)));
-    const from = pictures.includes(pathname.slice(1)) ? data : folder;
-    const type = TYPES[extname(pathname)] ?? "application/octet-stream";
-    // The page of the demo brings its own policy.
-    send(type, await readFile(join(from, pathname)), pathname === "/demo.html" ? "" : STRICT);
-  } catch {
-    response.writeHead(404).end();
+async function answer({ pathname, searchParams }) {
+  const send = (type, body, policy = STRICT) => ({ type, body, policy });
+  if (pathname === "/") return send("text/html", PAGE);
+  if (pathname === "/forbidden") return send("text/html", PAGE, STRICT.replace("'wasm-unsafe-eval'", ""));
+  if (pathname === "/cut.weights") {
+    // Packages of float networks have one file for both modules.
+    const name = `${stem}${searchParams.has("relaxed") ? ".relaxed" : ""}.weights`;
+    const whole = await readFile(join(folder, name)).catch(() => readFile(join(folder, `${stem}.weights`)));
+    return send("application/octet-stream", whole.subarray(0, whole.length / 2));
   }
+  if (pathname === "/plain.wasm") return send("text/plain", await readFile(join(folder, `${stem}.wasm`)));
+  const from = pictures.includes(pathname.slice(1)) ? data : folder;
+  // The page of the demo brings its own policy.
+  return send(typeOf(pathname), await readFile(join(from, pathname)), pathname === "/demo.html" ? "" : STRICT);
 }
 
-async function serve() {
-  const server = createServer(respond);
-  await new Promise((done) => server.listen(0, "127.0.0.1", done));
-  return { server, origin: `http://127.0.0.1:${server.address().port}` };
-}
-
-const [{ server, origin }, elsewhere] = [await serve(), await serve()];
+const [here, elsewhere] = [await serve(answer), await serve(answer)];
+const { origin } = here;
 const profile = await mkdtemp(join(tmpdir(), "mbvc-browser-"));
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath,
-  headless: true,
-  args: [
-    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync",
-  ],
-});
+const context = await chromium.launchPersistentContext(profile, { executablePath, headless: true, args: FLAGS });
 
 /** A page whose console has no errors besides those that match `expected`. */
 async function open(path, expected = /(?!)/) {
@@ -210,9 +185,7 @@ try {
 } finally {
   await context.close();
   await rm(profile, { recursive: true, force: true });
-  for (const one of [server, elsewhere.server]) {
-    one.closeAllConnections();
-    one.close();
-  }
+  here.close();
+  elsewhere.close();
 }
 console.log(JSON.stringify(results));

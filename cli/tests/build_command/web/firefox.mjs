@@ -2,12 +2,11 @@
 // protocol that drives the browser, a page of a strict content security policy sends its result back, which is printed.
 import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { createServer } from "node:http";
 import { tmpdir } from "node:os";
-import { extname, join } from "node:path";
+import { join } from "node:path";
+import { serve, typeOf } from "./common.mjs";
 
 const [, , folder, data, picture, firefox] = process.argv;
-const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm", ".png": "image/png" };
 const POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; img-src 'self'";
 const CHECK = `
 import { load } from "/index.js";
@@ -24,29 +23,22 @@ fetch("/result", { method: "POST", body: JSON.stringify(result) });
 /** Resolves to what the page sends. */
 let resolve, reject;
 const result = new Promise((...both) => ([resolve, reject] = both));
-const server = createServer(async (request, response) => {
-  const { pathname } = new URL(request.url, "http://localhost");
-  const send = (type, body) => response.writeHead(200, { "Content-Type": type, "Content-Security-Policy": POLICY }).end(body);
-  try {
-    if (pathname === "/result") {
-      let body = "";
-      for await (const part of request) body += part;
-      send("text/plain", "");
-      return resolve(body);
-    }
-    if (pathname === "/") return send("text/html", '<!doctype html><title>check</title><script type="module" src="/check.js"></script>');
-    if (pathname === "/check.js") return send("text/javascript", CHECK);
-    if (pathname === "/cut.weights") return send("application/octet-stream", "cut");
-    const from = pathname === `/${picture}` ? data : folder;
-    send(TYPES[extname(pathname)] ?? "application/octet-stream", await readFile(join(from, pathname)));
-  } catch {
-    response.writeHead(404).end();
+const server = await serve(async ({ pathname }, request) => {
+  const send = (type, body) => ({ type, body, policy: POLICY });
+  if (pathname === "/result") {
+    let body = "";
+    for await (const part of request) body += part;
+    resolve(body);
+    return send("text/plain", "");
   }
+  if (pathname === "/") return send("text/html", '<!doctype html><title>check</title><script type="module" src="/check.js"></script>');
+  if (pathname === "/check.js") return send("text/javascript", CHECK);
+  if (pathname === "/cut.weights") return send("application/octet-stream", "cut");
+  const from = pathname === `/${picture}` ? data : folder;
+  return send(typeOf(pathname), await readFile(join(from, pathname)));
 });
-await new Promise((done) => server.listen(0, "127.0.0.1", done));
 const profile = await mkdtemp(join(tmpdir(), "mbvc-firefox-"));
-const address = `http://127.0.0.1:${server.address().port}/`;
-const browser = spawn(firefox, ["--headless", "--no-remote", "--profile", profile, address], { stdio: "ignore" });
+const browser = spawn(firefox, ["--headless", "--no-remote", "--profile", profile, `${server.origin}/`], { stdio: "ignore" });
 const ended = new Promise((done) => browser.on("close", done));
 browser.on("error", reject);
 const limit = setTimeout(() => reject(new Error("Firefox sent no result within two minutes")), 120_000);
@@ -56,7 +48,6 @@ try {
   clearTimeout(limit);
   browser.kill();
   await ended;
-  server.closeAllConnections();
   server.close();
   await rm(profile, { recursive: true, force: true });
 }

@@ -1,33 +1,17 @@
 // Uses the demo page as a visitor does: `node page.mjs FOLDER PLAYWRIGHT CHROMIUM`. Prints what it shows as JSON.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { createServer } from "node:http";
-import { extname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import { FLAGS, serve, typeOf } from "./common.mjs";
 
 const [, , folder, playwright, executablePath] = process.argv;
 const { chromium } = await import(pathToFileURL(resolve(playwright, "index.mjs")));
 
-const TYPES = {
-  ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".wasm": "application/wasm", ".png": "image/png",
-  ".svg": "image/svg+xml", ".json": "application/json",
-};
-const server = createServer(async (request, response) => {
-  const { pathname } = new URL(request.url, "http://localhost");
-  try {
-    const content = await readFile(join(folder, pathname));
-    response.writeHead(200, { "Content-Type": TYPES[extname(pathname)] ?? "application/octet-stream" }).end(content);
-  } catch {
-    response.writeHead(404).end();
-  }
-});
-await new Promise((done) => server.listen(0, "127.0.0.1", done));
-const quiet = ["background-networking", "component-update", "sync"].map((what) => `--disable-${what}`);
+const answer = async ({ pathname }) => ({ type: typeOf(pathname), body: await readFile(join(folder, pathname)) });
+const server = await serve(answer);
 const camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
-const browser = await chromium.launch({
-  executablePath,
-  args: ["--no-sandbox", "--disable-gpu", "--no-first-run", ...quiet, ...camera],
-});
+const browser = await chromium.launch({ executablePath, args: [...FLAGS, ...camera] });
 
 const shown = {};
 try {
@@ -36,7 +20,7 @@ try {
   const complaints = [];
   page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
   page.on("pageerror", (error) => complaints.push(error.message));
-  await page.goto(`http://127.0.0.1:${server.address().port}/index.html`);
+  await page.goto(`${server.origin}/index.html`);
   const best = (label) =>
     page.waitForFunction((label) => document.querySelector("#classes li span")?.textContent === label, label);
   const texts = (selector) => page.locator(selector).allInnerTexts();
@@ -86,7 +70,6 @@ try {
   assert.deepEqual(complaints, []);
 } finally {
   await browser.close();
-  server.closeAllConnections();
   server.close();
 }
 console.log(JSON.stringify(shown));
