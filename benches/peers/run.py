@@ -125,6 +125,10 @@ def compare(args) -> tuple[list, list]:
     return rows, failed
 
 
+#: Generations with AVX-512, by family.
+ZEN = {"25": "Zen 4", "26": "Zen 5"}
+
+
 def cpuinfo() -> dict[str, str]:
     fields = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
     return {name.strip(): value.strip() for name, value in fields.items()}
@@ -139,8 +143,12 @@ def processor() -> str:
     """Model name and the widest instruction sets that matter here."""
     fields = cpuinfo()
     flags = fields.get("flags", "").split()
+    name = fields.get("model name", "unknown")
+    # The model name of a virtual machine does not say the generation.
+    if fields.get("vendor_id") == "AuthenticAMD" and "avx512f" in flags and fields.get("cpu family") in ZEN:
+        name = f"{name} ({ZEN[fields['cpu family']]})"
     sets = [name for flag, name in [("avx512f", "AVX-512"), ("avx512_vnni", "VNNI"), ("avx512_bf16", "BF16"), ("avx2", "AVX2")] if flag in flags]
-    return f"{fields.get('model name', 'unknown')} with {', '.join(sets[:3])}" if sets else fields.get("model name", "unknown")
+    return f"{name} with {', '.join(sets[:3])}" if sets else name
 
 
 def parse_arguments() -> argparse.Namespace:
