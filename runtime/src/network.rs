@@ -229,12 +229,19 @@ pub trait Network: Send + Sync {
         logits: &mut [f32],
         observer: &mut dyn Observer,
     ) -> Result<(), LengthError>;
+
+    /// Computes the pooled vector of the bytes of pixels, as [`run_pixels_into`](Self::run_pixels_into) takes them. That of a
+    /// quantized network is dequantized. `vector` has [`NetworkInfo::embedding`] elements.
+    ///
+    /// # Errors
+    /// As `run_into`.
+    fn embed_pixels_into(&self, scratch: &mut [f32], pixels: &[u8], vector: &mut [f32]) -> Result<(), LengthError>;
 }
 
 /// The length of a slice is not the one that the network requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LengthError {
-    /// `input`, `scratch` or `logits`.
+    /// `input`, `scratch`, `logits` or `vector`.
     pub what: &'static str,
     /// Length that the network requires.
     pub expected: usize,

@@ -171,3 +171,30 @@ pub unsafe extern "C" fn mbvc_run_pixels(
     };
     rt::Network::run_pixels_into(model, scratch, pixels, logits, &mut watcher).is_ok()
 }
+
+/// Computes the pooled vector of an image of pixels. The caller has checked the lengths; returns `false` if one is wrong.
+///
+/// # Safety
+/// `model` must come from `mbvc_build` and must not have been freed; the slices must be valid for their lengths and disjoint.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mbvc_embed_pixels(
+    model: *const Generated,
+    scratch: *mut f32,
+    scratch_length: usize,
+    pixels: *const u8,
+    pixels_length: usize,
+    vector: *mut f32,
+    vector_length: usize,
+) -> bool {
+    // SAFETY: the caller guarantees that `model` is valid, that the three slices are valid for their lengths, and that
+    // `scratch` and `vector` overlap neither each other nor the pixels.
+    let (model, scratch, pixels, vector) = unsafe {
+        (
+            &*model,
+            std::slice::from_raw_parts_mut(scratch, scratch_length),
+            std::slice::from_raw_parts(pixels, pixels_length),
+            std::slice::from_raw_parts_mut(vector, vector_length),
+        )
+    };
+    rt::Network::embed_pixels_into(model, scratch, pixels, vector).is_ok()
+}

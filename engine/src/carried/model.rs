@@ -113,13 +113,8 @@ impl Model {
     /// # Errors
     /// If the image has another length.
     pub fn embed_pixels(&self, work: &mut Work, pixels: &[u8]) -> Result<[f32; Generated::EMBEDDING], LengthError> {
-        let vector = self.network.embed_pixels(&mut work.scratch, whole(pixels)?);
-        #[cfg(quantized)]
-        let vector = {
-            let mut numbers = [0.0; Generated::EMBEDDING];
-            rt::quantized::dequantize(self.network.edges().embedding, &vector, &mut numbers);
-            numbers
-        };
+        let mut vector = [0.0; Generated::EMBEDDING];
+        self.network.embed_pixels_into(work.scratch.floats_mut(), pixels, &mut vector)?;
         Ok(vector)
     }
 
@@ -139,6 +134,7 @@ impl Model {
 }
 
 /// Returns an image with its length as part of its type.
+#[cfg(not(quantized))]
 fn whole<T>(image: &[T]) -> Result<&[T; INPUT], LengthError> {
     image.try_into().map_err(|_| LengthError { what: "input", expected: INPUT, found: image.len() })
 }

@@ -57,6 +57,8 @@ type Free = unsafe extern "C" fn(*mut Opaque);
 /// Runs on an image of floats, or of pixels.
 type Run<T> =
     unsafe extern "C" fn(*const Opaque, *mut f32, usize, *const T, usize, *mut f32, usize, *const Watcher) -> bool;
+/// Computes the pooled vector of an image of pixels.
+type Embed = unsafe extern "C" fn(*const Opaque, *mut f32, usize, *const u8, usize, *mut f32, usize) -> bool;
 
 /// A compiled network without weights. It stays loaded until the process ends.
 #[derive(Clone, Copy)]
@@ -78,6 +80,18 @@ impl Library {
     pub fn open_in(cache: &Cache, compiled: &Compiled, what: &str, progress: &dyn Progress) -> Result<Self> {
         let path = cache.library(&module(compiled), what, progress)?;
         Loaded::open(&path).map(Self)
+    }
+
+    /// Loads a library from memory.
+    ///
+    /// # Errors
+    /// If it cannot be written to a temporary file or loaded.
+    ///
+    /// # Safety
+    /// The bytes must be those of a library that [`open`](Self::open) has compiled with this version's driver.
+    pub unsafe fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        // SAFETY: the caller's guarantee.
+        unsafe { Loaded::from_bytes(bytes) }.map(Self)
     }
 
     /// Returns the facts of the network.
@@ -171,9 +185,43 @@ impl Network for Model {
     ) -> Result<(), LengthError> {
         self.call(self.library.functions.run_pixels, scratch, pixels, logits, observer)
     }
+
+    fn embed_pixels_into(&self, scratch: &mut [f32], pixels: &[u8], vector: &mut [f32]) -> Result<(), LengthError> {
+        self.check(scratch, pixels.len())?;
+        LengthError::check("vector", self.info().embedding, vector.len())?;
+        // SAFETY: the model is alive, and the slices are exclusive or shared as the library uses them.
+        let ran = unsafe {
+            (self.library.functions.embed_pixels)(
+                self.model.as_ptr(),
+                scratch.as_mut_ptr(),
+                scratch.len(),
+                pixels.as_ptr(),
+                pixels.len(),
+                vector.as_mut_ptr(),
+                vector.len(),
+            )
+        };
+        self.check_ran(ran, scratch)
+    }
 }
 
 impl Model {
+    /// Checks the lengths of the scratch and of an input.
+    fn check(&self, scratch: &[f32], input: usize) -> Result<(), LengthError> {
+        LengthError::check("scratch", self.scratch_floats(), scratch.len())?;
+        LengthError::check("input", self.info().input.iter().product(), input)
+    }
+
+    fn scratch_floats(&self) -> usize {
+        self.info().scratch_bytes / size_of::<f32>()
+    }
+
+    /// The library has checked the lengths again.
+    fn check_ran(&self, ran: bool, scratch: &[f32]) -> Result<(), LengthError> {
+        let error = LengthError { what: "scratch", expected: self.scratch_floats(), found: scratch.len() };
+        if ran { Ok(()) } else { Err(error) }
+    }
+
     fn call<T>(
         &self,
         run: Run<T>,
@@ -182,11 +230,8 @@ impl Model {
         logits: &mut [f32],
         observer: &mut dyn Observer,
     ) -> Result<(), LengthError> {
-        let info = self.info();
-        let floats = info.scratch_bytes / size_of::<f32>();
-        LengthError::check("scratch", floats, scratch.len())?;
-        LengthError::check("input", info.input.iter().product(), input.len())?;
-        LengthError::check("logits", info.classes, logits.len())?;
+        self.check(scratch, input.len())?;
+        LengthError::check("logits", self.info().classes, logits.len())?;
         let mut observer: &mut dyn Observer = observer;
         let context = (&raw mut observer).cast();
         let watcher = Watcher { context, stage: on_stage, step: on_step, bf16: on_bf16, bytes: on_bytes };
@@ -204,7 +249,7 @@ impl Model {
                 &raw const watcher,
             )
         };
-        if ran { Ok(()) } else { Err(LengthError { what: "scratch", expected: floats, found: scratch.len() }) }
+        self.check_ran(ran, scratch)
     }
 }
 

@@ -81,4 +81,9 @@ impl Model {
     pub fn dequantize(&self, logits: &[f32], to: &mut [f32]) {
         to.copy_from_slice(logits);
     }
+
+    /// Returns the values of the pooled vector.
+    pub fn dequantize_embedding(&self, vector: &[f32], to: &mut [f32]) {
+        to.copy_from_slice(vector);
+    }
 }

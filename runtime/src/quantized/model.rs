@@ -102,4 +102,9 @@ impl<T: Integral> Model<T> {
     pub fn dequantize(&self, logits: &[T], to: &mut [f32]) {
         dequantize(self.edges.logits, logits, to);
     }
+
+    /// Dequantizes the pooled vector.
+    pub fn dequantize_embedding(&self, vector: &[T], to: &mut [f32]) {
+        dequantize(self.edges.embedding, vector, to);
+    }
 }

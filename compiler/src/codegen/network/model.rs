@@ -141,7 +141,7 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &N
             pub fn embed(
                 &self, scratch: &mut rt::Scratch<#lines>, input: &[#number; #input],
             ) -> [#number; #embedding] {
-                self.embedding(scratch.elements_mut::<#number>(), &&input[..])
+                self.embedding(scratch.elements_mut::<#number>(), &&input[..], &mut rt::Unobserved)
             }
 
             #[doc = #embed_pixels_doc]
@@ -149,7 +149,7 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &N
             pub fn embed_pixels(
                 &self, scratch: &mut rt::Scratch<#lines>, pixels: &[u8; #input],
             ) -> [#number; #embedding] {
-                self.embedding(scratch.elements_mut::<#number>(), &self.0.pixels(pixels))
+                self.embedding(scratch.elements_mut::<#number>(), &self.0.pixels(pixels), &mut rt::Unobserved)
             }
 
             #more
@@ -162,10 +162,11 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &N
                 rt::numbers(logits)
             }
 
-            fn embedding(&self, scratch: &mut [#element], image: &impl #image) -> [#number; #embedding] {
+            fn embedding<O: rt::Observer>(
+                &self, scratch: &mut [#element], image: &impl #image, observer: &mut O,
+            ) -> [#number; #embedding] {
                 let mut values = [<#number as rt::Number>::ZERO; #embedding];
-                let output = rt::Output::Embedding(&mut values[..]);
-                self.dispatch(scratch, image, output, &mut rt::Unobserved);
+                self.dispatch(scratch, image, rt::Output::Embedding(&mut values[..]), observer);
                 rt::numbers(values)
             }
 
@@ -222,6 +223,19 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &N
             ) -> ::core::result::Result<(), rt::LengthError> {
                 rt::LengthError::check("input", #input, pixels.len())?;
                 self.run_dynamic(scratch, &self.0.pixels(pixels), logits, observer)
+            }
+
+            fn embed_pixels_into(
+                &self, scratch: &mut [f32], pixels: &[u8], vector: &mut [f32],
+            ) -> ::core::result::Result<(), rt::LengthError> {
+                rt::LengthError::check("input", #input, pixels.len())?;
+                rt::LengthError::check("scratch", #lines * 16, scratch.len())?;
+                rt::LengthError::check("vector", #embedding, vector.len())?;
+                let scratch = <#number as rt::Number>::elements(scratch);
+                // The same instance of the kernels as in `run_pixels_into`.
+                let observer = &mut rt::Dynamic(&mut rt::Unobserved);
+                self.0.dequantize_embedding(&self.embedding(scratch, &self.0.pixels(pixels), observer), vector);
+                ::core::result::Result::Ok(())
             }
         }
 
