@@ -1,12 +1,29 @@
 //! Random crops of an image, for calibration with few images.
 
+use std::path::Path;
+
 use mbvc::Rgb;
+use mbvc::picture::Framing;
+use mbvc_pictures::Photo;
+
+use crate::error::Result;
 
 /// Minimal share of each side that a crop keeps.
 const LEAST_SIDE: f64 = 0.5;
 
+/// Decodes `path` and frames it for an input of the shape `input`; returns the whole image, then `crops` random crops of it.
+///
+/// # Errors
+/// As [`Photo::open`].
+pub fn load_views(path: &Path, framing: Framing, input: [usize; 3], crops: usize) -> Result<Vec<Vec<u8>>> {
+    let photo = Photo::open(path)?;
+    let mut views = vec![photo.frame(framing, input)];
+    views.extend((0..crops).map(|number| framing.frame(&crop(photo.rgb(), number), input)));
+    Ok(views)
+}
+
 /// Crop `number`, which is deterministic; crops with odd numbers are mirrored.
-pub fn crop(photo: &Rgb<'_>, number: usize) -> Rgb<'static> {
+fn crop(photo: &Rgb<'_>, number: usize) -> Rgb<'static> {
     let [height, width] = photo.size();
     let mut random = Random(number as u64);
     let mut side = |whole: usize| {

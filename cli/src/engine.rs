@@ -10,8 +10,7 @@ use mbvc_compiler::Compiled;
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::ir::{Graph, Op};
 use mbvc_compiler::spec::{self, Overrides};
-use mbvc_engine::{Library, Progress, Source as Checked};
-use mbvc_networks as networks;
+use mbvc_engine::{Classifier, Progress, Source as Checked};
 
 use crate::error::{CliError, Result};
 use crate::options::{FusionArg, NetworkArgs};
@@ -45,19 +44,6 @@ impl Source {
         Ok(self.0.compile(fusion.into(), isas)?)
     }
 
-    fn is_built_in(&self) -> bool {
-        self.file.name == networks::SPEC_NAME
-    }
-
-    /// Name of the network in messages.
-    fn label(&self) -> String {
-        if self.is_built_in() {
-            format!("{} of width {:?} (built in)", self.spec.name, self.spec.width)
-        } else {
-            format!("{} of {}", self.spec.name, self.file.name)
-        }
-    }
-
     /// Help for weights that do not fit if no spec was given. `option` is the argument for one.
     fn remedy(&self, option: &str) -> Option<String> {
         let help = || format!("pass the spec that `mbvc import` wrote next to the weights: {option}");
@@ -70,22 +56,9 @@ impl Source {
 /// # Errors
 /// If the file cannot be read, or the spec or an override is invalid.
 pub fn source(path: Option<&Path>, overrides: Overrides) -> Result<Source> {
-    let file = match path {
-        Some(path) => spec::read(path, &path.to_string_lossy())?,
-        None => SourceFile::new(networks::SPEC_NAME, networks::SPEC),
-    };
-    Source::new(file, overrides)
-}
-
-/// The requested instruction set, or the best of this processor for a network of `source`'s precision.
-///
-/// # Errors
-/// If `MBVC_ISA` is not the name of one.
-pub fn isa(source: &Source, requested: Option<Isa>) -> Result<Isa> {
-    let isas = Isa::of(source.spec.precision);
-    match requested {
-        Some(isa) => Ok(isa),
-        None => Ok(mbvc_runtime::choose(isas, None).map_err(|cause| CliError::new(cause.to_string()))?.isa()),
+    match path {
+        Some(path) => Source::new(spec::read(path, &path.to_string_lossy())?, overrides),
+        None => Ok(Source(Checked::built_in(overrides)?)),
     }
 }
 
@@ -94,20 +67,11 @@ pub fn fusion_levels(source: &Source) -> &'static [FusionArg] {
     if source.spec.precision.is_quantized() { &FusionArg::QUANTIZED } else { &FusionArg::FLOAT }
 }
 
-/// A network that weights can be bound to.
+/// A network that weights can be bound to, with the command's messages.
 pub struct Program {
-    code: Code,
-    /// Name of the network in messages.
-    label: String,
+    program: mbvc_engine::Program,
     /// Help for weights that do not fit.
     remedy: Option<String>,
-}
-
-enum Code {
-    /// Compiled into the command.
-    Carried(networks::Build),
-    /// Compiled when weights are bound to it. The text describes it in progress messages.
-    Generated(Box<Compiled>, String),
 }
 
 /// Finds the network among those of the command, or generates it for `isa` (by default the best of this processor).
@@ -123,23 +87,8 @@ pub fn program(source: &Source, fusion: FusionArg, isa: Option<Isa>) -> Result<P
 /// # Errors
 /// See `program`.
 pub fn program_for(source: &Source, fusion: FusionArg, isa: Option<Isa>, threads: Option<usize>) -> Result<Program> {
-    let mut spec = source.spec.clone();
-    spec.threads = threads.unwrap_or(spec.threads);
-    let code = match networks::find(&spec, fusion.into()) {
-        Some(build) => Code::Carried(build),
-        None => {
-            let isa = self::isa(source, isa)?;
-            let compiled = source.compile_for(fusion.into(), &[isa], spec.threads)?;
-            let [height, width] = compiled.spec.resolution;
-            let threads = match compiled.spec.threads {
-                1 => String::new(),
-                threads => format!(", {threads} threads"),
-            };
-            let what = format!("{} {height}x{width}, fusion {}{threads}", compiled.spec.name, fusion.name());
-            Code::Generated(Box::new(compiled), what)
-        }
-    };
-    Ok(Program { code, label: source.label(), remedy: source.remedy("--spec FILE") })
+    let program = mbvc_engine::Program::find(&source.0, fusion.into(), isa, threads)?;
+    Ok(Program { program, remedy: source.remedy("--spec FILE") })
 }
 
 /// The network of `source` with `weights`, at the requested fusion level and with the requested kernels.
@@ -152,6 +101,14 @@ pub fn network(source: &Source, args: &NetworkArgs, weights: &Weights) -> Result
     program(source, fusion, isa)?.build(weights, isa)
 }
 
+/// [`network`] with what its weights record about pictures and scores.
+///
+/// # Errors
+/// See `network`.
+pub fn classifier(source: &Source, args: &NetworkArgs, weights: &Weights) -> Result<Classifier> {
+    Ok(Classifier::new(network(source, args, weights)?, weights))
+}
+
 impl Program {
     /// Binds weights to the network, which is compiled first if the cache does not hold it.
     ///
@@ -159,36 +116,17 @@ impl Program {
     /// If the weights do not fit the network, this processor does not support the instruction set, or the network
     /// cannot be compiled.
     pub fn build(&self, weights: &Weights, isa: Option<Isa>) -> Result<Box<dyn Network>> {
-        match &self.code {
-            Code::Carried(build) => build(weights, isa).map_err(|error| match error {
-                ModelError::Mismatch { weights, mismatches, .. } => mismatch(
-                    ModelError::Mismatch { network: self.label.clone(), weights, mismatches },
-                    self.remedy.as_deref(),
-                ),
-                other => CliError::new(other.to_string()),
-            }),
-            Code::Generated(compiled, what) => {
-                // Before the seconds that compilation takes.
-                fit(compiled, &self.label, weights, self.remedy.as_deref())?;
-                let library = Library::open(compiled, what, &Spinner::default())?;
-                Ok(Box::new(library.build(weights, isa)?))
-            }
-        }
+        let built = self.program.build(weights, isa, &Spinner::default());
+        built.map_err(|error| fitting(error, self.remedy.as_deref()))
     }
 }
 
-fn fit(compiled: &Compiled, label: &str, weights: &Weights, remedy: Option<&str>) -> Result {
-    mbvc_engine::check(compiled, label, weights).map_err(|error| match error {
-        mbvc_engine::Error::Model(error) => mismatch(error, remedy),
-        other => other.into(),
-    })
-}
-
-fn mismatch(error: ModelError, remedy: Option<&str>) -> CliError {
-    let error = CliError::new(error.to_string());
-    match remedy {
-        Some(remedy) => error.help(remedy),
-        None => error,
+/// Adds the help for weights that do not fit.
+fn fitting(error: mbvc_engine::Error, remedy: Option<&str>) -> CliError {
+    let is_mismatch = matches!(error, mbvc_engine::Error::Model(ModelError::Mismatch { .. }));
+    match remedy.filter(|_| is_mismatch) {
+        Some(remedy) => CliError::from(error).help(remedy),
+        None => error.into(),
     }
 }
 
@@ -250,7 +188,8 @@ pub fn weights(path: Option<&Path>) -> Result<Weights> {
 /// # Errors
 /// If the weights do not fit the network. The message lists the first differences.
 pub fn check(source: &Source, compiled: &Compiled, weights: &Weights, option: &str) -> Result {
-    fit(compiled, &source.label(), weights, source.remedy(option).as_deref())
+    let fits = mbvc_engine::check(compiled, &source.label(), weights);
+    fits.map_err(|error| fitting(error, source.remedy(option).as_deref()))
 }
 
 /// Returns random weights that fit a network, the same in every run.

@@ -109,6 +109,12 @@ impl From<mbvc_engine::Error> for CliError {
     }
 }
 
+impl From<mbvc_pictures::Error> for CliError {
+    fn from(error: mbvc_pictures::Error) -> Self {
+        Self::Message { message: error.message, help: error.help.into_iter().collect(), details: None }
+    }
+}
+
 impl From<Diagnostics> for CliError {
     fn from(mistakes: Diagnostics) -> Self {
         Self::Diagnostics(mistakes)

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 pub use mbvc_engine::NewFile;
 use mbvc_engine::temporary;
+use mbvc_pictures::EXTENSIONS;
 use tempfile::NamedTempFile;
 
 use crate::error::{CliError, Result};
-use crate::image::EXTENSIONS;
 
 /// Writes a file under a temporary name in the same folder, then renames it: a reader never sees a partial file, and an
 /// interrupted run leaves a file that the next one in this folder deletes.

@@ -1,16 +1,15 @@
 //! The command `mbvc`: compiles, imports, runs and measures networks of the MobileNetV2 family.
+//!
+//! It is a library so that the Python package has the command too, without a second copy of its code.
 
-mod budget;
 mod commands;
 mod crops;
 mod engine;
 mod error;
 mod files;
-mod image;
 mod measure;
 mod name;
 mod options;
-mod parallel;
 mod picture;
 mod predict;
 mod standalone;
@@ -18,8 +17,8 @@ mod stream;
 mod thumbnail;
 mod ui;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -82,8 +81,10 @@ enum Command {
     Profile(profile::Args),
 }
 
-fn main() -> ExitCode {
-    let cli = Cli::parse();
+/// Runs the command with the arguments `args`, whose first is its name; returns the exit status. Misuse of the command line,
+/// `--help` and a closed standard output end the process.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = Cli::parse_from(args);
     cli.color.write_global();
     ui::set_verbose(cli.verbose);
     let done = match cli.command {
@@ -104,10 +105,10 @@ fn main() -> ExitCode {
         Some(Command::Profile(args)) => profile::run(&args),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(failure) => {
             failure.print();
-            ExitCode::from(failure.status())
+            failure.status()
         }
     }
 }

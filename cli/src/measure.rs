@@ -4,81 +4,8 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use mbvc::info::NetworkInfo;
-use mbvc::weights::Preprocess;
 use mbvc::{Bf16, Network, Observer, Unobserved};
-
-/// Bytes of a cache line.
-const LINE: usize = 64;
-
-/// Buffers of a thread that calls a network.
-pub struct Caller {
-    /// `floats` and one cache line more, for alignment.
-    scratch: Vec<f32>,
-    floats: usize,
-    /// Input of a float network.
-    input: Vec<f32>,
-    /// Input of a quantized network.
-    pixels: Vec<u8>,
-    quantized: bool,
-    pub logits: Vec<f32>,
-}
-
-impl Caller {
-    pub fn new(info: &NetworkInfo) -> Self {
-        Self {
-            scratch: vec![0.0; info.scratch_bytes / size_of::<f32>() + LINE / size_of::<f32>()],
-            floats: info.scratch_bytes / size_of::<f32>(),
-            input: vec![0.0; info.input.iter().product()],
-            pixels: vec![0; info.input.iter().product()],
-            quantized: info.conventions.precision.is_quantized(),
-            logits: vec![0.0; info.classes],
-        }
-    }
-
-    /// Sets the input to an image; the pixels are preprocessed for float networks.
-    pub fn show(&mut self, pixels: &[u8], preprocess: &Preprocess) {
-        if self.quantized {
-            self.pixels.copy_from_slice(pixels);
-        } else {
-            preprocess.apply(pixels, &mut self.input);
-        }
-    }
-
-    /// Sets the input to noise, the same on every run.
-    pub fn noise(&mut self) {
-        noise(&mut self.input);
-        for (pixel, value) in self.pixels.iter_mut().zip(&self.input) {
-            *pixel = (value * 127.5 + 127.5) as u8;
-        }
-    }
-
-    /// Calls the network once and returns the time. A quantized network reads the pixels as bytes, as in a program.
-    pub fn call(&mut self, network: &dyn Network, observer: &mut dyn Observer) -> Duration {
-        // Alignment affects the speed only.
-        let at = self.scratch.as_ptr().align_offset(LINE).min(self.scratch.len() - self.floats);
-        let scratch = &mut self.scratch[at..][..self.floats];
-        let start = Instant::now();
-        let ran = match self.quantized {
-            false => network.run_into(scratch, &self.input, &mut self.logits, observer),
-            true => network.run_pixels_into(scratch, &self.pixels, &mut self.logits, observer),
-        };
-        let took = start.elapsed();
-        // All lengths come from the network's `info`.
-        debug_assert!(ran.is_ok(), "{ran:?}");
-        took
-    }
-}
-
-/// Fills `values` with uniform noise in -1..1, the same on every run.
-fn noise(values: &mut [f32]) {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    for value in values {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        *value = (state >> 40) as f32 / (1 << 23) as f32 - 1.0;
-    }
-}
+use mbvc_engine::Caller;
 
 /// A network and the number of its concurrent callers.
 pub struct Variant<'a> {
@@ -316,15 +243,5 @@ mod tests {
         watch.bytes(0, &[]);
         watch.stop();
         assert!(watch.steps[0][0] >= 1e-3, "{:?}", watch.steps);
-    }
-
-    #[test]
-    fn noise_is_noise() {
-        let mut values = [0.0; 1000];
-        noise(&mut values);
-        assert!(values.iter().all(|value| (-1.0..1.0).contains(value)));
-        let mean = values.iter().sum::<f32>() / 1000.0;
-        assert!(mean.abs() < 0.1, "{mean}");
-        assert!(values.iter().any(|value| *value < -0.9) && values.iter().any(|value| *value > 0.9));
     }
 }

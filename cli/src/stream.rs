@@ -6,8 +6,8 @@ use std::sync::mpsc::sync_channel;
 use indicatif::ProgressBar;
 use mbvc::picture::Framing;
 
+use crate::crops;
 use crate::error::{CliError, Result};
-use crate::image;
 
 /// Images to read.
 pub struct Pictures<'p> {
@@ -46,8 +46,8 @@ pub fn each<T: Send>(
         let (send, decoded) = sync_channel(processors);
         scope.spawn(move || {
             for path in pictures.paths {
-                if send.send((path, image::load_views(path, pictures.framing, pictures.input, pictures.crops))).is_err()
-                {
+                let views = crops::load_views(path, pictures.framing, pictures.input, pictures.crops);
+                if send.send((path, views)).is_err() {
                     return;
                 }
             }
@@ -91,7 +91,8 @@ pub fn in_turn<'p>(
         let (send, decoded) = sync_channel(2);
         scope.spawn(move || {
             for path in paths {
-                if send.send((path, image::load(path, framing, input))).is_err() {
+                let pixels = mbvc_pictures::load(path, framing, input).map_err(CliError::from);
+                if send.send((path, pixels)).is_err() {
                     return;
                 }
             }

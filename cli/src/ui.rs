@@ -26,11 +26,11 @@ pub const CLAP: clap::builder::Styles = clap::builder::Styles::styled()
     .invalid(WARNING);
 
 /// Prints a line on standard output; see [`print`].
-#[macro_export]
 macro_rules! outln {
     () => { $crate::ui::print(format_args!("\n")) };
     ($($part:tt)*) => { $crate::ui::print(format_args!("{}\n", format_args!($($part)*))) };
 }
+pub(crate) use outln;
 
 /// Prints on standard output, without color if it is not a terminal.
 ///

@@ -2,9 +2,11 @@
 //! dynamic library.
 //!
 //! ```text
-//! Source -> Compiled -> rustc -> cache -> Library -> Model     run here
-//!                    -> rustc -> Artifact                      a program, a C library or a web package with its weights
-//!                    -> Standalone                             a crate
+//! Source -> Program -> Network                                  run here: carried by this binary, or compiled and cached
+//! Source -> Compiled -> rustc -> cache -> Library -> Model      a network that is compiled
+//!                    -> rustc -> Artifact                       a program, a C library or a web package with its weights
+//!                    -> Standalone                              a crate
+//! Network -> Classifier, Caller                                 what calls a network
 //! ```
 //!
 //! This crate does not write to a terminal. Long work is reported to a [`Progress`], failures are returned as
@@ -14,13 +16,17 @@
 
 pub mod artifact;
 mod cache;
+mod caller;
 #[cfg(test)]
 mod carried;
+mod classifier;
 mod error;
 mod file;
 pub mod library;
 mod modules;
 mod packed;
+pub mod parallel;
+mod program;
 mod progress;
 pub mod rustc;
 mod source;
@@ -30,10 +36,13 @@ pub mod temporary;
 mod weights;
 
 pub use cache::Cache;
+pub use caller::Caller;
+pub use classifier::Classifier;
 pub use error::{Error, Result};
 pub use file::NewFile;
 pub use library::{Library, Model};
 pub use packed::pack;
+pub use program::Program;
 pub use progress::{Progress, Silent};
 pub use source::{Source, module};
 pub use weights::{check, random_weights};

@@ -5,8 +5,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
 
-use crate::error::Result;
-
 /// Results for each thread that may wait for an earlier one, so that a slow item does not stop the other threads at once.
 const AHEAD: usize = 4;
 
@@ -21,13 +19,13 @@ pub fn threads(items: usize) -> usize {
 ///
 /// # Errors
 /// The first error of `take`. Items that have not been started by then are left out.
-pub fn in_order<'i, I: Sync, S, T: Send>(
+pub fn in_order<'i, I: Sync, S, T: Send, E>(
     items: &'i [I],
     threads: usize,
     start: impl Fn() -> S + Sync,
     work: impl Fn(&mut S, &'i I) -> T + Sync,
-    mut take: impl FnMut(&'i I, T) -> Result,
-) -> Result {
+    mut take: impl FnMut(&'i I, T) -> Result<(), E>,
+) -> Result<(), E> {
     let window = threads * (1 + AHEAD);
     let (admit, admitted) = channel();
     // Sending fails only if every thread has panicked, which the scope passes on.
@@ -79,11 +77,11 @@ pub fn in_order<'i, I: Sync, S, T: Send>(
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Condvar, Mutex};
 
     use super::*;
-    use crate::error::CliError;
 
     #[test]
     fn results_have_the_order_of_the_items() {
@@ -104,7 +102,7 @@ mod tests {
                     work,
                     |item, result| {
                         taken.push((*item, result));
-                        Ok(())
+                        Ok::<_, Infallible>(())
                     },
                 )
                 .unwrap();
@@ -123,7 +121,7 @@ mod tests {
             all.notify_all();
             drop(all.wait_while(count, |count| *count < 4).unwrap());
         };
-        in_order(&[0, 1, 2, 3], 4, || (), work, |_, ()| Ok(())).unwrap();
+        in_order(&[0, 1, 2, 3], 4, || (), work, |_, ()| Ok::<_, Infallible>(())).unwrap();
     }
 
     #[test]
@@ -151,7 +149,7 @@ mod tests {
             work,
             |_, ()| {
                 taken.fetch_add(1, Ordering::SeqCst);
-                Ok(())
+                Ok::<_, Infallible>(())
             },
         )
         .unwrap();
@@ -162,7 +160,7 @@ mod tests {
     fn a_panic_is_passed_on() {
         let items: Vec<usize> = (0..100).collect();
         let work = |(): &mut (), item: &usize| assert!(*item != 30, "item 30");
-        let ran = catch_unwind(|| in_order(&items, 3, || (), work, |_, ()| Ok(())));
+        let ran = catch_unwind(|| in_order(&items, 3, || (), work, |_, ()| Ok::<_, Infallible>(())));
         assert_eq!(ran.unwrap_err().downcast_ref::<&str>(), Some(&"item 30"));
     }
 
@@ -179,10 +177,10 @@ mod tests {
             work,
             |item, _| {
                 taken += 1;
-                if *item == 20 { Err(CliError::new("full")) } else { Ok(()) }
+                if *item == 20 { Err("full") } else { Ok(()) }
             },
         );
-        assert_eq!((failed.unwrap_err().to_string().as_str(), taken), ("full", 21));
+        assert_eq!((failed.unwrap_err(), taken), ("full", 21));
         assert!(started.into_inner() <= 21 + 2 * (1 + AHEAD), "items after the error are left out");
     }
 }

@@ -3,10 +3,11 @@
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::spec::{self, Fusion, NetworkSpec, Overrides};
 use mbvc_compiler::{Compiled, Naming, Program, codegen, compile};
+use mbvc_networks as networks;
 use mbvc_runtime::Isa;
 use quote::{format_ident, quote};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A checked spec, its text, and the overrides given with it.
 #[derive(Clone)]
@@ -27,6 +28,61 @@ impl Source {
     pub fn new(file: SourceFile, overrides: Overrides) -> Result<Self> {
         let spec = spec::parse_with(&file, &overrides)?;
         Ok(Self { file, spec, overrides })
+    }
+
+    /// Returns the built-in spec, MobileNetV2 1.0 at 224x224.
+    ///
+    /// # Errors
+    /// If an override is invalid.
+    pub fn built_in(overrides: Overrides) -> Result<Self> {
+        Self::new(SourceFile::new(networks::SPEC_NAME, networks::SPEC), overrides)
+    }
+
+    /// Whether this is the built-in spec.
+    pub fn is_built_in(&self) -> bool {
+        self.file.name == networks::SPEC_NAME
+    }
+
+    /// Name of the network in messages.
+    pub fn label(&self) -> String {
+        if self.is_built_in() {
+            format!("{} of width {:?} (built in)", self.spec.name, self.spec.width)
+        } else {
+            format!("{} of {}", self.spec.name, self.file.name)
+        }
+    }
+
+    /// Returns the text of a spec that needs no overrides: lines whose key is overridden are replaced, others are appended.
+    pub fn text(&self) -> String {
+        let mut lines: Vec<String> = self.file.text.lines().map(str::to_owned).collect();
+        for (key, value) in self.overrides.given() {
+            let value = match value.split_once(['x', 'X', '×']) {
+                Some((height, width)) if key == "resolution" => format!("[{height}, {width}]"),
+                _ if value.contains(',') && !value.starts_with('[') => format!("[{value}]"),
+                _ => value.clone(),
+            };
+            let line = format!("{key}: {value}");
+            let is_key = |old: &&mut String| old.strip_prefix(key.as_str()).is_some_and(|rest| rest.starts_with(':'));
+            match lines.iter_mut().find(is_key) {
+                Some(old) => *old = line,
+                None => lines.push(line),
+            }
+        }
+        lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Returns the requested instruction set, or the best of this processor for a network of the spec's precision.
+    ///
+    /// # Errors
+    /// If `MBVC_ISA` is not the name of one.
+    pub fn isa(&self, requested: Option<Isa>) -> Result<Isa> {
+        match requested {
+            Some(isa) => Ok(isa),
+            None => match mbvc_runtime::choose(Isa::of(self.spec.precision), None) {
+                Ok(detected) => Ok(detected.isa()),
+                Err(cause) => Err(Error::new(cause.to_string())),
+            },
+        }
     }
 
     /// Generates code at a fusion level, for `isas` or, if that is empty, for those of the spec.
@@ -73,4 +129,33 @@ pub(crate) fn module_of(compiled: &Compiled, programs: &[Program]) -> String {
     let (name, items) = (&naming.name, codegen::network(&compiled.spec, programs, &naming, None));
     // In a module, because the network's name may be the name of another item of the crate.
     quote!(mod network { #items } use network::#name as Generated;).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use mbvc_compiler::spec::Words;
+
+    use super::*;
+
+    #[test]
+    fn the_text_needs_no_overrides() {
+        let mut overrides = Overrides::new(Words::Command);
+        let given = [
+            ("width", "0.5"),
+            ("resolution", "96x128"),
+            ("precision", "int8"),
+            ("rounding", "onnxruntime"),
+            ("isa", "avx2,neon"),
+        ];
+        for (key, value) in given {
+            overrides.set(key, value);
+        }
+        let source = Source::built_in(overrides).unwrap();
+        let text = source.text();
+        let again = Source::new(SourceFile::new("again.yaml", text.as_str()), Overrides::none()).unwrap();
+        let plain = |spec: &NetworkSpec| NetworkSpec { precision_place: None, ..spec.clone() };
+        let (spec, expected) = (plain(&again.spec), plain(&source.spec));
+        assert_eq!(format!("{spec:?}"), format!("{expected:?}"));
+        assert_eq!(again.text(), text);
+    }
 }

@@ -7,14 +7,12 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage, RgbaImage};
 
-use mbvc::Rgb;
-use mbvc::picture::Framing;
-use mbvc_pictures::reduced::{self, Target};
-use mbvc_pictures::{jpeg, png};
+use mbvc_runtime::{Framing, Rgb};
 
 use crate::budget::{Budget, Share};
-use crate::crops::crop;
-use crate::error::{CliError, Result};
+use crate::error::{Error, Result};
+use crate::reduced::{self, Target};
+use crate::{jpeg, png};
 
 /// Limit of the number of pixels, that of Pillow: a small file can decode to terabytes.
 const MAX_PIXELS: u64 = 178_956_970;
@@ -59,6 +57,27 @@ impl Photo {
         decode(open(path)?, path, Mode::Reduced(target))?.photo(path)
     }
 
+    /// As [`Photo::open`], for the bytes of a file; `name` is used in errors.
+    ///
+    /// # Errors
+    /// As [`Photo::open`].
+    pub fn from_bytes(bytes: &[u8], name: &Path) -> Result<Self> {
+        decode(Cursor::new(bytes), name, Mode::Plain)?.photo(name)
+    }
+
+    /// As [`Photo::from_bytes`], but decodes large JPEG files at a quarter or an eighth of their size.
+    ///
+    /// # Errors
+    /// As [`Photo::open`].
+    pub fn from_bytes_reduced(bytes: &[u8], name: &Path, target: Target) -> Result<Self> {
+        decode(Cursor::new(bytes), name, Mode::Reduced(target))?.photo(name)
+    }
+
+    /// The pixels.
+    pub fn rgb(&self) -> &Rgb<'static> {
+        &self.rgb
+    }
+
     /// Frames the image for an input of the shape `input` (`[height, width, channels]`). Returns interleaved RGB bytes, or
     /// gray ones for one channel, which are converted as by Pillow's `convert("L")` before the image is resized.
     pub fn frame(&self, framing: Framing, input: [usize; 3]) -> Vec<u8> {
@@ -89,32 +108,12 @@ pub fn load_icon(path: &Path, framing: Framing, input: [usize; 3]) -> Result<Vec
     Ok(icon.photo(path)?.frame(framing, input))
 }
 
-/// As [`load`], for the bytes of an embedded file; `name` is used in errors.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_bytes(bytes: &'static [u8], name: &str, framing: Framing, input: [usize; 3]) -> Result<Vec<u8>> {
-    let name = Path::new(name);
-    Ok(decode(Cursor::new(bytes), name, Mode::Plain)?.photo(name)?.frame(framing, input))
-}
-
-/// As [`load`]; returns the whole image, then `crops` random crops of it.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_views(path: &Path, framing: Framing, input: [usize; 3], crops: usize) -> Result<Vec<Vec<u8>>> {
-    let photo = Photo::open(path)?;
-    let mut views = vec![photo.frame(framing, input)];
-    views.extend((0..crops).map(|number| framing.frame(&crop(&photo.rgb, number), input)));
-    Ok(views)
-}
-
 fn open(path: &Path) -> Result<BufReader<File>> {
-    let failed = |cause| CliError::io("read", path, &cause);
+    let failed = |cause: std::io::Error| Error::io(path, &cause);
     // Before the file is opened: a pipe blocks, and a device may have no end.
     let about = std::fs::metadata(path).map_err(failed)?;
     if !about.is_file() {
-        let error = |what| CliError::new(format!("cannot read {}: it is {what}", path.display()));
+        let error = |what| Error::new(format!("cannot read {}: it is {what}", path.display()));
         return Err(match about.is_dir() {
             true => error("a folder"),
             false => error("not a regular file").help("save the image to a file"),
@@ -122,7 +121,7 @@ fn open(path: &Path) -> Result<BufReader<File>> {
     }
     if about.len() > MAX_FILE {
         let message = format!("{} has {} bytes, the limit is {MAX_FILE}", path.display(), about.len());
-        return Err(CliError::new(message).help("shrink it with an image editor first"));
+        return Err(Error::new(message).help("shrink it with an image editor first"));
     }
     File::open(path).map(BufReader::new).map_err(failed)
 }
@@ -138,7 +137,7 @@ impl Decoded {
         let rgb = self.image.into_rgb8();
         let size = [rgb.height(), rgb.width()].map(|side| side as usize);
         let rgb = Rgb::new(rgb.into_raw(), size);
-        let rgb = rgb.map_err(|cause| CliError::new(format!("{}: {cause}", path.display())))?;
+        let rgb = rgb.map_err(|cause| Error::new(format!("{}: {cause}", path.display())))?;
         Ok(Photo { rgb, _memory: self.memory })
     }
 }
@@ -154,11 +153,11 @@ enum Mode {
 }
 
 fn decode(mut file: impl BufRead + Seek, path: &Path, mode: Mode) -> Result<Decoded> {
-    let failed = |cause: std::io::Error| CliError::io("read", path, &cause);
+    let failed = |cause: std::io::Error| Error::io(path, &cause);
     if file.fill_buf().map_err(failed)?.starts_with(jpeg::MAGIC) {
         let jpeg = jpeg::structure(&mut file).map_err(failed)?;
         if !jpeg.is_complete {
-            return Err(CliError::new(format!("cannot decode {}: the JPEG data has no end marker", path.display()))
+            return Err(Error::new(format!("cannot decode {}: the JPEG data has no end marker", path.display()))
                 .help("the file is truncated; copy or download it again"));
         }
         let length = file.seek(SeekFrom::End(0)).map_err(failed)?;
@@ -183,7 +182,7 @@ fn decode(mut file: impl BufRead + Seek, path: &Path, mode: Mode) -> Result<Deco
         Some(ImageFormat::Png) => decode_png(reader.into_inner(), path, matches!(mode, Mode::Alpha)),
         Some(ImageFormat::Bmp) => decode_image(reader, path, 7, None),
         Some(ImageFormat::WebP) => decode_image(reader, path, 11, None),
-        _ => Err(CliError::new(format!("{} is not an image of a supported format", path.display()))
+        _ => Err(Error::new(format!("{} is not an image of a supported format", path.display()))
             .help("supported formats: JPEG, PNG, BMP and WebP, with any extension")),
     }
 }
@@ -237,28 +236,28 @@ fn pixels((width, height): (u32, u32)) -> u64 {
     u64::from(width) * u64::from(height)
 }
 
-fn check_size(path: &Path, (width, height): (u32, u32), limit: u64) -> Result {
+fn check_size(path: &Path, (width, height): (u32, u32), limit: u64) -> Result<()> {
     if pixels((width, height)) > limit {
         return Err(too_large(path, Some((width, height)), limit));
     }
     if width == 0 || height == 0 {
-        return Err(CliError::new(format!("{} has no pixels ({width}x{height})", path.display()))
+        return Err(Error::new(format!("{} has no pixels ({width}x{height})", path.display()))
             .help("copy or export the image again"));
     }
     Ok(())
 }
 
-fn damaged(path: &Path, cause: &dyn std::fmt::Display) -> CliError {
-    CliError::new(format!("cannot decode {}: {cause}", path.display()))
+fn damaged(path: &Path, cause: &dyn std::fmt::Display) -> Error {
+    Error::new(format!("cannot decode {}: {cause}", path.display()))
         .help("the file may be truncated or damaged; check it in an image viewer")
 }
 
-fn too_large(path: &Path, size: Option<(u32, u32)>, limit: u64) -> CliError {
+fn too_large(path: &Path, size: Option<(u32, u32)>, limit: u64) -> Error {
     let size = size.map_or_else(|| "too many".to_owned(), |(width, height)| format!("{width}x{height}"));
-    CliError::new(format!("{} has {size} pixels, the limit is {limit}", path.display()))
+    Error::new(format!("{} has {size} pixels, the limit is {limit}", path.display()))
         .help("shrink it with an image editor first")
 }
 
 #[cfg(test)]
-#[path = "image_tests.rs"]
+#[path = "photo_tests.rs"]
 mod tests;

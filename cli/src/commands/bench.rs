@@ -8,8 +8,8 @@ use serde::Serialize;
 use crate::error::{CliError, Result};
 use crate::measure::{Measured, Variant, interleaved, quantile_ms};
 use crate::options::{FusionArg, IsaArg, SpecOption, examples};
-use crate::ui::{BOLD, DIM};
-use crate::{engine, name, outln, ui};
+use crate::ui::{BOLD, DIM, outln};
+use crate::{engine, name, ui};
 
 /// Compare the speed of fusion levels, instruction sets, threads and callers
 ///

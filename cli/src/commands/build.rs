@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use crate::error::{CliError, Result};
 use crate::options::{ForceArgs, FusionArg, IsaArg, KindArg, NumericsArg, SpecArgs, examples};
-use crate::ui::{ACCENT, Bytes, DIM, GOOD, plural};
-use crate::{engine, files, name, outln, ui};
+use crate::ui::{ACCENT, Bytes, DIM, GOOD, outln, plural};
+use crate::{engine, files, name, ui};
 
 /// Build a program, C library or web package that contains a network and its weights
 ///

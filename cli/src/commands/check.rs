@@ -10,8 +10,8 @@ use serde::Serialize;
 use crate::engine::{self, Source};
 use crate::error::{CliError, Result};
 use crate::options::{OverrideArgs, examples};
-use crate::ui::{BOLD, Bytes, Count, DIM, GOOD, grouped, plural};
-use crate::{name, outln, ui};
+use crate::ui::{BOLD, Bytes, Count, DIM, GOOD, grouped, outln, plural};
+use crate::{name, ui};
 
 /// Check specs and report all errors, or the cost of the network
 #[derive(clap::Args)]

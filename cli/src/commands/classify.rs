@@ -3,18 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use mbvc::weights::{HeadActivation, Preprocess};
-use mbvc::{Network, Unobserved, Weights};
-use mbvc_pictures::reduced::Target;
+use mbvc::Unobserved;
+use mbvc::weights::HeadActivation;
+use mbvc_engine::{Caller, Classifier, parallel};
+use mbvc_pictures::{Photo, Target};
 use serde::Serialize;
 
 use crate::error::{CliError, Result};
-use crate::image::Photo;
-use crate::measure::{Caller, quantile_ms};
+use crate::measure::quantile_ms;
 use crate::options::{NetworkArgs, examples};
 use crate::predict::{Prediction, best};
-use crate::ui::{ACCENT, BOLD, DIM, plural};
-use crate::{engine, files, name, outln, parallel, ui};
+use crate::ui::{ACCENT, BOLD, DIM, outln, plural};
+use crate::{engine, files, name, ui};
 
 mod timing;
 
@@ -81,8 +81,8 @@ pub fn run(args: &Args) -> Result {
     let weights = engine::weights(args.weights.as_deref())?;
     let source = engine::source(args.network.spec.spec.as_deref(), args.network.spec.overrides_for(Some(&weights)))?;
     let paths = files::images(&args.images, args.recursive)?;
-    let network = engine::network(&source, &args.network, &weights)?;
-    let skipped = classify(args, &*network, &source.spec.name, &weights, &paths)?;
+    let classifier = engine::classifier(&source, &args.network, &weights)?;
+    let skipped = classify(args, &classifier, &source.spec.name, &paths)?;
     match skipped {
         0 => Ok(()),
         skipped if paths.len() == 1 && skipped == 1 => Err(CliError::Reported),
@@ -91,11 +91,9 @@ pub fn run(args: &Args) -> Result {
 }
 
 /// Classifies the images, on all processors; returns the number of unreadable ones.
-fn classify(args: &Args, network: &dyn Network, name: &str, weights: &Weights, paths: &[PathBuf]) -> Result<usize> {
-    let (labels, activation) = (weights.labels().unwrap_or_default(), weights.head_activation());
-    let target = Target { framing: weights.framing(), input: network.info().input };
-    let task = Task { network, target, is_reduced: args.fast_decode, preprocess: weights.preprocessing(), activation };
-    let [height, width, _] = network.info().input;
+fn classify(args: &Args, classifier: &Classifier, name: &str, paths: &[PathBuf]) -> Result<usize> {
+    let task = Task { classifier, is_reduced: args.fast_decode };
+    let [height, width, _] = classifier.input();
     let threads = parallel::threads(paths.len());
     let mut times = Vec::new();
     let mut total = Stages::default();
@@ -117,19 +115,19 @@ fn classify(args: &Args, network: &dyn Network, name: &str, weights: &Weights, p
                 Ok(Classified { scores, call, stages }) => {
                     times.push(call);
                     total.add(stages);
-                    let predictions = best(&scores, &labels, args.top);
-                    bar.suspend(|| show(args, path, predictions, activation, call.as_secs_f64() * 1e3));
+                    let predictions = best(&scores, &classifier.labels, args.top);
+                    bar.suspend(|| show(args, path, predictions, classifier.activation, call.as_secs_f64() * 1e3));
                 }
             }
             bar.inc(1);
-            Ok(())
+            Ok::<_, CliError>(())
         },
     );
     let elapsed = start.elapsed();
     bar.finish_and_clear();
     done?;
     if !args.json && times.len() > 1 {
-        let (median, isa) = (quantile_ms(&times, 0.5), network.isa());
+        let (median, isa) = (quantile_ms(&times, 0.5), classifier.network.isa());
         outln!(
             "{DIM}{}, {median:.2} ms each (median), {name} {height}x{width} on {isa}{DIM:#}",
             plural(times.len(), "image")
@@ -144,12 +142,9 @@ fn classify(args: &Args, network: &dyn Network, name: &str, weights: &Weights, p
 
 /// What the threads share.
 struct Task<'a> {
-    network: &'a dyn Network,
-    target: Target,
+    classifier: &'a Classifier,
     /// Whether large JPEG files are decoded at a reduced size.
     is_reduced: bool,
-    preprocess: Preprocess,
-    activation: HeadActivation,
 }
 
 struct Classified {
@@ -162,22 +157,24 @@ struct Classified {
 impl Task<'_> {
     /// The buffers of a thread. The first call, which has cold caches and page faults, is not timed.
     fn caller(&self) -> Caller {
-        let mut caller = Caller::new(self.network.info());
-        caller.call(self.network, &mut Unobserved);
+        let mut caller = self.classifier.caller();
+        caller.call(&*self.classifier.network, &mut Unobserved);
         caller
     }
 
     fn classify(&self, caller: &mut Caller, path: &Path) -> Result<Classified> {
+        let Classifier { network, framing, preprocess, activation, .. } = self.classifier;
+        let target = Target { framing: *framing, input: self.classifier.input() };
         let start = Instant::now();
-        let photo = if self.is_reduced { Photo::open_reduced(path, self.target) } else { Photo::open(path) }?;
+        let photo = if self.is_reduced { Photo::open_reduced(path, target) } else { Photo::open(path) }?;
         let decoded = Instant::now();
-        let pixels = photo.frame(self.target.framing, self.target.input);
+        let pixels = photo.frame(target.framing, target.input);
         drop(photo);
         let resized = Instant::now();
-        caller.show(&pixels, &self.preprocess);
-        let call = caller.call(self.network, &mut Unobserved);
+        caller.show(&pixels, preprocess);
+        let call = caller.call(&**network, &mut Unobserved);
         let stages = Stages { decode: decoded - start, resize: resized - decoded, network: resized.elapsed() };
-        Ok(Classified { scores: self.activation.scores(&caller.logits), call, stages })
+        Ok(Classified { scores: activation.scores(&caller.logits), call, stages })
     }
 }
 

@@ -1,18 +1,20 @@
 //! `mbvc` without a command: classifies the samples or the given pictures with the built-in demo network.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mbvc::errors::WeightsError;
 use mbvc::weights::HeadActivation;
 use mbvc::{Network, Unobserved, Weights};
+use mbvc_engine::Caller;
 use mbvc_networks::demo::{self, Variant};
+use mbvc_pictures::{Photo, load_icon};
 use serde::Serialize;
 
 use crate::error::{CliError, Result};
-use crate::measure::{Caller, Summary};
-use crate::ui::{ACCENT, BOLD, DIM, ERROR, GOOD};
-use crate::{files, image, name, outln, predict, thumbnail, ui};
+use crate::measure::Summary;
+use crate::ui::{ACCENT, BOLD, DIM, ERROR, GOOD, outln};
+use crate::{files, name, predict, thumbnail, ui};
 
 /// Calls of each network for each picture.
 const RUNS: usize = 20;
@@ -86,7 +88,7 @@ fn pictures(args: &Args, weights: &Weights, input: [usize; 3]) -> Result<(Vec<Pi
     let framing = weights.framing();
     if args.pictures.is_empty() {
         let samples = demo::SAMPLES.iter().map(|(name, bytes)| {
-            let pixels = image::load_bytes(bytes, name, framing, input)?;
+            let pixels = Photo::from_bytes(bytes, Path::new(name))?.frame(framing, input);
             let truth = name.split('.').next().map(|stem| stem.replace('-', " "));
             Ok(Picture { name: (*name).to_owned(), truth, pixels })
         });
@@ -95,7 +97,7 @@ fn pictures(args: &Args, weights: &Weights, input: [usize; 3]) -> Result<(Vec<Pi
     let mut found = Vec::new();
     let mut skipped = 0;
     for path in files::images(&args.pictures, false)? {
-        match image::load_icon(&path, framing, input) {
+        match load_icon(&path, framing, input).map_err(CliError::from) {
             Ok(pixels) => found.push(Picture { name: name::of(&path), truth: None, pixels }),
             Err(cause) => {
                 cause.print();

@@ -13,8 +13,8 @@ use crate::engine::{self, Source};
 use crate::error::{CliError, Result};
 use crate::options::{FusionArg, IsaArg, SpecArgs, examples};
 use crate::picture::graph;
-use crate::ui::{ACCENT, BOLD, GOOD};
-use crate::{files, outln, ui};
+use crate::ui::{ACCENT, BOLD, GOOD, outln};
+use crate::{files, ui};
 
 /// Show the graph after any pass, as text or as a picture
 ///
@@ -80,7 +80,7 @@ pub fn run(args: &Args) -> Result {
     }
     let source = engine::source(args.spec.spec.as_deref(), overrides)?;
     let fusion = FusionArg::from(source.spec.fusion);
-    let isa = engine::isa(&source, args.isa.map(Isa::from))?;
+    let isa = source.isa(args.isa.map(Isa::from))?;
     // Not every network has kernels for these, which shows only when it is compiled.
     if fusion == FusionArg::Deep || source.spec.batch > 1 {
         source.compile(fusion, &[isa])?;

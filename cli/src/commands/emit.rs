@@ -13,8 +13,8 @@ use quote::{format_ident, quote};
 use crate::error::{CliError, Result};
 use crate::options::{FusionArg, IsaArg, SpecArgs, examples};
 use crate::standalone::{self, Standalone};
-use crate::ui::{ACCENT, GOOD, plural};
-use crate::{engine, outln, ui};
+use crate::ui::{ACCENT, GOOD, outln, plural};
+use crate::{engine, ui};
 
 /// Print the generated Rust code, or write it as a crate
 #[derive(clap::Args)]
@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> Result {
     let mut isas: Vec<Isa> = args.isa.iter().map(|isa| Isa::from(*isa)).collect();
     let part = args.layer.is_some() || args.block.is_some();
     if isas.is_empty() && part {
-        isas.push(engine::isa(&source, None)?);
+        isas.push(source.isa(None)?);
     }
     let compiled = source.compile(fusion, &isas)?;
     if part {

@@ -2,15 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use mbvc::weights::{HeadActivation, Preprocess};
-use mbvc::{Network, Unobserved, Weights, top_k};
+use mbvc::top_k;
+use mbvc_engine::{Caller, Classifier, parallel};
 
 use crate::error::{CliError, Result};
-use crate::measure::Caller;
 use crate::options::{NetworkArgs, examples};
 use crate::stream::Seen;
 use crate::ui::plural;
-use crate::{engine, image, parallel, ui};
+use crate::{engine, ui};
 
 mod folders;
 mod report;
@@ -55,10 +54,10 @@ pub fn run(args: &Args) -> Result {
     // Before the network is compiled, which takes longer.
     let labels = weights.labels().unwrap_or_default();
     let folders = folders::find(&args.folder, &labels, weights.classes())?;
-    let network = engine::network(&source, &args.network, &weights)?;
-    let (tally, seen) = evaluate(&*network, &weights, &folders)?;
+    let classifier = engine::classifier(&source, &args.network, &weights)?;
+    let (tally, seen) = evaluate(&classifier, &folders)?;
     if seen.images > 0 {
-        report::Report::new(&source.spec.name, &*network, &labels, &folders, &tally, seen).show(args);
+        report::Report::new(&source.spec.name, &*classifier.network, &labels, &folders, &tally, seen).show(args);
     }
     match seen {
         Seen { skipped: 0, .. } => Ok(()),
@@ -69,9 +68,7 @@ pub fn run(args: &Args) -> Result {
 }
 
 /// Runs the network on every image of the folders.
-fn evaluate(network: &dyn Network, weights: &Weights, folders: &[Folder]) -> Result<(Tally, Seen)> {
-    let (input, framing) = (network.info().input, weights.framing());
-    let (preprocess, activation) = (weights.preprocessing(), weights.head_activation());
+fn evaluate(classifier: &Classifier, folders: &[Folder]) -> Result<(Tally, Seen)> {
     let images: Vec<(usize, &Path)> = folders
         .iter()
         .enumerate()
@@ -80,14 +77,15 @@ fn evaluate(network: &dyn Network, weights: &Weights, folders: &[Folder]) -> Res
     let bar = ui::progress(images.len(), "evaluating");
     let mut tally = Tally::default();
     let mut seen = Seen::default();
-    let work = |caller: &mut Caller, (_, path): &(usize, &Path)| {
-        image::load(path, framing, input).map(|pixels| guesses(network, caller, &preprocess, activation, &pixels))
+    let work = |caller: &mut Caller, (_, path): &(usize, &Path)| -> Result<_> {
+        let pixels = mbvc_pictures::load(path, classifier.framing, classifier.input())?;
+        Ok(guesses(classifier, caller, &pixels))
     };
     let threads = parallel::threads(images.len());
     parallel::in_order(
         &images,
         threads,
-        || Caller::new(network.info()),
+        || classifier.caller(),
         work,
         |(class, _), guesses| {
             let folder = &folders[*class];
@@ -103,7 +101,7 @@ fn evaluate(network: &dyn Network, weights: &Weights, folders: &[Folder]) -> Res
                 }
             }
             bar.inc(1);
-            Ok(())
+            Ok::<_, CliError>(())
         },
     )?;
     bar.finish_and_clear();
@@ -111,16 +109,8 @@ fn evaluate(network: &dyn Network, weights: &Weights, folders: &[Folder]) -> Res
 }
 
 /// The classes with the highest scores, best first.
-fn guesses(
-    network: &dyn Network,
-    caller: &mut Caller,
-    preprocess: &Preprocess,
-    activation: HeadActivation,
-    pixels: &[u8],
-) -> Vec<usize> {
-    caller.show(pixels, preprocess);
-    caller.call(network, &mut Unobserved);
+fn guesses(classifier: &Classifier, caller: &mut Caller, pixels: &[u8]) -> Vec<usize> {
     let mut best = [(0, 0.0); GUESSES];
-    let count = top_k(&activation.scores(&caller.logits), &mut best);
+    let count = top_k(&classifier.scores(caller, pixels), &mut best);
     best.iter().take(count).map(|(index, _)| *index).collect()
 }

@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use crate::error::{CliError, Result};
 use crate::options::{ForceArgs, examples};
-use crate::ui::{ACCENT, BOLD, Bytes, DIM, GOOD, grouped};
-use crate::{engine, files, name, outln, ui};
+use crate::ui::{ACCENT, BOLD, Bytes, DIM, GOOD, grouped, outln};
+use crate::{engine, files, name, ui};
 
 /// Import the weights of an ONNX, TFLite, Keras, TensorFlow.js or PyTorch model
 ///

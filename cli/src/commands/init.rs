@@ -6,9 +6,9 @@ use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::spec::{self, Template};
 
 use crate::error::{CliError, Result};
+use crate::files;
 use crate::options::{ForceArgs, examples, parse_resolution};
-use crate::ui::{ACCENT, GOOD};
-use crate::{files, outln};
+use crate::ui::{ACCENT, GOOD, outln};
 
 /// Write a commented spec to start from
 #[derive(clap::Args)]

@@ -11,8 +11,8 @@ use serde::Serialize;
 use crate::engine;
 use crate::error::{CliError, Result};
 use crate::options::{FusionArg, SpecOption, examples};
-use crate::ui::{BOLD, Bytes, DIM, grouped};
-use crate::{name, outln, ui};
+use crate::ui::{BOLD, Bytes, DIM, grouped, outln};
+use crate::{name, ui};
 
 /// Show the content of a weights file, a packed file, or a model
 ///

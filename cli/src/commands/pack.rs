@@ -11,8 +11,8 @@ use serde::Serialize;
 use crate::engine::{self, Source};
 use crate::error::{CliError, Result};
 use crate::options::{ForceArgs, FusionArg, IsaArg, NumericsArg, SpecOption, examples};
-use crate::ui::{ACCENT, Bytes, GOOD, plural};
-use crate::{files, name, outln, ui};
+use crate::ui::{ACCENT, Bytes, GOOD, outln, plural};
+use crate::{files, name, ui};
 
 /// Pack weights for one network and instruction set
 ///
@@ -89,7 +89,7 @@ pub fn run(args: &Args) -> Result {
     let fusion = args.fusion.unwrap_or_else(|| source.spec.fusion.into());
     let mut isas: Vec<Isa> = args.isa.iter().map(|isa| Isa::from(*isa)).collect();
     if isas.is_empty() {
-        isas.push(engine::isa(&source, None)?);
+        isas.push(source.isa(None)?);
     }
     isas.sort_unstable();
     isas.dedup();

@@ -6,14 +6,15 @@ use std::time::Instant;
 use mbvc::info::Numerics;
 use mbvc::{Isa, Network};
 use mbvc_compiler::target::IsaFacts;
+use mbvc_engine::Caller;
 use mbvc_runtime::peak;
 
 use crate::error::{CliError, Result};
-use crate::measure::{Caller, Stopwatch, Summary, WARM_UP};
+use crate::measure::{Stopwatch, Summary, WARM_UP};
 use crate::options::{FusionArg, IsaArg, SpecOption, examples};
 use crate::picture::roofline::{self, Bar, Part, Roofline};
-use crate::ui::{ACCENT, BOLD, Bytes, Count, DIM};
-use crate::{engine, files, outln, ui};
+use crate::ui::{ACCENT, BOLD, Bytes, Count, DIM, outln};
+use crate::{engine, files, ui};
 
 mod aggregate;
 

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use mbvc::{Network, Unobserved, Weights};
 use mbvc_compiler::ir::Shape;
 use mbvc_compiler::spec::{Precision, Rounding};
+use mbvc_engine::Caller;
 use mbvc_import::{Container, ReadOptions, Trace};
 
 use crate::error::{CliError, Result};
-use crate::measure::Caller;
 use crate::options::{NetworkArgs, examples};
 use crate::ui::plural;
 use crate::{engine, files, stream, ui};

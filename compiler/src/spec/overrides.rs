@@ -60,6 +60,11 @@ impl Overrides {
         self
     }
 
+    /// Returns the keys and values, in the order in which they were set.
+    pub fn given(&self) -> &[(String, String)] {
+        &self.given
+    }
+
     /// Whether there is no override.
     pub fn is_empty(&self) -> bool {
         self.given.is_empty()

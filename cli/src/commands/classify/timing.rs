@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::ui::{DIM, plural};
-use crate::{outln, ui};
+use crate::ui;
+use crate::ui::{DIM, outln, plural};
 
 /// Time of each stage of an image, or of several added up.
 #[derive(Debug, Clone, Copy, Default)]

@@ -7,8 +7,8 @@ use super::Args;
 use super::folders::Folder;
 use super::tally::{Score, Tally};
 use crate::stream::Seen;
-use crate::ui::{ACCENT, BOLD, DIM, plural};
-use crate::{outln, ui};
+use crate::ui;
+use crate::ui::{ACCENT, BOLD, DIM, outln, plural};
 
 #[derive(Serialize)]
 pub struct Report {

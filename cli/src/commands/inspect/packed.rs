@@ -14,8 +14,8 @@ use serde::Serialize;
 use super::{Args, shortened};
 use crate::error::{CliError, Result};
 use crate::options::FusionArg;
-use crate::ui::{BOLD, Bytes, DIM, plural};
-use crate::{engine, name, outln, ui};
+use crate::ui::{BOLD, Bytes, DIM, outln, plural};
+use crate::{engine, name, ui};
 
 /// The JSON output.
 #[derive(Serialize)]

@@ -8,8 +8,8 @@ use super::{Args, Task};
 use crate::error::Result;
 use crate::picture::fidelity;
 use crate::stream::Seen;
-use crate::ui::{ACCENT, BOLD, Bytes, GOOD, grouped, plural};
-use crate::{files, name, outln, ui};
+use crate::ui::{ACCENT, BOLD, Bytes, GOOD, grouped, outln, plural};
+use crate::{files, name, ui};
 
 /// Rows of the table.
 const SHOWN: usize = 8;

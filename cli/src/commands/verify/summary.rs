@@ -1,8 +1,7 @@
 //! The report of `mbvc verify` as text.
 
 use super::report::{Engine, First, LayersReport, LogitsReport, Report, Side, Top1, ValueReport, Worst};
-use crate::outln;
-use crate::ui::{self, ACCENT, BOLD, DIM, ERROR, GOOD, plural};
+use crate::ui::{self, ACCENT, BOLD, DIM, ERROR, GOOD, outln, plural};
 
 impl Report {
     /// Prints the report as text.
