@@ -156,7 +156,8 @@ pub(crate) fn key<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     hex(&hash.finalize()[..16])
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Returns bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -6,6 +6,7 @@
 //! Source -> Compiled -> rustc -> cache -> Library -> Model      a network that is compiled
 //!                    -> rustc -> Artifact                       a program, a C library or a web package with its weights
 //!                    -> Standalone                              a crate
+//! Bundle -> Network                                             a model file, with its weights and its library
 //! Network -> Classifier, Caller                                 what calls a network
 //! ```
 //!
@@ -15,6 +16,7 @@
 #![warn(missing_docs)]
 
 pub mod artifact;
+mod bundle;
 mod cache;
 mod caller;
 #[cfg(test)]
@@ -35,6 +37,7 @@ pub mod standalone;
 pub mod temporary;
 mod weights;
 
+pub use bundle::Bundle;
 pub use cache::Cache;
 pub use caller::Caller;
 pub use classifier::Classifier;

@@ -1,15 +1,20 @@
 //! Libraries that the process has loaded. They are never unloaded, because threads of their pools may run their code at
 //! any time.
 
-use std::path::{Path, PathBuf};
+use std::ffi::{OsStr, OsString};
+use std::io::Write as _;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use libloading::{Library, Symbol};
 use mbvc_runtime::NetworkInfo;
+use sha2::{Digest, Sha256};
 
 use super::facts::{self, NetworkFacts, Tables};
-use super::{Build, Describe, DescribeModel, Free, Run, collect};
+use super::{Build, Describe, DescribeModel, Embed, Free, Run, collect};
+use crate::cache::hex;
 use crate::error::{Error, Result};
+use crate::temporary;
 
 /// The C functions of a library.
 pub struct Functions {
@@ -18,11 +23,13 @@ pub struct Functions {
     pub free: Free,
     pub run: Run<f32>,
     pub run_pixels: Run<u8>,
+    pub embed_pixels: Embed,
 }
 
 /// A loaded library and the facts of its network.
 pub struct Loaded {
-    path: PathBuf,
+    /// Path in the cache, or hash of the bytes.
+    key: OsString,
     pub functions: Functions,
     facts: NetworkFacts,
     tables: Tables,
@@ -38,21 +45,54 @@ impl Loaded {
     /// # Errors
     /// If it cannot be loaded, or was not compiled with this version's driver.
     pub fn open(path: &Path) -> Result<&'static Self> {
-        if let Some(loaded) = LOADED.iter().find(|loaded| loaded.path == path) {
+        let key = path.as_os_str();
+        if let Some(loaded) = LOADED.iter().find(|loaded| loaded.key == key) {
             return Ok(loaded);
         }
+        // SAFETY: the cache compiled this file from code without initializers, and has verified its checksum. Its name is a
+        // hash of the driver's source too.
+        unsafe { Self::load(path, key) }
+    }
+
+    /// Loads a library from memory, unless one with the same bytes is already loaded.
+    ///
+    /// # Errors
+    /// If it cannot be written to a temporary file or loaded.
+    ///
+    /// # Safety
+    /// As [`load`](Self::load), for the bytes.
+    pub unsafe fn from_bytes(bytes: &[u8]) -> Result<&'static Self> {
+        let key = OsString::from(hex(&Sha256::digest(bytes)));
+        if let Some(loaded) = LOADED.iter().find(|loaded| loaded.key == key) {
+            return Ok(loaded);
+        }
+        let folder = std::env::temp_dir();
+        let failed = |cause: &std::io::Error| Error::io("write into", &folder, cause);
+        let mut file = temporary::file(&folder, true).map_err(|cause| failed(&cause))?;
+        file.write_all(bytes).and_then(|()| file.flush()).map_err(|cause| failed(&cause))?;
+        // SAFETY: the caller's guarantee. The library stays mapped when the file is deleted.
+        unsafe { Self::load(file.path(), &key) }
+            .map_err(|error| error.help("set TMPDIR to a folder from which programs can be run"))
+    }
+
+    /// # Safety
+    /// The file must be a library that `Cache::library` compiled with this version's driver.
+    unsafe fn load(path: &Path, key: &OsStr) -> Result<&'static Self> {
         let fail = |cause: libloading::Error| Error::new(format!("cannot load {}: {cause}", path.display()));
-        // SAFETY: the cache compiled this file from code without initializers, and has verified its checksum.
+        // SAFETY: the caller guarantees that the library has no initializers.
         let library = unsafe { Library::new(path) }.map_err(fail)?;
-        // SAFETY: the types are those of `carried/driver.rs`; the file's name is a hash of that file too.
+        // SAFETY: the caller guarantees that the functions are those of `carried/driver.rs`, whose types these are.
         let (describe, functions) = unsafe {
             let describe: Symbol<Describe> = library.get(b"mbvc_network\0").map_err(fail)?;
-            let model: Symbol<DescribeModel> = library.get(b"mbvc_model\0").map_err(fail)?;
-            let build: Symbol<Build> = library.get(b"mbvc_build\0").map_err(fail)?;
-            let free: Symbol<Free> = library.get(b"mbvc_free\0").map_err(fail)?;
-            let run: Symbol<Run<f32>> = library.get(b"mbvc_run\0").map_err(fail)?;
-            let run_pixels: Symbol<Run<u8>> = library.get(b"mbvc_run_pixels\0").map_err(fail)?;
-            (*describe, Functions { model: *model, build: *build, free: *free, run: *run, run_pixels: *run_pixels })
+            let functions = Functions {
+                model: *library.get(b"mbvc_model\0").map_err(fail)?,
+                build: *library.get(b"mbvc_build\0").map_err(fail)?,
+                free: *library.get(b"mbvc_free\0").map_err(fail)?,
+                run: *library.get(b"mbvc_run\0").map_err(fail)?,
+                run_pixels: *library.get(b"mbvc_run_pixels\0").map_err(fail)?,
+                embed_pixels: *library.get(b"mbvc_embed_pixels\0").map_err(fail)?,
+            };
+            (*describe, functions)
         };
         let mut encoded = Vec::new();
         // SAFETY: the sink's context is a `Vec<u8>`.
@@ -60,8 +100,7 @@ impl Loaded {
         let facts = NetworkFacts::decode(&encoded).map_err(|cause| {
             Error::new(format!("cannot read the description of the network in {}: {cause}", path.display()))
         })?;
-        let path = path.to_owned();
-        Ok(LOADED.push(Self { path, functions, facts, tables: Tables::default(), _library: library }))
+        Ok(LOADED.push(Self { key: key.to_owned(), functions, facts, tables: Tables::default(), _library: library }))
     }
 
     /// Returns the facts of the network.
