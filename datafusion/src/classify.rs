@@ -1,0 +1,131 @@
+//! The function `classify`.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, ListArray};
+use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::{Result, exec_datafusion_err, internal_err, plan_err};
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
+use mbvc_engine::{Caller, Classifier};
+use mbvc_runtime::top_k;
+
+use crate::arguments::{array, check_image, images, like, parse_k, planned_k};
+use crate::guesses::{Guesses, fields};
+use crate::model::Model;
+
+/// `classify(image [, k])`.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Classify {
+    name: String,
+    model: Arc<Model>,
+    signature: Signature,
+}
+
+impl Classify {
+    pub fn new(name: String, model: Arc<Model>) -> Self {
+        // The arguments are checked when the type of the result is computed, whose errors DataFusion shows as they are.
+        Self { name, model, signature: Signature::variadic_any(Volatility::Immutable) }
+    }
+
+    /// Computes the `k` largest scores for the pixels of an image, with the indices of their classes.
+    fn best(classifier: &Classifier, caller: &mut Caller, pixels: &[u8], k: usize) -> Vec<(usize, f32)> {
+        let scores = classifier.scores(caller, pixels);
+        let mut best = vec![(0, 0.0); k.min(scores.len())];
+        top_k(&scores, &mut best);
+        best
+    }
+
+    /// Returns an array of structs.
+    fn one(&self, images: &[Option<&[u8]>]) -> Result<ArrayRef> {
+        let mut guesses = Guesses::default();
+        self.model.map(
+            &self.name,
+            images,
+            |classifier, caller, pixels| Self::best(classifier, caller, pixels, 1).first().copied(),
+            |best| match best.flatten() {
+                Some(best) => guesses.push(&self.model.classifier.labels, best),
+                None => guesses.push_null(),
+            },
+        )?;
+        Ok(Arc::new(guesses.finish()?))
+    }
+
+    /// Returns an array of lists, whose elements are `item`.
+    fn several(&self, images: &[Option<&[u8]>], k: usize, item: &FieldRef) -> Result<ArrayRef> {
+        let (mut guesses, mut lengths, mut valid) = (Guesses::default(), Vec::new(), Vec::new());
+        self.model.map(
+            &self.name,
+            images,
+            |classifier, caller, pixels| Self::best(classifier, caller, pixels, k),
+            |best| {
+                valid.push(best.is_some());
+                let best = best.unwrap_or_default();
+                lengths.push(best.len());
+                best.into_iter().for_each(|guess| guesses.push(&self.model.classifier.labels, guess));
+            },
+        )?;
+        if i32::try_from(lengths.iter().sum::<usize>()).is_err() {
+            return Err(exec_datafusion_err!(
+                "{}: a batch has too many classes for a list\nhelp: set datafusion.execution.batch_size to 64",
+                self.name
+            ));
+        }
+        let (offsets, nulls) = (OffsetBuffer::from_lengths(lengths), NullBuffer::from(valid));
+        Ok(Arc::new(ListArray::try_new(item.clone(), offsets, Arc::new(guesses.finish()?), Some(nulls))?))
+    }
+}
+
+impl ScalarUDFImpl for Classify {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        internal_err!("the type of {} depends on its arguments", self.name)
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        let name = &self.name;
+        let guess = DataType::Struct(fields());
+        let result = match args.arg_fields {
+            [image] => {
+                check_image(name, image.data_type())?;
+                guess
+            }
+            [image, _] => {
+                check_image(name, image.data_type())?;
+                parse_k(name, args.scalar_arguments.get(1).copied().flatten())?;
+                DataType::new_list(guess, true)
+            }
+            other => return plan_err!("{name}: expected arguments (image) or (image, k), found {}", other.len()),
+        };
+        Ok(Arc::new(Field::new(name, result, true)))
+    }
+
+    fn is_strict(&self) -> bool {
+        true
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let (image, k) = match &*args.args {
+            [image] => (image, None),
+            [image, k] => (image, Some(planned_k(&self.name, k)?)),
+            _ => return internal_err!("arguments of {} that were not planned", self.name),
+        };
+        let array = array(image)?;
+        let images = images(&array)?;
+        let result = match (k, args.return_field.data_type()) {
+            (None, _) => self.one(&images)?,
+            (Some(k), DataType::List(item)) => self.several(&images, k, item)?,
+            (Some(_), other) => return internal_err!("{} with a result of type {other}", self.name),
+        };
+        like(image, result)
+    }
+}
