@@ -26,9 +26,16 @@
 //!   a query is canceled between batches, and DataFusion distributes only inputs of more than one batch to other partitions.
 //! - [`Functions::threads`] divides a batch among threads, for queries with fewer partitions than cores.
 //!
-//! DataFusion computes equal calls in one SELECT list once. A filter on the result of a subquery is moved into the subquery
-//! and computes the call again: `select ... from (select classify(image) as c from t) where c['score'] > 0.5` classifies the
-//! selected images twice. A table (`create table c as select ...`) avoids that.
+//! The fields of equal calls of `classify` run the network once for each image, in these queries too:
+//!
+//! ```sql
+//! select classify(image)['label'], classify(image)['score'] from photos
+//! select c['label'], c['score'] from (select classify(image) as c from photos) where c['score'] > 0.5
+//! ```
+//!
+//! A filter makes a smaller batch, on which DataFusion evaluates other calls again. `select e from (select embed(image) as e
+//! from photos) where e[1] > 0.5` runs the network a second time on the images that it selects. `create table vectors as select
+//! embed(image) as e from photos` and a query of that table run it once.
 
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
@@ -38,6 +45,7 @@ mod classify;
 mod embed;
 mod functions;
 mod guesses;
+mod memo;
 mod model;
 mod options;
 mod pool;

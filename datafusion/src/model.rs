@@ -11,6 +11,7 @@ use mbvc_engine::parallel::in_order;
 use mbvc_engine::{Caller, Classifier};
 use mbvc_pictures::{Photo, Target};
 
+use crate::memo::Memo;
 use crate::options::{OnError, Options};
 use crate::pool::{Lease, Pool};
 
@@ -20,6 +21,8 @@ pub struct Model {
     pub classifier: Arc<Classifier>,
     options: Options,
     pool: Pool,
+    /// Results of `classify`.
+    pub memo: Memo,
 }
 
 /// An image of a batch.
@@ -31,7 +34,7 @@ struct Row<'a> {
 
 impl Model {
     pub fn new(classifier: Arc<Classifier>, options: Options) -> Self {
-        Self { classifier, options, pool: Pool::default() }
+        Self { classifier, options, pool: Pool::default(), memo: Memo::default() }
     }
 
     /// Computes a value from the pixels of each image and passes it to `take`, in the order of the images: `None` for a null,

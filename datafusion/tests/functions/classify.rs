@@ -61,16 +61,40 @@ async fn fields_of_nulls_are_null() {
 async fn equal_calls_are_computed_once() {
     let (classifier, calls) = counted();
     let pictures: Vec<_> = pictures().into_iter().flatten().collect();
-    let context = context(&Functions::new(classifier), Arc::new(BinaryArray::from_iter_values(&pictures)));
-    query(&context, "select classify(image)['label'], classify(image)['score'] from t").await.unwrap();
-    assert_eq!(calls.swap(0, Ordering::Relaxed), pictures.len());
-    let sql = "select classify(image)['label'], count(*), avg(classify(image)['score']) from t group by 1";
-    query(&context, sql).await.unwrap();
-    assert_eq!(calls.swap(0, Ordering::Relaxed), pictures.len());
-    // A filter on a subquery computes the calls again, as the documentation says.
-    let sql = "select c['label'] from (select classify(image) as c from t) where c['score'] >= 0";
-    assert_eq!(query(&context, sql).await.unwrap().num_rows(), pictures.len());
-    assert_eq!(calls.swap(0, Ordering::Relaxed), 2 * pictures.len());
+    let functions = Functions::new(classifier);
+    let fresh = || context(&functions, Arc::new(BinaryArray::from_iter_values(&pictures)));
+    for sql in [
+        "select classify(image)['label'], classify(image)['score'], classify(image)['index'] from t",
+        "select classify(image), classify(image)['score'] from t",
+        "select c['label'], c['score'] from (select classify(image) as c from t)",
+        "select classify(image, 2)[1]['label'], classify(image, 2)[2]['label'] from t",
+        "select classify(image)['label'], count(*), avg(classify(image)['score']) from t group by 1",
+        "select embed(image)[1], embed(image)[2] from t",
+    ] {
+        let context = fresh();
+        query(&context, sql).await.unwrap();
+        assert_eq!(calls.swap(0, Ordering::Relaxed), pictures.len(), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn filters_compute_what_the_documentation_says() {
+    let (classifier, calls) = counted();
+    let functions = Functions::new(classifier);
+    let pictures: Vec<_> = pictures().into_iter().flatten().collect();
+    let filter = "from (select image, classify(image) as c, embed(image) as e from t) where";
+    for (sql, again) in [
+        (format!("select c['label'], c['score'] {filter} c['label'] <> 'cactus'"), false),
+        (format!("select image {filter} c['label'] <> 'cactus'"), false),
+        (format!("select c {filter} c['label'] <> 'cactus'"), true),
+        (format!("select e {filter} e[1] > 0.02"), true),
+    ] {
+        let context = context(&functions, Arc::new(BinaryArray::from_iter_values(&pictures)));
+        let selected = query(&context, &sql).await.unwrap().num_rows();
+        assert!(selected > 0 && selected < pictures.len(), "{sql}: {selected}");
+        let expected = pictures.len() + if again { selected } else { 0 };
+        assert_eq!(calls.swap(0, Ordering::Relaxed), expected, "{sql}");
+    }
 }
 
 #[tokio::test]
@@ -78,12 +102,12 @@ async fn a_literal_is_classified_at_planning() {
     let classifier = demo();
     let picture = pictures().swap_remove(0).unwrap();
     let hex: String = picture.iter().map(|byte| format!("{byte:02x}")).collect();
-    let context = context(&Functions::new(classifier.clone()), Arc::new(BinaryArray::from_iter_values(&[&*picture])));
+    let context = context(&Functions::new(classifier.clone()), Arc::new(BinaryArray::from_iter_values([&*picture])));
     let sql = format!("select classify(X'{hex}'), classify(X'{hex}', 2)[1], classify(null), classify(null, 2) from t");
     let result = query(&context, &sql).await.unwrap();
-    let expected = best(&classifier, &picture, 1).pop();
-    assert_eq!(guesses(result.column(0)), [expected.clone()]);
-    assert_eq!(guesses(result.column(1)), [expected]);
+    let expected = [best(&classifier, &picture, 1).pop()];
+    assert_eq!(guesses(result.column(0)), expected);
+    assert_eq!(guesses(result.column(1)), expected);
     assert_eq!(guesses(result.column(2)), [None]);
     assert!(matches!(result.column(3).data_type(), DataType::List(_)));
     assert!(result.column(3).is_null(0));
@@ -102,7 +126,7 @@ async fn labels_are_null_if_there_are_none() {
     let (mut classifier, _) = counted();
     classifier.labels.clear();
     let expected = best(&classifier, &picture, 1);
-    let context = context(&Functions::new(classifier), Arc::new(BinaryArray::from_iter_values(&[&*picture])));
+    let context = context(&Functions::new(classifier), Arc::new(BinaryArray::from_iter_values([&*picture])));
     let result = query(&context, "select classify(image) from t").await.unwrap();
     assert_eq!(expected[0].0, None);
     assert_eq!(guesses(result.column(0)), expected.into_iter().map(Some).collect::<Vec<_>>());
@@ -112,7 +136,7 @@ async fn labels_are_null_if_there_are_none() {
 async fn two_networks_have_functions_with_prefixes() {
     let picture = pictures().swap_remove(0).unwrap();
     let (float, bytes) = (demo(), quantized());
-    let context = context(&Functions::new(float.clone()), Arc::new(BinaryArray::from_iter_values(&[&*picture])));
+    let context = context(&Functions::new(float.clone()), Arc::new(BinaryArray::from_iter_values([&*picture])));
     Functions::new(bytes.clone()).prefix("small_").register(&context);
     let sql = "select classify(image)['score'], small_classify(image)['score'] from t";
     let result = query(&context, sql).await.unwrap();

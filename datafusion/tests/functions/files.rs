@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, BinaryArray, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Int64Type};
@@ -13,6 +14,7 @@ use datafusion::physical_plan::ExecutionPlanProperties;
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 use mbvc_datafusion::Functions;
 
+use crate::counting::counted;
 use crate::tables::{best, demo, pictures, query};
 
 /// Number of files.
@@ -86,9 +88,19 @@ async fn results_are_written_and_read() {
     assert!(matches!(read.column(2).data_type(), DataType::FixedSizeList(..)));
     assert_eq!(computed.num_rows(), read.num_rows());
     // Views in place of text, and the order of partitions, may differ: the counts of labels do not.
-    let count = "select c['label'], count(*), count(cs[2]['label']), round(sum(e[1]), 3) from";
+    let count = "select c['label'] as label, count(*) as a, count(cs[2]['label']) as b, round(sum(e[1]), 3) as d from";
     let computed = query(&context, &format!("{count} ({sql}) group by 1 order by 1")).await.unwrap();
     let read = query(&context, &format!("{count} results group by 1 order by 1")).await.unwrap();
     let text = |batch| datafusion::arrow::util::pretty::pretty_format_batches(&[batch]).unwrap().to_string();
     assert_eq!(text(computed), text(read));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_of_images_in_files_are_computed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = write(folder.path()).into_iter().flatten().count();
+    let (classifier, calls) = counted();
+    let context = photos(folder.path(), &Functions::new(classifier)).await;
+    query(&context, "select classify(image)['label'], classify(image)['score'] from photos").await.unwrap();
+    assert_eq!(calls.load(Ordering::Relaxed), images);
 }
