@@ -88,7 +88,9 @@ async fn count(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let functions = Functions::new(classifier).threads(arguments.threads).on_error(arguments.on_error);
     functions.register(&context);
 
-    context.register_parquet("photos", &arguments.folder, ParquetReadOptions::default()).await?;
+    let folder = &arguments.folder;
+    std::fs::metadata(folder).map_err(|cause| format!("cannot read {folder}: {cause}"))?;
+    context.register_parquet("photos", folder, ParquetReadOptions::default()).await?;
     let labels = format!("select classify({})['label'] as label from photos", arguments.image);
     let sql = format!("select label, count(*) as images from ({labels}) group by label order by images desc, label");
     context.sql(&sql).await?.show().await?;

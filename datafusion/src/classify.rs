@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, ListArray};
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{Result, exec_datafusion_err, internal_err, plan_err};
+use datafusion::common::{Result, exec_err, internal_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
@@ -53,8 +53,23 @@ impl Classify {
         Ok(Arc::new(guesses.finish()?))
     }
 
+    /// Checks that the offsets of an array of lists cannot overflow: those of the lists and those of the labels.
+    fn check_length(&self, rows: usize, k: usize) -> Result<()> {
+        let classifier = &self.model.classifier;
+        let longest = classifier.labels.iter().map(String::len).max().unwrap_or_default().max(1);
+        let bytes = rows.saturating_mul(k.min(classifier.classes())).saturating_mul(longest);
+        if i32::try_from(bytes).is_err() {
+            return exec_err!(
+                "{}: the labels of a batch of {rows} rows may exceed 2 GiB\nhelp: set datafusion.execution.batch_size to 64",
+                self.name
+            );
+        }
+        Ok(())
+    }
+
     /// Returns an array of lists, whose elements are `item`.
     fn several(&self, images: &[Option<&[u8]>], k: usize, item: &FieldRef) -> Result<ArrayRef> {
+        self.check_length(images.len(), k)?;
         let (mut guesses, mut lengths, mut valid) = (Guesses::default(), Vec::new(), Vec::new());
         self.model.map(
             &self.name,
@@ -67,12 +82,6 @@ impl Classify {
                 best.into_iter().for_each(|guess| guesses.push(&self.model.classifier.labels, guess));
             },
         )?;
-        if i32::try_from(lengths.iter().sum::<usize>()).is_err() {
-            return Err(exec_datafusion_err!(
-                "{}: a batch has too many classes for a list\nhelp: set datafusion.execution.batch_size to 64",
-                self.name
-            ));
-        }
         let (offsets, nulls) = (OffsetBuffer::from_lengths(lengths), NullBuffer::from(valid));
         Ok(Arc::new(ListArray::try_new(item.clone(), offsets, Arc::new(guesses.finish()?), Some(nulls))?))
     }

@@ -24,7 +24,8 @@
 //!
 //! - `datafusion.execution.batch_size`, by default 8192 rows, should be about 64: the encoded images of a batch are in memory,
 //!   a query is canceled between batches, and DataFusion distributes only inputs of more than one batch to other partitions.
-//! - [`Functions::threads`] divides a batch among threads, for queries with fewer partitions than cores.
+//! - [`Functions::threads`] divides a batch among threads, for queries with fewer partitions than cores, such as those of one
+//!   Parquet file with few row groups.
 //!
 //! The fields of equal calls of `classify` run the network once for each image, in these queries too:
 //!

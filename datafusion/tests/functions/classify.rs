@@ -1,11 +1,17 @@
 //! `classify` returns what the classifier computes.
 
+use std::io::Cursor;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use datafusion::arrow::array::{Array, AsArray, BinaryArray};
 use datafusion::arrow::datatypes::{DataType, Float32Type};
+use image::ImageFormat;
+use image::imageops::FilterType;
 use mbvc_datafusion::Functions;
+use mbvc_networks::demo::SAMPLES;
+use mbvc_pictures::{Photo, Target};
 
 use crate::counting::counted;
 use crate::tables::{best, context, demo, guesses, pictures, quantized, query};
@@ -143,4 +149,44 @@ async fn two_networks_have_functions_with_prefixes() {
     for (column, classifier) in result.columns().iter().zip([&float, &bytes]) {
         assert_eq!(column.as_primitive::<Float32Type>().value(0), best(classifier, &picture, 1)[0].1);
     }
+}
+
+#[tokio::test]
+async fn large_jpeg_images_are_decoded_at_a_reduced_size() {
+    let classifier = demo();
+    let picture = image::load_from_memory(SAMPLES[0].1).unwrap().into_rgb8();
+    let picture = image::imageops::resize(&picture, 1600, 1600, FilterType::Triangle);
+    let mut jpeg = Cursor::new(Vec::new());
+    picture.write_to(&mut jpeg, ImageFormat::Jpeg).unwrap();
+    let jpeg = jpeg.into_inner();
+    let target = Target { framing: classifier.framing, input: classifier.input() };
+    let reduced = Photo::from_bytes_reduced(&jpeg, Path::new("image"), target).unwrap();
+    let whole = Photo::from_bytes(&jpeg, Path::new("image")).unwrap();
+    assert_ne!(classifier.frame(reduced.rgb()), classifier.frame(whole.rgb()));
+    for (fast_decode, photo) in [(true, reduced), (false, whole)] {
+        let functions = Functions::new(classifier.clone()).fast_decode(fast_decode);
+        let context = context(&functions, Arc::new(BinaryArray::from_iter_values([&jpeg])));
+        let result = query(&context, "select classify(image) from t").await.unwrap();
+        let scores = classifier.scores(&mut classifier.caller(), &classifier.frame(photo.rgb()));
+        let (_, score, index) = guesses(result.column(0)).remove(0).unwrap();
+        assert_eq!(score, scores[index as usize]);
+    }
+}
+
+#[tokio::test]
+async fn labels_that_may_exceed_the_offsets_are_an_error() {
+    let (mut classifier, calls) = counted();
+    classifier.labels[0] = "x".repeat(1 << 26);
+    let pictures = pictures();
+    let context = context(&Functions::new(classifier), Arc::new(BinaryArray::from_iter(&pictures)));
+    let error = query(&context, "select classify(image, 1000) from t").await.unwrap_err().to_string();
+    assert_eq!(
+        error,
+        format!(
+            "Execution error: classify: the labels of a batch of {} rows may exceed 2 GiB\nhelp: set \
+             datafusion.execution.batch_size to 64",
+            pictures.len()
+        )
+    );
+    assert_eq!(calls.load(Ordering::Relaxed), 0);
 }

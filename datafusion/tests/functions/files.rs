@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, BinaryArray, RecordBatch};
+use datafusion::arrow::array::{ArrayRef, AsArray, BinaryArray, RecordBatch, StructArray};
 use datafusion::arrow::datatypes::{DataType, Int64Type};
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::file::properties::WriterProperties;
@@ -28,7 +28,9 @@ fn write(folder: &Path) -> Vec<Option<Vec<u8>>> {
         images.rotate_left(number);
         images.truncate(images.len() - number);
         let array: ArrayRef = Arc::new(BinaryArray::from_iter(&images));
-        let batch = RecordBatch::try_from_iter([("image", array)]).unwrap();
+        // As in datasets of Hugging Face.
+        let file: ArrayRef = Arc::new(StructArray::try_from(vec![("bytes", array.clone())]).unwrap());
+        let batch = RecordBatch::try_from_iter([("image", array), ("file", file)]).unwrap();
         let properties = WriterProperties::builder().set_max_row_group_row_count(Some(4)).build();
         let file = File::create(folder.join(format!("{number}.parquet"))).unwrap();
         let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
@@ -99,8 +101,11 @@ async fn results_are_written_and_read() {
 async fn fields_of_images_in_files_are_computed_once() {
     let folder = tempfile::tempdir().unwrap();
     let images = write(folder.path()).into_iter().flatten().count();
-    let (classifier, calls) = counted();
-    let context = photos(folder.path(), &Functions::new(classifier)).await;
-    query(&context, "select classify(image)['label'], classify(image)['score'] from photos").await.unwrap();
-    assert_eq!(calls.load(Ordering::Relaxed), images);
+    for image in ["image", "file['bytes']"] {
+        let (classifier, calls) = counted();
+        let context = photos(folder.path(), &Functions::new(classifier)).await;
+        let sql = format!("select classify({image})['label'], classify({image})['score'] from photos");
+        query(&context, &sql).await.unwrap();
+        assert_eq!(calls.load(Ordering::Relaxed), images, "{image}");
+    }
 }
