@@ -144,7 +144,7 @@ mod tests {
             ("width", "0.5"),
             ("resolution", "96x128"),
             ("precision", "int8"),
-            ("rounding", "onnxruntime"),
+            ("rounding", "tflite-reference"),
             ("isa", "avx2,neon"),
         ];
         for (key, value) in given {

@@ -1,37 +1,79 @@
-//! The network of `v2.yaml`: each fusion level of float32, and streamed blocks of bf16, int8 and uint8.
+//! Networks whose weights are published, at fusion level `block`: those of TensorFlow, `keras.applications` and torchvision.
 
 use mbvc::errors::ModelError;
 use mbvc::{Isa, Network, Weights};
 use mbvc_compiler::SourceFile;
-use mbvc_compiler::spec::{self, DEFAULT_ROUNDING, Fusion, NetworkSpec, Precision};
+use mbvc_compiler::spec::{self, DEFAULT_ROUNDING, Fusion, NetworkSpec, Overrides, Precision, Preprocessing, Words};
 
 use super::{Build, SPEC, SPEC_NAME};
 
-mbvc::mobilenet_v2!("specs/v2.yaml", name = V2None, fusion = "none");
-mbvc::mobilenet_v2!("specs/v2.yaml", name = V2Relu6, fusion = "relu6");
-mbvc::mobilenet_v2!("specs/v2.yaml", name = V2Block, fusion = "block");
-mbvc::mobilenet_v2!("specs/v2.yaml", name = V2Bf16, precision = "bf16");
-mbvc::mobilenet_v2!("specs/v2.yaml", name = V2Int8, precision = "int8");
-mbvc::mobilenet_v2!("specs/v2.yaml", name = V2Uint8, precision = "uint8");
+const TORCHVISION: &str = include_str!("../specs/v2_torchvision.yaml");
+
+/// 1001 classes.
+mod tensorflow {
+    pub mod float {
+        mbvc::mobilenet_v2!(pub "specs/v2.yaml");
+    }
+    pub mod bf16 {
+        mbvc::mobilenet_v2!(pub "specs/v2.yaml", precision = "bf16");
+    }
+    pub mod int8 {
+        mbvc::mobilenet_v2!(pub "specs/v2.yaml", precision = "int8");
+    }
+    pub mod uint8 {
+        mbvc::mobilenet_v2!(pub "specs/v2.yaml", precision = "uint8");
+    }
+}
+
+/// 1000 classes.
+mod keras {
+    pub mod float {
+        mbvc::mobilenet_v2!(pub "specs/v2.yaml", classes = 1000);
+    }
+    pub mod int8 {
+        mbvc::mobilenet_v2!(pub "specs/v2.yaml", classes = 1000, precision = "int8");
+    }
+}
+
+/// 1000 classes, and the padding of PyTorch.
+mod torchvision {
+    pub mod float {
+        mbvc::mobilenet_v2!(pub "specs/v2_torchvision.yaml", name = MobileNetV2);
+    }
+    pub mod int8 {
+        mbvc::mobilenet_v2!(pub "specs/v2_torchvision.yaml", name = MobileNetV2, precision = "int8");
+    }
+}
 
 /// Implements [`super::find`].
 pub fn find(spec: &NetworkSpec, fusion: Fusion) -> Option<Build> {
     macro_rules! builds {
-        ($network:ident) => {
-            |weights, isa| build($network::with_isa, $network::new, weights, isa)
+        ($publisher:ident $precision:ident) => {
+            |weights, isa| {
+                use $publisher::$precision::MobileNetV2 as Found;
+                build(Found::with_isa, Found::new, weights, isa)
+            }
         };
     }
-    let found: Build = match (spec.precision, fusion) {
-        (Precision::F32, Fusion::None) => builds!(V2None),
-        (Precision::F32, Fusion::Relu6) => builds!(V2Relu6),
-        (Precision::F32, Fusion::Block) => builds!(V2Block),
-        (Precision::Bf16, Fusion::Block) => builds!(V2Bf16),
-        (Precision::Int8, Fusion::Block) => builds!(V2Int8),
-        (Precision::Uint8, Fusion::Block) => builds!(V2Uint8),
+    let is = |text: &str, classes: &str| {
+        let mut overrides = Overrides::new(Words::Macro);
+        overrides.set("classes", classes);
+        let published = spec::parse_with(&SourceFile::new(SPEC_NAME, text), &overrides);
+        published.is_ok_and(|published| essence(&published) == essence(spec))
+    };
+    let found: Build = match spec.precision {
+        _ if fusion != Fusion::Block => return None,
+        Precision::F32 if is(SPEC, "1001") => builds!(tensorflow float),
+        Precision::Bf16 if is(SPEC, "1001") => builds!(tensorflow bf16),
+        Precision::Int8 if is(SPEC, "1001") => builds!(tensorflow int8),
+        Precision::Uint8 if is(SPEC, "1001") => builds!(tensorflow uint8),
+        Precision::F32 if is(SPEC, "1000") => builds!(keras float),
+        Precision::Int8 if is(SPEC, "1000") => builds!(keras int8),
+        Precision::F32 if is(TORCHVISION, "1000") => builds!(torchvision float),
+        Precision::Int8 if is(TORCHVISION, "1000") => builds!(torchvision int8),
         _ => return None,
     };
-    let published = spec::parse(&SourceFile::new(SPEC_NAME, SPEC)).ok()?;
-    (essence(&published) == essence(spec)).then_some(found)
+    Some(found)
 }
 
 /// Implements [`Build`] for a generated type.
@@ -47,7 +89,8 @@ fn build<N: Network + 'static>(
     }))
 }
 
-/// The spec without what the generated kernels do not depend on: names, lines, and what commands choose.
+/// The spec without what the generated kernels do not depend on: names, lines, what commands choose, and what is part of
+/// the weights.
 fn essence(spec: &NetworkSpec) -> NetworkSpec {
     let mut spec = spec.clone();
     spec.name.clear();
@@ -63,5 +106,9 @@ fn essence(spec: &NetworkSpec) -> NetworkSpec {
     }
     spec.precision = Precision::F32;
     spec.precision_place = None;
+    // Of the weights: preprocessing, and batch normalization, which is folded. A network behind the trait runs no batches.
+    spec.preprocessing = Preprocessing::from_range(-1.0, 1.0);
+    spec.batch_norm_epsilon = 0.0;
+    spec.batch = 1;
     spec
 }

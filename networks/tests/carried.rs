@@ -1,23 +1,69 @@
 //! The networks of the feature `carry` are found by their spec.
 #![cfg(feature = "carry")]
 
-use mbvc_compiler::SourceFile;
-use mbvc_compiler::spec::{self, Fusion, Overrides, Words};
+use mbvc::weights::Padding;
+use mbvc_compiler::spec::{self, Fusion, NetworkSpec, Overrides, Words};
+use mbvc_compiler::{SourceFile, compile};
 use mbvc_networks::{SPEC, find};
 
-#[test]
-fn the_spec_is_found_under_any_name_and_no_other_is() {
-    let parse = |text: &str, key: &str, value: &str| {
-        let mut overrides = Overrides::new(Words::Command);
+fn overrides(given: &[(&str, &str)]) -> Overrides {
+    let mut overrides = Overrides::new(Words::Command);
+    for (key, value) in given {
         overrides.set(key, value);
-        spec::parse_with(&SourceFile::new("other.yaml", text), &overrides).unwrap()
-    };
-    let renamed = SPEC.replace("name: MobileNetV2", "# A comment.\nname: Other");
-    for precision in ["f32", "int8", "uint8"] {
-        assert!(find(&parse(&renamed, "precision", precision), Fusion::Block).is_some(), "{precision}");
     }
-    assert!(find(&parse(SPEC, "precision", "int8"), Fusion::Deep).is_none());
-    for (key, value) in [("width", "0.5"), ("classes", "1000"), ("threads", "2"), ("numerics", "strict")] {
-        assert!(find(&parse(SPEC, key, value), Fusion::Block).is_none(), "{key}");
+    overrides
+}
+
+fn parse(text: &str, given: &[(&str, &str)]) -> NetworkSpec {
+    spec::parse_with(&SourceFile::new("other.yaml", text), &overrides(given)).unwrap()
+}
+
+const TORCHVISION: &str = include_str!("../specs/v2_torchvision.yaml");
+
+#[test]
+fn networks_are_found_by_what_their_kernels_depend_on() {
+    let renamed = SPEC
+        .replace("name: MobileNetV2", "# A comment.\nname: Other")
+        .replace("range: [-1, 1]", "range: [0, 1]")
+        .replace("epsilon: 0.001", "epsilon: 0.0001");
+    for precision in ["f32", "bf16", "int8", "uint8"] {
+        assert!(find(&parse(&renamed, &[("precision", precision)]), Fusion::Block).is_some(), "{precision}");
+    }
+    for precision in ["f32", "int8"] {
+        assert!(find(&parse(&renamed, &[("classes", "1000"), ("precision", precision)]), Fusion::Block).is_some());
+        assert!(find(&parse(TORCHVISION, &[("precision", precision)]), Fusion::Block).is_some());
+    }
+}
+
+#[test]
+fn other_networks_are_not_found() {
+    for fusion in [Fusion::None, Fusion::Relu6, Fusion::Deep] {
+        assert!(find(&parse(SPEC, &[("precision", "int8")]), fusion).is_none());
+    }
+    for (key, value) in
+        [("width", "0.5"), ("classes", "10"), ("threads", "2"), ("numerics", "strict"), ("resolution", "192")]
+    {
+        assert!(find(&parse(SPEC, &[(key, value)]), Fusion::Block).is_none(), "{key}");
+    }
+    assert!(find(&parse(TORCHVISION, &[("classes", "1001")]), Fusion::Block).is_none());
+    assert!(find(&parse(TORCHVISION, &[("precision", "bf16")]), Fusion::Block).is_none());
+}
+
+/// The padding of the found network is that of the spec.
+#[test]
+fn each_publisher_has_a_network_of_its_own() {
+    for (text, given, expected) in [
+        (SPEC, ("classes", "1001"), (1001, Padding::Same)),
+        (SPEC, ("classes", "1000"), (1000, Padding::Same)),
+        (TORCHVISION, ("classes", "1000"), (1000, Padding::Symmetric)),
+    ] {
+        let spec = parse(text, &[given]);
+        let compiled = compile(&SourceFile::new("other.yaml", text), &overrides(&[given])).unwrap();
+        let parameters = compiled.parameters();
+        let tensors = parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
+        let weights = mbvc::Weights::random(tensors, compiled.conventions(), 1).unwrap();
+        let network = find(&spec, Fusion::Block).unwrap()(&weights, None).unwrap();
+        assert_eq!((network.info().classes, network.info().conventions.padding), expected);
+        assert_eq!(network.info().name, "MobileNetV2");
     }
 }

@@ -135,16 +135,16 @@ pub fn run(args: &Args) -> Result {
     let compiled = source.compile(fusion, &isas)?;
     engine::check(&source, &compiled, &weights, "mbvc build SPEC")?;
 
+    let force = args.overwrite.force;
+    let package = (kind == Kind::Web).then(|| names.package());
+    if let Some(folder) = &package {
+        files::check_folder(folder, force)?;
+    }
     let compiler = Compiler::find("building a program")?.with(target, args.linker.as_deref())?;
     let isas = isas_of(&compiled, &compiler)?;
     let (example, embed) = (args.example, args.embed);
     let artifact = Artifact { kind, names, compiled: &compiled, weights: &weights, example, embed };
-    let force = args.overwrite.force;
     let inputs: Vec<&Path> = args.weights.iter().chain(&args.spec.spec).map(PathBuf::as_path).collect();
-    let package = (kind == Kind::Web).then(|| artifact.names.package());
-    if let Some(folder) = &package {
-        files::check_folder(folder, force)?;
-    }
     if package.as_ref().is_none_or(|folder| folder.exists()) {
         for output in artifact.outputs(&compiler)? {
             files::check_output(&output, force, &inputs)?;
