@@ -19,6 +19,8 @@ chapters! {
     threads "../docs/guide/threads.md"
     embedded "../docs/guide/embedded.md"
     web "../docs/guide/web.md"
+    python "../docs/guide/python.md"
+    scale "../docs/guide/scale.md"
     quantization "../docs/guide/quantization.md"
     one_layer "../docs/guide/one_layer.md"
     fusion "../docs/guide/fusion.md"

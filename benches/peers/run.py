@@ -6,6 +6,7 @@
     python3 benches/peers/run.py --precision int8      the quantized networks (or uint8), or those in bf16
     python3 benches/peers/run.py --grid                25 widths and sizes against LiteRT; also with --precision int8
     python3 benches/peers/run.py --throughput          images per second from JPEG files, on all processors
+    python3 benches/peers/run.py --batch               the Python package and Ray jobs, on many JPEG files
     python3 benches/peers/run.py --web                 WebAssembly, against other browser engines, in Node and Chromium
     python3 benches/peers/run.py --update-docs         also writes the tables of docs/benchmarks.md and draws the charts
     python3 benches/peers/run.py --redraw              only draws the charts, from the tables of docs/benchmarks.md
@@ -23,6 +24,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import batch
 import charts
 import tables
 import throughput
@@ -167,8 +169,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--redraw", action="store_true", help="draw the charts from docs/benchmarks.md, without measuring")
     parser.add_argument("--grid", action="store_true", help="measure widths and sizes against LiteRT instead")
     parser.add_argument("--throughput", action="store_true", help="measure images per second from JPEG files instead")
+    parser.add_argument("--batch", action="store_true", help="measure the Python package and Ray jobs instead")
+    parser.add_argument("--images", type=int, default=batch.IMAGES, help="images of each data set of --batch [default: 2000]")
     parser.add_argument("--web", action="store_true", help="measure WebAssembly instead, in float32 and int8")
-    parser.add_argument("--rounds", type=int, default=15, help="measured rounds of --throughput [default: 15]")
+    parser.add_argument("--rounds", type=int, default=15, help="measured rounds of --throughput and --batch [default: 15]")
     parser.add_argument("--widths", default="0.35,0.5,0.75,1.0,1.4", help="widths of the grid")
     parser.add_argument("--sizes", default="96,128,160,192,224", help="sizes of the grid")
     parser.add_argument("--resume", action="store_true", help="measure only the cells that the grid's results lack")
@@ -195,6 +199,15 @@ def measure_throughput(args) -> None:
     print(text)
     if args.update_docs:
         tables.replace(marker("throughput"), text)
+
+
+def measure_batch(args) -> None:
+    results = batch.measure(args)
+    write(args.json or WORK / "batch.json", json.dumps(results, indent=1) + "\n")
+    text = batch.markdown(results, processor())
+    print(text)
+    if args.update_docs:
+        tables.replace(marker("batch"), text)
 
 
 def measure_web(args) -> None:
@@ -227,14 +240,16 @@ def main() -> None:
     if args.redraw:
         charts.redraw()
         return
-    enter_environment(throughput.PACKAGES if args.throughput else PACKAGES[args.precision] + ["tensorflow-cpu"] * args.grid)
+    packages = {"throughput": throughput.PACKAGES, "batch": batch.PACKAGES}
+    own = next((packages[kind] for kind in packages if getattr(args, kind)), None)
+    enter_environment(own or PACKAGES[args.precision] + ["tensorflow-cpu"] * args.grid)
     # The environment has numpy, which these modules import.
     import contenders
 
     args.isa = args.isa.split(",") if args.isa else contenders.ISAS[args.precision]
     if not args.no_build:
         cargo("build", "--release", "-p", "mbvc-cli")
-    kinds = {"grid": measure_grid, "throughput": measure_throughput, "web": measure_web}
+    kinds = {"grid": measure_grid, "throughput": measure_throughput, "batch": measure_batch, "web": measure_web}
     chosen = next((measure for kind, measure in kinds.items() if getattr(args, kind)), measure_engines)
     chosen(args)
 

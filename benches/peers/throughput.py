@@ -21,12 +21,12 @@ REPEATS = 3
 MODELS = {"int8": "int8_ptq.tflite", "f32": "f32.tflite", "onnx": "f32.onnx"}
 
 
-def photographs(args) -> list[Path]:
-    """The images of `--shared` and their mirror images, with noise, as JPEG files (4:2:0) of 2.8 megapixels and 500 kB."""
+def photographs(args, pixels: int = PIXELS, size: int = BYTES) -> list[Path]:
+    """The images of `--shared` and their mirror images, with noise, as JPEG files (4:2:0) of `pixels` pixels and `size` bytes."""
     import numpy as np
     from PIL import Image, ImageOps
 
-    folder = WORK / "photographs"
+    folder = WORK / ("photographs" if size == BYTES else f"photographs-{size}")
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(1)
     files = []
@@ -37,20 +37,20 @@ def photographs(args) -> list[Path]:
             if file.exists():
                 continue
             image = turn(Image.open(path).convert("RGB"))
-            scale = (PIXELS / (image.width * image.height)) ** 0.5
+            scale = (pixels / (image.width * image.height)) ** 0.5
             image = image.resize((round(image.width * scale), round(image.height * scale)), Image.LANCZOS)
             noisy = np.asarray(image) + random.normal(0, 4, (image.height, image.width, 1))
-            compress(Image.fromarray(noisy.round().clip(0, 255).astype(np.uint8)), file)
+            compress(Image.fromarray(noisy.round().clip(0, 255).astype(np.uint8)), file, size)
     return files
 
 
-def compress(image, file: Path) -> None:
-    """Writes the image with the quality that comes closest to `BYTES` from below."""
+def compress(image, file: Path, size: int) -> None:
+    """Writes the image with the quality that comes closest to `size` bytes from below."""
     low, high = 10, 97
     while low < high:
         middle = (low + high + 1) // 2
         image.save(file, quality=middle, subsampling="4:2:0")
-        low, high = (middle, high) if file.stat().st_size <= BYTES else (low, middle - 1)
+        low, high = (middle, high) if file.stat().st_size <= size else (low, middle - 1)
     image.save(file, quality=low, subsampling="4:2:0")
 
 

@@ -5,8 +5,25 @@ use std::sync::{Condvar, Mutex, PoisonError};
 /// Bytes that threads take in turn if they do not fit together.
 pub struct Budget {
     limit: u64,
-    taken: Mutex<u64>,
+    taken: Mutex<Taken>,
     freed: Condvar,
+}
+
+/// Bytes that the threads of a process have taken.
+struct Taken {
+    process: u32,
+    bytes: u64,
+}
+
+impl Taken {
+    /// Returns the bytes of this process. A child that `fork` created has none of the threads that took those of its parent.
+    fn bytes(&mut self) -> &mut u64 {
+        let process = std::process::id();
+        if self.process != process {
+            *self = Self { process, bytes: 0 };
+        }
+        &mut self.bytes
+    }
 }
 
 /// Bytes of a budget, which are given back when this is dropped.
@@ -17,15 +34,19 @@ pub struct Share {
 
 impl Budget {
     pub const fn new(limit: u64) -> Self {
-        Self { limit, taken: Mutex::new(0), freed: Condvar::new() }
+        Self { limit, taken: Mutex::new(Taken { process: 0, bytes: 0 }), freed: Condvar::new() }
     }
 
     /// Waits until `bytes` fit the limit together with all other shares. A share above the limit waits until it is alone. A
     /// thread that has a share must not take another, which might wait for the first.
     pub fn take(&'static self, bytes: u64) -> Share {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_full = |taken: &mut u64| *taken > 0 && taken.saturating_add(bytes) > self.limit;
+        let is_full = |taken: &mut Taken| {
+            let taken = *taken.bytes();
+            taken > 0 && taken.saturating_add(bytes) > self.limit
+        };
         let mut taken = self.freed.wait_while(taken, is_full).unwrap_or_else(PoisonError::into_inner);
+        let taken = taken.bytes();
         *taken = taken.saturating_add(bytes);
         Share { budget: self, bytes }
     }
@@ -34,7 +55,8 @@ impl Budget {
 impl Drop for Share {
     fn drop(&mut self) {
         let mut taken = self.budget.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        *taken = taken.saturating_sub(self.bytes);
+        let bytes = taken.bytes();
+        *bytes = bytes.saturating_sub(self.bytes);
         self.budget.freed.notify_all();
     }
 }
@@ -64,6 +86,6 @@ mod tests {
                 });
             }
         });
-        assert_eq!(*BUDGET.taken.lock().unwrap(), 0);
+        assert_eq!(*BUDGET.taken.lock().unwrap().bytes(), 0);
     }
 }

@@ -1,0 +1,213 @@
+"""Images per second of many JPEG files in Python: `classify_batch` of the package `mbvc`, and a Ray job with workers of each engine.
+
+The Ray job reads a Parquet file of encoded images and runs one class of each engine with `map_batches`. All engines have as many
+workers, and take turns. The memory is the largest resident size of a worker; that of a worker without an engine is subtracted in the
+last column.
+"""
+import io
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import throughput
+from common import ROOT, TARGET, WORK, step
+
+PACKAGES = ["numpy", "pillow", "ai-edge-litert", "onnxruntime", "ray[data]", "pyarrow", "maturin"]
+#: Images of a data set, and its pixels and largest bytes per image.
+IMAGES = 2000
+SETS = {"500 kB": (1920 * 1440, 500_000), "50 kB": (640 * 480, 50_000)}
+#: Images that a worker is given at a time.
+BATCH = 32
+
+
+def install() -> None:
+    """Builds the wheel and installs it into the environment of this script."""
+    step("build the Python package")
+    wheels = WORK / "wheels"
+    target = TARGET / "python"
+    arguments = ["build", "--release", "--manifest-path", ROOT / "python/Cargo.toml", "--target-dir", target, "--out", wheels]
+    subprocess.run([Path(sys.prefix) / "bin/maturin", *arguments], check=True)
+    wheel = max(wheels.glob("*.whl"), key=lambda path: path.stat().st_mtime)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--force-reinstall", "--no-deps", wheel], check=True)
+
+
+def data_set(args, name: str, images: int) -> tuple[Path, list[bytes]]:
+    """A Parquet file of encoded images, and the distinct ones, which are repeated."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pixels, size = SETS[name]
+    contents = [path.read_bytes() for path in throughput.photographs(args, pixels, size)]
+    folder = WORK / f"batch-{name.replace(' ', '')}-{images}"
+    if not folder.exists():
+        step(f"write {folder.name}")
+        folder.mkdir()
+        for start in range(0, images, 100):
+            rows = range(start, min(start + 100, images))
+            table = pa.table({"id": list(rows), "image": pa.array([contents[row % len(contents)] for row in rows], pa.binary())})
+            pq.write_table(table, folder / f"{start:06}.parquet", compression="none", row_group_size=BATCH)
+    return folder, contents
+
+
+def resident() -> float:
+    """The largest resident size of this process in MB."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return float("nan")
+
+
+class Mbvc:
+    """Workers of `mbvc.ray.Classifier`."""
+
+    def __init__(self, model: str):
+        from mbvc.ray import Classifier
+
+        self.classifier = Classifier(model)
+
+    def __call__(self, batch: dict) -> dict:
+        found = self.classifier(batch)
+        return {"id": found["id"], "index": found["index"].astype(int), "memory": [resident()] * len(found["id"])}
+
+
+class Peer:
+    """Workers that decode and resize with Pillow."""
+
+    def __init__(self, model: str):
+        import numpy as np
+
+        path = Path(model)
+        self.run = (throughput.onnxruntime if path.suffix == ".onnx" else throughput.litert)(path)
+        self.run(np.zeros((224, 224, 3), np.uint8))
+
+    def __call__(self, batch: dict) -> dict:
+        import numpy as np
+
+        index = [int(np.argmax(self.run(pixels(content)))) for content in batch["image"]]
+        return {"id": batch["id"], "index": np.array(index), "memory": [resident()] * len(index)}
+
+
+class Nothing:
+    """Workers without an engine."""
+
+    def __init__(self, model: str):
+        pass
+
+    def __call__(self, batch: dict) -> dict:
+        return {"id": batch["id"], "index": batch["id"] * 0, "memory": [resident()] * len(batch["id"])}
+
+
+def pixels(content: bytes):
+    import numpy as np
+    from PIL import Image
+
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB").resize((224, 224), Image.BILINEAR))
+
+
+def job(folder: Path, worker, model: str, workers: int) -> tuple[float, dict, float]:
+    """Seconds, the class of each image, and the largest memory of a worker in MB."""
+    import ray
+
+    start = time.perf_counter()
+    # Logical CPUs: the workers take one in all, and the readers the rest.
+    found = (
+        ray.data.read_parquet(str(folder))
+        .map_batches(
+            worker, fn_constructor_args=[model], batch_size=BATCH, batch_format="numpy", concurrency=workers, num_cpus=1 / workers
+        )
+        .take_all()
+    )
+    seconds = time.perf_counter() - start
+    return seconds, {row["id"]: row["index"] for row in found}, max(row["memory"] for row in found)
+
+
+def startup(model: str, image: Path) -> dict:
+    """Milliseconds of `import mbvc` and of the first result, the smallest of ten processes each."""
+    script = (
+        "import sys, time; start = time.perf_counter(); import mbvc; imported = time.perf_counter(); "
+        "mbvc.load(sys.argv[1]).classify(sys.argv[2]); print(imported - start, time.perf_counter() - start)"
+    )
+    runs = [subprocess.run([sys.executable, "-c", script, model, image], check=True, capture_output=True, text=True) for _ in range(10)]
+    times = [[1e3 * float(word) for word in run.stdout.split()] for run in runs]
+    return {"import": min(one[0] for one in times), "first": min(one[1] for one in times)}
+
+
+def measure(args) -> dict:
+    """The results of all data sets."""
+    install()
+    import mbvc
+    import ray
+
+    models = {name: str(args.shared / f"models/mobilenet_v2_1.0_224_{file}") for name, file in throughput.MODELS.items()}
+    saved = WORK / "batch-int8.mbvc"
+    model = mbvc.import_model(models["int8"])
+    model.save(saved, force=True)
+    results: dict = {"startup": startup(str(saved), args.shared / "images/pets.jpg"), "sets": {}}
+    ray.init(log_to_driver=False, logging_level="warning", include_dashboard=False)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    workers = max(1, int(ray.cluster_resources()["CPU"]))
+    engines = {
+        "mbvc int8": (Mbvc, str(saved)),
+        "LiteRT int8, Pillow": (Peer, models["int8"]),
+        "ONNX Runtime float32, Pillow": (Peer, models["onnx"]),
+    }
+    for name in SETS:
+        folder, contents = data_set(args, name, args.images)
+        all_images = [contents[row % len(contents)] for row in range(args.images)]
+        seconds: dict = {engine: [] for engine in [*engines, "classify_batch"]}
+        memory: dict = {}
+        classes: dict = {}
+        bare = job(folder, Nothing, "", workers)[2]
+        for number in range(args.rounds):
+            step(f"{name}, round {number + 1} of {args.rounds}")
+            start = time.perf_counter()
+            found = model.classify_batch(all_images, 1)
+            seconds["classify_batch"].append(time.perf_counter() - start)
+            classes["classify_batch"] = {row: guesses[0].index for row, guesses in enumerate(found)}
+            for engine, (worker, path) in engines.items():
+                took, classes[engine], used = job(folder, worker, path, workers)
+                seconds[engine].append(took)
+                memory[engine] = max(used, memory.get(engine, 0))
+        base = classes["mbvc int8"]
+        rows = []
+        for engine, times in seconds.items():
+            agreeing = sum(classes[engine][row] == index for row, index in base.items())
+            if agreeing < 0.75 * args.images:
+                raise SystemExit(f"{engine} and mbvc agree on {agreeing} of {args.images} images only")
+            ratios = [theirs / ours for theirs, ours in zip(times, seconds["mbvc int8"])]
+            rows.append({
+                "engine": engine,
+                "best": args.images / min(times),
+                "median": args.images / statistics.median(times),
+                "times": statistics.median(ratios),
+                "memory": memory.get(engine),
+                "agreeing": agreeing / args.images,
+            })
+        results["sets"][name] = {"rows": rows, "bare": bare}
+        step(json.dumps(rows))
+    ray.shutdown()
+    return results | {"workers": workers, "images": args.images, "rounds": args.rounds}
+
+
+def markdown(results: dict, processor: str) -> str:
+    lines = [f"Processor: {processor}, {results['workers']} workers. {results['images']} images, {results['rounds']} rounds."]
+    for name, measured in results["sets"].items():
+        lines += [
+            f"\nJPEG files of up to {name}:\n",
+            "| engine | images per second, best round | median | mbvc int8 in Ray is faster by | MB of a worker | without Ray | same top class |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for row in measured["rows"]:
+            memory = ["", ""] if row["memory"] is None else [f"{row['memory']:.0f}", f"{row['memory'] - measured['bare']:.0f}"]
+            where = "mbvc int8, `classify_batch` without Ray" if row["memory"] is None else row["engine"]
+            cells = [where, f"{row['best']:.0f}", f"{row['median']:.0f}", f"{row['times']:.2f}", *memory, f"{100 * row['agreeing']:.1f} %"]
+            lines.append("| " + " | ".join(cells) + " |")
+    times = results["startup"]
+    lines.append(
+        f"\n`import mbvc` takes {times['import']:.0f} ms, and the first result of a saved model {times['first']:.0f} ms after the start of "
+        "the import (smallest of 10 processes)."
+    )
+    return "\n".join(lines)

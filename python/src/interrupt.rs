@@ -1,0 +1,34 @@
+//! Long work that `KeyboardInterrupt` ends.
+
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+
+/// How often Python's signal handlers run.
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// Runs `work` on another thread, without the GIL. If a signal handler raises an exception meanwhile, it is returned and
+/// the work goes on in the background; a network that is being compiled is in the cache afterwards.
+///
+/// # Errors
+/// The exception of a signal handler, or that of the work.
+pub fn interruptible<T: Send + 'static>(
+    py: Python<'_>,
+    work: impl FnOnce() -> PyResult<T> + Send + 'static,
+) -> PyResult<T> {
+    let (send, receive) = channel();
+    std::thread::spawn(move || send.send(work()));
+    py.detach(move || {
+        loop {
+            match receive.recv_timeout(INTERVAL) {
+                Ok(done) => return done,
+                Err(RecvTimeoutError::Timeout) => Python::attach(|py| py.check_signals())?,
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(PyRuntimeError::new_err("a thread of mbvc panicked; this is a defect of mbvc"));
+                }
+            }
+        }
+    })
+}

@@ -1,0 +1,38 @@
+"""The callable classes, without a cluster."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from mbvc.ray import Classifier, Embedder
+
+
+def test_batches_of_bytes_paths_and_arrays(int8, photographs):
+    contents = [path.read_bytes() for path in photographs[:2]] + [None, b"no image"]
+    expected = int8.classify_batch(contents[:2], 1)
+    classifier = Classifier(int8, top=1)
+    table = classifier(pa.table({"id": [1, 2, 3, 4], "image": pa.array(contents, pa.binary())}))
+    assert table.column_names == ["id", "label", "score", "index", "error"]
+    assert table.column("index").to_pylist() == [expected[0][0].index, expected[1][0].index, None, None]
+    assert table.column("error").to_pylist()[:3] == [None] * 3 and "not an image" in table.column("error")[3].as_py()
+    images = np.empty(4, object)
+    images[:] = contents
+    arrays = classifier({"id": np.arange(4), "image": images})
+    assert list(arrays["index"]) == table.column("index").to_pylist()
+    paths = classifier({"image": np.array([str(path) for path in photographs[:2]])})
+    assert list(paths["label"]) == table.column("label").to_pylist()[:2]
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 50, 60, 3), np.uint8)
+    assert list(classifier({"image": pixels})["index"]) == [int8.classify(one)[0].index for one in pixels]
+
+
+def test_several_classes_and_kept_columns(int8, photographs):
+    table = pa.table({"id": [1], "name": ["a"], "jpeg": [photographs[0].read_bytes()]})
+    found = Classifier(int8, column="jpeg", top=3, keep=["name"])(table)
+    assert found.column_names == ["name", "label", "score", "index", "error"]
+    assert found.column("index").to_pylist() == [[guess.index for guess in int8.classify(photographs[0], 3)]]
+    vectors = Embedder(int8.to_bytes(), column="jpeg")(table)
+    assert vectors.column("embedding").type == pa.list_(pa.float32()) and len(vectors.column("embedding")[0]) == 1280
+    with pytest.raises(KeyError, match="no column 'picture'"):
+        Classifier(int8, column="picture")(table)
+    with pytest.raises(ValueError, match="at least 1"):
+        Classifier(int8, top=0)

@@ -1,0 +1,29 @@
+"""`quantize` and `verify`, which run the command."""
+
+import pytest
+
+import mbvc
+
+
+def test_quantize(model, photographs, tmp_path):
+    quantized, report = mbvc.quantize(model, photographs, crops=1)
+    assert quantized.info.precision == "int8" and quantized.labels == model.labels
+    assert report["output"]
+    agree = [
+        ours[0].index == exact[0].index
+        for ours, exact in zip(quantized.classify_batch(photographs), model.classify_batch(photographs))
+    ]
+    assert sum(agree) >= len(agree) - 1
+    with pytest.raises(mbvc.CommandError):
+        mbvc.quantize(quantized, photographs)
+    with pytest.raises(mbvc.CommandError, match="contains no images"):
+        mbvc.quantize(model, [tmp_path])
+
+
+def test_verify(int8, int8_tflite, model, photographs):
+    report = mbvc.verify(int8, int8_tflite, photographs[:2], layers=1)
+    assert report["agree"] is True
+    report = mbvc.verify(model, int8_tflite.with_name("mobilenet_v2_1.0_224_f32.tflite"), photographs[:1], tolerance=0)
+    assert report["agree"] is False
+    with pytest.raises(mbvc.CommandError):
+        mbvc.verify(model, int8_tflite, photographs[:1])

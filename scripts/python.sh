@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Builds the wheel of the Python package, installs it into a new virtual environment, and runs its tests.
+#
+#     scripts/python.sh           the quick tests
+#     scripts/python.sh --ray     also those on a Ray cluster of two nodes on this machine
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+folder=${CARGO_TARGET_DIR:-$PWD/target}/python
+build=$folder/build-env test=$folder/test-env
+mkdir -p "$folder"
+
+# An environment with the packages of the given requirement files.
+environment() {
+    local venv=$1
+    shift
+    if ! cat "$@" | cmp -s - "$venv/installed"; then
+        rm -rf "$venv"
+        python3 -m venv "$venv"
+        "$venv/bin/pip" install -q --disable-pip-version-check --retries 5 "${@/#/-r}"
+        cat "$@" >"$venv/installed"
+    fi
+}
+
+environment "$build" python/requirements-build.txt
+environment "$test" scripts/requirements.txt python/requirements-test.txt
+
+cargo fmt --manifest-path python/Cargo.toml --check
+# Without the published networks, which take minutes: lints need none.
+cargo clippy --manifest-path python/Cargo.toml --target-dir "$folder" --no-default-features -- -D warnings
+rm -rf "$folder/wheels"
+"$build/bin/maturin" build --release --manifest-path python/Cargo.toml --target-dir "$folder" --out "$folder/wheels"
+"$test/bin/pip" install -q --disable-pip-version-check --force-reinstall --no-deps "$folder"/wheels/*.whl
+ls -l "$folder"/wheels/*.whl
+
+tests=(python/tests)
+if [ "${1:-}" = --ray ]; then
+    "$test/bin/pip" install -q --disable-pip-version-check --retries 5 -r python/requirements-ray.txt
+    export MBVC_REQUIRE_RAY=1
+else
+    tests+=(--ignore python/tests/ray)
+    "$test/bin/python" -m mypy --strict --ignore-missing-imports -p mbvc
+fi
+"$test/bin/python" -m pytest -q "${tests[@]}"
