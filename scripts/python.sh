@@ -25,7 +25,6 @@ environment() {
 environment "$build" python/requirements-build.txt
 environment "$test" scripts/requirements.txt python/requirements-test.txt
 
-cargo fmt --manifest-path python/Cargo.toml --check
 # Without the published networks, which take minutes: lints need none.
 cargo clippy --manifest-path python/Cargo.toml --target-dir "$folder" --no-default-features -- -D warnings
 rm -rf "$folder/wheels"

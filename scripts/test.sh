@@ -9,6 +9,8 @@ cd "$(dirname "$0")/.."
 cargo fmt --all --check
 cargo fmt --manifest-path tests/embedded/Cargo.toml --check
 cargo fmt --manifest-path fuzz/Cargo.toml --check
+cargo fmt --manifest-path python/Cargo.toml --check
+cargo fmt --manifest-path datafusion/Cargo.toml --check
 cargo fmt --manifest-path tests/races/Cargo.toml --check
 cargo fmt --manifest-path benches/peers/rust_engines/Cargo.toml --check
 # Without examples and benchmarks, whose networks take long: `.ci/slow` checks and builds them.

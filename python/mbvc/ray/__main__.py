@@ -79,8 +79,13 @@ def main() -> int:
     workers = args.workers or max(1, int(resources.get("CPU", 1)))
     job = _job.Job(source, output, args.column, 0 if args.embed else args.top, args.keep)
     line = _job.Line()
-    report = _job.run(model, job, units, workers, line)
-    line.end()
+    try:
+        report = _job.run(model, job, units, workers, line)
+    except Error as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        line.end()
     for file, why in report.lost.items():
         print(f"error: {file}: {why}", file=sys.stderr)
     counts = report.counts

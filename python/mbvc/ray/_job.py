@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 
-from .. import loads
+from .. import Error, loads
 from ._batches import Classifier, Embedder
 from ._units import Unit
 
@@ -82,6 +82,9 @@ class Worker:
         else:
             self.classifier = Embedder(model, column=job.column, keep=job.keep)
 
+    def ready(self) -> None:
+        """Does nothing: the result is there when the model has been opened."""
+
     def run(self, unit: Unit) -> dict[str, int]:
         """Classifies a unit and commits its output by renaming it. Returns the counts."""
         final = f"{self.folder}/{unit.name}"
@@ -135,6 +138,82 @@ def is_done(fs: Any, path: str) -> dict[str, int] | None:
     return counts
 
 
+class _Team:
+    """Workers of the cluster.
+
+    A worker that dies is replaced, and its unit is run again by whichever worker is idle first: after the loss of a node, the cluster
+    may have no room for the new one.
+    """
+
+    def __init__(self, model: Any, job: Any, size: int) -> None:
+        remote: Any = ray.remote(Worker)
+        self._actor = remote.options(num_cpus=1)
+        self._arguments = (model, job)
+        #: Calls of `ready` of workers that start.
+        self._starting: dict[Any, Any] = {}
+        self._idle: list[Any] = []
+        self._running: dict[Any, tuple[Any, Unit]] = {}
+        #: Workers in a row that died before they were ready.
+        self._failed = 0
+        for _ in range(size):
+            self._start()
+
+    def _start(self) -> None:
+        worker = self._actor.remote(*self._arguments)
+        self._starting[worker.ready.remote()] = worker
+
+    def run(self, units: list[Unit]) -> Iterator[tuple[Unit, dict[str, int] | str]]:
+        """Yields each unit with its counts, or with the reason why it has no output.
+
+        Raises:
+            Error: No worker can be started.
+        """
+        waiting, tries = list(reversed(units)), dict.fromkeys(units, 0)
+        while waiting or self._running:
+            while waiting and self._idle:
+                worker, unit = self._idle.pop(), waiting.pop()
+                self._running[worker.run.remote(unit)] = (worker, unit)
+            [ended], _ = ray.wait([*self._running, *self._starting], num_returns=1)
+            if ended in self._starting:
+                self._started(ended)
+                continue
+            worker, unit = self._running.pop(ended)
+            try:
+                counts = ray.get(ended)
+            except ray.exceptions.RayActorError as error:
+                self._start()
+                tries[unit] += 1
+                if tries[unit] <= RETRIES:
+                    waiting.append(unit)
+                else:
+                    yield unit, f"{tries[unit]} workers died: {str(error).splitlines()[0]}"
+                continue
+            except ray.exceptions.RayTaskError as error:
+                self._idle.append(worker)
+                yield unit, str(error.cause)
+                continue
+            self._idle.append(worker)
+            yield unit, counts
+
+    def _started(self, ended: Any) -> None:
+        worker = self._starting.pop(ended)
+        try:
+            ray.get(ended)
+        except ray.exceptions.RayError as error:
+            self._failed += 1
+            if self._failed > RETRIES:
+                raise Error(f"no worker can be started: {error}") from error
+            self._start()
+            return
+        self._failed = 0
+        self._idle.append(worker)
+
+    def end(self) -> None:
+        """Ends all workers."""
+        for worker in [*self._idle, *self._starting.values(), *(worker for worker, _ in self._running.values())]:
+            ray.kill(worker)
+
+
 def clean(fs: Any, folder: str) -> None:
     """Deletes what workers that died have left."""
     for path in fs.ls(folder, detail=False):
@@ -163,34 +242,19 @@ def run(
     total = len(waiting)
     progress(report, report.done, total)
     if waiting:
-        content, given = ray.put(model), ray.put(job)
-        # A worker that dies is started again, on another node if its own is gone. Each runs one unit at a time.
-        remote: Any = ray.remote(Worker)
-        actor = remote.options(num_cpus=1, max_restarts=-1, max_task_retries=RETRIES)
-        idle: list[Any] = [actor.remote(content, given) for _ in range(min(workers, total))]
-        running: dict[Any, tuple[Any, Unit]] = {}
-        waiting.reverse()
-        while waiting or running:
-            while waiting and idle:
-                worker, unit = idle.pop(), waiting.pop()
-                running[worker.run.remote(unit)] = (worker, unit)
-            [ended], _ = ray.wait(list(running), num_returns=1)
-            worker, unit = running.pop(ended)
-            try:
-                report.counts.add(ray.get(ended))
-                report.done += 1
-                idle.append(worker)
-            except ray.exceptions.RayTaskError as error:
-                report.lost[unit.files[0]] = str(error.cause)
-                idle.append(worker)
-            except ray.exceptions.RayActorError as error:
-                report.lost[unit.files[0]] = f"its worker died {RETRIES + 1} times: {error}".splitlines()[0]
-                idle.append(actor.remote(content, given))
-            report.seconds = time.monotonic() - start
-            progress(report, report.done + len(report.lost), total)
-        for worker in idle:
-            ray.kill(worker)
-        clean(fs, folder)
+        team = _Team(ray.put(model), ray.put(job), min(workers, total))
+        try:
+            for unit, outcome in team.run(waiting):
+                if isinstance(outcome, str):
+                    report.lost[unit.files[0]] = outcome
+                else:
+                    report.counts.add(outcome)
+                    report.done += 1
+                report.seconds = time.monotonic() - start
+                progress(report, report.done + len(report.lost), total)
+        finally:
+            team.end()
+            clean(fs, folder)
     report.seconds = time.monotonic() - start
     return report
 

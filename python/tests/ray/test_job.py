@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,11 @@ import pytest
 import ray
 
 from conftest import FILES, GROUP, ROWS  # isort: skip
+from mbvc import Error
 from mbvc.ray import Classifier, Embedder, _job, _units
+
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def rows_of(folder: Path) -> dict:
@@ -27,12 +32,12 @@ def rows_of(folder: Path) -> dict:
     return found
 
 
-def planned(parquet: Path, output: Path, model_file: Path):
+def planned(parquet: Path, output: Path, model_file: Path, count: int = FILES * ROWS // GROUP):
     """The arguments of a job, with one unit for each row group."""
     import fsspec
 
     units = _units.find(str(parquet), GROUP)
-    assert len(units) == FILES * ROWS // GROUP
+    assert len(units) == count
     units = _units.planned(fsspec.filesystem("file"), str(output), units, {})
     return model_file.read_bytes(), _job.Job(str(parquet), str(output), "image", 1, None), units
 
@@ -159,3 +164,36 @@ def test_ray_data(cluster, batch_format, parquet, model_file, expected, int8, im
         assert set(row) == {"id", "embedding", "error"}
         if row["embedding"] is not None:
             assert (int8.embed(images[row["id"]]) == row["embedding"]).all()
+
+
+def test_the_chapter_at_scale(cluster, parquet, model_file, expected, monkeypatch, tmp_path):
+    text = (ROOT / "docs/guide/scale.md").read_text()
+    [code] = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "photos").symlink_to(parquet)
+    (tmp_path / "model.mbvc").symlink_to(model_file)
+    monkeypatch.chdir(tmp_path)
+    # Ray's workers run elsewhere.
+    code = code.replace('"model.mbvc"', repr(str(model_file))).replace('("photos/")', f"({str(parquet)!r})")
+    code = code.replace('("labels/")', f"({str(tmp_path / 'labels')!r})")
+    exec(compile(code, "docs/guide/scale.md", "exec"), {})
+    rows = [row for path in (tmp_path / "labels").glob("*.parquet") for row in pq.read_table(path).to_pylist()]
+    assert {row["id"]: row["index"] for row in rows} == {row: found[2] for row, found in expected.items()}
+
+
+def test_damaged_input_is_refused_or_reported(cluster, parquet, model_file, tmp_path):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    content = (parquet / "part-0.parquet").read_bytes()
+    (broken / "a.parquet").write_bytes(content[:-200])
+    with pytest.raises(Error, match="a.parquet is not a Parquet file"):
+        _units.find(str(broken), GROUP)
+    # The end is intact, but not the rows.
+    (broken / "a.parquet").write_bytes(content[:4] + bytes(len(content) // 2) + content[4 + len(content) // 2 :])
+    model, job, units = planned(broken, tmp_path / "out", model_file, len(range(0, ROWS, GROUP)))
+    report = _job.run(model, job, units, 2)
+    assert list(report.lost) == [str(broken / "a.parquet")] and report.done < len(units)
+    with pytest.raises(Error, match="no such file or folder"):
+        _units.find(str(tmp_path / "absent"), GROUP)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(Error, match="contains no Parquet files and no images"):
+        _units.find(str(tmp_path / "empty"), GROUP)
