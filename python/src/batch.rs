@@ -32,7 +32,7 @@ impl Callers {
 }
 
 /// Runs `work` on every item and returns the results in order. The items run on `threads` threads (by default one for each
-/// core), a single one on this thread. `KeyboardInterrupt` ends the run.
+/// core); with a single one, on this thread. `KeyboardInterrupt` ends the run.
 ///
 /// # Errors
 /// The exception of a signal handler.
@@ -44,20 +44,16 @@ pub fn each<I: Sync, T: Send>(
 ) -> PyResult<Vec<T>> {
     let threads = threads.map_or_else(|| parallel::threads(items.len()), |threads| threads.get().min(items.len()));
     py.detach(|| {
-        if let [item] = items {
-            return Ok(vec![work(item)]);
-        }
         let mut results = Vec::with_capacity(items.len());
-        parallel::in_order(
-            items,
-            threads.max(1),
-            || (),
-            |(), item| work(item),
-            |_, result| {
-                results.push(result);
-                Python::attach(|py| py.check_signals())
-            },
-        )?;
+        let mut take = |result| {
+            results.push(result);
+            Python::attach(|py| py.check_signals())
+        };
+        // Without a thread of its own, whose memory the allocator would keep.
+        match threads {
+            0 | 1 => items.iter().try_for_each(|item| take(work(item)))?,
+            _ => parallel::in_order(items, threads, || (), |(), item| work(item), |_, result| take(result))?,
+        }
         Ok(results)
     })
 }
