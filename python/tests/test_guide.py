@@ -1,5 +1,6 @@
 """The code of the guide runs."""
 
+import json
 import re
 
 import numpy as np
@@ -47,3 +48,14 @@ def test_the_readme(path, shared, monkeypatch, tmp_path):
     [code] = blocks(path)
     exec(compile(code, path, "exec"), names)
     assert (tmp_path / "model.mbvc").exists()
+
+
+def test_the_notebook(monkeypatch):
+    pytest.importorskip("sklearn")
+    monkeypatch.chdir(ROOT)
+    cells = json.loads((ROOT / "python/examples/embeddings.ipynb").read_text())["cells"]
+    names: dict = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), "embeddings.ipynb", "exec"), names)
+    assert names["vectors"].shape[0] == 6 * len(names["samples"]) and names["accuracy"] > 0.9
