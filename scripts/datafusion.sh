@@ -10,7 +10,7 @@ manifest=datafusion/Cargo.toml
 
 cargo fmt --manifest-path "$manifest" --check
 cargo clippy --manifest-path "$manifest" --all-targets -- -D warnings
-# Without the features of DataFusion that the tests need.
+# The library alone, without the DataFusion features that the tests enable.
 RUSTDOCFLAGS="-D warnings" cargo doc --manifest-path "$manifest" --lib --no-deps
 cargo test --manifest-path "$manifest"
 cargo run --manifest-path "$manifest" --example count_labels -- --help

@@ -37,7 +37,7 @@ def install() -> None:
 
 
 def data_set(args, name: str, images: int) -> tuple[Path, list[bytes]]:
-    """A Parquet file of encoded images, and the distinct ones, which are repeated."""
+    """Returns a folder of Parquet files of encoded images, and the distinct images that they repeat."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

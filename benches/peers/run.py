@@ -146,7 +146,7 @@ def processor() -> str:
     fields = cpuinfo()
     flags = fields.get("flags", "").split()
     name = fields.get("model name", "unknown")
-    # The model name of a virtual machine does not say the generation.
+    # The model name of a virtual machine does not include the generation.
     if fields.get("vendor_id") == "AuthenticAMD" and "avx512f" in flags and fields.get("cpu family") in ZEN:
         name = f"{name} ({ZEN[fields['cpu family']]})"
     sets = [name for flag, name in [("avx512f", "AVX-512"), ("avx512_vnni", "VNNI"), ("avx512_bf16", "BF16"), ("avx2", "AVX2")] if flag in flags]

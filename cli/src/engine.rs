@@ -101,7 +101,7 @@ pub fn network(source: &Source, args: &NetworkArgs, weights: &Weights) -> Result
     program(source, fusion, isa)?.build(weights, isa)
 }
 
-/// [`network`] with what its weights record about pictures and scores.
+/// The network of [`network`] with the preprocessing, framing, labels and head activation of its weights.
 ///
 /// # Errors
 /// See `network`.

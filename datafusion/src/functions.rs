@@ -31,7 +31,7 @@ impl Functions {
         self
     }
 
-    /// Sets the number of threads that share a batch; 0 is 1. DataFusion runs several partitions at the same time, and each
+    /// Sets the number of threads that share a batch; 0 means 1. DataFusion runs several partitions at the same time, and each
     /// uses this many threads.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
@@ -47,8 +47,8 @@ impl Functions {
         self
     }
 
-    /// Sets a prefix of the names: `birds_` gives `birds_classify` and `birds_embed`, next to those of another network. SQL
-    /// finds names without quotes only if they are in lower case.
+    /// Sets a prefix of the function names, so that several networks can be registered: `birds_` results in `birds_classify`
+    /// and `birds_embed`. Use lower case: SQL folds unquoted names to lower case.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();

@@ -27,14 +27,14 @@
 //! - [`Functions::threads`] divides a batch among threads, for queries with fewer partitions than cores, such as those of one
 //!   Parquet file with few row groups.
 //!
-//! The fields of equal calls of `classify` run the network once for each image, in these queries too:
+//! Equal calls of `classify` run the network once per image, even if a query reads several fields of the result:
 //!
 //! ```sql
 //! select classify(image)['label'], classify(image)['score'] from photos
 //! select c['label'], c['score'] from (select classify(image) as c from photos) where c['score'] > 0.5
 //! ```
 //!
-//! A filter makes a smaller batch, on which DataFusion evaluates other calls again. `select e from (select embed(image) as e
+//! A filter creates a smaller batch, on which DataFusion evaluates other calls, such as `embed`, again. `select e from (select embed(image) as e
 //! from photos) where e[1] > 0.5` runs the network a second time on the images that it selects. `create table vectors as select
 //! embed(image) as e from photos` and a query of that table run it once.
 

@@ -1,4 +1,4 @@
-//! Results of the batches that are in memory.
+//! Cache of the results of `classify` for batches that are still in memory.
 //!
 //! The optimizer's rule `push_down_leaf_projections` replaces the common call of `classify(image)['label']` and
 //! `classify(image)['score']` by a call for each field ([issue 25329][issue]), and evaluates both on the same batch.
@@ -18,8 +18,8 @@ const LIMIT: usize = 16 << 20;
 pub struct Memo(Mutex<VecDeque<Entry>>);
 
 struct Entry {
-    /// The argument. It identifies the batch, as its address is not used again before this is dropped, and does not keep the
-    /// images in memory.
+    /// The argument, which identifies the batch. The weak reference reserves its address, but does not keep the images in
+    /// memory.
     images: Weak<dyn Array>,
     /// The other argument.
     k: Option<usize>,

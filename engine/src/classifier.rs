@@ -1,4 +1,4 @@
-//! Networks with what their weights record about pictures and scores.
+//! Networks with the preprocessing, framing, labels and head activation recorded in their weights.
 
 use mbvc_runtime::{Framing, HeadActivation, Network, Preprocess, Rgb, Unobserved, Weights};
 

@@ -7,7 +7,7 @@
 //!                    -> rustc -> Artifact                       a program, a C library or a web package with its weights
 //!                    -> Standalone                              a crate
 //! Bundle -> Network                                             a model file, with its weights and its library
-//! Network -> Classifier, Caller                                 what calls a network
+//! Network -> Classifier, Caller                                 scores of pictures, and the buffers of a thread
 //! ```
 //!
 //! This crate does not write to a terminal. Long work is reported to a [`Progress`], failures are returned as

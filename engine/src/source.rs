@@ -52,7 +52,8 @@ impl Source {
         }
     }
 
-    /// Returns the text of a spec that needs no overrides: lines whose key is overridden are replaced, others are appended.
+    /// Returns the text of the spec with the overrides applied: an override replaces the line of its key, or is appended if
+    /// there is none.
     pub fn text(&self) -> String {
         let mut lines: Vec<String> = self.file.text.lines().map(str::to_owned).collect();
         for (key, value) in self.overrides.given() {

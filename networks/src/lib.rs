@@ -1,8 +1,8 @@
 //! Networks that are compiled into the `mbvc` command and into the Python package.
 //!
-//! The demo's network is always included. With the feature `carry` those whose weights TensorFlow, Keras and torchvision publish
-//! are too, at 224x224: for distributed binaries, whose users may have no Rust compiler. Without it, the command compiles
-//! them on first use.
+//! The demo's network is always included. The feature `carry` adds the networks at 224x224 whose weights TensorFlow, Keras and
+//! torchvision publish. It is meant for distributed binaries, whose users may have no Rust compiler. Without it, these
+//! networks are compiled on first use.
 
 #![warn(missing_docs)]
 

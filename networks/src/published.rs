@@ -89,8 +89,8 @@ fn build<N: Network + 'static>(
     }))
 }
 
-/// The spec without what the generated kernels do not depend on: names, lines, what commands choose, and what is part of
-/// the weights.
+/// Returns the part of the spec that the generated kernels depend on: without names, lines, values that commands choose, and
+/// values that are part of the weights.
 fn essence(spec: &NetworkSpec) -> NetworkSpec {
     let mut spec = spec.clone();
     spec.name.clear();
@@ -106,7 +106,7 @@ fn essence(spec: &NetworkSpec) -> NetworkSpec {
     }
     spec.precision = Precision::F32;
     spec.precision_place = None;
-    // Of the weights: preprocessing, and batch normalization, which is folded. A network behind the trait runs no batches.
+    // Preprocessing and the folded batch normalization are part of the weights. `Network` has no batched call.
     spec.preprocessing = Preprocessing::from_range(-1.0, 1.0);
     spec.batch_norm_epsilon = 0.0;
     spec.batch = 1;

@@ -1,8 +1,7 @@
 //! Picture files: decoded within limits of pixels and memory, turned by their Exif orientation, and framed for a network.
 //!
-//! `photo` uses the decoders of `image`, and those that it lacks: PNG row by row, JPEG at a reduced size, and the structure of
-//! JPEG files. They are a crate of their own because they compute: the release profile optimizes this crate, but not the
-//! command. Functions take `dyn` readers, so that no generic code of a decoder is compiled in the crate that calls them.
+//! Uses the decoders of the `image` crate, and adds PNG row by row, JPEG at a reduced size, and a reader of the structure of JPEG
+//! files. This is a separate crate because the release profile optimizes it, but not the command.
 
 use std::io::{BufRead, Seek};
 

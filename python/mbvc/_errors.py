@@ -31,7 +31,7 @@ class WeightsError(Error):
 
 
 class ModelFileError(Error):
-    """A model of another framework cannot be imported."""
+    """A file of another framework cannot be imported. A damaged ``.mbvc`` file raises :class:`Error`."""
 
 
 class LabelsError(Error):

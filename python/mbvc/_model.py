@@ -27,9 +27,9 @@ def _report(what: str) -> None:
 class Model:
     """A network with its weights.
 
-    Methods may be called from several threads; they release the GIL. A model can be pickled. Where the package does not carry
-    the network, a pickled model is compiled again or found in the cache of the machine that unpickles it; :meth:`save` writes a
-    file that needs no compiler.
+    Methods may be called from several threads; they release the GIL. A model can be pickled. A pickled model contains its compiled
+    kernels only if :func:`load` or :func:`loads` opened it. Otherwise, unless the package contains the network, the machine that
+    unpickles it compiles the network or finds it in its cache.
 
     Args:
         weights: Weights file (safetensors), written by ``mbvc import`` or ``mbvc quantize``.

@@ -5,7 +5,7 @@ use numpy::{PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods as _};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
-/// A contiguous array `[N, height, width, channels]`, which is borrowed.
+/// A borrowed array `[N, height, width, channels]`.
 pub enum Images<'py> {
     /// Pixels.
     Bytes(PyReadonlyArrayDyn<'py, u8>),
@@ -23,7 +23,7 @@ impl<'py> Images<'py> {
     /// Checks type and shape.
     ///
     /// # Errors
-    /// If `object` is not a contiguous array of uint8 or float32 of the shape that the network requires.
+    /// If `object` is not an array of uint8 or float32 with the shape that the network requires.
     pub fn new(object: &Bound<'py, PyAny>, info: &NetworkInfo) -> PyResult<Self> {
         let array = object.cast::<PyUntypedArray>().map_err(|_| {
             let class = object.get_type();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-/// How often Python's signal handlers run.
+/// Interval at which Python's signal handlers run.
 const INTERVAL: Duration = Duration::from_millis(50);
 
 /// Runs `work` on another thread, without the GIL. If a signal handler raises an exception meanwhile, it is returned and
@@ -26,7 +26,7 @@ pub fn interruptible<T: Send + 'static>(
                 Ok(done) => return done,
                 Err(RecvTimeoutError::Timeout) => Python::attach(|py| py.check_signals())?,
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(PyRuntimeError::new_err("a thread of mbvc panicked; this is a defect of mbvc"));
+                    return Err(PyRuntimeError::new_err("a thread of mbvc panicked; this is a bug in mbvc"));
                 }
             }
         }

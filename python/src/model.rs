@@ -221,8 +221,8 @@ impl Model {
 
 impl Model {
     fn new(bundle: Bundle, isa: Option<Isa>, progress: &Reporter) -> Result<Self> {
-        // SAFETY: the caller of `mbvc.load` vouches for the file, as its documentation requires; other bundles have no library
-        // or one that this process has compiled.
+        // SAFETY: whoever calls `mbvc.load` or `mbvc.loads`, or unpickles a model, vouches for the bytes, as the documentation
+        // requires; other bundles have no library.
         let network = unsafe { bundle.network(isa, progress)? };
         let classifier = Classifier::new(network, &bundle.weights);
         Ok(Self { classifier, bundle: Arc::new(bundle), callers: Callers::default(), found: Default::default() })

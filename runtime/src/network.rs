@@ -230,8 +230,8 @@ pub trait Network: Send + Sync {
         observer: &mut dyn Observer,
     ) -> Result<(), LengthError>;
 
-    /// Computes the pooled vector of the bytes of pixels, as [`run_pixels_into`](Self::run_pixels_into) takes them. That of a
-    /// quantized network is dequantized. `vector` has [`NetworkInfo::embedding`] elements.
+    /// Computes the pooled vector of an image, whose pixels have the format of [`run_pixels_into`](Self::run_pixels_into). The
+    /// vector of a quantized network is dequantized. `vector` has [`NetworkInfo::embedding`] elements.
     ///
     /// # Errors
     /// As `run_into`.

@@ -9,7 +9,7 @@ use crate::modules::{DRIVER, FACTS};
 /// Version of the format.
 pub const FORMAT: u32 = 1;
 
-/// Content of `manifest.json`. Unknown keys are errors: a later version may rely on them.
+/// Content of `manifest.json`. Unknown keys are errors.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -23,6 +23,33 @@ pub struct Manifest {
     pub spec: Entry,
     pub weights: Entry,
     pub library: Option<LibraryEntry>,
+}
+
+impl Manifest {
+    /// Reads the manifest of the model file `name`.
+    ///
+    /// # Errors
+    /// If it is invalid, or a later version wrote it.
+    pub fn read(text: &[u8], name: &str) -> Result<Self> {
+        let invalid = |cause: serde_json::Error| {
+            Error::new(format!("{name}: cannot read the manifest: {cause}"))
+                .help("the file may be from a later version of mbvc; save the model again with this version")
+        };
+        // The format first: a later one may have other keys.
+        let Version { format, mbvc } = serde_json::from_slice(text).map_err(invalid)?;
+        if format != FORMAT {
+            return Err(Error::new(format!("{name}: expected format {FORMAT} of model files, found {format}"))
+                .help(format!("it was saved by mbvc {mbvc}; save the model again with this version")));
+        }
+        serde_json::from_slice(text).map_err(invalid)
+    }
+}
+
+/// The keys that every format has.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+    mbvc: String,
 }
 
 /// Length and checksum of a member.
@@ -67,8 +94,10 @@ impl LibraryEntry {
         }
         if self.interface != interface() {
             let here = env!("CARGO_PKG_VERSION");
-            return Err(Error::new(format!("{name} was saved by mbvc {mbvc}, whose networks mbvc {here} cannot load"))
-                .help("save the model again with this version"));
+            return Err(Error::new(format!(
+                "{name} was saved by mbvc {mbvc}; its compiled network is incompatible with mbvc {here}"
+            ))
+            .help("save the model again with this version"));
         }
         Ok(())
     }

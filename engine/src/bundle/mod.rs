@@ -1,7 +1,8 @@
 //! Model files (`.mbvc`): a network with its weights in one file, which another machine runs without a Rust compiler.
 //!
-//! A model file is a zip archive of stored members: `spec.yaml`, `weights.safetensors`, `manifest.json` with their SHA-256,
-//! and, if the network is not one that every distributed binary carries, its compiled library for one platform.
+//! A model file is a zip archive of stored members: `spec.yaml`, `weights.safetensors`, `manifest.json` with the lengths and
+//! SHA-256 checksums of the others, and `network.library`, the library compiled for one platform, unless the binary that saved
+//! the file carries the network.
 //! The library is machine code and is run: a model file must come from a trusted source, like a program.
 
 mod manifest;
@@ -61,14 +62,7 @@ impl Bundle {
     pub fn from_bytes(bytes: &[u8], name: &str) -> Result<Self> {
         let mut members = Members::open(bytes, name)?;
         let text = members.read(MANIFEST, None)?;
-        let manifest: Manifest = serde_json::from_slice(&text)
-            .map_err(|cause| damaged(name, &format!("its {MANIFEST} is invalid: {cause}")))?;
-        if manifest.format != FORMAT {
-            let message = format!("{name}: expected format {FORMAT} of model files, found {}", manifest.format);
-            return Err(
-                Error::new(message).help(format!("it was saved by mbvc {}; save the model again", manifest.mbvc))
-            );
-        }
+        let manifest = Manifest::read(&text, name)?;
         let library = match &manifest.library {
             Some(library) => {
                 library.check(name, &manifest.mbvc)?;
@@ -199,8 +193,9 @@ struct Members<'a> {
 impl<'a> Members<'a> {
     fn open(bytes: &'a [u8], name: &'a str) -> Result<Self> {
         if !bytes.starts_with(b"PK\x03\x04") {
-            return Err(Error::new(format!("{name} is not a model file of mbvc"))
-                .help("open a file that `Model.save` wrote; a model of another framework is imported first"));
+            return Err(Error::new(format!("{name} is not a model file of mbvc")).help(
+                "open a file that `Model.save` wrote, or import a model of another framework with `mbvc.import_model`",
+            ));
         }
         let zip = ZipArchive::new(Cursor::new(bytes)).map_err(|cause| damaged(name, &cause.to_string()))?;
         Ok(Self { zip, length: bytes.len() as u64, name })
@@ -209,10 +204,10 @@ impl<'a> Members<'a> {
     /// Reads a member, which has the length and the checksum of `entry`.
     fn read(&mut self, member: &str, entry: Option<&Entry>) -> Result<Vec<u8>> {
         let name = self.name;
-        let wrong = |cause: &dyn std::fmt::Display| damaged(name, &format!("its member {member}: {cause}"));
+        let wrong = |cause: &dyn std::fmt::Display| damaged(name, &format!("cannot read {member}: {cause}"));
         let mut file = self.zip.by_name(member).map_err(|cause| wrong(&cause))?;
         if file.compression() != CompressionMethod::Stored || file.size() > self.length {
-            return Err(wrong(&"expected stored bytes"));
+            return Err(wrong(&"expected an uncompressed member"));
         }
         let mut content = Vec::new();
         file.by_ref().take(self.length).read_to_end(&mut content).map_err(|cause| wrong(&cause))?;
@@ -224,8 +219,7 @@ impl<'a> Members<'a> {
 }
 
 fn damaged(name: &str, cause: &str) -> Error {
-    Error::new(format!("{name} is not a complete model file: {cause}"))
-        .help("copy the file again, or save the model again")
+    Error::new(format!("{name} is a damaged model file: {cause}")).help("copy the file again, or save the model again")
 }
 
 /// SHA-256 as text.

@@ -103,19 +103,19 @@ fn foreign_model_files_are_refused_with_the_reason() {
         manifest["mbvc"] = "9.9.9".into();
         manifest["library"]["interface"] = "0".into();
     });
-    assert!(refusal(&version).contains("was saved by mbvc 9.9.9, whose networks mbvc"));
-    let format = with_manifest(&file, |manifest| manifest["format"] = 2.into());
+    assert!(refusal(&version).contains("was saved by mbvc 9.9.9; its compiled network is incompatible with mbvc"));
+    let format = with_manifest(&file, |manifest| {
+        manifest["format"] = 2.into();
+        manifest["further"] = "key".into();
+    });
     assert_eq!(refusal(&format), "model.mbvc: expected format 1 of model files, found 2");
     let unknown = with_manifest(&file, |manifest| manifest["encryption"] = true.into());
     assert!(refusal(&unknown).contains("unknown field `encryption`"));
     let checksum = with_manifest(&file, |manifest| manifest["weights"]["length"] = 1.into());
-    assert!(refusal(&checksum).contains("its member weights.safetensors: the checksum does not match"));
+    assert!(refusal(&checksum).contains("cannot read weights.safetensors: the checksum does not match"));
     for other in [&b""[..], b"{}", b"PK\x03\x04", tiny().weights.as_bytes()] {
         let text = refusal(other);
-        assert!(
-            text.contains("is not a model file of mbvc") || text.contains("is not a complete model file"),
-            "{text}"
-        );
+        assert!(text.contains("is not a model file of mbvc") || text.contains("is a damaged model file"), "{text}");
     }
     let folder = tempfile::tempdir().unwrap();
     let missing = Bundle::open(&folder.path().join("absent.mbvc")).err().unwrap().to_string();

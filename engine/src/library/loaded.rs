@@ -72,7 +72,7 @@ impl Loaded {
         file.write_all(bytes).and_then(|()| file.flush()).map_err(|cause| failed(&cause))?;
         // SAFETY: the caller's guarantee. The library stays mapped when the file is deleted.
         unsafe { Self::load(file.path(), &key) }
-            .map_err(|error| error.help("set TMPDIR to a folder from which programs can be run"))
+            .map_err(|error| error.help("set TMPDIR to a folder that is not mounted with noexec"))
     }
 
     /// # Safety
@@ -81,7 +81,7 @@ impl Loaded {
         let fail = |cause: libloading::Error| Error::new(format!("cannot load {}: {cause}", path.display()));
         // SAFETY: the caller guarantees that the library has no initializers.
         let library = unsafe { Library::new(path) }.map_err(fail)?;
-        // SAFETY: the caller guarantees that the functions are those of `carried/driver.rs`, whose types these are.
+        // SAFETY: the caller guarantees that the functions are those of `carried/driver.rs` and have these types.
         let (describe, functions) = unsafe {
             let describe: Symbol<Describe> = library.get(b"mbvc_network\0").map_err(fail)?;
             let functions = Functions {

@@ -216,7 +216,7 @@ impl Model {
         self.info().scratch_bytes / size_of::<f32>()
     }
 
-    /// The library has checked the lengths again.
+    /// Returns an error if the library, which checks the lengths again, rejected them.
     fn check_ran(&self, ran: bool, scratch: &[f32]) -> Result<(), LengthError> {
         let error = LengthError { what: "scratch", expected: self.scratch_floats(), found: scratch.len() };
         if ran { Ok(()) } else { Err(error) }

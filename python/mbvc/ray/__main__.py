@@ -16,9 +16,10 @@ EPILOG = """examples:
   python -m mbvc.ray s3://bucket/photos s3://bucket/labels --model model.mbvc --address auto
   python -m mbvc.ray photos/ vectors/ --model model.mbvc --embed --json
 
-The output is a folder of Parquet files with the columns of the input but that of the images, `label`, `score`, `index` and
-`error` (or `embedding` and `error`). Each file is renamed when it is complete. The same command goes on after an interruption.
-Exit status: 0, also if images could not be read; 1 if the job failed or a part of the input has no output.
+The output is a folder of Parquet files with the columns of the input except the images (`path` for a folder of images), and
+`label`, `score`, `index` and `error` (or `embedding` and `error`). Each file is written under a temporary name and renamed when it
+is complete. The same command resumes an interrupted job. Exit status: 0, even if some images could not be read; 1 if the job failed
+or part of the input has no output.
 """
 
 
@@ -58,7 +59,7 @@ def main() -> int:
         import fsspec
         import ray
     except ImportError as error:
-        print(f"error: {error}\nhelp: pip install 'mbvc[ray]'", file=sys.stderr)
+        print(f"error: {error}\nhelp: pip install 'ray[data]' pyarrow fsspec", file=sys.stderr)
         return 1
     from .. import Error, load
     from . import _job, _units
@@ -68,8 +69,14 @@ def main() -> int:
         source, output = (absolute(url) for url in (args.input, args.output))
         fs, folder = fsspec.core.url_to_fs(output)
         found = _units.find(source, args.rows)
-        kind = "embed" if args.embed else f"top {args.top}"
-        identity = {"model": hashlib.sha256(model).hexdigest(), "column": args.column, "kind": kind, "keep": args.keep, "rows": args.rows}
+        identity = {
+            "--model": hashlib.sha256(model).hexdigest(),
+            "--column": args.column,
+            "--top": args.top,
+            "--embed": args.embed,
+            "--keep": args.keep,
+            "--rows": args.rows,
+        }
         units = _units.planned(fs, folder, found, identity)
     except Error as error:
         print(f"error: {error}", file=sys.stderr)
@@ -95,13 +102,13 @@ def main() -> int:
         rate = f", {counts.read / report.seconds:.0f} rows/s" if report.done and not report.skipped else ""
         print(
             f"{counts.read:,} rows read, {counts.classified:,} classified, {counts.failed:,} failed, {counts.null:,} null "
-            f"({report.done} files written, {report.skipped} were there{rate})"
+            f"({report.done} files written, {report.skipped} already present{rate})"
         )
     return 1 if report.lost else 0
 
 
 def absolute(url: str) -> str:
-    """Workers have another working directory."""
+    """Returns a URL unchanged and a path as an absolute path, because workers run in another working directory."""
     return url if "://" in url else os.path.abspath(url)
 
 

@@ -55,7 +55,7 @@ def find(url: str, rows: int) -> list[Unit]:
     parquet = [file for file in files if file.lower().endswith(".parquet")]
     images = [file for file in files if file.lower().endswith(EXTENSIONS)]
     if parquet and images:
-        raise Error(f"{url} contains Parquet files and images", ["pass a folder with only one of them"])
+        raise Error(f"{url} contains Parquet files and images", ["pass a folder that contains only Parquet files or only images"])
     if parquet:
         return [unit for file in parquet for unit in _row_groups(fs, file, rows)]
     if images:
@@ -69,7 +69,7 @@ def _row_groups(fs: Any, file: str, rows: int) -> list[Unit]:
         with fs.open(file, "rb") as opened:
             metadata = pq.ParquetFile(opened).metadata
     except Exception as error:
-        raise Error(f"{file} is not a Parquet file: {error}", ["remove it, or write it again"]) from error
+        raise Error(f"cannot read {file} as a Parquet file: {error}") from error
     ends, count = [], 0
     for group in range(metadata.num_row_groups):
         more = metadata.row_group(group).num_rows
@@ -91,7 +91,7 @@ def planned(fs: Any, output: str, found: list[Unit], job: dict[str, Any]) -> lis
         fs: File system of the output folder.
         output: The output folder.
         found: Units of the input as it is now.
-        job: What must not change between runs: the model and the columns.
+        job: Parameters that must not change between runs: the model and the options, by name.
 
     Raises:
         Error: The folder has the output of another job, or other files, or a file of an earlier run is gone.
@@ -104,7 +104,7 @@ def planned(fs: Any, output: str, found: list[Unit], job: dict[str, Any]) -> lis
         changed = [key for key, value in job.items() if manifest.get("job", {}).get(key) != value]
         if manifest.get("format") != FORMAT or changed:
             what = ", ".join(changed) or "format"
-            raise Error(f"{output} has the output of a job with another {what}", ["choose another output folder"])
+            raise Error(f"{output} contains the output of a job with a different {what}", ["choose another output folder"])
         earlier = [_unit(unit) for unit in manifest["units"]]
     elif fs.exists(output) and fs.ls(output):
         raise Error(f"{output} is not empty", ["choose another output folder"])

@@ -82,7 +82,7 @@ impl Model {
         to.copy_from_slice(logits);
     }
 
-    /// Returns the values of the pooled vector.
+    /// Copies the pooled vector to `to`.
     pub fn dequantize_embedding(&self, vector: &[f32], to: &mut [f32]) {
         to.copy_from_slice(vector);
     }

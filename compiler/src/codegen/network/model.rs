@@ -232,7 +232,7 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &N
                 rt::LengthError::check("scratch", #lines * 16, scratch.len())?;
                 rt::LengthError::check("vector", #embedding, vector.len())?;
                 let scratch = <#number as rt::Number>::elements(scratch);
-                // The same instance of the kernels as in `run_pixels_into`.
+                // Reuses the monomorphized kernels of `run_pixels_into`.
                 let observer = &mut rt::Dynamic(&mut rt::Unobserved);
                 self.0.dequantize_embedding(&self.embedding(scratch, &self.0.pixels(pixels), observer), vector);
                 ::core::result::Result::Ok(())
