@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the wheel of the Python package, installs it into a new virtual environment, and runs its tests.
+# Builds the wheel of the Python package, installs it into a virtual environment, and runs its tests.
 #
 #     scripts/python.sh           the quick tests
 #     scripts/python.sh --ray     also those on a Ray cluster of two nodes on this machine
@@ -14,12 +14,11 @@ mkdir -p "$folder"
 environment() {
     local venv=$1
     shift
-    if ! cat "$@" | cmp -s - "$venv/installed"; then
-        rm -rf "$venv"
-        python3 -m venv "$venv"
-        "$venv/bin/pip" install -q --disable-pip-version-check --retries 5 "${@/#/-r}"
+    cat "$@" | cmp -s - "$venv/installed" && return
+    rm -rf "$venv"
+    python3 -m venv "$venv" &&
+        "$venv/bin/pip" install -q --disable-pip-version-check --retries 5 "${@/#/-r}" &&
         cat "$@" >"$venv/installed"
-    fi
 }
 
 environment "$build" python/requirements-build.txt
@@ -29,15 +28,21 @@ environment "$test" scripts/requirements.txt python/requirements-test.txt
 cargo clippy --manifest-path python/Cargo.toml --target-dir "$folder" --no-default-features -- -D warnings
 rm -rf "$folder/wheels"
 "$build/bin/maturin" build --release --manifest-path python/Cargo.toml --target-dir "$folder" --out "$folder/wheels"
-"$test/bin/pip" install -q --disable-pip-version-check --force-reinstall --no-deps "$folder"/wheels/*.whl
 ls -l "$folder"/wheels/*.whl
 
-tests=(python/tests)
+check() {
+    local venv=$1
+    shift
+    "$venv/bin/pip" install -q --disable-pip-version-check --force-reinstall --no-deps "$folder"/wheels/*.whl
+    "$venv/bin/python" -m pytest -q "$@"
+}
+
+"$test/bin/python" -m mypy --strict --ignore-missing-imports python/mbvc
+check "$test" python/tests --ignore python/tests/ray
 if [ "${1:-}" = --ray ]; then
-    "$test/bin/pip" install -q --disable-pip-version-check --retries 5 -r python/requirements-ray.txt
-    export MBVC_REQUIRE_RAY=1
-else
-    tests+=(--ignore python/tests/ray)
-    "$test/bin/python" -m mypy --strict --ignore-missing-imports -p mbvc
+    if environment "$folder/ray-env" scripts/requirements.txt python/requirements-test.txt python/requirements-ray.txt; then
+        MBVC_REQUIRE_RAY=1 check "$folder/ray-env" python/tests/ray
+    else
+        echo "python/requirements-ray.txt cannot be installed: the tests on a cluster are skipped"
+    fi
 fi
-"$test/bin/python" -m pytest -q "${tests[@]}"

@@ -49,7 +49,6 @@ mod guesses;
 mod memo;
 mod model;
 mod options;
-mod pool;
 
 pub use functions::Functions;
 pub use options::OnError;

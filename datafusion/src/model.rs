@@ -8,19 +8,18 @@ use std::sync::Arc;
 
 use datafusion::common::{DataFusionError, Result};
 use mbvc_engine::parallel::in_order;
-use mbvc_engine::{Caller, Classifier};
+use mbvc_engine::{Caller, Callers, Classifier, Lease};
 use mbvc_pictures::{Photo, Target};
 
 use crate::memo::Memo;
 use crate::options::{OnError, Options};
-use crate::pool::{Lease, Pool};
 
 /// A classifier with options and buffers. Models are equal if they are the same one, which is what DataFusion requires to
 /// compute equal calls once.
 pub struct Model {
     pub classifier: Arc<Classifier>,
     options: Options,
-    pool: Pool,
+    callers: Callers,
     /// Results of `classify`.
     pub memo: Memo,
 }
@@ -34,7 +33,7 @@ struct Row<'a> {
 
 impl Model {
     pub fn new(classifier: Arc<Classifier>, options: Options) -> Self {
-        Self { classifier, options, pool: Pool::default(), memo: Memo::default() }
+        Self { classifier, options, callers: Callers::default(), memo: Memo::default() }
     }
 
     /// Computes a value from the pixels of each image and passes it to `take`, in the order of the images: `None` for a null,
@@ -50,7 +49,7 @@ impl Model {
         mut take: impl FnMut(Option<T>),
     ) -> Result<()> {
         let rows: Vec<Row> = images.iter().enumerate().map(|(number, &image)| Row { number, image }).collect();
-        let start = || self.pool.lease();
+        let start = || self.callers.lease();
         let work = |lease: &mut Lease, row: &Row| -> Result<Option<T>> {
             let Some(image) = row.image else { return Ok(None) };
             match self.pixels(image, row.number) {

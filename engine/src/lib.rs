@@ -19,6 +19,7 @@ pub mod artifact;
 mod bundle;
 mod cache;
 mod caller;
+mod callers;
 #[cfg(test)]
 mod carried;
 mod classifier;
@@ -40,6 +41,7 @@ mod weights;
 pub use bundle::Bundle;
 pub use cache::Cache;
 pub use caller::Caller;
+pub use callers::{Callers, Lease};
 pub use classifier::Classifier;
 pub use error::{Error, Result};
 pub use file::NewFile;

@@ -54,7 +54,13 @@ impl Source {
 
     /// Returns the text of the spec with the overrides applied: an override replaces the line of its key, or is appended if
     /// there is none.
-    pub fn text(&self) -> String {
+    ///
+    /// # Errors
+    /// If the value of an overridden key takes several lines, or the key is not at the start of its line.
+    pub fn text(&self) -> Result<String> {
+        if self.overrides.is_empty() {
+            return Ok(self.file.text.clone());
+        }
         let mut lines: Vec<String> = self.file.text.lines().map(str::to_owned).collect();
         for (key, value) in self.overrides.given() {
             let value = match value.split_once(['x', 'X', '×']) {
@@ -69,7 +75,14 @@ impl Source {
                 None => lines.push(line),
             }
         }
-        lines.iter().map(|line| format!("{line}\n")).collect()
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let again = Self::new(SourceFile::new(self.file.name.as_str(), text.as_str()), Overrides::none());
+        if again.is_ok_and(|again| plain(&again.spec) == plain(&self.spec)) {
+            return Ok(text);
+        }
+        let keys = self.overrides.given().iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>().join(", ");
+        Err(Error::new(format!("{} cannot be written with other values of {keys}", self.file.name))
+            .help("write each of these keys and its value on one line: `resolution: 224`"))
     }
 
     /// Returns the requested instruction set, or the best of this processor for a network of the spec's precision.
@@ -132,6 +145,16 @@ pub(crate) fn module_of(compiled: &Compiled, programs: &[Program]) -> String {
     quote!(mod network { #items } use network::#name as Generated;).to_string()
 }
 
+/// The spec without places in its text.
+fn plain(spec: &NetworkSpec) -> NetworkSpec {
+    let mut spec = NetworkSpec { precision_place: None, ..spec.clone() };
+    spec.stem.line = 0;
+    spec.head.line = 0;
+    spec.blocks.iter_mut().for_each(|row| row.line = 0);
+    spec.scratch_budget = None;
+    spec
+}
+
 #[cfg(test)]
 mod tests {
     use mbvc_compiler::spec::Words;
@@ -152,11 +175,22 @@ mod tests {
             overrides.set(key, value);
         }
         let source = Source::built_in(overrides).unwrap();
-        let text = source.text();
+        let text = source.text().unwrap();
         let again = Source::new(SourceFile::new("again.yaml", text.as_str()), Overrides::none()).unwrap();
-        let plain = |spec: &NetworkSpec| NetworkSpec { precision_place: None, ..spec.clone() };
-        let (spec, expected) = (plain(&again.spec), plain(&source.spec));
-        assert_eq!(format!("{spec:?}"), format!("{expected:?}"));
-        assert_eq!(again.text(), text);
+        assert!(plain(&again.spec) == plain(&source.spec));
+        assert_eq!(again.text().unwrap(), text);
+    }
+
+    #[test]
+    fn a_value_of_several_lines_is_not_replaced() {
+        let spec = include_str!("../../specs/tiny.yaml");
+        for resolution in ["resolution:\n  - 32\n  - 32", "resolution : 32", "\"resolution\": 32"] {
+            let text = spec.replace("resolution: 32", resolution);
+            let mut overrides = Overrides::new(Words::Command);
+            overrides.set("resolution", "64");
+            let source = Source::new(SourceFile::new("tiny.yaml", text), overrides).unwrap();
+            let message = source.text().unwrap_err().to_string();
+            assert_eq!(message, "tiny.yaml cannot be written with other values of resolution");
+        }
     }
 }

@@ -1,64 +1,68 @@
 //! A limit of the memory that several threads take together.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-/// Bytes that threads take in turn if they do not fit together.
+/// Pause of a thread whose bytes do not fit yet.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Memory that threads take in turn if it does not fit together.
+///
+/// There is no lock, which a thread could hold while another one forks: the child would wait for it forever.
 pub struct Budget {
-    limit: u64,
-    taken: Mutex<Taken>,
-    freed: Condvar,
+    /// Limit in KiB.
+    limit: u32,
+    /// The process, and the KiB that its threads have taken.
+    taken: AtomicU64,
 }
 
-/// Bytes that the threads of a process have taken.
-struct Taken {
-    process: u32,
-    bytes: u64,
-}
-
-impl Taken {
-    /// Returns the bytes of this process. A child that `fork` created has none of the threads that took those of its parent.
-    fn bytes(&mut self) -> &mut u64 {
-        let process = std::process::id();
-        if self.process != process {
-            *self = Self { process, bytes: 0 };
-        }
-        &mut self.bytes
-    }
-}
-
-/// Bytes of a budget, which are given back when this is dropped.
+/// Memory of a budget, which is given back when this is dropped.
 pub struct Share {
     budget: &'static Budget,
-    bytes: u64,
+    /// Size in KiB.
+    size: u32,
 }
 
 impl Budget {
+    /// Creates a budget of `limit` bytes.
     pub const fn new(limit: u64) -> Self {
-        Self { limit, taken: Mutex::new(Taken { process: 0, bytes: 0 }), freed: Condvar::new() }
+        Self { limit: kibibytes(limit), taken: AtomicU64::new(0) }
     }
 
     /// Waits until `bytes` fit the limit together with all other shares. A share above the limit waits until it is alone. A
     /// thread that has a share must not take another, which might wait for the first.
     pub fn take(&'static self, bytes: u64) -> Share {
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_full = |taken: &mut Taken| {
-            let taken = *taken.bytes();
-            taken > 0 && taken.saturating_add(bytes) > self.limit
-        };
-        let mut taken = self.freed.wait_while(taken, is_full).unwrap_or_else(PoisonError::into_inner);
-        let taken = taken.bytes();
-        *taken = taken.saturating_add(bytes);
-        Share { budget: self, bytes }
+        let size = kibibytes(bytes);
+        while !self.update(|taken| {
+            (taken == 0 || taken.saturating_add(size) <= self.limit).then(|| taken.saturating_add(size))
+        }) {
+            std::thread::sleep(PAUSE);
+        }
+        Share { budget: self, size }
+    }
+
+    /// Replaces the KiB that are taken, unless `change` returns `None`. A child that `fork` created has none of the threads that
+    /// took those of its parent.
+    fn update(&self, change: impl Fn(u32) -> Option<u32>) -> bool {
+        let process = u64::from(std::process::id()) << 32;
+        let updated = self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
+            let taken = if state & !u64::from(u32::MAX) == process { state as u32 } else { 0 };
+            change(taken).map(|taken| process | u64::from(taken))
+        });
+        updated.is_ok()
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut taken = self.budget.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = taken.bytes();
-        *bytes = bytes.saturating_sub(self.bytes);
-        self.budget.freed.notify_all();
+        self.budget.update(|taken| Some(taken.saturating_sub(self.size)));
     }
+}
+
+/// Rounds up to KiB.
+const fn kibibytes(bytes: u64) -> u32 {
+    let size = bytes.div_ceil(1 << 10);
+    if size > u32::MAX as u64 { u32::MAX } else { size as u32 }
 }
 
 #[cfg(test)]
@@ -69,23 +73,32 @@ mod tests {
 
     #[test]
     fn shares_stay_within_the_limit_unless_one_is_alone() {
-        static BUDGET: Budget = Budget::new(100);
+        static BUDGET: Budget = Budget::new(100 << 10);
         static USED: AtomicU64 = AtomicU64::new(0);
         std::thread::scope(|scope| {
             for thread in 0..6 {
                 scope.spawn(move || {
                     for turn in 0..200 {
-                        let bytes = if turn == 77 { 250 } else { 10 + (thread * 31 + turn * 17) % 60 };
-                        let share = BUDGET.take(bytes);
-                        let used = USED.fetch_add(bytes, Ordering::SeqCst) + bytes;
-                        assert!(used <= 100 || used == bytes, "{used} used");
+                        let size = if turn == 77 { 250 } else { 10 + (thread * 31 + turn * 17) % 60 };
+                        let share = BUDGET.take(size << 10);
+                        let used = USED.fetch_add(size, Ordering::SeqCst) + size;
+                        assert!(used <= 100 || used == size, "{used} used");
                         std::thread::yield_now();
-                        USED.fetch_sub(bytes, Ordering::SeqCst);
+                        USED.fetch_sub(size, Ordering::SeqCst);
                         drop(share);
                     }
                 });
             }
         });
-        assert_eq!(*BUDGET.taken.lock().unwrap().bytes(), 0);
+        assert_eq!(BUDGET.taken.load(Ordering::SeqCst) as u32, 0);
+    }
+
+    #[test]
+    fn shares_of_a_parent_do_not_count_in_its_child() {
+        static BUDGET: Budget = Budget::new(100 << 10);
+        let parent = u64::from(std::process::id() + 1) << 32;
+        BUDGET.taken.store(parent | 90, Ordering::SeqCst);
+        drop(BUDGET.take(80 << 10));
+        assert_eq!(BUDGET.taken.load(Ordering::SeqCst) as u32, 0);
     }
 }

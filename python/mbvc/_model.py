@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, Union, overload
 
 from . import _native
-from ._errors import Error
+from ._errors import Error, PictureError
 from ._types import Fact, Guess, Info, Layer
 
 if TYPE_CHECKING:
@@ -46,18 +48,20 @@ class Model:
         Error: The network cannot be compiled.
     """
 
-    __slots__ = ("_handle",)
+    __slots__ = ("_handle", "_isa")
 
     _handle: _native.Model
+    _isa: str | None
 
     def __init__(self, weights: Path, spec: Path | None = None, *, isa: str | None = None, **overrides: Any) -> None:
-        given = [(key, str(value)) for key, value in overrides.items()]
+        given = [(key, _override(value)) for key, value in overrides.items()]
         self._handle = _native.Model.open(weights, spec, given, isa, _report)
+        self._isa = isa
 
     @classmethod
-    def _of(cls, native: _native.Model) -> Model:
+    def _of(cls, native: _native.Model, isa: str | None) -> Model:
         model = cls.__new__(cls)
-        model._handle = native
+        model._handle, model._isa = native, isa
         return model
 
     def classify(self, image: Picture, top: int = 5) -> list[Guess]:
@@ -103,8 +107,9 @@ class Model:
         Returns:
             For each picture, the classes with the highest scores, best first.
         """
-        found = self._handle.classify(_pictures(images), top, threads)
-        _check(found, errors)
+        if top < 1:
+            raise ValueError(f"top: expected at least 1, found {top}")
+        found = _each(images, lambda pictures: self._handle.classify(pictures, top, _threads(threads)), errors)
         return [one if isinstance(one, Error) else [Guess(*guess) for guess in one] for one in found]
 
     def embed(self, image: Picture) -> npt.NDArray[np.float32]:
@@ -129,8 +134,7 @@ class Model:
         Returns:
             float32 ``[N, embedding]``; with ``errors="return"`` a list of float32 ``[embedding]`` and exceptions.
         """
-        found = self._handle.embed(_pictures(images), threads)
-        _check(found, errors)
+        found = _each(images, lambda pictures: self._handle.embed(pictures, _threads(threads)), errors)
         if errors == "return":
             return found
         import numpy as np
@@ -163,7 +167,7 @@ class Model:
         if images.ndim == 3:
             single: npt.NDArray[np.float32] = self._handle.run(images[None], scores, 1)[0]
             return single
-        return self._handle.run(images, scores, threads)
+        return self._handle.run(images, scores, _threads(threads))
 
     @property
     def labels(self) -> list[str]:
@@ -208,10 +212,10 @@ class Model:
             FileExistsError: The file exists, and `force` is not set.
             OSError: The file cannot be written.
         """
-        path = os.fspath(path)
         if not force and os.path.lexists(path):
-            raise FileExistsError(f"{path} already exists; choose another name, or pass force=True")
-        _write(path, self.to_bytes())
+            # Before the compilation. The file is not replaced either if it is created meanwhile.
+            raise FileExistsError(f"{os.fspath(path)} already exists; choose another name, or pass force=True")
+        _native.write(path, self.to_bytes(), force)
 
     def to_bytes(self) -> bytes:
         """Returns the content of the file that :meth:`save` writes, for :func:`loads`."""
@@ -221,19 +225,23 @@ class Model:
         """Writes the weights file (safetensors), and the spec beside it with the extension ``.yaml``, for the command ``mbvc``.
 
         Raises:
+            ValueError: The path has the extension ``.yaml``.
             FileExistsError: A file exists, and `force` is not set.
             OSError: A file cannot be written.
         """
         weights = os.fspath(path)
         spec = os.path.splitext(weights)[0] + ".yaml"
+        if spec == weights:
+            raise ValueError(f"path: expected the name of the weights file, such as model.safetensors, found {weights}")
+        text = self.spec.encode()
         for file in (weights, spec):
             if not force and os.path.lexists(file):
                 raise FileExistsError(f"{file} already exists; choose another name, or pass force=True")
-        _write(weights, self._handle.weights)
-        _write(spec, self.spec.encode())
+        _native.write(weights, self._handle.weights, force)
+        _native.write(spec, text, force)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return loads, (self._handle.dumps(False, None),)
+        return _restored, (self._handle.dumps(False, None), self._isa)
 
     def __repr__(self) -> str:
         info = self.info
@@ -289,13 +297,17 @@ def import_model(
         "labels": labels,
         "head_activation": head_activation,
         "dequantize": dequantize,
-        "range": None if range is None else tuple(map(float, range)),
-        "mean": _three(mean),
-        "std": _three(std),
+        "range": _numbers("range", range, 2),
+        "mean": _numbers("mean", mean, 3),
+        "std": _numbers("std", std, 3),
         "framing": framing,
         "bgr": bgr,
     }
-    return Model._of(_native.Model.import_file(path, options, isa, _report))
+    model = Model._of(_native.Model.import_file(path, options, isa, _report), isa)
+    for note in model.notes:
+        if "the arguments" in note:
+            warnings.warn(f"{os.fspath(path)}: {note}", stacklevel=2)
+    return model
 
 
 def load(path: Path, *, isa: str | None = None) -> Model:
@@ -306,60 +318,76 @@ def load(path: Path, *, isa: str | None = None) -> Model:
     Raises:
         Error: The file is damaged, or was compiled for another platform or by another version.
     """
-    return Model._of(_native.Model.load(path, isa, _report))
+    return Model._of(_native.Model.load(path, isa, _report), isa)
 
 
 def loads(content: bytes, *, isa: str | None = None) -> Model:
     """As :func:`load`, for the content of a model file."""
-    return Model._of(_native.Model.loads(content, isa, _report))
+    return Model._of(_native.Model.loads(content, isa, _report), isa)
 
 
-def _three(values: float | Sequence[float] | None) -> list[float] | None:
+def _restored(content: bytes, isa: str | None) -> Model:
+    return loads(content, isa=isa)
+
+
+def _override(value: Any) -> str:
+    """Returns the text of a value of a spec: a resolution may be a pair."""
+    return "x".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _numbers(name: str, values: Any, count: int) -> list[float] | None:
+    """Returns `count` numbers, or one for all."""
     if values is None:
         return None
-    if isinstance(values, (int, float)):
-        return [float(values)] * 3
-    return [float(value) for value in values]
+    found = [float(values)] * count if isinstance(values, Real) and count == 3 else [float(value) for value in values]
+    if len(found) != count:
+        raise ValueError(f"{name}: expected {count} numbers, found {len(found)}")
+    return found
 
 
-def _pictures(images: Iterable[Picture]) -> list[Any]:
-    if isinstance(images, (str, bytes, os.PathLike)):
-        raise TypeError("expected a sequence of pictures, found a single one")
-    return [_picture(image) for image in images]
+def _threads(threads: int | None) -> int | None:
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads: expected at least 1, found {threads}")
+    return threads
 
 
-def _picture(image: Picture) -> Any:
-    if isinstance(image, (bytearray, memoryview)):
-        return bytes(image)
-    if hasattr(image, "getexif") and hasattr(image, "convert"):
-        import numpy as np
-        from PIL import ImageOps
-
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    return image
-
-
-def _check(found: list[Any], errors: str) -> None:
+def _each(images: Iterable[Picture], run: Callable[[list[Any]], list[Any]], errors: str) -> list[Any]:
+    """Runs a function on pictures; returns the result of each, or the exception of one that cannot be read."""
     if errors not in ("raise", "return"):
         raise ValueError(f'errors: expected "raise" or "return", found {errors!r}')
+    single = isinstance(images, (str, bytes, bytearray, memoryview, os.PathLike, Mapping)) or _is_pil(images)
+    if single or getattr(images, "ndim", 4) in (2, 3):
+        raise TypeError("expected a sequence of pictures, found a single one")
+    pictures = [_picture(image) for image in images]
+    results = iter(run([picture for picture in pictures if not isinstance(picture, Error)]))
+    found = [picture if isinstance(picture, Error) else next(results) for picture in pictures]
     if errors == "raise":
         for one in found:
             if isinstance(one, Error):
                 raise one
+    return found
 
 
-def _write(path: str, content: bytes) -> None:
-    """Writes a file under a temporary name in the same folder, and renames it."""
-    import tempfile
+def _is_pil(image: Any) -> bool:
+    return hasattr(image, "getexif") and hasattr(image, "convert")
 
-    descriptor, temporary = tempfile.mkstemp(prefix=".mbvc-", suffix=".part", dir=os.path.dirname(path) or ".")
+
+def _picture(image: Picture) -> Any:
+    """Returns a picture as the native module takes it; an exception for a PIL image that cannot be decoded."""
+    if isinstance(image, (bytearray, memoryview)):
+        return bytes(image)
+    if not _is_pil(image):
+        return image
+    import numpy as np
+    from PIL import ImageOps
+
+    if image.mode == "F":
+        raise TypeError("expected pixels of 8 or 16 bits, found a PIL image of floats (mode F)")
     try:
-        with open(descriptor, "wb") as file:
-            file.write(content)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        turned = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I"):
+            # Gray of 16 bits, of which the high byte is kept, as in files.
+            return (np.asarray(turned) >> 8).clip(0, 255).astype(np.uint8)
+        return np.asarray(turned.convert("RGB"))
+    except OSError as error:
+        return PictureError(f"cannot decode the PIL image: {error}")

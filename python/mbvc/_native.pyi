@@ -13,6 +13,7 @@ _Path = str | os.PathLike[str]
 _Progress = Callable[[str], object] | None
 
 def command(arguments: list[str]) -> int: ...
+def write(path: _Path, content: bytes, force: bool) -> None: ...
 
 class Model:
     @staticmethod

@@ -48,7 +48,7 @@ def quantize(
             arguments += ["--evaluate", *evaluated]
         if recursive:
             arguments.append("--recursive")
-        _, report = _run("quantize", arguments)
+        _, report = _run("quantize", arguments, folder)
         return Model(output, spec, precision="int8"), report
 
 
@@ -74,11 +74,11 @@ def verify(
     """
     with tempfile.TemporaryDirectory(prefix="mbvc-") as folder:
         weights, spec = _written(model, folder)
-        arguments = ["--weights", weights, "--spec", spec, "--against", os.fspath(against), "--layers", str(layers)]
+        arguments = ["--weights", weights, "--spec", spec, "--against", os.path.abspath(os.fspath(against)), "--layers", str(layers)]
         arguments += ["--images", *_paths(images)]
         if tolerance is not None:
             arguments += ["--tolerance", str(tolerance)]
-        status, report = _run("verify", arguments)
+        status, report = _run("verify", arguments, folder)
         return {"agree": status == 0, **report}
 
 
@@ -94,14 +94,18 @@ def _paths(paths: Iterable[Path]) -> list[str]:
     return [os.path.abspath(os.fspath(path)) for path in paths]
 
 
-def _run(command: str, arguments: list[str]) -> tuple[int, dict[str, Any]]:
-    """Runs the command in a process of its own, and returns its exit status and its report."""
+def _run(command: str, arguments: list[str], folder: str) -> tuple[int, dict[str, Any]]:
+    """Runs the command in a process of its own, and returns its exit status and its report.
+
+    It runs in `folder`: `python -m` would import a folder `mbvc` of the current one.
+    """
     environment = {"MBVC_PYTHON": sys.executable, **os.environ}
     ran = subprocess.run(
         [sys.executable, "-m", "mbvc", command, *arguments, "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment,
+        cwd=folder,
         encoding="utf-8",
         errors="replace",
     )

@@ -1,5 +1,6 @@
 //! Import of models of other frameworks.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use mbvc_compiler::diagnostic::SourceFile;
@@ -93,13 +94,7 @@ impl Options {
             }
             imported.swap_channels();
         }
-        let preprocessing = match (self.range, self.mean.zip(self.std)) {
-            (Some([low, high]), None) => Some(Preprocessing::from_range(low, high)),
-            (None, Some((mean, std))) => Some(Preprocessing::from_mean_and_std(mean, std)),
-            (None, None) if self.mean.is_none() && self.std.is_none() => None,
-            _ => return Err(Failure::new("expected either `range`, or both `mean` and `std`")),
-        };
-        if let Some(preprocessing) = preprocessing {
+        if let Some(preprocessing) = self.preprocessing()? {
             if imported.spec().input == Color::Gray && !preprocessing.is_gray() {
                 return Err(Failure::new(
                     "the model reads gray images: expected the same mean and std for all channels",
@@ -135,6 +130,40 @@ impl Options {
             },
         }
         Ok(())
+    }
+}
+
+impl Options {
+    fn preprocessing(&self) -> Result<Option<Preprocessing>> {
+        match (self.range, self.mean, self.std) {
+            (None, None, None) => Ok(None),
+            (Some([low, high]), None, None) if low < high && low.is_finite() && high.is_finite() => {
+                Ok(Some(Preprocessing::from_range(low, high)))
+            }
+            (Some([low, high]), None, None) => {
+                Err(Failure::new(format!("range: expected the lower bound first, found {low}, {high}")))
+            }
+            (None, Some(mean), Some(std)) => {
+                of_unit_pixels("mean", mean, &Preprocessing::MEAN)?;
+                of_unit_pixels("std", std, &Preprocessing::STD)?;
+                Ok(Some(Preprocessing::from_mean_and_std(mean, std)))
+            }
+            _ => Err(Failure::new("expected either `range`, or both `mean` and `std`")),
+        }
+    }
+}
+
+/// Checks the values of an argument, which refer to pixels scaled to 0..1.
+fn of_unit_pixels(name: &str, values: [f64; 3], range: &RangeInclusive<f64>) -> Result<()> {
+    match values.iter().find(|value| !range.contains(value)) {
+        None => Ok(()),
+        Some(value) if (1.0..=255.0).contains(value) => Err(Failure::new(format!(
+            "{name} refers to pixels scaled to 0..1; divide values for pixels of 0..255 by 255"
+        ))),
+        Some(value) => {
+            let (least, most) = (range.start(), range.end());
+            Err(Failure::new(format!("{name}: {value} is out of range, expected {least} to {most}")))
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod errors;
 mod import;
 mod interrupt;
 mod model;
+mod output;
 mod picture;
 mod progress;
 
@@ -27,6 +28,8 @@ mod _native {
     use super::command;
     #[pymodule_export]
     use super::model::Model;
+    #[pymodule_export]
+    use super::output::write;
 
     /// Version of the package.
     #[pymodule_export]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mbvc_compiler::spec::{self, Overrides, Words};
-use mbvc_engine::{Bundle, Caller, Classifier, Source};
+use mbvc_engine::{Bundle, Caller, Callers, Classifier, Source};
 use mbvc_runtime::{Isa, LengthError, Weights, top_k};
 use numpy::{PyArray1, PyArray2, PyArrayMethods as _};
 use pyo3::exceptions::PyValueError;
@@ -14,7 +14,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::arrays::{Image, Images};
-use crate::batch::{self, Callers};
+use crate::batch;
 use crate::errors::{Failure, Result};
 use crate::import::{self, Found, Options};
 use crate::interrupt::interruptible;
@@ -155,14 +155,14 @@ impl Model {
         let images = Images::new(images, info)?;
         let list = images.list(info)?;
         let rows = batch::each(py, &list, threads, |image| {
-            self.callers.with(&self.classifier, |caller| {
-                let network = &*self.classifier.network;
-                match image {
-                    Image::Bytes(pixels) => caller.run_pixels(network, pixels)?,
-                    Image::Floats(values) => caller.run(network, values)?,
-                }
-                Ok(if scores { self.classifier.activation.scores(&caller.logits) } else { caller.logits.clone() })
-            })
+            let mut lease = self.callers.lease();
+            let caller = lease.caller(|| self.classifier.caller());
+            let network = &*self.classifier.network;
+            match image {
+                Image::Bytes(pixels) => caller.run_pixels(network, pixels)?,
+                Image::Floats(values) => caller.run(network, values)?,
+            }
+            Ok(if scores { self.classifier.activation.scores(&caller.logits) } else { caller.logits.clone() })
         })?;
         let columns = if scores { self.classifier.classes() } else { info.classes };
         let mut flat = Vec::with_capacity(rows.len() * columns);
@@ -180,8 +180,8 @@ impl Model {
 
     /// Text of the spec, with the overrides applied.
     #[getter]
-    fn spec(&self) -> String {
-        self.bundle.source.text()
+    fn spec(&self) -> PyResult<String> {
+        Ok(self.bundle.source.text().map_err(Failure::from)?)
     }
 
     /// The weights file.
@@ -238,7 +238,7 @@ impl Model {
         let (framing, input) = (self.classifier.framing, self.classifier.input());
         batch::each(py, pictures, threads, |picture| {
             let pixels = picture.frame(framing, input)?;
-            Ok(self.callers.with(&self.classifier, |caller| work(caller, &pixels)))
+            Ok(work(self.callers.lease().caller(|| self.classifier.caller()), &pixels))
         })
     }
 

@@ -2,7 +2,6 @@
 //! any time.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -14,7 +13,7 @@ use super::facts::{self, NetworkFacts, Tables};
 use super::{Build, Describe, DescribeModel, Embed, Free, Run, collect};
 use crate::cache::hex;
 use crate::error::{Error, Result};
-use crate::temporary;
+use crate::temporary::Folder;
 
 /// The C functions of a library.
 pub struct Functions {
@@ -66,13 +65,17 @@ impl Loaded {
         if let Some(loaded) = LOADED.iter().find(|loaded| loaded.key == key) {
             return Ok(loaded);
         }
-        let folder = std::env::temp_dir();
-        let failed = |cause: &std::io::Error| Error::io("write into", &folder, cause);
-        let mut file = temporary::file(&folder, true).map_err(|cause| failed(&cause))?;
-        file.write_all(bytes).and_then(|()| file.flush()).map_err(|cause| failed(&cause))?;
+        let place = std::env::temp_dir();
+        // Only this user can replace the file before it is loaded.
+        let folder = Folder::new(&place, ".mbvc-load-").map_err(|cause| Error::io("write into", &place, &cause))?;
+        let path = folder.path().join("network");
+        std::fs::write(&path, bytes).map_err(|cause| Error::io("write", &path, &cause))?;
         // SAFETY: the caller's guarantee. The library stays mapped when the file is deleted.
-        unsafe { Self::load(file.path(), &key) }
-            .map_err(|error| error.help("set TMPDIR to a folder that is not mounted with noexec"))
+        unsafe { Self::load(&path, &key) }.map_err(|error| {
+            error
+                .help("if it was compiled on a newer system, save the model on the older one")
+                .help("if the folder is mounted with noexec, set TMPDIR to another one")
+        })
     }
 
     /// # Safety

@@ -9,6 +9,10 @@ import logging
 import os
 import sys
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import _job
 
 EPILOG = """examples:
   python -m mbvc.ray photos/ labels/ --model model.mbvc
@@ -37,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--top", type=positive, default=1, metavar="N", help="number of classes [default: 1]")
     result.add_argument("--embed", action="store_true", help="write pooled vectors instead of classes")
     result.add_argument("--keep", action="append", metavar="NAME", help="keep only this column of the input; repeatable")
+    result.add_argument("--prefix", default="", metavar="TEXT", help="start of the names of the new columns")
     result.add_argument("--workers", type=positive, metavar="N", help="worker processes [default: one for each CPU of the cluster]")
     result.add_argument("--rows", type=positive, default=2000, metavar="N", help="rows of an output file, unless a row group has more [default: 2000]")
     result.add_argument("--address", metavar="URL", help="Ray cluster [default: RAY_ADDRESS, or a new one on this machine]")
@@ -56,45 +61,21 @@ def main() -> int:
     if args.embed and args.top != 1:
         parser().error("--embed writes no classes; remove --top")
     try:
-        import fsspec
-        import ray
+        import fsspec  # noqa: F401
+        import ray  # noqa: F401
     except ImportError as error:
         print(f"error: {error}\nhelp: pip install 'ray[data]' pyarrow fsspec", file=sys.stderr)
         return 1
-    from .. import Error, load
-    from . import _job, _units
+    from .. import Error
 
     try:
-        model = load(args.model).to_bytes()
-        source, output = (absolute(url) for url in (args.input, args.output))
-        fs, folder = fsspec.core.url_to_fs(output)
-        found = _units.find(source, args.rows)
-        identity = {
-            "--model": hashlib.sha256(model).hexdigest(),
-            "--column": args.column,
-            "--top": args.top,
-            "--embed": args.embed,
-            "--keep": args.keep,
-            "--rows": args.rows,
-        }
-        units = _units.planned(fs, folder, found, identity)
-    except Error as error:
+        report = run(args)
+    except (Error, OSError, ImportError, ConnectionError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    ray.init(args.address, log_to_driver=False, logging_level=logging.WARNING)
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    workers = args.workers or max(1, int(resources.get("CPU", 1)))
-    job = _job.Job(source, output, args.column, 0 if args.embed else args.top, args.keep)
-    line = _job.Line()
-    try:
-        report = _job.run(model, job, units, workers, line)
-    except Error as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    finally:
-        line.end()
-    for file, why in report.lost.items():
-        print(f"error: {file}: {why}", file=sys.stderr)
+    for lost in report.lost:
+        groups = "" if lost["groups"] is None else f", row groups {lost['groups'][0]} to {lost['groups'][1] - 1}"
+        print(f"error: {lost['file']}{groups}: {lost['reason']}", file=sys.stderr)
     counts = report.counts
     if args.json:
         print(json.dumps(asdict(report)))
@@ -105,6 +86,48 @@ def main() -> int:
             f"({report.done} files written, {report.skipped} already present{rate})"
         )
     return 1 if report.lost else 0
+
+
+def run(args: argparse.Namespace) -> _job.Report:
+    """Runs the job of the arguments.
+
+    Raises:
+        Error: The input, the output folder or the model does not fit, or no worker can be started.
+    """
+    import fsspec
+    import ray
+
+    from .. import Error, load
+    from . import _job, _units
+    from ._batches import Classifier, Columns, Embedder
+
+    source, output = (absolute(url) for url in (args.input, args.output))
+    for one, other in [(source, output), (output, source)]:
+        if f"{one.rstrip('/')}/".startswith(f"{other.rstrip('/')}/"):
+            raise Error("the input and the output are in each other", ["choose another output folder"])
+    model = load(args.model).to_bytes()
+    fs, folder = fsspec.core.url_to_fs(output)
+    names = Embedder.names(args.prefix) if args.embed else Classifier.names(args.prefix)
+    found = _units.find(source, args.rows, Columns(args.column, args.keep, names))
+    identity = {
+        "--model": hashlib.sha256(model).hexdigest(),
+        "--column": args.column,
+        "--top": args.top,
+        "--embed": args.embed,
+        "--keep": args.keep,
+        "--prefix": args.prefix,
+        "--rows": args.rows,
+    }
+    units = _units.planned(fs, folder, found, identity)
+    ray.init(args.address, log_to_driver=False, logging_level=logging.WARNING)
+    cluster: Any = ray
+    workers = args.workers or max(1, int(cluster.cluster_resources().get("CPU", 1)))
+    job = _job.Job(source, output, args.column, 0 if args.embed else args.top, args.keep, args.prefix)
+    line = _job.Line()
+    try:
+        return _job.run(model, job, units, workers, line)
+    finally:
+        line.end()
 
 
 def absolute(url: str) -> str:

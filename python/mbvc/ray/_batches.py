@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Union
 
 from .. import Error, Model, load, loads
@@ -29,6 +30,31 @@ def opened(model: ModelSource) -> Model:
     return opened(ray.get(model))
 
 
+@dataclass(frozen=True)
+class Columns:
+    """Columns of a batch: that of the images, those to keep (by default all others), and those that are added."""
+
+    image: str
+    keep: list[str] | None
+    added: tuple[str, ...]
+
+    def kept(self, names: list[str]) -> list[str]:
+        """Returns the columns of the input that the output has.
+
+        Raises:
+            Error: A column is missing, or has the name of one that is added.
+        """
+        listed = ", ".join(map(repr, names))
+        for name in [self.image, *(self.keep or [])]:
+            if name not in names:
+                raise Error(f"no column {name!r}; the columns are {listed}")
+        kept = [name for name in names if (name != self.image if self.keep is None else name in self.keep)]
+        for name in kept:
+            if name in self.added:
+                raise Error(f"the input has a column {name!r}, like the output", ["name the columns to keep, or set a prefix"])
+        return kept
+
+
 class _Worker:
     """Holds the model of a worker process."""
 
@@ -38,52 +64,56 @@ class _Worker:
         *,
         column: str = "image",
         keep: list[str] | None = None,
+        prefix: str = "",
         threads: int | None = 1,
     ) -> None:
         self.model = opened(model)
-        self.column = column
-        self.keep = keep
+        self.columns = Columns(column, keep, self.names(prefix))
         self.threads = threads
 
-    def __call__(self, batch: Batch) -> Batch:
+    @classmethod
+    def names(cls, prefix: str) -> tuple[str, ...]:
+        """Names of the columns that are added."""
+        return tuple(prefix + name for name in [*cls._names, "error"])
+
+    def __call__(self, batch: Batch) -> pa.Table:
         import pyarrow as pa
 
         if isinstance(batch, pa.Table):
-            return self._table(batch)
-        return self._arrays(batch)
+            kept = batch.select(self.columns.kept(batch.column_names))
+            images = batch.column(self.columns.image).to_pylist()
+        else:
+            from ray.data.block import BlockAccessor
 
-    def _arrays(self, batch: dict[str, Any]) -> dict[str, Any]:
-        self._check(batch)
-        found = self._columns(list(batch[self.column]))
-        return {**{name: values for name, values in batch.items() if self._is_kept(name)}, **as_arrays(found)}
-
-    def _table(self, batch: pa.Table) -> pa.Table:
-        self._check(batch.column_names)
-        found = self._columns(batch.column(self.column).to_pylist())
-        kept = batch.select([name for name in batch.column_names if self._is_kept(name) and name not in found])
-        for name, values in found.items():
-            kept = kept.append_column(name, self._array(name, values))
+            names = self.columns.kept(list(batch))
+            images = list(batch[self.columns.image])
+            # Typed columns: those of objects would depend on the nulls of the batch.
+            kept = BlockAccessor.batch_to_arrow_block({name: batch[name] for name in names})
+        for name, column in zip(self.columns.added, self.run(images)):
+            kept = kept.append_column(name, column)
         return kept
 
-    def _is_kept(self, name: str) -> bool:
-        return name != self.column if self.keep is None else name in self.keep
+    def run(self, images: list[Any], errors: list[str | None] | None = None) -> list[pa.Array]:
+        """Runs the model on all images that are not null, and returns the new columns.
 
-    def _check(self, names: Any) -> None:
-        if self.column not in names:
-            raise KeyError(f"no column {self.column!r}; the columns are {', '.join(map(repr, names))}")
+        Args:
+            images: The images of a batch.
+            errors: For each image the reason why it is null, if it could not be read.
+        """
+        import pyarrow as pa
 
-    def _columns(self, images: list[Any]) -> dict[str, list[Any]]:
-        """Runs the model on all images that are not null, and returns the columns."""
         rows = [row for row, image in enumerate(images) if not is_null(image)]
         results = self._run([images[row] for row in rows])
-        columns: dict[str, list[Any]] = {name: [None] * len(images) for name in [*self._names, "error"]}
+        values: list[list[Any]] = [[None] * len(images) for _ in self._names]
+        failed: list[str | None] = [None] * len(images) if errors is None else list(errors)
         for row, result in zip(rows, results):
             if isinstance(result, Error):
-                columns["error"][row] = result.message
+                failed[row] = result.message
             else:
-                for name, value in zip(self._names, self._values(result)):
-                    columns[name][row] = value
-        return columns
+                for column, value in zip(values, self._values(result)):
+                    column[row] = value
+        typed = [pa.array(column, kind) for column, kind in zip(values, self._types())]
+        return [*typed, pa.array(failed, pa.string())]
 
     _names: tuple[str, ...] = ()
 
@@ -93,20 +123,22 @@ class _Worker:
     def _values(self, result: Any) -> tuple[Any, ...]:
         raise NotImplementedError
 
-    def _array(self, name: str, values: list[Any]) -> pa.Array:
+    def _types(self) -> list[pa.DataType]:
         raise NotImplementedError
 
 
 class Classifier(_Worker):
     """Adds the columns `label`, `score`, `index` and `error` to batches with a column of images.
 
-    For ``Dataset.map_batches`` with the batch format "numpy" or "pyarrow". Each worker process opens the model once.
+    For ``Dataset.map_batches`` with the batch format "numpy" or "pyarrow". Each worker process opens the model once. The results are
+    Arrow tables, whose types do not depend on the data.
 
     Args:
         model: A model file that :meth:`mbvc.Model.save` wrote, its content, a :class:`mbvc.Model`, or an ``ObjectRef`` of one.
         column: Column of the images: the bytes of image files, paths, or arrays of uint8 ``[height, width, 3]``.
         top: Number of classes. With more than one, the three columns contain lists, best first.
         keep: Columns of the input to keep. Default: all but that of the images.
+        prefix: Start of the names of the new columns, for inputs that have a column `label`.
         threads: Threads of a worker. Default: 1; use `concurrency` for more workers. ``None``: one for each core.
 
     A null stays null. An image that cannot be read does not fail the job: its classes are null, and `error` has the reason.
@@ -119,9 +151,10 @@ class Classifier(_Worker):
         column: str = "image",
         top: int = 1,
         keep: list[str] | None = None,
+        prefix: str = "",
         threads: int | None = 1,
     ) -> None:
-        super().__init__(model, column=column, keep=keep, threads=threads)
+        super().__init__(model, column=column, keep=keep, prefix=prefix, threads=threads)
         if top < 1:
             raise ValueError(f"top: expected at least 1, found {top}")
         self.top = top
@@ -134,12 +167,11 @@ class Classifier(_Worker):
     def _values(self, result: Any) -> tuple[Any, ...]:
         return tuple(result[0]) if self.top == 1 else tuple(map(list, zip(*result)))
 
-    def _array(self, name: str, values: list[Any]) -> pa.Array:
+    def _types(self) -> list[pa.DataType]:
         import pyarrow as pa
 
-        types = {"label": pa.string(), "score": pa.float32(), "index": pa.int32(), "error": pa.string()}
-        kind = types[name]
-        return pa.array(values, kind if self.top == 1 or name == "error" else pa.list_(kind))
+        types = [pa.string(), pa.float32(), pa.int32()]
+        return types if self.top == 1 else [pa.list_(kind) for kind in types]
 
 
 class Embedder(_Worker):
@@ -156,27 +188,12 @@ class Embedder(_Worker):
     def _values(self, result: Any) -> tuple[Any, ...]:
         return (result,)
 
-    def _array(self, name: str, values: list[Any]) -> pa.Array:
+    def _types(self) -> list[pa.DataType]:
         import pyarrow as pa
 
-        if name == "error":
-            return pa.array(values, pa.string())
-        return pa.array(values, pa.list_(pa.float32()))
+        return [pa.list_(pa.float32())]
 
 
 def is_null(image: Any) -> bool:
     """Whether a value of a column is null: `None`, or the NaN that pandas writes."""
     return image is None or (isinstance(image, float) and image != image)
-
-
-def as_arrays(columns: dict[str, list[Any]]) -> dict[str, Any]:
-    """Returns columns as arrays of objects, in which a null is `None`."""
-    import numpy as np
-
-    arrays = {}
-    for name, values in columns.items():
-        array = np.empty(len(values), object)
-        for row, value in enumerate(values):
-            array[row] = value
-        arrays[name] = array
-    return arrays

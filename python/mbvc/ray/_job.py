@@ -20,6 +20,10 @@ from ._units import Unit
 
 #: Rows that a worker has in memory.
 BATCH = 64
+#: Rows of a row group of the output.
+GROUP = 2000
+#: Seconds after which a temporary file is assumed to have no owner.
+DAY = 24 * 60 * 60
 #: Key of the counts in the metadata of an output file.
 COUNTS = b"mbvc.counts"
 #: How often a unit is tried again after a worker has died.
@@ -53,6 +57,7 @@ class Job:
     #: Number of classes; 0 computes embeddings.
     top: int
     keep: list[str] | None
+    prefix: str = ""
 
 
 @dataclass
@@ -64,23 +69,24 @@ class Report:
     skipped: int = 0
     #: Units that were classified now.
     done: int = 0
-    #: Names of files, and why their unit has no output.
-    lost: dict[str, str] = field(default_factory=dict)
+    #: Units without output: the first file, its row groups, and the reason.
+    lost: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
 
 
 class Worker:
     """Classifies units, with a model that it opens once."""
 
-    def __init__(self, content: bytes, job: Job) -> None:
+    def __init__(self, content: bytes, job: Job, run: str) -> None:
         model = loads(content)
         self.job = job
+        self.run_id = run
         self.source = fsspec.core.url_to_fs(job.input)[0]
         self.fs, self.folder = fsspec.core.url_to_fs(job.output)
         if job.top:
-            self.classifier: Any = Classifier(model, column=job.column, top=job.top, keep=job.keep)
+            self.worker: Any = Classifier(model, column=job.column, top=job.top, keep=job.keep, prefix=job.prefix)
         else:
-            self.classifier = Embedder(model, column=job.column, keep=job.keep)
+            self.worker = Embedder(model, column=job.column, keep=job.keep, prefix=job.prefix)
 
     def ready(self) -> None:
         """Does nothing: the result is there when the model has been opened."""
@@ -88,53 +94,78 @@ class Worker:
     def run(self, unit: Unit) -> dict[str, int]:
         """Classifies a unit and commits its output by renaming it. Returns the counts."""
         final = f"{self.folder}/{unit.name}"
-        temporary = f"{self.folder}/.{unit.name}.{uuid.uuid4().hex}.part"
+        temporary = f"{self.folder}/.{unit.name}.{self.run_id}.{uuid.uuid4().hex}.part"
         counts = {"read": 0, "classified": 0, "failed": 0, "null": 0}
         try:
             with self.fs.open(temporary, "wb") as file:
-                writer = None
-                for table in self._tables(unit):
-                    nulls = table.column(self.job.column).null_count
-                    found = self.classifier(table)
-                    failed = len(found) - found.column("error").null_count
-                    counts["read"] += len(found)
-                    counts["failed"] += failed
-                    counts["null"] += nulls
-                    counts["classified"] += len(found) - failed - nulls
+                writer, waiting = None, []
+                for table, errors in self._tables(unit):
+                    found = self._found(table, errors, counts)
+                    waiting.append(found)
                     if writer is None:
                         writer = pq.ParquetWriter(file, found.schema, compression="zstd")
-                    writer.write_table(found)
+                    if sum(map(len, waiting)) >= GROUP:
+                        writer.write_table(pa.concat_tables(waiting), GROUP)
+                        waiting = []
                 if writer is None:
                     raise ValueError("it has no rows")
+                if waiting:
+                    writer.write_table(pa.concat_tables(waiting), GROUP)
                 writer.add_key_value_metadata({COUNTS: json.dumps(counts)})
                 writer.close()
             self.fs.mv(temporary, final)
         except BaseException:
-            if self.fs.exists(temporary):
-                self.fs.rm(temporary)
+            remove(self.fs, temporary)
             raise
         return counts
 
-    def _tables(self, unit: Unit) -> Iterator[pa.Table]:
+    def _found(self, table: pa.Table, errors: list[str | None], counts: dict[str, int]) -> pa.Table:
+        """Returns the output of a batch, and counts its rows."""
+        images = table.column(self.job.column).to_pylist()
+        columns = self.worker.columns
+        kept = table.select(columns.kept(table.column_names))
+        for name, column in zip(columns.added, self.worker.run(images, errors)):
+            kept = kept.append_column(name, column)
+        failed = len(images) - kept.column(columns.added[-1]).null_count
+        null = sum(image is None and error is None for image, error in zip(images, errors))
+        for name, more in [("read", len(images)), ("failed", failed), ("null", null), ("classified", len(images) - failed - null)]:
+            counts[name] += more
+        return kept
+
+    def _tables(self, unit: Unit) -> Iterator[tuple[pa.Table, list[str | None]]]:
+        """Reads batches, with the reason for each image that cannot be read."""
         if unit.groups is not None:
+            names = None if self.job.keep is None else [*dict.fromkeys([*self.job.keep, self.job.column])]
             with self.source.open(unit.files[0], "rb") as file:
-                parquet = pq.ParquetFile(file)
-                for batch in parquet.iter_batches(BATCH, row_groups=list(range(*unit.groups))):
-                    yield pa.Table.from_batches([batch])
+                # Without `pre_buffer`, pages are read as they are needed, not whole row groups.
+                parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
+                for batch in parquet.iter_batches(BATCH, row_groups=list(range(*unit.groups)), columns=names):
+                    yield pa.Table.from_batches([batch]), [None] * len(batch)
             return
         for at in range(0, len(unit.files), BATCH):
             files = unit.files[at : at + BATCH]
-            images = [self.source.cat_file(file) for file in files]
-            yield pa.table({"path": pa.array(files, pa.string()), self.job.column: pa.array(images, pa.large_binary())})
+            images, errors = zip(*map(self._image, files))
+            yield pa.table({"path": pa.array(files, pa.string()), self.job.column: pa.array(images, pa.large_binary())}), list(errors)
+
+    def _image(self, file: str) -> tuple[bytes | None, str | None]:
+        try:
+            return self.source.cat_file(file), None
+        except OSError as error:
+            return None, f"cannot read {file}: {error}"
 
 
-def is_done(fs: Any, path: str) -> dict[str, int] | None:
-    """Returns the counts of an output file; `None` if there is none."""
-    if not fs.exists(path):
-        return None
-    with fs.open(path, "rb") as file:
-        metadata = pq.ParquetFile(file).metadata.metadata or {}
-    counts: dict[str, int] = json.loads(metadata[COUNTS])
+def counts_of(fs: Any, path: str) -> dict[str, int]:
+    """Returns the counts of an output file.
+
+    Raises:
+        Error: The file is damaged, or another program has written it.
+    """
+    try:
+        with fs.open(path, "rb") as file:
+            metadata = pq.ParquetFile(file).metadata.metadata or {}
+        counts: dict[str, int] = json.loads(metadata[COUNTS])
+    except (OSError, KeyError, ValueError) as error:
+        raise Error(f"{path} is not a complete output file", ["delete it, and run the same command again"]) from error
     return counts
 
 
@@ -145,10 +176,10 @@ class _Team:
     may have no room for the new one.
     """
 
-    def __init__(self, model: Any, job: Any, size: int) -> None:
+    def __init__(self, arguments: tuple[Any, ...], size: int) -> None:
         remote: Any = ray.remote(Worker)
         self._actor = remote.options(num_cpus=1)
-        self._arguments = (model, job)
+        self._arguments = arguments
         #: Calls of `ready` of workers that start.
         self._starting: dict[Any, Any] = {}
         self._idle: list[Any] = []
@@ -180,20 +211,20 @@ class _Team:
             worker, unit = self._running.pop(ended)
             try:
                 counts = ray.get(ended)
-            except ray.exceptions.RayActorError as error:
+            except ray.exceptions.RayTaskError as error:
+                self._idle.append(worker)
+                yield unit, str(error.cause)
+            except ray.exceptions.RayError as error:
+                # The worker, or its node, has ended.
                 self._start()
                 tries[unit] += 1
                 if tries[unit] <= RETRIES:
                     waiting.append(unit)
                 else:
                     yield unit, f"{tries[unit]} workers died: {str(error).splitlines()[0]}"
-                continue
-            except ray.exceptions.RayTaskError as error:
+            else:
                 self._idle.append(worker)
-                yield unit, str(error.cause)
-                continue
-            self._idle.append(worker)
-            yield unit, counts
+                yield unit, counts
 
     def _started(self, ended: Any) -> None:
         worker = self._starting.pop(ended)
@@ -201,9 +232,11 @@ class _Team:
             ray.get(ended)
         except ray.exceptions.RayError as error:
             self._failed += 1
-            if self._failed > RETRIES:
+            if self._failed <= RETRIES:
+                self._start()
+            elif not (self._idle or self._running or self._starting):
                 raise Error(f"no worker can be started: {error}") from error
-            self._start()
+            # Else the job goes on with fewer workers.
             return
         self._failed = 0
         self._idle.append(worker)
@@ -214,11 +247,23 @@ class _Team:
             ray.kill(worker)
 
 
-def clean(fs: Any, folder: str) -> None:
-    """Deletes what workers that died have left."""
-    for path in fs.ls(folder, detail=False):
-        if path.rsplit("/", 1)[-1].startswith(".") and path.endswith(".part"):
-            fs.rm(path)
+def remove(fs: Any, path: str) -> None:
+    """Deletes a file that may be gone."""
+    try:
+        fs.rm(path)
+    except FileNotFoundError:
+        pass
+
+
+def clean(fs: Any, folder: str, run: str | None = None) -> None:
+    """Deletes temporary files of a run, or those of all runs that are older than a day."""
+    for about in fs.ls(folder, detail=True):
+        path, changed = about["name"], about.get("mtime")
+        name = path.rsplit("/", 1)[-1]
+        if name.startswith(".") and name.endswith(".part"):
+            is_old = isinstance(changed, (int, float)) and time.time() - changed > DAY
+            if is_old if run is None else f".{run}." in name:
+                remove(fs, path)
 
 
 def run(
@@ -228,25 +273,25 @@ def run(
 
     A unit whose worker dies is classified again by another one. Its output exists as a whole or not at all.
     """
-    start = time.monotonic()
+    start, identity = time.monotonic(), uuid.uuid4().hex
     fs, folder = fsspec.core.url_to_fs(job.output)
-    report, waiting = Report(), []
-    for unit in units:
-        counts = is_done(fs, f"{folder}/{unit.name}")
-        if counts is None:
-            waiting.append(unit)
-        else:
-            report.skipped += 1
-            report.counts.add(counts)
     clean(fs, folder)
+    report, waiting = Report(), []
+    present = {path.rsplit("/", 1)[-1] for path in fs.ls(folder, detail=False)}
+    for unit in units:
+        if unit.name in present:
+            report.skipped += 1
+            report.counts.add(counts_of(fs, f"{folder}/{unit.name}"))
+        else:
+            waiting.append(unit)
     total = len(waiting)
     progress(report, report.done, total)
     if waiting:
-        team = _Team(ray.put(model), ray.put(job), min(workers, total))
+        team = _Team((ray.put(model), ray.put(job), identity), min(workers, total))
         try:
             for unit, outcome in team.run(waiting):
                 if isinstance(outcome, str):
-                    report.lost[unit.files[0]] = outcome
+                    report.lost.append({"file": unit.files[0], "groups": unit.groups, "reason": outcome})
                 else:
                     report.counts.add(outcome)
                     report.done += 1
@@ -254,7 +299,7 @@ def run(
                 progress(report, report.done + len(report.lost), total)
         finally:
             team.end()
-            clean(fs, folder)
+            clean(fs, folder, identity)
     report.seconds = time.monotonic() - start
     return report
 

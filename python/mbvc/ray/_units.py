@@ -11,9 +11,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import fsspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .. import Error
+from ._batches import Columns
 
 #: Name of the manifest in the output folder. Readers of Parquet folders ignore names that start with an underscore.
 MANIFEST = "_mbvc.json"
@@ -42,11 +44,11 @@ class Unit:
         return f"{safe}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.parquet"
 
 
-def find(url: str, rows: int) -> list[Unit]:
+def find(url: str, rows: int, columns: Columns) -> list[Unit]:
     """Lists the units of the input, each of at most `rows` rows where row groups allow it.
 
     Raises:
-        Error: There is neither a Parquet file nor an image, or a Parquet file is damaged.
+        Error: There is neither a Parquet file nor an image, or a Parquet file is damaged or lacks a column.
     """
     fs, path = fsspec.core.url_to_fs(url)
     if not fs.exists(path):
@@ -57,19 +59,29 @@ def find(url: str, rows: int) -> list[Unit]:
     if parquet and images:
         raise Error(f"{url} contains Parquet files and images", ["pass a folder that contains only Parquet files or only images"])
     if parquet:
-        return [unit for file in parquet for unit in _row_groups(fs, file, rows)]
+        return [unit for file in parquet for unit in _row_groups(fs, file, rows, columns)]
     if images:
+        columns.kept(["path", columns.image])
         return [Unit(tuple(images[at : at + rows])) for at in range(0, len(images), rows)]
     raise Error(f"{url} contains no Parquet files and no images", [f"images have one of the extensions {', '.join(EXTENSIONS)}"])
 
 
-def _row_groups(fs: Any, file: str, rows: int) -> list[Unit]:
+def _row_groups(fs: Any, file: str, rows: int, columns: Columns) -> list[Unit]:
     try:
         size = fs.size(file)
         with fs.open(file, "rb") as opened:
-            metadata = pq.ParquetFile(opened).metadata
+            parquet = pq.ParquetFile(opened)
+            metadata, schema = parquet.metadata, parquet.schema_arrow
     except Exception as error:
         raise Error(f"cannot read {file} as a Parquet file: {error}") from error
+    try:
+        columns.kept(schema.names)
+    except Error as error:
+        raise Error(f"{file}: {error.message}", error.help) from error
+    kind = schema.field(columns.image).type
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_string(kind) or pa.types.is_null(kind)):
+        help = ["write the bytes of the image files into a column of their own"]
+        raise Error(f"{file}: the column {columns.image!r} has the type {kind}, expected binary", help)
     ends, count = [], 0
     for group in range(metadata.num_row_groups):
         more = metadata.row_group(group).num_rows
@@ -99,8 +111,11 @@ def planned(fs: Any, output: str, found: list[Unit], job: dict[str, Any]) -> lis
     path = f"{output}/{MANIFEST}"
     earlier: list[Unit] = []
     if fs.exists(path):
-        with fs.open(path, "r") as file:
-            manifest = json.load(file)
+        try:
+            with fs.open(path, "r") as file:
+                manifest = json.load(file)
+        except ValueError as error:
+            raise Error(f"{path} is damaged: {error}", ["choose another output folder"]) from error
         changed = [key for key, value in job.items() if manifest.get("job", {}).get(key) != value]
         if manifest.get("format") != FORMAT or changed:
             what = ", ".join(changed) or "format"
@@ -113,7 +128,8 @@ def planned(fs: Any, output: str, found: list[Unit], job: dict[str, Any]) -> lis
     gone = sorted(known - present)
     if gone:
         raise Error(f"{gone[0]} is in the manifest of {output}, but not in the input", ["choose another output folder"])
-    changed = [unit.files[0] for unit in earlier if unit.groups is not None and unit not in found]
+    same = set(found)
+    changed = [unit.files[0] for unit in earlier if unit.groups is not None and unit not in same]
     if changed:
         raise Error(f"{changed[0]} has changed since an earlier run into {output}", ["choose another output folder"])
     new = [(unit, tuple(file for file in unit.files if file not in known)) for unit in found]

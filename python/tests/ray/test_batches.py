@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from mbvc import Error
 from mbvc.ray import Classifier, Embedder
 
 
@@ -17,12 +18,16 @@ def test_batches_of_bytes_paths_and_arrays(int8, photographs):
     assert table.column("error").to_pylist()[:3] == [None] * 3 and "not an image" in table.column("error")[3].as_py()
     images = np.empty(4, object)
     images[:] = contents
-    arrays = classifier({"id": np.arange(4), "image": images})
-    assert list(arrays["index"]) == table.column("index").to_pylist()
+    found = classifier({"id": np.arange(4), "image": images})
+    assert found.equals(classifier(pa.table({"id": range(4), "image": pa.array(contents, pa.binary())})))
+    only = classifier({"id": np.arange(1), "image": images[3:]})
+    assert only.schema == found.schema, "types do not depend on the data"
     paths = classifier({"image": np.array([str(path) for path in photographs[:2]])})
-    assert list(paths["label"]) == table.column("label").to_pylist()[:2]
+    assert paths.column("label").to_pylist() == table.column("label").to_pylist()[:2]
     pixels = np.random.default_rng(0).integers(0, 256, (3, 50, 60, 3), np.uint8)
-    assert list(classifier({"image": pixels})["index"]) == [int8.classify(one)[0].index for one in pixels]
+    found = classifier({"image": pixels, "matrix": np.zeros((3, 2, 2))})
+    assert found.column("index").to_pylist() == [int8.classify(one)[0].index for one in pixels]
+    assert found.column_names[0] == "matrix"
 
 
 def test_several_classes_and_kept_columns(int8, photographs):
@@ -32,7 +37,14 @@ def test_several_classes_and_kept_columns(int8, photographs):
     assert found.column("index").to_pylist() == [[guess.index for guess in int8.classify(photographs[0], 3)]]
     vectors = Embedder(int8.to_bytes(), column="jpeg")(table)
     assert vectors.column("embedding").type == pa.list_(pa.float32()) and len(vectors.column("embedding")[0]) == 1280
-    with pytest.raises(KeyError, match="no column 'picture'"):
+    with pytest.raises(Error, match="no column 'picture'"):
         Classifier(int8, column="picture")(table)
+    with pytest.raises(Error, match="no column 'nmae'"):
+        Classifier(int8, column="jpeg", keep=["nmae"])(table)
+    named = table.append_column("label", [["truth"]])
+    with pytest.raises(Error, match="has a column 'label', like the output"):
+        Classifier(int8, column="jpeg")(named)
+    found = Classifier(int8, column="jpeg", prefix="found_")(named)
+    assert found.column("label").to_pylist() == ["truth"] and found.column("found_label")[0].as_py() is not None
     with pytest.raises(ValueError, match="at least 1"):
         Classifier(int8, top=0)

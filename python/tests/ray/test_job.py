@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 import ray
@@ -17,6 +18,10 @@ import ray
 from conftest import FILES, GROUP, ROWS  # isort: skip
 from mbvc import Error
 from mbvc.ray import Classifier, Embedder, _job, _units
+from mbvc.ray._batches import Columns
+
+#: Columns of a job that classifies the column `image`.
+COLUMNS = Columns("image", None, Classifier.names(""))
 
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -36,7 +41,7 @@ def planned(parquet: Path, output: Path, model_file: Path, count: int = FILES * 
     """The arguments of a job, with one unit for each row group."""
     import fsspec
 
-    units = _units.find(str(parquet), GROUP)
+    units = _units.find(str(parquet), GROUP, COLUMNS)
     assert len(units) == count
     units = _units.planned(fsspec.filesystem("file"), str(output), units, {})
     return model_file.read_bytes(), _job.Job(str(parquet), str(output), "image", 1, None), units
@@ -45,7 +50,8 @@ def planned(parquet: Path, output: Path, model_file: Path, count: int = FILES * 
 def check(report, output: Path, expected: dict) -> None:
     """Nothing is lost, nothing is there twice, and the counts are exact."""
     assert rows_of(output) == expected
-    assert report.lost == {}
+    assert report.lost == []
+    assert ds.dataset(output, format="parquet").to_table().num_rows == len(expected), "one schema"
     failed = sum(row[3] for row in expected.values())
     null = sum(row[0] is None and not row[3] for row in expected.values())
     counts = report.counts
@@ -105,7 +111,7 @@ def test_a_removed_node_loses_nothing(cluster, parquet, model_file, expected, tm
     assert removed
 
 
-def command(*arguments, **options):
+def command(*arguments):
     return [sys.executable, "-m", "mbvc.ray", *map(str, arguments)]
 
 
@@ -118,7 +124,6 @@ def test_an_interrupted_program_goes_on(parquet, model_file, expected, tmp_path)
         time.sleep(0.01)
     os.killpg(started.pid, signal.SIGKILL)
     started.wait()
-    subprocess.run([sys.executable, "-m", "ray.scripts.scripts", "stop", "--force"], capture_output=True, check=False)
     finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.parquet")}
     assert 3 <= len(finished) < FILES * ROWS // GROUP
     ran = subprocess.run(arguments, capture_output=True, text=True)
@@ -128,21 +133,35 @@ def test_an_interrupted_program_goes_on(parquet, model_file, expected, tmp_path)
     assert report["skipped"] == len(finished) and report["counts"]["read"] == len(expected)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished, "finished files are not written again"
     other = subprocess.run(command(parquet, tmp_path / "out", "--model", model_file, "--top", 2), capture_output=True, text=True)
+    inside = subprocess.run(command(tmp_path, tmp_path / "out", "--model", model_file), capture_output=True, text=True)
+    assert inside.returncode == 1 and "are in each other" in inside.stderr
+    next(iter(finished)).write_bytes(b"")
+    damaged = subprocess.run(arguments, capture_output=True, text=True)
+    assert damaged.returncode == 1 and "is not a complete output file" in damaged.stderr
     assert other.returncode == 1 and "contains the output of a job with a different" in other.stderr
 
 
 def test_images_in_folders(cluster, photographs, model_file, int8, tmp_path):
     import fsspec
 
-    units = _units.find(str(photographs[0].parent), 2)
-    job = _job.Job(str(photographs[0].parent), str(tmp_path / "out"), "image", 2, None)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for path in photographs:
+        (folder / path.name).symlink_to(path)
+    # Found, but not readable.
+    (folder / "gone.jpg").symlink_to(tmp_path / "absent.jpg")
+    units = _units.find(str(folder), 2, COLUMNS)
+    job = _job.Job(str(folder), str(tmp_path / "out"), "image", 2, None)
     units = _units.planned(fsspec.filesystem("file"), str(tmp_path / "out"), units, {})
     report = _job.run(model_file.read_bytes(), job, units, 2)
-    assert report.counts.classified == len(photographs)
+    assert (report.counts.classified, report.counts.failed, report.lost) == (len(photographs), 1, [])
     rows = [row for path in (tmp_path / "out").glob("*.parquet") for row in pq.read_table(path).to_pylist()]
+    assert sorted(row["path"] for row in rows) == sorted(map(str, folder.iterdir()))
     for row in rows:
-        assert list(zip(row["label"], row["score"], row["index"])) == int8.classify(row["path"], top=2)
-    assert sorted(row["path"] for row in rows) == [str(path) for path in photographs]
+        if row["path"].endswith("gone.jpg"):
+            assert row["label"] is None and "cannot read" in row["error"]
+        else:
+            assert list(zip(row["label"], row["score"], row["index"])) == int8.classify(row["path"], top=2)
 
 
 @pytest.mark.parametrize("batch_format", ["numpy", "pyarrow"])
@@ -186,14 +205,23 @@ def test_damaged_input_is_refused_or_reported(cluster, parquet, model_file, tmp_
     content = (parquet / "part-0.parquet").read_bytes()
     (broken / "a.parquet").write_bytes(content[:-200])
     with pytest.raises(Error, match="cannot read .*a.parquet as a Parquet file"):
-        _units.find(str(broken), GROUP)
+        _units.find(str(broken), GROUP, COLUMNS)
     # The end is intact, but not the rows.
     (broken / "a.parquet").write_bytes(content[:4] + bytes(len(content) // 2) + content[4 + len(content) // 2 :])
     model, job, units = planned(broken, tmp_path / "out", model_file, len(range(0, ROWS, GROUP)))
     report = _job.run(model, job, units, 2)
-    assert list(report.lost) == [str(broken / "a.parquet")] and report.done < len(units)
+    assert {lost["file"] for lost in report.lost} == {str(broken / "a.parquet")}
+    assert len(report.lost) + report.done == len(units) and report.lost
     with pytest.raises(Error, match="no such file or folder"):
-        _units.find(str(tmp_path / "absent"), GROUP)
+        _units.find(str(tmp_path / "absent"), GROUP, COLUMNS)
+    for columns, text in [
+        (Columns("jpeg", None, ()), "a.parquet: no column 'jpeg'; the columns are 'id', 'image'"),
+        (Columns("image", ["name"], ()), "no column 'name'"),
+        (Columns("image", None, ("id",)), "has a column 'id', like the output"),
+        (Columns("id", None, ()), "the column 'id' has the type int64, expected binary"),
+    ]:
+        with pytest.raises(Error, match=text):
+            _units.find(str(broken), GROUP, columns)
     (tmp_path / "empty").mkdir()
     with pytest.raises(Error, match="contains no Parquet files and no images"):
-        _units.find(str(tmp_path / "empty"), GROUP)
+        _units.find(str(tmp_path / "empty"), GROUP, COLUMNS)
