@@ -80,18 +80,23 @@ class _Worker:
         import pyarrow as pa
 
         if isinstance(batch, pa.Table):
-            kept = batch.select(self.columns.kept(batch.column_names))
-            images = batch.column(self.columns.image).to_pylist()
-        else:
-            from ray.data.block import BlockAccessor
+            return self.table(batch)
+        from ray.data.block import BlockAccessor
 
-            names = self.columns.kept(list(batch))
-            images = list(batch[self.columns.image])
-            # Typed columns: those of objects would depend on the nulls of the batch.
-            kept = BlockAccessor.batch_to_arrow_block({name: batch[name] for name in names})
-        for name, column in zip(self.columns.added, self.run(images)):
-            kept = kept.append_column(name, column)
-        return kept
+        names = self.columns.kept(list(batch))
+        # Typed columns: those of objects would depend on the nulls of the batch.
+        kept = BlockAccessor.batch_to_arrow_block({name: batch[name] for name in names})
+        return self._joined({name: kept.column(name) for name in names}, list(batch[self.columns.image]))
+
+    def table(self, table: pa.Table, errors: list[str | None] | None = None) -> pa.Table:
+        """Returns the columns of a table that are kept, and the new ones; `errors` as in :meth:`run`."""
+        kept = {name: table.column(name) for name in self.columns.kept(table.column_names)}
+        return self._joined(kept, table.column(self.columns.image).to_pylist(), errors)
+
+    def _joined(self, kept: dict[str, Any], images: list[Any], errors: list[str | None] | None = None) -> pa.Table:
+        import pyarrow as pa
+
+        return pa.table({**kept, **dict(zip(self.columns.added, self.run(images, errors)))})
 
     def run(self, images: list[Any], errors: list[str | None] | None = None) -> list[pa.Array]:
         """Runs the model on all images that are not null, and returns the new columns.

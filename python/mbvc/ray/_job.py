@@ -121,16 +121,13 @@ class Worker:
 
     def _found(self, table: pa.Table, errors: list[str | None], counts: dict[str, int]) -> pa.Table:
         """Returns the output of a batch, and counts its rows."""
-        images = table.column(self.job.column).to_pylist()
-        columns = self.worker.columns
-        kept = table.select(columns.kept(table.column_names))
-        for name, column in zip(columns.added, self.worker.run(images, errors)):
-            kept = kept.append_column(name, column)
-        failed = len(images) - kept.column(columns.added[-1]).null_count
-        null = sum(image is None and error is None for image, error in zip(images, errors))
-        for name, more in [("read", len(images)), ("failed", failed), ("null", null), ("classified", len(images) - failed - null)]:
+        found: pa.Table = self.worker.table(table, errors)
+        failed = len(found) - found.column(self.worker.columns.added[-1]).null_count
+        # An image that could not be read is null too.
+        null = table.column(self.job.column).null_count - sum(error is not None for error in errors)
+        for name, more in [("read", len(found)), ("failed", failed), ("null", null), ("classified", len(found) - failed - null)]:
             counts[name] += more
-        return kept
+        return found
 
     def _tables(self, unit: Unit) -> Iterator[tuple[pa.Table, list[str | None]]]:
         """Reads batches, with the reason for each image that cannot be read."""

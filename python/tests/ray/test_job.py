@@ -130,7 +130,8 @@ def test_an_interrupted_program_goes_on(parquet, model_file, expected, tmp_path)
     assert ran.returncode == 0, ran.stderr
     report = json.loads(ran.stdout)
     assert rows_of(tmp_path / "out") == expected
-    assert report["skipped"] == len(finished) and report["counts"]["read"] == len(expected)
+    # The worker of the killed program may have ended another part before it noticed.
+    assert report["skipped"] >= len(finished) and report["counts"]["read"] == len(expected)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished, "finished files are not written again"
     other = subprocess.run(command(parquet, tmp_path / "out", "--model", model_file, "--top", 2), capture_output=True, text=True)
     inside = subprocess.run(command(tmp_path, tmp_path / "out", "--model", model_file), capture_output=True, text=True)
