@@ -152,7 +152,7 @@ fn channels_may_be_bgr() {
         return;
     }
     let (folder, model) = imported("same_plain_op13.onnx");
-    good(folder.path(), &["import", &model, "--output", "w.safetensors", "--bgr"]);
+    good(folder.path(), &["import", &model, "--output", "w.safetensors", "--bgr", "--force"]);
     good(folder.path(), &verify(&model, &["--bgr"]));
     let (out, _) = bad(folder.path(), &verify(&model, &["--json"]), 3);
     assert_eq!(json_lines(&out)[0]["layers"]["first_difference"]["layer"], "stem");

@@ -367,6 +367,8 @@ impl Machine<'_> {
             ("rt::copy_pixels", [Value::Int(pixels), _, Value::Int(pitch)], [_, to, Value::Int(channels)]) => {
                 (0..*pixels).for_each(|pixel| self.write(to, pixel * pitch, *channels));
             }
+            // Quads of 16 bits, and a sum of 32.
+            ("widen", [Value::Int(quads)], [_, _, to, Value::Int(at)]) => self.write(to, *at, quads * 8 + 4),
             ("store", [], [to, Value::Int(at), _]) => self.write(to, *at, lanes),
             ("store_first", [Value::Int(count)], [to, Value::Int(at), _]) => self.write(to, *at, *count),
             ("store_quads" | "store_packed" | "store_sums", [], [to, Value::Int(at), _]) => {
