@@ -72,7 +72,7 @@ class Mbvc:
 
     def __call__(self, batch: dict) -> dict:
         found = self.classifier(batch)
-        return {"id": found["id"], "index": found["index"].astype(int), "memory": [private()] * len(found["id"])}
+        return {"id": found["id"].to_numpy(), "index": found["index"].to_numpy(), "memory": [private()] * len(found)}
 
 
 class Peer:
