@@ -1,6 +1,5 @@
 //! Classes that a network predicts.
 
-use mbvc::top_k;
 use serde::Serialize;
 
 /// A class and its score.
@@ -21,11 +20,9 @@ impl Prediction<'_> {
 
 /// At most `count` classes with the highest scores, best first.
 pub fn best<'a>(scores: &[f32], labels: &'a [String], count: usize) -> Vec<Prediction<'a>> {
-    let mut found = vec![(0, 0.0); count.min(scores.len())];
-    let count = top_k(scores, &mut found);
-    found.truncate(count);
     let label = |index: usize| labels.get(index).map(String::as_str);
-    found.into_iter().map(|(index, score)| Prediction { index, label: label(index), score }).collect()
+    let found = mbvc_engine::best(scores, count).into_iter();
+    found.map(|(index, score)| Prediction { index, label: label(index), score }).collect()
 }
 
 #[cfg(test)]

@@ -9,8 +9,7 @@ use datafusion::common::{Result, exec_err, internal_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
-use mbvc_engine::{Caller, Classifier};
-use mbvc_runtime::top_k;
+use mbvc_engine::{Caller, Classifier, best};
 
 use crate::arguments::{array, check_image, images, like, parse_k, planned_k};
 use crate::guesses::{Guesses, fields};
@@ -32,10 +31,7 @@ impl Classify {
 
     /// Computes the `k` largest scores for the pixels of an image, with the indices of their classes.
     fn best(classifier: &Classifier, caller: &mut Caller, pixels: &[u8], k: usize) -> Vec<(usize, f32)> {
-        let scores = classifier.scores(caller, pixels);
-        let mut best = vec![(0, 0.0); k.min(scores.len())];
-        top_k(&scores, &mut best);
-        best
+        best(&classifier.scores(caller, pixels), k)
     }
 
     /// Returns an array of structs.

@@ -1,6 +1,6 @@
 //! Networks with the preprocessing, framing, labels and head activation recorded in their weights.
 
-use mbvc_runtime::{Framing, HeadActivation, Network, Preprocess, Rgb, Unobserved, Weights};
+use mbvc_runtime::{Framing, HeadActivation, Network, Preprocess, Rgb, Unobserved, Weights, top_k};
 
 use crate::caller::Caller;
 
@@ -61,4 +61,12 @@ impl Classifier {
     pub fn embedding(&self, caller: &mut Caller, pixels: &[u8]) -> Vec<f32> {
         caller.embed(&*self.network, pixels)
     }
+}
+
+/// Returns at most `count` classes with the highest scores, best first.
+pub fn best(scores: &[f32], count: usize) -> Vec<(usize, f32)> {
+    let mut found = vec![(0, 0.0); count.min(scores.len())];
+    let count = top_k(scores, &mut found);
+    found.truncate(count);
+    found
 }

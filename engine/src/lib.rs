@@ -42,7 +42,7 @@ pub use bundle::Bundle;
 pub use cache::Cache;
 pub use caller::Caller;
 pub use callers::{Callers, Lease};
-pub use classifier::Classifier;
+pub use classifier::{Classifier, best};
 pub use error::{Error, Result};
 pub use file::NewFile;
 pub use library::{Library, Model};

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mbvc_compiler::spec::{self, Overrides, Words};
-use mbvc_engine::{Bundle, Caller, Callers, Classifier, Source};
-use mbvc_runtime::{Isa, LengthError, Weights, top_k};
+use mbvc_engine::{Bundle, Caller, Callers, Classifier, Source, best};
+use mbvc_runtime::{Isa, LengthError, Weights};
 use numpy::{PyArray1, PyArray2, PyArrayMethods as _};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -244,10 +244,8 @@ impl Model {
 
     fn best(&self, caller: &mut Caller, pixels: &[u8], top: usize) -> Predictions {
         let scores = self.classifier.scores(caller, pixels);
-        let mut best = vec![(0, 0.0); top.min(scores.len())];
-        let count = top_k(&scores, &mut best);
         let label = |class: usize| self.classifier.labels.get(class).cloned();
-        best.into_iter().take(count).map(|(class, score)| (label(class), score, class)).collect()
+        best(&scores, top).into_iter().map(|(class, score)| (label(class), score, class)).collect()
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mbvc::top_k;
-use mbvc_engine::{Caller, Classifier, parallel};
+use mbvc_engine::{Caller, Classifier, best, parallel};
 
 use crate::error::{CliError, Result};
 use crate::options::{NetworkArgs, examples};
@@ -110,7 +109,5 @@ fn evaluate(classifier: &Classifier, folders: &[Folder]) -> Result<(Tally, Seen)
 
 /// The classes with the highest scores, best first.
 fn guesses(classifier: &Classifier, caller: &mut Caller, pixels: &[u8]) -> Vec<usize> {
-    let mut best = [(0, 0.0); GUESSES];
-    let count = top_k(&classifier.scores(caller, pixels), &mut best);
-    best.iter().take(count).map(|(index, _)| *index).collect()
+    best(&classifier.scores(caller, pixels), GUESSES).into_iter().map(|(index, _)| index).collect()
 }
