@@ -4,6 +4,7 @@ mod float;
 pub mod isa;
 mod kernel;
 mod network;
+mod prefetch;
 mod quantized;
 mod step;
 mod tokens;

@@ -2,6 +2,7 @@
 //! passes and code generation read the same numbers.
 
 pub mod accesses;
+pub mod ahead;
 pub mod balance;
 pub mod conv;
 pub mod cover;

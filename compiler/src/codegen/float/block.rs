@@ -214,8 +214,20 @@ impl Block<'_> {
                     let fast = conv.is_fast().then(|| Fast { flag: flag_name("produce"), dots });
                     let (weights, out) = (group_weights.clone(), quote!(ring));
                     let team = Team::ONE;
-                    PanelCalls { conv: &conv, layer, rows, windows, weights, out, to, residual: None, fast, team }
-                        .code(kernels)
+                    PanelCalls {
+                        conv: &conv,
+                        layer,
+                        rows,
+                        windows,
+                        weights,
+                        out,
+                        to,
+                        residual: None,
+                        fast,
+                        next: None,
+                        team,
+                    }
+                    .code(kernels)
                 };
                 if whole && conv.window.is_point() {
                     let (x, to) = (quote!([rt::src(x, 0)]), sum(&[group, quote!(#left_lit)]));
@@ -377,7 +389,8 @@ impl Block<'_> {
         let residual = conv.epilogue.residual.then(|| (quote!(x), to.clone(), self.input.tensor.element));
         let (layer, out) = (self.packed.project, quote!(out));
         let team = if self.row().is_none() { self.context.team } else { Team::ONE };
-        let calls = PanelCalls { conv: &conv, layer, rows, windows, weights: None, out, to, residual, fast, team };
+        let calls =
+            PanelCalls { conv: &conv, layer, rows, windows, weights: None, out, to, residual, fast, next: None, team };
         let calls = calls.code(kernels);
         quote!(#dots #calls)
     }

@@ -39,6 +39,7 @@ impl Conv {
             last: panels.last,
             epilogue: self.epilogue,
             streams: rows == self.output.shape.height,
+            next: 0,
         }
     }
 

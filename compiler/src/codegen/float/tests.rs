@@ -139,6 +139,7 @@ fn kernels_know_nothing_at_run_time_but_their_views() {
         "pixel",
         "unseen",
         "pooled",
+        "next",
     ]
     .into();
     let numbered = |name: &str| {
@@ -253,6 +254,7 @@ fn one_kernel_of_each_family_and_set() {
             last: 3,
             epilogue: Epilogue { activation: None, residual: true, pool: None },
             streams: false,
+            next: 0,
         };
         let stem = Gemm {
             isa,
@@ -274,6 +276,7 @@ fn one_kernel_of_each_family_and_set() {
             last: lanes,
             epilogue: relu6,
             streams: false,
+            next: 0,
         };
         let depthwise = Depthwise {
             isa,
@@ -308,7 +311,7 @@ fn one_kernel_of_each_family_and_set() {
         let pooled = Gemm { epilogue: pooling, c_row: 0, ..pointwise };
         kernels.push(pooled.kernel());
         if isa.has_fast_product() {
-            kernels.push(Gemm { product: Product::Fast, nv: 1, run: 7, ..pooled }.kernel());
+            kernels.push(Gemm { product: Product::Fast, nv: 1, run: 7, streams: true, next: 96, ..pooled }.kernel());
             let fast = Gemm { product: Product::Fast, nv: 1, run: 7, ..pointwise };
             kernels.push(fast.kernel());
             kernels.push(Gemm { product: Product::Fast, ..stem }.kernel());
@@ -344,6 +347,7 @@ fn one_bf16_kernel_of_each_family_and_set() {
             last: 3,
             epilogue: Epilogue { activation: None, residual: true, pool: None },
             streams: false,
+            next: 0,
         };
         let relu6 = Epilogue { activation: Some(Activation::Relu6), residual: false, pool: None };
         let expand = Gemm { output: f32, residual: f32, epilogue: relu6, run: 8, streams: true, ..project };

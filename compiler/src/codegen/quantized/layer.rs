@@ -4,12 +4,13 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote};
 
 use super::block::{product_calls, unfused};
-use super::kernel::{Activations, Finish, Product, Widen, Writeback};
+use super::kernel::{Activations, Ahead, Finish, Product, Widen, Writeback};
 use super::pack::Plan;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::step::{Code, Context, Team, note, parts_of, place};
 use crate::codegen::tokens::{affine, lit, repeat, sum};
 use crate::ir::{Node, NodeId, Op, Order, Tensor, Tile, Widened, Window};
+use crate::schedule::ahead::prefetched;
 use crate::schedule::quantized::{QUAD, Sharing, sharing};
 use crate::target::IsaFacts;
 
@@ -78,6 +79,7 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
     let pools = epilogue.pool.is_some();
     let (to_area, size) = if pools { (quote!(sums), size_of::<i32>()) } else { (quote!(out), 1) };
     let header = lit(layer.header);
+    let next = next(context, plan, id, shape.pixels() * channels * from.channels).filter(|_| window.is_point());
     let writeback = match (pools, residual) {
         (true, _) => Writeback::Pool,
         (false, Some(_)) => Writeback::Add,
@@ -102,10 +104,21 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
                 writeback,
                 form: layer.form,
                 outliers: layer.outliers,
+                ahead: Ahead::default(),
             };
+            let ahead = match window.is_point() && shape.pixels() > 1 {
+                true => Ahead::of_panel(isa, panels.stride),
+                false => Ahead::default(),
+            };
+            let width = base.lanes() * panels.vectors;
+            let base = Product { ahead: Ahead { next: next.map_or(0, |(_, bytes)| bytes * width), ..ahead }, ..base };
             product_calls(&base, panels, team, kernels, &|kernel: &Ident, weights, channel| {
                 let windows = (0..kh).map(|ky| affine(ky * row, &[("row", window.stride[0] * row, count)]));
                 let windows = windows.map(|at| sum(&[from_first.clone(), at]));
+                let next = next.map(|(at, bytes)| {
+                    let [at, bytes] = [at, bytes].map(lit);
+                    quote!(w.at(#at + (#channel) * #bytes),)
+                });
                 let at = affine(0, &[("row", shape.width * channels, count)]);
                 let to = sum(&[to_first.clone(), at, times(channel, size)]);
                 let (source, windows): (_, Vec<_>) = match widened {
@@ -117,7 +130,7 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
                 };
                 let added = residual.map(|_| quote!(, rt::src(added, #to)));
                 quote! {
-                    #kernel([#(rt::src(#source, #windows)),*], w.at(#weights), w.at(#header), rt::dst(#to_area, #to) #added);
+                    #kernel([#(rt::src(#source, #windows)),*], w.at(#weights), w.at(#header), #next rt::dst(#to_area, #to) #added);
                 }
             })
         });
@@ -164,6 +177,18 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
         observer.stage(#step, #stage);
     };
     Code { statements, kernels }
+}
+
+/// Returns the weights that a layer of `macs` multiply-adds prefetches, as an offset and the bytes for each output channel:
+/// those of a classifier that reads its result.
+fn next(context: &Context<'_>, plan: &Plan, id: NodeId, macs: usize) -> Option<(usize, usize)> {
+    let [reader] = *context.graph.readers(id) else { return None };
+    let (Op::Dense(_), true) = (&context.graph.node(reader).op, context.isa.has_prefetch()) else { return None };
+    let panels = &plan.layer((reader, 0))?.panels;
+    let bytes: usize = panels.iter().map(|panels| panels.count * panels.stride).sum();
+    // Rounded down, because views end with the packed block.
+    let channels = context.graph.node(id).tensor.shape.channels;
+    Some((panels.first()?.at, prefetched(macs).min(bytes) / channels)).filter(|(_, bytes)| *bytes > 0)
 }
 
 /// Returns the code that copies the image into a padded frame, which the stem reads.

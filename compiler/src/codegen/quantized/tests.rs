@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use mbvc_runtime::quantized::arithmetic::Integer;
 
-use super::kernel::{Activations, Depthwise, Finish, Interleave, Produce, Product, Widen, Writeback};
+use super::kernel::{Activations, Ahead, Depthwise, Finish, Interleave, Produce, Product, Widen, Writeback};
 use crate::codegen::float::tests::formatted;
 use crate::codegen::kernel::Kernel;
 use crate::diagnostic::SourceFile;
@@ -32,6 +32,7 @@ fn producers(isa: Isa, outliers: usize) -> Vec<Kernel> {
         finish: Finish::Biased,
         form,
         outliers,
+        ahead: Ahead::of_panel(isa, 600),
     };
     let taps = Taps { runs: 3, run: 9, quads: 2, ends: true };
     let stem = Produce {
@@ -42,6 +43,7 @@ fn producers(isa: Isa, outliers: usize) -> Vec<Kernel> {
         a_pixel: 6,
         finish: Finish::General,
         form: isa.dot_form(),
+        ahead: Ahead::default(),
         ..expand
     };
     let widen = widened.map(|to| Widen { isa, rows: 4, to }.kernel());
@@ -79,6 +81,7 @@ fn others(isa: Isa) -> [Kernel; 3] {
         writeback: Writeback::Add,
         form: isa.quad_form(),
         outliers: isa.quad_form().outlier_rows(Integer::Int8),
+        ahead: Ahead { next: if isa.has_prefetch() { 256 } else { 0 }, ..Ahead::of_panel(isa, 600) },
     };
     let copy = Interleave { isa, first: 1, rows: 3, cols: 6, channels: 5, a_pixel: 5, c_vector: 8 * lanes * 4 };
     [depthwise.kernel(), project.kernel(), copy.kernel()]

@@ -6,7 +6,7 @@ use quote::quote;
 use super::Block;
 use super::phase::PhaseLoop;
 use crate::codegen::kernel::Kernel;
-use crate::codegen::quantized::kernel::{Activations, Depthwise, Product, Writeback};
+use crate::codegen::quantized::kernel::{Activations, Ahead, Depthwise, Product, Writeback};
 use crate::codegen::quantized::pack::Panels;
 use crate::codegen::step::Team;
 use crate::codegen::tokens::{affine, lit, repeat, sum};
@@ -68,7 +68,13 @@ impl Block<'_> {
     }
 
     /// Computes `rows` rows of the result. `first` returns the first row, multiplied by its argument.
-    pub fn project(&self, rows: usize, first: &dyn Fn(usize) -> TokenStream, kernels: &mut Vec<Kernel>) -> TokenStream {
+    pub fn project(
+        &self,
+        rows: usize,
+        is_first: bool,
+        first: &dyn Fn(usize) -> TokenStream,
+        kernels: &mut Vec<Kernel>,
+    ) -> TokenStream {
         let (input, output) = (self.depthwise.tensor, self.project.tensor);
         let (Some(Tile::Gemm(tile)), true) = (self.project.tile, rows > 0) else { return quote!() };
         let a = match input.layout.order {
@@ -97,6 +103,7 @@ impl Block<'_> {
                 writeback: if residual { Writeback::Add } else { Writeback::Store },
                 form: self.packed.project.form,
                 outliers: self.packed.project.outliers,
+                ahead: if is_first { Ahead::of_panel(self.context.isa, panels.stride) } else { Ahead::default() },
             };
             product_calls(&base, panels, team, kernels, &|kernel: &Ident, weights, channel| {
                 let to = sum(&[first.clone(), channel]);

@@ -77,6 +77,7 @@ impl Block<'_> {
         let phases = phases(self.window, height, output);
         let quads: usize = phases.iter().map(|phase| phase.count).sum();
         let (begin, quads) = if whole { (quote!(), Team::ONE) } else { self.begin(&phases, quads, &mut kernels) };
+        let first_completed = phases.iter().find(|phase| phase.work.completed() > 0).map(|phase| phase.first);
         let bodies: Vec<_> = phases
             .iter()
             .map(|phase| {
@@ -91,7 +92,8 @@ impl Block<'_> {
                 let widen = self.widen(phase, &mut kernels);
                 let groups = repeat("group", self.groups(), work);
                 let done = |unit| self.first_row(phase, unit);
-                let project = self.project(phase.work.completed(), &done, &mut kernels);
+                let is_first = first_completed == Some(phase.first);
+                let project = self.project(phase.work.completed(), is_first, &done, &mut kernels);
                 quote!(#advance #rows #widen #groups #project)
             })
             .collect();
@@ -115,7 +117,7 @@ impl Block<'_> {
                 let all: Vec<_> = all.collect();
                 quote!(#(#all)*)
             });
-            let project = self.project(output, &|_| quote!(0), &mut kernels);
+            let project = self.project(output, true, &|_| quote!(0), &mut kernels);
             quote!(#widen #groups #project)
         } else {
             quote!(#begin #(#loops)*)

@@ -6,7 +6,7 @@ use quote::quote;
 use super::Block;
 use super::phase::PhaseLoop;
 use crate::codegen::kernel::Kernel;
-use crate::codegen::quantized::kernel::{Interleave, Produce, Widen};
+use crate::codegen::quantized::kernel::{Ahead, Interleave, Produce, Widen};
 use crate::codegen::tokens::{affine, lit, sum};
 use crate::ir::{Op, Stage, Tensor, Tile, Widened};
 use crate::schedule::phases::Phase;
@@ -75,6 +75,11 @@ impl Block<'_> {
         };
         let Some(panels) = layer.panels.first() else { return quote!() };
         let before = self.producers.len().checked_sub(2).map_or(self.input.tensor, |at| self.producers[at].tensor);
+        // The first rows are the first to read the weights.
+        let ahead = match phase.first == 0 && window.is_point() {
+            true => Ahead::of_panel(self.context.isa, panels.stride),
+            false => Ahead::default(),
+        };
         let kernel = |finish| Produce {
             isa: self.context.isa,
             taps: Taps::of_producer(&self.ring.op, before, shape.width),
@@ -89,6 +94,7 @@ impl Block<'_> {
             finish,
             form: layer.form,
             outliers: layer.outliers,
+            ahead,
         };
         let inputs = kernel(self.packed.general).input_rows();
         let windows = match self.image() {

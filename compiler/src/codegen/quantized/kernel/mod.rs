@@ -1,5 +1,6 @@
 //! Loop nests over bytes, one per file.
 
+mod ahead;
 mod depthwise;
 mod interleave;
 mod lanes;
@@ -7,6 +8,7 @@ mod produce;
 mod product;
 mod widen;
 
+pub use ahead::Ahead;
 pub use depthwise::Depthwise;
 pub use interleave::Interleave;
 pub use produce::Produce;

@@ -8,7 +8,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 
 use super::lanes::Run;
-use super::{Finish, adds_apart, in_pairs, outliers, vocabulary};
+use super::{Ahead, Finish, adds_apart, in_pairs, outliers, vocabulary};
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::quantized::pack::outlier_bytes;
@@ -41,6 +41,8 @@ pub struct Produce {
     pub form: DotForm,
     /// Maximum rows of outlier weights of a quad.
     pub outliers: usize,
+    /// Weights to prefetch.
+    pub ahead: Ahead,
 }
 
 impl Produce {
@@ -54,10 +56,10 @@ impl Produce {
         let family = if taps.runs == 1 { "pw".to_owned() } else { format!("conv{0}x{0}", taps.runs) };
         let (channels, k) = (nv * self.isa.lanes(), taps.steps() * QUAD);
         let fast = if self.form == DotForm::CrossedWords { "_fast" } else { "" };
-        let (finish, isa) = (self.finish.name(), self.isa.name());
+        let (finish, ahead, isa) = (self.finish.name(), self.ahead.name(), self.isa.name());
         let end = first + rows;
         format!(
-            "u8_{family}{fast}_quads{finish}_{mr}x{channels}_k{k}_rows{first}to{end}_px{cols}_a{a_pixel}_c{c_vector}__{isa}"
+            "u8_{family}{fast}_quads{finish}_{mr}x{channels}_k{k}_rows{first}to{end}_px{cols}_a{a_pixel}_c{c_vector}{ahead}__{isa}"
         )
     }
 
@@ -78,9 +80,13 @@ impl Produce {
         let vocabulary = vocabulary(self.isa, false, self.form);
         // Tiles of few sums: fewer rows leave registers for more pixels.
         let mr = if adds_apart(self.form) { self.mr * QUAD / self.rows } else { self.mr };
-        let nests = near_equal(self.cols, mr).into_iter().map(|(pixels, count)| {
-            let nest = self.nest(first, pixels, count);
+        let (tiles, quads) = (near_equal(self.cols, mr), self.taps.quads);
+        let (all, mut before): (usize, usize) = (tiles.iter().map(|(_, count)| count).sum(), 0);
+        let nests = tiles.into_iter().map(|(pixels, count)| {
+            let ahead = self.ahead.share(all * quads, before * quads, &[("tile", quads, count), ("k", 1, quads)]);
+            let nest = self.nest(first, pixels, count, &ahead);
             first += pixels * count;
+            before += count;
             nest
         });
         let ends = self.taps.ends.then(|| self.ends());
@@ -133,12 +139,12 @@ impl Produce {
     }
 
     /// Returns `count` tiles of `pixels` pixels from pixel `first`.
-    fn nest(&self, first: usize, pixels: usize, count: usize) -> TokenStream {
+    fn nest(&self, first: usize, pixels: usize, count: usize, ahead: &TokenStream) -> TokenStream {
         let offset = |pixel: usize| affine(first * pixel, &[("tile", pixels * pixel, count)]);
         let column = self.isa.lanes() * QUAD;
         let (from, to) = (offset(self.a_pixel), offset(column));
         let rows = (0..self.input_rows()).map(lit);
-        let tile = self.tile(pixels);
+        let tile = self.tile(pixels, ahead);
         let ends = self.taps.ends.then(|| {
             let from = offset(QUAD);
             quote!(let ends = ends.at(#from);)
@@ -159,7 +165,7 @@ impl Produce {
     }
 
     /// Returns one register tile: sums of `rows * pixels` pixels, row by row.
-    fn tile(&self, pixels: usize) -> TokenStream {
+    fn tile(&self, pixels: usize, ahead: &TokenStream) -> TokenStream {
         let (lanes, width) = (self.isa.lanes(), self.nv * self.isa.lanes());
         let vector = self.form.bytes(lanes);
         let index: Vec<_> = (0..self.nv).map(lit).collect();
@@ -193,6 +199,7 @@ impl Produce {
             });
             let dots = dots(at);
             let step = quote! {
+                #ahead
                 #weights
                 #dots
             };

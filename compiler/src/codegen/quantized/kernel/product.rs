@@ -7,7 +7,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 
 use super::lanes::{Run, four_pixels};
-use super::{Finish, adds_apart, in_pairs, outliers, vocabulary};
+use super::{Ahead, Finish, adds_apart, in_pairs, outliers, vocabulary};
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::quantized::pack::outlier_bytes;
@@ -39,6 +39,8 @@ pub struct Product {
     pub form: DotForm,
     /// Maximum rows of outlier weights of a quad.
     pub outliers: usize,
+    /// Weights to prefetch.
+    pub ahead: Ahead,
 }
 
 /// Layout of a product's activations.
@@ -129,8 +131,8 @@ impl Product {
         let (channels, k) = ((nv - 1) * self.lanes() + self.last, self.runs * self.k * QUAD);
         let fast = if self.form == DotForm::CrossedWords { "_fast" } else { "" };
         let family = if self.runs == 1 { "pw".to_owned() + fast } else { format!("conv{0}x{0}", self.runs) };
-        let (finish, isa) = (self.finish.name(), self.isa.name());
-        format!("u8_{family}{finish}{writeback}_{mr}x{channels}_k{k}_px{pixels}_{a}_c{c_pixel}__{isa}")
+        let (finish, ahead, isa) = (self.finish.name(), self.ahead.name(), self.isa.name());
+        format!("u8_{family}{finish}{writeback}_{mr}x{channels}_k{k}_px{pixels}_{a}_c{c_pixel}{ahead}__{isa}")
     }
 
     pub fn kernel(&self) -> Kernel {
@@ -147,14 +149,17 @@ impl Product {
         let vocabulary = vocabulary(self.isa, self.half, self.form);
         let mut first = 0;
         let unit = self.a.unit();
-        let nests = near_equal(self.pixels / unit, self.mr / unit).into_iter().map(|(units, count)| {
+        let tiles = near_equal(self.pixels / unit, self.mr / unit);
+        let (all, mut before): (usize, usize) = (tiles.iter().map(|(_, count)| count).sum(), 0);
+        let nests = tiles.into_iter().map(|(units, count)| {
             let pixels = units * unit;
-            let nest = self.nest(first, pixels, count);
+            let nest = self.nest(first, pixels, count, &self.ahead(all, before, count));
             first += pixels * count;
+            before += count;
             nest
         });
         let nests: Vec<_> = nests.collect();
-        let (nv, runs) = (lit(self.nv), lit(self.runs));
+        let (nv, runs, next) = (lit(self.nv), lit(self.runs), self.ahead.parameter());
         let (residual, begin, end) = match self.writeback {
             Writeback::Store => (quote!(), quote!(), quote!()),
             Writeback::Add => (quote!(, r: Src<'_>), self.finish.addends(), quote!()),
@@ -169,7 +174,7 @@ impl Product {
             #[doc = #doc]
             #feature
             #[inline(never)]
-            fn #ident(a: [Src<'_>; #runs], w: Src<'_>, h: Src<'_>, mut c: Dst<'_> #residual) {
+            fn #ident(a: [Src<'_>; #runs], w: Src<'_>, h: Src<'_>, #next mut c: Dst<'_> #residual) {
                 #vocabulary
                 let range = range(h);
                 #begin
@@ -180,11 +185,25 @@ impl Product {
         Kernel { name, item }
     }
 
+    /// Returns the prefetches at the start of an iteration, for `count` of `all` tiles from tile `first`.
+    fn ahead(&self, all: usize, first: usize, count: usize) -> TokenStream {
+        let (index, turns) = self.turns();
+        self.ahead.share(all * turns, first * turns, &[("tile", turns, count), (index, 1, turns)])
+    }
+
+    /// Returns the variable of the loop over quads of activations, and its iterations.
+    fn turns(&self) -> (&'static str, usize) {
+        match self.a {
+            Activations::PixelQuads { quads, .. } if !adds_apart(self.form) => ("vector", self.k / quads),
+            _ => ("k", self.k),
+        }
+    }
+
     /// Returns `count` tiles of `pixels` pixels from pixel `first`.
-    fn nest(&self, first: usize, pixels: usize, count: usize) -> TokenStream {
+    fn nest(&self, first: usize, pixels: usize, count: usize, ahead: &TokenStream) -> TokenStream {
         let offset = |pixel: usize| affine(first * pixel, &[("tile", pixels * pixel, count)]);
         let (from, to) = (offset(self.a.pixel()), offset(self.c_pixel));
-        let (tile, runs) = (self.tile(pixels), (0..self.runs).map(lit));
+        let (tile, runs) = (self.tile(pixels, ahead), (0..self.runs).map(lit));
         let out = (self.writeback != Writeback::Pool).then(|| quote!(let mut c = c.at(#to);));
         let residual = (self.writeback == Writeback::Add).then(|| quote!(let r = r.at(#to);));
         let nest = repeat(
@@ -201,7 +220,7 @@ impl Product {
     }
 
     /// Returns one register tile.
-    fn tile(&self, pixels: usize) -> TokenStream {
+    fn tile(&self, pixels: usize, ahead: &TokenStream) -> TokenStream {
         let (lanes, width) = (self.lanes(), self.nv * self.lanes());
         let vector = self.form.bytes(lanes);
         let index: Vec<_> = (0..self.nv).map(lit).collect();
@@ -235,7 +254,9 @@ impl Product {
                 let terms = [(turn, inners * row, turns)];
                 let weights = (0..self.nv).map(|n| affine(first + inner * row + n * vector, &terms));
                 let dots = dots(at);
+                let ahead = (inner == 0).then_some(ahead);
                 quote! {
+                    #ahead
                     let v = [#(weights(w, #weights)),*];
                     #dots
                 }
@@ -255,7 +276,7 @@ impl Product {
                     in_pairs(self.isa, self.k, step(0, "k", 1, self.k, self.a.any_quad()))
                 }
                 Activations::PixelQuads { vector, quads } => {
-                    let turns = self.k / quads;
+                    let (_, turns) = self.turns();
                     let steps = (0..quads).map(|inner| {
                         let at = affine(inner * QUAD * QUAD, &[("vector", vector, turns)]);
                         let step = step(inner, "vector", quads, turns, at);

@@ -14,12 +14,13 @@ mod plain;
 mod pool;
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, format_ident, quote};
+use quote::{format_ident, quote};
 
 use super::{Vectors, activate, dst, epilogue_name, prefix, src};
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
-use crate::codegen::tokens::{affine, idents, lit, plus, repeat};
+use crate::codegen::prefetch::Spread;
+use crate::codegen::tokens::{affine, idents, lit, repeat};
 use crate::ir::{ElementType, Epilogue, Factors, Product};
 use crate::schedule::cover::{Tiles, cover};
 use crate::target::{Isa, IsaFacts};
@@ -54,6 +55,8 @@ pub struct Gemm {
     pub epilogue: Epilogue,
     /// Whether one call of the network reads the panel only once.
     pub streams: bool,
+    /// Floats that a call prefetches of the weights of the next layer.
+    pub next: usize,
 }
 
 impl Gemm {
@@ -114,8 +117,9 @@ impl Gemm {
             format!("a{a_pixel}r{a_row}_c{c_pixel}r{c_row}")
         };
         let (channels, k, isa) = (self.channels(), runs * run, self.isa.name());
+        let next = if self.next > 0 { format!("_next{}", self.next) } else { String::new() };
         format!(
-            "{prefix}_{family}{weights}{product}{epilogue}_{widest}x{channels}_k{k}_px{rows}x{cols}_{strides}__{isa}"
+            "{prefix}_{family}{weights}{product}{epilogue}_{widest}x{channels}_k{k}_px{rows}x{cols}_{strides}{next}__{isa}"
         )
     }
 
@@ -140,6 +144,7 @@ impl Gemm {
             quote!(use rt::simd::float::#module::half::*;)
         });
         let dots = self.is_fast().then(|| quote!(d: Src<'_>,));
+        let next = (self.next > 0).then(|| quote!(next: Src<'_>,));
         let (input, output, residual) = (src(self.input()), dst(self.output), src(self.residual));
         let residual = self.epilogue.residual.then(|| quote!(, r: #residual));
         let (begin, end) = (self.begin_pool(), self.end_pool());
@@ -153,7 +158,7 @@ impl Gemm {
             #[doc = #doc]
             #feature
             #[inline(never)]
-            fn #ident(a: [#input; #runs], #dots w: Src<'_>, mut c: #output #residual) {
+            fn #ident(a: [#input; #runs], #dots w: Src<'_>, #next mut c: #output #residual) {
                 #vectors
                 #begin
                 #(#nests)*
@@ -165,32 +170,33 @@ impl Gemm {
 
     /// Returns the weight prefetches at the start of an iteration of the K loop, for tiles from `first` of `count`.
     ///
-    /// The hardware prefetcher is too slow for weights that a call of the network reads only once. The tiles of a
-    /// panel together prefetch the lines that follow it in the packed block. A single tile prefetches its own rows,
-    /// some iterations ahead. The prefetches are spread over the iterations of a tile, even if several then request
-    /// the same line, because a burst of requests would stall. At the end of an iteration they would cost registers.
+    /// The tiles of a panel that a call of the network reads only once together prefetch the lines that follow it in the
+    /// packed block, and a share of the next layer's weights if that layer would wait for them. A single tile prefetches
+    /// its own rows, some iterations ahead. At the end of an iteration the prefetches would cost registers.
     fn ahead(&self, count: usize, first: usize, tiles: &Tiles) -> Option<TokenStream> {
         const STEPS_AHEAD: usize = 8;
         const LINE: usize = 16;
-        let steps = match (self.is_fast(), self.factors.round_weights()) {
-            (true, _) => self.triples(),
-            (false, true) => self.run / 2,
-            (false, false) => self.runs * self.run,
-        };
-        let size = self.panel_rows() * self.panel();
+        let steps = self.steps();
         if !self.isa.has_prefetch() || self.runs > 1 || !self.streams || steps == 0 {
             return None;
         }
-        let (lead, start) = if count == 1 {
-            let lead = size / steps;
-            (lead, lit(STEPS_AHEAD * lead).to_token_stream())
-        } else {
-            let lead = size.div_ceil(count * steps);
-            let terms = [("band", tiles.across * steps * lead, tiles.down), ("tile", steps * lead, tiles.across)];
-            (lead, affine(size + first * steps * lead, &terms))
-        };
-        let (lines, lead) = ((0..lead).step_by(LINE).map(|line| plus(&start, line)), lit(lead));
-        Some(quote!(#(prefetch(w, k * #lead + #lines);)*))
+        let loops = [("band", tiles.across * steps, tiles.down), ("tile", steps, tiles.across), ("k", 1, steps)];
+        let spread = |from: usize, size: usize| Spread { from, size, line: LINE, iterations: count * steps };
+        let size = self.panel_rows() * self.panel();
+        let row = size / steps;
+        let own = if count == 1 { spread(STEPS_AHEAD * row, steps * row) } else { spread(size, size) };
+        let own = own.share(&quote!(w), first * steps, &loops);
+        let next = spread(0, self.next).share(&quote!(next), first * steps, &loops);
+        Some(quote!(#own #next))
+    }
+
+    /// Returns the iterations of the K loop.
+    fn steps(&self) -> usize {
+        match (self.is_fast(), self.factors.round_weights()) {
+            (true, _) => self.triples(),
+            (false, true) => self.run / 2,
+            (false, false) => self.runs * self.run,
+        }
     }
 
     /// Returns all tiles of one form.
