@@ -7,7 +7,7 @@
 #![no_std]
 
 pub use mbvc_macros::mobilenet_v2;
-pub use mbvc_runtime::{Bf16, Isa, Network, Observer, Scratch, Unobserved, softmax, top_k};
+pub use mbvc_runtime::{Bf16, Isa, Network, Observer, Scratch, Steps, Unobserved, softmax, top_k};
 #[cfg(feature = "alloc")]
 pub use mbvc_runtime::{Guess, Picture, Rgb, Weights};
 

@@ -107,6 +107,16 @@ macro_rules! ways {
                 weights.preprocessing().apply(&pixels[..], &mut values);
                 let (seen, given) = (model.run_pixels(&mut scratch, &pixels), model.run(&mut scratch, &values));
                 assert_eq!(bits(&seen), bits(&given), "run_pixels, {isa}");
+                let mut call = model.steps(&mut scratch, &pixels);
+                for position in 0..$network::STEPS.len() {
+                    assert_eq!(call.position(), position);
+                    assert!(call.advance(), "step {position} is left, {isa}");
+                }
+                assert!(!call.advance(), "no step is left, {isa}");
+                assert_eq!(bits(&call.finish()), bits(&given), "steps, one by one, {isa}");
+                let mut call = model.steps(&mut scratch, &pixels);
+                assert!(call.advance());
+                assert_eq!(bits(&call.finish()), bits(&given), "steps, the rest at once, {isa}");
                 let (seen, given) = (model.embed_pixels(&mut scratch, &pixels), model.embed(&mut scratch, &values));
                 assert_eq!(bits(&seen), bits(&given), "embed_pixels, {isa}");
             }

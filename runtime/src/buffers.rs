@@ -9,6 +9,8 @@ use crate::simd::{Area, Src};
 pub enum Output<V> {
     /// The logits of one image, one per class.
     Logits(V),
+    /// What the step with this index computes. Only the last step writes the logits.
+    Step(usize, V),
     /// The pooled vector.
     Embedding(V),
     /// The pooled vector, kept in the scratch as that of the image with this index in a batch.
@@ -21,6 +23,7 @@ impl<V> Output<V> {
     fn map<W>(self, convert: impl FnOnce(V) -> W) -> Output<W> {
         match self {
             Self::Logits(memory) => Output::Logits(convert(memory)),
+            Self::Step(index, memory) => Output::Step(index, convert(memory)),
             Self::Embedding(memory) => Output::Embedding(convert(memory)),
             Self::Feature(image) => Output::Feature(image),
             Self::Batch(memory) => Output::Batch(convert(memory)),

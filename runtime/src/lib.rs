@@ -36,6 +36,7 @@ pub mod simd;
 pub use simd::{Area, Dst, Src, parts};
 #[cfg(feature = "sources")]
 pub mod sources;
+mod steps;
 mod stream;
 mod team;
 #[cfg(feature = "alloc")]
@@ -75,6 +76,7 @@ pub use picture::{
 pub use pool::*;
 pub use preprocess::{Preprocess, PreprocessError};
 pub use scratch::{Aligned, Line, Packed, Scratch, bytes_of_floats};
+pub use steps::{Stepped, Steps};
 pub use stream::{Image, Pixels, Zeros, clear_sides, copy_pixels, dst, image_row, is_fast, ring_rows, src};
 pub use team::{Solo, Team, clip, within};
 #[cfg(not(feature = "std"))]

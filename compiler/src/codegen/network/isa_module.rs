@@ -28,6 +28,16 @@ pub fn items(program: &Program, numbers: &Numbers) -> TokenStream {
         let team = many.then(|| quote!(team,));
         quote!(#function(#team w, scratch, #image #logits observer);)
     };
+    // A call of one step, for networks of one thread.
+    let one = (!many).then(|| {
+        let (index, calls) = ((0..program.steps.len()).map(lit), program.steps.iter().map(call));
+        quote! {
+            if let rt::Output::Step(index, logits) = output {
+                match index { #(#index => { #calls })* _ => {} }
+                return;
+            }
+        }
+    });
     let (last, body): (Vec<_>, Vec<_>) = program.steps.iter().partition(|step| step.writes_logits);
     let (body, last) = (body.into_iter().map(call), last.into_iter().map(call));
     let (from, len) = (lit(program.embedding.start), lit(program.embedding.len()));
@@ -61,6 +71,7 @@ pub fn items(program: &Program, numbers: &Numbers) -> TokenStream {
             pub fn run<#team_type I: #image, O: rt::Observer>(
                 #team w: Src<'_>, scratch: Area<'_>, image: &I, output: rt::Output<Area<'_>>, observer: &mut O,
             ) {
+                #one
                 #together
                 #(#body)*
                 match output {

@@ -9,6 +9,7 @@ mod isa_module;
 mod model;
 mod numbers;
 mod quantized;
+mod steps;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};

@@ -4,7 +4,7 @@ use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
 
 use super::numbers::Numbers;
-use super::{batch, dispatch, quantized};
+use super::{batch, dispatch, quantized, steps};
 use crate::codegen::Program;
 use crate::codegen::tokens::lit;
 use crate::spec::{Color, NetworkSpec, Numerics};
@@ -47,6 +47,7 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &N
     let bytes = programs.iter().map(|program| program.scratch_bytes).max().unwrap_or(0);
     let lines = lit(bytes.div_ceil(64));
     let (plan, dispatch) = (dispatch::plan(programs, numbers), dispatch::methods(spec.threads, programs, numbers));
+    let steps = steps::items(name, programs, numbers, [&lines, &input, &classes]);
     let (ready, pictures) = (dispatch::ready(spec.threads), pictures(&input));
     let more = match numbers.quantized {
         false => batch::methods(spec.batch, [&lines, &input, &classes]),
@@ -250,6 +251,8 @@ pub fn items(spec: &NetworkSpec, programs: &[Program], name: &Ident, numbers: &N
                 ::core::result::Result::Ok(())
             }
         }
+
+        #steps
 
         #plan
     }
