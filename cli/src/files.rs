@@ -1,5 +1,6 @@
 //! Writes files atomically, and finds image files.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -109,21 +110,30 @@ pub fn check_vacant(folder: &Path, force: bool) -> Result {
     Ok(())
 }
 
-/// Like [`write_all`], for files in `folder`, but creates `folder` if it is absent.
+/// Like [`write_all`], for files in `folder`, but creates `folder` and its subfolders if they are absent.
 ///
 /// # Errors
-/// If the folder or one of the files cannot be written.
+/// If a folder or one of the files cannot be written.
 pub fn write_folder(folder: &Path, files: &[NewFile], force: bool) -> Result {
-    let created = !folder.exists();
-    if created {
-        std::fs::create_dir(folder).map_err(|cause| CliError::io("create", folder, &cause))?;
-    }
-    write_all(files, force).inspect_err(|_| {
-        if created {
+    // From the outermost: every folder between `folder` and a file.
+    let between = |file: &NewFile| {
+        file.path.ancestors().skip(1).map(Path::to_owned).take_while(|one| one.starts_with(folder)).collect::<Vec<_>>()
+    };
+    let absent: BTreeSet<PathBuf> = files.iter().flat_map(between).filter(|one| !one.exists()).collect();
+    let written = create_all(&absent).and_then(|()| write_all(files, force));
+    written.inspect_err(|_| {
+        for created in absent.iter().rev() {
             // Fails unless the folder is empty; `write_all` writes all files or none.
-            let _ = std::fs::remove_dir(folder);
+            let _ = std::fs::remove_dir(created);
         }
     })
+}
+
+/// Creates folders; a folder comes before those in it.
+fn create_all(folders: &BTreeSet<PathBuf>) -> Result {
+    folders
+        .iter()
+        .try_for_each(|folder| std::fs::create_dir(folder).map_err(|cause| CliError::io("create", folder, &cause)))
 }
 
 /// Whether two paths are the same existing file.

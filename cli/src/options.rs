@@ -256,6 +256,8 @@ pub enum KindArg {
     Shared,
     /// An npm package for browsers and Node: the folder NAME
     Web,
+    /// A Cargo project for a Cortex-M microcontroller: the folder NAME
+    Embedded,
 }
 
 impl From<KindArg> for Kind {
@@ -265,6 +267,7 @@ impl From<KindArg> for Kind {
             KindArg::Static => Self::Static,
             KindArg::Shared => Self::Shared,
             KindArg::Web => Self::Web,
+            KindArg::Embedded => Self::Embedded,
         }
     }
 }

@@ -6,6 +6,14 @@ pub use mbvc_engine::standalone::Standalone;
 
 use crate::error::{CliError, Result};
 use crate::files;
+use crate::options::{FusionArg, OverrideArgs};
+
+/// Returns the text of a spec with a comment on the options that it was compiled with.
+pub fn spec_text(text: &str, fusion: FusionArg, overrides: &OverrideArgs) -> String {
+    let given = overrides.given();
+    let given = if given.is_empty() { given } else { format!(" {given}") };
+    format!("# Compiled with --fusion {}{given}.\n{text}", fusion.name())
+}
 
 /// Writes a crate that builds without network or registry; returns its name.
 ///

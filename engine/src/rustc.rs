@@ -48,12 +48,7 @@ impl Compiler {
         self.linker = linker.map(Path::to_owned);
         let Some(target) = target else { return Ok(self) };
         self.target = Some(target.to_owned());
-        let ran = self.ask(&["--print", "target-libdir"])?;
-        if !ran.status.success() {
-            return Err(Error::new(format!("the Rust compiler does not support the target `{target}`"))
-                .help("list the targets with `rustc --print target-list`"));
-        }
-        let libraries = PathBuf::from(text(&ran.stdout).trim());
+        let libraries = self.check_target()?;
         let installed = |start: &str| {
             let entries = std::fs::read_dir(&libraries).into_iter().flatten().flatten();
             entries.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with(start))
@@ -61,10 +56,30 @@ impl Compiler {
         match (installed("libcore-"), installed("libstd-")) {
             (_, true) => Ok(self),
             (true, false) => Err(Error::new(format!("the target {target} does not support Rust's standard library"))
-                .help("write a crate that does not depend on it with `mbvc emit --standalone DIR`")),
+                .help("write a project for a microcontroller with `--kind embedded`, or a crate with `mbvc emit --standalone DIR`")),
             (false, false) => Err(Error::new(format!("Rust's standard library for {target} is not installed"))
                 .help(format!("install it with `rustup target add {target}`"))),
         }
+    }
+
+    /// Sets a target for which nothing is compiled here, so that its standard library need not be installed.
+    ///
+    /// # Errors
+    /// If the compiler does not know the target.
+    pub fn with_sources_for(mut self, target: &str) -> Result<Self> {
+        self.target = Some(target.to_owned());
+        self.check_target()?;
+        Ok(self)
+    }
+
+    /// Returns the folder of the target's standard library.
+    fn check_target(&self) -> Result<PathBuf> {
+        let ran = self.ask(&["--print", "target-libdir"])?;
+        if !ran.status.success() {
+            return Err(Error::new(format!("the Rust compiler does not support the target `{}`", self.target()))
+                .help("list the targets with `rustc --print target-list`"));
+        }
+        Ok(PathBuf::from(text(&ran.stdout).trim()))
     }
 
     /// Adds features of the target's processor, which the code then requires.

@@ -110,6 +110,7 @@ pub static SOURCES: &[(&str, &str)] = sources! {
     "simd/quantized/ymm.rs"
     "simd/quantized/zmm.rs"
     "simd/view.rs"
+    "steps.rs"
     "stream.rs"
     "team.rs"
     "weights.rs"

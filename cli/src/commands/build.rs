@@ -1,4 +1,4 @@
-//! `mbvc build`: builds a program, a C library or a web package with weights.
+//! `mbvc build`: builds a program, a C library, a web package or a project for a microcontroller with weights.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -6,16 +6,16 @@ use std::time::Instant;
 use mbvc::Isa;
 use mbvc_compiler::Compiled;
 use mbvc_compiler::target::IsaFacts;
-use mbvc_engine::artifact::{Artifact, Built, Kind, Names, web_isas};
+use mbvc_engine::artifact::{Artifact, Built, EMBEDDED_TARGET, Kind, Names, embedded_isas, web_isas};
 use mbvc_engine::rustc::Compiler;
 use serde::Serialize;
 
 use crate::error::{CliError, Result};
 use crate::options::{ForceArgs, FusionArg, IsaArg, KindArg, NumericsArg, SpecArgs, examples};
 use crate::ui::{ACCENT, Bytes, DIM, GOOD, outln, plural};
-use crate::{engine, files, name, ui};
+use crate::{engine, files, name, standalone, ui};
 
-/// Build a program, C library or web package that contains a network and its weights
+/// Build a program, C library, web package or microcontroller project that contains a network and its weights
 ///
 /// A program or library requires no other file. It contains the network for every instruction set of the target architecture, the
 /// weights, labels and preprocessing; weights are packed at startup for the processor that it runs on. The program
@@ -24,13 +24,18 @@ use crate::{engine, files, name, ui};
 /// A web package is a folder that contains WebAssembly modules with SIMD and with relaxed SIMD, of which the best is
 /// loaded that the engine supports, packed weights, an ES module without dependencies and its types, and a demo page.
 ///
-/// The build requires a Rust compiler, but no registry.
+/// A project for a microcontroller is a folder with a Cargo project for Cortex-M that runs in QEMU: the network as a crate
+/// without dependencies, packed weights, and a program that calls it without heap and operating system.
+///
+/// The build requires a Rust compiler, but no registry. Projects for microcontrollers are not compiled here; Cargo then loads
+/// the crates of the board support.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc build --weights weights.safetensors -o whatsthis && ./whatsthis cat.ppm",
     "mbvc build network.yaml --weights weights.safetensors --kind static -o net --example",
     "mbvc build network.yaml --weights weights.safetensors --kind shared -o net",
     "mbvc build network.yaml --weights weights.safetensors --kind web -o net && npm install ./net",
+    "mbvc build network.yaml --weights weights.safetensors --kind embedded -o firmware && cd firmware && cargo run",
     "mbvc build --weights w.safetensors -o net --target aarch64-unknown-linux-gnu --linker aarch64-linux-gnu-gcc",
 ))]
 pub struct Args {
@@ -49,7 +54,8 @@ pub struct Args {
     /// Embed the weights of a web package in its modules instead of writing a separate file
     #[arg(long)]
     embed: bool,
-    /// Target platform, one of `rustc --print target-list` [default: this machine; wasm32-unknown-unknown for --kind web]
+    /// Target platform, one of `rustc --print target-list` [default: this machine; wasm32-unknown-unknown for --kind web,
+    /// thumbv7em-none-eabihf for --kind embedded]
     #[arg(long, value_name = "TRIPLE")]
     target: Option<String>,
     /// Linker; for another platform usually its C compiler
@@ -127,8 +133,9 @@ pub fn run(args: &Args) -> Result {
     let source = engine::source(args.spec.spec.as_deref(), overrides)?;
     let fusion = args.fusion.unwrap_or_else(|| source.spec.fusion.into());
     let mut isas: Vec<Isa> = args.isa.iter().map(|isa| Isa::from(*isa)).collect();
-    if kind == Kind::Web {
-        let used = web_isas(if isas.is_empty() { &source.spec.isas } else { &isas });
+    if kind.is_folder() {
+        let available = if isas.is_empty() { &source.spec.isas } else { &isas };
+        let used = if kind == Kind::Web { web_isas(available) } else { embedded_isas(available) };
         // Without any, the error names those that are requested.
         isas = if used.is_empty() { isas } else { used };
     }
@@ -136,14 +143,19 @@ pub fn run(args: &Args) -> Result {
     engine::check(&source, &compiled, &weights, "mbvc build SPEC")?;
 
     let force = args.overwrite.force;
-    let package = (kind == Kind::Web).then(|| names.package());
+    let package = kind.is_folder().then(|| names.package());
     if let Some(folder) = &package {
         files::check_folder(folder, force)?;
     }
-    let compiler = Compiler::find("building a program")?.with(target, args.linker.as_deref())?;
+    let compiler = Compiler::find("building a program")?;
+    let compiler = match (kind, target) {
+        (Kind::Embedded, Some(target)) => compiler.with_sources_for(target)?,
+        _ => compiler.with(target, args.linker.as_deref())?,
+    };
     let isas = isas_of(&compiled, &compiler)?;
     let (example, embed) = (args.example, args.embed);
-    let artifact = Artifact { kind, names, compiled: &compiled, weights: &weights, example, embed };
+    let spec = &standalone::spec_text(&source.file.text, fusion, &args.spec.overrides);
+    let artifact = Artifact { kind, names, compiled: &compiled, spec, weights: &weights, example, embed };
     let inputs: Vec<&Path> = args.weights.iter().chain(&args.spec.spec).map(PathBuf::as_path).collect();
     if package.as_ref().is_none_or(|folder| folder.exists()) {
         for output in artifact.outputs(&compiler)? {
@@ -200,6 +212,7 @@ fn target(args: &Args, kind: Kind) -> Result<Option<&str>> {
         (Kind::Web, Some(other)) => {
             Err(CliError::new(format!("--kind web is built for {WEB}, not for {other}")).help("remove --target"))
         }
+        (Kind::Embedded, target) => Ok(Some(target.unwrap_or(EMBEDDED_TARGET))),
         (_, Some(target)) if target.starts_with("wasm") => {
             let message = format!("--kind {} is not supported for {target}", kind.name());
             Err(CliError::new(message).help("build a package for browsers and Node: --kind web, without --target"))
@@ -213,7 +226,10 @@ fn threads(args: &Args, kind: Kind) -> Result<Option<u16>> {
     match (kind, args.threads) {
         (Kind::Web, Some(2..)) => Err(CliError::new("--kind web runs each call on one thread")
             .help("remove --threads; `pool.js` of the package runs several workers")),
-        (Kind::Web, _) => Ok(Some(1)),
+        (Kind::Embedded, Some(2..)) => {
+            Err(CliError::new("--kind embedded runs each call on one thread").help("remove --threads"))
+        }
+        (Kind::Web | Kind::Embedded, _) => Ok(Some(1)),
         (_, threads) => Ok(threads),
     }
 }
@@ -233,20 +249,31 @@ fn isas_of(compiled: &Compiled, compiler: &Compiler) -> Result<Vec<&'static str>
 
 fn show(report: &Report<'_>, built: &Built) {
     let Report { network, resolution: [height, width], classes, precision, target, isas, .. } = report;
-    for file in &report.files {
-        outln!("{GOOD}wrote{GOOD:#} {} ({})", file.path, Bytes(file.bytes));
+    let first = report.files.first();
+    let folder = first.and_then(|file| Path::new(&file.path).parent()).unwrap_or(Path::new(""));
+    if report.kind == Kind::Embedded.name() {
+        let bytes = report.files.iter().map(|file| file.bytes).sum();
+        outln!("{GOOD}wrote{GOOD:#} {}: {} ({})", folder.display(), plural(report.files.len(), "file"), Bytes(bytes));
+    } else {
+        for file in &report.files {
+            outln!("{GOOD}wrote{GOOD:#} {} ({})", file.path, Bytes(file.bytes));
+        }
     }
     let weights = Bytes(report.weights_bytes);
     outln!("{network} {height}x{width}, {classes} classes, {precision}, with weights ({weights})");
     let threads = if report.threads > 1 { format!(", {}", plural(report.threads, "thread")) } else { String::new() };
     outln!("{DIM}for {target}: {}{threads}; took {:.1} s{DIM:#}", isas.join(", "), report.seconds);
     if report.kind == Kind::Web.name() {
-        let folder = report.files.first().and_then(|file| Path::new(&file.path).parent()).unwrap_or(Path::new(""));
         let here = if folder.components().count() == 1 { "./" } else { "" };
         let folder = folder.display();
         outln!("\nAdd it to an application, or open its demo page:");
         outln!("  {ACCENT}npm install {here}{folder}{ACCENT:#}");
         outln!("  {ACCENT}npx serve {folder}{ACCENT:#}, then open demo.html");
+        return;
+    }
+    if report.kind == Kind::Embedded.name() {
+        outln!("\nRun it in QEMU; README.md says how to run it on a board:");
+        outln!("  {ACCENT}cd {} && cargo run --release{ACCENT:#}", folder.display());
         return;
     }
     match &built.compile {

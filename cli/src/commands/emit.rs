@@ -86,13 +86,11 @@ pub fn run(args: &Args) -> Result {
         ui::print(format_args!("{code}"));
         return Ok(());
     };
-    let given = args.spec.overrides.given();
-    let given = if given.is_empty() { given } else { format!(" {given}") };
     let [height, width] = compiled.spec.resolution;
     let content = Standalone {
         network: &compiled.spec.name,
         code: &code,
-        spec: &format!("# Compiled with --fusion {}{given}.\n{}", fusion.name(), source.file.text),
+        spec: &standalone::spec_text(&source.file.text, fusion, &args.spec.overrides),
         input: [height, width, compiled.spec.input.channels()],
         classes: compiled.spec.classes,
     };

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod embedded;
 mod folder;
 mod library;
 mod platforms;

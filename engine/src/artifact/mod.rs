@@ -1,9 +1,10 @@
-//! Programs, C libraries and web packages that contain a network and its weights.
+//! Programs, C libraries, web packages and projects for microcontrollers that contain a network and its weights.
 //!
 //! The sources in `carried/`, the generated code and the weights file are compiled against the runtime of the cache.
 //! The result contains no path of this machine, so that it is the same on every machine.
 
 mod c;
+mod embedded;
 mod names;
 mod native;
 mod source_crate;
@@ -18,17 +19,20 @@ use mbvc_runtime::Weights;
 use crate::error::Result;
 use crate::file::NewFile;
 use crate::rustc::Compiler;
+pub use embedded::{TARGET as EMBEDDED_TARGET, isas as embedded_isas};
 pub use names::{Kind, Names};
 pub use web::isas as web_isas;
 
 /// An artifact to be built.
 pub struct Artifact<'a> {
-    /// Program, library or package.
+    /// Program, library, package or project.
     pub kind: Kind,
     /// Names of the output.
     pub names: Names,
     /// The network.
     pub compiled: &'a Compiled,
+    /// Text of the spec that it was compiled from.
+    pub spec: &'a str,
     /// Weights that fit it.
     pub weights: &'a Weights,
     /// Whether to add an example in C to a library.
@@ -39,7 +43,7 @@ pub struct Artifact<'a> {
 
 /// A built artifact in memory. Nothing is written before all of it is complete.
 pub struct Built {
-    /// The binary and, of a library, the header and the example; or all files of a package.
+    /// The binary and, of a library, the header and the example; or all files of a package or project.
     pub files: Vec<NewFile>,
     /// Command that compiles a C program with the library, in its folder.
     pub compile: Option<String>,
@@ -51,8 +55,10 @@ impl Artifact<'_> {
     /// # Errors
     /// If the target does not support the kind.
     pub fn outputs(&self, compiler: &Compiler) -> Result<Vec<PathBuf>> {
-        if self.kind == Kind::Web {
-            return Ok(web::outputs(self));
+        match self.kind {
+            Kind::Web => return Ok(web::outputs(self)),
+            Kind::Embedded => return Ok(embedded::outputs(&self.names)),
+            Kind::Program | Kind::Static | Kind::Shared => {}
         }
         let mut outputs = vec![self.names.binary(self.kind, compiler)?];
         if self.kind.is_library() {
@@ -72,6 +78,7 @@ impl Artifact<'_> {
         match self.kind {
             Kind::Program | Kind::Static | Kind::Shared => native::build(self, compiler),
             Kind::Web => web::build(self, compiler),
+            Kind::Embedded => embedded::build(self, compiler.target()),
         }
     }
 }

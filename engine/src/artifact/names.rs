@@ -16,26 +16,34 @@ pub enum Kind {
     Shared,
     /// An npm package for browsers and Node.
     Web,
+    /// A Cargo project for microcontrollers.
+    Embedded,
 }
 
 impl Kind {
-    /// `program`, `static`, `shared` or `web`.
+    /// `program`, `static`, `shared`, `web` or `embedded`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Program => "program",
             Self::Static => "static",
             Self::Shared => "shared",
             Self::Web => "web",
+            Self::Embedded => "embedded",
         }
     }
 
     /// The crate type, as rustc spells it.
     pub fn crate_type(self) -> &'static str {
         match self {
-            Self::Program => "bin",
+            Self::Program | Self::Embedded => "bin",
             Self::Static => "staticlib",
             Self::Shared | Self::Web => "cdylib",
         }
+    }
+
+    /// Whether it is a folder of files.
+    pub fn is_folder(self) -> bool {
+        matches!(self, Self::Web | Self::Embedded)
     }
 
     /// Whether it is a library for C.
@@ -75,8 +83,10 @@ impl Names {
         };
         let folder = output.parent().unwrap_or(Path::new("")).to_owned();
         let prefix = prefix(stem);
-        if kind == Kind::Web {
-            check_package(stem)?;
+        match kind {
+            Kind::Web => check_package(stem)?,
+            Kind::Embedded => check_crate(stem)?,
+            Kind::Program | Kind::Static | Kind::Shared => {}
         }
         if kind.is_library() {
             let letters = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
@@ -111,7 +121,7 @@ impl Names {
         Ok(self.folder.join(if whole { &self.stem } else { &usual }))
     }
 
-    /// Folder of a package.
+    /// Folder of a package or project.
     pub fn package(&self) -> PathBuf {
         self.folder.join(&self.stem)
     }
@@ -142,6 +152,18 @@ fn check_package(stem: &str) -> Result {
     }
     Err(Error::new(format!("`{stem}` is not a valid npm package name")).help(
         "expected at most 214 lowercase ASCII letters, digits, `_`, `.` and `-`, starting with a letter or digit",
+    ))
+}
+
+/// Checks a name against the rules of Cargo, and against the crate that a project depends on.
+fn check_crate(stem: &str) -> Result {
+    let letters = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    let first = stem.starts_with(|c: char| c.is_ascii_alphabetic());
+    if first && stem.chars().all(letters) && !["network", "test", "core"].contains(&stem) {
+        return Ok(());
+    }
+    Err(Error::new(format!("`{stem}` is not a valid name of a crate")).help(
+        "expected ASCII letters, digits, `_` and `-`, starting with a letter, and not `network`, `test` or `core`",
     ))
 }
 
@@ -185,6 +207,10 @@ mod tests {
         for output in ["Cat", "-cat", ".cat", "a b", "node_modules"] {
             let error = format!("{:?}", Names::new(Path::new(output), Kind::Web).unwrap_err());
             assert!(error.contains("not a valid npm package name"), "{error}");
+        }
+        for output in ["7seg", "a b", "a.b", "network"] {
+            let error = format!("{:?}", Names::new(Path::new(output), Kind::Embedded).unwrap_err());
+            assert!(error.contains("not a valid name of a crate"), "{error}");
         }
         assert_eq!(Names::new(Path::new("x/cat-net"), Kind::Web).unwrap().package(), Path::new("x/cat-net"));
     }

@@ -102,7 +102,7 @@ fn flags(kind: Kind, work: &Path, os: &str, file: &str) -> Vec<OsString> {
         }
         // Programs load the library by this name, not by the path at link time.
         (Kind::Shared, "macos" | "ios") => vec![format!("-Clink-arg=-Wl,-install_name,@rpath/{file}").into()],
-        (Kind::Shared, "windows") | (Kind::Program | Kind::Web, _) => Vec::new(),
+        (Kind::Shared, "windows") | (Kind::Program | Kind::Web | Kind::Embedded, _) => Vec::new(),
         (Kind::Shared, _) => vec![format!("-Clink-arg=-Wl,-soname,{file}").into()],
     }
 }

@@ -1,0 +1,12 @@
+//! Tells the linker where `memory.x` is.
+
+use std::path::PathBuf;
+use std::{env, fs};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = PathBuf::from(env::var("OUT_DIR")?);
+    fs::copy("memory.x", folder.join("memory.x"))?;
+    println!("cargo::rustc-link-search={}", folder.display());
+    println!("cargo::rerun-if-changed=memory.x");
+    Ok(())
+}
