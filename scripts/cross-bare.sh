@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Builds tests/embedded, small networks without heap or operating system, for a Cortex-M4 and for WebAssembly without
 # SIMD, with SIMD128 and with relaxed SIMD, and runs them in emulation: their logits must be the host's, bit for bit.
+# Then runs examples/embedded and a project of `mbvc build --kind embedded`, which must find the class that the command
+# finds on this machine.
 #
 # Needs what `scripts/install-cross.sh` installs, and node.
 set -euo pipefail
@@ -12,13 +14,16 @@ own_linker=$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: /
 # The versions that the workspace is tested with.
 cp Cargo.lock tests/embedded/Cargo.lock
 
-# `build TARGET [ARGUMENT]...`: with the toolchain's standard library if it is installed. Otherwise the toolchain's cargo
-# and linker serve Debian's rustc, whose package has the sources of the library; `-Z build-std` asks for the same
-# version of both.
-build() {
-    local target=$1
-    shift
-    local args=(build --manifest-path tests/embedded/Cargo.toml --target-dir "$target_dir" --target "$target" "$@")
+# `build_in FOLDER TARGET [ARGUMENT]...`: with the toolchain's standard library if it is installed. Otherwise the
+# toolchain's cargo and linker serve Debian's rustc, whose package has the sources of the library; `-Z build-std` asks for
+# the same version of both.
+build_in() {
+    local folder=$1 target=$2
+    shift 2
+    local args=(build --manifest-path "$folder/Cargo.toml" --target-dir "$target_dir" --target "$target" "$@")
+    if [ -f "$folder/.cargo/config.toml" ]; then
+        args+=(--config "$folder/.cargo/config.toml")
+    fi
     if [ -d "$(rustc --print target-libdir --target "$target")" ]; then
         cargo "${args[@]}"
         return
@@ -28,11 +33,19 @@ build() {
         cargo "${args[@]}" -Z build-std=core,alloc,compiler_builtins -Z build-std-features=compiler-builtins-mem
 }
 
+build() {
+    build_in tests/embedded "$@"
+}
+
+# `cortex_m4 FILE`: runs a program in the folder of its target and profile.
+cortex_m4() {
+    timeout 120 qemu-system-arm -machine mps2-an386 -nographic -monitor none -serial none \
+        -semihosting-config enable=on,target=native -kernel "$target_dir/thumbv7em-none-eabihf/$1"
+}
+
 build thumbv7em-none-eabihf --example cortex_m
 echo "Cortex-M4:"
-timeout 120 qemu-system-arm -machine mps2-an386 -nographic -monitor none -serial none \
-    -semihosting-config enable=on,target=native \
-    -kernel "$target_dir/thumbv7em-none-eabihf/debug/examples/cortex_m"
+cortex_m4 debug/examples/cortex_m
 
 # `wasm NAME [FEATURE]`: NAME is the instruction set that a module compiled with FEATURE takes.
 wasm() {
@@ -57,3 +70,40 @@ wasm wasm128relaxed relaxed-simd
 # With a heap but no std: compiled, and not linked, since that would need an allocator.
 build thumbv7em-none-eabihf --lib --features alloc
 build wasm32-unknown-unknown --lib --features alloc
+
+# The example, and a project of the same network: they classify an image that gets brighter from byte to byte.
+work=$target_dir/projects
+rm -rf "$work" && mkdir -p "$work"
+node -e '
+    const [side, bytes] = [64, 64 * 64 * 3];
+    const header = Buffer.alloc(54);
+    header.write("BM");
+    header.writeUInt32LE(54 + bytes, 2);
+    header.writeUInt32LE(54, 10);
+    header.writeUInt32LE(40, 14);
+    header.writeInt32LE(side, 18);
+    header.writeInt32LE(-side, 22); // from the top
+    header.writeUInt16LE(1, 26);
+    header.writeUInt16LE(24, 28);
+    const ramp = (at) => Math.floor((at * 255) / bytes);
+    // BMP has blue first.
+    const pixels = Buffer.from(Array.from({ length: bytes }, (_, at) => ramp(at - (at % 3) + (2 - (at % 3)))));
+    require("fs").writeFileSync(process.argv[1], Buffer.concat([header, pixels]));
+' "$work/ramp.bmp"
+model=(specs/demo.yaml --precision int8 --weights demo/model-int8.safetensors)
+cargo build --quiet -p mbvc-cli
+mbvc=${CARGO_TARGET_DIR:-$PWD/target}/debug/mbvc
+expected=$("$mbvc" classify "$work/ramp.bmp" --spec "${model[@]}" --top 1 --json | sed -n 's/.*"index":\([0-9]*\).*/\1/p')
+finds() {
+    echo "$1: $2"
+    if [[ $2 != *"class $expected "* ]]; then
+        echo "expected class $expected, as on this machine" >&2
+        exit 1
+    fi
+}
+
+build_in examples/embedded thumbv7em-none-eabihf --bin cortex_m
+finds "examples/embedded" "$(cortex_m4 debug/cortex_m)"
+"$mbvc" build "${model[@]}" --kind embedded -o "$work/firmware" >/dev/null
+build_in "$work/firmware" thumbv7em-none-eabihf
+finds "mbvc build --kind embedded" "$(cortex_m4 debug/firmware)"
