@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use mbvc_runtime::quantized::arithmetic::Integer;
 
-use super::kernel::{Activations, Depthwise, Finish, Interleave, Produce, Product, Widen, Writeback};
+use super::kernel::{Activations, Depthwise, Finish, Gather, Interleave, Produce, Product, Widen, Windows, Writeback};
 use crate::codegen::float::tests::formatted;
 use crate::codegen::kernel::Kernel;
 use crate::diagnostic::SourceFile;
-use crate::ir::{Fused, Graph, Op, Order, Tensor, Widened};
+use crate::ir::{Fused, Graph, Op, Order, Tensor, Widened, WidenedForm};
 use crate::schedule::taps::Taps;
 use crate::spec::{Overrides, Precision};
 use crate::target::{DotForm, Isa, IsaFacts};
@@ -17,7 +17,13 @@ use crate::target::{DotForm, Isa, IsaFacts};
 /// gathered.
 fn producers(isa: Isa, outliers: usize) -> Vec<Kernel> {
     let (lanes, form) = (isa.lanes(), isa.pixel_form());
-    let widened = (form == DotForm::CrossedWords).then_some(Widened { channels: 16, cols: 6, rows: 4 });
+    let widened = (form == DotForm::CrossedWords).then_some(Widened {
+        of: WidenedForm::Crossed,
+        run: 16,
+        runs: 1,
+        cols: 6,
+        rows: 4,
+    });
     let expand = Produce {
         isa,
         taps: Taps { runs: 1, run: 16, quads: 4, ends: false },
@@ -46,6 +52,63 @@ fn producers(isa: Isa, outliers: usize) -> Vec<Kernel> {
     };
     let widen = widened.map(|to| Widen { isa, rows: 4, to }.kernel());
     widen.into_iter().chain([expand.kernel(), stem.kernel()]).collect()
+}
+
+/// Returns a stem and an expansion that read gathered pairs, and the kernels that gather them.
+fn pairs(isa: Isa, outliers: usize) -> Vec<Kernel> {
+    let gather = Gather { isa, runs: 3, run: 9, stride: 2, rows: 2, cols: 6, a_pixel: 6, quads: true };
+    let stem = Produce {
+        isa,
+        taps: Taps { runs: 3, run: 9, quads: 5, ends: false },
+        stride: 2,
+        first: 1,
+        rows: 2,
+        cols: 6,
+        a_pixel: 15 * 16,
+        c_vector: 8 * isa.lanes() * 4,
+        mr: 1,
+        nv: 1,
+        finish: Finish::General,
+        form: DotForm::Pairs,
+        outliers,
+    };
+    let taps = Taps { runs: 1, run: 16, quads: 8, ends: false };
+    let expand = Produce { taps, stride: 1, first: 0, rows: 4, a_pixel: 8 * 16, ..stem };
+    let head = Gather { runs: 1, run: 5, stride: 1, rows: 1, a_pixel: 5, quads: false, ..gather };
+    vec![gather.kernel(), stem.kernel(), expand.kernel(), head.kernel()]
+}
+
+/// Returns a depthwise convolution that stores pairs of channels, and a projection that reads them.
+fn of_pairs(isa: Isa, outliers: usize) -> [Kernel; 2] {
+    let lanes = isa.lanes();
+    let depthwise = Windows {
+        isa,
+        stride: 1,
+        between: true,
+        rows: 2,
+        cols: 5,
+        vectors: 2,
+        a_vector: 7 * lanes * 4,
+        c_vector: 10 * 4,
+        finish: Finish::General,
+    };
+    let project = Product {
+        isa,
+        runs: 1,
+        k: 9,
+        pixels: 10,
+        a: Activations::Strided { pixel: 4, quad: 10 * 4 },
+        c_pixel: 3,
+        half: false,
+        mr: 4,
+        nv: 1,
+        last: 1,
+        finish: Finish::General,
+        writeback: Writeback::Add,
+        form: DotForm::Pairs,
+        outliers,
+    };
+    [depthwise.kernel(), project.kernel()]
 }
 
 fn others(isa: Isa) -> [Kernel; 3] {
@@ -87,7 +150,11 @@ fn others(isa: Isa) -> [Kernel; 3] {
 #[test]
 fn one_kernel_of_each_family_and_set() {
     for isa in Isa::of(Precision::Int8).iter().copied() {
-        let text: Vec<String> = producers(isa, 0).iter().chain(&others(isa)).map(formatted).collect();
+        let kernels: Vec<Kernel> = match isa.multiplies_pairs() {
+            true => pairs(isa, 0).into_iter().chain(of_pairs(isa, 0)).collect(),
+            false => producers(isa, 0).into_iter().chain(others(isa)).collect(),
+        };
+        let text: Vec<String> = kernels.iter().map(formatted).collect();
         insta::assert_snapshot!(format!("bytes_{}", isa.name()), text.join("\n"));
     }
 }

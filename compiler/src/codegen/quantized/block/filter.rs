@@ -6,7 +6,7 @@ use quote::quote;
 use super::Block;
 use super::phase::PhaseLoop;
 use crate::codegen::kernel::Kernel;
-use crate::codegen::quantized::kernel::{Activations, Depthwise, Product, Writeback};
+use crate::codegen::quantized::kernel::{Activations, Depthwise, Product, Windows, Writeback};
 use crate::codegen::quantized::pack::Panels;
 use crate::codegen::step::Team;
 use crate::codegen::tokens::{affine, lit, repeat, sum};
@@ -29,7 +29,8 @@ impl Block<'_> {
         let packed = vectors * Depthwise::packed(self.context.isa, self.packed.general, outliers);
         let weights = affine(self.packed.depthwise.at, &[("group", packed, groups)]);
         let header = lit(self.packed.depthwise.header);
-        let row = out.shape.width * if plane.is_some() { QUAD } else { self.context.isa.lanes() };
+        let pairs = matches!(out.layout.order, Order::ChannelPairs);
+        let row = out.shape.width * if plane.is_some() || pairs { QUAD } else { self.context.isa.lanes() };
         let (here, above) = (self.slot(phase, false), self.slot(phase, true));
         let Work { between, within, .. } = phase.work;
         let calls = [(true, between, 0), (false, within, between)].into_iter().filter(|(_, rows, _)| *rows > 0);
@@ -45,20 +46,25 @@ impl Block<'_> {
             let to = sum(&[affine(0, &[("group", vectors * c_vector, groups)]), first]);
             let above = is_between.then(|| quote!(rt::src(ring, #above),));
             self.either("filter", &mut |finish| {
-                let kernel = Depthwise {
-                    isa: self.context.isa,
-                    stride: self.window.stride[1],
-                    between: is_between,
-                    rows,
-                    cols: out.shape.width,
-                    vectors,
-                    a_vector: vector,
-                    c_vector,
-                    c_plane: plane,
-                    finish,
-                    outliers,
-                }
-                .kernel();
+                let (isa, stride, cols) = (self.context.isa, self.window.stride[1], out.shape.width);
+                let (between, a_vector) = (is_between, vector);
+                let kernel = match pairs {
+                    true => Windows { isa, stride, between, rows, cols, vectors, a_vector, c_vector, finish }.kernel(),
+                    false => Depthwise {
+                        isa,
+                        stride,
+                        between,
+                        rows,
+                        cols,
+                        vectors,
+                        a_vector,
+                        c_vector,
+                        c_plane: plane,
+                        finish,
+                        outliers,
+                    }
+                    .kernel(),
+                };
                 let ident = kernel.ident();
                 kernels.push(kernel);
                 quote!(#ident(#above rt::src(ring, #here), w.at(#weights), w.at(#header), rt::dst(spatial, #to));)
@@ -85,7 +91,7 @@ impl Block<'_> {
             let base = Product {
                 isa: self.context.isa,
                 runs: 1,
-                k: input.layout.group / QUAD,
+                k: input.layout.group / self.packed.project.form.depth(),
                 pixels: rows * output.shape.width,
                 a,
                 c_pixel: output.shape.channels,

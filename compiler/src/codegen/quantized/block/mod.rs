@@ -86,6 +86,7 @@ impl Block<'_> {
                 let [produced, filtered, _] = self.observers();
                 let work = quote!(#produce #produced #depthwise #filtered);
                 if whole {
+                    let rows = (!self.gathers_image()).then_some(rows);
                     return quote!(#rows #work);
                 }
                 let widen = self.widen(phase, &mut kernels);
@@ -101,7 +102,7 @@ impl Block<'_> {
         }
         let loops: Vec<_> = phases.iter().zip(bodies).map(|(phase, body)| phase.repeat(quads, body)).collect();
         let work = if whole {
-            let read = (self.producers.len() > 1).then(|| quote!(let mut read = 0;));
+            let read = (self.producers.len() > 1 && !self.gathers_image()).then(|| quote!(let mut read = 0;));
             let groups = quote!(#read #(#loops)*);
             let groups = match self.context.team.are_many() {
                 false => repeat("group", self.groups(), groups),
@@ -111,9 +112,13 @@ impl Block<'_> {
                 }
             };
             let widen = self.widened().map(|_| {
-                let all = phases.iter().map(|phase| phase.repeat(Team::ONE, self.widen(phase, &mut kernels)));
+                let all = phases.iter().map(|phase| {
+                    let (rows, widen) = (self.gathered_rows(phase), self.widen(phase, &mut kernels));
+                    phase.repeat(Team::ONE, quote!(#rows #widen))
+                });
                 let all: Vec<_> = all.collect();
-                quote!(#(#all)*)
+                let read = self.gathers_image().then(|| quote!(let mut read = 0;));
+                quote!(#read #(#all)*)
             });
             let project = self.project(output, &|_| quote!(0), &mut kernels);
             quote!(#widen #groups #project)

@@ -1,17 +1,21 @@
 //! Loop nests over bytes, one per file.
 
 mod depthwise;
+mod gather;
 mod interleave;
 mod lanes;
 mod produce;
 mod product;
 mod widen;
+mod windows;
 
 pub use depthwise::Depthwise;
+pub use gather::Gather;
 pub use interleave::Interleave;
 pub use produce::Produce;
 pub use product::{Activations, Product, Writeback};
 pub use widen::Widen;
+pub use windows::Windows;
 
 use mbvc_runtime::quantized::finish_bytes;
 use mbvc_runtime::quantized::outliers::list_bytes;
@@ -126,6 +130,13 @@ impl Finish {
             Self::General | Self::Reference => quote!(pack([#(#steps),*], range)),
         }
     }
+}
+
+/// Adds the products of all `steps` pairs of a tile whose activations are consecutive in planes of `plane` bytes. The
+/// weights are at offset `first`.
+fn products_of_tile(a: &TokenStream, pixels: usize, plane: usize, steps: usize, first: usize) -> TokenStream {
+    let [pixels, plane, steps, first] = [pixels, plane, steps, first].map(lit);
+    quote!(sums = products::<#pixels, #plane, #steps>(#a, 0, w, #first, sums);)
 }
 
 /// Whether dot products are added to sums by an instruction of their own. They take more instructions, and unrolled

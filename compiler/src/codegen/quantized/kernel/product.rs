@@ -7,7 +7,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 
 use super::lanes::{Run, four_pixels};
-use super::{Finish, adds_apart, in_pairs, outliers, vocabulary};
+use super::{Finish, adds_apart, in_pairs, outliers, products_of_tile, vocabulary};
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::quantized::pack::outlier_bytes;
@@ -126,7 +126,7 @@ impl Product {
             Writeback::Add => "_add",
             Writeback::Pool => "_pool",
         };
-        let (channels, k) = ((nv - 1) * self.lanes() + self.last, self.runs * self.k * QUAD);
+        let (channels, k) = ((nv - 1) * self.lanes() + self.last, self.runs * self.k * self.form.depth());
         let fast = if self.form == DotForm::CrossedWords { "_fast" } else { "" };
         let family = if self.runs == 1 { "pw".to_owned() + fast } else { format!("conv{0}x{0}", self.runs) };
         let (finish, isa) = (self.finish.name(), self.isa.name());
@@ -139,7 +139,7 @@ impl Product {
             " {} pixels to {} channels of K = {}, in register tiles of {} pixels x {} vectors.",
             self.pixels,
             (self.nv - 1) * self.lanes() + self.last,
-            self.runs * self.k * QUAD,
+            self.runs * self.k * self.form.depth(),
             self.mr,
             self.nv,
         );
@@ -241,6 +241,9 @@ impl Product {
                 }
             };
             let products = match self.a {
+                Activations::Strided { quad, .. } if self.form == DotForm::Pairs => {
+                    products_of_tile(&quote!(a[#run_lit]), pixels, quad, self.k, first)
+                }
                 Activations::Strided { pixel, quad: QUAD } if by_lane && pixel != QUAD => {
                     let places: Vec<_> = (0..pixels).map(|at| (quote!(a[#run_lit]), at * pixel)).collect();
                     Run { pixels: &places, quads: self.k, first, nv: self.nv, vector }.dots()
