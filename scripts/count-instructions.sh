@@ -4,7 +4,8 @@
 #
 #     COUNT_WIDTH=0.5 COUNT_RESOLUTION=128 COUNT_FUSION=deep OPT_LEVEL=s scripts/count-instructions.sh
 #
-# COUNT_INPUT=gray counts a network of gray images. Needs what `scripts/install-cross.sh` installs.
+# COUNT_INPUT=gray counts a network of gray images, and COUNT_STAGES=1 prints each stage. Needs what
+# `scripts/install-cross.sh` installs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -39,6 +39,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         overrides.set(key, &env::var(variable).unwrap_or_else(|_| default.to_owned()));
     }
     println!("cargo::rerun-if-env-changed=COUNT_INPUT");
+    println!("cargo::rerun-if-env-changed=COUNT_STAGES");
+    println!("cargo::rustc-check-cfg=cfg(count_stages)");
+    if env::var_os("COUNT_STAGES").is_some() {
+        println!("cargo::rustc-cfg=count_stages");
+    }
     let input = env::var("COUNT_INPUT").unwrap_or_else(|_| "rgb".to_owned());
     let spec = fs::read_to_string(folder.join("../../specs/v2_0.35_96.yaml"))?;
     let source = SourceFile::new("count.yaml", format!("{spec}\ninput: {input}\n"));

@@ -56,7 +56,11 @@ pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa, threads: usize) 
     let ring = |nv| 2 * QUAD * shape.width * nv * lanes;
     let allowed = |nv| ring(nv) <= RING_CACHE && is_balanced(vectors / nv, threads);
     let (mr, nv) = quantized::quad_tile((isa, form), shape.width, vectors, k, allowed);
-    let groups = if whole { 1 } else { vectors / nv };
+    let group = match isa.multiplies_pairs() {
+        true => vectors_of_group(&fused.stages[producer].op, vectors, whole),
+        false => nv,
+    };
+    let groups = if whole { 1 } else { vectors / group };
     let sides = Padding { bottom: 0, ..border(window, shape, output) };
     fused.rows = rows;
     let stages = &mut fused.stages;
@@ -64,7 +68,7 @@ pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa, threads: usize) 
         border: sides,
         ring: Some(2 * QUAD),
         order: Order::RowQuads { lanes, groups },
-        ..Layout::nhwc(nv * lanes)
+        ..Layout::nhwc(group * lanes)
     };
     stages[producer].tile = Some(gemm(mr, nv));
     let left = filtered(window, output, isa);
@@ -81,6 +85,19 @@ pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa, threads: usize) 
             vectors * lanes / isa.quad_form().depth(),
         ));
     }
+}
+
+/// Returns the vectors of a channel group whose panels have one vector. A call computes all panels of a group: all
+/// channels of streamed rows, which are all held, or a few of an image that is held whole.
+fn vectors_of_group(producer: &Op, vectors: usize, whole: bool) -> usize {
+    const FEW: usize = 8;
+    let most = match producer {
+        // A copy is unrolled.
+        Op::Repack => 2,
+        _ if whole => FEW,
+        _ => vectors,
+    };
+    (1..=most).rev().find(|group| vectors.is_multiple_of(*group)).unwrap_or(1)
 }
 
 /// Returns the layout of a depthwise convolution's `output`, all rows held.

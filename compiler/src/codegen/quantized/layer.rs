@@ -106,6 +106,7 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
                 writeback,
                 form: layer.form,
                 outliers: layer.outliers,
+                panels: [1, 0],
             };
             product_calls(&base, panels, team, kernels, &|kernel: &Ident, weights, channel| {
                 let windows = (0..kh).map(|ky| affine(ky * row, &[("row", window.stride[0] * row, count)]));

@@ -38,6 +38,7 @@ fn producers(isa: Isa, outliers: usize) -> Vec<Kernel> {
         finish: Finish::Biased,
         form,
         outliers,
+        panels: [1, 0],
     };
     let taps = Taps { runs: 3, run: 9, quads: 2, ends: true };
     let stem = Produce {
@@ -71,6 +72,7 @@ fn pairs(isa: Isa, outliers: usize) -> Vec<Kernel> {
         finish: Finish::General,
         form: DotForm::Pairs,
         outliers,
+        panels: [3, 8 * 64],
     };
     let taps = Taps { runs: 1, run: 16, quads: 8, ends: false };
     let expand = Produce { taps, stride: 1, first: 0, rows: 4, a_pixel: 8 * 16, ..stem };
@@ -107,6 +109,7 @@ fn of_pairs(isa: Isa, outliers: usize) -> [Kernel; 2] {
         writeback: Writeback::Add,
         form: DotForm::Pairs,
         outliers,
+        panels: [2, 64],
     };
     [depthwise.kernel(), project.kernel()]
 }
@@ -142,6 +145,7 @@ fn others(isa: Isa) -> [Kernel; 3] {
         writeback: Writeback::Add,
         form: isa.quad_form(),
         outliers: isa.quad_form().outlier_rows(Integer::Int8),
+        panels: [1, 0],
     };
     let copy = Interleave { isa, first: 1, rows: 3, cols: 6, channels: 5, a_pixel: 5, c_vector: 8 * lanes * 4 };
     [depthwise.kernel(), project.kernel(), copy.kernel()]

@@ -13,7 +13,7 @@ use crate::codegen::tokens::{affine, lit, repeat, sum};
 use crate::ir::{Order, Tensor, Tile};
 use crate::schedule::phases::{Phase, Work};
 use crate::schedule::quantized::{QUAD, widest};
-use crate::target::IsaFacts;
+use crate::target::{DotForm, IsaFacts};
 
 impl Block<'_> {
     /// Computes the rows whose windows a phase's row quad completes.
@@ -103,6 +103,7 @@ impl Block<'_> {
                 writeback: if residual { Writeback::Add } else { Writeback::Store },
                 form: self.packed.project.form,
                 outliers: self.packed.project.outliers,
+                panels: [1, 0],
             };
             product_calls(&base, panels, team, kernels, &|kernel: &Ident, weights, channel| {
                 let to = sum(&[first.clone(), channel]);
@@ -129,7 +130,7 @@ pub fn product_calls(
     // A form with fewer vectors can have more pixels.
     let unit = base.a.unit();
     let mr = base.mr.max(widest(base.isa, base.form, panels.vectors) / unit * unit).min(base.pixels);
-    let mut one = |last: usize, weights: TokenStream, channel: TokenStream| {
+    let mut one = |base: &Product, last: usize, weights: TokenStream, channel: TokenStream| {
         let kernel = Product { last, mr, ..*base }.kernel();
         let tokens = call(&kernel.ident(), weights, channel);
         kernels.push(kernel);
@@ -146,12 +147,18 @@ pub fn product_calls(
         }
     };
     let main = (whole > 0).then(|| {
-        let call = one(lanes, place(panels.at, panels.stride), place(panels.first, width));
+        // Threads share panels, and most sets of registers hold a panel that is worth a call.
+        if base.form == DotForm::Pairs && !team.are_many() {
+            let all = Product { panels: [whole, panels.stride], ..*base };
+            let [at, channel] = [panels.at, panels.first].map(lit);
+            return one(&all, lanes, quote!(#at), quote!(#channel));
+        }
+        let call = one(base, lanes, place(panels.at, panels.stride), place(panels.first, width));
         shared(whole, call)
     });
     let tail = split.then(|| {
         let [at, channel] = [panels.at + whole * panels.stride, panels.first + whole * width].map(lit);
-        shared(1, one(panels.last, quote!(#at), quote!(#channel)))
+        shared(1, one(base, panels.last, quote!(#at), quote!(#channel)))
     });
     quote!(#main #tail)
 }

@@ -90,7 +90,7 @@ impl Block<'_> {
                     return quote!(#rows #work);
                 }
                 let widen = self.widen(phase, &mut kernels);
-                let groups = repeat("group", self.groups(), work);
+                let groups = self.each_group(work);
                 let done = |unit| self.first_row(phase, unit);
                 let project = self.project(phase.work.completed(), &done, &mut kernels);
                 quote!(#advance #rows #widen #groups #project)
@@ -105,7 +105,7 @@ impl Block<'_> {
             let read = (self.producers.len() > 1 && !self.gathers_image()).then(|| quote!(let mut read = 0;));
             let groups = quote!(#read #(#loops)*);
             let groups = match self.context.team.are_many() {
-                false => repeat("group", self.groups(), groups),
+                false => self.each_group(groups),
                 true => {
                     let (share, wait) = (self.context.team.share(self.groups()), self.context.team.wait());
                     quote!(for group in #share { #groups } #wait)
@@ -162,6 +162,17 @@ impl Block<'_> {
         }
         let rows = self.row(phase, 1, phase.work.rows);
         quote!(advance(#rows, observer);)
+    }
+
+    /// Repeats the work of a channel group. Where a group is a few channels, the loop is not unrolled: that would save
+    /// nothing, and memory for code is small.
+    fn each_group(&self, work: TokenStream) -> TokenStream {
+        let count = self.groups();
+        if count == 1 || !self.context.isa.multiplies_pairs() {
+            return repeat("group", count, work);
+        }
+        let count = lit(count);
+        quote!(for group in 0..rt::unseen(#count) { #work })
     }
 
     /// Returns the first row that a phase's row quad completes, multiplied by `unit`.

@@ -74,6 +74,7 @@ impl Block<'_> {
             return quote!();
         };
         let Some(panels) = layer.panels.first() else { return quote!() };
+        let per_group = layout.group / (tile.nv * self.context.isa.lanes());
         let before = self.producers.len().checked_sub(2).map_or(self.input.tensor, |at| self.producers[at].tensor);
         let kernel = |finish| Produce {
             isa: self.context.isa,
@@ -95,6 +96,7 @@ impl Block<'_> {
             finish,
             form: layer.form,
             outliers: layer.outliers,
+            panels: [per_group, panels.stride],
         };
         let inputs = kernel(self.packed.general).input_rows();
         let windows = match self.widened() {
@@ -107,7 +109,8 @@ impl Block<'_> {
             }
             None => self.windows(phase, before, window, inputs),
         };
-        let (weights, header) = (affine(panels.at, &[("group", panels.stride, self.groups())]), lit(layer.header));
+        let (weights, header) =
+            (affine(panels.at, &[("group", per_group * panels.stride, self.groups())]), lit(layer.header));
         self.either("produce", &mut |finish| {
             let kernel = kernel(finish).kernel();
             let ident = kernel.ident();

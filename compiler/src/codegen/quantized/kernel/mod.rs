@@ -139,6 +139,22 @@ fn products_of_tile(a: &TokenStream, pixels: usize, plane: usize, steps: usize, 
     quote!(sums = products::<#pixels, #plane, #steps>(#a, 0, w, #first, sums);)
 }
 
+/// Repeats the work of a panel, whose weights are `w` and whose results go to `c`, `step` bytes from one panel to the
+/// next. The loop is not unrolled: its body is large.
+fn each_panel([count, stride]: [usize; 2], step: usize, work: TokenStream) -> TokenStream {
+    if count == 1 {
+        return work;
+    }
+    let [count, stride, step] = [count, stride, step].map(lit);
+    quote! {
+        for panel in 0..rt::unseen(#count) {
+            let w = w.at(panel * #stride);
+            let mut c = c.at(panel * #step);
+            #work
+        }
+    }
+}
+
 /// Whether dot products are added to sums by an instruction of their own. They take more instructions, and unrolled
 /// short runs would not fit in registers.
 fn adds_apart(form: DotForm) -> bool {

@@ -8,7 +8,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 
 use super::lanes::Run;
-use super::{Finish, adds_apart, in_pairs, outliers, products_of_tile, vocabulary};
+use super::{Finish, adds_apart, each_panel, in_pairs, outliers, products_of_tile, vocabulary};
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::quantized::pack::outlier_bytes;
@@ -41,6 +41,8 @@ pub struct Produce {
     pub form: DotForm,
     /// Maximum rows of outlier weights of a quad.
     pub outliers: usize,
+    /// Panels of a call, and the bytes from the weights of one to those of the next.
+    pub panels: [usize; 2],
 }
 
 impl Produce {
@@ -53,11 +55,12 @@ impl Produce {
         let Self { taps, first, rows, cols, a_pixel, c_vector, mr, nv, .. } = *self;
         let family = if taps.runs == 1 { "pw".to_owned() } else { format!("conv{0}x{0}", taps.runs) };
         let (channels, k) = (nv * self.isa.lanes(), taps.steps() * self.form.depth());
+        let panels = if self.panels[0] > 1 { format!("x{}", self.panels[0]) } else { String::new() };
         let fast = if self.form == DotForm::CrossedWords { "_fast" } else { "" };
         let (finish, isa) = (self.finish.name(), self.isa.name());
         let end = first + rows;
         format!(
-            "u8_{family}{fast}_quads{finish}_{mr}x{channels}_k{k}_rows{first}to{end}_px{cols}_a{a_pixel}_c{c_vector}__{isa}"
+            "u8_{family}{fast}_quads{finish}_{mr}x{channels}{panels}_k{k}_rows{first}to{end}_px{cols}_a{a_pixel}_c{c_vector}__{isa}"
         )
     }
 
@@ -68,7 +71,7 @@ impl Produce {
             self.first,
             self.first + self.rows,
             self.cols,
-            self.nv * self.isa.lanes(),
+            self.panels[0] * self.nv * self.isa.lanes(),
             self.taps.steps() * self.form.depth(),
             self.mr,
             self.nv,
@@ -84,6 +87,7 @@ impl Produce {
             nest
         });
         let ends = self.taps.ends.then(|| self.ends());
+        let nests = each_panel(self.panels, self.nv * self.c_vector, quote!(#(#nests)*));
         let item = quote! {
             #[doc = #doc]
             #feature
@@ -92,7 +96,7 @@ impl Produce {
                 #vocabulary
                 #range
                 #ends
-                #(#nests)*
+                #nests
             }
         };
         Kernel { name, item }

@@ -7,7 +7,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 
 use super::lanes::{Run, four_pixels};
-use super::{Finish, adds_apart, in_pairs, outliers, products_of_tile, vocabulary};
+use super::{Finish, adds_apart, each_panel, in_pairs, outliers, products_of_tile, vocabulary};
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::quantized::pack::outlier_bytes;
@@ -39,6 +39,8 @@ pub struct Product {
     pub form: DotForm,
     /// Maximum rows of outlier weights of a quad.
     pub outliers: usize,
+    /// Panels of a call, and the bytes from the weights of one to those of the next.
+    pub panels: [usize; 2],
 }
 
 /// Layout of a product's activations.
@@ -127,10 +129,11 @@ impl Product {
             Writeback::Pool => "_pool",
         };
         let (channels, k) = ((nv - 1) * self.lanes() + self.last, self.runs * self.k * self.form.depth());
+        let panels = if self.panels[0] > 1 { format!("x{}", self.panels[0]) } else { String::new() };
         let fast = if self.form == DotForm::CrossedWords { "_fast" } else { "" };
         let family = if self.runs == 1 { "pw".to_owned() + fast } else { format!("conv{0}x{0}", self.runs) };
         let (finish, isa) = (self.finish.name(), self.isa.name());
-        format!("u8_{family}{finish}{writeback}_{mr}x{channels}_k{k}_px{pixels}_{a}_c{c_pixel}__{isa}")
+        format!("u8_{family}{finish}{writeback}_{mr}x{channels}{panels}_k{k}_px{pixels}_{a}_c{c_pixel}__{isa}")
     }
 
     pub fn kernel(&self) -> Kernel {
@@ -138,7 +141,7 @@ impl Product {
         let doc = format!(
             " {} pixels to {} channels of K = {}, in register tiles of {} pixels x {} vectors.",
             self.pixels,
-            (self.nv - 1) * self.lanes() + self.last,
+            (self.panels[0] * self.nv - 1) * self.lanes() + self.last,
             self.runs * self.k * self.form.depth(),
             self.mr,
             self.nv,
@@ -153,11 +156,13 @@ impl Product {
             first += pixels * count;
             nest
         });
-        let nests: Vec<_> = nests.collect();
+        let size = if self.writeback == Writeback::Pool { size_of::<i32>() } else { 1 };
+        let nests = quote!(#(#nests)*);
         let (nv, runs) = (lit(self.nv), lit(self.runs));
-        let (residual, begin, end) = match self.writeback {
+        let residual = (self.writeback == Writeback::Add).then(|| quote!(, r: Src<'_>));
+        let (addends, begin, end) = match self.writeback {
             Writeback::Store => (quote!(), quote!(), quote!()),
-            Writeback::Add => (quote!(, r: Src<'_>), self.finish.addends(), quote!()),
+            Writeback::Add => (self.finish.addends(), quote!(), quote!()),
             Writeback::Pool => {
                 let at = (0..self.nv).map(|n| lit(n * self.lanes() * 4));
                 let index = (0..self.nv).map(lit);
@@ -165,6 +170,12 @@ impl Product {
                 (quote!(), quote!(let mut pooled = [none(); #nv];), end)
             }
         };
+        let added = (self.panels[0] > 1 && self.writeback == Writeback::Add).then(|| {
+            let width = lit(self.nv * self.lanes());
+            quote!(let r = r.at(panel * #width);)
+        });
+        let step = self.nv * self.lanes() * size;
+        let work = each_panel(self.panels, step, quote!(#added #begin #nests #end));
         let item = quote! {
             #[doc = #doc]
             #feature
@@ -172,9 +183,8 @@ impl Product {
             fn #ident(a: [Src<'_>; #runs], w: Src<'_>, h: Src<'_>, mut c: Dst<'_> #residual) {
                 #vocabulary
                 let range = range(h);
-                #begin
-                #(#nests)*
-                #end
+                #addends
+                #work
             }
         };
         Kernel { name, item }

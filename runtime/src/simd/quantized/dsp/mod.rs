@@ -23,6 +23,9 @@ pub const LANES: usize = 2;
 /// One integer per lane.
 #[derive(Clone, Copy)]
 pub struct Sums([i32; LANES]);
+/// Steps of a result's scale: one integer per lane, to which [`SHIFT`]'s bits were added.
+#[derive(Clone, Copy)]
+pub struct Steps([i32; LANES]);
 /// One float per lane.
 #[derive(Clone, Copy)]
 pub struct Scales([f32; LANES]);
@@ -61,10 +64,31 @@ super::header::header! {
     identity, fixed
 }
 
+/// 1.5 * 2^23. The sum with a float has no fraction bits, and is the bits of this number plus the nearest integer, ties to
+/// even. The bits of positive floats are in the order of their values, and those of negative ones are less, so that they
+/// are in order beyond 2^22, too.
+const SHIFT: f32 = 12_582_912.0;
+/// The bits of [`SHIFT`]: zero steps.
+const ZERO: i32 = SHIFT.to_bits().cast_signed();
+
+/// A vector that can be zero.
+pub trait Zero {
+    /// The zero.
+    const ZERO: Self;
+}
+
+impl Zero for Sums {
+    const ZERO: Self = Self([0; LANES]);
+}
+
+impl Zero for Steps {
+    const ZERO: Self = Self([ZERO; LANES]);
+}
+
 /// Returns a vector of zeros.
 #[inline(always)]
-pub fn none() -> Sums {
-    Sums([0; LANES])
+pub fn none<T: Zero>() -> T {
+    T::ZERO
 }
 
 /// Returns `LANES` integers from byte `at`.
@@ -169,26 +193,16 @@ pub fn widen<const RUN: usize, const PAIR: usize>(from: Src<'_, u8>, at: usize, 
     }
 }
 
-/// Converts sums to steps of the result's scale in XNNPACK's arithmetic, saturated to no less than 16 bits.
+/// Converts sums to steps of the result's scale in XNNPACK's arithmetic.
 #[inline(always)]
-pub fn steps(Sums(sums): Sums, Scales(scales): Scales) -> Sums {
-    Sums(lanes(|lane| step(sums[lane], scales[lane])))
-}
-
-/// Returns `sum * scale`, rounded to the nearest integer, ties to even, and saturated beyond 22 bits.
-#[inline(always)]
-fn step(sum: i32, scale: f32) -> i32 {
-    // 1.5 * 2^23: the sum has no fraction bits. The bits of positive floats are in the order of their values, and those
-    // of negative ones are less, so that numbers beyond 2^22 become numbers beyond 2^22.
-    const SHIFT: f32 = 12_582_912.0;
-    let bits = (sum as f32 * scale + SHIFT).to_bits().cast_signed();
-    qadd(bits, -(SHIFT.to_bits().cast_signed()))
+pub fn steps(Sums(sums): Sums, Scales(scales): Scales) -> Steps {
+    Steps(lanes(|lane| channel::steps(sums[lane], scales[lane])))
 }
 
 /// Converts sums to steps of the result's scale in the arithmetic of the reference kernels.
 #[inline(always)]
-pub fn steps_by_multiplier(Sums(sums): Sums, Multipliers(by): Multipliers) -> Sums {
-    Sums(lanes(|lane| apply(by[lane], sums[lane])))
+pub fn steps_by_multiplier(Sums(sums): Sums, Multipliers(by): Multipliers) -> Steps {
+    Steps(lanes(|lane| channel::steps_by_multiplier(sums[lane], by[lane])))
 }
 
 /// Computes `Fixed::apply` without branches on the value.
@@ -209,7 +223,7 @@ fn apply(by: Fixed, value: i32) -> i32 {
 
 /// Numbers that convert steps to results.
 struct Conversion {
-    /// Added to steps, so that the lowest result is zero.
+    /// Added to steps with saturation, so that the lowest result is zero.
     zero: i32,
     /// Added to results with saturation, so that the highest one is 255.
     up: u32,
@@ -222,13 +236,13 @@ impl Conversion {
     fn new(Limits { zero, low, high }: Range) -> Self {
         let down = 255_i32.wrapping_sub(high);
         let [up, down] = [down.wrapping_add(low), down].map(|number| number.cast_unsigned() & 255);
-        Self { zero: zero.wrapping_sub(low), up, down }
+        Self { zero: zero.wrapping_sub(low).wrapping_sub(ZERO), up, down }
     }
 }
 
 /// Packs four vectors of steps as results, with the zero point added.
 #[inline(always)]
-pub fn pack(steps: [Sums; 4], range: Range) -> Packed {
+pub fn pack(steps: [Steps; 4], range: Range) -> Packed {
     let Conversion { zero, up, down } = Conversion::new(range);
     let [up, down] = [up * 0x0101_0101, down * 0x0101_0101];
     Packed(lanes(|lane| {
@@ -240,7 +254,7 @@ pub fn pack(steps: [Sums; 4], range: Range) -> Packed {
 
 /// Converts steps to results in 32-bit lanes.
 #[inline(always)]
-pub fn to_range(Sums(steps): Sums, range: Range) -> Sums {
+pub fn to_range(Steps(steps): Steps, range: Range) -> Sums {
     Sums(lanes(|lane| result(steps[lane], range).cast_signed()))
 }
 
@@ -304,42 +318,49 @@ pub mod channel {
         fixed(from.word(at), from.word(exponent))
     }
 
-    /// Converts a sum as [`steps`](super::steps) does.
+    /// Converts a sum to [`Steps`] of one lane.
     #[inline(always)]
     pub fn steps(sum: i32, scale: f32) -> i32 {
-        step(sum, scale)
+        (sum as f32 * scale + SHIFT).to_bits().cast_signed()
     }
 
-    /// Converts a sum as [`steps_by_multiplier`](super::steps_by_multiplier) does.
+    /// Converts a sum to [`Steps`] of one lane in the arithmetic of the reference kernels.
     #[inline(always)]
     pub fn steps_by_multiplier(sum: i32, by: Fixed) -> i32 {
-        apply(by, sum)
+        qadd(apply(by, sum), ZERO)
     }
+}
+
+/// Returns one lane of [`Steps`] as an integer.
+#[inline(always)]
+fn unbiased(step: i32) -> i32 {
+    qadd(step, -ZERO)
 }
 
 /// Returns the sum of a projection's steps and the first `CHANNELS` bytes at `at`, in steps of the projection's scale.
 #[inline(always)]
-pub fn add<const CHANNELS: usize>(Sums(steps): Sums, residual: Src<'_, u8>, at: usize, add: Addends) -> Sums {
-    Sums(lanes(|lane| {
+pub fn add<const CHANNELS: usize>(Steps(steps): Steps, residual: Src<'_, u8>, at: usize, add: Addends) -> Steps {
+    Steps(lanes(|lane| {
         let a = if lane < CHANNELS { i32::from(residual.get(at + lane)) } else { 0 };
-        let b = steps[lane].max(add.low).min(add.high);
+        let b = unbiased(steps[lane]).max(add.low).min(add.high);
         let sum = add.bias.wrapping_add(add.left.wrapping_mul(a)).wrapping_add(add.right.wrapping_mul(b));
-        sum.wrapping_shr(add.shift as u32)
+        sum.wrapping_shr(add.shift as u32).wrapping_add(ZERO)
     }))
 }
 
 /// Computes [`add`] in the arithmetic of the reference kernels.
 #[inline(always)]
 pub fn add_by_multiplier<const CHANNELS: usize>(
-    Sums(steps): Sums,
+    Steps(steps): Steps,
     residual: Src<'_, u8>,
     at: usize,
     add: FixedAddends,
-) -> Sums {
-    Sums(lanes(|lane| {
+) -> Steps {
+    Steps(lanes(|lane| {
         let a = if lane < CHANNELS { i32::from(residual.get(at + lane)).wrapping_sub(add.zero) } else { 0 };
-        let b = steps[lane].max(add.low).min(add.high);
-        apply(add.sum, apply(add.left, a << LEFT_SHIFT).wrapping_add(apply(add.right, b << LEFT_SHIFT)))
+        let b = unbiased(steps[lane]).max(add.low).min(add.high);
+        let sum = apply(add.left, a << LEFT_SHIFT).wrapping_add(apply(add.right, b << LEFT_SHIFT));
+        qadd(apply(add.sum, sum), ZERO)
     }))
 }
 
@@ -351,6 +372,7 @@ pub fn plus(Sums(a): Sums, Sums(b): Sums) -> Sums {
 
 /// Returns the first `CHANNELS` bytes at `at`, minus the zero point.
 #[inline(always)]
-pub fn centered<const CHANNELS: usize>(from: Src<'_, u8>, at: usize, range: Range) -> Sums {
-    Sums(lanes(|lane| if lane < CHANNELS { i32::from(from.get(at + lane)) - range.zero } else { 0 }))
+pub fn centered<const CHANNELS: usize>(from: Src<'_, u8>, at: usize, range: Range) -> Steps {
+    let step = |lane| if lane < CHANNELS { i32::from(from.get(at + lane)).wrapping_sub(range.zero) } else { 0 };
+    Steps(lanes(|lane| step(lane).wrapping_add(ZERO)))
 }
