@@ -2,8 +2,9 @@
 
 use super::arithmetic::Integer;
 use super::outliers;
-use super::plan::DEPTHWISE_QUADS;
 
+/// Quads of a vector of a depthwise layer: three columns for each of the four positions of the rows.
+pub(super) const DEPTHWISE_QUADS: usize = 4 * 3;
 /// Bytes of a window's weights.
 const WINDOW: usize = 20;
 

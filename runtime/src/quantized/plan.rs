@@ -157,8 +157,6 @@ impl QuantPlan<'_> {
     }
 }
 
-/// Quads of a vector of a depthwise layer: three columns for each of the four positions of the rows.
-pub(super) const DEPTHWISE_QUADS: usize = 4 * 3;
 /// Bytes reserved for the number of outlier rows in a vector of a depthwise layer.
 pub(super) const OUTLIER_COUNT: usize = 64;
 

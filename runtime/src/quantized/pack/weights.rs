@@ -4,8 +4,9 @@ use core::ops::Range;
 
 use super::{MOST_LANES, Packing};
 use crate::float::pack::PackError;
-use crate::quantized::plan::{DEPTHWISE_QUADS, OUTLIER_COUNT, PanelRun, Taps, finish_bytes};
-use crate::quantized::{DotForm, outliers};
+use crate::quantized::dot_form::{DEPTHWISE_QUADS, DotForm};
+use crate::quantized::outliers;
+use crate::quantized::plan::{OUTLIER_COUNT, PanelRun, Taps, finish_bytes};
 
 /// Stored weights of a quad for the channels of a vector.
 type Quad = [[u8; MOST_LANES]; 4];

@@ -5,6 +5,8 @@
 //! cover layouts and packing.
 
 mod instructions;
+#[cfg(test)]
+mod tests;
 mod tile;
 mod window;
 
