@@ -96,7 +96,8 @@ fn write_expected(compiled: &Compiled, weights: &Weights, out: &Path) -> Result<
     let rounding = compiled.spec.rounding.ok_or("a quantized network")?;
     let low = if env::var("COUNT_PRECISION").is_ok_and(|word| word == "uint8") { 0 } else { -128 };
     let [height, width] = compiled.spec.resolution;
-    let image: Vec<u8> = (0..height * width * compiled.spec.input.channels()).map(|at| (at * 37 + at / 96 * 11) as u8).collect();
+    let image: Vec<u8> =
+        (0..height * width * compiled.spec.input.channels()).map(|at| (at * 37 + at / 96 * 11) as u8).collect();
     let parts = interpreted::expected(&graph, weights, rounding, &image, low);
     let mut table = String::from("&[");
     for (name, bytes) in &parts {

@@ -10,11 +10,11 @@ use core::fmt::Write;
 use core::ptr::{addr_of_mut, read_volatile, write_volatile};
 
 use board::{Host, exit};
+use mbvc::__runtime::Number;
+use mbvc::__runtime::quantized::Integral;
 #[cfg(count_stages)]
 use mbvc::Observer;
 use mbvc::Scratch;
-use mbvc::__runtime::Number;
-use mbvc::__runtime::quantized::Integral;
 
 include!(concat!(env!("OUT_DIR"), "/network.rs"));
 

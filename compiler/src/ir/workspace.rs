@@ -1,6 +1,6 @@
 //! Memory of an operation besides its value.
 
-use super::{Fused, Node, Product, Shape, Stage, Tensor, Tile, Window};
+use super::{Fused, Node, Op, Product, Shape, Stage, Tensor, Tile, Window};
 
 /// Elements that a vector store can write past the end.
 const SLACK: usize = 15;
@@ -47,6 +47,12 @@ impl Node {
 }
 
 impl Fused {
+    /// Whether the value of a stage is written and read in one turn of the loop over rows, as the stages' workspaces are.
+    /// Two chained blocks never hold such values at the same time: one of them computes its rows, then the other.
+    pub fn holds_briefly(&self, stage: &Stage) -> bool {
+        matches!(stage.op, Op::DepthwiseConv2d(_))
+    }
+
     /// Bytes of workspace that one of the stages needs, if the node reads `input`.
     pub fn workspace_bytes(&self, stage: &Stage, input: Option<Tensor>) -> usize {
         match stage.tile {
@@ -71,7 +77,7 @@ pub struct Widened {
     pub run: usize,
     /// Runs of contiguous bytes of a pixel's window: its rows.
     pub runs: usize,
-    /// Pixels of a row.
+    /// Pixels of a row that are held at once.
     pub cols: usize,
     /// Rows that are held at once.
     pub rows: usize,
@@ -122,6 +128,16 @@ impl Widened {
         self.cols * self.pixel()
     }
 
+    /// Returns a strip of the rows, which is gathered and read before the next one: the widest of equal strips that are
+    /// small, or all columns if there is none of some columns.
+    fn strip(self) -> Self {
+        const SMALL: usize = 4 << 10;
+        const SOME: usize = 8;
+        let strips = (SOME..=self.cols).filter(|cols| self.cols.is_multiple_of(*cols));
+        let cols = strips.filter(|cols| self.rows * cols * self.pixel() <= SMALL).max();
+        Self { cols: cols.unwrap_or(self.cols), ..self }
+    }
+
     /// Returns the bytes of all rows.
     pub fn bytes(self) -> usize {
         self.rows * self.row()
@@ -144,7 +160,8 @@ impl Fused {
             WidenedForm::Crossed => height,
             WidenedForm::Pairs => (stage.tensor.layout.border.top + height).next_multiple_of(Widened::QUAD),
         };
-        Some(Widened { of, run: columns * input.shape.channels, runs, cols, rows })
+        let all = Widened { of, run: columns * input.shape.channels, runs, cols, rows };
+        Some(if whole || of == WidenedForm::Crossed { all } else { all.strip() })
     }
 }
 

@@ -7,7 +7,7 @@ use super::Block;
 use super::phase::PhaseLoop;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::quantized::kernel::{Gather, Interleave, Produce, Widen};
-use crate::codegen::tokens::{affine, lit, sum};
+use crate::codegen::tokens::{affine, lit, repeat, sum};
 use crate::ir::{Op, Stage, Tensor, Tile, Widened, WidenedForm, Window};
 use crate::schedule::phases::Phase;
 use crate::schedule::quantized::QUAD;
@@ -64,7 +64,8 @@ impl Block<'_> {
             return quote!(rt::quantized::pad(w, #header, ring.at(#slot), 0..#bytes););
         }
         let left = lit(layout.border.left * column);
-        let to = sum(&[slot, quote!(#left)]);
+        let strip = self.strips().map(|(cols, count)| affine(0, &[("strip", cols * column, count)]));
+        let to = sum(&[slot, quote!(#left), strip.unwrap_or_default()]);
         if let [Stage { op: Op::Repack, .. }] = self.producers {
             return self.copy(phase, &to, vector, kernels);
         }
@@ -82,7 +83,7 @@ impl Block<'_> {
             stride: window.stride[0],
             first: phase.work.first,
             rows: phase.work.rows,
-            cols: shape.width,
+            cols: self.widened().map_or(shape.width, |widened| widened.cols),
             a_pixel: match self.widened() {
                 None => window.stride[1] * before.shape.channels,
                 Some(widened) => match widened.of {
@@ -111,12 +112,23 @@ impl Block<'_> {
         };
         let (weights, header) =
             (affine(panels.at, &[("group", per_group * panels.stride, self.groups())]), lit(layer.header));
-        self.either("produce", &mut |finish| {
+        let mut all = Vec::new();
+        let produce = self.either("produce", &mut |finish| {
             let kernel = kernel(finish).kernel();
             let ident = kernel.ident();
-            kernels.push(kernel);
+            all.push(kernel);
             quote!(#ident(#windows, w.at(#weights), w.at(#header), rt::dst(ring, #to));)
-        })
+        });
+        kernels.append(&mut all);
+        let Some((_, count)) = self.strips() else { return produce };
+        let gather = self.gather(phase, kernels);
+        repeat("strip", count, quote!(#gather #produce))
+    }
+
+    /// Returns the columns of a strip and the number of strips, if the windows are gathered strip by strip.
+    fn strips(&self) -> Option<(usize, usize)> {
+        let (cols, width) = (self.widened()?.cols, self.ring.tensor.shape.width);
+        (cols < width).then_some((cols, width / cols))
     }
 
     /// Returns `count` rows of the image's ring or of the block's input for a phase's row quad.
@@ -178,8 +190,13 @@ impl Block<'_> {
         }
     }
 
-    /// Widens the input rows of a phase's quad, which all channel groups read.
+    /// Widens the input rows of a phase's quad, which all channel groups read. Strips are gathered by the producer.
     pub fn widen(&self, phase: &Phase, kernels: &mut Vec<Kernel>) -> TokenStream {
+        if self.strips().is_some() { quote!() } else { self.gather(phase, kernels) }
+    }
+
+    /// Widens the input rows of a phase's quad, or a strip of them.
+    fn gather(&self, phase: &Phase, kernels: &mut Vec<Kernel>) -> TokenStream {
         let Some(widened) = self.widened().filter(|_| phase.work.rows > 0) else { return quote!() };
         let Some(window) = self.ring.op.window() else { return quote!() };
         let before = self.image().map_or(self.input.tensor, |(rows, _)| rows.tensor);
@@ -196,6 +213,13 @@ impl Block<'_> {
         let ident = kernel.ident();
         kernels.push(kernel);
         let (rows, to) = (self.windows(phase, before, window, inputs), self.widened_row(phase, widened, 0));
+        let rows = match self.strips() {
+            None => rows,
+            Some((cols, count)) => {
+                let at = affine(0, &[("strip", cols * window.stride[1] * before.shape.channels, count)]);
+                quote!(#rows.map(|row| row.at(#at)))
+            }
+        };
         quote!(#ident(#rows, rt::dst(wide, #to));)
     }
 
