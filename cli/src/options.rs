@@ -205,6 +205,8 @@ impl From<Fusion> for FusionArg {
 pub enum IsaArg {
     /// Plain Rust
     Portable,
+    /// Arm Cortex-M with the DSP extension, for quantized networks; emulated elsewhere
+    Dsp,
     /// 64-bit Arm
     Neon,
     /// 64-bit Arm with dot products, for quantized networks
@@ -231,6 +233,7 @@ impl From<IsaArg> for Isa {
     fn from(arg: IsaArg) -> Self {
         match arg {
             IsaArg::Portable => Self::Portable,
+            IsaArg::Dsp => Self::Dsp,
             IsaArg::Neon => Self::Neon,
             IsaArg::Neondot => Self::NeonDot,
             IsaArg::Avx2 => Self::Avx2,

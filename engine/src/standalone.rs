@@ -97,7 +97,7 @@ impl Standalone<'_> {
 fn runtime_manifest() -> String {
     format!(
         "[package]\nname = \"mbvc-runtime\"\nversion = \"{}\"\nedition = \"2024\"\nlicense = \"MIT OR Apache-2.0\"\n\
-         publish = false\n\n[lib]\ntest = false\ndoctest = false\n\n\
+         publish = false\nbuild = \"src/cfg.rs\"\n\n[lib]\ntest = false\ndoctest = false\n\n\
          [features]\ndefault = [\"std\"]\nstd = [\"alloc\"]\nalloc = []\n\n\
          # Features of the published crate that this copy lacks.\n\
          [lints.rust]\n\

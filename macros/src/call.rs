@@ -107,8 +107,9 @@ fn value(input: ParseStream<'_>) -> syn::Result<TokenStream> {
 fn yaml(value: &TokenStream) -> String {
     match syn::parse2::<LitStr>(value.clone()) {
         Ok(text) => text.value(),
-        // A sign is a separate token; with a space after it YAML would read a list item.
-        Err(_) => value.to_string().replace("- ", "-"),
+        // A sign is a separate token; with a space after it YAML would read a list item. The compiler breaks long lists
+        // into lines.
+        Err(_) => value.to_string().replace("- ", "-").replace('\n', " "),
     }
 }
 

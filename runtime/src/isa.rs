@@ -9,6 +9,9 @@ use crate::conventions::Precision;
 pub enum Isa {
     /// Plain Rust, for every target.
     Portable,
+    /// Armv7E-M, and Armv8-M with the DSP extension. For quantized networks. Emulated on other targets, where it is only
+    /// chosen on request.
+    Dsp,
     /// AArch64 with NEON.
     Neon,
     /// AArch64 with NEON and the dot-product extension. For quantized networks.
@@ -34,8 +37,9 @@ pub enum Isa {
 
 impl Isa {
     /// All instruction sets, in the order of the enum.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Portable,
+        Self::Dsp,
         Self::Neon,
         Self::NeonDot,
         Self::Avx2,
@@ -57,8 +61,9 @@ impl Isa {
         [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512, Self::Avx512Bf16, Self::Wasm128, Self::Wasm128Relaxed];
 
     /// Instruction sets with kernels for quantized networks.
-    pub const QUANTIZED: [Self; 9] = [
+    pub const QUANTIZED: [Self; 10] = [
         Self::Portable,
+        Self::Dsp,
         Self::Neon,
         Self::NeonDot,
         Self::Avx2,
@@ -78,10 +83,17 @@ impl Isa {
         }
     }
 
+    /// Whether the kernels are slower here than those of other instruction sets, because this target lacks the
+    /// instructions and they are emulated.
+    pub const fn is_emulated(self) -> bool {
+        matches!(self, Self::Dsp) && !cfg!(mbvc_dsp)
+    }
+
     /// The name in specs, in arguments of the command and in `MBVC_ISA`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Portable => "portable",
+            Self::Dsp => "dsp",
             Self::Neon => "neon",
             Self::NeonDot => "neondot",
             Self::Avx2 => "avx2",
@@ -137,7 +149,7 @@ fn present(isa: Isa) -> bool {
         }};
     }
     match isa {
-        Isa::Portable => true,
+        Isa::Portable | Isa::Dsp => true,
         Isa::Neon | Isa::NeonDot | Isa::Wasm128 | Isa::Wasm128Relaxed | Isa::Wasm128Dot => false,
         Isa::Avx2 => has!("avx2", "fma"),
         Isa::Avx512 => has!("avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
@@ -150,7 +162,7 @@ fn present(isa: Isa) -> bool {
 #[cfg(not(target_arch = "x86_64"))]
 fn present(isa: Isa) -> bool {
     match isa {
-        Isa::Portable => true,
+        Isa::Portable | Isa::Dsp => true,
         // Part of every AArch64 target with hardware floats.
         Isa::Neon => cfg!(all(target_arch = "aarch64", target_feature = "neon")),
         Isa::NeonDot => present(Isa::Neon) && has_dot_products(),
@@ -198,7 +210,7 @@ pub fn choose(compiled: &'static [Isa], requested: Option<Isa>) -> Result<Detect
         None => compiled
             .iter()
             .filter_map(|isa| isa.detect())
-            .max_by_key(|found| found.isa())
+            .max_by_key(|found| (!found.isa().is_emulated(), found.isa()))
             .ok_or(IsaError::NoneCompiled { compiled }),
     }
 }
@@ -316,8 +328,10 @@ mod tests {
         }
         assert_eq!(
             best(&Isa::QUANTIZED),
-            Ok(Isa::QUANTIZED.into_iter().filter(|isa| isa.detect().is_some()).max().unwrap())
+            Ok(Isa::QUANTIZED.into_iter().filter(|isa| isa.detect().is_some() && !isa.is_emulated()).max().unwrap())
         );
+        assert_eq!(best(&[Isa::Dsp]), Ok(Isa::Dsp));
+        assert_eq!(best(&[Isa::Portable, Isa::Dsp]), Ok(if cfg!(mbvc_dsp) { Isa::Dsp } else { Isa::Portable }));
         assert_eq!(best(&[Isa::Portable]), Ok(Isa::Portable));
         // Set where the machine is known.
         if let Ok(name) = std::env::var("MBVC_TEST_BEST_ISA") {

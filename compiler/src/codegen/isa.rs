@@ -23,7 +23,7 @@ pub trait IsaTokens {
 impl IsaTokens for Isa {
     fn target_feature(self) -> TokenStream {
         match self {
-            Self::Portable => quote!(),
+            Self::Portable | Self::Dsp => quote!(),
             Self::Neon => quote!(#[target_feature(enable = "neon")]),
             Self::NeonDot => quote!(#[target_feature(enable = "neon,dotprod")]),
             Self::Avx2 => quote!(#[target_feature(enable = "avx2,fma")]),

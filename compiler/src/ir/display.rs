@@ -141,6 +141,7 @@ impl fmt::Display for Line<'_> {
                 Order::Pixels => {}
                 Order::RowQuads { .. } => f.write_str(" row quads")?,
                 Order::ChannelQuads => f.write_str(" channel quads")?,
+                Order::ChannelPairs => f.write_str(" channel pairs")?,
                 Order::PixelQuads { .. } => f.write_str(" pixel quads")?,
             }
             f.write_str("]")?;
@@ -150,7 +151,11 @@ impl fmt::Display for Line<'_> {
         }
         match self.tile {
             Some(Tile::Gemm(tile)) => {
-                let product = if self.op.product() == Product::Fast { " fast" } else { "" };
+                let product = match self.op.product() {
+                    Product::Plain => "",
+                    Product::Fast => " fast",
+                    Product::Pairs => " pairs",
+                };
                 write!(f, " tile {}x{} chunk {}{product}", tile.mr, tile.nv, tile.chunk)?;
                 if tile.images > 1 {
                     write!(f, " for {} images", tile.images)?;

@@ -83,6 +83,12 @@ impl Graph {
         }
     }
 
+    /// The node during which `id` begins: itself, or its input if that produces its rows on demand.
+    pub fn begins_with(&self, id: NodeId) -> NodeId {
+        let producer = self.inputs(id).first().copied();
+        producer.filter(|producer| self.ends_with(*producer) == id).unwrap_or(id)
+    }
+
     /// Replaces `old` by `new` in the inputs of `reader`.
     pub fn redirect(&mut self, reader: NodeId, old: NodeId, new: NodeId) {
         let edges: Vec<_> = self.nodes.edges_connecting(old.0, reader.0).map(|e| (e.id(), *e.weight())).collect();

@@ -33,6 +33,9 @@ pub enum Order {
     },
     /// `[channel / 4][row][column][channel % 4]`, padded by three pixels; for a pointwise convolution.
     ChannelQuads,
+    /// `[channel / 2][row][column][channel % 2]` of 16-bit numbers; for a pointwise convolution that multiplies pairs. Their
+    /// bytes count as elements.
+    ChannelPairs,
     /// `[vector of channels][pixel / 4][channel / 4 in the vector][pixel % 4][channel % 4]`: for a pointwise convolution whose
     /// rows are whole quads of pixels, so that planes need no padding.
     PixelQuads {
@@ -43,6 +46,8 @@ pub enum Order {
 
 /// Adjacent elements in the orders of quads.
 const QUAD: usize = 4;
+/// Adjacent 16-bit elements in the orders of pairs.
+const PAIR: usize = 2;
 
 impl Layout {
     /// `[row][column][channel]`: one group of all `channels`, without border, every row stored.
@@ -83,12 +88,14 @@ impl Layout {
                 self.row_stride(shape) * self.stored_rows(shape)
             }
             Order::ChannelQuads => self.plane(shape) * self.group / QUAD,
+            Order::ChannelPairs => self.plane(shape) * self.group / PAIR,
         }
     }
 
-    /// Elements from one quad of channels to the next, in the order of channel quads.
+    /// Elements from one quad or pair of channels to the next, in the orders of channel quads and pairs.
     pub fn plane(&self, shape: Shape) -> usize {
-        self.row_stride(shape) / self.group.max(1) * self.stored_rows(shape) * QUAD + (QUAD - 1) * QUAD
+        let over = if self.order == Order::ChannelQuads { (QUAD - 1) * QUAD } else { 0 };
+        self.row_stride(shape) / self.group.max(1) * self.stored_rows(shape) * QUAD + over
     }
 
     /// Elements from one column to the next, and from one vector of channels to the next, in the order of row quads.
@@ -134,6 +141,10 @@ impl Layout {
                 Order::ChannelQuads => {
                     let pixel = row * (self.row_stride(shape) / self.group) + column;
                     channel / QUAD * self.plane(shape) + pixel * QUAD + channel % QUAD
+                }
+                Order::ChannelPairs => {
+                    let pixel = row * (self.row_stride(shape) / self.group) + column;
+                    channel / PAIR * self.plane(shape) + pixel * QUAD + channel % PAIR * size_of::<u16>()
                 }
             }
     }

@@ -27,4 +27,4 @@ pub use param::{Param, ParamId, ParamSource};
 pub use peak::Peak;
 pub use quant::{Quant, Requantize};
 pub use shape::{Padding, Shape, Window};
-pub use workspace::Widened;
+pub use workspace::{Widened, WidenedForm};

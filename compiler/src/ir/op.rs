@@ -304,6 +304,8 @@ pub enum Product {
     /// The fast inner product if the weights of the layer allow it, which packing decides; the plain one otherwise. Bytes
     /// always allow it: it is exact.
     Fast,
+    /// Sums of pairs of bytes that are gathered as 16-bit numbers, the windows of all pixels of a few rows at a time.
+    Pairs,
 }
 
 /// `rows` by `cols` output pixels of one vector of channels.

@@ -1,6 +1,6 @@
 //! Memory of an operation besides its value.
 
-use super::{Fused, Node, Product, Shape, Stage, Tensor, Tile};
+use super::{Fused, Node, Op, Product, Shape, Stage, Tensor, Tile, Window};
 
 /// Elements that a vector store can write past the end.
 const SLACK: usize = 15;
@@ -33,10 +33,11 @@ impl Node {
         }
     }
 
-    /// Returns the widened pixels of `input` at the end of the workspace, if the inner product is the fast one of bytes.
+    /// Returns the widened pixels of `input` at the end of the workspace, if the inner product reads 16-bit numbers.
     pub fn widened(&self, input: Tensor) -> Option<Widened> {
-        let fast = self.op.product() == Product::Fast && self.tensor.element.is_quantized();
-        fast.then(|| Widened { channels: input.shape.channels, cols: input.shape.pixels(), rows: 1 })
+        let widens = self.op.product() != Product::Plain && self.tensor.element.is_quantized();
+        let of = WidenedForm::of(self.op.product());
+        widens.then(|| Widened { of, run: input.shape.channels, runs: 1, cols: input.shape.pixels(), rows: 1 })
     }
 
     /// Whether the workspace is written before the node runs, once per image of a batch.
@@ -46,6 +47,12 @@ impl Node {
 }
 
 impl Fused {
+    /// Whether the value of a stage is written and read in one turn of the loop over rows, as the stages' workspaces are.
+    /// Two chained blocks never hold such values at the same time: one of them computes its rows, then the other.
+    pub fn holds_briefly(&self, stage: &Stage) -> bool {
+        matches!(stage.op, Op::DepthwiseConv2d(_))
+    }
+
     /// Bytes of workspace that one of the stages needs, if the node reads `input`.
     pub fn workspace_bytes(&self, stage: &Stage, input: Option<Tensor>) -> usize {
         match stage.tile {
@@ -61,19 +68,37 @@ impl Fused {
     }
 }
 
-/// Rows of bytes as 16-bit numbers, for the fast inner product of an expansion.
-///
-/// ```text
-/// [row][pixel]([quad][x0, x2, x1, x3] i16, sum of the products x0 * x1 and x2 * x3 i32)
-/// ```
+/// Rows of bytes as 16-bit numbers, in the order in which an inner product reads them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Widened {
-    /// Channels of a pixel.
-    pub channels: usize,
-    /// Pixels of a row.
+    /// Order of the numbers.
+    pub of: WidenedForm,
+    /// Contiguous bytes of a pixel's window.
+    pub run: usize,
+    /// Runs of contiguous bytes of a pixel's window: its rows.
+    pub runs: usize,
+    /// Pixels of a row that are held at once.
     pub cols: usize,
     /// Rows that are held at once.
     pub rows: usize,
+}
+
+/// Order of widened numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WidenedForm {
+    /// For the fast inner product of an expansion: `[row][pixel]([quad][x0, x2, x1, x3] i16, sum of the products x0 * x1
+    /// and x2 * x3 i32)`.
+    Crossed,
+    /// Pairs of each run: `[row / 4][pixel][pair][row % 4][x0, x1]` for an operation that produces row quads, otherwise
+    /// `[pair][pixel][x0, x1]`.
+    Pairs,
+}
+
+impl WidenedForm {
+    /// Returns the order that a widening product reads.
+    fn of(product: Product) -> Self {
+        if product == Product::Pairs { Self::Pairs } else { Self::Crossed }
+    }
 }
 
 impl Widened {
@@ -82,17 +107,35 @@ impl Widened {
 
     /// Returns the quads of a pixel.
     pub fn quads(self) -> usize {
-        self.channels.div_ceil(Self::QUAD)
+        self.run.div_ceil(Self::QUAD)
+    }
+
+    /// Returns the pairs of a pixel.
+    pub fn pairs(self) -> usize {
+        self.runs * self.run.div_ceil(2)
     }
 
     /// Returns the bytes of a pixel.
     pub fn pixel(self) -> usize {
-        self.quads() * Self::QUAD * size_of::<i16>() + size_of::<i32>()
+        match self.of {
+            WidenedForm::Crossed => self.quads() * Self::QUAD * size_of::<i16>() + size_of::<i32>(),
+            WidenedForm::Pairs => self.pairs() * 2 * size_of::<i16>(),
+        }
     }
 
     /// Returns the bytes of a row.
     pub fn row(self) -> usize {
         self.cols * self.pixel()
+    }
+
+    /// Returns a strip of the rows, which is gathered and read before the next one: the widest of equal strips that are
+    /// small, or all columns if there is none of some columns.
+    fn strip(self) -> Self {
+        const SMALL: usize = 4 << 10;
+        const SOME: usize = 8;
+        let strips = (SOME..=self.cols).filter(|cols| self.cols.is_multiple_of(*cols));
+        let cols = strips.filter(|cols| self.rows * cols * self.pixel() <= SMALL).max();
+        Self { cols: cols.unwrap_or(self.cols), ..self }
     }
 
     /// Returns the bytes of all rows.
@@ -102,22 +145,30 @@ impl Widened {
 }
 
 impl Fused {
-    /// Returns the widened rows of `input` that a stage reads, if its inner product is the fast one of bytes. They are
+    /// Returns the widened rows of `input` that a stage reads, if its inner product reads 16-bit numbers. They are
     /// those of a row quad, or the whole image if a tile is the whole image.
     pub fn widened(&self, stage: &Stage, input: Tensor) -> Option<Widened> {
         if stage.op.product() == Product::Plain || !stage.tensor.element.is_quantized() {
             return None;
         }
-        let Shape { height, width: cols, channels } = input.shape;
+        let Shape { height, width: cols, .. } = stage.tensor.shape;
+        let of = WidenedForm::of(stage.op.product());
+        let [runs, columns] = stage.op.window().unwrap_or(Window::POINT).kernel;
         let whole = self.stages.last().is_some_and(|last| last.tensor.shape.height == self.rows);
-        Some(Widened { channels, cols, rows: if whole { height } else { Widened::QUAD } })
+        let rows = match of {
+            _ if !whole => Widened::QUAD,
+            WidenedForm::Crossed => height,
+            WidenedForm::Pairs => (stage.tensor.layout.border.top + height).next_multiple_of(Widened::QUAD),
+        };
+        let all = Widened { of, run: columns * input.shape.channels, runs, cols, rows };
+        Some(if whole || of == WidenedForm::Crossed { all } else { all.strip() })
     }
 }
 
 /// The fast inner product subtracts one number per pixel.
 fn dots(product: Product, rows: usize, output: Shape) -> usize {
     match product {
-        Product::Plain => 0,
+        Product::Plain | Product::Pairs => 0,
         Product::Fast => (rows * output.width + SLACK) * size_of::<f32>(),
     }
 }

@@ -10,7 +10,6 @@
 use super::stream_quads;
 use crate::ir::{Conv2d, DepthwiseTile, Factors, Fused, GemmTile, Graph, Op, Order, Tensor, Tile, Window};
 use crate::schedule::float::{Product, Tail, best_tile, split};
-use crate::schedule::quantized::QUAD;
 use crate::schedule::quantized::dense_form;
 use crate::schedule::taps::Taps;
 use crate::target::{Isa, IsaFacts};
@@ -35,11 +34,11 @@ pub fn assign_tiles(graph: &mut Graph, [batch, threads]: [usize; 2], isa: Isa) {
                 let pixels = if windowed { shape.width } else { shape.pixels() };
                 let unit = stream_quads::unit(input.layout.order);
                 // Quads of channels consist of whole vectors.
-                let (k, sharing) = match input.layout.order {
-                    Order::Pixels => (Taps::of(op, input).steps(), threads),
-                    _ => (input.layout.group / QUAD, 1),
-                };
                 let (pixels, form) = ([pixels, unit], dense_form(isa, op.product(), input.layout.order));
+                let (k, sharing) = match input.layout.order {
+                    Order::Pixels => (Taps::of(op, input).in_steps_of(form.depth()).steps(), threads),
+                    _ => (input.layout.group / form.depth(), 1),
+                };
                 node.tile = Some(stream_quads::product((isa, form), sharing, pixels, output.shape.channels, k));
             }
             Op::Fused(fused) => stages(fused, input, isa),

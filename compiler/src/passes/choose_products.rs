@@ -10,7 +10,8 @@
 //! they are packed.
 //!
 //! Quantized values are exact with either product. The expansions of their fused blocks and the head use the fast one
-//! where it takes fewer instructions.
+//! where it takes fewer instructions. Instruction sets that multiply pairs of 16-bit numbers gather them for all products
+//! that read pixels, the stem of a fused block included.
 //!
 //! Postcondition: every convolution has its [`Product`].
 
@@ -37,24 +38,26 @@ pub fn choose_products(graph: &mut Graph, numerics: Numerics, isa: Isa) {
                 if let [Stage { op, .. }, Stage { op: Op::DepthwiseConv2d(_), .. }, ..] = &mut *fused.stages
                     && output.element.is_quantized()
                 {
-                    choose_of_bytes(op, isa);
+                    choose_of_bytes(op, isa, isa.multiplies_pairs());
                 }
             }
             op => {
                 choose(op, input, output, numerics, isa);
                 if !in_block && output.element.is_quantized() {
-                    choose_of_bytes(op, isa);
+                    choose_of_bytes(op, isa, false);
                 }
             }
         }
     }
 }
 
-/// Chooses the product of a quantized convolution that reads pixels.
-fn choose_of_bytes(op: &mut Op, isa: Isa) {
+/// Chooses the product of a quantized convolution that reads pixels, or `windows` of them.
+fn choose_of_bytes(op: &mut Op, isa: Isa, windows: bool) {
     let Op::Conv2d(conv) = op else { return };
-    if conv.window.is_point() && isa.pixel_form() == DotForm::CrossedWords {
-        conv.product = Product::Fast;
+    match isa.pixel_form() {
+        DotForm::CrossedWords if conv.window.is_point() => conv.product = Product::Fast,
+        DotForm::Pairs if conv.window.is_point() || windows => conv.product = Product::Pairs,
+        _ => {}
     }
 }
 

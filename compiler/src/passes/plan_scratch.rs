@@ -38,6 +38,7 @@ pub fn plan_scratch(graph: &mut Graph, threads: usize) -> usize {
     let Some(order) = graph.order() else { return 0 };
     let position = |id: NodeId| order.iter().position(|other| *other == id).unwrap_or(usize::MAX);
     let turn_ends = |id: NodeId| position(graph.ends_with(id));
+    let turn_begins = |id: NodeId| position(graph.begins_with(id));
     let mut values: Vec<Value> = Vec::new();
     let mut in_place: Vec<(NodeId, NodeId)> = Vec::new();
     for (at, id) in order.iter().copied().enumerate() {
@@ -45,8 +46,12 @@ pub fn plan_scratch(graph: &mut Graph, threads: usize) -> usize {
         let input = graph.inputs(id).first().map(|input| graph.node(*input).tensor);
         values.extend(inner_values(node, id, input).map(|(owner, bytes)| {
             let private = threads > 1 && !is_shared(node, owner);
-            let first = if node.gathers() { 0 } else { at };
-            Value { owner, bytes, private, live: first..turn_ends(id) + 1 }
+            let live = match owner {
+                _ if node.gathers() => 0..turn_ends(id) + 1,
+                _ if is_brief(node, owner) => at..at + 1,
+                _ => turn_begins(id)..turn_ends(id) + 1,
+            };
+            Value { owner, bytes, private, live }
         }));
         let last = graph.readers(id).into_iter().map(turn_ends).max();
         let (Some(last), false) = (last, matches!(node.op, Op::Input)) else { continue };
@@ -60,7 +65,8 @@ pub fn plan_scratch(graph: &mut Graph, threads: usize) -> usize {
             }
             None => {
                 let bytes = whole_lines(node.tensor.bytes());
-                values.push(Value { owner: Owner::Node(id), bytes, private: false, live: at..last + 1 });
+                let live = turn_begins(id)..last + 1;
+                values.push(Value { owner: Owner::Node(id), bytes, private: false, live });
             }
         }
     }
@@ -134,6 +140,16 @@ fn inner_values(node: &Node, id: NodeId, input: Option<Tensor>) -> impl Iterator
         .chain(workspace)
         .chain(stage_workspaces)
         .filter(|(owner, bytes)| *bytes > 0 || matches!(owner, Owner::Stage(..)))
+}
+
+/// Whether the value lives only while the node itself computes rows, even if its rows are produced or read by another
+/// node in turn.
+fn is_brief(node: &Node, owner: Owner) -> bool {
+    match (&node.op, owner) {
+        (Op::Fused(fused), Owner::Stage(_, at)) => fused.holds_briefly(&fused.stages[at]),
+        (_, Owner::StageWorkspace(..)) => true,
+        _ => false,
+    }
 }
 
 /// Whether the threads of a team write the value together. The threads share the channels of a block that is a single

@@ -36,18 +36,31 @@ pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa, threads: usize) 
     let lanes = isa.lanes();
     let vectors = shape.channels.div_ceil(lanes);
     let before = producer.checked_sub(1).map_or(input, |before| fused.stages[before].tensor);
-    let k = Taps::of_producer(&fused.stages[producer].op, before, shape.width).steps();
+    let form = dense_form(isa, fused.stages[producer].op.product(), before.layout.order);
+    let taps = Taps::of_producer(&fused.stages[producer].op, before, shape.width);
+    let k = taps.in_steps_of(form.depth()).steps();
     let cache = if threads > 1 { TEAM_CACHE } else { IMAGE_CACHE };
     // A new row quad completes one output row for each `stride` rows.
     let streamed = QUAD.div_ceil(window.stride[0]);
-    let whole = output.pixels() * vectors * lanes <= cache || output.height <= streamed;
+    let whole = output.height <= streamed
+        || match isa.multiplies_pairs() {
+            // Processors without caches: whichever takes less memory, a ring of all channels or the whole image.
+            true => {
+                let ring = 2 * QUAD * (shape.width + 2) + streamed * output.width * size_of::<u16>();
+                output.pixels() * size_of::<u16>() <= ring
+            }
+            false => output.pixels() * vectors * lanes <= cache,
+        };
     let rows = if whole { output.height } else { streamed };
     let threads = if whole { threads } else { 1 };
     let ring = |nv| 2 * QUAD * shape.width * nv * lanes;
     let allowed = |nv| ring(nv) <= RING_CACHE && is_balanced(vectors / nv, threads);
-    let form = dense_form(isa, fused.stages[producer].op.product(), before.layout.order);
     let (mr, nv) = quantized::quad_tile((isa, form), shape.width, vectors, k, allowed);
-    let groups = if whole { 1 } else { vectors / nv };
+    let group = match isa.multiplies_pairs() {
+        true => vectors_of_group(&fused.stages[producer].op, vectors, whole),
+        false => nv,
+    };
+    let groups = if whole { 1 } else { vectors / group };
     let sides = Padding { bottom: 0, ..border(window, shape, output) };
     fused.rows = rows;
     let stages = &mut fused.stages;
@@ -55,7 +68,7 @@ pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa, threads: usize) 
         border: sides,
         ring: Some(2 * QUAD),
         order: Order::RowQuads { lanes, groups },
-        ..Layout::nhwc(nv * lanes)
+        ..Layout::nhwc(group * lanes)
     };
     stages[producer].tile = Some(gemm(mr, nv));
     let left = filtered(window, output, isa);
@@ -69,9 +82,22 @@ pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa, threads: usize) 
             threads,
             pixels,
             channels,
-            vectors * lanes / QUAD,
+            vectors * lanes / isa.quad_form().depth(),
         ));
     }
+}
+
+/// Returns the vectors of a channel group whose panels have one vector. A call computes all panels of a group: all
+/// channels of streamed rows, which are all held, or a few of an image that is held whole.
+fn vectors_of_group(producer: &Op, vectors: usize, whole: bool) -> usize {
+    const FEW: usize = 8;
+    let most = match producer {
+        // A copy is unrolled.
+        Op::Repack => 2,
+        _ if whole => FEW,
+        _ => vectors,
+    };
+    (1..=most).rev().find(|group| vectors.is_multiple_of(*group)).unwrap_or(1)
 }
 
 /// Returns the layout of a depthwise convolution's `output`, all rows held.
@@ -83,7 +109,11 @@ pub fn filtered(window: Window, output: Shape, isa: Isa) -> Layout {
     // not restricted to whole quads of pixels.
     let is_quad = lanes == QUAD && isa.has_few_registers();
     let in_quads = !is_quad && (output.width.is_multiple_of(QUAD) || in_pairs);
-    let order = if in_quads { Order::PixelQuads { lanes } } else { Order::ChannelQuads };
+    let order = match in_quads {
+        _ if isa.multiplies_pairs() => Order::ChannelPairs,
+        true => Order::PixelQuads { lanes },
+        false => Order::ChannelQuads,
+    };
     Layout { order, ..Layout::nhwc(output.channels.next_multiple_of(lanes)) }
 }
 

@@ -11,8 +11,8 @@ pub const QUAD: usize = 4;
 /// Returns the form of the dot products of a dense sum over values in `order`.
 pub fn dense_form(isa: Isa, product: Product, order: Order) -> DotForm {
     match (order, product) {
-        (Order::ChannelQuads | Order::PixelQuads { .. }, _) => isa.quad_form(),
-        (_, Product::Fast) => isa.pixel_form(),
+        (Order::ChannelQuads | Order::ChannelPairs | Order::PixelQuads { .. }, _) => isa.quad_form(),
+        (_, Product::Fast | Product::Pairs) => isa.pixel_form(),
         (_, Product::Plain) => isa.dot_form(),
     }
 }
@@ -22,6 +22,8 @@ pub fn dense_form(isa: Isa, product: Product, order: Order) -> DotForm {
 fn registers(form: DotForm, sums: usize, nv: usize, held: usize) -> usize {
     let (weights, others) = match form {
         DotForm::Bytes => (1, 1),
+        // The activations take the register of the allocator: a whole tile is one operation.
+        DotForm::Pairs | DotForm::Windows => (1, 0),
         // The constant 1, which adds pairs, and pairs that are not yet added.
         DotForm::PairedBytes => (1, 3),
         DotForm::Words | DotForm::CrossedWords => (2, 2),
@@ -64,7 +66,8 @@ fn best(
     allowed: impl Fn(usize) -> bool,
 ) -> (usize, usize) {
     // Rows are packed together, which takes one more register.
-    let spare = usize::from(rows > 1);
+    let spare = usize::from(rows > 1 && form != DotForm::Pairs);
+    let allowed = |nv: usize| allowed(nv) && (nv == 1 || form != DotForm::Pairs);
     let fits = |mr: usize, nv| registers(form, rows * mr * nv, nv, held(rows * mr, unit)) + spare <= isa.registers();
     let cheapest = |allowed: &dyn Fn(usize) -> bool| {
         let candidates = (1..=vectors.min(isa.registers() / 2)).filter(|nv| allowed(*nv));

@@ -40,6 +40,11 @@ impl Taps {
         taps
     }
 
+    /// Returns the same taps in steps of `depth` products.
+    pub fn in_steps_of(self, depth: usize) -> Self {
+        if depth == QUAD { self } else { Self { quads: self.run.div_ceil(depth), ends: false, ..self } }
+    }
+
     /// Returns the pixels after a window that whole quads extend into.
     pub fn pixels_after(window: Window, input: Shape) -> usize {
         let run = window.kernel[1] * input.channels;

@@ -39,6 +39,7 @@ pub(super) const ISA: &[(&str, Isa)] = &[
     (Isa::Wasm128Dot.name(), Isa::Wasm128Dot),
     (Isa::Wasm128Relaxed.name(), Isa::Wasm128Relaxed),
     (Isa::Wasm128.name(), Isa::Wasm128),
+    (Isa::Dsp.name(), Isa::Dsp),
     (Isa::Portable.name(), Isa::Portable),
 ];
 

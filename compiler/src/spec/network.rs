@@ -205,7 +205,10 @@ fn assemble(checker: &Checker<'_>, draft: Draft) -> Option<NetworkSpec> {
         },
         fusion: draft.fusion?,
         isas: match draft.isas? {
-            none if none.is_empty() => Isa::of(precision.value).to_vec(),
+            // Targets without the instructions would emulate them, and no target has both these and others.
+            none if none.is_empty() => {
+                Isa::of(precision.value).iter().copied().filter(|isa| *isa != Isa::Dsp).collect()
+            }
             given => given.into_iter().map(|(isa, _)| isa).collect(),
         },
         threads: draft.threads?,

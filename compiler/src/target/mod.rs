@@ -66,6 +66,13 @@ pub trait IsaFacts: Copy {
     /// Whether a vector of weights is multiplied by one of four quads of activations in the same register.
     fn dots_by_lane(self) -> bool;
 
+    /// Whether kernels multiply pairs of activations that are stored as 16-bit numbers, a whole register tile at a time.
+    /// They gather the windows of all products that read pixels, and a depthwise convolution stores such pairs.
+    fn multiplies_pairs(self) -> bool;
+
+    /// Returns the form of the weights of a depthwise convolution.
+    fn depthwise_form(self) -> DotForm;
+
     /// Whether multiply-adds are fused, with a single rounding.
     fn has_fma(self) -> bool;
 
@@ -76,6 +83,7 @@ pub trait IsaFacts: Copy {
 impl IsaFacts for Isa {
     fn lanes(self) -> usize {
         match self {
+            Self::Dsp => 2,
             Self::Portable | Self::Neon | Self::NeonDot | Self::Wasm128 | Self::Wasm128Relaxed | Self::Wasm128Dot => 4,
             Self::Avx2 | Self::AvxVnni => 8,
             Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 => 16,
@@ -84,6 +92,8 @@ impl IsaFacts for Isa {
 
     fn registers(self) -> usize {
         match self {
+            // Thirteen registers that hold vectors of two.
+            Self::Dsp => 6,
             // The processor has 16 or more, but V8 spills in loops with more live vectors than this.
             Self::Wasm128 | Self::Wasm128Relaxed | Self::Wasm128Dot => 13,
             Self::Portable | Self::Avx2 | Self::AvxVnni => 16,
@@ -95,6 +105,7 @@ impl IsaFacts for Isa {
         match self {
             Self::Neon | Self::NeonDot => Broadcast::Lane,
             Self::Portable
+            | Self::Dsp
             | Self::Avx2
             | Self::Avx512
             | Self::AvxVnni
@@ -110,6 +121,7 @@ impl IsaFacts for Isa {
         match self {
             Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 => 1,
             Self::Portable
+            | Self::Dsp
             | Self::Neon
             | Self::NeonDot
             | Self::Avx2
@@ -142,7 +154,7 @@ impl IsaFacts for Isa {
 
     fn dot_form(self) -> DotForm {
         match self {
-            Self::Portable | Self::AvxVnni | Self::Avx512Vnni | Self::Wasm128Dot => DotForm::Bytes,
+            Self::Portable | Self::Dsp | Self::AvxVnni | Self::Avx512Vnni | Self::Wasm128Dot => DotForm::Bytes,
             // AVX-512 with BF16 and relaxed SIMD have no quantized kernels.
             Self::Avx2 | Self::Avx512 | Self::Avx512Bf16 | Self::Wasm128 | Self::Wasm128Relaxed => DotForm::Words,
             Self::Neon => DotForm::SignedPairs,
@@ -153,6 +165,7 @@ impl IsaFacts for Isa {
     fn quad_form(self) -> DotForm {
         match self {
             Self::Avx2 | Self::Avx512 => DotForm::PairedBytes,
+            Self::Dsp => DotForm::Pairs,
             _ => self.dot_form(),
         }
     }
@@ -160,6 +173,7 @@ impl IsaFacts for Isa {
     fn pixel_form(self) -> DotForm {
         match self {
             Self::Avx2 | Self::Avx512 | Self::Wasm128 => DotForm::CrossedWords,
+            Self::Dsp => DotForm::Pairs,
             _ => self.dot_form(),
         }
     }
@@ -168,13 +182,21 @@ impl IsaFacts for Isa {
         matches!(self, Self::Neon | Self::NeonDot)
     }
 
+    fn multiplies_pairs(self) -> bool {
+        matches!(self, Self::Dsp)
+    }
+
+    fn depthwise_form(self) -> DotForm {
+        if self.multiplies_pairs() { DotForm::Windows } else { self.dot_form() }
+    }
+
     fn has_fma(self) -> bool {
-        !matches!(self, Self::Portable | Self::Wasm128)
+        !matches!(self, Self::Portable | Self::Dsp | Self::Wasm128)
     }
 
     fn architecture(self) -> Option<&'static str> {
         match self {
-            Self::Portable => None,
+            Self::Portable | Self::Dsp => None,
             Self::Neon | Self::NeonDot => Some("aarch64"),
             Self::Avx2 | Self::Avx512 | Self::AvxVnni | Self::Avx512Vnni | Self::Avx512Bf16 => Some("x86_64"),
             Self::Wasm128 | Self::Wasm128Relaxed | Self::Wasm128Dot => Some("wasm32"),

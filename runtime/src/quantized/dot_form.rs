@@ -3,6 +3,11 @@
 use super::arithmetic::Integer;
 use super::outliers;
 
+/// Quads of a vector of a depthwise layer: three columns for each of the four positions of the rows.
+pub(super) const DEPTHWISE_QUADS: usize = 4 * 3;
+/// Bytes of a window's weights.
+const WINDOW: usize = 20;
+
 /// Layout of the four weights that are multiplied by four activations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DotForm {
@@ -21,14 +26,38 @@ pub enum DotForm {
     /// `[lane][w0, w2]`. `x0 * w0 + x1 * w1` is `(x0 + w1) * (x1 + w0)` without `x0 * x1`, which all output
     /// channels of a pixel share, and without `w0 * w1`, which is part of the bias.
     CrossedWords,
+    /// As bytes, two for each of a step's lanes, `[w0 of each lane]`, then `[w1 of each lane]`, for pairs of activations
+    /// that are stored as 16-bit numbers.
+    Pairs,
+    /// As 16-bit numbers, for the windows of a depthwise convolution: `[lane]([w00, w20], [w01, w21], [w02, w22], [w10,
+    /// w11], [w12, 0])`.
+    Windows,
 }
 
 impl DotForm {
-    /// Returns the bytes of a vector's quads of weights.
+    /// Returns the products of a step: each lane has as many weights in a vector.
+    pub const fn depth(self) -> usize {
+        match self {
+            Self::Pairs => 2,
+            _ => 4,
+        }
+    }
+
+    /// Returns the bytes of a vector of weights of one step.
     pub const fn bytes(self, lanes: usize) -> usize {
         match self {
+            Self::Pairs => lanes * 2,
             Self::Bytes | Self::PairedBytes | Self::SignedBytes | Self::SignedPairs => lanes * 4,
             Self::Words | Self::CrossedWords => lanes * 8,
+            Self::Windows => lanes * WINDOW,
+        }
+    }
+
+    /// Returns the bytes of the weights of a vector of a depthwise convolution.
+    pub const fn depthwise_bytes(self, lanes: usize) -> usize {
+        match self {
+            Self::Windows => self.bytes(lanes),
+            _ => DEPTHWISE_QUADS * self.bytes(lanes),
         }
     }
 
@@ -38,11 +67,11 @@ impl DotForm {
     /// 510 at most, and a pair to 128.
     pub const fn outlier_rows(self, integer: Integer) -> usize {
         match (self, integer) {
-            (Self::Bytes | Self::SignedBytes | Self::SignedPairs, Integer::Uint8) => 2,
+            (Self::Bytes | Self::SignedBytes | Self::SignedPairs | Self::Pairs, Integer::Uint8) => 2,
             (Self::PairedBytes, Integer::Int8) => 1,
             (Self::PairedBytes, Integer::Uint8) => 3,
-            (Self::Bytes | Self::SignedBytes | Self::SignedPairs, Integer::Int8) => 0,
-            (Self::Words | Self::CrossedWords, _) => 0,
+            (Self::Bytes | Self::SignedBytes | Self::SignedPairs | Self::Pairs, Integer::Int8) => 0,
+            (Self::Words | Self::CrossedWords | Self::Windows, _) => 0,
         }
     }
 
@@ -50,7 +79,7 @@ impl DotForm {
     #[inline(always)]
     pub(crate) fn part(self, [a, b, c, d]: [i32; 4], part: usize) -> [i32; 4] {
         match self {
-            Self::Bytes | Self::SignedBytes | Self::SignedPairs => {
+            Self::Bytes | Self::SignedBytes | Self::SignedPairs | Self::Pairs => {
                 let part = |weight| outliers::part(weight, part);
                 [part(a), part(b), part(c), part(d)]
             }
@@ -58,19 +87,27 @@ impl DotForm {
                 let ([a, b], [c, d]) = (outliers::pair_part([a, b], part), outliers::pair_part([c, d], part));
                 [a, b, c, d]
             }
-            Self::Words | Self::CrossedWords => [a, b, c, d],
+            Self::Words | Self::CrossedWords | Self::Windows => [a, b, c, d],
         }
     }
 
     /// Returns the number that is subtracted from activations before they are multiplied. Biases compensate it.
     pub(crate) fn taken(self) -> i32 {
         match self {
-            Self::Bytes | Self::PairedBytes | Self::Words | Self::CrossedWords => 0,
+            Self::Bytes | Self::PairedBytes | Self::Words | Self::CrossedWords | Self::Pairs | Self::Windows => 0,
             Self::SignedBytes | Self::SignedPairs => 128,
         }
     }
 
-    /// Writes the quad of a lane.
+    /// Writes the nine weights of a lane, row by row, in the form of windows.
+    pub(crate) fn put_window(vector: &mut [u8], lane: usize, weights: [i16; 9]) {
+        const PLACES: [usize; WINDOW / 2] = [0, 6, 1, 7, 2, 8, 3, 4, 5, 9];
+        for (to, place) in vector[lane * WINDOW..][..WINDOW].as_chunks_mut().0.iter_mut().zip(PLACES) {
+            *to = weights.get(place).copied().unwrap_or(0).to_le_bytes();
+        }
+    }
+
+    /// Writes the weights of a lane.
     #[inline(always)]
     pub(crate) fn put(self, vector: &mut [u8], lane: usize, quad: [i32; 4]) {
         match self {
@@ -83,6 +120,12 @@ impl DotForm {
                 first[lane * 2..][..2].copy_from_slice(&bytes[..2]);
                 last[lane * 2..][..2].copy_from_slice(&bytes[2..]);
             }
+            Self::Pairs => {
+                let (first, second) = vector.split_at_mut(vector.len() / 2);
+                (first[lane], second[lane]) = (quad[0] as u8, quad[1] as u8);
+            }
+            // Packed as a whole: see `put_window`.
+            Self::Windows => {}
             Self::Words | Self::CrossedWords => {
                 let words = quad.map(|weight| (weight as i16).to_le_bytes());
                 let (first, last) = vector.split_at_mut(vector.len() / 2);

@@ -121,7 +121,7 @@ pub struct Taps<'a> {
     pub runs: usize,
     /// Weights of a run.
     pub run: usize,
-    /// Quads per run; weights past its end are zero.
+    /// Quads per run, or the steps of a form with fewer products; weights past its end are zero.
     pub quads: usize,
     /// Whether each run has one more weight; the last weights of all runs are then one quad.
     pub ends: bool,
@@ -150,15 +150,13 @@ impl QuantPlan<'_> {
     /// Returns the offset of the number of outlier rows in a vector of a depthwise layer, and the bytes from one vector
     /// to the next.
     pub(super) fn depthwise_places(&self, form: DotForm, lanes: usize) -> (usize, usize) {
-        let all = DEPTHWISE_QUADS * form.bytes(lanes);
+        let all = form.depthwise_bytes(lanes);
         let count = lanes * finish_bytes(self.rounding) + all;
         let rows = form.outlier_rows(self.integer);
         (count, count + if rows > 0 { OUTLIER_COUNT + rows * all } else { 0 })
     }
 }
 
-/// Quads of a vector of a depthwise layer: three columns for each of the four positions of the rows.
-pub(super) const DEPTHWISE_QUADS: usize = 4 * 3;
 /// Bytes reserved for the number of outlier rows in a vector of a depthwise layer.
 pub(super) const OUTLIER_COUNT: usize = 64;
 
@@ -168,14 +166,14 @@ impl Taps<'_> {
         self.runs * self.quads + usize::from(self.ends)
     }
 
-    /// Returns the products of quad `step`, fewer than four at the end of a run.
-    pub(super) fn products(&self, step: usize) -> [Option<usize>; 4] {
+    /// Returns the products of quad `step`, which has `depth` products, or fewer at the end of a run.
+    pub(super) fn products(&self, step: usize, depth: usize) -> [Option<usize>; 4] {
         core::array::from_fn(|index| {
             let (run, tap) = match step < self.runs * self.quads {
-                true => (step / self.quads, step % self.quads * 4 + index),
+                true => (step / self.quads, step % self.quads * depth + index),
                 false => (index, self.run - 1),
             };
-            (run < self.runs && tap < self.run).then_some(run * self.run + tap)
+            (run < self.runs && tap < self.run && index < depth).then_some(run * self.run + tap)
         })
     }
 

@@ -16,15 +16,24 @@ mbvc::mobilenet_v2!(
     "../../specs/tiny.yaml",
     name = TinyInt8,
     precision = "int8",
-    isa = [wasm128, portable],
+    isa = [wasm128, dsp, portable],
     weights = "$OUT_DIR/int8.packed"
 );
 mbvc::mobilenet_v2!(
     "../../specs/tiny.yaml",
     name = TinyUint8,
     precision = "uint8",
-    isa = [wasm128, portable],
+    isa = [wasm128, dsp, portable],
     weights = "$OUT_DIR/uint8.packed"
+);
+mbvc::mobilenet_v2!(
+    "../../specs/tiny.yaml",
+    name = TinyReference,
+    precision = "uint8",
+    rounding = "tflite-reference",
+    resolution = [29, 27],
+    isa = [wasm128, dsp, portable],
+    weights = "$OUT_DIR/reference.packed"
 );
 
 /// Memory of the calls.
@@ -32,12 +41,17 @@ pub struct Memory {
     f32: mbvc::Scratch<{ TinyNet::SCRATCH_BYTES / 64 }>,
     int8: mbvc::Scratch<{ TinyInt8::SCRATCH_BYTES / 64 }>,
     uint8: mbvc::Scratch<{ TinyUint8::SCRATCH_BYTES / 64 }>,
+    reference: mbvc::Scratch<{ TinyReference::SCRATCH_BYTES / 64 }>,
 }
 
 impl Memory {
     /// Zeros, for a `static`.
-    pub const ZERO: Self =
-        Self { f32: TinyNet::static_scratch(), int8: TinyInt8::static_scratch(), uint8: TinyUint8::static_scratch() };
+    pub const ZERO: Self = Self {
+        f32: TinyNet::static_scratch(),
+        int8: TinyInt8::static_scratch(),
+        uint8: TinyUint8::static_scratch(),
+        reference: TinyReference::static_scratch(),
+    };
 }
 
 /// Difference from the host's result.
@@ -62,7 +76,11 @@ pub fn check(memory: &mut Memory) -> Result<(), Failure> {
 
     let model = TinyUint8::embedded().map_err(Failure::Weights)?;
     let logits = model.run_pixels(&mut memory.uint8, &image::pixels());
-    compare(2, logits.map(u32::from), include_bytes!(concat!(env!("OUT_DIR"), "/uint8.logits")))
+    compare(2, logits.map(u32::from), include_bytes!(concat!(env!("OUT_DIR"), "/uint8.logits")))?;
+
+    let model = TinyReference::embedded().map_err(Failure::Weights)?;
+    let logits = model.run_pixels(&mut memory.reference, &image::pixels());
+    compare(3, logits.map(u32::from), include_bytes!(concat!(env!("OUT_DIR"), "/reference.logits")))
 }
 
 fn compare(network: usize, logits: [u32; 10], expected: &[u8; 40]) -> Result<(), Failure> {

@@ -16,8 +16,8 @@ impl Conv {
         let whole = panels.nv == self.tile.nv && panels.lanes == self.isa.lanes();
         let mr = match product {
             Product::Fast => WIDEST_FAST,
-            Product::Plain if whole => self.tile.mr,
-            Product::Plain => widest(self.isa, panels.nv),
+            Product::Plain | Product::Pairs if whole => self.tile.mr,
+            Product::Plain | Product::Pairs => widest(self.isa, panels.nv),
         };
         Gemm {
             isa: self.isa,

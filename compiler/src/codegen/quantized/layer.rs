@@ -4,12 +4,12 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote};
 
 use super::block::{product_calls, unfused};
-use super::kernel::{Activations, Ahead, Finish, Product, Widen, Writeback};
+use super::kernel::{Activations, Ahead, Finish, Gather, Product, Widen, Writeback};
 use super::pack::Plan;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::step::{Code, Context, Team, note, parts_of, place};
 use crate::codegen::tokens::{affine, lit, repeat, sum};
-use crate::ir::{Node, NodeId, Op, Order, Tensor, Tile, Widened, Window};
+use crate::ir::{Node, NodeId, Op, Order, Tensor, Tile, Widened, WidenedForm, Window};
 use crate::schedule::ahead::prefetched;
 use crate::schedule::quantized::{QUAD, Sharing, sharing};
 use crate::target::IsaFacts;
@@ -45,10 +45,14 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
             let vector = layout.group_stride(from) / vectors;
             (Activations::PixelQuads { vector, quads: lanes / QUAD }, layout.group / QUAD)
         }
-        _ if widened.is_some() => {
-            let pixel = widened.map_or(0, Widened::pixel);
-            (Activations::Strided { pixel, quad: QUAD * size_of::<i16>() }, from.channels.div_ceil(QUAD))
-        }
+        _ if let Some(widened) = widened => match widened.of {
+            WidenedForm::Crossed => {
+                let (pixel, quad) = (widened.pixel(), QUAD * size_of::<i16>());
+                (Activations::Strided { pixel, quad }, widened.quads())
+            }
+            WidenedForm::Pairs => (Activations::Strided { pixel: QUAD, quad: pixels * QUAD }, widened.pairs()),
+        },
+        Order::ChannelPairs => (Activations::Strided { pixel: QUAD, quad: layout.plane(from) }, layout.group / 2),
         Order::ChannelQuads => (Activations::Strided { pixel: QUAD, quad: layout.plane(from) }, layout.group / QUAD),
         _ => {
             let pixel = window.stride[1] * from.channels;
@@ -105,6 +109,7 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
                 form: layer.form,
                 outliers: layer.outliers,
                 ahead: Ahead::default(),
+                panels: [1, 0],
             };
             let ahead = match window.is_point() && shape.pixels() > 1 {
                 true => Ahead::of_panel(isa, panels.stride),
@@ -142,7 +147,13 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
     let mut kernels = Vec::new();
     let wide = lit(node.pool_bytes());
     let widen = widened.map(|to| {
-        let kernel = Widen { isa, rows: 1, to }.kernel();
+        let kernel = match to.of {
+            WidenedForm::Crossed => Widen { isa, rows: 1, to }.kernel(),
+            WidenedForm::Pairs => {
+                let Widened { run, runs, cols, .. } = to;
+                Gather { isa, runs, run, stride: 1, rows: 1, cols, a_pixel: from.channels, quads: false }.kernel()
+            }
+        };
         let ident = kernel.ident();
         kernels.push(kernel);
         let once = context.team.once(quote!(#ident([rt::src(x, 0)], rt::dst(sums, #wide));));

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use mbvc_runtime::quantized::arithmetic::Integer;
 
-use super::kernel::{Activations, Ahead, Depthwise, Finish, Interleave, Produce, Product, Widen, Writeback};
+use super::kernel::{
+    Activations, Ahead, Depthwise, Finish, Gather, Interleave, Produce, Product, Widen, Windows, Writeback,
+};
 use crate::codegen::float::tests::formatted;
 use crate::codegen::kernel::Kernel;
 use crate::diagnostic::SourceFile;
-use crate::ir::{Fused, Graph, Op, Order, Tensor, Widened};
+use crate::ir::{Fused, Graph, Op, Order, Tensor, Widened, WidenedForm};
 use crate::schedule::taps::Taps;
 use crate::spec::{Overrides, Precision};
 use crate::target::{DotForm, Isa, IsaFacts};
@@ -17,7 +19,13 @@ use crate::target::{DotForm, Isa, IsaFacts};
 /// gathered.
 fn producers(isa: Isa, outliers: usize) -> Vec<Kernel> {
     let (lanes, form) = (isa.lanes(), isa.pixel_form());
-    let widened = (form == DotForm::CrossedWords).then_some(Widened { channels: 16, cols: 6, rows: 4 });
+    let widened = (form == DotForm::CrossedWords).then_some(Widened {
+        of: WidenedForm::Crossed,
+        run: 16,
+        runs: 1,
+        cols: 6,
+        rows: 4,
+    });
     let expand = Produce {
         isa,
         taps: Taps { runs: 1, run: 16, quads: 4, ends: false },
@@ -33,6 +41,7 @@ fn producers(isa: Isa, outliers: usize) -> Vec<Kernel> {
         form,
         outliers,
         ahead: Ahead::of_panel(isa, 600),
+        panels: [1, 0],
     };
     let taps = Taps { runs: 3, run: 9, quads: 2, ends: true };
     let stem = Produce {
@@ -48,6 +57,67 @@ fn producers(isa: Isa, outliers: usize) -> Vec<Kernel> {
     };
     let widen = widened.map(|to| Widen { isa, rows: 4, to }.kernel());
     widen.into_iter().chain([expand.kernel(), stem.kernel()]).collect()
+}
+
+/// Returns a stem and an expansion that read gathered pairs, and the kernels that gather them.
+fn pairs(isa: Isa, outliers: usize) -> Vec<Kernel> {
+    let gather = Gather { isa, runs: 3, run: 9, stride: 2, rows: 2, cols: 6, a_pixel: 6, quads: true };
+    let stem = Produce {
+        isa,
+        taps: Taps { runs: 3, run: 9, quads: 5, ends: false },
+        stride: 2,
+        first: 1,
+        rows: 2,
+        cols: 6,
+        a_pixel: 15 * 16,
+        c_vector: 8 * isa.lanes() * 4,
+        mr: 1,
+        nv: 1,
+        finish: Finish::General,
+        form: DotForm::Pairs,
+        outliers,
+        ahead: Ahead::default(),
+        panels: [3, 8 * 64],
+    };
+    let taps = Taps { runs: 1, run: 16, quads: 8, ends: false };
+    let expand = Produce { taps, stride: 1, first: 0, rows: 4, a_pixel: 8 * 16, ..stem };
+    let head = Gather { runs: 1, run: 5, stride: 1, rows: 1, a_pixel: 5, quads: false, ..gather };
+    vec![gather.kernel(), stem.kernel(), expand.kernel(), head.kernel()]
+}
+
+/// Returns a depthwise convolution that stores pairs of channels, and a projection that reads them.
+fn of_pairs(isa: Isa, outliers: usize) -> [Kernel; 2] {
+    let lanes = isa.lanes();
+    let depthwise = Windows {
+        isa,
+        stride: 1,
+        between: true,
+        rows: 2,
+        cols: 5,
+        vectors: 2,
+        a_vector: 7 * lanes * 4,
+        c_vector: 10 * 4,
+        finish: Finish::General,
+    };
+    let project = Product {
+        isa,
+        runs: 1,
+        k: 9,
+        pixels: 10,
+        a: Activations::Strided { pixel: 4, quad: 10 * 4 },
+        c_pixel: 5,
+        half: false,
+        mr: 4,
+        nv: 1,
+        last: 2,
+        finish: Finish::General,
+        writeback: Writeback::Add,
+        form: DotForm::Pairs,
+        outliers,
+        ahead: Ahead::default(),
+        panels: [2, 64],
+    };
+    [depthwise.kernel(), project.kernel()]
 }
 
 fn others(isa: Isa) -> [Kernel; 3] {
@@ -82,6 +152,7 @@ fn others(isa: Isa) -> [Kernel; 3] {
         form: isa.quad_form(),
         outliers: isa.quad_form().outlier_rows(Integer::Int8),
         ahead: Ahead { next: if isa.has_prefetch() { 256 } else { 0 }, ..Ahead::of_panel(isa, 600) },
+        panels: [1, 0],
     };
     let copy = Interleave { isa, first: 1, rows: 3, cols: 6, channels: 5, a_pixel: 5, c_vector: 8 * lanes * 4 };
     [depthwise.kernel(), project.kernel(), copy.kernel()]
@@ -90,7 +161,11 @@ fn others(isa: Isa) -> [Kernel; 3] {
 #[test]
 fn one_kernel_of_each_family_and_set() {
     for isa in Isa::of(Precision::Int8).iter().copied() {
-        let text: Vec<String> = producers(isa, 0).iter().chain(&others(isa)).map(formatted).collect();
+        let kernels: Vec<Kernel> = match isa.multiplies_pairs() {
+            true => pairs(isa, 0).into_iter().chain(of_pairs(isa, 0)).collect(),
+            false => producers(isa, 0).into_iter().chain(others(isa)).collect(),
+        };
+        let text: Vec<String> = kernels.iter().map(formatted).collect();
         insta::assert_snapshot!(format!("bytes_{}", isa.name()), text.join("\n"));
     }
 }

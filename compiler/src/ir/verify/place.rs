@@ -74,20 +74,22 @@ fn values<'g>(graph: &'g Graph, order: &[NodeId]) -> Vec<Value<'g>> {
             let (name, bytes) = (&*node.origin.name, node.workspace_bytes(input));
             values.push(Value { id, name, bytes, place, live: [first, turn_ends(id)], inner: true });
         }
-        let mut inner = |name, bytes, place: Option<Place>| {
-            values.extend(place.map(|place| Value { id, name, bytes, place, live: [at, turn_ends(id)], inner: true }));
+        let turn_begins = positions.get(&graph.begins_with(id)).copied().unwrap_or(at);
+        let mut inner = |name, bytes, place: Option<Place>, brief: bool| {
+            let live = if brief { [at, at] } else { [turn_begins, turn_ends(id)] };
+            values.extend(place.map(|place| Value { id, name, bytes, place, live, inner: true }));
         };
         if let Op::Fused(fused) = &node.op {
             for (index, stage) in fused.stages.iter().enumerate() {
-                inner(&*stage.origin.name, fused.workspace_bytes(stage, input), stage.workspace);
+                inner(&*stage.origin.name, fused.workspace_bytes(stage, input), stage.workspace, true);
                 // The value of the last stage is the node's.
                 if index + 1 < fused.stages.len() {
-                    inner(&*stage.origin.name, bytes(stage.tensor), stage.place);
+                    inner(&*stage.origin.name, bytes(stage.tensor), stage.place, fused.holds_briefly(stage));
                 }
             }
         }
         if let Some(place) = node.place {
-            let live = [at, graph.readers(id).into_iter().map(turn_ends).max().unwrap_or(at)];
+            let live = [turn_begins, graph.readers(id).into_iter().map(turn_ends).max().unwrap_or(at)];
             let (name, bytes) = (&*node.origin.name, bytes(node.tensor));
             values.push(Value { id, name, bytes, place, live, inner: false });
         }

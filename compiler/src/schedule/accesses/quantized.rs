@@ -138,6 +138,10 @@ impl Filter {
                 let (start, bytes) = (first + row * width * QUAD, (rows * width + over) * QUAD);
                 Run { start, bytes, count, pitch: plane }
             }
+            Order::ChannelPairs => {
+                let (start, bytes) = (first + row * width * QUAD, rows * width * QUAD);
+                Run { start, bytes, count: self.vectors(), pitch: vector }
+            }
             _ => {
                 let (start, bytes) = (first + row * width * self.lanes, rows * width * self.lanes);
                 Run { start, bytes, count: self.vectors(), pitch: vector }

@@ -4,8 +4,9 @@ use core::ops::Range;
 
 use super::{MOST_LANES, Packing};
 use crate::float::pack::PackError;
-use crate::quantized::plan::{DEPTHWISE_QUADS, OUTLIER_COUNT, PanelRun, Taps, finish_bytes};
-use crate::quantized::{DotForm, outliers};
+use crate::quantized::dot_form::{DEPTHWISE_QUADS, DotForm};
+use crate::quantized::outliers;
+use crate::quantized::plan::{OUTLIER_COUNT, PanelRun, Taps, finish_bytes};
 
 /// Stored weights of a quad for the channels of a vector.
 type Quad = [[u8; MOST_LANES]; 4];
@@ -86,7 +87,7 @@ impl<'p> Packing<'p, '_, '_> {
 
     /// Whether a weight of quad `step` has a nonzero part with this index.
     fn reaches(&self, taps: Taps<'_>, step: usize, channels: Range<usize>, lanes: usize, part: usize) -> bool {
-        let products = taps.products(step);
+        let products = taps.products(step, self.layer.form.depth());
         if self.layer.form == DotForm::PairedBytes {
             let vectors = channels.clone().step_by(lanes).map(|first| first..channels.end.min(first + lanes));
             return vectors.into_iter().any(|vector| {
@@ -112,7 +113,7 @@ impl<'p> Packing<'p, '_, '_> {
 
     /// Packs a part of the weights of quad `step` of all channels of a panel. 16-bit weights have one part.
     fn row(&self, taps: Taps<'_>, step: usize, channels: Range<usize>, lanes: usize, part: usize, to: &mut [u8]) {
-        let products = taps.products(step);
+        let products = taps.products(step, self.layer.form.depth());
         for (at, vector) in to.chunks_exact_mut(self.layer.form.bytes(lanes)).enumerate() {
             let first = channels.end.min(channels.start + at * lanes);
             let quad = &mut Quad::default();
@@ -127,6 +128,16 @@ impl<'p> Packing<'p, '_, '_> {
         let weight = |byte: &u8| i32::from(self.number(*byte));
         for (lane, (((a, b), c), d)) in a.iter().zip(b).zip(c).zip(d).enumerate() {
             form.put(to, lane, form.part([weight(a), weight(b), weight(c), weight(d)], part));
+        }
+    }
+
+    /// Packs the windows of some channels of a depthwise layer.
+    fn windows(&self, channels: Range<usize>, to: &mut [u8]) {
+        to.fill(0);
+        for (lane, position) in channels.enumerate() {
+            let channel = self.outputs.channel(position);
+            let weight = |tap| self.number(self.weights(tap, channel..channel + 1)[0]);
+            DotForm::put_window(to, lane, core::array::from_fn(weight));
         }
     }
 
@@ -147,13 +158,17 @@ impl<'p> Packing<'p, '_, '_> {
             [Some(1), Some(2), None, Some(0)],
         ];
         let form = self.layer.form;
-        let all = DEPTHWISE_QUADS * form.bytes(lanes);
+        let all = form.depthwise_bytes(lanes);
         let finish = lanes * finish_bytes(self.plan.rounding);
         let (_, stride) = self.plan.depthwise_places(form, lanes);
         for (index, block) in block[at..].chunks_exact_mut(stride).take(vectors).enumerate() {
             let (finish, weights) = block.split_at_mut(finish);
             self.finishes(index * lanes, lanes, biased, finish)?;
             let channels = index * lanes..self.layer.channels.min((index + 1) * lanes);
+            if form == DotForm::Windows {
+                self.windows(channels, weights);
+                continue;
+            }
             let pack = |part: usize, weights: &mut [u8]| {
                 let mut used = false;
                 for (step, weights) in weights.chunks_exact_mut(form.bytes(lanes)).enumerate() {

@@ -74,6 +74,7 @@ pub mod avx512;
 pub mod avx512vnni;
 #[cfg(target_arch = "x86_64")]
 pub mod avxvnni;
+pub mod dsp;
 #[cfg(test)]
 mod fixed_point_tests;
 mod header;

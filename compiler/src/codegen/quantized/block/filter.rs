@@ -6,14 +6,14 @@ use quote::quote;
 use super::Block;
 use super::phase::PhaseLoop;
 use crate::codegen::kernel::Kernel;
-use crate::codegen::quantized::kernel::{Activations, Ahead, Depthwise, Product, Writeback};
+use crate::codegen::quantized::kernel::{Activations, Ahead, Depthwise, Product, Windows, Writeback};
 use crate::codegen::quantized::pack::Panels;
 use crate::codegen::step::Team;
 use crate::codegen::tokens::{affine, lit, repeat, sum};
 use crate::ir::{Order, Tensor, Tile};
 use crate::schedule::phases::{Phase, Work};
 use crate::schedule::quantized::{QUAD, widest};
-use crate::target::IsaFacts;
+use crate::target::{DotForm, IsaFacts};
 
 impl Block<'_> {
     /// Computes the rows whose windows a phase's row quad completes.
@@ -29,7 +29,8 @@ impl Block<'_> {
         let packed = vectors * Depthwise::packed(self.context.isa, self.packed.general, outliers);
         let weights = affine(self.packed.depthwise.at, &[("group", packed, groups)]);
         let header = lit(self.packed.depthwise.header);
-        let row = out.shape.width * if plane.is_some() { QUAD } else { self.context.isa.lanes() };
+        let pairs = matches!(out.layout.order, Order::ChannelPairs);
+        let row = out.shape.width * if plane.is_some() || pairs { QUAD } else { self.context.isa.lanes() };
         let (here, above) = (self.slot(phase, false), self.slot(phase, true));
         let Work { between, within, .. } = phase.work;
         let calls = [(true, between, 0), (false, within, between)].into_iter().filter(|(_, rows, _)| *rows > 0);
@@ -45,20 +46,25 @@ impl Block<'_> {
             let to = sum(&[affine(0, &[("group", vectors * c_vector, groups)]), first]);
             let above = is_between.then(|| quote!(rt::src(ring, #above),));
             self.either("filter", &mut |finish| {
-                let kernel = Depthwise {
-                    isa: self.context.isa,
-                    stride: self.window.stride[1],
-                    between: is_between,
-                    rows,
-                    cols: out.shape.width,
-                    vectors,
-                    a_vector: vector,
-                    c_vector,
-                    c_plane: plane,
-                    finish,
-                    outliers,
-                }
-                .kernel();
+                let (isa, stride, cols) = (self.context.isa, self.window.stride[1], out.shape.width);
+                let (between, a_vector) = (is_between, vector);
+                let kernel = match pairs {
+                    true => Windows { isa, stride, between, rows, cols, vectors, a_vector, c_vector, finish }.kernel(),
+                    false => Depthwise {
+                        isa,
+                        stride,
+                        between,
+                        rows,
+                        cols,
+                        vectors,
+                        a_vector,
+                        c_vector,
+                        c_plane: plane,
+                        finish,
+                        outliers,
+                    }
+                    .kernel(),
+                };
                 let ident = kernel.ident();
                 kernels.push(kernel);
                 quote!(#ident(#above rt::src(ring, #here), w.at(#weights), w.at(#header), rt::dst(spatial, #to));)
@@ -91,7 +97,7 @@ impl Block<'_> {
             let base = Product {
                 isa: self.context.isa,
                 runs: 1,
-                k: input.layout.group / QUAD,
+                k: input.layout.group / self.packed.project.form.depth(),
                 pixels: rows * output.shape.width,
                 a,
                 c_pixel: output.shape.channels,
@@ -104,6 +110,7 @@ impl Block<'_> {
                 form: self.packed.project.form,
                 outliers: self.packed.project.outliers,
                 ahead: if is_first { Ahead::of_panel(self.context.isa, panels.stride) } else { Ahead::default() },
+                panels: [1, 0],
             };
             product_calls(&base, panels, team, kernels, &|kernel: &Ident, weights, channel| {
                 let to = sum(&[first.clone(), channel]);
@@ -130,7 +137,7 @@ pub fn product_calls(
     // A form with fewer vectors can have more pixels.
     let unit = base.a.unit();
     let mr = base.mr.max(widest(base.isa, base.form, panels.vectors) / unit * unit).min(base.pixels);
-    let mut one = |last: usize, weights: TokenStream, channel: TokenStream| {
+    let mut one = |base: &Product, last: usize, weights: TokenStream, channel: TokenStream| {
         let kernel = Product { last, mr, ..*base }.kernel();
         let tokens = call(&kernel.ident(), weights, channel);
         kernels.push(kernel);
@@ -147,12 +154,18 @@ pub fn product_calls(
         }
     };
     let main = (whole > 0).then(|| {
-        let call = one(lanes, place(panels.at, panels.stride), place(panels.first, width));
+        // Threads share panels, and most sets of registers hold a panel that is worth a call.
+        if base.form == DotForm::Pairs && !team.are_many() {
+            let all = Product { panels: [whole, panels.stride], ..*base };
+            let [at, channel] = [panels.at, panels.first].map(lit);
+            return one(&all, lanes, quote!(#at), quote!(#channel));
+        }
+        let call = one(base, lanes, place(panels.at, panels.stride), place(panels.first, width));
         shared(whole, call)
     });
     let tail = split.then(|| {
         let [at, channel] = [panels.at + whole * panels.stride, panels.first + whole * width].map(lit);
-        shared(1, one(panels.last, quote!(#at), quote!(#channel)))
+        shared(1, one(base, panels.last, quote!(#at), quote!(#channel)))
     });
     quote!(#main #tail)
 }

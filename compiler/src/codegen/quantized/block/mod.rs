@@ -87,10 +87,11 @@ impl Block<'_> {
                 let [produced, filtered, _] = self.observers();
                 let work = quote!(#produce #produced #depthwise #filtered);
                 if whole {
+                    let rows = (!self.gathers_image()).then_some(rows);
                     return quote!(#rows #work);
                 }
                 let widen = self.widen(phase, &mut kernels);
-                let groups = repeat("group", self.groups(), work);
+                let groups = self.each_group(work);
                 let done = |unit| self.first_row(phase, unit);
                 let is_first = first_completed == Some(phase.first);
                 let project = self.project(phase.work.completed(), is_first, &done, &mut kernels);
@@ -103,19 +104,23 @@ impl Block<'_> {
         }
         let loops: Vec<_> = phases.iter().zip(bodies).map(|(phase, body)| phase.repeat(quads, body)).collect();
         let work = if whole {
-            let read = (self.producers.len() > 1).then(|| quote!(let mut read = 0;));
+            let read = (self.producers.len() > 1 && !self.gathers_image()).then(|| quote!(let mut read = 0;));
             let groups = quote!(#read #(#loops)*);
             let groups = match self.context.team.are_many() {
-                false => repeat("group", self.groups(), groups),
+                false => self.each_group(groups),
                 true => {
                     let (share, wait) = (self.context.team.share(self.groups()), self.context.team.wait());
                     quote!(for group in #share { #groups } #wait)
                 }
             };
             let widen = self.widened().map(|_| {
-                let all = phases.iter().map(|phase| phase.repeat(Team::ONE, self.widen(phase, &mut kernels)));
+                let all = phases.iter().map(|phase| {
+                    let (rows, widen) = (self.gathered_rows(phase), self.widen(phase, &mut kernels));
+                    phase.repeat(Team::ONE, quote!(#rows #widen))
+                });
                 let all: Vec<_> = all.collect();
-                quote!(#(#all)*)
+                let read = self.gathers_image().then(|| quote!(let mut read = 0;));
+                quote!(#read #(#all)*)
             });
             let project = self.project(output, true, &|_| quote!(0), &mut kernels);
             quote!(#widen #groups #project)
@@ -159,6 +164,17 @@ impl Block<'_> {
         }
         let rows = self.row(phase, 1, phase.work.rows);
         quote!(advance(#rows, observer);)
+    }
+
+    /// Repeats the work of a channel group. Where a group is a few channels, the loop is not unrolled: that would save
+    /// nothing, and memory for code is small.
+    fn each_group(&self, work: TokenStream) -> TokenStream {
+        let count = self.groups();
+        if count == 1 || !self.context.isa.multiplies_pairs() {
+            return repeat("group", count, work);
+        }
+        let count = lit(count);
+        quote!(for group in 0..rt::unseen(#count) { #work })
     }
 
     /// Returns the first row that a phase's row quad completes, multiplied by `unit`.

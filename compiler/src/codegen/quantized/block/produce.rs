@@ -6,9 +6,9 @@ use quote::quote;
 use super::Block;
 use super::phase::PhaseLoop;
 use crate::codegen::kernel::Kernel;
-use crate::codegen::quantized::kernel::{Ahead, Interleave, Produce, Widen};
-use crate::codegen::tokens::{affine, lit, sum};
-use crate::ir::{Op, Stage, Tensor, Tile, Widened};
+use crate::codegen::quantized::kernel::{Ahead, Gather, Interleave, Produce, Widen};
+use crate::codegen::tokens::{affine, lit, repeat, sum};
+use crate::ir::{Op, Stage, Tensor, Tile, Widened, WidenedForm, Window};
 use crate::schedule::phases::Phase;
 use crate::schedule::quantized::QUAD;
 use crate::schedule::taps::Taps;
@@ -64,7 +64,8 @@ impl Block<'_> {
             return quote!(rt::quantized::pad(w, #header, ring.at(#slot), 0..#bytes););
         }
         let left = lit(layout.border.left * column);
-        let to = sum(&[slot, quote!(#left)]);
+        let strip = self.strips().map(|(cols, count)| affine(0, &[("strip", cols * column, count)]));
+        let to = sum(&[slot, quote!(#left), strip.unwrap_or_default()]);
         if let [Stage { op: Op::Repack, .. }] = self.producers {
             return self.copy(phase, &to, vector, kernels);
         }
@@ -74,6 +75,7 @@ impl Block<'_> {
             return quote!();
         };
         let Some(panels) = layer.panels.first() else { return quote!() };
+        let per_group = layout.group / (tile.nv * self.context.isa.lanes());
         let before = self.producers.len().checked_sub(2).map_or(self.input.tensor, |at| self.producers[at].tensor);
         // The first rows are the first to read the weights.
         let ahead = match phase.first == 0 && window.is_point() {
@@ -82,12 +84,18 @@ impl Block<'_> {
         };
         let kernel = |finish| Produce {
             isa: self.context.isa,
-            taps: Taps::of_producer(&self.ring.op, before, shape.width),
+            taps: Taps::of_producer(&self.ring.op, before, shape.width).in_steps_of(layer.form.depth()),
             stride: window.stride[0],
             first: phase.work.first,
             rows: phase.work.rows,
-            cols: shape.width,
-            a_pixel: self.widened().map_or(window.stride[1] * before.shape.channels, Widened::pixel),
+            cols: self.widened().map_or(shape.width, |widened| widened.cols),
+            a_pixel: match self.widened() {
+                None => window.stride[1] * before.shape.channels,
+                Some(widened) => match widened.of {
+                    WidenedForm::Crossed => widened.pixel(),
+                    WidenedForm::Pairs => widened.pixel() * QUAD,
+                },
+            },
             c_vector: vector,
             mr: tile.mr,
             nv: tile.nv,
@@ -95,37 +103,51 @@ impl Block<'_> {
             form: layer.form,
             outliers: layer.outliers,
             ahead,
+            panels: [per_group, panels.stride],
         };
         let inputs = kernel(self.packed.general).input_rows();
-        let windows = match self.image() {
-            Some((rows, _)) => {
-                let Tensor { shape, layout, .. } = rows.tensor;
-                let (slots, stride) = (layout.stored_rows(shape) - 1, layout.row_stride(shape));
-                let first = self.row(phase, window.stride[0], 0);
-                let [inputs, top, height, outside, slots, stride] =
-                    [inputs, window.padding.top, shape.height, slots * stride, slots, stride].map(lit);
-                quote!(rt::ring_rows::<#inputs, #top, #height, #slots, #stride, _>(
-                    rt::src(rows, 0), rt::src(rows, #outside), #first,
-                ))
+        let windows = match self.widened() {
+            Some(widened) => {
+                let rows = (0..inputs).map(|index| {
+                    let at = self.widened_row(phase, widened, index);
+                    quote!(rt::src(wide, #at))
+                });
+                quote!([#(#rows),*])
             }
-            None => match self.widened() {
-                Some(widened) => {
-                    let rows = (0..inputs).map(|index| {
-                        let at = self.widened_row(phase, widened, index);
-                        quote!(rt::src(wide, #at))
-                    });
-                    quote!([#(#rows),*])
-                }
-                None => self.input_rows(phase, before, inputs),
-            },
+            None => self.windows(phase, before, window, inputs),
         };
-        let (weights, header) = (affine(panels.at, &[("group", panels.stride, self.groups())]), lit(layer.header));
-        self.either("produce", &mut |finish| {
+        let (weights, header) =
+            (affine(panels.at, &[("group", per_group * panels.stride, self.groups())]), lit(layer.header));
+        let mut all = Vec::new();
+        let produce = self.either("produce", &mut |finish| {
             let kernel = kernel(finish).kernel();
             let ident = kernel.ident();
-            kernels.push(kernel);
+            all.push(kernel);
             quote!(#ident(#windows, w.at(#weights), w.at(#header), rt::dst(ring, #to));)
-        })
+        });
+        kernels.append(&mut all);
+        let Some((_, count)) = self.strips() else { return produce };
+        let gather = self.gather(phase, kernels);
+        repeat("strip", count, quote!(#gather #produce))
+    }
+
+    /// Returns the columns of a strip and the number of strips, if the windows are gathered strip by strip.
+    fn strips(&self) -> Option<(usize, usize)> {
+        let (cols, width) = (self.widened()?.cols, self.ring.tensor.shape.width);
+        (cols < width).then_some((cols, width / cols))
+    }
+
+    /// Returns `count` rows of the image's ring or of the block's input for a phase's row quad.
+    fn windows(&self, phase: &Phase, before: Tensor, window: Window, count: usize) -> TokenStream {
+        let Some((rows, _)) = self.image() else { return self.input_rows(phase, before, count) };
+        let Tensor { shape, layout, .. } = rows.tensor;
+        let (slots, stride) = (layout.stored_rows(shape) - 1, layout.row_stride(shape));
+        let first = self.row(phase, window.stride[0], 0);
+        let [count, top, height, outside, slots, stride] =
+            [count, window.padding.top, shape.height, slots * stride, slots, stride].map(lit);
+        quote!(rt::ring_rows::<#count, #top, #height, #slots, #stride, _>(
+            rt::src(rows, 0), rt::src(rows, #outside), #first,
+        ))
     }
 
     /// Returns `count` rows of the block's input for a phase's row quad.
@@ -145,15 +167,27 @@ impl Block<'_> {
         quote!([#(#rows),*])
     }
 
-    /// Returns the widened rows that the expansion reads, if it computes fast inner products.
+    /// Returns the widened rows that the producer reads, if its inner product reads 16-bit numbers.
     pub fn widened(&self) -> Option<Widened> {
         let Op::Fused(fused) = &self.node.op else { return None };
         fused.widened(self.ring, self.input.tensor)
     }
 
-    /// Returns the offset of a widened row of a phase's quad.
+    /// Whether the windows of image rows are gathered before all channel groups.
+    pub fn gathers_image(&self) -> bool {
+        self.image().is_some() && self.widened().is_some()
+    }
+
+    /// Reads the image rows that are gathered for a phase's quad.
+    pub fn gathered_rows(&self, phase: &Phase) -> TokenStream {
+        if self.gathers_image() { self.read_rows(phase) } else { quote!() }
+    }
+
+    /// Returns the offset of a widened row of a phase's quad. Pairs of the quad's rows are together.
     fn widened_row(&self, phase: &Phase, widened: Widened, index: usize) -> TokenStream {
+        let quad = QUAD * widened.row();
         match self.is_whole() {
+            true if widened.of == WidenedForm::Pairs => phase.linear(quad, phase.first * quad),
             true => self.row(phase, widened.row(), index * widened.row()),
             false => {
                 let at = lit(index * widened.row());
@@ -162,14 +196,36 @@ impl Block<'_> {
         }
     }
 
-    /// Widens the input rows of a phase's quad, which all channel groups read.
+    /// Widens the input rows of a phase's quad, which all channel groups read. Strips are gathered by the producer.
     pub fn widen(&self, phase: &Phase, kernels: &mut Vec<Kernel>) -> TokenStream {
+        if self.strips().is_some() { quote!() } else { self.gather(phase, kernels) }
+    }
+
+    /// Widens the input rows of a phase's quad, or a strip of them.
+    fn gather(&self, phase: &Phase, kernels: &mut Vec<Kernel>) -> TokenStream {
         let Some(widened) = self.widened().filter(|_| phase.work.rows > 0) else { return quote!() };
-        let kernel = Widen { isa: self.context.isa, rows: phase.work.rows, to: widened }.kernel();
+        let Some(window) = self.ring.op.window() else { return quote!() };
+        let before = self.image().map_or(self.input.tensor, |(rows, _)| rows.tensor);
+        let (isa, rows) = (self.context.isa, phase.work.rows);
+        let (kernel, inputs) = match widened.of {
+            WidenedForm::Crossed => (Widen { isa, rows, to: widened }.kernel(), rows),
+            WidenedForm::Pairs => {
+                let Widened { run, runs, cols, .. } = widened;
+                let (stride, a_pixel) = (window.stride[0], window.stride[1] * before.shape.channels);
+                let gather = Gather { isa, runs, run, stride, rows, cols, a_pixel, quads: true };
+                (gather.kernel(), gather.input_rows())
+            }
+        };
         let ident = kernel.ident();
         kernels.push(kernel);
-        let (rows, to) =
-            (self.input_rows(phase, self.input.tensor, phase.work.rows), self.widened_row(phase, widened, 0));
+        let (rows, to) = (self.windows(phase, before, window, inputs), self.widened_row(phase, widened, 0));
+        let rows = match self.strips() {
+            None => rows,
+            Some((cols, count)) => {
+                let at = affine(0, &[("strip", cols * window.stride[1] * before.shape.channels, count)]);
+                quote!(#rows.map(|row| row.at(#at)))
+            }
+        };
         quote!(#ident(#rows, rt::dst(wide, #to));)
     }
 

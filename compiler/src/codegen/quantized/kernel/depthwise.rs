@@ -25,8 +25,6 @@ type Pack = [Option<(usize, usize)>; QUAD];
 
 /// Bytes before the outlier weights. They hold the number of outlier rows.
 const OUTLIER_COUNT: usize = 64;
-/// Possible positions of a window's first row in a quad.
-pub const PLACES: usize = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Depthwise {
@@ -55,17 +53,13 @@ impl Depthwise {
     /// Returns the bytes of the packed parameters of a vector: the requantization factors, the weights, the number of
     /// outlier rows, and the outlier weights.
     pub fn packed(isa: Isa, finish: Finish, outliers: usize) -> usize {
-        let all = Self::all_weights(isa);
+        let all = isa.depthwise_form().depthwise_bytes(isa.lanes());
         isa.lanes() * finish.bytes() + all + if outliers > 0 { OUTLIER_COUNT + outliers * all } else { 0 }
     }
 
     /// Returns the bytes from one output pixel to the next. For pixel quads, that is a quarter of a quad.
     fn c_pixel(&self) -> usize {
         if self.c_plane.is_some() { QUAD } else { self.isa.lanes() }
-    }
-
-    fn all_weights(isa: Isa) -> usize {
-        PLACES * COLUMNS * isa.dot_form().bytes(isa.lanes())
     }
 
     /// Returns the offset of the weights of row `row` and column `column` of a window within a vector's weights.
@@ -251,7 +245,7 @@ impl Depthwise {
 
     /// Adds the products of the outlier weights.
     fn outliers(&self, pixels: &[(usize, usize)]) -> TokenStream {
-        let all = Self::all_weights(self.isa);
+        let all = self.isa.depthwise_form().depthwise_bytes(self.isa.lanes());
         let packed = |first: usize| {
             affine(first, &[("vector", Self::packed(self.isa, self.finish, self.outliers), self.vectors)])
         };

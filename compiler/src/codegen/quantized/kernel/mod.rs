@@ -2,18 +2,22 @@
 
 mod ahead;
 mod depthwise;
+mod gather;
 mod interleave;
 mod lanes;
 mod produce;
 mod product;
 mod widen;
+mod windows;
 
 pub use ahead::Ahead;
 pub use depthwise::Depthwise;
+pub use gather::Gather;
 pub use interleave::Interleave;
 pub use produce::Produce;
 pub use product::{Activations, Product, Writeback};
 pub use widen::Widen;
+pub use windows::Windows;
 
 use mbvc_runtime::quantized::finish_bytes;
 use mbvc_runtime::quantized::outliers::list_bytes;
@@ -126,6 +130,29 @@ impl Finish {
         match self {
             Self::Biased | Self::ReferenceSmall => quote!(pack_unlimited([#(#steps),*])),
             Self::General | Self::Reference => quote!(pack([#(#steps),*], range)),
+        }
+    }
+}
+
+/// Adds the products of all `steps` pairs of a tile whose activations are consecutive in planes of `plane` bytes. The
+/// weights are at offset `first`.
+fn products_of_tile(a: &TokenStream, pixels: usize, plane: usize, steps: usize, first: usize) -> TokenStream {
+    let [pixels, plane, steps, first] = [pixels, plane, steps, first].map(lit);
+    quote!(sums = products::<#pixels, #plane, #steps>(#a, 0, w, #first, sums);)
+}
+
+/// Repeats the work of a panel, whose weights are `w` and whose results go to `c`, `step` bytes from one panel to the
+/// next. The loop is not unrolled: its body is large.
+fn each_panel([count, stride]: [usize; 2], step: usize, work: TokenStream) -> TokenStream {
+    if count == 1 {
+        return work;
+    }
+    let [count, stride, step] = [count, stride, step].map(lit);
+    quote! {
+        for panel in 0..rt::unseen(#count) {
+            let w = w.at(panel * #stride);
+            let mut c = c.at(panel * #step);
+            #work
         }
     }
 }

@@ -8,7 +8,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 
 use super::lanes::Run;
-use super::{Ahead, Finish, adds_apart, in_pairs, outliers, vocabulary};
+use super::{Ahead, Finish, adds_apart, each_panel, in_pairs, outliers, products_of_tile, vocabulary};
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::quantized::pack::outlier_bytes;
@@ -43,23 +43,26 @@ pub struct Produce {
     pub outliers: usize,
     /// Weights to prefetch.
     pub ahead: Ahead,
+    /// Panels of a call, and the bytes from the weights of one to those of the next.
+    pub panels: [usize; 2],
 }
 
 impl Produce {
-    /// Returns the input rows that a call reads.
+    /// Returns the sources that a call reads: rows of the input, or gathered pairs of all of them.
     pub fn input_rows(&self) -> usize {
-        (self.rows - 1) * self.stride + self.taps.runs
+        if self.form == DotForm::Pairs { 1 } else { (self.rows - 1) * self.stride + self.taps.runs }
     }
 
     fn name(&self) -> String {
         let Self { taps, first, rows, cols, a_pixel, c_vector, mr, nv, .. } = *self;
         let family = if taps.runs == 1 { "pw".to_owned() } else { format!("conv{0}x{0}", taps.runs) };
-        let (channels, k) = (nv * self.isa.lanes(), taps.steps() * QUAD);
+        let (channels, k) = (nv * self.isa.lanes(), taps.steps() * self.form.depth());
+        let panels = if self.panels[0] > 1 { format!("x{}", self.panels[0]) } else { String::new() };
         let fast = if self.form == DotForm::CrossedWords { "_fast" } else { "" };
         let (finish, ahead, isa) = (self.finish.name(), self.ahead.name(), self.isa.name());
         let end = first + rows;
         format!(
-            "u8_{family}{fast}_quads{finish}_{mr}x{channels}_k{k}_rows{first}to{end}_px{cols}_a{a_pixel}_c{c_vector}{ahead}__{isa}"
+            "u8_{family}{fast}_quads{finish}_{mr}x{channels}{panels}_k{k}_rows{first}to{end}_px{cols}_a{a_pixel}_c{c_vector}{ahead}__{isa}"
         )
     }
 
@@ -70,8 +73,8 @@ impl Produce {
             self.first,
             self.first + self.rows,
             self.cols,
-            self.nv * self.isa.lanes(),
-            self.taps.steps() * QUAD,
+            self.panels[0] * self.nv * self.isa.lanes(),
+            self.taps.steps() * self.form.depth(),
             self.mr,
             self.nv,
         );
@@ -90,6 +93,7 @@ impl Produce {
             nest
         });
         let ends = self.taps.ends.then(|| self.ends());
+        let nests = each_panel(self.panels, self.nv * self.c_vector, quote!(#(#nests)*));
         let item = quote! {
             #[doc = #doc]
             #feature
@@ -98,7 +102,7 @@ impl Produce {
                 #vocabulary
                 #range
                 #ends
-                #(#nests)*
+                #nests
             }
         };
         Kernel { name, item }
@@ -159,6 +163,29 @@ impl Produce {
         quote!({ #nest })
     }
 
+    /// Returns the products of gathered pairs of four rows, one pixel at a time. The weights are at offset `first`, and the
+    /// outlier weights at `lists`.
+    fn pairs(&self, first: usize, lists: usize) -> TokenStream {
+        let Taps { runs, quads, .. } = self.taps;
+        let (plane, row) = (QUAD * QUAD, self.nv * self.form.bytes(self.isa.lanes()));
+        let products = products_of_tile(&quote!(a[0]), self.rows, plane, runs * quads, first);
+        let outlier_dots = (0..runs).filter(|_| self.outliers > 0).map(|run| {
+            let list = lists + run * outlier_bytes(self.outliers, quads, row);
+            let at = pixel_offset([self.rows, 1], QUAD, 0);
+            let (first, plane) = (lit(run * quads * plane).to_token_stream(), lit(plane));
+            let at = sum(&[first, quote!(k * #plane), at]);
+            let dots = unroll(
+                self.rows,
+                quote! {
+                    let x = broadcast(a[0], #at);
+                    sums[P][0] = dot(x, v[0], sums[P][0]);
+                },
+            );
+            outliers(list, [quads, self.outliers], row, self.nv, dots)
+        });
+        quote!(#products #(#outlier_dots)*)
+    }
+
     /// Returns the bytes of four activations.
     fn quad(&self) -> usize {
         if self.form == DotForm::CrossedWords { QUAD * size_of::<i16>() } else { QUAD }
@@ -178,7 +205,8 @@ impl Produce {
             let at = (0..self.nv).map(|n| affine(first + n * vector, &[("k", row, count)]));
             quote!(let v = [#(weights(w, #at)),*];)
         };
-        let products = (0..runs).map(|run| {
+        let pairs = (self.form == DotForm::Pairs).then(|| self.pairs(width * self.finish.bytes(), lists));
+        let products = (0..runs).filter(|_| pairs.is_none()).map(|run| {
             let first = width * self.finish.bytes() + run * quads * row;
             let weights = weights_at(first, quads);
             let at = affine(0, &[("k", self.quad(), quads)]);
@@ -268,6 +296,7 @@ impl Produce {
         quote! {
             let mut sums = [[#(load_sums(w, #bias)),*]; #sums];
             #products_of_pixel
+            #pairs
             #(#products)*
             #ends
             #(#columns)*

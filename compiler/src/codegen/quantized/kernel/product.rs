@@ -7,7 +7,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 
 use super::lanes::{Run, four_pixels};
-use super::{Ahead, Finish, adds_apart, in_pairs, outliers, vocabulary};
+use super::{Ahead, Finish, adds_apart, each_panel, in_pairs, outliers, products_of_tile, vocabulary};
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::quantized::pack::outlier_bytes;
@@ -41,6 +41,8 @@ pub struct Product {
     pub outliers: usize,
     /// Weights to prefetch.
     pub ahead: Ahead,
+    /// Panels of a call, and the bytes from the weights of one to those of the next.
+    pub panels: [usize; 2],
 }
 
 /// Layout of a product's activations.
@@ -128,11 +130,12 @@ impl Product {
             Writeback::Add => "_add",
             Writeback::Pool => "_pool",
         };
-        let (channels, k) = ((nv - 1) * self.lanes() + self.last, self.runs * self.k * QUAD);
+        let (channels, k) = ((nv - 1) * self.lanes() + self.last, self.runs * self.k * self.form.depth());
+        let panels = if self.panels[0] > 1 { format!("x{}", self.panels[0]) } else { String::new() };
         let fast = if self.form == DotForm::CrossedWords { "_fast" } else { "" };
         let family = if self.runs == 1 { "pw".to_owned() + fast } else { format!("conv{0}x{0}", self.runs) };
         let (finish, ahead, isa) = (self.finish.name(), self.ahead.name(), self.isa.name());
-        format!("u8_{family}{finish}{writeback}_{mr}x{channels}_k{k}_px{pixels}_{a}_c{c_pixel}{ahead}__{isa}")
+        format!("u8_{family}{finish}{writeback}_{mr}x{channels}{panels}_k{k}_px{pixels}_{a}_c{c_pixel}{ahead}__{isa}")
     }
 
     pub fn kernel(&self) -> Kernel {
@@ -140,8 +143,8 @@ impl Product {
         let doc = format!(
             " {} pixels to {} channels of K = {}, in register tiles of {} pixels x {} vectors.",
             self.pixels,
-            (self.nv - 1) * self.lanes() + self.last,
-            self.runs * self.k * QUAD,
+            (self.panels[0] * self.nv - 1) * self.lanes() + self.last,
+            self.runs * self.k * self.form.depth(),
             self.mr,
             self.nv,
         );
@@ -158,11 +161,13 @@ impl Product {
             before += count;
             nest
         });
-        let nests: Vec<_> = nests.collect();
+        let size = if self.writeback == Writeback::Pool { size_of::<i32>() } else { 1 };
+        let nests = quote!(#(#nests)*);
         let (nv, runs, next) = (lit(self.nv), lit(self.runs), self.ahead.parameter());
-        let (residual, begin, end) = match self.writeback {
+        let residual = (self.writeback == Writeback::Add).then(|| quote!(, r: Src<'_>));
+        let (addends, begin, end) = match self.writeback {
             Writeback::Store => (quote!(), quote!(), quote!()),
-            Writeback::Add => (quote!(, r: Src<'_>), self.finish.addends(), quote!()),
+            Writeback::Add => (self.finish.addends(), quote!(), quote!()),
             Writeback::Pool => {
                 let at = (0..self.nv).map(|n| lit(n * self.lanes() * 4));
                 let index = (0..self.nv).map(lit);
@@ -170,6 +175,12 @@ impl Product {
                 (quote!(), quote!(let mut pooled = [none(); #nv];), end)
             }
         };
+        let added = (self.panels[0] > 1 && self.writeback == Writeback::Add).then(|| {
+            let width = lit(self.nv * self.lanes());
+            quote!(let r = r.at(panel * #width);)
+        });
+        let step = self.nv * self.lanes() * size;
+        let work = each_panel(self.panels, step, quote!(#added #begin #nests #end));
         let item = quote! {
             #[doc = #doc]
             #feature
@@ -177,9 +188,8 @@ impl Product {
             fn #ident(a: [Src<'_>; #runs], w: Src<'_>, h: Src<'_>, #next mut c: Dst<'_> #residual) {
                 #vocabulary
                 let range = range(h);
-                #begin
-                #(#nests)*
-                #end
+                #addends
+                #work
             }
         };
         Kernel { name, item }
@@ -262,6 +272,9 @@ impl Product {
                 }
             };
             let products = match self.a {
+                Activations::Strided { quad, .. } if self.form == DotForm::Pairs => {
+                    products_of_tile(&quote!(a[#run_lit]), pixels, quad, self.k, first)
+                }
                 Activations::Strided { pixel, quad: QUAD } if by_lane && pixel != QUAD => {
                     let places: Vec<_> = (0..pixels).map(|at| (quote!(a[#run_lit]), at * pixel)).collect();
                     Run { pixels: &places, quads: self.k, first, nv: self.nv, vector }.dots()

@@ -19,7 +19,7 @@ pub struct Widen {
 impl Widen {
     pub fn kernel(&self) -> Kernel {
         let Self { isa, rows, to } = *self;
-        let Widened { channels, cols, .. } = to;
+        let Widened { run: channels, cols, .. } = to;
         let name = format!("u8_widen_k{channels}_rows{rows}_px{cols}__{}", isa.name());
         let doc = format!(" {rows} rows of {cols} pixels of {channels} channels as 16-bit numbers.");
         let (ident, feature, quads, count) =

@@ -15,7 +15,7 @@ use crate::codegen::float::ranges::values;
 use crate::codegen::step::{LayerKey, RuntimePlan};
 use crate::codegen::tokens::lit;
 use crate::ir::{Graph, Node, NodeId, Op, Order, ParamId, Quant, Requantize, Tensor, Tile};
-use crate::schedule::quantized::{PanelForm, dense_form, panel_forms};
+use crate::schedule::quantized::{PanelForm, QUAD, dense_form, panel_forms};
 use crate::schedule::taps::Taps;
 use crate::spec::{Precision, Rounding};
 use crate::target::{DotForm, Isa, IsaFacts};
@@ -137,12 +137,13 @@ impl Plan {
             (Op::Conv2d(conv), Some(Tile::Gemm(tile))) => {
                 let taps = match (layer.input.layout.order, layer.output.layout.order) {
                     (Order::ChannelQuads | Order::PixelQuads { .. }, _) => {
-                        Taps { quads: layer.input.layout.group / 4, ..Taps::of(layer.op, layer.input) }
+                        Taps { quads: layer.input.layout.group / QUAD, ..Taps::of(layer.op, layer.input) }
                     }
                     (_, Order::RowQuads { .. }) => Taps::of_producer(layer.op, layer.input, layer.output.shape.width),
                     _ => Taps::of(layer.op, layer.input),
                 };
-                let at = self.dense(layer, taps, tile.nv);
+                let depth = dense_form(self.isa, layer.op.product(), layer.input.layout.order).depth();
+                let at = self.dense(layer, taps.in_steps_of(depth), tile.nv);
                 (conv.weight, conv.bias, conv.requantize, conv.epilogue.activation, at)
             }
             (Op::Dense(dense), Some(Tile::Gemm(tile))) => {
@@ -180,7 +181,7 @@ impl Plan {
     fn depthwise(&mut self, layer: &Layer<'_>) -> (PackedLayer, Matrix) {
         let (at, lanes) = (self.bytes, self.isa.lanes());
         let vectors = layer.output.shape.channels.div_ceil(lanes);
-        let form = self.isa.dot_form();
+        let form = self.isa.depthwise_form();
         let outliers = form.outlier_rows(self.integer);
         self.bytes += vectors * Depthwise::packed(self.isa, self.general(), outliers);
         (PackedLayer { header: 0, at, panels: Vec::new(), form, outliers }, Matrix::Depthwise { at, lanes, vectors })

@@ -1,0 +1,110 @@
+//! Generates the network that the environment describes, packs random weights for its instruction set, and records what
+//! the interpreter computes with them.
+
+use std::error::Error;
+use std::fmt::Write;
+use std::path::Path;
+use std::{env, fs};
+
+use mbvc::Weights;
+use mbvc_compiler::diagnostic::SourceFile;
+use mbvc_compiler::lower::lower;
+use mbvc_compiler::spec::Overrides;
+use mbvc_compiler::{Compiled, Embedded, Form, Naming, compile};
+use mbvc_runtime::{Numerics, Packing};
+use quote::{format_ident, quote};
+
+#[path = "../../tests/common/quantized.rs"]
+mod interpreted;
+
+/// Keys of the spec that variables `COUNT_KEY` override, and their defaults.
+const KEYS: [(&str, &str); 8] = [
+    ("width", "0.35"),
+    ("resolution", "96"),
+    ("classes", "3"),
+    ("precision", "int8"),
+    ("rounding", "xnnpack"),
+    ("fusion", "block"),
+    ("isa", "dsp"),
+    ("name", "Net"),
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let folder = Path::new(&env::var("CARGO_MANIFEST_DIR")?).to_owned();
+    let out = Path::new(&env::var("OUT_DIR")?).to_owned();
+    let mut overrides = Overrides::none();
+    for (key, default) in KEYS {
+        let variable = format!("COUNT_{}", key.to_uppercase());
+        println!("cargo::rerun-if-env-changed={variable}");
+        overrides.set(key, &env::var(variable).unwrap_or_else(|_| default.to_owned()));
+    }
+    println!("cargo::rerun-if-env-changed=COUNT_INPUT");
+    println!("cargo::rerun-if-env-changed=COUNT_STAGES");
+    println!("cargo::rustc-check-cfg=cfg(count_stages)");
+    if env::var_os("COUNT_STAGES").is_some() {
+        println!("cargo::rustc-cfg=count_stages");
+    }
+    let input = env::var("COUNT_INPUT").unwrap_or_else(|_| "rgb".to_owned());
+    let spec = fs::read_to_string(folder.join("../../specs/v2_0.35_96.yaml"))?;
+    let source = SourceFile::new("count.yaml", format!("{spec}\ninput: {input}\n"));
+    let compiled = compile(&source, &overrides).map_err(|mistakes| mistakes.to_string())?;
+
+    let parameters = compiled.parameters();
+    let tensors = parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
+    let weights = Weights::random(tensors, compiled.conventions(), 7)?;
+    fs::write(out.join("weights.packed"), pack(&compiled, &weights)?)?;
+    write_expected(&compiled, &weights, &out)?;
+
+    let naming = Naming {
+        name: format_ident!("Net"),
+        runtime: quote!(::mbvc::__runtime),
+        attributes: quote!(),
+        visibility: quote!(pub),
+    };
+    let embedded = Embedded {
+        form: Form::Packed(compiled.programs[0].isa),
+        name: "weights.packed".to_owned(),
+        bytes: quote!(include_bytes!(concat!(env!("OUT_DIR"), "/weights.packed"))),
+    };
+    fs::write(out.join("network.rs"), compiled.tokens_with(&naming, &embedded).to_string())?;
+
+    let script = folder.join("../../tests/embedded/cortex_m.ld");
+    println!("cargo::rustc-link-arg-bins=-T{}", script.display());
+    Ok(())
+}
+
+/// Packs `weights` for the instruction set, which the host may lack.
+fn pack(compiled: &Compiled, weights: &Weights) -> Result<Vec<u8>, Box<dyn Error>> {
+    let [program] = &*compiled.programs else { return Err("one program for one instruction set".into()) };
+    let parameters = compiled.parameters();
+    program.with_plan(|plan| {
+        let needs = compiled.needs(&parameters);
+        let packing = Packing { network: "Net", needs, plan, isa: program.isa, numerics: Numerics::Strict };
+        let container = weights.container();
+        let bytes = packing.file_bytes(&container);
+        let mut memory = vec![0u8; bytes + 63];
+        let start = memory.as_ptr().align_offset(64);
+        let file = memory.get_mut(start..start + bytes).ok_or("no aligned memory")?;
+        packing.pack(&container, file).map_err(|error| error.to_string())?;
+        Ok(file.to_vec())
+    })
+}
+
+/// Writes the image, and what the interpreter computes in each part of the network, as bytes.
+fn write_expected(compiled: &Compiled, weights: &Weights, out: &Path) -> Result<(), Box<dyn Error>> {
+    let graph = lower(&compiled.spec);
+    let rounding = compiled.spec.rounding.ok_or("a quantized network")?;
+    let low = if env::var("COUNT_PRECISION").is_ok_and(|word| word == "uint8") { 0 } else { -128 };
+    let [height, width] = compiled.spec.resolution;
+    let image: Vec<u8> =
+        (0..height * width * compiled.spec.input.channels()).map(|at| (at * 37 + at / 96 * 11) as u8).collect();
+    let parts = interpreted::expected(&graph, weights, rounding, &image, low);
+    let mut table = String::from("&[");
+    for (name, bytes) in &parts {
+        fs::write(out.join(name), bytes)?;
+        write!(table, "({name:?}, include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{name}\")) as &[u8]),")?;
+    }
+    fs::write(out.join("expected.rs"), table + "]")?;
+    fs::write(out.join("image"), &image)?;
+    Ok(())
+}

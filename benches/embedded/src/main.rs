@@ -1,0 +1,125 @@
+//! Prints the instructions of a call of the network on a Cortex-M4, and of each stage if `COUNT_STAGES` is set. QEMU with `-icount shift=0`
+//! executes one instruction per nanosecond of virtual time, and the board's clock has 25 MHz.
+#![no_std]
+#![no_main]
+
+#[path = "../../../tests/embedded/board.rs"]
+mod board;
+
+use core::fmt::Write;
+use core::ptr::{addr_of_mut, read_volatile, write_volatile};
+
+use board::{Host, exit};
+use mbvc::__runtime::Number;
+use mbvc::__runtime::quantized::Integral;
+#[cfg(count_stages)]
+use mbvc::Observer;
+use mbvc::Scratch;
+
+include!(concat!(env!("OUT_DIR"), "/network.rs"));
+
+static IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/image"));
+/// What the interpreter computes: the name of a part, and its bytes.
+static EXPECTED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/expected.rs"));
+
+/// Instructions per tick.
+const TICK: u32 = 40;
+/// The counter has 24 bits.
+const TICKS: u32 = 1 << 24;
+
+/// The processor's timer, which counts down.
+struct Clock;
+
+impl Clock {
+    fn start() -> Self {
+        // SAFETY: the registers of the timer, which nothing else uses.
+        unsafe {
+            write_volatile(0xe000_e014 as *mut u32, TICKS - 1);
+            write_volatile(0xe000_e018 as *mut u32, 0);
+            write_volatile(0xe000_e010 as *mut u32, 0b101);
+        }
+        Self
+    }
+
+    fn now(&self) -> u32 {
+        // SAFETY: as above.
+        TICKS - unsafe { read_volatile(0xe000_e018 as *const u32) }
+    }
+}
+
+fn instructions(from: u32, to: u32) -> u32 {
+    to.wrapping_sub(from) % TICKS * TICK
+}
+
+/// Adds up the instructions of each stage, and compares the result of each step with the interpreter's.
+#[cfg(count_stages)]
+struct Stages<'a> {
+    clock: &'a Clock,
+    last: u32,
+    counts: &'a mut [[u32; 8]; 32],
+    same: &'a mut bool,
+}
+
+#[cfg(count_stages)]
+impl Observer for Stages<'_> {
+    fn stage(&mut self, step: usize, stage: usize) {
+        let now = self.clock.now();
+        if let Some(count) = self.counts.get_mut(step).and_then(|stages| stages.get_mut(stage)) {
+            *count += instructions(self.last, now);
+        }
+        self.last = self.clock.now();
+    }
+
+    fn bytes(&mut self, step: usize, output: &[u8]) {
+        let name = Net::INFO.steps.get(step).and_then(|step| step.name.rsplit('+').next());
+        *self.same &= is_expected(name.unwrap_or_default(), output);
+        self.last = self.clock.now();
+    }
+}
+
+#[inline(never)]
+fn run() -> ! {
+    static mut SCRATCH: Scratch<{ Net::SCRATCH_BYTES / 64 }> = Net::static_scratch();
+    // SAFETY: the only reference, created once.
+    let scratch = unsafe { &mut *addr_of_mut!(SCRATCH) };
+    let model = match Net::embedded() {
+        Ok(model) => model,
+        Err(error) => {
+            let _ = writeln!(Host, "{error}");
+            exit(1)
+        }
+    };
+    let image = IMAGE.first_chunk().unwrap_or_else(|| exit(1));
+    let image = image.map(Number::from_element);
+    let clock = Clock::start();
+    let before = clock.now();
+    let logits = model.run(scratch, &image);
+    let whole = instructions(before, clock.now());
+    #[cfg_attr(not(count_stages), expect(unused_mut, reason = "only the stages change it"))]
+    let mut same = is_expected("classifier", &logits.map(Integral::to_byte));
+    #[cfg(count_stages)]
+    {
+        let (mut counts, last) = ([[0; 8]; 32], clock.now());
+        model.run_with(scratch, &image, Stages { clock: &clock, last, counts: &mut counts, same: &mut same });
+        for (step, counts) in Net::INFO.steps.iter().zip(&counts) {
+            for (stage, count) in step.stages.iter().zip(counts) {
+                let _ = writeln!(Host, "{:>12} {} {}", count, step.name, stage.name);
+            }
+        }
+    }
+    let _ = writeln!(Host, "{whole:>12} instructions, {} bytes of scratch", Net::SCRATCH_BYTES);
+    if same {
+        let _ = writeln!(Host, "the bits of the interpreter");
+    }
+    exit(u32::from(!same))
+}
+
+/// Whether `found` is what the interpreter computes in a part of the network.
+fn is_expected(name: &str, found: &[u8]) -> bool {
+    let expected = EXPECTED.iter().find(|(part, _)| *part == name);
+    let same = expected.is_some_and(|(_, bytes)| *bytes == found);
+    if !same {
+        let _ = writeln!(Host, "other bits than the interpreter: {name}");
+    }
+    same
+}

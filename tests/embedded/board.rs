@@ -1,0 +1,80 @@
+//! A bare Cortex-M4 with FPU: the vector table, the reset that clears memory, and text and exit codes by semihosting.
+//! <https://github.com/ARM-software/abi-aa/blob/main/semihosting/semihosting.rst>
+
+use core::arch::asm;
+use core::fmt::{self, Write};
+use core::ptr::{addr_of_mut, write_volatile};
+
+unsafe extern "C" {
+    static stack_top: u8;
+    static mut bss_start: u32;
+    static mut bss_end: u32;
+}
+
+#[repr(C)]
+struct Vectors {
+    stack: *const u8,
+    reset: extern "C" fn() -> !,
+    faults: [extern "C" fn() -> !; 14],
+}
+
+// SAFETY: addresses only, never written.
+unsafe impl Sync for Vectors {}
+
+#[used]
+#[unsafe(link_section = ".vectors")]
+static VECTORS: Vectors = Vectors { stack: &raw const stack_top, reset, faults: [fault; 14] };
+
+#[unsafe(no_mangle)]
+extern "C" fn reset() -> ! {
+    const CPACR: *mut u32 = 0xe000_ed88 as *mut u32;
+    // SAFETY: nothing else runs yet; the linker script gives .bss whole words.
+    unsafe {
+        let mut word = addr_of_mut!(bss_start);
+        while word < addr_of_mut!(bss_end) {
+            write_volatile(word, 0);
+            word = word.add(1);
+        }
+        // Full access to the FPU, which the compiler uses from the next function on.
+        write_volatile(CPACR, 0xf << 20);
+        asm!("dsb", "isb");
+    }
+    super::run()
+}
+
+extern "C" fn fault() -> ! {
+    let _ = writeln!(Host, "fault");
+    exit(2)
+}
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    let _ = writeln!(Host, "{info}");
+    exit(3)
+}
+
+/// Text output.
+pub struct Host;
+
+impl Write for Host {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        const SYS_WRITEC: u32 = 3;
+        text.bytes().for_each(|byte| semihosting(SYS_WRITEC, &raw const byte as u32));
+        Ok(())
+    }
+}
+
+/// Ends the emulation with an exit code.
+pub fn exit(code: u32) -> ! {
+    const SYS_EXIT_EXTENDED: u32 = 0x20;
+    const APPLICATION_EXIT: u32 = 0x20026;
+    let block = [APPLICATION_EXIT, code];
+    loop {
+        semihosting(SYS_EXIT_EXTENDED, block.as_ptr() as u32);
+    }
+}
+
+fn semihosting(operation: u32, argument: u32) {
+    // SAFETY: the debugger's call of the architecture; it reads what `argument` points to.
+    unsafe { asm!("bkpt #0xab", inout("r0") operation => _, in("r1") argument, options(nostack)) }
+}
