@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def opened(model: ModelSource) -> Model:
-    """Opens a model. A path or bytes are those of a model file; a reference is resolved."""
+    """Opens a model to run it. A path or bytes are those of a model file; a reference is resolved."""
     if isinstance(model, Model):
         return model
     if isinstance(model, (bytes, bytearray, memoryview)):
-        return loads(bytes(model))
+        return loads(bytes(model), keep_weights=False)
     if isinstance(model, (str, os.PathLike)):
-        return load(model)
+        return load(model, keep_weights=False)
     import ray
 
     return opened(ray.get(model))
