@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Union
 
@@ -28,6 +30,13 @@ def opened(model: ModelSource) -> Model:
     import ray
 
     return opened(ray.get(model))
+
+
+def release_memory() -> None:
+    """Returns freed memory to the system. A pool keeps workers for long, and glibc keeps the memory of decoded pictures."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(ctypes.c_size_t(0))
 
 
 @dataclass(frozen=True)
@@ -109,6 +118,7 @@ class _Worker:
 
         rows = [row for row, image in enumerate(images) if not is_null(image)]
         results = self._run([images[row] for row in rows])
+        release_memory()
         values: list[list[Any]] = [[None] * len(images) for _ in self._names]
         failed: list[str | None] = [None] * len(images) if errors is None else list(errors)
         for row, result in zip(rows, results):
